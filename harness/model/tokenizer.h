@@ -1,0 +1,42 @@
+/* Text to token ids and back: byte-level BPE (GPT-2 family, with the file's own split pattern) and metaspace BPE with
+ * byte fallback (Gemma). Thread-safe after opening. */
+#ifndef SF_TOKENIZER_H
+#define SF_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/status.h"
+
+typedef struct sf_tokenizer sf_tokenizer;
+
+/* What a GGUF file holds about its tokenizer (arrays owned by the caller, copied). */
+typedef struct sf_gguf_tokens {
+    const char *model;           /* tokenizer.ggml.model: "gpt2" is byte-level BPE */
+    const char *pre;             /* tokenizer.ggml.pre: names the split pattern ("smollm", "qwen2", "llama-bpe", …) */
+    int tokens, merges;
+    const char *const *token;    /* [tokens] in the byte-to-unicode alphabet */
+    const size_t *token_bytes;   /* [tokens] */
+    const int32_t *type;         /* [tokens] 1 normal, 3 control, 4 user defined, 6 byte; NULL: all normal */
+    const char *const *merge;    /* [merges] "left right" */
+    const size_t *merge_bytes;   /* [merges] */
+} sf_gguf_tokens;
+
+sf_status sf_tokenizer_from_gguf(const sf_gguf_tokens *from, const char *where, sf_tokenizer **out);
+sf_status sf_tokenizer_from_json(const char *path, sf_tokenizer **out); /* Hugging Face tokenizer.json */
+void sf_tokenizer_free(sf_tokenizer *t);
+
+/* Ids of `text` (no BOS or EOS is added). special: text that spells an added or special token becomes that token, as in
+ * Hugging Face; false: it is ordinary text. *ids is malloc'ed, caller frees. Invalid UTF-8 is an error that says where. */
+sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n);
+
+/* Text of ids, NUL-terminated, malloc'ed. skip_special leaves control tokens out. Always valid UTF-8: bytes that do not
+ * form a character become U+FFFD. */
+sf_status sf_decode(const sf_tokenizer *t, const int32_t *ids, int n, bool skip_special, char **text);
+
+int sf_vocab_size(const sf_tokenizer *t);
+int32_t sf_token_id(const sf_tokenizer *t, const char *token); /* of a token's exact text; -1: none */
+const char *sf_token_text(const sf_tokenizer *t, int32_t id);  /* as stored; NULL: out of range */
+
+#endif

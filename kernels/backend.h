@@ -1,0 +1,206 @@
+/* The backend table: everything that Frontier computes on a device, behind one struct of function pointers.
+ *
+ * Three fillings: `reference` (loops one can check by eye, double accumulators), `cpu` (SIMD, OpenMP, BLAS) and `cuda`.
+ * Nothing above this table knows which one runs; nothing below it knows methods, models or tasks.
+ *
+ * Rules for every op, which the randomised twin test (tests/test_backend.c) holds each filling to:
+ *  - Batch-invariant: a row's result depends on that row alone, never on how many rows travel with it, on how a prompt
+ *    is cut, or on the number of threads. Reductions have one fixed order.
+ *  - Selections compare fp32 scores, ties go to the lowest index, NaN never wins; so they do not depend on the backend
+ *    beyond rounding of the scores themselves.
+ *  - Every op adds what it did to backend->meter (see meter.h) under backend->phase.
+ *  - Pointers are backend memory unless said to be host memory. Outputs are written whole. No op keeps a pointer.
+ *  - Ops are asynchronous where the device is; download(), count_pairs() and synchronize() wait. */
+#ifndef SF_BACKEND_H
+#define SF_BACKEND_H
+
+#include <stdbool.h>
+
+#include "kernels/meter.h"
+#include "kernels/pattern.h"
+#include "kernels/status.h"
+#include "kernels/tensor.h"
+
+typedef struct sf_backend sf_backend;
+
+typedef enum sf_reduce { SF_SUM, SF_MEAN, SF_MAX } sf_reduce;
+typedef enum sf_activation { SF_SILU, SF_GELU_TANH } sf_activation;
+
+/* Attention of one sequence at one layer: what executors compute and what methods look at. */
+typedef struct sf_attention {
+    sf_backend *backend;
+    int layer, layers;               /* this layer and their number */
+    int heads, kv_heads, head_dim;   /* H, G, D */
+    int queries, keys;               /* T rows of q; N logical keys in kv. Row i stands at position keys - queries + i */
+    int window;                      /* a query sees its latest `window` keys only (sliding-window layer); 0: all */
+    float scale;                     /* on q·k, before the softmax */
+    const void *q;                   /* [T, H, D], backend->activation */
+    sf_kv kv;
+    uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */
+    sf_status status;                /* first failure of the composition functions in methods/method.h */
+} sf_attention;
+
+typedef struct sf_backend_ops {
+    const char *name;
+
+    /* ---- life and memory -------------------------------------------------------------------------------------- */
+    sf_status (*open)(sf_backend *b, int device, int threads); /* threads 0: as many as cores */
+    void (*close)(sf_backend *b);
+    sf_status (*alloc)(sf_backend *b, size_t bytes, void **out); /* 64-byte aligned at least, contents undefined */
+    void (*free)(sf_backend *b, void *p);
+    sf_status (*upload)(sf_backend *b, void *to, const void *host, size_t bytes);
+    sf_status (*download)(sf_backend *b, void *host, const void *from, size_t bytes);
+    sf_status (*copy)(sf_backend *b, void *to, const void *from, size_t bytes);
+    sf_status (*zero)(sf_backend *b, void *p, size_t bytes);
+    sf_status (*synchronize)(sf_backend *b);
+    sf_status (*memory)(sf_backend *b, size_t *available, size_t *total); /* bytes */
+
+    /* ---- the layers around attention --------------------------------------------------------------------------- */
+
+    /* Makes a weight usable by linear(), embed() and rms_norm(). `host` points into a mapped file that outlives the
+     * backend. CPU backends alias it, so that weights stay in their file's dtype; devices copy. */
+    sf_status (*import_weight)(sf_backend *b, const sf_tensor *host, sf_tensor *out);
+    void (*release_weight)(sf_backend *b, sf_tensor *weight);
+
+    /* out[t] = scale * table[token[t]]        table [vocab, d], token [T] i32, out [T, d] f32 */
+    sf_status (*embed)(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out);
+
+    /* out = x / sqrt(mean(x²) + eps) * (weight + offset), per row of `width`. x of dtype `from`, out in activation dtype.
+     * weight [width] any plain dtype; offset 1 for Gemma's (1 + w). In place allowed where dtypes agree. */
+    sf_status (*rms_norm)(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
+                          float offset, float eps, void *out);
+
+    /* y (+)= x · Wᵀ + bias        x [rows, in] activation, W [out, in], bias [out] or absent, y [rows, out] in `dtype`
+     * (f32 or activation). add: accumulate into y. */
+    sf_status (*linear)(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                        void *y, sf_dtype dtype);
+
+    /* Rotary embedding in place. x [rows, heads, D] activation; position [rows] i32; cosine, sine [positions, D/2] f32.
+     * Pairs are (i, i + D/2), or (2i, 2i + 1) when interleaved (ggml's Llama layout). */
+    sf_status (*rope)(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
+                      const float *cosine, const float *sine, bool interleaved);
+
+    /* gate = activation(gate) * up        both [rows, width], activation dtype */
+    sf_status (*gated)(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind);
+
+    /* x += y        x [n] f32, y [n] activation */
+    sf_status (*add)(sf_backend *b, float *x, const void *y, int64_t n);
+
+    /* Appends: row r of lane l goes to key part[l]->n + r of every kv head. k, v [lanes * rows, G, D] activation.
+     * Does not change part[l]->n; the caller checks the capacity and counts. */
+    sf_status (*store_kv)(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
+                          const void *k, const void *v);
+
+    /* Compacts: to[g, i] = from[g, keep.index[g, i]] for each kv head; to->n = the longest count, to->count is filled
+     * (caller allocates k, v of capacity >= keep.stride, and count [G]). */
+    sf_status (*gather_kv)(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to);
+
+    /* token[r] = index of the largest logits[r, 0..vocab), ties to the lowest        logits f32, token i32 */
+    sf_status (*argmax)(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token);
+
+    /* ---- attention executors ------------------------------------------------------------------------------------ */
+
+    /* out [T, H, D] activation. kv.tail is empty. A query row for which a pattern names no key is an error. */
+    sf_status (*prefill)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out);
+
+    /* One query (queries == 1) for each of several sequences; out [lanes, H, D]. */
+    sf_status (*decode)(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out);
+
+    /* Fails, saying what is wrong, if an index of the pattern is out of range, not ascending, or repeated, or a row of a
+     * decode or TOKENS pattern is empty. `who` names the method in the message. */
+    sf_status (*check_pattern)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
+
+    /* Pairs the pattern computes, summed over heads, to host memory. */
+    sf_status (*count_pairs)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total);
+
+    /* Attention-mass recall: covered[h] = mean over `rows` sampled query rows of the exact softmax mass that lies on the
+     * pattern's keys. row [rows] i32 host memory (row numbers of q); covered [H] f32. Not metered: it is an observation,
+     * not part of the method. TOKENS patterns: mass of the kept keys. */
+    sf_status (*mass)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
+                      float *covered);
+
+    /* ---- estimation primitives: what methods are made of (scores are f32) ----------------------------------------- */
+
+    /* Softmax of the last w = min(window, T) queries against all their causal keys, p [H, w, N], never stored whole:
+     * column[h, j] = reduce over rows of p, diagonal[h, o] = sum of p where query - key = o. Either may be NULL.
+     * Estimation FLOPs: H·w·N·(2D + 5). MInference (2407.02490) algorithm 1; SnapKV (2404.14469) section 4. */
+    sf_status (*probe)(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column /* [H, N] */,
+                       float *diagonal /* [H, N] */);
+
+    /* out[g] = reduce over the `group` rows g*group … of x        x [rows * group, n], out [rows, n] */
+    sf_status (*reduce_rows)(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out);
+
+    /* 1-D pooling along n, stride 1, zero-padded by kernel/2 on both sides (mean divides by `kernel` always, max ignores
+     * the padding), as PyTorch's avg_pool1d and max_pool1d. x, out [rows, n]; odd kernel; not in place. */
+    sf_status (*pool)(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce, float *out);
+
+    /* x[r, begin .. end) = value, clipped to [0, n) */
+    sf_status (*fill)(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t begin, int64_t end, float value);
+
+    /* x[r, list[r][i]] = value */
+    sf_status (*fill_at)(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value);
+
+    /* The min(k, n) largest of each row, as ascending lists; entries of -INFINITY and NaN are never chosen.
+     * out: rows lists of stride >= min(k, n). */
+    sf_status (*top)(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out);
+
+    /* The `total` largest over all rows together (ties: lowest row, then lowest index), as ascending lists per row.
+     * out: stride >= min(total, n). Ada-KV (2407.11550) algorithm 1. */
+    sf_status (*top_total)(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t total, sf_lists *out);
+
+    /* Per row: sorted descending, the shortest prefix whose share of the row's finite sum reaches `mass`, at least
+     * `least` and at most `most` entries (clipped to n), as ascending lists. +INFINITY entries come first and carry no
+     * mass. FlexPrefill (2502.20766) algorithm 2. out: stride >= min(most, n). */
+    sf_status (*top_mass)(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
+                          sf_lists *out);
+
+    /* Means of q or k over blocks of rows; the last block averages the rows it has.
+     * of_keys: out [G, ceil(N/block), D], else out [H, ceil(T/block), D], f32. */
+    sf_status (*block_means)(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);
+
+    /* Key blocks for each query block of block_q rows: the k largest of scale * <q mean, k mean> among the blocks that
+     * are not wholly in the future; the first `sinks` blocks and the `local` latest (the diagonal one included) are
+     * forced, k counts them. heads == H: each query head its own; heads == G: scores summed over the group.
+     * out: heads * query_blocks lists of stride >= k. Query block b may see key blocks up to that of its last row.
+     * Estimation FLOPs: 2·D per block pair scored. MInference algorithm 2. */
+    sf_status (*top_blocks)(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
+                            int block_k, int heads, int k, int sinks, int local, sf_lists *out);
+
+    /* Elementwise min and max of the keys of each page touched by logical keys [first, N); earlier pages stay as they
+     * are. low, high [G, pages, D] f32 with pages >= ceil(N/page) as the row stride. Quest (2406.10774) section 3. */
+    sf_status (*page_bounds)(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low, float *high);
+
+    /* score[g, p] = sum over the group's query heads of sum_d max(q_d * low_d, q_d * high_d), p < ceil(N/page).
+     * score [G, ceil(N/page)]; low, high [G, pages, D]. Estimation FLOPs 4·D per page and query head. */
+    sf_status (*page_scores)(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
+                             const float *high, float *score);
+
+    /* Exact softmax of one query (decode) over all keys: p[h, j]        p [H, N]. For oracles. */
+    sf_status (*key_probabilities)(sf_backend *b, const sf_attention *a, float *p);
+} sf_backend_ops;
+
+struct sf_backend {
+    const sf_backend_ops *ops;
+    sf_dtype activation;   /* dtype of activations and cache: f32 on the host backends, bf16 on cuda */
+    int device, threads;
+    sf_meter *meter;       /* where ops count; the core points it at the lane that is being served */
+    sf_phase phase;
+    void *self;            /* the filling's own */
+    struct sf_scratch *scratch;
+};
+
+/* The fillings compiled in, NULL-terminated. */
+extern const sf_backend_ops *const sf_backends[];
+
+/* Opens a backend by name ("cpu", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known) or the
+ * device is not usable. The meter points at a discarding one until the caller sets it. */
+sf_status sf_backend_open(const char *name, int threads, sf_backend *out);
+void sf_backend_close(sf_backend *b); /* accepts a half-opened or zeroed one */
+
+/* Scratch: memory that lives until the mark is released; for one layer's estimation, never per-token mallocs. */
+typedef struct sf_mark { size_t chunk, used; } sf_mark;
+sf_status sf_scratch_alloc(sf_backend *b, size_t bytes, void **out); /* 256-byte aligned */
+sf_mark sf_scratch_mark(sf_backend *b);
+void sf_scratch_release(sf_backend *b, sf_mark mark);
+
+#endif

@@ -1,0 +1,36 @@
+/* Parameters of methods and tasks, described as data: the config reader checks and fills them, `frontier list` prints
+ * them, the store records them. A plug-in declares one row per parameter of its own struct:
+ *
+ *     struct params { int page; double budget; };
+ *     static const sf_param params[] = {
+ *         {.name = "page", .type = SF_INT, .offset = offsetof(struct params, page),
+ *          .low = 1, .high = 4096, .initial = 16, .doc = "keys per page"},
+ *         {0}};
+ */
+#ifndef SF_PARAM_H
+#define SF_PARAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum sf_param_type {
+    SF_INT,    /* int */
+    SF_REAL,   /* double */
+    SF_BOOL,   /* bool */
+    SF_CHOICE, /* int: the position in `choices` */
+    SF_STRING, /* const char *, owned by the config; NULL when not given and no `text` */
+} sf_param_type;
+
+typedef struct sf_param {
+    const char *name;     /* as in YAML; NULL ends the table */
+    sf_param_type type;
+    size_t offset;        /* in the parameter struct */
+    double low, high;     /* SF_INT, SF_REAL: inclusive range */
+    double initial;       /* default value; SF_CHOICE: a position, SF_BOOL: 0 or 1 */
+    const char *text;     /* SF_STRING: default, may be NULL */
+    const char *choices;  /* SF_CHOICE: "mean|max" */
+    bool budget;          /* this parameter sets how much is computed: naming it in a config replaces target sparsities */
+    const char *doc;      /* one line, with the unit */
+} sf_param;
+
+#endif

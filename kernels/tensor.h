@@ -1,0 +1,68 @@
+/* What memory holds: element types, tensors, lists of indices, key–value caches.
+ *
+ * Dimension letters, the same everywhere:
+ *   T rows (tokens) of the current pass      N keys visible to the last query
+ *   H query heads   G kv heads   D head dim  d model dim   group = H / G query heads share one kv head
+ * Query head h reads kv head h / group. All tensors are row-major and contiguous. */
+#ifndef SF_TENSOR_H
+#define SF_TENSOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum sf_dtype {
+    SF_F32, SF_F16, SF_BF16, SF_I32,
+    /* ggml block formats: 32 (…_0, …_1) or 256 (…_K) weights a block along the last dimension */
+    SF_Q8_0, SF_Q4_0, SF_Q4_1, SF_Q5_0, SF_Q5_1, SF_Q4_K, SF_Q6_K,
+    SF_DTYPES
+} sf_dtype;
+
+typedef struct sf_dtype_info {
+    const char *name;
+    int block;      /* elements stored together; 1 for plain types */
+    int bytes;      /* bytes of such a block */
+} sf_dtype_info;
+
+extern const sf_dtype_info sf_dtypes[SF_DTYPES];
+
+/* Bytes of `elements` elements; `elements` must be a multiple of the type's block. */
+size_t sf_bytes(sf_dtype dtype, int64_t elements);
+
+/* Converts `elements` (a multiple of the type's block) to fp32, on the host. */
+void sf_to_f32(sf_dtype dtype, const void *from, float *to, int64_t elements);
+
+/* Memory of a backend, seen as an array. Does not own it. data == NULL: absent. */
+typedef struct sf_tensor {
+    void *data;
+    sf_dtype dtype;
+    int rank;
+    int64_t dim[4];
+} sf_tensor;
+
+int64_t sf_elements(const sf_tensor *t);
+
+/* Rows of ascending, unique indices of unequal number:
+ *   row r holds index[r * stride + 0 .. count[r])       both arrays are backend memory */
+typedef struct sf_lists {
+    int64_t rows, stride;
+    int32_t *count; /* [rows] */
+    int32_t *index; /* [rows, stride] */
+} sf_lists;
+
+/* One stretch of cached keys and values of one sequence at one layer. Keys are stored rotated (after RoPE), so their
+ * place in the buffer does not matter to attention. */
+typedef struct sf_kv_part {
+    void *k, *v;          /* [G, capacity, D] */
+    int64_t capacity;     /* keys a head can hold */
+    int n;                /* keys in use (of the fullest head where `count` is given) */
+    const int32_t *count; /* [G] keys in use of each head, backend memory; NULL: n for all */
+} sf_kv_part;
+
+/* The cache that a query reads: the prompt's part, shared and read-only in decode or a compacted copy, and the part of
+ * the tokens generated since, a lane's own. Logical key j is prompt[j] for j < prompt.n, else tail[j - prompt.n]. */
+typedef struct sf_kv {
+    sf_kv_part prompt, tail;
+    sf_dtype dtype;       /* of k and v */
+} sf_kv;
+
+#endif

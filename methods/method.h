@@ -1,0 +1,110 @@
+/* The contract of a sparse-attention method, and the vocabulary to write one in.
+ *
+ * A method is a `const sf_method`: its name, its parameters as data, and hooks. A hook that is NULL is not offered. It
+ * is written once, as a composition of the functions below, and so runs on every backend. To add one: write
+ * methods/NAME.c and add a line to methods/registry.c; or build the same file as a shared object that exports
+ * `const sf_method *sf_plugin(void)`, and name it under `plugins:` in the config. README.md walks through both.
+ *
+ * When hooks are called, for each sample:
+ *
+ *   fit        once, when the config asks for a target sparsity: turn it into parameters for this sample
+ *   prefill    once a layer, all prompt queries and keys present: choose which pairs the prefill computes
+ *   compress   once a layer, after a dense prefill of that layer: choose which prompt keys stay in the cache
+ *   state      once a layer, before anything is observed: say how much state the method keeps
+ *   observe    after the prompt's keys are cached (first = 0) and after each generated token's key (first = its index)
+ *   decode     once a layer and generated token: choose what this query reads
+ *
+ * Methods are called on layers with full attention only; sliding-window layers stay as the model has them. */
+#ifndef SF_METHOD_H
+#define SF_METHOD_H
+
+#include "kernels/backend.h"
+#include "kernels/param.h"
+
+enum { SF_METHOD_ABI = 1, SF_STATE_TENSORS = 4 };
+
+/* What fit() knows. */
+typedef struct sf_extent {
+    sf_phase phase;
+    int tokens;                    /* of the prompt */
+    int output;                    /* largest number of generated tokens */
+    int heads, kv_heads, head_dim, layers;
+} sf_extent;
+
+/* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
+typedef struct sf_state {
+    sf_tensor tensor[SF_STATE_TENSORS]; /* backend memory; state() fills dtype, rank and dim, the core fills data */
+} sf_state;
+
+typedef struct sf_method {
+    unsigned abi;            /* SF_METHOD_ABI */
+    const char *name;        /* [a-z0-9_]+ */
+    const char *summary;     /* one line */
+    const char *paper;       /* authors, year, title, arXiv number; NULL for a baseline */
+    const sf_param *params;  /* ended by a row without name; NULL: none */
+    size_t params_size;      /* bytes of the parameter struct */
+
+    sf_status (*fit)(const sf_extent *extent, double sparsity, void *params);
+    sf_status (*prefill)(sf_attention *a, const void *params, sf_pattern *out);
+    sf_status (*compress)(sf_attention *a, const void *params, sf_pattern *out);
+    sf_status (*state)(const sf_attention *a, const void *params, int max_keys, sf_state *out);
+    sf_status (*observe)(sf_attention *a, const void *params, sf_state *state, int first);
+    sf_status (*decode)(sf_attention *a, const void *params, sf_state *state, sf_pattern *out);
+
+    bool steers_backwards;   /* prefill: later tokens may steer the selection of earlier rows (a probe of the last queries) */
+    bool data_dependent;     /* density depends on the sample, so a target sparsity is met on average, not exactly */
+} sf_method;
+
+/* Built-in methods, NULL-terminated (methods/registry.c). */
+extern const sf_method *const sf_methods[];
+
+/* Fails with what is wrong unless the struct keeps the contract: ABI, name, a hook for some phase, parameters whose
+ * ranges hold their defaults and whose offsets lie inside params_size. `where` names the file in the message. */
+sf_status sf_method_validate(const sf_method *method, const char *where);
+
+/* Loads PATH, checks and returns its method. The object stays loaded until the process ends. */
+sf_status sf_plugin_load(const char *path, const sf_method **out);
+
+/* ---- The vocabulary ---------------------------------------------------------------------------------------------
+ * Each function works on the attention at hand, allocates what it returns from scratch (released by the core after the
+ * hook), and does nothing once a->status holds a failure; so a hook is written straight down and ends with
+ * `return a->status` or with one of the pattern makers, which return it. */
+
+/* Probe softmax of the last `window` queries: column [H, N], diagonal [H, N] (offsets 0 … N-1). Either may be NULL. */
+void sf_probe(sf_attention *a, int window, sf_reduce reduce, sf_tensor *column, sf_tensor *diagonal);
+
+sf_tensor sf_group(sf_attention *a, sf_tensor x, sf_reduce reduce);               /* [H, n] -> [G, n] */
+sf_tensor sf_pool(sf_attention *a, sf_tensor x, int kernel, sf_reduce reduce);    /* [rows, n] -> [rows, n] */
+void sf_force(sf_attention *a, sf_tensor x, int64_t begin, int64_t end);          /* always chosen: +INFINITY */
+void sf_exclude(sf_attention *a, sf_tensor x, int64_t begin, int64_t end);        /* never chosen: -INFINITY */
+void sf_force_at(sf_attention *a, sf_tensor x, sf_lists at);
+sf_lists sf_top(sf_attention *a, sf_tensor x, int64_t k);                         /* per row */
+sf_lists sf_top_total(sf_attention *a, sf_tensor x, int64_t total);               /* over all rows */
+sf_lists sf_top_mass(sf_attention *a, sf_tensor x, double mass, int64_t least, int64_t most);
+
+sf_tensor sf_block_means(sf_attention *a, bool of_keys, int block);
+sf_lists sf_top_blocks(sf_attention *a, sf_tensor q_mean, int block_q, sf_tensor k_mean, int block_k, int heads, int k,
+                       int sinks, int local);
+
+void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tensor high);
+sf_tensor sf_page_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high); /* [G, pages] */
+sf_tensor sf_key_probabilities(sf_attention *a);                                  /* [H, N], decode only */
+
+/* Lists a method made on the host: count [rows], index [rows, stride], copied to the backend. For selections that need
+ * no scores (random, fixed). */
+sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int32_t *count, const int32_t *index);
+
+/* Pattern makers. */
+sf_status sf_dense(sf_attention *a, sf_pattern *out);
+sf_status sf_blocks(sf_attention *a, sf_pattern *out, int heads, int block_q, int block_k, sf_lists blocks);
+sf_status sf_columns_and_diagonals(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals);
+sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local);
+sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages);
+sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens);
+
+/* Columns and diagonals, k of each, with the largest k whose executed pairs are at most `density` of the layer's causal
+ * pairs (at least 1); the scores' forced entries count. The relation is monotone, k is found by bisection. */
+sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
+                                          double density);
+
+#endif
