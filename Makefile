@@ -62,12 +62,15 @@ $(BUILD)/%.cu.o: %.cu
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
-	$(CC) $(SANITIZE) -rdynamic -o $@ $< -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive -lcmocka $(LIBS)
+	$(CC) $(SANITIZE) -o $@ $< $(LIB) -lcmocka $(LIBS)
 
 -include $(OBJS:.o=.d) $(BUILD)/harness/main.d $(TESTS:%=%.d)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z0-9_\/%.-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: $(TESTS) ## build and run every test
+	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

@@ -22,10 +22,10 @@ sf_status sf_blame(sf_status code, const char *format, ...)
     memcpy(inner, message, sizeof inner);
     va_list args;
     va_start(args, format);
-    int used = vsnprintf(message, sizeof message, format, args);
+    vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof message)
-        snprintf(message + used, sizeof message - (size_t)used, ": %s", inner);
+    strncat(message, ": ", sizeof message - strlen(message) - 1);
+    strncat(message, inner, sizeof message - strlen(message) - 1);
     return code;
 }
 
