@@ -1,31 +1,35 @@
 /* Cost models: what a model's prefill and decode cost by formula, without running anything.
  *
- * `paper` is the study's own (2504.17768, appendix on costs; it counts the full square L² in prefill), `exact` counts the
- * causal pairs that are executed. Decode cost is elements read per token. Methods apply to global layers only; sliding
- * layers always cost their window. */
+ * `paper` is the study's own (2504.17768, appendix on costs): full square L² in prefill, logits at every position.
+ * `exact` is what is executed and what the meter counts under linear layers, attention and estimation: the causal pairs,
+ * logits at the last position only, projections of the checkpoint's own shapes. Prefill cost is in FLOPs. Decode cost is
+ * in elements read (weights once a step, cache once a sequence) with L tokens in the cache.
+ *
+ * Methods apply to global layers only; sliding layers always cost their window. */
 #ifndef SF_COST_H
 #define SF_COST_H
 
 #include "harness/model/model.h"
+#include "methods/method.h"
 
 typedef struct sf_cost_query {
     sf_phase phase;
     int64_t tokens;          /* L */
     int64_t batch;           /* B */
     double density;          /* ρ = 1 - sparsity, on global layers */
-    const char *method;      /* estimation term of this method; NULL: none */
+    const sf_method *method; /* whose estimation is counted, on global layers; NULL: none */
+    const void *params;      /* of the method, fitted */
 } sf_cost_query;
 
 typedef struct sf_cost_term { const char *name; double paper, exact; } sf_cost_term;
 
 enum { SF_COST_TERMS = 8 };
 
-/* Prefill: FLOPs. Decode: elements read per generated token. */
 typedef struct sf_cost {
     int terms;
-    sf_cost_term term[SF_COST_TERMS]; /* embedding, projections, attention, mlp, head, estimation, … */
+    sf_cost_term term[SF_COST_TERMS]; /* embedding, projections, attention (cache), sliding attention, mlp, head, estimation */
     double paper, exact;              /* totals */
-    double weights;                   /* elements of weights a step reads */
+    double weights;                   /* decode: elements of weights a step reads, in `paper`; 0 in prefill */
 } sf_cost;
 
 void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cost *out);

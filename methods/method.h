@@ -7,6 +7,7 @@
  *
  * When hooks are called, for each sample:
  *
+ *   estimate   for the cost models only, never in a run: what choosing costs
  *   fit        once, when the config asks for a target sparsity: turn it into parameters for this sample
  *   prefill    once a layer, all prompt queries and keys present: choose which pairs the prefill computes
  *   compress   once a layer, after a dense prefill of that layer: choose which prompt keys stay in the cache
@@ -31,6 +32,13 @@ typedef struct sf_extent {
     int heads, kv_heads, head_dim, layers;
 } sf_extent;
 
+/* What choosing costs by formula, for one sequence at one layer: FLOPs in prefill (compress hooks count here too),
+ * elements read per generated token in decode. */
+typedef struct sf_estimate {
+    double paper; /* as the study prints it (2504.17768, appendix on costs) */
+    double exact; /* as the meter counts the primitives that the hooks call */
+} sf_estimate;
+
 /* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
 typedef struct sf_state {
     sf_tensor tensor[SF_STATE_TENSORS]; /* backend memory; state() fills dtype, rank and dim, the core fills data */
@@ -45,6 +53,7 @@ typedef struct sf_method {
     size_t params_size;      /* bytes of the parameter struct */
 
     sf_status (*fit)(const sf_extent *extent, double sparsity, void *params);
+    sf_estimate (*estimate)(const sf_extent *extent, const void *params); /* NULL: choosing costs nothing */
     sf_status (*prefill)(sf_attention *a, const void *params, sf_pattern *out);
     sf_status (*compress)(sf_attention *a, const void *params, sf_pattern *out);
     sf_status (*state)(const sf_attention *a, const void *params, int max_keys, sf_state *out);

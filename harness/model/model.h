@@ -10,12 +10,14 @@
 
 #include "kernels/backend.h"
 
+enum { SF_MAX_LAYERS = 256, SF_MAX_STOPS = 8 };
+
 typedef enum sf_rope_scaling { SF_ROPE_PLAIN, SF_ROPE_LINEAR, SF_ROPE_LLAMA3, SF_ROPE_YARN } sf_rope_scaling;
 
 typedef struct sf_rope_config {
     double theta;
     sf_rope_scaling scaling;
-    double factor;                       /* LINEAR, LLAMA3, YARN; YARN: 0 = by rule, (input + output) / original */
+    double factor;                       /* LINEAR, LLAMA3, YARN; YARN: 0 = by rule, max(1, (input + output) / original) */
     double low_freq_factor, high_freq_factor; /* LLAMA3 */
     double beta_fast, beta_slow;         /* YARN */
     double attention_factor;             /* YARN; 0: 0.1 ln(factor) + 1 */
@@ -33,11 +35,14 @@ typedef struct sf_model_config {
     float embed_scale;                   /* on token embeddings; 1 but for Gemma: sqrt(d) */
     float attention_scale;               /* on q·k; 1/sqrt(head_dim) but for Gemma */
     bool tied;                           /* the head is the embedding table */
+    bool qkv_bias;                       /* Qwen2 */
+    bool qk_norm;                        /* Qwen3, Gemma 3: RMSNorm over each head of q and k, before the rotation */
+    bool post_norms;                     /* Gemma 3: norms also on the outputs of attention and MLP */
     bool rope_interleaved;               /* ggml's Llama layout of q and k */
     sf_rope_config rope, rope_local;     /* rope_local: of sliding-window layers (Gemma), else equal to rope */
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
-    uint8_t *sliding;                    /* [layers] 1: this layer uses the window; NULL: none does */
-} sf_model_config;
+    uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
+} sf_model_config;                       /* no pointers: copied by assignment */
 
 typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor attention_norm, q, k, v, o; /* q [H·D, d], k, v [G·D, d], o [d, H·D] */
@@ -57,21 +62,24 @@ typedef struct sf_weights {
 
 struct sf_tokenizer;
 struct sf_chat;
+struct sf_mapping;
 
 typedef struct sf_model {
     sf_model_config config;
     sf_weights weights;                   /* host memory: mapped files or random; data NULL in a shape-only model */
     struct sf_tokenizer *tokenizer;       /* NULL in a shape-only model */
-    struct sf_chat *chat;
-    int32_t bos, stop[8];                 /* bos < 0: none is added */
+    struct sf_chat *chat;                 /* NULL: the files bring no template that is understood; see no_chat */
+    char *no_chat;                        /* chat == NULL: the message for whoever needs one, it says what to do */
+    int32_t bos, stop[SF_MAX_STOPS];      /* bos < 0: none is added */
     int stops;
     char hash[33];                        /* of everything that can change its output, hex; part of every cell's key */
     size_t weight_bytes;                  /* in the files' dtypes */
-    void *files;                          /* the mapping, closed by sf_model_close() */
+    struct sf_mapping *mapping;           /* [mappings] what the weights point into, closed by sf_model_close() */
+    int mappings;
 } sf_model;
 
-/* Opens `path`: a .gguf file, a Hugging Face folder, or a shape (.yaml). Loading is lazy: weights are mapped, not read.
- * Errors name file, tensor or key, expected and found. */
+/* Opens `path`: a .gguf file or a folder with a single one, a Hugging Face folder, or a shape (.yaml). Loading is lazy:
+ * weights are mapped, not read. Errors name file, tensor or key, expected and found. */
 sf_status sf_model_open(const char *path, sf_model **out);
 void sf_model_close(sf_model *model);     /* accepts NULL and half-opened ones */
 
@@ -86,6 +94,6 @@ sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model
 /* Checks that every weight that the config calls for is there with the right shape. `where` names the file. */
 sf_status sf_model_validate(const sf_model *model, const char *where);
 
-static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding && c->sliding[layer]; }
+static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
 
 #endif
