@@ -3,7 +3,14 @@
  * A lane is one variant (one cell) of the sample. Lanes whose prefill is the same share it: the prompt's cache is computed
  * once and read by all; a lane that evicts keeps a compacted copy. All lanes then decode in lock-step as one batch, so
  * that weights are read once a step for all. Neither changes a result: a lane alone and a lane in company give the same
- * tokens and the same counts (counts are those of the lane alone). */
+ * tokens and the same counts (counts are those of the lane alone).
+ *
+ *   engine.c       open, generate, logits, memory: the order of things
+ *   lanes.h        what a sample holds while it runs: groups of lanes, their caches, tallies
+ *   prefill.c      one prefill for a group of lanes, and what each lane takes from it
+ *   decode.c       the lock-step
+ *   counts.c       from tallies to densities, recall and meters
+ *   transformer.h  the layers around attention          rope.h  rotation tables          arena.h  memory of a sample */
 #ifndef SF_ENGINE_H
 #define SF_ENGINE_H
 
@@ -12,10 +19,26 @@
 
 typedef struct sf_engine sf_engine;
 
-/* Imports the weights into the backend. `max_tokens`: the longest input plus output (rotation tables; YaRN by rule). */
+/* Imports the weights into the backend. `max_tokens`: the longest input plus output; rotation tables have this length, and
+ * YaRN by rule (factor 0) takes its factor from it. Backend and model must outlive the engine. Error: a shape without
+ * weights, more tokens than the model has positions. */
 sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_engine **out);
-void sf_engine_close(sf_engine *engine);
+void sf_engine_close(sf_engine *engine); /* accepts NULL */
 
+/* Rows that go through linear layers together in a prefill; bounds the MLP's intermediates, changes no result.
+ * 0: as many as fit 256 MiB (the default). */
+void sf_engine_set_chunk(sf_engine *engine, int rows);
+
+/* Density and recall of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in decode
+ * when no step was executed (the first token comes from the prefill).
+ *
+ *   density   executed pairs / causal pairs. In decode the causal pairs are those of the whole prompt and all tokens
+ *             generated so far, evicted or not.
+ *   recall    share of the exact softmax mass on the keys that were read, mean over sampled queries: in prefill
+ *             `recall_rows` rows, one drawn from each of as many equal stretches of the prompt; in decode the first
+ *             2·recall_rows steps, then every 2nd, 4th, … so that each doubling has recall_rows samples, weighted alike.
+ *             Of an evicting lane: mass of what it kept among all keys, for its own decode queries (the prompt's cache is
+ *             then kept beside the lane's copy, to look at). 1 where the phase is dense. */
 typedef struct sf_lane {
     /* in: NULL method = dense in that phase; params already fitted to this sample */
     const sf_method *prefill, *decode;   /* decode: a method with `compress` or `decode` hooks */
@@ -23,30 +46,36 @@ typedef struct sf_lane {
 
     /* out, caller-provided arrays */
     int32_t *output;                     /* [max_output] generated ids, the stop token not included */
-    float *density[SF_PHASES];           /* [layers, H] executed pairs / causal pairs; NULL: not wanted */
-    float *recall[SF_PHASES];            /* [layers, H] attention-mass recall (decode methods: in SF_DECODE); NULL: not wanted */
+    float *density[SF_PHASES];           /* [layers, H]; NULL: not wanted */
+    float *recall[SF_PHASES];            /* [layers, H]; NULL: not wanted */
     int outputs;
     bool stopped;                        /* by a stop token; else cut off at the limit */
     sf_meter meter;
-    double seconds[SF_PHASES];           /* of this lane's share: its prefill, and the lock-step decode / lanes */
+    double seconds[SF_PHASES];           /* of this lane's share: its group's prefill and its own hooks there; each
+                                            decode step / lanes still running */
 } sf_lane;
 
 typedef struct sf_generation {
     int max_output;
-    int recall_rows;                     /* query rows sampled for recall per layer; 0: none */
+    int recall_rows;                     /* query rows sampled for recall per layer; 0: none, recall arrays are NAN */
     uint64_t seed;                       /* of that sampling */
-    void (*progress)(void *user, sf_phase phase, int done, int of); /* layers of a prefill, steps of decode; may be NULL */
+    void (*progress)(void *user, sf_phase phase, int done, int of); /* layers of all prefills, steps of decode; may be NULL */
     void *user;
 } sf_generation;
 
+/* Runs the sample. Errors: no tokens or too many, an id outside the vocabulary, a method that lacks the hook for its phase,
+ * a hook that fails or returns a pattern that breaks the contract; the message names method, phase and layer. After an
+ * error the lanes' outputs are not to be used; the engine stays usable. */
 sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
                              sf_lane *lane);
 
 /* Dense logits, f32 [tokens, vocab] to host memory: for checks against other implementations. */
 sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *logits);
 
-/* Bytes that sf_engine_generate() will hold at its peak, weights not included; the plan's estimate. */
-size_t sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int tokens, int max_output, int lanes,
-                        int evicting_lanes);
+/* Bytes of backend memory that sf_engine_generate() holds at its peak for these lanes (methods and params as there; arrays
+ * not needed), weights and the methods' scratch not included. `kept`: [lanes] share of the prompt's keys that an evicting
+ * lane keeps, 1 - its target sparsity; NULL: all. */
+sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int tokens,
+                           const sf_generation *how, int lanes, const sf_lane *lane, const double *kept, size_t *bytes);
 
 #endif

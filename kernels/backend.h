@@ -8,7 +8,8 @@
  *    is cut, or on the number of threads. Reductions have one fixed order.
  *  - Selections compare fp32 scores, ties go to the lowest index, NaN never wins; so they do not depend on the backend
  *    beyond rounding of the scores themselves.
- *  - Every op adds what it did to backend->meter (see meter.h) under backend->phase.
+ *  - Every op adds what it did to backend->meter (see meter.h) under backend->phase; but the attention executors only
+ *    tally pairs per query head (sf_attention.pairs), which the core turns into FLOPs and bytes once a phase.
  *  - Pointers are backend memory unless said to be host memory. Outputs are written whole. No op keeps a pointer.
  *  - Ops are asynchronous where the device is; download(), count_pairs() and synchronize() wait. */
 #ifndef SF_BACKEND_H
