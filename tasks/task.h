@@ -21,8 +21,14 @@ typedef struct sf_token_counter {
     int (*count)(void *self, const char *text, size_t bytes);
 } sf_token_counter;
 
-/* How the question stands to the context. The study asks before and after. */
-typedef enum sf_question_place { SF_QUESTION_BOTH, SF_QUESTION_AFTER, SF_QUESTION_BEFORE } sf_question_place;
+/* How the question stands to the context. OWN: as the source of the task has it (the study before and after, RULER
+ * after). */
+typedef enum sf_question_place {
+    SF_QUESTION_OWN,
+    SF_QUESTION_BOTH,
+    SF_QUESTION_AFTER,
+    SF_QUESTION_BEFORE
+} sf_question_place;
 
 /* What every task takes from the sweep, next to its own parameters. */
 typedef struct sf_prompting {
