@@ -220,7 +220,7 @@ static sf_status read_prompting(const sf_node *map, int *output, sf_prompting *o
         out->direct = choice == 1;
     }
     if ((node = sf_yaml_get(map, "question"))) {
-        SF_TRY(sf_yaml_choice(node, "both|after|before", &choice));
+        SF_TRY(sf_yaml_choice(node, "own|both|after|before", &choice));
         out->place = (sf_question_place)choice;
     }
     if ((node = sf_yaml_get(map, "introduction"))) SF_TRY(sf_yaml_text(node, &out->introduction));
@@ -253,7 +253,7 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
             json_object_set_new(object, key, json_string(hash));
         }
     }
-    static const char *const places[] = {"both", "after", "before"};
+    static const char *const places[] = {"own", "both", "after", "before"};
     json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain"));
     json_object_set_new(object, "question", json_string(places[spec->prompting.place]));
     if (spec->prompting.introduction)
