@@ -155,6 +155,11 @@ typedef struct sf_backend_ops {
     sf_status (*top_mass)(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
                           sf_lists *out);
 
+    /* As top(), with a k of each row's own: the min(count[r], n) largest of row r. count [rows] i32 backend memory, each at
+     * most `most`. out: stride >= min(most, n). */
+    sf_status (*top_counts)(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
+                            sf_lists *out);
+
     /* Means of q or k over blocks of rows; the last block averages the rows it has.
      * of_keys: out [G, ceil(N/block), D], else out [H, ceil(T/block), D], f32. */
     sf_status (*block_means)(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);
@@ -166,6 +171,19 @@ typedef struct sf_backend_ops {
      * Estimation FLOPs: 2·D per block pair scored. MInference algorithm 2. */
     sf_status (*top_blocks)(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
                             int block_k, int heads, int k, int sinks, int local, sf_lists *out);
+
+    /* The pooled attention map: p[h, i, j] = softmax over j of scale * <q_mean[h, i], k_mean[h / group, j]> among the key
+     * blocks j that are not wholly in the future of query block i (as top_blocks sees them); -INFINITY for the others.
+     * q_mean [H, ceil(T/block_q), D], k_mean [G, ceil(N/block_k), D], p [H, ceil(T/block_q), ceil(N/block_k)].
+     * Estimation FLOPs: 2·D + 5 per block pair scored. FlexPrefill algorithm 4. */
+    sf_status (*block_probabilities)(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
+                                     const float *k_mean, int block_k, float *p);
+
+    /* As top_blocks() with heads as there, scored by the exact attention mass instead of an estimate: the sum of softmax
+     * probabilities over the block's query rows and keys. Nothing is forced. Quadratic: for oracles. out: heads *
+     * ceil(T/block_q) lists of stride >= min(k, ceil(N/block_k)). Estimation FLOPs: (2·D + 5) per causal pair and head. */
+    sf_status (*top_block_mass)(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
+                                sf_lists *out);
 
     /* Elementwise min and max of the keys of each page touched by logical keys [first, N); earlier pages stay as they
      * are. low, high [G, pages, D] f32 with pages >= ceil(N/page) as the row stride. Quest (2406.10774) section 3. */

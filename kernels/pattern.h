@@ -25,7 +25,8 @@ typedef enum sf_pattern_kind {
     SF_DENSE = 0,         /* every causal pair (inside the layer's own sliding window, if it has one) */
     SF_BLOCKS,            /* first: [heads * query_blocks] rows of key-block numbers; row = head * query_blocks + block */
     SF_COLUMNS_DIAGONALS, /* first: [heads] column lists (key numbers); second: [heads] diagonal lists (offsets >= 0) */
-    SF_WINDOW,            /* the first `sinks` keys and the `local` latest (the query's own included) */
+    SF_WINDOW,            /* the first `sinks` keys and the `local` latest (the query's own included); the last `last` query
+                           * rows of a prefill see every key */
     SF_PAGES,             /* first: [G] rows of page numbers; page p = logical keys [p*page, (p+1)*page) */
     SF_TOKENS,            /* first: [G] rows of key numbers to keep */
     SF_PATTERN_KINDS
@@ -37,6 +38,7 @@ typedef struct sf_pattern {
     int block_q, block_k; /* BLOCKS: queries and keys per block; query block b = rows [b*block_q, ...) */
     int page;             /* PAGES: keys per page */
     int sinks, local;     /* WINDOW, in keys */
+    int last;             /* WINDOW: query rows at the end of a prefill that stay dense; 0: none */
     sf_lists first, second;
 } sf_pattern;
 
