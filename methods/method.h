@@ -90,14 +90,22 @@ void sf_force_at(sf_attention *a, sf_tensor x, sf_lists at);
 sf_lists sf_top(sf_attention *a, sf_tensor x, int64_t k);                         /* per row */
 sf_lists sf_top_total(sf_attention *a, sf_tensor x, int64_t total);               /* over all rows */
 sf_lists sf_top_mass(sf_attention *a, sf_tensor x, double mass, int64_t least, int64_t most);
+sf_lists sf_top_counts(sf_attention *a, sf_tensor x, const int32_t *k);           /* k [rows] host: each row its own */
 
+sf_tensor sf_block_sums(sf_attention *a, sf_tensor x, int block);                 /* [rows, n] -> [rows, ceil(n/block)] */
 sf_tensor sf_block_means(sf_attention *a, bool of_keys, int block);
 sf_lists sf_top_blocks(sf_attention *a, sf_tensor q_mean, int block_q, sf_tensor k_mean, int block_k, int heads, int k,
                        int sinks, int local);
+sf_tensor sf_block_probabilities(sf_attention *a, sf_tensor q_mean, int block_q, sf_tensor k_mean, int block_k);
+sf_lists sf_top_block_mass(sf_attention *a, int block, int heads, int k);         /* exact and quadratic: for oracles */
 
 void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tensor high);
 sf_tensor sf_page_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high); /* [G, pages] */
 sf_tensor sf_key_probabilities(sf_attention *a);                                  /* [H, N], decode only */
+
+/* To the host, for decisions that a method takes itself: small things only, each call waits for the device. */
+void sf_read(sf_attention *a, sf_tensor x, float *host);
+void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);  /* index may be NULL */
 
 /* Lists a method made on the host: count [rows], index [rows, stride], copied to the backend. For selections that need
  * no scores (random, fixed). */
@@ -115,5 +123,22 @@ sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens);
  * pairs (at least 1); the scores' forced entries count. The relation is monotone, k is found by bisection. */
 sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
                                           double density);
+
+/* ---- Budgets, for fit() -----------------------------------------------------------------------------------------
+ * Density is executed pairs over causal pairs of the phase, for every method; sparsity is 1 - density. */
+
+/* Causal pairs of one head: `queries` rows, the last of which sees `keys`. */
+double sf_causal_pairs(int64_t queries, int64_t keys);
+
+/* Share of a layer's causal pairs that `pattern` computes. Not metered. */
+double sf_density(sf_attention *a, const sf_pattern *pattern);
+
+/* Prefill: how many key blocks each query block may read (its diagonal one included, blocks of `block` x `block`) to
+ * come nearest to `sparsity`. Block 1: how many keys each query may read. */
+int sf_fit_blocks(const sf_extent *extent, int block, double sparsity);
+
+/* Decode: how many keys a query may read, (1 - sparsity) of the prompt, at least 1; at sparsity 0 enough for every key
+ * that the generation can reach. */
+int sf_fit_keys(const sf_extent *extent, double sparsity);
 
 #endif

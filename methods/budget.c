@@ -1,0 +1,67 @@
+/* Budgets: from a target sparsity to the amounts that methods are parametrised by, under one definition of density. */
+#include "methods/method.h"
+
+#include <math.h>
+
+double sf_causal_pairs(int64_t queries, int64_t keys)
+{
+    return (double)queries * (double)(keys - queries) + 0.5 * (double)queries * (double)(queries + 1);
+}
+
+double sf_density(sf_attention *a, const sf_pattern *pattern)
+{
+    uint64_t pairs = 0;
+    if (a->status == SF_OK) a->status = a->backend->ops->count_pairs(a->backend, a, pattern, &pairs);
+    return (double)pairs / (a->heads * sf_causal_pairs(a->queries, a->keys));
+}
+
+/* Pairs of one head when query block i reads k of its i + 1 causal key blocks, the diagonal one among them. */
+static double block_pairs(int64_t tokens, int64_t block, int64_t k)
+{
+    double pairs = 0;
+    for (int64_t i = 0; i * block < tokens; i++) {
+        double rows = (double)(i * block + block < tokens ? block : tokens - i * block);
+        double whole = (double)((k < i + 1 ? k : i + 1) - 1);
+        pairs += whole * rows * (double)block + rows * (rows + 1) / 2;
+    }
+    return pairs;
+}
+
+int sf_fit_blocks(const sf_extent *e, int block, double sparsity)
+{
+    double target = (1 - sparsity) * sf_causal_pairs(e->tokens, e->tokens);
+    int64_t below = 1, above = (e->tokens + block - 1) / block + 1; /* k = below is kept, k = above is too much */
+    while (above - below > 1) {
+        int64_t k = below + (above - below) / 2;
+        if (block_pairs(e->tokens, block, k) <= target) below = k;
+        else above = k;
+    }
+    double short_of = target - block_pairs(e->tokens, block, below);
+    double over = block_pairs(e->tokens, block, below + 1) - target;
+    return (int)(over > 0 && over < short_of ? below + 1 : below);
+}
+
+int sf_fit_keys(const sf_extent *e, double sparsity)
+{
+    if (sparsity <= 0) return e->tokens + e->output;
+    long keys = lround((1 - sparsity) * e->tokens);
+    return keys < 1 ? 1 : (int)keys;
+}
+
+sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
+                                          double density)
+{
+    sf_backend *b = a->backend;
+    sf_meter before = *b->meter; /* the search is the harness's, not the method's: its cost is not counted */
+    int64_t below = 1, above = a->keys + 1;
+    while (above - below > 1 && a->status == SF_OK) {
+        int64_t k = below + (above - below) / 2;
+        sf_mark mark = sf_scratch_mark(b);
+        sf_columns_and_diagonals(a, out, sf_top(a, column, k), sf_top(a, diagonal, k));
+        if (sf_density(a, out) <= density) below = k;
+        else above = k;
+        sf_scratch_release(b, mark);
+    }
+    *b->meter = before;
+    return sf_columns_and_diagonals(a, out, sf_top(a, column, below), sf_top(a, diagonal, below));
+}

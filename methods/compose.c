@@ -1,0 +1,254 @@
+/* The vocabulary of methods/method.h over the backend table: scratch for every result, and one sticky status. */
+#include "methods/method.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+static void *scratch(sf_attention *a, size_t bytes)
+{
+    void *p = NULL;
+    if (a->status == SF_OK) a->status = sf_scratch_alloc(a->backend, bytes, &p);
+    return p;
+}
+
+static sf_tensor floats(sf_attention *a, int rank, int64_t d0, int64_t d1, int64_t d2)
+{
+    sf_tensor t = {.dtype = SF_F32, .rank = rank, .dim = {d0, d1, rank > 2 ? d2 : 0}};
+    t.data = scratch(a, (size_t)(d0 * d1 * (rank > 2 ? d2 : 1)) * sizeof(float));
+    return t;
+}
+
+static sf_lists lists(sf_attention *a, int64_t rows, int64_t stride)
+{
+    sf_lists l = {.rows = rows, .stride = stride};
+    l.count = scratch(a, (size_t)rows * sizeof(int32_t));
+    l.index = scratch(a, (size_t)(rows * stride) * sizeof(int32_t));
+    return l;
+}
+
+static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+static int64_t blocks_in(int64_t n, int64_t block) { return (n + block - 1) / block; }
+
+/* ---- scores -------------------------------------------------------------------------------------------------------- */
+
+void sf_probe(sf_attention *a, int window, sf_reduce reduce, sf_tensor *column, sf_tensor *diagonal)
+{
+    if (column) *column = floats(a, 2, a->heads, a->keys, 0);
+    if (diagonal) *diagonal = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return;
+    a->status = a->backend->ops->probe(a->backend, a, window, reduce, column ? column->data : NULL,
+                                       diagonal ? diagonal->data : NULL);
+}
+
+sf_tensor sf_group(sf_attention *a, sf_tensor x, sf_reduce reduce)
+{
+    sf_tensor out = floats(a, 2, a->kv_heads, x.dim[1], 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->reduce_rows(a->backend, x.data, a->kv_heads, a->heads / a->kv_heads, x.dim[1], reduce,
+                                             out.data);
+    return out;
+}
+
+sf_tensor sf_pool(sf_attention *a, sf_tensor x, int kernel, sf_reduce reduce)
+{
+    sf_tensor out = floats(a, 2, x.dim[0], x.dim[1], 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->pool(a->backend, x.data, x.dim[0], x.dim[1], kernel, reduce, out.data);
+    return out;
+}
+
+static void fill(sf_attention *a, sf_tensor x, int64_t begin, int64_t end, float value)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->fill(a->backend, x.data, x.dim[0], x.dim[1], begin, end, value);
+}
+
+void sf_force(sf_attention *a, sf_tensor x, int64_t begin, int64_t end) { fill(a, x, begin, end, INFINITY); }
+void sf_exclude(sf_attention *a, sf_tensor x, int64_t begin, int64_t end) { fill(a, x, begin, end, -INFINITY); }
+
+void sf_force_at(sf_attention *a, sf_tensor x, sf_lists at)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->fill_at(a->backend, x.data, x.dim[0], x.dim[1], &at, INFINITY);
+}
+
+/* reduce_rows() adds up `block` rows of one element each: a row of x, padded with zeros to whole blocks, is such rows. */
+sf_tensor sf_block_sums(sf_attention *a, sf_tensor x, int block)
+{
+    sf_backend *b = a->backend;
+    int64_t rows = x.dim[0], n = x.dim[1], blocks = blocks_in(n, block), padded = blocks * block;
+    sf_tensor out = floats(a, 2, rows, blocks, 0);
+    float *from = x.data;
+    if (padded != n) {
+        from = scratch(a, (size_t)(rows * padded) * sizeof(float));
+        if (a->status == SF_OK) a->status = b->ops->zero(b, from, (size_t)(rows * padded) * sizeof(float));
+        for (int64_t r = 0; r < rows && a->status == SF_OK; r++)
+            a->status = b->ops->copy(b, from + r * padded, (float *)x.data + r * n, (size_t)n * sizeof(float));
+    }
+    if (a->status) return out;
+    a->status = b->ops->reduce_rows(b, from, rows * blocks, block, 1, SF_SUM, out.data);
+    return out;
+}
+
+sf_tensor sf_block_means(sf_attention *a, bool of_keys, int block)
+{
+    int64_t heads = of_keys ? a->kv_heads : a->heads, rows = of_keys ? a->keys : a->queries;
+    sf_tensor out = floats(a, 3, heads, blocks_in(rows, block), a->head_dim);
+    if (a->status) return out;
+    a->status = a->backend->ops->block_means(a->backend, a, of_keys, block, out.data);
+    return out;
+}
+
+sf_tensor sf_block_probabilities(sf_attention *a, sf_tensor q_mean, int block_q, sf_tensor k_mean, int block_k)
+{
+    sf_tensor out = floats(a, 3, a->heads, q_mean.dim[1], k_mean.dim[1]);
+    if (a->status) return out;
+    a->status = a->backend->ops->block_probabilities(a->backend, a, q_mean.data, block_q, k_mean.data, block_k, out.data);
+    return out;
+}
+
+void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tensor high)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->page_bounds(a->backend, a, page, first, low.dim[1], low.data, high.data);
+}
+
+sf_tensor sf_page_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high)
+{
+    sf_tensor out = floats(a, 2, a->kv_heads, blocks_in(a->keys, page), 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->page_scores(a->backend, a, page, low.dim[1], low.data, high.data, out.data);
+    return out;
+}
+
+sf_tensor sf_key_probabilities(sf_attention *a)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->key_probabilities(a->backend, a, out.data);
+    return out;
+}
+
+/* ---- choices ------------------------------------------------------------------------------------------------------- */
+
+sf_lists sf_top(sf_attention *a, sf_tensor x, int64_t k)
+{
+    k = k < 0 ? 0 : least(k, x.dim[1]);
+    sf_lists out = lists(a, x.dim[0], k);
+    if (a->status) return out;
+    a->status = a->backend->ops->top(a->backend, x.data, x.dim[0], x.dim[1], k, &out);
+    return out;
+}
+
+sf_lists sf_top_total(sf_attention *a, sf_tensor x, int64_t total)
+{
+    total = total < 0 ? 0 : least(total, x.dim[0] * x.dim[1]);
+    sf_lists out = lists(a, x.dim[0], least(total, x.dim[1]));
+    if (a->status) return out;
+    a->status = a->backend->ops->top_total(a->backend, x.data, x.dim[0], x.dim[1], total, &out);
+    return out;
+}
+
+sf_lists sf_top_mass(sf_attention *a, sf_tensor x, double mass, int64_t fewest, int64_t most)
+{
+    sf_lists out = lists(a, x.dim[0], least(most, x.dim[1]));
+    if (a->status) return out;
+    a->status = a->backend->ops->top_mass(a->backend, x.data, x.dim[0], x.dim[1], (float)mass, fewest, most, &out);
+    return out;
+}
+
+sf_lists sf_top_counts(sf_attention *a, sf_tensor x, const int32_t *k)
+{
+    int64_t most = 0;
+    for (int64_t r = 0; r < x.dim[0]; r++) most = k[r] > most ? k[r] : most;
+    sf_lists out = lists(a, x.dim[0], least(most, x.dim[1]));
+    int32_t *count = scratch(a, (size_t)x.dim[0] * sizeof *count);
+    if (a->status == SF_OK) a->status = a->backend->ops->upload(a->backend, count, k, (size_t)x.dim[0] * sizeof *count);
+    if (a->status) return out;
+    a->status = a->backend->ops->top_counts(a->backend, x.data, x.dim[0], x.dim[1], count, most, &out);
+    return out;
+}
+
+sf_lists sf_top_blocks(sf_attention *a, sf_tensor q_mean, int block_q, sf_tensor k_mean, int block_k, int heads, int k,
+                       int sinks, int local)
+{
+    k = (int)least(k, k_mean.dim[1]);
+    sf_lists out = lists(a, heads * q_mean.dim[1], k);
+    if (a->status) return out;
+    a->status = a->backend->ops->top_blocks(a->backend, a, q_mean.data, block_q, k_mean.data, block_k, heads, k, sinks,
+                                            local, &out);
+    return out;
+}
+
+sf_lists sf_top_block_mass(sf_attention *a, int block, int heads, int k)
+{
+    k = (int)least(k, blocks_in(a->keys, block));
+    sf_lists out = lists(a, heads * blocks_in(a->queries, block), k);
+    if (a->status) return out;
+    a->status = a->backend->ops->top_block_mass(a->backend, a, block, block, heads, k, &out);
+    return out;
+}
+
+/* ---- to and from the host ------------------------------------------------------------------------------------------- */
+
+void sf_read(sf_attention *a, sf_tensor x, float *host)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->download(a->backend, host, x.data, (size_t)sf_elements(&x) * sizeof *host);
+}
+
+void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index)
+{
+    sf_backend *b = a->backend;
+    if (a->status == SF_OK) a->status = b->ops->download(b, count, x.count, (size_t)x.rows * sizeof *count);
+    if (a->status == SF_OK && index)
+        a->status = b->ops->download(b, index, x.index, (size_t)(x.rows * x.stride) * sizeof *index);
+}
+
+sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int32_t *count, const int32_t *index)
+{
+    sf_backend *b = a->backend;
+    sf_lists out = lists(a, rows, stride);
+    if (a->status == SF_OK) a->status = b->ops->upload(b, out.count, count, (size_t)rows * sizeof *count);
+    if (a->status == SF_OK) a->status = b->ops->upload(b, out.index, index, (size_t)(rows * stride) * sizeof *index);
+    return out;
+}
+
+/* ---- patterns ------------------------------------------------------------------------------------------------------- */
+
+static sf_status done(sf_attention *a, sf_pattern *out, sf_pattern made)
+{
+    *out = made;
+    return a->status;
+}
+
+sf_status sf_dense(sf_attention *a, sf_pattern *out) { return done(a, out, (sf_pattern){.kind = SF_DENSE}); }
+
+sf_status sf_blocks(sf_attention *a, sf_pattern *out, int heads, int block_q, int block_k, sf_lists blocks)
+{
+    return done(a, out, (sf_pattern){.kind = SF_BLOCKS, .heads = heads, .block_q = block_q, .block_k = block_k,
+                                     .first = blocks});
+}
+
+sf_status sf_columns_and_diagonals(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals)
+{
+    assert(columns.rows == diagonals.rows);
+    return done(a, out, (sf_pattern){.kind = SF_COLUMNS_DIAGONALS, .heads = (int)columns.rows, .first = columns,
+                                     .second = diagonals});
+}
+
+sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local)
+{
+    return done(a, out, (sf_pattern){.kind = SF_WINDOW, .sinks = sinks, .local = local});
+}
+
+sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages)
+{
+    return done(a, out, (sf_pattern){.kind = SF_PAGES, .heads = a->kv_heads, .page = page, .first = pages});
+}
+
+sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens)
+{
+    return done(a, out, (sf_pattern){.kind = SF_TOKENS, .heads = a->kv_heads, .first = tokens});
+}

@@ -1,0 +1,124 @@
+/* What makes a struct a method (sf_method_validate), and methods from shared objects (sf_plugin_load). */
+#include "methods/method.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool good_name(const char *s)
+{
+    return s && *s && strlen(s) < 64 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(s);
+}
+
+static int choices_in(const char *choices)
+{
+    int n = choices && *choices ? 1 : 0;
+    for (const char *c = choices; c && *c; c++) n += *c == '|';
+    return n;
+}
+
+static size_t size_of(sf_param_type type)
+{
+    switch (type) {
+    case SF_INT: return sizeof(int);
+    case SF_REAL: return sizeof(double);
+    case SF_BOOL: return sizeof(bool);
+    case SF_CHOICE: return sizeof(int);
+    case SF_STRING: return sizeof(const char *);
+    }
+    return 0;
+}
+
+static sf_status check_param(const sf_method *m, const sf_param *p, const char *where)
+{
+    const char *method = m->name, *name = p->name;
+    size_t size = size_of(p->type);
+    if (!good_name(name))
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': parameter name '%s' must be [a-z0-9_]+", where, method, name);
+    if (size == 0) return sf_fail(SF_BAD_INPUT, "%s: %s.%s: type %d is unknown", where, method, name, (int)p->type);
+    if (p->offset > m->params_size || size > m->params_size - p->offset)
+        return sf_fail(SF_BAD_INPUT, "%s: %s.%s: offset %zu + %zu bytes lies outside the parameter struct of %zu bytes",
+                       where, method, name, p->offset, size, m->params_size);
+    if (p->offset % size)
+        return sf_fail(SF_BAD_INPUT, "%s: %s.%s: offset %zu is not aligned to its %zu bytes", where, method, name,
+                       p->offset, size);
+    if (!p->doc) return sf_fail(SF_BAD_INPUT, "%s: %s.%s: has no doc line", where, method, name);
+
+    double low = p->low, high = p->high;
+    if (p->type == SF_STRING) return SF_OK;
+    if (p->type == SF_BOOL) low = 0, high = 1;
+    if (p->type == SF_CHOICE) {
+        low = 0, high = choices_in(p->choices) - 1;
+        if (high < 1)
+            return sf_fail(SF_BAD_INPUT, "%s: %s.%s: a choice needs at least two names, as \"mean|max\"", where, method, name);
+    }
+    if (!(low <= p->initial && p->initial <= high))
+        return sf_fail(SF_BAD_INPUT, "%s: %s.%s: default %g lies outside [%g, %g]", where, method, name, p->initial, low, high);
+    if (p->type != SF_REAL && p->initial != floor(p->initial))
+        return sf_fail(SF_BAD_INPUT, "%s: %s.%s: default %g is not a whole number", where, method, name, p->initial);
+    for (const sf_param *other = m->params; other != p; other++)
+        if (strcmp(other->name, name) == 0)
+            return sf_fail(SF_BAD_INPUT, "%s: %s.%s: declared twice", where, method, name);
+    return SF_OK;
+}
+
+sf_status sf_method_validate(const sf_method *m, const char *where)
+{
+    if (!m) return sf_fail(SF_BAD_INPUT, "%s: no method (NULL)", where);
+    if (m->abi != SF_METHOD_ABI)
+        return sf_fail(SF_BAD_INPUT, "%s: built for method ABI %u, this program has %d; build it again against its headers",
+                       where, m->abi, SF_METHOD_ABI);
+    if (!good_name(m->name))
+        return sf_fail(SF_BAD_INPUT, "%s: method name '%s' must be [a-z0-9_]+", where, m->name ? m->name : "(none)");
+    if (!m->summary) return sf_fail(SF_BAD_INPUT, "%s: method '%s' has no summary line", where, m->name);
+    if (!m->prefill && !m->compress && !m->decode)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' offers no hook: one of prefill, compress, decode is needed", where, m->name);
+    if (m->state && !m->decode)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' keeps state but has no decode hook to use it", where, m->name);
+    if (m->observe && !m->state)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' observes keys but has no state hook to keep anything in", where, m->name);
+    if (m->steers_backwards && !m->prefill)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': steers_backwards says something about prefill, which it lacks", where,
+                       m->name);
+    if (!m->params != !m->params_size)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': params and params_size (%zu bytes) must be given together", where,
+                       m->name, m->params_size);
+
+    bool budget = false;
+    for (const sf_param *p = m->params; p && p->name; p++) {
+        SF_TRY(check_param(m, p, where));
+        budget |= p->budget;
+    }
+    if (m->fit && !budget)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': fit() needs a parameter marked `budget` to set", where, m->name);
+    return SF_OK;
+}
+
+sf_status sf_plugin_load(const char *path, const sf_method **out)
+{
+    char local[4096];
+    if (access(path, R_OK) != 0) return sf_fail(SF_IO, "plug-in %s: cannot open: %s", path, strerror(errno));
+    if (!strchr(path, '/')) { /* dlopen would search the system's folders for it */
+        snprintf(local, sizeof local, "./%s", path);
+        path = local;
+    }
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!object) return sf_fail(SF_BAD_INPUT, "plug-in %s: not a shared object this program can load: %s", path, dlerror());
+
+    const sf_method *(*plugin)(void);
+    *(void **)&plugin = dlsym(object, "sf_plugin");
+    sf_status status = SF_OK;
+    if (!plugin)
+        status = sf_fail(SF_BAD_INPUT, "plug-in %s: exports no `const sf_method *sf_plugin(void)`", path);
+    else
+        status = sf_method_validate(plugin(), path);
+    if (status != SF_OK) {
+        dlclose(object);
+        return status;
+    }
+    *out = plugin();
+    return SF_OK;
+}

@@ -1,0 +1,68 @@
+/* Vertical-Slash: the columns (verticals) and diagonals (slashes) that the last queries of the prompt look at.
+ *
+ * As in the study: probe of 256 queries, the first 4 columns and the 64 latest diagonals forced. The authors' code probes
+ * 64 and forces 30 and 100: {window: 64, sinks: 30, local: 100, columns: 1000, diagonals: 6096}. */
+#include "methods/method.h"
+
+#include <stddef.h>
+
+struct params { int window, columns, diagonals, sinks, local, selection; double density; };
+
+static const sf_param PARAMS[] = {
+    {.name = "columns", .type = SF_INT, .offset = offsetof(struct params, columns), .budget = true,
+     .low = 0, .high = 1 << 20, .initial = 0, .doc = "columns a head, forced ones included; 0 of both: by density"},
+    {.name = "diagonals", .type = SF_INT, .offset = offsetof(struct params, diagonals), .budget = true,
+     .low = 0, .high = 1 << 20, .initial = 0, .doc = "diagonals a head, forced ones included; 0 of both: by density"},
+    {.name = "density", .type = SF_REAL, .offset = offsetof(struct params, density), .budget = true,
+     .low = 0, .high = 1, .initial = 1, .doc = "share of a layer's causal pairs to execute, with columns = diagonals"},
+    {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
+     .low = 1, .high = 1 << 20, .initial = 256, .doc = "queries of the probe, the last of the prompt"},
+    {.name = "sinks", .type = SF_INT, .offset = offsetof(struct params, sinks),
+     .low = 0, .high = 1 << 20, .initial = 4, .doc = "first columns, always chosen"},
+    {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local),
+     .low = 1, .high = 1 << 20, .initial = 64, .doc = "latest diagonals, always chosen"},
+    {.name = "selection", .type = SF_CHOICE, .offset = offsetof(struct params, selection),
+     .choices = "head|group", .initial = 0, .doc = "each query head its own, or one for the group (scores summed)"},
+    {0},
+};
+
+static int larger(int x, int y) { return x > y ? x : y; }
+
+static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    sf_tensor column, diagonal; /* [H, keys], [H, offsets]; [G, …] when shared in the group */
+    sf_probe(a, p->window, SF_SUM, &column, &diagonal);
+    if (p->selection == 1) {
+        column = sf_group(a, column, SF_SUM);
+        diagonal = sf_group(a, diagonal, SF_SUM);
+    }
+    sf_force(a, column, 0, p->sinks);
+    sf_force(a, diagonal, 0, p->local);
+
+    if (p->columns == 0 && p->diagonals == 0) return sf_columns_and_diagonals_within(a, out, column, diagonal, p->density);
+    return sf_columns_and_diagonals(a, out, sf_top(a, column, larger(p->columns, p->sinks)),
+                                    sf_top(a, diagonal, larger(p->diagonals, p->local)));
+}
+
+/* The tiles along diagonals overlap by an amount that only the selection tells, so k is found layer by layer. */
+static sf_status fit(const sf_extent *extent, double sparsity, void *params)
+{
+    struct params *p = params;
+    (void)extent;
+    p->columns = p->diagonals = 0;
+    p->density = 1 - sparsity;
+    return SF_OK;
+}
+
+const sf_method sf_vertical_slash = {
+    .abi = SF_METHOD_ABI,
+    .name = "vertical_slash",
+    .summary = "columns and diagonals that the last queries look at",
+    .paper = "Jiang et al. 2024, MInference 1.0, arXiv 2407.02490",
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .fit = fit,
+    .prefill = prefill,
+    .steers_backwards = true,
+};
