@@ -18,7 +18,7 @@ CUDA_ARCH ?= 80 90a
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
-DEFS := -D_GNU_SOURCE -DSF_REVISION='"$(shell git describe --always --dirty 2>/dev/null || echo unknown)"'
+DEFS := -D_GNU_SOURCE
 INCS := -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lopenblas -lm -ldl -fopenmp
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(DEFS) $(INCS) -fopenmp -fno-math-errno -MMD -MP $(SANITIZE)
@@ -54,6 +54,15 @@ $(LIB): $(OBJS)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The revision goes into one object, made anew when it changes.
+REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+$(BUILD)/harness/version.o: ALL_CFLAGS += -DSF_REVISION='"$(REVISION)"'
+$(BUILD)/harness/version.o: $(BUILD)/revision
+$(BUILD)/revision: FORCE
+	@mkdir -p $(@D)
+	@echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
+.PHONY: FORCE
 
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3
 

@@ -122,23 +122,38 @@ sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const s
     return sf_blame(status, "method %s, target sparsity %g, %d tokens", arm->label, sparsity, tokens);
 }
 
+/* Weights of the model, in elements; norms and biases are too few to matter and are left out. */
+static double parameters(const sf_model_config *c)
+{
+    double heads = (double)c->head_dim * (2 * c->heads + 2 * c->kv_heads);
+    return c->layers * ((double)c->d * heads + 3.0 * c->d * c->mlp) + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
+}
+
 sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
 {
     const sf_sweep *s = road->sweep;
     const sf_task_spec *task = &s->task[cell->task];
     const sf_model *model = road->model[cell->model];
+    const sf_model_config *c = &model->config;
     const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
     sf_cell_info info = {
         .model = s->model[cell->model].label, .model_hash = model->hash,
-        .task = task->label, .task_params = task->json, .metric = task->task->metric,
+        .task = task->task->name, .task_label = task->label, .task_params = task->json, .metric = task->task->metric,
         .length = s->length[cell->length], .output_limit = task->output,
-        .layers = model->config.layers, .heads = model->config.heads,
+        .layers = c->layers, .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
+        .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->window,
+        .parameters = parameters(c),
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
         .device = s->device, .seed = s->seed,
         .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
     };
+    for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);
+    sf_cost cost;
+    sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = info.length, .batch = 1, .density = 1}, &cost);
+    info.weight_elements = cost.weights;
     for (int p = 0; p < SF_PHASES; p++) {
-        info.method[p] = arm[p] ? arm[p]->label : "dense";
+        info.method[p] = arm[p] ? arm[p]->method->name : "dense";
+        info.label[p] = arm[p] ? arm[p]->label : "dense";
         info.params[p] = arm[p] ? arm[p]->json : "{}";
         info.sparsity[p] = cell->sparsity[p];
     }

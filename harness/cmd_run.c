@@ -1,0 +1,56 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/cli.h"
+#include "harness/run.h"
+
+static const struct argp_option options[] = {
+    {"set", 's', "KEY=VALUE", 0, "override a key of the config, e.g. --set samples=5 (repeatable)", 0},
+    {"out", 'o', "FILE", 0, "results file (default: results/NAME.h5)", 0},
+    {"device", 'd', "NAME", 0, "cpu, cuda, cuda:1, or reference; overrides the config", 0},
+    {"threads", 't', "N", 0, "threads; overrides the config", 0},
+    {"memory", 'm', "GIB", 0, "limit for caches and activations; overrides the config", 0},
+    {"overwrite", 'w', NULL, 0, "drop the results that are there and run everything again", 0},
+    {0},
+};
+
+struct args { sf_run_options run; sf_strings set; };
+
+static char *assignment(const char *key, const char *value)
+{
+    char *out = NULL;
+    return asprintf(&out, "%s=%s", key, value) < 0 ? NULL : out; /* lives as long as the process */
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct args *a = state->input;
+    switch (key) {
+    case 's': sf_strings_add(state, &a->set, arg); return 0;
+    case 'o': a->run.out = arg; return 0;
+    case 'd': sf_strings_add(state, &a->set, assignment("device", arg)); return 0;
+    case 't': sf_strings_add(state, &a->set, assignment("threads", arg)); return 0;
+    case 'm': sf_strings_add(state, &a->set, assignment("memory", arg)); return 0;
+    case 'w': a->run.overwrite = true; return 0;
+    case ARGP_KEY_ARG:
+        if (a->run.config) argp_error(state, "one config at a time");
+        a->run.config = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "name a config, e.g. configs/demo.yaml"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int sf_cmd_run(int argc, char **argv)
+{
+    static const struct argp argp = {
+        options, parse, "CONFIG.yaml",
+        "Runs every cell of a sweep that is not stored yet: after a stop or a crash, the same command goes on.\v"
+        "Example:\n  frontier run configs/demo.yaml --set samples=5 --set 'lengths=[1024]' --out results/quick.h5",
+        NULL, NULL, NULL};
+    struct args a = {0};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
+    a.run.sets = a.set.n;
+    a.run.set = a.set.item;
+    return sf_cli_end(sf_run(&a.run));
+}

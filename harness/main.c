@@ -1,0 +1,75 @@
+/* frontier: how much sparse attention can you afford? */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/cli.h"
+#include "harness/version.h"
+#include "harness/yaml.h"
+
+const sf_command sf_commands[] = {
+    {"run", "run a sweep: every method, length and sparsity of a config", sf_cmd_run},
+    {"plan", "what a sweep would run, without running it", sf_cmd_plan},
+    {"report", "figures and tables of results", sf_cmd_report},
+    {"show", "one sample: prompt, gold answer, prediction, scores", sf_cmd_show},
+    {"export", "results as CSV or JSON lines", sf_cmd_export},
+    {"compare", "two results files, sample by sample", sf_cmd_compare},
+    {"list", "the models, methods and tasks there are", sf_cmd_list},
+    {"cost", "FLOPs and memory traffic of a model by formula", sf_cmd_cost},
+    {"check", "certify a sparse-attention method", sf_cmd_check},
+    {"version", "version, revision and libraries", sf_cmd_version},
+    {0},
+};
+
+static void usage(FILE *out)
+{
+    fputs("frontier " SF_VERSION ": benchmarks sparse attention in language models\n\n"
+          "usage: frontier COMMAND [OPTIONS]\n\n", out);
+    for (const sf_command *c = sf_commands; c->name; c++) fprintf(out, "  %-9s %s\n", c->name, c->summary);
+    fputs("\n`frontier COMMAND --help` explains a command. A first run: frontier run configs/demo.yaml\n", out);
+}
+
+int sf_cli_end(sf_status status)
+{
+    if (status == SF_OK) return EXIT_SUCCESS;
+    fflush(stdout);
+    fprintf(stderr, "frontier: %s%s\n", status == SF_INTERRUPTED ? "" : "error: ", sf_error());
+    return status == SF_INTERRUPTED ? 130 : EXIT_FAILURE;
+}
+
+const char *sf_si(double value, char out[32])
+{
+    static const char prefix[] = " kMGTPEZ";
+    int i = 0;
+    while (value >= 999.5 && prefix[i + 1]) value /= 1000, i++;
+    snprintf(out, 32, "%.3g%s%.1s", value, i ? " " : "", i ? &prefix[i] : "");
+    return out;
+}
+
+void sf_strings_add(struct argp_state *state, sf_strings *list, const char *item)
+{
+    if (list->n == SF_CLI_MOST) argp_error(state, "more than %d of one option", SF_CLI_MOST);
+    else list->item[list->n++] = item;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return usage(stdout), EXIT_SUCCESS;
+    if (strcmp(name, "--version") == 0) name = "version";
+    for (const sf_command *c = sf_commands; c->name; c++) {
+        if (strcmp(c->name, name) != 0) continue;
+        char program[64];
+        snprintf(program, sizeof program, "frontier %s", c->name);
+        argv[1] = program;
+        return c->run(argc - 1, argv + 1);
+    }
+    if (!*name) return usage(stderr), EXIT_FAILURE;
+    const char *names[32];
+    int n = 0;
+    while (sf_commands[n].name) names[n] = sf_commands[n].name, n++;
+    const char *near = sf_nearest(name, names, n);
+    fprintf(stderr, "frontier: error: unknown command '%s'%s%s%s `frontier --help` lists them\n", name,
+            near ? "; did you mean '" : ".", near ? near : "", near ? "'?" : "");
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,432 @@
+/* The main road: for each model, length and task, sample by sample, all cells of the grid that are not yet stored. */
+#include "harness/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "harness/cost.h"
+#include "harness/engine.h"
+#include "harness/progress.h"
+#include "harness/report.h"
+#include "harness/version.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* ---- one sample --------------------------------------------------------------------------------------------------- */
+
+/* What the run of one sample holds; sized once for the widest group of cells. */
+struct work {
+    const sf_road *road;
+    sf_backend backend;
+    sf_engine *engine;
+    sf_store *store;
+    sf_progress progress;
+    double sample_work;                       /* of the sample at hand, for the progress line */
+    size_t memory_limit;                      /* bytes for caches and activations */
+
+    const sf_cell **pending;                  /* [lanes] cells of the group that lack this sample */
+    sf_lane *lane;
+    void *(*params)[SF_PHASES];
+    sf_cell_info *info;
+    sf_record *record;
+    char **text;                              /* decoded outputs */
+    int lanes, room;
+};
+
+static sf_status work_reserve(struct work *w, int room, int max_output, const sf_model_config *c)
+{
+    size_t n = (size_t)room, map = (size_t)c->layers * (size_t)c->heads;
+    w->room = room;
+    w->pending = calloc(n, sizeof *w->pending);
+    w->lane = calloc(n, sizeof *w->lane);
+    w->params = calloc(n, sizeof *w->params);
+    w->info = calloc(n, sizeof *w->info);
+    w->record = calloc(n, sizeof *w->record);
+    w->text = calloc(n, sizeof *w->text);
+    bool ok = w->pending && w->lane && w->params && w->info && w->record && w->text;
+    for (int i = 0; ok && i < room; i++) {
+        sf_lane *lane = &w->lane[i];
+        lane->output = malloc((size_t)max_output * sizeof *lane->output);
+        ok = lane->output != NULL;
+        for (int p = 0; p < SF_PHASES; p++) {
+            lane->density[p] = malloc(map * sizeof(float));
+            lane->recall[p] = malloc(map * sizeof(float));
+            ok = ok && lane->density[p] && lane->recall[p];
+        }
+    }
+    return ok ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the results of %d cells", room);
+}
+
+static void work_release(struct work *w)
+{
+    for (int i = 0; w->lane && i < w->room; i++) {
+        free(w->lane[i].output);
+        for (int p = 0; p < SF_PHASES; p++) {
+            free(w->lane[i].density[p]);
+            free(w->lane[i].recall[p]);
+        }
+    }
+    free(w->pending);
+    free(w->lane);
+    free(w->params);
+    free(w->info);
+    free(w->record);
+    free(w->text);
+    w->pending = NULL, w->lane = NULL, w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
+}
+
+static void show_progress(void *user, sf_phase phase, int done, int of)
+{
+    struct work *w = user;
+    char detail[64];
+    snprintf(detail, sizeof detail, "%s %d/%d", phase == SF_PREFILL ? "prefill layer" : "decode step", done, of);
+    double share = of > 0 ? (double)done / of : 0;
+    sf_progress_show(&w->progress, w->sample_work * (phase == SF_PREFILL ? 0.8 * share : 0.8 + 0.2 * share), detail);
+}
+
+static double mean_over_global(const float *map, const sf_model_config *c)
+{
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < c->layers * c->heads; i++)
+        if (!isnan(map[i])) sum += map[i], n++;
+    return n ? sum / n : 1;
+}
+
+static char *gold_json(const sf_sample *sample)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < sample->gold_count; i++) json_array_append_new(list, json_string(sample->gold[i]));
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    return text;
+}
+
+/* From a finished lane to what is stored of it. */
+static sf_status judge(struct work *w, int i, const sf_sample *sample, const char *gold, const int32_t *ids, int n)
+{
+    const sf_cell *cell = w->pending[i];
+    const sf_task_spec *task = &w->road->sweep->task[cell->task];
+    const sf_model *model = w->road->model[cell->model];
+    const sf_lane *lane = &w->lane[i];
+    SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &w->text[i]));
+    sf_score score;
+    task->task->score(task->params, sample, w->text[i], &score);
+    sf_record *r = &w->record[i];
+    *r = (sf_record){.input_tokens = n, .output_tokens = lane->outputs, .parsed = score.parsed, .truncated = !lane->stopped,
+                     .strict = score.strict, .reference = score.reference, .meter = lane->meter,
+                     .prediction = w->text[i], .gold = gold, .prompt_hash = XXH3_64bits(ids, (size_t)n * sizeof *ids)};
+    for (int t = 0; t < n; t++) r->bos_tokens += model->bos >= 0 && ids[t] == model->bos;
+    const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
+    for (int p = 0; p < SF_PHASES; p++) {
+        double density = mean_over_global(lane->density[p], &model->config);
+        r->achieved[p] = 1 - density;
+        r->seconds[p] = lane->seconds[p];
+        r->density[p] = lane->density[p];
+        r->recall[p] = w->road->sweep->recall_rows ? lane->recall[p] : NULL;
+        sf_cost cost;
+        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = n, .batch = 1, .density = density,
+                                                    .method = method[p], .params = w->params[i][p]}, &cost);
+        r->cost_paper[p] = cost.paper;
+        r->cost_exact[p] = cost.exact;
+    }
+    w->info[i] = sf_road_cell_info(w->road, cell);
+    return SF_OK;
+}
+
+/* How many of the lanes from `first` on fit the memory limit together; at least one. */
+static sf_status lanes_that_fit(struct work *w, int first, int tokens, const sf_generation *how, int *fit)
+{
+    const sf_model_config *c = &w->road->model[w->pending[0]->model]->config;
+    int n = w->lanes - first;
+    double *kept = malloc((size_t)n * sizeof *kept);
+    if (!kept) return sf_fail(SF_NO_MEMORY, "no memory for the lanes' budgets");
+    for (int i = 0; i < n; i++) {
+        double s = w->pending[first + i]->sparsity[SF_DECODE];
+        kept[i] = isnan(s) ? 1 : 1 - s;
+    }
+    sf_status status = SF_OK;
+    size_t bytes = 0;
+    for (; n > 1; n = n * 3 / 4) {
+        status = sf_engine_memory(c, &w->backend, tokens, how, n, w->lane + first, kept, &bytes);
+        if (status != SF_OK || bytes <= w->memory_limit) break;
+    }
+    free(kept);
+    *fit = n;
+    return status;
+}
+
+/* Runs the pending lanes of one sample, scores them, and stores them in one step. */
+static sf_status run_lanes(struct work *w, int index, const sf_sample *sample, const char *gold, const int32_t *ids, int n)
+{
+    const sf_sweep *sweep = w->road->sweep;
+    const sf_cell *first = w->pending[0];
+    const sf_model_config *c = &w->road->model[first->model]->config;
+    const int output = sweep->task[first->task].output;
+    const sf_generation how = {.max_output = output, .recall_rows = sweep->recall_rows, .seed = sweep->seed,
+                               .progress = show_progress, .user = w};
+    for (int i = 0; i < w->lanes; i++) {
+        const sf_cell *cell = w->pending[i];
+        const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
+        for (int p = 0; p < SF_PHASES; p++)
+            SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, n, output, &w->params[i][p]));
+        sf_lane *lane = &w->lane[i];
+        lane->prefill = arm[SF_PREFILL] ? arm[SF_PREFILL]->method : NULL;
+        lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
+        lane->prefill_params = w->params[i][SF_PREFILL];
+        lane->decode_params = w->params[i][SF_DECODE];
+    }
+    for (int at = 0, fit; at < w->lanes; at += fit) {
+        SF_TRY(lanes_that_fit(w, at, n, &how, &fit));
+        SF_TRY(sf_engine_generate(w->engine, ids, n, &how, fit, w->lane + at));
+    }
+    for (int i = 0; i < w->lanes; i++) {
+        SF_TRY(judge(w, i, sample, gold, ids, n));
+        w->record[i].sample = index;
+    }
+    return sf_store_add(w->store, w->lanes, w->info, w->record);
+}
+
+/* A group: the cells of one model, length and task; they stand together in the plan. */
+struct group { const sf_cell *cell; int cells; };
+
+static struct group group_at(const sf_plan *plan, int at)
+{
+    const sf_cell *first = &plan->cell[at];
+    struct group g = {first, 0};
+    while (at + g.cells < plan->cells && first[g.cells].model == first->model && first[g.cells].task == first->task &&
+           first[g.cells].length == first->length)
+        g.cells++;
+    return g;
+}
+
+static bool same_arm(const sf_cell *a, const sf_cell *b)
+{
+    return a->prefill == b->prefill && (!a->prefill || a->sparsity[SF_PREFILL] == b->sparsity[SF_PREFILL]);
+}
+
+/* FLOPs, by formula, of one sample of these cells; a prefill that several share counts once. */
+static double work_of(const sf_road *road, const sf_cell *const *cell, int n)
+{
+    double work = 0;
+    for (int i = 0; i < n; i++) {
+        bool shared = false;
+        for (int j = 0; j < i && !shared; j++) shared = same_arm(cell[i], cell[j]);
+        work += sf_road_work(road, cell[i], shared);
+    }
+    return work;
+}
+
+/* The group's cells that lack this sample; those with a dense prefill first, so that they share it even when memory
+ * splits the lanes. */
+static int find_pending(const struct work *w, struct group g, int index, const sf_cell **out)
+{
+    int n = 0;
+    for (int sparse = 0; sparse < 2; sparse++)
+        for (int i = 0; i < g.cells; i++)
+            if ((g.cell[i].prefill != NULL) == sparse && !sf_store_has(w->store, g.cell[i].key, index)) out[n++] = &g.cell[i];
+    return n;
+}
+
+static sf_status run_sample(struct work *w, struct group g, int index)
+{
+    w->lanes = find_pending(w, g, index, w->pending);
+    if (!w->lanes) return SF_OK;
+    w->sample_work = work_of(w->road, w->pending, w->lanes);
+    sf_sample sample;
+    int32_t *ids = NULL;
+    int n;
+    SF_TRY(sf_road_sample(w->road, g.cell->model, g.cell->task, g.cell->length, index, &sample, &ids, &n));
+    char *gold = gold_json(&sample);
+    sf_status status = gold ? SF_OK : sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
+    if (status == SF_OK) status = run_lanes(w, index, &sample, gold, ids, n);
+    for (int i = 0; i < w->lanes; i++) {
+        free(w->text[i]);
+        w->text[i] = NULL;
+        for (int p = 0; p < SF_PHASES; p++) free(w->params[i][p]), w->params[i][p] = NULL;
+    }
+    free(gold);
+    free(ids);
+    sf_sample_free(&sample);
+    w->progress.done += w->sample_work;
+    return status;
+}
+
+/* ---- the sweep ------------------------------------------------------------------------------------------------------ */
+
+static sf_status run_group(struct work *w, struct group g)
+{
+    const sf_sweep *s = w->road->sweep;
+    for (int i = 0; i < s->samples; i++) {
+        if (interrupted) return sf_fail(SF_INTERRUPTED, "stopped as asked; run the same command again to go on from here");
+        snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d/%d", s->model[g.cell->model].label,
+                 s->task[g.cell->task].label, s->length[g.cell->length], i + 1, s->samples);
+        SF_TRY(run_sample(w, g, i));
+    }
+    if (!w->progress.terminal)
+        for (int i = 0; i < g.cells; i++) {
+            const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
+            fprintf(stderr, "%s %s %d %s/%s %.3g/%.3g done\n", info.model, info.task_label, info.length, info.label[SF_PREFILL],
+                    info.label[SF_DECODE], info.sparsity[SF_PREFILL], info.sparsity[SF_DECODE]);
+        }
+    return SF_OK;
+}
+
+/* Every group's first sample, made before anything runs: a length too short for a task, or a broken data file, is told at
+ * once and not after hours. */
+static sf_status try_samples(const sf_road *road)
+{
+    for (int at = 0; at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        sf_sample sample;
+        SF_TRY(sf_road_sample(road, g.cell->model, g.cell->task, g.cell->length, 0, &sample, NULL, NULL));
+        sf_sample_free(&sample);
+        at += g.cells;
+    }
+    return SF_OK;
+}
+
+static sf_status run_groups(struct work *w)
+{
+    const sf_road *road = w->road;
+    const sf_sweep *s = road->sweep;
+    int widest = 0, output = 0;
+    double total = 0;
+    for (int at = 0; at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        if (g.cells > widest) widest = g.cells;
+        at += g.cells;
+    }
+    for (int t = 0; t < s->tasks; t++)
+        if (s->task[t].output > output) output = s->task[t].output;
+    const sf_cell **pending = calloc((size_t)widest, sizeof *pending);
+    if (!pending) return sf_fail(SF_NO_MEMORY, "no memory for a group of %d cells", widest);
+    for (int at = 0; at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        for (int i = 0; i < s->samples; i++) total += work_of(road, pending, find_pending(w, g, i, pending));
+        at += g.cells;
+    }
+    free(pending);
+    sf_progress_begin(&w->progress, total);
+
+    sf_status status = SF_OK;
+    for (int at = 0, model = -1; status == SF_OK && at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        if (g.cell->model != model) {
+            model = g.cell->model;
+            const sf_model_config *c = &road->model[model]->config;
+            sf_engine_close(w->engine);
+            w->engine = NULL;
+            work_release(w);
+            status = work_reserve(w, widest, output, c);
+            int longest = s->length[s->lengths - 1] + output;
+            if (status == SF_OK)
+                status = sf_blame(sf_engine_open(&w->backend, road->model[model], longest, &w->engine), "%s", s->model[model].path);
+        }
+        if (status == SF_OK) status = run_group(w, g);
+        at += g.cells;
+    }
+    sf_progress_clear(&w->progress);
+    sf_engine_close(w->engine);
+    work_release(w);
+    return status;
+}
+
+/* ---- provenance and the end ------------------------------------------------------------------------------------------- */
+
+static void iso_now(char out[32])
+{
+    time_t now = time(NULL);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+}
+
+static size_t memory_limit(const sf_sweep *s, sf_backend *b)
+{
+    if (s->memory_gib > 0) return (size_t)(s->memory_gib * (1 << 30));
+    size_t available = 0, total = 0;
+    if (b->ops->memory(b, &available, &total) != SF_OK) return SIZE_MAX;
+    return available / 10 * 8; /* the rest is for weights' pages, scratch and the neighbours */
+}
+
+static sf_status make_folder(const char *path)
+{
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder) return SF_OK;
+    *slash = 0;
+    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return SF_OK;
+    return sf_fail(SF_IO, "%s: the folder for results cannot be made: %s", folder, strerror(errno));
+}
+
+/* The closing words: a table, one sentence, the gates' warnings. */
+static sf_status summarise(const char *path)
+{
+    sf_results results;
+    SF_TRY(sf_results_read(1, &path, SF_READ_MEANS, &results));
+    sf_report_table(&results, stdout);
+    sf_report_gates(&results, stdout);
+    sf_results_free(&results);
+    return SF_OK;
+}
+
+sf_status sf_run(const sf_run_options *options)
+{
+    sf_road road;
+    struct work w = {.road = &road};
+    char path[4096] = "", started[32];
+    struct utsname host = {0};
+    uname(&host);
+    iso_now(started);
+    double begun = sf_now();
+
+    sf_status status = sf_road_open(options->config, options->sets, options->set, &road);
+    if (status == SF_OK) status = try_samples(&road);
+    if (status == SF_OK) {
+        if (options->out) snprintf(path, sizeof path, "%s", options->out);
+        else snprintf(path, sizeof path, "results/%s.h5", road.sweep->name);
+        status = make_folder(path);
+    }
+    if (status == SF_OK) status = sf_backend_open(road.sweep->device, road.sweep->threads, &w.backend);
+    if (status == SF_OK) status = sf_store_open(path, options->overwrite, &w.store);
+    if (status == SF_OK) {
+        struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
+        sigaction(SIGINT, &act, NULL);
+        sigaction(SIGTERM, &act, NULL);
+        w.memory_limit = memory_limit(road.sweep, &w.backend);
+        char *versions = sf_versions_json();
+        sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
+                           .started = started, .seconds = NAN, .batch = road.sweep->batch};
+        status = sf_store_note(w.store, &run);
+        if (status == SF_OK) status = run_groups(&w);
+        if (status == SF_OK) run.seconds = sf_now() - begun;
+        if (status == SF_OK || status == SF_INTERRUPTED) { /* what is finished becomes the results file either way */
+            sf_status folded = sf_store_fold(w.store, &run);
+            if (status == SF_OK) status = folded;
+        }
+        free(versions);
+    }
+    sf_store_close(w.store);
+    sf_backend_close(&w.backend);
+    if (status == SF_OK) status = summarise(path);
+    if (status == SF_OK) printf("\nResults: %s\n", path);
+    sf_road_close(&road);
+    return status;
+}

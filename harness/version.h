@@ -1,0 +1,10 @@
+/* What this build is: for `frontier version` and every results file. */
+#ifndef SF_VERSION_H
+#define SF_VERSION_H
+
+#define SF_VERSION "0.1.0"
+
+const char *sf_revision(void);   /* git revision it was built from */
+char *sf_versions_json(void);    /* libraries, compiler, CPU: canonical JSON, malloc'ed */
+
+#endif
