@@ -39,7 +39,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps demo test bench asan valgrind install clean
+.PHONY: all help features deps demo test tests bench asan install clean
 .SECONDARY:
 
 all: $(BIN) ## build build/frontier
@@ -78,8 +78,56 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z0-9_\/%.-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: $(TESTS) ## build and run every test
-	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+features: ## what was found on this machine
+	@echo "compiler   $$($(CC) --version | head -n 1)"
+	@for p in $(PKGS); do printf '%-10s %s\n' "$$p" "$$(pkg-config --modversion $$p 2>/dev/null || echo 'not found: make deps')"; done
+	@echo "CUDA       $(if $(filter 1,$(CUDA)),$(NVCC) for sm_$(subst $() $(), sm_,$(CUDA_ARCH)),not found: CPU only)"
+	@echo "gnuplot    $$(command -v gnuplot || echo 'not found: make deps (needed for figures)')"
+
+# ---- packages (Debian, Ubuntu) ---------------------------------------------------------------------------------------
+DEB := gcc libc6-dev make pkg-config git ca-certificates libopenblas-dev libhdf5-dev libyaml-dev libjansson-dev libpcre2-dev \
+       libutf8proc-dev libxxhash-dev libcmocka-dev gnuplot-nox fonts-dejavu-core python3 python3-pip
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+deps: ## install the Debian or Ubuntu packages that are missing
+	@missing=""; for p in $(DEB); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ -n "$(SUDO)" ] && ! { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; then \
+	    echo "Packages are missing. Install them as root with:"; echo "  apt-get install -y$$missing"; exit 1; fi; \
+	echo "Installing:$$missing"; \
+	$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends$$missing >/dev/null
+
+# What needs packages runs make anew once they are there, so that they are looked for then.
+AGAIN = $(MAKE) --no-print-directory
+
+# ---- the two commands -------------------------------------------------------------------------------------------------
+demo: deps ## install what is missing, build, get the model, run configs/demo.yaml, draw the plots
+	@$(AGAIN) -j$$(nproc) all
+	@$(AGAIN) models/smollm2-135m
+	$(BIN) run configs/demo.yaml
+	$(BIN) report results/demo.h5
+
+test: deps ## install what is missing, build, run every test
+	@$(AGAIN) -j$$(nproc) all tests
+	@tests/run $(BUILD)
+
+tests: $(TESTS)
+
+bench: all ## measure speed (nothing else should run)
+	$(BIN) bench
+
+asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(AGAIN) -j$$(nproc) BUILD=$(BUILD)-asan CUDA=0 CFLAGS='-O1 -g' \
+	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all tests
+	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 tests/run $(BUILD)-asan
+
+models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB) for the demo
+	@models/get-smollm2.sh $@
+
+install: all ## install under PREFIX (default /usr/local): program, headers for plug-ins, templates
+	install -D $(BIN) $(DESTDIR)$(PREFIX)/bin/frontier
+	for h in kernels/*.h methods/*.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/frontier/$$h; done
+	for f in plots/*.gp configs/models/*.yaml; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/frontier/$$f; done
 
 clean: ## remove what was built
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) $(BUILD)-asan

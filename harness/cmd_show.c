@@ -8,6 +8,7 @@
 
 #include "harness/cli.h"
 #include "harness/model/chat.h"
+#include "harness/model/tokenizer.h"
 #include "harness/run.h"
 
 static const struct argp_option options[] = {

@@ -17,6 +17,7 @@
 
 #include "harness/cost.h"
 #include "harness/engine.h"
+#include "harness/model/tokenizer.h"
 #include "harness/progress.h"
 #include "harness/report.h"
 #include "harness/version.h"
@@ -193,7 +194,7 @@ static sf_status run_lanes(struct work *w, int index, const sf_sample *sample, c
         lane->prefill_params = w->params[i][SF_PREFILL];
         lane->decode_params = w->params[i][SF_DECODE];
     }
-    for (int at = 0, fit; at < w->lanes; at += fit) {
+    for (int at = 0, fit = 1; at < w->lanes; at += fit) {
         SF_TRY(lanes_that_fit(w, at, n, &how, &fit));
         SF_TRY(sf_engine_generate(w->engine, ids, n, &how, fit, w->lane + at));
     }
