@@ -33,8 +33,10 @@ int sf_fit_blocks(const sf_extent *e, int block, double sparsity)
     int64_t below = 1, above = (e->tokens + block - 1) / block + 1; /* k = below is kept, k = above is too much */
     while (above - below > 1) {
         int64_t k = below + (above - below) / 2;
-        if (block_pairs(e->tokens, block, k) <= target) below = k;
-        else above = k;
+        if (block_pairs(e->tokens, block, k) <= target)
+            below = k;
+        else
+            above = k;
     }
     double short_of = target - block_pairs(e->tokens, block, below);
     double over = block_pairs(e->tokens, block, below + 1) - target;
@@ -58,8 +60,10 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
         int64_t k = below + (above - below) / 2;
         sf_mark mark = sf_scratch_mark(b);
         sf_columns_and_diagonals(a, out, sf_top(a, column, k), sf_top(a, diagonal, k));
-        if (sf_density(a, out) <= density) below = k;
-        else above = k;
+        if (sf_density(a, out) <= density)
+            below = k;
+        else
+            above = k;
         sf_scratch_release(b, mark);
     }
     *b->meter = before;

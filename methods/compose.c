@@ -30,7 +30,8 @@ static sf_lists lists(sf_attention *a, int64_t rows, int64_t stride)
 static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 static int64_t blocks_in(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
-/* ---- scores -------------------------------------------------------------------------------------------------------- */
+/* ---- scores --------------------------------------------------------------------------------------------------------
+ */
 
 void sf_probe(sf_attention *a, int window, sf_reduce reduce, sf_tensor *column, sf_tensor *diagonal)
 {
@@ -73,7 +74,8 @@ void sf_force_at(sf_attention *a, sf_tensor x, sf_lists at)
     a->status = a->backend->ops->fill_at(a->backend, x.data, x.dim[0], x.dim[1], &at, INFINITY);
 }
 
-/* reduce_rows() adds up `block` rows of one element each: a row of x, padded with zeros to whole blocks, is such rows. */
+/* reduce_rows() adds up `block` rows of one element each: a row of x, padded with zeros to whole blocks, is such rows.
+ */
 sf_tensor sf_block_sums(sf_attention *a, sf_tensor x, int block)
 {
     sf_backend *b = a->backend;
@@ -104,7 +106,8 @@ sf_tensor sf_block_probabilities(sf_attention *a, sf_tensor q_mean, int block_q,
 {
     sf_tensor out = floats(a, 3, a->heads, q_mean.dim[1], k_mean.dim[1]);
     if (a->status) return out;
-    a->status = a->backend->ops->block_probabilities(a->backend, a, q_mean.data, block_q, k_mean.data, block_k, out.data);
+    a->status =
+        a->backend->ops->block_probabilities(a->backend, a, q_mean.data, block_q, k_mean.data, block_k, out.data);
     return out;
 }
 
@@ -130,7 +133,8 @@ sf_tensor sf_key_probabilities(sf_attention *a)
     return out;
 }
 
-/* ---- choices ------------------------------------------------------------------------------------------------------- */
+/* ---- choices -------------------------------------------------------------------------------------------------------
+ */
 
 sf_lists sf_top(sf_attention *a, sf_tensor x, int64_t k)
 {
@@ -190,7 +194,17 @@ sf_lists sf_top_block_mass(sf_attention *a, int block, int heads, int k)
     return out;
 }
 
-/* ---- to and from the host ------------------------------------------------------------------------------------------- */
+/* ---- copies, to and from the host ---------------------------------------------------------------------------------
+ */
+
+sf_tensor sf_copy(sf_attention *a, sf_tensor x)
+{
+    sf_tensor out = x;
+    size_t bytes = (size_t)sf_elements(&x) * sizeof(float);
+    out.data = scratch(a, bytes);
+    if (a->status == SF_OK) a->status = a->backend->ops->copy(a->backend, out.data, x.data, bytes);
+    return out;
+}
 
 void sf_read(sf_attention *a, sf_tensor x, float *host)
 {
@@ -215,7 +229,8 @@ sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int3
     return out;
 }
 
-/* ---- patterns ------------------------------------------------------------------------------------------------------- */
+/* ---- patterns -------------------------------------------------------------------------------------------------------
+ */
 
 static sf_status done(sf_attention *a, sf_pattern *out, sf_pattern made)
 {
@@ -227,15 +242,17 @@ sf_status sf_dense(sf_attention *a, sf_pattern *out) { return done(a, out, (sf_p
 
 sf_status sf_blocks(sf_attention *a, sf_pattern *out, int heads, int block_q, int block_k, sf_lists blocks)
 {
-    return done(a, out, (sf_pattern){.kind = SF_BLOCKS, .heads = heads, .block_q = block_q, .block_k = block_k,
-                                     .first = blocks});
+    return done(
+        a, out,
+        (sf_pattern){.kind = SF_BLOCKS, .heads = heads, .block_q = block_q, .block_k = block_k, .first = blocks});
 }
 
 sf_status sf_columns_and_diagonals(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals)
 {
     assert(columns.rows == diagonals.rows);
-    return done(a, out, (sf_pattern){.kind = SF_COLUMNS_DIAGONALS, .heads = (int)columns.rows, .first = columns,
-                                     .second = diagonals});
+    return done(
+        a, out,
+        (sf_pattern){.kind = SF_COLUMNS_DIAGONALS, .heads = (int)columns.rows, .first = columns, .second = diagonals});
 }
 
 sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local)

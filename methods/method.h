@@ -103,6 +103,8 @@ void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tens
 sf_tensor sf_page_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high); /* [G, pages] */
 sf_tensor sf_key_probabilities(sf_attention *a);                                  /* [H, N], decode only */
 
+sf_tensor sf_copy(sf_attention *a, sf_tensor x);                                  /* f32 */
+
 /* To the host, for decisions that a method takes itself: small things only, each call waits for the device. */
 void sf_read(sf_attention *a, sf_tensor x, float *host);
 void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);  /* index may be NULL */

@@ -1,5 +1,5 @@
-/* Null: the first and the current key. As little attention as can be, so that what remains is the harness and the rest of
- * the model: the floor under every wall time and every cost. */
+/* Null: the first and the current key. As little attention as can be, so that what remains is the harness and the rest
+ * of the model: the floor under every wall time and every cost. */
 #include "methods/method.h"
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)

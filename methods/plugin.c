@@ -23,11 +23,16 @@ static int choices_in(const char *choices)
 static size_t size_of(sf_param_type type)
 {
     switch (type) {
-    case SF_INT: return sizeof(int);
-    case SF_REAL: return sizeof(double);
-    case SF_BOOL: return sizeof(bool);
-    case SF_CHOICE: return sizeof(int);
-    case SF_STRING: return sizeof(const char *);
+    case SF_INT:
+        return sizeof(int);
+    case SF_REAL:
+        return sizeof(double);
+    case SF_BOOL:
+        return sizeof(bool);
+    case SF_CHOICE:
+        return sizeof(int);
+    case SF_STRING:
+        return sizeof(const char *);
     }
     return 0;
 }
@@ -53,10 +58,12 @@ static sf_status check_param(const sf_method *m, const sf_param *p, const char *
     if (p->type == SF_CHOICE) {
         low = 0, high = choices_in(p->choices) - 1;
         if (high < 1)
-            return sf_fail(SF_BAD_INPUT, "%s: %s.%s: a choice needs at least two names, as \"mean|max\"", where, method, name);
+            return sf_fail(SF_BAD_INPUT, "%s: %s.%s: a choice needs at least two names, as \"mean|max\"", where, method,
+                           name);
     }
     if (!(low <= p->initial && p->initial <= high))
-        return sf_fail(SF_BAD_INPUT, "%s: %s.%s: default %g lies outside [%g, %g]", where, method, name, p->initial, low, high);
+        return sf_fail(SF_BAD_INPUT, "%s: %s.%s: default %g lies outside [%g, %g]", where, method, name, p->initial,
+                       low, high);
     if (p->type != SF_REAL && p->initial != floor(p->initial))
         return sf_fail(SF_BAD_INPUT, "%s: %s.%s: default %g is not a whole number", where, method, name, p->initial);
     for (const sf_param *other = m->params; other != p; other++)
@@ -69,23 +76,26 @@ sf_status sf_method_validate(const sf_method *m, const char *where)
 {
     if (!m) return sf_fail(SF_BAD_INPUT, "%s: no method (NULL)", where);
     if (m->abi != SF_METHOD_ABI)
-        return sf_fail(SF_BAD_INPUT, "%s: built for method ABI %u, this program has %d; build it again against its headers",
-                       where, m->abi, SF_METHOD_ABI);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: built for method ABI %u, this program has %d; build it again against its headers", where,
+                       m->abi, SF_METHOD_ABI);
     if (!good_name(m->name))
         return sf_fail(SF_BAD_INPUT, "%s: method name '%s' must be [a-z0-9_]+", where, m->name ? m->name : "(none)");
     if (!m->summary) return sf_fail(SF_BAD_INPUT, "%s: method '%s' has no summary line", where, m->name);
     if (!m->prefill && !m->compress && !m->decode)
-        return sf_fail(SF_BAD_INPUT, "%s: method '%s' offers no hook: one of prefill, compress, decode is needed", where, m->name);
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' offers no hook: one of prefill, compress, decode is needed",
+                       where, m->name);
     if (m->state && !m->decode)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s' keeps state but has no decode hook to use it", where, m->name);
     if (m->observe && !m->state)
-        return sf_fail(SF_BAD_INPUT, "%s: method '%s' observes keys but has no state hook to keep anything in", where, m->name);
-    if (m->steers_backwards && !m->prefill)
-        return sf_fail(SF_BAD_INPUT, "%s: method '%s': steers_backwards says something about prefill, which it lacks", where,
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' observes keys but has no state hook to keep anything in", where,
                        m->name);
+    if (m->steers_backwards && !m->prefill)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': steers_backwards says something about prefill, which it lacks",
+                       where, m->name);
     if (!m->params != !m->params_size)
-        return sf_fail(SF_BAD_INPUT, "%s: method '%s': params and params_size (%zu bytes) must be given together", where,
-                       m->name, m->params_size);
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': params and params_size (%zu bytes) must be given together",
+                       where, m->name, m->params_size);
 
     bool budget = false;
     for (const sf_param *p = m->params; p && p->name; p++) {
@@ -106,7 +116,8 @@ sf_status sf_plugin_load(const char *path, const sf_method **out)
         path = local;
     }
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!object) return sf_fail(SF_BAD_INPUT, "plug-in %s: not a shared object this program can load: %s", path, dlerror());
+    if (!object)
+        return sf_fail(SF_BAD_INPUT, "plug-in %s: not a shared object this program can load: %s", path, dlerror());
 
     const sf_method *(*plugin)(void);
     *(void **)&plugin = dlsym(object, "sf_plugin");

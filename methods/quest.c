@@ -1,17 +1,21 @@
 /* Quest: decode reads the pages of keys whose bounds allow the largest score for the query; the cache is kept whole.
  *
- * As in the study: pages of 16, scores summed over the query heads of a group, the page of the current token always read
- * on top of the budget. The authors' code leaves two layers dense and reads at least 3 pages: {dense_layers: 2, least: 3}. */
+ * As in the study: pages of 16, scores summed over the query heads of a group, the page of the current token always
+ * read on top of the budget. The authors' code leaves two layers dense and reads at least 3 pages: {dense_layers: 2,
+ * least: 3}. */
 #include "methods/method.h"
 
 #include <math.h>
 #include <stddef.h>
 
-struct params { int page, budget, least, dense_layers; };
+struct params {
+    int page, budget, least, dense_layers;
+};
 
+/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "budget", .type = SF_INT, .offset = offsetof(struct params, budget), .budget = true,
-     .low = 0, .high = 1 << 24, .initial = 1024, .doc = "keys to read, rounded to pages; the current page comes on top"},
+     .low = 0, .high = 1 << 24, .initial = 1024, .doc = "keys to read, rounded to pages; the current page on top"},
     {.name = "page", .type = SF_INT, .offset = offsetof(struct params, page),
      .low = 1, .high = 4096, .initial = 16, .doc = "keys per page"},
     {.name = "least", .type = SF_INT, .offset = offsetof(struct params, least),
@@ -20,6 +24,7 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1024, .initial = 0, .doc = "first layers that read everything"},
     {0},
 };
+/* clang-format on */
 
 enum { LOW, HIGH }; /* [G, pages, D] each: elementwise bounds of the keys of a page */
 
@@ -27,8 +32,8 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
 {
     const struct params *p = params;
     for (int i = LOW; i <= HIGH; i++)
-        out->tensor[i] = (sf_tensor){.dtype = SF_F32, .rank = 3,
-                                     .dim = {a->kv_heads, (max_keys + p->page - 1) / p->page, a->head_dim}};
+        out->tensor[i] = (sf_tensor){
+            .dtype = SF_F32, .rank = 3, .dim = {a->kv_heads, (max_keys + p->page - 1) / p->page, a->head_dim}};
     return SF_OK;
 }
 

@@ -1,13 +1,17 @@
 /* Vertical-Slash: the columns (verticals) and diagonals (slashes) that the last queries of the prompt look at.
  *
- * As in the study: probe of 256 queries, the first 4 columns and the 64 latest diagonals forced. The authors' code probes
- * 64 and forces 30 and 100: {window: 64, sinks: 30, local: 100, columns: 1000, diagonals: 6096}. */
+ * As in the study: probe of 256 queries, the first 4 columns and the 64 latest diagonals forced. The authors' code
+ * probes 64 and forces 30 and 100: {window: 64, sinks: 30, local: 100, columns: 1000, diagonals: 6096}. */
 #include "methods/method.h"
 
 #include <stddef.h>
 
-struct params { int window, columns, diagonals, sinks, local, selection; double density; };
+struct params {
+    int window, columns, diagonals, sinks, local, selection;
+    double density;
+};
 
+/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "columns", .type = SF_INT, .offset = offsetof(struct params, columns), .budget = true,
      .low = 0, .high = 1 << 20, .initial = 0, .doc = "columns a head, forced ones included; 0 of both: by density"},
@@ -25,6 +29,7 @@ static const sf_param PARAMS[] = {
      .choices = "head|group", .initial = 0, .doc = "each query head its own, or one for the group (scores summed)"},
     {0},
 };
+/* clang-format on */
 
 static int larger(int x, int y) { return x > y ? x : y; }
 
@@ -40,7 +45,8 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     sf_force(a, column, 0, p->sinks);
     sf_force(a, diagonal, 0, p->local);
 
-    if (p->columns == 0 && p->diagonals == 0) return sf_columns_and_diagonals_within(a, out, column, diagonal, p->density);
+    if (p->columns == 0 && p->diagonals == 0)
+        return sf_columns_and_diagonals_within(a, out, column, diagonal, p->density);
     return sf_columns_and_diagonals(a, out, sf_top(a, column, larger(p->columns, p->sinks)),
                                     sf_top(a, diagonal, larger(p->diagonals, p->local)));
 }

@@ -1,0 +1,129 @@
+/* FlexPrefill, the study's arm (tau = 0): columns and diagonals as in Vertical-Slash, but each head takes as many as it
+ * needs to cover a share alpha of the probe's attention, and at least min_budget of each.
+ *
+ * A target sparsity is met layer by layer: the largest alpha whose selection stays within it; where min_budget alone is
+ * beyond it, alpha is 0 and min_budget shrinks, which is the study's own rule for high sparsity. Heads of a layer share
+ * the budget by need, layers do not; naming alpha and min_budget instead lets them. */
+#include "methods/method.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+struct params {
+    int window, min_budget, sinks, local;
+    double alpha, density;
+};
+
+/* clang-format off */
+static const sf_param PARAMS[] = {
+    {.name = "alpha", .type = SF_REAL, .offset = offsetof(struct params, alpha), .budget = true,
+     .low = 0, .high = 1, .initial = 0.9, .doc = "share of the probe's attention to cover"},
+    {.name = "min_budget", .type = SF_INT, .offset = offsetof(struct params, min_budget), .budget = true,
+     .low = 1, .high = 1 << 20, .initial = 512, .doc = "columns and diagonals a head takes at least"},
+    {.name = "density", .type = SF_REAL, .offset = offsetof(struct params, density), .budget = true,
+     .low = 0, .high = 1, .initial = 0, .doc = "share of causal pairs to execute; 0: as alpha and min_budget say"},
+    {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
+     .low = 1, .high = 1 << 20, .initial = 256, .doc = "queries of the probe, the last of the prompt"},
+    {.name = "sinks", .type = SF_INT, .offset = offsetof(struct params, sinks),
+     .low = 0, .high = 1 << 20, .initial = 4, .doc = "first columns, chosen first"},
+    {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local),
+     .low = 1, .high = 1 << 20, .initial = 64, .doc = "latest diagonals, chosen first"},
+    {0},
+};
+/* clang-format on */
+
+/* What the choice looks at: scores as probed, which say how many, and with the forced ones, which say which. */
+struct scores {
+    sf_tensor column, diagonal, column_forced, diagonal_forced;
+};
+
+static sf_lists cover(sf_attention *a, sf_tensor x, sf_tensor forced, double alpha, int64_t least)
+{
+    int32_t *count = malloc((size_t)a->heads * sizeof *count);
+    if (!count) a->status = sf_fail(SF_NO_MEMORY, "flex_prefill: %d counts", a->heads);
+    sf_read_lists(a, sf_top_mass(a, x, alpha, least, a->keys), count, NULL);
+    sf_lists chosen = a->status ? (sf_lists){0} : sf_top_counts(a, forced, count);
+    free(count);
+    return chosen;
+}
+
+static sf_status choose(sf_attention *a, const struct scores *s, double alpha, int64_t least, sf_pattern *out)
+{
+    return sf_columns_and_diagonals(a, out, cover(a, s->column, s->column_forced, alpha, least),
+                                    cover(a, s->diagonal, s->diagonal_forced, alpha, least));
+}
+
+static bool within(sf_attention *a, const struct scores *s, double alpha, int64_t least, double density)
+{
+    sf_pattern pattern;
+    sf_mark mark = sf_scratch_mark(a->backend);
+    choose(a, s, alpha, least, &pattern);
+    bool fits = sf_density(a, &pattern) <= density;
+    sf_scratch_release(a->backend, mark);
+    return fits;
+}
+
+static void search(sf_attention *a, const struct scores *s, double density, double *alpha, int64_t *least)
+{
+    sf_meter before =
+        *a->backend->meter; /* the harness looks for the parameters; only the method's choice is counted */
+    if (within(a, s, 0, a->keys, density)) {
+        *alpha = 0, *least = a->keys;
+    } else if (within(a, s, 0, *least, density)) {
+        double above = 1;
+        *alpha = 0;
+        for (int i = 0; i < 16; i++) {
+            double middle = (*alpha + above) / 2;
+            if (within(a, s, middle, *least, density))
+                *alpha = middle;
+            else
+                above = middle;
+        }
+    } else {
+        int64_t above = *least < a->keys ? *least : a->keys;
+        *alpha = 0, *least = 1;
+        while (above - *least > 1) {
+            int64_t middle = *least + (above - *least) / 2;
+            if (within(a, s, 0, middle, density))
+                *least = middle;
+            else
+                above = middle;
+        }
+    }
+    *a->backend->meter = before;
+}
+
+static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    struct scores s; /* [H, keys], [H, offsets] */
+    sf_probe(a, p->window, SF_SUM, &s.column, &s.diagonal);
+    s.column_forced = sf_copy(a, s.column);
+    s.diagonal_forced = sf_copy(a, s.diagonal);
+    sf_force(a, s.column_forced, 0, p->sinks);
+    sf_force(a, s.diagonal_forced, 0, p->local);
+
+    double alpha = p->alpha;
+    int64_t least = p->min_budget;
+    if (p->density > 0) search(a, &s, p->density, &alpha, &least);
+    return choose(a, &s, alpha, least, out);
+}
+
+static sf_status fit(const sf_extent *extent, double sparsity, void *params)
+{
+    (void)extent;
+    ((struct params *)params)->density = 1 - sparsity;
+    return SF_OK;
+}
+
+const sf_method sf_flex_prefill = {
+    .abi = SF_METHOD_ABI,
+    .name = "flex_prefill",
+    .summary = "columns and diagonals, as many for each head as cover a share of its attention",
+    .paper = "Lai et al. 2025, FlexPrefill, arXiv 2502.20766",
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .fit = fit,
+    .prefill = prefill,
+    .steers_backwards = true,
+};

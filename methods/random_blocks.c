@@ -1,0 +1,93 @@
+/* Random blocks: what Block-Sparse forces, and the rest of the same budget drawn evenly. What choosing is worth. */
+#include "methods/method.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct params {
+    int block, k, sinks, local, seed;
+};
+
+/* clang-format off */
+static const sf_param PARAMS[] = {
+    {.name = "k", .type = SF_INT, .offset = offsetof(struct params, k), .budget = true,
+     .low = 1, .high = 1 << 20, .initial = 100, .doc = "key blocks for each query block, forced ones included"},
+    {.name = "block", .type = SF_INT, .offset = offsetof(struct params, block),
+     .low = 1, .high = 4096, .initial = 16, .doc = "queries and keys per block"},
+    {.name = "sinks", .type = SF_INT, .offset = offsetof(struct params, sinks),
+     .low = 0, .high = 1 << 20, .initial = 1, .doc = "first key blocks, always chosen"},
+    {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local),
+     .low = 1, .high = 1 << 20, .initial = 2, .doc = "latest key blocks, always chosen, the diagonal one included"},
+    {.name = "seed", .type = SF_INT, .offset = offsetof(struct params, seed),
+     .low = 0, .high = 1 << 30, .initial = 43, .doc = "of the draws; the same for every sample"},
+    {0},
+};
+/* clang-format on */
+
+/* splitmix64: the n-th draw of a stream, without state. */
+static uint64_t draw(uint64_t stream, uint64_t n)
+{
+    uint64_t z = stream + (n + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* Marks `wanted` of the blocks [begin, end), every subset equally likely (Floyd). */
+static void mark(char *chosen, int begin, int end, int wanted, uint64_t stream)
+{
+    for (int j = end - wanted; j < end; j++) {
+        int t = begin + (int)(draw(stream, (uint64_t)j) % (uint64_t)(j - begin + 1));
+        chosen[chosen[t] ? j : t] = 1;
+    }
+}
+
+static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    int blocks = (a->keys + p->block - 1) / p->block, forced = p->sinks + p->local;
+    int k = p->k > forced ? p->k : forced;
+    if (k > blocks) k = blocks;
+    size_t rows = (size_t)a->heads * (size_t)blocks;
+    int32_t *count = malloc(rows * sizeof *count), *index = malloc(rows * (size_t)k * sizeof *index);
+    char *chosen = malloc((size_t)blocks);
+    if (!count || !index || !chosen)
+        a->status = sf_fail(SF_NO_MEMORY, "random_blocks: %zu lists of %d blocks", rows, k);
+
+    for (size_t row = 0; row < rows && a->status == SF_OK; row++) {
+        int head = (int)(row / (size_t)blocks), seen = (int)(row % (size_t)blocks) + 1; /* causal blocks */
+        int first = p->sinks < seen ? p->sinks : seen, last = seen - p->local > first ? seen - p->local : first;
+        int wanted = k - first - (seen - last);
+        memset(chosen, 0, (size_t)blocks);
+        memset(chosen, 1, (size_t)first);
+        memset(chosen + last, 1, (size_t)(seen - last));
+        if (wanted > last - first) wanted = last - first;
+        mark(chosen, first, last, wanted,
+             draw(draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head), (uint64_t)seen));
+        count[row] = 0;
+        for (int j = 0; j < seen; j++)
+            if (chosen[j]) index[row * (size_t)k + (size_t)count[row]++] = j;
+    }
+    sf_lists lists = {0};
+    if (a->status == SF_OK) lists = sf_host_lists(a, (int64_t)rows, k, count, index);
+    free(count), free(index), free(chosen);
+    return sf_blocks(a, out, a->heads, p->block, p->block, lists);
+}
+
+static sf_status fit(const sf_extent *extent, double sparsity, void *params)
+{
+    struct params *p = params;
+    p->k = sf_fit_blocks(extent, p->block, sparsity);
+    return SF_OK;
+}
+
+const sf_method sf_random_blocks = {
+    .abi = SF_METHOD_ABI,
+    .name = "random_blocks",
+    .summary = "sink and local blocks, the rest of the budget at random",
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .fit = fit,
+    .prefill = prefill,
+};
