@@ -1,0 +1,153 @@
+/* Memory, weights and pattern checking for the backends that compute in host memory. */
+#include "kernels/host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+sf_status sf_host_alloc(sf_backend *b, size_t bytes, void **out)
+{
+    (void)b;
+    size_t rounded = (bytes + 255) / 256 * 256;
+    *out = rounded < bytes ? NULL : aligned_alloc(256, rounded ? rounded : 256);
+    if (*out) return SF_OK;
+    return sf_fail(SF_NO_MEMORY, "host memory: no room for %zu bytes; lower the length, the lanes or --memory", bytes);
+}
+
+void sf_host_free(sf_backend *b, void *p)
+{
+    (void)b;
+    free(p);
+}
+
+sf_status sf_host_copy(sf_backend *b, void *to, const void *from, size_t bytes)
+{
+    (void)b;
+    if (bytes) memmove(to, from, bytes);
+    return SF_OK;
+}
+
+sf_status sf_host_upload(sf_backend *b, void *to, const void *host, size_t bytes)
+{
+    return sf_host_copy(b, to, host, bytes);
+}
+
+sf_status sf_host_download(sf_backend *b, void *host, const void *from, size_t bytes)
+{
+    return sf_host_copy(b, host, from, bytes);
+}
+
+sf_status sf_host_zero(sf_backend *b, void *p, size_t bytes)
+{
+    (void)b;
+    if (bytes) memset(p, 0, bytes);
+    return SF_OK;
+}
+
+sf_status sf_host_synchronize(sf_backend *b)
+{
+    (void)b;
+    return SF_OK;
+}
+
+sf_status sf_host_memory(sf_backend *b, size_t *available, size_t *total)
+{
+    (void)b;
+    FILE *f = fopen("/proc/meminfo", "r");
+    if (!f) return sf_fail(SF_IO, "/proc/meminfo cannot be opened, so free memory is unknown; give --memory");
+    char line[128];
+    size_t kib;
+    *available = *total = 0;
+    while (fgets(line, sizeof line, f)) {
+        if (sscanf(line, "MemTotal: %zu kB", &kib) == 1) *total = kib << 10;
+        if (sscanf(line, "MemAvailable: %zu kB", &kib) == 1) *available = kib << 10;
+    }
+    fclose(f);
+    return *total ? SF_OK : sf_fail(SF_IO, "/proc/meminfo has no MemTotal line; give --memory");
+}
+
+sf_status sf_host_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out)
+{
+    (void)b;
+    *out = *host; /* an alias: the file stays mapped longer than the backend lives */
+    return SF_OK;
+}
+
+void sf_host_release_weight(sf_backend *b, sf_tensor *weight)
+{
+    (void)b;
+    memset(weight, 0, sizeof *weight);
+}
+
+/* ---- patterns --------------------------------------------------------------------------------------------------- */
+
+static const char *const kind_name[SF_PATTERN_KINDS] = {"DENSE",  "BLOCKS", "COLUMNS_DIAGONALS",
+                                                        "WINDOW", "PAGES",  "TOKENS"};
+
+static sf_status check_lists(const sf_lists *lists, int64_t rows, int64_t limit, bool empty_allowed, const char *who,
+                             const char *what)
+{
+    if (lists->rows != rows)
+        return sf_fail(SF_BAD_INPUT, "%s: %lld rows of %s, expected %lld", who, (long long)lists->rows, what, (long long)rows);
+    for (int64_t r = 0; r < rows; r++) {
+        int32_t n = lists->count[r];
+        const int32_t *index = lists->index + r * lists->stride;
+        if (n < 0 || n > lists->stride)
+            return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s counts %d entries, its room is %lld", who, (long long)r, what, n,
+                           (long long)lists->stride);
+        if (n == 0 && !empty_allowed) return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s is empty", who, (long long)r, what);
+        for (int32_t i = 0; i < n; i++) {
+            if (index[i] < 0 || index[i] >= limit)
+                return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s: entry %d is %d, expected 0 to %lld", who, (long long)r, what,
+                               i, index[i], (long long)limit - 1);
+            if (i && index[i] <= index[i - 1])
+                return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s: entry %d is %d after %d, expected ascending without repeats",
+                               who, (long long)r, what, i, index[i], index[i - 1]);
+        }
+    }
+    return SF_OK;
+}
+
+static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
+{
+    bool decode = b->phase == SF_DECODE;
+    bool fits = p->kind == SF_DENSE || p->kind == SF_WINDOW || p->kind == SF_TOKENS ||
+                (decode ? p->kind == SF_PAGES : p->kind == SF_BLOCKS || p->kind == SF_COLUMNS_DIAGONALS);
+    if ((unsigned)p->kind >= SF_PATTERN_KINDS || !fits)
+        return sf_fail(SF_BAD_INPUT, "%s: a %s pattern does not serve in %s", who,
+                       (unsigned)p->kind < SF_PATTERN_KINDS ? kind_name[p->kind] : "nameless",
+                       decode ? "decode (DENSE, WINDOW, PAGES do)"
+                              : "prefill (DENSE, WINDOW, BLOCKS, COLUMNS_DIAGONALS do)");
+    if (p->kind == SF_DENSE) return SF_OK;
+    if (p->kind == SF_WINDOW) {
+        if (p->sinks >= 0 && p->local >= 0 && (p->local > 0 || p->sinks > 0)) return SF_OK;
+        return sf_fail(SF_BAD_INPUT, "%s: a window of %d sinks and %d local keys; expected none negative, not both 0", who,
+                       p->sinks, p->local);
+    }
+    bool shared = p->kind == SF_PAGES || p->kind == SF_TOKENS;
+    if (p->heads != a->kv_heads && (shared || p->heads != a->heads))
+        return sf_fail(SF_BAD_INPUT, "%s: selects for %d heads, expected %d kv heads%s", who, p->heads, a->kv_heads,
+                       shared ? "" : " or all query heads");
+    if ((p->kind == SF_BLOCKS && (p->block_q < 1 || p->block_k < 1)) || (p->kind == SF_PAGES && p->page < 1))
+        return sf_fail(SF_BAD_INPUT, "%s: blocks of %d by %d, pages of %d; expected at least 1", who, p->block_q, p->block_k,
+                       p->page);
+    switch (p->kind) {
+    case SF_BLOCKS:
+        return check_lists(&p->first, p->heads * parts(a->queries, p->block_q), parts(a->keys, p->block_k), true, who,
+                           "key blocks");
+    case SF_COLUMNS_DIAGONALS:
+        SF_TRY(check_lists(&p->first, p->heads, a->keys, true, who, "columns"));
+        return check_lists(&p->second, p->heads, a->keys, true, who, "diagonals");
+    case SF_PAGES: return check_lists(&p->first, p->heads, parts(a->keys, p->page), false, who, "pages");
+    default: return check_lists(&p->first, p->heads, a->keys, false, who, "keys to keep");
+    }
+}
+
+sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row)
+{
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: layer %d, head %d, query row %d of %d (position %d): the pattern names no key that it may see", op,
+                   a->layer, head, row, a->queries, a->keys - a->queries + row);
+}

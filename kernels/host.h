@@ -1,0 +1,24 @@
+/* What the backends that compute in host memory share: memory, weights, and pattern checking. */
+#ifndef SF_HOST_H
+#define SF_HOST_H
+
+#include "kernels/backend.h"
+
+sf_status sf_host_alloc(sf_backend *b, size_t bytes, void **out);
+void sf_host_free(sf_backend *b, void *p);
+sf_status sf_host_upload(sf_backend *b, void *to, const void *host, size_t bytes);
+sf_status sf_host_download(sf_backend *b, void *host, const void *from, size_t bytes);
+sf_status sf_host_copy(sf_backend *b, void *to, const void *from, size_t bytes);
+sf_status sf_host_zero(sf_backend *b, void *p, size_t bytes);
+sf_status sf_host_synchronize(sf_backend *b);
+sf_status sf_host_memory(sf_backend *b, size_t *available, size_t *total);
+sf_status sf_host_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out);
+void sf_host_release_weight(sf_backend *b, sf_tensor *weight);
+
+/* check_pattern for lists in host memory. A filling whose memory is elsewhere downloads the lists and calls it. */
+sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
+
+/* The executors' refusal of a query row without keys. */
+sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row);
+
+#endif

@@ -1,0 +1,150 @@
+/* The formulas of the meter: what one call of each op adds. See meter.h for the rules. */
+#include "kernels/backend.h"
+
+static void count(sf_backend *b, sf_work work, sf_count c)
+{
+    sf_count *at = &b->meter->at[b->phase][work];
+    at->flops += c.flops;
+    at->weight_bytes += c.weight_bytes;
+    at->cache_bytes += c.cache_bytes;
+    at->other_bytes += c.other_bytes;
+    at->pairs += c.pairs;
+}
+
+static uint64_t activations(const sf_backend *b, int64_t elements) { return sf_bytes(b->activation, elements); }
+static uint64_t weights(const sf_tensor *w) { return w && w->data ? sf_bytes(w->dtype, sf_elements(w)) : 0; }
+static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+void sf_meter_embed(sf_backend *b, const sf_tensor *table, int64_t rows)
+{
+    int64_t n = rows * table->dim[1];
+    count(b, SF_OTHER, (sf_count){.flops = n, .weight_bytes = sf_bytes(table->dtype, n), .other_bytes = sf_bytes(SF_F32, n)});
+}
+
+void sf_meter_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, const sf_tensor *weight)
+{
+    int64_t n = rows * width; /* square, add, times root, times weight */
+    count(b, SF_OTHER, (sf_count){.flops = 4 * n, .weight_bytes = weights(weight),
+                                  .other_bytes = sf_bytes(from, n) + activations(b, n)});
+}
+
+void sf_meter_linear(sf_backend *b, int64_t rows, const sf_tensor *w, const sf_tensor *bias, sf_dtype to)
+{
+    int64_t out = w->dim[0], in = w->dim[1];
+    count(b, SF_LINEAR, (sf_count){.flops = 2 * rows * out * in, .weight_bytes = weights(w) + weights(bias),
+                                   .other_bytes = activations(b, rows * in) + sf_bytes(to, rows * out)});
+}
+
+void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int head_dim)
+{
+    int64_t n = rows * heads * head_dim; /* a pair of elements: 4 products, 2 sums */
+    count(b, SF_OTHER, (sf_count){.flops = 3 * n, .other_bytes = 2 * activations(b, n)});
+}
+
+void sf_meter_gated(sf_backend *b, int64_t rows, int width)
+{
+    int64_t n = rows * width; /* the activation as one, the product as the other, as the study counts */
+    count(b, SF_OTHER, (sf_count){.flops = 2 * n, .other_bytes = 3 * activations(b, n)});
+}
+
+void sf_meter_residual(sf_backend *b, int64_t n)
+{
+    count(b, SF_OTHER, (sf_count){.flops = n, .other_bytes = 2 * sf_bytes(SF_F32, n) + activations(b, n)});
+}
+
+void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim)
+{
+    count(b, SF_OTHER, (sf_count){.other_bytes = 4 * activations(b, rows * kv_heads * head_dim)}); /* k, v in and out */
+}
+
+void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim)
+{
+    uint64_t bytes = 2 * activations(b, keys * head_dim);
+    count(b, SF_OTHER, (sf_count){.cache_bytes = bytes, .other_bytes = bytes});
+}
+
+void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab)
+{
+    count(b, SF_OTHER, (sf_count){.flops = rows * vocab, .other_bytes = sf_bytes(SF_F32, rows * vocab)});
+}
+
+static void attention(sf_backend *b, const sf_attention *a, uint64_t pairs, uint64_t keys /* summed over kv heads */)
+{
+    int64_t rows = (int64_t)a->queries * a->heads * a->head_dim;
+    count(b, SF_ATTENTION, (sf_count){.flops = pairs * (4 * a->head_dim + 3), .pairs = pairs,
+                                      .cache_bytes = 2 * sf_bytes(a->kv.dtype, keys * a->head_dim),
+                                      .other_bytes = 2 * activations(b, rows)});
+}
+
+void sf_meter_prefill(sf_backend *b, const sf_attention *a, uint64_t pairs)
+{
+    int64_t seen = a->keys, reach = (int64_t)a->queries + a->window - 1;
+    if (a->window > 0 && reach < seen) seen = reach;
+    attention(b, a, pairs, seen * a->kv_heads);
+}
+
+void sf_meter_decode(sf_backend *b, const sf_attention *a, uint64_t pairs)
+{
+    attention(b, a, pairs, pairs / (a->heads / a->kv_heads));
+}
+
+static uint64_t all_keys(const sf_attention *a)
+{
+    return sf_bytes(a->kv.dtype, (int64_t)a->keys * a->kv_heads * a->head_dim);
+}
+
+void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, bool column, bool diagonal)
+{
+    int64_t w = window < a->queries ? window : a->queries, n = a->keys, h = a->heads;
+    count(b, SF_ESTIMATION, (sf_count){.flops = h * w * n * (2 * a->head_dim + 5), .cache_bytes = all_keys(a),
+                                       .other_bytes = activations(b, h * w * a->head_dim) +
+                                                      sf_bytes(SF_F32, (column + diagonal) * h * n)});
+}
+
+void sf_meter_scores(sf_backend *b, int64_t read, int64_t written, int64_t flops)
+{
+    count(b, SF_ESTIMATION, (sf_count){.flops = flops, .other_bytes = sf_bytes(SF_F32, read + written)});
+}
+
+void sf_meter_select(sf_backend *b, int64_t scores) { sf_meter_scores(b, scores, 0, scores); }
+
+void sf_meter_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block)
+{
+    int64_t width = (int64_t)(of_keys ? a->kv_heads : a->heads) * a->head_dim, rows = of_keys ? a->keys : a->queries;
+    uint64_t read = of_keys ? all_keys(a) : activations(b, rows * width);
+    count(b, SF_ESTIMATION, (sf_count){.flops = rows * width, .cache_bytes = of_keys ? read : 0,
+                                       .other_bytes = (of_keys ? 0 : read) + sf_bytes(SF_F32, parts(rows, block) * width)});
+}
+
+void sf_meter_top_blocks(sf_backend *b, const sf_attention *a, int block_q, int block_k)
+{
+    int64_t scored = 0, queries = parts(a->queries, block_q), keys = parts(a->keys, block_k);
+    for (int64_t i = 0; i < queries; i++) { /* key blocks up to that of the query block's last row */
+        int64_t last = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
+        scored += (a->keys - a->queries + last - 1) / block_k + 1;
+    }
+    count(b, SF_ESTIMATION, (sf_count){.flops = scored * a->heads * 2 * a->head_dim,
+                                       .other_bytes = sf_bytes(SF_F32, (queries * a->heads + keys * a->kv_heads) * a->head_dim)});
+}
+
+void sf_meter_page_bounds(sf_backend *b, const sf_attention *a, int page, int first)
+{
+    int64_t start = first / page * page, keys = a->keys - start, width = (int64_t)a->kv_heads * a->head_dim;
+    count(b, SF_ESTIMATION, (sf_count){.flops = 2 * keys * width, .cache_bytes = sf_bytes(a->kv.dtype, keys * width),
+                                       .other_bytes = 2 * sf_bytes(SF_F32, parts(keys, page) * width)});
+}
+
+void sf_meter_page_scores(sf_backend *b, const sf_attention *a, int page)
+{
+    int64_t pages = parts(a->keys, page), g = a->kv_heads, d = a->head_dim;
+    count(b, SF_ESTIMATION, (sf_count){.flops = pages * a->heads * 4 * d,
+                                       .other_bytes = sf_bytes(SF_F32, 2 * pages * g * d + pages * g) +
+                                                      activations(b, a->heads * d)});
+}
+
+void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a)
+{
+    int64_t n = (int64_t)a->heads * a->keys;
+    count(b, SF_ESTIMATION, (sf_count){.flops = n * (2 * a->head_dim + 5), .cache_bytes = all_keys(a),
+                                       .other_bytes = activations(b, (int64_t)a->heads * a->head_dim) + sf_bytes(SF_F32, n)});
+}
