@@ -68,26 +68,6 @@ void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab)
     count(b, SF_OTHER, (sf_count){.flops = rows * vocab, .other_bytes = sf_bytes(SF_F32, rows * vocab)});
 }
 
-static void attention(sf_backend *b, const sf_attention *a, uint64_t pairs, uint64_t keys /* summed over kv heads */)
-{
-    int64_t rows = (int64_t)a->queries * a->heads * a->head_dim;
-    count(b, SF_ATTENTION, (sf_count){.flops = pairs * (4 * a->head_dim + 3), .pairs = pairs,
-                                      .cache_bytes = 2 * sf_bytes(a->kv.dtype, keys * a->head_dim),
-                                      .other_bytes = 2 * activations(b, rows)});
-}
-
-void sf_meter_prefill(sf_backend *b, const sf_attention *a, uint64_t pairs)
-{
-    int64_t seen = a->keys, reach = (int64_t)a->queries + a->window - 1;
-    if (a->window > 0 && reach < seen) seen = reach;
-    attention(b, a, pairs, seen * a->kv_heads);
-}
-
-void sf_meter_decode(sf_backend *b, const sf_attention *a, uint64_t pairs)
-{
-    attention(b, a, pairs, pairs / (a->heads / a->kv_heads));
-}
-
 static uint64_t all_keys(const sf_attention *a)
 {
     return sf_bytes(a->kv.dtype, (int64_t)a->keys * a->kv_heads * a->head_dim);
@@ -116,15 +96,42 @@ void sf_meter_block_means(sf_backend *b, const sf_attention *a, bool of_keys, in
                                        .other_bytes = (of_keys ? 0 : read) + sf_bytes(SF_F32, parts(rows, block) * width)});
 }
 
+/* Pairs of a query block and a key block that is not wholly in its future. */
+static int64_t block_pairs(const sf_attention *a, int block_q, int block_k)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < a->queries; i += block_q) {
+        int64_t end = i + block_q < a->queries ? i + block_q : a->queries;
+        n += (a->keys - a->queries + end - 1) / block_k + 1;
+    }
+    return n;
+}
+
+static uint64_t mean_bytes(const sf_attention *a, int block_q, int block_k)
+{
+    int64_t queries = parts(a->queries, block_q) * a->heads, keys = parts(a->keys, block_k) * a->kv_heads;
+    return sf_bytes(SF_F32, (queries + keys) * a->head_dim);
+}
+
 void sf_meter_top_blocks(sf_backend *b, const sf_attention *a, int block_q, int block_k)
 {
-    int64_t scored = 0, queries = parts(a->queries, block_q), keys = parts(a->keys, block_k);
-    for (int64_t i = 0; i < queries; i++) { /* key blocks up to that of the query block's last row */
-        int64_t last = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
-        scored += (a->keys - a->queries + last - 1) / block_k + 1;
-    }
-    count(b, SF_ESTIMATION, (sf_count){.flops = scored * a->heads * 2 * a->head_dim,
-                                       .other_bytes = sf_bytes(SF_F32, (queries * a->heads + keys * a->kv_heads) * a->head_dim)});
+    int64_t scored = block_pairs(a, block_q, block_k) * a->heads;
+    count(b, SF_ESTIMATION, (sf_count){.flops = scored * 2 * a->head_dim, .other_bytes = mean_bytes(a, block_q, block_k)});
+}
+
+void sf_meter_block_probabilities(sf_backend *b, const sf_attention *a, int block_q, int block_k)
+{
+    int64_t scored = block_pairs(a, block_q, block_k) * a->heads;
+    int64_t written = parts(a->queries, block_q) * parts(a->keys, block_k) * a->heads;
+    count(b, SF_ESTIMATION, (sf_count){.flops = scored * (2 * a->head_dim + 5),
+                                       .other_bytes = mean_bytes(a, block_q, block_k) + sf_bytes(SF_F32, written)});
+}
+
+void sf_meter_top_block_mass(sf_backend *b, const sf_attention *a)
+{
+    int64_t t = a->queries, pairs = t * (a->keys - t) + t * (t + 1) / 2;
+    count(b, SF_ESTIMATION, (sf_count){.flops = pairs * a->heads * (2 * a->head_dim + 5), .cache_bytes = all_keys(a),
+                                       .other_bytes = activations(b, t * a->heads * a->head_dim)});
 }
 
 void sf_meter_page_bounds(sf_backend *b, const sf_attention *a, int page, int first)

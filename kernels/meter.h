@@ -30,7 +30,7 @@ typedef struct sf_meter {
 } sf_meter;
 
 /* What each op adds to backend->meter under backend->phase: one place, so that all fillings count alike. Every filling
- * calls them on the host with what it executed; `pairs` and `keys` are what it counted. */
+ * calls them on the host. The attention executors are not here: they tally pairs (see backend.h). */
 void sf_meter_embed(struct sf_backend *b, const sf_tensor *table, int64_t rows);
 void sf_meter_norm(struct sf_backend *b, sf_dtype from, int64_t rows, int width, const sf_tensor *weight);
 void sf_meter_linear(struct sf_backend *b, int64_t rows, const sf_tensor *w, const sf_tensor *bias, sf_dtype to);
@@ -41,15 +41,13 @@ void sf_meter_store(struct sf_backend *b, int64_t rows, int kv_heads, int head_d
 void sf_meter_gather(struct sf_backend *b, int64_t keys, int head_dim); /* keys: kept, summed over kv heads */
 void sf_meter_argmax(struct sf_backend *b, int64_t rows, int64_t vocab);
 
-/* Cache bytes of a prefill: every key that one of its rows may see, once per kv head; of a decode: the keys it read. */
-void sf_meter_prefill(struct sf_backend *b, const struct sf_attention *a, uint64_t pairs);
-void sf_meter_decode(struct sf_backend *b, const struct sf_attention *a, uint64_t pairs);
-
 void sf_meter_probe(struct sf_backend *b, const struct sf_attention *a, int window, bool column, bool diagonal);
 void sf_meter_scores(struct sf_backend *b, int64_t read, int64_t written, int64_t flops); /* f32 scores in and out */
 void sf_meter_select(struct sf_backend *b, int64_t scores); /* top…: one comparison per score, however it is done */
 void sf_meter_block_means(struct sf_backend *b, const struct sf_attention *a, bool of_keys, int block);
 void sf_meter_top_blocks(struct sf_backend *b, const struct sf_attention *a, int block_q, int block_k);
+void sf_meter_block_probabilities(struct sf_backend *b, const struct sf_attention *a, int block_q, int block_k);
+void sf_meter_top_block_mass(struct sf_backend *b, const struct sf_attention *a);
 void sf_meter_page_bounds(struct sf_backend *b, const struct sf_attention *a, int page, int first);
 void sf_meter_page_scores(struct sf_backend *b, const struct sf_attention *a, int page);
 void sf_meter_key_probabilities(struct sf_backend *b, const struct sf_attention *a);

@@ -1,0 +1,157 @@
+/* Reference: the layers around attention, and the moves of keys and values. */
+#include "kernels/reference/reference.h"
+
+#include <math.h>
+
+#include "kernels/host.h"
+
+sf_status sf_reference_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
+                             float *out)
+{
+    int64_t d = table->dim[1];
+    size_t row_bytes = sf_bytes(table->dtype, d);
+    for (int64_t t = 0; t < rows; t++) {
+        sf_to_f32(table->dtype, (const char *)table->data + (size_t)token[t] * row_bytes, out + t * d, d);
+        for (int64_t i = 0; i < d; i++) out[t * d + i] *= scale;
+    }
+    sf_meter_embed(b, table, rows);
+    return SF_OK;
+}
+
+sf_status sf_reference_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width,
+                                const sf_tensor *weight, float offset, float eps, void *out)
+{
+    float *in, *w;
+    SF_TRY(sf_host_alloc(b, (size_t)width * 2 * sizeof *in, (void **)&in));
+    w = in + width;
+    sf_to_f32(weight->dtype, weight->data, w, width);
+    for (int64_t t = 0; t < rows; t++) {
+        sf_to_f32(from, (const char *)x + sf_bytes(from, t * width), in, width);
+        double squares = 0;
+        for (int i = 0; i < width; i++) squares += (double)in[i] * in[i];
+        double root = 1 / sqrt(squares / width + eps);
+        for (int i = 0; i < width; i++) ((float *)out)[t * width + i] = (float)(in[i] * root * (w[i] + (double)offset));
+    }
+    sf_host_free(b, in);
+    sf_meter_norm(b, from, rows, width, weight);
+    return SF_OK;
+}
+
+sf_status sf_reference_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
+                              bool add, void *y, sf_dtype dtype)
+{
+    int64_t out = w->dim[0], in = w->dim[1];
+    size_t row_bytes = sf_bytes(w->dtype, in);
+    float *row;
+    SF_TRY(sf_host_alloc(b, (size_t)in * sizeof *row, (void **)&row));
+    for (int64_t o = 0; o < out; o++) {
+        sf_to_f32(w->dtype, (const char *)w->data + (size_t)o * row_bytes, row, in);
+        float shift = 0;
+        if (bias && bias->data) sf_to_f32(bias->dtype, (const char *)bias->data + sf_bytes(bias->dtype, o), &shift, 1);
+        for (int64_t t = 0; t < rows; t++) {
+            float *to = (float *)y + t * out + o;
+            double sum = add ? (double)*to + shift : shift;
+            for (int64_t i = 0; i < in; i++) sum += (double)row[i] * ((const float *)x)[t * in + i];
+            *to = (float)sum;
+        }
+    }
+    sf_host_free(b, row);
+    sf_meter_linear(b, rows, w, bias, dtype);
+    return SF_OK;
+}
+
+sf_status sf_reference_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
+                            const float *cosine, const float *sine, bool interleaved)
+{
+    int half = head_dim / 2;
+    for (int64_t t = 0; t < rows; t++) {
+        for (int h = 0; h < heads; h++) {
+            float *v = (float *)x + (t * heads + h) * head_dim;
+            for (int i = 0; i < half; i++) {
+                float *first = interleaved ? v + 2 * i : v + i, *second = interleaved ? first + 1 : first + half;
+                double c = cosine[(int64_t)position[t] * half + i], s = sine[(int64_t)position[t] * half + i];
+                double u = *first, w = *second;
+                *first = (float)(u * c - w * s);
+                *second = (float)(u * s + w * c);
+            }
+        }
+    }
+    sf_meter_rope(b, rows, heads, head_dim);
+    return SF_OK;
+}
+
+sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind)
+{
+    float *g = gate;
+    const float *u = up;
+    for (int64_t i = 0; i < rows * width; i++) {
+        double x = g[i];
+        double y = kind == SF_SILU ? x / (1 + exp(-x))
+                                   : 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))); /* √(2/π) */
+        g[i] = (float)(y * u[i]);
+    }
+    sf_meter_gated(b, rows, width);
+    return SF_OK;
+}
+
+sf_status sf_reference_add(sf_backend *b, float *x, const void *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) x[i] += ((const float *)y)[i];
+    sf_meter_residual(b, n);
+    return SF_OK;
+}
+
+sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
+                                const void *k, const void *v)
+{
+    for (int l = 0; l < lanes; l++) {
+        for (int64_t r = 0; r < rows; r++) {
+            for (int g = 0; g < kv_heads; g++) {
+                int64_t from = ((l * rows + r) * kv_heads + g) * head_dim;
+                int64_t to = (g * part[l]->capacity + part[l]->n + r) * head_dim;
+                for (int d = 0; d < head_dim; d++) {
+                    ((float *)part[l]->k)[to + d] = ((const float *)k)[from + d];
+                    ((float *)part[l]->v)[to + d] = ((const float *)v)[from + d];
+                }
+            }
+        }
+    }
+    sf_meter_store(b, lanes * rows, kv_heads, head_dim);
+    return SF_OK;
+}
+
+sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
+{
+    int64_t total = 0;
+    to->n = 0;
+    for (int64_t g = 0; g < keep->rows; g++) {
+        int32_t n = keep->count[g];
+        for (int32_t i = 0; i < n; i++) {
+            int64_t source = (g * from->capacity + keep->index[g * keep->stride + i]) * head_dim;
+            int64_t target = (g * to->capacity + i) * head_dim;
+            for (int d = 0; d < head_dim; d++) {
+                ((float *)to->k)[target + d] = ((const float *)from->k)[source + d];
+                ((float *)to->v)[target + d] = ((const float *)from->v)[source + d];
+            }
+        }
+        ((int32_t *)to->count)[g] = n;
+        if (n > to->n) to->n = n;
+        total += n;
+    }
+    sf_meter_gather(b, total, head_dim);
+    return SF_OK;
+}
+
+sf_status sf_reference_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        int32_t best = -1;
+        for (int64_t i = 0; i < vocab; i++) {
+            float x = logits[r * vocab + i];
+            if (!isnan(x) && (best < 0 || x > logits[r * vocab + best])) best = (int32_t)i;
+        }
+        token[r] = best < 0 ? 0 : best;
+    }
+    sf_meter_argmax(b, rows, vocab);
+    return SF_OK;
+}
