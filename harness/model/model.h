@@ -72,7 +72,7 @@ typedef struct sf_model {
     char *no_chat;                        /* chat == NULL: the message for whoever needs one, it says what to do */
     int32_t bos, stop[SF_MAX_STOPS];      /* bos < 0: none is added */
     int stops;
-    char hash[33];                        /* of everything that can change its output, hex; part of every cell's key */
+    char hash[33];                        /* of everything that can change its output (model.c), hex; part of every cell's key */
     size_t weight_bytes;                  /* in the files' dtypes */
     struct sf_mapping *mapping;           /* [mappings] what the weights point into, closed by sf_model_close() */
     int mappings;
@@ -83,13 +83,21 @@ typedef struct sf_model {
 sf_status sf_model_open(const char *path, sf_model **out);
 void sf_model_close(sf_model *model);     /* accepts NULL and half-opened ones */
 
-/* What each kind of source brings; called by sf_model_open(). */
+/* What each kind of source brings; called by sf_model_open(), which validates, hashes config and weights, and closes
+ * what a failure leaves half-opened. `out` is zeroed; a source folds its texts (tokenizer, template) into out->hash. */
 sf_status sf_gguf_open(const char *path, sf_model *out);
 sf_status sf_hf_open(const char *folder, sf_model *out);
 sf_status sf_shape_open(const char *yaml, sf_model_config *out);
 
 /* Fills the weights with seeded random numbers of sane scale (bf16), for cost, speed and memory work. */
 sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model **out);
+
+/* Checks that the numbers of a config make a model. `where` names the file. */
+sf_status sf_config_validate(const sf_model_config *c, const char *where);
+
+/* hash = XXH3-128 of (hash, data), in hex; and the same with every field of a config but its name. */
+void sf_hash_fold(char hash[33], const void *data, size_t bytes);
+void sf_config_hash(const sf_model_config *c, char hash[33]);
 
 /* Checks that every weight that the config calls for is there with the right shape. `where` names the file. */
 sf_status sf_model_validate(const sf_model *model, const char *where);

@@ -1,0 +1,268 @@
+/* Opening, checking, hashing and closing a model, whatever kind of source it comes from. */
+#include "harness/model/chat.h"
+#include "harness/model/mapping.h"
+#include "harness/model/model.h"
+#include "harness/model/tokenizer.h"
+#include "harness/model/weights.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* ---- the hash --------------------------------------------------------------------------------------------------------
+ * It covers the config that was read, the stop tokens and BOS, the source's texts (a GGUF's whole metadata; a folder's
+ * tokenizer and template files) and the weights: dtype and shape of each, and its bytes. Paths and file times do not
+ * count, so a copy of a model is the same model.
+ *
+ * Up to 1 GiB of weights are hashed whole. Of larger models, so that opening stays cheap, each tensor gives 16 pages
+ * spread evenly from its first byte to its last. Training, merging or quantising again changes practically every page of
+ * every tensor it touches, and so the hash; an edit of a few rows of a huge matrix by hand may not show. */
+enum { HASH_PAGES = 16, HASH_PAGE = 4096 };
+static const size_t HASH_WHOLE = (size_t)1 << 30;
+
+void sf_hash_fold(char hash[33], const void *data, size_t bytes)
+{
+    XXH3_state_t s;
+    XXH3_INITSTATE(&s);
+    XXH3_128bits_reset(&s);
+    XXH3_128bits_update(&s, hash, strlen(hash));
+    XXH3_128bits_update(&s, data, bytes);
+    XXH128_hash_t h = XXH3_128bits_digest(&s);
+    snprintf(hash, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+}
+
+/* Every field of a config but its name, as text: the struct itself has padding. */
+void sf_config_hash(const sf_model_config *c, char hash[33])
+{
+    char text[2048];
+    int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %.17g %.9g %d %.9g %.9g %d %d %d %d %d %d", c->architecture,
+                     c->layers, c->d, c->heads, c->kv_heads, c->head_dim, c->mlp, c->vocab, c->max_position, c->norm_eps,
+                     (double)c->norm_offset, c->activation, (double)c->embed_scale, (double)c->attention_scale, c->tied,
+                     c->qkv_bias, c->qk_norm, c->post_norms, c->rope_interleaved, c->window);
+    for (int i = 0; i < 2; i++) {
+        const sf_rope_config *r = i ? &c->rope_local : &c->rope;
+        n += snprintf(text + n, sizeof text - (size_t)n, " | %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g %d", r->theta,
+                      r->scaling, r->factor, r->low_freq_factor, r->high_freq_factor, r->beta_fast, r->beta_slow,
+                      r->attention_factor, r->original_positions);
+    }
+    sf_hash_fold(hash, text, (size_t)n);
+    sf_hash_fold(hash, c->sliding, (size_t)c->layers);
+}
+/* A field added to these structs must be added above. */
+_Static_assert(sizeof(sf_model_config) == 664 && sizeof(sf_rope_config) == 72, "sf_config_hash() knows every field");
+
+static void hash_weights(sf_model *m, sf_weight_slot *slot)
+{
+    int slots = sf_weight_slots(&m->config, &m->weights, slot);
+    XXH3_state_t s;
+    XXH3_INITSTATE(&s);
+    XXH3_128bits_reset(&s);
+    for (int i = 0; i < slots; i++) {
+        const sf_tensor *t = slot[i].at;
+        size_t bytes = sf_bytes(t->dtype, sf_elements(t));
+        int64_t kind[] = {t->dtype, t->rank, t->dim[0], t->rank == 2 ? t->dim[1] : 0};
+        XXH3_128bits_update(&s, kind, sizeof kind);
+        if (m->weight_bytes <= HASH_WHOLE || bytes <= HASH_PAGES * HASH_PAGE) {
+            XXH3_128bits_update(&s, t->data, bytes);
+        } else {
+            for (size_t p = 0; p < HASH_PAGES - 1; p++) {
+                XXH3_128bits_update(&s, (char *)t->data + (bytes - HASH_PAGE) / (HASH_PAGES - 1) * p, HASH_PAGE);
+            }
+            XXH3_128bits_update(&s, (char *)t->data + bytes - HASH_PAGE, HASH_PAGE);
+        }
+    }
+    XXH128_hash_t h = XXH3_128bits_digest(&s);
+    sf_hash_fold(m->hash, &h, sizeof h);
+}
+
+/* ---- checks ---------------------------------------------------------------------------------------------------------- */
+
+static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
+{
+    bool scaled = r->scaling != SF_ROPE_PLAIN, by_rule = r->scaling == SF_ROPE_YARN && r->factor == 0;
+    if (!(isfinite(r->theta) && r->theta >= 1)) {
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a rotation base theta of at least 1, found %g", where, what, r->theta);
+    }
+    if (scaled && !by_rule && !(isfinite(r->factor) && r->factor >= 1)) {
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a scaling factor of at least 1, found %g", where, what, r->factor);
+    }
+    if ((r->scaling == SF_ROPE_LLAMA3 || r->scaling == SF_ROPE_YARN) && r->original_positions < 1) {
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected the number of original positions, found %d", where, what,
+                       r->original_positions);
+    }
+    if (r->scaling == SF_ROPE_LLAMA3 && !(r->low_freq_factor > 0 && r->high_freq_factor > r->low_freq_factor)) {
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < low_freq_factor < high_freq_factor, found %g and %g", where, what,
+                       r->low_freq_factor, r->high_freq_factor);
+    }
+    if (r->scaling == SF_ROPE_YARN && !(r->beta_slow > 0 && r->beta_fast > r->beta_slow)) {
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < beta_slow < beta_fast, found %g and %g", where, what, r->beta_slow,
+                       r->beta_fast);
+    }
+    return SF_OK;
+}
+
+sf_status sf_config_validate(const sf_model_config *c, const char *where)
+{
+    const struct { const char *name; int value, most; } sizes[] = {
+        {"layers", c->layers, SF_MAX_LAYERS}, {"hidden size", c->d, 1 << 20},     {"query heads", c->heads, 1 << 16},
+        {"kv heads", c->kv_heads, 1 << 16},   {"head dim", c->head_dim, 1 << 16}, {"mlp size", c->mlp, 1 << 24},
+        {"vocabulary size", c->vocab, 1 << 28},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        if (sizes[i].value < 1 || sizes[i].value > sizes[i].most) {
+            return sf_fail(SF_BAD_INPUT, "%s: %s: expected 1 to %d, found %d", where, sizes[i].name, sizes[i].most, sizes[i].value);
+        }
+    }
+    if (c->heads % c->kv_heads != 0) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected query heads to be a multiple of kv heads, found %d and %d", where, c->heads,
+                       c->kv_heads);
+    }
+    if (c->head_dim % 2 != 0) return sf_fail(SF_BAD_INPUT, "%s: head dim: expected an even number, found %d", where, c->head_dim);
+    if (!(c->norm_eps > 0 && c->norm_eps < 1)) {
+        return sf_fail(SF_BAD_INPUT, "%s: norm epsilon: expected a number between 0 and 1, found %g", where, c->norm_eps);
+    }
+    if (!(isfinite(c->attention_scale) && c->attention_scale > 0 && isfinite(c->embed_scale) && c->embed_scale > 0)) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected attention and embedding scales above 0, found %g and %g", where,
+                       (double)c->attention_scale, (double)c->embed_scale);
+    }
+    bool slides = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
+    if (slides != (c->window > 0)) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected a sliding window exactly where some layers slide, found a window of %d tokens and"
+                       " %s sliding layers", where, c->window, slides ? "some" : "no");
+    }
+    SF_TRY(check_rope(&c->rope, "rope", where));
+    return check_rope(&c->rope_local, "rope of sliding layers", where);
+}
+
+static sf_status check_slots(const sf_model *m, sf_weight_slot *slot, const char *where)
+{
+    sf_weights weights = m->weights;
+    int slots = sf_weight_slots(&m->config, &weights, slot);
+    for (int i = 0; i < slots; i++) {
+        if (!slot[i].at->data) {
+            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", where, slot[i].gguf,
+                           sf_shape_text(slot[i].rank, slot[i].dim));
+        }
+        SF_TRY(sf_weight_set(&slot[i], slot[i].at, where, slot[i].gguf));
+    }
+    if (m->config.tied && m->weights.head.data != m->weights.embedding.data) {
+        return sf_fail(SF_INTERNAL, "%s: a tied head is not the embedding table", where);
+    }
+    return SF_OK;
+}
+
+sf_status sf_model_validate(const sf_model *model, const char *where)
+{
+    SF_TRY(sf_config_validate(&model->config, where));
+    if (!model->weights.layer) return sf_fail(SF_BAD_INPUT, "%s: expected weights, found a shape alone", where);
+    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
+    if (!slot) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
+    sf_status status = check_slots(model, slot, where);
+    free(slot);
+    return status;
+}
+
+/* ---- open and close -------------------------------------------------------------------------------------------------- */
+
+typedef enum kind { GGUF, FOLDER, SHAPE } kind;
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* A folder with config.json is a checkpoint; one with a single .gguf file stands for that file. */
+static sf_status look_into(const char *folder, kind *what, char file[PATH_MAX])
+{
+    struct stat st;
+    snprintf(file, PATH_MAX, "%s/config.json", folder);
+    if (stat(file, &st) == 0) {
+        *what = FOLDER;
+        snprintf(file, PATH_MAX, "%s", folder);
+        return SF_OK;
+    }
+    DIR *d = opendir(folder);
+    if (!d) return sf_fail(SF_IO, "%s: cannot be opened: %s", folder, strerror(errno));
+    int found = 0;
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        if (!ends_with(e->d_name, ".gguf")) continue;
+        found++;
+        snprintf(file, PATH_MAX, "%s/%s", folder, e->d_name);
+    }
+    closedir(d);
+    *what = GGUF;
+    if (found == 1) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: expected config.json (a Hugging Face folder) or one .gguf file in it, found %s", folder,
+                   found ? "several .gguf files: name one" : "neither");
+}
+
+static sf_status recognise(const char *path, kind *what, char file[PATH_MAX])
+{
+    struct stat st;
+    if (snprintf(file, PATH_MAX, "%s", path) >= PATH_MAX - 256) return sf_fail(SF_BAD_INPUT, "%.64s…: the path is too long", path);
+    if (stat(path, &st) != 0) return sf_fail(SF_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode)) return look_into(path, what, file);
+    if (ends_with(path, ".safetensors") || ends_with(path, ".json")) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected a .gguf file, a .yaml shape or the folder of a checkpoint, found a file of one:"
+                       " name its folder", path);
+    }
+    *what = ends_with(path, ".yaml") || ends_with(path, ".yml") ? SHAPE : GGUF;
+    return SF_OK;
+}
+
+static sf_status open_any(const char *path, sf_model *m)
+{
+    kind what = GGUF;
+    char file[PATH_MAX];
+    SF_TRY(recognise(path, &what, file));
+    m->bos = -1;
+    if (what == SHAPE) {
+        SF_TRY(sf_shape_open(file, &m->config));
+        SF_TRY(sf_config_validate(&m->config, file));
+        sf_config_hash(&m->config, m->hash);
+        return SF_OK;
+    }
+    SF_TRY(what == FOLDER ? sf_hf_open(file, m) : sf_gguf_open(file, m));
+    SF_TRY(sf_model_validate(m, file));
+
+    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
+    if (!slot) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", file);
+    sf_config_hash(&m->config, m->hash);
+    sf_hash_fold(m->hash, &m->bos, sizeof m->bos);
+    sf_hash_fold(m->hash, m->stop, sizeof *m->stop * (size_t)m->stops);
+    hash_weights(m, slot);
+    free(slot);
+    return SF_OK;
+}
+
+sf_status sf_model_open(const char *path, sf_model **out)
+{
+    *out = NULL;
+    sf_model *m = calloc(1, sizeof *m);
+    if (!m) return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
+    sf_status status = open_any(path, m);
+    if (status == SF_OK) *out = m;
+    else sf_model_close(m);
+    return status;
+}
+
+void sf_model_close(sf_model *model)
+{
+    if (!model) return;
+    if (model->tokenizer) sf_tokenizer_free(model->tokenizer);
+    if (model->chat) sf_chat_free(model->chat);
+    for (int i = 0; i < model->mappings; i++) sf_unmap(&model->mapping[i]);
+    free(model->mapping);
+    free(model->weights.layer);
+    free(model->no_chat);
+    free(model);
+}

@@ -1,0 +1,128 @@
+#include "harness/model/weights.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Sizes that a config gives names to; a row of the table below says which two a weight has. */
+typedef enum size { NONE, MODEL, QUERIES, KEYS, HEAD, MLP } size;
+
+static int64_t size_of(const sf_model_config *c, size s)
+{
+    switch (s) {
+    case MODEL: return c->d;
+    case QUERIES: return (int64_t)c->heads * c->head_dim;
+    case KEYS: return (int64_t)c->kv_heads * c->head_dim;
+    case HEAD: return c->head_dim;
+    case MLP: return c->mlp;
+    default: return 0;
+    }
+}
+
+typedef enum condition { ALWAYS, QKV_BIAS, QK_NORM, POST_NORMS } condition;
+
+static bool holds(const sf_model_config *c, condition when)
+{
+    return when == ALWAYS || (when == QKV_BIAS && c->qkv_bias) || (when == QK_NORM && c->qk_norm) ||
+           (when == POST_NORMS && c->post_norms);
+}
+
+#define AT(field) offsetof(sf_layer_weights, field)
+
+/* Gemma 3 calls the norm before the MLP "pre_feedforward" and gives its usual name to the norm after attention. */
+static const struct {
+    size_t at;
+    const char *gguf, *hf, *hf_sandwich; /* hf_sandwich: the name where post_norms holds, if it differs */
+    size rows, columns;
+    condition when;
+} LAYER[] = {
+    {AT(attention_norm), "attn_norm.weight", "input_layernorm.weight", NULL, MODEL, NONE, ALWAYS},
+    {AT(q), "attn_q.weight", "self_attn.q_proj.weight", NULL, QUERIES, MODEL, ALWAYS},
+    {AT(k), "attn_k.weight", "self_attn.k_proj.weight", NULL, KEYS, MODEL, ALWAYS},
+    {AT(v), "attn_v.weight", "self_attn.v_proj.weight", NULL, KEYS, MODEL, ALWAYS},
+    {AT(o), "attn_output.weight", "self_attn.o_proj.weight", NULL, MODEL, QUERIES, ALWAYS},
+    {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", NULL, QUERIES, NONE, QKV_BIAS},
+    {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", NULL, KEYS, NONE, QKV_BIAS},
+    {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", NULL, KEYS, NONE, QKV_BIAS},
+    {AT(q_norm), "attn_q_norm.weight", "self_attn.q_norm.weight", NULL, HEAD, NONE, QK_NORM},
+    {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", NULL, HEAD, NONE, QK_NORM},
+    {AT(post_attention_norm), "post_attention_norm.weight", "post_attention_layernorm.weight", NULL, MODEL, NONE, POST_NORMS},
+    {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", "pre_feedforward_layernorm.weight", MODEL, NONE,
+     ALWAYS},
+    {AT(gate), "ffn_gate.weight", "mlp.gate_proj.weight", NULL, MLP, MODEL, ALWAYS},
+    {AT(up), "ffn_up.weight", "mlp.up_proj.weight", NULL, MLP, MODEL, ALWAYS},
+    {AT(down), "ffn_down.weight", "mlp.down_proj.weight", NULL, MODEL, MLP, ALWAYS},
+    {AT(post_mlp_norm), "post_ffw_norm.weight", "post_feedforward_layernorm.weight", NULL, MODEL, NONE, POST_NORMS},
+};
+enum { LAYER_ROWS = sizeof LAYER / sizeof *LAYER };
+_Static_assert(SF_WEIGHT_SLOTS == 3 + SF_MAX_LAYERS * LAYER_ROWS, "room for every slot");
+
+static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_t rows, int64_t columns)
+{
+    slot->at = at;
+    slot->role = role;
+    slot->rank = columns ? 2 : 1;
+    slot->dim[0] = rows;
+    slot->dim[1] = columns;
+}
+
+int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot)
+{
+    int n = 0;
+    snprintf(slot[n].gguf, sizeof slot->gguf, "token_embd.weight");
+    snprintf(slot[n].hf, sizeof slot->hf, "embed_tokens.weight");
+    put(&slot[n++], &weights->embedding, SF_ROLE_TABLE, c->vocab, c->d);
+    if (!c->tied) {
+        snprintf(slot[n].gguf, sizeof slot->gguf, "output.weight");
+        snprintf(slot[n].hf, sizeof slot->hf, "lm_head.weight");
+        put(&slot[n++], &weights->head, SF_ROLE_TABLE, c->vocab, c->d);
+    }
+    snprintf(slot[n].gguf, sizeof slot->gguf, "output_norm.weight");
+    snprintf(slot[n].hf, sizeof slot->hf, "norm.weight");
+    put(&slot[n++], &weights->final_norm, SF_ROLE_NORM, c->d, 0);
+
+    for (int l = 0; l < c->layers; l++) {
+        for (int r = 0; r < LAYER_ROWS; r++) {
+            if (!holds(c, LAYER[r].when)) continue;
+            const char *hf = c->post_norms && LAYER[r].hf_sandwich ? LAYER[r].hf_sandwich : LAYER[r].hf;
+            snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, LAYER[r].gguf);
+            snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", l, hf);
+            sf_weight_role role = LAYER[r].when == QKV_BIAS      ? SF_ROLE_BIAS
+                                  : LAYER[r].columns == NONE     ? SF_ROLE_NORM
+                                  : LAYER[r].rows == MODEL       ? SF_ROLE_RESIDUAL
+                                                                 : SF_ROLE_INNER;
+            put(&slot[n++], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
+                size_of(c, LAYER[r].columns));
+        }
+    }
+    return n;
+}
+
+sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name)
+{
+    if (found->rank != slot->rank || memcmp(found->dim, slot->dim, sizeof *slot->dim * (size_t)slot->rank) != 0) {
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", where, name,
+                       sf_shape_text(slot->rank, slot->dim), sf_shape_text(found->rank, found->dim));
+    }
+    bool fits = found->dtype != SF_I32 && (slot->rank == 2 || sf_dtypes[found->dtype].block == 1);
+    if (!fits) {
+        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected %s, found %s", where, name,
+                       slot->rank == 1 ? "f32, f16 or bf16 (a norm or bias)" : "a float type",
+                       sf_dtypes[found->dtype].name);
+    }
+    *slot->at = *found;
+    return SF_OK;
+}
+
+const char *sf_shape_text(int rank, const int64_t *dim)
+{
+    static _Thread_local char text[2][128];
+    static _Thread_local int turn;
+    char *s = text[turn ^= 1];
+    size_t used = (size_t)snprintf(s, sizeof *text, "[");
+    for (int i = 0; i < rank; i++) {
+        used += (size_t)snprintf(s + used, sizeof *text - used, "%s%lld", i ? ", " : "", (long long)dim[i]);
+    }
+    snprintf(s + used, sizeof *text - used, "]");
+    return s;
+}

@@ -1,0 +1,34 @@
+/* Which weights a config calls for: one list, from which files are read, models are validated, hashed and made up. */
+#ifndef SF_WEIGHTS_H
+#define SF_WEIGHTS_H
+
+#include "harness/model/model.h"
+
+typedef enum sf_weight_role {
+    SF_ROLE_TABLE,    /* embedding or head, [vocab, d] */
+    SF_ROLE_INNER,    /* matrix that reads the residual stream */
+    SF_ROLE_RESIDUAL, /* matrix that writes it: o, down */
+    SF_ROLE_NORM, SF_ROLE_BIAS
+} sf_weight_role;
+
+typedef struct sf_weight_slot {
+    char gguf[64], hf[96]; /* names in a GGUF file, and in a Hugging Face checkpoint below its prefix ("model.", head: none) */
+    sf_tensor *at;         /* in the weights given */
+    sf_weight_role role;
+    int rank;              /* 1: a norm or bias, of a plain dtype; 2: a matrix [rows, columns], of any float dtype */
+    int64_t dim[2];
+} sf_weight_slot;
+
+enum { SF_WEIGHT_SLOTS = 3 + SF_MAX_LAYERS * 16 };
+
+/* Fills `slot`, [SF_WEIGHT_SLOTS], in a fixed order and returns their number. weights->layer has room for all layers. A
+ * tied head is no slot of its own. */
+int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot);
+
+/* Puts the tensor into the slot after checking that it is what the slot calls for. `where` and `name` for the message. */
+sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name);
+
+/* "[49152, 576]", in a buffer of this thread that the second next call overwrites. */
+const char *sf_shape_text(int rank, const int64_t *dim);
+
+#endif
