@@ -27,12 +27,14 @@ sf_status sf_tokenizer_from_gguf(const sf_gguf_tokens *from, const char *where, 
 sf_status sf_tokenizer_from_json(const char *path, sf_tokenizer **out); /* Hugging Face tokenizer.json */
 void sf_tokenizer_free(sf_tokenizer *t);
 
-/* Ids of `text` (no BOS or EOS is added). special: text that spells an added or special token becomes that token, as in
- * Hugging Face; false: it is ordinary text. *ids is malloc'ed, caller frees. Invalid UTF-8 is an error that says where. */
+/* Ids of `text` (no BOS or EOS is added). special: text that spells a special token becomes that token, as in Hugging
+ * Face; false: it is ordinary text. Added tokens that are not special are part of the vocabulary and found either way.
+ * What the vocabulary cannot spell and has no unknown token for is left out, as the `tokenizers` library does. *ids is
+ * malloc'ed, caller frees. Invalid UTF-8 is an error that says where. */
 sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n);
 
-/* Text of ids, NUL-terminated, malloc'ed. skip_special leaves control tokens out. Always valid UTF-8: bytes that do not
- * form a character become U+FFFD. */
+/* Text of ids, NUL-terminated, malloc'ed. skip_special leaves control tokens out; ids that are no token are left out too.
+ * Always valid UTF-8: bytes that do not form a character become U+FFFD, and so does U+0000. */
 sf_status sf_decode(const sf_tokenizer *t, const int32_t *ids, int n, bool skip_special, char **text);
 
 int sf_vocab_size(const sf_tokenizer *t);

@@ -1,0 +1,351 @@
+#include "harness/model/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+#include <xxhash.h>
+
+#include "harness/model/tokenizer_parts.h"
+
+/* ---- building ---------------------------------------------------------------------------------------------------- */
+
+static void free_normalizer(sf_normalizer *s)
+{
+    sf_regex_free(s->pattern);
+    free(s->text);
+}
+
+static void free_decoder(sf_decoder *s)
+{
+    sf_regex_free(s->pattern);
+    free(s->with);
+}
+
+/* Chains have a handful of steps: grown one by one. */
+static sf_status append(void *items, int *n, size_t size, const void *item)
+{
+    char *old, *grown;
+    memcpy(&old, items, sizeof old);
+    grown = realloc(old, ((size_t)*n + 1) * size);
+    if (!grown) return sf_fail(SF_NO_MEMORY, "no memory for a tokenizer's steps");
+    memcpy(grown + (size_t)(*n)++ * size, item, size);
+    memcpy(items, &grown, sizeof grown);
+    return SF_OK;
+}
+
+sf_status sf_add_normalizer(sf_tokenizer *t, sf_normalizer step)
+{
+    sf_status status = append(&t->normalizer, &t->normalizers, sizeof step, &step);
+    if (status != SF_OK) free_normalizer(&step);
+    return status;
+}
+
+sf_status sf_add_splitter(sf_tokenizer *t, sf_splitter step)
+{
+    sf_status status = append(&t->splitter, &t->splitters, sizeof step, &step);
+    if (status != SF_OK) sf_regex_free(step.pattern);
+    return status;
+}
+
+sf_status sf_add_decoder(sf_tokenizer *t, sf_decoder step)
+{
+    sf_status status = append(&t->decoder, &t->decoders, sizeof step, &step);
+    if (status != SF_OK) free_decoder(&step);
+    return status;
+}
+
+sf_status sf_add_pattern(sf_tokenizer *t, const char *pattern, size_t bytes, bool literal, sf_split_behavior behavior,
+                         bool invert)
+{
+    sf_splitter step = {.kind = SF_CUT, .behavior = behavior, .invert = invert};
+    SF_TRY(sf_regex_compile(pattern, bytes, literal, &step.pattern));
+    return sf_add_splitter(t, step);
+}
+
+static sf_status plant(sf_trie *trie, const char *text, size_t bytes, int32_t token)
+{
+    if (!bytes) return SF_OK; /* a spelling that the normalizer removes is never found */
+    if (!trie->nodes) {
+        SF_TRY(sf_reserve(&trie->node, &trie->capacity, 1, sizeof *trie->node));
+        trie->node[trie->nodes++] = (sf_trie_node){.token = -1};
+    }
+    trie->begins[(uint8_t)text[0]] = true;
+    int32_t at = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        int32_t next = trie->node[at].child;
+        while (next && trie->node[next].byte != byte) next = trie->node[next].sibling;
+        if (!next) {
+            SF_TRY(sf_reserve(&trie->node, &trie->capacity, trie->nodes + 1, sizeof *trie->node));
+            next = (int32_t)trie->nodes++;
+            trie->node[next] = (sf_trie_node){.token = -1, .byte = byte, .sibling = trie->node[at].child};
+            trie->node[at].child = next;
+        }
+        at = next;
+    }
+    if (trie->node[at].token < 0) trie->node[at].token = token; /* of two that normalise alike, the first */
+    return SF_OK;
+}
+
+sf_status sf_add_token(sf_tokenizer *t, sf_added_token token)
+{
+    size_t bytes;
+    const char *text = sf_vocab_text(&t->vocab, token.id, &bytes);
+    SF_TRY(sf_reserve(&t->added, &t->added_capacity, (size_t)t->n_added + 1, sizeof *t->added));
+    t->added[t->n_added] = token;
+    if (!token.normalized) return plant(&t->raw, text, bytes, t->n_added++);
+
+    char *spelt;
+    SF_TRY(sf_normalize(t->normalizer, t->normalizers, text, bytes, &spelt, &bytes));
+    sf_status status = plant(&t->normalised, spelt, bytes, t->n_added++);
+    free(spelt);
+    return status;
+}
+
+sf_status sf_finish_tokenizer(sf_tokenizer *t)
+{
+    t->added_of = malloc((size_t)(t->vocab.size ? t->vocab.size : 1) * sizeof *t->added_of);
+    if (!t->added_of) return sf_fail(SF_NO_MEMORY, "no memory for %d tokens", t->vocab.size);
+    for (int32_t i = 0; i < t->vocab.size; i++) t->added_of[i] = -1;
+    for (int i = 0; i < t->n_added; i++) t->added_of[t->added[i].id] = i;
+    sf_bpe_bytes(&t->bpe);
+    return SF_OK;
+}
+
+void sf_tokenizer_free(sf_tokenizer *t)
+{
+    if (!t) return;
+    sf_bpe_free(&t->bpe);
+    sf_vocab_free(&t->vocab);
+    for (int i = 0; i < t->normalizers; i++) free_normalizer(&t->normalizer[i]);
+    for (int i = 0; i < t->splitters; i++) sf_regex_free(t->splitter[i].pattern);
+    for (int i = 0; i < t->decoders; i++) free_decoder(&t->decoder[i]);
+    free(t->normalizer);
+    free(t->splitter);
+    free(t->decoder);
+    free(t->added);
+    free(t->added_of);
+    free(t->raw.node);
+    free(t->normalised.node);
+    free(t);
+}
+
+int sf_vocab_size(const sf_tokenizer *t) { return t->vocab.size; }
+
+int32_t sf_token_id(const sf_tokenizer *t, const char *token) { return sf_vocab_find(&t->vocab, token, strlen(token)); }
+
+const char *sf_token_text(const sf_tokenizer *t, int32_t id)
+{
+    size_t bytes;
+    return sf_vocab_text(&t->vocab, id, &bytes);
+}
+
+/* ---- encoding ---------------------------------------------------------------------------------------------------- */
+
+/* A word seen before in this call: its ids are those of its first occurrence. Natural text repeats its words, so most
+ * of it costs a look-up. The table lives as long as the call: nothing is shared between threads. */
+struct seen {
+    uint64_t hash; /* 0: free */
+    size_t at;     /* into ids */
+    uint32_t ids;
+    uint32_t bytes;
+    size_t word; /* into words */
+};
+
+struct encoder {
+    const sf_tokenizer *t;
+    bool special;
+    sf_ids ids;
+    sf_split_scratch split;
+    sf_bpe_scratch bpe;
+    struct seen *seen; /* [slots] */
+    size_t slots, used;
+    char *words;
+    size_t word_bytes, word_capacity;
+};
+
+enum { LONG_WORD = 64 }; /* bytes; longer ones seldom come again */
+
+static struct seen *slot_of(const struct encoder *e, uint64_t hash, const char *word, size_t bytes)
+{
+    size_t i = hash & (e->slots - 1);
+    for (;; i = (i + 1) & (e->slots - 1)) {
+        struct seen *s = &e->seen[i];
+        if (!s->hash || (s->hash == hash && s->bytes == bytes && !memcmp(e->words + s->word, word, bytes))) return s;
+    }
+}
+
+static sf_status more_slots(struct encoder *e)
+{
+    struct seen *old = e->seen;
+    size_t n = e->slots;
+    e->slots = n ? 4 * n : 64;
+    e->seen = calloc(e->slots, sizeof *e->seen);
+    for (size_t i = 0; e->seen && i < n; i++)
+        if (old[i].hash) *slot_of(e, old[i].hash, e->words + old[i].word, old[i].bytes) = old[i];
+    free(old);
+    return e->seen ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %zu words", e->slots);
+}
+
+static sf_status encode_word(struct encoder *e, const char *word, size_t bytes)
+{
+    if (bytes > LONG_WORD) return sf_bpe_encode(&e->t->bpe, word, bytes, &e->bpe, &e->ids);
+    if (2 * (e->used + 1) > e->slots) SF_TRY(more_slots(e));
+    uint64_t hash = XXH3_64bits(word, bytes) | 1;
+    struct seen *s = slot_of(e, hash, word, bytes);
+    size_t at = e->ids.n;
+    if (s->hash) {
+        SF_TRY(sf_reserve(&e->ids.id, &e->ids.capacity, at + s->ids, sizeof *e->ids.id));
+        memcpy(e->ids.id + at, e->ids.id + s->at, s->ids * sizeof *e->ids.id);
+        e->ids.n += s->ids;
+        return SF_OK;
+    }
+    SF_TRY(sf_bpe_encode(&e->t->bpe, word, bytes, &e->bpe, &e->ids));
+    SF_TRY(sf_reserve(&e->words, &e->word_capacity, e->word_bytes + bytes, 1));
+    memcpy(e->words + e->word_bytes, word, bytes);
+    *s = (struct seen){hash, at, (uint32_t)(e->ids.n - at), (uint32_t)bytes, e->word_bytes};
+    e->word_bytes += bytes;
+    e->used++;
+    return SF_OK;
+}
+
+static sf_status encode_ordinary(struct encoder *e, const char *text, size_t bytes, bool first)
+{
+    SF_TRY(sf_split(e->t->splitter, e->t->splitters, (sf_piece){text, bytes, first}, &e->split));
+    for (size_t i = 0; i < e->split.pieces.n; i++)
+        SF_TRY(encode_word(e, e->split.pieces.piece[i].text, e->split.pieces.piece[i].bytes));
+    return SF_OK;
+}
+
+static bool is_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+static bool is_word(uint32_t c)
+{
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_PC:
+        return true;
+    default: /* the joiners; circled and squared letters */
+        return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
+               (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
+    }
+}
+
+static uint32_t letter_at(const char *text, size_t at, size_t bytes)
+{
+    bool valid;
+    return sf_utf8_letter(text + at, sf_utf8_length(text + at, bytes - at, &valid));
+}
+
+static size_t letter_before(const char *text, size_t at) /* where the character before `at` begins */
+{
+    do at--;
+    while (((uint8_t)text[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/* Longest spelling that begins at `text`: index into added, or -1. */
+static int32_t longest(const sf_trie *trie, const char *text, size_t bytes, size_t *length)
+{
+    int32_t found = -1, at = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        int32_t next = trie->node[at].child;
+        while (next && trie->node[next].byte != (uint8_t)text[i]) next = trie->node[next].sibling;
+        if (!next) break;
+        at = next;
+        if (trie->node[at].token >= 0) {
+            found = trie->node[at].token;
+            *length = i + 1;
+        }
+    }
+    return found;
+}
+
+/* Calls `between` on the text between added tokens, in order, and appends the tokens' ids. A match that does not count
+ * (special unasked, part of a word) is ordinary text, whole: no other is looked for inside it. */
+static sf_status encode_around(struct encoder *e, const sf_trie *trie, const char *text, size_t bytes, bool first,
+                               sf_status (*between)(struct encoder *, const char *, size_t, bool))
+{
+    size_t done = 0;
+    for (size_t i = 0, length = 1; trie->nodes && i < bytes; i += length) {
+        length = 1;
+        if (!trie->begins[(uint8_t)text[i]]) continue;
+        int32_t index = longest(trie, text + i, bytes - i, &length);
+        if (index < 0) continue;
+        const sf_added_token *token = &e->t->added[index];
+        size_t start = i, end = i + length;
+        if (token->special && !e->special) continue;
+        if (token->single_word && ((start && is_word(letter_at(text, letter_before(text, start), bytes))) ||
+                                   (end < bytes && is_word(letter_at(text, end, bytes)))))
+            continue;
+        while (token->lstrip && start > done && is_space(letter_at(text, letter_before(text, start), bytes)))
+            start = letter_before(text, start);
+        while (token->rstrip && end < bytes && is_space(letter_at(text, end, bytes))) {
+            bool valid;
+            end += sf_utf8_length(text + end, bytes - end, &valid);
+        }
+        if (start > done) SF_TRY(between(e, text + done, start - done, first && !done));
+        SF_TRY(sf_ids_push(&e->ids, token->id));
+        done = end;
+    }
+    return done < bytes ? between(e, text + done, bytes - done, first && !done) : SF_OK;
+}
+
+static sf_status encode_normalised(struct encoder *e, const char *text, size_t bytes, bool first)
+{
+    return encode_around(e, &e->t->normalised, text, bytes, first, encode_ordinary);
+}
+
+static sf_status encode_raw(struct encoder *e, const char *text, size_t bytes, bool first)
+{
+    if (!e->t->normalizers) return encode_normalised(e, text, bytes, first);
+    char *normal = NULL;
+    size_t n;
+    sf_status status = sf_normalize(e->t->normalizer, e->t->normalizers, text, bytes, &normal, &n);
+    if (status == SF_OK) status = encode_normalised(e, normal, n, first);
+    free(normal);
+    return status;
+}
+
+sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n)
+{
+    *ids = NULL;
+    *n = 0;
+    if (bytes > INT32_MAX / 4)
+        return sf_fail(SF_UNSUPPORTED, "a text of %zu bytes; at most %d can be encoded at once", bytes, INT32_MAX / 4);
+    for (size_t i = 0; i < bytes;) {
+        bool valid;
+        size_t length = sf_utf8_length(text + i, bytes - i, &valid);
+        if (!valid)
+            return sf_fail(SF_BAD_INPUT, "text is not UTF-8: byte 0x%02x at offset %zu of %zu", (uint8_t)text[i], i,
+                           bytes);
+        i += length;
+    }
+    struct encoder e = {.t = t, .special = special};
+    sf_status status = encode_around(&e, &t->raw, text, bytes, true, encode_raw);
+    if (status == SF_OK) status = sf_reserve(&e.ids.id, &e.ids.capacity, e.ids.n + 1, sizeof *e.ids.id);
+    sf_split_scratch_free(&e.split);
+    sf_bpe_scratch_free(&e.bpe);
+    free(e.seen);
+    free(e.words);
+    if (status != SF_OK) {
+        free(e.ids.id);
+        return status;
+    }
+    *ids = e.ids.id;
+    *n = (int)e.ids.n;
+    return SF_OK;
+}
