@@ -6,10 +6,11 @@
  * tokens and the same counts (counts are those of the lane alone).
  *
  *   engine.c       open, generate, logits, memory: the order of things
- *   lanes.h        what a sample holds while it runs: groups of lanes, their caches, tallies
- *   prefill.c      one prefill for a group of lanes, and what each lane takes from it
+ *   batch.h        what a sample holds while it runs: prompts that lanes share, a sequence for each lane
+ *   prefill.c      one prefill for the lanes that share it, and what each lane takes from it
  *   decode.c       the lock-step
- *   counts.c       from tallies to densities, recall and meters
+ *   hooks.h        calling a method, and holding what it chose against the contract
+ *   counts.c       from tallies to meters, densities and recall
  *   transformer.h  the layers around attention          rope.h  rotation tables          arena.h  memory of a sample */
 #ifndef SF_ENGINE_H
 #define SF_ENGINE_H
@@ -36,7 +37,7 @@ void sf_engine_set_chunk(sf_engine *engine, int rows);
  *             generated so far, evicted or not.
  *   recall    share of the exact softmax mass on the keys that were read, mean over sampled queries: in prefill
  *             `recall_rows` rows, one drawn from each of as many equal stretches of the prompt; in decode the first
- *             2·recall_rows steps, then every 2nd, 4th, … so that each doubling has recall_rows samples, weighted alike.
+ *             2·recall_rows steps, then every 2nd, 4th, …, recall_rows each doubling, weighted by the steps they stand for.
  *             Of an evicting lane: mass of what it kept among all keys, for its own decode queries (the prompt's cache is
  *             then kept beside the lane's copy, to look at). 1 where the phase is dense. */
 typedef struct sf_lane {

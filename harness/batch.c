@@ -1,0 +1,227 @@
+#include "harness/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/hooks.h"
+
+static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together */
+
+/* ---- lanes to prompts -------------------------------------------------------------------------------------------- */
+
+static bool same_prefill(const sf_prompt *prompt, const sf_lane *lane)
+{
+    const sf_method *m = lane->prefill;
+    if (prompt->method != m) return false;
+    return !m || !m->params_size || memcmp(prompt->params, lane->prefill_params, m->params_size) == 0;
+}
+
+static sf_prompt *prompt_of(sf_batch *batch, const sf_lane *lane)
+{
+    for (int i = 0; i < batch->prompts; i++)
+        if (same_prefill(&batch->prompt[i], lane)) return &batch->prompt[i];
+    sf_prompt *added = &batch->prompt[batch->prompts++];
+    *added = (sf_prompt){.method = lane->prefill, .params = lane->prefill_params};
+    return added;
+}
+
+static bool wants(const sf_batch *batch, const sf_lane *lane, sf_phase phase)
+{
+    return batch->how->recall_rows > 0 && lane->recall[phase];
+}
+
+static sf_status host_array(int64_t n, size_t size, void *out)
+{
+    void **to = out;
+    *to = calloc((size_t)(n > 0 ? n : 1), size);
+    return *to ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for a sample's tables");
+}
+
+/* ---- what stays for the whole sample ----------------------------------------------------------------------------- */
+
+static sf_status open_part(sf_batch *batch, int64_t capacity, sf_kv_part *out)
+{
+    const sf_model_config *c = batch->config;
+    size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
+    *out = (sf_kv_part){.capacity = capacity};
+    SF_TRY(sf_arena_alloc(batch->store, bytes, &out->k));
+    return sf_arena_alloc(batch->store, bytes, &out->v);
+}
+
+/* Keys of the prompt that stay at this layer. */
+static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int layer)
+{
+    if (batch->lanes == 0) return 0;
+    if (!sf_layer_slides(batch->config, layer)) return prompt->kept ? batch->tokens : 0;
+    return batch->tokens < batch->config->window ? batch->tokens : batch->config->window;
+}
+
+static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
+{
+    SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
+    SF_TRY(sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs, (void **)&prompt->pairs));
+    for (int layer = 0; layer < batch->config->layers; layer++) {
+        int64_t capacity = kept_keys(batch, prompt, layer);
+        if (capacity) SF_TRY(open_part(batch, capacity, &prompt->part[layer]));
+    }
+    return SF_OK;
+}
+
+static sf_status open_sequence(sf_batch *batch, sf_sequence *s, sf_lane *lane)
+{
+    s->lane = lane;
+    s->prompt = prompt_of(batch, lane);
+    s->evicts = lane->decode && lane->decode->compress;
+    if (!s->evicts || wants(batch, lane, SF_DECODE)) s->prompt->kept = true;
+    if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
+        SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));
+    if (wants(batch, lane, SF_DECODE)) SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->recall, &s->recall));
+    SF_TRY(host_array(batch->config->layers, sizeof *s->at, &s->at));
+    return sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *s->pairs, (void **)&s->pairs);
+}
+
+/* splitmix64, Vigna 2015 */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* One row drawn from each of `recall_rows` equal stretches of the prompt. */
+static sf_status sample_rows(sf_batch *batch)
+{
+    int64_t n = batch->how->recall_rows < batch->tokens ? batch->how->recall_rows : batch->tokens;
+    batch->recall_rows = n > 0 ? (int)n : 0;
+    SF_TRY(host_array(n, sizeof *batch->recall_row, &batch->recall_row));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t begin = i * batch->tokens / n, end = (i + 1) * batch->tokens / n;
+        batch->recall_row[i] = (int32_t)(begin + (int64_t)(mix(batch->how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
+    }
+    return SF_OK;
+}
+
+static int default_chunk(const sf_model_config *c, sf_dtype activation)
+{
+    size_t rows = CHUNK_BYTES / (2 * sf_bytes(activation, c->mlp));
+    return rows > 256 ? (int)(rows / 256 * 256) : 256;
+}
+
+sf_status sf_batch_open(sf_batch *batch, int lanes, sf_lane *lane)
+{
+    const sf_model_config *c = batch->config;
+    if (batch->chunk <= 0) batch->chunk = default_chunk(c, batch->backend->activation);
+    if (batch->chunk > batch->tokens) batch->chunk = batch->tokens;
+    batch->lanes = lanes;
+    sf_arena_reset(batch->store);
+    sf_arena_reset(batch->work);
+
+    SF_TRY(host_array(lanes, sizeof *batch->prompt, &batch->prompt));
+    SF_TRY(host_array(lanes, sizeof *batch->sequence, &batch->sequence));
+    SF_TRY(host_array(c->heads, sizeof *batch->covered_host, &batch->covered_host));
+    SF_TRY(sf_arena_alloc(batch->store, (size_t)c->heads * sizeof *batch->covered, (void **)&batch->covered));
+    SF_TRY(sample_rows(batch));
+    for (int i = 0; i < lanes; i++) SF_TRY(open_sequence(batch, &batch->sequence[i], &lane[i]));
+    if (lanes == 0) batch->prompts = 1; /* dense, zeroed */
+    for (int i = 0; i < batch->prompts; i++) SF_TRY(open_prompt(batch, &batch->prompt[i]));
+    return SF_OK;
+}
+
+void sf_batch_close(sf_batch *batch)
+{
+    for (int i = 0; i < batch->prompts; i++) {
+        free(batch->prompt[i].part);
+        free(batch->prompt[i].recall);
+    }
+    for (int i = 0; batch->sequence && i < batch->lanes; i++) {
+        sf_sequence *s = &batch->sequence[i];
+        for (int layer = 0; s->at && layer < batch->config->layers; layer++) free(s->at[layer].kept_count);
+        free(s->at);
+        free(s->recall);
+    }
+    free(batch->prompt);
+    free(batch->sequence);
+    free(batch->recall_row);
+    free(batch->covered_host);
+}
+
+/* ---- what a phase works in --------------------------------------------------------------------------------------- */
+
+static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64_t logits)
+{
+    const sf_model_config *c = batch->config;
+    sf_dtype activation = batch->backend->activation;
+    size_t heads = sf_bytes(activation, rows * c->heads * c->head_dim);
+    SF_TRY(sf_arena_alloc(batch->work, 2 * (size_t)rows * sizeof *batch->token, (void **)&batch->token));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, rows * c->d), (void **)&batch->hidden));
+    SF_TRY(sf_arena_alloc(batch->work, heads, &batch->q));
+    SF_TRY(sf_arena_alloc(batch->work, heads, &batch->attention));
+    SF_TRY(sf_workspace_open(c, activation, chunk, batch->work, &batch->workspace));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, logits * c->vocab), (void **)&batch->logits));
+    return sf_arena_alloc(batch->work, (size_t)logits * sizeof *batch->next, (void **)&batch->next);
+}
+
+sf_status sf_batch_prefill_buffers(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    SF_TRY(row_buffers(batch, batch->tokens, batch->chunk, 1));
+    bool staged = false;
+    for (int i = 0; i < batch->prompts; i++)
+        for (int layer = 0; layer < c->layers; layer++) staged |= batch->prompt[i].part[layer].capacity < batch->tokens;
+    if (!staged) return SF_OK;
+    size_t bytes = sf_bytes(batch->backend->activation, (int64_t)c->kv_heads * batch->tokens * c->head_dim);
+    batch->staging = (sf_kv_part){.capacity = batch->tokens};
+    SF_TRY(sf_arena_alloc(batch->work, bytes, &batch->staging.k));
+    return sf_arena_alloc(batch->work, bytes, &batch->staging.v);
+}
+
+sf_status sf_batch_decode_buffers(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    sf_arena_reset(batch->work);
+    SF_TRY(row_buffers(batch, batch->lanes, batch->lanes, batch->lanes));
+    int64_t capacity = batch->how->max_output - 1; /* the last token generated is never read */
+    size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
+    for (int i = 0; i < batch->lanes; i++) {
+        for (int layer = 0; layer < c->layers; layer++) {
+            sf_kv_part *tail = &batch->sequence[i].at[layer].tail;
+            *tail = (sf_kv_part){.capacity = capacity};
+            SF_TRY(sf_arena_alloc(batch->work, bytes, &tail->k));
+            SF_TRY(sf_arena_alloc(batch->work, bytes, &tail->v));
+        }
+    }
+    return SF_OK;
+}
+
+sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_t capacity, sf_cache *cache)
+{
+    int kv_heads = batch->config->kv_heads;
+    int32_t *count;
+    SF_TRY(open_part(batch, capacity, &cache->prompt));
+    SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof *count, (void **)&count));
+    cache->prompt.count = count;
+    if (!sequence->recall) return SF_OK;
+
+    cache->kept = (sf_lists){.rows = kv_heads, .stride = capacity + batch->how->max_output};
+    SF_TRY(host_array(kv_heads, sizeof *cache->kept_count, &cache->kept_count));
+    SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof(int32_t), (void **)&cache->kept.count));
+    return sf_arena_alloc(batch->store, (size_t)(kv_heads * cache->kept.stride) * sizeof(int32_t),
+                          (void **)&cache->kept.index);
+}
+
+sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, const void *q, sf_kv_part prompt,
+                                sf_kv_part tail)
+{
+    const sf_model_config *c = batch->config;
+    return (sf_attention){
+        .backend = batch->backend,
+        .layer = layer, .layers = c->layers,
+        .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
+        .queries = queries, .keys = prompt.n + tail.n,
+        .window = sf_layer_slides(c, layer) ? c->window : 0,
+        .scale = c->attention_scale,
+        .q = q,
+        .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation},
+    };
+}

@@ -1,0 +1,215 @@
+/* Lock-step decode: every lane that still runs is a row of one batch, so that a step reads the weights once for all. Each
+ * row reads its own cache (the shared prompt's, or its copy, then its tail) as its own method chooses. All lanes are at
+ * the same position, since all had the same prompt. */
+#include "harness/batch.h"
+#include "harness/hooks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct lockstep {
+    sf_batch *batch;
+    int rows;                         /* lanes still running; all arrays are [lanes] */
+    sf_sequence **sequence;
+    sf_kv_part **tail;
+    sf_attention *attention;
+    sf_pattern *pattern;
+    const sf_attention **attentions;  /* the arrays above as the executor takes them */
+    const sf_pattern **patterns;
+    int32_t *input;                   /* [2, lanes] tokens, positions */
+    sf_meter shared, embed;           /* of the step, to be shared out */
+} lockstep;
+
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
+
+/* What row i's method lets its query read at this layer. */
+static sf_status choose(lockstep *l, int i, int layer)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    sf_sequence *s = l->sequence[i];
+    const sf_lane *lane = s->lane;
+    sf_cache *cache = &s->at[layer];
+    int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
+    sf_attention *a = &l->attention[i];
+    *a = sf_batch_attention(batch, layer, 1, sf_activation_at(b, batch->q, i * width), cache->prompt, cache->tail);
+    a->pairs = s->pairs + (int64_t)layer * a->heads;
+    l->pattern[i] = (sf_pattern){0};
+    if (!lane->decode || sf_layer_slides(batch->config, layer)) return SF_OK;
+
+    b->meter = &s->lane->meter;
+    SF_TRY(sf_hook_observe(a, lane->decode, lane->decode_params, &cache->state, a->keys - 1));
+    if (lane->decode->decode)
+        SF_TRY(sf_hook_choose(SF_HOOK_DECODE, a, lane->decode, lane->decode_params, &cache->state, &l->pattern[i]));
+    b->meter = &l->shared;
+    return SF_OK;
+}
+
+/* Recall samples the first 2R steps, then every 2nd up to 4R, every 4th up to 8R, …: 0, or the steps this one stands for. */
+static int sampled(int step, int recall_rows)
+{
+    int stride = 1;
+    while (step / stride >= 2 * recall_rows) stride *= 2;
+    return step % stride == 0 ? stride : 0;
+}
+
+static sf_status look(lockstep *l, int i, int layer, int weight)
+{
+    static const int32_t first_row = 0;
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    sf_sequence *s = l->sequence[i];
+    sf_cache *cache = &s->at[layer];
+    double *sum = s->recall + (int64_t)layer * batch->config->heads;
+    if (!cache->kept.index) return sf_look(batch, &l->attention[i], &l->pattern[i], 1, &first_row, weight, sum);
+
+    /* An evicting lane: what it kept, among all keys. */
+    int32_t count[batch->config->kv_heads];
+    for (int g = 0; g < batch->config->kv_heads; g++) count[g] = cache->kept_count[g] + cache->tail.n;
+    SF_TRY(b->ops->upload(b, cache->kept.count, count, sizeof count));
+    sf_attention all = sf_batch_attention(batch, layer, 1, l->attention[i].q, s->prompt->part[layer], cache->tail);
+    sf_pattern kept = {.kind = SF_TOKENS, .heads = batch->config->kv_heads, .first = cache->kept};
+    return sf_look(batch, &all, &kept, 1, &first_row, weight, sum);
+}
+
+static sf_status step_layer(lockstep *l, int layer, int weight)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    SF_TRY(sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q,
+                              &batch->workspace));
+    for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
+    SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->workspace.k, batch->workspace.v));
+
+    sf_mark mark = sf_scratch_mark(b);
+    for (int i = 0; i < l->rows; i++) {
+        l->tail[i]->n++;
+        SF_TRY(choose(l, i, layer));
+    }
+    SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
+    for (int i = 0; weight && i < l->rows; i++)
+        if (l->sequence[i]->recall) SF_TRY(look(l, i, layer, weight));
+    sf_scratch_release(b, mark);
+    return sf_transformer_finish(batch->model, layer, batch->attention, l->rows, batch->hidden, &batch->workspace);
+}
+
+/* From the rows' latest tokens to the ones after them, which are left in `input`. */
+static sf_status take_step(lockstep *l, int step)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    int weight = batch->how->recall_rows > 0 ? sampled(step, batch->how->recall_rows) : 0;
+    for (int i = 0; i < l->rows; i++) l->input[batch->lanes + i] = batch->tokens + step;
+
+    SF_TRY(b->ops->upload(b, batch->token, l->input, 2 * (size_t)batch->lanes * sizeof *l->input));
+    b->meter = &l->embed;
+    SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden));
+    b->meter = &l->shared;
+    for (int layer = 0; layer < c->layers; layer++) SF_TRY(step_layer(l, layer, weight));
+    SF_TRY(sf_transformer_logits(batch->model, batch->hidden, l->rows, batch->logits, &batch->workspace));
+    SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
+    SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
+
+    sf_share_out(&l->shared, &l->embed, l->rows, l->sequence);
+    memset(&l->shared, 0, sizeof l->shared);
+    memset(&l->embed, 0, sizeof l->embed);
+    for (int i = 0; i < l->rows; i++) {
+        l->sequence[i]->steps++;
+        l->sequence[i]->recall_weight += weight;
+    }
+    return SF_OK;
+}
+
+/* ---- the decode -------------------------------------------------------------------------------------------------- */
+
+static bool is_stop(const sf_batch *batch, int32_t token)
+{
+    for (int i = 0; i < batch->stops; i++)
+        if (batch->stop[i] == token) return true;
+    return false;
+}
+
+/* Hands row i its next token. */
+static void accept(const sf_batch *batch, sf_sequence *s, int32_t token)
+{
+    sf_lane *lane = s->lane;
+    lane->stopped = is_stop(batch, token);
+    if (!lane->stopped) lane->output[lane->outputs++] = token;
+    s->done = lane->stopped || lane->outputs == batch->how->max_output;
+}
+
+/* Closes the gaps that lanes left which are done. */
+static void close_ranks(lockstep *l)
+{
+    int rows = 0;
+    for (int i = 0; i < l->rows; i++) {
+        if (l->sequence[i]->done) continue;
+        l->sequence[rows] = l->sequence[i];
+        l->input[rows++] = l->input[i];
+    }
+    l->rows = rows;
+}
+
+static sf_status open_lockstep(lockstep *l, sf_batch *batch)
+{
+    size_t n = (size_t)batch->lanes;
+    *l = (lockstep){
+        .batch = batch, .rows = batch->lanes,
+        .sequence = calloc(n, sizeof *l->sequence), .tail = calloc(n, sizeof *l->tail),
+        .attention = calloc(n, sizeof *l->attention), .pattern = calloc(n, sizeof *l->pattern),
+        .attentions = calloc(n, sizeof *l->attentions), .patterns = calloc(n, sizeof *l->patterns),
+        .input = calloc(2 * n, sizeof *l->input),
+    };
+    if (!l->sequence || !l->tail || !l->attention || !l->pattern || !l->attentions || !l->patterns || !l->input)
+        return sf_fail(SF_NO_MEMORY, "no memory for the tables of %d lanes", batch->lanes);
+    for (int i = 0; i < batch->lanes; i++) {
+        l->sequence[i] = &batch->sequence[i];
+        l->attentions[i] = &l->attention[i];
+        l->patterns[i] = &l->pattern[i];
+    }
+    return SF_OK;
+}
+
+static void close_lockstep(lockstep *l)
+{
+    free(l->sequence);
+    free(l->tail);
+    free(l->attention);
+    free(l->pattern);
+    free(l->attentions);
+    free(l->patterns);
+    free(l->input);
+}
+
+static sf_status decode(lockstep *l)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    b->phase = SF_DECODE;
+    for (int i = 0; i < batch->lanes; i++) {
+        sf_sequence *s = &batch->sequence[i];
+        SF_TRY(b->ops->zero(b, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *s->pairs));
+        l->input[i] = s->prompt->token;
+    }
+    for (int step = 0;; step++) {
+        for (int i = 0; i < l->rows; i++) accept(batch, l->sequence[i], l->input[i]);
+        close_ranks(l);
+        if (l->rows == 0) return SF_OK;
+        double began = sf_clock(b);
+        SF_TRY(take_step(l, step));
+        double share = (sf_clock(b) - began) / l->rows;
+        for (int i = 0; i < l->rows; i++) l->sequence[i]->lane->seconds[SF_DECODE] += share;
+        if (batch->how->progress) batch->how->progress(batch->how->user, SF_DECODE, step + 1, batch->how->max_output - 1);
+    }
+}
+
+sf_status sf_decode(sf_batch *batch)
+{
+    lockstep l;
+    sf_status status = open_lockstep(&l, batch);
+    if (status == SF_OK) status = decode(&l);
+    close_lockstep(&l);
+    return status;
+}

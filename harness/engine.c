@@ -1,0 +1,200 @@
+#include "harness/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/batch.h"
+#include "harness/hooks.h"
+
+struct sf_engine {
+    const sf_model *source;
+    sf_transformer model;
+    sf_arena store, work;
+    int chunk;
+};
+
+sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_engine **out)
+{
+    *out = NULL;
+    const sf_model_config *c = &model->config;
+    if (max_tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least 1 token of input and output; found %d", max_tokens);
+    if (c->max_position > 0 && max_tokens > c->max_position)
+        return sf_fail(SF_BAD_INPUT, "model '%s' has %d positions; input and output together want %d: shorten them, or give "
+                       "the model a rope scaling", c->name, c->max_position, max_tokens);
+    sf_engine *engine = calloc(1, sizeof *engine);
+    if (!engine) return sf_fail(SF_NO_MEMORY, "no memory for the engine");
+    engine->source = model;
+    engine->store.backend = engine->work.backend = backend;
+    sf_status status = sf_transformer_open(backend, model, max_tokens, &engine->model);
+    if (status == SF_OK)
+        *out = engine;
+    else
+        free(engine);
+    return status;
+}
+
+void sf_engine_close(sf_engine *engine)
+{
+    if (!engine) return;
+    sf_arena_close(&engine->store);
+    sf_arena_close(&engine->work);
+    sf_transformer_close(&engine->model);
+    free(engine);
+}
+
+void sf_engine_set_chunk(sf_engine *engine, int rows) { engine->chunk = rows; }
+
+static sf_status check_tokens(const sf_engine *engine, const int32_t *token, int tokens, int max_output)
+{
+    const sf_model_config *c = &engine->source->config;
+    if (tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least one token of input; found %d", tokens);
+    if (max_output < 1) return sf_fail(SF_BAD_INPUT, "expected an output limit of at least 1; found %d", max_output);
+    if (max_output - 1 > engine->model.max_tokens - tokens)
+        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", tokens, max_output,
+                       engine->model.max_tokens);
+    for (int i = 0; i < tokens; i++)
+        if (token[i] < 0 || token[i] >= c->vocab)
+            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, token[i],
+                           c->vocab - 1);
+    return SF_OK;
+}
+
+static sf_status check_lanes(int lanes, const sf_lane *lane)
+{
+    if (lanes < 1) return sf_fail(SF_BAD_INPUT, "expected at least one lane; found %d", lanes);
+    for (int i = 0; i < lanes; i++) {
+        const sf_method *p = lane[i].prefill, *d = lane[i].decode;
+        if (p && !p->prefill) return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in prefill: it has no such hook", p->name);
+        if (d && !d->compress && !d->decode)
+            return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in decode: it has no compress or decode hook", d->name);
+    }
+    return SF_OK;
+}
+
+static void reset_lane(sf_lane *lane)
+{
+    lane->outputs = 0;
+    lane->stopped = false;
+    memset(&lane->meter, 0, sizeof lane->meter);
+    memset(lane->seconds, 0, sizeof lane->seconds);
+}
+
+static sf_batch new_batch(sf_engine *engine, int tokens, const sf_generation *how)
+{
+    return (sf_batch){
+        .model = &engine->model, .backend = engine->model.backend, .config = &engine->source->config, .how = how,
+        .stop = engine->source->stop, .stops = engine->source->stops,
+        .store = &engine->store, .work = &engine->work, .tokens = tokens, .chunk = engine->chunk,
+    };
+}
+
+static sf_status generate(sf_batch *batch, const int32_t *token, int lanes, sf_lane *lane)
+{
+    SF_TRY(sf_batch_open(batch, lanes, lane));
+    SF_TRY(sf_batch_prefill_buffers(batch));
+    for (int i = 0; i < batch->prompts; i++) {
+        SF_TRY(sf_prefill(batch, &batch->prompt[i], token));
+        SF_TRY(sf_prefill_first_token(batch, &batch->prompt[i]));
+    }
+    SF_TRY(sf_batch_decode_buffers(batch));
+    SF_TRY(sf_decode(batch));
+    return sf_tally(batch);
+}
+
+/* The backend is left as it was found, whatever happened. */
+typedef struct guard { sf_meter *meter; sf_phase phase; sf_mark mark; } guard;
+
+static guard enter(sf_backend *b) { return (guard){b->meter, b->phase, sf_scratch_mark(b)}; }
+
+static void leave(sf_backend *b, guard g)
+{
+    b->meter = g.meter;
+    b->phase = g.phase;
+    sf_scratch_release(b, g.mark);
+}
+
+sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
+                             sf_lane *lane)
+{
+    SF_TRY(check_tokens(engine, token, tokens, how->max_output));
+    SF_TRY(check_lanes(lanes, lane));
+    for (int i = 0; i < lanes; i++) reset_lane(&lane[i]);
+    guard before = enter(engine->model.backend);
+    sf_batch batch = new_batch(engine, tokens, how);
+    sf_status status = generate(&batch, token, lanes, lane);
+    sf_batch_close(&batch);
+    leave(engine->model.backend, before);
+    return status;
+}
+
+static sf_status logits(sf_batch *batch, const int32_t *token, float *out)
+{
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    float *some;
+    SF_TRY(sf_batch_open(batch, 0, NULL));
+    SF_TRY(sf_batch_prefill_buffers(batch));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)batch->chunk * c->vocab), (void **)&some));
+    SF_TRY(sf_prefill(batch, &batch->prompt[0], token));
+    for (int64_t row = 0; row < batch->tokens; row += batch->chunk) {
+        int64_t rows = batch->tokens - row < batch->chunk ? batch->tokens - row : batch->chunk;
+        SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
+        SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
+    }
+    return SF_OK;
+}
+
+sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *out)
+{
+    static const sf_generation plain = {.max_output = 1};
+    SF_TRY(check_tokens(engine, token, tokens, 1));
+    guard before = enter(engine->model.backend);
+    sf_batch batch = new_batch(engine, tokens, &plain);
+    if (batch.chunk <= 0 || batch.chunk > 128) batch.chunk = 128; /* rows of logits are wide */
+    sf_status status = logits(&batch, token, out);
+    sf_batch_close(&batch);
+    leave(engine->model.backend, before);
+    return status;
+}
+
+/* ---- memory: the same layout, measured --------------------------------------------------------------------------- */
+
+static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
+{
+    const sf_lane *lane = s->lane;
+    for (int layer = 0; layer < batch->config->layers; layer++) {
+        if (!lane->decode || sf_layer_slides(batch->config, layer)) continue;
+        sf_cache *cache = &s->at[layer];
+        int n = s->evicts ? (int)(kept * batch->tokens + 0.5) : batch->tokens;
+        if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, n, cache));
+        sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = n}, (sf_kv_part){0});
+        SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, n + batch->how->max_output - 1, batch->store,
+                             &cache->state));
+    }
+    return SF_OK;
+}
+
+static sf_status measure(sf_batch *batch, int lanes, sf_lane *lane, const double *kept)
+{
+    SF_TRY(sf_batch_open(batch, lanes, lane));
+    SF_TRY(sf_batch_prefill_buffers(batch));
+    for (int i = 0; i < lanes; i++) SF_TRY(measure_sequence(batch, &batch->sequence[i], kept ? kept[i] : 1));
+    return sf_batch_decode_buffers(batch);
+}
+
+sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int tokens,
+                           const sf_generation *how, int lanes, const sf_lane *lane, const double *kept, size_t *bytes)
+{
+    SF_TRY(check_lanes(lanes, lane));
+    sf_lane *copy = malloc((size_t)lanes * sizeof *copy);
+    if (!copy) return sf_fail(SF_NO_MEMORY, "no memory for %d lanes", lanes);
+    memcpy(copy, lane, (size_t)lanes * sizeof *copy);
+    sf_arena store = {0}, work = {0};
+    sf_backend shape = *backend; /* nothing is executed on it */
+    sf_batch batch = {.backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .tokens = tokens};
+    sf_status status = measure(&batch, lanes, copy, kept);
+    sf_batch_close(&batch);
+    free(copy);
+    *bytes = store.peak + work.peak;
+    return status;
+}

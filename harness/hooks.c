@@ -1,0 +1,86 @@
+#include "harness/hooks.h"
+
+#define KIND(k) (1u << (k))
+
+static const struct {
+    const char *name;
+    unsigned kinds;       /* patterns that it may answer with */
+    const char *expected;
+} hooks[] = {
+    [SF_HOOK_PREFILL] = {"prefill",
+                         KIND(SF_DENSE) | KIND(SF_BLOCKS) | KIND(SF_COLUMNS_DIAGONALS) | KIND(SF_WINDOW),
+                         "dense, blocks, columns and diagonals, or a window"},
+    [SF_HOOK_COMPRESS] = {"compress", KIND(SF_DENSE) | KIND(SF_TOKENS), "tokens to keep, or dense to keep all"},
+    [SF_HOOK_DECODE] = {"decode", KIND(SF_DENSE) | KIND(SF_PAGES) | KIND(SF_WINDOW), "dense, pages, or a window"},
+};
+
+static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state, sf_pattern *out)
+{
+    switch (hook) {
+    case SF_HOOK_PREFILL: return m->prefill(a, params, out);
+    case SF_HOOK_COMPRESS: return m->compress(a, params, out);
+    case SF_HOOK_DECODE: return m->decode(a, params, state, out);
+    }
+    return sf_fail(SF_INTERNAL, "no hook %d", (int)hook);
+}
+
+/* A hook may report its failure by returning it or by leaving it in a->status. */
+static sf_status outcome(const sf_attention *a, sf_status returned) { return returned != SF_OK ? returned : a->status; }
+
+static bool lists_missing(const sf_pattern *p)
+{
+    bool first = p->first.count && p->first.index, second = p->second.count && p->second.index;
+    switch (p->kind) {
+    case SF_BLOCKS:
+    case SF_PAGES:
+    case SF_TOKENS: return !first;
+    case SF_COLUMNS_DIAGONALS: return !first || !second;
+    default: return false;
+    }
+}
+
+sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
+                         sf_pattern *out)
+{
+    *out = (sf_pattern){0};
+    sf_status status = outcome(a, call(hook, a, m, params, state, out));
+    if (status == SF_OK && ((unsigned)out->kind >= SF_PATTERN_KINDS || !(hooks[hook].kinds & KIND(out->kind))))
+        status = sf_fail(SF_BAD_INPUT, "expected a pattern of kind %s; found kind %d", hooks[hook].expected, (int)out->kind);
+    if (status == SF_OK && lists_missing(out))
+        status = sf_fail(SF_BAD_INPUT, "the pattern's lists are not set; make it with sf_blocks(), sf_keep(), …");
+    if (status == SF_OK) status = a->backend->ops->check_pattern(a->backend, a, out, m->name);
+    return sf_blame(status, "method '%s', %s at layer %d", m->name, hooks[hook].name, a->layer);
+}
+
+static sf_status open_tensor(sf_backend *b, sf_arena *arena, sf_tensor *t)
+{
+    if (t->rank == 0) return SF_OK;
+    if (t->rank < 0 || t->rank > 4 || (unsigned)t->dtype >= SF_DTYPES)
+        return sf_fail(SF_BAD_INPUT, "expected a rank of 1 to 4 and a known dtype; found rank %d, dtype %d", t->rank,
+                       (int)t->dtype);
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[i] < 1)
+            return sf_fail(SF_BAD_INPUT, "expected positive dimensions; found %lld", (long long)t->dim[i]);
+    size_t bytes = sf_bytes(t->dtype, sf_elements(t));
+    SF_TRY(sf_arena_alloc(arena, bytes, &t->data));
+    return t->data ? b->ops->zero(b, t->data, bytes) : SF_OK;
+}
+
+sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params, int max_keys, sf_arena *arena, sf_state *out)
+{
+    *out = (sf_state){0};
+    if (!m->state) return SF_OK;
+    sf_status status = outcome(a, m->state(a, params, max_keys, out));
+    for (int i = 0; status == SF_OK && i < SF_STATE_TENSORS; i++)
+        status = sf_blame(open_tensor(a->backend, arena, &out->tensor[i]), "tensor %d", i);
+    return sf_blame(status, "method '%s', state at layer %d", m->name, a->layer);
+}
+
+sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *params, sf_state *state, int first)
+{
+    if (!m->observe) return SF_OK;
+    sf_mark mark = sf_scratch_mark(a->backend);
+    sf_status status = outcome(a, m->observe(a, params, state, first));
+    sf_scratch_release(a->backend, mark);
+    return sf_blame(status, "method '%s', observe at layer %d", m->name, a->layer);
+}
