@@ -27,7 +27,7 @@ enum { SF_COST_TERMS = 8 };
 
 typedef struct sf_cost {
     int terms;
-    sf_cost_term term[SF_COST_TERMS]; /* embedding, projections, attention (cache), sliding attention, mlp, head, estimation */
+    sf_cost_term term[SF_COST_TERMS]; /* embedding, projections, attention or cache, mlp, head, …, estimation */
     double paper, exact;              /* totals */
     double weights;                   /* decode: elements of weights a step reads, in `paper`; 0 in prefill */
 } sf_cost;
