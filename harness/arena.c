@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const size_t ALIGN = 256, LEAST = (size_t)16 << 20;
+static const size_t ALIGN = 256, LEAST = (size_t)1 << 20;
 
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 

@@ -101,23 +101,23 @@ static inline int64_t sf_batch_heads(const sf_batch *batch)
 }
 
 /* prefill.c */
-sf_status sf_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *token); /* host; leaves `hidden` */
-sf_status sf_prefill_first_token(sf_batch *batch, sf_prompt *prompt);
+sf_status sf_batch_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *token); /* host; leaves `hidden` */
+sf_status sf_batch_first_token(sf_batch *batch, sf_prompt *prompt);
 
 /* decode.c: until every lane has stopped or has its limit of tokens */
-sf_status sf_decode(sf_batch *batch);
+sf_status sf_batch_decode(sf_batch *batch);
 
 /* counts.c */
-double sf_clock(sf_backend *b); /* seconds, once the backend has finished what it was given */
+double sf_batch_clock(sf_backend *b); /* seconds, once the backend has finished what it was given */
 
 /* Adds weight · recall of the pattern on sampled rows to sum [H]. */
-sf_status sf_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
+sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                   double weight, double *sum);
 
 /* Of a step that `rows` sequences took together: what each of them alone would have counted is added to its meter. */
-void sf_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence);
+void sf_batch_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence);
 
 /* From tallies to the lanes' meters, densities and recall. */
-sf_status sf_tally(sf_batch *batch);
+sf_status sf_batch_tally(sf_batch *batch);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-double sf_clock(sf_backend *b)
+double sf_batch_clock(sf_backend *b)
 {
     struct timespec t;
     b->ops->synchronize(b);
@@ -19,7 +19,7 @@ double sf_clock(sf_backend *b)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-sf_status sf_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
+sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                   double weight, double *sum)
 {
     sf_backend *b = batch->backend;
@@ -46,7 +46,7 @@ static void add_count(sf_count *to, const sf_count *from, unsigned rows, bool we
 
 /* A row's work is 1/rows of the step's, but weights are read whole however many rows there are; of the embedding each row
  * reads its own. */
-void sf_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence)
+void sf_batch_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence)
 {
     for (int i = 0; i < rows; i++) {
         for (int phase = 0; phase < SF_PHASES; phase++) {
@@ -119,7 +119,7 @@ static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *pairs
     return SF_OK;
 }
 
-sf_status sf_tally(sf_batch *batch)
+sf_status sf_batch_tally(sf_batch *batch)
 {
     uint64_t *pairs = malloc((size_t)sf_batch_heads(batch) * sizeof *pairs);
     if (!pairs) return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", batch->config->layers);

@@ -61,7 +61,7 @@ static sf_status look(lockstep *l, int i, int layer, int weight)
     sf_sequence *s = l->sequence[i];
     sf_cache *cache = &s->at[layer];
     double *sum = s->recall + (int64_t)layer * batch->config->heads;
-    if (!cache->kept.index) return sf_look(batch, &l->attention[i], &l->pattern[i], 1, &first_row, weight, sum);
+    if (!cache->kept.index) return sf_batch_look(batch, &l->attention[i], &l->pattern[i], 1, &first_row, weight, sum);
 
     /* An evicting lane: what it kept, among all keys. */
     int32_t count[batch->config->kv_heads];
@@ -69,7 +69,7 @@ static sf_status look(lockstep *l, int i, int layer, int weight)
     SF_TRY(b->ops->upload(b, cache->kept.count, count, sizeof count));
     sf_attention all = sf_batch_attention(batch, layer, 1, l->attention[i].q, s->prompt->part[layer], cache->tail);
     sf_pattern kept = {.kind = SF_TOKENS, .heads = batch->config->kv_heads, .first = cache->kept};
-    return sf_look(batch, &all, &kept, 1, &first_row, weight, sum);
+    return sf_batch_look(batch, &all, &kept, 1, &first_row, weight, sum);
 }
 
 static sf_status step_layer(lockstep *l, int layer, int weight)
@@ -112,7 +112,7 @@ static sf_status take_step(lockstep *l, int step)
     SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
     SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
 
-    sf_share_out(&l->shared, &l->embed, l->rows, l->sequence);
+    sf_batch_share_out(&l->shared, &l->embed, l->rows, l->sequence);
     memset(&l->shared, 0, sizeof l->shared);
     memset(&l->embed, 0, sizeof l->embed);
     for (int i = 0; i < l->rows; i++) {
@@ -197,15 +197,15 @@ static sf_status decode(lockstep *l)
         for (int i = 0; i < l->rows; i++) accept(batch, l->sequence[i], l->input[i]);
         close_ranks(l);
         if (l->rows == 0) return SF_OK;
-        double began = sf_clock(b);
+        double began = sf_batch_clock(b);
         SF_TRY(take_step(l, step));
-        double share = (sf_clock(b) - began) / l->rows;
+        double share = (sf_batch_clock(b) - began) / l->rows;
         for (int i = 0; i < l->rows; i++) l->sequence[i]->lane->seconds[SF_DECODE] += share;
         if (batch->how->progress) batch->how->progress(batch->how->user, SF_DECODE, step + 1, batch->how->max_output - 1);
     }
 }
 
-sf_status sf_decode(sf_batch *batch)
+sf_status sf_batch_decode(sf_batch *batch)
 {
     lockstep l;
     sf_status status = open_lockstep(&l, batch);

@@ -93,12 +93,12 @@ static sf_status generate(sf_batch *batch, const int32_t *token, int lanes, sf_l
     SF_TRY(sf_batch_open(batch, lanes, lane));
     SF_TRY(sf_batch_prefill_buffers(batch));
     for (int i = 0; i < batch->prompts; i++) {
-        SF_TRY(sf_prefill(batch, &batch->prompt[i], token));
-        SF_TRY(sf_prefill_first_token(batch, &batch->prompt[i]));
+        SF_TRY(sf_batch_prefill(batch, &batch->prompt[i], token));
+        SF_TRY(sf_batch_first_token(batch, &batch->prompt[i]));
     }
     SF_TRY(sf_batch_decode_buffers(batch));
-    SF_TRY(sf_decode(batch));
-    return sf_tally(batch);
+    SF_TRY(sf_batch_decode(batch));
+    return sf_batch_tally(batch);
 }
 
 /* The backend is left as it was found, whatever happened. */
@@ -135,7 +135,7 @@ static sf_status logits(sf_batch *batch, const int32_t *token, float *out)
     SF_TRY(sf_batch_open(batch, 0, NULL));
     SF_TRY(sf_batch_prefill_buffers(batch));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)batch->chunk * c->vocab), (void **)&some));
-    SF_TRY(sf_prefill(batch, &batch->prompt[0], token));
+    SF_TRY(sf_batch_prefill(batch, &batch->prompt[0], token));
     for (int64_t row = 0; row < batch->tokens; row += batch->chunk) {
         int64_t rows = batch->tokens - row < batch->chunk ? batch->tokens - row : batch->chunk;
         SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));

@@ -36,7 +36,7 @@ static sf_status attend(sf_batch *batch, const sf_prompt *prompt, sf_attention *
     if (chosen) SF_TRY(sf_hook_choose(SF_HOOK_PREFILL, a, prompt->method, prompt->params, NULL, &pattern));
     SF_TRY(b->ops->prefill(b, a, &pattern, batch->attention));
     if (prompt->recall)
-        SF_TRY(sf_look(batch, a, &pattern, batch->recall_rows, batch->recall_row, 1,
+        SF_TRY(sf_batch_look(batch, a, &pattern, batch->recall_rows, batch->recall_row, 1,
                        prompt->recall + (int64_t)a->layer * a->heads));
     sf_scratch_release(b, mark);
     return SF_OK;
@@ -138,11 +138,11 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
             s->at[a->layer].prompt = prompt->part[a->layer];
             continue;
         }
-        double began = sf_clock(b);
+        double began = sf_batch_clock(b);
         b->meter = &s->lane->meter;
         SF_TRY(take_layer(batch, s, a));
         b->meter = &prompt->meter;
-        double own = sf_clock(b) - began;
+        double own = sf_batch_clock(b) - began;
         s->lane->seconds[SF_PREFILL] += own;
         prompt->seconds -= own;
     }
@@ -166,11 +166,11 @@ static sf_status prefill_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     return finish_layer(batch, layer);
 }
 
-sf_status sf_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *token)
+sf_status sf_batch_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *token)
 {
     sf_backend *b = batch->backend;
     int layers = batch->config->layers, before = (int)(prompt - batch->prompt) * layers;
-    double began = sf_clock(b);
+    double began = sf_batch_clock(b);
     b->phase = SF_PREFILL;
     b->meter = &prompt->meter;
     SF_TRY(b->ops->zero(b, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs));
@@ -181,19 +181,19 @@ sf_status sf_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *token)
         if (batch->how->progress)
             batch->how->progress(batch->how->user, SF_PREFILL, before + layer + 1, batch->prompts * layers);
     }
-    prompt->seconds += sf_clock(b) - began;
+    prompt->seconds += sf_batch_clock(b) - began;
     return SF_OK;
 }
 
-sf_status sf_prefill_first_token(sf_batch *batch, sf_prompt *prompt)
+sf_status sf_batch_first_token(sf_batch *batch, sf_prompt *prompt)
 {
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
-    double began = sf_clock(b);
+    double began = sf_batch_clock(b);
     const float *last = batch->hidden + (int64_t)(batch->tokens - 1) * c->d;
     SF_TRY(sf_transformer_logits(batch->model, last, 1, batch->logits, &batch->workspace));
     SF_TRY(b->ops->argmax(b, batch->logits, 1, c->vocab, batch->next));
     SF_TRY(b->ops->download(b, &prompt->token, batch->next, sizeof prompt->token));
-    prompt->seconds += sf_clock(b) - began;
+    prompt->seconds += sf_batch_clock(b) - began;
     return SF_OK;
 }
