@@ -1,0 +1,23 @@
+#!/bin/bash
+# Every command explains itself, with an example, and refuses what it does not know.
+set -eu
+fail() { echo "FAILED: $*"; exit 1; }
+commands=$("$FRONTIER" --help | awk '/^  [a-z]+ /{print $1}')
+[ "$(echo "$commands" | wc -w)" -ge 10 ] || fail "--help lists too few commands: $commands"
+for c in $commands; do
+    text=$("$FRONTIER" "$c" --help) || fail "$c --help exits with $?"
+    grep -qE 'Examples?:' <<<"$text" || fail "$c --help gives no example"
+    if "$FRONTIER" "$c" --no-such-option >/dev/null 2>&1; then fail "$c takes an unknown option"; fi
+done
+if "$FRONTIER" >/dev/null 2>&1; then fail "no command: exit status 0"; fi
+"$FRONTIER" rnu 2>&1 | grep -q "did you mean 'run'" || fail "no nearest command"
+"$FRONTIER" version | grep -q '"frontier"' || fail "version is not JSON"
+for what in methods tasks; do
+    "$FRONTIER" list $what --json | grep -q '"params"' || fail "list $what --json"
+    "$FRONTIER" list $what | grep -q default || fail "list $what shows no parameters"
+done
+"$FRONTIER" list models | grep -q qwen2 || fail "list models shows no shapes"
+"$FRONTIER" cost --model qwen2.5-7b --length 131072 --sparsity 0.9 --batch 64 | grep -q attention || fail cost
+"$FRONTIER" cost --model qwen2.5-7b --phase decode --json | grep -q '"decode"' || fail "cost --json"
+if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown model"; fi
+echo "help: ok"

@@ -1,0 +1,180 @@
+/* Reading sweeps: what is taken, what is refused and in which words, and which cells come out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/sweep.h"
+
+static char path[64];
+
+static const char *file_with(const char *text)
+{
+    snprintf(path, sizeof path, "/tmp/frontier-sweep-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    return path;
+}
+
+static sf_sweep *read_good(const char *text, int sets, const char *const *set)
+{
+    sf_sweep *s;
+    sf_status status = sf_sweep_read(file_with(text), sets, set, &s);
+    unlink(path);
+    if (status != SF_OK) print_error("%s\n", sf_error());
+    assert_int_equal(status, SF_OK);
+    return s;
+}
+
+#define HEAD "models: [m.gguf]\ntasks: [niah]\nlengths: [1024, 512]\n"
+
+static void defaults_and_order(void **state)
+{
+    (void)state;
+    sf_sweep *s = read_good(HEAD "sparsity: [0.9, 0, 0.5]\nmethods: {prefill: [vertical_slash], decode: [quest]}\n", 0, NULL);
+    assert_int_equal(s->length[0], 512);
+    assert_int_equal(s->length[1], 1024);
+    assert_int_equal(s->sparsities, 2); /* 0 is the dense cell */
+    assert_true(s->sparsity[0] == 0.5 && s->sparsity[1] == 0.9);
+    assert_string_equal(s->model[0].label, "m");
+    assert_string_equal(s->device, "cpu");
+    assert_int_equal(s->seed, 43);
+    sf_plan plan;
+    const char *hash[] = {"abc"};
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_int_equal(plan.cells, 2 * (1 + 2 + 2));
+    assert_null(plan.cell[0].prefill);
+    assert_null(plan.cell[0].decode);
+    for (int i = 0; i < plan.cells; i++) {
+        assert_int_equal(strlen(plan.cell[i].key), 32);
+        for (int j = 0; j < i; j++) assert_string_not_equal(plan.cell[i].key, plan.cell[j].key);
+    }
+    sf_plan_free(&plan);
+    sf_sweep_free(s);
+}
+
+/* What must change a cell's key, and what must not. */
+static void keys(void **state)
+{
+    (void)state;
+    static const struct { const char *set; const char *hash; bool same; } rows[] = {
+        {"samples=7", "abc", true},      {"threads=2", "abc", true},     {"name=other", "abc", true},
+        {"batch=8", "abc", true},        {"seed=44", "abc", false},      {"output=9", "abc", false},
+        {"answer=direct", "abc", false}, {"question=after", "abc", false}, {"samples=1", "abd", false},
+        {"device=reference", "abc", false}, {"tasks.niah.output=9", "abc", false}, {"tasks.niah.queries=1", "abc", false},
+        {"sparsity=[0.8]", "abc", false}, {"methods.decode.quest.page=32", "abc", false}, {"lengths=[600]", "abc", false},
+        {"models=[{path: m.gguf, chat: {prefix: a, suffix: b}}]", "abc", false},
+        {"models=[{path: other.gguf}]", "abc", true},
+    };
+    const char *text = "models: [m.gguf]\ntasks: [niah]\nlengths: [512]\nsparsity: [0.9]\nmethods: {decode: [quest]}\n";
+    const char *hash[] = {"abc"};
+    sf_sweep *s = read_good(text, 0, NULL);
+    sf_plan base, plan;
+    assert_int_equal(sf_plan_make(s, hash, &base), SF_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sf_sweep *t = read_good(text, 1, &rows[i].set);
+        hash[0] = rows[i].hash;
+        assert_int_equal(sf_plan_make(t, hash, &plan), SF_OK);
+        bool same = strcmp(plan.cell[1].key, base.cell[1].key) == 0;
+        if (same != rows[i].same) fail_msg("--set %s: key %s", rows[i].set, same ? "did not change" : "changed");
+        sf_plan_free(&plan);
+        sf_sweep_free(t);
+    }
+    sf_plan_free(&base);
+    sf_sweep_free(s);
+}
+
+static void explicit_and_joint(void **state)
+{
+    (void)state;
+    sf_sweep *s = read_good("models: [m.gguf]\ntasks: [niah]\nlengths: [512]\nsparsity: [0.5, 0.8, 0.9]\n"
+                            "methods:\n  decode: [quest: {budget: 64}]\n  joint: [{prefill: vertical_slash, decode: quest}]\n",
+                            0, NULL);
+    sf_plan plan;
+    const char *hash[] = {"abc"};
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_int_equal(plan.cells, 1 + 1 + 9);
+    assert_true(isnan(plan.cell[1].sparsity[SF_DECODE]));
+    assert_string_equal(plan.cell[1].decode->label, "quest(budget=64)");
+    assert_true(plan.cell[2].prefill && plan.cell[2].decode);
+    sf_plan_free(&plan);
+    sf_sweep_free(s);
+}
+
+static void provenance_keeps_overrides(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"samples=3", "tasks.0={niah: {queries: 2}}"};
+    sf_sweep *s = read_good(HEAD, 2, set);
+    assert_int_equal(s->samples, 3);
+    assert_string_equal(s->task[0].label, "niah(queries=2)");
+    assert_non_null(strstr(s->text, "# --set samples=3\n"));
+    sf_sweep_free(s);
+}
+
+static const struct { const char *text, *set, *expect; } bad[] = {
+    {"", NULL, "is empty"},
+    {"a: [1, 2\n", NULL, "not valid YAML"},
+    {"- a\n", NULL, "expected 'key: value' lines"},
+    {"models: [a]\nmodels: [b]\n", NULL, ":2: key 'models' stands twice"},
+    {"models: [m]\ntasks: [niah]\n", NULL, "key 'lengths' is missing"},
+    {HEAD "sparsitty: [0.5]\n", NULL, ":4: sparsitty: unknown key; did you mean 'sparsity'?"},
+    {HEAD "samples: many\n", NULL, ":4: samples: expected a whole number from 1 to 1000000, found 'many'"},
+    {HEAD "samples: 0\n", NULL, "expected a whole number from 1"},
+    {HEAD "sparsity: [1.0]\n", NULL, "sparsity.0: expected a number from 0 to 0.999"},
+    {HEAD "sparsity: 0.5\n", NULL, "expected a list"},
+    {HEAD "methods: {decode: [qest]}\nsparsity: [0.5]\n", NULL, "unknown method 'qest'; did you mean 'quest'?"},
+    {HEAD "methods: {prefill: [quest]}\nsparsity: [0.5]\n", NULL, "list it under methods.decode"},
+    {HEAD "methods: {decode: [quest: {pages: 3}]}\nsparsity: [0.5]\n", NULL, "did you mean 'page'?"},
+    {HEAD "methods: {decode: [quest]}\n", NULL, "needs target sparsities"},
+    {HEAD "methods: {decode: [dense]}\nsparsity: [0.5]\n", NULL, "'dense' is always run"},
+    {HEAD "methods: {decode: []}\nsparsity: [0.5]\n", NULL, "the list is empty"},
+    {"models: [m]\ntasks: []\nlengths: [512]\n", NULL, ":2: tasks: the list is empty"},
+    {"models: [m]\ntasks: [niahh]\nlengths: [512]\n", NULL, "unknown task 'niahh'; did you mean 'niah'?"},
+    {"models: [m]\ntasks: [niah, niah]\nlengths: [512]\n", NULL, "stands twice"},
+    {"models: [m]\ntasks: [niah: {queries: -1}]\nlengths: [512]\n", NULL, ":2: tasks.0.niah.queries: expected a whole number"},
+    {"models: [m]\ntasks: [niah: {answer: brief}]\nlengths: [512]\n", NULL, "expected one of explain|direct, found 'brief'"},
+    {"models: [m]\ntasks: [niah]\nlengths: [10]\n", NULL, "lengths.0: expected a whole number from 64"},
+    {"models: [m]\ntasks: [niah]\nlengths: [512, 512]\n", NULL, "length 512 stands twice"},
+    {"models: [a/m, b/m]\ntasks: [niah]\nlengths: [512]\n", NULL, "two models are called 'm'"},
+    {"models: [{label: x}]\ntasks: [niah]\nlengths: [512]\n", NULL, "expected a path"},
+    {HEAD "name: a/b\n", NULL, "expected a plain name"},
+    {HEAD "plugins: [/nowhere/x.so]\n", NULL, "/nowhere/x.so"},
+    {HEAD, "samples", "expected path.to.key=value"},
+    {HEAD, "tasks.vt.hops=3", "'vt' is not an item of the list 'tasks'"},
+    {HEAD, "lengths.9=3", "is not an item of the list"},
+    {HEAD, "samples={", "not valid YAML"},
+};
+
+static void refusals(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sf_sweep *s;
+        sf_status status = sf_sweep_read(file_with(bad[i].text), bad[i].set != NULL, &bad[i].set, &s);
+        unlink(path);
+        if (status == SF_OK || !strstr(sf_error(), bad[i].expect) || s)
+            fail_msg("row %zu: expected '%s', found '%s'", i, bad[i].expect, status == SF_OK ? "no error" : sf_error());
+    }
+    sf_sweep *s;
+    assert_int_equal(sf_sweep_read("/nowhere/config.yaml", 0, NULL, &s), SF_IO);
+    assert_non_null(strstr(sf_error(), "/nowhere/config.yaml"));
+    assert_int_equal(sf_sweep_read("/tmp", 0, NULL, &s), SF_IO);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(explicit_and_joint),
+        cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
