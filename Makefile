@@ -66,6 +66,10 @@ $(BUILD)/revision: FORCE
 
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3
 
+# Texts that objects embed (tasks/embed.h).
+$(BUILD)/tasks/words.o: tasks/data/words.txt
+$(BUILD)/tasks/haystack.o: tasks/data/haystack.txt
+
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<

@@ -4,14 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tasks/haystack.h"
+
 /* ---- the shape ----------------------------------------------------------------------------------------------------- */
 
 static void write_question(sf_text *t, const sf_prompt *p, const sf_text *question)
 {
     const char *tag = p->plural ? "questions" : "question";
-    sf_text_format(t, "<%s>\n", tag);
+    if (!p->plain) sf_text_format(t, "<%s>\n", tag);
     sf_text_bytes(t, question->data ? question->data : "", question->size);
-    sf_text_format(t, "\n</%s>\n\n", tag);
+    if (!p->plain) sf_text_format(t, "\n</%s>", tag);
+    sf_text_add(t, "\n\n");
 }
 
 static void write_closing(sf_text *t, const sf_prompt *p, const sf_prompting *how)
@@ -46,83 +49,112 @@ static void assemble(draft *d, const sf_prompt *p, const sf_prompting *how)
     sf_text_clear(t);
     sf_text_format(t, "%s\n\n", how->introduction ? how->introduction : p->introduction);
     if (before) {
-        if (after)
+        if (after && !p->plain)
             sf_text_add(t, p->plural ? "Here are the questions. They are repeated after the context.\n\n"
                                      : "Here is the question. It is repeated after the context.\n\n");
         write_question(t, p, &d->question);
     }
-    sf_text_add(t, p->before_context ? p->before_context : "<context>\n");
+    if (!p->plain) sf_text_add(t, "<context>\n");
     d->context_begin = (int)t->size;
     sf_text_bytes(t, d->context.data ? d->context.data : "", d->context.size);
     d->context_end = (int)t->size;
-    sf_text_add(t, p->after_context ? p->after_context : "\n</context>\n\n");
+    sf_text_add(t, p->plain ? "\n\n" : "\n</context>\n\n");
     if (after) write_question(t, p, &d->question);
     write_closing(t, p, how);
 }
 
 /* ---- the length ---------------------------------------------------------------------------------------------------- */
 
-/* Writes the draft with `units` units and counts it. */
-static sf_status measure(draft *d, const sf_request *r, const sf_prompt *p, const sf_content *c, int units, int *tokens)
+/* A length that was tried: so much content, filled up with so many neutral sentences. */
+typedef struct trial {
+    int units, padding, tokens;
+} trial;
+
+static sf_status try(draft *d, const sf_request *r, const sf_prompt *p, const sf_content *c, trial *t)
 {
     sf_text_clear(&d->context);
     sf_text_clear(&d->question);
-    SF_TRY(c->write(c->self, units, &d->context, &d->question));
+    SF_TRY(c->write(c->self, t->units, &d->context, &d->question));
+    for (int i = 0; i < t->padding; i++) {
+        sf_text_char(&d->context, i ? ' ' : '\n');
+        sf_text_add(&d->context, sf_noise(i));
+    }
     assemble(d, p, &r->prompting);
     if (d->context.failed || d->question.failed || d->prompt.failed)
         return sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt of %d tokens", p->task, r->max_tokens);
-    *tokens = r->tokens.count(r->tokens.self, d->prompt.data, d->prompt.size);
-    if (*tokens < 0) return sf_blame(SF_BAD_INPUT, "%s: counting the tokens of a prompt", p->task);
+    t->tokens = r->tokens.count(r->tokens.self, d->prompt.data, d->prompt.size);
+    return t->tokens < 0 ? sf_blame(SF_BAD_INPUT, "%s: counting the tokens of a prompt", p->task) : SF_OK;
+}
+
+static int least_tokens(const sf_request *r) { return (int)ceil(0.95 * r->max_tokens); }
+
+static bool fits(const sf_request *r, const trial *t)
+{
+    return t->tokens >= least_tokens(r) && t->tokens <= r->max_tokens;
+}
+
+/* Regula falsi along one axis, `units` or `padding`: each guess lies on the line through the two closest trials. The
+ * first steps go only a part of the way, because the cost of a unit is not known yet and a count costs as much as its
+ * text is long. Starts at `low`, which is too short. Ends with a trial that fits in `now`; or, if there is none, with
+ * `low` the longest that is too short, and `high` the next, too long, or its place 0 if `most` is still too short. */
+static sf_status search(draft *d, const sf_request *r, const sf_prompt *p, const sf_content *c, size_t axis, int most,
+                        trial *low, trial *high, trial *now)
+{
+#define AT(t) (*(int *)((char *)(t) + axis))
+    const double goal = 0.98 * r->max_tokens;
+    const int start = AT(low);
+    trial before = *low;
+    *high = (trial){0};
+    *now = *low;
+    int next = start + 8;
+    for (int round = 0; !fits(r, now); round++) {
+        int ceiling = AT(high) ? AT(high) - 1 : most;
+        if (AT(low) >= ceiling) return SF_OK;
+        AT(now) = next > ceiling ? ceiling : next <= AT(low) ? AT(low) + 1 : next;
+        SF_TRY(try(d, r, p, c, now));
+        if (now->tokens > r->max_tokens) {
+            *high = *now;
+        } else {
+            before = *low;
+            *low = *now;
+        }
+        double gap = goal - low->tokens;
+        if (AT(high)) {
+            double part = round < 8 ? gap / (high->tokens - low->tokens) : 0.5;
+            next = AT(low) + (int)(part * (AT(high) - AT(low)));
+        } else {
+            double rise = low->tokens > before.tokens ? low->tokens - before.tokens : 1;
+            double whole = AT(low) + gap * (AT(low) - AT(&before)) / rise;
+            if (whole - start > 16.0 * (AT(low) - start)) whole = start + (whole - start) / 6;
+            next = whole < most ? (int)whole : most;
+        }
+    }
+#undef AT
     return SF_OK;
 }
 
-typedef struct point {
-    int units, tokens;
-} point;
-
-/* Regula falsi on the number of units: each guess lies on the line through the two closest measurements. The first steps
- * go only a part of the way, because the cost of a unit is not known yet and a count costs as much as its text is long. */
 static sf_status fit(draft *d, const sf_request *r, const sf_prompt *p, const sf_content *c, int *tokens)
 {
-    const int most = r->max_tokens, least = (int)ceil(0.95 * most);
-    const double goal = 0.98 * most;
-    point now = {.units = c->least}, before = {0}, low = {0}, high = {0}; /* high.units 0: not bracketed yet */
-    SF_TRY(measure(d, r, p, c, now.units, &now.tokens));
-    if (now.tokens > most)
+    trial low = {.units = c->least}, high, now;
+    SF_TRY(try(d, r, p, c, &low));
+    if (low.tokens > r->max_tokens)
         return sf_fail(SF_BAD_INPUT,
                        "%s: %d tokens are too few: the prompt with the least content (%d %s) takes %d; ask for a length of "
                        "at least %d, or make the task smaller through its parameters",
-                       p->task, most, c->least, c->unit, now.tokens, (int)(now.tokens * 1.02) + 1);
-    const point start = low = now;
-    int next = start.units + 8;
-    for (int round = 0; now.tokens < least || now.tokens > most; round++) {
-        if (low.units == c->most)
-            return sf_fail(SF_BAD_INPUT,
-                           "%s: %d tokens are too many: all of its content (%d %s) fills %d; ask for a shorter length, or "
-                           "make the task larger through its parameters",
-                           p->task, most, c->most, c->unit, low.tokens);
-        if (high.units && high.units - low.units <= 1)
-            return sf_fail(SF_BAD_INPUT,
-                           "%s: no number of %s fills 95 to 100 %% of %d tokens: %d take %d, one more %d; ask for another "
-                           "length, or make the task smaller through its parameters",
-                           p->task, c->unit, most, low.units, low.tokens, high.tokens);
-        int ceiling = high.units ? high.units - 1 : c->most;
-        now.units = next > ceiling ? ceiling : next <= low.units ? low.units + 1 : next;
-        SF_TRY(measure(d, r, p, c, now.units, &now.tokens));
-
-        before = now.tokens > most ? before : low;
-        *(now.tokens > most ? &high : &low) = now;
-        double gap = goal - low.tokens;
-        if (high.units) {
-            double part = round < 8 ? gap / (high.tokens - low.tokens) : 0.5;
-            next = low.units + (int)(part * (high.units - low.units));
-        } else {
-            double rise = low.tokens > before.tokens ? low.tokens - before.tokens : 1;
-            double whole = low.units + gap * (low.units - before.units) / rise;
-            if (whole - start.units > 16.0 * (low.units - start.units)) whole = start.units + (whole - start.units) / 6;
-            next = whole < c->most ? (int)whole : c->most;
-        }
-    }
+                       p->task, r->max_tokens, c->least, c->unit, low.tokens, (int)(low.tokens * 1.02) + 1);
+    SF_TRY(search(d, r, p, c, offsetof(trial, units), c->most, &low, &high, &now));
+    if (!fits(r, &now) && !high.units)
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: %d tokens are too many: all of its content (%d %s) fills %d; ask for a shorter length, or make "
+                       "the task larger through its parameters",
+                       p->task, r->max_tokens, c->most, c->unit, low.tokens);
+    if (!fits(r, &now) && c->pad)
+        SF_TRY(search(d, r, p, c, offsetof(trial, padding), r->max_tokens, &low, &high, &now));
+    if (!fits(r, &now))
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: no number of %s fills 95 to 100 %% of %d tokens: %d take %d, one more %d; ask for another "
+                       "length, or make the task smaller through its parameters",
+                       p->task, c->unit, r->max_tokens, low.units, low.tokens, high.tokens);
     *tokens = now.tokens;
     return SF_OK;
 }

@@ -18,7 +18,7 @@ typedef struct sf_prompt {
     const char *format;         /* what stands between the answer tags, as a form to fill in */
     const char *rules;          /* more about the answer, lines that begin with "- " and end with a newline; or NULL */
     const char *closing;        /* replaces the instructions about explanation and tags altogether; NULL: those */
-    const char *before_context, *after_context; /* replace the context tags; NULL: those */
+    bool plain;                 /* no tags around question and context */
     sf_question_place place;    /* what OWN means here; OWN itself: both */
 } sf_prompt;
 
@@ -26,20 +26,19 @@ typedef struct sf_content {
     void *self;
     const char *unit;           /* what it grows by, in the plural, for messages: "chapters" */
     int least, most;            /* units it can be written with */
+    bool pad;                   /* if the next unit is too much, short neutral sentences may fill the end of the context */
 
     /* Writes context and question (both empty at entry, no newline at their ends) for `units` units, and leaves in self
      * what the gold answer needs. Called a few times with different numbers; the last call is the sample's. The same
-     * units must give the same text, more units a longer one, and about evenly so. A unit should be small against 5 % of
-     * the shortest request. */
+     * units must give the same text, more units a longer one, and about evenly so. Without `pad`, a unit should be small
+     * against 5 % of the shortest request. */
     sf_status (*write)(void *self, int units, sf_text *context, sf_text *question);
 } sf_content;
 
-/* Fills prompt, tokens and context bytes of a zeroed sample. Writes and counts about three times, two of them whole.
- * Errors: the least content is over the request (names the least length), the most is under 95 % of it, or what the
- * writer and the counter report. The sample then stays zeroed. */
+/* Fills prompt, tokens and context bytes of a zeroed sample. Writes and counts a few times, mostly one or two of them
+ * whole. Errors: the least content is over the request (names the least length), the most is under 95 % of it, or what
+ * the writer and the counter report. The sample then stays zeroed. */
 sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, const sf_content *content, sf_sample *out);
-
-/* The units sf_prompt_fit() settled on are those of the writer's last call. */
 
 /* Appends an expected answer to the sample. */
 sf_status sf_sample_gold(sf_sample *sample, const char *gold);
