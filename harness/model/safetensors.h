@@ -1,0 +1,34 @@
+/* The tensors of a Hugging Face folder: model.safetensors, or shards named by model.safetensors.index.json. Format:
+ * github.com/huggingface/safetensors. Everything a file can get wrong is checked here. */
+#ifndef SF_SAFETENSORS_H
+#define SF_SAFETENSORS_H
+
+#include <stdbool.h>
+
+#include "harness/model/mapping.h"
+#include "kernels/tensor.h"
+
+typedef struct sf_st_tensor {
+    char *name;
+    const char *file;    /* path of the file it stands in */
+    char type[16];       /* as the file calls it: "BF16" */
+    bool readable;       /* F32, F16 or BF16, at most 4 dimensions: `tensor` is filled; else only its extent was checked */
+    sf_tensor tensor;    /* into the mapped file */
+    size_t begin, end;   /* bytes of the file's data */
+    bool used;           /* for the reader's own book-keeping */
+} sf_st_tensor;
+
+typedef struct sf_safetensors {
+    int files, tensors;
+    char **file;          /* [files] paths */
+    sf_mapping *mapping;  /* [files] */
+    sf_st_tensor *tensor; /* [tensors] sorted by name, no two alike */
+} sf_safetensors;
+
+/* Error: names file, tensor, expected and found. The caller may take the mappings out before freeing. */
+sf_status sf_safetensors_open(const char *folder, sf_safetensors *out);
+void sf_safetensors_free(sf_safetensors *s); /* accepts a zeroed one; unmaps */
+
+sf_st_tensor *sf_safetensors_find(const sf_safetensors *s, const char *name); /* NULL: none */
+
+#endif
