@@ -8,7 +8,8 @@ typedef struct sf_chat sf_chat;
 
 /* Recognises the family of a template text (Jinja, as in tokenizer_config.json or tokenizer.chat_template) by what it
  * writes: ChatML (Qwen, SmolLM2, with their default system message), Llama 3, Gemma, Mistral. `bos`: text of the BOS
- * token, NULL if the model adds none. Unknown: an error that says how to give prefix and suffix in YAML. */
+ * token, if the template writes it (bos_token) or the model adds one; NULL: neither. It is put in front once. Unknown: an
+ * error that says how to give prefix and suffix in YAML. */
 sf_status sf_chat_from_template(const char *template, const char *bos, const char *where, sf_chat **out);
 
 /* Own prefix and suffix, as in YAML `chat: {prefix: "…", suffix: "…"}`; both may spell special tokens. */

@@ -154,7 +154,6 @@ struct seen {
 
 struct encoder {
     const sf_tokenizer *t;
-    bool special;
     sf_ids ids;
     sf_split_scratch split;
     sf_bpe_scratch bpe;
@@ -209,9 +208,27 @@ static sf_status encode_word(struct encoder *e, const char *word, size_t bytes)
     return SF_OK;
 }
 
-static sf_status encode_ordinary(struct encoder *e, const char *text, size_t bytes, bool first)
+/* A part of the text. Special tokens are not looked for in [plain, plain_end). */
+struct span {
+    const char *text;
+    size_t bytes, plain, plain_end;
+    bool first; /* begins where the whole text begins */
+};
+
+static size_t clamp(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
+
+static struct span part(struct span of, size_t start, size_t end)
 {
-    SF_TRY(sf_split(e->t->splitter, e->t->splitters, (sf_piece){text, bytes, first}, &e->split));
+    return (struct span){.text = of.text + start,
+                         .bytes = end - start,
+                         .plain = clamp(of.plain, start, end) - start,
+                         .plain_end = clamp(of.plain_end, start, end) - start,
+                         .first = of.first && !start};
+}
+
+static sf_status encode_ordinary(struct encoder *e, struct span in)
+{
+    SF_TRY(sf_split(e->t->splitter, e->t->splitters, (sf_piece){in.text, in.bytes, in.first}, &e->split));
     for (size_t i = 0; i < e->split.pieces.n; i++)
         SF_TRY(encode_word(e, e->split.pieces.piece[i].text, e->split.pieces.piece[i].bytes));
     return SF_OK;
@@ -275,11 +292,12 @@ static int32_t longest(const sf_trie *trie, const char *text, size_t bytes, size
 }
 
 /* Calls `between` on the text between added tokens, in order, and appends the tokens' ids. A match that does not count
- * (special unasked, part of a word) is ordinary text, whole: no other is looked for inside it. */
-static sf_status encode_around(struct encoder *e, const sf_trie *trie, const char *text, size_t bytes, bool first,
-                               sf_status (*between)(struct encoder *, const char *, size_t, bool))
+ * (special where none is looked for, part of a word) is ordinary text, whole: no other is looked for inside it. */
+static sf_status encode_around(struct encoder *e, const sf_trie *trie, struct span in,
+                               sf_status (*between)(struct encoder *, struct span))
 {
-    size_t done = 0;
+    const char *text = in.text;
+    size_t bytes = in.bytes, done = 0;
     for (size_t i = 0, length = 1; trie->nodes && i < bytes; i += length) {
         length = 1;
         if (!trie->begins[(uint8_t)text[i]]) continue;
@@ -287,7 +305,10 @@ static sf_status encode_around(struct encoder *e, const sf_trie *trie, const cha
         if (index < 0) continue;
         const sf_added_token *token = &e->t->added[index];
         size_t start = i, end = i + length;
-        if (token->special && !e->special) continue;
+        if (token->special && start < in.plain_end && end > in.plain) {
+            if (end > in.plain_end) length = in.plain_end - i; /* where the plain part ends, looking begins anew */
+            continue;
+        }
         if (token->single_word && ((start && is_word(letter_at(text, letter_before(text, start), bytes))) ||
                                    (end < bytes && is_word(letter_at(text, end, bytes)))))
             continue;
@@ -297,45 +318,50 @@ static sf_status encode_around(struct encoder *e, const sf_trie *trie, const cha
             bool valid;
             end += sf_utf8_length(text + end, bytes - end, &valid);
         }
-        if (start > done) SF_TRY(between(e, text + done, start - done, first && !done));
+        if (start > done) SF_TRY(between(e, part(in, done, start)));
         SF_TRY(sf_ids_push(&e->ids, token->id));
         done = end;
     }
-    return done < bytes ? between(e, text + done, bytes - done, first && !done) : SF_OK;
+    return done < bytes ? between(e, part(in, done, bytes)) : SF_OK;
 }
 
-static sf_status encode_normalised(struct encoder *e, const char *text, size_t bytes, bool first)
+static sf_status encode_normalised(struct encoder *e, struct span in)
 {
-    return encode_around(e, &e->t->normalised, text, bytes, first, encode_ordinary);
+    return encode_around(e, &e->t->normalised, in, encode_ordinary);
 }
 
-static sf_status encode_raw(struct encoder *e, const char *text, size_t bytes, bool first)
+/* Normalising loses sight of the plain part: if any of `in` is plain, all of it is, for the special tokens that are
+ * only found normalised (no tokenizer in use has any). */
+static sf_status encode_raw(struct encoder *e, struct span in)
 {
-    if (!e->t->normalizers) return encode_normalised(e, text, bytes, first);
-    char *normal = NULL;
-    size_t n;
-    sf_status status = sf_normalize(e->t->normalizer, e->t->normalizers, text, bytes, &normal, &n);
-    if (status == SF_OK) status = encode_normalised(e, normal, n, first);
-    free(normal);
+    if (!e->t->normalizers) return encode_normalised(e, in);
+    struct span normal = {.first = in.first};
+    char *text = NULL;
+    sf_status status = sf_normalize(e->t->normalizer, e->t->normalizers, in.text, in.bytes, &text, &normal.bytes);
+    normal.text = text;
+    normal.plain_end = in.plain < in.plain_end ? normal.bytes : 0;
+    if (status == SF_OK) status = encode_normalised(e, normal);
+    free(text);
     return status;
 }
 
-sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n)
+static sf_status encode(const sf_tokenizer *t, struct span in, int32_t **ids, int *n)
 {
     *ids = NULL;
     *n = 0;
-    if (bytes > INT32_MAX / 4)
-        return sf_fail(SF_UNSUPPORTED, "a text of %zu bytes; at most %d can be encoded at once", bytes, INT32_MAX / 4);
-    for (size_t i = 0; i < bytes;) {
+    if (in.bytes > INT32_MAX / 4)
+        return sf_fail(SF_UNSUPPORTED, "a text of %zu bytes; at most %d can be encoded at once", in.bytes,
+                       INT32_MAX / 4);
+    for (size_t i = 0; i < in.bytes;) {
         bool valid;
-        size_t length = sf_utf8_length(text + i, bytes - i, &valid);
+        size_t length = sf_utf8_length(in.text + i, in.bytes - i, &valid);
         if (!valid)
-            return sf_fail(SF_BAD_INPUT, "text is not UTF-8: byte 0x%02x at offset %zu of %zu", (uint8_t)text[i], i,
-                           bytes);
+            return sf_fail(SF_BAD_INPUT, "text is not UTF-8: byte 0x%02x at offset %zu of %zu", (uint8_t)in.text[i], i,
+                           in.bytes);
         i += length;
     }
-    struct encoder e = {.t = t, .special = special};
-    sf_status status = encode_around(&e, &t->raw, text, bytes, true, encode_raw);
+    struct encoder e = {.t = t};
+    sf_status status = encode_around(&e, &t->raw, in, encode_raw);
     if (status == SF_OK) status = sf_reserve(&e.ids.id, &e.ids.capacity, e.ids.n + 1, sizeof *e.ids.id);
     sf_split_scratch_free(&e.split);
     sf_bpe_scratch_free(&e.bpe);
@@ -348,4 +374,23 @@ sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool 
     *ids = e.ids.id;
     *n = (int)e.ids.n;
     return SF_OK;
+}
+
+sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n)
+{
+    return encode(t, (struct span){text, bytes, 0, special ? 0 : bytes, true}, ids, n);
+}
+
+sf_status sf_encode_between(const sf_tokenizer *t, const char *prefix, const char *text, size_t bytes,
+                            const char *suffix, int32_t **ids, int *n)
+{
+    size_t before = strlen(prefix), after = strlen(suffix);
+    char *whole = malloc(before + bytes + after + 1);
+    if (!whole) return sf_fail(SF_NO_MEMORY, "no memory for %zu bytes of text", bytes);
+    memcpy(whole, prefix, before);
+    if (bytes) memcpy(whole + before, text, bytes);
+    memcpy(whole + before + bytes, suffix, after);
+    sf_status status = encode(t, (struct span){whole, before + bytes + after, before, before + bytes, true}, ids, n);
+    free(whole);
+    return status;
 }

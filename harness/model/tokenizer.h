@@ -33,6 +33,11 @@ void sf_tokenizer_free(sf_tokenizer *t);
  * malloc'ed, caller frees. Invalid UTF-8 is an error that says where. */
 sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n);
 
+/* The same for prefix + text + suffix, as one text: special tokens that prefix and suffix spell become those tokens, those
+ * that `text` spells stay ordinary. */
+sf_status sf_encode_between(const sf_tokenizer *t, const char *prefix, const char *text, size_t bytes,
+                            const char *suffix, int32_t **ids, int *n);
+
 /* Text of ids, NUL-terminated, malloc'ed. skip_special leaves control tokens out; ids that are no token are left out too.
  * Always valid UTF-8: bytes that do not form a character become U+FFFD, and so does U+0000. */
 sf_status sf_decode(const sf_tokenizer *t, const int32_t *ids, int n, bool skip_special, char **text);
