@@ -49,7 +49,7 @@ static sf_status take(cursor *c, uint64_t bytes, const char *what, const unsigne
 
 static sf_status take_u32(cursor *c, const char *what, uint32_t *out)
 {
-    const unsigned char *p;
+    const unsigned char *p = NULL;
     SF_TRY(take(c, 4, what, &p));
     memcpy(out, p, 4);
     return SF_OK;
@@ -57,7 +57,7 @@ static sf_status take_u32(cursor *c, const char *what, uint32_t *out)
 
 static sf_status take_u64(cursor *c, const char *what, uint64_t *out)
 {
-    const unsigned char *p;
+    const unsigned char *p = NULL;
     SF_TRY(take(c, 8, what, &p));
     memcpy(out, p, 8);
     return SF_OK;
@@ -117,7 +117,7 @@ static sf_status take_value(cursor *c, sf_gguf_key *key)
     }
     uint64_t size;
     if (__builtin_mul_overflow(key->count, (uint64_t)TYPES[key->element].bytes, &size)) size = UINT64_MAX;
-    const unsigned char *value;
+    const unsigned char *value = NULL;
     SF_TRY(take(c, size, what, &value));
     for (uint64_t i = 0; key->element == SF_GGUF_BOOL && i < key->count; i++) {
         if (value[i] > 1) return sf_fail(SF_BAD_INPUT, "%s: %s: expected a bool, 0 or 1, found %u", c->path, what, value[i]);
@@ -275,7 +275,7 @@ static sf_status take_tensors(cursor *c, sf_gguf *g)
 
 static sf_status read_header(cursor *c, sf_gguf *g)
 {
-    const unsigned char *magic;
+    const unsigned char *magic = NULL;
     uint32_t version;
     SF_TRY(take(c, 4, "the magic", &magic));
     if (memcmp(magic, "GGUF", 4) != 0) {
