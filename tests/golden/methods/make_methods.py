@@ -1,0 +1,581 @@
+"""Golden values for the methods: an independent NumPy implementation of each, in double precision.
+
+    python3 tests/golden/methods/make_methods.py > tests/golden/methods/methods.json
+
+tests/test_methods.c makes the same inputs from the same seeds. They are multiples of 1/64, so small that every q.k is
+exact in fp32: implementations differ in exp() and in sums of probabilities only. A case whose choice hangs on less than
+MARGIN (two scores at the cut that are close, but not equal) is drawn again with another seed, so that what is stored is
+what every correct implementation in fp32 chooses; exact ties stay, and go to the lowest index.
+"""
+import json
+import math
+import sys
+
+import numpy as np
+
+MARGIN = 1e-5
+TILE = 64
+M64 = (1 << 64) - 1
+
+
+class Close(Exception):
+    """The choice hangs on rounding."""
+
+
+# ---- inputs ---------------------------------------------------------------------------------------------------------
+
+def splitmix(stream, n):
+    """The n-th draw (array) of a stream."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(stream & M64) + (n.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def draw(stream, n):
+    return int(splitmix(stream, np.array([n], dtype=np.uint64))[0])
+
+
+def uniform(stream, rows, heads, dim, coarse):
+    """[rows, heads, dim] multiples of 1/64 in [-2, 2); coarse: of 1."""
+    z = splitmix(stream, np.arange(rows * heads * dim)).reshape(rows, heads, dim)
+    if coarse:
+        return (z >> np.uint64(62)).astype(np.float64) - 2
+    return ((z >> np.uint64(56)).astype(np.float64) - 128) / 64
+
+
+def signs(stream, heads, dim):
+    return 1 - 2 * (splitmix(stream, np.arange(heads * dim)).reshape(heads, dim) >> np.uint64(63)).astype(np.float64)
+
+
+def inputs(c):
+    """q [rows, H, D], k and v [rows, G, D] of the prompt and the tokens generated after it."""
+    rows, heads, kv, dim, seed = c["tokens"] + c["tail"], c["heads"], c["kv_heads"], c["head_dim"], c["seed"]
+    group = heads // kv
+    q = uniform(8 * seed, rows, heads, dim, c["ties"])
+    k = uniform(8 * seed + 1, rows, kv, dim, c["ties"])
+    v = uniform(8 * seed + 2, rows, kv, dim, False)
+    if c["ties"]:  # every seventh key repeats the one two before it
+        for j in range(3, rows, 7):
+            k[j] = k[j - 2]
+    if c["sinks"]:
+        s = signs(8 * seed + 3, kv, dim)
+        k[:4] += s
+        q += np.repeat(s, group, axis=0) / 2
+    if c["needles"]:
+        s = signs(8 * seed + 4, kv, dim)
+        for i in range(3):
+            k[draw(8 * seed + 5, i) % c["tokens"]] += 1.5 * s
+        q[max(c["tokens"] - 32, 0):] += np.repeat(s, group, axis=0)
+    return q, k, v
+
+
+# ---- choices --------------------------------------------------------------------------------------------------------
+
+def order(x):
+    """Indices by descending score, ties to the lowest index."""
+    return np.argsort(-x, kind="stable")
+
+
+def top(x, k):
+    """The k largest of a row, ascending; -inf is never chosen."""
+    k = min(k, int((x > -np.inf).sum()))
+    o = order(x)
+    if 0 < k < len(x):
+        inside, outside = x[o[k - 1]], x[o[k]]
+        if inside != outside and inside - outside < MARGIN * abs(inside):
+            raise Close
+    return sorted(int(i) for i in o[:k])
+
+
+def count_of_mass(x, mass):
+    """Length of the shortest prefix of the sorted row that holds a share `mass` of it."""
+    x = x[np.isfinite(x)]
+    share = np.cumsum(x[order(x)]) / x.sum()
+    if np.abs(share - mass).min() < MARGIN and mass < 1:
+        raise Close
+    return int((share < mass).sum()) + 1
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+class Attention:
+    """Scores of one layer, from the definition."""
+
+    def __init__(self, c):
+        self.c = c
+        self.q, self.k, self.v = inputs(c)
+        self.heads, self.kv, self.dim = c["heads"], c["kv_heads"], c["head_dim"]
+        self.group, self.scale = self.heads // self.kv, 1 / math.sqrt(self.dim)
+
+    def rows(self, first, last):
+        """Probabilities [H, rows, keys] of query rows first … last - 1 over their causal keys among the first `last`."""
+        k = np.repeat(self.k[:last], self.group, axis=1)
+        s = np.einsum("ihd,jhd->hij", self.q[first:last], k) * self.scale
+        causal = np.arange(first, last)[:, None] >= np.arange(last)[None, :]
+        return softmax(np.where(causal, s, -np.inf))
+
+    def probe(self, window, reduce=np.sum):
+        n = self.c["tokens"]
+        p = self.rows(max(n - window, 0), n)
+        diagonal = np.zeros((self.heads, n))
+        for i in range(p.shape[1]):
+            position = n - p.shape[1] + i
+            diagonal[:, : position + 1] += p[:, i, position::-1]
+        return reduce(p, axis=1), diagonal
+
+    def grouped(self, x, reduce):
+        return reduce(x.reshape(self.kv, self.group, *x.shape[1:]), axis=1)
+
+    def means(self, x, block):
+        n = self.c["tokens"]
+        return np.stack([x[i : min(i + block, n)].mean(axis=0) for i in range(0, n, block)], axis=1)  # [heads, blocks, D]
+
+
+# ---- patterns: lists to hash, and the pairs they mean ---------------------------------------------------------------
+
+def causal_mask(n):
+    return np.tril(np.ones((n, n), bool))
+
+
+def columns_diagonals_mask(n, columns, diagonals):
+    mask = np.zeros((n, n), bool)
+    mask[:, columns] = True
+    for start in range(0, n, TILE):
+        for o in diagonals:
+            mask[start : start + TILE, max(start - o, 0) : max(start - o + TILE, 0)] = True
+    return mask & causal_mask(n)
+
+
+def columns_diagonals(a, columns, diagonals):
+    n, per = a.c["tokens"], a.heads // len(columns)
+    masks = [columns_diagonals_mask(n, columns[h // per], diagonals[h // per]) for h in range(a.heads)]
+    return {"lists": columns + diagonals, "masks": masks}
+
+
+def blocks(a, rows, block):
+    """rows: [heads][query blocks] lists."""
+    n, per = a.c["tokens"], a.heads // len(rows)
+    masks = []
+    for h in range(a.heads):
+        mask = np.zeros((n, n), bool)
+        for i, chosen in enumerate(rows[h // per]):
+            for j in chosen:
+                mask[i * block : (i + 1) * block, j * block : (j + 1) * block] = True
+        masks.append(mask & causal_mask(n))
+    return {"lists": [r for head in rows for r in head], "masks": masks}
+
+
+def window(a, sinks, local, last=0):
+    n = a.c["tokens"] + a.c["tail"]
+    i, j = np.arange(n)[:, None], np.arange(n)[None, :]
+    mask = ((j < sinks) | (i - j < local) | (i >= n - last)) & (i >= j)
+    return {"lists": [[sinks, local, last]], "masks": [mask] * a.heads}
+
+
+def read_keys(a, lists, keys, hashed=None):
+    """Decode: the kv heads' keys that the query, the last row, reads."""
+    masks = []
+    for h in range(a.heads):
+        mask = np.zeros((1, a.c["tokens"] + a.c["tail"]), bool)
+        mask[0, keys[h // a.group]] = True
+        masks.append(mask)
+    return {"lists": lists if hashed is None else hashed, "masks": masks}
+
+
+# ---- budgets --------------------------------------------------------------------------------------------------------
+
+def block_pairs(n, block, k):
+    return sum(
+        (min(k, i // block + 1) - 1) * block * (min(i + block, n) - i) + (min(i + block, n) - i) * (min(i + block, n) - i + 1) // 2
+        for i in range(0, n, block)
+    )
+
+
+def fit_blocks(n, block, sparsity):
+    target = (1 - sparsity) * n * (n + 1) / 2
+    return min(range(1, -(-n // block) + 1), key=lambda k: abs(block_pairs(n, block, k) - target))
+
+
+def fit_keys(c, sparsity):
+    return c["tokens"] + c["output"] if sparsity == 0 else max(int((1 - sparsity) * c["tokens"] + 0.5), 1)
+
+
+def density(result, a):
+    n = a.c["tokens"]
+    return sum(int(m.sum()) for m in result["masks"]) / (a.heads * n * (n + 1) / 2)
+
+
+# ---- the methods ----------------------------------------------------------------------------------------------------
+
+def vertical_slash(a, p, sparsity):
+    n, sinks, local = a.c["tokens"], p.get("sinks", 4), p.get("local", 64)
+    column, diagonal = a.probe(p.get("window", 256))
+    if p.get("selection") == "group":
+        column, diagonal = a.grouped(column, np.sum), a.grouped(diagonal, np.sum)
+    column[:, :sinks] = np.inf
+    diagonal[:, :local] = np.inf
+
+    def choose(v, s):
+        return columns_diagonals(a, [top(x, v) for x in column], [top(x, s) for x in diagonal])
+
+    if sparsity is None and "columns" in p:
+        return choose(max(p["columns"], sinks), max(p["diagonals"], local))
+    target, best = p.get("density", 1.0) if sparsity is None else 1 - sparsity, None
+    low, high = 1, n + 1
+    while high - low > 1:
+        k = (low + high) // 2
+        try:
+            got = density(choose(k, k), a)
+        except Close:  # not the final choice: any neighbour's density bounds it
+            raise
+        low, high = (k, high) if got <= target else (low, k)
+    return choose(low, low)
+
+
+def flex_prefill(a, p, sparsity):
+    n, sinks, local = a.c["tokens"], p.get("sinks", 4), p.get("local", 64)
+    column, diagonal = a.probe(p.get("window", 256))
+    column_forced, diagonal_forced = column.copy(), diagonal.copy()
+    column_forced[:, :sinks] = np.inf
+    diagonal_forced[:, :local] = np.inf
+
+    def cover(x, forced, alpha, least):
+        return [top(f, min(max(count_of_mass(r, alpha), least), n)) for r, f in zip(x, forced)]
+
+    def choose(alpha, least):
+        alpha = float(np.float32(alpha))
+        return columns_diagonals(a, cover(column, column_forced, alpha, least), cover(diagonal, diagonal_forced, alpha, least))
+
+    alpha, least = p.get("alpha", 0.9), p.get("min_budget", 512)
+    if sparsity is not None:
+        def within(al, le):
+            return density(choose(al, le), a) <= 1 - sparsity
+        if within(0, n):
+            alpha, least = 0, n
+        elif within(0, least):
+            alpha, above = 0, 1
+            for _ in range(16):
+                middle = (alpha + above) / 2
+                if within(middle, least):
+                    alpha = middle
+                else:
+                    above = middle
+        else:
+            above, least, alpha = min(least, n), 1, 0
+            while above - least > 1:
+                middle = (least + above) // 2
+                if within(0, middle):
+                    least = middle
+                else:
+                    above = middle
+    return choose(alpha, least)
+
+
+def js_distance(p, q):
+    m = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return math.sqrt(sum(0.5 * np.where(x > 0, x * np.log(x / m), 0).sum() for x in (p, q)))
+
+
+def flex_prefill_full(a, p, sparsity):
+    n, block, gamma, tau = a.c["tokens"], p.get("block", 128), p.get("gamma", 0.9), p.get("tau", 0.1)
+    least, nb = p.get("min_budget", 1024), -(-a.c["tokens"] // p.get("block", 128))
+    if n <= 2 * block or n <= least:
+        return {"lists": [], "masks": [causal_mask(n)] * a.heads}
+    column, diagonal = a.probe(block)
+    q, k = a.means(a.q, block), a.means(a.k, block)
+    last = a.q[n - block : n].mean(axis=0)  # [H, D]
+    gamma, least = float(np.float32(gamma)), -(-least // block)
+    rows, kinds = [], set()
+    for h in range(a.heads):
+        kh = k[h // a.group]
+        pool = lambda x: np.array([x[i : i + block].sum() for i in range(0, n, block)])
+        pooled_column, pooled_diagonal = pool(column[h]), pool(diagonal[h])
+        estimate = softmax(kh @ last[h] * a.scale)
+        js = js_distance(estimate, pooled_column / pooled_column.sum())
+        if abs(js - tau) < 1e-4:
+            raise Close
+        aware = js < tau
+        kinds.add(aware)
+        count = [least if aware else max(count_of_mass(x, gamma) // block + 1, least) for x in (column[h], diagonal[h])]
+        pooled_column[0] = pooled_diagonal[0] = np.inf
+        columns, diagonals = top(pooled_column, min(count[0], nb)), top(pooled_diagonal, min(count[1], nb))
+        chosen = [{j for j in range(i + 1) if j in columns or i - j in diagonals} for i in range(nb)]
+        if aware:
+            s = np.where(np.tril(np.ones((nb, nb), bool)), q[h] @ kh.T * a.scale, -np.inf)
+            flat = np.where(s > -np.inf, softmax(s), -np.inf).reshape(-1)
+            for pair in top(flat, count_of_mass(flat, gamma)):
+                chosen[pair // nb].add(pair % nb)
+        rows.append([sorted(r) for r in chosen])
+    a.kinds = kinds
+    return blocks(a, rows, block)
+
+
+def block_sparse(a, p, sparsity):
+    n, block, sinks, local = a.c["tokens"], p.get("block", 16), p.get("sinks", 1), p.get("local", 2)
+    k = max(p.get("k", 100) if sparsity is None else fit_blocks(n, block, sparsity), sinks + local)
+    score = np.einsum("hid,hjd->hij", a.means(a.q, block), np.repeat(a.means(a.k, block), a.group, axis=0)) * a.scale
+    if p.get("selection") == "group":
+        score = a.grouped(score, np.sum)
+    rows = []
+    for s in score:
+        head = []
+        for i, row in enumerate(s):
+            row = row[: i + 1].copy()
+            row[:sinks] = np.inf
+            row[max(i + 1 - local, 0) :] = np.inf
+            head.append(top(row, k))
+        rows.append(head)
+    return blocks(a, rows, block)
+
+
+def random_blocks(a, p, sparsity):
+    n, block, sinks, local = a.c["tokens"], p.get("block", 16), p.get("sinks", 1), p.get("local", 2)
+    k = max(p.get("k", 100) if sparsity is None else fit_blocks(n, block, sparsity), sinks + local)
+    rows = []
+    for h in range(a.heads):
+        head = []
+        for i in range(-(-n // block)):
+            chosen = set(range(min(sinks, i + 1))) | set(range(max(i + 1 - local, 0), i + 1))
+            free = [j for j in range(i + 1) if j not in chosen]
+            wanted = min(max(min(k, -(-n // block)) - len(chosen), 0), len(free))
+            stream = draw(draw(draw(p.get("seed", 43), a.c["layer"]), h), i + 1)
+            for at in range(len(free) - wanted, len(free)):  # Floyd's sampling
+                t = draw(stream, free[at]) % (at + 1)
+                chosen.add(free[at] if free[t] in chosen else free[t])
+            head.append(sorted(chosen))
+        rows.append(head)
+    return blocks(a, rows, block)
+
+
+def oracle_blocks(a, p, sparsity):
+    n, block = a.c["tokens"], p.get("block", 16)
+    k = p.get("k", 100) if sparsity is None else fit_blocks(n, block, sparsity)
+    prob = a.rows(0, n)
+    if p.get("selection") == "group":
+        prob = a.grouped(prob, np.sum)
+    rows = []
+    for x in prob:
+        head = []
+        for i in range(0, n, block):
+            mass = np.array([x[i : i + block, j : j + block].sum() for j in range(0, i + 1, block)])
+            head.append(top(mass, k))
+        rows.append(head)
+    return blocks(a, rows, block)
+
+
+def streaming(a, p, sparsity):
+    sinks, local = p.get("sinks", 4), p.get("local", 1020)
+    if sparsity is not None:
+        keys = fit_keys(a.c, sparsity) if a.c["phase"] == "decode" else fit_blocks(a.c["tokens"], 1, sparsity)
+        sinks = min(sinks, keys - 1)
+        local = keys - sinks
+    return window(a, sinks, local)
+
+
+def tri_shape(a, p, sparsity):
+    n, sinks, local, last = a.c["tokens"], p.get("sinks", 4), p.get("local", 1020), p.get("last", 100)
+    if sparsity == 0:
+        last, local = 0, n
+    elif sparsity is not None:
+        pairs = (1 - sparsity) * n * (n + 1) / 2
+        dense = lambda rows: rows * (n - rows) + rows * (rows + 1) / 2
+        last = max((r for r in range(min(last, n - 1) + 1) if dense(r) <= pairs / 2), default=0)
+        rest = n - last
+        keys = fit_blocks(rest, 1, 1 - (pairs - dense(last)) / (rest * (rest + 1) / 2))
+        sinks = min(sinks, keys - 1)
+        local = keys - sinks
+    return window(a, sinks, local, last)
+
+
+def null(a, p, sparsity):
+    return window(a, 1, 1)
+
+
+def pool(x, kernel, reduce):
+    """Stride 1; the mean counts padding as zeros, the maximum ignores it."""
+    half, out = kernel // 2, np.empty_like(x)
+    for j in range(x.shape[1]):
+        part = x[:, max(j - half, 0) : j + half + 1]
+        out[:, j] = part.sum(axis=1) / kernel if reduce == "mean" else part.max(axis=1)
+    return out
+
+
+def kept_scores(a, p, capacity, over_probe, over_group):
+    column, _ = a.probe(p.get("window", 256), over_probe)
+    score = pool(a.grouped(column, over_group), p.get("kernel", 21), p.get("pooling", "mean"))
+    sinks = min(p.get("sinks", 4), capacity // 2)
+    local = min(p.get("local", 128), capacity // 2 - sinks)
+    score[:, :sinks] = np.inf
+    score[:, a.c["tokens"] - local :] = np.inf
+    return score, sinks + local
+
+
+def kept(a, lists):
+    tail = list(range(a.c["tokens"], a.c["tokens"] + a.c["tail"]))
+    return read_keys(a, lists, [l + tail for l in lists])
+
+
+def snapkv(a, p, sparsity):
+    capacity = p.get("capacity", 1024) if sparsity is None else fit_keys(a.c, sparsity)
+    score, _ = kept_scores(a, p, capacity, np.sum, np.mean)
+    return kept(a, [top(x, capacity) for x in score])
+
+
+def ada_snapkv(a, p, sparsity):
+    capacity = p.get("capacity", 1024) if sparsity is None else fit_keys(a.c, sparsity)
+    score, forced = kept_scores(a, p, capacity, np.max, np.max)
+    own = max(int(p.get("floor", 0.2) * capacity), forced, 1)
+    for x in score:
+        x[top(x, own)] = np.inf
+    flat = top(score.reshape(-1), capacity * a.kv)
+    n = a.c["tokens"]
+    return kept(a, [[i % n for i in flat if i // n == g] for g in range(a.kv)])
+
+
+def quest(a, p, sparsity):
+    page, n = p.get("page", 16), a.c["tokens"] + a.c["tail"]
+    if a.c["layer"] < p.get("dense_layers", 0):
+        return read_keys(a, [], [list(range(n))] * a.kv)
+    if sparsity is None:
+        pages = (p.get("budget", 1024) + page // 2) // page
+    elif sparsity == 0:
+        pages = n
+    else:
+        pages = max(int(math.floor((fit_keys(a.c, sparsity) - page / 2) / page + 0.5)), 1)
+    pages = max(pages, p.get("least", 0))
+    q, current = a.q[n - 1].reshape(a.kv, a.group, a.dim), (n - 1) // page
+    lists = []
+    for g in range(a.kv):
+        score = []
+        for begin in range(0, n, page):
+            part = a.k[begin : min(begin + page, n), g]
+            score.append(np.maximum(q[g] * part.min(axis=0), q[g] * part.max(axis=0)).sum())
+        score[current] = np.inf
+        lists.append(top(np.array(score), pages + 1))
+    return read_keys(a, lists, [[j for x in l for j in range(x * page, min((x + 1) * page, n))] for l in lists])
+
+
+def oracle_topk(a, p, sparsity):
+    n = a.c["tokens"] + a.c["tail"]
+    budget = p.get("budget", 1024) if sparsity is None else fit_keys(a.c, sparsity)
+    mass = a.grouped(a.rows(n - 1, n)[:, 0], np.sum)
+    lists = [top(x, budget) for x in mass]
+    return read_keys(a, lists, lists)
+
+
+# ---- cases ----------------------------------------------------------------------------------------------------------
+
+#          tokens  H  G   D  sinks needles ties
+SHAPES = [(64,     1, 1, 16, 0, 0, 0),
+          (200,    3, 1, 16, 1, 0, 0),
+          (333,    8, 1, 16, 1, 1, 0),
+          (257,    6, 2, 64, 0, 0, 1),
+          (640,    4, 4, 64, 1, 1, 0),
+          (97,     9, 3, 16, 0, 1, 1),
+          (17,     2, 1, 16, 1, 0, 0),
+          (5,      8, 1, 64, 0, 0, 1),
+          (450,   16, 2, 16, 1, 1, 1),
+          (321,    3, 1, 64, 1, 1, 0)]
+
+# One entry a shape: parameters, or a target sparsity.
+PLAN = {
+    "vertical_slash": ("prefill", vertical_slash, [
+        {"columns": 10, "diagonals": 64}, 0.5, {"columns": 40, "diagonals": 80, "window": 64}, 0.3, 0.8,
+        {"columns": 20, "diagonals": 30, "local": 10, "selection": "group"}, 0.0, {"columns": 2, "diagonals": 1}, 0.7, 0.9]),
+    "block_sparse": ("prefill", block_sparse, [
+        {"k": 3}, 0.5, {"k": 5, "block": 32}, {"k": 4, "selection": "group"}, 0.8, {"k": 5, "block": 8},
+        0.0, {"k": 100}, 0.7, {"k": 6, "sinks": 0, "local": 1}]),
+    "flex_prefill": ("prefill", flex_prefill, [
+        {"alpha": 0.7, "min_budget": 8}, 0.5, {"alpha": 0.5, "min_budget": 16, "window": 64}, {"alpha": 0.0, "min_budget": 40},
+        0.6, {"alpha": 0.9, "min_budget": 4, "local": 10}, 0.0, {"alpha": 0.9}, {"alpha": 0.3, "min_budget": 70}, 0.4]),
+    "flex_prefill_full": ("prefill", flex_prefill_full, [
+        {"block": 16, "min_budget": 16, "gamma": 0.6}, {"block": 16, "min_budget": 32, "gamma": 0.8, "tau": 0.4},
+        {"block": 32, "min_budget": 32, "gamma": 0.5, "tau": 0.6}, {"block": 16, "min_budget": 16, "gamma": 0.4, "tau": 0.2},
+        {"block": 64, "min_budget": 64, "gamma": 0.9, "tau": 0.3}, {"block": 16, "min_budget": 16, "gamma": 0.3, "tau": 1.0},
+        {}, {}, {"block": 32, "min_budget": 64, "gamma": 0.5, "tau": 0.45}, {"block": 16, "min_budget": 16, "gamma": 0.7, "tau": 0.5}]),
+    "snapkv": ("compress", snapkv, [
+        {"capacity": 12, "kernel": 5}, 0.5, {"capacity": 60, "window": 32, "kernel": 7, "pooling": "max", "sinks": 0, "local": 32},
+        0.8, {"capacity": 300}, {"capacity": 20, "kernel": 3}, 0.0, 0.5, 0.9, 0.95]),
+    "ada_snapkv": ("compress", ada_snapkv, [
+        {"capacity": 12, "kernel": 5}, 0.5, {"capacity": 60, "window": 32, "kernel": 7, "pooling": "max", "sinks": 0, "local": 32},
+        0.8, {"capacity": 300}, {"capacity": 20, "kernel": 3, "floor": 0.6}, 0.0, 0.5, 0.9, 0.95]),
+    "quest": ("decode", quest, [
+        {"budget": 32}, 0.5, {"budget": 40, "page": 8}, {"budget": 48}, 0.9, {"budget": 16, "page": 4, "least": 6}, 0.0,
+        0.95, {"budget": 64, "dense_layers": 2}, 0.8]),
+    "streaming": ("both", streaming, [
+        {"local": 8}, 0.5, {"local": 60, "sinks": 0}, 0.9, 0.8, {"local": 300}, 0.0, 0.95, {"local": 1, "sinks": 1}, 0.7]),
+    "tri_shape": ("prefill", tri_shape, [
+        {"local": 8, "last": 10}, 0.5, {"local": 60, "sinks": 0, "last": 0}, 0.9, 0.8, {"local": 30, "last": 200}, 0.0, 0.95,
+        {"local": 1, "sinks": 1, "last": 1}, 0.7]),
+    "random_blocks": ("prefill", random_blocks, [
+        {"k": 3}, 0.5, {"k": 5, "block": 32, "seed": 1}, 0.9, 0.8, {"k": 6, "block": 8}, 0.0, 0.5, {"k": 7},
+        {"k": 4, "sinks": 0, "local": 1}]),
+    "oracle_blocks": ("prefill", oracle_blocks, [
+        {"k": 3}, 0.5, {"k": 5, "block": 32}, {"k": 4, "selection": "group"}, 0.8, {"k": 5, "block": 8}, 0.0, {"k": 100}, 0.7, 0.9]),
+    "oracle_topk": ("decode", oracle_topk, [
+        {"budget": 10}, 0.5, {"budget": 33}, 0.9, 0.8, {"budget": 5}, 0.0, 0.95, {"budget": 40}, 0.7]),
+    "null": ("both", null, [{}] * 10),
+}
+
+
+def fnv(lists):
+    h = 0xCBF29CE484222325
+    for row in lists:
+        for x in [len(row)] + list(row):
+            for byte in int(x).to_bytes(4, "little"):
+                h = ((h ^ byte) * 0x100000001B3) & M64
+    return f"{h:016x}"
+
+
+def output(a, masks, decode):
+    """Attention over the pairs: [rows, H, D] for a prefill, [1, H, D] for the last row."""
+    n = a.c["tokens"] + a.c["tail"]
+    rows = slice(n - 1, n) if decode else slice(0, n)
+    s = np.einsum("ihd,jhd->hij", a.q[rows], np.repeat(a.k, a.group, axis=1)) * a.scale
+    mask = np.stack([m[-s.shape[1] :] for m in masks])
+    return np.einsum("hij,jhd->ihd", softmax(np.where(mask, s, -np.inf)), np.repeat(a.v, a.group, axis=1))
+
+
+def case(name, phase, method, index, setting):
+    tokens, heads, kv, dim, sinks, needles, ties = SHAPES[index]
+    sparsity, params = (setting, {}) if isinstance(setting, float) else (None, setting)
+    for attempt in range(200):
+        c = {"method": name, "phase": phase, "params": params, "sparsity": sparsity, "tokens": tokens,
+             "tail": 0 if phase == "prefill" else 1 + index * 3, "output": 64, "heads": heads, "kv_heads": kv,
+             "head_dim": dim, "layer": index % 3, "sinks": sinks, "needles": needles, "ties": ties,
+             "seed": 1000 * attempt + 10 * index + sum(name.encode()) % 10}
+        a = Attention(c)
+        try:
+            result = method(a, params, sparsity)
+        except Close:
+            continue
+        if phase == "prefill":
+            pairs = sum(int(m.sum()) for m in result["masks"])
+        else:  # of the decode step
+            pairs = sum(int(m[-1].sum()) for m in result["masks"])
+        out = output(a, result["masks"], phase != "prefill").reshape(-1)
+        sign = [1 - 2 * (splitmix(100 + r, np.arange(out.size)) >> np.uint64(63)).astype(np.float64) for r in range(4)]
+        c.update(pairs=pairs, lists=fnv(result["lists"]), norm=float(np.linalg.norm(out)),
+                 projection=[float((out * s).sum()) for s in sign])
+        print(name, phase, index, "seed", c["seed"], "pairs", pairs, getattr(a, "kinds", ""), file=sys.stderr)
+        return c
+    raise SystemExit(f"{name} {index}: no seed whose choice is clear")
+
+
+def main():
+    cases = []
+    for name, (phase, method, settings) in PLAN.items():
+        for one in ("prefill", "decode") if phase == "both" else (phase,):
+            cases += [case(name, one, method, i, s) for i, s in enumerate(settings)]
+    print("[")
+    print(",\n".join(json.dumps(c, separators=(",", ":")) for c in cases))
+    print("]")
+
+
+main()

@@ -1,0 +1,248 @@
+/* Every method against its golden values (tests/golden/methods/make_methods.py): what it chooses, how many pairs that
+ * is, what attention over them gives, on the host backends; and the budgets and the registry. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/synthetic.h"
+#include "harness/yaml.h"
+
+static const char *const DEVICES[] = {"reference", "cpu", NULL};
+
+static const sf_method *find(const char *name)
+{
+    for (int i = 0; sf_methods[i]; i++)
+        if (strcmp(sf_methods[i]->name, name) == 0) return sf_methods[i];
+    fail_msg("golden values for '%s', which is not registered", name);
+    return NULL;
+}
+
+static int position(const char *choices, const char *name)
+{
+    int n = 0;
+    for (const char *c = choices; *c; n++) {
+        size_t length = strcspn(c, "|");
+        if (strlen(name) == length && strncmp(c, name, length) == 0) return n;
+        c += length + (c[length] == '|');
+    }
+    fail_msg("'%s' is none of %s", name, choices);
+    return -1;
+}
+
+/* Defaults, then what the case names. */
+static void *make_params(const sf_method *m, const json_t *named)
+{
+    char *params = calloc(1, m->params_size + 1);
+    assert_int_equal(sf_yaml_params(NULL, m->params, NULL, params), SF_OK);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)named, key, value)
+    {
+        const sf_param *p = m->params;
+        while (p && p->name && strcmp(p->name, key) != 0) p++;
+        if (!p || !p->name) fail_msg("%s has no parameter '%s'", m->name, key);
+        if (p->type == SF_INT) *(int *)(params + p->offset) = (int)json_integer_value(value);
+        if (p->type == SF_REAL) *(double *)(params + p->offset) = json_number_value(value);
+        if (p->type == SF_CHOICE) *(int *)(params + p->offset) = position(p->choices, json_string_value(value));
+    }
+    return params;
+}
+
+static uint64_t fnv(uint64_t h, int32_t x)
+{
+    for (int i = 0; i < 4; i++) h = (h ^ (((uint32_t)x >> (8 * i)) & 255)) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t hash_lists(uint64_t h, const sf_lists *l)
+{
+    for (int64_t r = 0; r < l->rows; r++) {
+        h = fnv(h, l->count[r]);
+        for (int32_t i = 0; i < l->count[r]; i++) h = fnv(h, l->index[r * l->stride + i]);
+    }
+    return h;
+}
+
+static uint64_t hash_pattern(const sf_pattern *p)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    if (p->kind == SF_WINDOW) {
+        h = fnv(fnv(fnv(fnv(h, 3), p->sinks), p->local), p->last);
+    } else if (p->kind != SF_DENSE) {
+        h = hash_lists(h, &p->first);
+        if (p->kind == SF_COLUMNS_DIAGONALS) h = hash_lists(h, &p->second);
+    }
+    return h;
+}
+
+static int integer(const json_t *c, const char *key) { return (int)json_integer_value(json_object_get(c, key)); }
+static const char *text(const json_t *c, const char *key) { return json_string_value(json_object_get(c, key)); }
+
+static void ok(sf_status status, const char *at)
+{
+    if (status != SF_OK) fail_msg("%s: %s", at, sf_error());
+}
+
+static void compare(const json_t *c, const char *at, uint64_t lists, uint64_t pairs, const float *out, int64_t n)
+{
+    if (lists != strtoull(text(c, "lists"), NULL, 16)) fail_msg("%s: another selection", at);
+    if (pairs != (uint64_t)json_integer_value(json_object_get(c, "pairs")))
+        fail_msg("%s: %llu pairs, golden %d", at, (unsigned long long)pairs, integer(c, "pairs"));
+    double norm = json_number_value(json_object_get(c, "norm")), error = 0;
+    const json_t *projection = json_object_get(c, "projection");
+    for (size_t r = 0; r < json_array_size(projection); r++) {
+        double sum = 0;
+        for (int64_t i = 0; i < n; i++)
+            sum += sf_synthetic_draw(100 + r, (uint64_t)i) >> 63 ? -(double)out[i] : (double)out[i];
+        double off = fabs(sum - json_number_value(json_array_get(projection, r))) / norm;
+        if (!(off <= error)) error = off; /* NaN too */
+    }
+    if (!(error <= 1e-5)) fail_msg("%s: output differs by %g of its norm", at, error);
+}
+
+static void run_case(const json_t *c, const char *device, const char *at)
+{
+    const sf_method *m = find(text(c, "method"));
+    const char *phase = text(c, "phase");
+    bool prefill = strcmp(phase, "prefill") == 0, compress = strcmp(phase, "compress") == 0;
+    sf_synthetic s = {.tokens = integer(c, "tokens"),
+                      .tail = integer(c, "tail"),
+                      .heads = integer(c, "heads"),
+                      .kv_heads = integer(c, "kv_heads"),
+                      .head_dim = integer(c, "head_dim"),
+                      .layer = integer(c, "layer"),
+                      .sinks = integer(c, "sinks"),
+                      .needles = integer(c, "needles"),
+                      .ties = integer(c, "ties"),
+                      .seed = (uint64_t)json_integer_value(json_object_get(c, "seed"))};
+    void *params = make_params(m, json_object_get(c, "params"));
+    const json_t *sparsity = json_object_get(c, "sparsity");
+    sf_extent extent = {.phase = prefill ? SF_PREFILL : SF_DECODE,
+                        .tokens = s.tokens,
+                        .output = integer(c, "output"),
+                        .heads = s.heads,
+                        .kv_heads = s.kv_heads,
+                        .head_dim = s.head_dim,
+                        .layers = 3};
+    if (json_is_number(sparsity) && m->fit)
+        assert_int_equal(m->fit(&extent, json_number_value(sparsity), params), SF_OK);
+
+    sf_backend b;
+    ok(sf_backend_open(device, 2, &b), at);
+    ok(sf_synthetic_open(&s, &b), at);
+    b.phase = extent.phase;
+    float *out = malloc((size_t)s.tokens * (size_t)(s.heads * s.head_dim) * sizeof *out);
+    uint64_t pairs = 0;
+    sf_pattern pattern;
+    sf_state state = {0};
+    if (prefill || compress) {
+        sf_attention a = sf_synthetic_prompt(&s);
+        ok(sf_hook_choose(prefill ? SF_HOOK_PREFILL : SF_HOOK_COMPRESS, &a, m, params, NULL, &pattern), at);
+        ok(prefill ? sf_synthetic_prefill(&s, &pattern, out, &pairs)
+                   : sf_synthetic_decode_kept(&s, &pattern, out, &pairs),
+           at);
+    } else {
+        ok(sf_synthetic_observe(&s, m, params, &state), at);
+        sf_attention a = sf_synthetic_step(&s, s.tail);
+        ok(sf_hook_choose(SF_HOOK_DECODE, &a, m, params, &state, &pattern), at);
+        ok(sf_synthetic_decode(&s, &pattern, out, &pairs), at);
+    }
+    compare(c, at, hash_pattern(&pattern), pairs, out, (int64_t)(prefill ? s.tokens : 1) * s.heads * s.head_dim);
+    free(out), free(params);
+    sf_synthetic_close(&s);
+    sf_backend_close(&b);
+}
+
+static json_t *golden(void)
+{
+    json_error_t error;
+    json_t *cases = json_load_file("tests/golden/methods/methods.json", 0, &error);
+    if (!cases) fail_msg("tests/golden/methods/methods.json:%d: %s", error.line, error.text);
+    return cases;
+}
+
+static void equals_golden(void **state)
+{
+    (void)state;
+    json_t *cases = golden(), *c;
+    size_t i;
+    for (int d = 0; DEVICES[d]; d++) json_array_foreach(cases, i, c)
+        {
+            char at[200];
+            snprintf(at, sizeof at, "%s %s, case %zu (%d tokens, heads %d/%d of %d) on %s", text(c, "method"),
+                     text(c, "phase"), i, integer(c, "tokens"), integer(c, "heads"), integer(c, "kv_heads"),
+                     integer(c, "head_dim"), DEVICES[d]);
+            run_case(c, DEVICES[d], at);
+        }
+    json_decref(cases);
+}
+
+static void every_method_is_valid_and_has_golden_values(void **state)
+{
+    (void)state;
+    json_t *cases = golden(), *c;
+    for (int i = 0; sf_methods[i]; i++) {
+        const sf_method *m = sf_methods[i];
+        if (!m->prefill && !m->compress && !m->decode) continue; /* dense */
+        if (sf_method_validate(m, "registry") != SF_OK) fail_msg("%s", sf_error());
+        for (int j = 0; j < i; j++) assert_string_not_equal(m->name, sf_methods[j]->name);
+        int shapes = 0;
+        size_t n;
+        json_array_foreach(cases, n, c) shapes += strcmp(text(c, "method"), m->name) == 0;
+        if (shapes < 8) fail_msg("%s has golden values on %d shapes, 8 are needed", m->name, shapes);
+    }
+    json_decref(cases);
+}
+
+/* The study's published parameters, by length, for these sparsities (.93 and .87 in print). */
+static void fits_the_published_budgets(void **state)
+{
+    (void)state;
+    static const double sparsity[] = {.95, .933, .9, .867, .8, .667, .5};
+    static const struct {
+        int tokens, k[7];
+    } block_sparse[] = {
+        {16384, {26, 35, 53, 71, 108, 188, 300}},
+        {32768, {52, 69, 105, 141, 216, 376, 600}},
+        {65536, {104, 139, 210, 283, 432, 752, 1200}},
+    };
+    for (size_t r = 0; r < sizeof block_sparse / sizeof *block_sparse; r++)
+        for (int s = 0; s < 7; s++) {
+            sf_extent e = {
+                .phase = SF_PREFILL, .tokens = block_sparse[r].tokens, .heads = 28, .kv_heads = 4, .head_dim = 128};
+            int published = block_sparse[r].k[s], k = sf_fit_blocks(&e, 16, sparsity[s]);
+            double pairs = 0, n = e.tokens / 16;
+            for (int i = 0; i < n; i++) pairs += (published < i + 1 ? published - 1 : i) * 256.0 + 136.0;
+            double achieved = 1 - pairs / sf_causal_pairs(e.tokens, e.tokens);
+            if (fabs(achieved - sparsity[s]) > 0.02)
+                fail_msg("%d tokens, k = %d: sparsity %.4f, published for %.2f", e.tokens, published, achieved,
+                         sparsity[s]);
+            if (abs(k - published) > 1 + 0.01 * published)
+                fail_msg("%d tokens at %.2f: k = %d, published %d", e.tokens, sparsity[s], k, published);
+        }
+    sf_extent e = {.phase = SF_DECODE, .tokens = 16384, .output = 1024};
+    assert_int_equal(sf_fit_keys(&e, .95), 819);
+    assert_int_equal(sf_fit_keys(&e, 0), 16384 + 1024);
+    const sf_method *quest = find("quest");
+    char *params = make_params(quest, NULL);
+    assert_int_equal(quest->fit(&e, .95, params), SF_OK);
+    assert_int_equal(*(int *)(params + quest->params[0].offset), 816); /* 51 pages */
+    free(params);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equals_golden),
+        cmocka_unit_test(every_method_is_valid_and_has_golden_values),
+        cmocka_unit_test(fits_the_published_budgets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
