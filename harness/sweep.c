@@ -318,8 +318,12 @@ static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
     out->params = calloc(1, method->params_size + 1);
     if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);
     SF_TRY(sf_yaml_params(params, method->params, NULL, out->params));
-    for (const sf_param *p = method->params; params && p && p->name; p++)
-        if (p->budget && sf_yaml_get(params, p->name)) out->explicit_budget = true;
+    bool budget = false;
+    for (const sf_param *p = method->params; p && p->name; p++) {
+        budget |= p->budget;
+        if (p->budget && params && sf_yaml_get(params, p->name)) out->explicit_budget = true;
+    }
+    if (!method->fit && !budget) out->explicit_budget = true; /* it always computes as much: one cell */
     if (!out->explicit_budget && !method->fit)
         return sf_yaml_fail(node, "method '%s' does not map a target sparsity; give its parameters", name);
     out->label = sf_params_label(name, method->params, out->params);
