@@ -1,0 +1,732 @@
+/* The results store: what goes in comes out, kills lose and double nothing, damage is named.
+ * FRONTIER_KILLS=N runs N kills instead of the few that fit a test suite. */
+#include "harness/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hdf5.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define OK(call) do { if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error()); } while (0)
+#define assert_error(call, part)                                                                                       \
+    do {                                                                                                               \
+        if ((call) == SF_OK) fail_msg("%s succeeded", #call);                                                          \
+        if (!strstr(sf_error(), part)) fail_msg("%s: \"%s\" does not mention \"%s\"", #call, sf_error(), part);        \
+    } while (0)
+
+/* ---- A folder for each test ---- */
+
+static char folder[64], results[96], parts[112];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    /* In memory where there is such a file system: every record is synced, and disks are slow. */
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(folder, sizeof folder, "%.30s/frontier-store-XXXXXX", base);
+    if (!mkdtemp(folder)) return -1;
+    snprintf(results, sizeof results, "%s/results.h5", folder);
+    snprintf(parts, sizeof parts, "%s.parts", results);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[128];
+    umount2(folder, MNT_DETACH);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+/* ---- Records whose every field is a function of cell and sample ---- */
+
+enum { LAYERS = 2, HEADS = 3 };
+
+static void make_cell(int c, sf_cell_info *out)
+{
+    *out = (sf_cell_info){
+        .model = "smol", .model_hash = "00ff", .task = "niah", .task_label = "niah queries=4", .task_params = "{\"queries\":4}",
+        .metric = "exact", .method = {c ? "vertical_slash" : "dense", "dense"}, .label = {c ? "vertical_slash" : "dense", "dense"},
+        .params = {"{}", "{}"}, .sparsity = {c ? c * 0.05 : 0, c == 3 ? NAN : 0}, .length = 1024, .output_limit = 64,
+        .layers = LAYERS, .heads = HEADS, .kv_heads = 1, .head_dim = 8, .d = 24, .mlp = 96, .vocab = 500, .window = 7,
+        .sliding_layers = 1, .parameters = 135e6, .weight_elements = 1.2e8, .dispersion = 1, .scope = 0, .natural = 1,
+        .device = "cpu", .dtype = "f32", .seed = 0xfedcba9876543210u};
+    snprintf(out->key, sizeof out->key, "%032x", 0xabc0 + c);
+}
+
+struct maps { float m[4][LAYERS * HEADS]; char prediction[64]; };
+
+static void make_record(int c, int sample, struct maps *maps, sf_record *out)
+{
+    double x = c * 1000 + sample;
+    *out = (sf_record){.sample = sample, .input_tokens = 1000 + sample, .output_tokens = c, .bos_tokens = 1,
+                       .prompt_hash = 0x8000000000000000u + (unsigned)sample, .parsed = sample % 2, .truncated = c % 2,
+                       .strict = x / 7, .reference = sample % 5 ? x / 9 : NAN, .achieved = {x / 11, x / 12},
+                       .cost_paper = {x * 1e15, x * 1e9}, .cost_exact = {x * 2e15, x * 2e9}, .seconds = {x / 3, x / 4},
+                       .gold = "[\"é\", \"\\u0000\"]"};
+    for (int i = 0; i < 40; i++) ((uint64_t *)&out->meter)[i] = (uint64_t)(x * 100) + (uint64_t)i + ((uint64_t)1 << 60);
+    snprintf(maps->prediction, sizeof maps->prediction, "answer %d of cell %d: 漢字 🙂\n\"q\"", sample, c);
+    out->prediction = maps->prediction;
+    for (int k = 0; k < 4; k++)
+        for (int i = 0; i < LAYERS * HEADS; i++) maps->m[k][i] = (float)(x + k * 0.25 + i);
+    if (sample % 3) out->density[0] = maps->m[0], out->recall[0] = maps->m[2];
+    if (c == 2) out->density[1] = maps->m[1];
+}
+
+/* One sample of `cells` cells, as the engine finishes them. */
+static sf_status add(sf_store *s, int cells, int sample)
+{
+    sf_cell_info cell[16];
+    sf_record record[16];
+    struct maps maps[16];
+    for (int c = 0; c < cells; c++) {
+        make_cell(c, &cell[c]);
+        make_record(c, sample, &maps[c], &record[c]);
+    }
+    return sf_store_add(s, cells, cell, record);
+}
+
+static void same_real(double a, double b) { assert_true(a == b || (isnan(a) && isnan(b))); }
+
+static void same_map(const float *a, const float *b)
+{
+    assert_int_equal(a != NULL, b != NULL);
+    if (a) assert_memory_equal(a, b, LAYERS * HEADS * sizeof *a);
+}
+
+static void same_cell(const sf_cell_info *a, int c)
+{
+    sf_cell_info b;
+    make_cell(c, &b);
+    assert_string_equal(a->key, b.key);
+    assert_string_equal(a->model, b.model);
+    assert_string_equal(a->model_hash, b.model_hash);
+    assert_string_equal(a->task, b.task);
+    assert_string_equal(a->task_label, b.task_label);
+    assert_string_equal(a->task_params, b.task_params);
+    assert_string_equal(a->metric, b.metric);
+    for (int p = 0; p < SF_PHASES; p++) {
+        assert_string_equal(a->method[p], b.method[p]);
+        assert_string_equal(a->label[p], b.label[p]);
+        assert_string_equal(a->params[p], b.params[p]);
+        same_real(a->sparsity[p], b.sparsity[p]);
+    }
+    assert_memory_equal(&a->length, &b.length, offsetof(sf_cell_info, parameters) - offsetof(sf_cell_info, length));
+    same_real(a->parameters, b.parameters);
+    same_real(a->weight_elements, b.weight_elements);
+    assert_true(a->dispersion == b.dispersion && a->scope == b.scope && a->natural == b.natural && a->seed == b.seed);
+    assert_string_equal(a->device, b.device);
+    assert_string_equal(a->dtype, b.dtype);
+}
+
+static void same_record(const sf_record *a, int c, int sample, unsigned what)
+{
+    struct maps maps;
+    sf_record b;
+    make_record(c, sample, &maps, &b);
+    assert_int_equal(a->sample, b.sample);
+    assert_int_equal(a->input_tokens, b.input_tokens);
+    assert_int_equal(a->output_tokens, b.output_tokens);
+    assert_int_equal(a->bos_tokens, b.bos_tokens);
+    assert_true(a->prompt_hash == b.prompt_hash && a->parsed == b.parsed && a->truncated == b.truncated);
+    same_real(a->strict, b.strict);
+    same_real(a->reference, b.reference);
+    for (int p = 0; p < SF_PHASES; p++) {
+        same_real(a->achieved[p], b.achieved[p]);
+        same_real(a->cost_paper[p], b.cost_paper[p]);
+        same_real(a->cost_exact[p], b.cost_exact[p]);
+        same_real(a->seconds[p], b.seconds[p]);
+        if (what & SF_READ_MAPS) {
+            same_map(a->density[p], b.density[p]);
+            same_map(a->recall[p], b.recall[p]);
+        }
+    }
+    assert_memory_equal(&a->meter, &b.meter, sizeof a->meter);
+    if (what & SF_READ_TEXTS) {
+        assert_string_equal(a->prediction, b.prediction);
+        assert_string_equal(a->gold, b.gold);
+    }
+}
+
+enum { EVERYTHING = SF_READ_TEXTS | SF_READ_MAPS };
+
+static void read_one(const char *path, unsigned what, sf_results *out)
+{
+    const char *list[] = {path};
+    OK(sf_results_read(1, list, what, out));
+}
+
+/* The file holds exactly samples 0 … samples-1 of each cell. */
+static void holds(int cells, int samples)
+{
+    sf_results r;
+    read_one(results, EVERYTHING, &r);
+    assert_int_equal(r.problems, 0);
+    assert_int_equal(r.cells, cells);
+    for (int c = 0; c < cells; c++) {
+        same_cell(&r.cell[c], c);
+        assert_int_equal(r.records[c], samples);
+        for (int i = 0; i < samples; i++) same_record(&r.record[c][i], c, i, EVERYTHING);
+    }
+    sf_results_free(&r);
+}
+
+static bool exists(const char *path) { return access(path, F_OK) == 0; }
+
+/* ---- Round trips ---- */
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 5; i++) OK(add(s, 4, i));
+    holds(4, 5); /* parts alone */
+    OK(sf_store_fold(s, NULL));
+    holds(4, 5); /* file alone */
+    for (int i = 5; i < 70; i++) OK(add(s, 4, i));
+    holds(4, 70); /* both */
+    sf_store_close(s);
+    holds(4, 70);
+    OK(sf_store_open(results, false, &s));
+    for (int c = 0; c < 4; c++) {
+        sf_cell_info cell;
+        make_cell(c, &cell);
+        for (int i = 0; i < 80; i++) assert_int_equal(sf_store_has(s, cell.key, i), i < 70);
+    }
+    assert_false(sf_store_has(s, "abcdef", 0));
+    for (int i = 0; i < 71; i++) OK(add(s, 4, i)); /* what is there is passed over */
+    OK(sf_store_fold(s, NULL));
+    holds(4, 71);
+    sf_store_close(s);
+    assert_false(exists(parts));
+    holds(4, 71);
+    OK(sf_store_open(results, true, &s));
+    OK(add(s, 2, 0));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    holds(2, 1);
+}
+
+static void test_selected_reading(void **state)
+{
+    (void)state;
+    sf_store *s;
+    sf_results r;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 4; i++) OK(add(s, 3, i));
+    OK(sf_store_fold(s, NULL));
+    OK(add(s, 3, 4)); /* one more that is only a part: means go over both */
+    sf_store_close(s);
+    read_one(results, SF_READ_MEANS, &r);
+    for (int c = 0; c < 3; c++) {
+        assert_int_equal(r.records[c], 5);
+        same_record(&r.record[c][3], c, 3, 0);
+        double mean = (1 + 2 + 4) / 3.0 + c * 1000; /* samples 0 and 3 have no maps */
+        for (int i = 0; i < LAYERS * HEADS; i++) {
+            assert_float_equal(r.mean[c].density[0][i], mean + i, 1e-3);
+            assert_float_equal(r.mean[c].recall[0][i], mean + 0.5 + i, 1e-3);
+            if (c == 2) assert_float_equal(r.mean[c].density[1][i], 2 + 2000 + 0.25 + i, 1e-3);
+        }
+        assert_null(r.mean[c].recall[1]);
+        if (c != 2) assert_null(r.mean[c].density[1]);
+    }
+    sf_results_free(&r);
+    OK(sf_store_open(results, false, &s));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    sf_results folded;
+    read_one(results, SF_READ_MEANS, &folded);
+    assert_float_equal(folded.mean[1].density[0][0], 7 / 3.0 + 1000, 1e-3);
+    assert_null(folded.record[0][0].prediction);
+    assert_null(folded.record[0][1].density[0]);
+    sf_results_free(&folded);
+}
+
+static void test_runs(void **state)
+{
+    (void)state;
+    sf_store *s;
+    sf_results r;
+    sf_run_info first = {.config = "name: demo\n", .revision = "abc", .host = "here", .versions = "{}",
+                         .started = "2025-01-01T00:00:00Z", .seconds = NAN, .batch = 64}, second = first;
+    second.started = "2025-01-02T00:00:00Z";
+    OK(sf_store_open(results, false, &s));
+    OK(sf_store_note(s, &first)); /* killed: never folded, never finished */
+    sf_store_close(s);
+    OK(sf_store_open(results, false, &s));
+    OK(sf_store_note(s, &second));
+    OK(add(s, 1, 0));
+    OK(sf_store_fold(s, NULL));
+    second.seconds = 12.5;
+    OK(sf_store_note(s, &second));
+    for (int folded = 0; folded < 2; folded++) {
+        read_one(results, 0, &r);
+        assert_int_equal(r.runs, 2);
+        int at = strcmp(r.run[0].started, first.started) ? 1 : 0;
+        assert_string_equal(r.run[at].started, first.started);
+        assert_true(isnan(r.run[at].seconds));
+        assert_string_equal(r.run[!at].config, "name: demo\n");
+        assert_true(r.run[!at].seconds == 12.5 && r.run[!at].batch == 64);
+        sf_results_free(&r);
+        OK(sf_store_fold(s, &second));
+    }
+    sf_store_close(s);
+}
+
+static void test_large_config(void **state)
+{
+    (void)state;
+    sf_store *s;
+    sf_results r;
+    char *config = malloc(200001);
+    memset(config, 'x', 200000);
+    config[200000] = 0;
+    sf_run_info run = {.config = config, .seconds = 1};
+    OK(sf_store_open(results, false, &s));
+    OK(sf_store_fold(s, &run));
+    sf_store_close(s);
+    read_one(results, 0, &r);
+    assert_int_equal(strlen(r.run[0].config), 200000);
+    assert_string_equal(r.run[0].host, "");
+    sf_results_free(&r);
+    free(config);
+}
+
+static void test_folds_by_itself(void **state)
+{
+    (void)state;
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 255; i++) OK(add(s, 1, i));
+    assert_false(exists(results));
+    OK(add(s, 1, 255));
+    assert_true(exists(results));
+    OK(add(s, 1, 256));
+    sf_store_close(s);
+    holds(1, 257);
+}
+
+static void test_several_files(void **state)
+{
+    (void)state;
+    char other[112];
+    snprintf(other, sizeof other, "%s/other.h5", folder);
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 4; i++) OK(add(s, 2, i));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    OK(sf_store_open(other, false, &s));
+    for (int i = 2; i < 6; i++) OK(add(s, 3, i));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    sf_results r;
+    const char *list[] = {results, other};
+    OK(sf_results_read(2, list, SF_READ_MEANS, &r));
+    assert_int_equal(r.cells, 3);
+    assert_int_equal(r.records[0], 6);
+    assert_int_equal(r.records[2], 4);
+    for (int i = 0; i < 6; i++) same_record(&r.record[1][i], 1, i, 0);
+    assert_float_equal(r.mean[0].density[0][0], (1 + 2 + 4 + 5) / 4.0, 1e-5); /* sample 2 is in both and counts once */
+    sf_results_free(&r);
+}
+
+/* ---- Kills ---- */
+
+enum { KILL_CELLS = 3, KILL_SAMPLES = 12 };
+
+/* A sweep that resumes, folding often so that kills meet every step. */
+static void small_sweep(void)
+{
+    sf_store *s;
+    sf_run_info run = {.started = "now", .host = "here", .seconds = 1};
+    if (sf_store_open(results, false, &s) != SF_OK) _exit(2);
+    for (int i = 0; i < KILL_SAMPLES; i++) {
+        sf_cell_info cell;
+        make_cell(0, &cell);
+        bool done = sf_store_has(s, cell.key, i);
+        if (!done && add(s, KILL_CELLS, i) != SF_OK) _exit(3);
+        char name[128]; /* the sweep's own record of what it was told is durable */
+        snprintf(name, sizeof name, "%s/done-%d", folder, i);
+        close(open(name, O_CREAT | O_WRONLY, 0666));
+        if (!done && i % 3 == 2 && sf_store_fold(s, NULL) != SF_OK) _exit(4);
+    }
+    if (sf_store_fold(s, &run) != SF_OK) _exit(5);
+    sf_store_close(s);
+    _exit(0);
+}
+
+static void test_kills(void **state)
+{
+    (void)state;
+    const char *asked = getenv("FRONTIER_KILLS");
+    int kills = asked ? atoi(asked) : 40, killed = 0, finished = 0;
+    srand(43);
+    for (int attempt = 0; killed < kills && attempt < 20 * kills; attempt++) {
+        pid_t child = fork();
+        if (child == 0) small_sweep();
+        usleep((useconds_t)(rand() % 25000) << rand() % 4); /* a random instant, on machines of different speed */
+        kill(child, SIGKILL);
+        int how;
+        waitpid(child, &how, 0);
+        if (WIFEXITED(how) && WEXITSTATUS(how)) fail_msg("a resumed sweep failed at step %d", WEXITSTATUS(how));
+        killed += WIFSIGNALED(how);
+        sf_results r;
+        const char *list[] = {results};
+        int told = 0;
+        char name[128];
+        for (int i = 0; i < KILL_SAMPLES; i++) {
+            snprintf(name, sizeof name, "%s/done-%d", folder, i);
+            told += exists(name);
+        }
+        if (exists(results) || told) {
+            OK(sf_results_read(1, list, EVERYTHING, &r));
+            assert_int_equal(r.problems, 0);
+            for (int c = 0; c < r.cells; c++) {
+                assert_in_range(r.records[c], told, told + 1);
+                for (int i = 0; i < r.records[c]; i++) same_record(&r.record[c][i], c, i, EVERYTHING);
+            }
+            assert_int_equal(r.cells, told || r.cells ? KILL_CELLS : 0);
+            sf_results_free(&r);
+        }
+        if (WIFEXITED(how)) { /* to its end: check, and start anew */
+            holds(KILL_CELLS, KILL_SAMPLES);
+            assert_false(exists(parts));
+            finished++;
+            assert_int_equal(remove_folder(NULL), 0);
+            assert_int_equal(mkdir(folder, 0777), 0);
+        }
+    }
+    assert_true(killed >= kills && finished > 0);
+}
+
+/* A kill between the rename of a fold and the removal of its parts leaves both. */
+static void test_parts_already_folded(void **state)
+{
+    (void)state;
+    char command[512];
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 3; i++) OK(add(s, 2, i));
+    snprintf(command, sizeof command, "cp -r '%s' '%s/kept' && touch '%s/0000000000000009.part.tmp' '%s.tmp'", parts, folder,
+             parts, results);
+    assert_int_equal(system(command), 0);
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    snprintf(command, sizeof command, "rm -rf '%s'; mv '%s/kept' '%s'", parts, folder, parts);
+    assert_int_equal(system(command), 0);
+    holds(2, 3);
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 2, 3));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    holds(2, 4);
+    assert_false(exists(parts)); /* nor is anything half-written left */
+    snprintf(command, sizeof command, "%s.tmp", results);
+    assert_false(exists(command));
+}
+
+static void test_two_processes(void **state)
+{
+    (void)state;
+    sf_store *s, *second;
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 1, 0));
+    pid_t child = fork();
+    if (child == 0) {
+        bool refused = sf_store_open(results, true, &second) == SF_IO && strstr(sf_error(), "another process");
+        _exit(refused ? 0 : 1);
+    }
+    int how;
+    waitpid(child, &how, 0);
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    assert_error(sf_store_open(results, false, &second), "another process");
+    OK(add(s, 1, 1));
+    sf_store_close(s);
+    OK(sf_store_open(results, false, &s));
+    sf_store_close(s);
+    holds(1, 2);
+}
+
+/* ---- Full disk ---- */
+
+/* Runs to the end of the room, then checks that the failed step left nothing and that more room resumes. */
+static void fill_and_resume(void (*more_room)(void))
+{
+    sf_store *s;
+    int samples = 0;
+    OK(sf_store_open(results, false, &s));
+    sf_status status = SF_OK;
+    while (status == SF_OK && samples < 20000) {
+        status = add(s, 8, samples);
+        if (status == SF_OK && ++samples % 20 == 0) status = sf_store_fold(s, NULL);
+    }
+    assert_int_equal(status, SF_IO);
+    assert_true(strstr(sf_error(), "No space left on device") || strstr(sf_error(), "File too large"));
+    assert_non_null(strstr(sf_error(), "kept"));
+    assert_error(sf_store_fold(s, NULL), "kept");
+    sf_store_close(s);
+    more_room();
+    holds(8, samples);
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 8, samples));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    holds(8, samples + 1);
+    assert_false(exists(parts));
+}
+
+static void lift_limit(void) { setrlimit(RLIMIT_FSIZE, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}); }
+
+static void test_file_size_limit(void **state)
+{
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1 << 20, RLIM_INFINITY}), 0);
+    fill_and_resume(lift_limit);
+    lift_limit();
+}
+
+static void grow(void)
+{
+    if (mount("none", folder, NULL, MS_REMOUNT, "size=64m") != 0) fail_msg("remount: %s", strerror(errno));
+}
+
+static void test_full_disk(void **state)
+{
+    (void)state;
+    if (mount("tmpfs", folder, "tmpfs", 0, "size=3m") != 0) skip(); /* needs root */
+    fill_and_resume(grow);
+}
+
+/* ---- What is not a results file ---- */
+
+static void write_file(const char *path, const void *data, size_t bytes)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+    fclose(f);
+}
+
+static char *slurp(const char *path, size_t *bytes)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    *bytes = (size_t)ftell(f);
+    rewind(f);
+    char *data = malloc(*bytes);
+    assert_int_equal(fread(data, 1, *bytes, f), *bytes);
+    fclose(f);
+    return data;
+}
+
+static sf_status try_reading(const char *path)
+{
+    sf_results r;
+    sf_status status = sf_results_read(1, (const char *const[]){path}, EVERYTHING | SF_READ_MEANS, &r);
+    if (status == SF_OK) sf_results_free(&r);
+    return status;
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    char path[160];
+    sf_store *s;
+    assert_error(try_reading(results), "No such file");
+    assert_error(sf_store_open(folder, false, &s), "is a folder");
+    assert_error(try_reading(folder), "is a folder");
+    assert_error(sf_store_open("", false, &s), "is a folder");
+    snprintf(path, sizeof path, "%s/missing/results.h5", folder);
+    assert_error(sf_store_open(path, false, &s), "missing: No such file");
+    write_file(results, "name: demo\n", 11);
+    assert_error(sf_store_open(results, false, &s), "is not an HDF5 file");
+    assert_error(try_reading(results), results);
+    write_file(results, "", 0);
+    assert_error(try_reading(results), "is not an HDF5 file (0 bytes)");
+    snprintf(path, sizeof path, "%s/results.h5/results.h5", folder);
+    assert_error(sf_store_open(path, false, &s), "Not a directory");
+    assert_null(s);
+
+    hid_t file = H5Fcreate(results, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    H5Fclose(file);
+    assert_error(sf_store_open(results, false, &s), "not results of frontier");
+
+    OK(sf_store_open(results, true, &s)); /* overwriting does not care what was there */
+    OK(add(s, 1, 0));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    int other = 99;
+    file = H5Fopen(results, H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t schema = H5Aopen(file, "schema", H5P_DEFAULT);
+    H5Awrite(schema, H5T_NATIVE_INT, &other);
+    H5Aclose(schema);
+    H5Fclose(file);
+    assert_error(sf_store_open(results, false, &s), "has schema 99");
+    assert_error(try_reading(results), "has schema 99");
+}
+
+/* A cell that lost a column, or has one of another type, is left out and named; the others are read. */
+static void test_one_damaged_cell(void **state)
+{
+    (void)state;
+    sf_store *s;
+    sf_results r;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 3; i++) OK(add(s, 3, i));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    sf_cell_info cell[2];
+    char path[96];
+    make_cell(0, &cell[0]);
+    make_cell(1, &cell[1]);
+    hid_t file = H5Fopen(results, H5F_ACC_RDWR, H5P_DEFAULT);
+    snprintf(path, sizeof path, "cells/%s/strict", cell[0].key);
+    assert_true(H5Ldelete(file, path, H5P_DEFAULT) >= 0);
+    snprintf(path, sizeof path, "cells/%s/output_tokens", cell[1].key);
+    hsize_t fewer = 2;
+    hid_t set = H5Dopen2(file, path, H5P_DEFAULT);
+    assert_true(H5Dset_extent(set, &fewer) >= 0);
+    H5Dclose(set);
+    H5Fclose(file);
+    read_one(results, EVERYTHING, &r);
+    assert_int_equal(r.cells, 1);
+    assert_int_equal(r.problems, 2);
+    assert_non_null(strstr(r.problem[0], "strict"));
+    assert_non_null(strstr(r.problem[0], cell[0].key));
+    assert_non_null(strstr(r.problem[0], results));
+    assert_non_null(strstr(r.problem[1], "output_tokens"));
+    same_record(&r.record[0][2], 2, 2, EVERYTHING);
+    sf_results_free(&r);
+}
+
+static void test_damaged_parts(void **state)
+{
+    (void)state;
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 2, 0));
+    OK(add(s, 2, 1));
+    sf_store_close(s);
+    char path[160];
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/0000000000000001.part", parts);
+    char *whole = slurp(path, &bytes), *bent = malloc(bytes);
+    for (size_t i = 0; i < bytes; i += i < 64 ? 1 : 37) {
+        memcpy(bent, whole, bytes);
+        bent[i] ^= 0x41;
+        write_file(path, bent, bytes);
+        assert_error(sf_store_open(results, false, &s), "0000000000000001.part");
+        write_file(path, whole, i);
+        assert_error(sf_store_open(results, false, &s), "0000000000000001.part");
+    }
+    sf_results r;
+    read_one(results, EVERYTHING, &r); /* a reader goes on with the rest and says so */
+    assert_int_equal(r.problems, 1);
+    assert_non_null(strstr(r.problem[0], "0000000000000001.part"));
+    assert_int_equal(r.records[0], 1);
+    sf_results_free(&r);
+    write_file(path, whole, bytes);
+    holds(2, 2);
+    free(whole);
+    free(bent);
+}
+
+/* Cuts and flipped bytes anywhere in a results file: refused, or read as damaged, and never a crash. Each try is a child,
+ * so that a crash inside libhdf5 would be seen. */
+static void test_damaged_file(void **state)
+{
+    (void)state;
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 6; i++) OK(add(s, 2, i));
+    OK(sf_store_fold(s, &(sf_run_info){.config = "x", .seconds = 1}));
+    sf_store_close(s);
+    size_t bytes;
+    char *whole = slurp(results, &bytes), *bent = malloc(bytes);
+    const char *asked = getenv("FRONTIER_DAMAGES");
+    int damages = asked ? atoi(asked) : 150, outcome[3] = {0};
+    srand(7);
+    for (int k = 0; k < damages; k++) {
+        size_t size = k % 3 ? bytes : (size_t)rand() % bytes;
+        memcpy(bent, whole, bytes);
+        if (k % 3)
+            for (int n = rand() % 4; n >= 0; n--)
+                bent[((size_t)rand() * 32768u + (size_t)rand()) % (bytes - 32)] ^= (char)(1 << rand() % 8);
+        write_file(results, bent, size);
+        pid_t child = fork();
+        if (child == 0) {
+            signal(SIGSEGV, SIG_DFL); /* cmocka would catch it, and run the other tests in the child */
+            alarm(20);
+            sf_results r;
+            sf_status status = sf_results_read(1, (const char *const[]){results}, EVERYTHING | SF_READ_MEANS, &r);
+            const char *said = status == SF_OK ? (r.problems ? r.problem[0] : "") : sf_error();
+            int result = !strstr(said, results) ? 9 : status == SF_OK ? 1 : 2;
+            if (status == SF_OK) sf_results_free(&r);
+            if (sf_store_open(results, false, &s) == SF_OK) result = 8; /* a run must not go on from it */
+            _exit(result);
+        }
+        int how;
+        waitpid(child, &how, 0);
+        if (!WIFEXITED(how)) fail_msg("damage %d: signal %d", k, WTERMSIG(how));
+        if (WEXITSTATUS(how) > 2) fail_msg("damage %d went unseen by %s", k, WEXITSTATUS(how) == 8 ? "a run" : "a reader");
+        if (size < bytes && WEXITSTATUS(how) != 2) fail_msg("a file cut to %zu of %zu bytes was read", size, bytes);
+        outcome[WEXITSTATUS(how)]++;
+    }
+    assert_true(outcome[1] > 0 && outcome[2] > 0);
+    free(whole);
+    free(bent);
+}
+
+/* Another program may add to the file; that takes the seal off, and is no damage. */
+static void test_edited_elsewhere(void **state)
+{
+    (void)state;
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 2, 0));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    hid_t file = H5Fopen(results, H5F_ACC_RDWR, H5P_DEFAULT);
+    H5Gclose(H5Gcreate2(file, "notes of mine", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Gclose(H5Gcreate2(file, "cells/my favourites", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Fclose(file);
+    holds(2, 1);
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 2, 1));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    holds(2, 2);
+    file = H5Fopen(results, H5F_ACC_RDONLY, H5P_DEFAULT);
+    assert_true(H5Lexists(file, "notes of mine", H5P_DEFAULT) > 0);
+    H5Fclose(file);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+    const struct CMUnitTest tests[] = {
+        TEST(test_round_trip), TEST(test_selected_reading), TEST(test_runs), TEST(test_large_config),
+        TEST(test_folds_by_itself), TEST(test_several_files), TEST(test_kills), TEST(test_parts_already_folded),
+        TEST(test_two_processes), TEST(test_file_size_limit), TEST(test_full_disk), TEST(test_refusals),
+        TEST(test_one_damaged_cell), TEST(test_damaged_parts), TEST(test_damaged_file),
+        TEST(test_edited_elsewhere)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
