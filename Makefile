@@ -75,9 +75,16 @@ $(BUILD)/%.cu.o: %.cu
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
-	$(CC) $(SANITIZE) -o $@ $< $(LIB) -lcmocka $(LIBS)
+	$(CC) $(SANITIZE) -rdynamic -o $@ $< $(LIB) -lcmocka $(LIBS)
 
--include $(OBJS:.o=.d) $(BUILD)/harness/main.d $(TESTS:%=%.d)
+# Plug-ins to load and to refuse; they find Frontier's functions in the program that loads them.
+PLUGINS := $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/plugin/*.c))
+$(BUILD)/tests/plugin/%.so: tests/plugin/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $<
+$(BUILD)/tests/test_methods_plugin: | $(PLUGINS)
+
+-include $(OBJS:.o=.d) $(BUILD)/harness/main.d $(TESTS:%=%.d) $(PLUGINS:.so=.d)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z0-9_\/%.-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
