@@ -19,6 +19,16 @@ const char *sf_noise(int i)
     return sentence[i % SF_NOISE_PERIOD];
 }
 
+int sf_noise_line(int from, int to, sf_text *out)
+{
+    int end = from + SF_NOISE_PERIOD < to ? from + SF_NOISE_PERIOD : to;
+    for (int i = from; i < end; i++) {
+        if (i > from) sf_text_char(out, ' ');
+        sf_text_add(out, sf_noise(i));
+    }
+    return end;
+}
+
 /* A full stop, question or exclamation mark, with quotes or brackets after it. Titles are not ends. */
 static bool ends_sentence(const char *at, size_t bytes)
 {

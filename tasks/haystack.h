@@ -13,6 +13,10 @@
 const char *sf_noise(int i);
 enum { SF_NOISE_PERIOD = 5 };
 
+/* One line of a haystack of noise: appends five sentences from sentence `from` on, or as many as there are before sentence
+ * `to`, and returns where the next line begins. `from` is a multiple of five. */
+int sf_noise_line(int from, int to, sf_text *out);
+
 typedef struct sf_prose_word {
     uint32_t at;            /* byte in the text */
     uint16_t bytes;

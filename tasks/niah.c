@@ -3,6 +3,7 @@
  * Keys and values are groups of [a-z0-9] joined by '-'. All keys differ and all values differ. */
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,22 +13,22 @@
 #include "tasks/score.h"
 #include "tasks/unique.h"
 
-enum { MOST_QUERIES = 64 };
+enum { MOST_QUERIES = 64, MOST_GROUPS = 8, MOST_LENGTH = 16, MOST_BYTES = MOST_GROUPS * (MOST_LENGTH + 1) };
 
 struct params {
     int queries, key_groups, value_groups, group_length;
     double density, depth;
 };
 
-/* A sample in the making. Pair i is drawn once, in order, so that a longer context begins with the pairs of a shorter
- * one; the first `queries` pairs are the needles. */
+typedef struct pair {
+    char key[MOST_BYTES], value[MOST_BYTES];
+} pair;
+
 typedef struct niah {
     const struct params *p;
-    sf_random base, draw;
-    sf_unique seen;     /* keys and values */
-    char *pair;         /* [capacity, key_bytes + value_bytes] */
-    int pairs, capacity, key_bytes, value_bytes;
-    sf_prose prose;     /* stands between the pairs if density < 1 */
+    sf_random base;
+    pair needle[MOST_QUERIES];  /* [queries] in the order of the question */
+    sf_prose prose;             /* stands between the pairs if density < 1 */
 } niah;
 
 static void draw_groups(sf_random *r, int groups, int length, char *out)
@@ -37,43 +38,24 @@ static void draw_groups(sf_random *r, int groups, int length, char *out)
         if (g) *out++ = '-';
         for (int i = 0; i < length; i++) *out++ = symbols[sf_random_below(r, 36)];
     }
+    *out = 0;
 }
 
-static sf_status draw_pairs(niah *n, int count)
+static void draw_pair(sf_random *r, const struct params *p, sf_unique *seen, pair *out)
 {
-    const struct params *p = n->p;
-    size_t row = (size_t)(n->key_bytes + n->value_bytes);
-    int groups = p->key_groups < p->value_groups ? p->key_groups : p->value_groups;
-    if (count > pow(36, groups * p->group_length) / 4) /* keys and values all differ */
-        return sf_fail(SF_BAD_INPUT,
-                       "niah: %d different keys of %d groups of %d characters are too many; raise group_length or the "
-                       "number of groups",
-                       count, groups, p->group_length);
-    if (count > n->capacity) {
-        int capacity = count + count / 2;
-        char *grown = realloc(n->pair, (size_t)capacity * row);
-        if (!grown) return sf_fail(SF_NO_MEMORY, "niah: no memory for %d pairs", capacity);
-        n->pair = grown;
-        n->capacity = capacity;
-    }
-    for (; n->pairs < count; n->pairs++) {
-        char *key = n->pair + (size_t)n->pairs * row, *value = key + n->key_bytes;
-        do draw_groups(&n->draw, p->key_groups, p->group_length, key);
-        while (!sf_unique_add(&n->seen, key, (size_t)n->key_bytes));
-        do draw_groups(&n->draw, p->value_groups, p->group_length, value);
-        while (!sf_unique_add(&n->seen, value, (size_t)n->value_bytes));
-    }
-    return n->seen.failed ? sf_fail(SF_NO_MEMORY, "niah: no memory for %d pairs", count) : SF_OK;
+    do draw_groups(r, p->key_groups, p->group_length, out->key);
+    while (!sf_unique_add(seen, out->key, strlen(out->key)));
+    do draw_groups(r, p->value_groups, p->group_length, out->value);
+    while (!sf_unique_add(seen, out->value, strlen(out->value)));
 }
 
-static void add_pair(const niah *n, int i, sf_text *out)
+static void add_pair(const pair *q, sf_text *out)
 {
-    const char *key = n->pair + (size_t)i * (size_t)(n->key_bytes + n->value_bytes);
     sf_text_add(out, "Key ");
-    sf_text_bytes(out, key, (size_t)n->key_bytes);
+    sf_text_add(out, q->key);
     sf_text_add(out, " has the value ");
-    sf_text_bytes(out, key + n->key_bytes, (size_t)n->value_bytes);
-    sf_text_add(out, ".\n");
+    sf_text_add(out, q->value);
+    sf_text_char(out, '.');
 }
 
 static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
@@ -83,10 +65,16 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
 {
     niah *n = self;
     const struct params *p = n->p;
-    SF_TRY(draw_pairs(n, p->queries + (int)(units * p->density)));
+    double pairs = p->queries + units * p->density;
+    int groups = p->key_groups < p->value_groups ? p->key_groups : p->value_groups;
+    if (pairs > pow(36, groups * p->group_length) / 4) /* keys and values all differ */
+        return sf_fail(SF_BAD_INPUT,
+                       "niah: %.0f pairs are too many for keys and values of %d groups of %d characters; raise group_length, "
+                       "key_groups or value_groups",
+                       pairs, groups, p->group_length);
 
     int slot[MOST_QUERIES], order[MOST_QUERIES];
-    sf_random places = sf_random_fork(&n->base, 2);
+    sf_random places = sf_random_fork(&n->base, 1);
     if (p->depth < 0) sf_random_pick(&places, units + p->queries, slot, p->queries);
     else
         for (int i = 0; i < p->queries; i++) slot[i] = (int)(p->depth * units) + i;
@@ -94,50 +82,48 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     for (int i = 0; i < p->queries; i++) order[i] = i;
     sf_random_shuffle(&places, order, p->queries); /* the order of the questions is not that of the text */
 
-    int needles = 0, word = 0;
-    for (int i = 0; i < units + p->queries; i++) {
+    sf_unique seen = {0};
+    sf_random needle = sf_random_fork(&n->base, 2), others = sf_random_fork(&n->base, 3);
+    for (int i = 0; i < p->queries; i++) draw_pair(&needle, p, &seen, &n->needle[i]);
+    for (int i = 0, needles = 0, word = 0; i < units + p->queries; i++) {
+        if (i) sf_text_char(context, '\n');
+        int other = i - needles;
         if (needles < p->queries && slot[needles] == i) {
-            add_pair(n, order[needles++], context);
-            continue;
-        }
-        int other = i - needles, pairs_before = (int)(other * p->density);
-        if ((int)((other + 1) * p->density) > pairs_before) {
-            add_pair(n, p->queries + pairs_before, context);
+            add_pair(&n->needle[order[needles++]], context);
+        } else if ((int)((other + 1) * p->density) > (int)(other * p->density)) {
+            pair q;
+            draw_pair(&others, p, &seen, &q);
+            add_pair(&q, context);
         } else {
             int end = sf_prose_boundary(&n->prose, word + 1, INT_MAX);
             sf_prose_add(&n->prose, word, end, context);
-            sf_text_char(context, '\n');
             word = end;
         }
     }
-    if (context->size) context->data[--context->size] = 0; /* the last newline */
+    bool failed = seen.failed;
+    sf_unique_free(&seen);
 
     sf_text_add(question, p->queries == 1 ? "What is the value of the following key?"
                                           : "What are the values of the following keys?");
-    for (int i = 0; i < p->queries; i++) {
-        sf_text_format(question, "\n%d. ", i + 1);
-        sf_text_bytes(question, n->pair + (size_t)i * (size_t)(n->key_bytes + n->value_bytes), (size_t)n->key_bytes);
-    }
-    return SF_OK;
+    for (int i = 0; i < p->queries; i++) sf_text_format(question, "\n%d. %s", i + 1, n->needle[i].key);
+    return failed ? sf_fail(SF_NO_MEMORY, "niah: no memory for %d sentences", units) : SF_OK;
 }
 
 static sf_status finish(const niah *n, const sf_request *request, sf_sample *out)
 {
-    sf_text gold = {0}, answer = {0};
+    sf_text answer = {0};
     sf_status status = SF_OK;
     for (int i = 0; i < n->p->queries && status == SF_OK; i++) {
-        const char *key = n->pair + (size_t)i * (size_t)(n->key_bytes + n->value_bytes), *value = key + n->key_bytes;
-        sf_text_clear(&gold);
-        sf_text_format(&gold, "%.*s: %.*s", n->key_bytes, key, n->value_bytes, value);
-        sf_text_format(&answer, "%s%d. The answer for %.*s is %.*s.", i ? "\n" : "", i + 1, n->key_bytes, key, n->value_bytes,
-                       value);
-        status = gold.failed || answer.failed ? sf_fail(SF_NO_MEMORY, "niah: no memory for an answer")
-                                              : sf_sample_gold(out, gold.data);
+        const pair *q = &n->needle[i];
+        char gold[2 * MOST_BYTES + 4];
+        snprintf(gold, sizeof gold, "%s: %s", q->key, q->value);
+        sf_text_format(&answer, "%s%d. The answer for %s is %s.", i ? "\n" : "", i + 1, q->key, q->value);
+        status = sf_sample_gold(out, gold);
     }
+    if (status == SF_OK && answer.failed) status = sf_fail(SF_NO_MEMORY, "niah: no memory for an answer");
     if (status == SF_OK)
         status = sf_sample_answer(out, request, "I looked for the statement about each key in the context and copied its value.",
                                   answer.data);
-    sf_text_free(&gold);
     sf_text_free(&answer);
     return status;
 }
@@ -145,13 +131,10 @@ static sf_status finish(const niah *n, const sf_request *request, sf_sample *out
 static sf_status generate(const void *params, const sf_request *request, sf_sample *out)
 {
     const struct params *p = params;
-    niah n = {
-        .p = p,
-        .base = sf_random_stream("niah", request->seed, request->index),
-        .key_bytes = p->key_groups * (p->group_length + 1) - 1,
-        .value_bytes = p->value_groups * (p->group_length + 1) - 1,
-    };
-    n.draw = sf_random_fork(&n.base, 1);
+    niah *n = calloc(1, sizeof *n);
+    if (!n) return sf_fail(SF_NO_MEMORY, "niah: no memory");
+    n->p = p;
+    n->base = sf_random_stream("niah", request->seed, request->index);
     const sf_prompt prompt = {
         .task = "niah",
         .introduction = p->density < 1 ? "The context below holds statements, each of which gives the value of one key. They are "
@@ -165,23 +148,22 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .rules = "- Answer for every key you are asked about, in the order of the question.\n"
                  "- Copy keys and values exactly as they stand in the context.\n",
     };
-    const sf_content content = {.self = &n, .unit = "other sentences", .most = 1 << 24, .pad = true, .write = write};
-    sf_status status = sf_prose_open(NULL, &n.prose);
+    const sf_content content = {.self = n, .unit = "other sentences", .most = 1 << 24, .pad = true, .write = write};
+    sf_status status = sf_prose_open(NULL, &n->prose);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
-    if (status == SF_OK) status = finish(&n, request, out);
+    if (status == SF_OK) status = finish(n, request, out);
     if (status != SF_OK) sf_sample_free(out);
-    sf_unique_free(&n.seen);
-    sf_prose_close(&n.prose);
-    free(n.pair);
+    sf_prose_close(&n->prose);
+    free(n);
     return status;
 }
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
 static const sf_param params[] = {
     {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_QUERIES, .initial = 4, .doc = "keys asked about"},
-    {FIELD(key_groups), .type = SF_INT, .low = 1, .high = 8, .initial = 4, .doc = "groups of characters in a key"},
-    {FIELD(value_groups), .type = SF_INT, .low = 1, .high = 8, .initial = 4, .doc = "groups of characters in a value"},
-    {FIELD(group_length), .type = SF_INT, .low = 1, .high = 16, .initial = 8, .doc = "characters in a group"},
+    {FIELD(key_groups), .type = SF_INT, .low = 1, .high = MOST_GROUPS, .initial = 4, .doc = "groups of characters in a key"},
+    {FIELD(value_groups), .type = SF_INT, .low = 1, .high = MOST_GROUPS, .initial = 4, .doc = "groups of characters in a value"},
+    {FIELD(group_length), .type = SF_INT, .low = 1, .high = MOST_LENGTH, .initial = 8, .doc = "characters in a group"},
     {FIELD(density), .type = SF_REAL, .low = 0, .high = 1, .initial = 1,
      .doc = "share of the other sentences that are pairs too; the rest is prose"},
     {FIELD(depth), .type = SF_REAL, .low = -1, .high = 1, .initial = -1,

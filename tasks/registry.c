@@ -2,10 +2,27 @@
 #include "tasks/task.h"
 
 extern const sf_task sf_niah, sf_vt, sf_cwe;
+extern const sf_task sf_ruler_niah_single_1, sf_ruler_niah_single_2, sf_ruler_niah_single_3, sf_ruler_niah_multikey_1,
+    sf_ruler_niah_multikey_2, sf_ruler_niah_multikey_3, sf_ruler_niah_multivalue, sf_ruler_niah_multiquery;
+extern const sf_task sf_ruler_vt, sf_ruler_cwe, sf_ruler_fwe;
 
 const sf_task *const sf_tasks[] = {
+    /* the study's */
     &sf_niah,
     &sf_vt,
     &sf_cwe,
+
+    /* RULER's */
+    &sf_ruler_niah_single_1,
+    &sf_ruler_niah_single_2,
+    &sf_ruler_niah_single_3,
+    &sf_ruler_niah_multikey_1,
+    &sf_ruler_niah_multikey_2,
+    &sf_ruler_niah_multikey_3,
+    &sf_ruler_niah_multivalue,
+    &sf_ruler_niah_multiquery,
+    &sf_ruler_vt,
+    &sf_ruler_cwe,
+    &sf_ruler_fwe,
     NULL,
 };

@@ -74,16 +74,8 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
 
     for (int row = 0, next = 0, sentence = 0; row < rows; row++) {
         if (row) sf_text_char(context, '\n');
-        if (next < v->names && slot[next] == row) {
-            add_assignment(v, order[next++], context);
-            continue;
-        }
-        int end = sentence + SF_NOISE_PERIOD < units ? sentence + SF_NOISE_PERIOD : units;
-        for (int i = sentence; i < end; i++) {
-            if (i > sentence) sf_text_char(context, ' ');
-            sf_text_add(context, sf_noise(i));
-        }
-        sentence = end;
+        if (next < v->names && slot[next] == row) add_assignment(v, order[next++], context);
+        else sentence = sf_noise_line(sentence, units, context);
     }
     sf_text_format(question,
                    "Which variables have the value %d? A variable has that value if it is set to %d itself, or if it is set to "

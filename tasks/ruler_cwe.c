@@ -1,0 +1,144 @@
+/* RULER's common word extraction: the ten words that occur most often in a numbered list, after a solved example. */
+#include <stdlib.h>
+
+#include "tasks/random.h"
+#include "tasks/ruler.h"
+#include "tasks/score.h"
+#include "tasks/words.h"
+
+enum { MOST_COMMON = 50, SHORT = 4096 /* tokens: below, words are repeated less */ };
+
+struct params {
+    int common, common_repeats, rare_repeats, words;
+};
+
+/* A list to be counted: words in the order they are drawn, the common ones first. */
+typedef struct list {
+    int common, common_repeats, rare_repeats;
+    const int *word;
+} list;
+
+typedef struct ruler_cwe {
+    sf_random base;
+    list asked;
+    int *word;                  /* [sf_word_count()] a permutation */
+} ruler_cwe;
+
+static const char task_line[] =
+    "The following is a numbered list of words. Some of the words occur more often than the others; remember those.";
+
+static sf_status add_list(const list *l, int rare, sf_random r, sf_text *out)
+{
+    int rows = l->common * l->common_repeats + rare * l->rare_repeats, n = 0;
+    int *row = malloc((size_t)rows * sizeof *row);
+    if (!row) return sf_fail(SF_NO_MEMORY, "ruler_cwe: no memory for %d words", rows);
+    for (int i = 0; i < l->common + rare; i++)
+        for (int k = 0; k < (i < l->common ? l->common_repeats : l->rare_repeats); k++) row[n++] = l->word[i];
+    sf_random_shuffle(&r, row, rows);
+    for (int i = 0; i < rows; i++) {
+        if (i) sf_text_char(out, ' ');
+        sf_text_int(out, i + 1);
+        sf_text_add(out, ". ");
+        sf_text_add(out, sf_word(row[i]));
+    }
+    free(row);
+    return SF_OK;
+}
+
+static void add_question(const list *l, sf_text *out)
+{
+    sf_text_format(out, "Question: Which %d words occur most often in the list above?", l->common);
+}
+
+static sf_status write(void *self, int units, sf_text *context, sf_text *question)
+{
+    const ruler_cwe *c = self;
+    add_question(&c->asked, question);
+    return add_list(&c->asked, units, sf_random_fork(&c->base, 2), context);
+}
+
+/* A list of its own with the answer to it; then the line that opens the task. */
+static sf_status add_introduction(const ruler_cwe *c, bool is_short, sf_text *out)
+{
+    /* Its words are the last of the permutation: none of them is asked for afterwards. */
+    int rare = is_short ? 10 : 30;
+    list l = {c->asked.common, is_short ? 3 : 10, is_short ? 1 : 3, c->word + sf_word_count() - c->asked.common - rare};
+    sf_text_format(out, "%s\n\n", task_line);
+    SF_TRY(add_list(&l, rare, sf_random_fork(&c->base, 3), out));
+    sf_text_add(out, "\n\n");
+    add_question(&l, out);
+    sf_text_add(out, "\nAnswer:");
+    for (int i = 0; i < l.common; i++) sf_text_format(out, " %d. %s", i + 1, sf_word(l.word[i]));
+    sf_text_format(out, "\n\n%s", task_line);
+    return SF_OK;
+}
+
+static sf_status generate(const void *params, const sf_request *request, sf_sample *out)
+{
+    const struct params *p = params;
+    bool is_short = request->max_tokens < SHORT;
+    int common_repeats = p->common_repeats ? p->common_repeats : is_short ? 6 : 30;
+    int rare_repeats = p->rare_repeats ? p->rare_repeats : is_short ? 1 : 3;
+    if (common_repeats <= rare_repeats)
+        return sf_fail(SF_BAD_INPUT, "ruler_cwe: expected common_repeats above rare_repeats, found %d and %d", common_repeats,
+                       rare_repeats);
+    int all = sf_word_count(), first = p->words < all ? p->words : all;
+    ruler_cwe c = {
+        .base = sf_random_stream("ruler_cwe", request->seed, request->index),
+        .word = malloc((size_t)all * sizeof *c.word),
+    };
+    if (!c.word) return sf_fail(SF_NO_MEMORY, "ruler_cwe: no memory for %d words", all);
+    c.asked = (list){p->common, common_repeats, rare_repeats, c.word};
+    sf_random r = sf_random_fork(&c.base, 1);
+    for (int i = 0; i < all; i++) c.word[i] = i;
+    sf_random_shuffle(&r, c.word, first);
+    sf_random_shuffle(&r, c.word + first, all - first);
+
+    sf_text introduction = {0}, closing = {0};
+    sf_status status = add_introduction(&c, is_short, &introduction);
+    sf_text_format(&closing, "Answer with the %d words alone, as a numbered list.", p->common);
+    if (status == SF_OK && (introduction.failed || closing.failed)) status = sf_fail(SF_NO_MEMORY, "ruler_cwe: no memory");
+    const sf_prompt prompt = {
+        .task = "ruler_cwe",
+        .introduction = introduction.data,
+        .closing = closing.data,
+        .plain = true,
+        .place = SF_QUESTION_AFTER,
+    };
+    const sf_content content = {
+        .self = &c, .unit = "rare words", .least = 1, .most = all - 2 * p->common - 30, .write = write};
+    if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
+    for (int i = 0; i < p->common && status == SF_OK; i++) status = sf_sample_gold(out, sf_word(c.word[i]));
+    if (status == SF_OK) status = sf_ruler_answer(out, NULL);
+    if (status != SF_OK) sf_sample_free(out);
+    sf_text_free(&introduction);
+    sf_text_free(&closing);
+    free(c.word);
+    return status;
+}
+
+#define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
+static const sf_param params[] = {
+    {FIELD(common), .type = SF_INT, .low = 1, .high = MOST_COMMON, .initial = 10, .doc = "words to find"},
+    {FIELD(common_repeats), .type = SF_INT, .low = 0, .high = 1000, .initial = 0,
+     .doc = "times each of them occurs; 0: 30, below 4096 tokens 6"},
+    {FIELD(rare_repeats), .type = SF_INT, .low = 0, .high = 100, .initial = 0,
+     .doc = "times every other word occurs; 0: 3, below 4096 tokens 1"},
+    {FIELD(words), .type = SF_INT, .low = 200, .high = 30000, .initial = 9000,
+     .doc = "words are drawn from this many of the most common English ones, and from rarer ones when these are used up"},
+    {0}};
+
+const sf_task sf_ruler_cwe = {
+    .abi = SF_TASK_ABI,
+    .name = "ruler_cwe",
+    .summary = "the words that occur most often in a long list",
+    .source = SF_RULER_SOURCE,
+    .metric = "string match, all",
+    .version = 1,
+    .output = 120,
+    .high_scope = true,
+    .params = params,
+    .params_size = sizeof(struct params),
+    .generate = generate,
+    .score = sf_score_match_all,
+};

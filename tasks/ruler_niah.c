@@ -1,0 +1,236 @@
+/* The eight NIAH tasks of RULER: needles of one form in a haystack of noise, of prose, or of other needles. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tasks/haystack.h"
+#include "tasks/random.h"
+#include "tasks/ruler.h"
+#include "tasks/score.h"
+#include "tasks/unique.h"
+#include "tasks/words.h"
+
+enum haystack { NOISE, PROSE, NEEDLES };
+enum kind { WORDS, NUMBERS, UUIDS };
+enum { MOST_KEYS = 32, MOST_VALUES = 8, MOST_NEEDLES = 40, MOST_BYTES = 40 };
+
+struct params {
+    int haystack, key, value;       /* kinds */
+    int keys, values, queries;      /* keys in the text, values of each, keys asked about (keys is at least that) */
+    double depth;
+    const char *text;
+};
+
+typedef struct ruler_niah {
+    const struct params *p;
+    sf_random base;
+    int keys, needles;
+    char key[MOST_KEYS][MOST_BYTES];        /* [keys] the first `queries` are asked about */
+    char value[MOST_NEEDLES][MOST_BYTES];   /* [needles = keys × values] key by key */
+    sf_prose prose;
+} ruler_niah;
+
+static const char *const many[] = {[WORDS] = "words", [NUMBERS] = "numbers", [UUIDS] = "UUIDs"};
+static const char *const one[] = {[WORDS] = "word", [NUMBERS] = "number", [UUIDS] = "UUID"};
+
+/* A word is two of the most common English words joined by '-'; a number has seven digits; a UUID is of version 4. */
+static void draw(sf_random *r, enum kind kind, sf_unique *seen, char out[MOST_BYTES])
+{
+    do {
+        if (kind == WORDS) {
+            const char *first = sf_word((int)sf_random_below(r, 5000)), *second = sf_word((int)sf_random_below(r, 5000));
+            snprintf(out, MOST_BYTES, "%s-%s", first, second);
+        } else if (kind == NUMBERS) {
+            snprintf(out, MOST_BYTES, "%d", sf_random_between(r, 1000000, 9999999));
+        } else {
+            uint64_t high = sf_random_next(r), low = sf_random_next(r);
+            snprintf(out, MOST_BYTES, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(high >> 32), (unsigned)(high >> 16 & 0xffff),
+                     (unsigned)(high & 0xfff), (unsigned)(low >> 48 & 0x3fff) | 0x8000,
+                     (unsigned long long)(low & 0xffffffffffff));
+        }
+    } while (!sf_unique_add(seen, out, strlen(out)));
+}
+
+static void add_needle(const ruler_niah *n, const char *key, const char *value, sf_text *out)
+{
+    sf_text_format(out, "One of the secret %s of %s is: %s.", many[n->p->value], key, value);
+}
+
+static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+/* Needle i goes before row place[i] of `rows` (before: the end, if it is `rows`). In prose RULER takes different ones of
+ * 40 evenly spaced depths, in whole per cent; elsewhere any rows. A depth of the user's is the same for all. */
+static void choose_places(const ruler_niah *n, int rows, int place[MOST_NEEDLES])
+{
+    sf_random r = sf_random_fork(&n->base, 2);
+    int depth[MOST_NEEDLES];
+    sf_random_pick(&r, 40, depth, n->needles);
+    for (int i = 0; i < n->needles; i++) {
+        if (n->p->depth >= 0) place[i] = (int)(n->p->depth * rows);
+        else if (n->p->haystack == PROSE) place[i] = (int)((int64_t)rows * ((depth[i] * 200 + 39) / 78) / 100);
+        else place[i] = (int)sf_random_below(&r, (uint32_t)rows + 1);
+    }
+    qsort(place, (size_t)n->needles, sizeof *place, by_value);
+}
+
+/* Lines of noise or of other needles, the needles on lines of their own. */
+static bool write_lines(const ruler_niah *n, int units, const int *order, sf_unique *seen, sf_text *out)
+{
+    bool noise = n->p->haystack == NOISE;
+    int rows = noise ? (units + SF_NOISE_PERIOD - 1) / SF_NOISE_PERIOD : units, place[MOST_NEEDLES];
+    choose_places(n, rows, place);
+    sf_random r = sf_random_fork(&n->base, 3);
+    for (int row = 0, next = 0, sentence = 0; row <= rows; row++) {
+        for (; next < n->needles && place[next] == row; next++) {
+            if (out->size) sf_text_char(out, '\n');
+            add_needle(n, n->key[order[next] / n->p->values], n->value[order[next]], out);
+        }
+        if (row == rows) break;
+        if (out->size) sf_text_char(out, '\n');
+        if (noise) {
+            sentence = sf_noise_line(sentence, units, out);
+        } else {
+            char key[MOST_BYTES], value[MOST_BYTES];
+            draw(&r, (enum kind)n->p->key, seen, key);
+            draw(&r, (enum kind)n->p->value, seen, value);
+            add_needle(n, key, value, out);
+        }
+    }
+    return !seen->failed;
+}
+
+/* The first `units` words of the prose, the needles between its sentences. */
+static void write_prose(const ruler_niah *n, int units, const int *order, sf_text *out)
+{
+    const sf_prose *prose = &n->prose;
+    int place[MOST_NEEDLES], sentences = 0;
+    for (int i = 0; i < units; i++) sentences += prose->word[i % prose->words].ends;
+    choose_places(n, sentences, place);
+    for (int from = 0, next = 0, sentence = 0, i = 0; i <= units; i++) { /* i: words before this place */
+        sentence += i > 0 && prose->word[(i - 1) % prose->words].ends;
+        bool here = next < n->needles && place[next] == sentence;
+        if (!here && i < units) continue;
+        if (out->size && i > from) sf_text_char(out, ' ');
+        sf_prose_add(prose, from, i, out);
+        from = i;
+        for (; next < n->needles && place[next] == sentence; next++) {
+            if (out->size) sf_text_char(out, ' ');
+            add_needle(n, n->key[order[next] / n->p->values], n->value[order[next]], out);
+        }
+    }
+}
+
+static sf_status write(void *self, int units, sf_text *context, sf_text *question)
+{
+    ruler_niah *n = self;
+    const struct params *p = n->p;
+    sf_random r = sf_random_fork(&n->base, 1);
+    sf_unique seen = {0};
+    int order[MOST_NEEDLES];
+    for (int i = 0; i < n->keys; i++) draw(&r, (enum kind)p->key, &seen, n->key[i]);
+    for (int i = 0; i < n->needles; i++) {
+        draw(&r, (enum kind)p->value, &seen, n->value[i]);
+        order[i] = i;
+    }
+    sf_random_shuffle(&r, order, n->needles);
+
+    if (p->haystack == PROSE) write_prose(n, units, order, context);
+    else write_lines(n, units, order, &seen, context);
+    bool failed = seen.failed;
+    sf_unique_free(&seen);
+
+    bool single = p->queries * p->values == 1;
+    sf_text_format(question, "What %s the secret %s of ", single ? "is" : "are all", single ? one[p->value] : many[p->value]);
+    for (int i = 0; i < p->queries; i++)
+        sf_text_format(question, "%s%s", i == 0 ? "" : i + 1 < p->queries ? ", " : p->queries > 2 ? ", and " : " and ", n->key[i]);
+    sf_text_add(question, " that the text gives?");
+    return failed ? sf_fail(SF_NO_MEMORY, "ruler_niah: no memory for %d units of haystack", units) : SF_OK;
+}
+
+static sf_status generate(const void *params, const sf_request *request, sf_sample *out)
+{
+    const struct params *p = params;
+    int keys = p->keys > p->queries ? p->keys : p->queries;
+    if (keys * p->values > MOST_NEEDLES)
+        return sf_fail(SF_BAD_INPUT, "ruler_niah: %d keys with %d values each; at most %d needles can be hidden", keys, p->values,
+                       MOST_NEEDLES);
+    ruler_niah *n = calloc(1, sizeof *n);
+    if (!n) return sf_fail(SF_NO_MEMORY, "ruler_niah: no memory");
+    n->p = p;
+    char stream[80]; /* the eight tasks share no needles */
+    snprintf(stream, sizeof stream, "ruler_niah %d %d %d %d %d %d", p->haystack, p->key, p->value, keys, p->values, p->queries);
+    n->base = sf_random_stream(stream, request->seed, request->index);
+    n->keys = keys;
+    n->needles = keys * p->values;
+
+    bool single = p->queries * p->values == 1;
+    char introduction[300], closing[100];
+    if (single)
+        snprintf(introduction, sizeof introduction, "A secret %s is written down somewhere in the text below. Read the text with "
+                 "care: you will be asked for the %s afterwards.", one[p->value], one[p->value]);
+    else
+        snprintf(introduction, sizeof introduction, "Several secret %s are written down here and there in the text below. Read "
+                 "the text with care: you will be asked for some of the %s afterwards.", many[p->value], many[p->value]);
+    snprintf(closing, sizeof closing, single ? "Answer with the %s alone." : "Answer with the %s alone, separated by commas.",
+             single ? one[p->value] : many[p->value]);
+    const sf_prompt prompt = {
+        .task = "ruler_niah",
+        .introduction = introduction,
+        .closing = closing,
+        .plain = true,
+        .place = SF_QUESTION_AFTER,
+    };
+    static const char *const units[] = {[NOISE] = "neutral sentences", [PROSE] = "words of prose", [NEEDLES] = "other needles"};
+    const sf_content content = {
+        .self = n, .unit = units[p->haystack], .most = 1 << 24, .pad = p->haystack == NEEDLES, .write = write};
+    sf_status status = p->haystack == PROSE ? sf_prose_open(p->text, &n->prose) : SF_OK;
+    if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
+    for (int i = 0; i < p->queries * p->values && status == SF_OK; i++) status = sf_sample_gold(out, n->value[i]);
+    if (status == SF_OK) status = sf_ruler_answer(out, ", ");
+    if (status != SF_OK) sf_sample_free(out);
+    sf_prose_close(&n->prose);
+    free(n);
+    return status;
+}
+
+/* One row a task: what it hides, how many of them, and in what. */
+#define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
+#define KINDS .type = SF_CHOICE, .choices = "words|numbers|uuids"
+#define VARIANT(id, about, haystack_, key_, value_, keys_, values_, queries_)                                          \
+    const sf_task sf_ruler_niah_##id = {                                                                               \
+        .abi = SF_TASK_ABI,                                                                                            \
+        .name = "ruler_niah_" #id,                                                                                     \
+        .summary = about,                                                                                              \
+        .source = SF_RULER_SOURCE,                                                                                     \
+        .metric = "string match, all",                                                                                 \
+        .version = 1,                                                                                                  \
+        .output = 128,                                                                                                 \
+        .params =                                                                                                      \
+            (const sf_param[]){                                                                                        \
+                {FIELD(haystack), .type = SF_CHOICE, .choices = "noise|prose|needles", .initial = haystack_,           \
+                 .doc = "what the needles are hidden in"},                                                             \
+                {FIELD(key), KINDS, .initial = key_, .doc = "what keys are"},                                          \
+                {FIELD(value), KINDS, .initial = value_, .doc = "what values are"},                                    \
+                {FIELD(keys), .type = SF_INT, .low = 1, .high = MOST_KEYS, .initial = keys_,                           \
+                 .doc = "keys with needles, at least as many as queries"},                                             \
+                {FIELD(values), .type = SF_INT, .low = 1, .high = MOST_VALUES, .initial = values_,                     \
+                 .doc = "values of each key, each a needle"},                                                          \
+                {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_KEYS, .initial = queries_,                     \
+                 .doc = "keys asked about"},                                                                           \
+                {FIELD(depth), .type = SF_REAL, .low = -1, .high = 1, .initial = -1,                                   \
+                 .doc = "place of the needles in the context, 0 (start) to 1 (end); below 0: anywhere"},               \
+                {FIELD(text), .type = SF_STRING, .doc = "file with prose to hide them in; none: the shipped one"},     \
+                {0}},                                                                                                  \
+        .params_size = sizeof(struct params),                                                                          \
+        .generate = generate,                                                                                          \
+        .score = sf_score_match_all,                                                                                   \
+    }
+
+VARIANT(single_1, "one number in repeated noise", NOISE, WORDS, NUMBERS, 1, 1, 1);
+VARIANT(single_2, "one number in prose", PROSE, WORDS, NUMBERS, 1, 1, 1);
+VARIANT(single_3, "one UUID in prose", PROSE, WORDS, UUIDS, 1, 1, 1);
+VARIANT(multikey_1, "one of four numbers in prose", PROSE, WORDS, NUMBERS, 4, 1, 1);
+VARIANT(multikey_2, "one number among nothing but others", NEEDLES, WORDS, NUMBERS, 1, 1, 1);
+VARIANT(multikey_3, "one UUID under a UUID among nothing but others", NEEDLES, UUIDS, UUIDS, 1, 1, 1);
+VARIANT(multivalue, "four numbers of one key in prose", PROSE, WORDS, NUMBERS, 1, 4, 1);
+VARIANT(multiquery, "one number each of four keys in prose", PROSE, WORDS, NUMBERS, 1, 1, 4);
