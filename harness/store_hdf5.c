@@ -127,7 +127,7 @@ static bool kind_fits(hid_t stored, sf_column_type type)
 
 /* `value` NULL: only that it is there and fits. A text is copied to the arena. */
 static sf_status get_attribute(const sf_hdf5 *f, hid_t at, const char *where, const char *name, sf_column_type type,
-                               sf_arena *arena, void *value)
+                               sf_heap *arena, void *value)
 {
     hid_t attribute = H5Aopen(at, name, H5P_DEFAULT);
     if (attribute < 0) return fail(f, SF_BAD_INPUT, "%s lacks the attribute %s, or it cannot be read", where, name);
@@ -144,7 +144,7 @@ static sf_status get_attribute(const sf_hdf5 *f, hid_t at, const char *where, co
     if (H5Aread(attribute, memory, type == SF_COLUMN_TEXT ? (void *)&text : value) < 0) {
         status = fail(f, SF_BAD_INPUT, "%s: the attribute %s cannot be read", where, name);
     } else if (type == SF_COLUMN_TEXT) {
-        const char *copy = sf_arena_text(arena, text ? text : "", text ? strlen(text) : 0);
+        const char *copy = sf_heap_text(arena, text ? text : "", text ? strlen(text) : 0);
         if (!copy) status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
         *(const char **)value = copy;
         if (text) H5free_memory(text);
@@ -164,7 +164,7 @@ static sf_status put_attributes(const sf_hdf5 *f, hid_t at, const sf_column *col
     return SF_OK;
 }
 
-static sf_status get_attributes(const sf_hdf5 *f, hid_t at, const char *where, const sf_column *column, sf_arena *arena,
+static sf_status get_attributes(const sf_hdf5 *f, hid_t at, const char *where, const sf_column *column, sf_heap *arena,
                                 void *of)
 {
     for (; column->name; column++)
@@ -227,7 +227,7 @@ sf_status sf_hdf5_open(const char *path, bool writable, sf_hdf5 *out)
         return fail(out, SF_BAD_INPUT, "the HDF5 file is truncated or damaged; take a copy that is whole, or delete it to "
                     "run anew");
 
-    sf_arena arena = {0};
+    sf_heap arena = {0};
     const char *kind = NULL;
     int schema = 0;
     sf_status status = SF_OK;
@@ -239,7 +239,7 @@ sf_status sf_hdf5_open(const char *path, bool writable, sf_hdf5 *out)
     if (status == SF_OK && schema != SF_STORE_SCHEMA)
         status = sf_fail(SF_BAD_INPUT, "%s has schema %d, this program reads and writes schema %d: use the frontier of that "
                          "schema, or another results file", path, schema, SF_STORE_SCHEMA);
-    sf_arena_free(&arena);
+    sf_heap_free(&arena);
     if (status != SF_OK) {
         H5Fclose(out->file);
         out->file = H5I_INVALID_HID;
@@ -260,7 +260,7 @@ sf_status sf_hdf5_close(sf_hdf5 *f)
 
 /* ---- Names of groups ---- */
 
-struct names { sf_arena *arena; const char **name; int count, size; bool no_memory; };
+struct names { sf_heap *arena; const char **name; int count, size; bool no_memory; };
 
 static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info, void *user)
 {
@@ -274,7 +274,7 @@ static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info, vo
         n->name = grown;
         n->size = size;
     }
-    const char *copy = sf_arena_text(n->arena, name, strlen(name));
+    const char *copy = sf_heap_text(n->arena, name, strlen(name));
     if (!copy) { n->no_memory = true; return -1; }
     n->name[n->count++] = copy;
     return 0;
@@ -293,13 +293,13 @@ static sf_status names_in(const sf_hdf5 *f, const char *group, struct names *out
     return fail(f, SF_BAD_INPUT, "the group /%s cannot be listed", group);
 }
 
-sf_status sf_hdf5_keys(const sf_hdf5 *f, sf_arena *arena, int *count, const char ***key)
+sf_status sf_hdf5_keys(const sf_hdf5 *f, sf_heap *arena, int *count, const char ***key)
 {
     *count = 0;
     *key = NULL;
     struct names n = {.arena = arena};
     SF_TRY(names_in(f, "cells", &n));
-    const char **list = sf_arena_alloc(arena, (size_t)n.count * sizeof *list);
+    const char **list = sf_heap_alloc(arena, (size_t)n.count * sizeof *list);
     for (int i = 0; i < n.count && list; i++)
         if (sf_key_valid(n.name[i])) list[(*count)++] = n.name[i]; /* groups of other names are someone's own */
     free(n.name);
@@ -469,7 +469,7 @@ static sf_status open_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *
 }
 
 /* The `sample` column says how many rows a cell has. */
-static sf_status read_samples(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, sf_arena *arena, int *count, int **sample)
+static sf_status read_samples(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, sf_heap *arena, int *count, int **sample)
 {
     hsize_t dim[4];
     hid_t set;
@@ -479,7 +479,7 @@ static sf_status read_samples(const sf_hdf5 *f, hid_t group, const sf_cell_info 
     if (dim[0] > MAX_ROWS || dim[0] * sizeof(int) / 1100 > H5Dget_storage_size(set) + 4096)
         status = sf_fail(SF_BAD_INPUT, "%s: cell %s claims %llu rows, more than it holds", f->path, cell->key,
                          (unsigned long long)dim[0]);
-    else if (!(*sample = sf_arena_alloc(arena, (size_t)dim[0] * sizeof **sample)))
+    else if (!(*sample = sf_heap_alloc(arena, (size_t)dim[0] * sizeof **sample)))
         status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
     else if (dim[0] && transfer(set, 1, dim, 0, dim[0], H5T_NATIVE_INT, *sample, false) < 0)
         status = fail(f, SF_BAD_INPUT, "cell %s: the column sample cannot be read", cell->key);
@@ -488,7 +488,7 @@ static sf_status read_samples(const sf_hdf5 *f, hid_t group, const sf_cell_info 
     return status;
 }
 
-sf_status sf_hdf5_samples(const sf_hdf5 *f, const char *key, sf_arena *arena, bool *exists, int *count, int **sample)
+sf_status sf_hdf5_samples(const sf_hdf5 *f, const char *key, sf_heap *arena, bool *exists, int *count, int **sample)
 {
     hid_t group;
     sf_cell_info cell = {0};
@@ -506,7 +506,7 @@ sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, cons
 {
     hid_t group;
     int have = 0, *sample;
-    sf_arena arena = {0};
+    sf_heap arena = {0};
     sf_status status = open_cell(f, cell->key, &group);
     if (status != SF_OK) return status;
     if (group >= 0) {
@@ -531,14 +531,14 @@ sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, cons
         if (column->type != SF_COLUMN_MAP || cell->layers * (size_t)cell->heads > 0)
             status = append_column(f, group, column, cell, (hsize_t)have, n, record);
     if (group >= 0) H5Gclose(group);
-    sf_arena_free(&arena);
+    sf_heap_free(&arena);
     return status;
 }
 
 /* ---- Reading a cell ---- */
 
 static sf_status read_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, int n,
-                             sf_record *record, sf_arena *arena)
+                             sf_record *record, sf_heap *arena)
 {
     hsize_t dim[4];
     hid_t set;
@@ -560,7 +560,7 @@ static sf_status read_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *
         char *field = (char *)&record[i] + column->offset, *row = rows + (size_t)i * bytes;
         if (column->type == SF_COLUMN_TEXT) {
             const char *text = *(char **)row ? *(char **)row : "";
-            if (!(*(const char **)field = sf_arena_text(arena, text, strlen(text))))
+            if (!(*(const char **)field = sf_heap_text(arena, text, strlen(text))))
                 status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
         } else if (column->type == SF_COLUMN_FLAG) {
             *(bool *)field = *row != 0;
@@ -587,7 +587,7 @@ static bool all_nan(const float *x, size_t n)
 
 /* A map column in slabs of rows: into the records, into a mean over them, or both. Absent columns are no error. */
 static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, int n,
-                           sf_record *record, const float **mean, sf_arena *arena)
+                           sf_record *record, const float **mean, sf_heap *arena)
 {
     if (H5Lexists(group, column->name, H5P_DEFAULT) == 0) return SF_OK;
     hsize_t dim[4];
@@ -609,7 +609,7 @@ static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *ce
         for (size_t i = 0; i < count && status == SF_OK; i++) {
             const float *row = rows + i * floats;
             if (record && !all_nan(row, floats)) {
-                float *copy = sf_arena_alloc(arena, floats * sizeof *copy);
+                float *copy = sf_heap_alloc(arena, floats * sizeof *copy);
                 if (!copy) status = SF_NO_MEMORY;
                 else memcpy(copy, row, floats * sizeof *copy);
                 *(const float **)((char *)&record[first + i] + column->offset) = copy;
@@ -619,7 +619,7 @@ static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *ce
         }
     }
     if (mean && status == SF_OK) {
-        float *out = sf_arena_alloc(arena, floats * sizeof *out);
+        float *out = sf_heap_alloc(arena, floats * sizeof *out);
         if (!out) status = SF_NO_MEMORY;
         for (size_t j = 0; out && j < floats; j++) out[j] = seen[j] ? (float)(sum[j] / (double)seen[j]) : NAN;
         *mean = out && !all_nan(out, floats) ? out : NULL;
@@ -632,7 +632,7 @@ static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *ce
     return status;
 }
 
-sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf_arena *arena, sf_cell_info *cell, int *count,
+sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf_heap *arena, sf_cell_info *cell, int *count,
                             sf_record **record, sf_maps *mean)
 {
     *cell = (sf_cell_info){0};
@@ -649,7 +649,7 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
     if (status == SF_OK && (cell->layers < 0 || cell->heads < 0 || cell->layers > 1 << 20 || cell->heads > 1 << 20))
         status = sf_fail(SF_BAD_INPUT, "%s: cell %s claims %d layers and %d heads", f->path, key, cell->layers, cell->heads);
     if (status == SF_OK) status = read_samples(f, group, cell, arena, &n, &sample);
-    if (status == SF_OK && !(*record = sf_arena_alloc(arena, (size_t)n * sizeof **record)))
+    if (status == SF_OK && !(*record = sf_heap_alloc(arena, (size_t)n * sizeof **record)))
         status = sf_fail(SF_NO_MEMORY, "%s: out of memory for %d records of cell %s", f->path, n, key);
     for (int i = 0; i < n && status == SF_OK; i++) (*record)[i].sample = sample[i];
     for (const sf_column *column = sf_record_columns + 1; status == SF_OK && n && column->name; column++) {
@@ -673,12 +673,12 @@ _Static_assert(offsetof(sf_record, recall) - offsetof(sf_record, density) == off
 
 /* ---- Runs ---- */
 
-sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_arena *arena, int *count, sf_run_info **run)
+sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_heap *arena, int *count, sf_run_info **run)
 {
     *count = 0;
     struct names n = {.arena = arena};
     SF_TRY(names_in(f, "runs", &n));
-    sf_status status = (*run = sf_arena_alloc(arena, (size_t)n.count * sizeof **run)) ? SF_OK : SF_NO_MEMORY;
+    sf_status status = (*run = sf_heap_alloc(arena, (size_t)n.count * sizeof **run)) ? SF_OK : SF_NO_MEMORY;
     for (int i = 0; i < n.count && status == SF_OK; i++) {
         char path[64];
         snprintf(path, sizeof path, "runs/%.40s", n.name[i]);
@@ -697,7 +697,7 @@ static const char *or_empty(const char *text) { return text ? text : ""; }
 
 sf_status sf_hdf5_put_run(const sf_hdf5 *f, const sf_run_info *run)
 {
-    sf_arena arena = {0};
+    sf_heap arena = {0};
     sf_run_info *there;
     int count, at = 0;
     char path[64];
@@ -713,6 +713,6 @@ sf_status sf_hdf5_put_run(const sf_hdf5 *f, const sf_run_info *run)
         status = group < 0 ? fail(f, SF_IO, "cannot make %s", path) : put_attributes(f, group, sf_run_columns, run);
         if (group >= 0) H5Gclose(group);
     }
-    sf_arena_free(&arena);
+    sf_heap_free(&arena);
     return status;
 }

@@ -15,16 +15,16 @@ sf_status sf_hdf5_create(const char *path, sf_hdf5 *out);
 /* Flushes and closes; an error means that the file is not whole. Accepts one that is not open. */
 sf_status sf_hdf5_close(sf_hdf5 *f);
 
-sf_status sf_hdf5_keys(const sf_hdf5 *f, sf_arena *arena, int *count, const char ***key);
+sf_status sf_hdf5_keys(const sf_hdf5 *f, sf_heap *arena, int *count, const char ***key);
 /* Whether the cell is there, and its samples in the order of its rows. */
-sf_status sf_hdf5_samples(const sf_hdf5 *f, const char *key, sf_arena *arena, bool *exists, int *count, int **sample);
+sf_status sf_hdf5_samples(const sf_hdf5 *f, const char *key, sf_heap *arena, bool *exists, int *count, int **sample);
 /* Adds rows to a cell, which is made if need be. */
 sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, const sf_record *const *record);
 /* A cell's attributes, its rows and, with SF_READ_MEANS, its mean maps. */
-sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf_arena *arena, sf_cell_info *cell,
+sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf_heap *arena, sf_cell_info *cell,
                             int *count, sf_record **record, sf_maps *mean);
 
-sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_arena *arena, int *count, sf_run_info **run);
+sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_heap *arena, int *count, sf_run_info **run);
 /* Replaces the run of the same `started` and `host`, or adds it. */
 sf_status sf_hdf5_put_run(const sf_hdf5 *f, const sf_run_info *run);
 

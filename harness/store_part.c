@@ -144,7 +144,7 @@ static const void *take(struct cursor *c, size_t bytes)
 }
 
 /* Without an arena texts and maps are passed over. False: out of memory. */
-static bool take_columns(struct cursor *c, const sf_column *column, void *of, size_t map_floats, sf_arena *arena)
+static bool take_columns(struct cursor *c, const sf_column *column, void *of, size_t map_floats, sf_heap *arena)
 {
     for (; column->name && !c->broken; column++) {
         char *field = (char *)of + column->offset;
@@ -154,14 +154,14 @@ static bool take_columns(struct cursor *c, const sf_column *column, void *of, si
             if (stored) memcpy(&length, stored, sizeof length);
             const char *text = take(c, length);
             if (!text) break;
-            if (arena && !(*(const char **)field = sf_arena_text(arena, text, length))) return false;
+            if (arena && !(*(const char **)field = sf_heap_text(arena, text, length))) return false;
         } else if (column->type == SF_COLUMN_MAP) {
             const char *present = take(c, 1);
             if (!present || !*present) continue;
             const void *map = take(c, map_floats * sizeof(float));
             if (!map) break;
             if (!arena) continue;
-            float *copy = sf_arena_alloc(arena, map_floats * sizeof(float));
+            float *copy = sf_heap_alloc(arena, map_floats * sizeof(float));
             if (!copy) return false;
             memcpy(copy, map, map_floats * sizeof(float));
             *(const float **)field = copy;
@@ -177,10 +177,10 @@ static bool take_columns(struct cursor *c, const sf_column *column, void *of, si
 }
 
 /* First pass counts entries, second pass keeps them: `out` has its arrays by then. */
-static sf_status parse(struct cursor c, sf_arena *arena, sf_part *out, bool keep)
+static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
 {
     sf_cell_info cell = {0};
-    sf_arena *memory = keep ? arena : NULL;
+    sf_heap *memory = keep ? arena : NULL;
     bool room = true;
     int records = 0, runs = 0;
     while (room && !c.broken && c.at < c.end) {
@@ -216,7 +216,7 @@ static sf_status parse(struct cursor c, sf_arena *arena, sf_part *out, bool keep
     return SF_OK;
 }
 
-sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf_arena *arena, sf_part *out, bool *gone)
+sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf_heap *arena, sf_part *out, bool *gone)
 {
     *out = (sf_part){0};
     *gone = false;
@@ -260,9 +260,9 @@ sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf
     struct cursor c = {.at = data + HEADER, .end = data + size};
     status = parse(c, arena, out, false);
     if (status == SF_OK) {
-        out->cell = sf_arena_alloc(arena, (size_t)out->records * sizeof *out->cell);
-        out->record = sf_arena_alloc(arena, (size_t)out->records * sizeof *out->record);
-        out->run = sf_arena_alloc(arena, (size_t)out->runs * sizeof *out->run);
+        out->cell = sf_heap_alloc(arena, (size_t)out->records * sizeof *out->cell);
+        out->record = sf_heap_alloc(arena, (size_t)out->records * sizeof *out->record);
+        out->run = sf_heap_alloc(arena, (size_t)out->runs * sizeof *out->run);
         status = out->cell && out->record && out->run ? parse(c, arena, out, true) : SF_NO_MEMORY;
     }
     if (status == SF_NO_MEMORY) sf_fail(status, "out of memory for %s/%s", folder_path, name);

@@ -28,7 +28,7 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
 
 /* Reads and checks a part into the arena. `*gone` is set, with SF_OK and nothing read, if there is no such file: another
  * process has folded it. */
-sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf_arena *arena, sf_part *out, bool *gone);
+sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf_heap *arena, sf_part *out, bool *gone);
 
 /* Names of all parts in the folder, sorted, which is the order they were written in. *out: one block, freed by the caller. */
 sf_status sf_part_list(int folder, const char *folder_path, int *count, char (**out)[32]);

@@ -25,7 +25,7 @@ struct cell {
 };
 
 struct reading {
-    sf_arena arena;
+    sf_heap arena;
     unsigned what;
     struct cell *cell;
     size_t cells, size;
@@ -54,7 +54,7 @@ static sf_status note_problem(struct reading *r)
     const char **fresh = realloc(r->problem, (r->problems + 1) * sizeof *fresh);
     if (!fresh) return no_memory();
     r->problem = fresh;
-    const char *text = sf_arena_text(&r->arena, sf_error(), strlen(sf_error()));
+    const char *text = sf_heap_text(&r->arena, sf_error(), strlen(sf_error()));
     if (!text) return no_memory();
     r->problem[r->problems++] = text;
     return SF_OK;
@@ -263,7 +263,7 @@ static sf_status mean_of_records(struct reading *r, struct cell *cell)
         for (size_t i = 0; i < cell->count; i++) {
             const float *map = *(const float *const *)((const char *)&cell->found[i].record + column->offset);
             if (!map) continue;
-            if (!mean && !(mean = sf_arena_alloc(&r->arena, floats * sizeof *mean))) return no_memory();
+            if (!mean && !(mean = sf_heap_alloc(&r->arena, floats * sizeof *mean))) return no_memory();
             seen++;
             for (size_t j = 0; j < floats; j++) mean[j] += (map[j] - mean[j]) / (float)seen;
         }
@@ -285,21 +285,21 @@ static sf_status settle(struct reading *r, sf_results *out)
         if ((r->what & SF_READ_MEANS) && cell->mixed) SF_TRY(mean_of_records(r, cell));
     }
     if (r->cells) qsort(r->cell, r->cells, sizeof *r->cell, by_place);
-    sf_arena *arena = &r->arena;
+    sf_heap *arena = &r->arena;
     out->cells = (int)r->cells;
-    out->cell = sf_arena_alloc(arena, r->cells * sizeof *out->cell);
-    out->records = sf_arena_alloc(arena, r->cells * sizeof *out->records);
-    out->record = sf_arena_alloc(arena, r->cells * sizeof *out->record);
-    out->mean = sf_arena_alloc(arena, r->cells * sizeof *out->mean);
-    out->run = sf_arena_alloc(arena, r->runs * sizeof *out->run);
-    out->problem = sf_arena_alloc(arena, r->problems * sizeof *out->problem);
+    out->cell = sf_heap_alloc(arena, r->cells * sizeof *out->cell);
+    out->records = sf_heap_alloc(arena, r->cells * sizeof *out->records);
+    out->record = sf_heap_alloc(arena, r->cells * sizeof *out->record);
+    out->mean = sf_heap_alloc(arena, r->cells * sizeof *out->mean);
+    out->run = sf_heap_alloc(arena, r->runs * sizeof *out->run);
+    out->problem = sf_heap_alloc(arena, r->problems * sizeof *out->problem);
     if (!out->cell || !out->records || !out->record || !out->mean || !out->run || !out->problem) return no_memory();
     for (size_t c = 0; c < r->cells; c++) {
         struct cell *cell = &r->cell[c];
         out->cell[c] = cell->info;
         out->records[c] = (int)cell->count;
         out->mean[c] = cell->mean;
-        sf_record *record = out->record[c] = sf_arena_alloc(arena, cell->count * sizeof *record);
+        sf_record *record = out->record[c] = sf_heap_alloc(arena, cell->count * sizeof *record);
         if (!record) return no_memory();
         for (size_t i = 0; i < cell->count; i++) record[i] = cell->found[i].record;
     }
@@ -323,10 +323,10 @@ sf_status sf_results_read(int files, const char *const *path, unsigned what, sf_
     free(r.slot);
     free(r.run);
     free(r.problem);
-    sf_arena *keep = status == SF_OK ? malloc(sizeof *keep) : NULL;
+    sf_heap *keep = status == SF_OK ? malloc(sizeof *keep) : NULL;
     if (status == SF_OK && !keep) status = no_memory();
     if (status != SF_OK) {
-        sf_arena_free(&r.arena);
+        sf_heap_free(&r.arena);
         *out = (sf_results){0};
         return status;
     }
@@ -338,7 +338,7 @@ sf_status sf_results_read(int files, const char *const *path, unsigned what, sf_
 void sf_results_free(sf_results *r)
 {
     if (r->arena) {
-        sf_arena_free(r->arena);
+        sf_heap_free(r->arena);
         free(r->arena);
     }
     *r = (sf_results){0};

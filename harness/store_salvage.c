@@ -34,7 +34,7 @@ static void child(const char *path, unsigned what, int folder, const char *folde
     int null = open("/dev/null", O_WRONLY);
     if (null >= 0) dup2(null, STDERR_FILENO); /* the C library's last words about a broken heap */
     sf_hdf5 file;
-    sf_arena names = {0};
+    sf_heap names = {0};
     const char **key;
     int cells;
     if (sf_hdf5_open(path, false, &file) != SF_OK || sf_hdf5_keys(&file, &names, &cells, &key) != SF_OK) {
@@ -43,7 +43,7 @@ static void child(const char *path, unsigned what, int folder, const char *folde
     }
     shared->cells = cells;
     for (int at = shared->next; at < cells; at++) {
-        sf_arena arena = {0};
+        sf_heap arena = {0};
         sf_cell_info info;
         sf_record *record;
         sf_maps mean;
@@ -52,7 +52,7 @@ static void child(const char *path, unsigned what, int folder, const char *folde
         shared->at = at;
         snprintf(shared->key, sizeof shared->key, "%s", key[at]);
         sf_status status = sf_hdf5_read_cell(&file, key[at], what, &arena, &info, &n, &record, &mean);
-        sf_cell_info *cell = status == SF_OK ? sf_arena_alloc(&arena, (size_t)n * sizeof *cell) : NULL;
+        sf_cell_info *cell = status == SF_OK ? sf_heap_alloc(&arena, (size_t)n * sizeof *cell) : NULL;
         for (int i = 0; i < n && cell; i++) cell[i] = info;
         part_name(at, name);
         if (cell) status = sf_part_write(folder, folder_path, name, n, cell, record, NULL);
@@ -62,12 +62,12 @@ static void child(const char *path, unsigned what, int folder, const char *folde
             _exit(0);
         }
         shared->next = at + 1;
-        sf_arena_free(&arena);
+        sf_heap_free(&arena);
     }
     _exit(0);
 }
 
-sf_status sf_salvage(const char *path, unsigned what, sf_arena *arena, void *user,
+sf_status sf_salvage(const char *path, unsigned what, sf_heap *arena, void *user,
                      sf_status (*took)(void *user, const sf_part *part), sf_status (*lost)(void *user))
 {
     const char *temporary = getenv("TMPDIR");

@@ -7,7 +7,7 @@
 
 /* `took` receives each salvaged part, `lost` is called after sf_fail() has named something that cannot be read. Both end
  * the salvage by returning an error. Error: nothing at all can be read. */
-sf_status sf_salvage(const char *path, unsigned what, sf_arena *arena, void *user,
+sf_status sf_salvage(const char *path, unsigned what, sf_heap *arena, void *user,
                      sf_status (*took)(void *user, const sf_part *part), sf_status (*lost)(void *user));
 
 #endif

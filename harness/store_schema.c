@@ -94,20 +94,20 @@ bool sf_key_valid(const char *key)
 }
 
 /* Blocks of at least 1 MB, so that a million short strings are a hundred allocations. */
-struct sf_arena_block {
-    struct sf_arena_block *next;
+struct sf_heap_block {
+    struct sf_heap_block *next;
     size_t used, size;
     _Alignas(16) char data[];
 };
 
-void *sf_arena_alloc(sf_arena *arena, size_t bytes)
+void *sf_heap_alloc(sf_heap *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2) return NULL;
     bytes = (bytes + 15) & ~(size_t)15;
-    struct sf_arena_block *b = arena->block;
+    struct sf_heap_block *b = arena->block;
     if (!b || b->size - b->used < bytes) {
         size_t size = bytes > ((size_t)1 << 20) ? bytes : (size_t)1 << 20;
-        struct sf_arena_block *fresh = calloc(1, sizeof *fresh + size);
+        struct sf_heap_block *fresh = calloc(1, sizeof *fresh + size);
         if (!fresh) return NULL;
         fresh->size = size;
         if (b && size == bytes) { /* a big one of its own goes behind, the current block keeps its room */
@@ -124,16 +124,16 @@ void *sf_arena_alloc(sf_arena *arena, size_t bytes)
     return p;
 }
 
-const char *sf_arena_text(sf_arena *arena, const char *text, size_t length)
+const char *sf_heap_text(sf_heap *arena, const char *text, size_t length)
 {
-    char *copy = sf_arena_alloc(arena, length + 1);
+    char *copy = sf_heap_alloc(arena, length + 1);
     if (copy) memcpy(copy, text, length);
     return copy;
 }
 
-void sf_arena_free(sf_arena *arena)
+void sf_heap_free(sf_heap *arena)
 {
-    for (struct sf_arena_block *b = arena->block, *next; b; b = next) {
+    for (struct sf_heap_block *b = arena->block, *next; b; b = next) {
         next = b->next;
         free(b);
     }

@@ -35,9 +35,9 @@ extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORK
 bool sf_key_valid(const char *key);
 
 /* Memory of what is read: grows, is freed as one. */
-typedef struct sf_arena { struct sf_arena_block *block; } sf_arena;
-void *sf_arena_alloc(sf_arena *arena, size_t bytes);                         /* zeroed; NULL: out of memory */
-const char *sf_arena_text(sf_arena *arena, const char *text, size_t length); /* a copy, ended by 0 */
-void sf_arena_free(sf_arena *arena);
+typedef struct sf_heap { struct sf_heap_block *block; } sf_heap;
+void *sf_heap_alloc(sf_heap *arena, size_t bytes);                         /* zeroed; NULL: out of memory */
+const char *sf_heap_text(sf_heap *arena, const char *text, size_t length); /* a copy, ended by 0 */
+void sf_heap_free(sf_heap *arena);
 
 #endif

@@ -142,7 +142,7 @@ static sf_status learn_results(sf_store *s)
     struct stat st;
     if (stat(s->path, &st) != 0 && errno == ENOENT) return SF_OK;
     sf_hdf5 file;
-    sf_arena arena = {0};
+    sf_heap arena = {0};
     int cells = 0;
     const char **key = NULL;
     sf_seal seal = SF_SEAL_ABSENT;
@@ -162,7 +162,7 @@ static sf_status learn_results(sf_store *s)
                 status = sf_fail(sample[i] < 0 ? SF_BAD_INPUT : SF_NO_MEMORY, "%s: cell %s, row %d: sample %d", s->path,
                                  key[c], i, sample[i]);
     }
-    sf_arena_free(&arena);
+    sf_heap_free(&arena);
     sf_status closed = sf_hdf5_close(&file);
     return status == SF_OK ? closed : status;
 }
@@ -174,14 +174,14 @@ static sf_status learn_parts(sf_store *s)
     SF_TRY(sf_part_list(s->folder, s->folder_path, &count, &name));
     sf_status status = SF_OK;
     for (int i = 0; i < count && status == SF_OK; i++) {
-        sf_arena arena = {0};
+        sf_heap arena = {0};
         sf_part part;
         bool gone;
         status = sf_part_read(s->folder, s->folder_path, name[i], &arena, &part, &gone);
         for (int j = 0; j < part.records && status == SF_OK; j++)
             if (!mark(s, part.cell[j].key, part.record[j].sample)) status = sf_fail(SF_NO_MEMORY, "out of memory");
         s->part_bytes += part.bytes;
-        sf_arena_free(&arena);
+        sf_heap_free(&arena);
         uint64_t number = strtoull(name[i], NULL, 16);
         if (number >= s->next) s->next = number + 1;
     }
@@ -299,7 +299,7 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Appends the rows of one cell that the file does not hold yet; `row` is sorted by sample. */
-static sf_status fold_cell(const sf_hdf5 *file, sf_arena *arena, int n, const struct row *row)
+static sf_status fold_cell(const sf_hdf5 *file, sf_heap *arena, int n, const struct row *row)
 {
     bool exists;
     int have, *sample = NULL, fresh = 0;
@@ -321,7 +321,7 @@ static sf_status fold_cell(const sf_hdf5 *file, sf_arena *arena, int n, const st
 /* Parts [*first, …) until a batch is full; *first moves on. */
 static sf_status fold_batch(sf_store *s, const sf_hdf5 *file, int count, char (*name)[32], int *first)
 {
-    sf_arena arena = {0};
+    sf_heap arena = {0};
     sf_status status = SF_OK;
     struct row *row = NULL;
     size_t rows = 0, size = 0, bytes = 0;
@@ -346,7 +346,7 @@ static sf_status fold_batch(sf_store *s, const sf_hdf5 *file, int count, char (*
         status = fold_cell(file, &arena, (int)(end - i), row + i);
     }
     free(row);
-    sf_arena_free(&arena);
+    sf_heap_free(&arena);
     return status;
 }
 
