@@ -85,13 +85,20 @@ int sf_letter_byte(uint32_t letter)
 
 /* ---- merges ----------------------------------------------------------------------------------------------------- */
 
+/* Of BPE's own tokens; -1: none. */
+static int32_t token_of(const sf_bpe *bpe, const char *text, size_t bytes)
+{
+    int32_t id = sf_vocab_find(bpe->vocab, text, bytes);
+    return id >= 0 && bpe->vocab->token[id].own ? id : -1;
+}
+
 void sf_bpe_bytes(sf_bpe *bpe)
 {
     for (int b = 0; b < 256; b++) {
         char text[8];
         size_t bytes = bpe->byte_level ? sf_utf8_put(sf_byte_letter((uint8_t)b), text)
                                        : (size_t)snprintf(text, sizeof text, "<0x%02X>", b);
-        bpe->byte_token[b] = sf_vocab_find(bpe->vocab, text, bytes);
+        bpe->byte_token[b] = token_of(bpe, text, bytes);
     }
 }
 
@@ -125,7 +132,7 @@ sf_status sf_bpe_merge(sf_bpe *bpe, const char *left, size_t left_bytes, const c
                        int32_t rank)
 {
     int ln = left_bytes < 64 ? (int)left_bytes : 64, rn = right_bytes < 64 ? (int)right_bytes : 64; /* in messages */
-    int32_t l = sf_vocab_find(bpe->vocab, left, left_bytes), r = sf_vocab_find(bpe->vocab, right, right_bytes);
+    int32_t l = token_of(bpe, left, left_bytes), r = token_of(bpe, right, right_bytes);
     if (l < 0 || r < 0)
         return sf_fail(SF_BAD_INPUT, "merge %d joins \"%.*s\" and \"%.*s\", but the vocabulary has no \"%.*s\"", rank,
                        ln, left, rn, right, l < 0 ? ln : rn, l < 0 ? left : right);
@@ -136,7 +143,7 @@ sf_status sf_bpe_merge(sf_bpe *bpe, const char *left, size_t left_bytes, const c
     if (!joined) return sf_fail(SF_NO_MEMORY, "no memory for a token of %zu bytes", bytes);
     memcpy(joined, left, left_bytes);
     memcpy(joined + left_bytes, right, right_bytes);
-    int32_t id = sf_vocab_find(bpe->vocab, joined, bytes);
+    int32_t id = token_of(bpe, joined, bytes);
     if (joined != small) free(joined);
     if (id < 0)
         return sf_fail(SF_BAD_INPUT, "merge %d makes \"%.*s%.*s\", which the vocabulary does not have", rank, ln, left,
@@ -197,7 +204,7 @@ static sf_status symbols_of(const sf_bpe *bpe, const char *word, size_t bytes, s
     for (size_t i = 0, n; i < bytes; i += n) {
         bool valid = true;
         n = bpe->byte_level ? 1 : sf_utf8_length(word + i, bytes - i, &valid);
-        int32_t id = bpe->byte_level ? bpe->byte_token[(uint8_t)word[i]] : sf_vocab_find(bpe->vocab, word + i, n);
+        int32_t id = bpe->byte_level ? bpe->byte_token[(uint8_t)word[i]] : token_of(bpe, word + i, n);
         if (id >= 0) {
             if (unknown) add(s, bpe->unk);
             unknown = false;
@@ -278,13 +285,13 @@ static sf_status merge_all(const sf_bpe *bpe, sf_bpe_scratch *s)
 static sf_status whole(const sf_bpe *bpe, const char *word, size_t bytes, sf_bpe_scratch *s, int32_t *id)
 {
     if (!bpe->byte_level) {
-        *id = sf_vocab_find(bpe->vocab, word, bytes);
+        *id = token_of(bpe, word, bytes);
         return SF_OK;
     }
     SF_TRY(sf_reserve(&s->letters, &s->letter_capacity, 2 * bytes, 1));
     size_t n = 0;
     for (size_t i = 0; i < bytes; i++) n += sf_utf8_put(sf_byte_letter((uint8_t)word[i]), s->letters + n);
-    *id = sf_vocab_find(bpe->vocab, s->letters, n);
+    *id = token_of(bpe, s->letters, n);
     return SF_OK;
 }
 

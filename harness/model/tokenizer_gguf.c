@@ -7,6 +7,7 @@
 
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define PUNCTUATION  " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define LLAMA3       CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" PUNCTUATION
 
 /* What each name stands for: the pre-tokenizer, normalizer and flags of the tokenizer.json it was converted from. */
 static const struct pre {
@@ -20,9 +21,9 @@ static const struct pre {
     {.name = "gpt-2", .pattern = SF_GPT2_PATTERN},
     {.name = "smollm", .pattern = SF_GPT2_PATTERN, .digits = true},
     {.name = "qwen2", .pattern = CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" PUNCTUATION, .nfc = true},
-    {.name = "llama-bpe",
-     .pattern = CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" PUNCTUATION,
-     .ignore_merges = true},
+    {.name = "llama-bpe", .pattern = LLAMA3, .ignore_merges = true},
+    {.name = "llama3", .pattern = LLAMA3, .ignore_merges = true}, /* older names of the same */
+    {.name = "llama-v3", .pattern = LLAMA3, .ignore_merges = true},
 };
 enum { PRES = sizeof PRE / sizeof *PRE };
 
@@ -30,8 +31,10 @@ enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE 
 
 static sf_status find_pre(const char *name, const struct pre **out)
 {
-    for (int i = 0; i < PRES; i++)
-        if (!strcmp(PRE[i].name, name)) return *out = &PRE[i], SF_OK;
+    for (int i = 0; i < PRES; i++) {
+        *out = &PRE[i];
+        if (!strcmp(PRE[i].name, name)) return SF_OK;
+    }
     char known[256] = "";
     for (int i = 0; i < PRES; i++) {
         size_t n = strlen(known);
@@ -55,14 +58,14 @@ static sf_status read_vocabulary(const sf_gguf_tokens *from, sf_tokenizer *t)
     for (int i = 0; i < from->tokens; i++) {
         if (!is_utf8(from->token[i], from->token_bytes[i]))
             return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.tokens[%d] is not UTF-8", i);
-        SF_TRY(
-            sf_blame(sf_vocab_add(&t->vocab, from->token[i], from->token_bytes[i], i), "tokenizer.ggml.tokens[%d]", i));
         int type = from->type ? from->type[i] : NORMAL;
         if (type < NORMAL || type > BYTE)
             return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.token_type[%d] is %d, expected %d to %d", i, type, NORMAL,
                            BYTE);
-        if (type == CONTROL || type == USER_DEFINED)
-            SF_TRY(sf_add_token(t, (sf_added_token){.id = i, .special = type == CONTROL}));
+        bool added = type == CONTROL || type == USER_DEFINED;
+        SF_TRY(sf_blame(sf_vocab_add(&t->vocab, from->token[i], from->token_bytes[i], i, !added),
+                        "tokenizer.ggml.tokens"));
+        if (added) SF_TRY(sf_add_token(t, (sf_added_token){.id = i, .special = type == CONTROL}));
     }
     return SF_OK;
 }

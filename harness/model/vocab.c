@@ -46,7 +46,7 @@ static sf_status rehash(sf_vocab *v)
     return SF_OK;
 }
 
-sf_status sf_vocab_add(sf_vocab *v, const char *text, size_t bytes, int64_t id)
+sf_status sf_vocab_add(sf_vocab *v, const char *text, size_t bytes, int64_t id, bool own)
 {
     if (!bytes) return sf_fail(SF_BAD_INPUT, "token %lld is empty", (long long)id);
     if (bytes > UINT32_MAX / 2) return sf_fail(SF_BAD_INPUT, "token %lld has %zu bytes", (long long)id, bytes);
@@ -66,7 +66,7 @@ sf_status sf_vocab_add(sf_vocab *v, const char *text, size_t bytes, int64_t id)
     SF_TRY(sf_reserve(&v->token, &v->token_capacity, (size_t)id + 1, sizeof *v->token));
     SF_TRY(sf_reserve(&v->text, &v->text_capacity, v->text_bytes + bytes + 1, 1));
     for (; v->size <= id; v->size++) v->token[v->size].present = false;
-    v->token[id] = (sf_vocab_token){.offset = v->text_bytes, .bytes = (uint32_t)bytes, .present = true};
+    v->token[id] = (sf_vocab_token){.offset = v->text_bytes, .bytes = (uint32_t)bytes, .present = true, .own = own};
     memcpy(v->text + v->text_bytes, text, bytes);
     v->text[v->text_bytes + bytes] = 0;
     v->text_bytes += bytes + 1;

@@ -12,6 +12,7 @@ typedef struct sf_vocab_token {
     size_t offset; /* into text */
     uint32_t bytes;
     bool present; /* ids may have holes */
+    bool own;     /* BPE's own; false: only an added token */
 } sf_vocab_token;
 
 typedef struct sf_vocab {
@@ -25,7 +26,7 @@ typedef struct sf_vocab {
 } sf_vocab;
 
 /* Adds a token. A text or an id that is there already, an id out of range and an empty text are errors. */
-sf_status sf_vocab_add(sf_vocab *v, const char *text, size_t bytes, int64_t id);
+sf_status sf_vocab_add(sf_vocab *v, const char *text, size_t bytes, int64_t id, bool own);
 void sf_vocab_free(sf_vocab *v); /* what it holds, not `v` itself */
 
 int32_t sf_vocab_find(const sf_vocab *v, const char *text, size_t bytes); /* -1: none */
