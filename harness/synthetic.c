@@ -182,62 +182,69 @@ sf_status sf_synthetic_observe(sf_synthetic *s, const sf_method *method, const v
     return SF_OK;
 }
 
-/* Runs an executor into scratch and brings its rows to the host, as fp32. */
-static sf_status execute(const sf_synthetic *s, sf_attention *a, const sf_pattern *pattern, float *out, uint64_t *pairs)
+sf_status sf_synthetic_evict(sf_synthetic *s, const sf_pattern *keep, sf_attention *out)
 {
     sf_backend *b = s->backend;
-    int64_t elements = (int64_t)a->queries * s->heads * s->head_dim;
-    size_t bytes = sf_bytes(b->activation, elements);
-    const sf_attention *lane = a;
-    sf_mark mark = sf_scratch_mark(b);
-    void *rows;
+    *out = sf_synthetic_step(s, s->tail);
+    if (keep->kind == SF_DENSE) return SF_OK;
+    size_t bytes = sf_bytes(b->activation, (int64_t)s->kv_heads * keep->first.stride * s->head_dim);
+    sf_kv_part kept = {.capacity = keep->first.stride};
+    int32_t *count;
+    SF_TRY(sf_arena_alloc(&s->arena, bytes, &kept.k));
+    SF_TRY(sf_arena_alloc(&s->arena, bytes, &kept.v));
+    SF_TRY(sf_arena_alloc(&s->arena, (size_t)s->kv_heads * sizeof *count, (void **)&count));
+    kept.count = count;
+    SF_TRY(b->ops->gather_kv(b, &s->prompt, &keep->first, s->head_dim, &kept));
+    out->kv.prompt = kept;
+    out->keys = kept.n + s->tail;
+    return SF_OK;
+}
+
+static sf_status execute(int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *rows)
+{
+    sf_backend *b = a[0]->backend;
     sf_phase before = b->phase;
-    b->phase = a->kv.tail.n == 0 ? SF_PREFILL : SF_DECODE;
-    sf_status status = sf_scratch_alloc(b, bytes, &rows);
-    if (status == SF_OK)
-        status =
-            b->phase == SF_PREFILL ? b->ops->prefill(b, a, pattern, rows) : b->ops->decode(b, 1, &lane, &pattern, rows);
-    if (status == SF_OK) status = b->ops->count_pairs(b, a, pattern, pairs);
-    if (status == SF_OK) status = b->ops->download(b, out, rows, bytes);
-    if (status == SF_OK && b->activation == SF_BF16) /* widen in place, from the back */
-        for (int64_t i = elements - 1; i >= 0; i--) {
-            uint16_t half;
-            memcpy(&half, (char *)out + i * (int64_t)sizeof half, sizeof half);
-            out[i] = from_bf16(half);
-        }
-    sf_scratch_release(b, mark);
+    b->phase = a[0]->kv.tail.n == 0 ? SF_PREFILL : SF_DECODE;
+    sf_status status = b->phase == SF_PREFILL ? b->ops->prefill(b, a[0], pattern[0], rows)
+                                              : b->ops->decode(b, lanes, a, pattern, rows);
     b->phase = before;
     return status;
 }
 
-sf_status sf_synthetic_prefill(const sf_synthetic *s, const sf_pattern *pattern, float *out, uint64_t *pairs)
+sf_status sf_synthetic_attend(int lanes, const sf_attention *const *given, const sf_pattern *const *pattern, float *out,
+                              uint64_t *pairs)
 {
-    sf_attention a = sf_synthetic_prompt(s);
-    return execute(s, &a, pattern, out, pairs);
-}
+    enum { LANES = 8, HEADS = 256 };
+    sf_backend *b = given[0]->backend;
+    sf_attention counted = *given[0];
+    const sf_attention *a[LANES];
+    int heads = counted.heads;
+    int64_t elements = (int64_t)counted.queries * heads * counted.head_dim;
+    size_t bytes = sf_bytes(b->activation, elements);
+    uint64_t tally[HEADS], sum = 0;
+    if (lanes > LANES || heads > HEADS) return sf_fail(SF_INTERNAL, "%d lanes of %d heads", lanes, heads);
+    for (int i = 0; i < lanes; i++) a[i] = i ? given[i] : &counted;
 
-sf_status sf_synthetic_decode(const sf_synthetic *s, const sf_pattern *pattern, float *out, uint64_t *pairs)
-{
-    sf_attention a = sf_synthetic_step(s, s->tail);
-    return execute(s, &a, pattern, out, pairs);
-}
+    sf_mark mark = sf_scratch_mark(b);
+    void *rows;
+    sf_status status = sf_scratch_alloc(b, bytes * (size_t)lanes, &rows);
+    if (status == SF_OK) status = sf_scratch_alloc(b, (size_t)heads * sizeof *tally, (void **)&counted.pairs);
+    if (status == SF_OK) status = b->ops->zero(b, counted.pairs, (size_t)heads * sizeof *tally);
+    if (status == SF_OK) status = execute(lanes, a, pattern, rows);
+    if (status == SF_OK) status = b->ops->count_pairs(b, &counted, pattern[0], pairs);
+    if (status == SF_OK) status = b->ops->download(b, tally, counted.pairs, (size_t)heads * sizeof *tally);
+    if (status == SF_OK) status = b->ops->download(b, out, rows, bytes);
+    sf_scratch_release(b, mark);
+    if (status != SF_OK) return status;
 
-sf_status sf_synthetic_decode_kept(sf_synthetic *s, const sf_pattern *keep, float *out, uint64_t *pairs)
-{
-    const sf_pattern everything = {.kind = SF_DENSE};
-    sf_backend *b = s->backend;
-    sf_attention a = sf_synthetic_step(s, s->tail);
-    if (keep->kind == SF_TOKENS) {
-        size_t bytes = sf_bytes(b->activation, (int64_t)s->kv_heads * keep->first.stride * s->head_dim);
-        sf_kv_part to = {.capacity = keep->first.stride};
-        int32_t *count;
-        SF_TRY(sf_arena_alloc(&s->arena, bytes, &to.k));
-        SF_TRY(sf_arena_alloc(&s->arena, bytes, &to.v));
-        SF_TRY(sf_arena_alloc(&s->arena, (size_t)s->kv_heads * sizeof *count, (void **)&count));
-        to.count = count;
-        SF_TRY(b->ops->gather_kv(b, &s->prompt, &keep->first, s->head_dim, &to));
-        a.kv.prompt = to;
-        a.keys = to.n + s->tail;
+    for (int h = 0; h < heads; h++) sum += tally[h];
+    if (sum != *pairs)
+        return sf_fail(SF_INTERNAL, "%s computed %llu pairs of a pattern of %llu", b->ops->name,
+                       (unsigned long long)sum, (unsigned long long)*pairs);
+    for (int64_t i = elements - 1; i >= 0 && b->activation == SF_BF16; i--) { /* widen in place, from the back */
+        uint16_t half;
+        memcpy(&half, (char *)out + i * (int64_t)sizeof half, sizeof half);
+        out[i] = from_bf16(half);
     }
-    return execute(s, &a, &everything, out, pairs);
+    return SF_OK;
 }

@@ -15,7 +15,7 @@ typedef struct sf_synthetic {
     int tokens, tail; /* of the prompt; generated after it */
     int heads, kv_heads, head_dim;
     int layer;
-    bool sinks, needles, ties;
+    bool sinks, needles, ties, own;
     bool bf16;                   /* values rounded to bf16, to compare with a backend that computes in it */
     int other_values, other_all; /* from this row on, other v; other q, k and v; 0: nowhere */
     uint64_t seed;
@@ -44,11 +44,13 @@ sf_attention sf_synthetic_step(const sf_synthetic *s, int n);
  * arena's. */
 sf_status sf_synthetic_observe(sf_synthetic *s, const sf_method *method, const void *params, sf_state *out);
 
-/* Attention over a pattern, to host memory: out [tokens, H, D], [H, D]; pairs as counted. */
-sf_status sf_synthetic_prefill(const sf_synthetic *s, const sf_pattern *pattern, float *out, uint64_t *pairs);
-sf_status sf_synthetic_decode(const sf_synthetic *s, const sf_pattern *pattern, float *out, uint64_t *pairs);
+/* The last generated token's query over the tail and those keys of the prompt that `keep` names (TOKENS; DENSE:
+ * all). */
+sf_status sf_synthetic_evict(sf_synthetic *s, const sf_pattern *keep, sf_attention *out);
 
-/* The last generated token's dense attention over the kept keys and the tail. `keep`: TOKENS, or DENSE to keep all. */
-sf_status sf_synthetic_decode_kept(sf_synthetic *s, const sf_pattern *keep, float *out, uint64_t *pairs);
+/* Attention of `lanes` sequences at once (one if it is a prompt). out: lane 0's rows, [queries, H, D] to host memory as
+ * fp32; pairs: its number. Fails where the executor's tally is not what count_pairs() says. */
+sf_status sf_synthetic_attend(int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, float *out,
+                              uint64_t *pairs);
 
 #endif

@@ -141,20 +141,23 @@ static void run_case(const json_t *c, const char *device, const char *at)
     float *out = malloc((size_t)s.tokens * (size_t)(s.heads * s.head_dim) * sizeof *out);
     uint64_t pairs = 0;
     sf_pattern pattern;
+    const sf_pattern dense = {.kind = SF_DENSE}, *reads = &pattern;
     sf_state state = {0};
-    if (prefill || compress) {
-        sf_attention a = sf_synthetic_prompt(&s);
-        ok(sf_hook_choose(prefill ? SF_HOOK_PREFILL : SF_HOOK_COMPRESS, &a, m, params, NULL, &pattern), at);
-        ok(prefill ? sf_synthetic_prefill(&s, &pattern, out, &pairs)
-                   : sf_synthetic_decode_kept(&s, &pattern, out, &pairs),
-           at);
+    sf_attention a = sf_synthetic_prompt(&s);
+    const sf_attention *lane = &a;
+    if (prefill) {
+        ok(sf_hook_choose(SF_HOOK_PREFILL, &a, m, params, NULL, &pattern), at);
+    } else if (compress) {
+        ok(sf_hook_choose(SF_HOOK_COMPRESS, &a, m, params, NULL, &pattern), at);
+        ok(sf_synthetic_evict(&s, &pattern, &a), at);
+        reads = &dense;
     } else {
         ok(sf_synthetic_observe(&s, m, params, &state), at);
-        sf_attention a = sf_synthetic_step(&s, s.tail);
+        a = sf_synthetic_step(&s, s.tail);
         ok(sf_hook_choose(SF_HOOK_DECODE, &a, m, params, &state, &pattern), at);
-        ok(sf_synthetic_decode(&s, &pattern, out, &pairs), at);
     }
-    compare(c, at, hash_pattern(&pattern), pairs, out, (int64_t)(prefill ? s.tokens : 1) * s.heads * s.head_dim);
+    ok(sf_synthetic_attend(1, &lane, &reads, out, &pairs), at);
+    compare(c, at, hash_pattern(&pattern), pairs, out, (int64_t)a.queries * s.heads * s.head_dim);
     free(out), free(params);
     sf_synthetic_close(&s);
     sf_backend_close(&b);
