@@ -1,0 +1,302 @@
+/* Statistics against NumPy and SciPy (tests/golden/stats/make.py), and against known truth in simulations. */
+#include "harness/stats.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static json_t *golden;
+
+static int load(void **state)
+{
+    (void)state;
+    golden = json_load_file("tests/golden/stats/golden.json", 0, NULL);
+    return golden ? 0 : -1;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    json_decref(golden);
+    return 0;
+}
+
+static double *numbers(const json_t *list, int *n)
+{
+    *n = (int)json_array_size(list);
+    double *x = malloc((size_t)*n * sizeof *x + 1);
+    for (int i = 0; i < *n; i++) x[i] = json_number_value(json_array_get(list, (size_t)i));
+    return x;
+}
+
+static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
+static double item(const json_t *list, size_t i) { return json_number_value(json_array_get(list, i)); }
+
+static void near(double got, double want, double tolerance, const char *what)
+{
+    if (!(fabs(got - want) <= tolerance)) fail_msg("%s: %.9g, expected %.9g within %.2g", what, got, want, tolerance);
+}
+
+static void test_mean_and_intervals(void **state)
+{
+    (void)state;
+    size_t k;
+    json_t *sample;
+    json_array_foreach(json_object_get(golden, "samples"), k, sample)
+    {
+        int n;
+        double *x = numbers(json_object_get(sample, "x"), &n), mean, error, low, high;
+        sf_mean_error(n, x, &mean, &error);
+        near(mean, number(sample, "mean"), 1e-12, "mean");
+        near(error, number(sample, "se"), 1e-12, "standard error");
+        enum { R = 100000 };
+        assert_int_equal(sf_bootstrap_mean(n, x, R, 1, 0.95, &low, &high), SF_OK);
+        /* Four standard errors of these Monte Carlo quantiles; ends may jump between neighbouring means of the discrete
+         * scores, quarters in the second sample and ones in the fourth. */
+        double tolerance = 0.03 * error + (k == 1 ? 0.25 / n : k == 3 ? 1.0 / n : 0);
+        const json_t *bca = json_object_get(sample, "bca"), *percentile = json_object_get(sample, "percentile");
+        near(low, item(bca, 0), tolerance, "BCa, lower end");
+        near(high, item(bca, 1), tolerance, "BCa, upper end");
+        double *replicate = malloc(R * sizeof *replicate);
+        float *weight = malloc((size_t)n * sizeof *weight);
+        for (int r = 0; r < R; r++) {
+            replicate[r] = 0;
+            sf_resample(2, r, n, weight);
+            for (int i = 0; i < n; i++) replicate[r] += weight[i] * x[i] / n;
+        }
+        sf_interval_percentile(R, replicate, 0.95, &low, &high);
+        near(low, item(percentile, 0), tolerance, "percentile, lower end");
+        near(high, item(percentile, 1), tolerance, "percentile, upper end");
+        free(replicate);
+        free(weight);
+        free(x);
+    }
+}
+
+static void test_two_samples(void **state)
+{
+    (void)state;
+    enum { R = 100000 };
+    const json_t *two = json_object_get(golden, "two");
+    int n[2];
+    double *x[2] = {numbers(json_object_get(two, "a"), &n[0]), numbers(json_object_get(two, "b"), &n[1])};
+    double *replicate = calloc(R, sizeof *replicate), influence[200], estimate = 0, low, high;
+    float weight[100];
+    for (int s = 0, at = 0; s < 2; s++) {
+        double mean, error;
+        sf_mean_error(n[s], x[s], &mean, &error);
+        estimate += mean / 2;
+        for (int i = 0; i < n[s]; i++) influence[at++] = (x[s][i] - mean) / (2 * n[s]);
+        for (int r = 0; r < R; r++) {
+            sf_resample(sf_seed_of(3, s ? "b" : "a"), r, n[s], weight);
+            for (int i = 0; i < n[s]; i++) replicate[r] += weight[i] * x[s][i] / (2 * n[s]);
+        }
+        free(x[s]);
+    }
+    sf_interval_bca(R, replicate, estimate, n[0] + n[1], influence, 0.95, &low, &high);
+    near(low, item(json_object_get(two, "bca"), 0), 0.006, "two samples, lower end");
+    near(high, item(json_object_get(two, "bca"), 1), 0.006, "two samples, upper end");
+    free(replicate);
+}
+
+static void test_degenerate(void **state)
+{
+    (void)state;
+    double mean, error, low, high, same[5] = {0.25, 0.25, 0.25, 0.25, 0.25};
+    sf_mean_error(0, NULL, &mean, &error);
+    assert_true(isnan(mean) && isnan(error));
+    sf_mean_error(1, same, &mean, &error);
+    assert_true(mean == 0.25 && isnan(error));
+    assert_int_equal(sf_bootstrap_mean(5, same, 1000, 1, 0.95, &low, &high), SF_OK);
+    assert_true(low == 0.25 && high == 0.25);
+    assert_int_equal(sf_bootstrap_mean(1, same, 1000, 1, 0.95, &low, &high), SF_OK);
+    assert_true(low == 0.25 && high == 0.25);
+    assert_int_equal(sf_bootstrap_mean(0, same, 1000, 1, 0.95, &low, &high), SF_OK);
+    assert_true(isnan(low) && isnan(high));
+    assert_true(isnan(sf_quantile(0, NULL, 0.5)));
+    assert_true(sf_sign_flip_test(0, NULL, 1000, 1) == 1);
+}
+
+static void test_resampling(void **state)
+{
+    (void)state;
+    float weight[7], again[7];
+    double sum[7] = {0};
+    for (int r = 0; r < 20000; r++) {
+        float total = 0;
+        sf_resample(9, r, 7, weight);
+        for (int i = 0; i < 7; i++) total += weight[i], sum[i] += weight[i];
+        assert_true(total == 7);
+    }
+    for (int i = 0; i < 7; i++) near(sum[i] / 20000, 1, 0.03, "mean weight");
+    sf_resample(9, 123, 7, weight);
+    sf_resample(9, 123, 7, again);
+    assert_memory_equal(weight, again, sizeof weight);
+    sf_resample(10, 123, 7, again);
+    assert_memory_not_equal(weight, again, sizeof weight);
+}
+
+static void test_sign_flips(void **state)
+{
+    (void)state;
+    size_t k;
+    json_t *row;
+    json_array_foreach(json_object_get(golden, "flips"), k, row)
+    {
+        int n;
+        double *d = numbers(json_object_get(row, "d"), &n), p = number(row, "p");
+        bool exact = n <= 12 || p == 1 || k == 3;
+        double got = sf_sign_flip_test(n, d, exact ? 20000 : 200000, 4);
+        near(got, p, n <= 12 || p == 1 ? 1e-12 : 4 * sqrt(p * (1 - p) / 200000) + 2e-3 * p, "sign flips");
+        free(d);
+    }
+}
+
+static void test_holm(void **state)
+{
+    (void)state;
+    size_t k;
+    json_t *row;
+    json_array_foreach(json_object_get(golden, "holm"), k, row)
+    {
+        int n, m;
+        double *p = numbers(json_object_get(row, "p"), &n), *want = numbers(json_object_get(row, "adjusted"), &m), got[64];
+        assert_int_equal(sf_holm(n, p, got), SF_OK);
+        for (int i = 0; i < n; i++) near(got[i], want[i], 1e-12, "Holm");
+        free(p);
+        free(want);
+    }
+    double p[] = {0.01, NAN, 0.03}, got[3];
+    assert_int_equal(sf_holm(3, p, got), SF_OK);
+    assert_true(got[0] == 0.02 && isnan(got[1]) && got[2] == 0.03);
+}
+
+static void test_pareto(void **state)
+{
+    (void)state;
+    size_t k;
+    json_t *row;
+    json_array_foreach(json_object_get(golden, "pareto"), k, row)
+    {
+        int n;
+        double *cost = numbers(json_object_get(row, "cost"), &n), *score = numbers(json_object_get(row, "score"), &n);
+        double *want = numbers(json_object_get(row, "on"), &n);
+        bool on[64];
+        assert_int_equal(sf_pareto(n, cost, score, on), SF_OK);
+        for (int i = 0; i < n; i++)
+            if (on[i] != (want[i] != 0)) fail_msg("point %d of set %zu", i, k);
+        free(cost);
+        free(score);
+        free(want);
+    }
+    bool on[3];
+    assert_int_equal(sf_pareto(3, (double[]){1, 2, NAN}, (double[]){NAN, 0.5, 0.9}, on), SF_OK);
+    assert_true(!on[0] && on[1] && !on[2]);
+}
+
+static void test_quantiles_and_normal(void **state)
+{
+    (void)state;
+    int n;
+    size_t k;
+    json_t *row;
+    double *x = numbers(json_object_get(json_object_get(golden, "quantiles"), "x"), &n);
+    json_array_foreach(json_object_get(json_object_get(golden, "quantiles"), "q"), k, row)
+        near(sf_quantile(n, x, item(row, 0)), item(row, 1), 1e-12, "quantile");
+    free(x);
+    json_array_foreach(json_object_get(golden, "normal"), k, row)
+    {
+        near(sf_normal_cdf(item(row, 0)), item(row, 1), 1e-14, "normal cdf");
+        near(sf_normal_quantile(item(row, 1)), item(row, 0), 1e-6, "normal quantile");
+    }
+}
+
+static void test_fit_and_rank(void **state)
+{
+    (void)state;
+    const json_t *fit = json_object_get(golden, "fits");
+    int n, m, k;
+    double *x = numbers(json_object_get(fit, "x"), &m), *y = numbers(json_object_get(fit, "y"), &n), got[3];
+    double *want = numbers(json_object_get(fit, "coefficient"), &k);
+    assert_int_equal(sf_least_squares(n, k, x, y, got), SF_OK);
+    for (int i = 0; i < k; i++) near(got[i], want[i], 1e-9 * fabs(want[i]), "least squares");
+    for (int i = 0; i < n; i++) x[i * 3 + 2] = 2 * x[i * 3 + 1];
+    assert_int_equal(sf_least_squares(n, k, x, y, got), SF_BAD_INPUT);
+    assert_int_equal(sf_least_squares(2, 3, x, y, got), SF_BAD_INPUT);
+    free(x);
+    free(y);
+    free(want);
+    const json_t *kendall = json_object_get(golden, "kendall");
+    double *a = numbers(json_object_get(kendall, "a"), &n), *b = numbers(json_object_get(kendall, "b"), &n);
+    near(sf_kendall(n, a, b), number(kendall, "tau"), 1e-12, "Kendall");
+    free(a);
+    free(b);
+}
+
+/* ---- Known truth ---- */
+
+static uint64_t noise = 12345;
+
+static double uniform(void)
+{
+    noise = noise * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(noise >> 11) + 0.5) / 9007199254740992.0;
+}
+
+/* 95 % intervals of the mean paired difference: two skewed scores of five steps that share the sample's difficulty. */
+static void test_coverage(void **state)
+{
+    (void)state;
+    enum { SIMULATIONS = 1500, N = 60 };
+    const double effect = 0.15; /* dense passes, sparse does not */
+    int covered = 0;
+    for (int s = 0; s < SIMULATIONS; s++) {
+        double d[N], low, high;
+        for (int i = 0; i < N; i++) {
+            double u = uniform(); /* -0.25 with .05, +0.5 with .325, else 0: mean 0.15 */
+            d[i] = u < 0.05 ? -0.25 : u < 0.375 ? 0.5 : 0;
+        }
+        assert_int_equal(sf_bootstrap_mean(N, d, 2000, (uint64_t)s, 0.95, &low, &high), SF_OK);
+        covered += low <= effect && effect <= high;
+    }
+    double share = (double)covered / SIMULATIONS;
+    if (share < 0.93 || share > 0.97) fail_msg("95 %% intervals cover the truth in %.1f %%", 100 * share);
+}
+
+/* Families of ten true null hypotheses: a family shows any effect after Holm in at most 5 %. */
+static void test_false_positives(void **state)
+{
+    (void)state;
+    enum { FAMILIES = 400, TESTS = 10, N = 30 };
+    int wrong = 0;
+    for (int f = 0; f < FAMILIES; f++) {
+        double p[TESTS], adjusted[TESTS], smallest = 1;
+        for (int t = 0; t < TESTS; t++) {
+            double d[N];
+            for (int i = 0; i < N; i++) d[i] = floor(uniform() * 5) / 4 - floor(uniform() * 5) / 4;
+            p[t] = sf_sign_flip_test(N, d, 2000, (uint64_t)(f * TESTS + t));
+        }
+        assert_int_equal(sf_holm(TESTS, p, adjusted), SF_OK);
+        for (int t = 0; t < TESTS; t++) smallest = fmin(smallest, adjusted[t]);
+        wrong += smallest <= 0.05;
+    }
+    double share = (double)wrong / FAMILIES; /* 5 % and two standard errors of this simulation */
+    if (share > 0.05 + 2 * sqrt(0.05 * 0.95 / FAMILIES)) fail_msg("an effect is seen in %.1f %% of the families", 100 * share);
+    if (wrong == 0) fail_msg("never an effect: the test has no power at all");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mean_and_intervals), cmocka_unit_test(test_two_samples), cmocka_unit_test(test_degenerate),
+        cmocka_unit_test(test_resampling), cmocka_unit_test(test_sign_flips), cmocka_unit_test(test_holm),
+        cmocka_unit_test(test_pareto), cmocka_unit_test(test_quantiles_and_normal), cmocka_unit_test(test_fit_and_rank),
+        cmocka_unit_test(test_coverage), cmocka_unit_test(test_false_positives)};
+    return cmocka_run_group_tests(tests, load, unload);
+}
