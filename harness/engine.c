@@ -127,6 +127,9 @@ sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens
     return status;
 }
 
+/* Logits are wide: they leave the backend in small pieces, however the prefill was cut. */
+enum { LOGIT_ROWS = 64 };
+
 static sf_status logits(sf_batch *batch, const int32_t *token, float *out)
 {
     sf_backend *b = batch->backend;
@@ -134,10 +137,11 @@ static sf_status logits(sf_batch *batch, const int32_t *token, float *out)
     float *some;
     SF_TRY(sf_batch_open(batch, 0, NULL));
     SF_TRY(sf_batch_prefill_buffers(batch));
-    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)batch->chunk * c->vocab), (void **)&some));
+    int64_t piece = batch->chunk < LOGIT_ROWS ? batch->chunk : LOGIT_ROWS;
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, piece * c->vocab), (void **)&some));
     SF_TRY(sf_batch_prefill(batch, &batch->prompt[0], token));
-    for (int64_t row = 0; row < batch->tokens; row += batch->chunk) {
-        int64_t rows = batch->tokens - row < batch->chunk ? batch->tokens - row : batch->chunk;
+    for (int64_t row = 0; row < batch->tokens; row += piece) {
+        int64_t rows = batch->tokens - row < piece ? batch->tokens - row : piece;
         SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
         SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
     }
@@ -150,7 +154,6 @@ sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, 
     SF_TRY(check_tokens(engine, token, tokens, 1));
     guard before = enter(engine->model.backend);
     sf_batch batch = new_batch(engine, tokens, &plain);
-    if (batch.chunk <= 0 || batch.chunk > 128) batch.chunk = 128; /* rows of logits are wide */
     sf_status status = logits(&batch, token, out);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
