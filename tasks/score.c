@@ -99,8 +99,8 @@ static void numbered_add(numbered *n, sf_span number, const sf_text *answer)
     long i = 0;
     for (size_t k = 0; k < number.bytes && i <= n->count; k++) i = 10 * i + (number.at[k] - '0');
     if (answer->failed) abort();
-    n->found++;
     if (i < 1 || i > n->count) return;
+    n->found++;
     char **slot = &n->first[i - 1];
     if (!*slot) *slot = strdup(answer->data ? answer->data : "");
     else if (strcmp(*slot, answer->data ? answer->data : "") != 0) n->torn[i - 1] = true;
@@ -300,7 +300,7 @@ static void add_number(sf_list *out, const char *at, size_t digits)
 static void read_chapters(sf_span text, sf_list *out)
 {
     const char *end = text.at + text.bytes;
-    int n;
+    int before = out->count, n;
     for (const char *at = text.at; end - at > 7; at++) {
         if (strncasecmp(at, "chapter", 7) != 0) continue;
         const char *from = at + 7;
@@ -309,7 +309,7 @@ static void read_chapters(sf_span text, sf_list *out)
         while (to < end && isdigit((unsigned char)*to)) to++;
         if (from > at + 7 && to > from) add_number(out, from, (size_t)(to - from));
     }
-    if (out->count) return;
+    if (out->count > before) return;
     sf_text digits = {0};
     for (const char *at = text.at; at <= end; at += n) {
         int c = at < end ? sf_code_point(at, end, &n) : (n = 1, ',');

@@ -1,0 +1,347 @@
+/* Scores of hand-made answers, and SQuAD's metrics against the official algorithm (tests/golden/tasks/squad_pairs.py). */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "tasks/score.h"
+
+#define LEFT_OUT NAN /* the reference leaves the sample out of its mean */
+
+typedef struct format {
+    const char *name;
+    void (*score)(const void *, const sf_sample *, const char *, sf_score *);
+    const char *gold[4];
+} format;
+
+static const format
+    PAIRS = {"pairs", sf_score_pairs, {"aa11-bb22: cc33-dd44", "ee55-ff66: gg77-hh88"}},
+    NAMES = {"names", sf_score_names, {"ABCDE", "FGHIJ", "KLMNO"}},
+    WORDS = {"words", sf_score_words, {"apple", "river", "stone"}},
+    NUMBERED = {"numbered", sf_score_numbered, {"Harbour Market", "Ada Brenner", "silver oak lantern"}},
+    ITEM = {"item", sf_score_item, {"silver oak lantern"}},
+    CHAPTERS = {"chapters", sf_score_chapters, {"3", "17", "42"}},
+    LETTER = {"letters", sf_score_letters, {"B"}},
+    LETTERS = {"letters", sf_score_letters, {"AC"}},
+    OPEN = {"open", sf_score_open, {"the Treaty of Lisbon", "Lisbon Treaty"}},
+    REPEAT = {"open", sf_score_open, {"the day and the night"}},
+    ALL = {"match_all", sf_score_match_all, {"1234567", "7654321"}},
+    PART = {"match_part", sf_score_match_part, {"Paris", "the city of Paris"}};
+
+#define T(body) "<answer>\n" body "\n</answer>"
+#define P1 "1. The answer for aa11-bb22 is cc33-dd44."
+#define P2 "2. The answer for ee55-ff66 is gg77-hh88."
+
+static const struct row {
+    const format *format;
+    const char *text;
+    double strict, reference;
+    bool parsed;
+} rows[] = {
+    /* NIAH */
+    {&PAIRS, T(P1 "\n" P2), 1, 1, true},
+    {&PAIRS, "<explanation>Found both.</explanation>\n" T(P1 "\n" P2), 1, 1, true},
+    {&PAIRS, T(P1 "\n" P2) "\nLet me know if you need more.", 1, 1, true},
+    {&PAIRS, P1 "\n" P2, 0, 1, false},
+    {&PAIRS, T(P1), .5, .5, true},
+    {&PAIRS, T(P2), .5, .5, true},
+    {&PAIRS, T("1. The answer for ee55-ff66 is gg77-hh88.\n2. The answer for aa11-bb22 is cc33-dd44."), 0, 0, true},
+    {&PAIRS, T(P1 " " P2), 1, 1, true},
+    {&PAIRS, T("1. The answer for aa11-bb22 is: cc33-dd44.\n2. The answer for ee55-ff66 is: gg77-hh88."), 1, 1, true},
+    {&PAIRS, T("1.The answer for aa11-bb22 is cc33-dd44\n2.The answer for ee55-ff66 is gg77-hh88"), 1, 1, true},
+    {&PAIRS, "<ANSWER>" P1 "\n" P2 "</Answer>", 1, 1, true},
+    {&PAIRS, T("1. THE ANSWER FOR aa11-bb22 IS CC33-DD44.\n2. the answer for ee55-ff66 is gg77-hh88."), 1, 1, true},
+    {&PAIRS, T("1. The answer for AA11-BB22 is cc33-dd44.\n" P2), .5, .5, true},
+    {&PAIRS, T("1. The answer for aa11-bb22 is cc33-dd45.\n" P2), .5, .5, true},
+    {&PAIRS, T("1. The answer for aa11-bb22 is cc33-dd44 as stated.\n" P2), .5, .5, true},
+    {&PAIRS, T("1) The answer for aa11-bb22 is cc33-dd44.\n" P2), .5, .5, true},
+    {&PAIRS, T("The answer for aa11-bb22 is cc33-dd44.\nThe answer for ee55-ff66 is gg77-hh88."), 0, 0, false},
+    {&PAIRS, T("cc33-dd44, gg77-hh88"), 0, 0, false},
+    {&PAIRS, "<answer>\n" P1 "\n2. The answer for ee55-ff66 is gg", 0, .5, false},
+    {&PAIRS, "<answer>\n" P1 "\n" P2, 0, 1, false},
+    {&PAIRS, T(P1 "\n" P2 "\n1. The answer for aa11-bb22 is zzzz-zzzz."), .5, 1, true},
+    {&PAIRS, T(P1 "\n" P2 "\n" P1), 1, 1, true},
+    {&PAIRS, T("1. The answer for aa11-bb22 is wrong.\n" P1 "\n" P2), .5, .5, true},
+    {&PAIRS, T(P1 "\n" P2 "\n3. The answer for zz is yy."), 1, 1, true},
+    {&PAIRS, T("1. The answer for x is y.") " No, wait: " T(P1 "\n" P2), 1, 0, true},
+    {&PAIRS, T(P1 "\n" P2) " Or else " T("1. The answer for x is y."), 0, 1, true},
+    {&PAIRS, "I put it in <answer> tags. " T(P1 "\n" P2), 1, 1, true},
+    {&PAIRS, "", 0, 0, false},
+    {&PAIRS, T(""), 0, 0, false},
+    {&PAIRS, T("1. The answer for aa11\u2011bb22 is cc33-dd44."), 0, 0, false}, /* no-break hyphen */
+    {&PAIRS, T("01. The answer for aa11-bb22 is cc33-dd44."), .5, .5, true},
+    {&PAIRS, T("99999999999999999999. The answer for aa11-bb22 is cc33-dd44.\n" P2), .5, .5, true},
+
+    /* VT */
+    {&NAMES, T("ABCDE FGHIJ KLMNO"), 1, 1, true},
+    {&NAMES, T("KLMNO ABCDE FGHIJ"), 1, 1, true},
+    {&NAMES, T("ABCDE\nFGHIJ\nKLMNO"), 1, 1, true},
+    {&NAMES, T("VAR ABCDE VAR FGHIJ VAR KLMNO"), 1, 1, true},
+    {&NAMES, T("abcde fghij klmno"), 1, 1, true},
+    {&NAMES, T("ABCDE FGHIJ"), 2 / 3., 2 / 3., true},
+    {&NAMES, T("ABCDE FGHIJ KLMNO PQRST"), .75, .75, true},
+    {&NAMES, T("ABCDE, FGHIJ, KLMNO"), .2, .2, true},
+    {&NAMES, T("ABCDE ABCDE FGHIJ KLMNO KLMNO"), 1, 1, true},
+    {&NAMES, T("The variables are ABCDE FGHIJ KLMNO"), .5, .5, true},
+    {&NAMES, "ABCDE FGHIJ KLMNO", 0, 1, false},
+    {&NAMES, "The names: ABCDE FGHIJ KLMNO", 0, .6, false},
+    {&NAMES, "<answer>ABCDE FGHIJ KLMNO", 0, .5, false},
+    {&NAMES, T("PQRST UVWXY"), 0, 0, true},
+    {&NAMES, T("None"), 0, 0, true},
+    {&NAMES, T(""), 0, 0, false},
+    {&NAMES, T("  \t\n "), 0, 0, false},
+    {&NAMES, "", 0, 0, false},
+    {&NAMES, T("XXXXX") T("ABCDE FGHIJ KLMNO"), 1, 0, true},
+    {&NAMES, T("ABCDE FGHIJ KLMNO") "</answer>", 1, 1, true},
+    {&NAMES, "</answer>" T("ABCDE FGHIJ KLMNO"), 1, 1, true},
+    {&NAMES, "<answer><answer>ABCDE FGHIJ KLMNO</answer></answer>", 1, .5, true},
+    {&NAMES, T("ABCDE\u00a0FGHIJ\u3000KLMNO"), 1, 1, true}, /* no-break and ideographic spaces */
+    {&NAMES, T("ABCDÉ FGHIJ KLMNO"), .5, .5, true},
+
+    /* CWE */
+    {&WORDS, T("1. apple\n2. river\n3. stone"), 1, 1, true},
+    {&WORDS, T("1. stone\n2. apple\n3. river"), 1, 1, true},
+    {&WORDS, T("1. Apple\n2. RIVER\n3. stone "), 1, 1, true},
+    {&WORDS, T("1) apple\n2- river\n3 stone"), 1, 1, true},
+    {&WORDS, T("1.apple\r\n2.river\r\n3.stone"), 1, 1, true},
+    {&WORDS, T("  1. apple\n\n  2. river\n\n  3. stone"), 1, 1, true},
+    {&WORDS, T("1. apple\n2. river"), 2 / 3., 2 / 3., true},
+    {&WORDS, T("1. apple\n2. river\n3. stone\n4. cloud"), .75, .75, true},
+    {&WORDS, T("1. apple\n2. apple\n3. apple"), 1 / 3., 1 / 3., true},
+    {&WORDS, T("1. apple (30)\n2. river\n3. stone"), .5, .5, true},
+    {&WORDS, T("apple\nriver\nstone"), 0, 0, false},
+    {&WORDS, T("apple, river, stone"), 0, 0, false},
+    {&WORDS, T("1. apple 2. river 3. stone"), 0, 0, true},
+    {&WORDS, T("- apple\n- river\n- stone"), 0, 0, false},
+    {&WORDS, "1. apple\n2. river\n3. stone", 0, 0, false},
+    {&WORDS, "<answer>\n1. apple\n2. river\n3. st", 0, 0, false},
+    {&WORDS, T(""), 0, 0, false},
+    {&WORDS, "", 0, 0, false},
+    {&WORDS, T("1.\n2.\n3."), 0, 0, true}, /* backtracking leaves the mark as a word */
+    {&WORDS, T("12\n7"), 0, 0, true},      /* "2" is a word, after the number 1; 7 has nothing after it */
+    {&WORDS, T("1. apple.\n2. river\n3. stone"), .5, .5, true},
+    {&WORDS, "Tags are written <answer></answer>. " T("1. apple\n2. river\n3. stone"), 1, 0, true},
+    {&WORDS, T("1. äpple\n2. river\n3. stone"), .5, .5, true},
+
+    /* Story Retrieval */
+    {&NUMBERED, T("1. Harbour Market\n2. Ada Brenner\n3. silver oak lantern"), 1, 1, true},
+    {&NUMBERED, T("1. the Harbour Market\n2. Ada Brenner\n3. a silver oak lantern"), 1, 1, true},
+    {&NUMBERED, T("1: harbour market\n2) ADA BRENNER\n3. Silver  Oak   Lantern"), 1, 1, true},
+    {&NUMBERED, T("3. silver oak lantern\n2. Ada Brenner\n1. Harbour Market"), 1, 1, true},
+    {&NUMBERED, T("1. Ada Brenner\n2. Harbour Market\n3. silver oak lantern"), 1 / 3., 1 / 3., true},
+    {&NUMBERED, T("1. Harbour Market\n2. Ada Brenner"), 2 / 3., 2 / 3., true},
+    {&NUMBERED, T("1. Harbour Market.\n2. Ada Brenner\n3. silver oak lantern"), 2 / 3., 2 / 3., true},
+    {&NUMBERED, T("1. Harbour Market (chapter 3)\n2. Ada Brenner\n3. silver oak lantern"), 2 / 3., 2 / 3., true},
+    {&NUMBERED, T("Harbour Market\nAda Brenner\nsilver oak lantern"), 0, 0, false},
+    {&NUMBERED, T("1 Harbour Market\n2 Ada Brenner\n3 silver oak lantern"), 0, 0, false},
+    {&NUMBERED, T("1. Harbour Market 2. Ada Brenner 3. silver oak lantern"), 0, 0, true},
+    {&NUMBERED, "1. Harbour Market\n2. Ada Brenner\n3. silver oak lantern", 0, 1, false},
+    {&NUMBERED, "<answer>\n1. Harbour Market\n2. Ada Brenner\n3. silver", 0, 2 / 3., false},
+    {&NUMBERED, T("1. Harbour Market\n1. Old Mill\n2. Ada Brenner\n3. silver oak lantern"), 2 / 3., 1, true},
+    {&NUMBERED, T("1. Harbour Market\n1. Harbour Market\n2. Ada Brenner\n3. silver oak lantern"), 1, 1, true},
+    {&NUMBERED, T("1. Old Mill\n1. Harbour Market\n2. Ada Brenner\n3. silver oak lantern"), 2 / 3., 2 / 3., true},
+    {&NUMBERED, "1. Look at the chapters.\n" T("1. Harbour Market\n2. Ada Brenner\n3. silver oak lantern"), 1, 1, true},
+    {&NUMBERED, T("0. Harbour Market\n2. Ada Brenner\n4. silver oak lantern"), 1 / 3., 1 / 3., true},
+    {&NUMBERED, T("1. an the Harbour Market"), 0, 0, true}, /* one article goes, not two */
+    {&NUMBERED, T("1.\n2.\n3."), 0, 0, false},
+    {&NUMBERED, T(""), 0, 0, false},
+    {&NUMBERED, "", 0, 0, false},
+    {&NUMBERED, T("1. x") "\n" T("1. Harbour Market\n2. Ada Brenner\n3. silver oak lantern"), 1, 0, true},
+    {&NUMBERED, T("1. Harbour\u00a0Market\n2. Ada Brenner\n3. silver oak lantern"), 1, 1, true}, /* no-break space */
+
+    /* Story Multi-hop */
+    {&ITEM, T("silver oak lantern"), 1, 1, true},
+    {&ITEM, T("The Silver Oak Lantern"), 1, 1, true},
+    {&ITEM, "<answer>a  silver\noak lantern</answer>", 1, 1, true},
+    {&ITEM, T("an silver oak lantern"), 1, 1, true},
+    {&ITEM, T("silver oak lantern."), 0, 0, true},
+    {&ITEM, T("oak lantern"), 0, 0, true},
+    {&ITEM, T("silver oak lanterns"), 0, 0, true},
+    {&ITEM, T("It was the silver oak lantern"), 0, 0, true},
+    {&ITEM, "silver oak lantern", 0, LEFT_OUT, false},
+    {&ITEM, "<answer>silver oak lantern", 0, LEFT_OUT, false},
+    {&ITEM, "silver oak lantern</answer>", 0, LEFT_OUT, false},
+    {&ITEM, T(""), 0, LEFT_OUT, false},
+    {&ITEM, "<answer></answer>", 0, LEFT_OUT, false},
+    {&ITEM, "", 0, LEFT_OUT, false},
+    {&ITEM, T("the"), 0, 0, true}, /* an article needs a word after it to be one */
+    {&ITEM, T("iron box") T("silver oak lantern"), 1, 0, true},
+    {&ITEM, T("silver oak lantern") T("iron box"), 0, 1, true},
+    {&ITEM, "<answer></answer>" T("silver oak lantern"), 1, LEFT_OUT, true},
+    {&ITEM, T("silver oak lantern") "<answer>iron b", 1, 1, true},
+    {&ITEM, T("ſilver oak lantern"), 0, 0, true},
+
+    /* Story Filtering */
+    {&CHAPTERS, T("3, 17, 42"), 1, 1, true},
+    {&CHAPTERS, T("42,3,17"), 1, 1, true},
+    {&CHAPTERS, T("3 17 42"), 1, 1, true},
+    {&CHAPTERS, T("3\n17\n42"), 1, 1, true},
+    {&CHAPTERS, T("Chapter 3, Chapter 17, chapter 42"), 1, 1, true},
+    {&CHAPTERS, T("Chapter 3, 17, 42"), 1 / 3., 1 / 3., true}, /* one "Chapter" and the other numbers are not seen */
+    {&CHAPTERS, T("Chapters 3, 17, 42"), 1, 1, true},
+    {&CHAPTERS, T("3, 17"), 2 / 3., 2 / 3., true},
+    {&CHAPTERS, T("3, 17, 42, 50"), .75, .75, true},
+    {&CHAPTERS, T("3, 3, 17, 42"), 1, 1, true},
+    {&CHAPTERS, T("03, 017, 42"), 1, 1, true},
+    {&CHAPTERS, T("3, 17 and 42."), 1, 1, true},
+    {&CHAPTERS, T("3-17-42"), 0, 0, true}, /* 31742 */
+    {&CHAPTERS, T("3.0, 17, 42"), .5, .5, true},
+    {&CHAPTERS, T("[3, 17, 42]"), 1, 1, true},
+    {&CHAPTERS, T("none"), 0, 0, false},
+    {&CHAPTERS, T(""), 0, 0, false},
+    {&CHAPTERS, "3, 17, 42", 0, 0, false},
+    {&CHAPTERS, "<answer>3, 17, 42", 0, 0, false},
+    {&CHAPTERS, "", 0, LEFT_OUT, false},
+    {&CHAPTERS, " \n\t", 0, LEFT_OUT, false},
+    {&CHAPTERS, T("1") T("3, 17, 42"), 1, 0, true},
+    {&CHAPTERS, T("3, 17, 42") T("1"), 0, 1, true},
+    {&CHAPTERS, T("There are 3 chapters: 17, 42"), 1, 1, true},
+    {&CHAPTERS, T("123456789012345678901234567890, 3, 17, 42"), .75, .75, true},
+
+    /* multiple choice */
+    {&LETTER, T("B"), 1, 1, true},
+    {&LETTER, T("b"), 1, 1, true},
+    {&LETTER, T("(B)"), 1, 1, true},
+    {&LETTER, T("B."), 1, 1, true},
+    {&LETTER, T("A"), 0, 0, true},
+    {&LETTER, T("BB"), 0, 0, true},
+    {&LETTER, T("Question 7. B"), 1, 1, true},
+    {&LETTER, T("The answer is B"), 0, 0, true}, /* "answer" brings an A */
+    {&LETTER, T("E"), 0, 0, false},
+    {&LETTER, "B", 0, 0, false},
+    {&LETTER, "<answer>B", 0, 0, false},
+    {&LETTER, "<Answer>B</Answer>", 1, 0, true}, /* these tags are case-sensitive in the reference */
+    {&LETTER, T(""), 0, 0, false},
+    {&LETTER, "", 0, 0, false},
+    {&LETTER, T("A") T("B"), 1, 0, true},
+    {&LETTERS, T("AC"), 1, 1, true},
+    {&LETTERS, T("CA"), 1, 1, true},
+    {&LETTERS, T("A, C"), 1, 1, true},
+    {&LETTERS, T("A and C"), 0, 0, true}, /* "and" brings an A and a D */
+    {&LETTERS, T("A"), 0, 0, true},
+    {&LETTERS, T("ABC"), 0, 0, true},
+
+    /* open questions */
+    {&OPEN, T("Treaty of Lisbon"), 1, 1, true},
+    {&OPEN, T("the treaty of lisbon!"), 1, 1, true},
+    {&OPEN, T("Lisbon Treaty"), 1, 1, true},
+    {&OPEN, T("Lisbon"), 2 / 3., .67, true},
+    {&OPEN, T("Treaty"), 2 / 3., .67, true},
+    {&OPEN, T("It was the Treaty of Lisbon"), .75, .75, true},
+    {&OPEN, T("Maastricht"), 0, 0, true},
+    {&OPEN, "Treaty of Lisbon", 0, 0, false},
+    {&OPEN, "<answer>Treaty of Lisbon", 0, 0, false},
+    {&OPEN, "<ANSWER>Treaty of Lisbon</ANSWER>", 1, 0, true},
+    {&OPEN, T(""), 0, 0, false},
+    {&OPEN, "", 0, 0, false},
+    {&OPEN, T("Maastricht") T("Treaty of Lisbon"), 1, 0, true},
+    {&OPEN, T("Lisbon Lisbon Treaty"), .8, 1, true}, /* sets do not see repeats */
+    {&OPEN, T("Treaty of “Lisbon”"), 2 / 3., .67, true}, /* only ASCII marks are punctuation */
+    {&REPEAT, T("day night"), .8, 1, true},          /* "and" is an article to the reference */
+    {&REPEAT, T("night, day, and night"), 6 / 7., 1, true},
+
+    /* RULER */
+    {&ALL, "1234567, 7654321", 1, 1, true},
+    {&ALL, "The numbers are 7654321 and 1234567.", 1, 1, true},
+    {&ALL, "1234567", .5, .5, true},
+    {&ALL, "12345678 7654321", 1, 1, true}, /* a substring will do */
+    {&ALL, "1,234,567", 0, 0, true},
+    {&ALL, T("1234567 7654321"), 1, 1, true},
+    {&ALL, "123456", 0, 0, true},
+    {&ALL, "", 0, 0, false},
+    {&ALL, " \n", 0, 0, false},
+    {&PART, "paris", 1, 1, true},
+    {&PART, "It is PARIS, of course", 1, 1, true},
+    {&PART, "London", 0, 0, true},
+    {&PART, "Comparison", 1, 1, true},
+    {&PART, "", 0, 0, false},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static void hand_made_answers(void **state)
+{
+    (void)state;
+    assert_true(ROWS >= 150);
+    int wrong = 0;
+    for (int i = 0; i < ROWS; i++) {
+        const struct row *row = &rows[i];
+        char *gold[4];
+        sf_sample sample = {.gold = gold};
+        for (; sample.gold_count < 4 && row->format->gold[sample.gold_count]; sample.gold_count++)
+            gold[sample.gold_count] = (char *)row->format->gold[sample.gold_count];
+        sf_score got;
+        row->format->score(NULL, &sample, row->text, &got);
+        bool strict = fabs(got.strict - row->strict) < 1e-9;
+        bool reference = isnan(row->reference) ? isnan(got.reference) : fabs(got.reference - row->reference) < 1e-9;
+        if (strict && reference && got.parsed == row->parsed) continue;
+        wrong++;
+        print_error("%s, row %d: expected %g %g %d, found %g %g %d for\n%s\n", row->format->name, i, row->strict, row->reference,
+                    row->parsed, got.strict, got.reference, got.parsed, row->text);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* Texts that no model should write, and may: nothing crashes, every score lies in 0 … 1. */
+static void any_bytes(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {"<answer>", "</answer>", "1. ", "The answer for aa11-bb22 is", "\n", " ", "\xff", "\xc3",
+                                         "\xe2\x80", "chapter ", "99999999999999999999", "\u00a0", "VAR ", ".", "ABCDE", "İ"};
+    static const format *const formats[] = {&PAIRS, &NAMES, &WORDS, &NUMBERED, &ITEM, &CHAPTERS, &LETTER, &OPEN, &ALL, &PART};
+    unsigned random = 1;
+    for (int i = 0; i < 4000; i++) {
+        char text[400] = "";
+        for (int k = 0; k < 12; k++) {
+            random = random * 1664525 + 1013904223;
+            strcat(text, pieces[random >> 28]);
+        }
+        const format *f = formats[i % 10];
+        char *gold[4];
+        sf_sample sample = {.gold = gold};
+        for (; sample.gold_count < 4 && f->gold[sample.gold_count]; sample.gold_count++)
+            gold[sample.gold_count] = (char *)f->gold[sample.gold_count];
+        sf_score got;
+        f->score(NULL, &sample, text, &got);
+        assert_true(got.strict >= 0 && got.strict <= 1);
+        assert_true(isnan(got.reference) || (got.reference >= 0 && got.reference <= 1));
+        assert_true(got.parsed || got.strict == 0);
+    }
+}
+
+static void squad_golden(void **state)
+{
+    (void)state;
+    json_error_t error;
+    json_t *pairs = json_load_file("tests/golden/tasks/squad_pairs.json", 0, &error);
+    if (!pairs) fail_msg("squad_pairs.json:%d: %s", error.line, error.text);
+    assert_int_equal(json_array_size(pairs), 500);
+    for (size_t i = 0; i < json_array_size(pairs); i++) {
+        const char *prediction, *gold, *normal;
+        double f1, exact;
+        assert_int_equal(json_unpack(json_array_get(pairs, i), "[s, s, s, F, F]", &prediction, &gold, &normal, &f1, &exact), 0);
+        char *got = sf_squad_normalise(prediction);
+        assert_string_equal(got, normal);
+        free(got);
+        if (fabs(sf_squad_f1(prediction, gold) - f1) > 1e-12 || sf_squad_exact(prediction, gold) != exact)
+            fail_msg("pair %zu: expected F1 %g and EM %g, found %g and %g for\n%s\n%s", i, f1, exact,
+                     sf_squad_f1(prediction, gold), sf_squad_exact(prediction, gold), prediction, gold);
+    }
+    json_decref(pairs);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hand_made_answers),
+        cmocka_unit_test(any_bytes),
+        cmocka_unit_test(squad_golden),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
