@@ -33,6 +33,7 @@ int sf_noise_line(int from, int to, sf_text *out)
 static bool ends_sentence(const char *at, size_t bytes)
 {
     static const char *const titles[] = {"Mr.", "Mrs.", "Dr.", "St."};
+    while (bytes && strchr("\"'([", *at)) at++, bytes--;
     for (int i = 0; i < 4; i++)
         if (strlen(titles[i]) == bytes && memcmp(at, titles[i], bytes) == 0) return false;
     while (bytes && strchr("\"')]", at[bytes - 1])) bytes--;

@@ -59,14 +59,14 @@ static void add_needle(const ruler_niah *n, const char *key, const char *value, 
 static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
 /* Needle i goes before row place[i] of `rows` (before: the end, if it is `rows`). In prose RULER takes different ones of
- * 40 evenly spaced depths, in whole per cent; elsewhere any rows. A depth of the user's is the same for all. */
-static void choose_places(const ruler_niah *n, int rows, int place[MOST_NEEDLES])
+ * 40 evenly spaced depths, in whole per cent; elsewhere any rows. If the user gives a depth, all go before row `wanted`. */
+static void choose_places(const ruler_niah *n, int rows, int wanted, int place[MOST_NEEDLES])
 {
     sf_random r = sf_random_fork(&n->base, 2);
     int depth[MOST_NEEDLES];
     sf_random_pick(&r, 40, depth, n->needles);
     for (int i = 0; i < n->needles; i++) {
-        if (n->p->depth >= 0) place[i] = (int)(n->p->depth * rows);
+        if (n->p->depth >= 0) place[i] = wanted;
         else if (n->p->haystack == PROSE) place[i] = (int)((int64_t)rows * ((depth[i] * 200 + 39) / 78) / 100);
         else place[i] = (int)sf_random_below(&r, (uint32_t)rows + 1);
     }
@@ -78,7 +78,7 @@ static bool write_lines(const ruler_niah *n, int units, const int *order, sf_uni
 {
     bool noise = n->p->haystack == NOISE;
     int rows = noise ? (units + SF_NOISE_PERIOD - 1) / SF_NOISE_PERIOD : units, place[MOST_NEEDLES];
-    choose_places(n, rows, place);
+    choose_places(n, rows, (int)(n->p->depth * rows), place);
     sf_random r = sf_random_fork(&n->base, 3);
     for (int row = 0, next = 0, sentence = 0; row <= rows; row++) {
         for (; next < n->needles && place[next] == row; next++) {
@@ -103,9 +103,12 @@ static bool write_lines(const ruler_niah *n, int units, const int *order, sf_uni
 static void write_prose(const ruler_niah *n, int units, const int *order, sf_text *out)
 {
     const sf_prose *prose = &n->prose;
-    int place[MOST_NEEDLES], sentences = 0;
-    for (int i = 0; i < units; i++) sentences += prose->word[i % prose->words].ends;
-    choose_places(n, sentences, place);
+    int place[MOST_NEEDLES], sentences = 0, before = 0;
+    for (int i = 0; i < units; i++) {
+        if (i == (int)(n->p->depth * units)) before = sentences;
+        sentences += prose->word[i % prose->words].ends;
+    }
+    choose_places(n, sentences, n->p->depth < 1 ? before : sentences, place);
     for (int from = 0, next = 0, sentence = 0, i = 0; i <= units; i++) { /* i: words before this place */
         sentence += i > 0 && prose->word[(i - 1) % prose->words].ends;
         bool here = next < n->needles && place[next] == sentence;

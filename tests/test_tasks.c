@@ -1,0 +1,491 @@
+/* Every built-in task: lengths, determinism, prompts, perfect answers, errors. What the prompts hold is checked from
+ * outside by tests/oracle.py. */
+#include <ctype.h>
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <xxhash.h>
+
+#include "tasks/haystack.h"
+#include "tasks/random.h"
+#include "tasks/words.h"
+#include "tests/counters.h"
+
+/* ---- samples ------------------------------------------------------------------------------------------------------- */
+
+static const sf_task *task_named(const char *name)
+{
+    for (int i = 0; sf_tasks[i]; i++)
+        if (strcmp(sf_tasks[i]->name, name) == 0) return sf_tasks[i];
+    fail_msg("no task %s", name);
+    return NULL;
+}
+
+static void *default_params(const sf_task *task)
+{
+    char *params = calloc(1, task->params_size + 1);
+    for (const sf_param *row = task->params; row && row->name; row++) {
+        void *at = params + row->offset;
+        if (row->type == SF_INT || row->type == SF_CHOICE) *(int *)at = (int)row->initial;
+        else if (row->type == SF_REAL) *(double *)at = row->initial;
+        else if (row->type == SF_BOOL) *(bool *)at = row->initial != 0;
+        else *(const char **)at = row->text;
+    }
+    return params;
+}
+
+static void *param(const sf_task *task, void *params, const char *name)
+{
+    for (const sf_param *row = task->params; row->name; row++)
+        if (strcmp(row->name, name) == 0) return (char *)params + row->offset;
+    fail_msg("%s has no parameter %s", task->name, name);
+    return NULL;
+}
+
+static sf_status generate(const sf_task *task, const void *params, int length, int index, sf_token_counter counter,
+                          const sf_prompting *prompting, sf_sample *out)
+{
+    sf_request request = {.seed = 43, .index = index, .max_tokens = length, .tokens = counter};
+    if (prompting) request.prompting = *prompting;
+    *out = (sf_sample){0};
+    return task->generate(params, &request, out);
+}
+
+/* All that a sample holds, as one number. */
+static uint64_t digest(const sf_sample *s)
+{
+    uint64_t hash = XXH3_64bits(s->prompt, strlen(s->prompt)) ^ XXH3_64bits(s->answer, strlen(s->answer));
+    for (int i = 0; i < s->gold_count; i++) hash = 31 * hash + XXH3_64bits(s->gold[i], strlen(s->gold[i]));
+    return hash + (uint64_t)s->tokens + ((uint64_t)s->context_begin << 20) + ((uint64_t)s->context_end << 40);
+}
+
+static void check_sample(const sf_task *task, const void *params, int length, const sf_sample *s)
+{
+    if (s->tokens > length || s->tokens < 0.95 * length)
+        fail_msg("%s: %d tokens of %d (%.1f %%)", task->name, s->tokens, length, 100.0 * s->tokens / length);
+    assert_true(s->gold_count > 0);
+    assert_true(0 < s->context_begin && s->context_begin <= s->context_end && s->context_end <= (int)strlen(s->prompt));
+    assert_false(isspace((unsigned char)s->prompt[strlen(s->prompt) - 1]));
+    sf_score score;
+    task->score(params, s, s->answer, &score);
+    if (score.strict != 1 || score.reference != 1 || !score.parsed)
+        fail_msg("%s: its own answer scores %g %g %d:\n%s", task->name, score.strict, score.reference, score.parsed, s->answer);
+    task->score(params, s, "", &score);
+    assert_true(score.strict == 0 && !score.parsed);
+}
+
+/* ---- lengths ------------------------------------------------------------------------------------------------------- */
+
+static void lengths(void **state)
+{
+    (void)state;
+    static const int wanted[] = {512, 1024, 2000, 4096, 16384, 65536, 131072};
+    static const struct {
+        const char *name;
+        sf_token_counter counter;
+    } counters[] = {{"fours", counter_fours}, {"words", counter_words}};
+    for (int t = 0; sf_tasks[t]; t++)
+        for (int c = 0; c < 2; c++)
+            for (int l = 0; l < 7; l++)
+                for (int index = 0; index < 3; index++) {
+                    const sf_task *task = sf_tasks[t];
+                    void *params = default_params(task);
+                    sf_sample s;
+                    sf_prompting direct = {.direct = index == 1};
+                    sf_status status = generate(task, params, wanted[l], index, counters[c].counter, &direct, &s);
+                    int length = wanted[l];
+                    if (status != SF_OK) { /* too short a length: the message names one that will do */
+                        const char *least = strstr(sf_error(), "at least ");
+                        if (!least || wanted[l] > 4096)
+                            fail_msg("%s, %d tokens, %s: %s", task->name, wanted[l], counters[c].name, sf_error());
+                        assert_true(s.prompt == NULL && s.gold == NULL && s.answer == NULL && s.tokens == 0);
+                        length = atoi(least + 9);
+                        assert_true(length > wanted[l]);
+                        if (generate(task, params, length, index, counters[c].counter, &direct, &s) != SF_OK)
+                            fail_msg("%s, at least %d tokens, %s: %s", task->name, length, counters[c].name, sf_error());
+                    }
+                    check_sample(task, params, length, &s);
+                    sf_sample_free(&s);
+                    free(params);
+                }
+}
+
+/* What a counter was asked to count. */
+typedef struct effort {
+    size_t bytes;
+    int calls;
+} effort;
+
+static int count_and_tally(void *self, const char *text, size_t bytes)
+{
+    effort *e = self;
+    e->bytes += bytes;
+    e->calls++;
+    return count_words(NULL, text, bytes);
+}
+
+/* Counting is what generation costs: the fitting may ask for little more than two whole counts of a sample. */
+static void counts_are_few(void **state)
+{
+    (void)state;
+    for (int t = 0; sf_tasks[t]; t++) {
+        void *params = default_params(sf_tasks[t]);
+        effort e = {0};
+        size_t bytes = 0;
+        for (int index = 0; index < 5; index++) {
+            sf_sample s;
+            assert_int_equal(generate(sf_tasks[t], params, 16384, index, (sf_token_counter){&e, count_and_tally}, NULL, &s), SF_OK);
+            bytes += strlen(s.prompt);
+            sf_sample_free(&s);
+        }
+        free(params);
+        if (e.bytes > 3 * bytes || e.calls > 5 * 6)
+            fail_msg("%s: %.1f counts of %.1f samples' bytes", sf_tasks[t]->name, e.calls / 5.0, (double)e.bytes / bytes);
+    }
+}
+
+static int count_fails(void *self, const char *text, size_t bytes)
+{
+    (void)self, (void)text, (void)bytes;
+    sf_fail(SF_BAD_INPUT, "no such token");
+    return -1;
+}
+
+static int count_steps(void *self, const char *text, size_t bytes) /* nothing lies between 100 and 200, 200 and 300, … */
+{
+    (void)self, (void)text;
+    return 100 * (1 + (int)bytes / 5000);
+}
+
+static void failures(void **state)
+{
+    (void)state;
+    sf_sample s;
+    const sf_task *niah = task_named("niah"), *cwe = task_named("cwe"), *vt = task_named("vt");
+    void *p = default_params(niah);
+    assert_int_equal(generate(niah, p, 4096, 0, (sf_token_counter){NULL, count_fails}, NULL, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "no such token"));
+    assert_null(s.prompt);
+    assert_int_equal(generate(niah, p, 160, 0, (sf_token_counter){NULL, count_steps}, NULL, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "no number of other sentences fills"));
+    *(int *)param(niah, p, "key_groups") = *(int *)param(niah, p, "group_length") = 1;
+    assert_int_equal(generate(niah, p, 16384, 0, counter_fours, NULL, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "raise group_length"));
+    free(p);
+
+    p = default_params(vt);
+    *(int *)param(vt, p, "name_length") = 1;
+    assert_int_equal(generate(vt, p, 4096, 0, counter_fours, NULL, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "raise name_length"));
+    free(p);
+
+    p = default_params(cwe);
+    *(int *)param(cwe, p, "rare_repeats") = 30;
+    assert_int_equal(generate(cwe, p, 4096, 0, counter_fours, NULL, &s), SF_BAD_INPUT);
+    *(int *)param(cwe, p, "rare_repeats") = 1;
+    assert_int_equal(generate(cwe, p, 1 << 20, 0, counter_fours, NULL, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "too many: all of its content"));
+    free(p);
+}
+
+/* ---- the same everywhere ------------------------------------------------------------------------------------------- */
+
+enum { SAMPLES = 6, MOST_TASKS = 64 };
+static uint64_t alone[MOST_TASKS][SAMPLES], together[2][MOST_TASKS][SAMPLES];
+
+static void *all_samples(void *argument)
+{
+    uint64_t(*out)[SAMPLES] = argument;
+    bool backwards = out == together[1];
+    for (int k = 0; k < SAMPLES; k++)
+        for (int t = 0; sf_tasks[t]; t++) {
+            int index = backwards ? SAMPLES - 1 - k : k;
+            void *params = default_params(sf_tasks[t]);
+            sf_sample s;
+            if (generate(sf_tasks[t], params, 4096, index, counter_words, NULL, &s) == SF_OK) out[t][index] = digest(&s);
+            sf_sample_free(&s);
+            free(params);
+        }
+    return NULL;
+}
+
+static void two_runs_and_two_threads(void **state)
+{
+    (void)state;
+    all_samples(alone);
+    pthread_t thread[2];
+    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&thread[i], NULL, all_samples, together[i]), 0);
+    for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
+    for (int t = 0; sf_tasks[t]; t++)
+        for (int k = 0; k < SAMPLES; k++) {
+            assert_true(alone[t][k] != 0);
+            assert_true(alone[t][k] == together[0][t][k] && alone[t][k] == together[1][t][k]);
+            for (int j = 0; j < k; j++) assert_true(alone[t][j] != alone[t][k]);
+        }
+}
+
+/* Samples of released versions: who changes them raises the task's version and this table. */
+static void samples_stay(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int version;
+        uint64_t digest;
+    } golden[] = {
+        {"niah", 1, 0},
+        {"vt", 1, 0},
+        {"cwe", 1, 0},
+        {"ruler_niah_single_1", 1, 0},
+        {"ruler_niah_single_2", 1, 0},
+        {"ruler_niah_single_3", 1, 0},
+        {"ruler_niah_multikey_1", 1, 0},
+        {"ruler_niah_multikey_2", 1, 0},
+        {"ruler_niah_multikey_3", 1, 0},
+        {"ruler_niah_multivalue", 1, 0},
+        {"ruler_niah_multiquery", 1, 0},
+        {"ruler_vt", 1, 0},
+        {"ruler_cwe", 1, 0},
+        {"ruler_fwe", 1, 0},
+    };
+    int changed = 0;
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+        const sf_task *task = task_named(golden[i].name);
+        void *params = default_params(task);
+        sf_sample s;
+        assert_int_equal(generate(task, params, 4096, 7, counter_fours, NULL, &s), SF_OK);
+        if (digest(&s) != golden[i].digest || task->version != golden[i].version) {
+            print_error("{\"%s\", %d, 0x%016llx},\n", task->name, task->version, (unsigned long long)digest(&s));
+            changed++;
+        }
+        sf_sample_free(&s);
+        free(params);
+    }
+    assert_int_equal(changed, 0);
+}
+
+/* ---- the prompt ---------------------------------------------------------------------------------------------------- */
+
+static int occurrences(const char *text, const char *part)
+{
+    int n = 0;
+    for (; (text = strstr(text, part)); text++) n++;
+    return n;
+}
+
+static void question_places(void **state)
+{
+    (void)state;
+    static const struct {
+        sf_question_place place;
+        bool before, after;
+    } rows[] = {{SF_QUESTION_OWN, true, true},
+                {SF_QUESTION_BOTH, true, true},
+                {SF_QUESTION_AFTER, false, true},
+                {SF_QUESTION_BEFORE, true, false}};
+    const sf_task *vt = task_named("vt"), *ruler = task_named("ruler_vt");
+    for (int i = 0; i < 4; i++) {
+        void *params = default_params(vt);
+        sf_sample s;
+        sf_prompting how = {.place = rows[i].place};
+        assert_int_equal(generate(vt, params, 2048, 0, counter_fours, &how, &s), SF_OK);
+        check_sample(vt, params, 2048, &s);
+        assert_int_equal(occurrences(s.prompt, "<question>\nWhich"), rows[i].before + rows[i].after);
+        assert_int_equal(strstr(s.prompt, "<question>") < s.prompt + s.context_begin, rows[i].before);
+        assert_int_equal(strstr(s.prompt + s.context_end, "<question>") != NULL, rows[i].after);
+        assert_memory_equal(s.prompt + s.context_begin - 10, "<context>\n", 10);
+        assert_memory_equal(s.prompt + s.context_end, "\n</context>", 11);
+        sf_sample_free(&s);
+        free(params);
+
+        params = default_params(ruler); /* asks after the context by itself */
+        assert_int_equal(generate(ruler, params, 2048, 0, counter_fours, &how, &s), SF_OK);
+        bool own = rows[i].place == SF_QUESTION_OWN;
+        assert_int_equal(strstr(s.prompt + s.context_end, "\nQuestion: ") != NULL, own || rows[i].after);
+        assert_int_equal(occurrences(s.prompt, "\nQuestion: "), 1 + (own ? 1 : rows[i].before + rows[i].after)); /* the example's */
+        sf_sample_free(&s);
+        free(params);
+    }
+}
+
+static void own_words(void **state)
+{
+    (void)state;
+    const sf_task *task = task_named("cwe");
+    void *params = default_params(task);
+    sf_sample s;
+    sf_prompting how = {.introduction = "Count.", .instructions = "Say which."};
+    assert_int_equal(generate(task, params, 4096, 0, counter_fours, &how, &s), SF_OK);
+    check_sample(task, params, 4096, &s);
+    assert_memory_equal(s.prompt, "Count.\n\n", 8);
+    assert_string_equal(s.prompt + strlen(s.prompt) - strlen("</question>\n\nSay which."), "</question>\n\nSay which.");
+    sf_sample_free(&s);
+
+    how = (sf_prompting){.direct = true};
+    assert_int_equal(generate(task, params, 4096, 0, counter_fours, &how, &s), SF_OK);
+    assert_memory_equal(s.answer, "<answer>\n1. ", 12);
+    assert_null(strstr(s.prompt, "explain in"));
+    sf_sample_free(&s);
+    free(params);
+}
+
+/* A needle at depth d stands d of the way through the context. */
+static void depth(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"niah", "ruler_niah_single_1", "ruler_niah_single_2", "ruler_niah_multikey_2"};
+    for (int t = 0; t < 4; t++)
+        for (int d = 0; d <= 4; d++) {
+            const sf_task *task = task_named(names[t]);
+            void *params = default_params(task);
+            *(int *)param(task, params, "queries") = 1;
+            *(double *)param(task, params, "depth") = d / 4.0;
+            sf_sample s;
+            assert_int_equal(generate(task, params, 16384, 0, counter_fours, NULL, &s), SF_OK);
+            const char *value = strrchr(s.gold[0], ' ') ? strrchr(s.gold[0], ' ') + 1 : s.gold[0];
+            double at = (double)(strstr(s.prompt, value) - s.prompt - s.context_begin) / (s.context_end - s.context_begin);
+            if (fabs(at - d / 4.0) > 0.02) fail_msg("%s: wanted depth %g, found %g", names[t], d / 4.0, at);
+            assert_int_equal(occurrences(s.prompt, value), 1);
+            sf_sample_free(&s);
+            free(params);
+        }
+}
+
+/* ---- what tasks are made of ---------------------------------------------------------------------------------------- */
+
+static void chance(void **state)
+{
+    (void)state;
+    /* tests/golden/tasks/random.py */
+    static const uint64_t golden[] = {0x8872a09d66abf2a7, 0xc8e003e0fa084d80, 0xf7ac14d7498c6545, 0x09ab87580e14e2e2};
+    sf_random r = sf_random_stream("niah", 43, 7);
+    for (int i = 0; i < 4; i++) assert_int_equal(sf_random_next(&r), golden[i]);
+
+    int seen[1000] = {0}, picked[40], items[1000];
+    for (int i = 0; i < 100000; i++) seen[sf_random_below(&r, 1000)]++;
+    double chi = 0;
+    for (int i = 0; i < 1000; i++) chi += (seen[i] - 100.0) * (seen[i] - 100.0) / 100;
+    assert_true(chi > 830 && chi < 1190); /* 999 degrees of freedom, six standard deviations at the most */
+
+    for (int n = 40; n <= 45; n++) { /* all different, in range */
+        bool taken[45] = {false};
+        sf_random_pick(&r, n, picked, 40);
+        for (int i = 0; i < 40; i++) {
+            assert_true(picked[i] >= 0 && picked[i] < n && !taken[picked[i]]);
+            taken[picked[i]] = true;
+        }
+    }
+    for (int i = 0; i < 1000; i++) items[i] = i;
+    sf_random_shuffle(&r, items, 1000);
+    int sum = 0, fixed = 0;
+    for (int i = 0; i < 1000; i++) sum += items[i], fixed += items[i] == i;
+    assert_true(sum == 999 * 500 && fixed < 10);
+
+    sf_random fork = sf_random_fork(&r, 1), again = sf_random_fork(&r, 1), other = sf_random_fork(&r, 2);
+    uint64_t first = sf_random_next(&fork);
+    assert_true(first == sf_random_next(&again) && first != sf_random_next(&other));
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static void words(void **state)
+{
+    (void)state;
+    int n = sf_word_count();
+    assert_true(n >= 20000);
+    const char **sorted = malloc((size_t)n * sizeof *sorted);
+    for (int i = 0; i < n; i++) {
+        sorted[i] = sf_word(i);
+        assert_in_range(strlen(sorted[i]), 3, 10);
+        for (const char *c = sorted[i]; *c; c++) assert_in_range(*c, 'a', 'z');
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, by_text);
+    for (int i = 1; i < n; i++) assert_string_not_equal(sorted[i - 1], sorted[i]);
+    free(sorted);
+}
+
+static void haystack_files(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/sf_haystack_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    FILE *f = fdopen(fd, "w");
+    for (int i = 0; i < 60; i++) fprintf(f, "Zebra\tnumber %d\n runs. \"Mr. Fox\nfollows?\" ", i);
+    fclose(f);
+    sf_prose prose;
+    assert_int_equal(sf_prose_open(path, &prose), SF_OK);
+    assert_int_equal(prose.words, 60 * 7);
+    assert_int_equal(sf_prose_boundary(&prose, 1, 1000), 4);
+    assert_int_equal(sf_prose_boundary(&prose, 5, 1000), 7);
+    sf_text t = {0};
+    sf_prose_add(&prose, 60 * 7 - 1, 60 * 7 + 2, &t); /* round the end */
+    assert_string_equal(t.data, "follows?\" Zebra number");
+    sf_text_free(&t);
+    sf_prose_close(&prose);
+
+    const sf_task *task = task_named("ruler_niah_single_2");
+    void *params = default_params(task);
+    *(const char **)param(task, params, "text") = path;
+    sf_sample s;
+    assert_int_equal(generate(task, params, 4096, 0, counter_fours, NULL, &s), SF_OK);
+    check_sample(task, params, 4096, &s);
+    assert_non_null(strstr(s.prompt, "Zebra number 17 runs."));
+    sf_sample_free(&s);
+
+    static const struct {
+        const char *content, *message;
+    } bad[] = {{"", "at least 100 words, found 0"},
+               {"only four words here", "found 4"},
+               {"one line\nof text \xe9 in Latin-1", ":2: expected UTF-8 text, found byte 0xe9 at offset 17"}};
+    for (int i = 0; i < 3; i++) {
+        f = fopen(path, "w");
+        fputs(bad[i].content, f);
+        fclose(f);
+        assert_int_equal(generate(task, params, 4096, 0, counter_fours, NULL, &s), SF_BAD_INPUT);
+        if (!strstr(sf_error(), bad[i].message) || !strstr(sf_error(), path)) fail_msg("%s", sf_error());
+        assert_null(s.prompt);
+    }
+    unlink(path);
+    assert_int_equal(generate(task, params, 4096, 0, counter_fours, NULL, &s), SF_IO);
+    assert_non_null(strstr(sf_error(), path));
+    free(params);
+}
+
+static void registry(void **state)
+{
+    (void)state;
+    for (int i = 0; sf_tasks[i]; i++) {
+        const sf_task *t = sf_tasks[i];
+        assert_int_equal(t->abi, SF_TASK_ABI);
+        assert_true(t->version >= 1 && t->output >= 1 && t->generate && t->score && t->summary && t->source && t->metric);
+        for (const char *c = t->name; *c; c++) assert_true(islower((unsigned char)*c) || isdigit((unsigned char)*c) || *c == '_');
+        for (int j = 0; j < i; j++) assert_string_not_equal(t->name, sf_tasks[j]->name);
+        for (const sf_param *row = t->params; row && row->name; row++) {
+            assert_true(row->doc && row->offset < t->params_size);
+            if (row->type == SF_INT || row->type == SF_REAL) assert_true(row->low <= row->initial && row->initial <= row->high);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(registry),        cmocka_unit_test(chance),
+        cmocka_unit_test(words),           cmocka_unit_test(lengths),
+        cmocka_unit_test(counts_are_few),  cmocka_unit_test(failures),
+        cmocka_unit_test(two_runs_and_two_threads), cmocka_unit_test(samples_stay),
+        cmocka_unit_test(question_places), cmocka_unit_test(own_words),
+        cmocka_unit_test(depth),           cmocka_unit_test(haystack_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
