@@ -242,20 +242,20 @@ static void samples_stay(void **state)
         int version;
         uint64_t digest;
     } golden[] = {
-        {"niah", 1, 0},
-        {"vt", 1, 0},
-        {"cwe", 1, 0},
-        {"ruler_niah_single_1", 1, 0},
-        {"ruler_niah_single_2", 1, 0},
-        {"ruler_niah_single_3", 1, 0},
-        {"ruler_niah_multikey_1", 1, 0},
-        {"ruler_niah_multikey_2", 1, 0},
-        {"ruler_niah_multikey_3", 1, 0},
-        {"ruler_niah_multivalue", 1, 0},
-        {"ruler_niah_multiquery", 1, 0},
-        {"ruler_vt", 1, 0},
-        {"ruler_cwe", 1, 0},
-        {"ruler_fwe", 1, 0},
+        {"niah", 1, 0x52e4110af424fb2b},
+        {"vt", 1, 0xae4df40c9db8d048},
+        {"cwe", 1, 0x686ea46d1d55e819},
+        {"ruler_niah_single_1", 1, 0x64ea43f2071ce6c6},
+        {"ruler_niah_single_2", 1, 0xa40fa056fe9a4b3c},
+        {"ruler_niah_single_3", 1, 0x4d4572c76faa155e},
+        {"ruler_niah_multikey_1", 1, 0x5099fdf0fd940e7b},
+        {"ruler_niah_multikey_2", 1, 0x930c460d3a741829},
+        {"ruler_niah_multikey_3", 1, 0xb53cf60a0ad73a64},
+        {"ruler_niah_multivalue", 1, 0xf5ac9cb0f3b9e8ce},
+        {"ruler_niah_multiquery", 1, 0xb5c5664133c6c216},
+        {"ruler_vt", 1, 0x15fbf54415161c9b},
+        {"ruler_cwe", 1, 0xfdf95f105055a5a3},
+        {"ruler_fwe", 1, 0x8852de8a09d73f92},
     };
     int changed = 0;
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
