@@ -29,8 +29,8 @@ OBJS := $(SRCS:%.c=$(BUILD)/%.o)
 ifeq ($(CUDA),1)
 DEFS += -DSF_HAVE_CUDA
 OBJS += $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard kernels/cuda/*.cu))
-LIBS += -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublas -lcublasLt -lstdc++
-NVCC_FLAGS = -O3 -lineinfo -std=c++17 -I. -Xcompiler -Wall,-Wextra$(if $(WERROR),$(comma)-Werror) $(if $(WERROR),-Werror all-warnings) \
+LIBS += -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublasLt -lstdc++
+NVCC_FLAGS = -O3 -lineinfo -std=c++20 -I. -Xcompiler -Wall,-Wextra$(if $(WERROR),$(comma)-Werror) $(if $(WERROR),-Werror all-warnings) \
              $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a),code=sm_$(a)) -MMD -MP
 comma := ,
 endif

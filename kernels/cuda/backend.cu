@@ -1,0 +1,272 @@
+/* The CUDA backend's life: opening a device, its memory, its errors, and the table of its ops. */
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/hopper.cuh"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Allocations end with this much more: bulk copies read whole groups of 8 rows, also behind the last key. */
+enum { PADDING = 8 * SF_CUDA_HEAD_DIM * 2 };
+static const size_t BLAS_WORK = (size_t)32 << 20, WORK_LEAST = (size_t)32 << 20;
+
+sf_status sf_cuda_failed(cudaError_t error, const char *what, const char *file, int line)
+{
+    (void)cudaGetLastError();
+    sf_status code = error == cudaErrorMemoryAllocation ? SF_NO_MEMORY : SF_INTERNAL;
+    return sf_fail(code, "cuda: %s: %s (%s, at %s:%d)", cudaGetErrorName(error), cudaGetErrorString(error), what, file, line);
+}
+
+sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *file, int line)
+{
+    sf_status code = status == CUBLAS_STATUS_ALLOC_FAILED ? SF_NO_MEMORY : SF_INTERNAL;
+    return sf_fail(code, "cuda: cuBLAS says %s (%s, at %s:%d)", cublasLtGetStatusString(status), what, file, line);
+}
+
+sf_status sf_cuda_allow_shared(const void *kernel, size_t bytes)
+{
+    if (bytes <= 48 * 1024) return SF_OK;
+    CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
+    return SF_OK;
+}
+
+static sf_status enter(sf_backend *b)
+{
+    CUDA_TRY(cudaSetDevice(b->device));
+    return SF_OK;
+}
+
+static sf_status take(sf_backend *b, size_t bytes, void **out)
+{
+    cudaError_t error = cudaMalloc(out, bytes + PADDING);
+    if (error == cudaSuccess) return SF_OK;
+    (void)cudaGetLastError();
+    *out = NULL;
+    size_t available = 0, total = 0;
+    cudaMemGetInfo(&available, &total);
+    if (error != cudaErrorMemoryAllocation) return sf_cuda_failed(error, "cudaMalloc", __FILE__, __LINE__);
+    return sf_fail(SF_NO_MEMORY,
+                   "cuda:%d: out of memory: asked for %.2f GiB, %.2f of %.2f GiB are free on %s; shorten the context, run "
+                   "fewer variants together, choose a smaller model or another device",
+                   b->device, bytes / 0x1p30, available / 0x1p30, total / 0x1p30, sf_cuda_of(b)->chip);
+}
+
+sf_status sf_cuda_workspace(sf_backend *b, size_t bytes, void **out)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    if (bytes > c->work_bytes) {
+        CUDA_TRY(cudaStreamSynchronize(c->stream));
+        if (c->work) CUDA_TRY(cudaFree(c->work));
+        c->work = NULL;
+        c->work_bytes = 0;
+        size_t size = bytes + bytes / 4 > WORK_LEAST ? bytes + bytes / 4 : WORK_LEAST;
+        SF_TRY(sf_blame(take(b, size, &c->work), "workspace"));
+        c->work_bytes = size;
+    }
+    *out = c->work;
+    return SF_OK;
+}
+
+sf_status sf_cuda_settle(sf_backend *b)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    if (c->pending) {
+        CUDA_TRY(cudaMemcpyAsync(c->settled, c->report, sizeof *c->report, cudaMemcpyDeviceToHost, c->stream));
+        CUDA_TRY(cudaMemsetAsync(c->report, 0, sizeof *c->report, c->stream));
+    } else {
+        c->settled->fault = SF_FAULT_NONE;
+    }
+    c->pending = false;
+    CUDA_TRY(cudaStreamSynchronize(c->stream));
+    const sf_cuda_report *r = c->settled;
+    if (r->fault == SF_FAULT_EMPTY_ROW)
+        return sf_fail(SF_BAD_INPUT, "attention: layer %d, head %d, query row %d: the pattern names no key that it may see",
+                       r->layer, r->head, r->row);
+    if (r->fault == SF_FAULT_TOKEN)
+        return sf_fail(SF_BAD_INPUT, "embedding: row %d: token %d is outside the vocabulary", r->row, r->head);
+    return SF_OK;
+}
+
+/* ---- life ---- */
+
+__global__ void presence() {}
+
+static sf_status find_device(sf_backend *b)
+{
+    int driver = 0, runtime = 0, devices = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    cudaError_t error = cudaGetDeviceCount(&devices);
+    (void)cudaGetLastError();
+    if (driver == 0)
+        return sf_fail(SF_UNSUPPORTED, "cuda: no NVIDIA driver is loaded on this machine; install one, or run on the cpu device");
+    if (error == cudaErrorInsufficientDriver)
+        return sf_fail(SF_UNSUPPORTED, "cuda: the driver supports CUDA %d.%d, this build needs %d.%d; update the driver or "
+                       "build with an older toolkit", driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && devices == 0))
+        return sf_fail(SF_UNSUPPORTED, "cuda: the driver sees no GPU (is CUDA_VISIBLE_DEVICES empty?)");
+    if (error != cudaSuccess) return sf_cuda_failed(error, "cudaGetDeviceCount", __FILE__, __LINE__);
+    if (b->device < 0 || b->device >= devices)
+        return sf_fail(SF_BAD_INPUT, "cuda:%d: there are %d GPUs here, numbered from 0", b->device, devices);
+    return SF_OK;
+}
+
+static sf_status prepare(sf_backend *b)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    SF_TRY(find_device(b));
+    CUDA_TRY(cudaSetDevice(b->device));
+    cudaDeviceProp chip;
+    CUDA_TRY(cudaGetDeviceProperties(&chip, b->device));
+    snprintf(c->chip, sizeof c->chip, "%s", chip.name);
+    cudaFuncAttributes built;
+    if (chip.major < 8 || cudaFuncGetAttributes(&built, (const void *)presence) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return sf_fail(SF_UNSUPPORTED, "cuda:%d: %s has compute capability %d.%d; this build has no code for it (8.0 is the "
+                       "least): rebuild with make CUDA_ARCH=%d%d", b->device, chip.name, chip.major, chip.minor, chip.major,
+                       chip.minor);
+    }
+    c->sms = chip.multiProcessorCount;
+    c->shared_memory = chip.sharedMemPerBlockOptin;
+    CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
+    CUBLAS_TRY(cublasLtCreate(&c->blas));
+    SF_TRY(take(b, BLAS_WORK, &c->blas_work));
+    c->blas_work_bytes = BLAS_WORK;
+    SF_TRY(take(b, sizeof *c->report, (void **)&c->report));
+    CUDA_TRY(cudaMemsetAsync(c->report, 0, sizeof *c->report, c->stream));
+    CUDA_TRY(cudaMallocHost(&c->settled, sizeof *c->settled));
+    cudaDriverEntryPointQueryResult found;
+    CUDA_TRY(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &c->encode_tiled, 12000, cudaEnableDefault, &found));
+    c->hopper = chip.major == 9 && found == cudaDriverEntryPointSuccess && sf_hopper_built();
+    CUDA_TRY(cudaStreamSynchronize(c->stream));
+    return SF_OK;
+}
+
+static void cuda_close(sf_backend *b)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    if (!c) return;
+    if (c->stream) cudaStreamSynchronize(c->stream);
+    if (c->blas) cublasLtDestroy(c->blas);
+    cudaFree(c->blas_work);
+    cudaFree(c->work);
+    cudaFree(c->report);
+    cudaFreeHost(c->settled);
+    if (c->stream) cudaStreamDestroy(c->stream);
+    (void)cudaGetLastError();
+    free(c->product);
+    free(c);
+    b->self = NULL;
+}
+
+static sf_status cuda_open(sf_backend *b, int device, int threads)
+{
+    b->device = device;
+    b->threads = threads;
+    b->activation = SF_BF16;
+    b->self = calloc(1, sizeof(sf_cuda));
+    if (!b->self) return sf_fail(SF_NO_MEMORY, "cuda: no host memory for the device's state");
+    sf_status status = prepare(b);
+    if (status != SF_OK) cuda_close(b);
+    return status;
+}
+
+static sf_status cuda_alloc(sf_backend *b, size_t bytes, void **out)
+{
+    SF_TRY(enter(b));
+    return take(b, bytes, out);
+}
+
+static void cuda_free(sf_backend *b, void *p)
+{
+    if (!p || enter(b) != SF_OK) return;
+    cudaFree(p); /* waits for kernels that use it */
+    (void)cudaGetLastError();
+}
+
+static sf_status cuda_upload(sf_backend *b, void *to, const void *host, size_t bytes)
+{
+    SF_TRY(enter(b));
+    if (bytes) CUDA_TRY(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, sf_cuda_of(b)->stream));
+    return SF_OK; /* pageable memory: the call returns once `host` has been read */
+}
+
+static sf_status cuda_download(sf_backend *b, void *host, const void *from, size_t bytes)
+{
+    SF_TRY(enter(b));
+    if (bytes) CUDA_TRY(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, sf_cuda_of(b)->stream));
+    return sf_cuda_settle(b);
+}
+
+static sf_status cuda_copy(sf_backend *b, void *to, const void *from, size_t bytes)
+{
+    SF_TRY(enter(b));
+    if (bytes) CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, sf_cuda_of(b)->stream));
+    return SF_OK;
+}
+
+static sf_status cuda_zero(sf_backend *b, void *p, size_t bytes)
+{
+    SF_TRY(enter(b));
+    if (bytes) CUDA_TRY(cudaMemsetAsync(p, 0, bytes, sf_cuda_of(b)->stream));
+    return SF_OK;
+}
+
+static sf_status cuda_synchronize(sf_backend *b)
+{
+    SF_TRY(enter(b));
+    return sf_cuda_settle(b);
+}
+
+static sf_status cuda_memory(sf_backend *b, size_t *available, size_t *total)
+{
+    SF_TRY(enter(b));
+    CUDA_TRY(cudaMemGetInfo(available, total));
+    return SF_OK;
+}
+
+extern "C" const sf_backend_ops sf_cuda_ops = {
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .copy = cuda_copy,
+    .zero = cuda_zero,
+    .synchronize = cuda_synchronize,
+    .memory = cuda_memory,
+    .import_weight = sf_cuda_import_weight,
+    .release_weight = sf_cuda_release_weight,
+    .embed = sf_cuda_embed,
+    .rms_norm = sf_cuda_rms_norm,
+    .linear = sf_cuda_linear,
+    .rope = sf_cuda_rope,
+    .gated = sf_cuda_gated,
+    .add = sf_cuda_add,
+    .store_kv = sf_cuda_store_kv,
+    .gather_kv = sf_cuda_gather_kv,
+    .argmax = sf_cuda_argmax,
+    .prefill = sf_cuda_prefill,
+    .decode = sf_cuda_decode,
+    .check_pattern = sf_cuda_check_pattern,
+    .count_pairs = sf_cuda_count_pairs,
+    .mass = sf_cuda_mass,
+    .probe = sf_cuda_probe,
+    .reduce_rows = sf_cuda_reduce_rows,
+    .pool = sf_cuda_pool,
+    .fill = sf_cuda_fill,
+    .fill_at = sf_cuda_fill_at,
+    .top = sf_cuda_top,
+    .top_total = sf_cuda_top_total,
+    .top_mass = sf_cuda_top_mass,
+    .top_counts = sf_cuda_top_counts,
+    .block_means = sf_cuda_block_means,
+    .top_blocks = sf_cuda_top_blocks,
+    .block_probabilities = sf_cuda_block_probabilities,
+    .top_block_mass = sf_cuda_top_block_mass,
+    .page_bounds = sf_cuda_page_bounds,
+    .page_scores = sf_cuda_page_scores,
+    .key_probabilities = sf_cuda_key_probabilities,
+};

@@ -1,0 +1,305 @@
+/* Decode attention: one query for each of several sequences, over a dense cache, a window, or selected pages.
+ *
+ * Bound by reading K and V once. Keys are split into parts of a length that depends on the sequence alone; a block of 4
+ * warps takes one part of one kv head for all query heads of its group, and a second kernel joins the parts in order.
+ * Each warp streams 16 keys at a time straight from memory into tensor-core fragments, without shared memory:
+ *
+ *  - K: thread (quad r, t) loads the 16 bytes d = [32c + 8t, +8) of key r. A product sums over d in any order that both
+ *    operands agree on, so these are the fragments of two products; the query's are permuted to match, once.
+ *  - V: the second operand of P·V wants pairs of keys. The thread loads d = [64c + 8r, +8) of keys 2t and 2t + 1 and
+ *    interleaves their halves; column r of product j is then d = 64c + 8r + j, undone when the result is written.
+ *
+ * Keys of the prompt come from a shared cache, later ones from the lane's own tail; a cache may hold fewer keys for some
+ * heads than for others. Test: make test-cuda. */
+#include "kernels/cuda/device.cuh"
+
+#include <string.h>
+
+enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 256, PART_LEAST = 128, HEADS = 16 };
+
+struct lane {
+    const bf16 *q;                 /* [H, D] */
+    const bf16 *k[2], *v[2];       /* prompt, tail */
+    int64_t capacity[2];
+    int n[2];
+    const int32_t *count[2];       /* [G] or NULL */
+    const int32_t *pages, *listed; /* page numbers [G, stride] and how many [G]; NULL: all keys */
+    int64_t stride;
+    int page, part, window, sinks, local, layer;
+    float scale;
+};
+
+struct batch { lane lane[LANES]; };
+
+struct partial { float most, sum; };
+
+__device__ static inline uint4 load8(const bf16 *row, int at, int width, bool aligned)
+{
+    if (aligned && at + 8 <= width) return *(const uint4 *)(row + at);
+    uint4 r = {0, 0, 0, 0};
+    bf16 *v = (bf16 *)&r;
+    for (int i = 0; i < 8; i++)
+        if (at + i < width) v[i] = row[at + i];
+    return r;
+}
+
+/* Row of logical slot i of kv head g in K or V; false: no such key, or out of the query's sight. */
+__device__ static inline bool find(const lane &l, int g, int i, int slots, int D, int64_t *offset, int *part)
+{
+    *offset = 0;
+    *part = 0;
+    if (i >= slots) return false;
+    int N = l.n[0] + l.n[1], key = i;
+    if (l.pages) key = l.pages[g * l.stride + i / l.page] * l.page + i % l.page;
+    if (key >= N || (l.window && key < N - l.window) || (key >= l.sinks && key < N - l.local)) return false;
+    *part = key >= l.n[0];
+    int at = *part ? key - l.n[0] : key;
+    if (l.count[*part] && at >= l.count[*part][g]) return false;
+    *offset = (g * l.capacity[*part] + at) * D;
+    return true;
+}
+
+template <int DIM>
+__global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant__ batch b, int H, int G, int D, int max_parts,
+                                                          int first_head, partial *weight, float *out)
+{
+    const int CHUNKS = DIM / 32, HALVES = DIM / 64;
+    __shared__ float shared_out[WARPS][HEADS][DIM + 4];
+    __shared__ partial shared_weight[WARPS][HEADS];
+    const lane &l = b.lane[blockIdx.z];
+    int g = blockIdx.y, group = H / G, part = blockIdx.x, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
+    if (part * l.part >= slots) return;
+    int warp = threadIdx.x / 32, at = threadIdx.x % 32, r = at / 4, t = at % 4;
+    bool aligned = D % 8 == 0;
+
+    uint32_t q[CHUNKS][2][4] = {};
+#pragma unroll
+    for (int c = 0; c < CHUNKS; c++) {
+        for (int half = 0; half < 2; half++) {
+            int head = first_head + r + half * 8;
+            if (head >= group) continue;
+            uint4 x = load8(l.q + (int64_t)(g * group + head) * D, c * 32 + t * 8, D, aligned);
+            q[c][0][half] = x.x, q[c][0][half + 2] = x.y, q[c][1][half] = x.z, q[c][1][half + 2] = x.w;
+        }
+    }
+
+    float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, o[HALVES][8][4] = {};
+    int end = min(slots, (part + 1) * l.part);
+    for (int i = part * l.part + warp * STEP; i < end; i += WARPS * STEP) {
+        uint4 k[2][CHUNKS], v[4][HALVES];
+        bool seen[2];
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+            int64_t from;
+            int old;
+            seen[n] = find(l, g, i + n * 8 + r, end, D, &from, &old);
+#pragma unroll
+            for (int c = 0; c < CHUNKS; c++)
+                k[n][c] = seen[n] ? load8(l.k[old] + from, c * 32 + t * 8, D, aligned) : make_uint4(0, 0, 0, 0);
+        }
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+            int64_t from;
+            int old;
+            bool valid = find(l, g, i + n / 2 * 8 + t * 2 + n % 2, end, D, &from, &old);
+#pragma unroll
+            for (int c = 0; c < HALVES; c++)
+                v[n][c] = valid ? load8(l.v[old] + from, c * 64 + r * 8, D, aligned) : make_uint4(0, 0, 0, 0);
+        }
+        float s[2][4] = {};
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+#pragma unroll
+            for (int c = 0; c < CHUNKS; c++) {
+                mma(s[n], q[c][0], k[n][c].x, k[n][c].y);
+                mma(s[n], q[c][1], k[n][c].z, k[n][c].w);
+            }
+        }
+        /* Column 2t + e of tile n belongs to key i + 8n + 2t + e, which the threads of quad row 2t + e asked about. */
+        float higher[2] = {most[0], most[1]};
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+            unsigned known = __ballot_sync(~0u, seen[n]);
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                s[n][e] = known >> ((t * 2 + e % 2) * 4) & 1 ? s[n][e] * l.scale : -INFINITY;
+                higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
+            }
+        }
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 1));
+            higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 2));
+            float offset = higher[h] == -INFINITY ? 0 : higher[h], fade = exp2f(most[h] - offset);
+            most[h] = higher[h];
+            sum[h] *= fade;
+#pragma unroll
+            for (int n = 0; n < 2; n++) {
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    s[n][h * 2 + e] = exp2f(s[n][h * 2 + e] - offset);
+                    sum[h] += s[n][h * 2 + e];
+                }
+            }
+#pragma unroll
+            for (int c = 0; c < HALVES; c++) {
+#pragma unroll
+                for (int j = 0; j < 8; j++) o[c][j][h * 2] *= fade, o[c][j][h * 2 + 1] *= fade;
+            }
+        }
+        uint32_t p[4] = {pack(s[0][0], s[0][1]), pack(s[0][2], s[0][3]), pack(s[1][0], s[1][1]), pack(s[1][2], s[1][3])};
+#pragma unroll
+        for (int c = 0; c < HALVES; c++) {
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                unsigned order = j % 2 ? 0x7632 : 0x5410; /* the high or the low halves of two words */
+                const uint32_t *a = (const uint32_t *)&v[0][c], *z = (const uint32_t *)&v[1][c];
+                const uint32_t *y = (const uint32_t *)&v[2][c], *w = (const uint32_t *)&v[3][c];
+                mma(o[c][j], p, __byte_perm(a[j / 2], z[j / 2], order), __byte_perm(y[j / 2], w[j / 2], order));
+            }
+        }
+    }
+
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        sum[h] += __shfl_xor_sync(~0u, sum[h], 1);
+        sum[h] += __shfl_xor_sync(~0u, sum[h], 2);
+        if (t == 0) shared_weight[warp][r + h * 8] = partial{most[h], sum[h]};
+#pragma unroll
+        for (int c = 0; c < HALVES; c++) {
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                for (int e = 0; e < 2; e++) shared_out[warp][r + h * 8][c * 64 + (t * 2 + e) * 8 + j] = o[c][j][h * 2 + e];
+            }
+        }
+    }
+    __syncthreads();
+    int heads = min(HEADS, group - first_head);
+    for (int x = threadIdx.x; x < heads * D; x += blockDim.x) {
+        int h = x / D, d = x % D;
+        float top = -INFINITY, all = 0, value = 0;
+        for (int w = 0; w < WARPS; w++) top = fmaxf(top, shared_weight[w][h].most);
+        for (int w = 0; w < WARPS; w++) {
+            if (shared_weight[w][h].most == -INFINITY) continue;
+            float share = exp2f(shared_weight[w][h].most - top);
+            all += share * shared_weight[w][h].sum;
+            value += share * shared_out[w][h][d];
+        }
+        int64_t to = ((int64_t)blockIdx.z * H + g * group + first_head + h) * max_parts + part;
+        out[to * D + d] = value;
+        if (d == 0) weight[to] = partial{top, all};
+    }
+}
+
+__global__ void decode_join(const __grid_constant__ batch b, int H, int G, int D, int max_parts, const partial *weight,
+                            const float *part_out, bf16 *out, sf_cuda_report *report)
+{
+    const lane &l = b.lane[blockIdx.y];
+    int h = blockIdx.x, g = h / (H / G), slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
+    int parts = (slots + l.part - 1) / l.part;
+    int64_t from = ((int64_t)blockIdx.y * H + h) * max_parts;
+    __shared__ float shared[32];
+    float top = -INFINITY;
+    for (int i = threadIdx.x; i < parts; i += blockDim.x) top = fmaxf(top, weight[from + i].most);
+    top = block_max(top, shared);
+    for (int d = threadIdx.x; d < D; d += blockDim.x) {
+        float all = 0, value = 0;
+#pragma unroll 4
+        for (int i = 0; i < parts; i++) {
+            float share = weight[from + i].most == -INFINITY ? 0 : exp2f(weight[from + i].most - top);
+            all += share * weight[from + i].sum;
+            value += share * part_out[(from + i) * D + d];
+        }
+        if (!(all > 0) && d == 0) sf_raise(report, SF_FAULT_EMPTY_ROW, l.layer, h, 0);
+        out[((int64_t)blockIdx.y * H + h) * D + d] = __float2bfloat16(all > 0 ? value / all : 0);
+    }
+}
+
+/* Pairs, where only the device knows them: keys of pages, and of heads that keep fewer. */
+__global__ void tally_decode(lane l, int H, int G, int D, uint64_t *per_head)
+{
+    __shared__ unsigned long long keys;
+    int g = blockIdx.x, group = H / G, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
+    if (threadIdx.x == 0) keys = 0;
+    __syncthreads();
+    unsigned long long mine = 0;
+    for (int i = threadIdx.x; i < slots; i += blockDim.x) {
+        int64_t offset;
+        int part;
+        mine += find(l, g, i, slots, D, &offset, &part);
+    }
+    atomicAdd(&keys, mine);
+    __syncthreads();
+    for (int i = threadIdx.x; i < group; i += blockDim.x) per_head[g * group + i] += keys;
+}
+
+static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane *l)
+{
+    const sf_kv_part *part[2] = {&a->kv.prompt, &a->kv.tail};
+    memset(l, 0, sizeof *l);
+    l->q = (const bf16 *)a->q;
+    for (int i = 0; i < 2; i++) {
+        l->k[i] = (const bf16 *)part[i]->k, l->v[i] = (const bf16 *)part[i]->v;
+        l->capacity[i] = part[i]->capacity, l->n[i] = part[i]->n, l->count[i] = part[i]->count;
+    }
+    l->scale = a->scale * (float)M_LOG2E;
+    l->window = a->window;
+    l->layer = a->layer;
+    l->local = a->keys;
+    int64_t most = a->keys;
+    if (pattern->kind == SF_PAGES) {
+        l->pages = pattern->first.index, l->listed = pattern->first.count;
+        l->stride = pattern->first.stride, l->page = pattern->page;
+        if (pattern->first.stride * pattern->page < most) most = pattern->first.stride * pattern->page;
+    } else if (pattern->kind == SF_WINDOW) {
+        l->sinks = pattern->sinks, l->local = pattern->last > 0 ? a->keys : pattern->local;
+    } else if (pattern->kind != SF_DENSE) {
+        return sf_fail(SF_INTERNAL, "decode takes dense, page and window patterns, not kind %d", pattern->kind);
+    }
+    int64_t step = WARPS * STEP, share = ceil_div<int64_t>(most, PARTS_WISHED);
+    l->part = share < PART_LEAST ? PART_LEAST : (int)(ceil_div(share, step) * step);
+    return SF_OK;
+}
+
+template <int DIM>
+static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    int H = a->heads, G = a->kv_heads, D = a->head_dim;
+    size_t rows = (size_t)n * H * parts;
+    partial *weight;
+    SF_TRY(sf_cuda_workspace(b, rows * (sizeof *weight + D * sizeof(float)), (void **)&weight));
+    float *part_out = (float *)(weight + rows);
+    for (int head = 0; head < H / G; head += HEADS) {
+        decode_part<DIM><<<dim3(parts, G, n), WARPS * 32, 0, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
+        LAUNCH_TRY(decode_part);
+    }
+    decode_join<<<dim3(H, n), DIM < 128 ? 64 : 128, 0, c->stream>>>(*lanes, H, G, D, parts, weight, part_out, out, c->report);
+    LAUNCH_TRY(decode_join);
+    c->pending = true;
+    return SF_OK;
+}
+
+sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out)
+{
+    for (int done = 0; done < lanes; done += LANES) {
+        int now = lanes - done < LANES ? lanes - done : LANES, parts = 1;
+        batch lane = {};
+        for (int i = 0; i < now; i++) {
+            const sf_attention *at = a[done + i];
+            SF_TRY(describe(at, pattern[done + i], &lane.lane[i]));
+            if (at->pairs) {
+                tally_decode<<<at->kv_heads, 256, 0, sf_cuda_of(b)->stream>>>(lane.lane[i], at->heads, at->kv_heads, at->head_dim,
+                                                                               at->pairs);
+                LAUNCH_TRY(tally_decode);
+            }
+            int64_t slots = at->keys;
+            if (lane.lane[i].pages) slots = lane.lane[i].stride * lane.lane[i].page;
+            int needed = (int)ceil_div<int64_t>(slots, lane.lane[i].part);
+            if (needed > parts) parts = needed;
+        }
+        bf16 *to = (bf16 *)out + (int64_t)done * a[0]->heads * a[0]->head_dim;
+        SF_TRY(BY_HEAD_DIM(a[0]->head_dim, run, b, a[0], &lane, now, parts, to));
+    }
+    return SF_OK;
+}

@@ -1,0 +1,272 @@
+/* What every file of the CUDA backend shares: its state, checked calls and launches, metering, and small device idioms.
+ *
+ * One stream, in order. Ops return as soon as their kernels are queued. A fault that only the device sees (a query row
+ * for which a pattern names no key) is reported by the next op that waits anyway: see sf_cuda_settle(). */
+#ifndef SF_CUDA_DEVICE_CUH
+#define SF_CUDA_DEVICE_CUH
+
+extern "C" {
+#include "kernels/backend.h"
+}
+#include <cublasLt.h>
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+#include <float.h>
+#include <math.h>
+
+typedef __nv_bfloat16 bf16;
+
+enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256 };
+
+/* Why a kernel could not do what it was asked; the first one wins. */
+enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN };
+struct sf_cuda_report { int fault, layer, head, row; };
+
+/* A matrix product's algorithm, chosen once for (out, in, result type) so that a row never depends on its company. */
+struct sf_cuda_product {
+    int64_t out, in;
+    sf_dtype type;
+    bool add, usable;
+    cublasLtMatmulAlgo_t algorithm;
+};
+
+struct sf_cuda {
+    cudaStream_t stream;
+    cublasLtHandle_t blas;
+    void *blas_work;
+    size_t blas_work_bytes;
+    sf_cuda_product *product;
+    int products;
+
+    int sms;
+    size_t shared_memory;  /* bytes a block may use */
+    bool hopper;           /* sm_90a kernels are in this build and the chip runs them */
+    void *encode_tiled;    /* cuTensorMapEncodeTiled */
+    char chip[256];
+
+    void *work;            /* workspace of one op, grown on demand */
+    size_t work_bytes;
+
+    sf_cuda_report *report;  /* device */
+    sf_cuda_report *settled; /* its copy in pinned host memory */
+    bool pending;            /* a kernel that can report has run since the last settling */
+};
+
+static inline sf_cuda *sf_cuda_of(sf_backend *b) { return (sf_cuda *)b->self; }
+
+/* ---- checked calls ---- */
+
+sf_status sf_cuda_failed(cudaError_t error, const char *what, const char *file, int line);
+sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *file, int line);
+
+#define CUDA_TRY(call)                                                                                                 \
+    do {                                                                                                               \
+        cudaError_t error_ = (call);                                                                                   \
+        if (error_ != cudaSuccess) return sf_cuda_failed(error_, #call, __FILE__, __LINE__);                           \
+    } while (0)
+#define CUBLAS_TRY(call)                                                                                               \
+    do {                                                                                                               \
+        cublasStatus_t blas_ = (call);                                                                                 \
+        if (blas_ != CUBLAS_STATUS_SUCCESS) return sf_cublas_failed(blas_, #call, __FILE__, __LINE__);                 \
+    } while (0)
+/* After every launch. */
+#define LAUNCH_TRY(kernel) CUDA_TRY((cudaGetLastError()))
+
+/* At least `bytes` of workspace, valid until the next op. Growing waits for the device. */
+sf_status sf_cuda_workspace(sf_backend *b, size_t bytes, void **out);
+
+/* Lets `kernel` use `bytes` of dynamic shared memory. */
+sf_status sf_cuda_allow_shared(const void *kernel, size_t bytes);
+
+/* Waits for the device; turns what it reported into an error. */
+sf_status sf_cuda_settle(sf_backend *b);
+
+template <typename T> static inline T ceil_div(T a, T b) { return (a + b - 1) / b; }
+
+/* Smallest padded head dim that the templates are built for; 0: none. */
+static inline int sf_cuda_padded(int head_dim) { return head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : head_dim <= 256 ? 256 : 0; }
+
+/* Calls `name<64|128|256>(...)`. */
+#define BY_HEAD_DIM(head_dim, name, ...)                                                                               \
+    (sf_cuda_padded(head_dim) == 64    ? name<64>(__VA_ARGS__)                                                         \
+     : sf_cuda_padded(head_dim) == 128 ? name<128>(__VA_ARGS__)                                                        \
+     : sf_cuda_padded(head_dim) == 256 ? name<256>(__VA_ARGS__)                                                        \
+                                       : sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most 256 is built", head_dim))
+
+/* ---- on the device ---- */
+
+#ifdef __CUDACC__
+__device__ static inline void sf_raise(sf_cuda_report *report, int fault, int layer, int head, int row)
+{
+    if (atomicCAS(&report->fault, SF_FAULT_NONE, fault) == SF_FAULT_NONE) {
+        report->layer = layer;
+        report->head = head;
+        report->row = row;
+    }
+}
+
+__device__ static inline float warp_sum(float x)
+{
+    for (int i = 16; i; i >>= 1) x += __shfl_xor_sync(~0u, x, i);
+    return x;
+}
+
+__device__ static inline float warp_max(float x)
+{
+    for (int i = 16; i; i >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, i));
+    return x;
+}
+
+/* Sum over the block in one fixed order, known to all threads. `shared` holds 32 floats; ends with a barrier pending reuse. */
+__device__ static inline float block_sum(float x, float *shared)
+{
+    x = warp_sum(x);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    __syncthreads();
+    float sum = 0;
+    for (unsigned i = 0; i < blockDim.x / 32; i++) sum += shared[i];
+    return sum;
+}
+
+__device__ static inline float block_max(float x, float *shared)
+{
+    x = warp_max(x);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    __syncthreads();
+    float most = -INFINITY;
+    for (unsigned i = 0; i < blockDim.x / 32; i++) most = fmaxf(most, shared[i]);
+    return most;
+}
+
+__device__ static inline uint32_t pack(float low, float high)
+{
+    __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
+    return *(uint32_t *)&v;
+}
+
+/* c[16x8] += a[16x16] b[16x8], fp32 accumulation; fragments as in the PTX manual. */
+__device__ static inline void mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+__device__ static inline void ldmatrix(uint32_t r[4], const void *shared)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at));
+}
+
+__device__ static inline void ldmatrix_transposed(uint32_t r[4], const void *shared)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at));
+}
+
+/* Copies 16 bytes, or writes zeros. */
+__device__ static inline void copy_async(void *shared, const void *global, bool valid)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at), "l"(global), "r"(valid ? 16 : 0));
+}
+__device__ static inline void copy_commit() { asm volatile("cp.async.commit_group;\n"); }
+template <int LEFT> __device__ static inline void copy_wait() { asm volatile("cp.async.wait_group %0;\n" ::"n"(LEFT)); }
+
+/* Elements [8c, 8c + 8) of a row of `width` to shared memory, zeros past its end or where the row is absent. */
+__device__ static inline void copy_chunk(bf16 *shared, const bf16 *row, int chunk, int width, bool valid)
+{
+    if (width % 8 == 0) {
+        bool inside = valid && chunk * 8 < width;
+        copy_async(shared, inside ? row + chunk * 8 : row, inside);
+    } else {
+        for (int i = 0; i < 8; i++) {
+            int d = chunk * 8 + i;
+            shared[i] = valid && d < width ? row[d] : __float2bfloat16(0.f);
+        }
+    }
+}
+
+/* s[16 x 8·TILES] = q[16 x DIM] · k[8·TILES x DIM]ᵀ for one warp, both in shared memory with `pitch` elements a row. */
+template <int DIM, int TILES>
+__device__ static inline void warp_scores(float (&s)[TILES][4], const bf16 *q, const bf16 *k, int pitch)
+{
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int n = 0; n < TILES; n++) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0.f;
+#pragma unroll
+    for (int d = 0; d < DIM; d += 16) {
+        uint32_t a[4];
+        ldmatrix(a, q + (lane % 16) * pitch + d + lane / 16 * 8);
+#pragma unroll
+        for (int n = 0; n < TILES; n += 2) {
+            uint32_t b[4];
+            ldmatrix(b, k + (n * 8 + lane % 8 + lane / 16 * 8) * pitch + d + lane / 8 % 2 * 8);
+            mma(s[n], a, b[0], b[1]);
+            mma(s[n + 1], a, b[2], b[3]);
+        }
+    }
+}
+#endif
+
+/* ---- ops, one file an idea; the table is in backend.cu ---- */
+
+/* layers.cu */
+sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out);
+sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
+                           float offset, float eps, void *out);
+sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
+                       const float *cosine, const float *sine, bool interleaved);
+sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind);
+sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n);
+sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
+                           const void *k, const void *v);
+sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to);
+sf_status sf_cuda_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token);
+
+/* linear.cu */
+sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out);
+void sf_cuda_release_weight(sf_backend *b, sf_tensor *weight);
+sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                         void *y, sf_dtype dtype);
+
+/* prefill.cu, decode.cu, pattern.cu */
+sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out);
+sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out);
+sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
+sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total);
+sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
+                       float *covered);
+
+/* select.cu */
+sf_status sf_cuda_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out);
+sf_status sf_cuda_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce, float *out);
+sf_status sf_cuda_fill(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t begin, int64_t end, float value);
+sf_status sf_cuda_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value);
+sf_status sf_cuda_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out);
+sf_status sf_cuda_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
+                             sf_lists *out);
+sf_status sf_cuda_top_total(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t total, sf_lists *out);
+sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
+                           sf_lists *out);
+
+/* probe.cu, estimate.cu */
+sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column, float *diagonal);
+sf_status sf_cuda_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);
+sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
+                             int block_k, int heads, int k, int sinks, int local, sf_lists *out);
+sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
+                                      const float *k_mean, int block_k, float *p);
+sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k, sf_lists *out);
+sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low, float *high);
+sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
+                              const float *high, float *score);
+sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float *p);
+
+#endif

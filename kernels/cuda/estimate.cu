@@ -1,0 +1,373 @@
+/* Estimation over blocks and pages, and the exact probabilities that oracles look at.
+ *
+ * Pooled block scores are products of fp32 means. On tensor cores each operand is split into two bf16 halves, x = h + l,
+ * and h·h' + h·l' + l·h' are summed in fp32: products are good to about 2^-16, at a third of the bf16 rate. Rows of scores
+ * are made and chosen from slice by slice, so that a slice stays in the L2 cache and the whole map is never stored.
+ *
+ * Test: make test-cuda. */
+#include "kernels/cuda/select.cuh"
+
+enum { THREADS = 256, TILE = 64, STEP = 64, PITCH = STEP + 8 };
+static const size_t SLICE = (size_t)24 << 20; /* bytes of scores at a time */
+
+static unsigned grid_for(int64_t n)
+{
+    int64_t blocks = ceil_div<int64_t>(n, THREADS);
+    return (unsigned)(blocks < 1 ? 1 : blocks > 65536 ? 65536 : blocks);
+}
+
+#define FOR_ALL(i, n) for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
+
+/* Logical key j of kv head g; NULL where a compacted cache does not hold it. */
+__device__ static inline const bf16 *key_row(const sf_kv &kv, int g, int j, int D)
+{
+    bool old = j < kv.prompt.n;
+    const sf_kv_part &part = old ? kv.prompt : kv.tail;
+    int at = old ? j : j - kv.prompt.n;
+    if (part.count && at >= part.count[g]) return NULL;
+    return (const bf16 *)part.k + (g * part.capacity + at) * D;
+}
+
+/* ---- pooled blocks ---- */
+
+__global__ void key_means(sf_kv kv, int64_t n, int N, int D, int block, float *out)
+{
+    int blocks = (N + block - 1) / block;
+    FOR_ALL(i, n)
+    {
+        int d = (int)(i % D), at = (int)(i / D % blocks), g = (int)(i / D / blocks), there = 0;
+        float sum = 0;
+        for (int j = at * block; j < (at + 1) * block && j < N; j++) {
+            const bf16 *k = key_row(kv, g, j, D);
+            if (k) sum += __bfloat162float(k[d]), there++;
+        }
+        out[i] = sum / there;
+    }
+}
+
+__global__ void query_means(const bf16 *q, int64_t n, int T, int H, int D, int block, float *out)
+{
+    int blocks = (T + block - 1) / block;
+    FOR_ALL(i, n)
+    {
+        int64_t d = i % D, at = i / D % blocks, h = i / D / blocks, end = min((int64_t)T, (at + 1) * block);
+        float sum = 0;
+        for (int64_t t = at * block; t < end; t++) sum += __bfloat162float(q[(t * H + h) * D + d]);
+        out[i] = sum / (end - at * block);
+    }
+}
+
+sf_status sf_cuda_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int D = a->head_dim;
+    int64_t n = (int64_t)(of_keys ? a->kv_heads * ceil_div(a->keys, block) : a->heads * ceil_div(a->queries, block)) * D;
+    if (n) {
+        if (of_keys) key_means<<<grid_for(n), THREADS, 0, stream>>>(a->kv, n, a->keys, D, block, out);
+        else query_means<<<grid_for(n), THREADS, 0, stream>>>((const bf16 *)a->q, n, a->queries, a->heads, D, block, out);
+        LAUNCH_TRY(block_means);
+    }
+    sf_meter_block_means(b, a, of_keys, block);
+    return SF_OK;
+}
+
+struct block_map {
+    const float *q, *k;       /* [lists, queries, D], [G, keys, D] */
+    int lists, group, D;      /* lists per kv head */
+    int queries, keys;        /* in blocks */
+    int block_q, block_k, T, N;
+    int sinks, local;
+    float scale;
+};
+
+/* Key blocks that query block i may see, at least in part. */
+__device__ static inline int visible_blocks(const block_map &m, int i)
+{
+    int end = min((i + 1) * m.block_q, m.T);
+    return (m.N - m.T + end - 1) / m.block_k + 1;
+}
+
+__device__ static inline void split_store(bf16 *high, bf16 *low, float x)
+{
+    *high = __float2bfloat16(x);
+    *low = __float2bfloat16(x - __bfloat162float(*high));
+}
+
+/* score[row - first, j] for the map's rows [first, first + rows), row = list * queries + i. A tile of 64 rows may cross from
+ * one list to the next; its keys are those of its own kv head, so tiles are cut per list: blockIdx.y counts (list, tile). */
+__global__ void __launch_bounds__(128) block_scores(const __grid_constant__ block_map m, int list, int first_i, int rows, float *score)
+{
+    __shared__ __align__(16) bf16 q[2][TILE][PITCH], k[2][TILE][PITCH];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i0 = first_i + blockIdx.y * TILE, j0 = blockIdx.x * TILE;
+    int last = min(i0 + TILE, first_i + rows) - 1;
+    bool past = j0 < visible_blocks(m, last);
+    const float *from_q = m.q + (int64_t)list * m.queries * m.D, *from_k = m.k + (int64_t)(list / m.group) * m.keys * m.D;
+    float s[TILE / 8][4] = {};
+    for (int d0 = 0; past && d0 < m.D; d0 += STEP) {
+        __syncthreads();
+        for (int i = threadIdx.x; i < TILE * STEP; i += blockDim.x) {
+            int row = i / STEP, d = i % STEP;
+            bool inside = d0 + d < m.D;
+            float x = inside && i0 + row <= last ? from_q[(int64_t)(i0 + row) * m.D + d0 + d] : 0;
+            float y = inside && j0 + row < m.keys ? from_k[(int64_t)(j0 + row) * m.D + d0 + d] : 0;
+            split_store(&q[0][row][d], &q[1][row][d], x);
+            split_store(&k[0][row][d], &k[1][row][d], y);
+        }
+        __syncthreads();
+#pragma unroll
+        for (int d = 0; d < STEP; d += 16) {
+            uint32_t a[2][4];
+            for (int h = 0; h < 2; h++) ldmatrix(a[h], &q[h][warp * 16 + lane % 16][d + lane / 16 * 8]);
+#pragma unroll
+            for (int n = 0; n < TILE / 8; n += 2) {
+                uint32_t y[2][4];
+                for (int h = 0; h < 2; h++) ldmatrix(y[h], &k[h][n * 8 + lane % 8 + lane / 16 * 8][d + lane / 8 % 2 * 8]);
+                for (int e = 0; e < 2; e++) {
+                    mma(s[n + e], a[0], y[0][e * 2], y[0][e * 2 + 1]);
+                    mma(s[n + e], a[0], y[1][e * 2], y[1][e * 2 + 1]);
+                    mma(s[n + e], a[1], y[0][e * 2], y[0][e * 2 + 1]);
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < TILE / 8; n++) {
+        for (int e = 0; e < 4; e++) {
+            int i = i0 + warp * 16 + lane / 4 + e / 2 * 8, j = j0 + n * 8 + lane % 4 * 2 + e % 2;
+            if (i > last || j >= m.keys) continue;
+            int visible = visible_blocks(m, i);
+            bool forced = j < m.sinks || j >= visible - m.local;
+            score[(int64_t)(i - first_i) * m.keys + j] = j >= visible ? -INFINITY : forced ? INFINITY : s[n][e] * m.scale;
+        }
+    }
+}
+
+/* q means summed over the query heads that share a selection: their scores' sum is the sum's score. */
+__global__ void sum_group(const float *q, int64_t n, int64_t each, int group, float *out)
+{
+    FOR_ALL(i, n)
+    {
+        float sum = 0;
+        for (int m = 0; m < group; m++) sum += q[(i / each * group + m) * each + i % each];
+        out[i] = sum;
+    }
+}
+
+static block_map map_of(const sf_attention *a, const float *q_mean, int block_q, const float *k_mean, int block_k)
+{
+    block_map m = {};
+    m.q = q_mean, m.k = k_mean;
+    m.lists = a->heads, m.group = a->heads / a->kv_heads, m.D = a->head_dim;
+    m.queries = ceil_div(a->queries, block_q), m.keys = ceil_div(a->keys, block_k);
+    m.block_q = block_q, m.block_k = block_k, m.T = a->queries, m.N = a->keys;
+    m.scale = a->scale;
+    return m;
+}
+
+static sf_status queue_scores(sf_backend *b, const block_map *m, int list, int first, int rows, float *score)
+{
+    block_scores<<<dim3(ceil_div(m->keys, (int)TILE), ceil_div(rows, (int)TILE)), 128, 0, sf_cuda_of(b)->stream>>>(*m, list, first, rows, score);
+    LAUNCH_TRY(block_scores);
+    return SF_OK;
+}
+
+sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
+                             int block_k, int heads, int k, int sinks, int local, sf_lists *out)
+{
+    block_map m = map_of(a, q_mean, block_q, k_mean, block_k);
+    m.sinks = sinks, m.local = local;
+    out->rows = (int64_t)heads * m.queries;
+    int64_t each = (int64_t)m.queries * m.D, sums = heads < a->heads ? heads * each : 0;
+    int slice = (int)(SLICE / ((size_t)m.keys * sizeof(float)) / TILE * TILE);
+    if (slice < TILE) slice = TILE;
+    if (slice > m.queries) slice = m.queries;
+    float *sum;
+    SF_TRY(sf_cuda_workspace(b, (sums + (size_t)slice * m.keys) * sizeof *sum, (void **)&sum));
+    float *score = sum + sums;
+    if (sums) {
+        sum_group<<<grid_for(sums), THREADS, 0, sf_cuda_of(b)->stream>>>(q_mean, sums, each, a->heads / heads, sum);
+        LAUNCH_TRY(sum_group);
+        m.q = sum, m.lists = heads, m.group = heads / a->kv_heads;
+    }
+    for (int list = 0; list < heads; list++) {
+        for (int first = 0; first < m.queries; first += slice) {
+            int rows = m.queries - first < slice ? m.queries - first : slice;
+            int64_t row = (int64_t)list * m.queries + first;
+            sf_lists to = {rows, out->stride, out->count + row, out->index + row * out->stride};
+            SF_TRY(queue_scores(b, &m, list, first, rows, score));
+            SF_TRY(sf_cuda_select_rows(b, score, rows, m.keys, k > 0 ? k : 0, NULL, &to));
+        }
+    }
+    sf_meter_top_blocks(b, a, block_q, block_k);
+    return SF_OK;
+}
+
+/* Softmax of each row in place, over its entries that are not -INFINITY, which stay so unless `zeros`. */
+__global__ void softmax_rows(float *x, int64_t n, bool zeros)
+{
+    __shared__ float shared[32];
+    float *row = x + blockIdx.x * n, most = -INFINITY, sum = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) most = fmaxf(most, row[i]);
+    most = block_max(most, shared);
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += row[i] == -INFINITY ? 0 : expf(row[i] - most);
+    sum = block_sum(sum, shared);
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
+        if (row[i] != -INFINITY || zeros) row[i] = row[i] == -INFINITY ? 0 : expf(row[i] - most) / sum;
+}
+
+sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
+                                      const float *k_mean, int block_k, float *p)
+{
+    block_map m = map_of(a, q_mean, block_q, k_mean, block_k);
+    for (int h = 0; h < a->heads; h++) SF_TRY(queue_scores(b, &m, h, 0, m.queries, p + (int64_t)h * m.queries * m.keys));
+    if (m.queries) {
+        softmax_rows<<<(unsigned)(a->heads * m.queries), THREADS, 0, sf_cuda_of(b)->stream>>>(p, m.keys, false);
+        LAUNCH_TRY(softmax_rows);
+    }
+    sf_meter_block_probabilities(b, a, block_q, block_k);
+    return SF_OK;
+}
+
+/* ---- exact probabilities, for oracles: plain fp32, quadratic ---- */
+
+/* score[h, j] of one query row `t` a block of heads: one warp a key. */
+__global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, int t, float scale, float *score)
+{
+    __shared__ float query[SF_CUDA_HEAD_DIM];
+    int head = blockIdx.y, lane = threadIdx.x % 32, position = N - T + t;
+    for (int d = threadIdx.x; d < D; d += blockDim.x) query[d] = __bfloat162float(q[((int64_t)t * H + head) * D + d]) * scale;
+    __syncthreads();
+    for (int j = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; j < N; j += gridDim.x * (blockDim.x / 32)) {
+        const bf16 *k = j <= position && (!window || j > position - window) ? key_row(kv, head / group, j, D) : NULL;
+        float s = 0;
+        for (int d = lane; k && d < D; d += 32) s += query[d] * __bfloat162float(k[d]);
+        s = warp_sum(s);
+        if (lane == 0) score[(int64_t)head * N + j] = k ? s : -INFINITY;
+    }
+}
+
+static sf_status queue_row(sf_backend *b, const sf_attention *a, int t, float *score)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int blocks = ceil_div(a->keys, 8) < 512 ? ceil_div(a->keys, 8) : 512;
+    row_scores<<<dim3(blocks, a->heads), THREADS, 0, stream>>>((const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim,
+                                                               a->queries, a->keys, a->window, t, a->scale, score);
+    LAUNCH_TRY(row_scores);
+    softmax_rows<<<a->heads, 1024, 0, stream>>>(score, a->keys, true);
+    LAUNCH_TRY(softmax_rows);
+    return SF_OK;
+}
+
+sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float *p)
+{
+    SF_TRY(queue_row(b, a, 0, p));
+    sf_meter_key_probabilities(b, a);
+    return SF_OK;
+}
+
+/* mass[list, j] (+)= Σ over the list's heads and block j's keys of p [H, N]; blocks that no row of query block i sees: -INFINITY */
+__global__ void add_mass(const float *p, int N, int block, int blocks, int visible, int heads_each, bool begin, float *mass)
+{
+    int list = blockIdx.y;
+    FOR_ALL(j, blocks)
+    {
+        float sum = begin ? 0 : mass[list * (int64_t)blocks + j];
+        for (int h = list * heads_each; h < (list + 1) * heads_each; h++)
+            for (int64_t i = j * block; i < (j + 1) * block && i < N; i++) sum += p[(int64_t)h * N + i];
+        mass[list * (int64_t)blocks + j] = j < visible ? sum : -INFINITY;
+    }
+}
+
+sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k, sf_lists *out)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int queries = ceil_div(a->queries, block_q), blocks = ceil_div(a->keys, block_k);
+    size_t probabilities = (size_t)a->heads * a->keys, masses = (size_t)heads * blocks;
+    float *p;
+    SF_TRY(sf_cuda_workspace(b, (probabilities + masses) * sizeof *p, (void **)&p));
+    float *mass = p + probabilities;
+    out->rows = (int64_t)heads * queries;
+    for (int i = 0; i < queries; i++) {
+        int end = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
+        int visible = (a->keys - a->queries + end - 1) / block_k + 1;
+        for (int t = i * block_q; t < end; t++) {
+            SF_TRY(queue_row(b, a, t, p));
+            add_mass<<<dim3(grid_for(blocks), heads), THREADS, 0, stream>>>(p, a->keys, block_k, blocks, visible, a->heads / heads, t == i * block_q, mass);
+            LAUNCH_TRY(add_mass);
+        }
+        /* list rows of one query block lie `queries` apart */
+        for (int s = 0; s < heads; s++) {
+            int64_t row = (int64_t)s * queries + i;
+            sf_lists to = {1, out->stride, out->count + row, out->index + row * out->stride};
+            SF_TRY(sf_cuda_select_rows(b, mass + (int64_t)s * blocks, 1, blocks, k > 0 ? k : 0, NULL, &to));
+        }
+    }
+    sf_meter_top_block_mass(b, a);
+    return SF_OK;
+}
+
+/* ---- pages ---- */
+
+__global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int first_page, int touched, int64_t pages, float *low, float *high)
+{
+    FOR_ALL(i, n)
+    {
+        int d = (int)(i % D), p = first_page + (int)(i / D % touched), g = (int)(i / D / touched);
+        float least = NAN, most = NAN;
+        for (int j = p * page; j < (p + 1) * page && j < N; j++) {
+            const bf16 *k = key_row(kv, g, j, D);
+            if (!k) continue;
+            least = fminf(least, __bfloat162float(k[d])); /* of NaN and x, x */
+            most = fmaxf(most, __bfloat162float(k[d]));
+        }
+        low[(g * pages + p) * D + d] = least;
+        high[(g * pages + p) * D + d] = most;
+    }
+}
+
+sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low, float *high)
+{
+    int first_page = first / page, touched = ceil_div(a->keys, page) - first_page;
+    int64_t n = (int64_t)a->kv_heads * (touched > 0 ? touched : 0) * a->head_dim;
+    if (n) {
+        page_bounds<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, n, a->keys, a->head_dim, page, first_page, touched, pages, low, high);
+        LAUNCH_TRY(page_bounds);
+    }
+    sf_meter_page_bounds(b, a, page, first);
+    return SF_OK;
+}
+
+/* One warp a page; lanes share out the head dim, and each adds up all heads before the one reduction. */
+__global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group, int D, int there, int64_t pages, const float *low, const float *high, float *score)
+{
+    extern __shared__ float query[]; /* [group, D] */
+    int g = blockIdx.y, lane = threadIdx.x % 32;
+    for (int i = threadIdx.x; i < group * D; i += blockDim.x) query[i] = __bfloat162float(q[(int64_t)g * group * D + i]);
+    __syncthreads();
+    for (int p = blockIdx.x * (THREADS / 32) + threadIdx.x / 32; p < there; p += gridDim.x * (THREADS / 32)) {
+        const float *l = low + (g * pages + p) * D, *h = high + (g * pages + p) * D;
+        float sum = 0;
+#pragma unroll 4
+        for (int d = lane; d < D; d += 32) {
+            float at_low = l[d], at_high = h[d];
+            for (int m = 0; m < group; m++) sum += fmaxf(query[m * D + d] * at_low, query[m * D + d] * at_high);
+        }
+        sum = warp_sum(sum);
+        if (lane == 0) score[(int64_t)g * there + p] = sum;
+    }
+}
+
+sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
+                              const float *high, float *score)
+{
+    int there = ceil_div(a->keys, page), group = a->heads / a->kv_heads;
+    if (there) {
+        size_t bytes = (size_t)group * a->head_dim * sizeof(float);
+        SF_TRY(sf_cuda_allow_shared((const void *)page_scores, bytes));
+        page_scores<<<dim3(ceil_div(there, THREADS / 32), a->kv_heads), THREADS, bytes, sf_cuda_of(b)->stream>>>(
+            (const bf16 *)a->q, group, a->head_dim, there, pages, low, high, score);
+        LAUNCH_TRY(page_scores);
+    }
+    sf_meter_page_scores(b, a, page);
+    return SF_OK;
+}

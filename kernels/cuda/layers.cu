@@ -1,0 +1,265 @@
+/* The layers around attention: embedding, RMS norm, rotation, gated activation, residual addition, cache moves, argmax.
+ *
+ * All are bound by memory. Rows are independent and each row's sums have one order, so results do not depend on how
+ * many rows travel together. Test: make test-cuda. */
+#include "kernels/cuda/device.cuh"
+
+#include <stdlib.h>
+
+enum { THREADS = 256 };
+
+static unsigned grid_for(int64_t n) { return (unsigned)(n < 1 ? 1 : ceil_div<int64_t>(n, THREADS) > 1 << 20 ? 1 << 20 : ceil_div<int64_t>(n, THREADS)); }
+
+#define FOR_ALL(i, n) for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
+
+__global__ void embed(const bf16 *table, int64_t vocab, int width, const int32_t *token, int64_t rows, float scale, float *out,
+                      sf_cuda_report *report)
+{
+    FOR_ALL(i, rows * width)
+    {
+        int64_t row = i / width;
+        int32_t t = token[row];
+        bool known = t >= 0 && t < vocab;
+        if (!known && i % width == 0) sf_raise(report, SF_FAULT_TOKEN, 0, t, (int)row);
+        out[i] = known ? scale * __bfloat162float(table[t * (int64_t)width + i % width]) : 0.f;
+    }
+}
+
+sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    int width = (int)table->dim[1];
+    if (rows) {
+        embed<<<grid_for(rows * width), THREADS, 0, c->stream>>>((const bf16 *)table->data, table->dim[0], width, token, rows,
+                                                                 scale, out, c->report);
+        LAUNCH_TRY(embed);
+    }
+    c->pending = true;
+    sf_meter_embed(b, table, rows);
+    return SF_OK;
+}
+
+__device__ static inline float load(const float *x, int64_t i) { return x[i]; }
+__device__ static inline float load(const bf16 *x, int64_t i) { return __bfloat162float(x[i]); }
+
+/* One warp a row for narrow rows (norms of heads), one block for wide ones. */
+template <typename T, bool WIDE>
+__global__ void rms_norm(const T *x, int64_t rows, int width, const float *weight, float offset, float eps, bf16 *out)
+{
+    __shared__ float shared[32];
+    int lanes = WIDE ? blockDim.x : 32, lane = WIDE ? threadIdx.x : threadIdx.x % 32;
+    int64_t row = WIDE ? blockIdx.x : blockIdx.x * (int64_t)(blockDim.x / 32) + threadIdx.x / 32;
+    if (row >= rows) return;
+    x += row * width;
+    out += row * width;
+    float sum = 0;
+    for (int i = lane; i < width; i += lanes) {
+        float v = load(x, i);
+        sum += v * v;
+    }
+    sum = WIDE ? block_sum(sum, shared) : warp_sum(sum);
+    float norm = 1.f / sqrtf(sum / width + eps);
+    for (int i = lane; i < width; i += lanes) out[i] = __float2bfloat16(load(x, i) * norm * (weight[i] + offset));
+}
+
+template <typename T>
+static void launch_rms_norm(sf_cuda *c, const T *x, int64_t rows, int width, const float *weight, float offset, float eps, bf16 *out)
+{
+    if (width > 512) rms_norm<T, true><<<(unsigned)rows, THREADS, 0, c->stream>>>(x, rows, width, weight, offset, eps, out);
+    else rms_norm<T, false><<<(unsigned)ceil_div<int64_t>(rows, THREADS / 32), THREADS, 0, c->stream>>>(x, rows, width, weight, offset, eps, out);
+}
+
+sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
+                           float offset, float eps, void *out)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    if (weight->dtype != SF_F32) return sf_fail(SF_INTERNAL, "cuda: rms_norm: the weight was not imported by this backend");
+    if (from != SF_F32 && from != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: rms_norm: input must be f32 or bf16");
+    if (rows) {
+        const float *w = (const float *)weight->data;
+        if (from == SF_F32) launch_rms_norm(c, (const float *)x, rows, width, w, offset, eps, (bf16 *)out);
+        else launch_rms_norm(c, (const bf16 *)x, rows, width, w, offset, eps, (bf16 *)out);
+        LAUNCH_TRY(rms_norm);
+    }
+    sf_meter_norm(b, from, rows, width, weight);
+    return SF_OK;
+}
+
+__global__ void rope(bf16 *x, int64_t pairs, int heads, int half, const int32_t *position, const float *cosine,
+                     const float *sine, bool interleaved)
+{
+    FOR_ALL(i, pairs)
+    {
+        int64_t head = i / half, row = head / heads; /* head: of all rows together */
+        int p = (int)(i % half);
+        int64_t at = (int64_t)position[row] * half + p;
+        bf16 *first = x + head * 2 * half + (interleaved ? 2 * p : p), *second = first + (interleaved ? 1 : half);
+        float a = __bfloat162float(*first), z = __bfloat162float(*second), co = cosine[at], si = sine[at];
+        *first = __float2bfloat16(a * co - z * si);
+        *second = __float2bfloat16(z * co + a * si);
+    }
+}
+
+sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
+                       const float *cosine, const float *sine, bool interleaved)
+{
+    int64_t pairs = rows * heads * (head_dim / 2);
+    if (pairs) {
+        rope<<<grid_for(pairs), THREADS, 0, sf_cuda_of(b)->stream>>>((bf16 *)x, pairs, heads, head_dim / 2, position, cosine,
+                                                                     sine, interleaved);
+        LAUNCH_TRY(rope);
+    }
+    sf_meter_rope(b, rows, heads, head_dim);
+    return SF_OK;
+}
+
+__global__ void gated(bf16 *gate, const bf16 *up, int64_t n, sf_activation kind)
+{
+    FOR_ALL(i, n)
+    {
+        float g = __bfloat162float(gate[i]);
+        float active = kind == SF_SILU ? g / (1.f + __expf(-g))
+                                       : .5f * g * (1.f + tanhf(.7978845608028654f * (g + .044715f * g * g * g)));
+        gate[i] = __float2bfloat16(active * __bfloat162float(up[i]));
+    }
+}
+
+sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind)
+{
+    int64_t n = rows * width;
+    if (n) {
+        gated<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>((bf16 *)gate, (const bf16 *)up, n, kind);
+        LAUNCH_TRY(gated);
+    }
+    sf_meter_gated(b, rows, width);
+    return SF_OK;
+}
+
+__global__ void add(float *x, const bf16 *y, int64_t n)
+{
+    FOR_ALL(i, n) x[i] += __bfloat162float(y[i]);
+}
+
+sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n)
+{
+    if (n) {
+        add<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>(x, (const bf16 *)y, n);
+        LAUNCH_TRY(add);
+    }
+    sf_meter_residual(b, n);
+    return SF_OK;
+}
+
+/* ---- cache ---- */
+
+struct store_lanes {
+    bf16 *k[SF_CUDA_LANES], *v[SF_CUDA_LANES];
+    int64_t capacity[SF_CUDA_LANES];
+    int first[SF_CUDA_LANES];
+};
+
+__global__ void store_kv(store_lanes to, int64_t rows, int kv_heads, int head_dim, const bf16 *k, const bf16 *v)
+{
+    int lane = blockIdx.y;
+    int64_t width = (int64_t)kv_heads * head_dim;
+    FOR_ALL(i, rows * width)
+    {
+        int64_t row = i / width, g = i % width / head_dim, d = i % head_dim;
+        int64_t at = (g * to.capacity[lane] + to.first[lane] + row) * head_dim + d, from = lane * rows * width + i;
+        to.k[lane][at] = k[from];
+        to.v[lane][at] = v[from];
+    }
+}
+
+sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
+                           const void *k, const void *v)
+{
+    int64_t width = (int64_t)kv_heads * head_dim;
+    for (int done = 0; rows && done < lanes; done += SF_CUDA_LANES) {
+        int now = lanes - done < SF_CUDA_LANES ? lanes - done : SF_CUDA_LANES;
+        store_lanes to = {};
+        for (int i = 0; i < now; i++) {
+            to.k[i] = (bf16 *)part[done + i]->k;
+            to.v[i] = (bf16 *)part[done + i]->v;
+            to.capacity[i] = part[done + i]->capacity;
+            to.first[i] = part[done + i]->n;
+        }
+        store_kv<<<dim3(grid_for(rows * width), now), THREADS, 0, sf_cuda_of(b)->stream>>>(
+            to, rows, kv_heads, head_dim, (const bf16 *)k + done * rows * width, (const bf16 *)v + done * rows * width);
+        LAUNCH_TRY(store_kv);
+    }
+    sf_meter_store(b, lanes * rows, kv_heads, head_dim);
+    return SF_OK;
+}
+
+__global__ void gather_kv(const bf16 *k, const bf16 *v, int64_t capacity, sf_lists keep, int head_dim, bf16 *to_k, bf16 *to_v,
+                          int64_t to_capacity, int32_t *count)
+{
+    int g = blockIdx.y;
+    if (blockIdx.x == 0 && threadIdx.x == 0) count[g] = keep.count[g];
+    FOR_ALL(i, keep.count[g] * (int64_t)head_dim)
+    {
+        int64_t row = i / head_dim, d = i % head_dim;
+        int64_t from = (g * capacity + keep.index[g * keep.stride + row]) * head_dim + d;
+        to_k[(g * to_capacity + row) * head_dim + d] = k[from];
+        to_v[(g * to_capacity + row) * head_dim + d] = v[from];
+    }
+}
+
+sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    int heads = (int)keep->rows;
+    gather_kv<<<dim3(grid_for(keep->stride * head_dim), heads), THREADS, 0, c->stream>>>(
+        (const bf16 *)from->k, (const bf16 *)from->v, from->capacity, *keep, head_dim, (bf16 *)to->k, (bf16 *)to->v,
+        to->capacity, (int32_t *)to->count);
+    LAUNCH_TRY(gather_kv);
+    int32_t *count = (int32_t *)malloc(heads * sizeof *count);
+    if (!count) return sf_fail(SF_NO_MEMORY, "gather_kv: no host memory for %d counts", heads);
+    cudaError_t error = cudaMemcpyAsync(count, keep->count, heads * sizeof *count, cudaMemcpyDeviceToHost, c->stream);
+    if (error == cudaSuccess) error = cudaStreamSynchronize(c->stream);
+    uint64_t kept = 0;
+    to->n = 0;
+    for (int g = 0; error == cudaSuccess && g < heads; g++) {
+        if (count[g] > to->n) to->n = count[g];
+        kept += count[g];
+    }
+    free(count);
+    CUDA_TRY(error);
+    sf_meter_gather(b, (int64_t)kept, head_dim);
+    return SF_OK;
+}
+
+/* ---- greedy choice ---- */
+
+__global__ void argmax(const float *logits, int64_t vocab, int32_t *token)
+{
+    __shared__ float best_value[32];
+    __shared__ int32_t best_index[32];
+    const float *x = logits + blockIdx.x * vocab;
+    float value = -INFINITY;
+    int32_t index = INT32_MAX;
+    for (int64_t i = threadIdx.x; i < vocab; i += blockDim.x)
+        if (x[i] > value) value = x[i], index = (int32_t)i;
+    for (int step = 16; step; step >>= 1) {
+        float other = __shfl_down_sync(~0u, value, step);
+        int32_t at = __shfl_down_sync(~0u, index, step);
+        if (other > value || (other == value && at < index)) value = other, index = at;
+    }
+    if (threadIdx.x % 32 == 0) best_value[threadIdx.x / 32] = value, best_index[threadIdx.x / 32] = index;
+    __syncthreads();
+    if (threadIdx.x) return;
+    for (unsigned i = 1; i < blockDim.x / 32; i++)
+        if (best_value[i] > value || (best_value[i] == value && best_index[i] < index)) value = best_value[i], index = best_index[i];
+    token[blockIdx.x] = index == INT32_MAX ? 0 : index;
+}
+
+sf_status sf_cuda_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)
+{
+    if (rows) {
+        argmax<<<(unsigned)rows, 1024, 0, sf_cuda_of(b)->stream>>>(logits, vocab, token);
+        LAUNCH_TRY(argmax);
+    }
+    sf_meter_argmax(b, rows, vocab);
+    return SF_OK;
+}

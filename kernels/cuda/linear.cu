@@ -1,0 +1,268 @@
+/* Weights and linear layers: y (+)= x · Wᵀ + bias, bf16 operands, fp32 accumulation.
+ *
+ * Weights come over as bf16 (formats of blocks are dequantised on the way), norms and biases as f32.
+ *
+ * A row must not depend on its company, and a library picks its algorithm by the number of rows. So:
+ *  - Prefill: cuBLASLt, with one algorithm per (out, in, result type), chosen for CANONICAL_ROWS rows without split-K and
+ *    used for every number of rows. An output element is then the same chain of products, however the prompt is cut.
+ *  - Decode: the kernel below. One block makes 16 outputs for up to 32 rows; its 8 warps share out the inputs in a fixed
+ *    pattern. The batch is the `n` of the tensor-core product, whose columns do not touch each other. Bound by reading W once.
+ * Between the two a row may differ by rounding: a prompt's token does not travel through decode.
+ * Test: make test-cuda (the row alone, in company, cut: equal bits). */
+#include "kernels/cuda/device.cuh"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SKINNY_WARPS = 8, SKINNY_OUTPUTS = 16, CANONICAL_ROWS = 4096 };
+
+/* ---- weights ---- */
+
+__global__ void narrow(const float *x, bf16 *y, int64_t n)
+{
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
+        y[i] = __float2bfloat16(x[i]);
+}
+
+/* Through fp32, a slice at a time: the host decodes, the device rounds. */
+static sf_status convert(sf_backend *b, const sf_tensor *host, int64_t elements, sf_tensor *out)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    const sf_dtype_info *info = &sf_dtypes[host->dtype];
+    int64_t slice = (int64_t)4 << 20; /* a multiple of every block */
+    if (slice > elements) slice = elements;
+    float *decoded = (float *)malloc(slice * sizeof *decoded);
+    if (!decoded) return sf_fail(SF_NO_MEMORY, "import_weight: no host memory for %lld values", (long long)slice);
+    sf_status status = SF_OK;
+    for (int64_t at = 0; at < elements && status == SF_OK; at += slice) {
+        int64_t n = elements - at < slice ? elements - at : slice;
+        sf_to_f32(host->dtype, (const char *)host->data + at / info->block * info->bytes, decoded, n);
+        void *to = (float *)out->data + at;
+        if (out->dtype == SF_BF16) status = sf_cuda_workspace(b, n * sizeof *decoded, &to);
+        if (status == SF_OK) status = b->ops->upload(b, to, decoded, n * sizeof *decoded);
+        if (status != SF_OK || out->dtype == SF_F32) continue;
+        narrow<<<1024, 256, 0, c->stream>>>((const float *)to, (bf16 *)out->data + at, n);
+        cudaError_t error = cudaGetLastError();
+        if (error != cudaSuccess) status = sf_cuda_failed(error, "narrow", __FILE__, __LINE__);
+    }
+    if (status == SF_OK) status = b->ops->synchronize(b);
+    free(decoded);
+    return status;
+}
+
+sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out)
+{
+    *out = *host;
+    out->data = NULL;
+    if (!host->data) return SF_OK;
+    out->dtype = host->rank == 1 ? SF_F32 : SF_BF16;
+    int64_t elements = sf_elements(host);
+    SF_TRY(b->ops->alloc(b, sf_bytes(out->dtype, elements), &out->data));
+    sf_status status = host->dtype == out->dtype ? b->ops->upload(b, out->data, host->data, sf_bytes(out->dtype, elements))
+                                                 : convert(b, host, elements, out);
+    if (status != SF_OK) sf_cuda_release_weight(b, out);
+    return status;
+}
+
+void sf_cuda_release_weight(sf_backend *b, sf_tensor *weight)
+{
+    b->ops->free(b, weight->data);
+    weight->data = NULL;
+}
+
+/* ---- few rows: decode, and shapes that cuBLAS does not take ---- */
+
+/* Eight consecutive values of a row; zeros past its end. */
+__device__ static inline uint4 load8(const bf16 *row, int64_t at, int64_t width, bool aligned)
+{
+    if (aligned && at + 8 <= width) return *(const uint4 *)(row + at);
+    uint4 r = {0, 0, 0, 0};
+    bf16 *v = (bf16 *)&r;
+    for (int i = 0; i < 8; i++)
+        if (at + i < width) v[i] = row[at + i];
+    return r;
+}
+
+/* A tensor-core product sums 16 inputs at a time, in any order that both operands agree on: thread t of a quad takes
+ * inputs [8t, 8t + 8) of 32, two products' worth, so that every load is 16 bytes wide. */
+template <int TILES, typename Y>
+__global__ void __launch_bounds__(SKINNY_WARPS * 32)
+    skinny(const bf16 *x, int64_t rows, const bf16 *w, int64_t out, int64_t in, const float *bias, bool add, Y *y)
+{
+    __shared__ float partial[SKINNY_WARPS][SKINNY_OUTPUTS][TILES * 8 + 1];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, t = lane % 4;
+    int64_t first_out = blockIdx.x * (int64_t)SKINNY_OUTPUTS, first_row = blockIdx.y * (int64_t)(TILES * 8);
+    int64_t low = first_out + quad, high = low + 8;
+    const bf16 *w_low = w + (low < out ? low : out - 1) * in, *w_high = w + (high < out ? high : out - 1) * in;
+    bool aligned = in % 8 == 0;
+    float c[TILES][4] = {};
+#pragma unroll 4
+    for (int64_t k = warp * 32 + t * 8; k - t * 8 < in; k += SKINNY_WARPS * 32) {
+        uint4 a = load8(w_low, k, in, aligned), z = load8(w_high, k, in, aligned);
+        uint32_t even[4] = {a.x, z.x, a.y, z.y}, odd[4] = {a.z, z.z, a.w, z.w};
+#pragma unroll
+        for (int n = 0; n < TILES; n++) {
+            int64_t row = first_row + n * 8 + quad;
+            uint4 v = row < rows ? load8(x + row * in, k, in, aligned) : make_uint4(0, 0, 0, 0);
+            mma(c[n], even, v.x, v.y);
+            mma(c[n], odd, v.z, v.w);
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < TILES; n++) {
+        for (int i = 0; i < 4; i++) partial[warp][quad + i / 2 * 8][n * 8 + t * 2 + i % 2] = c[n][i];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < SKINNY_OUTPUTS * TILES * 8; i += blockDim.x) {
+        int64_t o = first_out + i % SKINNY_OUTPUTS, row = first_row + i / SKINNY_OUTPUTS;
+        if (o >= out || row >= rows) continue;
+        float sum = 0;
+        for (int v = 0; v < SKINNY_WARPS; v++) sum += partial[v][i % SKINNY_OUTPUTS][i / SKINNY_OUTPUTS];
+        if (bias) sum += bias[o];
+        if (add) sum += (float)y[row * out + o];
+        y[row * out + o] = (Y)sum;
+    }
+}
+
+template <typename Y>
+static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, const sf_tensor *w, const float *bias, bool add, Y *y)
+{
+    int64_t out = w->dim[0], in = w->dim[1];
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    unsigned blocks = (unsigned)ceil_div<int64_t>(out, SKINNY_OUTPUTS);
+    const bf16 *weight = (const bf16 *)w->data;
+    for (int64_t done = 0; done < rows; done += 32 * 32768) { /* a grid's y ends at 65535 */
+        int64_t now = rows - done < 32 * 32768 ? rows - done : 32 * 32768;
+        const bf16 *from = x + done * in;
+        Y *to = y + done * out;
+        if (now <= 8) skinny<1><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
+        else if (now <= 16) skinny<2><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
+        else
+            skinny<4><<<dim3(blocks, (unsigned)ceil_div<int64_t>(now, 32)), SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out,
+                                                                                                          in, bias, add, to);
+        LAUNCH_TRY(skinny);
+    }
+    return SF_OK;
+}
+
+/* ---- many rows: prefill ---- */
+
+/* y = bias, or y += bias, which the product is then added to. */
+template <typename Y> __global__ void begin_with_bias(Y *y, int64_t n, int64_t out, const float *bias, bool add)
+{
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
+        y[i] = (Y)((add ? (float)y[i] : 0.f) + bias[i % out]);
+}
+
+/* cuBLAS counts columns first: yᵀ [out, rows] = (Wᵀ)ᵀ · xᵀ */
+typedef struct product_shape {
+    cublasLtMatmulDesc_t what;
+    cublasLtMatrixLayout_t w, x, y;
+} product_shape;
+
+static void shape_free(product_shape *s)
+{
+    if (s->y) cublasLtMatrixLayoutDestroy(s->y);
+    if (s->x) cublasLtMatrixLayoutDestroy(s->x);
+    if (s->w) cublasLtMatrixLayoutDestroy(s->w);
+    if (s->what) cublasLtMatmulDescDestroy(s->what);
+}
+
+static sf_status shape_make(product_shape *s, int64_t rows, int64_t out, int64_t in, sf_dtype type)
+{
+    cublasOperation_t transposed = CUBLAS_OP_T;
+    CUBLAS_TRY(cublasLtMatmulDescCreate(&s->what, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    CUBLAS_TRY(cublasLtMatmulDescSetAttribute(s->what, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed));
+    CUBLAS_TRY(cublasLtMatrixLayoutCreate(&s->w, CUDA_R_16BF, in, out, in));
+    CUBLAS_TRY(cublasLtMatrixLayoutCreate(&s->x, CUDA_R_16BF, in, rows, in));
+    CUBLAS_TRY(cublasLtMatrixLayoutCreate(&s->y, type == SF_F32 ? CUDA_R_32F : CUDA_R_16BF, out, rows, out));
+    return SF_OK;
+}
+
+static sf_status choose_algorithm(sf_backend *b, sf_cuda_product *p)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    product_shape s = {};
+    cublasLtMatmulPreference_t wish = NULL;
+    uint32_t no_split = CUBLASLT_REDUCTION_SCHEME_NONE;
+    cublasLtMatmulHeuristicResult_t found[8];
+    int n = 0;
+    sf_status status = shape_make(&s, CANONICAL_ROWS, p->out, p->in, p->type);
+    if (status == SF_OK && cublasLtMatmulPreferenceCreate(&wish) == CUBLAS_STATUS_SUCCESS) {
+        cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &c->blas_work_bytes, sizeof c->blas_work_bytes);
+        cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &no_split, sizeof no_split);
+        cublasStatus_t asked = cublasLtMatmulAlgoGetHeuristic(c->blas, s.what, s.w, s.x, s.y, s.y, wish, 8, found, &n);
+        if (asked != CUBLAS_STATUS_SUCCESS) n = 0;
+    }
+    for (int i = 0; i < n && !p->usable; i++) {
+        int32_t split = 1;
+        size_t written;
+        cublasLtMatmulAlgoConfigGetAttribute(&found[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split, sizeof split, &written);
+        if (found[i].state != CUBLAS_STATUS_SUCCESS || split > 1) continue;
+        p->algorithm = found[i].algo;
+        p->usable = true;
+    }
+    if (wish) cublasLtMatmulPreferenceDestroy(wish);
+    shape_free(&s);
+    return status;
+}
+
+static sf_status product_of(sf_backend *b, int64_t out, int64_t in, sf_dtype type, const sf_cuda_product **found)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    for (int i = 0; i < c->products; i++) {
+        *found = c->product + i;
+        if ((*found)->out == out && (*found)->in == in && (*found)->type == type) return SF_OK;
+    }
+    sf_cuda_product *grown = (sf_cuda_product *)realloc(c->product, (c->products + 1) * sizeof *grown);
+    if (!grown) return sf_fail(SF_NO_MEMORY, "linear: no host memory for its table of algorithms");
+    c->product = grown;
+    sf_cuda_product *p = c->product + c->products;
+    memset(p, 0, sizeof *p);
+    p->out = out, p->in = in, p->type = type;
+    SF_TRY(choose_algorithm(b, p));
+    c->products++;
+    *found = p;
+    return SF_OK;
+}
+
+static sf_status run_product(sf_backend *b, const sf_cuda_product *p, const void *x, int64_t rows, const void *w, bool add, void *y)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    product_shape s = {};
+    float one = 1, beta = add ? 1.f : 0.f;
+    sf_status status = shape_make(&s, rows, p->out, p->in, p->type);
+    if (status == SF_OK) {
+        cublasStatus_t done = cublasLtMatmul(c->blas, s.what, &one, w, s.w, x, s.x, &beta, y, s.y, y, s.y, &p->algorithm,
+                                             c->blas_work, c->blas_work_bytes, c->stream);
+        if (done != CUBLAS_STATUS_SUCCESS) status = sf_cublas_failed(done, "cublasLtMatmul", __FILE__, __LINE__);
+    }
+    shape_free(&s);
+    return status;
+}
+
+sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                         void *y, sf_dtype dtype)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int64_t out = w->dim[0], in = w->dim[1];
+    if (w->dtype != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: linear: the weight was not imported by this backend");
+    if (dtype != SF_F32 && dtype != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: linear: the result must be f32 or bf16");
+    const float *offset = bias && bias->data ? (const float *)bias->data : NULL;
+    const sf_cuda_product *product = NULL;
+    if (b->phase == SF_PREFILL && in % 8 == 0 && out % 8 == 0) SF_TRY(product_of(b, out, in, dtype, &product));
+    if (rows == 0) {
+    } else if (product && product->usable) {
+        unsigned blocks = (unsigned)(ceil_div<int64_t>(rows * out, 256) < 65536 ? ceil_div<int64_t>(rows * out, 256) : 65536);
+        if (offset && dtype == SF_F32) begin_with_bias<<<blocks, 256, 0, stream>>>((float *)y, rows * out, out, offset, add);
+        if (offset && dtype == SF_BF16) begin_with_bias<<<blocks, 256, 0, stream>>>((bf16 *)y, rows * out, out, offset, add);
+        LAUNCH_TRY(begin_with_bias);
+        SF_TRY(run_product(b, product, x, rows, w->data, add || offset, y));
+    } else if (dtype == SF_F32) {
+        SF_TRY(run_skinny(b, (const bf16 *)x, rows, w, offset, add, (float *)y));
+    } else {
+        SF_TRY(run_skinny(b, (const bf16 *)x, rows, w, offset, add, (bf16 *)y));
+    }
+    sf_meter_linear(b, rows, w, bias, dtype);
+    return SF_OK;
+}

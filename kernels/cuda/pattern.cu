@@ -1,0 +1,412 @@
+/* Patterns on the device: preparing them for the executors, counting their pairs, checking them, and measuring the
+ * attention mass they cover. Shapes and the idea are in pattern.cuh. Test: make test-cuda. */
+#include "kernels/cuda/pattern.cuh"
+extern "C" {
+#include "kernels/host.h"
+}
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- columns and diagonals: the relative key set of each head ---- */
+
+/* bit u + base of bits[head] for every u of [-o, -o + 64). base is a multiple of 64, so 64 bits touch three words. */
+__global__ void mark_diagonals(sf_lists diagonals, int base, int words, uint32_t *bits)
+{
+    int head = blockIdx.x;
+    for (int i = threadIdx.x; i < diagonals.count[head]; i += blockDim.x) {
+        int from = base - diagonals.index[head * diagonals.stride + i];
+        uint32_t *word = bits + (int64_t)head * words + from / 32;
+        int shift = from % 32;
+        atomicOr(word, ~0u << shift);
+        atomicOr(word + 1, ~0u);
+        if (shift) atomicOr(word + 2, (1u << shift) - 1);
+    }
+}
+
+/* Inclusive scan of a small count over a block of 1024; `shared` holds 32 ints. */
+__device__ static inline int block_scan(int x, int *shared)
+{
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    for (int step = 1; step < 32; step *= 2) {
+        int left = __shfl_up_sync(~0u, x, step);
+        if (lane >= step) x += left;
+    }
+    __syncthreads();
+    if (lane == 31) shared[warp] = x;
+    __syncthreads();
+    for (int i = 0; i < warp; i++) x += shared[i];
+    return x;
+}
+
+/* The halfwords that hold a bit, in order. */
+__global__ void list_pieces(const uint32_t *bits, int words, int base, int2 *piece, int stride, int32_t *pieces)
+{
+    __shared__ int shared[32];
+    __shared__ int found;
+    int head = blockIdx.x;
+    const uint16_t *half = (const uint16_t *)(bits + (int64_t)head * words);
+    if (threadIdx.x == 0) found = 0;
+    for (int at = 0; at < words * 2; at += blockDim.x) {
+        int i = at + threadIdx.x;
+        uint16_t mask = i < words * 2 ? half[i] : 0;
+        int place = block_scan(mask != 0, shared) + found;
+        if (mask) piece[(int64_t)head * stride + place - 1] = make_int2(i * SF_PIECE - base, mask);
+        __syncthreads();
+        if (threadIdx.x == blockDim.x - 1) found = place;
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) pieces[head] = found;
+}
+
+__global__ void mark_columns(sf_lists columns, const uint32_t *bits, int words, int base, int tiles, int first_position,
+                             int column_words, uint16_t *column_bits)
+{
+    int head = blockIdx.y;
+    int64_t n = (int64_t)tiles * column_words;
+    const uint32_t *covered = bits + (int64_t)head * words;
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x) {
+        int position = first_position + (int)(i / column_words) * SF_DIAGONAL_TILE;
+        uint32_t mask = 0;
+        for (int j = 0; j < 16; j++) {
+            int at = (int)(i % column_words) * 16 + j;
+            if (at >= columns.count[head]) break;
+            int u = columns.index[head * columns.stride + at] - position + base;
+            bool taken = u >= 0 && u < words * 32 && covered[u / 32] >> u % 32 & 1;
+            mask |= (uint32_t)!taken << j;
+        }
+        column_bits[head * n + i] = (uint16_t)mask;
+    }
+}
+
+static sf_status prepare_slashes(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_plan *p, void *space,
+                                 int base, int words)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    uint32_t *bits = (uint32_t *)space;
+    int2 *piece = (int2 *)(bits + (int64_t)p->H * words);
+    int32_t *pieces = (int32_t *)(piece + (int64_t)p->H * p->piece_stride);
+    uint16_t *column_bits = (uint16_t *)(pieces + ceil_div(p->H, 4) * 4);
+    CUDA_TRY(cudaMemsetAsync(bits, 0, (size_t)p->H * words * sizeof *bits, stream));
+    mark_diagonals<<<p->H, 256, 0, stream>>>(pattern->second, base, words, bits);
+    LAUNCH_TRY(mark_diagonals);
+    list_pieces<<<p->H, 1024, 0, stream>>>(bits, words, base, piece, p->piece_stride, pieces);
+    LAUNCH_TRY(list_pieces);
+    int64_t n = (int64_t)p->tiles * p->column_words;
+    mark_columns<<<dim3((unsigned)ceil_div<int64_t>(n, 256), p->H), 256, 0, stream>>>(
+        pattern->first, bits, words, base, p->tiles, a->keys - a->queries, p->column_words, column_bits);
+    LAUNCH_TRY(mark_columns);
+    p->piece = piece;
+    p->pieces = pieces;
+    p->column_bits = column_bits;
+    return SF_OK;
+}
+
+sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, size_t reserve,
+                            sf_cuda_plan *p, void **reserved)
+{
+    memset(p, 0, sizeof *p);
+    p->kind = pattern->kind;
+    p->T = a->queries, p->N = a->keys, p->H = a->heads, p->G = a->kv_heads, p->D = a->head_dim;
+    p->group = a->heads / a->kv_heads, p->layer = a->layer, p->window = a->window;
+    p->local = p->dense_from = p->N;
+    p->lists = a->heads, p->packed = 1, p->block_q = p->span = rows, p->parts = 1, p->block_k = 1;
+    reserve = ceil_div<size_t>(reserve, 256) * 256;
+    size_t more = 0;
+    int base = 0, words = 0;
+    switch (pattern->kind) {
+    case SF_DENSE: break;
+    case SF_WINDOW: p->sinks = pattern->sinks, p->local = pattern->local, p->dense_from = p->N - pattern->last; break;
+    case SF_BLOCKS:
+        p->lists = pattern->heads;
+        p->packed = a->heads / pattern->heads;
+        p->block_q = pattern->block_q, p->block_k = pattern->block_k;
+        p->first = pattern->first;
+        p->span = rows / p->packed < 1 ? 1 : rows / p->packed < p->block_q ? rows / p->packed : p->block_q;
+        p->parts = ceil_div(p->block_q, p->span);
+        break;
+    case SF_COLUMNS_DIAGONALS:
+        p->block_q = p->span = SF_DIAGONAL_TILE;
+        p->first = pattern->first;
+        base = ceil_div(p->N, 64) * 64 + 64;
+        words = base / 32 + 4;
+        p->piece_stride = words * 2;
+        p->column_words = (int)ceil_div<int64_t>(pattern->first.stride, 16) + 1;
+        p->tiles = ceil_div(p->T, p->block_q);
+        more = (size_t)p->H * words * 4 + (size_t)p->H * p->piece_stride * sizeof(int2) + (p->H + 4) * sizeof(int32_t) +
+               (size_t)p->H * p->tiles * p->column_words * sizeof(uint16_t);
+        break;
+    default: return sf_fail(SF_INTERNAL, "prefill takes dense, block, column-diagonal and window patterns, not kind %d", pattern->kind);
+    }
+    if (p->packed > rows) return sf_fail(SF_UNSUPPORTED, "cuda: %d query heads in a group; at most %d fit a tile", p->packed, rows);
+    p->tiles = ceil_div(p->T, p->block_q) * p->parts;
+    void *space = NULL;
+    if (reserve + more) SF_TRY(sf_cuda_workspace(b, reserve + more, &space));
+    if (reserved) *reserved = space;
+    if (p->kind == SF_COLUMNS_DIAGONALS) return prepare_slashes(b, a, pattern, p, (char *)space + reserve, base, words);
+    return SF_OK;
+}
+
+/* ---- pairs ---- */
+
+/* Positions p of [from, from + n) with key <= p, and p < key + window where there is one. */
+__device__ static inline int64_t rows_that_see(int key, int from, int n, int window)
+{
+    int low = max(key, from), high = from + n;
+    if (window) high = min(high, key + window);
+    return max(high - low, 0);
+}
+
+/* Pairs of block list `list` (block numbers ascending). Blocks wholly in the past count as rectangles. */
+__device__ static inline int64_t block_pairs(const sf_cuda_plan &p, int list, int block, int lane, int lanes)
+{
+    int query = block * p.block_q, queries = min(p.block_q, p.T - query), position = p.N - p.T + query;
+    int64_t pairs = 0;
+    for (int i = lane; i < p.first.count[list]; i += lanes) {
+        int key = p.first.index[list * p.first.stride + i] * p.block_k, keys = min(p.block_k, p.N - key);
+        if (key + keys - 1 <= position && !p.window) pairs += (int64_t)queries * keys;
+        else
+            for (int k = 0; k < keys; k++) pairs += rows_that_see(key + k, position, queries, p.window);
+    }
+    return pairs;
+}
+
+__global__ void tally_pairs(const __grid_constant__ sf_cuda_plan p, uint64_t *per_head)
+{
+    __shared__ unsigned long long sum;
+    if (threadIdx.x == 0) sum = 0;
+    __syncthreads();
+    int list_head = blockIdx.y, blocks = p.tiles / p.parts;
+    int64_t pairs = 0;
+    for (int tile = blockIdx.x; tile < blocks; tile += gridDim.x) {
+        if (p.kind == SF_BLOCKS) {
+            pairs += block_pairs(p, list_head * blocks + tile, tile, threadIdx.x, blockDim.x);
+        } else {
+            sf_cuda_tile t = sf_cuda_tile_of(p, tile, list_head);
+            for (int i = threadIdx.x; i < t.slots; i += blockDim.x) {
+                int key = sf_cuda_key(p, t, i);
+                if (key >= 0) pairs += rows_that_see(key, t.position, t.queries, p.window);
+            }
+        }
+    }
+    atomicAdd(&sum, (unsigned long long)pairs);
+    __syncthreads();
+    if (threadIdx.x == 0 && sum)
+        for (int i = 0; i < p.packed; i++) atomicAdd((unsigned long long *)per_head + list_head * p.packed + i, sum);
+}
+
+__global__ void add_pairs(uint64_t *per_head, int heads, uint64_t pairs)
+{
+    for (int h = threadIdx.x; h < heads; h += blockDim.x) per_head[h] += pairs;
+}
+
+/* Pairs of one head under a dense or window pattern. */
+static uint64_t pairs_of_window(const sf_cuda_plan *p)
+{
+    uint64_t pairs = 0;
+    for (int64_t position = p->N - p->T; position < p->N; position++) {
+        int64_t oldest = p->window && p->window <= position ? position - p->window + 1 : 0; /* that the layer sees */
+        int64_t from = position >= p->dense_from ? 0 : position - p->local + 1;
+        if (from < oldest) from = oldest;
+        int64_t sunk = (p->sinks < from ? p->sinks : from) - oldest;
+        pairs += position + 1 - from + (sunk > 0 ? sunk : 0);
+    }
+    return pairs;
+}
+
+sf_status sf_cuda_tally_pairs(sf_backend *b, const sf_attention *a, const sf_cuda_plan *p)
+{
+    if (!a->pairs) return SF_OK;
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int blocks = p->tiles / p->parts;
+    if (p->kind == SF_DENSE || p->kind == SF_WINDOW) add_pairs<<<1, 128, 0, stream>>>(a->pairs, p->H, pairs_of_window(p));
+    else tally_pairs<<<dim3(blocks < 1024 ? blocks : 1024, p->lists), 128, 0, stream>>>(*p, a->pairs);
+    LAUNCH_TRY(tally_pairs);
+    return SF_OK;
+}
+
+/* Keys of page and token lists that the last query sees. */
+__global__ void tally_listed(sf_lists lists, int page, int keys, int window, int heads, uint64_t *per_head)
+{
+    int g = blockIdx.x, group = heads / (int)lists.rows;
+    unsigned long long pairs = 0;
+    for (int i = threadIdx.x; i < lists.count[g]; i += blockDim.x) {
+        int key = lists.index[g * lists.stride + i] * page, end = min(key + page, keys);
+        if (window) key = max(key, keys - window);
+        pairs += max(end - key, 0);
+    }
+    for (int h = 0; pairs && h < group; h++) atomicAdd((unsigned long long *)per_head + g * group + h, pairs);
+}
+
+sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    bool listed = pattern->kind == SF_PAGES || pattern->kind == SF_TOKENS;
+    size_t bytes = a->heads * sizeof(uint64_t);
+    sf_attention counted = *a;
+    sf_cuda_plan plan;
+    if (listed) SF_TRY(sf_cuda_workspace(b, bytes, (void **)&counted.pairs));
+    else SF_TRY(sf_cuda_plan_make(b, a, pattern, SF_DIAGONAL_TILE, bytes, &plan, (void **)&counted.pairs));
+    CUDA_TRY(cudaMemsetAsync(counted.pairs, 0, bytes, c->stream));
+    if (listed) {
+        tally_listed<<<a->kv_heads, 128, 0, c->stream>>>(pattern->first, pattern->kind == SF_PAGES ? pattern->page : 1, a->keys,
+                                                         a->window, a->heads, counted.pairs);
+        LAUNCH_TRY(tally_listed);
+    } else {
+        SF_TRY(sf_cuda_tally_pairs(b, &counted, &plan));
+    }
+    uint64_t *home = (uint64_t *)malloc(bytes);
+    if (!home) return sf_fail(SF_NO_MEMORY, "count_pairs: no host memory for %d heads", a->heads);
+    sf_status status = b->ops->download(b, home, counted.pairs, bytes);
+    *total = 0;
+    for (int h = 0; status == SF_OK && h < a->heads; h++) *total += home[h];
+    free(home);
+    return status;
+}
+
+/* ---- checking: the device looks at the lists; the host words the complaint, from a copy ---- */
+
+__global__ void check_lists(sf_lists lists, int64_t limit, bool may_be_empty, int *wrong)
+{
+    for (int64_t row = blockIdx.x; row < lists.rows; row += gridDim.x) {
+        int count = lists.count[row];
+        bool fine = count >= !may_be_empty && count <= lists.stride;
+        for (int i = threadIdx.x; fine && i < count; i += blockDim.x) {
+            const int32_t *index = lists.index + row * lists.stride + i;
+            fine = *index >= 0 && *index < limit && (i == 0 || index[-1] < *index);
+        }
+        if (!fine) *wrong = 1;
+    }
+}
+
+static sf_status bring_home(sf_backend *b, const sf_lists *lists, sf_lists *home)
+{
+    *home = *lists;
+    if (lists->rows <= 0 || lists->stride < 0) return SF_OK;
+    size_t counts = lists->rows * sizeof(int32_t), indices = lists->rows * lists->stride * sizeof(int32_t);
+    home->count = (int32_t *)calloc(1, counts), home->index = (int32_t *)calloc(1, indices + 1);
+    if (!home->count || !home->index) return sf_fail(SF_NO_MEMORY, "check_pattern: no host memory for %zu bytes", counts + indices);
+    SF_TRY(b->ops->download(b, home->count, lists->count, counts));
+    return b->ops->download(b, home->index, lists->index, indices);
+}
+
+sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
+{
+    if (p->kind == SF_DENSE || p->kind == SF_WINDOW || (unsigned)p->kind >= SF_PATTERN_KINDS)
+        return sf_host_check_pattern(b, a, p, who);
+    sf_cuda *c = sf_cuda_of(b);
+    bool paired = p->kind == SF_COLUMNS_DIAGONALS;
+    int wrong = 1, *report;
+    int64_t rows = p->heads, limit = a->keys;
+    bool plain = (p->heads == a->kv_heads || (p->heads == a->heads && (p->kind == SF_BLOCKS || paired))) &&
+                 (b->phase == SF_DECODE ? p->kind == SF_PAGES : p->kind != SF_PAGES) &&
+                 (p->kind != SF_BLOCKS || (p->block_q > 0 && p->block_k > 0)) && (p->kind != SF_PAGES || p->page > 0);
+    if (plain && p->kind == SF_BLOCKS) rows *= ceil_div(a->queries, p->block_q), limit = ceil_div(a->keys, p->block_k);
+    if (plain && p->kind == SF_PAGES) limit = ceil_div(a->keys, p->page);
+    if (plain && p->first.rows == rows && (!paired || p->second.rows == rows)) {
+        SF_TRY(sf_cuda_workspace(b, sizeof *report, (void **)&report));
+        CUDA_TRY(cudaMemsetAsync(report, 0, sizeof *report, c->stream));
+        bool may_be_empty = p->kind == SF_BLOCKS || paired;
+        unsigned blocks = (unsigned)(rows < 4096 ? rows : 4096);
+        check_lists<<<blocks, 128, 0, c->stream>>>(p->first, limit, may_be_empty, report);
+        if (paired) check_lists<<<blocks, 128, 0, c->stream>>>(p->second, limit, true, report);
+        LAUNCH_TRY(check_lists);
+        SF_TRY(b->ops->download(b, &wrong, report, sizeof wrong));
+    }
+    if (!wrong) return SF_OK;
+    sf_pattern home = *p;
+    home.first.count = home.first.index = home.second.count = home.second.index = NULL;
+    sf_status status = bring_home(b, &p->first, &home.first);
+    if (status == SF_OK && paired) status = bring_home(b, &p->second, &home.second);
+    if (status == SF_OK) status = sf_host_check_pattern(b, a, &home, who);
+    if (home.first.count != p->first.count) free(home.first.count), free(home.first.index);
+    if (paired && home.second.count != p->second.count) free(home.second.count), free(home.second.index);
+    return status;
+}
+
+/* ---- attention mass that a pattern covers ---- */
+
+__device__ static inline bool listed(const sf_lists &lists, int64_t row, int value)
+{
+    int n = lists.count[row];
+    const int32_t *list = lists.index + row * lists.stride;
+    int at = sf_lower_bound(list, n, value);
+    return at < n && list[at] == value;
+}
+
+__device__ static inline bool names(const sf_pattern &p, int group, int head, int query, int first_position, int queries, int key)
+{
+    int position = first_position + query;
+    switch (p.kind) {
+    case SF_WINDOW: return key < p.sinks || key > position - p.local || query >= queries - p.last;
+    case SF_BLOCKS: {
+        int blocks = (queries + p.block_q - 1) / p.block_q, list = p.heads == gridDim.y ? head : head / group;
+        return listed(p.first, (int64_t)list * blocks + query / p.block_q, key / p.block_k);
+    }
+    case SF_COLUMNS_DIAGONALS: {
+        int offset = first_position + query / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE - key, n = p.second.count[head];
+        const int32_t *list = p.second.index + head * p.second.stride;
+        int at = sf_lower_bound(list, n, offset);
+        return (at < n && list[at] < offset + SF_DIAGONAL_TILE) || listed(p.first, head, key);
+    }
+    case SF_PAGES: return listed(p.first, head / group, key / p.page);
+    case SF_TOKENS: return listed(p.first, head / group, key);
+    default: return true;
+    }
+}
+
+/* One block for a sampled row and head: the softmax in fp32, keys shared out over warps, two passes. */
+__global__ void row_mass(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale, sf_pattern pattern,
+                         const int32_t *row, float *mass)
+{
+    __shared__ float query[SF_CUDA_HEAD_DIM], shared[32];
+    int head = blockIdx.y, r = row[blockIdx.x], g = head / group, position = N - T + r;
+    for (int d = threadIdx.x; d < D; d += blockDim.x) query[d] = __bfloat162float(q[((int64_t)r * H + head) * D + d]) * scale;
+    __syncthreads();
+    int from = window && position - window + 1 > 0 ? position - window + 1 : 0, lane = threadIdx.x % 32;
+    float most = -INFINITY, sum = 0, covered = 0;
+    for (int key = from + threadIdx.x / 32; key <= position; key += blockDim.x / 32) {
+        bool old = key < kv.prompt.n;
+        const sf_kv_part &part = old ? kv.prompt : kv.tail;
+        int at = old ? key : key - kv.prompt.n;
+        if (part.count && at >= part.count[g]) continue;
+        const bf16 *k = (const bf16 *)part.k + (g * part.capacity + at) * D;
+        float s = 0;
+        for (int d = lane; d < D; d += 32) s += query[d] * __bfloat162float(k[d]);
+        s = warp_sum(s);
+        float higher = fmaxf(most, s), p = __expf(s - higher), fade = __expf(most - higher);
+        sum = sum * fade + p;
+        covered = covered * fade + (names(pattern, group, head, r, N - T, T, key) ? p : 0);
+        most = higher;
+    }
+    float top = block_max(most, shared);
+    float fade = most == -INFINITY || lane ? 0 : __expf(most - top);
+    sum = block_sum(sum * fade, shared);
+    covered = block_sum(covered * fade, shared);
+    if (threadIdx.x == 0) mass[blockIdx.x * H + head] = sum > 0 ? covered / sum : 0;
+}
+
+__global__ void mean_mass(const float *mass, int rows, int H, float *covered)
+{
+    for (int head = threadIdx.x; head < H; head += blockDim.x) {
+        float sum = 0;
+        for (int i = 0; i < rows; i++) sum += mass[i * H + head];
+        covered[head] = sum / rows;
+    }
+}
+
+sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row, float *covered)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    if (rows < 1) return sf_fail(SF_INTERNAL, "mass: no rows sampled");
+    int32_t *where;
+    SF_TRY(sf_cuda_workspace(b, rows * (sizeof *where + a->heads * sizeof(float)), (void **)&where));
+    float *mass = (float *)(where + rows);
+    SF_TRY(b->ops->upload(b, where, row, rows * sizeof *where));
+    row_mass<<<dim3(rows, a->heads), 256, 0, c->stream>>>((const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim,
+                                                          a->queries, a->keys, a->window, a->scale, *pattern, where, mass);
+    LAUNCH_TRY(row_mass);
+    mean_mass<<<1, 256, 0, c->stream>>>(mass, rows, a->heads, covered);
+    LAUNCH_TRY(mean_mass);
+    return SF_OK;
+}

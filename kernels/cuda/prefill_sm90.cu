@@ -1,0 +1,3 @@
+#include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/device.cuh"
+bool sf_hopper_built(void) { return false; }

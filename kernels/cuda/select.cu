@@ -1,0 +1,453 @@
+/* Rows of scores, reduced, pooled, marked, and chosen from.
+ *
+ * Choosing is a radix descent without a sort: scores map to 32-bit keys of the same order (0: never), a histogram of 11,
+ * 11 and 10 bits finds the k-th largest, and one ordered pass writes the entries above it and the first of those equal
+ * to it. So lists come out ascending and ties go to the lowest index, whatever the threads do. A block takes a row; rows
+ * of up to 12288 scores stay in shared memory for all passes. By mass, the histogram also sums the scores, in fixed
+ * point, whose sums do not depend on their order.
+ *
+ * Test: make test-cuda. */
+#include "kernels/cuda/select.cuh"
+
+enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CACHED_SCORES = 12288, FIXED_BITS = 48 };
+
+#define FOR_ALL(i, n) for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
+
+static unsigned grid_for(int64_t n)
+{
+    int64_t blocks = ceil_div<int64_t>(n, THREADS);
+    return (unsigned)(blocks < 1 ? 1 : blocks > 65536 ? 65536 : blocks);
+}
+
+/* ---- rows ---- */
+
+__global__ void reduce_rows(const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out)
+{
+    FOR_ALL(i, rows * n)
+    {
+        const float *from = x + i / n * group * n + i % n;
+        float sum = 0, most = -INFINITY;
+        for (int m = 0; m < group; m++) {
+            sum += from[m * n];
+            most = from[m * n] > most ? from[m * n] : most;
+        }
+        out[i] = reduce == SF_MAX ? most : reduce == SF_MEAN ? sum / group : sum;
+    }
+}
+
+sf_status sf_cuda_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out)
+{
+    if (rows * n > 0) {
+        reduce_rows<<<grid_for(rows * n), THREADS, 0, sf_cuda_of(b)->stream>>>(x, rows, group, n, reduce, out);
+        LAUNCH_TRY(reduce_rows);
+    }
+    sf_meter_scores(b, rows * group * n, rows * n, rows * group * n);
+    return SF_OK;
+}
+
+__global__ void pool(const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce, float *out)
+{
+    FOR_ALL(i, rows * n)
+    {
+        int64_t at = i % n, from = at - kernel / 2, to = at + kernel / 2;
+        float sum = 0, most = -INFINITY;
+        for (int64_t j = from < 0 ? 0 : from; j <= to && j < n; j++) {
+            float v = x[i - at + j];
+            sum += v;
+            most = v > most ? v : most;
+        }
+        out[i] = reduce == SF_MAX ? most : reduce == SF_MEAN ? sum / kernel : sum;
+    }
+}
+
+sf_status sf_cuda_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce, float *out)
+{
+    if (rows * n > 0) {
+        pool<<<grid_for(rows * n), THREADS, 0, sf_cuda_of(b)->stream>>>(x, rows, n, kernel, reduce, out);
+        LAUNCH_TRY(pool);
+    }
+    sf_meter_scores(b, rows * n, rows * n, rows * n * kernel);
+    return SF_OK;
+}
+
+__global__ void fill(float *x, int64_t rows, int64_t n, int64_t begin, int64_t width, float value)
+{
+    FOR_ALL(i, rows * width) x[i / width * n + begin + i % width] = value;
+}
+
+sf_status sf_cuda_fill(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t begin, int64_t end, float value)
+{
+    if (begin < 0) begin = 0;
+    if (end > n) end = n;
+    int64_t width = end > begin ? end - begin : 0;
+    if (rows * width > 0) {
+        fill<<<grid_for(rows * width), THREADS, 0, sf_cuda_of(b)->stream>>>(x, rows, n, begin, width, value);
+        LAUNCH_TRY(fill);
+    }
+    sf_meter_scores(b, 0, rows * width, 0);
+    return SF_OK;
+}
+
+__global__ void fill_at(float *x, int64_t n, sf_lists at, float value)
+{
+    int64_t row = blockIdx.y;
+    FOR_ALL(i, at.count[row]) x[row * n + at.index[row * at.stride + i]] = value;
+}
+
+sf_status sf_cuda_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value)
+{
+    if (rows && at->stride) {
+        fill_at<<<dim3(grid_for(at->stride), (unsigned)rows), THREADS, 0, sf_cuda_of(b)->stream>>>(x, n, *at, value);
+        LAUNCH_TRY(fill_at);
+    }
+    sf_meter_scores(b, 0, rows * at->stride, 0); /* the room of the lists; their counts are on the device */
+    return SF_OK;
+}
+
+/* ---- choosing ---- */
+
+/* The same order as the scores'; 0 for those that are never chosen. */
+__device__ static inline uint32_t key_of(float x)
+{
+    if (isnan(x) || x == -INFINITY) return 0;
+    uint32_t bits = __float_as_uint(x + 0.f); /* -0 is 0 */
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+__device__ static inline int digit_of(uint32_t key, int pass) { return pass == 0 ? key >> 21 : pass == 1 ? key >> 10 & 2047 : key & 1023; }
+/* Whether the digits before this pass agree with those found so far. */
+__device__ static inline bool is_candidate(uint32_t key, uint32_t found, int pass)
+{
+    return key && (pass == 0 || (pass == 1 ? key >> 21 == found >> 21 : key >> 10 == found >> 10));
+}
+__device__ static inline uint32_t with_digit(uint32_t found, int digit, int pass)
+{
+    return found | (uint32_t)digit << (pass == 0 ? 21 : pass == 1 ? 10 : 0);
+}
+
+struct chooser {
+    uint32_t bin[BINS];
+    unsigned long long mass[BINS];
+    uint32_t scan[32];
+    float sums[32];
+    uint32_t found, left;         /* the k-th largest key; how many entries equal to it are taken */
+    unsigned long long mass_left;
+    int valid;
+};
+
+/* From the highest bin down: the bin in which the running count reaches `want`, and what is still wanted in it. For
+ * the first warp. */
+__device__ static inline int find_bin(const uint32_t *bin, uint32_t want, uint32_t *left)
+{
+    int lane = threadIdx.x % 32;
+    uint32_t before = 0;
+    for (int top = BINS - 32; top >= 0; top -= 32) {
+        uint32_t mine = bin[top + 31 - lane], sum = mine;
+        for (int step = 1; step < 32; step *= 2) {
+            uint32_t other = __shfl_up_sync(~0u, sum, step);
+            if (lane >= step) sum += other;
+        }
+        unsigned reached = __ballot_sync(~0u, before + sum >= want);
+        if (reached) {
+            int at = __ffs(reached) - 1;
+            *left = want - before - __shfl_sync(~0u, sum - mine, at);
+            return top + 31 - at;
+        }
+        before += __shfl_sync(~0u, sum, 31);
+    }
+    *left = 0;
+    return 0;
+}
+
+__device__ static inline int find_mass_bin(const unsigned long long *mass, unsigned long long want, unsigned long long *left)
+{
+    int lane = threadIdx.x % 32;
+    unsigned long long before = 0;
+    for (int top = BINS - 32; top >= 0; top -= 32) {
+        unsigned long long mine = mass[top + 31 - lane], sum = mine;
+        for (int step = 1; step < 32; step *= 2) {
+            unsigned long long other = __shfl_up_sync(~0u, sum, step);
+            if (lane >= step) sum += other;
+        }
+        unsigned reached = __ballot_sync(~0u, before + sum >= want);
+        if (reached) {
+            int at = __ffs(reached) - 1;
+            *left = want - before - __shfl_sync(~0u, sum - mine, at);
+            return top + 31 - at;
+        }
+        before += __shfl_sync(~0u, sum, 31);
+    }
+    *left = 0;
+    return 0;
+}
+
+/* Exclusive scan over the block; the block's total comes back in *total. */
+__device__ static inline uint32_t scan(uint32_t x, uint32_t *shared, uint32_t *total)
+{
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    uint32_t sum = x;
+    for (int step = 1; step < 32; step *= 2) {
+        uint32_t other = __shfl_up_sync(~0u, sum, step);
+        if (lane >= step) sum += other;
+    }
+    __syncthreads();
+    if (lane == 31) shared[warp] = sum;
+    __syncthreads();
+    uint32_t before = 0, all = 0;
+    for (int i = 0; i < warps; i++) {
+        before += i < warp ? shared[i] : 0;
+        all += shared[i];
+    }
+    *total = all;
+    return before + sum - x;
+}
+
+/* Finds s->found and s->left for the k largest of n scores; key(i) reads them. Returns min(k, valid). */
+template <typename Key> __device__ static inline int find_threshold(chooser *s, int64_t n, int64_t k, Key key)
+{
+    if (threadIdx.x == 0) s->valid = 0, s->found = 0;
+    __syncthreads();
+    int mine = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) mine += key(i) != 0;
+    for (int step = 16; step; step >>= 1) mine += __shfl_xor_sync(~0u, mine, step);
+    if (threadIdx.x % 32 == 0) atomicAdd(&s->valid, mine);
+    __syncthreads();
+    int chosen = (int)(k < s->valid ? k : s->valid);
+    uint32_t want = chosen;
+    for (int pass = 0; pass < 3 && chosen > 0; pass++) {
+        for (int i = threadIdx.x; i < BINS; i += blockDim.x) s->bin[i] = 0;
+        __syncthreads();
+        uint32_t found = s->found;
+        for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+            uint32_t at = key(i);
+            if (is_candidate(at, found, pass)) atomicAdd(&s->bin[digit_of(at, pass)], 1);
+        }
+        __syncthreads();
+        if (threadIdx.x < 32) {
+            uint32_t left;
+            int bin = find_bin(s->bin, want, &left);
+            if (threadIdx.x == 0) s->found = with_digit(found, bin, pass), s->left = left;
+        }
+        __syncthreads();
+        want = s->left;
+    }
+    return chosen;
+}
+
+/* Writes the entries above `found` and the first `left` equal to it, ascending. Returns their number. */
+template <typename Key>
+__device__ static inline int write_chosen(chooser *s, int64_t n, uint32_t found, uint32_t left, int32_t *index, Key key)
+{
+    uint32_t above = 0, equal = 0; /* so far */
+    for (int64_t from = 0; from < n; from += 4 * blockDim.x) {
+        int64_t at = from + 4 * threadIdx.x;
+        uint32_t mine[4], packed = 0, total;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            mine[i] = at + i < n ? key(at + i) : 0;
+            packed += mine[i] > found ? 1 : mine[i] == found && found ? 1 << 16 : 0;
+        }
+        uint32_t before = scan(packed, s->scan, &total);
+        uint32_t a = above + (before & 0xffff), e = equal + (before >> 16);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            bool more = mine[i] > found, same = found && mine[i] == found;
+            if (more || (same && e < left)) index[a + min(e, left)] = (int32_t)(at + i);
+            a += more;
+            e += same;
+        }
+        above += total & 0xffff;
+        equal += total >> 16;
+    }
+    return (int)(above + min(equal, left));
+}
+
+template <bool CACHED>
+__global__ void __launch_bounds__(CHOOSERS) select_rows(const float *x, int64_t n, int64_t k, const int32_t *wish, sf_lists out)
+{
+    extern __shared__ __align__(16) unsigned char shared[];
+    chooser *s = (chooser *)shared;
+    uint32_t *cached = (uint32_t *)(s + 1);
+    int64_t row = blockIdx.x;
+    const float *score = x + row * n;
+    if (CACHED) {
+        for (int64_t i = threadIdx.x; i < n; i += blockDim.x) cached[i] = key_of(score[i]);
+        __syncthreads();
+    }
+    auto key = [=](int64_t i) { return CACHED ? cached[i] : key_of(score[i]); };
+    if (wish) k = min((int64_t)max(wish[row], 0), k);
+    int chosen = find_threshold(s, n, k, key);
+    if (chosen) write_chosen(s, n, s->found, s->left, out.index + row * out.stride, key);
+    if (threadIdx.x == 0) out.count[row] = chosen;
+}
+
+sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, const int32_t *count,
+                              const sf_lists *out)
+{
+    if (rows == 0) return SF_OK;
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    if (k > n) k = n;
+    if (n <= CACHED_SCORES) {
+        size_t bytes = sizeof(chooser) + n * sizeof(uint32_t);
+        SF_TRY(sf_cuda_allow_shared((const void *)select_rows<true>, sizeof(chooser) + CACHED_SCORES * sizeof(uint32_t)));
+        select_rows<true><<<(unsigned)rows, CHOOSERS, bytes, stream>>>(x, n, k, count, *out);
+    } else {
+        select_rows<false><<<(unsigned)rows, CHOOSERS, sizeof(chooser), stream>>>(x, n, k, count, *out);
+    }
+    LAUNCH_TRY(select_rows);
+    return SF_OK;
+}
+
+sf_status sf_cuda_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out)
+{
+    out->rows = rows;
+    SF_TRY(sf_cuda_select_rows(b, x, rows, n, k > 0 ? k : 0, NULL, out));
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}
+
+sf_status sf_cuda_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
+                             sf_lists *out)
+{
+    out->rows = rows;
+    SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, count, out));
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}
+
+/* ---- over all rows together: one threshold, then a share of its ties for each row in turn ---- */
+
+struct threshold { uint32_t found, left; };
+
+__global__ void __launch_bounds__(1024) find_total(const float *x, int64_t n, int64_t k, threshold *out)
+{
+    __shared__ chooser s;
+    int chosen = find_threshold(&s, n, k, [=](int64_t i) { return key_of(x[i]); });
+    if (threadIdx.x == 0) *out = chosen ? threshold{s.found, s.left} : threshold{~0u, 0};
+}
+
+__global__ void count_equal(const float *x, int64_t n, const threshold *all, uint32_t *equal)
+{
+    __shared__ uint32_t sum;
+    if (threadIdx.x == 0) sum = 0;
+    __syncthreads();
+    uint32_t mine = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) mine += key_of(x[blockIdx.x * n + i]) == all->found;
+    atomicAdd(&sum, mine);
+    __syncthreads();
+    if (threadIdx.x == 0) equal[blockIdx.x] = sum;
+}
+
+__global__ void __launch_bounds__(CHOOSERS) write_total(const float *x, int64_t n, const threshold *all, const uint32_t *equal, sf_lists out)
+{
+    __shared__ chooser s;
+    int64_t row = blockIdx.x;
+    uint32_t left = all->left;
+    for (int64_t i = 0; i < row; i++) left -= min(left, equal[i]);
+    const float *score = x + row * n;
+    int chosen = write_chosen(&s, n, all->found, left, out.index + row * out.stride, [=](int64_t i) { return key_of(score[i]); });
+    if (threadIdx.x == 0) out.count[row] = chosen;
+}
+
+sf_status sf_cuda_top_total(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t total, sf_lists *out)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    out->rows = rows;
+    if (rows) {
+        threshold *all;
+        SF_TRY(sf_cuda_workspace(b, sizeof *all + rows * sizeof(uint32_t), (void **)&all));
+        uint32_t *equal = (uint32_t *)(all + 1);
+        find_total<<<1, 1024, 0, stream>>>(x, rows * n, total > 0 ? total : 0, all);
+        LAUNCH_TRY(find_total);
+        count_equal<<<(unsigned)rows, CHOOSERS, 0, stream>>>(x, n, all, equal);
+        LAUNCH_TRY(count_equal);
+        write_total<<<(unsigned)rows, CHOOSERS, 0, stream>>>(x, n, all, equal, *out);
+        LAUNCH_TRY(write_total);
+    }
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}
+
+/* ---- by mass: how many of the largest make up the share, then as above ---- */
+
+__device__ static inline unsigned long long fixed_of(float x, float most)
+{
+    return isfinite(x) && x > 0 ? (unsigned long long)((double)(x / most) * (double)(1ull << FIXED_BITS)) : 0;
+}
+
+__device__ static inline float score_of(uint32_t key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+
+__global__ void __launch_bounds__(CHOOSERS) count_mass(const float *x, int64_t n, float share, int64_t least, int64_t most_wanted, int32_t *wish)
+{
+    __shared__ chooser s;
+    __shared__ unsigned long long total, above;
+    __shared__ int infinite, valid;
+    const float *score = x + blockIdx.x * n;
+    float most = 0;
+    if (threadIdx.x == 0) total = above = 0, infinite = valid = 0, s.found = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
+        if (isfinite(score[i])) most = fmaxf(most, score[i]);
+    most = block_max(most, s.sums);
+    unsigned long long sum = 0;
+    int infinities = 0, there = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+        sum += fixed_of(score[i], most);
+        infinities += score[i] == INFINITY;
+        there += key_of(score[i]) != 0;
+    }
+    atomicAdd(&total, sum);
+    atomicAdd(&infinite, infinities);
+    atomicAdd(&valid, there);
+    __syncthreads();
+    unsigned long long want = (unsigned long long)ceil((double)share * (double)total);
+    if (want > total) want = total;
+    bool some = want > 0;
+    for (int pass = 0; pass < 3 && some; pass++) {
+        for (int i = threadIdx.x; i < BINS; i += blockDim.x) s.mass[i] = 0, s.bin[i] = 0;
+        __syncthreads();
+        uint32_t found = s.found;
+        unsigned long long higher = 0;
+        for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+            uint32_t key = key_of(score[i]);
+            if (score[i] == INFINITY || !is_candidate(key, found, pass)) continue;
+            atomicAdd(&s.mass[digit_of(key, pass)], fixed_of(score[i], most));
+            atomicAdd(&s.bin[digit_of(key, pass)], 1);
+        }
+        __syncthreads();
+        if (threadIdx.x < 32) {
+            unsigned long long left;
+            int bin = find_mass_bin(s.mass, want, &left);
+            if (threadIdx.x == 0) s.found = with_digit(found, bin, pass), s.mass_left = left;
+        }
+        __syncthreads();
+        int bin = digit_of(s.found, pass); /* entries of this level above the bin are all taken */
+        for (int i = threadIdx.x; i < BINS; i += blockDim.x) higher += i > bin ? s.bin[i] : 0;
+        atomicAdd(&above, higher);
+        want = s.mass_left;
+        __syncthreads();
+    }
+    if (threadIdx.x) return;
+    int64_t prefix = 0;
+    if (some) {
+        unsigned long long each = fixed_of(score_of(s.found), most);
+        prefix = infinite + above + (each ? (want + each - 1) / each : 0);
+    }
+    prefix = prefix < least ? least : prefix;
+    prefix = prefix > most_wanted ? most_wanted : prefix;
+    wish[blockIdx.x] = (int32_t)(prefix > valid ? valid : prefix);
+}
+
+sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
+                           sf_lists *out)
+{
+    out->rows = rows;
+    if (rows) {
+        int32_t *wish;
+        SF_TRY(sf_cuda_workspace(b, rows * sizeof *wish, (void **)&wish));
+        count_mass<<<(unsigned)rows, CHOOSERS, 0, sf_cuda_of(b)->stream>>>(x, n, mass, least, most, wish);
+        LAUNCH_TRY(count_mass);
+        SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, wish, out));
+    }
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}

@@ -1,0 +1,12 @@
+/* Choosing from rows of scores: shared by select.cu and estimate.cu. */
+#ifndef SF_CUDA_SELECT_CUH
+#define SF_CUDA_SELECT_CUH
+
+#include "kernels/cuda/device.cuh"
+
+/* Queues: row r of x [rows, n] gives the min(k, n) largest as an ascending list at out.count[r], out.index + r * stride.
+ * count: a k of each row's own, at most k; or NULL. */
+sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, const int32_t *count,
+                              const sf_lists *out);
+
+#endif

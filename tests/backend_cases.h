@@ -1,0 +1,798 @@
+/* Twin cases: every op of a filling against the reference, on random shapes and data.
+ *
+ * Inputs are rounded to the filling's activation dtype first, so that both sides see the same numbers; outputs are
+ * poisoned with NaN before; errors are ‖Δ‖ / ‖reference‖. A failing case prints its parameters. A test program opens the
+ * filling, fills a `twin` and calls the cases it wants: tests/test_cuda.c. */
+#ifndef SF_BACKEND_CASES_H
+#define SF_BACKEND_CASES_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/backend.h"
+
+typedef struct twin {
+    sf_backend b[2];      /* reference, filling */
+    sf_meter meter[2];
+    double tolerance;     /* on outputs in the activation dtype and on scores */
+    uint64_t seed;
+    double worst;         /* error seen so far */
+    long chosen, differing; /* selections whose scores differ by rounding */
+    void *held[2][256];
+    int holds;
+} twin;
+
+/* ---- random numbers and memory ---- */
+
+static uint64_t next_random(twin *t)
+{
+    uint64_t z = t->seed += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static int in_range(twin *t, int low, int high) { return low + (int)(next_random(t) % (uint64_t)(high - low + 1)); }
+static int one_of(twin *t, int n, const int *choice) { return choice[next_random(t) % (uint64_t)n]; }
+#define ONE_OF(t, ...) one_of(t, (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (int[]){__VA_ARGS__})
+
+static float normal(twin *t)
+{
+    double u = ((double)(next_random(t) >> 11) + 1) / 9007199254740993.0, v = (double)(next_random(t) >> 11) / 9007199254740992.0;
+    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+}
+
+static uint16_t to_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    if (isnan(x)) return 0x7fff;
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+static float rounded(const twin *t, float x)
+{
+    if (t->b[1].activation != SF_BF16) return x;
+    uint32_t u = (uint32_t)to_bf16(x) << 16;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+static float *randoms(twin *t, int64_t n, float scale)
+{
+    float *x = malloc((size_t)(n ? n : 1) * sizeof *x);
+    for (int64_t i = 0; i < n; i++) x[i] = rounded(t, scale * normal(t));
+    return x;
+}
+
+#define OK(t, side, call)                                                                                              \
+    do {                                                                                                               \
+        if ((call) != SF_OK) fail_msg("%s: %s: %s", (t)->b[side].ops->name, #call, sf_error());                        \
+    } while (0)
+
+static void *hold(twin *t, int side, void *p)
+{
+    assert_true(t->holds < 256);
+    t->held[side][t->holds] = p;
+    t->held[!side][t->holds++] = NULL;
+    return p;
+}
+
+static void *room(twin *t, int side, size_t bytes)
+{
+    void *p;
+    OK(t, side, t->b[side].ops->alloc(&t->b[side], bytes ? bytes : 1, &p));
+    void *poison = malloc(bytes ? bytes : 1);
+    memset(poison, 0xff, bytes);
+    OK(t, side, t->b[side].ops->upload(&t->b[side], p, poison, bytes));
+    OK(t, side, t->b[side].ops->synchronize(&t->b[side]));
+    free(poison);
+    return hold(t, side, p);
+}
+
+static void *put(twin *t, int side, const void *host, size_t bytes)
+{
+    void *p = room(t, side, bytes);
+    OK(t, side, t->b[side].ops->upload(&t->b[side], p, host, bytes));
+    OK(t, side, t->b[side].ops->synchronize(&t->b[side]));
+    return p;
+}
+
+/* n floats as activations of that side. */
+static void *put_activations(twin *t, int side, const float *x, int64_t n)
+{
+    if (t->b[side].activation == SF_F32) return put(t, side, x, (size_t)n * sizeof *x);
+    uint16_t *narrow = malloc((size_t)(n ? n : 1) * sizeof *narrow);
+    for (int64_t i = 0; i < n; i++) narrow[i] = to_bf16(x[i]);
+    void *p = put(t, side, narrow, (size_t)n * sizeof *narrow);
+    free(narrow);
+    return p;
+}
+
+static void *activation_room(twin *t, int side, int64_t n) { return room(t, side, sf_bytes(t->b[side].activation, n)); }
+
+static float *get(twin *t, int side, const void *p, sf_dtype dtype, int64_t n)
+{
+    void *raw = malloc(sf_bytes(dtype, n) + 1);
+    OK(t, side, t->b[side].ops->download(&t->b[side], raw, p, sf_bytes(dtype, n)));
+    float *x = malloc((size_t)(n + 1) * sizeof *x);
+    sf_to_f32(dtype, raw, x, n);
+    free(raw);
+    return x;
+}
+
+static float *get_activations(twin *t, int side, const void *p, int64_t n) { return get(t, side, p, t->b[side].activation, n); }
+
+static void begin_case(twin *t, uint64_t seed)
+{
+    t->seed = seed;
+    t->holds = 0;
+    for (int side = 0; side < 2; side++) {
+        memset(&t->meter[side], 0, sizeof t->meter[side]);
+        t->b[side].meter = &t->meter[side];
+        t->b[side].phase = SF_PREFILL;
+    }
+}
+
+static void end_case(twin *t, const char *what)
+{
+    for (int phase = 0; phase < SF_PHASES; phase++)
+        for (int work = 0; work < SF_WORKS; work++)
+            if (t->meter[0].at[phase][work].flops != t->meter[1].at[phase][work].flops)
+                fail_msg("%s: counts %llu FLOPs, the reference %llu", what, (unsigned long long)t->meter[1].at[phase][work].flops,
+                         (unsigned long long)t->meter[0].at[phase][work].flops);
+    for (int i = 0; i < t->holds; i++)
+        for (int side = 0; side < 2; side++)
+            if (t->held[side][i]) t->b[side].ops->free(&t->b[side], t->held[side][i]);
+    t->holds = 0;
+}
+
+static void agree(twin *t, const float *want, const float *got, int64_t n, double tolerance, const char *what)
+{
+    double apart = 0, size = 0;
+    int64_t at = 0; /* where they are farthest apart */
+    for (int64_t i = 0; i < n; i++) {
+        if (isinf(want[i]) || isnan(want[i])) {
+            if (!(isnan(want[i]) && isnan(got[i])) && want[i] != got[i])
+                fail_msg("%s: element %lld of %lld is %g, expected %g", what, (long long)i, (long long)n, got[i], want[i]);
+            continue;
+        }
+        apart += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        size += (double)want[i] * want[i];
+        if (fabs((double)got[i] - want[i]) > fabs((double)got[at] - want[at])) at = i;
+        if (!isfinite(got[i])) fail_msg("%s: element %lld of %lld is %g, expected %g", what, (long long)i, (long long)n, got[i], want[i]);
+    }
+    double error = sqrt(apart) / (size > 0 ? sqrt(size) : 1);
+    if (error > t->worst) t->worst = error;
+    if (!(error <= tolerance))
+        fail_msg("%s: error %.2e, at most %.0e is allowed; element %lld of %lld is %g, expected %g", what, error, tolerance,
+                 (long long)at, (long long)n, got[at], want[at]);
+}
+
+/* Runs `call` for side 0 and 1, with `s` naming the side. */
+#define BOTH(t, call)                                                                                                  \
+    for (int s = 0; s < 2; s++) OK(t, s, (t)->b[s].ops->call)
+
+/* ---- layers ---- */
+
+static sf_tensor tensor(void *data, sf_dtype dtype, int64_t rows, int64_t columns)
+{
+    return columns ? (sf_tensor){data, dtype, 2, {rows, columns}} : (sf_tensor){data, dtype, 1, {rows}};
+}
+
+static void import(twin *t, const float *x, int64_t rows, int64_t columns, sf_tensor w[2])
+{
+    sf_tensor host = tensor((void *)(uintptr_t)x, SF_F32, rows, columns);
+    BOTH(t, import_weight(&t->b[s], &host, &w[s]));
+}
+
+static void layers_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    char what[256];
+    int rows = in_range(t, 1, 150), width = ONE_OF(t, 8, 24, 64, 128, 200, 576, 1024, 1500), vocab = in_range(t, 2, 300);
+    bool wide = in_range(t, 0, 1);
+    snprintf(what, sizeof what, "seed %llu: rows %d width %d vocab %d", (unsigned long long)seed, rows, width, vocab);
+
+    /* embed, then norm of its f32 or of activations */
+    float *table = randoms(t, (int64_t)vocab * width, 1), *scale = randoms(t, width, 1), *x = randoms(t, (int64_t)rows * width, 2);
+    int32_t *token = malloc((size_t)rows * sizeof *token);
+    for (int i = 0; i < rows; i++) token[i] = in_range(t, 0, vocab - 1);
+    sf_tensor w[2], norm[2];
+    import(t, table, vocab, width, w);
+    import(t, scale, width, 0, norm);
+    void *ids[2], *stream[2], *act[2], *out[2];
+    for (int s = 0; s < 2; s++) {
+        ids[s] = put(t, s, token, (size_t)rows * sizeof *token);
+        stream[s] = room(t, s, (size_t)rows * width * sizeof(float));
+        act[s] = put_activations(t, s, x, (int64_t)rows * width);
+        out[s] = activation_room(t, s, (int64_t)rows * width);
+    }
+    BOTH(t, embed(&t->b[s], &w[s], ids[s], rows, 1.5f, stream[s]));
+    float *a = get(t, 0, stream[0], SF_F32, (int64_t)rows * width), *b = get(t, 1, stream[1], SF_F32, (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, 1e-6, what);
+    free(a), free(b);
+    BOTH(t, add(&t->b[s], stream[s], act[s], (int64_t)rows * width));
+    a = get(t, 0, stream[0], SF_F32, (int64_t)rows * width), b = get(t, 1, stream[1], SF_F32, (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, 1e-6, what);
+    free(a), free(b);
+    for (int s = 0; s < 2; s++)
+        OK(t, s, t->b[s].ops->rms_norm(&t->b[s], stream[s], SF_F32, rows, width, &norm[s], wide ? 1.f : 0.f, 1e-6f, out[s]));
+    a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
+    free(a), free(b);
+    BOTH(t, gated(&t->b[s], out[s], act[s], rows, width, wide ? SF_SILU : SF_GELU_TANH));
+    a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
+    free(a), free(b);
+    /* norm of activations in place, as of heads */
+    for (int s = 0; s < 2; s++)
+        OK(t, s, t->b[s].ops->rms_norm(&t->b[s], act[s], t->b[s].activation, rows, width, &norm[s], 0, 1e-5f, act[s]));
+    a = get_activations(t, 0, act[0], (int64_t)rows * width), b = get_activations(t, 1, act[1], (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
+    free(a), free(b);
+
+    /* rotation */
+    int heads = in_range(t, 1, 5), dim = ONE_OF(t, 8, 16, 64, 80, 128), positions = rows + 7;
+    float *head = randoms(t, (int64_t)rows * heads * dim, 1), *cosine = malloc((size_t)positions * dim * sizeof(float)),
+          *sine = malloc((size_t)positions * dim * sizeof(float));
+    for (int i = 0; i < positions * dim / 2; i++) cosine[i] = (float)cos(i * .37), sine[i] = (float)sin(i * .37);
+    for (int i = 0; i < rows; i++) token[i] = in_range(t, 0, positions - 1);
+    void *v[2], *at[2], *co[2], *si[2];
+    for (int s = 0; s < 2; s++) {
+        v[s] = put_activations(t, s, head, (int64_t)rows * heads * dim);
+        at[s] = put(t, s, token, (size_t)rows * sizeof *token);
+        co[s] = put(t, s, cosine, (size_t)positions * dim / 2 * sizeof(float));
+        si[s] = put(t, s, sine, (size_t)positions * dim / 2 * sizeof(float));
+    }
+    BOTH(t, rope(&t->b[s], v[s], rows, heads, dim, at[s], co[s], si[s], wide));
+    a = get_activations(t, 0, v[0], (int64_t)rows * heads * dim), b = get_activations(t, 1, v[1], (int64_t)rows * heads * dim);
+    agree(t, a, b, (int64_t)rows * heads * dim, t->tolerance, what);
+    free(a), free(b);
+
+    /* greedy choice, with ties */
+    float *logits = randoms(t, (int64_t)rows * vocab, 1);
+    for (int i = 0; i < rows; i++) logits[(int64_t)i * vocab + in_range(t, 0, vocab - 1)] = logits[(int64_t)i * vocab + in_range(t, 0, vocab - 1)] = 9;
+    int32_t *best[2];
+    for (int s = 0; s < 2; s++) {
+        void *l = put(t, s, logits, (size_t)rows * vocab * sizeof(float)), *to = room(t, s, (size_t)rows * sizeof(int32_t));
+        OK(t, s, t->b[s].ops->argmax(&t->b[s], l, rows, vocab, to));
+        best[s] = malloc((size_t)rows * sizeof(int32_t));
+        OK(t, s, t->b[s].ops->download(&t->b[s], best[s], to, (size_t)rows * sizeof(int32_t)));
+    }
+    for (int i = 0; i < rows; i++)
+        if (best[0][i] != best[1][i]) fail_msg("%s: argmax of row %d is %d, expected %d", what, i, best[1][i], best[0][i]);
+    for (int s = 0; s < 2; s++) {
+        t->b[s].ops->release_weight(&t->b[s], &w[s]);
+        t->b[s].ops->release_weight(&t->b[s], &norm[s]);
+        free(best[s]);
+    }
+    free(table), free(scale), free(x), free(token), free(head), free(cosine), free(sine), free(logits);
+    end_case(t, what);
+}
+
+static void linear_case(twin *t, uint64_t seed, sf_phase phase)
+{
+    begin_case(t, seed);
+    t->b[0].phase = t->b[1].phase = phase;
+    char what[256];
+    int rows = ONE_OF(t, 1, 2, 7, 8, 17, 33, 100, 129, 300), in = ONE_OF(t, 5, 32, 64, 136, 576, 1000), out = ONE_OF(t, 3, 16, 64, 200, 520);
+    bool add = in_range(t, 0, 1), biased = in_range(t, 0, 1), f32 = in_range(t, 0, 1);
+    snprintf(what, sizeof what, "seed %llu: linear rows %d in %d out %d%s%s %s phase %d", (unsigned long long)seed, rows, in, out,
+             add ? " add" : "", biased ? " bias" : "", f32 ? "f32" : "activations", phase);
+    float *x = randoms(t, (int64_t)rows * in, 1), *w = randoms(t, (int64_t)out * in, .1f), *bias = randoms(t, out, 1), *y = randoms(t, (int64_t)rows * out, 1);
+    sf_tensor weight[2], shift[2];
+    import(t, w, out, in, weight);
+    import(t, bias, out, 0, shift);
+    float *result[2];
+    for (int s = 0; s < 2; s++) {
+        sf_dtype type = f32 ? SF_F32 : t->b[s].activation;
+        void *from = put_activations(t, s, x, (int64_t)rows * in);
+        void *to = f32 ? put(t, s, y, (size_t)rows * out * sizeof(float)) : put_activations(t, s, y, (int64_t)rows * out);
+        if (!add) to = room(t, s, sf_bytes(type, (int64_t)rows * out));
+        OK(t, s, t->b[s].ops->linear(&t->b[s], from, rows, &weight[s], biased ? &shift[s] : NULL, add, to, type));
+        result[s] = get(t, s, to, type, (int64_t)rows * out);
+        if (s == 0 || add) continue;
+        /* each row alone gives the same bits */
+        for (int r = 0; r < rows; r += 1 + rows / 5) {
+            void *one = room(t, 1, sf_bytes(type, out));
+            OK(t, 1, t->b[1].ops->linear(&t->b[1], (char *)from + sf_bytes(t->b[1].activation, (int64_t)r * in), 1, &weight[1],
+                                         biased ? &shift[1] : NULL, false, one, type));
+            OK(t, 0, t->b[0].ops->linear(&t->b[0], (char *)put_activations(t, 0, x + (int64_t)r * in, in), 1, &weight[0],
+                                         NULL, false, room(t, 0, (size_t)out * sizeof(float)), SF_F32));
+            float *alone = get(t, 1, one, type, out);
+            if (memcmp(alone, result[1] + (int64_t)r * out, (size_t)out * sizeof(float)) != 0)
+                fail_msg("%s: row %d alone differs from row %d in company", what, r, r);
+            free(alone);
+        }
+    }
+    agree(t, result[0], result[1], (int64_t)rows * out, t->tolerance, what);
+    for (int s = 0; s < 2; s++) {
+        t->b[s].ops->release_weight(&t->b[s], &weight[s]);
+        t->b[s].ops->release_weight(&t->b[s], &shift[s]);
+        free(result[s]);
+    }
+    free(x), free(w), free(bias), free(y);
+    end_case(t, what);
+}
+
+/* ---- lists ---- */
+
+/* Random ascending lists over [0, limit); each holds at least `least`. */
+static void random_lists(twin *t, int64_t rows, int limit, int least, sf_lists out[2])
+{
+    int64_t stride = limit + in_range(t, 0, 3);
+    int32_t *count = calloc((size_t)rows, sizeof *count), *index = calloc((size_t)(rows * stride) + 1, sizeof *index);
+    for (int64_t r = 0; r < rows; r++) {
+        int density = ONE_OF(t, 0, 5, 30, 100);
+        for (int i = 0; i < limit; i++)
+            if (in_range(t, 0, 99) < density || i < least) index[r * stride + count[r]++] = i;
+    }
+    for (int s = 0; s < 2; s++)
+        out[s] = (sf_lists){rows, stride, put(t, s, count, (size_t)rows * sizeof *count), put(t, s, index, (size_t)(rows * stride) * sizeof *index)};
+    free(count), free(index);
+}
+
+static sf_lists empty_lists(twin *t, int side, int64_t rows, int64_t stride)
+{
+    return (sf_lists){0, stride, room(t, side, (size_t)rows * sizeof(int32_t)), room(t, side, (size_t)(rows * stride) * sizeof(int32_t))};
+}
+
+/* Lists of both sides; `loose` entries may differ (scores that differ by rounding), counted. */
+static void lists_agree(twin *t, const sf_lists l[2], bool loose, const char *what)
+{
+    assert_int_equal(l[0].rows, l[1].rows);
+    int32_t *count[2], *index[2];
+    for (int s = 0; s < 2; s++) {
+        count[s] = malloc((size_t)l[s].rows * sizeof(int32_t) + 1), index[s] = malloc((size_t)(l[s].rows * l[s].stride) * sizeof(int32_t) + 1);
+        OK(t, s, t->b[s].ops->download(&t->b[s], count[s], l[s].count, (size_t)l[s].rows * sizeof(int32_t)));
+        OK(t, s, t->b[s].ops->download(&t->b[s], index[s], l[s].index, (size_t)(l[s].rows * l[s].stride) * sizeof(int32_t)));
+    }
+    long chosen = 0, differing = 0;
+    for (int64_t r = 0; r < l[0].rows; r++) {
+        if (count[0][r] != count[1][r]) fail_msg("%s: row %lld holds %d entries, expected %d", what, (long long)r, count[1][r], count[0][r]);
+        const int32_t *a = index[0] + r * l[0].stride, *b = index[1] + r * l[1].stride;
+        for (int32_t i = 0, j = 0; i < count[0][r]; i++, chosen++) {
+            while (j < count[1][r] && b[j] < a[i]) j++;
+            if (j < count[1][r] && b[j] == a[i]) continue;
+            differing++;
+            if (!loose) fail_msg("%s: row %lld lacks entry %d", what, (long long)r, a[i]);
+        }
+        for (int32_t i = 1; i < count[1][r]; i++)
+            if (b[i] <= b[i - 1]) fail_msg("%s: row %lld does not ascend at %d", what, (long long)r, i);
+    }
+    t->chosen += chosen, t->differing += differing;
+    if (differing > 1 + chosen / 100) fail_msg("%s: %ld of %ld chosen entries differ", what, differing, chosen);
+    for (int s = 0; s < 2; s++) free(count[s]), free(index[s]);
+}
+
+static void select_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    char what[256];
+    int rows = in_range(t, 1, 9), n = ONE_OF(t, 1, 7, 64, 513, 1000, 5000, 13000), k = in_range(t, 0, n + 3), kind = in_range(t, 0, 3);
+    snprintf(what, sizeof what, "seed %llu: select rows %d n %d k %d kind %d", (unsigned long long)seed, rows, n, k, kind);
+    float *x = malloc((size_t)rows * n * sizeof *x);
+    for (int i = 0; i < rows * n; i++) {
+        x[i] = kind == 0 ? normal(t) : kind == 1 ? (float)in_range(t, 0, 5) : expf(4 * normal(t));
+        if (kind == 3 && in_range(t, 0, 9) == 0) x[i] = INFINITY;
+        if (kind > 0 && in_range(t, 0, 9) == 0) x[i] = ONE_OF(t, 0, 1) ? -INFINITY : NAN;
+    }
+    int32_t *wish = malloc((size_t)rows * sizeof *wish);
+    for (int r = 0; r < rows; r++) wish[r] = in_range(t, 0, k);
+    void *from[2];
+    sf_lists out[2];
+    for (int s = 0; s < 2; s++) from[s] = put(t, s, x, (size_t)rows * n * sizeof *x);
+    for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, rows, n);
+    BOTH(t, top(&t->b[s], from[s], rows, n, k, &out[s]));
+    lists_agree(t, out, false, what);
+    for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, rows, n);
+    for (int s = 0; s < 2; s++) {
+        void *w = put(t, s, wish, (size_t)rows * sizeof *wish);
+        OK(t, s, t->b[s].ops->top_counts(&t->b[s], from[s], rows, n, w, k, &out[s]));
+    }
+    lists_agree(t, out, false, what);
+    for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, rows, n);
+    BOTH(t, top_total(&t->b[s], from[s], rows, n, (int64_t)k * rows / 2, &out[s]));
+    lists_agree(t, out, false, what);
+    if (kind >= 2) { /* what carries mass is not negative */
+        float share = (float)in_range(t, 0, 100) / 100;
+        int least = in_range(t, 0, n / 2), most = in_range(t, n / 2, n);
+        for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, rows, n);
+        BOTH(t, top_mass(&t->b[s], from[s], rows, n, share, least, most, &out[s]));
+        lists_agree(t, out, false, what);
+    }
+
+    /* rows: reduced, pooled, marked */
+    int group = in_range(t, 1, 4), kernel = ONE_OF(t, 1, 3, 7, 21);
+    sf_reduce reduce = (sf_reduce)in_range(t, 0, 2);
+    float *y = randoms(t, (int64_t)rows * group * n, 1), *a, *b;
+    void *many[2], *few[2], *pooled[2];
+    sf_lists marks[2];
+    random_lists(t, rows, n, 0, marks);
+    for (int s = 0; s < 2; s++) {
+        many[s] = put(t, s, y, (size_t)rows * group * n * sizeof *y);
+        few[s] = room(t, s, (size_t)rows * n * sizeof *y);
+        pooled[s] = room(t, s, (size_t)rows * n * sizeof *y);
+    }
+    BOTH(t, reduce_rows(&t->b[s], many[s], rows, group, n, reduce, few[s]));
+    BOTH(t, pool(&t->b[s], few[s], rows, n, kernel, reduce, pooled[s]));
+    BOTH(t, fill(&t->b[s], pooled[s], rows, n, in_range(t, -2, 0) - n / 3 + n / 3, n / 3, INFINITY));
+    BOTH(t, fill_at(&t->b[s], few[s], rows, n, &marks[s], -INFINITY));
+    a = get(t, 0, few[0], SF_F32, (int64_t)rows * n), b = get(t, 1, few[1], SF_F32, (int64_t)rows * n);
+    agree(t, a, b, (int64_t)rows * n, 1e-5, what);
+    free(a), free(b);
+    a = get(t, 0, pooled[0], SF_F32, (int64_t)rows * n), b = get(t, 1, pooled[1], SF_F32, (int64_t)rows * n);
+    agree(t, a, b, (int64_t)rows * n, 1e-5, what);
+    free(a), free(b), free(y), free(x), free(wish);
+    end_case(t, what);
+}
+
+/* ---- attention ---- */
+
+typedef struct scene {
+    sf_attention a[2];
+    char what[320];
+} scene;
+
+/* A cache [G, capacity, D] of n keys, the rest NaN; `ragged`: heads hold fewer, at least 1. */
+static void make_part(twin *t, int kv_heads, int dim, int n, bool ragged, sf_kv_part part[2])
+{
+    int capacity = n + in_range(t, 0, 9);
+    int64_t size = (int64_t)kv_heads * capacity * dim;
+    float *k = randoms(t, size, 1.5f), *v = randoms(t, size, 1);
+    int32_t *count = malloc((size_t)kv_heads * sizeof *count);
+    int fullest = 0;
+    for (int g = 0; g < kv_heads; g++) {
+        count[g] = ragged && n > 1 ? in_range(t, 1, n) : n;
+        if (count[g] > fullest) fullest = count[g];
+        for (int64_t i = (int64_t)count[g] * dim; i < (int64_t)capacity * dim; i++)
+            k[(int64_t)g * capacity * dim + i] = v[(int64_t)g * capacity * dim + i] = NAN;
+    }
+    for (int s = 0; s < 2; s++) {
+        part[s] = (sf_kv_part){put_activations(t, s, k, size), put_activations(t, s, v, size), capacity, ragged ? fullest : n, NULL};
+        if (ragged) part[s].count = put(t, s, count, (size_t)kv_heads * sizeof *count);
+    }
+    free(k), free(v), free(count);
+}
+
+static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool ragged, int most_keys)
+{
+    int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 4, 7), dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256);
+    int keys = in_range(t, 1, most_keys), queries = decode ? 1 : ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
+    int tail = decode ? in_range(t, 0, keys - 1) / 3 : 0;
+    int window = ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys);
+    sf_kv_part prompt[2], rest[2];
+    make_part(t, kv_heads, dim, keys - tail, ragged, prompt);
+    make_part(t, kv_heads, dim, tail, false, rest);
+    if (ragged) keys = prompt[0].n + tail, window = 0;
+    float *q = randoms(t, (int64_t)queries * kv_heads * group * dim, 1.5f);
+    for (int s = 0; s < 2; s++)
+        c->a[s] = (sf_attention){.backend = &t->b[s], .layer = 3, .layers = 9, .heads = kv_heads * group, .kv_heads = kv_heads,
+                                 .head_dim = dim, .queries = queries, .keys = keys, .window = window, .scale = 1 / sqrtf((float)dim),
+                                 .q = put_activations(t, s, q, (int64_t)queries * kv_heads * group * dim),
+                                 .kv = {prompt[s], rest[s], t->b[s].activation}};
+    free(q);
+    snprintf(c->what, sizeof c->what, "seed %llu: heads %d/%d dim %d queries %d keys %d tail %d window %d%s", (unsigned long long)seed,
+             kv_heads * group, kv_heads, dim, queries, keys, tail, window, ragged ? " ragged" : "");
+}
+
+static void give_pairs(twin *t, scene *c)
+{
+    uint64_t zero[64] = {0};
+    for (int s = 0; s < 2; s++) c->a[s].pairs = put(t, s, zero, (size_t)c->a[s].heads * sizeof *zero);
+}
+
+static void pairs_agree(twin *t, const scene *c)
+{
+    uint64_t pairs[2][64];
+    for (int s = 0; s < 2; s++) OK(t, s, t->b[s].ops->download(&t->b[s], pairs[s], c->a[s].pairs, (size_t)c->a[s].heads * sizeof(uint64_t)));
+    for (int h = 0; h < c->a[0].heads; h++)
+        if (pairs[0][h] != pairs[1][h])
+            fail_msg("%s: head %d counts %llu pairs, expected %llu", c->what, h, (unsigned long long)pairs[1][h], (unsigned long long)pairs[0][h]);
+}
+
+static void random_pattern(twin *t, const sf_attention *a, sf_pattern_kind kind, sf_pattern p[2])
+{
+    sf_lists first[2] = {{0}}, second[2] = {{0}};
+    int heads = ONE_OF(t, 0, 1) ? a->heads : a->kv_heads, page = ONE_OF(t, 1, 4, 16, 16, 33);
+    int block_q = ONE_OF(t, 1, 8, 16, 16, 32, 64, 64, 100, 128), block_k = ONE_OF(t, 1, 8, 16, 16, 32, 64, 64, 100, 128);
+    int sinks = in_range(t, 0, 70), local = in_range(t, 1, 90), last = ONE_OF(t, 0, 1) * in_range(t, 0, 20);
+    if (kind == SF_BLOCKS) {
+        /* every row needs a key: the diagonal is always there */
+        int queries = (a->queries + block_q - 1) / block_q, keys = (a->keys + block_k - 1) / block_k;
+        int64_t rows = (int64_t)heads * queries;
+        int32_t *count = calloc((size_t)rows, sizeof *count), *index = calloc((size_t)rows * keys + 1, sizeof *index);
+        for (int64_t r = 0; r < rows; r++) {
+            int from = a->keys - a->queries + (int)(r % queries) * block_q, to = from + block_q - 1 < a->keys ? from + block_q - 1 : a->keys - 1;
+            int density = ONE_OF(t, 0, 10, 40, 100);
+            for (int j = 0; j < keys; j++)
+                if (in_range(t, 0, 99) < density || (j >= from / block_k && j <= to / block_k)) index[r * keys + count[r]++] = j;
+        }
+        for (int s = 0; s < 2; s++)
+            first[s] = (sf_lists){rows, keys, put(t, s, count, (size_t)rows * sizeof *count), put(t, s, index, (size_t)rows * keys * sizeof *index)};
+        free(count), free(index);
+    }
+    if (kind == SF_COLUMNS_DIAGONALS) {
+        heads = a->heads;
+        random_lists(t, heads, a->keys, 0, first);
+        random_lists(t, heads, a->keys, 1, second); /* the main diagonal: no row is empty */
+    }
+    if (kind == SF_PAGES) {
+        heads = a->kv_heads;
+        random_lists(t, heads, (a->keys + page - 1) / page, 1, first);
+    }
+    if (kind == SF_TOKENS) {
+        heads = a->kv_heads;
+        random_lists(t, heads, a->keys, 1, first);
+    }
+    for (int s = 0; s < 2; s++)
+        p[s] = (sf_pattern){.kind = kind, .heads = heads, .block_q = block_q, .block_k = block_k, .page = page, .sinks = sinks,
+                            .local = local, .last = last, .first = first[s], .second = second[s]};
+}
+
+static void observe_pattern(twin *t, scene *c, const sf_pattern p[2])
+{
+    uint64_t total[2];
+    BOTH(t, count_pairs(&t->b[s], &c->a[s], &p[s], &total[s]));
+    if (total[0] != total[1])
+        fail_msg("%s: pattern %d: %llu pairs, expected %llu", c->what, p[0].kind, (unsigned long long)total[1], (unsigned long long)total[0]);
+    BOTH(t, check_pattern(&t->b[s], &c->a[s], &p[s], "twin"));
+    int32_t row[3];
+    for (int i = 0; i < 3; i++) row[i] = in_range(t, 0, c->a[0].queries - 1);
+    float *covered[2];
+    for (int s = 0; s < 2; s++) {
+        void *to = room(t, s, (size_t)c->a[s].heads * sizeof(float));
+        OK(t, s, t->b[s].ops->mass(&t->b[s], &c->a[s], &p[s], 3, row, to));
+        covered[s] = get(t, s, to, SF_F32, c->a[s].heads);
+    }
+    agree(t, covered[0], covered[1], c->a[0].heads, t->tolerance, c->what);
+    free(covered[0]), free(covered[1]);
+}
+
+static void prefill_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    scene c;
+    make_scene(t, &c, seed, false, false, most_keys);
+    sf_pattern_kind kind = (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_BLOCKS, SF_BLOCKS, SF_COLUMNS_DIAGONALS, SF_WINDOW);
+    if (kind == SF_COLUMNS_DIAGONALS || kind == SF_BLOCKS) c.a[0].window = c.a[1].window = 0;
+    give_pairs(t, &c);
+    sf_pattern p[2];
+    random_pattern(t, &c.a[0], kind, p);
+    snprintf(c.what + strlen(c.what), 100, " pattern %d heads %d block %dx%d", kind, p[0].heads, p[0].block_q, p[0].block_k);
+    int64_t n = (int64_t)c.a[0].queries * c.a[0].heads * c.a[0].head_dim;
+    float *out[2];
+    void *to[2];
+    for (int s = 0; s < 2; s++) to[s] = activation_room(t, s, n);
+    BOTH(t, prefill(&t->b[s], &c.a[s], &p[s], to[s]));
+    for (int s = 0; s < 2; s++) out[s] = get_activations(t, s, to[s], n);
+    agree(t, out[0], out[1], n, t->tolerance, c.what);
+    pairs_agree(t, &c);
+    observe_pattern(t, &c, p);
+    if (kind == SF_DENSE || (kind == SF_WINDOW && p[1].last == 0)) { /* cut in two: the same bits */
+        int cut = in_range(t, 0, c.a[1].queries);
+        int64_t width = (int64_t)c.a[1].heads * c.a[1].head_dim;
+        sf_attention half = c.a[1];
+        half.pairs = NULL;
+        void *cut_out = activation_room(t, 1, n);
+        half.queries = cut, half.keys = c.a[1].keys - (c.a[1].queries - cut), half.kv.prompt.n = half.keys;
+        if (cut) OK(t, 1, t->b[1].ops->prefill(&t->b[1], &half, &p[1], cut_out));
+        size_t skip = sf_bytes(t->b[1].activation, cut * width);
+        half.queries = c.a[1].queries - cut, half.keys = c.a[1].keys, half.kv.prompt.n = half.keys, half.q = (const char *)c.a[1].q + skip;
+        if (half.queries) OK(t, 1, t->b[1].ops->prefill(&t->b[1], &half, &p[1], (char *)cut_out + skip));
+        float *again = get_activations(t, 1, cut_out, n);
+        for (int64_t i = 0; i < n; i++)
+            if (again[i] != out[1][i]) fail_msg("%s: cut after %d rows, row %lld differs", c.what, cut, (long long)(i / width));
+        free(again);
+    }
+    free(out[0]), free(out[1]);
+    end_case(t, c.what);
+}
+
+static void decode_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    t->b[0].phase = t->b[1].phase = SF_DECODE;
+    enum { LANES = 3 };
+    scene c[LANES];
+    sf_pattern p[LANES][2];
+    const sf_attention *a[2][LANES];
+    const sf_pattern *q[2][LANES];
+    uint64_t shape = next_random(t);
+    for (int l = 0; l < LANES; l++) {
+        /* lanes of one model: the same heads, other lengths */
+        bool ragged = l == 1;
+        t->seed = shape;
+        int kv_heads = ONE_OF(t, 1, 2, 8), group = ONE_OF(t, 1, 2, 4, 7, 20), dim = ONE_OF(t, 16, 40, 64, 128, 128, 256);
+        t->seed = shape + 77u * (uint64_t)(l + 1);
+        int keys = in_range(t, 1, most_keys), tail = in_range(t, 0, keys - 1) / 3, window = ragged ? 0 : ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys);
+        sf_kv_part prompt[2], rest[2];
+        make_part(t, kv_heads, dim, keys - tail, ragged, prompt);
+        make_part(t, kv_heads, dim, tail, false, rest);
+        keys = prompt[0].n + tail;
+        float *x = randoms(t, (int64_t)kv_heads * group * dim, 1.5f);
+        for (int s = 0; s < 2; s++)
+            c[l].a[s] = (sf_attention){.backend = &t->b[s], .layer = 3, .layers = 9, .heads = kv_heads * group, .kv_heads = kv_heads,
+                                       .head_dim = dim, .queries = 1, .keys = keys, .window = window, .scale = 1 / sqrtf((float)dim),
+                                       .q = put_activations(t, s, x, (int64_t)kv_heads * group * dim),
+                                       .kv = {prompt[s], rest[s], t->b[s].activation}};
+        free(x);
+        if (kv_heads * group <= 64) give_pairs(t, &c[l]);
+        random_pattern(t, &c[l].a[0], ragged ? SF_DENSE : (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_PAGES, SF_PAGES, SF_WINDOW), p[l]);
+        if (p[l][0].kind == SF_PAGES) c[l].a[0].window = c[l].a[1].window = 0;
+        snprintf(c[l].what, sizeof c[l].what, "seed %llu: decode lane %d heads %d/%d dim %d keys %d tail %d window %d pattern %d page %d%s",
+                 (unsigned long long)seed, l, kv_heads * group, kv_heads, dim, keys, tail, window, p[l][0].kind, p[l][0].page, ragged ? " ragged" : "");
+        for (int s = 0; s < 2; s++) a[s][l] = &c[l].a[s], q[s][l] = &p[l][s];
+    }
+    int64_t n = (int64_t)c[0].a[0].heads * c[0].a[0].head_dim;
+    float *out[2];
+    void *to[2];
+    for (int s = 0; s < 2; s++) to[s] = activation_room(t, s, LANES * n);
+    BOTH(t, decode(&t->b[s], LANES, a[s], q[s], to[s]));
+    for (int s = 0; s < 2; s++) out[s] = get_activations(t, s, to[s], LANES * n);
+    for (int l = 0; l < LANES; l++) {
+        agree(t, out[0] + l * n, out[1] + l * n, n, t->tolerance, c[l].what);
+        if (c[l].a[0].pairs) pairs_agree(t, &c[l]);
+        if (l != 1) observe_pattern(t, &c[l], p[l]);
+        c[l].a[1].pairs = NULL; /* alone: the same bits */
+        void *one = activation_room(t, 1, n);
+        OK(t, 1, t->b[1].ops->decode(&t->b[1], 1, &a[1][l], &q[1][l], one));
+        float *alone = get_activations(t, 1, one, n);
+        if (memcmp(alone, out[1] + l * n, (size_t)n * sizeof(float)) != 0) fail_msg("%s: the lane alone differs from the lane in company", c[l].what);
+        free(alone);
+    }
+    free(out[0]), free(out[1]);
+    end_case(t, c[0].what);
+}
+
+static void cache_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    char what[256];
+    enum { LANES = 3 };
+    int kv_heads = in_range(t, 1, 4), dim = ONE_OF(t, 16, 40, 64, 128), rows = in_range(t, 1, 20);
+    snprintf(what, sizeof what, "seed %llu: cache kv heads %d dim %d rows %d", (unsigned long long)seed, kv_heads, dim, rows);
+    sf_kv_part lane[LANES][2], *part[2][LANES], to[2];
+    int64_t n = (int64_t)LANES * rows * kv_heads * dim;
+    float *k = randoms(t, n, 1), *v = randoms(t, n, 1);
+    for (int l = 0; l < LANES; l++) {
+        int there = in_range(t, 0, 30);
+        make_part(t, kv_heads, dim, there + rows, false, lane[l]);
+        for (int s = 0; s < 2; s++) lane[l][s].n = there, part[s][l] = &lane[l][s];
+    }
+    for (int s = 0; s < 2; s++) {
+        void *from_k = put_activations(t, s, k, n), *from_v = put_activations(t, s, v, n);
+        OK(t, s, t->b[s].ops->store_kv(&t->b[s], LANES, part[s], rows, kv_heads, dim, from_k, from_v));
+        for (int l = 0; l < LANES; l++) lane[l][s].n += rows;
+    }
+    sf_lists keep[2];
+    random_lists(t, kv_heads, lane[0][0].n, 0, keep);
+    for (int s = 0; s < 2; s++) {
+        int64_t size = (int64_t)kv_heads * keep[s].stride * dim;
+        to[s] = (sf_kv_part){activation_room(t, s, size), activation_room(t, s, size), keep[s].stride, 0, room(t, s, (size_t)kv_heads * 4)};
+        OK(t, s, t->b[s].ops->gather_kv(&t->b[s], &lane[0][s], &keep[s], dim, &to[s]));
+    }
+    assert_int_equal(to[0].n, to[1].n);
+    for (int l = 0; l < LANES; l++) {
+        int64_t size = (int64_t)kv_heads * lane[l][0].capacity * dim;
+        for (int i = 0; i < 2; i++) {
+            float *a = get_activations(t, 0, i ? lane[l][0].v : lane[l][0].k, size), *b = get_activations(t, 1, i ? lane[l][1].v : lane[l][1].k, size);
+            agree(t, a, b, size, 0, what);
+            free(a), free(b);
+        }
+    }
+    int64_t size = (int64_t)kv_heads * to[0].capacity * dim;
+    float *a = get_activations(t, 0, to[0].v, size), *b = get_activations(t, 1, to[1].v, size);
+    agree(t, a, b, size, 0, what);
+    free(a), free(b), free(k), free(v);
+    end_case(t, what);
+}
+
+/* ---- estimation ---- */
+
+static void probe_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    scene c;
+    make_scene(t, &c, seed, false, false, most_keys);
+    int w = in_range(t, 1, 150);
+    sf_reduce reduce = (sf_reduce)in_range(t, 0, 2);
+    bool columns = ONE_OF(t, 0, 1, 1), diagonals = !columns || ONE_OF(t, 0, 1);
+    snprintf(c.what + strlen(c.what), 60, " probe %d reduce %d", w, reduce);
+    int64_t n = (int64_t)c.a[0].heads * c.a[0].keys;
+    void *column[2], *diagonal[2];
+    for (int s = 0; s < 2; s++) {
+        column[s] = columns ? room(t, s, (size_t)n * sizeof(float)) : NULL;
+        diagonal[s] = diagonals ? room(t, s, (size_t)n * sizeof(float)) : NULL;
+    }
+    BOTH(t, probe(&t->b[s], &c.a[s], w, reduce, column[s], diagonal[s]));
+    for (int i = 0; i < 2; i++) {
+        if (!(i ? columns : diagonals)) continue;
+        float *a = get(t, 0, i ? column[0] : diagonal[0], SF_F32, n), *b = get(t, 1, i ? column[1] : diagonal[1], SF_F32, n);
+        agree(t, a, b, n, t->tolerance, c.what);
+        free(a), free(b);
+    }
+    end_case(t, c.what);
+}
+
+static void blocks_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    scene c;
+    make_scene(t, &c, seed, false, false, most_keys);
+    c.a[0].window = c.a[1].window = 0;
+    const sf_attention *a = &c.a[0];
+    int block_q = ONE_OF(t, 1, 8, 16, 16, 64, 128), block_k = ONE_OF(t, 1, 8, 16, 16, 64, 128), heads = ONE_OF(t, 0, 1) ? a->heads : a->kv_heads;
+    int queries = (a->queries + block_q - 1) / block_q, keys = (a->keys + block_k - 1) / block_k, k = in_range(t, 1, keys + 1);
+    int sinks = in_range(t, 0, 2), local = in_range(t, 0, 2);
+    snprintf(c.what + strlen(c.what), 90, " blocks %dx%d of %d heads, top %d, forced %d %d", block_q, block_k, heads, k, sinks, local);
+    void *q[2], *m[2], *p[2];
+    sf_lists out[2], mass[2];
+    for (int s = 0; s < 2; s++) {
+        q[s] = room(t, s, (size_t)a->heads * queries * a->head_dim * sizeof(float));
+        m[s] = room(t, s, (size_t)a->kv_heads * keys * a->head_dim * sizeof(float));
+        p[s] = room(t, s, (size_t)a->heads * queries * keys * sizeof(float));
+    }
+    BOTH(t, block_means(&t->b[s], &c.a[s], false, block_q, q[s]));
+    BOTH(t, block_means(&t->b[s], &c.a[s], true, block_k, m[s]));
+    for (int i = 0; i < 2; i++) {
+        int64_t n = (int64_t)(i ? a->kv_heads * keys : a->heads * queries) * a->head_dim;
+        float *x = get(t, 0, i ? m[0] : q[0], SF_F32, n), *y = get(t, 1, i ? m[1] : q[1], SF_F32, n);
+        agree(t, x, y, n, 1e-5, c.what);
+        free(x), free(y);
+    }
+    for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, (int64_t)heads * queries, keys + 2), mass[s] = empty_lists(t, s, (int64_t)heads * queries, keys + 2);
+    BOTH(t, top_blocks(&t->b[s], &c.a[s], q[s], block_q, m[s], block_k, heads, k, sinks, local, &out[s]));
+    lists_agree(t, out, true, c.what);
+    BOTH(t, block_probabilities(&t->b[s], &c.a[s], q[s], block_q, m[s], block_k, p[s]));
+    int64_t n = (int64_t)a->heads * queries * keys;
+    float *x = get(t, 0, p[0], SF_F32, n), *y = get(t, 1, p[1], SF_F32, n);
+    agree(t, x, y, n, t->tolerance, c.what);
+    free(x), free(y);
+    BOTH(t, top_block_mass(&t->b[s], &c.a[s], block_q, block_k, heads, k, &mass[s]));
+    lists_agree(t, mass, true, c.what);
+    end_case(t, c.what);
+}
+
+static void pages_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    t->b[0].phase = t->b[1].phase = SF_DECODE;
+    scene c;
+    make_scene(t, &c, seed, true, ONE_OF(t, 0, 0, 1), most_keys);
+    const sf_attention *a = &c.a[0];
+    int page = ONE_OF(t, 1, 4, 16, 16, 33), there = (a->keys + page - 1) / page, pages = there + in_range(t, 0, 5), first = in_range(t, 0, a->keys - 1);
+    snprintf(c.what + strlen(c.what), 60, " page %d first %d", page, first);
+    int64_t n = (int64_t)a->kv_heads * pages * a->head_dim;
+    void *low[2], *high[2], *score[2], *p[2];
+    for (int s = 0; s < 2; s++) {
+        low[s] = room(t, s, (size_t)n * sizeof(float)), high[s] = room(t, s, (size_t)n * sizeof(float));
+        score[s] = room(t, s, (size_t)a->kv_heads * there * sizeof(float)), p[s] = room(t, s, (size_t)a->heads * a->keys * sizeof(float));
+    }
+    BOTH(t, page_bounds(&t->b[s], &c.a[s], page, first, pages, low[s], high[s]));
+    for (int i = 0; i < 2; i++) { /* pages before the first one stay poisoned on both sides */
+        float *x = get(t, 0, i ? low[0] : high[0], SF_F32, n), *y = get(t, 1, i ? low[1] : high[1], SF_F32, n);
+        agree(t, x, y, n, 0, c.what);
+        free(x), free(y);
+    }
+    BOTH(t, page_bounds(&t->b[s], &c.a[s], page, 0, pages, low[s], high[s]));
+    BOTH(t, page_scores(&t->b[s], &c.a[s], page, pages, low[s], high[s], score[s]));
+    float *x = get(t, 0, score[0], SF_F32, (int64_t)a->kv_heads * there), *y = get(t, 1, score[1], SF_F32, (int64_t)a->kv_heads * there);
+    agree(t, x, y, (int64_t)a->kv_heads * there, 1e-4, c.what);
+    free(x), free(y);
+    BOTH(t, key_probabilities(&t->b[s], &c.a[s], p[s]));
+    x = get(t, 0, p[0], SF_F32, (int64_t)a->heads * a->keys), y = get(t, 1, p[1], SF_F32, (int64_t)a->heads * a->keys);
+    agree(t, x, y, (int64_t)a->heads * a->keys, t->tolerance, c.what);
+    free(x), free(y);
+    end_case(t, c.what);
+}
+
+#endif
