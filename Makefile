@@ -64,7 +64,7 @@ $(BUILD)/revision: FORCE
 	@echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
 .PHONY: FORCE
 
-$(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3
+$(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
 
 # Texts that objects embed (tasks/embed.h).
 $(BUILD)/tasks/words.o: tasks/data/words.txt

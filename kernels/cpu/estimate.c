@@ -1,0 +1,296 @@
+/* CPU: the estimation primitives that look at queries, keys and blocks of them.
+ *
+ * Whatever needs exact softmax rows (probe, block mass) goes by strips of 8 query rows over all their keys: scores of a
+ * strip [8, N] stay near, become probabilities in place and are summed up at once, so that [H, w, N] never exists.
+ * Scores of block means are a matrix product with k_mean as the weights. */
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+/* All keys of one kv head, transposed into panels: [panels, D, 16]. Keys that a compacted cache lacks become zeros. */
+static void pack_keys(sf_backend *b, const sf_attention *a, int g, float *panels)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static)
+    for (int64_t first = 0; first < a->keys; first += SF_PANEL) {
+        const float *key[SF_PANEL];
+        for (int i = 0; i < SF_PANEL; i++) key[i] = first + i < a->keys ? sf_cpu_row(a, g, first + i, false) : NULL;
+        sf_cpu_tiles(b)->pack(key, a->head_dim, panels + first * a->head_dim);
+    }
+}
+
+static int64_t padded_keys(const sf_attention *a) { return sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL; }
+
+/* Softmax of rows [row, row + rows) of head h, rows <= 8: p[r, 0 .. keys), keys = up to and with the last row's own,
+ * rounded up to whole panels; what a row does not see is 0. q: room for [D, 8]. Returns keys. */
+static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int rows, const float *panels, float *q, float *p,
+                    int64_t ld)
+{
+    int32_t position[SF_STRIP];
+    float scale = a->scale * 1.4426950408889634f; /* log2 e */
+    for (int r = 0; r < SF_STRIP; r++) {
+        const float *from = (const float *)a->q + ((int64_t)(row + r) * a->heads + h) * a->head_dim;
+        for (int d = 0; d < a->head_dim; d++) q[d * SF_STRIP + r] = r < rows ? from[d] * scale : 0;
+        position[r] = a->keys - a->queries + row + (r < rows ? r : rows - 1);
+    }
+    int keys = (position[rows - 1] / SF_PANEL + 1) * SF_PANEL;
+    sf_cpu_tiles(b)->strip(q, a->head_dim, position, rows, a->window, panels, keys, p, ld);
+    return keys;
+}
+
+/* ---- probe -------------------------------------------------------------------------------------------------------------- */
+
+/* A head's last w rows in parts of 64 rows, each summed by itself and then added in order: so more threads than heads find
+ * work, and the order of the sums does not depend on their number. */
+enum { PROBE_ROWS = 64 };
+
+static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, int rows, bool largest, const float *panels,
+                       float *room, float *column, float *reversed)
+{
+    int64_t ld = padded_keys(a);
+    float *q = room, *p = room + SF_STRIP * a->head_dim;
+    memset(column, 0, (size_t)ld * sizeof *column);
+    memset(reversed, 0, (size_t)ld * sizeof *reversed);
+    for (int row = first; row < first + rows; row += SF_STRIP) {
+        int here = first + rows - row < SF_STRIP ? first + rows - row : SF_STRIP;
+        strip_of(b, a, h, row, here, panels, q, p, ld);
+        for (int r = 0; r < here; r++) {
+            const float *restrict from = p + r * ld;
+            int position = a->keys - a->queries + row + r;
+            float *restrict to = column, *restrict back = reversed + (a->keys - 1 - position); /* entry u: offset N-1-u */
+            if (largest)
+                for (int j = 0; j <= position; j++) to[j] = from[j] > to[j] ? from[j] : to[j];
+            else
+                for (int j = 0; j <= position; j++) to[j] += from[j];
+            for (int j = 0; j <= position; j++) back[j] += from[j];
+        }
+    }
+}
+
+sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column, float *diagonal)
+{
+    int w = window < a->queries ? window : a->queries, group = a->heads / a->kv_heads;
+    int parts = (int)sf_cpu_parts(w, PROBE_ROWS);
+    int64_t keys = padded_keys(a), room_size = SF_STRIP * (a->head_dim + keys);
+    sf_mark mark = sf_scratch_mark(b);
+    float *panels, *room, *sums; /* sums [group, parts, 2, keys] */
+    SF_TRY(sf_scratch_alloc(b, (size_t)(keys * a->head_dim) * sizeof *panels, (void **)&panels));
+    SF_TRY(sf_cpu_room(b, room_size, sizeof *room, (void **)&room));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(group * parts * 2 * keys) * sizeof *sums, (void **)&sums));
+    for (int g = 0; g < a->kv_heads; g++) {
+        pack_keys(b, a, g, panels);
+#pragma omp parallel num_threads(b->threads)
+        {
+#pragma omp for schedule(dynamic)
+            for (int unit = 0; unit < group * parts; unit++) {
+                int h = g * group + unit / parts, first = a->queries - w + unit % parts * PROBE_ROWS;
+                int rows = a->queries - first < PROBE_ROWS ? a->queries - first : PROBE_ROWS;
+                float *to = sums + unit * 2 * keys;
+                probe_part(b, a, h, first, rows, reduce == SF_MAX, panels, room + omp_get_thread_num() * room_size, to, to + keys);
+            }
+#pragma omp for schedule(static)
+            for (int m = 0; m < group; m++) {
+                const float *from = sums + m * parts * 2 * keys;
+                int64_t at = (int64_t)(g * group + m) * a->keys;
+                for (int64_t j = 0; j < a->keys; j++) {
+                    float c = 0, d = 0;
+                    for (int i = 0; i < parts; i++) {
+                        float x = from[i * 2 * keys + j];
+                        c = reduce == SF_MAX ? (x > c ? x : c) : c + x;
+                        d += from[(i * 2 + 1) * keys + a->keys - 1 - j];
+                    }
+                    if (column) column[at + j] = reduce == SF_MEAN ? c / (float)w : c;
+                    if (diagonal) diagonal[at + j] = d;
+                }
+            }
+        }
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_probe(b, a, window, column, diagonal);
+    return SF_OK;
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------------------------------- */
+
+sf_status sf_cpu_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out)
+{
+    int heads = of_keys ? a->kv_heads : a->heads, rows = of_keys ? a->keys : a->queries;
+    int64_t blocks = sf_cpu_parts(rows, block), dim = a->head_dim;
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * heads > 64)
+    for (int64_t unit = 0; unit < heads * blocks; unit++) {
+        int h = (int)(unit / blocks), there = 0;
+        int64_t first = unit % blocks * block, end = first + block < rows ? first + block : rows;
+        float *restrict to = out + unit * dim;
+        memset(to, 0, (size_t)dim * sizeof *to);
+        for (int64_t r = first; r < end; r++) {
+            const float *x = of_keys ? sf_cpu_row(a, h, r, false) : (const float *)a->q + (r * a->heads + h) * dim;
+            if (!x) continue;
+            there++;
+            for (int d = 0; d < dim; d++) to[d] += x[d];
+        }
+        for (int d = 0; d < dim; d++) to[d] /= (float)there; /* NaN where a compacted cache holds none of them */
+    }
+    sf_meter_block_means(b, a, of_keys, block);
+    return SF_OK;
+}
+
+/* Key blocks that query block i may see, at least in part. */
+static int64_t visible_blocks(const sf_attention *a, int block_q, int block_k, int64_t i)
+{
+    int64_t end = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
+    return (a->keys - a->queries + end - 1) / block_k + 1;
+}
+
+/* Query blocks are scored 16 at a time; [16, key blocks] scores are the room of one thread. */
+enum { SCORED = 16 };
+
+static void score_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int64_t queries, const float *k_mean,
+                         int64_t blocks, int h, int64_t first, int64_t rows, int64_t visible, bool add, float *score)
+{
+    int64_t dim = a->head_dim, g = h / (a->heads / a->kv_heads);
+    sf_cpu_tiles(b)->linear(q_mean + (h * queries + first) * dim, rows, dim, SF_F32,
+                            (const char *)(k_mean + g * blocks * dim), (size_t)dim * sizeof *k_mean, (int)visible, NULL, add,
+                            score, blocks, NULL);
+}
+
+sf_status sf_cpu_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
+                            int block_k, int heads, int k, int sinks, int local, sf_lists *out)
+{
+    int64_t queries = sf_cpu_parts(a->queries, block_q), blocks = sf_cpu_parts(a->keys, block_k);
+    int64_t parts = sf_cpu_parts(queries, SCORED), group = a->heads / heads;
+    sf_mark mark = sf_scratch_mark(b);
+    float *room;
+    SF_TRY(sf_cpu_room(b, SCORED * blocks, sizeof *room, (void **)&room));
+    out->rows = heads * queries;
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
+    for (int64_t unit = 0; unit < heads * parts; unit++) {
+        float *score = room + omp_get_thread_num() * SCORED * blocks;
+        int64_t s = unit % heads, first = (parts - 1 - unit / heads) * SCORED;
+        int64_t rows = queries - first < SCORED ? queries - first : SCORED;
+        int64_t visible = visible_blocks(a, block_q, block_k, first + rows - 1);
+        for (int64_t m = 0; m < group; m++)
+            score_blocks(b, a, q_mean, queries, k_mean, blocks, (int)(s * group + m), first, rows, visible, m > 0, score);
+        for (int64_t i = 0; i < rows; i++) {
+            float *x = score + i * blocks;
+            int64_t here = visible_blocks(a, block_q, block_k, first + i), row = s * queries + first + i;
+            for (int64_t j = 0; j < here; j++) x[j] *= a->scale;
+            for (int64_t j = 0; j < sinks && j < here; j++) x[j] = INFINITY;
+            for (int64_t j = here > local ? here - local : 0; j < here; j++) x[j] = INFINITY;
+            out->count[row] = sf_cpu_best(x, here, k, out->index + row * out->stride);
+        }
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_top_blocks(b, a, block_q, block_k);
+    return SF_OK;
+}
+
+sf_status sf_cpu_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
+                                     const float *k_mean, int block_k, float *p)
+{
+    int64_t queries = sf_cpu_parts(a->queries, block_q), blocks = sf_cpu_parts(a->keys, block_k);
+    int64_t parts = sf_cpu_parts(queries, SCORED);
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
+    for (int64_t unit = 0; unit < a->heads * parts; unit++) {
+        int64_t h = unit % a->heads, first = (parts - 1 - unit / a->heads) * SCORED;
+        int64_t rows = queries - first < SCORED ? queries - first : SCORED;
+        float *score = p + (h * queries + first) * blocks;
+        score_blocks(b, a, q_mean, queries, k_mean, blocks, (int)h, first, rows,
+                     visible_blocks(a, block_q, block_k, first + rows - 1), false, score);
+        for (int64_t i = 0; i < rows; i++) {
+            float *x = score + i * blocks, most = -INFINITY;
+            int64_t here = visible_blocks(a, block_q, block_k, first + i);
+            for (int64_t j = 0; j < here; j++) {
+                x[j] *= a->scale * 1.4426950408889634f; /* log2 e */
+                most = x[j] > most ? x[j] : most;
+            }
+            float share = 1 / sf_cpu_tiles(b)->powers(x, here, most);
+            for (int64_t j = 0; j < blocks; j++) x[j] = j < here ? x[j] * share : -INFINITY;
+        }
+    }
+    sf_meter_block_probabilities(b, a, block_q, block_k);
+    return SF_OK;
+}
+
+sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
+                                sf_lists *out)
+{
+    int64_t queries = sf_cpu_parts(a->queries, block_q), blocks = sf_cpu_parts(a->keys, block_k);
+    int64_t keys = padded_keys(a), group = a->heads / a->kv_heads, selections = heads / a->kv_heads; /* of a kv head */
+    int64_t room_size = SF_STRIP * (a->head_dim + keys) + blocks;
+    sf_mark mark = sf_scratch_mark(b);
+    float *panels, *room;
+    double *mass; /* [threads, blocks] */
+    SF_TRY(sf_scratch_alloc(b, (size_t)(keys * a->head_dim) * sizeof *panels, (void **)&panels));
+    SF_TRY(sf_cpu_room(b, room_size, sizeof *room, (void **)&room));
+    SF_TRY(sf_cpu_room(b, blocks, sizeof *mass, (void **)&mass));
+    out->rows = heads * queries;
+    for (int g = 0; g < a->kv_heads; g++) {
+        pack_keys(b, a, g, panels);
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
+        for (int64_t unit = 0; unit < selections * queries; unit++) {
+            int64_t s = g * selections + unit % selections, i = queries - 1 - unit / selections;
+            float *q = room + omp_get_thread_num() * room_size, *p = q + SF_STRIP * a->head_dim, *rounded = p + SF_STRIP * keys;
+            double *sum = mass + omp_get_thread_num() * blocks;
+            int64_t end = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
+            int64_t here = visible_blocks(a, block_q, block_k, i);
+            memset(sum, 0, (size_t)here * sizeof *sum);
+            for (int64_t m = 0; m < group / selections; m++) {
+                int h = (int)(s * (group / selections) + m);
+                for (int64_t row = i * block_q; row < end; row += SF_STRIP) {
+                    int rows = end - row < SF_STRIP ? (int)(end - row) : SF_STRIP;
+                    int seen = strip_of(b, a, h, (int)row, rows, panels, q, p, keys);
+                    if (seen > a->keys) seen = a->keys;
+                    for (int r = 0; r < rows; r++)
+                        for (int64_t j = 0; j * block_k < seen; j++)
+                            for (int64_t key = j * block_k; key < (j + 1) * block_k && key < seen; key++)
+                                sum[j] += p[r * keys + key];
+                }
+            }
+            for (int64_t j = 0; j < here; j++) rounded[j] = (float)sum[j];
+            int64_t row = s * queries + i;
+            out->count[row] = sf_cpu_best(rounded, here, k, out->index + row * out->stride);
+        }
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_top_block_mass(b, a);
+    return SF_OK;
+}
+
+/* ---- pages -------------------------------------------------------------------------------------------------------------- */
+
+sf_status sf_cpu_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low,
+                             float *high)
+{
+    int64_t dim = a->head_dim, begin = first / page, there = sf_cpu_parts(a->keys, page) - begin;
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (there > 4)
+    for (int64_t unit = 0; unit < a->kv_heads * there; unit++) {
+        int64_t g = unit / there, p = begin + unit % there;
+        int64_t end = (p + 1) * page < a->keys ? (p + 1) * page : a->keys;
+        float *restrict least = low + (g * pages + p) * dim, *restrict most = high + (g * pages + p) * dim;
+        for (int64_t d = 0; d < dim; d++) least[d] = most[d] = NAN; /* stays where a compacted cache holds no key of it */
+        for (int64_t j = p * page; j < end; j++) {
+            const float *k = sf_cpu_row(a, (int)g, j, false);
+            if (!k) continue;
+            for (int64_t d = 0; d < dim; d++) {
+                least[d] = least[d] <= k[d] ? least[d] : k[d];
+                most[d] = most[d] >= k[d] ? most[d] : k[d];
+            }
+        }
+    }
+    sf_meter_page_bounds(b, a, page, first);
+    return SF_OK;
+}
+
+sf_status sf_cpu_page_scores(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
+                             const float *high, float *score)
+{
+    int64_t there = sf_cpu_parts(a->keys, page), group = a->heads / a->kv_heads, dim = a->head_dim;
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (there * a->kv_heads > 32)
+    for (int64_t unit = 0; unit < a->kv_heads * there; unit++) {
+        int64_t g = unit / there, p = unit % there;
+        score[unit] = sf_cpu_tiles(b)->bound((const float *)a->q + g * group * dim, (int)group, (int)dim,
+                                             low + (g * pages + p) * dim, high + (g * pages + p) * dim);
+    }
+    sf_meter_page_scores(b, a, page);
+    return SF_OK;
+}

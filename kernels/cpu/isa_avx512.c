@@ -1,0 +1,11 @@
+/* The tiles for AVX-512. */
+#if defined __x86_64__
+#pragma GCC target("arch=x86-64-v4")
+#include "kernels/cpu/tiles.h"
+
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/tile_linear.h"
+#include "kernels/cpu/tile_attention.h"
+
+const sf_tiles sf_tiles_avx512 = SF_TILES("avx512");
+#endif

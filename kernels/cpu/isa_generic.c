@@ -1,0 +1,8 @@
+/* The tiles for any other machine: what the compiler makes of vectors of four. */
+#include "kernels/cpu/tiles.h"
+
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/tile_linear.h"
+#include "kernels/cpu/tile_attention.h"
+
+const sf_tiles sf_tiles_generic = SF_TILES("generic");

@@ -1,0 +1,188 @@
+/* CPU: linear layers, norms, rotations, activations, and the moves of keys and values.
+ *
+ * Linear layers share out tiles of output rows and, when there are many rows of x, stretches of those: a unit widens its
+ * weight rows once and applies them to all its rows (tile_linear.h). One kernel serves prefill and decode, because a row
+ * must not notice how many travel with it. */
+#include "kernels/cpu/cpu.h"
+
+#include <string.h>
+
+enum { OUTS = 64, OUTS_DECODE = 16, ROWS = 384, FEW = 64, SPAN_FLOATS = 1024 };
+
+sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out)
+{
+    int64_t d = table->dim[1];
+    size_t row_bytes = sf_bytes(table->dtype, d);
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows > 16)
+    for (int64_t t = 0; t < rows; t++) {
+        sf_cpu_tiles(b)->widen(table->dtype, (const char *)table->data + (size_t)token[t] * row_bytes, out + t * d, d);
+        for (int64_t i = 0; i < d; i++) out[t * d + i] *= scale;
+    }
+    sf_meter_embed(b, table, rows);
+    return SF_OK;
+}
+
+/* A vector of weights as fp32: itself, or widened into scratch. */
+static sf_status as_f32(sf_backend *b, const sf_tensor *w, const float **out)
+{
+    *out = w->data;
+    if (w->dtype == SF_F32) return SF_OK;
+    float *wide;
+    int64_t n = sf_elements(w);
+    SF_TRY(sf_scratch_alloc(b, (size_t)n * sizeof *wide, (void **)&wide));
+    sf_cpu_tiles(b)->widen(w->dtype, w->data, wide, n);
+    *out = wide;
+    return SF_OK;
+}
+
+sf_status sf_cpu_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
+                          float offset, float eps, void *out)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    const float *w;
+    float *room = NULL; /* a widened row for each thread */
+    SF_TRY(as_f32(b, weight, &w));
+    if (from != SF_F32) SF_TRY(sf_cpu_room(b, width, sizeof *room, (void **)&room));
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * width > 1 << 15)
+    for (int64_t t = 0; t < rows; t++) {
+        const float *row = (const float *)x + t * width;
+        if (room) {
+            float *wide = room + (int64_t)omp_get_thread_num() * width;
+            sf_cpu_tiles(b)->widen(from, (const char *)x + sf_bytes(from, t * width), wide, width);
+            row = wide;
+        }
+        sf_cpu_tiles(b)->rms_norm(row, w, offset, eps, width, (float *)out + t * width);
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_norm(b, from, rows, width, weight);
+    return SF_OK;
+}
+
+sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                        void *y, sf_dtype dtype)
+{
+    int64_t out = w->dim[0], in = w->dim[1], outs = rows < FEW ? OUTS_DECODE : OUTS;
+    int64_t stretches = sf_cpu_parts(rows, ROWS), tiles = sf_cpu_parts(out, outs);
+    size_t row_bytes = sf_bytes(w->dtype, in);
+    sf_mark mark = sf_scratch_mark(b);
+    const float *shift = NULL;
+    float *room;
+    if (bias && bias->data) SF_TRY(as_f32(b, bias, &shift));
+    SF_TRY(sf_cpu_room(b, OUTS * SPAN_FLOATS, sizeof *room, (void **)&room));
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * out * in > 1 << 16)
+    for (int64_t unit = 0; unit < tiles * stretches; unit++) {
+        int64_t o = unit / stretches * outs, r = unit % stretches * ROWS;
+        int64_t here = rows - r < ROWS ? rows - r : ROWS;
+        int n = (int)(out - o < outs ? out - o : outs);
+        sf_cpu_tiles(b)->linear((const float *)x + r * in, here, in, w->dtype, (const char *)w->data + (size_t)o * row_bytes,
+                                row_bytes, n, shift ? shift + o : NULL, add, (float *)y + r * out + o, out,
+                                room + (int64_t)omp_get_thread_num() * OUTS * SPAN_FLOATS);
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_linear(b, rows, w, bias, dtype);
+    return SF_OK;
+}
+
+sf_status sf_cpu_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
+                      const float *cosine, const float *sine, bool interleaved)
+{
+    int half = head_dim / 2;
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * heads * head_dim > 1 << 15)
+    for (int64_t t = 0; t < rows; t++) {
+        const float *c = cosine + (int64_t)position[t] * half, *s = sine + (int64_t)position[t] * half;
+        for (int h = 0; h < heads; h++) {
+            float *v = (float *)x + (t * heads + h) * head_dim;
+            if (interleaved) {
+                for (int i = 0; i < half; i++) {
+                    float u = v[2 * i], w = v[2 * i + 1];
+                    v[2 * i] = u * c[i] - w * s[i];
+                    v[2 * i + 1] = u * s[i] + w * c[i];
+                }
+            } else {
+                float *restrict low = v, *restrict high = v + half;
+                for (int i = 0; i < half; i++) {
+                    float u = low[i], w = high[i];
+                    low[i] = u * c[i] - w * s[i];
+                    high[i] = u * s[i] + w * c[i];
+                }
+            }
+        }
+    }
+    sf_meter_rope(b, rows, heads, head_dim);
+    return SF_OK;
+}
+
+sf_status sf_cpu_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * width > 1 << 14)
+    for (int64_t t = 0; t < rows; t++)
+        sf_cpu_tiles(b)->gated((float *)gate + t * width, (const float *)up + t * width, width, kind);
+    sf_meter_gated(b, rows, width);
+    return SF_OK;
+}
+
+sf_status sf_cpu_add(sf_backend *b, float *x, const void *y, int64_t n)
+{
+    const float *from = y;
+#pragma omp parallel for simd num_threads(b->threads) schedule(static) if (n > 1 << 16)
+    for (int64_t i = 0; i < n; i++) x[i] += from[i];
+    sf_meter_residual(b, n);
+    return SF_OK;
+}
+
+sf_status sf_cpu_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
+                          const void *k, const void *v)
+{
+    size_t bytes = (size_t)head_dim * sizeof(float);
+#pragma omp parallel for num_threads(b->threads) schedule(static) collapse(2) if (lanes * rows > 64)
+    for (int l = 0; l < lanes; l++) {
+        for (int g = 0; g < kv_heads; g++) {
+            for (int64_t r = 0; r < rows; r++) {
+                int64_t from = ((l * rows + r) * kv_heads + g) * head_dim;
+                int64_t to = (g * part[l]->capacity + part[l]->n + r) * head_dim;
+                memcpy((float *)part[l]->k + to, (const float *)k + from, bytes);
+                memcpy((float *)part[l]->v + to, (const float *)v + from, bytes);
+            }
+        }
+    }
+    sf_meter_store(b, lanes * rows, kv_heads, head_dim);
+    return SF_OK;
+}
+
+sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
+{
+    size_t bytes = (size_t)head_dim * sizeof(float);
+    int64_t total = 0;
+    to->n = 0;
+    for (int64_t g = 0; g < keep->rows; g++) {
+        ((int32_t *)to->count)[g] = keep->count[g];
+        if (keep->count[g] > to->n) to->n = keep->count[g];
+        total += keep->count[g];
+    }
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
+    for (int64_t g = 0; g < keep->rows; g++) {
+        for (int32_t i = 0; i < keep->count[g]; i++) {
+            int64_t source = (g * from->capacity + keep->index[g * keep->stride + i]) * head_dim;
+            int64_t target = (g * to->capacity + i) * head_dim;
+            memcpy((float *)to->k + target, (const float *)from->k + source, bytes);
+            memcpy((float *)to->v + target, (const float *)from->v + source, bytes);
+        }
+    }
+    sf_meter_gather(b, total, head_dim);
+    return SF_OK;
+}
+
+sf_status sf_cpu_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *x = logits + r * vocab;
+        float most = x[0];
+        for (int64_t i = 1; i < vocab; i++) most = x[i] > most || !(most == most) ? x[i] : most;
+        int64_t at = 0;
+        while (at < vocab - 1 && x[at] != most) at++;
+        token[r] = most == most ? (int32_t)at : 0;
+    }
+    sf_meter_argmax(b, rows, vocab);
+    return SF_OK;
+}

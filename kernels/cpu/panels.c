@@ -1,0 +1,174 @@
+/* CPU: from a pattern to panels of 16 keys.
+ *
+ * Every kind of pattern becomes ranges of keys, and ranges become (panel number, lanes) pairs; COLUMNS_DIAGONALS also has
+ * columns, whose keys lie scattered: they are packed once a head, 16 list entries side by side, and a tile masks those
+ * that its diagonals cover. Executors, count_pairs and mass all read these lists, so that what is counted is what is
+ * computed.
+ *
+ * Executors update a row's running maximum once per SF_BATCH panels. Where a list begins depends on its rows (DENSE with
+ * a window, WINDOW), empty panels in front align the batches to key numbers, so that a row's sums do not depend on the
+ * rows it shares a tile with. */
+#include "kernels/cpu/cpu.h"
+
+enum { FAR = 1 << 30 };
+
+typedef struct builder {
+    const sf_attention *a;
+    sf_panel *out;
+    int panels, aligned;     /* aligned: the list's batches begin at this entry */
+    int64_t first, last;     /* positions of the rows */
+    int64_t absent, present; /* keys [absent, present) are not in this head's compacted cache */
+} builder;
+
+int sf_cpu_most_panels(const sf_attention *a) { return 3 * (a->keys / SF_PANEL + 2) + 2 * SF_BATCH; }
+
+int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *p, int row, int most)
+{
+    int end = a->queries;
+    if (p->kind == SF_BLOCKS) end = (row / p->block_q + 1) * p->block_q;
+    if (p->kind == SF_COLUMNS_DIAGONALS) end = (row / SF_DIAGONAL_TILE + 1) * SF_DIAGONAL_TILE;
+    if (p->kind == SF_WINDOW && row < a->queries - p->last) end = a->queries - p->last;
+    if (end > a->queries) end = a->queries;
+    return end - row < most ? end - row : most;
+}
+
+/* Keys [begin, end), as far as they exist and are not in the future of every row. Ranges of one list ascend. */
+static void range(builder *b, int64_t begin, int64_t end, int reach)
+{
+    if (begin < 0) begin = 0;
+    if (end > b->last + 1) end = b->last + 1;
+    if (begin < b->present && end > b->absent && b->absent < b->present) { /* leave out what is not there */
+        if (begin < b->absent) range(b, begin, b->absent, reach);
+        if (end > b->present) range(b, b->present, end, reach);
+        return;
+    }
+    for (int64_t j = begin; j < end;) {
+        int64_t first = j / SF_PANEL * SF_PANEL, stop = first + SF_PANEL < end ? first + SF_PANEL : end;
+        uint16_t lanes = (uint16_t)((UINT32_C(0xffff) >> (SF_PANEL - (stop - j))) << (j - first));
+        sf_panel *last = b->panels > b->aligned ? b->out + b->panels - 1 : NULL;
+        if (last && last->first == first) last->lanes |= lanes;
+        else b->out[b->panels++] = (sf_panel){.first = (int32_t)first, .reach = reach, .lanes = lanes};
+        j = stop;
+    }
+}
+
+/* A range of its own, whose batches begin at multiples of SF_BATCH panels. */
+static void aligned_range(builder *b, int64_t begin, int64_t end, int reach)
+{
+    if (begin < 0) begin = 0;
+    while (b->panels % SF_BATCH != begin / SF_PANEL % SF_BATCH) b->out[b->panels++] = (sf_panel){.first = INT32_MAX};
+    b->aligned = b->panels;
+    range(b, begin, end, reach);
+}
+
+static void columns(builder *b, const sf_pattern *p, int64_t row, int64_t tile, int reach)
+{
+    const int32_t *key = p->first.index + row * p->first.stride, *offset = p->second.index + row * p->second.stride;
+    int count = p->first.count[row], d = p->second.count[row] - 1;
+    for (int c = 0; c < count; c += SF_PANEL) {
+        sf_panel panel = {.key = key + c, .reach = reach, .first = INT32_MAX};
+        for (int i = 0; i < SF_PANEL && c + i < count; i++) {
+            int64_t j = key[c + i];
+            while (d >= 0 && tile - offset[d] + SF_DIAGONAL_TILE <= j) d--;
+            bool covered = d >= 0 && tile - offset[d] <= j;
+            if (covered || j > b->last || j <= b->first - reach || (j >= b->absent && j < b->present)) continue;
+            panel.lanes |= (uint16_t)(1 << i);
+            if (j < panel.first) panel.first = (int32_t)j;
+        }
+        if (panel.lanes) b->out[b->panels++] = panel;
+    }
+}
+
+/* Marks the panels that some row does not see whole; returns the pairs that are seen. */
+static uint64_t count(builder *b)
+{
+    uint64_t pairs = 0;
+    for (int c = 0; c < b->panels; c++) {
+        sf_panel *p = b->out + c;
+        uint64_t seen = 0;
+        for (int i = 0; i < SF_PANEL; i++) {
+            if (!(p->lanes >> i & 1)) continue;
+            int64_t key = p->key ? p->key[i] : p->first + i;
+            int64_t from = key > b->first ? key : b->first, to = key + p->reach - 1 < b->last ? key + p->reach - 1 : b->last;
+            if (to >= from) seen += (uint64_t)(to - from + 1);
+        }
+        p->edge = seen < (uint64_t)__builtin_popcount(p->lanes) * (uint64_t)(b->last - b->first + 1);
+        pairs += seen;
+    }
+    return pairs;
+}
+
+int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_panel *out, uint64_t *pairs)
+{
+    int g = rows.head / (a->heads / a->kv_heads), window = a->window > 0 ? a->window : FAR;
+    const int32_t *held = a->kv.prompt.count;
+    builder b = {.a = a, .out = out, .first = a->keys - a->queries + rows.row, .absent = held ? held[g] : a->kv.prompt.n,
+                 .present = a->kv.prompt.n};
+    b.last = b.first + rows.rows - 1;
+
+    int64_t row = p->heads == a->heads ? rows.head : g; /* of the selection */
+    if (p->kind == SF_BLOCKS) row = row * sf_cpu_parts(a->queries, p->block_q) + rows.row / p->block_q;
+    bool whole = p->kind == SF_DENSE || (p->kind == SF_WINDOW && rows.row >= a->queries - p->last);
+    const int32_t *index = NULL;
+    int32_t n = 0;
+    if (p->kind != SF_DENSE && p->kind != SF_WINDOW) {
+        index = p->first.index + row * p->first.stride;
+        n = p->first.count[row];
+    }
+
+    switch (p->kind) {
+    case SF_DENSE:
+    case SF_WINDOW:
+        if (whole) {
+            aligned_range(&b, b.first - window + 1, a->keys, window);
+        } else {
+            int local = p->local < window ? p->local : window;
+            int64_t begin = b.first - local + 1;
+            aligned_range(&b, begin > p->sinks ? begin : p->sinks, a->keys, local);
+            if (p->sinks > 0) aligned_range(&b, 0, p->sinks, window);
+        }
+        break;
+    case SF_BLOCKS:
+        for (int32_t i = 0; i < n; i++) range(&b, (int64_t)index[i] * p->block_k, ((int64_t)index[i] + 1) * p->block_k, window);
+        break;
+    case SF_PAGES:
+        for (int32_t i = 0; i < n; i++) range(&b, (int64_t)index[i] * p->page, ((int64_t)index[i] + 1) * p->page, window);
+        break;
+    case SF_TOKENS:
+        for (int32_t i = 0; i < n; i++) range(&b, index[i], (int64_t)index[i] + 1, window);
+        break;
+    case SF_COLUMNS_DIAGONALS: {
+        int64_t tile = b.first - rows.row % SF_DIAGONAL_TILE, done = 0;
+        const int32_t *offset = p->second.index + row * p->second.stride;
+        for (int32_t i = p->second.count[row] - 1; i >= 0; i--) { /* the farthest first: ascending keys */
+            int64_t begin = tile - offset[i], end = begin + SF_DIAGONAL_TILE;
+            range(&b, begin > done ? begin : done, end, window);
+            done = end > done ? end : done;
+        }
+        columns(&b, p, row, tile, window);
+        break;
+    }
+    case SF_PATTERN_KINDS: break;
+    }
+    *pairs += count(&b);
+    return b.panels;
+}
+
+sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    sf_panel *room;
+    SF_TRY(sf_cpu_room(b, sf_cpu_most_panels(a), sizeof *room, (void **)&room));
+    uint64_t pairs = 0;
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : pairs)
+    for (int h = 0; h < a->heads; h++) {
+        sf_panel *panels = room + (int64_t)omp_get_thread_num() * sf_cpu_most_panels(a);
+        for (int i = 0, n; i < a->queries; i += n) {
+            n = sf_cpu_rows_together(a, pattern, i, a->queries);
+            sf_cpu_panels(a, pattern, (sf_rows){h, i, n}, panels, &pairs);
+        }
+    }
+    *total = pairs;
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}

@@ -1,0 +1,221 @@
+/* CPU: rows of scores, reduced, pooled, marked, and chosen from.
+ *
+ * Choosing the k best needs no sort: scores become integers of the same order, three histograms (11, 11 and 10 bits) find
+ * the k-th largest, and one pass in index order takes what is larger and as many equal ones as there is room for, which
+ * are the lowest. top_mass() needs the order itself, and sorts those integers by radix. */
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+sf_status sf_cpu_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * group * n > 1 << 15)
+    for (int64_t r = 0; r < rows; r++) {
+        float *restrict to = out + r * n;
+        for (int64_t i = 0; i < n; i++) to[i] = reduce == SF_MAX ? -INFINITY : 0;
+        for (int m = 0; m < group; m++) {
+            const float *from = x + (r * group + m) * n;
+            if (reduce == SF_MAX)
+                for (int64_t i = 0; i < n; i++) to[i] = from[i] > to[i] ? from[i] : to[i];
+            else
+                for (int64_t i = 0; i < n; i++) to[i] += from[i];
+        }
+        if (reduce == SF_MEAN)
+            for (int64_t i = 0; i < n; i++) to[i] /= (float)group;
+    }
+    sf_meter_scores(b, rows * group * n, rows * n, rows * group * n);
+    return SF_OK;
+}
+
+sf_status sf_cpu_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce, float *out)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * n > 1 << 14)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = x + r * n;
+        float *restrict to = out + r * n;
+        for (int64_t i = 0; i < n; i++) to[i] = reduce == SF_MAX ? -INFINITY : 0;
+        for (int64_t shift = -(kernel / 2); shift <= kernel / 2; shift++) {
+            int64_t begin = shift < 0 ? -shift : 0, end = shift > 0 ? n - shift : n;
+            if (reduce == SF_MAX)
+                for (int64_t i = begin; i < end; i++) to[i] = from[i + shift] > to[i] ? from[i + shift] : to[i];
+            else
+                for (int64_t i = begin; i < end; i++) to[i] += from[i + shift];
+        }
+        if (reduce == SF_MEAN)
+            for (int64_t i = 0; i < n; i++) to[i] /= (float)kernel;
+    }
+    sf_meter_scores(b, rows * n, rows * n, rows * n * kernel);
+    return SF_OK;
+}
+
+sf_status sf_cpu_fill(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t begin, int64_t end, float value)
+{
+    if (begin < 0) begin = 0;
+    if (end > n) end = n;
+    if (end < begin) end = begin;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = begin; i < end; i++) x[r * n + i] = value;
+    sf_meter_scores(b, 0, rows * (end - begin), 0);
+    return SF_OK;
+}
+
+sf_status sf_cpu_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value)
+{
+    int64_t written = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        for (int32_t i = 0; i < at->count[r]; i++) x[r * n + at->index[r * at->stride + i]] = value;
+        written += at->count[r];
+    }
+    sf_meter_scores(b, 0, written, 0);
+    return SF_OK;
+}
+
+/* ---- choices ------------------------------------------------------------------------------------------------------------ */
+
+/* An integer of the same order; 0 for what is never chosen, NaN and -INFINITY. */
+static inline uint32_t rank(float x)
+{
+    uint32_t bits;
+    x += 0.0f; /* -0 and 0 tie */
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t ordered = bits >> 31 ? ~bits : bits | UINT32_C(0x80000000);
+    return x > -INFINITY ? ordered : 0;
+}
+
+/* The k-th largest rank, k >= 1, of at least k choosable entries; *equal: how many of that rank are among the k. */
+static uint32_t threshold(const float *x, int64_t n, int64_t k, int64_t *equal)
+{
+    static const int shift[] = {21, 10, 0}, bits[] = {11, 11, 10};
+    uint32_t prefix = 0;
+    for (int level = 0; level < 3; level++) {
+        int32_t histogram[1 << 11] = {0};
+        int above = shift[level] + bits[level];
+        uint32_t mask = (UINT32_C(1) << bits[level]) - 1;
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t r = rank(x[i]);
+            if (level == 0 || r >> above == prefix) histogram[r >> shift[level] & mask]++;
+        }
+        uint32_t bin = mask;
+        while (histogram[bin] < k) k -= histogram[bin--];
+        prefix = prefix << bits[level] | bin;
+    }
+    *equal = k;
+    return prefix;
+}
+
+int32_t sf_cpu_best(const float *x, int64_t n, int64_t k, int32_t *index)
+{
+    int64_t choosable = 0, equal = 0;
+    for (int64_t i = 0; i < n; i++) choosable += x[i] > -INFINITY;
+    if (k > choosable) k = choosable;
+    if (k <= 0) return 0;
+    uint32_t least = k == choosable ? 0 : threshold(x, n, k, &equal);
+    int32_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t r = rank(x[i]);
+        if (r > least || (r == least && equal-- > 0)) index[count++] = (int32_t)i;
+    }
+    return count;
+}
+
+sf_status sf_cpu_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out)
+{
+    out->rows = rows;
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
+    for (int64_t r = 0; r < rows; r++) out->count[r] = sf_cpu_best(x + r * n, n, k, out->index + r * out->stride);
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}
+
+sf_status sf_cpu_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
+                            sf_lists *out)
+{
+    out->rows = rows;
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
+    for (int64_t r = 0; r < rows; r++)
+        out->count[r] = sf_cpu_best(x + r * n, n, count[r] < most ? count[r] : most, out->index + r * out->stride);
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}
+
+sf_status sf_cpu_top_total(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t total, sf_lists *out)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    int32_t *best;
+    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * sizeof *best, (void **)&best));
+    int32_t m = sf_cpu_best(x, rows * n, total, best);
+    out->rows = rows;
+    for (int64_t r = 0; r < rows; r++) out->count[r] = 0;
+    for (int32_t i = 0; i < m; i++) { /* ascending over all rows is ascending in each */
+        int64_t r = best[i] / n;
+        out->index[r * out->stride + out->count[r]++] = (int32_t)(best[i] % n);
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}
+
+typedef struct ranked { uint32_t rank; int32_t index; } ranked;
+
+/* Sorts descending by rank, stable; three passes leave the result in `to`. */
+static void sort_descending(ranked *from, ranked *to, int64_t n)
+{
+    static const int shift[] = {0, 11, 22};
+    for (int pass = 0; pass < 3; pass++) {
+        int64_t start[1 << 11] = {0}, sum = 0;
+        for (int64_t i = 0; i < n; i++) start[from[i].rank >> shift[pass] & 2047]++;
+        for (int bin = 2047; bin >= 0; bin--) {
+            int64_t here = start[bin];
+            start[bin] = sum;
+            sum += here;
+        }
+        for (int64_t i = 0; i < n; i++) to[start[from[i].rank >> shift[pass] & 2047]++] = from[i];
+        ranked *swap = from;
+        from = to;
+        to = swap;
+    }
+}
+
+static int32_t best_mass(const float *x, int64_t n, float mass, int64_t least, int64_t most, ranked *room, int32_t *index)
+{
+    ranked *entry = room, *sorted = room + n;
+    int64_t m = 0, prefix = 0;
+    double total = 0, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        total += isfinite(x[i]) ? x[i] : 0;
+        if (x[i] > -INFINITY) entry[m++] = (ranked){rank(x[i]), (int32_t)i};
+    }
+    sort_descending(entry, sorted, m);
+    for (; prefix < m && sum < mass * total; prefix++) sum += isfinite(x[sorted[prefix].index]) ? x[sorted[prefix].index] : 0;
+    if (prefix < least) prefix = least;
+    if (prefix > most) prefix = most;
+    if (prefix > m) prefix = m;
+    if (prefix <= 0) return 0;
+
+    int64_t equal = 0; /* of the last entry's rank, in the prefix: they are the lowest indices of that rank */
+    uint32_t last = sorted[prefix - 1].rank;
+    while (equal < prefix && sorted[prefix - 1 - equal].rank == last) equal++;
+    int32_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t r = rank(x[i]);
+        if (r > last || (r == last && equal-- > 0)) index[count++] = (int32_t)i;
+    }
+    return count;
+}
+
+sf_status sf_cpu_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
+                          sf_lists *out)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    ranked *room;
+    SF_TRY(sf_cpu_room(b, 2 * n, sizeof *room, (void **)&room));
+    out->rows = rows;
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
+    for (int64_t r = 0; r < rows; r++)
+        out->count[r] = best_mass(x + r * n, n, mass, least, most, room + omp_get_thread_num() * 2 * n,
+                                  out->index + r * out->stride);
+    sf_scratch_release(b, mark);
+    sf_meter_select(b, rows * n);
+    return SF_OK;
+}

@@ -1,0 +1,344 @@
+/* Tiles of attention: a strip of 8 query rows against panels of 16 keys, with online softmax.
+ *
+ *     keys of a panel lie transposed          [D, 16]      one vector a dimension: a row of scores needs no shuffles
+ *     queries of a strip lie transposed       [D, 8]       so that the 8 broadcasts are neighbours
+ *     scores of a batch of up to 6 panels     [8, 96]      stay in the nearest cache, then become probabilities in place
+ *     values                                  [16, D]      rows as they are in the cache
+ *
+ * A row's running maximum, sum and output change with that row's own keys only: for a row that sees none of a batch, the
+ * batch multiplies by exactly 1 and adds exactly 0. So results do not depend on which rows share a tile. */
+
+enum { SCORES = SF_BATCH * SF_PANEL };
+
+/* Register tiles: STRIP_ROWS of the strip at once, by PANELS_AT_ONCE panels of keys or VECS_AT_ONCE vectors of values. */
+#if defined __AVX512F__
+enum { STRIP_ROWS = 8, PANELS_AT_ONCE = 3, VECS_AT_ONCE = 2 };
+#elif defined __AVX2__
+enum { STRIP_ROWS = 4, PANELS_AT_ONCE = 1, VECS_AT_ONCE = 2 };
+#else
+enum { STRIP_ROWS = 2, PANELS_AT_ONCE = 1, VECS_AT_ONCE = 4 };
+#endif
+
+static void pack(const float *const *key, int dim, float *out)
+{
+    for (int d0 = 0; d0 < dim; d0 += 16) { /* a block of 16 × 16 stays in cache lines that are whole */
+        int d1 = d0 + 16 < dim ? d0 + 16 : dim;
+        for (int i = 0; i < SF_PANEL; i++)
+            for (int d = d0; d < d1; d++) out[d * SF_PANEL + i] = key[i] ? key[i][d] : 0;
+    }
+}
+
+/* s[r, key] = <q[r], key> for the strip and `panels` panels, a constant where this is inlined. */
+INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
+{
+    for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
+        vec acc[STRIP_ROWS][PANELS_AT_ONCE][WIDE];
+        for (int r = 0; r < STRIP_ROWS; r++)
+            for (int c = 0; c < panels; c++)
+                for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
+        for (int d = 0; d < dim; d++) {
+            vec k[PANELS_AT_ONCE][WIDE];
+            for (int c = 0; c < panels; c++)
+                for (int u = 0; u < WIDE; u++) k[c][u] = load(panel[c].k + d * SF_PANEL + u * W);
+            for (int r = 0; r < STRIP_ROWS; r++) {
+                vec a = all(q[d * SF_STRIP + r0 + r]);
+                for (int c = 0; c < panels; c++)
+                    for (int u = 0; u < WIDE; u++) acc[r][c][u] += a * k[c][u];
+            }
+        }
+        for (int r = 0; r < STRIP_ROWS; r++)
+            for (int c = 0; c < panels; c++)
+                for (int u = 0; u < WIDE; u++) store(s + (r0 + r) * lds + c * SF_PANEL + u * W, acc[r][c][u]);
+    }
+}
+
+static void scores(const float *q, int dim, const sf_panel *panel, int panels, float *s, int64_t lds)
+{
+    int c = 0;
+    for (; c + PANELS_AT_ONCE <= panels; c += PANELS_AT_ONCE)
+        scores_of(PANELS_AT_ONCE, q, dim, panel + c, s + c * SF_PANEL, lds);
+    for (; c < panels; c++) scores_of(1, q, dim, panel + c, s + c * SF_PANEL, lds);
+}
+
+/* -INFINITY where a row does not see a key. */
+static void hide(const sf_panel *panel, int position, float *s, int64_t lds)
+{
+    int32_t key[SF_PANEL];
+    for (int i = 0; i < SF_PANEL; i++)
+        key[i] = !(panel->lanes >> i & 1) ? INT32_MAX : panel->key ? panel->key[i] : panel->first + i;
+    for (int r = 0; r < SF_STRIP; r++) {
+        int32_t last = position + r, before = last - panel->reach;
+        float *row = s + r * lds;
+        for (int i = 0; i < SF_PANEL; i++) row[i] = key[i] <= last && key[i] > before ? row[i] : -INFINITY;
+    }
+}
+
+/* out[r] = out[r] * factor[r] + sum over keys of p[r, key] * v[key], `vecs` vectors from column d on. */
+INLINE void values_of(int vecs, const sf_panel *panel, const int (*span)[2], int panels, const float *p,
+                      const float *factor, float *out, int padded, int d)
+{
+    for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
+        vec acc[STRIP_ROWS][VECS_AT_ONCE];
+        for (int r = 0; r < STRIP_ROWS; r++)
+            for (int u = 0; u < vecs; u++) acc[r][u] = all(0);
+        for (int c = 0; c < panels; c++) {
+            const float *v = panel[c].v + d, *at = p + r0 * SCORES + c * SF_PANEL;
+            for (int i = span[c][0]; i < span[c][1]; i++) {
+                vec b[VECS_AT_ONCE];
+                for (int u = 0; u < vecs; u++) b[u] = load(v + i * padded + u * W);
+                for (int r = 0; r < STRIP_ROWS; r++) {
+                    vec a = all(at[r * SCORES + i]);
+                    for (int u = 0; u < vecs; u++) acc[r][u] += a * b[u];
+                }
+            }
+        }
+        for (int r = 0; r < STRIP_ROWS; r++) {
+            for (int u = 0; u < vecs; u++) {
+                float *to = out + (r0 + r) * padded + d + u * W;
+                store(to, load(to) * factor[r0 + r] + acc[r][u]);
+            }
+        }
+    }
+}
+
+static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float scale)
+{
+    int strips = (t->rows + SF_STRIP - 1) / SF_STRIP;
+    scale *= 1.4426950408889634f; /* log2 e, as probabilities are powers of 2 here */
+    for (int r = 0; r < strips * SF_STRIP; r++) {
+        float *to = t->q + r / SF_STRIP * t->dim * SF_STRIP + r % SF_STRIP;
+        for (int d = 0; d < t->dim; d++) to[d * SF_STRIP] = r < t->rows ? q[r * stride + d] * scale : 0;
+        t->most[r] = -INFINITY;
+    }
+    memset(t->sum, 0, (size_t)strips * SF_STRIP * LANES * sizeof *t->sum);
+    memset(t->out, 0, (size_t)strips * SF_STRIP * (size_t)t->padded * sizeof *t->out);
+}
+
+static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
+{
+    _Alignas(64) float s[SF_STRIP * SCORES];
+    for (int c0 = 0; c0 < panels; c0 += SF_BATCH, panel += SF_BATCH) {
+        int batch = panels - c0 < SF_BATCH ? panels - c0 : SF_BATCH;
+        int32_t first = INT32_MAX;
+        for (int c = 0; c < batch; c++)
+            if (panel[c].lanes && panel[c].first < first) first = panel[c].first;
+        for (int row = 0; row < t->rows; row += SF_STRIP) {
+            int last = t->position + (row + SF_STRIP < t->rows ? row + SF_STRIP : t->rows) - 1, span[SF_BATCH][2];
+            if (last < first) continue; /* the whole batch is in the strip's future */
+            scores(t->q + row * t->dim, t->dim, panel, batch, s, SCORES);
+            for (int c = 0; c < batch; c++) {
+                const sf_panel *p = panel + c;
+                if (p->edge || p->lanes != UINT16_MAX) hide(p, t->position + row, s + c * SF_PANEL, SCORES);
+                int end = p->lanes ? 32 - __builtin_clz(p->lanes) : 0; /* lanes without weight need no value */
+                if (!p->key && last - p->first + 1 < end) end = last < p->first ? 0 : last - p->first + 1;
+                span[c][0] = p->lanes ? __builtin_ctz(p->lanes) : 0;
+                span[c][1] = end;
+            }
+
+            _Alignas(64) float shift[SF_STRIP], factor[LANES] = {0};
+            for (int r = 0; r < SF_STRIP; r++) {
+                vec most[WIDE];
+                for (int u = 0; u < WIDE; u++) most[u] = load(s + r * SCORES + u * W);
+                for (int c = 1; c < batch; c++)
+                    for (int u = 0; u < WIDE; u++) most[u] = larger(load(s + r * SCORES + c * SF_PANEL + u * W), most[u]);
+                float now = max16(most), old = t->most[row + r];
+                if (now < old) now = old;
+                shift[r] = now == -INFINITY ? 0 : now; /* nothing seen so far: keep -INFINITY - shift from being NaN */
+                factor[r] = old - shift[r];
+                t->most[row + r] = now;
+            }
+            for (int u = 0; u < WIDE; u++) store(factor + u * W, exp2v(load(factor + u * W)));
+            for (int r = 0; r < SF_STRIP; r++) {
+                float *sum = t->sum + (row + r) * LANES;
+                vec total[WIDE];
+                for (int u = 0; u < WIDE; u++) total[u] = load(sum + u * W) * factor[r];
+                for (int c = 0; c < batch; c++) {
+                    for (int u = 0; u < WIDE; u++) {
+                        float *at = s + r * SCORES + c * SF_PANEL + u * W;
+                        vec p = exp2v(load(at) - shift[r]);
+                        store(at, p);
+                        total[u] += p;
+                    }
+                }
+                for (int u = 0; u < WIDE; u++) store(sum + u * W, total[u]);
+            }
+
+            float *out = t->out + row * t->padded;
+            int d = 0;
+            for (; d + VECS_AT_ONCE * W <= t->padded; d += VECS_AT_ONCE * W)
+                values_of(VECS_AT_ONCE, panel, (const int(*)[2])span, batch, s, factor, out, t->padded, d);
+            for (; d < t->padded; d += W) values_of(1, panel, (const int(*)[2])span, batch, s, factor, out, t->padded, d);
+        }
+    }
+}
+
+static int attend_end(const sf_query_tile *t, float *out, int64_t stride)
+{
+    for (int r = 0; r < t->rows; r++) {
+        vec lanes[WIDE];
+        for (int u = 0; u < WIDE; u++) lanes[u] = load(t->sum + r * LANES + u * W);
+        float sum = sum16(lanes);
+        if (t->most[r] == -INFINITY) return r;
+        for (int d = 0; d < t->dim; d++) out[r * stride + d] = t->out[r * t->padded + d] / sum;
+    }
+    return -1;
+}
+
+/* ---- whole rows of probabilities --------------------------------------------------------------------------------------- */
+
+static float powers(float *x, int64_t n, float most)
+{
+    vec total[WIDE];
+    for (int u = 0; u < WIDE; u++) total[u] = all(0);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int u = 0; u < WIDE; u++) {
+            vec p = exp2v(load(x + i + u * W) - most);
+            store(x + i + u * W, p);
+            total[u] += p;
+        }
+    }
+    if (i < n) {
+        float tail[LANES];
+        for (int j = 0; j < LANES; j++) tail[j] = j < n - i ? x[i + j] : -INFINITY;
+        for (int u = 0; u < WIDE; u++) {
+            vec p = exp2v(load(tail + u * W) - most);
+            store(tail + u * W, p);
+            total[u] += p;
+        }
+        memcpy(x + i, tail, (size_t)(n - i) * sizeof *x);
+    }
+    return sum16(total);
+}
+
+static void strip(const float *q, int dim, const int32_t *position, int rows, int window, const float *panels, int keys,
+                  float *p, int64_t ld)
+{
+    int low = window > 0 && position[0] - window + 1 > 0 ? position[0] - window + 1 : 0;
+    low = low / SF_PANEL * SF_PANEL; /* keys before are seen by no row */
+    for (int r = 0; r < rows; r++) memset(p + r * ld, 0, (size_t)low * sizeof *p);
+    for (int j = low; j < keys; j += SCORES) {
+        sf_panel panel[SF_BATCH];
+        int batch = 0;
+        for (int at = j; at < keys && batch < SF_BATCH; at += SF_PANEL)
+            panel[batch++] = (sf_panel){.k = panels + (int64_t)at * dim};
+        scores(q, dim, panel, batch, p + j, ld);
+    }
+    for (int r = 0; r < rows; r++) {
+        int first = window > 0 && position[r] - window + 1 > low ? position[r] - window + 1 : low, end = position[r] + 1;
+        float *row = p + r * ld, most = -INFINITY;
+        memset(row + low, 0, (size_t)(first - low) * sizeof *row);
+        memset(row + end, 0, (size_t)(keys - end) * sizeof *row);
+        for (int j = first; j < end; j++) most = row[j] > most ? row[j] : most;
+        float share = 1 / powers(row + first, end - first, most);
+        for (int j = first; j < end; j++) row[j] *= share;
+    }
+}
+
+/* ---- decode: keys as rows ---------------------------------------------------------------------------------------------- */
+
+/* x[i] = <q, key[i]> for 16 keys; dim is handled in whole lanes, q is zero-padded and the keys' last lanes are copied. */
+INLINE void dots16(const float *q, int dim, const float *const *key, float *x)
+{
+    int whole = dim / LANES * LANES;
+    for (int i = 0; i < LANES; i++) {
+        vec acc[WIDE];
+        for (int u = 0; u < WIDE; u++) acc[u] = all(0);
+        for (int d = 0; d < whole; d += LANES)
+            for (int u = 0; u < WIDE; u++) acc[u] += load(q + d + u * W) * load(key[i] + d + u * W);
+        if (whole < dim) {
+            float tail[LANES] = {0};
+            memcpy(tail, key[i] + whole, (size_t)(dim - whole) * sizeof *tail);
+            for (int u = 0; u < WIDE; u++) acc[u] += load(q + whole + u * W) * load(tail + u * W);
+        }
+        x[i] = sum16(acc);
+    }
+}
+
+static void dots(const float *q, int dim, const float *const *key, int n, float *x)
+{
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) dots16(q, dim, key + i, x + i);
+    if (i == n) return;
+    const float *padded[LANES];
+    float tail[LANES];
+    for (int j = 0; j < LANES; j++) padded[j] = key[i + j < n ? i + j : n - 1];
+    dots16(q, dim, padded, tail);
+    memcpy(x + i, tail, (size_t)(n - i) * sizeof *x);
+}
+
+/* out[h] = out[h] * factor[h] + sum over keys of p[h, key] * value[key], for `heads` heads (a constant where inlined). */
+INLINE void weigh(int heads, const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
+                  int dim)
+{
+    for (int d = 0; d < padded; d += LANES) {
+        vec acc[4][WIDE];
+        for (int h = 0; h < heads; h++)
+            for (int u = 0; u < WIDE; u++) acc[h][u] = all(0);
+        for (int i = 0; i < n; i++) {
+            float tail[LANES] = {0};
+            const float *from = value[i] + d;
+            if (d + LANES > dim) {
+                memcpy(tail, from, (size_t)(dim - d) * sizeof *tail);
+                from = tail;
+            }
+            for (int u = 0; u < WIDE; u++) {
+                vec b = load(from + u * W);
+                for (int h = 0; h < heads; h++) acc[h][u] += b * p[h * SF_STEP + i];
+            }
+        }
+        for (int h = 0; h < heads; h++) {
+            for (int u = 0; u < WIDE; u++) {
+                float *to = out + h * padded + d + u * W;
+                store(to, load(to) * factor[h] + acc[h][u]);
+            }
+        }
+    }
+}
+
+static void decode(sf_decode_tile *t, const float *const *key, const float *const *value, int n)
+{
+    enum { HEADS = 4 };
+    _Alignas(64) float s[HEADS * SF_STEP], factor[LANES] = {0};
+    for (int h0 = 0; h0 < t->group; h0 += HEADS) {
+        int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
+        for (int h = 0; h < heads; h++) {
+            float *row = s + h * SF_STEP;
+            dots(t->q + (h0 + h) * t->padded, t->dim, key, n, row);
+            float now = t->most[h0 + h], old = now;
+            for (int i = 0; i < n; i++) now = row[i] > now ? row[i] : now;
+            factor[h] = old - now;
+            t->most[h0 + h] = now;
+        }
+        for (int u = 0; u < WIDE; u++) store(factor + u * W, exp2v(load(factor + u * W)));
+        for (int h = 0; h < heads; h++) {
+            float sum = powers(s + h * SF_STEP, n, t->most[h0 + h]);
+            t->sum[h0 + h] = t->sum[h0 + h] * factor[h] + sum;
+        }
+        float *out = t->out + h0 * t->padded;
+        switch (heads) {
+        case 1: weigh(1, s, factor, value, n, out, t->padded, t->dim); break;
+        case 2: weigh(2, s, factor, value, n, out, t->padded, t->dim); break;
+        case 3: weigh(3, s, factor, value, n, out, t->padded, t->dim); break;
+        case 4: weigh(4, s, factor, value, n, out, t->padded, t->dim); break;
+        }
+    }
+}
+
+static float bound(const float *q, int group, int dim, const float *low, const float *high)
+{
+    vec acc[WIDE];
+    float rest = 0;
+    for (int u = 0; u < WIDE; u++) acc[u] = all(0);
+    for (int h = 0; h < group; h++, q += dim) {
+        int d = 0;
+        for (; d + LANES <= dim; d += LANES) {
+            for (int u = 0; u < WIDE; u++) {
+                vec x = load(q + d + u * W);
+                acc[u] += larger(x * load(low + d + u * W), x * load(high + d + u * W));
+            }
+        }
+        for (; d < dim; d++) rest += q[d] * low[d] > q[d] * high[d] ? q[d] * low[d] : q[d] * high[d];
+    }
+    return sum16(acc) + rest;
+}

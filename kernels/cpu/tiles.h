@@ -1,0 +1,89 @@
+/* The inner kernels of the CPU backend, one table per instruction set: AVX-512 (x86-64-v4), AVX2 (x86-64-v3), generic C.
+ *
+ * They are written once, over vectors of any width (simd.h), in the tile_*.h files, and compiled by each isa_*.c. The
+ * order of every sum is the same in all of them; they differ by the contraction of multiply and add alone.
+ * Everything here runs in one thread; the ops around them share the work out. */
+#ifndef SF_CPU_TILES_H
+#define SF_CPU_TILES_H
+
+#include <stdbool.h>
+
+#include "kernels/backend.h"
+
+enum {
+    SF_PANEL = 16,   /* keys side by side */
+    SF_STRIP = 8,    /* query rows side by side */
+    SF_BATCH = 6,    /* panels between two updates of the running maximum */
+    SF_STEP = 64,    /* keys between two updates in decode */
+};
+
+/* 16 keys as a query tile sees them. Keys are stored transposed, [D][16], so that a row of scores is a vector. */
+typedef struct sf_panel {
+    const float *k;      /* [D, 16] */
+    const float *v;      /* [16, padded D] */
+    const int32_t *key;  /* [16] key numbers; NULL: first, first + 1, … */
+    int32_t first;       /* the lowest key number */
+    int32_t reach;       /* a row at position p sees keys in (p - reach, p] */
+    uint16_t lanes;      /* keys that count at all */
+    bool edge;           /* some row does not see some of them */
+} sf_panel;
+
+/* Rows of one head at consecutive positions, on their way through online softmax. Rows are padded to strips of 8. */
+typedef struct sf_query_tile {
+    int rows, dim, padded;   /* padded: dim rounded up to 16 */
+    int position;            /* of row 0 */
+    float *q;                /* [strips, dim, 8], times scale · log2 e */
+    float *most, *sum, *out; /* [rows], [rows, 16], [rows, padded]: running maximum, sum, weighted values */
+} sf_query_tile;
+
+/* The same for the query heads of one group at one position. */
+typedef struct sf_decode_tile {
+    int group, dim, padded;
+    const float *q;          /* [group, padded], times scale · log2 e, zero-padded */
+    float *most, *sum, *out; /* [group], [group], [group, padded] */
+} sf_decode_tile;
+
+typedef struct sf_tiles {
+    const char *name;
+
+    /* n fp32 of any dtype. n a multiple of the block. */
+    void (*widen)(sf_dtype dtype, const void *from, float *to, int64_t n);
+
+    /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]) for `outs` rows of w. x [rows, in], y row stride ldy. room: outs * 1024 floats. */
+    void (*linear)(const float *x, int64_t rows, int64_t in, sf_dtype dtype, const char *w, size_t row_bytes, int outs,
+                   const float *bias, bool add, float *y, int64_t ldy, float *room);
+
+    void (*rms_norm)(const float *x, const float *weight, float offset, float eps, int width, float *out);
+    void (*gated)(float *gate, const float *up, int64_t n, sf_activation kind);
+
+    /* out [D, 16] = the 16 keys transposed; a NULL key gives zeros. */
+    void (*pack)(const float *const *key, int dim, float *out);
+
+    void (*attend_begin)(sf_query_tile *t, const float *q, int64_t stride, float scale); /* rows of q `stride` apart */
+    void (*attend)(sf_query_tile *t, const sf_panel *panel, int panels);
+    int (*attend_end)(const sf_query_tile *t, float *out, int64_t stride); /* first row without keys, -1: none */
+
+    /* Softmax of one strip over panels of ascending keys, p[r * ld + key] for all keys from 0 to before `keys`. */
+    void (*strip)(const float *q, int dim, const int32_t *position, int rows, int window, const float *panels, int keys,
+                  float *p, int64_t ld);
+
+    /* x[i] = <q, key[i]>, i < n. q [padded]; keys are rows of dim. */
+    void (*dots)(const float *q, int dim, const float *const *key, int n, float *x);
+    void (*decode)(sf_decode_tile *t, const float *const *key, const float *const *value, int n); /* n <= 64 */
+
+    /* x[i] = 2^(x[i] - most); returns the sum, in 16 lanes. */
+    float (*powers)(float *x, int64_t n, float most);
+
+    /* Sum over `group` queries [group, dim] and dimensions of the larger of q·low and q·high. */
+    float (*bound)(const float *q, int group, int dim, const float *low, const float *high);
+} sf_tiles;
+
+/* The table over the functions of the tile_*.h files, for the isa_*.c files. */
+#define SF_TILES(isa)                                                                                                  \
+    {.name = isa, .widen = widen, .linear = linear, .rms_norm = rms_norm, .gated = gated, .pack = pack,                \
+     .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .strip = strip, .dots = dots,           \
+     .decode = decode, .powers = powers, .bound = bound}
+
+extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;
+
+#endif
