@@ -64,8 +64,9 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
                                                           int first_head, partial *weight, float *out)
 {
     const int CHUNKS = DIM / 32, HALVES = DIM / 64;
-    __shared__ float shared_out[WARPS][HEADS][DIM + 4];
-    __shared__ partial shared_weight[WARPS][HEADS];
+    extern __shared__ __align__(16) unsigned char shared[];
+    float (*shared_out)[HEADS][DIM + 4] = (float (*)[HEADS][DIM + 4])shared;              /* [WARPS] */
+    partial (*shared_weight)[HEADS] = (partial (*)[HEADS])(shared_out + WARPS);           /* [WARPS] */
     const lane &l = b.lane[blockIdx.z];
     int g = blockIdx.y, group = H / G, part = blockIdx.x, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
     if (part * l.part >= slots) return;
@@ -270,8 +271,10 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     partial *weight;
     SF_TRY(sf_cuda_workspace(b, rows * (sizeof *weight + D * sizeof(float)), (void **)&weight));
     float *part_out = (float *)(weight + rows);
+    size_t bytes = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
+    SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        decode_part<DIM><<<dim3(parts, G, n), WARPS * 32, 0, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
+        decode_part<DIM><<<dim3(parts, G, n), WARPS * 32, bytes, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
         LAUNCH_TRY(decode_part);
     }
     decode_join<<<dim3(H, n), DIM < 128 ? 64 : 128, 0, c->stream>>>(*lanes, H, G, D, parts, weight, part_out, out, c->report);
