@@ -16,7 +16,7 @@ struct list {
 static sf_status put(struct list *to, const char *text, size_t bytes)
 {
     SF_TRY(sf_reserve(&to->text, &to->text_capacity, to->bytes + bytes + 1, 1));
-    memcpy(to->text + to->bytes, text, bytes);
+    if (bytes) memcpy(to->text + to->bytes, text, bytes);
     to->bytes += bytes;
     return SF_OK;
 }
