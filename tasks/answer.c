@@ -127,7 +127,7 @@ void sf_add_lower_as_is(sf_text *out, sf_span text)
     add_mapped(out, text, utf8proc_tolower);
 }
 
-/* ---- lists: answers are small, and a scorer has no way to fail, so that no memory is the end ------------------------ */
+/* ---- lists: answers are small, and a scorer has no way to fail, so that no memory is the end --------------------- */
 
 void sf_list_add(sf_list *list, const char *at, size_t bytes)
 {
@@ -151,8 +151,10 @@ void sf_list_set(sf_list *list)
     qsort(list->item, (size_t)list->count, sizeof *list->item, sf_by_text);
     int kept = 1;
     for (int i = 1; i < list->count; i++)
-        if (strcmp(list->item[i], list->item[kept - 1]) == 0) free(list->item[i]);
-        else list->item[kept++] = list->item[i];
+        if (strcmp(list->item[i], list->item[kept - 1]) == 0)
+            free(list->item[i]);
+        else
+            list->item[kept++] = list->item[i];
     list->count = kept;
 }
 

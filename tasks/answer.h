@@ -1,7 +1,8 @@
 /* Reading an answer text: tags, white space, letter case, lists.
  *
- * Everything here follows Python's str and re, in which the study's scorer and the SQuAD script are written: white space
- * and letters are Unicode's, lower case is Unicode's simple mapping. Bytes that are not UTF-8 pass through unchanged. */
+ * Everything here follows Python's str and re, in which the study's scorer and the SQuAD script are written: white
+ * space and letters are Unicode's, lower case is Unicode's simple mapping. Bytes that are not UTF-8 pass through
+ * unchanged. */
 #ifndef SF_ANSWER_H
 #define SF_ANSWER_H
 
@@ -28,7 +29,7 @@ int sf_code_point(const char *at, const char *end, int *length);
 bool sf_is_space(int code_point);
 
 sf_span sf_strip(sf_span text);
-bool sf_next_line(sf_span *rest, sf_span *line);  /* splits at '\n', stripped; false at the end */
+bool sf_next_line(sf_span *rest, sf_span *line);   /* splits at '\n', stripped; false at the end */
 bool sf_next_token(sf_span *rest, sf_span *token); /* splits at white space */
 
 /* Appends `text` in lower or upper case, white space at its ends removed and inside it made one space; as_is: kept.
@@ -44,7 +45,7 @@ typedef struct sf_list {
 } sf_list;
 
 void sf_list_add(sf_list *list, const char *at, size_t bytes);
-void sf_list_set(sf_list *list); /* sorts and drops repeats */
+void sf_list_set(sf_list *list);              /* sorts and drops repeats */
 int sf_by_text(const void *a, const void *b); /* for qsort() of items */
 void sf_list_free(sf_list *list);
 

@@ -1,4 +1,4 @@
-/* CWE of the study (common word extraction): the words of a long numbered list that occur more often than the others. */
+/* CWE of the study (common word extraction): the words of a long numbered list that occur more often than the rest. */
 #include <stdlib.h>
 
 #include "tasks/prompt.h"
@@ -15,8 +15,8 @@ struct params {
 typedef struct cwe {
     const struct params *p;
     sf_random base;
-    int *word;   /* [sf_word_count()] the list in the order it is drawn: common words first, then rare ones */
-    int *row;    /* [capacity] scratch: the numbered list */
+    int *word; /* [sf_word_count()] the list in the order it is drawn: common words first, then rare ones */
+    int *row;  /* [capacity] scratch: the numbered list */
     int capacity;
 } cwe;
 
@@ -54,12 +54,18 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
         sf_text_add(context, ". ");
         sf_text_add(context, sf_word(c->row[i]));
     }
-    if (p->common == 1) sf_text_format(question, "One of the words occurs %d times in the list. ", p->common_repeats);
-    else sf_text_format(question, "%d of the words occur %d times each in the list. ", p->common, p->common_repeats);
-    if (p->rare_repeats == 1) sf_text_add(question, "Every other word occurs only once. ");
-    else sf_text_format(question, "Every other word occurs only %d times. ", p->rare_repeats);
-    if (p->common == 1) sf_text_format(question, "Which is the word that occurs %d times?", p->common_repeats);
-    else sf_text_format(question, "Which are the %d words that occur %d times?", p->common, p->common_repeats);
+    if (p->common == 1)
+        sf_text_format(question, "One of the words occurs %d times in the list. ", p->common_repeats);
+    else
+        sf_text_format(question, "%d of the words occur %d times each in the list. ", p->common, p->common_repeats);
+    if (p->rare_repeats == 1)
+        sf_text_add(question, "Every other word occurs only once. ");
+    else
+        sf_text_format(question, "Every other word occurs only %d times. ", p->rare_repeats);
+    if (p->common == 1)
+        sf_text_format(question, "Which is the word that occurs %d times?", p->common_repeats);
+    else
+        sf_text_format(question, "Which are the %d words that occur %d times?", p->common, p->common_repeats);
     return SF_OK;
 }
 
@@ -72,7 +78,8 @@ static sf_status finish(const cwe *c, const sf_request *request, sf_sample *out)
         status = sf_sample_gold(out, sf_word(c->word[i]));
     }
     sf_text_add(&why, "I went through the list and kept the words that come up again and again.");
-    if (status == SF_OK && (answer.failed || why.failed)) status = sf_fail(SF_NO_MEMORY, "cwe: no memory for an answer");
+    if (status == SF_OK && (answer.failed || why.failed))
+        status = sf_fail(SF_NO_MEMORY, "cwe: no memory for an answer");
     if (status == SF_OK) status = sf_sample_answer(out, request, why.data, answer.data);
     sf_text_free(&answer);
     sf_text_free(&why);
@@ -83,8 +90,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 {
     const struct params *p = params;
     if (p->common_repeats <= p->rare_repeats)
-        return sf_fail(SF_BAD_INPUT, "cwe: expected common_repeats above rare_repeats, found %d and %d", p->common_repeats,
-                       p->rare_repeats);
+        return sf_fail(SF_BAD_INPUT, "cwe: expected common_repeats above rare_repeats, found %d and %d",
+                       p->common_repeats, p->rare_repeats);
     cwe c = {
         .p = p,
         .base = sf_random_stream("cwe", request->seed, request->index),
@@ -96,8 +103,9 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     sf_text_format(&format, p->common == 1 ? "1. <word>" : "1. <word>\n2. <word>\nand so on up to %d", p->common);
     const sf_prompt prompt = {
         .task = "cwe",
-        .introduction = "The context below is a numbered list of words in random order. Most words in it are rare, a few are "
-                        "frequent. Find the frequent ones by reading the list, not by writing a program.",
+        .introduction =
+            "The context below is a numbered list of words in random order. Most words in it are rare, a few are "
+            "frequent. Find the frequent ones by reading the list, not by writing a program.",
         .format = format.data,
         .rules = "- Write each of the frequent words once, in any order, one on a line with a number in front.\n",
     };
@@ -125,8 +133,10 @@ static const sf_param params[] = {
     {FIELD(common_repeats), .type = SF_INT, .low = 2, .high = 1000, .initial = 30, .doc = "times each of them occurs"},
     {FIELD(rare_repeats), .type = SF_INT, .low = 1, .high = 100, .initial = 3, .doc = "times every other word occurs"},
     {FIELD(words), .type = SF_INT, .low = 200, .high = 30000, .initial = 9000,
-     .doc = "words are drawn from this many of the most common English ones, and from rarer ones when these are used up"},
-    {0}};
+     .doc =
+         "words are drawn from this many of the most common English ones, and from rarer ones when these are used up"},
+    {0},
+};
 
 const sf_task sf_cwe = {
     .abi = SF_TASK_ABI,

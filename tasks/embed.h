@@ -2,7 +2,7 @@
  *
  *     SF_EMBED(words, "tasks/data/words.txt");   →   words … words_end, followed by a NUL
  *
- * The path is relative to where the compiler runs, the repository root. The Makefile names such files as prerequisites. */
+ * The path is relative to where the compiler runs, the repository root. The Makefile names them as prerequisites. */
 #ifndef SF_EMBED_H
 #define SF_EMBED_H
 

@@ -14,8 +14,8 @@ SF_EMBED(shipped, "tasks/data/haystack.txt");
 
 const char *sf_noise(int i)
 {
-    static const char *const sentence[SF_NOISE_PERIOD] = {"The lake is calm.", "The road is long.", "The bread is warm.",
-                                                          "On we walk.", "Out and home again."};
+    static const char *const sentence[SF_NOISE_PERIOD] = {"The lake is calm.", "The road is long.",
+                                                          "The bread is warm.", "On we walk.", "Out and home again."};
     return sentence[i % SF_NOISE_PERIOD];
 }
 
@@ -50,8 +50,9 @@ static sf_status split(const char *text, size_t bytes, const char *where, sf_pro
         int c = at < end ? sf_code_point(at, end, &n) : (n = 1, ' ');
         if (c <= 0) {
             free(word);
-            return sf_fail(SF_BAD_INPUT, "%s:%d: expected UTF-8 text, found byte 0x%02x at offset %td; convert the file", where,
-                           line, (unsigned char)*at, at - text);
+            return sf_fail(SF_BAD_INPUT,
+                           "%s:%d: expected UTF-8 text, found byte 0x%02x at offset %td; convert the file", where, line,
+                           (unsigned char)*at, at - text);
         }
         line += c == '\n';
         if (!sf_is_space(c)) {
@@ -70,10 +71,11 @@ static sf_status split(const char *text, size_t bytes, const char *where, sf_pro
         }
         if (at - from > UINT16_MAX) {
             free(word);
-            return sf_fail(SF_BAD_INPUT, "%s:%d: expected prose, found %td bytes without a space", where, line, at - from);
+            return sf_fail(SF_BAD_INPUT, "%s:%d: expected prose, found %td bytes without a space", where, line,
+                           at - from);
         }
-        word[count++] = (sf_prose_word){(uint32_t)(from - text), (uint16_t)(at - from),
-                                        ends_sentence(from, (size_t)(at - from))};
+        word[count++] =
+            (sf_prose_word){(uint32_t)(from - text), (uint16_t)(at - from), ends_sentence(from, (size_t)(at - from))};
         from = NULL;
     }
     if (count < 100) {
@@ -122,8 +124,10 @@ sf_status sf_prose_open(const char *path, sf_prose *out)
     size_t bytes = 0;
     SF_TRY(read_file(path, &text, &bytes));
     sf_status status = split(text ? text : "", bytes, path, out);
-    if (status != SF_OK) free(text);
-    else out->owned[1] = text;
+    if (status != SF_OK)
+        free(text);
+    else
+        out->owned[1] = text;
     return status;
 }
 

@@ -13,14 +13,14 @@
 const char *sf_noise(int i);
 enum { SF_NOISE_PERIOD = 5 };
 
-/* One line of a haystack of noise: appends five sentences from sentence `from` on, or as many as there are before sentence
- * `to`, and returns where the next line begins. `from` is a multiple of five. */
+/* One line of a haystack of noise: appends five sentences from sentence `from` on, or as many as there are before
+ * sentence `to`, and returns where the next line begins. `from` is a multiple of five. */
 int sf_noise_line(int from, int to, sf_text *out);
 
 typedef struct sf_prose_word {
-    uint32_t at;            /* byte in the text */
+    uint32_t at; /* byte in the text */
     uint16_t bytes;
-    bool ends;              /* the last of its sentence */
+    bool ends; /* the last of its sentence */
 } sf_prose_word;
 
 /* Prose as a row of words. */
@@ -28,7 +28,7 @@ typedef struct sf_prose {
     const char *text;
     const sf_prose_word *word; /* [words] */
     int words;
-    void *owned[2];         /* what sf_prose_close() frees */
+    void *owned[2]; /* what sf_prose_close() frees */
 } sf_prose;
 
 /* Reads a UTF-8 file of the user's, or, path NULL, the prose that comes with Frontier (tasks/README.md says what).
@@ -39,7 +39,8 @@ void sf_prose_close(sf_prose *p);
 /* Appends words from … to − 1, one space between any two. Past its end the prose begins anew. */
 void sf_prose_add(const sf_prose *p, int from, int to, sf_text *out);
 
-/* The first place at or after word i where no sentence is torn: i = 0, or the word before it ends a sentence, or `limit`. */
+/* The first place at or after word i where no sentence is torn: i = 0, or the word before it ends a sentence, or
+ * `limit`. */
 int sf_prose_boundary(const sf_prose *p, int i, int limit);
 
 #endif

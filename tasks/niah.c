@@ -27,8 +27,8 @@ typedef struct pair {
 typedef struct niah {
     const struct params *p;
     sf_random base;
-    pair needle[MOST_QUERIES];  /* [queries] in the order of the question */
-    sf_prose prose;             /* stands between the pairs if density < 1 */
+    pair needle[MOST_QUERIES]; /* [queries] in the order of the question */
+    sf_prose prose;            /* stands between the pairs if density < 1 */
 } niah;
 
 static void draw_groups(sf_random *r, int groups, int length, char *out)
@@ -68,14 +68,16 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     double pairs = p->queries + units * p->density;
     int groups = p->key_groups < p->value_groups ? p->key_groups : p->value_groups;
     if (pairs > pow(36, groups * p->group_length) / 4) /* keys and values all differ */
-        return sf_fail(SF_BAD_INPUT,
-                       "niah: %.0f pairs are too many for keys and values of %d groups of %d characters; raise group_length, "
-                       "key_groups or value_groups",
-                       pairs, groups, p->group_length);
+        return sf_fail(
+            SF_BAD_INPUT,
+            "niah: %.0f pairs are too many for keys and values of %d groups of %d characters; raise group_length, "
+            "key_groups or value_groups",
+            pairs, groups, p->group_length);
 
     int slot[MOST_QUERIES], order[MOST_QUERIES];
     sf_random places = sf_random_fork(&n->base, 1);
-    if (p->depth < 0) sf_random_pick(&places, units + p->queries, slot, p->queries);
+    if (p->depth < 0)
+        sf_random_pick(&places, units + p->queries, slot, p->queries);
     else
         for (int i = 0; i < p->queries; i++) slot[i] = (int)(p->depth * units) + i;
     qsort(slot, (size_t)p->queries, sizeof *slot, by_value);
@@ -122,7 +124,8 @@ static sf_status finish(const niah *n, const sf_request *request, sf_sample *out
     }
     if (status == SF_OK && answer.failed) status = sf_fail(SF_NO_MEMORY, "niah: no memory for an answer");
     if (status == SF_OK)
-        status = sf_sample_answer(out, request, "I looked for the statement about each key in the context and copied its value.",
+        status = sf_sample_answer(out, request,
+                                  "I looked for the statement about each key in the context and copied its value.",
                                   answer.data);
     sf_text_free(&answer);
     return status;
@@ -137,14 +140,16 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     n->base = sf_random_stream("niah", request->seed, request->index);
     const sf_prompt prompt = {
         .task = "niah",
-        .introduction = p->density < 1 ? "The context below holds statements, each of which gives the value of one key. They are "
-                                         "scattered among other sentences. Find the values of the keys you are asked about."
-                                       : "The context below is a long list of statements, each of which gives the value of "
-                                         "one key. Find the values of the keys you are asked about.",
+        .introduction = p->density < 1
+                            ? "The context below holds statements, each of which gives the value of one key. They are "
+                              "scattered among other sentences. Find the values of the keys you are asked about."
+                            : "The context below is a long list of statements, each of which gives the value of "
+                              "one key. Find the values of the keys you are asked about.",
         .plural = p->queries > 1,
-        .format = p->queries == 1 ? "1. The answer for <key> is <value>."
-                                  : "1. The answer for <first key> is <its value>.\n2. The answer for <second key> is <its "
-                                    "value>.\nand so on, one line for each key",
+        .format = p->queries == 1
+                      ? "1. The answer for <key> is <value>."
+                      : "1. The answer for <first key> is <its value>.\n2. The answer for <second key> is <its "
+                        "value>.\nand so on, one line for each key",
         .rules = "- Answer for every key you are asked about, in the order of the question.\n"
                  "- Copy keys and values exactly as they stand in the context.\n",
     };
@@ -161,14 +166,17 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 #define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
 static const sf_param params[] = {
     {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_QUERIES, .initial = 4, .doc = "keys asked about"},
-    {FIELD(key_groups), .type = SF_INT, .low = 1, .high = MOST_GROUPS, .initial = 4, .doc = "groups of characters in a key"},
-    {FIELD(value_groups), .type = SF_INT, .low = 1, .high = MOST_GROUPS, .initial = 4, .doc = "groups of characters in a value"},
+    {FIELD(key_groups), .type = SF_INT, .low = 1, .high = MOST_GROUPS, .initial = 4,
+     .doc = "groups of characters in a key"},
+    {FIELD(value_groups), .type = SF_INT, .low = 1, .high = MOST_GROUPS, .initial = 4,
+     .doc = "groups of characters in a value"},
     {FIELD(group_length), .type = SF_INT, .low = 1, .high = MOST_LENGTH, .initial = 8, .doc = "characters in a group"},
     {FIELD(density), .type = SF_REAL, .low = 0, .high = 1, .initial = 1,
      .doc = "share of the other sentences that are pairs too; the rest is prose"},
     {FIELD(depth), .type = SF_REAL, .low = -1, .high = 1, .initial = -1,
      .doc = "place of the asked pairs in the context, 0 (start) to 1 (end); below 0: anywhere"},
-    {0}};
+    {0},
+};
 
 const sf_task sf_niah = {
     .abi = SF_TASK_ABI,

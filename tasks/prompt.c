@@ -6,7 +6,7 @@
 
 #include "tasks/haystack.h"
 
-/* ---- the shape ----------------------------------------------------------------------------------------------------- */
+/* ---- the shape --------------------------------------------------------------------------------------------------- */
 
 static void write_question(sf_text *t, const sf_prompt *p, const sf_text *question)
 {
@@ -24,11 +24,13 @@ static void write_closing(sf_text *t, const sf_prompt *p, const sf_prompting *ho
         return;
     }
     if (how->direct)
-        sf_text_add(t, "Reply with the answer alone, without any explanation. Put it between answer tags, in exactly this "
-                       "form:\n");
+        sf_text_add(t,
+                    "Reply with the answer alone, without any explanation. Put it between answer tags, in exactly this "
+                    "form:\n");
     else
-        sf_text_add(t, "Proceed in two steps. First, explain in a few sentences which parts of the context matter and how "
-                       "they lead to your answer. Then give the answer itself between answer tags, in exactly this form:\n");
+        sf_text_add(
+            t, "Proceed in two steps. First, explain in a few sentences which parts of the context matter and how "
+               "they lead to your answer. Then give the answer itself between answer tags, in exactly this form:\n");
     sf_text_format(t, "<answer>\n%s\n</answer>\n\nPlease note:\n", p->format);
     if (p->rules) sf_text_add(t, p->rules);
     if (!how->direct) sf_text_add(t, "- Keep the explanation short and to the point.\n");
@@ -63,7 +65,7 @@ static void assemble(draft *d, const sf_prompt *p, const sf_prompting *how)
     write_closing(t, p, how);
 }
 
-/* ---- the length ---------------------------------------------------------------------------------------------------- */
+/* ---- the length -------------------------------------------------------------------------------------------------- */
 
 /* A length that was tried: so much content, filled up with so many neutral sentences. */
 typedef struct trial {
@@ -138,16 +140,18 @@ static sf_status fit(draft *d, const sf_request *r, const sf_prompt *p, const sf
     trial low = {.units = c->least}, high, now;
     SF_TRY(try(d, r, p, c, &low));
     if (low.tokens > r->max_tokens)
-        return sf_fail(SF_BAD_INPUT,
-                       "%s: %d tokens are too few: the prompt with the least content (%d %s) takes %d; ask for a length of "
-                       "at least %d, or make the task smaller through its parameters",
-                       p->task, r->max_tokens, c->least, c->unit, low.tokens, (int)(low.tokens * 1.02) + 1);
+        return sf_fail(
+            SF_BAD_INPUT,
+            "%s: %d tokens are too few: the prompt with the least content (%d %s) takes %d; ask for a length of "
+            "at least %d, or make the task smaller through its parameters",
+            p->task, r->max_tokens, c->least, c->unit, low.tokens, (int)(low.tokens * 1.02) + 1);
     SF_TRY(search(d, r, p, c, offsetof(trial, units), c->most, &low, &high, &now));
     if (!fits(r, &now) && !high.units)
-        return sf_fail(SF_BAD_INPUT,
-                       "%s: %d tokens are too many: all of its content (%d %s) fills %d; ask for a shorter length, or make "
-                       "the task larger through its parameters",
-                       p->task, r->max_tokens, c->most, c->unit, low.tokens);
+        return sf_fail(
+            SF_BAD_INPUT,
+            "%s: %d tokens are too many: all of its content (%d %s) fills %d; ask for a shorter length, or make "
+            "the task larger through its parameters",
+            p->task, r->max_tokens, c->most, c->unit, low.tokens);
     if (!fits(r, &now) && c->pad)
         SF_TRY(search(d, r, p, c, offsetof(trial, padding), r->max_tokens, &low, &high, &now));
     if (!fits(r, &now))
@@ -177,7 +181,7 @@ sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, cons
     return status;
 }
 
-/* ---- what else a sample holds -------------------------------------------------------------------------------------- */
+/* ---- what else a sample holds ------------------------------------------------------------------------------------ */
 
 sf_status sf_sample_gold(sf_sample *sample, const char *gold)
 {

@@ -12,26 +12,26 @@
 #include "tasks/text.h"
 
 typedef struct sf_prompt {
-    const char *task;           /* name, for messages */
-    const char *introduction;   /* what the context is and what is asked of the reader; no newline at the end */
-    bool plural;                /* several questions */
-    const char *format;         /* what stands between the answer tags, as a form to fill in */
-    const char *rules;          /* more about the answer, lines that begin with "- " and end with a newline; or NULL */
-    const char *closing;        /* replaces the instructions about explanation and tags altogether; NULL: those */
-    bool plain;                 /* no tags around question and context */
-    sf_question_place place;    /* what OWN means here; OWN itself: both */
+    const char *task;         /* name, for messages */
+    const char *introduction; /* what the context is and what is asked of the reader; no newline at the end */
+    bool plural;              /* several questions */
+    const char *format;       /* what stands between the answer tags, as a form to fill in */
+    const char *rules;        /* more about the answer, lines that begin with "- " and end with a newline; or NULL */
+    const char *closing;      /* replaces the instructions about explanation and tags altogether; NULL: those */
+    bool plain;               /* no tags around question and context */
+    sf_question_place place;  /* what OWN means here; OWN itself: both */
 } sf_prompt;
 
 typedef struct sf_content {
     void *self;
-    const char *unit;           /* what it grows by, in the plural, for messages: "chapters" */
-    int least, most;            /* units it can be written with */
-    bool pad;                   /* if the next unit is too much, short neutral sentences may fill the end of the context */
+    const char *unit; /* what it grows by, in the plural, for messages: "chapters" */
+    int least, most;  /* units it can be written with */
+    bool pad;         /* if the next unit is too much, short neutral sentences may fill the end of the context */
 
     /* Writes context and question (both empty at entry, no newline at their ends) for `units` units, and leaves in self
      * what the gold answer needs. Called a few times with different numbers; the last call is the sample's. The same
-     * units must give the same text, more units a longer one, and about evenly so. Without `pad`, a unit should be small
-     * against 5 % of the shortest request. */
+     * units must give the same text, more units a longer one, and about evenly so. Without `pad`, a unit should be
+     * small against 5 % of the shortest request. */
     sf_status (*write)(void *self, int units, sf_text *context, sf_text *question);
 } sf_content;
 

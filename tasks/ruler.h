@@ -1,6 +1,6 @@
 /* What the tasks of RULER (Hsieh et al. 2024, arXiv 2404.06654) share. They are built as RULER defines them: kinds of
- * needles and haystacks, repeats, chains, hops, example, metric, output limit. The sentences are our own, so that scores
- * can be compared with published tables in kind, not to the digit (tasks/README.md lists every difference).
+ * needles and haystacks, repeats, chains, hops, example, metric, output limit. The sentences are our own, so that
+ * scores can be compared with published tables in kind, not to the digit (tasks/README.md lists every difference).
  *
  * RULER asks for the answer alone, without tags, and puts the question after the context. */
 #ifndef SF_RULER_H
@@ -10,7 +10,7 @@
 
 #define SF_RULER_SOURCE "Hsieh et al. 2024, RULER, arXiv 2404.06654"
 
-/* Sets the perfect answer: the gold strings of the sample, `separator` between them; NULL: numbered, "1. one 2. two". */
+/* Sets the perfect answer: the gold strings, `separator` between them; NULL: a numbered list, "1. one 2. two". */
 sf_status sf_ruler_answer(sf_sample *sample, const char *separator);
 
 #endif

@@ -21,7 +21,7 @@ typedef struct list {
 typedef struct ruler_cwe {
     sf_random base;
     list asked;
-    int *word;                  /* [sf_word_count()] a permutation */
+    int *word; /* [sf_word_count()] a permutation */
 } ruler_cwe;
 
 static const char task_line[] =
@@ -80,8 +80,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     int common_repeats = p->common_repeats ? p->common_repeats : is_short ? 6 : 30;
     int rare_repeats = p->rare_repeats ? p->rare_repeats : is_short ? 1 : 3;
     if (common_repeats <= rare_repeats)
-        return sf_fail(SF_BAD_INPUT, "ruler_cwe: expected common_repeats above rare_repeats, found %d and %d", common_repeats,
-                       rare_repeats);
+        return sf_fail(SF_BAD_INPUT, "ruler_cwe: expected common_repeats above rare_repeats, found %d and %d",
+                       common_repeats, rare_repeats);
     int all = sf_word_count(), first = p->words < all ? p->words : all;
     ruler_cwe c = {
         .base = sf_random_stream("ruler_cwe", request->seed, request->index),
@@ -97,7 +97,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     sf_text introduction = {0}, closing = {0};
     sf_status status = add_introduction(&c, is_short, &introduction);
     sf_text_format(&closing, "Answer with the %d words alone, as a numbered list.", p->common);
-    if (status == SF_OK && (introduction.failed || closing.failed)) status = sf_fail(SF_NO_MEMORY, "ruler_cwe: no memory");
+    if (status == SF_OK && (introduction.failed || closing.failed))
+        status = sf_fail(SF_NO_MEMORY, "ruler_cwe: no memory");
     const sf_prompt prompt = {
         .task = "ruler_cwe",
         .introduction = introduction.data,
@@ -125,8 +126,10 @@ static const sf_param params[] = {
     {FIELD(rare_repeats), .type = SF_INT, .low = 0, .high = 100, .initial = 0,
      .doc = "times every other word occurs; 0: 3, below 4096 tokens 1"},
     {FIELD(words), .type = SF_INT, .low = 200, .high = 30000, .initial = 9000,
-     .doc = "words are drawn from this many of the most common English ones, and from rarer ones when these are used up"},
-    {0}};
+     .doc =
+         "words are drawn from this many of the most common English ones, and from rarer ones when these are used up"},
+    {0},
+};
 
 const sf_task sf_ruler_cwe = {
     .abi = SF_TASK_ABI,

@@ -1,5 +1,5 @@
-/* RULER's frequent word extraction: the three most frequent words of a text of coded words, which occur as often as a zeta
- * distribution has it: rank k of N words N · k^−α / ζ(α) times, rounded down. The word of rank 1 is filler, "...". */
+/* RULER's frequent word extraction: the three most frequent words of a text of coded words, which occur as often as a
+ * zeta distribution has it: rank k of N words N · k^−α / ζ(α) times, rounded down. Rank 1 is filler, "...". */
 #include <math.h>
 #include <stdlib.h>
 
@@ -19,8 +19,8 @@ typedef struct ruler_fwe {
     const struct params *p;
     sf_random base;
     double zeta;
-    int words;                          /* of different ones, filler included */
-    char (*word)[MOST_LETTERS + 1];     /* [words] by rank */
+    int words;                      /* of different ones, filler included */
+    char (*word)[MOST_LETTERS + 1]; /* [words] by rank */
 } ruler_fwe;
 
 /* ζ(s) for s > 1: the first terms, and Euler–Maclaurin for the rest. */
@@ -48,8 +48,10 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
         sf_text_add(context, f->word[row[i]]);
     }
     free(row);
-    sf_text_add(question, "Question: Which are the three most frequent words in the coded text above? The dots \"...\" are no word. "
-                          "Give no explanation.");
+    sf_text_add(
+        question,
+        "Question: Which are the three most frequent words in the coded text above? The dots \"...\" are no word. "
+        "Give no explanation.");
     return SF_OK;
 }
 
@@ -80,14 +82,17 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .p = p,
         .base = sf_random_stream("ruler_fwe", request->seed, request->index),
         .zeta = zeta(p->alpha),
-        .words = p->words ? p->words : request->max_tokens / 50 > 10 ? request->max_tokens / 50 : 10,
+        .words = p->words                        ? p->words
+                 : request->max_tokens / 50 > 10 ? request->max_tokens / 50
+                                                 : 10,
     };
     /* From here on ranks 4 and 5 differ by one or more, so that there is one answer. */
     int least = (int)ceil(f.zeta / (pow(4, -p->alpha) - pow(5, -p->alpha)));
     const sf_prompt prompt = {
         .task = "ruler_fwe",
-        .introduction = "Read the following coded text and keep count of how often each coded word occurs. Afterwards you will be "
-                        "asked for the three most frequent ones.",
+        .introduction =
+            "Read the following coded text and keep count of how often each coded word occurs. Afterwards you will be "
+            "asked for the three most frequent ones.",
         .closing = "Answer with the three words alone, separated by commas.",
         .plain = true,
         .place = SF_QUESTION_AFTER,
@@ -108,7 +113,8 @@ static const sf_param params[] = {
     {FIELD(letters), .type = SF_INT, .low = 4, .high = MOST_LETTERS, .initial = 6, .doc = "letters of a coded word"},
     {FIELD(words), .type = SF_INT, .low = 0, .high = 100000, .initial = 0,
      .doc = "different words, 5 or more; 0: one for every 50 tokens of length"},
-    {0}};
+    {0},
+};
 
 const sf_task sf_ruler_fwe = {
     .abi = SF_TASK_ABI,

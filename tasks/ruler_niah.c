@@ -15,8 +15,8 @@ enum kind { WORDS, NUMBERS, UUIDS };
 enum { MOST_KEYS = 32, MOST_VALUES = 8, MOST_NEEDLES = 40, MOST_BYTES = 40 };
 
 struct params {
-    int haystack, key, value;       /* kinds */
-    int keys, values, queries;      /* keys in the text, values of each, keys asked about (keys is at least that) */
+    int haystack, key, value;  /* kinds */
+    int keys, values, queries; /* keys in the text, values of each, keys asked about (keys is at least that) */
     double depth;
     const char *text;
 };
@@ -25,8 +25,8 @@ typedef struct ruler_niah {
     const struct params *p;
     sf_random base;
     int keys, needles;
-    char key[MOST_KEYS][MOST_BYTES];        /* [keys] the first `queries` are asked about */
-    char value[MOST_NEEDLES][MOST_BYTES];   /* [needles = keys × values] key by key */
+    char key[MOST_KEYS][MOST_BYTES];      /* [keys] the first `queries` are asked about */
+    char value[MOST_NEEDLES][MOST_BYTES]; /* [needles = keys × values] key by key */
     sf_prose prose;
 } ruler_niah;
 
@@ -38,14 +38,15 @@ static void draw(sf_random *r, enum kind kind, sf_unique *seen, char out[MOST_BY
 {
     do {
         if (kind == WORDS) {
-            const char *first = sf_word((int)sf_random_below(r, 5000)), *second = sf_word((int)sf_random_below(r, 5000));
+            const char *first = sf_word((int)sf_random_below(r, 5000)),
+                       *second = sf_word((int)sf_random_below(r, 5000));
             snprintf(out, MOST_BYTES, "%s-%s", first, second);
         } else if (kind == NUMBERS) {
             snprintf(out, MOST_BYTES, "%d", sf_random_between(r, 1000000, 9999999));
         } else {
             uint64_t high = sf_random_next(r), low = sf_random_next(r);
-            snprintf(out, MOST_BYTES, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(high >> 32), (unsigned)(high >> 16 & 0xffff),
-                     (unsigned)(high & 0xfff), (unsigned)(low >> 48 & 0x3fff) | 0x8000,
+            snprintf(out, MOST_BYTES, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(high >> 32),
+                     (unsigned)(high >> 16 & 0xffff), (unsigned)(high & 0xfff), (unsigned)(low >> 48 & 0x3fff) | 0x8000,
                      (unsigned long long)(low & 0xffffffffffff));
         }
     } while (!sf_unique_add(seen, out, strlen(out)));
@@ -58,17 +59,21 @@ static void add_needle(const ruler_niah *n, const char *key, const char *value, 
 
 static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
-/* Needle i goes before row place[i] of `rows` (before: the end, if it is `rows`). In prose RULER takes different ones of
- * 40 evenly spaced depths, in whole per cent; elsewhere any rows. If the user gives a depth, all go before row `wanted`. */
+/* Needle i goes before row place[i] of `rows` (before: the end, if it is `rows`). In prose RULER takes different ones
+ * of 40 evenly spaced depths, in whole per cent; elsewhere any rows. If the user gives a depth, all go before row
+ * `wanted`. */
 static void choose_places(const ruler_niah *n, int rows, int wanted, int place[MOST_NEEDLES])
 {
     sf_random r = sf_random_fork(&n->base, 2);
     int depth[MOST_NEEDLES];
     sf_random_pick(&r, 40, depth, n->needles);
     for (int i = 0; i < n->needles; i++) {
-        if (n->p->depth >= 0) place[i] = wanted;
-        else if (n->p->haystack == PROSE) place[i] = (int)((int64_t)rows * ((depth[i] * 200 + 39) / 78) / 100);
-        else place[i] = (int)sf_random_below(&r, (uint32_t)rows + 1);
+        if (n->p->depth >= 0)
+            place[i] = wanted;
+        else if (n->p->haystack == PROSE)
+            place[i] = (int)((int64_t)rows * ((depth[i] * 200 + 39) / 78) / 100);
+        else
+            place[i] = (int)sf_random_below(&r, (uint32_t)rows + 1);
     }
     qsort(place, (size_t)n->needles, sizeof *place, by_value);
 }
@@ -137,15 +142,23 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     }
     sf_random_shuffle(&r, order, n->needles);
 
-    if (p->haystack == PROSE) write_prose(n, units, order, context);
-    else write_lines(n, units, order, &seen, context);
+    if (p->haystack == PROSE)
+        write_prose(n, units, order, context);
+    else
+        write_lines(n, units, order, &seen, context);
     bool failed = seen.failed;
     sf_unique_free(&seen);
 
     bool single = p->queries * p->values == 1;
-    sf_text_format(question, "What %s the secret %s of ", single ? "is" : "are all", single ? one[p->value] : many[p->value]);
+    sf_text_format(question, "What %s the secret %s of ", single ? "is" : "are all",
+                   single ? one[p->value] : many[p->value]);
     for (int i = 0; i < p->queries; i++)
-        sf_text_format(question, "%s%s", i == 0 ? "" : i + 1 < p->queries ? ", " : p->queries > 2 ? ", and " : " and ", n->key[i]);
+        sf_text_format(question, "%s%s",
+                       i == 0               ? ""
+                       : i + 1 < p->queries ? ", "
+                       : p->queries > 2     ? ", and "
+                                            : " and ",
+                       n->key[i]);
     sf_text_add(question, " that the text gives?");
     return failed ? sf_fail(SF_NO_MEMORY, "ruler_niah: no memory for %d units of haystack", units) : SF_OK;
 }
@@ -155,13 +168,14 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     const struct params *p = params;
     int keys = p->keys > p->queries ? p->keys : p->queries;
     if (keys * p->values > MOST_NEEDLES)
-        return sf_fail(SF_BAD_INPUT, "ruler_niah: %d keys with %d values each; at most %d needles can be hidden", keys, p->values,
-                       MOST_NEEDLES);
+        return sf_fail(SF_BAD_INPUT, "ruler_niah: %d keys with %d values each; at most %d needles can be hidden", keys,
+                       p->values, MOST_NEEDLES);
     ruler_niah *n = calloc(1, sizeof *n);
     if (!n) return sf_fail(SF_NO_MEMORY, "ruler_niah: no memory");
     n->p = p;
     char stream[80]; /* the eight tasks share no needles */
-    snprintf(stream, sizeof stream, "ruler_niah %d %d %d %d %d %d", p->haystack, p->key, p->value, keys, p->values, p->queries);
+    snprintf(stream, sizeof stream, "ruler_niah %d %d %d %d %d %d", p->haystack, p->key, p->value, keys, p->values,
+             p->queries);
     n->base = sf_random_stream(stream, request->seed, request->index);
     n->keys = keys;
     n->needles = keys * p->values;
@@ -169,12 +183,17 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     bool single = p->queries * p->values == 1;
     char introduction[300], closing[100];
     if (single)
-        snprintf(introduction, sizeof introduction, "A secret %s is written down somewhere in the text below. Read the text with "
-                 "care: you will be asked for the %s afterwards.", one[p->value], one[p->value]);
+        snprintf(introduction, sizeof introduction,
+                 "A secret %s is written down somewhere in the text below. Read the text with "
+                 "care: you will be asked for the %s afterwards.",
+                 one[p->value], one[p->value]);
     else
-        snprintf(introduction, sizeof introduction, "Several secret %s are written down here and there in the text below. Read "
-                 "the text with care: you will be asked for some of the %s afterwards.", many[p->value], many[p->value]);
-    snprintf(closing, sizeof closing, single ? "Answer with the %s alone." : "Answer with the %s alone, separated by commas.",
+        snprintf(introduction, sizeof introduction,
+                 "Several secret %s are written down here and there in the text below. Read "
+                 "the text with care: you will be asked for some of the %s afterwards.",
+                 many[p->value], many[p->value]);
+    snprintf(closing, sizeof closing,
+             single ? "Answer with the %s alone." : "Answer with the %s alone, separated by commas.",
              single ? one[p->value] : many[p->value]);
     const sf_prompt prompt = {
         .task = "ruler_niah",
@@ -183,7 +202,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .plain = true,
         .place = SF_QUESTION_AFTER,
     };
-    static const char *const units[] = {[NOISE] = "neutral sentences", [PROSE] = "words of prose", [NEEDLES] = "other needles"};
+    static const char *const units[] = {
+        [NOISE] = "neutral sentences", [PROSE] = "words of prose", [NEEDLES] = "other needles"};
     const sf_content content = {
         .self = n, .unit = units[p->haystack], .most = 1 << 24, .pad = p->haystack == NEEDLES, .write = write};
     sf_status status = p->haystack == PROSE ? sf_prose_open(p->text, &n->prose) : SF_OK;
@@ -198,7 +218,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 
 /* One row a task: what it hides, how many of them, and in what. */
 #define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
-#define KINDS .type = SF_CHOICE, .choices = "words|numbers|uuids"
+#define KINDS    .type = SF_CHOICE, .choices = "words|numbers|uuids"
 #define VARIANT(id, about, haystack_, key_, value_, keys_, values_, queries_)                                          \
     const sf_task sf_ruler_niah_##id = {                                                                               \
         .abi = SF_TASK_ABI,                                                                                            \

@@ -52,7 +52,8 @@ static int by_value(const void *a, const void *b) { return *(const int *)a - *(c
 /* The chains in `units` sentences of noise. */
 static void add_text(const chains *k, sf_random r, int units, sf_text *out)
 {
-    int rows = (units + SF_NOISE_PERIOD - 1) / SF_NOISE_PERIOD, place[MOST_CHAINS][MOST_HOPS + 1], next[MOST_CHAINS] = {0};
+    int rows = (units + SF_NOISE_PERIOD - 1) / SF_NOISE_PERIOD, place[MOST_CHAINS][MOST_HOPS + 1],
+        next[MOST_CHAINS] = {0};
     for (int c = 0; c < k->chains; c++) {
         for (int h = 0; h <= k->hops; h++) place[c][h] = (int)sf_random_below(&r, (uint32_t)rows + 1);
         qsort(place[c], (size_t)k->hops + 1, sizeof *place[c], by_value);
@@ -62,8 +63,10 @@ static void add_text(const chains *k, sf_random r, int units, sf_text *out)
         for (int c = 0; c < k->chains; c++)
             for (int h = next[c]; h <= k->hops && place[c][h] == row; h = ++next[c]) {
                 if (out->size > begin) sf_text_char(out, '\n');
-                if (h == 0) sf_text_format(out, "VAR %s = %d", k->variable[c][0], k->value[c]);
-                else sf_text_format(out, "VAR %s = VAR %s", k->variable[c][h], k->variable[c][h - 1]);
+                if (h == 0)
+                    sf_text_format(out, "VAR %s = %d", k->variable[c][0], k->value[c]);
+                else
+                    sf_text_format(out, "VAR %s = VAR %s", k->variable[c][h], k->variable[c][h - 1]);
             }
         if (row == rows) break;
         if (out->size > begin) sf_text_char(out, '\n');
@@ -71,12 +74,14 @@ static void add_text(const chains *k, sf_random r, int units, sf_text *out)
     }
 }
 
-static const char task_line[] = "Keep track of the variables that are set in the following text, from one assignment to the next.";
+static const char task_line[] =
+    "Keep track of the variables that are set in the following text, from one assignment to the next.";
 
 static void add_question(const chains *k, sf_text *out)
 {
-    sf_text_format(out, "Question: Which variables have the value %d, directly or through other variables? There are %d of them.",
-                   k->value[0], k->hops + 1);
+    sf_text_format(
+        out, "Question: Which variables have the value %d, directly or through other variables? There are %d of them.",
+        k->value[0], k->hops + 1);
 }
 
 static sf_status write(void *self, int units, sf_text *context, sf_text *question)
@@ -133,9 +138,12 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
 static const sf_param params[] = {
-    {FIELD(chains), .type = SF_INT, .low = 1, .high = MOST_CHAINS, .initial = 1, .doc = "chains, each with its own value"},
-    {FIELD(hops), .type = SF_INT, .low = 1, .high = MOST_HOPS, .initial = 4, .doc = "copies in a chain after its first variable"},
-    {0}};
+    {FIELD(chains), .type = SF_INT, .low = 1, .high = MOST_CHAINS, .initial = 1,
+     .doc = "chains, each with its own value"},
+    {FIELD(hops), .type = SF_INT, .low = 1, .high = MOST_HOPS, .initial = 4,
+     .doc = "copies in a chain after its first variable"},
+    {0},
+};
 
 const sf_task sf_ruler_vt = {
     .abi = SF_TASK_ABI,

@@ -13,10 +13,10 @@
 
 #include "tasks/answer.h"
 
-/* ---- what the formats share ---------------------------------------------------------------------------------------- */
+/* ---- what the formats share -------------------------------------------------------------------------------------- */
 
-/* The two parts of a text that the two scores read: `strict` the last tagged answer, `reference` the first, with what the
- * reference makes of a text without tags. A part that is absent is NULL. */
+/* The two parts of a text that the two scores read: `strict` the last tagged answer, `reference` the first, with what
+ * the reference makes of a text without tags. A part that is absent is NULL. */
 typedef struct parts {
     sf_span strict, reference;
 } parts;
@@ -102,8 +102,10 @@ static void numbered_add(numbered *n, sf_span number, const sf_text *answer)
     if (i < 1 || i > n->count) return;
     n->found++;
     char **slot = &n->first[i - 1];
-    if (!*slot) *slot = strdup(answer->data ? answer->data : "");
-    else if (strcmp(*slot, answer->data ? answer->data : "") != 0) n->torn[i - 1] = true;
+    if (!*slot)
+        *slot = strdup(answer->data ? answer->data : "");
+    else if (strcmp(*slot, answer->data ? answer->data : "") != 0)
+        n->torn[i - 1] = true;
 }
 
 /* Share of the questions whose answer is the expected one. */
@@ -145,16 +147,18 @@ static void add_item(sf_text *out, sf_span text)
     }
 }
 
-/* ---- the synthetic tasks ------------------------------------------------------------------------------------------- */
+/* ---- the synthetic tasks ----------------------------------------------------------------------------------------- */
 
-/* "1. The answer for KEY is VALUE" wherever it stands, up to a full stop or the end of the line; answers as "KEY value". */
+/* "1. The answer for KEY is VALUE" wherever it stands, up to a full stop or the end of the line; answers as "KEY
+ * value". */
 static void read_pairs(sf_span text, numbered *out)
 {
     static const char pattern[] = "([0-9]+)[.]\\s*the answer for\\s+([-\\w]+)\\s+is:?\\s+([^\\n]+?)(?=[.\\n]|\\z)";
     int error;
     PCRE2_SIZE where;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                                     PCRE2_CASELESS | PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &where, NULL);
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+                      PCRE2_CASELESS | PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &where, NULL);
     pcre2_match_data *match = code ? pcre2_match_data_create_from_pattern(code, NULL) : NULL;
     if (!match) abort();
     sf_text pair = {0};
@@ -247,7 +251,7 @@ void sf_score_words(const void *params, const sf_sample *sample, const char *tex
     score_set(sample, parts_of(text, false), read_words, read_word, out);
 }
 
-/* ---- the stories --------------------------------------------------------------------------------------------------- */
+/* ---- the stories ------------------------------------------------------------------------------------------------- */
 
 /* The lines "1. answer", with any of . : ) after the number. */
 static void read_numbered(sf_span text, numbered *out)
@@ -331,7 +335,7 @@ void sf_score_chapters(const void *params, const sf_sample *sample, const char *
     if (sf_strip(sf_span_of(text)).bytes == 0) out->reference = NAN;
 }
 
-/* ---- questions and answers ----------------------------------------------------------------------------------------- */
+/* ---- questions and answers --------------------------------------------------------------------------------------- */
 
 /* How often each of A to D occurs, in either case. */
 static void read_letters(sf_span text, int count[4])
@@ -354,13 +358,14 @@ void sf_score_letters(const void *params, const sf_sample *sample, const char *t
     read_letters(strict, got_strict);
     read_letters(reference, got_reference);
     for (int i = 0; i < 4; i++) letters += got_strict[i];
-    *out = (sf_score){memcmp(gold, got_strict, sizeof gold) == 0, memcmp(gold, got_reference, sizeof gold) == 0, letters > 0};
+    *out = (sf_score){memcmp(gold, got_strict, sizeof gold) == 0, memcmp(gold, got_reference, sizeof gold) == 0,
+                      letters > 0};
 }
 
 static const char *const squad_articles[] = {"a", "an", "the", NULL};
 static const char *const reference_articles[] = {"a", "an", "the", "and", "or", "about", "to", NULL};
 
-/* Lower case without ASCII punctuation, then without articles (whole words of letters and digits), then single spaces. */
+/* Lower case without ASCII punctuation, then without articles (whole words of letters and digits), single spaces. */
 static void normalise(sf_text *out, sf_span text, const char *const *articles)
 {
     sf_text plain = {0}, words = {0};
@@ -384,8 +389,10 @@ static void normalise(sf_text *out, sf_span text, const char *const *articles)
         bool article = false;
         for (int i = 0; articles[i]; i++)
             article |= strlen(articles[i]) == bytes && memcmp(articles[i], from, bytes) == 0;
-        if (article) sf_text_char(&words, ' ');
-        else sf_text_bytes(&words, from, bytes);
+        if (article)
+            sf_text_char(&words, ' ');
+        else
+            sf_text_bytes(&words, from, bytes);
         if (at < end) { /* what ended the word */
             sf_text_bytes(&words, at, (size_t)n);
             at += n;
@@ -459,7 +466,10 @@ char *sf_squad_normalise(const char *text)
     return out.data;
 }
 
-double sf_squad_f1(const char *prediction, const char *gold) { return squad_f1(sf_span_of(prediction), sf_span_of(gold)); }
+double sf_squad_f1(const char *prediction, const char *gold)
+{
+    return squad_f1(sf_span_of(prediction), sf_span_of(gold));
+}
 
 double sf_squad_exact(const char *prediction, const char *gold)
 {
@@ -470,7 +480,7 @@ double sf_squad_exact(const char *prediction, const char *gold)
     return same;
 }
 
-/* ---- RULER --------------------------------------------------------------------------------------------------------- */
+/* ---- RULER ------------------------------------------------------------------------------------------------------- */
 
 /* Number of the gold strings that occur in the text. */
 static int matches(const sf_sample *sample, const char *text)

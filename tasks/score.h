@@ -1,12 +1,12 @@
 /* How answers are scored, one function an answer format. Each has the signature of a task's `score` hook and fills it
  * directly: `.score = sf_score_items`.
  *
- * Two scores side by side. `reference` is what the study's public code gives (PiotrNawrot/sparse-frontier, evaluate() of
- * each task), flaws included. `strict` reads an answer in the same way, with these differences:
+ * Two scores side by side. `reference` is what the study's public code gives (PiotrNawrot/sparse-frontier, evaluate()
+ * of each task), flaws included. `strict` reads an answer in the same way, with these differences:
  *   - the answer must stand between <answer> and </answer>; without both it is not parsed and scores 0. The reference
  *     falls back to the whole text where noted below, and leaves some samples out of the mean (NAN here);
- *   - the last complete pair of tags counts, being what a reader takes as final; the reference takes the first opening tag
- *     and the first closing tag after it, also when they stand in the explanation;
+ *   - the last complete pair of tags counts, being what a reader takes as final; the reference takes the first opening
+ * tag and the first closing tag after it, also when they stand in the explanation;
  *   - a numbered question answered twice, differently, is wrong; the reference takes the first;
  *   - open questions are scored by the official SQuAD script; the reference differs as noted below.
  * So with one pair of tags in the text strict ≤ reference wherever the reference counts the sample, QA apart. */
@@ -25,27 +25,27 @@ void sf_score_names(const void *params, const sf_sample *sample, const char *tex
 /* CWE. gold[i] = a word; asked: a numbered list, in any order. IoU. Lines without a number do not count. */
 void sf_score_words(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
-/* Story Retrieval. gold[i] = answer to question i + 1; asked: a numbered list. Share of exact answers, letter case and a
- * leading article aside. Reference: whole text if no tags. */
+/* Story Retrieval. gold[i] = answer to question i + 1; asked: a numbered list. Share of exact answers, letter case and
+ * a leading article aside. Reference: whole text if no tags. */
 void sf_score_numbered(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* Story Multi-hop. gold[0] = the item; asked: its name. Exact, letter case and a leading article aside. Reference: an
  * empty or missing answer is left out of the mean. */
 void sf_score_item(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
-/* Story Filtering. gold[i] = a chapter number; asked: numbers separated by commas. IoU. Reference: an empty text is left
- * out of the mean. */
+/* Story Filtering. gold[i] = a chapter number; asked: numbers separated by commas. IoU. Reference: an empty text is
+ * left out of the mean. */
 void sf_score_chapters(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* Multiple choice. gold[0] = the letters, "B" or "AC". Exact, order aside; other characters are ignored. */
 void sf_score_letters(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
-/* Open questions. gold[i] = an accepted answer; the best counts. Strict: SQuAD token F1. Reference: F1 over sets of tokens
- * (repeats do not count), with and, or, about, to removed like articles, rounded to two decimals. */
+/* Open questions. gold[i] = an accepted answer; the best counts. Strict: SQuAD token F1. Reference: F1 over sets of
+ * tokens (repeats do not count), with and, or, about, to removed like articles, rounded to two decimals. */
 void sf_score_open(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
-/* RULER: share of the gold strings that occur anywhere in the text, letter case aside; `part`: any one will do. There are
- * no tags, strict = reference, and every text that is not empty is parsed. */
+/* RULER: share of the gold strings that occur anywhere in the text, letter case aside; `part`: any one will do. There
+ * are no tags, strict = reference, and every text that is not empty is parsed. */
 void sf_score_match_all(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 void sf_score_match_part(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 

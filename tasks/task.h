@@ -1,8 +1,8 @@
 /* The contract of a task: it makes sample i of a seed for a token budget, and scores an answer text.
  *
- * The same task, parameters, seed, index, budget and token counter give the same sample, byte for byte, on every machine
- * and at every sparsity, so that comparisons are paired. A task knows text and token counts, no model. To add one:
- * write tasks/NAME.c and add a line to tasks/registry.c. */
+ * The same task, parameters, seed, index, budget and token counter give the same sample, byte for byte, on every
+ * machine and at every sparsity, so that comparisons are paired. A task knows text and token counts, no model. To add
+ * one: write tasks/NAME.c and add a line to tasks/registry.c. */
 #ifndef SF_TASK_H
 #define SF_TASK_H
 
@@ -32,23 +32,23 @@ typedef enum sf_question_place {
 
 /* What every task takes from the sweep, next to its own parameters. */
 typedef struct sf_prompting {
-    bool direct;                    /* ask for the answer alone, without an explanation first: for small models */
+    bool direct; /* ask for the answer alone, without an explanation first: for small models */
     sf_question_place place;
-    const char *introduction;       /* replaces the task's own; NULL: its own */
-    const char *instructions;       /* replaces the closing instructions; NULL: its own */
+    const char *introduction; /* replaces the task's own; NULL: its own */
+    const char *instructions; /* replaces the closing instructions; NULL: its own */
 } sf_prompting;
 
 typedef struct sf_request {
     uint64_t seed;
-    int index;                      /* of the sample */
-    int max_tokens;                 /* input length wanted: the sample counts 95 … 100 % of it */
+    int index;      /* of the sample */
+    int max_tokens; /* input length wanted: the sample counts 95 … 100 % of it */
     sf_token_counter tokens;
     sf_prompting prompting;
 } sf_request;
 
 typedef struct sf_sample {
-    char *prompt;                   /* the user message */
-    int tokens;                     /* as counted, template included */
+    char *prompt; /* the user message */
+    int tokens;   /* as counted, template included */
     int gold_count;
     char **gold;                    /* expected answers, in order where order matters */
     char *answer;                   /* a perfect answer, as a model would write it (training data, documentation) */
@@ -58,19 +58,19 @@ typedef struct sf_sample {
 void sf_sample_free(sf_sample *sample); /* accepts zeroed ones */
 
 typedef struct sf_score {
-    double strict;       /* 0 … 1; an answer that cannot be parsed scores 0 */
-    double reference;    /* as the study's public code scores; NAN: that code leaves the sample out of the mean */
-    bool parsed;         /* an answer in the asked format was found */
+    double strict;    /* 0 … 1; an answer that cannot be parsed scores 0 */
+    double reference; /* as the study's public code scores; NAN: that code leaves the sample out of the mean */
+    bool parsed;      /* an answer in the asked format was found */
 } sf_score;
 
 typedef struct sf_task {
-    unsigned abi;               /* SF_TASK_ABI */
-    const char *name;           /* [a-z0-9_]+ */
+    unsigned abi;     /* SF_TASK_ABI */
+    const char *name; /* [a-z0-9_]+ */
     const char *summary;
-    const char *source;         /* paper or data set */
-    const char *metric;         /* "exact", "IoU", "F1", … */
-    int version;                /* raise when samples or scores change: part of every cell's key */
-    int output;                 /* default limit of generated tokens */
+    const char *source;                        /* paper or data set */
+    const char *metric;                        /* "exact", "IoU", "F1", … */
+    int version;                               /* raise when samples or scores change: part of every cell's key */
+    int output;                                /* default limit of generated tokens */
     bool high_dispersion, high_scope, natural; /* the study's axes of task difficulty */
     const sf_param *params;
     size_t params_size;

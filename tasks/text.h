@@ -8,10 +8,10 @@
 #include <stddef.h>
 
 typedef struct sf_text {
-    char *data;         /* NUL-terminated; NULL before the first write */
-    size_t size;        /* bytes, without the NUL */
+    char *data;  /* NUL-terminated; NULL before the first write */
+    size_t size; /* bytes, without the NUL */
     size_t capacity;
-    bool failed;        /* out of memory */
+    bool failed; /* out of memory */
 } sf_text;
 
 void sf_text_bytes(sf_text *t, const char *bytes, size_t n);

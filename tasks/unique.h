@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 typedef struct sf_unique {
-    uint64_t *slot;         /* [1 << bits] open addressing, 0: free */
+    uint64_t *slot; /* [1 << bits] open addressing, 0: free */
     int bits, count;
-    bool failed;            /* out of memory: everything is new from then on; check once, at the end */
+    bool failed; /* out of memory: everything is new from then on; check once, at the end */
 } sf_unique;
 
 /* True if the string is new. */

@@ -21,9 +21,9 @@ struct params {
 typedef struct vt {
     const struct params *p;
     sf_random base;
-    int names;                                              /* chains × (hops + 1), chain by chain */
+    int names;                                                 /* chains × (hops + 1), chain by chain */
     char name[MOST_CHAINS * (MOST_HOPS + 1)][MOST_LENGTH + 1]; /* [names] */
-    int value[MOST_CHAINS];                                 /* [chains], all different; the first is asked about */
+    int value[MOST_CHAINS];                                    /* [chains], all different; the first is asked about */
 } vt;
 
 static sf_status draw(vt *v)
@@ -35,8 +35,10 @@ static sf_status draw(vt *v)
     for (int i = 1; i < p->digits; i++) low *= 10;
     int values = 9 * low - 1; /* 10000 … 99998 for five digits */
     if (v->names > pow(26, p->name_length) / 4 || p->chains > values)
-        return sf_fail(SF_BAD_INPUT, "vt: %d variables and %d values are too many for names of %d letters and %d digits; raise "
-                       "name_length or digits", v->names, p->chains, p->name_length, p->digits);
+        return sf_fail(SF_BAD_INPUT,
+                       "vt: %d variables and %d values are too many for names of %d letters and %d digits; raise "
+                       "name_length or digits",
+                       v->names, p->chains, p->name_length, p->digits);
     sf_unique seen = {0};
     for (int i = 0; i < v->names; i++) {
         char *name = v->name[i];
@@ -54,8 +56,10 @@ static sf_status draw(vt *v)
 static void add_assignment(const vt *v, int i, sf_text *out)
 {
     int chain = i / (v->p->hops + 1), hop = i % (v->p->hops + 1);
-    if (hop == 0) sf_text_format(out, "VAR %s = %d", v->name[i], v->value[chain]);
-    else sf_text_format(out, "VAR %s = VAR %s", v->name[i], v->name[i - 1]);
+    if (hop == 0)
+        sf_text_format(out, "VAR %s = %d", v->name[i], v->value[chain]);
+    else
+        sf_text_format(out, "VAR %s = VAR %s", v->name[i], v->name[i - 1]);
 }
 
 static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
@@ -74,13 +78,16 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
 
     for (int row = 0, next = 0, sentence = 0; row < rows; row++) {
         if (row) sf_text_char(context, '\n');
-        if (next < v->names && slot[next] == row) add_assignment(v, order[next++], context);
-        else sentence = sf_noise_line(sentence, units, context);
+        if (next < v->names && slot[next] == row)
+            add_assignment(v, order[next++], context);
+        else
+            sentence = sf_noise_line(sentence, units, context);
     }
-    sf_text_format(question,
-                   "Which variables have the value %d? A variable has that value if it is set to %d itself, or if it is set to "
-                   "another variable that has the value.",
-                   v->value[0], v->value[0]);
+    sf_text_format(
+        question,
+        "Which variables have the value %d? A variable has that value if it is set to %d itself, or if it is set to "
+        "another variable that has the value.",
+        v->value[0], v->value[0]);
     return SF_OK;
 }
 
@@ -90,8 +97,10 @@ static sf_status finish(const vt *v, const sf_request *request, sf_sample *out)
     sf_status status = SF_OK;
     for (int i = 0; i <= v->p->hops && status == SF_OK; i++) {
         sf_text_format(&answer, "%s%s", i ? " " : "", v->name[i]);
-        if (i == 0) sf_text_format(&why, "%s is set to %d", v->name[i], v->value[0]);
-        else sf_text_format(&why, ", %s is set to %s", v->name[i], v->name[i - 1]);
+        if (i == 0)
+            sf_text_format(&why, "%s is set to %d", v->name[i], v->value[0]);
+        else
+            sf_text_format(&why, ", %s is set to %s", v->name[i], v->name[i - 1]);
         status = sf_sample_gold(out, v->name[i]);
     }
     sf_text_char(&why, '.');
@@ -106,11 +115,13 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 {
     static const sf_prompt prompt = {
         .task = "vt",
-        .introduction =
-            "The context below sets variables. Some assignments give a variable a number, as in \"VAR NAME = 123\"; others "
-            "give it the value of another variable, as in \"VAR NAME = VAR OTHER\". Names are words of capital letters. The "
-            "assignments stand in any order, so a variable may be used in a line above the one that sets it, and all other "
-            "sentences mean nothing. Find every variable that has the value you are asked about.",
+        .introduction = "The context below sets variables. Some assignments give a variable a number, as in \"VAR NAME "
+                        "= 123\"; others "
+                        "give it the value of another variable, as in \"VAR NAME = VAR OTHER\". Names are words of "
+                        "capital letters. The "
+                        "assignments stand in any order, so a variable may be used in a line above the one that sets "
+                        "it, and all other "
+                        "sentences mean nothing. Find every variable that has the value you are asked about.",
         .format = "NAME_ONE NAME_TWO and so on",
         .rules = "- List the names of all variables that have the value and no others, in any order.\n"
                  "- Separate the names by single spaces. Write neither VAR nor punctuation.\n",
@@ -130,11 +141,15 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
 static const sf_param params[] = {
-    {FIELD(chains), .type = SF_INT, .low = 1, .high = MOST_CHAINS, .initial = 8, .doc = "chains, each with its own value"},
-    {FIELD(hops), .type = SF_INT, .low = 1, .high = MOST_HOPS, .initial = 4, .doc = "copies in a chain after its first variable"},
-    {FIELD(name_length), .type = SF_INT, .low = 1, .high = MOST_LENGTH, .initial = 5, .doc = "capital letters in a name"},
+    {FIELD(chains), .type = SF_INT, .low = 1, .high = MOST_CHAINS, .initial = 8,
+     .doc = "chains, each with its own value"},
+    {FIELD(hops), .type = SF_INT, .low = 1, .high = MOST_HOPS, .initial = 4,
+     .doc = "copies in a chain after its first variable"},
+    {FIELD(name_length), .type = SF_INT, .low = 1, .high = MOST_LENGTH, .initial = 5,
+     .doc = "capital letters in a name"},
     {FIELD(digits), .type = SF_INT, .low = 1, .high = 9, .initial = 5, .doc = "digits of a value"},
-    {0}};
+    {0},
+};
 
 const sf_task sf_vt = {
     .abi = SF_TASK_ABI,

@@ -1,4 +1,4 @@
-/* Scores of hand-made answers, and SQuAD's metrics against the official algorithm (tests/golden/tasks/squad_pairs.py). */
+/* Scores of hand-made answers; SQuAD's metrics against the official algorithm (tests/golden/tasks/squad_pairs.py). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,23 +21,22 @@ typedef struct format {
     const char *gold[4];
 } format;
 
-static const format
-    PAIRS = {"pairs", sf_score_pairs, {"aa11-bb22: cc33-dd44", "ee55-ff66: gg77-hh88"}},
-    NAMES = {"names", sf_score_names, {"ABCDE", "FGHIJ", "KLMNO"}},
-    WORDS = {"words", sf_score_words, {"apple", "river", "stone"}},
-    NUMBERED = {"numbered", sf_score_numbered, {"Harbour Market", "Ada Brenner", "silver oak lantern"}},
-    ITEM = {"item", sf_score_item, {"silver oak lantern"}},
-    CHAPTERS = {"chapters", sf_score_chapters, {"3", "17", "42"}},
-    LETTER = {"letters", sf_score_letters, {"B"}},
-    LETTERS = {"letters", sf_score_letters, {"AC"}},
-    OPEN = {"open", sf_score_open, {"the Treaty of Lisbon", "Lisbon Treaty"}},
-    REPEAT = {"open", sf_score_open, {"the day and the night"}},
-    ALL = {"match_all", sf_score_match_all, {"1234567", "7654321"}},
-    PART = {"match_part", sf_score_match_part, {"Paris", "the city of Paris"}};
+static const format PAIRS = {"pairs", sf_score_pairs, {"aa11-bb22: cc33-dd44", "ee55-ff66: gg77-hh88"}};
+static const format NAMES = {"names", sf_score_names, {"ABCDE", "FGHIJ", "KLMNO"}};
+static const format WORDS = {"words", sf_score_words, {"apple", "river", "stone"}};
+static const format NUMBERED = {"numbered", sf_score_numbered, {"Harbour Market", "Ada Brenner", "silver oak lantern"}};
+static const format ITEM = {"item", sf_score_item, {"silver oak lantern"}};
+static const format CHAPTERS = {"chapters", sf_score_chapters, {"3", "17", "42"}};
+static const format LETTER = {"letters", sf_score_letters, {"B"}};
+static const format LETTERS = {"letters", sf_score_letters, {"AC"}};
+static const format OPEN = {"open", sf_score_open, {"the Treaty of Lisbon", "Lisbon Treaty"}};
+static const format REPEAT = {"open", sf_score_open, {"the day and the night"}};
+static const format ALL = {"match_all", sf_score_match_all, {"1234567", "7654321"}};
+static const format PART = {"match_part", sf_score_match_part, {"Paris", "the city of Paris"}};
 
 #define T(body) "<answer>\n" body "\n</answer>"
-#define P1 "1. The answer for aa11-bb22 is cc33-dd44."
-#define P2 "2. The answer for ee55-ff66 is gg77-hh88."
+#define P1      "1. The answer for aa11-bb22 is cc33-dd44."
+#define P2      "2. The answer for ee55-ff66 is gg77-hh88."
 
 static const struct row {
     const format *format;
@@ -242,9 +241,9 @@ static const struct row {
     {&OPEN, T(""), 0, 0, false},
     {&OPEN, "", 0, 0, false},
     {&OPEN, T("Maastricht") T("Treaty of Lisbon"), 1, 0, true},
-    {&OPEN, T("Lisbon Lisbon Treaty"), .8, 1, true}, /* sets do not see repeats */
+    {&OPEN, T("Lisbon Lisbon Treaty"), .8, 1, true},     /* sets do not see repeats */
     {&OPEN, T("Treaty of “Lisbon”"), 2 / 3., .67, true}, /* only ASCII marks are punctuation */
-    {&REPEAT, T("day night"), .8, 1, true},          /* "and" is an article to the reference */
+    {&REPEAT, T("day night"), .8, 1, true},              /* "and" is an article to the reference */
     {&REPEAT, T("night, day, and night"), 6 / 7., 1, true},
 
     /* RULER */
@@ -282,8 +281,8 @@ static void hand_made_answers(void **state)
         bool reference = isnan(row->reference) ? isnan(got.reference) : fabs(got.reference - row->reference) < 1e-9;
         if (strict && reference && got.parsed == row->parsed) continue;
         wrong++;
-        print_error("%s, row %d: expected %g %g %d, found %g %g %d for\n%s\n", row->format->name, i, row->strict, row->reference,
-                    row->parsed, got.strict, got.reference, got.parsed, row->text);
+        print_error("%s, row %d: expected %g %g %d, found %g %g %d for\n%s\n", row->format->name, i, row->strict,
+                    row->reference, row->parsed, got.strict, got.reference, got.parsed, row->text);
     }
     assert_int_equal(wrong, 0);
 }
@@ -292,9 +291,12 @@ static void hand_made_answers(void **state)
 static void any_bytes(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"<answer>", "</answer>", "1. ", "The answer for aa11-bb22 is", "\n", " ", "\xff", "\xc3",
-                                         "\xe2\x80", "chapter ", "99999999999999999999", "\u00a0", "VAR ", ".", "ABCDE", "İ"};
-    static const format *const formats[] = {&PAIRS, &NAMES, &WORDS, &NUMBERED, &ITEM, &CHAPTERS, &LETTER, &OPEN, &ALL, &PART};
+    static const char *const pieces[] = {
+        "<answer>", "</answer>", "1. ",      "The answer for aa11-bb22 is", "\n",     " ",    "\xff",
+        "\xc3",     "\xe2\x80",  "chapter ", "99999999999999999999",        "\u00a0", "VAR ", ".",
+        "ABCDE",    "İ"};
+    static const format *const formats[] = {&PAIRS,    &NAMES,  &WORDS, &NUMBERED, &ITEM,
+                                            &CHAPTERS, &LETTER, &OPEN,  &ALL,      &PART};
     unsigned random = 1;
     for (int i = 0; i < 4000; i++) {
         char text[400] = "";
@@ -325,7 +327,8 @@ static void squad_golden(void **state)
     for (size_t i = 0; i < json_array_size(pairs); i++) {
         const char *prediction, *gold, *normal;
         double f1, exact;
-        assert_int_equal(json_unpack(json_array_get(pairs, i), "[s, s, s, F, F]", &prediction, &gold, &normal, &f1, &exact), 0);
+        assert_int_equal(
+            json_unpack(json_array_get(pairs, i), "[s, s, s, F, F]", &prediction, &gold, &normal, &f1, &exact), 0);
         char *got = sf_squad_normalise(prediction);
         assert_string_equal(got, normal);
         free(got);

@@ -20,7 +20,7 @@
 #include "tasks/words.h"
 #include "tests/counters.h"
 
-/* ---- samples ------------------------------------------------------------------------------------------------------- */
+/* ---- samples ----------------------------------------------------------------------------------------------------- */
 
 static const sf_task *task_named(const char *name)
 {
@@ -35,10 +35,14 @@ static void *default_params(const sf_task *task)
     char *params = calloc(1, task->params_size + 1);
     for (const sf_param *row = task->params; row && row->name; row++) {
         void *at = params + row->offset;
-        if (row->type == SF_INT || row->type == SF_CHOICE) *(int *)at = (int)row->initial;
-        else if (row->type == SF_REAL) *(double *)at = row->initial;
-        else if (row->type == SF_BOOL) *(bool *)at = row->initial != 0;
-        else *(const char **)at = row->text;
+        if (row->type == SF_INT || row->type == SF_CHOICE)
+            *(int *)at = (int)row->initial;
+        else if (row->type == SF_REAL)
+            *(double *)at = row->initial;
+        else if (row->type == SF_BOOL)
+            *(bool *)at = row->initial != 0;
+        else
+            *(const char **)at = row->text;
     }
     return params;
 }
@@ -78,12 +82,13 @@ static void check_sample(const sf_task *task, const void *params, int length, co
     sf_score score;
     task->score(params, s, s->answer, &score);
     if (score.strict != 1 || score.reference != 1 || !score.parsed)
-        fail_msg("%s: its own answer scores %g %g %d:\n%s", task->name, score.strict, score.reference, score.parsed, s->answer);
+        fail_msg("%s: its own answer scores %g %g %d:\n%s", task->name, score.strict, score.reference, score.parsed,
+                 s->answer);
     task->score(params, s, "", &score);
     assert_true(score.strict == 0 && !score.parsed);
 }
 
-/* ---- lengths ------------------------------------------------------------------------------------------------------- */
+/* ---- lengths ----------------------------------------------------------------------------------------------------- */
 
 static void lengths(void **state)
 {
@@ -111,7 +116,8 @@ static void lengths(void **state)
                         length = atoi(least + 9);
                         assert_true(length > wanted[l]);
                         if (generate(task, params, length, index, counters[c].counter, &direct, &s) != SF_OK)
-                            fail_msg("%s, at least %d tokens, %s: %s", task->name, length, counters[c].name, sf_error());
+                            fail_msg("%s, at least %d tokens, %s: %s", task->name, length, counters[c].name,
+                                     sf_error());
                     }
                     check_sample(task, params, length, &s);
                     sf_sample_free(&s);
@@ -143,13 +149,15 @@ static void counts_are_few(void **state)
         size_t bytes = 0;
         for (int index = 0; index < 5; index++) {
             sf_sample s;
-            assert_int_equal(generate(sf_tasks[t], params, 16384, index, (sf_token_counter){&e, count_and_tally}, NULL, &s), SF_OK);
+            assert_int_equal(
+                generate(sf_tasks[t], params, 16384, index, (sf_token_counter){&e, count_and_tally}, NULL, &s), SF_OK);
             bytes += strlen(s.prompt);
             sf_sample_free(&s);
         }
         free(params);
         if (e.bytes > 3 * bytes || e.calls > 5 * 6)
-            fail_msg("%s: %.1f counts of %.1f samples' bytes", sf_tasks[t]->name, e.calls / 5.0, (double)e.bytes / bytes);
+            fail_msg("%s: %.1f counts of %.1f samples' bytes", sf_tasks[t]->name, e.calls / 5.0,
+                     (double)e.bytes / bytes);
     }
 }
 
@@ -160,7 +168,8 @@ static int count_fails(void *self, const char *text, size_t bytes)
     return -1;
 }
 
-static int count_steps(void *self, const char *text, size_t bytes) /* nothing lies between 100 and 200, 200 and 300, … */
+/* Nothing lies between 100 and 200, 200 and 300, … */
+static int count_steps(void *self, const char *text, size_t bytes)
 {
     (void)self, (void)text;
     return 100 * (1 + (int)bytes / 5000);
@@ -197,7 +206,7 @@ static void failures(void **state)
     free(p);
 }
 
-/* ---- the same everywhere ------------------------------------------------------------------------------------------- */
+/* ---- the same everywhere ----------------------------------------------------------------------------------------- */
 
 enum { SAMPLES = 6, MOST_TASKS = 64 };
 static uint64_t alone[MOST_TASKS][SAMPLES], together[2][MOST_TASKS][SAMPLES];
@@ -211,7 +220,8 @@ static void *all_samples(void *argument)
             int index = backwards ? SAMPLES - 1 - k : k;
             void *params = default_params(sf_tasks[t]);
             sf_sample s;
-            if (generate(sf_tasks[t], params, 4096, index, counter_words, NULL, &s) == SF_OK) out[t][index] = digest(&s);
+            if (generate(sf_tasks[t], params, 4096, index, counter_words, NULL, &s) == SF_OK)
+                out[t][index] = digest(&s);
             sf_sample_free(&s);
             free(params);
         }
@@ -273,7 +283,7 @@ static void samples_stay(void **state)
     assert_int_equal(changed, 0);
 }
 
-/* ---- the prompt ---------------------------------------------------------------------------------------------------- */
+/* ---- the prompt -------------------------------------------------------------------------------------------------- */
 
 static int occurrences(const char *text, const char *part)
 {
@@ -311,7 +321,8 @@ static void question_places(void **state)
         assert_int_equal(generate(ruler, params, 2048, 0, counter_fours, &how, &s), SF_OK);
         bool own = rows[i].place == SF_QUESTION_OWN;
         assert_int_equal(strstr(s.prompt + s.context_end, "\nQuestion: ") != NULL, own || rows[i].after);
-        assert_int_equal(occurrences(s.prompt, "\nQuestion: "), 1 + (own ? 1 : rows[i].before + rows[i].after)); /* the example's */
+        assert_int_equal(occurrences(s.prompt, "\nQuestion: "),
+                         1 + (own ? 1 : rows[i].before + rows[i].after)); /* the example's */
         sf_sample_free(&s);
         free(params);
     }
@@ -352,7 +363,8 @@ static void depth(void **state)
             sf_sample s;
             assert_int_equal(generate(task, params, 16384, 0, counter_fours, NULL, &s), SF_OK);
             const char *value = strrchr(s.gold[0], ' ') ? strrchr(s.gold[0], ' ') + 1 : s.gold[0];
-            double at = (double)(strstr(s.prompt, value) - s.prompt - s.context_begin) / (s.context_end - s.context_begin);
+            double at =
+                (double)(strstr(s.prompt, value) - s.prompt - s.context_begin) / (s.context_end - s.context_begin);
             if (fabs(at - d / 4.0) > 0.02) fail_msg("%s: wanted depth %g, found %g", names[t], d / 4.0, at);
             assert_int_equal(occurrences(s.prompt, value), 1);
             sf_sample_free(&s);
@@ -360,7 +372,7 @@ static void depth(void **state)
         }
 }
 
-/* ---- what tasks are made of ---------------------------------------------------------------------------------------- */
+/* ---- what tasks are made of -------------------------------------------------------------------------------------- */
 
 static void chance(void **state)
 {
@@ -467,12 +479,15 @@ static void registry(void **state)
     for (int i = 0; sf_tasks[i]; i++) {
         const sf_task *t = sf_tasks[i];
         assert_int_equal(t->abi, SF_TASK_ABI);
-        assert_true(t->version >= 1 && t->output >= 1 && t->generate && t->score && t->summary && t->source && t->metric);
-        for (const char *c = t->name; *c; c++) assert_true(islower((unsigned char)*c) || isdigit((unsigned char)*c) || *c == '_');
+        assert_true(t->version >= 1 && t->output >= 1 && t->generate && t->score && t->summary && t->source &&
+                    t->metric);
+        for (const char *c = t->name; *c; c++)
+            assert_true(islower((unsigned char)*c) || isdigit((unsigned char)*c) || *c == '_');
         for (int j = 0; j < i; j++) assert_string_not_equal(t->name, sf_tasks[j]->name);
         for (const sf_param *row = t->params; row && row->name; row++) {
             assert_true(row->doc && row->offset < t->params_size);
-            if (row->type == SF_INT || row->type == SF_REAL) assert_true(row->low <= row->initial && row->initial <= row->high);
+            if (row->type == SF_INT || row->type == SF_REAL)
+                assert_true(row->low <= row->initial && row->initial <= row->high);
         }
     }
 }
@@ -480,12 +495,18 @@ static void registry(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registry),        cmocka_unit_test(chance),
-        cmocka_unit_test(words),           cmocka_unit_test(lengths),
-        cmocka_unit_test(counts_are_few),  cmocka_unit_test(failures),
-        cmocka_unit_test(two_runs_and_two_threads), cmocka_unit_test(samples_stay),
-        cmocka_unit_test(question_places), cmocka_unit_test(own_words),
-        cmocka_unit_test(depth),           cmocka_unit_test(haystack_files),
+        cmocka_unit_test(registry),
+        cmocka_unit_test(chance),
+        cmocka_unit_test(words),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test(counts_are_few),
+        cmocka_unit_test(failures),
+        cmocka_unit_test(two_runs_and_two_threads),
+        cmocka_unit_test(samples_stay),
+        cmocka_unit_test(question_places),
+        cmocka_unit_test(own_words),
+        cmocka_unit_test(depth),
+        cmocka_unit_test(haystack_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

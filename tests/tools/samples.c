@@ -25,16 +25,24 @@ static void set(const sf_param *row, void *params, const char *value)
 {
     void *at = (char *)params + row->offset;
     switch (row->type) {
-    case SF_INT: *(int *)at = atoi(value); break;
-    case SF_REAL: *(double *)at = atof(value); break;
-    case SF_BOOL: *(bool *)at = strcmp(value, "true") == 0; break;
+    case SF_INT:
+        *(int *)at = atoi(value);
+        break;
+    case SF_REAL:
+        *(double *)at = atof(value);
+        break;
+    case SF_BOOL:
+        *(bool *)at = strcmp(value, "true") == 0;
+        break;
     case SF_CHOICE: {
         int i = 0;
         for (const char *choice = row->choices; choice; choice = strchr(choice, '|'), choice += choice != NULL, i++)
             if (strncmp(choice, value, strlen(value)) == 0 && strchr("|", choice[strlen(value)])) *(int *)at = i;
         break;
     }
-    case SF_STRING: *(const char **)at = value; break;
+    case SF_STRING:
+        *(const char **)at = value;
+        break;
     }
 }
 
@@ -46,10 +54,14 @@ int main(int argc, char **argv)
     void *params = calloc(1, task->params_size + 1);
     for (const sf_param *row = task->params; row && row->name; row++) {
         void *at = (char *)params + row->offset;
-        if (row->type == SF_INT || row->type == SF_CHOICE) *(int *)at = (int)row->initial;
-        else if (row->type == SF_REAL) *(double *)at = row->initial;
-        else if (row->type == SF_BOOL) *(bool *)at = row->initial != 0;
-        else *(const char **)at = row->text;
+        if (row->type == SF_INT || row->type == SF_CHOICE)
+            *(int *)at = (int)row->initial;
+        else if (row->type == SF_REAL)
+            *(double *)at = row->initial;
+        else if (row->type == SF_BOOL)
+            *(bool *)at = row->initial != 0;
+        else
+            *(const char **)at = row->text;
     }
     for (int i = 4; i < argc; i++) {
         char *value = strchr(argv[i], '=');
@@ -57,14 +69,18 @@ int main(int argc, char **argv)
         *value++ = 0;
         const sf_param *row = task->params;
         while (row && row->name && strcmp(row->name, argv[i]) != 0) row++;
-        if (strcmp(argv[i], "answer") == 0) request.prompting.direct = strcmp(value, "direct") == 0;
-        else if (strcmp(argv[i], "tokens") == 0) request.tokens = strcmp(value, "words") == 0 ? counter_words : counter_fours;
+        if (strcmp(argv[i], "answer") == 0)
+            request.prompting.direct = strcmp(value, "direct") == 0;
+        else if (strcmp(argv[i], "tokens") == 0)
+            request.tokens = strcmp(value, "words") == 0 ? counter_words : counter_fours;
         else if (strcmp(argv[i], "question") == 0)
             request.prompting.place = strcmp(value, "both") == 0    ? SF_QUESTION_BOTH
                                       : strcmp(value, "after") == 0 ? SF_QUESTION_AFTER
                                                                     : SF_QUESTION_BEFORE;
-        else if (row && row->name) set(row, params, value);
-        else return fprintf(stderr, "task %s has no parameter %s\n", task->name, argv[i]), 2;
+        else if (row && row->name)
+            set(row, params, value);
+        else
+            return fprintf(stderr, "task %s has no parameter %s\n", task->name, argv[i]), 2;
     }
     for (request.index = 0; request.index < atoi(argv[3]); request.index++) {
         sf_sample sample = {0};
