@@ -93,12 +93,13 @@ static sf_status read_file(const char *path, char **text, size_t *bytes)
     sf_text t = {0};
     char block[1 << 16];
     for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;) sf_text_bytes(&t, block, n);
-    bool bad = ferror(f);
+    sf_status status = ferror(f)  ? sf_fail(SF_IO, "%s: cannot read the haystack text: %s", path, strerror(errno))
+                       : t.failed ? sf_fail(SF_NO_MEMORY, "%s: no memory for the haystack text", path)
+                                  : SF_OK;
     fclose(f);
-    if (bad || t.failed) {
+    if (status != SF_OK) {
         sf_text_free(&t);
-        return bad ? sf_fail(SF_IO, "%s: cannot read the haystack text: %s", path, strerror(errno))
-                   : sf_fail(SF_NO_MEMORY, "%s: no memory for the haystack text", path);
+        return status;
     }
     *text = t.data;
     *bytes = t.size;

