@@ -1,8 +1,305 @@
-/* A Hugging Face folder. */
-#include "harness/model/model.h"
+/* A Hugging Face folder: config.json, safetensors, tokenizer.json, and what the small files beside them say of special
+ * tokens and the chat template. */
+#include "harness/model/hf.h"
+#include "harness/model/chat.h"
+#include "harness/model/json.h"
+#include "harness/model/safetensors.h"
+#include "harness/model/tokenizer.h"
+#include "harness/model/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const size_t SMALL_FILE = (size_t)16 << 20; /* bytes; the largest of these carry added tokens one by one */
+
+/* The folder's texts, each NULL where the file is absent. */
+typedef struct texts {
+    const char *folder;
+    json_t *config, *generation, *tokenizer_config;
+    char *template;
+} texts;
+
+static void path_of(const char *folder, const char *name, char path[4096]) { snprintf(path, 4096, "%s/%s", folder, name); }
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[4096];
+    struct stat st;
+    path_of(folder, name, path);
+    return stat(path, &st) == 0;
+}
+
+/* ---- weights --------------------------------------------------------------------------------------------------------- */
+
+/* Where the decoder's tensors stand: alone, or inside a multimodal model as transformers 4 and 5 lay it out. */
+static const struct { const char *decoder, *head; } PREFIXES[] = {
+    {"model.", "lm_head.weight"},
+    {"language_model.model.", "language_model.lm_head.weight"},
+    {"model.language_model.", "lm_head.weight"},
+};
+enum { N_PREFIXES = sizeof PREFIXES / sizeof *PREFIXES };
+
+static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
+
+/* Tensors that are no part of the decoder's graph. */
+static bool is_beside(const char *name, const char *head, bool tied, bool multimodal)
+{
+    static const char *const OTHER_TOWERS[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
+                                               "model.multi_modal_projector."};
+    for (size_t i = 0; multimodal && i < sizeof OTHER_TOWERS / sizeof *OTHER_TOWERS; i++) {
+        if (begins(name, OTHER_TOWERS[i])) return true;
+    }
+    size_t n = strlen(name);
+    static const char INV_FREQ[] = ".rotary_emb.inv_freq"; /* a table that old files store and nobody reads */
+    if (n > sizeof INV_FREQ && strcmp(name + n - (sizeof INV_FREQ - 1), INV_FREQ) == 0) return true;
+    return tied && strcmp(name, head) == 0; /* the table a second time */
+}
+
+static sf_status find_prefix(const sf_safetensors *s, const char *folder, int *at)
+{
+    for (*at = 0; *at < N_PREFIXES; ++*at) {
+        char name[128];
+        snprintf(name, sizeof name, "%sembed_tokens.weight", PREFIXES[*at].decoder);
+        if (sf_safetensors_find(s, name)) return SF_OK;
+    }
+    return sf_fail(SF_BAD_INPUT, "%s: tensor model.embed_tokens.weight: expected in its safetensors files, not found", folder);
+}
+
+static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, const char *name, const char *folder, sf_model *out)
+{
+    sf_st_tensor *t = sf_safetensors_find(s, name);
+    if (!t) {
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s in its safetensors files, not found", folder, name,
+                       sf_shape_text(slot->rank, slot->dim));
+    }
+    if (!t->readable) {
+        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s", t->file, name,
+                       sf_shape_text(slot->rank, slot->dim), t->type);
+    }
+    t->used = true;
+    out->weight_bytes += t->end - t->begin;
+    return sf_weight_set(slot, &t->tensor, t->file, name);
+}
+
+static sf_status read_weights(const sf_safetensors *s, const char *folder, bool multimodal, sf_model *out)
+{
+    int p;
+    SF_TRY(find_prefix(s, folder, &p));
+    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
+    out->weights.layer = calloc((size_t)out->config.layers, sizeof *out->weights.layer);
+    sf_status status = slot && out->weights.layer ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", folder);
+    int slots = status == SF_OK ? sf_weight_slots(&out->config, &out->weights, slot) : 0;
+    for (int i = 0; status == SF_OK && i < slots; i++) {
+        char name[192];
+        if (slot[i].at == &out->weights.head) snprintf(name, sizeof name, "%s", PREFIXES[p].head);
+        else snprintf(name, sizeof name, "%s%s", PREFIXES[p].decoder, slot[i].hf);
+        status = claim(s, &slot[i], name, folder, out);
+    }
+    free(slot);
+    if (out->config.tied) out->weights.head = out->weights.embedding;
+
+    /* A tensor that nobody asked for means that the graph is not the one we would compute. */
+    for (int i = 0; status == SF_OK && i < s->tensors; i++) {
+        const sf_st_tensor *t = &s->tensor[i];
+        if (t->used || is_beside(t->name, PREFIXES[p].head, out->config.tied, multimodal)) continue;
+        status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in a %d-layer %s model", t->file, t->name,
+                         out->config.layers, out->config.architecture);
+    }
+    return status;
+}
+
+/* ---- small files ------------------------------------------------------------------------------------------------------- */
+
+static sf_status read_optional(const char *folder, const char *name, json_t **out)
+{
+    char path[4096];
+    if (!exists(folder, name)) return SF_OK;
+    path_of(folder, name, path);
+    return sf_json_read(path, SMALL_FILE, out);
+}
+
+static sf_status keep_template(texts *t, const char *text)
+{
+    t->template = strdup(text);
+    return t->template ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", t->folder);
+}
+
+/* The template stands in a file of its own, or in tokenizer_config.json: a text, or a list of named ones. */
+static sf_status find_template(texts *t)
+{
+    char path[4096];
+    if (exists(t->folder, "chat_template.jinja")) {
+        size_t bytes;
+        path_of(t->folder, "chat_template.jinja", path);
+        SF_TRY(sf_read_text(path, SMALL_FILE, &t->template, &bytes));
+        return strlen(t->template) == bytes ? SF_OK : sf_fail(SF_BAD_INPUT, "%s: expected text, found a NUL byte in it", path);
+    }
+    json_t *value = json_object_get(t->tokenizer_config, "chat_template");
+    if (json_is_string(value)) return keep_template(t, json_string_value(value));
+    size_t i;
+    json_t *item;
+    json_array_foreach(value, i, item) {
+        const char *name = json_string_value(json_object_get(item, "name"));
+        const char *text = json_string_value(json_object_get(item, "template"));
+        if (name && text && strcmp(name, "default") == 0) return keep_template(t, text);
+    }
+    json_t *root = NULL;
+    SF_TRY(read_optional(t->folder, "chat_template.json", &root));
+    const char *text = json_string_value(json_object_get(root, "chat_template"));
+    sf_status status = text ? keep_template(t, text) : SF_OK;
+    json_decref(root);
+    return status;
+}
+
+static sf_status read_texts(texts *t)
+{
+    char path[4096];
+    path_of(t->folder, "config.json", path);
+    SF_TRY(sf_json_read(path, SMALL_FILE, &t->config));
+    SF_TRY(read_optional(t->folder, "generation_config.json", &t->generation));
+    SF_TRY(read_optional(t->folder, "tokenizer_config.json", &t->tokenizer_config));
+    return find_template(t);
+}
+
+static void free_texts(texts *t)
+{
+    json_decref(t->config);
+    json_decref(t->generation);
+    json_decref(t->tokenizer_config);
+    free(t->template);
+}
+
+/* ---- special tokens ------------------------------------------------------------------------------------------------------ */
+
+/* The text of a special token in tokenizer_config.json: "<s>", or {"content": "<s>", …}. NULL: none. */
+static const char *token_text(const texts *t, const char *key)
+{
+    json_t *value = json_object_get(t->tokenizer_config, key);
+    return json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
+}
+
+static sf_status add_stops(sf_model *m, sf_json_at at)
+{
+    const json_t *value = sf_json_value(at, "eos_token_id");
+    size_t n = json_is_array(value) ? json_array_size(value) : value ? 1 : 0;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *id = json_is_array(value) ? json_array_get(value, i) : value;
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= m->config.vocab ||
+            m->stops == SF_MAX_STOPS) {
+            char expected[96];
+            snprintf(expected, sizeof expected, "a token id below %d or a list of up to %d", m->config.vocab, SF_MAX_STOPS);
+            return sf_json_fail(SF_BAD_INPUT, at, "eos_token_id", expected);
+        }
+        m->stop[m->stops++] = (int32_t)json_integer_value(id);
+    }
+    return SF_OK;
+}
+
+/* As transformers' generate(): generation_config.json, or config.json where that is absent or silent; and if neither says,
+ * the tokenizer's end-of-sequence token. */
+static sf_status find_stops(const texts *t, sf_model *m)
+{
+    char path[4096];
+    path_of(t->folder, "generation_config.json", path);
+    if (t->generation) SF_TRY(add_stops(m, (sf_json_at){t->generation, path, ""}));
+    path_of(t->folder, "config.json", path);
+    if (m->stops == 0) SF_TRY(add_stops(m, (sf_json_at){t->config, path, ""}));
+    if (m->stops == 0 && json_object_get(t->config, "text_config")) {
+        SF_TRY(add_stops(m, (sf_json_at){json_object_get(t->config, "text_config"), path, "text_config."}));
+    }
+    const char *eos = token_text(t, "eos_token");
+    int32_t id = m->stops == 0 && eos ? sf_token_id(m->tokenizer, eos) : -1;
+    if (id >= 0 && id < m->config.vocab) m->stop[m->stops++] = id;
+    if (m->stops) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: eos_token_id: expected in generation_config.json or config.json, not found: add the token"
+                   " that ends an answer", t->folder);
+}
+
+/* With a template, the template alone decides: chat input is rendered by it, and tokenized without adding anything. */
+static sf_status find_bos(const texts *t, sf_model *m)
+{
+    bool add = false;
+    char path[4096];
+    path_of(t->folder, "tokenizer_config.json", path);
+    SF_TRY(sf_json_bool((sf_json_at){t->tokenizer_config, path, ""}, "add_bos_token", false, &add));
+    if (t->template) add = strstr(t->template, "bos_token") != NULL;
+    if (!add) return SF_OK;
+    const char *bos = token_text(t, "bos_token");
+    m->bos = bos ? sf_token_id(m->tokenizer, bos) : -1;
+    if (m->bos >= 0 && m->bos < m->config.vocab) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: bos_token: expected a token of the vocabulary, since one is to be added, found %.64s", path,
+                   bos ? bos : "none");
+}
+
+static sf_status make_chat(const texts *t, sf_model *m)
+{
+    const char *bos = m->bos >= 0 ? sf_token_text(m->tokenizer, m->bos) : NULL;
+    sf_status status = t->template ? sf_chat_from_template(t->template, bos, t->folder, &m->chat)
+                                   : sf_fail(SF_UNSUPPORTED, "%s: chat_template: expected in tokenizer_config.json or"
+                                             " chat_template.jinja, not found: give the model a chat prefix and suffix in the"
+                                             " config", t->folder);
+    if (status == SF_OK || status == SF_NO_MEMORY) return status;
+    m->no_chat = strdup(sf_error()); /* a config may bring its own prefix and suffix, so the model is good without */
+    return m->no_chat ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", t->folder);
+}
+
+static sf_status open_tokenizer(const char *folder, sf_model *m)
+{
+    char path[4096];
+    path_of(folder, "tokenizer.json", path);
+    sf_mapping file;
+    SF_TRY(sf_map_file(path, &file));
+    sf_hash_fold(m->hash, file.data, file.bytes);
+    sf_unmap(&file);
+    SF_TRY(sf_tokenizer_from_json(path, &m->tokenizer));
+    if (sf_vocab_size(m->tokenizer) <= m->config.vocab) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: expected at most the %d tokens that the embedding table has rows for, found %d", path,
+                   m->config.vocab, sf_vocab_size(m->tokenizer));
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------------------- */
+
+static void name_after(const char *folder, sf_model_config *c)
+{
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/') n--;
+    size_t from = n;
+    while (from > 0 && folder[from - 1] != '/') from--;
+    snprintf(c->name, sizeof c->name, "%.*s", (int)(n - from), folder + from);
+}
+
+static sf_status open_folder(texts *t, sf_model *out)
+{
+    char path[4096];
+    bool multimodal;
+    sf_safetensors s;
+    SF_TRY(read_texts(t));
+    path_of(t->folder, "config.json", path);
+    SF_TRY(sf_hf_config(t->config, path, &out->config, &multimodal));
+    name_after(t->folder, &out->config);
+
+    SF_TRY(sf_safetensors_open(t->folder, &s));
+    sf_status status = read_weights(&s, t->folder, multimodal, out);
+    out->mapping = s.mapping; /* the weights point into them */
+    out->mappings = s.files;
+    s.mapping = NULL;
+    sf_safetensors_free(&s);
+    SF_TRY(status);
+
+    SF_TRY(open_tokenizer(t->folder, out));
+    SF_TRY(find_stops(t, out));
+    SF_TRY(find_bos(t, out));
+    SF_TRY(make_chat(t, out));
+    if (t->template) sf_hash_fold(out->hash, t->template, strlen(t->template));
+    return SF_OK;
+}
 
 sf_status sf_hf_open(const char *folder, sf_model *out)
 {
-    (void)out;
-    return sf_fail(SF_UNSUPPORTED, "%s: Hugging Face folders are not read yet", folder);
+    texts t = {.folder = folder};
+    sf_status status = open_folder(&t, out);
+    free_texts(&t);
+    return status;
 }
