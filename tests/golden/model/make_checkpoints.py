@@ -153,8 +153,8 @@ MODELS = {  # class, config, family, dtype, bytes of a shard
 
 
 @torch.no_grad()
-def randomize(model, seed, offset):
-    """Matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter."""
+def randomize(model, seed, offset, dtype):
+    """Matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter; rounded to dtype."""
     g = torch.Generator().manual_seed(seed)
     for name, p in sorted(model.named_parameters()):
         noise = torch.randn(p.shape, generator=g)
@@ -165,6 +165,7 @@ def randomize(model, seed, offset):
             p.copy_(noise * gain / p.shape[1] ** 0.5)
         else:
             p.copy_(noise * 0.1)
+        p.copy_(p.to(dtype))  # the parameters alone: tables of positions stay as a checkpoint's reader computes them
 
 
 @torch.no_grad()
@@ -213,8 +214,7 @@ def make(name):
     seed = 0
     while True:  # a seed whose greedy path is nowhere near a tie, and meets no stop token
         model = cls(config()).eval()
-        randomize(model, seed, offset=family == "gemma")
-        model.to(dtype).float()  # computed in fp32 from the weights as stored
+        randomize(model, seed, offset=family == "gemma", dtype=dtype)
         data, margin = golden(model, VOCAB, seed, stop_ids)
         if data:
             break
