@@ -1,5 +1,5 @@
-/* Real and tiny checkpoints against transformers: logits at every position, greedy tokens, prefill in pieces. The golden
- * files and their format: tests/golden/engine/sketch.py.
+/* Real and tiny checkpoints against transformers: logits at every position, greedy tokens, prefill in pieces. The format of
+ * the golden files: tests/golden/model/make_checkpoints.py.
  *
  *   test_families logits MODEL IDS OUT     writes a prompt's logits (int32 ids in, f32 out): for check_smollm2.py */
 #include <math.h>
@@ -16,69 +16,80 @@
 
 #include "harness/engine.h"
 
-enum { SKETCHES = 2 };
+enum { SIGNS = 2 };
 
 typedef struct golden {
-    int32_t tokens, greedy;
-    int32_t *id, *next;      /* [tokens], [greedy] */
-    float *sketch, *norm;    /* [tokens, SKETCHES], [tokens] */
+    int32_t tokens, greedy, full;
+    int32_t *id, *next;        /* [tokens], [greedy] */
+    int32_t *position;         /* [full] where all logits are given */
+    float *logits;             /* [full, vocab] */
+    float *norm, *projection;  /* [tokens], [tokens, SIGNS] of the logits at every position */
 } golden;
 
-static void read_into(FILE *f, void *to, size_t size, size_t n)
+static void *read_array(FILE *f, size_t n)
 {
-    if (fread(to, size, n, f) != n) fail_msg("a golden file ends early");
+    void *to = malloc(n * 4 + 1);
+    if (!to || fread(to, 4, n, f) != n) fail_msg("a golden file ends early");
+    return to;
 }
 
-static void read_golden(FILE *f, golden *g)
+static void read_golden(FILE *f, int vocab, golden *g)
 {
-    read_into(f, &g->tokens, sizeof g->tokens, 1);
-    read_into(f, &g->greedy, sizeof g->greedy, 1);
+    if (fread(g, sizeof g->tokens, 3, f) != 3) fail_msg("a golden file ends early");
     size_t n = (size_t)g->tokens;
-    g->id = malloc(n * sizeof *g->id);
-    g->next = malloc((size_t)g->greedy * sizeof *g->next);
-    g->sketch = malloc(n * SKETCHES * sizeof *g->sketch);
-    g->norm = malloc(n * sizeof *g->norm);
-    read_into(f, g->id, sizeof *g->id, n);
-    read_into(f, g->next, sizeof *g->next, (size_t)g->greedy);
-    read_into(f, g->sketch, sizeof *g->sketch, n * SKETCHES);
-    read_into(f, g->norm, sizeof *g->norm, n);
+    g->id = read_array(f, n);
+    g->next = read_array(f, (size_t)g->greedy);
+    free(read_array(f, 1)); /* the least lead of an argmax: for the file's maker */
+    g->position = read_array(f, (size_t)g->full);
+    g->logits = read_array(f, (size_t)g->full * (size_t)vocab);
+    g->norm = read_array(f, n);
+    g->projection = read_array(f, n * SIGNS);
 }
 
 static void free_golden(golden *g)
 {
-    free(g->id);
-    free(g->next);
-    free(g->sketch);
-    free(g->norm);
+    void *arrays[] = {g->id, g->next, g->position, g->logits, g->norm, g->projection};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }
 
-static int sign(int k, int v)
+/* Squared distance from the golden logits at a position: exact where they are all given, else estimated by projections
+ * onto signs, E (Δ·sign)² = |Δ|². */
+static double distance(const golden *g, int p, const float *logits, int vocab)
 {
-    uint64_t x = 2 * (uint64_t)v + (uint64_t)k + 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return (x ^ (x >> 31)) & 1 ? 1 : -1;
+    double sum = 0;
+    for (int i = 0; i < g->full; i++) {
+        if (g->position[i] != p) continue;
+        for (int v = 0; v < vocab; v++) {
+            double difference = (double)logits[v] - g->logits[(int64_t)i * vocab + v];
+            sum += difference * difference;
+        }
+        return sum;
+    }
+    for (uint32_t j = 0; j < SIGNS; j++) {
+        double projection = 0;
+        for (uint32_t v = 0; v < (uint32_t)vocab; v++)
+            projection += ((v * 2654435761u + j * 2246822519u) >> 15 & 1 ? -1 : 1) * (double)logits[v];
+        double difference = projection - g->projection[(uint32_t)p * SIGNS + j];
+        sum += difference * difference / SIGNS;
+    }
+    return sum;
 }
 
-/* Fails unless |logits - golden| <= tolerance · |golden| over the prompt, and 4 times that at each position (a single
- * position's estimate has but two samples). */
+/* Fails unless |logits - golden| <= tolerance · |golden| over the prompt, and 4 times that at each position (where it is
+ * estimated from two samples only). */
 static void compare_logits(const char *name, const golden *g, const float *logits, int vocab, double tolerance)
 {
-    double error = 0, whole = 0;
+    double error = 0, whole = 0, worst = 0;
     for (int p = 0; p < g->tokens; p++) {
-        double here = 0, square = (double)g->norm[p] * g->norm[p];
-        for (int k = 0; k < SKETCHES; k++) {
-            double sum = 0;
-            for (int v = 0; v < vocab; v++) sum += sign(k, v) * (double)logits[(int64_t)p * vocab + v];
-            double difference = sum - g->sketch[p * SKETCHES + k];
-            here += difference * difference / SKETCHES;
-        }
+        double here = distance(g, p, logits + (int64_t)p * vocab, vocab), square = (double)g->norm[p] * g->norm[p];
         if (!(sqrt(here / square) <= 4 * tolerance))
             fail_msg("%s, %d tokens: logits at position %d differ by %.1e", name, g->tokens, p, sqrt(here / square));
+        worst = fmax(worst, sqrt(here / square));
         error += here;
         whole += square;
     }
-    printf("             %s, %d tokens: |difference| / |reference| = %.1e\n", name, g->tokens, sqrt(error / whole));
+    printf("             %s, %d tokens: |difference| / |reference| = %.1e, worst position %.1e\n", name, g->tokens,
+           sqrt(error / whole), worst);
     if (!(sqrt(error / whole) <= tolerance)) fail_msg("%s: expected at most %.0e", name, tolerance);
 }
 
@@ -115,26 +126,39 @@ static void compare_prompt(const char *name, sf_engine *engine, const golden *g,
 
 static void compare_model(const char *path, const char *golden_path, double tolerance)
 {
-    FILE *f = fopen(golden_path, "rb");
-    if (!f) fail_msg("%s is missing", golden_path);
-    int32_t prompts;
-    read_into(f, &prompts, sizeof prompts, 1);
     sf_backend b;
     sf_model *model;
     if (sf_backend_open("cpu", 0, &b) != SF_OK || sf_model_open(path, &model) != SF_OK) fail_msg("%s", sf_error());
-    model->stops = 0; /* the golden greedy ids go on after stop tokens */
-    for (int i = 0; i < prompts; i++) {
+    model->stops = 0;               /* the golden greedy ids go on after stop tokens … */
+    model->config.max_position = 0; /* … and beyond the positions that a tiny checkpoint says it has */
+
+    FILE *f = fopen(golden_path, "rb");
+    char magic[8];
+    int32_t size[2]; /* vocab, prompts */
+    if (!f || fread(magic, 8, 1, f) != 1 || memcmp(magic, "SFGOLD01", 8) != 0 || fread(size, 4, 2, f) != 2)
+        fail_msg("%s is missing or no golden file", golden_path);
+    assert_int_equal(size[0], model->config.vocab);
+    for (int i = 0; i < size[1]; i++) {
         golden g;
         sf_engine *engine;
-        read_golden(f, &g);
+        read_golden(f, size[0], &g);
         if (sf_engine_open(&b, model, g.tokens + g.greedy, &engine) != SF_OK) fail_msg("%s", sf_error());
-        compare_prompt(path, engine, &g, model->config.vocab, tolerance);
+        compare_prompt(path, engine, &g, size[0], tolerance);
         sf_engine_close(engine);
         free_golden(&g);
     }
     fclose(f);
     sf_model_close(model);
     sf_backend_close(&b);
+}
+
+/* A tiny checkpoint of a family; *state is its name. */
+static void family(void **state)
+{
+    char folder[256], golden_path[300];
+    snprintf(folder, sizeof folder, "tests/golden/model/%s", (const char *)*state);
+    snprintf(golden_path, sizeof golden_path, "%s/golden.bin", folder);
+    compare_model(folder, golden_path, 1e-4);
 }
 
 static void smollm2(void **state)
@@ -176,7 +200,9 @@ static int write_logits(const char *path, const char *ids, const char *out)
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "logits") == 0) return write_logits(argv[2], argv[3], argv[4]);
+#define FAMILY(text) {.name = text, .test_func = family, .initial_state = text}
     const struct CMUnitTest tests[] = {
+        FAMILY("qwen2"), FAMILY("qwen2-yarn"), FAMILY("qwen3"), FAMILY("llama"), FAMILY("mistral"), FAMILY("gemma3"),
         cmocka_unit_test(smollm2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

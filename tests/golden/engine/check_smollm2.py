@@ -1,6 +1,7 @@
 """SmolLM2-135M-Instruct against transformers: makes smollm2.bin, and compares whole logits.
 
-    python check_smollm2.py MODEL.gguf                                  writes smollm2.bin beside this script
+    python check_smollm2.py MODEL.gguf                                  writes smollm2.bin beside this script, in the
+                                                                        format of ../model/make_checkpoints.py
     python check_smollm2.py MODEL.gguf build/tests/test_families        compares every logit of the three prompts
 
 The weights are read from the same GGUF by the `gguf` package and dequantised to fp32; its Llama layout of q and k (pairs
@@ -8,6 +9,7 @@ side by side) is put back to the one that transformers rotates (halves).
 """
 import os
 import random
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,8 +20,8 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-sys.path.insert(0, os.path.dirname(__file__))
-import sketch
+HERE = os.path.dirname(os.path.abspath(__file__))
+GREEDY = 64
 
 NAMES = {
     "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
@@ -76,31 +78,58 @@ def prompts(path):
     return [tokenizer(t)["input_ids"] for t in texts]
 
 
+@torch.no_grad()
+def logits_and_greedy(model, ids):
+    """Logits of the whole prompt in one pass, and what follows by argmax with the model's own cache; stop tokens do not
+    stop it. Last, the smallest lead of an argmax, relative to the norm of its logits."""
+    out = model(torch.tensor([ids]), use_cache=True)
+    logits, cache, step, chosen, margin = out.logits[0].numpy(), out.past_key_values, out.logits[0, -1], [], 1.0
+    while True:
+        top = step.topk(2).values
+        margin = min(margin, float((top[0] - top[1]) / step.norm()))
+        chosen.append(int(step.argmax()))
+        if len(chosen) == GREEDY:
+            return logits, chosen, margin
+        out = model(torch.tensor([[chosen[-1]]]), past_key_values=cache, use_cache=True)
+        step, cache = out.logits[0, -1], out.past_key_values
+
+
+def signs(vocab):
+    v, j = np.arange(vocab, dtype=np.uint64)[:, None], np.arange(2, dtype=np.uint64)[None]
+    return 1.0 - 2.0 * ((v * 2654435761 + j * 2246822519) % 2**32 >> 15 & 1).astype(np.float64)
+
+
+def golden(ids, logits, greedy, margin):
+    every = logits.astype(np.float64)
+    return (struct.pack("<3i", len(ids), len(greedy), 0) + np.array(ids + greedy, "<i4").tobytes() + struct.pack("<f", margin) +
+            np.linalg.norm(every, axis=1).astype("<f4").tobytes() + (every @ signs(every.shape[1])).astype("<f4").tobytes())
+
+
 def compare(program, path, ids, logits):
     with tempfile.TemporaryDirectory() as folder:
         given, got = folder + "/ids", folder + "/logits"
         np.array(ids, np.int32).tofile(given)
         subprocess.run([program, "logits", path, given, got], check=True)
         ours = np.fromfile(got, np.float32).reshape(logits.shape)
-    difference = ours.astype(np.float64) - logits
-    worst = np.max(np.linalg.norm(difference, axis=1) / np.linalg.norm(logits.astype(np.float64), axis=1))
-    error = np.linalg.norm(difference) / np.linalg.norm(logits.astype(np.float64))
-    print(f"{len(ids)} tokens: |difference| / |reference| = {error:.2e}, worst position {worst:.2e}")
+    difference = np.linalg.norm(ours.astype(np.float64) - logits, axis=1)
+    norm = np.linalg.norm(logits.astype(np.float64), axis=1)
+    error = np.linalg.norm(difference) / np.linalg.norm(norm)
+    print(f"{len(ids)} tokens: |difference| / |reference| = {error:.2e}, worst position {np.max(difference / norm):.2e}")
     return error <= 1e-3
 
 
 def main():
     path = os.path.abspath(sys.argv[1])
-    model, results, good = load(path), [], True
+    model, data, good = load(path), [], True
     for ids in prompts(path):
-        logits, greedy = sketch.logits_and_greedy(model, ids, 64)
-        results.append((ids, greedy, logits))
+        logits, greedy, margin = logits_and_greedy(model, ids)
+        data.append(golden(ids, logits, greedy, margin))
+        print(f"{len(ids)} tokens, least lead of an argmax {margin:.1e}, greedy: {greedy[:12]}")
         if len(sys.argv) > 2:
             good &= compare(sys.argv[2], path, ids, logits)
     if len(sys.argv) == 2:
-        sketch.write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "smollm2.bin"), results)
-        for ids, greedy, _ in results:
-            print(len(ids), "tokens, greedy:", greedy)
+        with open(os.path.join(HERE, "smollm2.bin"), "wb") as f:
+            f.write(b"SFGOLD01" + struct.pack("<2i", model.config.vocab_size, len(data)) + b"".join(data))
     sys.exit(not good)
 
 
