@@ -82,7 +82,7 @@ def strings():
         out.append(letters[:4] + " " + letters[4:])
     pieces = [" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "'s", "'LL", "’t", "<|endoftext|>", "<s>", "<add>", " word", "<left>",
               "<right>", "12", "٣", "½", "!", "...", "e\u0301", "\u0301", "ü", "日本", "한", "👍🏽", "Ωx", "the", " of", "ing", "A", "_", "#", "\\"]
-    while len(out) < 600:
+    while len(out) < 560:
         n = rng.randint(2, 9)
         text = ""
         for _ in range(n):
