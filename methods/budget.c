@@ -50,22 +50,44 @@ int sf_fit_keys(const sf_extent *e, double sparsity)
     return keys < 1 ? 1 : (int)keys;
 }
 
-sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
-                                          double density)
+sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what)
 {
+    enum { STEPS = 20 }; /* finer than one key in a million */
     sf_backend *b = a->backend;
     sf_meter before = *b->meter; /* the search is the harness's, not the method's: its cost is not counted */
-    int64_t below = 1, above = a->keys + 1;
-    while (above - below > 1 && a->status == SF_OK) {
-        int64_t k = below + (above - below) / 2;
+    double below = 0, above = 2; /* the first dial tried is 1, everything */
+    for (int i = 0; i <= STEPS && below < 1 && a->status == SF_OK; i++) {
+        double dial = (below + above) / 2;
         sf_mark mark = sf_scratch_mark(b);
-        sf_columns_and_diagonals(a, out, sf_top(a, column, k), sf_top(a, diagonal, k));
+        choose(a, what, dial, out);
         if (sf_density(a, out) <= density)
-            below = k;
+            below = dial;
         else
-            above = k;
+            above = dial;
         sf_scratch_release(b, mark);
     }
     *b->meter = before;
-    return sf_columns_and_diagonals(a, out, sf_top(a, column, below), sf_top(a, diagonal, below));
+    return a->status ? a->status : choose(a, what, below, out);
+}
+
+struct scores {
+    sf_tensor column, diagonal;
+    int64_t k; /* of both; 0: not known yet */
+};
+
+static sf_status columns_and_diagonals(sf_attention *a, const void *what, double dial, sf_pattern *out)
+{
+    const struct scores *s = what;
+    int64_t more = (int64_t)(dial * (double)(a->keys - (s->k ? s->k : 1)));
+    int64_t diagonals = s->k ? s->k : 1 + more, columns = s->k ? s->k + more : diagonals;
+    return sf_columns_and_diagonals(a, out, sf_top(a, s->column, columns), sf_top(a, s->diagonal, diagonals));
+}
+
+sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
+                                          double density)
+{
+    struct scores s = {.column = column, .diagonal = diagonal};
+    SF_TRY(sf_choose_within(a, out, density, columns_and_diagonals, &s));
+    s.k = out->second.stride;
+    return sf_choose_within(a, out, density, columns_and_diagonals, &s);
 }

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
 static void *scratch(sf_attention *a, size_t bytes)
 {
@@ -226,6 +226,41 @@ sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int3
     sf_lists out = lists(a, rows, stride);
     if (a->status == SF_OK) a->status = b->ops->upload(b, out.count, count, (size_t)rows * sizeof *count);
     if (a->status == SF_OK) a->status = b->ops->upload(b, out.index, index, (size_t)(rows * stride) * sizeof *index);
+    return out;
+}
+
+/* [rows, n] marks of what lists name, on the host; NULL when a failure stands. */
+static char *marks(sf_attention *a, sf_lists l, int64_t n)
+{
+    if (a->status) return NULL;
+    int32_t *count = malloc((size_t)l.rows * sizeof *count);
+    int32_t *index = malloc((size_t)(l.rows * l.stride + 1) * sizeof *index);
+    char *mark = calloc((size_t)l.rows, (size_t)n);
+    if (!count || !index || !mark) a->status = sf_fail(SF_NO_MEMORY, "marks of %lld rows", (long long)l.rows);
+    sf_read_lists(a, l, count, index);
+    for (int64_t r = 0; r < l.rows && !a->status; r++)
+        for (int32_t i = 0; i < count[r]; i++) mark[r * n + index[r * l.stride + i]] = 1;
+    free(count), free(index);
+    return mark;
+}
+
+sf_lists sf_block_union(sf_attention *a, int blocks, sf_lists columns, sf_lists diagonals, sf_lists pairs)
+{
+    size_t n = (size_t)blocks, rows = (size_t)columns.rows * n;
+    char *column = marks(a, columns, blocks), *diagonal = marks(a, diagonals, blocks);
+    char *pair = pairs.count ? marks(a, pairs, (int64_t)blocks * blocks) : NULL;
+    int32_t *count = malloc((rows + 1) * sizeof *count), *index = malloc((rows * n + 1) * sizeof *index);
+    if (!count || !index) a->status = sf_fail(SF_NO_MEMORY, "union of %zu lists of %zu blocks", rows, n);
+    for (size_t row = 0; row < rows && !a->status; row++) {
+        size_t h = row / n, i = row % n;
+        count[row] = 0;
+        for (size_t j = 0; j <= i; j++)
+            if (column[h * n + j] || diagonal[h * n + i - j] || (pair && pair[row * n + j]))
+                index[row * n + (size_t)count[row]++] = (int32_t)j;
+    }
+    sf_lists out = {0};
+    if (!a->status) out = sf_host_lists(a, (int64_t)rows, blocks, count, index);
+    free(column), free(diagonal), free(pair), free(count), free(index);
     return out;
 }
 

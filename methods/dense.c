@@ -1,4 +1,5 @@
-/* Dense: every causal pair. It is the absence of a method, so it offers no hook; it has a name to be listed and named. */
+/* Dense: every causal pair. It is the absence of a method, so it offers no hook; it has a name to be listed and named.
+ */
 #include "methods/method.h"
 
 const sf_method sf_dense_method = {

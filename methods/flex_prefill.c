@@ -2,8 +2,9 @@
  * needs to cover a share alpha of the probe's attention, and at least min_budget of each.
  *
  * A target sparsity is met layer by layer: the largest alpha whose selection stays within it; where min_budget alone is
- * beyond it, alpha is 0 and min_budget shrinks, which is the study's own rule for high sparsity. Heads of a layer share
- * the budget by need, layers do not; naming alpha and min_budget instead lets them. */
+ * beyond it, alpha is 0 and min_budget shrinks, which is the study's own rule for high sparsity. min_budget is then at
+ * most 1/32 of the prompt, its share at the study's shortest length. Heads of a layer share the budget by need, layers
+ * do not; naming alpha and min_budget instead lets them. */
 #include "methods/method.h"
 
 #include <stddef.h>
@@ -35,6 +36,7 @@ static const sf_param PARAMS[] = {
 /* What the choice looks at: scores as probed, which say how many, and with the forced ones, which say which. */
 struct scores {
     sf_tensor column, diagonal, column_forced, diagonal_forced;
+    int floor; /* least budget of a searched choice */
 };
 
 static sf_lists cover(sf_attention *a, sf_tensor x, sf_tensor forced, double alpha, int64_t least)
@@ -53,60 +55,26 @@ static sf_status choose(sf_attention *a, const struct scores *s, double alpha, i
                                     cover(a, s->diagonal, s->diagonal_forced, alpha, least));
 }
 
-static bool within(sf_attention *a, const struct scores *s, double alpha, int64_t least, double density)
+/* The lower half of the dial raises the floor at alpha 0, the upper half alpha; at the end, everything. */
+static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_pattern *out)
 {
-    sf_pattern pattern;
-    sf_mark mark = sf_scratch_mark(a->backend);
-    choose(a, s, alpha, least, &pattern);
-    bool fits = sf_density(a, &pattern) <= density;
-    sf_scratch_release(a->backend, mark);
-    return fits;
-}
-
-static void search(sf_attention *a, const struct scores *s, double density, double *alpha, int64_t *least)
-{
-    sf_meter before =
-        *a->backend->meter; /* the harness looks for the parameters; only the method's choice is counted */
-    if (within(a, s, 0, a->keys, density)) {
-        *alpha = 0, *least = a->keys;
-    } else if (within(a, s, 0, *least, density)) {
-        double above = 1;
-        *alpha = 0;
-        for (int i = 0; i < 16; i++) {
-            double middle = (*alpha + above) / 2;
-            if (within(a, s, middle, *least, density))
-                *alpha = middle;
-            else
-                above = middle;
-        }
-    } else {
-        int64_t above = *least < a->keys ? *least : a->keys;
-        *alpha = 0, *least = 1;
-        while (above - *least > 1) {
-            int64_t middle = *least + (above - *least) / 2;
-            if (within(a, s, 0, middle, density))
-                *least = middle;
-            else
-                above = middle;
-        }
-    }
-    *a->backend->meter = before;
+    const struct scores *s = what;
+    if (dial >= 1) return sf_dense(a, out);
+    if (dial >= 0.5) return choose(a, s, 2 * dial - 1, s->floor, out);
+    return choose(a, s, 0, 1 + (int64_t)(2 * dial * (double)(s->floor - 1)), out);
 }
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    struct scores s; /* [H, keys], [H, offsets] */
-    sf_probe(a, p->window, SF_SUM, &s.column, &s.diagonal);
+    struct scores s = {.floor = p->min_budget > a->keys / 32 ? a->keys / 32 + 1 : p->min_budget};
+    sf_probe(a, p->window, SF_SUM, &s.column, &s.diagonal); /* [H, keys], [H, offsets] */
     s.column_forced = sf_copy(a, s.column);
     s.diagonal_forced = sf_copy(a, s.diagonal);
     sf_force(a, s.column_forced, 0, p->sinks);
     sf_force(a, s.diagonal_forced, 0, p->local);
-
-    double alpha = p->alpha;
-    int64_t least = p->min_budget;
-    if (p->density > 0) search(a, &s, p->density, &alpha, &least);
-    return choose(a, &s, alpha, least, out);
+    return p->density > 0 ? sf_choose_within(a, out, p->density, by_dial, &s)
+                          : choose(a, &s, p->alpha, p->min_budget, out);
 }
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)

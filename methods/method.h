@@ -103,6 +103,10 @@ void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tens
 sf_tensor sf_page_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high); /* [G, pages] */
 sf_tensor sf_key_probabilities(sf_attention *a);                                  /* [H, N], decode only */
 
+/* Per head, the causal blocks of an n x n block map that a block column, a block diagonal (offset >= 0) or a pair (query block
+ * * n + key block) names: [heads * n] lists. pairs.count NULL: none. Made on the host. */
+sf_lists sf_block_union(sf_attention *a, int n, sf_lists columns, sf_lists diagonals, sf_lists pairs);
+
 sf_tensor sf_copy(sf_attention *a, sf_tensor x);                                  /* f32 */
 
 /* To the host, for decisions that a method takes itself: small things only, each call waits for the device. */
@@ -121,12 +125,7 @@ sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local);
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages);
 sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens);
 
-/* Columns and diagonals, k of each, with the largest k whose executed pairs are at most `density` of the layer's causal
- * pairs (at least 1); the scores' forced entries count. The relation is monotone, k is found by bisection. */
-sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
-                                          double density);
-
-/* ---- Budgets, for fit() -----------------------------------------------------------------------------------------
+/* ---- Budgets ------------------------------------------------------------------------------------------------
  * Density is executed pairs over causal pairs of the phase, for every method; sparsity is 1 - density. */
 
 /* Causal pairs of one head: `queries` rows, the last of which sees `keys`. */
@@ -138,6 +137,17 @@ double sf_density(sf_attention *a, const sf_pattern *pattern);
 /* Prefill: how many key blocks each query block may read (its diagonal one included, blocks of `block` x `block`) to
  * come nearest to `sparsity`. Block 1: how many keys each query may read. */
 int sf_fit_blocks(const sf_extent *extent, int block, double sparsity);
+
+/* For amounts that only the scores can tell: a choice by a dial, which gives no fewer pairs the higher it stands, and every
+ * pair at 1. sf_choose_within() finds the highest dial whose density is at most `density`, 0 if none is, by bisection; only
+ * the choice made at it is metered. */
+typedef sf_status (*sf_dial)(sf_attention *a, const void *what, double dial, sf_pattern *out);
+sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what);
+
+/* Columns and diagonals, k of each, the largest k (at least 1) that stays within `density`; forced ones count. One more
+ * diagonal can be much, where a prompt is short; what is left then goes to further columns. */
+sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
+                                          double density);
 
 /* Decode: how many keys a query may read, (1 - sparsity) of the prompt, at least 1; at sparsity 0 enough for every key
  * that the generation can reach. */

@@ -18,6 +18,9 @@ TILE = 64
 M64 = (1 << 64) - 1
 
 
+searching = False  # within(), which looks after shares of mass itself
+
+
 class Close(Exception):
     """The choice hangs on rounding."""
 
@@ -93,7 +96,7 @@ def count_of_mass(x, mass):
     """Length of the shortest prefix of the sorted row that holds a share `mass` of it."""
     x = x[np.isfinite(x)]
     share = np.cumsum(x[order(x)]) / x.sum()
-    if np.abs(share - mass).min() < MARGIN and mass < 1:
+    if np.abs(share - mass).min() < MARGIN and mass < 1 and not searching:
         raise Close
     return int((share < mass).sum()) + 1
 
@@ -201,6 +204,27 @@ def fit_blocks(n, block, sparsity):
     return min(range(1, -(-n // block) + 1), key=lambda k: abs(block_pairs(n, block, k) - target))
 
 
+def everything(a):
+    return {"lists": [], "masks": [causal_mask(a.c["tokens"])] * a.heads}
+
+
+def within(a, target, choose):
+    """The choice of the highest dial in [0, 1) whose density is at most `target`; everything where that is allowed."""
+    if target >= 1:
+        return everything(a)
+    global searching
+    low, high, searching = 0.0, 1.0, True
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if density(choose(middle), a) <= target else (low, middle)
+    # The dial ends just below a step, so rounding may move the dial; the choice below the step is what must be clear.
+    result, below = choose(low), choose(max(low - 2 * MARGIN, 0.0))
+    searching = False
+    if result["lists"] != below["lists"]:
+        raise Close
+    return result
+
+
 def fit_keys(c, sparsity):
     return c["tokens"] + c["output"] if sparsity == 0 else max(int((1 - sparsity) * c["tokens"] + 0.5), 1)
 
@@ -229,12 +253,13 @@ def vertical_slash(a, p, sparsity):
     low, high = 1, n + 1
     while high - low > 1:
         k = (low + high) // 2
-        try:
-            got = density(choose(k, k), a)
-        except Close:  # not the final choice: any neighbour's density bounds it
-            raise
+        got = density(choose(k, k), a)
         low, high = (k, high) if got <= target else (low, k)
-    return choose(low, low)
+    columns, high = low, n + 1  # what is left goes to columns
+    while high - columns > 1:
+        k = (columns + high) // 2
+        columns, high = (k, high) if density(choose(k, low), a) <= target else (columns, k)
+    return choose(columns, low)
 
 
 def flex_prefill(a, p, sparsity):
@@ -251,29 +276,11 @@ def flex_prefill(a, p, sparsity):
         alpha = float(np.float32(alpha))
         return columns_diagonals(a, cover(column, column_forced, alpha, least), cover(diagonal, diagonal_forced, alpha, least))
 
-    alpha, least = p.get("alpha", 0.9), p.get("min_budget", 512)
-    if sparsity is not None:
-        def within(al, le):
-            return density(choose(al, le), a) <= 1 - sparsity
-        if within(0, n):
-            alpha, least = 0, n
-        elif within(0, least):
-            alpha, above = 0, 1
-            for _ in range(16):
-                middle = (alpha + above) / 2
-                if within(middle, least):
-                    alpha = middle
-                else:
-                    above = middle
-        else:
-            above, least, alpha = min(least, n), 1, 0
-            while above - least > 1:
-                middle = (least + above) // 2
-                if within(0, middle):
-                    least = middle
-                else:
-                    above = middle
-    return choose(alpha, least)
+    least = p.get("min_budget", 512)
+    if sparsity is None:
+        return choose(p.get("alpha", 0.9), least)
+    least = n // 32 + 1 if least > n // 32 else least
+    return within(a, 1 - sparsity, lambda dial: choose(0, 1 + int(2 * dial * (least - 1))) if dial < 0.5 else choose(2 * dial - 1, least))
 
 
 def js_distance(p, q):
@@ -285,35 +292,44 @@ def js_distance(p, q):
 def flex_prefill_full(a, p, sparsity):
     n, block, gamma, tau = a.c["tokens"], p.get("block", 128), p.get("gamma", 0.9), p.get("tau", 0.1)
     least, nb = p.get("min_budget", 1024), -(-a.c["tokens"] // p.get("block", 128))
-    if n <= 2 * block or n <= least:
-        return {"lists": [], "masks": [causal_mask(n)] * a.heads}
+    if n <= 2 * block or (sparsity is None and n <= least):
+        return everything(a)
     column, diagonal = a.probe(block)
     q, k = a.means(a.q, block), a.means(a.k, block)
     last = a.q[n - block : n].mean(axis=0)  # [H, D]
-    gamma, least = float(np.float32(gamma)), -(-least // block)
-    rows, kinds = [], set()
+    least = -(-least // block)
+    pool = lambda x: np.array([x[i : i + block].sum() for i in range(0, n, block)])
+    aware, maps = [], []
     for h in range(a.heads):
-        kh = k[h // a.group]
-        pool = lambda x: np.array([x[i : i + block].sum() for i in range(0, n, block)])
-        pooled_column, pooled_diagonal = pool(column[h]), pool(diagonal[h])
-        estimate = softmax(kh @ last[h] * a.scale)
-        js = js_distance(estimate, pooled_column / pooled_column.sum())
+        kh, exact = k[h // a.group], pool(column[h])
+        js = js_distance(softmax(kh @ last[h] * a.scale), exact / exact.sum())
         if abs(js - tau) < 1e-4:
             raise Close
-        aware = js < tau
-        kinds.add(aware)
-        count = [least if aware else max(count_of_mass(x, gamma) // block + 1, least) for x in (column[h], diagonal[h])]
-        pooled_column[0] = pooled_diagonal[0] = np.inf
-        columns, diagonals = top(pooled_column, min(count[0], nb)), top(pooled_diagonal, min(count[1], nb))
-        chosen = [{j for j in range(i + 1) if j in columns or i - j in diagonals} for i in range(nb)]
-        if aware:
-            s = np.where(np.tril(np.ones((nb, nb), bool)), q[h] @ kh.T * a.scale, -np.inf)
-            flat = np.where(s > -np.inf, softmax(s), -np.inf).reshape(-1)
-            for pair in top(flat, count_of_mass(flat, gamma)):
-                chosen[pair // nb].add(pair % nb)
-        rows.append([sorted(r) for r in chosen])
-    a.kinds = kinds
-    return blocks(a, rows, block)
+        aware.append(js < tau)
+        s = np.where(np.tril(np.ones((nb, nb), bool)), q[h] @ kh.T * a.scale, -np.inf)
+        maps.append(np.where(s > -np.inf, softmax(s), -np.inf).reshape(-1))
+    a.kinds = set(aware)
+
+    def choose(gamma, least):
+        gamma, rows = float(np.float32(gamma)), []
+        for h in range(a.heads):
+            named = []
+            for x in (column[h], diagonal[h]):
+                count = least if aware[h] else max(count_of_mass(x, gamma) // block + 1, least)
+                x = pool(x)
+                x[0] = np.inf
+                named.append(top(x, min(count, nb)))
+            chosen = [{j for j in range(i + 1) if j in named[0] or i - j in named[1]} for i in range(nb)]
+            if aware[h]:
+                for pair in top(maps[h], count_of_mass(maps[h], gamma)):
+                    chosen[pair // nb].add(pair % nb)
+            rows.append([sorted(r) for r in chosen])
+        return blocks(a, rows, block)
+
+    if sparsity is None:
+        return choose(gamma, least)
+    least = nb // 32 + 1 if least > nb // 32 else least
+    return within(a, 1 - sparsity, lambda dial: choose(0, 1 + int(2 * dial * (least - 1))) if dial < 0.5 else choose(2 * dial - 1, least))
 
 
 def block_sparse(a, p, sparsity):
@@ -483,7 +499,7 @@ SHAPES = [(64,     1, 1, 16, 0, 0, 0),
           (450,   16, 2, 16, 1, 1, 1),
           (321,    3, 1, 64, 1, 1, 0)]
 
-# One entry a shape: parameters, or a target sparsity.
+# One entry a shape: parameters, a target sparsity, or (target, parameters).
 PLAN = {
     "vertical_slash": ("prefill", vertical_slash, [
         {"columns": 10, "diagonals": 64}, 0.5, {"columns": 40, "diagonals": 80, "window": 64}, 0.3, 0.8,
@@ -492,13 +508,14 @@ PLAN = {
         {"k": 3}, 0.5, {"k": 5, "block": 32}, {"k": 4, "selection": "group"}, 0.8, {"k": 5, "block": 8},
         0.0, {"k": 100}, 0.7, {"k": 6, "sinks": 0, "local": 1}]),
     "flex_prefill": ("prefill", flex_prefill, [
-        {"alpha": 0.7, "min_budget": 8}, 0.5, {"alpha": 0.5, "min_budget": 16, "window": 64}, {"alpha": 0.0, "min_budget": 40},
-        0.6, {"alpha": 0.9, "min_budget": 4, "local": 10}, 0.0, {"alpha": 0.9}, {"alpha": 0.3, "min_budget": 70}, 0.4]),
+        {"alpha": 0.7, "min_budget": 8}, (0.4, {"min_budget": 4}), {"alpha": 0.5, "min_budget": 16, "window": 64}, {"alpha": 0.0, "min_budget": 40},
+        (0.6, {"min_budget": 16}), {"alpha": 0.9, "min_budget": 4, "local": 10}, 0.0, {"alpha": 0.9},
+        {"alpha": 0.3, "min_budget": 70}, 0.4]),
     "flex_prefill_full": ("prefill", flex_prefill_full, [
         {"block": 16, "min_budget": 16, "gamma": 0.6}, {"block": 16, "min_budget": 32, "gamma": 0.8, "tau": 0.4},
         {"block": 32, "min_budget": 32, "gamma": 0.5, "tau": 0.6}, {"block": 16, "min_budget": 16, "gamma": 0.4, "tau": 0.2},
         {"block": 64, "min_budget": 64, "gamma": 0.9, "tau": 0.3}, {"block": 16, "min_budget": 16, "gamma": 0.3, "tau": 1.0},
-        {}, {}, {"block": 32, "min_budget": 64, "gamma": 0.5, "tau": 0.45}, {"block": 16, "min_budget": 16, "gamma": 0.7, "tau": 0.5}]),
+        {}, (0.0, {"block": 1}), (0.5, {"block": 32, "min_budget": 64, "tau": 0.45}), (0.7, {"block": 16, "tau": 0.5})]),
     "snapkv": ("compress", snapkv, [
         {"capacity": 12, "kernel": 5}, 0.5, {"capacity": 60, "window": 32, "kernel": 7, "pooling": "max", "sinks": 0, "local": 32},
         0.8, {"capacity": 300}, {"capacity": 20, "kernel": 3}, 0.0, 0.5, 0.9, 0.95]),
@@ -545,6 +562,8 @@ def output(a, masks, decode):
 def case(name, phase, method, index, setting):
     tokens, heads, kv, dim, sinks, needles, ties = SHAPES[index]
     sparsity, params = (setting, {}) if isinstance(setting, float) else (None, setting)
+    if isinstance(setting, tuple):
+        sparsity, params = setting
     for attempt in range(200):
         c = {"method": name, "phase": phase, "params": params, "sparsity": sparsity, "tokens": tokens,
              "tail": 0 if phase == "prefill" else 1 + index * 3, "output": 64, "heads": heads, "kv_heads": kv,
@@ -554,6 +573,7 @@ def case(name, phase, method, index, setting):
         try:
             result = method(a, params, sparsity)
         except Close:
+            globals()["searching"] = False
             continue
         if phase == "prefill":
             pairs = sum(int(m.sum()) for m in result["masks"])
