@@ -26,8 +26,10 @@ static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
 {
+    static const char words[] = "\nfrontier: stopping after this sample; once more to stop at once\n";
     (void)number;
     interrupted = 1;
+    if (write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
 }
 
 /* ---- one sample --------------------------------------------------------------------------------------------------- */
@@ -48,6 +50,8 @@ struct work {
     sf_cell_info *info;
     sf_record *record;
     char **text;                              /* decoded outputs */
+    double *sum;                              /* [cells of the group] strict scores of the samples run so far */
+    int *samples;                             /* [cells of the group] how many */
     int lanes, room;
 };
 
@@ -61,7 +65,9 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
     w->info = calloc(n, sizeof *w->info);
     w->record = calloc(n, sizeof *w->record);
     w->text = calloc(n, sizeof *w->text);
-    bool ok = w->pending && w->lane && w->params && w->info && w->record && w->text;
+    w->sum = calloc(n, sizeof *w->sum);
+    w->samples = calloc(n, sizeof *w->samples);
+    bool ok = w->pending && w->lane && w->params && w->info && w->record && w->text && w->sum && w->samples;
     for (int i = 0; ok && i < room; i++) {
         sf_lane *lane = &w->lane[i];
         lane->output = malloc((size_t)max_output * sizeof *lane->output);
@@ -90,7 +96,11 @@ static void work_release(struct work *w)
     free(w->info);
     free(w->record);
     free(w->text);
+    free(w->sum);
+    free(w->samples);
+    w->room = 0;
     w->pending = NULL, w->lane = NULL, w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
+    w->sum = NULL, w->samples = NULL;
 }
 
 static void show_progress(void *user, sf_phase phase, int done, int of)
@@ -259,6 +269,10 @@ static sf_status run_sample(struct work *w, struct group g, int index)
     sf_status status = gold ? SF_OK : sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
     if (status == SF_OK) status = run_lanes(w, index, &sample, gold, ids, n);
     for (int i = 0; i < w->lanes; i++) {
+        if (status == SF_OK) {
+            w->sum[w->pending[i] - g.cell] += w->record[i].strict;
+            w->samples[w->pending[i] - g.cell]++;
+        }
         free(w->text[i]);
         w->text[i] = NULL;
         for (int p = 0; p < SF_PHASES; p++) free(w->params[i][p]), w->params[i][p] = NULL;
@@ -272,21 +286,33 @@ static sf_status run_sample(struct work *w, struct group g, int index)
 
 /* ---- the sweep ------------------------------------------------------------------------------------------------------ */
 
+/* Where nobody watches a progress line: one line a cell that this run added to. */
+static void print_cells(struct work *w, struct group g)
+{
+    for (int i = 0; i < g.cells; i++) {
+        const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
+        if (!w->samples[i]) continue;
+        fprintf(stderr, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
+        for (int p = 0; p < SF_PHASES; p++)
+            if (strcmp(info.method[p], "dense") != 0)
+                fprintf(stderr, isnan(info.sparsity[p]) ? "%s, " : "%s at %g, ", info.label[p], info.sparsity[p]);
+        if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(stderr, "dense, ");
+        fprintf(stderr, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
+    }
+}
+
 static sf_status run_group(struct work *w, struct group g)
 {
     const sf_sweep *s = w->road->sweep;
+    memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
+    memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
     for (int i = 0; i < s->samples; i++) {
         if (interrupted) return sf_fail(SF_INTERRUPTED, "stopped as asked; run the same command again to go on from here");
         snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d/%d", s->model[g.cell->model].label,
                  s->task[g.cell->task].label, s->length[g.cell->length], i + 1, s->samples);
         SF_TRY(run_sample(w, g, i));
     }
-    if (!w->progress.terminal)
-        for (int i = 0; i < g.cells; i++) {
-            const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
-            fprintf(stderr, "%s %s %d %s/%s %.3g/%.3g done\n", info.model, info.task_label, info.length, info.label[SF_PREFILL],
-                    info.label[SF_DECODE], info.sparsity[SF_PREFILL], info.sparsity[SF_DECODE]);
-        }
+    if (!w->progress.terminal) print_cells(w, g);
     return SF_OK;
 }
 

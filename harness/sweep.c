@@ -135,7 +135,7 @@ char *sf_params_label(const char *name, const sf_param *table, const void *param
     for (const sf_param *p = table; p && p->name; p++) {
         if (is_default(p, params)) continue;
         json_t *value = param_json(p, params);
-        char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY);
+        char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
         fprintf(f, "%s%s=%s", changed++ ? ", " : "(", p->name, text);
         free(text);
         json_decref(value);

@@ -1,0 +1,35 @@
+# Shared by the scripts here: a scratch folder, a tiny sweep, and comparing results. Runs in the repository's root.
+set -eu
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+: "${FRONTIER:=$PWD/build/frontier}"
+T=$(mktemp -d)
+trap 'cleanup 2>/dev/null || true; rm -rf "$T"' EXIT
+fail() { echo "FAILED: $*"; exit 1; }
+
+# A sweep that takes about a second: a random two-layer model, two tasks, five variants.
+tiny() {
+    cat >"$T/tiny.yaml" <<EOF
+name: tiny
+models:   [${1:-tests/golden/model/qwen2}]
+tasks:    [niah: {queries: 1, key_groups: 1, value_groups: 1, group_length: 4, density: 0}, vt: {chains: 1, hops: 1}]
+lengths:  [1100]
+sparsity: [0.5, 0.9]
+methods:  {prefill: [vertical_slash], decode: [quest]}
+samples:  3
+output:   6
+answer:   direct
+EOF
+}
+
+# Everything of a results file that a second run must give again: all but times.
+rows() { "$FRONTIER" export "$1" --jsonl | sed -E 's/"[a-z_]*seconds[a-z_]*": ?[^,}]*,?//g' | sort; }
+
+# refused PATTERN COMMAND...: fails cleanly (status 1, no crash), with one error line that matches.
+refused() {
+    local pattern=$1 status=0
+    shift
+    "$@" >"$T/out" 2>"$T/err" || status=$?
+    [ $status = 1 ] || fail "status $status, expected 1: $*: $(cat "$T/err")"
+    grep -qE -- "$pattern" "$T/err" || fail "no '$pattern' in: $(cat "$T/err") ($*)"
+    [ "$(grep -c '^frontier: error' "$T/err")" = 1 ] || fail "not one error line: $(cat "$T/err") ($*)"
+}

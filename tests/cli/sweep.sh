@@ -1,0 +1,35 @@
+#!/bin/bash
+# A whole sweep: runs, resumes with nothing to do, extends, and gives the same rows alone, in company and with two threads.
+. "$(dirname "$0")/common.bash"
+tiny
+"$FRONTIER" plan "$T/tiny.yaml" | grep -q '10 cells' || fail "plan"
+"$FRONTIER" plan "$T/tiny.yaml" --json | grep -q '"memory_bytes"' || fail "plan --json"
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" 2>"$T/log" >/dev/null || fail "run: $(cat "$T/log")"
+[ "$(grep -c 'over 3 samples' "$T/log")" = 10 ] || fail "not one line a cell: $(cat "$T/log")"
+[ "$(rows "$T/a.h5" | wc -l)" = 30 ] || fail "expected 30 rows"
+
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" 2>"$T/log" >/dev/null
+[ "$(grep -c 'over' "$T/log")" = 0 ] || fail "the second run ran something: $(cat "$T/log")"
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" -s samples=4 2>"$T/log" >/dev/null
+[ "$(grep -c 'over 1 samples' "$T/log")" = 10 ] || fail "a fourth sample did not extend: $(cat "$T/log")"
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/b.h5" -s samples=4 -t 2 >/dev/null 2>&1
+rows "$T/a.h5" >"$T/a"; rows "$T/b.h5" >"$T/b"
+cmp -s "$T/a" "$T/b" || fail "three samples and one, on all threads, are not four at once on two: $(diff "$T/a" "$T/b" | head -n 4)"
+
+# Cell by cell: no company at all.
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/c.h5" -s samples=4 -s 'sparsity=[0.5]' -s 'methods={prefill: [vertical_slash]}' >/dev/null 2>&1
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/c.h5" -s samples=4 -s 'sparsity=[0.9]' -s 'methods={prefill: [vertical_slash]}' >/dev/null 2>&1
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/c.h5" -s samples=4 -s 'sparsity=[0.5]' -s 'methods={decode: [quest]}' >/dev/null 2>&1
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/c.h5" -s samples=4 -s 'sparsity=[0.9]' -s 'methods={decode: [quest]}' >/dev/null 2>&1
+rows "$T/c.h5" >"$T/c"
+cmp -s "$T/a" "$T/c" || fail "cells alone differ from cells in company: $(diff "$T/a" "$T/c" | head -n 4)"
+
+"$FRONTIER" show "$T/tiny.yaml" --task vt --sample 1 | grep -q -- '---- prompt' || fail "show a config"
+"$FRONTIER" show "$T/a.h5" --method quest --sparsity 0.9 --json | grep -q '"prediction"' || fail "show results"
+"$FRONTIER" show "$T/a.h5" --method quest --sparsity 0.9 | grep -q -- '---- prompt' || fail "show results without their prompt"
+"$FRONTIER" show "$T/a.h5" | grep -q 'prefill_density' || fail "show without densities"
+for m in llama qwen3 mistral gemma3; do
+    tiny tests/golden/model/$m
+    "$FRONTIER" run "$T/tiny.yaml" -o "$T/$m.h5" -s samples=1 >/dev/null 2>"$T/log" || fail "$m: $(cat "$T/log")"
+done
+echo "sweep: ok"
