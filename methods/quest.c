@@ -67,6 +67,15 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Both bounds of every page are read for each token. */
+static sf_estimate estimate(const sf_extent *extent, const void *params)
+{
+    const struct params *p = params;
+    double bounds = 2.0 * extent->kv_heads * extent->head_dim, keys = extent->tokens;
+    double share = p->dense_layers < extent->layers ? 1 - (double)p->dense_layers / extent->layers : 0;
+    return (sf_estimate){.paper = bounds * keys / p->page, .exact = share * bounds * ceil(keys / p->page)};
+}
+
 const sf_method sf_quest = {
     .abi = SF_METHOD_ABI,
     .name = "quest",
@@ -75,6 +84,7 @@ const sf_method sf_quest = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .state = state,
     .observe = observe,
     .decode = decode,

@@ -4,6 +4,7 @@
  * probes 64 and forces 30 and 100: {window: 64, sinks: 30, local: 100, columns: 1000, diagonals: 6096}. */
 #include "methods/method.h"
 
+#include <math.h>
 #include <stddef.h>
 
 struct params {
@@ -61,6 +62,20 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Probe and selection. The study adds a sort of both score vectors, and the making of an index that grows with the columns
+ * and diagonals: that part only where they are given in numbers, since a density fixes them layer by layer. */
+static sf_estimate estimate(const sf_extent *extent, const void *params)
+{
+    const struct params *p = params;
+    double keys = extent->tokens, heads = extent->heads, width = extent->head_dim;
+    double probe = p->window < keys ? p->window : keys;
+    double scores = 2 * keys * (p->selection == 1 ? extent->kv_heads : heads); /* columns and diagonals */
+    return (sf_estimate){
+        .paper = heads * keys * (2 * width * probe + 5 * probe + 2 * log2(keys) + 64.0 * (p->columns + p->diagonals)),
+        .exact = heads * keys * (2 * width + 5) * probe + scores,
+    };
+}
+
 const sf_method sf_vertical_slash = {
     .abi = SF_METHOD_ABI,
     .name = "vertical_slash",
@@ -69,6 +84,7 @@ const sf_method sf_vertical_slash = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
 };

@@ -13,6 +13,7 @@
 
 #include "harness/cost.h"
 #include "harness/engine.h"
+#include "harness/sweep.h"
 
 static void open_shape(const char *name, sf_model_config *out)
 {
@@ -116,6 +117,45 @@ static void estimation(void **state)
     }
 }
 
+static void set(const sf_method *method, void *params, const char *name, int value)
+{
+    const sf_param *p = method->params;
+    while (p->name && strcmp(p->name, name) != 0) p++;
+    assert_non_null(p->name);
+    *(int *)((char *)params + p->offset) = value;
+}
+
+/* The study's two estimation terms, worked out by hand for Qwen2.5-7B at 65536 tokens: per layer and sequence
+ * 28·(2·128·L·256 + 5·L·256 + 2L·16 + 64L·(960 + 960)) FLOPs, and 2·4·128·L/16 elements. */
+static void estimation_of_the_study(void **state)
+{
+    (void)state;
+    sf_model_config c;
+    open_shape("qwen2.5-7b", &c);
+    int64_t L = 65536, params[64] = {0};
+    sf_cost cost;
+
+    const sf_method *vs = sf_method_find("vertical_slash");
+    assert_true(vs && vs->params_size <= sizeof params);
+    set(vs, params, "window", 256);
+    set(vs, params, "columns", 960);
+    set(vs, params, "diagonals", 960);
+    sf_cost_of(&c, &(sf_cost_query){.phase = SF_PREFILL, .tokens = L, .batch = 2, .density = 0.2, .method = vs, .params = params},
+               &cost);
+    double per_token = 65536 + 1280 + 32 + 122880;
+    check("vertical_slash", " paper", 2 * 28 * 28 * 65536.0 * per_token, find_term(&cost, "estimation")->paper);
+    check("vertical_slash", " exact", 2 * 28 * 28 * 65536.0 * (65536 + 1280 + 2), find_term(&cost, "estimation")->exact);
+
+    const sf_method *quest = sf_method_find("quest");
+    assert_true(quest && quest->params_size <= sizeof params);
+    memset(params, 0, sizeof params);
+    set(quest, params, "page", 16);
+    sf_cost_of(&c, &(sf_cost_query){.phase = SF_DECODE, .tokens = L, .batch = 64, .density = 0.1, .method = quest, .params = params},
+               &cost);
+    check("quest", " paper", 64 * 28 * 4194304.0, find_term(&cost, "estimation")->paper);
+    check("quest", " exact", 64 * 28 * 4194304.0, find_term(&cost, "estimation")->exact);
+}
+
 /* A prompt shorter than the window costs the same with and without it. */
 static void short_prompts(void **state)
 {
@@ -170,6 +210,20 @@ static void counted_by_the_meter(void **state)
         uint64_t bytes = 0;
         for (int w = 0; w < SF_WORKS; w++) bytes += at[w].weight_bytes + at[w].cache_bytes;
         check(models[i], " decode", cost.exact, (double)bytes / sizeof(float)); /* weights and cache are f32 here */
+
+        /* And of a method's choosing. */
+        const sf_method *vs = sf_method_find("vertical_slash");
+        int64_t params[64] = {0};
+        set(vs, params, "window", 32);
+        set(vs, params, "columns", 20);
+        set(vs, params, "diagonals", 20);
+        set(vs, params, "local", 4);
+        lane = (sf_lane){.output = output, .prefill = vs, .prefill_params = params};
+        assert_int_equal(sf_engine_generate(e, token, TOKENS, &(sf_generation){.max_output = 1}, 1, &lane), SF_OK);
+        q = (sf_cost_query){.phase = SF_PREFILL, .tokens = TOKENS, .batch = 1, .density = 1, .method = vs, .params = params};
+        sf_cost_of(&m->config, &q, &cost);
+        check(models[i], " estimation", find_term(&cost, "estimation")->exact,
+              (double)lane.meter.at[SF_PREFILL][SF_ESTIMATION].flops);
         sf_engine_close(e);
         sf_backend_close(&b);
         sf_model_close(m);
@@ -182,6 +236,7 @@ int main(void)
         cmocka_unit_test(nine_models),
         cmocka_unit_test(weights_of_a_step),
         cmocka_unit_test(estimation),
+        cmocka_unit_test(estimation_of_the_study),
         cmocka_unit_test(short_prompts),
         cmocka_unit_test(counted_by_the_meter),
     };
