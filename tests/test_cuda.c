@@ -40,7 +40,7 @@ static void selection(void **state)
 static void prefill(void **state)
 {
     (void)state;
-    for (int i = 0; i < 3 * seeds; i++) prefill_case(&both, 6000u + (unsigned)i, i % 10 == 9 ? 500 : 150);
+    for (int i = 0; i < 3 * seeds; i++) prefill_case(&both, 6000u + (unsigned)i, i % 20 == 19 ? 1200 : i % 5 == 4 ? 400 : 150);
 }
 
 static void decode(void **state)

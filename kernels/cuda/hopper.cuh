@@ -2,7 +2,15 @@
 #ifndef SF_CUDA_HOPPER_CUH
 #define SF_CUDA_HOPPER_CUH
 
-/* Whether this build holds sm_90a code; asks the current device's loaded image. */
+#include "kernels/cuda/device.cuh"
+
+/* Whether the image of the current device holds sm_90a code. */
 bool sf_hopper_built(void);
+
+/* Whether the kernel takes this shape: head dim 64 or 128, key blocks that divide or are divided by its key tile. */
+bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
+
+/* As sf_backend_ops.prefill, for shapes that it takes. */
+sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out);
 
 #endif

@@ -164,6 +164,7 @@ sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern
 {
     if (a->queries == 0) return SF_OK;
     if (a->kv.tail.n) return sf_fail(SF_INTERNAL, "prefill: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);
+    if (sf_hopper_takes(b, a, pattern)) return sf_hopper_prefill(b, a, pattern, (bf16 *)out);
     sf_cuda_plan plan;
     SF_TRY(sf_cuda_plan_make(b, a, pattern, ROWS, 0, &plan, NULL));
     SF_TRY(sf_cuda_tally_pairs(b, a, &plan));

@@ -1,3 +1,465 @@
+/* Prefill attention for Hopper (sm_90a): every pattern through one kernel.
+ *
+ *     out[t, h] = Σ_j softmax_j(scale · q[t, h]·k[g, j]) v[g, j]        over the keys j that the pattern names for row t
+ *
+ * A block is one producer warp and one or two consumer warpgroups of 64 query rows. The producer walks the tile's key slots
+ * (pattern.cuh) and copies KEYS of them at a time with the bulk tensor engine, as one box or as many as the pattern has
+ * pieces; it also writes down each slot's key number for tiles in which not every row sees every key. Consumers multiply
+ * with wgmma: the scores of tile j are in flight with P·V of tile j - 1, softmax in registers, P never leaves them. Two
+ * warpgroups that share the keys take turns at the tensor cores, one's softmax under the other's products.
+ *
+ * Rows of a tile are queries x the heads that share a selection, so that a block of 16 queries of a group of 4 heads fills a
+ * warpgroup's 64 rows. With 128 rows (dense, large or shared blocks) a block has two warpgroups, 128 keys a tile and a
+ * multiprocessor to itself; with 64 (per-head blocks of 64, diagonals) one, 64 keys, and two blocks share a multiprocessor.
+ *
+ * Scattered columns are packed into dense rows once per head; a tile then reads a prefix of them, with bits that leave out
+ * those its diagonals cover.
+ *
+ * The rescaling of the output waits until a row's maximum has grown by 2^8: P stays far inside its range, and most tiles
+ * skip 64 multiplications a thread. Everything a row computes depends on its own keys alone.
+ *
+ * Test: make test-cuda. Benchmark: tests/bench_cuda. */
 #include "kernels/cuda/hopper.cuh"
-#include "kernels/cuda/device.cuh"
-bool sf_hopper_built(void) { return false; }
+#include "kernels/cuda/pattern.cuh"
+#include "kernels/cuda/wgmma.cuh"
+
+#include <string.h>
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define SM90A 1
+#endif
+
+enum { GROUP = 128, MASKED = 1, RAGGED = 2 };
+
+struct maps { CUtensorMap k, v, column_k, column_v; };
+
+struct work {
+    const bf16 *q;
+    bf16 *out;
+    float scale; /* times log2 e */
+    int octets, piece;
+    sf_cuda_report *report;
+};
+
+template <int DIM, int WARPGROUPS, int KEYS, int STAGES> struct layout {
+    static const int HALVES = DIM / 64, TILE = KEYS * DIM;
+    static const int NAMES = STAGES + 1; /* key numbers are read after the keys' own room is free */
+    bf16 q[WARPGROUPS][HALVES][64 * 64];
+    bf16 k[STAGES][TILE], v[STAGES][TILE];
+    int key[NAMES][KEYS], flags[NAMES];
+    uint64_t k_full[STAGES], k_empty[STAGES], v_full[STAGES], v_empty[STAGES];
+};
+
+#ifdef SM90A
+
+__device__ static inline float exp2_fast(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* ---- producer ---- */
+
+/* What a lane knows about key tile i before its room is free: its piece, or its four slots' bits. */
+struct ahead { int start, bits; int4 column; };
+
+template <int KEYS> __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
+{
+    int lane = threadIdx.x % 32, slot = i * KEYS + lane * piece;
+    ahead a = {INT_MIN, 0, {-1, -1, -1, -1}};
+    if (p.kind == SF_BLOCKS) {
+        if (lane < KEYS / piece && slot < t.slots) a.start = p.first.index[t.list * p.first.stride + slot / p.block_k] * p.block_k + slot % p.block_k;
+    } else if (p.kind == SF_COLUMNS_DIAGONALS && i * KEYS < t.split) {
+        int at = t.base + slot / SF_PIECE;
+        if (lane < KEYS / piece && at < p.pieces[t.list]) {
+            int2 x = p.piece[(int64_t)t.list * p.piece_stride + at];
+            a.start = t.position + x.x, a.bits = x.y;
+        }
+    } else if (p.kind == SF_COLUMNS_DIAGONALS) {
+        int from = i * KEYS - t.split + lane * 4;
+        if (lane * 4 < KEYS && from < t.slots - t.split) {
+            const uint16_t *bits = p.column_bits + ((int64_t)t.list * p.tiles + t.query / SF_DIAGONAL_TILE) * p.column_words;
+            const int32_t *column = p.first.index + t.list * p.first.stride;
+            int now = bits[from / 16] >> from % 16, left = t.slots - t.split - from;
+            a.column.x = now & 1 ? column[from] : -1;
+            a.column.y = now & 2 && left > 1 ? column[from + 1] : -1;
+            a.column.z = now & 4 && left > 2 ? column[from + 2] : -1;
+            a.column.w = now & 8 && left > 3 ? column[from + 3] : -1;
+        }
+    }
+    return a;
+}
+
+template <class Layout, int KEYS, int STAGES>
+__device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m, const sf_cuda_tile &t, int tiles)
+{
+    int lane = threadIdx.x % 32, head = t.head / p.group, last = t.position + t.queries - 1, piece = w.piece;
+    bool bounded = p.window || p.local < p.N;
+    int reach = p.window && p.window < p.local ? p.window : p.local;
+    ahead next = look_ahead<KEYS>(p, t, piece, 0);
+    for (int i = 0; i < tiles; i++) {
+        ahead now = next;
+        bool columns = p.kind == SF_COLUMNS_DIAGONALS && i * KEYS >= t.split, listed = p.kind == SF_BLOCKS || (p.kind == SF_COLUMNS_DIAGONALS && !columns);
+        if (i + 1 < tiles) next = look_ahead<KEYS>(p, t, piece, i + 1);
+        int first = i * KEYS < t.split ? i * KEYS : t.base + i * KEYS - t.split; /* of dense and window tiles */
+        int4 key = now.column;
+        int mine = lane * 4; /* this lane's slots */
+        if (listed) {
+            int owner = mine / piece, start = __shfl_sync(~0u, now.start, owner), bits = __shfl_sync(~0u, now.bits, owner) >> mine % piece;
+            int at = start + mine % piece;
+            bool some = start != INT_MIN, all = p.kind == SF_BLOCKS;
+            key.x = some && (all || bits & 1) ? at : -1;
+            key.y = some && (all || bits & 2) ? at + 1 : -1;
+            key.z = some && (all || bits & 4) ? at + 2 : -1;
+            key.w = some && (all || bits & 8) ? at + 3 : -1;
+        } else if (!columns) {
+            int limit = i * KEYS < t.split ? min(p.sinks, t.base) : p.N;
+            key = make_int4(first + mine, first + mine + 1, first + mine + 2, first + mine + 3);
+            key.x = key.x < limit ? key.x : -1, key.y = key.y < limit ? key.y : -1;
+            key.z = key.z < limit ? key.z : -1, key.w = key.w < limit ? key.w : -1;
+        }
+        if (key.x >= p.N) key.x = -1;
+        if (key.y >= p.N) key.y = -1;
+        if (key.z >= p.N) key.z = -1;
+        if (key.w >= p.N) key.w = -1;
+        int least = min(min(key.x, key.y), min(key.z, key.w)), most = max(max(key.x, key.y), max(key.z, key.w));
+        bool inside = mine < KEYS;
+        bool masked = inside && (least < 0 || most > t.position || (bounded && least <= last - reach));
+        /* rows of the last octet behind key N hold anything, also NaN, which 0 · P does not silence */
+        int end = listed ? now.start == INT_MIN ? 0 : now.start + piece : columns ? 0 : first + KEYS;
+        bool ragged = p.N % 8 && end > p.N / 8 * 8;
+        int flags = (__any_sync(~0u, masked) ? MASKED : 0) | (__any_sync(~0u, ragged) ? RAGGED : 0);
+
+        int stage = i % STAGES, phase = i / STAGES % 2;
+        barrier_wait(&s.k_empty[stage], phase ^ 1);
+        if (inside) *(int4 *)&s.key[i % Layout::NAMES][mine] = key;
+        if (lane == 0) s.flags[i % Layout::NAMES] = flags;
+        __syncwarp();
+        int boxes = listed ? KEYS / piece : 1, octet = columns ? (i * KEYS - t.split) / 8 : first / 8;
+        const CUtensorMap *from_k = columns ? &m.column_k : &m.k, *from_v = columns ? &m.column_v : &m.v;
+        if (columns) head = t.list;
+        if (listed) octet = now.start == INT_MIN ? w.octets : now.start >> 3; /* none: outside, zeros */
+        if (lane == 0) barrier_expect(&s.k_full[stage], KEYS * (int)sizeof(bf16) * (Layout::TILE / KEYS));
+        __syncwarp();
+        if (lane < boxes) copy_box(s.k[stage] + lane * piece * (Layout::TILE / KEYS), from_k, &s.k_full[stage], octet, head);
+        barrier_wait(&s.v_empty[stage], phase ^ 1);
+        if (lane == 0) barrier_expect(&s.v_full[stage], KEYS * (int)sizeof(bf16) * (Layout::TILE / KEYS));
+        __syncwarp();
+        if (lane < boxes) copy_box(s.v[stage] + lane * piece * (Layout::TILE / KEYS), from_v, &s.v_full[stage], octet, head);
+    }
+}
+
+/* ---- consumers ---- */
+
+/* Query rows [64] of this warpgroup to shared memory, swizzled; rows past the tile's end as zeros. */
+template <int DIM> __device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const sf_cuda_tile &t, int row0)
+{
+    for (int i = threadIdx.x % GROUP; i < 64 * DIM / 8; i += GROUP) {
+        int row = i / (DIM / 8), chunk = i % (DIM / 8), r = row0 + row;
+        bool valid = r < t.queries * p.packed;
+        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.H + t.head + r % p.packed) * DIM + chunk * 8;
+        uint4 x = valid ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
+        *(uint4 *)(to + chunk / 8 * 64 * 64 + row * 64 + (chunk % 8 ^ row % 8) * 8) = x;
+    }
+}
+
+template <int DIM, int KEYS> __device__ static inline void start_scores(float (&score)[KEYS / 2], const bf16 *q, const bf16 *k)
+{
+    const int OCTET = DIM / 64 * 1024;
+    wgmma_fence();
+#pragma unroll
+    for (int d = 0; d < DIM; d += 16)
+        wgmma_shared(score, descriptor(q + d / 64 * 64 * 64 + d % 64, 16, 1024), descriptor(k + d / 64 * 512 + d % 64, 16, OCTET), d > 0);
+    wgmma_commit();
+}
+
+template <int DIM, int KEYS> __device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t (&p)[KEYS / 4], const bf16 *v)
+{
+    const int OCTET = DIM / 64 * 1024;
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < KEYS / 16; k++) wgmma_registers(out, p + k * 4, descriptor(v + k * 16 * DIM, 1024, OCTET));
+    wgmma_commit();
+}
+
+struct row_state { float most[2], sum[2]; };
+
+/* Turns scores into exp2(score - maximum) and the state along; fade: what the output so far is to be scaled by. */
+template <int KEYS>
+__device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, float (&fade)[2], float scale, int flags, const int *key,
+                                     const sf_cuda_plan &p, const int (&position)[2])
+{
+    int lane = threadIdx.x % 32;
+    if (flags & MASKED) {
+        bool bounded = p.window || p.local < p.N;
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++) {
+            int2 k = *(const int2 *)&key[n * 8 + lane % 4 * 2];
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int at = i % 2 ? k.y : k.x;
+                bool seen = bounded ? sf_cuda_sees(p, position[i / 2], at) : (unsigned)at <= (unsigned)position[i / 2];
+                if (!seen) score[n * 4 + i] = -INFINITY;
+            }
+        }
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float most = score[h * 2];
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++) most = fmaxf(most, fmaxf(score[n * 4 + h * 2], score[n * 4 + h * 2 + 1]));
+        most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+        most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+        float before = r.most[h];
+        if ((most - before) * scale > 8.f) r.most[h] = most; /* also from -INFINITY */
+        fade[h] = before == r.most[h] ? 1.f : exp2_fast((before - r.most[h]) * scale);
+        float offset = r.most[h] == -INFINITY ? 0.f : r.most[h] * scale, sum = r.sum[h] * fade[h];
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++) {
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                float &x = score[n * 4 + h * 2 + e];
+                x = exp2_fast(fmaf(x, scale, -offset));
+                sum += x;
+            }
+        }
+        r.sum[h] = sum;
+    }
+}
+
+template <int KEYS> __device__ static inline void narrow(uint32_t (&p)[KEYS / 4], const float (&score)[KEYS / 2])
+{
+#pragma unroll
+    for (int k = 0; k < KEYS / 16; k++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) p[k * 4 + i] = pack(score[k * 8 + i * 2], score[k * 8 + i * 2 + 1]);
+    }
+}
+
+/* Zeros for the values of slots without a key, in a tile that reaches behind key N. */
+template <int DIM, int KEYS> __device__ static inline void clear_ragged(bf16 *v, const int *key, int barrier)
+{
+    for (int i = threadIdx.x % GROUP; i < KEYS * DIM / 8; i += GROUP) {
+        int slot = i / (DIM / 8), chunk = i % (DIM / 8);
+        if (key[slot] < 0) *(uint4 *)(v + slot / 8 * 8 * DIM + chunk / 8 * 512 + slot % 8 * 64 + chunk % 8 * 8) = make_uint4(0, 0, 0, 0);
+    }
+    fence_async();
+    named_sync(barrier, GROUP);
+}
+
+template <class Layout, int DIM, int WARPGROUPS, int KEYS, int STAGES>
+__device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, const sf_cuda_tile &t, int tiles)
+{
+    int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64, row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
+    int position[2] = {t.position + row / p.packed, t.position + (row + 8) / p.packed};
+    bf16 *q = s.q[me][0];
+    load_queries<DIM>(q, p, w.q, t, row0);
+    fence_async();
+    named_sync(1 + me, GROUP);
+    if (WARPGROUPS == 2 && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
+
+    float out[DIM / 2], score[KEYS / 2], fade[2];
+    uint32_t prob[KEYS / 4];
+    row_state r = {{-INFINITY, -INFINITY}, {0, 0}};
+#pragma unroll
+    for (int i = 0; i < DIM / 2; i++) out[i] = 0;
+
+    if (tiles) {
+        barrier_wait(&s.k_full[0], 0);
+        start_scores<DIM, KEYS>(score, q, s.k[0]);
+        wgmma_wait<0>();
+        hold(score);
+        if (lane == 0) barrier_arrive(&s.k_empty[0]);
+        soften<KEYS>(score, r, fade, w.scale, s.flags[0], s.key[0], p, position);
+        narrow<KEYS>(prob, score);
+        auto await_values = [&](int i) {
+            barrier_wait(&s.v_full[i % STAGES], i / STAGES % 2);
+            if (s.flags[i % Layout::NAMES] & RAGGED) clear_ragged<DIM, KEYS>(s.v[i % STAGES], s.key[i % Layout::NAMES], 1 + me);
+        };
+#pragma unroll 1
+        for (int i = 1; i < tiles; i++) {
+            int stage = i % STAGES, before = (i - 1) % STAGES;
+            barrier_wait(&s.k_full[stage], i / STAGES % 2);
+            await_values(i - 1);
+            if (WARPGROUPS == 2) named_sync(3 + me, 2 * GROUP);
+            start_scores<DIM, KEYS>(score, q, s.k[stage]);
+            start_output<DIM, KEYS>(out, prob, s.v[before]);
+            if (WARPGROUPS == 2) named_arrive(4 - me, 2 * GROUP);
+            wgmma_wait<1>();
+            hold(score);
+            if (lane == 0) barrier_arrive(&s.k_empty[stage]);
+            soften<KEYS>(score, r, fade, w.scale, s.flags[i % Layout::NAMES], s.key[i % Layout::NAMES], p, position);
+            wgmma_wait<0>();
+            hold(out);
+            if (lane == 0) barrier_arrive(&s.v_empty[before]);
+            if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
+#pragma unroll
+                for (int n = 0; n < DIM / 8; n++) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) out[n * 4 + e] *= fade[e / 2];
+                }
+            }
+            narrow<KEYS>(prob, score);
+        }
+        await_values(tiles - 1);
+        start_output<DIM, KEYS>(out, prob, s.v[(tiles - 1) % STAGES]);
+        wgmma_wait<0>();
+        hold(out);
+    }
+
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float sum = r.sum[h];
+        sum += __shfl_xor_sync(~0u, sum, 1);
+        sum += __shfl_xor_sync(~0u, sum, 2);
+        int at = row + h * 8;
+        if (at >= t.queries * p.packed) continue;
+        int query = t.query + at / p.packed, head = t.head + at % p.packed;
+        if (sum == 0 && lane % 4 == 0) sf_raise(w.report, SF_FAULT_EMPTY_ROW, p.layer, head, query);
+        float share = sum > 0 ? 1 / sum : 0;
+        bf16 *to = w.out + ((int64_t)query * p.H + head) * DIM + lane % 4 * 2;
+#pragma unroll
+        for (int n = 0; n < DIM / 8; n++) *(uint32_t *)(to + n * 8) = pack(out[n * 4 + h * 2] * share, out[n * 4 + h * 2 + 1] * share);
+    }
+}
+#endif
+
+/* Grid: (heads of a kv head that select apart) x tiles x kv heads, the tiles with the most keys first. */
+template <int DIM, int WARPGROUPS, int KEYS, int STAGES>
+__global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 : 1)
+    prefill_wgmma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ work w, const __grid_constant__ maps m)
+{
+#ifdef SM90A
+    typedef layout<DIM, WARPGROUPS, KEYS, STAGES> Layout;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    Layout &s = *(Layout *)shared;
+    int apart = p.lists / p.G;
+    sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - blockIdx.x / apart, blockIdx.y * apart + blockIdx.x % apart);
+    if (t.queries == 0) return;
+    int tiles = (t.slots + KEYS - 1) / KEYS;
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(&s.k_full[i], 1);
+            barrier_init(&s.v_full[i], 1);
+            barrier_init(&s.k_empty[i], 4 * WARPGROUPS);
+            barrier_init(&s.v_empty[i], 4 * WARPGROUPS);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        fence_async();
+    }
+    __syncthreads();
+    if (threadIdx.x < GROUP) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+        if (threadIdx.x < 32) produce<Layout, KEYS, STAGES>(s, p, w, m, t, tiles);
+    } else {
+        if (WARPGROUPS == 2) asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+        else asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        consume<Layout, DIM, WARPGROUPS, KEYS, STAGES>(s, p, w, t, tiles);
+    }
+#endif
+}
+
+/* ---- columns, packed ---- */
+
+/* to [H, room, D]: the keys and values of each head's columns, then zeros up to a multiple of 128. */
+__global__ void pack_columns(const bf16 *k, const bf16 *v, int64_t capacity, int group, int D, sf_lists columns, int room, bf16 *to_k, bf16 *to_v)
+{
+    int head = blockIdx.y, n = columns.count[head], chunks = D / 8;
+    int64_t rows = min(room, (n + 127) / 128 * 128);
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * chunks; i += (int64_t)gridDim.x * blockDim.x) {
+        int64_t row = i / chunks, chunk = i % chunks, at = ((int64_t)head * room + row) * D + chunk * 8;
+        uint4 x = {0, 0, 0, 0}, y = x;
+        if (row < n) {
+            int64_t from = (head / group * capacity + columns.index[head * columns.stride + row]) * D + chunk * 8;
+            x = *(const uint4 *)(k + from), y = *(const uint4 *)(v + from);
+        }
+        *(uint4 *)(to_k + at) = x;
+        *(uint4 *)(to_v + at) = y;
+    }
+}
+
+/* ---- host ---- */
+
+/* [heads, rows, D] as octets of rows and halves of D; a box is `keys` rows. */
+static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int D, int64_t rows, int64_t row_capacity, int heads, int keys)
+{
+    typedef CUresult (*encode)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
+                               const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+    cuuint64_t row = (cuuint64_t)D * sizeof(bf16);
+    cuuint64_t size[5] = {64, 8, (cuuint64_t)D / 64, (cuuint64_t)ceil_div<int64_t>(rows, 8), (cuuint64_t)heads};
+    cuuint64_t stride[4] = {row, 128, 8 * row, (cuuint64_t)row_capacity * row};
+    cuuint32_t box[5] = {64, 8, (cuuint32_t)D / 64, (cuuint32_t)keys / 8, 1}, step[5] = {1, 1, 1, 1, 1};
+    CUresult result = ((encode)sf_cuda_of(b)->encode_tiled)(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 5, (void *)(uintptr_t)data, size, stride, box, step,
+                                                            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                                            CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result == CUDA_SUCCESS) return SF_OK;
+    return sf_fail(SF_INTERNAL, "cuda: cuTensorMapEncodeTiled refuses %lld rows of %d, %d heads (code %d)", (long long)rows, D, heads, (int)result);
+}
+
+template <int DIM, int WARPGROUPS, int KEYS, int STAGES>
+static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    const sf_kv_part *kv = &a->kv.prompt;
+    bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS;
+    int room = slashes ? (int)(ceil_div<int64_t>(pattern->first.stride, 128) * 128) : 0;
+    size_t packed = (size_t)a->heads * room * DIM;
+    sf_cuda_plan plan;
+    bf16 *columns;
+    SF_TRY(sf_cuda_plan_make(b, a, pattern, 64 * WARPGROUPS, 2 * packed * sizeof(bf16), &plan, (void **)&columns));
+    SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
+    int piece = slashes ? (int)SF_PIECE : pattern->kind == SF_BLOCKS && pattern->block_k < KEYS ? pattern->block_k : KEYS;
+    maps m;
+    SF_TRY(describe(b, &m.k, kv->k, DIM, a->keys, kv->capacity, a->kv_heads, piece));
+    SF_TRY(describe(b, &m.v, kv->v, DIM, a->keys, kv->capacity, a->kv_heads, piece));
+    m.column_k = m.k, m.column_v = m.v;
+    if (room) {
+        pack_columns<<<dim3(ceil_div(room * (DIM / 8), 256), a->heads), 256, 0, c->stream>>>(
+            (const bf16 *)kv->k, (const bf16 *)kv->v, kv->capacity, plan.group, DIM, pattern->first, room, columns, columns + packed);
+        LAUNCH_TRY(pack_columns);
+        SF_TRY(describe(b, &m.column_k, columns, DIM, room, room, a->heads, KEYS));
+        SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, a->heads, KEYS));
+    }
+    work w = {(const bf16 *)a->q, out, a->scale * (float)M_LOG2E, ceil_div(a->keys, 8), piece, c->report};
+    size_t bytes = sizeof(layout<DIM, WARPGROUPS, KEYS, STAGES>);
+    SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS, KEYS, STAGES>, bytes));
+    prefill_wgmma<DIM, WARPGROUPS, KEYS, STAGES>
+        <<<dim3(plan.tiles * (plan.lists / plan.G), plan.G), GROUP *(WARPGROUPS + 1), bytes, c->stream>>>(plan, w, m);
+    LAUNCH_TRY(prefill_wgmma);
+    c->pending = true;
+    return SF_OK;
+}
+
+bool sf_hopper_built(void)
+{
+    cudaFuncAttributes built;
+    bool found = cudaFuncGetAttributes(&built, (const void *)prefill_wgmma<128, 2, 128, 2>) == cudaSuccess;
+    (void)cudaGetLastError();
+    return found && built.ptxVersion >= 90;
+}
+
+/* Rows that share a list of keys; with 128 or more, two warpgroups work on one list. */
+static int rows_together(const sf_attention *a, const sf_pattern *p)
+{
+    if (p->kind == SF_BLOCKS) return p->block_q * (a->heads / p->heads);
+    return p->kind == SF_COLUMNS_DIAGONALS ? (int)SF_DIAGONAL_TILE : 128;
+}
+
+bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p)
+{
+    int D = a->head_dim, keys = rows_together(a, p) > 64 ? 128 : 64;
+    const sf_kv_part *kv = &a->kv.prompt;
+    bool aligned = ((uintptr_t)a->q | (uintptr_t)kv->k | (uintptr_t)kv->v) % 16 == 0;
+    if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128) || kv->count || !aligned) return false;
+    if (p->kind == SF_COLUMNS_DIAGONALS) return (a->keys - a->queries) % 8 == 0;
+    if (p->kind != SF_BLOCKS) return true;
+    return p->block_k % 8 == 0 && (keys % p->block_k == 0 || p->block_k % keys == 0) && a->heads / p->heads <= 64;
+}
+
+sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
+{
+    bool wide = rows_together(a, pattern) > 64;
+    if (a->head_dim == 128) return wide ? run<128, 2, 128, 2>(b, a, pattern, out) : run<128, 1, 64, 2>(b, a, pattern, out);
+    return wide ? run<64, 2, 128, 3>(b, a, pattern, out) : run<64, 1, 64, 4>(b, a, pattern, out);
+}

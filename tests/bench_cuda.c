@@ -1,0 +1,362 @@
+/* Speed of the CUDA filling at the study's sizes, against the chip's ceilings and cuDNN's dense attention in the same run.
+ *
+ *   tests/bench_cuda.sh                 peers (PyTorch) first, then this; what results/bench/ keeps
+ *   bench_cuda [peers.txt] [quick]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"
+ *
+ * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density that
+ * was executed. Every attention row is checked: rows of the output against the decode kernel, which shares no code with it,
+ * on the same keys; the largest ‖Δ‖ / ‖decode‖ is printed, and more than 1e-2 fails the run. Wall-clock: each repetition
+ * queues its work and waits. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kernels/backend.h"
+
+static sf_backend b;
+static sf_meter meter;
+static int failures;
+
+#define MUST(call)                                                                                                     \
+    do {                                                                                                               \
+        if ((call) != SF_OK) {                                                                                         \
+            printf("%s: %s\n", #call, sf_error());                                                                     \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e3 + t.tv_nsec * 1e-6;
+}
+
+static int ascending(const void *x, const void *y) { return (*(const double *)x > *(const double *)y) - (*(const double *)x < *(const double *)y); }
+
+/* Median milliseconds of `call`, run `many` times between two waits. */
+#define TIME(ms, many, call)                                                                                           \
+    do {                                                                                                               \
+        double took[5];                                                                                                \
+        for (int run_ = -1; run_ < 5; run_++) {                                                                        \
+            MUST(b.ops->synchronize(&b));                                                                              \
+            double begun_ = now();                                                                                     \
+            for (int many_ = 0; many_ < (many); many_++) MUST(call);                                                   \
+            MUST(b.ops->synchronize(&b));                                                                              \
+            if (run_ >= 0) took[run_] = (now() - begun_) / (many);                                                     \
+        }                                                                                                              \
+        qsort(took, 5, sizeof *took, ascending);                                                                       \
+        ms = took[2];                                                                                                  \
+    } while (0)
+
+static uint64_t seed = 1;
+static uint32_t random32(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 32);
+}
+
+static void *room(size_t bytes)
+{
+    void *p;
+    MUST(b.ops->alloc(&b, bytes, &p));
+    return p;
+}
+
+/* n bf16 numbers of about unit variance: a random block of 8M, repeated. */
+static void *noise(int64_t n)
+{
+    enum { BLOCK = 8 << 20 };
+    static uint16_t *block;
+    if (!block) {
+        block = malloc(BLOCK * sizeof *block);
+        for (int i = 0; i < BLOCK; i++) {
+            float x = 0;
+            for (int j = 0; j < 4; j++) x += (float)random32() / 4294967296.f - .5f;
+            x *= 1.732f;
+            uint32_t u;
+            memcpy(&u, &x, sizeof u);
+            block[i] = (uint16_t)(u >> 16);
+        }
+    }
+    char *p = room((size_t)n * 2);
+    for (int64_t at = 0; at < n; at += BLOCK) MUST(b.ops->upload(&b, p + at * 2, block, (size_t)(n - at < BLOCK ? n - at : BLOCK) * 2));
+    return p;
+}
+
+static void *uploaded(const void *host, size_t bytes)
+{
+    void *p = room(bytes);
+    MUST(b.ops->upload(&b, p, host, bytes));
+    return p;
+}
+
+static struct { int heads, kv_heads, dim, tokens; double ms; } peer[64];
+static int peers;
+
+static double cudnn(int heads, int kv_heads, int dim, int tokens)
+{
+    for (int i = 0; i < peers; i++)
+        if (peer[i].heads == heads && peer[i].kv_heads == kv_heads && peer[i].dim == dim && peer[i].tokens == tokens) return peer[i].ms;
+    return NAN;
+}
+
+static sf_attention scene(int heads, int kv_heads, int dim, int tokens)
+{
+    sf_attention a = {.backend = &b, .layers = 1, .heads = heads, .kv_heads = kv_heads, .head_dim = dim, .queries = tokens, .keys = tokens,
+                      .scale = 1 / sqrtf((float)dim), .q = noise((int64_t)tokens * heads * dim)};
+    a.kv.dtype = SF_BF16;
+    a.kv.prompt = (sf_kv_part){noise((int64_t)tokens * kv_heads * dim), noise((int64_t)tokens * kv_heads * dim), tokens, tokens, NULL};
+    return a;
+}
+
+static void free_scene(sf_attention *a)
+{
+    b.ops->free(&b, (void *)(uintptr_t)a->q);
+    b.ops->free(&b, a->kv.prompt.k);
+    b.ops->free(&b, a->kv.prompt.v);
+}
+
+static float widened(uint16_t x)
+{
+    uint32_t u = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* Error of row `row` of out against decode over `pattern` (NULL: dense). */
+static double row_error(const sf_attention *a, int row, const sf_pattern *pattern, const void *out)
+{
+    static const sf_pattern dense = {.kind = SF_DENSE};
+    int width = a->heads * a->head_dim;
+    sf_attention one = *a;
+    one.queries = 1, one.keys = a->keys - a->queries + row + 1, one.kv.prompt.n = one.keys;
+    one.q = (const char *)a->q + (size_t)row * width * 2;
+    void *to = room((size_t)width * 2);
+    const sf_attention *lane = &one;
+    if (!pattern) pattern = &dense;
+    MUST(b.ops->decode(&b, 1, &lane, &pattern, to));
+    uint16_t *want = malloc((size_t)width * 2), *got = malloc((size_t)width * 2);
+    MUST(b.ops->download(&b, want, to, (size_t)width * 2));
+    MUST(b.ops->download(&b, got, (const char *)out + (size_t)row * width * 2, (size_t)width * 2));
+    double apart = 0, size = 0;
+    for (int i = 0; i < width; i++) {
+        double x = widened(want[i]), y = widened(got[i]);
+        apart += (x - y) * (x - y), size += x * x;
+    }
+    free(want), free(got);
+    b.ops->free(&b, to);
+    double error = sqrt(apart / size);
+    if (!(error <= 1e-2)) failures++;
+    return error;
+}
+
+static void ceilings(void)
+{
+    size_t bytes = (size_t)2 << 30;
+    void *x = noise((int64_t)bytes / 2), *y = room(bytes);
+    double ms;
+    TIME(ms, 4, b.ops->copy(&b, y, x, bytes));
+    printf("copy                          %8.3f ms  %6.0f GB/s\n", ms, 2 * bytes / ms / 1e6);
+    int n = 8192;
+    sf_tensor w = {x, SF_BF16, 2, {n, n}};
+    b.phase = SF_PREFILL;
+    TIME(ms, 4, b.ops->linear(&b, (char *)x + (size_t)n * n * 2, n, &w, NULL, false, y, SF_BF16));
+    printf("linear 8192 x 8192 x 8192     %8.3f ms  %6.0f TFLOP/s\n", ms, 2.0 * n * n * n / ms / 1e9);
+    sf_tensor up = {x, SF_BF16, 2, {18944, 3584}};
+    b.phase = SF_DECODE;
+    for (int rows = 1; rows <= 32; rows *= 4) {
+        TIME(ms, 20, b.ops->linear(&b, (char *)x + ((size_t)1 << 30), rows, &up, NULL, false, y, SF_BF16));
+        printf("linear %5d x 3584 x 18944    %8.3f ms  %6.0f GB/s of weights\n", rows, ms, 2.0 * 3584 * 18944 / ms / 1e6);
+    }
+    b.phase = SF_PREFILL;
+    b.ops->free(&b, x);
+    b.ops->free(&b, y);
+}
+
+static void dense(int heads, int kv_heads, int dim, int tokens)
+{
+    sf_attention a = scene(heads, kv_heads, dim, tokens);
+    void *out = room((size_t)tokens * heads * dim * 2);
+    sf_pattern p = {.kind = SF_DENSE};
+    double ms, flops = 2.0 * heads * (double)tokens * tokens * dim, error = 0;
+    TIME(ms, tokens > 40000 ? 1 : 4, b.ops->prefill(&b, &a, &p, out));
+    for (int row = tokens - 1; row > 0; row /= 3) error = fmax(error, row_error(&a, row, NULL, out));
+    printf("dense %2d/%d dim %3d %6d        %8.3f ms  %6.0f TFLOP/s  %3.0f %% of cuDNN  error %.1e\n", heads, kv_heads, dim, tokens, ms, flops / ms / 1e9,
+           100 * cudnn(heads, kv_heads, dim, tokens) / ms, error);
+    fflush(stdout);
+    b.ops->free(&b, out);
+    free_scene(&a);
+}
+
+/* Lists at density .10, the same for the heads of a group: spread over the past, the diagonal forced. */
+static void blocks(sf_attention *a, void *out, int block, bool shared)
+{
+    int n = (a->keys + block - 1) / block, most = (int)(n * (1 - sqrt(.9))), lists = shared ? a->kv_heads : a->heads;
+    int64_t rows = (int64_t)lists * n;
+    int32_t *count = malloc((size_t)rows * 4), *index = malloc((size_t)rows * most * 4);
+    double pairs = 0;
+    for (int h = 0; h < lists; h++) {
+        int source = shared ? h : h / (a->heads / a->kv_heads);
+        for (int i = 0; i < n; i++) {
+            int64_t row = (int64_t)h * n + i;
+            int k = i + 1 < most ? i + 1 : most;
+            seed = (uint64_t)source * 1000003 + (uint64_t)i * 7919 + 17;
+            count[row] = k;
+            for (int e = 0; e < k; e++) {
+                double u = (double)random32() / 4294967296.0;
+                index[row * most + e] = e == k - 1 ? i : (int)((e + u) * i / (k - 1)); /* strata: ascending, no repeats */
+            }
+            if (h == 0) pairs += ((double)k - .5) * block * block;
+        }
+    }
+    sf_pattern p = {.kind = SF_BLOCKS, .heads = lists, .block_q = block, .block_k = block};
+    p.first = (sf_lists){rows, most, uploaded(count, (size_t)rows * 4), uploaded(index, (size_t)rows * most * 4)};
+    double ms, estimate = 0, density = pairs / (.5 * (double)a->keys * a->keys), error = 0, peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, a->keys);
+    TIME(ms, 1, b.ops->prefill(&b, a, &p, out));
+    for (int row = a->queries - 1; row > 0; row /= 3) {
+        sf_pattern pages = {.kind = SF_PAGES, .heads = a->kv_heads, .page = block};
+        int32_t *counts = malloc((size_t)a->kv_heads * 4), *numbers = malloc((size_t)a->kv_heads * most * 4);
+        for (int g = 0; g < a->kv_heads; g++) {
+            int64_t list = (int64_t)(shared ? g : g * (a->heads / a->kv_heads)) * n + row / block;
+            counts[g] = count[list];
+            memcpy(numbers + (int64_t)g * most, index + list * most, (size_t)most * 4);
+        }
+        pages.first = (sf_lists){a->kv_heads, most, uploaded(counts, (size_t)a->kv_heads * 4), uploaded(numbers, (size_t)a->kv_heads * most * 4)};
+        error = fmax(error, row_error(a, row, &pages, out));
+        b.ops->free(&b, pages.first.count), b.ops->free(&b, pages.first.index);
+        free(counts), free(numbers);
+    }
+    float *q_mean = room((size_t)a->heads * n * a->head_dim * 4), *k_mean = room((size_t)a->kv_heads * n * a->head_dim * 4);
+    sf_lists chosen = {0, most, room((size_t)rows * 4), room((size_t)rows * most * 4)};
+    TIME(estimate, 1, (b.ops->block_means(&b, a, false, block, q_mean) == SF_OK && b.ops->block_means(&b, a, true, block, k_mean) == SF_OK)
+                          ? b.ops->top_blocks(&b, a, q_mean, block, k_mean, block, lists, most, 1, 2, &chosen)
+                          : SF_INTERNAL);
+    printf("blocks %3d %-8s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  error %.1e  estimation %7.3f ms -> %3.0f %%\n", block,
+           shared ? "shared" : "per head", a->heads, a->kv_heads, a->head_dim, a->keys, density, ms, peer_ms / ms, 100 * density * peer_ms / ms, error, estimate,
+           100 * density * peer_ms / (ms + estimate));
+    fflush(stdout);
+    b.ops->free(&b, q_mean), b.ops->free(&b, k_mean), b.ops->free(&b, chosen.count), b.ops->free(&b, chosen.index);
+    b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index);
+    free(count), free(index);
+}
+
+/* 1024 columns; diagonals in clusters of `cluster` neighbours. */
+static void slashes(sf_attention *a, void *out, int clusters, int cluster)
+{
+    int columns = 1024, diagonals = clusters * cluster, N = a->keys;
+    int32_t *count = malloc((size_t)a->heads * 8), *first = malloc((size_t)a->heads * columns * 4), *second = malloc((size_t)a->heads * diagonals * 4);
+    for (int h = 0; h < a->heads; h++) {
+        count[h] = columns, count[a->heads + h] = diagonals;
+        for (int i = 0; i < columns; i++) first[h * columns + i] = i < 4 ? i : (int)(((double)i + (double)random32() / 4294967296.0) * N / columns);
+        for (int i = 0; i < diagonals; i++) {
+            int c = i / cluster;
+            if (i % cluster == 0) seed = (uint64_t)h * 31 + (uint64_t)c;
+            second[h * diagonals + i] = (int)((double)c * c / clusters / clusters * (N - 2 * cluster)) + i % cluster;
+            if (i && second[h * diagonals + i] <= second[h * diagonals + i - 1]) second[h * diagonals + i] = second[h * diagonals + i - 1] + 1;
+        }
+    }
+    sf_pattern p = {.kind = SF_COLUMNS_DIAGONALS, .heads = a->heads};
+    p.first = (sf_lists){a->heads, columns, uploaded(count, (size_t)a->heads * 4), uploaded(first, (size_t)a->heads * columns * 4)};
+    p.second = (sf_lists){a->heads, diagonals, uploaded(count + a->heads, (size_t)a->heads * 4), uploaded(second, (size_t)a->heads * diagonals * 4)};
+    uint64_t pairs;
+    double ms, probe, peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, N);
+    MUST(b.ops->count_pairs(&b, a, &p, &pairs));
+    double density = (double)pairs / (.5 * N * ((double)N + 1) * a->heads);
+    TIME(ms, 1, b.ops->prefill(&b, a, &p, out));
+    float *column = room((size_t)a->heads * N * 4), *diagonal = room((size_t)a->heads * N * 4);
+    sf_lists l = {0, columns, room((size_t)a->heads * 4), room((size_t)a->heads * columns * 4)};
+    double top;
+    TIME(probe, 1, b.ops->probe(&b, a, 256, SF_SUM, column, diagonal));
+    TIME(top, 1, b.ops->top(&b, column, a->heads, N, columns, &l));
+    printf("columns+diagonals %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  probe 256 %6.3f ms, 2 top %6.3f ms -> %3.0f %%\n", a->heads,
+           a->kv_heads, a->head_dim, N, density, ms, peer_ms / ms, 100 * density * peer_ms / ms, probe, 2 * top, 100 * density * peer_ms / (ms + probe + 2 * top));
+    fflush(stdout);
+    b.ops->free(&b, column), b.ops->free(&b, diagonal), b.ops->free(&b, l.count), b.ops->free(&b, l.index);
+    b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index), b.ops->free(&b, p.second.count), b.ops->free(&b, p.second.index);
+    free(count), free(first), free(second);
+}
+
+static void decode(int keys, int lanes)
+{
+    enum { HEADS = 32, KV = 8, DIM = 128, PAGE = 16 };
+    sf_attention a[16];
+    const sf_attention *lane[16];
+    sf_pattern dense = {.kind = SF_DENSE}, page[16];
+    const sf_pattern *pattern[16];
+    int64_t size = (int64_t)keys * KV * DIM;
+    char *k = noise(size * lanes), *v = noise(size * lanes), *q = noise((int64_t)lanes * HEADS * DIM), *out = room((size_t)lanes * HEADS * DIM * 2);
+    int pages = keys / PAGE, budget = pages / 16;
+    float *low = room((size_t)size / PAGE * 4), *high = room((size_t)size / PAGE * 4), *score = room((size_t)KV * pages * 4);
+    for (int i = 0; i < lanes; i++) {
+        a[i] = (sf_attention){.backend = &b, .layers = 1, .heads = HEADS, .kv_heads = KV, .head_dim = DIM, .queries = 1, .keys = keys, .scale = .088f,
+                              .q = q + (size_t)i * HEADS * DIM * 2};
+        a[i].kv.dtype = SF_BF16;
+        a[i].kv.prompt = (sf_kv_part){k + (size_t)(size * i * 2), v + (size_t)(size * i * 2), keys, keys, NULL};
+        lane[i] = &a[i], pattern[i] = &dense;
+        page[i] = (sf_pattern){.kind = SF_PAGES, .heads = KV, .page = PAGE, .first = {KV, budget, room(KV * 4), room((size_t)KV * budget * 4)}};
+    }
+    double ms;
+    b.phase = SF_DECODE;
+    TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
+    printf("decode dense %6d x %2d lanes  %8.1f us  %6.0f GB/s\n", keys, lanes, ms * 1e3, 4.0 * size * lanes / ms / 1e6);
+    MUST(b.ops->page_bounds(&b, &a[0], PAGE, 0, pages, low, high));
+    double choose, all;
+    TIME(choose, 20, b.ops->page_scores(&b, &a[0], PAGE, pages, low, high, score));
+    double top;
+    TIME(top, 20, b.ops->top(&b, score, KV, pages, budget, &page[0].first));
+    for (int i = 0; i < lanes; i++) {
+        MUST(b.ops->page_scores(&b, &a[i], PAGE, pages, low, high, score));
+        MUST(b.ops->top(&b, score, KV, pages, budget, &page[i].first));
+        pattern[i] = &page[i];
+    }
+    TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
+    all = ms + lanes * (choose + top);
+    double bytes = lanes * (4.0 * size / 16 + 8.0 * size / PAGE);
+    printf("decode quest 1/16 %6d x %2d lanes  scores %6.1f us  top %6.1f us (a lane)  attention %7.1f us  all %7.1f us = %.2f x bytes at 4.24 TB/s\n", keys, lanes, choose * 1e3,
+           top * 1e3, ms * 1e3, all * 1e3, all / (bytes / 4.24e9));
+    fflush(stdout);
+    b.phase = SF_PREFILL;
+    for (int i = 0; i < lanes; i++) b.ops->free(&b, page[i].first.count), b.ops->free(&b, page[i].first.index);
+    b.ops->free(&b, k), b.ops->free(&b, v), b.ops->free(&b, q), b.ops->free(&b, out), b.ops->free(&b, low), b.ops->free(&b, high), b.ops->free(&b, score);
+}
+
+int main(int argc, char **argv)
+{
+    bool quick = argc > 2;
+    FILE *f = argc > 1 ? fopen(argv[1], "r") : NULL;
+    char line[256];
+    while (f && fgets(line, sizeof line, f) && peers < 64)
+        peers += sscanf(line, "cudnn %d %d %d %d %lf", &peer[peers].heads, &peer[peers].kv_heads, &peer[peers].dim, &peer[peers].tokens, &peer[peers].ms) == 5;
+    if (f) fclose(f);
+    if (sf_backend_open("cuda", 0, &b) != SF_OK) return printf("%s\n", sf_error()), 1;
+    b.meter = &meter;
+    ceilings();
+    for (int tokens = 8192; tokens <= 131072; tokens *= quick ? 4 : 2) dense(32, 8, 128, tokens);
+    for (int tokens = 8192; tokens <= 131072; tokens *= quick ? 4 : 2) dense(32, 8, 64, tokens);
+    static const int shape[][3] = {{32, 8, 128}, {64, 8, 128}, {28, 4, 128}, {32, 8, 64}};
+    for (int i = 0; i < (quick ? 1 : 4); i++) {
+        int heads = shape[i][0], kv_heads = shape[i][1], dim = shape[i][2], tokens = 131072;
+        sf_attention a = scene(heads, kv_heads, dim, tokens);
+        void *out = room((size_t)tokens * heads * dim * 2);
+        for (int block = 128; block >= 16; block /= 2) {
+            blocks(&a, out, block, true);
+            if (i == 0 || block >= 64) blocks(&a, out, block, false);
+        }
+        if (i == 0 || i == 3) {
+            slashes(&a, out, 8, 128);
+            slashes(&a, out, 64, 16);
+        }
+        b.ops->free(&b, out);
+        free_scene(&a);
+    }
+    decode(32768, 1);
+    decode(131072, 1);
+    decode(131072, 16);
+    sf_backend_close(&b);
+    printf("%d rows out of tolerance\n", failures);
+    return failures != 0;
+}
