@@ -141,7 +141,11 @@ static sf_status explain(const sf_trial *t, const lane *l, sf_outcome *o)
 static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_outcome *o)
 {
     SF_TRY(open_lane(t, b, l));
-    if (t->among) SF_TRY(open_lane(t->among, b, other));
+    if (t->among) {
+        SF_TRY(open_lane(t->among, b, other));
+        SF_TRY(sf_blame(b->ops->check_pattern(b, &l->look, &l->chosen, t->method->name),
+                        "changed by another lane's hook"));
+    }
     SF_TRY(record(b, &l->chosen, o));
     o->rows = l->read.queries;
     o->keys = t->hook == SF_HOOK_PREFILL ? t->on.tokens : t->on.tokens + t->on.tail;

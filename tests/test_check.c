@@ -1,0 +1,324 @@
+/* `frontier check`: built-in methods pass every row, and a method that breaks one promise fails the row of that
+ * promise. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/check.h"
+
+/* ---- broken methods ------------------------------------------------------------------------------------------------
+ */
+
+struct params {
+    int keys;
+    int sinks;
+};
+
+static const sf_param PARAMS[] = {
+    {.name = "keys",
+     .type = SF_INT,
+     .budget = true,
+     .low = 1,
+     .high = 1 << 24,
+     .initial = 64,
+     .doc = "keys a query reads"},
+    {.name = "sinks",
+     .type = SF_INT,
+     .offset = offsetof(struct params, sinks),
+     .high = 64,
+     .initial = 4,
+     .doc = "first keys"},
+    {0},
+};
+
+static sf_status fit(const sf_extent *e, double sparsity, void *params)
+{
+    struct params *p = params;
+    p->keys = e->phase == SF_PREFILL ? sf_fit_blocks(e, 1, sparsity) : sf_fit_keys(e, sparsity);
+    if (p->sinks >= p->keys) p->sinks = p->keys - 1;
+    return SF_OK;
+}
+
+/* Sinks and a window: right, and what the broken ones are made from. */
+static sf_status window(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    return sf_window(a, out, p->sinks, p->keys - p->sinks);
+}
+
+static sf_status window_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)state;
+    return window(a, params, out);
+}
+
+#define WINDOW                                                                                                         \
+    .abi = SF_METHOD_ABI, .name = "broken", .summary = "breaks a promise", .params = PARAMS,                           \
+    .params_size = sizeof(struct params), .fit = fit
+
+/* Each query block reads the block after its own instead of its own. */
+static sf_status block_after(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    int blocks = (a->keys + 15) / 16, rows = a->heads * blocks;
+    int32_t *count = malloc((size_t)rows * sizeof *count), *index = malloc((size_t)rows * 2 * sizeof *index);
+    for (int r = 0; r < rows; r++) {
+        int next = r % blocks + 1 < blocks ? r % blocks + 1 : r % blocks;
+        count[r] = next ? 2 : 1, index[2 * r] = 0, index[2 * r + 1] = next;
+    }
+    sf_lists lists = sf_host_lists(a, rows, 2, count, index);
+    free(count), free(index);
+    return sf_blocks(a, out, a->heads, 16, 16, lists);
+}
+
+static sf_status keep_twice(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    int32_t count[8], index[16];
+    for (int g = 0; g < a->kv_heads; g++) count[g] = a->keys > 1 ? 2 : 1, index[2 * g] = index[2 * g + 1] = 0;
+    return sf_keep(a, out, sf_host_lists(a, a->kv_heads, 2, count, index));
+}
+
+static sf_status fit_half(const sf_extent *e, double sparsity, void *params)
+{
+    return fit(e, sparsity > 0 ? (1 + sparsity) / 2 : 0, params);
+}
+static sf_status fit_most(const sf_extent *e, double sparsity, void *params)
+{
+    return fit(e, sparsity > 0.01 ? sparsity : 0.01, params);
+}
+
+/* Looks at the prompt's last value to choose. */
+static sf_status by_last_value(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    float last = ((const float *)a->kv.prompt.v)[(size_t)a->keys * (size_t)a->head_dim - 1];
+    return sf_window(a, out, p->sinks, p->keys - p->sinks - (last > 0 && p->keys > 10));
+}
+
+static sf_status columns_of(sf_attention *a, sf_pattern *out, bool lose_sinks, const struct params *p)
+{
+    sf_tensor column, diagonal;
+    sf_probe(a, 64, SF_SUM, &column, &diagonal);
+    if (lose_sinks && a->keys > 4) sf_exclude(a, column, 0, 4);
+    sf_force(a, diagonal, 0, 1);
+    return sf_columns_and_diagonals(a, out, sf_top(a, column, p->keys), sf_top(a, diagonal, 1));
+}
+
+static sf_status columns_unsaid(sf_attention *a, const void *params, sf_pattern *out)
+{
+    return columns_of(a, out, false, params);
+}
+static sf_status columns_no_sink(sf_attention *a, const void *params, sf_pattern *out)
+{
+    return columns_of(a, out, true, params);
+}
+
+static sf_status by_threads(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    return sf_window(a, out, p->sinks, p->keys - p->sinks + (a->backend->threads > 1));
+}
+
+static sf_status by_backend(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    return sf_window(a, out, p->sinks, p->keys - p->sinks + (strcmp(a->backend->ops->name, "reference") == 0));
+}
+
+static sf_status small_groups(sf_attention *a, const void *params, sf_pattern *out)
+{
+    return a->heads / a->kv_heads > 4 ? sf_fail(SF_UNSUPPORTED, "at most 4 query heads per kv head")
+                                      : window(a, params, out);
+}
+
+static sf_status small_heads(sf_attention *a, const void *params, sf_pattern *out)
+{
+    return a->head_dim > 128 ? sf_fail(SF_UNSUPPORTED, "head dim 64 or 128") : window(a, params, out);
+}
+
+/* Keeps the first 32 keys of every prompt, also of shorter ones. */
+static sf_status keep_32(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    int32_t count[8], index[8 * 32];
+    for (int g = 0; g < a->kv_heads; g++) {
+        count[g] = 32;
+        for (int i = 0; i < 32; i++) index[g * 32 + i] = i;
+    }
+    return sf_keep(a, out, sf_host_lists(a, a->kv_heads, 32, count, index));
+}
+
+/* Quest in small, and three ways to get it wrong. */
+enum { PAGE = 8 };
+
+static sf_status bounds(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    for (int i = 0; i < 2; i++)
+        out->tensor[i] =
+            (sf_tensor){.dtype = SF_F32, .rank = 3, .dim = {a->kv_heads, (max_keys + PAGE - 1) / PAGE, a->head_dim}};
+    return SF_OK;
+}
+
+static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    (void)params;
+    sf_page_bounds(a, PAGE, first, s->tensor[0], s->tensor[1]);
+    return a->status;
+}
+
+static sf_status observe_prompt_only(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    return first == 0 ? observe(a, params, s, first) : SF_OK;
+}
+
+enum current { FORCED, FORGOTTEN, BY_SCORE };
+
+static sf_status pages(sf_attention *a, const struct params *p, sf_state *s, enum current current, sf_pattern *out)
+{
+    int last = (a->keys - 1) / PAGE;
+    sf_tensor score = sf_page_scores(a, PAGE, s->tensor[0], s->tensor[1]);
+    if (current == FORCED) sf_force(a, score, last, last + 1);
+    if (current == FORGOTTEN && last > 0) sf_exclude(a, score, last, last + 1);
+    return sf_pages(a, out, PAGE, sf_top(a, score, (p->keys + PAGE - 1) / PAGE));
+}
+
+static sf_status pages_right(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    return pages(a, params, s, FORCED, out);
+}
+
+static sf_status pages_no_current(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    return pages(a, params, s, FORGOTTEN, out);
+}
+
+static sf_status pages_by_score(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    return pages(a, params, s, BY_SCORE, out);
+}
+
+/* How many pages it reads depends on how many samples it has seen. */
+static sf_status pages_by_samples_seen(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    static int seen;
+    struct params p = *(const struct params *)params;
+    p.keys += PAGE * (seen++ % 5);
+    return pages(a, &p, s, FORCED, out);
+}
+
+/* Keeps its lists in one place for all lanes. */
+static sf_status pages_one_place(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    static int32_t count[64], index[64 * 1024];
+    SF_TRY(pages(a, params, s, FORCED, out));
+    memcpy(count, out->first.count, (size_t)out->first.rows * sizeof *count);
+    memcpy(index, out->first.index, (size_t)(out->first.rows * out->first.stride) * sizeof *index);
+    out->first.count = count, out->first.index = index;
+    return SF_OK;
+}
+
+#define PAGES_OF .state = bounds, .observe = observe
+
+/* Some put another hook over the one of WINDOW. */
+#pragma GCC diagnostic ignored "-Woverride-init"
+static const struct {
+    const char *what;
+    sf_method method;
+    const char *row; /* that must fail; NULL: none may */
+} METHODS[] = {
+    {"a right window", {WINDOW, .prefill = window, .decode = window_decode}, NULL},
+    {"right pages", {WINDOW, PAGES_OF, .decode = pages_right}, NULL},
+    {"reads the block after its own", {WINDOW, .prefill = block_after}, "indices in range"},
+    {"keeps a key twice", {WINDOW, .compress = keep_twice}, "indices in range"},
+    {"half of the budget", {WINDOW, .fit = fit_half, .prefill = window}, "target sparsity"},
+    {"99 % for everything", {WINDOW, .fit = fit_most, .prefill = window}, "full budget equals dense"},
+    {"chooses by a later value", {WINDOW, .prefill = by_last_value}, "no query reads a later value"},
+    {"probes the last queries, unsaid", {WINDOW, .prefill = columns_unsaid}, "later tokens steer"},
+    {"loses the sinks", {WINDOW, .prefill = columns_no_sink, .steers_backwards = true}, "an attention sink is read"},
+    {"forgets the current page", {WINDOW, PAGES_OF, .decode = pages_no_current}, "the query's own key"},
+    {"does not observe new keys",
+     {WINDOW, .state = bounds, .observe = observe_prompt_only, .decode = pages_by_score},
+     "the query's own key"},
+    {"chooses by the backend", {WINDOW, .prefill = by_backend}, "same on the reference"},
+    {"chooses by the thread count", {WINDOW, .prefill = by_threads}, "same with 1 and 2 threads"},
+    {"shares its lists between lanes", {WINDOW, PAGES_OF, .decode = pages_one_place}, "same alone and in company"},
+    {"leaks state between samples", {WINDOW, PAGES_OF, .decode = pages_by_samples_seen}, "no state kept"},
+    {"groups of at most 4", {WINDOW, .prefill = small_groups}, "query heads per kv head"},
+    {"head dim of at most 128", {WINDOW, .prefill = small_heads}, "head dim 64 128 256"},
+    {"no prompt below 32 tokens", {WINDOW, .compress = keep_32}, "prompts of 1 to 65 tokens"},
+};
+
+/* ---- what the table says
+ * --------------------------------------------------------------------------------------------- */
+
+/* The table of a method; caller frees. */
+static char *table(const sf_method *m, int *failed)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    sf_status status = sf_check_method(m, "cpu", out, failed);
+    fclose(out);
+    if (status != SF_OK) fail_msg("%s: %s", m->name, sf_error());
+    return text;
+}
+
+static void each_promise_has_a_row_that_catches_it(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof METHODS / sizeof *METHODS; i++) {
+        int failed = 0, caught = 0;
+        char *text = table(&METHODS[i].method, &failed);
+        printf("  %s:", METHODS[i].what);
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+            if (!strstr(line, " FAIL ")) continue;
+            printf(" [%.*s]", 36, line + 12);
+            if (METHODS[i].row && strstr(line, METHODS[i].row))
+                caught = 1;
+            else if (!METHODS[i].row)
+                fail_msg("%s: %s", METHODS[i].what, line);
+        }
+        printf("\n");
+        free(text);
+        if (METHODS[i].row && !caught) fail_msg("%s: row '%s' does not catch it", METHODS[i].what, METHODS[i].row);
+        assert_int_equal(failed > 0, METHODS[i].row != NULL);
+    }
+}
+
+static void built_in_methods_pass(void **state)
+{
+    (void)state;
+    for (int i = 0; sf_methods[i]; i++) {
+        int failed = 0;
+        char *text = table(sf_methods[i], &failed);
+        if (failed) fail_msg("%s", text);
+        free(text);
+    }
+}
+
+static void names_a_device_that_is_not_there(void **state)
+{
+    (void)state;
+    int failed;
+    assert_int_equal(sf_check_method(sf_methods[0], "abacus", stdout, &failed), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "abacus"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_promise_has_a_row_that_catches_it),
+        cmocka_unit_test(built_in_methods_pass),
+        cmocka_unit_test(names_a_device_that_is_not_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
