@@ -125,35 +125,62 @@ sf_status sf_bootstrap_mean(int n, const double *x, int resamples, uint64_t seed
 
 /* ---- Tests ---- */
 
-double sf_sign_flip_test(int n, const double *difference, int resamples, uint64_t seed)
+/* Sums of eight signed differences for each pattern of signs: a resample of n then takes n / 8 look-ups. */
+static void tabulate(int n, const double *d, double table[256])
 {
-    double seen = 0, total = 0;
+    table[0] = 0;
+    for (int i = 0; i < n; i++) table[0] -= d[i];
+    for (int bits = 1; bits < 256; bits++) {
+        int lowest = __builtin_ctz((unsigned)bits);
+        table[bits] = table[bits & (bits - 1)] + (lowest < n ? 2 * d[lowest] : 0);
+    }
+}
+
+sf_status sf_sign_flip_test(int n, const double *difference, int resamples, uint64_t seed, double *p)
+{
+    double seen = 0, total = 0, squares = 0;
     int changed = 0;
+    *p = 1;
+    double *d = malloc(((size_t)n + 8) * sizeof *d);
+    if (!d) return sf_fail(SF_NO_MEMORY, "out of memory for a test of %d differences", n);
     for (int i = 0; i < n; i++) {
         seen += difference[i];
         total += fabs(difference[i]);
-        changed += difference[i] != 0;
+        squares += difference[i] * difference[i];
+        if (difference[i] != 0) d[changed++] = difference[i]; /* the sign of nothing changes nothing */
     }
-    if (!changed) return 1;
+    double bound = changed ? 2 * 3.18 * sf_normal_cdf(-fabs(seen) / sqrt(squares)) : 1;
+    bool exact = changed < 31 && (1 << changed) <= resamples;
+    if (!changed || (!exact && bound < 1.0 / (1.0 + resamples))) {
+        *p = fmin(1, bound);
+        free(d);
+        return SF_OK;
+    }
+    int bytes = (changed + 7) / 8;
+    double(*table)[256] = malloc((size_t)bytes * sizeof *table);
+    if (!table) {
+        free(d);
+        return sf_fail(SF_NO_MEMORY, "out of memory for a test of %d differences", n);
+    }
+    for (int k = 0; k < bytes; k++) tabulate(changed - 8 * k < 8 ? changed - 8 * k : 8, d + 8 * k, table[k]);
     /* Sums in another order differ in their last bits; such ties count as as extreme. */
     double bar = fabs(seen) - 1e-12 * total;
-    bool exact = changed < 31 && (1 << changed) <= resamples;
     int64_t patterns = exact ? (int64_t)1 << changed : resamples, extreme = 0;
     uint64_t state = mix(seed);
     for (int64_t pattern = 0; pattern < patterns; pattern++) {
         double sum = 0;
         uint64_t bits = (uint64_t)pattern;
-        int left = exact ? 64 : 0;
-        for (int i = 0; i < n; i++) {
-            if (difference[i] == 0) continue;
-            if (!left) bits = next(&state), left = 64;
-            sum += bits & 1 ? difference[i] : -difference[i];
-            bits >>= 1;
-            left--;
+        for (int k = 0; k < bytes; k++) {
+            if (!exact && k % 8 == 0) bits = next(&state);
+            sum += table[k][bits & 255];
+            bits >>= 8;
         }
         extreme += fabs(sum) >= bar;
     }
-    return exact ? (double)extreme / (double)patterns : (1.0 + (double)extreme) / (1.0 + (double)patterns);
+    *p = exact ? (double)extreme / (double)patterns : (1.0 + (double)extreme) / (1.0 + (double)patterns);
+    free(table);
+    free(d);
+    return SF_OK;
 }
 
 struct ranked { double value; int at; };

@@ -120,7 +120,8 @@ static void test_degenerate(void **state)
     assert_int_equal(sf_bootstrap_mean(0, same, 1000, 1, 0.95, &low, &high), SF_OK);
     assert_true(isnan(low) && isnan(high));
     assert_true(isnan(sf_quantile(0, NULL, 0.5)));
-    assert_true(sf_sign_flip_test(0, NULL, 1000, 1) == 1);
+    assert_int_equal(sf_sign_flip_test(0, NULL, 1000, 1, &low), SF_OK);
+    assert_true(low == 1);
 }
 
 static void test_resampling(void **state)
@@ -150,12 +151,17 @@ static void test_sign_flips(void **state)
     json_array_foreach(json_object_get(golden, "flips"), k, row)
     {
         int n;
-        double *d = numbers(json_object_get(row, "d"), &n), p = number(row, "p");
+        double *d = numbers(json_object_get(row, "d"), &n), p = number(row, "p"), got;
         bool exact = n <= 12 || p == 1 || k == 3;
-        double got = sf_sign_flip_test(n, d, exact ? 20000 : 200000, 4);
+        assert_int_equal(sf_sign_flip_test(n, d, exact ? 20000 : 200000, 4, &got), SF_OK);
         near(got, p, n <= 12 || p == 1 ? 1e-12 : 4 * sqrt(p * (1 - p) / 200000) + 2e-3 * p, "sign flips");
         free(d);
     }
+    /* Below what resampling sees: never under the exact value, 2 / 2^20 with all signs alike, and not far above it. */
+    double alike[20], got;
+    for (int i = 0; i < 20; i++) alike[i] = 1;
+    assert_int_equal(sf_sign_flip_test(20, alike, 10000, 1, &got), SF_OK);
+    assert_true(got >= 2.0 / (1 << 20) && got < 1e-4);
 }
 
 static void test_holm(void **state)
@@ -280,7 +286,7 @@ static void test_false_positives(void **state)
         for (int t = 0; t < TESTS; t++) {
             double d[N];
             for (int i = 0; i < N; i++) d[i] = floor(uniform() * 5) / 4 - floor(uniform() * 5) / 4;
-            p[t] = sf_sign_flip_test(N, d, 2000, (uint64_t)(f * TESTS + t));
+            assert_int_equal(sf_sign_flip_test(N, d, 2000, (uint64_t)(f * TESTS + t), &p[t]), SF_OK);
         }
         assert_int_equal(sf_holm(TESTS, p, adjusted), SF_OK);
         for (int t = 0; t < TESTS; t++) smallest = fmin(smallest, adjusted[t]);
