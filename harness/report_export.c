@@ -1,5 +1,6 @@
 /* One row a sample, with everything the store holds of it but the maps: for pandas, R or a spreadsheet. */
 #include "harness/report.h"
+#include "harness/report_csv.h"
 #include "harness/store_schema.h"
 
 #include <jansson.h>
@@ -24,21 +25,6 @@ static void meter_name(int i, char name[64])
 /* ---- CSV: RFC 4180, with a header; NAN is an empty field ---- */
 
 struct row { FILE *out; const sf_cell_info *cell; const sf_record *record; };
-
-static void csv_text(FILE *out, const char *text)
-{
-    text = text ? text : "";
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"') fputc('"', out);
-        fputc(*text, out);
-    }
-    fputc('"', out);
-}
 
 static void csv_head(void *user, const sf_column *column, bool of_cell)
 {
@@ -69,7 +55,7 @@ static void csv_field(void *user, const sf_column *column, bool of_cell)
         real = *(const double *)field;
         if (!isnan(real)) fprintf(row->out, "%.17g", real);
         break;
-    case SF_COLUMN_TEXT: csv_text(row->out, *(const char *const *)field); break;
+    case SF_COLUMN_TEXT: sf_csv_text(row->out, *(const char *const *)field); break;
     case SF_COLUMN_METER:
         for (int i = 0; i < SF_METER_WORDS; i++)
             fprintf(row->out, "%s%llu", i ? "," : "", (unsigned long long)((const uint64_t *)field)[i]);

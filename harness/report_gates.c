@@ -1,14 +1,12 @@
 #include "harness/report_gates.h"
 #include "harness/report.h"
-#include "harness/stats.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMED = 4 /* cells that a warning names; the rest are counted */, FLIPS = 10000 };
+enum { NAMED = 4 /* cells that a warning names; the rest are counted */ };
 
 static const double
     budget_ratio = 1.25,    /* executed / requested budget further from 1 than this */
@@ -21,15 +19,6 @@ static const double
 /* A gate sees one cell (and its dense twin, or -1) and says whether it fails, and how badly: the worst are named. */
 struct finding { int cell; double badness; char detail[64]; };
 struct gate { bool (*fails)(const sf_view *v, int cell, int dense, struct finding *out); const char *text; };
-
-static int dense_of(const sf_view *v, int cell)
-{
-    if (v->point_of[cell] < 0) return -1;
-    const sf_point *point = &v->point[v->point_of[cell]], *dense = sf_view_dense(v, point);
-    for (int t = 0; dense && dense != point && t < v->tasks; t++)
-        if (point->cell[t] == cell) return dense->cell[t];
-    return -1;
-}
 
 static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") != 0; }
 
@@ -160,11 +149,23 @@ static bool fewer_samples(const sf_view *v, int cell, int dense, struct finding 
     return true;
 }
 
+static bool better_than_dense(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_verdict *x = &v->verdict[cell];
+    if (!x->tasks || !(x->difference > 0) || !(x->p_holm <= alpha)) return false;
+    out->badness = x->difference;
+    snprintf(out->detail, sizeof out->detail, "+%.2f, p %.2g", x->difference, x->p_holm);
+    return true;
+}
+
 static const struct gate gates[] = {
     {many_bos, "more than one BOS token in the input: the chat template and the tokenizer both add one"},
     {other_prompts, "the prompt is not dense's prompt: these cells cannot be compared sample by sample"},
     {full_budget_differs, "nothing was left out, and yet the answer is not dense's"},
     {off_budget, "executed sparsity is not the requested one"},
+    {better_than_dense, "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
+                        "dense setting that hurts"},
     {nothing_to_lose, "the dense score is near zero: these tasks say nothing about sparsity here"},
     {unparsed, "answers that cannot be parsed, which score 0"},
     {cut_off, "answers cut off at the output limit"},
@@ -211,37 +212,6 @@ static sf_status warn(const sf_view *v, sf_warnings *w, const char *text, int n,
     return add(w, out);
 }
 
-/* Sparse above dense by more than chance: sign-flip tests of all cells, Holm. */
-static sf_status better_than_dense(const sf_view *v, sf_warnings *w, struct finding *finding)
-{
-    int cells = v->results->cells, n = 0, most = 1;
-    for (int c = 0; c < cells; c++)
-        if (v->results->records[c] > most) most = v->results->records[c];
-    double *p = malloc(((size_t)cells + 1) * 3 * sizeof *p), *difference = malloc((size_t)most * sizeof *difference);
-    sf_status status = p && difference ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for the gates");
-    double *adjusted = p + cells, *gain = p + 2 * (size_t)cells;
-    for (int c = 0; c < cells && status == SF_OK; c++) {
-        int dense = dense_of(v, c), pairs = dense >= 0 ? sf_cell_differences(v->results, c, dense, difference) : 0;
-        p[c] = NAN;
-        gain[c] = 0;
-        for (int i = 0; i < pairs; i++) gain[c] += difference[i] / pairs;
-        if (pairs) status = sf_sign_flip_test(pairs, difference, FLIPS, (uint64_t)c, &p[c]);
-    }
-    if (status == SF_OK) status = sf_holm(cells, p, adjusted);
-    for (int c = 0; c < cells && status == SF_OK; c++)
-        if (gain[c] > 0 && adjusted[c] <= alpha) {
-            finding[n] = (struct finding){.cell = c, .badness = gain[c]};
-            snprintf(finding[n].detail, sizeof finding[n].detail, "+%.2f, p %.2g", gain[c], adjusted[c]);
-            n++;
-        }
-    if (n && status == SF_OK)
-        status = warn(v, w, "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
-                      "dense setting that hurts", n, finding);
-    free(p);
-    free(difference);
-    return status;
-}
-
 sf_status sf_gates(const sf_view *v, sf_warnings *out)
 {
     *out = (sf_warnings){0};
@@ -263,11 +233,10 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
         int n = 0;
         for (int c = 0; c < r->cells; c++) {
             finding[n] = (struct finding){.cell = c};
-            n += v->point_of[c] >= 0 && gates[g].fails(v, c, dense_of(v, c), &finding[n]);
+            n += v->point_of[c] >= 0 && gates[g].fails(v, c, sf_cell_dense(v, c), &finding[n]);
         }
         if (n) status = warn(v, out, gates[g].text, n, finding);
     }
-    if (status == SF_OK) status = better_than_dense(v, out, finding);
     free(finding);
     if (status != SF_OK) sf_warnings_free(out);
     return status;
@@ -286,7 +255,8 @@ int sf_report_gates(const sf_results *results, FILE *out)
     sf_warnings warnings = {0};
     sf_status status = sf_view_make(results, &view);
     if (status == SF_OK) {
-        status = sf_gates(&view, &warnings);
+        status = sf_view_test(&view);
+        if (status == SF_OK) status = sf_gates(&view, &warnings);
         sf_view_free(&view);
     }
     if (status != SF_OK) {

@@ -6,7 +6,7 @@
 
 typedef struct sf_warnings { int count; char **text; } sf_warnings;
 
-/* One warning a gate that does not hold, naming the cells. */
+/* One warning a gate that does not hold, naming the cells. After sf_view_test(). */
 sf_status sf_gates(const sf_view *view, sf_warnings *out);
 void sf_warnings_free(sf_warnings *warnings);
 

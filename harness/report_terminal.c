@@ -1,14 +1,12 @@
 /* The table at the end of a run: dense and sparse side by side, and one sentence on what it says. */
 #include "harness/report.h"
 #include "harness/report_view.h"
-#include "harness/stats.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH = 118, CELL = 7 /* "0.43*  " */, LINES = 120, JOINT_COLUMNS = 8, RESAMPLES = 2000 };
-static const double alpha = 0.05;
 
 /* A column is an arm at a sparsity, whatever the model and length. */
 struct column { int arm; double sparsity[SF_PHASES]; char head[32]; int width; };
@@ -71,38 +69,6 @@ static const sf_point *point_at(const sf_view *v, int model, int length, const s
     return sf_view_find(v, model, length, c->arm, c->sparsity[SF_PREFILL], c->sparsity[SF_DECODE]);
 }
 
-/* Significance of single cells, over the whole table: below[cell]. */
-static sf_status find_losses(const sf_view *v, bool *below)
-{
-    const sf_results *r = v->results;
-    int most = 1;
-    for (int c = 0; c < r->cells; c++)
-        if (r->records[c] > most) most = r->records[c];
-    double *p = malloc(((size_t)r->cells + 1) * 3 * sizeof *p), *difference = malloc((size_t)most * sizeof *difference);
-    if (!p || !difference) {
-        free(p);
-        free(difference);
-        return sf_fail(SF_NO_MEMORY, "out of memory for the table");
-    }
-    double *adjusted = p + r->cells, *change = p + 2 * (size_t)r->cells;
-    for (int c = 0; c < r->cells; c++) p[c] = NAN, change[c] = 0;
-    sf_status status = SF_OK;
-    for (int i = 0; i < v->points; i++) {
-        const sf_point *point = &v->point[i], *dense = sf_view_dense(v, point);
-        for (int t = 0; t < v->tasks && dense && dense != point && status == SF_OK; t++) {
-            int c = point->cell[t], d = dense->cell[t];
-            int pairs = c >= 0 && d >= 0 ? sf_cell_differences(r, c, d, difference) : 0;
-            for (int k = 0; k < pairs; k++) change[c] += difference[k];
-            if (pairs) status = sf_sign_flip_test(pairs, difference, RESAMPLES * 5, (uint64_t)c, &p[c]);
-        }
-    }
-    if (status == SF_OK) status = sf_holm(r->cells, p, adjusted);
-    for (int c = 0; c < r->cells; c++) below[c] = status == SF_OK && change[c] < 0 && adjusted[c] <= alpha;
-    free(p);
-    free(difference);
-    return status;
-}
-
 /* The columns [first, last) that fit beside the row heads, whole arms where possible. */
 static int last_column(const struct column *column, int columns, int first, int room)
 {
@@ -124,7 +90,7 @@ static int end_of_arm(const struct column *column, int first, int last, int *wid
 
 struct heads { int model, task; };
 
-static void print_block(const sf_view *v, const bool *below, const struct column *column, int first, int last, bool tasks,
+static void print_block(const sf_view *v, const struct column *column, int first, int last, bool tasks,
                         struct heads width, FILE *out)
 {
     int left = width.model + width.task + 9;
@@ -165,7 +131,7 @@ static void print_block(const sf_view *v, const bool *below, const struct column
                 for (int c = first; c < last; c++) {
                     const sf_point *p = point_at(v, m, l, &column[c]);
                     if (!p || (mean ? p->tasks < v->tasks : p->cell[t] < 0)) { put(out, "  -", column[c].width); continue; }
-                    bool loss = mean ? p->verdict.p_holm <= alpha && p->verdict.difference < 0 : below[p->cell[t]];
+                    bool loss = sf_verdict_loss(mean ? &p->verdict : &v->verdict[p->cell[t]]);
                     snprintf(text, sizeof text, "%.2f%s", mean ? p->score : v->mean[p->cell[t]], loss ? "*" : "");
                     put(out, text, column[c].width);
                 }
@@ -188,7 +154,7 @@ static double holds_up_to(const sf_view *v, int arm)
             double level = fmax(p->sparsity[SF_PREFILL], p->sparsity[SF_DECODE]);
             double s = isnan(level) ? sf_point_sparsity(v, p) : level;
             if (p->arm != arm || !p->verdict.tasks) continue;
-            bool loss = p->verdict.p_holm <= alpha && p->verdict.difference < 0;
+            bool loss = sf_verdict_loss(&p->verdict);
             if (pass == 0 && loss && s < lowest_loss) lowest_loss = s;
             if (pass == 1 && s < lowest_loss && s > highest) highest = s;
         }
@@ -236,14 +202,12 @@ static void print_sentence(const sf_view *v, FILE *out)
 void sf_report_table(const sf_results *results, FILE *out)
 {
     sf_view v;
-    bool *below = NULL;
     struct column *column = NULL;
     sf_status status = sf_view_make(results, &v);
     if (status == SF_OK) status = sf_view_bootstrap(&v, RESAMPLES, 43);
     if (status == SF_OK) {
-        below = calloc((size_t)results->cells + 1, sizeof *below);
         column = calloc((size_t)v.points + 1, sizeof *column);
-        status = below && column ? find_losses(&v, below) : sf_fail(SF_NO_MEMORY, "out of memory for the table");
+        if (!column) status = sf_fail(SF_NO_MEMORY, "out of memory for the table");
     }
     if (status != SF_OK) {
         fprintf(out, "\nThe table could not be made: %s\n", sf_error());
@@ -260,16 +224,15 @@ void sf_report_table(const sf_results *results, FILE *out)
         int blocks = 0, room = WIDTH - width.model - width.task - 9;
         for (int first = 0; first < columns; first = last_column(column, columns, first, room)) blocks++;
         bool tasks = blocks * v.models * v.lengths * (v.tasks + 1) <= LINES;
-        fprintf(out, "\nScore, mean over samples (strict: what cannot be parsed counts 0). *: below dense, p < %.2f (paired sign "
-                "flips, Holm).\n", alpha);
+        fprintf(out, "\nScore, mean over samples (strict: what cannot be parsed counts 0). *: below dense, p < 0.05 (paired sign "
+                "flips, Holm).\n");
         for (int first = 0; first < columns;) {
             int last = last_column(column, columns, first, room);
-            print_block(&v, below, column, first, last, tasks, width, out);
+            print_block(&v, column, first, last, tasks, width, out);
             first = last;
         }
         print_sentence(&v, out);
     }
-    free(below);
     free(column);
     sf_view_free(&v);
 }

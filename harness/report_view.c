@@ -243,7 +243,8 @@ sf_status sf_view_make(const sf_results *r, sf_view *out)
         out->mean = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->mean);
         out->error = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->error);
         out->point_of = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->point_of);
-        if (!out->mean || !out->error || !out->point_of) status = no_memory();
+        out->verdict = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->verdict);
+        if (!out->mean || !out->error || !out->point_of || !out->verdict) status = no_memory();
     }
     if (status == SF_OK) status = make_axes(out, heap, place);
     int places = 0;
@@ -334,6 +335,54 @@ int sf_cell_differences(const sf_results *r, int cell, int minus, double *differ
         else j++;
     }
     return n;
+}
+
+int sf_cell_dense(const sf_view *v, int cell)
+{
+    if (v->point_of[cell] < 0) return -1;
+    const sf_point *point = &v->point[v->point_of[cell]], *dense = sf_view_dense(v, point);
+    for (int t = 0; dense && dense != point && t < v->tasks; t++)
+        if (point->cell[t] == cell) return dense->cell[t];
+    return -1;
+}
+
+/* ---- Tests ---- */
+
+enum { FLIPS = 10000 };
+
+bool sf_verdict_loss(const sf_verdict *x) { return x->tasks && x->difference < 0 && x->p_holm <= 0.05; }
+
+sf_status sf_view_test(sf_view *v)
+{
+    const sf_results *r = v->results;
+    double *p = malloc(((size_t)r->cells + 1) * 2 * sizeof *p);
+    if (!p) return no_memory();
+    sf_status bad = SF_OK;
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int c = 0; c < r->cells; c++) {
+        sf_verdict *x = &v->verdict[c];
+        *x = (sf_verdict){.difference = NAN, .low = NAN, .high = NAN, .p = NAN, .p_holm = NAN};
+        int dense = sf_cell_dense(v, c);
+        double *difference = dense >= 0 ? malloc(((size_t)r->records[c] + 1) * sizeof *difference) : NULL;
+        int pairs = difference ? sf_cell_differences(r, c, dense, difference) : 0;
+        if (pairs) {
+            double error;
+            x->tasks = 1;
+            x->samples = pairs;
+            sf_mean_error(pairs, difference, &x->difference, &error);
+            sf_status mine = sf_sign_flip_test(pairs, difference, FLIPS, (uint64_t)c, &x->p);
+            if (mine != SF_OK) {
+#pragma omp atomic write
+                bad = mine;
+            }
+        }
+        free(difference);
+        p[c] = x->p;
+    }
+    sf_status status = bad == SF_OK ? sf_holm(r->cells, p, p + r->cells) : no_memory();
+    for (int c = 0; c < r->cells && status == SF_OK; c++) v->verdict[c].p_holm = p[r->cells + c];
+    free(p);
+    return status;
 }
 
 /* ---- Resampling ---- */
@@ -487,6 +536,27 @@ done:
     return status;
 }
 
+/* Interval of a cell's difference to dense. */
+static sf_status judge_cell(const sf_view *v, int cell)
+{
+    sf_verdict *x = &v->verdict[cell];
+    int dense = sf_cell_dense(v, cell), B = v->resamples;
+    if (!x->tasks) return SF_OK;
+    double *replicate = malloc((size_t)B * sizeof *replicate), *influence = malloc(((size_t)x->samples + 1) * sizeof *influence);
+    sf_status status = replicate && influence ? SF_OK : no_memory();
+    if (status == SF_OK) {
+        int n = sf_cell_differences(v->results, cell, dense, influence);
+        for (int i = 0; i < n; i++) influence[i] = (influence[i] - x->difference) / n;
+        for (int b = 0; b < B; b++)
+            replicate[b] = (double)v->replicate[(size_t)cell * B + b] - v->replicate[(size_t)dense * B + b];
+        snap(B, replicate, x->difference);
+        sf_interval_bca(B, replicate, x->difference, n, influence, 0.95, &x->low, &x->high);
+    }
+    free(replicate);
+    free(influence);
+    return status;
+}
+
 sf_status sf_view_bootstrap(sf_view *v, int resamples, uint64_t seed)
 {
     const sf_results *r = v->results;
@@ -495,7 +565,7 @@ sf_status sf_view_bootstrap(sf_view *v, int resamples, uint64_t seed)
     double *p = malloc(((size_t)v->points + 1) * 2 * sizeof *p);
     v->resamples = resamples;
     v->replicate = malloc(((size_t)r->cells * resamples + 1) * sizeof *v->replicate);
-    sf_status status = order && group && p && v->replicate ? SF_OK : no_memory();
+    sf_status status = order && group && p && v->replicate ? sf_view_test(v) : no_memory();
     if (status != SF_OK) goto done;
     for (int c = 0; c < r->cells; c++)
         if (r->records[c]) order[n++] = c;
@@ -517,6 +587,14 @@ sf_status sf_view_bootstrap(sf_view *v, int resamples, uint64_t seed)
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < v->points; i++) {
         sf_status mine = bad == SF_OK ? judge(v, &v->point[i], seed + (uint64_t)i + 1) : SF_OK;
+        if (mine != SF_OK) {
+#pragma omp atomic write
+            bad = mine;
+        }
+    }
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int c = 0; c < r->cells; c++) {
+        sf_status mine = bad == SF_OK ? judge_cell(v, c) : SF_OK;
         if (mine != SF_OK) {
 #pragma omp atomic write
             bad = mine;

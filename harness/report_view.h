@@ -17,11 +17,11 @@ typedef struct sf_view_arm {
 typedef struct sf_view_task { const char *label, *metric; int dispersion, scope, natural; } sf_view_task;
 typedef struct sf_view_model { const char *label; double parameters; const sf_cell_info *shape; } sf_view_model;
 
-/* Against the dense point of the same model and length. */
+/* Against the dense point (or cell) of the same model and length. */
 typedef struct sf_verdict {
     int tasks, samples;            /* compared: tasks, and paired samples over all of them; 0: nothing to compare with */
     double difference, low, high;  /* sparse - dense, and its 95 % interval (BCa) */
-    double p, p_holm;              /* sign-flip test; corrected over all points of the report */
+    double p, p_holm;              /* sign-flip test; corrected over all points (or cells) of the report */
 } sf_verdict;
 
 typedef struct sf_point {
@@ -49,6 +49,7 @@ typedef struct sf_view {
     sf_point *point;               /* by model, length, arm, sparsity */
     double *mean, *error;          /* [cells] strict score of each cell */
     int *point_of;                 /* [cells] the point that a cell belongs to; -1: left out */
+    sf_verdict *verdict;           /* [cells] against the dense cell; tasks 0 before sf_view_test() and where there is none */
     int resamples;
     float *replicate;              /* [cells, resamples] bootstrap means; NULL until sf_view_bootstrap() */
     int left_out;                  /* cells that stand where another one stands */
@@ -59,12 +60,18 @@ typedef struct sf_view {
 sf_status sf_view_make(const sf_results *results, sf_view *out);
 void sf_view_free(sf_view *view);
 
-/* Fills in replicates, intervals and verdicts. Samples are drawn together for all cells of a model, task and length, so
+/* Tests every cell against its dense cell: `verdict` of cells, without intervals. */
+sf_status sf_view_test(sf_view *view);
+
+/* Fills in replicates, intervals and verdicts of cells and points. Samples are drawn together for all cells of a model, task and length, so
  * that differences between cells are paired. */
 sf_status sf_view_bootstrap(sf_view *view, int resamples, uint64_t seed);
 
 /* The dense point of a point's model and length; NULL: none. */
 const sf_point *sf_view_dense(const sf_view *view, const sf_point *point);
+/* The dense cell of a sparse cell's model, task and length; -1: none. */
+int sf_cell_dense(const sf_view *view, int cell);
+bool sf_verdict_loss(const sf_verdict *verdict); /* below dense, p_holm <= 0.05 */
 const sf_point *sf_view_find(const sf_view *view, int model, int length, int arm, double prefill, double decode);
 
 /* The sparsity that a point stands for on an axis: as executed, in the phase that its arm makes sparse (a joint arm's

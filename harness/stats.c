@@ -236,6 +236,21 @@ sf_status sf_pareto(int n, const double *cost, const double *score, bool *on)
     return SF_OK;
 }
 
+void sf_pareto_probability(int n, const double *cost, int resamples, const float *replicate, double *probability)
+{
+    for (int i = 0; i < n; i++) probability[i] = 0;
+    for (int b = 0; b < resamples; b++) {
+        float best = -INFINITY;
+        for (int i = 0, end; i < n; i = end) {
+            float top = -INFINITY;
+            for (end = i; end < n && cost[end] == cost[i]; end++) top = fmaxf(top, replicate[(size_t)end * resamples + b]);
+            for (int j = i; j < end; j++) probability[j] += replicate[(size_t)j * resamples + b] == top && top > best;
+            best = fmaxf(best, top);
+        }
+    }
+    for (int i = 0; i < n; i++) probability[i] /= resamples;
+}
+
 /* ---- Fits and ranks ---- */
 
 sf_status sf_least_squares(int n, int k, const double *x, const double *y, double *coefficient)

@@ -50,6 +50,9 @@ sf_status sf_holm(int n, const double *p, double *adjusted);
  * equal in both all are on. */
 sf_status sf_pareto(int n, const double *cost, const double *score, bool *on);
 
+/* How often each point is on the frontier of a resample. cost [n] ascending, replicate [n, resamples] scores. */
+void sf_pareto_probability(int n, const double *cost, int resamples, const float *replicate, double *probability);
+
 /* Least squares: coefficients of y [n] on x [n, k] (add a column of ones for an intercept), by QR with Householder
  * reflections. Error: fewer rows than columns, or columns that depend on each other. */
 sf_status sf_least_squares(int n, int k, const double *x, const double *y, double *coefficient);

@@ -1,0 +1,71 @@
+/* A figure: the numbers it shows (CSV), what its gnuplot template needs to know, a caption.
+ *
+ * A figure's function writes rows to `csv` and assignments to `set`; plots/common.gp and plots/TEMPLATE.gp follow them in
+ * the gnuplot file that is left beside the CSV, so that anyone can draw it again or change it. */
+#ifndef SF_REPORT_FIGURE_H
+#define SF_REPORT_FIGURE_H
+
+#include "harness/report_csv.h"
+#include "harness/report_view.h"
+
+typedef struct sf_plot {
+    char name[128];            /* file name without ending; a figure of several plots adds to its own */
+    const char *template;      /* in plots/, without ending */
+    double width, height;      /* mm; 84 is a column, 174 a page */
+    FILE *csv, *set, *caption;
+} sf_plot;
+
+typedef struct sf_figure {
+    const char *name, *title;
+    /* How many plots these results give; NULL: one. None: the figure is left out, `lacks` says why. */
+    int (*plots)(const sf_view *view);
+    sf_status (*make)(const sf_view *view, int which, sf_plot *plot);
+    const char *lacks;         /* "needs two lengths" */
+} sf_figure;
+
+extern const sf_figure *const sf_figures[]; /* NULL-terminated, in page order */
+
+/* Assignments for the template: NAME = 'text', NAME = number, array NAME[n] = [...]. */
+void sf_set_text(sf_plot *plot, const char *name, const char *text);
+void sf_set_number(sf_plot *plot, const char *name, double value);
+void sf_set_texts(sf_plot *plot, const char *name, int n, const char *const *text);
+void sf_set_numbers(sf_plot *plot, const char *name, int n, const double *value);
+
+/* Room for a legend of so many entries of at most so many characters, under the panels; adds to the height. Call it once
+ * the width is known. */
+void sf_set_legend(sf_plot *plot, int entries, int characters);
+/* "prefill", "decode" */
+const char *sf_phase_label(int phase);
+
+/* A unit for costs up to `largest`: power of 1000 to divide by and its prefix ("", "k", "M", … "E"). */
+double sf_si_scale(double largest, const char **prefix);
+/* Tics of an axis that do not crowd, as gnuplot takes them: "(1, 2, 5, 10)" on a logarithmic axis, a step on a linear one,
+ * which serves better where the range is narrow. */
+void sf_axis_tics(double low, double high, char text[256], int *logarithmic);
+
+/* A mean over cells that a selection names, each task of each point weighing the same. -1: all. */
+typedef struct sf_selection {
+    int model, length, task, arm;
+    int hard;                      /* 0: tasks of low dispersion and scope, 1: the others, -1: all */
+    double sparsity[SF_PHASES];    /* requested */
+} sf_selection;
+
+typedef struct sf_average {
+    int cells, samples;
+    double score, error;           /* strict, and its standard error */
+    double sparsity;               /* as executed, in the arm's phase */
+    double loss, loss_error;       /* (dense - sparse) / dense of each (model, length), averaged; over cells that both have */
+    double drop, drop_error;       /* dense - sparse */
+} sf_average;
+
+sf_average sf_view_average(const sf_view *view, const sf_selection *selection);
+/* Requested sparsities of an arm, ascending, at most `most`; returns how many. */
+int sf_arm_levels(const sf_view *view, int arm, int most, double (*level)[SF_PHASES]);
+
+/* Draws NAME.FORMAT from NAME.gp for all plots in `folder`. Error: no gnuplot, or what it said. */
+typedef struct sf_drawing { const char *name, *format; } sf_drawing;
+sf_status sf_gnuplot(const char *folder, int drawings, const sf_drawing *drawing);
+/* The folder of the templates. Error: not found, where it was looked for. */
+sf_status sf_plots_folder(char path[4096]);
+
+#endif

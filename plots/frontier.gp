@@ -1,0 +1,39 @@
+# isoCost frontiers: score against cost, one point a model, method and sparsity; the line is the Pareto frontier of the panel.
+# Rows of panels are phases, columns are lengths. Set above: phase[], phase_label[], length[], length_label[], arm[], model[],
+# unit[], divide[] (by phase), tics[], logarithmic[], low[], high[], missing[] (by panel), ymin, ymax, by_model.
+
+columns = length_n; rows = phase_n
+down_mm = 12.0
+eval layout
+set multiplot
+do for [p = 1:phase_n] {
+    do for [l = 1:length_n] {
+        panel = (p - 1) * columns + l
+        eval place
+        title_of_panel = (p == 1) ? length_label[l] : ''; eval heading
+        note_of_panel = missing[panel]; eval note
+        set yrange [ymin:ymax]
+        if (l == 1) { set ylabel 'Score (mean over tasks)' offset 1, 0; set format y '%g' } else { unset ylabel; set format y '' }
+        set xlabel unit[p] offset 0, 0.5
+        if (logarithmic[panel]) { set logscale x } else { unset logscale x }
+        eval 'set xtics '.tics[panel]
+        set xrange [low[panel]:high[panel]]
+        here(x) = (strcol('phase') eq phase[p] && strcol('tokens') eq length[l]) ? x / divide[p] : NaN
+        on(x) = strcol('on_frontier') eq '1' ? x : NaN
+        off(x) = strcol('on_frontier') eq '1' ? NaN : x
+        of(m, a, x) = (strcol('model') eq model[m] && strcol('arm') eq arm[a]) ? x : NaN
+        csv = name.'.csv'
+        plot csv using (on(here(column('cost')))):(column('score')) with lines linewidth 2.5 linecolor rgb '#c8c8c8', \
+            for [m = 1:model_n] for [a = 2:arm_n] csv using (of(m, a, here(column('cost')))):(column('score')) with lines linewidth 0.4 linecolor rgb hue(by_model ? m : a - 1), \
+            csv using (on(here(column('cost')))):(column('score')):(column('standard_error')) with yerrorbars pointtype 0 linewidth 0.5 linecolor rgb grey, \
+            for [m = 1:model_n] for [a = 1:arm_n] csv using (off(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(a) - 1 pointsize (a == 1 ? 0.8 : 0.55) linewidth 0.6 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1)), \
+            for [m = 1:model_n] for [a = 1:arm_n] csv using (on(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(a) pointsize 0.8 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1))
+        unset label
+    }
+}
+eval legend_frame
+plot for [m = 1:(by_model ? model_n : 0)] NaN with points pointtype 5 linecolor rgb hue(m) title model[m], \
+    for [a = 1:arm_n] NaN with points pointtype mark(a) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title arm[a], \
+    NaN with lines linewidth 2.5 linecolor rgb '#c8c8c8' title 'Pareto frontier'
+unset multiplot
+set output
