@@ -52,7 +52,7 @@ static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_mod
 {
     const sf_tensor *t = &table->tensor;
     if (t->dtype != SF_F32 || t->rank != 1 || t->dim[0] != c->head_dim / 2) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected f32 [%d], found %s %s", g->path, table->name, c->head_dim / 2,
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected F32 [%d], found %s %s", g->path, table->name, c->head_dim / 2,
                        sf_dtypes[t->dtype].name, sf_shape_text(t->rank, t->dim));
     }
     const float *divisor = t->data;

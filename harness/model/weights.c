@@ -107,7 +107,7 @@ sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, cons
     bool fits = found->dtype != SF_I32 && (slot->rank == 2 || sf_dtypes[found->dtype].block == 1);
     if (!fits) {
         return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected %s, found %s", where, name,
-                       slot->rank == 1 ? "f32, f16 or bf16 (a norm or bias)" : "a float type",
+                       slot->rank == 1 ? "F32, F16 or BF16 (a norm or bias)" : "a float type",
                        sf_dtypes[found->dtype].name);
     }
     *slot->at = *found;
