@@ -27,9 +27,7 @@ sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern
         for (int h = 0; h < a->heads; h++) sum[h] += weight;
         return SF_OK;
     }
-    sf_attention unseen = *a;
-    unseen.pairs = NULL;
-    SF_TRY(b->ops->mass(b, &unseen, pattern, rows, row, batch->covered));
+    SF_TRY(b->ops->mass(b, a, pattern, rows, row, batch->covered));
     SF_TRY(b->ops->download(b, batch->covered_host, batch->covered, (size_t)a->heads * sizeof(float)));
     for (int h = 0; h < a->heads; h++) sum[h] += weight * (double)batch->covered_host[h];
     return SF_OK;

@@ -1,222 +1,22 @@
-/* The engine on tiny random models: lanes alone and in company, threads, backends, chunks, meters, recall, state, bad
- * methods, memory. Everything that is called equal here is compared bit for bit. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "harness/engine.h"
-
-enum { LAYERS = 3, HEADS = 4, VOCAB = 131, MOST_TOKENS = 192, OUTPUT = 12, MOST_LANES = 16, PARAMS = 256 };
-
-/* ---- models ------------------------------------------------------------------------------------------------------ */
-
-enum { LLAMA, QWEN, GEMMA, GGML, SHAPES };
-
-static sf_model_config shape(int which)
-{
-    sf_model_config c = {
-        .architecture = "llama", .layers = LAYERS, .d = 32, .heads = HEADS, .kv_heads = 2, .head_dim = 8, .mlp = 48,
-        .vocab = VOCAB, .norm_eps = 1e-6, .activation = SF_SILU, .embed_scale = 1, .attention_scale = 0.35f,
-        .rope = {.theta = 10000, .factor = 1},
-    };
-    strcpy(c.name, "tiny");
-    switch (which) {
-    case QWEN:
-        strcpy(c.architecture, "qwen3");
-        c.qkv_bias = c.qk_norm = c.tied = true;
-        c.kv_heads = 1;
-        break;
-    case GEMMA:
-        strcpy(c.architecture, "gemma3");
-        c.qk_norm = c.post_norms = c.tied = true;
-        c.norm_offset = 1;
-        c.activation = SF_GELU_TANH;
-        c.embed_scale = sqrtf(32);
-        c.window = 16;
-        c.sliding[0] = c.sliding[2] = 1;
-        break;
-    case GGML: c.rope_interleaved = true; break;
-    }
-    c.rope_local = c.rope;
-    if (which == GEMMA) c.rope_local.theta = 500;
-    return c;
-}
-
-static sf_model *new_model(int which)
-{
-    sf_model_config c = shape(which);
-    sf_model *m;
-    if (sf_model_random(&c, 7, &m) != SF_OK) fail_msg("%s", sf_error());
-    return m;
-}
-
-static void fill_prompt(int32_t *token, int n, uint32_t seed)
-{
-    for (int i = 0; i < n; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        token[i] = (int32_t)((seed >> 8) % VOCAB);
-    }
-}
-
-/* ---- lanes ------------------------------------------------------------------------------------------------------- */
-
-typedef struct arm {
-    const char *prefill, *decode; /* "name key=value key=value", NULL: dense */
-} arm;
-
-/* A lane with all its arrays. */
-typedef struct result {
-    sf_lane lane;
-    _Alignas(8) char params[SF_PHASES][PARAMS];
-    int32_t output[OUTPUT];
-    float density[SF_PHASES][LAYERS][HEADS], recall[SF_PHASES][LAYERS][HEADS];
-} result;
-
-static void set_param(const sf_param *p, void *params, double value)
-{
-    void *at = (char *)params + p->offset;
-    switch (p->type) {
-    case SF_INT:
-    case SF_CHOICE: *(int *)at = (int)value; break;
-    case SF_REAL: *(double *)at = value; break;
-    case SF_BOOL: *(bool *)at = value != 0; break;
-    case SF_STRING: *(const char **)at = p->text; break;
-    }
-}
-
-static const sf_method *method_of(const char *arm_text, void *params)
-{
-    if (!arm_text) return NULL;
-    char text[256], *rest = text;
-    snprintf(text, sizeof text, "%s", arm_text);
-    const char *name = strtok_r(text, " ", &rest);
-    const sf_method *m = NULL;
-    for (int i = 0; sf_methods[i]; i++)
-        if (strcmp(sf_methods[i]->name, name) == 0) m = sf_methods[i];
-    assert_non_null(m);
-    assert_true(m->params_size <= PARAMS);
-    for (const sf_param *p = m->params; p && p->name; p++) set_param(p, params, p->initial);
-    for (char *pair; (pair = strtok_r(NULL, " ", &rest)) != NULL;) {
-        char *value = strchr(pair, '=');
-        *value++ = 0;
-        bool known = false;
-        for (const sf_param *p = m->params; p && p->name; p++) {
-            if (strcmp(p->name, pair) != 0) continue;
-            set_param(p, params, atof(value));
-            known = true;
-        }
-        if (!known) fail_msg("method %s has no parameter %s", name, pair);
-    }
-    return m;
-}
-
-static void set_result(result *r, const sf_method *prefill, const sf_method *decode)
-{
-    r->lane = (sf_lane){.prefill = prefill, .decode = decode, .output = r->output,
-                        .prefill_params = r->params[SF_PREFILL], .decode_params = r->params[SF_DECODE]};
-    memset(r->output, 0xff, sizeof r->output);
-    for (int phase = 0; phase < SF_PHASES; phase++) {
-        r->lane.density[phase] = &r->density[phase][0][0];
-        r->lane.recall[phase] = &r->recall[phase][0][0];
-    }
-}
-
-static void set_arms(int n, const arm *arms, result *r)
-{
-    memset(r, 0, (size_t)n * sizeof *r);
-    for (int i = 0; i < n; i++) {
-        const sf_method *prefill = method_of(arms[i].prefill, r[i].params[SF_PREFILL]);
-        const sf_method *decode = method_of(arms[i].decode, r[i].params[SF_DECODE]);
-        set_result(&r[i], prefill, decode);
-    }
-}
-
-static const sf_generation HOW = {.max_output = OUTPUT, .recall_rows = 4, .seed = 1};
-
-static sf_status try_run(sf_engine *e, int tokens, uint32_t seed, const sf_generation *how, int n, result *r)
-{
-    int32_t token[MOST_TOKENS];
-    sf_lane lane[MOST_LANES];
-    fill_prompt(token, tokens, seed);
-    for (int i = 0; i < n; i++) lane[i] = r[i].lane;
-    sf_status status = sf_engine_generate(e, token, tokens, how, n, lane);
-    for (int i = 0; i < n; i++) r[i].lane = lane[i];
-    return status;
-}
-
-static void run(sf_engine *e, int tokens, uint32_t seed, int n, result *r)
-{
-    if (try_run(e, tokens, seed, &HOW, n, r) != SF_OK) fail_msg("%s", sf_error());
-}
-
-/* Everything that a lane reports but the time it took. */
-static void assert_same(const result *a, const result *b, const char *what)
-{
-    if (a->lane.outputs != b->lane.outputs || a->lane.stopped != b->lane.stopped) fail_msg("%s: outputs differ", what);
-    if (memcmp(a->output, b->output, sizeof a->output) != 0) fail_msg("%s: tokens differ", what);
-    if (memcmp(a->density, b->density, sizeof a->density) != 0) fail_msg("%s: densities differ", what);
-    if (memcmp(a->recall, b->recall, sizeof a->recall) != 0) fail_msg("%s: recall differs", what);
-    for (int phase = 0; phase < SF_PHASES; phase++) {
-        for (int work = 0; work < SF_WORKS; work++) {
-            const sf_count *x = &a->lane.meter.at[phase][work], *y = &b->lane.meter.at[phase][work];
-            if (memcmp(x, y, sizeof *x) == 0) continue;
-            fail_msg("%s: phase %d work %d: flops %lu %lu, weights %lu %lu, cache %lu %lu, other %lu %lu, pairs %lu %lu", what,
-                     phase, work, x->flops, y->flops, x->weight_bytes, y->weight_bytes, x->cache_bytes, y->cache_bytes,
-                     x->other_bytes, y->other_bytes, x->pairs, y->pairs);
-        }
-    }
-}
-
-static const arm COMPANY[] = {
-    {NULL, NULL},
-    {NULL, "quest budget=32 page=8"},
-    {NULL, "quest budget=64"},
-    {NULL, "snapkv capacity=40 window=16 kernel=5"},
-    {NULL, "ada_snapkv capacity=24 window=16 kernel=5"},
-    {NULL, "streaming local=30"},
-    {"vertical_slash columns=10 diagonals=20 window=16 sinks=2 local=4", NULL},
-    {"streaming local=40", "quest budget=32"},
-    {"streaming local=40", "snapkv capacity=40 window=16"},
-};
-enum { LANES = sizeof COMPANY / sizeof *COMPANY };
-
-typedef struct world {
-    sf_backend backend;
-    sf_model *model;
-    sf_engine *engine;
-} world;
-
-static void open_world(world *w, const char *device, int threads, int which)
-{
-    if (sf_backend_open(device, threads, &w->backend) != SF_OK) fail_msg("%s", sf_error());
-    w->model = new_model(which);
-    if (sf_engine_open(&w->backend, w->model, MOST_TOKENS, &w->engine) != SF_OK) fail_msg("%s", sf_error());
-}
-
-static void close_world(world *w)
-{
-    sf_engine_close(w->engine);
-    sf_model_close(w->model);
-    sf_backend_close(&w->backend);
-}
+/* The engine on tiny random models: lanes alone and in company, threads, backends, chunks, counts, input, memory. What is
+ * called equal here is compared bit for bit. Methods that misbehave: test_engine_methods.c */
+#include "tests/engine_world.h"
 
 /* ---- economies change nothing ------------------------------------------------------------------------------------ */
 
+/* *state names the device. */
 static void alone_and_in_company(void **state)
 {
-    (void)state;
-    static const char *const devices[] = {"reference", "cpu"};
+    sf_backend probe;
+    if (sf_backend_open(*state, 1, &probe) != SF_OK) {
+        printf("skipped: %s\n", sf_error());
+        skip();
+    }
+    sf_backend_close(&probe);
     for (int which = 0; which < SHAPES; which++) {
         world w;
         result *together = calloc(LANES, sizeof *together), alone;
-        open_world(&w, devices[which % 2], 2, which);
+        open_world(&w, *state, 1, which);
         set_arms(LANES, COMPANY, together);
         run(w.engine, 130, 5, LANES, together);
         for (int i = 0; i < LANES; i++) {
@@ -267,11 +67,71 @@ static void no_state_between_samples(void **state)
     run(w.engine, 120, 5, LANES, first);
     set_arms(LANES, COMPANY, again);
     run(w.engine, 150, 6, LANES, again);
-    set_arms(LANES, COMPANY, again);
-    run(w.engine, 120, 5, LANES, again);
+    run(w.engine, 120, 5, LANES, again); /* into the same lanes */
     for (int i = 0; i < LANES; i++) assert_same(&first[i], &again[i], "same sample after another");
     free(first);
     free(again);
+    close_world(&w);
+}
+
+static struct { int prefills, decodes, argmaxes; } executed;
+static const sf_backend_ops *wrapped;
+
+static sf_status count_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out)
+{
+    executed.prefills++;
+    return wrapped->prefill(b, a, pattern, out);
+}
+
+static sf_status count_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out)
+{
+    executed.decodes++;
+    assert_int_equal(lanes, LANES);
+    return wrapped->decode(b, lanes, a, pattern, out);
+}
+
+static sf_status count_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)
+{
+    executed.argmaxes++;
+    return wrapped->argmax(b, logits, rows, vocab, token);
+}
+
+static void on_progress(void *user, sf_phase phase, int done, int of)
+{
+    int *last = user;
+    assert_int_equal(done, last[phase] + 1);
+    assert_int_equal(of, phase == SF_PREFILL ? PREFILLS * LAYERS : OUTPUT - 1);
+    last[phase] = done;
+}
+
+static void one_prefill_and_one_batch(void **state)
+{
+    (void)state;
+    world w;
+    result *r = calloc(LANES, sizeof *r);
+    open_world(&w, "cpu", 1, LLAMA);
+    sf_backend_ops counted = *w.backend.ops;
+    wrapped = w.backend.ops;
+    counted.prefill = count_prefill;
+    counted.decode = count_decode;
+    counted.argmax = count_argmax;
+    w.backend.ops = &counted;
+    memset(&executed, 0, sizeof executed);
+
+    int last[SF_PHASES] = {0};
+    sf_generation how = HOW;
+    how.progress = on_progress;
+    how.user = last;
+    set_arms(LANES, COMPANY, r);
+    assert_int_equal(try_run(w.engine, 130, 5, &how, LANES, r), SF_OK);
+    assert_int_equal(executed.prefills, PREFILLS * LAYERS);
+    assert_int_equal(executed.decodes, LAYERS * (OUTPUT - 1));
+    assert_int_equal(executed.argmaxes, PREFILLS + OUTPUT - 1);
+    assert_int_equal(last[SF_PREFILL], PREFILLS * LAYERS);
+    assert_int_equal(last[SF_DECODE], OUTPUT - 1);
+    for (int i = 0; i < LANES; i++)
+        assert_true(r[i].lane.seconds[SF_PREFILL] > 0 && r[i].lane.seconds[SF_DECODE] == r[0].lane.seconds[SF_DECODE]);
+    free(r);
     close_world(&w);
 }
 
@@ -495,171 +355,7 @@ static void one_token_needs_no_step(void **state)
     close_world(&w);
 }
 
-/* ---- methods that the engine must see through -------------------------------------------------------------------- */
-
-/* A method that writes down how it was called. */
-static struct { int states, observed[64], keys[64], observes, decodes, zeroed; } diary;
-
-static sf_status diary_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
-{
-    (void)params;
-    diary.states++;
-    if (max_keys != a->keys + OUTPUT - 1) return sf_fail(SF_INTERNAL, "max_keys is %d", max_keys);
-    out->tensor[1] = (sf_tensor){.dtype = SF_I32, .rank = 1, .dim = {1}};
-    return SF_OK;
-}
-
-static sf_status diary_observe(sf_attention *a, const void *params, sf_state *state, int first)
-{
-    (void)params;
-    int32_t *calls = state->tensor[1].data; /* host memory on this backend */
-    if (first == 0) diary.zeroed += *calls == 0;
-    ++*calls;
-    if (a->layer == 1 && diary.observes < 64) {
-        diary.observed[diary.observes] = first;
-        diary.keys[diary.observes++] = a->keys;
-    }
-    return SF_OK;
-}
-
-static sf_status diary_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
-{
-    (void)params;
-    diary.decodes++;
-    if (*(int32_t *)state->tensor[1].data != a->keys - 40 + 1) return sf_fail(SF_INTERNAL, "state was lost");
-    return sf_dense(a, out);
-}
-
-static void hooks_in_order(void **state)
-{
-    (void)state;
-    static const sf_method m = {.abi = SF_METHOD_ABI, .name = "diary", .state = diary_state, .observe = diary_observe,
-                                .decode = diary_decode};
-    world w;
-    result r[2];
-    open_world(&w, "reference", 1, LLAMA);
-    for (int sample = 0; sample < 2; sample++) {
-        memset(&diary, 0, sizeof diary);
-        set_arms(2, COMPANY, r);
-        set_result(&r[0], NULL, &m);
-        run(w.engine, 40, 3, 2, r);
-        assert_int_equal(diary.states, LAYERS);
-        assert_int_equal(diary.zeroed, LAYERS);
-        assert_int_equal(diary.decodes, LAYERS * (OUTPUT - 1));
-        assert_int_equal(diary.observes, OUTPUT);
-        for (int i = 0; i < OUTPUT; i++) {
-            assert_int_equal(diary.observed[i], i ? 39 + i : 0);
-            assert_int_equal(diary.keys[i], 40 + i);
-        }
-    }
-    close_world(&w);
-}
-
-static sf_status host_pattern(sf_attention *a, sf_pattern *out, int page, const int32_t *index, int n)
-{
-    int32_t count[8], all[8 * 8];
-    for (int g = 0; g < a->kv_heads; g++) {
-        count[g] = n;
-        memcpy(all + g * 8, index, (size_t)n * sizeof *index);
-    }
-    sf_lists lists = sf_host_lists(a, a->kv_heads, 8, count, all);
-    return page ? sf_pages(a, out, page, lists) : sf_keep(a, out, lists);
-}
-
-static sf_status range_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
-{
-    (void)params, (void)state;
-    return host_pattern(a, out, 16, (int32_t[]){0, 99}, 2);
-}
-
-static sf_status order_compress(sf_attention *a, const void *params, sf_pattern *out)
-{
-    (void)params;
-    return host_pattern(a, out, 0, (int32_t[]){5, 3}, 2);
-}
-
-static sf_status empty_compress(sf_attention *a, const void *params, sf_pattern *out)
-{
-    (void)params;
-    return host_pattern(a, out, 0, (int32_t[]){0}, 0);
-}
-
-static sf_status kind_prefill(sf_attention *a, const void *params, sf_pattern *out)
-{
-    (void)params;
-    return host_pattern(a, out, 0, (int32_t[]){0, 1}, 2);
-}
-
-static sf_status bare_prefill(sf_attention *a, const void *params, sf_pattern *out)
-{
-    (void)params;
-    *out = (sf_pattern){.kind = SF_BLOCKS, .heads = a->heads, .block_q = 16, .block_k = 16};
-    return SF_OK;
-}
-
-static sf_status failing_prefill(sf_attention *a, const void *params, sf_pattern *out)
-{
-    (void)params, (void)out;
-    return a->layer == 2 ? sf_fail(SF_BAD_INPUT, "out of ideas") : SF_OK;
-}
-
-static sf_status silent_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
-{
-    (void)params, (void)state, (void)out;
-    a->status = sf_fail(SF_BAD_INPUT, "only in status");
-    return SF_OK;
-}
-
-static sf_status huge_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
-{
-    (void)a, (void)params, (void)max_keys;
-    out->tensor[0] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {4, -1}};
-    return SF_OK;
-}
-
-static sf_status dense_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
-{
-    (void)params, (void)state;
-    return sf_dense(a, out);
-}
-
-static void bad_methods_end_the_sample(void **state)
-{
-    (void)state;
-    static const struct {
-        sf_method method;
-        bool prefill;
-        const char *expected[4];
-    } cases[] = {
-        {{.name = "range", .decode = range_decode}, false, {"'range'", "decode at layer 0", "99"}},
-        {{.name = "order", .compress = order_compress}, false, {"'order'", "compress at layer 0", "ascending"}},
-        {{.name = "empty", .compress = empty_compress}, false, {"'empty'", "compress at layer 0", "empty"}},
-        {{.name = "kind", .prefill = kind_prefill}, true, {"'kind'", "prefill at layer 0", "blocks"}},
-        {{.name = "bare", .prefill = bare_prefill}, true, {"'bare'", "prefill at layer 0", "lists are not set"}},
-        {{.name = "failing", .prefill = failing_prefill}, true, {"'failing'", "prefill at layer 2", "out of ideas"}},
-        {{.name = "silent", .decode = silent_decode}, false, {"'silent'", "decode at layer 0", "only in status"}},
-        {{.name = "huge", .state = huge_state, .decode = dense_decode}, false, {"'huge'", "state at layer 0", "-1"}},
-        {{.name = "nothing", .prefill = kind_prefill}, false, {"'nothing'", "no compress or decode"}},
-        {{.name = "other", .decode = dense_decode}, true, {"'other'", "cannot be used in prefill"}},
-    };
-    world w;
-    result before, after, r[2];
-    open_world(&w, "cpu", 1, LLAMA);
-    set_arms(1, COMPANY, &before);
-    run(w.engine, 40, 3, 1, &before);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        set_arms(2, COMPANY, r);
-        set_result(&r[1], cases[i].prefill ? &cases[i].method : NULL, cases[i].prefill ? NULL : &cases[i].method);
-        assert_int_equal(try_run(w.engine, 40, 3, &HOW, 2, r), SF_BAD_INPUT);
-        for (int k = 0; cases[i].expected[k]; k++)
-            if (!strstr(sf_error(), cases[i].expected[k]))
-                fail_msg("expected '%s' in: %s", cases[i].expected[k], sf_error());
-    }
-    set_arms(1, COMPANY, &after);
-    run(w.engine, 40, 3, 1, &after);
-    assert_same(&before, &after, "after errors");
-    close_world(&w);
-}
+/* ---- input and memory ------------------------------------------------------------------------------------------ */
 
 static void bad_input(void **state)
 {
@@ -688,8 +384,6 @@ static void bad_input(void **state)
     close_world(&w);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------ */
-
 static struct { size_t live, calls; struct { void *p; size_t bytes; } block[256]; } heap;
 static const sf_backend_ops *counted_ops;
 
@@ -715,17 +409,6 @@ static void counted_free(sf_backend *b, void *p)
         heap.block[i].p = NULL;
     }
     counted_ops->free(b, p);
-}
-
-static sf_status half_compress(sf_attention *a, const void *params, sf_pattern *out)
-{
-    (void)params;
-    int n = a->keys / 2;
-    int32_t count[2] = {n, n}, *index = malloc(2 * (size_t)n * sizeof *index);
-    for (int i = 0; i < 2 * n; i++) index[i] = i % n;
-    sf_lists kept = sf_host_lists(a, 2, n, count, index);
-    free(index);
-    return sf_keep(a, out, kept);
 }
 
 static void memory_as_estimated_and_steady(void **state)
@@ -780,9 +463,12 @@ static void memory_as_estimated_and_steady(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(alone_and_in_company),
+        {.name = "alone_and_in_company, reference", .test_func = alone_and_in_company, .initial_state = "reference"},
+        {.name = "alone_and_in_company, cpu", .test_func = alone_and_in_company, .initial_state = "cpu"},
+        {.name = "alone_and_in_company, cuda", .test_func = alone_and_in_company, .initial_state = "cuda"},
         cmocka_unit_test(threads_and_chunks),
         cmocka_unit_test(no_state_between_samples),
+        cmocka_unit_test(one_prefill_and_one_batch),
         cmocka_unit_test(decode_continues_prefill),
         cmocka_unit_test(reference_and_cpu),
         cmocka_unit_test(whole_budget_is_dense),
@@ -790,8 +476,6 @@ int main(void)
         cmocka_unit_test(dense_counts_in_closed_form),
         cmocka_unit_test(sparse_densities),
         cmocka_unit_test(one_token_needs_no_step),
-        cmocka_unit_test(hooks_in_order),
-        cmocka_unit_test(bad_methods_end_the_sample),
         cmocka_unit_test(bad_input),
         cmocka_unit_test(memory_as_estimated_and_steady),
     };

@@ -1,0 +1,254 @@
+/* How the engine calls methods: order of hooks, state, recall as defined, and methods that break the contract. */
+#include "tests/engine_world.h"
+
+/* A method that writes down how it was called. */
+static struct { int states, observed[64], keys[64], observes, decodes, zeroed; } diary;
+
+static sf_status diary_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    diary.states++;
+    if (max_keys != a->keys + OUTPUT - 1) return sf_fail(SF_INTERNAL, "max_keys is %d", max_keys);
+    out->tensor[1] = (sf_tensor){.dtype = SF_I32, .rank = 1, .dim = {1}};
+    return SF_OK;
+}
+
+static sf_status diary_observe(sf_attention *a, const void *params, sf_state *state, int first)
+{
+    (void)params;
+    int32_t *calls = state->tensor[1].data; /* host memory on this backend */
+    if (first == 0) diary.zeroed += *calls == 0;
+    ++*calls;
+    if (a->layer == 1 && diary.observes < 64) {
+        diary.observed[diary.observes] = first;
+        diary.keys[diary.observes++] = a->keys;
+    }
+    return SF_OK;
+}
+
+static sf_status diary_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params;
+    diary.decodes++;
+    if (*(int32_t *)state->tensor[1].data != a->keys - 40 + 1) return sf_fail(SF_INTERNAL, "state was lost");
+    return sf_dense(a, out);
+}
+
+static void hooks_in_order(void **state)
+{
+    (void)state;
+    static const sf_method m = {.abi = SF_METHOD_ABI, .name = "diary", .state = diary_state, .observe = diary_observe,
+                                .decode = diary_decode};
+    world w;
+    result r[2];
+    open_world(&w, "reference", 1, LLAMA);
+    for (int sample = 0; sample < 2; sample++) {
+        memset(&diary, 0, sizeof diary);
+        set_arms(2, COMPANY, r);
+        set_result(&r[0], NULL, &m);
+        run(w.engine, 40, 3, 2, r);
+        assert_int_equal(diary.states, LAYERS);
+        assert_int_equal(diary.zeroed, LAYERS);
+        assert_int_equal(diary.decodes, LAYERS * (OUTPUT - 1));
+        assert_int_equal(diary.observes, OUTPUT);
+        for (int i = 0; i < OUTPUT; i++) {
+            assert_int_equal(diary.observed[i], i ? 39 + i : 0);
+            assert_int_equal(diary.keys[i], 40 + i);
+        }
+    }
+    close_world(&w);
+}
+
+/* Watches how much of the softmax lies on the last keys, and on those that half_compress() keeps: layer 0, head 1. */
+static struct { double last[OUTPUT], half; } watched;
+
+static sf_status watch_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    int step = a->kv.tail.n - 1, prompt = a->kv.prompt.n;
+    if (a->layer == 0) {
+        const float *p = (const float *)sf_key_probabilities(a).data + a->keys; /* of head 1; host memory */
+        watched.last[step] = watched.half = 0;
+        for (int j = 0; j < a->keys; j++) {
+            if (j >= a->keys - 9) watched.last[step] += p[j];
+            if (j < prompt / 2 || j >= prompt) watched.half += p[j];
+        }
+    }
+    return sf_window(a, out, 0, 9);
+}
+
+static sf_status all_compress(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    return sf_dense(a, out);
+}
+
+/* An evicting method may keep everything; alone, without a recall to look at, nobody else keeps the prompt for it. */
+static void evicting_nothing(void **state)
+{
+    (void)state;
+    static const sf_method all = {.name = "all", .compress = all_compress};
+    static const sf_generation plain = {.max_output = OUTPUT};
+    world w;
+    result dense, alone, r[2];
+    open_world(&w, "cpu", 1, GEMMA);
+    set_arms(1, COMPANY, &dense);
+    assert_int_equal(try_run(w.engine, 60, 8, &plain, 1, &dense), SF_OK);
+    set_arms(1, COMPANY, &alone);
+    set_result(&alone, NULL, &all);
+    assert_int_equal(try_run(w.engine, 60, 8, &plain, 1, &alone), SF_OK);
+    set_arms(2, (const arm[2]){{0}}, r);
+    set_result(&r[0], NULL, &all);
+    assert_int_equal(try_run(w.engine, 60, 8, &plain, 2, r), SF_OK);
+    assert_same(&dense, &alone, "dense, all kept");
+    assert_same(&dense, &r[0], "dense, all kept in company");
+    close_world(&w);
+}
+
+static void recall_as_defined(void **state)
+{
+    (void)state;
+    static const sf_method watch = {.name = "watch", .decode = watch_decode}, half = {.name = "half", .compress = half_compress};
+    static const int weight[OUTPUT] = {1, 1, 2, 0, 4, 0, 0, 0, 8}; /* of the steps, with one row a doubling */
+    world w;
+    result r[2];
+    open_world(&w, "cpu", 1, LLAMA);
+    set_arms(1, COMPANY, r);
+    set_result(&r[0], NULL, &watch);
+    sf_generation how = {.max_output = OUTPUT, .recall_rows = 1};
+    assert_int_equal(try_run(w.engine, 60, 8, &how, 1, r), SF_OK);
+    double sum = 0, steps = 0;
+    for (int s = 0; s < OUTPUT - 1; s++) {
+        sum += weight[s] * watched.last[s];
+        steps += weight[s];
+    }
+    assert_true(watched.last[0] != watched.last[8]);
+    assert_true(fabs(r[0].recall[SF_DECODE][0][1] - sum / steps) < 1e-6);
+
+    /* Layer 0 of the first step has the same query in both lanes, whatever the cache. */
+    how.max_output = 2;
+    set_arms(2, (const arm[2]){{0}}, r);
+    set_result(&r[0], NULL, &watch);
+    set_result(&r[1], NULL, &half);
+    assert_int_equal(try_run(w.engine, 60, 8, &how, 2, r), SF_OK);
+    assert_true(watched.half > 0.05 && watched.half < 0.95);
+    assert_true(fabs(r[1].recall[SF_DECODE][0][1] - watched.half) < 1e-6);
+    close_world(&w);
+}
+
+static sf_status host_pattern(sf_attention *a, sf_pattern *out, int page, const int32_t *index, int n)
+{
+    int32_t count[8], all[8 * 8];
+    for (int g = 0; g < a->kv_heads; g++) {
+        count[g] = n;
+        memcpy(all + g * 8, index, (size_t)n * sizeof *index);
+    }
+    sf_lists lists = sf_host_lists(a, a->kv_heads, 8, count, all);
+    return page ? sf_pages(a, out, page, lists) : sf_keep(a, out, lists);
+}
+
+static sf_status range_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    return host_pattern(a, out, 16, (int32_t[]){0, 99}, 2);
+}
+
+static sf_status order_compress(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    return host_pattern(a, out, 0, (int32_t[]){5, 3}, 2);
+}
+
+static sf_status empty_compress(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    return host_pattern(a, out, 0, (int32_t[]){0}, 0);
+}
+
+static sf_status kind_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    return host_pattern(a, out, 0, (int32_t[]){0, 1}, 2);
+}
+
+static sf_status bare_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    *out = (sf_pattern){.kind = SF_BLOCKS, .heads = a->heads, .block_q = 16, .block_k = 16};
+    return SF_OK;
+}
+
+static sf_status failing_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params, (void)out;
+    return a->layer == 2 ? sf_fail(SF_BAD_INPUT, "out of ideas") : SF_OK;
+}
+
+static sf_status silent_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state, (void)out;
+    a->status = sf_fail(SF_BAD_INPUT, "only in status");
+    return SF_OK;
+}
+
+static sf_status huge_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)a, (void)params, (void)max_keys;
+    out->tensor[0] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {4, -1}};
+    return SF_OK;
+}
+
+static sf_status dense_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    return sf_dense(a, out);
+}
+
+static void bad_methods_end_the_sample(void **state)
+{
+    (void)state;
+    static const struct {
+        sf_method method;
+        bool prefill;
+        const char *expected[4];
+    } cases[] = {
+        {{.name = "range", .decode = range_decode}, false, {"'range'", "decode at layer 0", "99"}},
+        {{.name = "order", .compress = order_compress}, false, {"'order'", "compress at layer 0", "ascending"}},
+        {{.name = "empty", .compress = empty_compress}, false, {"'empty'", "compress at layer 0", "empty"}},
+        {{.name = "kind", .prefill = kind_prefill}, true, {"'kind'", "prefill at layer 0", "blocks"}},
+        {{.name = "bare", .prefill = bare_prefill}, true, {"'bare'", "prefill at layer 0", "lists are not set"}},
+        {{.name = "failing", .prefill = failing_prefill}, true, {"'failing'", "prefill at layer 2", "out of ideas"}},
+        {{.name = "silent", .decode = silent_decode}, false, {"'silent'", "decode at layer 0", "only in status"}},
+        {{.name = "huge", .state = huge_state, .decode = dense_decode}, false, {"'huge'", "state at layer 0", "-1"}},
+        {{.name = "nothing", .prefill = kind_prefill}, false, {"'nothing'", "no compress or decode"}},
+        {{.name = "other", .decode = dense_decode}, true, {"'other'", "cannot be used in prefill"}},
+    };
+    world w;
+    result before, after, r[2];
+    open_world(&w, "cpu", 1, LLAMA);
+    set_arms(1, COMPANY, &before);
+    run(w.engine, 40, 3, 1, &before);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        set_arms(2, COMPANY, r);
+        set_result(&r[1], cases[i].prefill ? &cases[i].method : NULL, cases[i].prefill ? NULL : &cases[i].method);
+        assert_int_equal(try_run(w.engine, 40, 3, &HOW, 2, r), SF_BAD_INPUT);
+        for (int k = 0; cases[i].expected[k]; k++)
+            if (!strstr(sf_error(), cases[i].expected[k]))
+                fail_msg("expected '%s' in: %s", cases[i].expected[k], sf_error());
+    }
+    set_arms(1, COMPANY, &after);
+    run(w.engine, 40, 3, 1, &after);
+    assert_same(&before, &after, "after errors");
+    close_world(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hooks_in_order),
+        cmocka_unit_test(evicting_nothing),
+        cmocka_unit_test(recall_as_defined),
+        cmocka_unit_test(bad_methods_end_the_sample),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
