@@ -552,6 +552,7 @@ static const struct spoiled {
     {"token_embd.weight:dim0", 8, (uint64_t)1 << 63, "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
     {"token_embd.weight:dim0", 8, 64, "tensor output_norm.weight: expected to start at byte 17612"},
     {"token_embd.weight:dim1", 8, (uint64_t)1 << 60, "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
+    {"token_embd.weight:dim1", 8, (uint64_t)1 << 52, "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
     {"token_embd.weight:dim1", 8, (uint64_t)1 << 50, "tensor token_embd.weight: expected 38280596832649216 bytes at byte 0"},
     {"token_embd.weight:dim1", 8, VOCAB - 1, "tensor token_embd.weight: expected a row for each of 259 tokens, found [258, 32]"},
     {"token_embd.weight:type", 4, 13, "tensor token_embd.weight: expected one of F32"},

@@ -72,7 +72,8 @@ static void save(const contents *c)
             uint64_t length = (strlen(p->text) + 7) / 8 * 8; /* padded with spaces */
             fwrite(&length, 8, 1, f);
             fprintf(f, "%-*s", (int)length, p->text);
-            for (size_t k = 0; k < p->data; k++) fputc(0, f);
+            fflush(f);
+            assert_int_equal(ftruncate(fileno(f), ftell(f) + (off_t)p->data), 0); /* zeros that take no room */
         } else {
             fwrite(p->text, 1, strlen(p->text), f);
         }
@@ -102,13 +103,16 @@ static char *slurp(const char *path)
     return text;
 }
 
-/* ---- a whole small model: Qwen2, 1 layer, d 16, 2 query heads and 1 kv head of 8, mlp 24 ---------------------------------- */
+/* ---- a whole small model: Qwen2, 1 layer, d 16, 2 query heads and 1 kv head of 8 ------------------------------------------- */
 
 static const char CONFIG[] =
     "{\"model_type\": \"qwen2\", \"hidden_size\": 16, \"intermediate_size\": 24, \"num_hidden_layers\": 1,"
     " \"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"vocab_size\": 320, \"max_position_embeddings\": 512,"
     " \"rms_norm_eps\": 1e-06, \"hidden_act\": \"silu\", \"rope_theta\": 10000.0, \"rope_scaling\": null,"
     " \"use_sliding_window\": false, \"sliding_window\": 64, \"max_window_layers\": 1, \"tie_word_embeddings\": false}";
+
+enum { MLP = -1 };
+static int mlp = 24; /* made huge by one test */
 
 static const struct weight { const char *name; int rows, columns, shard; } WEIGHTS[] = {
     {"model.embed_tokens.weight", 320, 16, 1},
@@ -121,9 +125,9 @@ static const struct weight { const char *name; int rows, columns, shard; } WEIGH
     {"model.layers.0.self_attn.v_proj.bias", 8, 0, 1},
     {"model.layers.0.self_attn.o_proj.weight", 16, 16, 2},
     {"model.layers.0.post_attention_layernorm.weight", 16, 0, 2},
-    {"model.layers.0.mlp.gate_proj.weight", 24, 16, 2},
-    {"model.layers.0.mlp.up_proj.weight", 24, 16, 2},
-    {"model.layers.0.mlp.down_proj.weight", 16, 24, 2},
+    {"model.layers.0.mlp.gate_proj.weight", MLP, 16, 2},
+    {"model.layers.0.mlp.up_proj.weight", MLP, 16, 2},
+    {"model.layers.0.mlp.down_proj.weight", 16, MLP, 2},
     {"model.norm.weight", 16, 0, 2},
     {"lm_head.weight", 320, 16, 2},
 };
@@ -138,9 +142,10 @@ static char *header(int shard, size_t *data)
     for (int i = 0; i < N_WEIGHTS; i++) {
         const struct weight *w = &WEIGHTS[i];
         if (shard && w->shard != shard) continue;
-        size_t bytes = 2 * (size_t)w->rows * (size_t)(w->columns ? w->columns : 1);
+        int rows = w->rows == MLP ? mlp : w->rows, columns = w->columns == MLP ? mlp : w->columns;
+        size_t bytes = 2 * (size_t)rows * (size_t)(columns ? columns : 1);
         char shape[32];
-        snprintf(shape, sizeof shape, w->columns ? "[%d,%d]" : "[%d]", w->rows, w->columns);
+        snprintf(shape, sizeof shape, columns ? "[%d,%d]" : "[%d]", rows, columns);
         at += (size_t)sprintf(text + at, ",\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}", w->name, shape,
                               *data, *data + bytes);
         *data += bytes;
@@ -293,6 +298,35 @@ static void hashes(void **state)
     m = open_good(folder);
     assert_string_not_equal(m->hash, hash);
     sf_model_close(m);
+    free_contents(&c);
+}
+
+/* Above 1 GiB of weights pages are sampled: the first and last of every tensor are among them. */
+static void hash_of_a_large_model(void **state)
+{
+    (void)state;
+    mlp = 1 << 24; /* three matrices of 512 MiB, never written */
+    contents c = whole_folder();
+    replace(&c, "config.json", "\"intermediate_size\": 24", "\"intermediate_size\": 16777216");
+    save(&c);
+    mlp = 24;
+    sf_model *m = open_good(folder);
+    char hash[33];
+    strcpy(hash, m->hash);
+    const sf_tensor *down = &m->weights.layer[0].down;
+    off_t start = (char *)down->data - (char *)m->mapping->data, bytes = (off_t)sf_bytes(down->dtype, sf_elements(down));
+    sf_model_close(m);
+    off_t at[] = {start, start + 4095, start + bytes - 1, start - 1, start + bytes + 31}; /* down, up's last, the norm */
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        FILE *f = fopen(in_folder("model.safetensors"), "r+b");
+        fseek(f, at[i], SEEK_SET);
+        fputc(1, f);
+        fclose(f);
+        m = open_good(folder);
+        assert_string_not_equal(m->hash, hash);
+        strcpy(hash, m->hash);
+        sf_model_close(m);
+    }
     free_contents(&c);
 }
 
@@ -623,6 +657,9 @@ static void spoiled_lengths(void **state)
         assert_int_equal(truncate(in_folder("model.safetensors"), n), 0);
         expect_error("cut", "model.safetensors");
     }
+    c.part[c.parts - 1].data += 8;
+    save(&c);
+    expect_error("longer", "expected tensors to cover the");
     free_contents(&c);
 }
 
@@ -735,7 +772,8 @@ static void random_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_and_sharded), cmocka_unit_test(hashes),         cmocka_unit_test(tiny_checkpoints),
+        cmocka_unit_test(whole_and_sharded), cmocka_unit_test(hashes),         cmocka_unit_test(hash_of_a_large_model),
+        cmocka_unit_test(tiny_checkpoints),
         cmocka_unit_test(published_configs), cmocka_unit_test(two_layouts),    cmocka_unit_test(spoiled_files),
         cmocka_unit_test(spoiled_lengths),   cmocka_unit_test(missing_files),  cmocka_unit_test(stop_tokens),
         cmocka_unit_test(templates),         cmocka_unit_test(random_weights),
