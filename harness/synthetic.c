@@ -64,7 +64,7 @@ static void fill_all(const sf_synthetic *s, float *q, float *k, float *v)
     for (int i = s->tokens > 32 ? s->tokens - 32 : 0; s->needles && i < rows; i++)
         for (int h = 0; h < heads; h++)
             add_signs(q + ((size_t)i * heads + h) * dim, dim, stream + NEEDLE, h / group, 1);
-    for (size_t i = 0; s->own && i < (size_t)rows * (size_t)kv; i++) { /* one query for the group; its key 1.5 times it */
+    for (size_t i = 0; s->own && i < (size_t)rows * (size_t)kv; i++) { /* the key 1.5 times the query */
         float *first = q + i * (size_t)(group * dim);
         for (int h = 1; h < group; h++) memcpy(first + h * dim, first, (size_t)dim * sizeof *q);
         for (int d = 0; d < dim; d++) k[i * (size_t)dim + (size_t)d] = 1.5f * first[d];

@@ -5,8 +5,6 @@
  */
 #include "methods/method.h"
 
-#include <stddef.h>
-
 struct params {
     int capacity, window, kernel, pooling, sinks, local;
     double floor;

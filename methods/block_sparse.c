@@ -4,8 +4,6 @@
  * authors' code uses {block: 64, k: 100}. */
 #include "methods/method.h"
 
-#include <stddef.h>
-
 struct params {
     int block, k, sinks, local, selection;
 };

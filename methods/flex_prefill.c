@@ -7,7 +7,6 @@
  * do not; naming alpha and min_budget instead lets them. */
 #include "methods/method.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
 struct params {

@@ -9,7 +9,6 @@
 #include "methods/method.h"
 
 #include <math.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 

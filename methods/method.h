@@ -19,6 +19,8 @@
 #ifndef SF_METHOD_H
 #define SF_METHOD_H
 
+#include <stddef.h> /* offsetof, for parameter tables */
+
 #include "kernels/backend.h"
 #include "kernels/param.h"
 
@@ -103,8 +105,8 @@ void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tens
 sf_tensor sf_page_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high); /* [G, pages] */
 sf_tensor sf_key_probabilities(sf_attention *a);                                  /* [H, N], decode only */
 
-/* Per head, the causal blocks of an n x n block map that a block column, a block diagonal (offset >= 0) or a pair (query block
- * * n + key block) names: [heads * n] lists. pairs.count NULL: none. Made on the host. */
+/* Block lists [heads * n] of what block columns, block diagonals (offset >= 0) and pairs of blocks (query block * n +
+ * key block) name, future ones left out. pairs.count NULL: none. Made on the host. */
 sf_lists sf_block_union(sf_attention *a, int n, sf_lists columns, sf_lists diagonals, sf_lists pairs);
 
 sf_tensor sf_copy(sf_attention *a, sf_tensor x);                                  /* f32 */
@@ -138,9 +140,13 @@ double sf_density(sf_attention *a, const sf_pattern *pattern);
  * come nearest to `sparsity`. Block 1: how many keys each query may read. */
 int sf_fit_blocks(const sf_extent *extent, int block, double sparsity);
 
-/* For amounts that only the scores can tell: a choice by a dial, which gives no fewer pairs the higher it stands, and every
- * pair at 1. sf_choose_within() finds the highest dial whose density is at most `density`, 0 if none is, by bisection; only
- * the choice made at it is metered. */
+/* Decode: how many keys a query may read, (1 - sparsity) of the prompt, at least 1; at sparsity 0 enough for every key
+ * that the generation can reach. */
+int sf_fit_keys(const sf_extent *extent, double sparsity);
+
+/* In the hook, for amounts that only the scores can tell: a choice by a dial, which gives no fewer pairs the higher it
+ * stands, and every pair at 1. sf_choose_within() finds the highest dial whose density is at most `density`, 0 if none
+ * is, by bisection; only the choice made at it is metered. */
 typedef sf_status (*sf_dial)(sf_attention *a, const void *what, double dial, sf_pattern *out);
 sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what);
 
@@ -148,9 +154,5 @@ sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_
  * diagonal can be much, where a prompt is short; what is left then goes to further columns. */
 sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
                                           double density);
-
-/* Decode: how many keys a query may read, (1 - sparsity) of the prompt, at least 1; at sparsity 0 enough for every key
- * that the generation can reach. */
-int sf_fit_keys(const sf_extent *extent, double sparsity);
 
 #endif

@@ -2,8 +2,6 @@
  * method; the most that any choice of as many blocks can recall. */
 #include "methods/method.h"
 
-#include <stddef.h>
-
 struct params {
     int block, k, selection;
 };

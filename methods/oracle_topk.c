@@ -2,8 +2,6 @@
  * group. It looks at every key to choose, so no method; the most that any choice of as many keys can recall. */
 #include "methods/method.h"
 
-#include <stddef.h>
-
 struct params {
     int budget;
 };

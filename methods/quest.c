@@ -6,7 +6,6 @@
 #include "methods/method.h"
 
 #include <math.h>
-#include <stddef.h>
 
 struct params {
     int page, budget, least, dense_layers;

@@ -1,7 +1,6 @@
 /* Random blocks: what Block-Sparse forces, and the rest of the same budget drawn evenly. What choosing is worth. */
 #include "methods/method.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 

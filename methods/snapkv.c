@@ -4,8 +4,6 @@
  * keys forced. The authors' code: {window: 32, kernel: 7, pooling: max, sinks: 0, local: 32}. */
 #include "methods/method.h"
 
-#include <stddef.h>
-
 struct params {
     int capacity, window, kernel, pooling, sinks, local;
 };

@@ -1,8 +1,6 @@
 /* Streaming: attention sinks and a sliding window, in prefill (A-shape) and in decode. */
 #include "methods/method.h"
 
-#include <stddef.h>
-
 struct params {
     int sinks, local;
 };

@@ -3,8 +3,6 @@
  * The authors' code uses {sinks: 128, local: 3968, last: 100}. */
 #include "methods/method.h"
 
-#include <stddef.h>
-
 struct params {
     int sinks, local, last;
 };

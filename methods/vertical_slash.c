@@ -5,7 +5,6 @@
 #include "methods/method.h"
 
 #include <math.h>
-#include <stddef.h>
 
 struct params {
     int window, columns, diagonals, sinks, local, selection;
@@ -62,8 +61,8 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Probe and selection. The study adds a sort of both score vectors, and the making of an index that grows with the columns
- * and diagonals: that part only where they are given in numbers, since a density fixes them layer by layer. */
+/* Probe and selection. The study adds a sort of both score vectors, and the making of an index that grows with the
+ * columns and diagonals: that part only where they are given in numbers, since a density fixes them layer by layer. */
 static sf_estimate estimate(const sf_extent *extent, const void *params)
 {
     const struct params *p = params;
