@@ -69,6 +69,7 @@ $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
 # Texts that objects embed (tasks/embed.h).
 $(BUILD)/tasks/words.o: tasks/data/words.txt
 $(BUILD)/tasks/haystack.o: tasks/data/haystack.txt
+$(BUILD)/tasks/story.o: tasks/stories/phrases.txt
 
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)

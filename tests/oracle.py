@@ -6,7 +6,7 @@ with the gold answers: the prompts hold what they must, once, and nothing that m
     python3 tests/oracle.py build/tests/tools/samples          every task below, 50 samples each at several lengths
     build/tests/tools/samples niah 4096 5 | python3 tests/oracle.py -
 """
-import collections, json, re, subprocess, sys
+import collections, json, os, re, subprocess, sys
 
 
 def between(prompt, tag):
@@ -90,7 +90,69 @@ def ruler_fwe(prompt):
     return {word for word, _ in top[:3]}
 
 
-ORACLES = {"niah": niah, "vt": vt, "cwe": cwe, "ruler_vt": ruler_vt, "ruler_cwe": ruler_cwe, "ruler_fwe": ruler_fwe}
+PHRASES = {}
+for line in open(os.path.join(os.path.dirname(__file__), "../tasks/stories/phrases.txt")).read().splitlines():
+    if line.startswith("=="):
+        kind = PHRASES.setdefault(line[3:], [])
+    elif line and line[0] != "#":
+        kind.append(line)
+
+
+SENTENCES = {}
+for kind in ("arrival", "meeting", "purchase", "sale"):
+    parts = [re.split(r"\{(?:place|person|an item|item)\}", p) for p in PHRASES[kind]]
+    name = r"an? (\w+ \w+ [\w ]+?)" if kind == "purchase" else r"(\w[\w ]*?)"
+    any_of = "|".join(f"{re.escape(before)}{name}{re.escape(after)}" for before, after in parts)
+    SENTENCES[kind] = re.compile(rf"(?:^|(?<=[.!] ))(?:{any_of})(?= |$)", re.M)
+NAMES = {kind: re.compile("|".join(rf"\b{name}\b" for name in PHRASES[kind])) for kind in ("places", "persons")}
+
+
+def said(kind, chapter):
+    """The names in the sentences of one kind in a chapter."""
+    return [next(name for name in found.groups() if name) for found in SENTENCES[kind].finditer(chapter)]
+
+
+def story(prompt):
+    """Place, person, items bought and items sold of each chapter."""
+    parts = re.split(r"^Chapter (\d+)$", between(prompt, "context"), flags=re.M)
+    assert parts[0] == "" and parts[1::2] == [str(i + 1) for i in range(len(parts) // 2)], "chapters are not numbered from 1"
+    chapters, pairs, bought, owned = [], set(), set(), set()
+    for text in parts[2::2]:
+        c = [only(said("arrival", text)), only(said("meeting", text)), said("purchase", text), said("sale", text)]
+        assert c[0] in PHRASES["places"] and c[1] in PHRASES["persons"] and len(c[2]) <= 1 and len(c[3]) <= 1, c
+        assert (c[0], c[1]) not in pairs and not bought & set(c[2]), "a place and person, or an item, come twice"
+        assert set(c[3]) <= owned, "sold without having been bought"
+        assert len(NAMES["places"].findall(text)) == len(NAMES["persons"].findall(text)) == 1, c
+        pairs.add((c[0], c[1]))
+        bought |= set(c[2])
+        owned = (owned - set(c[3])) | set(c[2])
+        chapters.append(c)
+    return chapters
+
+
+def story_retrieval(prompt):
+    chapters = story(prompt)
+    assert all(len(c[2]) == 1 for c in chapters), "a chapter without a purchase"
+    question = between(prompt, "questions" if "<questions>" in prompt else "question")
+    asked = re.findall(r"(place|person|item) did .* in chapter (\d+)\?$", question, re.M)
+    assert len(set(asked)) == len(asked) == question.count("?")
+    return [{"place": c[0], "person": c[1], "item": c[2][0]}[kind] for kind, n in asked for c in [chapters[int(n) - 1]]]
+
+
+def story_multihop(prompt):
+    bought = [only(c[2]) for c in story(prompt)]
+    return [bought[bought.index(re.search(r"just before buying the (.+)\?", between(prompt, "question"))[1]) - 1]]
+
+
+def story_filtering(prompt):
+    idle = [str(i + 1) for i, c in enumerate(story(prompt)) if not c[2]]
+    told = re.search(r"There (?:is|are) (one|\d+) chapter", between(prompt, "question"))[1]
+    assert len(idle) == (1 if told == "one" else int(told))
+    return idle
+
+
+ORACLES = {"story_retrieval": story_retrieval, "story_multihop": story_multihop, "story_filtering": story_filtering,
+           "niah": niah, "vt": vt, "cwe": cwe, "ruler_vt": ruler_vt, "ruler_cwe": ruler_cwe, "ruler_fwe": ruler_fwe}
 for kind in "single_1 single_2 single_3 multikey_1 multikey_2 multikey_3 multivalue multiquery".split():
     ORACLES["ruler_niah_" + kind] = ruler_niah
 
@@ -100,6 +162,11 @@ RUNS += [("niah", 1024, ["queries=1", "depth=0.5", "density=0.3", "question=afte
          ("vt", 1024, ["chains=2", "hops=2", "name_length=3", "digits=3", "question=before"]),
          ("cwe", 512, ["common=3", "common_repeats=8", "rare_repeats=1", "words=500", "answer=direct"]),
          ("cwe", 1024, ["common=1", "common_repeats=9"]),
+         ("story_retrieval", 1024, ["queries=1", "depth=0.5", "talk=0", "answer=direct"]),
+         ("story_retrieval", 32768, ["queries=64", "sales=1", "talk=8"]),
+         ("story_multihop", 1024, ["talk=0", "sales=0", "question=after"]),
+         ("story_filtering", 1024, ["talk=1", "empty=1", "question=before"]),
+         ("story_filtering", 16384, ["empty=40", "sales=1"]),
          ("ruler_niah_multiquery", 2048, ["queries=2", "values=3", "value=words", "depth=1"])]
 
 

@@ -1,0 +1,148 @@
+/* Story Retrieval: where the traveller was, whom he met or what he bought, chapter by chapter. */
+#include <stdlib.h>
+
+#include "tasks/score.h"
+#include "tasks/story.h"
+
+enum { MOST_QUERIES = 64 };
+enum kind { PLACE, PERSON, ITEM, KINDS };
+
+struct params {
+    sf_story_shape shape;
+    int queries;
+    double depth;
+};
+
+typedef struct retrieval {
+    const struct params *p;
+    sf_random base;
+    sf_story story;
+    int asked[MOST_QUERIES]; /* [queries] chapter × KINDS + kind, chapters from 0 */
+} retrieval;
+
+static sf_status write(void *self, int units, sf_text *context, sf_text *question)
+{
+    retrieval *s = self;
+    const struct params *p = s->p;
+    SF_TRY(sf_story_write(&s->story, units, NULL, 0, context));
+
+    int from = 0, chapters = units; /* that may be asked about */
+    if (p->depth >= 0) {
+        chapters = p->queries < units ? p->queries : units;
+        from = (int)(p->depth * (units - chapters));
+    }
+    sf_random r = sf_random_fork(&s->base, 2);
+    sf_random_pick(&r, chapters * KINDS, s->asked, p->queries);
+    for (int i = 0; i < p->queries; i++) {
+        s->asked[i] += from * KINDS;
+        int chapter = s->asked[i] / KINDS + 1;
+        if (i) sf_text_char(question, '\n');
+        if (p->queries > 1) sf_text_format(question, "%d. ", i + 1);
+        switch (s->asked[i] % KINDS) {
+        case PLACE:
+            sf_text_format(question, "To which place did the traveller come in chapter %d?", chapter);
+            break;
+        case PERSON:
+            sf_text_format(question, "Which person did the traveller meet in chapter %d?", chapter);
+            break;
+        default:
+            sf_text_format(question, "Which item did the traveller buy in chapter %d?", chapter);
+        }
+    }
+    return SF_OK;
+}
+
+static void add_answer(const retrieval *s, int i, sf_text *out)
+{
+    const sf_chapter *c = &s->story.chapter[s->asked[i] / KINDS];
+    sf_span name;
+    switch (s->asked[i] % KINDS) {
+    case PLACE:
+        name = sf_phrase(SF_PLACES, c->place);
+        sf_text_bytes(out, name.at, name.bytes);
+        break;
+    case PERSON:
+        name = sf_phrase(SF_PERSONS, c->person);
+        sf_text_bytes(out, name.at, name.bytes);
+        break;
+    default:
+        sf_story_item(c->item, out);
+    }
+}
+
+static sf_status finish(const retrieval *s, const sf_request *request, sf_sample *out)
+{
+    sf_text answer = {0}, name = {0};
+    sf_status status = SF_OK;
+    for (int i = 0; i < s->p->queries && status == SF_OK; i++) {
+        sf_text_clear(&name);
+        add_answer(s, i, &name);
+        sf_text_format(&answer, "%s%d. %s", i ? "\n" : "", i + 1, name.failed ? "" : name.data);
+        status = name.failed || answer.failed ? sf_fail(SF_NO_MEMORY, "story_retrieval: no memory for an answer")
+                                              : sf_sample_gold(out, name.data);
+    }
+    if (status == SF_OK)
+        status = sf_sample_answer(out, request,
+                                  "I went to the chapter that each question names and copied what it says there.",
+                                  answer.data);
+    sf_text_free(&answer);
+    sf_text_free(&name);
+    return status;
+}
+
+static sf_status generate(const void *params, const sf_request *request, sf_sample *out)
+{
+    const struct params *p = params;
+    const sf_prompt prompt = {
+        .task = "story_retrieval",
+        .introduction =
+            "The context below is the tale of a traveller, in numbered chapters. In every chapter the traveller comes "
+            "to a place, meets a person and buys an item; sometimes the traveller also sells an item bought earlier. "
+            "Find out what you are asked about single chapters.",
+        .plural = p->queries > 1,
+        .format = p->queries == 1 ? "1. <the answer>"
+                                  : "1. <answer to the first question>\n2. <answer to the second question>\nand so "
+                                    "on, one line for each question",
+        .rules = "- Answer with the name of the place, the first and last name of the person, or the full name of the "
+                 "item, as the chapter has it.\n"
+                 "- Write nothing else on the line: no article, no full stop.\n",
+    };
+    retrieval s = {.p = p, .base = sf_random_stream("story_retrieval", request->seed, request->index)};
+    const sf_content content = {.self = &s,
+                                .unit = "chapters",
+                                .least = (p->queries + KINDS - 1) / KINDS,
+                                .most = SF_STORY_MOST,
+                                .pad = true,
+                                .write = write};
+    sf_random story = sf_random_fork(&s.base, 1);
+    sf_status status = sf_story_open(&p->shape, &story, &s.story);
+    if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
+    if (status == SF_OK) status = finish(&s, request, out);
+    if (status != SF_OK) sf_sample_free(out);
+    sf_story_close(&s.story);
+    return status;
+}
+
+#define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
+static const sf_param params[] = {
+    {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_QUERIES, .initial = 16, .doc = "questions"},
+    {FIELD(depth), .type = SF_REAL, .low = -1, .high = 1, .initial = -1,
+     .doc = "place of the chapters asked about, 0 (start) to 1 (end); below 0: anywhere"},
+    SF_STORY_PARAMS(struct params),
+    {0},
+};
+
+const sf_task sf_story_retrieval = {
+    .abi = SF_TASK_ABI,
+    .name = "story_retrieval",
+    .summary = "places, persons and items of single chapters of a story",
+    .source = SF_STORY_SOURCE,
+    .metric = "exact",
+    .version = 1,
+    .output = 1024,
+    .natural = true,
+    .params = params,
+    .params_size = sizeof(struct params),
+    .generate = generate,
+    .score = sf_score_numbered,
+};
