@@ -27,7 +27,8 @@ sf_status sf_arena_alloc(sf_arena *arena, size_t bytes, void **out)
     bytes = max_size((bytes + ALIGN - 1) / ALIGN * ALIGN, ALIGN);
     *out = NULL;
     if (arena->backend) {
-        if (!arena->chunks || arena->chunk[arena->chunks - 1].size - arena->used < bytes) SF_TRY(add_chunk(arena, bytes));
+        if (!arena->chunks || arena->chunk[arena->chunks - 1].size - arena->used < bytes)
+            SF_TRY(add_chunk(arena, bytes));
         *out = (char *)arena->chunk[arena->chunks - 1].base + arena->used;
         arena->used += bytes;
     }

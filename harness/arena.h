@@ -8,12 +8,17 @@
 
 #include "kernels/backend.h"
 
+struct sf_chunk {
+    void *base;
+    size_t size;
+};
+
 typedef struct sf_arena {
     sf_backend *backend; /* NULL: measures only */
-    struct sf_chunk { void *base; size_t size; } *chunk;
+    struct sf_chunk *chunk;
     int chunks;
-    size_t used;         /* of the last chunk, bytes */
-    size_t total, peak;  /* bytes handed out since the reset, and the most ever */
+    size_t used;        /* of the last chunk, bytes */
+    size_t total, peak; /* bytes handed out since the reset, and the most ever */
 } sf_arena;
 
 sf_status sf_arena_alloc(sf_arena *arena, size_t bytes, void **out); /* 256-byte aligned in size; contents undefined */

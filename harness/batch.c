@@ -59,7 +59,8 @@ static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int lay
 static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
 {
     SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
-    SF_TRY(sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs, (void **)&prompt->pairs));
+    size_t tally = (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs;
+    SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
     for (int layer = 0; layer < batch->config->layers; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
         if (capacity) SF_TRY(open_part(batch, capacity, &prompt->part[layer]));
@@ -97,7 +98,8 @@ static sf_status sample_rows(sf_batch *batch)
     SF_TRY(host_array(n, sizeof *batch->recall_row, &batch->recall_row));
     for (int64_t i = 0; i < n; i++) {
         int64_t begin = i * batch->tokens / n, end = (i + 1) * batch->tokens / n;
-        batch->recall_row[i] = (int32_t)(begin + (int64_t)(mix(batch->how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
+        batch->recall_row[i] =
+            (int32_t)(begin + (int64_t)(mix(batch->how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
     }
     return SF_OK;
 }
@@ -214,14 +216,16 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                                 sf_kv_part tail)
 {
     const sf_model_config *c = batch->config;
-    return (sf_attention){
-        .backend = batch->backend,
-        .layer = layer, .layers = c->layers,
-        .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
-        .queries = queries, .keys = prompt.n + tail.n,
-        .window = sf_layer_slides(c, layer) ? c->window : 0,
-        .scale = c->attention_scale,
-        .q = q,
-        .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation},
-    };
+    return (sf_attention){.backend = batch->backend,
+                          .layer = layer,
+                          .layers = c->layers,
+                          .heads = c->heads,
+                          .kv_heads = c->kv_heads,
+                          .head_dim = c->head_dim,
+                          .queries = queries,
+                          .keys = prompt.n + tail.n,
+                          .window = sf_layer_slides(c, layer) ? c->window : 0,
+                          .scale = c->attention_scale,
+                          .q = q,
+                          .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation}};
 }

@@ -7,8 +7,8 @@
  *     vertical_slash ───▶ its own prefill                prompt: shared with nobody   tail: own
  *
  * Keys of a sliding-window layer are never the method's: the prompt keeps their last `window`, and every sequence reads
- * those. What lives for the whole sample comes from the `store` arena; buffers of the prefill, and after it those of the
- * decode, from the `work` arena. */
+ * those. What lives for the whole sample comes from the `store` arena; buffers of the prefill, and after it those of
+ * the decode, from the `work` arena. */
 #ifndef SF_BATCH_H
 #define SF_BATCH_H
 
@@ -17,69 +17,70 @@
 
 /* One prefill, and what it leaves to the lanes that share it. */
 typedef struct sf_prompt {
-    const sf_method *method;    /* NULL: dense */
+    const sf_method *method; /* NULL: dense */
     const void *params;
-    bool kept;                  /* keys of full-attention layers stay: some lane reads them, or is compared with them */
-    sf_kv_part *part;           /* [layers]; k NULL where not kept */
-    uint64_t *pairs;            /* [layers, H] backend memory */
-    double *recall;             /* [layers, H] host; NULL: not wanted */
-    int32_t token;              /* the first generated */
+    bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
+    sf_kv_part *part; /* [layers]; k NULL where not kept */
+    uint64_t *pairs;  /* [layers, H] backend memory */
+    double *recall;   /* [layers, H] host; NULL: not wanted */
+    int32_t token;    /* the first generated */
     sf_meter meter;
     double seconds;
 } sf_prompt;
 
 /* A sequence's cache at one layer. */
 typedef struct sf_cache {
-    sf_kv_part prompt;          /* the shared prompt's, or the own copy of an evicting lane */
-    sf_kv_part tail;            /* generated since */
+    sf_kv_part prompt; /* the shared prompt's, or the own copy of an evicting lane */
+    sf_kv_part tail;   /* generated since */
     sf_state state;
-    sf_lists kept;              /* evicting lane whose recall is wanted: [G] lists of the prompt keys kept, followed by
-                                   those of a whole tail; a sampled step sets the counts */
-    int32_t *kept_count;        /* [G] host: prompt keys kept */
+    sf_lists kept;       /* evicting lane whose recall is wanted: [G] lists of the prompt keys kept, followed by
+                            those of a whole tail; a sampled step sets the counts */
+    int32_t *kept_count; /* [G] host: prompt keys kept */
 } sf_cache;
 
 typedef struct sf_sequence {
     sf_lane *lane;
     sf_prompt *prompt;
     bool evicts, done;
-    sf_cache *at;               /* [layers] */
-    uint64_t *pairs;            /* [layers, H] backend memory, of decode */
-    double *recall;             /* [layers, H] host: weighted sum over sampled steps; NULL: not wanted */
+    sf_cache *at;    /* [layers] */
+    uint64_t *pairs; /* [layers, H] backend memory, of decode */
+    double *recall;  /* [layers, H] host: weighted sum over sampled steps; NULL: not wanted */
     double recall_weight;
-    int steps;                  /* of decode executed */
+    int steps; /* of decode executed */
 } sf_sequence;
 
 typedef struct sf_batch {
     /* set by the caller before sf_batch_open() */
-    const sf_transformer *model;    /* NULL when a batch is only measured */
+    const sf_transformer *model; /* NULL when a batch is only measured */
     sf_backend *backend;
     const sf_model_config *config;
     const sf_generation *how;
-    const int32_t *stop;            /* [stops] */
+    const int32_t *stop; /* [stops] */
     int stops;
     sf_arena *store, *work;
-    int tokens;                     /* of the prompt */
-    int chunk;                      /* rows that go through linear layers together; 0: by rule */
+    int tokens; /* of the prompt */
+    int chunk;  /* rows that go through linear layers together; 0: by rule */
 
     int prompts, lanes;
-    sf_prompt *prompt;              /* [prompts] */
-    sf_sequence *sequence;          /* [lanes] */
-    int recall_rows;                /* sampled rows of the prompt … */
-    int32_t *recall_row;            /* … [recall_rows] host, ascending */
-    float *covered, *covered_host;  /* [H] one look */
+    sf_prompt *prompt;             /* [prompts] */
+    sf_sequence *sequence;         /* [lanes] */
+    int recall_rows;               /* sampled rows of the prompt … */
+    int32_t *recall_row;           /* … [recall_rows] host, ascending */
+    float *covered, *covered_host; /* [H] one look */
+    double looking;                /* seconds spent on recall: they are nobody's */
 
     /* buffers of rows: in prefill R = tokens, C = chunk; in decode R = C = lanes */
-    int32_t *token;                 /* [R] and, in decode, [R] positions behind it */
-    float *hidden;                  /* [R, d] */
-    void *q, *attention;            /* [R, H, D] */
-    sf_workspace workspace;         /* of C rows */
-    sf_kv_part staging;             /* prefill: a layer's keys where the prompt does not keep them all */
-    float *logits;                  /* [1 or lanes, vocab] */
-    int32_t *next;                  /* [1 or lanes] argmax of the logits */
+    int32_t *token;         /* [R] and, in decode, [R] positions behind it */
+    float *hidden;          /* [R, d] */
+    void *q, *attention;    /* [R, H, D] */
+    sf_workspace workspace; /* of C rows */
+    sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all */
+    float *logits;          /* [1 or lanes, vocab] */
+    int32_t *next;          /* [1 or lanes] argmax of the logits */
 } sf_batch;
 
-/* Groups the lanes by prefill and lays out what stays. `lanes` 0: one dense prompt that nobody reads (logits). Close the
- * batch after success and failure alike; the arenas keep their memory for the next sample. */
+/* Groups the lanes by prefill and lays out what stays. `lanes` 0: one dense prompt that nobody reads (logits). Close
+ * the batch after success and failure alike; the arenas keep their memory for the next sample. */
 sf_status sf_batch_open(sf_batch *batch, int lanes, sf_lane *lane);
 void sf_batch_close(sf_batch *batch);
 
@@ -110,9 +111,9 @@ sf_status sf_batch_decode(sf_batch *batch);
 /* counts.c */
 double sf_batch_clock(sf_backend *b); /* seconds, once the backend has finished what it was given */
 
-/* Adds weight · recall of the pattern on sampled rows to sum [H]. */
+/* Adds weight · recall of the pattern on sampled rows to sum [H], and the time it took to `looking`. */
 sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
-                  double weight, double *sum);
+                        double weight, double *sum);
 
 /* Of a step that `rows` sequences took together: what each of them alone would have counted is added to its meter. */
 void sf_batch_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence);

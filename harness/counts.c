@@ -2,9 +2,9 @@
  *
  * Attention is counted here and nowhere else, from the pairs that the executors tallied per query head:
  *   FLOPs        4·D + 3 a pair
- *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query at
- *                least); in decode the keys that a step reads, which are the same for the query heads of a group
- *   other bytes  queries read and outputs written */
+ *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query
+ * at least); in decode the keys that a step reads, which are the same for the query heads of a group other bytes
+ * queries read and outputs written */
 #include "harness/batch.h"
 
 #include <math.h>
@@ -20,16 +20,18 @@ double sf_batch_clock(sf_backend *b)
 }
 
 sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
-                  double weight, double *sum)
+                        double weight, double *sum)
 {
     sf_backend *b = batch->backend;
     if (pattern->kind == SF_DENSE) {
         for (int h = 0; h < a->heads; h++) sum[h] += weight;
         return SF_OK;
     }
+    double began = sf_batch_clock(b);
     SF_TRY(b->ops->mass(b, a, pattern, rows, row, batch->covered));
     SF_TRY(b->ops->download(b, batch->covered_host, batch->covered, (size_t)a->heads * sizeof(float)));
     for (int h = 0; h < a->heads; h++) sum[h] += weight * (double)batch->covered_host[h];
+    batch->looking += sf_batch_clock(b) - began;
     return SF_OK;
 }
 
@@ -42,8 +44,8 @@ static void add_count(sf_count *to, const sf_count *from, unsigned rows, bool we
     to->pairs += from->pairs / rows;
 }
 
-/* A row's work is 1/rows of the step's, but weights are read whole however many rows there are; of the embedding each row
- * reads its own. */
+/* A row's work is 1/rows of the step's, but weights are read whole however many rows there are; of the embedding each
+ * row reads its own. */
 void sf_batch_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence)
 {
     for (int i = 0; i < rows; i++) {
@@ -58,7 +60,8 @@ void sf_batch_share_out(const sf_meter *step, const sf_meter *embed, int rows, s
 }
 
 /* Adds the attention of a phase to a meter: pairs [layers, H] host, `queries` rows each layer. */
-static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_phase phase, uint64_t queries, sf_meter *meter)
+static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_phase phase, uint64_t queries,
+                            sf_meter *meter)
 {
     const sf_model_config *c = batch->config;
     sf_count *to = &meter->at[phase][SF_ATTENTION];
@@ -123,7 +126,8 @@ sf_status sf_batch_tally(sf_batch *batch)
     if (!pairs) return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", batch->config->layers);
     sf_status status = SF_OK;
     for (int i = 0; status == SF_OK && i < batch->prompts; i++) status = count_prompt(batch, &batch->prompt[i], pairs);
-    for (int i = 0; status == SF_OK && i < batch->lanes; i++) status = count_sequence(batch, &batch->sequence[i], pairs);
+    for (int i = 0; status == SF_OK && i < batch->lanes; i++)
+        status = count_sequence(batch, &batch->sequence[i], pairs);
     free(pairs);
     return status;
 }

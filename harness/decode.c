@@ -1,6 +1,6 @@
-/* Lock-step decode: every lane that still runs is a row of one batch, so that a step reads the weights once for all. Each
- * row reads its own cache (the shared prompt's, or its copy, then its tail) as its own method chooses. All lanes are at
- * the same position, since all had the same prompt. */
+/* Lock-step decode: every lane that still runs is a row of one batch, so that a step reads the weights once for all.
+ * Each row reads its own cache (the shared prompt's, or its copy, then its tail) as its own method chooses. All lanes
+ * are at the same position, since all had the same prompt. */
 #include "harness/batch.h"
 #include "harness/hooks.h"
 
@@ -9,15 +9,15 @@
 
 typedef struct lockstep {
     sf_batch *batch;
-    int rows;                         /* lanes still running; all arrays are [lanes] */
+    int rows; /* lanes still running; all arrays are [lanes] */
     sf_sequence **sequence;
     sf_kv_part **tail;
     sf_attention *attention;
     sf_pattern *pattern;
-    const sf_attention **attentions;  /* the arrays above as the executor takes them */
+    const sf_attention **attentions; /* the arrays above as the executor takes them */
     const sf_pattern **patterns;
-    int32_t *input;                   /* [2, lanes] tokens, positions */
-    sf_meter shared, embed;           /* of the step, to be shared out */
+    int32_t *input;         /* [2, lanes] tokens, positions */
+    sf_meter shared, embed; /* of the step, to be shared out */
 } lockstep;
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
@@ -45,7 +45,8 @@ static sf_status choose(lockstep *l, int i, int layer)
     return SF_OK;
 }
 
-/* Recall samples the first 2R steps, then every 2nd up to 4R, every 4th up to 8R, …: 0, or the steps this one stands for. */
+/* Recall samples the first 2R steps, then every 2nd up to 4R, every 4th up to 8R, … How many steps this one stands for;
+ * 0: it is not sampled. */
 static int sampled(int step, int recall_rows)
 {
     int stride = 1;
@@ -156,10 +157,14 @@ static sf_status open_lockstep(lockstep *l, sf_batch *batch)
 {
     size_t n = (size_t)batch->lanes;
     *l = (lockstep){
-        .batch = batch, .rows = batch->lanes,
-        .sequence = calloc(n, sizeof *l->sequence), .tail = calloc(n, sizeof *l->tail),
-        .attention = calloc(n, sizeof *l->attention), .pattern = calloc(n, sizeof *l->pattern),
-        .attentions = calloc(n, sizeof *l->attentions), .patterns = calloc(n, sizeof *l->patterns),
+        .batch = batch,
+        .rows = batch->lanes,
+        .sequence = calloc(n, sizeof *l->sequence),
+        .tail = calloc(n, sizeof *l->tail),
+        .attention = calloc(n, sizeof *l->attention),
+        .pattern = calloc(n, sizeof *l->pattern),
+        .attentions = calloc(n, sizeof *l->attentions),
+        .patterns = calloc(n, sizeof *l->patterns),
         .input = calloc(2 * n, sizeof *l->input),
     };
     if (!l->sequence || !l->tail || !l->attention || !l->pattern || !l->attentions || !l->patterns || !l->input)
@@ -197,11 +202,12 @@ static sf_status decode(lockstep *l)
         for (int i = 0; i < l->rows; i++) accept(batch, l->sequence[i], l->input[i]);
         close_ranks(l);
         if (l->rows == 0) return SF_OK;
-        double began = sf_batch_clock(b);
+        double began = sf_batch_clock(b) - batch->looking;
         SF_TRY(take_step(l, step));
-        double share = (sf_batch_clock(b) - began) / l->rows;
+        double share = (sf_batch_clock(b) - batch->looking - began) / l->rows;
         for (int i = 0; i < l->rows; i++) l->sequence[i]->lane->seconds[SF_DECODE] += share;
-        if (batch->how->progress) batch->how->progress(batch->how->user, SF_DECODE, step + 1, batch->how->max_output - 1);
+        if (batch->how->progress)
+            batch->how->progress(batch->how->user, SF_DECODE, step + 1, batch->how->max_output - 1);
     }
 }
 

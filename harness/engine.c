@@ -13,14 +13,22 @@ struct sf_engine {
     int chunk;
 };
 
+static sf_status check_length(const sf_model_config *c, int max_tokens)
+{
+    if (max_tokens < 1)
+        return sf_fail(SF_BAD_INPUT, "expected at least 1 token of input and output; found %d", max_tokens);
+    if (c->max_position > 0 && max_tokens > c->max_position)
+        return sf_fail(SF_BAD_INPUT,
+                       "model '%s' has %d positions; input and output together want %d: shorten them, or give "
+                       "the model a rope scaling",
+                       c->name, c->max_position, max_tokens);
+    return SF_OK;
+}
+
 sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_engine **out)
 {
     *out = NULL;
-    const sf_model_config *c = &model->config;
-    if (max_tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least 1 token of input and output; found %d", max_tokens);
-    if (c->max_position > 0 && max_tokens > c->max_position)
-        return sf_fail(SF_BAD_INPUT, "model '%s' has %d positions; input and output together want %d: shorten them, or give "
-                       "the model a rope scaling", c->name, c->max_position, max_tokens);
+    SF_TRY(check_length(&model->config, max_tokens));
     sf_engine *engine = calloc(1, sizeof *engine);
     if (!engine) return sf_fail(SF_NO_MEMORY, "no memory for the engine");
     engine->source = model;
@@ -31,6 +39,12 @@ sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tok
     else
         free(engine);
     return status;
+}
+
+sf_status sf_engine_set_length(sf_engine *engine, int max_tokens)
+{
+    SF_TRY(check_length(&engine->source->config, max_tokens));
+    return sf_transformer_set_length(&engine->model, max_tokens);
 }
 
 void sf_engine_close(sf_engine *engine)
@@ -49,9 +63,9 @@ static sf_status check_tokens(const sf_engine *engine, const int32_t *token, int
     const sf_model_config *c = &engine->source->config;
     if (tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least one token of input; found %d", tokens);
     if (max_output < 1) return sf_fail(SF_BAD_INPUT, "expected an output limit of at least 1; found %d", max_output);
-    if (max_output - 1 > engine->model.max_tokens - tokens)
-        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", tokens, max_output,
-                       engine->model.max_tokens);
+    if (max_output - 1 > engine->model.positions.max_tokens - tokens)
+        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", tokens,
+                       max_output, engine->model.positions.max_tokens);
     for (int i = 0; i < tokens; i++)
         if (token[i] < 0 || token[i] >= c->vocab)
             return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, token[i],
@@ -64,9 +78,11 @@ static sf_status check_lanes(int lanes, const sf_lane *lane)
     if (lanes < 1) return sf_fail(SF_BAD_INPUT, "expected at least one lane; found %d", lanes);
     for (int i = 0; i < lanes; i++) {
         const sf_method *p = lane[i].prefill, *d = lane[i].decode;
-        if (p && !p->prefill) return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in prefill: it has no such hook", p->name);
+        if (p && !p->prefill)
+            return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in prefill: it has no such hook", p->name);
         if (d && !d->compress && !d->decode)
-            return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in decode: it has no compress or decode hook", d->name);
+            return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in decode: it has no compress or decode hook",
+                           d->name);
     }
     return SF_OK;
 }
@@ -82,9 +98,16 @@ static void reset_lane(sf_lane *lane)
 static sf_batch new_batch(sf_engine *engine, int tokens, const sf_generation *how)
 {
     return (sf_batch){
-        .model = &engine->model, .backend = engine->model.backend, .config = &engine->source->config, .how = how,
-        .stop = engine->source->stop, .stops = engine->source->stops,
-        .store = &engine->store, .work = &engine->work, .tokens = tokens, .chunk = engine->chunk,
+        .model = &engine->model,
+        .backend = engine->model.backend,
+        .config = &engine->source->config,
+        .how = how,
+        .stop = engine->source->stop,
+        .stops = engine->source->stops,
+        .store = &engine->store,
+        .work = &engine->work,
+        .tokens = tokens,
+        .chunk = engine->chunk,
     };
 }
 
@@ -102,7 +125,11 @@ static sf_status generate(sf_batch *batch, const int32_t *token, int lanes, sf_l
 }
 
 /* The backend is left as it was found, whatever happened. */
-typedef struct guard { sf_meter *meter; sf_phase phase; sf_mark mark; } guard;
+typedef struct guard {
+    sf_meter *meter;
+    sf_phase phase;
+    sf_mark mark;
+} guard;
 
 static guard enter(sf_backend *b) { return (guard){b->meter, b->phase, sf_scratch_mark(b)}; }
 
@@ -194,7 +221,8 @@ sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *back
     memcpy(copy, lane, (size_t)lanes * sizeof *copy);
     sf_arena store = {0}, work = {0};
     sf_backend shape = *backend; /* nothing is executed on it */
-    sf_batch batch = {.backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .tokens = tokens};
+    sf_batch batch = {
+        .backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .tokens = tokens};
     sf_status status = measure(&batch, lanes, copy, kept);
     sf_batch_close(&batch);
     free(copy);

@@ -4,17 +4,17 @@
 
 static const struct {
     const char *name;
-    unsigned kinds;       /* patterns that it may answer with */
+    unsigned kinds; /* patterns that it may answer with */
     const char *expected;
 } hooks[] = {
-    [SF_HOOK_PREFILL] = {"prefill",
-                         KIND(SF_DENSE) | KIND(SF_BLOCKS) | KIND(SF_COLUMNS_DIAGONALS) | KIND(SF_WINDOW),
+    [SF_HOOK_PREFILL] = {"prefill", KIND(SF_DENSE) | KIND(SF_BLOCKS) | KIND(SF_COLUMNS_DIAGONALS) | KIND(SF_WINDOW),
                          "dense, blocks, columns and diagonals, or a window"},
     [SF_HOOK_COMPRESS] = {"compress", KIND(SF_DENSE) | KIND(SF_TOKENS), "tokens to keep, or dense to keep all"},
     [SF_HOOK_DECODE] = {"decode", KIND(SF_DENSE) | KIND(SF_PAGES) | KIND(SF_WINDOW), "dense, pages, or a window"},
 };
 
-static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state, sf_pattern *out)
+static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
+                      sf_pattern *out)
 {
     switch (hook) {
     case SF_HOOK_PREFILL: return m->prefill(a, params, out);
@@ -45,7 +45,8 @@ sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, cons
     *out = (sf_pattern){0};
     sf_status status = outcome(a, call(hook, a, m, params, state, out));
     if (status == SF_OK && ((unsigned)out->kind >= SF_PATTERN_KINDS || !(hooks[hook].kinds & KIND(out->kind))))
-        status = sf_fail(SF_BAD_INPUT, "expected a pattern of kind %s; found kind %d", hooks[hook].expected, (int)out->kind);
+        status = sf_fail(SF_BAD_INPUT, "expected a pattern of kind %s; found kind %d", hooks[hook].expected,
+                         (int)out->kind);
     if (status == SF_OK && lists_missing(out))
         status = sf_fail(SF_BAD_INPUT, "the pattern's lists are not set; make it with sf_blocks(), sf_keep(), …");
     if (status == SF_OK) status = a->backend->ops->check_pattern(a->backend, a, out, m->name);
@@ -66,7 +67,8 @@ static sf_status open_tensor(sf_backend *b, sf_arena *arena, sf_tensor *t)
     return t->data ? b->ops->zero(b, t->data, bytes) : SF_OK;
 }
 
-sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params, int max_keys, sf_arena *arena, sf_state *out)
+sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params, int max_keys, sf_arena *arena,
+                        sf_state *out)
 {
     *out = (sf_state){0};
     if (!m->state) return SF_OK;

@@ -1,5 +1,6 @@
-/* Calling a method's hooks: the one place where a method is trusted with nothing. Failures name the method, the hook and
- * the layer; a choice that breaks the contract is such a failure. The backend's meter must point at the lane served. */
+/* Calling a method's hooks: the one place where a method is trusted with nothing. Failures name the method, the hook
+ * and the layer; a choice that breaks the contract is such a failure. The backend's meter must point at the lane
+ * served. */
 #ifndef SF_HOOKS_H
 #define SF_HOOKS_H
 

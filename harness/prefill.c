@@ -1,6 +1,6 @@
 /* One prefill for the lanes that share it. It goes layer by layer with the whole prompt, so that a method sees all
- * queries and keys of a layer at once; linear layers take the rows in chunks. Once a layer's attention is done, each lane
- * takes from it what its decode method needs: an evicting lane its copy, others their first observation. */
+ * queries and keys of a layer at once; linear layers take the rows in chunks. Once a layer's attention is done, each
+ * lane takes from it what its decode method needs: an evicting lane its copy, others their first observation. */
 #include "harness/batch.h"
 #include "harness/hooks.h"
 
@@ -20,7 +20,8 @@ static sf_status cache_keys(sf_batch *batch, int layer, sf_kv_part *part)
     for (int row = 0; row < batch->tokens; row += batch->chunk) {
         int rows = batch->tokens - row < batch->chunk ? batch->tokens - row : batch->chunk;
         SF_TRY(sf_transformer_qkv(batch->model, layer, batch->hidden + (int64_t)row * c->d, rows,
-                                  batch->model->position + row, head_rows(batch, batch->q, row), &batch->workspace));
+                                  batch->model->positions.position + row, head_rows(batch, batch->q, row),
+                                  &batch->workspace));
         SF_TRY(b->ops->store_kv(b, 1, &part, rows, c->kv_heads, c->head_dim, batch->workspace.k, batch->workspace.v));
         part->n += rows;
     }
@@ -37,7 +38,7 @@ static sf_status attend(sf_batch *batch, const sf_prompt *prompt, sf_attention *
     SF_TRY(b->ops->prefill(b, a, &pattern, batch->attention));
     if (prompt->recall)
         SF_TRY(sf_batch_look(batch, a, &pattern, batch->recall_rows, batch->recall_row, 1,
-                       prompt->recall + (int64_t)a->layer * a->heads));
+                             prompt->recall + (int64_t)a->layer * a->heads));
     sf_scratch_release(b, mark);
     return SF_OK;
 }
@@ -79,7 +80,8 @@ static sf_status remember_kept(const sf_batch *batch, const sf_lists *chosen, sf
         int32_t n = cache->kept_count[g];
         SF_TRY(b->ops->copy(b, index, chosen->index + g * chosen->stride, (size_t)n * sizeof *index));
         if (tail > 0)
-            SF_TRY(b->ops->copy(b, index + n, batch->model->position + batch->tokens, (size_t)tail * sizeof *index));
+            SF_TRY(b->ops->copy(b, index + n, batch->model->positions.position + batch->tokens,
+                                (size_t)tail * sizeof *index));
     }
     return SF_OK;
 }
@@ -170,7 +172,7 @@ sf_status sf_batch_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *to
 {
     sf_backend *b = batch->backend;
     int layers = batch->config->layers, before = (int)(prompt - batch->prompt) * layers;
-    double began = sf_batch_clock(b);
+    double began = sf_batch_clock(b) - batch->looking;
     b->phase = SF_PREFILL;
     b->meter = &prompt->meter;
     SF_TRY(b->ops->zero(b, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs));
@@ -181,7 +183,7 @@ sf_status sf_batch_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *to
         if (batch->how->progress)
             batch->how->progress(batch->how->user, SF_PREFILL, before + layer + 1, batch->prompts * layers);
     }
-    prompt->seconds += sf_batch_clock(b) - began;
+    prompt->seconds += sf_batch_clock(b) - batch->looking - began;
     return SF_OK;
 }
 

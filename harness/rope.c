@@ -19,7 +19,7 @@ static void stretch_llama3(const sf_rope_config *rope, int pairs, float *frequen
     }
 }
 
-/* The pair, as a real number, that turns `rotations` times over the original positions. YaRN (2309.00071) section 3.2. */
+/* The pair, as a real number, that turns `rotations` times over the original positions. YaRN (2309.00071) 3.2. */
 static double yarn_pair(const sf_rope_config *rope, double rotations, int head_dim)
 {
     return head_dim * log(rope->original_positions / (rotations * 2 * M_PI)) / (2 * log(rope->theta));

@@ -35,7 +35,8 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model)
     for (int layer = 0; layer < layers; layer++) {
         const sf_tensor *from = (const sf_tensor *)&host->layer[layer];
         sf_tensor *to = (sf_tensor *)&t->weights.layer[layer];
-        for (int i = 0; i < LAYER_TENSORS; i++) SF_TRY(sf_blame(import(t->backend, &from[i], &to[i]), "layer %d", layer));
+        for (int i = 0; i < LAYER_TENSORS; i++)
+            SF_TRY(sf_blame(import(t->backend, &from[i], &to[i]), "layer %d", layer));
     }
     return SF_OK;
 }
@@ -47,28 +48,29 @@ static sf_status upload_new(sf_backend *b, const void *host, size_t bytes, void 
     return b->ops->upload(b, *to, host, bytes);
 }
 
-static sf_status open_rotation(sf_transformer *t, const sf_rope_config *rope, sf_rotation *out)
+static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf_rope_config *rope, int max_tokens,
+                               sf_rotation *out)
 {
-    int pairs = t->config->head_dim / 2;
-    size_t bytes = (size_t)t->max_tokens * (size_t)pairs * sizeof(float);
+    int pairs = c->head_dim / 2;
+    size_t bytes = (size_t)max_tokens * (size_t)pairs * sizeof(float);
     float *host = malloc(2 * bytes + (size_t)pairs * sizeof(float)), scale;
-    if (!host) return sf_fail(SF_NO_MEMORY, "no memory for rotation tables of %d positions", t->max_tokens);
+    if (!host) return sf_fail(SF_NO_MEMORY, "no memory for rotation tables of %d positions", max_tokens);
     float *cosine = host, *sine = host + bytes / sizeof(float), *frequency = sine + bytes / sizeof(float);
-    sf_rope_frequencies(rope, t->config->head_dim, t->max_tokens, frequency, &scale);
-    sf_rope_table(frequency, scale, t->config->head_dim, t->max_tokens, cosine, sine);
-    sf_status status = upload_new(t->backend, cosine, bytes, &out->cosine);
-    if (status == SF_OK) status = upload_new(t->backend, sine, bytes, &out->sine);
+    sf_rope_frequencies(rope, c->head_dim, max_tokens, frequency, &scale);
+    sf_rope_table(frequency, scale, c->head_dim, max_tokens, cosine, sine);
+    sf_status status = upload_new(b, cosine, bytes, &out->cosine);
+    if (status == SF_OK) status = upload_new(b, sine, bytes, &out->sine);
     free(host);
     return status;
 }
 
-static sf_status open_positions(sf_transformer *t)
+static sf_status open_position(sf_backend *b, int max_tokens, int32_t **out)
 {
-    size_t bytes = (size_t)t->max_tokens * sizeof(int32_t);
+    size_t bytes = (size_t)max_tokens * sizeof **out;
     int32_t *host = malloc(bytes);
-    if (!host) return sf_fail(SF_NO_MEMORY, "no memory for %d positions", t->max_tokens);
-    for (int32_t i = 0; i < t->max_tokens; i++) host[i] = i;
-    sf_status status = upload_new(t->backend, host, bytes, &t->position);
+    if (!host) return sf_fail(SF_NO_MEMORY, "no memory for %d positions", max_tokens);
+    for (int32_t i = 0; i < max_tokens; i++) host[i] = i;
+    sf_status status = upload_new(b, host, bytes, out);
     free(host);
     return status;
 }
@@ -80,21 +82,38 @@ static bool has_sliding_layers(const sf_model_config *c)
     return false;
 }
 
-static sf_status open_parts(sf_transformer *t, const sf_model *model)
+static sf_status open_positions(sf_backend *b, const sf_model_config *c, sf_positions *p)
 {
-    SF_TRY(import_weights(t, model));
-    SF_TRY(open_positions(t));
-    SF_TRY(open_rotation(t, &t->config->rope, &t->global));
-    t->local = t->global;
-    if (!has_sliding_layers(t->config)) return SF_OK;
-    t->local = (sf_rotation){0};
-    return open_rotation(t, &t->config->rope_local, &t->local);
+    SF_TRY(open_position(b, p->max_tokens, &p->position));
+    SF_TRY(open_rotation(b, c, &c->rope, p->max_tokens, &p->global));
+    if (has_sliding_layers(c)) return open_rotation(b, c, &c->rope_local, p->max_tokens, &p->local);
+    p->local = p->global;
+    return SF_OK;
+}
+
+static void close_positions(sf_backend *b, sf_positions *p)
+{
+    void *tables[] = {p->position, p->global.cosine, p->global.sine, p->local.cosine, p->local.sine};
+    int n = p->local.cosine == p->global.cosine ? 3 : 5;
+    for (int i = 0; i < n; i++)
+        if (tables[i]) b->ops->free(b, tables[i]);
+}
+
+sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
+{
+    if (max_tokens == t->positions.max_tokens) return SF_OK;
+    sf_positions fresh = {.max_tokens = max_tokens};
+    sf_status status = open_positions(t->backend, t->config, &fresh);
+    close_positions(t->backend, status == SF_OK ? &t->positions : &fresh);
+    if (status == SF_OK) t->positions = fresh;
+    return status;
 }
 
 sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_transformer *out)
 {
-    *out = (sf_transformer){.backend = backend, .config = &model->config, .max_tokens = max_tokens};
-    sf_status status = open_parts(out, model);
+    *out = (sf_transformer){.backend = backend, .config = &model->config};
+    sf_status status = import_weights(out, model);
+    if (status == SF_OK) status = sf_transformer_set_length(out, max_tokens);
     if (status != SF_OK) sf_transformer_close(out);
     return sf_blame(status, "model '%s' on %s", model->config.name, backend->ops->name);
 }
@@ -114,10 +133,7 @@ void sf_transformer_close(sf_transformer *t)
     for (int layer = 0; t->weights.layer && layer < t->config->layers; layer++)
         for (int i = 0; i < LAYER_TENSORS; i++) release(b, (sf_tensor *)&t->weights.layer[layer] + i);
     free(t->weights.layer);
-    void *tables[] = {t->position, t->global.cosine, t->global.sine, t->local.cosine, t->local.sine};
-    int n = t->local.cosine == t->global.cosine ? 3 : 5;
-    for (int i = 0; i < n; i++)
-        if (tables[i]) b->ops->free(b, tables[i]);
+    close_positions(b, &t->positions);
     memset(t, 0, sizeof *t);
 }
 
@@ -137,7 +153,8 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
 
 /* ---- one block --------------------------------------------------------------------------------------------------- */
 
-static sf_status norm(const sf_transformer *t, const void *x, sf_dtype from, int64_t rows, const sf_tensor *weight, void *out)
+static sf_status norm(const sf_transformer *t, const void *x, sf_dtype from, int64_t rows, const sf_tensor *weight,
+                      void *out)
 {
     const sf_model_config *c = t->config;
     return t->backend->ops->rms_norm(t->backend, x, from, rows, (int)weight->dim[0], weight, c->norm_offset,
@@ -173,7 +190,7 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
     const sf_layer_weights *w = &t->weights.layer[layer];
-    const sf_rotation *r = sf_layer_slides(c, layer) ? &t->local : &t->global;
+    const sf_rotation *r = sf_layer_slides(c, layer) ? &t->positions.local : &t->positions.global;
 
     SF_TRY(norm(t, hidden, SF_F32, rows, &w->attention_norm, work->normed));
     SF_TRY(linear(t, work->normed, rows, &w->q, &w->q_bias, q));

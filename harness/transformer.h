@@ -14,27 +14,37 @@
 #include "harness/arena.h"
 #include "harness/model/model.h"
 
-typedef struct sf_rotation { float *cosine, *sine; } sf_rotation; /* [positions, D/2] backend memory */
+typedef struct sf_rotation {
+    float *cosine, *sine;
+} sf_rotation; /* [max_tokens, D/2] backend memory */
+
+/* What depends on the longest sequence. */
+typedef struct sf_positions {
+    int max_tokens;
+    int32_t *position;         /* [max_tokens] 0, 1, 2, … */
+    sf_rotation global, local; /* of full-attention and of sliding-window layers; local may be global */
+} sf_positions;
 
 typedef struct sf_transformer {
     sf_backend *backend;
     const sf_model_config *config;
-    sf_weights weights;              /* imported into the backend */
-    sf_rotation global, local;       /* of full-attention and of sliding-window layers; local may be global */
-    int32_t *position;               /* [max_tokens] 0, 1, 2, … */
-    int max_tokens;
+    sf_weights weights; /* imported into the backend */
+    sf_positions positions;
 } sf_transformer;
 
 /* Intermediates of `rows` rows. */
 typedef struct sf_workspace {
-    void *normed;                    /* [rows, d] */
-    void *k, *v;                     /* [rows, G, D] */
-    void *gate, *up;                 /* [rows, mlp] */
-    float *branch;                   /* [rows, d] what a block adds, before its post norm; NULL without post norms */
+    void *normed;    /* [rows, d] */
+    void *k, *v;     /* [rows, G, D] */
+    void *gate, *up; /* [rows, mlp] */
+    float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms */
 } sf_workspace;
 
 sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_transformer *out);
 void sf_transformer_close(sf_transformer *t); /* accepts half-opened and zeroed ones */
+
+/* Makes the tables anew for another longest sequence; on failure the old ones stay. */
+sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens);
 
 sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, int64_t rows, sf_arena *arena,
                             sf_workspace *out);

@@ -24,8 +24,18 @@ enum { LLAMA, QWEN, GEMMA, GGML, SHAPES };
 static inline sf_model_config shape(int which)
 {
     sf_model_config c = {
-        .architecture = "llama", .layers = LAYERS, .d = 32, .heads = HEADS, .kv_heads = 2, .head_dim = 8, .mlp = 48,
-        .vocab = VOCAB, .norm_eps = 1e-6, .activation = SF_SILU, .embed_scale = 1, .attention_scale = 0.35f,
+        .architecture = "llama",
+        .layers = LAYERS,
+        .d = 32,
+        .heads = HEADS,
+        .kv_heads = 2,
+        .head_dim = 8,
+        .mlp = 48,
+        .vocab = VOCAB,
+        .norm_eps = 1e-6,
+        .activation = SF_SILU,
+        .embed_scale = 1,
+        .attention_scale = 0.35f,
         .rope = {.theta = 10000, .factor = 1},
     };
     strcpy(c.name, "tiny");
@@ -121,8 +131,11 @@ static inline const sf_method *method_of(const char *arm_text, void *params)
 
 static inline void set_result(result *r, const sf_method *prefill, const sf_method *decode)
 {
-    r->lane = (sf_lane){.prefill = prefill, .decode = decode, .output = r->output,
-                        .prefill_params = r->params[SF_PREFILL], .decode_params = r->params[SF_DECODE]};
+    r->lane = (sf_lane){.prefill = prefill,
+                        .decode = decode,
+                        .output = r->output,
+                        .prefill_params = r->params[SF_PREFILL],
+                        .decode_params = r->params[SF_DECODE]};
     memset(r->output, 0xff, sizeof r->output);
     for (int phase = 0; phase < SF_PHASES; phase++) {
         r->lane.density[phase] = &r->density[phase][0][0];
@@ -169,9 +182,10 @@ static inline void assert_same(const result *a, const result *b, const char *wha
         for (int work = 0; work < SF_WORKS; work++) {
             const sf_count *x = &a->lane.meter.at[phase][work], *y = &b->lane.meter.at[phase][work];
             if (memcmp(x, y, sizeof *x) == 0) continue;
-            fail_msg("%s: phase %d work %d: flops %lu %lu, weights %lu %lu, cache %lu %lu, other %lu %lu, pairs %lu %lu", what,
-                     phase, work, x->flops, y->flops, x->weight_bytes, y->weight_bytes, x->cache_bytes, y->cache_bytes,
-                     x->other_bytes, y->other_bytes, x->pairs, y->pairs);
+            fail_msg(
+                "%s: phase %d work %d: flops %lu %lu, weights %lu %lu, cache %lu %lu, other %lu %lu, pairs %lu %lu",
+                what, phase, work, x->flops, y->flops, x->weight_bytes, y->weight_bytes, x->cache_bytes, y->cache_bytes,
+                x->other_bytes, y->other_bytes, x->pairs, y->pairs);
         }
     }
 }

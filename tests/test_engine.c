@@ -1,5 +1,5 @@
-/* The engine on tiny random models: lanes alone and in company, threads, backends, chunks, counts, input, memory. What is
- * called equal here is compared bit for bit. Methods that misbehave: test_engine_methods.c */
+/* The engine on tiny random models: lanes alone and in company, threads, backends, chunks, counts, input, memory. What
+ * is called equal here is compared bit for bit. Methods that misbehave: test_engine_methods.c */
 #include "tests/engine_world.h"
 
 /* ---- economies change nothing ------------------------------------------------------------------------------------ */
@@ -13,7 +13,8 @@ static void alone_and_in_company(void **state)
         skip();
     }
     sf_backend_close(&probe);
-    for (int which = 0; which < SHAPES; which++) {
+    bool slow = strcmp(*state, "reference") == 0;
+    for (int which = slow ? GEMMA : 0; which < (slow ? GEMMA + 1 : SHAPES); which++) {
         world w;
         result *together = calloc(LANES, sizeof *together), alone;
         open_world(&w, *state, 1, which);
@@ -74,7 +75,9 @@ static void no_state_between_samples(void **state)
     close_world(&w);
 }
 
-static struct { int prefills, decodes, argmaxes; } executed;
+static struct {
+    int prefills, decodes, argmaxes;
+} executed;
 static const sf_backend_ops *wrapped;
 
 static sf_status count_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out)
@@ -83,7 +86,8 @@ static sf_status count_prefill(sf_backend *b, const sf_attention *a, const sf_pa
     return wrapped->prefill(b, a, pattern, out);
 }
 
-static sf_status count_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out)
+static sf_status count_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
+                              void *out)
 {
     executed.decodes++;
     assert_int_equal(lanes, LANES);
@@ -194,6 +198,32 @@ static void reference_and_cpu(void **state)
     }
 }
 
+static void longest_sequence(void **state)
+{
+    (void)state;
+    int32_t token[40];
+    fill_prompt(token, 40, 3);
+    for (int yarn = 0; yarn < 2; yarn++) {
+        world w;
+        open_world(&w, "cpu", 1, GEMMA); /* opened for MOST_TOKENS */
+        if (yarn)                        /* by rule: the factor comes from the longest sequence */
+            w.model->config.rope = (sf_rope_config){
+                .theta = 1e4, .scaling = SF_ROPE_YARN, .beta_fast = 4, .beta_slow = 0.5, .original_positions = 64};
+        if (sf_engine_set_length(w.engine, 128) != SF_OK) fail_msg("%s", sf_error());
+        float *a = logits_of(w.engine, token, 40);
+        assert_int_equal(sf_engine_set_length(w.engine, 48), SF_OK);
+        float *b = logits_of(w.engine, token, 40);
+        assert_int_equal(sf_engine_set_length(w.engine, 128), SF_OK);
+        float *c = logits_of(w.engine, token, 40);
+        assert_memory_equal(a, c, 40 * VOCAB * sizeof *a);
+        assert_int_equal(memcmp(a, b, 40 * VOCAB * sizeof *a) != 0, yarn);
+        free(a);
+        free(b);
+        free(c);
+        close_world(&w);
+    }
+}
+
 static void whole_budget_is_dense(void **state)
 {
     (void)state;
@@ -261,7 +291,10 @@ static void stop_tokens(void **state)
 /* ---- counts ------------------------------------------------------------------------------------------------------ */
 
 /* Causal pairs of one head under a sliding window of w keys (0: none). */
-static uint64_t causal(uint64_t n, uint64_t w) { return !w || n <= w ? n * (n + 1) / 2 : w * (w + 1) / 2 + (n - w) * w; }
+static uint64_t causal(uint64_t n, uint64_t w)
+{
+    return !w || n <= w ? n * (n + 1) / 2 : w * (w + 1) / 2 + (n - w) * w;
+}
 
 static void dense_counts_in_closed_form(void **state)
 {
@@ -378,13 +411,20 @@ static void bad_input(void **state)
     assert_int_equal(sf_engine_open(&w.backend, w.model, 101, &refused), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "100 positions"));
     assert_null(refused);
+    assert_int_equal(sf_engine_set_length(w.engine, 101), SF_BAD_INPUT);
     sf_model hollow = {.config = w.model->config};
     assert_int_equal(sf_engine_open(&w.backend, &hollow, 10, &refused), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "without weights"));
     close_world(&w);
 }
 
-static struct { size_t live, calls; struct { void *p; size_t bytes; } block[256]; } heap;
+static struct {
+    size_t live, calls;
+    struct {
+        void *p;
+        size_t bytes;
+    } block[256];
+} heap;
 static const sf_backend_ops *counted_ops;
 
 static sf_status counted_alloc(sf_backend *b, size_t bytes, void **out)
@@ -447,7 +487,8 @@ static void memory_as_estimated_and_steady(void **state)
     sf_generation how = {.max_output = OUTPUT};
     size_t estimate, before = heap.live;
     assert_int_equal(sf_engine_memory(&c, &b, TOKENS, &how, 3, lane, kept, &estimate), SF_OK);
-    for (int sample = 0; sample < 2; sample++) assert_int_equal(sf_engine_generate(engine, token, TOKENS, &how, 3, lane), SF_OK);
+    for (int sample = 0; sample < 2; sample++)
+        assert_int_equal(sf_engine_generate(engine, token, TOKENS, &how, 3, lane), SF_OK);
     size_t calls = heap.calls;
     assert_int_equal(sf_engine_generate(engine, token, TOKENS, &how, 3, lane), SF_OK);
     assert_int_equal(heap.calls, calls);
@@ -471,6 +512,7 @@ int main(void)
         cmocka_unit_test(one_prefill_and_one_batch),
         cmocka_unit_test(decode_continues_prefill),
         cmocka_unit_test(reference_and_cpu),
+        cmocka_unit_test(longest_sequence),
         cmocka_unit_test(whole_budget_is_dense),
         cmocka_unit_test(stop_tokens),
         cmocka_unit_test(dense_counts_in_closed_form),

@@ -2,7 +2,9 @@
 #include "tests/engine_world.h"
 
 /* A method that writes down how it was called. */
-static struct { int states, observed[64], keys[64], observes, decodes, zeroed; } diary;
+static struct {
+    int states, observed[64], keys[64], observes, decodes, zeroed;
+} diary;
 
 static sf_status diary_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
 {
@@ -37,8 +39,8 @@ static sf_status diary_decode(sf_attention *a, const void *params, sf_state *sta
 static void hooks_in_order(void **state)
 {
     (void)state;
-    static const sf_method m = {.abi = SF_METHOD_ABI, .name = "diary", .state = diary_state, .observe = diary_observe,
-                                .decode = diary_decode};
+    static const sf_method m = {
+        .abi = SF_METHOD_ABI, .name = "diary", .state = diary_state, .observe = diary_observe, .decode = diary_decode};
     world w;
     result r[2];
     open_world(&w, "reference", 1, LLAMA);
@@ -60,7 +62,9 @@ static void hooks_in_order(void **state)
 }
 
 /* Watches how much of the softmax lies on the last keys, and on those that half_compress() keeps: layer 0, head 1. */
-static struct { double last[OUTPUT], half; } watched;
+static struct {
+    double last[OUTPUT], half;
+} watched;
 
 static sf_status watch_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
@@ -108,7 +112,8 @@ static void evicting_nothing(void **state)
 static void recall_as_defined(void **state)
 {
     (void)state;
-    static const sf_method watch = {.name = "watch", .decode = watch_decode}, half = {.name = "half", .compress = half_compress};
+    static const sf_method watch = {.name = "watch", .decode = watch_decode},
+                           half = {.name = "half", .compress = half_compress};
     static const int weight[OUTPUT] = {1, 1, 2, 0, 4, 0, 0, 0, 8}; /* of the steps, with one row a doubling */
     world w;
     result r[2];

@@ -1,5 +1,5 @@
-/* Real and tiny checkpoints against transformers: logits at every position, greedy tokens, prefill in pieces. The format of
- * the golden files: tests/golden/model/make_checkpoints.py.
+/* Real and tiny checkpoints against transformers: logits at every position, greedy tokens, prefill in pieces. The
+ * format of the golden files: tests/golden/model/make_checkpoints.py.
  *
  *   test_families logits MODEL IDS OUT     writes a prompt's logits (int32 ids in, f32 out): for check_smollm2.py */
 #include <math.h>
@@ -20,10 +20,10 @@ enum { SIGNS = 2 };
 
 typedef struct golden {
     int32_t tokens, greedy, full;
-    int32_t *id, *next;        /* [tokens], [greedy] */
-    int32_t *position;         /* [full] where all logits are given */
-    float *logits;             /* [full, vocab] */
-    float *norm, *projection;  /* [tokens], [tokens, SIGNS] of the logits at every position */
+    int32_t *id, *next;       /* [tokens], [greedy] */
+    int32_t *position;        /* [full] where all logits are given */
+    float *logits;            /* [full, vocab] */
+    float *norm, *projection; /* [tokens], [tokens, SIGNS] of the logits at every position */
 } golden;
 
 static void *read_array(FILE *f, size_t n)
@@ -75,8 +75,8 @@ static double distance(const golden *g, int p, const float *logits, int vocab)
     return sum;
 }
 
-/* Fails unless |logits - golden| <= tolerance · |golden| over the prompt, and 4 times that at each position (where it is
- * estimated from two samples only). */
+/* Fails unless |logits - golden| <= tolerance · |golden| over the prompt, and 4 times that at each position (where it
+ * is estimated from two samples only). */
 static void compare_logits(const char *name, const golden *g, const float *logits, int vocab, double tolerance)
 {
     double error = 0, whole = 0, worst = 0;
@@ -200,10 +200,12 @@ static int write_logits(const char *path, const char *ids, const char *out)
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "logits") == 0) return write_logits(argv[2], argv[3], argv[4]);
+    /* clang-format off */
 #define FAMILY(text) {.name = text, .test_func = family, .initial_state = text}
     const struct CMUnitTest tests[] = {
         FAMILY("qwen2"), FAMILY("qwen2-yarn"), FAMILY("qwen3"), FAMILY("llama"), FAMILY("mistral"), FAMILY("gemma3"),
         cmocka_unit_test(smollm2),
     };
+    /* clang-format on */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Rotation tables against transformers' (tests/golden/engine/rope.py): plain, linear, Llama 3, YaRN fixed and by rule. */
+/* Rotation tables against transformers' (tests/golden/engine/rope.py): plain, linear, Llama 3, YaRN fixed, by rule. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 static const int POSITIONS[] = {0, 1, 77, 4095, 131071};
 enum { LAST = 131072, MOST_PAIRS = 128 };
 
+/* clang-format off */
 static const struct { int head_dim, max_tokens; sf_rope_config rope; } cases[] = {
     {64, LAST, {.theta = 1e5, .factor = 1}},
     {128, LAST, {.theta = 1e6, .factor = 1}},
@@ -27,6 +28,7 @@ static const struct { int head_dim, max_tokens; sf_rope_config rope; } cases[] =
     {64, LAST, {.theta = 1e4, .scaling = SF_ROPE_YARN, .factor = 2.5, .beta_fast = 24, .beta_slow = 2,
                 .attention_factor = 1.25, .original_positions = 2048}},
 };
+/* clang-format on */
 
 static void as_transformers(void **state)
 {
@@ -53,7 +55,8 @@ static void as_transformers(void **state)
                 assert_int_equal(fread(expected, sizeof(float), (size_t)pairs, f), pairs);
                 for (int p = 0; p < pairs; p++)
                     if (fabsf(row[p] - expected[p]) > 2e-7f)
-                        fail_msg("case %zu, position %d, pair %d: %.9g, expected %.9g", i, POSITIONS[k], p, row[p], expected[p]);
+                        fail_msg("case %zu, position %d, pair %d: %.9g, expected %.9g", i, POSITIONS[k], p, row[p],
+                                 expected[p]);
             }
         }
     }
@@ -66,7 +69,8 @@ static void as_transformers(void **state)
 static void by_rule_within_the_original_is_plain(void **state)
 {
     (void)state;
-    sf_rope_config rope = {.theta = 1e6, .scaling = SF_ROPE_YARN, .beta_fast = 32, .beta_slow = 1, .original_positions = 32768};
+    sf_rope_config rope = {
+        .theta = 1e6, .scaling = SF_ROPE_YARN, .beta_fast = 32, .beta_slow = 1, .original_positions = 32768};
     sf_rope_config plain = {.theta = 1e6, .factor = 1};
     float a[64], b[64], scale_a, scale_b;
     sf_rope_frequencies(&rope, 128, 32768, a, &scale_a);
