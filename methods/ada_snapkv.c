@@ -56,6 +56,14 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Probe, maximum over the group, pooling, two selections. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    double flops = sf_probe_flops(e, p->window) + (double)e->tokens * (e->heads + e->kv_heads * (p->kernel + 2.0));
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
 const sf_method sf_ada_snapkv = {
     .abi = SF_METHOD_ABI,
     .name = "ada_snapkv",
@@ -64,5 +72,6 @@ const sf_method sf_ada_snapkv = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .compress = compress,
 };

@@ -42,6 +42,15 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Means of queries and keys, and a score for each causal pair of blocks. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    double width = (double)e->head_dim, blocks = (e->tokens + p->block - 1) / p->block;
+    double flops = width * (e->heads + e->kv_heads) * e->tokens + 2 * width * e->heads * blocks * (blocks + 1) / 2;
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
 const sf_method sf_block_sparse = {
     .abi = SF_METHOD_ABI,
     .name = "block_sparse",
@@ -50,6 +59,7 @@ const sf_method sf_block_sparse = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true, /* the block's later queries are in its mean */
 };

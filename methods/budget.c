@@ -50,6 +50,12 @@ int sf_fit_keys(const sf_extent *e, double sparsity)
     return keys < 1 ? 1 : (int)keys;
 }
 
+double sf_probe_flops(const sf_extent *e, int window)
+{
+    double probe = window < e->tokens ? window : e->tokens;
+    return probe * e->heads * e->tokens * (2.0 * e->head_dim + 5);
+}
+
 sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what)
 {
     enum { STEPS = 20 }; /* finer than one key in a million */
@@ -87,7 +93,9 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
                                           double density)
 {
     struct scores s = {.column = column, .diagonal = diagonal};
+    sf_meter before = *a->backend->meter;
     SF_TRY(sf_choose_within(a, out, density, columns_and_diagonals, &s));
+    *a->backend->meter = before;
     s.k = out->second.stride;
     return sf_choose_within(a, out, density, columns_and_diagonals, &s);
 }

@@ -83,6 +83,14 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Probe; how many and which, for columns and for diagonals. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    double flops = sf_probe_flops(e, p->window) + 4.0 * e->heads * e->tokens;
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
 const sf_method sf_flex_prefill = {
     .abi = SF_METHOD_ABI,
     .name = "flex_prefill",
@@ -91,6 +99,7 @@ const sf_method sf_flex_prefill = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
 };

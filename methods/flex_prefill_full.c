@@ -149,6 +149,21 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Probe and its sums over blocks; means; the pooled map (where tau allows query-aware heads) and its selection; how
+ * many keys and which blocks, for columns and for diagonals. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    double heads = e->heads, width = e->head_dim, n = (e->tokens + p->block - 1) / p->block;
+    double rows = p->block < e->tokens ? p->block : e->tokens;
+    double means = width * ((heads + e->kv_heads) * e->tokens + heads * rows), pooled = heads * n * (2 * width + 5);
+    double map = p->tau > 0 ? heads * (n * (n + 1) / 2 * (2 * width + 5) + 2 * n * n) : 0;
+    double flops =
+        sf_probe_flops(e, p->block) + 2 * heads * n * p->block + means + pooled + map + 2 * heads * (e->tokens + n);
+    if (e->tokens <= 2 * p->block) flops = 0;
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
 const sf_method sf_flex_prefill_full = {
     .abi = SF_METHOD_ABI,
     .name = "flex_prefill_full",
@@ -157,6 +172,7 @@ const sf_method sf_flex_prefill_full = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
 };

@@ -37,7 +37,7 @@ typedef struct sf_extent {
 /* What choosing costs by formula, for one sequence at one layer: FLOPs in prefill (compress hooks count here too),
  * elements read per generated token in decode. */
 typedef struct sf_estimate {
-    double paper; /* as the study prints it (2504.17768, appendix on costs) */
+    double paper; /* as the study prints it (2504.17768, appendix on costs); `exact` where it prints nothing */
     double exact; /* as the meter counts the primitives that the hooks call */
 } sf_estimate;
 
@@ -154,5 +154,8 @@ sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_
  * diagonal can be much, where a prompt is short; what is left then goes to further columns. */
 sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
                                           double density);
+
+/* FLOPs of sf_probe() at one layer, for estimate(). */
+double sf_probe_flops(const sf_extent *extent, int window);
 
 #endif

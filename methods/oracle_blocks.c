@@ -32,6 +32,14 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* All of the attention. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    (void)params;
+    double flops = (2.0 * e->head_dim + 5) * e->heads * sf_causal_pairs(e->tokens, e->tokens);
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
 const sf_method sf_oracle_blocks = {
     .abi = SF_METHOD_ABI,
     .name = "oracle_blocks",
@@ -39,6 +47,7 @@ const sf_method sf_oracle_blocks = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
 };

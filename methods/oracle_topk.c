@@ -29,6 +29,14 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Every key is read to choose. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    (void)params;
+    double keys = (double)e->kv_heads * e->head_dim * e->tokens;
+    return (sf_estimate){.paper = keys, .exact = keys};
+}
+
 const sf_method sf_oracle_topk = {
     .abi = SF_METHOD_ABI,
     .name = "oracle_topk",
@@ -36,5 +44,6 @@ const sf_method sf_oracle_topk = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .decode = decode,
 };

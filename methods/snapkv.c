@@ -49,6 +49,14 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Probe, mean over the group, pooling, selection. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    double flops = sf_probe_flops(e, p->window) + (double)e->tokens * (e->heads + e->kv_heads * (p->kernel + 1.0));
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
 const sf_method sf_snapkv = {
     .abi = SF_METHOD_ABI,
     .name = "snapkv",
@@ -57,5 +65,6 @@ const sf_method sf_snapkv = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .compress = compress,
 };

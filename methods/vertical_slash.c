@@ -66,12 +66,11 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 static sf_estimate estimate(const sf_extent *extent, const void *params)
 {
     const struct params *p = params;
-    double keys = extent->tokens, heads = extent->heads, width = extent->head_dim;
-    double probe = p->window < keys ? p->window : keys;
-    double scores = 2 * keys * (p->selection == 1 ? extent->kv_heads : heads); /* columns and diagonals */
+    double keys = extent->tokens, heads = extent->heads, probe = sf_probe_flops(extent, p->window);
+    double scores = 2 * keys * (heads + (p->selection == 1 ? extent->kv_heads : 0)); /* columns and diagonals */
     return (sf_estimate){
-        .paper = heads * keys * (2 * width * probe + 5 * probe + 2 * log2(keys) + 64.0 * (p->columns + p->diagonals)),
-        .exact = heads * keys * (2 * width + 5) * probe + scores,
+        .paper = probe + heads * keys * (2 * log2(keys) + 64.0 * (p->columns + p->diagonals)),
+        .exact = probe + scores,
     };
 }
 

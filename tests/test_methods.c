@@ -240,12 +240,51 @@ static void fits_the_published_budgets(void **state)
     free(params);
 }
 
+/* What a method says that choosing costs is what the meter counts when it chooses. */
+static void estimates_equal_the_meter(void **state)
+{
+    (void)state;
+    for (int i = 0; sf_methods[i]; i++)
+        for (int sparse = 0; sparse < 2; sparse++) {
+            const sf_method *m = sf_methods[i];
+            if (!m->estimate || m->decode) continue; /* of decode, it is elements read */
+            sf_synthetic s = {.tokens = 333, .heads = 6, .kv_heads = 2, .head_dim = 32, .sinks = true, .seed = 4};
+            sf_extent e = {.tokens = s.tokens,
+                           .output = 8,
+                           .heads = s.heads,
+                           .kv_heads = s.kv_heads,
+                           .head_dim = s.head_dim,
+                           .layers = 1};
+            char *params = make_params(m, NULL);
+            for (const sf_param *p = m->params; p->name; p++) {
+                if (strcmp(p->name, "tau") == 0) *(double *)(params + p->offset) = sparse; /* no map, or one for all */
+                if (strcmp(p->name, "selection") == 0) *(int *)(params + p->offset) = sparse;
+            }
+            assert_int_equal(m->fit(&e, 0.7, params), SF_OK);
+            sf_backend b;
+            sf_meter meter = {0};
+            sf_pattern pattern;
+            ok(sf_backend_open("cpu", 1, &b), m->name);
+            ok(sf_synthetic_open(&s, &b), m->name);
+            b.meter = &meter;
+            sf_attention a = sf_synthetic_prompt(&s);
+            ok(sf_hook_choose(m->prefill ? SF_HOOK_PREFILL : SF_HOOK_COMPRESS, &a, m, params, NULL, &pattern), m->name);
+            double said = m->estimate(&e, params).exact, counted = (double)meter.at[SF_PREFILL][SF_ESTIMATION].flops;
+            if (fabs(said / counted - 1) > 1e-12)
+                fail_msg("%s: says %.0f, the meter counts %.0f", m->name, said, counted);
+            free(params);
+            sf_synthetic_close(&s);
+            sf_backend_close(&b);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_golden),
         cmocka_unit_test(every_method_is_valid_and_has_golden_values),
         cmocka_unit_test(fits_the_published_budgets),
+        cmocka_unit_test(estimates_equal_the_meter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
