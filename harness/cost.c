@@ -20,8 +20,12 @@ static double causal_pairs(double L, double window)
 static void add_estimation(const sf_model_config *m, const sf_cost_query *q, int layers, sf_cost *out)
 {
     if (!q->method || !q->method->estimate) return;
-    sf_extent extent = {.phase = q->phase, .tokens = (int)q->tokens, .heads = m->heads, .kv_heads = m->kv_heads,
-                        .head_dim = m->head_dim, .layers = m->layers};
+    sf_extent extent = {.phase = q->phase,
+                        .tokens = (int)q->tokens,
+                        .heads = m->heads,
+                        .kv_heads = m->kv_heads,
+                        .head_dim = m->head_dim,
+                        .layers = m->layers};
     sf_estimate e = q->method->estimate(&extent, q->params);
     double times = (double)q->batch * layers;
     term(out, "estimation", times * e.paper, times * e.exact);
@@ -35,16 +39,20 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
     double window = m->window < L ? m->window : L;
 
     term(out, "embedding", B * 2 * L * d, 0);
-    term(out, "projections", B * N * 2 * L * d * (2 * d + 2 * d_h * kv), B * N * 2 * L * d * (2 * d_h * h + 2 * d_h * kv));
-    term(out, "attention", B * global * q->density * h * L * L * pair, B * global * q->density * h * causal_pairs(L, L) * pair);
+    term(out, "projections", B * N * 2 * L * d * (2 * d + 2 * d_h * kv),
+         B * N * 2 * L * d * (2 * d_h * h + 2 * d_h * kv));
+    term(out, "attention", B * global * q->density * h * L * L * pair,
+         B * global * q->density * h * causal_pairs(L, L) * pair);
     if (sliding) {
-        term(out, "sliding attention", B * sliding * h * L * window * pair, B * sliding * h * causal_pairs(L, window) * pair);
+        term(out, "sliding attention", B * sliding * h * L * window * pair,
+             B * sliding * h * causal_pairs(L, window) * pair);
     }
     term(out, "mlp", B * 2 * N * L * mlp * (3 * d + 1), B * 2 * N * L * mlp * 3 * d);
     term(out, "head", B * 2 * L * d * V, B * 2 * d * V);
 }
 
-/* W + B·2 N L d_h n_kv ρ, elements; W = N (projections + 3 d d_mlp) + d (|V| + 1), projections as the checkpoint has them. */
+/* W + B·2 N L d_h n_kv ρ, elements; W = N (projections + 3 d d_mlp) + d (|V| + 1), projections as the checkpoint has
+ * them. */
 static void decode(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
     double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab, mlp = m->mlp;
@@ -72,7 +80,9 @@ void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cos
     int global = model->layers - sliding;
 
     *out = (sf_cost){0};
-    if (query->phase == SF_PREFILL) prefill(model, query, global, sliding, out);
-    else decode(model, query, global, sliding, out);
+    if (query->phase == SF_PREFILL)
+        prefill(model, query, global, sliding, out);
+    else
+        decode(model, query, global, sliding, out);
     add_estimation(model, query, global, out);
 }

@@ -1,8 +1,8 @@
 /* Cost models: what a model's prefill and decode cost by formula, without running anything.
  *
  * `paper` is the study's own (2504.17768, appendix on costs): full square L² in prefill, logits at every position.
- * `exact` is what is executed and what the meter counts under linear layers, attention and estimation: the causal pairs,
- * logits at the last position only, projections of the checkpoint's own shapes. Prefill cost is in FLOPs. Decode cost is
+ * `exact` is what is executed and what the meter counts under linear layers, attention and estimation: causal pairs,
+ * logits at the last position only, projections of the checkpoint's own shapes. Prefill cost is in FLOPs, decode cost
  * in elements read (weights once a step, cache once a sequence) with L tokens in the cache.
  *
  * Methods apply to global layers only; sliding layers always cost their window. */

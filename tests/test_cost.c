@@ -1,5 +1,5 @@
-/* Cost models against numbers computed on their own from the study's formulas (tests/golden/model/cost.py), for the study's
- * nine models, and the shapes that they come from. */
+/* Cost models against numbers computed on their own from the study's formulas (tests/golden/model/cost.py), for the
+ * study's nine models, and the shapes that they come from. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +24,8 @@ static void open_shape(const char *name, sf_model_config *out)
 
 static void check(const char *line, const char *what, double expected, double found)
 {
-    if (fabs(found - expected) > 1e-12 * fabs(expected)) fail_msg("%s%s: expected %.17g, found %.17g", line, what, expected, found);
+    if (fabs(found - expected) > 1e-12 * fabs(expected))
+        fail_msg("%s%s: expected %.17g, found %.17g", line, what, expected, found);
 }
 
 static const sf_cost_term *find_term(const sf_cost *cost, const char *name)
@@ -45,13 +46,18 @@ static void nine_models(void **state)
     while (fgets(line, sizeof line, f)) {
         long long tokens, batch;
         double density, paper, exact;
-        assert_int_equal(sscanf(line, "%63[^\t]\t%15[^\t]\t%lld\t%lld\t%lf\t%63[^\t]\t%lf\t%lf", model, phase, &tokens, &batch,
-                                &density, term, &paper, &exact), 8);
+        assert_int_equal(sscanf(line, "%63[^\t]\t%15[^\t]\t%lld\t%lld\t%lf\t%63[^\t]\t%lf\t%lf", model, phase, &tokens,
+                                &batch, &density, term, &paper, &exact),
+                         8);
         sf_model_config c;
         open_shape(model, &c);
         sf_cost cost;
-        sf_cost_of(&c, &(sf_cost_query){.phase = phase[0] == 'p' ? SF_PREFILL : SF_DECODE, .tokens = tokens, .batch = batch,
-                                        .density = density}, &cost);
+        sf_cost_of(&c,
+                   &(sf_cost_query){.phase = phase[0] == 'p' ? SF_PREFILL : SF_DECODE,
+                                    .tokens = tokens,
+                                    .batch = batch,
+                                    .density = density},
+                   &cost);
         if (strcmp(term, "total") == 0) {
             check(line, "paper", paper, cost.paper);
             check(line, "exact", exact, cost.exact);
@@ -69,13 +75,15 @@ static void nine_models(void **state)
     assert_true(rows > 200);
 }
 
-/* The weights of a decode step are those of the checkpoint, the embedding table but for one row left out where it is not
- * the head too. Parameter counts as published: 7.6, 70.6 and 27.0 billion. */
+/* The weights of a decode step are those of the checkpoint, the embedding table but for one row left out where it is
+ * not the head too. Parameter counts as published: 7.6, 70.6 and 27.0 billion. */
 static void weights_of_a_step(void **state)
 {
     (void)state;
-    static const struct { const char *model; double billions; } rows[] = {
-        {"qwen2.5-7b", 7.62}, {"llama-3.1-70b", 70.55}, {"gemma-3-27b", 27.01}};
+    static const struct {
+        const char *model;
+        double billions;
+    } rows[] = {{"qwen2.5-7b", 7.62}, {"llama-3.1-70b", 70.55}, {"gemma-3-27b", 27.01}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         sf_model_config c;
         open_shape(rows[i].model, &c);
@@ -140,17 +148,22 @@ static void estimation_of_the_study(void **state)
     set(vs, params, "window", 256);
     set(vs, params, "columns", 960);
     set(vs, params, "diagonals", 960);
-    sf_cost_of(&c, &(sf_cost_query){.phase = SF_PREFILL, .tokens = L, .batch = 2, .density = 0.2, .method = vs, .params = params},
-               &cost);
+    sf_cost_of(
+        &c,
+        &(sf_cost_query){.phase = SF_PREFILL, .tokens = L, .batch = 2, .density = 0.2, .method = vs, .params = params},
+        &cost);
     double per_token = 65536 + 1280 + 32 + 122880;
     check("vertical_slash", " paper", 2 * 28 * 28 * 65536.0 * per_token, find_term(&cost, "estimation")->paper);
-    check("vertical_slash", " exact", 2 * 28 * 28 * 65536.0 * (65536 + 1280 + 2), find_term(&cost, "estimation")->exact);
+    check("vertical_slash", " exact", 2 * 28 * 28 * 65536.0 * (65536 + 1280 + 2),
+          find_term(&cost, "estimation")->exact);
 
     const sf_method *quest = sf_method_find("quest");
     assert_true(quest && quest->params_size <= sizeof params);
     memset(params, 0, sizeof params);
     set(quest, params, "page", 16);
-    sf_cost_of(&c, &(sf_cost_query){.phase = SF_DECODE, .tokens = L, .batch = 64, .density = 0.1, .method = quest, .params = params},
+    sf_cost_of(&c,
+               &(sf_cost_query){
+                   .phase = SF_DECODE, .tokens = L, .batch = 64, .density = 0.1, .method = quest, .params = params},
                &cost);
     check("quest", " paper", 64 * 28 * 4194304.0, find_term(&cost, "estimation")->paper);
     check("quest", " exact", 64 * 28 * 4194304.0, find_term(&cost, "estimation")->exact);
@@ -220,7 +233,8 @@ static void counted_by_the_meter(void **state)
         set(vs, params, "local", 4);
         lane = (sf_lane){.output = output, .prefill = vs, .prefill_params = params};
         assert_int_equal(sf_engine_generate(e, token, TOKENS, &(sf_generation){.max_output = 1}, 1, &lane), SF_OK);
-        q = (sf_cost_query){.phase = SF_PREFILL, .tokens = TOKENS, .batch = 1, .density = 1, .method = vs, .params = params};
+        q = (sf_cost_query){
+            .phase = SF_PREFILL, .tokens = TOKENS, .batch = 1, .density = 1, .method = vs, .params = params};
         sf_cost_of(&m->config, &q, &cost);
         check(models[i], " estimation", find_term(&cost, "estimation")->exact,
               (double)lane.meter.at[SF_PREFILL][SF_ESTIMATION].flops);
@@ -233,12 +247,9 @@ static void counted_by_the_meter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nine_models),
-        cmocka_unit_test(weights_of_a_step),
-        cmocka_unit_test(estimation),
-        cmocka_unit_test(estimation_of_the_study),
-        cmocka_unit_test(short_prompts),
-        cmocka_unit_test(counted_by_the_meter),
+        cmocka_unit_test(nine_models),   cmocka_unit_test(weights_of_a_step),
+        cmocka_unit_test(estimation),    cmocka_unit_test(estimation_of_the_study),
+        cmocka_unit_test(short_prompts), cmocka_unit_test(counted_by_the_meter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

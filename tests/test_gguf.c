@@ -19,10 +19,14 @@
 
 enum { LAYERS = 2, D = 32, HEADS = 2, KV_HEADS = 1, HEAD_DIM = 16, MLP = 256, IM_START = 256, IM_END, LO, VOCAB };
 
-/* ---- writing ----------------------------------------------------------------------------------------------------------
- * Every field is marked with a name as it is written ("llama.block_count:value"), so that a test can say what to spoil. */
+/* ---- writing --------------------------------------------------------------------------------------------------------
+ * Every field is marked with a name as it is written ("llama.block_count:value"), so that a test can say what to spoil.
+ */
 
-typedef struct mark { char name[96]; size_t at; } mark;
+typedef struct mark {
+    char name[96];
+    size_t at;
+} mark;
 
 typedef struct file {
     unsigned char *data;
@@ -44,8 +48,10 @@ static void put(file *f, const char *name, const void *from, size_t bytes)
         f->mark[f->marks].at = f->bytes;
         snprintf(f->mark[f->marks++].name, sizeof f->mark->name, "%s", name);
     }
-    if (from) memcpy(f->data + f->bytes, from, bytes);
-    else memset(f->data + f->bytes, 0, bytes);
+    if (from)
+        memcpy(f->data + f->bytes, from, bytes);
+    else
+        memset(f->data + f->bytes, 0, bytes);
     f->bytes += bytes;
 }
 
@@ -115,12 +121,18 @@ static const char *letter(int byte)
         if (!visible && b == byte) code = spare;
         spare += !visible;
     }
-    if (code < 128) snprintf(text, sizeof text, "%c", code);
-    else snprintf(text, sizeof text, "%c%c", 0xc0 | code >> 6, 0x80 | (code & 63));
+    if (code < 128)
+        snprintf(text, sizeof text, "%c", code);
+    else
+        snprintf(text, sizeof text, "%c%c", 0xc0 | code >> 6, 0x80 | (code & 63));
     return text;
 }
 
-typedef struct tensor_row { const char *name; uint32_t type; int rows, columns; } tensor_row;
+typedef struct tensor_row {
+    const char *name;
+    uint32_t type;
+    int rows, columns;
+} tensor_row;
 
 /* ggml's numbers */
 enum { F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q4_K = 12, Q6_K = 14, BF16 = 30 };
@@ -151,11 +163,14 @@ enum { N_TENSORS = sizeof TENSORS / sizeof *TENSORS };
 
 static size_t tensor_bytes(const tensor_row *t)
 {
-    static const struct { uint32_t type; int block, bytes; } sizes[] = {
-        {F32, 1, 4}, {F16, 1, 2}, {BF16, 1, 2}, {Q4_0, 32, 18}, {Q4_1, 32, 20}, {Q5_0, 32, 22}, {Q5_1, 32, 24},
-        {Q8_0, 32, 34}, {Q4_K, 256, 144}, {Q6_K, 256, 210}};
+    static const struct {
+        uint32_t type;
+        int block, bytes;
+    } sizes[] = {{F32, 1, 4},    {F16, 1, 2},    {BF16, 1, 2},   {Q4_0, 32, 18},   {Q4_1, 32, 20},
+                 {Q5_0, 32, 22}, {Q5_1, 32, 24}, {Q8_0, 32, 34}, {Q4_K, 256, 144}, {Q6_K, 256, 210}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        if (sizes[i].type == t->type) return (size_t)t->rows * (t->columns ? t->columns : 1) / sizes[i].block * sizes[i].bytes;
+        if (sizes[i].type == t->type)
+            return (size_t)t->rows * (t->columns ? t->columns : 1) / sizes[i].block * sizes[i].bytes;
     }
     fail_msg("type %u", t->type);
     return 0;
@@ -163,10 +178,10 @@ static size_t tensor_bytes(const tensor_row *t)
 
 /* What a test may add to the file. */
 typedef struct extras {
-    void (*keys)(file *f);           /* more keys */
-    const tensor_row *tensor;        /* one more tensor, with its data */
+    void (*keys)(file *f);    /* more keys */
+    const tensor_row *tensor; /* one more tensor, with its data */
     const void *data;
-    const char *architecture;        /* "llama" if NULL */
+    const char *architecture; /* "llama" if NULL */
 } extras;
 
 static void write_keys(file *f, const extras *x)
@@ -199,7 +214,8 @@ static void write_keys(file *f, const extras *x)
     key_u32(f, "tokenizer.ggml.eos_token_id", IM_END);
     key_bool(f, "tokenizer.ggml.add_bos_token", false);
     key_text(f, "tokenizer.chat_template",
-             "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+             "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+             "'<|im_end|>' + '\n'}}"
              "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
     if (x->keys) x->keys(f);
 }
@@ -232,7 +248,8 @@ static file write_file(const extras *x)
     put(&f, NULL, NULL, (64 - f.bytes % 64) % 64);
     f.data_start = f.bytes;
     put(&f, "data", NULL, offset);
-    if (x->tensor) memcpy(f.data + f.bytes - (tensor_bytes(x->tensor) + 63) / 64 * 64, x->data, tensor_bytes(x->tensor));
+    if (x->tensor)
+        memcpy(f.data + f.bytes - (tensor_bytes(x->tensor) + 63) / 64 * 64, x->data, tensor_bytes(x->tensor));
     return f;
 }
 
@@ -245,7 +262,7 @@ static size_t find_mark(const file *f, const char *name)
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static char folder[64], path[96];
 
@@ -291,7 +308,7 @@ static void expect_error(const char *what, const char *expected)
     }
 }
 
-/* ---- whole files -------------------------------------------------------------------------------------------------------- */
+/* ---- whole files ------------------------------------------------------------------------------------------------- */
 
 static void whole(void **state)
 {
@@ -313,7 +330,8 @@ static void whole(void **state)
         assert_int_equal(c->max_position, 4096);
         assert_true(c->tied && c->rope_interleaved && !c->qkv_bias && !c->qk_norm && !c->post_norms && c->window == 0);
         assert_true(c->rope.theta == 500000 && c->rope.scaling == SF_ROPE_PLAIN && fabs(c->norm_eps - 1e-5) < 1e-12);
-        assert_true(c->attention_scale == 0.25f && c->embed_scale == 1 && c->norm_offset == 0 && c->activation == SF_SILU);
+        assert_true(c->attention_scale == 0.25f && c->embed_scale == 1 && c->norm_offset == 0 &&
+                    c->activation == SF_SILU);
         assert_int_equal(m->bos, -1);
         assert_int_equal(m->stops, 1);
         assert_int_equal(m->stop[0], IM_END);
@@ -351,11 +369,13 @@ static void hashes(void **state)
     sf_model_close(m);
 
     size_t at[] = {find_mark(&f, "data") + 5, f.bytes - 65, find_mark(&f, "llama.rope.freq_base:value") + 1,
-                   find_mark(&f, "tokenizer.ggml.tokens:last") + 9, find_mark(&f, "tokenizer.chat_template:value") + 40};
+                   find_mark(&f, "tokenizer.ggml.tokens:last") + 9,
+                   find_mark(&f, "tokenizer.chat_template:value") + 40};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         f.data[at[i]] ^= 1;
         save(&f);
-        if (sf_model_open(path, &m) == SF_OK) { /* the fourth spoils the merge's product, which the tokenizer may refuse */
+        if (sf_model_open(path, &m) ==
+            SF_OK) { /* the fourth spoils the merge's product, which the tokenizer may refuse */
             assert_string_not_equal(m->hash, first);
             sf_model_close(m);
         } else {
@@ -471,8 +491,9 @@ static void rope_table(void **state)
     free(f.data);
 }
 
-/* ---- spoiled files -------------------------------------------------------------------------------------------------------- */
+/* ---- spoiled files ----------------------------------------------------------------------------------------------- */
 
+/* clang-format off */
 static const struct spoiled {
     const char *field;
     int width; /* bytes written */
@@ -492,11 +513,13 @@ static const struct spoiled {
     {"keys", 8, (uint64_t)1 << 62, "a number of keys that fits"},
     {"keys", 8, 0, "tensor general.architecture: expected 1 to 4 dimensions, found 8"},
     {"keys", 8, 1000, "name of a key"},
-    {"general.architecture:name", 8, 0, "name of a key at byte 24: expected 1 to 65535 visible ASCII characters, found none"},
+    {"general.architecture:name", 8, 0,
+     "name of a key at byte 24: expected 1 to 65535 visible ASCII characters, found none"},
     {"general.architecture:name", 8, UINT64_MAX, "expected 18446744073709551615 bytes, found the end of the file"},
     {"general.architecture:name", 8, (uint64_t)1 << 63, "found the end of the file"},
     {"general.architecture:name", 8, 70000, "name of a key at byte 24"},
-    {"general.architecture:type", 4, 13, "value of key general.architecture: expected a type number below 13, found 13"},
+    {"general.architecture:type", 4, 13,
+     "value of key general.architecture: expected a type number below 13, found 13"},
     {"general.architecture:type", 4, UINT32_MAX, "expected a type number below 13"},
     {"general.architecture:type", 4, SF_GGUF_ARRAY, "value of key general.architecture at byte"},
     {"general.architecture:value", 8, UINT64_MAX - 7, "value of key general.architecture at byte"},
@@ -514,13 +537,15 @@ static const struct spoiled {
     {"llama.context_length:value", 4, 0, "key llama.context_length"},
     {"llama.embedding_length:value", 4, 0, "key llama.embedding_length"},
     {"llama.embedding_length:value", 4, 64, "key llama.rope.dimension_count: expected the head dim, 32, found 16"},
-    {"llama.feed_forward_length:value", 4, 512, "tensor blk.0.ffn_gate.weight: expected shape [512, 32], found [256, 32]"},
+    {"llama.feed_forward_length:value", 4, 512,
+     "tensor blk.0.ffn_gate.weight: expected shape [512, 32], found [256, 32]"},
     {"llama.feed_forward_length:value", 4, UINT32_MAX, "key llama.feed_forward_length"},
     {"llama.attention.head_count:value", 4, 0, "key llama.attention.head_count"},
     {"llama.attention.head_count:value", 4, 3, "key llama.rope.dimension_count: expected the head dim, 10"},
     {"llama.attention.head_count:name", 1, 1, "value of key l: expected a type number below 13"},
     {"llama.attention.head_count_kv:value", 4, 0, "key llama.attention.head_count_kv"},
-    {"llama.attention.head_count_kv:value", 4, 2, "tensor blk.0.attn_k.weight: expected shape [32, 32], found [16, 32]"},
+    {"llama.attention.head_count_kv:value", 4, 2,
+     "tensor blk.0.attn_k.weight: expected shape [32, 32], found [16, 32]"},
     {"llama.attention.head_count_kv:value", 4, 3, "expected query heads to be a multiple of kv heads, found 2 and 3"},
     {"llama.attention.layer_norm_rms_epsilon:value", 4, 0x7fc00000, "key llama.attention.layer_norm_rms_epsilon"},
     {"llama.attention.layer_norm_rms_epsilon:value", 4, 0, "key llama.attention.layer_norm_rms_epsilon"},
@@ -539,9 +564,12 @@ static const struct spoiled {
     {"tokenizer.ggml.token_type:count", 8, (uint64_t)1 << 62, "value of key tokenizer.ggml.token_type"},
     {"tokenizer.ggml.merges:count", 8, 0, "name of a key"},
     {"tokenizer.ggml.bos_token_id:value", 4, VOCAB, "key tokenizer.ggml.bos_token_id: expected 0 to 258, found 259"},
-    {"tokenizer.ggml.eos_token_id:value", 4, UINT32_MAX, "key tokenizer.ggml.eos_token_id: expected 0 to 258, found 4294967295"},
-    {"tokenizer.ggml.add_bos_token:value", 1, 2, "value of key tokenizer.ggml.add_bos_token: expected a bool, 0 or 1, found 2"},
-    {"tokenizer.ggml.add_bos_token:type", 4, SF_GGUF_U8, "key tokenizer.ggml.add_bos_token: expected a bool, found type u8"},
+    {"tokenizer.ggml.eos_token_id:value", 4, UINT32_MAX,
+     "key tokenizer.ggml.eos_token_id: expected 0 to 258, found 4294967295"},
+    {"tokenizer.ggml.add_bos_token:value", 1, 2,
+     "value of key tokenizer.ggml.add_bos_token: expected a bool, 0 or 1, found 2"},
+    {"tokenizer.ggml.add_bos_token:type", 4, SF_GGUF_U8,
+     "key tokenizer.ggml.add_bos_token: expected a bool, found type u8"},
     {"token_embd.weight:name", 8, 0, "name of a tensor"},
     {"token_embd.weight:name", 8, 65, "name of a tensor"},
     {"token_embd.weight:rank", 4, 0, "tensor token_embd.weight: expected 1 to 4 dimensions, found 0"},
@@ -549,25 +577,34 @@ static const struct spoiled {
     {"token_embd.weight:rank", 4, UINT32_MAX, "expected 1 to 4 dimensions"},
     {"token_embd.weight:dim0", 8, 0, "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
     {"token_embd.weight:dim0", 8, 31, "tensor token_embd.weight: expected rows of a multiple of 32 elements"},
-    {"token_embd.weight:dim0", 8, (uint64_t)1 << 63, "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
+    {"token_embd.weight:dim0", 8, (uint64_t)1 << 63,
+     "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
     {"token_embd.weight:dim0", 8, 64, "tensor output_norm.weight: expected to start at byte 17612"},
-    {"token_embd.weight:dim1", 8, (uint64_t)1 << 60, "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
-    {"token_embd.weight:dim1", 8, (uint64_t)1 << 52, "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
-    {"token_embd.weight:dim1", 8, (uint64_t)1 << 50, "tensor token_embd.weight: expected 38280596832649216 bytes at byte 0"},
-    {"token_embd.weight:dim1", 8, VOCAB - 1, "tensor token_embd.weight: expected a row for each of 259 tokens, found [258, 32]"},
+    {"token_embd.weight:dim1", 8, (uint64_t)1 << 60,
+     "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
+    {"token_embd.weight:dim1", 8, (uint64_t)1 << 52,
+     "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
+    {"token_embd.weight:dim1", 8, (uint64_t)1 << 50,
+     "tensor token_embd.weight: expected 38280596832649216 bytes at byte 0"},
+    {"token_embd.weight:dim1", 8, VOCAB - 1,
+     "tensor token_embd.weight: expected a row for each of 259 tokens, found [258, 32]"},
     {"token_embd.weight:type", 4, 13, "tensor token_embd.weight: expected one of F32"},
     {"token_embd.weight:type", 4, 13, "found type 13 (Q5_K)"},
     {"token_embd.weight:type", 4, 4, "found type 4 (unknown)"},
     {"token_embd.weight:type", 4, UINT32_MAX, "found type 4294967295 (unknown)"},
-    {"token_embd.weight:offset", 8, 1, "tensor token_embd.weight: expected an offset that is a multiple of 64, found 1"},
-    {"token_embd.weight:offset", 8, (uint64_t)1 << 63, "tensor token_embd.weight: expected 8806 bytes at byte 9223372036854775808"},
+    {"token_embd.weight:offset", 8, 1,
+     "tensor token_embd.weight: expected an offset that is a multiple of 64, found 1"},
+    {"token_embd.weight:offset", 8, (uint64_t)1 << 63,
+     "tensor token_embd.weight: expected 8806 bytes at byte 9223372036854775808"},
     {"token_embd.weight:offset", 8, UINT64_MAX - 63, "is it complete?"},
-    {"token_embd.weight:offset", 8, 64, "tensor output_norm.weight: expected to start at byte 8870 of the data or later, where token_embd.weight ends"},
+    {"token_embd.weight:offset", 8, 64,
+     "tensor output_norm.weight: expected to start at byte 8870 of the data or later, where token_embd.weight ends"},
     {"blk.0.attn_norm.weight:type", 4, Q8_0, "tensor blk.0.attn_norm.weight: expected F32, F16 or BF16"},
     {"blk.0.attn_norm.weight:dim0", 8, 16, "tensor blk.0.attn_norm.weight: expected shape [32], found [16]"},
     {"blk.0.attn_q.weight:dim1", 8, 16, "tensor blk.0.attn_q.weight: expected shape [32, 32], found [16, 32]"},
     {"blk.0.ffn_down.weight:dim0", 8, 128, "tensor blk.0.ffn_down.weight: expected rows of a multiple of 256 elements"},
 };
+/* clang-format on */
 enum { N_SPOILED = sizeof SPOILED / sizeof *SPOILED };
 
 static void spoiled_fields(void **state)
@@ -591,11 +628,14 @@ static void spoiled_fields(void **state)
 static void spoiled_names(void **state)
 {
     (void)state;
+    /* clang-format off */
     static const struct { const char *field; int letter; char to; const char *expected; } rows[] = {
-        {"general.architecture:value", 0, 'x', "key general.architecture: expected llama, qwen2 or qwen3, found \"xlama\""},
+        {"general.architecture:value", 0, 'x',
+     "key general.architecture: expected llama, qwen2 or qwen3, found \"xlama\""},
         {"general.architecture:value", 1, '\0', "key general.architecture: expected text, found a NUL byte in it"},
         {"general.architecture:name", 8, 'x', "key general.architecture: expected, not found"},
-        {"general.architecture:name", 3, '\n', "name of a key at byte 24: expected 1 to 65535 visible ASCII characters, found others"},
+        {"general.architecture:name", 3, '\n',
+     "name of a key at byte 24: expected 1 to 65535 visible ASCII characters, found others"},
         {"llama.block_count:name", 6, 'x', "key llama.block_count: expected, not found"},
         {"llama.embedding_length:name", 6, 'x', "key llama.embedding_length: expected, not found"},
         {"llama.feed_forward_length:name", 6, 'x', "key llama.feed_forward_length: expected, not found"},
@@ -612,6 +652,7 @@ static void spoiled_names(void **state)
         {"blk.0.attn_q.weight:name", 10, 'z', "tensor blk.0.attn_q.weight: expected shape [32, 32], not found"},
         {"blk.1.ffn_norm.weight:name", 2, ' ', "name of a tensor"},
     };
+    /* clang-format on */
     file f = write_file(NULL);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *at = (char *)f.data + find_mark(&f, rows[i].field) + 8 + rows[i].letter, kept = *at;
@@ -630,18 +671,24 @@ static void spoiled_wholes(void **state)
     (void)state;
     static const float ones[64];
     static const tensor_row bias = {"blk.0.attn_q.bias", F32, D, 0}, stacked = {"blk.0.ffn_gate_inp.weight", F32, 2, D};
+    /* clang-format off */
     const struct { const char *what; extras x; const char *expected; } rows[] = {
         {"key twice", {.keys = twice}, "key general.alignment: expected once, found twice"},
-        {"scaling", {.keys = unknown_scaling}, "key llama.rope.scaling.type: expected none, linear or yarn, found \"longrope\""},
+        {"scaling", {.keys = unknown_scaling},
+     "key llama.rope.scaling.type: expected none, linear or yarn, found \"longrope\""},
         {"experts", {.keys = experts}, "key llama.expert_count: expected 0, a dense model, found 8"},
-        {"values", {.keys = wide_values}, "key llama.attention.value_length: expected the length of keys, 16, found 32"},
+        {"values", {.keys = wide_values},
+     "key llama.attention.value_length: expected the length of keys, 16, found 32"},
         {"nested array", {.keys = array_of_arrays}, "key custom.nested: expected an array of scalars or strings"},
-        {"bias", {.tensor = &bias, .data = ones}, "tensor blk.0.attn_q.bias: expected none of this name in architecture llama"},
+        {"bias", {.tensor = &bias, .data = ones},
+     "tensor blk.0.attn_q.bias: expected none of this name in architecture llama"},
         {"router", {.tensor = &stacked, .data = ones}, "tensor blk.0.ffn_gate_inp.weight: expected none of this name"},
         {"no bias", {.architecture = "qwen2"}, "tensor blk.0.attn_q.bias: expected shape [32], not found"},
         {"no norm", {.architecture = "qwen3"}, "tensor blk.0.attn_q_norm.weight: expected shape [16], not found"},
-        {"gemma", {.architecture = "gemma3"}, "found \"gemma3\"; other families may be read from their Hugging Face folder"},
+        {"gemma", {.architecture = "gemma3"},
+     "found \"gemma3\"; other families may be read from their Hugging Face folder"},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         file f = write_file(&rows[i].x);
         save(&f);
@@ -699,7 +746,9 @@ static void wrong_files(void **state)
 {
     (void)state;
     sf_model *m;
-    static const struct { const char *path, *expected; } rows[] = {
+    static const struct {
+        const char *path, *expected;
+    } rows[] = {
         {"/nonexistent/x.gguf", "/nonexistent/x.gguf: cannot be opened: No such file"},
         {"/dev/null", "/dev/null: expected a regular file"},
         {"tests", "tests: expected config.json (a Hugging Face folder) or one .gguf file in it, found neither"},
@@ -735,10 +784,10 @@ static void wrong_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),          cmocka_unit_test(hashes),        cmocka_unit_test(optional_keys),
-        cmocka_unit_test(no_template),    cmocka_unit_test(rope_table),    cmocka_unit_test(spoiled_fields),
-        cmocka_unit_test(spoiled_names),  cmocka_unit_test(spoiled_wholes), cmocka_unit_test(truncated),
-        cmocka_unit_test(flipped),        cmocka_unit_test(wrong_files),
+        cmocka_unit_test(whole),         cmocka_unit_test(hashes),         cmocka_unit_test(optional_keys),
+        cmocka_unit_test(no_template),   cmocka_unit_test(rope_table),     cmocka_unit_test(spoiled_fields),
+        cmocka_unit_test(spoiled_names), cmocka_unit_test(spoiled_wholes), cmocka_unit_test(truncated),
+        cmocka_unit_test(flipped),       cmocka_unit_test(wrong_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,5 +1,5 @@
-/* Hugging Face folders: the tiny checkpoints of five families, config.json in the layouts of transformers 4 and 5, and a
- * folder made here with each of its files wrong in turn. */
+/* Hugging Face folders: the tiny checkpoints of five families, config.json in the layouts of transformers 4 and 5, and
+ * a folder made here with each of its files wrong in turn. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,13 +19,20 @@
 #include "harness/model/safetensors.h"
 #include "harness/model/tokenizer.h"
 
-/* ---- a folder in memory ------------------------------------------------------------------------------------------------- */
+/* ---- a folder in memory ------------------------------------------------------------------------------------------ */
 
 enum { FILES = 8 };
 
-typedef struct part { const char *name; char *text; size_t data; } part; /* data: bytes of zeros after a header */
+typedef struct part {
+    const char *name;
+    char *text;
+    size_t data;
+} part; /* data: bytes of zeros after a header */
 
-typedef struct contents { part part[FILES]; int parts; } contents;
+typedef struct contents {
+    part part[FILES];
+    int parts;
+} contents;
 
 static char folder[64];
 
@@ -43,9 +50,15 @@ static const char *in_folder(const char *name)
     return path;
 }
 
-static const char *const NAMES[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                                    "chat_template.jinja", "model.safetensors", "model.safetensors.index.json",
-                                    "model-1.safetensors", "model-2.safetensors"};
+static const char *const NAMES[] = {"config.json",
+                                    "generation_config.json",
+                                    "tokenizer.json",
+                                    "tokenizer_config.json",
+                                    "chat_template.jinja",
+                                    "model.safetensors",
+                                    "model.safetensors.index.json",
+                                    "model-1.safetensors",
+                                    "model-2.safetensors"};
 
 static void empty_folder(void)
 {
@@ -103,18 +116,26 @@ static char *slurp(const char *path)
     return text;
 }
 
-/* ---- a whole small model: Qwen2, 1 layer, d 16, 2 query heads and 1 kv head of 8 ------------------------------------------- */
+/* ---- a whole small model: Qwen2, 1 layer, d 16, 2 query heads and 1 kv head of 8 --------------------------------- */
 
-static const char CONFIG[] =
-    "{\"model_type\": \"qwen2\", \"hidden_size\": 16, \"intermediate_size\": 24, \"num_hidden_layers\": 1,"
-    " \"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"vocab_size\": 320, \"max_position_embeddings\": 512,"
-    " \"rms_norm_eps\": 1e-06, \"hidden_act\": \"silu\", \"rope_theta\": 10000.0, \"rope_scaling\": null,"
-    " \"use_sliding_window\": false, \"sliding_window\": 64, \"max_window_layers\": 1, \"tie_word_embeddings\": false}";
+/* A JSON text as it would stand in a file. */
+#define JSON(...) #__VA_ARGS__
+
+/* clang-format off */
+static const char CONFIG[] = JSON(
+    {"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+     "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 320, "max_position_embeddings": 512,
+     "rms_norm_eps": 1e-06, "hidden_act": "silu", "rope_theta": 10000.0, "rope_scaling": null,
+     "use_sliding_window": false, "sliding_window": 64, "max_window_layers": 1, "tie_word_embeddings": false});
+/* clang-format on */
 
 enum { MLP = -1 };
 static int mlp = 24; /* made huge by one test */
 
-static const struct weight { const char *name; int rows, columns, shard; } WEIGHTS[] = {
+static const struct weight {
+    const char *name;
+    int rows, columns, shard;
+} WEIGHTS[] = {
     {"model.embed_tokens.weight", 320, 16, 1},
     {"model.layers.0.input_layernorm.weight", 16, 0, 1},
     {"model.layers.0.self_attn.q_proj.weight", 16, 16, 1},
@@ -146,8 +167,8 @@ static char *header(int shard, size_t *data)
         size_t bytes = 2 * (size_t)rows * (size_t)(columns ? columns : 1);
         char shape[32];
         snprintf(shape, sizeof shape, columns ? "[%d,%d]" : "[%d]", rows, columns);
-        at += (size_t)sprintf(text + at, ",\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}", w->name, shape,
-                              *data, *data + bytes);
+        at += (size_t)sprintf(text + at, ",\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
+                              w->name, shape, *data, *data + bytes);
         *data += bytes;
     }
     strcpy(text + at, "}");
@@ -180,7 +201,8 @@ static contents sharded_folder(void)
     char *index = calloc(1, 1 << 13);
     size_t at = (size_t)sprintf(index, "{\"metadata\":{\"total_size\":1},\"weight_map\":{");
     for (int i = 0; i < N_WEIGHTS; i++) {
-        at += (size_t)sprintf(index + at, "%s\"%s\":\"model-%d.safetensors\"", i ? "," : "", WEIGHTS[i].name, WEIGHTS[i].shard);
+        at += (size_t)sprintf(index + at, "%s\"%s\":\"model-%d.safetensors\"", i ? "," : "", WEIGHTS[i].name,
+                              WEIGHTS[i].shard);
     }
     strcpy(index + at, "}}");
     add(&c, "model.safetensors.index.json", index, 0);
@@ -191,9 +213,20 @@ static contents sharded_folder(void)
     return c;
 }
 
+/* JSON is full of quotes: in the tables below ' stands for ". */
+static const char *quoted(const char *text, char *to)
+{
+    char *at = strcpy(to, text);
+    while ((at = strchr(at, '\''))) *at = '"';
+    return to;
+}
+
 /* Replaces the first `find` in the named file; "" stands for its beginning. */
 static void replace(contents *c, const char *name, const char *find, const char *with)
 {
+    char buffer[2][512];
+    find = quoted(find, buffer[0]);
+    with = quoted(with, buffer[1]);
     for (int i = 0; i < c->parts; i++) {
         part *p = &c->part[i];
         if (strcmp(p->name, name) != 0) continue;
@@ -211,6 +244,8 @@ static void replace(contents *c, const char *name, const char *find, const char 
 
 static void expect_error(const char *what, const char *expected)
 {
+    char buffer[512];
+    expected = quoted(expected, buffer);
     sf_model *m;
     if (sf_model_open(folder, &m) == SF_OK) fail_msg("%s: opened, expected: %s", what, expected);
     assert_null(m);
@@ -219,7 +254,7 @@ static void expect_error(const char *what, const char *expected)
     }
 }
 
-/* ---- good folders --------------------------------------------------------------------------------------------------------- */
+/* ---- good folders ------------------------------------------------------------------------------------------------ */
 
 static sf_model *open_good(const char *path)
 {
@@ -261,18 +296,20 @@ static void whole_and_sharded(void **state)
 static void hashes(void **state)
 {
     (void)state;
+    /* clang-format off */
     static const struct { const char *file, *find, *with; bool changes; } rows[] = {
         {"config.json", "1e-06", "1e-05", true},
-        {"config.json", "\"rope_theta\": 10000.0", "\"rope_theta\": 10001.0", true},
-        {"config.json", "\"max_position_embeddings\": 512", "\"max_position_embeddings\": 513", true},
-        {"config.json", "\"hidden_act\"", "\"torch_dtype\": \"bfloat16\", \"hidden_act\"", false},
+        {"config.json", "'rope_theta': 10000.0", "'rope_theta': 10001.0", true},
+        {"config.json", "'max_position_embeddings': 512", "'max_position_embeddings': 513", true},
+        {"config.json", "'hidden_act'", "'torch_dtype': 'bfloat16', 'hidden_act'", false},
         {"generation_config.json", "311, 309", "309, 311", true},
         {"generation_config.json", "311, 309", "311", true},
-        {"tokenizer.json", "\"ignore_merges\":false", "\"ignore_merges\":true", true},
+        {"tokenizer.json", "'ignore_merges':false", "'ignore_merges':true", true},
         {"tokenizer_config.json", "add_generation_prompt", "add_generation_prompt ", true},
-        {"model.safetensors", "\"format\":\"pt\"", "\"format\":\"np\"", false},
-        {"model.safetensors", "\"BF16\",\"shape\":[16,24]", "\"F16\",\"shape\":[16,24]", true},
+        {"model.safetensors", "'format':'pt'", "'format':'np'", false},
+        {"model.safetensors", "'BF16','shape':[16,24]", "'F16','shape':[16,24]", true},
     };
+    /* clang-format on */
     contents c = whole_folder();
     save(&c);
     sf_model *m = open_good(folder);
@@ -307,16 +344,18 @@ static void hash_of_a_large_model(void **state)
     (void)state;
     mlp = 1 << 24; /* three matrices of 512 MiB, never written */
     contents c = whole_folder();
-    replace(&c, "config.json", "\"intermediate_size\": 24", "\"intermediate_size\": 16777216");
+    replace(&c, "config.json", "'intermediate_size': 24", "'intermediate_size': 16777216");
     save(&c);
     mlp = 24;
     sf_model *m = open_good(folder);
     char hash[33];
     strcpy(hash, m->hash);
     const sf_tensor *down = &m->weights.layer[0].down;
-    off_t start = (char *)down->data - (char *)m->mapping->data, bytes = (off_t)sf_bytes(down->dtype, sf_elements(down));
+    off_t start = (char *)down->data - (char *)m->mapping->data,
+          bytes = (off_t)sf_bytes(down->dtype, sf_elements(down));
     sf_model_close(m);
-    off_t at[] = {start, start + 4095, start + bytes - 1, start - 1, start + bytes + 31}; /* down, up's last, the norm */
+    off_t at[] = {start, start + 4095, start + bytes - 1, start - 1,
+                  start + bytes + 31}; /* down, up's last, the norm */
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         FILE *f = fopen(in_folder("model.safetensors"), "r+b");
         fseek(f, at[i], SEEK_SET);
@@ -379,15 +418,15 @@ static void tiny_checkpoints(void **state)
     }
 }
 
-/* ---- config.json ------------------------------------------------------------------------------------------------------------ */
+/* ---- config.json ------------------------------------------------------------------------------------------------- */
 
-static sf_model_config config_of(const char *json, bool *multimodal)
+static sf_model_config config_of(const char *json)
 {
     sf_model_config c = {0};
-    bool other;
+    bool multimodal;
     json_t *root = json_loads(json, 0, NULL);
     assert_non_null(root);
-    if (sf_hf_config(root, "config.json", &c, multimodal ? multimodal : &other) != SF_OK) fail_msg("%s\n%s", sf_error(), json);
+    if (sf_hf_config(root, "config.json", &c, &multimodal) != SF_OK) fail_msg("%s\n%s", sf_error(), json);
     json_decref(root);
     return c;
 }
@@ -404,20 +443,24 @@ static void same_config(const sf_model_config *a, const sf_model_config *b, cons
 static void published_configs(void **state)
 {
     (void)state;
-#define QWEN(layers, d, heads, kv, mlp, window_layers)                                                                          \
-    "{\"model_type\": \"qwen2\", \"hidden_act\": \"silu\", \"hidden_size\": " #d ", \"intermediate_size\": " #mlp               \
-    ", \"max_position_embeddings\": 32768, \"max_window_layers\": " #window_layers ", \"num_attention_heads\": " #heads          \
-    ", \"num_hidden_layers\": " #layers ", \"num_key_value_heads\": " #kv ", \"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000.0," \
-    " \"sliding_window\": 131072, \"tie_word_embeddings\": false, \"use_sliding_window\": false, \"vocab_size\": 152064}"
-#define LLAMA(layers, d, heads, mlp)                                                                                            \
-    "{\"model_type\": \"llama\", \"attention_bias\": false, \"hidden_act\": \"silu\", \"hidden_size\": " #d                     \
-    ", \"intermediate_size\": " #mlp ", \"max_position_embeddings\": 131072, \"mlp_bias\": false, \"num_attention_heads\": "      \
-    #heads ", \"num_hidden_layers\": " #layers ", \"num_key_value_heads\": 8, \"rms_norm_eps\": 1e-05, \"rope_scaling\":"          \
-    " {\"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192,"         \
-    " \"rope_type\": \"llama3\"}, \"rope_theta\": 500000.0, \"tie_word_embeddings\": false, \"vocab_size\": 128256}"
-#define GEMMA(sizes)                                                                                                            \
-    "{\"model_type\": \"gemma3\", \"eos_token_id\": [1, 106], \"text_config\": {\"model_type\": \"gemma3_text\", " sizes         \
-    ", \"rope_scaling\": {\"factor\": 8.0, \"rope_type\": \"linear\"}, \"sliding_window\": 1024}, \"vision_config\": {}}"
+/* clang-format off */
+#define QWEN(layers, d, heads, kv, mlp, window_layers)                                                                 \
+    JSON({"model_type": "qwen2", "hidden_act": "silu", "hidden_size": d, "intermediate_size": mlp,                     \
+          "max_position_embeddings": 32768, "max_window_layers": window_layers, "num_attention_heads": heads,          \
+          "num_hidden_layers": layers, "num_key_value_heads": kv, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,      \
+          "sliding_window": 131072, "tie_word_embeddings": false, "use_sliding_window": false, "vocab_size": 152064})
+#define LLAMA(layers, d, heads, mlp)                                                                                   \
+    JSON({"model_type": "llama", "attention_bias": false, "hidden_act": "silu", "hidden_size": d,                      \
+          "intermediate_size": mlp, "max_position_embeddings": 131072, "mlp_bias": false,                              \
+          "num_attention_heads": heads, "num_hidden_layers": layers, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,  \
+          "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,                             \
+                           "original_max_position_embeddings": 8192, "rope_type": "llama3"},                           \
+          "rope_theta": 500000.0, "tie_word_embeddings": false, "vocab_size": 128256})
+#define GEMMA(...)                                                                                                     \
+    JSON({"model_type": "gemma3", "eos_token_id": [1, 106],                                                            \
+          "text_config": {"model_type": "gemma3_text", __VA_ARGS__, "sliding_window": 1024,                            \
+                          "rope_scaling": {"factor": 8.0, "rope_type": "linear"}},                                     \
+          "vision_config": {}})
     static const struct { const char *shape, *json; } rows[] = {
         {"qwen2.5-7b", QWEN(28, 3584, 28, 4, 18944, 28)},
         {"qwen2.5-14b", QWEN(48, 5120, 40, 8, 13824, 70)},
@@ -425,195 +468,281 @@ static void published_configs(void **state)
         {"qwen2.5-72b", QWEN(80, 8192, 64, 8, 29568, 70)},
         {"llama-3.1-8b", LLAMA(32, 4096, 32, 14336)},
         {"llama-3.1-70b", LLAMA(80, 8192, 64, 28672)},
-        {"gemma-3-4b", GEMMA("\"hidden_size\": 2560, \"intermediate_size\": 10240, \"num_hidden_layers\": 34")},
-        {"gemma-3-12b", GEMMA("\"hidden_size\": 3840, \"intermediate_size\": 15360, \"num_hidden_layers\": 48,"
-                              " \"num_attention_heads\": 16, \"num_key_value_heads\": 8")},
-        {"gemma-3-27b", GEMMA("\"hidden_size\": 5376, \"intermediate_size\": 21504, \"num_hidden_layers\": 62,"
-                              " \"num_attention_heads\": 32, \"num_key_value_heads\": 16, \"head_dim\": 128,"
-                              " \"query_pre_attn_scalar\": 168")},
+        {"gemma-3-4b", GEMMA("hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34)},
+        {"gemma-3-12b", GEMMA("hidden_size": 3840, "intermediate_size": 15360, "num_hidden_layers": 48,
+                              "num_attention_heads": 16, "num_key_value_heads": 8)},
+        {"gemma-3-27b", GEMMA("hidden_size": 5376, "intermediate_size": 21504, "num_hidden_layers": 62,
+                              "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128,
+                              "query_pre_attn_scalar": 168)},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char path[128];
-        sf_model_config shape, config = config_of(rows[i].json, NULL);
+        sf_model_config shape, config = config_of(rows[i].json);
         snprintf(path, sizeof path, "configs/models/%s.yaml", rows[i].shape);
         if (sf_shape_open(path, &shape) != SF_OK) fail_msg("%s", sf_error());
         same_config(&config, &shape, rows[i].shape);
     }
 }
 
-#define SIZES "\"hidden_size\": 64, \"intermediate_size\": 96, \"num_hidden_layers\": 8, \"num_attention_heads\": 4," \
-              " \"num_key_value_heads\": 2, \"vocab_size\": 100, \"rms_norm_eps\": 1e-6"
+/* A config of some sizes, with the keys given. */
+/* clang-format off */
+#define SIZES JSON("hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 8, "num_attention_heads": 4,       \
+                   "num_key_value_heads": 2, "vocab_size": 100, "rms_norm_eps": 1e-6)
+#define SIZED(type, ...) "{\"model_type\": \"" type "\", " SIZES ", " #__VA_ARGS__ "}"
+/* clang-format on */
 
 /* The same model as transformers 4 and 5 write it, and in between. */
 static void two_layouts(void **state)
 {
     (void)state;
+    /* clang-format off */
     static const struct { const char *what, *four, *five; } rows[] = {
         {"plain",
-         "{\"model_type\": \"llama\", " SIZES ", \"rope_theta\": 5000.0, \"rope_scaling\": null}",
-         "{\"model_type\": \"llama\", " SIZES ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 5000.0}}"},
+         SIZED("llama", "rope_theta": 5000.0, "rope_scaling": null),
+         SIZED("llama", "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0})},
         {"yarn",
-         "{\"model_type\": \"qwen2\", " SIZES ", \"rope_theta\": 1e6, \"max_position_embeddings\": 32768, \"rope_scaling\":"
-         " {\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 32768}}",
-         "{\"model_type\": \"qwen2\", " SIZES ", \"max_position_embeddings\": 131072, \"rope_parameters\": {\"rope_type\": \"yarn\","
-         " \"factor\": 4.0, \"rope_theta\": 1e6, \"original_max_position_embeddings\": 32768, \"beta_fast\": 32, \"beta_slow\": 1}}"},
+         SIZED("qwen2", "rope_theta": 1e6, "max_position_embeddings": 32768,
+               "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}),
+         SIZED("qwen2", "max_position_embeddings": 131072,
+               "rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e6,
+                                   "original_max_position_embeddings": 32768, "beta_fast": 32, "beta_slow": 1})},
         {"gemma",
-         "{\"model_type\": \"gemma3_text\", " SIZES ", \"rope_theta\": 1e6, \"rope_local_base_freq\": 2e4, \"rope_scaling\":"
-         " {\"rope_type\": \"linear\", \"factor\": 8.0}, \"sliding_window\": 32, \"sliding_window_pattern\": 3}",
-         "{\"model_type\": \"gemma3_text\", " SIZES ", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\","
-         " \"factor\": 8.0, \"rope_theta\": 1e6}, \"sliding_attention\": {\"rope_type\": \"default\", \"rope_theta\": 2e4}},"
-         " \"sliding_window\": 32, \"layer_types\": [\"sliding_attention\", \"sliding_attention\", \"full_attention\","
-         " \"sliding_attention\", \"sliding_attention\", \"full_attention\", \"sliding_attention\", \"sliding_attention\"]}"},
+         SIZED("gemma3_text", "rope_theta": 1e6, "rope_local_base_freq": 2e4, "sliding_window": 32,
+               "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "sliding_window_pattern": 3),
+         SIZED("gemma3_text", "sliding_window": 32,
+               "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+                                   "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}},
+               "layer_types": ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention",
+                               "sliding_attention", "full_attention", "sliding_attention", "sliding_attention"])},
         {"gemma in between",
-         "{\"model_type\": \"gemma3_text\", " SIZES ", \"sliding_window\": 32}",
-         "{\"model_type\": \"gemma3\", \"text_config\": {\"model_type\": \"gemma3_text\", " SIZES ", \"rope_theta\": 1e6,"
-         " \"rope_local_base_freq\": 10000, \"rope_scaling\": null, \"rope_parameters\": {\"full_attention\":"
-         " {\"rope_type\": \"default\"}, \"sliding_attention\": {\"rope_type\": \"default\"}}, \"sliding_window\": 32}}"},
+         SIZED("gemma3_text", "sliding_window": 32),
+         SIZED("gemma3_text", "rope_theta": 1e6, "rope_local_base_freq": 10000, "rope_scaling": null,
+               "sliding_window": 32, "rope_parameters": {"full_attention": {"rope_type": "default"},
+                                                         "sliding_attention": {"rope_type": "default"}})},
         {"no window",
-         "{\"model_type\": \"mistral\", " SIZES ", \"sliding_window\": null}",
-         "{\"model_type\": \"mistral\", " SIZES ", \"sliding_window\": null, \"rope_parameters\": {\"rope_type\": \"default\","
-         " \"rope_theta\": 10000.0}}"},
+         SIZED("mistral", "sliding_window": null),
+         SIZED("mistral", "sliding_window": null, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0})},
         {"late windows",
-         "{\"model_type\": \"qwen2\", " SIZES ", \"use_sliding_window\": true, \"sliding_window\": 16, \"max_window_layers\": 6}",
-         "{\"model_type\": \"qwen2\", " SIZES ", \"use_sliding_window\": true, \"sliding_window\": 16, \"layer_types\":"
-         " [\"full_attention\", \"full_attention\", \"full_attention\", \"full_attention\", \"full_attention\", \"full_attention\","
-         " \"sliding_attention\", \"sliding_attention\"]}"},
+         SIZED("qwen2", "use_sliding_window": true, "sliding_window": 16, "max_window_layers": 6),
+         SIZED("qwen2", "use_sliding_window": true, "sliding_window": 16,
+               "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention", "full_attention",
+                               "full_attention", "sliding_attention", "sliding_attention"])},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        sf_model_config four = config_of(rows[i].four, NULL), five = config_of(rows[i].five, NULL);
+        sf_model_config four = config_of(rows[i].four), five = config_of(rows[i].five);
         same_config(&four, &five, rows[i].what);
     }
-    sf_model_config c = config_of(rows[1].four, NULL);
+    sf_model_config c = config_of(rows[1].four);
     assert_true(c.max_position == 131072 && c.rope.factor == 4 && c.rope.original_positions == 32768);
-    c = config_of(rows[2].four, NULL);
+    c = config_of(rows[2].four);
     assert_true(c.sliding[0] && c.sliding[1] && !c.sliding[2] && c.head_dim == 256 && c.tied);
-    c = config_of(rows[4].four, NULL);
+    c = config_of(rows[4].four);
     assert_int_equal(c.window, 0);
-    c = config_of("{\"model_type\": \"mistral\", " SIZES "}", NULL);
+    c = config_of(SIZED("mistral", "rope_scaling" : null));
     assert_true(c.window == 4096 && c.sliding[0] && c.sliding[7]);
-    c = config_of(rows[5].four, NULL);
+    c = config_of(rows[5].four);
     assert_true(c.window == 16 && !c.sliding[5] && c.sliding[6]);
     /* YaRN by rule: for checkpoints of the published length only. */
-    c = config_of("{\"model_type\": \"qwen2\", " SIZES ", \"max_position_embeddings\": 32768}", NULL);
+    c = config_of(SIZED("qwen2", "max_position_embeddings" : 32768));
     assert_true(c.rope.scaling == SF_ROPE_YARN && c.rope.factor == 0 && c.max_position == 131072);
-    c = config_of("{\"model_type\": \"qwen2\", " SIZES ", \"max_position_embeddings\": 16384}", NULL);
+    c = config_of(SIZED("qwen2", "max_position_embeddings" : 16384));
     assert_true(c.rope.scaling == SF_ROPE_PLAIN && c.max_position == 16384);
 }
 
-/* ---- spoiled folders ------------------------------------------------------------------------------------------------------- */
+/* ---- spoiled folders --------------------------------------------------------------------------------------------- */
 
-#define NORM "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[16]"
+/* clang-format off */
+#define NORM "'model.norm.weight':{'dtype':'BF16','shape':[16]"
 
 static const struct spoiled { const char *file, *find, *with, *expected; } SPOILED[] = {
     /* the header of the weights */
-    {"model.safetensors", "{\"__metadata__\"", "\"__metadata__\"", "the header of a safetensors file: "},
-    {"model.safetensors", "\"format\":\"pt\"}", "\"format\":\"pt\"", "the header of a safetensors file: "},
-    {"model.safetensors", "\"lm_head.weight\"", "\"model.norm.weight\"", "duplicate object key"},
-    {"model.safetensors", "\"model.norm.weight\"", "\"model.norm.weigh\"", "tensor model.norm.weight: expected shape [16] in its safetensors files, not found"},
-    {"model.safetensors", "\"model.norm.weight\"", "\"\"", "name of a tensor: expected 1 to 255 visible ASCII characters, found none"},
-    {"model.safetensors", "\"model.norm.weight\"", "\"model norm\"", "name of a tensor: expected 1 to 255 visible ASCII characters, found others"},
-    {"model.safetensors", "\"model.norm.weight\"", "\"a\\u0000b\"", "\\u0000"},
-    {"model.safetensors", "\"model.norm.weight\":{", "\"model.norm.weight\":[],\"x\":{", "tensor model.norm.weight: expected an object"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"shape\":[16]", "tensor model.norm.weight: dtype: expected a text, not found"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":7,\"shape\":[16]", "tensor model.norm.weight: dtype: expected a text, found 7"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF17\",\"shape\":[16]", "tensor model.norm.weight: dtype: expected F32, F16 or BF16, found \"BF17\""},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"I16\",\"shape\":[16]", "tensor model.norm.weight: expected F32, F16 or BF16 of shape [16], found I16"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"F32\",\"shape\":[16]", "tensor model.norm.weight: data_offsets: expected 64 bytes, as dtype and shape say"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"F32\",\"shape\":[8]", "tensor model.norm.weight: expected shape [16], found [8]"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[4,4]", "tensor model.norm.weight: expected shape [16], found [4, 4]"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\"", "tensor model.norm.weight: shape: expected a list of at most 8 sizes, not found"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":16", "tensor model.norm.weight: shape: expected a list of at most 8 sizes, found 16"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[-16]", "tensor model.norm.weight: shape: expected a list of at most 8 sizes, found [-16]"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[16.0]", "tensor model.norm.weight: shape: expected a list"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[2,2,2,2,1,1,1,1,1]", "tensor model.norm.weight: shape: expected a list of at most 8 sizes"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[2,2,2,2,1]", "tensor model.norm.weight: expected F32, F16 or BF16 of shape [16]"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[9223372036854775807]", "tensor model.norm.weight: data_offsets: expected 18446744073709551614 bytes"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[9223372036854775808]", "too big integer"},
-    {"model.safetensors", NORM, "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[4611686018427387904,4]", "tensor model.norm.weight: shape: expected fewer than 2^64 bytes"},
-    {"model.safetensors", "[0,10240]", "[0]", "tensor model.embed_tokens.weight: data_offsets: expected a list of two byte offsets, found [0]"},
-    {"model.safetensors", "[0,10240]", "[10240,0]", "tensor model.embed_tokens.weight: data_offsets: expected an ascending pair"},
-    {"model.safetensors", "[0,10240]", "[-1,10239]", "tensor model.embed_tokens.weight: data_offsets: expected a list of two byte offsets, found [-1,10239]"},
-    {"model.safetensors", "[0,10240]", "[0,9223372036854775807]", "tensor model.embed_tokens.weight: data_offsets: expected an ascending pair within the"},
-    {"model.safetensors", "[0,10240]", "[0,10239]", "tensor model.embed_tokens.weight: data_offsets: expected 10240 bytes, as dtype and shape say, found [0,10239]"},
-    {"model.safetensors", "[0,10240]", "[2,10242]", "tensor model.embed_tokens.weight: expected to begin at byte 0 of the data, where it starts, found 2"},
+    {"model.safetensors", "{'__metadata__'", "'__metadata__'", "the header of a safetensors file: "},
+    {"model.safetensors", "'format':'pt'}", "'format':'pt'", "the header of a safetensors file: "},
+    {"model.safetensors", "'lm_head.weight'", "'model.norm.weight'", "duplicate object key"},
+    {"model.safetensors", "'model.norm.weight'", "'model.norm.weigh'",
+     "tensor model.norm.weight: expected shape [16] in its safetensors files, not found"},
+    {"model.safetensors", "'model.norm.weight'", "''",
+     "name of a tensor: expected 1 to 255 visible ASCII characters, found none"},
+    {"model.safetensors", "'model.norm.weight'", "'model norm'",
+     "name of a tensor: expected 1 to 255 visible ASCII characters, found others"},
+    {"model.safetensors", "'model.norm.weight'", "'a\\u0000b'", "\\u0000"},
+    {"model.safetensors", "'model.norm.weight':{", "'model.norm.weight':[],'x':{",
+     "tensor model.norm.weight: expected an object"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'shape':[16]",
+     "tensor model.norm.weight: dtype: expected a text, not found"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':7,'shape':[16]",
+     "tensor model.norm.weight: dtype: expected a text, found 7"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF17','shape':[16]",
+     "tensor model.norm.weight: dtype: expected F32, F16 or BF16, found 'BF17'"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'I16','shape':[16]",
+     "tensor model.norm.weight: expected F32, F16 or BF16 of shape [16], found I16"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'F32','shape':[16]",
+     "tensor model.norm.weight: data_offsets: expected 64 bytes, as dtype and shape say"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'F32','shape':[8]",
+     "tensor model.norm.weight: expected shape [16], found [8]"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[4,4]",
+     "tensor model.norm.weight: expected shape [16], found [4, 4]"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16'",
+     "tensor model.norm.weight: shape: expected a list of at most 8 sizes, not found"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':16",
+     "tensor model.norm.weight: shape: expected a list of at most 8 sizes, found 16"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[-16]",
+     "tensor model.norm.weight: shape: expected a list of at most 8 sizes, found [-16]"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[16.0]",
+     "tensor model.norm.weight: shape: expected a list"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[2,2,2,2,1,1,1,1,1]",
+     "tensor model.norm.weight: shape: expected a list of at most 8 sizes"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[2,2,2,2,1]",
+     "tensor model.norm.weight: expected F32, F16 or BF16 of shape [16]"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[9223372036854775807]",
+     "tensor model.norm.weight: data_offsets: expected 18446744073709551614 bytes"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[9223372036854775808]",
+     "too big integer"},
+    {"model.safetensors", NORM, "'model.norm.weight':{'dtype':'BF16','shape':[4611686018427387904,4]",
+     "tensor model.norm.weight: shape: expected fewer than 2^64 bytes"},
+    {"model.safetensors", "[0,10240]", "[0]",
+     "tensor model.embed_tokens.weight: data_offsets: expected a list of two byte offsets, found [0]"},
+    {"model.safetensors", "[0,10240]", "[10240,0]",
+     "tensor model.embed_tokens.weight: data_offsets: expected an ascending pair"},
+    {"model.safetensors", "[0,10240]", "[-1,10239]",
+     "tensor model.embed_tokens.weight: data_offsets: expected a list of two byte offsets, found [-1,10239]"},
+    {"model.safetensors", "[0,10240]", "[0,9223372036854775807]",
+     "tensor model.embed_tokens.weight: data_offsets: expected an ascending pair within the"},
+    {"model.safetensors", "[0,10240]", "[0,10239]",
+     "tensor model.embed_tokens.weight: data_offsets: expected 10240 bytes, as dtype and shape say, found [0,10239]"},
+    {"model.safetensors", "[0,10240]", "[2,10242]",
+     "tensor model.embed_tokens.weight: expected to begin at byte 0 of the data, where it starts, found 2"},
     {"model.safetensors", "[0,10240]", "[32,10272]", "expected to begin at byte 0 of the data"},
-    {"model.safetensors", "[10240,10272]", "[10208,10240]", "expected to begin at byte 10240 of the data, where the one before it ends, found 10208"},
+    {"model.safetensors", "[10240,10272]", "[10208,10240]",
+     "expected to begin at byte 10240 of the data, where the one before it ends, found 10208"},
     {"model.safetensors", "[10240,10272]", "[10241,10273]", "data_offsets: expected a start aligned to the dtype"},
-    {"model.safetensors", "\"shape\":[320,16],\"data_offsets\":[0,10240]", "\"shape\":[160,16],\"data_offsets\":[0,5120]", "expected to begin at byte 5120 of the data"},
-    {"model.safetensors", "\"lm_head.weight\"", "\"model.layers.1.mlp.bias\"", "tensor lm_head.weight: expected shape [320, 16] in its safetensors files, not found"},
-    {"model.safetensors", "\"shape\":[16,24]", "\"shape\":[24,16]", "tensor model.layers.0.mlp.down_proj.weight: expected shape [16, 24], found [24, 16]"},
-    {"model.safetensors", "model.embed_tokens", "transformer.wte", "tensor model.embed_tokens.weight: expected in its safetensors files, not found"},
+    {"model.safetensors", "'shape':[320,16],'data_offsets':[0,10240]",
+     "'shape':[160,16],'data_offsets':[0,5120]",
+     "expected to begin at byte 5120 of the data"},
+    {"model.safetensors", "'lm_head.weight'", "'model.layers.1.mlp.bias'",
+     "tensor lm_head.weight: expected shape [320, 16] in its safetensors files, not found"},
+    {"model.safetensors", "'shape':[16,24]", "'shape':[24,16]",
+     "tensor model.layers.0.mlp.down_proj.weight: expected shape [16, 24], found [24, 16]"},
+    {"model.safetensors", "model.embed_tokens", "transformer.wte",
+     "tensor model.embed_tokens.weight: expected in its safetensors files, not found"},
 
     /* the index and the shards */
-    {"model.safetensors.index.json", "{\"metadata\"", "[\"metadata\"", "model.safetensors.index.json:1:"},
-    {"model.safetensors.index.json", "\"weight_map\"", "\"weight_maps\"", "weight_map: expected an object, not found"},
-    {"model.safetensors.index.json", "\"weight_map\":{", "\"weight_map\":[],\"x\":{", "weight_map: expected an object, found []"},
-    {"model.safetensors.index.json", "\"weight_map\":{", "\"weight_map\":{},\"x\":{", "weight_map: expected tensors, found none"},
-    {"model.safetensors.index.json", "\"model.norm.weight\":\"model-2", "\"model.norm.weight\":\"model-3", "model-3.safetensors: cannot be opened"},
-    {"model.safetensors.index.json", "\"model.norm.weight\":\"model-2", "\"model.norm.weight\":\"model-1", "tensor model.norm.weight: expected in model-1.safetensors, found in model-2.safetensors"},
-    {"model.safetensors.index.json", "\"model.norm.weight\":\"model-2.safetensors\"", "\"model.norm.weight\":7", "weight_map.model.norm.weight: expected the name of a file in this folder, found 7"},
-    {"model.safetensors.index.json", "\"model.norm.weight\":\"model-2", "\"model.norm.weight\":\"../model-2", "weight_map.model.norm.weight: expected the name of a file in this folder"},
-    {"model.safetensors.index.json", "\"model.norm.weight\"", "\"model.norm\"", "tensor model.norm: expected in model-2.safetensors, not found"},
-    {"model.safetensors.index.json", "\"model.norm.weight\":\"model-2.safetensors\",", "", "weight_map: expected tensor model.norm.weight of"},
-    {"model.safetensors.index.json", "\"model.norm.weight\"", "\"lm_head.weight\"", "duplicate object key"},
-    {"model-2.safetensors", "\"model.norm.weight\"", "\"model.embed_tokens.weight\"", "tensor model.embed_tokens.weight: expected once, found also in"},
-    {"model-2.safetensors", "\"data_offsets\":[0,512]", "\"data_offsets\":[0,1024]", "model-2.safetensors: tensor model.layers.0.self_attn.o_proj.weight: data_offsets"},
+    {"model.safetensors.index.json", "{'metadata'", "['metadata'", "model.safetensors.index.json:1:"},
+    {"model.safetensors.index.json", "'weight_map'", "'weight_maps'", "weight_map: expected an object, not found"},
+    {"model.safetensors.index.json", "'weight_map':{", "'weight_map':[],'x':{",
+     "weight_map: expected an object, found []"},
+    {"model.safetensors.index.json", "'weight_map':{", "'weight_map':{},'x':{",
+     "weight_map: expected tensors, found none"},
+    {"model.safetensors.index.json", "'model.norm.weight':'model-2", "'model.norm.weight':'model-3",
+     "model-3.safetensors: cannot be opened"},
+    {"model.safetensors.index.json", "'model.norm.weight':'model-2", "'model.norm.weight':'model-1",
+     "tensor model.norm.weight: expected in model-1.safetensors, found in model-2.safetensors"},
+    {"model.safetensors.index.json", "'model.norm.weight':'model-2.safetensors'", "'model.norm.weight':7",
+     "weight_map.model.norm.weight: expected the name of a file in this folder, found 7"},
+    {"model.safetensors.index.json", "'model.norm.weight':'model-2", "'model.norm.weight':'../model-2",
+     "weight_map.model.norm.weight: expected the name of a file in this folder"},
+    {"model.safetensors.index.json", "'model.norm.weight'", "'model.norm'",
+     "tensor model.norm: expected in model-2.safetensors, not found"},
+    {"model.safetensors.index.json", "'model.norm.weight':'model-2.safetensors',", "",
+     "weight_map: expected tensor model.norm.weight of"},
+    {"model.safetensors.index.json", "'model.norm.weight'", "'lm_head.weight'", "duplicate object key"},
+    {"model-2.safetensors", "'model.norm.weight'", "'model.embed_tokens.weight'",
+     "tensor model.embed_tokens.weight: expected once, found also in"},
+    {"model-2.safetensors", "'data_offsets':[0,512]", "'data_offsets':[0,1024]",
+     "model-2.safetensors: tensor model.layers.0.self_attn.o_proj.weight: data_offsets"},
 
     /* config.json */
-    {"config.json", "{\"model_type\"", "\"model_type\"", "config.json:1:"},
-    {"config.json", "{\"model_type\"", "[1, {\"model_type\"", "config.json:1:"},
-    {"config.json", "\"qwen2\"", "\"qwen2_moe\"", "model_type: expected one of llama, mistral, qwen2, qwen3, gemma3_text, gemma3, found \"qwen2_moe\""},
-    {"config.json", "\"model_type\": \"qwen2\"", "\"model_type\": null", "model_type: expected a text, found null"},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": 0", "hidden_size: expected a whole number from 1 to 1048576, found 0"},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": \"16\"", "hidden_size: expected a whole number from 1 to 1048576, found \"16\""},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": 16.5", "hidden_size: expected a whole number"},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": 9223372036854775807", "hidden_size: expected a whole number"},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": 9223372036854775808", "too big integer"},
-    {"config.json", "\"hidden_size\": 16,", "", "hidden_size: expected a whole number from 1 to 1048576, not found"},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": 16, \"hidden_size\": 16", "duplicate object key"},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": 18", "head dim: expected an even number, found 9"},
-    {"config.json", "\"hidden_size\": 16", "\"hidden_size\": 32", "tensor model.embed_tokens.weight: expected shape [320, 32], found [320, 16]"},
-    {"config.json", "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 2", "tensor model.layers.1.input_layernorm.weight: expected shape [16]"},
-    {"config.json", "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 257", "num_hidden_layers: expected a whole number from 1 to 256, found 257"},
-    {"config.json", "\"num_attention_heads\": 2", "\"num_attention_heads\": -2", "num_attention_heads"},
-    {"config.json", "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 3", "expected query heads to be a multiple of kv heads, found 2 and 3"},
-    {"config.json", "\"vocab_size\": 320", "\"vocab_size\": 300", "tensor model.embed_tokens.weight: expected shape [300, 16], found [320, 16]"},
+    {"config.json", "{'model_type'", "'model_type'", "config.json:1:"},
+    {"config.json", "{'model_type'", "[1, {'model_type'", "config.json:1:"},
+    {"config.json", "'qwen2'", "'qwen2_moe'",
+     "model_type: expected one of llama, mistral, qwen2, qwen3, gemma3_text, gemma3, found 'qwen2_moe'"},
+    {"config.json", "'model_type': 'qwen2'", "'model_type': null", "model_type: expected a text, found null"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': 0",
+     "hidden_size: expected a whole number from 1 to 1048576, found 0"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': '16'",
+     "hidden_size: expected a whole number from 1 to 1048576, found '16'"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': 16.5", "hidden_size: expected a whole number"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': 9223372036854775807",
+     "hidden_size: expected a whole number"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': 9223372036854775808", "too big integer"},
+    {"config.json", "'hidden_size': 16,", "", "hidden_size: expected a whole number from 1 to 1048576, not found"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': 16, 'hidden_size': 16", "duplicate object key"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': 18", "head dim: expected an even number, found 9"},
+    {"config.json", "'hidden_size': 16", "'hidden_size': 32",
+     "tensor model.embed_tokens.weight: expected shape [320, 32], found [320, 16]"},
+    {"config.json", "'num_hidden_layers': 1", "'num_hidden_layers': 2",
+     "tensor model.layers.1.input_layernorm.weight: expected shape [16]"},
+    {"config.json", "'num_hidden_layers': 1", "'num_hidden_layers': 257",
+     "num_hidden_layers: expected a whole number from 1 to 256, found 257"},
+    {"config.json", "'num_attention_heads': 2", "'num_attention_heads': -2", "num_attention_heads"},
+    {"config.json", "'num_key_value_heads': 1", "'num_key_value_heads': 3",
+     "expected query heads to be a multiple of kv heads, found 2 and 3"},
+    {"config.json", "'vocab_size': 320", "'vocab_size': 300",
+     "tensor model.embed_tokens.weight: expected shape [300, 16], found [320, 16]"},
     {"config.json", "1e-06", "0", "rms_norm_eps: expected a number from 1e-12 to 1, found 0"},
-    {"config.json", "\"silu\"", "\"gelu\"", "hidden_act: expected silu, found \"gelu\""},
+    {"config.json", "'silu'", "'gelu'", "hidden_act: expected silu, found 'gelu'"},
     {"config.json", "10000.0", "0.5", "rope_theta: expected a number from 1 to 1e+12, found 0.5"},
-    {"config.json", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"dynamic\"}", "rope_scaling.type: expected default, linear, llama3 or yarn, found \"dynamic\""},
-    {"config.json", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"yarn\"}", "rope_scaling.factor: expected a number from 1 to 1e+06, not found"},
-    {"config.json", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2, \"mscale\": 1}", "rope_scaling.mscale: expected none, found 1"},
-    {"config.json", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2, \"truncate\": false}", "rope_scaling.truncate: expected true, found false"},
-    {"config.json", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2, \"beta_slow\": 64}", "rope: expected 0 < beta_slow < beta_fast"},
-    {"config.json", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 2}", "rope_scaling.low_freq_factor: expected a number"},
-    {"config.json", "\"rope_scaling\": null", "\"rope_scaling\": [1]", "rope_scaling: expected an object, found [1]"},
-    {"config.json", "\"rope_scaling\": null", "\"rope_parameters\": {\"partial_rotary_factor\": 0.5}", "rope_parameters.partial_rotary_factor: expected 1"},
-    {"config.json", "\"use_sliding_window\": false", "\"use_sliding_window\": 1", "use_sliding_window: expected true or false, found 1"},
-    {"config.json", "\"max_window_layers\": 1", "\"layer_types\": [\"full_attention\", \"full_attention\"]", "layer_types: expected a list of 1 layer types"},
-    {"config.json", "\"max_window_layers\": 1", "\"layer_types\": [\"chunked_attention\"]", "layer_types: expected only full_attention and sliding_attention"},
-    {"config.json", "\"max_window_layers\": 1", "\"layer_types\": [\"sliding_attention\"]", "sliding_window: expected a window, since layers slide"},
-    {"config.json", "\"max_window_layers\": 1", "\"quantization_config\": {\"bits\": 4}", "quantization_config: expected none, found {\"bits\":4}"},
-    {"config.json", "\"max_window_layers\": 1", "\"final_logit_softcapping\": 30.0", "final_logit_softcapping: expected none, found 30.0"},
-    {"config.json", "\"max_window_layers\": 1", "\"attention_bias\": true", "attention_bias: expected false, found true"},
-    {"config.json", "\"tie_word_embeddings\": false", "\"tie_word_embeddings\": \"no\"", "tie_word_embeddings: expected true or false, found \"no\""},
-    {"config.json", "\"model_type\": \"qwen2\"", "\"model_type\": \"gemma3\"", "text_config: expected an object, not found"},
-    {"config.json", "\"model_type\": \"qwen2\"", "\"model_type\": \"qwen3\", \"head_dim\": 8", "tensor model.layers.0.self_attn.q_norm.weight: expected shape [8]"},
-    {"config.json", "\"model_type\": \"qwen2\"", "\"model_type\": \"llama\"", "tensor model.layers.0.self_attn.k_proj.bias: expected none of this name in a 1-layer llama model"},
+    {"config.json", "'rope_scaling': null", "'rope_scaling': {'type': 'dynamic'}",
+     "rope_scaling.type: expected default, linear, llama3 or yarn, found 'dynamic'"},
+    {"config.json", "'rope_scaling': null", "'rope_scaling': {'type': 'yarn'}",
+     "rope_scaling.factor: expected a number from 1 to 1e+06, not found"},
+    {"config.json", "'rope_scaling': null", "'rope_scaling': {'type': 'yarn', 'factor': 2, 'mscale': 1}",
+     "rope_scaling.mscale: expected none, found 1"},
+    {"config.json", "'rope_scaling': null",
+     "'rope_scaling': {'type': 'yarn', 'factor': 2, 'truncate': false}",
+     "rope_scaling.truncate: expected true, found false"},
+    {"config.json", "'rope_scaling': null",
+     "'rope_scaling': {'type': 'yarn', 'factor': 2, 'beta_slow': 64}",
+     "rope: expected 0 < beta_slow < beta_fast"},
+    {"config.json", "'rope_scaling': null", "'rope_scaling': {'rope_type': 'llama3', 'factor': 2}",
+     "rope_scaling.low_freq_factor: expected a number"},
+    {"config.json", "'rope_scaling': null", "'rope_scaling': [1]", "rope_scaling: expected an object, found [1]"},
+    {"config.json", "'rope_scaling': null", "'rope_parameters': {'partial_rotary_factor': 0.5}",
+     "rope_parameters.partial_rotary_factor: expected 1"},
+    {"config.json", "'use_sliding_window': false", "'use_sliding_window': 1",
+     "use_sliding_window: expected true or false, found 1"},
+    {"config.json", "'max_window_layers': 1", "'layer_types': ['full_attention', 'full_attention']",
+     "layer_types: expected a list of 1 layer types"},
+    {"config.json", "'max_window_layers': 1", "'layer_types': ['chunked_attention']",
+     "layer_types: expected only full_attention and sliding_attention"},
+    {"config.json", "'max_window_layers': 1", "'layer_types': ['sliding_attention']",
+     "sliding_window: expected a window, since layers slide"},
+    {"config.json", "'max_window_layers': 1", "'quantization_config': {'bits': 4}",
+     "quantization_config: expected none, found {'bits':4}"},
+    {"config.json", "'max_window_layers': 1", "'final_logit_softcapping': 30.0",
+     "final_logit_softcapping: expected none, found 30.0"},
+    {"config.json", "'max_window_layers': 1", "'attention_bias': true",
+     "attention_bias: expected false, found true"},
+    {"config.json", "'tie_word_embeddings': false", "'tie_word_embeddings': 'no'",
+     "tie_word_embeddings: expected true or false, found 'no'"},
+    {"config.json", "'model_type': 'qwen2'", "'model_type': 'gemma3'",
+     "text_config: expected an object, not found"},
+    {"config.json", "'model_type': 'qwen2'", "'model_type': 'qwen3', 'head_dim': 8",
+     "tensor model.layers.0.self_attn.q_norm.weight: expected shape [8]"},
+    {"config.json", "'model_type': 'qwen2'", "'model_type': 'llama'",
+     "tensor model.layers.0.self_attn.k_proj.bias: expected none of this name in a 1-layer llama model"},
 
     /* the small files */
-    {"generation_config.json", "[311, 309]", "[311, 320]", "eos_token_id: expected a token id below 320 or a list of up to 8, found [311,320]"},
+    {"generation_config.json", "[311, 309]", "[311, 320]",
+     "eos_token_id: expected a token id below 320 or a list of up to 8, found [311,320]"},
     {"generation_config.json", "[311, 309]", "-1", "eos_token_id: expected a token id below 320"},
-    {"generation_config.json", "[311, 309]", "\"<|im_end|>\"", "eos_token_id: expected a token id below 320"},
-    {"generation_config.json", "[311, 309]", "[1,2,3,4,5,6,7,8,9]", "eos_token_id: expected a token id below 320 or a list of up to 8"},
+    {"generation_config.json", "[311, 309]", "'<|im_end|>'", "eos_token_id: expected a token id below 320"},
+    {"generation_config.json", "[311, 309]", "[1,2,3,4,5,6,7,8,9]",
+     "eos_token_id: expected a token id below 320 or a list of up to 8"},
     {"generation_config.json", "{", "", "generation_config.json:1:"},
     {"tokenizer_config.json", "{", "", "tokenizer_config.json:2:"},
-    {"tokenizer_config.json", "\"chat_template\": \"", "\"add_bos_token\": 3, \"chat_template\": \"{{ bos_token }}", "add_bos_token: expected true or false, found 3"},
-    {"tokenizer_config.json", "\"chat_template\": \"", "\"chat_template\": \"{{ bos_token }}", "bos_token: expected a token of the vocabulary, since one is to be added, found none"},
-    {"tokenizer_config.json", "\"chat_template\": \"", "\"bos_token\": \"<s>\", \"chat_template\": \"{{ bos_token }}", "bos_token: expected a token of the vocabulary"},
+    {"tokenizer_config.json", "'chat_template': '", "'add_bos_token': 3, 'chat_template': '{{ bos_token }}",
+     "add_bos_token: expected true or false, found 3"},
+    {"tokenizer_config.json", "'chat_template': '", "'chat_template': '{{ bos_token }}",
+     "bos_token: expected a token of the vocabulary, since one is to be added, found none"},
+    {"tokenizer_config.json", "'chat_template': '", "'bos_token': '<s>', 'chat_template': '{{ bos_token }}",
+     "bos_token: expected a token of the vocabulary"},
     {"tokenizer.json", "{", "", "tokenizer.json"},
 };
 enum { N_SPOILED = sizeof SPOILED / sizeof *SPOILED };
+/* clang-format on */
 _Static_assert(N_SPOILED >= 100, "cases");
 
 static bool of_shards(const char *file) { return strstr(file, "index") || strstr(file, "-2."); }
@@ -635,7 +764,10 @@ static void spoiled_files(void **state)
 static void spoiled_lengths(void **state)
 {
     (void)state;
-    static const struct { uint64_t length; const char *expected; } rows[] = {
+    static const struct {
+        uint64_t length;
+        const char *expected;
+    } rows[] = {
         {0, "the header of a safetensors file: "},
         {1, "the header of a safetensors file: "},
         {(uint64_t)1 << 63, "length of the header: expected at most"},
@@ -666,7 +798,10 @@ static void spoiled_lengths(void **state)
 static void missing_files(void **state)
 {
     (void)state;
-    static const struct { const char *file, *expected; bool sharded; } rows[] = {
+    static const struct {
+        const char *file, *expected;
+        bool sharded;
+    } rows[] = {
         {"config.json", "expected config.json (a Hugging Face folder) or one .gguf file in it, found neither", false},
         {"model.safetensors", "expected model.safetensors or model.safetensors.index.json in it, found neither", false},
         {"tokenizer.json", "tokenizer.json: cannot be opened", false},
@@ -692,18 +827,18 @@ static void stop_tokens(void **state)
 {
     (void)state;
     contents c = whole_folder();
-    replace(&c, "generation_config.json", "\"eos_token_id\": [311, 309]", "\"do_sample\": true");
+    replace(&c, "generation_config.json", "'eos_token_id': [311, 309]", "'do_sample': true");
     save(&c);
     sf_model *m = open_good(folder); /* tokenizer_config.json: "<|im_end|>" */
     assert_true(m->stops == 1 && m->stop[0] == sf_token_id(m->tokenizer, "<|im_end|>"));
     sf_model_close(m);
-    replace(&c, "config.json", "{", "{\"eos_token_id\": 5, ");
+    replace(&c, "config.json", "{", "{'eos_token_id': 5, ");
     save(&c);
     m = open_good(folder);
     assert_true(m->stops == 1 && m->stop[0] == 5);
     sf_model_close(m);
-    replace(&c, "config.json", "\"eos_token_id\": 5, ", "");
-    replace(&c, "tokenizer_config.json", "\"eos_token\"", "\"other\"");
+    replace(&c, "config.json", "'eos_token_id': 5, ", "");
+    replace(&c, "tokenizer_config.json", "'eos_token'", "'other'");
     save(&c);
     expect_error("no stop token", "eos_token_id: expected in generation_config.json or config.json, not found");
     free_contents(&c);
@@ -723,7 +858,7 @@ static void templates(void **state)
     free_contents(&c);
 
     c = whole_folder();
-    replace(&c, "tokenizer_config.json", "\"chat_template\"", "\"none\"");
+    replace(&c, "tokenizer_config.json", "'chat_template'", "'none'");
     save(&c);
     m = open_good(folder);
     assert_null(m->chat);
@@ -732,13 +867,12 @@ static void templates(void **state)
     free_contents(&c);
 }
 
-/* ---- random weights --------------------------------------------------------------------------------------------------------- */
+/* ---- random weights ---------------------------------------------------------------------------------------------- */
 
 static void random_weights(void **state)
 {
     (void)state;
-    bool multimodal;
-    sf_model_config c = config_of("{\"model_type\": \"gemma3_text\", " SIZES ", \"head_dim\": 32, \"sliding_window\": 32}", &multimodal);
+    sf_model_config c = config_of(SIZED("gemma3_text", "head_dim" : 32, "sliding_window" : 32));
     sf_model *a, *b, *other;
     assert_int_equal(sf_model_random(&c, 7, &a), SF_OK);
     assert_int_equal(sf_model_random(&c, 7, &b), SF_OK);
@@ -772,11 +906,18 @@ static void random_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_and_sharded), cmocka_unit_test(hashes),         cmocka_unit_test(hash_of_a_large_model),
+        cmocka_unit_test(whole_and_sharded),
+        cmocka_unit_test(hashes),
+        cmocka_unit_test(hash_of_a_large_model),
         cmocka_unit_test(tiny_checkpoints),
-        cmocka_unit_test(published_configs), cmocka_unit_test(two_layouts),    cmocka_unit_test(spoiled_files),
-        cmocka_unit_test(spoiled_lengths),   cmocka_unit_test(missing_files),  cmocka_unit_test(stop_tokens),
-        cmocka_unit_test(templates),         cmocka_unit_test(random_weights),
+        cmocka_unit_test(published_configs),
+        cmocka_unit_test(two_layouts),
+        cmocka_unit_test(spoiled_files),
+        cmocka_unit_test(spoiled_lengths),
+        cmocka_unit_test(missing_files),
+        cmocka_unit_test(stop_tokens),
+        cmocka_unit_test(templates),
+        cmocka_unit_test(random_weights),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

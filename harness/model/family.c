@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* clang-format off */
 static const sf_family FAMILIES[] = {
     {.name = "llama"},
     {.name = "mistral"},
@@ -12,6 +13,7 @@ static const sf_family FAMILIES[] = {
     {.name = "gemma3", .qk_norm = true, .post_norms = true, .scaled_embedding = true, .norm_offset = 1,
      .activation = SF_GELU_TANH},
 };
+/* clang-format on */
 enum { N_FAMILIES = sizeof FAMILIES / sizeof *FAMILIES, YARN_BETA_FAST = 32, YARN_BETA_SLOW = 1 };
 
 sf_status sf_family_find(const char *name, const char *where, const char *key, const sf_family **out)
@@ -36,8 +38,11 @@ void sf_family_apply(const sf_family *f, sf_model_config *c)
     c->embed_scale = f->scaled_embedding ? (float)sqrt(c->d) : 1;
     if (c->attention_scale == 0) c->attention_scale = (float)(1 / sqrt(c->head_dim));
     if (f->yarn_by_rule && c->rope.scaling == SF_ROPE_PLAIN && c->max_position == f->yarn_by_rule) {
-        c->rope = (sf_rope_config){.theta = c->rope.theta, .scaling = SF_ROPE_YARN, .beta_fast = YARN_BETA_FAST,
-                                   .beta_slow = YARN_BETA_SLOW, .original_positions = f->yarn_by_rule};
+        c->rope = (sf_rope_config){.theta = c->rope.theta,
+                                   .scaling = SF_ROPE_YARN,
+                                   .beta_fast = YARN_BETA_FAST,
+                                   .beta_slow = YARN_BETA_SLOW,
+                                   .original_positions = f->yarn_by_rule};
         c->max_position = 4 * f->yarn_by_rule;
         c->rope_local = c->rope;
     }

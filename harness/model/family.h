@@ -10,7 +10,7 @@ typedef struct sf_family {
     bool scaled_embedding; /* token embeddings times sqrt(d) */
     float norm_offset;
     sf_activation activation;
-    int yarn_by_rule;      /* a checkpoint of this many positions is published for four times as many through YaRN; 0: none */
+    int yarn_by_rule;      /* a checkpoint of this many positions takes four times as many through YaRN; 0: none */
 } sf_family;
 
 /* Error: unknown (lists those known). `where` and `key` for the message. */

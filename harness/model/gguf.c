@@ -16,31 +16,44 @@
 
 enum { NAME_LIMIT = 64, KEY_LIMIT = 65535, RANK_LIMIT = 4, ALIGNMENT = 32 };
 
-static const struct { const char *name; size_t bytes; } TYPES[SF_GGUF_TYPES] = {
-    {"u8", 1}, {"i8", 1}, {"u16", 2}, {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},
+static const struct {
+    const char *name;
+    size_t bytes;
+} TYPES[SF_GGUF_TYPES] = {
+    {"u8", 1},   {"i8", 1},     {"u16", 2},   {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},
     {"bool", 1}, {"string", 0}, {"array", 0}, {"u64", 8}, {"i64", 8}, {"f64", 8},
 };
 
 /* ggml's numbers for tensor types. Those without our own type are named for the message that refuses them. */
-static const struct { uint32_t number; const char *name; int dtype; } TENSOR_TYPES[] = {
-    {0, "F32", SF_F32},    {1, "F16", SF_F16},    {30, "BF16", SF_BF16}, {8, "Q8_0", SF_Q8_0},  {2, "Q4_0", SF_Q4_0},
-    {3, "Q4_1", SF_Q4_1},  {6, "Q5_0", SF_Q5_0},  {7, "Q5_1", SF_Q5_1},  {12, "Q4_K", SF_Q4_K}, {14, "Q6_K", SF_Q6_K},
-    {9, "Q8_1", -1},       {10, "Q2_K", -1},      {11, "Q3_K", -1},      {13, "Q5_K", -1},      {15, "Q8_K", -1},
-    {16, "IQ2_XXS", -1},   {17, "IQ2_XS", -1},    {18, "IQ3_XXS", -1},   {19, "IQ1_S", -1},     {20, "IQ4_NL", -1},
-    {21, "IQ3_S", -1},     {22, "IQ2_S", -1},     {23, "IQ4_XS", -1},    {24, "I8", -1},        {25, "I16", -1},
-    {26, "I32", -1},       {27, "I64", -1},       {28, "F64", -1},       {29, "IQ1_M", -1},     {34, "TQ1_0", -1},
-    {35, "TQ2_0", -1},     {39, "MXFP4", -1},
+static const struct {
+    uint32_t number;
+    const char *name;
+    int dtype;
+} TENSOR_TYPES[] = {
+    {0, "F32", SF_F32},   {1, "F16", SF_F16},   {30, "BF16", SF_BF16}, {8, "Q8_0", SF_Q8_0},  {2, "Q4_0", SF_Q4_0},
+    {3, "Q4_1", SF_Q4_1}, {6, "Q5_0", SF_Q5_0}, {7, "Q5_1", SF_Q5_1},  {12, "Q4_K", SF_Q4_K}, {14, "Q6_K", SF_Q6_K},
+    {9, "Q8_1", -1},      {10, "Q2_K", -1},     {11, "Q3_K", -1},      {13, "Q5_K", -1},      {15, "Q8_K", -1},
+    {16, "IQ2_XXS", -1},  {17, "IQ2_XS", -1},   {18, "IQ3_XXS", -1},   {19, "IQ1_S", -1},     {20, "IQ4_NL", -1},
+    {21, "IQ3_S", -1},    {22, "IQ2_S", -1},    {23, "IQ4_XS", -1},    {24, "I8", -1},        {25, "I16", -1},
+    {26, "I32", -1},      {27, "I64", -1},      {28, "F64", -1},       {29, "IQ1_M", -1},     {34, "TQ1_0", -1},
+    {35, "TQ2_0", -1},    {39, "MXFP4", -1},
 };
 
 /* ---- a cursor that cannot leave the file ------------------------------------------------------------------------- */
 
-typedef struct cursor { const char *path; const unsigned char *data; uint64_t bytes, at; } cursor;
+typedef struct cursor {
+    const char *path;
+    const unsigned char *data;
+    uint64_t bytes, at;
+} cursor;
 
 static sf_status take(cursor *c, uint64_t bytes, const char *what, const unsigned char **out)
 {
     if (bytes > c->bytes - c->at) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s at byte %" PRIu64 ": expected %" PRIu64 " bytes, found the end of the file after %"
-                       PRIu64, c->path, what, c->at, bytes, c->bytes - c->at);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: %s at byte %" PRIu64 ": expected %" PRIu64
+                       " bytes, found the end of the file after %" PRIu64,
+                       c->path, what, c->at, bytes, c->bytes - c->at);
     }
     *out = c->data + c->at;
     c->at += bytes;
@@ -77,11 +90,15 @@ static sf_status take_name(cursor *c, const char *what, uint64_t limit, const ch
     bool good = *bytes > 0 && *bytes <= limit;
     for (uint64_t i = 0; good && i < *bytes; i++) good = (*text)[i] > ' ' && (*text)[i] < 127;
     if (good) return SF_OK;
-    return sf_fail(SF_BAD_INPUT, "%s: %s at byte %" PRIu64 ": expected 1 to %" PRIu64 " visible ASCII characters, found %s",
-                   c->path, what, at, limit, *bytes == 0 ? "none" : *bytes > limit ? "more" : "others");
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: %s at byte %" PRIu64 ": expected 1 to %" PRIu64 " visible ASCII characters, found %s", c->path,
+                   what, at, limit,
+                   *bytes == 0      ? "none"
+                   : *bytes > limit ? "more"
+                                    : "others");
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 static sf_status take_value(cursor *c, sf_gguf_key *key)
 {
@@ -91,7 +108,8 @@ static sf_status take_value(cursor *c, sf_gguf_key *key)
     uint32_t type;
     SF_TRY(take_u32(c, what, &type));
     if (type >= SF_GGUF_TYPES) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a type number below %d, found %u", c->path, what, SF_GGUF_TYPES, type);
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a type number below %d, found %u", c->path, what, SF_GGUF_TYPES,
+                       type);
     }
     key->type = key->element = (sf_gguf_type)type;
     key->count = 1;
@@ -100,8 +118,9 @@ static sf_status take_value(cursor *c, sf_gguf_key *key)
         SF_TRY(take_u32(c, what, &element));
         SF_TRY(take_u64(c, what, &key->count));
         if (element >= SF_GGUF_TYPES || element == SF_GGUF_ARRAY) {
-            return sf_fail(SF_BAD_INPUT, "%s: %s: expected an array of scalars or strings, found element type number %u",
-                           c->path, what, element);
+            return sf_fail(SF_BAD_INPUT,
+                           "%s: %s: expected an array of scalars or strings, found element type number %u", c->path,
+                           what, element);
         }
         key->element = (sf_gguf_type)element;
     }
@@ -120,7 +139,8 @@ static sf_status take_value(cursor *c, sf_gguf_key *key)
     const unsigned char *value = NULL;
     SF_TRY(take(c, size, what, &value));
     for (uint64_t i = 0; key->element == SF_GGUF_BOOL && i < key->count; i++) {
-        if (value[i] > 1) return sf_fail(SF_BAD_INPUT, "%s: %s: expected a bool, 0 or 1, found %u", c->path, what, value[i]);
+        if (value[i] > 1)
+            return sf_fail(SF_BAD_INPUT, "%s: %s: expected a bool, 0 or 1, found %u", c->path, what, value[i]);
     }
     return SF_OK;
 }
@@ -136,7 +156,8 @@ static sf_status take_keys(cursor *c, sf_gguf *g)
 {
     g->key = calloc(g->keys + 1, sizeof *g->key);
     const sf_gguf_key **sorted = calloc(g->keys + 1, sizeof *sorted);
-    sf_status status = g->key && sorted ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for %" PRIu64 " keys", c->path, g->keys);
+    sf_status status =
+        g->key && sorted ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for %" PRIu64 " keys", c->path, g->keys);
     for (uint64_t i = 0; status == SF_OK && i < g->keys; i++) {
         sorted[i] = &g->key[i];
         status = take_name(c, "name of a key", KEY_LIMIT, &g->key[i].name, &g->key[i].name_bytes);
@@ -152,7 +173,7 @@ static sf_status take_keys(cursor *c, sf_gguf *g)
     return status;
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 static sf_status tensor_type(const char *path, const char *name, uint32_t number, sf_dtype *out)
 {
@@ -164,9 +185,10 @@ static sf_status tensor_type(const char *path, const char *name, uint32_t number
         *out = (sf_dtype)TENSOR_TYPES[i].dtype;
         return SF_OK;
     }
-    return sf_fail(SF_UNSUPPORTED,
-                   "%s: tensor %s: expected one of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q6_K, found type %u (%s)",
-                   path, name, number, known);
+    return sf_fail(
+        SF_UNSUPPORTED,
+        "%s: tensor %s: expected one of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q6_K, found type %u (%s)",
+        path, name, number, known);
 }
 
 /* One tensor's description; its data pointer is set once the start of the data is known. */
@@ -181,14 +203,16 @@ static sf_status take_tensor(cursor *c, sf_gguf_tensor *out)
     uint64_t dim[RANK_LIMIT], elements = 1;
     SF_TRY(take_u32(c, out->name, &rank));
     if (rank < 1 || rank > RANK_LIMIT) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected 1 to %d dimensions, found %u", c->path, out->name, RANK_LIMIT, rank);
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected 1 to %d dimensions, found %u", c->path, out->name,
+                       RANK_LIMIT, rank);
     }
     out->tensor.rank = (int)rank;
     for (uint32_t i = 0; i < rank; i++) {
         SF_TRY(take_u64(c, out->name, &dim[i]));
         /* 2^56 elements of at most 4 bytes leave every later sum far from overflow. */
         if (dim[i] == 0 || __builtin_mul_overflow(elements, dim[i], &elements) || elements > (uint64_t)1 << 56) {
-            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected dimensions of 1 to 2^56 elements, found dimension %u of %" PRIu64,
+            return sf_fail(SF_BAD_INPUT,
+                           "%s: tensor %s: expected dimensions of 1 to 2^56 elements, found dimension %u of %" PRIu64,
                            c->path, out->name, i, dim[i]);
         }
         out->tensor.dim[rank - 1 - i] = (int64_t)dim[i];
@@ -197,8 +221,8 @@ static sf_status take_tensor(cursor *c, sf_gguf_tensor *out)
     SF_TRY(tensor_type(c->path, out->name, type, &out->tensor.dtype));
     const sf_dtype_info *info = &sf_dtypes[out->tensor.dtype];
     if (dim[0] % (uint64_t)info->block != 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected rows of a multiple of %d elements (%s), found %" PRIu64, c->path,
-                       out->name, info->block, info->name, dim[0]);
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected rows of a multiple of %d elements (%s), found %" PRIu64,
+                       c->path, out->name, info->block, info->name, dim[0]);
     }
     return take_u64(c, out->name, &out->offset);
 }
@@ -224,10 +248,13 @@ static sf_status no_two_alike(const sf_gguf *g, sf_gguf_tensor **sorted)
     }
     qsort(sorted, g->tensors, sizeof *sorted, by_offset);
     for (uint64_t i = 1; i < g->tensors; i++) {
-        uint64_t end = sorted[i - 1]->offset + sf_bytes(sorted[i - 1]->tensor.dtype, sf_elements(&sorted[i - 1]->tensor));
+        uint64_t end =
+            sorted[i - 1]->offset + sf_bytes(sorted[i - 1]->tensor.dtype, sf_elements(&sorted[i - 1]->tensor));
         if (end > sorted[i]->offset) {
-            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected to start at byte %" PRIu64 " of the data or later, where %s ends,"
-                           " found %" PRIu64, g->path, sorted[i]->name, end, sorted[i - 1]->name, sorted[i]->offset);
+            return sf_fail(SF_BAD_INPUT,
+                           "%s: tensor %s: expected to start at byte %" PRIu64 " of the data or later, where %s ends,"
+                           " found %" PRIu64,
+                           g->path, sorted[i]->name, end, sorted[i - 1]->name, sorted[i]->offset);
         }
     }
     return SF_OK;
@@ -237,12 +264,15 @@ static sf_status place(const sf_gguf *g, uint64_t room, uint64_t alignment, sf_g
 {
     uint64_t bytes = sf_bytes(t->tensor.dtype, sf_elements(&t->tensor));
     if (t->offset % alignment != 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected an offset that is a multiple of %" PRIu64 ", found %" PRIu64, g->path,
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: tensor %s: expected an offset that is a multiple of %" PRIu64 ", found %" PRIu64, g->path,
                        t->name, alignment, t->offset);
     }
     if (t->offset > room || bytes > room - t->offset) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected %" PRIu64 " bytes at byte %" PRIu64 " of the data, found a file whose"
-                       " data has %" PRIu64 " bytes: is it complete?", g->path, t->name, bytes, t->offset, room);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: tensor %s: expected %" PRIu64 " bytes at byte %" PRIu64 " of the data, found a file whose"
+                       " data has %" PRIu64 " bytes: is it complete?",
+                       g->path, t->name, bytes, t->offset, room);
     }
     t->tensor.data = (char *)g->file.data + g->data_start + t->offset;
     return SF_OK;
@@ -253,25 +283,28 @@ static sf_status take_tensors(cursor *c, sf_gguf *g)
     int alignment = ALIGNMENT;
     SF_TRY(sf_gguf_int(g, "general.alignment", false, 8, 1 << 20, &alignment));
     if (alignment & (alignment - 1)) {
-        return sf_fail(SF_BAD_INPUT, "%s: key general.alignment: expected a power of two, found %d", c->path, alignment);
+        return sf_fail(SF_BAD_INPUT, "%s: key general.alignment: expected a power of two, found %d", c->path,
+                       alignment);
     }
     g->tensor = calloc(g->tensors + 1, sizeof *g->tensor);
     sf_gguf_tensor **sorted = calloc(g->tensors + 1, sizeof *sorted);
-    sf_status status =
-        g->tensor && sorted ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for %" PRIu64 " tensors", c->path, g->tensors);
+    sf_status status = g->tensor && sorted
+                           ? SF_OK
+                           : sf_fail(SF_NO_MEMORY, "%s: no memory for %" PRIu64 " tensors", c->path, g->tensors);
     for (uint64_t i = 0; status == SF_OK && i < g->tensors; i++) {
         sorted[i] = &g->tensor[i];
         status = take_tensor(c, &g->tensor[i]);
     }
     g->data_start = (c->at + (uint64_t)alignment - 1) / (uint64_t)alignment * (uint64_t)alignment;
     uint64_t room = g->data_start < c->bytes ? c->bytes - g->data_start : 0;
-    for (uint64_t i = 0; status == SF_OK && i < g->tensors; i++) status = place(g, room, (uint64_t)alignment, &g->tensor[i]);
+    for (uint64_t i = 0; status == SF_OK && i < g->tensors; i++)
+        status = place(g, room, (uint64_t)alignment, &g->tensor[i]);
     if (status == SF_OK) status = no_two_alike(g, sorted);
     free(sorted);
     return status;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------ */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static sf_status read_header(cursor *c, sf_gguf *g)
 {
@@ -279,7 +312,8 @@ static sf_status read_header(cursor *c, sf_gguf *g)
     uint32_t version;
     SF_TRY(take(c, 4, "the magic", &magic));
     if (memcmp(magic, "GGUF", 4) != 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected a GGUF file, which begins with \"GGUF\", found bytes %02x %02x %02x %02x", c->path,
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: expected a GGUF file, which begins with \"GGUF\", found bytes %02x %02x %02x %02x", c->path,
                        magic[0], magic[1], magic[2], magic[3]);
     }
     SF_TRY(take_u32(c, "the version", &version));
@@ -292,12 +326,12 @@ static sf_status read_header(cursor *c, sf_gguf *g)
     SF_TRY(take_u64(c, "the number of keys", &g->keys));
     /* The least a key takes is 14 bytes, a tensor 33: larger counts cannot be true, and are not worth an allocation. */
     if (g->keys > (c->bytes - c->at) / 14) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected a number of keys that fits %" PRIu64 " bytes, found %" PRIu64, c->path, c->bytes,
-                       g->keys);
+        return sf_fail(SF_BAD_INPUT, "%s: expected a number of keys that fits %" PRIu64 " bytes, found %" PRIu64,
+                       c->path, c->bytes, g->keys);
     }
     if (g->tensors > (c->bytes - c->at) / 33) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected a number of tensors that fits %" PRIu64 " bytes, found %" PRIu64, c->path, c->bytes,
-                       g->tensors);
+        return sf_fail(SF_BAD_INPUT, "%s: expected a number of tensors that fits %" PRIu64 " bytes, found %" PRIu64,
+                       c->path, c->bytes, g->tensors);
     }
     return SF_OK;
 }
@@ -320,7 +354,7 @@ void sf_gguf_free(sf_gguf *g)
     *g = (sf_gguf){0};
 }
 
-/* ---- values by name ------------------------------------------------------------------------------------------------- */
+/* ---- values by name ---------------------------------------------------------------------------------------------- */
 
 const sf_gguf_key *sf_gguf_find(const sf_gguf *g, const char *name)
 {
@@ -348,8 +382,8 @@ static sf_status find(const sf_gguf *g, const char *name, bool required, const s
 
 static sf_status wrong_type(const sf_gguf *g, const sf_gguf_key *key, const char *expected)
 {
-    return sf_fail(SF_BAD_INPUT, "%s: key %.*s: expected %s, found type %s%s%s", g->path, (int)key->name_bytes, key->name,
-                   expected, TYPES[key->type].name, key->type == SF_GGUF_ARRAY ? " of " : "",
+    return sf_fail(SF_BAD_INPUT, "%s: key %.*s: expected %s, found type %s%s%s", g->path, (int)key->name_bytes,
+                   key->name, expected, TYPES[key->type].name, key->type == SF_GGUF_ARRAY ? " of " : "",
                    key->type == SF_GGUF_ARRAY ? TYPES[key->element].name : "");
 }
 
@@ -358,7 +392,9 @@ sf_status sf_gguf_int(const sf_gguf *g, const char *name, bool required, int64_t
     const sf_gguf_key *key;
     SF_TRY(find(g, name, required, &key));
     if (!key) return SF_OK;
-    union { uint8_t u8; int8_t i8; uint16_t u16; int16_t i16; uint32_t u32; int32_t i32; uint64_t u64; int64_t i64; } v = {0};
+    /* clang-format off */
+    union { uint8_t u8; uint16_t u16; uint32_t u32; uint64_t u64; int8_t i8; int16_t i16; int32_t i32; int64_t i64; }
+        v = {0};
     memcpy(&v, key->value, TYPES[key->type].bytes);
     int64_t value;
     switch (key->type) {
@@ -372,8 +408,10 @@ sf_status sf_gguf_int(const sf_gguf *g, const char *name, bool required, int64_t
     case SF_GGUF_I64: value = v.i64; break;
     default: return wrong_type(g, key, "an integer");
     }
+    /* clang-format on */
     if (value < low || value > high) {
-        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected %" PRId64 " to %" PRId64 ", found %" PRId64, g->path, name, low, high, value);
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected %" PRId64 " to %" PRId64 ", found %" PRId64, g->path, name,
+                       low, high, value);
     }
     *out = (int)value;
     return SF_OK;
@@ -429,7 +467,8 @@ sf_status sf_gguf_text(const sf_gguf *g, const char *name, bool required, char *
     const unsigned char *at = key->value;
     uint64_t bytes;
     const char *text = next_string(&at, &bytes);
-    if (memchr(text, 0, bytes)) return sf_fail(SF_BAD_INPUT, "%s: key %s: expected text, found a NUL byte in it", g->path, name);
+    if (memchr(text, 0, bytes))
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected text, found a NUL byte in it", g->path, name);
     *out = malloc(bytes + 1);
     if (!*out) return sf_fail(SF_NO_MEMORY, "%s: key %s: no memory for %" PRIu64 " bytes", g->path, name, bytes);
     memcpy(*out, text, bytes);
@@ -445,7 +484,8 @@ sf_status sf_gguf_texts(const sf_gguf *g, const char *name, int *n, const char *
     SF_TRY(find(g, name, true, &key));
     if (key->type != SF_GGUF_ARRAY || key->element != SF_GGUF_STRING) return wrong_type(g, key, "an array of strings");
     if (key->count > INT_MAX) {
-        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected at most %d strings, found %" PRIu64, g->path, name, INT_MAX, key->count);
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected at most %d strings, found %" PRIu64, g->path, name, INT_MAX,
+                       key->count);
     }
     *n = (int)key->count;
     *text = malloc((size_t)*n * sizeof **text + 1);

@@ -47,8 +47,8 @@ void sf_gguf_free(sf_gguf *g); /* accepts a zeroed one */
 const sf_gguf_key *sf_gguf_find(const sf_gguf *g, const char *name);
 sf_gguf_tensor *sf_gguf_find_tensor(const sf_gguf *g, const char *name);
 
-/* Values by name. A key that is absent leaves *out as it was if it is not `required`, else fails; so does one of another
- * type or outside [low, high]. Integer keys may have any integer type, real ones f32 or f64. */
+/* Values by name. An absent key leaves *out as it was if it is not `required`, else fails; so does one of another type
+ * or outside [low, high]. Integer keys may have any integer type, real ones f32 or f64. */
 sf_status sf_gguf_int(const sf_gguf *g, const char *name, bool required, int64_t low, int64_t high, int *out);
 sf_status sf_gguf_real(const sf_gguf *g, const char *name, bool required, double low, double high, double *out);
 sf_status sf_gguf_bool(const sf_gguf *g, const char *name, bool *out);

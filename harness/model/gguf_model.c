@@ -29,8 +29,10 @@ static sf_status find_layout(const sf_gguf *g, const struct layout **out)
         if (strcmp(LAYOUTS[i].name, name) == 0) *out = &LAYOUTS[i];
     }
     sf_status status = *out ? SF_OK
-                            : sf_fail(SF_UNSUPPORTED, "%s: key general.architecture: expected llama, qwen2 or qwen3, found"
-                                      " \"%.64s\"; other families may be read from their Hugging Face folder", g->path, name);
+                            : sf_fail(SF_UNSUPPORTED,
+                                      "%s: key general.architecture: expected llama, qwen2 or qwen3, found"
+                                      " \"%.64s\"; other families may be read from their Hugging Face folder",
+                                      g->path, name);
     free(name);
     return status;
 }
@@ -43,7 +45,7 @@ static const char *key_of(const struct layout *f, const char *rest)
     return key;
 }
 
-/* ---- positions ------------------------------------------------------------------------------------------------------ */
+/* ---- positions --------------------------------------------------------------------------------------------------- */
 
 /* Llama 3's scaling arrives as a table of divisors of the inverse frequencies, without the four numbers it was made of.
  * All published checkpoints share three of them (low 1, high 4, original 8192), the largest divisor is the fourth; they
@@ -52,24 +54,30 @@ static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_mod
 {
     const sf_tensor *t = &table->tensor;
     if (t->dtype != SF_F32 || t->rank != 1 || t->dim[0] != c->head_dim / 2) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected F32 [%d], found %s %s", g->path, table->name, c->head_dim / 2,
-                       sf_dtypes[t->dtype].name, sf_shape_text(t->rank, t->dim));
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected F32 [%d], found %s %s", g->path, table->name,
+                       c->head_dim / 2, sf_dtypes[t->dtype].name, sf_shape_text(t->rank, t->dim));
     }
     const float *divisor = t->data;
     double factor = 1;
     for (int i = 0; i < c->head_dim / 2; i++) {
         if (divisor[i] > factor) factor = divisor[i];
     }
-    sf_rope_config r = {.theta = c->rope.theta, .scaling = SF_ROPE_LLAMA3, .factor = factor, .low_freq_factor = 1,
-                        .high_freq_factor = 4, .original_positions = 8192};
+    sf_rope_config r = {.theta = c->rope.theta,
+                        .scaling = SF_ROPE_LLAMA3,
+                        .factor = factor,
+                        .low_freq_factor = 1,
+                        .high_freq_factor = 4,
+                        .original_positions = 8192};
     for (int i = 0; i < c->head_dim / 2; i++) {
         double wavelength = 2 * M_PI * pow(r.theta, 2.0 * i / c->head_dim);
         double turns = r.original_positions / wavelength; /* within the original context */
         double blend = (turns - r.low_freq_factor) / (r.high_freq_factor - r.low_freq_factor);
         double expected = blend <= 0 ? factor : blend >= 1 ? 1 : 1 / ((1 - blend) / factor + blend);
         if (!(fabs(divisor[i] - expected) <= 1e-3 * expected)) {
-            return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected Llama 3's scaling by factor %g (%g at %d), found %g: another"
-                           " scaling of positions", g->path, table->name, factor, expected, i, (double)divisor[i]);
+            return sf_fail(SF_UNSUPPORTED,
+                           "%s: tensor %s: expected Llama 3's scaling by factor %g (%g at %d), found %g: another"
+                           " scaling of positions",
+                           g->path, table->name, factor, expected, i, (double)divisor[i]);
         }
     }
     c->rope = r;
@@ -86,7 +94,8 @@ static sf_status read_rope(const sf_gguf *g, const struct layout *f, sf_model_co
     int rotated = c->head_dim;
     SF_TRY(sf_gguf_int(g, key_of(f, "rope.dimension_count"), false, 1, INT_MAX, &rotated));
     if (rotated != c->head_dim) {
-        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected the head dim, %d, found %d: partial rotation is not supported", g->path,
+        return sf_fail(SF_UNSUPPORTED,
+                       "%s: key %s: expected the head dim, %d, found %d: partial rotation is not supported", g->path,
                        key_of(f, "rope.dimension_count"), c->head_dim, rotated);
     }
 
@@ -94,9 +103,10 @@ static sf_status read_rope(const sf_gguf *g, const struct layout *f, sf_model_co
     SF_TRY(sf_gguf_text(g, key_of(f, "rope.scaling.type"), false, &type));
     bool linear = type && strcmp(type, "linear") == 0, yarn = type && strcmp(type, "yarn") == 0;
     bool plain = !type || strcmp(type, "none") == 0;
-    sf_status status = linear || yarn || plain ? SF_OK
-                       : sf_fail(SF_UNSUPPORTED, "%s: key %s: expected none, linear or yarn, found \"%s\"", g->path,
-                                 key_of(f, "rope.scaling.type"), type);
+    sf_status status = linear || yarn || plain
+                           ? SF_OK
+                           : sf_fail(SF_UNSUPPORTED, "%s: key %s: expected none, linear or yarn, found \"%s\"", g->path,
+                                     key_of(f, "rope.scaling.type"), type);
     free(type);
     if (status != SF_OK) return status;
 
@@ -106,7 +116,8 @@ static sf_status read_rope(const sf_gguf *g, const struct layout *f, sf_model_co
     }
     if (yarn) {
         double stretch = 1; /* of the usual attention factor */
-        SF_TRY(sf_gguf_int(g, key_of(f, "rope.scaling.original_context_length"), true, 1, INT_MAX, &r->original_positions));
+        SF_TRY(sf_gguf_int(g, key_of(f, "rope.scaling.original_context_length"), true, 1, INT_MAX,
+                           &r->original_positions));
         SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.attn_factor"), false, 1e-3, 1e3, &stretch));
         SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.yarn_beta_fast"), false, 0, 1e6, &r->beta_fast));
         SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.yarn_beta_slow"), false, 0, 1e6, &r->beta_slow));
@@ -118,7 +129,7 @@ static sf_status read_rope(const sf_gguf *g, const struct layout *f, sf_model_co
     return SF_OK;
 }
 
-/* ---- the config ----------------------------------------------------------------------------------------------------- */
+/* ---- the config -------------------------------------------------------------------------------------------------- */
 
 static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 {
@@ -148,8 +159,9 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 
     int experts = 0, window = 0;
     SF_TRY(sf_gguf_int(g, key_of(f, "expert_count"), false, 0, INT_MAX, &experts));
-    if (experts > 0) return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected 0, a dense model, found %d", g->path,
-                                    key_of(f, "expert_count"), experts);
+    if (experts > 0)
+        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected 0, a dense model, found %d", g->path,
+                       key_of(f, "expert_count"), experts);
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.sliding_window"), false, 0, INT_MAX, &window));
     if (window > 0 && (c->max_position == 0 || window < c->max_position)) {
         c->window = window; /* these families have it in all layers or in none */
@@ -161,8 +173,9 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
     if (!embedding) return sf_fail(SF_BAD_INPUT, "%s: tensor token_embd.weight: expected, not found", g->path);
     c->vocab = embedding->tensor.dim[0] <= INT_MAX ? (int)embedding->tensor.dim[0] : INT_MAX;
     if (tokens && tokens->count > (uint64_t)c->vocab) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor token_embd.weight: expected a row for each of %llu tokens, found %s", g->path,
-                       (unsigned long long)tokens->count, sf_shape_text(embedding->tensor.rank, embedding->tensor.dim));
+        return sf_fail(SF_BAD_INPUT, "%s: tensor token_embd.weight: expected a row for each of %llu tokens, found %s",
+                       g->path, (unsigned long long)tokens->count,
+                       sf_shape_text(embedding->tensor.rank, embedding->tensor.dim));
     }
     c->tied = !sf_gguf_find_tensor(g, "output.weight");
     c->rope_interleaved = f->interleaved;
@@ -173,7 +186,7 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
     return SF_OK;
 }
 
-/* ---- weights ---------------------------------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 static sf_status read_weights(const sf_gguf *g, sf_model *out)
 {
@@ -202,14 +215,14 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
     /* A tensor that nobody asked for means that the graph is not the one we would compute. */
     for (uint64_t i = 0; status == SF_OK && i < g->tensors; i++) {
         if (g->tensor[i].used) continue;
-        status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in architecture %s, found shape %s", g->path,
-                         g->tensor[i].name, out->config.architecture,
+        status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in architecture %s, found shape %s",
+                         g->path, g->tensor[i].name, out->config.architecture,
                          sf_shape_text(g->tensor[i].tensor.rank, g->tensor[i].tensor.dim));
     }
     return status;
 }
 
-/* ---- tokenizer and chat ------------------------------------------------------------------------------------------------ */
+/* ---- tokenizer and chat ------------------------------------------------------------------------------------------ */
 
 static sf_status read_types(const sf_gguf *g, int tokens, int32_t **out)
 {
@@ -219,8 +232,10 @@ static sf_status read_types(const sf_gguf *g, int tokens, int32_t **out)
     if (!key) return SF_OK;
     if (key->type != SF_GGUF_ARRAY || (key->element != SF_GGUF_I32 && key->element != SF_GGUF_U32) ||
         key->count != (uint64_t)tokens) {
-        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected an array of %d 32-bit integers, one a token, found another type or %llu"
-                       " elements", g->path, name, tokens, (unsigned long long)key->count);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: key %s: expected an array of %d 32-bit integers, one a token, found another type or %llu"
+                       " elements",
+                       g->path, name, tokens, (unsigned long long)key->count);
     }
     *out = malloc((size_t)tokens * sizeof **out + 1);
     if (!*out) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d token types", g->path, tokens);
@@ -279,7 +294,8 @@ static sf_status read_special_tokens(const sf_gguf *g, sf_model *m)
         add_stop(m, sf_token_id(m->tokenizer, END_OF_TURN[i]));
     }
     if (m->stops == 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: key tokenizer.ggml.eos_token_id: expected, or a token that ends a turn, found neither",
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: key tokenizer.ggml.eos_token_id: expected, or a token that ends a turn, found neither",
                        g->path);
     }
 
@@ -290,7 +306,8 @@ static sf_status read_special_tokens(const sf_gguf *g, sf_model *m)
     free(pre);
     SF_TRY(sf_gguf_bool(g, "tokenizer.ggml.add_bos_token", &add_bos));
     if (add_bos && bos < 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: key tokenizer.ggml.bos_token_id: expected, since one is to be added, not found", g->path);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: key tokenizer.ggml.bos_token_id: expected, since one is to be added, not found", g->path);
     }
     m->bos = add_bos ? bos : -1;
     return SF_OK;
@@ -302,8 +319,10 @@ static sf_status read_chat(const sf_gguf *g, sf_model *m)
     SF_TRY(sf_gguf_text(g, "tokenizer.chat_template", false, &template));
     const char *bos = m->bos >= 0 ? sf_token_text(m->tokenizer, m->bos) : NULL;
     sf_status status = template ? sf_chat_from_template(template, bos, g->path, &m->chat)
-                                : sf_fail(SF_UNSUPPORTED, "%s: key tokenizer.chat_template: expected, not found: give the model a"
-                                          " chat prefix and suffix in the config", g->path);
+                                : sf_fail(SF_UNSUPPORTED,
+                                          "%s: key tokenizer.chat_template: expected, not found: give the model a"
+                                          " chat prefix and suffix in the config",
+                                          g->path);
     free(template);
     if (status == SF_OK || status == SF_NO_MEMORY) return status;
     m->no_chat = strdup(sf_error()); /* a config may bring its own prefix and suffix, so the model is good without */

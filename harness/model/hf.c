@@ -21,7 +21,10 @@ typedef struct texts {
     char *template;
 } texts;
 
-static void path_of(const char *folder, const char *name, char path[4096]) { snprintf(path, 4096, "%s/%s", folder, name); }
+static void path_of(const char *folder, const char *name, char path[4096])
+{
+    snprintf(path, 4096, "%s/%s", folder, name);
+}
 
 static bool exists(const char *folder, const char *name)
 {
@@ -31,10 +34,12 @@ static bool exists(const char *folder, const char *name)
     return stat(path, &st) == 0;
 }
 
-/* ---- weights --------------------------------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 /* Where the decoder's tensors stand: alone, or inside a multimodal model as transformers 4 and 5 lay it out. */
-static const struct { const char *decoder, *head; } PREFIXES[] = {
+static const struct {
+    const char *decoder, *head;
+} PREFIXES[] = {
     {"model.", "lm_head.weight"},
     {"language_model.model.", "language_model.lm_head.weight"},
     {"model.language_model.", "lm_head.weight"},
@@ -64,15 +69,17 @@ static sf_status find_prefix(const sf_safetensors *s, const char *folder, int *a
         snprintf(name, sizeof name, "%sembed_tokens.weight", PREFIXES[*at].decoder);
         if (sf_safetensors_find(s, name)) return SF_OK;
     }
-    return sf_fail(SF_BAD_INPUT, "%s: tensor model.embed_tokens.weight: expected in its safetensors files, not found", folder);
+    return sf_fail(SF_BAD_INPUT, "%s: tensor model.embed_tokens.weight: expected in its safetensors files, not found",
+                   folder);
 }
 
-static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, const char *name, const char *folder, sf_model *out)
+static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, const char *name, const char *folder,
+                       sf_model *out)
 {
     sf_st_tensor *t = sf_safetensors_find(s, name);
     if (!t) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s in its safetensors files, not found", folder, name,
-                       sf_shape_text(slot->rank, slot->dim));
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s in its safetensors files, not found", folder,
+                       name, sf_shape_text(slot->rank, slot->dim));
     }
     if (!t->readable) {
         return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s", t->file, name,
@@ -89,12 +96,15 @@ static sf_status read_weights(const sf_safetensors *s, const char *folder, bool 
     SF_TRY(find_prefix(s, folder, &p));
     sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
     out->weights.layer = calloc((size_t)out->config.layers, sizeof *out->weights.layer);
-    sf_status status = slot && out->weights.layer ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", folder);
+    sf_status status =
+        slot && out->weights.layer ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", folder);
     int slots = status == SF_OK ? sf_weight_slots(&out->config, &out->weights, slot) : 0;
     for (int i = 0; status == SF_OK && i < slots; i++) {
         char name[192];
-        if (slot[i].at == &out->weights.head) snprintf(name, sizeof name, "%s", PREFIXES[p].head);
-        else snprintf(name, sizeof name, "%s%s", PREFIXES[p].decoder, slot[i].hf);
+        if (slot[i].at == &out->weights.head)
+            snprintf(name, sizeof name, "%s", PREFIXES[p].head);
+        else
+            snprintf(name, sizeof name, "%s%s", PREFIXES[p].decoder, slot[i].hf);
         status = claim(s, &slot[i], name, folder, out);
     }
     free(slot);
@@ -104,13 +114,13 @@ static sf_status read_weights(const sf_safetensors *s, const char *folder, bool 
     for (int i = 0; status == SF_OK && i < s->tensors; i++) {
         const sf_st_tensor *t = &s->tensor[i];
         if (t->used || is_beside(t->name, PREFIXES[p].head, out->config.tied, multimodal)) continue;
-        status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in a %d-layer %s model", t->file, t->name,
-                         out->config.layers, out->config.architecture);
+        status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in a %d-layer %s model", t->file,
+                         t->name, out->config.layers, out->config.architecture);
     }
     return status;
 }
 
-/* ---- small files ------------------------------------------------------------------------------------------------------- */
+/* ---- small files ------------------------------------------------------------------------------------------------- */
 
 static sf_status read_optional(const char *folder, const char *name, json_t **out)
 {
@@ -134,13 +144,15 @@ static sf_status find_template(texts *t)
         size_t bytes;
         path_of(t->folder, "chat_template.jinja", path);
         SF_TRY(sf_read_text(path, SMALL_FILE, &t->template, &bytes));
-        return strlen(t->template) == bytes ? SF_OK : sf_fail(SF_BAD_INPUT, "%s: expected text, found a NUL byte in it", path);
+        return strlen(t->template) == bytes ? SF_OK
+                                            : sf_fail(SF_BAD_INPUT, "%s: expected text, found a NUL byte in it", path);
     }
     json_t *value = json_object_get(t->tokenizer_config, "chat_template");
     if (json_is_string(value)) return keep_template(t, json_string_value(value));
     size_t i;
     json_t *item;
-    json_array_foreach(value, i, item) {
+    json_array_foreach(value, i, item)
+    {
         const char *name = json_string_value(json_object_get(item, "name"));
         const char *text = json_string_value(json_object_get(item, "template"));
         if (name && text && strcmp(name, "default") == 0) return keep_template(t, text);
@@ -171,7 +183,7 @@ static void free_texts(texts *t)
     free(t->template);
 }
 
-/* ---- special tokens ------------------------------------------------------------------------------------------------------ */
+/* ---- special tokens ---------------------------------------------------------------------------------------------- */
 
 /* The text of a special token in tokenizer_config.json: "<s>", or {"content": "<s>", …}. NULL: none. */
 static const char *token_text(const texts *t, const char *key)
@@ -189,7 +201,8 @@ static sf_status add_stops(sf_model *m, sf_json_at at)
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= m->config.vocab ||
             m->stops == SF_MAX_STOPS) {
             char expected[96];
-            snprintf(expected, sizeof expected, "a token id below %d or a list of up to %d", m->config.vocab, SF_MAX_STOPS);
+            snprintf(expected, sizeof expected, "a token id below %d or a list of up to %d", m->config.vocab,
+                     SF_MAX_STOPS);
             return sf_json_fail(SF_BAD_INPUT, at, "eos_token_id", expected);
         }
         m->stop[m->stops++] = (int32_t)json_integer_value(id);
@@ -197,8 +210,8 @@ static sf_status add_stops(sf_model *m, sf_json_at at)
     return SF_OK;
 }
 
-/* As transformers' generate(): generation_config.json, or config.json where that is absent or silent; and if neither says,
- * the tokenizer's end-of-sequence token. */
+/* As transformers' generate(): generation_config.json, or config.json where that is absent or silent; and if neither
+ * says, the tokenizer's end-of-sequence token. */
 static sf_status find_stops(const texts *t, sf_model *m)
 {
     char path[4096];
@@ -213,8 +226,10 @@ static sf_status find_stops(const texts *t, sf_model *m)
     int32_t id = m->stops == 0 && eos ? sf_token_id(m->tokenizer, eos) : -1;
     if (id >= 0 && id < m->config.vocab) m->stop[m->stops++] = id;
     if (m->stops) return SF_OK;
-    return sf_fail(SF_BAD_INPUT, "%s: eos_token_id: expected in generation_config.json or config.json, not found: add the token"
-                   " that ends an answer", t->folder);
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: eos_token_id: expected in generation_config.json or config.json, not found: add the token"
+                   " that ends an answer",
+                   t->folder);
 }
 
 /* With a template, the template alone decides: chat input is rendered by it, and tokenized without adding anything. */
@@ -229,17 +244,21 @@ static sf_status find_bos(const texts *t, sf_model *m)
     const char *bos = token_text(t, "bos_token");
     m->bos = bos ? sf_token_id(m->tokenizer, bos) : -1;
     if (m->bos >= 0 && m->bos < m->config.vocab) return SF_OK;
-    return sf_fail(SF_BAD_INPUT, "%s: bos_token: expected a token of the vocabulary, since one is to be added, found %.64s", path,
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: bos_token: expected a token of the vocabulary, since one is to be added, found %.64s", path,
                    bos ? bos : "none");
 }
 
 static sf_status make_chat(const texts *t, sf_model *m)
 {
     const char *bos = m->bos >= 0 ? sf_token_text(m->tokenizer, m->bos) : NULL;
-    sf_status status = t->template ? sf_chat_from_template(t->template, bos, t->folder, &m->chat)
-                                   : sf_fail(SF_UNSUPPORTED, "%s: chat_template: expected in tokenizer_config.json or"
-                                             " chat_template.jinja, not found: give the model a chat prefix and suffix in the"
-                                             " config", t->folder);
+    sf_status status = t->template
+                           ? sf_chat_from_template(t->template, bos, t->folder, &m->chat)
+                           : sf_fail(SF_UNSUPPORTED,
+                                     "%s: chat_template: expected in tokenizer_config.json or"
+                                     " chat_template.jinja, not found: give the model a chat prefix and suffix in the"
+                                     " config",
+                                     t->folder);
     if (status == SF_OK || status == SF_NO_MEMORY) return status;
     m->no_chat = strdup(sf_error()); /* a config may bring its own prefix and suffix, so the model is good without */
     return m->no_chat ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", t->folder);
@@ -255,11 +274,11 @@ static sf_status open_tokenizer(const char *folder, sf_model *m)
     sf_unmap(&file);
     SF_TRY(sf_tokenizer_from_json(path, &m->tokenizer));
     if (sf_vocab_size(m->tokenizer) <= m->config.vocab) return SF_OK;
-    return sf_fail(SF_BAD_INPUT, "%s: expected at most the %d tokens that the embedding table has rows for, found %d", path,
-                   m->config.vocab, sf_vocab_size(m->tokenizer));
+    return sf_fail(SF_BAD_INPUT, "%s: expected at most the %d tokens that the embedding table has rows for, found %d",
+                   path, m->config.vocab, sf_vocab_size(m->tokenizer));
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static void name_after(const char *folder, sf_model_config *c)
 {

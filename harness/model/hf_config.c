@@ -1,5 +1,5 @@
-/* config.json, as transformers 4 and 5 write it. Keys that a file leaves out have the value of the family's class there;
- * keys that change the graph in a way we do not compute are refused by name. */
+/* config.json, as transformers 4 and 5 write it. Keys that a file leaves out have the value of the family's class
+ * there; keys that change the graph in a way we do not compute are refused by name. */
 #include "harness/model/hf.h"
 #include "harness/model/family.h"
 #include "harness/model/json.h"
@@ -12,38 +12,43 @@
 /* How layers come to slide where layer_types does not say. */
 typedef enum sliding_rule {
     NEVER,
-    EVERY_LAYER,      /* where sliding_window is given: Mistral */
-    FROM_LAYER,       /* use_sliding_window, from max_window_layers on: Qwen */
-    BUT_EVERY_NTH,    /* sliding_window_pattern, 6 if not given: Gemma 3 */
+    EVERY_LAYER,   /* where sliding_window is given: Mistral */
+    FROM_LAYER,    /* use_sliding_window, from max_window_layers on: Qwen */
+    BUT_EVERY_NTH, /* sliding_window_pattern, 6 if not given: Gemma 3 */
 } sliding_rule;
 
+/* A JSON text as it would stand in a file. */
+#define JSON(...) #__VA_ARGS__
+
+/* clang-format off */
 static const struct kind {
     const char *model_type, *family;
     sliding_rule sliding;
     bool layer_types;         /* the class obeys that key */
-    const char *defaults;     /* JSON; sizes that every file must name are not among them */
+    const char *defaults;     /* sizes that every file must name are not among them */
 } KINDS[] = {
-    {"llama", "llama", NEVER, false,
-     "{\"hidden_act\": \"silu\", \"max_position_embeddings\": 2048, \"rms_norm_eps\": 1e-6, \"tie_word_embeddings\": false,"
-     " \"rope_theta\": 10000.0}"},
-    {"mistral", "mistral", EVERY_LAYER, false,
-     "{\"hidden_act\": \"silu\", \"max_position_embeddings\": 131072, \"rms_norm_eps\": 1e-6, \"tie_word_embeddings\": false,"
-     " \"rope_theta\": 10000.0, \"num_key_value_heads\": 8, \"sliding_window\": 4096}"},
-    {"qwen2", "qwen2", FROM_LAYER, true,
-     "{\"hidden_act\": \"silu\", \"max_position_embeddings\": 32768, \"rms_norm_eps\": 1e-6, \"tie_word_embeddings\": false,"
-     " \"rope_theta\": 10000.0, \"num_key_value_heads\": 32, \"use_sliding_window\": false, \"sliding_window\": 4096,"
-     " \"max_window_layers\": 28}"},
-    {"qwen3", "qwen3", FROM_LAYER, true,
-     "{\"hidden_act\": \"silu\", \"max_position_embeddings\": 32768, \"rms_norm_eps\": 1e-6, \"tie_word_embeddings\": false,"
-     " \"rope_theta\": 10000.0, \"num_key_value_heads\": 32, \"head_dim\": 128, \"use_sliding_window\": false,"
-     " \"sliding_window\": 4096, \"max_window_layers\": 28}"},
-    {"gemma3_text", "gemma3", BUT_EVERY_NTH, true,
-     "{\"hidden_activation\": \"gelu_pytorch_tanh\", \"max_position_embeddings\": 131072, \"rms_norm_eps\": 1e-6,"
-     " \"tie_word_embeddings\": true, \"rope_theta\": 1000000.0, \"rope_local_base_freq\": 10000.0, \"vocab_size\": 262208,"
-     " \"num_attention_heads\": 8, \"num_key_value_heads\": 4, \"head_dim\": 256, \"query_pre_attn_scalar\": 256,"
-     " \"sliding_window\": 4096, \"sliding_window_pattern\": 6}"},
+    {"llama", "llama", NEVER, false, JSON(
+        {"hidden_act": "silu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
+         "rope_theta": 10000.0})},
+    {"mistral", "mistral", EVERY_LAYER, false, JSON(
+        {"hidden_act": "silu", "max_position_embeddings": 131072, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
+         "rope_theta": 10000.0, "num_key_value_heads": 8, "sliding_window": 4096})},
+    {"qwen2", "qwen2", FROM_LAYER, true, JSON(
+        {"hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
+         "rope_theta": 10000.0, "num_key_value_heads": 32,
+         "use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28})},
+    {"qwen3", "qwen3", FROM_LAYER, true, JSON(
+        {"hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
+         "rope_theta": 10000.0, "num_key_value_heads": 32, "head_dim": 128,
+         "use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28})},
+    {"gemma3_text", "gemma3", BUT_EVERY_NTH, true, JSON(
+        {"hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 131072, "rms_norm_eps": 1e-6,
+         "tie_word_embeddings": true, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "vocab_size": 262208,
+         "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "query_pre_attn_scalar": 256,
+         "sliding_window": 4096, "sliding_window_pattern": 6})},
 };
 enum { N_KINDS = sizeof KINDS / sizeof *KINDS };
+/* clang-format on */
 
 static sf_status find_kind(sf_json_at at, const struct kind **out)
 {
@@ -64,7 +69,7 @@ static sf_status get_int(sf_json_at at, const char *key, bool required, int64_t 
     return SF_OK;
 }
 
-/* ---- what is refused -------------------------------------------------------------------------------------------------- */
+/* ---- what is refused --------------------------------------------------------------------------------------------- */
 
 static sf_status refuse(sf_json_at at, const sf_family *family)
 {
@@ -88,7 +93,7 @@ static sf_status refuse(sf_json_at at, const sf_family *family)
     return strcmp(act, expected) == 0 ? SF_OK : sf_json_fail(SF_UNSUPPORTED, at, key, expected);
 }
 
-/* ---- rotary positions --------------------------------------------------------------------------------------------------- */
+/* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
 /* One set of rope parameters: transformers 5's rope_parameters, or 4's rope_scaling with rope_theta beside it. */
 static sf_status read_rope(sf_json_at at, double theta, int max_position, sf_rope_config *out)
@@ -101,7 +106,10 @@ static sf_status read_rope(sf_json_at at, double theta, int max_position, sf_rop
 
     const char *key = sf_json_value(at, "rope_type") ? "rope_type" : "type", *type = "default";
     SF_TRY(sf_json_text(at, key, false, &type));
-    static const struct { const char *name; sf_rope_scaling scaling; } TYPES[] = {
+    static const struct {
+        const char *name;
+        sf_rope_scaling scaling;
+    } TYPES[] = {
         {"default", SF_ROPE_PLAIN}, {"linear", SF_ROPE_LINEAR}, {"llama3", SF_ROPE_LLAMA3}, {"yarn", SF_ROPE_YARN}};
     size_t t = 0;
     while (t < 4 && strcmp(TYPES[t].name, type) != 0) t++;
@@ -146,7 +154,8 @@ static sf_status read_ropes(sf_json_at at, sf_model_config *c)
         sf_json_at inside = {parameters, at.path, "rope_parameters."};
         SF_TRY(sf_json_object(inside, "full_attention", false, &global));
         SF_TRY(sf_json_object(inside, "sliding_attention", false, &local));
-        sf_json_at whole = {global ? global : parameters, at.path, global ? "rope_parameters.full_attention." : inside.above};
+        sf_json_at whole = {global ? global : parameters, at.path,
+                            global ? "rope_parameters.full_attention." : inside.above};
         SF_TRY(read_rope(whole, theta, c->max_position, &c->rope));
         c->rope_local = c->rope;
         if (local) {
@@ -159,7 +168,7 @@ static sf_status read_ropes(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* ---- sliding windows ---------------------------------------------------------------------------------------------------- */
+/* ---- sliding windows --------------------------------------------------------------------------------------------- */
 
 static sf_status read_layer_types(sf_json_at at, const json_t *types, sf_model_config *c)
 {
@@ -193,7 +202,8 @@ static sf_status read_sliding(sf_json_at at, const struct kind *kind, sf_model_c
     } else if (window > 0) {
         if (kind->sliding == FROM_LAYER) SF_TRY(sf_json_int(at, "max_window_layers", true, 0, INT_MAX, &first));
         if (kind->sliding == BUT_EVERY_NTH) SF_TRY(get_int(at, "sliding_window_pattern", true, SF_MAX_LAYERS, &every));
-        for (int64_t l = first; kind->sliding != NEVER && l < c->layers; l++) c->sliding[l] = !(every && (l + 1) % every == 0);
+        for (int64_t l = first; kind->sliding != NEVER && l < c->layers; l++)
+            c->sliding[l] = !(every && (l + 1) % every == 0);
     }
     bool any = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
     if (any && window == 0) return sf_json_fail(SF_BAD_INPUT, at, "sliding_window", "a window, since layers slide");
@@ -201,7 +211,7 @@ static sf_status read_sliding(sf_json_at at, const struct kind *kind, sf_model_c
     return SF_OK;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static sf_status read_decoder(sf_json_at at, const struct kind *kind, sf_model_config *c)
 {
@@ -227,7 +237,8 @@ static sf_status read_decoder(sf_json_at at, const struct kind *kind, sf_model_c
     SF_TRY(read_ropes(at, c));
     SF_TRY(read_sliding(at, kind, c));
     if (c->rope.scaling == SF_ROPE_YARN && c->rope.factor * c->rope.original_positions > c->max_position) {
-        c->max_position = (int)fmin(c->rope.factor * c->rope.original_positions, INT_MAX); /* files often keep the old number */
+        c->max_position =
+            (int)fmin(c->rope.factor * c->rope.original_positions, INT_MAX); /* files often keep the old number */
     }
     sf_family_apply(family, c);
     return sf_config_validate(c, at.path);

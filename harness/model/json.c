@@ -10,7 +10,8 @@ sf_status sf_json_parse(const char *text, size_t bytes, const char *path, json_t
 {
     json_error_t error;
     *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!*out) return sf_fail(SF_BAD_INPUT, "%s:%d:%d: expected JSON, found: %s", path, error.line, error.column, error.text);
+    if (!*out)
+        return sf_fail(SF_BAD_INPUT, "%s:%d:%d: expected JSON, found: %s", path, error.line, error.column, error.text);
     if (json_is_object(*out)) return SF_OK;
     json_decref(*out);
     *out = NULL;
@@ -74,7 +75,8 @@ sf_status sf_json_real(sf_json_at at, const char *key, bool required, double low
     SF_TRY(get(at, key, required, expected, &value));
     if (!value) return SF_OK;
     double number = json_number_value(value);
-    if (!json_is_number(value) || !(number >= low && number <= high)) return sf_json_fail(SF_BAD_INPUT, at, key, expected);
+    if (!json_is_number(value) || !(number >= low && number <= high))
+        return sf_json_fail(SF_BAD_INPUT, at, key, expected);
     *out = number;
     return SF_OK;
 }

@@ -15,8 +15,8 @@ sf_status sf_json_parse(const char *text, size_t bytes, const char *path, json_t
 /* Where a value stands: the file, and the keys above it ("rope_scaling."), for messages. */
 typedef struct sf_json_at { const json_t *object; const char *path, *above; } sf_json_at;
 
-/* Values by key. An absent or null one leaves *out as it was if it is not `required`, else fails; so does another type or
- * a number outside [low, high]. A text lives as long as the object. */
+/* Values by key. An absent or null one leaves *out as it was if it is not `required`, else fails; so does another type
+ * or a number outside [low, high]. A text lives as long as the object. */
 sf_status sf_json_int(sf_json_at at, const char *key, bool required, int64_t low, int64_t high, int64_t *out);
 sf_status sf_json_real(sf_json_at at, const char *key, bool required, double low, double high, double *out);
 sf_status sf_json_bool(sf_json_at at, const char *key, bool required, bool *out);

@@ -14,10 +14,14 @@ static sf_status open_regular(const char *path, int *fd, size_t *bytes)
     if (*fd < 0) return sf_fail(SF_IO, "%s: cannot be opened: %s", path, strerror(errno));
     struct stat st;
     sf_status status = SF_OK;
-    if (fstat(*fd, &st) != 0) status = sf_fail(SF_IO, "%s: cannot be examined: %s", path, strerror(errno));
-    else if (S_ISDIR(st.st_mode)) status = sf_fail(SF_BAD_INPUT, "%s: expected a file, found a directory", path);
-    else if (!S_ISREG(st.st_mode)) status = sf_fail(SF_BAD_INPUT, "%s: expected a regular file, found a device or pipe", path);
-    else if (st.st_size == 0) status = sf_fail(SF_BAD_INPUT, "%s: the file is empty", path);
+    if (fstat(*fd, &st) != 0)
+        status = sf_fail(SF_IO, "%s: cannot be examined: %s", path, strerror(errno));
+    else if (S_ISDIR(st.st_mode))
+        status = sf_fail(SF_BAD_INPUT, "%s: expected a file, found a directory", path);
+    else if (!S_ISREG(st.st_mode))
+        status = sf_fail(SF_BAD_INPUT, "%s: expected a regular file, found a device or pipe", path);
+    else if (st.st_size == 0)
+        status = sf_fail(SF_BAD_INPUT, "%s: the file is empty", path);
     *bytes = status == SF_OK ? (size_t)st.st_size : 0;
     if (status != SF_OK) close(*fd);
     return status;
@@ -41,7 +45,8 @@ sf_status sf_map_memory(size_t bytes, sf_mapping *out)
 {
     *out = (sf_mapping){0};
     void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) return sf_fail(SF_NO_MEMORY, "no memory for %zu bytes of weights: %s", bytes, strerror(errno));
+    if (data == MAP_FAILED)
+        return sf_fail(SF_NO_MEMORY, "no memory for %zu bytes of weights: %s", bytes, strerror(errno));
     *out = (sf_mapping){data, bytes};
     return SF_OK;
 }
@@ -66,7 +71,8 @@ sf_status sf_read_text(const char *path, size_t limit, char **text, size_t *byte
     } else {
         size_t done = 0;
         for (ssize_t n; done < size && (n = read(fd, *text + done, size - done)) != 0; done += (size_t)n) {
-            if (n < 0 && errno == EINTR) n = 0;
+            if (n < 0 && errno == EINTR)
+                n = 0;
             else if (n < 0) {
                 status = sf_fail(SF_IO, "%s: cannot be read: %s", path, strerror(errno));
                 break;

@@ -1,4 +1,4 @@
-/* Memory behind weights: files mapped read-only, read from disk when touched; or anonymous memory for random weights. */
+/* Memory behind weights: files mapped read-only, read from disk when touched; or plain memory for random weights. */
 #ifndef SF_MAPPING_H
 #define SF_MAPPING_H
 

@@ -17,14 +17,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* ---- the hash --------------------------------------------------------------------------------------------------------
+/* ---- the hash -------------------------------------------------------------------------------------------------------
  * It covers the config that was read, the stop tokens and BOS, the source's texts (a GGUF's whole metadata; a folder's
  * tokenizer and template files) and the weights: dtype and shape of each, and its bytes. Paths and file times do not
  * count, so a copy of a model is the same model.
  *
  * Up to 1 GiB of weights are hashed whole. Of larger models, so that opening stays cheap, each tensor gives 16 pages
- * spread evenly from its first byte to its last. Training, merging or quantising again changes practically every page of
- * every tensor it touches, and so the hash; an edit of a few rows of a huge matrix by hand may not show. */
+ * spread evenly from its first byte to its last. Training, merging or quantising again changes practically every page
+ * of every tensor it touches, and so the hash; an edit of a few rows of a huge matrix by hand may not show. */
 enum { HASH_PAGES = 16, HASH_PAGE = 4096 };
 static const size_t HASH_WHOLE = (size_t)1 << 30;
 
@@ -43,10 +43,11 @@ void sf_hash_fold(char hash[33], const void *data, size_t bytes)
 void sf_config_hash(const sf_model_config *c, char hash[33])
 {
     char text[2048];
-    int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %.17g %.9g %d %.9g %.9g %d %d %d %d %d %d", c->architecture,
-                     c->layers, c->d, c->heads, c->kv_heads, c->head_dim, c->mlp, c->vocab, c->max_position, c->norm_eps,
-                     (double)c->norm_offset, c->activation, (double)c->embed_scale, (double)c->attention_scale, c->tied,
-                     c->qkv_bias, c->qk_norm, c->post_norms, c->rope_interleaved, c->window);
+    int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %.17g %.9g %d %.9g %.9g %d %d %d %d %d %d",
+                     c->architecture, c->layers, c->d, c->heads, c->kv_heads, c->head_dim, c->mlp, c->vocab,
+                     c->max_position, c->norm_eps, (double)c->norm_offset, c->activation, (double)c->embed_scale,
+                     (double)c->attention_scale, c->tied, c->qkv_bias, c->qk_norm, c->post_norms, c->rope_interleaved,
+                     c->window);
     for (int i = 0; i < 2; i++) {
         const sf_rope_config *r = i ? &c->rope_local : &c->rope;
         n += snprintf(text + n, sizeof text - (size_t)n, " | %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g %d", r->theta,
@@ -83,51 +84,59 @@ static void hash_weights(sf_model *m, sf_weight_slot *slot)
     sf_hash_fold(m->hash, &h, sizeof h);
 }
 
-/* ---- checks ---------------------------------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
     bool scaled = r->scaling != SF_ROPE_PLAIN, by_rule = r->scaling == SF_ROPE_YARN && r->factor == 0;
     if (!(isfinite(r->theta) && r->theta >= 1)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a rotation base theta of at least 1, found %g", where, what, r->theta);
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a rotation base theta of at least 1, found %g", where, what,
+                       r->theta);
     }
     if (scaled && !by_rule && !(isfinite(r->factor) && r->factor >= 1)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a scaling factor of at least 1, found %g", where, what, r->factor);
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a scaling factor of at least 1, found %g", where, what,
+                       r->factor);
     }
     if ((r->scaling == SF_ROPE_LLAMA3 || r->scaling == SF_ROPE_YARN) && r->original_positions < 1) {
         return sf_fail(SF_BAD_INPUT, "%s: %s: expected the number of original positions, found %d", where, what,
                        r->original_positions);
     }
     if (r->scaling == SF_ROPE_LLAMA3 && !(r->low_freq_factor > 0 && r->high_freq_factor > r->low_freq_factor)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < low_freq_factor < high_freq_factor, found %g and %g", where, what,
-                       r->low_freq_factor, r->high_freq_factor);
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < low_freq_factor < high_freq_factor, found %g and %g", where,
+                       what, r->low_freq_factor, r->high_freq_factor);
     }
     if (r->scaling == SF_ROPE_YARN && !(r->beta_slow > 0 && r->beta_fast > r->beta_slow)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < beta_slow < beta_fast, found %g and %g", where, what, r->beta_slow,
-                       r->beta_fast);
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < beta_slow < beta_fast, found %g and %g", where, what,
+                       r->beta_slow, r->beta_fast);
     }
     return SF_OK;
 }
 
 sf_status sf_config_validate(const sf_model_config *c, const char *where)
 {
-    const struct { const char *name; int value, most; } sizes[] = {
-        {"layers", c->layers, SF_MAX_LAYERS}, {"hidden size", c->d, 1 << 20},     {"query heads", c->heads, 1 << 16},
-        {"kv heads", c->kv_heads, 1 << 16},   {"head dim", c->head_dim, 1 << 16}, {"mlp size", c->mlp, 1 << 24},
+    const struct {
+        const char *name;
+        int value, most;
+    } sizes[] = {
+        {"layers", c->layers, SF_MAX_LAYERS},   {"hidden size", c->d, 1 << 20},     {"query heads", c->heads, 1 << 16},
+        {"kv heads", c->kv_heads, 1 << 16},     {"head dim", c->head_dim, 1 << 16}, {"mlp size", c->mlp, 1 << 24},
         {"vocabulary size", c->vocab, 1 << 28},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most) {
-            return sf_fail(SF_BAD_INPUT, "%s: %s: expected 1 to %d, found %d", where, sizes[i].name, sizes[i].most, sizes[i].value);
+            return sf_fail(SF_BAD_INPUT, "%s: %s: expected 1 to %d, found %d", where, sizes[i].name, sizes[i].most,
+                           sizes[i].value);
         }
     }
     if (c->heads % c->kv_heads != 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected query heads to be a multiple of kv heads, found %d and %d", where, c->heads,
-                       c->kv_heads);
+        return sf_fail(SF_BAD_INPUT, "%s: expected query heads to be a multiple of kv heads, found %d and %d", where,
+                       c->heads, c->kv_heads);
     }
-    if (c->head_dim % 2 != 0) return sf_fail(SF_BAD_INPUT, "%s: head dim: expected an even number, found %d", where, c->head_dim);
+    if (c->head_dim % 2 != 0)
+        return sf_fail(SF_BAD_INPUT, "%s: head dim: expected an even number, found %d", where, c->head_dim);
     if (!(c->norm_eps > 0 && c->norm_eps < 1)) {
-        return sf_fail(SF_BAD_INPUT, "%s: norm epsilon: expected a number between 0 and 1, found %g", where, c->norm_eps);
+        return sf_fail(SF_BAD_INPUT, "%s: norm epsilon: expected a number between 0 and 1, found %g", where,
+                       c->norm_eps);
     }
     if (!(isfinite(c->attention_scale) && c->attention_scale > 0 && isfinite(c->embed_scale) && c->embed_scale > 0)) {
         return sf_fail(SF_BAD_INPUT, "%s: expected attention and embedding scales above 0, found %g and %g", where,
@@ -135,8 +144,10 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
     }
     bool slides = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
     if (slides != (c->window > 0)) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected a sliding window exactly where some layers slide, found a window of %d tokens and"
-                       " %s sliding layers", where, c->window, slides ? "some" : "no");
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: expected a sliding window exactly where some layers slide, found a window of %d tokens and"
+                       " %s sliding layers",
+                       where, c->window, slides ? "some" : "no");
     }
     SF_TRY(check_rope(&c->rope, "rope", where));
     return check_rope(&c->rope_local, "rope of sliding layers", where);
@@ -170,7 +181,7 @@ sf_status sf_model_validate(const sf_model *model, const char *where)
     return status;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------------- */
+/* ---- open and close ---------------------------------------------------------------------------------------------- */
 
 typedef enum kind { GGUF, FOLDER, SHAPE } kind;
 
@@ -201,19 +212,22 @@ static sf_status look_into(const char *folder, kind *what, char file[PATH_MAX])
     closedir(d);
     *what = GGUF;
     if (found == 1) return SF_OK;
-    return sf_fail(SF_BAD_INPUT, "%s: expected config.json (a Hugging Face folder) or one .gguf file in it, found %s", folder,
-                   found ? "several .gguf files: name one" : "neither");
+    return sf_fail(SF_BAD_INPUT, "%s: expected config.json (a Hugging Face folder) or one .gguf file in it, found %s",
+                   folder, found ? "several .gguf files: name one" : "neither");
 }
 
 static sf_status recognise(const char *path, kind *what, char file[PATH_MAX])
 {
     struct stat st;
-    if (snprintf(file, PATH_MAX, "%s", path) >= PATH_MAX - 256) return sf_fail(SF_BAD_INPUT, "%.64s…: the path is too long", path);
+    if (snprintf(file, PATH_MAX, "%s", path) >= PATH_MAX - 256)
+        return sf_fail(SF_BAD_INPUT, "%.64s…: the path is too long", path);
     if (stat(path, &st) != 0) return sf_fail(SF_IO, "%s: cannot be opened: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode)) return look_into(path, what, file);
     if (ends_with(path, ".safetensors") || ends_with(path, ".json")) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected a .gguf file, a .yaml shape or the folder of a checkpoint, found a file of one:"
-                       " name its folder", path);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: expected a .gguf file, a .yaml shape or the folder of a checkpoint, found a file of one:"
+                       " name its folder",
+                       path);
     }
     *what = ends_with(path, ".yaml") || ends_with(path, ".yml") ? SHAPE : GGUF;
     return SF_OK;
@@ -250,8 +264,10 @@ sf_status sf_model_open(const char *path, sf_model **out)
     sf_model *m = calloc(1, sizeof *m);
     if (!m) return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
     sf_status status = open_any(path, m);
-    if (status == SF_OK) *out = m;
-    else sf_model_close(m);
+    if (status == SF_OK)
+        *out = m;
+    else
+        sf_model_close(m);
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* A language model as its files describe it: shape, weights in host memory, tokenizer, chat template.
  *
- * Two kinds of source fill the same struct: a GGUF file (gguf.c) and a Hugging Face folder (safetensors.c, hf_config.c).
- * A shape alone (configs/models/NAME.yaml) gives a model for `frontier cost`, and with random weights for speed work. */
+ * Two kinds of source fill the same struct: a GGUF file (gguf_model.c) and a Hugging Face folder (hf.c). A shape alone
+ * (configs/models/NAME.yaml) gives a model for `frontier cost`, and with random weights for speed work. */
 #ifndef SF_MODEL_H
 #define SF_MODEL_H
 
@@ -17,7 +17,7 @@ typedef enum sf_rope_scaling { SF_ROPE_PLAIN, SF_ROPE_LINEAR, SF_ROPE_LLAMA3, SF
 typedef struct sf_rope_config {
     double theta;
     sf_rope_scaling scaling;
-    double factor;                       /* LINEAR, LLAMA3, YARN; YARN: 0 = by rule, max(1, (input + output) / original) */
+    double factor;                       /* LINEAR, LLAMA3, YARN; YARN 0: max(1, (input + output) / original) */
     double low_freq_factor, high_freq_factor; /* LLAMA3 */
     double beta_fast, beta_slow;         /* YARN */
     double attention_factor;             /* YARN; 0: 0.1 ln(factor) + 1 */
@@ -72,7 +72,7 @@ typedef struct sf_model {
     char *no_chat;                        /* chat == NULL: the message for whoever needs one, it says what to do */
     int32_t bos, stop[SF_MAX_STOPS];      /* bos < 0: none is added */
     int stops;
-    char hash[33];                        /* of everything that can change its output (model.c), hex; part of every cell's key */
+    char hash[33];                        /* of all that can change its output (model.c), in hex; in every cell's key */
     size_t weight_bytes;                  /* in the files' dtypes */
     struct sf_mapping *mapping;           /* [mappings] what the weights point into, closed by sf_model_close() */
     int mappings;

@@ -43,6 +43,7 @@ static void fill_slot(const sf_model_config *c, const sf_weight_slot *slot, uint
 {
     sf_tensor *t = slot->at;
     int64_t n = sf_elements(t);
+    /* clang-format off */
     switch (slot->role) {
     case SF_ROLE_NORM:
         for (int64_t i = 0; i < n; i++) ((uint16_t *)t->data)[i] = to_bf16(1 - c->norm_offset);
@@ -53,6 +54,7 @@ static void fill_slot(const sf_model_config *c, const sf_weight_slot *slot, uint
     case SF_ROLE_INNER: fill(t->data, n, key, 1 / sqrt((double)t->dim[1])); break;
     }
 }
+/* clang-format on */
 
 static sf_status make(sf_model *m, sf_weight_slot *slot, uint64_t seed)
 {
@@ -101,7 +103,9 @@ sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model
         sf_fail(SF_NO_MEMORY, "%s: no memory", config->name);
     }
     free(slot);
-    if (status == SF_OK) *out = m;
-    else sf_model_close(m);
+    if (status == SF_OK)
+        *out = m;
+    else
+        sf_model_close(m);
     return status;
 }

@@ -16,13 +16,16 @@ enum { NAME_LIMIT = 255, RANK_LIMIT = 8, SHARD_LIMIT = 4096 };
 static const size_t HEADER_LIMIT = 100000000, INDEX_LIMIT = (size_t)64 << 20; /* the first is the format's own */
 
 /* Types whose size is known; those without our own dtype may be there, unused. */
+/* clang-format off */
 static const struct { const char *name; size_t bytes; int dtype; } TYPES[] = {
-    {"F32", 4, SF_F32}, {"F16", 2, SF_F16}, {"BF16", 2, SF_BF16}, {"F64", 8, -1},     {"I64", 8, -1},     {"I32", 4, -1},
-    {"I16", 2, -1},     {"I8", 1, -1},      {"U64", 8, -1},       {"U32", 4, -1},     {"U16", 2, -1},     {"U8", 1, -1},
-    {"BOOL", 1, -1},    {"F8_E4M3", 1, -1}, {"F8_E5M2", 1, -1},   {"F8_E8M0", 1, -1}, {"C64", 8, -1},
+    {"F32", 4, SF_F32}, {"F16", 2, SF_F16}, {"BF16", 2, SF_BF16}, {"F64", 8, -1},   {"I64", 8, -1},
+    {"I32", 4, -1},     {"I16", 2, -1},     {"I8", 1, -1},        {"U64", 8, -1},   {"U32", 4, -1},
+    {"U16", 2, -1},     {"U8", 1, -1},      {"BOOL", 1, -1},      {"C64", 8, -1},   {"F8_E4M3", 1, -1},
+    {"F8_E5M2", 1, -1}, {"F8_E8M0", 1, -1},
 };
+/* clang-format on */
 
-/* ---- one tensor of a header ------------------------------------------------------------------------------------------ */
+/* ---- one tensor of a header -------------------------------------------------------------------------------------- */
 
 static sf_status check_name(const char *name, const char *path)
 {
@@ -30,13 +33,16 @@ static sf_status check_name(const char *name, const char *path)
     bool good = n > 0 && n <= NAME_LIMIT;
     for (size_t i = 0; good && i < n; i++) good = name[i] > ' ' && name[i] < 127;
     if (good) return SF_OK;
-    return sf_fail(SF_BAD_INPUT, "%s: name of a tensor: expected 1 to %d visible ASCII characters, found %s", path, NAME_LIMIT,
-                   n == 0 ? "none" : n > NAME_LIMIT ? "more" : "others");
+    return sf_fail(SF_BAD_INPUT, "%s: name of a tensor: expected 1 to %d visible ASCII characters, found %s", path,
+                   NAME_LIMIT,
+                   n == 0           ? "none"
+                   : n > NAME_LIMIT ? "more"
+                                    : "others");
 }
 
 /* A list of numbers that are not negative. */
-static sf_status get_numbers(sf_json_at at, const char *key, size_t least, size_t most, const char *expected, uint64_t *out,
-                             size_t *n)
+static sf_status get_numbers(sf_json_at at, const char *key, size_t least, size_t most, const char *expected,
+                             uint64_t *out, size_t *n)
 {
     const json_t *list = json_object_get(at.object, key);
     *n = json_array_size(list); /* 0 for what is no list */
@@ -54,7 +60,8 @@ static sf_status read_tensor(const char *name, const json_t *value, const char *
 {
     char above[NAME_LIMIT + 32];
     snprintf(above, sizeof above, "tensor %s: ", name);
-    if (!json_is_object(value)) return sf_fail(SF_BAD_INPUT, "%s: %sexpected an object, found another value", path, above);
+    if (!json_is_object(value))
+        return sf_fail(SF_BAD_INPUT, "%s: %sexpected an object, found another value", path, above);
     sf_json_at at = {value, path, above};
 
     const char *type = NULL;
@@ -69,11 +76,13 @@ static sf_status read_tensor(const char *name, const json_t *value, const char *
     SF_TRY(get_numbers(at, "shape", 0, RANK_LIMIT, "a list of at most 8 sizes", dim, &rank));
     SF_TRY(get_numbers(at, "data_offsets", 2, 2, "a list of two byte offsets", offset, &two));
     for (size_t i = 0; i < rank; i++) {
-        if (__builtin_mul_overflow(size, dim[i], &size)) return sf_json_fail(SF_BAD_INPUT, at, "shape", "fewer than 2^64 bytes");
+        if (__builtin_mul_overflow(size, dim[i], &size))
+            return sf_json_fail(SF_BAD_INPUT, at, "shape", "fewer than 2^64 bytes");
     }
     if (offset[0] > offset[1] || offset[1] > bytes) {
         char expected[96];
-        snprintf(expected, sizeof expected, "an ascending pair within the %zu bytes of data (is the file complete?)", bytes);
+        snprintf(expected, sizeof expected, "an ascending pair within the %zu bytes of data (is the file complete?)",
+                 bytes);
         return sf_json_fail(SF_BAD_INPUT, at, "data_offsets", expected);
     }
     if (offset[1] - offset[0] != size) {
@@ -82,20 +91,22 @@ static sf_status read_tensor(const char *name, const json_t *value, const char *
         return sf_json_fail(SF_BAD_INPUT, at, "data_offsets", expected);
     }
     if ((uintptr_t)(data + offset[0]) % (TYPES[t].bytes) != 0) {
-        return sf_json_fail(SF_UNSUPPORTED, at, "data_offsets", "a start aligned to the dtype: write the file anew with safetensors");
+        return sf_json_fail(SF_UNSUPPORTED, at, "data_offsets",
+                            "a start aligned to the dtype: write the file anew with safetensors");
     }
     out->begin = offset[0];
     out->end = offset[1];
     out->file = path;
     out->readable = TYPES[t].dtype >= 0 && rank <= 4;
     if (out->readable) {
-        out->tensor = (sf_tensor){.data = (char *)data + offset[0], .dtype = (sf_dtype)TYPES[t].dtype, .rank = (int)rank};
+        out->tensor =
+            (sf_tensor){.data = (char *)data + offset[0], .dtype = (sf_dtype)TYPES[t].dtype, .rank = (int)rank};
         for (size_t i = 0; i < rank; i++) out->tensor.dim[i] = (int64_t)dim[i];
     }
     return SF_OK;
 }
 
-/* ---- one file ----------------------------------------------------------------------------------------------------------- */
+/* ---- one file ---------------------------------------------------------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
@@ -110,12 +121,12 @@ static sf_status check_cover(sf_st_tensor *tensor, int n, const char *path, size
     size_t end = 0;
     for (int i = 0; i < n; end = tensor[i++].end) {
         if (tensor[i].begin == end) continue;
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected to begin at byte %zu of the data, where %s, found %zu", path,
-                       tensor[i].name, end, i ? "the one before it ends" : "it starts", tensor[i].begin);
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected to begin at byte %zu of the data, where %s, found %zu",
+                       path, tensor[i].name, end, i ? "the one before it ends" : "it starts", tensor[i].begin);
     }
     if (end == bytes) return SF_OK;
-    return sf_fail(SF_BAD_INPUT, "%s: expected tensors to cover the %zu bytes of data, found them to end at byte %zu", path, bytes,
-                   end);
+    return sf_fail(SF_BAD_INPUT, "%s: expected tensors to cover the %zu bytes of data, found them to end at byte %zu",
+                   path, bytes, end);
 }
 
 static sf_status read_header(const char *path, sf_mapping file, json_t **header, size_t *start)
@@ -123,7 +134,8 @@ static sf_status read_header(const char *path, sf_mapping file, json_t **header,
     uint64_t length;
     *header = NULL;
     if (file.bytes < sizeof length) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected 8 bytes with the header's length, found a file of %zu", path, file.bytes);
+        return sf_fail(SF_BAD_INPUT, "%s: expected 8 bytes with the header's length, found a file of %zu", path,
+                       file.bytes);
     }
     memcpy(&length, file.data, sizeof length);
     if (length > HEADER_LIMIT || length > file.bytes - sizeof length) {
@@ -131,7 +143,8 @@ static sf_status read_header(const char *path, sf_mapping file, json_t **header,
                        file.bytes - sizeof length < HEADER_LIMIT ? file.bytes - sizeof length : HEADER_LIMIT, length);
     }
     *start = sizeof length + length;
-    return sf_blame(sf_json_parse((char *)file.data + sizeof length, length, path, header), "the header of a safetensors file");
+    return sf_blame(sf_json_parse((char *)file.data + sizeof length, length, path, header),
+                    "the header of a safetensors file");
 }
 
 /* Appends the file's tensors. */
@@ -144,19 +157,24 @@ static sf_status read_file(const char *path, sf_mapping file, sf_safetensors *s)
     int first = s->tensors;
     sf_status status = SF_OK;
     sf_st_tensor *grown = realloc(s->tensor, ((size_t)first + json_object_size(header) + 1) * sizeof *grown);
-    if (grown) s->tensor = grown;
-    else status = sf_fail(SF_NO_MEMORY, "%s: no memory for its list of tensors", path);
+    if (grown)
+        s->tensor = grown;
+    else
+        status = sf_fail(SF_NO_MEMORY, "%s: no memory for its list of tensors", path);
     const char *name;
     json_t *value;
-    json_object_foreach(header, name, value) {
+    json_object_foreach(header, name, value)
+    {
         if (status != SF_OK) break;
         if (strcmp(name, "__metadata__") == 0) continue;
         status = check_name(name, path);
         if (status != SF_OK) break;
         sf_st_tensor *t = &s->tensor[s->tensors];
         *t = (sf_st_tensor){.name = strdup(name)};
-        if (!t->name) status = sf_fail(SF_NO_MEMORY, "%s: no memory for its list of tensors", path);
-        else s->tensors++;
+        if (!t->name)
+            status = sf_fail(SF_NO_MEMORY, "%s: no memory for its list of tensors", path);
+        else
+            s->tensors++;
         if (status == SF_OK) status = read_tensor(name, value, path, (char *)file.data + start, file.bytes - start, t);
     }
     json_decref(header);
@@ -164,7 +182,7 @@ static sf_status read_file(const char *path, sf_mapping file, sf_safetensors *s)
     return status;
 }
 
-/* ---- the folder ----------------------------------------------------------------------------------------------------------- */
+/* ---- the folder -------------------------------------------------------------------------------------------------- */
 
 /* Position of the file in s->file, added if it is new. */
 static sf_status add_file(sf_safetensors *s, const char *folder, const char *name, int *at)
@@ -203,8 +221,8 @@ static sf_status read_files(sf_safetensors *s)
     qsort(s->tensor, (size_t)s->tensors, sizeof *s->tensor, by_name);
     for (int i = 1; i < s->tensors; i++) {
         if (by_name(&s->tensor[i - 1], &s->tensor[i]) != 0) continue;
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected once, found also in %s", s->tensor[i].file, s->tensor[i].name,
-                       s->tensor[i - 1].file);
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected once, found also in %s", s->tensor[i].file,
+                       s->tensor[i].name, s->tensor[i - 1].file);
     }
     return SF_OK;
 }
@@ -214,13 +232,15 @@ static sf_status check_index(const sf_safetensors *s, const json_t *map, const c
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)map, name, value) {
+    json_object_foreach((json_t *)map, name, value)
+    {
         const char *shard = json_string_value(value);
         const sf_st_tensor *t = sf_safetensors_find(s, name);
         if (!t) return sf_fail(SF_BAD_INPUT, "%s: tensor %.255s: expected in %s, not found", index, name, shard);
         const char *slash = strrchr(t->file, '/');
         if (strcmp(slash + 1, shard) != 0) {
-            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected in %s, found in %s", index, t->name, shard, slash + 1);
+            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected in %s, found in %s", index, t->name, shard,
+                           slash + 1);
         }
     }
     for (int i = 0; i < s->tensors; i++) {
@@ -239,13 +259,16 @@ static sf_status read_shards(sf_safetensors *s, const char *folder, const char *
     const char *name;
     json_t *value;
     int at;
-    json_object_foreach((json_t *)map, name, value) {
+    json_object_foreach((json_t *)map, name, value)
+    {
         const char *shard = json_string_value(value);
         if (!shard || !*shard || strchr(shard, '/')) {
-            return sf_json_fail(SF_BAD_INPUT, (sf_json_at){map, index, "weight_map."}, name, "the name of a file in this folder");
+            return sf_json_fail(SF_BAD_INPUT, (sf_json_at){map, index, "weight_map."}, name,
+                                "the name of a file in this folder");
         }
         SF_TRY(add_file(s, folder, shard, &at));
-        if (s->files > SHARD_LIMIT) return sf_fail(SF_BAD_INPUT, "%s: expected at most %d shards, found more", index, SHARD_LIMIT);
+        if (s->files > SHARD_LIMIT)
+            return sf_fail(SF_BAD_INPUT, "%s: expected at most %d shards, found more", index, SHARD_LIMIT);
     }
     SF_TRY(sf_blame(read_files(s), "a shard of %s", index));
     return check_index(s, map, index);

@@ -12,7 +12,7 @@ typedef struct sf_st_tensor {
     char *name;
     const char *file;    /* path of the file it stands in */
     char type[16];       /* as the file calls it: "BF16" */
-    bool readable;       /* F32, F16 or BF16, at most 4 dimensions: `tensor` is filled; else only its extent was checked */
+    bool readable;       /* F32, F16 or BF16, at most 4 dimensions: `tensor` is filled; else its extent was checked */
     sf_tensor tensor;    /* into the mapped file */
     size_t begin, end;   /* bytes of the file's data */
     bool used;           /* for the reader's own book-keeping */

@@ -1,4 +1,5 @@
-/* A model's shape without its files: configs/models/NAME.yaml. Keys carry the values of the checkpoint's config.json. */
+/* A model's shape without its files: configs/models/NAME.yaml. Keys carry the values of the checkpoint's config.json.
+ */
 #include "harness/model/family.h"
 #include "harness/model/model.h"
 #include "harness/yaml.h"
@@ -16,29 +17,37 @@ struct shape {
 
 #define AT(field) offsetof(struct shape, field)
 
+/* clang-format off */
 static const sf_param SHAPE[] = {
     {.name = "name", .type = SF_STRING, .offset = AT(name), .doc = "as shown"},
-    {.name = "architecture", .type = SF_STRING, .offset = AT(architecture), .doc = "family: llama, mistral, qwen2, qwen3, gemma3"},
-    {.name = "layers", .type = SF_INT, .offset = AT(layers), .low = 1, .high = SF_MAX_LAYERS, .doc = "num_hidden_layers"},
+    {.name = "architecture", .type = SF_STRING, .offset = AT(architecture),
+     .doc = "family: llama, mistral, qwen2, qwen3, gemma3"},
+    {.name = "layers", .type = SF_INT, .offset = AT(layers), .low = 1, .high = SF_MAX_LAYERS,
+     .doc = "num_hidden_layers"},
     {.name = "hidden", .type = SF_INT, .offset = AT(hidden), .low = 1, .high = 1 << 20, .doc = "hidden_size"},
     {.name = "heads", .type = SF_INT, .offset = AT(heads), .low = 1, .high = 1 << 16, .doc = "num_attention_heads"},
-    {.name = "kv_heads", .type = SF_INT, .offset = AT(kv_heads), .low = 1, .high = 1 << 16, .doc = "num_key_value_heads"},
+    {.name = "kv_heads", .type = SF_INT, .offset = AT(kv_heads), .low = 1, .high = 1 << 16,
+     .doc = "num_key_value_heads"},
     {.name = "head_dim", .type = SF_INT, .offset = AT(head_dim), .low = 1, .high = 1 << 16, .doc = "head_dim"},
     {.name = "mlp", .type = SF_INT, .offset = AT(mlp), .low = 1, .high = 1 << 24, .doc = "intermediate_size"},
-    {.name = "vocab", .type = SF_INT, .offset = AT(vocab), .low = 1, .high = 1 << 28, .doc = "rows of the embedding table"},
+    {.name = "vocab", .type = SF_INT, .offset = AT(vocab), .low = 1, .high = 1 << 28,
+     .doc = "rows of the embedding table"},
     {.name = "max_position", .type = SF_INT, .offset = AT(max_position), .low = 1, .high = 1 << 30, .doc = "in tokens"},
     {.name = "norm_eps", .type = SF_REAL, .offset = AT(norm_eps), .low = 1e-12, .high = 1, .doc = "rms_norm_eps"},
     {.name = "tied", .type = SF_BOOL, .offset = AT(tied), .doc = "the head is the embedding table"},
     {.name = "query_pre_attn_scalar", .type = SF_REAL, .offset = AT(query_scalar), .low = 1, .high = 1e6,
      .doc = "scores are divided by its root; the head dim if not given"},
-    {.name = "window", .type = SF_INT, .offset = AT(window), .low = 1, .high = 1 << 30, .doc = "sliding window in tokens"},
+    {.name = "window", .type = SF_INT, .offset = AT(window), .low = 1, .high = 1 << 30,
+     .doc = "sliding window in tokens"},
     {.name = "global_every", .type = SF_INT, .offset = AT(global_every), .low = 1, .high = SF_MAX_LAYERS,
      .doc = "every so manieth layer attends to everything; all slide if not given"},
     {0},
 };
+/* clang-format on */
 
-static const char *const REQUIRED[] = {"name", "architecture", "layers", "hidden", "heads", "kv_heads", "head_dim", "mlp",
-                                       "vocab", "max_position", "norm_eps", "tied", "rope"};
+static const char *const REQUIRED[] = {"name",     "architecture", "layers", "hidden", "heads",
+                                       "kv_heads", "head_dim",     "mlp",    "vocab",  "max_position",
+                                       "norm_eps", "tied",         "rope"};
 
 struct rope {
     int scaling, original_positions;
@@ -48,19 +57,27 @@ struct rope {
 #undef AT
 #define AT(field) offsetof(struct rope, field)
 
+/* clang-format off */
 static const sf_param ROPE[] = {
-    {.name = "theta", .type = SF_REAL, .offset = AT(theta), .low = 1, .high = 1e12, .initial = 10000, .doc = "rotation base"},
-    {.name = "scaling", .type = SF_CHOICE, .offset = AT(scaling), .choices = "plain|linear|llama3|yarn"}, /* sf_rope_scaling */
+    {.name = "theta", .type = SF_REAL, .offset = AT(theta), .low = 1, .high = 1e12, .initial = 10000,
+     .doc = "rotation base"},
+    {.name = "scaling", .type = SF_CHOICE, .offset = AT(scaling), .choices = "plain|linear|llama3|yarn",
+     .doc = "of positions"}, /* in the order of sf_rope_scaling */
     {.name = "factor", .type = SF_REAL, .offset = AT(factor), .low = 1, .high = 1e6, .initial = 0,
      .doc = "of the scaling; yarn: by rule if not given"},
     {.name = "original_positions", .type = SF_INT, .offset = AT(original_positions), .low = 1, .high = 1 << 30,
      .doc = "positions before scaling (llama3, yarn)"},
-    {.name = "low_freq_factor", .type = SF_REAL, .offset = AT(low), .low = 1e-3, .high = 1e6, .initial = 1, .doc = "llama3"},
-    {.name = "high_freq_factor", .type = SF_REAL, .offset = AT(high), .low = 1e-3, .high = 1e6, .initial = 4, .doc = "llama3"},
-    {.name = "beta_fast", .type = SF_REAL, .offset = AT(beta_fast), .low = 1e-3, .high = 1e6, .initial = 32, .doc = "yarn"},
-    {.name = "beta_slow", .type = SF_REAL, .offset = AT(beta_slow), .low = 1e-3, .high = 1e6, .initial = 1, .doc = "yarn"},
+    {.name = "low_freq_factor", .type = SF_REAL, .offset = AT(low), .low = 1e-3, .high = 1e6, .initial = 1,
+     .doc = "llama3"},
+    {.name = "high_freq_factor", .type = SF_REAL, .offset = AT(high), .low = 1e-3, .high = 1e6, .initial = 4,
+     .doc = "llama3"},
+    {.name = "beta_fast", .type = SF_REAL, .offset = AT(beta_fast), .low = 1e-3, .high = 1e6, .initial = 32,
+     .doc = "yarn"},
+    {.name = "beta_slow", .type = SF_REAL, .offset = AT(beta_slow), .low = 1e-3, .high = 1e6, .initial = 1,
+     .doc = "yarn"},
     {0},
 };
+/* clang-format on */
 
 static sf_status read_rope(const sf_node *node, sf_rope_config *out)
 {
@@ -81,10 +98,12 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
     struct shape s;
     SF_TRY(sf_yaml_params(root, SHAPE, nested, &s));
     for (size_t i = 0; i < sizeof REQUIRED / sizeof *REQUIRED; i++) {
-        if (!sf_yaml_get(root, REQUIRED[i])) return sf_fail(SF_BAD_INPUT, "%s: %s: expected, not found", file, REQUIRED[i]);
+        if (!sf_yaml_get(root, REQUIRED[i]))
+            return sf_fail(SF_BAD_INPUT, "%s: %s: expected, not found", file, REQUIRED[i]);
     }
     const sf_node *local = sf_yaml_get(root, "rope_local");
-    if (s.global_every && !s.window) return sf_fail(SF_BAD_INPUT, "%s: window: expected with global_every, not found", file);
+    if (s.global_every && !s.window)
+        return sf_fail(SF_BAD_INPUT, "%s: window: expected with global_every, not found", file);
     if (local && !s.window) return sf_fail(SF_BAD_INPUT, "%s: window: expected with rope_local, not found", file);
 
     snprintf(c->name, sizeof c->name, "%s", s.name);

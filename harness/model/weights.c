@@ -7,6 +7,7 @@
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
 typedef enum size { NONE, MODEL, QUERIES, KEYS, HEAD, MLP } size;
 
+/* clang-format off */
 static int64_t size_of(const sf_model_config *c, size s)
 {
     switch (s) {
@@ -18,6 +19,7 @@ static int64_t size_of(const sf_model_config *c, size s)
     default: return 0;
     }
 }
+/* clang-format on */
 
 typedef enum condition { ALWAYS, QKV_BIAS, QK_NORM, POST_NORMS } condition;
 
@@ -30,6 +32,7 @@ static bool holds(const sf_model_config *c, condition when)
 #define AT(field) offsetof(sf_layer_weights, field)
 
 /* Gemma 3 calls the norm before the MLP "pre_feedforward" and gives its usual name to the norm after attention. */
+/* clang-format off */
 static const struct {
     size_t at;
     const char *gguf, *hf, *hf_sandwich; /* hf_sandwich: the name where post_norms holds, if it differs */
@@ -46,14 +49,16 @@ static const struct {
     {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", NULL, KEYS, NONE, QKV_BIAS},
     {AT(q_norm), "attn_q_norm.weight", "self_attn.q_norm.weight", NULL, HEAD, NONE, QK_NORM},
     {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", NULL, HEAD, NONE, QK_NORM},
-    {AT(post_attention_norm), "post_attention_norm.weight", "post_attention_layernorm.weight", NULL, MODEL, NONE, POST_NORMS},
-    {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", "pre_feedforward_layernorm.weight", MODEL, NONE,
-     ALWAYS},
+    {AT(post_attention_norm), "post_attention_norm.weight", "post_attention_layernorm.weight", NULL, MODEL, NONE,
+     POST_NORMS},
+    {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", "pre_feedforward_layernorm.weight", MODEL,
+     NONE, ALWAYS},
     {AT(gate), "ffn_gate.weight", "mlp.gate_proj.weight", NULL, MLP, MODEL, ALWAYS},
     {AT(up), "ffn_up.weight", "mlp.up_proj.weight", NULL, MLP, MODEL, ALWAYS},
     {AT(down), "ffn_down.weight", "mlp.down_proj.weight", NULL, MODEL, MLP, ALWAYS},
     {AT(post_mlp_norm), "post_ffw_norm.weight", "post_feedforward_layernorm.weight", NULL, MODEL, NONE, POST_NORMS},
 };
+/* clang-format on */
 enum { LAYER_ROWS = sizeof LAYER / sizeof *LAYER };
 _Static_assert(SF_WEIGHT_SLOTS == 3 + SF_MAX_LAYERS * LAYER_ROWS, "room for every slot");
 
@@ -87,10 +92,10 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
             const char *hf = c->post_norms && LAYER[r].hf_sandwich ? LAYER[r].hf_sandwich : LAYER[r].hf;
             snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, LAYER[r].gguf);
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", l, hf);
-            sf_weight_role role = LAYER[r].when == QKV_BIAS      ? SF_ROLE_BIAS
-                                  : LAYER[r].columns == NONE     ? SF_ROLE_NORM
-                                  : LAYER[r].rows == MODEL       ? SF_ROLE_RESIDUAL
-                                                                 : SF_ROLE_INNER;
+            sf_weight_role role = LAYER[r].when == QKV_BIAS  ? SF_ROLE_BIAS
+                                  : LAYER[r].columns == NONE ? SF_ROLE_NORM
+                                  : LAYER[r].rows == MODEL   ? SF_ROLE_RESIDUAL
+                                                             : SF_ROLE_INNER;
             put(&slot[n++], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
                 size_of(c, LAYER[r].columns));
         }

@@ -12,7 +12,7 @@ typedef enum sf_weight_role {
 } sf_weight_role;
 
 typedef struct sf_weight_slot {
-    char gguf[64], hf[96]; /* names in a GGUF file, and in a Hugging Face checkpoint below its prefix ("model.", head: none) */
+    char gguf[64], hf[96]; /* names in a GGUF file; in a Hugging Face checkpoint, below "model." but for the head */
     sf_tensor *at;         /* in the weights given */
     sf_weight_role role;
     int rank;              /* 1: a norm or bias, of a plain dtype; 2: a matrix [rows, columns], of any float dtype */
@@ -25,7 +25,7 @@ enum { SF_WEIGHT_SLOTS = 3 + SF_MAX_LAYERS * 16 };
  * tied head is no slot of its own. */
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot);
 
-/* Puts the tensor into the slot after checking that it is what the slot calls for. `where` and `name` for the message. */
+/* Puts the tensor into the slot after checking that it is what the slot calls for. `where`, `name`: for the message. */
 sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name);
 
 /* "[49152, 576]", in a buffer of this thread that the second next call overwrites. */
