@@ -219,10 +219,15 @@ static sf_status look_into(const char *folder, kind *what, char file[PATH_MAX])
 static sf_status recognise(const char *path, kind *what, char file[PATH_MAX])
 {
     struct stat st;
-    if (snprintf(file, PATH_MAX, "%s", path) >= PATH_MAX - 256)
-        return sf_fail(SF_BAD_INPUT, "%.64s…: the path is too long", path);
+    size_t n = strlen(path);
+    if (n >= PATH_MAX - 256) return sf_fail(SF_BAD_INPUT, "%.64s…: the path is too long", path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    snprintf(file, PATH_MAX, "%.*s", (int)n, path);
     if (stat(path, &st) != 0) return sf_fail(SF_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode)) return look_into(path, what, file);
+    if (S_ISDIR(st.st_mode)) {
+        char folder[PATH_MAX];
+        return look_into(strcpy(folder, file), what, file);
+    }
     if (ends_with(path, ".safetensors") || ends_with(path, ".json")) {
         return sf_fail(SF_BAD_INPUT,
                        "%s: expected a .gguf file, a .yaml shape or the folder of a checkpoint, found a file of one:"

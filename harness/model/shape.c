@@ -1,5 +1,4 @@
-/* A model's shape without its files: configs/models/NAME.yaml. Keys carry the values of the checkpoint's config.json.
- */
+/* A model's shape without its files: configs/models/NAME.yaml. Values are those of the checkpoint's config.json. */
 #include "harness/model/family.h"
 #include "harness/model/model.h"
 #include "harness/yaml.h"
