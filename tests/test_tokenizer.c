@@ -16,6 +16,7 @@
 
 #include "harness/model/model.h"
 #include "harness/model/tokenizer.h"
+#include "harness/model/tokenizer_regex.h"
 
 #define GOLDEN "tests/golden/tokenizer/"
 
@@ -166,6 +167,74 @@ static void encodes_and_decodes_as_the_library(void **state)
     }
 }
 
+static void open_text(const char *text, size_t bytes, sf_status *status, sf_tokenizer **t, char path[64])
+{
+    strcpy(path, "/tmp/test_tokenizer_XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, bytes), bytes);
+    close(fd);
+    *t = NULL;
+    *status = sf_tokenizer_from_json(path, t);
+    unlink(path);
+}
+
+/* Parts of a tokenizer.json exchanged, one at a time. */
+static void every_part_as_the_library(void **state)
+{
+    (void)state;
+    json_t *base = json_load_file(GOLDEN "llama2.json", 0, NULL),
+           *file = json_load_file(GOLDEN "variants.json", 0, NULL);
+    assert_non_null(base);
+    assert_non_null(file);
+    const json_t *inputs = json_object_get(file, "texts");
+    size_t v, i;
+    json_t *variant, *value;
+    const char *key;
+    json_array_foreach(json_object_get(file, "variants"), v, variant)
+    {
+        json_t *spec = json_deep_copy(base);
+        json_object_foreach(json_object_get(variant, "patch"), key, value)
+        {
+            if (!strncmp(key, "model.", 6))
+                json_object_set(json_object_get(spec, "model"), key + 6, value);
+            else
+                json_object_set(spec, key, value);
+        }
+        char *text = json_dumps(spec, JSON_COMPACT),
+             *patch = json_dumps(json_object_get(variant, "patch"), JSON_COMPACT);
+        char path[64];
+        sf_status status;
+        sf_tokenizer *t;
+        open_text(text, strlen(text), &status, &t, path);
+        if (status != SF_OK) fail_msg("%s: %s", patch, sf_error());
+        uint32_t h = 0x811c9dc5u;
+        json_array_foreach(inputs, i, value)
+        {
+            const json_t *want = json_array_get(json_object_get(variant, "ids"), i);
+            int32_t *ids;
+            int n;
+            char *back;
+            assert_int_equal(sf_encode(t, json_string_value(value), json_string_length(value), true, &ids, &n), SF_OK);
+            for (int k = 0; k < n || k < (int)json_array_size(want); k++)
+                if (k >= n || ids[k] != json_integer_value(json_array_get(want, (size_t)k)))
+                    fail_msg("%s: \"%s\": id %d of %d differs", patch, json_string_value(value), k, n);
+            assert_int_equal(sf_decode(t, ids, n, false, &back), SF_OK);
+            h = fnv(back, fnv(i ? "|" : "", h));
+            free(back);
+            free(ids);
+        }
+        if (h != (uint32_t)json_integer_value(json_object_get(variant, "text")))
+            fail_msg("%s: decodes otherwise", patch);
+        sf_tokenizer_free(t);
+        free(text);
+        free(patch);
+        json_decref(spec);
+    }
+    json_decref(base);
+    json_decref(file);
+}
+
 /* ---- round trip ----------------------------------------------------------------------------------------------------
  */
 
@@ -179,6 +248,7 @@ static void comes_back_as_it_was(void **state)
             const char *text = json_string_value(json_array_get(texts, i));
             size_t bytes = json_string_length(json_array_get(texts, i));
             if (strlen(text) != bytes) continue; /* U+0000 decodes to U+FFFD */
+            if (strstr(text, "Ġlazy")) continue; /* a special token of llama3, which decodes to " lazy" */
             if (!strcmp(exact[k], "gemma") && (strstr(text, "▁") || strstr(text, "<0x"))) continue; /* its own signs */
             for (int special = 0; special < 2; special++) {
                 int32_t *ids;
@@ -231,7 +301,8 @@ static struct arrays arrays_of(const char *kind, const char *pre)
     json_t *item;
     json_array_foreach(json_object_get(a.file, "added_tokens"), i, item)
     {
-        a.type[json_integer_value(json_object_get(item, "id"))] = 3;
+        a.type[json_integer_value(json_object_get(item, "id"))] =
+            json_is_true(json_object_get(item, "special")) ? 3 : 4;
     }
     for (int m = 0; m < a.from.merges; m++) {
         const json_t *merge = json_array_get(merges, (size_t)m), *first = json_array_get(merge, 0);
@@ -289,7 +360,7 @@ static void gguf_qwen2_stands_for_the_same(void **state)
     struct arrays a = arrays_of("qwen2", "qwen2");
     sf_tokenizer *t;
     int compared = 0;
-    assert_int_equal(sf_tokenizer_from_gguf(&a.from, "file.gguf", &t), SF_OK);
+    if (sf_tokenizer_from_gguf(&a.from, "file.gguf", &t) != SF_OK) fail_msg("%s", sf_error());
     for (size_t i = 0; i < json_array_size(texts); i++) {
         const char *text = json_string_value(json_array_get(texts, i));
         if (strstr(text, "<left>") || strstr(text, "<right>") || strstr(text, "word") || strstr(text, "tok")) continue;
@@ -319,7 +390,7 @@ static void real_vocabulary(void **state)
     sf_model *model;
     if (sf_model_open(found.gl_pathv[0], &model) != SF_OK) fail_msg("%s", sf_error());
     globfree(&found);
-    check_golden("smollm2", model->tokenizer, 3);
+    check_golden("smollm2", model->tokenizer, 2);
     sf_model_close(model);
 }
 
@@ -403,8 +474,9 @@ static void gguf_errors(void **state)
 /* ---- what a tokenizer.json may not be
  * ---------------------------------------------------------------------------------- */
 
-#define HEAD "{\"added_tokens\": [], \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, "
-#define REST HEAD "\"merges\": [\"a b\"]}, "
+#define HEAD  "{\"added_tokens\": [], \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, "
+#define FLAGS "\"special\": false, \"normalized\": false, \"single_word\": false, \"lstrip\": false, \"rstrip\": false"
+#define REST  HEAD "\"merges\": [\"a b\"]}, "
 
 static const struct {
     const char *text, *says[2];
@@ -449,14 +521,16 @@ static const struct {
      {"added_tokens[0].content", "not found"}},
     {"{\"added_tokens\": [{\"content\": \"x\"}], \"model\": {\"vocab\": {}, \"merges\": []}}",
      {"added_tokens[0].id", "not found"}},
-    {"{\"added_tokens\": [{\"content\": \"\", \"id\": 0}], \"model\": {\"vocab\": {}, \"merges\": []}}",
+    {"{\"added_tokens\": [{\"content\": \"\", \"id\": 0, " FLAGS "}], \"model\": {\"vocab\": {}, \"merges\": []}}",
      {"added_tokens[0]", "token 0 is empty"}},
     {"{\"added_tokens\": [{\"content\": \"x\", \"id\": 0, \"special\": 1}], \"model\": {\"vocab\": {}, \"merges\": "
      "[]}}",
      {"added_tokens[0].special: expected true or false", "found 1"}},
-    {"{\"added_tokens\": [{\"content\": \"x\", \"id\": 0}], \"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}",
+    {"{\"added_tokens\": [{\"content\": \"x\", \"id\": 0, " FLAGS
+     "}], \"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}",
      {"added_tokens[0]: id 0 belongs to two", "\"x\""}},
-    {"{\"added_tokens\": [{\"content\": \"a\", \"id\": 1}], \"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}",
+    {"{\"added_tokens\": [{\"content\": \"a\", \"id\": 1, " FLAGS
+     "}], \"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}",
      {"added_tokens[0]: token \"a\" has two ids", "0 and 1"}},
     {REST "\"normalizer\": \"NFC\"}", {"normalizer: expected an object", "found \"NFC\""}},
     {REST "\"normalizer\": {}}", {"normalizer.type: expected a text", "not found"}},
@@ -475,7 +549,7 @@ static const struct {
     {REST "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", {"pre_tokenizer.add_prefix_space", "not found"}},
     {REST "\"pre_tokenizer\": {\"type\": \"Digits\"}}", {"pre_tokenizer.individual_digits", "not found"}},
     {REST "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"[a[b]]\"}, \"behavior\": \"Isolated\"}}",
-     {"pre_tokenizer.pattern: the pattern has a set inside a set at byte 2", ""}},
+     {"pre_tokenizer.pattern: the pattern has a set or [:class:] inside a set at byte 2", ""}},
     {REST "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"a\"}, \"behavior\": \"isolated\"}}",
      {"pre_tokenizer.behavior: expected Isolated", "found \"isolated\""}},
     {REST "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Wordy\": \"a\"}, \"behavior\": \"Isolated\"}}",
@@ -488,23 +562,13 @@ static const struct {
      {"pre_tokenizer.replacement", "\"ab\""}},
     {REST "\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}}",
      {"pre_tokenizer.prepend_scheme: expected never", "\"last\""}},
+    {REST "\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"add_prefix_space\": false}}",
+     {"pre_tokenizer.prepend_scheme: expected never, since", "not found"}},
     {REST "\"decoder\": {\"type\": \"WordPiece\"}}", {"decoder.type: expected ByteLevel", "found \"WordPiece\""}},
     {REST "\"decoder\": {\"type\": \"Strip\", \"content\": \" \", \"start\": -1, \"stop\": 0}}",
      {"decoder.start", "-1"}},
     {REST "\"decoder\": {\"type\": \"Strip\", \"content\": \"\", \"start\": 1, \"stop\": 0}}", {"decoder.content", ""}},
 };
-
-static void open_text(const char *text, size_t bytes, sf_status *status, sf_tokenizer **t, char path[64])
-{
-    strcpy(path, "/tmp/test_tokenizer_XXXXXX");
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, bytes), bytes);
-    close(fd);
-    *t = NULL;
-    *status = sf_tokenizer_from_json(path, t);
-    unlink(path);
-}
 
 static void json_errors_name_file_and_key(void **state)
 {
@@ -567,6 +631,51 @@ static void damaged_files_do_not_crash(void **state)
     free(text);
 }
 
+/* ---- patterns
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* Where the library's regular expressions (Oniguruma) and PCRE2 read a pattern differently. */
+static void patterns_mean_what_they_mean_to_the_library(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text, *matches; /* the matched texts, each followed by '|' */
+    } rows[] = {
+        {"\\s+", "a \u00a0\u3000b\u180ec\u200bd\xc2\x85|", " \u00a0\u3000|\xc2\x85|"},
+        {"\\S+", "a\u180eb c\u2028d", "a\u180eb|c|d|"},
+        {"[\\s-]+", "a -\u180e- b", " -|- |"},
+        {"[^\\S\\n]+", "a \n\t b", " |\t |"},
+        {"\\w+", "e\u0301_a-\u24d0\u00bd\u2155", "e\u0301_a|\u24d0\u00bd|"},
+        {"[\\w+]+", "e\u0301_+a-\u00bd", "e\u0301_+a|"},
+        {"\\W", "e\u0301-a", "-|"},
+        {"\\d+", "1\u0663\u00b2\u2167", "1\u0663|"},
+        {"\\h+", "xBEEF\tg01", "BEEF|01|"},
+        {"a\\b", "ab a\u0301 a-a", "a|a|"},
+        {"^b$", "a\nb\nb", "b|b|"},
+        {"a.b", "a\nb a\rb", "a\rb|"},
+        {"(?i:'s|k)", "'S'\u017f'K\u212a", "'S|'\u017f|K|\u212a|"},
+        {"[]a]+", "[]a]", "]a]|"},
+        {"\\p{N}{1,3}", "1234567", "123|456|7|"},
+    };
+    sf_match *match = NULL;
+    size_t capacity = 0;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        sf_regex *regex;
+        if (sf_regex_compile(rows[r].pattern, strlen(rows[r].pattern), false, &regex) != SF_OK)
+            fail_msg("%s", sf_error());
+        char found[128] = "";
+        size_t n, at = 0;
+        assert_int_equal(sf_regex_find_all(regex, rows[r].text, strlen(rows[r].text), &match, &capacity, &n), SF_OK);
+        for (size_t i = 0; i < n; i++)
+            at += (size_t)snprintf(found + at, sizeof found - at, "%.*s|", (int)(match[i].end - match[i].start),
+                                   rows[r].text + match[i].start);
+        if (strcmp(found, rows[r].matches))
+            fail_msg("%s finds \"%s\", want \"%s\"", rows[r].pattern, found, rows[r].matches);
+        sf_regex_free(regex);
+    }
+    free(match);
+}
+
 /* ---- the rest of the contract
  * ------------------------------------------------------------------------------------------ */
 
@@ -582,6 +691,7 @@ static void invalid_utf8_is_an_error_that_says_where(void **state)
         {"\xe2\x82", 2, "byte 0xe2 at offset 0 of 2"},
         {"a\xed\xa0\x80", 4, "offset 1"},
         {"\xc0\x80", 2, "offset 0"},
+        {"\xe0\x80\x80", 3, "offset 0"},
         {"\xf4\x90\x80\x80", 4, "offset 0"},
         {"\xf0\x80\x80\x80", 4, "offset 0"},
         {"ok \x80", 4, "offset 3"},
@@ -628,6 +738,51 @@ static void special_tokens_only_in_the_frame(void **state)
             check_ids("framed", 0, ids, n, want, m);
             free(want);
         }
+        free(ids);
+    }
+    sf_tokenizer_free(t);
+}
+
+#define SPECIAL(id, text, normalized)                                                                                  \
+    "{\"id\": " #id ", \"content\": \"" text "\", \"special\": true, \"normalized\": " normalized                      \
+    ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false}"
+
+/* Special tokens that begin in the text and end in the suffix, that contain one another, that are looked for
+ * normalised. */
+static void frames_at_their_seams(void **state)
+{
+    (void)state;
+    const char *file =
+        "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"<\": 2, \">\": 3}, \"merges\": []}, \"normalizer\": "
+        "{\"type\": \"NFC\"}, \"added_tokens\": [" SPECIAL(4, "<a>", "false") ", " SPECIAL(
+            5, "<b>", "false") ", " SPECIAL(6, "<a><b>", "false") ", " SPECIAL(7, ">a<", "true") "]}";
+    const struct {
+        const char *prefix, *text, *suffix;
+        int n;
+        int32_t ids[12];
+    } rows[] = {
+        {"<a>", "<a>", "<b>", 5, {4, 2, 0, 3, 5}},
+        {"", "<a>", "<b>", 4, {2, 0, 3, 5}}, /* not 6, which begins in the text */
+        {"<a>", "", "<b>", 1, {6}},
+        {"", "", "<a><b>", 1, {6}},
+        {"<a><b>", "<b><a><b>", "", 10, {6, 2, 1, 3, 2, 0, 3, 2, 1, 3}},
+        {"", ">a<", "<b>", 4, {3, 0, 2, 5}},
+        {">a<<b>", "a", "<b>>a<", 5, {7, 5, 0, 5, 7}},
+    };
+    char path[64];
+    sf_status status;
+    sf_tokenizer *t;
+    open_text(file, strlen(file), &status, &t, path);
+    if (status != SF_OK) fail_msg("%s", sf_error());
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        int32_t *ids;
+        int n;
+        assert_int_equal(
+            sf_encode_between(t, rows[r].prefix, rows[r].text, strlen(rows[r].text), rows[r].suffix, &ids, &n), SF_OK);
+        for (int k = 0; k < n || k < rows[r].n; k++)
+            if (k >= n || k >= rows[r].n || ids[k] != rows[r].ids[k])
+                fail_msg("row %zu: id %d of %d is %d, want %d of %d", r, k, n, k < n ? ids[k] : -1, rows[r].ids[k],
+                         rows[r].n);
         free(ids);
     }
     sf_tokenizer_free(t);
@@ -703,6 +858,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encodes_and_decodes_as_the_library),
+        cmocka_unit_test(every_part_as_the_library),
         cmocka_unit_test(comes_back_as_it_was),
         cmocka_unit_test(gguf_names_stand_for_the_same),
         cmocka_unit_test(gguf_qwen2_stands_for_the_same),
@@ -710,8 +866,10 @@ int main(void)
         cmocka_unit_test(gguf_errors),
         cmocka_unit_test(json_errors_name_file_and_key),
         cmocka_unit_test(damaged_files_do_not_crash),
+        cmocka_unit_test(patterns_mean_what_they_mean_to_the_library),
         cmocka_unit_test(invalid_utf8_is_an_error_that_says_where),
         cmocka_unit_test(special_tokens_only_in_the_frame),
+        cmocka_unit_test(frames_at_their_seams),
         cmocka_unit_test(tokens_by_name_and_id),
         cmocka_unit_test(long_words_are_not_quadratic),
         cmocka_unit_test(threads_share_a_tokenizer),

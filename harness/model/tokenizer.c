@@ -305,7 +305,7 @@ static sf_status encode_around(struct encoder *e, const sf_trie *trie, struct sp
         if (index < 0) continue;
         const sf_added_token *token = &e->t->added[index];
         size_t start = i, end = i + length;
-        if (token->special && start < in.plain_end && end > in.plain) {
+        if (token->special && in.plain < in.plain_end && start < in.plain_end && end > in.plain) {
             if (end > in.plain_end) length = in.plain_end - i; /* where the plain part ends, looking begins anew */
             continue;
         }

@@ -62,10 +62,10 @@ static sf_status read_vocabulary(const sf_gguf_tokens *from, sf_tokenizer *t)
         if (type < NORMAL || type > BYTE)
             return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.token_type[%d] is %d, expected %d to %d", i, type, NORMAL,
                            BYTE);
-        bool added = type == CONTROL || type == USER_DEFINED;
-        SF_TRY(sf_blame(sf_vocab_add(&t->vocab, from->token[i], from->token_bytes[i], i, !added),
+        SF_TRY(sf_blame(sf_vocab_add(&t->vocab, from->token[i], from->token_bytes[i], i, type != CONTROL),
                         "tokenizer.ggml.tokens"));
-        if (added) SF_TRY(sf_add_token(t, (sf_added_token){.id = i, .special = type == CONTROL}));
+        if (type == CONTROL || type == USER_DEFINED)
+            SF_TRY(sf_add_token(t, (sf_added_token){.id = i, .special = type == CONTROL}));
     }
     return SF_OK;
 }

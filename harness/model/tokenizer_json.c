@@ -108,12 +108,11 @@ static sf_status read_added(sf_json_at root, sf_tokenizer *t)
         int64_t id;
         SF_TRY(sf_json_text(at, "content", true, &text));
         SF_TRY(sf_json_int(at, "id", true, 0, INT32_MAX, &id));
-        SF_TRY(sf_json_bool(at, "special", false, &token.special));
-        token.normalized = !token.special;
-        SF_TRY(sf_json_bool(at, "normalized", false, &token.normalized));
-        SF_TRY(sf_json_bool(at, "single_word", false, &token.single_word));
-        SF_TRY(sf_json_bool(at, "lstrip", false, &token.lstrip));
-        SF_TRY(sf_json_bool(at, "rstrip", false, &token.rstrip));
+        SF_TRY(sf_json_bool(at, "special", true, &token.special));
+        SF_TRY(sf_json_bool(at, "normalized", true, &token.normalized));
+        SF_TRY(sf_json_bool(at, "single_word", true, &token.single_word));
+        SF_TRY(sf_json_bool(at, "lstrip", true, &token.lstrip));
+        SF_TRY(sf_json_bool(at, "rstrip", true, &token.rstrip));
         token.id = (int32_t)id;
         if (!*text || sf_vocab_find(&t->vocab, text, strlen(text)) != id)
             SF_TRY(sf_blame(sf_vocab_add(&t->vocab, text, strlen(text), id, false), "%s: added_tokens[%zu]", root.path,
@@ -224,10 +223,11 @@ static sf_status read_byte_level(sf_json_at at, sf_tokenizer *t)
     return SF_OK;
 }
 
-/* The sign that stands for a space, and when one is put in front. Older files only say add_prefix_space. */
+/* The sign that stands for a space, and when one is put in front. add_prefix_space is the older word for it, and wrong
+ * where it contradicts. */
 static sf_status read_metaspace_options(sf_json_at at, char sign[16], sf_prepend *prepend)
 {
-    const char *text = "▁", *scheme = NULL;
+    const char *text = "▁", *scheme = "always";
     bool space = true;
     SF_TRY(sf_json_text(at, "replacement", true, &text));
     SF_TRY(sf_json_bool(at, "add_prefix_space", false, &space));
@@ -236,7 +236,8 @@ static sf_status read_metaspace_options(sf_json_at at, char sign[16], sf_prepend
     if (!*text || sf_utf8_length(text, strlen(text), &valid) != strlen(text))
         return sf_json_fail(SF_BAD_INPUT, at, "replacement", "one character");
     strcpy(sign, text);
-    if (!scheme) scheme = space ? "always" : "never";
+    if (!space && strcmp(scheme, "never"))
+        return sf_json_fail(SF_BAD_INPUT, at, "prepend_scheme", "never, since add_prefix_space is false");
     static const char *const names[] = {
         [SF_PREPEND_NEVER] = "never", [SF_PREPEND_FIRST] = "first", [SF_PREPEND_ALWAYS] = "always"};
     for (int i = 0; i < 3; i++) {

@@ -13,22 +13,32 @@ struct sf_regex {
     pcre2_code *code;
 };
 
-/* What PCRE2's own \s and \w are not: it counts U+180E as a space, and no marks as letters of a word. */
+/* PCRE2's own \s also takes U+180E, and its \w, on which \b rests, no marks; Oniguruma's \w has the Latin-1 numbers,
+ * but not where it stands inside a set. Contents of a set: */
 #define SPACE                                                                                                          \
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define NOT_SPACE                                                                                                      \
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD_IN_SET "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD        WORD_IN_SET "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define HEX         "0-9a-fA-F"
 
 static const struct {
     char letter;
-    const char *inside, *outside; /* a bracketed set, and on its own; NULL: cannot be said */
+    const char *inside, *outside; /* of a set; NULL: cannot be said there */
 } ESCAPES[] = {
-    {'s', SPACE, "[" SPACE "]"}, {'S', NOT_SPACE, "[" NOT_SPACE "]"}, {'w', WORD, "[" WORD "]"},
-    {'W', NULL, "[^" WORD "]"},  {'h', "0-9a-fA-F", "[0-9a-fA-F]"},   {'H', NULL, "[^0-9a-fA-F]"},
+    {'s', SPACE, "[" SPACE "]"},
+    {'S', NOT_SPACE, "[" NOT_SPACE "]"},
+    {'w', WORD_IN_SET, "[" WORD "]"},
+    {'W', NULL, "[^" WORD "]"},
+    {'h', HEX, "[" HEX "]"},
+    {'H', NULL, "[^" HEX "]"},
+    {'b', "\\x{8}", "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"},
+    {'B', NULL, "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"},
 };
-enum { LONGEST = sizeof NOT_SPACE + 2 }; /* that two pattern bytes can become */
+enum { LONGEST = 512 }; /* more than any of these */
+_Static_assert(sizeof NOT_SPACE + 2 < LONGEST && 4 * sizeof WORD + 64 < LONGEST, "an escape outgrows its room");
 
 static const char *rewritten(char letter, bool in_set, bool *unsayable)
 {
@@ -54,7 +64,7 @@ static sf_status translate(const char *pattern, size_t bytes, char **out)
         if (c == '\\' && i + 1 < bytes) {
             bool unsayable = false;
             const char *is = rewritten(pattern[++i], in_set, &unsayable);
-            if (unsayable) why = "a negated class inside a set";
+            if (unsayable) why = "\\W, \\H or \\B inside a set";
             if (is) {
                 memcpy(to + n, is, strlen(is));
                 n += strlen(is);
@@ -69,13 +79,8 @@ static sf_status translate(const char *pattern, size_t bytes, char **out)
             set_at = i + (i + 1 < bytes && pattern[i + 1] == '^');
         } else if (in_set && c == ']' && i > set_at + 1) {
             in_set = false;
-        } else if (in_set && c == '[' && i + 1 < bytes && pattern[i + 1] == ':') {
-            const char *end = memmem(pattern + i, bytes - i, ":]", 2);
-            if (!end) why = "an open [: in a set";
-            while (end && pattern + i < end + 1) to[n++] = pattern[i++];
-            c = ']';
         } else if (in_set && c == '[') {
-            why = "a set inside a set";
+            why = "a set or [:class:] inside a set";
         } else if (in_set && c == '&' && i + 1 < bytes && pattern[i + 1] == '&') {
             why = "an intersection of sets";
         }

@@ -1,6 +1,8 @@
 /* Patterns as tokenizer files write them: Oniguruma's dialect (Ruby syntax, Unicode classes), run by PCRE2. Where both
- * spell a thing alike and mean another, the pattern is rewritten: \s and \S are Unicode's White_Space, \w and \W its
- * word letters, \h and \H hexadecimal digits; ^ and $ match at every line. Nested sets are an error. */
+ * spell a thing alike and mean another, the pattern is rewritten: \s and \S are Unicode's White_Space, \w, \W, \b and \B
+ * go by its word letters, \h and \H are hexadecimal digits; ^ and $ match at every line. Sets inside sets are an error.
+ * What is a letter or a number is PCRE2's Unicode version's word (14 in 10.42): text in newer scripts may be cut otherwise
+ * than by a library with newer tables. */
 #ifndef SF_TOKENIZER_REGEX_H
 #define SF_TOKENIZER_REGEX_H
 

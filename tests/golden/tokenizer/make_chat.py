@@ -1,4 +1,4 @@
-"""Golden file of the chat templates: token ids of transformers' apply_chat_template for 20 user messages a template.
+"""Golden file of the chat templates: token ids of transformers' apply_chat_template for each template and user message.
 
     python make_chat.py                   # writes chat.json and, for each case and message, 1 + n, ids[n] as in KIND.ids
     python make_chat.py NAME=FILE ...     # checks a published template against the one that stands for it here
@@ -146,9 +146,12 @@ CASES = {  # name: template, tokenizer, BOS, what sf_chat_name() says
 }
 
 USERS = [
-    "Hi", "", " ", "\n", "What is the capital of France?", "  two spaces before and after  ", "\n\nlines before\nand after\n\n",
-    "\t\r\n mixed \u2003\u00a0\u3000\x1c\x85 white space \x0b\x0c\u2028\u2029\u202f\u205f\u1680", "\u200bnot white space\u200b", "\u180ex\ufeff",
-    "\u0301combining first", "caf\u00e9 and cafe\u0301", "日本語のテキスト。", "שלום עולם", "👩‍👩‍👧‍👦 family 🇫🇷", "1234567 and 12.5 %",
+    "Hi", "", " ", "\n", "What is the capital of France?", "  two spaces before and after  ",
+    "\n\nlines before\nand after\n\n",
+    "\t\r\n mixed \u2003\u00a0\u3000\x1c\x85 white space \x0b\x0c\u2028\u2029\u202f\u205f\u1680",
+    "\x1f\x1cseparators\x1d\x1e", "\u202f\u205fspaces\u1680\u2029", "\u200bnot white space\u200b", "\u180ex\ufeff",
+    "\u0301combining first", "caf\u00e9 and cafe\u0301", "日本語のテキスト。", "שלום עולם", "👩‍👩‍👧‍👦 family 🇫🇷",
+    "1234567 and 12.5 %",
     "def f(x):\n    return x ** 2\n", "# Title\n\n- one\n- two\n\n\n\n```c\nint main(void) { return 0; }\n```\n",
     "quotes ' \" and braces {{ x }} {% y %} \\n \\", "It's a long one. " * 3 + "Isn't it?",
 ]
@@ -162,7 +165,8 @@ def main():
     out, every = {"users": USERS, "cases": []}, b""
     for name, (template, kind, bos, says) in CASES.items():
         t = tokenizer(kind, bos)
-        ids = [t.apply_chat_template([{"role": "user", "content": u}], chat_template=template, add_generation_prompt=True,
+        ids = [t.apply_chat_template([{"role": "user",
+        "content": u}], chat_template=template, add_generation_prompt=True,
                                      tokenize=True, return_dict=False) for u in USERS]
         out["cases"].append({"name": name, "template": template, "tokenizer": kind, "bos": bos, "says": says})
         every += b"".join(map(words, ids))

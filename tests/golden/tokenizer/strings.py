@@ -46,26 +46,43 @@ Pijamalı hasta yağız şoföre çabucak güvendi İSTANBUL ıssız|Tiếng Vi�
 mixed עברית and العربية 123 ١٢٣ in one line|\u202bright to left\u202c mark\u200f\u200e""".replace("\n", "|").split("|")
 
 ODD = [
-    " ", "  ", "   ", "\n", "\n\n", "\n\n\n\n\n", "\r\n", "\r\n\r\n", "\r\r", "\t", "\t\t\t", " \n", "\n ", " \n \n ", "\n\t \r\n x",
+    " ", "  ", "   ", "\n", "\n\n", "\n\n\n\n\n", "\r\n", "\r\n\r\n", "\r\r", "\t", "\t\t\t", " \n", "\n ",
+    " \n \n ", "\n\t \r\n x",
     "a\nb", "a\n\nb", "a \n b", "a  b", "a   b", "a    b     c", " a", "  a", "a ", "a  ", "  leading and trailing  ",
-    "tab\there", "form\ffeed", "vertical\vtab", "next\u0085line", "line\u2028sep", "para\u2029sep", "a\u00a0b", "a \u00a0 b",
-    "\u2003em\u2003space", "\u3000全角\u3000", "\u1680ogham\u1680", "zero\u200bwidth", "mongolian\u180evowel", " \u180e ", "\ufeffbom",
-    "soft\u00adhyphen", "a\u0301", "e\u0301\u0301\u0323", "q\u0323\u0307", "q\u0307\u0323", "\u0301alone", "A\u030a Å \u212b", "ﬁ ﬀ ﬃ",
-    "\u1100\u1161\u11a8", "\uac00\u11a8", "Z" + "\u0300\u0316" * 12, "x\u20dd\u20e3", "Ω Ω ℵ", "½ ¼ ² ³ ₄ Ⅷ ⅻ ① ⒈ ٣ ۴ ५ 六 〇 𝟘𝟙",
-    "0", "00", "000", "0000", "12345678901234567890", "3.14159265358979", "1,000,000", "٠١٢٣٤٥٦٧٨٩", "１２３４", "a1b22c333d4444",
-    "1" * 47, "2024-07-26T12:34:56.789Z", "192.168.0.1", "0x1F 0b1010 1e-9 -5 +7", "7th 2nd", "x²+y³", "50%", "$9.99 €8,50 ¥700",
+    "tab\there", "form\ffeed", "vertical\vtab", "next\u0085line", "line\u2028sep", "para\u2029sep", "a\u00a0b",
+    "a \u00a0 b",
+    "\u2003em\u2003space", "\u3000全角\u3000", "\u1680ogham\u1680", "zero\u200bwidth", "mongolian\u180evowel",
+    " \u180e ", "\ufeffbom",
+    "soft\u00adhyphen", "a\u0301", "e\u0301\u0301\u0323", "q\u0323\u0307", "q\u0307\u0323", "\u0301alone",
+    "A\u030a Å \u212b", "ﬁ ﬀ ﬃ",
+    "\u1100\u1161\u11a8", "\uac00\u11a8", "Z" + "\u0300\u0316" * 12, "x\u20dd\u20e3", "Ω Ω ℵ",
+    "½ ¼ ² ³ ₄ Ⅷ ⅻ ① ⒈ ٣ ۴ ५ 六 〇 𝟘𝟙",
+    "0", "00", "000", "0000", "12345678901234567890", "3.14159265358979", "1,000,000", "٠١٢٣٤٥٦٧٨٩", "１２３４",
+    "a1b22c333d4444",
+    "1" * 47, "2024-07-26T12:34:56.789Z", "192.168.0.1", "0x1F 0b1010 1e-9 -5 +7", "7th 2nd", "x²+y³", "50%",
+    "$9.99 €8,50 ¥700",
     "don't", "DON'T", "'s", "'S", "'ll 'LL 'Ll", "it's'll've", "'ſ", "we’re", "n't", "'tis", "''''", "'re're", "a's'b",
-    "👍", "👍🏽", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷🇯🇵", "1️⃣#️⃣", "👨🏿‍🚀 to the 🌕", "❤️❤︎", "🤷🏼‍♀️", "\U0001f469\u200d", "🫠🫶", "☃☂★♥",
-    "...", "…", "!?!?", "-----", "=====>", "//////", "(((())))", "[[]]{{}}", "\"\"\"", "```c\nint x;\n```", "a_b_c __init__", "camelCaseHTTPServer",
-    "C:\\path\\to\\file", "~/.bashrc", "&amp; &lt;", "%d %s\\n", "a\\nb", "--flag=value", "@user #tag", "©®™", "→←↔", "∀x∈ℝ: ⌈x⌉ ≥ x",
-    "\x01\x02\x03", "\x00", "a\x00b", "\x1b[31mred\x1b[0m", "\x7f", "\x80\x9f", "\ufffd", "\ufffe", "\uffff", "\ue000", "\U000f0000",
+    "👍", "👍🏽", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷🇯🇵", "1️⃣#️⃣", "👨🏿‍🚀 to the 🌕", "❤️❤︎", "🤷🏼‍♀️", "\U0001f469\u200d", "🫠🫶",
+    "☃☂★♥",
+    "...", "…", "!?!?", "-----", "=====>", "//////", "(((())))", "[[]]{{}}", "\"\"\"", "```c\nint x;\n```",
+    "a_b_c __init__", "camelCaseHTTPServer",
+    "C:\\path\\to\\file", "~/.bashrc", "&amp; &lt;", "%d %s\\n", "a\\nb", "--flag=value", "@user #tag", "©®™",
+    "→←↔", "∀x∈ℝ: ⌈x⌉ ≥ x",
+    "\x01\x02\x03", "\x00", "a\x00b", "\x1b[31mred\x1b[0m", "\x7f", "\x80\x9f", "\ufffd", "\ufffe", "\uffff",
+    "\ue000", "\U000f0000",
     "\U0010ffff", "", "ÿþ", "Ġ", "ĠĊ", "▁", "▁▁", "a▁b ▁ c", "<0x41>", "<0x0A><0xFF>", "\u2581hello", "İ ı ẞ ß ǅ ŉ",
-    "<|endoftext|>", "a<|endoftext|>b", " <|endoftext|> ", "<|endoftext|><|endoftext|>", "<|endoftext|", "<|im_start|>user\nHi<|im_end|>\n",
-    "<|begin_of_text|><|start_header_id|>", "<|eot_id|> x", "<bos>a<eos>", "<s> hello</s>", "<s>x", "x <s>", "<start_of_turn>user\nHi<end_of_turn>\n",
-    "[INST] hi [/INST]", "  <left> x", "x  \n <left>y", "<right>  x", "x<right> \t\n y", "a word b", "aword word's wordy", "sword word-word",
-    "<pad>", "<unk>", "<Add> <add> <ADD>", "<add><add> <add>", "caf\u00e9tok cafe\u0301tok x", "<code>a</code>", "\n\n\n<b>", "<tab>\t\t\t",
-    "a" * 50, "ab" * 30, "\n" * 40, " " * 50, "x" + " " * 33 + "y", "é" * 40, "😀" * 15, "。" * 30, "aA" * 20, "-" * 65, "\t \t " * 9,
-    "lorem " * 12, "\r\n" * 9 + "end", "a\r\n\r\nb", " \r\n x", "\n  \n\t\n", "word\n", "\nword", "word \n", ".\n\n", "?\r\n", "; \n",
+    "<|endoftext|>", "a<|endoftext|>b", " <|endoftext|> ", "<|endoftext|><|endoftext|>", "<|endoftext|",
+    "<|im_start|>user\nHi<|im_end|>\n",
+    "<|begin_of_text|><|start_header_id|>", "<|eot_id|> x", "<bos>a<eos>", "<s> hello</s>", "<s>x", "x <s>",
+    "<start_of_turn>user\nHi<end_of_turn>\n",
+    "[INST] hi [/INST]", "  <left> x", "x  \n <left>y", "<right>  x", "x<right> \t\n y", "a word b",
+    "word\u0301 word\u0903 \u0301word", "the Ġlazy lazy dog", "aword word's wordy", "sword word-word",
+    "<pad>", "<unk>", "<Add> <add> <ADD>", "<add><add> <add>", "caf\u00e9tok cafe\u0301tok x", "<code>a</code>",
+    "\n\n\n<b>", "<tab>\t\t\t",
+    "a" * 50, "ab" * 30, "\n" * 40, " " * 50, "x" + " " * 33 + "y",
+    "é" * 40, "😀" * 15, "。" * 30, "aA" * 20, "-" * 65, "\t \t " * 9,
+    "lorem " * 12, "\r\n" * 9 + "end", "a\r\n\r\nb", " \r\n x", "\n  \n\t\n", "word\n", "\nword", "word \n",
+    ".\n\n", "?\r\n", "; \n",
 ]
 
 
@@ -80,9 +97,11 @@ def strings():
     for low, high in blocks:
         letters = assigned("".join(chr(rng.randint(low, high)) for _ in range(9)))
         out.append(letters[:4] + " " + letters[4:])
-    pieces = [" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "'s", "'LL", "’t", "<|endoftext|>", "<s>", "<add>", " word", "<left>",
-              "<right>", "12", "٣", "½", "!", "...", "e\u0301", "\u0301", "ü", "日本", "한", "👍🏽", "Ωx", "the", " of", "ing", "A", "_", "#", "\\"]
-    while len(out) < 560:
+    pieces = [" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "'s", "'LL", "’t", "<|endoftext|>", "<s>",
+    "<add>", " word", "<left>",
+              "<right>", "12", "٣", "½", "!", "...", "e\u0301", "\u0301", "ü", "日本", "한", "👍🏽", "Ωx", "the", " of",
+              "ing", "A", "_", "#", "\\"]
+    while len(out) < 505:
         n = rng.randint(2, 9)
         text = ""
         for _ in range(n):
