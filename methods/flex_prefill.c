@@ -79,7 +79,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
     (void)extent;
-    ((struct params *)params)->density = 1 - sparsity;
+    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
     return SF_OK;
 }
 

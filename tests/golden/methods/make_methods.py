@@ -492,14 +492,14 @@ SHAPES = [(64,     1, 1, 16, 0, 0, 0),
           (200,    3, 1, 16, 1, 0, 0),
           (333,    8, 1, 16, 1, 1, 0),
           (257,    6, 2, 64, 0, 0, 1),
-          (640,    4, 4, 64, 1, 1, 0),
+          (400,    4, 4, 64, 1, 1, 0),
           (97,     9, 3, 16, 0, 1, 1),
           (17,     2, 1, 16, 1, 0, 0),
           (5,      8, 1, 64, 0, 0, 1),
-          (450,   16, 2, 16, 1, 1, 1),
+          (290,   16, 2, 16, 1, 1, 1),
           (321,    3, 1, 64, 1, 1, 0)]
 
-TAILS = [1, 4, 7, 10, 16, 16, 19, 22, 30, 28]  # generated tokens; the prompts of 640 and 450 end at whole pages with them
+TAILS = [1, 4, 7, 10, 16, 16, 19, 22, 30, 28]  # generated tokens; the prompts of 400 and 290 end at whole pages with them
 
 # One entry a shape: parameters, a target sparsity, or (target, parameters).
 PLAN = {
