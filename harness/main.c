@@ -59,7 +59,7 @@ void sf_strings_add(struct argp_state *state, sf_strings *list, const char *item
 static void spin_briefly(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    setenv("GOMP_SPINCOUNT", "10000", 1); /* some 10 µs: longer than the gap between two ops */
+    setenv("GOMP_SPINCOUNT", "2000", 1); /* some microseconds */
     execv("/proc/self/exe", argv);        /* where that fails, the program runs as it is */
 }
 
