@@ -347,8 +347,8 @@ int main(int argc, char **argv)
             if (i == 0 || block >= 64) blocks(&a, out, block, false);
         }
         if (i == 0 || i == 3) {
-            slashes(&a, out, 8, 128);
-            slashes(&a, out, 64, 16);
+            slashes(&a, out, 40, 128);
+            slashes(&a, out, 112, 16);
         }
         b.ops->free(&b, out);
         free_scene(&a);

@@ -2,20 +2,25 @@
  *
  * Bound by reading K and V once. Keys are split into parts of a length that depends on the sequence alone; a block of 4
  * warps takes one part of one kv head for all query heads of its group, and a second kernel joins the parts in order.
- * Each warp streams 16 keys at a time straight from memory into tensor-core fragments, without shared memory:
+ * Each warp streams its own keys, 16 a step, through a ring in shared memory that only it waits for (cp.async), and reads
+ * them as tensor-core fragments with 16-byte loads:
  *
- *  - K: thread (quad r, t) loads the 16 bytes d = [32c + 8t, +8) of key r. A product sums over d in any order that both
- *    operands agree on, so these are the fragments of two products; the query's are permuted to match, once.
- *  - V: the second operand of P·V wants pairs of keys. The thread loads d = [64c + 8r, +8) of keys 2t and 2t + 1 and
+ *  - K: thread (quad r, t) takes d = [32c + 8t, +8) of key r. A product sums over d in any order that both operands agree
+ *    on, so these are the fragments of two products; the query's are permuted to match, once.
+ *  - V: the second operand of P·V wants pairs of keys. The thread takes d = [64c + 8r, +8) of keys 2t and 2t + 1 and
  *    interleaves their halves; column r of product j is then d = 64c + 8r + j, undone when the result is written.
+ *  - 16-byte chunks of row n are swizzled by ((n / 2 % 4) * 2) ^ (n % 2 * 4), which keeps both reads free of conflicts.
  *
  * Keys of the prompt come from a shared cache, later ones from the lane's own tail; a cache may hold fewer keys for some
- * heads than for others. Test: make test-cuda. */
+ * heads than for others. The first version loaded fragments straight from memory: 1.8 TB/s at 128k keys on an H200, too
+ * little in flight.
+ *
+ * Test: make test-cuda. Benchmark: tests/bench_cuda. */
 #include "kernels/cuda/device.cuh"
 
 #include <string.h>
 
-enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 256, PART_LEAST = 128, HEADS = 16 };
+enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 256, HEADS = 16, JOINERS = 256 };
 
 struct lane {
     const bf16 *q;                 /* [H, D] */
@@ -43,35 +48,49 @@ __device__ static inline uint4 load8(const bf16 *row, int at, int width, bool al
     return r;
 }
 
-/* Row of logical slot i of kv head g in K or V; false: no such key, or out of the query's sight. */
-__device__ static inline bool find(const lane &l, int g, int i, int slots, int D, int64_t *offset, int *part)
+/* Whether slot i of kv head g is a key in the query's sight, and where: its part and row. pages: those of slots from
+ * `from` on. */
+__device__ static inline bool find(const lane &l, const int32_t *pages, int from, int g, int i, int end, int *part, int64_t *row)
 {
-    *offset = 0;
     *part = 0;
-    if (i >= slots) return false;
-    int N = l.n[0] + l.n[1], key = i;
-    if (l.pages) key = l.pages[g * l.stride + i / l.page] * l.page + i % l.page;
+    *row = 0;
+    if (i >= end) return false;
+    int N = l.n[0] + l.n[1], key = pages ? pages[i / l.page - from / l.page] * l.page + i % l.page : i;
     if (key >= N || (l.window && key < N - l.window) || (key >= l.sinks && key < N - l.local)) return false;
     *part = key >= l.n[0];
     int at = *part ? key - l.n[0] : key;
     if (l.count[*part] && at >= l.count[*part][g]) return false;
-    *offset = (g * l.capacity[*part] + at) * D;
+    *row = g * l.capacity[*part] + at;
     return true;
 }
+
+template <int DIM> struct ring {
+    static const int STAGES = DIM > 128 ? 2 : 3;
+    bf16 k[STAGES][STEP][DIM], v[STAGES][STEP][DIM];
+};
+
+__device__ static inline int swizzle(int row, int chunk) { return chunk ^ (row / 2 % 4 * 2) ^ (row % 2 * 4); }
 
 template <int DIM>
 __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant__ batch b, int H, int G, int D, int max_parts,
                                                           int first_head, partial *weight, float *out)
 {
-    const int CHUNKS = DIM / 32, HALVES = DIM / 64;
-    extern __shared__ __align__(16) unsigned char shared[];
-    float (*shared_out)[HEADS][DIM + 4] = (float (*)[HEADS][DIM + 4])shared;              /* [WARPS] */
-    partial (*shared_weight)[HEADS] = (partial (*)[HEADS])(shared_out + WARPS);           /* [WARPS] */
+    const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = ring<DIM>::STAGES, ROW = DIM / 8;
+    extern __shared__ __align__(128) unsigned char shared[];
+    ring<DIM> &own = ((ring<DIM> *)shared)[threadIdx.x / 32];
+    int32_t *page_list = (int32_t *)((ring<DIM> *)shared + WARPS);
     const lane &l = b.lane[blockIdx.z];
     int g = blockIdx.y, group = H / G, part = blockIdx.x, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
-    if (part * l.part >= slots) return;
+    int from = part * l.part, end = min(slots, from + l.part);
+    if (from >= slots) return;
     int warp = threadIdx.x / 32, at = threadIdx.x % 32, r = at / 4, t = at % 4;
-    bool aligned = D % 8 == 0;
+    const int32_t *pages = NULL;
+    if (l.pages) {
+        int begin = from / l.page;
+        for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x) page_list[i - begin] = l.pages[g * l.stride + i];
+        pages = page_list;
+        __syncthreads();
+    }
 
     uint32_t q[CHUNKS][2][4] = {};
 #pragma unroll
@@ -79,51 +98,64 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         for (int half = 0; half < 2; half++) {
             int head = first_head + r + half * 8;
             if (head >= group) continue;
-            uint4 x = load8(l.q + (int64_t)(g * group + head) * D, c * 32 + t * 8, D, aligned);
+            uint4 x = load8(l.q + (int64_t)(g * group + head) * D, c * 32 + t * 8, D, D % 8 == 0);
             q[c][0][half] = x.x, q[c][0][half + 2] = x.y, q[c][1][half] = x.z, q[c][1][half + 2] = x.w;
         }
     }
 
+    /* Queues step i of this warp; returns which of its 16 slots hold keys. */
+    auto fetch = [&](int step) {
+        int old;
+        int64_t row;
+        int i = from + (step * WARPS + warp) * STEP;
+        bool seen = find(l, pages, from, g, i + at % STEP, end, &old, &row);
+        unsigned known = __ballot_sync(~0u, seen) & 0xffff;
+        const bf16 *k = l.k[old] + row * D, *v = l.v[old] + row * D;
+        int stage = step % STAGES;
+#pragma unroll
+        for (int j = 0; j < STEP * ROW / 32; j++) {
+            int n = (j * 32 + at) / ROW, chunk = (j * 32 + at) % ROW;
+            const bf16 *from_k = (const bf16 *)__shfl_sync(~0u, (unsigned long long)k, n);
+            const bf16 *from_v = (const bf16 *)__shfl_sync(~0u, (unsigned long long)v, n);
+            copy_chunk(&own.k[stage][n][swizzle(n, chunk) * 8], from_k, chunk, D, known >> n & 1);
+            copy_chunk(&own.v[stage][n][swizzle(n, chunk) * 8], from_v, chunk, D, known >> n & 1);
+        }
+        return known;
+    };
+
     float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, o[HALVES][8][4] = {};
-    int end = min(slots, (part + 1) * l.part);
-    for (int i = part * l.part + warp * STEP; i < end; i += WARPS * STEP) {
-        uint4 k[2][CHUNKS], v[4][HALVES];
-        bool seen[2];
+    int steps = max(0, (end - from - warp * STEP + WARPS * STEP - 1) / (WARPS * STEP));
+    uint64_t queue = 0; /* 16 bits a queued step, the next one lowest */
 #pragma unroll
-        for (int n = 0; n < 2; n++) {
-            int64_t from;
-            int old;
-            seen[n] = find(l, g, i + n * 8 + r, end, D, &from, &old);
-#pragma unroll
-            for (int c = 0; c < CHUNKS; c++)
-                k[n][c] = seen[n] ? load8(l.k[old] + from, c * 32 + t * 8, D, aligned) : make_uint4(0, 0, 0, 0);
-        }
-#pragma unroll
-        for (int n = 0; n < 4; n++) {
-            int64_t from;
-            int old;
-            bool valid = find(l, g, i + n / 2 * 8 + t * 2 + n % 2, end, D, &from, &old);
-#pragma unroll
-            for (int c = 0; c < HALVES; c++)
-                v[n][c] = valid ? load8(l.v[old] + from, c * 64 + r * 8, D, aligned) : make_uint4(0, 0, 0, 0);
-        }
+    for (int i = 0; i < STAGES - 1; i++) {
+        if (i < steps) queue |= (uint64_t)fetch(i) << 16 * i;
+        copy_commit();
+    }
+    for (int step = 0; step < steps; step++) {
+        copy_wait<STAGES - 2>();
+        __syncwarp();
+        unsigned known = queue & 0xffff;
+        queue >>= 16;
+        if (step + STAGES - 1 < steps) queue |= (uint64_t)fetch(step + STAGES - 1) << 16 * (STAGES - 2);
+        copy_commit();
+
+        int stage = step % STAGES;
         float s[2][4] = {};
 #pragma unroll
         for (int n = 0; n < 2; n++) {
 #pragma unroll
             for (int c = 0; c < CHUNKS; c++) {
-                mma(s[n], q[c][0], k[n][c].x, k[n][c].y);
-                mma(s[n], q[c][1], k[n][c].z, k[n][c].w);
+                uint4 k = *(const uint4 *)&own.k[stage][n * 8 + r][swizzle(n * 8 + r, c * 4 + t) * 8];
+                mma(s[n], q[c][0], k.x, k.y);
+                mma(s[n], q[c][1], k.z, k.w);
             }
         }
-        /* Column 2t + e of tile n belongs to key i + 8n + 2t + e, which the threads of quad row 2t + e asked about. */
-        float higher[2] = {most[0], most[1]};
+        float higher[2] = {most[0], most[1]}, fade[2];
 #pragma unroll
         for (int n = 0; n < 2; n++) {
-            unsigned known = __ballot_sync(~0u, seen[n]);
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                s[n][e] = known >> ((t * 2 + e % 2) * 4) & 1 ? s[n][e] * l.scale : -INFINITY;
+                s[n][e] = known >> (n * 8 + t * 2 + e % 2) & 1 ? s[n][e] * l.scale : -INFINITY;
                 higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
             }
         }
@@ -131,9 +163,10 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         for (int h = 0; h < 2; h++) {
             higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 1));
             higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 2));
-            float offset = higher[h] == -INFINITY ? 0 : higher[h], fade = exp2f(most[h] - offset);
+            float offset = higher[h] == -INFINITY ? 0 : higher[h];
+            fade[h] = higher[h] == most[h] ? 1.f : exp2f(most[h] - offset);
             most[h] = higher[h];
-            sum[h] *= fade;
+            sum[h] *= fade[h];
 #pragma unroll
             for (int n = 0; n < 2; n++) {
 #pragma unroll
@@ -142,25 +175,40 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
                     sum[h] += s[n][h * 2 + e];
                 }
             }
+        }
+        if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
 #pragma unroll
             for (int c = 0; c < HALVES; c++) {
 #pragma unroll
-                for (int j = 0; j < 8; j++) o[c][j][h * 2] *= fade, o[c][j][h * 2 + 1] *= fade;
+                for (int j = 0; j < 8; j++) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) o[c][j][e] *= fade[e / 2];
+                }
             }
         }
         uint32_t p[4] = {pack(s[0][0], s[0][1]), pack(s[0][2], s[0][3]), pack(s[1][0], s[1][1]), pack(s[1][2], s[1][3])};
 #pragma unroll
         for (int c = 0; c < HALVES; c++) {
+            uint4 v[4];
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                int row = n / 2 * 8 + t * 2 + n % 2;
+                v[n] = *(const uint4 *)&own.v[stage][row][swizzle(row, c * 8 + r) * 8];
+            }
+            const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2], *w = (const uint32_t *)&v[3];
 #pragma unroll
             for (int j = 0; j < 8; j++) {
                 unsigned order = j % 2 ? 0x7632 : 0x5410; /* the high or the low halves of two words */
-                const uint32_t *a = (const uint32_t *)&v[0][c], *z = (const uint32_t *)&v[1][c];
-                const uint32_t *y = (const uint32_t *)&v[2][c], *w = (const uint32_t *)&v[3][c];
                 mma(o[c][j], p, __byte_perm(a[j / 2], z[j / 2], order), __byte_perm(y[j / 2], w[j / 2], order));
             }
         }
     }
 
+    /* The warps' shares, in shared memory that the rings no longer need. */
+    copy_wait<0>();
+    __syncthreads();
+    float (*shared_out)[HEADS][DIM + 4] = (float (*)[HEADS][DIM + 4])shared;
+    partial (*shared_weight)[HEADS] = (partial (*)[HEADS])(shared_out + WARPS);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         sum[h] += __shfl_xor_sync(~0u, sum[h], 1);
@@ -192,32 +240,35 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
     }
 }
 
-__global__ void decode_join(const __grid_constant__ batch b, int H, int G, int D, int max_parts, const partial *weight,
-                            const float *part_out, bf16 *out, sf_cuda_report *report)
+/* One block a head and lane: parts are shared out over the block's rows of D threads, whose sums are added in order. */
+__global__ void __launch_bounds__(JOINERS) decode_join(const __grid_constant__ batch b, int H, int G, int D, int max_parts,
+                                                       const partial *weight, const float *part_out, bf16 *out, sf_cuda_report *report)
 {
+    __shared__ float share[PARTS_WISHED + 1], shared[32], value[JOINERS];
     const lane &l = b.lane[blockIdx.y];
     int h = blockIdx.x, g = h / (H / G), slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
-    int parts = (slots + l.part - 1) / l.part;
+    int parts = (slots + l.part - 1) / l.part, rows = JOINERS / D, d = threadIdx.x % D, row = threadIdx.x / D;
     int64_t from = ((int64_t)blockIdx.y * H + h) * max_parts;
-    __shared__ float shared[32];
-    float top = -INFINITY;
-    for (int i = threadIdx.x; i < parts; i += blockDim.x) top = fmaxf(top, weight[from + i].most);
-    top = block_max(top, shared);
-    for (int d = threadIdx.x; d < D; d += blockDim.x) {
-        float all = 0, value = 0;
-#pragma unroll 4
-        for (int i = 0; i < parts; i++) {
-            float share = weight[from + i].most == -INFINITY ? 0 : exp2f(weight[from + i].most - top);
-            all += share * weight[from + i].sum;
-            value += share * part_out[(from + i) * D + d];
-        }
-        if (!(all > 0) && d == 0) sf_raise(report, SF_FAULT_EMPTY_ROW, l.layer, h, 0);
-        out[((int64_t)blockIdx.y * H + h) * D + d] = __float2bfloat16(all > 0 ? value / all : 0);
+    partial mine = threadIdx.x < parts ? weight[from + threadIdx.x] : partial{-INFINITY, 0};
+    float top = block_max(mine.most, shared), fade = mine.most == -INFINITY ? 0 : exp2f(mine.most - top);
+    float all = block_sum(fade * mine.sum, shared);
+    if (threadIdx.x < parts) share[threadIdx.x] = fade;
+    __syncthreads();
+    float sum = 0;
+    if (row < rows) {
+#pragma unroll 8
+        for (int i = row; i < parts; i += rows) sum += share[i] * part_out[(from + i) * D + d];
     }
+    value[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x >= D) return;
+    for (int i = 1; i < rows; i++) sum += value[i * D + d];
+    if (!(all > 0) && d == 0) sf_raise(report, SF_FAULT_EMPTY_ROW, l.layer, h, 0);
+    out[((int64_t)blockIdx.y * H + h) * D + d] = __float2bfloat16(all > 0 ? sum / all : 0);
 }
 
 /* Pairs, where only the device knows them: keys of pages, and of heads that keep fewer. */
-__global__ void tally_decode(lane l, int H, int G, int D, uint64_t *per_head)
+__global__ void tally_decode(lane l, int H, int G, uint64_t *per_head)
 {
     __shared__ unsigned long long keys;
     int g = blockIdx.x, group = H / G, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
@@ -225,9 +276,9 @@ __global__ void tally_decode(lane l, int H, int G, int D, uint64_t *per_head)
     __syncthreads();
     unsigned long long mine = 0;
     for (int i = threadIdx.x; i < slots; i += blockDim.x) {
-        int64_t offset;
+        int64_t row;
         int part;
-        mine += find(l, g, i, slots, D, &offset, &part);
+        mine += find(l, l.pages ? l.pages + g * l.stride : NULL, 0, g, i, slots, &part, &row);
     }
     atomicAdd(&keys, mine);
     __syncthreads();
@@ -271,13 +322,17 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     partial *weight;
     SF_TRY(sf_cuda_workspace(b, rows * (sizeof *weight + D * sizeof(float)), (void **)&weight));
     float *part_out = (float *)(weight + rows);
-    size_t bytes = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
+    int longest = 0; /* part: as many page numbers at most */
+    for (int i = 0; i < n; i++) longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
+    size_t shares = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
+    size_t bytes = WARPS * sizeof(ring<DIM>) + (longest + 1) * sizeof(int32_t);
+    if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
         decode_part<DIM><<<dim3(parts, G, n), WARPS * 32, bytes, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
         LAUNCH_TRY(decode_part);
     }
-    decode_join<<<dim3(H, n), DIM < 128 ? 64 : 128, 0, c->stream>>>(*lanes, H, G, D, parts, weight, part_out, out, c->report);
+    decode_join<<<dim3(H, n), JOINERS, 0, c->stream>>>(*lanes, H, G, D, parts, weight, part_out, out, c->report);
     LAUNCH_TRY(decode_join);
     c->pending = true;
     return SF_OK;
@@ -292,12 +347,14 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
             const sf_attention *at = a[done + i];
             SF_TRY(describe(at, pattern[done + i], &lane.lane[i]));
             if (at->pairs) {
-                tally_decode<<<at->kv_heads, 256, 0, sf_cuda_of(b)->stream>>>(lane.lane[i], at->heads, at->kv_heads, at->head_dim,
-                                                                               at->pairs);
+                tally_decode<<<at->kv_heads, 256, 0, sf_cuda_of(b)->stream>>>(lane.lane[i], at->heads, at->kv_heads, at->pairs);
                 LAUNCH_TRY(tally_decode);
             }
             int64_t slots = at->keys;
-            if (lane.lane[i].pages) slots = lane.lane[i].stride * lane.lane[i].page;
+            if (lane.lane[i].pages) { /* the last page may reach past the last key */
+                int64_t listed = lane.lane[i].stride * lane.lane[i].page;
+                slots = listed < slots + lane.lane[i].page ? listed : slots + lane.lane[i].page;
+            }
             int needed = (int)ceil_div<int64_t>(slots, lane.lane[i].part);
             if (needed > parts) parts = needed;
         }

@@ -93,15 +93,16 @@ __device__ static inline void split_store(bf16 *high, bf16 *low, float x)
     *low = __float2bfloat16(x - __bfloat162float(*high));
 }
 
-/* score[row - first, j] for the map's rows [first, first + rows), row = list * queries + i. A tile of 64 rows may cross from
- * one list to the next; its keys are those of its own kv head, so tiles are cut per list: blockIdx.y counts (list, tile). */
-__global__ void __launch_bounds__(128) block_scores(const __grid_constant__ block_map m, int list, int first_i, int rows, float *score)
+/* score[i - first, j] for query blocks [first, first + rows) of one list. whole: -INFINITY for blocks in the future; else
+ * they are left as they are. */
+__global__ void __launch_bounds__(128) block_scores(const __grid_constant__ block_map m, int list, int first_i, int rows, bool whole, float *score)
 {
     __shared__ __align__(16) bf16 q[2][TILE][PITCH], k[2][TILE][PITCH];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i0 = first_i + blockIdx.y * TILE, j0 = blockIdx.x * TILE;
     int last = min(i0 + TILE, first_i + rows) - 1;
     bool past = j0 < visible_blocks(m, last);
     const float *from_q = m.q + (int64_t)list * m.queries * m.D, *from_k = m.k + (int64_t)(list / m.group) * m.keys * m.D;
+    if (!past && !whole) return;
     float s[TILE / 8][4] = {};
     for (int d0 = 0; past && d0 < m.D; d0 += STEP) {
         __syncthreads();
@@ -164,9 +165,9 @@ static block_map map_of(const sf_attention *a, const float *q_mean, int block_q,
     return m;
 }
 
-static sf_status queue_scores(sf_backend *b, const block_map *m, int list, int first, int rows, float *score)
+static sf_status queue_scores(sf_backend *b, const block_map *m, int list, int first, int rows, bool whole, float *score)
 {
-    block_scores<<<dim3(ceil_div(m->keys, (int)TILE), ceil_div(rows, (int)TILE)), 128, 0, sf_cuda_of(b)->stream>>>(*m, list, first, rows, score);
+    block_scores<<<dim3(ceil_div(m->keys, (int)TILE), ceil_div(rows, (int)TILE)), 128, 0, sf_cuda_of(b)->stream>>>(*m, list, first, rows, whole, score);
     LAUNCH_TRY(block_scores);
     return SF_OK;
 }
@@ -194,8 +195,8 @@ sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *
             int rows = m.queries - first < slice ? m.queries - first : slice;
             int64_t row = (int64_t)list * m.queries + first;
             sf_lists to = {rows, out->stride, out->count + row, out->index + row * out->stride};
-            SF_TRY(queue_scores(b, &m, list, first, rows, score));
-            SF_TRY(sf_cuda_select_rows(b, score, rows, m.keys, k > 0 ? k : 0, NULL, &to));
+            SF_TRY(queue_scores(b, &m, list, first, rows, false, score));
+            SF_TRY(sf_cuda_select_rows(b, score, rows, m.keys, k > 0 ? k : 0, NULL, {first, block_q, block_k, a->queries, a->keys}, &to));
         }
     }
     sf_meter_top_blocks(b, a, block_q, block_k);
@@ -219,7 +220,7 @@ sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, cons
                                       const float *k_mean, int block_k, float *p)
 {
     block_map m = map_of(a, q_mean, block_q, k_mean, block_k);
-    for (int h = 0; h < a->heads; h++) SF_TRY(queue_scores(b, &m, h, 0, m.queries, p + (int64_t)h * m.queries * m.keys));
+    for (int h = 0; h < a->heads; h++) SF_TRY(queue_scores(b, &m, h, 0, m.queries, true, p + (int64_t)h * m.queries * m.keys));
     if (m.queries) {
         softmax_rows<<<(unsigned)(a->heads * m.queries), THREADS, 0, sf_cuda_of(b)->stream>>>(p, m.keys, false);
         LAUNCH_TRY(softmax_rows);
@@ -299,7 +300,7 @@ sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block
         for (int s = 0; s < heads; s++) {
             int64_t row = (int64_t)s * queries + i;
             sf_lists to = {1, out->stride, out->count + row, out->index + row * out->stride};
-            SF_TRY(sf_cuda_select_rows(b, mass + (int64_t)s * blocks, 1, blocks, k > 0 ? k : 0, NULL, &to));
+            SF_TRY(sf_cuda_select_rows(b, mass + (int64_t)s * blocks, 1, blocks, k > 0 ? k : 0, NULL, {}, &to));
         }
     }
     sf_meter_top_block_mass(b, a);
@@ -337,23 +338,48 @@ sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, in
     return SF_OK;
 }
 
-/* One warp a page; lanes share out the head dim, and each adds up all heads before the one reduction. */
+/* One warp for PAGES pages at a time, so that their bounds are in flight together; lanes share out the head dim, 4 values
+ * each where it is 128, and each adds up all heads before the one reduction. */
+enum { PAGES = 4 };
+
+template <bool DIM128>
 __global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group, int D, int there, int64_t pages, const float *low, const float *high, float *score)
 {
-    extern __shared__ float query[]; /* [group, D] */
+    extern __shared__ __align__(16) float query[]; /* [group, D] */
     int g = blockIdx.y, lane = threadIdx.x % 32;
     for (int i = threadIdx.x; i < group * D; i += blockDim.x) query[i] = __bfloat162float(q[(int64_t)g * group * D + i]);
     __syncthreads();
-    for (int p = blockIdx.x * (THREADS / 32) + threadIdx.x / 32; p < there; p += gridDim.x * (THREADS / 32)) {
-        const float *l = low + (g * pages + p) * D, *h = high + (g * pages + p) * D;
-        float sum = 0;
-#pragma unroll 4
-        for (int d = lane; d < D; d += 32) {
-            float at_low = l[d], at_high = h[d];
-            for (int m = 0; m < group; m++) sum += fmaxf(query[m * D + d] * at_low, query[m * D + d] * at_high);
+    int first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * PAGES;
+    if (first >= there) return;
+    low += (g * pages + first) * D, high += (g * pages + first) * D;
+    float sum[PAGES] = {};
+    if (DIM128) {
+        float4 l[PAGES], h[PAGES];
+#pragma unroll
+        for (int p = 0; p < PAGES; p++) {
+            int at = min(p, there - first - 1) * 128 + lane * 4;
+            l[p] = *(const float4 *)(low + at), h[p] = *(const float4 *)(high + at);
         }
-        sum = warp_sum(sum);
-        if (lane == 0) score[(int64_t)g * there + p] = sum;
+        for (int m = 0; m < group; m++) {
+            float4 x = *(const float4 *)(query + m * 128 + lane * 4);
+#pragma unroll
+            for (int p = 0; p < PAGES; p++)
+                sum[p] += fmaxf(x.x * l[p].x, x.x * h[p].x) + fmaxf(x.y * l[p].y, x.y * h[p].y) + fmaxf(x.z * l[p].z, x.z * h[p].z) +
+                          fmaxf(x.w * l[p].w, x.w * h[p].w);
+        }
+    } else {
+        for (int d = lane; d < D; d += 32) {
+#pragma unroll
+            for (int p = 0; p < PAGES; p++) {
+                int at = min(p, there - first - 1) * D + d;
+                for (int m = 0; m < group; m++) sum[p] += fmaxf(query[m * D + d] * low[at], query[m * D + d] * high[at]);
+            }
+        }
+    }
+#pragma unroll
+    for (int p = 0; p < PAGES; p++) {
+        sum[p] = warp_sum(sum[p]);
+        if (lane == 0 && first + p < there) score[(int64_t)g * there + first + p] = sum[p];
     }
 }
 
@@ -363,8 +389,10 @@ sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, in
     int there = ceil_div(a->keys, page), group = a->heads / a->kv_heads;
     if (there) {
         size_t bytes = (size_t)group * a->head_dim * sizeof(float);
-        SF_TRY(sf_cuda_allow_shared((const void *)page_scores, bytes));
-        page_scores<<<dim3(ceil_div(there, THREADS / 32), a->kv_heads), THREADS, bytes, sf_cuda_of(b)->stream>>>(
+        bool aligned = ((uintptr_t)low | (uintptr_t)high) % 16 == 0;
+        auto kernel = a->head_dim == 128 && aligned ? page_scores<true> : page_scores<false>;
+        SF_TRY(sf_cuda_allow_shared((const void *)kernel, bytes));
+        kernel<<<dim3(ceil_div(there, THREADS / 32 * PAGES), a->kv_heads), THREADS, bytes, sf_cuda_of(b)->stream>>>(
             (const bf16 *)a->q, group, a->head_dim, there, pages, low, high, score);
         LAUNCH_TRY(page_scores);
     }

@@ -39,24 +39,26 @@ __device__ static inline int block_scan(int x, int *shared)
     return x;
 }
 
-/* The halfwords that hold a bit, in order. */
+/* The halfwords that are all ones, and those that are so in part, each in order. */
 __global__ void list_pieces(const uint32_t *bits, int words, int base, int2 *piece, int stride, int32_t *pieces)
 {
     __shared__ int shared[32];
     __shared__ int found;
-    int head = blockIdx.x;
+    int head = blockIdx.x, edge = blockIdx.y;
     const uint16_t *half = (const uint16_t *)(bits + (int64_t)head * words);
+    piece += ((int64_t)head * 2 + edge) * stride;
     if (threadIdx.x == 0) found = 0;
     for (int at = 0; at < words * 2; at += blockDim.x) {
         int i = at + threadIdx.x;
         uint16_t mask = i < words * 2 ? half[i] : 0;
-        int place = block_scan(mask != 0, shared) + found;
-        if (mask) piece[(int64_t)head * stride + place - 1] = make_int2(i * SF_PIECE - base, mask);
+        bool ours = mask && (mask != 0xffff) == edge;
+        int place = block_scan(ours, shared) + found;
+        if (ours) piece[place - 1] = make_int2(i * SF_PIECE - base, mask);
         __syncthreads();
         if (threadIdx.x == blockDim.x - 1) found = place;
         __syncthreads();
     }
-    if (threadIdx.x == 0) pieces[head] = found;
+    if (threadIdx.x == 0) pieces[head * 2 + edge] = found;
 }
 
 __global__ void mark_columns(sf_lists columns, const uint32_t *bits, int words, int base, int tiles, int first_position,
@@ -85,12 +87,12 @@ static sf_status prepare_slashes(sf_backend *b, const sf_attention *a, const sf_
     cudaStream_t stream = sf_cuda_of(b)->stream;
     uint32_t *bits = (uint32_t *)space;
     int2 *piece = (int2 *)(bits + (int64_t)p->H * words);
-    int32_t *pieces = (int32_t *)(piece + (int64_t)p->H * p->piece_stride);
-    uint16_t *column_bits = (uint16_t *)(pieces + ceil_div(p->H, 4) * 4);
+    int32_t *pieces = (int32_t *)(piece + (int64_t)p->H * 2 * p->piece_stride);
+    uint16_t *column_bits = (uint16_t *)(pieces + p->H * 2);
     CUDA_TRY(cudaMemsetAsync(bits, 0, (size_t)p->H * words * sizeof *bits, stream));
     mark_diagonals<<<p->H, 256, 0, stream>>>(pattern->second, base, words, bits);
     LAUNCH_TRY(mark_diagonals);
-    list_pieces<<<p->H, 1024, 0, stream>>>(bits, words, base, piece, p->piece_stride, pieces);
+    list_pieces<<<dim3(p->H, 2), 1024, 0, stream>>>(bits, words, base, piece, p->piece_stride, pieces);
     LAUNCH_TRY(list_pieces);
     int64_t n = (int64_t)p->tiles * p->column_words;
     mark_columns<<<dim3((unsigned)ceil_div<int64_t>(n, 256), p->H), 256, 0, stream>>>(
@@ -133,7 +135,7 @@ sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_patte
         p->piece_stride = words * 2;
         p->column_words = (int)ceil_div<int64_t>(pattern->first.stride, 16) + 1;
         p->tiles = ceil_div(p->T, p->block_q);
-        more = (size_t)p->H * words * 4 + (size_t)p->H * p->piece_stride * sizeof(int2) + (p->H + 4) * sizeof(int32_t) +
+        more = (size_t)p->H * words * 4 + (size_t)p->H * 2 * p->piece_stride * sizeof(int2) + p->H * 2 * sizeof(int32_t) +
                (size_t)p->H * p->tiles * p->column_words * sizeof(uint16_t);
         break;
     default: return sf_fail(SF_INTERNAL, "prefill takes dense, block, column-diagonal and window patterns, not kind %d", pattern->kind);

@@ -1,15 +1,16 @@
 /* A prefill pattern as kernels walk it: tiles of query rows, and for each tile a list of key slots.
  *
- * Every pattern is one function: key number of slot i of a tile (-1: none). Executors, the pair counter and the recall
- * probe share it, so that they agree by construction. Slots stand in ascending key order, at places that depend on the
- * row's position alone, never on where a chunk of the prompt begins, so that a row's sums keep their order.
+ * Every pattern is one function: key number of slot i of a tile (-1: none). Executors and the pair counter share it, so that
+ * they agree by construction. A key's slot depends on the row's position alone, never on where a chunk of the prompt
+ * begins, so that a row's sums keep their order.
  *
  *   dense, window   sinks, filled up to a multiple of 128, then a stretch of keys that begins at a multiple of 128
  *   blocks          block i / block_k of the list, key i % block_k
  *   columns and     the tile of rows [s, s + 64) computes the keys s + u of a set of relative numbers u that is the same
  *   diagonals       for all tiles of a head: the union of [-o, -o + 64) over its diagonals o. It is kept as PIECEs: 16
- *                   neighbours, begun at a multiple of 16, with a bit for each. Columns follow, 16 to a word of bits that
- *                   leaves out those which the diagonals cover already. */
+ *                   neighbours, begun at a multiple of 16, with a bit for each: first the whole pieces, of which most
+ *                   tiles need no mask, then those at the edges. Columns follow, 16 to a word of bits that leaves out
+ *                   those which the diagonals cover already. */
 #ifndef SF_CUDA_PATTERN_CUH
 #define SF_CUDA_PATTERN_CUH
 
@@ -28,8 +29,8 @@ struct sf_cuda_plan {
     int tiles;                   /* of one list row's head: ceil(T / block_q) * parts */
     int block_k;
     sf_lists first;
-    const int2 *piece;           /* [H, piece_stride] x: relative key, y: bits */
-    const int32_t *pieces;       /* [H] */
+    const int2 *piece;           /* [H, 2 (whole, edge), piece_stride] x: relative key, y: bits */
+    const int32_t *pieces;       /* [H, 2] */
     int piece_stride;
     const uint16_t *column_bits; /* [H, tiles, column_words] */
     int column_words;
@@ -49,7 +50,8 @@ struct sf_cuda_tile {
     int query, queries, head, list;
     int position;      /* of the first query */
     int split;         /* slots before it are sinks or pieces, after it the stretch or the columns */
-    int base;          /* first key of the stretch, or first piece */
+    int base;          /* first key of the stretch */
+    int from[2], whole, pieces; /* first whole and edge piece that reaches key 0; whole ones; both together */
     int slots;
 };
 
@@ -67,6 +69,26 @@ __device__ static inline int sf_lower_bound(const int32_t *list, int n, int limi
     return low;
 }
 
+/* The first of n pieces that reaches key 0 from `position`. */
+__device__ static inline int sf_cuda_first_piece(const int2 *piece, int n, int position)
+{
+    int low = 0, high = n;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (position + piece[middle].x + SF_PIECE <= 0) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/* Piece i of the tile: relative key and bits, none past the last one. */
+__device__ static inline int2 sf_cuda_piece(const sf_cuda_plan &p, const sf_cuda_tile &t, int i)
+{
+    if (i >= t.pieces) return make_int2(0, 0);
+    const int2 *piece = p.piece + (int64_t)t.list * 2 * p.piece_stride;
+    return i < t.whole ? piece[t.from[0] + i] : piece[p.piece_stride + t.from[1] + i - t.whole];
+}
+
 __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int tile, int list_head)
 {
     sf_cuda_tile t;
@@ -76,7 +98,7 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
     t.queries = max(end - t.query, 0);
     t.head = list_head * p.packed;
     t.position = p.N - p.T + t.query;
-    t.split = t.base = t.slots = t.list = 0;
+    t.split = t.base = t.slots = t.list = t.from[0] = t.from[1] = t.whole = t.pieces = 0;
     if (t.queries == 0) return t;
     int last = t.position + t.queries - 1;
     if (p.kind == SF_BLOCKS) {
@@ -84,15 +106,13 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
         t.slots = p.first.count[t.list] * p.block_k;
     } else if (p.kind == SF_COLUMNS_DIAGONALS) {
         t.list = list_head;
-        const int2 *piece = p.piece + (int64_t)list_head * p.piece_stride;
-        int low = 0, high = p.pieces[list_head], n = high;
-        while (low < high) { /* the first piece that reaches key 0 */
-            int middle = (low + high) / 2;
-            if (t.position + piece[middle].x + SF_PIECE <= 0) low = middle + 1;
-            else high = middle;
-        }
-        t.base = low;
-        t.split = sf_round_up((n - low) * SF_PIECE, SF_ALIGN_KEYS);
+        const int2 *piece = p.piece + (int64_t)list_head * 2 * p.piece_stride;
+        const int32_t *pieces = p.pieces + list_head * 2;
+        t.from[0] = sf_cuda_first_piece(piece, pieces[0], t.position);
+        t.from[1] = sf_cuda_first_piece(piece + p.piece_stride, pieces[1], t.position);
+        t.whole = pieces[0] - t.from[0];
+        t.pieces = t.whole + pieces[1] - t.from[1];
+        t.split = sf_round_up(t.pieces * SF_PIECE, SF_ALIGN_KEYS);
         t.slots = t.split + sf_lower_bound(p.first.index + list_head * p.first.stride, p.first.count[list_head], last + 1);
     } else {
         int reach = last >= p.dense_from ? p.N : p.local;
@@ -116,9 +136,7 @@ __device__ static inline int sf_cuda_key(const sf_cuda_plan &p, const sf_cuda_ti
     }
     if (p.kind == SF_COLUMNS_DIAGONALS) {
         if (i < t.split) {
-            int at = t.base + i / SF_PIECE;
-            if (at >= p.pieces[t.list]) return -1;
-            int2 piece = p.piece[(int64_t)t.list * p.piece_stride + at];
+            int2 piece = sf_cuda_piece(p, t, i / SF_PIECE);
             int key = t.position + piece.x + i % SF_PIECE;
             return piece.y >> i % SF_PIECE & 1 && key >= 0 ? key : -1;
         }

@@ -3,14 +3,14 @@
  *     out[t, h] = Σ_j softmax_j(scale · q[t, h]·k[g, j]) v[g, j]        over the keys j that the pattern names for row t
  *
  * A block is one producer warp and one or two consumer warpgroups of 64 query rows. The producer walks the tile's key slots
- * (pattern.cuh) and copies KEYS of them at a time with the bulk tensor engine, as one box or as many as the pattern has
+ * (pattern.cuh) and copies 128 of them at a time with the bulk tensor engine, as one box or as many as the pattern has
  * pieces; it also writes down each slot's key number for tiles in which not every row sees every key. Consumers multiply
  * with wgmma: the scores of tile j are in flight with P·V of tile j - 1, softmax in registers, P never leaves them. Two
  * warpgroups that share the keys take turns at the tensor cores, one's softmax under the other's products.
  *
  * Rows of a tile are queries x the heads that share a selection, so that a block of 16 queries of a group of 4 heads fills a
- * warpgroup's 64 rows. With 128 rows (dense, large or shared blocks) a block has two warpgroups, 128 keys a tile and a
- * multiprocessor to itself; with 64 (per-head blocks of 64, diagonals) one, 64 keys, and two blocks share a multiprocessor.
+ * warpgroup's 64 rows. With 128 rows (dense, large or shared blocks) a block has two warpgroups and a multiprocessor to
+ * itself; with 64 (per-head blocks of 64, diagonals) it has one, and two blocks share a multiprocessor.
  *
  * Scattered columns are packed into dense rows once per head; a tile then reads a prefix of them, with bits that leave out
  * those its diagonals cover.
@@ -41,13 +41,20 @@ struct work {
     sf_cuda_report *report;
 };
 
-template <int DIM, int WARPGROUPS, int KEYS, int STAGES> struct layout {
-    static const int HALVES = DIM / 64, TILE = KEYS * DIM;
-    static const int NAMES = STAGES + 1; /* key numbers are read after the keys' own room is free */
-    bf16 q[WARPGROUPS][HALVES][64 * 64];
-    bf16 k[STAGES][TILE], v[STAGES][TILE];
+/* Keys of a tile, and how many tiles of keys and of values a block holds. Two blocks of one warpgroup share a
+ * multiprocessor's 227 KB; to fit there with head dim 128, the query stays in registers and keys have a single stage, whose
+ * next tile arrives under the softmax. */
+enum { KEYS = 128 };
+
+template <int DIM, int WARPGROUPS> struct layout {
+    static const bool HELD = DIM == 128 && WARPGROUPS == 1;
+    static const int HALVES = DIM / 64, TILE = KEYS * DIM, K_STAGES = HELD ? 1 : DIM == 64 && WARPGROUPS == 2 ? 3 : 2,
+                     V_STAGES = DIM == 64 && WARPGROUPS == 2 ? 3 : 2;
+    static const int NAMES = K_STAGES + 1; /* key numbers are read after the keys' own room is free */
+    bf16 k[K_STAGES][TILE], v[V_STAGES][TILE];
+    bf16 q[HELD ? 1 : WARPGROUPS * HALVES][HELD ? 8 : 64 * 64];
     int key[NAMES][KEYS], flags[NAMES];
-    uint64_t k_full[STAGES], k_empty[STAGES], v_full[STAGES], v_empty[STAGES];
+    uint64_t k_full[K_STAGES], k_empty[K_STAGES], v_full[V_STAGES], v_empty[V_STAGES];
 };
 
 #ifdef SM90A
@@ -64,18 +71,15 @@ __device__ static inline float exp2_fast(float x)
 /* What a lane knows about key tile i before its room is free: its piece, or its four slots' bits. */
 struct ahead { int start, bits; int4 column; };
 
-template <int KEYS> __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
+__device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
 {
     int lane = threadIdx.x % 32, slot = i * KEYS + lane * piece;
     ahead a = {INT_MIN, 0, {-1, -1, -1, -1}};
     if (p.kind == SF_BLOCKS) {
         if (lane < KEYS / piece && slot < t.slots) a.start = p.first.index[t.list * p.first.stride + slot / p.block_k] * p.block_k + slot % p.block_k;
     } else if (p.kind == SF_COLUMNS_DIAGONALS && i * KEYS < t.split) {
-        int at = t.base + slot / SF_PIECE;
-        if (lane < KEYS / piece && at < p.pieces[t.list]) {
-            int2 x = p.piece[(int64_t)t.list * p.piece_stride + at];
-            a.start = t.position + x.x, a.bits = x.y;
-        }
+        int2 x = lane < KEYS / piece ? sf_cuda_piece(p, t, slot / SF_PIECE) : make_int2(0, 0);
+        if (x.y) a.start = t.position + x.x, a.bits = x.y;
     } else if (p.kind == SF_COLUMNS_DIAGONALS) {
         int from = i * KEYS - t.split + lane * 4;
         if (lane * 4 < KEYS && from < t.slots - t.split) {
@@ -91,17 +95,17 @@ template <int KEYS> __device__ static inline ahead look_ahead(const sf_cuda_plan
     return a;
 }
 
-template <class Layout, int KEYS, int STAGES>
+template <class Layout>
 __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m, const sf_cuda_tile &t, int tiles)
 {
     int lane = threadIdx.x % 32, head = t.head / p.group, last = t.position + t.queries - 1, piece = w.piece;
     bool bounded = p.window || p.local < p.N;
     int reach = p.window && p.window < p.local ? p.window : p.local;
-    ahead next = look_ahead<KEYS>(p, t, piece, 0);
+    ahead next = look_ahead(p, t, piece, 0);
     for (int i = 0; i < tiles; i++) {
         ahead now = next;
         bool columns = p.kind == SF_COLUMNS_DIAGONALS && i * KEYS >= t.split, listed = p.kind == SF_BLOCKS || (p.kind == SF_COLUMNS_DIAGONALS && !columns);
-        if (i + 1 < tiles) next = look_ahead<KEYS>(p, t, piece, i + 1);
+        if (i + 1 < tiles) next = look_ahead(p, t, piece, i + 1);
         int first = i * KEYS < t.split ? i * KEYS : t.base + i * KEYS - t.split; /* of dense and window tiles */
         int4 key = now.column;
         int mine = lane * 4; /* this lane's slots */
@@ -131,8 +135,8 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         bool ragged = p.N % 8 && end > p.N / 8 * 8;
         int flags = (__any_sync(~0u, masked) ? MASKED : 0) | (__any_sync(~0u, ragged) ? RAGGED : 0);
 
-        int stage = i % STAGES, phase = i / STAGES % 2;
-        barrier_wait(&s.k_empty[stage], phase ^ 1);
+        int stage = i % Layout::K_STAGES;
+        barrier_wait(&s.k_empty[stage], i / Layout::K_STAGES % 2 ^ 1);
         if (inside) *(int4 *)&s.key[i % Layout::NAMES][mine] = key;
         if (lane == 0) s.flags[i % Layout::NAMES] = flags;
         __syncwarp();
@@ -143,7 +147,8 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         if (lane == 0) barrier_expect(&s.k_full[stage], KEYS * (int)sizeof(bf16) * (Layout::TILE / KEYS));
         __syncwarp();
         if (lane < boxes) copy_box(s.k[stage] + lane * piece * (Layout::TILE / KEYS), from_k, &s.k_full[stage], octet, head);
-        barrier_wait(&s.v_empty[stage], phase ^ 1);
+        stage = i % Layout::V_STAGES;
+        barrier_wait(&s.v_empty[stage], i / Layout::V_STAGES % 2 ^ 1);
         if (lane == 0) barrier_expect(&s.v_full[stage], KEYS * (int)sizeof(bf16) * (Layout::TILE / KEYS));
         __syncwarp();
         if (lane < boxes) copy_box(s.v[stage] + lane * piece * (Layout::TILE / KEYS), from_v, &s.v_full[stage], octet, head);
@@ -164,17 +169,38 @@ template <int DIM> __device__ static inline void load_queries(bf16 *to, const sf
     }
 }
 
-template <int DIM, int KEYS> __device__ static inline void start_scores(float (&score)[KEYS / 2], const bf16 *q, const bf16 *k)
+/* The same rows as this thread's fragments of the first operand. */
+template <int DIM> __device__ static inline void hold_queries(uint32_t (&to)[DIM / 4], const sf_cuda_plan &p, const bf16 *q, const sf_cuda_tile &t, int row0)
+{
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        int r = row0 + h * 8;
+        bool valid = r < t.queries * p.packed;
+        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.H + t.head + r % p.packed) * DIM + lane % 4 * 2;
+#pragma unroll
+        for (int d = 0; d < DIM / 16; d++) {
+            to[d * 4 + h] = valid ? *(const uint32_t *)(from + d * 16) : 0;
+            to[d * 4 + h + 2] = valid ? *(const uint32_t *)(from + d * 16 + 8) : 0;
+        }
+    }
+}
+
+template <int DIM, bool HELD>
+__device__ static inline void start_scores(float (&score)[KEYS / 2], const bf16 *q, const uint32_t *held, const bf16 *k)
 {
     const int OCTET = DIM / 64 * 1024;
     wgmma_fence();
 #pragma unroll
-    for (int d = 0; d < DIM; d += 16)
-        wgmma_shared(score, descriptor(q + d / 64 * 64 * 64 + d % 64, 16, 1024), descriptor(k + d / 64 * 512 + d % 64, 16, OCTET), d > 0);
+    for (int d = 0; d < DIM; d += 16) {
+        uint64_t keys = descriptor(k + d / 64 * 512 + d % 64, 16, OCTET);
+        if (HELD) wgmma_mixed(score, held + d / 4, keys, d > 0);
+        else wgmma_shared(score, descriptor(q + d / 64 * 64 * 64 + d % 64, 16, 1024), keys, d > 0);
+    }
     wgmma_commit();
 }
 
-template <int DIM, int KEYS> __device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t (&p)[KEYS / 4], const bf16 *v)
+template <int DIM> __device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t (&p)[KEYS / 4], const bf16 *v)
 {
     const int OCTET = DIM / 64 * 1024;
     wgmma_fence();
@@ -186,7 +212,6 @@ template <int DIM, int KEYS> __device__ static inline void start_output(float (&
 struct row_state { float most[2], sum[2]; };
 
 /* Turns scores into exp2(score - maximum) and the state along; fade: what the output so far is to be scaled by. */
-template <int KEYS>
 __device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, float (&fade)[2], float scale, int flags, const int *key,
                                      const sf_cuda_plan &p, const int (&position)[2])
 {
@@ -228,7 +253,7 @@ __device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, flo
     }
 }
 
-template <int KEYS> __device__ static inline void narrow(uint32_t (&p)[KEYS / 4], const float (&score)[KEYS / 2])
+__device__ static inline void narrow(uint32_t (&p)[KEYS / 4], const float (&score)[KEYS / 2])
 {
 #pragma unroll
     for (int k = 0; k < KEYS / 16; k++) {
@@ -238,7 +263,7 @@ template <int KEYS> __device__ static inline void narrow(uint32_t (&p)[KEYS / 4]
 }
 
 /* Zeros for the values of slots without a key, in a tile that reaches behind key N. */
-template <int DIM, int KEYS> __device__ static inline void clear_ragged(bf16 *v, const int *key, int barrier)
+template <int DIM> __device__ static inline void clear_ragged(bf16 *v, const int *key, int barrier)
 {
     for (int i = threadIdx.x % GROUP; i < KEYS * DIM / 8; i += GROUP) {
         int slot = i / (DIM / 8), chunk = i % (DIM / 8);
@@ -248,15 +273,21 @@ template <int DIM, int KEYS> __device__ static inline void clear_ragged(bf16 *v,
     named_sync(barrier, GROUP);
 }
 
-template <class Layout, int DIM, int WARPGROUPS, int KEYS, int STAGES>
+template <class Layout, int DIM, int WARPGROUPS>
 __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, const sf_cuda_tile &t, int tiles)
 {
+    const int K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES, NAMES = Layout::NAMES;
     int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64, row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
     int position[2] = {t.position + row / p.packed, t.position + (row + 8) / p.packed};
-    bf16 *q = s.q[me][0];
-    load_queries<DIM>(q, p, w.q, t, row0);
-    fence_async();
-    named_sync(1 + me, GROUP);
+    bf16 *q = s.q[Layout::HELD ? 0 : me * Layout::HALVES];
+    uint32_t held[Layout::HELD ? DIM / 4 : 1];
+    if constexpr (Layout::HELD) {
+        hold_queries<DIM>(held, p, w.q, t, row);
+    } else {
+        load_queries<DIM>(q, p, w.q, t, row0);
+        fence_async();
+        named_sync(1 + me, GROUP);
+    }
     if (WARPGROUPS == 2 && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
 
     float out[DIM / 2], score[KEYS / 2], fade[2];
@@ -267,29 +298,29 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
 
     if (tiles) {
         barrier_wait(&s.k_full[0], 0);
-        start_scores<DIM, KEYS>(score, q, s.k[0]);
+        start_scores<DIM, Layout::HELD>(score, q, held, s.k[0]);
         wgmma_wait<0>();
         hold(score);
         if (lane == 0) barrier_arrive(&s.k_empty[0]);
-        soften<KEYS>(score, r, fade, w.scale, s.flags[0], s.key[0], p, position);
-        narrow<KEYS>(prob, score);
+        soften(score, r, fade, w.scale, s.flags[0], s.key[0], p, position);
+        narrow(prob, score);
         auto await_values = [&](int i) {
-            barrier_wait(&s.v_full[i % STAGES], i / STAGES % 2);
-            if (s.flags[i % Layout::NAMES] & RAGGED) clear_ragged<DIM, KEYS>(s.v[i % STAGES], s.key[i % Layout::NAMES], 1 + me);
+            barrier_wait(&s.v_full[i % V_STAGES], i / V_STAGES % 2);
+            if (s.flags[i % NAMES] & RAGGED) clear_ragged<DIM>(s.v[i % V_STAGES], s.key[i % NAMES], 1 + me);
         };
 #pragma unroll 1
         for (int i = 1; i < tiles; i++) {
-            int stage = i % STAGES, before = (i - 1) % STAGES;
-            barrier_wait(&s.k_full[stage], i / STAGES % 2);
+            int stage = i % K_STAGES, before = (i - 1) % V_STAGES;
+            barrier_wait(&s.k_full[stage], i / K_STAGES % 2);
             await_values(i - 1);
             if (WARPGROUPS == 2) named_sync(3 + me, 2 * GROUP);
-            start_scores<DIM, KEYS>(score, q, s.k[stage]);
-            start_output<DIM, KEYS>(out, prob, s.v[before]);
+            start_scores<DIM, Layout::HELD>(score, q, held, s.k[stage]);
+            start_output<DIM>(out, prob, s.v[before]);
             if (WARPGROUPS == 2) named_arrive(4 - me, 2 * GROUP);
             wgmma_wait<1>();
             hold(score);
             if (lane == 0) barrier_arrive(&s.k_empty[stage]);
-            soften<KEYS>(score, r, fade, w.scale, s.flags[i % Layout::NAMES], s.key[i % Layout::NAMES], p, position);
+            soften(score, r, fade, w.scale, s.flags[i % NAMES], s.key[i % NAMES], p, position);
             wgmma_wait<0>();
             hold(out);
             if (lane == 0) barrier_arrive(&s.v_empty[before]);
@@ -300,10 +331,10 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
                     for (int e = 0; e < 4; e++) out[n * 4 + e] *= fade[e / 2];
                 }
             }
-            narrow<KEYS>(prob, score);
+            narrow(prob, score);
         }
         await_values(tiles - 1);
-        start_output<DIM, KEYS>(out, prob, s.v[(tiles - 1) % STAGES]);
+        start_output<DIM>(out, prob, s.v[(tiles - 1) % V_STAGES]);
         wgmma_wait<0>();
         hold(out);
     }
@@ -326,12 +357,12 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
 #endif
 
 /* Grid: (heads of a kv head that select apart) x tiles x kv heads, the tiles with the most keys first. */
-template <int DIM, int WARPGROUPS, int KEYS, int STAGES>
+template <int DIM, int WARPGROUPS>
 __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 : 1)
     prefill_wgmma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ work w, const __grid_constant__ maps m)
 {
 #ifdef SM90A
-    typedef layout<DIM, WARPGROUPS, KEYS, STAGES> Layout;
+    typedef layout<DIM, WARPGROUPS> Layout;
     extern __shared__ __align__(1024) unsigned char shared[];
     Layout &s = *(Layout *)shared;
     int apart = p.lists / p.G;
@@ -339,10 +370,12 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     if (t.queries == 0) return;
     int tiles = (t.slots + KEYS - 1) / KEYS;
     if (threadIdx.x == 0) {
-        for (int i = 0; i < STAGES; i++) {
+        for (int i = 0; i < Layout::K_STAGES; i++) {
             barrier_init(&s.k_full[i], 1);
-            barrier_init(&s.v_full[i], 1);
             barrier_init(&s.k_empty[i], 4 * WARPGROUPS);
+        }
+        for (int i = 0; i < Layout::V_STAGES; i++) {
+            barrier_init(&s.v_full[i], 1);
             barrier_init(&s.v_empty[i], 4 * WARPGROUPS);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -351,11 +384,11 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     __syncthreads();
     if (threadIdx.x < GROUP) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-        if (threadIdx.x < 32) produce<Layout, KEYS, STAGES>(s, p, w, m, t, tiles);
+        if (threadIdx.x < 32) produce<Layout>(s, p, w, m, t, tiles);
     } else {
         if (WARPGROUPS == 2) asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
         else asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        consume<Layout, DIM, WARPGROUPS, KEYS, STAGES>(s, p, w, t, tiles);
+        consume<Layout, DIM, WARPGROUPS>(s, p, w, t, tiles);
     }
 #endif
 }
@@ -397,7 +430,7 @@ static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int
     return sf_fail(SF_INTERNAL, "cuda: cuTensorMapEncodeTiled refuses %lld rows of %d, %d heads (code %d)", (long long)rows, D, heads, (int)result);
 }
 
-template <int DIM, int WARPGROUPS, int KEYS, int STAGES>
+template <int DIM, int WARPGROUPS>
 static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
 {
     sf_cuda *c = sf_cuda_of(b);
@@ -422,9 +455,9 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pat
         SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, a->heads, KEYS));
     }
     work w = {(const bf16 *)a->q, out, a->scale * (float)M_LOG2E, ceil_div(a->keys, 8), piece, c->report};
-    size_t bytes = sizeof(layout<DIM, WARPGROUPS, KEYS, STAGES>);
-    SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS, KEYS, STAGES>, bytes));
-    prefill_wgmma<DIM, WARPGROUPS, KEYS, STAGES>
+    size_t bytes = sizeof(layout<DIM, WARPGROUPS>);
+    SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS>, bytes));
+    prefill_wgmma<DIM, WARPGROUPS>
         <<<dim3(plan.tiles * (plan.lists / plan.G), plan.G), GROUP *(WARPGROUPS + 1), bytes, c->stream>>>(plan, w, m);
     LAUNCH_TRY(prefill_wgmma);
     c->pending = true;
@@ -434,7 +467,7 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pat
 bool sf_hopper_built(void)
 {
     cudaFuncAttributes built;
-    bool found = cudaFuncGetAttributes(&built, (const void *)prefill_wgmma<128, 2, 128, 2>) == cudaSuccess;
+    bool found = cudaFuncGetAttributes(&built, (const void *)prefill_wgmma<128, 2>) == cudaSuccess;
     (void)cudaGetLastError();
     return found && built.ptxVersion >= 90;
 }
@@ -448,18 +481,18 @@ static int rows_together(const sf_attention *a, const sf_pattern *p)
 
 bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p)
 {
-    int D = a->head_dim, keys = rows_together(a, p) > 64 ? 128 : 64;
+    int D = a->head_dim;
     const sf_kv_part *kv = &a->kv.prompt;
     bool aligned = ((uintptr_t)a->q | (uintptr_t)kv->k | (uintptr_t)kv->v) % 16 == 0;
     if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128) || kv->count || !aligned) return false;
     if (p->kind == SF_COLUMNS_DIAGONALS) return (a->keys - a->queries) % 8 == 0;
     if (p->kind != SF_BLOCKS) return true;
-    return p->block_k % 8 == 0 && (keys % p->block_k == 0 || p->block_k % keys == 0) && a->heads / p->heads <= 64;
+    return p->block_k % 8 == 0 && (KEYS % p->block_k == 0 || p->block_k % KEYS == 0) && a->heads / p->heads <= 64;
 }
 
 sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
 {
     bool wide = rows_together(a, pattern) > 64;
-    if (a->head_dim == 128) return wide ? run<128, 2, 128, 2>(b, a, pattern, out) : run<128, 1, 64, 2>(b, a, pattern, out);
-    return wide ? run<64, 2, 128, 3>(b, a, pattern, out) : run<64, 1, 64, 4>(b, a, pattern, out);
+    if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, out) : run<128, 1>(b, a, pattern, out);
+    return wide ? run<64, 2>(b, a, pattern, out) : run<64, 1>(b, a, pattern, out);
 }

@@ -26,7 +26,8 @@ struct input {
     float scale;
 };
 
-struct row_sum { float most, sum; };
+/* A vector type, read whole: of a struct of two floats under a condition, nvcc 13.0 loads the same one twice. */
+typedef float2 row_sum; /* x: largest score, y: sum of exponentials below it */
 
 /* Scores of probe rows [first, first + 64) against this block's keys, times scale, -INFINITY where unseen. */
 template <int DIM>
@@ -90,7 +91,7 @@ template <int DIM> __global__ void __launch_bounds__(THREADS) probe_sums(const i
             sum += __shfl_xor_sync(~0u, sum, 1);
             sum += __shfl_xor_sync(~0u, sum, 2);
             int row = first + warp * 16 + lane / 4 + r * 8;
-            if (lane % 4 == 0 && row < in.w) part[((int64_t)head * gridDim.x + blockIdx.x) * in.w + row] = row_sum{most, sum};
+            if (lane % 4 == 0 && row < in.w) part[((int64_t)head * gridDim.x + blockIdx.x) * in.w + row] = make_float2(most, sum);
         }
     }
 }
@@ -102,9 +103,11 @@ __global__ void probe_join(const row_sum *part, int blocks, int w, float *log_su
     if (row >= w) return;
     const row_sum *p = part + (int64_t)head * blocks * w + row;
     float most = -INFINITY, sum = 0;
-    for (int i = 0; i < blocks; i++) most = fmaxf(most, p[(int64_t)i * w].most);
-    for (int i = 0; i < blocks; i++)
-        if (p[(int64_t)i * w].sum > 0) sum += p[(int64_t)i * w].sum * exp2f(p[(int64_t)i * w].most - most);
+    for (int i = 0; i < blocks; i++) most = fmaxf(most, p[(int64_t)i * w].x);
+    for (int i = 0; i < blocks; i++) {
+        row_sum part_of = p[(int64_t)i * w];
+        sum += part_of.y * exp2f(part_of.x - most); /* a block that the row does not see: 0 · 0 */
+    }
     log_sum[head * w + row] = most + log2f(sum);
 }
 

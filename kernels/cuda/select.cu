@@ -1,15 +1,16 @@
 /* Rows of scores, reduced, pooled, marked, and chosen from.
  *
- * Choosing is a radix descent without a sort: scores map to 32-bit keys of the same order (0: never), a histogram of 11,
- * 11 and 10 bits finds the k-th largest, and one ordered pass writes the entries above it and the first of those equal
- * to it. So lists come out ascending and ties go to the lowest index, whatever the threads do. A block takes a row; rows
- * of up to 12288 scores stay in shared memory for all passes. By mass, the histogram also sums the scores, in fixed
- * point, whose sums do not depend on their order.
+ * Choosing is a radix descent without a sort: scores map to 32-bit keys of the same order (0: never); histograms of their
+ * highest 11, next 11 and last 10 bits find the k-th largest, the later two over the few keys that the first leaves in
+ * question; and one ordered pass writes the entries above it and the first of those equal to it. So lists come out
+ * ascending and ties go to the lowest index, whatever the threads do. A block takes a row; rows of up to 12288 scores
+ * stay in shared memory. By mass, the histogram also sums the scores, in fixed point, whose sums do not depend on their
+ * order.
  *
- * Test: make test-cuda. */
+ * Test: make test-cuda. Benchmark: tests/bench_cuda. */
 #include "kernels/cuda/select.cuh"
 
-enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CACHED_SCORES = 12288, FIXED_BITS = 48 };
+enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CANDIDATES = 1024, CACHED_SCORES = 12288, FIXED_BITS = 48 };
 
 #define FOR_ALL(i, n) for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
 
@@ -126,60 +127,11 @@ __device__ static inline uint32_t with_digit(uint32_t found, int digit, int pass
 }
 
 struct chooser {
-    uint32_t bin[BINS];
-    unsigned long long mass[BINS];
-    uint32_t scan[32];
-    float sums[32];
-    uint32_t found, left;         /* the k-th largest key; how many entries equal to it are taken */
-    unsigned long long mass_left;
-    int valid;
+    uint32_t bin[BINS], candidate[CANDIDATES];
+    uint32_t scan[32], above[32], equal[32];
+    uint32_t found, left;  /* the k-th largest key; how many entries equal to it are taken */
+    uint32_t size, listed; /* keys that share the digits found so far; those in candidate[] */
 };
-
-/* From the highest bin down: the bin in which the running count reaches `want`, and what is still wanted in it. For
- * the first warp. */
-__device__ static inline int find_bin(const uint32_t *bin, uint32_t want, uint32_t *left)
-{
-    int lane = threadIdx.x % 32;
-    uint32_t before = 0;
-    for (int top = BINS - 32; top >= 0; top -= 32) {
-        uint32_t mine = bin[top + 31 - lane], sum = mine;
-        for (int step = 1; step < 32; step *= 2) {
-            uint32_t other = __shfl_up_sync(~0u, sum, step);
-            if (lane >= step) sum += other;
-        }
-        unsigned reached = __ballot_sync(~0u, before + sum >= want);
-        if (reached) {
-            int at = __ffs(reached) - 1;
-            *left = want - before - __shfl_sync(~0u, sum - mine, at);
-            return top + 31 - at;
-        }
-        before += __shfl_sync(~0u, sum, 31);
-    }
-    *left = 0;
-    return 0;
-}
-
-__device__ static inline int find_mass_bin(const unsigned long long *mass, unsigned long long want, unsigned long long *left)
-{
-    int lane = threadIdx.x % 32;
-    unsigned long long before = 0;
-    for (int top = BINS - 32; top >= 0; top -= 32) {
-        unsigned long long mine = mass[top + 31 - lane], sum = mine;
-        for (int step = 1; step < 32; step *= 2) {
-            unsigned long long other = __shfl_up_sync(~0u, sum, step);
-            if (lane >= step) sum += other;
-        }
-        unsigned reached = __ballot_sync(~0u, before + sum >= want);
-        if (reached) {
-            int at = __ffs(reached) - 1;
-            *left = want - before - __shfl_sync(~0u, sum - mine, at);
-            return top + 31 - at;
-        }
-        before += __shfl_sync(~0u, sum, 31);
-    }
-    *left = 0;
-    return 0;
-}
 
 /* Exclusive scan over the block; the block's total comes back in *total. */
 __device__ static inline uint32_t scan(uint32_t x, uint32_t *shared, uint32_t *total)
@@ -193,106 +145,117 @@ __device__ static inline uint32_t scan(uint32_t x, uint32_t *shared, uint32_t *t
     __syncthreads();
     if (lane == 31) shared[warp] = sum;
     __syncthreads();
-    uint32_t before = 0, all = 0;
-    for (int i = 0; i < warps; i++) {
-        before += i < warp ? shared[i] : 0;
-        all += shared[i];
-    }
+    uint32_t those = lane < warps ? shared[lane] : 0;
+    uint32_t before = __reduce_add_sync(~0u, lane < warp ? those : 0), all = __reduce_add_sync(~0u, those);
     *total = all;
     return before + sum - x;
 }
 
-/* Finds s->found and s->left for the k largest of n scores; key(i) reads them. Returns min(k, valid). */
+/* Finds s->found and s->left for the k largest of n scores; key(i) reads them. Returns min(k, valid ones). */
 template <typename Key> __device__ static inline int find_threshold(chooser *s, int64_t n, int64_t k, Key key)
 {
-    if (threadIdx.x == 0) s->valid = 0, s->found = 0;
-    __syncthreads();
-    int mine = 0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) mine += key(i) != 0;
-    for (int step = 16; step; step >>= 1) mine += __shfl_xor_sync(~0u, mine, step);
-    if (threadIdx.x % 32 == 0) atomicAdd(&s->valid, mine);
-    __syncthreads();
-    int chosen = (int)(k < s->valid ? k : s->valid);
-    uint32_t want = chosen;
-    for (int pass = 0; pass < 3 && chosen > 0; pass++) {
+    uint32_t want = (uint32_t)k;
+    bool listed = false;
+    if (threadIdx.x == 0) s->found = s->left = s->listed = 0;
+    for (int pass = 0; pass < 3 && k > 0; pass++) {
         for (int i = threadIdx.x; i < BINS; i += blockDim.x) s->bin[i] = 0;
         __syncthreads();
         uint32_t found = s->found;
-        for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-            uint32_t at = key(i);
+        for (int64_t i = threadIdx.x; i < (listed ? s->size : n); i += blockDim.x) {
+            uint32_t at = listed ? s->candidate[i] : key(i);
             if (is_candidate(at, found, pass)) atomicAdd(&s->bin[digit_of(at, pass)], 1);
         }
         __syncthreads();
-        if (threadIdx.x < 32) {
-            uint32_t left;
-            int bin = find_bin(s->bin, want, &left);
-            if (threadIdx.x == 0) s->found = with_digit(found, bin, pass), s->left = left;
+        /* from the highest bin down: the one in which the running count reaches `want` */
+        int each = BINS / blockDim.x, top = BINS - 1 - threadIdx.x * each;
+        uint32_t mine = 0, all;
+        for (int i = 0; i < each; i++) mine += s->bin[top - i];
+        uint32_t before = scan(mine, s->scan, &all);
+        if (pass == 0 && all <= want) return (int)all; /* all of them: found stays 0, below every key */
+        if (before < want && want <= before + mine) {
+            int bin = top;
+            while (before + s->bin[bin] < want) before += s->bin[bin--];
+            s->found = with_digit(found, bin, pass);
+            s->left = want - before;
+            if (!listed) s->size = s->bin[bin];
         }
         __syncthreads();
         want = s->left;
+        if (listed || pass == 2 || s->size > CANDIDATES) continue;
+        found = s->found;
+        for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+            uint32_t at = key(i);
+            if (is_candidate(at, found, pass + 1)) s->candidate[atomicAdd(&s->listed, 1)] = at;
+        }
+        listed = true;
+        __syncthreads();
     }
-    return chosen;
+    __syncthreads();
+    return (int)k;
 }
 
-/* Writes the entries above `found` and the first `left` equal to it, ascending. Returns their number. */
+/* Writes the entries above `found` and the first `left` equal to it, ascending: each warp a stretch of the row, first
+ * counted, then written. Returns their number. */
 template <typename Key>
 __device__ static inline int write_chosen(chooser *s, int64_t n, uint32_t found, uint32_t left, int32_t *index, Key key)
 {
-    uint32_t above = 0, equal = 0; /* so far */
-    for (int64_t from = 0; from < n; from += 4 * blockDim.x) {
-        int64_t at = from + 4 * threadIdx.x;
-        uint32_t mine[4], packed = 0, total;
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            mine[i] = at + i < n ? key(at + i) : 0;
-            packed += mine[i] > found ? 1 : mine[i] == found && found ? 1 << 16 : 0;
-        }
-        uint32_t before = scan(packed, s->scan, &total);
-        uint32_t a = above + (before & 0xffff), e = equal + (before >> 16);
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            bool more = mine[i] > found, same = found && mine[i] == found;
-            if (more || (same && e < left)) index[a + min(e, left)] = (int32_t)(at + i);
-            a += more;
-            e += same;
-        }
-        above += total & 0xffff;
-        equal += total >> 16;
+    int warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
+    int64_t each = (n + 32 * warps - 1) / (32 * warps) * 32, begin = warp * each, end = begin + each < n ? begin + each : n;
+    uint32_t above = 0, equal = 0;
+    for (int64_t i = begin; i < end; i += 32) {
+        uint32_t at = i + lane < end ? key(i + lane) : 0;
+        above += __popc(__ballot_sync(~0u, at > found));
+        equal += __popc(__ballot_sync(~0u, found && at == found));
     }
-    return (int)(above + min(equal, left));
+    __syncthreads();
+    if (lane == 0) s->above[warp] = above, s->equal[warp] = equal;
+    __syncthreads();
+    uint32_t those_above = lane < warps ? s->above[lane] : 0, those_equal = lane < warps ? s->equal[lane] : 0;
+    uint32_t all_above = __reduce_add_sync(~0u, those_above), all_equal = __reduce_add_sync(~0u, those_equal);
+    above = __reduce_add_sync(~0u, lane < warp ? those_above : 0), equal = __reduce_add_sync(~0u, lane < warp ? those_equal : 0);
+    uint32_t before = (1u << lane) - 1;
+    for (int64_t i = begin; i < end; i += 32) {
+        uint32_t at = i + lane < end ? key(i + lane) : 0;
+        bool more = at > found, same = found && at == found;
+        those_above = __ballot_sync(~0u, more), those_equal = __ballot_sync(~0u, same);
+        uint32_t a = above + __popc(those_above & before), e = equal + __popc(those_equal & before);
+        if (more || (same && e < left)) index[a + min(e, left)] = (int32_t)(i + lane);
+        above += __popc(those_above), equal += __popc(those_equal);
+    }
+    return (int)(all_above + min(all_equal, left));
 }
 
 template <bool CACHED>
-__global__ void __launch_bounds__(CHOOSERS) select_rows(const float *x, int64_t n, int64_t k, const int32_t *wish, sf_lists out)
+__global__ void __launch_bounds__(1024) select_rows(const float *x, int64_t n, int64_t k, const int32_t *wish, sf_cuda_ramp ramp, sf_lists out)
 {
     extern __shared__ __align__(16) unsigned char shared[];
     chooser *s = (chooser *)shared;
     uint32_t *cached = (uint32_t *)(s + 1);
-    int64_t row = blockIdx.x;
+    int64_t row = blockIdx.x, length = sf_cuda_row_length(ramp, row, n);
     const float *score = x + row * n;
     if (CACHED) {
-        for (int64_t i = threadIdx.x; i < n; i += blockDim.x) cached[i] = key_of(score[i]);
+        for (int64_t i = threadIdx.x; i < length; i += blockDim.x) cached[i] = key_of(score[i]);
         __syncthreads();
     }
     auto key = [=](int64_t i) { return CACHED ? cached[i] : key_of(score[i]); };
     if (wish) k = min((int64_t)max(wish[row], 0), k);
-    int chosen = find_threshold(s, n, k, key);
-    if (chosen) write_chosen(s, n, s->found, s->left, out.index + row * out.stride, key);
+    int chosen = find_threshold(s, length, k, key);
+    if (chosen) write_chosen(s, length, s->found, s->left, out.index + row * out.stride, key);
     if (threadIdx.x == 0) out.count[row] = chosen;
 }
 
 sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, const int32_t *count,
-                              const sf_lists *out)
+                              sf_cuda_ramp ramp, const sf_lists *out)
 {
     if (rows == 0) return SF_OK;
-    cudaStream_t stream = sf_cuda_of(b)->stream;
-    if (k > n) k = n;
+    sf_cuda *c = sf_cuda_of(b);
+    int threads = rows > c->sms ? 256 : 1024; /* few rows: each as fast as can be */
     if (n <= CACHED_SCORES) {
         size_t bytes = sizeof(chooser) + n * sizeof(uint32_t);
         SF_TRY(sf_cuda_allow_shared((const void *)select_rows<true>, sizeof(chooser) + CACHED_SCORES * sizeof(uint32_t)));
-        select_rows<true><<<(unsigned)rows, CHOOSERS, bytes, stream>>>(x, n, k, count, *out);
+        select_rows<true><<<(unsigned)rows, threads, bytes, c->stream>>>(x, n, k, count, ramp, *out);
     } else {
-        select_rows<false><<<(unsigned)rows, CHOOSERS, sizeof(chooser), stream>>>(x, n, k, count, *out);
+        select_rows<false><<<(unsigned)rows, threads, sizeof(chooser), c->stream>>>(x, n, k, count, ramp, *out);
     }
     LAUNCH_TRY(select_rows);
     return SF_OK;
@@ -301,7 +264,7 @@ sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64
 sf_status sf_cuda_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out)
 {
     out->rows = rows;
-    SF_TRY(sf_cuda_select_rows(b, x, rows, n, k > 0 ? k : 0, NULL, out));
+    SF_TRY(sf_cuda_select_rows(b, x, rows, n, k > 0 ? k : 0, NULL, {}, out));
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -310,7 +273,7 @@ sf_status sf_cuda_top_counts(sf_backend *b, const float *x, int64_t rows, int64_
                              sf_lists *out)
 {
     out->rows = rows;
-    SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, count, out));
+    SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, count, {}, out));
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -323,7 +286,7 @@ __global__ void __launch_bounds__(1024) find_total(const float *x, int64_t n, in
 {
     __shared__ chooser s;
     int chosen = find_threshold(&s, n, k, [=](int64_t i) { return key_of(x[i]); });
-    if (threadIdx.x == 0) *out = chosen ? threshold{s.found, s.left} : threshold{~0u, 0};
+    if (threadIdx.x == 0) *out = chosen ? threshold{s.found, s.left} : threshold{~0u, 0}; /* found 0: every valid one */
 }
 
 __global__ void count_equal(const float *x, int64_t n, const threshold *all, uint32_t *equal)
@@ -332,7 +295,7 @@ __global__ void count_equal(const float *x, int64_t n, const threshold *all, uin
     if (threadIdx.x == 0) sum = 0;
     __syncthreads();
     uint32_t mine = 0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) mine += key_of(x[blockIdx.x * n + i]) == all->found;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) mine += all->found && key_of(x[blockIdx.x * n + i]) == all->found;
     atomicAdd(&sum, mine);
     __syncthreads();
     if (threadIdx.x == 0) equal[blockIdx.x] = sum;
@@ -377,17 +340,41 @@ __device__ static inline unsigned long long fixed_of(float x, float most)
 
 __device__ static inline float score_of(uint32_t key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
 
+/* From the highest bin down: the bin in which the running sum reaches `want`, and what is still wanted in it. For one warp. */
+__device__ static inline int find_mass_bin(const unsigned long long *mass, unsigned long long want, unsigned long long *left)
+{
+    int lane = threadIdx.x % 32;
+    unsigned long long before = 0;
+    for (int top = BINS - 32; top >= 0; top -= 32) {
+        unsigned long long mine = mass[top + 31 - lane], sum = mine;
+        for (int step = 1; step < 32; step *= 2) {
+            unsigned long long other = __shfl_up_sync(~0u, sum, step);
+            if (lane >= step) sum += other;
+        }
+        unsigned reached = __ballot_sync(~0u, before + sum >= want);
+        if (reached) {
+            int at = __ffs(reached) - 1;
+            *left = want - before - __shfl_sync(~0u, sum - mine, at);
+            return top + 31 - at;
+        }
+        before += __shfl_sync(~0u, sum, 31);
+    }
+    *left = 0;
+    return 0;
+}
+
 __global__ void __launch_bounds__(CHOOSERS) count_mass(const float *x, int64_t n, float share, int64_t least, int64_t most_wanted, int32_t *wish)
 {
-    __shared__ chooser s;
-    __shared__ unsigned long long total, above;
+    __shared__ unsigned long long mass[BINS], total, above, mass_left;
+    __shared__ uint32_t bin_count[BINS], found_so_far;
+    __shared__ float sums[32];
     __shared__ int infinite, valid;
     const float *score = x + blockIdx.x * n;
     float most = 0;
-    if (threadIdx.x == 0) total = above = 0, infinite = valid = 0, s.found = 0;
+    if (threadIdx.x == 0) total = above = 0, infinite = valid = 0, found_so_far = 0;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
         if (isfinite(score[i])) most = fmaxf(most, score[i]);
-    most = block_max(most, s.sums);
+    most = block_max(most, sums);
     unsigned long long sum = 0;
     int infinities = 0, there = 0;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
@@ -403,33 +390,33 @@ __global__ void __launch_bounds__(CHOOSERS) count_mass(const float *x, int64_t n
     if (want > total) want = total;
     bool some = want > 0;
     for (int pass = 0; pass < 3 && some; pass++) {
-        for (int i = threadIdx.x; i < BINS; i += blockDim.x) s.mass[i] = 0, s.bin[i] = 0;
+        for (int i = threadIdx.x; i < BINS; i += blockDim.x) mass[i] = 0, bin_count[i] = 0;
         __syncthreads();
-        uint32_t found = s.found;
+        uint32_t found = found_so_far;
         unsigned long long higher = 0;
         for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
             uint32_t key = key_of(score[i]);
             if (score[i] == INFINITY || !is_candidate(key, found, pass)) continue;
-            atomicAdd(&s.mass[digit_of(key, pass)], fixed_of(score[i], most));
-            atomicAdd(&s.bin[digit_of(key, pass)], 1);
+            atomicAdd(&mass[digit_of(key, pass)], fixed_of(score[i], most));
+            atomicAdd(&bin_count[digit_of(key, pass)], 1);
         }
         __syncthreads();
         if (threadIdx.x < 32) {
             unsigned long long left;
-            int bin = find_mass_bin(s.mass, want, &left);
-            if (threadIdx.x == 0) s.found = with_digit(found, bin, pass), s.mass_left = left;
+            int bin = find_mass_bin(mass, want, &left);
+            if (threadIdx.x == 0) found_so_far = with_digit(found, bin, pass), mass_left = left;
         }
         __syncthreads();
-        int bin = digit_of(s.found, pass); /* entries of this level above the bin are all taken */
-        for (int i = threadIdx.x; i < BINS; i += blockDim.x) higher += i > bin ? s.bin[i] : 0;
+        int bin = digit_of(found_so_far, pass); /* entries of this level above the bin are all taken */
+        for (int i = threadIdx.x; i < BINS; i += blockDim.x) higher += i > bin ? bin_count[i] : 0;
         atomicAdd(&above, higher);
-        want = s.mass_left;
+        want = mass_left;
         __syncthreads();
     }
     if (threadIdx.x) return;
     int64_t prefix = 0;
     if (some) {
-        unsigned long long each = fixed_of(score_of(s.found), most);
+        unsigned long long each = fixed_of(score_of(found_so_far), most);
         prefix = infinite + above + (each ? (want + each - 1) / each : 0);
     }
     prefix = prefix < least ? least : prefix;
@@ -446,7 +433,7 @@ sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t 
         SF_TRY(sf_cuda_workspace(b, rows * sizeof *wish, (void **)&wish));
         count_mass<<<(unsigned)rows, CHOOSERS, 0, sf_cuda_of(b)->stream>>>(x, n, mass, least, most, wish);
         LAUNCH_TRY(count_mass);
-        SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, wish, out));
+        SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, wish, {}, out));
     }
     sf_meter_select(b, rows * n);
     return SF_OK;
