@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- characters ------------------------------------------------------------------------------------------------- */
+/* ---- characters ------------------------------------------------------------------------------------------------ */
 
 size_t sf_utf8_length(const char *text, size_t bytes, bool *valid)
 {
@@ -83,7 +83,7 @@ int sf_letter_byte(uint32_t letter)
     return letter >= 0x121 && letter <= 0x142 ? (int)letter - 0x121 + 0x7f : -1;
 }
 
-/* ---- merges ----------------------------------------------------------------------------------------------------- */
+/* ---- merges ---------------------------------------------------------------------------------------------------- */
 
 /* Of BPE's own tokens; -1: none. */
 static int32_t token_of(const sf_bpe *bpe, const char *text, size_t bytes)
@@ -166,7 +166,7 @@ void sf_bpe_free(sf_bpe *bpe)
     bpe->slots = bpe->merges = 0;
 }
 
-/* ---- encoding --------------------------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------------------------- */
 
 struct sf_bpe_symbol {
     int32_t id;         /* -1: merged into the symbol on its left */

@@ -14,8 +14,7 @@ struct sf_chat {
     bool trims; /* white space around the message is dropped */
 };
 
-/* ---- the literals of a template
- * --------------------------------------------------------------------------------------- */
+/* ---- the literals of a template -------------------------------------------------------------------------------- */
 
 struct literal {
     const char *text; /* unescaped */
@@ -117,8 +116,7 @@ static bool holds_content(const struct literals *l, int open, const char *close,
     return false;
 }
 
-/* ---- families
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- families -------------------------------------------------------------------------------------------------- */
 
 /* What a family's reader fills; false where the template is not of the family as it is known. */
 struct frame {
@@ -250,8 +248,7 @@ static bool mistral(const struct literals *l, struct frame *f)
 
 static bool (*const FAMILIES[])(const struct literals *, struct frame *) = {chatml, llama3, gemma, mistral};
 
-/* ---- the interface
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the interface --------------------------------------------------------------------------------------------- */
 
 static sf_status make(const char *name, const char *bos, const char *prefix, const char *suffix, bool trims,
                       sf_chat **out)
@@ -323,17 +320,19 @@ static size_t space_at(const unsigned char *s, size_t bytes)
     return space ? 3 : 0;
 }
 
+static size_t space_before(const unsigned char *s, size_t end)
+{
+    for (size_t n = 1; n <= 3 && n <= end; n++)
+        if (space_at(s + end - n, n) == n) return n;
+    return 0;
+}
+
 static void trim(const char **text, size_t *bytes)
 {
     const unsigned char *s = (const unsigned char *)*text;
-    size_t start = 0, end = *bytes;
-    for (size_t n; (n = space_at(s + start, end - start)); start += n) {
-    }
-    for (size_t n = 1; n && end > start;) {
-        for (n = 3; n && (end - start < n || space_at(s + end - n, n) != n); n--) {
-        }
-        end -= n;
-    }
+    size_t start = 0, end = *bytes, n;
+    while ((n = space_at(s + start, end - start))) start += n;
+    while (end > start && (n = space_before(s + start, end - start))) end -= n;
     *text += start;
     *bytes = end - start;
 }

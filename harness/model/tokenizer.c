@@ -7,7 +7,7 @@
 
 #include "harness/model/tokenizer_parts.h"
 
-/* ---- building ---------------------------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------------------------- */
 
 static void free_normalizer(sf_normalizer *s)
 {
@@ -140,7 +140,7 @@ const char *sf_token_text(const sf_tokenizer *t, int32_t id)
     return sf_vocab_text(&t->vocab, id, &bytes);
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------------------------- */
 
 /* A word seen before in this call: its ids are those of its first occurrence. Natural text repeats its words, so most
  * of it costs a look-up. The table lives as long as the call: nothing is shared between threads. */

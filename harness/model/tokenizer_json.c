@@ -12,7 +12,7 @@
 enum { LIMIT = 256 << 20 }; /* bytes of a file; the largest in use has 33 MB */
 enum { MAX_DEPTH = 8 };     /* of sequences inside sequences */
 
-/* "file: above[i]: " in front of what went wrong inside. */
+/* Object number i of a list; `name` is the list's, and `above` keeps what is to stand before its keys. */
 static sf_status item_at(const json_t *list, size_t i, const char *path, const char *name, char above[128],
                          sf_json_at *out)
 {
@@ -29,8 +29,7 @@ static sf_status list_at(sf_json_at at, const char *key, const json_t **out)
     return json_is_array(*out) ? SF_OK : sf_json_fail(SF_BAD_INPUT, at, key, "a list");
 }
 
-/* ---- vocabulary and merges
- * ---------------------------------------------------------------------------------------------- */
+/* ---- vocabulary and merges ------------------------------------------------------------------------------------- */
 
 static sf_status read_vocabulary(sf_json_at model, sf_tokenizer *t)
 {
@@ -122,8 +121,7 @@ static sf_status read_added(sf_json_at root, sf_tokenizer *t)
     return SF_OK;
 }
 
-/* ---- normalizer, pre_tokenizer, decoder
- * --------------------------------------------------------------------------------- */
+/* ---- normalizer, pre_tokenizer, decoder ------------------------------------------------------------------------ */
 
 /* Reads a component, or those of a Sequence in order, with `one`. `above` is the component's name and a dot. */
 static sf_status read_sequence(sf_json_at at, const char *items, int depth,
