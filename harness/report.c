@@ -8,9 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern const sf_figure sf_figure_frontier, sf_figure_frontier_exact, sf_figure_isotime;
+extern const sf_figure sf_figure_frontier, sf_figure_frontier_exact, sf_figure_isotime, sf_figure_tasks, sf_figure_lengths,
+    sf_figure_lengths_absolute, sf_figure_models, sf_figure_ablation, sf_figure_joint, sf_figure_estimation, sf_figure_recall,
+    sf_figure_heads;
 
-const sf_figure *const sf_figures[] = {&sf_figure_frontier, &sf_figure_frontier_exact, &sf_figure_isotime, NULL};
+const sf_figure *const sf_figures[] = {
+    &sf_figure_frontier, &sf_figure_frontier_exact, &sf_figure_isotime, &sf_figure_tasks, &sf_figure_lengths,
+    &sf_figure_lengths_absolute, &sf_figure_models, &sf_figure_ablation, &sf_figure_joint, &sf_figure_estimation, &sf_figure_recall,
+    &sf_figure_heads, NULL};
 
 static const char *const known_formats[] = {"png", "pdf", "svg", NULL};
 

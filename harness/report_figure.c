@@ -75,9 +75,10 @@ void sf_set_legend(sf_plot *p, int entries, int characters)
     int columns = (int)((p->width - 4) / (characters * character + sample));
     if (columns < 1) columns = 1;
     if (columns > entries) columns = entries > 0 ? entries : 1;
-    double height = (entries + columns - 1) / columns * line + (entries ? 1 : 0);
+    int rows = (entries + columns - 1) / columns;
+    double height = rows * line + (entries ? 1 : 0);
     sf_set_number(p, "legend", height);
-    sf_set_number(p, "legend_columns", columns);
+    sf_set_number(p, "legend_rows", rows > 0 ? rows : 1);
     p->height += height;
 }
 

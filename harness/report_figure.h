@@ -13,6 +13,7 @@ typedef struct sf_plot {
     const char *template;      /* in plots/, without ending */
     double width, height;      /* mm; 84 is a column, 174 a page */
     FILE *csv, *set, *caption;
+    double xmax;               /* of curves, in halvings of what is computed */
 } sf_plot;
 
 typedef struct sf_figure {
@@ -61,6 +62,28 @@ typedef struct sf_average {
 sf_average sf_view_average(const sf_view *view, const sf_selection *selection);
 /* Requested sparsities of an arm, ascending, at most `most`; returns how many. */
 int sf_arm_levels(const sf_view *view, int arm, int most, double (*level)[SF_PHASES]);
+
+/* A figure of curves (plots/curves.gp): panels of score, or another value, against sparsity. */
+typedef struct sf_curves {
+    int panels, series;
+    const char **panel, **name;    /* titles; names of the series, as in the CSV */
+    const bool *dashed;            /* [series] dashed with hollow marks; NULL: none */
+    const double *reference, *reference_error; /* [panels] a dense line and its band; NULL or NAN: none */
+    const char **note;             /* [panels] what is missing, "" for nothing; NULL: nothing */
+    int columns;                   /* of panels; 0: chosen */
+    const char *ylabel;
+    bool percent;                  /* values are shares */
+    double low, high;              /* of the values drawn; sf_curves_row() widens them */
+} sf_curves;
+
+/* The header of the CSV, then rows, then the rest of the figure: call in this order. */
+void sf_curves_begin(sf_plot *plot, sf_curves *curves);
+void sf_curves_row(sf_plot *plot, sf_curves *curves, int panel, int series, double sparsity, double value, double error,
+                   int cells, int samples);
+void sf_curves_end(sf_plot *plot, sf_curves *curves);
+
+/* A file name of a label: letters, digits, '-', '_' and '.', the rest as '_'. */
+void sf_file_label(const char *label, char text[64]);
 
 /* Draws NAME.FORMAT from NAME.gp for all plots in `folder`. Error: no gnuplot, or what it said. */
 typedef struct sf_drawing { const char *name, *format; } sf_drawing;

@@ -92,6 +92,14 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
     return status;
 }
 
+/* Position of an arm among those that are drawn, from 1. */
+static int arm_id(const sf_view *v, int arm)
+{
+    int id = 0;
+    for (int a = 0; a <= arm; a++) id += !sf_arm_joint(&v->arm[a]);
+    return id;
+}
+
 static int plots(const sf_view *v) { return v->lengths ? (v->lengths + MOST_LENGTHS - 1) / MOST_LENGTHS : 0; }
 
 static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct axis *axis)
@@ -121,7 +129,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
     if (status != SF_OK) goto done;
 
     fprintf(plot->csv, "phase,tokens,model,arm,requested,sparsity,cost,score,standard_error,tasks,samples,on_frontier,"
-                       "frontier_probability\n");
+                       "frontier_probability,model_id,arm_id\n");
     const char *missing[SF_PHASES * MOST_LENGTHS], *name[MOST_LENGTHS], *label[MOST_LENGTHS];
     char names[MOST_LENGTHS][16], labels[MOST_LENGTHS][32];
     for (int p = 0; p < SF_PHASES; p++)
@@ -136,16 +144,17 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
                 char level[32];
                 sf_point_level(v, s->point, level);
                 sparse |= s->point->arm > 0;
-                sf_csv_row(plot->csv, "sssssffffddsf", sf_phase_label(p), names[l], v->model[s->point->model].label,
+                sf_csv_row(plot->csv, "sssssffffddsfdd", sf_phase_label(p), names[l], v->model[s->point->model].label,
                            v->arm[s->point->arm].label, level, s->point->achieved[p], s->cost, s->score, s->error,
-                           s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability);
+                           s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability, s->point->model + 1,
+                           arm_id(v, s->point->arm));
             }
             missing[p * lengths + l] = !count[p][l] ? "no results" : sparse ? "" : p == SF_PREFILL ? "no sparse prefill" : "no sparse decode";
         }
     const char **arm = malloc(((size_t)v->arms + 1) * sizeof *arm), **model = malloc(((size_t)v->models + 1) * sizeof *model);
     int arms = 0;
     for (int a = 0; a < v->arms && arm; a++)
-        if (!(v->arm[a].sparse[SF_PREFILL] && v->arm[a].sparse[SF_DECODE])) arm[arms++] = v->arm[a].label;
+        if (!sf_arm_joint(&v->arm[a])) arm[arms++] = v->arm[a].label;
     for (int m = 0; m < v->models && model; m++) model[m] = v->model[m].label;
     if (arm && model) {
         enum { PANELS = SF_PHASES * MOST_LENGTHS };

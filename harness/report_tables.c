@@ -54,7 +54,7 @@ static int all_levels(const sf_view *v, double level[LEVELS])
         const sf_point *p = &v->point[i];
         double s = fmax(p->sparsity[SF_PREFILL], p->sparsity[SF_DECODE]);
         int at = 0;
-        if (!p->arm || isnan(s) || (v->arm[p->arm].sparse[0] && v->arm[p->arm].sparse[1])) continue;
+        if (!p->arm || isnan(s) || sf_arm_joint(&v->arm[p->arm])) continue;
         while (at < n && level[at] != s) at++;
         if (at < n || n == LEVELS) continue;
         for (at = n++; at > 0 && level[at - 1] > s; at--) level[at] = level[at - 1];
@@ -138,7 +138,7 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
         for (int t = tasks ? 0 : -1; t < (tasks ? v->tasks : 0); t++)
             for (int l = 0; l < v->lengths; l++)
                 for (int a = 1; a < v->arms; a++)
-                    if (!(v->arm[a].sparse[0] && v->arm[a].sparse[1])) score_row(v, out, how, m, t, l, a, levels, level);
+                    if (!sf_arm_joint(&v->arm[a])) score_row(v, out, how, m, t, l, a, levels, level);
     tail(out, how, caption);
     sf_report_close(out, name, &status);
     return status;
@@ -218,7 +218,7 @@ static sf_status limits_csv(const sf_view *v, const char *folder)
                 for (int a = 1; a < v->arms; a++) {
                     double significant, within;
                     char text[2][16];
-                    if (v->arm[a].sparse[0] && v->arm[a].sparse[1]) continue;
+                    if (sf_arm_joint(&v->arm[a])) continue;
                     find_limits(v, m, t, l, a, &significant, &within);
                     if (isnan(significant)) continue;
                     limit_text(significant, text[0]);
@@ -237,7 +237,7 @@ static sf_status limits_table(const sf_view *v, const char *folder, style how)
     FILE *out = sf_report_open(folder, "limits", how == TEX ? ".tex" : ".md", &status);
     if (!out) return status;
     int arms = 0;
-    for (int a = 1; a < v->arms; a++) arms += !(v->arm[a].sparse[0] && v->arm[a].sparse[1]);
+    for (int a = 1; a < v->arms; a++) arms += !sf_arm_joint(&v->arm[a]);
     char caption[400];
     snprintf(caption, sizeof caption, "Highest tested sparsity without a loss, means over %d tasks. First: no significant loss up to "
              "there (paired sign-flip test, Holm); second: the 95%s interval of the difference excludes a loss above %g.", v->tasks,
@@ -248,7 +248,7 @@ static sf_status limits_table(const sf_view *v, const char *folder, style how)
     next_cell(out, how);
     fputs("tokens", out);
     for (int a = 1; a < v->arms; a++)
-        if (!(v->arm[a].sparse[0] && v->arm[a].sparse[1])) {
+        if (!sf_arm_joint(&v->arm[a])) {
             next_cell(out, how);
             escaped(out, how, v->arm[a].label);
         }
@@ -263,7 +263,7 @@ static sf_status limits_table(const sf_view *v, const char *folder, style how)
             for (int a = 1; a < v->arms; a++) {
                 double significant, within;
                 char text[2][16];
-                if (v->arm[a].sparse[0] && v->arm[a].sparse[1]) continue;
+                if (sf_arm_joint(&v->arm[a])) continue;
                 find_limits(v, m, -1, l, a, &significant, &within);
                 limit_text(significant, text[0]);
                 limit_text(within, text[1]);

@@ -44,11 +44,11 @@ static int find_columns(const sf_view *v, struct column *column)
         sf_point_level(v, p, column[n].head);
         if (!p->arm) column[n].head[0] = 0;
         column[n].width = strlen(column[n].head) + 2 > CELL ? (int)strlen(column[n].head) + 2 : CELL;
-        joint += v->arm[p->arm].sparse[SF_PREFILL] && v->arm[p->arm].sparse[SF_DECODE];
+        joint += sf_arm_joint(&v->arm[p->arm]);
         n++;
     }
     for (int i = 0; i < n && joint > JOINT_COLUMNS;)
-        if (v->arm[column[i].arm].sparse[SF_PREFILL] && v->arm[column[i].arm].sparse[SF_DECODE]) column[i] = column[--n];
+        if (sf_arm_joint(&v->arm[column[i].arm])) column[i] = column[--n];
         else i++;
     qsort(column, (size_t)n, sizeof *column, by_column);
     return n;
@@ -187,7 +187,7 @@ static void print_sentence(const sf_view *v, FILE *out)
     fprintf(out, "\nAgainst dense, over %d task%s, no loss beyond noise ", tasks, tasks == 1 ? "" : "s");
     for (int pass = 0; pass < 2; pass++) /* what holds, then what does not */
         for (int arm = 1; arm < v->arms; arm++) {
-            bool compared = false, joint = v->arm[arm].sparse[SF_PREFILL] && v->arm[arm].sparse[SF_DECODE];
+            bool compared = false, joint = sf_arm_joint(&v->arm[arm]);
             for (int i = 0; i < v->points; i++) compared |= v->point[i].arm == arm && v->point[i].verdict.tasks;
             double up_to = holds_up_to(v, arm);
             if (!compared || joint || (up_to < 0) != (pass == 1)) continue; /* a joint arm has no one sparsity */

@@ -146,11 +146,14 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
     bool dense = status == SF_OK && v->arms && axis[0].a == 0;
     if (status == SF_OK && !(v->arm = sf_heap_alloc(heap, (size_t)(v->arms + 1) * sizeof *v->arm))) status = no_memory();
     if (status == SF_OK) {
-        v->arm[0].label = "dense";
+        v->arm[0] = (sf_view_arm){.label = "dense", .method = {"dense", "dense"}};
         for (int c = 0; c < r->cells; c++) {
             sf_view_arm *arm = &v->arm[place[c].arm = at[c] + !dense];
             arm->label = axis[at[c]].name;
-            for (int p = 0; p < SF_PHASES; p++) arm->sparse[p] = !is_dense(&r->cell[c], p);
+            for (int p = 0; p < SF_PHASES; p++) {
+                arm->sparse[p] = !is_dense(&r->cell[c], p);
+                arm->method[p] = r->cell[c].method[p];
+            }
         }
         v->arms += !dense;
     }

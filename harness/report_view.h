@@ -11,8 +11,11 @@ enum { SF_RESAMPLES = 10000 };
 
 typedef struct sf_view_arm {
     const char *label;             /* "vertical_slash"; a joint one "vertical_slash + quest" */
+    const char *method[SF_PHASES]; /* "dense" where none */
     bool sparse[SF_PHASES];        /* which phases it makes sparse; none: dense, which is arm 0 */
 } sf_view_arm;
+
+static inline bool sf_arm_joint(const sf_view_arm *arm) { return arm->sparse[SF_PREFILL] && arm->sparse[SF_DECODE]; }
 
 typedef struct sf_view_task { const char *label, *metric; int dispersion, scope, natural; } sf_view_task;
 typedef struct sf_view_model { const char *label; double parameters; const sf_cell_info *shape; } sf_view_model;

@@ -37,9 +37,11 @@ set grid linewidth 0.3 linecolor rgb '#d0d0d0' linetype 1
 set style line 1 linewidth 1
 unset key
 
+# Rows of a CSV are chosen by its columns *_id: gnuplot cuts a quoted text at its first comma.
+
 # Panels: `columns` by `rows`, margins and gaps in mm; `eval layout` once these are set, `eval place` for each `panel`,
 # counted in reading order from 1.
-left_mm = 12.5; right_mm = 4.0; top_mm = 5.0; bottom_mm = 9.0 + legend; across_mm = 4.0; down_mm = 8.0
+left_mm = 13.5; right_mm = 4.0; top_mm = 5.0; bottom_mm = 9.0 + legend; across_mm = 4.0; down_mm = 10.0
 layout = "panel_w = (width - left_mm - right_mm - (columns - 1) * across_mm) / columns; panel_h = (height - top_mm - bottom_mm - (rows - 1) * down_mm) / rows"
 col(i) = (i - 1) % columns
 row(i) = int((i - 1) / columns)
@@ -52,4 +54,4 @@ place = "set lmargin at screen lm(panel); set rmargin at screen rm(panel); set t
 heading = "set label 1 title_of_panel at graph 0, 1 offset 0, 0.7 left"
 note = "set label 2 note_of_panel at graph 0.5, 0.5 center textcolor rgb grey"
 # The legend under all panels, drawn by a plot of its own that shows nothing else.
-legend_frame = "unset label; unset object; unset arrow; unset title; unset xlabel; unset ylabel; unset tics; unset border; unset grid; unset logscale; set lmargin at screen 0; set rmargin at screen 1; set bmargin at screen 0; set tmargin at screen 1; set xrange [0:1]; set yrange [0:1]; set key at screen 0.5, screen 0.6 / height center bottom horizontal reverse Left maxcols legend_columns samplen 1.2 spacing 0.9 width -1"
+legend_frame = "unset label; unset object; unset arrow; unset title; unset xlabel; unset ylabel; unset tics; unset border; unset grid; unset logscale; set lmargin at screen 0; set rmargin at screen 1; set bmargin at screen 0; set tmargin at screen 1; set xrange [0:1]; set yrange [0:1]; set key at screen 0.5, screen 0.6 / height center bottom vertical reverse Left maxrows legend_rows samplen 1.2 spacing 0.9 width -1"

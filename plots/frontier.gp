@@ -21,7 +21,7 @@ do for [p = 1:phase_n] {
         here(x) = (strcol('phase') eq phase[p] && strcol('tokens') eq length[l]) ? x / divide[p] : NaN
         on(x) = strcol('on_frontier') eq '1' ? x : NaN
         off(x) = strcol('on_frontier') eq '1' ? NaN : x
-        of(m, a, x) = (strcol('model') eq model[m] && strcol('arm') eq arm[a]) ? x : NaN
+        of(m, a, x) = (column('model_id') == m && column('arm_id') == a) ? x : NaN
         csv = name.'.csv'
         plot csv using (on(here(column('cost')))):(column('score')) with lines linewidth 2.5 linecolor rgb '#c8c8c8', \
             for [m = 1:model_n] for [a = 2:arm_n] csv using (of(m, a, here(column('cost')))):(column('score')) with lines linewidth 0.4 linecolor rgb hue(by_model ? m : a - 1), \
