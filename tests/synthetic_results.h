@@ -97,7 +97,7 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                             .parameters = synthetic_model[m].parameters, .weight_elements = synthetic_model[m].parameters,
                             .dispersion = synthetic_task[t].dispersion, .scope = synthetic_task[t].scope,
                             .natural = synthetic_task[t].natural, .device = "cpu", .dtype = "f32", .seed = 43};
-                        snprintf(o->key, sizeof o->key, "%024x%02x%02x%02x%02x", 0, m, l, t, c);
+                        snprintf(o->key, sizeof o->key, "%08x%08x%08x%08x", (unsigned)m, (unsigned)l, (unsigned)t, (unsigned)c);
                         *r = (sf_record){.sample = i, .input_tokens = (int)(length * (0.95 + 0.05 * common[0])), .output_tokens = 20,
                             .bos_tokens = 1, .prompt_hash = shared | 1, .prediction = text[c], .gold = "[\"x\"]"};
                         for (int p = 0; p < SF_PHASES; p++) {

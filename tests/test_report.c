@@ -1,0 +1,519 @@
+/* The report on results with known truth: numbers, warnings, tables, figures, export, comparison. */
+#include "harness/report.h"
+#include "harness/report_figure.h"
+#include "harness/report_gates.h"
+#include "harness/stats.h"
+#include "tests/synthetic_results.h"
+
+#include <jansson.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define OK(call) do { if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error()); } while (0)
+#define assert_error(call, part)                                                                                       \
+    do {                                                                                                               \
+        if ((call) == SF_OK) fail_msg("%s succeeded", #call);                                                          \
+        if (!strstr(sf_error(), part)) fail_msg("%s: \"%s\" does not mention \"%s\"", #call, sf_error(), part);        \
+    } while (0)
+
+static char folder[64], file[128];
+static sf_results results;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "%.30s/frontier-report-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    if (!mkdtemp(folder)) return -1;
+    snprintf(file, sizeof file, "%s/results.h5", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[128];
+    sf_results_free(&results);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+static void read_results(const struct synthetic *s)
+{
+    const char *path[] = {file};
+    OK(synthetic_write(file, s));
+    sf_results_free(&results);
+    OK(sf_results_read(1, path, SF_READ_TEXTS | SF_READ_MEANS, &results));
+}
+
+static const struct synthetic small = {.models = 2, .tasks = 3, .lengths = 2, .levels = 3, .samples = 12, .prefill = true,
+                                       .decode = true, .gain = 1};
+
+static char *slurp(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("%s is missing", path);
+    fseek(f, 0, SEEK_END);
+    long n = ftell(f);
+    rewind(f);
+    char *text = calloc(1, (size_t)n + 1);
+    assert_int_equal(fread(text, 1, (size_t)n, f), n);
+    fclose(f);
+    return text;
+}
+
+static bool there(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static int lines(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += *text == '\n';
+    return n;
+}
+
+static void near(double got, double want, double tolerance, const char *what)
+{
+    if (!(fabs(got - want) <= tolerance)) fail_msg("%s: %.9g, expected %.9g", what, got, want);
+}
+
+/* ---- Numbers ---- */
+
+static void test_points(void **state)
+{
+    (void)state;
+    sf_view v;
+    read_results(&small);
+    OK(sf_view_make(&results, &v));
+    assert_int_equal(v.models, 2);
+    assert_int_equal(v.tasks, 3);
+    assert_int_equal(v.lengths, 2);
+    assert_int_equal(v.arms, 5);
+    assert_int_equal(v.points, 2 * 2 * (1 + 4 * 3));
+    assert_string_equal(v.model[0].label, "mini-8m");  /* by size */
+    assert_string_equal(v.task[0].label, "niah");      /* easy ones first */
+    assert_string_equal(v.arm[0].label, "dense");
+    assert_true(v.arm[1].sparse[SF_PREFILL] && v.arm[4].sparse[SF_DECODE] && !v.arm[4].sparse[SF_PREFILL]);
+    for (int i = 0; i < v.points; i++) {
+        const sf_point *p = &v.point[i];
+        double score = 0, variance = 0, reads = 0;
+        for (int t = 0; t < 3; t++) {
+            int c = p->cell[t];
+            double x[12], mean, error;
+            for (int k = 0; k < 12; k++) x[k] = results.record[c][k].strict;
+            sf_mean_error(12, x, &mean, &error);
+            score += mean / 3;
+            variance += error * error / 9;
+            for (int k = 0; k < 12; k++) reads += results.record[c][k].cost_paper[SF_DECODE] / 36;
+        }
+        double weights = results.cell[p->cell[0]].weight_elements;
+        near(p->score, score, 1e-12, "score");
+        near(p->error, sqrt(variance), 1e-12, "standard error");
+        near(p->cost_paper[SF_DECODE], weights + 64 * (reads - weights), 1e-6 * reads, "decode cost at batch 64");
+    }
+    sf_view_free(&v);
+}
+
+static void test_verdicts(void **state)
+{
+    (void)state;
+    sf_view v;
+    read_results(&small);
+    OK(sf_view_make(&results, &v));
+    OK(sf_view_bootstrap(&v, 4000, 1));
+    int losses = 0, tests = 0;
+    for (int i = 0; i < v.points; i++) {
+        const sf_point *p = &v.point[i], *dense = sf_view_dense(&v, p);
+        const sf_verdict *x = &p->verdict;
+        near(0.5 * (p->low + p->high), p->score, 0.5 * p->error, "middle of the interval");
+        near(p->high - p->low, 2 * 1.96 * p->error, 0.25 * p->error * 4, "width of the interval");
+        if (dense == p) {
+            assert_int_equal(x->tasks, 0);
+            continue;
+        }
+        assert_int_equal(x->tasks, 3);
+        assert_int_equal(x->samples, 36);
+        near(x->difference, p->score - dense->score, 1e-12, "difference");
+        assert_true(x->low <= x->difference && x->difference <= x->high);
+        assert_true(x->p_holm >= x->p);
+        losses += sf_verdict_loss(x);
+        tests++;
+    }
+    assert_int_equal(tests, 48);
+    assert_in_range(losses, 4, 47); /* planted: the sparsest of each arm lose much, the least sparse little */
+    /* Another thread count, the same numbers. */
+    sf_view again;
+    OK(sf_view_make(&results, &again));
+    omp_set_num_threads(1);
+    OK(sf_view_bootstrap(&again, 4000, 1));
+    for (int i = 0; i < v.points; i++)
+        assert_true(v.point[i].low == again.point[i].low && (v.point[i].verdict.p == again.point[i].verdict.p || isnan(v.point[i].verdict.p)));
+    sf_view_free(&again);
+    sf_view_free(&v);
+}
+
+/* Where sparsity changes nothing, nothing is found; this file has 48 comparisons. */
+static void test_nothing_planted(void **state)
+{
+    (void)state;
+    struct synthetic s = small;
+    sf_view v;
+    s.gain = 0;
+    s.samples = 20;
+    read_results(&s);
+    OK(sf_view_make(&results, &v));
+    OK(sf_view_bootstrap(&v, 4000, 1));
+    for (int i = 0; i < v.points; i++) assert_false(sf_verdict_loss(&v.point[i].verdict));
+    sf_view_free(&v);
+}
+
+static void test_pareto_probability(void **state)
+{
+    (void)state;
+    enum { N = 9, B = 50 };
+    double cost[N] = {1, 1, 2, 3, 3, 3, 4, 5, 8}, probability[N], counted[N] = {0};
+    float replicate[N * B];
+    uint64_t noise = 3;
+    for (int i = 0; i < N * B; i++) replicate[i] = (float)floor(8 * synthetic_uniform(&noise)) / 8 + (float)(i / B) / 16;
+    sf_pareto_probability(N, cost, B, replicate, probability);
+    for (int b = 0; b < B; b++) {
+        double score[N];
+        bool on[N];
+        for (int i = 0; i < N; i++) score[i] = replicate[i * B + b];
+        OK(sf_pareto(N, cost, score, on));
+        for (int i = 0; i < N; i++) counted[i] += on[i] / (double)B;
+    }
+    for (int i = 0; i < N; i++) near(probability[i], counted[i], 1e-12, "frontier probability");
+}
+
+/* ---- Gates ---- */
+
+static char *warnings_of(int *count)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    *count = sf_report_gates(&results, f);
+    fclose(f);
+    return text;
+}
+
+static int find_cell(const char *task, const char *label, double sparsity)
+{
+    for (int c = 0; c < results.cells; c++) {
+        const sf_cell_info *x = &results.cell[c];
+        for (int p = 0; p < SF_PHASES; p++)
+            if (!strcmp(x->model, "mini-8m") && !strcmp(x->task, task) && !strcmp(x->label[p], label) && fabs(x->sparsity[p] - sparsity) < 1e-9 &&
+                (strcmp(label, "dense") || !strcmp(x->label[!p], "dense")))
+                return c;
+    }
+    fail_msg("no cell %s %s %g", task, label, sparsity);
+    return -1;
+}
+
+static void test_gates(void **state)
+{
+    (void)state;
+    enum { N = 20 };
+    int count;
+    struct synthetic s = small;
+    s.samples = N;
+    read_results(&s);
+    char *text = warnings_of(&count);
+    if (count || *text) fail_msg("warnings about good results: %s", text);
+    free(text);
+
+    struct { const char *says, *names; } expected[] = {
+        {"more than one BOS", "mini-8m niah 1024 dense (2 in sample 3)"},
+        {"not dense's prompt", "mini-8m vt 1024 quest 0.50 (sample 4)"},
+        {"the answer is not dense's", "mini-8m niah 1024 vertical_slash 0.70 (sample 0)"},
+        {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (0.300 for 0.500)"},
+        {"near zero", "mini-8m cwe 1024 dense (0.000)"},
+        {"cannot be parsed, which score 0", "mini-8m niah 1024 block_sparse 0.80 (25 %)"},
+        {"cut off at the output limit", "mini-8m niah 1024 block_sparse 0.80 (30 %)"},
+        {"reference scorer", "mini-8m vt 1024 snapkv 0.80 (1.00 for"},
+        {"incomplete against dense", "mini-8m vt 1024 snapkv 0.50 (2 of 20 samples missing)"},
+        {"beyond noise", "mini-8m cwe 1024 quest 0.50 (+1.00"}};
+    results.record[find_cell("niah", "dense", 0)][3].bos_tokens = 2;
+    results.record[find_cell("vt", "quest", 0.5)][4].prompt_hash ^= 7;
+    sf_record *whole = results.record[find_cell("niah", "vertical_slash", 0.7)];
+    whole[0].achieved[SF_PREFILL] = whole[0].achieved[SF_DECODE] = 0;
+    whole[0].prediction = "something else";
+    int cell = find_cell("niah", "block_sparse", 0.5);
+    for (int i = 0; i < N; i++) results.record[cell][i].achieved[SF_PREFILL] = 0.3;
+    cell = find_cell("niah", "block_sparse", 0.8);
+    for (int i = 0; i < 5; i++) results.record[cell][i].parsed = false;
+    for (int i = 0; i < 6; i++) results.record[cell][i].truncated = true;
+    cell = find_cell("vt", "snapkv", 0.8);
+    for (int i = 0; i < N; i++) results.record[cell][i].reference = 1;
+    results.records[find_cell("vt", "snapkv", 0.5)] = N - 2;
+    cell = find_cell("cwe", "dense", 0);
+    for (int i = 0; i < N; i++) results.record[cell][i].strict = 0;
+    cell = find_cell("cwe", "quest", 0.5);
+    for (int i = 0; i < N; i++) results.record[cell][i].strict = 1;
+    results.problems = 1;
+    results.problem = (const char *[]){"a part is damaged"};
+
+    text = warnings_of(&count);
+    assert_non_null(strstr(text, "left out: a part is damaged"));
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        if (!strstr(text, expected[i].says)) fail_msg("no warning \"%s\" in:\n%s", expected[i].says, text);
+        if (!strstr(text, expected[i].names)) fail_msg("\"%s\" is not named in:\n%s", expected[i].names, text);
+    }
+    assert_int_equal(count, (int)(sizeof expected / sizeof *expected) + 1);
+    free(text);
+}
+
+/* ---- Text ---- */
+
+static char *table_of(void)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    sf_report_table(&results, f);
+    fclose(f);
+    return text;
+}
+
+static void test_terminal(void **state)
+{
+    (void)state;
+    read_results(&small);
+    char *text = table_of(), wanted[64];
+    for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+        size_t n = strcspn(line, "\n");
+        if (strncmp(line, "Against", 7) && n > 130) fail_msg("a line of %zu characters: %.*s", n, (int)n, line);
+    }
+    int dense = find_cell("niah", "dense", 0), sparse = find_cell("niah", "block_sparse", 0.5);
+    double mean[2] = {0};
+    for (int i = 0; i < 12; i++) mean[0] += results.record[dense][i].strict / 12, mean[1] += results.record[sparse][i].strict / 12;
+    snprintf(wanted, sizeof wanted, "1024  %.2f   %.2f", mean[0], mean[1]);
+    if (!strstr(text, wanted)) fail_msg("no \"%s\" in:\n%s", wanted, text);
+    assert_non_null(strstr(text, "mean of 3"));
+    assert_non_null(strstr(text, "Against dense, over 3 tasks"));
+    assert_non_null(strstr(text, "cannot be told from noise"));
+    free(text);
+
+    struct synthetic one = {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 3, .gain = 1}; /* dense alone */
+    read_results(&one);
+    text = table_of();
+    assert_non_null(strstr(text, "Nothing to compare yet"));
+    free(text);
+    sf_results nothing = {0};
+    FILE *f = open_memstream(&text, &(size_t){0});
+    sf_report_table(&nothing, f);
+    fclose(f);
+    assert_non_null(strstr(text, "No results yet"));
+    free(text);
+}
+
+static void test_export(void **state)
+{
+    (void)state;
+    read_results(&small);
+    results.record[0][0].prediction = "two\nlines, \"quoted\" and \xff";
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    OK(sf_export(&results, SF_EXPORT_JSONL, f));
+    fclose(f);
+    int records = 0;
+    for (int c = 0; c < results.cells; c++) records += results.records[c];
+    assert_int_equal(lines(text), records);
+    char *line = text;
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < results.records[c]; i++) {
+            char *end = strchr(line, '\n');
+            json_t *row = json_loadb(line, (size_t)(end - line), 0, NULL);
+            assert_non_null(row);
+            assert_string_equal(json_string_value(json_object_get(row, "cell")), results.cell[c].key);
+            assert_int_equal(json_integer_value(json_object_get(row, "sample")), results.record[c][i].sample);
+            assert_true(json_real_value(json_object_get(row, "strict")) == results.record[c][i].strict);
+            assert_int_equal(json_integer_value(json_object_get(row, "decode_attention_flops")),
+                             results.record[c][i].meter.at[SF_DECODE][SF_ATTENTION].flops);
+            if (!c && !i) assert_string_equal(json_string_value(json_object_get(row, "prediction")), "two\nlines, \"quoted\" and ?");
+            json_decref(row);
+            line = end + 1;
+        }
+    free(text);
+    f = open_memstream(&text, &size);
+    OK(sf_export(&results, SF_EXPORT_CSV, f));
+    fclose(f);
+    assert_int_equal(lines(text), records + 2); /* a header, and one line break within quotes */
+    assert_int_equal(strncmp(text, "cell,model,model_hash,task,", 27), 0);
+    assert_non_null(strstr(text, ",\"two\nlines, \"\"quoted\"\" and \xff\","));
+    free(text);
+}
+
+static void test_compare(void **state)
+{
+    (void)state;
+    const char *path[] = {file};
+    sf_results other;
+    char *text = NULL;
+    size_t size;
+    read_results(&small);
+    OK(sf_results_read(1, path, 0, &other));
+    FILE *f = open_memstream(&text, &size);
+    OK(sf_compare(&results, &other, f));
+    fclose(f);
+    assert_non_null(strstr(text, "156 cells in both, 0 only in the first, 0 only in the second"));
+    assert_non_null(strstr(text, "1872 of 1872 samples score the same; 0 cells changed"));
+    free(text);
+
+    int changed = find_cell("vt", "quest", 0.5);
+    for (int i = 0; i < 12; i++) other.record[changed][i].strict = results.record[changed][i].strict > 0.5 ? 0 : 1;
+    other.cells--;
+    other.record[0][0].prompt_hash ^= 1;
+    f = open_memstream(&text, &size);
+    OK(sf_compare(&results, &other, f));
+    fclose(f);
+    assert_non_null(strstr(text, "155 cells in both, 1 only in the first"));
+    assert_non_null(strstr(text, "1 samples left out: their prompts differ"));
+    assert_non_null(strstr(text, "1 cells changed"));
+    assert_non_null(strstr(text, "quest 0.50"));
+    free(text);
+    other.cells++;
+    sf_results_free(&other);
+}
+
+/* ---- The report as files ---- */
+
+static const char *report_folder(void)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/report", folder);
+    return path;
+}
+
+static void test_report_files(void **state)
+{
+    (void)state;
+    struct synthetic s = small;
+    s.samples = 6;
+    s.joint = s.ablation = s.maps = true;
+    read_results(&s);
+    /* Names that a shell, gnuplot, CSV, HTML or LaTeX could trip over. */
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].label[SF_DECODE], "quest(page=64)")) results.cell[c].label[SF_DECODE] = "quest(page=64, x='`touch /tmp/no`$%_&<b>\")";
+    sf_report_options o = {.folder = report_folder(), .formats = "png"};
+    OK(sf_report(&results, &o));
+    for (int i = 0; sf_figures[i]; i++) {
+        char name[128];
+        const char *own = !strcmp(sf_figures[i]->name, "heads") ? "heads-mini-8m" : sf_figures[i]->name;
+        const char *const endings[] = {"csv", "gp", "png"};
+        for (int e = 0; e < 3; e++) {
+            snprintf(name, sizeof name, "report/figures/%s.%s", own, endings[e]);
+            char *content = slurp(name);
+            if (e == 0 && lines(content) < 2) fail_msg("%s has no rows", name);
+            if (e == 2) assert_int_equal(memcmp(content, "\x89PNG", 4), 0);
+            free(content);
+        }
+    }
+    assert_false(there("report/figures/frontier.pdf"));
+    o = (sf_report_options){.folder = report_folder(), .figures = "joint", .formats = "pdf,svg", .style = "slides"};
+    OK(sf_report(&results, &o));
+    assert_true(there("report/figures/joint.pdf") && there("report/figures/joint.svg"));
+    char *csv = slurp("report/figures/frontier.csv");
+    assert_int_equal(lines(csv), 1 + 2 * 2 * (1 + 2 * 3) + 2 * 2 * (1 + 3 * 3));
+    free(csv);
+    const char *const tables[] = {"scores.csv", "scores.tex", "scores.md", "tasks.csv", "tasks.tex", "tasks.md", "limits.csv",
+                                  "limits.tex", "limits.md"};
+    for (int i = 0; i < 9; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "report/tables/%s", tables[i]);
+        free(slurp(name));
+    }
+    char *tex = slurp("report/tables/scores.tex");
+    assert_non_null(strstr(tex, "\\$\\%\\_\\&"));
+    free(tex);
+    char *page = slurp("report/index.html");
+    assert_non_null(strstr(page, "data:image/png;base64,iVBORw0KGgo"));
+    assert_non_null(strstr(page, "&lt;b&gt;"));
+    assert_null(strstr(page, "<b>"));
+    assert_null(strstr(page, "src=\"figures"));
+    assert_null(strstr(page, "http"));
+    assert_non_null(strstr(page, "name: synthetic"));
+    free(page);
+}
+
+/* Whatever is there, a page comes of it. */
+static void test_partial_results(void **state)
+{
+    (void)state;
+    const struct synthetic odd[] = {
+        {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 1, .gain = 1},                     /* one dense sample */
+        {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1},    /* one phase */
+        {.models = 1, .tasks = 2, .lengths = 2, .levels = 1, .samples = 3, .decode = true, .gain = 1, .faults = 1}}; /* all wrong */
+    for (int i = 0; i < 3; i++) {
+        read_results(&odd[i]);
+        sf_report_options o = {.folder = report_folder(), .formats = "png", .figures = "frontier,tasks,lengths"};
+        OK(sf_report(&results, &o));
+        char *page = slurp("report/index.html");
+        assert_non_null(strstr(page, "Scores"));
+        free(page);
+    }
+    /* Half of the cells are missing, at random: no dense for some, gaps in curves. */
+    read_results(&small);
+    for (int c = 0; c < results.cells; c++)
+        if ((c * 7919) % 5 < 2) results.records[c] = 0;
+    sf_report_options o = {.folder = report_folder(), .formats = "png", .figures = "frontier,tasks,lengths,models"};
+    OK(sf_report(&results, &o));
+}
+
+static void test_report_errors(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1};
+    read_results(&s);
+    sf_report_options o = {.folder = report_folder(), .figures = "frontier,fronteer"};
+    assert_error(sf_report(&results, &o), "there is no figure 'fronteer'; there are frontier");
+    o = (sf_report_options){.folder = report_folder(), .formats = "gif"};
+    assert_error(sf_report(&results, &o), "there is no format 'gif'; there are png, pdf, svg");
+    o = (sf_report_options){.folder = report_folder(), .style = "poster"};
+    assert_error(sf_report(&results, &o), "there is no style 'poster'");
+    o = (sf_report_options){.folder = file};
+    assert_error(sf_report(&results, &o), "Not a directory");
+    sf_results nothing = {0};
+    o = (sf_report_options){.folder = report_folder()};
+    assert_error(sf_report(&nothing, &o), "no results to report");
+
+    char *path = strdup(getenv("PATH")); /* without gnuplot: an error that says so, and everything but pictures */
+    setenv("PATH", "/nowhere", 1);
+    o = (sf_report_options){.folder = report_folder(), .figures = "frontier"};
+    assert_error(sf_report(&results, &o), "gnuplot is not installed");
+    setenv("PATH", path, 1);
+    free(path);
+    assert_true(there("report/figures/frontier.csv") && there("report/tables/scores.csv") && there("report/index.html"));
+    assert_false(there("report/figures/frontier.png"));
+    char *page = slurp("report/index.html");
+    assert_non_null(strstr(page, "gnuplot is not installed"));
+    free(page);
+    setenv("FRONTIER_PLOTS", folder, 1); /* a template that gnuplot does not understand */
+    char command[256];
+    snprintf(command, sizeof command, "cp plots/*.gp '%s' && echo 'plot nonsense(' >> '%s/frontier.gp'", folder, folder);
+    assert_int_equal(system(command), 0);
+    assert_error(sf_report(&results, &o), "gnuplot failed on");
+    unsetenv("FRONTIER_PLOTS");
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+    const struct CMUnitTest tests[] = {
+        TEST(test_points), TEST(test_verdicts), TEST(test_nothing_planted), TEST(test_pareto_probability), TEST(test_gates),
+        TEST(test_terminal), TEST(test_export), TEST(test_compare), TEST(test_report_files), TEST(test_partial_results),
+        TEST(test_report_errors)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
