@@ -10,9 +10,10 @@
  *   estimate   for the cost models only, never in a run: what choosing costs
  *   fit        once, when the config asks for a target sparsity: turn it into parameters for this sample
  *   prefill    once a layer, all prompt queries and keys present: choose which pairs the prefill computes
- *   compress   once a layer, after a dense prefill of that layer: choose which prompt keys stay in the cache
+ *   compress   once a layer, after that layer's prefill: choose which prompt keys stay in the cache (sf_dense: all)
  *   state      once a layer, before anything is observed: say how much state the method keeps
  *   observe    after the prompt's keys are cached (first = 0) and after each generated token's key (first = its index)
+ *              (of a cache that compress cut, the first observation sees keys without queries)
  *   decode     once a layer and generated token: choose what this query reads
  *
  * Methods are called on layers with full attention only; sliding-window layers stay as the model has them. */
