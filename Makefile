@@ -70,6 +70,7 @@ $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
 $(BUILD)/tasks/words.o: tasks/data/words.txt
 $(BUILD)/tasks/haystack.o: tasks/data/haystack.txt
 $(BUILD)/tasks/story.o: tasks/stories/phrases.txt
+$(BUILD)/tasks/qa_data.o: $(wildcard tasks/data/qa_*)
 
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)

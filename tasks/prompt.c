@@ -163,6 +163,23 @@ static sf_status fit(draft *d, const sf_request *r, const sf_prompt *p, const sf
     return SF_OK;
 }
 
+static void free_draft(draft *d)
+{
+    sf_text_free(&d->context);
+    sf_text_free(&d->question);
+    sf_text_free(&d->prompt);
+}
+
+sf_status sf_prompt_least(const sf_request *request, const sf_prompt *prompt, const sf_content *content, int *tokens)
+{
+    draft d = {0};
+    trial least = {.units = content->least};
+    sf_status status = try(&d, request, prompt, content, &least);
+    free_draft(&d);
+    *tokens = least.tokens;
+    return status;
+}
+
 sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, const sf_content *content, sf_sample *out)
 {
     draft d = {0};
@@ -175,9 +192,7 @@ sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, cons
         out->context_end = d.context_end;
         d.prompt = (sf_text){0};
     }
-    sf_text_free(&d.context);
-    sf_text_free(&d.question);
-    sf_text_free(&d.prompt);
+    free_draft(&d);
     return status;
 }
 

@@ -40,6 +40,9 @@ typedef struct sf_content {
  * the writer and the counter report. The sample then stays zeroed. */
 sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, const sf_content *content, sf_sample *out);
 
+/* Counts the model's whole input for the least content. */
+sf_status sf_prompt_least(const sf_request *request, const sf_prompt *prompt, const sf_content *content, int *tokens);
+
 /* Appends an expected answer to the sample. */
 sf_status sf_sample_gold(sf_sample *sample, const char *gold);
 

@@ -5,7 +5,8 @@ extern const sf_task sf_niah, sf_vt, sf_cwe;
 extern const sf_task sf_story_retrieval, sf_story_multihop, sf_story_filtering;
 extern const sf_task sf_ruler_niah_single_1, sf_ruler_niah_single_2, sf_ruler_niah_single_3, sf_ruler_niah_multikey_1,
     sf_ruler_niah_multikey_2, sf_ruler_niah_multikey_3, sf_ruler_niah_multivalue, sf_ruler_niah_multiquery;
-extern const sf_task sf_ruler_vt, sf_ruler_cwe, sf_ruler_fwe;
+extern const sf_task sf_qa_squad, sf_qa_quality, sf_qa_toefl;
+extern const sf_task sf_ruler_vt, sf_ruler_cwe, sf_ruler_fwe, sf_ruler_qa_1, sf_ruler_qa_2;
 
 const sf_task *const sf_tasks[] = {
     /* the study's */
@@ -15,6 +16,9 @@ const sf_task *const sf_tasks[] = {
     &sf_story_retrieval,
     &sf_story_multihop,
     &sf_story_filtering,
+    &sf_qa_squad,
+    &sf_qa_quality,
+    &sf_qa_toefl,
 
     /* RULER's */
     &sf_ruler_niah_single_1,
@@ -28,5 +32,7 @@ const sf_task *const sf_tasks[] = {
     &sf_ruler_vt,
     &sf_ruler_cwe,
     &sf_ruler_fwe,
+    &sf_ruler_qa_1,
+    &sf_ruler_qa_2,
     NULL,
 };

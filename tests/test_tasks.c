@@ -252,6 +252,9 @@ static void samples_stay(void **state)
         {"story_retrieval", 1, 0xb1358502e4a08fc5},
         {"story_multihop", 1, 0x1abf427767cfe863},
         {"story_filtering", 1, 0xac040dd0e843b594},
+        {"qa_squad", 1, 0xd679b8349f071468},
+        {"qa_quality", 1, 0x11a36e706cbc2d56},
+        {"qa_toefl", 1, 0x1a3a54ac4e9727b2},
         {"ruler_niah_single_1", 1, 0x64ea43f2071ce6c6},
         {"ruler_niah_single_2", 1, 0xa40fa056fe9a4b3c},
         {"ruler_niah_single_3", 1, 0x4d4572c76faa155e},
@@ -263,6 +266,8 @@ static void samples_stay(void **state)
         {"ruler_vt", 1, 0x15fbf54415161c9b},
         {"ruler_cwe", 1, 0xfdf95f105055a5a3},
         {"ruler_fwe", 1, 0x8852de8a09d73f92},
+        {"ruler_qa_1", 1, 0x7fbd3742741c719b},
+        {"ruler_qa_2", 1, 0x36b42b80a7603069},
     };
     int changed = 0;
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
