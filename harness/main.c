@@ -17,6 +17,7 @@ const sf_command sf_commands[] = {
     {"compare", "two results files, sample by sample", sf_cmd_compare},
     {"list", "the models, methods and tasks there are", sf_cmd_list},
     {"cost", "FLOPs and memory traffic of a model by formula", sf_cmd_cost},
+    {"fetch", "get a model from Hugging Face by its id", sf_cmd_fetch},
     {"check", "certify a sparse-attention method", sf_cmd_check},
     {"version", "version, revision and libraries", sf_cmd_version},
     {0},

@@ -304,6 +304,8 @@ static void print_cells(struct work *w, struct group g)
 static sf_status run_group(struct work *w, struct group g)
 {
     const sf_sweep *s = w->road->sweep;
+    /* YaRN by rule depends on the length, so that a cell's results must not depend on the sweep's other lengths. */
+    SF_TRY(sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output));
     memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
     memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
     for (int i = 0; i < s->samples; i++) {

@@ -358,9 +358,6 @@ static sf_status read_methods(const sf_node *map, sf_sweep *sweep)
         sf_arm_pair *arm = &sweep->arm[sweep->arms++];
         SF_TRY(read_arm(prefill, SF_PREFILL, &arm->prefill));
         SF_TRY(read_arm(decode, SF_DECODE, &arm->decode));
-        if (arm->decode.method->compress)
-            return sf_yaml_fail(decode, "'%s' evicts after a dense prefill; it cannot be joined with a prefill method",
-                                arm->decode.method->name);
     }
     return SF_OK;
 }

@@ -1,4 +1,5 @@
 /* Random weights of a config's shape: for cost, speed and memory work, where what is said does not matter. */
+#include "harness/model/chat.h"
 #include "harness/model/mapping.h"
 #include "harness/model/model.h"
 #include "harness/model/weights.h"
@@ -85,6 +86,27 @@ static sf_status make(sf_model *m, sf_weight_slot *slot, uint64_t seed)
     return SF_OK;
 }
 
+/* A random model reads bytes: 256 tokens without merges, in the byte-to-unicode alphabet of byte-level BPE (printable
+ * bytes as themselves, the others from U+0100 on), so that any text can be run through any shape. */
+static sf_status read_bytes(sf_model *m)
+{
+    enum { BYTES = 256 };
+    if (m->config.vocab < BYTES) return SF_OK; /* no tokenizer: for shapes that only the engine is tried on */
+    char text[BYTES][3];
+    const char *token[BYTES];
+    size_t length[BYTES];
+    for (int byte = 0, other = 0x100; byte < BYTES; byte++) {
+        bool printable = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte != 0xad);
+        int point = printable ? byte : other++;
+        length[byte] = (size_t)snprintf(text[byte], sizeof text[byte], point < 0x80 ? "%c" : "%c%c",
+                                        point < 0x80 ? point : 0xc0 | point >> 6, 0x80 | (point & 0x3f));
+        token[byte] = text[byte];
+    }
+    const sf_gguf_tokens bytes = {.model = "gpt2", .pre = "gpt-2", .tokens = BYTES, .token = token, .token_bytes = length};
+    SF_TRY(sf_tokenizer_from_gguf(&bytes, m->config.name, &m->tokenizer));
+    return sf_chat_custom("", "", &m->chat);
+}
+
 sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model **out)
 {
     *out = NULL;
@@ -99,6 +121,7 @@ sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model
         sf_hash_fold(m->hash, "random", 6);
         sf_hash_fold(m->hash, &seed, sizeof seed);
         status = make(m, slot, seed);
+        if (status == SF_OK) status = read_bytes(m);
     } else {
         sf_fail(SF_NO_MEMORY, "%s: no memory", config->name);
     }
