@@ -22,8 +22,8 @@ static bool is_about(const sf_qa_item *item, int document)
     return false;
 }
 
-/* Everything but the item's own documents, shuffled; those of the same article first, if the style wants it. Returns the
- * number of pieces. */
+/* Everything but the item's own documents, shuffled; those of the same article first, if the style wants it. Returns
+ * the number of pieces. */
 static int choose_distractors(packing *p)
 {
     const sf_qa_item *item = p->item;
@@ -93,15 +93,19 @@ static sf_status choose_item(packing *p, const sf_qa_params *params, const sf_re
     free(order);
 
     const sf_content content = {.self = p, .unit = "words of other documents", .write = write};
+    int tokens;
     for (int i = 0; i < TRIALS; i++) {
-        int tokens;
         p->item = &set->item[next];
         SF_TRY(sf_prompt_least(request, prompt, &content, &tokens));
         if (tokens <= most) return SF_OK;
         next = (int)sf_random_below(&r, (uint32_t)set->items);
     }
     p->item = &set->item[set->shortest];
-    return SF_OK;
+    SF_TRY(sf_prompt_least(request, prompt, &content, &tokens));
+    return tokens <= params->longest
+               ? SF_OK
+               : sf_fail(SF_BAD_INPUT, "%s: hardly a question takes at most %d tokens, the shortest %d; raise longest",
+                         p->style->task, params->longest, tokens);
 }
 
 sf_status sf_qa_fit(const sf_qa_params *params, const sf_request *request, const sf_qa_style *style,

@@ -69,7 +69,10 @@ typedef struct loading {
     sf_unique asked;
 } loading;
 
-static sf_status no_memory(const loading *l) { return sf_fail(SF_NO_MEMORY, "%s: no memory for the data set", l->rows.where); }
+static sf_status no_memory(const loading *l)
+{
+    return sf_fail(SF_NO_MEMORY, "%s: no memory for the data set", l->rows.where);
+}
 
 static int *find_slot(const loading *l, const char *text)
 {
@@ -109,16 +112,23 @@ static int add_document(loading *l, char *text)
     return (*slot = ++set->documents) - 1;
 }
 
+/* A text without white space at its ends. */
+static char *stripped(const char *text)
+{
+    sf_span s = sf_strip(sf_span_of(text));
+    return strndup(s.at, s.bytes);
+}
+
 /* Makes room for an item that asks `question` of these documents; NULL with `*status` OK if it is there already. */
 static sf_qa_item *add_item(loading *l, const char *question, const int *document, int documents, sf_status *status)
 {
     sf_text key = {0};
     sf_text_add(&key, question);
     sf_text_bytes(&key, (const char *)document, (size_t)documents * sizeof *document);
-    bool new = !key.failed && sf_unique_add(&l->asked, key.data, key.size), failed = key.failed || l->asked.failed;
+    bool fresh = !key.failed && sf_unique_add(&l->asked, key.data, key.size), failed = key.failed || l->asked.failed;
     sf_text_free(&key);
     *status = failed ? no_memory(l) : SF_OK;
-    if (failed || !new) return NULL;
+    if (failed || !fresh) return NULL;
     sf_qa_set *set = l->set;
     if (set->items == l->item_room) {
         int room = 2 * l->item_room + 64;
@@ -128,7 +138,7 @@ static sf_qa_item *add_item(loading *l, const char *question, const int *documen
         l->item_room = room;
     }
     sf_qa_item *item = &set->item[set->items++];
-    *item = (sf_qa_item){.question = strdup(question), .document = malloc((size_t)documents * sizeof *document)};
+    *item = (sf_qa_item){.question = stripped(question), .document = malloc((size_t)documents * sizeof *document)};
     if (!item->question || !item->document) return *status = no_memory(l), NULL;
     memcpy(item->document, document, (size_t)documents * sizeof *document);
     item->documents = documents;
@@ -221,7 +231,7 @@ static sf_status squad_row(loading *l, const json_t *row)
         SF_TRY(want(l, paragraph, path, "context", JSON_STRING, &context));
         SF_TRY(want(l, paragraph, path, "qas", JSON_ARRAY, &questions));
         if (json_array_size(questions) == 0) continue;
-        int document = add_document(l, strdup(json_string_value(context)));
+        int document = add_document(l, stripped(json_string_value(context)));
         if (document < 0) return no_memory(l);
         for (size_t k = 0; k < json_array_size(questions); k++) {
             snprintf(path, sizeof path, "paragraphs[%zu].qas[%zu]", i, k);
@@ -245,7 +255,7 @@ static sf_status choice_row(loading *l, const json_t *row)
         return wrong(l, "expected an answer for each question, found %zu for %zu", json_array_size(answers),
                      json_array_size(questions));
     if (json_array_size(questions) == 0) return SF_OK;
-    int document = add_document(l, strdup(json_string_value(context)));
+    int document = add_document(l, stripped(json_string_value(context)));
     if (document < 0) return no_memory(l);
     for (size_t i = 0; i < json_array_size(questions); i++) {
         const char *question = json_string_value(json_array_get(questions, i)),

@@ -5,10 +5,10 @@
 #include "kernels/status.h"
 
 typedef enum sf_qa_format {
-    SF_QA_SQUAD,   /* {"data": [{"paragraphs": [{"context", "qas": [{"question", "answers": [{"text"}],
-                      "is_impossible"}]}]}]}; the impossible are left out */
-    SF_QA_CHOICE,  /* lines {"context", "questions": [text with options], "answer": ["B", "AC", …]} */
-    SF_QA_HOTPOT,  /* [{"question", "answer", "context": [[title, [sentence, …]], …]}] */
+    SF_QA_SQUAD,  /* {"data": [{"paragraphs": [{"context", "qas": [{"question", "answers": [{"text"}],
+                     "is_impossible"}]}]}]}; the impossible are left out */
+    SF_QA_CHOICE, /* lines {"context", "questions": [text with options], "answer": ["B", "AC", …]} */
+    SF_QA_HOTPOT, /* [{"question", "answer", "context": [[title, [sentence, …]], …]}] */
     SF_QA_FORMATS
 } sf_qa_format;
 
@@ -35,8 +35,8 @@ typedef struct sf_qa_set {
     int shortest; /* the item with the least text */
 } sf_qa_set;
 
-/* Reads a file of the user's, or, path NULL, the data that come with Frontier. What was read is kept for the life of the
- * program and read anew only if the file changes. Thread-safe. Error: names file and line. */
+/* Reads a file of the user's, or, path NULL, the data that come with Frontier. What was read is kept for the life of
+ * the program and read anew only if the file changes. Thread-safe. Error: names file and line. */
 sf_status sf_qa_open(const char *path, sf_qa_format format, const sf_qa_set **out);
 
 /* Bytes of the first `pieces` pieces of a text: whole words, or 16 characters of a longer one. */

@@ -15,8 +15,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     };
     sf_status status = sf_qa_fit(params, request, &style, &prompt, out);
     if (status == SF_OK)
-        status = sf_sample_answer(out, request, "I read the document that the question names and found the answer there.",
-                                  out->gold[0]);
+        status = sf_sample_answer(
+            out, request, "I read the document that the question names and found the answer there.", out->gold[0]);
     if (status != SF_OK) sf_sample_free(out);
     return status;
 }

@@ -20,8 +20,9 @@ sf_status sf_rows_open(const char *path, sf_row_layout layout, sf_rows *out)
     }
     if (!S_ISREG(info.st_mode) || info.st_size == 0) {
         close(fd);
-        return S_ISREG(info.st_mode) ? sf_fail(SF_BAD_INPUT, "%s:1: expected a JSON data set, found an empty file", path)
-                                     : sf_fail(SF_IO, "%s: expected a JSON file, found something else", path);
+        return S_ISREG(info.st_mode)
+                   ? sf_fail(SF_BAD_INPUT, "%s:1: expected a JSON data set, found an empty file", path)
+                   : sf_fail(SF_IO, "%s: expected a JSON file, found something else", path);
     }
     void *mapped = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     int error = errno;

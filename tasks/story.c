@@ -124,8 +124,8 @@ static void draw(sf_random *r, sf_unique *seen, sf_chapter *c)
     *c = (sf_chapter){.place = pair[0], .person = pair[1], .item = item};
 }
 
-/* Three paragraphs: the place, the person, the trade and the leave. `sold`: an item, or -1. All phrases are drawn in any
- * case, so that trade in one chapter moves nothing else. */
+/* Three paragraphs: the place, the person, the trade and the leave. `sold`: an item, or -1. All phrases are drawn in
+ * any case, so that trade in one chapter moves nothing else. */
 static void write_chapter(const sf_story *s, const sf_chapter *c, int number, int sold, sf_random *r, sf_text *out)
 {
     filling f = {c->place, c->person, (int)sf_random_below(r, (uint32_t)sf_phrase_count(SF_EVENTS)), c->item};

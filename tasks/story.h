@@ -22,7 +22,12 @@ typedef struct sf_story_shape {
 
 /* Rows of a parameter table, for a struct with a member `shape`. */
 #define SF_STORY_PARAMS(params)                                                                                        \
-    {.name = "talk", .offset = offsetof(params, shape.talk), .type = SF_INT, .low = 0, .high = 8, .initial = 3,        \
+    {.name = "talk",                                                                                                   \
+     .offset = offsetof(params, shape.talk),                                                                           \
+     .type = SF_INT,                                                                                                   \
+     .low = 0,                                                                                                         \
+     .high = 8,                                                                                                        \
+     .initial = 3,                                                                                                     \
      .doc = "sentences of conversation in a chapter"},                                                                 \
     {                                                                                                                  \
         .name = "sales", .offset = offsetof(params, shape.sales), .type = SF_REAL, .low = 0, .high = 1,                \

@@ -50,9 +50,8 @@ static sf_status finish(const filtering *s, const sf_request *request, sf_sample
     }
     if (status == SF_OK && answer.failed) status = sf_fail(SF_NO_MEMORY, "story_filtering: no memory for an answer");
     if (status == SF_OK)
-        status = sf_sample_answer(out, request,
-                                  "I went through the chapters in turn and noted those that tell of no purchase.",
-                                  answer.data);
+        status = sf_sample_answer(
+            out, request, "I went through the chapters in turn and noted those that tell of no purchase.", answer.data);
     sf_text_free(&answer);
     return status;
 }

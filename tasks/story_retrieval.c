@@ -82,9 +82,8 @@ static sf_status finish(const retrieval *s, const sf_request *request, sf_sample
                                               : sf_sample_gold(out, name.data);
     }
     if (status == SF_OK)
-        status = sf_sample_answer(out, request,
-                                  "I went to the chapter that each question names and copied what it says there.",
-                                  answer.data);
+        status = sf_sample_answer(
+            out, request, "I went to the chapter that each question names and copied what it says there.", answer.data);
     sf_text_free(&answer);
     sf_text_free(&name);
     return status;

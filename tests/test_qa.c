@@ -70,7 +70,8 @@ static const struct {
      "row 2: expected the article with a member \"paragraphs\", found none"},
     {SF_QA_SQUAD, SQUAD("7"), 1, "expected \"paragraphs\" of the article to be a list"},
     {SF_QA_SQUAD, SQUAD("[{\"qas\": []}]"), 1, "expected paragraphs[0] with a member \"context\""},
-    {SF_QA_SQUAD, SQUAD("[{\"context\": \" \", \"qas\": []}]"), 1, "\"context\" of paragraphs[0] to be a text, found an"},
+    {SF_QA_SQUAD, SQUAD("[{\"context\": \" \", \"qas\": []}]"), 1,
+     "\"context\" of paragraphs[0] to be a text, found an"},
     {SF_QA_SQUAD, SQUAD("[{\"context\": \"c\", \"qas\": {}}]"), 1, "\"qas\" of paragraphs[0] to be a list"},
     {SF_QA_SQUAD, SQUAD("[{\"context\": \"c\", \"qas\": [{\"answers\": []}]}]"), 1,
      "expected paragraphs[0].qas[0] with a member \"question\""},
@@ -164,7 +165,8 @@ static void good_files(void **state)
                " {\"context\": \"beta\", \"qas\": [{\"question\": \"q1\", \"answers\": [{\"text\": \"z\"}]}]},\n"
                " {\"context\": \"without questions\", \"qas\": []}]},\n"
                "{\"title\": \"Two\", \"paragraphs\": [\n"
-               " {\"context\": \"alpha \\u00e9\", \"qas\": [{\"question\": \"q3\", \"answers\": [{\"text\": \"w\"}]}]}]}\n"
+               " {\"context\": \" alpha \\u00e9\\n\", \"qas\": [{\"question\": \" q3 \", \"answers\": [{\"text\": "
+               "\"w\"}]}]}]}\n"
                "], \"after\": [1, 2]}\n");
     assert_int_equal(sf_qa_open(path, SF_QA_SQUAD, &set), SF_OK);
     assert_int_equal(set->documents, 2);
@@ -174,6 +176,7 @@ static void good_files(void **state)
     assert_string_equal(set->item[0].gold[1], "y");
     assert_int_equal(set->item[0].near_end, 2);
     assert_int_equal(set->item[2].document[0], 0);
+    assert_string_equal(set->item[2].question, "q3");
     assert_int_equal(sf_qa_open(path, SF_QA_SQUAD, &again), SF_OK);
     assert_ptr_equal(set, again); /* not read twice */
     unlink(path);
@@ -191,8 +194,9 @@ static void good_files(void **state)
     assert_int_equal(set->items, 3);
     unlink(path);
 
-    write_file("[{\"question\": \"q\", \"answer\": \"yes\", \"context\": [[\"T\", [\"One.\", \" Two.\"]], [\"U\", []]]},\n"
-               "{\"question\": \"r\", \"answer\": \"no\", \"context\": [[\"U\", []]]}]");
+    write_file(
+        "[{\"question\": \"q\", \"answer\": \"yes\", \"context\": [[\"T\", [\"One.\", \" Two.\"]], [\"U\", []]]},\n"
+        "{\"question\": \"r\", \"answer\": \"no\", \"context\": [[\"U\", []]]}]");
     assert_int_equal(sf_qa_open(path, SF_QA_HOTPOT, &set), SF_OK);
     assert_int_equal(set->documents, 2);
     assert_string_equal(set->document[0].text, "T\nOne. Two.");
@@ -218,7 +222,8 @@ static void shipped_data(void **state)
     int letters[4] = {0};
     for (int i = 0; i < set[SF_QA_CHOICE]->items; i++) {
         const sf_qa_item *item = &set[SF_QA_CHOICE]->item[i];
-        for (int k = 0; k < 4; k++) assert_non_null(strstr(item->question, (const char[]){'\n', (char)('A' + k), '.', 0}));
+        for (int k = 0; k < 4; k++)
+            assert_non_null(strstr(item->question, (const char[]){'\n', (char)('A' + k), '.', 0}));
         for (const char *c = item->gold[0]; *c; c++) letters[*c - 'A']++;
     }
     for (int i = 0; i < 4; i++) assert_in_range(letters[i], 12, 24); /* one letter for all is no good answer */
@@ -231,12 +236,16 @@ static void cutting(void **state)
         const char *text;
         int pieces, bytes;
     } rows[] = {
-        {"one two  three", 0, 0},          {"one two  three", 1, 3},
-        {"one two  three", 2, 7},          {"one two  three", 3, 14},
-        {"one two  three", 9, 14},         {"", 1, 0},
-        {"abcdefghijklmnopqrstuv", 1, 16}, {"\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
-                                            "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9",
-                                            1, 32},
+        {"one two  three", 0, 0},
+        {"one two  three", 1, 3},
+        {"one two  three", 2, 7},
+        {"one two  three", 3, 14},
+        {"one two  three", 9, 14},
+        {"", 1, 0},
+        {"abcdefghijklmnopqrstuv", 1, 16},
+        {"\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
+         "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9",
+         1, 32},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(sf_qa_cut(rows[i].text, rows[i].pieces), rows[i].bytes);
@@ -253,7 +262,8 @@ static void write_articles(void)
         if (i % 10 == 0) at += sprintf(at, "%s{\"paragraphs\": [", i ? "]}, " : "");
         at += sprintf(at, "%s{\"context\": \"d%d", i % 10 ? ", " : "", i);
         for (int k = 0; k < (i == 7 ? 1000 : 100); k++) at += sprintf(at, " word");
-        at += sprintf(at, " end%d\", \"qas\": [{\"question\": \"What ends d%d?\", \"answers\": [{\"text\": \"end%d\"}]}]}",
+        at += sprintf(at,
+                      " end%d\", \"qas\": [{\"question\": \"What ends d%d?\", \"answers\": [{\"text\": \"end%d\"}]}]}",
                       i, i, i);
     }
     sprintf(at, "]}]}");
@@ -311,6 +321,8 @@ static void documents(void **state)
     }
     assert_int_equal(generate(&sf_qa_squad, 8172, 200, 0, &s), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "at least "));
+    assert_int_equal(generate(&sf_qa_squad, 100, 2048, 0, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "raise longest"));
     assert_int_equal(generate(&sf_qa_squad, 8172, 16384, 0, &s), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "16384 tokens are too many"));
     unlink(path);
@@ -338,8 +350,9 @@ static void same_article_first(void **state)
 static void all_documents_of_a_question(void **state)
 {
     (void)state;
-    write_file("[{\"question\": \"Q?\", \"answer\": \"a\", \"context\": [[\"T\", [\"One one.\"]], [\"U\", [\"Two two.\"]]]},"
-               "{\"question\": \"R?\", \"answer\": \"b\", \"context\": [[\"V\", [\"Three.\"]], [\"W\", [\"Four.\"]]]}]");
+    write_file(
+        "[{\"question\": \"Q?\", \"answer\": \"a\", \"context\": [[\"T\", [\"One one.\"]], [\"U\", [\"Two two.\"]]]},"
+        "{\"question\": \"R?\", \"answer\": \"b\", \"context\": [[\"V\", [\"Three.\"]], [\"W\", [\"Four.\"]]]}]");
     sf_sample s;
     assert_int_equal(generate(&sf_ruler_qa_2, 8172, 84, 0, &s), SF_OK);
     bool first = strcmp(s.gold[0], "a") == 0;

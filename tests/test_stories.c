@@ -41,14 +41,22 @@ static const struct {
     int least;
     const char *slot, *may; /* each phrase has `slot` once, perhaps `may`, and no other; NULL: a name, no sentence */
 } kinds[] = {
-    {SF_ARRIVAL, "arrival", 12, "{place}", ""},    {SF_REASON, "reason", 12, "", ""},
-    {SF_EVENT, "event", 12, "{event}", ""},        {SF_EVENTS, "events", 30, NULL, ""},
-    {SF_EXTRA, "extra", 12, "", ""},               {SF_MEETING, "meeting", 12, "{person}", ""},
-    {SF_TALK, "talk", 25, "", "{first}"},          {SF_PURCHASE, "purchase", 12, "{an item}", ""},
-    {SF_SALE, "sale", 12, "{item}", ""},           {SF_FAREWELL, "farewell", 12, "", "{first}"},
-    {SF_CONCLUSION, "conclusion", 12, "", ""},     {SF_PLACES, "places", 150, NULL, ""},
-    {SF_PERSONS, "persons", 100, NULL, ""},        {SF_ADJECTIVES, "adjectives", 20, NULL, ""},
-    {SF_MATERIALS, "materials", 20, NULL, ""},     {SF_NOUNS, "nouns", 20, NULL, ""},
+    {SF_ARRIVAL, "arrival", 12, "{place}", ""},
+    {SF_REASON, "reason", 12, "", ""},
+    {SF_EVENT, "event", 12, "{event}", ""},
+    {SF_EVENTS, "events", 30, NULL, ""},
+    {SF_EXTRA, "extra", 12, "", ""},
+    {SF_MEETING, "meeting", 12, "{person}", ""},
+    {SF_TALK, "talk", 25, "", "{first}"},
+    {SF_PURCHASE, "purchase", 12, "{an item}", ""},
+    {SF_SALE, "sale", 12, "{item}", ""},
+    {SF_FAREWELL, "farewell", 12, "", "{first}"},
+    {SF_CONCLUSION, "conclusion", 12, "", ""},
+    {SF_PLACES, "places", 150, NULL, ""},
+    {SF_PERSONS, "persons", 100, NULL, ""},
+    {SF_ADJECTIVES, "adjectives", 20, NULL, ""},
+    {SF_MATERIALS, "materials", 20, NULL, ""},
+    {SF_NOUNS, "nouns", 20, NULL, ""},
 };
 
 static void phrases(void **state)
@@ -82,7 +90,8 @@ static void phrases(void **state)
 static void nothing_else_answers(void **state)
 {
     (void)state;
-    static const char *const trade[] = {"bought", "buy", "purchase", "paid", "sold", "sell", "stall", " shop", "dealer"};
+    static const char *const trade[] = {"bought", "buy",   "purchase", "paid",  "sold",
+                                        "sell",   "stall", " shop",    "dealer"};
     static const sf_phrases names[] = {SF_PLACES, SF_PERSONS};
     for (int k = 0; k < SF_PHRASE_KINDS; k++)
         for (int i = 0; kinds[k].slot && i < sf_phrase_count(kinds[k].kind); i++) {
