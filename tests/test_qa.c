@@ -283,7 +283,7 @@ static void documents(void **state)
     (void)state;
     write_articles();
     bool asked[40] = {false};
-    int different = 0;
+    int different = 0, first = 0, last = 0;
     for (int index = 0; index < 40; index++) {
         sf_sample s;
         assert_int_equal(generate(&sf_qa_squad, 8172, 2048, index, &s), SF_OK);
@@ -304,10 +304,13 @@ static void documents(void **state)
             if (n == number) assert_true(d == which && found && found <= stop);
         }
         assert_true(seen > 3 && number >= 1 && number <= seen && whole >= seen - 1); /* one is cut */
+        first += number == 1;
+        last += number == seen;
         snprintf(end, sizeof end, "<answer>\n%s\n</answer>", s.gold[0]);
         assert_non_null(strstr(s.answer, end));
         sf_sample_free(&s);
     }
+    assert_true(first > 0 && first < 10 && last > 0 && last < 10); /* of about twelve documents, anywhere among them */
     assert_int_equal(different, 40); /* as many samples as questions: each is asked once */
 
     sf_sample s; /* too long for its own limit, or for the request */
