@@ -15,7 +15,7 @@ static void pack_keys(sf_backend *b, const sf_attention *a, int g, float *panels
     for (int64_t first = 0; first < a->keys; first += SF_PANEL) {
         const float *key[SF_PANEL];
         for (int i = 0; i < SF_PANEL; i++) key[i] = first + i < a->keys ? sf_cpu_row(a, g, first + i, false) : NULL;
-        sf_cpu_tiles(b)->pack(key, a->head_dim, panels + first * a->head_dim);
+        sf_cpu_tiles(b)->pack_keys(key, a->head_dim, panels + first * a->head_dim);
     }
 }
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { OUTS = 64, OUTS_DECODE = 16, ROWS = 384, FEW = 64, SPAN_FLOATS = 1024 };
+enum { OUTS = 64, OUTS_DECODE = 16, ROWS = 384, FEW = 64, SPAN_FLOATS = 1024 + 16 };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out)
 {

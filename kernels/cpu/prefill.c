@@ -1,43 +1,34 @@
 /* CPU: attention of many query rows, dense or sparse.
  *
- * For one kv head at a time, all its keys are transposed once into panels of 16 (an extra copy of one head's keys); then
+ * For one kv head at a time, all its keys and values are packed once into panels of 16 (an extra copy of one head); then
  * tiles of up to 64 query rows of the group's heads are shared out, the longest first. A tile asks panels.c which keys
  * its rows compute and runs them through online softmax (tile_attention.h): nothing of size rows × keys exists. A small
  * block costs what its pairs cost, because a panel is 16 keys and a strip 8 rows whatever the pattern. */
 #include "kernels/cpu/cpu.h"
 
 #include <limits.h>
-#include <string.h>
 
-enum { ROWS = 64 };
-
-/* What tiles of one kv head read. Values of a head dim that is no multiple of 16 are padded too. */
+/* What tiles of one kv head read. */
 typedef struct packed {
-    float *k;             /* [panels, D, 16] */
-    const float *v;       /* [N, padded] */
-    float *columns_k;     /* [lists, column panels, D, 16] of COLUMNS_DIAGONALS: one list a query head, or one for all */
-    float *columns_v;     /* [lists, column panels, 16, padded] */
-    int64_t column_panels;
+    float *k, *v;                 /* [panels, D, 16], [panels, 16, padded] in column blocks */
+    float *columns_k, *columns_v; /* COLUMNS_DIAGONALS: the same of its columns, a list for each query head or for all */
+    int64_t column_panels;        /* room of a list, in panels */
 } packed;
 
 static void pack_panel(sf_backend *b, const sf_attention *a, int g, const int64_t *key, int n, float *k, float *v)
 {
-    const float *row[SF_PANEL];
-    int padded = sf_cpu_padded(a->head_dim);
-    for (int i = 0; i < SF_PANEL; i++) row[i] = i < n ? sf_cpu_row(a, g, key[i], false) : NULL;
-    sf_cpu_tiles(b)->pack(row, a->head_dim, k);
-    if (!v) return;
-    memset(v, 0, (size_t)(SF_PANEL * padded) * sizeof *v);
-    for (int i = 0; i < n; i++)
-        memcpy(v + i * padded, sf_cpu_row(a, g, key[i], true), (size_t)a->head_dim * sizeof *v);
+    const float *keys[SF_PANEL], *values[SF_PANEL];
+    for (int i = 0; i < SF_PANEL; i++) {
+        keys[i] = i < n ? sf_cpu_row(a, g, key[i], false) : NULL;
+        values[i] = i < n ? sf_cpu_row(a, g, key[i], true) : NULL;
+    }
+    sf_cpu_tiles(b)->pack_keys(keys, a->head_dim, k);
+    sf_cpu_tiles(b)->pack_values(values, a->head_dim, v);
 }
 
-static void pack_head(sf_backend *b, const sf_attention *a, const sf_pattern *p, int g, packed *to)
+static void pack_head(sf_backend *b, const sf_attention *a, const sf_pattern *p, int g, const packed *to)
 {
     int padded = sf_cpu_padded(a->head_dim), group = a->heads / a->kv_heads;
-    bool direct = padded == a->head_dim;
-    float *v = direct ? NULL : (float *)to->v;
-    if (direct) to->v = sf_cpu_row(a, g, 0, true);
 #pragma omp parallel num_threads(b->threads)
     {
 #pragma omp for schedule(static) nowait
@@ -45,7 +36,7 @@ static void pack_head(sf_backend *b, const sf_attention *a, const sf_pattern *p,
             int64_t key[SF_PANEL];
             int n = a->keys - first < SF_PANEL ? (int)(a->keys - first) : SF_PANEL;
             for (int i = 0; i < n; i++) key[i] = first + i;
-            pack_panel(b, a, g, key, n, to->k + first * a->head_dim, v ? v + first * padded : NULL);
+            pack_panel(b, a, g, key, n, to->k + first * a->head_dim, to->v + first * padded);
         }
         int lists = to->column_panels == 0 ? 0 : p->heads == a->heads ? group : 1;
         for (int l = 0; l < lists; l++) {
@@ -95,9 +86,9 @@ static int run_tile(sf_backend *b, const sf_attention *a, const sf_pattern *p, c
     sf_query_tile t = {.rows = rows.rows, .dim = a->head_dim, .padded = sf_cpu_padded(a->head_dim),
                        .position = a->keys - a->queries + rows.row};
     t.q = r.floats;
-    t.out = t.q + ROWS * t.padded;
-    t.sum = t.out + ROWS * t.padded;
-    t.most = t.sum + ROWS * SF_PANEL;
+    t.out = t.q + SF_TILE_ROWS * t.padded;
+    t.sum = t.out + SF_TILE_ROWS * t.padded;
+    t.most = t.sum + SF_TILE_ROWS * SF_PANEL;
     tiles->attend_begin(&t, (const float *)a->q + at, stride, a->scale);
     tiles->attend(&t, r.panels, n);
     int empty = tiles->attend_end(&t, out + at, stride);
@@ -107,13 +98,13 @@ static int run_tile(sf_backend *b, const sf_attention *a, const sf_pattern *p, c
 sf_status sf_cpu_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *p, void *out)
 {
     int dim = a->head_dim, padded = sf_cpu_padded(dim), group = a->heads / a->kv_heads;
-    int64_t keys = sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL, floats = ROWS * (2 * padded + SF_PANEL + 1);
+    int64_t keys = sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL, floats = SF_TILE_ROWS * (2 * padded + SF_PANEL + 1);
     sf_mark mark = sf_scratch_mark(b);
     packed from = {0};
     room base;
     int32_t *start; /* of each tile of a head: first row */
     SF_TRY(sf_scratch_alloc(b, (size_t)(keys * dim) * sizeof(float), (void **)&from.k));
-    if (padded != dim) SF_TRY(sf_scratch_alloc(b, (size_t)(keys * padded) * sizeof(float), (void **)&from.v));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(keys * padded) * sizeof(float), (void **)&from.v));
     if (p->kind == SF_COLUMNS_DIAGONALS) {
         from.column_panels = sf_cpu_parts(p->first.stride, SF_PANEL);
         int64_t lists = p->heads == a->heads ? group : 1, wide = lists * from.column_panels * SF_PANEL;
@@ -124,7 +115,7 @@ sf_status sf_cpu_prefill(sf_backend *b, const sf_attention *a, const sf_pattern 
     SF_TRY(sf_cpu_room(b, floats, sizeof *base.floats, (void **)&base.floats));
     SF_TRY(sf_scratch_alloc(b, (size_t)(a->queries + 1) * sizeof *start, (void **)&start));
     int tiles = 0;
-    for (int i = 0; i < a->queries; i += sf_cpu_rows_together(a, p, i, ROWS)) start[tiles++] = i;
+    for (int i = 0; i < a->queries; i += sf_cpu_rows_together(a, p, i, SF_TILE_ROWS)) start[tiles++] = i;
 
     int64_t empty = INT64_MAX; /* head * T + row of the first query row without keys */
     for (int g = 0; g < a->kv_heads; g++) {
@@ -132,7 +123,7 @@ sf_status sf_cpu_prefill(sf_backend *b, const sf_attention *a, const sf_pattern 
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(min : empty)
         for (int unit = 0; unit < tiles * group; unit++) {
             int tile = tiles - 1 - unit / group, head = g * group + unit % group, row = start[tile];
-            sf_rows rows = {head, row, sf_cpu_rows_together(a, p, row, ROWS)};
+            sf_rows rows = {head, row, sf_cpu_rows_together(a, p, row, SF_TILE_ROWS)};
             int64_t thread = omp_get_thread_num();
             room mine = {base.panels + thread * sf_cpu_most_panels(a), base.floats + thread * floats};
             uint64_t pairs = 0;

@@ -25,6 +25,7 @@ enum { W = 4 };
 enum { LANES = 16, WIDE = LANES / W };
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16") /* loops over registers: whole, or the registers become an array in memory */
 
 typedef float vec __attribute__((vector_size(W * sizeof(float))));
 typedef int32_t ivec __attribute__((vector_size(W * sizeof(int32_t))));
@@ -41,19 +42,11 @@ INLINE vec all(float x) { return x - (vec){0}; } /* not x + 0, which would lose 
 
 #if defined __AVX512F__
 INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); } /* b where either is NaN */
-INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
 #else
 INLINE vec larger(vec a, vec b)
 {
     vec r;
     for (int i = 0; i < W; i++) r[i] = a[i] > b[i] ? a[i] : b[i];
-    return r;
-}
-
-INLINE vec smaller(vec a, vec b)
-{
-    vec r;
-    for (int i = 0; i < W; i++) r[i] = a[i] < b[i] ? a[i] : b[i];
     return r;
 }
 #endif
@@ -63,7 +56,7 @@ INLINE vec smaller(vec a, vec b)
 INLINE vec exp2v(vec x)
 {
     const float round = 0x1.8p23f; /* adding it leaves the nearest integer in the low bits */
-    x = larger(smaller(x, all(127)), all(-127));
+    x = larger(x, all(-127));
     vec shifted = x + round, f = x - (shifted - round);
     vec p = all(0x1.4204d51478fdbp-13f);
     p = p * f + 0x1.5f3e74c9e0b1cp-10f;
@@ -75,22 +68,67 @@ INLINE vec exp2v(vec x)
     return p * (vec)(((ivec)shifted << 23) + (127 << 23));
 }
 
-INLINE float sum16(const vec v[WIDE])
+/* Lane tables for folding pieces of `size` lanes of two vectors into their halves: the low halves of all pieces, in
+ * order, and the high halves. */
+#define AT_(k, size) ((k) / ((size) / 2) * (size) + (k) % ((size) / 2))
+#define AT4_(k, size) AT_(k, size), AT_(k + 1, size), AT_(k + 2, size), AT_(k + 3, size)
+#if defined __AVX512F__
+#define LOW_(size) ((ivec){AT4_(0, size), AT4_(4, size), AT4_(8, size), AT4_(12, size)})
+#elif defined __AVX2__
+#define LOW_(size) ((ivec){AT4_(0, size), AT4_(4, size)})
+#else
+#define LOW_(size) ((ivec){AT4_(0, size)})
+#endif
+
+enum { SUM, MOST };
+
+INLINE vec both(vec a, vec b, int how)
 {
-    float s[LANES];
-    memcpy(s, v, sizeof s);
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
+    if (how == MOST) return larger(a, b);
+    return a + b;
 }
 
-INLINE float max16(const vec v[WIDE])
+INLINE vec fold(vec a, vec b, ivec low, int half, int how)
 {
-    float s[LANES];
-    memcpy(s, v, sizeof s);
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++) s[i] = s[i] > s[i + half] ? s[i] : s[i + half];
-    return s[0];
+    return both(__builtin_shuffle(a, b, low), __builtin_shuffle(a, b, low + half), how);
+}
+
+/* out[i] = sum (or maximum) of the 16 lanes of v[i], i < n; n is a power of two up to 16, a constant. Two vectors are
+ * folded into one at every level, so that 16 sums cost 15 additions; `out` has room for n, at least W. */
+INLINE void reduce(int n, const vec (*v)[WIDE], int how, float *out)
+{
+    vec t[LANES];
+    for (int i = 0; i < n; i++) {
+#if defined __AVX512F__
+        t[i] = v[i][0];
+#elif defined __AVX2__
+        t[i] = both(v[i][0], v[i][1], how);
+#else
+        t[i] = both(both(v[i][0], v[i][2], how), both(v[i][1], v[i][3], how), how);
+#endif
+    }
+    int left = n;
+#define LEVEL_(size)                                                                                                   \
+    for (int i = 0; i < (left + 1) / 2; i++)                                                                           \
+        t[i] = fold(t[2 * i], t[2 * i + 1 < left ? 2 * i + 1 : 2 * i], LOW_(size), (size) / 2, how);                   \
+    left = (left + 1) / 2;
+#if defined __AVX512F__
+    LEVEL_(16)
+#endif
+#if defined __AVX2__
+    LEVEL_(8)
+#endif
+    LEVEL_(4)
+    LEVEL_(2)
+#undef LEVEL_
+    for (int i = 0; i < left; i++) store(out + i * W, t[i]);
+}
+
+INLINE float sum16(const vec v[WIDE])
+{
+    float out[W];
+    reduce(1, (const vec(*)[WIDE])v, SUM, out);
+    return out[0];
 }
 
 #endif

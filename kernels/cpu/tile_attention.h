@@ -1,14 +1,21 @@
-/* Tiles of attention: a strip of 8 query rows against panels of 16 keys, with online softmax.
+/* Tiles of attention: strips of 8 query rows against panels of 16 keys, with online softmax.
  *
- *     keys of a panel lie transposed          [D, 16]      one vector a dimension: a row of scores needs no shuffles
- *     queries of a strip lie transposed       [D, 8]       so that the 8 broadcasts are neighbours
- *     scores of a batch of up to 6 panels     [8, 96]      stay in the nearest cache, then become probabilities in place
- *     values                                  [16, D]      rows as they are in the cache
+ *     keys of a panel lie transposed        [D, 16]            one vector a dimension: a row of scores needs no shuffles
+ *     values of a panel lie in columns      [D/32, 16, 32]     of 32 (the last may be 16 wide), read front to back
+ *     queries of a strip lie transposed     [D, 8]             so that the 8 broadcasts are neighbours
+ *     scores of a batch of up to 6 panels   [rows, 96]         become probabilities in place
+ *
+ * A batch's keys, then each column block of its values, stay in the nearest cache while all strips of the tile pass over
+ * them.
  *
  * A row's running maximum, sum and output change with that row's own keys only: for a row that sees none of a batch, the
- * batch multiplies by exactly 1 and adds exactly 0. So results do not depend on which rows share a tile. */
+ * batch multiplies by exactly 1 and adds exactly 0. So results do not depend on which rows share a tile.
+ *
+ * The three inner loops are functions of their own, never inlined: GCC 12 otherwise spills their accumulators. */
 
 enum { SCORES = SF_BATCH * SF_PANEL };
+
+#define NOINLINE static __attribute__((noinline))
 
 /* Register tiles: STRIP_ROWS of the strip at once, by PANELS_AT_ONCE panels of keys or VECS_AT_ONCE vectors of values. */
 #if defined __AVX512F__
@@ -19,7 +26,7 @@ enum { STRIP_ROWS = 4, PANELS_AT_ONCE = 1, VECS_AT_ONCE = 2 };
 enum { STRIP_ROWS = 2, PANELS_AT_ONCE = 1, VECS_AT_ONCE = 4 };
 #endif
 
-static void pack(const float *const *key, int dim, float *out)
+static void pack_keys(const float *const *key, int dim, float *out)
 {
     for (int d0 = 0; d0 < dim; d0 += 16) { /* a block of 16 × 16 stays in cache lines that are whole */
         int d1 = d0 + 16 < dim ? d0 + 16 : dim;
@@ -28,77 +35,151 @@ static void pack(const float *const *key, int dim, float *out)
     }
 }
 
+/* Width of the column block that begins at column d. */
+INLINE int block_width(int padded, int d) { return padded - d < SF_COLUMNS ? padded - d : SF_COLUMNS; }
+
+static void pack_values(const float *const *value, int dim, float *out)
+{
+    int padded = (dim + 15) / 16 * 16;
+    for (int d = 0; d < padded; d += SF_COLUMNS) {
+        int width = block_width(padded, d), there = dim - d < width ? dim - d : width;
+        for (int i = 0; i < SF_PANEL; i++, out += width) {
+            memset(out, 0, (size_t)width * sizeof *out);
+            if (value[i]) memcpy(out, value[i] + d, (size_t)there * sizeof *out);
+        }
+    }
+}
+
 /* s[r, key] = <q[r], key> for the strip and `panels` panels, a constant where this is inlined. */
 INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
 {
     for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
         vec acc[STRIP_ROWS][PANELS_AT_ONCE][WIDE];
-        for (int r = 0; r < STRIP_ROWS; r++)
-            for (int c = 0; c < panels; c++)
-                for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++)
+            UNROLL for (int c = 0; c < panels; c++)
+                UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
         for (int d = 0; d < dim; d++) {
             vec k[PANELS_AT_ONCE][WIDE];
-            for (int c = 0; c < panels; c++)
-                for (int u = 0; u < WIDE; u++) k[c][u] = load(panel[c].k + d * SF_PANEL + u * W);
-            for (int r = 0; r < STRIP_ROWS; r++) {
+            UNROLL for (int c = 0; c < panels; c++)
+                UNROLL for (int u = 0; u < WIDE; u++) k[c][u] = load(panel[c].k + d * SF_PANEL + u * W);
+            UNROLL for (int r = 0; r < STRIP_ROWS; r++) {
                 vec a = all(q[d * SF_STRIP + r0 + r]);
-                for (int c = 0; c < panels; c++)
-                    for (int u = 0; u < WIDE; u++) acc[r][c][u] += a * k[c][u];
+                UNROLL for (int c = 0; c < panels; c++)
+                    UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] += a * k[c][u];
             }
         }
-        for (int r = 0; r < STRIP_ROWS; r++)
-            for (int c = 0; c < panels; c++)
-                for (int u = 0; u < WIDE; u++) store(s + (r0 + r) * lds + c * SF_PANEL + u * W, acc[r][c][u]);
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++)
+            UNROLL for (int c = 0; c < panels; c++)
+                UNROLL for (int u = 0; u < WIDE; u++) store(s + (r0 + r) * lds + c * SF_PANEL + u * W, acc[r][c][u]);
     }
+}
+
+NOINLINE void scores_full(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
+{
+    scores_of(PANELS_AT_ONCE, q, dim, panel, s, lds);
+}
+
+NOINLINE void scores_one(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
+{
+    scores_of(1, q, dim, panel, s, lds);
 }
 
 static void scores(const float *q, int dim, const sf_panel *panel, int panels, float *s, int64_t lds)
 {
     int c = 0;
-    for (; c + PANELS_AT_ONCE <= panels; c += PANELS_AT_ONCE)
-        scores_of(PANELS_AT_ONCE, q, dim, panel + c, s + c * SF_PANEL, lds);
-    for (; c < panels; c++) scores_of(1, q, dim, panel + c, s + c * SF_PANEL, lds);
+    for (; c + PANELS_AT_ONCE <= panels; c += PANELS_AT_ONCE) scores_full(q, dim, panel + c, s + c * SF_PANEL, lds);
+    for (; c < panels; c++) scores_one(q, dim, panel + c, s + c * SF_PANEL, lds);
 }
 
 /* -INFINITY where a row does not see a key. */
-static void hide(const sf_panel *panel, int position, float *s, int64_t lds)
+static void hide(const sf_panel *panel, int position, float *s)
 {
     int32_t key[SF_PANEL];
     for (int i = 0; i < SF_PANEL; i++)
         key[i] = !(panel->lanes >> i & 1) ? INT32_MAX : panel->key ? panel->key[i] : panel->first + i;
     for (int r = 0; r < SF_STRIP; r++) {
         int32_t last = position + r, before = last - panel->reach;
-        float *row = s + r * lds;
+        float *row = s + r * SCORES;
         for (int i = 0; i < SF_PANEL; i++) row[i] = key[i] <= last && key[i] > before ? row[i] : -INFINITY;
     }
 }
 
-/* out[r] = out[r] * factor[r] + sum over keys of p[r, key] * v[key], `vecs` vectors from column d on. */
+/* Scores of a strip become powers of two below their row's running maximum; factor[r] = what that does to earlier sums. */
+NOINLINE void soften(float *s, int panels, float *running, float *sums, float *factor)
+{
+    vec most[SF_STRIP][WIDE];
+    for (int r = 0; r < SF_STRIP; r++) {
+        for (int u = 0; u < WIDE; u++) most[r][u] = load(s + r * SCORES + u * W);
+        for (int c = 1; c < panels; c++)
+            for (int u = 0; u < WIDE; u++) most[r][u] = larger(load(s + r * SCORES + c * SF_PANEL + u * W), most[r][u]);
+    }
+    _Alignas(64) float now[LANES] = {0}, shift[LANES] = {0};
+    reduce(SF_STRIP, (const vec(*)[WIDE])most, MOST, now);
+    for (int r = 0; r < SF_STRIP; r++) {
+        float old = running[r], top = now[r] > old ? now[r] : old;
+        shift[r] = top > -INFINITY ? top : 0; /* nothing seen so far: keep -INFINITY - shift from being NaN */
+        running[r] = top;
+        factor[r] = old - shift[r];
+    }
+    for (int r = 0; r < SF_STRIP; r += W) { /* a vector may be longer than the strip */
+        vec f = exp2v(load(factor + r));
+        store(factor + r, f);
+    }
+    for (int r = 0; r < SF_STRIP; r++) {
+        vec total[WIDE];
+        for (int u = 0; u < WIDE; u++) total[u] = load(sums + r * LANES + u * W) * factor[r];
+        for (int c = 0; c < panels; c++) {
+            for (int u = 0; u < WIDE; u++) {
+                float *at = s + r * SCORES + c * SF_PANEL + u * W;
+                vec p = exp2v(load(at) - shift[r]);
+                store(at, p);
+                total[u] += p;
+            }
+        }
+        for (int u = 0; u < WIDE; u++) store(sums + r * LANES + u * W, total[u]);
+    }
+}
+
+/* out[r] = out[r] * factor[r] + sum over keys of p[r, key] * v[key], for `vecs` vectors from column d on. */
 INLINE void values_of(int vecs, const sf_panel *panel, const int (*span)[2], int panels, const float *p,
                       const float *factor, float *out, int padded, int d)
 {
+    int width = block_width(padded, d / SF_COLUMNS * SF_COLUMNS);
+    int64_t at = (int64_t)d / SF_COLUMNS * SF_COLUMNS * SF_PANEL + d % SF_COLUMNS;
     for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
         vec acc[STRIP_ROWS][VECS_AT_ONCE];
-        for (int r = 0; r < STRIP_ROWS; r++)
-            for (int u = 0; u < vecs; u++) acc[r][u] = all(0);
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++)
+            UNROLL for (int u = 0; u < vecs; u++) acc[r][u] = all(0);
         for (int c = 0; c < panels; c++) {
-            const float *v = panel[c].v + d, *at = p + r0 * SCORES + c * SF_PANEL;
-            for (int i = span[c][0]; i < span[c][1]; i++) {
+            const float *v = panel[c].v + at + span[c][0] * width, *x = p + r0 * SCORES + c * SF_PANEL + span[c][0];
+            for (int n = span[c][1] - span[c][0]; n > 0; n--, v += width, x++) {
                 vec b[VECS_AT_ONCE];
-                for (int u = 0; u < vecs; u++) b[u] = load(v + i * padded + u * W);
-                for (int r = 0; r < STRIP_ROWS; r++) {
-                    vec a = all(at[r * SCORES + i]);
-                    for (int u = 0; u < vecs; u++) acc[r][u] += a * b[u];
+                UNROLL for (int u = 0; u < vecs; u++) b[u] = load(v + u * W);
+                UNROLL for (int r = 0; r < STRIP_ROWS; r++) {
+                    vec a = all(x[r * SCORES]);
+                    UNROLL for (int u = 0; u < vecs; u++) acc[r][u] += a * b[u];
                 }
             }
         }
-        for (int r = 0; r < STRIP_ROWS; r++) {
-            for (int u = 0; u < vecs; u++) {
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++) {
+            UNROLL for (int u = 0; u < vecs; u++) {
                 float *to = out + (r0 + r) * padded + d + u * W;
                 store(to, load(to) * factor[r0 + r] + acc[r][u]);
             }
         }
     }
+}
+
+NOINLINE void values_full(const sf_panel *panel, const int (*span)[2], int panels, const float *p, const float *factor,
+                          float *out, int padded, int d)
+{
+    values_of(VECS_AT_ONCE, panel, span, panels, p, factor, out, padded, d);
+}
+
+NOINLINE void values_one(const sf_panel *panel, const int (*span)[2], int panels, const float *p, const float *factor,
+                         float *out, int padded, int d)
+{
+    values_of(1, panel, span, panels, p, factor, out, padded, d);
 }
 
 static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float scale)
@@ -114,60 +195,45 @@ static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float
     memset(t->out, 0, (size_t)strips * SF_STRIP * (size_t)t->padded * sizeof *t->out);
 }
 
+/* The lanes of a panel that can weigh in a strip whose last row stands at `last`: the others need no value. */
+INLINE void span_of(const sf_panel *p, int last, int span[2])
+{
+    span[0] = p->lanes ? __builtin_ctz(p->lanes) : 0;
+    span[1] = p->lanes ? 32 - __builtin_clz(p->lanes) : 0;
+    if (!p->key && last - p->first + 1 < span[1]) span[1] = last < p->first ? 0 : last - p->first + 1;
+}
+
 static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
 {
-    _Alignas(64) float s[SF_STRIP * SCORES];
+    _Alignas(64) float s[SF_TILE_ROWS * SCORES], factor[SF_TILE_ROWS + LANES];
     for (int c0 = 0; c0 < panels; c0 += SF_BATCH, panel += SF_BATCH) {
-        int batch = panels - c0 < SF_BATCH ? panels - c0 : SF_BATCH;
+        int batch = panels - c0 < SF_BATCH ? panels - c0 : SF_BATCH, start = 0;
         int32_t first = INT32_MAX;
         for (int c = 0; c < batch; c++)
             if (panel[c].lanes && panel[c].first < first) first = panel[c].first;
-        for (int row = 0; row < t->rows; row += SF_STRIP) {
-            int last = t->position + (row + SF_STRIP < t->rows ? row + SF_STRIP : t->rows) - 1, span[SF_BATCH][2];
-            if (last < first) continue; /* the whole batch is in the strip's future */
-            scores(t->q + row * t->dim, t->dim, panel, batch, s, SCORES);
-            for (int c = 0; c < batch; c++) {
-                const sf_panel *p = panel + c;
-                if (p->edge || p->lanes != UINT16_MAX) hide(p, t->position + row, s + c * SF_PANEL, SCORES);
-                int end = p->lanes ? 32 - __builtin_clz(p->lanes) : 0; /* lanes without weight need no value */
-                if (!p->key && last - p->first + 1 < end) end = last < p->first ? 0 : last - p->first + 1;
-                span[c][0] = p->lanes ? __builtin_ctz(p->lanes) : 0;
-                span[c][1] = end;
-            }
+        if (first > t->position) start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
 
-            _Alignas(64) float shift[SF_STRIP], factor[LANES] = {0};
-            for (int r = 0; r < SF_STRIP; r++) {
-                vec most[WIDE];
-                for (int u = 0; u < WIDE; u++) most[u] = load(s + r * SCORES + u * W);
-                for (int c = 1; c < batch; c++)
-                    for (int u = 0; u < WIDE; u++) most[u] = larger(load(s + r * SCORES + c * SF_PANEL + u * W), most[u]);
-                float now = max16(most), old = t->most[row + r];
-                if (now < old) now = old;
-                shift[r] = now == -INFINITY ? 0 : now; /* nothing seen so far: keep -INFINITY - shift from being NaN */
-                factor[r] = old - shift[r];
-                t->most[row + r] = now;
-            }
-            for (int u = 0; u < WIDE; u++) store(factor + u * W, exp2v(load(factor + u * W)));
-            for (int r = 0; r < SF_STRIP; r++) {
-                float *sum = t->sum + (row + r) * LANES;
-                vec total[WIDE];
-                for (int u = 0; u < WIDE; u++) total[u] = load(sum + u * W) * factor[r];
-                for (int c = 0; c < batch; c++) {
-                    for (int u = 0; u < WIDE; u++) {
-                        float *at = s + r * SCORES + c * SF_PANEL + u * W;
-                        vec p = exp2v(load(at) - shift[r]);
-                        store(at, p);
-                        total[u] += p;
-                    }
-                }
-                for (int u = 0; u < WIDE; u++) store(sum + u * W, total[u]);
-            }
-
-            float *out = t->out + row * t->padded;
-            int d = 0;
-            for (; d + VECS_AT_ONCE * W <= t->padded; d += VECS_AT_ONCE * W)
-                values_of(VECS_AT_ONCE, panel, (const int(*)[2])span, batch, s, factor, out, t->padded, d);
-            for (; d < t->padded; d += W) values_of(1, panel, (const int(*)[2])span, batch, s, factor, out, t->padded, d);
+        for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
+            int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
+            for (int row = start; row < t->rows; row += SF_STRIP)
+                scores(t->q + row * t->dim, t->dim, panel + c, here, s + row * SCORES + c * SF_PANEL, SCORES);
+        }
+        for (int row = start; row < t->rows; row += SF_STRIP) {
+            float *at = s + row * SCORES;
+            for (int c = 0; c < batch; c++)
+                if (panel[c].edge || panel[c].lanes != UINT16_MAX) hide(panel + c, t->position + row, at + c * SF_PANEL);
+            soften(at, batch, t->most + row, t->sum + row * LANES, factor + row);
+        }
+        int span[SF_TILE_ROWS / SF_STRIP][SF_BATCH][2];
+        for (int row = start; row < t->rows; row += SF_STRIP)
+            for (int c = 0; c < batch; c++)
+                span_of(panel + c, t->position + row + SF_STRIP - 1, span[row / SF_STRIP][c]);
+        for (int d = 0; d < t->padded;) {
+            bool full = d + VECS_AT_ONCE * W <= t->padded;
+            for (int row = start; row < t->rows; row += SF_STRIP)
+                (full ? values_full : values_one)(panel, (const int(*)[2])span[row / SF_STRIP], batch, s + row * SCORES,
+                                                  factor + row, t->out + row * t->padded, t->padded, d);
+            d += (full ? VECS_AT_ONCE : 1) * W;
         }
     }
 }

@@ -135,52 +135,60 @@ static void widen(sf_dtype dtype, const void *from, float *to, int64_t n)
     }
 }
 
-/* sum[r * outs + o] = <x[r], w[o]> over n inputs; rows and outs are constants where this is inlined. */
-INLINE void register_tile(int rows, int outs, const float *x, int64_t ldx, const float *w, int64_t ldw, int64_t n,
-                          float *sum)
+enum { SUMS = TILE_ROWS * TILE_OUTS + LANES }; /* reduce() writes whole vectors */
+
+/* sum[r * TILE_OUTS + o] = <x[r], w[o]> over n inputs; rows is a constant where this is inlined. */
+INLINE void register_tile(int rows, const float *x, int64_t ldx, const float *const *w, int64_t n, float *sum)
 {
     vec acc[TILE_ROWS][TILE_OUTS][WIDE];
     for (int r = 0; r < rows; r++)
-        for (int o = 0; o < outs; o++)
+        for (int o = 0; o < TILE_OUTS; o++)
             for (int u = 0; u < WIDE; u++) acc[r][o][u] = all(0);
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         for (int u = 0; u < WIDE; u++) {
             vec b[TILE_OUTS];
-            for (int o = 0; o < outs; o++) b[o] = load(w + o * ldw + i + u * W);
+            for (int o = 0; o < TILE_OUTS; o++) b[o] = load(w[o] + i + u * W);
             for (int r = 0; r < rows; r++) {
                 vec a = load(x + r * ldx + i + u * W);
-                for (int o = 0; o < outs; o++) acc[r][o][u] += a * b[o];
+                for (int o = 0; o < TILE_OUTS; o++) acc[r][o][u] += a * b[o];
             }
         }
     }
     if (i < n) { /* the last inputs, padded with zeros */
         float a[LANES] = {0}, b[TILE_OUTS][LANES] = {{0}};
-        for (int o = 0; o < outs; o++) memcpy(b[o], w + o * ldw + i, (size_t)(n - i) * sizeof *w);
+        for (int o = 0; o < TILE_OUTS; o++) memcpy(b[o], w[o] + i, (size_t)(n - i) * sizeof *x);
         for (int r = 0; r < rows; r++) {
             memcpy(a, x + r * ldx + i, (size_t)(n - i) * sizeof *x);
-            for (int o = 0; o < outs; o++)
+            for (int o = 0; o < TILE_OUTS; o++)
                 for (int u = 0; u < WIDE; u++) acc[r][o][u] += load(a + u * W) * load(b[o] + u * W);
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int o = 0; o < outs; o++) sum[r * outs + o] = sum16(acc[r][o]);
+    const vec(*flat)[WIDE] = acc[0];
+    int left = rows * TILE_OUTS;
+    for (; left >= 16; left -= 16, flat += 16, sum += 16) reduce(16, flat, SUM, sum);
+    if (left & 8) reduce(8, flat, SUM, sum), flat += 8, sum += 8;
+    if (left & 4) reduce(4, flat, SUM, sum), flat += 4, sum += 4;
+    if (left & 2) reduce(2, flat, SUM, sum), flat += 2, sum += 2;
+    if (left & 1) reduce(1, flat, SUM, sum);
 }
 
 /* y[r, o] += sum for `rows` rows, a constant where this is inlined, and all outputs: x stays in the nearest cache. */
 INLINE void some_rows(int rows, const float *x, int64_t ldx, const float *w, int64_t ldw, int outs, int64_t n, float *y,
                       int64_t ldy)
 {
-    float sum[TILE_ROWS * TILE_OUTS];
-    int o = 0;
-    for (; o + TILE_OUTS <= outs; o += TILE_OUTS) {
-        register_tile(rows, TILE_OUTS, x, ldx, w + o * ldw, ldw, n, sum);
-        for (int r = 0; r < rows; r++)
-            for (int i = 0; i < TILE_OUTS; i++) y[r * ldy + o + i] += sum[r * TILE_OUTS + i];
-    }
-    for (; o < outs; o++) {
-        register_tile(rows, 1, x, ldx, w + o * ldw, ldw, n, sum);
-        for (int r = 0; r < rows; r++) y[r * ldy + o] += sum[r];
+    for (int o = 0; o < outs; o += TILE_OUTS) {
+        const float *at[TILE_OUTS];
+        float sum[SUMS];
+        int here = outs - o < TILE_OUTS ? outs - o : TILE_OUTS; /* the last one is repeated */
+        for (int i = 0; i < TILE_OUTS; i++) at[i] = w + (o + (i < here ? i : here - 1)) * ldw;
+        register_tile(rows, x, ldx, at, n, sum);
+        if (here == TILE_OUTS)
+            for (int r = 0; r < rows; r++)
+                for (int i = 0; i < TILE_OUTS; i++) y[r * ldy + o + i] += sum[r * TILE_OUTS + i];
+        else
+            for (int r = 0; r < rows; r++)
+                for (int i = 0; i < here; i++) y[r * ldy + o + i] += sum[r * TILE_OUTS + i];
     }
 }
 
@@ -190,13 +198,13 @@ static void linear(const float *x, int64_t rows, int64_t in, sf_dtype dtype, con
     for (int64_t r = 0; r < rows; r++)
         for (int o = 0; o < outs; o++) y[r * ldy + o] = (add ? y[r * ldy + o] : 0) + (bias ? bias[o] : 0);
     for (int64_t i = 0; i < in; i += SPAN) {
-        int64_t n = in - i < SPAN ? in - i : SPAN, ldw = SPAN;
+        int64_t n = in - i < SPAN ? in - i : SPAN, ldw = SPAN + 16; /* rows a power of two apart would share cache sets */
         const float *wide = room;
         if (dtype == SF_F32) {
             wide = (const float *)w + i;
             ldw = (int64_t)(row_bytes / sizeof(float));
         } else {
-            for (int o = 0; o < outs; o++) widen(dtype, w + o * row_bytes + sf_bytes(dtype, i), room + o * SPAN, n);
+            for (int o = 0; o < outs; o++) widen(dtype, w + o * row_bytes + sf_bytes(dtype, i), room + o * ldw, n);
         }
         int64_t r = 0;
         for (; r + TILE_ROWS <= rows; r += TILE_ROWS)
@@ -233,8 +241,9 @@ static void rms_norm(const float *x, const float *weight, float offset, float ep
 }
 
 /* Both activations are x / (1 + exp(-z)): SiLU with z = x, GELU by tanh with z = 2 √(2/π) (x + 0.044715 x³). */
-INLINE vec silu(vec x) { return x / (exp2v(x * -1.4426950408889634f) + 1); }
-INLINE vec gelu(vec x) { return x / (exp2v(x * (x * x * 0.044715f + 1) * (-1.5957691216057308f * 1.4426950408889634f)) + 1); }
+INLINE vec over_one_plus_power(vec x, vec z) { return x / (exp2v(all(0) - larger(z, all(-127))) + 1); }
+INLINE vec silu(vec x) { return over_one_plus_power(x, x * 1.4426950408889634f); }
+INLINE vec gelu(vec x) { return over_one_plus_power(x, x * (x * x * 0.044715f + 1) * (1.5957691216057308f * 1.4426950408889634f)); }
 
 static void gated(float *gate, const float *up, int64_t n, sf_activation kind)
 {

@@ -14,13 +14,15 @@ enum {
     SF_PANEL = 16,   /* keys side by side */
     SF_STRIP = 8,    /* query rows side by side */
     SF_BATCH = 6,    /* panels between two updates of the running maximum */
+    SF_TILE_ROWS = 128, /* the most query rows of a tile */
+    SF_COLUMNS = 32, /* columns of values that lie together */
     SF_STEP = 64,    /* keys between two updates in decode */
 };
 
 /* 16 keys as a query tile sees them. Keys are stored transposed, [D][16], so that a row of scores is a vector. */
 typedef struct sf_panel {
     const float *k;      /* [D, 16] */
-    const float *v;      /* [16, padded D] */
+    const float *v;      /* values in column blocks: [16, 32] for columns 0 …, then 32 …; the last may be 16 wide */
     const int32_t *key;  /* [16] key numbers; NULL: first, first + 1, … */
     int32_t first;       /* the lowest key number */
     int32_t reach;       /* a row at position p sees keys in (p - reach, p] */
@@ -49,15 +51,16 @@ typedef struct sf_tiles {
     /* n fp32 of any dtype. n a multiple of the block. */
     void (*widen)(sf_dtype dtype, const void *from, float *to, int64_t n);
 
-    /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]) for `outs` rows of w. x [rows, in], y row stride ldy. room: outs * 1024 floats. */
+    /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]) for `outs` rows of w. x [rows, in], y row stride ldy. room: outs * 1040 floats. */
     void (*linear)(const float *x, int64_t rows, int64_t in, sf_dtype dtype, const char *w, size_t row_bytes, int outs,
                    const float *bias, bool add, float *y, int64_t ldy, float *room);
 
     void (*rms_norm)(const float *x, const float *weight, float offset, float eps, int width, float *out);
     void (*gated)(float *gate, const float *up, int64_t n, sf_activation kind);
 
-    /* out [D, 16] = the 16 keys transposed; a NULL key gives zeros. */
-    void (*pack)(const float *const *key, int dim, float *out);
+    /* The 16 keys and values of a panel as sf_panel wants them; a NULL row gives zeros. */
+    void (*pack_keys)(const float *const *key, int dim, float *out);
+    void (*pack_values)(const float *const *value, int dim, float *out);
 
     void (*attend_begin)(sf_query_tile *t, const float *q, int64_t stride, float scale); /* rows of q `stride` apart */
     void (*attend)(sf_query_tile *t, const sf_panel *panel, int panels);
@@ -80,8 +83,8 @@ typedef struct sf_tiles {
 
 /* The table over the functions of the tile_*.h files, for the isa_*.c files. */
 #define SF_TILES(isa)                                                                                                  \
-    {.name = isa, .widen = widen, .linear = linear, .rms_norm = rms_norm, .gated = gated, .pack = pack,                \
-     .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .strip = strip, .dots = dots,           \
+    {.name = isa, .widen = widen, .linear = linear, .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys,      \
+     .pack_values = pack_values, .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .strip = strip, .dots = dots,           \
      .decode = decode, .powers = powers, .bound = bound}
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;
