@@ -2,7 +2,7 @@
  *
  * Whatever needs exact softmax rows (probe, block mass) goes by strips of 8 query rows over all their keys: scores of a
  * strip [8, N] stay near, become probabilities in place and are summed up at once, so that [H, w, N] never exists.
- * Scores of block means are a matrix product with k_mean as the weights. */
+ * Block means are scored by the same kernels, as if they were queries and keys. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
@@ -34,7 +34,10 @@ static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int ro
         position[r] = a->keys - a->queries + row + (r < rows ? r : rows - 1);
     }
     int keys = (position[rows - 1] / SF_PANEL + 1) * SF_PANEL;
-    sf_cpu_tiles(b)->strip(q, a->head_dim, position, rows, a->window, panels, keys, p, ld);
+    int low = a->window > 0 && position[0] >= a->window ? (position[0] - a->window + 1) / SF_PANEL : 0; /* no row sees less */
+    sf_cpu_tiles(b)->score(q, a->head_dim, panels + (int64_t)low * SF_PANEL * a->head_dim, keys / SF_PANEL - low,
+                           p + low * SF_PANEL, ld);
+    sf_cpu_tiles(b)->softmax(position, rows, a->window, keys, p, ld);
     return keys;
 }
 
@@ -141,42 +144,69 @@ static int64_t visible_blocks(const sf_attention *a, int block_q, int block_k, i
     return (a->keys - a->queries + end - 1) / block_k + 1;
 }
 
-/* Query blocks are scored 16 at a time; [16, key blocks] scores are the room of one thread. */
-enum { SCORED = 16 };
+/* Block means of one kv head as panels of 16 [panels, D, 16], and one thread's q [D, 8] and scores [2, 8, padded blocks]. */
+typedef struct block_room { float *panels, *q, *score; int64_t blocks, ld; } block_room;
 
-static void score_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int64_t queries, const float *k_mean,
-                         int64_t blocks, int h, int64_t first, int64_t rows, int64_t visible, bool add, float *score)
+static sf_status block_rooms(sf_backend *b, const sf_attention *a, int block_k, block_room *r)
 {
-    int64_t dim = a->head_dim, g = h / (a->heads / a->kv_heads);
-    sf_cpu_tiles(b)->linear(q_mean + (h * queries + first) * dim, rows, dim, SF_F32,
-                            (const char *)(k_mean + g * blocks * dim), (size_t)dim * sizeof *k_mean, (int)visible, NULL, add,
-                            score, blocks, NULL);
+    r->blocks = sf_cpu_parts(a->keys, block_k);
+    r->ld = sf_cpu_parts(r->blocks, SF_PANEL) * SF_PANEL;
+    SF_TRY(sf_scratch_alloc(b, (size_t)(r->ld * a->head_dim) * sizeof *r->panels, (void **)&r->panels));
+    SF_TRY(sf_cpu_room(b, SF_STRIP * a->head_dim, sizeof *r->q, (void **)&r->q));
+    return sf_cpu_room(b, 2 * SF_STRIP * r->ld, sizeof *r->score, (void **)&r->score);
+}
+
+static void pack_means(sf_backend *b, const sf_attention *a, int g, const float *k_mean, const block_room *r)
+{
+    const float *mean = k_mean + g * r->blocks * a->head_dim;
+    for (int64_t first = 0; first < r->blocks; first += SF_PANEL) {
+        const float *key[SF_PANEL];
+        for (int i = 0; i < SF_PANEL; i++) key[i] = first + i < r->blocks ? mean + (first + i) * a->head_dim : NULL;
+        sf_cpu_tiles(b)->pack_keys(key, a->head_dim, r->panels + first * a->head_dim);
+    }
+}
+
+/* score[i, j] = <q mean i, k mean j> for query blocks [first, first + rows) of one head, rows <= 8, and `visible` blocks. */
+static void score_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int64_t rows, const block_room *r,
+                         int64_t visible, float *score)
+{
+    int dim = a->head_dim;
+    float *q = r->q + (int64_t)omp_get_thread_num() * SF_STRIP * dim;
+    for (int i = 0; i < SF_STRIP; i++)
+        for (int d = 0; d < dim; d++) q[d * SF_STRIP + i] = i < rows ? q_mean[i * dim + d] : 0;
+    sf_cpu_tiles(b)->score(q, dim, r->panels, (int)sf_cpu_parts(visible, SF_PANEL), score, r->ld);
 }
 
 sf_status sf_cpu_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
                             int block_k, int heads, int k, int sinks, int local, sf_lists *out)
 {
-    int64_t queries = sf_cpu_parts(a->queries, block_q), blocks = sf_cpu_parts(a->keys, block_k);
-    int64_t parts = sf_cpu_parts(queries, SCORED), group = a->heads / heads;
+    int64_t queries = sf_cpu_parts(a->queries, block_q), strips = sf_cpu_parts(queries, SF_STRIP);
+    int64_t selections = heads / a->kv_heads, group = a->heads / heads; /* of a kv head; summed for each */
     sf_mark mark = sf_scratch_mark(b);
-    float *room;
-    SF_TRY(sf_cpu_room(b, SCORED * blocks, sizeof *room, (void **)&room));
+    block_room room;
+    SF_TRY(block_rooms(b, a, block_k, &room));
     out->rows = heads * queries;
+    for (int g = 0; g < a->kv_heads; g++) {
+        pack_means(b, a, g, k_mean, &room);
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic)
-    for (int64_t unit = 0; unit < heads * parts; unit++) {
-        float *score = room + omp_get_thread_num() * SCORED * blocks;
-        int64_t s = unit % heads, first = (parts - 1 - unit / heads) * SCORED;
-        int64_t rows = queries - first < SCORED ? queries - first : SCORED;
-        int64_t visible = visible_blocks(a, block_q, block_k, first + rows - 1);
-        for (int64_t m = 0; m < group; m++)
-            score_blocks(b, a, q_mean, queries, k_mean, blocks, (int)(s * group + m), first, rows, visible, m > 0, score);
-        for (int64_t i = 0; i < rows; i++) {
-            float *x = score + i * blocks;
-            int64_t here = visible_blocks(a, block_q, block_k, first + i), row = s * queries + first + i;
-            for (int64_t j = 0; j < here; j++) x[j] *= a->scale;
-            for (int64_t j = 0; j < sinks && j < here; j++) x[j] = INFINITY;
-            for (int64_t j = here > local ? here - local : 0; j < here; j++) x[j] = INFINITY;
-            out->count[row] = sf_cpu_best(x, here, k, out->index + row * out->stride);
+        for (int64_t unit = 0; unit < selections * strips; unit++) {
+            float *score = room.score + omp_get_thread_num() * 2 * SF_STRIP * room.ld, *more = score + SF_STRIP * room.ld;
+            int64_t s = g * selections + unit % selections, first = (strips - 1 - unit / selections) * SF_STRIP;
+            int64_t rows = queries - first < SF_STRIP ? queries - first : SF_STRIP;
+            int64_t visible = visible_blocks(a, block_q, block_k, first + rows - 1);
+            for (int64_t m = 0; m < group; m++) {
+                const float *q = q_mean + ((s * group + m) * queries + first) * a->head_dim;
+                score_blocks(b, a, q, rows, &room, visible, m ? more : score);
+                for (int64_t i = 0; m && i < rows * room.ld; i++) score[i] += more[i];
+            }
+            for (int64_t i = 0; i < rows; i++) {
+                float *x = score + i * room.ld;
+                int64_t here = visible_blocks(a, block_q, block_k, first + i), row = s * queries + first + i;
+                for (int64_t j = 0; j < here; j++) x[j] *= a->scale;
+                for (int64_t j = 0; j < sinks && j < here; j++) x[j] = INFINITY;
+                for (int64_t j = here > local ? here - local : 0; j < here; j++) x[j] = INFINITY;
+                out->count[row] = sf_cpu_best(x, here, k, out->index + row * out->stride);
+            }
         }
     }
     sf_scratch_release(b, mark);
@@ -187,26 +217,33 @@ sf_status sf_cpu_top_blocks(sf_backend *b, const sf_attention *a, const float *q
 sf_status sf_cpu_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
                                      const float *k_mean, int block_k, float *p)
 {
-    int64_t queries = sf_cpu_parts(a->queries, block_q), blocks = sf_cpu_parts(a->keys, block_k);
-    int64_t parts = sf_cpu_parts(queries, SCORED);
+    int64_t queries = sf_cpu_parts(a->queries, block_q), strips = sf_cpu_parts(queries, SF_STRIP);
+    int64_t group = a->heads / a->kv_heads;
+    sf_mark mark = sf_scratch_mark(b);
+    block_room room;
+    SF_TRY(block_rooms(b, a, block_k, &room));
+    for (int g = 0; g < a->kv_heads; g++) {
+        pack_means(b, a, g, k_mean, &room);
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic)
-    for (int64_t unit = 0; unit < a->heads * parts; unit++) {
-        int64_t h = unit % a->heads, first = (parts - 1 - unit / a->heads) * SCORED;
-        int64_t rows = queries - first < SCORED ? queries - first : SCORED;
-        float *score = p + (h * queries + first) * blocks;
-        score_blocks(b, a, q_mean, queries, k_mean, blocks, (int)h, first, rows,
-                     visible_blocks(a, block_q, block_k, first + rows - 1), false, score);
-        for (int64_t i = 0; i < rows; i++) {
-            float *x = score + i * blocks, most = -INFINITY;
-            int64_t here = visible_blocks(a, block_q, block_k, first + i);
-            for (int64_t j = 0; j < here; j++) {
-                x[j] *= a->scale * 1.4426950408889634f; /* log2 e */
-                most = x[j] > most ? x[j] : most;
+        for (int64_t unit = 0; unit < group * strips; unit++) {
+            float *score = room.score + omp_get_thread_num() * 2 * SF_STRIP * room.ld;
+            int64_t h = g * group + unit % group, first = (strips - 1 - unit / group) * SF_STRIP;
+            int64_t rows = queries - first < SF_STRIP ? queries - first : SF_STRIP;
+            score_blocks(b, a, q_mean + (h * queries + first) * a->head_dim, rows, &room,
+                         visible_blocks(a, block_q, block_k, first + rows - 1), score);
+            for (int64_t i = 0; i < rows; i++) {
+                float *x = score + i * room.ld, *to = p + (h * queries + first + i) * room.blocks, most = -INFINITY;
+                int64_t here = visible_blocks(a, block_q, block_k, first + i);
+                for (int64_t j = 0; j < here; j++) {
+                    x[j] *= a->scale * 1.4426950408889634f; /* log2 e */
+                    most = x[j] > most ? x[j] : most;
+                }
+                float share = 1 / sf_cpu_tiles(b)->powers(x, here, most);
+                for (int64_t j = 0; j < room.blocks; j++) to[j] = j < here ? x[j] * share : -INFINITY;
             }
-            float share = 1 / sf_cpu_tiles(b)->powers(x, here, most);
-            for (int64_t j = 0; j < blocks; j++) x[j] = j < here ? x[j] * share : -INFINITY;
         }
     }
+    sf_scratch_release(b, mark);
     sf_meter_block_probabilities(b, a, block_q, block_k);
     return SF_OK;
 }

@@ -1,13 +1,13 @@
 /* CPU: linear layers, norms, rotations, activations, and the moves of keys and values.
  *
  * Linear layers share out tiles of output rows and, when there are many rows of x, stretches of those: a unit widens its
- * weight rows once and applies them to all its rows (tile_linear.h). One kernel serves prefill and decode, because a row
+ * weight rows once and applies them to all its rows, which are laid side by side before (tile_linear.h). One kernel serves prefill and decode, because a row
  * must not notice how many travel with it. */
 #include "kernels/cpu/cpu.h"
 
 #include <string.h>
 
-enum { OUTS = 64, OUTS_DECODE = 16, ROWS = 384, FEW = 64, SPAN_FLOATS = 1024 + 16 };
+enum { OUTS = 128, OUTS_DECODE = 16, ROWS = 768, FEW = 64, SPAN = 1024 };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out)
 {
@@ -61,22 +61,33 @@ sf_status sf_cpu_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t r
 sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
                         void *y, sf_dtype dtype)
 {
-    int64_t out = w->dim[0], in = w->dim[1], outs = rows < FEW ? OUTS_DECODE : OUTS;
-    int64_t stretches = sf_cpu_parts(rows, ROWS), tiles = sf_cpu_parts(out, outs);
-    size_t row_bytes = sf_bytes(w->dtype, in);
+    const sf_tiles *tiles = sf_cpu_tiles(b);
+    int64_t out = w->dim[0], in = w->dim[1], outs = rows < FEW ? OUTS_DECODE : OUTS, strip = tiles->strip_rows;
+    int64_t strips = sf_cpu_parts(rows, strip), at_once = ROWS / strip, parts = sf_cpu_parts(strips, at_once);
+    sf_linear l = {.x = x, .w = w->data, .y = y, .rows = rows, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in),
+                   .dtype = w->dtype, .add = add};
     sf_mark mark = sf_scratch_mark(b);
-    const float *shift = NULL;
-    float *room;
-    if (bias && bias->data) SF_TRY(as_f32(b, bias, &shift));
-    SF_TRY(sf_cpu_room(b, OUTS * SPAN_FLOATS, sizeof *room, (void **)&room));
-#pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * out * in > 1 << 16)
-    for (int64_t unit = 0; unit < tiles * stretches; unit++) {
-        int64_t o = unit / stretches * outs, r = unit % stretches * ROWS;
-        int64_t here = rows - r < ROWS ? rows - r : ROWS;
-        int n = (int)(out - o < outs ? out - o : outs);
-        sf_cpu_tiles(b)->linear((const float *)x + r * in, here, in, w->dtype, (const char *)w->data + (size_t)o * row_bytes,
-                                row_bytes, n, shift ? shift + o : NULL, add, (float *)y + r * out + o, out,
-                                room + (int64_t)omp_get_thread_num() * OUTS * SPAN_FLOATS);
+    float *room, *packed = NULL;
+    if (bias && bias->data) SF_TRY(as_f32(b, bias, &l.bias));
+    if (rows > 1 || in % 16) {
+        size_t floats = (size_t)(strips * strip) * (size_t)((in + 15) / 16 * 16);
+        SF_TRY(sf_scratch_alloc(b, floats * sizeof *packed, (void **)&packed));
+        l.packed = packed;
+    }
+    SF_TRY(sf_cpu_room(b, OUTS * SPAN, sizeof *room, (void **)&room));
+#pragma omp parallel num_threads(b->threads) if (rows * out * in > 1 << 16)
+    {
+        float *mine = room + (int64_t)omp_get_thread_num() * OUTS * SPAN;
+        if (packed) {
+#pragma omp for schedule(static)
+            for (int64_t s = 0; s < strips; s++)
+                tiles->pack_rows(x, rows, in, s * strip, rows - s * strip < strip ? rows - s * strip : strip, packed);
+        }
+#pragma omp for schedule(dynamic)
+        for (int64_t unit = 0; unit < sf_cpu_parts(out, outs) * parts; unit++) {
+            int64_t o = unit / parts * outs, r = unit % parts * at_once * strip, here = at_once * strip;
+            tiles->linear(&l, r, rows - r < here ? rows - r : here, o, (int)(out - o < outs ? out - o : outs), mine);
+        }
     }
     sf_scratch_release(b, mark);
     sf_meter_linear(b, rows, w, bias, dtype);

@@ -25,6 +25,7 @@ enum { W = 4 };
 enum { LANES = 16, WIDE = LANES / W };
 
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
 #define UNROLL _Pragma("GCC unroll 16") /* loops over registers: whole, or the registers become an array in memory */
 
 typedef float vec __attribute__((vector_size(W * sizeof(float))));

@@ -15,8 +15,6 @@
 
 enum { SCORES = SF_BATCH * SF_PANEL };
 
-#define NOINLINE static __attribute__((noinline))
-
 /* Register tiles: STRIP_ROWS of the strip at once, by PANELS_AT_ONCE panels of keys or VECS_AT_ONCE vectors of values. */
 #if defined __AVX512F__
 enum { STRIP_ROWS = 8, PANELS_AT_ONCE = 3, VECS_AT_ONCE = 2 };
@@ -277,23 +275,23 @@ static float powers(float *x, int64_t n, float most)
     return sum16(total);
 }
 
-static void strip(const float *q, int dim, const int32_t *position, int rows, int window, const float *panels, int keys,
-                  float *p, int64_t ld)
+static void score(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld)
 {
-    int low = window > 0 && position[0] - window + 1 > 0 ? position[0] - window + 1 : 0;
-    low = low / SF_PANEL * SF_PANEL; /* keys before are seen by no row */
-    for (int r = 0; r < rows; r++) memset(p + r * ld, 0, (size_t)low * sizeof *p);
-    for (int j = low; j < keys; j += SCORES) {
+    for (int c = 0; c < panels; c += SF_BATCH) {
         sf_panel panel[SF_BATCH];
         int batch = 0;
-        for (int at = j; at < keys && batch < SF_BATCH; at += SF_PANEL)
-            panel[batch++] = (sf_panel){.k = panels + (int64_t)at * dim};
-        scores(q, dim, panel, batch, p + j, ld);
+        for (int i = c; i < panels && batch < SF_BATCH; i++)
+            panel[batch++] = (sf_panel){.k = keys + (int64_t)i * SF_PANEL * dim};
+        scores(q, dim, panel, batch, s + c * SF_PANEL, ld);
     }
+}
+
+static void softmax(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld)
+{
     for (int r = 0; r < rows; r++) {
-        int first = window > 0 && position[r] - window + 1 > low ? position[r] - window + 1 : low, end = position[r] + 1;
+        int first = window > 0 && position[r] - window + 1 > 0 ? position[r] - window + 1 : 0, end = position[r] + 1;
         float *row = p + r * ld, most = -INFINITY;
-        memset(row + low, 0, (size_t)(first - low) * sizeof *row);
+        memset(row, 0, (size_t)first * sizeof *row);
         memset(row + end, 0, (size_t)(keys - end) * sizeof *row);
         for (int j = first; j < end; j++) most = row[j] > most ? row[j] : most;
         float share = 1 / powers(row + first, end - first, most);

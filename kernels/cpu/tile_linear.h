@@ -1,9 +1,13 @@
-/* Tile: y = x · Wᵀ for a few rows of W, any number of rows of x, and weights of any dtype.
+/* Tile: y = x · Wᵀ for some rows of W, any number of rows of x, and weights of any dtype.
  *
- * Both operands are contiguous along the sum, so that nothing is packed: 1024 inputs of the weight rows are widened to
- * fp32 (once for all rows of x), then small register tiles of rows × outputs run along them. Each (row, output) sums 16
- * lanes over 1024 inputs, adds the lanes up in one fixed tree, and adds these partial sums in order. The shape of the
- * register tile is no part of that order, so one row alone and a row among a thousand give the same bits. */
+ * The sum runs along vectors of 16 inputs: 16 partial sums for each (row, output), over spans of 1024 inputs, folded in one
+ * fixed tree; the spans' sums are added in order. How many rows and outputs a register tile holds is no part of that order,
+ * so one row alone and a row among a thousand give the same bits, and one kernel serves decode and prefill.
+ *
+ * Weight rows are widened to fp32 a few at a time, once for all rows of x, and laid side by side so that a register tile
+ * reads one stream; many rows of x are laid side by side too:
+ *
+ *     weights  [groups of outputs, span/16, TILE_OUTS, 16]        x  [strips of rows, span/16, TILE_ROWS, 16]  */
 
 /* Register tile: rows of x by outputs, as many accumulators as the registers hold. */
 #if defined __AVX512F__
@@ -16,7 +20,7 @@ enum { TILE_ROWS = 3, TILE_OUTS = 2 };
 #define TILE_ROWS_MAX 2
 enum { TILE_ROWS = 2, TILE_OUTS = 1 };
 #endif
-enum { SPAN = 1024 }; /* inputs summed at a time */
+enum { SPAN = 1024, NEAR = 7168, FEW_ROWS = 48 }; /* inputs summed at a time; floats of x kept near */
 
 INLINE float half_at(const uint8_t *p)
 {
@@ -31,139 +35,172 @@ INLINE float half_at(const uint8_t *p)
 #endif
 }
 
-static void widen_half(const uint8_t *from, float *to, int64_t n)
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+INLINE bytes16 bytes_at(const uint8_t *p)
 {
-    int64_t i = 0;
+    bytes16 b;
+    memcpy(&b, p, sizeof b);
+    return b;
+}
+
+/* Decoders write 16 elements at `to`, the next 16 at to + step, and so on. */
+
+/* to[i] = a * q[i] + m for 16 signed bytes */
+INLINE void scale16(bytes16 q, float a, float m, float *to)
+{
 #if defined __AVX512F__
-    for (; i + 16 <= n; i += 16) _mm512_storeu_ps(to + i, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(from + 2 * i))));
-#elif defined __F16C__
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + 2 * i))));
+    store(to, (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32((__m128i)q)) * a + m);
+#elif defined __AVX2__
+    store(to, (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32((__m128i)q)) * a + m);
+    store(to + 8, (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128((__m128i)q, 8))) * a + m);
+#else
+    for (int i = 0; i < 16; i++) to[i] = (float)(int8_t)q[i] * a + m;
 #endif
-    sf_to_f32(SF_F16, from + 2 * i, to + i, n - i);
 }
 
-static void widen_brain(const uint8_t *from, float *to, int64_t n)
+/* Q4_0, Q4_1, and with their fifth bits Q5_0, Q5_1: to = d * q + m for a block of 32 */
+INLINE void nibbles(const uint8_t *q, float d, float m, float *to, int64_t step)
 {
-    for (int64_t i = 0; i < n; i++) {
-        uint16_t h;
-        memcpy(&h, from + 2 * i, sizeof h);
-        uint32_t bits = (uint32_t)h << 16;
-        memcpy(to + i, &bits, sizeof bits);
-    }
+    bytes16 b = bytes_at(q);
+    scale16(b & 15, d, m, to);
+    scale16(b >> 4, d, m, to + step);
 }
 
-/* Q4_0, Q4_1: to = d * nibble + m */
-INLINE void nibbles(const uint8_t *restrict q, float d, float m, float *restrict to)
+INLINE void nibbles_and_bit(const uint8_t *q, const uint8_t *h, float d, float m, float *to, int64_t step)
 {
-    for (int i = 0; i < 16; i++) to[i] = (float)(q[i] & 15) * d + m;
-    for (int i = 0; i < 16; i++) to[i + 16] = (float)(q[i] >> 4) * d + m;
+    const bytes16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const bytes16 low = {h[0], h[0], h[0], h[0], h[0], h[0], h[0], h[0], h[1], h[1], h[1], h[1], h[1], h[1], h[1], h[1]};
+    const bytes16 high = {h[2], h[2], h[2], h[2], h[2], h[2], h[2], h[2], h[3], h[3], h[3], h[3], h[3], h[3], h[3], h[3]};
+    bytes16 b = bytes_at(q);
+    scale16((b & 15) | ((bytes16)((low & bit) == bit) & 16), d, m, to);
+    scale16((b >> 4) | ((bytes16)((high & bit) == bit) & 16), d, m, to + step);
 }
 
-INLINE void nibbles_and_bit(const uint8_t *restrict q, const uint8_t *restrict high, float d, float m, float *restrict to)
-{
-    uint32_t h;
-    memcpy(&h, high, sizeof h);
-    for (int i = 0; i < 16; i++) to[i] = (float)((q[i] & 15) | (int)(h >> i & 1) << 4) * d + m;
-    for (int i = 0; i < 16; i++) to[i + 16] = (float)(q[i] >> 4 | (int)(h >> (i + 16) & 1) << 4) * d + m;
-}
-
-INLINE void widen_q4_k(const uint8_t *restrict b, float *restrict to)
+INLINE void widen_q4_k(const uint8_t *b, float *to, int64_t step)
 {
     float d = half_at(b), dmin = half_at(b + 2);
     const uint8_t *s = b + 4, *q = b + 16;
-    for (int j = 0; j < 8; j++) {
-        int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
-        int min = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | (s[j] >> 6) << 4;
-        float a = d * (float)scale, m = -dmin * (float)min;
-        const uint8_t *from = q + j / 2 * 32;
-        if (j % 2 == 0)
-            for (int i = 0; i < 32; i++) to[j * 32 + i] = (float)(from[i] & 15) * a + m;
-        else
-            for (int i = 0; i < 32; i++) to[j * 32 + i] = (float)(from[i] >> 4) * a + m;
-    }
-}
-
-INLINE void widen_q6_k(const uint8_t *restrict b, float *restrict to)
-{
-    float d = half_at(b + 208);
-    for (int half = 0; half < 2; half++) {
-        for (int quarter = 0; quarter < 4; quarter++) {
-            const uint8_t *l = b + half * 64 + quarter % 2 * 32, *h = b + 128 + half * 32;
-            float *out = to + half * 128 + quarter * 32;
-            for (int part = 0; part < 2; part++) {
-                float a = d * (float)(int8_t)b[192 + half * 8 + quarter * 2 + part];
-                for (int i = part * 16; i < part * 16 + 16; i++)
-                    out[i] = a * (float)(((quarter < 2 ? l[i] & 15 : l[i] >> 4) | (h[i] >> (2 * quarter) & 3) << 4) - 32);
+    for (int j = 0; j < 8; j += 2, q += 32) { /* 32 low nibbles, then their 32 high ones */
+        for (int k = j; k < j + 2; k++) {
+            int scale = k < 4 ? s[k] & 63 : (s[k + 4] & 15) | (s[k - 4] >> 6) << 4;
+            int min = k < 4 ? s[k + 4] & 63 : s[k + 4] >> 4 | (s[k] >> 6) << 4;
+            float a = d * (float)scale, m = -dmin * (float)min;
+            for (int i = 0; i < 32; i += 16) {
+                bytes16 x = bytes_at(q + i);
+                if (k == j) scale16(x & 15, a, m, to + (k * 2 + i / 16) * step);
+                else scale16(x >> 4, a, m, to + (k * 2 + i / 16) * step);
             }
         }
     }
+}
+
+INLINE void widen_q6_k(const uint8_t *b, float *to, int64_t step)
+{
+    float d = half_at(b + 208);
+    for (int i = 0; i < 16; i++) { /* 16 elements of one scale */
+        int half = i / 8, quarter = i / 2 % 4, part = i % 2 * 16;
+        bytes16 l = bytes_at(b + half * 64 + quarter % 2 * 32 + part), h = bytes_at(b + 128 + half * 32 + part);
+        bytes16 low = l & 15, high = (h >> (2 * quarter)) & 3;
+        if (quarter >= 2) low = l >> 4;
+        scale16((low | high << 4) - 32, d * (float)(int8_t)b[192 + i], 0, to + i * step);
+    }
+}
+
+/* 16 elements of a plain type. */
+INLINE void widen_plain16(sf_dtype dtype, const uint8_t *from, float *to)
+{
+    if (dtype == SF_F32) {
+        memcpy(to, from, 16 * sizeof *to);
+    } else if (dtype == SF_BF16) {
+        for (int i = 0; i < 16; i++) {
+            uint16_t h;
+            memcpy(&h, from + 2 * i, sizeof h);
+            uint32_t bits = (uint32_t)h << 16;
+            memcpy(to + i, &bits, sizeof bits);
+        }
+    } else {
+#if defined __AVX512F__
+        _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from)));
+#elif defined __F16C__
+        for (int i = 0; i < 16; i += 8) _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + 2 * i))));
+#else
+        sf_to_f32(SF_F16, from, to, 16);
+#endif
+    }
+}
+
+/* n elements, which for plain types may end inside 16: then `pad` says whether zeros follow or nothing is written. */
+INLINE void widen_stepped(sf_dtype dtype, const void *from, float *to, int64_t n, int64_t step, bool pad)
+{
+    const uint8_t *b = from;
+    int size = sf_dtypes[dtype].bytes;
+    int64_t blocks = n / sf_dtypes[dtype].block;
+    switch (dtype) {
+    case SF_Q8_0:
+        for (; blocks > 0; blocks--, b += size, to += 2 * step) {
+            scale16(bytes_at(b + 2), half_at(b), 0, to);
+            scale16(bytes_at(b + 18), half_at(b), 0, to + step);
+        }
+        return;
+    case SF_Q4_0:
+        for (; blocks > 0; blocks--, b += size, to += 2 * step) nibbles(b + 2, half_at(b), -8 * half_at(b), to, step);
+        return;
+    case SF_Q4_1:
+        for (; blocks > 0; blocks--, b += size, to += 2 * step) nibbles(b + 4, half_at(b), half_at(b + 2), to, step);
+        return;
+    case SF_Q5_0:
+        for (; blocks > 0; blocks--, b += size, to += 2 * step)
+            nibbles_and_bit(b + 6, b + 2, half_at(b), -16 * half_at(b), to, step);
+        return;
+    case SF_Q5_1:
+        for (; blocks > 0; blocks--, b += size, to += 2 * step)
+            nibbles_and_bit(b + 8, b + 4, half_at(b), half_at(b + 2), to, step);
+        return;
+    case SF_Q4_K:
+        for (; blocks > 0; blocks--, b += size, to += 16 * step) widen_q4_k(b, to, step);
+        return;
+    case SF_Q6_K:
+        for (; blocks > 0; blocks--, b += size, to += 16 * step) widen_q6_k(b, to, step);
+        return;
+    default: break;
+    }
+    for (; n >= LANES; n -= LANES, b += LANES * size, to += step) widen_plain16(dtype, b, to);
+    if (n == 0) return;
+    float tail[LANES] = {0};
+    sf_to_f32(dtype, b, tail, n);
+    memcpy(to, tail, (size_t)(pad ? LANES : n) * sizeof *to);
 }
 
 static void widen(sf_dtype dtype, const void *from, float *to, int64_t n)
 {
-    const uint8_t *b = from;
-    int size = sf_dtypes[dtype].bytes;
-    switch (dtype) {
-    case SF_F32: memcpy(to, from, (size_t)n * sizeof *to); break;
-    case SF_F16: widen_half(from, to, n); break;
-    case SF_BF16: widen_brain(from, to, n); break;
-    case SF_Q8_0:
-        for (int64_t i = 0; i < n; i += 32, b += size) {
-            float d = half_at(b);
-            for (int j = 0; j < 32; j++) to[i + j] = (float)(int8_t)b[2 + j] * d;
-        }
-        break;
-    case SF_Q4_0:
-        for (int64_t i = 0; i < n; i += 32, b += size) nibbles(b + 2, half_at(b), -8 * half_at(b), to + i);
-        break;
-    case SF_Q4_1:
-        for (int64_t i = 0; i < n; i += 32, b += size) nibbles(b + 4, half_at(b), half_at(b + 2), to + i);
-        break;
-    case SF_Q5_0:
-        for (int64_t i = 0; i < n; i += 32, b += size) nibbles_and_bit(b + 6, b + 2, half_at(b), -16 * half_at(b), to + i);
-        break;
-    case SF_Q5_1:
-        for (int64_t i = 0; i < n; i += 32, b += size) nibbles_and_bit(b + 8, b + 4, half_at(b), half_at(b + 2), to + i);
-        break;
-    case SF_Q4_K:
-        for (int64_t i = 0; i < n; i += 256, b += size) widen_q4_k(b, to + i);
-        break;
-    case SF_Q6_K:
-        for (int64_t i = 0; i < n; i += 256, b += size) widen_q6_k(b, to + i);
-        break;
-    default: sf_to_f32(dtype, from, to, n);
-    }
+    widen_stepped(dtype, from, to, n, LANES, false);
 }
 
 enum { SUMS = TILE_ROWS * TILE_OUTS + LANES }; /* reduce() writes whole vectors */
 
-/* sum[r * TILE_OUTS + o] = <x[r], w[o]> over n inputs; rows is a constant where this is inlined. */
-INLINE void register_tile(int rows, const float *x, int64_t ldx, const float *const *w, int64_t n, float *sum)
+/* The 16 inputs of step s of row r lie at + r * row + s * step. */
+typedef struct operand { const float *at; int64_t row, step; } operand;
+
+/* y[r, o] (+)= <x[r], w[o]> (+ bias[o]) for `rows` rows (a constant where this is inlined) and `outs` outputs. */
+INLINE void register_tile(int rows, operand x, const float *w, int64_t steps, int outs, const float *bias, bool add, float *y,
+                          int64_t ldy)
 {
     vec acc[TILE_ROWS][TILE_OUTS][WIDE];
-    for (int r = 0; r < rows; r++)
-        for (int o = 0; o < TILE_OUTS; o++)
-            for (int u = 0; u < WIDE; u++) acc[r][o][u] = all(0);
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int u = 0; u < WIDE; u++) {
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int o = 0; o < TILE_OUTS; o++)
+            UNROLL for (int u = 0; u < WIDE; u++) acc[r][o][u] = all(0);
+    for (int64_t s = 0; s < steps; s++) {
+        UNROLL for (int u = 0; u < WIDE; u++) {
             vec b[TILE_OUTS];
-            for (int o = 0; o < TILE_OUTS; o++) b[o] = load(w[o] + i + u * W);
-            for (int r = 0; r < rows; r++) {
-                vec a = load(x + r * ldx + i + u * W);
-                for (int o = 0; o < TILE_OUTS; o++) acc[r][o][u] += a * b[o];
+            UNROLL for (int o = 0; o < TILE_OUTS; o++) b[o] = load(w + s * (TILE_OUTS * LANES) + o * LANES + u * W);
+            UNROLL for (int r = 0; r < rows; r++) {
+                vec a = load(x.at + r * x.row + s * x.step + u * W);
+                UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o][u] += a * b[o];
             }
         }
     }
-    if (i < n) { /* the last inputs, padded with zeros */
-        float a[LANES] = {0}, b[TILE_OUTS][LANES] = {{0}};
-        for (int o = 0; o < TILE_OUTS; o++) memcpy(b[o], w[o] + i, (size_t)(n - i) * sizeof *x);
-        for (int r = 0; r < rows; r++) {
-            memcpy(a, x + r * ldx + i, (size_t)(n - i) * sizeof *x);
-            for (int o = 0; o < TILE_OUTS; o++)
-                for (int u = 0; u < WIDE; u++) acc[r][o][u] += load(a + u * W) * load(b[o] + u * W);
-        }
-    }
+    float sums[SUMS] = {0}, *sum = sums;
     const vec(*flat)[WIDE] = acc[0];
     int left = rows * TILE_OUTS;
     for (; left >= 16; left -= 16, flat += 16, sum += 16) reduce(16, flat, SUM, sum);
@@ -171,57 +208,91 @@ INLINE void register_tile(int rows, const float *x, int64_t ldx, const float *co
     if (left & 4) reduce(4, flat, SUM, sum), flat += 4, sum += 4;
     if (left & 2) reduce(2, flat, SUM, sum), flat += 2, sum += 2;
     if (left & 1) reduce(1, flat, SUM, sum);
-}
-
-/* y[r, o] += sum for `rows` rows, a constant where this is inlined, and all outputs: x stays in the nearest cache. */
-INLINE void some_rows(int rows, const float *x, int64_t ldx, const float *w, int64_t ldw, int outs, int64_t n, float *y,
-                      int64_t ldy)
-{
-    for (int o = 0; o < outs; o += TILE_OUTS) {
-        const float *at[TILE_OUTS];
-        float sum[SUMS];
-        int here = outs - o < TILE_OUTS ? outs - o : TILE_OUTS; /* the last one is repeated */
-        for (int i = 0; i < TILE_OUTS; i++) at[i] = w + (o + (i < here ? i : here - 1)) * ldw;
-        register_tile(rows, x, ldx, at, n, sum);
-        if (here == TILE_OUTS)
-            for (int r = 0; r < rows; r++)
-                for (int i = 0; i < TILE_OUTS; i++) y[r * ldy + o + i] += sum[r * TILE_OUTS + i];
+    for (int o = 0; bias && o < outs; o++)
+        for (int r = 0; r < rows; r++) sums[r * TILE_OUTS + o] += bias[o];
+    for (int r = 0; r < rows; r++) {
+        float *to = y + r * ldy;
+        const float *from = sums + r * TILE_OUTS;
+        if (outs == TILE_OUTS && add)
+            for (int o = 0; o < TILE_OUTS; o++) to[o] += from[o];
+        else if (outs == TILE_OUTS)
+            for (int o = 0; o < TILE_OUTS; o++) to[o] = from[o];
         else
-            for (int r = 0; r < rows; r++)
-                for (int i = 0; i < here; i++) y[r * ldy + o + i] += sum[r * TILE_OUTS + i];
+            for (int o = 0; o < outs; o++) to[o] = (add ? to[o] : 0) + from[o];
     }
 }
 
-static void linear(const float *x, int64_t rows, int64_t in, sf_dtype dtype, const char *w, size_t row_bytes, int outs,
-                   const float *bias, bool add, float *y, int64_t ldy, float *room)
-{
-    for (int64_t r = 0; r < rows; r++)
-        for (int o = 0; o < outs; o++) y[r * ldy + o] = (add ? y[r * ldy + o] : 0) + (bias ? bias[o] : 0);
-    for (int64_t i = 0; i < in; i += SPAN) {
-        int64_t n = in - i < SPAN ? in - i : SPAN, ldw = SPAN + 16; /* rows a power of two apart would share cache sets */
-        const float *wide = room;
-        if (dtype == SF_F32) {
-            wide = (const float *)w + i;
-            ldw = (int64_t)(row_bytes / sizeof(float));
-        } else {
-            for (int o = 0; o < outs; o++) widen(dtype, w + o * row_bytes + sf_bytes(dtype, i), room + o * ldw, n);
-        }
-        int64_t r = 0;
-        for (; r + TILE_ROWS <= rows; r += TILE_ROWS)
-            some_rows(TILE_ROWS, x + r * in + i, in, wide, ldw, outs, n, y + r * ldy, ldy);
-        const float *from = x + r * in + i;
-        float *to = y + r * ldy;
-        switch (rows - r) {
-        case 1: some_rows(1, from, in, wide, ldw, outs, n, to, ldy); break;
+/* Each number of rows is a function of its own: see tile_attention.h. */
+typedef void rows_tile(operand x, const float *w, int64_t steps, int outs, const float *bias, bool add, float *y, int64_t ldy);
+#define ROWS_(count)                                                                                                   \
+    NOINLINE void rows##count(operand x, const float *w, int64_t steps, int outs, const float *bias, bool add,         \
+                              float *y, int64_t ldy)                                                                   \
+    {                                                                                                                  \
+        register_tile(count, x, w, steps, outs, bias, add, y, ldy);                                                    \
+    }
+ROWS_(1)
+ROWS_(2)
 #if TILE_ROWS_MAX > 2
-        case 2: some_rows(2, from, in, wide, ldw, outs, n, to, ldy); break;
+ROWS_(3)
 #endif
 #if TILE_ROWS_MAX > 3
-        case 3: some_rows(3, from, in, wide, ldw, outs, n, to, ldy); break;
-        case 4: some_rows(4, from, in, wide, ldw, outs, n, to, ldy); break;
-        case 5: some_rows(5, from, in, wide, ldw, outs, n, to, ldy); break;
+ROWS_(4)
+ROWS_(5)
+ROWS_(6)
 #endif
+#undef ROWS_
+
+static rows_tile *const rows_of[] = {
+    NULL, rows1, rows2,
+#if TILE_ROWS_MAX > 2
+    rows3,
+#endif
+#if TILE_ROWS_MAX > 3
+    rows4, rows5, rows6,
+#endif
+};
+
+/* Side by side, span after span; each row is padded with zeros to whole steps. */
+static void pack_rows(const float *x, int64_t rows, int64_t in, int64_t first, int64_t count, float *to)
+{
+    for (int64_t i = 0; i < in; i += SPAN) {
+        int64_t n = in - i < SPAN ? in - i : SPAN, steps = (n + LANES - 1) / LANES;
+        for (int64_t r = first; r < first + count; r++)
+            widen_stepped(SF_F32, x + r * in + i, to + (r / TILE_ROWS * steps * TILE_ROWS + r % TILE_ROWS) * LANES, n,
+                          TILE_ROWS * LANES, true);
+        to += (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS * steps * LANES;
+    }
+}
+
+static void linear(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room)
+{
+    const float *packed = l->packed, *bias = l->bias ? l->bias + out : NULL;
+    const char *w = l->w + out * l->row_bytes;
+    bool add = l->add;
+    for (int64_t i = 0; i < l->in; i += SPAN) {
+        int64_t n = l->in - i < SPAN ? l->in - i : SPAN, steps = (n + LANES - 1) / LANES, near = NEAR / steps / LANES;
+        int64_t block = near < TILE_ROWS ? TILE_ROWS : near / TILE_ROWS * TILE_ROWS; /* rows of x that stay near */
+        if (rows <= FEW_ROWS) block = FEW_ROWS; /* fewer than weights that would have to be fetched again */
+        int64_t group = rows <= block ? 0 : steps * TILE_OUTS * LANES; /* of widened weights, kept if they come again */
+        for (int64_t r0 = 0; r0 < rows; r0 += block) {
+            int64_t end = r0 + block < rows ? r0 + block : rows;
+            for (int o = 0; o < outs; o += TILE_OUTS) {
+                float *wide = room + o / TILE_OUTS * group;
+                int there = outs - o < TILE_OUTS ? outs - o : TILE_OUTS;
+                for (int k = 0; r0 == 0 && k < TILE_OUTS; k++) /* the last group is filled up with its last row */
+                    widen_stepped(l->dtype, w + (o + (k < there ? k : there - 1)) * l->row_bytes + sf_bytes(l->dtype, i),
+                                  wide + k * LANES, n, TILE_OUTS * LANES, true);
+                for (int64_t r = r0; r < end; r += TILE_ROWS) {
+                    operand x = {packed + (first + r) * steps * LANES, LANES, TILE_ROWS * LANES};
+                    if (!packed) x = (operand){l->x + (first + r) * l->in + i, l->in, LANES};
+                    rows_of[end - r < TILE_ROWS ? end - r : TILE_ROWS](x, wide, steps, there, bias ? bias + o : NULL, add,
+                                                                       l->y + (first + r) * l->ldy + out + o, l->ldy);
+                }
+            }
         }
+        if (packed) packed += (l->rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS * steps * LANES;
+        bias = NULL;
+        add = true;
     }
 }
 

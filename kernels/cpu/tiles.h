@@ -45,15 +45,31 @@ typedef struct sf_decode_tile {
     float *most, *sum, *out; /* [group], [group], [group, padded] */
 } sf_decode_tile;
 
+/* y[r, o] (+)= <x[r], w[o]> (+ bias[o]); x [rows, in], rows of w row_bytes apart, rows of y ldy apart. */
+typedef struct sf_linear {
+    const float *x, *packed;  /* packed: x as pack_rows() lays it out; NULL: x itself, if 16 divides `in` */
+    const char *w;
+    const float *bias;        /* or NULL */
+    float *y;
+    int64_t rows, in, ldy;
+    size_t row_bytes;
+    sf_dtype dtype;           /* of w */
+    bool add;
+} sf_linear;
+
 typedef struct sf_tiles {
     const char *name;
 
     /* n fp32 of any dtype. n a multiple of the block. */
     void (*widen)(sf_dtype dtype, const void *from, float *to, int64_t n);
 
-    /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]) for `outs` rows of w. x [rows, in], y row stride ldy. room: outs * 1040 floats. */
-    void (*linear)(const float *x, int64_t rows, int64_t in, sf_dtype dtype, const char *w, size_t row_bytes, int outs,
-                   const float *bias, bool add, float *y, int64_t ldy, float *room);
+    int strip_rows;          /* rows of x that pack_rows() puts side by side; units of work begin at multiples of it */
+
+    /* Rows [first, first + count) of x into `to`: [rows, in], both rounded up, to whole strips and to 16. */
+    void (*pack_rows)(const float *x, int64_t rows, int64_t in, int64_t first, int64_t count, float *to);
+
+    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: outs, rounded up to 4, * 1024. */
+    void (*linear)(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room);
 
     void (*rms_norm)(const float *x, const float *weight, float offset, float eps, int width, float *out);
     void (*gated)(float *gate, const float *up, int64_t n, sf_activation kind);
@@ -66,9 +82,12 @@ typedef struct sf_tiles {
     void (*attend)(sf_query_tile *t, const sf_panel *panel, int panels);
     int (*attend_end)(const sf_query_tile *t, float *out, int64_t stride); /* first row without keys, -1: none */
 
-    /* Softmax of one strip over panels of ascending keys, p[r * ld + key] for all keys from 0 to before `keys`. */
-    void (*strip)(const float *q, int dim, const int32_t *position, int rows, int window, const float *panels, int keys,
-                  float *p, int64_t ld);
+    /* s[r * ld + key] = <q[r], key> for a strip's 8 rows, q [D, 8], and all keys of `panels` panels [panels, D, 16]. */
+    void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld);
+
+    /* In place, scores become softmax over the keys that a row sees, powers of two: row r of `rows` stands at position[r].
+     * Keys from 0 to before `keys` are written, those that the row does not see as 0. */
+    void (*softmax)(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld);
 
     /* x[i] = <q, key[i]>, i < n. q [padded]; keys are rows of dim. */
     void (*dots)(const float *q, int dim, const float *const *key, int n, float *x);
@@ -83,9 +102,10 @@ typedef struct sf_tiles {
 
 /* The table over the functions of the tile_*.h files, for the isa_*.c files. */
 #define SF_TILES(isa)                                                                                                  \
-    {.name = isa, .widen = widen, .linear = linear, .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys,      \
-     .pack_values = pack_values, .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .strip = strip, .dots = dots,           \
-     .decode = decode, .powers = powers, .bound = bound}
+    {.name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                   \
+     .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                         \
+     .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .score = score, .softmax = softmax,             \
+     .dots = dots, .decode = decode, .powers = powers, .bound = bound}
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;
 
