@@ -70,8 +70,10 @@ INLINE void nibbles(const uint8_t *q, float d, float m, float *to, int64_t step)
 INLINE void nibbles_and_bit(const uint8_t *q, const uint8_t *h, float d, float m, float *to, int64_t step)
 {
     const bytes16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    const bytes16 low = {h[0], h[0], h[0], h[0], h[0], h[0], h[0], h[0], h[1], h[1], h[1], h[1], h[1], h[1], h[1], h[1]};
-    const bytes16 high = {h[2], h[2], h[2], h[2], h[2], h[2], h[2], h[2], h[3], h[3], h[3], h[3], h[3], h[3], h[3], h[3]};
+    const bytes16 first = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+    bytes16 bits = {0};
+    memcpy(&bits, h, 4);
+    bytes16 low = __builtin_shuffle(bits, first), high = __builtin_shuffle(bits, first + 2);
     bytes16 b = bytes_at(q);
     scale16((b & 15) | ((bytes16)((low & bit) == bit) & 16), d, m, to);
     scale16((b >> 4) | ((bytes16)((high & bit) == bit) & 16), d, m, to + step);
@@ -98,12 +100,12 @@ INLINE void widen_q4_k(const uint8_t *b, float *to, int64_t step)
 INLINE void widen_q6_k(const uint8_t *b, float *to, int64_t step)
 {
     float d = half_at(b + 208);
-    for (int i = 0; i < 16; i++) { /* 16 elements of one scale */
+    UNROLL for (int i = 0; i < 16; i++) { /* 16 elements of one scale */
         int half = i / 8, quarter = i / 2 % 4, part = i % 2 * 16;
         bytes16 l = bytes_at(b + half * 64 + quarter % 2 * 32 + part), h = bytes_at(b + 128 + half * 32 + part);
-        bytes16 low = l & 15, high = (h >> (2 * quarter)) & 3;
+        bytes16 low = l & 15, high = (quarter < 2 ? h << (4 - 2 * quarter) : h >> (2 * quarter - 4)) & 48;
         if (quarter >= 2) low = l >> 4;
-        scale16((low | high << 4) - 32, d * (float)(int8_t)b[192 + i], 0, to + i * step);
+        scale16((low | high) - 32, d * (float)(int8_t)b[192 + i], 0, to + i * step);
     }
 }
 
@@ -113,12 +115,16 @@ INLINE void widen_plain16(sf_dtype dtype, const uint8_t *from, float *to)
     if (dtype == SF_F32) {
         memcpy(to, from, 16 * sizeof *to);
     } else if (dtype == SF_BF16) {
-        for (int i = 0; i < 16; i++) {
-            uint16_t h;
-            memcpy(&h, from + 2 * i, sizeof h);
-            uint32_t bits = (uint32_t)h << 16;
-            memcpy(to + i, &bits, sizeof bits);
-        }
+#if defined __AVX512F__
+        __m256i h = _mm256_loadu_si256((const void *)from);
+        _mm512_storeu_si512(to, _mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+#else
+        uint16_t h[16];
+        uint32_t bits[16];
+        memcpy(h, from, sizeof h);
+        for (int i = 0; i < 16; i++) bits[i] = (uint32_t)h[i] << 16;
+        memcpy(to, bits, sizeof bits);
+#endif
     } else {
 #if defined __AVX512F__
         _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from)));
@@ -179,56 +185,60 @@ static void widen(sf_dtype dtype, const void *from, float *to, int64_t n)
 
 enum { SUMS = TILE_ROWS * TILE_OUTS + LANES }; /* reduce() writes whole vectors */
 
-/* The 16 inputs of step s of row r lie at + r * row + s * step. */
-typedef struct operand { const float *at; int64_t row, step; } operand;
+/* What the register tiles of one span have in common. */
+typedef struct tiling {
+    int64_t row, step;  /* the 16 inputs of step s of row r lie at x + r * row + s * step */
+    int64_t steps, ldy;
+    bool add;
+} tiling;
 
 /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]) for `rows` rows (a constant where this is inlined) and `outs` outputs. */
-INLINE void register_tile(int rows, operand x, const float *w, int64_t steps, int outs, const float *bias, bool add, float *y,
-                          int64_t ldy)
+INLINE void register_tile(int rows, const tiling *t, const float *x, const float *w, int outs, const float *bias, float *y)
 {
+    int64_t row = t->row, step = t->step, ldy = t->ldy;
     vec acc[TILE_ROWS][TILE_OUTS][WIDE];
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int o = 0; o < TILE_OUTS; o++)
             UNROLL for (int u = 0; u < WIDE; u++) acc[r][o][u] = all(0);
-    for (int64_t s = 0; s < steps; s++) {
+    for (int64_t s = 0; s < t->steps; s++) {
         UNROLL for (int u = 0; u < WIDE; u++) {
             vec b[TILE_OUTS];
             UNROLL for (int o = 0; o < TILE_OUTS; o++) b[o] = load(w + s * (TILE_OUTS * LANES) + o * LANES + u * W);
             UNROLL for (int r = 0; r < rows; r++) {
-                vec a = load(x.at + r * x.row + s * x.step + u * W);
+                vec a = load(x + r * row + s * step + u * W);
                 UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o][u] += a * b[o];
             }
         }
     }
-    float sums[SUMS] = {0}, *sum = sums;
+    float sums[SUMS] = {0};
+    const int n = rows * TILE_OUTS; /* below 32 */
     const vec(*flat)[WIDE] = acc[0];
-    int left = rows * TILE_OUTS;
-    for (; left >= 16; left -= 16, flat += 16, sum += 16) reduce(16, flat, SUM, sum);
-    if (left & 8) reduce(8, flat, SUM, sum), flat += 8, sum += 8;
-    if (left & 4) reduce(4, flat, SUM, sum), flat += 4, sum += 4;
-    if (left & 2) reduce(2, flat, SUM, sum), flat += 2, sum += 2;
-    if (left & 1) reduce(1, flat, SUM, sum);
-    for (int o = 0; bias && o < outs; o++)
-        for (int r = 0; r < rows; r++) sums[r * TILE_OUTS + o] += bias[o];
+    if (n & 16) reduce(16, flat, SUM, sums);
+    if (n & 8) reduce(8, flat + (n & 16), SUM, sums + (n & 16));
+    if (n & 4) reduce(4, flat + (n & 24), SUM, sums + (n & 24));
+    if (n & 2) reduce(2, flat + (n & 28), SUM, sums + (n & 28));
+    if (n & 1) reduce(1, flat + (n & 30), SUM, sums + (n & 30));
     for (int r = 0; r < rows; r++) {
-        float *to = y + r * ldy;
-        const float *from = sums + r * TILE_OUTS;
-        if (outs == TILE_OUTS && add)
-            for (int o = 0; o < TILE_OUTS; o++) to[o] += from[o];
-        else if (outs == TILE_OUTS)
-            for (int o = 0; o < TILE_OUTS; o++) to[o] = from[o];
-        else
-            for (int o = 0; o < outs; o++) to[o] = (add ? to[o] : 0) + from[o];
+        float *to = y + r * ldy, *from = sums + r * TILE_OUTS;
+        if (outs == TILE_OUTS) {
+            if (bias)
+                UNROLL for (int o = 0; o < TILE_OUTS; o++) from[o] += bias[o];
+            if (t->add)
+                UNROLL for (int o = 0; o < TILE_OUTS; o++) to[o] += from[o];
+            else
+                UNROLL for (int o = 0; o < TILE_OUTS; o++) to[o] = from[o];
+        } else {
+            for (int o = 0; o < outs; o++) to[o] = (bias ? from[o] + bias[o] : from[o]) + (t->add ? to[o] : 0);
+        }
     }
 }
 
 /* Each number of rows is a function of its own: see tile_attention.h. */
-typedef void rows_tile(operand x, const float *w, int64_t steps, int outs, const float *bias, bool add, float *y, int64_t ldy);
+typedef void rows_tile(const tiling *t, const float *x, const float *w, int outs, const float *bias, float *y);
 #define ROWS_(count)                                                                                                   \
-    NOINLINE void rows##count(operand x, const float *w, int64_t steps, int outs, const float *bias, bool add,         \
-                              float *y, int64_t ldy)                                                                   \
+    NOINLINE void rows##count(const tiling *t, const float *x, const float *w, int outs, const float *bias, float *y)  \
     {                                                                                                                  \
-        register_tile(count, x, w, steps, outs, bias, add, y, ldy);                                                    \
+        register_tile(count, t, x, w, outs, bias, y);                                                                  \
     }
 ROWS_(1)
 ROWS_(2)
@@ -264,15 +274,16 @@ static void pack_rows(const float *x, int64_t rows, int64_t in, int64_t first, i
     }
 }
 
-static void linear(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room)
+static void linear_part(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room)
 {
     const float *packed = l->packed, *bias = l->bias ? l->bias + out : NULL;
     const char *w = l->w + out * l->row_bytes;
-    bool add = l->add;
+    tiling t = {.row = packed ? LANES : l->in, .step = packed ? TILE_ROWS * LANES : LANES, .ldy = l->ldy, .add = l->add};
     for (int64_t i = 0; i < l->in; i += SPAN) {
         int64_t n = l->in - i < SPAN ? l->in - i : SPAN, steps = (n + LANES - 1) / LANES, near = NEAR / steps / LANES;
+        t.steps = steps;
         int64_t block = near < TILE_ROWS ? TILE_ROWS : near / TILE_ROWS * TILE_ROWS; /* rows of x that stay near */
-        if (rows <= FEW_ROWS) block = FEW_ROWS; /* fewer than weights that would have to be fetched again */
+        if (rows <= FEW_ROWS) block = FEW_ROWS; /* here it is the weights that stay near */
         int64_t group = rows <= block ? 0 : steps * TILE_OUTS * LANES; /* of widened weights, kept if they come again */
         for (int64_t r0 = 0; r0 < rows; r0 += block) {
             int64_t end = r0 + block < rows ? r0 + block : rows;
@@ -282,18 +293,23 @@ static void linear(const sf_linear *l, int64_t first, int64_t rows, int64_t out,
                 for (int k = 0; r0 == 0 && k < TILE_OUTS; k++) /* the last group is filled up with its last row */
                     widen_stepped(l->dtype, w + (o + (k < there ? k : there - 1)) * l->row_bytes + sf_bytes(l->dtype, i),
                                   wide + k * LANES, n, TILE_OUTS * LANES, true);
-                for (int64_t r = r0; r < end; r += TILE_ROWS) {
-                    operand x = {packed + (first + r) * steps * LANES, LANES, TILE_ROWS * LANES};
-                    if (!packed) x = (operand){l->x + (first + r) * l->in + i, l->in, LANES};
-                    rows_of[end - r < TILE_ROWS ? end - r : TILE_ROWS](x, wide, steps, there, bias ? bias + o : NULL, add,
-                                                                       l->y + (first + r) * l->ldy + out + o, l->ldy);
-                }
+                for (int64_t r = r0; r < end; r += TILE_ROWS)
+                    rows_of[end - r < TILE_ROWS ? end - r : TILE_ROWS](
+                        &t, packed ? packed + (first + r) * steps * LANES : l->x + (first + r) * l->in + i, wide, there,
+                        bias ? bias + o : NULL, l->y + (first + r) * l->ldy + out + o);
             }
         }
         if (packed) packed += (l->rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS * steps * LANES;
         bias = NULL;
-        add = true;
+        t.add = true;
     }
+}
+
+static void linear(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room)
+{
+    int at_once = rows > FEW_ROWS ? outs : TILE_OUTS; /* few rows: read each weight row from end to end */
+    for (int o = 0; o < outs; o += at_once)
+        linear_part(l, first, rows, out + o, outs - o < at_once ? outs - o : at_once, room);
 }
 
 /* ---- the small layers ------------------------------------------------------------------------------------------------ */
