@@ -48,6 +48,7 @@ int sf_cmd_check(int argc, char **argv)
         if (status != SF_OK) return sf_cli_end(status);
         failed += here;
     }
+    fflush(stdout);
     if (failed) fprintf(stderr, "frontier: %d check%s failed\n", failed, failed > 1 ? "s" : "");
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

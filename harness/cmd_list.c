@@ -167,8 +167,11 @@ static void print_params(const json_t *item)
     size_t i;
     json_t *p;
     json_array_foreach(json_object_get(item, "params"), i, p) {
-        char *initial = json_dumps(json_object_get(p, "default"), JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        printf("      %-16s %-8s default %-8s %s%s\n", text_of(p, "name"), text_of(p, "type"), initial, text_of(p, "doc"),
+        char *initial = json_dumps(json_object_get(p, "default"), JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)), range[64];
+        const json_t *low = json_object_get(p, "low"), *high = json_object_get(p, "high");
+        if (low) snprintf(range, sizeof range, "%.10g..%.10g", json_number_value(low), json_number_value(high));
+        else snprintf(range, sizeof range, "%s", *text_of(p, "choices") ? text_of(p, "choices") : text_of(p, "type"));
+        printf("      %-16s %-18s default %-8s %s%s\n", text_of(p, "name"), range, initial, text_of(p, "doc"),
                json_is_true(json_object_get(p, "budget")) ? " (budget)" : "");
         free(initial);
     }

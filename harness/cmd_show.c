@@ -190,8 +190,18 @@ static sf_status show_results(const struct args *a, json_t *o)
             return SF_OK;
         }
     }
+    char there[1024] = "";
+    for (int i = 0; i < r.cells; i++) {
+        const sf_cell_info *c = &r.cell[i];
+        const sf_phase phase = strcmp(c->method[SF_DECODE], "dense") != 0 ? SF_DECODE : SF_PREFILL;
+        char one[256];
+        snprintf(one, sizeof one, "\n  --model %.40s --task %.30s --length %d --method %.30s --sparsity %.4g", c->model, c->task, c->length,
+                 c->method[phase], c->sparsity[phase]);
+        if (strlen(there) + strlen(one) + 8 < sizeof there) strcat(there, one);
+        else if (there[strlen(there) - 1] != '.') strcat(there, "\n  ...");
+    }
     sf_results_free(&r);
-    return sf_fail(SF_BAD_INPUT, "%s: no such cell or sample in it", a->file);
+    return sf_fail(SF_BAD_INPUT, "%s: no such cell or sample in it. It holds:%s", a->file, there);
 }
 
 static void print_text(const json_t *o)

@@ -353,6 +353,7 @@ static sf_status run_groups(struct work *w)
         at += g.cells;
     }
     free(pending);
+    if (total == 0) fprintf(stderr, "all %d cells are stored; nothing is left to run\n", road->plan.cells);
     sf_progress_begin(&w->progress, total);
 
     sf_status status = SF_OK;

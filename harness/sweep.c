@@ -384,7 +384,7 @@ static sf_status read_lengths(const sf_node *list, sf_sweep *sweep)
 
 static sf_status read_sparsities(const sf_node *list, sf_sweep *sweep)
 {
-    if (!list) return SF_OK;
+    if (!list || (list->kind == SF_LIST && !list->items)) return SF_OK;
     SF_TRY(sf_yaml_list(list));
     sweep->sparsity = calloc((size_t)list->items, sizeof *sweep->sparsity);
     for (int i = 0; i < list->items; i++) {

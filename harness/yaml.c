@@ -264,7 +264,9 @@ sf_status sf_yaml_fail(const sf_node *node, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return sf_fail(SF_BAD_INPUT, "%s:%d: %s%s%s", node->file, node->line, node->path, *node->path ? ": " : "", text);
+    const char *colon = *node->path ? ": " : "";
+    if (strcmp(node->file, "--set") == 0) return sf_fail(SF_BAD_INPUT, "--set %s%s%s", node->path, colon, text);
+    return sf_fail(SF_BAD_INPUT, "%s:%d: %s%s%s", node->file, node->line, node->path, colon, text);
 }
 
 static const char *found(const sf_node *node) /* for messages */

@@ -55,7 +55,7 @@ sf_status sf_backend_open(const char *name, int threads, sf_backend *out)
         strncat(known, sf_backends[i]->name, sizeof known - strlen(known) - 1);
     }
     return sf_fail(SF_BAD_INPUT, "device '%s' is unknown; this build has: %s%s", name, known,
-                   strncmp(name, "cuda", 4) == 0 ? " (CUDA was not found when it was built)" : "");
+                   strncmp(name, "cuda", 4) == 0 ? " (it was built without CUDA)" : "");
 }
 
 void sf_backend_close(sf_backend *b)
