@@ -53,8 +53,10 @@ static void run_part(sf_backend *b, const sf_attention *a, int g, const reads *r
         t.sum[h] = 0;
     }
     int64_t end = begin + SPLIT < r->n ? begin + SPLIT : r->n;
-    for (int64_t j = begin; j < end; j += SF_STEP)
-        sf_cpu_tiles(b)->decode(&t, r->k + j, r->v + j, (int)(end - j < SF_STEP ? end - j : SF_STEP));
+    for (int64_t j = begin; j < end; j += SF_STEP) {
+        int n = (int)(end - j < SF_STEP ? end - j : SF_STEP), left = (int)(end - j - n);
+        sf_cpu_tiles(b)->decode(&t, r->k + j, r->v + j, n, left < SF_STEP ? left : SF_STEP);
+    }
 }
 
 static void merge(const sf_attention *a, int g, const float *parts, int64_t first, int64_t n, float *out)
@@ -137,19 +139,19 @@ sf_status sf_cpu_decode(sf_backend *b, int lanes, const sf_attention *const *a, 
 
 /* ---- exact probabilities of single rows --------------------------------------------------------------------------------- */
 
-typedef struct row_room { const float **key; float *x, *q; } row_room; /* [N], [N], [padded] */
+typedef struct row_room { const float **key; float *x, *q; } row_room; /* [N], [N + 8], [padded] */
 
 static sf_status row_rooms(sf_backend *b, const sf_attention *a, row_room *base)
 {
     SF_TRY(sf_cpu_room(b, a->keys, sizeof *base->key, (void **)&base->key));
-    SF_TRY(sf_cpu_room(b, a->keys, sizeof *base->x, (void **)&base->x));
+    SF_TRY(sf_cpu_room(b, a->keys + 8, sizeof *base->x, (void **)&base->x));
     return sf_cpu_room(b, sf_cpu_padded(a->head_dim), sizeof *base->q, (void **)&base->q);
 }
 
 static row_room row_room_of_thread(const sf_attention *a, const row_room *base)
 {
     int64_t t = omp_get_thread_num();
-    return (row_room){base->key + t * a->keys, base->x + t * a->keys, base->q + t * sf_cpu_padded(a->head_dim)};
+    return (row_room){base->key + t * a->keys, base->x + t * (a->keys + 8), base->q + t * sf_cpu_padded(a->head_dim)};
 }
 
 /* x[j] = 2^(score - largest) for the keys that a row sees, 0 for the others; returns their sum. */
@@ -164,12 +166,10 @@ static double row_powers(sf_backend *b, const sf_attention *a, int h, int i, row
         const float *k = sf_cpu_row(a, g, j, false);
         if (k) r.key[n++] = k;
     }
-    memset(r.x, 0, (size_t)a->keys * sizeof *r.x);
+    if (n > 0) sf_cpu_tiles(b)->dots(r.q, 1, a->head_dim, r.key, n, r.x, 0);
+    memset(r.x + n, 0, (size_t)(a->keys - n) * sizeof *r.x);
     if (n == 0) return 0;
-    sf_cpu_tiles(b)->dots(r.q, a->head_dim, r.key, n, r.x);
-    float most = r.x[0];
-    for (int j = 1; j < n; j++) most = r.x[j] > most ? r.x[j] : most;
-    double sum = sf_cpu_tiles(b)->powers(r.x, n, most);
+    double sum = sf_cpu_tiles(b)->powers(r.x, n, sf_cpu_tiles(b)->largest(r.x, n));
     if (n == a->keys) return sum;
     for (int j = position; j >= 0 && n > 0; j--) { /* back to where the keys are, from the end */
         bool seen = j >= first && sf_cpu_row(a, g, j, false);

@@ -21,10 +21,10 @@ static void pack_keys(sf_backend *b, const sf_attention *a, int g, float *panels
 
 static int64_t padded_keys(const sf_attention *a) { return sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL; }
 
-/* Softmax of rows [row, row + rows) of head h, rows <= 8: p[r, 0 .. keys), keys = up to and with the last row's own,
- * rounded up to whole panels; what a row does not see is 0. q: room for [D, 8]. Returns keys. */
+/* Softmax of rows [row, row + rows) of head h, rows <= 8: share[r] * p[r, 0 .. keys), keys = up to and with the last row's
+ * own, rounded up to whole panels; what a row does not see is 0. q: room for [D, 8]. Returns keys. */
 static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int rows, const float *panels, float *q, float *p,
-                    int64_t ld)
+                    int64_t ld, float *share)
 {
     int32_t position[SF_STRIP];
     float scale = a->scale * 1.4426950408889634f; /* log2 e */
@@ -37,7 +37,7 @@ static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int ro
     int low = a->window > 0 && position[0] >= a->window ? (position[0] - a->window + 1) / SF_PANEL : 0; /* no row sees less */
     sf_cpu_tiles(b)->score(q, a->head_dim, panels + (int64_t)low * SF_PANEL * a->head_dim, keys / SF_PANEL - low,
                            p + low * SF_PANEL, ld);
-    sf_cpu_tiles(b)->softmax(position, rows, a->window, keys, p, ld);
+    sf_cpu_tiles(b)->softmax(position, rows, a->window, keys, p, ld, share);
     return keys;
 }
 
@@ -56,16 +56,11 @@ static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, i
     memset(reversed, 0, (size_t)ld * sizeof *reversed);
     for (int row = first; row < first + rows; row += SF_STRIP) {
         int here = first + rows - row < SF_STRIP ? first + rows - row : SF_STRIP;
-        strip_of(b, a, h, row, here, panels, q, p, ld);
+        float share[SF_STRIP];
+        strip_of(b, a, h, row, here, panels, q, p, ld, share);
         for (int r = 0; r < here; r++) {
-            const float *restrict from = p + r * ld;
-            int position = a->keys - a->queries + row + r;
-            float *restrict to = column, *restrict back = reversed + (a->keys - 1 - position); /* entry u: offset N-1-u */
-            if (largest)
-                for (int j = 0; j <= position; j++) to[j] = from[j] > to[j] ? from[j] : to[j];
-            else
-                for (int j = 0; j <= position; j++) to[j] += from[j];
-            for (int j = 0; j <= position; j++) back[j] += from[j];
+            int position = a->keys - a->queries + row + r; /* entry u of `reversed` is offset N-1-u */
+            sf_cpu_tiles(b)->tally(p + r * ld, share[r], position + 1, largest, column, reversed + (a->keys - 1 - position));
         }
     }
 }
@@ -232,13 +227,10 @@ sf_status sf_cpu_block_probabilities(sf_backend *b, const sf_attention *a, const
             score_blocks(b, a, q_mean + (h * queries + first) * a->head_dim, rows, &room,
                          visible_blocks(a, block_q, block_k, first + rows - 1), score);
             for (int64_t i = 0; i < rows; i++) {
-                float *x = score + i * room.ld, *to = p + (h * queries + first + i) * room.blocks, most = -INFINITY;
+                float *x = score + i * room.ld, *to = p + (h * queries + first + i) * room.blocks;
                 int64_t here = visible_blocks(a, block_q, block_k, first + i);
-                for (int64_t j = 0; j < here; j++) {
-                    x[j] *= a->scale * 1.4426950408889634f; /* log2 e */
-                    most = x[j] > most ? x[j] : most;
-                }
-                float share = 1 / sf_cpu_tiles(b)->powers(x, here, most);
+                for (int64_t j = 0; j < here; j++) x[j] *= a->scale * 1.4426950408889634f; /* log2 e */
+                float share = 1 / sf_cpu_tiles(b)->powers(x, here, sf_cpu_tiles(b)->largest(x, here));
                 for (int64_t j = 0; j < room.blocks; j++) to[j] = j < here ? x[j] * share : -INFINITY;
             }
         }
@@ -275,12 +267,17 @@ sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_
                 int h = (int)(s * (group / selections) + m);
                 for (int64_t row = i * block_q; row < end; row += SF_STRIP) {
                     int rows = end - row < SF_STRIP ? (int)(end - row) : SF_STRIP;
-                    int seen = strip_of(b, a, h, (int)row, rows, panels, q, p, keys);
+                    float share[SF_STRIP];
+                    int seen = strip_of(b, a, h, (int)row, rows, panels, q, p, keys, share);
                     if (seen > a->keys) seen = a->keys;
-                    for (int r = 0; r < rows; r++)
-                        for (int64_t j = 0; j * block_k < seen; j++)
+                    for (int r = 0; r < rows; r++) {
+                        for (int64_t j = 0; j * block_k < seen; j++) {
+                            double inside = 0;
                             for (int64_t key = j * block_k; key < (j + 1) * block_k && key < seen; key++)
-                                sum[j] += p[r * keys + key];
+                                inside += p[r * keys + key];
+                            sum[j] += inside * share[r];
+                        }
+                    }
                 }
             }
             for (int64_t j = 0; j < here; j++) rounded[j] = (float)sum[j];

@@ -188,11 +188,10 @@ sf_status sf_cpu_argmax(sf_backend *b, const float *logits, int64_t rows, int64_
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows > 1)
     for (int64_t r = 0; r < rows; r++) {
         const float *x = logits + r * vocab;
-        float most = x[0];
-        for (int64_t i = 1; i < vocab; i++) most = x[i] > most || !(most == most) ? x[i] : most;
+        float most = sf_cpu_tiles(b)->largest(x, vocab);
         int64_t at = 0;
-        while (at < vocab - 1 && x[at] != most) at++;
-        token[r] = most == most ? (int32_t)at : 0;
+        while (at < vocab && x[at] != most) at++;
+        token[r] = at < vocab ? (int32_t)at : 0; /* no number among them */
     }
     sf_meter_argmax(b, rows, vocab);
     return SF_OK;

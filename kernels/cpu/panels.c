@@ -10,6 +10,8 @@
  * rows it shares a tile with. */
 #include "kernels/cpu/cpu.h"
 
+#include <string.h>
+
 enum { FAR = 1 << 30 };
 
 typedef struct builder {
@@ -154,18 +156,57 @@ int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_p
     return b.panels;
 }
 
+/* Pairs of one head of a COLUMNS_DIAGONALS pattern on a layer without a window. What the diagonals cover depends on key
+ * minus tile position alone, so one map serves all tiles; a method searches for its budget by counting many times.
+ * map, upto: room for N + SF_DIAGONAL_TILE. */
+static uint64_t count_slashes(const sf_attention *a, const sf_pattern *p, int64_t row, uint8_t *map, int32_t *upto)
+{
+    const int32_t *column = p->first.index + row * p->first.stride, *offset = p->second.index + row * p->second.stride;
+    int64_t keys = a->keys, there = keys + SF_DIAGONAL_TILE; /* map[N + u]: is u = key - tile position covered? */
+    memset(map, 0, (size_t)there);
+    for (int32_t i = 0; i < p->second.count[row]; i++) memset(map + keys - offset[i], 1, SF_DIAGONAL_TILE);
+    int32_t covered = 0;
+    for (int64_t u = 0; u <= keys; u++) upto[u] = covered += map[u]; /* of keys - N … keys - N + u */
+
+    uint64_t pairs = 0;
+    for (int64_t i = 0; i < a->queries; i += SF_DIAGONAL_TILE) {
+        int64_t rows = a->queries - i < SF_DIAGONAL_TILE ? a->queries - i : SF_DIAGONAL_TILE;
+        int64_t tile = keys - a->queries + i; /* position of its first row: sees keys 0 … tile whole */
+        const uint8_t *at = map + keys - tile;
+        int64_t whole = upto[keys] - (tile < keys ? upto[keys - tile - 1] : 0), part = 0;
+        for (int64_t u = 1; u < rows; u++) part += at[tile + u] ? rows - u : 0;
+        for (int32_t c = 0; c < p->first.count[row] && column[c] < tile + rows; c++) {
+            if (at[column[c]]) continue;
+            if (column[c] <= tile) whole++;
+            else part += rows - (column[c] - tile);
+        }
+        pairs += (uint64_t)(whole * rows + part);
+    }
+    return pairs;
+}
+
 sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
 {
     sf_mark mark = sf_scratch_mark(b);
     sf_panel *room;
+    uint8_t *map;
+    int32_t *upto;
+    bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS && a->window == 0 && !a->kv.prompt.count;
+    int64_t size = slashes ? a->keys + SF_DIAGONAL_TILE : 1, lists = slashes ? pattern->heads : a->heads;
     SF_TRY(sf_cpu_room(b, sf_cpu_most_panels(a), sizeof *room, (void **)&room));
+    SF_TRY(sf_cpu_room(b, size, sizeof *map, (void **)&map));
+    SF_TRY(sf_cpu_room(b, size, sizeof *upto, (void **)&upto));
     uint64_t pairs = 0;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : pairs)
-    for (int h = 0; h < a->heads; h++) {
-        sf_panel *panels = room + (int64_t)omp_get_thread_num() * sf_cpu_most_panels(a);
+    for (int64_t h = 0; h < lists; h++) {
+        int64_t thread = omp_get_thread_num();
+        if (slashes) {
+            pairs += count_slashes(a, pattern, h, map + thread * size, upto + thread * size) * (uint64_t)(a->heads / lists);
+            continue;
+        }
         for (int i = 0, n; i < a->queries; i += n) {
             n = sf_cpu_rows_together(a, pattern, i, a->queries);
-            sf_cpu_panels(a, pattern, (sf_rows){h, i, n}, panels, &pairs);
+            sf_cpu_panels(a, pattern, (sf_rows){(int)h, i, n}, room + thread * sf_cpu_most_panels(a), &pairs);
         }
     }
     *total = pairs;

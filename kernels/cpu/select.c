@@ -83,22 +83,27 @@ static inline uint32_t rank(float x)
     return x > -INFINITY ? ordered : 0;
 }
 
-/* The k-th largest rank, k >= 1, of at least k choosable entries; *equal: how many of that rank are among the k. */
+/* The k-th largest rank, k >= 1, of at least k choosable entries; *equal: how many of that rank are among the k. Short rows
+ * take narrow histograms, as clearing and searching one costs as much as filling it. */
 static uint32_t threshold(const float *x, int64_t n, int64_t k, int64_t *equal)
 {
-    static const int shift[] = {21, 10, 0}, bits[] = {11, 11, 10};
+    static const int wide[] = {21, 10, 0}, narrow[] = {24, 16, 8, 0};
+    const int *shift = n > 8192 ? wide : narrow, levels = n > 8192 ? 3 : 4;
     uint32_t prefix = 0;
-    for (int level = 0; level < 3; level++) {
-        int32_t histogram[1 << 11] = {0};
-        int above = shift[level] + bits[level];
-        uint32_t mask = (UINT32_C(1) << bits[level]) - 1;
+    for (int level = 0, above = 32; level < levels; above = shift[level++]) {
+        int32_t histogram[1 << 11], bits = above - shift[level];
+        uint32_t mask = (UINT32_C(1) << bits) - 1, bin = mask;
+        memset(histogram, 0, sizeof *histogram << bits);
         for (int64_t i = 0; i < n; i++) {
             uint32_t r = rank(x[i]);
             if (level == 0 || r >> above == prefix) histogram[r >> shift[level] & mask]++;
         }
-        uint32_t bin = mask;
         while (histogram[bin] < k) k -= histogram[bin--];
-        prefix = prefix << bits[level] | bin;
+        prefix = prefix << bits | bin;
+        if (histogram[bin] == k && level < levels - 1) { /* all of them: the smallest rank with this prefix will do */
+            *equal = k;
+            return prefix << shift[level];
+        }
     }
     *equal = k;
     return prefix;

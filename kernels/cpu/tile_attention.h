@@ -286,106 +286,201 @@ static void score(const float *q, int dim, const float *keys, int panels, float 
     }
 }
 
-static void softmax(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld)
+static float largest(const float *x, int64_t n)
+{
+    vec most[WIDE];
+    UNROLL for (int u = 0; u < WIDE; u++) most[u] = all(-INFINITY);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        UNROLL for (int u = 0; u < WIDE; u++) most[u] = larger(load(x + i + u * W), most[u]);
+    float out[W];
+    reduce(1, (const vec(*)[WIDE])most, MOST, out);
+    for (; i < n; i++) out[0] = x[i] > out[0] ? x[i] : out[0];
+    return out[0];
+}
+
+static void softmax(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld, float *share)
 {
     for (int r = 0; r < rows; r++) {
         int first = window > 0 && position[r] - window + 1 > 0 ? position[r] - window + 1 : 0, end = position[r] + 1;
-        float *row = p + r * ld, most = -INFINITY;
+        float *row = p + r * ld;
         memset(row, 0, (size_t)first * sizeof *row);
         memset(row + end, 0, (size_t)(keys - end) * sizeof *row);
-        for (int j = first; j < end; j++) most = row[j] > most ? row[j] : most;
-        float share = 1 / powers(row + first, end - first, most);
-        for (int j = first; j < end; j++) row[j] *= share;
+        share[r] = 1 / powers(row + first, end - first, largest(row + first, end - first));
+    }
+}
+
+static void tally(const float *p, float share, int64_t n, bool most, float *column, float *diagonal)
+{
+    int64_t i = 0;
+    for (; i + W <= n; i += W) {
+        vec x = load(p + i) * share;
+        if (most) store(column + i, larger(x, load(column + i)));
+        else store(column + i, load(column + i) + x);
+        store(diagonal + i, load(diagonal + i) + x);
+    }
+    for (; i < n; i++) {
+        float x = p[i] * share;
+        if (!most) column[i] += x;
+        else if (x > column[i]) column[i] = x;
+        diagonal[i] += x;
     }
 }
 
 /* ---- decode: keys as rows ---------------------------------------------------------------------------------------------- */
 
-/* x[i] = <q, key[i]> for 16 keys; dim is handled in whole lanes, q is zero-padded and the keys' last lanes are copied. */
-INLINE void dots16(const float *q, int dim, const float *const *key, float *x)
-{
-    int whole = dim / LANES * LANES;
-    for (int i = 0; i < LANES; i++) {
-        vec acc[WIDE];
-        for (int u = 0; u < WIDE; u++) acc[u] = all(0);
-        for (int d = 0; d < whole; d += LANES)
-            for (int u = 0; u < WIDE; u++) acc[u] += load(q + d + u * W) * load(key[i] + d + u * W);
-        if (whole < dim) {
-            float tail[LANES] = {0};
-            memcpy(tail, key[i] + whole, (size_t)(dim - whole) * sizeof *tail);
-            for (int u = 0; u < WIDE; u++) acc[u] += load(q + whole + u * W) * load(tail + u * W);
-        }
-        x[i] = sum16(acc);
-    }
-}
+/* Register tiles: keys by heads for scores, heads by vectors for values. */
+#if defined __AVX512F__
+enum { KEYS_AT_ONCE = 8, HEADS_SCORED = 2, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 4 };
+#elif defined __AVX2__
+enum { KEYS_AT_ONCE = 4, HEADS_SCORED = 1, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 2 };
+#else
+enum { KEYS_AT_ONCE = 2, HEADS_SCORED = 1, HEADS_WEIGHED = 2, COLUMNS_WEIGHED = 4 };
+#endif
 
-static void dots(const float *q, int dim, const float *const *key, int n, float *x)
+/* x[h * ld + i] = <q[h], key[i]> for KEYS_AT_ONCE keys and `heads` heads; `whole` is a multiple of 16. */
+INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const float *const *key, float *x, int64_t ld)
 {
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) dots16(q, dim, key + i, x + i);
-    if (i == n) return;
-    const float *padded[LANES];
-    float tail[LANES];
-    for (int j = 0; j < LANES; j++) padded[j] = key[i + j < n ? i + j : n - 1];
-    dots16(q, dim, padded, tail);
-    memcpy(x + i, tail, (size_t)(n - i) * sizeof *x);
-}
-
-/* out[h] = out[h] * factor[h] + sum over keys of p[h, key] * value[key], for `heads` heads (a constant where inlined). */
-INLINE void weigh(int heads, const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
-                  int dim)
-{
-    for (int d = 0; d < padded; d += LANES) {
-        vec acc[4][WIDE];
-        for (int h = 0; h < heads; h++)
-            for (int u = 0; u < WIDE; u++) acc[h][u] = all(0);
-        for (int i = 0; i < n; i++) {
-            float tail[LANES] = {0};
-            const float *from = value[i] + d;
-            if (d + LANES > dim) {
-                memcpy(tail, from, (size_t)(dim - d) * sizeof *tail);
-                from = tail;
-            }
-            for (int u = 0; u < WIDE; u++) {
-                vec b = load(from + u * W);
-                for (int h = 0; h < heads; h++) acc[h][u] += b * p[h * SF_STEP + i];
-            }
-        }
-        for (int h = 0; h < heads; h++) {
-            for (int u = 0; u < WIDE; u++) {
-                float *to = out + h * padded + d + u * W;
-                store(to, load(to) * factor[h] + acc[h][u]);
+    vec acc[HEADS_SCORED][KEYS_AT_ONCE][WIDE];
+    const float *k[KEYS_AT_ONCE];
+    UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++) k[i] = key[i];
+    UNROLL for (int h = 0; h < heads; h++)
+        UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++)
+            UNROLL for (int u = 0; u < WIDE; u++) acc[h][i][u] = all(0);
+    for (int d = 0; d < whole; d += LANES) {
+        UNROLL for (int u = 0; u < WIDE; u++) {
+            vec a[HEADS_SCORED];
+            UNROLL for (int h = 0; h < heads; h++) a[h] = load(q + h * ldq + d + u * W);
+            UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++) {
+                vec b = load(k[i] + d + u * W);
+                UNROLL for (int h = 0; h < heads; h++) acc[h][i][u] += a[h] * b;
             }
         }
     }
+    float sum[HEADS_SCORED * KEYS_AT_ONCE + LANES];
+    reduce(heads * KEYS_AT_ONCE, acc[0], SUM, sum);
+    for (int h = 0; h < heads; h++)
+        for (int i = 0; i < KEYS_AT_ONCE; i++) x[h * ld + i] = sum[h * KEYS_AT_ONCE + i];
 }
 
-static void decode(sf_decode_tile *t, const float *const *key, const float *const *value, int n)
+NOINLINE void dots_full(const float *q, int64_t ldq, int whole, const float *const *key, float *x, int64_t ld)
 {
-    enum { HEADS = 4 };
-    _Alignas(64) float s[HEADS * SF_STEP], factor[LANES] = {0};
+    dots_of(HEADS_SCORED, q, ldq, whole, key, x, ld);
+}
+
+NOINLINE void dots_one(const float *q, int whole, const float *const *key, float *x)
+{
+    dots_of(1, q, 0, whole, key, x, 0);
+}
+
+/* x[h, i] = <q[h], key[i]>, any number of heads and keys. Rows of x have room for n rounded up to KEYS_AT_ONCE. */
+static void dots(const float *q, int heads, int dim, const float *const *key, int n, float *x, int64_t ld)
+{
+    int padded = (dim + LANES - 1) / LANES * LANES;
+    float copy[KEYS_AT_ONCE][padded]; /* keys whose last lanes are not theirs */
+    for (int i = 0; i < n; i += KEYS_AT_ONCE) {
+        const float *k[KEYS_AT_ONCE];
+        for (int j = 0; j < KEYS_AT_ONCE; j++) {
+            k[j] = key[i + j < n ? i + j : n - 1];
+            if (padded == dim) continue;
+            memcpy(copy[j], k[j], (size_t)dim * sizeof(float));
+            memset(copy[j] + dim, 0, (size_t)(padded - dim) * sizeof(float));
+            k[j] = copy[j];
+        }
+        int h = 0;
+        for (; h + HEADS_SCORED <= heads; h += HEADS_SCORED) dots_full(q + h * padded, padded, padded, k, x + h * ld + i, ld);
+        for (; h < heads; h++) dots_one(q + h * padded, padded, k, x + h * ld + i);
+    }
+}
+
+/* out[h] = out[h] * factor[h] + sum over keys of p[h, key] * value[key], `vecs` vectors from column d on; both numbers are
+ * constants where this is inlined. */
+INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, const float *const *value, int n, float *out,
+                     int padded, int d)
+{
+    vec acc[HEADS_WEIGHED][COLUMNS_WEIGHED];
+    UNROLL for (int h = 0; h < heads; h++)
+        UNROLL for (int u = 0; u < vecs; u++) acc[h][u] = all(0);
+    for (int i = 0; i < n; i++) {
+        const float *v = value[i] + d;
+        vec b[COLUMNS_WEIGHED];
+        UNROLL for (int u = 0; u < vecs; u++) b[u] = load(v + u * W);
+        UNROLL for (int h = 0; h < heads; h++) {
+            vec a = all(p[h * SF_STEP + i]);
+            UNROLL for (int u = 0; u < vecs; u++) acc[h][u] += a * b[u];
+        }
+    }
+    UNROLL for (int h = 0; h < heads; h++) {
+        UNROLL for (int u = 0; u < vecs; u++) {
+            float *to = out + h * padded + d + u * W;
+            store(to, load(to) * factor[h] + acc[h][u]);
+        }
+    }
+}
+
+NOINLINE void weigh_full(const float *p, const float *factor, const float *const *value, int n, float *out, int padded, int d)
+{
+    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, n, out, padded, d);
+}
+
+NOINLINE void weigh_head(const float *p, const float *factor, const float *const *value, int n, float *out, int padded, int d)
+{
+    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, n, out, padded, d);
+}
+
+NOINLINE void weigh_vector(const float *p, const float *factor, const float *const *value, int n, float *out, int padded, int d)
+{
+    weigh_of(1, 1, p, factor, value, n, out, padded, d);
+}
+
+static void weigh(int heads, const float *p, const float *factor, const float *const *value, int n, float *out, int padded)
+{
+    int d = 0, h;
+    for (; d + COLUMNS_WEIGHED * W <= padded; d += COLUMNS_WEIGHED * W) {
+        for (h = 0; h + HEADS_WEIGHED <= heads; h += HEADS_WEIGHED)
+            weigh_full(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
+        for (; h < heads; h++) weigh_head(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
+    }
+    for (; d < padded; d += W)
+        for (h = 0; h < heads; h++) weigh_vector(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
+}
+
+INLINE void fetch(const float *const *row, int n, int dim)
+{
+    for (int i = 0; i < n; i++)
+        for (int d = 0; d < dim; d += 16) __builtin_prefetch(row[i] + d, 0, 2);
+}
+
+static void decode(sf_decode_tile *t, const float *const *key, const float *const *value, int n, int ahead)
+{
+    enum { HEADS = 8 };
+    _Alignas(64) float s[HEADS * SF_STEP], factor[HEADS + LANES] = {0};
+    float copy[t->padded == t->dim ? 1 : n][t->padded]; /* values whose last lanes are not theirs */
+    const float *values[SF_STEP];
+    fetch(value, n, t->dim); /* on their way while the keys are at work, and the next keys while the values are */
+    for (int i = 0; i < n; i++) {
+        values[i] = value[i];
+        if (t->padded == t->dim) continue;
+        memcpy(copy[i], value[i], (size_t)t->dim * sizeof(float));
+        memset(copy[i] + t->dim, 0, (size_t)(t->padded - t->dim) * sizeof(float));
+        values[i] = copy[i];
+    }
     for (int h0 = 0; h0 < t->group; h0 += HEADS) {
         int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
+        dots(t->q + h0 * t->padded, heads, t->dim, key, n, s, SF_STEP);
         for (int h = 0; h < heads; h++) {
-            float *row = s + h * SF_STEP;
-            dots(t->q + (h0 + h) * t->padded, t->dim, key, n, row);
-            float now = t->most[h0 + h], old = now;
-            for (int i = 0; i < n; i++) now = row[i] > now ? row[i] : now;
+            float old = t->most[h0 + h], now = old;
+            for (int i = 0; i < n; i++) now = s[h * SF_STEP + i] > now ? s[h * SF_STEP + i] : now;
             factor[h] = old - now;
             t->most[h0 + h] = now;
         }
-        for (int u = 0; u < WIDE; u++) store(factor + u * W, exp2v(load(factor + u * W)));
+        for (int h = 0; h < heads; h += W) store(factor + h, exp2v(load(factor + h)));
         for (int h = 0; h < heads; h++) {
             float sum = powers(s + h * SF_STEP, n, t->most[h0 + h]);
             t->sum[h0 + h] = t->sum[h0 + h] * factor[h] + sum;
         }
-        float *out = t->out + h0 * t->padded;
-        switch (heads) {
-        case 1: weigh(1, s, factor, value, n, out, t->padded, t->dim); break;
-        case 2: weigh(2, s, factor, value, n, out, t->padded, t->dim); break;
-        case 3: weigh(3, s, factor, value, n, out, t->padded, t->dim); break;
-        case 4: weigh(4, s, factor, value, n, out, t->padded, t->dim); break;
-        }
+        if (h0 == 0) fetch(key + n, ahead, t->dim);
+        weigh(heads, s, factor, values, n, t->out + h0 * t->padded, t->padded);
     }
 }
 

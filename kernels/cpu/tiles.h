@@ -16,7 +16,7 @@ enum {
     SF_BATCH = 6,    /* panels between two updates of the running maximum */
     SF_TILE_ROWS = 128, /* the most query rows of a tile */
     SF_COLUMNS = 32, /* columns of values that lie together */
-    SF_STEP = 64,    /* keys between two updates in decode */
+    SF_STEP = 32,    /* keys between two updates in decode */
 };
 
 /* 16 keys as a query tile sees them. Keys are stored transposed, [D][16], so that a row of scores is a vector. */
@@ -85,16 +85,21 @@ typedef struct sf_tiles {
     /* s[r * ld + key] = <q[r], key> for a strip's 8 rows, q [D, 8], and all keys of `panels` panels [panels, D, 16]. */
     void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld);
 
-    /* In place, scores become softmax over the keys that a row sees, powers of two: row r of `rows` stands at position[r].
-     * Keys from 0 to before `keys` are written, those that the row does not see as 0. */
-    void (*softmax)(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld);
+    /* In place, scores become powers of two below the largest that a row sees: row r of `rows` stands at position[r].
+     * share[r] * p[r] is its softmax. Keys from 0 to before `keys` are written, those that the row does not see as 0. */
+    void (*softmax)(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld, float *share);
 
-    /* x[i] = <q, key[i]>, i < n. q [padded]; keys are rows of dim. */
-    void (*dots)(const float *q, int dim, const float *const *key, int n, float *x);
-    void (*decode)(sf_decode_tile *t, const float *const *key, const float *const *value, int n); /* n <= 64 */
+    /* column[i] += share * p[i] (or the larger of both), diagonal[i] += share * p[i]. */
+    void (*tally)(const float *p, float share, int64_t n, bool most, float *column, float *diagonal);
+
+    /* x[h * ld + i] = <q[h], key[i]>. q [heads, padded] zero-padded; keys are rows of dim; ld >= n rounded up to 8. */
+    void (*dots)(const float *q, int heads, int dim, const float *const *key, int n, float *x, int64_t ld);
+    /* n <= SF_STEP keys; `ahead` keys that come next follow them in `key`. */
+    void (*decode)(sf_decode_tile *t, const float *const *key, const float *const *value, int n, int ahead);
 
     /* x[i] = 2^(x[i] - most); returns the sum, in 16 lanes. */
     float (*powers)(float *x, int64_t n, float most);
+    float (*largest)(const float *x, int64_t n);
 
     /* Sum over `group` queries [group, dim] and dimensions of the larger of q·low and q·high. */
     float (*bound)(const float *q, int group, int dim, const float *low, const float *high);
@@ -105,7 +110,7 @@ typedef struct sf_tiles {
     {.name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                   \
      .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                         \
      .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .score = score, .softmax = softmax,             \
-     .dots = dots, .decode = decode, .powers = powers, .bound = bound}
+     .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound}
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;
 
