@@ -83,52 +83,65 @@ static inline uint32_t rank(float x)
     return x > -INFINITY ? ordered : 0;
 }
 
-/* The k-th largest rank, k >= 1, of at least k choosable entries; *equal: how many of that rank are among the k. Short rows
- * take narrow histograms, as clearing and searching one costs as much as filling it. */
-static uint32_t threshold(const float *x, int64_t n, int64_t k, int64_t *equal)
+/* Finds, among n ranks, the digit (`bits` wide, `shift` up) of the k-th largest of those whose higher digits are `prefix`;
+ * *k becomes its place among those of that digit, whose number is returned. */
+static int64_t digit(const uint32_t *r, int64_t n, int shift, int bits, uint32_t *prefix, int64_t *k)
 {
-    static const int wide[] = {21, 10, 0}, narrow[] = {24, 16, 8, 0};
-    const int *shift = n > 8192 ? wide : narrow, levels = n > 8192 ? 3 : 4;
+    int32_t histogram[1 << 11];
+    uint32_t mask = (UINT32_C(1) << bits) - 1, bin = mask;
+    memset(histogram, 0, sizeof *histogram << bits);
+    if (shift + bits == 32)
+        for (int64_t i = 0; i < n; i++) histogram[r[i] >> shift]++;
+    else
+        for (int64_t i = 0; i < n; i++) histogram[r[i] >> shift & mask] += r[i] >> (shift + bits) == *prefix;
+    while (histogram[bin] < *k) *k -= histogram[bin--];
+    *prefix = *prefix << bits | bin;
+    return histogram[bin];
+}
+
+/* The k-th largest rank, k >= 1, of at least k choosable ones, or a smaller one that chooses the same; *equal: how many of
+ * that rank are among the k. Short rows take narrow histograms: clearing and searching one costs as much as filling it. */
+static uint32_t threshold(const uint32_t *r, int64_t n, int64_t k, int64_t *equal)
+{
+    int width = n > 8192 ? 11 : 8;
     uint32_t prefix = 0;
-    for (int level = 0, above = 32; level < levels; above = shift[level++]) {
-        int32_t histogram[1 << 11], bits = above - shift[level];
-        uint32_t mask = (UINT32_C(1) << bits) - 1, bin = mask;
-        memset(histogram, 0, sizeof *histogram << bits);
-        for (int64_t i = 0; i < n; i++) {
-            uint32_t r = rank(x[i]);
-            if (level == 0 || r >> above == prefix) histogram[r >> shift[level] & mask]++;
-        }
-        while (histogram[bin] < k) k -= histogram[bin--];
-        prefix = prefix << bits | bin;
-        if (histogram[bin] == k && level < levels - 1) { /* all of them: the smallest rank with this prefix will do */
-            *equal = k;
-            return prefix << shift[level];
-        }
+    for (int above = 32; above > 0;) {
+        int bits = above < width ? above : width;
+        above -= bits;
+        int64_t alike = digit(r, n, above, bits, &prefix, &k);
+        *equal = k;
+        if (alike == k) return prefix << above; /* the k-th is the smallest of them */
     }
-    *equal = k;
     return prefix;
 }
 
-int32_t sf_cpu_best(const float *x, int64_t n, int64_t k, int32_t *index)
+int32_t sf_cpu_best(const float *x, int64_t n, int64_t k, uint32_t *room, int32_t *index)
 {
-    int64_t choosable = 0, equal = 0;
-    for (int64_t i = 0; i < n; i++) choosable += x[i] > -INFINITY;
+    int64_t choosable = 0, equal = 0, count = 0;
+    for (int64_t i = 0; i < n; i++) room[i] = rank(x[i]);
+    for (int64_t i = 0; i < n; i++) choosable += room[i] != 0;
     if (k > choosable) k = choosable;
     if (k <= 0) return 0;
-    uint32_t least = k == choosable ? 0 : threshold(x, n, k, &equal);
-    int32_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t r = rank(x[i]);
-        if (r > least || (r == least && equal-- > 0)) index[count++] = (int32_t)i;
+    uint32_t least = k == choosable ? 0 : threshold(room, n, k, &equal);
+    for (int64_t i = 0; count < k; i++) { /* written first, then counted or not: no jump to foresee wrongly */
+        bool tie = room[i] == least && equal > 0;
+        index[count] = (int32_t)i;
+        count += (room[i] > least) | tie;
+        equal -= tie;
     }
-    return count;
+    return (int32_t)count;
 }
 
 sf_status sf_cpu_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out)
 {
+    sf_mark mark = sf_scratch_mark(b);
+    uint32_t *room;
+    SF_TRY(sf_cpu_room(b, n, sizeof *room, (void **)&room));
     out->rows = rows;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
-    for (int64_t r = 0; r < rows; r++) out->count[r] = sf_cpu_best(x + r * n, n, k, out->index + r * out->stride);
+    for (int64_t r = 0; r < rows; r++)
+        out->count[r] = sf_cpu_best(x + r * n, n, k, room + omp_get_thread_num() * n, out->index + r * out->stride);
+    sf_scratch_release(b, mark);
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -136,10 +149,15 @@ sf_status sf_cpu_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int
 sf_status sf_cpu_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
                             sf_lists *out)
 {
+    sf_mark mark = sf_scratch_mark(b);
+    uint32_t *room;
+    SF_TRY(sf_cpu_room(b, n, sizeof *room, (void **)&room));
     out->rows = rows;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
     for (int64_t r = 0; r < rows; r++)
-        out->count[r] = sf_cpu_best(x + r * n, n, count[r] < most ? count[r] : most, out->index + r * out->stride);
+        out->count[r] = sf_cpu_best(x + r * n, n, count[r] < most ? count[r] : most, room + omp_get_thread_num() * n,
+                                    out->index + r * out->stride);
+    sf_scratch_release(b, mark);
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -147,14 +165,16 @@ sf_status sf_cpu_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t
 sf_status sf_cpu_top_total(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t total, sf_lists *out)
 {
     sf_mark mark = sf_scratch_mark(b);
-    int32_t *best;
-    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * sizeof *best, (void **)&best));
-    int32_t m = sf_cpu_best(x, rows * n, total, best);
+    uint32_t *room;
+    int32_t *chosen;
+    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * sizeof *room, (void **)&room));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * sizeof *chosen, (void **)&chosen));
+    int32_t m = sf_cpu_best(x, rows * n, total, room, chosen);
     out->rows = rows;
     for (int64_t r = 0; r < rows; r++) out->count[r] = 0;
     for (int32_t i = 0; i < m; i++) { /* ascending over all rows is ascending in each */
-        int64_t r = best[i] / n;
-        out->index[r * out->stride + out->count[r]++] = (int32_t)(best[i] % n);
+        int64_t r = chosen[i] / n;
+        out->index[r * out->stride + out->count[r]++] = (int32_t)(chosen[i] % n);
     }
     sf_scratch_release(b, mark);
     sf_meter_select(b, rows * n);
