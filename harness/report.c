@@ -153,6 +153,7 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
     char figures[4300], tables[4300];
     sf_view view;
     sf_warnings warnings = {0};
+    sf_findings findings = {0};
     sf_made *made = NULL;
     int count = 0, size = 0;
     SF_TRY(check_options(options));
@@ -165,6 +166,7 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
     sf_status status = view.points ? SF_OK : sf_fail(SF_BAD_INPUT, "there are no results to report");
     if (status == SF_OK) status = sf_view_bootstrap(&view, SF_RESAMPLES, 43);
     if (status == SF_OK) status = sf_gates(&view, &warnings);
+    if (status == SF_OK) status = sf_find(&view, &findings);
     for (int i = 0; sf_figures[i] && status == SF_OK; i++) {
         const sf_figure *figure = sf_figures[i];
         int plots = listed(options->figures, figure->name) ? figure->plots ? figure->plots(&view) : 1 : 0;
@@ -179,16 +181,17 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
             status = make_plot(&view, figure, which, figures, options->style ? options->style : "paper", &made[count++]);
         }
     }
-    if (status == SF_OK) status = sf_report_tables(&view, tables);
+    if (status == SF_OK) status = sf_report_tables(&view, tables, &findings);
     /* Without gnuplot there are no pictures, but everything else; the page says so. */
     sf_status drawn = status == SF_OK ? draw(figures, options, count, made) : status;
     char trouble[1024] = "";
     if (status == SF_OK && drawn != SF_OK) snprintf(trouble, sizeof trouble, "%s", sf_error());
-    if (status == SF_OK) status = sf_report_page(&view, options->folder, count, made, &warnings, trouble);
+    if (status == SF_OK) status = sf_report_page(&view, options->folder, count, made, &warnings, &findings, trouble);
     if (status == SF_OK && drawn != SF_OK) status = sf_fail(drawn, "%s", trouble);
     for (int i = 0; i < count; i++) free(made[i].caption);
     free(made);
     sf_warnings_free(&warnings);
+    sf_findings_free(&findings);
     sf_view_free(&view);
     return status;
 }

@@ -13,6 +13,7 @@ static const char style[] =
     ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85em;font-variant-numeric:tabular-nums}"
     "th,td{padding:.15em .7em;text-align:right;white-space:nowrap}th:first-child,td:first-child,td.l,th.l{text-align:left}"
     "thead th{border-bottom:1.5px solid #222}tbody tr:hover{background:#f4f8fb}td.loss{color:#d55e00}"
+    "h3{font-size:1em;margin:1.4em 0 .3em}ul{margin:.2em 0;padding-left:1.2em}.verdict{color:#0072b2;font-weight:600;white-space:nowrap}"
     "pre{background:#f6f6f6;padding:.8em;overflow-x:auto;font-size:.82em}a{color:#0072b2}";
 
 static void text(FILE *out, const char *s)
@@ -120,6 +121,48 @@ static void scores(FILE *out, const sf_view *v)
     fputs("</tbody></table></div>\n", out);
 }
 
+static void conclusions(FILE *out, const sf_view *v, const sf_findings *findings)
+{
+    static const struct { const char *key, *asks; } question[] = {
+        {"isoCost", "At equal cost, does a larger model made sparse beat a smaller dense one?"},
+        {"method", "Which method loses least?"},
+        {"length", "Does the relative error fall with length at equal sparsity?"}};
+    for (int q = 0; q < 3; q++) {
+        bool begun = false;
+        for (int i = 0; i < findings->count; i++) {
+            const sf_finding *f = &findings->at[i];
+            if (f->detail || strcmp(f->question, question[q].key) != 0) continue;
+            if (!begun) fprintf(out, "%s<h3>%s</h3><ul>", q ? "" : "<h2>Findings</h2>", question[q].asks);
+            begun = true;
+            fputs("<li>", out);
+            text(out, f->text);
+            fprintf(out, " <b class=verdict>%s</b></li>\n", f->verdict);
+        }
+        if (begun) fputs("</ul>\n", out);
+    }
+    fputs("<p class=note>Intervals: 95&nbsp;% bootstrap (percentile), samples drawn in pairs. Scores between tested sparsities are "
+          "interpolated linearly. All comparisons: <code>tables/findings.csv</code>.</p>\n", out);
+    bool begun = false;
+    for (int a = 1; a < v->arms; a++) {
+        sf_fit fit;
+        if (sf_arm_joint(&v->arm[a]) || sf_scaling_fit(v, a, &fit) != SF_OK || !fit.cells) continue;
+        if (!begun)
+            fputs("<h3>Scaling fit</h3><p class=note>logit(score) = a + b&nbsp;ln(parameters) + c&nbsp;ln(tokens) + d&nbsp;ln(1&nbsp;&minus;&nbsp;"
+                  "sparsity), least squares over the means of each model, length and sparsity, dense included; RMS error of scores in the "
+                  "fit, and of settings (model, length) that were held out of it.</p><div class=scroll><table><thead><tr><th>method<th>points"
+                  "<th>a<th>b<th>c<th>d<th>error<th>held out</tr></thead><tbody>\n", out);
+        begun = true;
+        fputs("<tr><td>", out);
+        text(out, v->arm[a].label);
+        fprintf(out, "</td><td>%d</td>", fit.cells);
+        for (int k = 0; k < 4; k++) number(out, "%.3f", fit.coefficient[k]);
+        number(out, "%.3f", fit.residual);
+        number(out, "%.3f", fit.held_out);
+        fputs("</tr>\n", out);
+    }
+    if (begun) fputs("</tbody></table></div>\n", out);
+}
+
 static void provenance(FILE *out, const sf_view *v)
 {
     const sf_results *r = v->results;
@@ -160,7 +203,7 @@ static void provenance(FILE *out, const sf_view *v)
 }
 
 sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const sf_made *made, const sf_warnings *warnings,
-                         const char *trouble)
+                         const sf_findings *findings, const char *trouble)
 {
     sf_status status = SF_OK;
     int samples = 0;
@@ -182,6 +225,7 @@ sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const 
         text(out, warnings->text[i]);
         fputs("</div>\n", out);
     }
+    conclusions(out, v, findings);
     status = figures(out, folder, plots, made);
     scores(out, v);
     fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits; CSV, LaTeX, Markdown).</p>\n", out);

@@ -278,8 +278,37 @@ static sf_status limits_table(const sf_view *v, const char *folder, style how)
     return status;
 }
 
-sf_status sf_report_tables(const sf_view *v, const char *folder)
+static sf_status findings_csv(const sf_view *v, const char *folder, const sf_findings *findings)
 {
+    sf_status status = SF_OK;
+    FILE *out = sf_report_open(folder, "findings", ".csv", &status);
+    if (out) {
+        fprintf(out, "question,verdict,number,low,high,text\n");
+        for (int i = 0; i < findings->count; i++) {
+            const sf_finding *f = &findings->at[i];
+            sf_csv_row(out, "ssfffs", f->question, f->verdict, f->number, f->low, f->high, f->text);
+        }
+        sf_report_close(out, "findings.csv", &status);
+    }
+    out = sf_report_open(folder, "fits", ".csv", &status);
+    if (out) {
+        fprintf(out, "arm,points,constant,ln_parameters,ln_tokens,ln_budget,residual,held_out\n");
+        for (int a = 1; a < v->arms && status == SF_OK; a++) {
+            sf_fit fit;
+            if (sf_arm_joint(&v->arm[a])) continue;
+            status = sf_scaling_fit(v, a, &fit);
+            if (fit.cells)
+                sf_csv_row(out, "sdffffff", v->arm[a].label, fit.cells, fit.coefficient[0], fit.coefficient[1], fit.coefficient[2],
+                           fit.coefficient[3], fit.residual, fit.held_out);
+        }
+        sf_report_close(out, "fits.csv", &status);
+    }
+    return status;
+}
+
+sf_status sf_report_tables(const sf_view *v, const char *folder, const sf_findings *findings)
+{
+    SF_TRY(findings_csv(v, folder, findings));
     SF_TRY(score_csv(v, folder));
     SF_TRY(limits_csv(v, folder));
     for (style how = TEX; how <= MD; how++) {

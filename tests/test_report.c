@@ -1,6 +1,7 @@
 /* The report on results with known truth: numbers, warnings, tables, figures, export, comparison. */
 #include "harness/report.h"
 #include "harness/report_figure.h"
+#include "harness/report_findings.h"
 #include "harness/report_gates.h"
 #include "harness/stats.h"
 #include "tests/synthetic_results.h"
@@ -194,6 +195,68 @@ static void test_pareto_probability(void **state)
         for (int i = 0; i < N; i++) counted[i] += on[i] / (double)B;
     }
     for (int i = 0; i < N; i++) near(probability[i], counted[i], 1e-12, "frontier probability");
+}
+
+/* ---- Findings ---- */
+
+static const sf_finding *finding(const sf_findings *f, const char *question, const char *with, const char *too)
+{
+    for (int i = 0; i < f->count; i++)
+        if (!f->at[i].detail && !strcmp(f->at[i].question, question) && strstr(f->at[i].text, with) && strstr(f->at[i].text, too)) return &f->at[i];
+    fail_msg("no finding about %s with \"%s\" and \"%s\"", question, with, too);
+    return NULL;
+}
+
+/* The planted truth: vertical_slash and quest lose least, the loss falls with length, larger models are better. */
+static void test_findings(void **state)
+{
+    (void)state;
+    struct synthetic s = {.models = 3, .tasks = 3, .lengths = 3, .levels = 4, .samples = 40, .prefill = true, .decode = true, .gain = 1};
+    sf_view v;
+    sf_findings f;
+    read_results(&s);
+    OK(sf_view_make(&results, &v));
+    OK(sf_view_bootstrap(&v, 2000, 1));
+    OK(sf_find(&v, &f));
+    for (int i = 0; i < f.count; i++)
+        if (!isnan(f.at[i].number)) assert_true(f.at[i].low <= f.at[i].number && f.at[i].number <= f.at[i].high);
+    const char *const groups[] = {"low dispersion, low scope", "high dispersion)", "high scope"};
+    for (int g = 0; g < 3; g++) {
+        char text[128];
+        for (int phase = 0; phase < 2; phase++) {
+            snprintf(text, sizeof text, ", %s loses least among 2 %s", phase ? "quest" : "vertical_slash", phase ? "decode" : "prefill");
+            assert_string_equal(finding(&f, "method", groups[g], text)->verdict, "yes");
+        }
+    }
+    assert_string_equal(finding(&f, "length", "snapkv at sparsity", "falls with length")->verdict, "yes");
+    assert_true(finding(&f, "isoCost", "At equal decode cost", "beats")->low > 0);
+
+    bool in[3] = {true, true, true};
+    double at[2000], level[2000];
+    int quest = 0;
+    while (strcmp(v.arm[quest].label, "quest")) quest++;
+    const sf_point *p = sf_view_find(&v, 1, 1, quest, 0, 0.8), *next = sf_view_find(&v, 1, 1, quest, 0, 0.9);
+    double sparsity = sf_point_sparsity(&v, p), further = sf_point_sparsity(&v, next), sum = 0, halfway = 0;
+    assert_true(sf_interpolate(&v, 1, 1, quest, in, sparsity, at));
+    for (int b = 0; b < 2000; b++) {
+        level[b] = 0;
+        for (int t = 0; t < 3; t++) level[b] += v.replicate[p->cell[t] * 2000 + b] / 3.0;
+        near(at[b], level[b], 1e-9, "replicate at a level");
+        sum += at[b] / 2000;
+    }
+    near(sum, p->score, 0.01, "mean of replicates");
+    assert_true(sf_interpolate(&v, 1, 1, quest, in, (sparsity + further) / 2, at));
+    for (int b = 0; b < 2000; b++) halfway += at[b] / 2000;
+    near(halfway, (p->score + next->score) / 2, 0.01, "halfway between levels");
+    assert_false(sf_interpolate(&v, 1, 1, quest, in, 0.99, at));
+
+    sf_fit fit;
+    OK(sf_scaling_fit(&v, quest, &fit));
+    assert_int_equal(fit.cells, 9 * 5);
+    assert_true(fit.coefficient[1] > 0.3 && fit.coefficient[2] < 0 && fit.coefficient[3] > 0.1);
+    assert_true(fit.residual < 0.08 && fit.held_out >= fit.residual && fit.held_out < 0.1);
+    sf_findings_free(&f);
+    sf_view_free(&v);
 }
 
 /* ---- Gates ---- */
@@ -512,7 +575,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_points), TEST(test_verdicts), TEST(test_nothing_planted), TEST(test_pareto_probability), TEST(test_gates),
+        TEST(test_points), TEST(test_verdicts), TEST(test_nothing_planted), TEST(test_pareto_probability), TEST(test_findings), TEST(test_gates),
         TEST(test_terminal), TEST(test_export), TEST(test_compare), TEST(test_report_files), TEST(test_partial_results),
         TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
