@@ -170,11 +170,48 @@ static void refusals(void **state)
     assert_int_equal(sf_sweep_read("/tmp", 0, NULL, &s), SF_IO);
 }
 
+/* The published parameters of configs/paper, where sparsity follows from them without data: they give what they were
+ * published for, within two points. */
+static void published_budgets(void **state)
+{
+    (void)state;
+    static const double blocks[] = {.95, .93, .9, .87, .8, .67, .5}, keys[] = {.95, .93, .9, .87, .8, .7, .6, .5, .33};
+    static const int length[] = {16384, 32768, 65536, 128000};
+    for (int l = 0; l < 4; l++)
+        for (int retrieval = 0; retrieval < 2; retrieval++) {
+            char config[64];
+            snprintf(config, sizeof config, "configs/paper/%d%s.yaml", length[l], retrieval ? "-retrieval" : "");
+            static const char *const set[] = {"tasks=[niah]"}; /* the QA files are the user's */
+            sf_sweep *s;
+            if (sf_sweep_read(config, 1, set, &s) != SF_OK) fail_msg("%s", sf_error());
+            assert_int_equal(s->models, 9);
+            assert_int_equal(s->length[0], length[l]);
+            int checked[4] = {0};
+            for (int i = 0; i < s->arms; i++) {
+                const sf_arm *arm = s->arm[i].prefill.method ? &s->arm[i].prefill : &s->arm[i].decode;
+                const char *name = arm->method->name;
+                assert_true(arm->explicit_budget);
+                double n = length[l], b = atof(strpbrk(arm->json, "0123456789"));
+                if (strcmp(name, "block_sparse") == 0) {
+                    n /= 16;
+                    double density = (b * (b + 1) / 2 + (n - b) * b) / (n * (n + 1) / 2);
+                    assert_true(fabs(1 - density - blocks[checked[0]++]) < 0.02);
+                } else if (strcmp(name, "snapkv") == 0 || strcmp(name, "ada_snapkv") == 0 || strcmp(name, "quest") == 0) {
+                    int which = 1 + (name[0] == 'a') + 2 * (name[0] == 'q');
+                    assert_true(fabs(1 - b / n - keys[checked[which]++]) < 0.02);
+                }
+            }
+            assert_int_equal(checked[0], length[l] == 128000 ? 0 : 7);
+            for (int k = 1; k < 4; k++) assert_int_equal(checked[k], 9);
+            sf_sweep_free(s);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(explicit_and_joint),
-        cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(refusals),
+        cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
