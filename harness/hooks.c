@@ -24,8 +24,18 @@ static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const v
     return sf_fail(SF_INTERNAL, "no hook %d", (int)hook);
 }
 
+/* Empties the message, so that outcome() can tell whether the hook left one. */
+static void expect_message(void) { sf_fail(SF_OK, "%s", ""); }
+
 /* A hook may report its failure by returning it or by leaving it in a->status. */
-static sf_status outcome(const sf_attention *a, sf_status returned) { return returned != SF_OK ? returned : a->status; }
+static sf_status outcome(const sf_attention *a, sf_status returned)
+{
+    sf_status status = returned != SF_OK ? returned : a->status;
+    if (status != SF_OK && !*sf_error())
+        sf_fail(status, "failed with status %d and said nothing; a hook that fails returns sf_fail(…) with the reason",
+                (int)status);
+    return status;
+}
 
 static bool lists_missing(const sf_pattern *p)
 {
@@ -42,15 +52,24 @@ static bool lists_missing(const sf_pattern *p)
 sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
                          sf_pattern *out)
 {
-    *out = (sf_pattern){0};
+    *out = (sf_pattern){.kind = SF_PATTERN_KINDS}; /* none of them, so that a pattern never made is seen */
+    expect_message();
     sf_status status = outcome(a, call(hook, a, m, params, state, out));
+    if (status == SF_OK && out->kind == SF_PATTERN_KINDS)
+        status = sf_fail(SF_BAD_INPUT, "returned without making a pattern; expected %s (sf_dense() computes everything)",
+                         hooks[hook].expected);
     if (status == SF_OK && ((unsigned)out->kind >= SF_PATTERN_KINDS || !(hooks[hook].kinds & KIND(out->kind))))
         status = sf_fail(SF_BAD_INPUT, "expected a pattern of kind %s; found kind %d", hooks[hook].expected,
                          (int)out->kind);
     if (status == SF_OK && lists_missing(out))
         status = sf_fail(SF_BAD_INPUT, "the pattern's lists are not set; make it with sf_blocks(), sf_keep(), …");
     if (status == SF_OK) status = a->backend->ops->check_pattern(a->backend, a, out, m->name);
-    return sf_blame(status, "method '%s', %s at layer %d", m->name, hooks[hook].name, a->layer);
+    return sf_hook_blame(status, hook, m, a->layer);
+}
+
+sf_status sf_hook_blame(sf_status status, sf_hook hook, const sf_method *m, int layer)
+{
+    return sf_blame(status, "method '%s', %s at layer %d", m->name, hooks[hook].name, layer);
 }
 
 static sf_status open_tensor(sf_backend *b, sf_arena *arena, sf_tensor *t)
@@ -72,6 +91,7 @@ sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params,
 {
     *out = (sf_state){0};
     if (!m->state) return SF_OK;
+    expect_message();
     sf_status status = outcome(a, m->state(a, params, max_keys, out));
     for (int i = 0; status == SF_OK && i < SF_STATE_TENSORS; i++)
         status = sf_blame(open_tensor(a->backend, arena, &out->tensor[i]), "tensor %d", i);
@@ -82,6 +102,7 @@ sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *param
 {
     if (!m->observe) return SF_OK;
     sf_mark mark = sf_scratch_mark(a->backend);
+    expect_message();
     sf_status status = outcome(a, m->observe(a, params, state, first));
     sf_scratch_release(a->backend, mark);
     return sf_blame(status, "method '%s', observe at layer %d", m->name, a->layer);

@@ -14,6 +14,9 @@ typedef enum sf_hook { SF_HOOK_PREFILL, SF_HOOK_COMPRESS, SF_HOOK_DECODE } sf_ho
 sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *method, const void *params, sf_state *state,
                          sf_pattern *out);
 
+/* Puts the method, the hook and the layer in front of a failure: also of an executor that was given the hook's pattern. */
+sf_status sf_hook_blame(sf_status status, sf_hook hook, const sf_method *method, int layer);
+
 /* Asks for the state of a lane at a layer, and allocates and zeroes it; nothing for methods without state. */
 sf_status sf_hook_state(sf_attention *a, const sf_method *method, const void *params, int max_keys, sf_arena *arena,
                         sf_state *out);

@@ -35,7 +35,8 @@ static sf_status attend(sf_batch *batch, const sf_prompt *prompt, sf_attention *
     sf_mark mark = sf_scratch_mark(b);
     bool chosen = prompt->method && !sf_layer_slides(batch->config, a->layer);
     if (chosen) SF_TRY(sf_hook_choose(SF_HOOK_PREFILL, a, prompt->method, prompt->params, NULL, &pattern));
-    SF_TRY(b->ops->prefill(b, a, &pattern, batch->attention));
+    sf_status status = b->ops->prefill(b, a, &pattern, batch->attention);
+    if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;
     if (prompt->recall)
         SF_TRY(sf_batch_look(batch, a, &pattern, batch->recall_rows, batch->recall_row, 1,
                              prompt->recall + (int64_t)a->layer * a->heads));

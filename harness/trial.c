@@ -158,7 +158,7 @@ static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_
     } else {
         if (!(o->out = malloc((size_t)o->rows * (size_t)(t->on.heads * t->on.head_dim) * sizeof *o->out)))
             return no_memory();
-        SF_TRY(sf_synthetic_attend(t->among ? 2 : 1, a, p, o->out, &o->pairs));
+        SF_TRY(sf_hook_blame(sf_synthetic_attend(t->among ? 2 : 1, a, p, o->out, &o->pairs), t->hook, t->method, t->on.layer));
     }
     o->density = (double)o->pairs / (t->on.heads * sf_causal_pairs(o->rows, o->keys));
     return b->ops == &sf_reference_ops && !t->choose_only ? explain(t, l, o) : SF_OK;

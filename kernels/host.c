@@ -148,6 +148,7 @@ sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_p
 sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row)
 {
     return sf_fail(SF_BAD_INPUT,
-                   "%s: layer %d, head %d, query row %d of %d (position %d): the pattern names no key that it may see", op,
-                   a->layer, head, row, a->queries, a->keys - a->queries + row);
+                   "%s: layer %d, head %d, query row %d of %d (position %d): the pattern names no key that it may see; a method "
+                   "must name, for every query, a key at or before it: add the query's own block", op, a->layer, head, row,
+                   a->queries, a->keys - a->queries + row);
 }

@@ -103,6 +103,26 @@ static sf_status by_last_value(sf_attention *a, const void *params, sf_pattern *
     return sf_window(a, out, p->sinks, p->keys - p->sinks - (last > 0 && p->keys > 10));
 }
 
+static sf_status makes_nothing(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)a, (void)params, (void)out;
+    return SF_OK;
+}
+
+static sf_status always_dense(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    return sf_dense(a, out);
+}
+
+static sf_status block_0(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    int32_t count[256], index[256] = {0}, rows = a->heads * ((a->keys + 63) / 64);
+    for (int32_t r = 0; r < rows && r < 256; r++) count[r] = r % 2;
+    return sf_blocks(a, out, a->heads, 64, 64, sf_host_lists(a, rows, 1, count, index));
+}
+
 static sf_status columns_of(sf_attention *a, sf_pattern *out, bool lose_sinks, const struct params *p)
 {
     sf_tensor column, diagonal;
@@ -239,10 +259,13 @@ static const struct {
     {"right pages", {WINDOW, PAGES_OF, .decode = pages_right}, NULL},
     {"reads the block after its own", {WINDOW, .prefill = block_after}, "indices in range"},
     {"keeps a key twice", {WINDOW, .compress = keep_twice}, "indices in range"},
+    {"makes no pattern", {WINDOW, .prefill = makes_nothing}, "returned without making a pattern"},
+    {"is dense whatever the target", {WINDOW, .prefill = always_dense}, "target sparsity"},
+    {"leaves queries without a key", {WINDOW, .prefill = block_0}, "method 'broken', prefill at layer 1"},
     {"half of the budget", {WINDOW, .fit = fit_half, .prefill = window}, "target sparsity"},
     {"99 % for everything", {WINDOW, .fit = fit_most, .prefill = window}, "full budget equals dense"},
     {"chooses by a later value", {WINDOW, .prefill = by_last_value}, "no query reads a later value"},
-    {"probes the last queries, unsaid", {WINDOW, .prefill = columns_unsaid}, "later tokens steer"},
+    {"probes the last queries, unsaid", {WINDOW, .prefill = columns_unsaid}, "steering by later tokens"},
     {"loses the sinks", {WINDOW, .prefill = columns_no_sink, .steers_backwards = true}, "an attention sink is read"},
     {"forgets the current page", {WINDOW, PAGES_OF, .decode = pages_no_current}, "the query's own key"},
     {"does not observe new keys",
@@ -294,6 +317,18 @@ static void each_promise_has_a_row_that_catches_it(void **state)
     }
 }
 
+static void one_failure_is_told_once(void **state)
+{
+    (void)state;
+    sf_method m = {WINDOW, .prefill = block_0};
+    int failed = 0, told = 0, skipped = 0;
+    char *text = table(&m, &failed);
+    for (const char *s = text; (s = strstr(s, "add the query's own block")); s++) told++;
+    for (const char *s = text; (s = strstr(s, "not tried, as above")); s++) skipped++;
+    if (failed != 1 || told != 1 || skipped < 10) fail_msg("%d failed, %d told, %d skipped:\n%s", failed, told, skipped, text);
+    free(text);
+}
+
 static void built_in_methods_pass(void **state)
 {
     (void)state;
@@ -317,6 +352,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_promise_has_a_row_that_catches_it),
+        cmocka_unit_test(one_failure_is_told_once),
         cmocka_unit_test(built_in_methods_pass),
         cmocka_unit_test(names_a_device_that_is_not_there),
     };

@@ -185,8 +185,8 @@ static sf_status bare_prefill(sf_attention *a, const void *params, sf_pattern *o
 
 static sf_status failing_prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
-    (void)params, (void)out;
-    return a->layer == 2 ? sf_fail(SF_BAD_INPUT, "out of ideas") : SF_OK;
+    (void)params;
+    return a->layer == 2 ? sf_fail(SF_BAD_INPUT, "out of ideas") : sf_dense(a, out);
 }
 
 static sf_status silent_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
@@ -194,6 +194,32 @@ static sf_status silent_decode(sf_attention *a, const void *params, sf_state *st
     (void)params, (void)state, (void)out;
     a->status = sf_fail(SF_BAD_INPUT, "only in status");
     return SF_OK;
+}
+
+static sf_status wordless_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)a, (void)params, (void)out;
+    return SF_BAD_INPUT;
+}
+
+static sf_status idle_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)a, (void)params, (void)out;
+    return SF_OK;
+}
+
+/* Nothing for whole blocks of queries, or for a step. */
+static sf_status blind_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    int32_t count[64] = {0}, index[64] = {0};
+    return sf_blocks(a, out, a->heads, 64, 64, sf_host_lists(a, a->heads, 1, count, index));
+}
+
+static sf_status blind_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    return host_pattern(a, out, 16, (int32_t[]){0}, 0);
 }
 
 static sf_status huge_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
@@ -224,6 +250,10 @@ static void bad_methods_end_the_sample(void **state)
         {{.name = "bare", .prefill = bare_prefill}, true, {"'bare'", "prefill at layer 0", "lists are not set"}},
         {{.name = "failing", .prefill = failing_prefill}, true, {"'failing'", "prefill at layer 2", "out of ideas"}},
         {{.name = "silent", .decode = silent_decode}, false, {"'silent'", "decode at layer 0", "only in status"}},
+        {{.name = "wordless", .prefill = wordless_prefill}, true, {"'wordless'", "prefill at layer 0", "said nothing"}},
+        {{.name = "idle", .prefill = idle_prefill}, true, {"'idle'", "prefill at layer 0", "without making a pattern"}},
+        {{.name = "blind", .prefill = blind_prefill}, true, {"'blind'", "prefill at layer 0", "own block"}},
+        {{.name = "blind", .decode = blind_decode}, false, {"'blind'", "decode at layer 0", "is empty"}},
         {{.name = "huge", .state = huge_state, .decode = dense_decode}, false, {"'huge'", "state at layer 0", "-1"}},
         {{.name = "nothing", .prefill = kind_prefill}, false, {"'nothing'", "no compress or decode"}},
         {{.name = "other", .decode = dense_decode}, true, {"'other'", "cannot be used in prefill"}},

@@ -80,8 +80,9 @@ sf_status sf_cuda_settle(sf_backend *b)
     CUDA_TRY(cudaStreamSynchronize(c->stream));
     const sf_cuda_report *r = c->settled;
     if (r->fault == SF_FAULT_EMPTY_ROW)
-        return sf_fail(SF_BAD_INPUT, "attention: layer %d, head %d, query row %d: the pattern names no key that it may see",
-                       r->layer, r->head, r->row);
+        return sf_fail(SF_BAD_INPUT, "attention: layer %d, head %d, query row %d: the pattern names no key that it may see; a "
+                       "method must name, for every query, a key at or before it: add the query's own block", r->layer,
+                       r->head, r->row);
     if (r->fault == SF_FAULT_TOKEN)
         return sf_fail(SF_BAD_INPUT, "embedding: row %d: token %d is outside the vocabulary", r->row, r->head);
     return SF_OK;
