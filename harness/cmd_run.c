@@ -14,12 +14,13 @@ static const struct argp_option options[] = {
     {0},
 };
 
-struct args { sf_run_options run; sf_strings set; };
+struct args { sf_run_options run; sf_strings set; char device[256], threads[256], memory[256]; };
 
-static char *assignment(const char *key, const char *value)
+static void override(struct argp_state *state, const char *key, const char *value, char out[256])
 {
-    char *out = NULL;
-    return asprintf(&out, "%s=%s", key, value) < 0 ? NULL : out; /* lives as long as the process */
+    struct args *a = state->input;
+    snprintf(out, 256, "%s=%s", key, value);
+    sf_strings_add(state, &a->set, out);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -28,9 +29,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 's': sf_strings_add(state, &a->set, arg); return 0;
     case 'o': a->run.out = arg; return 0;
-    case 'd': sf_strings_add(state, &a->set, assignment("device", arg)); return 0;
-    case 't': sf_strings_add(state, &a->set, assignment("threads", arg)); return 0;
-    case 'm': sf_strings_add(state, &a->set, assignment("memory", arg)); return 0;
+    case 'd': override(state, "device", arg, a->device); return 0;
+    case 't': override(state, "threads", arg, a->threads); return 0;
+    case 'm': override(state, "memory", arg, a->memory); return 0;
     case 'w': a->run.overwrite = true; return 0;
     case ARGP_KEY_ARG:
         if (a->run.config) argp_error(state, "one config at a time");
