@@ -111,6 +111,7 @@ static sf_status make_plot(const sf_view *v, const sf_figure *figure, int which,
     if (plot.caption) fclose(plot.caption);
     snprintf(made->name, sizeof made->name, "%s", plot.name);
     made->title = figure->title;
+    made->width = plot.width;
 
     FILE *f = sf_report_open(folder, plot.name, ".csv", &status);
     if (f) fwrite(csv, 1, csv_bytes, f);

@@ -59,7 +59,7 @@ static sf_status figures(FILE *out, const char *folder, int plots, const sf_made
         if (made[i].drawn) {
             char path[4700];
             snprintf(path, sizeof path, "%s/figures/%s.png", folder, made[i].name);
-            fprintf(out, "<img alt=\"%s\" src=\"data:image/png;base64,", made[i].name);
+            fprintf(out, "<img alt=\"%s\" style=\"width:%.0fpx\" src=\"data:image/png;base64,", made[i].name, made[i].width * 6);
             SF_TRY(inline_image(out, path));
             fputs("\">", out);
         }

@@ -7,7 +7,7 @@
 #include "harness/report_gates.h"
 
 /* A plot that was made, with what the page says under it. `drawn`: NAME.png exists. */
-typedef struct sf_made { char name[128]; const char *title; char *caption; bool drawn; } sf_made;
+typedef struct sf_made { char name[128]; const char *title; char *caption; double width /* mm */; bool drawn; } sf_made;
 
 /* scores (means over tasks, with intervals and tests), tasks (each cell) and limits (highest sparsity without a loss), each
  * as .csv, .tex and .md in this folder; findings.csv, fits.csv. */

@@ -39,9 +39,9 @@ static void rule(FILE *out, style how, int columns)
         for (int i = 0; i < columns; i++) fputs(i == columns - 1 ? "|---|\n" : "|---", out);
 }
 
-static void tail(FILE *out, style how, const char *caption)
+static void tail(FILE *out, style how, const char *name, const char *caption)
 {
-    if (how == TEX) fputs("\\bottomrule\n\\end{tabular}\n\\end{table}\n", out);
+    if (how == TEX) fprintf(out, "\\bottomrule\n\\end{tabular}\n\\label{tab:%s}\n\\end{table}\n", name);
     else fprintf(out, "\n%s\n", caption);
 }
 
@@ -139,7 +139,7 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
             for (int l = 0; l < v->lengths; l++)
                 for (int a = 1; a < v->arms; a++)
                     if (!sf_arm_joint(&v->arm[a])) score_row(v, out, how, m, t, l, a, levels, level);
-    tail(out, how, caption);
+    tail(out, how, name, caption);
     sf_report_close(out, name, &status);
     return status;
 }
@@ -273,7 +273,7 @@ static sf_status limits_table(const sf_view *v, const char *folder, style how)
             }
             end_row(out, how);
         }
-    tail(out, how, caption);
+    tail(out, how, "limits", caption);
     sf_report_close(out, "limits", &status);
     return status;
 }

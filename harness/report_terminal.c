@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 118, CELL = 7 /* "0.43*  " */, LINES = 120, JOINT_COLUMNS = 8, RESAMPLES = 2000 };
+enum { WIDTH = 118, CELL = 7 /* "0.43*  " */, LABEL = 30, LINES = 120, JOINT_COLUMNS = 8, RESAMPLES = 2000 };
 
 /* A column is an arm at a sparsity, whatever the model and length. */
 struct column { int arm; double sparsity[SF_PHASES]; char head[32]; int width; };
@@ -31,6 +31,22 @@ static int by_column(const void *a, const void *b)
     return 0;
 }
 
+/* Display width: UTF-8 continuation bytes take no room. */
+static int width_of(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += (*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* The columns of `first`'s arm from there on, and their width. */
+static int end_of_arm(const struct column *column, int first, int last, int *width)
+{
+    int end = first;
+    for (*width = 0; end < last && column[end].arm == column[first].arm; end++) *width += column[end].width;
+    return end;
+}
+
 /* Joint arms are left out where they are a plane rather than a few columns; the report draws them. */
 static int find_columns(const sf_view *v, struct column *column)
 {
@@ -51,14 +67,11 @@ static int find_columns(const sf_view *v, struct column *column)
         if (sf_arm_joint(&v->arm[column[i].arm])) column[i] = column[--n];
         else i++;
     qsort(column, (size_t)n, sizeof *column, by_column);
-    return n;
-}
-
-/* Display width: UTF-8 continuation bytes take no room. */
-static int width_of(const char *text)
-{
-    int n = 0;
-    for (; *text; text++) n += (*text & 0xc0) != 0x80;
+    for (int first = 0, end, width; first < n; first = end) { /* room for the arm's name, unless it is a long one */
+        int label = width_of(v->arm[column[first].arm].label);
+        end = end_of_arm(column, first, n, &width);
+        if (label + 2 > width && label <= LABEL) column[end - 1].width += label + 2 - width;
+    }
     return n;
 }
 
@@ -78,14 +91,6 @@ static int last_column(const struct column *column, int columns, int first, int 
         if (last == columns || column[last].arm != column[last - 1].arm) whole = last;
     }
     return whole > first ? whole : last > first ? last : first + 1;
-}
-
-/* The columns of `first`'s arm from there on, and their width. */
-static int end_of_arm(const struct column *column, int first, int last, int *width)
-{
-    int end = first;
-    for (*width = 0; end < last && column[end].arm == column[first].arm; end++) *width += column[end].width;
-    return end;
 }
 
 struct heads { int model, task; };
@@ -180,6 +185,13 @@ static void print_sentence(const sf_view *v, FILE *out)
     }
     if (!n) {
         fprintf(out, "\nNothing to compare yet: no sparse cell stands beside a dense one of the same model, task and length.\n");
+        free(half);
+        return;
+    }
+    /* n pairs have 2^n patterns of signs, the rarest two of which are the least that p can be. */
+    if (n * ldexp(2, -samples) > 0.05) {
+        fprintf(out, "\nToo few samples to tell sparse from dense: with at most %d pairs a mean, no difference can be significant among "
+                "%d comparisons. Run more samples.\n", samples, n);
         free(half);
         return;
     }

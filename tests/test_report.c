@@ -373,6 +373,12 @@ static void test_terminal(void **state)
     text = table_of();
     assert_non_null(strstr(text, "Nothing to compare yet"));
     free(text);
+    one.samples = 4;
+    one.prefill = true;
+    read_results(&one);
+    text = table_of();
+    assert_non_null(strstr(text, "Too few samples to tell sparse from dense: with at most 4 pairs"));
+    free(text);
     sf_results nothing = {0};
     FILE *f = open_memstream(&text, &(size_t){0});
     sf_report_table(&nothing, f);
