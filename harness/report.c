@@ -8,14 +8,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern const sf_figure sf_figure_frontier, sf_figure_frontier_exact, sf_figure_isotime, sf_figure_tasks, sf_figure_lengths,
-    sf_figure_lengths_absolute, sf_figure_models, sf_figure_ablation, sf_figure_joint, sf_figure_estimation, sf_figure_recall,
-    sf_figure_heads, sf_figure_cost;
+extern const sf_figure sf_figure_frontier, sf_figure_frontier_exact, sf_figure_isotime, sf_figure_tasks,
+    sf_figure_lengths, sf_figure_lengths_absolute, sf_figure_models, sf_figure_ablation, sf_figure_joint,
+    sf_figure_estimation, sf_figure_recall, sf_figure_heads, sf_figure_cost;
 
-const sf_figure *const sf_figures[] = {
-    &sf_figure_frontier, &sf_figure_frontier_exact, &sf_figure_isotime, &sf_figure_tasks, &sf_figure_lengths,
-    &sf_figure_lengths_absolute, &sf_figure_models, &sf_figure_ablation, &sf_figure_joint, &sf_figure_estimation, &sf_figure_recall,
-    &sf_figure_heads, &sf_figure_cost, NULL};
+const sf_figure *const sf_figures[] = {&sf_figure_frontier, &sf_figure_frontier_exact,
+                                       &sf_figure_isotime,  &sf_figure_tasks,
+                                       &sf_figure_lengths,  &sf_figure_lengths_absolute,
+                                       &sf_figure_models,   &sf_figure_ablation,
+                                       &sf_figure_joint,    &sf_figure_estimation,
+                                       &sf_figure_recall,   &sf_figure_heads,
+                                       &sf_figure_cost,     NULL};
 
 static const char *const known_formats[] = {"png", "pdf", "svg", NULL};
 
@@ -40,7 +43,8 @@ void sf_report_close(FILE *f, const char *name, sf_status *status)
 {
     if (!f) return;
     bool bad = ferror(f);
-    if ((fclose(f) != 0 || bad) && *status == SF_OK) *status = sf_fail(SF_IO, "cannot write %s: %s", name, strerror(errno));
+    if ((fclose(f) != 0 || bad) && *status == SF_OK)
+        *status = sf_fail(SF_IO, "cannot write %s: %s", name, strerror(errno));
 }
 
 /* Whether a comma-separated list names `word`; NULL lists everything. */
@@ -104,7 +108,8 @@ static sf_status make_plot(const sf_view *v, const sf_figure *figure, int which,
     plot.csv = open_memstream(&csv, &csv_bytes);
     plot.set = open_memstream(&set, &set_bytes);
     plot.caption = open_memstream(&made->caption, &caption_bytes);
-    sf_status status = plot.csv && plot.set && plot.caption ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for a figure");
+    sf_status status =
+        plot.csv && plot.set && plot.caption ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for a figure");
     if (status == SF_OK) status = figure->make(v, which, &plot);
     if (plot.csv) fclose(plot.csv);
     if (plot.set) fclose(plot.set);
@@ -118,8 +123,8 @@ static sf_status make_plot(const sf_view *v, const sf_figure *figure, int which,
     sf_report_close(f, plot.name, &status);
     f = sf_report_open(folder, plot.name, ".gp", &status);
     if (f) {
-        fprintf(f, "# %s\nname = '%s'\nwidth = %g\nheight = %g\nstyle = '%s'\n%s\n", figure->title, plot.name, plot.width,
-                plot.height, style, set);
+        fprintf(f, "# %s\nname = '%s'\nwidth = %g\nheight = %g\nstyle = '%s'\n%s\n", figure->title, plot.name,
+                plot.width, plot.height, style, set);
         status = sf_plots_folder(plots);
         if (status == SF_OK) status = append(f, plots, "common");
         if (status == SF_OK) status = append(f, plots, plot.template);
@@ -138,7 +143,8 @@ static sf_status draw(const char *folder, const sf_report_options *o, int count,
     const char *formats = o->formats ? o->formats : "png,pdf";
     for (int i = 0; i < count; i++)
         for (int f = 0; known_formats[f]; f++) /* the page shows PNG, whatever else is asked for */
-            if (f == 0 || listed(formats, known_formats[f])) drawing[n++] = (sf_drawing){made[i].name, known_formats[f]};
+            if (f == 0 || listed(formats, known_formats[f]))
+                drawing[n++] = (sf_drawing){made[i].name, known_formats[f]};
     sf_status status = sf_gnuplot(folder, n, drawing);
     for (int i = 0; i < count; i++) {
         char path[4800];
@@ -175,11 +181,15 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
             if (count == size) {
                 size = size ? 2 * size : 32;
                 sf_made *grown = realloc(made, (size_t)size * sizeof *made);
-                if (!grown) { status = sf_fail(SF_NO_MEMORY, "out of memory for figures"); break; }
+                if (!grown) {
+                    status = sf_fail(SF_NO_MEMORY, "out of memory for figures");
+                    break;
+                }
                 made = grown;
             }
             made[count] = (sf_made){0};
-            status = make_plot(&view, figure, which, figures, options->style ? options->style : "paper", &made[count++]);
+            status =
+                make_plot(&view, figure, which, figures, options->style ? options->style : "paper", &made[count++]);
         }
     }
     if (status == SF_OK) status = sf_report_tables(&view, tables, &findings);

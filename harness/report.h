@@ -1,4 +1,5 @@
-/* From results to what a person reads: the table at the end of a run, warnings, figures, tables, rows for other tools. */
+/* From results to what a person reads: the table at the end of a run, warnings, figures, tables, rows for other tools.
+ */
 #ifndef SF_REPORT_H
 #define SF_REPORT_H
 
@@ -6,7 +7,8 @@
 
 #include "harness/store.h"
 
-/* Terminal table: dense and sparse scores side by side, one line a (model, task, length), one sentence on what it says. */
+/* Terminal table: dense and sparse scores side by side, one line a (model, task, length), one sentence on what it says.
+ */
 void sf_report_table(const sf_results *results, FILE *out);
 
 /* The gates: what a careful reader would hold against these results, one warning a line with the cells it concerns.
@@ -14,10 +16,10 @@ void sf_report_table(const sf_results *results, FILE *out);
 int sf_report_gates(const sf_results *results, FILE *out);
 
 typedef struct sf_report_options {
-    const char *folder;      /* made if missing; figures, CSV of every plotted number, tables, index.html */
-    const char *figures;     /* comma-separated names; NULL: all that the data allow */
-    const char *formats;     /* "png,pdf,svg"; NULL: png,pdf */
-    const char *style;       /* "paper" or "slides"; NULL: paper */
+    const char *folder;  /* made if missing; figures, CSV of every plotted number, tables, index.html */
+    const char *figures; /* comma-separated names; NULL: all that the data allow */
+    const char *formats; /* "png,pdf,svg"; NULL: png,pdf */
+    const char *style;   /* "paper" or "slides"; NULL: paper */
 } sf_report_options;
 
 /* Error: gnuplot missing (the CSV files are still written), folder not writable, an unknown figure or format. */

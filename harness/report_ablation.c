@@ -5,7 +5,10 @@
 
 enum { LEVELS = 64 };
 
-static const char *method_of(const sf_view_arm *arm) { return arm->method[arm->sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE]; }
+static const char *method_of(const sf_view_arm *arm)
+{
+    return arm->method[arm->sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE];
+}
 
 /* How many arms share this one's method and phase. */
 static int siblings(const sf_view *v, int arm)
@@ -36,7 +39,11 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         return sf_fail(SF_NO_MEMORY, "out of memory for a figure");
     }
     sf_average dense = sf_view_average(v, &(sf_selection){.model = -1, .length = -1, .task = -1, .hard = -1});
-    sf_curves c = {.panel = panel, .name = name, .dashed = dashed, .reference = reference, .reference_error = reference + v->arms,
+    sf_curves c = {.panel = panel,
+                   .name = name,
+                   .dashed = dashed,
+                   .reference = reference,
+                   .reference_error = reference + v->arms,
                    .ylabel = "Score (mean over tasks)"};
     sf_curves_begin(plot, &c);
     for (int a = 1; a < v->arms; a++) {
@@ -53,7 +60,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         name[series] = v->arm[a].label;
         int levels = sf_arm_levels(v, a, LEVELS, level);
         for (int k = 0; k < levels; k++) {
-            sf_selection s = {.model = -1, .length = -1, .task = -1, .arm = a, .hard = -1, .sparsity = {level[k][0], level[k][1]}};
+            sf_selection s = {
+                .model = -1, .length = -1, .task = -1, .arm = a, .hard = -1, .sparsity = {level[k][0], level[k][1]}};
             sf_average x = sf_view_average(v, &s);
             sf_curves_row(plot, &c, at, series, x.sparsity, x.score, x.error, x.cells, x.samples);
         }
@@ -62,11 +70,15 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     c.panels = panels;
     c.series = series;
     sf_curves_end(plot, &c);
-    fprintf(plot->caption, "Settings of a method against each other: score against executed sparsity, means over models, lengths "
+    fprintf(plot->caption,
+            "Settings of a method against each other: score against executed sparsity, means over models, lengths "
             "and tasks. Bars and the band around dense: standard errors.");
     free(panel), free(dashed), free(reference);
     return SF_OK;
 }
 
-const sf_figure sf_figure_ablation = {.name = "ablation", .title = "Settings of a method", .plots = plots, .make = make,
+const sf_figure sf_figure_ablation = {.name = "ablation",
+                                      .title = "Settings of a method",
+                                      .plots = plots,
+                                      .make = make,
                                       .lacks = "needs a method with two settings"};

@@ -26,7 +26,10 @@ static int by_question(const sf_cell_info *x, const sf_cell_info *y)
     return o;
 }
 
-struct pair { int a, b, samples, same_score, other_prompt; double mean_a, mean_b, difference, p, holm; };
+struct pair {
+    int a, b, samples, same_score, other_prompt;
+    double mean_a, mean_b, difference, p, holm;
+};
 
 static int by_change(const void *a, const void *b)
 {
@@ -42,8 +45,10 @@ static sf_status compare_cells(const sf_results *a, const sf_results *b, struct 
     while (i < a->records[pair->a] && j < b->records[pair->b]) {
         const sf_record *x = &a->record[pair->a][i], *y = &b->record[pair->b][j];
         if (x->sample != y->sample) {
-            if (x->sample < y->sample) i++;
-            else j++;
+            if (x->sample < y->sample)
+                i++;
+            else
+                j++;
             continue;
         }
         i++, j++;
@@ -103,11 +108,14 @@ sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
         if (a->records[c] > most) most = a->records[c];
     double *difference = malloc((size_t)most * sizeof *difference), *p = malloc(((size_t)a->cells + 1) * 2 * sizeof *p);
     struct pair *pair = calloc((size_t)a->cells + 1, sizeof *pair);
-    sf_status status = order_a && order_b && difference && p && pair ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory to compare");
+    sf_status status =
+        order_a && order_b && difference && p && pair ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory to compare");
     for (int i = 0, j = 0; status == SF_OK && (i < a->cells || j < b->cells);) {
         int o = i == a->cells ? 1 : j == b->cells ? -1 : by_question(&a->cell[order_a[i]], &b->cell[order_b[j]]);
-        if (o < 0) i++, only_a++;
-        else if (o > 0) j++, only_b++;
+        if (o < 0)
+            i++, only_a++;
+        else if (o > 0)
+            j++, only_b++;
         else {
             pair[pairs] = (struct pair){.a = order_a[i++], .b = order_b[j++]};
             status = compare_cells(a, b, &pair[pairs], difference);
@@ -133,12 +141,15 @@ sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
         if (!samples) {
             fprintf(out, "No sample in common: nothing to compare.\n");
         } else {
-            fprintf(out, "%d of %d samples score the same; %d cells changed, the largest mean by %.3f; %d differ beyond noise "
-                    "(paired sign flips, Holm, p < %.2f).\n", same, samples, changed, largest, significant, alpha);
+            fprintf(
+                out,
+                "%d of %d samples score the same; %d cells changed, the largest mean by %.3f; %d differ beyond noise "
+                "(paired sign flips, Holm, p < %.2f).\n",
+                same, samples, changed, largest, significant, alpha);
             qsort(pair, (size_t)pairs, sizeof *pair, by_change);
             if (changed)
-                fprintf(out, "\n%-16s %-18s %7s  %-28s %5s  %5s  %5s  %6s  %-8s %s\n", "model", "task", "tokens", "arm", "n",
-                        "A", "B", "B-A", "p (Holm)", "samples changed");
+                fprintf(out, "\n%-16s %-18s %7s  %-28s %5s  %5s  %5s  %6s  %-8s %s\n", "model", "task", "tokens", "arm",
+                        "n", "A", "B", "B-A", "p (Holm)", "samples changed");
             for (int i = 0, shown = 0; i < pairs; i++) {
                 if (pair[i].samples == pair[i].same_score) continue;
                 if (shown++ == SHOWN) {

@@ -24,21 +24,32 @@ static int plots(const sf_view *v)
     return with_shape == v->models ? (v->models + MODELS - 1) / MODELS : 0;
 }
 
-static void breakdown(const sf_view *v, const sf_cell_info *shape, int phase, int tokens, double density, double out[TERMS])
+static void breakdown(const sf_view *v, const sf_cell_info *shape, int phase, int tokens, double density,
+                      double out[TERMS])
 {
-    sf_model_config config = {.layers = shape->layers, .d = shape->d, .heads = shape->heads, .kv_heads = shape->kv_heads,
-                              .head_dim = shape->head_dim, .mlp = shape->mlp, .vocab = shape->vocab, .window = shape->window};
+    sf_model_config config = {.layers = shape->layers,
+                              .d = shape->d,
+                              .heads = shape->heads,
+                              .kv_heads = shape->kv_heads,
+                              .head_dim = shape->head_dim,
+                              .mlp = shape->mlp,
+                              .vocab = shape->vocab,
+                              .window = shape->window};
     const int room = (int)(sizeof config.sliding / sizeof *config.sliding);
     for (int l = 0; l < shape->sliding_layers && l < room; l++) config.sliding[l] = 1; /* which ones does not matter */
     sf_cost cost;
-    sf_cost_of(&config, &(sf_cost_query){.phase = (sf_phase)phase, .tokens = tokens, .batch = (int64_t)v->batch, .density = density}, &cost);
+    sf_cost_of(
+        &config,
+        &(sf_cost_query){.phase = (sf_phase)phase, .tokens = tokens, .batch = (int64_t)v->batch, .density = density},
+        &cost);
     for (int t = 0; t < TERMS; t++) out[t] = 0;
     for (int t = 0; t < cost.terms; t++) out[group_of(cost.term[t].name)] += cost.term[t].paper;
 }
 
 static sf_status make(const sf_view *v, int which, sf_plot *plot)
 {
-    int first = which * MODELS, models = v->models - first < MODELS ? v->models - first : MODELS, lengths = 0, length[LENGTHS];
+    int first = which * MODELS, models = v->models - first < MODELS ? v->models - first : MODELS, lengths = 0,
+        length[LENGTHS];
     bool slides = false;
     for (int l = v->lengths > 6 ? v->lengths - 6 : 0; l < v->lengths; l++) length[lengths++] = v->length[l];
     for (int i = 0; i < 2; i++)
@@ -67,13 +78,13 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                         double to = from + cost[t] / dense;
                         slides |= t == 4 && cost[t] > 0;
                         if (cost[t] > 0)
-                            sf_csv_row(plot->csv, "ssdfsffffdd", sf_phase_label(p), model->label, length[l], sparse ? sparsity : 0.0,
-                                       terms[t], cost[t], x, from, to, panel + 1, t + 1);
+                            sf_csv_row(plot->csv, "ssdfsffffdd", sf_phase_label(p), model->label, length[l],
+                                       sparse ? sparsity : 0.0, terms[t], cost[t], x, from, to, panel + 1, t + 1);
                         from = to;
                     }
                     if (sparse)
-                        sf_csv_row(plot->csv, "ssdfsffffdd", sf_phase_label(p), model->label, length[l], sparsity, "total", from * dense, x,
-                                   0.0, from, panel + 1, 0);
+                        sf_csv_row(plot->csv, "ssdfsffffdd", sf_phase_label(p), model->label, length[l], sparsity,
+                                   "total", from * dense, x, 0.0, from, panel + 1, 0);
                 }
             }
         }
@@ -89,11 +100,15 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_number(plot, "x_n", lengths);
     sf_set_text(plot, "sparse_label", label);
     sf_set_number(plot, "columns", models);
-    fprintf(plot->caption, "Composition of cost by the study's formulas at batch %g: prefill FLOPs (over the full square) and elements "
-            "read per decode step, each relative to dense at that length. Left bars dense, right bars at sparsity %g of the layers "
-            "with full attention, without the cost of estimation; numbers: total of the sparse bar.", v->batch, sparsity);
+    fprintf(
+        plot->caption,
+        "Composition of cost by the study's formulas at batch %g: prefill FLOPs (over the full square) and elements "
+        "read per decode step, each relative to dense at that length. Left bars dense, right bars at sparsity %g of "
+        "the layers "
+        "with full attention, without the cost of estimation; numbers: total of the sparse bar.",
+        v->batch, sparsity);
     return SF_OK;
 }
 
-const sf_figure sf_figure_cost = {.name = "cost", .title = "What cost is made of", .plots = plots, .make = make,
-                                  .lacks = "needs the models' shapes"};
+const sf_figure sf_figure_cost = {
+    .name = "cost", .title = "What cost is made of", .plots = plots, .make = make, .lacks = "needs the models' shapes"};

@@ -28,12 +28,12 @@ static void widen(sf_curves *c, double value, double error)
     c->high = fmax(c->high, value + error);
 }
 
-void sf_curves_row(sf_plot *plot, sf_curves *c, int panel, int series, double sparsity, double value, double error, int cells,
-                   int samples)
+void sf_curves_row(sf_plot *plot, sf_curves *c, int panel, int series, double sparsity, double value, double error,
+                   int cells, int samples)
 {
     if (isnan(value) || isnan(sparsity)) return;
-    sf_csv_row(plot->csv, "ssfffdddd", c->panel[panel], series < 0 ? "dense" : c->name[series], sparsity, value, error, cells, samples,
-               panel + 1, series + 1);
+    sf_csv_row(plot->csv, "ssfffdddd", c->panel[panel], series < 0 ? "dense" : c->name[series], sparsity, value, error,
+               cells, samples, panel + 1, series + 1);
     widen(c, value, error);
     if (sparsity < 1) plot->xmax = fmax(plot->xmax, -log2(1 - sparsity));
 }
@@ -43,7 +43,8 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     enum { MOST = 256 };
     const char *empty[MOST];
     double dashed[MOST], nothing[MOST];
-    int panels = c->panels < MOST ? c->panels : MOST, series = c->series < MOST ? c->series : MOST, longest = 5, reference = 0;
+    int panels = c->panels < MOST ? c->panels : MOST, series = c->series < MOST ? c->series : MOST, longest = 5,
+        reference = 0;
     for (int i = 0; i < MOST; i++) empty[i] = "", nothing[i] = NAN;
     for (int i = 0; i < series; i++) {
         dashed[i] = c->dashed && c->dashed[i];

@@ -32,14 +32,20 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             dashed[series] = v->arm[a].sparse[SF_DECODE];
             name[series++] = v->arm[a].label;
         }
-    sf_curves c = {.panels = v->lengths, .series = series, .panel = panel, .name = name, .dashed = dashed, .percent = true,
+    sf_curves c = {.panels = v->lengths,
+                   .series = series,
+                   .panel = panel,
+                   .name = name,
+                   .dashed = dashed,
+                   .percent = true,
                    .ylabel = "FLOPs of the phase"};
     sf_curves_begin(plot, &c);
     for (int l = 0; l < v->lengths; l++)
         for (int a = 1, s = 0; a < v->arms; a++) {
             double level[LEVELS][SF_PHASES];
             if (sf_arm_joint(&v->arm[a])) continue;
-            int levels = sf_arm_levels(v, a, LEVELS, level), phase = v->arm[a].sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE;
+            int levels = sf_arm_levels(v, a, LEVELS, level),
+                phase = v->arm[a].sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE;
             for (int k = 0; k < levels; k++) {
                 double share = 0, sparsity = 0;
                 int n = 0, samples = 0;
@@ -56,11 +62,15 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             s++;
         }
     sf_curves_end(plot, &c);
-    fprintf(plot->caption, "Share of the FLOPs executed in a method's own phase that went into estimating what to compute, counted "
+    fprintf(plot->caption,
+            "Share of the FLOPs executed in a method's own phase that went into estimating what to compute, counted "
             "inside the kernels; means over models, tasks and samples. Solid: prefill, dashed: decode.");
     free(panel), free(length), free(dashed);
     return SF_OK;
 }
 
-const sf_figure sf_figure_estimation = {.name = "estimation", .title = "Cost of estimation", .plots = plots, .make = make,
+const sf_figure sf_figure_estimation = {.name = "estimation",
+                                        .title = "Cost of estimation",
+                                        .plots = plots,
+                                        .make = make,
                                         .lacks = "needs a method that estimates"};

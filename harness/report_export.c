@@ -19,12 +19,17 @@ static void each_column(void *user, void (*visit)(void *user, const sf_column *c
 
 static void meter_name(int i, char name[64])
 {
-    snprintf(name, 64, "%s_%s_%s", sf_phase_names[i / (SF_WORKS * 5)], sf_work_names[i / 5 % SF_WORKS], sf_count_names[i % 5]);
+    snprintf(name, 64, "%s_%s_%s", sf_phase_names[i / (SF_WORKS * 5)], sf_work_names[i / 5 % SF_WORKS],
+             sf_count_names[i % 5]);
 }
 
 /* ---- CSV: RFC 4180, with a header; NAN is an empty field ---- */
 
-struct row { FILE *out; const sf_cell_info *cell; const sf_record *record; };
+struct row {
+    FILE *out;
+    const sf_cell_info *cell;
+    const sf_record *record;
+};
 
 static void csv_head(void *user, const sf_column *column, bool of_cell)
 {
@@ -48,25 +53,39 @@ static void csv_field(void *user, const sf_column *column, bool of_cell)
     double real;
     fputc(',', row->out);
     switch (column->type) {
-    case SF_COLUMN_INT: fprintf(row->out, "%d", *(const int *)field); break;
-    case SF_COLUMN_FLAG: fprintf(row->out, "%d", *(const bool *)field); break;
-    case SF_COLUMN_U64: fprintf(row->out, "%llu", (unsigned long long)*(const uint64_t *)field); break;
+    case SF_COLUMN_INT:
+        fprintf(row->out, "%d", *(const int *)field);
+        break;
+    case SF_COLUMN_FLAG:
+        fprintf(row->out, "%d", *(const bool *)field);
+        break;
+    case SF_COLUMN_U64:
+        fprintf(row->out, "%llu", (unsigned long long)*(const uint64_t *)field);
+        break;
     case SF_COLUMN_REAL:
         real = *(const double *)field;
         if (!isnan(real)) fprintf(row->out, "%.17g", real);
         break;
-    case SF_COLUMN_TEXT: sf_csv_text(row->out, *(const char *const *)field); break;
+    case SF_COLUMN_TEXT:
+        sf_csv_text(row->out, *(const char *const *)field);
+        break;
     case SF_COLUMN_METER:
         for (int i = 0; i < SF_METER_WORDS; i++)
             fprintf(row->out, "%s%llu", i ? "," : "", (unsigned long long)((const uint64_t *)field)[i]);
         break;
-    case SF_COLUMN_MAP: break;
+    case SF_COLUMN_MAP:
+        break;
     }
 }
 
-/* ---- JSON lines; NAN is null. Text that is not UTF-8 (a prediction cut within a character) has its bad bytes as "?" ---- */
+/* ---- JSON lines; NAN is null. Text that is not UTF-8 (a prediction cut within a character) has its bad bytes as "?"
+ * ---- */
 
-struct object { json_t *json; const sf_cell_info *cell; const sf_record *record; };
+struct object {
+    json_t *json;
+    const sf_cell_info *cell;
+    const sf_record *record;
+};
 
 static json_t *json_text(const char *text)
 {
@@ -87,21 +106,31 @@ static void json_field(void *user, const sf_column *column, bool of_cell)
     json_t *value = NULL;
     char name[64];
     switch (column->type) {
-    case SF_COLUMN_INT: value = json_integer(*(const int *)field); break;
-    case SF_COLUMN_FLAG: value = json_boolean(*(const bool *)field); break;
+    case SF_COLUMN_INT:
+        value = json_integer(*(const int *)field);
+        break;
+    case SF_COLUMN_FLAG:
+        value = json_boolean(*(const bool *)field);
+        break;
     case SF_COLUMN_U64: /* beyond 2^63 as text: JSON readers disagree on such integers */
         snprintf(name, sizeof name, "%llu", (unsigned long long)*(const uint64_t *)field);
-        value = *(const uint64_t *)field >> 63 ? json_string(name) : json_integer((json_int_t)*(const uint64_t *)field);
+        value =
+            *(const uint64_t *)field >> 63 ? json_string(name) : json_integer((json_int_t) * (const uint64_t *)field);
         break;
-    case SF_COLUMN_REAL: value = isnan(*(const double *)field) ? json_null() : json_real(*(const double *)field); break;
-    case SF_COLUMN_TEXT: value = json_text(*(const char *const *)field); break;
+    case SF_COLUMN_REAL:
+        value = isnan(*(const double *)field) ? json_null() : json_real(*(const double *)field);
+        break;
+    case SF_COLUMN_TEXT:
+        value = json_text(*(const char *const *)field);
+        break;
     case SF_COLUMN_METER:
         for (int i = 0; i < SF_METER_WORDS; i++) {
             meter_name(i, name);
             json_object_set_new(o->json, name, json_integer((json_int_t)((const uint64_t *)field)[i]));
         }
         return;
-    case SF_COLUMN_MAP: return;
+    case SF_COLUMN_MAP:
+        return;
     }
     json_object_set_new(o->json, column->name, value);
 }

@@ -64,8 +64,10 @@ void sf_set_numbers(sf_plot *p, const char *name, int n, const double *value)
 {
     fprintf(p->set, "array %s[%d]\n", name, n ? n : 1);
     for (int i = 0; i < n; i++)
-        if (isnan(value[i])) fprintf(p->set, "%s[%d] = NaN\n", name, i + 1);
-        else fprintf(p->set, "%s[%d] = %.10g\n", name, i + 1, value[i]);
+        if (isnan(value[i]))
+            fprintf(p->set, "%s[%d] = NaN\n", name, i + 1);
+        else
+            fprintf(p->set, "%s[%d] = %.10g\n", name, i + 1, value[i]);
     fprintf(p->set, "%s_n = %d\n", name, n);
 }
 
@@ -161,8 +163,10 @@ sf_average sf_view_average(const sf_view *v, const sf_selection *s)
             for (int k = 0; k < pairs; k++) square += (paired[k] - mean) * (paired[k] - mean);
             free(paired);
             if (!pairs) continue;
-            if (pairs > 1) difference += square / (pairs - 1) / pairs;
-            else difference = NAN;
+            if (pairs > 1)
+                difference += square / (pairs - 1) / pairs;
+            else
+                difference = NAN;
             of_dense += v->mean[dense->cell[t]];
             own += v->mean[dense->cell[t]] + mean;
             both++;
@@ -199,7 +203,8 @@ int sf_arm_levels(const sf_view *v, int arm, int most, double (*level)[SF_PHASES
         while (at < n && !same_level(level[at], p->sparsity)) at++;
         if (p->arm != arm || at < n || n == most) continue;
         for (at = n++; at > 0 && (level[at - 1][0] > p->sparsity[0] ||
-                                  (level[at - 1][0] == p->sparsity[0] && level[at - 1][1] > p->sparsity[1])); at--)
+                                  (level[at - 1][0] == p->sparsity[0] && level[at - 1][1] > p->sparsity[1]));
+             at--)
             memcpy(level[at], level[at - 1], sizeof level[at]);
         memcpy(level[at], p->sparsity, sizeof level[at]);
     }
@@ -219,7 +224,7 @@ sf_status sf_plots_folder(char path[4096])
         char common[4200];
         const char *given = getenv("FRONTIER_PLOTS");
         if (i == 0) snprintf(path, 4096, "%s", given ? given : "");
-        if (i == 1) snprintf(path, 4096, "%.3900s/../plots", exe);                /* build/frontier in the source tree */
+        if (i == 1) snprintf(path, 4096, "%.3900s/../plots", exe); /* build/frontier in the source tree */
         if (i == 2) snprintf(path, 4096, "%.3900s/../share/frontier/plots", exe); /* installed */
         if (i == 3) snprintf(path, 4096, "plots");
         if (!*path) continue;
@@ -228,10 +233,15 @@ sf_status sf_plots_folder(char path[4096])
         size_t used = strlen(tried);
         snprintf(tried + used, sizeof tried - used, "%s%s", used ? ", " : "", path);
     }
-    return sf_fail(SF_IO, "the plot templates (common.gp) are in none of %s: set FRONTIER_PLOTS to their folder", tried);
+    return sf_fail(SF_IO, "the plot templates (common.gp) are in none of %s: set FRONTIER_PLOTS to their folder",
+                   tried);
 }
 
-struct job { pid_t pid; const sf_drawing *of; char log[64]; };
+struct job {
+    pid_t pid;
+    const sf_drawing *of;
+    char log[64];
+};
 
 static pid_t start(const char *folder, const sf_drawing *d, const char *log)
 {
@@ -267,7 +277,7 @@ static sf_status finish(struct job *job, const char *folder)
     if (WIFEXITED(how) && WEXITSTATUS(how) == 0) return SF_OK;
     if (WIFEXITED(how) && WEXITSTATUS(how) == 127)
         return sf_fail(SF_UNSUPPORTED, "gnuplot is not installed: figures cannot be drawn. Install it (Debian, Ubuntu: "
-                       "gnuplot-nox) and ask for the report again; CSV files and tables are written");
+                                       "gnuplot-nox) and ask for the report again; CSV files and tables are written");
     return sf_fail(SF_INTERNAL, "gnuplot failed on %s/%s.gp (%s): %s", folder, job->of->name, job->of->format,
                    *said ? said : "no message");
 }
@@ -287,8 +297,10 @@ sf_status sf_gnuplot(const char *folder, int drawings, const sf_drawing *drawing
             if (log >= 0) close(log);
             fflush(NULL);
             j->pid = log >= 0 ? start(folder, j->of, j->log) : -1;
-            if (j->pid > 0) running++;
-            else status = sf_fail(SF_IO, "cannot start gnuplot: %s", strerror(errno));
+            if (j->pid > 0)
+                running++;
+            else
+                status = sf_fail(SF_IO, "cannot start gnuplot: %s", strerror(errno));
             continue;
         }
         if (!running) break;

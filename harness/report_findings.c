@@ -11,10 +11,10 @@ static const double same_cost = 1.01, most_sparsity = 0.9;
 
 static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "out of memory for findings"); }
 
-static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low, double high,
-                     const char *format, ...) __attribute__((format(printf, 8, 9)));
-static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low, double high,
-                     const char *format, ...)
+static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low,
+                     double high, const char *format, ...) __attribute__((format(printf, 8, 9)));
+static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low,
+                     double high, const char *format, ...)
 {
     char *text = NULL;
     va_list args;
@@ -101,7 +101,10 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                     if (whole && (!best || p->score > best->score)) best = p;
                 }
                 if (!dense) continue;
-                if (!best) { none++; continue; }
+                if (!best) {
+                    none++;
+                    continue;
+                }
                 for (int t = 0; t < v->tasks; t++) in[t] = dense->cell[t] >= 0;
                 memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
                 add_point(v, best, in, 1, replicate);
@@ -112,10 +115,13 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                 const char *verdict = low > 0 ? "yes" : high < 0 ? "no" : "not decided";
                 *(low > 0 ? &wins : high < 0 ? &losses : &open) += 1;
                 sf_point_level(v, best, level);
-                snprintf(text, sizeof text, "%d tokens, %s: %.60s with %.60s at %s costs %.2f of dense %.60s and scores %+.3f [%+.3f, %+.3f] "
-                         "(best of %d points that are no dearer)", v->length[l], phase ? "decode" : "prefill",
-                         v->model[best->model].label, v->arm[best->arm].label, level,
-                         best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label, mean, low, high, tried);
+                snprintf(
+                    text, sizeof text,
+                    "%d tokens, %s: %.60s with %.60s at %s costs %.2f of dense %.60s and scores %+.3f [%+.3f, %+.3f] "
+                    "(best of %d points that are no dearer)",
+                    v->length[l], phase ? "decode" : "prefill", v->model[best->model].label, v->arm[best->arm].label,
+                    level, best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label, mean, low, high,
+                    tried);
                 SF_TRY(add(out, "isoCost", verdict, true, mean, low, high, "%s", text));
                 snprintf(example, sizeof example, "%s", text); /* the longest length comes last */
                 shown[0] = mean, shown[1] = low, shown[2] = high;
@@ -123,12 +129,18 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
         int compared = wins + losses + open;
         if (!compared && !none) continue;
         if (!compared) {
-            SF_TRY(add(out, "isoCost", "not decided", false, NAN, NAN, NAN, "At equal %s cost: no sparse point of a larger model is as "
-                       "cheap as a smaller dense model.", phase ? "decode" : "prefill"));
+            SF_TRY(add(out, "isoCost", "not decided", false, NAN, NAN, NAN,
+                       "At equal %s cost: no sparse point of a larger model is as "
+                       "cheap as a smaller dense model.",
+                       phase ? "decode" : "prefill"));
             continue;
         }
-        SF_TRY(add(out, "isoCost", wins > losses && 2 * wins > compared ? "yes" : losses > wins && 2 * losses > compared ? "no" : "not decided",
-                   false, shown[0], shown[1], shown[2], "At equal %s cost or less, a larger model made sparse beats the smaller dense one in %d "
+        SF_TRY(add(out, "isoCost",
+                   wins > losses && 2 * wins > compared     ? "yes"
+                   : losses > wins && 2 * losses > compared ? "no"
+                                                            : "not decided",
+                   false, shown[0], shown[1], shown[2],
+                   "At equal %s cost or less, a larger model made sparse beats the smaller dense one in %d "
                    "of %d comparisons, loses in %d; in %d more nothing sparse is as cheap. For example: %s.",
                    phase ? "decode" : "prefill", wins, compared, losses, none, example));
     }
@@ -137,7 +149,8 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
 
 /* ---- 2. Which method? ---- */
 
-static const char *const groups[] = {"retrieval and lookup (low dispersion, low scope)", "multi-hop (high dispersion)", "aggregation (high scope)"};
+static const char *const groups[] = {"retrieval and lookup (low dispersion, low scope)", "multi-hop (high dispersion)",
+                                     "aggregation (high scope)"};
 
 static int choose_tasks(const sf_view *v, int group, bool *in)
 {
@@ -150,7 +163,10 @@ static int choose_tasks(const sf_view *v, int group, bool *in)
     return n;
 }
 
-static bool of_phase(const sf_view *v, int arm, int phase) { return arm && v->arm[arm].sparse[phase] && !v->arm[arm].sparse[!phase]; }
+static bool of_phase(const sf_view *v, int arm, int phase)
+{
+    return arm && v->arm[arm].sparse[phase] && !v->arm[arm].sparse[!phase];
+}
 
 /* The sparsity at which the arms of a phase are held against each other: what all of them reach everywhere. */
 static double common_sparsity(const sf_view *v, int phase, int one_arm)
@@ -206,8 +222,10 @@ static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratc
                     if (!of_phase(v, a, phase)) continue;
                     for (int b = 0; b < B; b++) mean[a] += (loss[(size_t)a * B + b] /= common) / B;
                     arms[k++] = a;
-                    if (!best || mean[a] < mean[best]) second = best, best = a;
-                    else if (!second || mean[a] < mean[second]) second = a;
+                    if (!best || mean[a] < mean[best])
+                        second = best, best = a;
+                    else if (!second || mean[a] < mean[second])
+                        second = a;
                 }
                 for (int b = 0; b < B; b++) {
                     bool least = true;
@@ -218,10 +236,11 @@ static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratc
                 double difference, low, high;
                 interval(B, scratch, &difference, &low, &high);
                 status = add(out, "method", low > 0 ? "yes" : "not decided", false, difference, low, high,
-                             "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, difference %.3f "
-                             "[%+.3f, %+.3f]; it is first in %.0f %% of resamples.", groups[group], s, v->arm[best].label, k,
-                             phase ? "decode" : "prefill", mean[best], mean[second], v->arm[second].label, difference, low, high,
-                             100.0 * first / B);
+                             "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with "
+                             "%s, difference %.3f "
+                             "[%+.3f, %+.3f]; it is first in %.0f %% of resamples.",
+                             groups[group], s, v->arm[best].label, k, phase ? "decode" : "prefill", mean[best],
+                             mean[second], v->arm[second].label, difference, low, high, 100.0 * first / B);
             }
             free(loss), free(mean), free(arms);
             SF_TRY(status);
@@ -244,7 +263,8 @@ static double slope(int n, const double *x, const double *y)
 static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, double *scratch, bool *in)
 {
     enum { LENGTHS = 16 };
-    int phase = v->arm[arm].sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE, B = v->resamples, lengths = 0, of[LENGTHS] = {0};
+    int phase = v->arm[arm].sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE, B = v->resamples, lengths = 0,
+        of[LENGTHS] = {0};
     double s = common_sparsity(v, phase, arm), x[LENGTHS], y[LENGTHS], mean[LENGTHS] = {0};
     double *error = calloc((size_t)LENGTHS * B, sizeof *error);
     double *sparse = malloc((size_t)B * sizeof *sparse);
@@ -280,10 +300,19 @@ static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, doub
             scratch[b] = slope(lengths, x, y);
         }
         interval(B, scratch, &change, &low, &high);
-        status = add(out, "length", high < 0 ? "yes" : low > 0 ? "no" : "not decided", false, change, low, high,
-                     "%s at sparsity %.2f: the relative error goes from %.1f %% at %d tokens to %.1f %% at %d, %+.1f points a doubling "
-                     "[%+.1f, %+.1f]%s.", v->arm[arm].label, s, 100 * mean[0], of[0], 100 * mean[lengths - 1], of[lengths - 1], 100 * change,
-                     100 * low, 100 * high, high < 0 ? ": it falls with length" : low > 0 ? ": it grows with length" : "");
+        status = add(out, "length",
+                     high < 0  ? "yes"
+                     : low > 0 ? "no"
+                               : "not decided",
+                     false, change, low, high,
+                     "%s at sparsity %.2f: the relative error goes from %.1f %% at %d tokens to %.1f %% at %d, %+.1f "
+                     "points a doubling "
+                     "[%+.1f, %+.1f]%s.",
+                     v->arm[arm].label, s, 100 * mean[0], of[0], 100 * mean[lengths - 1], of[lengths - 1], 100 * change,
+                     100 * low, 100 * high,
+                     high < 0  ? ": it falls with length"
+                     : low > 0 ? ": it grows with length"
+                               : "");
     }
     free(error), free(sparse);
     return status;
@@ -306,7 +335,10 @@ sf_status sf_find(const sf_view *v, sf_findings *out)
 
 /* ---- Scaling fit ---- */
 
-struct observation { int model, length; double x[4], score, n; };
+struct observation {
+    int model, length;
+    double x[4], score, n;
+};
 
 static int collect(const sf_view *v, int arm, struct observation *o)
 {
@@ -315,8 +347,11 @@ static int collect(const sf_view *v, int arm, struct observation *o)
         const sf_point *p = &v->point[i];
         double s = p->arm ? sf_point_sparsity(v, p) : 0;
         if ((p->arm != arm && p->arm) || !(s < 1) || !(v->model[p->model].parameters > 0)) continue;
-        o[n++] = (struct observation){p->model, p->length, {1, log(v->model[p->model].parameters), log(v->length[p->length]), log(1 - s)},
-                                      p->score, p->samples};
+        o[n++] = (struct observation){p->model,
+                                      p->length,
+                                      {1, log(v->model[p->model].parameters), log(v->length[p->length]), log(1 - s)},
+                                      p->score,
+                                      p->samples};
     }
     return n;
 }

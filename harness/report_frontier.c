@@ -8,9 +8,17 @@ enum { MOST_LENGTHS = 4 };
 static const double same_cost = 1.01; /* costs that differ by less are one cost on a frontier */
 
 /* What a frontier is drawn against. */
-struct axis { double (*cost)(const sf_point *p, int phase); const char *unit[SF_PHASES] /* %s: the prefix */, *says; bool batched; };
+struct axis {
+    double (*cost)(const sf_point *p, int phase);
+    const char *unit[SF_PHASES] /* %s: the prefix */, *says;
+    bool batched;
+};
 
-struct spot { const sf_point *point; double cost, score, error, probability; bool on; };
+struct spot {
+    const sf_point *point;
+    double cost, score, error, probability;
+    bool on;
+};
 
 /* Tasks that at least half as many points have as the most common one: what points are compared over. */
 static void common_tasks(const sf_view *v, int phase, int length, bool *in)
@@ -37,8 +45,8 @@ static int by_cost(const void *a, const void *b)
 }
 
 /* The points of a panel, cheapest first, over the tasks in common; *left_out: those that lack one of them. */
-static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase, int length, struct spot *spot, int *count,
-                            int *left_out)
+static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase, int length, struct spot *spot,
+                            int *count, int *left_out)
 {
     int n = 0, tasks = 0;
     bool *in = calloc((size_t)v->tasks + 1, sizeof *in);
@@ -57,7 +65,10 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
                 has++;
             }
         double cost = axis->cost(p, phase);
-        if (has < tasks || !(cost > 0)) { ++*left_out; continue; }
+        if (has < tasks || !(cost > 0)) {
+            ++*left_out;
+            continue;
+        }
         spot[n++] = (struct spot){.point = p, .cost = cost, .score = score, .error = sqrt(variance)};
     }
     qsort(spot, (size_t)n, sizeof *spot, by_cost);
@@ -113,8 +124,10 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
     for (int p = 0; p < SF_PHASES; p++)
         for (int l = 0; l < lengths && status == SF_OK; l++) {
             spot[p][l] = malloc(((size_t)v->points + 1) * sizeof **spot[p]);
-            if (!spot[p][l]) status = sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
-            else status = find_spots(v, axis, p, first + l, spot[p][l], &count[p][l], &left_out);
+            if (!spot[p][l])
+                status = sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
+            else
+                status = find_spots(v, axis, p, first + l, spot[p][l], &count[p][l], &left_out);
             int panel = p * lengths + l;
             low[panel] = INFINITY, high[panel] = 0;
             for (int i = 0; i < count[p][l] && status == SF_OK; i++) {
@@ -149,9 +162,13 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
                            s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability, s->point->model + 1,
                            arm_id(v, s->point->arm));
             }
-            missing[p * lengths + l] = !count[p][l] ? "no results" : sparse ? "" : p == SF_PREFILL ? "no sparse prefill" : "no sparse decode";
+            missing[p * lengths + l] = !count[p][l]      ? "no results"
+                                       : sparse          ? ""
+                                       : p == SF_PREFILL ? "no sparse prefill"
+                                                         : "no sparse decode";
         }
-    const char **arm = malloc(((size_t)v->arms + 1) * sizeof *arm), **model = malloc(((size_t)v->models + 1) * sizeof *model);
+    const char **arm = malloc(((size_t)v->arms + 1) * sizeof *arm),
+               **model = malloc(((size_t)v->models + 1) * sizeof *model);
     int arms = 0;
     for (int a = 0; a < v->arms && arm; a++)
         if (!sf_arm_joint(&v->arm[a])) arm[arms++] = v->arm[a].label;
@@ -178,7 +195,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
             }
         }
         for (int a = 0; a < arms; a++) legend++, longest = fmax(longest, (double)strlen(arm[a]));
-        for (int m = 0; m < v->models && v->models > 1; m++) legend++, longest = fmax(longest, (double)strlen(model[m]));
+        for (int m = 0; m < v->models && v->models > 1; m++)
+            legend++, longest = fmax(longest, (double)strlen(model[m]));
         plot->template = "frontier";
         plot->width = lengths == 1 ? 84 : lengths == 2 ? 120 : 174;
         sf_set_legend(plot, legend + 1, longest > 15 ? longest : 15);
@@ -198,10 +216,14 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
         sf_set_number(plot, "ymin", ymin > ymax ? 0 : fmax(0, floor(ymin * 10) / 10));
         sf_set_number(plot, "ymax", ymin > ymax ? 1 : fmin(1, ceil(ymax * 10) / 10) + 0.01);
         sf_set_number(plot, "by_model", v->models > 1);
-        fprintf(plot->caption, "Score against %s. One point a model, method and sparsity (sparser is further left within a "
-                "curve); filled: on the Pareto frontier of its panel, the grey line. Scores are means over tasks, bars their "
-                "standard errors; costs within 1 %% count as equal; frontier_probability in the CSV is the share of %d bootstrap resamples in which a point is "
-                "on the frontier.", axis->says, v->resamples);
+        fprintf(plot->caption,
+                "Score against %s. One point a model, method and sparsity (sparser is further left within a "
+                "curve); filled: on the Pareto frontier of its panel, the grey line. Scores are means over tasks, bars "
+                "their "
+                "standard errors; costs within 1 %% count as equal; frontier_probability in the CSV is the share of %d "
+                "bootstrap resamples in which a point is "
+                "on the frontier.",
+                axis->says, v->resamples);
         if (axis->batched) fprintf(plot->caption, " Batch %g.", v->batch);
         if (left_out) fprintf(plot->caption, " Left out: %d points that lack a task that the others have.", left_out);
     } else {
@@ -220,21 +242,31 @@ static double exact(const sf_point *p, int phase) { return p->cost_exact[phase];
 static double seconds(const sf_point *p, int phase) { return p->seconds[phase]; }
 
 static const struct axis
-    by_paper = {paper, {"Prefill (%sFLOP)", "Decode (%s elements read per token)"},
-                "cost by the study's formulas (prefill: FLOPs over the full square; decode: elements of weights and cache "
-                "that a step reads)", true},
-    by_exact = {exact, {"Prefill (%sFLOP)", "Decode (%s elements read per token)"},
-                "cost as executed (prefill: FLOPs of the causal pairs that were computed; decode: elements of weights and "
-                "cache that a step reads)", true},
-    by_seconds = {seconds, {"Prefill (s per sample)", "Decode (s per sample)"},
-                  "measured wall-clock time of one sample, batch 1; lanes that decode together share the time of their steps",
-                  false};
+    by_paper =
+        {paper,
+         {"Prefill (%sFLOP)", "Decode (%s elements read per token)"},
+         "cost by the study's formulas (prefill: FLOPs over the full square; decode: elements of weights and cache "
+         "that a step reads)",
+         true},
+    by_exact =
+        {exact,
+         {"Prefill (%sFLOP)", "Decode (%s elements read per token)"},
+         "cost as executed (prefill: FLOPs of the causal pairs that were computed; decode: elements of weights and "
+         "cache that a step reads)",
+         true},
+    by_seconds = {
+        seconds,
+        {"Prefill (s per sample)", "Decode (s per sample)"},
+        "measured wall-clock time of one sample, batch 1; lanes that decode together share the time of their steps",
+        false};
 
 static sf_status make_paper(const sf_view *v, int which, sf_plot *plot) { return make(v, which, plot, &by_paper); }
 static sf_status make_exact(const sf_view *v, int which, sf_plot *plot) { return make(v, which, plot, &by_exact); }
 static sf_status make_seconds(const sf_view *v, int which, sf_plot *plot) { return make(v, which, plot, &by_seconds); }
 
-const sf_figure sf_figure_frontier = {.name = "frontier", .title = "isoCost frontier", .plots = plots, .make = make_paper};
-const sf_figure sf_figure_frontier_exact = {.name = "frontier_exact", .title = "isoCost frontier, cost as executed",
-                                            .plots = plots, .make = make_exact};
-const sf_figure sf_figure_isotime = {.name = "isotime", .title = "isoTime frontier", .plots = plots, .make = make_seconds};
+const sf_figure sf_figure_frontier = {
+    .name = "frontier", .title = "isoCost frontier", .plots = plots, .make = make_paper};
+const sf_figure sf_figure_frontier_exact = {
+    .name = "frontier_exact", .title = "isoCost frontier, cost as executed", .plots = plots, .make = make_exact};
+const sf_figure sf_figure_isotime = {
+    .name = "isotime", .title = "isoTime frontier", .plots = plots, .make = make_seconds};

@@ -8,17 +8,23 @@
 
 enum { NAMED = 4 /* cells that a warning names; the rest are counted */ };
 
-static const double
-    budget_ratio = 1.25,    /* executed / requested budget further from 1 than this */
-    budget_slack = 0.01,    /* and by more than this */
-    share_of_answers = 0.2, /* unparseable, or cut off */
-    near_zero = 0.05,       /* a dense score that leaves nothing to lose */
-    flattery = 0.05,        /* reference - strict */
+static const double budget_ratio = 1.25, /* executed / requested budget further from 1 than this */
+    budget_slack = 0.01,                 /* and by more than this */
+    share_of_answers = 0.2,              /* unparseable, or cut off */
+    near_zero = 0.05,                    /* a dense score that leaves nothing to lose */
+    flattery = 0.05,                     /* reference - strict */
     alpha = 0.05;
 
 /* A gate sees one cell (and its dense twin, or -1) and says whether it fails, and how badly: the worst are named. */
-struct finding { int cell; double badness; char detail[64]; };
-struct gate { bool (*fails)(const sf_view *v, int cell, int dense, struct finding *out); const char *text; };
+struct finding {
+    int cell;
+    double badness;
+    char detail[64];
+};
+struct gate {
+    bool (*fails)(const sf_view *v, int cell, int dense, struct finding *out);
+    const char *text;
+};
 
 static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") != 0; }
 
@@ -53,8 +59,16 @@ static bool share_over(const sf_view *v, int cell, bool cut_off, struct finding 
     return true;
 }
 
-static bool unparsed(const sf_view *v, int cell, int dense, struct finding *out) { (void)dense; return share_over(v, cell, false, out); }
-static bool cut_off(const sf_view *v, int cell, int dense, struct finding *out) { (void)dense; return share_over(v, cell, true, out); }
+static bool unparsed(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    return share_over(v, cell, false, out);
+}
+static bool cut_off(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    return share_over(v, cell, true, out);
+}
 
 static bool nothing_to_lose(const sf_view *v, int cell, int dense, struct finding *out)
 {
@@ -164,8 +178,9 @@ static const struct gate gates[] = {
     {other_prompts, "the prompt is not dense's prompt: these cells cannot be compared sample by sample"},
     {full_budget_differs, "nothing was left out, and yet the answer is not dense's"},
     {off_budget, "executed sparsity is not the requested one"},
-    {better_than_dense, "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
-                        "dense setting that hurts"},
+    {better_than_dense,
+     "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
+     "dense setting that hurts"},
     {nothing_to_lose, "the dense score is near zero: these tasks say nothing about sparsity here"},
     {unparsed, "answers that cannot be parsed, which score 0"},
     {cut_off, "answers cut off at the output limit"},
@@ -225,8 +240,11 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
     }
     if (v->left_out && status == SF_OK) {
         char *text = NULL;
-        if (asprintf(&text, "%d cells stand where others stand (they differ in seed, output limit or model files); the one "
-                     "with more samples is shown", v->left_out) < 0) text = NULL;
+        if (asprintf(&text,
+                     "%d cells stand where others stand (they differ in seed, output limit or model files); the one "
+                     "with more samples is shown",
+                     v->left_out) < 0)
+            text = NULL;
         status = add(out, text);
     }
     for (size_t g = 0; g < sizeof gates / sizeof *gates && status == SF_OK; g++) {

@@ -4,7 +4,10 @@
 
 #include "harness/report_view.h"
 
-typedef struct sf_warnings { int count; char **text; } sf_warnings;
+typedef struct sf_warnings {
+    int count;
+    char **text;
+} sf_warnings;
 
 /* One warning a gate that does not hold, naming the cells. After sf_view_test(). */
 sf_status sf_gates(const sf_view *view, sf_warnings *out);

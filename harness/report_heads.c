@@ -1,4 +1,5 @@
-/* Where the budget goes: density of each layer and query head, a panel a method, for each model at its longest length. */
+/* Where the budget goes: density of each layer and query head, a panel a method, for each model at its longest length.
+ */
 #include "harness/report_figure.h"
 
 #include <stdlib.h>
@@ -58,8 +59,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     for (int k = 0; k < panels; k++) {
         const sf_point *p = point[k];
         int phase = v->arm[p->arm].sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE;
-        snprintf(titles[k], sizeof titles[k], "%.120s, %d tokens, sparsity %.2f", v->arm[p->arm].label, v->length[p->length],
-                 sf_point_sparsity(v, p));
+        snprintf(titles[k], sizeof titles[k], "%.120s, %d tokens, sparsity %.2f", v->arm[p->arm].label,
+                 v->length[p->length], sf_point_sparsity(v, p));
         for (int y = 0; y < layers; y++)
             for (int x = 0; x < heads; x++) {
                 double sum = 0;
@@ -94,11 +95,15 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_number(plot, "numbers", 0);
     sf_set_number(plot, "diverging", 0);
     sf_set_number(plot, "columns", columns);
-    fprintf(plot->caption, "Density of each layer and query head of %s, means over samples and tasks, at its longest length and "
+    fprintf(plot->caption,
+            "Density of each layer and query head of %s, means over samples and tasks, at its longest length and "
             "the sparsity nearest %g. White: not recorded, or a sliding-window layer.",
             v->model[model].label, wanted);
     return SF_OK;
 }
 
-const sf_figure sf_figure_heads = {.name = "heads", .title = "Density of layers and heads", .plots = plots, .make = make,
+const sf_figure sf_figure_heads = {.name = "heads",
+                                   .title = "Density of layers and heads",
+                                   .plots = plots,
+                                   .make = make,
                                    .lacks = "needs density maps"};

@@ -20,7 +20,8 @@ static int alone(const sf_view *v, int joint, int phase)
         for (int t = 0; t < v->tasks; t++) {
             int c = v->point[i].cell[t];
             for (int a = 1; a < v->arms && c >= 0; a++)
-                if (!sf_arm_joint(&v->arm[a]) && v->arm[a].sparse[phase] && strcmp(v->arm[a].label, v->results->cell[c].label[phase]) == 0)
+                if (!sf_arm_joint(&v->arm[a]) && v->arm[a].sparse[phase] &&
+                    strcmp(v->arm[a].label, v->results->cell[c].label[phase]) == 0)
                     return a;
         }
     }
@@ -40,7 +41,8 @@ static int add_level(double *level, int n, double s)
 static void tics(const double *level, int n, char text[512])
 {
     strcpy(text, "(");
-    for (int i = 0; i < n; i++) snprintf(text + strlen(text), 512 - strlen(text), "%s'%g' %d", i ? ", " : "", level[i], i);
+    for (int i = 0; i < n; i++)
+        snprintf(text + strlen(text), 512 - strlen(text), "%s'%g' %d", i ? ", " : "", level[i], i);
     strcat(text, ")");
 }
 
@@ -50,7 +52,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     int panels = 0;
     double xn[PANELS], yn[PANELS], worst = 0;
     const char *title[PANELS], *note[PANELS], *xt[PANELS], *yt[PANELS];
-    static char titles[PANELS][200], x_tics[PANELS][512], y_tics[PANELS][512];
+    char titles[PANELS][200], x_tics[PANELS][512], y_tics[PANELS][512];
     fprintf(plot->csv, "panel,x,y,prefill_requested,decode_requested,value,standard_error,cells,samples,panel_id\n");
     for (int a = 1; a < v->arms && panels < PANELS; a++) {
         double level[LEVELS * 4][SF_PHASES], prefill[LEVELS] = {0}, decode[LEVELS] = {0};
@@ -66,13 +68,14 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                 /* Edges come from the arms that were run alone, the corner is dense. */
                 int arm = x && y ? a : y ? single[SF_PREFILL] : x ? single[SF_DECODE] : 0;
                 if (arm < 0) continue;
-                sf_selection s = {.model = -1, .length = -1, .task = -1, .arm = arm, .hard = -1, .sparsity = {prefill[y], decode[x]}};
+                sf_selection s = {
+                    .model = -1, .length = -1, .task = -1, .arm = arm, .hard = -1, .sparsity = {prefill[y], decode[x]}};
                 sf_average m = sf_view_average(v, &s);
                 double change = arm ? -m.drop : 0;
                 if (!m.cells || isnan(change)) continue;
                 worst = fmax(worst, fabs(change));
-                sf_csv_row(plot->csv, "sddffffddd", v->arm[a].label, x, y, prefill[y], decode[x], change, arm ? m.drop_error : 0.0, m.cells,
-                           m.samples, panels + 1);
+                sf_csv_row(plot->csv, "sddffffddd", v->arm[a].label, x, y, prefill[y], decode[x], change,
+                           arm ? m.drop_error : 0.0, m.cells, m.samples, panels + 1);
             }
         snprintf(titles[panels], sizeof titles[panels], "%.190s", v->arm[a].label);
         tics(decode, nx, x_tics[panels]);
@@ -101,10 +104,14 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_number(plot, "numbers", 1);
     sf_set_number(plot, "diverging", 1);
     sf_set_number(plot, "columns", columns);
-    fprintf(plot->caption, "Score, sparse − dense, with prefill and decode made sparse together; means over models, lengths and "
+    fprintf(plot->caption,
+            "Score, sparse − dense, with prefill and decode made sparse together; means over models, lengths and "
             "tasks. Edges: one phase sparse alone.");
     return SF_OK;
 }
 
-const sf_figure sf_figure_joint = {.name = "joint", .title = "Prefill and decode sparse together", .plots = plots, .make = make,
+const sf_figure sf_figure_joint = {.name = "joint",
+                                   .title = "Prefill and decode sparse together",
+                                   .plots = plots,
+                                   .make = make,
                                    .lacks = "needs cells with a prefill and a decode method"};

@@ -1,4 +1,5 @@
-/* Model size: score against sparsity, a curve a model; for each method easy tasks (low dispersion, low scope) beside hard. */
+/* Model size: score against sparsity, a curve a model; for each method easy tasks (low dispersion, low scope) beside
+ * hard. */
 #include "harness/report_figure.h"
 
 #include <stdlib.h>
@@ -24,7 +25,12 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             panel[panels] = title[panels];
         }
     for (int m = 0; m < v->models; m++) name[m] = v->model[m].label;
-    sf_curves c = {.panels = panels, .series = v->models, .panel = panel, .name = name, .note = note, .ylabel = "Score",
+    sf_curves c = {.panels = panels,
+                   .series = v->models,
+                   .panel = panel,
+                   .name = name,
+                   .note = note,
+                   .ylabel = "Score",
                    .columns = panels <= 2 ? 2 : 4};
     sf_curves_begin(plot, &c);
     for (int a = 1, at = 0; a < v->arms; a++) {
@@ -46,11 +52,15 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         }
     }
     sf_curves_end(plot, &c);
-    fprintf(plot->caption, "Score against executed sparsity by model size, means over lengths and tasks; easy: tasks of low "
+    fprintf(plot->caption,
+            "Score against executed sparsity by model size, means over lengths and tasks; easy: tasks of low "
             "dispersion and low scope, hard: the others. Bars: standard errors.");
     free(panel), free(title);
     return SF_OK;
 }
 
-const sf_figure sf_figure_models = {.name = "models", .title = "Model size", .plots = plots, .make = make,
+const sf_figure sf_figure_models = {.name = "models",
+                                    .title = "Model size",
+                                    .plots = plots,
+                                    .make = make,
                                     .lacks = "needs two models and a sparse method"};

@@ -11,19 +11,30 @@ static const char style[] =
     "figcaption,.note{color:#555;font-size:.88em;max-width:52em}"
     ".warning{background:#fff4e0;border-left:4px solid #e69f00;padding:.4em .8em;margin:.5em 0;font-size:.92em}"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85em;font-variant-numeric:tabular-nums}"
-    "th,td{padding:.15em .7em;text-align:right;white-space:nowrap}th:first-child,td:first-child,td.l,th.l{text-align:left}"
+    "th,td{padding:.15em "
+    ".7em;text-align:right;white-space:nowrap}th:first-child,td:first-child,td.l,th.l{text-align:left}"
     "thead th{border-bottom:1.5px solid #222}tbody tr:hover{background:#f4f8fb}td.loss{color:#d55e00}"
-    "h3{font-size:1em;margin:1.4em 0 .3em}ul{margin:.2em 0;padding-left:1.2em}.verdict{color:#0072b2;font-weight:600;white-space:nowrap}"
+    "h3{font-size:1em;margin:1.4em 0 .3em}ul{margin:.2em "
+    "0;padding-left:1.2em}.verdict{color:#0072b2;font-weight:600;white-space:nowrap}"
     "pre{background:#f6f6f6;padding:.8em;overflow-x:auto;font-size:.82em}a{color:#0072b2}";
 
 static void text(FILE *out, const char *s)
 {
     for (s = s ? s : ""; *s; s++) switch (*s) {
-        case '&': fputs("&amp;", out); break;
-        case '<': fputs("&lt;", out); break;
-        case '>': fputs("&gt;", out); break;
-        case '"': fputs("&quot;", out); break;
-        default: fputc(*s, out);
+        case '&':
+            fputs("&amp;", out);
+            break;
+        case '<':
+            fputs("&lt;", out);
+            break;
+        case '>':
+            fputs("&gt;", out);
+            break;
+        case '"':
+            fputs("&quot;", out);
+            break;
+        default:
+            fputc(*s, out);
         }
 }
 
@@ -36,7 +47,8 @@ static sf_status inline_image(FILE *out, const char *path)
     for (size_t n; (n = fread(block, 1, sizeof block, in)) > 0;)
         for (size_t i = 0; i < n; i += 3) {
             size_t left = n - i;
-            unsigned bits = (unsigned)block[i] << 16 | (left > 1 ? (unsigned)block[i + 1] << 8 : 0) | (left > 2 ? block[i + 2] : 0);
+            unsigned bits =
+                (unsigned)block[i] << 16 | (left > 1 ? (unsigned)block[i + 1] << 8 : 0) | (left > 2 ? block[i + 2] : 0);
             fputc(digit[bits >> 18], out);
             fputc(digit[bits >> 12 & 63], out);
             fputc(left > 1 ? digit[bits >> 6 & 63] : '=', out);
@@ -59,14 +71,16 @@ static sf_status figures(FILE *out, const char *folder, int plots, const sf_made
         if (made[i].drawn) {
             char path[4700];
             snprintf(path, sizeof path, "%s/figures/%s.png", folder, made[i].name);
-            fprintf(out, "<img alt=\"%s\" style=\"width:%.0fpx\" src=\"data:image/png;base64,", made[i].name, made[i].width * 6);
+            fprintf(out, "<img alt=\"%s\" style=\"width:%.0fpx\" src=\"data:image/png;base64,", made[i].name,
+                    made[i].width * 6);
             SF_TRY(inline_image(out, path));
             fputs("\">", out);
         }
         fputs("<figcaption>", out);
         text(out, made[i].caption);
-        fprintf(out, " Numbers: <code>figures/%s.csv</code>; drawn by <code>figures/%s.gp</code>.</figcaption></figure>\n", made[i].name,
-                made[i].name);
+        fprintf(out,
+                " Numbers: <code>figures/%s.csv</code>; drawn by <code>figures/%s.gp</code>.</figcaption></figure>\n",
+                made[i].name, made[i].name);
     }
     return SF_OK;
 }
@@ -74,14 +88,17 @@ static sf_status figures(FILE *out, const char *folder, int plots, const sf_made
 static void number(FILE *out, const char *format, double x)
 {
     fputs("<td>", out);
-    if (isnan(x)) fputs("&ndash;", out);
-    else fprintf(out, format, x);
+    if (isnan(x))
+        fputs("&ndash;", out);
+    else
+        fprintf(out, format, x);
     fputs("</td>", out);
 }
 
 static void interval(FILE *out, const char *format, double low, double high)
 {
-    if (isnan(low)) fputs("<td>&ndash;</td>", out);
+    if (isnan(low))
+        fputs("<td>&ndash;</td>", out);
     else {
         fputs("<td>[", out);
         fprintf(out, format, low);
@@ -93,11 +110,16 @@ static void interval(FILE *out, const char *format, double low, double high)
 
 static void scores(FILE *out, const sf_view *v)
 {
-    fputs("<h2>Scores</h2><p class=note>Means over tasks of strict scores, 95&nbsp;% bootstrap intervals (BCa, samples drawn in "
-          "pairs with dense); difference to dense over the tasks that both have; p of a paired sign-flip test, Holm-corrected "
-          "over all rows. Coloured: below dense, p&nbsp;&le;&nbsp;0.05.</p><div class=scroll><table><thead><tr><th>model<th>tokens"
-          "<th class=l>method<th>requested<th>prefill sparsity<th>decode sparsity<th>tasks<th>samples<th>score<th>95&nbsp;%"
-          "<th>difference<th>95&nbsp;%<th>p (Holm)</tr></thead><tbody>\n", out);
+    fputs("<h2>Scores</h2><p class=note>Means over tasks of strict scores, 95&nbsp;% bootstrap intervals (BCa, samples "
+          "drawn in "
+          "pairs with dense); difference to dense over the tasks that both have; p of a paired sign-flip test, "
+          "Holm-corrected "
+          "over all rows. Coloured: below dense, p&nbsp;&le;&nbsp;0.05.</p><div "
+          "class=scroll><table><thead><tr><th>model<th>tokens"
+          "<th class=l>method<th>requested<th>prefill sparsity<th>decode "
+          "sparsity<th>tasks<th>samples<th>score<th>95&nbsp;%"
+          "<th>difference<th>95&nbsp;%<th>p (Holm)</tr></thead><tbody>\n",
+          out);
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
         char level[32];
@@ -112,8 +134,10 @@ static void scores(FILE *out, const sf_view *v)
         fprintf(out, "<td>%d</td><td>%d</td>", p->tasks, p->samples);
         number(out, "%.3f", p->score);
         interval(out, "%.3f", p->low, p->high);
-        if (sf_verdict_loss(&p->verdict)) fprintf(out, "<td class=loss>%+.3f</td>", p->verdict.difference);
-        else number(out, "%+.3f", p->verdict.difference);
+        if (sf_verdict_loss(&p->verdict))
+            fprintf(out, "<td class=loss>%+.3f</td>", p->verdict.difference);
+        else
+            number(out, "%+.3f", p->verdict.difference);
         interval(out, "%+.3f", p->verdict.low, p->verdict.high);
         number(out, "%.2g", p->verdict.p_holm);
         fputs("</tr>\n", out);
@@ -123,10 +147,11 @@ static void scores(FILE *out, const sf_view *v)
 
 static void conclusions(FILE *out, const sf_view *v, const sf_findings *findings)
 {
-    static const struct { const char *key, *asks; } question[] = {
-        {"isoCost", "At equal cost, does a larger model made sparse beat a smaller dense one?"},
-        {"method", "Which method loses least?"},
-        {"length", "Does the relative error fall with length at equal sparsity?"}};
+    static const struct {
+        const char *key, *asks;
+    } question[] = {{"isoCost", "At equal cost, does a larger model made sparse beat a smaller dense one?"},
+                    {"method", "Which method loses least?"},
+                    {"length", "Does the relative error fall with length at equal sparsity?"}};
     for (int q = 0; q < 3; q++) {
         bool begun = false;
         for (int i = 0; i < findings->count; i++) {
@@ -140,17 +165,23 @@ static void conclusions(FILE *out, const sf_view *v, const sf_findings *findings
         }
         if (begun) fputs("</ul>\n", out);
     }
-    fputs("<p class=note>Intervals: 95&nbsp;% bootstrap (percentile), samples drawn in pairs. Scores between tested sparsities are "
-          "interpolated linearly. All comparisons: <code>tables/findings.csv</code>.</p>\n", out);
+    fputs("<p class=note>Intervals: 95&nbsp;% bootstrap (percentile), samples drawn in pairs. Scores between tested "
+          "sparsities are "
+          "interpolated linearly. All comparisons: <code>tables/findings.csv</code>.</p>\n",
+          out);
     bool begun = false;
     for (int a = 1; a < v->arms; a++) {
         sf_fit fit;
         if (sf_arm_joint(&v->arm[a]) || sf_scaling_fit(v, a, &fit) != SF_OK || !fit.cells) continue;
         if (!begun)
-            fputs("<h3>Scaling fit</h3><p class=note>logit(score) = a + b&nbsp;ln(parameters) + c&nbsp;ln(tokens) + d&nbsp;ln(1&nbsp;&minus;&nbsp;"
-                  "sparsity), least squares over the means of each model, length and sparsity, dense included; RMS error of scores in the "
-                  "fit, and of settings (model, length) that were held out of it.</p><div class=scroll><table><thead><tr><th>method<th>points"
-                  "<th>a<th>b<th>c<th>d<th>error<th>held out</tr></thead><tbody>\n", out);
+            fputs("<h3>Scaling fit</h3><p class=note>logit(score) = a + b&nbsp;ln(parameters) + c&nbsp;ln(tokens) + "
+                  "d&nbsp;ln(1&nbsp;&minus;&nbsp;"
+                  "sparsity), least squares over the means of each model, length and sparsity, dense included; RMS "
+                  "error of scores in the "
+                  "fit, and of settings (model, length) that were held out of it.</p><div "
+                  "class=scroll><table><thead><tr><th>method<th>points"
+                  "<th>a<th>b<th>c<th>d<th>error<th>held out</tr></thead><tbody>\n",
+                  out);
         begun = true;
         fputs("<tr><td>", out);
         text(out, v->arm[a].label);
@@ -176,24 +207,28 @@ static void provenance(FILE *out, const sf_view *v)
         text(out, run->host);
         fputs(", frontier ", out);
         text(out, run->revision);
-        if (isnan(run->seconds)) fputs(", not finished", out);
-        else fprintf(out, ", %.0f s", run->seconds);
+        if (isnan(run->seconds))
+            fputs(", not finished", out);
+        else
+            fprintf(out, ", %.0f s", run->seconds);
         fputs(". ", out);
         text(out, run->versions);
         fputs("</p><details><summary>config</summary><pre>", out);
         text(out, run->config);
         fputs("</pre></details>\n", out);
     }
-    fputs("<div class=scroll><table><thead><tr><th>model<th class=l>hash<th>layers<th>heads<th>kv heads<th>head dim<th>parameters"
-          "<th class=l>device<th class=l>dtype<th>seed</tr></thead><tbody>\n", out);
+    fputs("<div class=scroll><table><thead><tr><th>model<th class=l>hash<th>layers<th>heads<th>kv heads<th>head "
+          "dim<th>parameters"
+          "<th class=l>device<th class=l>dtype<th>seed</tr></thead><tbody>\n",
+          out);
     for (int m = 0; m < v->models; m++) {
         const sf_cell_info *c = v->model[m].shape;
         fputs("<tr><td>", out);
         text(out, v->model[m].label);
         fputs("</td><td class=l>", out);
         text(out, c->model_hash);
-        fprintf(out, "</td><td>%d</td><td>%d</td><td>%d</td><td>%d</td><td>%.4g</td><td class=l>", c->layers, c->heads, c->kv_heads,
-                c->head_dim, c->parameters);
+        fprintf(out, "</td><td>%d</td><td>%d</td><td>%d</td><td>%d</td><td>%.4g</td><td class=l>", c->layers, c->heads,
+                c->kv_heads, c->head_dim, c->parameters);
         text(out, c->device);
         fputs("</td><td class=l>", out);
         text(out, c->dtype);
@@ -202,19 +237,21 @@ static void provenance(FILE *out, const sf_view *v)
     fputs("</tbody></table></div>\n", out);
 }
 
-sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const sf_made *made, const sf_warnings *warnings,
-                         const sf_findings *findings, const char *trouble)
+sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const sf_made *made,
+                         const sf_warnings *warnings, const sf_findings *findings, const char *trouble)
 {
     sf_status status = SF_OK;
     int samples = 0;
     for (int c = 0; c < v->results->cells; c++) samples += v->results->records[c];
     FILE *out = sf_report_open(folder, "index", ".html", &status);
     if (!out) return status;
-    fprintf(out, "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
-                 "<title>Sparse attention report</title><style>%s</style></head><body>\n<h1>Sparse attention report</h1>\n", style);
-    fprintf(out, "<p class=note>%d model%s, %d task%s, %d length%s, %d method arm%s, %d cells, %d samples.</p>\n", v->models,
-            v->models == 1 ? "" : "s", v->tasks, v->tasks == 1 ? "" : "s", v->lengths, v->lengths == 1 ? "" : "s", v->arms - 1,
-            v->arms == 2 ? "" : "s", v->results->cells, samples);
+    fprintf(out,
+            "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
+            "<title>Sparse attention report</title><style>%s</style></head><body>\n<h1>Sparse attention report</h1>\n",
+            style);
+    fprintf(out, "<p class=note>%d model%s, %d task%s, %d length%s, %d method arm%s, %d cells, %d samples.</p>\n",
+            v->models, v->models == 1 ? "" : "s", v->tasks, v->tasks == 1 ? "" : "s", v->lengths,
+            v->lengths == 1 ? "" : "s", v->arms - 1, v->arms == 2 ? "" : "s", v->results->cells, samples);
     if (*trouble) {
         fputs("<div class=warning>No figures: ", out);
         text(out, trouble);
@@ -228,7 +265,8 @@ sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const 
     conclusions(out, v, findings);
     status = figures(out, folder, plots, made);
     scores(out, v);
-    fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits; CSV, LaTeX, Markdown).</p>\n", out);
+    fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits; CSV, LaTeX, Markdown).</p>\n",
+          out);
     provenance(out, v);
     fputs("</body></html>\n", out);
     sf_report_close(out, "index.html", &status);

@@ -7,15 +7,21 @@
 #include "harness/report_gates.h"
 
 /* A plot that was made, with what the page says under it. `drawn`: NAME.png exists. */
-typedef struct sf_made { char name[128]; const char *title; char *caption; double width /* mm */; bool drawn; } sf_made;
+typedef struct sf_made {
+    char name[128];
+    const char *title;
+    char *caption;
+    double width /* mm */;
+    bool drawn;
+} sf_made;
 
-/* scores (means over tasks, with intervals and tests), tasks (each cell) and limits (highest sparsity without a loss), each
- * as .csv, .tex and .md in this folder; findings.csv, fits.csv. */
+/* scores (means over tasks, with intervals and tests), tasks (each cell) and limits (highest sparsity without a loss),
+ * each as .csv, .tex and .md in this folder; findings.csv, fits.csv. */
 sf_status sf_report_tables(const sf_view *view, const char *folder, const sf_findings *findings);
 
 /* FOLDER/index.html, one file that needs no other: figures inlined, tables, warnings, provenance. */
-sf_status sf_report_page(const sf_view *view, const char *folder, int plots, const sf_made *made, const sf_warnings *warnings,
-                         const sf_findings *findings, const char *trouble);
+sf_status sf_report_page(const sf_view *view, const char *folder, int plots, const sf_made *made,
+                         const sf_warnings *warnings, const sf_findings *findings, const char *trouble);
 
 /* A file of the report, opened for writing; closing checks that it was written whole. */
 FILE *sf_report_open(const char *folder, const char *name, const char *ending, sf_status *status);

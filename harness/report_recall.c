@@ -1,4 +1,5 @@
-/* Does keeping the attention mass keep the score? Every sparse point, its recall against its score relative to dense. */
+/* Does keeping the attention mass keep the score? Every sparse point, its recall against its score relative to dense.
+ */
 #include "harness/report_figure.h"
 #include "harness/stats.h"
 
@@ -29,7 +30,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
 {
     (void)which;
     const char **arm = calloc((size_t)v->arms, sizeof *arm);
-    double *dashed = calloc((size_t)v->arms, sizeof *dashed), *x = calloc((size_t)v->points * 2 + 1, sizeof *x), *y = x + v->points;
+    double *dashed = calloc((size_t)v->arms, sizeof *dashed), *x = calloc((size_t)v->points * 2 + 1, sizeof *x),
+           *y = x + v->points;
     if (!arm || !dashed || !x) {
         free(arm), free(dashed), free(x);
         return sf_fail(SF_NO_MEMORY, "out of memory for a figure");
@@ -47,8 +49,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             double ratio = 1 + p->verdict.difference / dense->score;
             char level[32];
             sf_point_level(v, p, level);
-            sf_csv_row(plot->csv, "ssdsfffdd", v->arm[a].label, v->model[p->model].label, v->length[p->length], level, recall, ratio,
-                       p->verdict.difference, p->verdict.tasks, arms + 1);
+            sf_csv_row(plot->csv, "ssdsfffdd", v->arm[a].label, v->model[p->model].label, v->length[p->length], level,
+                       recall, ratio, p->verdict.difference, p->verdict.tasks, arms + 1);
             lowest = fmin(lowest, recall);
             worst = fmin(worst, ratio);
             best = fmax(best, ratio);
@@ -70,13 +72,19 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_number(plot, "ymin", floor(worst * 10) / 10);
     sf_set_number(plot, "ymax", ceil(best * 10) / 10 + 0.02);
     double tau = sf_kendall(n, x, y);
-    fprintf(plot->caption, "Share of the dense attention mass that falls on what a method selected (mean over samples, layers and "
-            "heads) against its score relative to dense; one point a model, length, method and sparsity (%d points). Filled: "
-            "prefill, hollow: decode.", n);
+    fprintf(plot->caption,
+            "Share of the dense attention mass that falls on what a method selected (mean over samples, layers and "
+            "heads) against its score relative to dense; one point a model, length, method and sparsity (%d points). "
+            "Filled: "
+            "prefill, hollow: decode.",
+            n);
     if (!isnan(tau)) fprintf(plot->caption, " Rank correlation (Kendall's tau-b): %.2f.", tau);
     free(arm), free(dashed), free(x);
     return SF_OK;
 }
 
-const sf_figure sf_figure_recall = {.name = "recall", .title = "Attention mass and score", .plots = plots, .make = make,
+const sf_figure sf_figure_recall = {.name = "recall",
+                                    .title = "Attention mass and score",
+                                    .plots = plots,
+                                    .make = make,
                                     .lacks = "needs recall maps (config: recall_rows)"};

@@ -26,7 +26,8 @@ static void end_row(FILE *out, style how) { fputs(how == MD ? " |\n" : " \\\\\n"
 static void head(FILE *out, style how, int texts, int numbers, const char *caption)
 {
     if (how == MD) return;
-    fprintf(out, "%% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n\\caption{%s}\n\\begin{tabular}{", caption);
+    fprintf(out, "%% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n\\caption{%s}\n\\begin{tabular}{",
+            caption);
     for (int i = 0; i < texts; i++) fputc('l', out);
     for (int i = 0; i < numbers; i++) fputc('r', out);
     fputs("}\n\\toprule\n", out);
@@ -34,15 +35,18 @@ static void head(FILE *out, style how, int texts, int numbers, const char *capti
 
 static void rule(FILE *out, style how, int columns)
 {
-    if (how == TEX) fputs("\\midrule\n", out);
+    if (how == TEX)
+        fputs("\\midrule\n", out);
     else
         for (int i = 0; i < columns; i++) fputs(i == columns - 1 ? "|---|\n" : "|---", out);
 }
 
 static void tail(FILE *out, style how, const char *name, const char *caption)
 {
-    if (how == TEX) fprintf(out, "\\bottomrule\n\\end{tabular}\n\\label{tab:%s}\n\\end{table}\n", name);
-    else fprintf(out, "\n%s\n", caption);
+    if (how == TEX)
+        fprintf(out, "\\bottomrule\n\\end{tabular}\n\\label{tab:%s}\n\\end{table}\n", name);
+    else
+        fprintf(out, "\n%s\n", caption);
 }
 
 /* ---- Scores: a row a (model, task or mean, length, arm), a column a requested sparsity ---- */
@@ -65,7 +69,8 @@ static int all_levels(const sf_view *v, double level[LEVELS])
 
 static const sf_point *at_level(const sf_view *v, int model, int length, int arm, double level)
 {
-    return sf_view_find(v, model, length, arm, v->arm[arm].sparse[SF_PREFILL] ? level : 0, v->arm[arm].sparse[SF_DECODE] ? level : 0);
+    return sf_view_find(v, model, length, arm, v->arm[arm].sparse[SF_PREFILL] ? level : 0,
+                        v->arm[arm].sparse[SF_DECODE] ? level : 0);
 }
 
 /* task -1: the mean over tasks */
@@ -93,7 +98,10 @@ static bool score_row(const sf_view *v, FILE *out, style how, int model, int tas
     for (int l = -1; l < levels; l++) { /* dense first */
         const sf_point *p = l < 0 ? dense : at_level(v, model, length, arm, level[l]);
         next_cell(out, how);
-        if (!p || (task >= 0 && p->cell[task] < 0)) { fputs("--", out); continue; }
+        if (!p || (task >= 0 && p->cell[task] < 0)) {
+            fputs("--", out);
+            continue;
+        }
         const sf_verdict *verdict = task >= 0 ? &v->verdict[p->cell[task]] : &p->verdict;
         snprintf(text, sizeof text, "%.3f", task >= 0 ? v->mean[p->cell[task]] : p->score);
         fprintf(out, sf_verdict_loss(verdict) ? how == TEX ? "%s\\rlap{$^*$}" : "%s\\*" : "%s", text);
@@ -111,8 +119,10 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
     for (int i = 0; i < v->points; i++) most = v->point[i].samples > most ? v->point[i].samples : most;
     char caption[512], from[64];
     snprintf(from, sizeof from, how == TEX ? "$p \\le 0.05$" : "p ≤ 0.05");
-    snprintf(caption, sizeof caption, "Strict score at each requested sparsity, mean over samples%s; up to %d samples. Asterisk: below "
-             "dense, %s (paired sign-flip test, Holm over the table's comparisons).", tasks ? "" : " and tasks", most, from);
+    snprintf(caption, sizeof caption,
+             "Strict score at each requested sparsity, mean over samples%s; up to %d samples. Asterisk: below "
+             "dense, %s (paired sign-flip test, Holm over the table's comparisons).",
+             tasks ? "" : " and tasks", most, from);
     FILE *out = sf_report_open(folder, name, how == TEX ? ".tex" : ".md", &status);
     if (!out) return status;
     head(out, how, tasks ? 4 : 3, levels + 1, caption);
@@ -149,31 +159,36 @@ static sf_status score_csv(const sf_view *v, const char *folder)
     sf_status status = SF_OK;
     FILE *out = sf_report_open(folder, "scores", ".csv", &status);
     if (out) {
-        fprintf(out, "model,tokens,arm,requested,prefill_sparsity,decode_sparsity,tasks,samples,score,standard_error,low,high,"
-                     "difference,difference_low,difference_high,p,p_holm\n");
+        fprintf(
+            out,
+            "model,tokens,arm,requested,prefill_sparsity,decode_sparsity,tasks,samples,score,standard_error,low,high,"
+            "difference,difference_low,difference_high,p,p_holm\n");
         for (int i = 0; i < v->points; i++) {
             const sf_point *p = &v->point[i];
             char level[32];
             sf_point_level(v, p, level);
-            sf_csv_row(out, "sdssffddfffffffff", v->model[p->model].label, v->length[p->length], v->arm[p->arm].label, level,
-                       p->achieved[SF_PREFILL], p->achieved[SF_DECODE], p->tasks, p->samples, p->score, p->error, p->low, p->high,
-                       p->verdict.difference, p->verdict.low, p->verdict.high, p->verdict.p, p->verdict.p_holm);
+            sf_csv_row(out, "sdssffddfffffffff", v->model[p->model].label, v->length[p->length], v->arm[p->arm].label,
+                       level, p->achieved[SF_PREFILL], p->achieved[SF_DECODE], p->tasks, p->samples, p->score, p->error,
+                       p->low, p->high, p->verdict.difference, p->verdict.low, p->verdict.high, p->verdict.p,
+                       p->verdict.p_holm);
         }
         sf_report_close(out, "scores.csv", &status);
     }
     out = sf_report_open(folder, "tasks", ".csv", &status);
     if (out) {
-        fprintf(out, "model,task,tokens,arm,requested,samples,score,standard_error,difference,difference_low,difference_high,p,"
-                     "p_holm,cell\n");
+        fprintf(
+            out,
+            "model,task,tokens,arm,requested,samples,score,standard_error,difference,difference_low,difference_high,p,"
+            "p_holm,cell\n");
         for (int c = 0; c < v->results->cells; c++) {
             if (v->point_of[c] < 0) continue;
             const sf_point *p = &v->point[v->point_of[c]];
             const sf_verdict *x = &v->verdict[c];
             char level[32];
             sf_point_level(v, p, level);
-            sf_csv_row(out, "ssdssdfffffffs", v->model[p->model].label, v->results->cell[c].task_label, v->length[p->length],
-                       v->arm[p->arm].label, level, v->results->records[c], v->mean[c], v->error[c], x->difference, x->low, x->high,
-                       x->p, x->p_holm, v->results->cell[c].key);
+            sf_csv_row(out, "ssdssdfffffffs", v->model[p->model].label, v->results->cell[c].task_label,
+                       v->length[p->length], v->arm[p->arm].label, level, v->results->records[c], v->mean[c],
+                       v->error[c], x->difference, x->low, x->high, x->p, x->p_holm, v->results->cell[c].key);
         }
         sf_report_close(out, "tasks.csv", &status);
     }
@@ -182,8 +197,8 @@ static sf_status score_csv(const sf_view *v, const char *folder)
 
 /* ---- Limits: how sparse one may go ---- */
 
-/* Over levels in ascending order: the last before the first loss (significant) and before the first whose interval allows a
- * loss above the margin. -1: already the lowest; NAN: nothing to compare. task -1: the mean over tasks. */
+/* Over levels in ascending order: the last before the first loss (significant) and before the first whose interval
+ * allows a loss above the margin. -1: already the lowest; NAN: nothing to compare. task -1: the mean over tasks. */
 static void find_limits(const sf_view *v, int model, int task, int length, int arm, double *significant, double *within)
 {
     bool stop[2] = {false, false};
@@ -197,10 +212,14 @@ static void find_limits(const sf_view *v, int model, int task, int length, int a
         if (!x->tasks) continue;
         stop[0] |= sf_verdict_loss(x);
         stop[1] |= !(x->low >= -margin);
-        if (!stop[0]) *significant = s;
-        else if (isnan(*significant)) *significant = -1;
-        if (!stop[1]) *within = s;
-        else if (isnan(*within)) *within = -1;
+        if (!stop[0])
+            *significant = s;
+        else if (isnan(*significant))
+            *significant = -1;
+        if (!stop[1])
+            *within = s;
+        else if (isnan(*within))
+            *within = -1;
     }
 }
 
@@ -223,8 +242,8 @@ static sf_status limits_csv(const sf_view *v, const char *folder)
                     if (isnan(significant)) continue;
                     limit_text(significant, text[0]);
                     limit_text(within, text[1]);
-                    sf_csv_row(out, "ssdsss", v->model[m].label, t < 0 ? "mean" : v->task[t].label, v->length[l], v->arm[a].label,
-                               text[0], text[1]);
+                    sf_csv_row(out, "ssdsss", v->model[m].label, t < 0 ? "mean" : v->task[t].label, v->length[l],
+                               v->arm[a].label, text[0], text[1]);
                 }
     sf_report_close(out, "limits.csv", &status);
     return status;
@@ -239,9 +258,11 @@ static sf_status limits_table(const sf_view *v, const char *folder, style how)
     int arms = 0;
     for (int a = 1; a < v->arms; a++) arms += !sf_arm_joint(&v->arm[a]);
     char caption[400];
-    snprintf(caption, sizeof caption, "Highest tested sparsity without a loss, means over %d tasks. First: no significant loss up to "
-             "there (paired sign-flip test, Holm); second: the 95%s interval of the difference excludes a loss above %g.", v->tasks,
-             how == TEX ? "\\,\\%" : " %", margin);
+    snprintf(
+        caption, sizeof caption,
+        "Highest tested sparsity without a loss, means over %d tasks. First: no significant loss up to "
+        "there (paired sign-flip test, Holm); second: the 95%s interval of the difference excludes a loss above %g.",
+        v->tasks, how == TEX ? "\\,\\%" : " %", margin);
     head(out, how, 1, arms + 1, caption);
     begin_row(out, how);
     fputs("model", out);
@@ -268,8 +289,10 @@ static sf_status limits_table(const sf_view *v, const char *folder, style how)
                 limit_text(significant, text[0]);
                 limit_text(within, text[1]);
                 next_cell(out, how);
-                if (isnan(significant)) fputs("--", out);
-                else fprintf(out, "%s / %s", text[0], text[1]);
+                if (isnan(significant))
+                    fputs("--", out);
+                else
+                    fprintf(out, "%s / %s", text[0], text[1]);
             }
             end_row(out, how);
         }
@@ -298,8 +321,8 @@ static sf_status findings_csv(const sf_view *v, const char *folder, const sf_fin
             if (sf_arm_joint(&v->arm[a])) continue;
             status = sf_scaling_fit(v, a, &fit);
             if (fit.cells)
-                sf_csv_row(out, "sdffffff", v->arm[a].label, fit.cells, fit.coefficient[0], fit.coefficient[1], fit.coefficient[2],
-                           fit.coefficient[3], fit.residual, fit.held_out);
+                sf_csv_row(out, "sdffffff", v->arm[a].label, fit.cells, fit.coefficient[0], fit.coefficient[1],
+                           fit.coefficient[2], fit.coefficient[3], fit.residual, fit.held_out);
         }
         sf_report_close(out, "fits.csv", &status);
     }

@@ -9,7 +9,12 @@
 enum { WIDTH = 118, CELL = 7 /* "0.43*  " */, LABEL = 30, LINES = 120, JOINT_COLUMNS = 8, RESAMPLES = 2000 };
 
 /* A column is an arm at a sparsity, whatever the model and length. */
-struct column { int arm; double sparsity[SF_PHASES]; char head[32]; int width; };
+struct column {
+    int arm;
+    double sparsity[SF_PHASES];
+    char head[32];
+    int width;
+};
 
 static bool same_column(const struct column *c, const sf_point *p)
 {
@@ -64,8 +69,10 @@ static int find_columns(const sf_view *v, struct column *column)
         n++;
     }
     for (int i = 0; i < n && joint > JOINT_COLUMNS;)
-        if (sf_arm_joint(&v->arm[column[i].arm])) column[i] = column[--n];
-        else i++;
+        if (sf_arm_joint(&v->arm[column[i].arm]))
+            column[i] = column[--n];
+        else
+            i++;
     qsort(column, (size_t)n, sizeof *column, by_column);
     for (int first = 0, end, width; first < n; first = end) { /* room for the arm's name, unless it is a long one */
         int label = width_of(v->arm[column[first].arm].label);
@@ -75,7 +82,10 @@ static int find_columns(const sf_view *v, struct column *column)
     return n;
 }
 
-static void put(FILE *out, const char *text, int width) { fprintf(out, "%s%*s", text, width > width_of(text) ? width - width_of(text) : 0, ""); }
+static void put(FILE *out, const char *text, int width)
+{
+    fprintf(out, "%s%*s", text, width > width_of(text) ? width - width_of(text) : 0, "");
+}
 
 static const sf_point *point_at(const sf_view *v, int model, int length, const struct column *c)
 {
@@ -93,7 +103,9 @@ static int last_column(const struct column *column, int columns, int first, int 
     return whole > first ? whole : last > first ? last : first + 1;
 }
 
-struct heads { int model, task; };
+struct heads {
+    int model, task;
+};
 
 static void print_block(const sf_view *v, const struct column *column, int first, int last, bool tasks,
                         struct heads width, FILE *out)
@@ -135,7 +147,10 @@ static void print_block(const sf_view *v, const struct column *column, int first
                 fprintf(out, "%7d  ", v->length[l]);
                 for (int c = first; c < last; c++) {
                     const sf_point *p = point_at(v, m, l, &column[c]);
-                    if (!p || (mean ? p->tasks < v->tasks : p->cell[t] < 0)) { put(out, "  -", column[c].width); continue; }
+                    if (!p || (mean ? p->tasks < v->tasks : p->cell[t] < 0)) {
+                        put(out, "  -", column[c].width);
+                        continue;
+                    }
                     bool loss = sf_verdict_loss(mean ? &p->verdict : &v->verdict[p->cell[t]]);
                     snprintf(text, sizeof text, "%.2f%s", mean ? p->score : v->mean[p->cell[t]], loss ? "*" : "");
                     put(out, text, column[c].width);
@@ -145,7 +160,8 @@ static void print_block(const sf_view *v, const struct column *column, int first
         }
     for (int c = first, end, room; c < last; c = end) {
         end = end_of_arm(column, c, last, &room);
-        if (width_of(v->arm[column[c].arm].label) >= room) fprintf(out, "[%d] %s\n", column[c].arm, v->arm[column[c].arm].label);
+        if (width_of(v->arm[column[c].arm].label) >= room)
+            fprintf(out, "[%d] %s\n", column[c].arm, v->arm[column[c].arm].label);
     }
 }
 
@@ -184,14 +200,19 @@ static void print_sentence(const sf_view *v, FILE *out)
         if (x->samples > samples) samples = x->samples;
     }
     if (!n) {
-        fprintf(out, "\nNothing to compare yet: no sparse cell stands beside a dense one of the same model, task and length.\n");
+        fprintf(
+            out,
+            "\nNothing to compare yet: no sparse cell stands beside a dense one of the same model, task and length.\n");
         free(half);
         return;
     }
     /* n pairs have 2^n patterns of signs, the rarest two of which are the least that p can be. */
     if (n * ldexp(2, -samples) > 0.05) {
-        fprintf(out, "\nToo few samples to tell sparse from dense: with at most %d pairs a mean, no difference can be significant among "
-                "%d comparisons. Run more samples.\n", samples, n);
+        fprintf(out,
+                "\nToo few samples to tell sparse from dense: with at most %d pairs a mean, no difference can be "
+                "significant among "
+                "%d comparisons. Run more samples.\n",
+                samples, n);
         free(half);
         return;
     }
@@ -203,11 +224,14 @@ static void print_sentence(const sf_view *v, FILE *out)
             for (int i = 0; i < v->points; i++) compared |= v->point[i].arm == arm && v->point[i].verdict.tasks;
             double up_to = holds_up_to(v, arm);
             if (!compared || joint || (up_to < 0) != (pass == 1)) continue; /* a joint arm has no one sparsity */
-            if (pass == 0) fprintf(out, "%sup to sparsity %.2f with %s", lines ? ", " : "", up_to, v->arm[arm].label);
-            else fprintf(out, "%sat no tested sparsity with %s", lines ? ", " : "", v->arm[arm].label);
+            if (pass == 0)
+                fprintf(out, "%sup to sparsity %.2f with %s", lines ? ", " : "", up_to, v->arm[arm].label);
+            else
+                fprintf(out, "%sat no tested sparsity with %s", lines ? ", " : "", v->arm[arm].label);
             lines++;
         }
-    fprintf(out, "; with up to %d samples a mean, a loss under about %.2f cannot be told from noise.\n", samples, half[n / 2]);
+    fprintf(out, "; with up to %d samples a mean, a loss under about %.2f cannot be told from noise.\n", samples,
+            half[n / 2]);
     free(half);
 }
 
@@ -236,8 +260,9 @@ void sf_report_table(const sf_results *results, FILE *out)
         int blocks = 0, room = WIDTH - width.model - width.task - 9;
         for (int first = 0; first < columns; first = last_column(column, columns, first, room)) blocks++;
         bool tasks = blocks * v.models * v.lengths * (v.tasks + 1) <= LINES;
-        fprintf(out, "\nScore, mean over samples (strict: what cannot be parsed counts 0). *: below dense, p < 0.05 (paired sign "
-                "flips, Holm).\n");
+        fprintf(out, "\nScore, mean over samples (strict: what cannot be parsed counts 0). *: below dense, p < 0.05 "
+                     "(paired sign "
+                     "flips, Holm).\n");
         for (int first = 0; first < columns;) {
             int last = last_column(column, columns, first, room);
             print_block(&v, column, first, last, tasks, width, out);

@@ -17,45 +17,52 @@ typedef struct sf_view_arm {
 
 static inline bool sf_arm_joint(const sf_view_arm *arm) { return arm->sparse[SF_PREFILL] && arm->sparse[SF_DECODE]; }
 
-typedef struct sf_view_task { const char *label, *metric; int dispersion, scope, natural; } sf_view_task;
-typedef struct sf_view_model { const char *label; double parameters; const sf_cell_info *shape; } sf_view_model;
+typedef struct sf_view_task {
+    const char *label, *metric;
+    int dispersion, scope, natural;
+} sf_view_task;
+typedef struct sf_view_model {
+    const char *label;
+    double parameters;
+    const sf_cell_info *shape;
+} sf_view_model;
 
 /* Against the dense point (or cell) of the same model and length. */
 typedef struct sf_verdict {
-    int tasks, samples;            /* compared: tasks, and paired samples over all of them; 0: nothing to compare with */
-    double difference, low, high;  /* sparse - dense, and its 95 % interval (BCa) */
-    double p, p_holm;              /* sign-flip test; corrected over all points (or cells) of the report */
+    int tasks, samples;           /* compared: tasks, and paired samples over all of them; 0: nothing to compare with */
+    double difference, low, high; /* sparse - dense, and its 95 % interval (BCa) */
+    double p, p_holm;             /* sign-flip test; corrected over all points (or cells) of the report */
 } sf_verdict;
 
 typedef struct sf_point {
-    int model, length, arm;        /* positions */
-    double sparsity[SF_PHASES];    /* requested; 0 dense, NAN explicit parameters */
-    int *cell;                     /* [tasks] position in results, -1: missing */
-    int tasks, samples;            /* how many cells are there, and records in them */
-    double achieved[SF_PHASES];    /* means over the cells */
+    int model, length, arm;                              /* positions */
+    double sparsity[SF_PHASES];                          /* requested; 0 dense, NAN explicit parameters */
+    int *cell;                                           /* [tasks] position in results, -1: missing */
+    int tasks, samples;                                  /* how many cells are there, and records in them */
+    double achieved[SF_PHASES];                          /* means over the cells */
     double cost_paper[SF_PHASES], cost_exact[SF_PHASES]; /* at the report's batch */
     double seconds[SF_PHASES];
-    double estimation[SF_PHASES];  /* share of executed FLOPs that went into choosing what to compute */
-    double score, error;           /* over the tasks it has */
-    double low, high;              /* 95 % interval of the score */
+    double estimation[SF_PHASES]; /* share of executed FLOPs that went into choosing what to compute */
+    double score, error;          /* over the tasks it has */
+    double low, high;             /* 95 % interval of the score */
     sf_verdict verdict;
 } sf_point;
 
 typedef struct sf_view {
     const sf_results *results;
-    double batch;                  /* of costs */
+    double batch; /* of costs */
     int models, tasks, lengths, arms, points;
-    sf_view_model *model;          /* by size */
-    sf_view_task *task;            /* by the study's groups, then name */
-    int *length;                   /* ascending */
-    sf_view_arm *arm;              /* dense, prefill arms, decode arms, joint arms */
-    sf_point *point;               /* by model, length, arm, sparsity */
-    double *mean, *error;          /* [cells] strict score of each cell */
-    int *point_of;                 /* [cells] the point that a cell belongs to; -1: left out */
-    sf_verdict *verdict;           /* [cells] against the dense cell; tasks 0 before sf_view_test() and where there is none */
+    sf_view_model *model; /* by size */
+    sf_view_task *task;   /* by the study's groups, then name */
+    int *length;          /* ascending */
+    sf_view_arm *arm;     /* dense, prefill arms, decode arms, joint arms */
+    sf_point *point;      /* by model, length, arm, sparsity */
+    double *mean, *error; /* [cells] strict score of each cell */
+    int *point_of;        /* [cells] the point that a cell belongs to; -1: left out */
+    sf_verdict *verdict;  /* [cells] against the dense cell; tasks 0 before sf_view_test() and where there is none */
     int resamples;
-    float *replicate;              /* [cells, resamples] bootstrap means; NULL until sf_view_bootstrap() */
-    int left_out;                  /* cells that stand where another one stands */
+    float *replicate; /* [cells, resamples] bootstrap means; NULL until sf_view_bootstrap() */
+    int left_out;     /* cells that stand where another one stands */
     void *heap;
 } sf_view;
 
@@ -66,8 +73,8 @@ void sf_view_free(sf_view *view);
 /* Tests every cell against its dense cell: `verdict` of cells, without intervals. */
 sf_status sf_view_test(sf_view *view);
 
-/* Fills in replicates, intervals and verdicts of cells and points. Samples are drawn together for all cells of a model, task and length, so
- * that differences between cells are paired. */
+/* Fills in replicates, intervals and verdicts of cells and points. Samples are drawn together for all cells of a model,
+ * task and length, so that differences between cells are paired. */
 sf_status sf_view_bootstrap(sf_view *view, int resamples, uint64_t seed);
 
 /* The dense point of a point's model and length; NULL: none. */

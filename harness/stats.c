@@ -26,7 +26,8 @@ double sf_quantile(int n, const double *sorted, double q)
 
 double sf_normal_cdf(double z) { return 0.5 * erfc(-z * M_SQRT1_2); }
 
-/* Bisection on the cdf: a few dozen steps, no coefficients to get wrong; 1e-16 in probability is beyond every use here. */
+/* Bisection on the cdf: a few dozen steps, no coefficients to get wrong; 1e-16 in probability is beyond every use here.
+ */
 double sf_normal_quantile(double p)
 {
     if (!(p > 0)) return -INFINITY;
@@ -34,8 +35,10 @@ double sf_normal_quantile(double p)
     double low = -40, high = 40;
     for (int i = 0; i < 100; i++) {
         double middle = 0.5 * (low + high);
-        if (sf_normal_cdf(middle) < p) low = middle;
-        else high = middle;
+        if (sf_normal_cdf(middle) < p)
+            low = middle;
+        else
+            high = middle;
     }
     return 0.5 * (low + high);
 }
@@ -100,15 +103,18 @@ void sf_interval_bca(int replicates, double *replicate, double estimate, int n, 
     }
 }
 
-sf_status sf_bootstrap_mean(int n, const double *x, int resamples, uint64_t seed, double level, double *low, double *high)
+sf_status sf_bootstrap_mean(int n, const double *x, int resamples, uint64_t seed, double level, double *low,
+                            double *high)
 {
     double mean, error;
     *low = *high = NAN;
     if (n < 1) return SF_OK;
     sf_mean_error(n, x, &mean, &error);
-    double *replicate = malloc((size_t)resamples * sizeof *replicate), *influence = malloc((size_t)n * sizeof *influence);
+    double *replicate = malloc((size_t)resamples * sizeof *replicate),
+           *influence = malloc((size_t)n * sizeof *influence);
     float *weight = malloc((size_t)n * sizeof *weight);
-    sf_status status = replicate && influence && weight ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for a bootstrap");
+    sf_status status =
+        replicate && influence && weight ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for a bootstrap");
     for (int i = 0; i < n && status == SF_OK; i++) influence[i] = (x[i] - mean) / n;
     for (int r = 0; r < resamples && status == SF_OK; r++) {
         double sum = 0;
@@ -183,7 +189,10 @@ sf_status sf_sign_flip_test(int n, const double *difference, int resamples, uint
     return SF_OK;
 }
 
-struct ranked { double value; int at; };
+struct ranked {
+    double value;
+    int at;
+};
 
 static int by_value(const void *a, const void *b)
 {
@@ -243,7 +252,8 @@ void sf_pareto_probability(int n, const double *cost, int resamples, const float
         float best = -INFINITY;
         for (int i = 0, end; i < n; i = end) {
             float top = -INFINITY;
-            for (end = i; end < n && cost[end] == cost[i]; end++) top = fmaxf(top, replicate[(size_t)end * resamples + b]);
+            for (end = i; end < n && cost[end] == cost[i]; end++)
+                top = fmaxf(top, replicate[(size_t)end * resamples + b]);
             for (int j = i; j < end; j++) probability[j] += replicate[(size_t)j * resamples + b] == top && top > best;
             best = fmaxf(best, top);
         }

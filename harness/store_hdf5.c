@@ -1,4 +1,4 @@
-#include "harness/store_hdf5.h"
+#include "harness/store_hdf5_inside.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 
 static const char program[] = "frontier results";
-
-enum { SCALAR_CHUNK = 64 /* rows */, MAP_CHUNK_BYTES = 256 << 10, MAX_ROWS = 100 * 1000 * 1000 };
 
 /* ---- HDF5's own words ---- */
 
@@ -37,9 +35,7 @@ static herr_t keep_cause(hid_t stack, void *unused)
     return H5Ewalk2(stack, H5E_WALK_UPWARD, innermost, NULL) < 0 ? -1 : 0;
 }
 
-/* Reports with the cause that HDF5 gave. */
-static sf_status fail(const sf_hdf5 *f, sf_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static sf_status fail(const sf_hdf5 *f, sf_status code, const char *format, ...)
+sf_status sf_hdf5_fail(const sf_hdf5 *f, sf_status code, const char *format, ...)
 {
     char what[1024];
     va_list args;
@@ -56,7 +52,8 @@ static void prepare(void)
     static bool done;
     if (done) return;
     done = true;
-    /* After a failed flush (full disk) HDF5 would try again at exit, fail again and print; all files are closed by hand. */
+    /* After a failed flush (full disk) HDF5 would try again at exit, fail again and print; all files are closed by
+     * hand. */
     H5dont_atexit();
     H5open();
     H5Eset_auto2(H5E_DEFAULT, keep_cause, NULL);
@@ -70,45 +67,59 @@ static hid_t text_type(void)
     return type;
 }
 
-/* Predefined types are never closed, made ones are. */
-static hid_t memory_type(sf_column_type type, bool *made)
+hid_t sf_hdf5_memory_type(sf_column_type type, bool *made)
 {
     *made = type == SF_COLUMN_TEXT;
     switch (type) {
-    case SF_COLUMN_INT: return H5T_NATIVE_INT;
-    case SF_COLUMN_FLAG: return H5T_NATIVE_UINT8;
-    case SF_COLUMN_U64: case SF_COLUMN_METER: return H5T_NATIVE_UINT64;
-    case SF_COLUMN_REAL: return H5T_NATIVE_DOUBLE;
-    case SF_COLUMN_MAP: return H5T_NATIVE_FLOAT;
-    case SF_COLUMN_TEXT: return text_type();
+    case SF_COLUMN_INT:
+        return H5T_NATIVE_INT;
+    case SF_COLUMN_FLAG:
+        return H5T_NATIVE_UINT8;
+    case SF_COLUMN_U64:
+    case SF_COLUMN_METER:
+        return H5T_NATIVE_UINT64;
+    case SF_COLUMN_REAL:
+        return H5T_NATIVE_DOUBLE;
+    case SF_COLUMN_MAP:
+        return H5T_NATIVE_FLOAT;
+    case SF_COLUMN_TEXT:
+        return text_type();
     }
     return H5I_INVALID_HID;
 }
 
-static hid_t file_type(sf_column_type type, bool *made)
+hid_t sf_hdf5_file_type(sf_column_type type, bool *made)
 {
     *made = type == SF_COLUMN_TEXT;
     switch (type) {
-    case SF_COLUMN_INT: return H5T_STD_I32LE;
-    case SF_COLUMN_FLAG: return H5T_STD_U8LE;
-    case SF_COLUMN_U64: case SF_COLUMN_METER: return H5T_STD_U64LE;
-    case SF_COLUMN_REAL: return H5T_IEEE_F64LE;
-    case SF_COLUMN_MAP: return H5T_IEEE_F32LE;
-    case SF_COLUMN_TEXT: return text_type();
+    case SF_COLUMN_INT:
+        return H5T_STD_I32LE;
+    case SF_COLUMN_FLAG:
+        return H5T_STD_U8LE;
+    case SF_COLUMN_U64:
+    case SF_COLUMN_METER:
+        return H5T_STD_U64LE;
+    case SF_COLUMN_REAL:
+        return H5T_IEEE_F64LE;
+    case SF_COLUMN_MAP:
+        return H5T_IEEE_F32LE;
+    case SF_COLUMN_TEXT:
+        return text_type();
     }
     return H5I_INVALID_HID;
 }
 
 /* ---- Attributes ---- */
 
-static sf_status put_attribute(const sf_hdf5 *f, hid_t at, const char *name, sf_column_type type, const void *value)
+sf_status sf_hdf5_put_attribute(const sf_hdf5 *f, hid_t at, const char *name, sf_column_type type, const void *value)
 {
     bool made_file, made_memory;
-    hid_t stored = file_type(type, &made_file), memory = memory_type(type, &made_memory), space = H5Screate(H5S_SCALAR);
+    hid_t stored = sf_hdf5_file_type(type, &made_file), memory = sf_hdf5_memory_type(type, &made_memory),
+          space = H5Screate(H5S_SCALAR);
     const char *text = type == SF_COLUMN_TEXT && *(const char *const *)value ? *(const char *const *)value : "";
     hid_t attribute = H5Acreate2(at, name, stored, space, H5P_DEFAULT, H5P_DEFAULT);
     bool ok = attribute >= 0 && H5Awrite(attribute, memory, type == SF_COLUMN_TEXT ? (const void *)&text : value) >= 0;
-    sf_status status = ok ? SF_OK : fail(f, SF_IO, "cannot write the attribute %s", name);
+    sf_status status = ok ? SF_OK : sf_hdf5_fail(f, SF_IO, "cannot write the attribute %s", name);
     if (attribute >= 0) H5Aclose(attribute);
     H5Sclose(space);
     if (made_file) H5Tclose(stored);
@@ -116,8 +127,7 @@ static sf_status put_attribute(const sf_hdf5 *f, hid_t at, const char *name, sf_
     return status;
 }
 
-/* HDF5 converts between numbers of any width, but would not say so between kinds. */
-static bool kind_fits(hid_t stored, sf_column_type type)
+bool sf_hdf5_kind_fits(hid_t stored, sf_column_type type)
 {
     H5T_class_t kind = H5Tget_class(stored);
     if (type == SF_COLUMN_TEXT) return kind == H5T_STRING && H5Tis_variable_str(stored) > 0;
@@ -130,19 +140,21 @@ static sf_status get_attribute(const sf_hdf5 *f, hid_t at, const char *where, co
                                sf_heap *arena, void *value)
 {
     hid_t attribute = H5Aopen(at, name, H5P_DEFAULT);
-    if (attribute < 0) return fail(f, SF_BAD_INPUT, "%s lacks the attribute %s, or it cannot be read", where, name);
+    if (attribute < 0)
+        return sf_hdf5_fail(f, SF_BAD_INPUT, "%s lacks the attribute %s, or it cannot be read", where, name);
     bool made = false;
     sf_status status = SF_OK;
     hid_t memory = H5I_INVALID_HID, stored = H5Aget_type(attribute), space = H5Aget_space(attribute);
     char *text = NULL;
-    if (stored < 0 || space < 0 || !kind_fits(stored, type) || H5Sget_simple_extent_npoints(space) != 1) {
-        status = fail(f, SF_BAD_INPUT, "%s: the attribute %s is of another type than the schema's", where, name);
+    if (stored < 0 || space < 0 || !sf_hdf5_kind_fits(stored, type) || H5Sget_simple_extent_npoints(space) != 1) {
+        status =
+            sf_hdf5_fail(f, SF_BAD_INPUT, "%s: the attribute %s is of another type than the schema's", where, name);
         goto done;
     }
-    memory = memory_type(type, &made);
+    memory = sf_hdf5_memory_type(type, &made);
     if (type == SF_COLUMN_TEXT) H5Tset_cset(memory, H5Tget_cset(stored));
     if (H5Aread(attribute, memory, type == SF_COLUMN_TEXT ? (void *)&text : value) < 0) {
-        status = fail(f, SF_BAD_INPUT, "%s: the attribute %s cannot be read", where, name);
+        status = sf_hdf5_fail(f, SF_BAD_INPUT, "%s: the attribute %s cannot be read", where, name);
     } else if (type == SF_COLUMN_TEXT) {
         const char *copy = sf_heap_text(arena, text ? text : "", text ? strlen(text) : 0);
         if (!copy) status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
@@ -157,15 +169,15 @@ done:
     return status;
 }
 
-static sf_status put_attributes(const sf_hdf5 *f, hid_t at, const sf_column *column, const void *of)
+sf_status sf_hdf5_put_attributes(const sf_hdf5 *f, hid_t at, const sf_column *column, const void *of)
 {
     for (; column->name; column++)
-        SF_TRY(put_attribute(f, at, column->name, column->type, (const char *)of + column->offset));
+        SF_TRY(sf_hdf5_put_attribute(f, at, column->name, column->type, (const char *)of + column->offset));
     return SF_OK;
 }
 
-static sf_status get_attributes(const sf_hdf5 *f, hid_t at, const char *where, const sf_column *column, sf_heap *arena,
-                                void *of)
+sf_status sf_hdf5_get_attributes(const sf_hdf5 *f, hid_t at, const char *where, const sf_column *column, sf_heap *arena,
+                                 void *of)
 {
     for (; column->name; column++)
         SF_TRY(get_attribute(f, at, where, column->name, column->type, arena, (char *)of + column->offset));
@@ -177,7 +189,8 @@ static sf_status get_attributes(const sf_hdf5 *f, hid_t at, const char *where, c
 static hid_t access_list(void)
 {
     hid_t list = H5Pcreate(H5P_FILE_ACCESS);
-    /* The newer format keeps a checksum on every piece of metadata and needs half the room. Readers since 1.10 know it. */
+    /* The newer format keeps a checksum on every piece of metadata and needs half the room. Readers since 1.10 know it.
+     */
     H5Pset_libver_bounds(list, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
     H5Pset_fclose_degree(list, H5F_CLOSE_STRONG);
     return list;
@@ -190,15 +203,15 @@ sf_status sf_hdf5_create(const char *path, sf_hdf5 *out)
     hid_t list = access_list();
     out->file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, list);
     H5Pclose(list);
-    if (out->file < 0) return fail(out, SF_IO, "cannot be created");
+    if (out->file < 0) return sf_hdf5_fail(out, SF_IO, "cannot be created");
     const char *kind = program;
     int schema = SF_STORE_SCHEMA;
-    SF_TRY(put_attribute(out, out->file, "format", SF_COLUMN_TEXT, &kind));
-    SF_TRY(put_attribute(out, out->file, "schema", SF_COLUMN_INT, &schema));
+    SF_TRY(sf_hdf5_put_attribute(out, out->file, "format", SF_COLUMN_TEXT, &kind));
+    SF_TRY(sf_hdf5_put_attribute(out, out->file, "schema", SF_COLUMN_INT, &schema));
     const char *group[] = {"cells", "runs"};
     for (int i = 0; i < 2; i++) {
         hid_t g = H5Gcreate2(out->file, group[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-        if (g < 0) return fail(out, SF_IO, "cannot make the group %s", group[i]);
+        if (g < 0) return sf_hdf5_fail(out, SF_IO, "cannot make the group %s", group[i]);
         H5Gclose(g);
     }
     return SF_OK;
@@ -218,27 +231,32 @@ sf_status sf_hdf5_open(const char *path, bool writable, sf_hdf5 *out)
     bool hdf5 = fread(begin, 1, 8, probe) == 8 && memcmp(begin, "\211HDF\r\n\032\n", 8) == 0;
     fclose(probe);
     if (!hdf5)
-        return sf_fail(SF_BAD_INPUT, "%s is not an HDF5 file (%lld bytes): expected results that `frontier run` wrote", path,
-                       (long long)st.st_size);
+        return sf_fail(SF_BAD_INPUT, "%s is not an HDF5 file (%lld bytes): expected results that `frontier run` wrote",
+                       path, (long long)st.st_size);
     hid_t list = access_list();
     out->file = H5Fopen(path, writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, list);
     H5Pclose(list);
     if (out->file < 0)
-        return fail(out, SF_BAD_INPUT, "the HDF5 file is truncated or damaged; take a copy that is whole, or delete it to "
-                    "run anew");
+        return sf_hdf5_fail(out, SF_BAD_INPUT,
+                            "the HDF5 file is truncated or damaged; take a copy that is whole, or delete it to "
+                            "run anew");
 
     sf_heap arena = {0};
     const char *kind = NULL;
     int schema = 0;
     sf_status status = SF_OK;
     if (H5Aexists(out->file, "format") <= 0 ||
-        get_attribute(out, out->file, "/", "format", SF_COLUMN_TEXT, &arena, &kind) != SF_OK || strcmp(kind, program) != 0)
-        status = fail(out, SF_BAD_INPUT, "an HDF5 file, but not results of frontier: its attribute `format` should be \"%s\"",
-                      program);
+        get_attribute(out, out->file, "/", "format", SF_COLUMN_TEXT, &arena, &kind) != SF_OK ||
+        strcmp(kind, program) != 0)
+        status =
+            sf_hdf5_fail(out, SF_BAD_INPUT,
+                         "an HDF5 file, but not results of frontier: its attribute `format` should be \"%s\"", program);
     if (status == SF_OK) status = get_attribute(out, out->file, "/", "schema", SF_COLUMN_INT, &arena, &schema);
     if (status == SF_OK && schema != SF_STORE_SCHEMA)
-        status = sf_fail(SF_BAD_INPUT, "%s has schema %d, this program reads and writes schema %d: use the frontier of that "
-                         "schema, or another results file", path, schema, SF_STORE_SCHEMA);
+        status = sf_fail(SF_BAD_INPUT,
+                         "%s has schema %d, this program reads and writes schema %d: use the frontier of that "
+                         "schema, or another results file",
+                         path, schema, SF_STORE_SCHEMA);
     sf_heap_free(&arena);
     if (status != SF_OK) {
         H5Fclose(out->file);
@@ -252,15 +270,20 @@ sf_status sf_hdf5_close(sf_hdf5 *f)
     if (f->file < 0) return SF_OK;
     /* Flush first: a close that fails halfway leaves less of a trace in the library. */
     bool ok = H5Fflush(f->file, H5F_SCOPE_GLOBAL) >= 0;
-    sf_status status = ok ? SF_OK : fail(f, SF_IO, "cannot be written");
-    if (H5Fclose(f->file) < 0 && status == SF_OK) status = fail(f, SF_IO, "cannot be closed");
+    sf_status status = ok ? SF_OK : sf_hdf5_fail(f, SF_IO, "cannot be written");
+    if (H5Fclose(f->file) < 0 && status == SF_OK) status = sf_hdf5_fail(f, SF_IO, "cannot be closed");
     f->file = H5I_INVALID_HID;
     return status;
 }
 
 /* ---- Names of groups ---- */
 
-struct names { sf_heap *arena; const char **name; int count, size; bool no_memory; };
+struct names {
+    sf_heap *arena;
+    const char **name;
+    int count, size;
+    bool no_memory;
+};
 
 static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info, void *user)
 {
@@ -270,12 +293,18 @@ static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info, vo
     if (n->count == n->size) {
         int size = n->size ? 2 * n->size : 64;
         const char **grown = realloc(n->name, (size_t)size * sizeof *grown);
-        if (!grown) { n->no_memory = true; return -1; }
+        if (!grown) {
+            n->no_memory = true;
+            return -1;
+        }
         n->name = grown;
         n->size = size;
     }
     const char *copy = sf_heap_text(n->arena, name, strlen(name));
-    if (!copy) { n->no_memory = true; return -1; }
+    if (!copy) {
+        n->no_memory = true;
+        return -1;
+    }
     n->name[n->count++] = copy;
     return 0;
 }
@@ -283,14 +312,14 @@ static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info, vo
 static sf_status names_in(const sf_hdf5 *f, const char *group, struct names *out)
 {
     hid_t g = H5Gopen2(f->file, group, H5P_DEFAULT);
-    if (g < 0) return fail(f, SF_BAD_INPUT, "the group /%s is missing or damaged", group);
+    if (g < 0) return sf_hdf5_fail(f, SF_BAD_INPUT, "the group /%s is missing or damaged", group);
     herr_t walked = H5Literate(g, H5_INDEX_NAME, H5_ITER_INC, NULL, add_name, out);
     H5Gclose(g);
     if (walked >= 0) return SF_OK;
     free(out->name);
     out->name = NULL;
     if (out->no_memory) return sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
-    return fail(f, SF_BAD_INPUT, "the group /%s cannot be listed", group);
+    return sf_hdf5_fail(f, SF_BAD_INPUT, "the group /%s cannot be listed", group);
 }
 
 sf_status sf_hdf5_keys(const sf_hdf5 *f, sf_heap *arena, int *count, const char ***key)
@@ -308,369 +337,6 @@ sf_status sf_hdf5_keys(const sf_hdf5 *f, sf_heap *arena, int *count, const char 
     return SF_OK;
 }
 
-/* ---- Columns ---- */
-
-static int column_dims(const sf_column *column, const sf_cell_info *cell, hsize_t dim[4])
-{
-    if (column->type == SF_COLUMN_METER) {
-        dim[1] = SF_PHASES, dim[2] = SF_WORKS, dim[3] = 5;
-        return 4;
-    }
-    if (column->type == SF_COLUMN_MAP) {
-        dim[1] = (hsize_t)cell->layers, dim[2] = (hsize_t)cell->heads;
-        return 3;
-    }
-    return 1;
-}
-
-static size_t element_bytes(sf_column_type type)
-{
-    switch (type) {
-    case SF_COLUMN_INT: return sizeof(int);
-    case SF_COLUMN_FLAG: return 1;
-    case SF_COLUMN_U64: return sizeof(uint64_t);
-    case SF_COLUMN_REAL: return sizeof(double);
-    case SF_COLUMN_TEXT: return sizeof(char *);
-    case SF_COLUMN_METER: return sizeof(sf_meter);
-    case SF_COLUMN_MAP: return sizeof(float);
-    }
-    return 0;
-}
-
-static size_t row_bytes(const sf_column *column, const sf_cell_info *cell)
-{
-    size_t bytes = element_bytes(column->type);
-    return column->type == SF_COLUMN_MAP ? bytes * (size_t)cell->layers * (size_t)cell->heads : bytes;
-}
-
-static hid_t create_column(hid_t group, const sf_column *column, const sf_cell_info *cell, hsize_t rows)
-{
-    hsize_t dim[4] = {rows}, most[4], chunk[4];
-    int rank = column_dims(column, cell, dim);
-    memcpy(most, dim, sizeof most);
-    memcpy(chunk, dim, sizeof chunk);
-    most[0] = H5S_UNLIMITED;
-    hsize_t by_size = MAP_CHUNK_BYTES / row_bytes(column, cell);
-    chunk[0] = by_size < 1 ? 1 : by_size > SCALAR_CHUNK ? SCALAR_CHUNK : by_size;
-    bool made;
-    hid_t type = file_type(column->type, &made), space = H5Screate_simple(rank, dim, most), list = H5Pcreate(H5P_DATASET_CREATE);
-    H5Pset_chunk(list, rank, chunk);
-    if (column->type != SF_COLUMN_TEXT) { /* HDF5 refuses filters on texts: their bytes lie elsewhere */
-        H5Pset_shuffle(list);
-        H5Pset_deflate(list, 4);
-        H5Pset_fletcher32(list);
-    }
-    if (column->type == SF_COLUMN_MAP) {
-        float absent = NAN;
-        H5Pset_fill_value(list, H5T_NATIVE_FLOAT, &absent);
-    }
-    hid_t set = H5Dcreate2(group, column->name, type, space, H5P_DEFAULT, list, H5P_DEFAULT);
-    H5Pclose(list);
-    H5Sclose(space);
-    if (made) H5Tclose(type);
-    return set;
-}
-
-/* Rows [first, first + n) of a column between the records and the file. */
-static herr_t transfer(hid_t set, int rank, const hsize_t dim[4], hsize_t first, hsize_t n, hid_t memory, void *rows, bool write)
-{
-    hsize_t start[4] = {first}, count[4] = {n, dim[1], dim[2], dim[3]};
-    hid_t in_file = H5Dget_space(set), in_memory = H5Screate_simple(rank, count, NULL);
-    herr_t done = -1;
-    if (in_file >= 0 && in_memory >= 0 && H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, count, NULL) >= 0)
-        done = write ? H5Dwrite(set, memory, in_memory, in_file, H5P_DEFAULT, rows)
-                     : H5Dread(set, memory, in_memory, in_file, H5P_DEFAULT, rows);
-    if (in_memory >= 0) H5Sclose(in_memory);
-    if (in_file >= 0) H5Sclose(in_file);
-    return done;
-}
-
-static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell, hsize_t have,
-                               int n, const sf_record *const *record)
-{
-    size_t bytes = row_bytes(column, cell);
-    bool any = false, made = false;
-    char *rows = malloc((size_t)n * bytes + 1);
-    if (!rows) return sf_fail(SF_NO_MEMORY, "%s: out of memory for %d rows of %s", f->path, n, column->name);
-    for (int i = 0; i < n; i++) {
-        const char *field = (const char *)record[i] + column->offset;
-        char *row = rows + (size_t)i * bytes;
-        if (column->type == SF_COLUMN_TEXT) {
-            *(const char **)row = *(const char *const *)field ? *(const char *const *)field : "";
-        } else if (column->type == SF_COLUMN_FLAG) {
-            *row = *(const bool *)field;
-        } else if (column->type == SF_COLUMN_MAP) {
-            const float *map = *(const float *const *)field;
-            any |= map != NULL;
-            if (map) memcpy(row, map, bytes);
-            else
-                for (size_t j = 0; j < bytes / sizeof(float); j++) ((float *)row)[j] = NAN;
-        } else {
-            memcpy(row, field, bytes);
-        }
-    }
-    hid_t set = H5I_INVALID_HID, memory = memory_type(column->type, &made);
-    hsize_t dim[4] = {have + (hsize_t)n};
-    int rank = column_dims(column, cell, dim);
-    sf_status status = SF_OK;
-    htri_t exists = H5Lexists(group, column->name, H5P_DEFAULT);
-    if (column->type == SF_COLUMN_MAP && exists == 0 && !any) goto done; /* never recorded: no dataset */
-    set = exists > 0 ? H5Dopen2(group, column->name, H5P_DEFAULT) : create_column(group, column, cell, dim[0]);
-    if (set < 0 || (exists > 0 && H5Dset_extent(set, dim) < 0) ||
-        transfer(set, rank, dim, have, (hsize_t)n, memory, rows, true) < 0)
-        status = fail(f, SF_IO, "cannot write %d rows of %s of cell %s", n, column->name, cell->key);
-    else if (exists == 0 && column->unit)
-        status = put_attribute(f, set, "unit", SF_COLUMN_TEXT, &column->unit);
-    if (exists == 0 && status == SF_OK && column->type == SF_COLUMN_METER) {
-        const char *axes = "phase: prefill, decode; work: linear, attention, estimation, other; "
-                           "count: flops, weight_bytes, cache_bytes, other_bytes, pairs";
-        status = put_attribute(f, set, "axes", SF_COLUMN_TEXT, &axes);
-    }
-done:
-    if (set >= 0) H5Dclose(set);
-    if (made) H5Tclose(memory);
-    free(rows);
-    return status;
-}
-
-/* Opens /cells/KEY; *group < 0 with SF_OK: there is none. */
-static sf_status open_cell(const sf_hdf5 *f, const char *key, hid_t *group)
-{
-    char path[64];
-    snprintf(path, sizeof path, "cells/%s", key);
-    *group = H5I_INVALID_HID;
-    htri_t exists = H5Lexists(f->file, path, H5P_DEFAULT);
-    if (exists == 0) return SF_OK;
-    if (exists > 0) *group = H5Gopen2(f->file, path, H5P_DEFAULT);
-    return *group < 0 ? fail(f, SF_BAD_INPUT, "cell %s cannot be opened", key) : SF_OK;
-}
-
-/* Opens a column for reading and checks its type, its shape against the cell and its rows against `rows` (0: any). */
-static sf_status open_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, hsize_t rows,
-                             hid_t *set, hsize_t dim[4])
-{
-    hsize_t want[4] = {rows}, found[4] = {0};
-    int rank = column_dims(column, cell, want);
-    *set = H5Dopen2(group, column->name, H5P_DEFAULT);
-    if (*set < 0) return fail(f, SF_BAD_INPUT, "cell %s: the column %s is missing or damaged", cell->key, column->name);
-    hid_t space = H5Dget_space(*set), type = H5Dget_type(*set);
-    bool fits = space >= 0 && type >= 0 && kind_fits(type, column->type) && H5Sget_simple_extent_ndims(space) == rank &&
-                H5Sget_simple_extent_dims(space, found, NULL) == rank && (!rows || found[0] == rows) &&
-                memcmp(found + 1, want + 1, (size_t)(rank - 1) * sizeof *want) == 0;
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    memcpy(dim, found, sizeof found);
-    if (fits) return SF_OK;
-    H5Dclose(*set);
-    *set = H5I_INVALID_HID;
-    return fail(f, SF_BAD_INPUT, "cell %s: the column %s is not of the schema's type and shape, or has another number of rows "
-                "than `sample` (found %llu, expected %llu)", cell->key, column->name, (unsigned long long)found[0],
-                (unsigned long long)rows);
-}
-
-/* The `sample` column says how many rows a cell has. */
-static sf_status read_samples(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, sf_heap *arena, int *count, int **sample)
-{
-    hsize_t dim[4];
-    hid_t set;
-    SF_TRY(open_column(f, group, cell, &sf_record_columns[0], 0, &set, dim));
-    /* Deflate packs at most about 1032 to 1: rows that could not be in the file are a damaged length. */
-    sf_status status = SF_OK;
-    if (dim[0] > MAX_ROWS || dim[0] * sizeof(int) / 1100 > H5Dget_storage_size(set) + 4096)
-        status = sf_fail(SF_BAD_INPUT, "%s: cell %s claims %llu rows, more than it holds", f->path, cell->key,
-                         (unsigned long long)dim[0]);
-    else if (!(*sample = sf_heap_alloc(arena, (size_t)dim[0] * sizeof **sample)))
-        status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
-    else if (dim[0] && transfer(set, 1, dim, 0, dim[0], H5T_NATIVE_INT, *sample, false) < 0)
-        status = fail(f, SF_BAD_INPUT, "cell %s: the column sample cannot be read", cell->key);
-    *count = status == SF_OK ? (int)dim[0] : 0;
-    H5Dclose(set);
-    return status;
-}
-
-sf_status sf_hdf5_samples(const sf_hdf5 *f, const char *key, sf_heap *arena, bool *exists, int *count, int **sample)
-{
-    hid_t group;
-    sf_cell_info cell = {0};
-    snprintf(cell.key, sizeof cell.key, "%s", key);
-    *count = 0;
-    SF_TRY(open_cell(f, key, &group));
-    *exists = group >= 0;
-    if (!*exists) return SF_OK;
-    sf_status status = read_samples(f, group, &cell, arena, count, sample);
-    H5Gclose(group);
-    return status;
-}
-
-sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, const sf_record *const *record)
-{
-    hid_t group;
-    int have = 0, *sample;
-    sf_heap arena = {0};
-    sf_status status = open_cell(f, cell->key, &group);
-    if (status != SF_OK) return status;
-    if (group >= 0) {
-        sf_cell_info stored = {0};
-        memcpy(stored.key, cell->key, sizeof stored.key);
-        status = get_attributes(f, group, cell->key, sf_cell_columns, &arena, &stored);
-        if (status == SF_OK && (stored.layers != cell->layers || stored.heads != cell->heads))
-            status = sf_fail(SF_BAD_INPUT, "%s: cell %s is of a model with %d layers and %d heads, the new records with %d and "
-                             "%d: two different cells have the same key", f->path, cell->key, stored.layers, stored.heads,
-                             cell->layers, cell->heads);
-        if (status == SF_OK) status = read_samples(f, group, cell, &arena, &have, &sample);
-    } else {
-        char path[64];
-        snprintf(path, sizeof path, "cells/%s", cell->key);
-        hid_t list = H5Pcreate(H5P_GROUP_CREATE);
-        H5Pset_attr_phase_change(list, 64, 0); /* all attributes in the header: less room, fewer reads */
-        group = H5Gcreate2(f->file, path, H5P_DEFAULT, list, H5P_DEFAULT);
-        H5Pclose(list);
-        status = group < 0 ? fail(f, SF_IO, "cannot make cell %s", cell->key) : put_attributes(f, group, sf_cell_columns, cell);
-    }
-    for (const sf_column *column = sf_record_columns; status == SF_OK && column->name; column++)
-        if (column->type != SF_COLUMN_MAP || cell->layers * (size_t)cell->heads > 0)
-            status = append_column(f, group, column, cell, (hsize_t)have, n, record);
-    if (group >= 0) H5Gclose(group);
-    sf_heap_free(&arena);
-    return status;
-}
-
-/* ---- Reading a cell ---- */
-
-static sf_status read_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, int n,
-                             sf_record *record, sf_heap *arena)
-{
-    hsize_t dim[4];
-    hid_t set;
-    bool made = false;
-    SF_TRY(open_column(f, group, cell, column, (hsize_t)n, &set, dim));
-    size_t bytes = row_bytes(column, cell);
-    sf_status status = SF_OK;
-    hid_t memory = memory_type(column->type, &made);
-    char *rows = calloc((size_t)n, bytes);
-    if (!rows) { status = sf_fail(SF_NO_MEMORY, "%s: out of memory for %s of cell %s", f->path, column->name, cell->key); goto done; }
-    if (column->type == SF_COLUMN_TEXT) {
-        hid_t stored = H5Dget_type(set);
-        H5Tset_cset(memory, H5Tget_cset(stored));
-        H5Tclose(stored);
-    }
-    bool read = transfer(set, column_dims(column, cell, dim), dim, 0, (hsize_t)n, memory, rows, false) >= 0;
-    if (!read) status = fail(f, SF_BAD_INPUT, "cell %s: the column %s cannot be read", cell->key, column->name);
-    for (int i = 0; i < n && status == SF_OK; i++) {
-        char *field = (char *)&record[i] + column->offset, *row = rows + (size_t)i * bytes;
-        if (column->type == SF_COLUMN_TEXT) {
-            const char *text = *(char **)row ? *(char **)row : "";
-            if (!(*(const char **)field = sf_heap_text(arena, text, strlen(text))))
-                status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
-        } else if (column->type == SF_COLUMN_FLAG) {
-            *(bool *)field = *row != 0;
-        } else {
-            memcpy(field, row, bytes);
-        }
-    }
-    if (column->type == SF_COLUMN_TEXT) /* also after a failed read: what was read until then */
-        for (int i = 0; i < n; i++)
-            if (((char **)rows)[i]) H5free_memory(((char **)rows)[i]);
-done:
-    free(rows);
-    if (made) H5Tclose(memory);
-    H5Dclose(set);
-    return status;
-}
-
-static bool all_nan(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isnan(x[i])) return false;
-    return true;
-}
-
-/* A map column in slabs of rows: into the records, into a mean over them, or both. Absent columns are no error. */
-static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, int n,
-                           sf_record *record, const float **mean, sf_heap *arena)
-{
-    if (H5Lexists(group, column->name, H5P_DEFAULT) == 0) return SF_OK;
-    hsize_t dim[4];
-    hid_t set;
-    SF_TRY(open_column(f, group, cell, column, (hsize_t)n, &set, dim));
-    size_t floats = (size_t)cell->layers * (size_t)cell->heads, slab = (4 << 20) / (floats * sizeof(float)) + 1;
-    if (slab > (size_t)n) slab = (size_t)n;
-    sf_status status = SF_OK;
-    float *rows = malloc(slab * floats * sizeof *rows);
-    double *sum = calloc(floats, sizeof *sum);
-    int64_t *seen = calloc(floats, sizeof *seen);
-    if (!rows || !sum || !seen) status = SF_NO_MEMORY;
-    for (size_t first = 0; first < (size_t)n && status == SF_OK; first += slab) {
-        size_t count = (size_t)n - first < slab ? (size_t)n - first : slab;
-        if (transfer(set, 3, dim, first, count, H5T_NATIVE_FLOAT, rows, false) < 0) {
-            status = fail(f, SF_BAD_INPUT, "cell %s: the column %s cannot be read", cell->key, column->name);
-            break;
-        }
-        for (size_t i = 0; i < count && status == SF_OK; i++) {
-            const float *row = rows + i * floats;
-            if (record && !all_nan(row, floats)) {
-                float *copy = sf_heap_alloc(arena, floats * sizeof *copy);
-                if (!copy) status = SF_NO_MEMORY;
-                else memcpy(copy, row, floats * sizeof *copy);
-                *(const float **)((char *)&record[first + i] + column->offset) = copy;
-            }
-            for (size_t j = 0; mean && j < floats; j++)
-                if (!isnan(row[j])) sum[j] += row[j], seen[j]++;
-        }
-    }
-    if (mean && status == SF_OK) {
-        float *out = sf_heap_alloc(arena, floats * sizeof *out);
-        if (!out) status = SF_NO_MEMORY;
-        for (size_t j = 0; out && j < floats; j++) out[j] = seen[j] ? (float)(sum[j] / (double)seen[j]) : NAN;
-        *mean = out && !all_nan(out, floats) ? out : NULL;
-    }
-    if (status == SF_NO_MEMORY) sf_fail(status, "%s: out of memory for %s of cell %s", f->path, column->name, cell->key);
-    free(rows);
-    free(sum);
-    free(seen);
-    H5Dclose(set);
-    return status;
-}
-
-sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf_heap *arena, sf_cell_info *cell, int *count,
-                            sf_record **record, sf_maps *mean)
-{
-    *cell = (sf_cell_info){0};
-    *mean = (sf_maps){0};
-    *count = 0;
-    snprintf(cell->key, sizeof cell->key, "%s", key);
-    hid_t group;
-    int n = 0, *sample = NULL;
-    SF_TRY(open_cell(f, key, &group));
-    if (group < 0) return sf_fail(SF_BAD_INPUT, "%s: there is no cell %s", f->path, key);
-    char where[64];
-    snprintf(where, sizeof where, "cell %s", key);
-    sf_status status = get_attributes(f, group, where, sf_cell_columns, arena, cell);
-    if (status == SF_OK && (cell->layers < 0 || cell->heads < 0 || cell->layers > 1 << 20 || cell->heads > 1 << 20))
-        status = sf_fail(SF_BAD_INPUT, "%s: cell %s claims %d layers and %d heads", f->path, key, cell->layers, cell->heads);
-    if (status == SF_OK) status = read_samples(f, group, cell, arena, &n, &sample);
-    if (status == SF_OK && !(*record = sf_heap_alloc(arena, (size_t)n * sizeof **record)))
-        status = sf_fail(SF_NO_MEMORY, "%s: out of memory for %d records of cell %s", f->path, n, key);
-    for (int i = 0; i < n && status == SF_OK; i++) (*record)[i].sample = sample[i];
-    for (const sf_column *column = sf_record_columns + 1; status == SF_OK && n && column->name; column++) {
-        if (column->type == SF_COLUMN_TEXT && !(what & SF_READ_TEXTS)) continue;
-        if (column->type != SF_COLUMN_MAP) {
-            status = read_column(f, group, cell, column, n, *record, arena);
-            continue;
-        }
-        if (!(what & (SF_READ_MAPS | SF_READ_MEANS)) || !cell->layers || !cell->heads) continue;
-        /* sf_maps holds its pointers in the order of the record's */
-        size_t slot = (column->offset - offsetof(sf_record, density)) / sizeof(float *);
-        const float **at = (what & SF_READ_MEANS) ? (const float **)mean + slot : NULL;
-        status = read_maps(f, group, cell, column, n, (what & SF_READ_MAPS) ? *record : NULL, at, arena);
-    }
-    H5Gclose(group);
-    if (status == SF_OK) *count = n;
-    return status;
-}
-_Static_assert(offsetof(sf_record, recall) - offsetof(sf_record, density) == offsetof(sf_maps, recall),
-               "sf_maps lies like the maps of sf_record");
-
 /* ---- Runs ---- */
 
 sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_heap *arena, int *count, sf_run_info **run)
@@ -683,8 +349,10 @@ sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_heap *arena, int *count, sf_run_info
         char path[64];
         snprintf(path, sizeof path, "runs/%.40s", n.name[i]);
         hid_t group = H5Gopen2(f->file, path, H5P_DEFAULT);
-        if (group < 0) status = fail(f, SF_BAD_INPUT, "%s cannot be opened", path);
-        else status = get_attributes(f, group, path, sf_run_columns, arena, &(*run)[i]);
+        if (group < 0)
+            status = sf_hdf5_fail(f, SF_BAD_INPUT, "%s cannot be opened", path);
+        else
+            status = sf_hdf5_get_attributes(f, group, path, sf_run_columns, arena, &(*run)[i]);
         if (group >= 0) H5Gclose(group);
     }
     if (status == SF_NO_MEMORY) sf_fail(status, "%s: out of memory", f->path);
@@ -704,13 +372,16 @@ sf_status sf_hdf5_put_run(const sf_hdf5 *f, const sf_run_info *run)
     sf_status status = sf_hdf5_runs(f, &arena, &count, &there);
     if (status == SF_OK) {
         while (at < count && (strcmp(there[at].started, or_empty(run->started)) != 0 ||
-                              strcmp(there[at].host, or_empty(run->host)) != 0)) at++;
+                              strcmp(there[at].host, or_empty(run->host)) != 0))
+            at++;
         snprintf(path, sizeof path, "runs/%06d", at); /* numbered in order, six digits keep them sorted by name */
-        if (at < count && H5Ldelete(f->file, path, H5P_DEFAULT) < 0) status = fail(f, SF_IO, "cannot replace %s", path);
+        if (at < count && H5Ldelete(f->file, path, H5P_DEFAULT) < 0)
+            status = sf_hdf5_fail(f, SF_IO, "cannot replace %s", path);
     }
     if (status == SF_OK) {
         hid_t group = H5Gcreate2(f->file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-        status = group < 0 ? fail(f, SF_IO, "cannot make %s", path) : put_attributes(f, group, sf_run_columns, run);
+        status = group < 0 ? sf_hdf5_fail(f, SF_IO, "cannot make %s", path)
+                           : sf_hdf5_put_attributes(f, group, sf_run_columns, run);
         if (group >= 0) H5Gclose(group);
     }
     sf_heap_free(&arena);

@@ -7,7 +7,10 @@
 
 #include <hdf5.h>
 
-typedef struct sf_hdf5 { hid_t file; const char *path; } sf_hdf5;
+typedef struct sf_hdf5 {
+    hid_t file;
+    const char *path;
+} sf_hdf5;
 
 /* Opens a results file, and checks that it is one and of this schema. */
 sf_status sf_hdf5_open(const char *path, bool writable, sf_hdf5 *out);

@@ -16,7 +16,11 @@ static const uint32_t byte_order = 0x01020304;
 
 /* ---- Writing ---- */
 
-struct buffer { char *data; size_t used, size; bool failed; };
+struct buffer {
+    char *data;
+    size_t used, size;
+    bool failed;
+};
 
 static void put(struct buffer *b, const void *data, size_t bytes)
 {
@@ -24,7 +28,10 @@ static void put(struct buffer *b, const void *data, size_t bytes)
     if (b->size - b->used < bytes) {
         size_t size = (b->used + bytes) * 2 + 4096;
         char *grown = realloc(b->data, size);
-        if (!grown) { b->failed = true; return; }
+        if (!grown) {
+            b->failed = true;
+            return;
+        }
         b->data = grown;
         b->size = size;
     }
@@ -35,12 +42,18 @@ static void put(struct buffer *b, const void *data, size_t bytes)
 static size_t fixed_size(sf_column_type type)
 {
     switch (type) {
-    case SF_COLUMN_INT: return sizeof(int);
-    case SF_COLUMN_FLAG: return sizeof(bool);
-    case SF_COLUMN_U64: return sizeof(uint64_t);
-    case SF_COLUMN_REAL: return sizeof(double);
-    case SF_COLUMN_METER: return sizeof(sf_meter);
-    default: return 0;
+    case SF_COLUMN_INT:
+        return sizeof(int);
+    case SF_COLUMN_FLAG:
+        return sizeof(bool);
+    case SF_COLUMN_U64:
+        return sizeof(uint64_t);
+    case SF_COLUMN_REAL:
+        return sizeof(double);
+    case SF_COLUMN_METER:
+        return sizeof(sf_meter);
+    default:
+        return 0;
     }
 }
 
@@ -52,7 +65,10 @@ static void put_columns(struct buffer *b, const sf_column *column, const void *o
             const char *text = *(const char *const *)field;
             size_t length = text ? strlen(text) : 0;
             uint32_t stored = (uint32_t)length;
-            if (length != stored) { b->failed = true; return; }
+            if (length != stored) {
+                b->failed = true;
+                return;
+            }
             put(b, &stored, sizeof stored);
             put(b, text, length);
         } else if (column->type == SF_COLUMN_MAP) {
@@ -125,19 +141,27 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
     free(b.data);
     if (failure) {
         unlinkat(folder, aside, 0);
-        return sf_fail(SF_IO, "cannot write results to %s/%s: %s; what was finished before is kept, the next run goes on "
-                       "from there", folder_path, name, strerror(failure));
+        return sf_fail(SF_IO,
+                       "cannot write results to %s/%s: %s; what was finished before is kept, the next run goes on "
+                       "from there",
+                       folder_path, name, strerror(failure));
     }
     return sf_sync_folder(folder, folder_path);
 }
 
 /* ---- Reading ---- */
 
-struct cursor { const char *at, *end; bool broken; };
+struct cursor {
+    const char *at, *end;
+    bool broken;
+};
 
 static const void *take(struct cursor *c, size_t bytes)
 {
-    if (c->broken || (size_t)(c->end - c->at) < bytes) { c->broken = true; return NULL; }
+    if (c->broken || (size_t)(c->end - c->at) < bytes) {
+        c->broken = true;
+        return NULL;
+    }
     const void *p = c->at;
     c->at += bytes;
     return p;
@@ -190,7 +214,8 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
             cell = (sf_cell_info){0};
             if (key) memcpy(cell.key, key, SF_KEY_DIGITS);
             room = take_columns(&c, sf_cell_columns, &cell, 0, memory);
-            if (!sf_key_valid(cell.key) || cell.layers < 0 || cell.heads < 0 || cell.layers > 1 << 20 || cell.heads > 1 << 20)
+            if (!sf_key_valid(cell.key) || cell.layers < 0 || cell.heads < 0 || cell.layers > 1 << 20 ||
+                cell.heads > 1 << 20)
                 c.broken = true;
         } else if (*kind == 'R' && cell.key[0]) {
             sf_record record = {0};
@@ -225,20 +250,38 @@ sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf
     sf_status status = SF_OK;
     struct stat st;
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) { *gone = true; return SF_OK; }
+    if (fd < 0 && errno == ENOENT) {
+        *gone = true;
+        return SF_OK;
+    }
     if (fd < 0 || fstat(fd, &st) != 0) {
         status = sf_fail(SF_IO, "cannot read %s/%s: %s", folder_path, name, strerror(errno));
         goto done;
     }
     size_t size = out->bytes = (size_t)st.st_size, have = 0;
-    if (!S_ISREG(st.st_mode)) { wrong = "it is not a file"; goto done; }
-    if (size < HEADER) { wrong = "it is shorter than a header"; goto done; }
-    if (!(data = malloc(size))) { status = sf_fail(SF_NO_MEMORY, "out of memory for %s/%s", folder_path, name); goto done; }
+    if (!S_ISREG(st.st_mode)) {
+        wrong = "it is not a file";
+        goto done;
+    }
+    if (size < HEADER) {
+        wrong = "it is shorter than a header";
+        goto done;
+    }
+    if (!(data = malloc(size))) {
+        status = sf_fail(SF_NO_MEMORY, "out of memory for %s/%s", folder_path, name);
+        goto done;
+    }
     while (have < size) {
         ssize_t n = read(fd, data + have, size - have);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) { status = sf_fail(SF_IO, "cannot read %s/%s: %s", folder_path, name, strerror(errno)); goto done; }
-        if (n == 0) { wrong = "it ends early"; goto done; }
+        if (n < 0) {
+            status = sf_fail(SF_IO, "cannot read %s/%s: %s", folder_path, name, strerror(errno));
+            goto done;
+        }
+        if (n == 0) {
+            wrong = "it ends early";
+            goto done;
+        }
         have += (size_t)n;
     }
     uint32_t schema, order;
@@ -247,15 +290,28 @@ sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf
     memcpy(&order, data + 12, 4);
     memcpy(&bytes, data + 16, 8);
     memcpy(&hash, data + 24, 8);
-    if (memcmp(data, magic, 8) != 0) { wrong = "it does not begin as a part does"; goto done; }
-    if (order != byte_order) { wrong = "it was written on a machine of another byte order"; goto done; }
-    if (schema != SF_STORE_SCHEMA) {
-        status = sf_fail(SF_BAD_INPUT, "%s/%s has schema %u, this program writes %d: fold it with the program that wrote it",
-                         folder_path, name, schema, SF_STORE_SCHEMA);
+    if (memcmp(data, magic, 8) != 0) {
+        wrong = "it does not begin as a part does";
         goto done;
     }
-    if (bytes != size - HEADER) { wrong = "its length is not what its header says"; goto done; }
-    if (hash != XXH3_64bits(data + HEADER, bytes)) { wrong = "its checksum does not match"; goto done; }
+    if (order != byte_order) {
+        wrong = "it was written on a machine of another byte order";
+        goto done;
+    }
+    if (schema != SF_STORE_SCHEMA) {
+        status =
+            sf_fail(SF_BAD_INPUT, "%s/%s has schema %u, this program writes %d: fold it with the program that wrote it",
+                    folder_path, name, schema, SF_STORE_SCHEMA);
+        goto done;
+    }
+    if (bytes != size - HEADER) {
+        wrong = "its length is not what its header says";
+        goto done;
+    }
+    if (hash != XXH3_64bits(data + HEADER, bytes)) {
+        wrong = "its checksum does not match";
+        goto done;
+    }
 
     struct cursor c = {.at = data + HEADER, .end = data + size};
     status = parse(c, arena, out, false);
@@ -266,11 +322,15 @@ sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf
         status = out->cell && out->record && out->run ? parse(c, arena, out, true) : SF_NO_MEMORY;
     }
     if (status == SF_NO_MEMORY) sf_fail(status, "out of memory for %s/%s", folder_path, name);
-    if (status == SF_BAD_INPUT) { status = SF_OK; wrong = "its entries are malformed"; }
+    if (status == SF_BAD_INPUT) {
+        status = SF_OK;
+        wrong = "its entries are malformed";
+    }
 
 done:
     if (wrong)
-        status = sf_fail(SF_BAD_INPUT, "%s/%s cannot be read as a part of results: %s. Delete it to have its samples run anew",
+        status = sf_fail(SF_BAD_INPUT,
+                         "%s/%s cannot be read as a part of results: %s. Delete it to have its samples run anew",
                          folder_path, name, wrong);
     if (status != SF_OK) out->records = out->runs = 0;
     free(data);

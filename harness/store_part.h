@@ -16,21 +16,22 @@
 
 typedef struct sf_part {
     int records, runs;
-    sf_cell_info *cell;    /* [records] */
-    sf_record *record;     /* [records] */
-    sf_run_info *run;      /* [runs] */
-    size_t bytes;          /* of the file */
+    sf_cell_info *cell; /* [records] */
+    sf_record *record;  /* [records] */
+    sf_run_info *run;   /* [runs] */
+    size_t bytes;       /* of the file */
 } sf_part;
 
 /* Writes folder/name durably (aside, fsync, rename, fsync of the folder); nothing is left when it fails. */
 sf_status sf_part_write(int folder, const char *folder_path, const char *name, int records, const sf_cell_info *cell,
                         const sf_record *record, const sf_run_info *run /* or NULL */);
 
-/* Reads and checks a part into the arena. `*gone` is set, with SF_OK and nothing read, if there is no such file: another
- * process has folded it. */
+/* Reads and checks a part into the arena. `*gone` is set, with SF_OK and nothing read, if there is no such file:
+ * another process has folded it. */
 sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf_heap *arena, sf_part *out, bool *gone);
 
-/* Names of all parts in the folder, sorted, which is the order they were written in. *out: one block, freed by the caller. */
+/* Names of all parts in the folder, sorted, which is the order they were written in. *out: one block, freed by the
+ * caller. */
 sf_status sf_part_list(int folder, const char *folder_path, int *count, char (**out)[32]);
 
 /* Removes what a kill left half-written. Only for who holds the lock. */

@@ -14,14 +14,17 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-struct found { sf_record record; size_t order; };
+struct found {
+    sf_record record;
+    size_t order;
+};
 
 struct cell {
     sf_cell_info info;
     struct found *found;
     size_t count, size;
     sf_maps mean;
-    bool mixed;                    /* records came from more than one place: `mean` is made from their maps */
+    bool mixed; /* records came from more than one place: `mean` is made from their maps */
 };
 
 struct reading {
@@ -29,7 +32,7 @@ struct reading {
     unsigned what;
     struct cell *cell;
     size_t cells, size;
-    size_t *slot, slots;           /* key -> position in `cell`, plus one */
+    size_t *slot, slots; /* key -> position in `cell`, plus one */
     sf_run_info *run;
     size_t runs;
     const char **problem;
@@ -112,7 +115,8 @@ static sf_status add_run(struct reading *r, const sf_run_info *run)
 
 /* ---- Sources ---- */
 
-/* Parts are read before the file: one that a run folds meanwhile is then either here or, if it has gone, in the file. */
+/* Parts are read before the file: one that a run folds meanwhile is then either here or, if it has gone, in the file.
+ */
 static sf_status read_parts(struct reading *r, const char *path, int *parts, sf_part **out)
 {
     char *folder_path = NULL, (*name)[32] = NULL;
@@ -128,8 +132,10 @@ static sf_status read_parts(struct reading *r, const char *path, int *parts, sf_
     for (int i = 0; i < count && status == SF_OK; i++) {
         bool gone;
         status = sf_part_read(folder, folder_path, name[i], &r->arena, &(*out)[*parts], &gone);
-        if (status == SF_OK && !gone) ++*parts;
-        else if (status == SF_BAD_INPUT || status == SF_IO) status = note_problem(r);
+        if (status == SF_OK && !gone)
+            ++*parts;
+        else if (status == SF_BAD_INPUT || status == SF_IO)
+            status = note_problem(r);
     }
 done:
     if (folder >= 0) close(folder);
@@ -199,8 +205,10 @@ static sf_status lost_cell(void *reading) { return note_problem(reading); }
 
 static sf_status read_damaged(struct reading *r, const char *path)
 {
-    sf_fail(SF_BAD_INPUT, "%s is damaged: its content does not match its checksum. What is left of it was read; take a copy "
-            "that is whole", path);
+    sf_fail(SF_BAD_INPUT,
+            "%s is damaged: its content does not match its checksum. What is left of it was read; take a copy "
+            "that is whole",
+            path);
     SF_TRY(note_problem(r));
     unsigned what = r->what & SF_READ_MEANS ? r->what | SF_READ_MAPS : r->what; /* salvaged parts hold no means */
     return sf_salvage(path, what, &r->arena, r, took_part, lost_cell);
@@ -280,7 +288,8 @@ static sf_status settle(struct reading *r, sf_results *out)
         qsort(cell->found, cell->count, sizeof *cell->found, by_sample);
         size_t kept = 1;
         for (size_t i = 1; i < cell->count; i++)
-            if (cell->found[i].record.sample != cell->found[kept - 1].record.sample) cell->found[kept++] = cell->found[i];
+            if (cell->found[i].record.sample != cell->found[kept - 1].record.sample)
+                cell->found[kept++] = cell->found[i];
         cell->count = kept;
         if ((r->what & SF_READ_MEANS) && cell->mixed) SF_TRY(mean_of_records(r, cell));
     }

@@ -13,10 +13,10 @@
 
 /* What the child tells, in memory that outlives it. */
 struct shared {
-    int cells;                     /* -1: the file could not be opened */
-    int at;                        /* the cell being read */
-    int next;                      /* cells below are settled: in a part, or named in `message` */
-    bool failed;                   /* the cell `at` cannot be read, see `message` */
+    int cells;   /* -1: the file could not be opened */
+    int at;      /* the cell being read */
+    int next;    /* cells below are settled: in a part, or named in `message` */
+    bool failed; /* the cell `at` cannot be read, see `message` */
     char key[SF_KEY_DIGITS + 1];
     char message[2048];
 };
@@ -72,8 +72,10 @@ sf_status sf_salvage(const char *path, unsigned what, sf_heap *arena, void *user
 {
     const char *temporary = getenv("TMPDIR");
     char folder_path[256];
-    snprintf(folder_path, sizeof folder_path, "%s/frontier-salvage-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-    if (!mkdtemp(folder_path)) return sf_fail(SF_IO, "cannot make a scratch folder %s: %s", folder_path, strerror(errno));
+    snprintf(folder_path, sizeof folder_path, "%s/frontier-salvage-XXXXXX",
+             temporary && *temporary ? temporary : "/tmp");
+    if (!mkdtemp(folder_path))
+        return sf_fail(SF_IO, "cannot make a scratch folder %s: %s", folder_path, strerror(errno));
     int folder = open(folder_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     sf_status status = SF_OK;
@@ -93,11 +95,15 @@ sf_status sf_salvage(const char *path, unsigned what, sf_heap *arena, void *user
             status = sf_fail(SF_IO, "cannot salvage %s: %s", path, strerror(errno));
         } else if (shared->at < 0) {
             status = *shared->message ? sf_fail(SF_BAD_INPUT, "%s", shared->message)
-                                      : sf_fail(SF_BAD_INPUT, "%s is damaged so that the HDF5 library crashes on it: take a "
-                                                "copy that is whole", path);
+                                      : sf_fail(SF_BAD_INPUT,
+                                                "%s is damaged so that the HDF5 library crashes on it: take a "
+                                                "copy that is whole",
+                                                path);
         } else if (shared->next != shared->cells) {
-            if (shared->failed) sf_fail(SF_BAD_INPUT, "%s", shared->message);
-            else sf_fail(SF_BAD_INPUT, "%s: the HDF5 library crashes on cell %s", path, shared->key);
+            if (shared->failed)
+                sf_fail(SF_BAD_INPUT, "%s", shared->message);
+            else
+                sf_fail(SF_BAD_INPUT, "%s: the HDF5 library crashes on cell %s", path, shared->key);
             status = lost(user);
             shared->next = shared->at + 1;
         }

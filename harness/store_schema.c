@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CELL(field) offsetof(sf_cell_info, field)
+#define CELL(field)   offsetof(sf_cell_info, field)
 #define RECORD(field) offsetof(sf_record, field)
-#define RUN(field) offsetof(sf_run_info, field)
+#define RUN(field)    offsetof(sf_run_info, field)
 
 const sf_column sf_cell_columns[] = {
     {"model", SF_COLUMN_TEXT, CELL(model), NULL},
@@ -73,14 +73,10 @@ const sf_column sf_record_columns[] = {
 };
 
 const sf_column sf_run_columns[] = {
-    {"started", SF_COLUMN_TEXT, RUN(started), NULL},
-    {"host", SF_COLUMN_TEXT, RUN(host), NULL},
-    {"revision", SF_COLUMN_TEXT, RUN(revision), NULL},
-    {"versions", SF_COLUMN_TEXT, RUN(versions), NULL},
-    {"config", SF_COLUMN_TEXT, RUN(config), NULL},
-    {"seconds", SF_COLUMN_REAL, RUN(seconds), "s"},
-    {"batch", SF_COLUMN_INT, RUN(batch), NULL},
-    {0},
+    {"started", SF_COLUMN_TEXT, RUN(started), NULL},   {"host", SF_COLUMN_TEXT, RUN(host), NULL},
+    {"revision", SF_COLUMN_TEXT, RUN(revision), NULL}, {"versions", SF_COLUMN_TEXT, RUN(versions), NULL},
+    {"config", SF_COLUMN_TEXT, RUN(config), NULL},     {"seconds", SF_COLUMN_REAL, RUN(seconds), "s"},
+    {"batch", SF_COLUMN_INT, RUN(batch), NULL},        {0},
 };
 
 const char *const sf_phase_names[SF_PHASES] = {"prefill", "decode"};

@@ -19,10 +19,10 @@ enum { SF_METER_WORDS = SF_PHASES * SF_WORKS * 5, SF_KEY_DIGITS = 32 };
 _Static_assert(sizeof(sf_meter) == SF_METER_WORDS * sizeof(uint64_t), "sf_meter is stored as a block of uint64");
 
 typedef struct sf_column {
-    const char *name;      /* NULL ends the table */
+    const char *name; /* NULL ends the table */
     sf_column_type type;
-    size_t offset;         /* in the struct that the table describes */
-    const char *unit;      /* NULL: none */
+    size_t offset;    /* in the struct that the table describes */
+    const char *unit; /* NULL: none */
 } sf_column;
 
 extern const sf_column sf_cell_columns[];   /* of sf_cell_info, without the key */
@@ -35,7 +35,9 @@ extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORK
 bool sf_key_valid(const char *key);
 
 /* Memory of what is read: grows, is freed as one. */
-typedef struct sf_heap { struct sf_heap_block *block; } sf_heap;
+typedef struct sf_heap {
+    struct sf_heap_block *block;
+} sf_heap;
 void *sf_heap_alloc(sf_heap *arena, size_t bytes);                         /* zeroed; NULL: out of memory */
 const char *sf_heap_text(sf_heap *arena, const char *text, size_t length); /* a copy, ended by 0 */
 void sf_heap_free(sf_heap *arena);

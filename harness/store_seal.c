@@ -21,9 +21,12 @@ static int hash_file(int fd, uint64_t bytes, uint64_t *hash)
     for (uint64_t at = 0; at < bytes && !failure;) {
         ssize_t n = pread(fd, block, bytes - at < BLOCK ? bytes - at : BLOCK, (off_t)at);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) failure = n < 0 ? errno : EIO;
-        else if (XXH3_64bits_update(state, block, (size_t)n) != XXH_OK) failure = EIO;
-        else at += (uint64_t)n;
+        if (n <= 0)
+            failure = n < 0 ? errno : EIO;
+        else if (XXH3_64bits_update(state, block, (size_t)n) != XXH_OK)
+            failure = EIO;
+        else
+            at += (uint64_t)n;
     }
     if (!failure) *hash = XXH3_64bits_digest(state);
     free(block);

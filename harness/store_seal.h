@@ -6,8 +6,8 @@
  *          24  u64 0
  *
  * HDF5 does not look behind its content, and cuts the seal off when another program writes to the file; such a file is
- * read on trust. libhdf5 checks its metadata, but not where texts lie, and a flipped bit there can crash it: so a broken
- * seal is known before the library touches the file. */
+ * read on trust. libhdf5 checks its metadata, but not where texts lie, and a flipped bit there can crash it: so a
+ * broken seal is known before the library touches the file. */
 #ifndef SF_STORE_SEAL_H
 #define SF_STORE_SEAL_H
 

@@ -1,7 +1,8 @@
 /* Adding to a results file: parts, the lock, folding.
  *
- * What is on disk is at every instant one of: the results file, plus parts that it may already hold in full (a kill after
- * the rename of a fold, before its parts are gone). Both are read as a set of (cell, sample), so nothing counts twice. */
+ * What is on disk is at every instant one of: the results file, plus parts that it may already hold in full (a kill
+ * after the rename of a fold, before its parts are gone). Both are read as a set of (cell, sample), so nothing counts
+ * twice. */
 #include "harness/store_hdf5.h"
 #include "harness/store_part.h"
 #include "harness/store_seal.h"
@@ -16,19 +17,23 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* Folding copies the results file, so it waits until the parts weigh something against it: over a long sweep the copying
- * stays a small multiple of the final size. A batch bounds the memory of a fold. */
+/* Folding copies the results file, so it waits until the parts weigh something against it: over a long sweep the
+ * copying stays a small multiple of the final size. A batch bounds the memory of a fold. */
 enum { FOLD_PARTS = 256, FOLD_FRACTION = 4, BATCH_BYTES = 256 << 20 };
 
-struct seen { char key[SF_KEY_DIGITS + 1]; uint8_t *bits; size_t bytes; };
+struct seen {
+    char key[SF_KEY_DIGITS + 1];
+    uint8_t *bits;
+    size_t bytes;
+};
 
 struct sf_store {
     char *path, *aside, *folder_path, *parent_path;
-    int folder, parent;            /* open folders: of the parts, which carries the lock, and of the results */
-    uint64_t next;                 /* number of the next part */
+    int folder, parent; /* open folders: of the parts, which carries the lock, and of the results */
+    uint64_t next;      /* number of the next part */
     int parts;
     size_t part_bytes, result_bytes;
-    struct seen *seen;             /* hash table by key, open addressing, `slots` a power of two */
+    struct seen *seen; /* hash table by key, open addressing, `slots` a power of two */
     size_t slots, used;
 };
 
@@ -92,7 +97,8 @@ static sf_status take_folder(sf_store *s)
 {
     s->parent = open(s->parent_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->parent < 0)
-        return sf_fail(SF_IO, "cannot write results to %s: the folder %s: %s", s->path, s->parent_path, strerror(errno));
+        return sf_fail(SF_IO, "cannot write results to %s: the folder %s: %s", s->path, s->parent_path,
+                       strerror(errno));
     for (int attempt = 0; attempt < 100; attempt++) {
         if (mkdir(s->folder_path, 0777) == 0) {
             SF_TRY(sf_sync_folder(s->parent, s->parent_path));
@@ -106,8 +112,10 @@ static sf_status take_folder(sf_store *s)
             return sf_fail(SF_IO, "cannot open the folder of parts %s: %s", s->folder_path, strerror(errno));
         if (flock(s->folder, LOCK_EX | LOCK_NB) != 0) {
             if (errno == EWOULDBLOCK)
-                return sf_fail(SF_IO, "%s is being written by another process; wait for it, or choose another file", s->path);
-            return sf_fail(SF_IO, "cannot lock %s: %s; results need a file system with locks", s->folder_path, strerror(errno));
+                return sf_fail(SF_IO, "%s is being written by another process; wait for it, or choose another file",
+                               s->path);
+            return sf_fail(SF_IO, "cannot lock %s: %s; results need a file system with locks", s->folder_path,
+                           strerror(errno));
         }
         struct stat mine, now;
         if (fstat(s->folder, &mine) == 0 && stat(s->folder_path, &now) == 0 && mine.st_ino == now.st_ino &&
@@ -148,8 +156,10 @@ static sf_status learn_results(sf_store *s)
     sf_seal seal = SF_SEAL_ABSENT;
     if (S_ISREG(st.st_mode)) SF_TRY(sf_seal_check(s->path, &seal));
     if (seal == SF_SEAL_BROKEN)
-        return sf_fail(SF_BAD_INPUT, "%s is damaged: its content does not match its checksum. Take a copy that is whole, or "
-                       "overwrite it to run anew", s->path);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s is damaged: its content does not match its checksum. Take a copy that is whole, or "
+                       "overwrite it to run anew",
+                       s->path);
     SF_TRY(sf_hdf5_open(s->path, false, &file));
     s->result_bytes = (size_t)st.st_size;
     sf_status status = sf_hdf5_keys(&file, &arena, &cells, &key);
@@ -204,9 +214,11 @@ sf_status sf_store_open(const char *path, bool overwrite, sf_store **out)
     s->parent_path = slash ? strndup(s->path, (size_t)(slash - s->path) + (slash == s->path)) : strdup(".");
     sf_status status = SF_OK;
     struct stat st;
-    if (!s->aside || !s->folder_path || !s->parent_path) status = sf_fail(SF_NO_MEMORY, "out of memory");
+    if (!s->aside || !s->folder_path || !s->parent_path)
+        status = sf_fail(SF_NO_MEMORY, "out of memory");
     else if (!*path || path[strlen(path) - 1] == '/' || (stat(s->path, &st) == 0 && S_ISDIR(st.st_mode)))
-        status = sf_fail(SF_BAD_INPUT, "\"%s\" is a folder, expected the name of a results file such as results/demo.h5", path);
+        status = sf_fail(SF_BAD_INPUT,
+                         "\"%s\" is a folder, expected the name of a results file such as results/demo.h5", path);
     if (status == SF_OK) status = take_folder(s);
     if (status == SF_OK && overwrite) status = drop_all(s);
     if (status == SF_OK) {
@@ -242,7 +254,8 @@ void sf_store_close(sf_store *s)
 
 /* ---- Adding ---- */
 
-static sf_status write_part(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record, const sf_run_info *run)
+static sf_status write_part(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record,
+                            const sf_run_info *run)
 {
     char name[32];
     snprintf(name, sizeof name, "%016llx.part", (unsigned long long)s->next);
@@ -262,7 +275,8 @@ sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_re
     int fresh = 0;
     for (int i = 0; i < n && status == SF_OK; i++) {
         if (!sf_key_valid(cell[i].key) || record[i].sample < 0)
-            status = sf_fail(SF_INTERNAL, "record %d: key \"%s\" or sample %d is not valid", i, cell[i].key, record[i].sample);
+            status = sf_fail(SF_INTERNAL, "record %d: key \"%s\" or sample %d is not valid", i, cell[i].key,
+                             record[i].sample);
         if (status != SF_OK || sf_store_has(s, cell[i].key, record[i].sample)) continue;
         new_cell[fresh] = cell[i];
         new_record[fresh++] = record[i];
@@ -281,7 +295,11 @@ sf_status sf_store_note(sf_store *s, const sf_run_info *run) { return write_part
 
 /* ---- Folding ---- */
 
-struct row { const sf_cell_info *cell; const sf_record *record; size_t order; };
+struct row {
+    const sf_cell_info *cell;
+    const sf_record *record;
+    size_t order;
+};
 
 static int by_cell(const void *a, const void *b)
 {
@@ -333,8 +351,10 @@ static sf_status fold_batch(sf_store *s, const sf_hdf5 *file, int count, char (*
         if (status == SF_OK && rows + (size_t)part.records > size) {
             size = 2 * (rows + (size_t)part.records);
             struct row *grown = realloc(row, size * sizeof *row);
-            if (grown) row = grown;
-            else status = sf_fail(SF_NO_MEMORY, "out of memory for %zu records", size);
+            if (grown)
+                row = grown;
+            else
+                status = sf_fail(SF_NO_MEMORY, "out of memory for %zu records", size);
         }
         for (int i = 0; i < part.records && status == SF_OK; i++, rows++)
             row[rows] = (struct row){&part.cell[i], &part.record[i], rows};
@@ -357,12 +377,14 @@ static sf_status copy_aside(const sf_store *s, bool *existed)
     int from = open(s->path, O_RDONLY | O_CLOEXEC), to = -1, failure = 0;
     *existed = from >= 0;
     if (from < 0 && errno == ENOENT) return SF_OK;
-    if (from >= 0 && fstat(from, &st) == 0) to = open(s->aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 0777);
+    if (from >= 0 && fstat(from, &st) == 0)
+        to = open(s->aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 0777);
     if (to < 0) failure = errno;
     bool by_kernel = true;
     while (!failure) {
         static char block[1 << 16];
-        ssize_t n = by_kernel ? copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0) : read(from, block, sizeof block);
+        ssize_t n =
+            by_kernel ? copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0) : read(from, block, sizeof block);
         if (n == 0) break;
         if (n < 0 && by_kernel && (errno == EXDEV || errno == ENOSYS || errno == EINVAL || errno == EOPNOTSUPP)) {
             by_kernel = false; /* both offsets stand where the last piece ended */
@@ -371,8 +393,10 @@ static sf_status copy_aside(const sf_store *s, bool *existed)
         } else if (n > 0 && !by_kernel) {
             for (ssize_t done = 0; done < n && !failure;) {
                 ssize_t w = write(to, block + done, (size_t)(n - done));
-                if (w >= 0) done += w;
-                else if (errno != EINTR) failure = errno;
+                if (w >= 0)
+                    done += w;
+                else if (errno != EINTR)
+                    failure = errno;
             }
         }
     }
@@ -413,8 +437,8 @@ sf_status sf_store_fold(sf_store *s, const sf_run_info *run)
         if (stat(s->path, &st) == 0) s->result_bytes = (size_t)st.st_size;
     } else {
         unlink(s->aside);
-        sf_blame(status, "results cannot be folded into %s; what was finished is kept in %s, the next run folds it", s->path,
-                 s->folder_path);
+        sf_blame(status, "results cannot be folded into %s; what was finished is kept in %s, the next run folds it",
+                 s->path, s->folder_path);
     }
     free(name);
     return status;

@@ -14,21 +14,36 @@ struct synthetic {
     int models, tasks, lengths, levels, samples; /* sizes of the grid, up to those of the tables below */
     bool prefill, decode, joint, ablation;       /* arms */
     bool maps;
-    double gain;                                 /* multiplies what sparsity costs; 0: sparsity changes nothing */
-    double faults;                               /* share of unparseable and cut-off answers */
+    double gain;   /* multiplies what sparsity costs; 0: sparsity changes nothing */
+    double faults; /* share of unparseable and cut-off answers */
 };
 
-static const struct { const char *name; int layers, d, heads, kv_heads, mlp; double parameters, skill; } synthetic_model[] = {
-    {"mini-8m", 6, 256, 4, 2, 1024, 8e6, 0.2}, {"mini-30m", 8, 512, 8, 2, 2048, 30e6, 1.2}, {"mini-110m", 12, 768, 12, 4, 3072, 110e6, 2.2}};
-static const struct { const char *name, *metric; int dispersion, scope, natural, steps; double easy; } synthetic_task[] = {
-    {"niah", "exact", 0, 0, 0, 4, 1.2}, {"vt", "IoU", 1, 0, 0, 5, -0.2}, {"cwe", "IoU", 0, 1, 0, 10, -0.6},
-    {"story_retrieval", "exact", 0, 0, 1, 16, 0.9}, {"story_multihop", "exact", 1, 0, 1, 1, -0.5}, {"story_filtering", "IoU", 0, 1, 1, 3, -0.2}};
-static const struct { const char *label, *method, *params; int phase; double hurt, estimation; } synthetic_arm[] = {
-    {"vertical_slash", "vertical_slash", "{\"window\":256}", SF_PREFILL, 0.9, 0.02},
-    {"block_sparse", "block_sparse", "{\"block\":16}", SF_PREFILL, 1.3, 0.05},
-    {"quest", "quest", "{\"page\":16}", SF_DECODE, 0.6, 0.06},
-    {"snapkv", "snapkv", "{\"window\":256,\"kernel\":21}", SF_DECODE, 1.6, 0.01},
-    {"quest(page=64)", "quest", "{\"page\":64}", SF_DECODE, 1.0, 0.02}};
+static const struct {
+    const char *name;
+    int layers, d, heads, kv_heads, mlp;
+    double parameters, skill;
+} synthetic_model[] = {{"mini-8m", 6, 256, 4, 2, 1024, 8e6, 0.2},
+                       {"mini-30m", 8, 512, 8, 2, 2048, 30e6, 1.2},
+                       {"mini-110m", 12, 768, 12, 4, 3072, 110e6, 2.2}};
+static const struct {
+    const char *name, *metric;
+    int dispersion, scope, natural, steps;
+    double easy;
+} synthetic_task[] = {{"niah", "exact", 0, 0, 0, 4, 1.2},
+                      {"vt", "IoU", 1, 0, 0, 5, -0.2},
+                      {"cwe", "IoU", 0, 1, 0, 10, -0.6},
+                      {"story_retrieval", "exact", 0, 0, 1, 16, 0.9},
+                      {"story_multihop", "exact", 1, 0, 1, 1, -0.5},
+                      {"story_filtering", "IoU", 0, 1, 1, 3, -0.2}};
+static const struct {
+    const char *label, *method, *params;
+    int phase;
+    double hurt, estimation;
+} synthetic_arm[] = {{"vertical_slash", "vertical_slash", "{\"window\":256}", SF_PREFILL, 0.9, 0.02},
+                     {"block_sparse", "block_sparse", "{\"block\":16}", SF_PREFILL, 1.3, 0.05},
+                     {"quest", "quest", "{\"page\":16}", SF_DECODE, 0.6, 0.06},
+                     {"snapkv", "snapkv", "{\"window\":256,\"kernel\":21}", SF_DECODE, 1.6, 0.01},
+                     {"quest(page=64)", "quest", "{\"page\":64}", SF_DECODE, 1.0, 0.02}};
 static const double synthetic_level[] = {0.5, 0.7, 0.8, 0.9, 0.95};
 static const int synthetic_length[] = {1024, 4096, 16384};
 
@@ -39,9 +54,15 @@ static uint64_t synthetic_hash(uint64_t x)
     return x ^ (x >> 31);
 }
 
-static double synthetic_uniform(uint64_t *state) { return (double)(synthetic_hash(*state += 0x9e3779b97f4a7c15u) >> 11) / 9007199254740992.0; }
+static double synthetic_uniform(uint64_t *state)
+{
+    return (double)(synthetic_hash(*state += 0x9e3779b97f4a7c15u) >> 11) / 9007199254740992.0;
+}
 
-struct synthetic_lane { int arm[SF_PHASES]; double sparsity[SF_PHASES]; };
+struct synthetic_lane {
+    int arm[SF_PHASES];
+    double sparsity[SF_PHASES];
+};
 
 static int synthetic_lanes(const struct synthetic *s, struct synthetic_lane *lane)
 {
@@ -69,8 +90,13 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
     sf_store *store;
     sf_status status = sf_store_open(path, true, &store);
     if (status != SF_OK) return status;
-    sf_run_info run = {.config = "name: synthetic\n", .revision = "v0", .host = "nowhere", .versions = "{\"hdf5\":\"1.10\"}",
-                       .started = "2025-01-01T00:00:00Z", .seconds = 1234, .batch = 64};
+    sf_run_info run = {.config = "name: synthetic\n",
+                       .revision = "v0",
+                       .host = "nowhere",
+                       .versions = "{\"hdf5\":\"1.10\"}",
+                       .started = "2025-01-01T00:00:00Z",
+                       .seconds = 1234,
+                       .batch = 64};
     struct synthetic_lane lane[LANES];
     int lanes = synthetic_lanes(s, lane);
     for (int m = 0; m < s->models; m++)
@@ -84,38 +110,66 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                     double common[16];
                     for (int k = 0; k < synthetic_task[t].steps; k++) common[k] = synthetic_uniform(&shared);
                     for (int c = 0; c < lanes; c++) {
-                        const double length = synthetic_length[l], d = synthetic_model[m].d, N = synthetic_model[m].layers;
+                        const double length = synthetic_length[l], d = synthetic_model[m].d,
+                                     N = synthetic_model[m].layers;
                         const double heads = synthetic_model[m].heads, kv = synthetic_model[m].kv_heads, D = 64;
                         uint64_t own = synthetic_hash(shared + (uint64_t)c * 77);
                         double penalty = 0;
                         sf_cell_info *o = &cell[c];
                         sf_record *r = &record[c];
-                        *o = (sf_cell_info){.model = synthetic_model[m].name, .model_hash = "ab", .task = synthetic_task[t].name,
-                            .task_label = synthetic_task[t].name, .task_params = "{}", .metric = synthetic_task[t].metric,
-                            .length = synthetic_length[l], .output_limit = 64, .layers = (int)N, .heads = (int)heads,
-                            .kv_heads = (int)kv, .head_dim = 64, .d = (int)d, .mlp = synthetic_model[m].mlp, .vocab = 8192,
-                            .parameters = synthetic_model[m].parameters, .weight_elements = synthetic_model[m].parameters,
-                            .dispersion = synthetic_task[t].dispersion, .scope = synthetic_task[t].scope,
-                            .natural = synthetic_task[t].natural, .device = "cpu", .dtype = "f32", .seed = 43};
-                        snprintf(o->key, sizeof o->key, "%08x%08x%08x%08x", (unsigned)m, (unsigned)l, (unsigned)t, (unsigned)c);
-                        *r = (sf_record){.sample = i, .input_tokens = (int)(length * (0.95 + 0.05 * common[0])), .output_tokens = 20,
-                            .bos_tokens = 1, .prompt_hash = shared | 1, .prediction = text[c], .gold = "[\"x\"]"};
+                        *o = (sf_cell_info){.model = synthetic_model[m].name,
+                                            .model_hash = "ab",
+                                            .task = synthetic_task[t].name,
+                                            .task_label = synthetic_task[t].name,
+                                            .task_params = "{}",
+                                            .metric = synthetic_task[t].metric,
+                                            .length = synthetic_length[l],
+                                            .output_limit = 64,
+                                            .layers = (int)N,
+                                            .heads = (int)heads,
+                                            .kv_heads = (int)kv,
+                                            .head_dim = 64,
+                                            .d = (int)d,
+                                            .mlp = synthetic_model[m].mlp,
+                                            .vocab = 8192,
+                                            .parameters = synthetic_model[m].parameters,
+                                            .weight_elements = synthetic_model[m].parameters,
+                                            .dispersion = synthetic_task[t].dispersion,
+                                            .scope = synthetic_task[t].scope,
+                                            .natural = synthetic_task[t].natural,
+                                            .device = "cpu",
+                                            .dtype = "f32",
+                                            .seed = 43};
+                        snprintf(o->key, sizeof o->key, "%08x%08x%08x%08x", (unsigned)m, (unsigned)l, (unsigned)t,
+                                 (unsigned)c);
+                        *r = (sf_record){.sample = i,
+                                         .input_tokens = (int)(length * (0.95 + 0.05 * common[0])),
+                                         .output_tokens = 20,
+                                         .bos_tokens = 1,
+                                         .prompt_hash = shared | 1,
+                                         .prediction = text[c],
+                                         .gold = "[\"x\"]"};
                         for (int p = 0; p < SF_PHASES; p++) {
                             int a = lane[c].arm[p];
                             o->method[p] = a < 0 ? "dense" : synthetic_arm[a].method;
                             o->label[p] = a < 0 ? "dense" : synthetic_arm[a].label;
                             o->params[p] = a < 0 ? "{}" : synthetic_arm[a].params;
                             o->sparsity[p] = lane[c].sparsity[p];
-                            double kept = 1 - lane[c].sparsity[p] * (0.99 + 0.01 * synthetic_uniform(&own)), tokens = r->input_tokens;
+                            double kept = 1 - lane[c].sparsity[p] * (0.99 + 0.01 * synthetic_uniform(&own)),
+                                   tokens = r->input_tokens;
                             r->achieved[p] = 1 - kept;
                             if (a >= 0)
                                 penalty += s->gain * synthetic_arm[a].hurt * pow(-log10(kept), 1.8) *
-                                           (1 + synthetic_task[t].dispersion + 0.7 * synthetic_task[t].scope) * pow(1024 / length, 0.25);
-                            double attention = heads * tokens * tokens * (4 * D + 3) * N, linear = 2 * tokens * synthetic_model[m].parameters;
-                            r->cost_paper[p] = p ? synthetic_model[m].parameters + 2 * N * tokens * D * kv * kept : linear + attention * kept;
+                                           (1 + synthetic_task[t].dispersion + 0.7 * synthetic_task[t].scope) *
+                                           pow(1024 / length, 0.25);
+                            double attention = heads * tokens * tokens * (4 * D + 3) * N,
+                                   linear = 2 * tokens * synthetic_model[m].parameters;
+                            r->cost_paper[p] = p ? synthetic_model[m].parameters + 2 * N * tokens * D * kv * kept
+                                                 : linear + attention * kept;
                             r->cost_exact[p] = p ? r->cost_paper[p] : linear + attention * kept / 2;
                             double share = a < 0 ? 0 : synthetic_arm[a].estimation;
-                            r->seconds[p] = (p ? 20 * r->cost_paper[p] * 4e-10 : r->cost_exact[p] * 5e-12) * (1 + share) * (0.95 + 0.1 * synthetic_uniform(&own));
+                            r->seconds[p] = (p ? 20 * r->cost_paper[p] * 4e-10 : r->cost_exact[p] * 5e-12) *
+                                            (1 + share) * (0.95 + 0.1 * synthetic_uniform(&own));
                             r->meter.at[p][SF_LINEAR].flops = (uint64_t)linear;
                             r->meter.at[p][SF_ATTENTION].flops = (uint64_t)(attention * kept / 2);
                             r->meter.at[p][SF_ESTIMATION].flops = (uint64_t)(share * (linear + attention));
@@ -123,15 +177,20 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                                 for (int h = 0; h < N * heads; h++) {
                                     double wave = 0.5 + 0.5 * sin(h * 0.7 + (int)(h / heads) * 0.4);
                                     map[c][p][h] = (float)(a < 0 ? 1 : fmin(1, kept * (0.5 + wave)));
-                                    map[c][2 + p][h] = (float)(a < 0 ? 1 : 1 - pow(1 - kept, 3) * (0.3 + 0.5 * wave) * synthetic_arm[a].hurt * 0.5);
+                                    map[c][2 + p][h] = (float)(a < 0 ? 1
+                                                                     : 1 - pow(1 - kept, 3) * (0.3 + 0.5 * wave) *
+                                                                               synthetic_arm[a].hurt * 0.5);
                                 }
                                 r->density[p] = map[c][p];
                                 if (a >= 0) r->recall[p] = map[c][2 + p];
                             }
                         }
-                        double logit = synthetic_model[m].skill + synthetic_task[t].easy - 0.5 * log2(length / 1024) / 2 - hard - penalty, right = 0;
+                        double logit = synthetic_model[m].skill + synthetic_task[t].easy -
+                                       0.5 * log2(length / 1024) / 2 - hard - penalty,
+                               right = 0;
                         for (int k = 0; k < synthetic_task[t].steps; k++) {
-                            double u = synthetic_uniform(&own) < 0.15 ? synthetic_uniform(&own) : common[k]; /* mostly paired */
+                            double u = synthetic_uniform(&own) < 0.15 ? synthetic_uniform(&own)
+                                                                      : common[k]; /* mostly paired */
                             right += u < 1 / (1 + exp(-logit));
                         }
                         r->strict = right / synthetic_task[t].steps;

@@ -15,7 +15,10 @@
 
 #include <cmocka.h>
 
-#define OK(call) do { if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error()); } while (0)
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error());                                                    \
+    } while (0)
 #define assert_error(call, part)                                                                                       \
     do {                                                                                                               \
         if ((call) == SF_OK) fail_msg("%s succeeded", #call);                                                          \
@@ -28,7 +31,8 @@ static sf_results results;
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "%.30s/frontier-report-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    snprintf(folder, sizeof folder, "%.30s/frontier-report-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(folder)) return -1;
     snprintf(file, sizeof file, "%s/results.h5", folder);
     return 0;
@@ -51,8 +55,8 @@ static void read_results(const struct synthetic *s)
     OK(sf_results_read(1, path, SF_READ_TEXTS | SF_READ_MEANS, &results));
 }
 
-static const struct synthetic small = {.models = 2, .tasks = 3, .lengths = 2, .levels = 3, .samples = 12, .prefill = true,
-                                       .decode = true, .gain = 1};
+static const struct synthetic small = {
+    .models = 2, .tasks = 3, .lengths = 2, .levels = 3, .samples = 12, .prefill = true, .decode = true, .gain = 1};
 
 static char *slurp(const char *name)
 {
@@ -101,8 +105,8 @@ static void test_points(void **state)
     assert_int_equal(v.lengths, 2);
     assert_int_equal(v.arms, 5);
     assert_int_equal(v.points, 2 * 2 * (1 + 4 * 3));
-    assert_string_equal(v.model[0].label, "mini-8m");  /* by size */
-    assert_string_equal(v.task[0].label, "niah");      /* easy ones first */
+    assert_string_equal(v.model[0].label, "mini-8m"); /* by size */
+    assert_string_equal(v.task[0].label, "niah");     /* easy ones first */
     assert_string_equal(v.arm[0].label, "dense");
     assert_true(v.arm[1].sparse[SF_PREFILL] && v.arm[4].sparse[SF_DECODE] && !v.arm[4].sparse[SF_PREFILL]);
     for (int i = 0; i < v.points; i++) {
@@ -158,7 +162,8 @@ static void test_verdicts(void **state)
     omp_set_num_threads(1);
     OK(sf_view_bootstrap(&again, 4000, 1));
     for (int i = 0; i < v.points; i++)
-        assert_true(v.point[i].low == again.point[i].low && (v.point[i].verdict.p == again.point[i].verdict.p || isnan(v.point[i].verdict.p)));
+        assert_true(v.point[i].low == again.point[i].low &&
+                    (v.point[i].verdict.p == again.point[i].verdict.p || isnan(v.point[i].verdict.p)));
     sf_view_free(&again);
     sf_view_free(&v);
 }
@@ -185,7 +190,8 @@ static void test_pareto_probability(void **state)
     double cost[N] = {1, 1, 2, 3, 3, 3, 4, 5, 8}, probability[N], counted[N] = {0};
     float replicate[N * B];
     uint64_t noise = 3;
-    for (int i = 0; i < N * B; i++) replicate[i] = (float)floor(8 * synthetic_uniform(&noise)) / 8 + (float)(i / B) / 16;
+    for (int i = 0; i < N * B; i++)
+        replicate[i] = (float)floor(8 * synthetic_uniform(&noise)) / 8 + (float)(i / B) / 16;
     sf_pareto_probability(N, cost, B, replicate, probability);
     for (int b = 0; b < B; b++) {
         double score[N];
@@ -202,7 +208,9 @@ static void test_pareto_probability(void **state)
 static const sf_finding *finding(const sf_findings *f, const char *question, const char *with, const char *too)
 {
     for (int i = 0; i < f->count; i++)
-        if (!f->at[i].detail && !strcmp(f->at[i].question, question) && strstr(f->at[i].text, with) && strstr(f->at[i].text, too)) return &f->at[i];
+        if (!f->at[i].detail && !strcmp(f->at[i].question, question) && strstr(f->at[i].text, with) &&
+            strstr(f->at[i].text, too))
+            return &f->at[i];
     fail_msg("no finding about %s with \"%s\" and \"%s\"", question, with, too);
     return NULL;
 }
@@ -211,7 +219,8 @@ static const sf_finding *finding(const sf_findings *f, const char *question, con
 static void test_findings(void **state)
 {
     (void)state;
-    struct synthetic s = {.models = 3, .tasks = 3, .lengths = 3, .levels = 4, .samples = 40, .prefill = true, .decode = true, .gain = 1};
+    struct synthetic s = {
+        .models = 3, .tasks = 3, .lengths = 3, .levels = 4, .samples = 40, .prefill = true, .decode = true, .gain = 1};
     sf_view v;
     sf_findings f;
     read_results(&s);
@@ -224,7 +233,8 @@ static void test_findings(void **state)
     for (int g = 0; g < 3; g++) {
         char text[128];
         for (int phase = 0; phase < 2; phase++) {
-            snprintf(text, sizeof text, ", %s loses least among 2 %s", phase ? "quest" : "vertical_slash", phase ? "decode" : "prefill");
+            snprintf(text, sizeof text, ", %s loses least among 2 %s", phase ? "quest" : "vertical_slash",
+                     phase ? "decode" : "prefill");
             assert_string_equal(finding(&f, "method", groups[g], text)->verdict, "yes");
         }
     }
@@ -276,8 +286,8 @@ static int find_cell(const char *task, const char *label, double sparsity)
     for (int c = 0; c < results.cells; c++) {
         const sf_cell_info *x = &results.cell[c];
         for (int p = 0; p < SF_PHASES; p++)
-            if (!strcmp(x->model, "mini-8m") && !strcmp(x->task, task) && !strcmp(x->label[p], label) && fabs(x->sparsity[p] - sparsity) < 1e-9 &&
-                (strcmp(label, "dense") || !strcmp(x->label[!p], "dense")))
+            if (!strcmp(x->model, "mini-8m") && !strcmp(x->task, task) && !strcmp(x->label[p], label) &&
+                fabs(x->sparsity[p] - sparsity) < 1e-9 && (strcmp(label, "dense") || !strcmp(x->label[!p], "dense")))
                 return c;
     }
     fail_msg("no cell %s %s %g", task, label, sparsity);
@@ -296,17 +306,18 @@ static void test_gates(void **state)
     if (count || *text) fail_msg("warnings about good results: %s", text);
     free(text);
 
-    struct { const char *says, *names; } expected[] = {
-        {"more than one BOS", "mini-8m niah 1024 dense (2 in sample 3)"},
-        {"not dense's prompt", "mini-8m vt 1024 quest 0.50 (sample 4)"},
-        {"the answer is not dense's", "mini-8m niah 1024 vertical_slash 0.70 (sample 0)"},
-        {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (0.300 for 0.500)"},
-        {"near zero", "mini-8m cwe 1024 dense (0.000)"},
-        {"cannot be parsed, which score 0", "mini-8m niah 1024 block_sparse 0.80 (25 %)"},
-        {"cut off at the output limit", "mini-8m niah 1024 block_sparse 0.80 (30 %)"},
-        {"reference scorer", "mini-8m vt 1024 snapkv 0.80 (1.00 for"},
-        {"incomplete against dense", "mini-8m vt 1024 snapkv 0.50 (2 of 20 samples missing)"},
-        {"beyond noise", "mini-8m cwe 1024 quest 0.50 (+1.00"}};
+    struct {
+        const char *says, *names;
+    } expected[] = {{"more than one BOS", "mini-8m niah 1024 dense (2 in sample 3)"},
+                    {"not dense's prompt", "mini-8m vt 1024 quest 0.50 (sample 4)"},
+                    {"the answer is not dense's", "mini-8m niah 1024 vertical_slash 0.70 (sample 0)"},
+                    {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (0.300 for 0.500)"},
+                    {"near zero", "mini-8m cwe 1024 dense (0.000)"},
+                    {"cannot be parsed, which score 0", "mini-8m niah 1024 block_sparse 0.80 (25 %)"},
+                    {"cut off at the output limit", "mini-8m niah 1024 block_sparse 0.80 (30 %)"},
+                    {"reference scorer", "mini-8m vt 1024 snapkv 0.80 (1.00 for"},
+                    {"incomplete against dense", "mini-8m vt 1024 snapkv 0.50 (2 of 20 samples missing)"},
+                    {"beyond noise", "mini-8m cwe 1024 quest 0.50 (+1.00"}};
     results.record[find_cell("niah", "dense", 0)][3].bos_tokens = 2;
     results.record[find_cell("vt", "quest", 0.5)][4].prompt_hash ^= 7;
     sf_record *whole = results.record[find_cell("niah", "vertical_slash", 0.7)];
@@ -360,7 +371,8 @@ static void test_terminal(void **state)
     }
     int dense = find_cell("niah", "dense", 0), sparse = find_cell("niah", "block_sparse", 0.5);
     double mean[2] = {0};
-    for (int i = 0; i < 12; i++) mean[0] += results.record[dense][i].strict / 12, mean[1] += results.record[sparse][i].strict / 12;
+    for (int i = 0; i < 12; i++)
+        mean[0] += results.record[dense][i].strict / 12, mean[1] += results.record[sparse][i].strict / 12;
     snprintf(wanted, sizeof wanted, "1024  %.2f   %.2f", mean[0], mean[1]);
     if (!strstr(text, wanted)) fail_msg("no \"%s\" in:\n%s", wanted, text);
     assert_non_null(strstr(text, "mean of 3"));
@@ -368,7 +380,8 @@ static void test_terminal(void **state)
     assert_non_null(strstr(text, "cannot be told from noise"));
     free(text);
 
-    struct synthetic one = {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 3, .gain = 1}; /* dense alone */
+    struct synthetic one = {
+        .models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 3, .gain = 1}; /* dense alone */
     read_results(&one);
     text = table_of();
     assert_non_null(strstr(text, "Nothing to compare yet"));
@@ -411,7 +424,9 @@ static void test_export(void **state)
             assert_true(json_real_value(json_object_get(row, "strict")) == results.record[c][i].strict);
             assert_int_equal(json_integer_value(json_object_get(row, "decode_attention_flops")),
                              results.record[c][i].meter.at[SF_DECODE][SF_ATTENTION].flops);
-            if (!c && !i) assert_string_equal(json_string_value(json_object_get(row, "prediction")), "two\nlines, \"quoted\" and ?");
+            if (!c && !i)
+                assert_string_equal(json_string_value(json_object_get(row, "prediction")),
+                                    "two\nlines, \"quoted\" and ?");
             json_decref(row);
             line = end + 1;
         }
@@ -475,7 +490,8 @@ static void test_report_files(void **state)
     read_results(&s);
     /* Names that a shell, gnuplot, CSV, HTML or LaTeX could trip over. */
     for (int c = 0; c < results.cells; c++)
-        if (!strcmp(results.cell[c].label[SF_DECODE], "quest(page=64)")) results.cell[c].label[SF_DECODE] = "quest(page=64, x='`touch /tmp/no`$%_&<b>\")";
+        if (!strcmp(results.cell[c].label[SF_DECODE], "quest(page=64)"))
+            results.cell[c].label[SF_DECODE] = "quest(page=64, x='`touch /tmp/no`$%_&<b>\")";
     sf_report_options o = {.folder = report_folder(), .formats = "png"};
     OK(sf_report(&results, &o));
     for (int i = 0; sf_figures[i]; i++) {
@@ -497,8 +513,8 @@ static void test_report_files(void **state)
     char *csv = slurp("report/figures/frontier.csv");
     assert_int_equal(lines(csv), 1 + 2 * 2 * (1 + 2 * 3) + 2 * 2 * (1 + 3 * 3));
     free(csv);
-    const char *const tables[] = {"scores.csv", "scores.tex", "scores.md", "tasks.csv", "tasks.tex", "tasks.md", "limits.csv",
-                                  "limits.tex", "limits.md"};
+    const char *const tables[] = {"scores.csv", "scores.tex", "scores.md",  "tasks.csv", "tasks.tex",
+                                  "tasks.md",   "limits.csv", "limits.tex", "limits.md"};
     for (int i = 0; i < 9; i++) {
         char name[64];
         snprintf(name, sizeof name, "report/tables/%s", tables[i]);
@@ -522,9 +538,16 @@ static void test_partial_results(void **state)
 {
     (void)state;
     const struct synthetic odd[] = {
-        {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 1, .gain = 1},                     /* one dense sample */
-        {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1},    /* one phase */
-        {.models = 1, .tasks = 2, .lengths = 2, .levels = 1, .samples = 3, .decode = true, .gain = 1, .faults = 1}}; /* all wrong */
+        {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 1, .gain = 1}, /* one dense sample */
+        {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1}, /* one phase */
+        {.models = 1,
+         .tasks = 2,
+         .lengths = 2,
+         .levels = 1,
+         .samples = 3,
+         .decode = true,
+         .gain = 1,
+         .faults = 1}}; /* all wrong */
     for (int i = 0; i < 3; i++) {
         read_results(&odd[i]);
         sf_report_options o = {.folder = report_folder(), .formats = "png", .figures = "frontier,tasks,lengths"};
@@ -544,7 +567,8 @@ static void test_partial_results(void **state)
 static void test_report_errors(void **state)
 {
     (void)state;
-    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1};
+    const struct synthetic s = {
+        .models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1};
     read_results(&s);
     sf_report_options o = {.folder = report_folder(), .figures = "frontier,fronteer"};
     assert_error(sf_report(&results, &o), "there is no figure 'fronteer'; there are frontier");
@@ -564,14 +588,16 @@ static void test_report_errors(void **state)
     assert_error(sf_report(&results, &o), "gnuplot is not installed");
     setenv("PATH", path, 1);
     free(path);
-    assert_true(there("report/figures/frontier.csv") && there("report/tables/scores.csv") && there("report/index.html"));
+    assert_true(there("report/figures/frontier.csv") && there("report/tables/scores.csv") &&
+                there("report/index.html"));
     assert_false(there("report/figures/frontier.png"));
     char *page = slurp("report/index.html");
     assert_non_null(strstr(page, "gnuplot is not installed"));
     free(page);
     setenv("FRONTIER_PLOTS", folder, 1); /* a template that gnuplot does not understand */
     char command[256];
-    snprintf(command, sizeof command, "cp plots/*.gp '%s' && echo 'plot nonsense(' >> '%s/frontier.gp'", folder, folder);
+    snprintf(command, sizeof command, "cp plots/*.gp '%s' && echo 'plot nonsense(' >> '%s/frontier.gp'", folder,
+             folder);
     assert_int_equal(system(command), 0);
     assert_error(sf_report(&results, &o), "gnuplot failed on");
     unsetenv("FRONTIER_PLOTS");
@@ -581,8 +607,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_points), TEST(test_verdicts), TEST(test_nothing_planted), TEST(test_pareto_probability), TEST(test_findings), TEST(test_gates),
-        TEST(test_terminal), TEST(test_export), TEST(test_compare), TEST(test_report_files), TEST(test_partial_results),
-        TEST(test_report_errors)};
+        TEST(test_points),   TEST(test_verdicts),     TEST(test_nothing_planted), TEST(test_pareto_probability),
+        TEST(test_findings), TEST(test_gates),        TEST(test_terminal),        TEST(test_export),
+        TEST(test_compare),  TEST(test_report_files), TEST(test_partial_results), TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

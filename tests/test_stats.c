@@ -172,7 +172,8 @@ static void test_holm(void **state)
     json_array_foreach(json_object_get(golden, "holm"), k, row)
     {
         int n, m;
-        double *p = numbers(json_object_get(row, "p"), &n), *want = numbers(json_object_get(row, "adjusted"), &m), got[64];
+        double *p = numbers(json_object_get(row, "p"), &n), *want = numbers(json_object_get(row, "adjusted"), &m),
+               got[64];
         assert_int_equal(sf_holm(n, p, got), SF_OK);
         for (int i = 0; i < n; i++) near(got[i], want[i], 1e-12, "Holm");
         free(p);
@@ -293,16 +294,23 @@ static void test_false_positives(void **state)
         wrong += smallest <= 0.05;
     }
     double share = (double)wrong / FAMILIES; /* 5 % and two standard errors of this simulation */
-    if (share > 0.05 + 2 * sqrt(0.05 * 0.95 / FAMILIES)) fail_msg("an effect is seen in %.1f %% of the families", 100 * share);
+    if (share > 0.05 + 2 * sqrt(0.05 * 0.95 / FAMILIES))
+        fail_msg("an effect is seen in %.1f %% of the families", 100 * share);
     if (wrong == 0) fail_msg("never an effect: the test has no power at all");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mean_and_intervals), cmocka_unit_test(test_two_samples), cmocka_unit_test(test_degenerate),
-        cmocka_unit_test(test_resampling), cmocka_unit_test(test_sign_flips), cmocka_unit_test(test_holm),
-        cmocka_unit_test(test_pareto), cmocka_unit_test(test_quantiles_and_normal), cmocka_unit_test(test_fit_and_rank),
-        cmocka_unit_test(test_coverage), cmocka_unit_test(test_false_positives)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mean_and_intervals),
+                                       cmocka_unit_test(test_two_samples),
+                                       cmocka_unit_test(test_degenerate),
+                                       cmocka_unit_test(test_resampling),
+                                       cmocka_unit_test(test_sign_flips),
+                                       cmocka_unit_test(test_holm),
+                                       cmocka_unit_test(test_pareto),
+                                       cmocka_unit_test(test_quantiles_and_normal),
+                                       cmocka_unit_test(test_fit_and_rank),
+                                       cmocka_unit_test(test_coverage),
+                                       cmocka_unit_test(test_false_positives)};
     return cmocka_run_group_tests(tests, load, unload);
 }

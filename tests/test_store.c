@@ -20,7 +20,10 @@
 
 #include <cmocka.h>
 
-#define OK(call) do { if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error()); } while (0)
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error());                                                    \
+    } while (0)
 #define assert_error(call, part)                                                                                       \
     do {                                                                                                               \
         if ((call) == SF_OK) fail_msg("%s succeeded", #call);                                                          \
@@ -58,25 +61,59 @@ enum { LAYERS = 2, HEADS = 3 };
 
 static void make_cell(int c, sf_cell_info *out)
 {
-    *out = (sf_cell_info){
-        .model = "smol", .model_hash = "00ff", .task = "niah", .task_label = "niah queries=4", .task_params = "{\"queries\":4}",
-        .metric = "exact", .method = {c ? "vertical_slash" : "dense", "dense"}, .label = {c ? "vertical_slash" : "dense", "dense"},
-        .params = {"{}", "{}"}, .sparsity = {c ? c * 0.05 : 0, c == 3 ? NAN : 0}, .length = 1024, .output_limit = 64,
-        .layers = LAYERS, .heads = HEADS, .kv_heads = 1, .head_dim = 8, .d = 24, .mlp = 96, .vocab = 500, .window = 7,
-        .sliding_layers = 1, .parameters = 135e6, .weight_elements = 1.2e8, .dispersion = 1, .scope = 0, .natural = 1,
-        .device = "cpu", .dtype = "f32", .seed = 0xfedcba9876543210u};
+    *out = (sf_cell_info){.model = "smol",
+                          .model_hash = "00ff",
+                          .task = "niah",
+                          .task_label = "niah queries=4",
+                          .task_params = "{\"queries\":4}",
+                          .metric = "exact",
+                          .method = {c ? "vertical_slash" : "dense", "dense"},
+                          .label = {c ? "vertical_slash" : "dense", "dense"},
+                          .params = {"{}", "{}"},
+                          .sparsity = {c ? c * 0.05 : 0, c == 3 ? NAN : 0},
+                          .length = 1024,
+                          .output_limit = 64,
+                          .layers = LAYERS,
+                          .heads = HEADS,
+                          .kv_heads = 1,
+                          .head_dim = 8,
+                          .d = 24,
+                          .mlp = 96,
+                          .vocab = 500,
+                          .window = 7,
+                          .sliding_layers = 1,
+                          .parameters = 135e6,
+                          .weight_elements = 1.2e8,
+                          .dispersion = 1,
+                          .scope = 0,
+                          .natural = 1,
+                          .device = "cpu",
+                          .dtype = "f32",
+                          .seed = 0xfedcba9876543210u};
     snprintf(out->key, sizeof out->key, "%032x", 0xabc0 + c);
 }
 
-struct maps { float m[4][LAYERS * HEADS]; char prediction[64]; };
+struct maps {
+    float m[4][LAYERS * HEADS];
+    char prediction[64];
+};
 
 static void make_record(int c, int sample, struct maps *maps, sf_record *out)
 {
     double x = c * 1000 + sample;
-    *out = (sf_record){.sample = sample, .input_tokens = 1000 + sample, .output_tokens = c, .bos_tokens = 1,
-                       .prompt_hash = 0x8000000000000000u + (unsigned)sample, .parsed = sample % 2, .truncated = c % 2,
-                       .strict = x / 7, .reference = sample % 5 ? x / 9 : NAN, .achieved = {x / 11, x / 12},
-                       .cost_paper = {x * 1e15, x * 1e9}, .cost_exact = {x * 2e15, x * 2e9}, .seconds = {x / 3, x / 4},
+    *out = (sf_record){.sample = sample,
+                       .input_tokens = 1000 + sample,
+                       .output_tokens = c,
+                       .bos_tokens = 1,
+                       .prompt_hash = 0x8000000000000000u + (unsigned)sample,
+                       .parsed = sample % 2,
+                       .truncated = c % 2,
+                       .strict = x / 7,
+                       .reference = sample % 5 ? x / 9 : NAN,
+                       .achieved = {x / 11, x / 12},
+                       .cost_paper = {x * 1e15, x * 1e9},
+                       .cost_exact = {x * 2e15, x * 2e9},
+                       .seconds = {x / 3, x / 4},
                        .gold = "[\"é\", \"\\u0000\"]"};
     for (int i = 0; i < 40; i++) ((uint64_t *)&out->meter)[i] = (uint64_t)(x * 100) + (uint64_t)i + ((uint64_t)1 << 60);
     snprintf(maps->prediction, sizeof maps->prediction, "answer %d of cell %d: 漢字 🙂\n\"q\"", sample, c);
@@ -262,8 +299,14 @@ static void test_runs(void **state)
     (void)state;
     sf_store *s;
     sf_results r;
-    sf_run_info first = {.config = "name: demo\n", .revision = "abc", .host = "here", .versions = "{}",
-                         .started = "2025-01-01T00:00:00Z", .seconds = NAN, .batch = 64}, second = first;
+    sf_run_info first = {.config = "name: demo\n",
+                         .revision = "abc",
+                         .host = "here",
+                         .versions = "{}",
+                         .started = "2025-01-01T00:00:00Z",
+                         .seconds = NAN,
+                         .batch = 64},
+                second = first;
     second.started = "2025-01-02T00:00:00Z";
     OK(sf_store_open(results, false, &s));
     OK(sf_store_note(s, &first)); /* killed: never folded, never finished */
@@ -423,8 +466,8 @@ static void test_parts_already_folded(void **state)
     sf_store *s;
     OK(sf_store_open(results, false, &s));
     for (int i = 0; i < 3; i++) OK(add(s, 2, i));
-    snprintf(command, sizeof command, "cp -r '%s' '%s/kept' && touch '%s/0000000000000009.part.tmp' '%s.tmp'", parts, folder,
-             parts, results);
+    snprintf(command, sizeof command, "cp -r '%s' '%s/kept' && touch '%s/0000000000000009.part.tmp' '%s.tmp'", parts,
+             folder, parts, results);
     assert_int_equal(system(command), 0);
     OK(sf_store_fold(s, NULL));
     sf_store_close(s);
@@ -649,8 +692,8 @@ static void test_damaged_parts(void **state)
     free(bent);
 }
 
-/* Cuts and flipped bytes anywhere in a results file: refused, or read as damaged, and never a crash. Each try is a child,
- * so that a crash inside libhdf5 would be seen. */
+/* Cuts and flipped bytes anywhere in a results file: refused, or read as damaged, and never a crash. Each try is a
+ * child, so that a crash inside libhdf5 would be seen. */
 static void test_damaged_file(void **state)
 {
     (void)state;
@@ -686,7 +729,8 @@ static void test_damaged_file(void **state)
         int how;
         waitpid(child, &how, 0);
         if (!WIFEXITED(how)) fail_msg("damage %d: signal %d", k, WTERMSIG(how));
-        if (WEXITSTATUS(how) > 2) fail_msg("damage %d went unseen by %s", k, WEXITSTATUS(how) == 8 ? "a run" : "a reader");
+        if (WEXITSTATUS(how) > 2)
+            fail_msg("damage %d went unseen by %s", k, WEXITSTATUS(how) == 8 ? "a run" : "a reader");
         if (size < bytes && WEXITSTATUS(how) != 2) fail_msg("a file cut to %zu of %zu bytes was read", size, bytes);
         outcome[WEXITSTATUS(how)]++;
     }
@@ -722,11 +766,21 @@ static void test_edited_elsewhere(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
-    const struct CMUnitTest tests[] = {
-        TEST(test_round_trip), TEST(test_selected_reading), TEST(test_runs), TEST(test_large_config),
-        TEST(test_folds_by_itself), TEST(test_several_files), TEST(test_kills), TEST(test_parts_already_folded),
-        TEST(test_two_processes), TEST(test_file_size_limit), TEST(test_full_disk), TEST(test_refusals),
-        TEST(test_one_damaged_cell), TEST(test_damaged_parts), TEST(test_damaged_file),
-        TEST(test_edited_elsewhere)};
+    const struct CMUnitTest tests[] = {TEST(test_round_trip),
+                                       TEST(test_selected_reading),
+                                       TEST(test_runs),
+                                       TEST(test_large_config),
+                                       TEST(test_folds_by_itself),
+                                       TEST(test_several_files),
+                                       TEST(test_kills),
+                                       TEST(test_parts_already_folded),
+                                       TEST(test_two_processes),
+                                       TEST(test_file_size_limit),
+                                       TEST(test_full_disk),
+                                       TEST(test_refusals),
+                                       TEST(test_one_damaged_cell),
+                                       TEST(test_damaged_parts),
+                                       TEST(test_damaged_file),
+                                       TEST(test_edited_elsewhere)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
