@@ -127,11 +127,11 @@ static float widened(uint16_t x)
     return f;
 }
 
-/* Error of row `row` of out against decode over `pattern` (NULL: dense). */
-static double row_error(const sf_attention *a, int row, const sf_pattern *pattern, const void *out)
+/* Error of row `row` of out against decode over `pattern` (NULL: dense). member >= 0: of one query head of each group. */
+static double row_error(const sf_attention *a, int row, const sf_pattern *pattern, int member, const void *out)
 {
     static const sf_pattern dense = {.kind = SF_DENSE};
-    int width = a->heads * a->head_dim;
+    int width = a->heads * a->head_dim, group = a->heads / a->kv_heads;
     sf_attention one = *a;
     one.queries = 1, one.keys = a->keys - a->queries + row + 1, one.kv.prompt.n = one.keys;
     one.q = (const char *)a->q + (size_t)row * width * 2;
@@ -140,10 +140,11 @@ static double row_error(const sf_attention *a, int row, const sf_pattern *patter
     if (!pattern) pattern = &dense;
     MUST(b.ops->decode(&b, 1, &lane, &pattern, to));
     uint16_t *want = malloc((size_t)width * 2), *got = malloc((size_t)width * 2);
-    MUST(b.ops->download(&b, want, to, (size_t)width * 2));
+    MUST(b.ops->download(&b, want, to, (size_t)width * 2)); /* of all heads, also those that have other lists */
     MUST(b.ops->download(&b, got, (const char *)out + (size_t)row * width * 2, (size_t)width * 2));
     double apart = 0, size = 0;
     for (int i = 0; i < width; i++) {
+        if (member >= 0 && i / a->head_dim % group != member) continue;
         double x = widened(want[i]), y = widened(got[i]);
         apart += (x - y) * (x - y), size += x * x;
     }
@@ -184,7 +185,7 @@ static void dense(int heads, int kv_heads, int dim, int tokens)
     sf_pattern p = {.kind = SF_DENSE};
     double ms, flops = 2.0 * heads * (double)tokens * tokens * dim, error = 0;
     TIME(ms, tokens > 40000 ? 1 : 4, b.ops->prefill(&b, &a, &p, out));
-    for (int row = tokens - 1; row > 0; row /= 3) error = fmax(error, row_error(&a, row, NULL, out));
+    for (int row = tokens - 1; row > 0; row /= 3) error = fmax(error, row_error(&a, row, NULL, -1, out));
     printf("dense %2d/%d dim %3d %6d        %8.3f ms  %6.0f TFLOP/s  %3.0f %% of cuDNN  error %.1e\n", heads, kv_heads, dim, tokens, ms, flops / ms / 1e9,
            100 * cudnn(heads, kv_heads, dim, tokens) / ms, error);
     fflush(stdout);
@@ -192,7 +193,7 @@ static void dense(int heads, int kv_heads, int dim, int tokens)
     free_scene(&a);
 }
 
-/* Lists at density .10, the same for the heads of a group: spread over the past, the diagonal forced. */
+/* Lists at density .10, each its own: spread over the past at random, the diagonal forced. */
 static void blocks(sf_attention *a, void *out, int block, bool shared)
 {
     int n = (a->keys + block - 1) / block, most = (int)(n * (1 - sqrt(.9))), lists = shared ? a->kv_heads : a->heads;
@@ -200,11 +201,10 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
     int32_t *count = malloc((size_t)rows * 4), *index = malloc((size_t)rows * most * 4);
     double pairs = 0;
     for (int h = 0; h < lists; h++) {
-        int source = shared ? h : h / (a->heads / a->kv_heads);
         for (int i = 0; i < n; i++) {
             int64_t row = (int64_t)h * n + i;
             int k = i + 1 < most ? i + 1 : most;
-            seed = (uint64_t)source * 1000003 + (uint64_t)i * 7919 + 17;
+            seed = (uint64_t)h * 1000003 + (uint64_t)i * 7919 + 17;
             count[row] = k;
             for (int e = 0; e < k; e++) {
                 double u = (double)random32() / 4294967296.0;
@@ -221,12 +221,12 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
         sf_pattern pages = {.kind = SF_PAGES, .heads = a->kv_heads, .page = block};
         int32_t *counts = malloc((size_t)a->kv_heads * 4), *numbers = malloc((size_t)a->kv_heads * most * 4);
         for (int g = 0; g < a->kv_heads; g++) {
-            int64_t list = (int64_t)(shared ? g : g * (a->heads / a->kv_heads)) * n + row / block;
+            int64_t list = (int64_t)(shared ? g : g * (a->heads / a->kv_heads) + 1) * n + row / block;
             counts[g] = count[list];
             memcpy(numbers + (int64_t)g * most, index + list * most, (size_t)most * 4);
         }
         pages.first = (sf_lists){a->kv_heads, most, uploaded(counts, (size_t)a->kv_heads * 4), uploaded(numbers, (size_t)a->kv_heads * most * 4)};
-        error = fmax(error, row_error(a, row, &pages, out));
+        error = fmax(error, row_error(a, row, &pages, shared ? -1 : 1, out));
         b.ops->free(&b, pages.first.count), b.ops->free(&b, pages.first.index);
         free(counts), free(numbers);
     }
@@ -245,12 +245,12 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
 }
 
 /* 1024 columns; diagonals in clusters of `cluster` neighbours. */
-static void slashes(sf_attention *a, void *out, int clusters, int cluster)
+static void slashes(sf_attention *a, void *out, int clusters, int cluster, bool shared)
 {
-    int columns = 1024, diagonals = clusters * cluster, N = a->keys;
-    int32_t *count = malloc((size_t)a->heads * 8), *first = malloc((size_t)a->heads * columns * 4), *second = malloc((size_t)a->heads * diagonals * 4);
-    for (int h = 0; h < a->heads; h++) {
-        count[h] = columns, count[a->heads + h] = diagonals;
+    int columns = 1024, diagonals = clusters * cluster, N = a->keys, lists = shared ? a->kv_heads : a->heads;
+    int32_t *count = malloc((size_t)lists * 8), *first = malloc((size_t)lists * columns * 4), *second = malloc((size_t)lists * diagonals * 4);
+    for (int h = 0; h < lists; h++) {
+        count[h] = columns, count[lists + h] = diagonals;
         for (int i = 0; i < columns; i++) first[h * columns + i] = i < 4 ? i : (int)(((double)i + (double)random32() / 4294967296.0) * N / columns);
         for (int i = 0; i < diagonals; i++) {
             int c = i / cluster;
@@ -259,9 +259,9 @@ static void slashes(sf_attention *a, void *out, int clusters, int cluster)
             if (i && second[h * diagonals + i] <= second[h * diagonals + i - 1]) second[h * diagonals + i] = second[h * diagonals + i - 1] + 1;
         }
     }
-    sf_pattern p = {.kind = SF_COLUMNS_DIAGONALS, .heads = a->heads};
-    p.first = (sf_lists){a->heads, columns, uploaded(count, (size_t)a->heads * 4), uploaded(first, (size_t)a->heads * columns * 4)};
-    p.second = (sf_lists){a->heads, diagonals, uploaded(count + a->heads, (size_t)a->heads * 4), uploaded(second, (size_t)a->heads * diagonals * 4)};
+    sf_pattern p = {.kind = SF_COLUMNS_DIAGONALS, .heads = lists};
+    p.first = (sf_lists){lists, columns, uploaded(count, (size_t)lists * 4), uploaded(first, (size_t)lists * columns * 4)};
+    p.second = (sf_lists){lists, diagonals, uploaded(count + lists, (size_t)lists * 4), uploaded(second, (size_t)lists * diagonals * 4)};
     uint64_t pairs;
     double ms, probe, peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, N);
     MUST(b.ops->count_pairs(&b, a, &p, &pairs));
@@ -272,7 +272,7 @@ static void slashes(sf_attention *a, void *out, int clusters, int cluster)
     double top;
     TIME(probe, 1, b.ops->probe(&b, a, 256, SF_SUM, column, diagonal));
     TIME(top, 1, b.ops->top(&b, column, a->heads, N, columns, &l));
-    printf("columns+diagonals %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  probe 256 %6.3f ms, 2 top %6.3f ms -> %3.0f %%\n", a->heads,
+    printf("columns+diagonals of %3d %-8s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  probe 256 %6.3f ms, 2 top %6.3f ms -> %3.0f %%\n", cluster, shared ? "shared" : "per head", a->heads,
            a->kv_heads, a->head_dim, N, density, ms, peer_ms / ms, 100 * density * peer_ms / ms, probe, 2 * top, 100 * density * peer_ms / (ms + probe + 2 * top));
     fflush(stdout);
     b.ops->free(&b, column), b.ops->free(&b, diagonal), b.ops->free(&b, l.count), b.ops->free(&b, l.index);
@@ -347,8 +347,10 @@ int main(int argc, char **argv)
             if (i == 0 || block >= 64) blocks(&a, out, block, false);
         }
         if (i == 0 || i == 3) {
-            slashes(&a, out, 40, 128);
-            slashes(&a, out, 112, 16);
+            for (int shared = 0; shared < 2; shared++) {
+                slashes(&a, out, 40, 128, shared);
+                slashes(&a, out, 112, 16, shared);
+            }
         }
         b.ops->free(&b, out);
         free_scene(&a);

@@ -25,8 +25,15 @@ sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *
 
 sf_status sf_cuda_allow_shared(const void *kernel, size_t bytes)
 {
+    enum { KERNELS = 64 };
+    static thread_local struct { const void *kernel; int device; size_t bytes; } allowed[KERNELS]; /* asked before */
+    int device = 0, i = 0;
     if (bytes <= 48 * 1024) return SF_OK;
+    CUDA_TRY(cudaGetDevice(&device));
+    while (i < KERNELS - 1 && allowed[i].kernel && (allowed[i].kernel != kernel || allowed[i].device != device)) i++;
+    if (allowed[i].kernel == kernel && allowed[i].device == device && allowed[i].bytes >= bytes) return SF_OK;
     CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
+    allowed[i].kernel = kernel, allowed[i].device = device, allowed[i].bytes = bytes;
     return SF_OK;
 }
 

@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 256, HEADS = 16, JOINERS = 256 };
+enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256 };
 
 struct lane {
     const bf16 *q;                 /* [H, D] */
@@ -32,6 +32,7 @@ struct lane {
     int64_t stride;
     int page, part, window, sinks, local, layer;
     float scale;
+    uint64_t *pairs;               /* [H], or NULL: nobody asks */
 };
 
 struct batch { lane lane[LANES]; };
@@ -79,8 +80,8 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
     extern __shared__ __align__(128) unsigned char shared[];
     ring<DIM> &own = ((ring<DIM> *)shared)[threadIdx.x / 32];
     int32_t *page_list = (int32_t *)((ring<DIM> *)shared + WARPS);
-    const lane &l = b.lane[blockIdx.z];
-    int g = blockIdx.y, group = H / G, part = blockIdx.x, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
+    const lane &l = b.lane[blockIdx.x]; /* fastest: lanes of one prompt read the same keys at the same time */
+    int g = blockIdx.z, group = H / G, part = blockIdx.y, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
     int from = part * l.part, end = min(slots, from + l.part);
     if (from >= slots) return;
     int warp = threadIdx.x / 32, at = threadIdx.x % 32, r = at / 4, t = at % 4;
@@ -234,7 +235,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
             all += share * shared_weight[w][h].sum;
             value += share * shared_out[w][h][d];
         }
-        int64_t to = ((int64_t)blockIdx.z * H + g * group + first_head + h) * max_parts + part;
+        int64_t to = ((int64_t)blockIdx.x * H + g * group + first_head + h) * max_parts + part;
         out[to * D + d] = value;
         if (d == 0) weight[to] = partial{top, all};
     }
@@ -267,22 +268,37 @@ __global__ void __launch_bounds__(JOINERS) decode_join(const __grid_constant__ b
     out[((int64_t)blockIdx.y * H + h) * D + d] = __float2bfloat16(all > 0 ? sum / all : 0);
 }
 
-/* Pairs, where only the device knows them: keys of pages, and of heads that keep fewer. */
-__global__ void tally_decode(lane l, int H, int G, uint64_t *per_head)
+/* Keys that the query reads in kv head g, shared out over a warp. */
+__device__ static inline int64_t keys_read(const lane &l, int g)
 {
-    __shared__ unsigned long long keys;
-    int g = blockIdx.x, group = H / G, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
-    if (threadIdx.x == 0) keys = 0;
-    __syncthreads();
-    unsigned long long mine = 0;
-    for (int i = threadIdx.x; i < slots; i += blockDim.x) {
-        int64_t row;
-        int part;
-        mine += find(l, l.pages ? l.pages + g * l.stride : NULL, 0, g, i, slots, &part, &row);
+    int at = threadIdx.x, N = l.n[0] + l.n[1], oldest = l.window && l.window < N ? N - l.window : 0;
+    int64_t keys = 0;
+    if (l.count[0] || l.count[1]) {
+        int slots = l.pages ? l.listed[g] * l.page : N;
+        for (int i = at; i < slots; i += 32) {
+            int64_t row;
+            int part;
+            keys += find(l, l.pages ? l.pages + g * l.stride : NULL, 0, g, i, slots, &part, &row);
+        }
+    } else if (l.pages) {
+        for (int i = at; i < l.listed[g]; i += 32) {
+            int first = l.pages[g * l.stride + i] * l.page;
+            keys += max(0, min(first + l.page, N) - max(first, oldest));
+        }
+    } else if (at == 0) {
+        int latest = max(oldest, N - l.local);
+        keys = N - latest + max(0, min(l.sinks, latest) - oldest);
     }
-    atomicAdd(&keys, mine);
-    __syncthreads();
-    for (int i = threadIdx.x; i < group; i += blockDim.x) per_head[g * group + i] += keys;
+    for (int i = 16; i; i >>= 1) keys += __shfl_xor_sync(~0u, keys, i);
+    return keys;
+}
+
+__global__ void tally_decode(const __grid_constant__ batch b, int H, int G)
+{
+    const lane &l = b.lane[blockIdx.y];
+    if (!l.pairs) return;
+    int64_t keys = keys_read(l, blockIdx.x);
+    for (int i = threadIdx.x; i < H / G; i += 32) l.pairs[blockIdx.x * (H / G) + i] += keys;
 }
 
 static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane *l)
@@ -297,6 +313,7 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     l->scale = a->scale * (float)M_LOG2E;
     l->window = a->window;
     l->layer = a->layer;
+    l->pairs = a->pairs;
     l->local = a->keys;
     int64_t most = a->keys;
     if (pattern->kind == SF_PAGES) {
@@ -329,7 +346,7 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        decode_part<DIM><<<dim3(parts, G, n), WARPS * 32, bytes, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
+        decode_part<DIM><<<dim3(n, parts, G), WARPS * 32, bytes, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
         LAUNCH_TRY(decode_part);
     }
     decode_join<<<dim3(H, n), JOINERS, 0, c->stream>>>(*lanes, H, G, D, parts, weight, part_out, out, c->report);
@@ -343,13 +360,11 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
     for (int done = 0; done < lanes; done += LANES) {
         int now = lanes - done < LANES ? lanes - done : LANES, parts = 1;
         batch lane = {};
+        bool asked = false;
         for (int i = 0; i < now; i++) {
             const sf_attention *at = a[done + i];
             SF_TRY(describe(at, pattern[done + i], &lane.lane[i]));
-            if (at->pairs) {
-                tally_decode<<<at->kv_heads, 256, 0, sf_cuda_of(b)->stream>>>(lane.lane[i], at->heads, at->kv_heads, at->pairs);
-                LAUNCH_TRY(tally_decode);
-            }
+            asked = asked || at->pairs;
             int64_t slots = at->keys;
             if (lane.lane[i].pages) { /* the last page may reach past the last key */
                 int64_t listed = lane.lane[i].stride * lane.lane[i].page;
@@ -358,8 +373,21 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
             int needed = (int)ceil_div<int64_t>(slots, lane.lane[i].part);
             if (needed > parts) parts = needed;
         }
+        if (asked) {
+            tally_decode<<<dim3(a[0]->kv_heads, now), 32, 0, sf_cuda_of(b)->stream>>>(lane, a[0]->heads, a[0]->kv_heads);
+            LAUNCH_TRY(tally_decode);
+        }
         bf16 *to = (bf16 *)out + (int64_t)done * a[0]->heads * a[0]->head_dim;
         SF_TRY(BY_HEAD_DIM(a[0]->head_dim, run, b, a[0], &lane, now, parts, to));
     }
+    return SF_OK;
+}
+
+sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pattern *pattern)
+{
+    batch one = {};
+    SF_TRY(describe(a, pattern, &one.lane[0]));
+    tally_decode<<<dim3(a->kv_heads, 1), 32, 0, sf_cuda_of(b)->stream>>>(one, a->heads, a->kv_heads);
+    LAUNCH_TRY(tally_decode);
     return SF_OK;
 }

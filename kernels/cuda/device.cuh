@@ -239,6 +239,8 @@ sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_te
 /* prefill.cu, decode.cu, pattern.cu */
 sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out);
 sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out);
+/* Queues the adding of the keys that one query reads, for each of its heads, to a->pairs. */
+sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
 sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
 sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total);
 sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,

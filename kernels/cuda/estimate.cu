@@ -8,7 +8,7 @@
 #include "kernels/cuda/select.cuh"
 
 enum { THREADS = 256, TILE = 64, STEP = 64, PITCH = STEP + 8 };
-static const size_t SLICE = (size_t)24 << 20; /* bytes of scores at a time */
+static const size_t SLICE = (size_t)64 << 20; /* bytes of scores at a time */
 
 static unsigned grid_for(int64_t n)
 {
@@ -93,14 +93,16 @@ __device__ static inline void split_store(bf16 *high, bf16 *low, float x)
     *low = __float2bfloat16(x - __bfloat162float(*high));
 }
 
-/* score[i - first, j] for query blocks [first, first + rows) of one list. whole: -INFINITY for blocks in the future; else
+/* score[list, i - first, j] for query blocks [first, first + rows) of each list (blockIdx.z). whole: -INFINITY for blocks in the future; else
  * they are left as they are. */
-__global__ void __launch_bounds__(128) block_scores(const __grid_constant__ block_map m, int list, int first_i, int rows, bool whole, float *score)
+__global__ void __launch_bounds__(128) block_scores(const __grid_constant__ block_map m, int first_i, int rows, bool whole, float *score)
 {
     __shared__ __align__(16) bf16 q[2][TILE][PITCH], k[2][TILE][PITCH];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i0 = first_i + blockIdx.y * TILE, j0 = blockIdx.x * TILE;
     int last = min(i0 + TILE, first_i + rows) - 1;
     bool past = j0 < visible_blocks(m, last);
+    int list = blockIdx.z;
+    score += (int64_t)list * rows * m.keys;
     const float *from_q = m.q + (int64_t)list * m.queries * m.D, *from_k = m.k + (int64_t)(list / m.group) * m.keys * m.D;
     if (!past && !whole) return;
     float s[TILE / 8][4] = {};
@@ -165,9 +167,9 @@ static block_map map_of(const sf_attention *a, const float *q_mean, int block_q,
     return m;
 }
 
-static sf_status queue_scores(sf_backend *b, const block_map *m, int list, int first, int rows, bool whole, float *score)
+static sf_status queue_scores(sf_backend *b, const block_map *m, int first, int rows, bool whole, float *score)
 {
-    block_scores<<<dim3(ceil_div(m->keys, (int)TILE), ceil_div(rows, (int)TILE)), 128, 0, sf_cuda_of(b)->stream>>>(*m, list, first, rows, whole, score);
+    block_scores<<<dim3(ceil_div(m->keys, (int)TILE), ceil_div(rows, (int)TILE), m->lists), 128, 0, sf_cuda_of(b)->stream>>>(*m, first, rows, whole, score);
     LAUNCH_TRY(block_scores);
     return SF_OK;
 }
@@ -179,25 +181,22 @@ sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *
     m.sinks = sinks, m.local = local;
     out->rows = (int64_t)heads * m.queries;
     int64_t each = (int64_t)m.queries * m.D, sums = heads < a->heads ? heads * each : 0;
-    int slice = (int)(SLICE / ((size_t)m.keys * sizeof(float)) / TILE * TILE);
+    int slice = (int)(SLICE / ((size_t)m.keys * heads * sizeof(float)) / TILE * TILE); /* query blocks, of all lists */
     if (slice < TILE) slice = TILE;
     if (slice > m.queries) slice = m.queries;
     float *sum;
-    SF_TRY(sf_cuda_workspace(b, (sums + (size_t)slice * m.keys) * sizeof *sum, (void **)&sum));
+    SF_TRY(sf_cuda_workspace(b, (sums + (size_t)heads * slice * m.keys) * sizeof *sum, (void **)&sum));
     float *score = sum + sums;
     if (sums) {
         sum_group<<<grid_for(sums), THREADS, 0, sf_cuda_of(b)->stream>>>(q_mean, sums, each, a->heads / heads, sum);
         LAUNCH_TRY(sum_group);
         m.q = sum, m.lists = heads, m.group = heads / a->kv_heads;
     }
-    for (int list = 0; list < heads; list++) {
-        for (int first = 0; first < m.queries; first += slice) {
-            int rows = m.queries - first < slice ? m.queries - first : slice;
-            int64_t row = (int64_t)list * m.queries + first;
-            sf_lists to = {rows, out->stride, out->count + row, out->index + row * out->stride};
-            SF_TRY(queue_scores(b, &m, list, first, rows, false, score));
-            SF_TRY(sf_cuda_select_rows(b, score, rows, m.keys, k > 0 ? k : 0, NULL, {first, block_q, block_k, a->queries, a->keys}, &to));
-        }
+    for (int first = 0; first < m.queries; first += slice) {
+        int rows = m.queries - first < slice ? m.queries - first : slice;
+        SF_TRY(queue_scores(b, &m, first, rows, false, score));
+        SF_TRY(sf_cuda_select_rows(b, score, (int64_t)heads * rows, m.keys, k > 0 ? k : 0, NULL,
+                                   {rows, first, m.queries, block_q, block_k, a->queries, a->keys}, out));
     }
     sf_meter_top_blocks(b, a, block_q, block_k);
     return SF_OK;
@@ -220,7 +219,7 @@ sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, cons
                                       const float *k_mean, int block_k, float *p)
 {
     block_map m = map_of(a, q_mean, block_q, k_mean, block_k);
-    for (int h = 0; h < a->heads; h++) SF_TRY(queue_scores(b, &m, h, 0, m.queries, true, p + (int64_t)h * m.queries * m.keys));
+    SF_TRY(queue_scores(b, &m, 0, m.queries, true, p));
     if (m.queries) {
         softmax_rows<<<(unsigned)(a->heads * m.queries), THREADS, 0, sf_cuda_of(b)->stream>>>(p, m.keys, false);
         LAUNCH_TRY(softmax_rows);

@@ -24,6 +24,15 @@ __global__ void mark_diagonals(sf_lists diagonals, int base, int words, uint32_t
     }
 }
 
+__global__ void mark_column_set(sf_lists columns, int words, uint32_t *bits)
+{
+    int head = blockIdx.x;
+    for (int i = threadIdx.x; i < columns.count[head]; i += blockDim.x) {
+        int key = columns.index[head * columns.stride + i];
+        atomicOr(bits + (int64_t)head * words + key / 32, 1u << key % 32);
+    }
+}
+
 /* Inclusive scan of a small count over a block of 1024; `shared` holds 32 ints. */
 __device__ static inline int block_scan(int x, int *shared)
 {
@@ -81,26 +90,43 @@ __global__ void mark_columns(sf_lists columns, const uint32_t *bits, int words, 
     }
 }
 
-static sf_status prepare_slashes(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_plan *p, void *space,
-                                 int base, int words)
+/* Bytes of the parts of a plan for columns and diagonals, in the order in which they lie. */
+struct slash_room { size_t bits, piece, pieces, column_bits; };
+
+static slash_room room_of(const sf_cuda_plan *p, bool counting)
+{
+    slash_room r = {};
+    size_t tiles = p->tiles / p->parts;
+    r.bits = ceil_div<size_t>((size_t)p->lists * p->words * sizeof(uint32_t), 256) * 256;
+    if (counting) return r;
+    r.piece = (size_t)p->lists * 2 * p->piece_stride * sizeof(int2);
+    r.pieces = ceil_div<size_t>((size_t)p->lists * 2 * sizeof(int32_t), 256) * 256;
+    r.column_bits = (size_t)p->lists * tiles * p->column_words * sizeof(uint16_t);
+    return r;
+}
+
+static sf_status prepare_slashes(sf_backend *b, const sf_pattern *pattern, sf_cuda_plan *p, char *space, bool counting)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
-    uint32_t *bits = (uint32_t *)space;
-    int2 *piece = (int2 *)(bits + (int64_t)p->H * words);
-    int32_t *pieces = (int32_t *)(piece + (int64_t)p->H * 2 * p->piece_stride);
-    uint16_t *column_bits = (uint16_t *)(pieces + p->H * 2);
-    CUDA_TRY(cudaMemsetAsync(bits, 0, (size_t)p->H * words * sizeof *bits, stream));
-    mark_diagonals<<<p->H, 256, 0, stream>>>(pattern->second, base, words, bits);
+    slash_room r = room_of(p, counting);
+    uint32_t *cover = (uint32_t *)space, *set = (uint32_t *)(space + r.bits);
+    CUDA_TRY(cudaMemsetAsync(cover, 0, 2 * r.bits, stream));
+    mark_diagonals<<<p->lists, 1024, 0, stream>>>(pattern->second, p->base, p->words, cover);
     LAUNCH_TRY(mark_diagonals);
-    list_pieces<<<dim3(p->H, 2), 1024, 0, stream>>>(bits, words, base, piece, p->piece_stride, pieces);
+    mark_column_set<<<p->lists, 1024, 0, stream>>>(pattern->first, p->words, set);
+    LAUNCH_TRY(mark_column_set);
+    p->cover = cover, p->column_set = set;
+    if (counting) return SF_OK;
+    int2 *piece = (int2 *)(space + 2 * r.bits);
+    int32_t *pieces = (int32_t *)((char *)piece + r.piece);
+    uint16_t *column_bits = (uint16_t *)((char *)pieces + r.pieces);
+    list_pieces<<<dim3(p->lists, 2), 1024, 0, stream>>>(cover, p->words, p->base, piece, p->piece_stride, pieces);
     LAUNCH_TRY(list_pieces);
-    int64_t n = (int64_t)p->tiles * p->column_words;
-    mark_columns<<<dim3((unsigned)ceil_div<int64_t>(n, 256), p->H), 256, 0, stream>>>(
-        pattern->first, bits, words, base, p->tiles, a->keys - a->queries, p->column_words, column_bits);
+    int64_t tiles = p->tiles / p->parts, n = tiles * p->column_words;
+    mark_columns<<<dim3((unsigned)ceil_div<int64_t>(n, 256), p->lists), 256, 0, stream>>>(
+        pattern->first, cover, p->words, p->base, (int)tiles, p->N - p->T, p->column_words, column_bits);
     LAUNCH_TRY(mark_columns);
-    p->piece = piece;
-    p->pieces = pieces;
-    p->column_bits = column_bits;
+    p->piece = piece, p->pieces = pieces, p->column_bits = column_bits;
     return SF_OK;
 }
 
@@ -110,42 +136,45 @@ sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_patte
     memset(p, 0, sizeof *p);
     p->kind = pattern->kind;
     p->T = a->queries, p->N = a->keys, p->H = a->heads, p->G = a->kv_heads, p->D = a->head_dim;
+    bool counting = rows == 0;
+    if (counting) rows = SF_DIAGONAL_TILE;
     p->group = a->heads / a->kv_heads, p->layer = a->layer, p->window = a->window;
     p->local = p->dense_from = p->N;
     p->lists = a->heads, p->packed = 1, p->block_q = p->span = rows, p->parts = 1, p->block_k = 1;
     reserve = ceil_div<size_t>(reserve, 256) * 256;
-    size_t more = 0;
-    int base = 0, words = 0;
     switch (pattern->kind) {
     case SF_DENSE: break;
     case SF_WINDOW: p->sinks = pattern->sinks, p->local = pattern->local, p->dense_from = p->N - pattern->last; break;
     case SF_BLOCKS:
-        p->lists = pattern->heads;
-        p->packed = a->heads / pattern->heads;
         p->block_q = pattern->block_q, p->block_k = pattern->block_k;
         p->first = pattern->first;
-        p->span = rows / p->packed < 1 ? 1 : rows / p->packed < p->block_q ? rows / p->packed : p->block_q;
-        p->parts = ceil_div(p->block_q, p->span);
         break;
     case SF_COLUMNS_DIAGONALS:
-        p->block_q = p->span = SF_DIAGONAL_TILE;
+        p->block_q = SF_DIAGONAL_TILE;
         p->first = pattern->first;
-        base = ceil_div(p->N, 64) * 64 + 64;
-        words = base / 32 + 4;
-        p->piece_stride = words * 2;
+        p->base = ceil_div(p->N, 64) * 64 + 64;
+        p->words = p->base / 32 + 4;
+        p->piece_stride = p->words * 2;
         p->column_words = (int)ceil_div<int64_t>(pattern->first.stride, 16) + 1;
-        p->tiles = ceil_div(p->T, p->block_q);
-        more = (size_t)p->H * words * 4 + (size_t)p->H * 2 * p->piece_stride * sizeof(int2) + p->H * 2 * sizeof(int32_t) +
-               (size_t)p->H * p->tiles * p->column_words * sizeof(uint16_t);
         break;
     default: return sf_fail(SF_INTERNAL, "prefill takes dense, block, column-diagonal and window patterns, not kind %d", pattern->kind);
     }
-    if (p->packed > rows) return sf_fail(SF_UNSUPPORTED, "cuda: %d query heads in a group; at most %d fit a tile", p->packed, rows);
+    if (p->kind == SF_BLOCKS || p->kind == SF_COLUMNS_DIAGONALS) {
+        p->lists = pattern->heads;
+        p->packed = a->heads / pattern->heads;
+        if (p->packed > rows && !counting)
+            return sf_fail(SF_UNSUPPORTED, "cuda: %d query heads share a selection; at most %d fit a tile", p->packed, rows);
+        p->span = counting ? p->block_q : rows / p->packed < p->block_q ? rows / p->packed : p->block_q;
+        p->parts = ceil_div(p->block_q, p->span);
+    }
     p->tiles = ceil_div(p->T, p->block_q) * p->parts;
+    slash_room r = {};
+    if (p->kind == SF_COLUMNS_DIAGONALS) r = room_of(p, counting);
+    size_t more = 2 * r.bits + r.piece + r.pieces + r.column_bits;
     void *space = NULL;
     if (reserve + more) SF_TRY(sf_cuda_workspace(b, reserve + more, &space));
     if (reserved) *reserved = space;
-    if (p->kind == SF_COLUMNS_DIAGONALS) return prepare_slashes(b, a, pattern, p, (char *)space + reserve, base, words);
+    if (p->kind == SF_COLUMNS_DIAGONALS) return prepare_slashes(b, pattern, p, (char *)space + reserve, counting);
     return SF_OK;
 }
 
@@ -173,28 +202,37 @@ __device__ static inline int64_t block_pairs(const sf_cuda_plan &p, int list, in
     return pairs;
 }
 
+/* Columns and diagonals, as sets of bits: a warp takes a tile, a lane 32 keys. The keys that a tile covers are the relative
+ * ones, moved by its position, and the columns. */
+__device__ static inline int64_t slash_pairs(const sf_cuda_plan &p, int list, int tile, int lane)
+{
+    int query = tile * SF_DIAGONAL_TILE, queries = min((int)SF_DIAGONAL_TILE, p.T - query), position = p.N - p.T + query;
+    const uint32_t *cover = p.cover + (int64_t)list * p.words, *set = p.column_set + (int64_t)list * p.words;
+    int64_t pairs = 0;
+    for (int key = lane * 32; key < position + queries; key += 32 * 32) {
+        int u = key - position + p.base;
+        uint32_t bits = __funnelshift_r(cover[u / 32], cover[u / 32 + 1], u % 32) | set[key / 32];
+        if (key + 31 <= position && !p.window) pairs += (int64_t)__popc(bits) * queries;
+        else
+            for (int i = 0; i < 32; i++)
+                if (bits >> i & 1) pairs += rows_that_see(key + i, position, queries, p.window);
+    }
+    return pairs;
+}
+
 __global__ void tally_pairs(const __grid_constant__ sf_cuda_plan p, uint64_t *per_head)
 {
     __shared__ unsigned long long sum;
     if (threadIdx.x == 0) sum = 0;
     __syncthreads();
-    int list_head = blockIdx.y, blocks = p.tiles / p.parts;
+    int list = blockIdx.y, blocks = p.tiles / p.parts, warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
     int64_t pairs = 0;
-    for (int tile = blockIdx.x; tile < blocks; tile += gridDim.x) {
-        if (p.kind == SF_BLOCKS) {
-            pairs += block_pairs(p, list_head * blocks + tile, tile, threadIdx.x, blockDim.x);
-        } else {
-            sf_cuda_tile t = sf_cuda_tile_of(p, tile, list_head);
-            for (int i = threadIdx.x; i < t.slots; i += blockDim.x) {
-                int key = sf_cuda_key(p, t, i);
-                if (key >= 0) pairs += rows_that_see(key, t.position, t.queries, p.window);
-            }
-        }
-    }
+    for (int tile = blockIdx.x * warps + warp; tile < blocks; tile += gridDim.x * warps)
+        pairs += p.kind == SF_BLOCKS ? block_pairs(p, list * blocks + tile, tile, lane, 32) : slash_pairs(p, list, tile, lane);
     atomicAdd(&sum, (unsigned long long)pairs);
     __syncthreads();
     if (threadIdx.x == 0 && sum)
-        for (int i = 0; i < p.packed; i++) atomicAdd((unsigned long long *)per_head + list_head * p.packed + i, sum);
+        for (int i = 0; i < p.packed; i++) atomicAdd((unsigned long long *)per_head + list * p.packed + i, sum);
 }
 
 __global__ void add_pairs(uint64_t *per_head, int heads, uint64_t pairs)
@@ -222,38 +260,33 @@ sf_status sf_cuda_tally_pairs(sf_backend *b, const sf_attention *a, const sf_cud
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int blocks = p->tiles / p->parts;
     if (p->kind == SF_DENSE || p->kind == SF_WINDOW) add_pairs<<<1, 128, 0, stream>>>(a->pairs, p->H, pairs_of_window(p));
-    else tally_pairs<<<dim3(blocks < 1024 ? blocks : 1024, p->lists), 128, 0, stream>>>(*p, a->pairs);
+    else tally_pairs<<<dim3(blocks < 256 ? blocks : 256, p->lists), 128, 0, stream>>>(*p, a->pairs);
     LAUNCH_TRY(tally_pairs);
     return SF_OK;
 }
 
-/* Keys of page and token lists that the last query sees. */
-__global__ void tally_listed(sf_lists lists, int page, int keys, int window, int heads, uint64_t *per_head)
+/* Listed keys to keep. */
+__global__ void tally_tokens(sf_lists lists, int heads, uint64_t *per_head)
 {
-    int g = blockIdx.x, group = heads / (int)lists.rows;
-    unsigned long long pairs = 0;
-    for (int i = threadIdx.x; i < lists.count[g]; i += blockDim.x) {
-        int key = lists.index[g * lists.stride + i] * page, end = min(key + page, keys);
-        if (window) key = max(key, keys - window);
-        pairs += max(end - key, 0);
-    }
-    for (int h = 0; pairs && h < group; h++) atomicAdd((unsigned long long *)per_head + g * group + h, pairs);
+    int group = heads / (int)lists.rows;
+    for (int h = threadIdx.x; h < heads; h += blockDim.x) per_head[h] = lists.count[h / group];
 }
 
 sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
 {
     sf_cuda *c = sf_cuda_of(b);
-    bool listed = pattern->kind == SF_PAGES || pattern->kind == SF_TOKENS;
     size_t bytes = a->heads * sizeof(uint64_t);
     sf_attention counted = *a;
     sf_cuda_plan plan;
-    if (listed) SF_TRY(sf_cuda_workspace(b, bytes, (void **)&counted.pairs));
-    else SF_TRY(sf_cuda_plan_make(b, a, pattern, SF_DIAGONAL_TILE, bytes, &plan, (void **)&counted.pairs));
+    bool decodes = pattern->kind == SF_PAGES || (a->queries == 1 && (pattern->kind == SF_DENSE || pattern->kind == SF_WINDOW));
+    if (decodes || pattern->kind == SF_TOKENS) SF_TRY(sf_cuda_workspace(b, bytes, (void **)&counted.pairs));
+    else SF_TRY(sf_cuda_plan_make(b, a, pattern, 0, bytes, &plan, (void **)&counted.pairs));
     CUDA_TRY(cudaMemsetAsync(counted.pairs, 0, bytes, c->stream));
-    if (listed) {
-        tally_listed<<<a->kv_heads, 128, 0, c->stream>>>(pattern->first, pattern->kind == SF_PAGES ? pattern->page : 1, a->keys,
-                                                         a->window, a->heads, counted.pairs);
-        LAUNCH_TRY(tally_listed);
+    if (decodes) {
+        SF_TRY(sf_cuda_tally_decode(b, &counted, pattern));
+    } else if (pattern->kind == SF_TOKENS) {
+        tally_tokens<<<1, 128, 0, c->stream>>>(pattern->first, a->heads, counted.pairs);
+        LAUNCH_TRY(tally_tokens);
     } else {
         SF_TRY(sf_cuda_tally_pairs(b, &counted, &plan));
     }
@@ -346,10 +379,11 @@ __device__ static inline bool names(const sf_pattern &p, int group, int head, in
         return listed(p.first, (int64_t)list * blocks + query / p.block_q, key / p.block_k);
     }
     case SF_COLUMNS_DIAGONALS: {
-        int offset = first_position + query / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE - key, n = p.second.count[head];
-        const int32_t *list = p.second.index + head * p.second.stride;
+        int offset = first_position + query / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE - key;
+        int row = p.heads == gridDim.y ? head : head / group, n = p.second.count[row];
+        const int32_t *list = p.second.index + row * p.second.stride;
         int at = sf_lower_bound(list, n, offset);
-        return (at < n && list[at] < offset + SF_DIAGONAL_TILE) || listed(p.first, head, key);
+        return (at < n && list[at] < offset + SF_DIAGONAL_TILE) || listed(p.first, row, key);
     }
     case SF_PAGES: return listed(p.first, head / group, key / p.page);
     case SF_TOKENS: return listed(p.first, head / group, key);

@@ -29,15 +29,17 @@ struct sf_cuda_plan {
     int tiles;                   /* of one list row's head: ceil(T / block_q) * parts */
     int block_k;
     sf_lists first;
-    const int2 *piece;           /* [H, 2 (whole, edge), piece_stride] x: relative key, y: bits */
-    const int32_t *pieces;       /* [H, 2] */
+    const int2 *piece;           /* [lists, 2 (whole, edge), piece_stride] x: relative key, y: bits */
+    const int32_t *pieces;       /* [lists, 2] */
     int piece_stride;
-    const uint16_t *column_bits; /* [H, tiles, column_words] */
+    const uint16_t *column_bits; /* [lists, tiles of 64 rows, column_words] */
     int column_words;
+    const uint32_t *cover, *column_set; /* [lists, words] relative keys + base that diagonals cover; keys that are columns */
+    int words, base;
 };
 
 /* Fills the plan for tiles of at most `rows` query rows; queues the kernels that prepare columns and diagonals, in
- * workspace behind its first `reserve` bytes. */
+ * workspace behind its first `reserve` bytes. rows 0: for counting only. */
 sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, size_t reserve,
                             sf_cuda_plan *plan, void **reserved);
 
@@ -49,6 +51,7 @@ sf_status sf_cuda_tally_pairs(sf_backend *b, const sf_attention *a, const sf_cud
 struct sf_cuda_tile {
     int query, queries, head, list;
     int position;      /* of the first query */
+    int anchor;        /* position of the first query of its list's block, which diagonals are relative to */
     int split;         /* slots before it are sinks or pieces, after it the stretch or the columns */
     int base;          /* first key of the stretch */
     int from[2], whole, pieces; /* first whole and edge piece that reaches key 0; whole ones; both together */
@@ -69,13 +72,13 @@ __device__ static inline int sf_lower_bound(const int32_t *list, int n, int limi
     return low;
 }
 
-/* The first of n pieces that reaches key 0 from `position`. */
-__device__ static inline int sf_cuda_first_piece(const int2 *piece, int n, int position)
+/* The first of n pieces that reaches key 0 from `anchor`. */
+__device__ static inline int sf_cuda_first_piece(const int2 *piece, int n, int anchor)
 {
     int low = 0, high = n;
     while (low < high) {
         int middle = (low + high) / 2;
-        if (position + piece[middle].x + SF_PIECE <= 0) low = middle + 1;
+        if (anchor + piece[middle].x + SF_PIECE <= 0) low = middle + 1;
         else high = middle;
     }
     return low;
@@ -98,6 +101,7 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
     t.queries = max(end - t.query, 0);
     t.head = list_head * p.packed;
     t.position = p.N - p.T + t.query;
+    t.anchor = p.N - p.T + block * p.block_q;
     t.split = t.base = t.slots = t.list = t.from[0] = t.from[1] = t.whole = t.pieces = 0;
     if (t.queries == 0) return t;
     int last = t.position + t.queries - 1;
@@ -108,8 +112,8 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
         t.list = list_head;
         const int2 *piece = p.piece + (int64_t)list_head * 2 * p.piece_stride;
         const int32_t *pieces = p.pieces + list_head * 2;
-        t.from[0] = sf_cuda_first_piece(piece, pieces[0], t.position);
-        t.from[1] = sf_cuda_first_piece(piece + p.piece_stride, pieces[1], t.position);
+        t.from[0] = sf_cuda_first_piece(piece, pieces[0], t.anchor);
+        t.from[1] = sf_cuda_first_piece(piece + p.piece_stride, pieces[1], t.anchor);
         t.whole = pieces[0] - t.from[0];
         t.pieces = t.whole + pieces[1] - t.from[1];
         t.split = sf_round_up(t.pieces * SF_PIECE, SF_ALIGN_KEYS);
@@ -137,11 +141,11 @@ __device__ static inline int sf_cuda_key(const sf_cuda_plan &p, const sf_cuda_ti
     if (p.kind == SF_COLUMNS_DIAGONALS) {
         if (i < t.split) {
             int2 piece = sf_cuda_piece(p, t, i / SF_PIECE);
-            int key = t.position + piece.x + i % SF_PIECE;
+            int key = t.anchor + piece.x + i % SF_PIECE;
             return piece.y >> i % SF_PIECE & 1 && key >= 0 ? key : -1;
         }
         i -= t.split;
-        const uint16_t *bits = p.column_bits + ((int64_t)t.list * p.tiles + t.query / SF_DIAGONAL_TILE) * p.column_words;
+        const uint16_t *bits = p.column_bits + ((int64_t)t.list * (p.tiles / p.parts) + t.query / SF_DIAGONAL_TILE) * p.column_words;
         return bits[i / 16] >> i % 16 & 1 ? p.first.index[t.list * p.first.stride + i] : -1;
     }
     if (i >= t.split) return t.base + i - t.split;

@@ -79,11 +79,11 @@ __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_t
         if (lane < KEYS / piece && slot < t.slots) a.start = p.first.index[t.list * p.first.stride + slot / p.block_k] * p.block_k + slot % p.block_k;
     } else if (p.kind == SF_COLUMNS_DIAGONALS && i * KEYS < t.split) {
         int2 x = lane < KEYS / piece ? sf_cuda_piece(p, t, slot / SF_PIECE) : make_int2(0, 0);
-        if (x.y) a.start = t.position + x.x, a.bits = x.y;
+        if (x.y) a.start = t.anchor + x.x, a.bits = x.y;
     } else if (p.kind == SF_COLUMNS_DIAGONALS) {
         int from = i * KEYS - t.split + lane * 4;
         if (lane * 4 < KEYS && from < t.slots - t.split) {
-            const uint16_t *bits = p.column_bits + ((int64_t)t.list * p.tiles + t.query / SF_DIAGONAL_TILE) * p.column_words;
+            const uint16_t *bits = p.column_bits + ((int64_t)t.list * (p.tiles / p.parts) + t.query / SF_DIAGONAL_TILE) * p.column_words;
             const int32_t *column = p.first.index + t.list * p.first.stride;
             int now = bits[from / 16] >> from % 16, left = t.slots - t.split - from;
             a.column.x = now & 1 ? column[from] : -1;
@@ -144,12 +144,13 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         const CUtensorMap *from_k = columns ? &m.column_k : &m.k, *from_v = columns ? &m.column_v : &m.v;
         if (columns) head = t.list;
         if (listed) octet = now.start == INT_MIN ? w.octets : now.start >> 3; /* none: outside, zeros */
-        if (lane == 0) barrier_expect(&s.k_full[stage], KEYS * (int)sizeof(bf16) * (Layout::TILE / KEYS));
+        if (lane == 0) barrier_expect(&s.k_full[stage], Layout::TILE * (int)sizeof(bf16));
+        else barrier_arrive(&s.k_full[stage]); /* every lane releases the numbers it wrote */
         __syncwarp();
         if (lane < boxes) copy_box(s.k[stage] + lane * piece * (Layout::TILE / KEYS), from_k, &s.k_full[stage], octet, head);
         stage = i % Layout::V_STAGES;
         barrier_wait(&s.v_empty[stage], i / Layout::V_STAGES % 2 ^ 1);
-        if (lane == 0) barrier_expect(&s.v_full[stage], KEYS * (int)sizeof(bf16) * (Layout::TILE / KEYS));
+        if (lane == 0) barrier_expect(&s.v_full[stage], Layout::TILE * (int)sizeof(bf16));
         __syncwarp();
         if (lane < boxes) copy_box(s.v[stage] + lane * piece * (Layout::TILE / KEYS), from_v, &s.v_full[stage], octet, head);
     }
@@ -301,6 +302,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
         start_scores<DIM, Layout::HELD>(score, q, held, s.k[0]);
         wgmma_wait<0>();
         hold(score);
+        __syncwarp();
         if (lane == 0) barrier_arrive(&s.k_empty[0]);
         soften(score, r, fade, w.scale, s.flags[0], s.key[0], p, position);
         narrow(prob, score);
@@ -319,10 +321,12 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
             if (WARPGROUPS == 2) named_arrive(4 - me, 2 * GROUP);
             wgmma_wait<1>();
             hold(score);
+            __syncwarp();
             if (lane == 0) barrier_arrive(&s.k_empty[stage]);
             soften(score, r, fade, w.scale, s.flags[i % NAMES], s.key[i % NAMES], p, position);
             wgmma_wait<0>();
             hold(out);
+            __syncwarp();
             if (lane == 0) barrier_arrive(&s.v_empty[before]);
             if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
 #pragma unroll
@@ -371,7 +375,7 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     int tiles = (t.slots + KEYS - 1) / KEYS;
     if (threadIdx.x == 0) {
         for (int i = 0; i < Layout::K_STAGES; i++) {
-            barrier_init(&s.k_full[i], 1);
+            barrier_init(&s.k_full[i], 32);
             barrier_init(&s.k_empty[i], 4 * WARPGROUPS);
         }
         for (int i = 0; i < Layout::V_STAGES; i++) {
@@ -395,7 +399,7 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
 
 /* ---- columns, packed ---- */
 
-/* to [H, room, D]: the keys and values of each head's columns, then zeros up to a multiple of 128. */
+/* to [lists, room, D]: the keys and values of each list's columns, then zeros up to a multiple of 128. group: lists a kv head. */
 __global__ void pack_columns(const bf16 *k, const bf16 *v, int64_t capacity, int group, int D, sf_lists columns, int room, bf16 *to_k, bf16 *to_v)
 {
     int head = blockIdx.y, n = columns.count[head], chunks = D / 8;
@@ -437,7 +441,7 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pat
     const sf_kv_part *kv = &a->kv.prompt;
     bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS;
     int room = slashes ? (int)(ceil_div<int64_t>(pattern->first.stride, 128) * 128) : 0;
-    size_t packed = (size_t)a->heads * room * DIM;
+    size_t packed = (size_t)pattern->heads * room * DIM;
     sf_cuda_plan plan;
     bf16 *columns;
     SF_TRY(sf_cuda_plan_make(b, a, pattern, 64 * WARPGROUPS, 2 * packed * sizeof(bf16), &plan, (void **)&columns));
@@ -448,11 +452,11 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pat
     SF_TRY(describe(b, &m.v, kv->v, DIM, a->keys, kv->capacity, a->kv_heads, piece));
     m.column_k = m.k, m.column_v = m.v;
     if (room) {
-        pack_columns<<<dim3(ceil_div(room * (DIM / 8), 256), a->heads), 256, 0, c->stream>>>(
-            (const bf16 *)kv->k, (const bf16 *)kv->v, kv->capacity, plan.group, DIM, pattern->first, room, columns, columns + packed);
+        pack_columns<<<dim3(ceil_div(room * (DIM / 8), 256), plan.lists), 256, 0, c->stream>>>(
+            (const bf16 *)kv->k, (const bf16 *)kv->v, kv->capacity, plan.lists / plan.G, DIM, pattern->first, room, columns, columns + packed);
         LAUNCH_TRY(pack_columns);
-        SF_TRY(describe(b, &m.column_k, columns, DIM, room, room, a->heads, KEYS));
-        SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, a->heads, KEYS));
+        SF_TRY(describe(b, &m.column_k, columns, DIM, room, room, plan.lists, KEYS));
+        SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, plan.lists, KEYS));
     }
     work w = {(const bf16 *)a->q, out, a->scale * (float)M_LOG2E, ceil_div(a->keys, 8), piece, c->report};
     size_t bytes = sizeof(layout<DIM, WARPGROUPS>);
@@ -476,7 +480,7 @@ bool sf_hopper_built(void)
 static int rows_together(const sf_attention *a, const sf_pattern *p)
 {
     if (p->kind == SF_BLOCKS) return p->block_q * (a->heads / p->heads);
-    return p->kind == SF_COLUMNS_DIAGONALS ? (int)SF_DIAGONAL_TILE : 128;
+    return p->kind == SF_COLUMNS_DIAGONALS ? SF_DIAGONAL_TILE * (a->heads / p->heads) : 128;
 }
 
 bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p)
@@ -485,9 +489,10 @@ bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p)
     const sf_kv_part *kv = &a->kv.prompt;
     bool aligned = ((uintptr_t)a->q | (uintptr_t)kv->k | (uintptr_t)kv->v) % 16 == 0;
     if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128) || kv->count || !aligned) return false;
+    if (p->kind != SF_BLOCKS && p->kind != SF_COLUMNS_DIAGONALS) return true;
+    if (a->heads / p->heads > 64) return false;
     if (p->kind == SF_COLUMNS_DIAGONALS) return (a->keys - a->queries) % 8 == 0;
-    if (p->kind != SF_BLOCKS) return true;
-    return p->block_k % 8 == 0 && (KEYS % p->block_k == 0 || p->block_k % KEYS == 0) && a->heads / p->heads <= 64;
+    return p->block_k % 8 == 0 && (KEYS % p->block_k == 0 || p->block_k % KEYS == 0);
 }
 
 sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)

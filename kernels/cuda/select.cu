@@ -1,11 +1,14 @@
 /* Rows of scores, reduced, pooled, marked, and chosen from.
  *
- * Choosing is a radix descent without a sort: scores map to 32-bit keys of the same order (0: never); histograms of their
- * highest 11, next 11 and last 10 bits find the k-th largest, the later two over the few keys that the first leaves in
- * question; and one ordered pass writes the entries above it and the first of those equal to it. So lists come out
+ * Choosing does not sort. A histogram of 2048 bins over the range of the row's finite scores leaves the few scores of one
+ * bin in question; among those, histograms over their 32-bit keys (same order as the scores; 0: never chosen) find the
+ * k-th largest; and one ordered pass writes the entries above it and the first of those equal to it. So lists come out
  * ascending and ties go to the lowest index, whatever the threads do. A block takes a row; rows of up to 12288 scores
- * stay in shared memory. By mass, the histogram also sums the scores, in fixed point, whose sums do not depend on their
- * order.
+ * stay in shared memory. By mass, a histogram of the keys also sums the scores, in fixed point, whose sums do not depend
+ * on their order.
+ *
+ * What mattered: bins by value instead of by the highest bits of the key, into few of which scores crowd, where atomic
+ * additions to one address queue; entries forced to +INFINITY kept out of the range.
  *
  * Test: make test-cuda. Benchmark: tests/bench_cuda. */
 #include "kernels/cuda/select.cuh"
@@ -115,22 +118,20 @@ __device__ static inline uint32_t key_of(float x)
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-__device__ static inline int digit_of(uint32_t key, int pass) { return pass == 0 ? key >> 21 : pass == 1 ? key >> 10 & 2047 : key & 1023; }
-/* Whether the digits before this pass agree with those found so far. */
-__device__ static inline bool is_candidate(uint32_t key, uint32_t found, int pass)
-{
-    return key && (pass == 0 || (pass == 1 ? key >> 21 == found >> 21 : key >> 10 == found >> 10));
-}
-__device__ static inline uint32_t with_digit(uint32_t found, int digit, int pass)
-{
-    return found | (uint32_t)digit << (pass == 0 ? 21 : pass == 1 ? 10 : 0);
-}
+static const uint32_t INFINITE = 0xff800000; /* the key of +INFINITY */
+
+__device__ static inline float score_of(uint32_t key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+
+/* Bits that a histogram of 2048 bins leaves to later ones. */
+__device__ static inline int bits_left(uint32_t span) { return max(0, 21 - __clz(span)); }
 
 struct chooser {
     uint32_t bin[BINS], candidate[CANDIDATES];
     uint32_t scan[32], above[32], equal[32];
     uint32_t found, left;  /* the k-th largest key; how many entries equal to it are taken */
-    uint32_t size, listed; /* keys that share the digits found so far; those in candidate[] */
+    uint32_t size, listed; /* keys in the bin found last; those in candidate[] */
+    uint32_t least, most;  /* of the finite keys that may be chosen */
+    uint32_t infinite;     /* entries of +INFINITY */
 };
 
 /* Exclusive scan over the block; the block's total comes back in *total. */
@@ -154,16 +155,41 @@ __device__ static inline uint32_t scan(uint32_t x, uint32_t *shared, uint32_t *t
 /* Finds s->found and s->left for the k largest of n scores; key(i) reads them. Returns min(k, valid ones). */
 template <typename Key> __device__ static inline int find_threshold(chooser *s, int64_t n, int64_t k, Key key)
 {
-    uint32_t want = (uint32_t)k;
+    if (threadIdx.x == 0) s->found = s->left = s->listed = s->most = s->infinite = 0, s->least = ~0u;
+    __syncthreads();
+    if (k <= 0) return 0;
+    uint32_t least = ~0u, most = 0, infinite = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+        uint32_t at = key(i);
+        if (at == INFINITE) infinite++;
+        else if (at) least = min(least, at), most = max(most, at);
+    }
+    least = __reduce_min_sync(~0u, least), most = __reduce_max_sync(~0u, most), infinite = __reduce_add_sync(~0u, infinite);
+    if (threadIdx.x % 32 == 0) atomicMin(&s->least, least), atomicMax(&s->most, most), atomicAdd(&s->infinite, infinite);
+    __syncthreads();
+    least = s->least, most = s->most, infinite = s->infinite;
+    if (k <= infinite) {
+        if (threadIdx.x == 0) s->found = INFINITE, s->left = (uint32_t)k;
+        __syncthreads();
+        return (int)k;
+    }
+    if (most == 0) return (int)infinite; /* found stays 0, below every key */
+
+    /* First by value, then by key among the scores of one bin: keys in question are [base, base + span]. */
+    float low = score_of(least), range = score_of(most) - low, scale = range > 0 ? (BINS - 1) / range : 0;
+    auto bin_of = [=](uint32_t at) { return min(BINS - 1, (int)((score_of(at) - low) * scale)); };
+    uint32_t base = least, span = most - least, want = (uint32_t)(k - infinite);
+    int chosen_bin = 0, shift = 0;
     bool listed = false;
-    if (threadIdx.x == 0) s->found = s->left = s->listed = 0;
-    for (int pass = 0; pass < 3 && k > 0; pass++) {
+    for (int pass = 0;; pass++) {
         for (int i = threadIdx.x; i < BINS; i += blockDim.x) s->bin[i] = 0;
         __syncthreads();
-        uint32_t found = s->found;
+        shift = bits_left(span);
         for (int64_t i = threadIdx.x; i < (listed ? s->size : n); i += blockDim.x) {
             uint32_t at = listed ? s->candidate[i] : key(i);
-            if (is_candidate(at, found, pass)) atomicAdd(&s->bin[digit_of(at, pass)], 1);
+            if (at == 0 || at < base || at - base > span) continue;
+            if (pass == 0) atomicAdd(&s->bin[bin_of(at)], 1);
+            else if (listed || bin_of(at) == chosen_bin) atomicAdd(&s->bin[(at - base) >> shift], 1);
         }
         __syncthreads();
         /* from the highest bin down: the one in which the running count reaches `want` */
@@ -171,26 +197,29 @@ template <typename Key> __device__ static inline int find_threshold(chooser *s, 
         uint32_t mine = 0, all;
         for (int i = 0; i < each; i++) mine += s->bin[top - i];
         uint32_t before = scan(mine, s->scan, &all);
-        if (pass == 0 && all <= want) return (int)all; /* all of them: found stays 0, below every key */
+        if (pass == 0 && all <= want) return (int)(all + infinite); /* all of them */
         if (before < want && want <= before + mine) {
             int bin = top;
             while (before + s->bin[bin] < want) before += s->bin[bin--];
-            s->found = with_digit(found, bin, pass);
+            s->found = pass ? base + ((uint32_t)bin << shift) : (uint32_t)bin;
             s->left = want - before;
             if (!listed) s->size = s->bin[bin];
         }
         __syncthreads();
         want = s->left;
-        if (listed || pass == 2 || s->size > CANDIDATES) continue;
-        found = s->found;
+        if (pass == 0) chosen_bin = (int)s->found;
+        else {
+            base = s->found, span = (1u << shift) - 1;
+            if (shift == 0) break;
+        }
+        if (listed || s->size > CANDIDATES) continue;
         for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
             uint32_t at = key(i);
-            if (is_candidate(at, found, pass + 1)) s->candidate[atomicAdd(&s->listed, 1)] = at;
+            if (at && at >= base && at - base <= span && bin_of(at) == chosen_bin) s->candidate[atomicAdd(&s->listed, 1)] = at;
         }
         listed = true;
         __syncthreads();
     }
-    __syncthreads();
     return (int)k;
 }
 
@@ -231,8 +260,13 @@ __global__ void __launch_bounds__(1024) select_rows(const float *x, int64_t n, i
     extern __shared__ __align__(16) unsigned char shared[];
     chooser *s = (chooser *)shared;
     uint32_t *cached = (uint32_t *)(s + 1);
-    int64_t row = blockIdx.x, length = sf_cuda_row_length(ramp, row, n);
+    int64_t row = blockIdx.x, length = n;
     const float *score = x + row * n;
+    if (ramp.each) {
+        int64_t i = ramp.first + row % ramp.each, end = min((i + 1) * ramp.block_q, (int64_t)ramp.T);
+        length = (ramp.N - ramp.T + end - 1) / ramp.block_k + 1;
+        row = row / ramp.each * ramp.queries + i;
+    }
     if (CACHED) {
         for (int64_t i = threadIdx.x; i < length; i += blockDim.x) cached[i] = key_of(score[i]);
         __syncthreads();
@@ -338,7 +372,16 @@ __device__ static inline unsigned long long fixed_of(float x, float most)
     return isfinite(x) && x > 0 ? (unsigned long long)((double)(x / most) * (double)(1ull << FIXED_BITS)) : 0;
 }
 
-__device__ static inline float score_of(uint32_t key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+/* The mass descent goes by fixed digits: the highest 11 bits, the next 11, the last 10. */
+__device__ static inline int digit_of(uint32_t key, int pass) { return pass == 0 ? key >> 21 : pass == 1 ? key >> 10 & 2047 : key & 1023; }
+__device__ static inline bool is_candidate(uint32_t key, uint32_t found, int pass) /* the digits before agree */
+{
+    return key && (pass == 0 || (pass == 1 ? key >> 21 == found >> 21 : key >> 10 == found >> 10));
+}
+__device__ static inline uint32_t with_digit(uint32_t found, int digit, int pass)
+{
+    return found | (uint32_t)digit << (pass == 0 ? 21 : pass == 1 ? 10 : 0);
+}
 
 /* From the highest bin down: the bin in which the running sum reaches `want`, and what is still wanted in it. For one warp. */
 __device__ static inline int find_mass_bin(const unsigned long long *mass, unsigned long long want, unsigned long long *left)
