@@ -214,9 +214,11 @@ static verdict steering(check *c)
     bool moved;
     if (earlier_rows(c, changed, from, &moved)) return FAIL;
     if (!moved) return say(c, PASS, "tokens from row %d on changed: rows before it equal to the bit", from);
-    return c->method->steers_backwards ? say(c, PASS, "later tokens change what earlier rows read, and the method says so")
-                                       : say(c, FAIL, "later tokens change what earlier rows read: unless that is meant, a fault; if it is, "
-                                                  "set .steers_backwards");
+    return c->method->steers_backwards
+               ? say(c, PASS, "later tokens change what earlier rows read, and the method says so")
+               : say(c, FAIL,
+                     "later tokens change what earlier rows read: unless that is meant, a fault; if it is, "
+                     "set .steers_backwards");
 }
 
 /* Do all queries read key 0, or their own? On inputs where it holds most of the attention. */
@@ -239,12 +241,19 @@ static verdict every_row_reads(check *c, bool own)
 static verdict sink(check *c) { return every_row_reads(c, false); }
 static verdict own_key(check *c) { return every_row_reads(c, true); }
 
-/* What the method leaves out at a target; NAN where it fails. */
-static double achieved(check *c, double target)
+/* Long enough for budgets to tell apart; few heads, and no attention, to be quick. */
+static sf_trial fitted_on(const check *c, double target)
 {
     sf_trial t = trial(c, shape(c, 2048), target);
     t.on.heads = 2, t.on.kv_heads = 1;
     t.on.sinks = t.on.needles = t.choose_only = true;
+    return t;
+}
+
+/* What the method leaves out at a target; NAN where it fails. */
+static double achieved(check *c, double target)
+{
+    sf_trial t = fitted_on(c, target);
     sf_outcome o;
     double sparsity = run(c, &c->one, t, &o) ? 1 - o.density : NAN;
     sf_outcome_free(&o);
@@ -282,6 +291,33 @@ static verdict target_sparsity(check *c)
     }
     return say(c, good ? PASS : FAIL, "%s%s%s", text, floor ? " (what it forces is more)" : "",
                step ? " (its steps are wider)" : "");
+}
+
+/* What the config's road does: the parameter by its row in the table, nothing through fit(). */
+static verdict budgets(check *c)
+{
+    char text[256] = "";
+    for (const sf_param *p = c->method->params; p && p->name; p++) {
+        if (!p->budget || p->type == SF_STRING) continue;
+        bool whole = p->type != SF_REAL, small = !whole || p->high - p->low < 64;
+        double least = 2, most = -1;
+        for (int i = 0; i < 8; i++) { /* of a long range, what a prompt of this length can tell apart */
+            sf_trial t = fitted_on(c, NAN);
+            double value = p->low + (small ? (p->high - p->low) * (i % 4 + 1) / 5 : (double[]){0, 8, 64, 1024}[i % 4]);
+            t.set = p, t.value = whole ? floor(fmin(value, p->high)) : value;
+            t.rest_low = i >= 4; /* one budget may hide another */
+            sf_outcome o;
+            if (!run(c, &c->one, t, &o)) return sf_outcome_free(&o), FAIL;
+            least = fmin(least, o.density), most = fmax(most, o.density);
+            sf_outcome_free(&o);
+        }
+        if (least == most)
+            return say(c, FAIL, "density is %.3f whatever '%s' is; is its type in the table that of its field?", most,
+                       p->name);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s:%.3f-%.3f", *text ? " " : "", p->name, least,
+                 most);
+    }
+    return *text ? say(c, PASS, "%s", text) : say(c, NOT_APPLICABLE, "no parameter is a budget");
 }
 
 static verdict as_reference(check *c)
@@ -366,6 +402,7 @@ static const struct {
     {"pairs as counted", ALL, pairs_as_counted},
     {"full budget equals dense", ALL, full_budget},
     {"target sparsity within 2 points", ALL, target_sparsity},
+    {"each budget parameter moves density", ALL, budgets},
     {"no query reads a later value", IN(SF_HOOK_PREFILL), causal},
     {"steering by later tokens is declared", IN(SF_HOOK_PREFILL), steering},
     {"an attention sink is read", ALL, sink},

@@ -1,5 +1,8 @@
 #include "harness/hooks.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define KIND(k) (1u << (k))
 
 static const struct {
@@ -27,14 +30,30 @@ static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const v
 /* Empties the message, so that outcome() can tell whether the hook left one. */
 static void expect_message(void) { sf_fail(SF_OK, "%s", ""); }
 
-/* A hook may report its failure by returning it or by leaving it in a->status. */
-static sf_status outcome(const sf_attention *a, sf_status returned)
+static sf_status worded(sf_status status)
 {
-    sf_status status = returned != SF_OK ? returned : a->status;
     if (status != SF_OK && !*sf_error())
         sf_fail(status, "failed with status %d and said nothing; a hook that fails returns sf_fail(…) with the reason",
                 (int)status);
     return status;
+}
+
+/* A hook may report its failure by returning it or by leaving it in a->status. */
+static sf_status outcome(const sf_attention *a, sf_status returned)
+{
+    return worded(returned != SF_OK ? returned : a->status);
+}
+
+sf_status sf_hook_fit(const sf_method *m, const sf_extent *extent, double sparsity, void *params)
+{
+    void *before = malloc(m->params_size);
+    if (!before) return sf_fail(SF_NO_MEMORY, "method '%s': no memory for its parameters", m->name);
+    memcpy(before, params, m->params_size);
+    expect_message();
+    sf_status status = worded(m->fit(extent, sparsity, params));
+    if (status == SF_OK) status = sf_method_check_fit(m, before, params);
+    free(before);
+    return sf_blame(status, "method '%s', fit", m->name);
 }
 
 static bool lists_missing(const sf_pattern *p)

@@ -9,6 +9,9 @@
 
 typedef enum sf_hook { SF_HOOK_PREFILL, SF_HOOK_COMPRESS, SF_HOOK_DECODE } sf_hook;
 
+/* Sets the budget parameters of `params` for a target sparsity, and checks what fit() made of them. */
+sf_status sf_hook_fit(const sf_method *method, const sf_extent *extent, double sparsity, void *params);
+
 /* The pattern that the method chooses, checked. It lives in scratch: the caller marks before and releases after use.
  * `state` may be NULL but for SF_HOOK_DECODE. */
 sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *method, const void *params, sf_state *state,

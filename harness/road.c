@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "harness/cost.h"
+#include "harness/hooks.h"
 #include "harness/model/chat.h"
 
 static sf_status open_model(const sf_model_spec *spec, sf_model **out)
@@ -114,12 +115,12 @@ sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const s
     memcpy(*out, arm->params, size);
     if (isnan(sparsity)) return SF_OK;
     const sf_extent extent = extent_of(model, phase, tokens, output);
-    sf_status status = arm->method->fit(&extent, sparsity, *out);
+    sf_status status = sf_hook_fit(arm->method, &extent, sparsity, *out);
     if (status != SF_OK) {
         free(*out);
         *out = NULL;
     }
-    return sf_blame(status, "method %s, target sparsity %g, %d tokens", arm->label, sparsity, tokens);
+    return sf_blame(status, "%s, target sparsity %g, %d tokens", arm->label, sparsity, tokens);
 }
 
 /* Weights of the model, in elements; norms and biases are too few to matter and are left out. */

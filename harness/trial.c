@@ -22,6 +22,14 @@ typedef struct lane {
 
 static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "a trial of a method"); }
 
+static void set(const sf_param *p, double value, void *params)
+{
+    void *at = (char *)params + p->offset;
+    if (p->type == SF_INT || p->type == SF_CHOICE) *(int *)at = (int)value;
+    if (p->type == SF_REAL) *(double *)at = value;
+    if (p->type == SF_BOOL) *(bool *)at = value != 0;
+}
+
 static sf_status fit(const sf_trial *t, lane *l)
 {
     const sf_method *m = t->method;
@@ -34,7 +42,10 @@ static sf_status fit(const sf_trial *t, lane *l)
                               .layers = t->on.layer + 1};
     if (!(l->params = calloc(1, m->params_size + 1))) return no_memory();
     SF_TRY(sf_yaml_params(NULL, m->params, NULL, l->params));
-    return isnan(t->sparsity) || !m->fit ? SF_OK : sf_blame(m->fit(&extent, t->sparsity, l->params), "fit");
+    for (const sf_param *p = m->params; t->set && t->rest_low && p->name; p++)
+        if (p->budget) set(p, p->low, l->params);
+    if (t->set) return set(t->set, t->value, l->params), SF_OK;
+    return isnan(t->sparsity) || !m->fit ? SF_OK : sf_hook_fit(m, &extent, t->sparsity, l->params);
 }
 
 /* Calls the hook as the engine would. */

@@ -10,6 +10,9 @@ struct sf_trial {
     const sf_method *method;
     sf_hook hook;
     double sparsity;
+    const sf_param *set;  /* instead: its default parameters, but for this one; NULL: none */
+    double value;
+    bool rest_low;        /* other budgets then stand at their lowest */
     sf_synthetic on;      /* what to make; its backend and memory are not used */
     const sf_trial *among; /* decode, compress: this one runs in the same step, as another lane; NULL: alone */
     bool choose_only;     /* count the pairs, but compute no attention */

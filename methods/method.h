@@ -8,7 +8,8 @@
  * When hooks are called, for each sample:
  *
  *   estimate   for the cost models only, never in a run: what choosing costs
- *   fit        once, when the config asks for a target sparsity: turn it into parameters for this sample
+ *   fit        once, when the config asks for a target sparsity: set the budget parameters, and no others, for this
+ *              sample, inside their ranges (what does not fit a short prompt is cut in the hook)
  *   prefill    once a layer, all prompt queries and keys present: choose which pairs the prefill computes
  *   compress   once a layer, after that layer's prefill: choose which prompt keys stay in the cache (sf_dense: all)
  *   state      once a layer, before anything is observed: say how much state the method keeps
@@ -71,8 +72,12 @@ typedef struct sf_method {
 extern const sf_method *const sf_methods[];
 
 /* Fails with what is wrong unless the struct keeps the contract: ABI, name, a hook for some phase, parameters whose
- * ranges hold their defaults and whose offsets lie inside params_size. `where` names the file in the message. */
+ * ranges hold their defaults and whose fields lie inside params_size, aligned and apart. `where` names the file in the
+ * message. */
 sf_status sf_method_validate(const sf_method *method, const char *where);
+
+/* Fails where fit() left a parameter outside its range, or changed one from `before` that is no budget. */
+sf_status sf_method_check_fit(const sf_method *method, const void *before, const void *params);
 
 /* Loads PATH, checks and returns its method. The object stays loaded until the process ends. */
 sf_status sf_plugin_load(const char *path, const sf_method **out);

@@ -37,6 +37,27 @@ static size_t size_of(sf_param_type type)
     return 0;
 }
 
+static void range_of(const sf_param *p, double *low, double *high)
+{
+    *low = p->low, *high = p->high;
+    if (p->type == SF_BOOL) *low = 0, *high = 1;
+    if (p->type == SF_CHOICE) *low = 0, *high = choices_in(p->choices) - 1;
+}
+
+static sf_status check_apart(const sf_method *m, const sf_param *p, const char *where)
+{
+    for (const sf_param *other = m->params; other != p; other++) {
+        if (strcmp(other->name, p->name) == 0)
+            return sf_fail(SF_BAD_INPUT, "%s: %s.%s: declared twice", where, m->name, p->name);
+        if (p->offset < other->offset + size_of(other->type) && other->offset < p->offset + size_of(p->type))
+            return sf_fail(SF_BAD_INPUT,
+                           "%s: %s.%s: bytes %zu to %zu are '%s' too; is each type that of its field (SF_INT: int, "
+                           "SF_REAL: double)?",
+                           where, m->name, p->name, p->offset, p->offset + size_of(p->type) - 1, other->name);
+    }
+    return SF_OK;
+}
+
 static sf_status check_param(const sf_method *m, const sf_param *p, const char *where)
 {
     const char *method = m->name, *name = p->name;
@@ -52,23 +73,58 @@ static sf_status check_param(const sf_method *m, const sf_param *p, const char *
                        p->offset, size);
     if (!p->doc) return sf_fail(SF_BAD_INPUT, "%s: %s.%s: has no doc line", where, method, name);
 
-    double low = p->low, high = p->high;
+    SF_TRY(check_apart(m, p, where));
+
+    double low, high;
+    range_of(p, &low, &high);
     if (p->type == SF_STRING) return SF_OK;
-    if (p->type == SF_BOOL) low = 0, high = 1;
-    if (p->type == SF_CHOICE) {
-        low = 0, high = choices_in(p->choices) - 1;
-        if (high < 1)
-            return sf_fail(SF_BAD_INPUT, "%s: %s.%s: a choice needs at least two names, as \"mean|max\"", where, method,
-                           name);
-    }
+    if (p->type == SF_CHOICE && high < 1)
+        return sf_fail(SF_BAD_INPUT, "%s: %s.%s: a choice needs at least two names, as \"mean|max\"", where, method,
+                       name);
     if (!(low <= p->initial && p->initial <= high))
         return sf_fail(SF_BAD_INPUT, "%s: %s.%s: default %g lies outside [%g, %g]", where, method, name, p->initial,
                        low, high);
     if (p->type != SF_REAL && p->initial != floor(p->initial))
         return sf_fail(SF_BAD_INPUT, "%s: %s.%s: default %g is not a whole number", where, method, name, p->initial);
-    for (const sf_param *other = m->params; other != p; other++)
-        if (strcmp(other->name, name) == 0)
-            return sf_fail(SF_BAD_INPUT, "%s: %s.%s: declared twice", where, method, name);
+    return SF_OK;
+}
+
+static double read_back(const sf_param *p, const void *params)
+{
+    const char *at = (const char *)params + p->offset;
+    switch (p->type) {
+    case SF_INT:
+    case SF_CHOICE:
+        return *(const int *)at;
+    case SF_REAL:
+        return *(const double *)at;
+    case SF_BOOL:
+        return *(const unsigned char *)at;
+    case SF_STRING:
+        break;
+    }
+    return 0;
+}
+
+sf_status sf_method_check_fit(const sf_method *m, const void *before, const void *params)
+{
+    for (const sf_param *p = m->params; p && p->name; p++) {
+        const char *was = (const char *)before + p->offset, *is = (const char *)params + p->offset;
+        double low, high, value = read_back(p, params);
+        range_of(p, &low, &high);
+        if (!p->budget && memcmp(was, is, size_of(p->type)) != 0)
+            return sf_fail(
+                SF_BAD_INPUT,
+                "parameter '%s' was %g and is %g, but it is no budget; fit() sets budget parameters only, what "
+                "does not fit is cut in the hook",
+                p->name, read_back(p, before), value);
+        if (p->type != SF_STRING && !(low <= value && value <= high))
+            return sf_fail(
+                SF_BAD_INPUT,
+                "parameter '%s' is %g, outside [%g, %g]; is its type in the table that of its field (SF_INT: "
+                "int, SF_REAL: double)?",
+                p->name, value, low, high);
+    }
     return SF_OK;
 }
 

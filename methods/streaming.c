@@ -31,8 +31,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
     struct params *p = params;
     int keys = extent->phase == SF_PREFILL ? sf_fit_blocks(extent, 1, sparsity) : sf_fit_keys(extent, sparsity);
-    if (p->sinks >= keys) p->sinks = keys - 1;
-    p->local = keys - p->sinks;
+    p->local = keys > p->sinks ? keys - p->sinks : 1;
     return SF_OK;
 }
 

@@ -13,7 +13,7 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 1 << 24, .initial = 1020, .doc = "latest keys a query reads, its own included"},
     {.name = "sinks", .type = SF_INT, .offset = offsetof(struct params, sinks),
      .low = 0, .high = 1 << 20, .initial = 4, .doc = "first keys, always read"},
-    {.name = "last", .type = SF_INT, .offset = offsetof(struct params, last),
+    {.name = "last", .type = SF_INT, .offset = offsetof(struct params, last), .budget = true,
      .low = 0, .high = 1 << 20, .initial = 100, .doc = "last queries of the prompt, which read every key"},
     {0},
 };
@@ -43,8 +43,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     rest.tokens -= p->last;
     double left = pairs - sf_causal_pairs(p->last, extent->tokens);
     int keys = sf_fit_blocks(&rest, 1, 1 - left / sf_causal_pairs(rest.tokens, rest.tokens));
-    if (p->sinks >= keys) p->sinks = keys - 1;
-    p->local = keys - p->sinks;
+    p->local = keys > p->sinks ? keys - p->sinks : 1;
     return SF_OK;
 }
 

@@ -42,15 +42,17 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 {
     struct params *p = params;
     p->keys = e->phase == SF_PREFILL ? sf_fit_blocks(e, 1, sparsity) : sf_fit_keys(e, sparsity);
-    if (p->sinks >= p->keys) p->sinks = p->keys - 1;
     return SF_OK;
 }
+
+/* Its sinks, but for those that its budget has no room for. */
+static int sinks_of(const struct params *p) { return p->sinks < p->keys ? p->sinks : p->keys - 1; }
 
 /* Sinks and a window: right, and what the broken ones are made from. */
 static sf_status window(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    return sf_window(a, out, p->sinks, p->keys - p->sinks);
+    return sf_window(a, out, sinks_of(p), p->keys - sinks_of(p));
 }
 
 static sf_status window_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
@@ -90,6 +92,35 @@ static sf_status fit_half(const sf_extent *e, double sparsity, void *params)
 {
     return fit(e, sparsity > 0 ? (1 + sparsity) / 2 : 0, params);
 }
+static sf_status fit_sinks(const sf_extent *e, double sparsity, void *params)
+{
+    ((struct params *)params)->sinks = 0;
+    return fit(e, sparsity, params);
+}
+static sf_status fit_below(const sf_extent *e, double sparsity, void *params)
+{
+    SF_TRY(fit(e, sparsity, params));
+    ((struct params *)params)->keys *= -1;
+    return SF_OK;
+}
+
+/* A share of the keys: a double, which the tables below call an int. */
+struct share_params {
+    double share;
+};
+static const sf_param SHARE[] = {
+    {.name = "share", .type = SF_INT, .budget = true, .high = 1, .initial = 0, .doc = "share of the keys to read"}, {0}};
+static sf_status fit_share(const sf_extent *e, double sparsity, void *params)
+{
+    ((struct share_params *)params)->share = sparsity > 0 ? 0.5 : 1; /* whose lower half is the int 0 */
+    (void)e;
+    return SF_OK;
+}
+static sf_status window_share(sf_attention *a, const void *params, sf_pattern *out)
+{
+    return sf_window(a, out, 1, 1 + (int)(((const struct share_params *)params)->share * a->keys));
+}
+
 static sf_status fit_most(const sf_extent *e, double sparsity, void *params)
 {
     return fit(e, sparsity > 0.01 ? sparsity : 0.01, params);
@@ -100,7 +131,7 @@ static sf_status by_last_value(sf_attention *a, const void *params, sf_pattern *
 {
     const struct params *p = params;
     float last = ((const float *)a->kv.prompt.v)[(size_t)a->keys * (size_t)a->head_dim - 1];
-    return sf_window(a, out, p->sinks, p->keys - p->sinks - (last > 0 && p->keys > 10));
+    return sf_window(a, out, sinks_of(p), p->keys - sinks_of(p) - (last > 0 && p->keys > 10));
 }
 
 static sf_status makes_nothing(sf_attention *a, const void *params, sf_pattern *out)
@@ -144,13 +175,13 @@ static sf_status columns_no_sink(sf_attention *a, const void *params, sf_pattern
 static sf_status by_threads(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    return sf_window(a, out, p->sinks, p->keys - p->sinks + (a->backend->threads > 1));
+    return sf_window(a, out, sinks_of(p), p->keys - sinks_of(p) + (a->backend->threads > 1));
 }
 
 static sf_status by_backend(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    return sf_window(a, out, p->sinks, p->keys - p->sinks + (strcmp(a->backend->ops->name, "reference") == 0));
+    return sf_window(a, out, sinks_of(p), p->keys - sinks_of(p) + (strcmp(a->backend->ops->name, "reference") == 0));
 }
 
 static sf_status small_groups(sf_attention *a, const void *params, sf_pattern *out)
@@ -263,6 +294,11 @@ static const struct {
     {"is dense whatever the target", {WINDOW, .prefill = always_dense}, "target sparsity"},
     {"leaves queries without a key", {WINDOW, .prefill = block_0}, "method 'broken', prefill at layer 1"},
     {"half of the budget", {WINDOW, .fit = fit_half, .prefill = window}, "target sparsity"},
+    {"lowers what is no budget", {WINDOW, .fit = fit_sinks, .prefill = window}, "'sinks' was 4 and is 0"},
+    {"fits out of range", {WINDOW, .fit = fit_below, .prefill = window}, "'keys' is -"},
+    {"calls a double an int",
+     {WINDOW, .params = SHARE, .params_size = sizeof(struct share_params), .fit = fit_share, .prefill = window_share},
+     "each budget parameter moves density"},
     {"99 % for everything", {WINDOW, .fit = fit_most, .prefill = window}, "full budget equals dense"},
     {"chooses by a later value", {WINDOW, .prefill = by_last_value}, "no query reads a later value"},
     {"probes the last queries, unsaid", {WINDOW, .prefill = columns_unsaid}, "steering by later tokens"},

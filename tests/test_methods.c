@@ -132,7 +132,7 @@ static void run_case(const json_t *c, const char *device, const char *at)
                         .head_dim = s.head_dim,
                         .layers = 3};
     if (json_is_number(sparsity) && m->fit)
-        assert_int_equal(m->fit(&extent, json_number_value(sparsity), params), SF_OK);
+        assert_int_equal(sf_hook_fit(m, &extent, json_number_value(sparsity), params), SF_OK);
 
     sf_backend b;
     ok(sf_backend_open(device, 2, &b), at);
@@ -235,7 +235,7 @@ static void fits_the_published_budgets(void **state)
     assert_int_equal(sf_fit_keys(&e, 0), 16384 + 1024);
     const sf_method *quest = find("quest");
     char *params = make_params(quest, NULL);
-    assert_int_equal(quest->fit(&e, .95, params), SF_OK);
+    assert_int_equal(sf_hook_fit(quest, &e, .95, params), SF_OK);
     assert_int_equal(*(int *)(params + quest->params[0].offset), 816); /* 51 pages */
     free(params);
 }
@@ -260,7 +260,7 @@ static void estimates_equal_the_meter(void **state)
                 if (strcmp(p->name, "tau") == 0) *(double *)(params + p->offset) = sparse; /* no map, or one for all */
                 if (strcmp(p->name, "selection") == 0) *(int *)(params + p->offset) = sparse;
             }
-            assert_int_equal(m->fit(&e, 0.7, params), SF_OK);
+            assert_int_equal(sf_hook_fit(m, &e, 0.7, params), SF_OK);
             sf_backend b;
             sf_meter meter = {0};
             sf_pattern pattern;

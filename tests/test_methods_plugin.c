@@ -92,6 +92,8 @@ static const struct {
      "lies outside the parameter struct of 16 bytes"},
     {{GOOD, WITH({K, .high = 8, .offset = (size_t)-4})}, "lies outside the parameter struct"},
     {{GOOD, WITH({K, .high = 8, .offset = 2})}, "is not aligned"},
+    {{GOOD, WITH({K, .type = SF_REAL, .offset = 0, .high = 8}, {K, .name = "j", .offset = 4, .high = 8})},
+     "good.j: bytes 4 to 7 are 'k' too; is each type that of its field"},
     {{GOOD, WITH({K, .type = (sf_param_type)9})}, "type 9 is unknown"},
     {{GOOD, WITH({K, .type = SF_CHOICE, .choices = "mean"})}, "at least two names"},
     {{GOOD, WITH({K, .type = SF_CHOICE, .choices = "mean|max", .initial = 2})}, "default 2 lies outside [0, 1]"},

@@ -389,8 +389,7 @@ def streaming(a, p, sparsity):
     sinks, local = p.get("sinks", 4), p.get("local", 1020)
     if sparsity is not None:
         keys = fit_keys(a.c, sparsity) if a.c["phase"] == "decode" else fit_blocks(a.c["tokens"], 1, sparsity)
-        sinks = min(sinks, keys - 1)
-        local = keys - sinks
+        local = max(keys - sinks, 1)
     return window(a, sinks, local)
 
 
@@ -404,8 +403,7 @@ def tri_shape(a, p, sparsity):
         last = max((r for r in range(min(last, n - 1) + 1) if dense(r) <= pairs / 2), default=0)
         rest = n - last
         keys = fit_blocks(rest, 1, 1 - (pairs - dense(last)) / (rest * (rest + 1) / 2))
-        sinks = min(sinks, keys - 1)
-        local = keys - sinks
+        local = max(keys - sinks, 1)
     return window(a, sinks, local, last)
 
 
