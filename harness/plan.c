@@ -16,6 +16,8 @@ static json_t *arm_json(const sf_arm *arm, double sparsity)
     if (!arm) return json_null();
     json_t *object = json_object();
     json_object_set_new(object, "method", json_string(arm->method->name));
+    if (arm->method->version) /* absent for 0, so that keys made before methods had versions hold */
+        json_object_set_new(object, "version", json_integer(arm->method->version));
     json_object_set_new(object, "params", json_loads(arm->json, 0, NULL));
     json_object_set_new(object, "code", json_string(arm->code));
     json_object_set_new(object, "sparsity", isnan(sparsity) ? json_null() : json_real(sparsity));

@@ -26,7 +26,7 @@
 #include "kernels/backend.h"
 #include "kernels/param.h"
 
-enum { SF_METHOD_ABI = 1, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 2, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -53,6 +53,7 @@ typedef struct sf_method {
     const char *name;        /* [a-z0-9_]+ */
     const char *summary;     /* one line */
     const char *paper;       /* authors, year, title, arXiv number; NULL for a baseline */
+    int version;             /* raise when what it chooses changes: part of every cell's key */
     const sf_param *params;  /* ended by a row without name; NULL: none */
     size_t params_size;      /* bytes of the parameter struct */
 

@@ -88,6 +88,14 @@ static void keys(void **state)
         sf_plan_free(&plan);
         sf_sweep_free(t);
     }
+    sf_method next = *s->arm[0].decode.method;
+    next.version++;
+    s->arm[0].decode.method = &next;
+    hash[0] = "abc";
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_string_equal(plan.cell[0].key, base.cell[0].key); /* dense */
+    assert_string_not_equal(plan.cell[1].key, base.cell[1].key);
+    sf_plan_free(&plan);
     sf_plan_free(&base);
     sf_sweep_free(s);
 }
