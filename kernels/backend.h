@@ -160,15 +160,15 @@ typedef struct sf_backend_ops {
     sf_status (*top_counts)(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
                             sf_lists *out);
 
-    /* Means of q or k over blocks of rows; the last block averages the rows it has.
+    /* Means of q or k over blocks of rows; the last block averages the rows it has (NaN: a compacted cache holds none).
      * of_keys: out [G, ceil(N/block), D], else out [H, ceil(T/block), D], f32. */
     sf_status (*block_means)(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);
 
     /* Key blocks for each query block of block_q rows: the k largest of scale * <q mean, k mean> among the blocks that
      * are not wholly in the future; the first `sinks` blocks and the `local` latest (the diagonal one included) are
-     * forced, k counts them. heads == H: each query head its own; heads == G: scores summed over the group.
-     * out: heads * query_blocks lists of stride >= k. Query block b may see key blocks up to that of its last row.
-     * Estimation FLOPs: 2·D per block pair scored. MInference algorithm 2. */
+     * forced, k counts them (if k is too small for all, the first ones stay). heads == H: each query head its own;
+     * heads == G: scores summed over the group. out: heads * query_blocks lists of stride >= k. Query block b may see
+     * key blocks up to that of its last row. Estimation FLOPs: 2·D per block pair scored. MInference algorithm 2. */
     sf_status (*top_blocks)(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
                             int block_k, int heads, int k, int sinks, int local, sf_lists *out);
 
@@ -186,7 +186,8 @@ typedef struct sf_backend_ops {
                                 sf_lists *out);
 
     /* Elementwise min and max of the keys of each page touched by logical keys [first, N); earlier pages stay as they
-     * are. low, high [G, pages, D] f32 with pages >= ceil(N/page) as the row stride. Quest (2406.10774) section 3. */
+     * are. low, high [G, pages, D] f32 with pages >= ceil(N/page) as the row stride; NaN where a compacted cache holds
+     * no key of the page, whose score is then NaN. Quest (2406.10774) section 3. */
     sf_status (*page_bounds)(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low, float *high);
 
     /* score[g, p] = sum over the group's query heads of sum_d max(q_d * low_d, q_d * high_d), p < ceil(N/page).

@@ -79,7 +79,7 @@ void sf_host_release_weight(sf_backend *b, sf_tensor *weight)
     memset(weight, 0, sizeof *weight);
 }
 
-/* ---- patterns --------------------------------------------------------------------------------------------------- */
+/* ---- patterns ---------------------------------------------------------------------------------------------------- */
 
 static const char *const kind_name[SF_PATTERN_KINDS] = {"DENSE",  "BLOCKS", "COLUMNS_DIAGONALS",
                                                         "WINDOW", "PAGES",  "TOKENS"};
@@ -88,21 +88,24 @@ static sf_status check_lists(const sf_lists *lists, int64_t rows, int64_t limit,
                              const char *what)
 {
     if (lists->rows != rows)
-        return sf_fail(SF_BAD_INPUT, "%s: %lld rows of %s, expected %lld", who, (long long)lists->rows, what, (long long)rows);
+        return sf_fail(SF_BAD_INPUT, "%s: %lld rows of %s, expected %lld", who, (long long)lists->rows, what,
+                       (long long)rows);
     for (int64_t r = 0; r < rows; r++) {
         int32_t n = lists->count[r];
         const int32_t *index = lists->index + r * lists->stride;
         if (n < 0 || n > lists->stride)
-            return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s counts %d entries, its room is %lld", who, (long long)r, what, n,
-                           (long long)lists->stride);
-        if (n == 0 && !empty_allowed) return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s is empty", who, (long long)r, what);
+            return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s counts %d entries, its room is %lld", who, (long long)r,
+                           what, n, (long long)lists->stride);
+        if (n == 0 && !empty_allowed)
+            return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s is empty", who, (long long)r, what);
         for (int32_t i = 0; i < n; i++) {
             if (index[i] < 0 || index[i] >= limit)
-                return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s: entry %d is %d, expected 0 to %lld", who, (long long)r, what,
-                               i, index[i], (long long)limit - 1);
+                return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s: entry %d is %d, expected 0 to %lld", who,
+                               (long long)r, what, i, index[i], (long long)limit - 1);
             if (i && index[i] <= index[i - 1])
-                return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s: entry %d is %d after %d, expected ascending without repeats",
-                               who, (long long)r, what, i, index[i], index[i - 1]);
+                return sf_fail(SF_BAD_INPUT,
+                               "%s: row %lld of %s: entry %d is %d after %d, expected ascending without repeats", who,
+                               (long long)r, what, i, index[i], index[i - 1]);
         }
     }
     return SF_OK;
@@ -123,16 +126,16 @@ sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_p
     if (p->kind == SF_DENSE) return SF_OK;
     if (p->kind == SF_WINDOW) {
         if (p->sinks >= 0 && p->local >= 0 && (p->local > 0 || p->sinks > 0)) return SF_OK;
-        return sf_fail(SF_BAD_INPUT, "%s: a window of %d sinks and %d local keys; expected none negative, not both 0", who,
-                       p->sinks, p->local);
+        return sf_fail(SF_BAD_INPUT, "%s: a window of %d sinks and %d local keys; expected none negative, not both 0",
+                       who, p->sinks, p->local);
     }
     bool shared = p->kind == SF_PAGES || p->kind == SF_TOKENS;
     if (p->heads != a->kv_heads && (shared || p->heads != a->heads))
         return sf_fail(SF_BAD_INPUT, "%s: selects for %d heads, expected %d kv heads%s", who, p->heads, a->kv_heads,
                        shared ? "" : " or all query heads");
     if ((p->kind == SF_BLOCKS && (p->block_q < 1 || p->block_k < 1)) || (p->kind == SF_PAGES && p->page < 1))
-        return sf_fail(SF_BAD_INPUT, "%s: blocks of %d by %d, pages of %d; expected at least 1", who, p->block_q, p->block_k,
-                       p->page);
+        return sf_fail(SF_BAD_INPUT, "%s: blocks of %d by %d, pages of %d; expected at least 1", who, p->block_q,
+                       p->block_k, p->page);
     switch (p->kind) {
     case SF_BLOCKS:
         return check_lists(&p->first, p->heads * parts(a->queries, p->block_q), parts(a->keys, p->block_k), true, who,
@@ -147,8 +150,9 @@ sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_p
 
 sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row)
 {
-    return sf_fail(SF_BAD_INPUT,
-                   "%s: layer %d, head %d, query row %d of %d (position %d): the pattern names no key that it may see; a method "
-                   "must name, for every query, a key at or before it: add the query's own block", op, a->layer, head, row,
-                   a->queries, a->keys - a->queries + row);
+    return sf_fail(
+        SF_BAD_INPUT,
+        "%s: layer %d, head %d, query row %d of %d (position %d): the pattern names no key that it may see; a method "
+        "must name, for every query, a key at or before it: add the query's own block",
+        op, a->layer, head, row, a->queries, a->keys - a->queries + row);
 }

@@ -18,21 +18,25 @@ static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 void sf_meter_embed(sf_backend *b, const sf_tensor *table, int64_t rows)
 {
     int64_t n = rows * table->dim[1];
-    count(b, SF_OTHER, (sf_count){.flops = n, .weight_bytes = sf_bytes(table->dtype, n), .other_bytes = sf_bytes(SF_F32, n)});
+    count(b, SF_OTHER,
+          (sf_count){.flops = n, .weight_bytes = sf_bytes(table->dtype, n), .other_bytes = sf_bytes(SF_F32, n)});
 }
 
 void sf_meter_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, const sf_tensor *weight)
 {
     int64_t n = rows * width; /* square, add, times root, times weight */
-    count(b, SF_OTHER, (sf_count){.flops = 4 * n, .weight_bytes = weights(weight),
-                                  .other_bytes = sf_bytes(from, n) + activations(b, n)});
+    count(b, SF_OTHER,
+          (sf_count){
+              .flops = 4 * n, .weight_bytes = weights(weight), .other_bytes = sf_bytes(from, n) + activations(b, n)});
 }
 
 void sf_meter_linear(sf_backend *b, int64_t rows, const sf_tensor *w, const sf_tensor *bias, sf_dtype to)
 {
     int64_t out = w->dim[0], in = w->dim[1];
-    count(b, SF_LINEAR, (sf_count){.flops = 2 * rows * out * in, .weight_bytes = weights(w) + weights(bias),
-                                   .other_bytes = activations(b, rows * in) + sf_bytes(to, rows * out)});
+    count(b, SF_LINEAR,
+          (sf_count){.flops = 2 * rows * out * in,
+                     .weight_bytes = weights(w) + weights(bias),
+                     .other_bytes = activations(b, rows * in) + sf_bytes(to, rows * out)});
 }
 
 void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int head_dim)
@@ -76,9 +80,11 @@ static uint64_t all_keys(const sf_attention *a)
 void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, bool column, bool diagonal)
 {
     int64_t w = window < a->queries ? window : a->queries, n = a->keys, h = a->heads;
-    count(b, SF_ESTIMATION, (sf_count){.flops = h * w * n * (2 * a->head_dim + 5), .cache_bytes = all_keys(a),
-                                       .other_bytes = activations(b, h * w * a->head_dim) +
-                                                      sf_bytes(SF_F32, (column + diagonal) * h * n)});
+    count(
+        b, SF_ESTIMATION,
+        (sf_count){.flops = h * w * n * (2 * a->head_dim + 5),
+                   .cache_bytes = all_keys(a),
+                   .other_bytes = activations(b, h * w * a->head_dim) + sf_bytes(SF_F32, (column + diagonal) * h * n)});
 }
 
 void sf_meter_scores(sf_backend *b, int64_t read, int64_t written, int64_t flops)
@@ -92,8 +98,10 @@ void sf_meter_block_means(sf_backend *b, const sf_attention *a, bool of_keys, in
 {
     int64_t width = (int64_t)(of_keys ? a->kv_heads : a->heads) * a->head_dim, rows = of_keys ? a->keys : a->queries;
     uint64_t read = of_keys ? all_keys(a) : activations(b, rows * width);
-    count(b, SF_ESTIMATION, (sf_count){.flops = rows * width, .cache_bytes = of_keys ? read : 0,
-                                       .other_bytes = (of_keys ? 0 : read) + sf_bytes(SF_F32, parts(rows, block) * width)});
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = rows * width,
+                     .cache_bytes = of_keys ? read : 0,
+                     .other_bytes = (of_keys ? 0 : read) + sf_bytes(SF_F32, parts(rows, block) * width)});
 }
 
 /* Pairs of a query block and a key block that is not wholly in its future. */
@@ -116,42 +124,50 @@ static uint64_t mean_bytes(const sf_attention *a, int block_q, int block_k)
 void sf_meter_top_blocks(sf_backend *b, const sf_attention *a, int block_q, int block_k)
 {
     int64_t scored = block_pairs(a, block_q, block_k) * a->heads;
-    count(b, SF_ESTIMATION, (sf_count){.flops = scored * 2 * a->head_dim, .other_bytes = mean_bytes(a, block_q, block_k)});
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = scored * 2 * a->head_dim, .other_bytes = mean_bytes(a, block_q, block_k)});
 }
 
 void sf_meter_block_probabilities(sf_backend *b, const sf_attention *a, int block_q, int block_k)
 {
     int64_t scored = block_pairs(a, block_q, block_k) * a->heads;
     int64_t written = parts(a->queries, block_q) * parts(a->keys, block_k) * a->heads;
-    count(b, SF_ESTIMATION, (sf_count){.flops = scored * (2 * a->head_dim + 5),
-                                       .other_bytes = mean_bytes(a, block_q, block_k) + sf_bytes(SF_F32, written)});
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = scored * (2 * a->head_dim + 5),
+                     .other_bytes = mean_bytes(a, block_q, block_k) + sf_bytes(SF_F32, written)});
 }
 
 void sf_meter_top_block_mass(sf_backend *b, const sf_attention *a)
 {
     int64_t t = a->queries, pairs = t * (a->keys - t) + t * (t + 1) / 2;
-    count(b, SF_ESTIMATION, (sf_count){.flops = pairs * a->heads * (2 * a->head_dim + 5), .cache_bytes = all_keys(a),
-                                       .other_bytes = activations(b, t * a->heads * a->head_dim)});
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = pairs * a->heads * (2 * a->head_dim + 5),
+                     .cache_bytes = all_keys(a),
+                     .other_bytes = activations(b, t * a->heads * a->head_dim)});
 }
 
 void sf_meter_page_bounds(sf_backend *b, const sf_attention *a, int page, int first)
 {
     int64_t start = first / page * page, keys = a->keys - start, width = (int64_t)a->kv_heads * a->head_dim;
-    count(b, SF_ESTIMATION, (sf_count){.flops = 2 * keys * width, .cache_bytes = sf_bytes(a->kv.dtype, keys * width),
-                                       .other_bytes = 2 * sf_bytes(SF_F32, parts(keys, page) * width)});
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = 2 * keys * width,
+                     .cache_bytes = sf_bytes(a->kv.dtype, keys * width),
+                     .other_bytes = 2 * sf_bytes(SF_F32, parts(keys, page) * width)});
 }
 
 void sf_meter_page_scores(sf_backend *b, const sf_attention *a, int page)
 {
     int64_t pages = parts(a->keys, page), g = a->kv_heads, d = a->head_dim;
-    count(b, SF_ESTIMATION, (sf_count){.flops = pages * a->heads * 4 * d,
-                                       .other_bytes = sf_bytes(SF_F32, 2 * pages * g * d + pages * g) +
-                                                      activations(b, a->heads * d)});
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = pages * a->heads * 4 * d,
+                     .other_bytes = sf_bytes(SF_F32, 2 * pages * g * d + pages * g) + activations(b, a->heads * d)});
 }
 
 void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a)
 {
     int64_t n = (int64_t)a->heads * a->keys;
-    count(b, SF_ESTIMATION, (sf_count){.flops = n * (2 * a->head_dim + 5), .cache_bytes = all_keys(a),
-                                       .other_bytes = activations(b, (int64_t)a->heads * a->head_dim) + sf_bytes(SF_F32, n)});
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = n * (2 * a->head_dim + 5),
+                     .cache_bytes = all_keys(a),
+                     .other_bytes = activations(b, (int64_t)a->heads * a->head_dim) + sf_bytes(SF_F32, n)});
 }

@@ -42,8 +42,12 @@ void sf_meter_gather(struct sf_backend *b, int64_t keys, int head_dim); /* keys:
 void sf_meter_argmax(struct sf_backend *b, int64_t rows, int64_t vocab);
 
 void sf_meter_probe(struct sf_backend *b, const struct sf_attention *a, int window, bool column, bool diagonal);
-void sf_meter_scores(struct sf_backend *b, int64_t read, int64_t written, int64_t flops); /* f32 scores in and out */
+
+/* f32 scores in and out. reduce_rows: one FLOP per score read; pool: `kernel` per score; fill, fill_at: none. */
+void sf_meter_scores(struct sf_backend *b, int64_t read, int64_t written, int64_t flops);
 void sf_meter_select(struct sf_backend *b, int64_t scores); /* top…: one comparison per score, however it is done */
+
+/* One FLOP per element averaged; 2·D per key whose page bounds are taken; the others as at the op in backend.h. */
 void sf_meter_block_means(struct sf_backend *b, const struct sf_attention *a, bool of_keys, int block);
 void sf_meter_top_blocks(struct sf_backend *b, const struct sf_attention *a, int block_q, int block_k);
 void sf_meter_block_probabilities(struct sf_backend *b, const struct sf_attention *a, int block_q, int block_k);

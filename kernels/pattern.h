@@ -1,5 +1,6 @@
 /* A pattern says which query–key pairs a kernel computes. It is the only thing that a sparse-attention method hands to
- * the executors, which know no methods. Causality (key <= query position) is implied and enforced by the executor.
+ * the executors, which know no methods. Causality (key <= query position) is implied and enforced by the executor, and
+ * so is the sliding window of a layer that has one.
  *
  *   prefill   DENSE, BLOCKS, COLUMNS_DIAGONALS, WINDOW
  *   decode    DENSE, PAGES, WINDOW
@@ -7,7 +8,8 @@
  *
  * COLUMNS_DIAGONALS, drawn for one head, tile = 64 query rows (SF_DIAGONAL_TILE). A diagonal o (offset = query - key)
  * computes, for the query tile of rows [s, s+64), the keys [s-o, s-o+64) that exist; a column computes its one key for
- * every row. Keys that several of them name are computed once.
+ * every row. Keys that several of them name are computed once. (Rows count from the first of the pass; where keys
+ * precede it, read s as the position of row s.)
  *
  *     . . c . . . . .        c  column 2
  *     . . c d d . . .        d  the tiles along one diagonal

@@ -1,10 +1,10 @@
 /* Twin test: every op of the cpu backend against the reference, on random shapes and values.
  *
  * Each case has a seed, printed with its parameters when it fails; TEST_BACKEND_SEED=n adds n to all of them, and
- * TEST_BACKEND_CASES=n multiplies their number. Three backends run each op: the reference, cpu with two threads, cpu with
- * one. Outputs start as NaN. cpu must come within 1e-5 of the reference (norm of the difference over norm;
- * 1e-3 where scores are of the order 1e4), choose the
- * same indices and count the same on the meter; two threads and one must agree bit for bit. */
+ * TEST_BACKEND_CASES=n multiplies their number. Three backends run each op: the reference, cpu with two threads, cpu
+ * with one. Outputs start as NaN. cpu must come within 1e-5 of the reference (norm of the difference over norm; 1e-3
+ * where scores are of the order 1e4), choose the same indices and count the same on the meter; two threads and one must
+ * agree bit for bit. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -39,7 +39,7 @@ __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...) 
     va_end(args);
 }
 
-/* ---- random things ---------------------------------------------------------------------------------------------------- */
+/* ---- random things ----------------------------------------------------------------------------------------------- */
 
 static uint64_t state64;
 
@@ -82,7 +82,7 @@ static float *random_floats(int64_t n, int kind)
     return x;
 }
 
-/* ---- comparing -------------------------------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 /* Scores of 1e4 are rounded to 1e-3 in fp32, and so are their exponentials, relatively. */
 static double tolerance;
@@ -97,13 +97,13 @@ static void start(void)
 static void same_meters(void)
 {
     EACH(v)
-        for (int w = 0; w < SF_WORKS; w++)
-            for (int p = 0; p < SF_PHASES; p++) {
-                const sf_count *a = &meter[v].at[p][w], *b = &meter[REFERENCE].at[p][w];
-                if (memcmp(a, b, sizeof *a) != 0)
-                    fail_msg("%s: meters differ at phase %d, work %d: flops %llu against %llu", about, p, w,
-                             (unsigned long long)a->flops, (unsigned long long)b->flops);
-            }
+    for (int w = 0; w < SF_WORKS; w++)
+        for (int p = 0; p < SF_PHASES; p++) {
+            const sf_count *a = &meter[v].at[p][w], *b = &meter[REFERENCE].at[p][w];
+            if (memcmp(a, b, sizeof *a) != 0)
+                fail_msg("%s: meters differ at phase %d, work %d: flops %llu against %llu", about, p, w,
+                         (unsigned long long)a->flops, (unsigned long long)b->flops);
+        }
 }
 
 static void close_to(const char *what, const float *got, const float *want, int64_t n)
@@ -137,7 +137,8 @@ static void compare(const char *what, float *out[BACKENDS], int64_t n)
 
 static sf_lists lists(int64_t rows, int64_t stride)
 {
-    return (sf_lists){.rows = rows, .stride = stride, .count = room((size_t)rows * 4), .index = room((size_t)(rows * stride) * 4)};
+    return (sf_lists){
+        .rows = rows, .stride = stride, .count = room((size_t)rows * 4), .index = room((size_t)(rows * stride) * 4)};
 }
 
 static void free_lists(sf_lists l)
@@ -153,8 +154,8 @@ static void same_lists(sf_lists got, sf_lists want)
             fail_msg("%s: row %lld has %d entries, expected %d", about, (long long)r, got.count[r], want.count[r]);
         for (int i = 0; i < want.count[r]; i++)
             if (got.index[r * got.stride + i] != want.index[r * want.stride + i])
-                fail_msg("%s: row %lld entry %d is %d, expected %d", about, (long long)r, i, got.index[r * got.stride + i],
-                         want.index[r * want.stride + i]);
+                fail_msg("%s: row %lld entry %d is %d, expected %d", about, (long long)r, i,
+                         got.index[r * got.stride + i], want.index[r * want.stride + i]);
     }
 }
 
@@ -165,7 +166,7 @@ static void compare_lists(sf_lists out[BACKENDS])
     EACH(v) free_lists(out[v]);
 }
 
-/* ---- an attention to work on -------------------------------------------------------------------------------------------- */
+/* ---- an attention to work on ------------------------------------------------------------------------------------- */
 
 typedef struct world {
     sf_attention a;
@@ -186,8 +187,15 @@ static world random_world(int kind, int queries, int prompt, int tail, bool comp
     if (g * group * d > 600) g = 1; /* the reference takes its time */
     if (group * d > 600) d = 16;
     int capacity = prompt + below(5), tail_capacity = tail + below(5);
-    w.a = (sf_attention){.layer = 0, .layers = 1, .heads = g * group, .kv_heads = g, .head_dim = d, .queries = queries,
-                         .keys = prompt + tail, .window = window, .scale = 1 / sqrtf((float)d)};
+    w.a = (sf_attention){.layer = 0,
+                         .layers = 1,
+                         .heads = g * group,
+                         .kv_heads = g,
+                         .head_dim = d,
+                         .queries = queries,
+                         .keys = prompt + tail,
+                         .window = window,
+                         .scale = 1 / sqrtf((float)d)};
     w.q = random_floats((int64_t)queries * g * group * d, kind);
     w.k = floats((int64_t)g * capacity * d), w.v = floats((int64_t)g * capacity * d);
     w.tail_k = floats((int64_t)g * tail_capacity * d), w.tail_v = floats((int64_t)g * tail_capacity * d);
@@ -215,7 +223,7 @@ static world random_world(int kind, int queries, int prompt, int tail, bool comp
     w.a.kv.prompt = (sf_kv_part){w.k, w.v, capacity, prompt, w.count};
     w.a.kv.tail = (sf_kv_part){w.tail_k, w.tail_v, tail_capacity, tail, NULL};
     tell("; value kind %d, T %d, prompt %d, tail %d, compact %d, window %d, H %d, G %d, D %d", kind, queries, prompt,
-          tail, compact, window, g * group, g, d);
+         tail, compact, window, g * group, g, d);
     return w;
 }
 
@@ -260,7 +268,8 @@ static sf_pattern random_pattern(const sf_attention *a, sf_pattern_kind kind)
     case SF_PAGES:
         p.page = PICK(1, 7, 16, 64), p.heads = a->kv_heads;
         p.first = lists(p.heads, (a->keys + p.page - 1) / p.page);
-        for (int h = 0; h < p.heads; h++) fill_row(p.first, h, (int)p.first.stride, share, a->kv.tail.n ? (int)p.first.stride - 1 : 0);
+        for (int h = 0; h < p.heads; h++)
+            fill_row(p.first, h, (int)p.first.stride, share, a->kv.tail.n ? (int)p.first.stride - 1 : 0);
         break;
     case SF_TOKENS:
         p.heads = a->kv_heads, p.first = lists(p.heads, a->keys);
@@ -269,7 +278,7 @@ static sf_pattern random_pattern(const sf_attention *a, sf_pattern_kind kind)
     default: break;
     }
     tell("; pattern %d, heads %d, blocks %d x %d, page %d, sinks %d, local %d, last %d, share %g", kind, p.heads,
-          p.block_q, p.block_k, p.page, p.sinks, p.local, p.last, share);
+         p.block_q, p.block_k, p.page, p.sinks, p.local, p.last, share);
     return p;
 }
 
@@ -292,7 +301,7 @@ static void begin_case(const char *op, int i)
 
 #define CASES(op, count) for (int i_ = 0; i_ < (count) * (int)cases_factor && (begin_case(op, i_), 1); i_++)
 
-/* ---- layers ------------------------------------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------------------------------------ */
 
 /* Random bytes of a dtype whose scales are sane: small halves where the format has halves. */
 static void *random_weights(sf_dtype t, int64_t n)
@@ -303,7 +312,8 @@ static void *random_weights(sf_dtype t, int64_t n)
         for (int64_t i = 0; i < n; i++) ((float *)raw)[i] = normal();
     } else if (t == SF_F16 || t == SF_BF16) {
         for (int64_t i = 0; i < n; i++) /* magnitudes near one: exponents of the format's middle */
-            ((uint16_t *)raw)[i] = (uint16_t)((bits() & 0x8000) | (t == SF_F16 ? 0x3400 + bits() % 0x0a00 : 0x3f00 + bits() % 0x100));
+            ((uint16_t *)raw)[i] =
+                (uint16_t)((bits() & 0x8000) | (t == SF_F16 ? 0x3400 + bits() % 0x0a00 : 0x3f00 + bits() % 0x100));
     } else {
         for (size_t i = 0; i < bytes; i++) raw[i] = (uint8_t)bits();
         int size = sf_dtypes[t].bytes;
@@ -323,18 +333,22 @@ enum { WEIGHT_TYPES = sizeof weight_types / sizeof *weight_types };
 static void linear(void **unused)
 {
     (void)unused;
-    CASES("linear", 120) {
+    CASES("linear", 120)
+    {
         sf_dtype t = weight_types[i_ % WEIGHT_TYPES];
         int block = sf_dtypes[t].block;
         int64_t in = block == 1 ? PICK(1, 7, 16, 33, 576, 1025, 1536) : (int64_t)block * PICK(1, 2, 3, 5);
         int64_t out = PICK(1, 2, 3, 5, 17, 64, 70, 130), rows = PICK(1, 2, 3, 4, 5, 6, 7, 13, 28, 65, 400);
         if (rows * out * in > 20000000) rows = 13;
         bool add = below(2), biased = below(2);
-        tell(": %s, rows %d, in %d, out %d, add %d, bias %d", sf_dtypes[t].name, (int)rows, (int)in, (int)out, add, biased);
-        sf_tensor w = {random_weights(t, in * out), t, 2, {out, in}}, bias = {.dtype = SF_BF16, .rank = 1, .dim = {out}};
+        tell(": %s, rows %d, in %d, out %d, add %d, bias %d", sf_dtypes[t].name, (int)rows, (int)in, (int)out, add,
+             biased);
+        sf_tensor w = {random_weights(t, in * out), t, 2, {out, in}},
+                  bias = {.dtype = SF_BF16, .rank = 1, .dim = {out}};
         if (biased) bias.data = random_weights(SF_BF16, out);
         float *x = random_floats(rows * in, PLAIN), *before = random_floats(rows * out, PLAIN), *y[BACKENDS];
-        EACH(v) {
+        EACH(v)
+        {
             y[v] = floats(rows * out);
             if (add) memcpy(y[v], before, (size_t)(rows * out) * sizeof(float));
             sf_tensor imported;
@@ -359,7 +373,8 @@ static void linear(void **unused)
 static void embed(void **unused)
 {
     (void)unused;
-    CASES("embed", 3 * WEIGHT_TYPES) {
+    CASES("embed", 3 * WEIGHT_TYPES)
+    {
         sf_dtype t = weight_types[i_ % WEIGHT_TYPES];
         int64_t vocab = 37, d = sf_dtypes[t].block * PICK(1, 2), rows = PICK(1, 5, 40);
         tell(": %s, rows %d, d %d", sf_dtypes[t].name, (int)rows, (int)d);
@@ -376,21 +391,24 @@ static void embed(void **unused)
 static void rms_norm(void **unused)
 {
     (void)unused;
-    CASES("rms_norm", 40) {
+    CASES("rms_norm", 40)
+    {
         sf_dtype from = (sf_dtype)PICK(SF_F32, SF_F32, SF_BF16, SF_F16), t = (sf_dtype)PICK(SF_F32, SF_BF16, SF_F16);
         int width = PICK(1, 16, 64, 80, 576, 1000);
         int64_t rows = PICK(1, 3, 70);
         bool in_place = from == SF_F32 && below(2);
         tell(": from %s, weight %s, rows %d, width %d, in place %d", sf_dtypes[from].name, sf_dtypes[t].name, (int)rows,
-              width, in_place);
+             width, in_place);
         sf_tensor w = {random_weights(t, width), t, 1, {width}};
         void *x = random_weights(from, rows * width);
         float *out[BACKENDS];
         float offset = (float)below(2);
-        EACH(v) {
+        EACH(v)
+        {
             out[v] = floats(rows * width);
             if (in_place) memcpy(out[v], x, (size_t)(rows * width) * sizeof(float));
-            OK(backend[v].ops->rms_norm(&backend[v], in_place ? out[v] : x, from, rows, width, &w, offset, 1e-5f, out[v]));
+            OK(backend[v].ops->rms_norm(&backend[v], in_place ? out[v] : x, from, rows, width, &w, offset, 1e-5f,
+                                        out[v]));
         }
         compare("out", out, rows * width);
         free(x), free(w.data);
@@ -400,7 +418,8 @@ static void rms_norm(void **unused)
 static void rope(void **unused)
 {
     (void)unused;
-    CASES("rope", 40) {
+    CASES("rope", 40)
+    {
         int heads = PICK(1, 3, 9), dim = PICK(16, 64, 80, 128), positions = 50;
         int64_t rows = PICK(1, 7, 60);
         bool interleaved = below(2);
@@ -410,7 +429,8 @@ static void rope(void **unused)
         for (int i = 0; i < positions * dim / 2; i++) cosine[i] = cosf((float)i), sine[i] = sinf((float)i);
         int32_t position[60];
         for (int i = 0; i < rows; i++) position[i] = below(positions);
-        EACH(v) {
+        EACH(v)
+        {
             out[v] = floats(rows * heads * dim);
             memcpy(out[v], x, (size_t)(rows * heads * dim) * sizeof(float));
             OK(backend[v].ops->rope(&backend[v], out[v], rows, heads, dim, position, cosine, sine, interleaved));
@@ -423,14 +443,16 @@ static void rope(void **unused)
 static void gated_and_add(void **unused)
 {
     (void)unused;
-    CASES("gated", 40) {
+    CASES("gated", 40)
+    {
         int width = PICK(1, 15, 16, 100, 1536);
         int64_t rows = PICK(1, 3, 30), n = rows * width;
         sf_activation kind = below(2) ? SF_SILU : SF_GELU_TANH;
         float *gate = random_floats(n, PLAIN), *up = random_floats(n, PLAIN), *out[BACKENDS], *sum[BACKENDS];
         for (int64_t i = 0; i < n; i++) gate[i] *= (float)PICK(1, 1, 5, 50, 1000);
         tell(": rows %d, width %d, kind %d", (int)rows, width, kind);
-        EACH(v) {
+        EACH(v)
+        {
             out[v] = floats(n), sum[v] = floats(n);
             memcpy(out[v], gate, (size_t)n * sizeof(float));
             memcpy(sum[v], gate, (size_t)n * sizeof(float));
@@ -440,7 +462,8 @@ static void gated_and_add(void **unused)
         for (int64_t i = 0; i < n; i++) { /* small ones too: each to the precision of a float */
             double error = fabs((double)out[CPU][i] - out[REFERENCE][i]);
             if (error > 1e-6 * fmax(1, fabs((double)gate[i])) * fabs((double)out[REFERENCE][i]) + 1e-12)
-                fail_msg("%s: of %g: %g, expected %g", about, (double)gate[i], (double)out[CPU][i], (double)out[REFERENCE][i]);
+                fail_msg("%s: of %g: %g, expected %g", about, (double)gate[i], (double)out[CPU][i],
+                         (double)out[REFERENCE][i]);
         }
         compare("gate", out, n);
         compare("x", sum, n);
@@ -451,13 +474,16 @@ static void gated_and_add(void **unused)
 static void store_kv(void **unused)
 {
     (void)unused;
-    CASES("store_kv", 20) {
+    CASES("store_kv", 20)
+    {
         int lanes = PICK(1, 1, 4), heads = PICK(1, 3), dim = PICK(16, 80), rows = PICK(1, 5, 90), held = below(4);
         int64_t capacity = held + rows + below(3), size = heads * capacity * dim, width = (int64_t)heads * dim;
-        float *k = random_floats(lanes * rows * width, PLAIN), *v = random_floats(lanes * rows * width, PLAIN), *out[BACKENDS];
+        float *k = random_floats(lanes * rows * width, PLAIN), *v = random_floats(lanes * rows * width, PLAIN),
+              *out[BACKENDS];
         tell(": lanes %d, rows %d, G %d, D %d, held %d", lanes, rows, heads, dim, held);
         float *pieces = floats(2 * size);
-        EACH(b) {
+        EACH(b)
+        {
             out[b] = floats(lanes * 2 * size);
             sf_kv_part part[4], *at[4];
             for (int l = 0; l < lanes; l++) {
@@ -487,7 +513,8 @@ static void store_kv(void **unused)
 static void gather_kv(void **unused)
 {
     (void)unused;
-    CASES("gather_kv", 20) {
+    CASES("gather_kv", 20)
+    {
         world w = random_world(PLAIN, 1, PICK(1, 30, 100), 0, false, 0);
         const sf_attention *a = &w.a;
         sf_lists keep = lists(a->kv_heads, a->keys);
@@ -495,7 +522,8 @@ static void gather_kv(void **unused)
         int64_t size = (int64_t)a->kv_heads * a->keys * a->head_dim;
         float *out[BACKENDS];
         sf_kv_part to[BACKENDS];
-        EACH(v) {
+        EACH(v)
+        {
             out[v] = floats(2 * size);
             to[v] = (sf_kv_part){out[v], out[v] + size, a->keys, -1, room((size_t)a->kv_heads * 4)};
             OK(backend[v].ops->gather_kv(&backend[v], &a->kv.prompt, &keep, a->head_dim, &to[v]));
@@ -513,10 +541,12 @@ static void gather_kv(void **unused)
 static void argmax(void **unused)
 {
     (void)unused;
-    CASES("argmax", 60) {
+    CASES("argmax", 60)
+    {
         int64_t rows = PICK(1, 3, 20), vocab = PICK(1, 2, 17, 1000);
         float *x = random_floats(rows * vocab, below(2) ? TIED : PLAIN);
-        for (int n = below(20); n > 0; n--) x[below((int)(rows * vocab))] = below(2) ? NAN : below(2) ? INFINITY : -INFINITY;
+        for (int n = below(20); n > 0; n--)
+            x[below((int)(rows * vocab))] = below(2) ? NAN : below(2) ? INFINITY : -INFINITY;
         if (below(8) == 0)
             for (int64_t i = 0; i < rows * vocab; i++) x[i] = NAN;
         int32_t token[BACKENDS][20];
@@ -527,14 +557,15 @@ static void argmax(void **unused)
     }
 }
 
-/* ---- attention ---------------------------------------------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------------------------------------- */
 
 static void run_prefill(const sf_attention *a, const sf_pattern *p)
 {
     int64_t n = (int64_t)a->queries * a->heads * a->head_dim;
     float *out[BACKENDS];
     uint64_t pairs[BACKENDS][64], total[BACKENDS];
-    EACH(v) {
+    EACH(v)
+    {
         memset(pairs[v], 0, sizeof pairs[v]);
         sf_attention mine = *a;
         mine.backend = &backend[v], mine.pairs = pairs[v];
@@ -551,7 +582,8 @@ static void run_prefill(const sf_attention *a, const sf_pattern *p)
 static void prefill(void **unused)
 {
     (void)unused;
-    CASES("prefill", 128) {
+    CASES("prefill", 128)
+    {
         int queries = PICK(1, 2, 7, 8, 30, 64, 65, 100, 140), keys = queries + (below(3) ? 0 : PICK(1, 20, 100));
         world w = random_world(i_ % VALUES, queries, keys, 0, false, below(4) ? 0 : PICK(1, 5, 40, 1000));
         sf_pattern p = random_pattern(&w.a, prefill_kinds[i_ / VALUES % 4]);
@@ -566,7 +598,8 @@ static void prefill(void **unused)
 static void prefill_cut(void **unused)
 {
     (void)unused;
-    CASES("prefill cut", 60) {
+    CASES("prefill cut", 60)
+    {
         int queries = between(2, 300), cut = between(1, queries - 1);
         world w = random_world(i_ % VALUES, queries, queries, 0, false, below(2) ? 0 : PICK(1, 20, 130));
         sf_pattern p = random_pattern(&w.a, below(2) ? SF_DENSE : SF_WINDOW);
@@ -591,7 +624,8 @@ static void prefill_cut(void **unused)
 static void decode(void **unused)
 {
     (void)unused;
-    CASES("decode", 90) {
+    CASES("decode", 90)
+    {
         enum { LANES = 5 };
         int lanes = PICK(1, 2, LANES);
         world w[LANES];
@@ -615,7 +649,8 @@ static void decode(void **unused)
         }
         int64_t width = (int64_t)w[0].a.heads * w[0].a.head_dim;
         float *out[BACKENDS], *alone = floats(width);
-        EACH(v) {
+        EACH(v)
+        {
             backend[v].phase = SF_DECODE;
             const sf_attention *at[LANES];
             for (int l = 0; l < lanes; l++) {
@@ -642,15 +677,18 @@ static void decode(void **unused)
 static void mass_and_probabilities(void **unused)
 {
     (void)unused;
-    CASES("mass", 80) {
+    CASES("mass", 80)
+    {
         bool one = below(2);
         int queries = one ? 1 : PICK(2, 9, 70, 130), tail = one ? PICK(0, 3) : 0, prompt = queries + PICK(0, 1, 40);
-        world w = random_world(i_ % VALUES, queries, prompt, tail, one && below(3) == 0, one || below(3) ? 0 : PICK(3, 50));
+        world w =
+            random_world(i_ % VALUES, queries, prompt, tail, one && below(3) == 0, one || below(3) ? 0 : PICK(3, 50));
         sf_pattern p = random_pattern(&w.a, (sf_pattern_kind)below(SF_PATTERN_KINDS));
         int32_t row[5];
         for (int r = 0; r < 5; r++) row[r] = below(queries);
         float *covered[BACKENDS], *probability[BACKENDS];
-        EACH(v) {
+        EACH(v)
+        {
             OK(backend[v].ops->mass(&backend[v], &w.a, &p, 5, row, covered[v] = floats(w.a.heads)));
             probability[v] = floats((int64_t)w.a.heads * w.a.keys);
             if (one) OK(backend[v].ops->key_probabilities(&backend[v], &w.a, probability[v]));
@@ -687,7 +725,8 @@ static bool computes(const sf_attention *a, const sf_pattern *p, int h, int i, i
 static void count_pairs(void **unused)
 {
     (void)unused;
-    CASES("count_pairs", 90) {
+    CASES("count_pairs", 90)
+    {
         int queries = PICK(1, 3, 64, 90, 140), keys = queries + (below(2) ? 0 : PICK(1, 50));
         world w = random_world(PLAIN, queries, keys, 0, false, below(3) ? 0 : PICK(2, 40));
         sf_pattern p = random_pattern(&w.a, (sf_pattern_kind)(i_ % SF_PATTERN_KINDS));
@@ -695,11 +734,12 @@ static void count_pairs(void **unused)
         for (int h = 0; h < w.a.heads; h++)
             for (int i = 0; i < queries; i++)
                 for (int j = 0; j < keys; j++) want += computes(&w.a, &p, h, i, j);
-        EACH(v) {
+        EACH(v)
+        {
             OK(backend[v].ops->count_pairs(&backend[v], &w.a, &p, &got));
             if (got != want)
-                fail_msg("%s: %s counts %llu pairs, the predicate %llu", about, backend[v].ops->name, (unsigned long long)got,
-                         (unsigned long long)want);
+                fail_msg("%s: %s counts %llu pairs, the predicate %llu", about, backend[v].ops->name,
+                         (unsigned long long)got, (unsigned long long)want);
             if (p.kind == SF_DENSE && w.a.window == 0 && queries == keys)
                 assert_int_equal(got, (uint64_t)w.a.heads * (uint64_t)queries * (uint64_t)(queries + 1) / 2);
         }
@@ -715,11 +755,13 @@ static void refuses_rows_without_keys(void **unused)
     (void)unused;
     begin_case("rows without keys", 1);
     world w = random_world(PLAIN, 100, 100, 0, false, 0);
-    sf_pattern p = {.kind = SF_BLOCKS, .heads = w.a.kv_heads, .block_q = 16, .block_k = 16, .first = lists(w.a.kv_heads * 7, 7)};
+    sf_pattern p = {
+        .kind = SF_BLOCKS, .heads = w.a.kv_heads, .block_q = 16, .block_k = 16, .first = lists(w.a.kv_heads * 7, 7)};
     for (int r = 0; r < w.a.kv_heads * 7; r++) fill_row(p.first, r, 7, 0, r % 7);
     p.first.index[4 * 7] = 5; /* the blocks of rows 64 … 79 lie in their future */
     float *out = floats(100LL * w.a.heads * w.a.head_dim);
-    EACH(v) {
+    EACH(v)
+    {
         assert_int_equal(backend[v].ops->prefill(&backend[v], &w.a, &p, out), SF_BAD_INPUT);
         assert_non_null(strstr(sf_error(), "head 0, query row 64 "));
     }
@@ -742,7 +784,13 @@ static void check_pattern(void **unused)
     world w = random_world(PLAIN, 40, 40, 0, false, 0);
     sf_attention *a = &w.a;
     int32_t fine[] = {0, 2}, far[] = {0, 40}, negative[] = {-1, 2}, down[] = {2, 0}, twice[] = {2, 2};
-    const struct { sf_pattern_kind kind; sf_phase phase; int32_t *index; int count, heads, page; const char *says; } fault[] = {
+    const struct {
+        sf_pattern_kind kind;
+        sf_phase phase;
+        int32_t *index;
+        int count, heads, page;
+        const char *says;
+    } fault[] = {
         {SF_TOKENS, SF_PREFILL, fine, 2, 0, 0, NULL},
         {SF_TOKENS, SF_PREFILL, far, 2, 0, 0, "is 40, expected 0 to 39"},
         {SF_TOKENS, SF_PREFILL, negative, 2, 0, 0, "is -1"},
@@ -769,44 +817,53 @@ static void check_pattern(void **unused)
         {SF_DENSE, SF_DECODE, fine, 2, 0, 0, NULL},
     };
     EACH(v)
-        for (size_t i = 0; i < sizeof fault / sizeof *fault; i++) {
-            int heads = fault[i].heads ? fault[i].heads : a->kv_heads;
-            sf_lists l = {.rows = heads, .stride = 2, .count = room((size_t)heads * 4), .index = room((size_t)heads * 8)};
-            for (int r = 0; r < heads; r++) {
-                l.count[r] = r == heads - 1 ? fault[i].count : 1;
-                memcpy(l.index + 2 * r, r == heads - 1 ? fault[i].index : fine, 8);
-            }
-            sf_pattern p = {.kind = fault[i].kind, .heads = heads, .block_q = fault[i].page, .block_k = fault[i].kind == SF_BLOCKS ? 1 : 0,
-                            .page = fault[i].page, .first = l, .second = l};
-            backend[v].phase = fault[i].phase;
-            sf_status status = backend[v].ops->check_pattern(&backend[v], a, &p, "probe_method");
-            if (fault[i].says) {
-                if (status != SF_BAD_INPUT || !strstr(sf_error(), fault[i].says) || !strstr(sf_error(), "probe_method"))
-                    fail_msg("fault %zu: status %d, message '%s', expected '%s'", i, status, sf_error(), fault[i].says);
-            } else if (status != SF_OK) {
-                fail_msg("fault %zu: refused: %s", i, sf_error());
-            }
-            free_lists(l);
+    for (size_t i = 0; i < sizeof fault / sizeof *fault; i++) {
+        int heads = fault[i].heads ? fault[i].heads : a->kv_heads;
+        sf_lists l = {.rows = heads, .stride = 2, .count = room((size_t)heads * 4), .index = room((size_t)heads * 8)};
+        for (int r = 0; r < heads; r++) {
+            l.count[r] = r == heads - 1 ? fault[i].count : 1;
+            memcpy(l.index + 2 * r, r == heads - 1 ? fault[i].index : fine, 8);
         }
+        sf_pattern p = {.kind = fault[i].kind,
+                        .heads = heads,
+                        .block_q = fault[i].page,
+                        .block_k = fault[i].kind == SF_BLOCKS ? 1 : 0,
+                        .page = fault[i].page,
+                        .first = l,
+                        .second = l};
+        backend[v].phase = fault[i].phase;
+        sf_status status = backend[v].ops->check_pattern(&backend[v], a, &p, "probe_method");
+        if (fault[i].says) {
+            if (status != SF_BAD_INPUT || !strstr(sf_error(), fault[i].says) || !strstr(sf_error(), "probe_method"))
+                fail_msg("fault %zu: status %d, message '%s', expected '%s'", i, status, sf_error(), fault[i].says);
+        } else if (status != SF_OK) {
+            fail_msg("fault %zu: refused: %s", i, sf_error());
+        }
+        free_lists(l);
+    }
     free_world(&w);
 }
 
-/* ---- estimation --------------------------------------------------------------------------------------------------------- */
+/* ---- estimation -------------------------------------------------------------------------------------------------- */
 
 static void probe(void **unused)
 {
     (void)unused;
-    CASES("probe", 40) {
-        int queries = PICK(1, 5, 64, 100, 160), keys = queries + (below(2) ? 0 : PICK(3, 60)), window = PICK(1, 8, 13, 64, 100, 1000);
+    CASES("probe", 40)
+    {
+        int queries = PICK(1, 5, 64, 100, 160), keys = queries + (below(2) ? 0 : PICK(3, 60)),
+            window = PICK(1, 8, 13, 64, 100, 1000);
         world w = random_world(i_ % VALUES, queries, keys, 0, false, below(3) ? 0 : PICK(4, 50));
         sf_reduce reduce = (sf_reduce)below(3);
         bool columns = below(4), diagonals = below(4) || !columns;
         tell("; probe window %d, reduce %d, column %d, diagonal %d", window, reduce, columns, diagonals);
         int64_t n = (int64_t)w.a.heads * keys;
         float *column[BACKENDS], *diagonal[BACKENDS];
-        EACH(v) {
+        EACH(v)
+        {
             column[v] = floats(n), diagonal[v] = floats(n);
-            OK(backend[v].ops->probe(&backend[v], &w.a, window, reduce, columns ? column[v] : NULL, diagonals ? diagonal[v] : NULL));
+            OK(backend[v].ops->probe(&backend[v], &w.a, window, reduce, columns ? column[v] : NULL,
+                                     diagonals ? diagonal[v] : NULL));
         }
         compare("column", column, n);
         compare("diagonal", diagonal, n);
@@ -819,7 +876,8 @@ static float *random_scores(int64_t n)
     float *x = random_floats(n, below(2) ? TIED : PLAIN);
     if (below(2))
         for (int64_t i = 0; i < n; i++) x[i] = fabsf(x[i]);
-    for (int k = below(6) * (int)n / 20; k > 0; k--) x[below((int)n)] = below(3) == 0 ? NAN : below(2) ? INFINITY : -INFINITY;
+    for (int k = below(6) * (int)n / 20; k > 0; k--)
+        x[below((int)n)] = below(3) == 0 ? NAN : below(2) ? INFINITY : -INFINITY;
     if (below(20) == 0)
         for (int64_t i = 0; i < n; i++) x[i] = below(2) ? -INFINITY : NAN;
     for (int64_t i = 0; i < n; i += 7)
@@ -830,16 +888,19 @@ static float *random_scores(int64_t n)
 static void rows_of_scores(void **unused)
 {
     (void)unused;
-    CASES("reduce, pool, fill", 80) {
+    CASES("reduce, pool, fill", 80)
+    {
         int64_t rows = PICK(1, 3, 9), n = PICK(1, 2, 16, 50, 333);
         int group = PICK(1, 2, 3, 8), kernel = PICK(1, 3, 7, 21);
         sf_reduce reduce = (sf_reduce)below(3);
         tell(": rows %d, n %d, group %d, kernel %d, reduce %d", (int)rows, (int)n, group, kernel, reduce);
-        float *x = random_floats(rows * group * n, below(2) ? TIED : PLAIN), *reduced[BACKENDS], *pooled[BACKENDS], *filled[BACKENDS];
+        float *x = random_floats(rows * group * n, below(2) ? TIED : PLAIN), *reduced[BACKENDS], *pooled[BACKENDS],
+              *filled[BACKENDS];
         sf_lists at = lists(rows, n);
         for (int64_t r = 0; r < rows; r++) fill_row(at, r, (int)n, 0.2, -1);
         int64_t begin = between(-3, (int)n), end = between(-3, (int)n + 3);
-        EACH(v) {
+        EACH(v)
+        {
             OK(backend[v].ops->reduce_rows(&backend[v], x, rows, group, n, reduce, reduced[v] = floats(rows * n)));
             OK(backend[v].ops->pool(&backend[v], x, rows, n, kernel, reduce, pooled[v] = floats(rows * n)));
             filled[v] = floats(rows * n);
@@ -858,17 +919,20 @@ static void rows_of_scores(void **unused)
 static void choices(void **unused)
 {
     (void)unused;
-    CASES("top", 150) {
-        int64_t rows = PICK(1, 2, 5), n = PICK(1, 2, 20, 100, 700), k = PICK(0, 1, 2, 10, 64, 5000), total = PICK(0, 1, 30, 300, 9000);
+    CASES("top", 150)
+    {
+        int64_t rows = PICK(1, 2, 5), n = PICK(1, 2, 20, 100, 700), k = PICK(0, 1, 2, 10, 64, 5000),
+                total = PICK(0, 1, 30, 300, 9000);
         int64_t least = PICK(0, 1, 5, 40), most = least + PICK(0, 10, 100, 5000);
         float mass = (float)PICK(0, 1, 50, 90, 99, 100) / 100;
         tell(": rows %d, n %d, k %d, total %d, mass %g, least %d, most %d", (int)rows, (int)n, (int)k, (int)total,
-              (double)mass, (int)least, (int)most);
+             (double)mass, (int)least, (int)most);
         float *x = random_scores(rows * n);
         int32_t each[5];
         for (int r = 0; r < rows; r++) each[r] = (int32_t)(k ? below((int)k + 1) : 0);
         sf_lists by_row[BACKENDS], by_count[BACKENDS], together[BACKENDS], by_mass[BACKENDS];
-        EACH(v) {
+        EACH(v)
+        {
             by_row[v] = lists(rows, k < n ? k : n), by_count[v] = lists(rows, k < n ? k : n);
             together[v] = lists(rows, total < n ? total : n), by_mass[v] = lists(rows, most < n ? most : n);
             OK(backend[v].ops->top(&backend[v], x, rows, n, k, &by_row[v]));
@@ -888,7 +952,8 @@ static void choices(void **unused)
 static void blocks(void **unused)
 {
     (void)unused;
-    CASES("blocks", 50) {
+    CASES("blocks", 50)
+    {
         int queries = PICK(1, 9, 64, 100, 200), keys = queries + (below(2) ? 0 : PICK(1, 70));
         world w = random_world(TIED, queries, keys, 0, false, 0);
         const sf_attention *a = &w.a;
@@ -896,10 +961,13 @@ static void blocks(void **unused)
         int nq = (queries + block_q - 1) / block_q, nk = (keys + block_k - 1) / block_k, k = PICK(0, 1, 3, 8, 1000);
         int sinks = PICK(0, 1, 2), local = PICK(0, 1, 2), stride = k < nk ? k : nk;
         tell("; block %d x %d, selecting heads %d, k %d, sinks %d, local %d", block_q, block_k, heads, k, sinks, local);
-        int64_t nqm = (int64_t)a->heads * nq * a->head_dim, nkm = (int64_t)a->kv_heads * nk * a->head_dim, np = (int64_t)a->heads * nq * nk;
-        float *q_mean[BACKENDS], *k_mean[BACKENDS], *p[BACKENDS], *q = random_floats(nqm, TIED), *key = random_floats(nkm, TIED);
+        int64_t nqm = (int64_t)a->heads * nq * a->head_dim, nkm = (int64_t)a->kv_heads * nk * a->head_dim,
+                np = (int64_t)a->heads * nq * nk;
+        float *q_mean[BACKENDS], *k_mean[BACKENDS], *p[BACKENDS], *q = random_floats(nqm, TIED),
+                                                                  *key = random_floats(nkm, TIED);
         sf_lists out[BACKENDS];
-        EACH(v) {
+        EACH(v)
+        {
             OK(backend[v].ops->block_means(&backend[v], a, false, block_q, q_mean[v] = floats(nqm)));
             OK(backend[v].ops->block_means(&backend[v], a, true, block_k, k_mean[v] = floats(nkm)));
             OK(backend[v].ops->block_probabilities(&backend[v], a, q, block_q, key, block_k, p[v] = floats(np)));
@@ -919,15 +987,18 @@ static void blocks(void **unused)
 static void block_mass(void **unused)
 {
     (void)unused;
-    CASES("top_block_mass", 30) {
+    CASES("top_block_mass", 30)
+    {
         int queries = PICK(1, 9, 64, 90), keys = queries + (below(2) ? 0 : PICK(1, 40));
         world w = random_world(PLAIN, queries, keys, 0, false, below(3) ? 0 : 20);
         const sf_attention *a = &w.a;
-        int block_q = PICK(1, 16, 24), block_k = PICK(1, 16, 24), heads = below(2) ? a->heads : a->kv_heads, k = PICK(1, 3, 1000);
+        int block_q = PICK(1, 16, 24), block_k = PICK(1, 16, 24), heads = below(2) ? a->heads : a->kv_heads,
+            k = PICK(1, 3, 1000);
         int nq = (queries + block_q - 1) / block_q, nk = (keys + block_k - 1) / block_k;
         tell("; block %d x %d, selecting heads %d, k %d", block_q, block_k, heads, k);
         sf_lists out[BACKENDS];
-        EACH(v) {
+        EACH(v)
+        {
             out[v] = lists((int64_t)heads * nq, k < nk ? k : nk);
             OK(backend[v].ops->top_block_mass(&backend[v], a, block_q, block_k, heads, k, &out[v]));
         }
@@ -939,7 +1010,8 @@ static void block_mass(void **unused)
 static void pages(void **unused)
 {
     (void)unused;
-    CASES("pages", 60) {
+    CASES("pages", 60)
+    {
         int prompt = PICK(1, 40, 150), tail = PICK(0, 1, 30), page = PICK(1, 7, 16, 64);
         world w = random_world(PLAIN, 1, prompt, tail, below(3) == 0 && prompt > 1, 0);
         const sf_attention *a = &w.a;
@@ -947,7 +1019,8 @@ static void pages(void **unused)
         tell("; page %d, first %d, stride %d", page, first, stride);
         int64_t n = (int64_t)a->kv_heads * stride * a->head_dim;
         float *low[BACKENDS], *high[BACKENDS], *score[BACKENDS], *seen = random_floats(2 * n, PLAIN);
-        EACH(v) {
+        EACH(v)
+        {
             low[v] = floats(n), high[v] = floats(n);
             memcpy(low[v], seen, (size_t)n * sizeof(float)), memcpy(high[v], seen + n, (size_t)n * sizeof(float));
             OK(backend[v].ops->page_bounds(&backend[v], a, page, first, stride, low[v], high[v]));
@@ -964,7 +1037,7 @@ static void pages(void **unused)
     }
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void memory(void **unused)
 {

@@ -1,5 +1,5 @@
-/* Every backend of this build that computes in fp32 against PyTorch (tests/golden/backend.py): the oracle of the twin test
- * is itself checked by another implementation. */
+/* Every backend of this build that computes in fp32 against PyTorch (tests/golden/backend.py): the oracle of the twin
+ * test is itself checked by another implementation. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -48,7 +48,9 @@ static void expect(const char *what, const float *got, int64_t n)
     float *want = next(n);
     for (int64_t i = 0; i < n; i++) {
         bool alike = isinf(want[i]) ? got[i] == want[i] : fabsf(got[i] - want[i]) <= 3e-6f * (1 + fabsf(want[i]));
-        if (!alike) fail_msg("%s on %s: [%lld] is %g, expected %g", what, b.ops->name, (long long)i, (double)got[i], (double)want[i]);
+        if (!alike)
+            fail_msg("%s on %s: [%lld] is %g, expected %g", what, b.ops->name, (long long)i, (double)got[i],
+                     (double)want[i]);
     }
     free(want);
 }
@@ -57,7 +59,8 @@ static void expect_ints(const char *what, const int32_t *got, int64_t n)
 {
     int32_t *want = next(n);
     for (int64_t i = 0; i < n; i++)
-        if (got[i] != want[i]) fail_msg("%s on %s: [%lld] is %d, expected %d", what, b.ops->name, (long long)i, got[i], want[i]);
+        if (got[i] != want[i])
+            fail_msg("%s on %s: [%lld] is %d, expected %d", what, b.ops->name, (long long)i, got[i], want[i]);
     free(want);
 }
 
@@ -125,8 +128,16 @@ static void attend(const char *what, const sf_attention *a, const sf_pattern *p)
 static void attention(void)
 {
     float *q = values(11, T * H * D), *k = values(12, G * N * D), *v = values(13, G * N * D);
-    sf_attention a = {.backend = &b, .layers = 1, .heads = H, .kv_heads = G, .head_dim = D, .queries = T, .keys = N,
-                      .scale = 1.5f, .q = q, .kv = {.prompt = {k, v, N, N, NULL}, .dtype = SF_F32}};
+    sf_attention a = {.backend = &b,
+                      .layers = 1,
+                      .heads = H,
+                      .kv_heads = G,
+                      .head_dim = D,
+                      .queries = T,
+                      .keys = N,
+                      .scale = 1.5f,
+                      .q = q,
+                      .kv = {.prompt = {k, v, N, N, NULL}, .dtype = SF_F32}};
 
     sf_pattern dense = {.kind = SF_DENSE};
     attend("dense", &a, &dense);
@@ -137,7 +148,8 @@ static void attention(void)
     attend("window", &a, &window);
 
     int32_t counts[H * 6] = {0}, indices[H * 6 * 7];
-    sf_pattern blocks = {.kind = SF_BLOCKS, .heads = H, .block_q = 16, .block_k = 16, .first = {H * 6, 7, counts, indices}};
+    sf_pattern blocks = {
+        .kind = SF_BLOCKS, .heads = H, .block_q = 16, .block_k = 16, .first = {H * 6, 7, counts, indices}};
     for (int h = 0; h < H; h++)
         for (int i = 0; i < 6; i++)
             for (int j = 0; j < 7; j++)
@@ -145,7 +157,9 @@ static void attention(void)
     attend("blocks", &a, &blocks);
 
     int32_t columns[G], column[G * N], diagonals[G], diagonal[G * N];
-    sf_pattern slash = {.kind = SF_COLUMNS_DIAGONALS, .heads = G, .first = {G, N, columns, column},
+    sf_pattern slash = {.kind = SF_COLUMNS_DIAGONALS,
+                        .heads = G,
+                        .first = {G, N, columns, column},
                         .second = {G, N, diagonals, diagonal}};
     for (int g = 0; g < G; g++) {
         columns[g] = diagonals[g] = 0;

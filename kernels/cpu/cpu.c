@@ -24,8 +24,9 @@ static sf_status open_backend(sf_backend *b, int device, int threads)
 {
     if (device != 0) return sf_fail(SF_BAD_INPUT, "device 'cpu:%d': there is only cpu:0", device);
     const sf_tiles *tiles = tiles_here();
-    if (!tiles) return sf_fail(SF_UNSUPPORTED, "SF_CPU_ISA=%s: not avx512, avx2 or generic, or not on this machine",
-                               getenv("SF_CPU_ISA"));
+    if (!tiles)
+        return sf_fail(SF_UNSUPPORTED, "SF_CPU_ISA=%s: not avx512, avx2 or generic, or not on this machine",
+                       getenv("SF_CPU_ISA"));
     b->self = (void *)tiles;
     b->activation = SF_F32;
     b->threads = threads > 0 ? threads : omp_get_num_procs();

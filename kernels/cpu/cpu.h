@@ -32,10 +32,12 @@ static inline const float *sf_cpu_row(const sf_attention *a, int g, int64_t j, b
     return (const float *)(value ? part->v : part->k) + (g * part->capacity + j) * a->head_dim;
 }
 
-/* ---- panels.c --------------------------------------------------------------------------------------------------------- */
+/* ---- panels.c ---------------------------------------------------------------------------------------------------- */
 
 /* Rows [row, row + rows) of query head `head`, inside one query block, diagonal tile or stretch of dense rows. */
-typedef struct sf_rows { int head, row, rows; } sf_rows;
+typedef struct sf_rows {
+    int head, row, rows;
+} sf_rows;
 
 /* The most rows from `row` on that share a selection, at most `most`. */
 int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *pattern, int row, int most);
@@ -46,11 +48,12 @@ int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *pattern, int r
 int sf_cpu_panels(const sf_attention *a, const sf_pattern *pattern, sf_rows rows, sf_panel *out, uint64_t *pairs);
 int sf_cpu_most_panels(const sf_attention *a);
 
-/* ---- the ops ---------------------------------------------------------------------------------------------------------- */
+/* ---- the ops ----------------------------------------------------------------------------------------------------- */
 
 sf_status sf_cpu_embed(sf_backend *, const sf_tensor *, const int32_t *, int64_t, float, float *);
 sf_status sf_cpu_rms_norm(sf_backend *, const void *, sf_dtype, int64_t, int, const sf_tensor *, float, float, void *);
-sf_status sf_cpu_linear(sf_backend *, const void *, int64_t, const sf_tensor *, const sf_tensor *, bool, void *, sf_dtype);
+sf_status sf_cpu_linear(sf_backend *, const void *, int64_t, const sf_tensor *, const sf_tensor *, bool, void *,
+                        sf_dtype);
 sf_status sf_cpu_rope(sf_backend *, void *, int64_t, int, int, const int32_t *, const float *, const float *, bool);
 sf_status sf_cpu_gated(sf_backend *, void *, const void *, int64_t, int, sf_activation);
 sf_status sf_cpu_add(sf_backend *, float *, const void *, int64_t);
@@ -65,9 +68,10 @@ sf_status sf_cpu_mass(sf_backend *, const sf_attention *, const sf_pattern *, in
 
 sf_status sf_cpu_probe(sf_backend *, const sf_attention *, int, sf_reduce, float *, float *);
 sf_status sf_cpu_block_means(sf_backend *, const sf_attention *, bool, int, float *);
-sf_status sf_cpu_top_blocks(sf_backend *, const sf_attention *, const float *, int, const float *, int, int, int, int, int,
-                            sf_lists *);
-sf_status sf_cpu_block_probabilities(sf_backend *, const sf_attention *, const float *, int, const float *, int, float *);
+sf_status sf_cpu_top_blocks(sf_backend *, const sf_attention *, const float *, int, const float *, int, int, int, int,
+                            int, sf_lists *);
+sf_status sf_cpu_block_probabilities(sf_backend *, const sf_attention *, const float *, int, const float *, int,
+                                     float *);
 sf_status sf_cpu_top_block_mass(sf_backend *, const sf_attention *, int, int, int, int, sf_lists *);
 sf_status sf_cpu_page_bounds(sf_backend *, const sf_attention *, int, int, int64_t, float *, float *);
 sf_status sf_cpu_page_scores(sf_backend *, const sf_attention *, int, int64_t, const float *, const float *, float *);

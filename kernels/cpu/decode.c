@@ -1,9 +1,9 @@
 /* CPU: attention of one query row for each of several sequences, and exact probabilities of single rows.
  *
  * A decode is limited by reading the cache, so keys are used as they lie, row by row, each once for the whole group of
- * query heads. A sequence's keys are cut every SPLIT keys of those that its pattern names; the parts are shared out over
- * threads, all lanes' parts of the same stretch one after the other, so that lanes which share a prompt find its keys in
- * cache; then the parts of a row are merged in order. The cut depends on the row alone. */
+ * query heads. A sequence's keys are cut every SPLIT keys of those that its pattern names; the parts are shared out
+ * over threads, all lanes' parts of the same stretch one after the other, so that lanes which share a prompt find its
+ * keys in cache; then the parts of a row are merged in order. The cut depends on the row alone. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
@@ -14,7 +14,10 @@ enum { SPLIT = 512 };
 static const float LOG2E = 1.4426950408889634f;
 
 /* The keys and values that kv head g of one lane reads, in order. */
-typedef struct reads { const float **k, **v; int64_t n; } reads;
+typedef struct reads {
+    const float **k, **v;
+    int64_t n;
+} reads;
 
 /* Adds the addresses of the panels' keys. */
 static void list_reads(const sf_attention *a, int g, const sf_panel *panel, int panels, reads *to)
@@ -31,7 +34,9 @@ static void list_reads(const sf_attention *a, int g, const sf_panel *panel, int 
     }
 }
 
-typedef struct part { float *most, *sum, *out; } part; /* [group], [group], [group, padded] */
+typedef struct part {
+    float *most, *sum, *out;
+} part; /* [group], [group], [group, padded] */
 
 static part part_at(float *base, int64_t index, int group, int padded)
 {
@@ -42,8 +47,8 @@ static part part_at(float *base, int64_t index, int group, int padded)
 static void run_part(sf_backend *b, const sf_attention *a, int g, const reads *r, int64_t begin, float *q, part to)
 {
     int group = a->heads / a->kv_heads, padded = sf_cpu_padded(a->head_dim);
-    sf_decode_tile t = {.group = group, .dim = a->head_dim, .padded = padded, .q = q,
-                        .most = to.most, .sum = to.sum, .out = to.out};
+    sf_decode_tile t = {
+        .group = group, .dim = a->head_dim, .padded = padded, .q = q, .most = to.most, .sum = to.sum, .out = to.out};
     memset(q, 0, (size_t)(group * padded) * sizeof *q);
     memset(to.out, 0, (size_t)(group * padded) * sizeof *q);
     for (int h = 0; h < group; h++) {
@@ -80,10 +85,12 @@ static void merge(const sf_attention *a, int g, const float *parts, int64_t firs
 }
 
 /* The lanes of one call have the same heads; each its own cache, keys and pattern. */
-sf_status sf_cpu_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out)
+sf_status sf_cpu_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
+                        void *out)
 {
     if (lanes == 0) return SF_OK;
-    int kv_heads = a[0]->kv_heads, group = a[0]->heads / kv_heads, padded = sf_cpu_padded(a[0]->head_dim), rows = lanes * kv_heads;
+    int kv_heads = a[0]->kv_heads, group = a[0]->heads / kv_heads, padded = sf_cpu_padded(a[0]->head_dim),
+        rows = lanes * kv_heads;
     int64_t most_panels = 0, most_keys = 0;
     for (int l = 0; l < lanes; l++) {
         if (sf_cpu_most_panels(a[l]) > most_panels) most_panels = sf_cpu_most_panels(a[l]);
@@ -137,9 +144,12 @@ sf_status sf_cpu_decode(sf_backend *b, int lanes, const sf_attention *const *a, 
     return sf_host_no_key(a[empty / kv_heads], "decode", empty % kv_heads * group, 0);
 }
 
-/* ---- exact probabilities of single rows --------------------------------------------------------------------------------- */
+/* ---- exact probabilities of single rows -------------------------------------------------------------------------- */
 
-typedef struct row_room { const float **key; float *x, *q; } row_room; /* [N], [N + 8], [padded] */
+typedef struct row_room {
+    const float **key;
+    float *x, *q;
+} row_room; /* [N], [N + 8], [padded] */
 
 static sf_status row_rooms(sf_backend *b, const sf_attention *a, row_room *base)
 {

@@ -21,10 +21,10 @@ static void pack_keys(sf_backend *b, const sf_attention *a, int g, float *panels
 
 static int64_t padded_keys(const sf_attention *a) { return sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL; }
 
-/* Softmax of rows [row, row + rows) of head h, rows <= 8: share[r] * p[r, 0 .. keys), keys = up to and with the last row's
- * own, rounded up to whole panels; what a row does not see is 0. q: room for [D, 8]. Returns keys. */
-static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int rows, const float *panels, float *q, float *p,
-                    int64_t ld, float *share)
+/* Softmax of rows [row, row + rows) of head h, rows <= 8: share[r] * p[r, 0 .. keys), keys = up to and with the last
+ * row's own, rounded up to whole panels; what a row does not see is 0. q: room for [D, 8]. Returns keys. */
+static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int rows, const float *panels, float *q,
+                    float *p, int64_t ld, float *share)
 {
     int32_t position[SF_STRIP];
     float scale = a->scale * 1.4426950408889634f; /* log2 e */
@@ -34,21 +34,22 @@ static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int ro
         position[r] = a->keys - a->queries + row + (r < rows ? r : rows - 1);
     }
     int keys = (position[rows - 1] / SF_PANEL + 1) * SF_PANEL;
-    int low = a->window > 0 && position[0] >= a->window ? (position[0] - a->window + 1) / SF_PANEL : 0; /* no row sees less */
+    int low =
+        a->window > 0 && position[0] >= a->window ? (position[0] - a->window + 1) / SF_PANEL : 0; /* no row sees less */
     sf_cpu_tiles(b)->score(q, a->head_dim, panels + (int64_t)low * SF_PANEL * a->head_dim, keys / SF_PANEL - low,
                            p + low * SF_PANEL, ld);
     sf_cpu_tiles(b)->softmax(position, rows, a->window, keys, p, ld, share);
     return keys;
 }
 
-/* ---- probe -------------------------------------------------------------------------------------------------------------- */
+/* ---- probe ------------------------------------------------------------------------------------------------------- */
 
-/* A head's last w rows in parts of 64 rows, each summed by itself and then added in order: so more threads than heads find
- * work, and the order of the sums does not depend on their number. */
+/* A head's last w rows in parts of 64 rows, each summed by itself and then added in order: so more threads than heads
+ * find work, and the order of the sums does not depend on their number. */
 enum { PROBE_ROWS = 64 };
 
-static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, int rows, bool largest, const float *panels,
-                       float *room, float *column, float *reversed)
+static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, int rows, bool largest,
+                       const float *panels, float *room, float *column, float *reversed)
 {
     int64_t ld = padded_keys(a);
     float *q = room, *p = room + SF_STRIP * a->head_dim;
@@ -60,12 +61,14 @@ static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, i
         strip_of(b, a, h, row, here, panels, q, p, ld, share);
         for (int r = 0; r < here; r++) {
             int position = a->keys - a->queries + row + r; /* entry u of `reversed` is offset N-1-u */
-            sf_cpu_tiles(b)->tally(p + r * ld, share[r], position + 1, largest, column, reversed + (a->keys - 1 - position));
+            sf_cpu_tiles(b)->tally(p + r * ld, share[r], position + 1, largest, column,
+                                   reversed + (a->keys - 1 - position));
         }
     }
 }
 
-sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column, float *diagonal)
+sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
+                       float *diagonal)
 {
     int w = window < a->queries ? window : a->queries, group = a->heads / a->kv_heads;
     int parts = (int)sf_cpu_parts(w, PROBE_ROWS);
@@ -84,7 +87,8 @@ sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_redu
                 int h = g * group + unit / parts, first = a->queries - w + unit % parts * PROBE_ROWS;
                 int rows = a->queries - first < PROBE_ROWS ? a->queries - first : PROBE_ROWS;
                 float *to = sums + unit * 2 * keys;
-                probe_part(b, a, h, first, rows, reduce == SF_MAX, panels, room + omp_get_thread_num() * room_size, to, to + keys);
+                probe_part(b, a, h, first, rows, reduce == SF_MAX, panels, room + omp_get_thread_num() * room_size, to,
+                           to + keys);
             }
 #pragma omp for schedule(static)
             for (int m = 0; m < group; m++) {
@@ -108,7 +112,7 @@ sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_redu
     return SF_OK;
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 sf_status sf_cpu_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out)
 {
@@ -139,8 +143,12 @@ static int64_t visible_blocks(const sf_attention *a, int block_q, int block_k, i
     return (a->keys - a->queries + end - 1) / block_k + 1;
 }
 
-/* Block means of one kv head as panels of 16 [panels, D, 16], and one thread's q [D, 8] and scores [2, 8, padded blocks]. */
-typedef struct block_room { float *panels, *q, *score; int64_t blocks, ld; } block_room;
+/* Block means of one kv head as panels of 16 [panels, D, 16], and one thread's q [D, 8] and scores [2, 8, padded
+ * blocks]. */
+typedef struct block_room {
+    float *panels, *q, *score;
+    int64_t blocks, ld;
+} block_room;
 
 static sf_status block_rooms(sf_backend *b, const sf_attention *a, int block_k, block_room *r)
 {
@@ -161,7 +169,8 @@ static void pack_means(sf_backend *b, const sf_attention *a, int g, const float 
     }
 }
 
-/* score[i, j] = <q mean i, k mean j> for query blocks [first, first + rows) of one head, rows <= 8, and `visible` blocks. */
+/* score[i, j] = <q mean i, k mean j> for query blocks [first, first + rows) of one head, rows <= 8, and `visible`
+ * blocks. */
 static void score_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int64_t rows, const block_room *r,
                          int64_t visible, float *score)
 {
@@ -185,7 +194,8 @@ sf_status sf_cpu_top_blocks(sf_backend *b, const sf_attention *a, const float *q
         pack_means(b, a, g, k_mean, &room);
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic)
         for (int64_t unit = 0; unit < selections * strips; unit++) {
-            float *score = room.score + omp_get_thread_num() * 2 * SF_STRIP * room.ld, *more = score + SF_STRIP * room.ld;
+            float *score = room.score + omp_get_thread_num() * 2 * SF_STRIP * room.ld,
+                  *more = score + SF_STRIP * room.ld;
             int64_t s = g * selections + unit % selections, first = (strips - 1 - unit / selections) * SF_STRIP;
             int64_t rows = queries - first < SF_STRIP ? queries - first : SF_STRIP;
             int64_t visible = visible_blocks(a, block_q, block_k, first + rows - 1);
@@ -258,7 +268,8 @@ sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic)
         for (int64_t unit = 0; unit < selections * queries; unit++) {
             int64_t s = g * selections + unit % selections, i = queries - 1 - unit / selections;
-            float *q = room + omp_get_thread_num() * room_size, *p = q + SF_STRIP * a->head_dim, *rounded = p + SF_STRIP * keys;
+            float *q = room + omp_get_thread_num() * room_size, *p = q + SF_STRIP * a->head_dim,
+                  *rounded = p + SF_STRIP * keys;
             double *sum = mass + omp_get_thread_num() * blocks;
             int64_t end = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
             int64_t here = visible_blocks(a, block_q, block_k, i);
@@ -282,7 +293,8 @@ sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_
             }
             for (int64_t j = 0; j < here; j++) rounded[j] = (float)sum[j];
             int64_t row = s * queries + i;
-            out->count[row] = sf_cpu_best(rounded, here, k, (uint32_t *)p, out->index + row * out->stride); /* p: done with */
+            out->count[row] =
+                sf_cpu_best(rounded, here, k, (uint32_t *)p, out->index + row * out->stride); /* p: done with */
         }
     }
     sf_scratch_release(b, mark);
@@ -290,7 +302,7 @@ sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_
     return SF_OK;
 }
 
-/* ---- pages -------------------------------------------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 sf_status sf_cpu_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low,
                              float *high)
@@ -301,7 +313,8 @@ sf_status sf_cpu_page_bounds(sf_backend *b, const sf_attention *a, int page, int
         int64_t g = unit / there, p = begin + unit % there;
         int64_t end = (p + 1) * page < a->keys ? (p + 1) * page : a->keys;
         float *restrict least = low + (g * pages + p) * dim, *restrict most = high + (g * pages + p) * dim;
-        for (int64_t d = 0; d < dim; d++) least[d] = most[d] = NAN; /* stays where a compacted cache holds no key of it */
+        for (int64_t d = 0; d < dim; d++)
+            least[d] = most[d] = NAN; /* stays where a compacted cache holds no key of it */
         for (int64_t j = p * page; j < end; j++) {
             const float *k = sf_cpu_row(a, (int)g, j, false);
             if (!k) continue;

@@ -1,15 +1,16 @@
 /* CPU: linear layers, norms, rotations, activations, and the moves of keys and values.
  *
- * Linear layers share out tiles of output rows and, when there are many rows of x, stretches of those: a unit widens its
- * weight rows once and applies them to all its rows, which are laid side by side before (tile_linear.h). One kernel serves prefill and decode, because a row
- * must not notice how many travel with it. */
+ * Linear layers share out tiles of output rows and, when there are many rows of x, stretches of those: a unit widens
+ * its weight rows once and applies them to all its rows, which are laid side by side before (tile_linear.h). One kernel
+ * serves prefill and decode, because a row must not notice how many travel with it. */
 #include "kernels/cpu/cpu.h"
 
 #include <string.h>
 
 enum { OUTS = 128, OUTS_DECODE = 16, ROWS = 768, FEW = 64, SPAN = 1024 };
 
-sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out)
+sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
+                       float *out)
 {
     int64_t d = table->dim[1];
     size_t row_bytes = sf_bytes(table->dtype, d);
@@ -64,8 +65,15 @@ sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_ten
     const sf_tiles *tiles = sf_cpu_tiles(b);
     int64_t out = w->dim[0], in = w->dim[1], outs = rows < FEW ? OUTS_DECODE : OUTS, strip = tiles->strip_rows;
     int64_t strips = sf_cpu_parts(rows, strip), at_once = ROWS / strip, parts = sf_cpu_parts(strips, at_once);
-    sf_linear l = {.x = x, .w = w->data, .y = y, .rows = rows, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in),
-                   .dtype = w->dtype, .add = add};
+    sf_linear l = {.x = x,
+                   .w = w->data,
+                   .y = y,
+                   .rows = rows,
+                   .in = in,
+                   .ldy = out,
+                   .row_bytes = sf_bytes(w->dtype, in),
+                   .dtype = w->dtype,
+                   .add = add};
     sf_mark mark = sf_scratch_mark(b);
     float *room, *packed = NULL;
     if (bias && bias->data) SF_TRY(as_f32(b, bias, &l.bias));

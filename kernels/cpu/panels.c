@@ -1,13 +1,13 @@
 /* CPU: from a pattern to panels of 16 keys.
  *
- * Every kind of pattern becomes ranges of keys, and ranges become (panel number, lanes) pairs; COLUMNS_DIAGONALS also has
- * columns, whose keys lie scattered: they are packed once a head, 16 list entries side by side, and a tile masks those
- * that its diagonals cover. Executors, count_pairs and mass all read these lists, so that what is counted is what is
- * computed.
+ * Every kind of pattern becomes ranges of keys, and ranges become (panel number, lanes) pairs; COLUMNS_DIAGONALS also
+ * has columns, whose keys lie scattered: they are packed once a head, 16 list entries side by side, and a tile masks
+ * those that its diagonals cover. Executors, count_pairs and mass all read these lists, so that what is counted is what
+ * is computed.
  *
- * Executors update a row's running maximum once per SF_BATCH panels. Where a list begins depends on its rows (DENSE with
- * a window, WINDOW), empty panels in front align the batches to key numbers, so that a row's sums do not depend on the
- * rows it shares a tile with. */
+ * Executors update a row's running maximum once per SF_BATCH panels. Where a list begins depends on its rows (DENSE
+ * with a window, WINDOW), empty panels in front align the batches to key numbers, so that a row's sums do not depend on
+ * the rows it shares a tile with. */
 #include "kernels/cpu/cpu.h"
 
 #include <string.h>
@@ -48,8 +48,10 @@ static void range(builder *b, int64_t begin, int64_t end, int reach)
         int64_t first = j / SF_PANEL * SF_PANEL, stop = first + SF_PANEL < end ? first + SF_PANEL : end;
         uint16_t lanes = (uint16_t)((UINT32_C(0xffff) >> (SF_PANEL - (stop - j))) << (j - first));
         sf_panel *last = b->panels > b->aligned ? b->out + b->panels - 1 : NULL;
-        if (last && last->first == first) last->lanes |= lanes;
-        else b->out[b->panels++] = (sf_panel){.first = (int32_t)first, .reach = reach, .lanes = lanes};
+        if (last && last->first == first)
+            last->lanes |= lanes;
+        else
+            b->out[b->panels++] = (sf_panel){.first = (int32_t)first, .reach = reach, .lanes = lanes};
         j = stop;
     }
 }
@@ -91,7 +93,8 @@ static uint64_t count(builder *b)
         for (int i = 0; i < SF_PANEL; i++) {
             if (!(p->lanes >> i & 1)) continue;
             int64_t key = p->key ? p->key[i] : p->first + i;
-            int64_t from = key > b->first ? key : b->first, to = key + p->reach - 1 < b->last ? key + p->reach - 1 : b->last;
+            int64_t from = key > b->first ? key : b->first,
+                    to = key + p->reach - 1 < b->last ? key + p->reach - 1 : b->last;
             if (to >= from) seen += (uint64_t)(to - from + 1);
         }
         p->edge = seen < (uint64_t)__builtin_popcount(p->lanes) * (uint64_t)(b->last - b->first + 1);
@@ -104,7 +107,10 @@ int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_p
 {
     int g = rows.head / (a->heads / a->kv_heads), window = a->window > 0 ? a->window : FAR;
     const int32_t *held = a->kv.prompt.count;
-    builder b = {.a = a, .out = out, .first = a->keys - a->queries + rows.row, .absent = held ? held[g] : a->kv.prompt.n,
+    builder b = {.a = a,
+                 .out = out,
+                 .first = a->keys - a->queries + rows.row,
+                 .absent = held ? held[g] : a->kv.prompt.n,
                  .present = a->kv.prompt.n};
     b.last = b.first + rows.rows - 1;
 
@@ -131,10 +137,12 @@ int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_p
         }
         break;
     case SF_BLOCKS:
-        for (int32_t i = 0; i < n; i++) range(&b, (int64_t)index[i] * p->block_k, ((int64_t)index[i] + 1) * p->block_k, window);
+        for (int32_t i = 0; i < n; i++)
+            range(&b, (int64_t)index[i] * p->block_k, ((int64_t)index[i] + 1) * p->block_k, window);
         break;
     case SF_PAGES:
-        for (int32_t i = 0; i < n; i++) range(&b, (int64_t)index[i] * p->page, ((int64_t)index[i] + 1) * p->page, window);
+        for (int32_t i = 0; i < n; i++)
+            range(&b, (int64_t)index[i] * p->page, ((int64_t)index[i] + 1) * p->page, window);
         break;
     case SF_TOKENS:
         for (int32_t i = 0; i < n; i++) range(&b, index[i], (int64_t)index[i] + 1, window);
@@ -177,8 +185,10 @@ static uint64_t count_slashes(const sf_attention *a, const sf_pattern *p, int64_
         for (int64_t u = 1; u < rows; u++) part += at[tile + u] ? rows - u : 0;
         for (int32_t c = 0; c < p->first.count[row] && column[c] < tile + rows; c++) {
             if (at[column[c]]) continue;
-            if (column[c] <= tile) whole++;
-            else part += rows - (column[c] - tile);
+            if (column[c] <= tile)
+                whole++;
+            else
+                part += rows - (column[c] - tile);
         }
         pairs += (uint64_t)(whole * rows + part);
     }
@@ -201,7 +211,8 @@ sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_patt
     for (int64_t h = 0; h < lists; h++) {
         int64_t thread = omp_get_thread_num();
         if (slashes) {
-            pairs += count_slashes(a, pattern, h, map + thread * size, upto + thread * size) * (uint64_t)(a->heads / lists);
+            pairs +=
+                count_slashes(a, pattern, h, map + thread * size, upto + thread * size) * (uint64_t)(a->heads / lists);
             continue;
         }
         for (int i = 0, n; i < a->queries; i += n) {

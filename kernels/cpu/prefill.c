@@ -1,18 +1,19 @@
 /* CPU: attention of many query rows, dense or sparse.
  *
- * For one kv head at a time, all its keys and values are packed once into panels of 16 (an extra copy of one head); then
- * tiles of up to 64 query rows of the group's heads are shared out, the longest first. A tile asks panels.c which keys
- * its rows compute and runs them through online softmax (tile_attention.h): nothing of size rows × keys exists. A small
- * block costs what its pairs cost, because a panel is 16 keys and a strip 8 rows whatever the pattern. */
+ * For one kv head at a time, all its keys and values are packed once into panels of 16 (an extra copy of one head);
+ * then tiles of up to 64 query rows of the group's heads are shared out, the longest first. A tile asks panels.c which
+ * keys its rows compute and runs them through online softmax (tile_attention.h): nothing of size rows × keys exists. A
+ * small block costs what its pairs cost, because a panel is 16 keys and a strip 8 rows whatever the pattern. */
 #include "kernels/cpu/cpu.h"
 
 #include <limits.h>
 
 /* What tiles of one kv head read. */
 typedef struct packed {
-    float *k, *v;                 /* [panels, D, 16], [panels, 16, padded] in column blocks */
-    float *columns_k, *columns_v; /* COLUMNS_DIAGONALS: the same of its columns, a list for each query head or for all */
-    int64_t column_panels;        /* room of a list, in panels */
+    float *k, *v; /* [panels, D, 16], [panels, 16, padded] in column blocks */
+    float *columns_k,
+        *columns_v;        /* COLUMNS_DIAGONALS: the same of its columns, a list for each query head or for all */
+    int64_t column_panels; /* room of a list, in panels */
 } packed;
 
 static void pack_panel(sf_backend *b, const sf_attention *a, int g, const int64_t *key, int n, float *k, float *v)
@@ -54,7 +55,10 @@ static void pack_head(sf_backend *b, const sf_attention *a, const sf_pattern *p,
 }
 
 /* Scratch of one thread. */
-typedef struct room { sf_panel *panels; float *floats; } room;
+typedef struct room {
+    sf_panel *panels;
+    float *floats;
+} room;
 
 static void locate(const sf_attention *a, const sf_pattern *p, const packed *from, int head, sf_panel *panel, int n)
 {
@@ -63,7 +67,8 @@ static void locate(const sf_attention *a, const sf_pattern *p, const packed *fro
     int64_t row = p->heads == a->heads ? head : head / group;
     for (int c = 0; c < n; c++) {
         if (panel[c].key) {
-            int64_t at = list * from->column_panels * SF_PANEL + (panel[c].key - (p->first.index + row * p->first.stride));
+            int64_t at =
+                list * from->column_panels * SF_PANEL + (panel[c].key - (p->first.index + row * p->first.stride));
             panel[c].k = from->columns_k + at * a->head_dim;
             panel[c].v = from->columns_v + at * padded;
         } else { /* an empty panel points anywhere */
@@ -83,7 +88,9 @@ static int run_tile(sf_backend *b, const sf_attention *a, const sf_pattern *p, c
     int n = sf_cpu_panels(a, p, rows, r.panels, pairs);
     locate(a, p, from, rows.head, r.panels, n);
 
-    sf_query_tile t = {.rows = rows.rows, .dim = a->head_dim, .padded = sf_cpu_padded(a->head_dim),
+    sf_query_tile t = {.rows = rows.rows,
+                       .dim = a->head_dim,
+                       .padded = sf_cpu_padded(a->head_dim),
                        .position = a->keys - a->queries + rows.row};
     t.q = r.floats;
     t.out = t.q + SF_TILE_ROWS * t.padded;
@@ -128,7 +135,8 @@ sf_status sf_cpu_prefill(sf_backend *b, const sf_attention *a, const sf_pattern 
             room mine = {base.panels + thread * sf_cpu_most_panels(a), base.floats + thread * floats};
             uint64_t pairs = 0;
             int without = run_tile(b, a, p, &from, rows, mine, &pairs, out);
-            if (without >= 0 && (int64_t)head * a->queries + without < empty) empty = (int64_t)head * a->queries + without;
+            if (without >= 0 && (int64_t)head * a->queries + without < empty)
+                empty = (int64_t)head * a->queries + without;
             if (a->pairs) {
 #pragma omp atomic
                 a->pairs[head] += pairs;

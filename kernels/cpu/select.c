@@ -1,14 +1,15 @@
 /* CPU: rows of scores, reduced, pooled, marked, and chosen from.
  *
- * Choosing the k best needs no sort: scores become integers of the same order, three histograms (11, 11 and 10 bits) find
- * the k-th largest, and one pass in index order takes what is larger and as many equal ones as there is room for, which
- * are the lowest. top_mass() needs the order itself, and sorts those integers by radix. */
+ * Choosing the k best needs no sort: scores become integers of the same order, three histograms (11, 11 and 10 bits)
+ * find the k-th largest, and one pass in index order takes what is larger and as many equal ones as there is room for,
+ * which are the lowest. top_mass() needs the order itself, and sorts those integers by radix. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
 #include <string.h>
 
-sf_status sf_cpu_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out)
+sf_status sf_cpu_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce,
+                             float *out)
 {
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * group * n > 1 << 15)
     for (int64_t r = 0; r < rows; r++) {
@@ -71,7 +72,7 @@ sf_status sf_cpu_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const
     return SF_OK;
 }
 
-/* ---- choices ------------------------------------------------------------------------------------------------------------ */
+/* ---- choices ----------------------------------------------------------------------------------------------------- */
 
 /* An integer of the same order; 0 for what is never chosen, NaN and -INFINITY. */
 static inline uint32_t rank(float x)
@@ -83,8 +84,8 @@ static inline uint32_t rank(float x)
     return x > -INFINITY ? ordered : 0;
 }
 
-/* Finds, among n ranks, the digit (`bits` wide, `shift` up) of the k-th largest of those whose higher digits are `prefix`;
- * *k becomes its place among those of that digit, whose number is returned. */
+/* Finds, among n ranks, the digit (`bits` wide, `shift` up) of the k-th largest of those whose higher digits are
+ * `prefix`; *k becomes its place among those of that digit, whose number is returned. */
 static int64_t digit(const uint32_t *r, int64_t n, int shift, int bits, uint32_t *prefix, int64_t *k)
 {
     int32_t histogram[1 << 11];
@@ -99,8 +100,9 @@ static int64_t digit(const uint32_t *r, int64_t n, int shift, int bits, uint32_t
     return histogram[bin];
 }
 
-/* The k-th largest rank, k >= 1, of at least k choosable ones, or a smaller one that chooses the same; *equal: how many of
- * that rank are among the k. Short rows take narrow histograms: clearing and searching one costs as much as filling it. */
+/* The k-th largest rank, k >= 1, of at least k choosable ones, or a smaller one that chooses the same; *equal: how many
+ * of that rank are among the k. Short rows take narrow histograms: clearing and searching one costs as much as filling
+ * it. */
 static uint32_t threshold(const uint32_t *r, int64_t n, int64_t k, int64_t *equal)
 {
     int width = n > 8192 ? 11 : 8;
@@ -181,7 +183,10 @@ sf_status sf_cpu_top_total(sf_backend *b, const float *x, int64_t rows, int64_t 
     return SF_OK;
 }
 
-typedef struct ranked { uint32_t rank; int32_t index; } ranked;
+typedef struct ranked {
+    uint32_t rank;
+    int32_t index;
+} ranked;
 
 /* Sorts descending by rank, stable; three passes leave the result in `to`. */
 static void sort_descending(ranked *from, ranked *to, int64_t n)
@@ -202,7 +207,8 @@ static void sort_descending(ranked *from, ranked *to, int64_t n)
     }
 }
 
-static int32_t best_mass(const float *x, int64_t n, float mass, int64_t least, int64_t most, ranked *room, int32_t *index)
+static int32_t best_mass(const float *x, int64_t n, float mass, int64_t least, int64_t most, ranked *room,
+                         int32_t *index)
 {
     ranked *entry = room, *sorted = room + n;
     int64_t m = 0, prefix = 0;
@@ -212,7 +218,8 @@ static int32_t best_mass(const float *x, int64_t n, float mass, int64_t least, i
         if (x[i] > -INFINITY) entry[m++] = (ranked){rank(x[i]), (int32_t)i};
     }
     sort_descending(entry, sorted, m);
-    for (; prefix < m && sum < mass * total; prefix++) sum += isfinite(x[sorted[prefix].index]) ? x[sorted[prefix].index] : 0;
+    for (; prefix < m && sum < mass * total; prefix++)
+        sum += isfinite(x[sorted[prefix].index]) ? x[sorted[prefix].index] : 0;
     if (prefix < least) prefix = least;
     if (prefix > most) prefix = most;
     if (prefix > m) prefix = m;
@@ -229,8 +236,8 @@ static int32_t best_mass(const float *x, int64_t n, float mass, int64_t least, i
     return count;
 }
 
-sf_status sf_cpu_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
-                          sf_lists *out)
+sf_status sf_cpu_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least,
+                          int64_t most, sf_lists *out)
 {
     sf_mark mark = sf_scratch_mark(b);
     ranked *room;

@@ -3,7 +3,8 @@
  * Included by the isa_*.c files after they have named their target. A `vec` has W floats; what must not depend on W is
  * written over 16 lanes, that is WIDE vectors, and reduced in one fixed tree: lane i + lane i+8, then i+4, i+2, i+1.
  *
- * Do not write `condition ? vector : vector` with a scalar condition: GCC 12 turns it into an AVX-512 mask of one lane. */
+ * Do not write `condition ? vector : vector` with a scalar condition: GCC 12 turns it into an AVX-512 mask of one lane.
+ */
 #ifndef SF_SIMD_H
 #define SF_SIMD_H
 
@@ -24,9 +25,9 @@ enum { W = 4 };
 #endif
 enum { LANES = 16, WIDE = LANES / W };
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE   static inline __attribute__((always_inline))
 #define NOINLINE static __attribute__((noinline))
-#define UNROLL _Pragma("GCC unroll 16") /* loops over registers: whole, or the registers become an array in memory */
+#define UNROLL   _Pragma("GCC unroll 16") /* loops over registers: whole, or the registers become an array in memory */
 
 typedef float vec __attribute__((vector_size(W * sizeof(float))));
 typedef int32_t ivec __attribute__((vector_size(W * sizeof(int32_t))));
@@ -71,7 +72,7 @@ INLINE vec exp2v(vec x)
 
 /* Lane tables for folding pieces of `size` lanes of two vectors into their halves: the low halves of all pieces, in
  * order, and the high halves. */
-#define AT_(k, size) ((k) / ((size) / 2) * (size) + (k) % ((size) / 2))
+#define AT_(k, size)  ((k) / ((size) / 2) * (size) + (k) % ((size) / 2))
 #define AT4_(k, size) AT_(k, size), AT_(k + 1, size), AT_(k + 2, size), AT_(k + 3, size)
 #if defined __AVX512F__
 #define LOW_(size) ((ivec){AT4_(0, size), AT4_(4, size), AT4_(8, size), AT4_(12, size)})

@@ -1,21 +1,21 @@
 /* Tiles of attention: strips of 8 query rows against panels of 16 keys, with online softmax.
  *
- *     keys of a panel lie transposed        [D, 16]            one vector a dimension: a row of scores needs no shuffles
+ *     keys of a panel lie transposed        [D, 16]            one vector a dimension: scores need no shuffles
  *     values of a panel lie in columns      [D/32, 16, 32]     of 32 (the last may be 16 wide), read front to back
  *     queries of a strip lie transposed     [D, 8]             so that the 8 broadcasts are neighbours
  *     scores of a batch of up to 6 panels   [rows, 96]         become probabilities in place
  *
- * A batch's keys, then each column block of its values, stay in the nearest cache while all strips of the tile pass over
- * them.
+ * A batch's keys, then each column block of its values, stay in the nearest cache while all strips of the tile pass
+ * over them.
  *
- * A row's running maximum, sum and output change with that row's own keys only: for a row that sees none of a batch, the
- * batch multiplies by exactly 1 and adds exactly 0. So results do not depend on which rows share a tile.
+ * A row's running maximum, sum and output change with that row's own keys only: for a row that sees none of a batch,
+ * the batch multiplies by exactly 1 and adds exactly 0. So results do not depend on which rows share a tile.
  *
  * The three inner loops are functions of their own, never inlined: GCC 12 otherwise spills their accumulators. */
 
 enum { SCORES = SF_BATCH * SF_PANEL };
 
-/* Register tiles: STRIP_ROWS of the strip at once, by PANELS_AT_ONCE panels of keys or VECS_AT_ONCE vectors of values. */
+/* Register tiles: STRIP_ROWS of a strip, by PANELS_AT_ONCE panels of keys or by VECS_AT_ONCE vectors of values. */
 #if defined __AVX512F__
 enum { STRIP_ROWS = 8, PANELS_AT_ONCE = 3, VECS_AT_ONCE = 2 };
 #elif defined __AVX2__
@@ -102,7 +102,7 @@ static void hide(const sf_panel *panel, int position, float *s)
     }
 }
 
-/* Scores of a strip become powers of two below their row's running maximum; factor[r] = what that does to earlier sums. */
+/* A strip's scores become powers of two below their row's running maximum; factor[r]: what that does to earlier sums. */
 NOINLINE void soften(float *s, int panels, float *running, float *sums, float *factor)
 {
     vec most[SF_STRIP][WIDE];
@@ -209,7 +209,8 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         int32_t first = INT32_MAX;
         for (int c = 0; c < batch; c++)
             if (panel[c].lanes && panel[c].first < first) first = panel[c].first;
-        if (first > t->position) start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
+        if (first > t->position)
+            start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
 
         for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
@@ -219,7 +220,8 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         for (int row = start; row < t->rows; row += SF_STRIP) {
             float *at = s + row * SCORES;
             for (int c = 0; c < batch; c++)
-                if (panel[c].edge || panel[c].lanes != UINT16_MAX) hide(panel + c, t->position + row, at + c * SF_PANEL);
+                if (panel[c].edge || panel[c].lanes != UINT16_MAX)
+                    hide(panel + c, t->position + row, at + c * SF_PANEL);
             soften(at, batch, t->most + row, t->sum + row * LANES, factor + row);
         }
         int span[SF_TILE_ROWS / SF_STRIP][SF_BATCH][2];
@@ -248,7 +250,7 @@ static int attend_end(const sf_query_tile *t, float *out, int64_t stride)
     return -1;
 }
 
-/* ---- whole rows of probabilities --------------------------------------------------------------------------------------- */
+/* ---- whole rows of probabilities --------------------------------------------------------------------------------- */
 
 static float powers(float *x, int64_t n, float most)
 {
@@ -315,19 +317,23 @@ static void tally(const float *p, float share, int64_t n, bool most, float *colu
     int64_t i = 0;
     for (; i + W <= n; i += W) {
         vec x = load(p + i) * share;
-        if (most) store(column + i, larger(x, load(column + i)));
-        else store(column + i, load(column + i) + x);
+        if (most)
+            store(column + i, larger(x, load(column + i)));
+        else
+            store(column + i, load(column + i) + x);
         store(diagonal + i, load(diagonal + i) + x);
     }
     for (; i < n; i++) {
         float x = p[i] * share;
-        if (!most) column[i] += x;
-        else if (x > column[i]) column[i] = x;
+        if (!most)
+            column[i] += x;
+        else if (x > column[i])
+            column[i] = x;
         diagonal[i] += x;
     }
 }
 
-/* ---- decode: keys as rows ---------------------------------------------------------------------------------------------- */
+/* ---- decode: keys as rows ---------------------------------------------------------------------------------------- */
 
 /* Register tiles: keys by heads for scores, heads by vectors for values. */
 #if defined __AVX512F__
@@ -388,15 +394,16 @@ static void dots(const float *q, int heads, int dim, const float *const *key, in
             k[j] = copy[j];
         }
         int h = 0;
-        for (; h + HEADS_SCORED <= heads; h += HEADS_SCORED) dots_full(q + h * padded, padded, padded, k, x + h * ld + i, ld);
+        for (; h + HEADS_SCORED <= heads; h += HEADS_SCORED)
+            dots_full(q + h * padded, padded, padded, k, x + h * ld + i, ld);
         for (; h < heads; h++) dots_one(q + h * padded, padded, k, x + h * ld + i);
     }
 }
 
-/* out[h] = out[h] * factor[h] + sum over keys of p[h, key] * value[key], `vecs` vectors from column d on; both numbers are
- * constants where this is inlined. */
-INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, const float *const *value, int n, float *out,
-                     int padded, int d)
+/* out[h] = out[h] * factor[h] + sum over keys of p[h, key] * value[key], `vecs` vectors from column d on; both numbers
+ * are constants where this is inlined. */
+INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, const float *const *value, int n,
+                     float *out, int padded, int d)
 {
     vec acc[HEADS_WEIGHED][COLUMNS_WEIGHED];
     UNROLL for (int h = 0; h < heads; h++)
@@ -418,22 +425,26 @@ INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, c
     }
 }
 
-NOINLINE void weigh_full(const float *p, const float *factor, const float *const *value, int n, float *out, int padded, int d)
+NOINLINE void weigh_full(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
+                         int d)
 {
     weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, n, out, padded, d);
 }
 
-NOINLINE void weigh_head(const float *p, const float *factor, const float *const *value, int n, float *out, int padded, int d)
+NOINLINE void weigh_head(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
+                         int d)
 {
     weigh_of(1, COLUMNS_WEIGHED, p, factor, value, n, out, padded, d);
 }
 
-NOINLINE void weigh_vector(const float *p, const float *factor, const float *const *value, int n, float *out, int padded, int d)
+NOINLINE void weigh_vector(const float *p, const float *factor, const float *const *value, int n, float *out,
+                           int padded, int d)
 {
     weigh_of(1, 1, p, factor, value, n, out, padded, d);
 }
 
-static void weigh(int heads, const float *p, const float *factor, const float *const *value, int n, float *out, int padded)
+static void weigh(int heads, const float *p, const float *factor, const float *const *value, int n, float *out,
+                  int padded)
 {
     int d = 0, h;
     for (; d + COLUMNS_WEIGHED * W <= padded; d += COLUMNS_WEIGHED * W) {

@@ -1,11 +1,11 @@
 /* Tile: y = x · Wᵀ for some rows of W, any number of rows of x, and weights of any dtype.
  *
- * The sum runs along vectors of 16 inputs: 16 partial sums for each (row, output), over spans of 1024 inputs, folded in one
- * fixed tree; the spans' sums are added in order. How many rows and outputs a register tile holds is no part of that order,
- * so one row alone and a row among a thousand give the same bits, and one kernel serves decode and prefill.
+ * The sum runs along vectors of 16 inputs: 16 partial sums for each (row, output), over spans of 1024 inputs, folded in
+ * one fixed tree; the spans' sums are added in order. How many rows and outputs a register tile holds is no part of
+ * that order, so one row alone and a row among a thousand give the same bits, and one kernel serves decode and prefill.
  *
- * Weight rows are widened to fp32 a few at a time, once for all rows of x, and laid side by side so that a register tile
- * reads one stream; many rows of x are laid side by side too:
+ * Weight rows are widened to fp32 a few at a time, once for all rows of x, and laid side by side so that a register
+ * tile reads one stream; many rows of x are laid side by side too:
  *
  *     weights  [groups of outputs, span/16, TILE_OUTS, 16]        x  [strips of rows, span/16, TILE_ROWS, 16]  */
 
@@ -90,8 +90,10 @@ INLINE void widen_q4_k(const uint8_t *b, float *to, int64_t step)
             float a = d * (float)scale, m = -dmin * (float)min;
             for (int i = 0; i < 32; i += 16) {
                 bytes16 x = bytes_at(q + i);
-                if (k == j) scale16(x & 15, a, m, to + (k * 2 + i / 16) * step);
-                else scale16(x >> 4, a, m, to + (k * 2 + i / 16) * step);
+                if (k == j)
+                    scale16(x & 15, a, m, to + (k * 2 + i / 16) * step);
+                else
+                    scale16(x >> 4, a, m, to + (k * 2 + i / 16) * step);
             }
         }
     }
@@ -129,7 +131,8 @@ INLINE void widen_plain16(sf_dtype dtype, const uint8_t *from, float *to)
 #if defined __AVX512F__
         _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from)));
 #elif defined __F16C__
-        for (int i = 0; i < 16; i += 8) _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + 2 * i))));
+        for (int i = 0; i < 16; i += 8)
+            _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + 2 * i))));
 #else
         sf_to_f32(SF_F16, from, to, 16);
 #endif
@@ -187,13 +190,14 @@ enum { SUMS = TILE_ROWS * TILE_OUTS + LANES }; /* reduce() writes whole vectors 
 
 /* What the register tiles of one span have in common. */
 typedef struct tiling {
-    int64_t row, step;  /* the 16 inputs of step s of row r lie at x + r * row + s * step */
+    int64_t row, step; /* the 16 inputs of step s of row r lie at x + r * row + s * step */
     int64_t steps, ldy;
     bool add;
 } tiling;
 
 /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]) for `rows` rows (a constant where this is inlined) and `outs` outputs. */
-INLINE void register_tile(int rows, const tiling *t, const float *x, const float *w, int outs, const float *bias, float *y)
+INLINE void register_tile(int rows, const tiling *t, const float *x, const float *w, int outs, const float *bias,
+                          float *y)
 {
     int64_t row = t->row, step = t->step, ldy = t->ldy;
     vec acc[TILE_ROWS][TILE_OUTS][WIDE];
@@ -253,7 +257,7 @@ ROWS_(6)
 #undef ROWS_
 
 static rows_tile *const rows_of[] = {
-    NULL, rows1, rows2,
+    NULL,  rows1, rows2,
 #if TILE_ROWS_MAX > 2
     rows3,
 #endif
@@ -278,12 +282,13 @@ static void linear_part(const sf_linear *l, int64_t first, int64_t rows, int64_t
 {
     const float *packed = l->packed, *bias = l->bias ? l->bias + out : NULL;
     const char *w = l->w + out * l->row_bytes;
-    tiling t = {.row = packed ? LANES : l->in, .step = packed ? TILE_ROWS * LANES : LANES, .ldy = l->ldy, .add = l->add};
+    tiling t = {
+        .row = packed ? LANES : l->in, .step = packed ? TILE_ROWS * LANES : LANES, .ldy = l->ldy, .add = l->add};
     for (int64_t i = 0; i < l->in; i += SPAN) {
         int64_t n = l->in - i < SPAN ? l->in - i : SPAN, steps = (n + LANES - 1) / LANES, near = NEAR / steps / LANES;
         t.steps = steps;
         int64_t block = near < TILE_ROWS ? TILE_ROWS : near / TILE_ROWS * TILE_ROWS; /* rows of x that stay near */
-        if (rows <= FEW_ROWS) block = FEW_ROWS; /* here it is the weights that stay near */
+        if (rows <= FEW_ROWS) block = FEW_ROWS;                        /* here it is the weights that stay near */
         int64_t group = rows <= block ? 0 : steps * TILE_OUTS * LANES; /* of widened weights, kept if they come again */
         for (int64_t r0 = 0; r0 < rows; r0 += block) {
             int64_t end = r0 + block < rows ? r0 + block : rows;
@@ -291,7 +296,8 @@ static void linear_part(const sf_linear *l, int64_t first, int64_t rows, int64_t
                 float *wide = room + o / TILE_OUTS * group;
                 int there = outs - o < TILE_OUTS ? outs - o : TILE_OUTS;
                 for (int k = 0; r0 == 0 && k < TILE_OUTS; k++) /* the last group is filled up with its last row */
-                    widen_stepped(l->dtype, w + (o + (k < there ? k : there - 1)) * l->row_bytes + sf_bytes(l->dtype, i),
+                    widen_stepped(l->dtype,
+                                  w + (o + (k < there ? k : there - 1)) * l->row_bytes + sf_bytes(l->dtype, i),
                                   wide + k * LANES, n, TILE_OUTS * LANES, true);
                 for (int64_t r = r0; r < end; r += TILE_ROWS)
                     rows_of[end - r < TILE_ROWS ? end - r : TILE_ROWS](
@@ -312,7 +318,7 @@ static void linear(const sf_linear *l, int64_t first, int64_t rows, int64_t out,
         linear_part(l, first, rows, out + o, outs - o < at_once ? outs - o : at_once, room);
 }
 
-/* ---- the small layers ------------------------------------------------------------------------------------------------ */
+/* ---- the small layers -------------------------------------------------------------------------------------------- */
 
 static void rms_norm(const float *x, const float *weight, float offset, float eps, int width, float *out)
 {
@@ -330,7 +336,10 @@ static void rms_norm(const float *x, const float *weight, float offset, float ep
 /* Both activations are x / (1 + exp(-z)): SiLU with z = x, GELU by tanh with z = 2 √(2/π) (x + 0.044715 x³). */
 INLINE vec over_one_plus_power(vec x, vec z) { return x / (exp2v(all(0) - larger(z, all(-127))) + 1); }
 INLINE vec silu(vec x) { return over_one_plus_power(x, x * 1.4426950408889634f); }
-INLINE vec gelu(vec x) { return over_one_plus_power(x, x * (x * x * 0.044715f + 1) * (1.5957691216057308f * 1.4426950408889634f)); }
+INLINE vec gelu(vec x)
+{
+    return over_one_plus_power(x, x * (x * x * 0.044715f + 1) * (1.5957691216057308f * 1.4426950408889634f));
+}
 
 static void gated(float *gate, const float *up, int64_t n, sf_activation kind)
 {

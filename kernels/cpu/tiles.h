@@ -1,4 +1,5 @@
-/* The inner kernels of the CPU backend, one table per instruction set: AVX-512 (x86-64-v4), AVX2 (x86-64-v3), generic C.
+/* The inner kernels of the CPU backend, one table per instruction set: AVX-512 (x86-64-v4), AVX2 (x86-64-v3), generic
+ * C.
  *
  * They are written once, over vectors of any width (simd.h), in the tile_*.h files, and compiled by each isa_*.c. The
  * order of every sum is the same in all of them; they differ by the contraction of multiply and add alone.
@@ -11,23 +12,23 @@
 #include "kernels/backend.h"
 
 enum {
-    SF_PANEL = 16,   /* keys side by side */
-    SF_STRIP = 8,    /* query rows side by side */
-    SF_BATCH = 6,    /* panels between two updates of the running maximum */
+    SF_PANEL = 16,      /* keys side by side */
+    SF_STRIP = 8,       /* query rows side by side */
+    SF_BATCH = 6,       /* panels between two updates of the running maximum */
     SF_TILE_ROWS = 128, /* the most query rows of a tile */
-    SF_COLUMNS = 32, /* columns of values that lie together */
-    SF_STEP = 32,    /* keys between two updates in decode */
+    SF_COLUMNS = 32,    /* columns of values that lie together */
+    SF_STEP = 32,       /* keys between two updates in decode */
 };
 
 /* 16 keys as a query tile sees them. Keys are stored transposed, [D][16], so that a row of scores is a vector. */
 typedef struct sf_panel {
-    const float *k;      /* [D, 16] */
-    const float *v;      /* values in column blocks: [16, 32] for columns 0 …, then 32 …; the last may be 16 wide */
-    const int32_t *key;  /* [16] key numbers; NULL: first, first + 1, … */
-    int32_t first;       /* the lowest key number */
-    int32_t reach;       /* a row at position p sees keys in (p - reach, p] */
-    uint16_t lanes;      /* keys that count at all */
-    bool edge;           /* some row does not see some of them */
+    const float *k;     /* [D, 16] */
+    const float *v;     /* values in column blocks: [16, 32] for columns 0 …, then 32 …; the last may be 16 wide */
+    const int32_t *key; /* [16] key numbers; NULL: first, first + 1, … */
+    int32_t first;      /* the lowest key number */
+    int32_t reach;      /* a row at position p sees keys in (p - reach, p] */
+    uint16_t lanes;     /* keys that count at all */
+    bool edge;          /* some row does not see some of them */
 } sf_panel;
 
 /* Rows of one head at consecutive positions, on their way through online softmax. Rows are padded to strips of 8. */
@@ -47,13 +48,13 @@ typedef struct sf_decode_tile {
 
 /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]); x [rows, in], rows of w row_bytes apart, rows of y ldy apart. */
 typedef struct sf_linear {
-    const float *x, *packed;  /* packed: x as pack_rows() lays it out; NULL: x itself, if 16 divides `in` */
+    const float *x, *packed; /* packed: x as pack_rows() lays it out; NULL: x itself, if 16 divides `in` */
     const char *w;
-    const float *bias;        /* or NULL */
+    const float *bias; /* or NULL */
     float *y;
     int64_t rows, in, ldy;
     size_t row_bytes;
-    sf_dtype dtype;           /* of w */
+    sf_dtype dtype; /* of w */
     bool add;
 } sf_linear;
 
@@ -63,12 +64,13 @@ typedef struct sf_tiles {
     /* n fp32 of any dtype. n a multiple of the block. */
     void (*widen)(sf_dtype dtype, const void *from, float *to, int64_t n);
 
-    int strip_rows;          /* rows of x that pack_rows() puts side by side; units of work begin at multiples of it */
+    int strip_rows; /* rows of x that pack_rows() puts side by side; units of work begin at multiples of it */
 
     /* Rows [first, first + count) of x into `to`: [rows, in], both rounded up, to whole strips and to 16. */
     void (*pack_rows)(const float *x, int64_t rows, int64_t in, int64_t first, int64_t count, float *to);
 
-    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: outs, rounded up to 4, * 1024. */
+    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: outs, rounded up to 4, *
+     * 1024. */
     void (*linear)(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room);
 
     void (*rms_norm)(const float *x, const float *weight, float offset, float eps, int width, float *out);
@@ -86,7 +88,8 @@ typedef struct sf_tiles {
     void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld);
 
     /* In place, scores become powers of two below the largest that a row sees: row r of `rows` stands at position[r].
-     * share[r] * p[r] is its softmax. Keys from 0 to before `keys` are written, those that the row does not see as 0. */
+     * share[r] * p[r] is its softmax. Keys from 0 to before `keys` are written, those that the row does not see as 0.
+     */
     void (*softmax)(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld, float *share);
 
     /* column[i] += share * p[i] (or the larger of both), diagonal[i] += share * p[i]. */
@@ -107,10 +110,12 @@ typedef struct sf_tiles {
 
 /* The table over the functions of the tile_*.h files, for the isa_*.c files. */
 #define SF_TILES(isa)                                                                                                  \
-    {.name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                   \
-     .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                         \
-     .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .score = score, .softmax = softmax,             \
-     .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound}
+    {                                                                                                                  \
+        .name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                \
+        .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
+        .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .score = score, .softmax = softmax,  \
+        .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound           \
+    }
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;
 

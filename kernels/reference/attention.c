@@ -148,8 +148,8 @@ sf_status sf_reference_count_pairs(sf_backend *b, const sf_attention *a, const s
     return SF_OK;
 }
 
-sf_status sf_reference_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
-                            float *covered)
+sf_status sf_reference_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows,
+                            const int32_t *row, float *covered)
 {
     double *p;
     SF_TRY(sf_host_alloc(b, (size_t)a->keys * (sizeof *p + 1), (void **)&p));

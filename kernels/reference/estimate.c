@@ -23,8 +23,10 @@ sf_status sf_reference_probe(sf_backend *b, const sf_attention *a, int window, s
             sf_reference_mask(a, NULL, h, i, mask);
             sf_reference_softmax(a, h, i, mask, p);
             for (int j = 0; j <= position; j++) {
-                if (reduce != SF_MAX) columns[j] += p[j];
-                else if (p[j] > columns[j]) columns[j] = p[j];
+                if (reduce != SF_MAX)
+                    columns[j] += p[j];
+                else if (p[j] > columns[j])
+                    columns[j] = p[j];
                 diagonals[position - j] += p[j];
             }
         }
@@ -53,7 +55,7 @@ sf_status sf_reference_key_probabilities(sf_backend *b, const sf_attention *a, f
     return SF_OK;
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 sf_status sf_reference_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out)
 {
@@ -84,11 +86,12 @@ static int64_t visible_blocks(const sf_attention *a, int block_q, int block_k, i
 }
 
 /* score[j] for the visible key blocks of query block i and query head h. */
-static void block_scores(const sf_attention *a, const float *q_mean, int block_q, const float *k_mean, int block_k, int h,
-                         int64_t i, double *score)
+static void block_scores(const sf_attention *a, const float *q_mean, int block_q, const float *k_mean, int block_k,
+                         int h, int64_t i, double *score)
 {
     int64_t g = h / (a->heads / a->kv_heads), dim = a->head_dim;
-    const float *q = q_mean + (h * parts(a->queries, block_q) + i) * dim, *k = k_mean + g * parts(a->keys, block_k) * dim;
+    const float *q = q_mean + (h * parts(a->queries, block_q) + i) * dim,
+                *k = k_mean + g * parts(a->keys, block_k) * dim;
     for (int64_t j = 0; j < visible_blocks(a, block_q, block_k, i); j++) {
         score[j] = 0;
         for (int d = 0; d < dim; d++) score[j] += (double)q[d] * k[j * dim + d];
@@ -97,7 +100,8 @@ static void block_scores(const sf_attention *a, const float *q_mean, int block_q
 }
 
 sf_status sf_reference_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
-                                  const float *k_mean, int block_k, int heads, int k, int sinks, int local, sf_lists *out)
+                                  const float *k_mean, int block_k, int heads, int k, int sinks, int local,
+                                  sf_lists *out)
 {
     int64_t queries = parts(a->queries, block_q), blocks = parts(a->keys, block_k), group = a->heads / heads;
     double *score;
@@ -151,7 +155,8 @@ sf_status sf_reference_block_probabilities(sf_backend *b, const sf_attention *a,
 sf_status sf_reference_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
                                       sf_lists *out)
 {
-    int64_t queries = parts(a->queries, block_q), blocks = parts(a->keys, block_k), n = a->keys, group = a->heads / heads;
+    int64_t queries = parts(a->queries, block_q), blocks = parts(a->keys, block_k), n = a->keys,
+            group = a->heads / heads;
     double *p;
     SF_TRY(sf_host_alloc(b, (size_t)n * (sizeof *p + 1) + (size_t)blocks * (sizeof *p + sizeof(float)), (void **)&p));
     double *mass = p + n;
@@ -179,7 +184,7 @@ sf_status sf_reference_top_block_mass(sf_backend *b, const sf_attention *a, int 
     return SF_OK;
 }
 
-/* ---- pages ----------------------------------------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 sf_status sf_reference_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low,
                                    float *high)

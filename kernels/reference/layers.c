@@ -86,8 +86,9 @@ sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t 
     const float *u = up;
     for (int64_t i = 0; i < rows * width; i++) {
         double x = g[i];
-        double y = kind == SF_SILU ? x / (1 + exp(-x))
-                                   : 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))); /* √(2/π) */
+        double y = kind == SF_SILU
+                       ? x / (1 + exp(-x))
+                       : 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))); /* √(2/π) */
         g[i] = (float)(y * u[i]);
     }
     sf_meter_gated(b, rows, width);
@@ -101,8 +102,8 @@ sf_status sf_reference_add(sf_backend *b, float *x, const void *y, int64_t n)
     return SF_OK;
 }
 
-sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
-                                const void *k, const void *v)
+sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads,
+                                int head_dim, const void *k, const void *v)
 {
     for (int l = 0; l < lanes; l++) {
         for (int64_t r = 0; r < rows; r++) {
@@ -120,7 +121,8 @@ sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *par
     return SF_OK;
 }
 
-sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
+sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim,
+                                 sf_kv_part *to)
 {
     int64_t total = 0;
     to->n = 0;

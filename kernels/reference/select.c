@@ -25,7 +25,8 @@ sf_status sf_reference_reduce_rows(sf_backend *b, const float *x, int64_t rows, 
     return SF_OK;
 }
 
-sf_status sf_reference_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce, float *out)
+sf_status sf_reference_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce,
+                            float *out)
 {
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t i = 0; i < n; i++) {
@@ -61,10 +62,13 @@ sf_status sf_reference_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n,
     return SF_OK;
 }
 
-/* ---- choices ---------------------------------------------------------------------------------------------------------
+/* ---- choices -----------------------------------------------------------------------------------------------------
  * All of them sort whole rows: by value descending, then by index ascending. */
 
-typedef struct entry { float value; int32_t index; } entry;
+typedef struct entry {
+    float value;
+    int32_t index;
+} entry;
 
 static int by_value(const void *x, const void *y)
 {
