@@ -168,85 +168,131 @@ static bool of_phase(const sf_view *v, int arm, int phase)
     return arm && v->arm[arm].sparse[phase] && !v->arm[arm].sparse[!phase];
 }
 
-/* The sparsity at which the arms of a phase are held against each other: what all of them reach everywhere. */
-static double common_sparsity(const sf_view *v, int phase, int one_arm)
+/* The highest sparsity that an arm reaches with every model and length that it was run with; 0: never run. */
+static double reach(const sf_view *v, int arm)
 {
-    double common = most_sparsity;
-    for (int a = 1; a < v->arms; a++)
-        for (int m = 0; m < v->models && of_phase(v, a, phase); m++)
-            for (int l = 0; l < v->lengths && (one_arm < 0 || one_arm == a); l++) {
-                double most = 0;
-                for (int i = 0; i < v->points; i++) {
-                    const sf_point *p = &v->point[i];
-                    if (p->arm == a && p->model == m && p->length == l) most = fmax(most, sf_point_sparsity(v, p));
-                }
-                if (most > 0) common = fmin(common, most);
+    double least = INFINITY;
+    for (int m = 0; m < v->models; m++)
+        for (int l = 0; l < v->lengths; l++) {
+            double most = 0;
+            for (int i = 0; i < v->points; i++) {
+                const sf_point *p = &v->point[i];
+                if (p->arm == arm && p->model == m && p->length == l) most = fmax(most, sf_point_sparsity(v, p));
             }
-    return common;
+            if (most > 0) least = fmin(least, most);
+        }
+    return isinf(least) ? 0 : fmin(least, most_sparsity);
+}
+
+/* Methods of a phase that are held against each other, and where: all that reach about as far as the second furthest.
+ */
+struct ranking {
+    int arms, *arm;
+    double sparsity;
+    double *loss, *mean; /* [arms, resamples], [arms]: score lost against dense */
+    double *single;      /* [settings, arms] mean loss with one model and length */
+    int settings;        /* models and lengths in which every arm can be read off */
+};
+
+static void choose_arms(const sf_view *v, int phase, struct ranking *r)
+{
+    const double as_far = 0.02;
+    double first = 0, second = 0;
+    for (int a = 1; a < v->arms; a++) {
+        double far = of_phase(v, a, phase) ? reach(v, a) : 0;
+        if (far > first)
+            second = first, first = far;
+        else if (far > second)
+            second = far;
+    }
+    r->arms = 0;
+    r->sparsity = 1;
+    for (int a = 1; a < v->arms && second > 0; a++) {
+        double far = of_phase(v, a, phase) ? reach(v, a) : 0;
+        if (far < second - as_far || far <= 0) continue;
+        r->arm[r->arms++] = a;
+        r->sparsity = fmin(r->sparsity, far);
+    }
+}
+
+static void measure_losses(const sf_view *v, const bool *in, struct ranking *r, double *scratch)
+{
+    int B = v->resamples;
+    r->settings = 0;
+    memset(r->loss, 0, (size_t)r->arms * B * sizeof *r->loss);
+    for (int m = 0; m < v->models; m++)
+        for (int l = 0; l < v->lengths; l++) {
+            bool all = sf_interpolate(v, m, l, 0, in, 0, scratch);
+            for (int i = 0; i < r->arms && all; i++) all = sf_interpolate(v, m, l, r->arm[i], in, r->sparsity, scratch);
+            if (!all) continue;
+            for (int i = 0; i < r->arms; i++) {
+                double *loss = r->loss + (size_t)i * B, *single = &r->single[r->settings * r->arms + i];
+                *single = 0;
+                sf_interpolate(v, m, l, 0, in, 0, scratch);
+                for (int b = 0; b < B; b++) loss[b] += scratch[b], *single += scratch[b] / B;
+                sf_interpolate(v, m, l, r->arm[i], in, r->sparsity, scratch);
+                for (int b = 0; b < B; b++) loss[b] -= scratch[b], *single -= scratch[b] / B;
+            }
+            r->settings++;
+        }
+    for (int i = 0; i < r->arms && r->settings; i++) {
+        double *loss = r->loss + (size_t)i * B;
+        r->mean[i] = 0;
+        for (int b = 0; b < B; b++) r->mean[i] += (loss[b] /= r->settings) / B;
+    }
+}
+
+static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *tasks, int phase,
+                               const struct ranking *r, double *scratch)
+{
+    int B = v->resamples, best = 0, second = 1, first = 0, rankings = 0;
+    for (int i = 1; i < r->arms; i++)
+        if (r->mean[i] < r->mean[best])
+            second = best, best = i;
+        else if (second == best || r->mean[i] < r->mean[second])
+            second = i;
+    for (int b = 0; b < B; b++) {
+        bool least = true;
+        for (int i = 0; i < r->arms; i++) least &= r->loss[(size_t)best * B + b] <= r->loss[(size_t)i * B + b];
+        first += least;
+        scratch[b] = r->loss[(size_t)second * B + b] - r->loss[(size_t)best * B + b];
+    }
+    double difference, low, high, agreement = 0;
+    interval(B, scratch, &difference, &low, &high);
+    for (int k = 0; k < r->settings; k++) {
+        double tau = sf_kendall(r->arms, r->mean, r->single + k * r->arms);
+        if (!isnan(tau)) agreement += tau, rankings++;
+    }
+    char stable[128] = "";
+    if (r->arms > 2 && rankings > 1)
+        snprintf(stable, sizeof stable,
+                 "; rankings of single models and lengths agree with it at a mean Kendall's tau of %.2f",
+                 agreement / rankings);
+    return add(out, "method", low > 0 ? "yes" : "not decided", false, difference, low, high,
+               "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, "
+               "difference %.3f [%+.3f, %+.3f]; it "
+               "is first in %.0f %% of resamples%s.",
+               tasks, r->sparsity, v->arm[r->arm[best]].label, r->arms, phase ? "decode" : "prefill", r->mean[best],
+               r->mean[second], v->arm[r->arm[second]].label, difference, low, high, 100.0 * first / B, stable);
 }
 
 static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratch, bool *in)
 {
-    int B = v->resamples;
-    for (int phase = 0; phase < SF_PHASES; phase++) {
-        double s = common_sparsity(v, phase, -1);
-        for (int group = 0; group < 3; group++) {
+    struct ranking r = {.arm = calloc((size_t)v->arms, sizeof *r.arm),
+                        .mean = calloc((size_t)v->arms, sizeof *r.mean),
+                        .loss = malloc((size_t)v->arms * v->resamples * sizeof *r.loss),
+                        .single = calloc((size_t)v->models * v->lengths * v->arms + 1, sizeof *r.single)};
+    sf_status status = r.arm && r.mean && r.loss && r.single ? SF_OK : no_memory();
+    for (int phase = 0; phase < SF_PHASES && status == SF_OK; phase++) {
+        choose_arms(v, phase, &r);
+        for (int group = 0; group < 3 && r.arms > 1 && status == SF_OK; group++) {
             if (!choose_tasks(v, group, in)) continue;
-            double *loss = calloc((size_t)v->arms * B, sizeof *loss), *mean = calloc((size_t)v->arms, sizeof *mean);
-            int *arms = calloc((size_t)v->arms, sizeof *arms), n = 0, common = 0;
-            if (!loss || !mean || !arms) {
-                free(loss), free(mean), free(arms);
-                return no_memory();
-            }
-            for (int a = 1; a < v->arms; a++) n += of_phase(v, a, phase);
-            for (int m = 0; m < v->models && n > 1; m++)
-                for (int l = 0; l < v->lengths; l++) {
-                    /* only where every arm can be read off */
-                    bool all = true;
-                    for (int a = 1; a < v->arms && all; a++)
-                        if (of_phase(v, a, phase)) all = sf_interpolate(v, m, l, a, in, s, scratch);
-                    if (!all || !sf_interpolate(v, m, l, 0, in, 0, scratch)) continue;
-                    common++;
-                    for (int a = 1; a < v->arms; a++) {
-                        if (!of_phase(v, a, phase)) continue;
-                        sf_interpolate(v, m, l, 0, in, 0, scratch);
-                        for (int b = 0; b < B; b++) loss[(size_t)a * B + b] += scratch[b];
-                        sf_interpolate(v, m, l, a, in, s, scratch);
-                        for (int b = 0; b < B; b++) loss[(size_t)a * B + b] -= scratch[b];
-                    }
-                }
-            sf_status status = SF_OK;
-            if (common) {
-                int best = 0, second = 0, first = 0, k = 0;
-                for (int a = 1; a < v->arms; a++) {
-                    if (!of_phase(v, a, phase)) continue;
-                    for (int b = 0; b < B; b++) mean[a] += (loss[(size_t)a * B + b] /= common) / B;
-                    arms[k++] = a;
-                    if (!best || mean[a] < mean[best])
-                        second = best, best = a;
-                    else if (!second || mean[a] < mean[second])
-                        second = a;
-                }
-                for (int b = 0; b < B; b++) {
-                    bool least = true;
-                    for (int i = 0; i < k; i++) least &= loss[(size_t)best * B + b] <= loss[(size_t)arms[i] * B + b];
-                    first += least;
-                    scratch[b] = loss[(size_t)second * B + b] - loss[(size_t)best * B + b];
-                }
-                double difference, low, high;
-                interval(B, scratch, &difference, &low, &high);
-                status = add(out, "method", low > 0 ? "yes" : "not decided", false, difference, low, high,
-                             "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with "
-                             "%s, difference %.3f "
-                             "[%+.3f, %+.3f]; it is first in %.0f %% of resamples.",
-                             groups[group], s, v->arm[best].label, k, phase ? "decode" : "prefill", mean[best],
-                             mean[second], v->arm[second].label, difference, low, high, 100.0 * first / B);
-            }
-            free(loss), free(mean), free(arms);
-            SF_TRY(status);
+            measure_losses(v, in, &r, scratch);
+            if (r.settings) status = state_ranking(v, out, groups[group], phase, &r, scratch);
         }
     }
-    return SF_OK;
+    free(r.arm), free(r.mean), free(r.loss), free(r.single);
+    return status;
 }
 
 /* ---- 3. Does the relative error fall with length? ---- */
@@ -263,9 +309,8 @@ static double slope(int n, const double *x, const double *y)
 static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, double *scratch, bool *in)
 {
     enum { LENGTHS = 16 };
-    int phase = v->arm[arm].sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE, B = v->resamples, lengths = 0,
-        of[LENGTHS] = {0};
-    double s = common_sparsity(v, phase, arm), x[LENGTHS], y[LENGTHS], mean[LENGTHS] = {0};
+    int B = v->resamples, lengths = 0, of[LENGTHS] = {0};
+    double s = reach(v, arm), x[LENGTHS], y[LENGTHS], mean[LENGTHS] = {0};
     double *error = calloc((size_t)LENGTHS * B, sizeof *error);
     double *sparse = malloc((size_t)B * sizeof *sparse);
     if (!error || !sparse) {

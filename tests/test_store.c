@@ -506,6 +506,38 @@ static void test_two_processes(void **state)
     holds(1, 2);
 }
 
+/* A report of a sweep that runs on: never an error, never a step back, never a double. */
+static void test_reading_meanwhile(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 150 };
+    pid_t child = fork();
+    if (child == 0) {
+        sf_store *s;
+        if (sf_store_open(results, false, &s) != SF_OK) _exit(1);
+        for (int i = 0; i < SAMPLES; i++)
+            if (add(s, 2, i) != SF_OK || (i % 2 && sf_store_fold(s, NULL) != SF_OK)) _exit(2);
+        sf_store_close(s);
+        _exit(0);
+    }
+    int how = 0, last = 0, readings = 0;
+    while (waitpid(child, &how, WNOHANG) == 0) {
+        sf_results r;
+        if (!exists(results)) continue;
+        read_one(results, EVERYTHING, &r);
+        assert_int_equal(r.problems, 0);
+        assert_int_equal(r.cells, 2);
+        if (r.records[0] < last) fail_msg("%d records after %d", r.records[0], last);
+        for (int i = 0; i < r.records[0]; i++) same_record(&r.record[0][i], 0, i, EVERYTHING);
+        last = r.records[0];
+        sf_results_free(&r);
+        readings++;
+    }
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    assert_true(readings > 5);
+    holds(2, SAMPLES);
+}
+
 /* ---- Full disk ---- */
 
 /* Runs to the end of the room, then checks that the failed step left nothing and that more room resumes. */
@@ -775,6 +807,7 @@ int main(void)
                                        TEST(test_kills),
                                        TEST(test_parts_already_folded),
                                        TEST(test_two_processes),
+                                       TEST(test_reading_meanwhile),
                                        TEST(test_file_size_limit),
                                        TEST(test_full_disk),
                                        TEST(test_refusals),
