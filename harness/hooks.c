@@ -1,7 +1,9 @@
 #include "harness/hooks.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define KIND(k) (1u << (k))
 
@@ -27,11 +29,61 @@ static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const v
     return sf_fail(SF_INTERNAL, "no hook %d", (int)hook);
 }
 
-/* Empties the message, so that outcome() can tell whether the hook left one. */
-static void expect_message(void) { sf_fail(SF_OK, "%s", ""); }
+/* ---- where a crash happened -------------------------------------------------------------------------------------- */
 
-static sf_status worded(sf_status status)
+/* The hook that runs; read by the signal handler, which may do little more than write(). */
+static volatile struct {
+    const char *method, *hook; /* NULL: none runs */
+    int layer;                 /* -1: of no layer */
+} running;
+
+static void append(char *line, size_t *n, const char *text)
 {
+    while (*text && *n < 200) line[(*n)++] = *text++;
+}
+
+static void name_crash(int signal)
+{
+    char line[200], digits[12], *digit = digits + sizeof digits - 1;
+    size_t n = 0;
+    if (running.method) {
+        append(line, &n, "\nfrontier: error: crashed in method '");
+        append(line, &n, running.method);
+        append(line, &n, "', ");
+        append(line, &n, running.hook);
+        *digit = '\0';
+        for (int left = running.layer; left >= 0; left = left >= 10 ? left / 10 : -1) *--digit = (char)('0' + left % 10);
+        append(line, &n, *digit ? ", layer " : "");
+        append(line, &n, digit);
+        append(line, &n, "\n");
+        if (write(STDERR_FILENO, line, n) < 0) n = 0; /* nothing can be done about it */
+    }
+    raise(signal); /* SA_RESETHAND: ends the process when this returns */
+}
+
+void sf_hooks_name_crashes(void)
+{
+    static char stack[1 << 16]; /* its own, for hooks that ran out of theirs */
+    static const int crash[] = {SIGSEGV, SIGBUS, SIGFPE};
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    for (size_t i = 0; i < sizeof crash / sizeof *crash; i++) {
+        struct sigaction before, action = {.sa_handler = name_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK};
+        if (sigaction(crash[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(crash[i], &action, NULL);
+    }
+}
+
+/* ---- calling ------------------------------------------------------------------------------------------------------ */
+
+/* Empties the message too, so that outcome() can tell whether the hook left one. */
+static void enter(const sf_method *m, const char *hook, int layer)
+{
+    running.hook = hook, running.layer = layer, running.method = m->name;
+    sf_fail(SF_OK, "%s", "");
+}
+
+static sf_status leave(sf_status status)
+{
+    running.method = NULL;
     if (status != SF_OK && !*sf_error())
         sf_fail(status, "failed with status %d and said nothing; a hook that fails returns sf_fail(…) with the reason",
                 (int)status);
@@ -41,7 +93,7 @@ static sf_status worded(sf_status status)
 /* A hook may report its failure by returning it or by leaving it in a->status. */
 static sf_status outcome(const sf_attention *a, sf_status returned)
 {
-    return worded(returned != SF_OK ? returned : a->status);
+    return leave(returned != SF_OK ? returned : a->status);
 }
 
 sf_status sf_hook_fit(const sf_method *m, const sf_extent *extent, double sparsity, void *params)
@@ -49,8 +101,8 @@ sf_status sf_hook_fit(const sf_method *m, const sf_extent *extent, double sparsi
     void *before = malloc(m->params_size);
     if (!before) return sf_fail(SF_NO_MEMORY, "method '%s': no memory for its parameters", m->name);
     memcpy(before, params, m->params_size);
-    expect_message();
-    sf_status status = worded(m->fit(extent, sparsity, params));
+    enter(m, "fit", -1);
+    sf_status status = leave(m->fit(extent, sparsity, params));
     if (status == SF_OK) status = sf_method_check_fit(m, before, params);
     free(before);
     return sf_blame(status, "method '%s', fit", m->name);
@@ -72,7 +124,7 @@ sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, cons
                          sf_pattern *out)
 {
     *out = (sf_pattern){.kind = SF_PATTERN_KINDS}; /* none of them, so that a pattern never made is seen */
-    expect_message();
+    enter(m, hooks[hook].name, a->layer);
     sf_status status = outcome(a, call(hook, a, m, params, state, out));
     if (status == SF_OK && out->kind == SF_PATTERN_KINDS)
         status = sf_fail(SF_BAD_INPUT, "returned without making a pattern; expected %s (sf_dense() computes everything)",
@@ -110,7 +162,7 @@ sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params,
 {
     *out = (sf_state){0};
     if (!m->state) return SF_OK;
-    expect_message();
+    enter(m, "state", a->layer);
     sf_status status = outcome(a, m->state(a, params, max_keys, out));
     for (int i = 0; status == SF_OK && i < SF_STATE_TENSORS; i++)
         status = sf_blame(open_tensor(a->backend, arena, &out->tensor[i]), "tensor %d", i);
@@ -121,7 +173,7 @@ sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *param
 {
     if (!m->observe) return SF_OK;
     sf_mark mark = sf_scratch_mark(a->backend);
-    expect_message();
+    enter(m, "observe", a->layer);
     sf_status status = outcome(a, m->observe(a, params, state, first));
     sf_scratch_release(a->backend, mark);
     return sf_blame(status, "method '%s', observe at layer %d", m->name, a->layer);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "harness/cli.h"
+#include "harness/hooks.h"
 #include "harness/version.h"
 #include "harness/yaml.h"
 
@@ -67,6 +68,7 @@ static void spin_briefly(char **argv)
 int main(int argc, char **argv)
 {
     spin_briefly(argv);
+    sf_hooks_name_crashes();
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return usage(stdout), EXIT_SUCCESS;
     if (strcmp(name, "--version") == 0) name = "version";

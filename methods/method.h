@@ -54,7 +54,7 @@ typedef struct sf_method {
     const char *summary;     /* one line */
     const char *paper;       /* authors, year, title, arXiv number; NULL for a baseline */
     int version;             /* raise when what it chooses changes: part of every cell's key */
-    const sf_param *params;  /* ended by a row without name; NULL: none */
+    const sf_param *params;  /* static, at most 64 rows, ended by the row {0}; NULL: none */
     size_t params_size;      /* bytes of the parameter struct */
 
     sf_status (*fit)(const sf_extent *extent, double sparsity, void *params);

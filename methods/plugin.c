@@ -10,7 +10,39 @@
 
 static bool good_name(const char *s)
 {
-    return s && *s && strlen(s) < 64 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(s);
+    return s && *s && strnlen(s, 64) < 64 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(s);
+}
+
+/* A table without its last row {0} goes on into whatever lies behind it. Tables and their texts are static data, so
+ * that what lies in no loaded object is none of them, and is not touched. */
+enum { MOST_ROWS = 64 };
+
+static bool loaded(const void *p)
+{
+    Dl_info info;
+    return dladdr(p, &info) != 0;
+}
+
+static bool readable(const sf_param *p)
+{
+    return loaded(p) && loaded((const char *)(p + 1) - 1) &&
+           (!p->name || (loaded(p->name) && (!p->doc || loaded(p->doc)) && (!p->choices || loaded(p->choices)) &&
+                         (!p->text || loaded(p->text))));
+}
+
+static sf_status check_end(const sf_method *m, const char *where)
+{
+    for (int row = 0; row < MOST_ROWS; row++) {
+        if (!readable(&m->params[row]))
+            return sf_fail(SF_BAD_INPUT,
+                           "%s: method '%s': row %d of its parameters is none (texts must be string literals); is the "
+                           "row {0} missing that ends the table?",
+                           where, m->name, row);
+        if (!m->params[row].name) return SF_OK;
+    }
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: method '%s': more than %d parameters; is the row {0} missing that ends the table?", where,
+                   m->name, MOST_ROWS);
 }
 
 static int choices_in(const char *choices)
@@ -63,7 +95,7 @@ static sf_status check_param(const sf_method *m, const sf_param *p, const char *
     const char *method = m->name, *name = p->name;
     size_t size = size_of(p->type);
     if (!good_name(name))
-        return sf_fail(SF_BAD_INPUT, "%s: method '%s': parameter name '%s' must be [a-z0-9_]+", where, method, name);
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': parameter name '%.63s' must be [a-z0-9_]+", where, method, name);
     if (size == 0) return sf_fail(SF_BAD_INPUT, "%s: %s.%s: type %d is unknown", where, method, name, (int)p->type);
     if (p->offset > m->params_size || size > m->params_size - p->offset)
         return sf_fail(SF_BAD_INPUT, "%s: %s.%s: offset %zu + %zu bytes lies outside the parameter struct of %zu bytes",
@@ -153,6 +185,7 @@ sf_status sf_method_validate(const sf_method *m, const char *where)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s': params and params_size (%zu bytes) must be given together",
                        where, m->name, m->params_size);
 
+    if (m->params) SF_TRY(check_end(m, where));
     bool budget = false;
     for (const sf_param *p = m->params; p && p->name; p++) {
         SF_TRY(check_param(m, p, where));

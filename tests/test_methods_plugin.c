@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness/synthetic.h"
@@ -115,6 +117,59 @@ static void refuses_what_breaks_the_contract(void **unused)
     assert_int_equal(sf_method_validate(NULL, "here.so"), SF_BAD_INPUT);
 }
 
+/* A table that does not end. */
+static void finds_the_missing_last_row(void **unused)
+{
+    (void)unused;
+    static sf_param table[65];
+    static char names[65][4];
+    sf_method m = {GOOD, .params = table, .params_size = sizeof(int[65])};
+    for (int i = 0; i < 65; i++) {
+        snprintf(names[i], sizeof names[i], "p%d", i);
+        table[i] =
+            (sf_param){.name = names[i], .type = SF_INT, .offset = (size_t)i * sizeof(int), .doc = "one of many"};
+    }
+    assert_int_equal(sf_method_validate(&m, "here.so"), SF_BAD_INPUT);
+    says("more than 64 parameters; is the row {0} missing");
+    table[3].name = (const char *)(uintptr_t)12;
+    assert_int_equal(sf_method_validate(&m, "here.so"), SF_BAD_INPUT);
+    says("row 3 of its parameters is none");
+    table[3].name = NULL;
+    assert_int_equal(sf_method_validate(&m, "here.so"), SF_OK);
+}
+
+static sf_status crash(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    raise(SIGSEGV);
+    return sf_dense(a, out);
+}
+
+static void crashes_name_their_hook(void **unused)
+{
+    (void)unused;
+    int ends[2], status;
+    char said[256] = "";
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        sf_method m = {GOOD, .prefill = crash};
+        sf_attention a = {.layer = 107};
+        sf_pattern out;
+        dup2(ends[1], STDERR_FILENO);
+        signal(SIGSEGV, SIG_DFL);
+        sf_hooks_name_crashes();
+        sf_hook_choose(SF_HOOK_PREFILL, &a, &m, NULL, NULL, &out);
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_true(read(ends[0], said, sizeof said - 1) > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    if (!strstr(said, "crashed in method 'good', prefill, layer 107\n")) fail_msg("said: %s", said);
+    close(ends[0]);
+}
+
 /* ---- shared objects
  * -------------------------------------------------------------------------------------------------- */
 
@@ -202,10 +257,9 @@ static void stops_indices_out_of_range(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_what_breaks_the_contract),
-        cmocka_unit_test(refuses_bad_plugins),
-        cmocka_unit_test(example_equals_streaming),
-        cmocka_unit_test(stops_indices_out_of_range),
+        cmocka_unit_test(refuses_what_breaks_the_contract), cmocka_unit_test(finds_the_missing_last_row),
+        cmocka_unit_test(crashes_name_their_hook),          cmocka_unit_test(refuses_bad_plugins),
+        cmocka_unit_test(example_equals_streaming),         cmocka_unit_test(stops_indices_out_of_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
