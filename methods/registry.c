@@ -1,26 +1,29 @@
-/* The built-in methods: one line each. */
+/* The built-in methods: one line each. SF_METHOD(x) names `const sf_method sf_x`, defined in a file here. */
 #include "methods/method.h"
 
-extern const sf_method sf_dense_method, sf_null, sf_streaming, sf_tri_shape, sf_random_blocks, sf_oracle_blocks,
-    sf_oracle_topk, sf_vertical_slash, sf_block_sparse, sf_flex_prefill, sf_flex_prefill_full, sf_snapkv, sf_ada_snapkv,
-    sf_quest;
+/* clang-format off */
+#define METHODS                     \
+    /* of the study */              \
+    SF_METHOD(vertical_slash)       \
+    SF_METHOD(block_sparse)         \
+    SF_METHOD(flex_prefill)         \
+    SF_METHOD(flex_prefill_full)    \
+    SF_METHOD(snapkv)               \
+    SF_METHOD(ada_snapkv)           \
+    SF_METHOD(quest)                \
+    /* baselines */                 \
+    SF_METHOD(dense_method)         \
+    SF_METHOD(streaming)            \
+    SF_METHOD(tri_shape)            \
+    SF_METHOD(random_blocks)        \
+    SF_METHOD(oracle_blocks)        \
+    SF_METHOD(oracle_topk)          \
+    SF_METHOD(null)
+/* clang-format on */
 
-const sf_method *const sf_methods[] = {
-    /* of the study */
-    &sf_vertical_slash,
-    &sf_block_sparse,
-    &sf_flex_prefill,
-    &sf_flex_prefill_full,
-    &sf_snapkv,
-    &sf_ada_snapkv,
-    &sf_quest,
-    /* baselines */
-    &sf_dense_method,
-    &sf_streaming,
-    &sf_tri_shape,
-    &sf_random_blocks,
-    &sf_oracle_blocks,
-    &sf_oracle_topk,
-    &sf_null,
-    NULL,
-};
+#define SF_METHOD(name) extern const sf_method sf_##name;
+METHODS
+#undef SF_METHOD
+
+#define SF_METHOD(name) &sf_##name,
+const sf_method *const sf_methods[] = {METHODS NULL};

@@ -1,38 +1,37 @@
-/* Every built-in task: one line each. */
+/* Every built-in task: one line each. SF_TASK(x) names `const sf_task sf_x`, defined in a file here. */
 #include "tasks/task.h"
 
-extern const sf_task sf_niah, sf_vt, sf_cwe;
-extern const sf_task sf_story_retrieval, sf_story_multihop, sf_story_filtering;
-extern const sf_task sf_ruler_niah_single_1, sf_ruler_niah_single_2, sf_ruler_niah_single_3, sf_ruler_niah_multikey_1,
-    sf_ruler_niah_multikey_2, sf_ruler_niah_multikey_3, sf_ruler_niah_multivalue, sf_ruler_niah_multiquery;
-extern const sf_task sf_qa_squad, sf_qa_quality, sf_qa_toefl;
-extern const sf_task sf_ruler_vt, sf_ruler_cwe, sf_ruler_fwe, sf_ruler_qa_1, sf_ruler_qa_2;
+/* clang-format off */
+#define TASKS                           \
+    /* the study's */                   \
+    SF_TASK(niah)                       \
+    SF_TASK(vt)                         \
+    SF_TASK(cwe)                        \
+    SF_TASK(story_retrieval)            \
+    SF_TASK(story_multihop)             \
+    SF_TASK(story_filtering)            \
+    SF_TASK(qa_squad)                   \
+    SF_TASK(qa_quality)                 \
+    SF_TASK(qa_toefl)                   \
+    /* RULER's */                       \
+    SF_TASK(ruler_niah_single_1)        \
+    SF_TASK(ruler_niah_single_2)        \
+    SF_TASK(ruler_niah_single_3)        \
+    SF_TASK(ruler_niah_multikey_1)      \
+    SF_TASK(ruler_niah_multikey_2)      \
+    SF_TASK(ruler_niah_multikey_3)      \
+    SF_TASK(ruler_niah_multivalue)      \
+    SF_TASK(ruler_niah_multiquery)      \
+    SF_TASK(ruler_vt)                   \
+    SF_TASK(ruler_cwe)                  \
+    SF_TASK(ruler_fwe)                  \
+    SF_TASK(ruler_qa_1)                 \
+    SF_TASK(ruler_qa_2)
+/* clang-format on */
 
-const sf_task *const sf_tasks[] = {
-    /* the study's */
-    &sf_niah,
-    &sf_vt,
-    &sf_cwe,
-    &sf_story_retrieval,
-    &sf_story_multihop,
-    &sf_story_filtering,
-    &sf_qa_squad,
-    &sf_qa_quality,
-    &sf_qa_toefl,
+#define SF_TASK(name) extern const sf_task sf_##name;
+TASKS
+#undef SF_TASK
 
-    /* RULER's */
-    &sf_ruler_niah_single_1,
-    &sf_ruler_niah_single_2,
-    &sf_ruler_niah_single_3,
-    &sf_ruler_niah_multikey_1,
-    &sf_ruler_niah_multikey_2,
-    &sf_ruler_niah_multikey_3,
-    &sf_ruler_niah_multivalue,
-    &sf_ruler_niah_multiquery,
-    &sf_ruler_vt,
-    &sf_ruler_cwe,
-    &sf_ruler_fwe,
-    &sf_ruler_qa_1,
-    &sf_ruler_qa_2,
-    NULL,
-};
+#define SF_TASK(name) &sf_##name,
+const sf_task *const sf_tasks[] = {TASKS NULL};
