@@ -83,6 +83,33 @@ sf_status sf_method_check_fit(const sf_method *method, const void *before, const
 /* Loads PATH, checks and returns its method. The object stays loaded until the process ends. */
 sf_status sf_plugin_load(const char *path, const sf_method **out);
 
+/* ---- What a hook must deliver -----------------------------------------------------------------------------------
+ * prefill, compress and decode make one pattern (kernels/pattern.h) with a pattern maker below and return what that
+ * returns; a failure is `return sf_fail(…)` with the reason. The core checks each pattern; what breaks a rule fails, by
+ * method, hook and layer.
+ *
+ *   keys    every query sees at least one key at or before it: add the query's own block; compress: each kv head keeps one
+ *   lists   ascending, without repeats, in range; row r holds count[r] entries from index[r * stride] on
+ *   rows    blocks: head * query_blocks + query block. columns, diagonals: head. pages, keys to keep: kv head.
+ *           Heads are all query heads, or the kv heads (one selection for the group)
+ *   memory  sf_host_lists() copies: free your own arrays. What the vocabulary returns is freed after the hook
+ *   draws   from (seed parameter, a->layer, head, row) alone, as in methods/random_blocks.c: no rand(), no statics; then
+ *           neither thread count nor order nor other samples change a result
+ *
+ * The first block and the own one, as an example:
+ *
+ *     int blocks = (a->keys + 63) / 64, rows = a->heads * blocks;
+ *     int32_t *count = malloc(rows * sizeof *count), *index = malloc(rows * 2 * sizeof *index);
+ *     if (!count || !index) a->status = sf_fail(SF_NO_MEMORY, "%d lists of blocks", rows);
+ *     for (int r = 0; r < rows && !a->status; r++) {
+ *         int own = r % blocks;
+ *         index[2 * r] = 0, index[2 * r + 1] = own;
+ *         count[r] = own > 0 ? 2 : 1;
+ *     }
+ *     sf_lists lists = sf_host_lists(a, rows, 2, count, index);
+ *     free(count), free(index);
+ *     return sf_blocks(a, out, a->heads, 64, 64, lists); */
+
 /* ---- The vocabulary ---------------------------------------------------------------------------------------------
  * Each function works on the attention at hand, allocates what it returns from scratch (released by the core after the
  * hook), and does nothing once a->status holds a failure; so a hook is written straight down and ends with

@@ -6,8 +6,9 @@ P=$T/prefix
 make -s install PREFIX="$P" BUILD="$(dirname "$FRONTIER")" >"$T/log" 2>&1 || fail "install: $(cat "$T/log")"
 cp -r tests/plugin "$T/plugin"
 make -s -C "$T/plugin" PREFIX="$P" >"$T/log" 2>&1 || fail "the plug-in does not build: $(cat "$T/log")"
-for broken in wrong_abi no_symbol no_hooks out_of_range needs_more; do
-    cc -std=c11 -O1 -shared -fPIC -I"$P/include/frontier" -o "$T/$broken.so" "$T/plugin/$broken.c"
+for broken in wrong_abi no_symbol no_hooks out_of_range needs_more crashes; do
+    make -s -C "$T/plugin" PREFIX="$P" $broken.so 2>"$T/log" || fail "$broken.c: $(cat "$T/log")"
+    mv "$T/plugin/$broken.so" "$T"
 done
 run=("$P/bin/frontier" run "$T/tiny.yaml" -o "$T/p.h5" -s samples=1)
 # try FILE PHASE METHOD: the words that put a plug-in's method into the sweep, in $try
@@ -21,4 +22,8 @@ try "$T/no_hooks.so" prefill no_hooks; refused 'no_hooks.so' "${run[@]}" "${try[
 try "$T/none.so" prefill none; refused 'none.so' "${run[@]}" "${try[@]}"
 try "$T/out_of_range.so" prefill out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"
 try "$T/out_of_range.so" decode out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"
+status=0
+{ ASAN_OPTIONS=handle_segv=0 "$P/bin/frontier" check "$T/crashes.so" >/dev/null 2>"$T/log" || status=$?; } 2>/dev/null
+[ $status = 139 ] || fail "a crash ended with status $status"
+grep -q "crashed in method 'crashes', decode, layer 1" "$T/log" || fail "a crash was not named: $(cat "$T/log")"
 echo "plugin: ok"
