@@ -31,7 +31,8 @@ DEFS += -DSF_HAVE_CUDA
 OBJS += $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard kernels/cuda/*.cu))
 LIBS += -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublasLt -lstdc++
 NVCC_FLAGS = -O3 -lineinfo -std=c++20 -I. -Xcompiler -Wall,-Wextra$(if $(WERROR),$(comma)-Werror) $(if $(WERROR),-Werror all-warnings) \
-             $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a),code=sm_$(a)) -MMD -MP
+             $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a),code=sm_$(a)) \
+             -gencode=arch=compute_$(firstword $(CUDA_ARCH)),code=compute_$(firstword $(CUDA_ARCH)) -MMD -MP # PTX for later chips
 comma := ,
 endif
 
@@ -39,7 +40,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps demo test tests bench asan install clean
+.PHONY: all help features deps demo test test-cuda tests bench asan install clean
 .SECONDARY:
 
 all: $(BIN) ## build build/frontier
@@ -125,6 +126,9 @@ test: deps ## install what is missing, build, run every test
 	@tests/run $(BUILD)
 
 tests: $(TESTS)
+
+test-cuda: $(BUILD)/tests/test_cuda ## the CUDA backend against the reference (needs a GPU)
+	$<
 
 bench: all ## measure speed (nothing else should run)
 	$(BIN) bench

@@ -1,8 +1,8 @@
 /* Twin cases: every op of a filling against the reference, on random shapes and data.
  *
  * Inputs are rounded to the filling's activation dtype first, so that both sides see the same numbers; outputs are
- * poisoned with NaN before; errors are ‖Δ‖ / ‖reference‖. A failing case prints its parameters. A test program opens the
- * filling, fills a `twin` and calls the cases it wants: tests/test_cuda.c. */
+ * poisoned with NaN before; errors are ‖Δ‖ / ‖reference‖. A failing case prints its parameters. A test program opens
+ * the filling, fills a `twin` and calls the cases it wants: tests/test_cuda.c. */
 #ifndef SF_BACKEND_CASES_H
 #define SF_BACKEND_CASES_H
 
@@ -19,11 +19,11 @@
 #include "kernels/backend.h"
 
 typedef struct twin {
-    sf_backend b[2];      /* reference, filling */
+    sf_backend b[2]; /* reference, filling */
     sf_meter meter[2];
-    double tolerance;     /* on outputs in the activation dtype and on scores */
+    double tolerance; /* on outputs in the activation dtype and on scores */
     uint64_t seed;
-    double worst;         /* error seen so far */
+    double worst;           /* error seen so far */
     long chosen, differing; /* selections whose scores differ by rounding */
     void *held[2][256];
     int holds;
@@ -45,7 +45,8 @@ static int one_of(twin *t, int n, const int *choice) { return choice[next_random
 
 static float normal(twin *t)
 {
-    double u = ((double)(next_random(t) >> 11) + 1) / 9007199254740993.0, v = (double)(next_random(t) >> 11) / 9007199254740992.0;
+    double u = ((double)(next_random(t) >> 11) + 1) / 9007199254740993.0,
+           v = (double)(next_random(t) >> 11) / 9007199254740992.0;
     return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
 }
 
@@ -128,7 +129,10 @@ static float *get(twin *t, int side, const void *p, sf_dtype dtype, int64_t n)
     return x;
 }
 
-static float *get_activations(twin *t, int side, const void *p, int64_t n) { return get(t, side, p, t->b[side].activation, n); }
+static float *get_activations(twin *t, int side, const void *p, int64_t n)
+{
+    return get(t, side, p, t->b[side].activation, n);
+}
 
 static void begin_case(twin *t, uint64_t seed)
 {
@@ -146,7 +150,8 @@ static void end_case(twin *t, const char *what)
     for (int phase = 0; phase < SF_PHASES; phase++)
         for (int work = 0; work < SF_WORKS; work++)
             if (t->meter[0].at[phase][work].flops != t->meter[1].at[phase][work].flops)
-                fail_msg("%s: counts %llu FLOPs, the reference %llu", what, (unsigned long long)t->meter[1].at[phase][work].flops,
+                fail_msg("%s: counts %llu FLOPs, the reference %llu", what,
+                         (unsigned long long)t->meter[1].at[phase][work].flops,
                          (unsigned long long)t->meter[0].at[phase][work].flops);
     for (int i = 0; i < t->holds; i++)
         for (int side = 0; side < 2; side++)
@@ -161,19 +166,21 @@ static void agree(twin *t, const float *want, const float *got, int64_t n, doubl
     for (int64_t i = 0; i < n; i++) {
         if (isinf(want[i]) || isnan(want[i])) {
             if (!(isnan(want[i]) && isnan(got[i])) && want[i] != got[i])
-                fail_msg("%s: element %lld of %lld is %g, expected %g", what, (long long)i, (long long)n, got[i], want[i]);
+                fail_msg("%s: element %lld of %lld is %g, expected %g", what, (long long)i, (long long)n, got[i],
+                         want[i]);
             continue;
         }
         apart += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
         size += (double)want[i] * want[i];
         if (fabs((double)got[i] - want[i]) > fabs((double)got[at] - want[at])) at = i;
-        if (!isfinite(got[i])) fail_msg("%s: element %lld of %lld is %g, expected %g", what, (long long)i, (long long)n, got[i], want[i]);
+        if (!isfinite(got[i]))
+            fail_msg("%s: element %lld of %lld is %g, expected %g", what, (long long)i, (long long)n, got[i], want[i]);
     }
     double error = sqrt(apart) / (size > 0 ? sqrt(size) : 1);
     if (error > t->worst) t->worst = error;
     if (!(error <= tolerance))
-        fail_msg("%s: error %.2e, at most %.0e is allowed; element %lld of %lld is %g, expected %g", what, error, tolerance,
-                 (long long)at, (long long)n, got[at], want[at]);
+        fail_msg("%s: error %.2e, at most %.0e is allowed; element %lld of %lld is %g, expected %g", what, error,
+                 tolerance, (long long)at, (long long)n, got[at], want[at]);
 }
 
 /* Runs `call` for side 0 and 1, with `s` naming the side. */
@@ -197,12 +204,14 @@ static void layers_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);
     char what[256];
-    int rows = in_range(t, 1, 150), width = ONE_OF(t, 8, 24, 64, 128, 200, 576, 1024, 1500), vocab = in_range(t, 2, 300);
+    int rows = in_range(t, 1, 150), width = ONE_OF(t, 8, 24, 64, 128, 200, 576, 1024, 1500),
+        vocab = in_range(t, 2, 300);
     bool wide = in_range(t, 0, 1);
     snprintf(what, sizeof what, "seed %llu: rows %d width %d vocab %d", (unsigned long long)seed, rows, width, vocab);
 
     /* embed, then norm of its f32 or of activations */
-    float *table = randoms(t, (int64_t)vocab * width, 1), *scale = randoms(t, width, 1), *x = randoms(t, (int64_t)rows * width, 2);
+    float *table = randoms(t, (int64_t)vocab * width, 1), *scale = randoms(t, width, 1),
+          *x = randoms(t, (int64_t)rows * width, 2);
     int32_t *token = malloc((size_t)rows * sizeof *token);
     for (int i = 0; i < rows; i++) token[i] = in_range(t, 0, vocab - 1);
     sf_tensor w[2], norm[2];
@@ -216,7 +225,8 @@ static void layers_case(twin *t, uint64_t seed)
         out[s] = activation_room(t, s, (int64_t)rows * width);
     }
     BOTH(t, embed(&t->b[s], &w[s], ids[s], rows, 1.5f, stream[s]));
-    float *a = get(t, 0, stream[0], SF_F32, (int64_t)rows * width), *b = get(t, 1, stream[1], SF_F32, (int64_t)rows * width);
+    float *a = get(t, 0, stream[0], SF_F32, (int64_t)rows * width),
+          *b = get(t, 1, stream[1], SF_F32, (int64_t)rows * width);
     agree(t, a, b, (int64_t)rows * width, 1e-6, what);
     free(a), free(b);
     BOTH(t, add(&t->b[s], stream[s], act[s], (int64_t)rows * width));
@@ -224,7 +234,8 @@ static void layers_case(twin *t, uint64_t seed)
     agree(t, a, b, (int64_t)rows * width, 1e-6, what);
     free(a), free(b);
     for (int s = 0; s < 2; s++)
-        OK(t, s, t->b[s].ops->rms_norm(&t->b[s], stream[s], SF_F32, rows, width, &norm[s], wide ? 1.f : 0.f, 1e-6f, out[s]));
+        OK(t, s,
+           t->b[s].ops->rms_norm(&t->b[s], stream[s], SF_F32, rows, width, &norm[s], wide ? 1.f : 0.f, 1e-6f, out[s]));
     a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
     agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
     free(a), free(b);
@@ -253,22 +264,27 @@ static void layers_case(twin *t, uint64_t seed)
         si[s] = put(t, s, sine, (size_t)positions * dim / 2 * sizeof(float));
     }
     BOTH(t, rope(&t->b[s], v[s], rows, heads, dim, at[s], co[s], si[s], wide));
-    a = get_activations(t, 0, v[0], (int64_t)rows * heads * dim), b = get_activations(t, 1, v[1], (int64_t)rows * heads * dim);
+    a = get_activations(t, 0, v[0], (int64_t)rows * heads * dim),
+    b = get_activations(t, 1, v[1], (int64_t)rows * heads * dim);
     agree(t, a, b, (int64_t)rows * heads * dim, t->tolerance, what);
     free(a), free(b);
 
     /* greedy choice, with ties */
     float *logits = randoms(t, (int64_t)rows * vocab, 1);
-    for (int i = 0; i < rows; i++) logits[(int64_t)i * vocab + in_range(t, 0, vocab - 1)] = logits[(int64_t)i * vocab + in_range(t, 0, vocab - 1)] = 9;
+    for (int i = 0; i < rows; i++)
+        logits[(int64_t)i * vocab + in_range(t, 0, vocab - 1)] =
+            logits[(int64_t)i * vocab + in_range(t, 0, vocab - 1)] = 9;
     int32_t *best[2];
     for (int s = 0; s < 2; s++) {
-        void *l = put(t, s, logits, (size_t)rows * vocab * sizeof(float)), *to = room(t, s, (size_t)rows * sizeof(int32_t));
+        void *l = put(t, s, logits, (size_t)rows * vocab * sizeof(float)),
+             *to = room(t, s, (size_t)rows * sizeof(int32_t));
         OK(t, s, t->b[s].ops->argmax(&t->b[s], l, rows, vocab, to));
         best[s] = malloc((size_t)rows * sizeof(int32_t));
         OK(t, s, t->b[s].ops->download(&t->b[s], best[s], to, (size_t)rows * sizeof(int32_t)));
     }
     for (int i = 0; i < rows; i++)
-        if (best[0][i] != best[1][i]) fail_msg("%s: argmax of row %d is %d, expected %d", what, i, best[1][i], best[0][i]);
+        if (best[0][i] != best[1][i])
+            fail_msg("%s: argmax of row %d is %d, expected %d", what, i, best[1][i], best[0][i]);
     for (int s = 0; s < 2; s++) {
         t->b[s].ops->release_weight(&t->b[s], &w[s]);
         t->b[s].ops->release_weight(&t->b[s], &norm[s]);
@@ -283,11 +299,13 @@ static void linear_case(twin *t, uint64_t seed, sf_phase phase)
     begin_case(t, seed);
     t->b[0].phase = t->b[1].phase = phase;
     char what[256];
-    int rows = ONE_OF(t, 1, 2, 7, 8, 17, 33, 100, 129, 300), in = ONE_OF(t, 5, 32, 64, 136, 576, 1000), out = ONE_OF(t, 3, 16, 64, 200, 520);
+    int rows = ONE_OF(t, 1, 2, 7, 8, 17, 33, 100, 129, 300), in = ONE_OF(t, 5, 32, 64, 136, 576, 1000),
+        out = ONE_OF(t, 3, 16, 64, 200, 520);
     bool add = in_range(t, 0, 1), biased = in_range(t, 0, 1), f32 = in_range(t, 0, 1);
-    snprintf(what, sizeof what, "seed %llu: linear rows %d in %d out %d%s%s %s phase %d", (unsigned long long)seed, rows, in, out,
-             add ? " add" : "", biased ? " bias" : "", f32 ? "f32" : "activations", phase);
-    float *x = randoms(t, (int64_t)rows * in, 1), *w = randoms(t, (int64_t)out * in, .1f), *bias = randoms(t, out, 1), *y = randoms(t, (int64_t)rows * out, 1);
+    snprintf(what, sizeof what, "seed %llu: linear rows %d in %d out %d%s%s %s phase %d", (unsigned long long)seed,
+             rows, in, out, add ? " add" : "", biased ? " bias" : "", f32 ? "f32" : "activations", phase);
+    float *x = randoms(t, (int64_t)rows * in, 1), *w = randoms(t, (int64_t)out * in, .1f), *bias = randoms(t, out, 1),
+          *y = randoms(t, (int64_t)rows * out, 1);
     sf_tensor weight[2], shift[2];
     import(t, w, out, in, weight);
     import(t, bias, out, 0, shift);
@@ -295,7 +313,8 @@ static void linear_case(twin *t, uint64_t seed, sf_phase phase)
     for (int s = 0; s < 2; s++) {
         sf_dtype type = f32 ? SF_F32 : t->b[s].activation;
         void *from = put_activations(t, s, x, (int64_t)rows * in);
-        void *to = f32 ? put(t, s, y, (size_t)rows * out * sizeof(float)) : put_activations(t, s, y, (int64_t)rows * out);
+        void *to =
+            f32 ? put(t, s, y, (size_t)rows * out * sizeof(float)) : put_activations(t, s, y, (int64_t)rows * out);
         if (!add) to = room(t, s, sf_bytes(type, (int64_t)rows * out));
         OK(t, s, t->b[s].ops->linear(&t->b[s], from, rows, &weight[s], biased ? &shift[s] : NULL, add, to, type));
         result[s] = get(t, s, to, type, (int64_t)rows * out);
@@ -303,10 +322,12 @@ static void linear_case(twin *t, uint64_t seed, sf_phase phase)
         /* each row alone gives the same bits */
         for (int r = 0; r < rows; r += 1 + rows / 5) {
             void *one = room(t, 1, sf_bytes(type, out));
-            OK(t, 1, t->b[1].ops->linear(&t->b[1], (char *)from + sf_bytes(t->b[1].activation, (int64_t)r * in), 1, &weight[1],
-                                         biased ? &shift[1] : NULL, false, one, type));
-            OK(t, 0, t->b[0].ops->linear(&t->b[0], (char *)put_activations(t, 0, x + (int64_t)r * in, in), 1, &weight[0],
-                                         NULL, false, room(t, 0, (size_t)out * sizeof(float)), SF_F32));
+            OK(t, 1,
+               t->b[1].ops->linear(&t->b[1], (char *)from + sf_bytes(t->b[1].activation, (int64_t)r * in), 1,
+                                   &weight[1], biased ? &shift[1] : NULL, false, one, type));
+            OK(t, 0,
+               t->b[0].ops->linear(&t->b[0], (char *)put_activations(t, 0, x + (int64_t)r * in, in), 1, &weight[0],
+                                   NULL, false, room(t, 0, (size_t)out * sizeof(float)), SF_F32));
             float *alone = get(t, 1, one, type, out);
             if (memcmp(alone, result[1] + (int64_t)r * out, (size_t)out * sizeof(float)) != 0)
                 fail_msg("%s: row %d alone differs from row %d in company", what, r, r);
@@ -336,13 +357,15 @@ static void random_lists(twin *t, int64_t rows, int limit, int least, sf_lists o
             if (in_range(t, 0, 99) < density || i < least) index[r * stride + count[r]++] = i;
     }
     for (int s = 0; s < 2; s++)
-        out[s] = (sf_lists){rows, stride, put(t, s, count, (size_t)rows * sizeof *count), put(t, s, index, (size_t)(rows * stride) * sizeof *index)};
+        out[s] = (sf_lists){rows, stride, put(t, s, count, (size_t)rows * sizeof *count),
+                            put(t, s, index, (size_t)(rows * stride) * sizeof *index)};
     free(count), free(index);
 }
 
 static sf_lists empty_lists(twin *t, int side, int64_t rows, int64_t stride)
 {
-    return (sf_lists){0, stride, room(t, side, (size_t)rows * sizeof(int32_t)), room(t, side, (size_t)(rows * stride) * sizeof(int32_t))};
+    return (sf_lists){0, stride, room(t, side, (size_t)rows * sizeof(int32_t)),
+                      room(t, side, (size_t)(rows * stride) * sizeof(int32_t))};
 }
 
 /* Lists of both sides; `loose` entries may differ (scores that differ by rounding), counted. */
@@ -351,13 +374,16 @@ static void lists_agree(twin *t, const sf_lists l[2], bool loose, const char *wh
     assert_int_equal(l[0].rows, l[1].rows);
     int32_t *count[2], *index[2];
     for (int s = 0; s < 2; s++) {
-        count[s] = malloc((size_t)l[s].rows * sizeof(int32_t) + 1), index[s] = malloc((size_t)(l[s].rows * l[s].stride) * sizeof(int32_t) + 1);
+        count[s] = malloc((size_t)l[s].rows * sizeof(int32_t) + 1),
+        index[s] = malloc((size_t)(l[s].rows * l[s].stride) * sizeof(int32_t) + 1);
         OK(t, s, t->b[s].ops->download(&t->b[s], count[s], l[s].count, (size_t)l[s].rows * sizeof(int32_t)));
-        OK(t, s, t->b[s].ops->download(&t->b[s], index[s], l[s].index, (size_t)(l[s].rows * l[s].stride) * sizeof(int32_t)));
+        OK(t, s,
+           t->b[s].ops->download(&t->b[s], index[s], l[s].index, (size_t)(l[s].rows * l[s].stride) * sizeof(int32_t)));
     }
     long chosen = 0, differing = 0;
     for (int64_t r = 0; r < l[0].rows; r++) {
-        if (count[0][r] != count[1][r]) fail_msg("%s: row %lld holds %d entries, expected %d", what, (long long)r, count[1][r], count[0][r]);
+        if (count[0][r] != count[1][r])
+            fail_msg("%s: row %lld holds %d entries, expected %d", what, (long long)r, count[1][r], count[0][r]);
         const int32_t *a = index[0] + r * l[0].stride, *b = index[1] + r * l[1].stride;
         for (int32_t i = 0, j = 0; i < count[0][r]; i++, chosen++) {
             while (j < count[1][r] && b[j] < a[i]) j++;
@@ -377,8 +403,10 @@ static void select_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);
     char what[256];
-    int rows = in_range(t, 1, 9), n = ONE_OF(t, 1, 7, 64, 513, 1000, 5000, 13000), k = in_range(t, 0, n + 3), kind = in_range(t, 0, 3);
-    snprintf(what, sizeof what, "seed %llu: select rows %d n %d k %d kind %d", (unsigned long long)seed, rows, n, k, kind);
+    int rows = in_range(t, 1, 9), n = ONE_OF(t, 1, 7, 64, 513, 1000, 5000, 13000), k = in_range(t, 0, n + 3),
+        kind = in_range(t, 0, 3);
+    snprintf(what, sizeof what, "seed %llu: select rows %d n %d k %d kind %d", (unsigned long long)seed, rows, n, k,
+             kind);
     float *x = malloc((size_t)rows * n * sizeof *x);
     for (int i = 0; i < rows * n; i++) {
         x[i] = kind == 0 ? normal(t) : kind == 1 ? (float)in_range(t, 0, 5) : expf(4 * normal(t));
@@ -457,7 +485,8 @@ static void make_part(twin *t, int kv_heads, int dim, int n, bool ragged, sf_kv_
             k[(int64_t)g * capacity * dim + i] = v[(int64_t)g * capacity * dim + i] = NAN;
     }
     for (int s = 0; s < 2; s++) {
-        part[s] = (sf_kv_part){put_activations(t, s, k, size), put_activations(t, s, v, size), capacity, ragged ? fullest : n, NULL};
+        part[s] = (sf_kv_part){put_activations(t, s, k, size), put_activations(t, s, v, size), capacity,
+                               ragged ? fullest : n, NULL};
         if (ragged) part[s].count = put(t, s, count, (size_t)kv_heads * sizeof *count);
     }
     free(k), free(v), free(count);
@@ -465,7 +494,8 @@ static void make_part(twin *t, int kv_heads, int dim, int n, bool ragged, sf_kv_
 
 static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool ragged, int most_keys)
 {
-    int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 4, 7), dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256);
+    int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 4, 7),
+        dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256);
     int keys = in_range(t, 1, most_keys), queries = decode ? 1 : ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
     int tail = decode ? in_range(t, 0, keys - 1) / 3 : 0;
     int window = ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys);
@@ -475,13 +505,22 @@ static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool ragge
     if (ragged) keys = prompt[0].n + tail, window = 0;
     float *q = randoms(t, (int64_t)queries * kv_heads * group * dim, 1.5f);
     for (int s = 0; s < 2; s++)
-        c->a[s] = (sf_attention){.backend = &t->b[s], .layer = 3, .layers = 9, .heads = kv_heads * group, .kv_heads = kv_heads,
-                                 .head_dim = dim, .queries = queries, .keys = keys, .window = window, .scale = 1 / sqrtf((float)dim),
+        c->a[s] = (sf_attention){.backend = &t->b[s],
+                                 .layer = 3,
+                                 .layers = 9,
+                                 .heads = kv_heads * group,
+                                 .kv_heads = kv_heads,
+                                 .head_dim = dim,
+                                 .queries = queries,
+                                 .keys = keys,
+                                 .window = window,
+                                 .scale = 1 / sqrtf((float)dim),
                                  .q = put_activations(t, s, q, (int64_t)queries * kv_heads * group * dim),
                                  .kv = {prompt[s], rest[s], t->b[s].activation}};
     free(q);
-    snprintf(c->what, sizeof c->what, "seed %llu: heads %d/%d dim %d queries %d keys %d tail %d window %d%s", (unsigned long long)seed,
-             kv_heads * group, kv_heads, dim, queries, keys, tail, window, ragged ? " ragged" : "");
+    snprintf(c->what, sizeof c->what, "seed %llu: heads %d/%d dim %d queries %d keys %d tail %d window %d%s",
+             (unsigned long long)seed, kv_heads * group, kv_heads, dim, queries, keys, tail, window,
+             ragged ? " ragged" : "");
 }
 
 static void give_pairs(twin *t, scene *c)
@@ -493,17 +532,20 @@ static void give_pairs(twin *t, scene *c)
 static void pairs_agree(twin *t, const scene *c)
 {
     uint64_t pairs[2][64];
-    for (int s = 0; s < 2; s++) OK(t, s, t->b[s].ops->download(&t->b[s], pairs[s], c->a[s].pairs, (size_t)c->a[s].heads * sizeof(uint64_t)));
+    for (int s = 0; s < 2; s++)
+        OK(t, s, t->b[s].ops->download(&t->b[s], pairs[s], c->a[s].pairs, (size_t)c->a[s].heads * sizeof(uint64_t)));
     for (int h = 0; h < c->a[0].heads; h++)
         if (pairs[0][h] != pairs[1][h])
-            fail_msg("%s: head %d counts %llu pairs, expected %llu", c->what, h, (unsigned long long)pairs[1][h], (unsigned long long)pairs[0][h]);
+            fail_msg("%s: head %d counts %llu pairs, expected %llu", c->what, h, (unsigned long long)pairs[1][h],
+                     (unsigned long long)pairs[0][h]);
 }
 
 static void random_pattern(twin *t, const sf_attention *a, sf_pattern_kind kind, sf_pattern p[2])
 {
     sf_lists first[2] = {{0}}, second[2] = {{0}};
     int heads = ONE_OF(t, 0, 1) ? a->heads : a->kv_heads, page = ONE_OF(t, 1, 4, 16, 16, 33);
-    int block_q = ONE_OF(t, 1, 8, 16, 16, 32, 64, 64, 100, 128), block_k = ONE_OF(t, 1, 8, 16, 16, 32, 64, 64, 100, 128);
+    int block_q = ONE_OF(t, 1, 8, 16, 16, 32, 64, 64, 100, 128),
+        block_k = ONE_OF(t, 1, 8, 16, 16, 32, 64, 64, 100, 128);
     int sinks = in_range(t, 0, 70), local = in_range(t, 1, 90), last = ONE_OF(t, 0, 1) * in_range(t, 0, 20);
     if (kind == SF_BLOCKS) {
         /* every row needs a key: the diagonal is always there */
@@ -511,13 +553,16 @@ static void random_pattern(twin *t, const sf_attention *a, sf_pattern_kind kind,
         int64_t rows = (int64_t)heads * queries;
         int32_t *count = calloc((size_t)rows, sizeof *count), *index = calloc((size_t)rows * keys + 1, sizeof *index);
         for (int64_t r = 0; r < rows; r++) {
-            int from = a->keys - a->queries + (int)(r % queries) * block_q, to = from + block_q - 1 < a->keys ? from + block_q - 1 : a->keys - 1;
+            int from = a->keys - a->queries + (int)(r % queries) * block_q,
+                to = from + block_q - 1 < a->keys ? from + block_q - 1 : a->keys - 1;
             int density = ONE_OF(t, 0, 10, 40, 100);
             for (int j = 0; j < keys; j++)
-                if (in_range(t, 0, 99) < density || (j >= from / block_k && j <= to / block_k)) index[r * keys + count[r]++] = j;
+                if (in_range(t, 0, 99) < density || (j >= from / block_k && j <= to / block_k))
+                    index[r * keys + count[r]++] = j;
         }
         for (int s = 0; s < 2; s++)
-            first[s] = (sf_lists){rows, keys, put(t, s, count, (size_t)rows * sizeof *count), put(t, s, index, (size_t)rows * keys * sizeof *index)};
+            first[s] = (sf_lists){rows, keys, put(t, s, count, (size_t)rows * sizeof *count),
+                                  put(t, s, index, (size_t)rows * keys * sizeof *index)};
         free(count), free(index);
     }
     if (kind == SF_COLUMNS_DIAGONALS) {
@@ -533,8 +578,16 @@ static void random_pattern(twin *t, const sf_attention *a, sf_pattern_kind kind,
         random_lists(t, heads, a->keys, 1, first);
     }
     for (int s = 0; s < 2; s++)
-        p[s] = (sf_pattern){.kind = kind, .heads = heads, .block_q = block_q, .block_k = block_k, .page = page, .sinks = sinks,
-                            .local = local, .last = last, .first = first[s], .second = second[s]};
+        p[s] = (sf_pattern){.kind = kind,
+                            .heads = heads,
+                            .block_q = block_q,
+                            .block_k = block_k,
+                            .page = page,
+                            .sinks = sinks,
+                            .local = local,
+                            .last = last,
+                            .first = first[s],
+                            .second = second[s]};
 }
 
 static void observe_pattern(twin *t, scene *c, const sf_pattern p[2])
@@ -542,7 +595,8 @@ static void observe_pattern(twin *t, scene *c, const sf_pattern p[2])
     uint64_t total[2];
     BOTH(t, count_pairs(&t->b[s], &c->a[s], &p[s], &total[s]));
     if (total[0] != total[1])
-        fail_msg("%s: pattern %d: %llu pairs, expected %llu", c->what, p[0].kind, (unsigned long long)total[1], (unsigned long long)total[0]);
+        fail_msg("%s: pattern %d: %llu pairs, expected %llu", c->what, p[0].kind, (unsigned long long)total[1],
+                 (unsigned long long)total[0]);
     BOTH(t, check_pattern(&t->b[s], &c->a[s], &p[s], "twin"));
     int32_t row[3];
     for (int i = 0; i < 3; i++) row[i] = in_range(t, 0, c->a[0].queries - 1);
@@ -566,7 +620,8 @@ static void prefill_case(twin *t, uint64_t seed, int most_keys)
     give_pairs(t, &c);
     sf_pattern p[2];
     random_pattern(t, &c.a[0], kind, p);
-    snprintf(c.what + strlen(c.what), 100, " pattern %d heads %d block %dx%d", kind, p[0].heads, p[0].block_q, p[0].block_k);
+    snprintf(c.what + strlen(c.what), 100, " pattern %d heads %d block %dx%d", kind, p[0].heads, p[0].block_q,
+             p[0].block_k);
     int64_t n = (int64_t)c.a[0].queries * c.a[0].heads * c.a[0].head_dim;
     float *out[2];
     void *to[2];
@@ -585,11 +640,13 @@ static void prefill_case(twin *t, uint64_t seed, int most_keys)
         half.queries = cut, half.keys = c.a[1].keys - (c.a[1].queries - cut), half.kv.prompt.n = half.keys;
         if (cut) OK(t, 1, t->b[1].ops->prefill(&t->b[1], &half, &p[1], cut_out));
         size_t skip = sf_bytes(t->b[1].activation, cut * width);
-        half.queries = c.a[1].queries - cut, half.keys = c.a[1].keys, half.kv.prompt.n = half.keys, half.q = (const char *)c.a[1].q + skip;
+        half.queries = c.a[1].queries - cut, half.keys = c.a[1].keys, half.kv.prompt.n = half.keys,
+        half.q = (const char *)c.a[1].q + skip;
         if (half.queries) OK(t, 1, t->b[1].ops->prefill(&t->b[1], &half, &p[1], (char *)cut_out + skip));
         float *again = get_activations(t, 1, cut_out, n);
         for (int64_t i = 0; i < n; i++)
-            if (again[i] != out[1][i]) fail_msg("%s: cut after %d rows, row %lld differs", c.what, cut, (long long)(i / width));
+            if (again[i] != out[1][i])
+                fail_msg("%s: cut after %d rows, row %lld differs", c.what, cut, (long long)(i / width));
         free(again);
     }
     free(out[0]), free(out[1]);
@@ -610,25 +667,38 @@ static void decode_case(twin *t, uint64_t seed, int most_keys)
         /* lanes of one model: the same heads, other lengths */
         bool ragged = l == 1;
         t->seed = shape;
-        int kv_heads = ONE_OF(t, 1, 2, 8), group = ONE_OF(t, 1, 2, 4, 7, 20), dim = ONE_OF(t, 16, 40, 64, 128, 128, 256);
+        int kv_heads = ONE_OF(t, 1, 2, 8), group = ONE_OF(t, 1, 2, 4, 7, 20),
+            dim = ONE_OF(t, 16, 40, 64, 128, 128, 256);
         t->seed = shape + 77u * (uint64_t)(l + 1);
-        int keys = in_range(t, 1, most_keys), tail = in_range(t, 0, keys - 1) / 3, window = ragged ? 0 : ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys);
+        int keys = in_range(t, 1, most_keys), tail = in_range(t, 0, keys - 1) / 3,
+            window = ragged ? 0 : ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys);
         sf_kv_part prompt[2], rest[2];
         make_part(t, kv_heads, dim, keys - tail, ragged, prompt);
         make_part(t, kv_heads, dim, tail, false, rest);
         keys = prompt[0].n + tail;
         float *x = randoms(t, (int64_t)kv_heads * group * dim, 1.5f);
         for (int s = 0; s < 2; s++)
-            c[l].a[s] = (sf_attention){.backend = &t->b[s], .layer = 3, .layers = 9, .heads = kv_heads * group, .kv_heads = kv_heads,
-                                       .head_dim = dim, .queries = 1, .keys = keys, .window = window, .scale = 1 / sqrtf((float)dim),
+            c[l].a[s] = (sf_attention){.backend = &t->b[s],
+                                       .layer = 3,
+                                       .layers = 9,
+                                       .heads = kv_heads * group,
+                                       .kv_heads = kv_heads,
+                                       .head_dim = dim,
+                                       .queries = 1,
+                                       .keys = keys,
+                                       .window = window,
+                                       .scale = 1 / sqrtf((float)dim),
                                        .q = put_activations(t, s, x, (int64_t)kv_heads * group * dim),
                                        .kv = {prompt[s], rest[s], t->b[s].activation}};
         free(x);
         if (kv_heads * group <= 64) give_pairs(t, &c[l]);
-        random_pattern(t, &c[l].a[0], ragged ? SF_DENSE : (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_PAGES, SF_PAGES, SF_WINDOW), p[l]);
+        random_pattern(t, &c[l].a[0],
+                       ragged ? SF_DENSE : (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_PAGES, SF_PAGES, SF_WINDOW), p[l]);
         if (p[l][0].kind == SF_PAGES) c[l].a[0].window = c[l].a[1].window = 0;
-        snprintf(c[l].what, sizeof c[l].what, "seed %llu: decode lane %d heads %d/%d dim %d keys %d tail %d window %d pattern %d page %d%s",
-                 (unsigned long long)seed, l, kv_heads * group, kv_heads, dim, keys, tail, window, p[l][0].kind, p[l][0].page, ragged ? " ragged" : "");
+        snprintf(c[l].what, sizeof c[l].what,
+                 "seed %llu: decode lane %d heads %d/%d dim %d keys %d tail %d window %d pattern %d page %d%s",
+                 (unsigned long long)seed, l, kv_heads * group, kv_heads, dim, keys, tail, window, p[l][0].kind,
+                 p[l][0].page, ragged ? " ragged" : "");
         for (int s = 0; s < 2; s++) a[s][l] = &c[l].a[s], q[s][l] = &p[l][s];
     }
     int64_t n = (int64_t)c[0].a[0].heads * c[0].a[0].head_dim;
@@ -645,7 +715,8 @@ static void decode_case(twin *t, uint64_t seed, int most_keys)
         void *one = activation_room(t, 1, n);
         OK(t, 1, t->b[1].ops->decode(&t->b[1], 1, &a[1][l], &q[1][l], one));
         float *alone = get_activations(t, 1, one, n);
-        if (memcmp(alone, out[1] + l * n, (size_t)n * sizeof(float)) != 0) fail_msg("%s: the lane alone differs from the lane in company", c[l].what);
+        if (memcmp(alone, out[1] + l * n, (size_t)n * sizeof(float)) != 0)
+            fail_msg("%s: the lane alone differs from the lane in company", c[l].what);
         free(alone);
     }
     free(out[0]), free(out[1]);
@@ -658,7 +729,8 @@ static void cache_case(twin *t, uint64_t seed)
     char what[256];
     enum { LANES = 3 };
     int kv_heads = in_range(t, 1, 4), dim = ONE_OF(t, 16, 40, 64, 128), rows = in_range(t, 1, 20);
-    snprintf(what, sizeof what, "seed %llu: cache kv heads %d dim %d rows %d", (unsigned long long)seed, kv_heads, dim, rows);
+    snprintf(what, sizeof what, "seed %llu: cache kv heads %d dim %d rows %d", (unsigned long long)seed, kv_heads, dim,
+             rows);
     sf_kv_part lane[LANES][2], *part[2][LANES], to[2];
     int64_t n = (int64_t)LANES * rows * kv_heads * dim;
     float *k = randoms(t, n, 1), *v = randoms(t, n, 1);
@@ -676,14 +748,16 @@ static void cache_case(twin *t, uint64_t seed)
     random_lists(t, kv_heads, lane[0][0].n, 0, keep);
     for (int s = 0; s < 2; s++) {
         int64_t size = (int64_t)kv_heads * keep[s].stride * dim;
-        to[s] = (sf_kv_part){activation_room(t, s, size), activation_room(t, s, size), keep[s].stride, 0, room(t, s, (size_t)kv_heads * 4)};
+        to[s] = (sf_kv_part){activation_room(t, s, size), activation_room(t, s, size), keep[s].stride, 0,
+                             room(t, s, (size_t)kv_heads * 4)};
         OK(t, s, t->b[s].ops->gather_kv(&t->b[s], &lane[0][s], &keep[s], dim, &to[s]));
     }
     assert_int_equal(to[0].n, to[1].n);
     for (int l = 0; l < LANES; l++) {
         int64_t size = (int64_t)kv_heads * lane[l][0].capacity * dim;
         for (int i = 0; i < 2; i++) {
-            float *a = get_activations(t, 0, i ? lane[l][0].v : lane[l][0].k, size), *b = get_activations(t, 1, i ? lane[l][1].v : lane[l][1].k, size);
+            float *a = get_activations(t, 0, i ? lane[l][0].v : lane[l][0].k, size),
+                  *b = get_activations(t, 1, i ? lane[l][1].v : lane[l][1].k, size);
             agree(t, a, b, size, 0, what);
             free(a), free(b);
         }
@@ -715,7 +789,8 @@ static void probe_case(twin *t, uint64_t seed, int most_keys)
     BOTH(t, probe(&t->b[s], &c.a[s], w, reduce, column[s], diagonal[s]));
     for (int i = 0; i < 2; i++) {
         if (!(i ? columns : diagonals)) continue;
-        float *a = get(t, 0, i ? column[0] : diagonal[0], SF_F32, n), *b = get(t, 1, i ? column[1] : diagonal[1], SF_F32, n);
+        float *a = get(t, 0, i ? column[0] : diagonal[0], SF_F32, n),
+              *b = get(t, 1, i ? column[1] : diagonal[1], SF_F32, n);
         agree(t, a, b, n, t->tolerance, c.what);
         free(a), free(b);
     }
@@ -729,10 +804,13 @@ static void blocks_case(twin *t, uint64_t seed, int most_keys)
     make_scene(t, &c, seed, false, false, most_keys);
     c.a[0].window = c.a[1].window = 0;
     const sf_attention *a = &c.a[0];
-    int block_q = ONE_OF(t, 1, 8, 16, 16, 64, 128), block_k = ONE_OF(t, 1, 8, 16, 16, 64, 128), heads = ONE_OF(t, 0, 1) ? a->heads : a->kv_heads;
-    int queries = (a->queries + block_q - 1) / block_q, keys = (a->keys + block_k - 1) / block_k, k = in_range(t, 1, keys + 1);
+    int block_q = ONE_OF(t, 1, 8, 16, 16, 64, 128), block_k = ONE_OF(t, 1, 8, 16, 16, 64, 128),
+        heads = ONE_OF(t, 0, 1) ? a->heads : a->kv_heads;
+    int queries = (a->queries + block_q - 1) / block_q, keys = (a->keys + block_k - 1) / block_k,
+        k = in_range(t, 1, keys + 1);
     int sinks = in_range(t, 0, 2), local = in_range(t, 0, 2);
-    snprintf(c.what + strlen(c.what), 90, " blocks %dx%d of %d heads, top %d, forced %d %d", block_q, block_k, heads, k, sinks, local);
+    snprintf(c.what + strlen(c.what), 90, " blocks %dx%d of %d heads, top %d, forced %d %d", block_q, block_k, heads, k,
+             sinks, local);
     void *q[2], *m[2], *p[2];
     sf_lists out[2], mass[2];
     for (int s = 0; s < 2; s++) {
@@ -748,7 +826,9 @@ static void blocks_case(twin *t, uint64_t seed, int most_keys)
         agree(t, x, y, n, 1e-5, c.what);
         free(x), free(y);
     }
-    for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, (int64_t)heads * queries, keys + 2), mass[s] = empty_lists(t, s, (int64_t)heads * queries, keys + 2);
+    for (int s = 0; s < 2; s++)
+        out[s] = empty_lists(t, s, (int64_t)heads * queries, keys + 2),
+        mass[s] = empty_lists(t, s, (int64_t)heads * queries, keys + 2);
     BOTH(t, top_blocks(&t->b[s], &c.a[s], q[s], block_q, m[s], block_k, heads, k, sinks, local, &out[s]));
     lists_agree(t, out, true, c.what);
     BOTH(t, block_probabilities(&t->b[s], &c.a[s], q[s], block_q, m[s], block_k, p[s]));
@@ -768,13 +848,15 @@ static void pages_case(twin *t, uint64_t seed, int most_keys)
     scene c;
     make_scene(t, &c, seed, true, ONE_OF(t, 0, 0, 1), most_keys);
     const sf_attention *a = &c.a[0];
-    int page = ONE_OF(t, 1, 4, 16, 16, 33), there = (a->keys + page - 1) / page, pages = there + in_range(t, 0, 5), first = in_range(t, 0, a->keys - 1);
+    int page = ONE_OF(t, 1, 4, 16, 16, 33), there = (a->keys + page - 1) / page, pages = there + in_range(t, 0, 5),
+        first = in_range(t, 0, a->keys - 1);
     snprintf(c.what + strlen(c.what), 60, " page %d first %d", page, first);
     int64_t n = (int64_t)a->kv_heads * pages * a->head_dim;
     void *low[2], *high[2], *score[2], *p[2];
     for (int s = 0; s < 2; s++) {
         low[s] = room(t, s, (size_t)n * sizeof(float)), high[s] = room(t, s, (size_t)n * sizeof(float));
-        score[s] = room(t, s, (size_t)a->kv_heads * there * sizeof(float)), p[s] = room(t, s, (size_t)a->heads * a->keys * sizeof(float));
+        score[s] = room(t, s, (size_t)a->kv_heads * there * sizeof(float)),
+        p[s] = room(t, s, (size_t)a->heads * a->keys * sizeof(float));
     }
     BOTH(t, page_bounds(&t->b[s], &c.a[s], page, first, pages, low[s], high[s]));
     for (int i = 0; i < 2; i++) { /* pages before the first one stay poisoned on both sides */
@@ -784,7 +866,8 @@ static void pages_case(twin *t, uint64_t seed, int most_keys)
     }
     BOTH(t, page_bounds(&t->b[s], &c.a[s], page, 0, pages, low[s], high[s]));
     BOTH(t, page_scores(&t->b[s], &c.a[s], page, pages, low[s], high[s], score[s]));
-    float *x = get(t, 0, score[0], SF_F32, (int64_t)a->kv_heads * there), *y = get(t, 1, score[1], SF_F32, (int64_t)a->kv_heads * there);
+    float *x = get(t, 0, score[0], SF_F32, (int64_t)a->kv_heads * there),
+          *y = get(t, 1, score[1], SF_F32, (int64_t)a->kv_heads * there);
     agree(t, x, y, (int64_t)a->kv_heads * there, 1e-4, c.what);
     free(x), free(y);
     BOTH(t, key_probabilities(&t->b[s], &c.a[s], p[s]));

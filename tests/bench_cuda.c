@@ -1,12 +1,13 @@
-/* Speed of the CUDA filling at the study's sizes, against the chip's ceilings and cuDNN's dense attention in the same run.
+/* Speed of the CUDA filling at the study's sizes, against the chip's ceilings and cuDNN's dense attention in the same
+ * run.
  *
  *   tests/bench_cuda.sh                 peers (PyTorch) first, then this; what results/bench/ keeps
  *   bench_cuda [peers.txt] [quick]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"
  *
- * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density that
- * was executed. Every attention row is checked: rows of the output against the decode kernel, which shares no code with it,
- * on the same keys; the largest ‖Δ‖ / ‖decode‖ is printed, and more than 1e-2 fails the run. Wall-clock: each repetition
- * queues its work and waits. */
+ * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density
+ * that was executed. Every attention row is checked: rows of the output against the decode kernel, which shares no code
+ * with it, on the same keys; the largest ‖Δ‖ / ‖decode‖ is printed, and more than 1e-2 fails the run. Wall-clock: each
+ * repetition queues its work and waits. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,10 @@ static double now(void)
     return t.tv_sec * 1e3 + t.tv_nsec * 1e-6;
 }
 
-static int ascending(const void *x, const void *y) { return (*(const double *)x > *(const double *)y) - (*(const double *)x < *(const double *)y); }
+static int ascending(const void *x, const void *y)
+{
+    return (*(const double *)x > *(const double *)y) - (*(const double *)x < *(const double *)y);
+}
 
 /* Median milliseconds of `call`, run `many` times between two waits. */
 #define TIME(ms, many, call)                                                                                           \
@@ -82,7 +86,8 @@ static void *noise(int64_t n)
         }
     }
     char *p = room((size_t)n * 2);
-    for (int64_t at = 0; at < n; at += BLOCK) MUST(b.ops->upload(&b, p + at * 2, block, (size_t)(n - at < BLOCK ? n - at : BLOCK) * 2));
+    for (int64_t at = 0; at < n; at += BLOCK)
+        MUST(b.ops->upload(&b, p + at * 2, block, (size_t)(n - at < BLOCK ? n - at : BLOCK) * 2));
     return p;
 }
 
@@ -93,22 +98,34 @@ static void *uploaded(const void *host, size_t bytes)
     return p;
 }
 
-static struct { int heads, kv_heads, dim, tokens; double ms; } peer[64];
+static struct {
+    int heads, kv_heads, dim, tokens;
+    double ms;
+} peer[64];
 static int peers;
 
 static double cudnn(int heads, int kv_heads, int dim, int tokens)
 {
     for (int i = 0; i < peers; i++)
-        if (peer[i].heads == heads && peer[i].kv_heads == kv_heads && peer[i].dim == dim && peer[i].tokens == tokens) return peer[i].ms;
+        if (peer[i].heads == heads && peer[i].kv_heads == kv_heads && peer[i].dim == dim && peer[i].tokens == tokens)
+            return peer[i].ms;
     return NAN;
 }
 
 static sf_attention scene(int heads, int kv_heads, int dim, int tokens)
 {
-    sf_attention a = {.backend = &b, .layers = 1, .heads = heads, .kv_heads = kv_heads, .head_dim = dim, .queries = tokens, .keys = tokens,
-                      .scale = 1 / sqrtf((float)dim), .q = noise((int64_t)tokens * heads * dim)};
+    sf_attention a = {.backend = &b,
+                      .layers = 1,
+                      .heads = heads,
+                      .kv_heads = kv_heads,
+                      .head_dim = dim,
+                      .queries = tokens,
+                      .keys = tokens,
+                      .scale = 1 / sqrtf((float)dim),
+                      .q = noise((int64_t)tokens * heads * dim)};
     a.kv.dtype = SF_BF16;
-    a.kv.prompt = (sf_kv_part){noise((int64_t)tokens * kv_heads * dim), noise((int64_t)tokens * kv_heads * dim), tokens, tokens, NULL};
+    a.kv.prompt = (sf_kv_part){noise((int64_t)tokens * kv_heads * dim), noise((int64_t)tokens * kv_heads * dim), tokens,
+                               tokens, NULL};
     return a;
 }
 
@@ -127,7 +144,8 @@ static float widened(uint16_t x)
     return f;
 }
 
-/* Error of row `row` of out against decode over `pattern` (NULL: dense). member >= 0: of one query head of each group. */
+/* Error of row `row` of out against decode over `pattern` (NULL: dense). member >= 0: of one query head of each group.
+ */
 static double row_error(const sf_attention *a, int row, const sf_pattern *pattern, int member, const void *out)
 {
     static const sf_pattern dense = {.kind = SF_DENSE};
@@ -171,7 +189,8 @@ static void ceilings(void)
     b.phase = SF_DECODE;
     for (int rows = 1; rows <= 32; rows *= 4) {
         TIME(ms, 20, b.ops->linear(&b, (char *)x + ((size_t)1 << 30), rows, &up, NULL, false, y, SF_BF16));
-        printf("linear %5d x 3584 x 18944    %8.3f ms  %6.0f GB/s of weights\n", rows, ms, 2.0 * 3584 * 18944 / ms / 1e6);
+        printf("linear %5d x 3584 x 18944    %8.3f ms  %6.0f GB/s of weights\n", rows, ms,
+               2.0 * 3584 * 18944 / ms / 1e6);
     }
     b.phase = SF_PREFILL;
     b.ops->free(&b, x);
@@ -186,8 +205,8 @@ static void dense(int heads, int kv_heads, int dim, int tokens)
     double ms, flops = 2.0 * heads * (double)tokens * tokens * dim, error = 0;
     TIME(ms, tokens > 40000 ? 1 : 4, b.ops->prefill(&b, &a, &p, out));
     for (int row = tokens - 1; row > 0; row /= 3) error = fmax(error, row_error(&a, row, NULL, -1, out));
-    printf("dense %2d/%d dim %3d %6d        %8.3f ms  %6.0f TFLOP/s  %3.0f %% of cuDNN  error %.1e\n", heads, kv_heads, dim, tokens, ms, flops / ms / 1e9,
-           100 * cudnn(heads, kv_heads, dim, tokens) / ms, error);
+    printf("dense %2d/%d dim %3d %6d        %8.3f ms  %6.0f TFLOP/s  %3.0f %% of cuDNN  error %.1e\n", heads, kv_heads,
+           dim, tokens, ms, flops / ms / 1e9, 100 * cudnn(heads, kv_heads, dim, tokens) / ms, error);
     fflush(stdout);
     b.ops->free(&b, out);
     free_scene(&a);
@@ -208,14 +227,16 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
             count[row] = k;
             for (int e = 0; e < k; e++) {
                 double u = (double)random32() / 4294967296.0;
-                index[row * most + e] = e == k - 1 ? i : (int)((e + u) * i / (k - 1)); /* strata: ascending, no repeats */
+                index[row * most + e] =
+                    e == k - 1 ? i : (int)((e + u) * i / (k - 1)); /* strata: ascending, no repeats */
             }
             if (h == 0) pairs += ((double)k - .5) * block * block;
         }
     }
     sf_pattern p = {.kind = SF_BLOCKS, .heads = lists, .block_q = block, .block_k = block};
     p.first = (sf_lists){rows, most, uploaded(count, (size_t)rows * 4), uploaded(index, (size_t)rows * most * 4)};
-    double ms, estimate = 0, density = pairs / (.5 * (double)a->keys * a->keys), error = 0, peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, a->keys);
+    double ms, estimate = 0, density = pairs / (.5 * (double)a->keys * a->keys), error = 0,
+               peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, a->keys);
     TIME(ms, 1, b.ops->prefill(&b, a, &p, out));
     for (int row = a->queries - 1; row > 0; row /= 3) {
         sf_pattern pages = {.kind = SF_PAGES, .heads = a->kv_heads, .page = block};
@@ -225,19 +246,24 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
             counts[g] = count[list];
             memcpy(numbers + (int64_t)g * most, index + list * most, (size_t)most * 4);
         }
-        pages.first = (sf_lists){a->kv_heads, most, uploaded(counts, (size_t)a->kv_heads * 4), uploaded(numbers, (size_t)a->kv_heads * most * 4)};
+        pages.first = (sf_lists){a->kv_heads, most, uploaded(counts, (size_t)a->kv_heads * 4),
+                                 uploaded(numbers, (size_t)a->kv_heads * most * 4)};
         error = fmax(error, row_error(a, row, &pages, shared ? -1 : 1, out));
         b.ops->free(&b, pages.first.count), b.ops->free(&b, pages.first.index);
         free(counts), free(numbers);
     }
-    float *q_mean = room((size_t)a->heads * n * a->head_dim * 4), *k_mean = room((size_t)a->kv_heads * n * a->head_dim * 4);
+    float *q_mean = room((size_t)a->heads * n * a->head_dim * 4),
+          *k_mean = room((size_t)a->kv_heads * n * a->head_dim * 4);
     sf_lists chosen = {0, most, room((size_t)rows * 4), room((size_t)rows * most * 4)};
-    TIME(estimate, 1, (b.ops->block_means(&b, a, false, block, q_mean) == SF_OK && b.ops->block_means(&b, a, true, block, k_mean) == SF_OK)
-                          ? b.ops->top_blocks(&b, a, q_mean, block, k_mean, block, lists, most, 1, 2, &chosen)
-                          : SF_INTERNAL);
-    printf("blocks %3d %-8s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  error %.1e  estimation %7.3f ms -> %3.0f %%\n", block,
-           shared ? "shared" : "per head", a->heads, a->kv_heads, a->head_dim, a->keys, density, ms, peer_ms / ms, 100 * density * peer_ms / ms, error, estimate,
-           100 * density * peer_ms / (ms + estimate));
+    TIME(estimate, 1,
+         (b.ops->block_means(&b, a, false, block, q_mean) == SF_OK &&
+          b.ops->block_means(&b, a, true, block, k_mean) == SF_OK)
+             ? b.ops->top_blocks(&b, a, q_mean, block, k_mean, block, lists, most, 1, 2, &chosen)
+             : SF_INTERNAL);
+    printf("blocks %3d %-8s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  error %.1e  "
+           "estimation %7.3f ms -> %3.0f %%\n",
+           block, shared ? "shared" : "per head", a->heads, a->kv_heads, a->head_dim, a->keys, density, ms,
+           peer_ms / ms, 100 * density * peer_ms / ms, error, estimate, 100 * density * peer_ms / (ms + estimate));
     fflush(stdout);
     b.ops->free(&b, q_mean), b.ops->free(&b, k_mean), b.ops->free(&b, chosen.count), b.ops->free(&b, chosen.index);
     b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index);
@@ -248,20 +274,25 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
 static void slashes(sf_attention *a, void *out, int clusters, int cluster, bool shared)
 {
     int columns = 1024, diagonals = clusters * cluster, N = a->keys, lists = shared ? a->kv_heads : a->heads;
-    int32_t *count = malloc((size_t)lists * 8), *first = malloc((size_t)lists * columns * 4), *second = malloc((size_t)lists * diagonals * 4);
+    int32_t *count = malloc((size_t)lists * 8), *first = malloc((size_t)lists * columns * 4),
+            *second = malloc((size_t)lists * diagonals * 4);
     for (int h = 0; h < lists; h++) {
         count[h] = columns, count[lists + h] = diagonals;
-        for (int i = 0; i < columns; i++) first[h * columns + i] = i < 4 ? i : (int)(((double)i + (double)random32() / 4294967296.0) * N / columns);
+        for (int i = 0; i < columns; i++)
+            first[h * columns + i] = i < 4 ? i : (int)(((double)i + (double)random32() / 4294967296.0) * N / columns);
         for (int i = 0; i < diagonals; i++) {
             int c = i / cluster;
             if (i % cluster == 0) seed = (uint64_t)h * 31 + (uint64_t)c;
             second[h * diagonals + i] = (int)((double)c * c / clusters / clusters * (N - 2 * cluster)) + i % cluster;
-            if (i && second[h * diagonals + i] <= second[h * diagonals + i - 1]) second[h * diagonals + i] = second[h * diagonals + i - 1] + 1;
+            if (i && second[h * diagonals + i] <= second[h * diagonals + i - 1])
+                second[h * diagonals + i] = second[h * diagonals + i - 1] + 1;
         }
     }
     sf_pattern p = {.kind = SF_COLUMNS_DIAGONALS, .heads = lists};
-    p.first = (sf_lists){lists, columns, uploaded(count, (size_t)lists * 4), uploaded(first, (size_t)lists * columns * 4)};
-    p.second = (sf_lists){lists, diagonals, uploaded(count + lists, (size_t)lists * 4), uploaded(second, (size_t)lists * diagonals * 4)};
+    p.first =
+        (sf_lists){lists, columns, uploaded(count, (size_t)lists * 4), uploaded(first, (size_t)lists * columns * 4)};
+    p.second = (sf_lists){lists, diagonals, uploaded(count + lists, (size_t)lists * 4),
+                          uploaded(second, (size_t)lists * diagonals * 4)};
     uint64_t pairs;
     double ms, probe, peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, N);
     MUST(b.ops->count_pairs(&b, a, &p, &pairs));
@@ -272,11 +303,14 @@ static void slashes(sf_attention *a, void *out, int clusters, int cluster, bool 
     double top;
     TIME(probe, 1, b.ops->probe(&b, a, 256, SF_SUM, column, diagonal));
     TIME(top, 1, b.ops->top(&b, column, a->heads, N, columns, &l));
-    printf("columns+diagonals of %3d %-8s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  probe 256 %6.3f ms, 2 top %6.3f ms -> %3.0f %%\n", cluster, shared ? "shared" : "per head", a->heads,
-           a->kv_heads, a->head_dim, N, density, ms, peer_ms / ms, 100 * density * peer_ms / ms, probe, 2 * top, 100 * density * peer_ms / (ms + probe + 2 * top));
+    printf("columns+diagonals of %3d %-8s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  "
+           "probe 256 %6.3f ms, 2 top %6.3f ms -> %3.0f %%\n",
+           cluster, shared ? "shared" : "per head", a->heads, a->kv_heads, a->head_dim, N, density, ms, peer_ms / ms,
+           100 * density * peer_ms / ms, probe, 2 * top, 100 * density * peer_ms / (ms + probe + 2 * top));
     fflush(stdout);
     b.ops->free(&b, column), b.ops->free(&b, diagonal), b.ops->free(&b, l.count), b.ops->free(&b, l.index);
-    b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index), b.ops->free(&b, p.second.count), b.ops->free(&b, p.second.index);
+    b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index), b.ops->free(&b, p.second.count),
+        b.ops->free(&b, p.second.index);
     free(count), free(first), free(second);
 }
 
@@ -288,21 +322,34 @@ static void decode(int keys, int lanes)
     sf_pattern dense = {.kind = SF_DENSE}, page[16];
     const sf_pattern *pattern[16];
     int64_t size = (int64_t)keys * KV * DIM;
-    char *k = noise(size * lanes), *v = noise(size * lanes), *q = noise((int64_t)lanes * HEADS * DIM), *out = room((size_t)lanes * HEADS * DIM * 2);
+    char *k = noise(size * lanes), *v = noise(size * lanes), *q = noise((int64_t)lanes * HEADS * DIM),
+         *out = room((size_t)lanes * HEADS * DIM * 2);
     int pages = keys / PAGE, budget = pages / 16;
-    float *low = room((size_t)size / PAGE * 4), *high = room((size_t)size / PAGE * 4), *score = room((size_t)KV * pages * 4);
+    float *low = room((size_t)size / PAGE * 4), *high = room((size_t)size / PAGE * 4),
+          *score = room((size_t)KV * pages * 4);
     for (int i = 0; i < lanes; i++) {
-        a[i] = (sf_attention){.backend = &b, .layers = 1, .heads = HEADS, .kv_heads = KV, .head_dim = DIM, .queries = 1, .keys = keys, .scale = .088f,
+        a[i] = (sf_attention){.backend = &b,
+                              .layers = 1,
+                              .heads = HEADS,
+                              .kv_heads = KV,
+                              .head_dim = DIM,
+                              .queries = 1,
+                              .keys = keys,
+                              .scale = .088f,
                               .q = q + (size_t)i * HEADS * DIM * 2};
         a[i].kv.dtype = SF_BF16;
         a[i].kv.prompt = (sf_kv_part){k + (size_t)(size * i * 2), v + (size_t)(size * i * 2), keys, keys, NULL};
         lane[i] = &a[i], pattern[i] = &dense;
-        page[i] = (sf_pattern){.kind = SF_PAGES, .heads = KV, .page = PAGE, .first = {KV, budget, room(KV * 4), room((size_t)KV * budget * 4)}};
+        page[i] = (sf_pattern){.kind = SF_PAGES,
+                               .heads = KV,
+                               .page = PAGE,
+                               .first = {KV, budget, room(KV * 4), room((size_t)KV * budget * 4)}};
     }
     double ms;
     b.phase = SF_DECODE;
     TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
-    printf("decode dense %6d x %2d lanes  %8.1f us  %6.0f GB/s\n", keys, lanes, ms * 1e3, 4.0 * size * lanes / ms / 1e6);
+    printf("decode dense %6d x %2d lanes  %8.1f us  %6.0f GB/s\n", keys, lanes, ms * 1e3,
+           4.0 * size * lanes / ms / 1e6);
     MUST(b.ops->page_bounds(&b, &a[0], PAGE, 0, pages, low, high));
     double choose, all;
     TIME(choose, 20, b.ops->page_scores(&b, &a[0], PAGE, pages, low, high, score));
@@ -316,12 +363,14 @@ static void decode(int keys, int lanes)
     TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
     all = ms + lanes * (choose + top);
     double bytes = lanes * (4.0 * size / 16 + 8.0 * size / PAGE);
-    printf("decode quest 1/16 %6d x %2d lanes  scores %6.1f us  top %6.1f us (a lane)  attention %7.1f us  all %7.1f us = %.2f x bytes at 4.24 TB/s\n", keys, lanes, choose * 1e3,
-           top * 1e3, ms * 1e3, all * 1e3, all / (bytes / 4.24e9));
+    printf("decode quest 1/16 %6d x %2d lanes  scores %6.1f us  top %6.1f us (a lane)  attention %7.1f us  all %7.1f "
+           "us = %.2f x bytes at 4.24 TB/s\n",
+           keys, lanes, choose * 1e3, top * 1e3, ms * 1e3, all * 1e3, all / (bytes / 4.24e9));
     fflush(stdout);
     b.phase = SF_PREFILL;
     for (int i = 0; i < lanes; i++) b.ops->free(&b, page[i].first.count), b.ops->free(&b, page[i].first.index);
-    b.ops->free(&b, k), b.ops->free(&b, v), b.ops->free(&b, q), b.ops->free(&b, out), b.ops->free(&b, low), b.ops->free(&b, high), b.ops->free(&b, score);
+    b.ops->free(&b, k), b.ops->free(&b, v), b.ops->free(&b, q), b.ops->free(&b, out), b.ops->free(&b, low),
+        b.ops->free(&b, high), b.ops->free(&b, score);
 }
 
 int main(int argc, char **argv)
@@ -330,7 +379,8 @@ int main(int argc, char **argv)
     FILE *f = argc > 1 ? fopen(argv[1], "r") : NULL;
     char line[256];
     while (f && fgets(line, sizeof line, f) && peers < 64)
-        peers += sscanf(line, "cudnn %d %d %d %d %lf", &peer[peers].heads, &peer[peers].kv_heads, &peer[peers].dim, &peer[peers].tokens, &peer[peers].ms) == 5;
+        peers += sscanf(line, "cudnn %d %d %d %d %lf", &peer[peers].heads, &peer[peers].kv_heads, &peer[peers].dim,
+                        &peer[peers].tokens, &peer[peers].ms) == 5;
     if (f) fclose(f);
     if (sf_backend_open("cuda", 0, &b) != SF_OK) return printf("%s\n", sf_error()), 1;
     b.meter = &meter;

@@ -2,8 +2,8 @@
  *
  *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers]      Qwen2.5-7B, 131072, all
  *
- * Prefill rows: seconds, density as executed, the meter's FLOPs over the time, and the speed-up over the dense row. Decode
- * rows: tokens a second of all lanes together, over one shared prompt. */
+ * Prefill rows: seconds, density as executed, the meter's FLOPs over the time, and the speed-up over the dense row.
+ * Decode rows: tokens a second of all lanes together, over one shared prompt. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +42,13 @@ static void *fitted(const sf_method *m, sf_phase phase, double sparsity, int blo
     MUST(sf_yaml_params(NULL, m->params, NULL, params));
     if (block > 0) set(m, params, "block", block);
     if (selection >= 0) set(m, params, "selection", selection);
-    sf_extent extent = {.phase = phase, .tokens = tokens, .output = STEPS, .heads = shape.heads, .kv_heads = shape.kv_heads,
-                        .head_dim = shape.head_dim, .layers = shape.layers};
+    sf_extent extent = {.phase = phase,
+                        .tokens = tokens,
+                        .output = STEPS,
+                        .heads = shape.heads,
+                        .kv_heads = shape.kv_heads,
+                        .head_dim = shape.head_dim,
+                        .layers = shape.layers};
     MUST(m->fit(&extent, sparsity, params));
     return params;
 }
@@ -61,9 +66,11 @@ static double prefill(const char *label, const sf_method *m, void *params, doubl
     for (int i = 0; i < pairs; i++) mean += density[i] / pairs;
     for (int w = 0; w < SF_WORKS; w++) flops[w] = (double)lane.meter.at[SF_PREFILL][w].flops;
     double seconds = lane.seconds[SF_PREFILL];
-    printf("prefill %-34s %8.3f s  density %.3f  linear %.3f attention %.3f estimation %.4f PFLOP  %5.0f TFLOP/s  %5.2f x dense\n", label, seconds,
-           mean, flops[SF_LINEAR] / 1e15, flops[SF_ATTENTION] / 1e15, flops[SF_ESTIMATION] / 1e15,
-           (flops[SF_LINEAR] + flops[SF_ATTENTION] + flops[SF_ESTIMATION]) / seconds / 1e12, dense ? dense / seconds : 1);
+    printf("prefill %-34s %8.3f s  density %.3f  linear %.3f attention %.3f estimation %.4f PFLOP  %5.0f TFLOP/s  "
+           "%5.2f x dense\n",
+           label, seconds, mean, flops[SF_LINEAR] / 1e15, flops[SF_ATTENTION] / 1e15, flops[SF_ESTIMATION] / 1e15,
+           (flops[SF_LINEAR] + flops[SF_ATTENTION] + flops[SF_ESTIMATION]) / seconds / 1e12,
+           dense ? dense / seconds : 1);
     fflush(stdout);
     free(density);
     free(params);
@@ -84,7 +91,8 @@ static double decode(const char *label, const sf_method *m, double sparsity, int
         if (memcmp(output[i], output[0], sizeof output[i]) != 0) printf("lane %d differs from lane 0\n", i);
     }
     double rate = lanes * (STEPS - 1) / seconds;
-    printf("decode %-24s %2d lanes  %7.2f ms a step  %8.1f tokens/s\n", label, lanes, 1e3 * seconds / (STEPS - 1), rate);
+    printf("decode %-24s %2d lanes  %7.2f ms a step  %8.1f tokens/s\n", label, lanes, 1e3 * seconds / (STEPS - 1),
+           rate);
     fflush(stdout);
     free(params);
     return rate;
@@ -101,7 +109,8 @@ int main(int argc, char **argv)
     MUST(sf_engine_open(&backend, model, tokens + STEPS, &engine));
     size_t available, total;
     MUST(backend.ops->memory(&backend, &available, &total));
-    printf("%s, %d layers, %d tokens; weights %.1f GB, %.1f GB free\n", shape.name, shape.layers, tokens, (double)model->weight_bytes / 1e9, (double)available / 1e9);
+    printf("%s, %d layers, %d tokens; weights %.1f GB, %.1f GB free\n", shape.name, shape.layers, tokens,
+           (double)model->weight_bytes / 1e9, (double)available / 1e9);
     token = malloc((size_t)tokens * sizeof *token);
     for (int i = 0; i < tokens; i++) token[i] = (int32_t)((uint32_t)i * 2654435761u % (uint32_t)shape.vocab);
 

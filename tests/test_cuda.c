@@ -1,6 +1,7 @@
 /* The CUDA filling against the reference, op by op (tests/backend_cases.h). Needs a GPU; says "skipped" without one.
  *
- *   test_cuda [device] [seeds]        device "cuda:0"; seeds: random cases of each kind, 40 */
+ *   test_cuda [device] [seeds] [test]        device "cuda:0"; seeds: random cases of each kind, 40; test: only this one
+ */
 #ifdef SF_HAVE_CUDA
 #include "tests/backend_cases.h"
 
@@ -40,7 +41,8 @@ static void selection(void **state)
 static void prefill(void **state)
 {
     (void)state;
-    for (int i = 0; i < 3 * seeds; i++) prefill_case(&both, 6000u + (unsigned)i, i % 20 == 19 ? 1200 : i % 5 == 4 ? 400 : 150);
+    for (int i = 0; i < 3 * seeds; i++)
+        prefill_case(&both, 6000u + (unsigned)i, i % 20 == 19 ? 1200 : i % 5 == 4 ? 400 : 150);
 }
 
 static void decode(void **state)
@@ -79,7 +81,8 @@ static void refusals(void **state)
     int rows = c.a[1].heads * ((c.a[1].queries + 15) / 16);
     int32_t *count = calloc((size_t)rows, sizeof *count), index[2] = {5, 5};
     sf_pattern p = {.kind = SF_BLOCKS, .heads = c.a[1].heads, .block_q = 16, .block_k = 16};
-    p.first = (sf_lists){rows, 1, put(t, 1, count, (size_t)rows * sizeof *count), put(t, 1, count, (size_t)rows * sizeof *count)};
+    p.first = (sf_lists){rows, 1, put(t, 1, count, (size_t)rows * sizeof *count),
+                         put(t, 1, count, (size_t)rows * sizeof *count)};
     void *out = activation_room(t, 1, (int64_t)c.a[1].queries * c.a[1].heads * c.a[1].head_dim);
     sf_status status = t->b[1].ops->prefill(&t->b[1], &c.a[1], &p, out);
     if (status == SF_OK) status = t->b[1].ops->synchronize(&t->b[1]);
@@ -106,6 +109,7 @@ static void refusals(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 2) seeds = atoi(argv[2]);
+    if (argc > 3) cmocka_set_test_filter(argv[3]);
     if (sf_backend_open(argc > 1 ? argv[1] : "cuda", 0, &both.b[1]) != SF_OK) {
         bool absent = strstr(sf_error(), "no NVIDIA driver") || strstr(sf_error(), "sees no GPU");
         printf("%s%s\n", absent ? "skipped: no CUDA device: " : "", sf_error());
@@ -113,12 +117,14 @@ int main(int argc, char **argv)
     }
     if (sf_backend_open("reference", 1, &both.b[0]) != SF_OK) return printf("%s\n", sf_error()), 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers),    cmocka_unit_test(linear_prefill), cmocka_unit_test(linear_decode), cmocka_unit_test(cache),
-        cmocka_unit_test(selection), cmocka_unit_test(prefill),        cmocka_unit_test(decode),        cmocka_unit_test(probe),
-        cmocka_unit_test(blocks),    cmocka_unit_test(pages),          cmocka_unit_test(refusals),
+        cmocka_unit_test(layers), cmocka_unit_test(linear_prefill), cmocka_unit_test(linear_decode),
+        cmocka_unit_test(cache),  cmocka_unit_test(selection),      cmocka_unit_test(prefill),
+        cmocka_unit_test(decode), cmocka_unit_test(probe),          cmocka_unit_test(blocks),
+        cmocka_unit_test(pages),  cmocka_unit_test(refusals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    printf("largest error %.2e; %ld of %ld choices by rounded scores differ\n", both.worst, both.differing, both.chosen);
+    printf("largest error %.2e; %ld of %ld choices by rounded scores differ\n", both.worst, both.differing,
+           both.chosen);
     sf_backend_close(&both.b[0]);
     sf_backend_close(&both.b[1]);
     return failed;

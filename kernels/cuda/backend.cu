@@ -14,7 +14,8 @@ sf_status sf_cuda_failed(cudaError_t error, const char *what, const char *file, 
 {
     (void)cudaGetLastError();
     sf_status code = error == cudaErrorMemoryAllocation ? SF_NO_MEMORY : SF_INTERNAL;
-    return sf_fail(code, "cuda: %s: %s (%s, at %s:%d)", cudaGetErrorName(error), cudaGetErrorString(error), what, file, line);
+    return sf_fail(code, "cuda: %s: %s (%s, at %s:%d)", cudaGetErrorName(error), cudaGetErrorString(error), what, file,
+                   line);
 }
 
 sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *file, int line)
@@ -26,7 +27,11 @@ sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *
 sf_status sf_cuda_allow_shared(const void *kernel, size_t bytes)
 {
     enum { KERNELS = 64 };
-    static thread_local struct { const void *kernel; int device; size_t bytes; } allowed[KERNELS]; /* asked before */
+    static thread_local struct {
+        const void *kernel;
+        int device;
+        size_t bytes;
+    } allowed[KERNELS]; /* asked before */
     int device = 0, i = 0;
     if (bytes <= 48 * 1024) return SF_OK;
     CUDA_TRY(cudaGetDevice(&device));
@@ -52,10 +57,11 @@ static sf_status take(sf_backend *b, size_t bytes, void **out)
     size_t available = 0, total = 0;
     cudaMemGetInfo(&available, &total);
     if (error != cudaErrorMemoryAllocation) return sf_cuda_failed(error, "cudaMalloc", __FILE__, __LINE__);
-    return sf_fail(SF_NO_MEMORY,
-                   "cuda:%d: out of memory: asked for %.2f GiB, %.2f of %.2f GiB are free on %s; shorten the context, run "
-                   "fewer variants together, choose a smaller model or another device",
-                   b->device, bytes / 0x1p30, available / 0x1p30, total / 0x1p30, sf_cuda_of(b)->chip);
+    return sf_fail(
+        SF_NO_MEMORY,
+        "cuda:%d: out of memory: asked for %.2f GiB, %.2f of %.2f GiB are free on %s; shorten the context, run "
+        "fewer variants together, choose a smaller model or another device",
+        b->device, bytes / 0x1p30, available / 0x1p30, total / 0x1p30, sf_cuda_of(b)->chip);
 }
 
 sf_status sf_cuda_workspace(sf_backend *b, size_t bytes, void **out)
@@ -87,9 +93,10 @@ sf_status sf_cuda_settle(sf_backend *b)
     CUDA_TRY(cudaStreamSynchronize(c->stream));
     const sf_cuda_report *r = c->settled;
     if (r->fault == SF_FAULT_EMPTY_ROW)
-        return sf_fail(SF_BAD_INPUT, "attention: layer %d, head %d, query row %d: the pattern names no key that it may see; a "
-                       "method must name, for every query, a key at or before it: add the query's own block", r->layer,
-                       r->head, r->row);
+        return sf_fail(SF_BAD_INPUT,
+                       "attention: layer %d, head %d, query row %d: the pattern names no key that it may see; a "
+                       "method must name, for every query, a key at or before it: add the query's own block",
+                       r->layer, r->head, r->row);
     if (r->fault == SF_FAULT_TOKEN)
         return sf_fail(SF_BAD_INPUT, "embedding: row %d: token %d is outside the vocabulary", r->row, r->head);
     return SF_OK;
@@ -107,10 +114,13 @@ static sf_status find_device(sf_backend *b)
     cudaError_t error = cudaGetDeviceCount(&devices);
     (void)cudaGetLastError();
     if (driver == 0)
-        return sf_fail(SF_UNSUPPORTED, "cuda: no NVIDIA driver is loaded on this machine; install one, or run on the cpu device");
+        return sf_fail(SF_UNSUPPORTED,
+                       "cuda: no NVIDIA driver is loaded on this machine; install one, or run on the cpu device");
     if (error == cudaErrorInsufficientDriver)
-        return sf_fail(SF_UNSUPPORTED, "cuda: the driver supports CUDA %d.%d, this build needs %d.%d; update the driver or "
-                       "build with an older toolkit", driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+        return sf_fail(SF_UNSUPPORTED,
+                       "cuda: the driver supports CUDA %d.%d, this build needs %d.%d; update the driver or "
+                       "build with an older toolkit",
+                       driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     if (error == cudaErrorNoDevice || (error == cudaSuccess && devices == 0))
         return sf_fail(SF_UNSUPPORTED, "cuda: the driver sees no GPU (is CUDA_VISIBLE_DEVICES empty?)");
     if (error != cudaSuccess) return sf_cuda_failed(error, "cudaGetDeviceCount", __FILE__, __LINE__);
@@ -130,9 +140,10 @@ static sf_status prepare(sf_backend *b)
     cudaFuncAttributes built;
     if (chip.major < 8 || cudaFuncGetAttributes(&built, (const void *)presence) != cudaSuccess) {
         (void)cudaGetLastError();
-        return sf_fail(SF_UNSUPPORTED, "cuda:%d: %s has compute capability %d.%d; this build has no code for it (8.0 is the "
-                       "least): rebuild with make CUDA_ARCH=%d%d", b->device, chip.name, chip.major, chip.minor, chip.major,
-                       chip.minor);
+        return sf_fail(SF_UNSUPPORTED,
+                       "cuda:%d: %s has compute capability %d.%d; this build has no code for it (8.0 is the "
+                       "least): rebuild with make CUDA_ARCH=%d%d",
+                       b->device, chip.name, chip.major, chip.minor, chip.major, chip.minor);
     }
     c->sms = chip.multiProcessorCount;
     c->shared_memory = chip.sharedMemPerBlockOptin;
@@ -144,7 +155,8 @@ static sf_status prepare(sf_backend *b)
     CUDA_TRY(cudaMemsetAsync(c->report, 0, sizeof *c->report, c->stream));
     CUDA_TRY(cudaMallocHost(&c->settled, sizeof *c->settled));
     cudaDriverEntryPointQueryResult found;
-    CUDA_TRY(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &c->encode_tiled, 12000, cudaEnableDefault, &found));
+    CUDA_TRY(
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &c->encode_tiled, 12000, cudaEnableDefault, &found));
     c->hopper = chip.major == 9 && found == cudaDriverEntryPointSuccess && sf_hopper_built();
     CUDA_TRY(cudaStreamSynchronize(c->stream));
     return SF_OK;

@@ -2,20 +2,25 @@
  *
  * Bound by reading K and V once. Keys are split into parts of a length that depends on the sequence alone; a block of 4
  * warps takes one part of one kv head for all query heads of its group, and a second kernel joins the parts in order.
- * Each warp streams its own keys, 16 a step, through a ring in shared memory that only it waits for (cp.async), and reads
- * them as tensor-core fragments with 16-byte loads:
+ * Each warp streams its own keys, 16 a step, through a ring in shared memory that only it waits for (cp.async), and
+ * reads them as tensor-core fragments with 16-byte loads:
  *
- *  - K: thread (quad r, t) takes d = [32c + 8t, +8) of key r. A product sums over d in any order that both operands agree
- *    on, so these are the fragments of two products; the query's are permuted to match, once.
+ *  - K: thread (quad r, t) takes d = [32c + 8t, +8) of key r. A product sums over d in any order that both operands
+ * agree on, so these are the fragments of two products; the query's are permuted to match, once.
  *  - V: the second operand of P·V wants pairs of keys. The thread takes d = [64c + 8r, +8) of keys 2t and 2t + 1 and
  *    interleaves their halves; column r of product j is then d = 64c + 8r + j, undone when the result is written.
  *  - 16-byte chunks of row n are swizzled by ((n / 2 % 4) * 2) ^ (n % 2 * 4), which keeps both reads free of conflicts.
  *
- * Keys of the prompt come from a shared cache, later ones from the lane's own tail; a cache may hold fewer keys for some
- * heads than for others. The first version loaded fragments straight from memory: 1.8 TB/s at 128k keys on an H200, too
- * little in flight.
+ * Keys of the prompt come from a shared cache, later ones from the lane's own tail; a cache may hold fewer keys for
+ * some heads than for others. The first version loaded fragments straight from memory: 1.8 TB/s at 128k keys on an
+ * H200, too little in flight.
  *
- * Test: make test-cuda. Benchmark: tests/bench_cuda. */
+ * Measured on one H200 (copy 4.25 TB/s), 32/8 heads of 128: 128k keys, 1 sequence 3.6 TB/s, 16 sequences 4.2; 32k keys, 1
+ * sequence 2.3. Selected pages, 1/16 of 128k keys: 26 us for one sequence, 185 us for 16 (2.9 TB/s). What limits it now:
+ * short lists leave a block few steps to fill its ring; sequences of one prompt read the same keys side by side, but
+ * each multiplies for itself (rows of several lanes in one tile would read them once).
+ *
+ * Test: make test-cuda. Benchmark: tests/bench_cuda.sh. */
 #include "kernels/cuda/device.cuh"
 
 #include <string.h>
@@ -23,8 +28,8 @@
 enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256 };
 
 struct lane {
-    const bf16 *q;                 /* [H, D] */
-    const bf16 *k[2], *v[2];       /* prompt, tail */
+    const bf16 *q;           /* [H, D] */
+    const bf16 *k[2], *v[2]; /* prompt, tail */
     int64_t capacity[2];
     int n[2];
     const int32_t *count[2];       /* [G] or NULL */
@@ -32,12 +37,16 @@ struct lane {
     int64_t stride;
     int page, part, window, sinks, local, layer;
     float scale;
-    uint64_t *pairs;               /* [H], or NULL: nobody asks */
+    uint64_t *pairs; /* [H], or NULL: nobody asks */
 };
 
-struct batch { lane lane[LANES]; };
+struct batch {
+    lane lane[LANES];
+};
 
-struct partial { float most, sum; };
+struct partial {
+    float most, sum;
+};
 
 __device__ static inline uint4 load8(const bf16 *row, int at, int width, bool aligned)
 {
@@ -51,7 +60,8 @@ __device__ static inline uint4 load8(const bf16 *row, int at, int width, bool al
 
 /* Whether slot i of kv head g is a key in the query's sight, and where: its part and row. pages: those of slots from
  * `from` on. */
-__device__ static inline bool find(const lane &l, const int32_t *pages, int from, int g, int i, int end, int *part, int64_t *row)
+__device__ static inline bool find(const lane &l, const int32_t *pages, int from, int g, int i, int end, int *part,
+                                   int64_t *row)
 {
     *part = 0;
     *row = 0;
@@ -73,8 +83,8 @@ template <int DIM> struct ring {
 __device__ static inline int swizzle(int row, int chunk) { return chunk ^ (row / 2 % 4 * 2) ^ (row % 2 * 4); }
 
 template <int DIM>
-__global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant__ batch b, int H, int G, int D, int max_parts,
-                                                          int first_head, partial *weight, float *out)
+__global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant__ batch b, int H, int G, int D,
+                                                          int max_parts, int first_head, partial *weight, float *out)
 {
     const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = ring<DIM>::STAGES, ROW = DIM / 8;
     extern __shared__ __align__(128) unsigned char shared[];
@@ -88,7 +98,8 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
     const int32_t *pages = NULL;
     if (l.pages) {
         int begin = from / l.page;
-        for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x) page_list[i - begin] = l.pages[g * l.stride + i];
+        for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x)
+            page_list[i - begin] = l.pages[g * l.stride + i];
         pages = page_list;
         __syncthreads();
     }
@@ -187,7 +198,8 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
                 }
             }
         }
-        uint32_t p[4] = {pack(s[0][0], s[0][1]), pack(s[0][2], s[0][3]), pack(s[1][0], s[1][1]), pack(s[1][2], s[1][3])};
+        uint32_t p[4] = {pack(s[0][0], s[0][1]), pack(s[0][2], s[0][3]), pack(s[1][0], s[1][1]),
+                         pack(s[1][2], s[1][3])};
 #pragma unroll
         for (int c = 0; c < HALVES; c++) {
             uint4 v[4];
@@ -196,7 +208,8 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
                 int row = n / 2 * 8 + t * 2 + n % 2;
                 v[n] = *(const uint4 *)&own.v[stage][row][swizzle(row, c * 8 + r) * 8];
             }
-            const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2], *w = (const uint32_t *)&v[3];
+            const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
+                           *w = (const uint32_t *)&v[3];
 #pragma unroll
             for (int j = 0; j < 8; j++) {
                 unsigned order = j % 2 ? 0x7632 : 0x5410; /* the high or the low halves of two words */
@@ -208,8 +221,8 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
     /* The warps' shares, in shared memory that the rings no longer need. */
     copy_wait<0>();
     __syncthreads();
-    float (*shared_out)[HEADS][DIM + 4] = (float (*)[HEADS][DIM + 4])shared;
-    partial (*shared_weight)[HEADS] = (partial (*)[HEADS])(shared_out + WARPS);
+    float(*shared_out)[HEADS][DIM + 4] = (float(*)[HEADS][DIM + 4]) shared;
+    partial(*shared_weight)[HEADS] = (partial(*)[HEADS])(shared_out + WARPS);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         sum[h] += __shfl_xor_sync(~0u, sum[h], 1);
@@ -219,7 +232,8 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         for (int c = 0; c < HALVES; c++) {
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                for (int e = 0; e < 2; e++) shared_out[warp][r + h * 8][c * 64 + (t * 2 + e) * 8 + j] = o[c][j][h * 2 + e];
+                for (int e = 0; e < 2; e++)
+                    shared_out[warp][r + h * 8][c * 64 + (t * 2 + e) * 8 + j] = o[c][j][h * 2 + e];
             }
         }
     }
@@ -242,8 +256,9 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
 }
 
 /* One block a head and lane: parts are shared out over the block's rows of D threads, whose sums are added in order. */
-__global__ void __launch_bounds__(JOINERS) decode_join(const __grid_constant__ batch b, int H, int G, int D, int max_parts,
-                                                       const partial *weight, const float *part_out, bf16 *out, sf_cuda_report *report)
+__global__ void __launch_bounds__(JOINERS)
+    decode_join(const __grid_constant__ batch b, int H, int G, int D, int max_parts, const partial *weight,
+                const float *part_out, bf16 *out, sf_cuda_report *report)
 {
     __shared__ float share[PARTS_WISHED + 1], shared[32], value[JOINERS];
     const lane &l = b.lane[blockIdx.y];
@@ -340,13 +355,15 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     SF_TRY(sf_cuda_workspace(b, rows * (sizeof *weight + D * sizeof(float)), (void **)&weight));
     float *part_out = (float *)(weight + rows);
     int longest = 0; /* part: as many page numbers at most */
-    for (int i = 0; i < n; i++) longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
+    for (int i = 0; i < n; i++)
+        longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
     size_t shares = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
     size_t bytes = WARPS * sizeof(ring<DIM>) + (longest + 1) * sizeof(int32_t);
     if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        decode_part<DIM><<<dim3(n, parts, G), WARPS * 32, bytes, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
+        decode_part<DIM>
+            <<<dim3(n, parts, G), WARPS * 32, bytes, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
         LAUNCH_TRY(decode_part);
     }
     decode_join<<<dim3(H, n), JOINERS, 0, c->stream>>>(*lanes, H, G, D, parts, weight, part_out, out, c->report);
@@ -355,7 +372,8 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     return SF_OK;
 }
 
-sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out)
+sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
+                         void *out)
 {
     for (int done = 0; done < lanes; done += LANES) {
         int now = lanes - done < LANES ? lanes - done : LANES, parts = 1;
@@ -374,7 +392,8 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
             if (needed > parts) parts = needed;
         }
         if (asked) {
-            tally_decode<<<dim3(a[0]->kv_heads, now), 32, 0, sf_cuda_of(b)->stream>>>(lane, a[0]->heads, a[0]->kv_heads);
+            tally_decode<<<dim3(a[0]->kv_heads, now), 32, 0, sf_cuda_of(b)->stream>>>(lane, a[0]->heads,
+                                                                                      a[0]->kv_heads);
             LAUNCH_TRY(tally_decode);
         }
         bf16 *to = (bf16 *)out + (int64_t)done * a[0]->heads * a[0]->head_dim;

@@ -20,7 +20,9 @@ enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256 };
 
 /* Why a kernel could not do what it was asked; the first one wins. */
 enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN };
-struct sf_cuda_report { int fault, layer, head, row; };
+struct sf_cuda_report {
+    int fault, layer, head, row;
+};
 
 /* A matrix product's algorithm, chosen once for (out, in, result type) so that a row never depends on its company. */
 struct sf_cuda_product {
@@ -39,12 +41,12 @@ struct sf_cuda {
     int products;
 
     int sms;
-    size_t shared_memory;  /* bytes a block may use */
-    bool hopper;           /* sm_90a kernels are in this build and the chip runs them */
-    void *encode_tiled;    /* cuTensorMapEncodeTiled */
+    size_t shared_memory; /* bytes a block may use */
+    bool hopper;          /* sm_90a kernels are in this build and the chip runs them */
+    void *encode_tiled;   /* cuTensorMapEncodeTiled */
     char chip[256];
 
-    void *work;            /* workspace of one op, grown on demand */
+    void *work; /* workspace of one op, grown on demand */
     size_t work_bytes;
 
     sf_cuda_report *report;  /* device */
@@ -84,7 +86,10 @@ sf_status sf_cuda_settle(sf_backend *b);
 template <typename T> static inline T ceil_div(T a, T b) { return (a + b - 1) / b; }
 
 /* Smallest padded head dim that the templates are built for; 0: none. */
-static inline int sf_cuda_padded(int head_dim) { return head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : head_dim <= 256 ? 256 : 0; }
+static inline int sf_cuda_padded(int head_dim)
+{
+    return head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : head_dim <= 256 ? 256 : 0;
+}
 
 /* Calls `name<64|128|256>(...)`. */
 #define BY_HEAD_DIM(head_dim, name, ...)                                                                               \
@@ -117,7 +122,8 @@ __device__ static inline float warp_max(float x)
     return x;
 }
 
-/* Sum over the block in one fixed order, known to all threads. `shared` holds 32 floats; ends with a barrier pending reuse. */
+/* Sum over the block in one fixed order, known to all threads. `shared` holds 32 floats; ends with a barrier pending
+ * reuse. */
 __device__ static inline float block_sum(float x, float *shared)
 {
     x = warp_sum(x);
@@ -149,9 +155,10 @@ __device__ static inline uint32_t pack(float low, float high)
 /* c[16x8] += a[16x16] b[16x8], fp32 accumulation; fragments as in the PTX manual. */
 __device__ static inline void mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 __device__ static inline void ldmatrix(uint32_t r[4], const void *shared)
@@ -218,9 +225,10 @@ __device__ static inline void warp_scores(float (&s)[TILES][4], const bf16 *q, c
 /* ---- ops, one file an idea; the table is in backend.cu ---- */
 
 /* layers.cu */
-sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out);
-sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
-                           float offset, float eps, void *out);
+sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
+                        float *out);
+sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width,
+                           const sf_tensor *weight, float offset, float eps, void *out);
 sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
                        const float *cosine, const float *sine, bool interleaved);
 sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind);
@@ -233,12 +241,13 @@ sf_status sf_cuda_argmax(sf_backend *b, const float *logits, int64_t rows, int64
 /* linear.cu */
 sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out);
 void sf_cuda_release_weight(sf_backend *b, sf_tensor *weight);
-sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
-                         void *y, sf_dtype dtype);
+sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
+                         bool add, void *y, sf_dtype dtype);
 
 /* prefill.cu, decode.cu, pattern.cu */
 sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out);
-sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out);
+sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
+                         void *out);
 /* Queues the adding of the keys that one query reads, for each of its heads, to a->pairs. */
 sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
 sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
@@ -247,26 +256,31 @@ sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *p
                        float *covered);
 
 /* select.cu */
-sf_status sf_cuda_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out);
-sf_status sf_cuda_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce, float *out);
+sf_status sf_cuda_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce,
+                              float *out);
+sf_status sf_cuda_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce,
+                       float *out);
 sf_status sf_cuda_fill(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t begin, int64_t end, float value);
 sf_status sf_cuda_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value);
 sf_status sf_cuda_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out);
 sf_status sf_cuda_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
                              sf_lists *out);
 sf_status sf_cuda_top_total(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t total, sf_lists *out);
-sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
-                           sf_lists *out);
+sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least,
+                           int64_t most, sf_lists *out);
 
 /* probe.cu, estimate.cu */
-sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column, float *diagonal);
+sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
+                        float *diagonal);
 sf_status sf_cuda_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);
-sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
-                             int block_k, int heads, int k, int sinks, int local, sf_lists *out);
+sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
+                             const float *k_mean, int block_k, int heads, int k, int sinks, int local, sf_lists *out);
 sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
                                       const float *k_mean, int block_k, float *p);
-sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k, sf_lists *out);
-sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low, float *high);
+sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
+                                 sf_lists *out);
+sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low,
+                              float *high);
 sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
                               const float *high, float *score);
 sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float *p);

@@ -1,8 +1,9 @@
 /* Estimation over blocks and pages, and the exact probabilities that oracles look at.
  *
- * Pooled block scores are products of fp32 means. On tensor cores each operand is split into two bf16 halves, x = h + l,
- * and h·h' + h·l' + l·h' are summed in fp32: products are good to about 2^-16, at a third of the bf16 rate. Rows of scores
- * are made and chosen from slice by slice, so that a slice stays in the L2 cache and the whole map is never stored.
+ * Pooled block scores are products of fp32 means. On tensor cores each operand is split into two bf16 halves, x = h +
+ * l, and h·h' + h·l' + l·h' are summed in fp32: products are good to about 2^-16, at a third of the bf16 rate. Rows of
+ * scores are made and chosen from slice by slice, so that a slice stays in the L2 cache and the whole map is never
+ * stored.
  *
  * Test: make test-cuda. */
 #include "kernels/cuda/select.cuh"
@@ -16,7 +17,8 @@ static unsigned grid_for(int64_t n)
     return (unsigned)(blocks < 1 ? 1 : blocks > 65536 ? 65536 : blocks);
 }
 
-#define FOR_ALL(i, n) for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
+#define FOR_ALL(i, n)                                                                                                  \
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
 
 /* Logical key j of kv head g; NULL where a compacted cache does not hold it. */
 __device__ static inline const bf16 *key_row(const sf_kv &kv, int g, int j, int D)
@@ -61,10 +63,14 @@ sf_status sf_cuda_block_means(sf_backend *b, const sf_attention *a, bool of_keys
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int D = a->head_dim;
-    int64_t n = (int64_t)(of_keys ? a->kv_heads * ceil_div(a->keys, block) : a->heads * ceil_div(a->queries, block)) * D;
+    int64_t n =
+        (int64_t)(of_keys ? a->kv_heads * ceil_div(a->keys, block) : a->heads * ceil_div(a->queries, block)) * D;
     if (n) {
-        if (of_keys) key_means<<<grid_for(n), THREADS, 0, stream>>>(a->kv, n, a->keys, D, block, out);
-        else query_means<<<grid_for(n), THREADS, 0, stream>>>((const bf16 *)a->q, n, a->queries, a->heads, D, block, out);
+        if (of_keys)
+            key_means<<<grid_for(n), THREADS, 0, stream>>>(a->kv, n, a->keys, D, block, out);
+        else
+            query_means<<<grid_for(n), THREADS, 0, stream>>>((const bf16 *)a->q, n, a->queries, a->heads, D, block,
+                                                             out);
         LAUNCH_TRY(block_means);
     }
     sf_meter_block_means(b, a, of_keys, block);
@@ -72,9 +78,9 @@ sf_status sf_cuda_block_means(sf_backend *b, const sf_attention *a, bool of_keys
 }
 
 struct block_map {
-    const float *q, *k;       /* [lists, queries, D], [G, keys, D] */
-    int lists, group, D;      /* lists per kv head */
-    int queries, keys;        /* in blocks */
+    const float *q, *k;  /* [lists, queries, D], [G, keys, D] */
+    int lists, group, D; /* lists per kv head */
+    int queries, keys;   /* in blocks */
     int block_q, block_k, T, N;
     int sinks, local;
     float scale;
@@ -93,9 +99,10 @@ __device__ static inline void split_store(bf16 *high, bf16 *low, float x)
     *low = __float2bfloat16(x - __bfloat162float(*high));
 }
 
-/* score[list, i - first, j] for query blocks [first, first + rows) of each list (blockIdx.z). whole: -INFINITY for blocks in the future; else
- * they are left as they are. */
-__global__ void __launch_bounds__(128) block_scores(const __grid_constant__ block_map m, int first_i, int rows, bool whole, float *score)
+/* score[list, i - first, j] for query blocks [first, first + rows) of each list (blockIdx.z). whole: -INFINITY for
+ * blocks in the future; else they are left as they are. */
+__global__ void __launch_bounds__(128)
+    block_scores(const __grid_constant__ block_map m, int first_i, int rows, bool whole, float *score)
 {
     __shared__ __align__(16) bf16 q[2][TILE][PITCH], k[2][TILE][PITCH];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i0 = first_i + blockIdx.y * TILE, j0 = blockIdx.x * TILE;
@@ -103,7 +110,8 @@ __global__ void __launch_bounds__(128) block_scores(const __grid_constant__ bloc
     bool past = j0 < visible_blocks(m, last);
     int list = blockIdx.z;
     score += (int64_t)list * rows * m.keys;
-    const float *from_q = m.q + (int64_t)list * m.queries * m.D, *from_k = m.k + (int64_t)(list / m.group) * m.keys * m.D;
+    const float *from_q = m.q + (int64_t)list * m.queries * m.D,
+                *from_k = m.k + (int64_t)(list / m.group) * m.keys * m.D;
     if (!past && !whole) return;
     float s[TILE / 8][4] = {};
     for (int d0 = 0; past && d0 < m.D; d0 += STEP) {
@@ -124,7 +132,8 @@ __global__ void __launch_bounds__(128) block_scores(const __grid_constant__ bloc
 #pragma unroll
             for (int n = 0; n < TILE / 8; n += 2) {
                 uint32_t y[2][4];
-                for (int h = 0; h < 2; h++) ldmatrix(y[h], &k[h][n * 8 + lane % 8 + lane / 16 * 8][d + lane / 8 % 2 * 8]);
+                for (int h = 0; h < 2; h++)
+                    ldmatrix(y[h], &k[h][n * 8 + lane % 8 + lane / 16 * 8][d + lane / 8 % 2 * 8]);
                 for (int e = 0; e < 2; e++) {
                     mma(s[n + e], a[0], y[0][e * 2], y[0][e * 2 + 1]);
                     mma(s[n + e], a[0], y[1][e * 2], y[1][e * 2 + 1]);
@@ -140,7 +149,9 @@ __global__ void __launch_bounds__(128) block_scores(const __grid_constant__ bloc
             if (i > last || j >= m.keys) continue;
             int visible = visible_blocks(m, i);
             bool forced = j < m.sinks || j >= visible - m.local;
-            score[(int64_t)(i - first_i) * m.keys + j] = j >= visible ? -INFINITY : forced ? INFINITY : s[n][e] * m.scale;
+            score[(int64_t)(i - first_i) * m.keys + j] = j >= visible ? -INFINITY
+                                                         : forced     ? INFINITY
+                                                                      : s[n][e] * m.scale;
         }
     }
 }
@@ -169,13 +180,14 @@ static block_map map_of(const sf_attention *a, const float *q_mean, int block_q,
 
 static sf_status queue_scores(sf_backend *b, const block_map *m, int first, int rows, bool whole, float *score)
 {
-    block_scores<<<dim3(ceil_div(m->keys, (int)TILE), ceil_div(rows, (int)TILE), m->lists), 128, 0, sf_cuda_of(b)->stream>>>(*m, first, rows, whole, score);
+    block_scores<<<dim3(ceil_div(m->keys, (int)TILE), ceil_div(rows, (int)TILE), m->lists), 128, 0,
+                   sf_cuda_of(b)->stream>>>(*m, first, rows, whole, score);
     LAUNCH_TRY(block_scores);
     return SF_OK;
 }
 
-sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q, const float *k_mean,
-                             int block_k, int heads, int k, int sinks, int local, sf_lists *out)
+sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
+                             const float *k_mean, int block_k, int heads, int k, int sinks, int local, sf_lists *out)
 {
     block_map m = map_of(a, q_mean, block_q, k_mean, block_k);
     m.sinks = sinks, m.local = local;
@@ -231,11 +243,13 @@ sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, cons
 /* ---- exact probabilities, for oracles: plain fp32, quadratic ---- */
 
 /* score[h, j] of one query row `t` a block of heads: one warp a key. */
-__global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, int t, float scale, float *score)
+__global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, int t,
+                           float scale, float *score)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM];
     int head = blockIdx.y, lane = threadIdx.x % 32, position = N - T + t;
-    for (int d = threadIdx.x; d < D; d += blockDim.x) query[d] = __bfloat162float(q[((int64_t)t * H + head) * D + d]) * scale;
+    for (int d = threadIdx.x; d < D; d += blockDim.x)
+        query[d] = __bfloat162float(q[((int64_t)t * H + head) * D + d]) * scale;
     __syncthreads();
     for (int j = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; j < N; j += gridDim.x * (blockDim.x / 32)) {
         const bf16 *k = j <= position && (!window || j > position - window) ? key_row(kv, head / group, j, D) : NULL;
@@ -250,8 +264,9 @@ static sf_status queue_row(sf_backend *b, const sf_attention *a, int t, float *s
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int blocks = ceil_div(a->keys, 8) < 512 ? ceil_div(a->keys, 8) : 512;
-    row_scores<<<dim3(blocks, a->heads), THREADS, 0, stream>>>((const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim,
-                                                               a->queries, a->keys, a->window, t, a->scale, score);
+    row_scores<<<dim3(blocks, a->heads), THREADS, 0, stream>>>((const bf16 *)a->q, a->kv, a->heads,
+                                                               a->heads / a->kv_heads, a->head_dim, a->queries, a->keys,
+                                                               a->window, t, a->scale, score);
     LAUNCH_TRY(row_scores);
     softmax_rows<<<a->heads, 1024, 0, stream>>>(score, a->keys, true);
     LAUNCH_TRY(softmax_rows);
@@ -265,8 +280,10 @@ sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float 
     return SF_OK;
 }
 
-/* mass[list, j] (+)= Σ over the list's heads and block j's keys of p [H, N]; blocks that no row of query block i sees: -INFINITY */
-__global__ void add_mass(const float *p, int N, int block, int blocks, int visible, int heads_each, bool begin, float *mass)
+/* mass[list, j] (+)= Σ over the list's heads and block j's keys of p [H, N]; blocks that no row of query block i sees:
+ * -INFINITY */
+__global__ void add_mass(const float *p, int N, int block, int blocks, int visible, int heads_each, bool begin,
+                         float *mass)
 {
     int list = blockIdx.y;
     FOR_ALL(j, blocks)
@@ -278,7 +295,8 @@ __global__ void add_mass(const float *p, int N, int block, int blocks, int visib
     }
 }
 
-sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k, sf_lists *out)
+sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
+                                 sf_lists *out)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int queries = ceil_div(a->queries, block_q), blocks = ceil_div(a->keys, block_k);
@@ -292,7 +310,8 @@ sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block
         int visible = (a->keys - a->queries + end - 1) / block_k + 1;
         for (int t = i * block_q; t < end; t++) {
             SF_TRY(queue_row(b, a, t, p));
-            add_mass<<<dim3(grid_for(blocks), heads), THREADS, 0, stream>>>(p, a->keys, block_k, blocks, visible, a->heads / heads, t == i * block_q, mass);
+            add_mass<<<dim3(grid_for(blocks), heads), THREADS, 0, stream>>>(p, a->keys, block_k, blocks, visible,
+                                                                            a->heads / heads, t == i * block_q, mass);
             LAUNCH_TRY(add_mass);
         }
         /* list rows of one query block lie `queries` apart */
@@ -308,7 +327,8 @@ sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block
 
 /* ---- pages ---- */
 
-__global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int first_page, int touched, int64_t pages, float *low, float *high)
+__global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int first_page, int touched, int64_t pages,
+                            float *low, float *high)
 {
     FOR_ALL(i, n)
     {
@@ -325,28 +345,32 @@ __global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int fir
     }
 }
 
-sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low, float *high)
+sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low,
+                              float *high)
 {
     int first_page = first / page, touched = ceil_div(a->keys, page) - first_page;
     int64_t n = (int64_t)a->kv_heads * (touched > 0 ? touched : 0) * a->head_dim;
     if (n) {
-        page_bounds<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, n, a->keys, a->head_dim, page, first_page, touched, pages, low, high);
+        page_bounds<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, n, a->keys, a->head_dim, page,
+                                                                        first_page, touched, pages, low, high);
         LAUNCH_TRY(page_bounds);
     }
     sf_meter_page_bounds(b, a, page, first);
     return SF_OK;
 }
 
-/* One warp for PAGES pages at a time, so that their bounds are in flight together; lanes share out the head dim, 4 values
- * each where it is 128, and each adds up all heads before the one reduction. */
+/* One warp for PAGES pages at a time, so that their bounds are in flight together; lanes share out the head dim, 4
+ * values each where it is 128, and each adds up all heads before the one reduction. */
 enum { PAGES = 4 };
 
 template <bool DIM128>
-__global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group, int D, int there, int64_t pages, const float *low, const float *high, float *score)
+__global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group, int D, int there, int64_t pages,
+                                                       const float *low, const float *high, float *score)
 {
     extern __shared__ __align__(16) float query[]; /* [group, D] */
     int g = blockIdx.y, lane = threadIdx.x % 32;
-    for (int i = threadIdx.x; i < group * D; i += blockDim.x) query[i] = __bfloat162float(q[(int64_t)g * group * D + i]);
+    for (int i = threadIdx.x; i < group * D; i += blockDim.x)
+        query[i] = __bfloat162float(q[(int64_t)g * group * D + i]);
     __syncthreads();
     int first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * PAGES;
     if (first >= there) return;
@@ -363,15 +387,16 @@ __global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group,
             float4 x = *(const float4 *)(query + m * 128 + lane * 4);
 #pragma unroll
             for (int p = 0; p < PAGES; p++)
-                sum[p] += fmaxf(x.x * l[p].x, x.x * h[p].x) + fmaxf(x.y * l[p].y, x.y * h[p].y) + fmaxf(x.z * l[p].z, x.z * h[p].z) +
-                          fmaxf(x.w * l[p].w, x.w * h[p].w);
+                sum[p] += fmaxf(x.x * l[p].x, x.x * h[p].x) + fmaxf(x.y * l[p].y, x.y * h[p].y) +
+                          fmaxf(x.z * l[p].z, x.z * h[p].z) + fmaxf(x.w * l[p].w, x.w * h[p].w);
         }
     } else {
         for (int d = lane; d < D; d += 32) {
 #pragma unroll
             for (int p = 0; p < PAGES; p++) {
                 int at = min(p, there - first - 1) * D + d;
-                for (int m = 0; m < group; m++) sum[p] += fmaxf(query[m * D + d] * low[at], query[m * D + d] * high[at]);
+                for (int m = 0; m < group; m++)
+                    sum[p] += fmaxf(query[m * D + d] * low[at], query[m * D + d] * high[at]);
             }
         }
     }

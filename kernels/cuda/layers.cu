@@ -8,12 +8,16 @@
 
 enum { THREADS = 256 };
 
-static unsigned grid_for(int64_t n) { return (unsigned)(n < 1 ? 1 : ceil_div<int64_t>(n, THREADS) > 1 << 20 ? 1 << 20 : ceil_div<int64_t>(n, THREADS)); }
+static unsigned grid_for(int64_t n)
+{
+    return (unsigned)(n < 1 ? 1 : ceil_div<int64_t>(n, THREADS) > 1 << 20 ? 1 << 20 : ceil_div<int64_t>(n, THREADS));
+}
 
-#define FOR_ALL(i, n) for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
+#define FOR_ALL(i, n)                                                                                                  \
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
 
-__global__ void embed(const bf16 *table, int64_t vocab, int width, const int32_t *token, int64_t rows, float scale, float *out,
-                      sf_cuda_report *report)
+__global__ void embed(const bf16 *table, int64_t vocab, int width, const int32_t *token, int64_t rows, float scale,
+                      float *out, sf_cuda_report *report)
 {
     FOR_ALL(i, rows * width)
     {
@@ -25,13 +29,14 @@ __global__ void embed(const bf16 *table, int64_t vocab, int width, const int32_t
     }
 }
 
-sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out)
+sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
+                        float *out)
 {
     sf_cuda *c = sf_cuda_of(b);
     int width = (int)table->dim[1];
     if (rows) {
-        embed<<<grid_for(rows * width), THREADS, 0, c->stream>>>((const bf16 *)table->data, table->dim[0], width, token, rows,
-                                                                 scale, out, c->report);
+        embed<<<grid_for(rows * width), THREADS, 0, c->stream>>>((const bf16 *)table->data, table->dim[0], width, token,
+                                                                 rows, scale, out, c->report);
         LAUNCH_TRY(embed);
     }
     c->pending = true;
@@ -63,22 +68,29 @@ __global__ void rms_norm(const T *x, int64_t rows, int width, const float *weigh
 }
 
 template <typename T>
-static void launch_rms_norm(sf_cuda *c, const T *x, int64_t rows, int width, const float *weight, float offset, float eps, bf16 *out)
+static void launch_rms_norm(sf_cuda *c, const T *x, int64_t rows, int width, const float *weight, float offset,
+                            float eps, bf16 *out)
 {
-    if (width > 512) rms_norm<T, true><<<(unsigned)rows, THREADS, 0, c->stream>>>(x, rows, width, weight, offset, eps, out);
-    else rms_norm<T, false><<<(unsigned)ceil_div<int64_t>(rows, THREADS / 32), THREADS, 0, c->stream>>>(x, rows, width, weight, offset, eps, out);
+    if (width > 512)
+        rms_norm<T, true><<<(unsigned)rows, THREADS, 0, c->stream>>>(x, rows, width, weight, offset, eps, out);
+    else
+        rms_norm<T, false><<<(unsigned)ceil_div<int64_t>(rows, THREADS / 32), THREADS, 0, c->stream>>>(
+            x, rows, width, weight, offset, eps, out);
 }
 
-sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
-                           float offset, float eps, void *out)
+sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width,
+                           const sf_tensor *weight, float offset, float eps, void *out)
 {
     sf_cuda *c = sf_cuda_of(b);
-    if (weight->dtype != SF_F32) return sf_fail(SF_INTERNAL, "cuda: rms_norm: the weight was not imported by this backend");
+    if (weight->dtype != SF_F32)
+        return sf_fail(SF_INTERNAL, "cuda: rms_norm: the weight was not imported by this backend");
     if (from != SF_F32 && from != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: rms_norm: input must be f32 or bf16");
     if (rows) {
         const float *w = (const float *)weight->data;
-        if (from == SF_F32) launch_rms_norm(c, (const float *)x, rows, width, w, offset, eps, (bf16 *)out);
-        else launch_rms_norm(c, (const bf16 *)x, rows, width, w, offset, eps, (bf16 *)out);
+        if (from == SF_F32)
+            launch_rms_norm(c, (const float *)x, rows, width, w, offset, eps, (bf16 *)out);
+        else
+            launch_rms_norm(c, (const bf16 *)x, rows, width, w, offset, eps, (bf16 *)out);
         LAUNCH_TRY(rms_norm);
     }
     sf_meter_norm(b, from, rows, width, weight);
@@ -105,8 +117,8 @@ sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head
 {
     int64_t pairs = rows * heads * (head_dim / 2);
     if (pairs) {
-        rope<<<grid_for(pairs), THREADS, 0, sf_cuda_of(b)->stream>>>((bf16 *)x, pairs, heads, head_dim / 2, position, cosine,
-                                                                     sine, interleaved);
+        rope<<<grid_for(pairs), THREADS, 0, sf_cuda_of(b)->stream>>>((bf16 *)x, pairs, heads, head_dim / 2, position,
+                                                                     cosine, sine, interleaved);
         LAUNCH_TRY(rope);
     }
     sf_meter_rope(b, rows, heads, head_dim);
@@ -135,10 +147,7 @@ sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows,
     return SF_OK;
 }
 
-__global__ void add(float *x, const bf16 *y, int64_t n)
-{
-    FOR_ALL(i, n) x[i] += __bfloat162float(y[i]);
-}
+__global__ void add(float *x, const bf16 *y, int64_t n) { FOR_ALL(i, n) x[i] += __bfloat162float(y[i]); }
 
 sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n)
 {
@@ -192,8 +201,8 @@ sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
     return SF_OK;
 }
 
-__global__ void gather_kv(const bf16 *k, const bf16 *v, int64_t capacity, sf_lists keep, int head_dim, bf16 *to_k, bf16 *to_v,
-                          int64_t to_capacity, int32_t *count)
+__global__ void gather_kv(const bf16 *k, const bf16 *v, int64_t capacity, sf_lists keep, int head_dim, bf16 *to_k,
+                          bf16 *to_v, int64_t to_capacity, int32_t *count)
 {
     int g = blockIdx.y;
     if (blockIdx.x == 0 && threadIdx.x == 0) count[g] = keep.count[g];
@@ -250,7 +259,8 @@ __global__ void argmax(const float *logits, int64_t vocab, int32_t *token)
     __syncthreads();
     if (threadIdx.x) return;
     for (unsigned i = 1; i < blockDim.x / 32; i++)
-        if (best_value[i] > value || (best_value[i] == value && best_index[i] < index)) value = best_value[i], index = best_index[i];
+        if (best_value[i] > value || (best_value[i] == value && best_index[i] < index))
+            value = best_value[i], index = best_index[i];
     token[blockIdx.x] = index == INT32_MAX ? 0 : index;
 }
 

@@ -3,12 +3,12 @@
  * Weights come over as bf16 (formats of blocks are dequantised on the way), norms and biases as f32.
  *
  * A row must not depend on its company, and a library picks its algorithm by the number of rows. So:
- *  - Prefill: cuBLASLt, with one algorithm per (out, in, result type), chosen for CANONICAL_ROWS rows without split-K and
- *    used for every number of rows. An output element is then the same chain of products, however the prompt is cut.
- *  - Decode: the kernel below. One block makes 16 outputs for up to 32 rows; its 8 warps share out the inputs in a fixed
- *    pattern. The batch is the `n` of the tensor-core product, whose columns do not touch each other. Bound by reading W once.
- * Between the two a row may differ by rounding: a prompt's token does not travel through decode.
- * Test: make test-cuda (the row alone, in company, cut: equal bits). */
+ *  - Prefill: cuBLASLt, with one algorithm per (out, in, result type), chosen for CANONICAL_ROWS rows without split-K
+ * and used for every number of rows. An output element is then the same chain of products, however the prompt is cut.
+ *  - Decode: the kernel below. One block makes 16 outputs for up to 32 rows; its 8 warps share out the inputs in a
+ * fixed pattern. The batch is the `n` of the tensor-core product, whose columns do not touch each other. Bound by
+ * reading W once. Between the two a row may differ by rounding: a prompt's token does not travel through decode. Test:
+ * make test-cuda (the row alone, in company, cut: equal bits). */
 #include "kernels/cuda/device.cuh"
 
 #include <stdlib.h>
@@ -58,8 +58,9 @@ sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor 
     out->dtype = host->rank == 1 ? SF_F32 : SF_BF16;
     int64_t elements = sf_elements(host);
     SF_TRY(b->ops->alloc(b, sf_bytes(out->dtype, elements), &out->data));
-    sf_status status = host->dtype == out->dtype ? b->ops->upload(b, out->data, host->data, sf_bytes(out->dtype, elements))
-                                                 : convert(b, host, elements, out);
+    sf_status status = host->dtype == out->dtype
+                           ? b->ops->upload(b, out->data, host->data, sf_bytes(out->dtype, elements))
+                           : convert(b, host, elements, out);
     if (status != SF_OK) sf_cuda_release_weight(b, out);
     return status;
 }
@@ -125,7 +126,8 @@ __global__ void __launch_bounds__(SKINNY_WARPS * 32)
 }
 
 template <typename Y>
-static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, const sf_tensor *w, const float *bias, bool add, Y *y)
+static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, const sf_tensor *w, const float *bias, bool add,
+                            Y *y)
 {
     int64_t out = w->dim[0], in = w->dim[1];
     cudaStream_t stream = sf_cuda_of(b)->stream;
@@ -135,11 +137,13 @@ static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, const sf
         int64_t now = rows - done < 32 * 32768 ? rows - done : 32 * 32768;
         const bf16 *from = x + done * in;
         Y *to = y + done * out;
-        if (now <= 8) skinny<1><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
-        else if (now <= 16) skinny<2><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
+        if (now <= 8)
+            skinny<1><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
+        else if (now <= 16)
+            skinny<2><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
         else
-            skinny<4><<<dim3(blocks, (unsigned)ceil_div<int64_t>(now, 32)), SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out,
-                                                                                                          in, bias, add, to);
+            skinny<4><<<dim3(blocks, (unsigned)ceil_div<int64_t>(now, 32)), SKINNY_WARPS * 32, 0, stream>>>(
+                from, now, weight, out, in, bias, add, to);
         LAUNCH_TRY(skinny);
     }
     return SF_OK;
@@ -189,15 +193,18 @@ static sf_status choose_algorithm(sf_backend *b, sf_cuda_product *p)
     int n = 0;
     sf_status status = shape_make(&s, CANONICAL_ROWS, p->out, p->in, p->type);
     if (status == SF_OK && cublasLtMatmulPreferenceCreate(&wish) == CUBLAS_STATUS_SUCCESS) {
-        cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &c->blas_work_bytes, sizeof c->blas_work_bytes);
-        cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &no_split, sizeof no_split);
+        cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &c->blas_work_bytes,
+                                             sizeof c->blas_work_bytes);
+        cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &no_split,
+                                             sizeof no_split);
         cublasStatus_t asked = cublasLtMatmulAlgoGetHeuristic(c->blas, s.what, s.w, s.x, s.y, s.y, wish, 8, found, &n);
         if (asked != CUBLAS_STATUS_SUCCESS) n = 0;
     }
     for (int i = 0; i < n && !p->usable; i++) {
         int32_t split = 1;
         size_t written;
-        cublasLtMatmulAlgoConfigGetAttribute(&found[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split, sizeof split, &written);
+        cublasLtMatmulAlgoConfigGetAttribute(&found[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split, sizeof split,
+                                             &written);
         if (found[i].state != CUBLAS_STATUS_SUCCESS || split > 1) continue;
         p->algorithm = found[i].algo;
         p->usable = true;
@@ -226,36 +233,41 @@ static sf_status product_of(sf_backend *b, int64_t out, int64_t in, sf_dtype typ
     return SF_OK;
 }
 
-static sf_status run_product(sf_backend *b, const sf_cuda_product *p, const void *x, int64_t rows, const void *w, bool add, void *y)
+static sf_status run_product(sf_backend *b, const sf_cuda_product *p, const void *x, int64_t rows, const void *w,
+                             bool add, void *y)
 {
     sf_cuda *c = sf_cuda_of(b);
     product_shape s = {};
     float one = 1, beta = add ? 1.f : 0.f;
     sf_status status = shape_make(&s, rows, p->out, p->in, p->type);
     if (status == SF_OK) {
-        cublasStatus_t done = cublasLtMatmul(c->blas, s.what, &one, w, s.w, x, s.x, &beta, y, s.y, y, s.y, &p->algorithm,
-                                             c->blas_work, c->blas_work_bytes, c->stream);
+        cublasStatus_t done = cublasLtMatmul(c->blas, s.what, &one, w, s.w, x, s.x, &beta, y, s.y, y, s.y,
+                                             &p->algorithm, c->blas_work, c->blas_work_bytes, c->stream);
         if (done != CUBLAS_STATUS_SUCCESS) status = sf_cublas_failed(done, "cublasLtMatmul", __FILE__, __LINE__);
     }
     shape_free(&s);
     return status;
 }
 
-sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
-                         void *y, sf_dtype dtype)
+sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
+                         bool add, void *y, sf_dtype dtype)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int64_t out = w->dim[0], in = w->dim[1];
     if (w->dtype != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: linear: the weight was not imported by this backend");
-    if (dtype != SF_F32 && dtype != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: linear: the result must be f32 or bf16");
+    if (dtype != SF_F32 && dtype != SF_BF16)
+        return sf_fail(SF_INTERNAL, "cuda: linear: the result must be f32 or bf16");
     const float *offset = bias && bias->data ? (const float *)bias->data : NULL;
     const sf_cuda_product *product = NULL;
     if (b->phase == SF_PREFILL && in % 8 == 0 && out % 8 == 0) SF_TRY(product_of(b, out, in, dtype, &product));
     if (rows == 0) {
     } else if (product && product->usable) {
-        unsigned blocks = (unsigned)(ceil_div<int64_t>(rows * out, 256) < 65536 ? ceil_div<int64_t>(rows * out, 256) : 65536);
-        if (offset && dtype == SF_F32) begin_with_bias<<<blocks, 256, 0, stream>>>((float *)y, rows * out, out, offset, add);
-        if (offset && dtype == SF_BF16) begin_with_bias<<<blocks, 256, 0, stream>>>((bf16 *)y, rows * out, out, offset, add);
+        unsigned blocks =
+            (unsigned)(ceil_div<int64_t>(rows * out, 256) < 65536 ? ceil_div<int64_t>(rows * out, 256) : 65536);
+        if (offset && dtype == SF_F32)
+            begin_with_bias<<<blocks, 256, 0, stream>>>((float *)y, rows * out, out, offset, add);
+        if (offset && dtype == SF_BF16)
+            begin_with_bias<<<blocks, 256, 0, stream>>>((bf16 *)y, rows * out, out, offset, add);
         LAUNCH_TRY(begin_with_bias);
         SF_TRY(run_product(b, product, x, rows, w->data, add || offset, y));
     } else if (dtype == SF_F32) {

@@ -91,7 +91,9 @@ __global__ void mark_columns(sf_lists columns, const uint32_t *bits, int words, 
 }
 
 /* Bytes of the parts of a plan for columns and diagonals, in the order in which they lie. */
-struct slash_room { size_t bits, piece, pieces, column_bits; };
+struct slash_room {
+    size_t bits, piece, pieces, column_bits;
+};
 
 static slash_room room_of(const sf_cuda_plan *p, bool counting)
 {
@@ -143,8 +145,11 @@ sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_patte
     p->lists = a->heads, p->packed = 1, p->block_q = p->span = rows, p->parts = 1, p->block_k = 1;
     reserve = ceil_div<size_t>(reserve, 256) * 256;
     switch (pattern->kind) {
-    case SF_DENSE: break;
-    case SF_WINDOW: p->sinks = pattern->sinks, p->local = pattern->local, p->dense_from = p->N - pattern->last; break;
+    case SF_DENSE:
+        break;
+    case SF_WINDOW:
+        p->sinks = pattern->sinks, p->local = pattern->local, p->dense_from = p->N - pattern->last;
+        break;
     case SF_BLOCKS:
         p->block_q = pattern->block_q, p->block_k = pattern->block_k;
         p->first = pattern->first;
@@ -157,13 +162,16 @@ sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_patte
         p->piece_stride = p->words * 2;
         p->column_words = (int)ceil_div<int64_t>(pattern->first.stride, 16) + 1;
         break;
-    default: return sf_fail(SF_INTERNAL, "prefill takes dense, block, column-diagonal and window patterns, not kind %d", pattern->kind);
+    default:
+        return sf_fail(SF_INTERNAL, "prefill takes dense, block, column-diagonal and window patterns, not kind %d",
+                       pattern->kind);
     }
     if (p->kind == SF_BLOCKS || p->kind == SF_COLUMNS_DIAGONALS) {
         p->lists = pattern->heads;
         p->packed = a->heads / pattern->heads;
         if (p->packed > rows && !counting)
-            return sf_fail(SF_UNSUPPORTED, "cuda: %d query heads share a selection; at most %d fit a tile", p->packed, rows);
+            return sf_fail(SF_UNSUPPORTED, "cuda: %d query heads share a selection; at most %d fit a tile", p->packed,
+                           rows);
         p->span = counting ? p->block_q : rows / p->packed < p->block_q ? rows / p->packed : p->block_q;
         p->parts = ceil_div(p->block_q, p->span);
     }
@@ -195,24 +203,27 @@ __device__ static inline int64_t block_pairs(const sf_cuda_plan &p, int list, in
     int64_t pairs = 0;
     for (int i = lane; i < p.first.count[list]; i += lanes) {
         int key = p.first.index[list * p.first.stride + i] * p.block_k, keys = min(p.block_k, p.N - key);
-        if (key + keys - 1 <= position && !p.window) pairs += (int64_t)queries * keys;
+        if (key + keys - 1 <= position && !p.window)
+            pairs += (int64_t)queries * keys;
         else
             for (int k = 0; k < keys; k++) pairs += rows_that_see(key + k, position, queries, p.window);
     }
     return pairs;
 }
 
-/* Columns and diagonals, as sets of bits: a warp takes a tile, a lane 32 keys. The keys that a tile covers are the relative
- * ones, moved by its position, and the columns. */
+/* Columns and diagonals, as sets of bits: a warp takes a tile, a lane 32 keys. The keys that a tile covers are the
+ * relative ones, moved by its position, and the columns. */
 __device__ static inline int64_t slash_pairs(const sf_cuda_plan &p, int list, int tile, int lane)
 {
-    int query = tile * SF_DIAGONAL_TILE, queries = min((int)SF_DIAGONAL_TILE, p.T - query), position = p.N - p.T + query;
+    int query = tile * SF_DIAGONAL_TILE, queries = min((int)SF_DIAGONAL_TILE, p.T - query),
+        position = p.N - p.T + query;
     const uint32_t *cover = p.cover + (int64_t)list * p.words, *set = p.column_set + (int64_t)list * p.words;
     int64_t pairs = 0;
     for (int key = lane * 32; key < position + queries; key += 32 * 32) {
         int u = key - position + p.base;
         uint32_t bits = __funnelshift_r(cover[u / 32], cover[u / 32 + 1], u % 32) | set[key / 32];
-        if (key + 31 <= position && !p.window) pairs += (int64_t)__popc(bits) * queries;
+        if (key + 31 <= position && !p.window)
+            pairs += (int64_t)__popc(bits) * queries;
         else
             for (int i = 0; i < 32; i++)
                 if (bits >> i & 1) pairs += rows_that_see(key + i, position, queries, p.window);
@@ -225,10 +236,12 @@ __global__ void tally_pairs(const __grid_constant__ sf_cuda_plan p, uint64_t *pe
     __shared__ unsigned long long sum;
     if (threadIdx.x == 0) sum = 0;
     __syncthreads();
-    int list = blockIdx.y, blocks = p.tiles / p.parts, warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
+    int list = blockIdx.y, blocks = p.tiles / p.parts, warp = threadIdx.x / 32, warps = blockDim.x / 32,
+        lane = threadIdx.x % 32;
     int64_t pairs = 0;
     for (int tile = blockIdx.x * warps + warp; tile < blocks; tile += gridDim.x * warps)
-        pairs += p.kind == SF_BLOCKS ? block_pairs(p, list * blocks + tile, tile, lane, 32) : slash_pairs(p, list, tile, lane);
+        pairs += p.kind == SF_BLOCKS ? block_pairs(p, list * blocks + tile, tile, lane, 32)
+                                     : slash_pairs(p, list, tile, lane);
     atomicAdd(&sum, (unsigned long long)pairs);
     __syncthreads();
     if (threadIdx.x == 0 && sum)
@@ -259,8 +272,10 @@ sf_status sf_cuda_tally_pairs(sf_backend *b, const sf_attention *a, const sf_cud
     if (!a->pairs) return SF_OK;
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int blocks = p->tiles / p->parts;
-    if (p->kind == SF_DENSE || p->kind == SF_WINDOW) add_pairs<<<1, 128, 0, stream>>>(a->pairs, p->H, pairs_of_window(p));
-    else tally_pairs<<<dim3(blocks < 256 ? blocks : 256, p->lists), 128, 0, stream>>>(*p, a->pairs);
+    if (p->kind == SF_DENSE || p->kind == SF_WINDOW)
+        add_pairs<<<1, 128, 0, stream>>>(a->pairs, p->H, pairs_of_window(p));
+    else
+        tally_pairs<<<dim3(blocks < 256 ? blocks : 256, p->lists), 128, 0, stream>>>(*p, a->pairs);
     LAUNCH_TRY(tally_pairs);
     return SF_OK;
 }
@@ -278,9 +293,12 @@ sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pat
     size_t bytes = a->heads * sizeof(uint64_t);
     sf_attention counted = *a;
     sf_cuda_plan plan;
-    bool decodes = pattern->kind == SF_PAGES || (a->queries == 1 && (pattern->kind == SF_DENSE || pattern->kind == SF_WINDOW));
-    if (decodes || pattern->kind == SF_TOKENS) SF_TRY(sf_cuda_workspace(b, bytes, (void **)&counted.pairs));
-    else SF_TRY(sf_cuda_plan_make(b, a, pattern, 0, bytes, &plan, (void **)&counted.pairs));
+    bool decodes =
+        pattern->kind == SF_PAGES || (a->queries == 1 && (pattern->kind == SF_DENSE || pattern->kind == SF_WINDOW));
+    if (decodes || pattern->kind == SF_TOKENS)
+        SF_TRY(sf_cuda_workspace(b, bytes, (void **)&counted.pairs));
+    else
+        SF_TRY(sf_cuda_plan_make(b, a, pattern, 0, bytes, &plan, (void **)&counted.pairs));
     CUDA_TRY(cudaMemsetAsync(counted.pairs, 0, bytes, c->stream));
     if (decodes) {
         SF_TRY(sf_cuda_tally_decode(b, &counted, pattern));
@@ -320,7 +338,8 @@ static sf_status bring_home(sf_backend *b, const sf_lists *lists, sf_lists *home
     if (lists->rows <= 0 || lists->stride < 0) return SF_OK;
     size_t counts = lists->rows * sizeof(int32_t), indices = lists->rows * lists->stride * sizeof(int32_t);
     home->count = (int32_t *)calloc(1, counts), home->index = (int32_t *)calloc(1, indices + 1);
-    if (!home->count || !home->index) return sf_fail(SF_NO_MEMORY, "check_pattern: no host memory for %zu bytes", counts + indices);
+    if (!home->count || !home->index)
+        return sf_fail(SF_NO_MEMORY, "check_pattern: no host memory for %zu bytes", counts + indices);
     SF_TRY(b->ops->download(b, home->count, lists->count, counts));
     return b->ops->download(b, home->index, lists->index, indices);
 }
@@ -369,11 +388,13 @@ __device__ static inline bool listed(const sf_lists &lists, int64_t row, int val
     return at < n && list[at] == value;
 }
 
-__device__ static inline bool names(const sf_pattern &p, int group, int head, int query, int first_position, int queries, int key)
+__device__ static inline bool names(const sf_pattern &p, int group, int head, int query, int first_position,
+                                    int queries, int key)
 {
     int position = first_position + query;
     switch (p.kind) {
-    case SF_WINDOW: return key < p.sinks || key > position - p.local || query >= queries - p.last;
+    case SF_WINDOW:
+        return key < p.sinks || key > position - p.local || query >= queries - p.last;
     case SF_BLOCKS: {
         int blocks = (queries + p.block_q - 1) / p.block_q, list = p.heads == gridDim.y ? head : head / group;
         return listed(p.first, (int64_t)list * blocks + query / p.block_q, key / p.block_k);
@@ -385,19 +406,23 @@ __device__ static inline bool names(const sf_pattern &p, int group, int head, in
         int at = sf_lower_bound(list, n, offset);
         return (at < n && list[at] < offset + SF_DIAGONAL_TILE) || listed(p.first, row, key);
     }
-    case SF_PAGES: return listed(p.first, head / group, key / p.page);
-    case SF_TOKENS: return listed(p.first, head / group, key);
-    default: return true;
+    case SF_PAGES:
+        return listed(p.first, head / group, key / p.page);
+    case SF_TOKENS:
+        return listed(p.first, head / group, key);
+    default:
+        return true;
     }
 }
 
 /* One block for a sampled row and head: the softmax in fp32, keys shared out over warps, two passes. */
-__global__ void row_mass(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale, sf_pattern pattern,
-                         const int32_t *row, float *mass)
+__global__ void row_mass(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale,
+                         sf_pattern pattern, const int32_t *row, float *mass)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM], shared[32];
     int head = blockIdx.y, r = row[blockIdx.x], g = head / group, position = N - T + r;
-    for (int d = threadIdx.x; d < D; d += blockDim.x) query[d] = __bfloat162float(q[((int64_t)r * H + head) * D + d]) * scale;
+    for (int d = threadIdx.x; d < D; d += blockDim.x)
+        query[d] = __bfloat162float(q[((int64_t)r * H + head) * D + d]) * scale;
     __syncthreads();
     int from = window && position - window + 1 > 0 ? position - window + 1 : 0, lane = threadIdx.x % 32;
     float most = -INFINITY, sum = 0, covered = 0;
@@ -431,7 +456,8 @@ __global__ void mean_mass(const float *mass, int rows, int H, float *covered)
     }
 }
 
-sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row, float *covered)
+sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
+                       float *covered)
 {
     sf_cuda *c = sf_cuda_of(b);
     if (rows < 1) return sf_fail(SF_INTERNAL, "mass: no rows sampled");
@@ -439,8 +465,9 @@ sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *p
     SF_TRY(sf_cuda_workspace(b, rows * (sizeof *where + a->heads * sizeof(float)), (void **)&where));
     float *mass = (float *)(where + rows);
     SF_TRY(b->ops->upload(b, where, row, rows * sizeof *where));
-    row_mass<<<dim3(rows, a->heads), 256, 0, c->stream>>>((const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim,
-                                                          a->queries, a->keys, a->window, a->scale, *pattern, where, mass);
+    row_mass<<<dim3(rows, a->heads), 256, 0, c->stream>>>((const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads,
+                                                          a->head_dim, a->queries, a->keys, a->window, a->scale,
+                                                          *pattern, where, mass);
     LAUNCH_TRY(row_mass);
     mean_mass<<<1, 256, 0, c->stream>>>(mass, rows, a->heads, covered);
     LAUNCH_TRY(mean_mass);

@@ -1,16 +1,16 @@
 /* A prefill pattern as kernels walk it: tiles of query rows, and for each tile a list of key slots.
  *
- * Every pattern is one function: key number of slot i of a tile (-1: none). Executors and the pair counter share it, so that
- * they agree by construction. A key's slot depends on the row's position alone, never on where a chunk of the prompt
- * begins, so that a row's sums keep their order.
+ * Every pattern is one function: key number of slot i of a tile (-1: none). Executors and the pair counter share it, so
+ * that they agree by construction. A key's slot depends on the row's position alone, never on where a chunk of the
+ * prompt begins, so that a row's sums keep their order.
  *
  *   dense, window   sinks, filled up to a multiple of 128, then a stretch of keys that begins at a multiple of 128
  *   blocks          block i / block_k of the list, key i % block_k
- *   columns and     the tile of rows [s, s + 64) computes the keys s + u of a set of relative numbers u that is the same
- *   diagonals       for all tiles of a head: the union of [-o, -o + 64) over its diagonals o. It is kept as PIECEs: 16
- *                   neighbours, begun at a multiple of 16, with a bit for each: first the whole pieces, of which most
- *                   tiles need no mask, then those at the edges. Columns follow, 16 to a word of bits that leaves out
- *                   those which the diagonals cover already. */
+ *   columns and     the tile of rows [s, s + 64) computes the keys s + u of a set of relative numbers u that is the
+ * same diagonals       for all tiles of a head: the union of [-o, -o + 64) over its diagonals o. It is kept as PIECEs:
+ * 16 neighbours, begun at a multiple of 16, with a bit for each: first the whole pieces, of which most tiles need no
+ * mask, then those at the edges. Columns follow, 16 to a word of bits that leaves out those which the diagonals cover
+ * already. */
 #ifndef SF_CUDA_PATTERN_CUH
 #define SF_CUDA_PATTERN_CUH
 
@@ -21,20 +21,21 @@ enum { SF_PIECE = 16, SF_ALIGN_KEYS = 128 };
 struct sf_cuda_plan {
     sf_pattern_kind kind;
     int T, N, H, G, D, group, layer;
-    int window;                  /* of the layer; 0: none */
-    int sinks, local;            /* window pattern; elsewhere local is larger than any position */
-    int dense_from;              /* window pattern: positions from here on see everything */
-    int lists, packed;           /* rows of selection; query heads that share one, packed into a tile */
-    int block_q, span, parts;    /* a list row serves block_q queries, cut into `parts` tiles of `span` */
-    int tiles;                   /* of one list row's head: ceil(T / block_q) * parts */
+    int window;               /* of the layer; 0: none */
+    int sinks, local;         /* window pattern; elsewhere local is larger than any position */
+    int dense_from;           /* window pattern: positions from here on see everything */
+    int lists, packed;        /* rows of selection; query heads that share one, packed into a tile */
+    int block_q, span, parts; /* a list row serves block_q queries, cut into `parts` tiles of `span` */
+    int tiles;                /* of one list row's head: ceil(T / block_q) * parts */
     int block_k;
     sf_lists first;
-    const int2 *piece;           /* [lists, 2 (whole, edge), piece_stride] x: relative key, y: bits */
-    const int32_t *pieces;       /* [lists, 2] */
+    const int2 *piece;     /* [lists, 2 (whole, edge), piece_stride] x: relative key, y: bits */
+    const int32_t *pieces; /* [lists, 2] */
     int piece_stride;
     const uint16_t *column_bits; /* [lists, tiles of 64 rows, column_words] */
     int column_words;
-    const uint32_t *cover, *column_set; /* [lists, words] relative keys + base that diagonals cover; keys that are columns */
+    const uint32_t *cover,
+        *column_set; /* [lists, words] relative keys + base that diagonals cover; keys that are columns */
     int words, base;
 };
 
@@ -50,10 +51,10 @@ sf_status sf_cuda_tally_pairs(sf_backend *b, const sf_attention *a, const sf_cud
 /* One tile: queries [query, query + queries) of the heads [head, head + packed). */
 struct sf_cuda_tile {
     int query, queries, head, list;
-    int position;      /* of the first query */
-    int anchor;        /* position of the first query of its list's block, which diagonals are relative to */
-    int split;         /* slots before it are sinks or pieces, after it the stretch or the columns */
-    int base;          /* first key of the stretch */
+    int position;               /* of the first query */
+    int anchor;                 /* position of the first query of its list's block, which diagonals are relative to */
+    int split;                  /* slots before it are sinks or pieces, after it the stretch or the columns */
+    int base;                   /* first key of the stretch */
     int from[2], whole, pieces; /* first whole and edge piece that reaches key 0; whole ones; both together */
     int slots;
 };
@@ -66,8 +67,10 @@ __device__ static inline int sf_lower_bound(const int32_t *list, int n, int limi
     int low = 0, high = n;
     while (low < high) {
         int middle = (low + high) / 2;
-        if (list[middle] < limit) low = middle + 1;
-        else high = middle;
+        if (list[middle] < limit)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -78,8 +81,10 @@ __device__ static inline int sf_cuda_first_piece(const int2 *piece, int n, int a
     int low = 0, high = n;
     while (low < high) {
         int middle = (low + high) / 2;
-        if (anchor + piece[middle].x + SF_PIECE <= 0) low = middle + 1;
-        else high = middle;
+        if (anchor + piece[middle].x + SF_PIECE <= 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -117,7 +122,8 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
         t.whole = pieces[0] - t.from[0];
         t.pieces = t.whole + pieces[1] - t.from[1];
         t.split = sf_round_up(t.pieces * SF_PIECE, SF_ALIGN_KEYS);
-        t.slots = t.split + sf_lower_bound(p.first.index + list_head * p.first.stride, p.first.count[list_head], last + 1);
+        t.slots =
+            t.split + sf_lower_bound(p.first.index + list_head * p.first.stride, p.first.count[list_head], last + 1);
     } else {
         int reach = last >= p.dense_from ? p.N : p.local;
         if (p.window) reach = min(reach, p.window);
@@ -145,7 +151,8 @@ __device__ static inline int sf_cuda_key(const sf_cuda_plan &p, const sf_cuda_ti
             return piece.y >> i % SF_PIECE & 1 && key >= 0 ? key : -1;
         }
         i -= t.split;
-        const uint16_t *bits = p.column_bits + ((int64_t)t.list * (p.tiles / p.parts) + t.query / SF_DIAGONAL_TILE) * p.column_words;
+        const uint16_t *bits =
+            p.column_bits + ((int64_t)t.list * (p.tiles / p.parts) + t.query / SF_DIAGONAL_TILE) * p.column_words;
         return bits[i / 16] >> i % 16 & 1 ? p.first.index[t.list * p.first.stride + i] : -1;
     }
     if (i >= t.split) return t.base + i - t.split;

@@ -1,10 +1,11 @@
 /* Prefill attention, portable (sm_80 and later): every pattern through one kernel; and the choice of the Hopper kernel.
  *
- *     out[t, h] = Σ_j softmax_j(scale · q[t, h]·k[g, j]) v[g, j]        over the keys j that the pattern names for row t
+ *     out[t, h] = Σ_j softmax_j(scale · q[t, h]·k[g, j]) v[g, j]        over the keys j that the pattern names for row
+ * t
  *
  * A block of 4 warps owns a tile of 64 rows (queries x the heads that share their selection) and walks the tile's key
- * slots (pattern.cuh) 64 at a time, 32 for head dims above 128: gathered into shared memory with cp.async while the tile
- * before is computed, scores and output on mma.sync m16n8k16 with an online softmax, P kept in registers.
+ * slots (pattern.cuh) 64 at a time, 32 for head dims above 128: gathered into shared memory with cp.async while the
+ * tile before is computed, scores and output on mma.sync m16n8k16 with an online softmax, P kept in registers.
  *
  * Test: make test-cuda. */
 #include "kernels/cuda/hopper.cuh"
@@ -39,7 +40,8 @@ __device__ static inline void load_keys(layout<DIM> &s, int stage, const int *ke
 }
 
 template <int DIM>
-__global__ void __launch_bounds__(THREADS) prefill_mma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ operands o)
+__global__ void __launch_bounds__(THREADS)
+    prefill_mma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ operands o)
 {
     extern __shared__ __align__(128) unsigned char shared[];
     layout<DIM> &s = *(layout<DIM> *)shared;
@@ -52,7 +54,8 @@ __global__ void __launch_bounds__(THREADS) prefill_mma(const __grid_constant__ s
     for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
         int row = i / CHUNKS, query = t.query + row / p.packed, head = t.head + row % p.packed;
         bool valid = row < t.queries * p.packed;
-        copy_chunk(&s.q[row][i % CHUNKS * 8], valid ? o.q + ((int64_t)query * p.H + head) * p.D : o.q, i % CHUNKS, p.D, valid);
+        copy_chunk(&s.q[row][i % CHUNKS * 8], valid ? o.q + ((int64_t)query * p.H + head) * p.D : o.q, i % CHUNKS, p.D,
+                   valid);
     }
     int rounds = (t.slots + KEYS - 1) / KEYS;
     auto name_keys = [&](int round) {
@@ -146,14 +149,13 @@ __global__ void __launch_bounds__(THREADS) prefill_mma(const __grid_constant__ s
     }
 }
 
-template <int DIM>
-static sf_status run(sf_backend *b, const sf_attention *a, const sf_cuda_plan *plan, bf16 *out)
+template <int DIM> static sf_status run(sf_backend *b, const sf_attention *a, const sf_cuda_plan *plan, bf16 *out)
 {
     sf_cuda *c = sf_cuda_of(b);
     size_t bytes = sizeof(layout<DIM>);
     SF_TRY(sf_cuda_allow_shared((const void *)prefill_mma<DIM>, bytes));
-    operands o = {(const bf16 *)a->q, (const bf16 *)a->kv.prompt.k, (const bf16 *)a->kv.prompt.v, out, a->kv.prompt.capacity,
-                  a->kv.prompt.count, a->scale * (float)M_LOG2E, c->report};
+    operands o = {(const bf16 *)a->q,    (const bf16 *)a->kv.prompt.k, (const bf16 *)a->kv.prompt.v, out,
+                  a->kv.prompt.capacity, a->kv.prompt.count,           a->scale * (float)M_LOG2E,    c->report};
     prefill_mma<DIM><<<dim3(plan->tiles, plan->lists), THREADS, bytes, c->stream>>>(*plan, o);
     LAUNCH_TRY(prefill_mma);
     c->pending = true;
@@ -163,7 +165,8 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_cuda_plan *p
 sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out)
 {
     if (a->queries == 0) return SF_OK;
-    if (a->kv.tail.n) return sf_fail(SF_INTERNAL, "prefill: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);
+    if (a->kv.tail.n)
+        return sf_fail(SF_INTERNAL, "prefill: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);
     if (sf_hopper_takes(b, a, pattern)) return sf_hopper_prefill(b, a, pattern, (bf16 *)out);
     sf_cuda_plan plan;
     SF_TRY(sf_cuda_plan_make(b, a, pattern, ROWS, 0, &plan, NULL));

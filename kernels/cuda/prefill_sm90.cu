@@ -1,24 +1,44 @@
 /* Prefill attention for Hopper (sm_90a): every pattern through one kernel.
  *
- *     out[t, h] = Σ_j softmax_j(scale · q[t, h]·k[g, j]) v[g, j]        over the keys j that the pattern names for row t
+ *     out[t, h] = Σ_j softmax_j(scale · q[t, h]·k[g, j]) v[g, j]        over the keys j that the pattern names for row
+ * t
  *
- * A block is one producer warp and one or two consumer warpgroups of 64 query rows. The producer walks the tile's key slots
- * (pattern.cuh) and copies 128 of them at a time with the bulk tensor engine, as one box or as many as the pattern has
- * pieces; it also writes down each slot's key number for tiles in which not every row sees every key. Consumers multiply
- * with wgmma: the scores of tile j are in flight with P·V of tile j - 1, softmax in registers, P never leaves them. Two
- * warpgroups that share the keys take turns at the tensor cores, one's softmax under the other's products.
+ * A block is one producer warp and one or two consumer warpgroups of 64 query rows. The producer walks the tile's key
+ * slots (pattern.cuh) and copies 128 of them at a time with the bulk tensor engine, as one box or as many as the
+ * pattern has pieces; it also writes down each slot's key number for tiles in which not every row sees every key.
+ * Consumers multiply with wgmma: the scores of tile j are in flight with P·V of tile j - 1, softmax in registers, P
+ * never leaves them. Two warpgroups that share the keys take turns at the tensor cores, one's softmax under the other's
+ * products.
  *
- * Rows of a tile are queries x the heads that share a selection, so that a block of 16 queries of a group of 4 heads fills a
- * warpgroup's 64 rows. With 128 rows (dense, large or shared blocks) a block has two warpgroups and a multiprocessor to
- * itself; with 64 (per-head blocks of 64, diagonals) it has one, and two blocks share a multiprocessor.
+ * Rows of a tile are queries x the heads that share a selection, so that a block of 16 queries of a group of 4 heads
+ * fills a warpgroup's 64 rows. With 128 rows (dense, large or shared blocks) a block has two warpgroups and a
+ * multiprocessor to itself; with 64 (per-head blocks of 64, diagonals) it has one, and two blocks share a
+ * multiprocessor.
  *
- * Scattered columns are packed into dense rows once per head; a tile then reads a prefix of them, with bits that leave out
- * those its diagonals cover.
+ * Scattered columns are packed into dense rows once per head; a tile then reads a prefix of them, with bits that leave
+ * out those its diagonals cover.
  *
- * The rescaling of the output waits until a row's maximum has grown by 2^8: P stays far inside its range, and most tiles
- * skip 64 multiplications a thread. Everything a row computes depends on its own keys alone.
+ * The rescaling of the output waits until a row's maximum has grown by 2^8: P stays far inside its range, and most
+ * tiles skip 64 multiplications a thread. Everything a row computes depends on its own keys alone.
  *
- * Test: make test-cuda. Benchmark: tests/bench_cuda. */
+ * Measured on one H200 (bf16, 131072 tokens unless said, against cuDNN 9.19's dense kernel in the same run; everything in
+ * results/bench/cuda-h200.txt). Dense, 32/8 heads: head dim 128, 8k to 128k, 540 to 600 TFLOP/s, 86 to 109 % of cuDNN;
+ * head dim 64, 320 to 406, 77 to 88 %. Density .10, share of the ideal 1/density at head dim 128: blocks of 128 93 %, of 64
+ * 92 % per head and shared, of 32 and 16 shared in the group 93 and 84 % (64/8 heads: 90 and 85), columns and diagonals 60
+ * to 69 %. Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
+ *
+ *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: at most 16 bytes, in the producer
+ *     registers at launch      168       128       168      128        consumers take 240 or 232, the producer 24
+ *     shared memory, KB        162       97        115      74
+ *     blocks a multiprocessor  1         2         1        2
+ *
+ * What mattered: key tiles of 128, not 64, for single warpgroups (70 -> 92 % at blocks of 64), two of whose blocks must fit
+ * a multiprocessor to the byte (with one, 45 %); whole pieces before those that need a mask. What limits it now: at head
+ * dim 128, the two warpgroups' products and softmax do not overlap perfectly, and the query tile is loaded and the result
+ * stored without anything beside them; a persistent grid would hide both. At head dim 64 the exponentials take as long as
+ * the products: part of them belongs on the FMA units. Small per-head blocks want mma.sync tiles of 16 rows.
+ *
+ * Test: make test-cuda. Benchmark: tests/bench_cuda.sh. */
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/pattern.cuh"
 #include "kernels/cuda/wgmma.cuh"
@@ -31,7 +51,9 @@
 
 enum { GROUP = 128, MASKED = 1, RAGGED = 2 };
 
-struct maps { CUtensorMap k, v, column_k, column_v; };
+struct maps {
+    CUtensorMap k, v, column_k, column_v;
+};
 
 struct work {
     const bf16 *q;
@@ -42,13 +64,16 @@ struct work {
 };
 
 /* Keys of a tile, and how many tiles of keys and of values a block holds. Two blocks of one warpgroup share a
- * multiprocessor's 227 KB; to fit there with head dim 128, the query stays in registers and keys have a single stage, whose
- * next tile arrives under the softmax. */
+ * multiprocessor's 227 KB; to fit there with head dim 128, the query stays in registers and keys have a single stage,
+ * whose next tile arrives under the softmax. */
 enum { KEYS = 128 };
 
 template <int DIM, int WARPGROUPS> struct layout {
     static const bool HELD = DIM == 128 && WARPGROUPS == 1;
-    static const int HALVES = DIM / 64, TILE = KEYS * DIM, K_STAGES = HELD ? 1 : DIM == 64 && WARPGROUPS == 2 ? 3 : 2,
+    static const int HALVES = DIM / 64, TILE = KEYS * DIM,
+                     K_STAGES = HELD                           ? 1
+                                : DIM == 64 && WARPGROUPS == 2 ? 3
+                                                               : 2,
                      V_STAGES = DIM == 64 && WARPGROUPS == 2 ? 3 : 2;
     static const int NAMES = K_STAGES + 1; /* key numbers are read after the keys' own room is free */
     bf16 k[K_STAGES][TILE], v[V_STAGES][TILE];
@@ -69,21 +94,26 @@ __device__ static inline float exp2_fast(float x)
 /* ---- producer ---- */
 
 /* What a lane knows about key tile i before its room is free: its piece, or its four slots' bits. */
-struct ahead { int start, bits; int4 column; };
+struct ahead {
+    int start, bits;
+    int4 column;
+};
 
 __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
 {
     int lane = threadIdx.x % 32, slot = i * KEYS + lane * piece;
     ahead a = {INT_MIN, 0, {-1, -1, -1, -1}};
     if (p.kind == SF_BLOCKS) {
-        if (lane < KEYS / piece && slot < t.slots) a.start = p.first.index[t.list * p.first.stride + slot / p.block_k] * p.block_k + slot % p.block_k;
+        if (lane < KEYS / piece && slot < t.slots)
+            a.start = p.first.index[t.list * p.first.stride + slot / p.block_k] * p.block_k + slot % p.block_k;
     } else if (p.kind == SF_COLUMNS_DIAGONALS && i * KEYS < t.split) {
         int2 x = lane < KEYS / piece ? sf_cuda_piece(p, t, slot / SF_PIECE) : make_int2(0, 0);
         if (x.y) a.start = t.anchor + x.x, a.bits = x.y;
     } else if (p.kind == SF_COLUMNS_DIAGONALS) {
         int from = i * KEYS - t.split + lane * 4;
         if (lane * 4 < KEYS && from < t.slots - t.split) {
-            const uint16_t *bits = p.column_bits + ((int64_t)t.list * (p.tiles / p.parts) + t.query / SF_DIAGONAL_TILE) * p.column_words;
+            const uint16_t *bits =
+                p.column_bits + ((int64_t)t.list * (p.tiles / p.parts) + t.query / SF_DIAGONAL_TILE) * p.column_words;
             const int32_t *column = p.first.index + t.list * p.first.stride;
             int now = bits[from / 16] >> from % 16, left = t.slots - t.split - from;
             a.column.x = now & 1 ? column[from] : -1;
@@ -96,7 +126,8 @@ __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_t
 }
 
 template <class Layout>
-__device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m, const sf_cuda_tile &t, int tiles)
+__device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m, const sf_cuda_tile &t,
+                               int tiles)
 {
     int lane = threadIdx.x % 32, head = t.head / p.group, last = t.position + t.queries - 1, piece = w.piece;
     bool bounded = p.window || p.local < p.N;
@@ -104,13 +135,15 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
     ahead next = look_ahead(p, t, piece, 0);
     for (int i = 0; i < tiles; i++) {
         ahead now = next;
-        bool columns = p.kind == SF_COLUMNS_DIAGONALS && i * KEYS >= t.split, listed = p.kind == SF_BLOCKS || (p.kind == SF_COLUMNS_DIAGONALS && !columns);
+        bool columns = p.kind == SF_COLUMNS_DIAGONALS && i * KEYS >= t.split,
+             listed = p.kind == SF_BLOCKS || (p.kind == SF_COLUMNS_DIAGONALS && !columns);
         if (i + 1 < tiles) next = look_ahead(p, t, piece, i + 1);
         int first = i * KEYS < t.split ? i * KEYS : t.base + i * KEYS - t.split; /* of dense and window tiles */
         int4 key = now.column;
         int mine = lane * 4; /* this lane's slots */
         if (listed) {
-            int owner = mine / piece, start = __shfl_sync(~0u, now.start, owner), bits = __shfl_sync(~0u, now.bits, owner) >> mine % piece;
+            int owner = mine / piece, start = __shfl_sync(~0u, now.start, owner),
+                bits = __shfl_sync(~0u, now.bits, owner) >> mine % piece;
             int at = start + mine % piece;
             bool some = start != INT_MIN, all = p.kind == SF_BLOCKS;
             key.x = some && (all || bits & 1) ? at : -1;
@@ -144,22 +177,28 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         const CUtensorMap *from_k = columns ? &m.column_k : &m.k, *from_v = columns ? &m.column_v : &m.v;
         if (columns) head = t.list;
         if (listed) octet = now.start == INT_MIN ? w.octets : now.start >> 3; /* none: outside, zeros */
-        if (lane == 0) barrier_expect(&s.k_full[stage], Layout::TILE * (int)sizeof(bf16));
-        else barrier_arrive(&s.k_full[stage]); /* every lane releases the numbers it wrote */
+        if (lane == 0)
+            barrier_expect(&s.k_full[stage], Layout::TILE * (int)sizeof(bf16));
+        else
+            barrier_arrive(&s.k_full[stage]); /* every lane releases the numbers it wrote */
         __syncwarp();
-        if (lane < boxes) copy_box(s.k[stage] + lane * piece * (Layout::TILE / KEYS), from_k, &s.k_full[stage], octet, head);
+        if (lane < boxes)
+            copy_box(s.k[stage] + lane * piece * (Layout::TILE / KEYS), from_k, &s.k_full[stage], octet, head);
         stage = i % Layout::V_STAGES;
         barrier_wait(&s.v_empty[stage], i / Layout::V_STAGES % 2 ^ 1);
         if (lane == 0) barrier_expect(&s.v_full[stage], Layout::TILE * (int)sizeof(bf16));
         __syncwarp();
-        if (lane < boxes) copy_box(s.v[stage] + lane * piece * (Layout::TILE / KEYS), from_v, &s.v_full[stage], octet, head);
+        if (lane < boxes)
+            copy_box(s.v[stage] + lane * piece * (Layout::TILE / KEYS), from_v, &s.v_full[stage], octet, head);
     }
 }
 
 /* ---- consumers ---- */
 
 /* Query rows [64] of this warpgroup to shared memory, swizzled; rows past the tile's end as zeros. */
-template <int DIM> __device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const sf_cuda_tile &t, int row0)
+template <int DIM>
+__device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const sf_cuda_tile &t,
+                                           int row0)
 {
     for (int i = threadIdx.x % GROUP; i < 64 * DIM / 8; i += GROUP) {
         int row = i / (DIM / 8), chunk = i % (DIM / 8), r = row0 + row;
@@ -171,7 +210,9 @@ template <int DIM> __device__ static inline void load_queries(bf16 *to, const sf
 }
 
 /* The same rows as this thread's fragments of the first operand. */
-template <int DIM> __device__ static inline void hold_queries(uint32_t (&to)[DIM / 4], const sf_cuda_plan &p, const bf16 *q, const sf_cuda_tile &t, int row0)
+template <int DIM>
+__device__ static inline void hold_queries(uint32_t (&to)[DIM / 4], const sf_cuda_plan &p, const bf16 *q,
+                                           const sf_cuda_tile &t, int row0)
 {
     int lane = threadIdx.x % 32;
 #pragma unroll
@@ -195,13 +236,16 @@ __device__ static inline void start_scores(float (&score)[KEYS / 2], const bf16 
 #pragma unroll
     for (int d = 0; d < DIM; d += 16) {
         uint64_t keys = descriptor(k + d / 64 * 512 + d % 64, 16, OCTET);
-        if (HELD) wgmma_mixed(score, held + d / 4, keys, d > 0);
-        else wgmma_shared(score, descriptor(q + d / 64 * 64 * 64 + d % 64, 16, 1024), keys, d > 0);
+        if (HELD)
+            wgmma_mixed(score, held + d / 4, keys, d > 0);
+        else
+            wgmma_shared(score, descriptor(q + d / 64 * 64 * 64 + d % 64, 16, 1024), keys, d > 0);
     }
     wgmma_commit();
 }
 
-template <int DIM> __device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t (&p)[KEYS / 4], const bf16 *v)
+template <int DIM>
+__device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t (&p)[KEYS / 4], const bf16 *v)
 {
     const int OCTET = DIM / 64 * 1024;
     wgmma_fence();
@@ -210,11 +254,13 @@ template <int DIM> __device__ static inline void start_output(float (&out)[DIM /
     wgmma_commit();
 }
 
-struct row_state { float most[2], sum[2]; };
+struct row_state {
+    float most[2], sum[2];
+};
 
 /* Turns scores into exp2(score - maximum) and the state along; fade: what the output so far is to be scaled by. */
-__device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, float (&fade)[2], float scale, int flags, const int *key,
-                                     const sf_cuda_plan &p, const int (&position)[2])
+__device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, float (&fade)[2], float scale, int flags,
+                                     const int *key, const sf_cuda_plan &p, const int (&position)[2])
 {
     int lane = threadIdx.x % 32;
     if (flags & MASKED) {
@@ -268,7 +314,9 @@ template <int DIM> __device__ static inline void clear_ragged(bf16 *v, const int
 {
     for (int i = threadIdx.x % GROUP; i < KEYS * DIM / 8; i += GROUP) {
         int slot = i / (DIM / 8), chunk = i % (DIM / 8);
-        if (key[slot] < 0) *(uint4 *)(v + slot / 8 * 8 * DIM + chunk / 8 * 512 + slot % 8 * 64 + chunk % 8 * 8) = make_uint4(0, 0, 0, 0);
+        if (key[slot] < 0)
+            *(uint4 *)(v + slot / 8 * 8 * DIM + chunk / 8 * 512 + slot % 8 * 64 + chunk % 8 * 8) =
+                make_uint4(0, 0, 0, 0);
     }
     fence_async();
     named_sync(barrier, GROUP);
@@ -278,7 +326,8 @@ template <class Layout, int DIM, int WARPGROUPS>
 __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, const sf_cuda_tile &t, int tiles)
 {
     const int K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES, NAMES = Layout::NAMES;
-    int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64, row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
+    int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64,
+        row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
     int position[2] = {t.position + row / p.packed, t.position + (row + 8) / p.packed};
     bf16 *q = s.q[Layout::HELD ? 0 : me * Layout::HALVES];
     uint32_t held[Layout::HELD ? DIM / 4 : 1];
@@ -355,7 +404,8 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
         float share = sum > 0 ? 1 / sum : 0;
         bf16 *to = w.out + ((int64_t)query * p.H + head) * DIM + lane % 4 * 2;
 #pragma unroll
-        for (int n = 0; n < DIM / 8; n++) *(uint32_t *)(to + n * 8) = pack(out[n * 4 + h * 2] * share, out[n * 4 + h * 2 + 1] * share);
+        for (int n = 0; n < DIM / 8; n++)
+            *(uint32_t *)(to + n * 8) = pack(out[n * 4 + h * 2] * share, out[n * 4 + h * 2 + 1] * share);
     }
 }
 #endif
@@ -363,7 +413,8 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
 /* Grid: (heads of a kv head that select apart) x tiles x kv heads, the tiles with the most keys first. */
 template <int DIM, int WARPGROUPS>
 __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 : 1)
-    prefill_wgmma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ work w, const __grid_constant__ maps m)
+    prefill_wgmma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ work w,
+                  const __grid_constant__ maps m)
 {
 #ifdef SM90A
     typedef layout<DIM, WARPGROUPS> Layout;
@@ -390,8 +441,10 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
         asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
         if (threadIdx.x < 32) produce<Layout>(s, p, w, m, t, tiles);
     } else {
-        if (WARPGROUPS == 2) asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
-        else asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        if (WARPGROUPS == 2)
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+        else
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
         consume<Layout, DIM, WARPGROUPS>(s, p, w, t, tiles);
     }
 #endif
@@ -399,12 +452,15 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
 
 /* ---- columns, packed ---- */
 
-/* to [lists, room, D]: the keys and values of each list's columns, then zeros up to a multiple of 128. group: lists a kv head. */
-__global__ void pack_columns(const bf16 *k, const bf16 *v, int64_t capacity, int group, int D, sf_lists columns, int room, bf16 *to_k, bf16 *to_v)
+/* to [lists, room, D]: the keys and values of each list's columns, then zeros up to a multiple of 128. group: lists a
+ * kv head. */
+__global__ void pack_columns(const bf16 *k, const bf16 *v, int64_t capacity, int group, int D, sf_lists columns,
+                             int room, bf16 *to_k, bf16 *to_v)
 {
     int head = blockIdx.y, n = columns.count[head], chunks = D / 8;
     int64_t rows = min(room, (n + 127) / 128 * 128);
-    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * chunks; i += (int64_t)gridDim.x * blockDim.x) {
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * chunks;
+         i += (int64_t)gridDim.x * blockDim.x) {
         int64_t row = i / chunks, chunk = i % chunks, at = ((int64_t)head * room + row) * D + chunk * 8;
         uint4 x = {0, 0, 0, 0}, y = x;
         if (row < n) {
@@ -419,19 +475,23 @@ __global__ void pack_columns(const bf16 *k, const bf16 *v, int64_t capacity, int
 /* ---- host ---- */
 
 /* [heads, rows, D] as octets of rows and halves of D; a box is `keys` rows. */
-static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int D, int64_t rows, int64_t row_capacity, int heads, int keys)
+static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int D, int64_t rows, int64_t row_capacity,
+                          int heads, int keys)
 {
-    typedef CUresult (*encode)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
-                               const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+    typedef CUresult (*encode)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                               const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
+                               CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
     cuuint64_t row = (cuuint64_t)D * sizeof(bf16);
     cuuint64_t size[5] = {64, 8, (cuuint64_t)D / 64, (cuuint64_t)ceil_div<int64_t>(rows, 8), (cuuint64_t)heads};
     cuuint64_t stride[4] = {row, 128, 8 * row, (cuuint64_t)row_capacity * row};
     cuuint32_t box[5] = {64, 8, (cuuint32_t)D / 64, (cuuint32_t)keys / 8, 1}, step[5] = {1, 1, 1, 1, 1};
-    CUresult result = ((encode)sf_cuda_of(b)->encode_tiled)(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 5, (void *)(uintptr_t)data, size, stride, box, step,
-                                                            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                                            CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    CUresult result = ((encode)sf_cuda_of(b)->encode_tiled)(
+        map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 5, (void *)(uintptr_t)data, size, stride, box, step,
+        CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_SUCCESS) return SF_OK;
-    return sf_fail(SF_INTERNAL, "cuda: cuTensorMapEncodeTiled refuses %lld rows of %d, %d heads (code %d)", (long long)rows, D, heads, (int)result);
+    return sf_fail(SF_INTERNAL, "cuda: cuTensorMapEncodeTiled refuses %lld rows of %d, %d heads (code %d)",
+                   (long long)rows, D, heads, (int)result);
 }
 
 template <int DIM, int WARPGROUPS>
@@ -446,14 +506,17 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pat
     bf16 *columns;
     SF_TRY(sf_cuda_plan_make(b, a, pattern, 64 * WARPGROUPS, 2 * packed * sizeof(bf16), &plan, (void **)&columns));
     SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
-    int piece = slashes ? (int)SF_PIECE : pattern->kind == SF_BLOCKS && pattern->block_k < KEYS ? pattern->block_k : KEYS;
+    int piece = slashes                                                 ? (int)SF_PIECE
+                : pattern->kind == SF_BLOCKS && pattern->block_k < KEYS ? pattern->block_k
+                                                                        : KEYS;
     maps m;
     SF_TRY(describe(b, &m.k, kv->k, DIM, a->keys, kv->capacity, a->kv_heads, piece));
     SF_TRY(describe(b, &m.v, kv->v, DIM, a->keys, kv->capacity, a->kv_heads, piece));
     m.column_k = m.k, m.column_v = m.v;
     if (room) {
         pack_columns<<<dim3(ceil_div(room * (DIM / 8), 256), plan.lists), 256, 0, c->stream>>>(
-            (const bf16 *)kv->k, (const bf16 *)kv->v, kv->capacity, plan.lists / plan.G, DIM, pattern->first, room, columns, columns + packed);
+            (const bf16 *)kv->k, (const bf16 *)kv->v, kv->capacity, plan.lists / plan.G, DIM, pattern->first, room,
+            columns, columns + packed);
         LAUNCH_TRY(pack_columns);
         SF_TRY(describe(b, &m.column_k, columns, DIM, room, room, plan.lists, KEYS));
         SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, plan.lists, KEYS));
