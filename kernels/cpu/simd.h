@@ -31,7 +31,7 @@ enum { LANES = 16, WIDE = LANES / W };
 
 typedef float vec __attribute__((vector_size(W * sizeof(float))));
 typedef int32_t ivec __attribute__((vector_size(W * sizeof(int32_t))));
-typedef uint32_t bits __attribute__((vector_size(W * sizeof(uint32_t)))); /* of a float; wraps around */
+typedef uint32_t uvec __attribute__((vector_size(W * sizeof(uint32_t)))); /* of a float; wraps around */
 
 INLINE vec load(const float *p)
 {
@@ -68,7 +68,7 @@ INLINE vec exp2v(vec x)
     p = p * f + 0x1.ebfbdc4f055afp-3f;
     p = p * f + 0x1.62e430aeff6ecp-1f;
     p = p * f + 1;
-    return p * (vec)(((bits)shifted << 23) + (127u << 23));
+    return p * (vec)(((uvec)shifted << 23) + (127u << 23));
 }
 
 /* Lane tables for folding pieces of `size` lanes of two vectors into their halves: the low halves of all pieces, in
