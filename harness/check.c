@@ -320,6 +320,18 @@ static verdict budgets(check *c)
     return *text ? say(c, PASS, "%s", text) : say(c, NOT_APPLICABLE, "no parameter is a budget");
 }
 
+static verdict estimate(check *c)
+{
+    if (!c->method->estimate) return say(c, NOT_APPLICABLE, "has no estimate()");
+    sf_outcome o;
+    bool good = run(c, &c->one, trial(c, shape(c, c->tokens), USUAL), &o);
+    double said = o.estimate, counted = o.flops, most = c->method->data_dependent ? 0.01 * counted : 0.5;
+    sf_outcome_free(&o);
+    if (!good) return FAIL;
+    return say(c, fabs(said - counted) < most ? PASS : FAIL, "%.0f FLOPs said, %.0f counted%s", said, counted,
+               c->method->data_dependent ? " (depends on the sample: to 1 %)" : "");
+}
+
 static verdict as_reference(check *c)
 {
     sf_synthetic on = shape(c, c->tokens);
@@ -403,6 +415,7 @@ static const struct {
     {"full budget equals dense", ALL, full_budget},
     {"target sparsity within 2 points", ALL, target_sparsity},
     {"each budget parameter moves density", ALL, budgets},
+    {"choosing costs what estimate() says", IN(SF_HOOK_PREFILL) | IN(SF_HOOK_COMPRESS), estimate},
     {"no query reads a later value", IN(SF_HOOK_PREFILL), causal},
     {"steering by later tokens is declared", IN(SF_HOOK_PREFILL), steering},
     {"an attention sink is read", ALL, sink},

@@ -18,6 +18,7 @@ typedef struct lane {
     sf_state state;
     sf_attention look, read; /* what the hook sees; what attends */
     sf_pattern chosen, reads;
+    double flops, estimate; /* of choosing: counted, and as the method says */
 } lane;
 
 static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "a trial of a method"); }
@@ -30,22 +31,40 @@ static void set(const sf_param *p, double value, void *params)
     if (p->type == SF_BOOL) *(bool *)at = value != 0;
 }
 
+static sf_extent extent_of(const sf_trial *t, sf_phase phase)
+{
+    return (sf_extent){.phase = phase,
+                       .tokens = t->on.tokens,
+                       .output = OUTPUT,
+                       .heads = t->on.heads,
+                       .kv_heads = t->on.kv_heads,
+                       .head_dim = t->on.head_dim,
+                       .layers = t->on.layer + 1};
+}
+
 static sf_status fit(const sf_trial *t, lane *l)
 {
     const sf_method *m = t->method;
-    const sf_extent extent = {.phase = t->hook == SF_HOOK_PREFILL ? SF_PREFILL : SF_DECODE,
-                              .tokens = t->on.tokens,
-                              .output = OUTPUT,
-                              .heads = t->on.heads,
-                              .kv_heads = t->on.kv_heads,
-                              .head_dim = t->on.head_dim,
-                              .layers = t->on.layer + 1};
+    const sf_extent extent = extent_of(t, t->hook == SF_HOOK_PREFILL ? SF_PREFILL : SF_DECODE);
     if (!(l->params = calloc(1, m->params_size + 1))) return no_memory();
     SF_TRY(sf_yaml_params(NULL, m->params, NULL, l->params));
     for (const sf_param *p = m->params; t->set && t->rest_low && p->name; p++)
         if (p->budget) set(p, p->low, l->params);
     if (t->set) return set(t->set, t->value, l->params), SF_OK;
     return isnan(t->sparsity) || !m->fit ? SF_OK : sf_hook_fit(m, &extent, t->sparsity, l->params);
+}
+
+/* A hook that compresses counts in the prefill. */
+static sf_status choose(const sf_trial *t, sf_backend *b, lane *l)
+{
+    const sf_extent extent = extent_of(t, b->phase);
+    sf_meter meter = {0}, *before = b->meter;
+    b->meter = &meter;
+    sf_status status = sf_hook_choose(t->hook, &l->look, t->method, l->params, &l->state, &l->chosen);
+    b->meter = before;
+    l->flops = (double)meter.at[b->phase][SF_ESTIMATION].flops;
+    l->estimate = status == SF_OK && t->method->estimate ? t->method->estimate(&extent, l->params).exact : 0;
+    return status;
 }
 
 /* Calls the hook as the engine would. */
@@ -61,7 +80,7 @@ static sf_status open_lane(const sf_trial *t, sf_backend *b, lane *l)
         SF_TRY(sf_synthetic_observe(&l->s, m, l->params, &l->state));
         l->look = l->read = sf_synthetic_step(&l->s, l->s.tail);
     }
-    SF_TRY(sf_hook_choose(t->hook, &l->look, m, l->params, &l->state, &l->chosen));
+    SF_TRY(choose(t, b, l));
     l->reads = l->chosen;
     if (t->hook != SF_HOOK_COMPRESS) return SF_OK;
     l->reads = (sf_pattern){.kind = SF_DENSE};
@@ -158,6 +177,7 @@ static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_
                         "changed by another lane's hook"));
     }
     SF_TRY(record(b, &l->chosen, o));
+    o->flops = l->flops, o->estimate = l->estimate;
     o->rows = l->read.queries;
     o->keys = t->hook == SF_HOOK_PREFILL ? t->on.tokens : t->on.tokens + t->on.tail;
 
@@ -169,7 +189,8 @@ static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_
     } else {
         if (!(o->out = malloc((size_t)o->rows * (size_t)(t->on.heads * t->on.head_dim) * sizeof *o->out)))
             return no_memory();
-        SF_TRY(sf_hook_blame(sf_synthetic_attend(t->among ? 2 : 1, a, p, o->out, &o->pairs), t->hook, t->method, t->on.layer));
+        SF_TRY(sf_hook_blame(sf_synthetic_attend(t->among ? 2 : 1, a, p, o->out, &o->pairs), t->hook, t->method,
+                             t->on.layer));
     }
     o->density = (double)o->pairs / (t->on.heads * sf_causal_pairs(o->rows, o->keys));
     return b->ops == &sf_reference_ops && !t->choose_only ? explain(t, l, o) : SF_OK;

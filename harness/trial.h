@@ -22,6 +22,8 @@ typedef struct sf_outcome {
     int rows, keys;       /* query rows that read, logical keys that there are to read */
     uint64_t pairs;
     double density;       /* pairs / causal pairs */
+    double flops;         /* of choosing, as the meter counted them */
+    double estimate;      /* what the method says of that: FLOPs (decode: elements read) */
     int32_t *chosen;      /* the pattern's lists, one after the other, each behind its length */
     size_t choices;
     float *out;           /* [rows, H, D]; NULL: chosen only */

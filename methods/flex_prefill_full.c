@@ -175,4 +175,5 @@ const sf_method sf_flex_prefill_full = {
     .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
+    .data_dependent = true, /* no map where no head is query-aware */
 };

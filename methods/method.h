@@ -66,7 +66,7 @@ typedef struct sf_method {
     sf_status (*decode)(sf_attention *a, const void *params, sf_state *state, sf_pattern *out);
 
     bool steers_backwards;   /* prefill: later tokens may steer the selection of earlier rows (a probe of the last queries) */
-    bool data_dependent;     /* density depends on the sample, so a target sparsity is met on average, not exactly */
+    bool data_dependent;     /* what choosing costs depends on the sample, so that estimate() is right on average only */
 } sf_method;
 
 /* Built-in methods, NULL-terminated (methods/registry.c). */

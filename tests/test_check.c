@@ -109,7 +109,8 @@ struct share_params {
     double share;
 };
 static const sf_param SHARE[] = {
-    {.name = "share", .type = SF_INT, .budget = true, .high = 1, .initial = 0, .doc = "share of the keys to read"}, {0}};
+    {.name = "share", .type = SF_INT, .budget = true, .high = 1, .initial = 0, .doc = "share of the keys to read"},
+    {0}};
 static sf_status fit_share(const sf_extent *e, double sparsity, void *params)
 {
     ((struct share_params *)params)->share = sparsity > 0 ? 0.5 : 1; /* whose lower half is the int 0 */
@@ -167,6 +168,12 @@ static sf_status columns_unsaid(sf_attention *a, const void *params, sf_pattern 
 {
     return columns_of(a, out, false, params);
 }
+static sf_estimate probe_cost(const sf_extent *e, const void *params)
+{
+    (void)params;
+    return (sf_estimate){.exact = sf_probe_flops(e, 64)}; /* without the two selections */
+}
+
 static sf_status columns_no_sink(sf_attention *a, const void *params, sf_pattern *out)
 {
     return columns_of(a, out, true, params);
@@ -302,6 +309,9 @@ static const struct {
     {"99 % for everything", {WINDOW, .fit = fit_most, .prefill = window}, "full budget equals dense"},
     {"chooses by a later value", {WINDOW, .prefill = by_last_value}, "no query reads a later value"},
     {"probes the last queries, unsaid", {WINDOW, .prefill = columns_unsaid}, "steering by later tokens"},
+    {"estimates the probe only",
+     {WINDOW, .prefill = columns_unsaid, .estimate = probe_cost, .steers_backwards = true},
+     "choosing costs what estimate() says"},
     {"loses the sinks", {WINDOW, .prefill = columns_no_sink, .steers_backwards = true}, "an attention sink is read"},
     {"forgets the current page", {WINDOW, PAGES_OF, .decode = pages_no_current}, "the query's own key"},
     {"does not observe new keys",
@@ -361,7 +371,8 @@ static void one_failure_is_told_once(void **state)
     char *text = table(&m, &failed);
     for (const char *s = text; (s = strstr(s, "add the query's own block")); s++) told++;
     for (const char *s = text; (s = strstr(s, "not tried, as above")); s++) skipped++;
-    if (failed != 1 || told != 1 || skipped < 10) fail_msg("%d failed, %d told, %d skipped:\n%s", failed, told, skipped, text);
+    if (failed != 1 || told != 1 || skipped < 10)
+        fail_msg("%d failed, %d told, %d skipped:\n%s", failed, told, skipped, text);
     free(text);
 }
 
