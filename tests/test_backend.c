@@ -340,6 +340,7 @@ static void linear(void **unused)
         int64_t in = block == 1 ? PICK(1, 7, 16, 33, 576, 1025, 1536) : (int64_t)block * PICK(1, 2, 3, 5);
         int64_t out = PICK(1, 2, 3, 5, 17, 64, 70, 130), rows = PICK(1, 2, 3, 4, 5, 6, 7, 13, 28, 65, 400);
         if (rows * out * in > 20000000) rows = 13;
+        if (i_ == 0) in = 3000, out = 3, rows = 800; /* more rows than cpu lays side by side at once */
         bool add = below(2), biased = below(2);
         tell(": %s, rows %d, in %d, out %d, add %d, bias %d", sf_dtypes[t].name, (int)rows, (int)in, (int)out, add,
              biased);

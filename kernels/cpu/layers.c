@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-enum { OUTS = 128, OUTS_DECODE = 16, ROWS = 768, FEW = 64, SPAN = 1024 };
+/* Outputs and rows of a unit; rows from which on weights are not the bottleneck; see tile_linear.h for SPAN. */
+enum { OUTS = 128, NARROW = 16, ROWS = 768, FEW = 64, SPAN = 1024, PACKED = 2 << 20 /* floats */ };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
                        float *out)
@@ -59,43 +60,52 @@ sf_status sf_cpu_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t r
     return SF_OK;
 }
 
-sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
-                        void *y, sf_dtype dtype)
+/* All of `l`, in units of some outputs by up to ROWS rows. packed: room to lay the rows of x side by side first. */
+static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, float *packed, float *room)
 {
     const sf_tiles *tiles = sf_cpu_tiles(b);
-    int64_t out = w->dim[0], in = w->dim[1], outs = rows < FEW ? OUTS_DECODE : OUTS, strip = tiles->strip_rows;
-    int64_t strips = sf_cpu_parts(rows, strip), at_once = ROWS / strip, parts = sf_cpu_parts(strips, at_once);
-    sf_linear l = {.x = x,
-                   .w = w->data,
-                   .y = y,
-                   .rows = rows,
-                   .in = in,
-                   .ldy = out,
-                   .row_bytes = sf_bytes(w->dtype, in),
-                   .dtype = w->dtype,
-                   .add = add};
-    sf_mark mark = sf_scratch_mark(b);
-    float *room, *packed = NULL;
-    if (bias && bias->data) SF_TRY(as_f32(b, bias, &l.bias));
-    if (rows > 1 || in % 16) {
-        size_t floats = (size_t)(strips * strip) * (size_t)((in + 15) / 16 * 16);
-        SF_TRY(sf_scratch_alloc(b, floats * sizeof *packed, (void **)&packed));
-        l.packed = packed;
-    }
-    SF_TRY(sf_cpu_room(b, OUTS * SPAN, sizeof *room, (void **)&room));
-#pragma omp parallel num_threads(b->threads) if (rows * out * in > 1 << 16)
+    int64_t strip = tiles->strip_rows, strips = sf_cpu_parts(l->rows, strip), tall = ROWS / strip * strip;
+    int64_t parts = sf_cpu_parts(l->rows, tall), wide = l->rows < FEW ? NARROW : OUTS;
+    while (wide > 2 * NARROW && sf_cpu_parts(out, wide) * parts < 8 * b->threads) wide /= 2;
+#pragma omp parallel num_threads(b->threads) if (l->rows * out * l->in > 1 << 16)
     {
         float *mine = room + (int64_t)omp_get_thread_num() * OUTS * SPAN;
         if (packed) {
 #pragma omp for schedule(static)
-            for (int64_t s = 0; s < strips; s++)
-                tiles->pack_rows(x, rows, in, s * strip, rows - s * strip < strip ? rows - s * strip : strip, packed);
+            for (int64_t s = 0; s < strips; s++) {
+                int64_t left = l->rows - s * strip;
+                tiles->pack_rows(l->x, l->rows, l->in, s * strip, left < strip ? left : strip, packed);
+            }
         }
 #pragma omp for schedule(dynamic)
-        for (int64_t unit = 0; unit < sf_cpu_parts(out, outs) * parts; unit++) {
-            int64_t o = unit / parts * outs, r = unit % parts * at_once * strip, here = at_once * strip;
-            tiles->linear(&l, r, rows - r < here ? rows - r : here, o, (int)(out - o < outs ? out - o : outs), mine);
+        for (int64_t unit = 0; unit < sf_cpu_parts(out, wide) * parts; unit++) {
+            int64_t o = unit / parts * wide, r = unit % parts * tall;
+            tiles->linear(l, r, l->rows - r < tall ? l->rows - r : tall, o, (int)(out - o < wide ? out - o : wide), mine);
         }
+    }
+}
+
+sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                        void *y, sf_dtype dtype)
+{
+    int64_t out = w->dim[0], in = w->dim[1], padded = sf_cpu_parts(in, 16) * 16;
+    int64_t slab = PACKED / padded / ROWS * ROWS; /* rows packed at a time, to bound the copy */
+    if (slab < ROWS) slab = ROWS;
+    sf_linear l = {.w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};
+    sf_mark mark = sf_scratch_mark(b);
+    float *room, *packed = NULL;
+    if (bias && bias->data) SF_TRY(as_f32(b, bias, &l.bias));
+    if (rows > 1 || in % 16) {
+        int64_t most = (rows < slab ? rows : slab) + sf_cpu_tiles(b)->strip_rows;
+        SF_TRY(sf_scratch_alloc(b, (size_t)(most * padded) * sizeof *packed, (void **)&packed));
+    }
+    l.packed = packed;
+    SF_TRY(sf_cpu_room(b, OUTS * SPAN, sizeof *room, (void **)&room));
+    for (int64_t r = 0; r < rows; r += slab) {
+        l.x = (const float *)x + r * in;
+        l.y = (float *)y + r * out;
+        l.rows = rows - r < slab ? rows - r : slab;
+        share_out(b, &l, out, packed, room);
     }
     sf_scratch_release(b, mark);
     sf_meter_linear(b, rows, w, bias, dtype);

@@ -3,8 +3,7 @@
  * Included by the isa_*.c files after they have named their target. A `vec` has W floats; what must not depend on W is
  * written over 16 lanes, that is WIDE vectors, and reduced in one fixed tree: lane i + lane i+8, then i+4, i+2, i+1.
  *
- * Do not write `condition ? vector : vector` with a scalar condition: GCC 12 turns it into an AVX-512 mask of one lane.
- */
+ * Beware of `condition ? vector : vector` with a scalar condition: GCC 12 makes an AVX-512 mask of one lane of it. */
 #ifndef SF_SIMD_H
 #define SF_SIMD_H
 
@@ -58,7 +57,7 @@ INLINE vec larger(vec a, vec b)
  * latter by a polynomial of degree 6 (minimax with its constant term held at 1). */
 INLINE vec exp2v(vec x)
 {
-    const float round = 0x1.8p23f; /* adding it leaves the nearest integer in the low bits */
+    const float round = 0x1.8p23f + 127; /* adding it leaves n + 127, the exponent of 2^n, in the low bits */
     x = larger(x, all(-127));
     vec shifted = x + round, f = x - (shifted - round);
     vec p = all(0x1.4204d51478fdbp-13f);
@@ -68,7 +67,7 @@ INLINE vec exp2v(vec x)
     p = p * f + 0x1.ebfbdc4f055afp-3f;
     p = p * f + 0x1.62e430aeff6ecp-1f;
     p = p * f + 1;
-    return p * (vec)(((uvec)shifted << 23) + (127u << 23));
+    return p * (vec)((uvec)shifted << 23);
 }
 
 /* Lane tables for folding pieces of `size` lanes of two vectors into their halves: the low halves of all pieces, in

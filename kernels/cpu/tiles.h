@@ -69,8 +69,8 @@ typedef struct sf_tiles {
     /* Rows [first, first + count) of x into `to`: [rows, in], both rounded up, to whole strips and to 16. */
     void (*pack_rows)(const float *x, int64_t rows, int64_t in, int64_t first, int64_t count, float *to);
 
-    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: outs, rounded up to 4, *
-     * 1024. */
+    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: 1024 floats for each of them,
+     * `outs` rounded up to 4. */
     void (*linear)(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room);
 
     void (*rms_norm)(const float *x, const float *weight, float offset, float eps, int width, float *out);
@@ -88,8 +88,7 @@ typedef struct sf_tiles {
     void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld);
 
     /* In place, scores become powers of two below the largest that a row sees: row r of `rows` stands at position[r].
-     * share[r] * p[r] is its softmax. Keys from 0 to before `keys` are written, those that the row does not see as 0.
-     */
+     * share[r] * p[r] is its softmax. Keys 0 to before `keys` are written, those that the row does not see as 0. */
     void (*softmax)(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld, float *share);
 
     /* column[i] += share * p[i] (or the larger of both), diagonal[i] += share * p[i]. */
