@@ -168,6 +168,37 @@ static void test_verdicts(void **state)
     sf_view_free(&v);
 }
 
+/* The intervals of a cell and of a point with one task are those of a plain bootstrap of the paired differences. */
+static void test_intervals(void **state)
+{
+    (void)state;
+    struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 5, .samples = 40, .decode = true, .gain = 1};
+    sf_view v;
+    read_results(&s);
+    uint64_t noise = 5; /* continuous, skewed scores: no ties, no steps */
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < 40; i++)
+            results.record[c][i].strict = pow(synthetic_uniform(&noise), 1.0 + c) * (c ? 0.5 : 1);
+    OK(sf_view_make(&results, &v));
+    OK(sf_view_bootstrap(&v, 40000, 1));
+    for (int i = 0; i < v.points; i++) {
+        const sf_point *p = &v.point[i];
+        const sf_verdict *of[] = {&p->verdict, &v.verdict[p->cell[0]]};
+        if (!p->arm) continue;
+        double d[40], mean, error, low, high;
+        int n = sf_cell_differences(&results, p->cell[0], sf_cell_dense(&v, p->cell[0]), d);
+        assert_int_equal(n, 40);
+        sf_mean_error(n, d, &mean, &error);
+        OK(sf_bootstrap_mean(n, d, 40000, 7, 0.95, &low, &high));
+        for (int k = 0; k < 2; k++) { /* four standard errors of these Monte Carlo quantiles */
+            near(of[k]->difference, mean, 1e-9, "difference");
+            near(of[k]->low, low, 0.09 * error, "lower end");
+            near(of[k]->high, high, 0.09 * error, "upper end");
+        }
+    }
+    sf_view_free(&v);
+}
+
 /* Where sparsity changes nothing, nothing is found; this file has 48 comparisons. */
 static void test_nothing_planted(void **state)
 {
@@ -512,6 +543,22 @@ static void test_report_files(void **state)
     assert_true(there("report/figures/joint.pdf") && there("report/figures/joint.svg"));
     char *csv = slurp("report/figures/frontier.csv");
     assert_int_equal(lines(csv), 1 + 2 * 2 * (1 + 2 * 3) + 2 * 2 * (1 + 3 * 3));
+    /* Rows of a panel stand by cost. Costs within 1 % are one cost: no two scores of it are on the frontier. */
+    double last_cost = 0, last_score = 0;
+    int pairs = 0;
+    for (char *line = strchr(csv, '\n') + 1; !strncmp(line, "prefill,1024", 12); line = strchr(line, '\n') + 1) {
+        double cost, score;
+        char on;
+        assert_int_equal(sscanf(line, "prefill,1024,%*[^,],%*[^,],%*[^,],%*[^,],%lf,%lf,%*[^,],%*[^,],%*[^,],%c", &cost,
+                                &score, &on),
+                         3);
+        if (on != '1') continue;
+        if (last_cost && cost < 1.005 * last_cost && score != last_score)
+            fail_msg("two points at cost %g on the frontier", cost);
+        pairs++;
+        last_cost = cost, last_score = score;
+    }
+    assert_true(pairs > 2);
     free(csv);
     const char *const tables[] = {"scores.csv", "scores.tex", "scores.md",  "tasks.csv", "tasks.tex",
                                   "tasks.md",   "limits.csv", "limits.tex", "limits.md"};
@@ -607,8 +654,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_points),   TEST(test_verdicts),     TEST(test_nothing_planted), TEST(test_pareto_probability),
-        TEST(test_findings), TEST(test_gates),        TEST(test_terminal),        TEST(test_export),
-        TEST(test_compare),  TEST(test_report_files), TEST(test_partial_results), TEST(test_report_errors)};
+        TEST(test_points),          TEST(test_verdicts),           TEST(test_intervals),
+        TEST(test_nothing_planted), TEST(test_pareto_probability), TEST(test_findings),
+        TEST(test_gates),           TEST(test_terminal),           TEST(test_export),
+        TEST(test_compare),         TEST(test_report_files),       TEST(test_partial_results),
+        TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

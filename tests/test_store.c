@@ -224,6 +224,23 @@ static void holds(int cells, int samples)
 
 static bool exists(const char *path) { return access(path, F_OK) == 0; }
 
+/* Rows as they lie in the file: readers pass over doubles, the file must not hold any. */
+static int rows_in_file(int c)
+{
+    sf_cell_info cell;
+    char path[96];
+    hsize_t rows = 0;
+    make_cell(c, &cell);
+    snprintf(path, sizeof path, "cells/%s/sample", cell.key);
+    hid_t h5 = H5Fopen(results, H5F_ACC_RDONLY, H5P_DEFAULT), set = H5Dopen2(h5, path, H5P_DEFAULT),
+          space = H5Dget_space(set);
+    H5Sget_simple_extent_dims(space, &rows, NULL);
+    H5Sclose(space);
+    H5Dclose(set);
+    H5Fclose(h5);
+    return (int)rows;
+}
+
 /* ---- Round trips ---- */
 
 static void test_round_trip(void **state)
@@ -292,6 +309,63 @@ static void test_selected_reading(void **state)
     assert_null(folded.record[0][0].prediction);
     assert_null(folded.record[0][1].density[0]);
     sf_results_free(&folded);
+}
+
+/* What results/README.md promises to readers in other languages. */
+static void test_schema(void **state)
+{
+    (void)state;
+    sf_store *s;
+    sf_cell_info cell;
+    char path[96], *text = NULL;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 2; i++) OK(add(s, 1, i));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    make_cell(0, &cell);
+    hid_t h5 = H5Fopen(results, H5F_ACC_RDONLY, H5P_DEFAULT);
+    struct {
+        const char *name;
+        hid_t type;
+        int rank;
+        bool filtered;
+        const char *unit;
+    } column[] = {{"sample", H5T_STD_I32LE, 1, true, NULL},
+                  {"parsed", H5T_STD_U8LE, 1, true, NULL},
+                  {"strict", H5T_IEEE_F64LE, 1, true, NULL},
+                  {"prompt_hash", H5T_STD_U64LE, 1, true, NULL},
+                  {"prefill_cost_paper", H5T_IEEE_F64LE, 1, true, "FLOP"},
+                  {"decode_seconds", H5T_IEEE_F64LE, 1, true, "s"},
+                  {"meter", H5T_STD_U64LE, 4, true, NULL},
+                  {"prefill_density", H5T_IEEE_F32LE, 3, true, NULL},
+                  {"prediction", H5I_INVALID_HID, 1, false, NULL}};
+    for (size_t i = 0; i < sizeof column / sizeof *column; i++) {
+        snprintf(path, sizeof path, "cells/%s/%s", cell.key, column[i].name);
+        hid_t set = H5Dopen2(h5, path, H5P_DEFAULT), type = H5Dget_type(set), space = H5Dget_space(set),
+              list = H5Dget_create_plist(set);
+        if (column[i].type != H5I_INVALID_HID)
+            assert_true(H5Tequal(type, column[i].type) > 0);
+        else
+            assert_true(H5Tis_variable_str(type) > 0 && H5Tget_cset(type) == H5T_CSET_UTF8);
+        assert_int_equal(H5Sget_simple_extent_ndims(space), column[i].rank);
+        assert_int_equal(H5Pget_nfilters(list), column[i].filtered ? 3 : 0);
+        if (column[i].filtered)
+            assert_int_equal(H5Pget_filter2(list, 2, NULL, NULL, NULL, 0, NULL, NULL), H5Z_FILTER_FLETCHER32);
+        assert_int_equal(H5Aexists(set, "unit") > 0, column[i].unit != NULL);
+        if (column[i].unit) {
+            hid_t unit = H5Aopen(set, "unit", H5P_DEFAULT), of = H5Aget_type(unit);
+            assert_true(H5Aread(unit, of, &text) >= 0);
+            assert_string_equal(text, column[i].unit);
+            H5free_memory(text);
+            H5Tclose(of);
+            H5Aclose(unit);
+        }
+        H5Pclose(list);
+        H5Sclose(space);
+        H5Tclose(type);
+        H5Dclose(set);
+    }
+    H5Fclose(h5);
 }
 
 static void test_runs(void **state)
@@ -449,6 +523,7 @@ static void test_kills(void **state)
         }
         if (WIFEXITED(how)) { /* to its end: check, and start anew */
             holds(KILL_CELLS, KILL_SAMPLES);
+            for (int c = 0; c < KILL_CELLS; c++) assert_int_equal(rows_in_file(c), KILL_SAMPLES);
             assert_false(exists(parts));
             finished++;
             assert_int_equal(remove_folder(NULL), 0);
@@ -479,6 +554,7 @@ static void test_parts_already_folded(void **state)
     OK(sf_store_fold(s, NULL));
     sf_store_close(s);
     holds(2, 4);
+    assert_int_equal(rows_in_file(1), 4);
     assert_false(exists(parts)); /* nor is anything half-written left */
     snprintf(command, sizeof command, "%s.tmp", results);
     assert_false(exists(command));
@@ -800,6 +876,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {TEST(test_round_trip),
                                        TEST(test_selected_reading),
+                                       TEST(test_schema),
                                        TEST(test_runs),
                                        TEST(test_large_config),
                                        TEST(test_folds_by_itself),
