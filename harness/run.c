@@ -410,7 +410,7 @@ static sf_status make_folder(const char *path)
 static sf_status summarise(const char *path)
 {
     sf_results results;
-    SF_TRY(sf_results_read(1, &path, SF_READ_MEANS, &results));
+    SF_TRY(sf_results_read(1, &path, SF_READ_MEANS | SF_READ_TEXTS, &results));
     sf_report_table(&results, stdout);
     sf_report_gates(&results, stdout);
     sf_results_free(&results);
