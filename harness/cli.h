@@ -23,6 +23,7 @@ int sf_cmd_report(int argc, char **argv);
 int sf_cmd_export(int argc, char **argv);
 int sf_cmd_compare(int argc, char **argv);
 int sf_cmd_fetch(int argc, char **argv);
+int sf_cmd_bench(int argc, char **argv);
 int sf_cmd_check(int argc, char **argv);
 int sf_cmd_version(int argc, char **argv);
 

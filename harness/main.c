@@ -20,6 +20,7 @@ const sf_command sf_commands[] = {
     {"cost", "FLOPs and memory traffic of a model by formula", sf_cmd_cost},
     {"fetch", "get a model from Hugging Face by its id", sf_cmd_fetch},
     {"check", "certify a sparse-attention method", sf_cmd_check},
+    {"bench", "speed of attention under every method on this machine", sf_cmd_bench},
     {"version", "version, revision and libraries", sf_cmd_version},
     {0},
 };

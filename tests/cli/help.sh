@@ -20,4 +20,6 @@ done
 "$FRONTIER" cost --model qwen2.5-7b --length 131072 --sparsity 0.9 --batch 64 | grep -q attention || fail cost
 "$FRONTIER" cost --model qwen2.5-7b --phase decode --json | grep -q '"decode"' || fail "cost --json"
 if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown model"; fi
+"$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){10}$' || fail "bench --csv"
+if "$FRONTIER" bench --heads 7/2 2>/dev/null; then fail "bench takes heads that do not share kv heads evenly"; fi
 echo "help: ok"
