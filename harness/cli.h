@@ -18,6 +18,7 @@ int sf_cmd_run(int argc, char **argv);
 int sf_cmd_plan(int argc, char **argv);
 int sf_cmd_list(int argc, char **argv);
 int sf_cmd_show(int argc, char **argv);
+int sf_cmd_tasks(int argc, char **argv);
 int sf_cmd_cost(int argc, char **argv);
 int sf_cmd_report(int argc, char **argv);
 int sf_cmd_export(int argc, char **argv);

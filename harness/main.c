@@ -17,6 +17,7 @@ const sf_command sf_commands[] = {
     {"export", "results as CSV or JSON lines", sf_cmd_export},
     {"compare", "two results files, sample by sample", sf_cmd_compare},
     {"list", "the models, methods and tasks there are", sf_cmd_list},
+    {"tasks", "training samples of the tasks, tokenised", sf_cmd_tasks},
     {"cost", "FLOPs and memory traffic of a model by formula", sf_cmd_cost},
     {"fetch", "get a model from Hugging Face by its id", sf_cmd_fetch},
     {"check", "certify a sparse-attention method", sf_cmd_check},

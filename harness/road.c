@@ -10,23 +10,23 @@
 #include "harness/hooks.h"
 #include "harness/model/chat.h"
 
-static sf_status open_model(const sf_model_spec *spec, sf_model **out)
+static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **out)
 {
-    if (spec->random) {
+    if (spec->random && weights) {
         sf_model_config config;
         SF_TRY(sf_shape_open(spec->path, &config));
         return sf_model_random(&config, 0, out);
     }
-    SF_TRY(sf_model_open(spec->path, out));
+    SF_TRY(weights ? sf_model_open(spec->path, out) : sf_model_open_text(spec->path, out));
     if (!spec->prefix) return SF_OK;
     sf_chat_free((*out)->chat);
     (*out)->chat = NULL;
     return sf_chat_custom(spec->prefix, spec->suffix, &(*out)->chat);
 }
 
-static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, const sf_model *model)
+static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, bool weights, const sf_model *model)
 {
-    if (!model->weights.embedding.data)
+    if (weights && !model->weights.embedding.data)
         return sf_fail(SF_BAD_INPUT, "%s: is a shape without weights; `frontier cost` takes it, a run needs weights "
                                      "(or 'weights: random')", spec->path);
     if (!model->tokenizer)
@@ -42,7 +42,7 @@ static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, c
     return SF_OK;
 }
 
-sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out)
+static sf_status open_road(const char *config, int sets, const char *const *set, bool weights, sf_road *out)
 {
     memset(out, 0, sizeof *out);
     SF_TRY(sf_sweep_read(config, sets, set, &out->sweep));
@@ -51,13 +51,23 @@ sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_
     const char **hash = calloc((size_t)n, sizeof *hash);
     sf_status status = out->model && hash ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for its models", config);
     for (int i = 0; status == SF_OK && i < n; i++) {
-        status = open_model(&out->sweep->model[i], &out->model[i]);
-        if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], out->model[i]);
+        status = open_model(&out->sweep->model[i], weights, &out->model[i]);
+        if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], weights, out->model[i]);
         if (status == SF_OK) hash[i] = out->model[i]->hash;
     }
-    if (status == SF_OK) status = sf_plan_make(out->sweep, hash, &out->plan);
+    if (status == SF_OK && weights) status = sf_plan_make(out->sweep, hash, &out->plan);
     free(hash);
     return status;
+}
+
+sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out)
+{
+    return open_road(config, sets, set, true, out);
+}
+
+sf_status sf_road_open_text(const char *config, int sets, const char *const *set, sf_road *out)
+{
+    return open_road(config, sets, set, false, out);
 }
 
 void sf_road_close(sf_road *road)

@@ -15,6 +15,8 @@ typedef struct sf_road {
 
 /* Opens models (mapped, not read), checks that every length fits them, and unrolls the plan. */
 sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out);
+/* The same for texts alone: models need no weights (sf_model_open_text()), and there is no plan. */
+sf_status sf_road_open_text(const char *config, int sets, const char *const *set, sf_road *out);
 void sf_road_close(sf_road *road);
 
 /* Sample `index` of a task for a model at a length, and its tokens: what the model reads. ids may be NULL. */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char program[] = "frontier results";
+static const char results[] = "frontier results";
 
 /* ---- HDF5's own words ---- */
 
@@ -199,7 +199,7 @@ static hid_t access_list(void)
     return list;
 }
 
-sf_status sf_hdf5_create(const char *path, sf_hdf5 *out)
+sf_status sf_hdf5_begin(const char *path, const char *format, int schema, sf_hdf5 *out)
 {
     prepare();
     *out = (sf_hdf5){.file = H5I_INVALID_HID, .path = path};
@@ -207,10 +207,13 @@ sf_status sf_hdf5_create(const char *path, sf_hdf5 *out)
     out->file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, list);
     H5Pclose(list);
     if (out->file < 0) return sf_hdf5_fail(out, SF_IO, "cannot be created");
-    const char *kind = program;
-    int schema = SF_STORE_SCHEMA;
-    SF_TRY(sf_hdf5_put_attribute(out, out->file, "format", SF_COLUMN_TEXT, &kind));
-    SF_TRY(sf_hdf5_put_attribute(out, out->file, "schema", SF_COLUMN_INT, &schema));
+    SF_TRY(sf_hdf5_put_attribute(out, out->file, "format", SF_COLUMN_TEXT, &format));
+    return sf_hdf5_put_attribute(out, out->file, "schema", SF_COLUMN_INT, &schema);
+}
+
+sf_status sf_hdf5_create(const char *path, sf_hdf5 *out)
+{
+    SF_TRY(sf_hdf5_begin(path, results, SF_STORE_SCHEMA, out));
     const char *group[] = {"cells", "runs"};
     for (int i = 0; i < 2; i++) {
         hid_t g = H5Gcreate2(out->file, group[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
@@ -250,10 +253,10 @@ sf_status sf_hdf5_open(const char *path, bool writable, sf_hdf5 *out)
     sf_status status = SF_OK;
     if (H5Aexists(out->file, "format") <= 0 ||
         get_attribute(out, out->file, "/", "format", SF_COLUMN_TEXT, &arena, &kind) != SF_OK ||
-        strcmp(kind, program) != 0)
+        strcmp(kind, results) != 0)
         status =
             sf_hdf5_fail(out, SF_BAD_INPUT,
-                         "an HDF5 file, but not results of frontier: its attribute `format` should be \"%s\"", program);
+                         "an HDF5 file, but not results of frontier: its attribute `format` should be \"%s\"", results);
     if (status == SF_OK) status = get_attribute(out, out->file, "/", "schema", SF_COLUMN_INT, &arena, &schema);
     if (status == SF_OK && schema != SF_STORE_SCHEMA)
         status = sf_fail(SF_BAD_INPUT,

@@ -1,8 +1,11 @@
-/* Shared by the two halves of the HDF5 code: store_hdf5.c (the file, attributes, runs) and store_cells.c (cells). */
+/* Shared by what writes HDF5: store_hdf5.c (the file, attributes, runs), store_cells.c (cells) and training_hdf5.c. */
 #ifndef SF_STORE_HDF5_INSIDE_H
 #define SF_STORE_HDF5_INSIDE_H
 
 #include "harness/store_hdf5.h"
+
+/* Creates a file with the attributes that say what it is. */
+sf_status sf_hdf5_begin(const char *path, const char *format, int schema, sf_hdf5 *out);
 
 /* Reports with the file's name in front and HDF5's own reason behind. */
 sf_status sf_hdf5_fail(const sf_hdf5 *f, sf_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -423,7 +423,7 @@ static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
 
     int64_t n;
     SF_TRY(whole(root, "samples", 1, 1e6, 20, &n)); s->samples = (int)n;
-    SF_TRY(whole(root, "seed", 0, 9e15, 43, &n)); s->seed = (uint64_t)n;
+    SF_TRY(whole(root, "seed", 0, 9e15, SF_DEFAULT_SEED, &n)); s->seed = (uint64_t)n;
     SF_TRY(whole(root, "threads", 0, 4096, 0, &n)); s->threads = (int)n;
     SF_TRY(whole(root, "batch", 1, 1e6, 64, &n)); s->batch = (int)n;
     SF_TRY(whole(root, "recall", 0, 4096, 16, &n)); s->recall_rows = (int)n;

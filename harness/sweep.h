@@ -6,6 +6,8 @@
 #include "methods/method.h"
 #include "tasks/task.h"
 
+enum { SF_DEFAULT_SEED = 43 };      /* of evaluation samples */
+
 typedef struct sf_model_spec {
     const char *path;              /* .gguf file, Hugging Face folder, or shape (.yaml) */
     const char *label;             /* as shown; default: the path's last part without its ending */

@@ -342,3 +342,31 @@ sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *us
     if (c->trims) trim(&user, &bytes);
     return sf_encode_between(t, c->prefix, user, bytes, c->suffix, ids, n);
 }
+
+sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes, int32_t **ids,
+                                int *n)
+{
+    int32_t *head;
+    int heads;
+    SF_TRY(sf_encode_between(t, c->suffix, "", 0, "", &head, &heads));
+    sf_status status = sf_encode_between(t, c->suffix, answer, bytes, "", ids, n);
+    if (status == SF_OK) {
+        if (*n >= heads && memcmp(*ids, head, (size_t)heads * sizeof *head) == 0) {
+            memmove(*ids, *ids + heads, (size_t)(*n -= heads) * sizeof **ids);
+        } else { /* its beginning would melt into the prompt's end, which is there already */
+            free(*ids);
+            status = sf_encode(t, answer, bytes, false, ids, n);
+        }
+    }
+    free(head);
+    return status;
+}
+
+int32_t sf_chat_stop(const sf_chat *c, const sf_tokenizer *t, const int32_t *stop, int stops)
+{
+    for (int i = 0; i < stops; i++) {
+        const char *text = sf_token_text(t, stop[i]);
+        if (text && strstr(c->suffix, text)) return stop[i];
+    }
+    return stops ? stop[0] : -1;
+}

@@ -21,4 +21,11 @@ const char *sf_chat_name(const sf_chat *c); /* for `show` and provenance */
  * that spells a special token stays ordinary text, so that a context cannot end the user's turn. */
 sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, int32_t **ids, int *n);
 
+/* An answer's ids as a model would generate them after the generation prompt, without a stop token. *ids malloc'ed. */
+sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes, int32_t **ids,
+                                int *n);
+
+/* Which of the stop tokens ends an answer: the one that ends the user's turn in this template, or else the first. */
+int32_t sf_chat_stop(const sf_chat *c, const sf_tokenizer *t, const int32_t *stop, int stops);
+
 #endif

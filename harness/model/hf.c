@@ -287,24 +287,27 @@ static void name_after(const char *folder, sf_model_config *c)
     snprintf(c->name, sizeof c->name, "%.*s", (int)(n - from), folder + from);
 }
 
-static sf_status open_folder(texts *t, sf_model *out)
+static sf_status open_weights(const texts *t, bool multimodal, sf_model *out)
 {
-    char path[4096];
-    bool multimodal;
     sf_safetensors s;
-    SF_TRY(read_texts(t));
-    path_of(t->folder, "config.json", path);
-    SF_TRY(sf_hf_config(t->config, path, &out->config, &multimodal));
-    name_after(t->folder, &out->config);
-
     SF_TRY(sf_safetensors_open(t->folder, &s));
     sf_status status = read_weights(&s, t->folder, multimodal, out);
     out->mapping = s.mapping; /* the weights point into them */
     out->mappings = s.files;
     s.mapping = NULL;
     sf_safetensors_free(&s);
-    SF_TRY(status);
+    return status;
+}
 
+static sf_status open_folder(texts *t, bool weights, sf_model *out)
+{
+    char path[4096];
+    bool multimodal;
+    SF_TRY(read_texts(t));
+    path_of(t->folder, "config.json", path);
+    SF_TRY(sf_hf_config(t->config, path, &out->config, &multimodal));
+    name_after(t->folder, &out->config);
+    if (weights) SF_TRY(open_weights(t, multimodal, out));
     SF_TRY(open_tokenizer(t->folder, out));
     SF_TRY(find_stops(t, out));
     SF_TRY(find_bos(t, out));
@@ -313,10 +316,10 @@ static sf_status open_folder(texts *t, sf_model *out)
     return SF_OK;
 }
 
-sf_status sf_hf_open(const char *folder, sf_model *out)
+sf_status sf_hf_open(const char *folder, bool weights, sf_model *out)
 {
     texts t = {.folder = folder};
-    sf_status status = open_folder(&t, out);
+    sf_status status = open_folder(&t, weights, out);
     free_texts(&t);
     return status;
 }

@@ -238,7 +238,7 @@ static sf_status recognise(const char *path, kind *what, char file[PATH_MAX])
     return SF_OK;
 }
 
-static sf_status open_any(const char *path, sf_model *m)
+static sf_status open_any(const char *path, bool weights, sf_model *m)
 {
     kind what = GGUF;
     char file[PATH_MAX];
@@ -250,7 +250,8 @@ static sf_status open_any(const char *path, sf_model *m)
         sf_config_hash(&m->config, m->hash);
         return SF_OK;
     }
-    SF_TRY(what == FOLDER ? sf_hf_open(file, m) : sf_gguf_open(file, m));
+    SF_TRY(what == FOLDER ? sf_hf_open(file, weights, m) : sf_gguf_open(file, m));
+    if (!weights) return sf_config_validate(&m->config, file);
     SF_TRY(sf_model_validate(m, file));
 
     sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
@@ -263,18 +264,22 @@ static sf_status open_any(const char *path, sf_model *m)
     return SF_OK;
 }
 
-sf_status sf_model_open(const char *path, sf_model **out)
+static sf_status open_model(const char *path, bool weights, sf_model **out)
 {
     *out = NULL;
     sf_model *m = calloc(1, sizeof *m);
     if (!m) return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
-    sf_status status = open_any(path, m);
+    sf_status status = open_any(path, weights, m);
     if (status == SF_OK)
         *out = m;
     else
         sf_model_close(m);
     return status;
 }
+
+sf_status sf_model_open(const char *path, sf_model **out) { return open_model(path, true, out); }
+
+sf_status sf_model_open_text(const char *path, sf_model **out) { return open_model(path, false, out); }
 
 void sf_model_close(sf_model *model)
 {

@@ -81,12 +81,15 @@ typedef struct sf_model {
 /* Opens `path`: a .gguf file or a folder with a single one, a Hugging Face folder, or a shape (.yaml). Loading is lazy:
  * weights are mapped, not read. Errors name file, tensor or key, expected and found. */
 sf_status sf_model_open(const char *path, sf_model **out);
+/* Only what reads and writes text: config, tokenizer, chat template, stop tokens. A folder needs no weights, and they are
+ * not looked at; the hash covers tokenizer and template. */
+sf_status sf_model_open_text(const char *path, sf_model **out);
 void sf_model_close(sf_model *model);     /* accepts NULL and half-opened ones */
 
 /* What each kind of source brings; called by sf_model_open(), which validates, hashes config and weights, and closes
  * what a failure leaves half-opened. `out` is zeroed; a source folds its texts (tokenizer, template) into out->hash. */
 sf_status sf_gguf_open(const char *path, sf_model *out);
-sf_status sf_hf_open(const char *folder, sf_model *out);
+sf_status sf_hf_open(const char *folder, bool weights, sf_model *out);
 sf_status sf_shape_open(const char *yaml, sf_model_config *out);
 
 /* Fills the weights with seeded random numbers of sane scale (bf16), for cost, speed and memory work. */

@@ -27,6 +27,9 @@ refused 'cut.gguf' "${run[@]}" -s "models=[$T/cut.gguf]"
 refused 'no such cell' "$FRONTIER" show "$T/e.h5" --method snapkv
 refused 'no such model' "$FRONTIER" show "$T/tiny.yaml" --task cwe
 refused 'takes two' "$FRONTIER" compare "$T/e.h5"
+refused 'evaluation seed' "$FRONTIER" tasks export "$T/tiny.yaml" -o "$T/t.h5" -n 2 --seed 43
+refused 'cannot be created' "$FRONTIER" tasks export "$T/tiny.yaml" -o "$T/no/t.h5" -n 2
+[ ! -e "$T/t.h5" ] || fail "a refused export left a file"
 if [ "$(id -u)" != 0 ]; then
     mkdir "$T/ro"; chmod 555 "$T/ro"
     refused 'ro/x.h5' "$FRONTIER" run "$T/tiny.yaml" -o "$T/ro/x.h5"
