@@ -16,12 +16,12 @@ static bool same_prefill(const sf_prompt *prompt, const sf_lane *lane)
     return !m || !m->params_size || memcmp(prompt->params, lane->prefill_params, m->params_size) == 0;
 }
 
-static sf_prompt *prompt_of(sf_batch *batch, const sf_lane *lane)
+static sf_prompt *prompt_of(sf_batch *batch, const sf_job *job, const sf_lane *lane)
 {
     for (int i = 0; i < batch->prompts; i++)
-        if (same_prefill(&batch->prompt[i], lane)) return &batch->prompt[i];
+        if (batch->prompt[i].job == job && same_prefill(&batch->prompt[i], lane)) return &batch->prompt[i];
     sf_prompt *added = &batch->prompt[batch->prompts++];
-    *added = (sf_prompt){.method = lane->prefill, .params = lane->prefill_params};
+    *added = (sf_prompt){.job = job, .method = lane->prefill, .params = lane->prefill_params};
     return added;
 }
 
@@ -34,10 +34,10 @@ static sf_status host_array(int64_t n, size_t size, void *out)
 {
     void **to = out;
     *to = calloc((size_t)(n > 0 ? n : 1), size);
-    return *to ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for a sample's tables");
+    return *to ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the samples' tables");
 }
 
-/* ---- what stays for the whole sample ----------------------------------------------------------------------------- */
+/* ---- what stays to the end --------------------------------------------------------------------------------------- */
 
 static sf_status open_part(sf_batch *batch, int64_t capacity, sf_kv_part *out)
 {
@@ -51,34 +51,10 @@ static sf_status open_part(sf_batch *batch, int64_t capacity, sf_kv_part *out)
 /* Keys of the prompt that stay at this layer. */
 static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int layer)
 {
+    int tokens = prompt->job->tokens;
     if (batch->lanes == 0) return 0;
-    if (!sf_layer_slides(batch->config, layer)) return prompt->kept ? batch->tokens : 0;
-    return batch->tokens < batch->config->window ? batch->tokens : batch->config->window;
-}
-
-static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
-{
-    SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
-    size_t tally = (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs;
-    SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
-    for (int layer = 0; layer < batch->config->layers; layer++) {
-        int64_t capacity = kept_keys(batch, prompt, layer);
-        if (capacity) SF_TRY(open_part(batch, capacity, &prompt->part[layer]));
-    }
-    return SF_OK;
-}
-
-static sf_status open_sequence(sf_batch *batch, sf_sequence *s, sf_lane *lane)
-{
-    s->lane = lane;
-    s->prompt = prompt_of(batch, lane);
-    s->evicts = lane->decode && lane->decode->compress;
-    if (!s->evicts || wants(batch, lane, SF_DECODE)) s->prompt->kept = true;
-    if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
-        SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));
-    if (wants(batch, lane, SF_DECODE)) SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->recall, &s->recall));
-    SF_TRY(host_array(batch->config->layers, sizeof *s->at, &s->at));
-    return sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *s->pairs, (void **)&s->pairs);
+    if (!sf_layer_slides(batch->config, layer)) return prompt->kept ? tokens : 0;
+    return tokens < batch->config->window ? tokens : batch->config->window;
 }
 
 /* splitmix64, Vigna 2015 */
@@ -91,17 +67,42 @@ static uint64_t mix(uint64_t x)
 }
 
 /* One row drawn from each of `recall_rows` equal stretches of the prompt. */
-static sf_status sample_rows(sf_batch *batch)
+static sf_status sample_rows(const sf_generation *how, sf_prompt *prompt)
 {
-    int64_t n = batch->how->recall_rows < batch->tokens ? batch->how->recall_rows : batch->tokens;
-    batch->recall_rows = n > 0 ? (int)n : 0;
-    SF_TRY(host_array(n, sizeof *batch->recall_row, &batch->recall_row));
+    int64_t tokens = prompt->job->tokens, n = how->recall_rows < tokens ? how->recall_rows : tokens;
+    prompt->recall_rows = n > 0 ? (int)n : 0;
+    SF_TRY(host_array(n, sizeof *prompt->recall_row, &prompt->recall_row));
     for (int64_t i = 0; i < n; i++) {
-        int64_t begin = i * batch->tokens / n, end = (i + 1) * batch->tokens / n;
-        batch->recall_row[i] =
-            (int32_t)(begin + (int64_t)(mix(batch->how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
+        int64_t begin = i * tokens / n, end = (i + 1) * tokens / n;
+        prompt->recall_row[i] = (int32_t)(begin + (int64_t)(mix(how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
     }
     return SF_OK;
+}
+
+static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
+{
+    SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
+    SF_TRY(sample_rows(batch->how, prompt));
+    size_t tally = (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs;
+    SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
+    for (int layer = 0; layer < batch->config->layers; layer++) {
+        int64_t capacity = kept_keys(batch, prompt, layer);
+        if (capacity) SF_TRY(open_part(batch, capacity, &prompt->part[layer]));
+    }
+    return SF_OK;
+}
+
+static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *job, sf_lane *lane)
+{
+    s->lane = lane;
+    s->prompt = prompt_of(batch, job, lane);
+    s->evicts = lane->decode && lane->decode->compress;
+    if (!s->evicts || wants(batch, lane, SF_DECODE)) s->prompt->kept = true;
+    if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
+        SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));
+    if (wants(batch, lane, SF_DECODE)) SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->recall, &s->recall));
+    SF_TRY(host_array(batch->config->layers, sizeof *s->at, &s->at));
+    return sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *s->pairs, (void **)&s->pairs);
 }
 
 static int default_chunk(const sf_model_config *c, sf_dtype activation)
@@ -110,22 +111,33 @@ static int default_chunk(const sf_model_config *c, sf_dtype activation)
     return rows > 256 ? (int)(rows / 256 * 256) : 256;
 }
 
-sf_status sf_batch_open(sf_batch *batch, int lanes, sf_lane *lane)
+static sf_status open_job(sf_batch *batch, const sf_job *job)
+{
+    for (int i = 0; i < job->lanes; i++)
+        SF_TRY(open_sequence(batch, &batch->sequence[batch->lanes++], job, &job->lane[i]));
+    if (job->lanes == 0) batch->prompt[batch->prompts++] = (sf_prompt){.job = job};
+    return SF_OK;
+}
+
+sf_status sf_batch_open(sf_batch *batch)
 {
     const sf_model_config *c = batch->config;
+    int64_t lanes = 0, most = 0; /* prompts */
+    for (int i = 0; i < batch->jobs; i++) {
+        const sf_job *job = &batch->job[i];
+        lanes += job->lanes;
+        most += job->lanes ? job->lanes : 1;
+        if (job->tokens > batch->longest) batch->longest = job->tokens;
+    }
     if (batch->chunk <= 0) batch->chunk = default_chunk(c, batch->backend->activation);
-    if (batch->chunk > batch->tokens) batch->chunk = batch->tokens;
-    batch->lanes = lanes;
     sf_arena_reset(batch->store);
     sf_arena_reset(batch->work);
 
-    SF_TRY(host_array(lanes, sizeof *batch->prompt, &batch->prompt));
+    SF_TRY(host_array(most, sizeof *batch->prompt, &batch->prompt));
     SF_TRY(host_array(lanes, sizeof *batch->sequence, &batch->sequence));
     SF_TRY(host_array(c->heads, sizeof *batch->covered_host, &batch->covered_host));
     SF_TRY(sf_arena_alloc(batch->store, (size_t)c->heads * sizeof *batch->covered, (void **)&batch->covered));
-    SF_TRY(sample_rows(batch));
-    for (int i = 0; i < lanes; i++) SF_TRY(open_sequence(batch, &batch->sequence[i], &lane[i]));
-    if (lanes == 0) batch->prompts = 1; /* dense, zeroed */
+    for (int i = 0; i < batch->jobs; i++) SF_TRY(open_job(batch, &batch->job[i]));
     for (int i = 0; i < batch->prompts; i++) SF_TRY(open_prompt(batch, &batch->prompt[i]));
     return SF_OK;
 }
@@ -135,6 +147,7 @@ void sf_batch_close(sf_batch *batch)
     for (int i = 0; i < batch->prompts; i++) {
         free(batch->prompt[i].part);
         free(batch->prompt[i].recall);
+        free(batch->prompt[i].recall_row);
     }
     for (int i = 0; batch->sequence && i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
@@ -144,36 +157,77 @@ void sf_batch_close(sf_batch *batch)
     }
     free(batch->prompt);
     free(batch->sequence);
-    free(batch->recall_row);
     free(batch->covered_host);
 }
 
 /* ---- what a phase works in --------------------------------------------------------------------------------------- */
 
+sf_wave sf_batch_wave(const sf_batch *batch, int first)
+{
+    sf_wave w = {.prompt = &batch->prompt[first]};
+    while (first + w.prompts < batch->prompts) {
+        int64_t rows = (int64_t)w.rows + w.prompt[w.prompts].job->tokens;
+        if (w.prompts && rows > batch->chunk) break;
+        w.prompt[w.prompts++].row = w.rows;
+        w.rows = (int)rows;
+    }
+    return w;
+}
+
+/* `logits`: rows whose next token is sought at a time. */
 static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64_t logits)
 {
     const sf_model_config *c = batch->config;
     sf_dtype activation = batch->backend->activation;
     size_t heads = sf_bytes(activation, rows * c->heads * c->head_dim);
+    size_t kv_heads = sf_bytes(activation, rows * c->kv_heads * c->head_dim);
     SF_TRY(sf_arena_alloc(batch->work, 2 * (size_t)rows * sizeof *batch->token, (void **)&batch->token));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, rows * c->d), (void **)&batch->hidden));
     SF_TRY(sf_arena_alloc(batch->work, heads, &batch->q));
     SF_TRY(sf_arena_alloc(batch->work, heads, &batch->attention));
+    SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
+    SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
     SF_TRY(sf_workspace_open(c, activation, chunk, batch->work, &batch->workspace));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, logits * c->vocab), (void **)&batch->logits));
     return sf_arena_alloc(batch->work, (size_t)logits * sizeof *batch->next, (void **)&batch->next);
 }
 
+static sf_status first_buffers(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    sf_dtype activation = batch->backend->activation;
+    bool several = false;
+    for (int i = 1; i < batch->prompts; i++) several |= batch->prompt[i].job == batch->prompt[i - 1].job;
+    batch->first = (sf_first){0};
+    if (!several) return SF_OK;
+    int64_t rows = batch->longest;
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * c->head_dim), &batch->first.q));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.k));
+    return sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.v);
+}
+
 sf_status sf_batch_prefill_buffers(sf_batch *batch)
 {
     const sf_model_config *c = batch->config;
-    SF_TRY(row_buffers(batch, batch->tokens, batch->chunk, 1));
+    sf_wave widest = {0};
+    int most = 0;
+    for (int i = 0; i < batch->prompts;) {
+        sf_wave w = sf_batch_wave(batch, i);
+        if (w.rows > widest.rows) widest = w;
+        if (w.prompts > most) most = w.prompts;
+        i += w.prompts;
+    }
+    if (batch->chunk > widest.rows) batch->chunk = widest.rows;
+    SF_TRY(row_buffers(batch, widest.rows, batch->chunk, most));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)most * c->d), (void **)&batch->last));
+    SF_TRY(first_buffers(batch));
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
-        for (int layer = 0; layer < c->layers; layer++) staged |= batch->prompt[i].part[layer].capacity < batch->tokens;
+        for (int layer = 0; layer < c->layers; layer++)
+            staged |= batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
     if (!staged) return SF_OK;
-    size_t bytes = sf_bytes(batch->backend->activation, (int64_t)c->kv_heads * batch->tokens * c->head_dim);
-    batch->staging = (sf_kv_part){.capacity = batch->tokens};
+    size_t bytes = sf_bytes(batch->backend->activation, (int64_t)c->kv_heads * batch->longest * c->head_dim);
+    batch->staging = (sf_kv_part){.capacity = batch->longest};
     SF_TRY(sf_arena_alloc(batch->work, bytes, &batch->staging.k));
     return sf_arena_alloc(batch->work, bytes, &batch->staging.v);
 }

@@ -1,14 +1,17 @@
-/* What a sample holds while it runs: the prompts that lanes share, and one sequence for each lane.
+/* What samples hold while they run: the prompts that lanes share, and one sequence for each lane.
  *
- *     lanes              prompts (one prefill each)      sequences (one a lane)
+ *     lanes of a sample  prompts (one prefill each)      sequences (one a lane)
  *     dense          ─┐                                  prompt: shared   tail: own
  *     quest 1/10     ─┼─▶ dense prefill                  prompt: shared   tail: own   state: page bounds
  *     snapkv 1/10    ─┘                                  prompt: own copy of the keys kept   tail: own
  *     vertical_slash ───▶ its own prefill                prompt: shared with nobody   tail: own
  *
  * Keys of a sliding-window layer are never the method's: the prompt keeps their last `window`, and every sequence reads
- * those. What lives for the whole sample comes from the `store` arena; buffers of the prefill, and after it those of
- * the decode, from the `work` arena. */
+ * those. What lives to the end comes from the `store` arena; buffers of the prefills, and after them those of the
+ * decode, from the `work` arena.
+ *
+ * Prompts are prefilled in waves: prompts whose rows together fit a chunk of linear layers go through each layer side
+ * by side; a longer prompt is a wave of its own, in chunks. */
 #ifndef SF_BATCH_H
 #define SF_BATCH_H
 
@@ -17,16 +20,34 @@
 
 /* One prefill, and what it leaves to the lanes that share it. */
 typedef struct sf_prompt {
+    const sf_job *job;
     const sf_method *method; /* NULL: dense */
     const void *params;
     bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
     sf_kv_part *part; /* [layers]; k NULL where not kept */
     uint64_t *pairs;  /* [layers, H] backend memory */
     double *recall;   /* [layers, H] host; NULL: not wanted */
+    int recall_rows;  /* sampled rows … */
+    int32_t *recall_row; /* … [recall_rows] host, ascending */
+    int row;          /* where its rows begin in the buffers of its wave */
     int32_t token;    /* the first generated */
     sf_meter meter;
     double seconds;
 } sf_prompt;
+
+/* Prompts that are prefilled together. */
+typedef struct sf_wave {
+    sf_prompt *prompt;
+    int prompts, rows;
+} sf_wave;
+
+/* Queries, keys and values of a sample's first layer, which all its prefills begin with. */
+typedef struct sf_first {
+    const sf_job *job; /* whose they are; NULL: of none yet */
+    void *q, *k, *v;   /* [longest, H, D], [longest, G, D] twice; NULL where no sample has several prefills */
+    sf_meter meter;    /* what they took */
+    double seconds;
+} sf_first;
 
 /* A sequence's cache at one layer. */
 typedef struct sf_cache {
@@ -58,33 +79,39 @@ typedef struct sf_batch {
     const int32_t *stop; /* [stops] */
     int stops;
     sf_arena *store, *work;
-    int tokens; /* of the prompt */
-    int chunk;  /* rows that go through linear layers together; 0: by rule */
+    int jobs;
+    const sf_job *job; /* [jobs] */
+    int chunk;         /* rows that go through linear layers together; 0: by rule */
 
-    int prompts, lanes;
+    int longest;        /* tokens of the longest prompt */
+    int prompts, lanes; /* of all samples */
     sf_prompt *prompt;             /* [prompts] */
     sf_sequence *sequence;         /* [lanes] */
-    int recall_rows;               /* sampled rows of the prompt … */
-    int32_t *recall_row;           /* … [recall_rows] host, ascending */
     float *covered, *covered_host; /* [H] one look */
     double looking;                /* seconds spent on recall: they are nobody's */
 
-    /* buffers of rows: in prefill R = tokens, C = chunk; in decode R = C = lanes */
-    int32_t *token;         /* [R] and, in decode, [R] positions behind it */
+    /* buffers of rows: in prefill R = rows of the widest wave, C = chunk, L = its prompts; in decode R = C = L = lanes */
+    int32_t *token;         /* [2, R] tokens, positions */
     float *hidden;          /* [R, d] */
     void *q, *attention;    /* [R, H, D] */
+    void *k, *v;            /* [R, G, D] */
     sf_workspace workspace; /* of C rows */
+    sf_first first;         /* prefill */
     sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all */
-    float *logits;          /* [1 or lanes, vocab] */
-    int32_t *next;          /* [1 or lanes] argmax of the logits */
+    float *last;            /* prefill: [L, d] the prompts' last rows */
+    float *logits;          /* [L, vocab] */
+    int32_t *next;          /* [L] argmax of the logits */
 } sf_batch;
 
-/* Groups the lanes by prefill and lays out what stays. `lanes` 0: one dense prompt that nobody reads (logits). Close
- * the batch after success and failure alike; the arenas keep their memory for the next sample. */
-sf_status sf_batch_open(sf_batch *batch, int lanes, sf_lane *lane);
+/* Groups the lanes by prefill and lays out what stays. A sample without lanes: one dense prompt that nobody reads
+ * (logits). Close the batch after success and failure alike; the arenas keep their memory for the next samples. */
+sf_status sf_batch_open(sf_batch *batch);
 void sf_batch_close(sf_batch *batch);
 
-/* Lay out the buffers of a prefill, and in their place those of the decode, tails included. */
+/* The prompts that go together, from prompt `first` on. */
+sf_wave sf_batch_wave(const sf_batch *batch, int first);
+
+/* Lay out the buffers of the prefills, and in their place those of the decode, tails included. */
 sf_status sf_batch_prefill_buffers(sf_batch *batch);
 sf_status sf_batch_decode_buffers(sf_batch *batch);
 
@@ -102,8 +129,8 @@ static inline int64_t sf_batch_heads(const sf_batch *batch)
 }
 
 /* prefill.c */
-sf_status sf_batch_prefill(sf_batch *batch, sf_prompt *prompt, const int32_t *token); /* host; leaves `hidden` */
-sf_status sf_batch_first_token(sf_batch *batch, sf_prompt *prompt);
+sf_status sf_batch_prefill(sf_batch *batch, const sf_wave *wave); /* leaves `hidden` */
+sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave);
 
 /* decode.c: until every lane has stopped or has its limit of tokens */
 sf_status sf_batch_decode(sf_batch *batch);
@@ -115,8 +142,10 @@ double sf_batch_clock(sf_backend *b); /* seconds, once the backend has finished 
 sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                         double weight, double *sum);
 
-/* Of a step that `rows` sequences took together: what each of them alone would have counted is added to its meter. */
-void sf_batch_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence);
+/* Of what `whole` rows took together: what `part` of them alone would have counted is added to a meter. A row's work is
+ * its part of the whole, but weights are read whole however many rows there are; of the embedding (`gathered`) each row
+ * reads its own. */
+void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool gathered, sf_meter *to);
 
 /* From tallies to the lanes' meters, densities and recall. */
 sf_status sf_batch_tally(sf_batch *batch);

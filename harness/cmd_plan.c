@@ -82,7 +82,8 @@ static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_ce
     }
     size_t bytes = 0;
     const sf_generation how = {.max_output = output, .recall_rows = s->recall_rows, .seed = s->seed};
-    if (status == SF_OK) status = sf_engine_memory(&model->config, backend, tokens, &how, n, lane, kept, &bytes);
+    const sf_job job = {.tokens = tokens, .lanes = n, .lane = lane};
+    if (status == SF_OK) status = sf_engine_memory(&model->config, backend, 1, &job, &how, kept, &bytes);
     if (bytes + model->weight_bytes > t->memory) t->memory = bytes + model->weight_bytes;
     for (int i = 0; lane && i < n; i++) {
         free((void *)lane[i].prefill_params);

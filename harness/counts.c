@@ -35,28 +35,20 @@ sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern
     return SF_OK;
 }
 
-static void add_count(sf_count *to, const sf_count *from, unsigned rows, bool weights_whole)
+static void add_part(sf_count *to, const sf_count *from, uint64_t part, uint64_t whole, bool weights_whole)
 {
-    to->flops += from->flops / rows;
-    to->weight_bytes += from->weight_bytes / (weights_whole ? 1 : rows);
-    to->cache_bytes += from->cache_bytes / rows;
-    to->other_bytes += from->other_bytes / rows;
-    to->pairs += from->pairs / rows;
+    to->flops += from->flops / whole * part; /* whole rows each, so nothing is lost; a product first might overflow */
+    to->weight_bytes += weights_whole ? from->weight_bytes : from->weight_bytes / whole * part;
+    to->cache_bytes += from->cache_bytes / whole * part;
+    to->other_bytes += from->other_bytes / whole * part;
+    to->pairs += from->pairs / whole * part;
 }
 
-/* A row's work is 1/rows of the step's, but weights are read whole however many rows there are; of the embedding each
- * row reads its own. */
-void sf_batch_share_out(const sf_meter *step, const sf_meter *embed, int rows, sf_sequence *const *sequence)
+void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool gathered, sf_meter *to)
 {
-    for (int i = 0; i < rows; i++) {
-        for (int phase = 0; phase < SF_PHASES; phase++) {
-            for (int work = 0; work < SF_WORKS; work++) {
-                sf_count *to = &sequence[i]->lane->meter.at[phase][work];
-                add_count(to, &step->at[phase][work], (unsigned)rows, true);
-                add_count(to, &embed->at[phase][work], (unsigned)rows, false);
-            }
-        }
-    }
+    for (int phase = 0; phase < SF_PHASES; phase++)
+        for (int work = 0; work < SF_WORKS; work++)
+            add_part(&to->at[phase][work], &together->at[phase][work], (uint64_t)part, (uint64_t)whole, !gathered);
 }
 
 /* Adds the attention of a phase to a meter: pairs [layers, H] host, `queries` rows each layer. */
@@ -95,15 +87,13 @@ static void report_phase(const sf_batch *batch, sf_lane *lane, sf_phase phase, c
 static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *pairs)
 {
     sf_backend *b = batch->backend;
-    double n = batch->tokens;
+    double n = prompt->job->tokens;
     SF_TRY(b->ops->download(b, pairs, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
-    count_attention(batch, pairs, SF_PREFILL, (uint64_t)batch->tokens, &prompt->meter);
+    count_attention(batch, pairs, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
-        for (int phase = 0; phase < SF_PHASES; phase++)
-            for (int work = 0; work < SF_WORKS; work++)
-                add_count(&s->lane->meter.at[phase][work], &prompt->meter.at[phase][work], 1, true);
+        sf_batch_share(&prompt->meter, 1, 1, false, &s->lane->meter);
         s->lane->seconds[SF_PREFILL] += prompt->seconds;
         report_phase(batch, s->lane, SF_PREFILL, pairs, n * (n + 1) / 2, prompt->recall, 1);
     }
@@ -116,7 +106,8 @@ static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *pairs
     double n = s->steps;
     SF_TRY(b->ops->download(b, pairs, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
     count_attention(batch, pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
-    report_phase(batch, s->lane, SF_DECODE, pairs, n * batch->tokens + n * (n + 1) / 2, s->recall, s->recall_weight);
+    report_phase(batch, s->lane, SF_DECODE, pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, s->recall,
+                 s->recall_weight);
     return SF_OK;
 }
 

@@ -1,6 +1,6 @@
 /* Lock-step decode: every lane that still runs is a row of one batch, so that a step reads the weights once for all.
- * Each row reads its own cache (the shared prompt's, or its copy, then its tail) as its own method chooses. All lanes
- * are at the same position, since all had the same prompt. */
+ * Each row reads its own cache (the shared prompt's, or its copy, then its tail) as its own method chooses, at its own
+ * position. */
 #include "harness/batch.h"
 #include "harness/hooks.h"
 
@@ -78,10 +78,10 @@ static sf_status step_layer(lockstep *l, int layer, int weight)
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
-    SF_TRY(sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q,
-                              &batch->workspace));
+    SF_TRY(sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, batch->k,
+                              batch->v, &batch->workspace));
     for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
-    SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->workspace.k, batch->workspace.v));
+    SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->k, batch->v));
 
     sf_mark mark = sf_scratch_mark(b);
     for (int i = 0; i < l->rows; i++) {
@@ -102,7 +102,7 @@ static sf_status take_step(lockstep *l, int step)
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
     int weight = batch->how->recall_rows > 0 ? sampled(step, batch->how->recall_rows) : 0;
-    for (int i = 0; i < l->rows; i++) l->input[batch->lanes + i] = batch->tokens + step;
+    for (int i = 0; i < l->rows; i++) l->input[batch->lanes + i] = l->sequence[i]->prompt->job->tokens + step;
 
     SF_TRY(b->ops->upload(b, batch->token, l->input, 2 * (size_t)batch->lanes * sizeof *l->input));
     b->meter = &l->embed;
@@ -113,7 +113,10 @@ static sf_status take_step(lockstep *l, int step)
     SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
     SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
 
-    sf_batch_share_out(&l->shared, &l->embed, l->rows, l->sequence);
+    for (int i = 0; i < l->rows; i++) {
+        sf_batch_share(&l->shared, 1, l->rows, false, &l->sequence[i]->lane->meter);
+        sf_batch_share(&l->embed, 1, l->rows, true, &l->sequence[i]->lane->meter);
+    }
     memset(&l->shared, 0, sizeof l->shared);
     memset(&l->embed, 0, sizeof l->embed);
     for (int i = 0; i < l->rows; i++) {

@@ -58,17 +58,17 @@ void sf_engine_close(sf_engine *engine)
 
 void sf_engine_set_chunk(sf_engine *engine, int rows) { engine->chunk = rows; }
 
-static sf_status check_tokens(const sf_engine *engine, const int32_t *token, int tokens, int max_output)
+static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int max_output)
 {
     const sf_model_config *c = &engine->source->config;
-    if (tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least one token of input; found %d", tokens);
+    if (job->tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least one token of input; found %d", job->tokens);
     if (max_output < 1) return sf_fail(SF_BAD_INPUT, "expected an output limit of at least 1; found %d", max_output);
-    if (max_output - 1 > engine->model.positions.max_tokens - tokens)
-        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", tokens,
+    if (max_output - 1 > engine->model.positions.max_tokens - job->tokens)
+        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", job->tokens,
                        max_output, engine->model.positions.max_tokens);
-    for (int i = 0; i < tokens; i++)
-        if (token[i] < 0 || token[i] >= c->vocab)
-            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, token[i],
+    for (int i = 0; i < job->tokens; i++)
+        if (job->token[i] < 0 || job->token[i] >= c->vocab)
+            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, job->token[i],
                            c->vocab - 1);
     return SF_OK;
 }
@@ -95,7 +95,7 @@ static void reset_lane(sf_lane *lane)
     memset(lane->seconds, 0, sizeof lane->seconds);
 }
 
-static sf_batch new_batch(sf_engine *engine, int tokens, const sf_generation *how)
+static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how)
 {
     return (sf_batch){
         .model = &engine->model,
@@ -106,18 +106,21 @@ static sf_batch new_batch(sf_engine *engine, int tokens, const sf_generation *ho
         .stops = engine->source->stops,
         .store = &engine->store,
         .work = &engine->work,
-        .tokens = tokens,
+        .jobs = jobs,
+        .job = job,
         .chunk = engine->chunk,
     };
 }
 
-static sf_status generate(sf_batch *batch, const int32_t *token, int lanes, sf_lane *lane)
+static sf_status generate(sf_batch *batch)
 {
-    SF_TRY(sf_batch_open(batch, lanes, lane));
+    SF_TRY(sf_batch_open(batch));
     SF_TRY(sf_batch_prefill_buffers(batch));
-    for (int i = 0; i < batch->prompts; i++) {
-        SF_TRY(sf_batch_prefill(batch, &batch->prompt[i], token));
-        SF_TRY(sf_batch_first_token(batch, &batch->prompt[i]));
+    for (int i = 0; i < batch->prompts;) {
+        const sf_wave wave = sf_batch_wave(batch, i);
+        SF_TRY(sf_batch_prefill(batch, &wave));
+        SF_TRY(sf_batch_first_tokens(batch, &wave));
+        i += wave.prompts;
     }
     SF_TRY(sf_batch_decode_buffers(batch));
     SF_TRY(sf_batch_decode(batch));
@@ -140,35 +143,44 @@ static void leave(sf_backend *b, guard g)
     sf_scratch_release(b, g.mark);
 }
 
-sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
-                             sf_lane *lane)
+sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how)
 {
-    SF_TRY(check_tokens(engine, token, tokens, how->max_output));
-    SF_TRY(check_lanes(lanes, lane));
-    for (int i = 0; i < lanes; i++) reset_lane(&lane[i]);
+    for (int j = 0; j < jobs; j++) {
+        SF_TRY(check_tokens(engine, &job[j], how->max_output));
+        SF_TRY(check_lanes(job[j].lanes, job[j].lane));
+        for (int i = 0; i < job[j].lanes; i++) reset_lane(&job[j].lane[i]);
+    }
     guard before = enter(engine->model.backend);
-    sf_batch batch = new_batch(engine, tokens, how);
-    sf_status status = generate(&batch, token, lanes, lane);
+    sf_batch batch = new_batch(engine, jobs, job, how);
+    sf_status status = generate(&batch);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
     return status;
 }
 
+sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
+                             sf_lane *lane)
+{
+    const sf_job job = {.token = token, .tokens = tokens, .lanes = lanes, .lane = lane};
+    return sf_engine_run(engine, 1, &job, how);
+}
+
 /* Logits are wide: they leave the backend in small pieces, however the prefill was cut. */
 enum { LOGIT_ROWS = 64 };
 
-static sf_status logits(sf_batch *batch, const int32_t *token, float *out)
+static sf_status logits(sf_batch *batch, float *out)
 {
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
     float *some;
-    SF_TRY(sf_batch_open(batch, 0, NULL));
+    SF_TRY(sf_batch_open(batch));
     SF_TRY(sf_batch_prefill_buffers(batch));
+    const sf_wave wave = sf_batch_wave(batch, 0);
     int64_t piece = batch->chunk < LOGIT_ROWS ? batch->chunk : LOGIT_ROWS;
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, piece * c->vocab), (void **)&some));
-    SF_TRY(sf_batch_prefill(batch, &batch->prompt[0], token));
-    for (int64_t row = 0; row < batch->tokens; row += piece) {
-        int64_t rows = batch->tokens - row < piece ? batch->tokens - row : piece;
+    SF_TRY(sf_batch_prefill(batch, &wave));
+    for (int64_t row = 0; row < wave.rows; row += piece) {
+        int64_t rows = wave.rows - row < piece ? wave.rows - row : piece;
         SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
         SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
     }
@@ -178,10 +190,11 @@ static sf_status logits(sf_batch *batch, const int32_t *token, float *out)
 sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *out)
 {
     static const sf_generation plain = {.max_output = 1};
-    SF_TRY(check_tokens(engine, token, tokens, 1));
+    const sf_job job = {.token = token, .tokens = tokens};
+    SF_TRY(check_tokens(engine, &job, 1));
     guard before = enter(engine->model.backend);
-    sf_batch batch = new_batch(engine, tokens, &plain);
-    sf_status status = logits(&batch, token, out);
+    sf_batch batch = new_batch(engine, 1, &job, &plain);
+    sf_status status = logits(&batch, out);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
     return status;
@@ -192,10 +205,11 @@ sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, 
 static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
 {
     const sf_lane *lane = s->lane;
+    int tokens = s->prompt->job->tokens;
     for (int layer = 0; layer < batch->config->layers; layer++) {
         if (!lane->decode || sf_layer_slides(batch->config, layer)) continue;
         sf_cache *cache = &s->at[layer];
-        int n = s->evicts ? (int)(kept * batch->tokens + 0.5) : batch->tokens;
+        int n = s->evicts ? (int)(kept * tokens + 0.5) : tokens;
         if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, n, cache));
         sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = n}, (sf_kv_part){0});
         SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, n + batch->how->max_output - 1, batch->store,
@@ -204,28 +218,23 @@ static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
     return SF_OK;
 }
 
-static sf_status measure(sf_batch *batch, int lanes, sf_lane *lane, const double *kept)
+static sf_status measure(sf_batch *batch, const double *kept)
 {
-    SF_TRY(sf_batch_open(batch, lanes, lane));
+    SF_TRY(sf_batch_open(batch));
     SF_TRY(sf_batch_prefill_buffers(batch));
-    for (int i = 0; i < lanes; i++) SF_TRY(measure_sequence(batch, &batch->sequence[i], kept ? kept[i] : 1));
+    for (int i = 0; i < batch->lanes; i++) SF_TRY(measure_sequence(batch, &batch->sequence[i], kept ? kept[i] : 1));
     return sf_batch_decode_buffers(batch);
 }
 
-sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int tokens,
-                           const sf_generation *how, int lanes, const sf_lane *lane, const double *kept, size_t *bytes)
+sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
+                           const sf_generation *how, const double *kept, size_t *bytes)
 {
-    SF_TRY(check_lanes(lanes, lane));
-    sf_lane *copy = malloc((size_t)lanes * sizeof *copy);
-    if (!copy) return sf_fail(SF_NO_MEMORY, "no memory for %d lanes", lanes);
-    memcpy(copy, lane, (size_t)lanes * sizeof *copy);
+    for (int j = 0; j < jobs; j++) SF_TRY(check_lanes(job[j].lanes, job[j].lane));
     sf_arena store = {0}, work = {0};
     sf_backend shape = *backend; /* nothing is executed on it */
-    sf_batch batch = {
-        .backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .tokens = tokens};
-    sf_status status = measure(&batch, lanes, copy, kept);
+    sf_batch batch = {.backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .jobs = jobs, .job = job};
+    sf_status status = measure(&batch, kept);
     sf_batch_close(&batch);
-    free(copy);
     *bytes = store.peak + work.peak;
     return status;
 }

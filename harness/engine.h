@@ -1,17 +1,19 @@
-/* The engine: one sample's tokens through a model under many variants at once.
+/* The engine: samples' tokens through a model under many variants at once.
  *
- * A lane is one variant (one cell) of the sample. Lanes whose prefill is the same share it: the prompt's cache is
- * computed once and read by all; a lane that evicts keeps a compacted copy. All lanes then decode in lock-step as one
- * batch, so that weights are read once a step for all. Neither changes a result: a lane alone and a lane in company
- * give the same tokens and the same counts (counts are those of the lane alone).
+ * A lane is one variant (one cell) of a sample. Lanes whose prefill is the same share it: the prompt's cache is
+ * computed once and read by all; a lane that evicts keeps a compacted copy. Prefills that differ go through the linear
+ * layers together, and share the first layer's queries, keys and values, which no method has touched yet. All lanes of
+ * all samples then decode in lock-step as one batch, so that weights are read once a step for all. None of this changes
+ * a result: a lane alone and a lane in company give the same tokens and the same counts (counts are those of the lane
+ * alone).
  *
  *   engine.c       open, generate, logits, memory: the order of things
- *   batch.h        what a sample holds while it runs: prompts that lanes share, a sequence for each lane
- *   prefill.c      one prefill for the lanes that share it, and what each lane takes from it
+ *   batch.h        what samples hold while they run: prompts that lanes share, a sequence for each lane
+ *   prefill.c      the prefills, some together, and what each lane takes from its own
  *   decode.c       the lock-step
  *   hooks.h        calling a method, and holding what it chose against the contract
  *   counts.c       from tallies to meters, densities and recall
- *   transformer.h  the layers around attention          rope.h  rotation tables          arena.h  memory of a sample */
+ *   transformer.h  the layers around attention          rope.h  rotation tables          arena.h  memory of samples */
 #ifndef SF_ENGINE_H
 #define SF_ENGINE_H
 
@@ -30,8 +32,8 @@ void sf_engine_close(sf_engine *engine); /* accepts NULL */
  * it for each length of a sweep, so that a cell does not depend on the lengths that it runs beside. */
 sf_status sf_engine_set_length(sf_engine *engine, int max_tokens);
 
-/* Rows that go through linear layers together in a prefill; bounds the MLP's intermediates, changes no result.
- * 0: as many as fit 256 MiB (the default). */
+/* Rows that go through linear layers together in a prefill; bounds the MLP's intermediates, changes no result. Prefills
+ * whose prompts fit it go together. 0: as many as fit 256 MiB (the default). */
 void sf_engine_set_chunk(sf_engine *engine, int rows);
 
 /* Density and recall of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in
@@ -56,9 +58,17 @@ typedef struct sf_lane {
     int outputs;
     bool stopped; /* by a stop token; else cut off at the limit */
     sf_meter meter;
-    double seconds[SF_PHASES]; /* of this lane's share: its shared prefill and its own hooks there; each decode step
-                                  divided by the lanes still running. Looking for recall is not counted. */
+    double seconds[SF_PHASES]; /* of this lane's share: its shared prefill and its own hooks there, of linear layers
+                                  that prefills share its rows' part; each decode step divided by the lanes still
+                                  running. Looking for recall is not counted. */
 } sf_lane;
+
+/* One sample: its tokens and the lanes that it runs under. */
+typedef struct sf_job {
+    const int32_t *token; /* [tokens] host */
+    int tokens, lanes;
+    sf_lane *lane; /* [lanes] */
+} sf_job;
 
 typedef struct sf_generation {
     int max_output;
@@ -68,19 +78,22 @@ typedef struct sf_generation {
     void *user;
 } sf_generation;
 
-/* Runs the sample. Errors: no tokens or too many, an id outside the vocabulary, a method that lacks the hook for its
+/* Runs the samples. Errors: no tokens or too many, an id outside the vocabulary, a method that lacks the hook for its
  * phase, a hook that fails or returns a pattern that breaks the contract; the message names method, phase and layer.
  * After an error the lanes' outputs are not to be used; the engine stays usable. */
+sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how);
+
+/* One sample alone. */
 sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
                              sf_lane *lane);
 
 /* Dense logits, f32 [tokens, vocab] to host memory: for checks against other implementations. */
 sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *logits);
 
-/* Bytes of backend memory that sf_engine_generate() holds at its peak for these lanes (methods and params as there;
- * arrays not needed), weights and the methods' scratch not included. `kept`: [lanes] share of the prompt's keys that an
- * evicting lane keeps, 1 - its target sparsity; NULL: all. */
-sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int tokens,
-                           const sf_generation *how, int lanes, const sf_lane *lane, const double *kept, size_t *bytes);
+/* Bytes of backend memory that sf_engine_run() holds at its peak for these samples (methods and params as there; tokens
+ * and arrays not needed), weights and the methods' scratch not included. `kept`: [lanes of all samples] share of the
+ * prompt's keys that an evicting lane keeps, 1 - its target sparsity; NULL: all. */
+sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
+                           const sf_generation *how, const double *kept, size_t *bytes);
 
 #endif

@@ -176,7 +176,8 @@ static sf_status lanes_that_fit(struct work *w, int first, int tokens, const sf_
     sf_status status = SF_OK;
     size_t bytes = 0;
     for (; n > 1; n = n * 3 / 4) {
-        status = sf_engine_memory(c, &w->backend, tokens, how, n, w->lane + first, kept, &bytes);
+        const sf_job job = {.tokens = tokens, .lanes = n, .lane = w->lane + first};
+        status = sf_engine_memory(c, &w->backend, 1, &job, how, kept, &bytes);
         if (status != SF_OK || bytes <= w->memory_limit) break;
     }
     free(kept);

@@ -141,10 +141,8 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
                             sf_workspace *out)
 {
     *out = (sf_workspace){0};
-    size_t kv = sf_bytes(activation, rows * c->kv_heads * c->head_dim), mlp = sf_bytes(activation, rows * c->mlp);
+    size_t mlp = sf_bytes(activation, rows * c->mlp);
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->normed));
-    SF_TRY(sf_arena_alloc(arena, kv, &out->k));
-    SF_TRY(sf_arena_alloc(arena, kv, &out->v));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->gate));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
     if (!c->post_norms) return SF_OK;
@@ -185,7 +183,7 @@ sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, in
 }
 
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
-                             const int32_t *position, void *q, sf_workspace *work)
+                             const int32_t *position, void *q, void *k, void *v, sf_workspace *work)
 {
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
@@ -194,12 +192,12 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
 
     SF_TRY(norm(t, hidden, SF_F32, rows, &w->attention_norm, work->normed));
     SF_TRY(linear(t, work->normed, rows, &w->q, &w->q_bias, q));
-    SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, work->k));
-    SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, work->v));
+    SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, k));
+    SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, v));
     if (c->qk_norm) SF_TRY(norm(t, q, b->activation, rows * c->heads, &w->q_norm, q));
-    if (c->qk_norm) SF_TRY(norm(t, work->k, b->activation, rows * c->kv_heads, &w->k_norm, work->k));
+    if (c->qk_norm) SF_TRY(norm(t, k, b->activation, rows * c->kv_heads, &w->k_norm, k));
     SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved));
-    return b->ops->rope(b, work->k, rows, c->kv_heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved);
+    return b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved);
 }
 
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,

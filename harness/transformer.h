@@ -35,7 +35,6 @@ typedef struct sf_transformer {
 /* Intermediates of `rows` rows. */
 typedef struct sf_workspace {
     void *normed;    /* [rows, d] */
-    void *k, *v;     /* [rows, G, D] */
     void *gate, *up; /* [rows, mlp] */
     float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms */
 } sf_workspace;
@@ -52,9 +51,9 @@ sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, 
 /* hidden [rows, d] = the tokens' embeddings. token [rows] backend memory. */
 sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden);
 
-/* From hidden [rows, d] to q [rows, H, D], and k, v in the workspace; q and k rotated to position [rows]. */
+/* From hidden [rows, d] to q [rows, H, D] and k, v [rows, G, D]; q and k rotated to position [rows]. */
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
-                             const int32_t *position, void *q, sf_workspace *work);
+                             const int32_t *position, void *q, void *k, void *v, sf_workspace *work);
 
 /* From the attention's output [rows, H, D] to the block's: hidden [rows, d] is updated. */
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,

@@ -32,6 +32,44 @@ static void alone_and_in_company(void **state)
     }
 }
 
+/* Samples of several lengths in one run, some with prefills that go together and some alone, against each lane alone. */
+static void samples_in_company(void **state)
+{
+    enum { JOBS = 3 };
+    static const int tokens[JOBS] = {130, 47, 90}, lanes[JOBS] = {LANES, 1, 4}, from[JOBS] = {0, 0, 5};
+    for (int which = 0; which < SHAPES; which++) {
+        for (int chunk = 0; chunk <= 230; chunk += 230) { /* all prompts together; two waves, one of two samples */
+            world w;
+            open_world(&w, *state, 2, which);
+            sf_engine_set_chunk(w.engine, chunk);
+            result *r[JOBS], alone;
+            sf_lane lane[JOBS][MOST_LANES];
+            int32_t token[JOBS][MOST_TOKENS];
+            sf_job job[JOBS];
+            for (int j = 0; j < JOBS; j++) {
+                r[j] = calloc((size_t)lanes[j], sizeof *r[j]);
+                set_arms(lanes[j], COMPANY + from[j], r[j]);
+                for (int i = 0; i < lanes[j]; i++) lane[j][i] = r[j][i].lane;
+                fill_prompt(token[j], tokens[j], 5 + (uint32_t)j);
+                job[j] = (sf_job){.token = token[j], .tokens = tokens[j], .lanes = lanes[j], .lane = lane[j]};
+            }
+            if (sf_engine_run(w.engine, JOBS, job, &HOW) != SF_OK) fail_msg("%s", sf_error());
+            for (int j = 0; j < JOBS; j++) {
+                for (int i = 0; i < lanes[j]; i++) {
+                    char what[64];
+                    snprintf(what, sizeof what, "shape %d, chunk %d, sample %d, lane %d", which, chunk, j, i);
+                    r[j][i].lane = lane[j][i];
+                    set_arms(1, &COMPANY[from[j] + i], &alone);
+                    run(w.engine, tokens[j], 5 + (uint32_t)j, 1, &alone);
+                    assert_same(&alone, &r[j][i], what);
+                }
+                free(r[j]);
+            }
+            close_world(&w);
+        }
+    }
+}
+
 static void threads_and_chunks(void **state)
 {
     (void)state;
@@ -76,7 +114,7 @@ static void no_state_between_samples(void **state)
 }
 
 static struct {
-    int prefills, decodes, argmaxes;
+    int prefills, decodes, argmaxes, linears[SF_PHASES];
 } executed;
 static const sf_backend_ops *wrapped;
 
@@ -100,6 +138,13 @@ static sf_status count_argmax(sf_backend *b, const float *logits, int64_t rows, 
     return wrapped->argmax(b, logits, rows, vocab, token);
 }
 
+static sf_status count_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
+                              bool add, void *y, sf_dtype dtype)
+{
+    executed.linears[b->phase]++;
+    return wrapped->linear(b, x, rows, w, bias, add, y, dtype);
+}
+
 static void on_progress(void *user, sf_phase phase, int done, int of)
 {
     int *last = user;
@@ -119,6 +164,7 @@ static void one_prefill_and_one_batch(void **state)
     counted.prefill = count_prefill;
     counted.decode = count_decode;
     counted.argmax = count_argmax;
+    counted.linear = count_linear;
     w.backend.ops = &counted;
     memset(&executed, 0, sizeof executed);
 
@@ -130,7 +176,10 @@ static void one_prefill_and_one_batch(void **state)
     assert_int_equal(try_run(w.engine, 130, 5, &how, LANES, r), SF_OK);
     assert_int_equal(executed.prefills, PREFILLS * LAYERS);
     assert_int_equal(executed.decodes, LAYERS * (OUTPUT - 1));
-    assert_int_equal(executed.argmaxes, PREFILLS + OUTPUT - 1);
+    assert_int_equal(executed.argmaxes, 1 + OUTPUT - 1); /* the prefills are one wave */
+    int weights = 7 * LAYERS + 1; /* q, k, v, o, gate, up, down; the head */
+    assert_int_equal(executed.linears[SF_PREFILL], weights);
+    assert_int_equal(executed.linears[SF_DECODE], weights * (OUTPUT - 1));
     assert_int_equal(last[SF_PREFILL], PREFILLS * LAYERS);
     assert_int_equal(last[SF_DECODE], OUTPUT - 1);
     for (int i = 0; i < LANES; i++)
@@ -486,7 +535,8 @@ static void memory_as_estimated_and_steady(void **state)
     double kept[3] = {1, 0.5, 1};
     sf_generation how = {.max_output = OUTPUT};
     size_t estimate, before = heap.live;
-    assert_int_equal(sf_engine_memory(&c, &b, TOKENS, &how, 3, lane, kept, &estimate), SF_OK);
+    const sf_job job = {.token = token, .tokens = TOKENS, .lanes = 3, .lane = lane};
+    assert_int_equal(sf_engine_memory(&c, &b, 1, &job, &how, kept, &estimate), SF_OK);
     for (int sample = 0; sample < 2; sample++)
         assert_int_equal(sf_engine_generate(engine, token, TOKENS, &how, 3, lane), SF_OK);
     size_t calls = heap.calls;
@@ -507,6 +557,7 @@ int main(void)
         {.name = "alone_and_in_company, reference", .test_func = alone_and_in_company, .initial_state = "reference"},
         {.name = "alone_and_in_company, cpu", .test_func = alone_and_in_company, .initial_state = "cpu"},
         {.name = "alone_and_in_company, cuda", .test_func = alone_and_in_company, .initial_state = "cuda"},
+        cmocka_unit_test_prestate(samples_in_company, "cpu"),
         cmocka_unit_test(threads_and_chunks),
         cmocka_unit_test(no_state_between_samples),
         cmocka_unit_test(one_prefill_and_one_batch),
