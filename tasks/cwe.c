@@ -114,7 +114,6 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .unit = "rare words",
         .least = 1,
         .most = sf_word_count() - p->common,
-        .pad = false,
         .write = write,
     };
     sf_status status = format.failed ? sf_fail(SF_NO_MEMORY, "cwe: no memory") : SF_OK;

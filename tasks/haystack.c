@@ -12,11 +12,12 @@
 
 SF_EMBED(shipped, "tasks/data/haystack.txt");
 
-const char *sf_noise(int i)
+void sf_noise(void *unused, int i, sf_text *out)
 {
+    (void)unused;
     static const char *const sentence[SF_NOISE_PERIOD] = {"The lake is calm.", "The road is long.",
                                                           "The bread is warm.", "On we walk.", "Out and home again."};
-    return sentence[i % SF_NOISE_PERIOD];
+    sf_text_add(out, sentence[i % SF_NOISE_PERIOD]);
 }
 
 int sf_noise_line(int from, int to, sf_text *out)
@@ -24,7 +25,7 @@ int sf_noise_line(int from, int to, sf_text *out)
     int end = from + SF_NOISE_PERIOD < to ? from + SF_NOISE_PERIOD : to;
     for (int i = from; i < end; i++) {
         if (i > from) sf_text_char(out, ' ');
-        sf_text_add(out, sf_noise(i));
+        sf_noise(NULL, i, out);
     }
     return end;
 }

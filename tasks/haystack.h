@@ -9,8 +9,8 @@
 #include "kernels/status.h"
 #include "tasks/text.h"
 
-/* Five sentences that say nothing, over and over: sentence i of the endless row. */
-const char *sf_noise(int i);
+/* Appends sentence i of an endless row: five that say nothing, over and over (an sf_content.pad). */
+void sf_noise(void *unused, int i, sf_text *out);
 enum { SF_NOISE_PERIOD = 5 };
 
 /* One line of a haystack of noise: appends five sentences from sentence `from` on, or as many as there are before

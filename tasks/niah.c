@@ -153,7 +153,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .rules = "- Answer for every key you are asked about, in the order of the question.\n"
                  "- Copy keys and values exactly as they stand in the context.\n",
     };
-    const sf_content content = {.self = n, .unit = "other sentences", .most = 1 << 24, .pad = true, .write = write};
+    const sf_content content = {.self = n, .unit = "other sentences", .most = 1 << 24, .pad = sf_noise, .write = write};
     sf_status status = sf_prose_open(NULL, &n->prose);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
     if (status == SF_OK) status = finish(n, request, out);

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tasks/haystack.h"
-
 /* ---- the shape --------------------------------------------------------------------------------------------------- */
 
 static void write_question(sf_text *t, const sf_prompt *p, const sf_text *question)
@@ -79,7 +77,7 @@ static sf_status try(draft *d, const sf_request *r, const sf_prompt *p, const sf
     SF_TRY(c->write(c->self, t->units, &d->context, &d->question));
     for (int i = 0; i < t->padding; i++) {
         sf_text_char(&d->context, i ? ' ' : '\n');
-        sf_text_add(&d->context, sf_noise(i));
+        c->pad(c->self, i, &d->context);
     }
     assemble(d, p, &r->prompting);
     if (d->context.failed || d->question.failed || d->prompt.failed)

@@ -26,7 +26,10 @@ typedef struct sf_content {
     void *self;
     const char *unit; /* what it grows by, in the plural, for messages: "chapters" */
     int least, most;  /* units it can be written with */
-    bool pad;         /* if the next unit is too much, short neutral sentences may fill the end of the context */
+
+    /* Appends sentence i, from 0, of neutral ones that fill the end of the context where the next unit is too much.
+     * NULL: none may. */
+    void (*pad)(void *self, int i, sf_text *out);
 
     /* Writes context and question (both empty at entry, no newline at their ends) for `units` units, and leaves in self
      * what the gold answer needs. Called a few times with different numbers; the last call is the sample's. The same

@@ -205,7 +205,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     static const char *const units[] = {
         [NOISE] = "neutral sentences", [PROSE] = "words of prose", [NEEDLES] = "other needles"};
     const sf_content content = {
-        .self = n, .unit = units[p->haystack], .most = 1 << 24, .pad = p->haystack == NEEDLES, .write = write};
+        .self = n, .unit = units[p->haystack], .most = 1 << 24, .pad = p->haystack == NEEDLES ? sf_noise : NULL, .write = write};
     sf_status status = p->haystack == PROSE ? sf_prose_open(p->text, &n->prose) : SF_OK;
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
     for (int i = 0; i < p->queries * p->values && status == SF_OK; i++) status = sf_sample_gold(out, n->value[i]);

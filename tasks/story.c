@@ -189,6 +189,15 @@ sf_status sf_story_write(sf_story *s, int chapters, const int *idle, int idles, 
     return failed ? sf_fail(SF_NO_MEMORY, "no memory for a story of %d chapters", chapters) : SF_OK;
 }
 
+void sf_story_pad(void *unused, int i, sf_text *out)
+{
+    (void)unused;
+    if (i == 0)
+        sf_text_add(out, "On the last pages of my notebook I find a few more remarks.");
+    else
+        add(sf_phrase(SF_EXTRA, (i - 1) % sf_phrase_count(SF_EXTRA)), out);
+}
+
 sf_status sf_story_open(const sf_story_shape *shape, const sf_random *base, sf_story *out)
 {
     *out = (sf_story){*shape, *base, calloc(SF_STORY_MOST, sizeof *out->chapter)};

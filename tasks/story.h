@@ -52,6 +52,9 @@ void sf_story_close(sf_story *s);
  * Chapters differ in nothing else, whatever their number, so that a longer story begins like a shorter one. */
 sf_status sf_story_write(sf_story *s, int chapters, const int *idle, int idles, sf_text *out);
 
+/* Sentence i of remarks that say nothing of the journey, for the end of a story (sf_content.pad). */
+void sf_story_pad(void *unused, int i, sf_text *out);
+
 /* Appends the name of an item: adjective, material, noun. */
 void sf_story_item(int item, sf_text *out);
 

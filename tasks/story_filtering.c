@@ -63,7 +63,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .task = "story_filtering",
         .introduction =
             "The context below is the tale of a traveller, in numbered chapters. In every chapter the traveller comes "
-            "to a place and meets a person, and in almost every chapter the traveller buys an item. Sometimes the "
+            "to a place and meets a person, and in most chapters the traveller buys an item. Sometimes the "
             "traveller also sells an item bought earlier; that is no purchase. Find the chapters without a purchase.",
         .format = p->empty == 1 ? "<number of the chapter>"
                                 : "<numbers of the chapters, separated by commas, as in: 2, 17, 30>",
@@ -71,7 +71,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     };
     filtering s = {.p = p, .base = sf_random_stream("story_filtering", request->seed, request->index)};
     const sf_content content = {
-        .self = &s, .unit = "chapters", .least = p->empty + 1, .most = SF_STORY_MOST, .pad = true, .write = write};
+        .self = &s, .unit = "chapters", .least = p->empty + 1, .most = SF_STORY_MOST, .pad = sf_story_pad, .write = write};
     sf_random story = sf_random_fork(&s.base, 1);
     sf_status status = sf_story_open(&p->shape, &story, &s.story);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
@@ -94,7 +94,7 @@ const sf_task sf_story_filtering = {
     .summary = "the chapters of a story without a purchase",
     .source = SF_STORY_SOURCE,
     .metric = "IoU",
-    .version = 1,
+    .version = 2,
     .output = 1024,
     .high_scope = true,
     .natural = true,

@@ -97,7 +97,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .introduction =
             "The context below is the tale of a traveller, in numbered chapters. In every chapter the traveller comes "
             "to a place, meets a person and buys an item; sometimes the traveller also sells an item bought earlier. "
-            "Find out what you are asked about single chapters.",
+            "You are asked about single chapters.",
         .plural = p->queries > 1,
         .format = p->queries == 1 ? "1. <the answer>"
                                   : "1. <answer to the first question>\n2. <answer to the second question>\nand so "
@@ -111,7 +111,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
                                 .unit = "chapters",
                                 .least = (p->queries + KINDS - 1) / KINDS,
                                 .most = SF_STORY_MOST,
-                                .pad = true,
+                                .pad = sf_story_pad,
                                 .write = write};
     sf_random story = sf_random_fork(&s.base, 1);
     sf_status status = sf_story_open(&p->shape, &story, &s.story);
@@ -137,7 +137,7 @@ const sf_task sf_story_retrieval = {
     .summary = "places, persons and items of single chapters of a story",
     .source = SF_STORY_SOURCE,
     .metric = "exact",
-    .version = 1,
+    .version = 2,
     .output = 1024,
     .natural = true,
     .params = params,
