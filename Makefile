@@ -40,7 +40,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps demo test test-cuda tests bench asan install clean
+.PHONY: all help features deps demo test test-cuda tests lengths bench asan install clean
 .SECONDARY:
 
 all: $(BIN) ## build build/frontier
@@ -129,6 +129,10 @@ tests: $(TESTS)
 
 test-cuda: $(BUILD)/tests/test_cuda ## the CUDA backend against the reference (needs a GPU)
 	$<
+
+lengths: $(BUILD)/tests/tools/lengths models/smollm2-135m ## table of sample lengths: tasks, 1k to 128k, two tokenizers (20 minutes)
+	$(PYTHON) tests/tools/qa_files.py build/lengths
+	$< tests/tools/lengths.yaml tests/golden/tokenizer/gemma.json:gemma3
 
 bench: all ## measure speed (nothing else should run)
 	$(BIN) bench
