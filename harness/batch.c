@@ -101,6 +101,8 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
     if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
         SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));
     if (wants(batch, lane, SF_DECODE)) SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->recall, &s->recall));
+    if (lane->picture[SF_PREFILL] && !s->prompt->picture)
+        SF_TRY(host_array(1, sizeof *s->prompt->picture, &s->prompt->picture));
     SF_TRY(host_array(batch->config->layers, sizeof *s->at, &s->at));
     return sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *s->pairs, (void **)&s->pairs);
 }
@@ -148,12 +150,14 @@ void sf_batch_close(sf_batch *batch)
         free(batch->prompt[i].part);
         free(batch->prompt[i].recall);
         free(batch->prompt[i].recall_row);
+        free(batch->prompt[i].picture);
     }
     for (int i = 0; batch->sequence && i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         for (int layer = 0; s->at && layer < batch->config->layers; layer++) free(s->at[layer].kept_count);
         free(s->at);
         free(s->recall);
+        free(s->pictured);
     }
     free(batch->prompt);
     free(batch->sequence);

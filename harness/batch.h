@@ -30,6 +30,7 @@ typedef struct sf_prompt {
     int recall_rows;  /* sampled rows … */
     int32_t *recall_row; /* … [recall_rows] host, ascending */
     int row;          /* where its rows begin in the buffers of its wave */
+    sf_picture *picture; /* host; NULL: not wanted */
     int32_t token;    /* the first generated */
     sf_meter meter;
     double seconds;
@@ -67,7 +68,8 @@ typedef struct sf_sequence {
     uint64_t *pairs; /* [layers, H] backend memory, of decode */
     double *recall;  /* [layers, H] host: weighted sum over sampled steps; NULL: not wanted */
     double recall_weight;
-    int steps; /* of decode executed */
+    uint8_t *pictured; /* [tokens] host: of an evicting lane, the prompt keys kept where pictures are taken; or NULL */
+    int steps;         /* of decode executed */
 } sf_sequence;
 
 typedef struct sf_batch {
@@ -146,6 +148,12 @@ sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern
  * its part of the whole, but weights are read whole however many rows there are; of the embedding (`gathered`) each row
  * reads its own. */
 void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool gathered, sf_meter *to);
+/* picture.c: of one prefill (`pattern` NULL: the attention mass), of what an evicting lane keeps, of a decode step. */
+void sf_picture_clear(sf_picture *picture, int layer, int head, int queries, int keys);
+sf_status sf_batch_picture_prefill(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, sf_picture *out);
+sf_status sf_batch_picture_kept(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, sf_sequence *s);
+sf_status sf_batch_picture_step(sf_batch *batch, sf_sequence *s, const sf_attention *a, const sf_pattern *pattern,
+                                int step);
 
 /* From tallies to the lanes' meters, densities and recall. */
 sf_status sf_batch_tally(sf_batch *batch);

@@ -65,7 +65,7 @@ int sf_cmd_report(int argc, char **argv)
     default_folder(a.file.item[0], folder);
     a.report.folder = a.out ? a.out : folder;
     sf_results results;
-    sf_status status = read_results(&a.file, SF_READ_MEANS | SF_READ_TEXTS, &results);
+    sf_status status = read_results(&a.file, SF_READ_MEANS | SF_READ_TEXTS | SF_READ_PICTURES, &results);
     if (status == SF_OK) {
         sf_report_table(&results, stdout);
         sf_report_gates(&results, stdout);

@@ -95,6 +95,7 @@ static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *pair
         if (s->prompt != prompt) continue;
         sf_batch_share(&prompt->meter, 1, 1, false, &s->lane->meter);
         s->lane->seconds[SF_PREFILL] += prompt->seconds;
+        if (s->lane->picture[SF_PREFILL]) *s->lane->picture[SF_PREFILL] = *prompt->picture;
         report_phase(batch, s->lane, SF_PREFILL, pairs, n * (n + 1) / 2, prompt->recall, 1);
     }
     return SF_OK;

@@ -73,7 +73,7 @@ static sf_status look(lockstep *l, int i, int layer, int weight)
     return sf_batch_look(batch, &all, &kept, 1, &first_row, weight, sum);
 }
 
-static sf_status step_layer(lockstep *l, int layer, int weight)
+static sf_status step_layer(lockstep *l, int step, int layer, int weight)
 {
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
@@ -91,6 +91,9 @@ static sf_status step_layer(lockstep *l, int layer, int weight)
     SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
     for (int i = 0; weight && i < l->rows; i++)
         if (l->sequence[i]->recall) SF_TRY(look(l, i, layer, weight));
+    for (int i = 0; layer == batch->how->picture_layer && i < l->rows; i++)
+        if (l->sequence[i]->lane->picture[SF_DECODE])
+            SF_TRY(sf_batch_picture_step(batch, l->sequence[i], &l->attention[i], &l->pattern[i], step));
     sf_scratch_release(b, mark);
     return sf_transformer_finish(batch->model, layer, batch->attention, l->rows, batch->hidden, &batch->workspace);
 }
@@ -108,7 +111,7 @@ static sf_status take_step(lockstep *l, int step)
     b->meter = &l->embed;
     SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden));
     b->meter = &l->shared;
-    for (int layer = 0; layer < c->layers; layer++) SF_TRY(step_layer(l, layer, weight));
+    for (int layer = 0; layer < c->layers; layer++) SF_TRY(step_layer(l, step, layer, weight));
     SF_TRY(sf_transformer_logits(batch->model, batch->hidden, l->rows, batch->logits, &batch->workspace));
     SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
     SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));

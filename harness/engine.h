@@ -18,6 +18,7 @@
 #define SF_ENGINE_H
 
 #include "harness/model/model.h"
+#include "harness/picture.h"
 #include "methods/method.h"
 
 typedef struct sf_engine sf_engine;
@@ -55,6 +56,7 @@ typedef struct sf_lane {
     int32_t *output;           /* [max_output] generated ids, the stop token not included */
     float *density[SF_PHASES]; /* [layers, H]; NULL: not wanted */
     float *recall[SF_PHASES];  /* [layers, H]; NULL: not wanted */
+    sf_picture *picture[SF_PHASES]; /* NULL: not wanted; written whole, in decode once there is a step */
     int outputs;
     bool stopped; /* by a stop token; else cut off at the limit */
     sf_meter meter;
@@ -74,6 +76,7 @@ typedef struct sf_generation {
     int max_output;
     int recall_rows; /* query rows sampled for recall per layer; 0: none, recall arrays are NAN */
     uint64_t seed;   /* of that sampling */
+    int picture_layer, picture_head; /* that pictures show; a layer with full attention */
     void (*progress)(void *user, sf_phase phase, int done, int of); /* layers of all prefills, steps of decode; or NULL */
     void *user;
 } sf_generation;

@@ -98,6 +98,8 @@ static sf_status attend(sf_batch *batch, const sf_prompt *prompt, sf_attention *
     if (prompt->recall)
         SF_TRY(sf_batch_look(batch, a, &pattern, prompt->recall_rows, prompt->recall_row, 1,
                              prompt->recall + (int64_t)a->layer * a->heads));
+    if (prompt->picture && a->layer == batch->how->picture_layer)
+        SF_TRY(sf_batch_picture_prefill(batch, a, prompt->method ? &pattern : NULL, prompt->picture));
     sf_scratch_release(b, mark);
     return SF_OK;
 }
@@ -143,6 +145,8 @@ static sf_status evict(sf_batch *batch, sf_sequence *s, sf_attention *a)
     const sf_lane *lane = s->lane;
     sf_pattern pattern;
     SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, a, lane->decode, lane->decode_params, NULL, &pattern));
+    if (lane->picture[SF_DECODE] && a->layer == batch->how->picture_layer)
+        SF_TRY(sf_batch_picture_kept(batch, a, &pattern, s));
     if (pattern.kind == SF_DENSE) {
         if (s->prompt->kept) return SF_OK;
         SF_TRY(sf_batch_own_copy(batch, s, a->keys, cache));
@@ -189,10 +193,10 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
             s->at[a->layer].prompt = prompt->part[a->layer];
             continue;
         }
-        double began = sf_batch_clock(b);
+        double began = sf_batch_clock(b) - batch->looking;
         b->meter = &s->lane->meter;
         SF_TRY(take_layer(batch, s, a));
-        double own = sf_batch_clock(b) - began;
+        double own = sf_batch_clock(b) - batch->looking - began;
         s->lane->seconds[SF_PREFILL] += own;
         prompt->seconds -= own;
     }

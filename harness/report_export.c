@@ -1,4 +1,4 @@
-/* One row a sample, with everything the store holds of it but the maps: for pandas, R or a spreadsheet. */
+/* One row a sample, with everything the store holds of it but maps and pictures: for pandas, R or a spreadsheet. */
 #include "harness/report.h"
 #include "harness/report_csv.h"
 #include "harness/store_schema.h"
@@ -14,7 +14,7 @@ static void each_column(void *user, void (*visit)(void *user, const sf_column *c
 {
     for (const sf_column *c = sf_cell_columns; c->name; c++) visit(user, c, true);
     for (const sf_column *c = sf_record_columns; c->name; c++)
-        if (c->type != SF_COLUMN_MAP) visit(user, c, false);
+        if (c->type != SF_COLUMN_MAP && c->type != SF_COLUMN_PICTURE) visit(user, c, false);
 }
 
 static void meter_name(int i, char name[64])
@@ -74,6 +74,7 @@ static void csv_field(void *user, const sf_column *column, bool of_cell)
             fprintf(row->out, "%s%llu", i ? "," : "", (unsigned long long)((const uint64_t *)field)[i]);
         break;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PICTURE:
         break;
     }
 }
@@ -130,6 +131,7 @@ static void json_field(void *user, const sf_column *column, bool of_cell)
         }
         return;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PICTURE:
         return;
     }
     json_object_set_new(o->json, column->name, value);

@@ -46,6 +46,8 @@ struct work {
 
     const sf_cell **pending;                  /* [lanes] cells of the group that lack this sample */
     sf_lane *lane;
+    sf_picture (*picture)[SF_PHASES];
+    int picture_layer, picture_head;          /* of the model at hand; layer -1: no pictures */
     void *(*params)[SF_PHASES];
     sf_cell_info *info;
     sf_record *record;
@@ -61,13 +63,14 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
     w->room = room;
     w->pending = calloc(n, sizeof *w->pending);
     w->lane = calloc(n, sizeof *w->lane);
+    w->picture = calloc(n, sizeof *w->picture);
     w->params = calloc(n, sizeof *w->params);
     w->info = calloc(n, sizeof *w->info);
     w->record = calloc(n, sizeof *w->record);
     w->text = calloc(n, sizeof *w->text);
     w->sum = calloc(n, sizeof *w->sum);
     w->samples = calloc(n, sizeof *w->samples);
-    bool ok = w->pending && w->lane && w->params && w->info && w->record && w->text && w->sum && w->samples;
+    bool ok = w->pending && w->lane && w->picture && w->params && w->info && w->record && w->text && w->sum && w->samples;
     for (int i = 0; ok && i < room; i++) {
         sf_lane *lane = &w->lane[i];
         lane->output = malloc((size_t)max_output * sizeof *lane->output);
@@ -92,6 +95,7 @@ static void work_release(struct work *w)
     }
     free(w->pending);
     free(w->lane);
+    free(w->picture);
     free(w->params);
     free(w->info);
     free(w->record);
@@ -99,7 +103,7 @@ static void work_release(struct work *w)
     free(w->sum);
     free(w->samples);
     w->room = 0;
-    w->pending = NULL, w->lane = NULL, w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
+    w->pending = NULL, w->lane = NULL, w->picture = NULL, w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
     w->sum = NULL, w->samples = NULL;
 }
 
@@ -130,6 +134,28 @@ static char *gold_json(const sf_sample *sample)
     return text;
 }
 
+/* Where in the context the answer stands, 0 (begin) … 1 (end): its gold texts' first places, on average. NAN where one is
+ * not there, or where they are further apart than a tenth. */
+static double depth_of(const sf_sample *sample)
+{
+    const char *context = sample->prompt + sample->context_begin;
+    size_t bytes = (size_t)(sample->context_end - sample->context_begin);
+    double low = 1, high = 0, sum = 0;
+    for (int i = 0; i < sample->gold_count; i++) {
+        const char *at = memmem(context, bytes, sample->gold[i], strlen(sample->gold[i]));
+        if (!at) return NAN;
+        double depth = (double)(at - context) / (double)bytes;
+        low = fmin(low, depth), high = fmax(high, depth), sum += depth;
+    }
+    return sample->gold_count && high - low <= 0.1 ? sum / sample->gold_count : NAN;
+}
+
+/* A picture is of a phase that a method makes sparse; of dense, it is of the attention itself. */
+static bool is_pictured(const sf_lane *lane, sf_phase phase)
+{
+    return (!lane->prefill && !lane->decode) || (phase == SF_PREFILL ? lane->prefill != NULL : lane->decode != NULL);
+}
+
 /* From a finished lane to what is stored of it. */
 static sf_status judge(struct work *w, int i, const sf_sample *sample, const char *gold, const int32_t *ids, int n)
 {
@@ -143,7 +169,7 @@ static sf_status judge(struct work *w, int i, const sf_sample *sample, const cha
     sf_record *r = &w->record[i];
     *r = (sf_record){.input_tokens = n, .output_tokens = lane->outputs, .parsed = score.parsed, .truncated = !lane->stopped,
                      .strict = score.strict, .reference = score.reference, .meter = lane->meter,
-                     .prediction = w->text[i], .gold = gold, .prompt_hash = XXH3_64bits(ids, (size_t)n * sizeof *ids)};
+                     .prediction = w->text[i], .gold = gold, .depth = depth_of(sample), .prompt_hash = XXH3_64bits(ids, (size_t)n * sizeof *ids)};
     for (int t = 0; t < n; t++) r->bos_tokens += model->bos >= 0 && ids[t] == model->bos;
     const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
     for (int p = 0; p < SF_PHASES; p++) {
@@ -152,6 +178,7 @@ static sf_status judge(struct work *w, int i, const sf_sample *sample, const cha
         r->seconds[p] = lane->seconds[p];
         r->density[p] = lane->density[p];
         r->recall[p] = w->road->sweep->recall_rows ? lane->recall[p] : NULL;
+        r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
         sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = n, .batch = 1, .density = density,
                                                     .method = method[p], .params = w->params[i][p]}, &cost);
@@ -193,6 +220,7 @@ static sf_status run_lanes(struct work *w, int index, const sf_sample *sample, c
     const sf_model_config *c = &w->road->model[first->model]->config;
     const int output = sweep->task[first->task].output;
     const sf_generation how = {.max_output = output, .recall_rows = sweep->recall_rows, .seed = sweep->seed,
+                               .picture_layer = w->picture_layer, .picture_head = w->picture_head,
                                .progress = show_progress, .user = w};
     for (int i = 0; i < w->lanes; i++) {
         const sf_cell *cell = w->pending[i];
@@ -204,6 +232,11 @@ static sf_status run_lanes(struct work *w, int index, const sf_sample *sample, c
         lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
         lane->prefill_params = w->params[i][SF_PREFILL];
         lane->decode_params = w->params[i][SF_DECODE];
+        for (int p = 0; p < SF_PHASES; p++) {
+            bool wanted = index == 0 && w->picture_layer >= 0 && is_pictured(lane, (sf_phase)p);
+            lane->picture[p] = wanted ? &w->picture[i][p] : NULL;
+            w->picture[i][p].keys = 0; /* not taken: no decode step was executed */
+        }
     }
     for (int at = 0, fit = 1; at < w->lanes; at += fit) {
         SF_TRY(lanes_that_fit(w, at, n, &how, &fit));
@@ -333,6 +366,20 @@ static sf_status try_samples(const sf_road *road)
     return SF_OK;
 }
 
+/* Whose picture is taken: the head that was asked for, else one in the middle of the model. */
+static sf_status choose_picture(struct work *w, const char *path, const sf_model_config *c)
+{
+    const sf_sweep *s = w->road->sweep;
+    int layer = s->picture_layer < 0 ? c->layers / 2 : s->picture_layer;
+    while (s->picture_layer == -1 && layer < c->layers && sf_layer_slides(c, layer)) layer++;
+    bool absent = layer >= c->layers || s->picture_head >= c->heads || sf_layer_slides(c, layer);
+    w->picture_head = s->picture_head < 0 ? c->heads / 2 : s->picture_head;
+    w->picture_layer = s->picture_layer == -2 || absent ? -1 : layer;
+    if (s->picture_layer < 0 || !absent) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: picture: [%d, %d]: expected one of its %d layers, with full attention, and one of its "
+                   "%d query heads, counted from 0", path, layer, s->picture_head, c->layers, c->heads);
+}
+
 static sf_status run_groups(struct work *w)
 {
     const sf_road *road = w->road;
@@ -368,6 +415,7 @@ static sf_status run_groups(struct work *w)
             work_release(w);
             status = work_reserve(w, widest, output, c);
             int longest = s->length[s->lengths - 1] + output;
+            if (status == SF_OK) status = choose_picture(w, s->model[model].path, c);
             if (status == SF_OK)
                 status = sf_blame(sf_engine_open(&w->backend, road->model[model], longest, &w->engine), "%s", s->model[model].path);
         }

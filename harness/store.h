@@ -7,6 +7,7 @@
 #ifndef SF_STORE_H
 #define SF_STORE_H
 
+#include "harness/picture.h"
 #include "kernels/meter.h"
 #include "kernels/status.h"
 
@@ -47,6 +48,8 @@ typedef struct sf_record {
     sf_meter meter;
     const char *prediction, *gold;                       /* gold: JSON list */
     const float *density[SF_PHASES], *recall[SF_PHASES]; /* [layers, heads]; NULL: not recorded */
+    double depth;                         /* where in the context its evidence stands, 0 … 1; NAN: not in one place */
+    const sf_picture *picture[SF_PHASES]; /* NULL: not recorded; a cell keeps those of one record */
 } sf_record;
 
 /* Who ran, and with what. A run is known by `started` and `host`: a later note of the same run replaces the earlier. */
@@ -80,7 +83,8 @@ void sf_store_close(sf_store *s);
 enum {
     SF_READ_TEXTS = 1 /* prediction, gold; else NULL */,
     SF_READ_MAPS = 2 /* density and recall of each record */,
-    SF_READ_MEANS = 4 /* density and recall as means over a cell's records, `mean` below */
+    SF_READ_MEANS = 4 /* density and recall as means over a cell's records, `mean` below */,
+    SF_READ_PICTURES = 8
 };
 
 typedef struct sf_maps {

@@ -39,6 +39,7 @@ static size_t element_bytes(sf_column_type type)
     case SF_COLUMN_METER:
         return sizeof(sf_meter);
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PICTURE:
         return sizeof(float);
     }
     return 0;
@@ -68,7 +69,7 @@ static hid_t create_column(hid_t group, const sf_column *column, const sf_cell_i
         H5Pset_deflate(list, 4);
         H5Pset_fletcher32(list);
     }
-    if (column->type == SF_COLUMN_MAP) {
+    if (column->type == SF_COLUMN_MAP || column->later) {
         float absent = NAN;
         H5Pset_fill_value(list, H5T_NATIVE_FLOAT, &absent);
     }
@@ -141,6 +142,83 @@ done:
     if (made) H5Tclose(memory);
     free(rows);
     return status;
+}
+
+/* ---- Pictures: a dataset of their own size, with what it shows as attributes ---- */
+
+struct caption {
+    const char *name;
+    size_t offset;
+};
+static const struct caption captions[] = {{"layer", offsetof(sf_picture, layer)},
+                                          {"head", offsetof(sf_picture, head)},
+                                          {"queries", offsetof(sf_picture, queries)},
+                                          {"keys", offsetof(sf_picture, keys)}};
+enum { CAPTIONS = sizeof captions / sizeof *captions };
+
+/* Of the first record that has one, unless the cell has one already. */
+static sf_status put_picture(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell, int n,
+                             const sf_record *const *record)
+{
+    const hsize_t dim[2] = {SF_PICTURE_SIDE, SF_PICTURE_SIDE};
+    const sf_picture *picture = NULL;
+    int sample = 0;
+    for (int i = n - 1; i >= 0; i--) {
+        const sf_picture *one = *(const sf_picture *const *)((const char *)record[i] + column->offset);
+        if (one) picture = one, sample = record[i]->sample;
+    }
+    if (!picture || H5Lexists(group, column->name, H5P_DEFAULT) > 0) return SF_OK;
+    hid_t space = H5Screate_simple(2, dim, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(list, 2, dim);
+    H5Pset_shuffle(list);
+    H5Pset_deflate(list, 4);
+    H5Pset_fletcher32(list);
+    hid_t set = H5Dcreate2(group, column->name, H5T_IEEE_F32LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    H5Pclose(list);
+    H5Sclose(space);
+    sf_status status = SF_OK;
+    if (set < 0 || H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, picture->at) < 0)
+        status = sf_hdf5_fail(f, SF_IO, "cannot write %s of cell %s", column->name, cell->key);
+    if (status == SF_OK) status = sf_hdf5_put_attribute(f, set, "sample", SF_COLUMN_INT, &sample);
+    for (int i = 0; i < CAPTIONS && status == SF_OK; i++)
+        status = sf_hdf5_put_attribute(f, set, captions[i].name, SF_COLUMN_INT,
+                                       (const char *)picture + captions[i].offset);
+    if (set >= 0) H5Dclose(set);
+    return status;
+}
+
+static bool get_int(hid_t set, const char *name, void *value)
+{
+    hid_t at = H5Aexists(set, name) > 0 ? H5Aopen(set, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    hid_t space = at >= 0 ? H5Aget_space(at) : H5I_INVALID_HID;
+    bool read = space >= 0 && H5Sget_simple_extent_npoints(space) == 1 && H5Aread(at, H5T_NATIVE_INT, value) >= 0;
+    if (space >= 0) H5Sclose(space);
+    if (at >= 0) H5Aclose(at);
+    return read;
+}
+
+/* Into the record of the sample that it shows. Absent is no error. */
+static sf_status get_picture(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell, int n,
+                             sf_record *record, sf_heap *arena)
+{
+    if (H5Lexists(group, column->name, H5P_DEFAULT) == 0) return SF_OK;
+    hid_t set = H5Dopen2(group, column->name, H5P_DEFAULT), space = set >= 0 ? H5Dget_space(set) : H5I_INVALID_HID;
+    hsize_t dim[2] = {0};
+    int sample = -1;
+    sf_picture *picture = sf_heap_alloc(arena, sizeof *picture);
+    bool fits = space >= 0 && H5Sget_simple_extent_ndims(space) == 2 &&
+                H5Sget_simple_extent_dims(space, dim, NULL) == 2 && dim[0] == SF_PICTURE_SIDE &&
+                dim[1] == SF_PICTURE_SIDE && get_int(set, "sample", &sample);
+    for (int i = 0; i < CAPTIONS && fits && picture; i++)
+        fits = get_int(set, captions[i].name, (char *)picture + captions[i].offset);
+    if (fits && picture) fits = H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, picture->at) >= 0;
+    if (space >= 0) H5Sclose(space);
+    if (set >= 0) H5Dclose(set);
+    if (!picture) return sf_fail(SF_NO_MEMORY, "%s: out of memory for %s of cell %s", f->path, column->name, cell->key);
+    if (!fits) return sf_hdf5_fail(f, SF_BAD_INPUT, "cell %s: the picture %s cannot be read", cell->key, column->name);
+    for (int i = 0; i < n; i++)
+        if (record[i].sample == sample) *(const sf_picture **)((char *)&record[i] + column->offset) = picture;
+    return SF_OK;
 }
 
 /* Opens /cells/KEY; *group < 0 with SF_OK: there is none. */
@@ -243,7 +321,9 @@ sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, cons
                            : sf_hdf5_put_attributes(f, group, sf_cell_columns, cell);
     }
     for (const sf_column *column = sf_record_columns; status == SF_OK && column->name; column++)
-        if (column->type != SF_COLUMN_MAP || cell->layers * (size_t)cell->heads > 0)
+        if (column->type == SF_COLUMN_PICTURE)
+            status = put_picture(f, group, column, cell, n, record);
+        else if (column->type != SF_COLUMN_MAP || cell->layers * (size_t)cell->heads > 0)
             status = append_column(f, group, column, cell, (hsize_t)have, n, record);
     if (group >= 0) H5Gclose(group);
     sf_heap_free(&arena);
@@ -376,6 +456,14 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
     for (int i = 0; i < n && status == SF_OK; i++) (*record)[i].sample = sample[i];
     for (const sf_column *column = sf_record_columns + 1; status == SF_OK && n && column->name; column++) {
         if (column->type == SF_COLUMN_TEXT && !(what & SF_READ_TEXTS)) continue;
+        if (column->type == SF_COLUMN_PICTURE) {
+            if (what & SF_READ_PICTURES) status = get_picture(f, group, column, cell, n, *record, arena);
+            continue;
+        }
+        if (column->later && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {
+            for (int i = 0; i < n; i++) *(double *)((char *)&(*record)[i] + column->offset) = NAN;
+            continue;
+        }
         if (column->type != SF_COLUMN_MAP) {
             status = read_column(f, group, cell, column, n, *record, arena);
             continue;

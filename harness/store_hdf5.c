@@ -84,6 +84,7 @@ hid_t sf_hdf5_memory_type(sf_column_type type, bool *made)
     case SF_COLUMN_REAL:
         return H5T_NATIVE_DOUBLE;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PICTURE:
         return H5T_NATIVE_FLOAT;
     case SF_COLUMN_TEXT:
         return text_type();
@@ -105,6 +106,7 @@ hid_t sf_hdf5_file_type(sf_column_type type, bool *made)
     case SF_COLUMN_REAL:
         return H5T_IEEE_F64LE;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PICTURE:
         return H5T_IEEE_F32LE;
     case SF_COLUMN_TEXT:
         return text_type();

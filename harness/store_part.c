@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,10 +58,12 @@ static size_t fixed_size(sf_column_type type)
     }
 }
 
-static void put_columns(struct buffer *b, const sf_column *column, const void *of, size_t map_floats)
+/* The columns that are, or are not, `later` ones. */
+static void put_columns(struct buffer *b, const sf_column *column, bool later, const void *of, size_t map_floats)
 {
     for (; column->name; column++) {
         const char *field = (const char *)of + column->offset;
+        if (column->later != later) continue;
         if (column->type == SF_COLUMN_TEXT) {
             const char *text = *(const char *const *)field;
             size_t length = text ? strlen(text) : 0;
@@ -76,6 +79,11 @@ static void put_columns(struct buffer *b, const sf_column *column, const void *o
             char present = map && map_floats;
             put(b, &present, 1);
             if (present) put(b, map, map_floats * sizeof *map);
+        } else if (column->type == SF_COLUMN_PICTURE) {
+            const sf_picture *picture = *(const sf_picture *const *)field;
+            char present = picture != NULL;
+            put(b, &present, 1);
+            if (present) put(b, picture, sizeof *picture);
         } else {
             put(b, field, fixed_size(column->type));
         }
@@ -112,13 +120,15 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
         snprintf(key, sizeof key, "%s", cell[i].key);
         put(&b, "C", 1);
         put(&b, key, sizeof key);
-        put_columns(&b, sf_cell_columns, &cell[i], 0);
+        put_columns(&b, sf_cell_columns, false, &cell[i], 0);
         put(&b, "R", 1);
-        put_columns(&b, sf_record_columns, &record[i], (size_t)cell[i].layers * cell[i].heads);
+        put_columns(&b, sf_record_columns, false, &record[i], (size_t)cell[i].layers * cell[i].heads);
+        put(&b, "L", 1);
+        put_columns(&b, sf_record_columns, true, &record[i], 0);
     }
     if (run) {
         put(&b, "N", 1);
-        put_columns(&b, sf_run_columns, run, 0);
+        put_columns(&b, sf_run_columns, false, run, 0);
     }
     if (b.failed) {
         free(b.data);
@@ -168,10 +178,12 @@ static const void *take(struct cursor *c, size_t bytes)
 }
 
 /* Without an arena texts and maps are passed over. False: out of memory. */
-static bool take_columns(struct cursor *c, const sf_column *column, void *of, size_t map_floats, sf_heap *arena)
+static bool take_columns(struct cursor *c, const sf_column *column, bool later, void *of, size_t map_floats,
+                         sf_heap *arena)
 {
     for (; column->name && !c->broken; column++) {
         char *field = (char *)of + column->offset;
+        if (column->later != later) continue;
         if (column->type == SF_COLUMN_TEXT) {
             uint32_t length = 0;
             const void *stored = take(c, sizeof length);
@@ -179,16 +191,17 @@ static bool take_columns(struct cursor *c, const sf_column *column, void *of, si
             const char *text = take(c, length);
             if (!text) break;
             if (arena && !(*(const char **)field = sf_heap_text(arena, text, length))) return false;
-        } else if (column->type == SF_COLUMN_MAP) {
+        } else if (column->type == SF_COLUMN_MAP || column->type == SF_COLUMN_PICTURE) {
+            size_t bytes = column->type == SF_COLUMN_MAP ? map_floats * sizeof(float) : sizeof(sf_picture);
             const char *present = take(c, 1);
             if (!present || !*present) continue;
-            const void *map = take(c, map_floats * sizeof(float));
+            const void *map = take(c, bytes);
             if (!map) break;
             if (!arena) continue;
-            float *copy = sf_heap_alloc(arena, map_floats * sizeof(float));
+            void *copy = sf_heap_alloc(arena, bytes);
             if (!copy) return false;
-            memcpy(copy, map, map_floats * sizeof(float));
-            *(const float **)field = copy;
+            memcpy(copy, map, bytes);
+            *(const void **)field = copy;
         } else if (column->type == SF_COLUMN_FLAG) {
             const char *flag = take(c, 1);
             if (flag) *(bool *)field = *flag != 0;
@@ -213,21 +226,24 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
             const char *key = take(&c, SF_KEY_DIGITS + 1);
             cell = (sf_cell_info){0};
             if (key) memcpy(cell.key, key, SF_KEY_DIGITS);
-            room = take_columns(&c, sf_cell_columns, &cell, 0, memory);
+            room = take_columns(&c, sf_cell_columns, false, &cell, 0, memory);
             if (!sf_key_valid(cell.key) || cell.layers < 0 || cell.heads < 0 || cell.layers > 1 << 20 ||
                 cell.heads > 1 << 20)
                 c.broken = true;
         } else if (*kind == 'R' && cell.key[0]) {
-            sf_record record = {0};
-            room = take_columns(&c, sf_record_columns, &record, (size_t)cell.layers * cell.heads, memory);
+            sf_record record = {.depth = NAN};
+            room = take_columns(&c, sf_record_columns, false, &record, (size_t)cell.layers * cell.heads, memory);
             if (keep && room && !c.broken) {
                 out->cell[records] = cell;
                 out->record[records] = record;
             }
             records++;
+        } else if (*kind == 'L' && records) {
+            sf_record record = {0};
+            room = take_columns(&c, sf_record_columns, true, keep ? &out->record[records - 1] : &record, 0, memory);
         } else if (*kind == 'N') {
             sf_run_info run = {0};
-            room = take_columns(&c, sf_run_columns, &run, 0, memory);
+            room = take_columns(&c, sf_run_columns, false, &run, 0, memory);
             if (keep && room && !c.broken) out->run[runs] = run;
             runs++;
         } else {

@@ -13,6 +13,7 @@ typedef enum sf_column_type {
     SF_COLUMN_TEXT,  /* const char *  variable-length UTF-8 */
     SF_COLUMN_METER, /* sf_meter      uint64 [phases, works, counts] */
     SF_COLUMN_MAP,   /* const float * float32 [layers, heads], optional */
+    SF_COLUMN_PICTURE, /* const sf_picture * float32 [SIDE, SIDE] of one row of the cell, optional */
 } sf_column_type;
 
 enum { SF_METER_WORDS = SF_PHASES * SF_WORKS * 5, SF_KEY_DIGITS = 32 };
@@ -23,6 +24,7 @@ typedef struct sf_column {
     sf_column_type type;
     size_t offset;    /* in the struct that the table describes */
     const char *unit; /* NULL: none */
+    bool later;       /* was added to schema 1 after files of it were written: absent, it reads as NAN or NULL */
 } sf_column;
 
 extern const sf_column sf_cell_columns[];   /* of sf_cell_info, without the key */

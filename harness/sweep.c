@@ -405,11 +405,24 @@ static sf_status whole(const sf_node *root, const char *key, double low, double 
     return node ? sf_yaml_int(node, low, high, out) : SF_OK;
 }
 
+/* picture: [LAYER, HEAD], or none */
+static sf_status read_picture(const sf_node *node, sf_sweep *s)
+{
+    int64_t n[2] = {-1, -1};
+    bool none = node && node->kind == SF_SCALAR && strcmp(node->text, "none") == 0;
+    if (node && !none && (node->kind != SF_LIST || node->items != 2))
+        return sf_yaml_fail(node, "expected [LAYER, HEAD], counted from 0, or none");
+    for (int i = 0; node && !none && i < 2; i++) SF_TRY(sf_yaml_int(node->item[i], 0, 4096, &n[i]));
+    s->picture_layer = none ? -2 : (int)n[0];
+    s->picture_head = (int)n[1];
+    return SF_OK;
+}
+
 static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "plugins", "device",   "threads",
-                                       "batch",  "recall", "memory",  NULL};
+                                       "batch",  "recall", "picture", "memory",  NULL};
     SF_TRY(sf_yaml_known(root, keys));
     static const char *const needed[] = {"models", "tasks", "lengths", NULL};
     for (int i = 0; needed[i]; i++)
@@ -427,6 +440,7 @@ static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
     SF_TRY(whole(root, "threads", 0, 4096, 0, &n)); s->threads = (int)n;
     SF_TRY(whole(root, "batch", 1, 1e6, 64, &n)); s->batch = (int)n;
     SF_TRY(whole(root, "recall", 0, 4096, 16, &n)); s->recall_rows = (int)n;
+    SF_TRY(read_picture(sf_yaml_get(root, "picture"), s));
     if ((node = sf_yaml_get(root, "memory"))) SF_TRY(sf_yaml_real(node, 0.01, 1e6, &s->memory_gib));
     s->device = "cpu";
     if ((node = sf_yaml_get(root, "device"))) SF_TRY(sf_yaml_text(node, &s->device));

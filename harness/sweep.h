@@ -54,6 +54,8 @@ typedef struct sf_sweep {
     int threads;                   /* 0: all cores */
     int batch;                     /* B of the cost models in plots */
     int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */
+    int picture_layer, picture_head; /* of whom a picture is kept, of each cell's first sample; layer -1: the middle one,
+                                        head -1: the middle one, layer -2: no pictures */
     double memory_gib;             /* limit for caches and activations; 0: what the machine has */
     sf_node *tree;                 /* owns every const text above */
 } sf_sweep;

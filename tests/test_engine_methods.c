@@ -277,12 +277,78 @@ static void bad_methods_end_the_sample(void **state)
     close_world(&w);
 }
 
+/* ---- pictures ---------------------------------------------------------------------------------------------------- */
+
+/* Pairs that a picture shows: shares times the keys of their stretches that were there for the line's query. */
+static double pairs_shown(const sf_picture *p, int first_keys)
+{
+    double pairs = 0;
+    for (int y = 0; y < SF_PICTURE_SIDE; y++)
+        for (int x = 0; x < SF_PICTURE_SIDE; x++) {
+            int begin = p->keys * x / SF_PICTURE_SIDE, end = p->keys * (x + 1) / SF_PICTURE_SIDE;
+            if (end > first_keys + y) end = first_keys + y;
+            if (isnan(p->at[y][x])) continue;
+            assert_true(begin < end);
+            pairs += (double)p->at[y][x] * (end - begin);
+        }
+    return pairs;
+}
+
+/* With one line a query and one a step, pictures add up to the head's density; of dense, each line to a mass of one.
+ * Taking them changes nothing else. */
+static void pictures_add_up(void **state)
+{
+    (void)state;
+    enum { N = SF_PICTURE_SIDE, LAYER = 1, HEAD = 3 };
+    static sf_picture picture[MOST_LANES][SF_PHASES];
+    sf_generation how = HOW;
+    how.picture_layer = LAYER, how.picture_head = HEAD;
+    const char *const backends[] = {"cpu", "reference"};
+    const int models[] = {LLAMA, GEMMA};
+    for (int k = 0; k < 2; k++) {
+        world w;
+        result plain[LANES], r[LANES];
+        open_world(&w, backends[k], 1, models[k]);
+        set_arms(LANES, COMPANY, plain);
+        run(w.engine, N, 3, LANES, plain);
+        set_arms(LANES, COMPANY, r);
+        for (int i = 0; i < LANES; i++)
+            for (int p = 0; p < SF_PHASES; p++) r[i].lane.picture[p] = &picture[i][p];
+        if (try_run(w.engine, N, 3, &how, LANES, r) != SF_OK) fail_msg("%s", sf_error());
+        for (int i = 0; i < LANES; i++) {
+            assert_same(&plain[i], &r[i], "with pictures");
+            const sf_picture *p = picture[i];
+            int steps = 0;
+            while (!isnan(p[SF_DECODE].at[steps][0])) steps++;
+            assert_int_equal(steps, OUTPUT - 1);
+            assert_true(p[SF_PREFILL].layer == LAYER && p[SF_PREFILL].head == HEAD && p[SF_PREFILL].queries == N);
+            assert_true(p[SF_DECODE].queries == OUTPUT - 1 && p[SF_DECODE].keys == N + OUTPUT - 1);
+            double whole[SF_PHASES] = {N * (N + 1) / 2.0, steps * N + steps * (steps + 1) / 2.0};
+            for (int phase = 0; phase < SF_PHASES; phase++) {
+                const sf_method *m = phase == SF_PREFILL ? r[i].lane.prefill : r[i].lane.decode;
+                double shown = pairs_shown(&p[phase], phase == SF_PREFILL ? 1 : N + 1);
+                if (m && fabs(shown / whole[phase] - (double)r[i].density[phase][LAYER][HEAD]) > 1e-5)
+                    fail_msg("lane %d, phase %d: the picture shows %g of %g pairs, density is %g", i, phase, shown,
+                             whole[phase], (double)r[i].density[phase][LAYER][HEAD]);
+                for (int y = 0; !m && y < (phase == SF_PREFILL ? N : steps); y++) {
+                    double mass = 0;
+                    for (int x = 0; x < N; x++)
+                        if (!isnan(p[phase].at[y][x])) mass += (double)p[phase].at[y][x];
+                    if (fabs(mass - 1) > 1e-4) fail_msg("lane %d, phase %d, line %d: mass %g", i, phase, y, mass);
+                }
+            }
+        }
+        close_world(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hooks_in_order),
         cmocka_unit_test(evicting_nothing),
         cmocka_unit_test(recall_as_defined),
+        cmocka_unit_test(pictures_add_up),
         cmocka_unit_test(bad_methods_end_the_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <cmocka.h>
 
@@ -96,6 +97,7 @@ static void make_cell(int c, sf_cell_info *out)
 struct maps {
     float m[4][LAYERS * HEADS];
     char prediction[64];
+    sf_picture picture;
 };
 
 static void make_record(int c, int sample, struct maps *maps, sf_record *out)
@@ -122,6 +124,11 @@ static void make_record(int c, int sample, struct maps *maps, sf_record *out)
         for (int i = 0; i < LAYERS * HEADS; i++) maps->m[k][i] = (float)(x + k * 0.25 + i);
     if (sample % 3) out->density[0] = maps->m[0], out->recall[0] = maps->m[2];
     if (c == 2) out->density[1] = maps->m[1];
+    out->depth = sample % 4 ? x / 13 : NAN;
+    if (sample > 1 || c == 3) return; /* cells 0 to 2 keep sample 0's, though sample 1 has one too */
+    maps->picture = (sf_picture){.layer = 1, .head = 2, .queries = 500, .keys = 501 + sample};
+    for (int i = 0; i < SF_PICTURE_SIDE; i++) maps->picture.at[i][(i + c) % SF_PICTURE_SIDE] = i % 3 ? (float)i : NAN;
+    out->picture[c % 2] = &maps->picture;
 }
 
 /* One sample of `cells` cells, as the engine finishes them. */
@@ -182,11 +189,15 @@ static void same_record(const sf_record *a, int c, int sample, unsigned what)
     assert_true(a->prompt_hash == b.prompt_hash && a->parsed == b.parsed && a->truncated == b.truncated);
     same_real(a->strict, b.strict);
     same_real(a->reference, b.reference);
+    same_real(a->depth, b.depth);
     for (int p = 0; p < SF_PHASES; p++) {
         same_real(a->achieved[p], b.achieved[p]);
         same_real(a->cost_paper[p], b.cost_paper[p]);
         same_real(a->cost_exact[p], b.cost_exact[p]);
         same_real(a->seconds[p], b.seconds[p]);
+        bool pictured = (what & SF_READ_PICTURES) && sample == 0 && b.picture[p];
+        assert_int_equal(a->picture[p] && sample != 1, pictured); /* of sample 1 a part holds one, the file does not */
+        if (pictured) assert_memory_equal(a->picture[p], b.picture[p], sizeof(sf_picture));
         if (what & SF_READ_MAPS) {
             same_map(a->density[p], b.density[p]);
             same_map(a->recall[p], b.recall[p]);
@@ -199,7 +210,7 @@ static void same_record(const sf_record *a, int c, int sample, unsigned what)
     }
 }
 
-enum { EVERYTHING = SF_READ_TEXTS | SF_READ_MAPS };
+enum { EVERYTHING = SF_READ_TEXTS | SF_READ_MAPS | SF_READ_PICTURES };
 
 static void read_one(const char *path, unsigned what, sf_results *out)
 {
@@ -336,6 +347,8 @@ static void test_schema(void **state)
                   {"prompt_hash", H5T_STD_U64LE, 1, true, NULL},
                   {"prefill_cost_paper", H5T_IEEE_F64LE, 1, true, "FLOP"},
                   {"decode_seconds", H5T_IEEE_F64LE, 1, true, "s"},
+                  {"depth", H5T_IEEE_F64LE, 1, true, NULL},
+                  {"prefill_picture", H5T_IEEE_F32LE, 2, true, NULL},
                   {"meter", H5T_STD_U64LE, 4, true, NULL},
                   {"prefill_density", H5T_IEEE_F32LE, 3, true, NULL},
                   {"prediction", H5I_INVALID_HID, 1, false, NULL}};
@@ -871,6 +884,59 @@ static void test_edited_elsewhere(void **state)
     H5Fclose(file);
 }
 
+/* Files and parts from before later columns were added: these read as not recorded, and rows are added behind them. */
+static void test_before_later_columns(void **state)
+{
+    (void)state;
+    enum { LATER = 1 + 8 + 1 + 1 /* an entry 'L' without pictures ends a part */, HEADER = 32 };
+    char path[160];
+    sf_store *s;
+    sf_results r;
+    sf_cell_info cell;
+    make_cell(0, &cell);
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 1, 1));
+    OK(sf_store_fold(s, NULL));
+    OK(add(s, 1, 2));
+    sf_store_close(s);
+    hid_t file = H5Fopen(results, H5F_ACC_RDWR, H5P_DEFAULT);
+    snprintf(path, sizeof path, "cells/%s/depth", cell.key);
+    assert_true(H5Ldelete(file, path, H5P_DEFAULT) >= 0);
+    snprintf(path, sizeof path, "cells/%s/prefill_picture", cell.key);
+    assert_true(H5Ldelete(file, path, H5P_DEFAULT) >= 0);
+    H5Fclose(file);
+
+    snprintf(path, sizeof path, "%s/%016x.part", parts, 1);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    char part[8192];
+    size_t n = fread(part, 1, sizeof part, f);
+    assert_true(n > HEADER + LATER && n < sizeof part && part[n - LATER] == 'L');
+    uint64_t bytes = n - LATER - HEADER, hash = XXH3_64bits(part + HEADER, bytes);
+    memcpy(part + 16, &bytes, 8);
+    memcpy(part + 24, &hash, 8);
+    rewind(f);
+    assert_int_equal(fwrite(part, 1, n - LATER, f), n - LATER);
+    assert_int_equal(ftruncate(fileno(f), (off_t)(n - LATER)), 0);
+    fclose(f);
+
+    for (int folded = 0; folded < 2; folded++) {
+        read_one(results, EVERYTHING, &r);
+        assert_int_equal(r.problems, 0);
+        assert_int_equal(r.records[0], 2 + folded);
+        for (int i = 0; i < 2; i++) {
+            assert_true(isnan(r.record[0][i].depth) && !r.record[0][i].picture[SF_PREFILL]);
+            same_real(r.record[0][i].strict, (1 + i) / 7.0);
+        }
+        if (folded) same_real(r.record[0][2].depth, 3 / 13.0);
+        sf_results_free(&r);
+        OK(sf_store_open(results, false, &s));
+        OK(add(s, 1, 3));
+        OK(sf_store_fold(s, NULL));
+        sf_store_close(s);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
@@ -891,6 +957,7 @@ int main(void)
                                        TEST(test_one_damaged_cell),
                                        TEST(test_damaged_parts),
                                        TEST(test_damaged_file),
-                                       TEST(test_edited_elsewhere)};
+                                       TEST(test_edited_elsewhere),
+                                       TEST(test_before_later_columns)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static void mark(uint8_t *mask, int64_t keys, int64_t begin, int64_t end)
         if (j >= 0 && j < keys) mask[j] = 1;
 }
 
-int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask)
+void sf_reference_named(const sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask)
 {
     int g = h / (a->heads / a->kv_heads), n = a->keys, position = a->keys - a->queries + i;
     memset(mask, 0, (size_t)n);
@@ -68,11 +68,15 @@ int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *p, int h, int
         break;
     case SF_PATTERN_KINDS: break;
     }
+    for (int j = 0; j < n; j++) mask[j] &= j <= position && (a->window == 0 || j > position - a->window);
+}
 
+int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask)
+{
     int64_t ones = 0;
-    for (int j = 0; j < n; j++) {
-        bool seen = j <= position && (a->window == 0 || j > position - a->window) && sf_reference_key(a, g, j);
-        mask[j] = mask[j] && seen;
+    sf_reference_named(a, p, h, i, mask);
+    for (int j = 0; j < a->keys; j++) {
+        mask[j] = mask[j] && sf_reference_key(a, h / (a->heads / a->kv_heads), j);
         ones += mask[j];
     }
     return ones;

@@ -9,6 +9,9 @@
  * mask [N]. pattern NULL: every key that the row may see. Returns the number of ones. */
 int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *pattern, int h, int i, uint8_t *mask);
 
+/* The same of a cache that holds every key: the pattern alone, keys are not looked at. */
+void sf_reference_named(const sf_attention *a, const sf_pattern *pattern, int h, int i, uint8_t *mask);
+
 /* Logical key j of kv head g, D floats; NULL where a compacted cache does not hold it. */
 const float *sf_reference_key(const sf_attention *a, int g, int j);
 const float *sf_reference_value(const sf_attention *a, int g, int j);
