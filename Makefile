@@ -127,8 +127,8 @@ test: deps ## install what is missing, build, run every test
 
 tests: $(TESTS)
 
-test-cuda: $(BUILD)/tests/test_cuda ## the CUDA backend against the reference (needs a GPU)
-	$<
+test-cuda: ## the CUDA backend: parity with the reference, the engine, every method (needs a GPU)
+	@tests/cuda.sh
 
 lengths: $(BUILD)/tests/tools/lengths models/smollm2-135m ## table of sample lengths: tasks, 1k to 128k, two tokenizers (20 minutes)
 	$(PYTHON) tests/tools/qa_files.py build/lengths

@@ -299,8 +299,8 @@ static void linear_case(twin *t, uint64_t seed, sf_phase phase)
     begin_case(t, seed);
     t->b[0].phase = t->b[1].phase = phase;
     char what[256];
-    int rows = ONE_OF(t, 1, 2, 7, 8, 17, 33, 100, 129, 300), in = ONE_OF(t, 5, 32, 64, 136, 576, 1000),
-        out = ONE_OF(t, 3, 16, 64, 200, 520);
+    int rows = ONE_OF(t, 1, 2, 7, 8, 17, 33, 100, 129, 300), in = ONE_OF(t, 5, 32, 64, 136, 192, 384, 576, 1000),
+        out = ONE_OF(t, 3, 16, 64, 192, 200, 520, 4096);
     bool add = in_range(t, 0, 1), biased = in_range(t, 0, 1), f32 = in_range(t, 0, 1);
     snprintf(what, sizeof what, "seed %llu: linear rows %d in %d out %d%s%s %s phase %d", (unsigned long long)seed,
              rows, in, out, add ? " add" : "", biased ? " bias" : "", f32 ? "f32" : "activations", phase);
@@ -342,6 +342,38 @@ static void linear_case(twin *t, uint64_t seed, sf_phase phase)
     }
     free(x), free(w), free(bias), free(y);
     end_case(t, what);
+}
+
+/* A weight in bf16 and in each format of blocks, as import_weight() takes it from a file. 512 elements of each type lie in
+ * the golden file (tests/golden/dtypes.py), raw and then as floats; those of plain types are no weights (infinities). */
+static void weight_types_case(twin *t, sf_phase phase)
+{
+    enum { OUT = 2, IN = 256, ROWS = 9 };
+    FILE *f = fopen("tests/golden/dtypes.bin", "rb");
+    assert_non_null(f);
+    for (sf_dtype type = 0; type < SF_DTYPES; type++) {
+        size_t bytes = sf_bytes(type, OUT * IN);
+        unsigned char *raw = malloc(bytes);
+        assert_int_equal(fread(raw, 1, bytes, f), bytes);
+        assert_int_equal(fseek(f, OUT * IN * (long)sizeof(float), SEEK_CUR), 0);
+        begin_case(t, 77);
+        t->b[0].phase = t->b[1].phase = phase;
+        float *x = randoms(t, ROWS * IN, 1), *w = randoms(t, OUT * IN, 1), *result[2];
+        for (int i = 0; type == SF_BF16 && i < OUT * IN; i++) ((uint16_t *)raw)[i] = to_bf16(w[i]);
+        sf_tensor host = tensor(raw, type, OUT, IN), weight[2];
+        for (int s = 0; s < 2 && (type == SF_BF16 || type >= SF_Q8_0); s++) {
+            OK(t, s, t->b[s].ops->import_weight(&t->b[s], &host, &weight[s]));
+            void *from = put_activations(t, s, x, ROWS * IN), *to = room(t, s, ROWS * OUT * sizeof(float));
+            OK(t, s, t->b[s].ops->linear(&t->b[s], from, ROWS, &weight[s], NULL, false, to, SF_F32));
+            result[s] = get(t, s, to, SF_F32, ROWS * OUT);
+            if (s == 0) continue;
+            agree(t, result[0], result[1], ROWS * OUT, t->tolerance, sf_dtypes[type].name);
+            for (int i = 0; i < 2; i++) t->b[i].ops->release_weight(&t->b[i], &weight[i]), free(result[i]);
+        }
+        free(raw), free(x), free(w);
+        end_case(t, sf_dtypes[type].name);
+    }
+    fclose(f);
 }
 
 /* ---- lists ---- */
@@ -494,7 +526,7 @@ static void make_part(twin *t, int kv_heads, int dim, int n, bool ragged, sf_kv_
 
 static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool ragged, int most_keys)
 {
-    int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 4, 7),
+    int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 3, 4, 7),
         dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256);
     int keys = in_range(t, 1, most_keys), queries = decode ? 1 : ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
     int tail = decode ? in_range(t, 0, keys - 1) / 3 : 0;
@@ -667,7 +699,7 @@ static void decode_case(twin *t, uint64_t seed, int most_keys)
         /* lanes of one model: the same heads, other lengths */
         bool ragged = l == 1;
         t->seed = shape;
-        int kv_heads = ONE_OF(t, 1, 2, 8), group = ONE_OF(t, 1, 2, 4, 7, 20),
+        int kv_heads = ONE_OF(t, 1, 2, 8), group = ONE_OF(t, 1, 2, 3, 4, 7, 20),
             dim = ONE_OF(t, 16, 40, 64, 128, 128, 256);
         t->seed = shape + 77u * (uint64_t)(l + 1);
         int keys = in_range(t, 1, most_keys), tail = in_range(t, 0, keys - 1) / 3,

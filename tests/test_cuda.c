@@ -26,6 +26,13 @@ static void linear_decode(void **state)
     for (int i = 0; i < 2 * seeds; i++) linear_case(&both, 3000u + (unsigned)i, SF_DECODE);
 }
 
+static void weight_types(void **state)
+{
+    (void)state;
+    weight_types_case(&both, SF_PREFILL);
+    weight_types_case(&both, SF_DECODE);
+}
+
 static void cache(void **state)
 {
     (void)state;
@@ -118,7 +125,7 @@ int main(int argc, char **argv)
     if (sf_backend_open("reference", 1, &both.b[0]) != SF_OK) return printf("%s\n", sf_error()), 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers), cmocka_unit_test(linear_prefill), cmocka_unit_test(linear_decode),
-        cmocka_unit_test(cache),  cmocka_unit_test(selection),      cmocka_unit_test(prefill),
+        cmocka_unit_test(weight_types), cmocka_unit_test(cache),  cmocka_unit_test(selection),      cmocka_unit_test(prefill),
         cmocka_unit_test(decode), cmocka_unit_test(probe),          cmocka_unit_test(blocks),
         cmocka_unit_test(pages),  cmocka_unit_test(refusals),
     };

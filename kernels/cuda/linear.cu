@@ -188,7 +188,10 @@ static sf_status choose_algorithm(sf_backend *b, sf_cuda_product *p)
     sf_cuda *c = sf_cuda_of(b);
     product_shape s = {};
     cublasLtMatmulPreference_t wish = NULL;
-    uint32_t no_split = CUBLASLT_REDUCTION_SCHEME_NONE;
+    uint32_t no_split = CUBLASLT_REDUCTION_SCHEME_NONE, aligned = 16; /* bytes: where a chunk's rows can begin */
+    static const cublasLtMatmulPreferenceAttributes_t alignment[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     cublasLtMatmulHeuristicResult_t found[8];
     int n = 0;
     sf_status status = shape_make(&s, CANONICAL_ROWS, p->out, p->in, p->type);
@@ -197,6 +200,8 @@ static sf_status choose_algorithm(sf_backend *b, sf_cuda_product *p)
                                              sizeof c->blas_work_bytes);
         cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &no_split,
                                              sizeof no_split);
+        for (cublasLtMatmulPreferenceAttributes_t which : alignment)
+            cublasLtMatmulPreferenceSetAttribute(wish, which, &aligned, sizeof aligned);
         cublasStatus_t asked = cublasLtMatmulAlgoGetHeuristic(c->blas, s.what, s.w, s.x, s.y, s.y, wish, 8, found, &n);
         if (asked != CUBLAS_STATUS_SUCCESS) n = 0;
     }
