@@ -10,8 +10,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .introduction = "The context below is a collection of numbered documents. You are asked a question about one "
                         "of them, which the question names by its number.",
         .format = "<your answer>",
-        .rules = "- Answer in as few words as possible, best those of the document; write no whole sentence.\n"
-                 "- Give a date or a place no more exactly than the question asks for.\n",
+        .rules = "- Answer in as few words as possible, preferably words of the document, not in a whole sentence.\n"
+                 "- Give a date or a place no more precisely than the question asks for.\n",
     };
     sf_status status = sf_qa_fit(params, request, &style, &prompt, out);
     if (status == SF_OK)
@@ -27,7 +27,7 @@ const sf_task sf_qa_squad = {
     .summary = "an open question about one of many documents",
     .source = "Nawrot et al. 2025, arXiv 2504.17768; data: Rajpurkar et al. 2016, SQuAD, arXiv 1606.05250",
     .metric = "F1",
-    .version = 1,
+    .version = 2,
     .output = 1024,
     .natural = true,
     .params = SF_QA_PARAMS("SQuAD 1.1 or 2.0, JSON", 8172),
