@@ -1,5 +1,6 @@
 #include "harness/model/tokenizer.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -102,6 +103,153 @@ sf_status sf_add_token(sf_tokenizer *t, sf_added_token token)
     return status;
 }
 
+int sf_vocab_size(const sf_tokenizer *t) { return t->vocab.size; }
+
+int32_t sf_token_id(const sf_tokenizer *t, const char *token) { return sf_vocab_find(&t->vocab, token, strlen(token)); }
+
+const char *sf_token_text(const sf_tokenizer *t, int32_t id)
+{
+    size_t bytes;
+    return sf_vocab_text(&t->vocab, id, &bytes);
+}
+
+/* ---- encoders -------------------------------------------------------------------------------------------------- */
+
+/* What one thread encodes with. It remembers the ids of words: text repeats its words, so most of it costs a look-up.
+ * Encoders wait in the tokenizer for whoever encodes next; there are never more than threads that encoded at once. */
+struct known { /* a word and its ids */
+    uint64_t hash; /* 0: free */
+    uint32_t word, id; /* where in words, in word_ids */
+    uint16_t bytes, ids;
+};
+
+struct sf_encoder {
+    struct sf_encoder *next; /* that waits */
+    const sf_tokenizer *t;
+    sf_ids ids;
+    sf_split_scratch split;
+    sf_bpe_scratch bpe;
+    struct known *known; /* [slots] */
+    size_t slots, used;
+    char *words;
+    size_t word_bytes, word_capacity;
+    sf_ids word_ids;
+};
+
+enum { LONG_WORD = 64, MOST_WORDS = 1 << 15 }; /* bytes, longer ones seldom come again; then it starts afresh */
+
+static void free_encoder(struct sf_encoder *e)
+{
+    sf_split_scratch_free(&e->split);
+    sf_bpe_scratch_free(&e->bpe);
+    free(e->ids.id);
+    free(e->known);
+    free(e->words);
+    free(e->word_ids.id);
+    free(e);
+}
+
+static struct sf_encoder *take_encoder(const sf_tokenizer *t)
+{
+    pthread_mutex_lock(&t->encoders->lock);
+    struct sf_encoder *e = t->encoders->idle;
+    if (e) t->encoders->idle = e->next;
+    pthread_mutex_unlock(&t->encoders->lock);
+    if (!e && (e = calloc(1, sizeof *e))) e->t = t;
+    return e;
+}
+
+static void return_encoder(struct sf_encoder *e)
+{
+    struct sf_encoders *to = e->t->encoders;
+    pthread_mutex_lock(&to->lock);
+    e->next = to->idle;
+    to->idle = e;
+    pthread_mutex_unlock(&to->lock);
+}
+
+static struct known *slot_of(const struct sf_encoder *e, uint64_t hash, const char *word, size_t bytes)
+{
+    size_t i = hash & (e->slots - 1);
+    for (;; i = (i + 1) & (e->slots - 1)) {
+        struct known *k = &e->known[i];
+        if (!k->hash || (k->hash == hash && k->bytes == bytes && !memcmp(e->words + k->word, word, bytes))) return k;
+    }
+}
+
+static sf_status more_slots(struct sf_encoder *e)
+{
+    struct known *old = e->known;
+    size_t n = e->slots;
+    e->slots = n ? 4 * n : 256;
+    e->known = calloc(e->slots, sizeof *e->known);
+    for (size_t i = 0; e->known && i < n; i++)
+        if (old[i].hash) *slot_of(e, old[i].hash, e->words + old[i].word, old[i].bytes) = old[i];
+    free(old);
+    if (e->known) return SF_OK;
+    e->slots = e->used = 0;
+    return sf_fail(SF_NO_MEMORY, "no memory for more words");
+}
+
+static void forget_words(struct sf_encoder *e)
+{
+    memset(e->known, 0, e->slots * sizeof *e->known);
+    e->used = e->word_bytes = e->word_ids.n = 0;
+}
+
+static sf_status remember(struct sf_encoder *e, struct known *at, uint64_t hash, const char *word, size_t bytes,
+                          const int32_t *id, size_t ids)
+{
+    SF_TRY(sf_reserve(&e->words, &e->word_capacity, e->word_bytes + bytes, 1));
+    SF_TRY(sf_reserve(&e->word_ids.id, &e->word_ids.capacity, e->word_ids.n + ids, sizeof *id));
+    memcpy(e->words + e->word_bytes, word, bytes);
+    if (ids) memcpy(e->word_ids.id + e->word_ids.n, id, ids * sizeof *id);
+    *at = (struct known){hash, (uint32_t)e->word_bytes, (uint32_t)e->word_ids.n, (uint16_t)bytes, (uint16_t)ids};
+    e->word_bytes += bytes;
+    e->word_ids.n += ids;
+    e->used++;
+    return SF_OK;
+}
+
+static sf_status encode_word(struct sf_encoder *e, const char *word, size_t bytes)
+{
+    if (bytes > LONG_WORD) return sf_bpe_encode(&e->t->bpe, word, bytes, &e->bpe, &e->ids);
+    if (e->used == MOST_WORDS) forget_words(e);
+    if (2 * (e->used + 1) > e->slots) SF_TRY(more_slots(e));
+    uint64_t hash = XXH3_64bits(word, bytes) | 1;
+    struct known *k = slot_of(e, hash, word, bytes);
+    size_t at = e->ids.n;
+    if (k->hash) {
+        SF_TRY(sf_reserve(&e->ids.id, &e->ids.capacity, at + k->ids, sizeof *e->ids.id));
+        for (uint32_t i = 0; i < k->ids; i++) e->ids.id[at + i] = e->word_ids.id[k->id + i];
+        e->ids.n += k->ids;
+        return SF_OK;
+    }
+    SF_TRY(sf_bpe_encode(&e->t->bpe, word, bytes, &e->bpe, &e->ids));
+    return remember(e, k, hash, word, bytes, e->ids.id + at, e->ids.n - at);
+}
+
+/* ---- the whole: last made, first freed ---------------------------------------------------------------------------- */
+
+static sf_status make_encoders(sf_tokenizer *t)
+{
+    t->encoders = calloc(1, sizeof *t->encoders);
+    if (!t->encoders) return sf_fail(SF_NO_MEMORY, "no memory for a tokenizer's encoders");
+    pthread_mutex_init(&t->encoders->lock, NULL);
+    return SF_OK;
+}
+
+static void free_encoders(struct sf_encoders *s)
+{
+    if (!s) return;
+    for (struct sf_encoder *e = s->idle, *next; e; e = next) {
+        next = e->next;
+        free_encoder(e);
+    }
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
 sf_status sf_finish_tokenizer(sf_tokenizer *t)
 {
     t->added_of = malloc((size_t)(t->vocab.size ? t->vocab.size : 1) * sizeof *t->added_of);
@@ -109,7 +257,7 @@ sf_status sf_finish_tokenizer(sf_tokenizer *t)
     for (int32_t i = 0; i < t->vocab.size; i++) t->added_of[i] = -1;
     for (int i = 0; i < t->n_added; i++) t->added_of[t->added[i].id] = i;
     sf_bpe_bytes(&t->bpe);
-    return SF_OK;
+    return make_encoders(t);
 }
 
 void sf_tokenizer_free(sf_tokenizer *t)
@@ -127,86 +275,11 @@ void sf_tokenizer_free(sf_tokenizer *t)
     free(t->added_of);
     free(t->raw.node);
     free(t->normalised.node);
+    free_encoders(t->encoders);
     free(t);
 }
 
-int sf_vocab_size(const sf_tokenizer *t) { return t->vocab.size; }
-
-int32_t sf_token_id(const sf_tokenizer *t, const char *token) { return sf_vocab_find(&t->vocab, token, strlen(token)); }
-
-const char *sf_token_text(const sf_tokenizer *t, int32_t id)
-{
-    size_t bytes;
-    return sf_vocab_text(&t->vocab, id, &bytes);
-}
-
 /* ---- encoding -------------------------------------------------------------------------------------------------- */
-
-/* A word seen before in this call: its ids are those of its first occurrence. Natural text repeats its words, so most
- * of it costs a look-up. The table lives as long as the call: nothing is shared between threads. */
-struct seen {
-    uint64_t hash; /* 0: free */
-    size_t at;     /* into ids */
-    uint32_t ids;
-    uint32_t bytes;
-    size_t word; /* into words */
-};
-
-struct encoder {
-    const sf_tokenizer *t;
-    sf_ids ids;
-    sf_split_scratch split;
-    sf_bpe_scratch bpe;
-    struct seen *seen; /* [slots] */
-    size_t slots, used;
-    char *words;
-    size_t word_bytes, word_capacity;
-};
-
-enum { LONG_WORD = 64 }; /* bytes; longer ones seldom come again */
-
-static struct seen *slot_of(const struct encoder *e, uint64_t hash, const char *word, size_t bytes)
-{
-    size_t i = hash & (e->slots - 1);
-    for (;; i = (i + 1) & (e->slots - 1)) {
-        struct seen *s = &e->seen[i];
-        if (!s->hash || (s->hash == hash && s->bytes == bytes && !memcmp(e->words + s->word, word, bytes))) return s;
-    }
-}
-
-static sf_status more_slots(struct encoder *e)
-{
-    struct seen *old = e->seen;
-    size_t n = e->slots;
-    e->slots = n ? 4 * n : 64;
-    e->seen = calloc(e->slots, sizeof *e->seen);
-    for (size_t i = 0; e->seen && i < n; i++)
-        if (old[i].hash) *slot_of(e, old[i].hash, e->words + old[i].word, old[i].bytes) = old[i];
-    free(old);
-    return e->seen ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %zu words", e->slots);
-}
-
-static sf_status encode_word(struct encoder *e, const char *word, size_t bytes)
-{
-    if (bytes > LONG_WORD) return sf_bpe_encode(&e->t->bpe, word, bytes, &e->bpe, &e->ids);
-    if (2 * (e->used + 1) > e->slots) SF_TRY(more_slots(e));
-    uint64_t hash = XXH3_64bits(word, bytes) | 1;
-    struct seen *s = slot_of(e, hash, word, bytes);
-    size_t at = e->ids.n;
-    if (s->hash) {
-        SF_TRY(sf_reserve(&e->ids.id, &e->ids.capacity, at + s->ids, sizeof *e->ids.id));
-        memcpy(e->ids.id + at, e->ids.id + s->at, s->ids * sizeof *e->ids.id);
-        e->ids.n += s->ids;
-        return SF_OK;
-    }
-    SF_TRY(sf_bpe_encode(&e->t->bpe, word, bytes, &e->bpe, &e->ids));
-    SF_TRY(sf_reserve(&e->words, &e->word_capacity, e->word_bytes + bytes, 1));
-    memcpy(e->words + e->word_bytes, word, bytes);
-    *s = (struct seen){hash, at, (uint32_t)(e->ids.n - at), (uint32_t)bytes, e->word_bytes};
-    e->word_bytes += bytes;
-    e->used++;
-    return SF_OK;
-}
 
 /* A part of the text. Special tokens are not looked for in [plain, plain_end). */
 struct span {
@@ -226,7 +299,7 @@ static struct span part(struct span of, size_t start, size_t end)
                          .first = of.first && !start};
 }
 
-static sf_status encode_ordinary(struct encoder *e, struct span in)
+static sf_status encode_ordinary(struct sf_encoder *e, struct span in)
 {
     SF_TRY(sf_split(e->t->splitter, e->t->splitters, (sf_piece){in.text, in.bytes, in.first}, &e->split));
     for (size_t i = 0; i < e->split.pieces.n; i++)
@@ -293,8 +366,8 @@ static int32_t longest(const sf_trie *trie, const char *text, size_t bytes, size
 
 /* Calls `between` on the text between added tokens, in order, and appends the tokens' ids. A match that does not count
  * (special where none is looked for, part of a word) is ordinary text, whole: no other is looked for inside it. */
-static sf_status encode_around(struct encoder *e, const sf_trie *trie, struct span in,
-                               sf_status (*between)(struct encoder *, struct span))
+static sf_status encode_around(struct sf_encoder *e, const sf_trie *trie, struct span in,
+                               sf_status (*between)(struct sf_encoder *, struct span))
 {
     const char *text = in.text;
     size_t bytes = in.bytes, done = 0;
@@ -325,14 +398,14 @@ static sf_status encode_around(struct encoder *e, const sf_trie *trie, struct sp
     return done < bytes ? between(e, part(in, done, bytes)) : SF_OK;
 }
 
-static sf_status encode_normalised(struct encoder *e, struct span in)
+static sf_status encode_normalised(struct sf_encoder *e, struct span in)
 {
     return encode_around(e, &e->t->normalised, in, encode_ordinary);
 }
 
 /* Normalising loses sight of the plain part: if any of `in` is plain, all of it is, for the special tokens that are
  * only found normalised (no tokenizer in use has any). */
-static sf_status encode_raw(struct encoder *e, struct span in)
+static sf_status encode_raw(struct sf_encoder *e, struct span in)
 {
     if (!e->t->normalizers) return encode_normalised(e, in);
     struct span normal = {.first = in.first};
@@ -360,20 +433,18 @@ static sf_status encode(const sf_tokenizer *t, struct span in, int32_t **ids, in
                            in.bytes);
         i += length;
     }
-    struct encoder e = {.t = t};
-    sf_status status = encode_around(&e, &t->raw, in, encode_raw);
-    if (status == SF_OK) status = sf_reserve(&e.ids.id, &e.ids.capacity, e.ids.n + 1, sizeof *e.ids.id);
-    sf_split_scratch_free(&e.split);
-    sf_bpe_scratch_free(&e.bpe);
-    free(e.seen);
-    free(e.words);
-    if (status != SF_OK) {
-        free(e.ids.id);
-        return status;
+    struct sf_encoder *e = take_encoder(t);
+    if (!e) return sf_fail(SF_NO_MEMORY, "no memory to encode a text");
+    e->ids.n = 0;
+    sf_status status = encode_around(e, &t->raw, in, encode_raw);
+    if (status == SF_OK && !(*ids = malloc((e->ids.n + 1) * sizeof **ids)))
+        status = sf_fail(SF_NO_MEMORY, "no memory for %zu ids", e->ids.n);
+    if (status == SF_OK) {
+        if (e->ids.n) memcpy(*ids, e->ids.id, e->ids.n * sizeof **ids);
+        *n = (int)e->ids.n;
     }
-    *ids = e.ids.id;
-    *n = (int)e.ids.n;
-    return SF_OK;
+    return_encoder(e);
+    return status;
 }
 
 sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n)

@@ -6,6 +6,8 @@
 #ifndef SF_TOKENIZER_PARTS_H
 #define SF_TOKENIZER_PARTS_H
 
+#include <pthread.h>
+
 #include "harness/model/bpe.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/tokenizer_normalize.h"
@@ -48,6 +50,12 @@ typedef struct sf_decoder {
     bool prepended;    /* METASPACE */
 } sf_decoder;
 
+/* Encoders that nobody uses at the moment (tokenizer.c). */
+struct sf_encoders {
+    pthread_mutex_t lock;
+    struct sf_encoder *idle;
+};
+
 struct sf_tokenizer {
     sf_vocab vocab;
     sf_bpe bpe;
@@ -60,6 +68,7 @@ struct sf_tokenizer {
     sf_splitter *splitter;
     sf_decoder *decoder;
     int normalizers, splitters, decoders;
+    struct sf_encoders *encoders;
 };
 
 /* For the readers. Each appends one step; what `step` owns now belongs to the tokenizer, also on failure. */
