@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "harness/cost.h"
 #include "harness/hooks.h"
@@ -79,14 +80,35 @@ void sf_road_close(sf_road *road)
     memset(road, 0, sizeof *road);
 }
 
-static int count_input(void *self, const char *text, size_t bytes)
-{
-    const sf_model *model = self;
+/* Counts, and keeps the tokens of the text it counted last: that is mostly the sample's own. */
+struct counter {
+    const sf_model *model;
     int32_t *ids;
     int n;
-    if (sf_chat_encode(model->chat, model->tokenizer, text, bytes, &ids, &n) != SF_OK) return -1;
-    free(ids);
-    return n;
+    size_t bytes;
+    XXH128_hash_t hash; /* of the text */
+};
+
+static int count_input(void *self, const char *text, size_t bytes)
+{
+    struct counter *c = self;
+    free(c->ids);
+    if (sf_chat_encode(c->model->chat, c->model->tokenizer, text, bytes, &c->ids, &c->n) != SF_OK) return c->ids = NULL, -1;
+    c->bytes = bytes;
+    c->hash = XXH3_128bits(text, bytes);
+    return c->n;
+}
+
+/* Tokens of a sample's prompt, moved out of the counter if it has them. */
+static sf_status take_input(struct counter *c, const char *prompt, int32_t **ids, int *n)
+{
+    size_t bytes = strlen(prompt);
+    if (!c->ids || bytes != c->bytes || !XXH128_isEqual(c->hash, XXH3_128bits(prompt, bytes)))
+        return sf_chat_encode(c->model->chat, c->model->tokenizer, prompt, bytes, ids, n);
+    *ids = c->ids;
+    *n = c->n;
+    c->ids = NULL;
+    return SF_OK;
 }
 
 sf_status sf_road_sample(const sf_road *road, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
@@ -94,12 +116,13 @@ sf_status sf_road_sample(const sf_road *road, int model, int task, int length, i
 {
     const sf_sweep *s = road->sweep;
     const sf_task_spec *spec = &s->task[task];
-    sf_model *m = road->model[model];
+    struct counter counter = {.model = road->model[model]};
     const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length],
-                                .tokens = {m, count_input}, .prompting = spec->prompting};
+                                .tokens = {&counter, count_input}, .prompting = spec->prompting};
     memset(out, 0, sizeof *out);
     sf_status status = spec->task->generate(spec->params, &request, out);
-    if (status == SF_OK && ids) status = sf_chat_encode(m->chat, m->tokenizer, out->prompt, strlen(out->prompt), ids, n);
+    if (status == SF_OK && ids) status = take_input(&counter, out->prompt, ids, n);
+    free(counter.ids);
     if (status != SF_OK) {
         sf_sample_free(out);
         return sf_blame(status, "task %s, %d tokens, sample %d, for %s", spec->label, s->length[length], index,
