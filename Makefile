@@ -130,7 +130,7 @@ tests: $(TESTS)
 test-cuda: ## the CUDA backend: parity with the reference, the engine, every method (needs a GPU)
 	@tests/cuda.sh
 
-lengths: $(BUILD)/tests/tools/lengths models/smollm2-135m ## table of sample lengths: tasks, 1k to 128k, two tokenizers (20 minutes)
+lengths: $(BUILD)/tests/tools/lengths models/smollm2-135m ## table of sample lengths: tasks, 1k to 128k, two tokenizers (minutes)
 	$(PYTHON) tests/tools/qa_files.py build/lengths
 	$< tests/tools/lengths.yaml tests/golden/tokenizer/gemma.json:gemma3
 

@@ -104,7 +104,10 @@ static sf_status add_all(const sf_road *road, struct totals *t)
         for (n = 1; at + n < road->plan.cells && first[n].model == first->model && first[n].task == first->task &&
                     first[n].length == first->length;)
             n++;
-        status = add_group(road, &backend, first, n, t);
+        sf_sample sample; /* as `run` does: a length too short for a task, or a broken data file, is told now */
+        status = sf_road_sample(road, first->model, first->task, first->length, 0, &sample, NULL, NULL);
+        sf_sample_free(&sample);
+        if (status == SF_OK) status = add_group(road, &backend, first, n, t);
     }
     sf_backend_close(&backend);
     return status;

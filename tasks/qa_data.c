@@ -186,7 +186,7 @@ static sf_status wrong(const loading *l, const char *what, ...)
 
 static const char *type_name(json_type type)
 {
-    return type == JSON_STRING ? "a text" : type == JSON_ARRAY ? "a list" : "an object";
+    return type == JSON_STRING ? "a text" : type == JSON_ARRAY ? "a list" : "a number";
 }
 
 /* Member `name` of an object that stands at `path` of the row. */
@@ -245,8 +245,54 @@ static sf_status squad_row(loading *l, const json_t *row)
     return SF_OK;
 }
 
+/* A question of the line in QuALITY's own layout; its options get letters. */
+static sf_status quality_question(loading *l, const json_t *entry, const char *path, int document)
+{
+    json_t *question, *options, *label;
+    SF_TRY(want(l, entry, path, "question", JSON_STRING, &question));
+    SF_TRY(want(l, entry, path, "options", JSON_ARRAY, &options));
+    if (!json_object_get(entry, "gold_label"))
+        return wrong(l, "expected %s with a member \"gold_label\", found none; is this the test set?", path);
+    SF_TRY(want(l, entry, path, "gold_label", JSON_INTEGER, &label));
+    json_int_t right = json_integer_value(label), n = (json_int_t)json_array_size(options);
+    if (n > 4 || right < 1 || right > n)
+        return wrong(l, "expected \"gold_label\" of %s to be one of up to 4 options, found %lld of %lld", path,
+                     (long long)right, (long long)n);
+    sf_text text = {0};
+    sf_text_add(&text, json_string_value(question));
+    for (int i = 0; i < n; i++) {
+        const char *option = json_string_value(json_array_get(options, (size_t)i));
+        if (!option) {
+            sf_text_free(&text);
+            return wrong(l, "expected options[%d] of %s to be a text", i, path);
+        }
+        sf_text_format(&text, "\n%c. %s", 'A' + i, option);
+    }
+    sf_status status = text.failed ? no_memory(l) : SF_OK;
+    sf_qa_item *item = status == SF_OK ? add_item(l, text.data, &document, 1, &status) : NULL;
+    sf_text_free(&text);
+    return item ? add_gold(l, item, (const char[]){(char)('A' + right - 1), 0}) : status;
+}
+
+static sf_status quality_row(loading *l, const json_t *row)
+{
+    json_t *article, *questions;
+    SF_TRY(want(l, row, "the line", "article", JSON_STRING, &article));
+    SF_TRY(want(l, row, "the line", "questions", JSON_ARRAY, &questions));
+    if (json_array_size(questions) == 0) return SF_OK;
+    int document = add_document(l, stripped(json_string_value(article)));
+    if (document < 0) return no_memory(l);
+    for (size_t i = 0; i < json_array_size(questions); i++) {
+        char path[40];
+        snprintf(path, sizeof path, "questions[%zu]", i);
+        SF_TRY(quality_question(l, json_array_get(questions, i), path, document));
+    }
+    return SF_OK;
+}
+
 static sf_status choice_row(loading *l, const json_t *row)
 {
+    if (json_object_get(row, "article")) return quality_row(l, row);
     json_t *context, *questions, *answers;
     SF_TRY(want(l, row, "the line", "context", JSON_STRING, &context));
     SF_TRY(want(l, row, "the line", "questions", JSON_ARRAY, &questions));

@@ -7,7 +7,8 @@
 typedef enum sf_qa_format {
     SF_QA_SQUAD,  /* {"data": [{"paragraphs": [{"context", "qas": [{"question", "answers": [{"text"}],
                      "is_impossible"}]}]}]}; the impossible are left out */
-    SF_QA_CHOICE, /* lines {"context", "questions": [text with options], "answer": ["B", "AC", …]} */
+    SF_QA_CHOICE, /* lines {"context", "questions": [text with options], "answer": ["B", "AC", …]}, or QuALITY's own:
+                     {"article", "questions": [{"question", "options": [text, …], "gold_label": 2}]} */
     SF_QA_HOTPOT, /* [{"question", "answer", "context": [[title, [sentence, …]], …]}] */
     SF_QA_FORMATS
 } sf_qa_format;

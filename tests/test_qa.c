@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "tasks/qa.h"
+#include "tasks/rows.h"
 #include "tests/counters.h"
 
 extern const sf_task sf_qa_squad, sf_qa_quality, sf_qa_toefl, sf_ruler_qa_1, sf_ruler_qa_2;
@@ -31,6 +33,7 @@ static void write_file(const char *content)
 
 #define SQUAD(paragraphs) "{\"data\": [{\"paragraphs\": " paragraphs "}]}"
 #define CHOICE(rest)      "{\"context\": \"c\", " rest "}\n"
+#define QUALITY(question) "{\"article\": \"c\", \"questions\": [{" question "}]}\n"
 #define GOOD_LINE         CHOICE("\"questions\": [\"q\"], \"answer\": [\"A\"]")
 
 static const struct {
@@ -89,6 +92,14 @@ static const struct {
     {SF_QA_CHOICE, CHOICE("\"questions\": [3], \"answer\": [\"A\"]"), 1, "expected questions[0] to be a text"},
     {SF_QA_CHOICE, CHOICE("\"questions\": [\"q\"], \"answer\": [\"E\"]"), 1, "letters from A to D"},
     {SF_QA_CHOICE, CHOICE("\"questions\": [\"q\"], \"answer\": [2]"), 1, "found no text"},
+    {SF_QA_CHOICE, QUALITY("\"question\": \"q\""), 1, "expected questions[0] with a member \"options\""},
+    {SF_QA_CHOICE, GOOD_LINE QUALITY("\"question\": \"q\", \"options\": [\"a\", \"b\"]"), 2, "is this the test set?"},
+    {SF_QA_CHOICE, QUALITY("\"question\": \"q\", \"options\": [\"a\"], \"gold_label\": \"1\""), 1, "to be a number"},
+    {SF_QA_CHOICE, QUALITY("\"question\": \"q\", \"options\": [\"a\", \"b\"], \"gold_label\": 0"), 1, "found 0 of 2"},
+    {SF_QA_CHOICE, QUALITY("\"question\": \"q\", \"options\": [\"a\", \"b\"], \"gold_label\": 3"), 1, "found 3 of 2"},
+    {SF_QA_CHOICE, QUALITY("\"question\": \"q\", \"options\": [\"a\", 2], \"gold_label\": 1"), 1,
+     "expected options[1] of questions[0] to be a text"},
+    {SF_QA_CHOICE, "{\"article\": \"\", \"questions\": []}\n", 1, "\"article\" of the line to be a text, found an empty"},
     {SF_QA_HOTPOT, "[{\"question\": \"q\", \"answer\": \"a\"}]", 1, "with a member \"context\""},
     {SF_QA_HOTPOT, "[{\"question\": \"q\", \"answer\": \"\", \"context\": []}]", 1, "found an empty one"},
     {SF_QA_HOTPOT, "[{\"question\": \"q\", \"answer\": \"a\", \"context\": []}]", 1, "1 to 64 documents, found 0"},
@@ -113,10 +124,13 @@ static void bad_files(void **state)
     }
 }
 
-/* A line or a value without an end is refused early, not read in. */
+/* A line or a value without an end is refused early, not read in: memory grows by no more than the longest row there
+ * may be, of which the pages of the mapped file are most. */
 static void endless_rows(void **state)
 {
     (void)state;
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
     static const struct {
         sf_qa_format format;
         const char *start;
@@ -136,6 +150,9 @@ static void endless_rows(void **state)
             fail_msg("%s", sf_error());
         unlink(path);
     }
+    getrusage(RUSAGE_SELF, &after);
+    long grown = (after.ru_maxrss - before.ru_maxrss) / 1024; /* MiB */
+    if (grown > 2 * (SF_ROW_BYTES >> 20)) fail_msg("reading endless rows took %ld MiB", grown);
 }
 
 static void no_files(void **state)
@@ -202,6 +219,59 @@ static void good_files(void **state)
     assert_string_equal(set->document[0].text, "T\nOne. Two.");
     assert_int_equal(set->item[0].documents, 2);
     assert_int_equal(set->item[1].document[0], 1);
+    unlink(path);
+}
+
+/* Files as their authors distribute them, with all members, in their order. */
+static void official_layouts(void **state)
+{
+    (void)state;
+    const sf_qa_set *set;
+    write_file("{\"data\": [{\"title\": \"Old_Mill\", \"paragraphs\": [{\"context\": \"The mill was built in 1512.\", "
+               "\"qas\": [{\"answers\": [{\"answer_start\": 22, \"text\": \"1512\"}, {\"answer_start\": 19, \"text\": "
+               "\"in 1512\"}], \"question\": \"When was the mill built?\", \"id\": \"5733be284776f41900661182\"}]}]}], "
+               "\"version\": \"1.1\"}");
+    assert_int_equal(sf_qa_open(path, SF_QA_SQUAD, &set), SF_OK); /* SQuAD 1.1 */
+    assert_true(set->documents == 1 && set->items == 1 && set->item[0].golds == 2);
+    assert_string_equal(set->item[0].gold[1], "in 1512");
+    unlink(path);
+
+    write_file("{\"version\": \"v2.0\", \"data\": [{\"title\": \"Old_Mill\", \"paragraphs\": [{\"qas\": ["
+               "{\"question\": \"When was the mill built?\", \"id\": \"56be85543aeaaa14008c9063\", \"answers\": "
+               "[{\"text\": \"in 1512\", \"answer_start\": 19}], \"is_impossible\": false}, "
+               "{\"plausible_answers\": [{\"text\": \"1512\", \"answer_start\": 22}], \"question\": \"When did it "
+               "burn?\", \"id\": \"5ad39d53604f3c001a3fe8d1\", \"answers\": [], \"is_impossible\": true}], "
+               "\"context\": \"The mill was built in 1512.\"}]}]}");
+    assert_int_equal(sf_qa_open(path, SF_QA_SQUAD, &set), SF_OK); /* SQuAD 2.0 */
+    assert_true(set->documents == 1 && set->items == 1);
+    assert_string_equal(set->document[0].text, "The mill was built in 1512.");
+    unlink(path);
+
+    write_file("{\"article_id\": \"52845\", \"set_unique_id\": \"52845_75VB1ISR\", \"batch_num\": \"23\", \"writer_id\": "
+               "\"1005\", \"source\": \"Gutenberg\", \"title\": \"The Mill\", \"year\": 1953, \"author\": \"N. N.\", "
+               "\"topic\": \"Short stories\", \"article\": \"THE MILL\\n\\nIt stood by the river.\\n\", \"questions\": "
+               "[{\"question\": \"Where did the mill stand?\", \"question_unique_id\": \"52845_75VB1ISR_1\", "
+               "\"options\": [\"On a hill\", \"By the river\", \"In a wood\", \"Nowhere\"], \"writer_label\": 2, "
+               "\"gold_label\": 2, \"validation\": [{\"untimed_annotator_id\": \"0021\", \"untimed_answer\": 2, "
+               "\"untimed_eval1_answerability\": 1, \"untimed_eval2_context\": 1, \"untimed_best_distractor\": 1}], "
+               "\"speed_validation\": [{\"speed_annotator_id\": \"0016\", \"speed_answer\": 1}], \"difficult\": 0}], "
+               "\"url\": \"http://example.org/52845\", \"license\": \"none\"}\n");
+    assert_int_equal(sf_qa_open(path, SF_QA_CHOICE, &set), SF_OK); /* QuALITY 1.0.1 */
+    assert_true(set->documents == 1 && set->items == 1);
+    assert_string_equal(set->document[0].text, "THE MILL\n\nIt stood by the river.");
+    assert_string_equal(set->item[0].question,
+                        "Where did the mill stand?\nA. On a hill\nB. By the river\nC. In a wood\nD. Nowhere");
+    assert_string_equal(set->item[0].gold[0], "B");
+    unlink(path);
+
+    write_file("[{\"_id\": \"5a8b57f25542995d1e6f1371\", \"answer\": \"no\", \"question\": \"Do both mills stand?\", "
+               "\"supporting_facts\": [[\"Old Mill\", 0], [\"New Mill\", 1]], \"context\": [[\"Old Mill\", [\"It "
+               "stands.\"]], [\"New Mill\", [\"It was new.\", \" It burned down.\"]]], \"type\": \"comparison\", "
+               "\"level\": \"hard\"}]");
+    assert_int_equal(sf_qa_open(path, SF_QA_HOTPOT, &set), SF_OK); /* HotpotQA, distractor setting */
+    assert_true(set->documents == 2 && set->items == 1 && set->item[0].documents == 2);
+    assert_string_equal(set->document[1].text, "New Mill\nIt was new. It burned down.");
+    assert_string_equal(set->item[0].gold[0], "no");
     unlink(path);
 }
 
@@ -372,6 +442,7 @@ int main(void)
         cmocka_unit_test(endless_rows),
         cmocka_unit_test(no_files),
         cmocka_unit_test(good_files),
+        cmocka_unit_test(official_layouts),
         cmocka_unit_test(shipped_data),
         cmocka_unit_test(cutting),
         cmocka_unit_test(documents),

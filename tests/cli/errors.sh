@@ -8,6 +8,11 @@ refused 'directory' "$FRONTIER" run "$T"
 refused 'tasks: the list is empty' "${run[@]}" -s 'tasks=[]'
 refused 'positions' "${run[@]}" -s 'lengths=[4000000]'
 refused 'too few' "${run[@]}" -s 'lengths=[64]'
+refused 'too few' "$FRONTIER" plan "$T/tiny.yaml" -s 'lengths=[64]'
+printf '{"context": "c", "questions": ["q"], "answer": ["A"]}\n{"context": "caf\xe9"}\n' >"$T/bad.jsonl"
+for command in plan run; do
+    refused "qa_toefl: .*/bad.jsonl:2: .*0xe9" "$FRONTIER" $command "$T/tiny.yaml" -s "tasks=[qa_toefl: {file: $T/bad.jsonl}]"
+done
 refused "did you mean 'quest'" "${run[@]}" -s 'methods={decode: [quets]}'
 refused "device 'gpu' is unknown" "${run[@]}" -d gpu
 refused 'no/such' "${run[@]}" -s 'models=[no/such]'
