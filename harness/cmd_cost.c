@@ -126,16 +126,19 @@ int sf_cmd_cost(int argc, char **argv)
     for (int p = 0; status == SF_OK && p < SF_PHASES; p++) {
         if (a.phase >= 0 && a.phase != p) continue;
         bool applies = arm.method && (p == SF_PREFILL ? arm.method->prefill != NULL : sf_decodes(arm.method));
-        void *params = NULL;
+        bool evicts = p == SF_PREFILL && arm.method && arm.method->compress;
+        void *params = NULL, *kept = NULL;
         if (applies) status = sf_arm_fit(&arm, a.sparsity, (sf_phase)p, &config, (int)a.length, 1, &params);
+        if (status == SF_OK && evicts) status = sf_arm_fit(&arm, a.sparsity, SF_DECODE, &config, (int)a.length, 1, &kept);
         if (status != SF_OK) break;
         sf_cost cost;
         sf_cost_of(&config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = (int64_t)a.length, .batch = (int64_t)a.batch,
-                                             .density = 1 - a.sparsity, .method = applies ? arm.method : NULL, .params = params},
+                                             .density = 1 - a.sparsity, .method = applies ? arm.method : NULL, .params = params,
+                                             .evicts = evicts ? arm.method : NULL, .evicts_params = kept},
                    &cost);
         if (a.json) json_object_set_new(json, p == SF_PREFILL ? "prefill" : "decode", phase_json(&cost));
         else print_phase(&a, (sf_phase)p, &cost);
-        free(params);
+        free(params), free(kept);
     }
     if (status == SF_OK && a.json) {
         json_dumpf(json, stdout, JSON_INDENT(2));

@@ -17,18 +17,19 @@ static double causal_pairs(double L, double window)
     return window * (window + 1) / 2 + (L - window) * window;
 }
 
-static void add_estimation(const sf_model_config *m, const sf_cost_query *q, int layers, sf_cost *out)
+static void add_estimation(const sf_model_config *m, const sf_cost_query *q, const sf_method *method, const void *params,
+                           const char *name, int layers, sf_cost *out)
 {
-    if (!q->method || !q->method->estimate) return;
+    if (!method || !method->estimate) return;
     sf_extent extent = {.phase = q->phase,
                         .tokens = (int)q->tokens,
                         .heads = m->heads,
                         .kv_heads = m->kv_heads,
                         .head_dim = m->head_dim,
                         .layers = m->layers};
-    sf_estimate e = q->method->estimate(&extent, q->params);
+    sf_estimate e = method->estimate(&extent, params);
     double times = (double)q->batch * layers;
-    term(out, "estimation", times * e.paper, times * e.exact);
+    term(out, name, times * e.paper, times * e.exact);
 }
 
 /* B (2Ld + N [2Ld (2d + 2 d_h n_kv) + ρ h L² (4 d_h + 3)] + 2 N L d_mlp (3d + 1) + 2Ld |V|), FLOPs. */
@@ -84,5 +85,9 @@ void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cos
         prefill(model, query, global, sliding, out);
     else
         decode(model, query, global, sliding, out);
-    add_estimation(model, query, global, out);
+    /* A compress hook works once, at the end of the prefill, and in FLOPs: no decode step reads for it. */
+    bool chooses = query->phase == SF_PREFILL || (query->method && !query->method->compress);
+    if (chooses) add_estimation(model, query, query->method, query->params, "estimation", global, out);
+    if (query->phase == SF_PREFILL)
+        add_estimation(model, query, query->evicts, query->evicts_params, "eviction", global, out);
 }

@@ -19,6 +19,8 @@ typedef struct sf_cost_query {
     double density;          /* ρ = 1 - sparsity, on global layers */
     const sf_method *method; /* whose estimation is counted, on global layers; NULL: none */
     const void *params;      /* of the method, fitted */
+    const sf_method *evicts; /* prefill: whose choice of what to keep is counted behind it; NULL: none */
+    const void *evicts_params;
 } sf_cost_query;
 
 typedef struct sf_cost_term { const char *name; double paper, exact; } sf_cost_term;

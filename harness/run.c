@@ -172,6 +172,7 @@ static sf_status judge(struct work *w, int i, const sf_sample *sample, const cha
                      .prediction = w->text[i], .gold = gold, .depth = depth_of(sample), .prompt_hash = XXH3_64bits(ids, (size_t)n * sizeof *ids)};
     for (int t = 0; t < n; t++) r->bos_tokens += model->bos >= 0 && ids[t] == model->bos;
     const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
+    const sf_method *evicts = lane->decode && lane->decode->compress ? lane->decode : NULL;
     for (int p = 0; p < SF_PHASES; p++) {
         double density = mean_over_global(lane->density[p], &model->config);
         r->achieved[p] = 1 - density;
@@ -181,7 +182,8 @@ static sf_status judge(struct work *w, int i, const sf_sample *sample, const cha
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
         sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = n, .batch = 1, .density = density,
-                                                    .method = method[p], .params = w->params[i][p]}, &cost);
+                                                    .method = method[p], .params = w->params[i][p], .evicts = evicts,
+                                                    .evicts_params = w->params[i][SF_DECODE]}, &cost);
         r->cost_paper[p] = cost.paper;
         r->cost_exact[p] = cost.exact;
     }

@@ -69,6 +69,7 @@ const sf_method sf_ada_snapkv = {
     .name = "ada_snapkv",
     .summary = "SnapKV with one budget for all kv heads of a layer",
     .paper = "Feng et al. 2024, Ada-KV, arXiv 2407.11550",
+    .version = 1, /* 0: cost of choosing stood under decode */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

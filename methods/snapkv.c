@@ -62,6 +62,7 @@ const sf_method sf_snapkv = {
     .name = "snapkv",
     .summary = "each kv head keeps the keys that the last queries look at",
     .paper = "Li et al. 2024, SnapKV, arXiv 2404.14469",
+    .version = 1, /* 0: cost of choosing stood under decode */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

@@ -100,6 +100,12 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     return (sf_estimate){.paper = width * e->heads * e->tokens, .exact = width * e->kv_heads * e->head_dim};
 }
 
+static sf_status keep_all(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)a, (void)params, (void)out;
+    return SF_OK;
+}
+
 /* Estimation is counted for every sequence at every global layer, and nowhere without a hook. */
 static void estimation(void **state)
 {
@@ -123,6 +129,15 @@ static void estimation(void **state)
         check("", "total", none.paper + t->paper, some.paper);
         check("", "total", none.exact + t->exact, some.exact);
     }
+    /* What chooses once, to evict, costs FLOPs behind the prefill, and decode steps nothing. */
+    static const sf_method evicts = {.name = "evicts", .estimate = estimate, .compress = keep_all};
+    sf_cost_query q = {.phase = SF_DECODE, .tokens = 5000, .batch = 4, .density = 0.1, .method = &evicts, .params = &width};
+    sf_cost cost;
+    sf_cost_of(&c, &q, &cost);
+    assert_null(find_term(&cost, "estimation"));
+    q = (sf_cost_query){.phase = SF_PREFILL, .tokens = 5000, .batch = 4, .density = 1, .evicts = &evicts, .evicts_params = &width};
+    sf_cost_of(&c, &q, &cost);
+    check("", "exact", 4 * 8 * 3.0 * 8 * 256, find_term(&cost, "eviction")->exact);
 }
 
 static void set(const sf_method *method, void *params, const char *name, int value)
