@@ -28,6 +28,20 @@ struct gate {
 
 static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") != 0; }
 
+/* Whether the arm was asked for other sparsities too, and executed no higher one at this length. */
+static bool is_sparsest(const sf_view *v, int cell, int phase, double achieved)
+{
+    const sf_point *point = &v->point[v->point_of[cell]];
+    int others = 0;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (p == point || p->model != point->model || p->length != point->length || p->arm != point->arm) continue;
+        if (p->achieved[phase] > achieved + 0.001) return false;
+        others++;
+    }
+    return others > 0;
+}
+
 static bool off_budget(const sf_view *v, int cell, int dense, struct finding *out)
 {
     (void)dense;
@@ -40,7 +54,9 @@ static bool off_budget(const sf_view *v, int cell, int dense, struct finding *ou
         double budget = 1 - achieved, ratio = budget > wanted ? budget / wanted : wanted / budget;
         if (!(ratio > budget_ratio && fabs(budget - wanted) > budget_slack)) continue;
         out->badness = ratio;
-        snprintf(out->detail, sizeof out->detail, "%.3f for %.3f", achieved, c->sparsity[p]);
+        bool floor = budget > wanted && is_sparsest(v, cell, p, achieved);
+        snprintf(out->detail, sizeof out->detail, "%.3f for %.3f%s", achieved, c->sparsity[p],
+                 floor ? ", the most it reached here" : "");
         return true;
     }
     return false;

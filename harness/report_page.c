@@ -265,7 +265,9 @@ sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const 
     conclusions(out, v, findings);
     status = figures(out, folder, plots, made);
     scores(out, v);
-    fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits; CSV, LaTeX, Markdown).</p>\n",
+    sf_report_fidelity_html(v, out);
+    fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits, budgets, recall; CSV, LaTeX, "
+          "Markdown).</p>\n",
           out);
     provenance(out, v);
     fputs("</body></html>\n", out);

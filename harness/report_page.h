@@ -15,9 +15,19 @@ typedef struct sf_made {
     bool drawn;
 } sf_made;
 
-/* scores (means over tasks, with intervals and tests), tasks (each cell) and limits (highest sparsity without a loss),
- * each as .csv, .tex and .md in this folder; findings.csv, fits.csv. */
+/* scores (means over tasks, with intervals and tests), tasks (each cell), limits (highest sparsity without a loss),
+ * budgets and recall, each as .csv, .tex and .md in this folder; findings.csv, fits.csv. */
 sf_status sf_report_tables(const sf_view *view, const char *folder, const sf_findings *findings);
+
+/* budgets (requested and executed sparsity) and recall (attention mass kept), of arms that make one phase sparse. */
+sf_status sf_report_fidelity(const sf_view *view, const char *folder);
+void sf_report_fidelity_html(const sf_view *view, FILE *out);
+
+/* The requested sparsities of these tables' columns, ascending; returns how many. */
+enum { SF_LEVELS = 32 };
+int sf_view_levels(const sf_view *view, double level[SF_LEVELS]);
+/* The point of an arm that makes one phase sparse; NULL: not run. */
+const sf_point *sf_point_at_level(const sf_view *view, int model, int length, int arm, double level);
 
 /* FOLDER/index.html, one file that needs no other: figures inlined, tables, warnings, provenance. */
 sf_status sf_report_page(const sf_view *view, const char *folder, int plots, const sf_made *made,

@@ -21,8 +21,12 @@ static double recall_of(const sf_view *v, const sf_point *p)
 
 static int plots(const sf_view *v)
 {
-    for (int i = 0; i < v->points; i++)
-        if (v->point[i].arm && !sf_arm_joint(&v->arm[v->point[i].arm]) && !isnan(recall_of(v, &v->point[i]))) return 1;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i], *dense = sf_view_dense(v, p);
+        if (p->arm && !sf_arm_joint(&v->arm[p->arm]) && p->verdict.tasks && dense && dense->score > 0 &&
+            !isnan(recall_of(v, p)))
+            return 1;
+    }
     return 0;
 }
 

@@ -208,6 +208,20 @@ done:
     return status;
 }
 
+void sf_cell_interval(const sf_view *v, int cell, double *low, double *high)
+{
+    int n = v->results->records[cell], B = v->resamples;
+    double *replicate = malloc(((size_t)B + (size_t)n) * sizeof *replicate), *influence = replicate ? replicate + B : NULL;
+    *low = *high = NAN;
+    if (replicate && v->replicate && n > 1) {
+        for (int b = 0; b < B; b++) replicate[b] = v->replicate[(size_t)cell * B + b];
+        for (int i = 0; i < n; i++) influence[i] = (v->results->record[cell][i].strict - v->mean[cell]) / n;
+        snap(B, replicate, v->mean[cell]);
+        sf_interval_bca(B, replicate, v->mean[cell], n, influence, 0.95, low, high);
+    }
+    free(replicate);
+}
+
 /* Interval of a cell's difference to dense. */
 static sf_status judge_cell(const sf_view *v, int cell)
 {

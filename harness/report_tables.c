@@ -1,57 +1,14 @@
 /* Tables of a report, each as CSV (every number), LaTeX (booktabs) and Markdown. */
 #include "harness/report_page.h"
+#include "harness/report_table.h"
 
 #include <stdlib.h>
 
-enum { LEVELS = 32 };
 static const double margin = 0.05; /* the loss of score that the second limit allows */
-
-typedef enum style { TEX, MD } style;
-
-/* ---- Text of cells ---- */
-
-static void escaped(FILE *out, style how, const char *text)
-{
-    for (; *text; text++) {
-        if (how == TEX && strchr("_&%#$", *text)) fputc('\\', out);
-        if (how == MD && strchr("|_*", *text)) fputc('\\', out);
-        fputc(*text, out);
-    }
-}
-
-static void begin_row(FILE *out, style how) { fputs(how == MD ? "| " : "", out); }
-static void next_cell(FILE *out, style how) { fputs(how == MD ? " | " : " & ", out); }
-static void end_row(FILE *out, style how) { fputs(how == MD ? " |\n" : " \\\\\n", out); }
-
-static void head(FILE *out, style how, int texts, int numbers, const char *caption)
-{
-    if (how == MD) return;
-    fprintf(out, "%% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n\\caption{%s}\n\\begin{tabular}{",
-            caption);
-    for (int i = 0; i < texts; i++) fputc('l', out);
-    for (int i = 0; i < numbers; i++) fputc('r', out);
-    fputs("}\n\\toprule\n", out);
-}
-
-static void rule(FILE *out, style how, int columns)
-{
-    if (how == TEX)
-        fputs("\\midrule\n", out);
-    else
-        for (int i = 0; i < columns; i++) fputs(i == columns - 1 ? "|---|\n" : "|---", out);
-}
-
-static void tail(FILE *out, style how, const char *name, const char *caption)
-{
-    if (how == TEX)
-        fprintf(out, "\\bottomrule\n\\end{tabular}\n\\label{tab:%s}\n\\end{table}\n", name);
-    else
-        fprintf(out, "\n%s\n", caption);
-}
 
 /* ---- Scores: a row a (model, task or mean, length, arm), a column a requested sparsity ---- */
 
-static int all_levels(const sf_view *v, double level[LEVELS])
+int sf_view_levels(const sf_view *v, double level[SF_LEVELS])
 {
     int n = 0;
     for (int i = 0; i < v->points; i++) {
@@ -60,97 +17,77 @@ static int all_levels(const sf_view *v, double level[LEVELS])
         int at = 0;
         if (!p->arm || isnan(s) || sf_arm_joint(&v->arm[p->arm])) continue;
         while (at < n && level[at] != s) at++;
-        if (at < n || n == LEVELS) continue;
+        if (at < n || n == SF_LEVELS) continue;
         for (at = n++; at > 0 && level[at - 1] > s; at--) level[at] = level[at - 1];
         level[at] = s;
     }
     return n;
 }
 
-static const sf_point *at_level(const sf_view *v, int model, int length, int arm, double level)
+const sf_point *sf_point_at_level(const sf_view *v, int model, int length, int arm, double level)
 {
     return sf_view_find(v, model, length, arm, v->arm[arm].sparse[SF_PREFILL] ? level : 0,
                         v->arm[arm].sparse[SF_DECODE] ? level : 0);
 }
 
-/* task -1: the mean over tasks */
-static bool score_row(const sf_view *v, FILE *out, style how, int model, int task, int length, int arm, int levels,
+/* One row: the score at each level with its interval, dense first; task -1: the mean over tasks. */
+static void score_row(const sf_view *v, sf_table *table, int model, int task, int length, int arm, int levels,
                       const double *level)
 {
-    bool any = false;
-    for (int l = 0; l < levels; l++) {
-        const sf_point *p = at_level(v, model, length, arm, level[l]);
-        any |= p && (task < 0 || p->cell[task] >= 0);
-    }
-    if (!any) return false;
+    const sf_point *shown[SF_LEVELS + 1] = {sf_view_find(v, model, length, 0, 0, 0)};
     char text[64];
-    const sf_point *dense = sf_view_find(v, model, length, 0, 0, 0);
-    begin_row(out, how);
-    escaped(out, how, v->model[model].label);
-    next_cell(out, how);
-    if (task >= 0) {
-        escaped(out, how, v->task[task].label);
-        next_cell(out, how);
+    int n = 0;
+    for (int l = 0; l <= levels; l++) {
+        const sf_point *p = l ? sf_point_at_level(v, model, length, arm, level[l - 1]) : shown[0];
+        if (p && task >= 0 && p->cell[task] < 0) p = NULL;
+        shown[l] = p;
+        int samples = !p ? 0 : task < 0 ? p->samples : v->results->records[p->cell[task]];
+        if (l && p && (!n || samples < n)) n = samples;
     }
-    fprintf(out, "%d", v->length[length]);
-    next_cell(out, how);
-    escaped(out, how, v->arm[arm].label);
-    for (int l = -1; l < levels; l++) { /* dense first */
-        const sf_point *p = l < 0 ? dense : at_level(v, model, length, arm, level[l]);
-        next_cell(out, how);
-        if (!p || (task >= 0 && p->cell[task] < 0)) {
-            fputs("--", out);
-            continue;
-        }
-        const sf_verdict *verdict = task >= 0 ? &v->verdict[p->cell[task]] : &p->verdict;
-        snprintf(text, sizeof text, "%.3f", task >= 0 ? v->mean[p->cell[task]] : p->score);
-        fprintf(out, sf_verdict_loss(verdict) ? how == TEX ? "%s\\rlap{$^*$}" : "%s\\*" : "%s", text);
+    if (!n) return;
+    sf_table_cell(table, v->model[model].label, "");
+    if (task >= 0) sf_table_cell(table, v->task[task].label, "");
+    sf_table_cell(table, v->arm[arm].label, "");
+    sf_table_number(table, "%.0f", v->length[length], "");
+    sf_table_number(table, "%.0f", n, "");
+    for (int l = 0; l <= levels; l++) {
+        const sf_point *p = shown[l];
+        const sf_verdict *verdict = !p ? NULL : task < 0 ? &p->verdict : &v->verdict[p->cell[task]];
+        double score = !p ? NAN : p->score, low = !p ? NAN : p->low, high = !p ? NAN : p->high;
+        if (p && task >= 0) score = v->mean[p->cell[task]], sf_cell_interval(v, p->cell[task], &low, &high);
+        snprintf(text, sizeof text, isnan(score) ? "--" : isnan(low) ? "%.2f" : "%.2f [%.2f, %.2f]", score, low, high);
+        sf_table_cell(table, text, verdict && sf_verdict_loss(verdict) ? "*" : "");
     }
-    end_row(out, how);
-    return true;
 }
 
-static sf_status score_table(const sf_view *v, const char *folder, bool tasks, style how)
+static sf_status score_table(const sf_view *v, const char *folder, bool tasks, sf_table_style style)
 {
     sf_status status = SF_OK;
-    double level[LEVELS];
-    int levels = all_levels(v, level), most = 0;
+    double level[SF_LEVELS];
+    int levels = sf_view_levels(v, level);
     const char *name = tasks ? "tasks" : "scores";
-    for (int i = 0; i < v->points; i++) most = v->point[i].samples > most ? v->point[i].samples : most;
-    char caption[512], from[64];
-    snprintf(from, sizeof from, how == TEX ? "$p \\le 0.05$" : "p ≤ 0.05");
+    char caption[512];
     snprintf(caption, sizeof caption,
-             "Strict score at each requested sparsity, mean over samples%s; up to %d samples. Asterisk: below "
-             "dense, %s (paired sign-flip test, Holm over the table's comparisons).",
-             tasks ? "" : " and tasks", most, from);
-    FILE *out = sf_report_open(folder, name, how == TEX ? ".tex" : ".md", &status);
-    if (!out) return status;
-    head(out, how, tasks ? 4 : 3, levels + 1, caption);
-    begin_row(out, how);
-    fputs("model", out);
-    next_cell(out, how);
-    if (tasks) {
-        fputs("task", out);
-        next_cell(out, how);
-    }
-    fputs("tokens", out);
-    next_cell(out, how);
-    fputs("method", out);
-    next_cell(out, how);
-    fputs("dense", out);
-    for (int l = 0; l < levels; l++) {
-        next_cell(out, how);
-        fprintf(out, "%g", level[l]);
-    }
-    end_row(out, how);
-    rule(out, how, levels + (tasks ? 5 : 4));
+             "Strict score at each requested sparsity, mean over n samples%s, with its 95 %% bootstrap interval (BCa). "
+             "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).",
+             tasks ? "" : " of all tasks, each task weighing the same");
+    sf_table table = {.out = sf_report_open(folder, name, style == SF_TABLE_TEX ? ".tex" : ".md", &status), .style = style};
+    if (!table.out) return status;
+    sf_table_begin(&table, tasks ? 3 : 2, levels + 3, caption);
+    sf_table_cell(&table, "model", "");
+    if (tasks) sf_table_cell(&table, "task", "");
+    sf_table_cell(&table, "method", "");
+    sf_table_cell(&table, "tokens", "");
+    sf_table_cell(&table, "n", "");
+    sf_table_cell(&table, "dense", "");
+    for (int l = 0; l < levels; l++) sf_table_number(&table, "%g", level[l], "");
     for (int m = 0; m < v->models; m++)
         for (int t = tasks ? 0 : -1; t < (tasks ? v->tasks : 0); t++)
             for (int l = 0; l < v->lengths; l++)
                 for (int a = 1; a < v->arms; a++)
-                    if (!sf_arm_joint(&v->arm[a])) score_row(v, out, how, m, t, l, a, levels, level);
-    tail(out, how, name, caption);
-    sf_report_close(out, name, &status);
+                    if (!sf_arm_joint(&v->arm[a])) score_row(v, &table, m, t, l, a, levels, level);
+    sf_table_end(&table, name, caption);
+    sf_report_close(table.out, name, &status);
     return status;
 }
 
@@ -178,17 +115,19 @@ static sf_status score_csv(const sf_view *v, const char *folder)
     if (out) {
         fprintf(
             out,
-            "model,task,tokens,arm,requested,samples,score,standard_error,difference,difference_low,difference_high,p,"
+            "model,task,tokens,arm,requested,samples,score,standard_error,low,high,difference,difference_low,difference_high,p,"
             "p_holm,cell\n");
         for (int c = 0; c < v->results->cells; c++) {
             if (v->point_of[c] < 0) continue;
             const sf_point *p = &v->point[v->point_of[c]];
             const sf_verdict *x = &v->verdict[c];
             char level[32];
+            double low, high;
             sf_point_level(v, p, level);
-            sf_csv_row(out, "ssdssdfffffffs", v->model[p->model].label, v->results->cell[c].task_label,
+            sf_cell_interval(v, c, &low, &high);
+            sf_csv_row(out, "ssdssdfffffffffs", v->model[p->model].label, v->results->cell[c].task_label,
                        v->length[p->length], v->arm[p->arm].label, level, v->results->records[c], v->mean[c],
-                       v->error[c], x->difference, x->low, x->high, x->p, x->p_holm, v->results->cell[c].key);
+                       v->error[c], low, high, x->difference, x->low, x->high, x->p, x->p_holm, v->results->cell[c].key);
         }
         sf_report_close(out, "tasks.csv", &status);
     }
@@ -250,54 +189,41 @@ static sf_status limits_csv(const sf_view *v, const char *folder)
 }
 
 /* Rows are model and length, columns arms: the limit by significance, then the one by margin. */
-static sf_status limits_table(const sf_view *v, const char *folder, style how)
+static sf_status limits_table(const sf_view *v, const char *folder, sf_table_style style)
 {
     sf_status status = SF_OK;
-    FILE *out = sf_report_open(folder, "limits", how == TEX ? ".tex" : ".md", &status);
-    if (!out) return status;
+    sf_table table = {.out = sf_report_open(folder, "limits", style == SF_TABLE_TEX ? ".tex" : ".md", &status), .style = style};
+    if (!table.out) return status;
     int arms = 0;
     for (int a = 1; a < v->arms; a++) arms += !sf_arm_joint(&v->arm[a]);
     char caption[400];
     snprintf(
         caption, sizeof caption,
         "Highest tested sparsity without a loss, means over %d tasks. First: no significant loss up to "
-        "there (paired sign-flip test, Holm); second: the 95%s interval of the difference excludes a loss above %g.",
-        v->tasks, how == TEX ? "\\,\\%" : " %", margin);
-    head(out, how, 1, arms + 1, caption);
-    begin_row(out, how);
-    fputs("model", out);
-    next_cell(out, how);
-    fputs("tokens", out);
+        "there (paired sign-flip test, Holm); second: the 95 %% interval of the difference excludes a loss above %g.",
+        v->tasks, margin);
+    sf_table_begin(&table, 1, arms + 1, caption);
+    sf_table_cell(&table, "model", "");
+    sf_table_cell(&table, "tokens", "");
     for (int a = 1; a < v->arms; a++)
-        if (!sf_arm_joint(&v->arm[a])) {
-            next_cell(out, how);
-            escaped(out, how, v->arm[a].label);
-        }
-    end_row(out, how);
-    rule(out, how, arms + 2);
+        if (!sf_arm_joint(&v->arm[a])) sf_table_cell(&table, v->arm[a].label, "");
     for (int m = 0; m < v->models; m++)
         for (int l = 0; l < v->lengths; l++) {
-            begin_row(out, how);
-            escaped(out, how, v->model[m].label);
-            next_cell(out, how);
-            fprintf(out, "%d", v->length[l]);
+            sf_table_cell(&table, v->model[m].label, "");
+            sf_table_number(&table, "%.0f", v->length[l], "");
             for (int a = 1; a < v->arms; a++) {
                 double significant, within;
-                char text[2][16];
+                char limit[2][16], text[40];
                 if (sf_arm_joint(&v->arm[a])) continue;
                 find_limits(v, m, -1, l, a, &significant, &within);
-                limit_text(significant, text[0]);
-                limit_text(within, text[1]);
-                next_cell(out, how);
-                if (isnan(significant))
-                    fputs("--", out);
-                else
-                    fprintf(out, "%s / %s", text[0], text[1]);
+                limit_text(significant, limit[0]);
+                limit_text(within, limit[1]);
+                snprintf(text, sizeof text, isnan(significant) ? "--" : "%s / %s", limit[0], limit[1]);
+                sf_table_cell(&table, text, "");
             }
-            end_row(out, how);
         }
-    tail(out, how, "limits", caption);
-    sf_report_close(out, "limits", &status);
+    sf_table_end(&table, "limits", caption);
+    sf_report_close(table.out, "limits", &status);
     return status;
 }
 
@@ -334,10 +260,10 @@ sf_status sf_report_tables(const sf_view *v, const char *folder, const sf_findin
     SF_TRY(findings_csv(v, folder, findings));
     SF_TRY(score_csv(v, folder));
     SF_TRY(limits_csv(v, folder));
-    for (style how = TEX; how <= MD; how++) {
-        SF_TRY(score_table(v, folder, false, how));
-        SF_TRY(score_table(v, folder, true, how));
-        SF_TRY(limits_table(v, folder, how));
+    for (sf_table_style style = SF_TABLE_TEX; style <= SF_TABLE_MD; style++) {
+        SF_TRY(score_table(v, folder, false, style));
+        SF_TRY(score_table(v, folder, true, style));
+        SF_TRY(limits_table(v, folder, style));
     }
-    return SF_OK;
+    return sf_report_fidelity(v, folder);
 }

@@ -119,6 +119,9 @@ static void describe_length(void *unused, const sf_cell_info *c, char name[512],
     *b = 0;
 }
 
+/* A method that serves both phases is an arm in each. Arms are told apart by these endings, which only such ones keep. */
+static const char in_prefill[] = " (prefill)", in_decode[] = " (decode)";
+
 static void describe_arm(void *unused, const sf_cell_info *c, char name[512], double *a, double *b)
 {
     (void)unused;
@@ -126,9 +129,23 @@ static void describe_arm(void *unused, const sf_cell_info *c, char name[512], do
     if (prefill && decode)
         snprintf(name, 512, "%.240s + %.240s", c->label[SF_PREFILL], c->label[SF_DECODE]);
     else
-        snprintf(name, 512, "%.500s", prefill ? c->label[SF_PREFILL] : decode ? c->label[SF_DECODE] : "dense");
+        snprintf(name, 512, "%.480s%s", prefill ? c->label[SF_PREFILL] : decode ? c->label[SF_DECODE] : "dense",
+                 prefill ? in_prefill : decode ? in_decode : "");
     *a = prefill + 2 * decode;
     *b = 0;
+}
+
+/* The arm's name without its ending, unless another arm has the same without its own. */
+static const char *arm_label(sf_heap *heap, const struct axis_item *arm, int arms, int i)
+{
+    size_t n = strlen(arm[i].name);
+    const char *ending = arm[i].a == 1 ? in_prefill : arm[i].a == 2 ? in_decode : "";
+    size_t plain = n - strlen(ending);
+    for (int j = 0; j < arms; j++)
+        if (j != i && arm[j].a + arm[i].a == 3 && strncmp(arm[j].name, arm[i].name, plain) == 0 &&
+            strcmp(arm[j].name + plain, arm[j].a == 1 ? in_prefill : in_decode) == 0)
+            return arm[i].name;
+    return sf_heap_text(heap, arm[i].name, plain);
 }
 
 static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
@@ -168,9 +185,10 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
         status = no_memory();
     if (status == SF_OK) {
         v->arm[0] = (sf_view_arm){.label = "dense", .method = {"dense", "dense"}};
+        for (int i = 0; i < v->arms && status == SF_OK; i++)
+            if (!(v->arm[i + !dense].label = arm_label(heap, axis, v->arms, i))) status = no_memory();
         for (int c = 0; c < r->cells; c++) {
             sf_view_arm *arm = &v->arm[place[c].arm = at[c] + !dense];
-            arm->label = axis[at[c]].name;
             for (int p = 0; p < SF_PHASES; p++) {
                 arm->sparse[p] = !is_dense(&r->cell[c], p);
                 arm->method[p] = r->cell[c].method[p];

@@ -81,6 +81,8 @@ sf_status sf_view_bootstrap(sf_view *view, int resamples, uint64_t seed);
 const sf_point *sf_view_dense(const sf_view *view, const sf_point *point);
 /* The dense cell of a sparse cell's model, task and length; -1: none. */
 int sf_cell_dense(const sf_view *view, int cell);
+/* 95 % interval (BCa) of a cell's own score, after sf_view_bootstrap(); NAN for one sample. */
+void sf_cell_interval(const sf_view *view, int cell, double *low, double *high);
 bool sf_verdict_loss(const sf_verdict *verdict); /* below dense, p_holm <= 0.05 */
 const sf_point *sf_view_find(const sf_view *view, int model, int length, int arm, double prefill, double decode);
 

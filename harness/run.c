@@ -43,6 +43,7 @@ struct work {
     sf_progress progress;
     double sample_work;                       /* of the sample at hand, for the progress line */
     size_t memory_limit;                      /* bytes for caches and activations */
+    int shard, shards;                        /* as in sf_run_options */
 
     const sf_cell **pending;                  /* [lanes] cells of the group that lack this sample */
     sf_lane *lane;
@@ -281,6 +282,17 @@ static double work_of(const sf_road *road, const sf_cell *const *cell, int n)
     return work;
 }
 
+/* Whether this process's shard has this sample of a cell. Cells that share a prefill share a shard: the first of them
+ * hashes for all. What is stored already plays no part, so that every process and every restart sees the same shards. */
+static bool in_shard(const struct work *w, struct group g, const sf_cell *cell, int index)
+{
+    if (!w->shards) return true;
+    const sf_cell *first = g.cell;
+    while (first < cell && !same_arm(first, cell)) first++;
+    return XXH3_64bits_withSeed(first->key, strlen(first->key), (uint64_t)index) % (uint64_t)w->shards ==
+           (uint64_t)w->shard - 1;
+}
+
 /* The group's cells that lack this sample; those with a dense prefill first, so that they share it even when memory
  * splits the lanes. */
 static int find_pending(const struct work *w, struct group g, int index, const sf_cell **out)
@@ -288,7 +300,9 @@ static int find_pending(const struct work *w, struct group g, int index, const s
     int n = 0;
     for (int sparse = 0; sparse < 2; sparse++)
         for (int i = 0; i < g.cells; i++)
-            if ((g.cell[i].prefill != NULL) == sparse && !sf_store_has(w->store, g.cell[i].key, index)) out[n++] = &g.cell[i];
+            if ((g.cell[i].prefill != NULL) == sparse && in_shard(w, g, &g.cell[i], index) &&
+                !sf_store_has(w->store, g.cell[i].key, index))
+                out[n++] = &g.cell[i];
     return n;
 }
 
@@ -471,7 +485,7 @@ static sf_status summarise(const char *path)
 sf_status sf_run(const sf_run_options *options)
 {
     sf_road road;
-    struct work w = {.road = &road};
+    struct work w = {.road = &road, .shard = options->shard, .shards = options->shards};
     char path[4096] = "", started[32];
     struct utsname host = {0};
     uname(&host);
@@ -482,6 +496,7 @@ sf_status sf_run(const sf_run_options *options)
     if (status == SF_OK) status = try_samples(&road);
     if (status == SF_OK) {
         if (options->out) snprintf(path, sizeof path, "%s", options->out);
+        else if (w.shards) snprintf(path, sizeof path, "results/%s-%dof%d.h5", road.sweep->name, w.shard, w.shards);
         else snprintf(path, sizeof path, "results/%s.h5", road.sweep->name);
         status = make_folder(path);
     }
@@ -506,7 +521,7 @@ sf_status sf_run(const sf_run_options *options)
     }
     sf_store_close(w.store);
     sf_backend_close(&w.backend);
-    if (status == SF_OK) status = summarise(path);
+    if (status == SF_OK && !w.shards) status = summarise(path); /* a part alone lacks its dense cells */
     if (status == SF_OK) printf("\nResults: %s\n", path);
     sf_road_close(&road);
     return status;

@@ -40,6 +40,7 @@ typedef struct sf_run_options {
     int sets;
     const char *const *set;
     bool overwrite;
+    int shard, shards;                /* runs part `shard` of 1 … `shards` alone; 0, 0: everything */
 } sf_run_options;
 
 /* Runs what is not yet stored. Prints one line a cell when stderr is no terminal, a table and warnings at the end. */

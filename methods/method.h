@@ -67,6 +67,8 @@ typedef struct sf_method {
 
     bool steers_backwards;   /* prefill: later tokens may steer the selection of earlier rows (a probe of the last queries) */
     bool data_dependent;     /* what choosing costs depends on the sample, so that estimate() is right on average only */
+    bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
+    bool random;             /* looks at nothing to choose: what choosing is worth */
 } sf_method;
 
 /* Built-in methods, NULL-terminated (methods/registry.c). */

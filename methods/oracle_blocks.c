@@ -50,4 +50,5 @@ const sf_method sf_oracle_blocks = {
     .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
+    .oracle = true,
 };

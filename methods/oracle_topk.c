@@ -46,4 +46,5 @@ const sf_method sf_oracle_topk = {
     .fit = fit,
     .estimate = estimate,
     .decode = decode,
+    .oracle = true,
 };

@@ -1,6 +1,8 @@
-/* Random blocks: what Block-Sparse forces, and the rest of the same budget drawn evenly. What choosing is worth. */
+/* Random blocks: what Block-Sparse forces, and the rest of the same budget drawn evenly; in decode, pages in place of
+ * blocks. What choosing is worth. {sinks: 0, local: 1} forces nothing but the query's own block. */
 #include "methods/method.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@ struct params {
 /* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "k", .type = SF_INT, .offset = offsetof(struct params, k), .budget = true,
-     .low = 1, .high = 1 << 20, .initial = 100, .doc = "key blocks for each query block, forced ones included"},
+     .low = 1, .high = 1 << 20, .initial = 100, .doc = "key blocks for each query block (decode: query), forced ones included"},
     {.name = "block", .type = SF_INT, .offset = offsetof(struct params, block),
      .low = 1, .high = 4096, .initial = 16, .doc = "queries and keys per block"},
     {.name = "sinks", .type = SF_INT, .offset = offsetof(struct params, sinks),
@@ -42,42 +44,66 @@ static void mark(char *chosen, int begin, int end, int wanted, uint64_t stream)
     }
 }
 
-static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
+/* The ascending list of a query that sees blocks 0 … seen - 1; returns its length. `chosen` is room for `seen` marks. */
+static int32_t choose(const struct params *p, int k, int seen, uint64_t stream, char *chosen, int32_t *index)
 {
-    const struct params *p = params;
-    int blocks = (a->keys + p->block - 1) / p->block, forced = p->sinks + p->local;
+    int first = p->sinks < seen ? p->sinks : seen, last = seen - p->local > first ? seen - p->local : first;
+    int wanted = k - first - (seen - last);
+    memset(chosen, 0, (size_t)seen);
+    memset(chosen, 1, (size_t)first);
+    memset(chosen + last, 1, (size_t)(seen - last));
+    if (wanted > last - first) wanted = last - first;
+    mark(chosen, first, last, wanted, stream);
+    int32_t n = 0;
+    for (int j = 0; j < seen; j++)
+        if (chosen[j]) index[n++] = j;
+    return n;
+}
+
+/* Lists of `heads` heads; each head of a prefill has one for each block of queries, of a decode step one. */
+static sf_lists draw_lists(sf_attention *a, const struct params *p, int heads, bool every_block)
+{
+    int blocks = (a->keys + p->block - 1) / p->block, forced = p->sinks + p->local, each = every_block ? blocks : 1;
     int k = p->k > forced ? p->k : forced;
     if (k > blocks) k = blocks;
-    size_t rows = (size_t)a->heads * (size_t)blocks;
+    size_t rows = (size_t)heads * (size_t)each;
     int32_t *count = malloc(rows * sizeof *count), *index = malloc(rows * (size_t)k * sizeof *index);
     char *chosen = malloc((size_t)blocks);
     if (!count || !index || !chosen)
         a->status = sf_fail(SF_NO_MEMORY, "random_blocks: %zu lists of %d blocks", rows, k);
 
     for (size_t row = 0; row < rows && a->status == SF_OK; row++) {
-        int head = (int)(row / (size_t)blocks), seen = (int)(row % (size_t)blocks) + 1; /* causal blocks */
-        int first = p->sinks < seen ? p->sinks : seen, last = seen - p->local > first ? seen - p->local : first;
-        int wanted = k - first - (seen - last);
-        memset(chosen, 0, (size_t)blocks);
-        memset(chosen, 1, (size_t)first);
-        memset(chosen + last, 1, (size_t)(seen - last));
-        if (wanted > last - first) wanted = last - first;
-        mark(chosen, first, last, wanted,
-             draw(draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head), (uint64_t)seen));
-        count[row] = 0;
-        for (int j = 0; j < seen; j++)
-            if (chosen[j]) index[row * (size_t)k + (size_t)count[row]++] = j;
+        int head = (int)(row / (size_t)each), seen = every_block ? (int)(row % (size_t)each) + 1 : blocks;
+        uint64_t stream = draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head);
+        count[row] = choose(p, k, seen, draw(stream, (uint64_t)(every_block ? seen : a->keys)), chosen,
+                            index + row * (size_t)k);
     }
     sf_lists lists = {0};
     if (a->status == SF_OK) lists = sf_host_lists(a, (int64_t)rows, k, count, index);
     free(count), free(index), free(chosen);
-    return sf_blocks(a, out, a->heads, p->block, p->block, lists);
+    return lists;
+}
+
+static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    return sf_blocks(a, out, a->heads, p->block, p->block, draw_lists(a, p, a->heads, true));
+}
+
+/* Blocks of the cache are its pages; drawn anew for each token. */
+static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    const struct params *p = params;
+    (void)state;
+    return sf_pages(a, out, p->block, draw_lists(a, p, a->kv_heads, false));
 }
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
     struct params *p = params;
-    p->k = sf_fit_blocks(extent, p->block, sparsity);
+    /* In decode the current page is half full on average. */
+    p->k = extent->phase == SF_PREFILL ? sf_fit_blocks(extent, p->block, sparsity)
+                                       : (int)lround((double)sf_fit_keys(extent, sparsity) / p->block + 0.5);
     return SF_OK;
 }
 
@@ -89,4 +115,6 @@ const sf_method sf_random_blocks = {
     .params_size = sizeof(struct params),
     .fit = fit,
     .prefill = prefill,
+    .decode = decode,
+    .random = true,
 };
