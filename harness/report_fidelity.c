@@ -18,13 +18,14 @@ typedef struct row {
 
 static bool next_row(const sf_view *v, row *r)
 {
-    for (;;) {
+    while (v->arms > 1) {
         if (++r->length == v->lengths) r->length = 0, r->arm++;
         if (r->arm == v->arms) r->arm = 1, r->model++;
         if (r->model == v->models) r->model = 0, r->phase++;
         if (r->phase == SF_PHASES) return false;
         if (v->arm[r->arm].sparse[r->phase] && !sf_arm_joint(&v->arm[r->arm])) return true;
     }
+    return false;
 }
 
 static const row before_first = {.length = -1, .arm = 1};

@@ -24,6 +24,15 @@ cmp -s "$T/a" "$T/b" || fail "three samples and one, on all threads, are not fou
 rows "$T/c.h5" >"$T/c"
 cmp -s "$T/a" "$T/c" || fail "cells alone differ from cells in company: $(diff "$T/a" "$T/c" | head -n 4)"
 
+# Split over three processes, one after the other here: no row twice, none missing, and the report reads them as one.
+for i in 1 2 3; do "$FRONTIER" run "$T/tiny.yaml" -o "$T/part$i.h5" -s samples=4 --shard $i/3 >/dev/null 2>&1 || fail "shard $i"; done
+for i in 1 2 3; do rows "$T/part$i.h5"; done | sort >"$T/d"
+[ "$(wc -l <"$T/d")" = 40 ] && [ "$(rows "$T/part1.h5" | wc -l)" -lt 30 ] || fail "shards do not split: $(wc -l <"$T/d") rows"
+cmp -s "$T/a" "$T/d" || fail "shards differ from one run: $(diff "$T/a" "$T/d" | head -n 4)"
+"$FRONTIER" report "$T"/part?.h5 -o "$T/parts" -f tasks >"$T/log" 2>&1 || fail "report of shards: $(cat "$T/log")"
+! grep -q 'incomplete' "$T/log" || fail "shards read as one are incomplete: $(cat "$T/log")"
+! "$FRONTIER" run "$T/tiny.yaml" --shard 4/3 >/dev/null 2>"$T/err" && grep -q "1 <= I <= N" "$T/err" || fail "--shard 4/3 was taken"
+
 "$FRONTIER" show "$T/tiny.yaml" --task vt --sample 1 | grep -q -- '---- prompt' || fail "show a config"
 "$FRONTIER" show "$T/a.h5" --method quest --sparsity 0.9 --json | grep -q '"prediction"' || fail "show results"
 "$FRONTIER" show "$T/a.h5" --method quest --sparsity 0.9 | grep -q -- '---- prompt' || fail "show results without their prompt"
