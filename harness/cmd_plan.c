@@ -120,9 +120,14 @@ static void print_text(const sf_road *road, const struct totals *t, double secon
     printf("%s: %d cells = %d model%s x %d length%s x %d task%s x %d variants, %d samples each\n\n", s->name, road->plan.cells,
            s->models, s->models > 1 ? "s" : "", s->lengths, s->lengths > 1 ? "s" : "", s->tasks, s->tasks > 1 ? "s" : "",
            road->plan.cells / (s->models * s->lengths * s->tasks), s->samples);
-    for (int i = 0; i < s->models; i++)
-        printf("  model   %-28s %s, %.1f MB of weights\n", s->model[i].label, road->model[i]->config.architecture,
-               (double)road->model[i]->weight_bytes / 1e6);
+    for (int i = 0; i < s->models; i++) {
+        const sf_model_config *c = &road->model[i]->config;
+        int sliding = 0;
+        for (int l = 0; l < c->layers; l++) sliding += sf_layer_slides(c, l);
+        printf("  model   %-28s %s, %.1f MB of weights%s\n", s->model[i].label, c->architecture,
+               (double)road->model[i]->weight_bytes / 1e6,
+               sliding == c->layers ? "; every layer has a sliding window: methods leave it dense" : "");
+    }
     for (int i = 0; i < s->tasks; i++) printf("  task    %-28s up to %d tokens of output\n", s->task[i].label, s->task[i].output);
     for (int i = 0; i < s->arms; i++)
         printf("  method  %s%s%s\n", s->arm[i].prefill.method ? s->arm[i].prefill.label : "",

@@ -42,11 +42,24 @@ static bool is_sparsest(const sf_view *v, int cell, int phase, double achieved)
     return others > 0;
 }
 
+static bool all_slides(const sf_cell_info *c) { return c->sliding_layers > 0 && c->sliding_layers == c->layers; }
+
+static bool nothing_to_choose(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_cell_info *c = &v->results->cell[cell];
+    if (!all_slides(c) || (!is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE))) return false;
+    out->badness = 1;
+    snprintf(out->detail, sizeof out->detail, "window of %d tokens", c->window);
+    return true;
+}
+
 static bool off_budget(const sf_view *v, int cell, int dense, struct finding *out)
 {
     (void)dense;
     const sf_cell_info *c = &v->results->cell[cell];
     const int n = v->results->records[cell];
+    if (all_slides(c)) return false;
     for (int p = 0; p < SF_PHASES; p++) {
         if (!is_sparse(c, p) || isnan(c->sparsity[p]) || !n) continue;
         double achieved = 0, wanted = 1 - c->sparsity[p];
@@ -193,6 +206,8 @@ static const struct gate gates[] = {
     {many_bos, "more than one BOS token in the input: the chat template and the tokenizer both add one"},
     {other_prompts, "the prompt is not dense's prompt: these cells cannot be compared sample by sample"},
     {full_budget_differs, "nothing was left out, and yet the answer is not dense's"},
+    {nothing_to_choose, "every layer of the model has a sliding window, and methods leave such layers as they are: these cells "
+                        "are dense ones"},
     {off_budget, "executed sparsity is not the requested one"},
     {better_than_dense,
      "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "

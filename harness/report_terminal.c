@@ -278,7 +278,7 @@ void sf_report_table(const sf_results *results, FILE *out)
         /* A grid of thousands of cells would scroll away: then the means alone, the tasks are in the report. */
         int blocks = 0, room = WIDTH - width.model - width.task - 9;
         for (int first = 0; first < columns; first = last_column(column, columns, first, room)) blocks++;
-        bool tasks = blocks * v.models * v.lengths * (v.tasks + 1) <= LINES;
+        bool tasks = v.tasks == 1 || blocks * v.models * v.lengths * (v.tasks + 1) <= LINES;
         fprintf(out, "\nScore, mean over samples (strict: what cannot be parsed counts 0). *: below dense, p < 0.05 "
                      "(paired sign "
                      "flips, Holm).\n");

@@ -300,6 +300,23 @@ static void test_findings(void **state)
     sf_view_free(&v);
 }
 
+/* A method that was run in either phase alone is two arms, never one with two kinds of points. */
+static void test_same_name_in_both_phases(void **state)
+{
+    (void)state;
+    sf_view v;
+    read_results(&small);
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].label[SF_DECODE], "quest")) results.cell[c].label[SF_DECODE] = "vertical_slash";
+    OK(sf_view_make(&results, &v));
+    assert_int_equal(v.arms, 5);
+    int seen = 0;
+    for (int a = 1; a < v.arms; a++)
+        seen += !strcmp(v.arm[a].label, v.arm[a].sparse[SF_PREFILL] ? "vertical_slash (prefill)" : "vertical_slash (decode)");
+    assert_int_equal(seen, 2);
+    sf_view_free(&v);
+}
+
 /* ---- Gates ---- */
 
 static char *warnings_of(int *count)
@@ -342,6 +359,7 @@ static void test_gates(void **state)
     } expected[] = {{"more than one BOS", "mini-8m niah 1024 dense (2 in sample 3)"},
                     {"not dense's prompt", "mini-8m vt 1024 quest 0.50 (sample 4)"},
                     {"the answer is not dense's", "mini-8m niah 1024 vertical_slash 0.70 (sample 0)"},
+                    {"every layer of the model has a sliding window", "mini-8m vt 1024 vertical_slash 0.80 (window of 96"},
                     {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (0.300 for 0.500)"},
                     {"near zero", "mini-8m cwe 1024 dense (0.000)"},
                     {"cannot be parsed, which score 0", "mini-8m niah 1024 block_sparse 0.80 (25 %)"},
@@ -356,6 +374,9 @@ static void test_gates(void **state)
     whole[0].prediction = "something else";
     int cell = find_cell("niah", "block_sparse", 0.5);
     for (int i = 0; i < N; i++) results.record[cell][i].achieved[SF_PREFILL] = 0.3;
+    cell = find_cell("vt", "vertical_slash", 0.8);
+    results.cell[cell].sliding_layers = results.cell[cell].layers;
+    results.cell[cell].window = 96;
     cell = find_cell("niah", "block_sparse", 0.8);
     for (int i = 0; i < 5; i++) results.record[cell][i].parsed = false;
     for (int i = 0; i < 6; i++) results.record[cell][i].truncated = true;
@@ -654,10 +675,19 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_points),          TEST(test_verdicts),           TEST(test_intervals),
-        TEST(test_nothing_planted), TEST(test_pareto_probability), TEST(test_findings),
-        TEST(test_gates),           TEST(test_terminal),           TEST(test_export),
-        TEST(test_compare),         TEST(test_report_files),       TEST(test_partial_results),
+        TEST(test_points),
+        TEST(test_verdicts),
+        TEST(test_intervals),
+        TEST(test_nothing_planted),
+        TEST(test_pareto_probability),
+        TEST(test_findings),
+        TEST(test_same_name_in_both_phases),
+        TEST(test_gates),
+        TEST(test_terminal),
+        TEST(test_export),
+        TEST(test_compare),
+        TEST(test_report_files),
+        TEST(test_partial_results),
         TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
