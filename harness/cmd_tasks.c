@@ -61,10 +61,11 @@ int sf_cmd_tasks(int argc, char **argv)
 {
     static const struct argp argp = {
         options, parse, "export CONFIG.yaml",
-        "Writes samples of a config's tasks and lengths as tokens to HDF5, to train models on: the model's whole input, the "
-        "perfect answer, the stop token. Of the model only tokenizer and chat template are read. Samples 0, 1, … of a seed are "
-        "always the same ones; the config's own seed is kept for evaluation and refused. Tasks that read questions from a file "
-        "(qa_*, ruler_qa_*) have the same questions for every seed: do not train on what you evaluate.\v"
+        "Writes samples of a config's tasks and lengths as tokens to HDF5, to train models on: the model's whole input, "
+        "the perfect answer, the stop token. Of the model only tokenizer and chat template are read. Samples 0, 1, … of "
+        "a seed are always the same ones; the config's own seed is kept for evaluation and refused. Tasks that read "
+        "questions from a file (qa_*, ruler_qa_*) have the same questions for every seed: do not train on what you "
+        "evaluate. harness/training_hdf5.h explains the file.\v"
         "Example:\n  frontier tasks export configs/demo.yaml --out train.h5 --samples 10000 --seed 7 --mix niah=2",
         NULL, NULL, NULL};
     struct args a = {.o = {.seed = 1}};

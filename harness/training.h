@@ -18,9 +18,9 @@ typedef struct sf_training_options {
     bool overwrite;
 } sf_training_options;
 
-/* Writes samples of every task and length to an HDF5 file, which appears when it is whole (its schema: training_hdf5.h).
- * Lengths follow each other; within a length, tasks are shuffled, by the seed. Every answer is scored by its task first:
- * less than 1 is an error. The file's content does not depend on the number of threads. Prints what it wrote. */
+/* Writes samples of every task and length to an HDF5 file, which appears when it is whole (schema: training_hdf5.h).
+ * Lengths follow each other; within a length, tasks are shuffled, by the seed. Every answer is scored by its task
+ * first: less than 1 is an error. The file does not depend on the number of threads. Prints what it wrote. */
 sf_status sf_training_export(const sf_training_options *options);
 
 #endif

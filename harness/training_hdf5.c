@@ -12,11 +12,11 @@
 
 #define FIELD(f) .name = #f, .offset = offsetof(sf_training_info, f)
 static const sf_column attributes[] = {
-    {FIELD(seed), .type = SF_COLUMN_U64},     {FIELD(evaluation_seed), .type = SF_COLUMN_U64},
-    {FIELD(config), .type = SF_COLUMN_TEXT},  {FIELD(revision), .type = SF_COLUMN_TEXT},
-    {FIELD(model), .type = SF_COLUMN_TEXT},   {FIELD(tokenizer), .type = SF_COLUMN_TEXT},
-    {FIELD(chat), .type = SF_COLUMN_TEXT},    {FIELD(vocab), .type = SF_COLUMN_INT},
-    {FIELD(stop), .type = SF_COLUMN_INT},     {0},
+    {FIELD(seed), .type = SF_COLUMN_U64},    {FIELD(evaluation_seed), .type = SF_COLUMN_U64},
+    {FIELD(config), .type = SF_COLUMN_TEXT}, {FIELD(revision), .type = SF_COLUMN_TEXT},
+    {FIELD(model), .type = SF_COLUMN_TEXT},  {FIELD(tokenizer), .type = SF_COLUMN_TEXT},
+    {FIELD(chat), .type = SF_COLUMN_TEXT},   {FIELD(vocab), .type = SF_COLUMN_INT},
+    {FIELD(stop), .type = SF_COLUMN_INT},    {0},
 };
 
 static sf_status put_texts(const sf_hdf5 *f, const char *name, int n, const char *const *text)
@@ -84,7 +84,8 @@ sf_status sf_training_append(sf_training_file *t, int column, const void *rows, 
     hid_t space = H5Dget_space(t->column[column]), memory = H5Screate_simple(1, &more, NULL);
     ok = ok && H5Sselect_hyperslab(space, H5S_SELECT_SET, &at, NULL, &more, NULL) >= 0 &&
          H5Dwrite(t->column[column], type, memory, space, H5P_DEFAULT, rows) >= 0;
-    sf_status status = ok ? SF_OK : sf_hdf5_fail(&t->f, SF_IO, "cannot write %zu rows after row %llu", n, (unsigned long long)at);
+    sf_status status =
+        ok ? SF_OK : sf_hdf5_fail(&t->f, SF_IO, "cannot write %zu rows after row %llu", n, (unsigned long long)at);
     H5Sclose(space);
     H5Sclose(memory);
     H5Tclose(type);
@@ -104,10 +105,13 @@ static sf_status publish(const sf_training_file *t)
 
 sf_status sf_training_close(sf_training_file *t, sf_status status)
 {
+    if (!t->path) return status;
     for (int i = 0; i < SF_TRAINING_COLUMNS; i++)
         if (t->column[i] >= 0) H5Dclose(t->column[i]);
-    if (status == SF_OK) status = sf_hdf5_close(&t->f);
-    else if (t->f.file >= 0) H5Fclose(t->f.file); /* the message of what went wrong stays */
+    if (status == SF_OK)
+        status = sf_hdf5_close(&t->f);
+    else if (t->f.file >= 0)
+        H5Fclose(t->f.file); /* the message of what went wrong stays */
     if (status == SF_OK) status = publish(t);
     if (status != SF_OK && t->aside) unlink(t->aside);
     free(t->path);

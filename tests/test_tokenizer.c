@@ -704,6 +704,31 @@ static void a_megabyte_encodes(void **state)
     free(text);
 }
 
+/* An encoder that starts afresh, more than once in this text, and again with words that it knew. */
+static void more_words_than_are_remembered(void **state)
+{
+    (void)state;
+    enum { WORDS = 90000 };
+    static char text[8 * WORDS + 1];
+    size_t bytes = 0;
+    for (int i = 0; i < WORDS; i++)
+        bytes += (size_t)sprintf(text + bytes, " %c%c%c%c", 'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676 % 26,
+                                 'a' + i / 17576);
+    sf_tokenizer *t = open_kind("gpt2");
+    for (int round = 0; round < 2; round++) {
+        int32_t *ids;
+        int n;
+        char *back;
+        assert_int_equal(sf_encode(t, text, bytes, true, &ids, &n), SF_OK);
+        assert_int_equal(sf_decode(t, ids, n, false, &back), SF_OK);
+        assert_string_equal(back, text);
+        free(back);
+        free(ids);
+        check_golden("gpt2", t, 1);
+    }
+    sf_tokenizer_free(t);
+}
+
 static void threads_share_a_tokenizer(void **state)
 {
     (void)state;
@@ -747,6 +772,7 @@ int main(void)
         cmocka_unit_test(tokens_by_name_and_id),
         cmocka_unit_test(long_words_are_not_quadratic),
         cmocka_unit_test(a_megabyte_encodes),
+        cmocka_unit_test(more_words_than_are_remembered),
         cmocka_unit_test(threads_share_a_tokenizer),
     };
     return cmocka_run_group_tests(tests, read_texts, free_texts);

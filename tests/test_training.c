@@ -49,20 +49,24 @@ static void write_file(const char *path, const char *text, size_t n)
 static int set_up(void **state)
 {
     (void)state;
-    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"};
+    static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
     static char text[1 << 20];
     assert_non_null(mkdtemp(folder));
     assert_int_equal(mkdir(in_folder("m"), 0755), 0);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 3; i++) {
         char from[128], to[128];
         snprintf(from, sizeof from, "tests/golden/model/qwen2/%s", names[i]);
         snprintf(to, sizeof to, "%s/m/%s", folder, names[i]);
         size_t n = read_file(from, text, sizeof text);
         write_file(to, text, n);
     }
-    int n = snprintf(text, sizeof text, "models: [%s/m]\ntasks: [niah: {queries: 1, key_groups: 1, value_groups: 1, "
+    static const char stops[] = "{\"eos_token_id\": [309, 311]}"; /* the second one ends a turn in the template */
+    write_file(in_folder("m/generation_config.json"), stops, sizeof stops - 1);
+    int n = snprintf(text, sizeof text,
+                     "models: [%s/m]\ntasks: [niah: {queries: 1, key_groups: 1, value_groups: 1, "
                      "group_length: 4}, vt: {chains: 1, hops: 1, name_length: 3, digits: 3}]\nlengths: [1400, 1100]\n"
-                     "output: 64\nanswer: direct\nseed: 44\n", folder);
+                     "output: 64\nanswer: direct\nseed: 44\n",
+                     folder);
     snprintf(config, sizeof config, "%s/c.yaml", folder);
     write_file(config, text, (size_t)n);
     return 0;
@@ -78,7 +82,8 @@ static int tear_down(void **state)
 
 static sf_training_options options_for(const char *out, int threads)
 {
-    return (sf_training_options){.config = config, .out = out, .seed = SEED, .first = FIRST, .samples = SAMPLES, .threads = threads};
+    return (sf_training_options){
+        .config = config, .out = out, .seed = SEED, .first = FIRST, .samples = SAMPLES, .threads = threads};
 }
 
 static const char *exported(const char *name, int threads)
@@ -117,16 +122,16 @@ static struct {
     int32_t stop;
 } got;
 
-static void read_back(const char *path)
+static void read_back(const char *path, int n)
 {
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     assert_true(file >= 0);
-    assert_int_equal(read_column(file, "offset", H5T_NATIVE_INT64, got.offset, N + 1), N + 1);
-    assert_int_equal(read_column(file, "prompt_tokens", H5T_NATIVE_INT32, got.prompt, N), N);
-    assert_int_equal(read_column(file, "length", H5T_NATIVE_INT32, got.length, N), N);
-    assert_int_equal(read_column(file, "sample", H5T_NATIVE_INT64, got.sample, N), N);
-    assert_int_equal(read_column(file, "task", H5T_NATIVE_UINT8, got.task, N), N);
-    assert_int_equal(read_column(file, "tokens", H5T_NATIVE_INT32, got.tokens, MOST), got.offset[N]);
+    assert_int_equal(read_column(file, "offset", H5T_NATIVE_INT64, got.offset, N + 1), n + 1);
+    assert_int_equal(read_column(file, "prompt_tokens", H5T_NATIVE_INT32, got.prompt, N), n);
+    assert_int_equal(read_column(file, "length", H5T_NATIVE_INT32, got.length, N), n);
+    assert_int_equal(read_column(file, "sample", H5T_NATIVE_INT64, got.sample, N), n);
+    assert_int_equal(read_column(file, "task", H5T_NATIVE_UINT8, got.task, N), n);
+    assert_int_equal(read_column(file, "tokens", H5T_NATIVE_INT32, got.tokens, MOST), got.offset[n]);
     assert_int_equal(attribute(file, "seed"), SEED);
     assert_int_equal(attribute(file, "evaluation_seed"), 44);
     got.stop = (int32_t)attribute(file, "stop");
@@ -141,7 +146,7 @@ static void read_back(const char *path)
 static void order(void **state)
 {
     (void)state;
-    read_back(exported("order.h5", 1));
+    read_back(exported("order.h5", 1), N);
     static bool seen[LENGTHS][TASKS][SAMPLES];
     int changes = 0;
     assert_int_equal(got.offset[0], 0);
@@ -156,37 +161,47 @@ static void order(void **state)
     assert_true(changes > N / 4);
 }
 
+/* Written at once, the conversation has the same tokens. */
+static void check_whole(const sf_model *m, const int32_t *row, int tokens)
+{
+    char *whole;
+    int32_t *again;
+    int n;
+    assert_int_equal(sf_decode(m->tokenizer, row, tokens, false, &whole), SF_OK);
+    assert_int_equal(sf_encode(m->tokenizer, whole, strlen(whole), true, &again, &n), SF_OK);
+    assert_int_equal(n, tokens);
+    assert_memory_equal(again, row, (size_t)tokens * sizeof *again);
+    free(whole);
+    free(again);
+}
+
 /* Tokens are those of the sample that its number names: input, perfect answer, stop. */
 static void content(void **state)
 {
     (void)state;
-    read_back(exported("content.h5", 1));
+    read_back(exported("content.h5", 1), N);
     sf_road road;
     if (sf_road_open_text(config, 0, NULL, &road) != SF_OK) fail_msg("%s", sf_error());
     road.sweep->seed = SEED;
     const sf_model *m = road.model[0];
     for (int i = 0; i < N; i += 7) {
         sf_sample sample;
-        int32_t *ids, *again;
-        int n, tokens = (int)(got.offset[i + 1] - got.offset[i]), all;
+        int32_t *ids;
+        int n, tokens = (int)(got.offset[i + 1] - got.offset[i]);
         const int32_t *row = got.tokens + got.offset[i];
         if (sf_road_sample(&road, 0, got.task[i], got.length[i] > 1100, (int)got.sample[i], &sample, &ids, &n) != SF_OK)
             fail_msg("%s", sf_error());
         assert_int_equal(n, got.prompt[i]);
         assert_memory_equal(row, ids, (size_t)n * sizeof *ids);
-        char *input, *answer, *whole;
+        char *input, *answer;
         assert_int_equal(sf_decode(m->tokenizer, row, n, false, &input), SF_OK);
         assert_non_null(strstr(input, sample.prompt));
         assert_int_equal(sf_decode(m->tokenizer, row + n, tokens - n, true, &answer), SF_OK);
         assert_string_equal(answer, sample.answer);
         assert_int_equal(row[tokens - 1], got.stop);
         assert_string_equal(sf_token_text(m->tokenizer, got.stop), "<|im_end|>");
-        /* Written at once, the conversation has the same tokens. */
-        assert_int_equal(sf_decode(m->tokenizer, row, tokens, false, &whole), SF_OK);
-        assert_int_equal(sf_encode(m->tokenizer, whole, strlen(whole), true, &again, &all), SF_OK);
-        assert_int_equal(all, tokens);
-        assert_memory_equal(again, row, (size_t)tokens * sizeof *again);
-        free(input), free(answer), free(whole), free(ids), free(again);
+        check_whole(m, row, tokens);
+        free(input), free(answer), free(ids);
         sf_sample_free(&sample);
     }
     sf_road_close(&road);
@@ -235,7 +250,8 @@ static void refusals(void **state)
     o = good, o.mix = "cwe=1", refused("no task 'cwe'", o);
     o = good, o.mix = "vt", refused("expected TASK=WEIGHT", o);
     o = good, o.mix = "vt=-1", refused("weight", o);
-    static const char *const few[] = {"lengths=[64]"}, *const two[] = {"models=[tests/golden/model/qwen2, tests/golden/model/llama]"};
+    static const char *const few[] = {"lengths=[64]"},
+                             *const two[] = {"models=[tests/golden/model/qwen2, tests/golden/model/llama]"};
     o = good, o.sets = 1, o.set = few, refused("too few", o);
     o = good, o.sets = 1, o.set = two, refused("choose one model", o);
     char command[128];
@@ -247,7 +263,7 @@ static void refusals(void **state)
     assert_int_equal(sf_training_export(&o), SF_OK);
 }
 
-/* Tokenizers and templates of all kinds: each answer has come through its own and scored 1. */
+/* Tokenizers and templates of all kinds. */
 static void families(void **state)
 {
     (void)state;
@@ -257,14 +273,20 @@ static void families(void **state)
         sf_training_options o = options_for(in_folder("family.h5"), 1);
         o.sets = 1, o.set = &sets[i], o.overwrite = true, o.samples = 2;
         if (sf_training_export(&o) != SF_OK) fail_msg("%s: %s", sets[i], sf_error());
+        read_back(o.out, 2 * TASKS * LENGTHS);
+        sf_road road;
+        assert_int_equal(sf_road_open_text(config, 1, &sets[i], &road), SF_OK);
+        for (int k = 0; k < 2 * TASKS * LENGTHS; k++)
+            check_whole(road.model[0], got.tokens + got.offset[k], (int)(got.offset[k + 1] - got.offset[k]));
+        sf_road_close(&road);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order),    cmocka_unit_test(content),  cmocka_unit_test(threads),
-        cmocka_unit_test(mix),      cmocka_unit_test(refusals), cmocka_unit_test(families),
+        cmocka_unit_test(order), cmocka_unit_test(content),  cmocka_unit_test(threads),
+        cmocka_unit_test(mix),   cmocka_unit_test(refusals), cmocka_unit_test(families),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
