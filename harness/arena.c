@@ -46,9 +46,16 @@ void sf_arena_reset(sf_arena *arena)
     arena->used = arena->total = 0;
 }
 
-void sf_arena_close(sf_arena *arena)
+void sf_arena_trim(sf_arena *arena)
 {
     for (int i = 0; i < arena->chunks; i++) arena->backend->ops->free(arena->backend, arena->chunk[i].base);
+    arena->chunks = 0;
+    arena->used = arena->total = arena->peak = 0;
+}
+
+void sf_arena_close(sf_arena *arena)
+{
+    sf_arena_trim(arena);
     free(arena->chunk);
     memset(arena, 0, sizeof *arena);
 }

@@ -1,6 +1,6 @@
-/* Memory of one sample: handed out front to back, given back all at once.
+/* Memory of some samples: handed out front to back, given back all at once.
  *
- * The first sample allocates as it goes; a reset then joins what was used into one block, so that the samples after it
+ * The first ones allocate as they go; a reset then joins what was used into one block, so that those after them
  * allocate nothing. Without a backend an arena hands out NULL and only adds up: the same code that lays out a sample
  * measures it. */
 #ifndef SF_ARENA_H
@@ -23,6 +23,7 @@ typedef struct sf_arena {
 
 sf_status sf_arena_alloc(sf_arena *arena, size_t bytes, void **out); /* 256-byte aligned in size; contents undefined */
 void sf_arena_reset(sf_arena *arena);
+void sf_arena_trim(sf_arena *arena);  /* gives all memory back, and forgets how much it was */
 void sf_arena_close(sf_arena *arena); /* accepts a zeroed one */
 
 #endif

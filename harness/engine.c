@@ -56,6 +56,12 @@ void sf_engine_close(sf_engine *engine)
     free(engine);
 }
 
+void sf_engine_trim(sf_engine *engine)
+{
+    sf_arena_trim(&engine->store);
+    sf_arena_trim(&engine->work);
+}
+
 void sf_engine_set_chunk(sf_engine *engine, int rows) { engine->chunk = rows; }
 
 static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int max_output)

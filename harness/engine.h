@@ -90,6 +90,9 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
 sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
                              sf_lane *lane);
 
+/* Gives back the memory that the samples so far left for those to come. */
+void sf_engine_trim(sf_engine *engine);
+
 /* Dense logits, f32 [tokens, vocab] to host memory: for checks against other implementations. */
 sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *logits);
 

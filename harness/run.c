@@ -20,36 +20,59 @@
 #include "harness/model/tokenizer.h"
 #include "harness/progress.h"
 #include "harness/report.h"
+#include "harness/schedule.h"
 #include "harness/version.h"
 
 static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
 {
-    static const char words[] = "\nfrontier: stopping after this sample; once more to stop at once\n";
+    static const char words[] = "\nfrontier: stopping after the samples at hand; once more to stop at once\n";
     (void)number;
     interrupted = 1;
     if (write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
 }
 
-/* ---- one sample --------------------------------------------------------------------------------------------------- */
+static sf_status stop_if_asked(void)
+{
+    return interrupted ? sf_fail(SF_INTERRUPTED, "stopped as asked; run the same command again to go on from here") : SF_OK;
+}
 
-/* What the run of one sample holds; sized once for the widest group of cells. */
+/* ---- samples at hand ------------------------------------------------------------------------------------------------ */
+
+/* Samples are taken together until they have so many lanes: beyond that a decode step is no longer bound by reading the
+ * weights, and what a kill would lose only grows. */
+enum { LANES_TOGETHER = 64 };
+
+/* A sample whose lanes stand at [first, first + lanes). */
+struct taken {
+    int index, first, lanes, tokens;
+    sf_sample sample;
+    int32_t *ids;
+    char *gold;
+};
+
+/* What the samples at hand hold; sized once for the widest group of cells. */
 struct work {
     const sf_road *road;
     sf_backend backend;
     sf_engine *engine;
     sf_store *store;
     sf_progress progress;
-    double sample_work;                       /* of the sample at hand, for the progress line */
-    size_t memory_limit;                      /* bytes for caches and activations */
+    double taken_work, done_before;           /* of the samples at hand, and its share done by earlier engine runs */
+    int lanes_now;                            /* in the engine run at hand */
+    size_t memory_limit, memory_held;         /* bytes for caches and activations; what the engine may hold of them */
     int shard, shards;                        /* as in sf_run_options */
 
-    const sf_cell **pending;                  /* [lanes] cells of the group that lack this sample */
-    sf_lane *lane;
+    struct taken *taken;                      /* [room] */
+    int takings;
+    const sf_cell **pending;                  /* [room] cells of the group that lack the lane's sample */
+    sf_lane *lane;                            /* [room] … */
     sf_picture (*picture)[SF_PHASES];
     int picture_layer, picture_head;          /* of the model at hand; layer -1: no pictures */
     void *(*params)[SF_PHASES];
+    double *kept;
+    sf_job *job;
     sf_cell_info *info;
     sf_record *record;
     char **text;                              /* decoded outputs */
@@ -62,6 +85,9 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
 {
     size_t n = (size_t)room, map = (size_t)c->layers * (size_t)c->heads;
     w->room = room;
+    w->taken = calloc(n, sizeof *w->taken);
+    w->kept = calloc(n, sizeof *w->kept);
+    w->job = calloc(n, sizeof *w->job);
     w->pending = calloc(n, sizeof *w->pending);
     w->lane = calloc(n, sizeof *w->lane);
     w->picture = calloc(n, sizeof *w->picture);
@@ -71,7 +97,8 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
     w->text = calloc(n, sizeof *w->text);
     w->sum = calloc(n, sizeof *w->sum);
     w->samples = calloc(n, sizeof *w->samples);
-    bool ok = w->pending && w->lane && w->picture && w->params && w->info && w->record && w->text && w->sum && w->samples;
+    bool ok = w->taken && w->kept && w->job && w->pending && w->lane && w->picture && w->params && w->info && w->record &&
+              w->text && w->sum && w->samples;
     for (int i = 0; ok && i < room; i++) {
         sf_lane *lane = &w->lane[i];
         lane->output = malloc((size_t)max_output * sizeof *lane->output);
@@ -94,6 +121,9 @@ static void work_release(struct work *w)
             free(w->lane[i].recall[p]);
         }
     }
+    free(w->taken);
+    free(w->kept);
+    free(w->job);
     free(w->pending);
     free(w->lane);
     free(w->picture);
@@ -104,7 +134,8 @@ static void work_release(struct work *w)
     free(w->sum);
     free(w->samples);
     w->room = 0;
-    w->pending = NULL, w->lane = NULL, w->picture = NULL, w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
+    w->taken = NULL, w->kept = NULL, w->job = NULL, w->pending = NULL, w->lane = NULL, w->picture = NULL;
+    w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
     w->sum = NULL, w->samples = NULL;
 }
 
@@ -113,8 +144,9 @@ static void show_progress(void *user, sf_phase phase, int done, int of)
     struct work *w = user;
     char detail[64];
     snprintf(detail, sizeof detail, "%s %d/%d", phase == SF_PREFILL ? "prefill layer" : "decode step", done, of);
-    double share = of > 0 ? (double)done / of : 0;
-    sf_progress_show(&w->progress, w->sample_work * (phase == SF_PREFILL ? 0.8 * share : 0.8 + 0.2 * share), detail);
+    double share = of > 0 ? (double)done / of : 0, part = (double)w->lanes_now / w->lanes;
+    share = phase == SF_PREFILL ? 0.8 * share : 0.8 + 0.2 * share;
+    sf_progress_show(&w->progress, w->taken_work * (w->done_before + part * share), detail);
 }
 
 static double mean_over_global(const float *map, const sf_model_config *c)
@@ -158,7 +190,7 @@ static bool is_pictured(const sf_lane *lane, sf_phase phase)
 }
 
 /* From a finished lane to what is stored of it. */
-static sf_status judge(struct work *w, int i, const sf_sample *sample, const char *gold, const int32_t *ids, int n)
+static sf_status judge(struct work *w, const struct taken *t, int i)
 {
     const sf_cell *cell = w->pending[i];
     const sf_task_spec *task = &w->road->sweep->task[cell->task];
@@ -166,12 +198,14 @@ static sf_status judge(struct work *w, int i, const sf_sample *sample, const cha
     const sf_lane *lane = &w->lane[i];
     SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &w->text[i]));
     sf_score score;
-    task->task->score(task->params, sample, w->text[i], &score);
+    task->task->score(task->params, &t->sample, w->text[i], &score);
     sf_record *r = &w->record[i];
-    *r = (sf_record){.input_tokens = n, .output_tokens = lane->outputs, .parsed = score.parsed, .truncated = !lane->stopped,
+    *r = (sf_record){.sample = t->index, .input_tokens = t->tokens, .output_tokens = lane->outputs,
+                     .parsed = score.parsed, .truncated = !lane->stopped,
                      .strict = score.strict, .reference = score.reference, .meter = lane->meter,
-                     .prediction = w->text[i], .gold = gold, .depth = depth_of(sample), .prompt_hash = XXH3_64bits(ids, (size_t)n * sizeof *ids)};
-    for (int t = 0; t < n; t++) r->bos_tokens += model->bos >= 0 && ids[t] == model->bos;
+                     .prediction = w->text[i], .gold = t->gold, .depth = depth_of(&t->sample),
+                     .prompt_hash = XXH3_64bits(t->ids, (size_t)t->tokens * sizeof *t->ids)};
+    for (int n = 0; n < t->tokens; n++) r->bos_tokens += model->bos >= 0 && t->ids[n] == model->bos;
     const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
     const sf_method *evicts = lane->decode && lane->decode->compress ? lane->decode : NULL;
     for (int p = 0; p < SF_PHASES; p++) {
@@ -182,7 +216,7 @@ static sf_status judge(struct work *w, int i, const sf_sample *sample, const cha
         r->recall[p] = w->road->sweep->recall_rows ? lane->recall[p] : NULL;
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
-        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = n, .batch = 1, .density = density,
+        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->tokens, .batch = 1, .density = density,
                                                     .method = method[p], .params = w->params[i][p], .evicts = evicts,
                                                     .evicts_params = w->params[i][SF_DECODE]}, &cost);
         r->cost_paper[p] = cost.paper;
@@ -192,64 +226,74 @@ static sf_status judge(struct work *w, int i, const sf_sample *sample, const cha
     return SF_OK;
 }
 
-/* How many of the lanes from `first` on fit the memory limit together; at least one. */
-static sf_status lanes_that_fit(struct work *w, int first, int tokens, const sf_generation *how, int *fit)
+/* Lane i as its cell asks for it, its budget fitted to the sample. */
+static sf_status fit_lane(struct work *w, const struct taken *t, int i)
 {
-    const sf_model_config *c = &w->road->model[w->pending[0]->model]->config;
-    int n = w->lanes - first;
-    double *kept = malloc((size_t)n * sizeof *kept);
-    if (!kept) return sf_fail(SF_NO_MEMORY, "no memory for the lanes' budgets");
-    for (int i = 0; i < n; i++) {
-        double s = w->pending[first + i]->sparsity[SF_DECODE];
-        kept[i] = isnan(s) ? 1 : 1 - s;
+    const sf_cell *cell = w->pending[i];
+    const sf_model_config *c = &w->road->model[cell->model]->config;
+    const int output = w->road->sweep->task[cell->task].output;
+    const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
+    for (int p = 0; p < SF_PHASES; p++)
+        SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, t->tokens, output, &w->params[i][p]));
+    sf_lane *lane = &w->lane[i];
+    lane->prefill = arm[SF_PREFILL] ? arm[SF_PREFILL]->method : NULL;
+    lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
+    lane->prefill_params = w->params[i][SF_PREFILL];
+    lane->decode_params = w->params[i][SF_DECODE];
+    w->kept[i] = sf_cell_kept(cell);
+    for (int p = 0; p < SF_PHASES; p++) {
+        bool wanted = t->index == 0 && w->picture_layer >= 0 && is_pictured(lane, (sf_phase)p);
+        lane->picture[p] = wanted ? &w->picture[i][p] : NULL;
+        w->picture[i][p].keys = 0; /* not taken: no decode step was executed */
     }
-    sf_status status = SF_OK;
-    size_t bytes = 0;
-    for (; n > 1; n = n * 3 / 4) {
-        const sf_job job = {.tokens = tokens, .lanes = n, .lane = w->lane + first};
-        status = sf_engine_memory(c, &w->backend, 1, &job, how, kept, &bytes);
-        if (status != SF_OK || bytes <= w->memory_limit) break;
-    }
-    free(kept);
-    *fit = n;
-    return status;
+    return SF_OK;
 }
 
-/* Runs the pending lanes of one sample, scores them, and stores them in one step. */
-static sf_status run_lanes(struct work *w, int index, const sf_sample *sample, const char *gold, const int32_t *ids, int n)
+/* Lanes [first, first + lanes) of one sample have run: they are scored, and stored in one step. */
+static sf_status finish_lanes(struct work *w, const struct taken *t, int first, int lanes)
+{
+    for (int i = first; i < first + lanes; i++) SF_TRY(judge(w, t, i));
+    return sf_store_add(w->store, lanes, w->info + first, w->record + first);
+}
+
+/* The taken samples' lanes, as many at a time as fit the memory limit. */
+static sf_status run_lanes(struct work *w)
 {
     const sf_sweep *sweep = w->road->sweep;
-    const sf_cell *first = w->pending[0];
-    const sf_model_config *c = &w->road->model[first->model]->config;
-    const int output = sweep->task[first->task].output;
-    const sf_generation how = {.max_output = output, .recall_rows = sweep->recall_rows, .seed = sweep->seed,
+    const sf_cell *some = w->pending[0];
+    const sf_model_config *c = &w->road->model[some->model]->config;
+    const sf_generation how = {.max_output = sweep->task[some->task].output, .recall_rows = sweep->recall_rows,
+                               .seed = sweep->seed,
                                .picture_layer = w->picture_layer, .picture_head = w->picture_head,
                                .progress = show_progress, .user = w};
-    for (int i = 0; i < w->lanes; i++) {
-        const sf_cell *cell = w->pending[i];
-        const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
-        for (int p = 0; p < SF_PHASES; p++)
-            SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, n, output, &w->params[i][p]));
-        sf_lane *lane = &w->lane[i];
-        lane->prefill = arm[SF_PREFILL] ? arm[SF_PREFILL]->method : NULL;
-        lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
-        lane->prefill_params = w->params[i][SF_PREFILL];
-        lane->decode_params = w->params[i][SF_DECODE];
-        for (int p = 0; p < SF_PHASES; p++) {
-            bool wanted = index == 0 && w->picture_layer >= 0 && is_pictured(lane, (sf_phase)p);
-            lane->picture[p] = wanted ? &w->picture[i][p] : NULL;
-            w->picture[i][p].keys = 0; /* not taken: no decode step was executed */
+    for (int at = 0, done = 0; at < w->takings;) { /* done: lanes of all samples */
+        int jobs = 0;
+        SF_TRY(stop_if_asked());
+        for (int j = at; j < w->takings; j++) {
+            const struct taken *t = &w->taken[j];
+            int first = t->first > done ? t->first : done;
+            w->job[jobs++] = (sf_job){t->ids, t->tokens, t->first + t->lanes - first, w->lane + first};
         }
+        sf_fit fit;
+        SF_TRY(sf_fit_memory(c, &w->backend, jobs, w->job, &how, w->kept + done, w->memory_limit, &fit));
+        if (w->memory_held + fit.bytes > w->memory_limit) { /* what earlier ones left may be of another shape */
+            sf_engine_trim(w->engine);
+            w->memory_held = 0;
+        }
+        w->memory_held = fit.bytes > w->memory_held ? fit.bytes : w->memory_held;
+        w->job[fit.jobs - 1].lanes = fit.lanes;
+        w->lanes_now = 0;
+        for (int j = 0; j < fit.jobs; j++) w->lanes_now += w->job[j].lanes;
+        SF_TRY(sf_engine_run(w->engine, fit.jobs, w->job, &how));
+        for (int j = 0; j < fit.jobs; j++) {
+            const struct taken *t = &w->taken[at];
+            SF_TRY(finish_lanes(w, t, done, w->job[j].lanes));
+            done += w->job[j].lanes;
+            at += done == t->first + t->lanes;
+        }
+        w->done_before = (double)done / w->lanes;
     }
-    for (int at = 0, fit = 1; at < w->lanes; at += fit) {
-        SF_TRY(lanes_that_fit(w, at, n, &how, &fit));
-        SF_TRY(sf_engine_generate(w->engine, ids, n, &how, fit, w->lane + at));
-    }
-    for (int i = 0; i < w->lanes; i++) {
-        SF_TRY(judge(w, i, sample, gold, ids, n));
-        w->record[i].sample = index;
-    }
-    return sf_store_add(w->store, w->lanes, w->info, w->record);
+    return SF_OK;
 }
 
 /* A group: the cells of one model, length and task; they stand together in the plan. */
@@ -306,31 +350,58 @@ static int find_pending(const struct work *w, struct group g, int index, const s
     return n;
 }
 
-static sf_status run_sample(struct work *w, struct group g, int index)
+/* Takes sample `index` if some cells lack it. */
+static sf_status take_sample(struct work *w, struct group g, int index)
 {
-    w->lanes = find_pending(w, g, index, w->pending);
-    if (!w->lanes) return SF_OK;
-    w->sample_work = work_of(w->road, w->pending, w->lanes);
-    sf_sample sample;
-    int32_t *ids = NULL;
-    int n;
-    SF_TRY(sf_road_sample(w->road, g.cell->model, g.cell->task, g.cell->length, index, &sample, &ids, &n));
-    char *gold = gold_json(&sample);
-    sf_status status = gold ? SF_OK : sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
-    if (status == SF_OK) status = run_lanes(w, index, &sample, gold, ids, n);
+    struct taken *t = &w->taken[w->takings];
+    *t = (struct taken){.index = index, .first = w->lanes};
+    t->lanes = find_pending(w, g, index, w->pending + w->lanes);
+    if (!t->lanes) return SF_OK;
+    SF_TRY(sf_road_sample(w->road, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->ids, &t->tokens));
+    w->takings++;
+    w->lanes += t->lanes;
+    w->taken_work += work_of(w->road, w->pending + t->first, t->lanes);
+    t->gold = gold_json(&t->sample);
+    if (!t->gold) return sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
+    for (int i = t->first; i < w->lanes; i++) SF_TRY(fit_lane(w, t, i));
+    return SF_OK;
+}
+
+static void drop_samples(struct work *w)
+{
     for (int i = 0; i < w->lanes; i++) {
-        if (status == SF_OK) {
-            w->sum[w->pending[i] - g.cell] += w->record[i].strict;
-            w->samples[w->pending[i] - g.cell]++;
-        }
         free(w->text[i]);
         w->text[i] = NULL;
         for (int p = 0; p < SF_PHASES; p++) free(w->params[i][p]), w->params[i][p] = NULL;
     }
-    free(gold);
-    free(ids);
-    sf_sample_free(&sample);
-    w->progress.done += w->sample_work;
+    for (int j = 0; j < w->takings; j++) {
+        free(w->taken[j].gold);
+        free(w->taken[j].ids);
+        sf_sample_free(&w->taken[j].sample);
+    }
+}
+
+/* Takes samples from `from` on until there are lanes enough, and runs them; *next: the one after them. */
+static sf_status run_samples(struct work *w, struct group g, int from, int *next)
+{
+    const sf_sweep *s = w->road->sweep;
+    sf_status status = SF_OK;
+    w->takings = w->lanes = 0;
+    w->taken_work = w->done_before = 0;
+    int i = from;
+    while (status == SF_OK && i < s->samples && w->lanes < LANES_TOGETHER) status = take_sample(w, g, i++);
+    char last[32] = "";
+    if (i - from > 1) snprintf(last, sizeof last, "-%d", i);
+    snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d%s/%d", s->model[g.cell->model].label,
+             s->task[g.cell->task].label, s->length[g.cell->length], from + 1, last, s->samples);
+    if (status == SF_OK && w->lanes > 0) status = run_lanes(w);
+    for (int n = 0; status == SF_OK && n < w->lanes; n++) {
+        w->sum[w->pending[n] - g.cell] += w->record[n].strict;
+        w->samples[w->pending[n] - g.cell]++;
+    }
+    drop_samples(w);
+    w->progress.done += w->taken_work;
+    *next = i;
     return status;
 }
 
@@ -358,11 +429,9 @@ static sf_status run_group(struct work *w, struct group g)
     SF_TRY(sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output));
     memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
     memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
-    for (int i = 0; i < s->samples; i++) {
-        if (interrupted) return sf_fail(SF_INTERRUPTED, "stopped as asked; run the same command again to go on from here");
-        snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d/%d", s->model[g.cell->model].label,
-                 s->task[g.cell->task].label, s->length[g.cell->length], i + 1, s->samples);
-        SF_TRY(run_sample(w, g, i));
+    for (int i = 0; i < s->samples;) {
+        SF_TRY(stop_if_asked());
+        SF_TRY(run_samples(w, g, i, &i));
     }
     if (!w->progress.terminal) print_cells(w, g);
     return SF_OK;
@@ -394,6 +463,31 @@ static sf_status choose_picture(struct work *w, const char *path, const sf_model
     if (s->picture_layer < 0 || !absent) return SF_OK;
     return sf_fail(SF_BAD_INPUT, "%s: picture: [%d, %d]: expected one of its %d layers, with full attention, and one of its "
                    "%d query heads, counted from 0", path, layer, s->picture_head, c->layers, c->heads);
+}
+
+/* Every cell with something left to run must fit the memory limit at least alone; known before anything runs. */
+static sf_status check_memory(const struct work *w)
+{
+    const sf_road *road = w->road;
+    const sf_cell *largest = NULL;
+    size_t most = 0;
+    for (int i = 0; i < road->plan.cells; i++) {
+        const sf_cell *cell = &road->plan.cell[i];
+        bool left = false;
+        for (int n = 0; n < road->sweep->samples && !left; n++) left = !sf_store_has(w->store, cell->key, n);
+        size_t bytes = 0;
+        if (left) SF_TRY(sf_cell_memory(road, &w->backend, cell, &bytes));
+        if (bytes > most) most = bytes, largest = cell;
+    }
+    if (most <= w->memory_limit) return SF_OK;
+    const sf_cell_info info = sf_road_cell_info(road, largest);
+    double least = ceil((double)most / (1 << 30) * 1000) / 1000;
+    return sf_fail(SF_NO_MEMORY,
+                   "%s, %d tokens, %s in prefill, %s in decode: one sample alone takes %.3f GiB of caches and activations; "
+                   "the limit is %.3f GiB%s. The least is --memory %.3f; or shorten `lengths`",
+                   info.model, info.length, info.label[SF_PREFILL], info.label[SF_DECODE], least,
+                   (double)w->memory_limit / (1 << 30),
+                   road->sweep->memory_gib > 0 ? "" : " (80 % of what is free; --memory sets another)", least);
 }
 
 static sf_status run_groups(struct work *w)
@@ -429,7 +523,8 @@ static sf_status run_groups(struct work *w)
             sf_engine_close(w->engine);
             w->engine = NULL;
             work_release(w);
-            status = work_reserve(w, widest, output, c);
+            status = work_reserve(w, widest + LANES_TOGETHER, output, c);
+            w->memory_held = 0;
             int longest = s->length[s->lengths - 1] + output;
             if (status == SF_OK) status = choose_picture(w, s->model[model].path, c);
             if (status == SF_OK)
@@ -511,6 +606,7 @@ sf_status sf_run(const sf_run_options *options)
         sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
                            .started = started, .seconds = NAN, .batch = road.sweep->batch};
         status = sf_store_note(w.store, &run);
+        if (status == SF_OK) status = check_memory(&w);
         if (status == SF_OK) status = run_groups(&w);
         if (status == SF_OK) run.seconds = sf_now() - begun;
         if (status == SF_OK || status == SF_INTERRUPTED) { /* what is finished becomes the results file either way */

@@ -441,7 +441,7 @@ static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
     SF_TRY(whole(root, "batch", 1, 1e6, 64, &n)); s->batch = (int)n;
     SF_TRY(whole(root, "recall", 0, 4096, 16, &n)); s->recall_rows = (int)n;
     SF_TRY(read_picture(sf_yaml_get(root, "picture"), s));
-    if ((node = sf_yaml_get(root, "memory"))) SF_TRY(sf_yaml_real(node, 0.01, 1e6, &s->memory_gib));
+    if ((node = sf_yaml_get(root, "memory"))) SF_TRY(sf_yaml_real(node, 0.001, 1e6, &s->memory_gib));
     s->device = "cpu";
     if ((node = sf_yaml_get(root, "device"))) SF_TRY(sf_yaml_text(node, &s->device));
 

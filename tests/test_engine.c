@@ -2,6 +2,8 @@
  * is called equal here is compared bit for bit. Methods that misbehave: test_engine_methods.c */
 #include "tests/engine_world.h"
 
+#include "harness/schedule.h"
+
 /* ---- economies change nothing ------------------------------------------------------------------------------------ */
 
 /* *state names the device. */
@@ -551,6 +553,40 @@ static void memory_as_estimated_and_steady(void **state)
     assert_int_equal(heap.live, 0);
 }
 
+/* What is said to fit does, and one sample or lane more would not. */
+static void as_many_as_fit(void **state)
+{
+    (void)state;
+    enum { JOBS = 3, EACH = 3 };
+    sf_backend b;
+    assert_int_equal(sf_backend_open("cpu", 1, &b), SF_OK);
+    sf_model_config c = shape(LLAMA);
+    sf_generation how = {.max_output = OUTPUT};
+    result r[EACH];
+    sf_lane lane[JOBS * EACH];
+    sf_job job[JOBS];
+    double kept[JOBS * EACH];
+    set_arms(EACH, (arm[]){{NULL, NULL}, {NULL, "snapkv capacity=40 window=16"}, {"streaming local=40", NULL}}, r);
+    for (int i = 0; i < JOBS * EACH; i++) lane[i] = r[i % EACH].lane, kept[i] = i % EACH == 1 ? 0.2 : 1;
+    for (int j = 0; j < JOBS; j++) job[j] = (sf_job){.tokens = 200, .lanes = EACH, .lane = lane + j * EACH};
+    static const struct { int jobs, lanes; } fits[] = {{1, 1}, {1, 2}, {1, 3}, {2, 3}, {3, 3}};
+    size_t bytes = 0;
+    for (int i = 0; i < 5; i++) {
+        sf_job given[JOBS];
+        sf_fit fit;
+        if (i > 0) { /* a byte less admits only what came before; one lane is given whatever the limit */
+            memcpy(given, job, sizeof job);
+            given[fits[i].jobs - 1].lanes = fits[i].lanes;
+            assert_int_equal(sf_engine_memory(&c, &b, fits[i].jobs, given, &how, kept, &bytes), SF_OK);
+            assert_int_equal(sf_fit_memory(&c, &b, JOBS, job, &how, kept, bytes - 1, &fit), SF_OK);
+            assert_true(fit.jobs == fits[i - 1].jobs && fit.lanes == fits[i - 1].lanes && fit.bytes < bytes);
+        }
+        assert_int_equal(sf_fit_memory(&c, &b, JOBS, job, &how, kept, bytes, &fit), SF_OK);
+        assert_true(fit.jobs == fits[i].jobs && fit.lanes == fits[i].lanes && (fit.bytes == bytes || i == 0));
+    }
+    sf_backend_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +607,7 @@ int main(void)
         cmocka_unit_test(one_token_needs_no_step),
         cmocka_unit_test(bad_input),
         cmocka_unit_test(memory_as_estimated_and_steady),
+        cmocka_unit_test(as_many_as_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

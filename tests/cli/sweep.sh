@@ -16,6 +16,14 @@ tiny
 rows "$T/a.h5" >"$T/a"; rows "$T/b.h5" >"$T/b"
 cmp -s "$T/a" "$T/b" || fail "three samples and one, on all threads, are not four at once on two: $(diff "$T/a" "$T/b" | head -n 4)"
 
+# Memory: the least that is named is enough, and gives the same; any less is refused.
+refused 'the limit is 0\.001 GiB\. The least is --memory [0-9.]+' \
+    "$FRONTIER" run "$T/tiny.yaml" -o "$T/m.h5" -s samples=4 --memory 0.001
+least=$(sed -n 's/.*--memory \([0-9.]*\);.*/\1/p' "$T/err")
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/m.h5" -s samples=4 --memory "$least" >/dev/null 2>"$T/log" || fail "--memory $least: $(cat "$T/log")"
+rows "$T/m.h5" >"$T/m"
+cmp -s "$T/a" "$T/m" || fail "little memory changes results: $(diff "$T/a" "$T/m" | head -n 4)"
+
 # Cell by cell: no company at all.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/c.h5" -s samples=4 -s 'sparsity=[0.5]' -s 'methods={prefill: [vertical_slash]}' >/dev/null 2>&1
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/c.h5" -s samples=4 -s 'sparsity=[0.9]' -s 'methods={prefill: [vertical_slash]}' >/dev/null 2>&1
