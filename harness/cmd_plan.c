@@ -6,9 +6,9 @@
 
 #include "harness/cli.h"
 #include "harness/cost.h"
-#include "harness/engine.h"
 #include "harness/progress.h"
 #include "harness/run.h"
+#include "harness/schedule.h"
 
 static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "override a key of the config (repeatable)", 0},
@@ -52,6 +52,34 @@ struct totals {
     size_t memory;                     /* bytes at the peak, weights as they lie in their files included */
 };
 
+/* Bytes that a run of `n` cells would hold: as many samples together as it would take. lane, kept: [n]. */
+static sf_status memory_of(const sf_road *road, sf_backend *backend, const sf_cell *first, int n, const sf_lane *lane,
+                           const double *kept, size_t *bytes)
+{
+    const sf_sweep *s = road->sweep;
+    const sf_generation how = {.max_output = s->task[first->task].output, .recall_rows = s->recall_rows};
+    int together = (SF_LANES_TOGETHER + n - 1) / n;
+    size_t jobs = (size_t)(together < s->samples ? together : s->samples), lanes = jobs * (size_t)n;
+    sf_job *job = calloc(jobs, sizeof *job);
+    sf_lane *all = calloc(lanes, sizeof *all);
+    double *shares = calloc(lanes, sizeof *shares);
+    sf_status status = job && all && shares ? SF_OK : sf_fail(SF_NO_MEMORY, "plan: no memory for %zu lanes", lanes);
+    for (size_t j = 0; status == SF_OK && j < jobs; j++) {
+        memcpy(all + j * (size_t)n, lane, (size_t)n * sizeof *lane);
+        memcpy(shares + j * (size_t)n, kept, (size_t)n * sizeof *kept);
+        job[j] = (sf_job){.tokens = s->length[first->length], .lanes = n, .lane = all + j * (size_t)n};
+    }
+    sf_fit fit = {0};
+    if (status == SF_OK)
+        status = sf_fit_memory(&road->model[first->model]->config, backend, (int)jobs, job, &how, shares,
+                               sf_memory_limit(s, backend), &fit);
+    *bytes = fit.bytes;
+    free(job);
+    free(all);
+    free(shares);
+    return status;
+}
+
 /* One model, length and task: `n` cells from `first` on. */
 static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_cell *first, int n, struct totals *t)
 {
@@ -78,12 +106,10 @@ static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_ce
         if (status == SF_OK)
             status = sf_arm_fit(c->decode, c->sparsity[SF_DECODE], SF_DECODE, &model->config, tokens, output,
                                 (void **)&lane[i].decode_params);
-        kept[i] = isnan(c->sparsity[SF_DECODE]) ? 1 : 1 - c->sparsity[SF_DECODE];
+        kept[i] = sf_cell_kept(c);
     }
     size_t bytes = 0;
-    const sf_generation how = {.max_output = output, .recall_rows = s->recall_rows, .seed = s->seed};
-    const sf_job job = {.tokens = tokens, .lanes = n, .lane = lane};
-    if (status == SF_OK) status = sf_engine_memory(&model->config, backend, 1, &job, &how, kept, &bytes);
+    if (status == SF_OK) status = memory_of(road, backend, first, n, lane, kept, &bytes);
     if (bytes + model->weight_bytes > t->memory) t->memory = bytes + model->weight_bytes;
     for (int i = 0; lane && i < n; i++) {
         free((void *)lane[i].prefill_params);

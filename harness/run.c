@@ -40,10 +40,6 @@ static sf_status stop_if_asked(void)
 
 /* ---- samples at hand ------------------------------------------------------------------------------------------------ */
 
-/* Samples are taken together until they have so many lanes: beyond that a decode step is no longer bound by reading the
- * weights, and what a kill would lose only grows. */
-enum { LANES_TOGETHER = 64 };
-
 /* A sample whose lanes stand at [first, first + lanes). */
 struct taken {
     int index, first, lanes, tokens;
@@ -389,7 +385,7 @@ static sf_status run_samples(struct work *w, struct group g, int from, int *next
     w->takings = w->lanes = 0;
     w->taken_work = w->done_before = 0;
     int i = from;
-    while (status == SF_OK && i < s->samples && w->lanes < LANES_TOGETHER) status = take_sample(w, g, i++);
+    while (status == SF_OK && i < s->samples && w->lanes < SF_LANES_TOGETHER) status = take_sample(w, g, i++);
     char last[32] = "";
     if (i - from > 1) snprintf(last, sizeof last, "-%d", i);
     snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d%s/%d", s->model[g.cell->model].label,
@@ -523,7 +519,7 @@ static sf_status run_groups(struct work *w)
             sf_engine_close(w->engine);
             w->engine = NULL;
             work_release(w);
-            status = work_reserve(w, widest + LANES_TOGETHER, output, c);
+            status = work_reserve(w, widest + SF_LANES_TOGETHER, output, c);
             w->memory_held = 0;
             int longest = s->length[s->lengths - 1] + output;
             if (status == SF_OK) status = choose_picture(w, s->model[model].path, c);
@@ -545,14 +541,6 @@ static void iso_now(char out[32])
 {
     time_t now = time(NULL);
     strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-}
-
-static size_t memory_limit(const sf_sweep *s, sf_backend *b)
-{
-    if (s->memory_gib > 0) return (size_t)(s->memory_gib * (1 << 30));
-    size_t available = 0, total = 0;
-    if (b->ops->memory(b, &available, &total) != SF_OK) return SIZE_MAX;
-    return available / 10 * 8; /* the rest is for weights' pages, scratch and the neighbours */
 }
 
 static sf_status make_folder(const char *path)
@@ -601,7 +589,7 @@ sf_status sf_run(const sf_run_options *options)
         struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
         sigaction(SIGINT, &act, NULL);
         sigaction(SIGTERM, &act, NULL);
-        w.memory_limit = memory_limit(road.sweep, &w.backend);
+        w.memory_limit = sf_memory_limit(road.sweep, &w.backend);
         char *versions = sf_versions_json();
         sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
                            .started = started, .seconds = NAN, .batch = road.sweep->batch};

@@ -2,6 +2,14 @@
 
 #include <stdlib.h>
 
+size_t sf_memory_limit(const sf_sweep *s, sf_backend *b)
+{
+    if (s->memory_gib > 0) return (size_t)(s->memory_gib * (1 << 30));
+    size_t available = 0, total = 0;
+    if (b->ops->memory(b, &available, &total) != SF_OK) return SIZE_MAX;
+    return available / 10 * 8;
+}
+
 static sf_status bytes_of(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
                           const sf_generation *how, const double *kept, sf_fit *out)
 {

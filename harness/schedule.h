@@ -5,6 +5,14 @@
 #include "harness/engine.h"
 #include "harness/run.h"
 
+/* Samples are taken together until they have so many lanes: beyond that a decode step is no longer bound by reading the
+ * weights, and what a kill would lose only grows. */
+enum { SF_LANES_TOGETHER = 64 };
+
+/* Bytes for caches and activations: as the sweep says, else 80 % of what is free; the rest is for weights' pages, scratch
+ * and the neighbours. */
+size_t sf_memory_limit(const sf_sweep *sweep, sf_backend *backend);
+
 typedef struct sf_fit {
     int jobs;     /* that fit whole; at least 1 */
     int lanes;    /* of the last of them: fewer than it has only where it is the first */
