@@ -7,7 +7,7 @@
 static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "override a key of the config, e.g. --set samples=5 (repeatable)", 0},
     {"out", 'o', "FILE", 0, "results file (default: results/NAME.h5)", 0},
-    {"device", 'd', "NAME", 0, "cpu, cuda, cuda:1, or reference; overrides the config", 0},
+    {"device", 'd', "NAME", 0, "cpu, cuda, cuda:1, cuda:0,1, cuda:all, or reference; overrides the config", 0},
     {"threads", 't', "N", 0, "threads; overrides the config", 0},
     {"memory", 'm', "GIB", 0, "limit for caches and activations; overrides the config", 0},
     {"shard", 'S', "I/N", 0, "run part I of N alone, into results/NAME-IofN.h5; report reads all parts as one", 0},

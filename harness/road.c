@@ -163,6 +163,16 @@ static double parameters(const sf_model_config *c)
     return c->layers * ((double)c->d * heads + 3.0 * c->d * c->mlp) + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
 }
 
+/* Which card does not matter, nor how many. */
+static const char *kind_of(const char *device)
+{
+    for (int i = 0; sf_backends[i]; i++) {
+        const char *name = sf_backends[i]->name;
+        if (strcspn(device, ":") == strlen(name) && strncmp(device, name, strlen(name)) == 0) return name;
+    }
+    return device;
+}
+
 sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
 {
     const sf_sweep *s = road->sweep;
@@ -178,7 +188,7 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->window,
         .parameters = parameters(c),
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
-        .device = s->device, .seed = s->seed,
+        .device = kind_of(s->device), .seed = s->seed,
         .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
     };
     for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);

@@ -21,16 +21,18 @@
 #include "harness/progress.h"
 #include "harness/report.h"
 #include "harness/schedule.h"
+#include "harness/spread.h"
 #include "harness/version.h"
 
 static volatile sig_atomic_t interrupted;
+static bool forked; /* a worker says nothing, its parent does */
 
 static void on_signal(int number)
 {
     static const char words[] = "\nfrontier: stopping after the samples at hand; once more to stop at once\n";
     (void)number;
     interrupted = 1;
-    if (write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
+    if (!forked && write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
 }
 
 static sf_status stop_if_asked(void)
@@ -55,6 +57,9 @@ struct work {
     sf_engine *engine;
     sf_store *store;
     sf_progress progress;
+    sf_devices devices;                       /* of the run; this process is worker `worker` of so many */
+    int worker;
+    sf_claims *claims;                        /* NULL: one device, whose samples are all this process's */
     double taken_work, done_before;           /* of the samples at hand, and its share done by earlier engine runs */
     int lanes_now;                            /* in the engine run at hand */
     size_t memory_limit, memory_held;         /* bytes for caches and activations; what the engine may hold of them */
@@ -384,8 +389,9 @@ static sf_status run_samples(struct work *w, struct group g, int from, int *next
     sf_status status = SF_OK;
     w->takings = w->lanes = 0;
     w->taken_work = w->done_before = 0;
-    int i = from;
-    while (status == SF_OK && i < s->samples && w->lanes < SF_LANES_TOGETHER) status = take_sample(w, g, i++);
+    int i = from, most = (s->samples + w->devices.n - 1) / w->devices.n; /* a worker's share, or others would wait for it */
+    for (; status == SF_OK && i < s->samples && w->lanes < SF_LANES_TOGETHER && w->takings < most; i++)
+        if (sf_claim(w->claims)) status = take_sample(w, g, i);
     char last[32] = "";
     if (i - from > 1) snprintf(last, sizeof last, "-%d", i);
     snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d%s/%d", s->model[g.cell->model].label,
@@ -409,6 +415,7 @@ static void print_cells(struct work *w, struct group g)
     for (int i = 0; i < g.cells; i++) {
         const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
         if (!w->samples[i]) continue;
+        if (w->claims) fprintf(stderr, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
         fprintf(stderr, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
         for (int p = 0; p < SF_PHASES; p++)
             if (strcmp(info.method[p], "dense") != 0)
@@ -429,7 +436,7 @@ static sf_status run_group(struct work *w, struct group g)
         SF_TRY(stop_if_asked());
         SF_TRY(run_samples(w, g, i, &i));
     }
-    if (!w->progress.terminal) print_cells(w, g);
+    if (!isatty(STDERR_FILENO)) print_cells(w, g);
     return SF_OK;
 }
 
@@ -507,8 +514,9 @@ static sf_status run_groups(struct work *w)
         at += g.cells;
     }
     free(pending);
-    if (total == 0) fprintf(stderr, "all %d cells are stored; nothing is left to run\n", road->plan.cells);
-    sf_progress_begin(&w->progress, total);
+    if (total == 0 && w->worker == 0) fprintf(stderr, "all %d cells are stored; nothing is left to run\n", road->plan.cells);
+    sf_progress_begin(&w->progress, total / w->devices.n);
+    w->progress.terminal &= w->worker == 0; /* the others are about as far */
 
     sf_status status = SF_OK;
     for (int at = 0, model = -1; status == SF_OK && at < road->plan.cells;) {
@@ -541,6 +549,34 @@ static void iso_now(char out[32])
 {
     time_t now = time(NULL);
     strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+}
+
+static sf_status run_device(struct work *w)
+{
+    w->memory_limit = sf_memory_limit(w->road->sweep, &w->backend);
+    SF_TRY(check_memory(w));
+    return run_groups(w);
+}
+
+/* In a process of its own. Threads do not survive a fork: a host backend has but one here. */
+static sf_status run_share(void *user, int worker, const char *device, sf_claims *claims)
+{
+    struct work *w = user;
+    forked = true;
+    w->worker = worker;
+    w->claims = claims;
+    sf_store_share(w->store, worker + 1, w->devices.n + 1);
+    sf_status status = sf_backend_open(device, 1, &w->backend);
+    if (status == SF_OK) status = run_device(w);
+    sf_backend_close(&w->backend);
+    return status;
+}
+
+static sf_status run_shares(struct work *w)
+{
+    sf_status status = sf_spread(&w->devices, run_share, w, &interrupted);
+    sf_store_share(w->store, 0, w->devices.n + 1);
+    return status;
 }
 
 static sf_status make_folder(const char *path)
@@ -583,19 +619,18 @@ sf_status sf_run(const sf_run_options *options)
         else snprintf(path, sizeof path, "results/%s.h5", road.sweep->name);
         status = make_folder(path);
     }
-    if (status == SF_OK) status = sf_backend_open(road.sweep->device, road.sweep->threads, &w.backend);
+    if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w.devices);
+    if (status == SF_OK && w.devices.n == 1) status = sf_backend_open(w.devices.name[0], road.sweep->threads, &w.backend);
     if (status == SF_OK) status = sf_store_open(path, options->overwrite, &w.store);
     if (status == SF_OK) {
         struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
         sigaction(SIGINT, &act, NULL);
         sigaction(SIGTERM, &act, NULL);
-        w.memory_limit = sf_memory_limit(road.sweep, &w.backend);
         char *versions = sf_versions_json();
         sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
                            .started = started, .seconds = NAN, .batch = road.sweep->batch};
         status = sf_store_note(w.store, &run);
-        if (status == SF_OK) status = check_memory(&w);
-        if (status == SF_OK) status = run_groups(&w);
+        if (status == SF_OK) status = w.devices.n > 1 ? run_shares(&w) : run_device(&w);
         if (status == SF_OK) run.seconds = sf_now() - begun;
         if (status == SF_OK || status == SF_INTERRUPTED) { /* what is finished becomes the results file either way */
             sf_status folded = sf_store_fold(w.store, &run);

@@ -73,6 +73,10 @@ sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_re
 /* Notes who is running, durably; call it before the first record (seconds NAN), so that a killed run is on record too.
  */
 sf_status sf_store_note(sf_store *s, const sf_run_info *run);
+/* From here on `writers` processes add: this one and forks of it. Each calls this with a number of its own and then names
+ * its parts apart from the others'. Only writer 0 notes, and folds once the others have ended; they leave without
+ * closing the store. */
+void sf_store_share(sf_store *s, int writer, int writers);
 /* Folds all parts into the results file; notes `run` first unless it is NULL. */
 sf_status sf_store_fold(sf_store *s, const sf_run_info *run);
 /* Accepts NULL. Does not fold: parts stay, readers and the next sf_store_open() see them. */

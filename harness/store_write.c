@@ -31,6 +31,7 @@ struct sf_store {
     char *path, *aside, *folder_path, *parent_path;
     int folder, parent; /* open folders: of the parts, which carries the lock, and of the results */
     uint64_t next;      /* number of the next part */
+    int writers;        /* processes that add, each with every writers-th number */
     int parts;
     size_t part_bytes, result_bytes;
     struct seen *seen; /* hash table by key, open addressing, `slots` a power of two */
@@ -206,6 +207,7 @@ sf_status sf_store_open(const char *path, bool overwrite, sf_store **out)
     sf_store *s = calloc(1, sizeof *s);
     if (!s) return sf_fail(SF_NO_MEMORY, "out of memory");
     s->folder = s->parent = -1;
+    s->writers = 1;
     s->path = realpath(path, NULL); /* through symbolic links, so that a rename replaces the file and not the link */
     if (!s->path) s->path = joined(path, "");
     s->aside = s->path ? joined(s->path, ".tmp") : NULL;
@@ -262,7 +264,7 @@ static sf_status write_part(sf_store *s, int n, const sf_cell_info *cell, const 
     SF_TRY(sf_part_write(s->folder, s->folder_path, name, n, cell, record, run));
     struct stat st;
     if (fstatat(s->folder, name, &st, 0) == 0) s->part_bytes += (size_t)st.st_size;
-    s->next++;
+    s->next += (uint64_t)s->writers;
     s->parts++;
     return SF_OK;
 }
@@ -286,9 +288,15 @@ sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_re
         if (!mark(s, new_cell[i].key, new_record[i].sample)) status = sf_fail(SF_NO_MEMORY, "out of memory");
     free(new_cell);
     free(new_record);
-    if (status == SF_OK && s->parts >= FOLD_PARTS && s->part_bytes >= s->result_bytes / FOLD_FRACTION)
+    if (status == SF_OK && s->writers == 1 && s->parts >= FOLD_PARTS && s->part_bytes >= s->result_bytes / FOLD_FRACTION)
         status = sf_store_fold(s, NULL);
     return status;
+}
+
+void sf_store_share(sf_store *s, int writer, int writers)
+{
+    s->next += (uint64_t)writer;
+    s->writers = writers;
 }
 
 sf_status sf_store_note(sf_store *s, const sf_run_info *run) { return write_part(s, 0, NULL, NULL, run); }

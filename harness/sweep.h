@@ -50,7 +50,7 @@ typedef struct sf_sweep {
     sf_arm_pair *arm;
     int samples;
     uint64_t seed;
-    const char *device;            /* "cpu", "reference", "cuda", "cuda:1" */
+    const char *device;            /* "cpu", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */
     int batch;                     /* B of the cost models in plots */
     int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */

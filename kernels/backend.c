@@ -1,6 +1,7 @@
 /* Opening a backend by name, and the scratch arena that its callers share. */
 #include "kernels/backend.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,15 +35,18 @@ sf_status sf_backend_open(const char *name, int threads, sf_backend *out)
 {
     memset(out, 0, sizeof *out);
     size_t length = strcspn(name, ":");
-    int device = name[length] ? atoi(name + length + 1) : 0;
+    char *end = "";
+    long device = name[length] ? strtol(name + length + 1, &end, 10) : 0;
     for (int i = 0; sf_backends[i]; i++) {
         if (strlen(sf_backends[i]->name) != length || strncmp(sf_backends[i]->name, name, length) != 0) continue;
+        if (*end || device < 0 || device > INT_MAX || (name[length] && end == name + length + 1))
+            return sf_fail(SF_BAD_INPUT, "device '%s': expected one device, its number after the colon", name);
         out->ops = sf_backends[i];
-        out->device = device;
+        out->device = (int)device;
         out->meter = &discarded;
         out->scratch = calloc(1, sizeof *out->scratch);
         if (!out->scratch) return sf_fail(SF_NO_MEMORY, "device '%s': no memory for its scratch table", name);
-        sf_status status = out->ops->open(out, device, threads);
+        sf_status status = out->ops->open(out, out->device, threads);
         if (status != SF_OK) {
             free(out->scratch);
             memset(out, 0, sizeof *out);

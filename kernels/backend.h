@@ -45,6 +45,7 @@ typedef struct sf_backend_ops {
     const char *name;
 
     /* ---- life and memory -------------------------------------------------------------------------------------- */
+    int (*devices)(void); /* of this kind that the process can see; NULL: one */
     sf_status (*open)(sf_backend *b, int device, int threads); /* threads 0: as many as cores */
     void (*close)(sf_backend *b);
     sf_status (*alloc)(sf_backend *b, size_t bytes, void **out); /* 64-byte aligned at least, contents undefined */
@@ -212,8 +213,8 @@ struct sf_backend {
 /* The fillings compiled in, NULL-terminated. */
 extern const sf_backend_ops *const sf_backends[];
 
-/* Opens a backend by name ("cpu", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known) or the
- * device is not usable. The meter points at a discarding one until the caller sets it. */
+/* Opens a backend by name ("cpu", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known), it names
+ * several, or the device is not usable. The meter points at a discarding one until the caller sets it. */
 sf_status sf_backend_open(const char *name, int threads, sf_backend *out);
 void sf_backend_close(sf_backend *b); /* accepts a half-opened or zeroed one */
 

@@ -104,6 +104,14 @@ sf_status sf_cuda_settle(sf_backend *b)
 
 /* ---- life ---- */
 
+static int cuda_devices(void)
+{
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) != cudaSuccess) devices = 0;
+    (void)cudaGetLastError();
+    return devices;
+}
+
 __global__ void presence() {}
 
 static sf_status find_device(sf_backend *b)
@@ -247,6 +255,7 @@ static sf_status cuda_memory(sf_backend *b, size_t *available, size_t *total)
 
 extern "C" const sf_backend_ops sf_cuda_ops = {
     .name = "cuda",
+    .devices = cuda_devices,
     .open = cuda_open,
     .close = cuda_close,
     .alloc = cuda_alloc,
