@@ -3,6 +3,7 @@
 #include "harness/report_figure.h"
 #include "harness/report_findings.h"
 #include "harness/report_gates.h"
+#include "harness/report_page.h"
 #include "harness/stats.h"
 #include "tests/synthetic_results.h"
 
@@ -582,8 +583,9 @@ static void test_report_files(void **state)
     assert_true(pairs > 2);
     free(csv);
     const char *const tables[] = {"scores.csv", "scores.tex", "scores.md",  "tasks.csv", "tasks.tex",
-                                  "tasks.md",   "limits.csv", "limits.tex", "limits.md"};
-    for (int i = 0; i < 9; i++) {
+                                  "tasks.md",   "limits.csv", "limits.tex", "limits.md",
+                                  "budgets.csv", "budgets.tex", "budgets.md", "recall.csv", "recall.tex", "recall.md"};
+    for (int i = 0; i < 15; i++) {
         char name[64];
         snprintf(name, sizeof name, "report/tables/%s", tables[i]);
         free(slurp(name));
@@ -599,6 +601,49 @@ static void test_report_files(void **state)
     assert_null(strstr(page, "http"));
     assert_non_null(strstr(page, "name: synthetic"));
     free(page);
+}
+
+/* One cell far off its budget, and known recall: a method above the oracle, one below random, the rest between. */
+static void test_fidelity(void **state)
+{
+    (void)state;
+    static const struct synthetic one = {
+        .models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 3, .prefill = true, .decode = true, .maps = true};
+    static float map[32][6 * 4];
+    read_results(&one);
+    int cells[] = {find_cell("niah", "vertical_slash", 0.5), find_cell("niah", "vertical_slash", 0.7),
+                   find_cell("niah", "quest", 0.5), find_cell("niah", "quest", 0.7)};
+    for (int c = 0; c < results.cells; c++) {
+        sf_cell_info *x = &results.cell[c];
+        bool bound = false;
+        for (int p = 0; p < SF_PHASES; p++) {
+            if (!strcmp(x->method[p], "block_sparse")) x->method[p] = x->label[p] = "oracle_blocks", bound = true;
+            if (!strcmp(x->method[p], "snapkv")) x->method[p] = x->label[p] = "random_blocks", bound = true;
+            for (int h = 0; h < 6 * 4; h++) map[c][h] = bound ? 0.75f : c == cells[1] ? 0.875f : c == cells[3] ? 0.25f : 0.75f;
+            if (results.mean[c].recall[p]) results.mean[c].recall[p] = map[c];
+        }
+        for (int i = 0; i < 3; i++)
+            for (int p = 0; p < SF_PHASES; p++) results.record[c][i].achieved[p] = x->sparsity[p];
+    }
+    results.record[cells[2]][1].achieved[SF_DECODE] = 0.47;
+
+    sf_view v;
+    OK(sf_view_make(&results, &v));
+    OK(sf_report_fidelity(&v, folder));
+    char *md = slurp("budgets.md"), *csv = slurp("budgets.csv");
+    assert_non_null(strstr(md, "2 points off (1 of 8)"));
+    assert_non_null(strstr(md, "| mini-8m | decode | quest | 1024 | 0.490\\* | 0.700 | -3.0 | 0.5 | 0.470 | 0.500 |\n"));
+    assert_non_null(strstr(csv, "mini-8m,decode,quest,1024,0.5,3,0.49,0.47,0.5,-0.03"));
+    assert_int_equal(lines(csv), 1 + 8);
+    free(md), free(csv);
+    md = slurp("recall.md"), csv = slurp("recall.csv");
+    assert_non_null(strstr(md, "(1 of 4); -: below every random choice (1)"));
+    assert_non_null(strstr(md, "| prefill | vertical\\_slash | 1024 | 0.750 | 0.875+ |\n"));
+    assert_non_null(strstr(md, "| prefill | oracle\\_blocks = oracle | 1024 | 0.750 | 0.750 |\n"));
+    assert_non_null(strstr(md, "| decode | quest | 1024 | 0.750 | 0.250- |\n"));
+    assert_int_equal(lines(csv), 1 + 8);
+    free(md), free(csv);
+    sf_view_free(&v);
 }
 
 /* Whatever is there, a page comes of it. */
@@ -687,6 +732,7 @@ int main(void)
         TEST(test_export),
         TEST(test_compare),
         TEST(test_report_files),
+        TEST(test_fidelity),
         TEST(test_partial_results),
         TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
