@@ -356,3 +356,20 @@ static void gated(float *gate, const float *up, int64_t n, sf_activation kind)
         for (; i < n; i++) gate[i] = gelu(all(gate[i]))[0] * up[i];
     }
 }
+
+/* ---- the ceiling ------------------------------------------------------------------------------------------------- */
+
+/* 12 sums at a time hide the latency of a multiply-add on two units, and fit the registers of every set. */
+static float multiply_add(int64_t steps, float x)
+{
+    enum { SUMS_AT_ONCE = 12, TURNS = SF_CHAIN_FLOATS / (SUMS_AT_ONCE * W) };
+    vec acc[SUMS_AT_ONCE], a = all(1 - x), b = all(x);
+    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) acc[i] = all((float)i);
+    for (int64_t s = 0; s < steps * TURNS; s++) {
+        UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) acc[i] = acc[i] * a + b;
+    }
+    float sum = 0;
+    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++)
+        for (int j = 0; j < W; j++) sum += acc[i][j];
+    return sum;
+}

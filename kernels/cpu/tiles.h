@@ -18,6 +18,7 @@ enum {
     SF_TILE_ROWS = 128, /* the most query rows of a tile */
     SF_COLUMNS = 32,    /* columns of values that lie together */
     SF_STEP = 32,       /* keys between two updates in decode */
+    SF_CHAIN_FLOATS = 192, /* products that a step of multiply_add() adds, each to a sum of its own */
 };
 
 /* 16 keys as a query tile sees them. Keys are stored transposed, [D][16], so that a row of scores is a vector. */
@@ -105,6 +106,9 @@ typedef struct sf_tiles {
 
     /* Sum over `group` queries [group, dim] and dimensions of the larger of q·low and q·high. */
     float (*bound)(const float *q, int group, int dim, const float *low, const float *high);
+
+    /* `steps` times SF_CHAIN_FLOATS fused multiply-adds that never leave the registers: the machine's ceiling. */
+    float (*multiply_add)(int64_t steps, float x);
 } sf_tiles;
 
 /* The table over the functions of the tile_*.h files, for the isa_*.c files. */
@@ -113,7 +117,8 @@ typedef struct sf_tiles {
         .name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                \
         .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
         .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .score = score, .softmax = softmax,  \
-        .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound           \
+        .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
+        .multiply_add = multiply_add                                                                                   \
     }
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;

@@ -20,6 +20,10 @@ done
 "$FRONTIER" cost --model qwen2.5-7b --length 131072 --sparsity 0.9 --batch 64 | grep -q attention || fail cost
 "$FRONTIER" cost --model qwen2.5-7b --phase decode --json | grep -q '"decode"' || fail "cost --json"
 if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown model"; fi
-"$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){10}$' || fail "bench --csv"
+"$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){19}$' || fail "bench --csv"
+"$FRONTIER" bench estimate --tokens 128,192,256 --method quest --repeat 1 --csv | grep -qE '^growth,decode,quest,' || fail "bench estimate"
+"$FRONTIER" bench linear --rows 1,5 --shape 64x48 --dtype Q4_1 --repeat 1 --csv | grep -qE '^Q4_1(,[-0-9.e+]+){13}$' || fail "bench linear"
+grids=$("$FRONTIER" bench sweep --model tests/golden/model/qwen2 --tokens 96 --output 3 --csv) || fail "bench sweep"
+[ "$(grep -c 'its part' <<<"$grids")" = 54 ] || fail "bench sweep: expected two grids of 27 cells: $grids"
 if "$FRONTIER" bench --heads 7/2 2>/dev/null; then fail "bench takes heads that do not share kv heads evenly"; fi
 echo "help: ok"

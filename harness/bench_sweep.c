@@ -1,0 +1,202 @@
+/* Two grids on a model, as a sweep runs them: every decode method at nine sparsities from one prefill, and every prefill
+ * method at nine sparsities, against the dense cell alone and against the same cells one by one. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "harness/bench.h"
+#include "harness/engine.h"
+#include "harness/hooks.h"
+#include "harness/progress.h"
+#include "harness/yaml.h"
+
+enum { METHODS = 3, LEVELS = 9, MOST_CELLS = METHODS * LEVELS + 1 };
+
+struct grid {
+    const sf_bench_args *args;
+    const sf_model *model;
+    sf_backend backend;
+    sf_engine *engine;
+    sf_phase phase;
+    int tokens, output;
+    int32_t *token;
+
+    int cells, methods;                    /* cell 0 is dense, where the grid has it; then LEVELS of each method */
+    const sf_method *method[METHODS];
+    sf_lane lane[MOST_CELLS];
+    void *params[MOST_CELLS];
+    double kept[MOST_CELLS];
+    int first, lanes;                      /* of a run */
+};
+
+static double level(int i) { return (double)(i + 1) / (LEVELS + 1); }
+
+static sf_status run(void *what)
+{
+    struct grid *g = what;
+    const sf_generation how = {.max_output = g->output};
+    return sf_engine_generate(g->engine, g->token, g->tokens, &how, g->lanes, g->lane + g->first);
+}
+
+static sf_status open_cell(struct grid *g, const sf_method *m, double sparsity)
+{
+    const sf_model_config *c = &g->model->config;
+    const sf_extent extent = {.phase = g->phase, .tokens = g->tokens, .output = g->output, .heads = c->heads,
+                              .kv_heads = c->kv_heads, .head_dim = c->head_dim, .layers = c->layers};
+    sf_lane *lane = &g->lane[g->cells];
+    lane->output = calloc((size_t)g->output, sizeof *lane->output);
+    g->params[g->cells] = m ? calloc(1, m->params_size + 1) : NULL;
+    g->kept[g->cells] = m && g->phase == SF_DECODE ? 1 - sparsity : 1;
+    void *params = g->params[g->cells++];
+    if (!lane->output || (m && !params)) return sf_fail(SF_NO_MEMORY, "no memory for a grid of %d cells", MOST_CELLS);
+    if (!m) return SF_OK;
+    SF_TRY(sf_yaml_params(NULL, m->params, NULL, params));
+    SF_TRY(sf_hook_fit(m, &extent, sparsity, params));
+    if (g->phase == SF_PREFILL)
+        lane->prefill = m, lane->prefill_params = params;
+    else
+        lane->decode = m, lane->decode_params = params;
+    return SF_OK;
+}
+
+/* The first methods of the registry that serve the phase and can be fitted. */
+static sf_status open_grid(struct grid *g)
+{
+    SF_TRY(open_cell(g, NULL, 0));
+    for (int i = 0; sf_methods[i] && g->methods < METHODS; i++) {
+        const sf_method *m = sf_methods[i];
+        bool serves = g->phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress;
+        if (!serves || !m->fit || !sf_bench_wants(&g->args->methods, m->name)) continue;
+        g->method[g->methods++] = m;
+        for (int l = 0; l < LEVELS; l++) SF_TRY(open_cell(g, m, level(l)));
+    }
+    g->token = malloc((size_t)g->tokens * sizeof *g->token);
+    if (!g->token) return sf_fail(SF_NO_MEMORY, "no memory for %d tokens", g->tokens);
+    uint64_t state = 1;
+    for (int i = 0; i < g->tokens; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        g->token[i] = (int32_t)((state >> 33) % (uint64_t)g->model->config.vocab);
+    }
+    return sf_engine_open(&g->backend, g->model, g->tokens + g->output, &g->engine);
+}
+
+static void close_grid(struct grid *g)
+{
+    sf_engine_close(g->engine);
+    for (int i = 0; i < g->cells; i++) {
+        free(g->lane[i].output);
+        free(g->params[i]);
+    }
+    free(g->token);
+}
+
+static sf_status time_cells(struct grid *g, int first, int lanes, int repeat, sf_timing *out)
+{
+    g->first = first, g->lanes = lanes;
+    return sf_bench_time(NULL, repeat, run, g, out);
+}
+
+/* Without the warm-up that a median has, for what takes long; what ran before has warmed it up. */
+static sf_status time_once(struct grid *g, int first, int lanes, double *seconds)
+{
+    g->first = first, g->lanes = lanes;
+    double began = sf_now();
+    SF_TRY(run(g));
+    *seconds = sf_now() - began;
+    return SF_OK;
+}
+
+static double spent(const sf_lane *lane) { return lane->seconds[SF_PREFILL] + lane->seconds[SF_DECODE]; }
+
+static const char *const phase_name[] = {"prefill", "decode"};
+
+static void print_row(const struct grid *g, const char *what, double seconds, double dense)
+{
+    printf(g->args->csv ? "%s,%s,%d,%d,%.6g,%.4g\n" : "%-8s%-42s%8d%8d%12.3f%10.3f\n", phase_name[g->phase], what, g->tokens,
+           g->output, seconds, seconds / dense);
+    fflush(stdout);
+}
+
+/* Each cell's own part of the grid's time, over the dense cell alone. */
+static void print_cells(const struct grid *g, int first, double dense)
+{
+    for (int m = 0; m < g->methods; m++) {
+        for (int l = 0; l < LEVELS; l++) {
+            char what[64];
+            snprintf(what, sizeof what, "%s at %g, its part", g->method[m]->name, level(l));
+            print_row(g, what, spent(&g->lane[first + m * LEVELS + l]), dense);
+        }
+    }
+}
+
+static sf_status print_memory(const struct grid *g, int first, int lanes)
+{
+    const sf_generation how = {.max_output = g->output};
+    const sf_job job = {.tokens = g->tokens, .lanes = lanes, .lane = (sf_lane *)g->lane + first};
+    size_t bytes;
+    struct rusage usage;
+    SF_TRY(sf_engine_memory(&g->model->config, &g->backend, 1, &job, &how, g->kept + first, &bytes));
+    getrusage(RUSAGE_SELF, &usage);
+    double planned = (double)(bytes + g->model->weight_bytes) / (1 << 30), held = (double)usage.ru_maxrss / (1 << 20);
+    printf(g->args->csv ? "%s,memory,%.4f,%.4f,%.4g\n" : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it\n",
+           phase_name[g->phase], planned, held, held / planned);
+    return SF_OK;
+}
+
+static sf_status measure(struct grid *g)
+{
+    const int first = g->phase == SF_DECODE ? 0 : 1, lanes = g->cells - first; /* dense decodes with the others */
+    sf_timing dense, together;
+    double apart = 0, each[MOST_CELLS];
+    SF_TRY(time_cells(g, 0, 1, g->args->repeat, &dense));
+    if (g->args->repeat > 1)
+        SF_TRY(time_cells(g, first, lanes, g->args->repeat, &together));
+    else
+        SF_TRY(time_once(g, first, lanes, &together.median));
+    char what[64];
+    print_row(g, "dense, alone", dense.median, dense.median);
+    print_cells(g, 1, dense.median);
+    snprintf(what, sizeof what, "%d cells, together", lanes);
+    print_row(g, what, together.median, dense.median);
+    SF_TRY(print_memory(g, first, lanes));
+    for (int i = first; i < g->cells; i++) {
+        SF_TRY(time_once(g, i, 1, &each[i]));
+        apart += each[i];
+    }
+    snprintf(what, sizeof what, "%d cells, one by one", lanes);
+    print_row(g, what, apart, dense.median);
+    return SF_OK;
+}
+
+static sf_status bench_grid(const sf_bench_args *a, const sf_model *model, sf_phase phase, int tokens, int output)
+{
+    struct grid g = {.args = a, .model = model, .phase = phase, .tokens = tokens, .output = output};
+    sf_meter meter = {0};
+    SF_TRY(sf_backend_open(a->device, (int)a->threads.at[0], &g.backend));
+    g.backend.meter = &meter;
+    sf_status status = open_grid(&g);
+    if (status == SF_OK) status = measure(&g);
+    close_grid(&g);
+    sf_backend_close(&g.backend);
+    return status;
+}
+
+sf_status sf_bench_sweep(const sf_bench_args *a)
+{
+    if (!a->model) return sf_fail(SF_BAD_INPUT, "bench sweep: name a model, e.g. --model models/smollm2-135m");
+    sf_model *model;
+    SF_TRY(sf_model_open(a->model, &model));
+    model->stops = 0; /* every cell takes all its steps */
+    if (a->csv)
+        puts("phase,what,tokens,output,seconds,times_dense");
+    else
+        printf("%-8s%-42s%8s%8s%12s%10s\n", "grid", "", "tokens", "output", "s", "x dense");
+    sf_status status = SF_OK;
+    for (int i = 0; status == SF_OK && i < a->tokens.n; i++) { /* decode at the first length, prefill at the last */
+        if (i == 0) status = bench_grid(a, model, SF_DECODE, (int)a->tokens.at[i], a->output);
+        if (status == SF_OK && i == a->tokens.n - 1) status = bench_grid(a, model, SF_PREFILL, (int)a->tokens.at[i], 1);
+    }
+    sf_model_close(model);
+    return status;
+}
