@@ -201,12 +201,14 @@ static hid_t access_list(void)
     return list;
 }
 
-sf_status sf_hdf5_begin(const char *path, const char *format, int schema, sf_hdf5 *out)
+sf_status sf_hdf5_begin(const char *path, const char *format, int schema, bool dated, sf_hdf5 *out)
 {
     prepare();
     *out = (sf_hdf5){.file = H5I_INVALID_HID, .path = path};
-    hid_t list = access_list();
-    out->file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, list);
+    hid_t list = access_list(), how = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_obj_track_times(how, dated);
+    out->file = H5Fcreate(path, H5F_ACC_TRUNC, how, list);
+    H5Pclose(how);
     H5Pclose(list);
     if (out->file < 0) return sf_hdf5_fail(out, SF_IO, "cannot be created");
     SF_TRY(sf_hdf5_put_attribute(out, out->file, "format", SF_COLUMN_TEXT, &format));
@@ -215,7 +217,7 @@ sf_status sf_hdf5_begin(const char *path, const char *format, int schema, sf_hdf
 
 sf_status sf_hdf5_create(const char *path, sf_hdf5 *out)
 {
-    SF_TRY(sf_hdf5_begin(path, results, SF_STORE_SCHEMA, out));
+    SF_TRY(sf_hdf5_begin(path, results, SF_STORE_SCHEMA, true, out));
     const char *group[] = {"cells", "runs"};
     for (int i = 0; i < 2; i++) {
         hid_t g = H5Gcreate2(out->file, group[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);

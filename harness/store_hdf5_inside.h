@@ -4,8 +4,9 @@
 
 #include "harness/store_hdf5.h"
 
-/* Creates a file with the attributes that say what it is. */
-sf_status sf_hdf5_begin(const char *path, const char *format, int schema, sf_hdf5 *out);
+/* Creates a file with the attributes that say what it is. dated: it keeps the time at which it was made; else the same
+ * content has the same bytes. */
+sf_status sf_hdf5_begin(const char *path, const char *format, int schema, bool dated, sf_hdf5 *out);
 
 /* Reports with the file's name in front and HDF5's own reason behind. */
 sf_status sf_hdf5_fail(const sf_hdf5 *f, sf_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));

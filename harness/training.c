@@ -15,7 +15,9 @@
 #include "harness/version.h"
 #include "tasks/random.h"
 
-enum { BATCH = 32 }; /* samples a thread makes between two writes */
+/* What is made between two writes, whatever the number of threads, as the file's layout follows it: enough that dozens of
+ * threads end about together. */
+enum { BATCH_TOKENS = 1 << 23, LEAST_BATCH = 64 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -267,7 +269,8 @@ static void show(struct exporter *e, int length, int n)
 
 static sf_status export_length(struct exporter *e, int length)
 {
-    int n = 0, room = BATCH * e->threads;
+    const int fit = BATCH_TOKENS / e->road.sweep->length[length], room = fit > LEAST_BATCH ? fit : LEAST_BATCH;
+    int n = 0;
     for (int t = 0; t < e->road.sweep->tasks; t++) n += e->samples[t];
     int *order = order_of(e, length, n);
     struct item *item = malloc((size_t)room * sizeof *item);

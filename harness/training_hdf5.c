@@ -38,7 +38,7 @@ static sf_status make_column(sf_training_file *t, int i, const char *name, hid_t
     hid_t space = H5Screate_simple(1, &(hsize_t){0}, &(hsize_t){H5S_UNLIMITED}), how = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(how, 1, &chunk);
     H5Pset_fill_time(how, H5D_FILL_TIME_NEVER);
-    H5Pset_obj_track_times(how, false); /* the same samples, the same bytes */
+    H5Pset_obj_track_times(how, false);
     t->column[i] = H5Dcreate2(t->f.file, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
     H5Pclose(how);
     H5Sclose(space);
@@ -68,7 +68,7 @@ sf_status sf_training_create(const char *path, const sf_training_info *info, int
         out->aside = NULL;
         return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
     }
-    SF_TRY(sf_hdf5_begin(out->aside, "frontier training samples", SF_TRAINING_SCHEMA, &out->f));
+    SF_TRY(sf_hdf5_begin(out->aside, "frontier training samples", SF_TRAINING_SCHEMA, false, &out->f));
     SF_TRY(sf_hdf5_put_attributes(&out->f, out->f.file, attributes, info));
     SF_TRY(put_texts(&out->f, "tasks", tasks, task));
     SF_TRY(put_texts(&out->f, "task_params", tasks, params));
