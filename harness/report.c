@@ -10,15 +10,15 @@
 
 extern const sf_figure sf_figure_frontier, sf_figure_frontier_exact, sf_figure_isotime, sf_figure_tasks,
     sf_figure_lengths, sf_figure_lengths_absolute, sf_figure_models, sf_figure_ablation, sf_figure_joint,
-    sf_figure_estimation, sf_figure_recall, sf_figure_heads, sf_figure_cost;
+    sf_figure_estimation, sf_figure_recall, sf_figure_heads, sf_figure_cost, sf_figure_patterns, sf_figure_canvas,
+    sf_figure_depth;
 
-const sf_figure *const sf_figures[] = {&sf_figure_frontier, &sf_figure_frontier_exact,
-                                       &sf_figure_isotime,  &sf_figure_tasks,
-                                       &sf_figure_lengths,  &sf_figure_lengths_absolute,
-                                       &sf_figure_models,   &sf_figure_ablation,
-                                       &sf_figure_joint,    &sf_figure_estimation,
-                                       &sf_figure_recall,   &sf_figure_heads,
-                                       &sf_figure_cost,     NULL};
+const sf_figure *const sf_figures[] = {&sf_figure_patterns,   &sf_figure_frontier, &sf_figure_frontier_exact,
+                                       &sf_figure_isotime,    &sf_figure_tasks,    &sf_figure_lengths,
+                                       &sf_figure_lengths_absolute, &sf_figure_depth, &sf_figure_models,
+                                       &sf_figure_ablation,   &sf_figure_joint,    &sf_figure_estimation,
+                                       &sf_figure_recall,     &sf_figure_heads,    &sf_figure_canvas,
+                                       &sf_figure_cost,       NULL};
 
 static const char *const known_formats[] = {"png", "pdf", "svg", NULL};
 

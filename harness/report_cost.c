@@ -60,7 +60,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     char tics[512] = "(";
     for (int l = 0; l < lengths; l++)
         snprintf(tics + strlen(tics), sizeof tics - strlen(tics), "%s'%g%s' %d", l ? ", " : "",
-                 length[l] % 1024 ? length[l] / 1000.0 : length[l] / 1024.0, "k", l + 1);
+                 length[l] < 1024 ? length[l] : length[l] % 1024 ? length[l] / 1000.0 : length[l] / 1024.0,
+                 length[l] < 1024 ? "" : "k", l + 1);
     strcat(tics, ")");
     fprintf(plot->csv, "phase,model,tokens,sparsity,term,cost,x,from,to,panel_id,term_id\n");
     for (int p = 0; p < SF_PHASES; p++)

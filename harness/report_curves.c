@@ -24,6 +24,7 @@ static void widen(sf_curves *c, double value, double error)
 {
     error = isnan(error) ? 0 : error;
     if (isnan(value)) return;
+    c->negative |= value < 0;
     c->low = fmin(c->low, value - error);
     c->high = fmax(c->high, value + error);
 }
@@ -62,6 +63,7 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     plot->height += 14 + rows * (columns == 1 ? 48 : columns == 2 ? 32 : 42) + (rows - 1) * 10;
     double step = c->high - c->low > 0.5 ? 0.1 : 0.05, low = c->low, high = c->high;
     if (!(low <= high)) low = 0, high = 1;
+    if (!c->negative && low < 0) low = 0;
     if (high - low < step) high = low + step; /* all alike */
     sf_set_texts(plot, "title", panels, c->panel);
     sf_set_number(plot, "panel_n", panels);

@@ -73,7 +73,8 @@ typedef struct sf_curves {
     int columns;                               /* of panels; 0: chosen */
     const char *ylabel;
     bool percent;     /* values are shares */
-    double low, high; /* of the values drawn; sf_curves_row() widens them */
+    double low, high; /* of the values drawn with their errors; sf_curves_row() widens them */
+    bool negative;    /* some value is; else the axis ends at 0, whatever the errors say */
 } sf_curves;
 
 /* The header of the CSV, then rows, then the rest of the figure: call in this order. */

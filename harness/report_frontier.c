@@ -199,7 +199,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
             legend++, longest = fmax(longest, (double)strlen(model[m]));
         plot->template = "frontier";
         plot->width = lengths == 1 ? 84 : lengths == 2 ? 120 : 174;
-        sf_set_legend(plot, legend + 1, longest > 15 ? longest : 15);
+        sf_set_legend(plot, legend + 1, longest > 24 ? longest : 24);
         plot->height += lengths == 1 ? 100 : 110;
         sf_set_texts(plot, "phase", SF_PHASES, phase);
         sf_set_texts(plot, "length", lengths, name);

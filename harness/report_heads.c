@@ -53,7 +53,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         sf_file_label(v->model[model].label, label);
         snprintf(plot->name + strlen(plot->name), 66, "-%s", label);
     }
-    fprintf(plot->csv, "panel,x,y,layer,head,value,cells,panel_id\n");
+    fprintf(plot->csv, "x,y,layer,head,value,cells,panel_id,panel\n");
     snprintf(xt, sizeof xt, "%d", heads > 32 ? 16 : heads > 12 ? 8 : heads > 4 ? 4 : 1);
     snprintf(yt, sizeof yt, "%d", layers > 32 ? 16 : layers > 12 ? 8 : layers > 4 ? 4 : 1);
     for (int k = 0; k < panels; k++) {
@@ -69,9 +69,9 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                     const float *map = p->cell[t] >= 0 ? v->results->mean[p->cell[t]].density[phase] : NULL;
                     if (map && !isnan(map[y * heads + x])) sum += map[y * heads + x], n++;
                 }
-                if (!n) continue; /* a sliding-window layer */
-                sf_csv_row(plot->csv, "sddddfdd", titles[k], x, y, y, x, sum / n, n, k + 1);
-                highest = fmax(highest, sum / n);
+                double mean = n ? sum / n : NAN; /* none: a sliding-window layer */
+                sf_csv_row(plot->csv, "ddddfdds", x, y, y, x, mean, n, k + 1, titles[k]);
+                highest = fmax(highest, mean);
             }
         title[k] = titles[k], note[k] = "", x_tics[k] = xt, y_tics[k] = yt, xn[k] = heads, yn[k] = layers;
     }
@@ -94,6 +94,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_number(plot, "zmax", highest > 0 ? highest : 1);
     sf_set_number(plot, "numbers", 0);
     sf_set_number(plot, "diverging", 0);
+    sf_set_number(plot, "alike", 1);
     sf_set_number(plot, "columns", columns);
     fprintf(plot->caption,
             "Density of each layer and query head of %s, means over samples and tasks, at its longest length and "

@@ -53,7 +53,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     double xn[PANELS], yn[PANELS], worst = 0;
     const char *title[PANELS], *note[PANELS], *xt[PANELS], *yt[PANELS];
     char titles[PANELS][200], x_tics[PANELS][512], y_tics[PANELS][512];
-    fprintf(plot->csv, "panel,x,y,prefill_requested,decode_requested,value,standard_error,cells,samples,panel_id\n");
+    fprintf(plot->csv, "x,y,prefill_requested,decode_requested,value,standard_error,cells,samples,panel_id,panel\n");
     for (int a = 1; a < v->arms && panels < PANELS; a++) {
         double level[LEVELS * 4][SF_PHASES], prefill[LEVELS] = {0}, decode[LEVELS] = {0};
         if (!sf_arm_joint(&v->arm[a])) continue;
@@ -67,15 +67,13 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             for (int x = 0; x < nx; x++) {
                 /* Edges come from the arms that were run alone, the corner is dense. */
                 int arm = x && y ? a : y ? single[SF_PREFILL] : x ? single[SF_DECODE] : 0;
-                if (arm < 0) continue;
                 sf_selection s = {
                     .model = -1, .length = -1, .task = -1, .arm = arm, .hard = -1, .sparsity = {prefill[y], decode[x]}};
-                sf_average m = sf_view_average(v, &s);
+                sf_average m = arm < 0 ? (sf_average){.drop = NAN, .drop_error = NAN} : sf_view_average(v, &s);
                 double change = arm ? -m.drop : 0;
-                if (!m.cells || isnan(change)) continue;
                 worst = fmax(worst, fabs(change));
-                sf_csv_row(plot->csv, "sddffffddd", v->arm[a].label, x, y, prefill[y], decode[x], change,
-                           arm ? m.drop_error : 0.0, m.cells, m.samples, panels + 1);
+                sf_csv_row(plot->csv, "ddffffddds", x, y, prefill[y], decode[x], change, arm ? m.drop_error : 0.0,
+                           m.cells, m.samples, panels + 1, v->arm[a].label);
             }
         snprintf(titles[panels], sizeof titles[panels], "%.190s", v->arm[a].label);
         tics(decode, nx, x_tics[panels]);
@@ -103,6 +101,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_number(plot, "zmax", worst > 0 ? worst : 1);
     sf_set_number(plot, "numbers", 1);
     sf_set_number(plot, "diverging", 1);
+    sf_set_number(plot, "alike", 0);
     sf_set_number(plot, "columns", columns);
     fprintf(plot->caption,
             "Score, sparse − dense, with prefill and decode made sparse together; means over models, lengths and "

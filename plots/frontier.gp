@@ -34,6 +34,6 @@ do for [p = 1:phase_n] {
 eval legend_frame
 plot for [m = 1:(by_model ? model_n : 0)] NaN with points pointtype 5 linecolor rgb hue(m) title model[m], \
     for [a = 1:arm_n] NaN with points pointtype mark(a) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title arm[a], \
-    NaN with lines linewidth 2.5 linecolor rgb '#c8c8c8' title 'Pareto frontier'
+    NaN with lines linewidth 2.5 linecolor rgb '#c8c8c8' title 'Pareto frontier (filled)'
 unset multiplot
 set output

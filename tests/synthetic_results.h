@@ -12,7 +12,7 @@
 
 struct synthetic {
     int models, tasks, lengths, levels, samples; /* sizes of the grid, up to those of the tables below */
-    bool prefill, decode, joint, ablation;       /* arms */
+    bool prefill, decode, joint, ablation, more; /* arms; more: three further ones */
     bool maps;
     double gain;   /* multiplies what sparsity costs; 0: sparsity changes nothing */
     double faults; /* share of unparseable and cut-off answers */
@@ -34,7 +34,8 @@ static const struct {
                       {"cwe", "IoU", 0, 1, 0, 10, -0.6},
                       {"story_retrieval", "exact", 0, 0, 1, 16, 0.9},
                       {"story_multihop", "exact", 1, 0, 1, 1, -0.5},
-                      {"story_filtering", "IoU", 0, 1, 1, 3, -0.2}};
+                      {"story_filtering", "IoU", 0, 1, 1, 3, -0.2},
+                      {"qa_squad", "F1", 0, 0, 1, 8, 0.4}};
 static const struct {
     const char *label, *method, *params;
     int phase;
@@ -43,9 +44,13 @@ static const struct {
                      {"block_sparse", "block_sparse", "{\"block\":16}", SF_PREFILL, 1.3, 0.05},
                      {"quest", "quest", "{\"page\":16}", SF_DECODE, 0.6, 0.06},
                      {"snapkv", "snapkv", "{\"window\":256,\"kernel\":21}", SF_DECODE, 1.6, 0.01},
-                     {"quest(page=64)", "quest", "{\"page\":64}", SF_DECODE, 1.0, 0.02}};
-static const double synthetic_level[] = {0.5, 0.7, 0.8, 0.9, 0.95};
-static const int synthetic_length[] = {1024, 4096, 16384};
+                     {"quest(page=64)", "quest", "{\"page\":64}", SF_DECODE, 1.0, 0.02},
+                     {"flex_prefill", "flex_prefill", "{}", SF_PREFILL, 0.8, 0.05},
+                     {"ada_snapkv", "ada_snapkv", "{}", SF_DECODE, 1.4, 0.01},
+                     {"streaming", "streaming", "{}", SF_DECODE, 2.2, 0}};
+enum { SYNTHETIC_ARMS = sizeof synthetic_arm / sizeof *synthetic_arm, SYNTHETIC_QUEST_64 = 4 };
+static const double synthetic_level[] = {0.5, 0.7, 0.8, 0.9, 0.95, 0.6};
+static const int synthetic_length[] = {1024, 4096, 16384, 2048, 8192};
 
 static uint64_t synthetic_hash(uint64_t x)
 {
@@ -68,10 +73,12 @@ static int synthetic_lanes(const struct synthetic *s, struct synthetic_lane *lan
 {
     int n = 0;
     lane[n++] = (struct synthetic_lane){{-1, -1}, {0, 0}};
-    for (int a = 0; a < 5; a++)
+    for (int a = 0; a < SYNTHETIC_ARMS; a++)
         for (int l = 0; l < s->levels; l++) {
             int phase = synthetic_arm[a].phase;
-            if (!(phase == SF_PREFILL ? s->prefill : s->decode) || (a == 4 && !s->ablation)) continue;
+            if (!(phase == SF_PREFILL ? s->prefill : s->decode) || (a == SYNTHETIC_QUEST_64 && !s->ablation) ||
+                (a > SYNTHETIC_QUEST_64 && !s->more))
+                continue;
             lane[n] = (struct synthetic_lane){{-1, -1}, {0, 0}};
             lane[n].arm[phase] = a;
             lane[n++].sparsity[phase] = synthetic_level[l];
@@ -82,11 +89,26 @@ static int synthetic_lanes(const struct synthetic *s, struct synthetic_lane *lan
     return n;
 }
 
+/* Keys are read from the latest on, as many as the budget has; of dense, attention falls with distance. Ten steps of
+ * decode. */
+static void synthetic_picture(sf_picture *p, int phase, int tokens, double sparsity, bool dense)
+{
+    enum { N = SF_PICTURE_SIDE };
+    *p = (sf_picture){.layer = 3, .head = 1, .queries = phase ? 20 : tokens, .keys = tokens + (phase ? 20 : 0)};
+    for (int y = 0; y < N; y++)
+        for (int x = 0; x < N; x++) {
+            int last = phase ? N - 1 : y;
+            bool there = x <= last && (!phase || y < 10);
+            p->at[y][x] = !there ? NAN : dense ? (float)pow(0.5, 1 + last - x) : last - x < (1 - sparsity) * N;
+        }
+}
+
 static sf_status synthetic_write(const char *path, const struct synthetic *s)
 {
-    enum { LANES = 64, HEADS = 12 * 12 };
+    enum { LANES = 96, HEADS = 12 * 12 };
     static float map[LANES][4][HEADS];
     static char text[LANES][64];
+    static sf_picture picture[LANES][SF_PHASES];
     sf_store *store;
     sf_status status = sf_store_open(path, true, &store);
     if (status != SF_OK) return status;
@@ -192,6 +214,12 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                             double u = synthetic_uniform(&own) < 0.15 ? synthetic_uniform(&own)
                                                                       : common[k]; /* mostly paired */
                             right += u < 1 / (1 + exp(-logit));
+                        }
+                        r->depth = synthetic_task[t].steps < 5 ? common[0] : NAN;
+                        for (int p = 0; p < SF_PHASES && s->maps && i == 0; p++) {
+                            if (c && lane[c].arm[p] < 0) continue;
+                            synthetic_picture(&picture[c][p], p, r->input_tokens, lane[c].sparsity[p], c == 0);
+                            r->picture[p] = &picture[c][p];
                         }
                         r->strict = right / synthetic_task[t].steps;
                         r->parsed = synthetic_uniform(&own) >= s->faults;

@@ -53,7 +53,7 @@ static void read_results(const struct synthetic *s)
     const char *path[] = {file};
     OK(synthetic_write(file, s));
     sf_results_free(&results);
-    OK(sf_results_read(1, path, SF_READ_TEXTS | SF_READ_MEANS, &results));
+    OK(sf_results_read(1, path, SF_READ_TEXTS | SF_READ_MEANS | SF_READ_PICTURES, &results));
 }
 
 static const struct synthetic small = {
@@ -534,6 +534,80 @@ static const char *report_folder(void)
     return path;
 }
 
+static void test_patterns(void **state)
+{
+    (void)state;
+    enum { N = SF_PICTURE_SIDE };
+    struct synthetic s = {.models = 2, .tasks = 2, .lengths = 2, .levels = 3, .samples = 3, .prefill = true, .decode = true,
+                          .maps = true, .gain = 1};
+    read_results(&s);
+    sf_report_options o = {.folder = report_folder(), .figures = "patterns,canvas", .formats = "png"};
+    OK(sf_report(&results, &o));
+    assert_true(there("report/figures/patterns.png") && there("report/figures/canvas.png"));
+    char *csv = slurp("report/figures/patterns.csv"), arm[64];
+    assert_int_equal(lines(csv), 1 + 2 * N * N + 2 * 10 * N);
+    int rows = 0, computed[2] = {0};
+    for (char *line = strchr(csv, '\n') + 1; *line; line = strchr(line, '\n') + 1, rows++) {
+        double key, sparsest = NAN;
+        int y, rgb[3], panel, x = rows % N;
+        if (sscanf(line, "%lf,%d,%lf,%d,%d,%d,%d,%63s", &key, &y, &sparsest, rgb, rgb + 1, rgb + 2, &panel, arm) != 8)
+            assert_int_equal(sscanf(line, "%lf,%d,,%d,%d,%d,%d,%63s", &key, &y, rgb, rgb + 1, rgb + 2, &panel, arm), 7);
+        bool decode = panel > 2, future = !decode && x > y;
+        int distance = (decode ? N - 1 : y) - x;
+        double want = distance < N * 0.2 ? 0.8 : distance < N * 0.3 ? 0.7 : distance < N * 0.5 ? 0.5 : NAN;
+        if (future) want = NAN;
+        if (!(isnan(want) ? isnan(sparsest) : fabs(want - sparsest) < 1e-6))
+            fail_msg("%s, line %d, column %d: computed at %g, expected %g", arm, y, x, sparsest, want);
+        assert_true((rgb[0] + rgb[1] + rgb[2] == 765) == (isnan(want) && !future)); /* paper */
+        computed[decode] += !isnan(want);
+    }
+    assert_true(computed[0] > 1000 && computed[1] > 1000);
+    free(csv);
+    csv = slurp("report/figures/canvas.csv");
+    assert_int_equal(lines(csv), 1 + 3 * N * N + 3 * 10 * N);
+    int shown = 0;
+    for (char *line = strchr(csv, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
+        double key, mass;
+        int y, panel;
+        if (sscanf(line, "%lf,%d,%lf,%d", &key, &y, &mass, &panel) != 4) continue;
+        shown += panel == 2; /* block_sparse at 0.8, the nearest to 0.9 */
+    }
+    assert_int_equal(shown, 26 * (26 + 1) / 2 + (N - 26) * 26);
+    free(csv);
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    read_results(&small); /* niah alone has a depth */
+    sf_report_options o = {.folder = report_folder(), .figures = "depth", .formats = "png"};
+    OK(sf_report(&results, &o));
+    char *csv = slurp("report/figures/depth-mini-8m.csv");
+    assert_int_equal(lines(csv), 1 + 5 * 2 * 5); /* five arms, two lengths, fifths */
+    int rows = 0;
+    for (char *line = strchr(csv, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
+        double depth, value, sum = 0;
+        int y, tokens, n, seen = 0;
+        char arm[64];
+        if (sscanf(line, "%*d,%d,%d,%lf,%lf,%*[^,],%d,%*d,%63s", &y, &tokens, &depth, &value, &n, arm) != 6 ||
+            strcmp(arm, "quest") != 0)
+            continue;
+        int cell = -1;
+        for (int c = 0; c < results.cells; c++)
+            if (!strcmp(results.cell[c].model, "mini-8m") && !strcmp(results.cell[c].task, "niah") &&
+                results.cell[c].length == tokens && !strcmp(results.cell[c].label[SF_DECODE], "quest") &&
+                results.cell[c].sparsity[SF_DECODE] == 0.8)
+                cell = c;
+        for (int i = 0; i < 12; i++)
+            if ((int)(results.record[cell][i].depth * 5) == y) sum += results.record[cell][i].strict, seen++;
+        assert_int_equal(n, seen);
+        near(value, sum / seen, 1e-5, "score at a depth");
+        rows++;
+    }
+    assert_true(rows > 4);
+    free(csv);
+}
+
 static void test_report_files(void **state)
 {
     (void)state;
@@ -549,7 +623,9 @@ static void test_report_files(void **state)
     OK(sf_report(&results, &o));
     for (int i = 0; sf_figures[i]; i++) {
         char name[128];
-        const char *own = !strcmp(sf_figures[i]->name, "heads") ? "heads-mini-8m" : sf_figures[i]->name;
+        const char *own = sf_figures[i]->name;
+        if (!strcmp(own, "heads")) own = "heads-mini-8m";
+        if (!strcmp(own, "depth")) own = "depth-mini-8m";
         const char *const endings[] = {"csv", "gp", "png"};
         for (int e = 0; e < 3; e++) {
             snprintf(name, sizeof name, "report/figures/%s.%s", own, endings[e]);
@@ -684,7 +760,7 @@ static void test_report_errors(void **state)
         .models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1};
     read_results(&s);
     sf_report_options o = {.folder = report_folder(), .figures = "frontier,fronteer"};
-    assert_error(sf_report(&results, &o), "there is no figure 'fronteer'; there are frontier");
+    assert_error(sf_report(&results, &o), "there is no figure 'fronteer'; there are patterns, frontier");
     o = (sf_report_options){.folder = report_folder(), .formats = "gif"};
     assert_error(sf_report(&results, &o), "there is no format 'gif'; there are png, pdf, svg");
     o = (sf_report_options){.folder = report_folder(), .style = "poster"};
@@ -733,6 +809,8 @@ int main(void)
         TEST(test_compare),
         TEST(test_report_files),
         TEST(test_fidelity),
+        TEST(test_patterns),
+        TEST(test_depth),
         TEST(test_partial_results),
         TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);

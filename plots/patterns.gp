@@ -1,0 +1,27 @@
+# What methods compute of one head's attention: a panel a method, keys to the right, queries downward (prefill) or steps of
+# decode; colours are in the CSV. Set above: title[], panel_n, place_of[], lines[], keys[], queries[], decode[], side, budget[],
+# tint[], columns, rows.
+
+down_mm = 13.0; across_mm = 11.0
+eval layout
+csv = name.'.csv'
+set datafile missing 'none'
+unset grid
+set multiplot
+end = -1
+do for [i = 1:panel_n] {
+    panel = place_of[i]; eval place
+    begin = end + 1; end = begin + lines[i] * side - 1
+    title_of_panel = title[i]; eval heading
+    set xrange [0:keys[i]]; set yrange [queries[i]:0]
+    set xtics (0, keys[i] / 2, keys[i]); set ytics (0, queries[i] / 2, queries[i])
+    set xlabel 'Key (token)' offset 0, 0.5
+    if (col(panel) == 0) { set ylabel (decode[i] ? 'Decode step' : 'Query (token)') offset 1, 0 } else { unset ylabel }
+    plot csv every ::begin::end using (column('key')):((column('line') + 0.5) * queries[i] / lines[i]):(column('red')):(column('green')):(column('blue')) with rgbimage
+    unset label
+}
+eval legend_frame
+set style fill solid noborder
+plot for [k = 1:budget_n] NaN with boxes linecolor rgb int(tint[k]) title budget[k]
+unset multiplot
+set output
