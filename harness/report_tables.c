@@ -116,7 +116,7 @@ static sf_status score_csv(const sf_view *v, const char *folder)
         fprintf(
             out,
             "model,task,tokens,arm,requested,samples,score,standard_error,low,high,difference,difference_low,difference_high,p,"
-            "p_holm,cell\n");
+            "p_holm,unparsed,cell\n");
         for (int c = 0; c < v->results->cells; c++) {
             if (v->point_of[c] < 0) continue;
             const sf_point *p = &v->point[v->point_of[c]];
@@ -125,9 +125,10 @@ static sf_status score_csv(const sf_view *v, const char *folder)
             double low, high;
             sf_point_level(v, p, level);
             sf_cell_interval(v, c, &low, &high);
-            sf_csv_row(out, "ssdssdfffffffffs", v->model[p->model].label, v->results->cell[c].task_label,
+            sf_csv_row(out, "ssdssdffffffffffs", v->model[p->model].label, v->results->cell[c].task_label,
                        v->length[p->length], v->arm[p->arm].label, level, v->results->records[c], v->mean[c],
-                       v->error[c], low, high, x->difference, x->low, x->high, x->p, x->p_holm, v->results->cell[c].key);
+                       v->error[c], low, high, x->difference, x->low, x->high, x->p, x->p_holm,
+                       sf_cell_unparsed(v->results, c), v->results->cell[c].key);
         }
         sf_report_close(out, "tasks.csv", &status);
     }

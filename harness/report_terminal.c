@@ -107,7 +107,17 @@ struct heads {
     int model, task;
 };
 
-static void print_block(const sf_view *v, const struct column *column, int first, int last, bool tasks,
+/* What a block shows: scores of tasks and their mean, of the mean alone, or shares of answers that cannot be parsed. */
+enum content { TASKS, MEANS, UNPARSED };
+
+static bool any_unparsed(const sf_view *v, const sf_point *p, int first_task, int last_task)
+{
+    for (int t = first_task; p && t <= last_task; t++)
+        if (p->cell[t] >= 0 && sf_cell_unparsed(v->results, p->cell[t]) > 0) return true;
+    return false;
+}
+
+static void print_block(const sf_view *v, const struct column *column, int first, int last, enum content content,
                         struct heads width, FILE *out)
 {
     int left = width.model + width.task + 9;
@@ -131,13 +141,13 @@ static void print_block(const sf_view *v, const struct column *column, int first
             bool any = false;
             for (int c = first; c < last; c++) any |= point_at(v, m, l, &column[c]) != NULL;
             if (!any) continue;
-            for (int t = tasks ? 0 : v->tasks; t <= v->tasks; t++) {
+            for (int t = content == MEANS ? v->tasks : 0; t <= v->tasks; t++) {
                 bool mean = t == v->tasks;
-                if (mean && v->tasks == 1) continue;
+                if (mean && (v->tasks == 1 || content == UNPARSED)) continue;
                 bool there = mean;
                 for (int c = first; c < last && !there; c++) {
                     const sf_point *p = point_at(v, m, l, &column[c]);
-                    there = p && p->cell[t] >= 0;
+                    there = content == UNPARSED ? any_unparsed(v, p, t, t) : p && p->cell[t] >= 0;
                 }
                 if (!there) continue;
                 char text[64];
@@ -152,7 +162,10 @@ static void print_block(const sf_view *v, const struct column *column, int first
                         continue;
                     }
                     bool loss = sf_verdict_loss(mean ? &p->verdict : &v->verdict[p->cell[t]]);
-                    snprintf(text, sizeof text, "%.2f%s", mean ? p->score : v->mean[p->cell[t]], loss ? "*" : "");
+                    if (content == UNPARSED)
+                        snprintf(text, sizeof text, "%.0f %%", 100 * sf_cell_unparsed(v->results, p->cell[t]));
+                    else
+                        snprintf(text, sizeof text, "%.2f%s", mean ? p->score : v->mean[p->cell[t]], loss ? "*" : "");
                     put(out, text, column[c].width);
                 }
                 fputc('\n', out);
@@ -204,6 +217,20 @@ static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+/* Blocks of the columns that fit beside each other. */
+static void print_blocks(const sf_view *v, const struct column *column, int columns, int room, enum content content,
+                         struct heads width, FILE *out)
+{
+    for (int first = 0, last; first < columns; first = last) {
+        last = last_column(column, columns, first, room);
+        bool any = content != UNPARSED;
+        for (int m = 0; m < v->models && !any; m++)
+            for (int l = 0; l < v->lengths; l++)
+                for (int c = first; c < last; c++) any |= any_unparsed(v, point_at(v, m, l, &column[c]), 0, v->tasks - 1);
+        if (any) print_block(v, column, first, last, content, width, out);
+    }
 }
 
 static void print_sentence(const sf_view *v, FILE *out)
@@ -282,10 +309,12 @@ void sf_report_table(const sf_results *results, FILE *out)
         fprintf(out, "\nScore, mean over samples (strict: what cannot be parsed counts 0). *: below dense, p < 0.05 "
                      "(paired sign "
                      "flips, Holm).\n");
-        for (int first = 0; first < columns;) {
-            int last = last_column(column, columns, first, room);
-            print_block(&v, column, first, last, tasks, width, out);
-            first = last;
+        print_blocks(&v, column, columns, room, tasks ? TASKS : MEANS, width, out);
+        bool unparsed = false;
+        for (int i = 0; i < v.points; i++) unparsed |= any_unparsed(&v, &v.point[i], 0, v.tasks - 1);
+        if (tasks && unparsed) {
+            fprintf(out, "\nShare of answers that could not be parsed, where there are any:\n");
+            print_blocks(&v, column, columns, room, UNPARSED, width, out);
         }
         print_sentence(&v, out);
     }

@@ -375,6 +375,13 @@ void sf_cell_name(const sf_view *v, int cell, char text[256])
              v->arm[point->arm].label, point->arm ? " " : "", point->arm ? level : "");
 }
 
+double sf_cell_unparsed(const sf_results *r, int cell)
+{
+    int bad = 0;
+    for (int i = 0; i < r->records[cell]; i++) bad += !r->record[cell][i].parsed;
+    return (double)bad / r->records[cell];
+}
+
 int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference)
 {
     int n = 0, i = 0, j = 0;

@@ -92,6 +92,9 @@ double sf_point_sparsity(const sf_view *view, const sf_point *point);
 /* The requested one in words: "0.90", "0.90/0.50" for a joint point, "set" with explicit parameters. */
 void sf_point_level(const sf_view *view, const sf_point *point, char text[32]);
 
+/* Share of a cell's answers that could not be parsed; NAN: no records. */
+double sf_cell_unparsed(const sf_results *r, int cell);
+
 /* Paired differences of two cells, sample by sample: how many, in `difference` (room for the fewer of both). */
 int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference);
 

@@ -413,6 +413,18 @@ static char *table_of(void)
     return text;
 }
 
+static void test_unparsed_shares(void **state)
+{
+    (void)state;
+    read_results(&small);
+    int dense = find_cell("niah", "dense", 0);
+    for (int i = 0; i < 3; i++) results.record[dense][i].parsed = false;
+    char *text = table_of();
+    assert_non_null(strstr(text, "Share of answers that could not be parsed"));
+    assert_non_null(strstr(text, "1024  25 %   0 %"));
+    free(text);
+}
+
 static void test_terminal(void **state)
 {
     (void)state;
@@ -431,6 +443,7 @@ static void test_terminal(void **state)
     assert_non_null(strstr(text, "mean of 3"));
     assert_non_null(strstr(text, "Against dense, over 3 tasks"));
     assert_non_null(strstr(text, "cannot be told from noise"));
+    assert_null(strstr(text, "could not be parsed"));
     free(text);
 
     struct synthetic one = {
@@ -805,6 +818,7 @@ int main(void)
         TEST(test_same_name_in_both_phases),
         TEST(test_gates),
         TEST(test_terminal),
+        TEST(test_unparsed_shares),
         TEST(test_export),
         TEST(test_compare),
         TEST(test_report_files),
