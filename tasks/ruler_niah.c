@@ -181,8 +181,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     n->needles = keys * p->values;
 
     bool single = p->queries * p->values == 1;
-    char introduction[300], closing[100];
-    if (n->needles == 1 && p->haystack != NEEDLES)
+    char introduction[300], closing[100]; /* one question: one secret is spoken of, as RULER does, whatever else is there */
+    if (single)
         snprintf(introduction, sizeof introduction,
                  "A secret %s is written down somewhere in the text below. Read the text with "
                  "care: you will be asked for the %s afterwards.",
@@ -190,8 +190,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     else
         snprintf(introduction, sizeof introduction,
                  "Several secret %s are written down here and there in the text below. Read "
-                 "the text with care: you will be asked for %s of the %s afterwards.",
-                 many[p->value], single ? "one" : "some", many[p->value]);
+                 "the text with care: you will be asked for some of the %s afterwards.",
+                 many[p->value], many[p->value]);
     snprintf(closing, sizeof closing,
              single ? "Answer with the %s alone." : "Answer with the %s alone, separated by commas.",
              single ? one[p->value] : many[p->value]);
@@ -226,7 +226,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .summary = about,                                                                                              \
         .source = SF_RULER_SOURCE,                                                                                     \
         .metric = "string match, all",                                                                                 \
-        .version = 2,                                                                                                  \
+        .version = 1,                                                                                                  \
         .output = 128,                                                                                                 \
         .params =                                                                                                      \
             (const sf_param[]){                                                                                        \
