@@ -58,10 +58,11 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
 
     const char *title[SF_PHASES * MODELS];
     char tics[512] = "(";
-    for (int l = 0; l < lengths; l++)
-        snprintf(tics + strlen(tics), sizeof tics - strlen(tics), "%s'%g%s' %d", l ? ", " : "",
-                 length[l] < 1024 ? length[l] : length[l] % 1024 ? length[l] / 1000.0 : length[l] / 1024.0,
-                 length[l] < 1024 ? "" : "k", l + 1);
+    for (int l = 0; l < lengths; l++) {
+        char tokens[16];
+        sf_tokens_label(length[l], tokens);
+        snprintf(tics + strlen(tics), sizeof tics - strlen(tics), "%s'%s' %d", l ? ", " : "", tokens, l + 1);
+    }
     strcat(tics, ")");
     fprintf(plot->csv, "phase,model,tokens,sparsity,term,cost,x,from,to,panel_id,term_id\n");
     for (int p = 0; p < SF_PHASES; p++)

@@ -72,8 +72,11 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         sf_file_label(v->model[model].label, label);
         snprintf(plot->name + strlen(plot->name), 66, "-%s", label);
     }
-    for (int l = 0; l < v->lengths; l++)
-        snprintf(xt + strlen(xt), sizeof xt - strlen(xt), "%s'%d' %d", l ? ", " : "", v->length[l], l);
+    for (int l = 0; l < v->lengths; l++) {
+        char tokens[16];
+        sf_tokens_label(v->length[l], tokens);
+        snprintf(xt + strlen(xt), sizeof xt - strlen(xt), "%s'%s' %d", l ? ", " : "", tokens, l);
+    }
     for (int y = 0; y <= bins; y += bins / 5)
         snprintf(yt + strlen(yt), sizeof yt - strlen(yt), "%s'%g' %g", y ? ", " : "", (double)y / bins, y - 0.5);
     strcat(xt, ")"), strcat(yt, ")");

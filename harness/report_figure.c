@@ -86,6 +86,14 @@ void sf_set_legend(sf_plot *p, int entries, int characters)
 
 const char *sf_phase_label(int phase) { return phase == SF_PREFILL ? "prefill" : "decode"; }
 
+void sf_tokens_label(int tokens, char text[16])
+{
+    if (tokens < 1024)
+        snprintf(text, 16, "%d", tokens);
+    else
+        snprintf(text, 16, "%.3gk", tokens % 1024 ? tokens / 1000.0 : tokens / 1024.0);
+}
+
 /* ---- Axes ---- */
 
 double sf_si_scale(double largest, const char **prefix)

@@ -37,6 +37,8 @@ void sf_set_numbers(sf_plot *plot, const char *name, int n, const double *value)
 void sf_set_legend(sf_plot *plot, int entries, int characters);
 /* "prefill", "decode" */
 const char *sf_phase_label(int phase);
+/* "512", "16k", "128k", "15.7k" */
+void sf_tokens_label(int tokens, char text[16]);
 
 /* A unit for costs up to `largest`: power of 1000 to divide by and its prefix ("", "k", "M", … "E"). */
 double sf_si_scale(double largest, const char **prefix);

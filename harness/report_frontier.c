@@ -111,11 +111,18 @@ static int arm_id(const sf_view *v, int arm)
     return id;
 }
 
-static int plots(const sf_view *v) { return v->lengths ? (v->lengths + MOST_LENGTHS - 1) / MOST_LENGTHS : 0; }
+static int plots(const sf_view *v) { return (v->lengths + MOST_LENGTHS - 1) / MOST_LENGTHS; }
+
+/* Lengths are dealt evenly: five are three and two, not four and one. */
+static int first_length(const sf_view *v, int which)
+{
+    int n = plots(v), each = v->lengths / n, longer = v->lengths % n;
+    return which * each + (which < longer ? which : longer);
+}
 
 static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct axis *axis)
 {
-    int first = which * MOST_LENGTHS, lengths = v->lengths - first < MOST_LENGTHS ? v->lengths - first : MOST_LENGTHS;
+    int first = first_length(v, which), lengths = first_length(v, which + 1) - first;
     if (v->lengths > MOST_LENGTHS) snprintf(plot->name + strlen(plot->name), 32, "-%d", which + 1);
     struct spot *spot[SF_PHASES][MOST_LENGTHS] = {0};
     int count[SF_PHASES][MOST_LENGTHS] = {0}, left_out = 0, legend = 0, longest = 0;
@@ -244,13 +251,13 @@ static double seconds(const sf_point *p, int phase) { return p->seconds[phase]; 
 static const struct axis
     by_paper =
         {paper,
-         {"Prefill (%sFLOP)", "Decode (%s elements read per token)"},
+         {"Prefill (%sFLOP)", "Decode (%s elements/token)"},
          "cost by the study's formulas (prefill: FLOPs over the full square; decode: elements of weights and cache "
          "that a step reads)",
          true},
     by_exact =
         {exact,
-         {"Prefill (%sFLOP)", "Decode (%s elements read per token)"},
+         {"Prefill (%sFLOP)", "Decode (%s elements/token)"},
          "cost as executed (prefill: FLOPs of the causal pairs that were computed; decode: elements of weights and "
          "cache that a step reads)",
          true},

@@ -69,17 +69,44 @@ void sf_resample(uint64_t seed, int r, int n, float *weight)
 
 /* ---- Intervals ---- */
 
-static int ascending(const void *a, const void *b)
+/* Puts the k-th smallest at k, no larger before it, no smaller behind it (Hoare's selection): an interval looks at two or
+ * three of ten thousand replicates, and sorting them all took half of a report's time. */
+static void select_kth(int n, double *x, int k)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    for (int low = 0, high = n - 1; low < high;) {
+        double pivot = x[low + (high - low) / 2];
+        int i = low, j = high;
+        while (i <= j) {
+            while (i < high && x[i] < pivot) i++;
+            while (j > low && x[j] > pivot) j--;
+            if (i > j) break;
+            double swapped = x[i];
+            x[i++] = x[j];
+            x[j--] = swapped;
+        }
+        if (k <= j)
+            high = j;
+        else if (k >= i)
+            low = i;
+        else
+            return;
+    }
+}
+
+/* sf_quantile() of values in any order, which it changes. */
+static double quantile_of(int n, double *x, double q)
+{
+    int below = (int)floor(q * (n - 1));
+    below = below < 0 ? 0 : below > n - 1 ? n - 1 : below;
+    select_kth(n, x, below);
+    if (below + 1 < n) select_kth(n - below - 1, x + below + 1, 0);
+    return sf_quantile(n, x, q);
 }
 
 void sf_interval_percentile(int replicates, double *replicate, double level, double *low, double *high)
 {
-    qsort(replicate, (size_t)replicates, sizeof *replicate, ascending);
-    *low = sf_quantile(replicates, replicate, (1 - level) / 2);
-    *high = sf_quantile(replicates, replicate, (1 + level) / 2);
+    *low = quantile_of(replicates, replicate, (1 - level) / 2);
+    *high = quantile_of(replicates, replicate, (1 + level) / 2);
 }
 
 void sf_interval_bca(int replicates, double *replicate, double estimate, int n, const double *influence, double level,
@@ -94,12 +121,14 @@ void sf_interval_bca(int replicates, double *replicate, double estimate, int n, 
     double below = 0;
     for (int i = 0; i < replicates; i++) below += replicate[i] < estimate ? 1 : replicate[i] == estimate ? 0.5 : 0;
     double bias = sf_normal_quantile(below / replicates), acceleration = square > 0 ? cube / (6 * pow(square, 1.5)) : 0;
-    sf_interval_percentile(replicates, replicate, level, low, high);
-    if (!isfinite(bias) || square <= 0) return;
+    if (!isfinite(bias) || square <= 0) {
+        sf_interval_percentile(replicates, replicate, level, low, high);
+        return;
+    }
     for (int side = 0; side < 2; side++) {
         double z = bias + sf_normal_quantile(side ? (1 + level) / 2 : (1 - level) / 2);
         double q = sf_normal_cdf(bias + z / (1 - acceleration * z));
-        *(side ? high : low) = sf_quantile(replicates, replicate, q);
+        *(side ? high : low) = quantile_of(replicates, replicate, q);
     }
 }
 

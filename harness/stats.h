@@ -25,7 +25,7 @@ uint64_t sf_seed_of(uint64_t seed, const char *what);
 /* Resample r of n samples: how often each was drawn, weight [n], summing to n. */
 void sf_resample(uint64_t seed, int r, int n, float *weight);
 
-/* A 95 % (or other) interval from bootstrap replicates of a statistic; `replicate` is sorted in place. */
+/* A 95 % (or other) interval from bootstrap replicates of a statistic; `replicate` is put in another order. */
 void sf_interval_percentile(int replicates, double *replicate, double level, double *low, double *high);
 
 /* The same, bias-corrected and accelerated (Efron 1987; for several independent samples Efron and Tibshirani

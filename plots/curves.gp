@@ -3,6 +3,7 @@
 # missing[], ylabel_text, ymin, ymax, ystep, percent, columns.
 
 rows = int((panel_n + columns - 1) / columns)
+if (percent) { left_mm = 16.0 }
 eval layout
 x(s) = (s < 1) ? -log(1 - s) / log(2) : NaN
 csv = name.'.csv'

@@ -124,6 +124,38 @@ static void test_degenerate(void **state)
     assert_true(low == 1);
 }
 
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Ends of an interval are those of the sorted replicates, to the bit: few or many, sorted, alike, few values. */
+static void test_selection(void **state)
+{
+    (void)state;
+    enum { MOST = 3000 };
+    static double x[MOST], sorted[MOST];
+    uint64_t noise = 11;
+    const int sizes[] = {1, 2, 3, 7, 100, MOST};
+    for (int kind = 0; kind < 5; kind++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+            for (double level = 0; level < 1.05; level += 0.19) {
+                int n = sizes[k];
+                double low, high;
+                for (int i = 0; i < n; i++) {
+                    noise = noise * 6364136223846793005u + 1442695040888963407u;
+                    double u = (double)(noise >> 11) / 9007199254740992.0;
+                    x[i] = kind == 0 ? u : kind == 1 ? floor(4 * u) : kind == 2 ? i : kind == 3 ? -i : 1;
+                }
+                memcpy(sorted, x, sizeof x);
+                qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+                sf_interval_percentile(n, x, level, &low, &high);
+                assert_true(low == sf_quantile(n, sorted, (1 - level) / 2));
+                assert_true(high == sf_quantile(n, sorted, (1 + level) / 2));
+            }
+}
+
 static void test_resampling(void **state)
 {
     (void)state;
@@ -304,7 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_mean_and_intervals),
                                        cmocka_unit_test(test_two_samples),
                                        cmocka_unit_test(test_degenerate),
-                                       cmocka_unit_test(test_resampling),
+                                       cmocka_unit_test(test_selection), cmocka_unit_test(test_resampling),
                                        cmocka_unit_test(test_sign_flips),
                                        cmocka_unit_test(test_holm),
                                        cmocka_unit_test(test_pareto),
