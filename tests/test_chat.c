@@ -108,6 +108,7 @@ static void same_tokens_as_transformers(void **state)
             assert_int_equal(n, want);
             free(ids);
         }
+        printf("             %s: %zu conversations\n", text_of(item, "name"), json_array_size(users));
         sf_chat_free(c);
         sf_tokenizer_free(t);
     }

@@ -104,8 +104,8 @@ static void compare_prompt(const char *name, sf_engine *engine, const golden *g,
 {
     float *whole = logits_of(engine, g->id, g->tokens, vocab);
     compare_logits(name, g, whole, vocab, tolerance);
-    if (g->tokens < 500) {
-        sf_engine_set_chunk(engine, 13);
+    if (g->tokens < 500 || vocab < 1000) { /* a real model takes its time */
+        sf_engine_set_chunk(engine, g->tokens < 500 ? 13 : 603);
         float *pieces = logits_of(engine, g->id, g->tokens, vocab);
         sf_engine_set_chunk(engine, 0);
         assert_memory_equal(whole, pieces, (size_t)g->tokens * (size_t)vocab * sizeof *whole);

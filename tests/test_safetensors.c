@@ -758,6 +758,7 @@ static void spoiled_files(void **state)
         expect_error(s->with, s->expected);
         free_contents(&c);
     }
+    printf("             %d folders refused\n", N_SPOILED);
 }
 
 /* Length of the header, and files cut short anywhere. */
