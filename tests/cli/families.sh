@@ -1,0 +1,37 @@
+#!/bin/bash
+# One taught checkpoint per family through every method there is: the run and its report end well and warn of nothing. On
+# answers that are noise, and on a model with nothing but sliding windows, they warn.
+. "$(dirname "$0")/common.bash"
+config=tests/golden/model/taught/families.yaml
+"$FRONTIER" list methods | grep '^[a-z]' | cut -c1-36 >"$T/methods"
+for phase in prefill decode; do
+    for method in $(awk -v phase=$phase '$1 != "null" && (/, decode/ || $2 == phase || (phase == "decode" && $2 == "eviction")) {print $1}' "$T/methods"); do
+        grep -qE "^  $phase:.*\b$method\b" $config || fail "$method is not in $config under $phase"
+    done
+done
+"$FRONTIER" run $config -o "$T/f.h5" >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
+cells=$(grep -c 'over 3 samples' "$T/log")
+expected=$("$FRONTIER" plan $config | grep -oE '^families: [0-9]+' | grep -oE '[0-9]+')
+[ "$cells" = "$expected" ] || fail "$cells of $expected cells ran"
+if grep WARNING "$T/out" "$T/log"; then fail "the run warns"; fi
+[ "$(grep -c ' dense, exact 1.000' "$T/log")" = 5 ] || fail "not all that was taught is known: $(grep dense, "$T/log")"
+for model in qwen2 qwen3 llama mistral gemma3; do
+    grep -qE "^$model +niah.* 1\.00" "$T/out" || fail "$model has no row in the table"
+done
+"$FRONTIER" report "$T/f.h5" -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
+if grep WARNING "$T/out"; then fail "the report warns"; fi
+[ -s "$T/report/index.html" ] || fail "no page"
+
+# The null method, which reads two keys, answers nothing; it runs to the end all the same.
+"$FRONTIER" run $config -o "$T/n.h5" -s 'methods={prefill: ["null"], decode: ["null"]}' -s samples=1 >/dev/null 2>"$T/log" ||
+    fail "null: $(cat "$T/log")"
+
+# Noise for answers, and nothing to sparsify.
+"$FRONTIER" run $config -o "$T/r.h5" -s samples=1 -s 'sparsity=[0.5]' -s 'methods={prefill: [vertical_slash], decode: [quest]}' \
+    -s 'models=[tests/golden/model/qwen2, tests/golden/model/mistral]' >"$T/out" 2>"$T/log" || fail "noise: $(cat "$T/log")"
+for words in 'dense score is near zero' 'cannot be parsed' 'cut off' 'every layer of the model has a sliding window'; do
+    grep -q "WARNING:.*$words" "$T/out" || fail "no warning of '$words': $(cat "$T/out")"
+done
+"$FRONTIER" report "$T/r.h5" -o "$T/report" >"$T/out" 2>&1 || fail "report of noise: $(cat "$T/out")"
+grep -q 'WARNING:.*near zero' "$T/out" || fail "the report does not warn of noise"
+echo "families: ok"
