@@ -18,7 +18,7 @@ if grep WARNING "$T/out" "$T/log"; then fail "the run warns"; fi
 for model in qwen2 qwen3 llama mistral gemma3; do
     grep -qE "^$model +niah.* 1\.00" "$T/out" || fail "$model has no row in the table"
 done
-"$FRONTIER" report "$T/f.h5" -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
+"$FRONTIER" report "$T/f.h5" -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
 if grep WARNING "$T/out"; then fail "the report warns"; fi
 [ -s "$T/report/index.html" ] || fail "no page"
 
@@ -32,6 +32,6 @@ if grep WARNING "$T/out"; then fail "the report warns"; fi
 for words in 'dense score is near zero' 'cannot be parsed' 'cut off' 'every layer of the model has a sliding window'; do
     grep -q "WARNING:.*$words" "$T/out" || fail "no warning of '$words': $(cat "$T/out")"
 done
-"$FRONTIER" report "$T/r.h5" -o "$T/report" >"$T/out" 2>&1 || fail "report of noise: $(cat "$T/out")"
+"$FRONTIER" report "$T/r.h5" -F png -o "$T/report" >"$T/out" 2>&1 || fail "report of noise: $(cat "$T/out")"
 grep -q 'WARNING:.*near zero' "$T/out" || fail "the report does not warn of noise"
 echo "families: ok"
