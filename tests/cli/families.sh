@@ -18,7 +18,7 @@ if grep WARNING "$T/out" "$T/log"; then fail "the run warns"; fi
 for model in qwen2 qwen3 llama mistral gemma3; do
     grep -qE "^$model +niah.* 1\.00" "$T/out" || fail "$model has no row in the table"
 done
-"$FRONTIER" report "$T/f.h5" -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
+"$FRONTIER" report "$T/f.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
 if grep WARNING "$T/out"; then fail "the report warns"; fi
 [ -s "$T/report/index.html" ] || fail "no page"
 

@@ -4,9 +4,9 @@
     python3 tests/golden/model/taught/make_taught.py [NAME ...]      needs torch, transformers, tokenizers, build/frontier
 
 The random checkpoints beside this folder compare arithmetic; their answers are noise, at which a run rightly warns. These
-take the same road silently. They are overfitted to four prompts, which Frontier itself writes (frontier show): a test of the
-road, not of learning. At every other step a sparse pattern drawn at random is laid over the attention, so that what a method
-leaves out breaks no answer's form. Seeds are fixed, one thread: a few minutes a model.
+take the same road silently. They are overfitted to three prompts, which Frontier itself writes (frontier show): a test of the
+road, not of learning. At half of the steps or more a sparse pattern drawn at random is laid over the attention, so that what
+a method leaves out breaks no answer's form. Seeds are fixed, one thread: a minute or two a model.
 
     qwen2    QKV bias, untied head, bf16           mistral  no window (as from v0.2 on), f16
     qwen3    norms on q and k, tied head, bf16     gemma3   multimodal; window 64 in five of six layers, linear scaling, f32
