@@ -11,7 +11,8 @@
  *  - Every op adds what it did to backend->meter (see meter.h) under backend->phase; but the attention executors only
  *    tally pairs per query head (sf_attention.pairs), which the core turns into FLOPs and bytes once a phase.
  *  - Pointers are backend memory unless said to be host memory. Outputs are written whole. No op keeps a pointer.
- *  - Ops are asynchronous where the device is; download(), count_pairs() and synchronize() wait. */
+ *  - Ops are asynchronous where the device is; download(), count_pairs() and synchronize() wait. What only the device
+ *    sees (a query row without keys) is an error of each of them until a download() has said it. */
 #ifndef SF_BACKEND_H
 #define SF_BACKEND_H
 

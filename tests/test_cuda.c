@@ -95,7 +95,10 @@ static void refusals(void **state)
     if (status == SF_OK) status = t->b[1].ops->synchronize(&t->b[1]);
     assert_int_equal(status, SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "names no key"));
-    OK(t, 1, t->b[1].ops->synchronize(&t->b[1])); /* said once */
+    status = t->b[1].ops->download(&t->b[1], index, p.first.count, sizeof *index);
+    assert_int_equal(status, SF_BAD_INPUT); /* said until a download has said it */
+    OK(t, 1, t->b[1].ops->synchronize(&t->b[1]));
+    index[0] = index[1] = 5;
 
     for (int i = 0; i < rows; i++) count[i] = 2;
     sf_lists bad = {c.a[1].kv_heads, 2, put(t, 1, count, (size_t)rows * sizeof *count), NULL};

@@ -92,15 +92,22 @@ sf_status sf_cuda_settle(sf_backend *b)
     c->pending = false;
     CUDA_TRY(cudaStreamSynchronize(c->stream));
     const sf_cuda_report *r = c->settled;
-    if (r->fault == SF_FAULT_EMPTY_ROW)
-        return sf_fail(SF_BAD_INPUT,
-                       "attention: layer %d, head %d, query row %d: the pattern names no key that it may see; a "
-                       "method must name, for every query, a key at or before it: add the query's own block",
-                       r->layer, r->head, r->row);
-    if (r->fault == SF_FAULT_TOKEN)
-        return sf_fail(SF_BAD_INPUT, "embedding: row %d: token %d is outside the vocabulary", r->row, r->head);
-    return SF_OK;
+    if (r->fault == SF_FAULT_EMPTY_ROW) {
+        c->fault = SF_BAD_INPUT;
+        snprintf(c->fault_text, sizeof c->fault_text,
+                 "attention: layer %d, head %d, query row %d: the pattern names no key that it may see; a method must "
+                 "name, for every query, a key at or before it: add the query's own block",
+                 r->layer, r->head, r->row);
+    }
+    if (r->fault == SF_FAULT_TOKEN) {
+        c->fault = SF_BAD_INPUT;
+        snprintf(c->fault_text, sizeof c->fault_text, "embedding: row %d: token %d is outside the vocabulary", r->row,
+                 r->head);
+    }
+    return c->fault == SF_OK ? SF_OK : sf_fail(c->fault, "%s", c->fault_text);
 }
+
+static void forget_lists(sf_backend *b) { memset(sf_cuda_of(b)->vouched, 0, sizeof sf_cuda_of(b)->vouched); }
 
 /* ---- life ---- */
 
@@ -215,6 +222,7 @@ static void cuda_free(sf_backend *b, void *p)
 static sf_status cuda_upload(sf_backend *b, void *to, const void *host, size_t bytes)
 {
     SF_TRY(enter(b));
+    forget_lists(b);
     if (bytes) CUDA_TRY(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, sf_cuda_of(b)->stream));
     return SF_OK; /* pageable memory: the call returns once `host` has been read */
 }
@@ -223,12 +231,15 @@ static sf_status cuda_download(sf_backend *b, void *host, const void *from, size
 {
     SF_TRY(enter(b));
     if (bytes) CUDA_TRY(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, sf_cuda_of(b)->stream));
-    return sf_cuda_settle(b);
+    sf_status status = sf_cuda_settle(b);
+    sf_cuda_of(b)->fault = SF_OK;
+    return status;
 }
 
 static sf_status cuda_copy(sf_backend *b, void *to, const void *from, size_t bytes)
 {
     SF_TRY(enter(b));
+    forget_lists(b);
     if (bytes) CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, sf_cuda_of(b)->stream));
     return SF_OK;
 }
@@ -236,6 +247,7 @@ static sf_status cuda_copy(sf_backend *b, void *to, const void *from, size_t byt
 static sf_status cuda_zero(sf_backend *b, void *p, size_t bytes)
 {
     SF_TRY(enter(b));
+    forget_lists(b);
     if (bytes) CUDA_TRY(cudaMemsetAsync(p, 0, bytes, sf_cuda_of(b)->stream));
     return SF_OK;
 }

@@ -24,6 +24,12 @@ struct sf_cuda_report {
     int fault, layer, head, row;
 };
 
+/* Lists that an op of this backend has made: ascending, in range and unique as they are. */
+struct sf_cuda_vouched {
+    sf_lists lists;
+    int64_t limit; /* indices lie below it */
+};
+
 /* A matrix product's algorithm, chosen once for (out, in, result type) so that a row never depends on its company. */
 struct sf_cuda_product {
     int64_t out, in;
@@ -52,6 +58,11 @@ struct sf_cuda {
     sf_cuda_report *report;  /* device */
     sf_cuda_report *settled; /* its copy in pinned host memory */
     bool pending;            /* a kernel that can report has run since the last settling */
+    sf_status fault;         /* reported, and not yet said by a download */
+    char fault_text[256];
+
+    sf_cuda_vouched vouched[4]; /* the latest; forgotten when the caller writes memory himself */
+    int vouchers;
 };
 
 static inline sf_cuda *sf_cuda_of(sf_backend *b) { return (sf_cuda *)b->self; }
@@ -80,8 +91,24 @@ sf_status sf_cuda_workspace(sf_backend *b, size_t bytes, void **out);
 /* Lets `kernel` use `bytes` of dynamic shared memory. */
 sf_status sf_cuda_allow_shared(const void *kernel, size_t bytes);
 
-/* Waits for the device; turns what it reported into an error. */
+/* Waits for the device; turns what it reported into an error, which stands until a download has said it. */
 sf_status sf_cuda_settle(sf_backend *b);
+
+/* Remembers lists just made, so that checking them costs neither a kernel nor a wait. */
+static inline void sf_cuda_vouch(sf_backend *b, const sf_lists *made, int64_t limit)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    c->vouched[c->vouchers++ % 4] = {*made, limit};
+}
+
+static inline bool sf_cuda_vouches(sf_backend *b, const sf_lists *l, int64_t limit)
+{
+    for (const sf_cuda_vouched &v : sf_cuda_of(b)->vouched)
+        if (v.lists.index == l->index && v.lists.count == l->count && v.lists.rows == l->rows &&
+            v.lists.stride == l->stride && v.limit <= limit && l->index)
+            return true;
+    return false;
+}
 
 template <typename T> static inline T ceil_div(T a, T b) { return (a + b - 1) / b; }
 

@@ -210,6 +210,7 @@ sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *
         SF_TRY(sf_cuda_select_rows(b, score, (int64_t)heads * rows, m.keys, k > 0 ? k : 0, NULL,
                                    {rows, first, m.queries, block_q, block_k, a->queries, a->keys}, out));
     }
+    sf_cuda_vouch(b, out, m.keys);
     sf_meter_top_blocks(b, a, block_q, block_k);
     return SF_OK;
 }
@@ -321,6 +322,7 @@ sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block
             SF_TRY(sf_cuda_select_rows(b, mass + (int64_t)s * blocks, 1, blocks, k > 0 ? k : 0, NULL, {}, &to));
         }
     }
+    sf_cuda_vouch(b, out, blocks);
     sf_meter_top_block_mass(b, a);
     return SF_OK;
 }

@@ -357,10 +357,14 @@ sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_p
                  (p->kind != SF_BLOCKS || (p->block_q > 0 && p->block_k > 0)) && (p->kind != SF_PAGES || p->page > 0);
     if (plain && p->kind == SF_BLOCKS) rows *= ceil_div(a->queries, p->block_q), limit = ceil_div(a->keys, p->block_k);
     if (plain && p->kind == SF_PAGES) limit = ceil_div(a->keys, p->page);
-    if (plain && p->first.rows == rows && (!paired || p->second.rows == rows)) {
+    bool may_be_empty = p->kind == SF_BLOCKS || paired; /* one that may not, and is, the executor reports */
+    bool whole = plain && p->first.rows == rows && (!paired || p->second.rows == rows);
+    if (whole && p->kind != SF_TOKENS && sf_cuda_vouches(b, &p->first, limit) &&
+        (!paired || sf_cuda_vouches(b, &p->second, limit)))
+        return SF_OK;
+    if (whole) {
         SF_TRY(sf_cuda_workspace(b, sizeof *report, (void **)&report));
         CUDA_TRY(cudaMemsetAsync(report, 0, sizeof *report, c->stream));
-        bool may_be_empty = p->kind == SF_BLOCKS || paired;
         unsigned blocks = (unsigned)(rows < 4096 ? rows : 4096);
         check_lists<<<blocks, 128, 0, c->stream>>>(p->first, limit, may_be_empty, report);
         if (paired) check_lists<<<blocks, 128, 0, c->stream>>>(p->second, limit, true, report);

@@ -309,6 +309,7 @@ sf_status sf_cuda_top(sf_backend *b, const float *x, int64_t rows, int64_t n, in
 {
     out->rows = rows;
     SF_TRY(sf_cuda_select_rows(b, x, rows, n, k > 0 ? k : 0, NULL, {}, out));
+    sf_cuda_vouch(b, out, n);
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -318,6 +319,7 @@ sf_status sf_cuda_top_counts(sf_backend *b, const float *x, int64_t rows, int64_
 {
     out->rows = rows;
     SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, count, {}, out));
+    sf_cuda_vouch(b, out, n);
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -377,6 +379,7 @@ sf_status sf_cuda_top_total(sf_backend *b, const float *x, int64_t rows, int64_t
         write_total<<<(unsigned)rows, CHOOSERS, 0, stream>>>(x, n, all, equal, *out);
         LAUNCH_TRY(write_total);
     }
+    sf_cuda_vouch(b, out, n);
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -500,6 +503,7 @@ sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t 
         LAUNCH_TRY(count_mass);
         SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, wish, {}, out));
     }
+    sf_cuda_vouch(b, out, n);
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
