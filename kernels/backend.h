@@ -162,6 +162,13 @@ typedef struct sf_backend_ops {
     sf_status (*top_counts)(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
                             sf_lists *out);
 
+    /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
+     * which the k best columns and the k best diagonals of each row do (1 if none), then, beside k diagonals, the most
+     * columns. column, diagonal [rows, N], rows H or G; best as for top(); results to host memory. Not metered, as a search
+     * is not part of a method. NULL: the caller searches by count_pairs(). */
+    sf_status (*fit_slashes)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                             uint64_t most, int64_t *columns, int64_t *diagonals);
+
     /* Means of q or k over blocks of rows; the last block averages the rows it has (NaN: a compacted cache holds none).
      * of_keys: out [G, ceil(N/block), D], else out [H, ceil(T/block), D], f32. */
     sf_status (*block_means)(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);

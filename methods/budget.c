@@ -89,9 +89,27 @@ static sf_status columns_and_diagonals(sf_attention *a, const void *what, double
     return sf_columns_and_diagonals(a, out, sf_top(a, s->column, columns), sf_top(a, s->diagonal, diagonals));
 }
 
+/* The most pairs whose share of the layer's causal ones is at most `density`, as sf_density() divides. */
+static uint64_t most_pairs(const sf_attention *a, double density)
+{
+    double whole = a->heads * sf_causal_pairs(a->queries, a->keys);
+    uint64_t most = (uint64_t)(density * whole);
+    while (most > 0 && (double)most / whole > density) most--;
+    while ((double)(most + 1) / whole <= density) most++;
+    return most;
+}
+
 sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
                                           double density)
 {
+    sf_backend *b = a->backend;
+    if (b->ops->fit_slashes) {
+        int64_t columns = 0, diagonals = 0;
+        if (a->status == SF_OK)
+            a->status = b->ops->fit_slashes(b, a, (int)column.dim[0], column.data, diagonal.data, most_pairs(a, density),
+                                            &columns, &diagonals);
+        return sf_columns_and_diagonals(a, out, sf_top(a, column, columns), sf_top(a, diagonal, diagonals));
+    }
     struct scores s = {.column = column, .diagonal = diagonal};
     sf_meter before = *a->backend->meter;
     SF_TRY(sf_choose_within(a, out, density, columns_and_diagonals, &s));

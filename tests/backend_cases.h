@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/backend.h"
+#include "methods/method.h"
 
 typedef struct twin {
     sf_backend b[2]; /* reference, filling */
@@ -682,6 +682,42 @@ static void prefill_case(twin *t, uint64_t seed, int most_keys)
         free(again);
     }
     free(out[0]), free(out[1]);
+    end_case(t, c.what);
+}
+
+/* Columns and diagonals within a density: by fit_slashes() or by the search that does without, the same. */
+static void within_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    scene c;
+    make_scene(t, &c, seed, false, false, most_keys);
+    int rows = ONE_OF(t, 0, 1) ? c.a[0].heads : c.a[0].kv_heads, n = c.a[0].keys, kind = in_range(t, 0, 2);
+    double density = in_range(t, 0, 1000) / 1000.;
+    snprintf(c.what + strlen(c.what), 100, " rows %d density %g kind %d", rows, density, kind);
+    float *x[2];
+    for (int i = 0; i < 2; i++) {
+        x[i] = malloc((size_t)rows * n * sizeof **x);
+        for (int j = 0; j < rows * n; j++) {
+            x[i][j] = kind == 1 ? (float)in_range(t, 0, 5) : expf(3 * normal(t)); /* ties */
+            if (j % n < 5) x[i][j] = INFINITY;
+            else if (kind == 2 && in_range(t, 0, 4) == 0) x[i][j] = ONE_OF(t, 0, 1) ? -INFINITY : NAN;
+        }
+    }
+    sf_pattern p[2];
+    sf_mark mark[2];
+    for (int s = 0; s < 2; s++) {
+        c.a[s].window = 0;
+        mark[s] = sf_scratch_mark(&t->b[s]);
+        sf_tensor column = tensor(put(t, s, x[0], (size_t)rows * n * sizeof **x), SF_F32, rows, n),
+                  diagonal = tensor(put(t, s, x[1], (size_t)rows * n * sizeof **x), SF_F32, rows, n);
+        OK(t, s, sf_columns_and_diagonals_within(&c.a[s], &p[s], column, diagonal, density));
+    }
+    if (p[0].first.stride != p[1].first.stride || p[0].second.stride != p[1].second.stride)
+        fail_msg("%s: %d columns and %d diagonals, expected %d and %d", c.what, (int)p[1].first.stride,
+                 (int)p[1].second.stride, (int)p[0].first.stride, (int)p[0].second.stride);
+    for (int i = 0; i < 2; i++)
+        lists_agree(t, (sf_lists[]){i ? p[0].second : p[0].first, i ? p[1].second : p[1].first}, false, c.what);
+    for (int s = 0; s < 2; s++) sf_scratch_release(&t->b[s], mark[s]), free(x[s]);
     end_case(t, c.what);
 }
 

@@ -52,6 +52,12 @@ static void prefill(void **state)
         prefill_case(&both, 6000u + (unsigned)i, i % 20 == 19 ? 1200 : i % 5 == 4 ? 400 : 150);
 }
 
+static void within(void **state)
+{
+    (void)state;
+    for (int i = 0; i < seeds; i++) within_case(&both, 6500u + (unsigned)i, i % 10 == 9 ? 1200 : 300);
+}
+
 static void decode(void **state)
 {
     (void)state;
@@ -129,7 +135,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers), cmocka_unit_test(linear_prefill), cmocka_unit_test(linear_decode),
         cmocka_unit_test(weight_types), cmocka_unit_test(cache),  cmocka_unit_test(selection),      cmocka_unit_test(prefill),
-        cmocka_unit_test(decode), cmocka_unit_test(probe),          cmocka_unit_test(blocks),
+        cmocka_unit_test(within), cmocka_unit_test(decode), cmocka_unit_test(probe),          cmocka_unit_test(blocks),
         cmocka_unit_test(pages),  cmocka_unit_test(refusals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

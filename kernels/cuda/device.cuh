@@ -296,6 +296,10 @@ sf_status sf_cuda_top_total(sf_backend *b, const float *x, int64_t rows, int64_t
 sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least,
                            int64_t most, sf_lists *out);
 
+/* fit.cu */
+sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                              uint64_t most, int64_t *columns, int64_t *diagonals);
+
 /* probe.cu, estimate.cu */
 sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
                         float *diagonal);

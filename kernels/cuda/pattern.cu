@@ -157,8 +157,8 @@ sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_patte
     case SF_COLUMNS_DIAGONALS:
         p->block_q = SF_DIAGONAL_TILE;
         p->first = pattern->first;
-        p->base = ceil_div(p->N, 64) * 64 + 64;
-        p->words = p->base / 32 + 4;
+        p->base = sf_cuda_slash_base(p->N);
+        p->words = sf_cuda_slash_words(p->N);
         p->piece_stride = p->words * 2;
         p->column_words = (int)ceil_div<int64_t>(pattern->first.stride, 16) + 1;
         break;

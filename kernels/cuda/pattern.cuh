@@ -39,6 +39,9 @@ struct sf_cuda_plan {
     int words, base;
 };
 
+static inline int sf_cuda_slash_base(int keys) { return ceil_div(keys, 64) * 64 + 64; }
+static inline int sf_cuda_slash_words(int keys) { return sf_cuda_slash_base(keys) / 32 + 4; }
+
 /* Fills the plan for tiles of at most `rows` query rows; queues the kernels that prepare columns and diagonals, in
  * workspace behind its first `reserve` bytes. rows 0: for counting only. */
 sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, size_t reserve,

@@ -115,14 +115,6 @@ sf_status sf_cuda_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, cons
 
 /* ---- choosing ---- */
 
-/* The same order as the scores'; 0 for those that are never chosen. */
-__device__ static inline uint32_t key_of(float x)
-{
-    if (isnan(x) || x == -INFINITY) return 0;
-    uint32_t bits = __float_as_uint(x + 0.f); /* -0 is 0 */
-    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
 static const uint32_t INFINITE = 0xff800000; /* the key of +INFINITY */
 __device__ static inline float score_of(uint32_t key)
 {
@@ -276,11 +268,11 @@ __global__ void __launch_bounds__(1024)
         row = row / ramp.each * ramp.queries + i;
     }
     auto load = [=](int i) {
-        uint32_t at = key_of(score[i]);
+        uint32_t at = sf_cuda_key_of(score[i]);
         if (CACHED) cached[i] = at;
         return at;
     };
-    auto key = [=](int i) { return CACHED ? cached[i] : key_of(score[i]); };
+    auto key = [=](int i) { return CACHED ? cached[i] : sf_cuda_key_of(score[i]); };
     if (wish) k = min((int64_t)max(wish[row], 0), k);
     int chosen = find_threshold(s, (int)length, k, load, key);
     if (chosen) write_chosen(s, (int)length, s->found, s->left, out.index + row * out.stride, key);
@@ -333,7 +325,7 @@ struct threshold {
 __global__ void __launch_bounds__(1024) find_total(const float *x, int64_t n, int64_t k, threshold *out)
 {
     __shared__ chooser s;
-    auto key = [=](int i) { return key_of(x[i]); };
+    auto key = [=](int i) { return sf_cuda_key_of(x[i]); };
     int chosen = find_threshold(&s, (int)n, k, key, key);
     if (threadIdx.x == 0) *out = chosen ? threshold{s.found, s.left} : threshold{~0u, 0}; /* found 0: every valid one */
 }
@@ -345,7 +337,7 @@ __global__ void count_equal(const float *x, int64_t n, const threshold *all, uin
     __syncthreads();
     uint32_t mine = 0;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
-        mine += all->found && key_of(x[blockIdx.x * n + i]) == all->found;
+        mine += all->found && sf_cuda_key_of(x[blockIdx.x * n + i]) == all->found;
     atomicAdd(&sum, mine);
     __syncthreads();
     if (threadIdx.x == 0) equal[blockIdx.x] = sum;
@@ -360,7 +352,7 @@ __global__ void __launch_bounds__(CHOOSERS)
     for (int64_t i = 0; i < row; i++) left -= min(left, equal[i]);
     const float *score = x + row * n;
     int chosen = write_chosen(&s, (int)n, all->found, left, out.index + row * out.stride,
-                              [=](int i) { return key_of(score[i]); });
+                              [=](int i) { return sf_cuda_key_of(score[i]); });
     if (threadIdx.x == 0) out.count[row] = chosen;
 }
 
@@ -448,7 +440,7 @@ __global__ void __launch_bounds__(CHOOSERS)
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
         sum += fixed_of(score[i], most);
         infinities += score[i] == INFINITY;
-        there += key_of(score[i]) != 0;
+        there += sf_cuda_key_of(score[i]) != 0;
     }
     atomicAdd(&total, sum);
     atomicAdd(&infinite, infinities);
@@ -463,7 +455,7 @@ __global__ void __launch_bounds__(CHOOSERS)
         uint32_t found = found_so_far;
         unsigned long long higher = 0;
         for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-            uint32_t key = key_of(score[i]);
+            uint32_t key = sf_cuda_key_of(score[i]);
             if (score[i] == INFINITY || !is_candidate(key, found, pass)) continue;
             atomicAdd(&mass[digit_of(key, pass)], fixed_of(score[i], most));
             atomicAdd(&bin_count[digit_of(key, pass)], 1);

@@ -4,6 +4,16 @@
 
 #include "kernels/cuda/device.cuh"
 
+#ifdef __CUDACC__
+/* The same order as the scores'; 0 for those that are never chosen. */
+__device__ static inline uint32_t sf_cuda_key_of(float x)
+{
+    if (isnan(x) || x == -INFINITY) return 0;
+    uint32_t bits = __float_as_uint(x + 0.f); /* -0 is 0 */
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+#endif
+
 /* Rows of block scores: `each` rows a list, query blocks first + 0 … of it; scores end at the last key block that the
  * query block may see. List row of x's row r: r / each * queries + first + r % each. each 0: plain rows, all whole. */
 struct sf_cuda_ramp {

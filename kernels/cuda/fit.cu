@@ -1,0 +1,227 @@
+/* How many columns and diagonals stay within so many pairs: a search that only counting can answer, on the device.
+ *
+ * Each row's scores are sorted once; "among the k best" is then a comparison of ranks. A trial is three kernels and no wait:
+ * sets of bits from ranks (a relative key is covered if any of the 64 diagonals that reach it is chosen: the least of their
+ * ranks is kept), their pairs (pattern.cu), and the next trial from the sum. Both searches are bisections of a number that
+ * pairs never fall with, so that they end where any search would: first the largest k for columns and diagonals alike, then
+ * the most columns beside k diagonals. The host queues as many trials as the longest search takes and waits once.
+ *
+ * Before, each trial of the caller's own bisection chose lists anew and waited for their count: about 40 waits a layer, some
+ * 2 ms on a short prompt and 30 ms of the 42 that Vertical-Slash spent beyond attention on 128k tokens (Qwen2.5-7B, H200).
+ *
+ * Test: make test-cuda. */
+#include "kernels/cuda/pattern.cuh"
+#include "kernels/cuda/select.cuh"
+
+#include <cub/device/device_segmented_radix_sort.cuh>
+
+enum { THREADS = 256 };
+
+#define FOR_ALL(i, n)                                                                                                  \
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
+
+static unsigned grid_for(int64_t n)
+{
+    int64_t blocks = ceil_div<int64_t>(n, THREADS);
+    return (unsigned)(blocks < 1 ? 1 : blocks > 65536 ? 65536 : blocks);
+}
+
+/* ---- ranks ---- */
+
+__global__ void name_scores(const float *x, int64_t all, int N, uint32_t *key, int32_t *index)
+{
+    FOR_ALL(i, all) key[i] = sf_cuda_key_of(x[i]), index[i] = (int32_t)(i % N);
+}
+
+__global__ void begin_rows(int rows, int N, int32_t *begin)
+{
+    FOR_ALL(i, rows + 1) begin[i] = (int32_t)(i * N);
+}
+
+/* rank[row, index] = place in the row's order; INT_MAX for scores that are never chosen. */
+__global__ void place(const uint32_t *key, const int32_t *index, int64_t all, int N, int32_t *rank)
+{
+    FOR_ALL(i, all) rank[i / N * N + index[i]] = key[i] ? (int32_t)(i % N) : INT_MAX;
+}
+
+/* reach[row, u + base] = the least rank of the diagonals o that cover relative key u: -o <= u < -o + 64. */
+__global__ void spread_ranks(const int32_t *rank, int64_t all, int N, int base, int width, int32_t *reach)
+{
+    FOR_ALL(i, all)
+    {
+        int u = (int)(i % width) - base, least = INT_MAX;
+        const int32_t *of = rank + i / width * N;
+        for (int o = max(0, -u); o <= min(N - 1, SF_DIAGONAL_TILE - 1 - u); o++) least = min(least, of[o]);
+        reach[i] = least;
+    }
+}
+
+struct sorter {
+    uint32_t *key, *sorted;
+    int32_t *index, *order, *begin;
+    void *temporary;
+    size_t bytes;
+};
+
+static sf_status rank_rows(sf_backend *b, const sorter *s, const float *x, int rows, int N, int32_t *rank)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int64_t all = (int64_t)rows * N;
+    size_t bytes = s->bytes;
+    name_scores<<<grid_for(all), THREADS, 0, stream>>>(x, all, N, s->key, s->index);
+    LAUNCH_TRY(name_scores);
+    CUDA_TRY(cub::DeviceSegmentedRadixSort::SortPairsDescending(s->temporary, bytes, s->key, s->sorted, s->index, s->order,
+                                                                (int)all, rows, s->begin, s->begin + 1, 0, 32, stream));
+    place<<<grid_for(all), THREADS, 0, stream>>>(s->sorted, s->order, all, N, rank);
+    LAUNCH_TRY(place);
+    return SF_OK;
+}
+
+/* ---- trials ---- */
+
+/* Stage 0 looks for k, stage 1 for columns beyond k; `low` more fit, `high` more do not. */
+struct search {
+    int columns, diagonals; /* of the next trial; when done, the answer */
+    int stage, low, high, k;
+};
+
+__global__ void build_sets(const int32_t *reach, const int32_t *rank, int64_t all, int N, int words, const search *now,
+                           uint32_t *cover, uint32_t *set)
+{
+    int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; /* a bit; 32 to a word, a word to a warp */
+    if (i >= all) return;
+    int64_t word = i / 32, row = word / words, at = i - row * words * 32;
+    uint32_t covered = __ballot_sync(~0u, reach[i] < now->diagonals);
+    uint32_t chosen = __ballot_sync(~0u, at < N && rank[row * N + at] < now->columns);
+    if (i % 32 == 0) cover[word] = covered, set[word] = chosen;
+}
+
+__device__ static inline void try_next(search *s, int N)
+{
+    if (s->high - s->low <= 1 && s->stage == 0) {
+        s->k = max(s->low, 1);
+        s->stage = 1, s->low = 0, s->high = N - s->k + 1;
+    }
+    if (s->high - s->low <= 1 && s->stage == 1) s->stage = 2;
+    int middle = s->stage == 2 ? s->low : (s->low + s->high) / 2;
+    s->columns = s->stage == 0 ? middle : s->k + middle;
+    s->diagonals = s->stage == 0 ? middle : s->k;
+}
+
+__global__ void begin_search(search *s, int N)
+{
+    *s = search{0, 0, 0, 0, N + 1, 0};
+    try_next(s, N);
+}
+
+/* One warp: what the trial's pairs mean for the search; clears them. */
+__global__ void decide(search *s, int N, unsigned long long *pairs, int heads, unsigned long long most)
+{
+    unsigned long long sum = 0;
+    for (int h = threadIdx.x; h < heads; h += 32) sum += pairs[h], pairs[h] = 0;
+    for (int i = 16; i; i >>= 1) sum += __shfl_xor_sync(~0u, sum, i);
+    if (threadIdx.x || s->stage == 2) return;
+    int middle = s->columns - (s->stage ? s->k : 0);
+    if (sum <= most)
+        s->low = middle;
+    else
+        s->high = middle;
+    try_next(s, N);
+}
+
+/* As counting walks it: pattern.cuh. */
+static sf_cuda_plan plan_of(const sf_attention *a, int lists, const uint32_t *cover, const uint32_t *set)
+{
+    sf_cuda_plan p = {};
+    p.kind = SF_COLUMNS_DIAGONALS;
+    p.T = a->queries, p.N = a->keys, p.H = a->heads, p.G = a->kv_heads, p.D = a->head_dim;
+    p.group = a->heads / a->kv_heads, p.layer = a->layer, p.window = a->window;
+    p.local = p.dense_from = p.N;
+    p.lists = lists, p.packed = a->heads / lists;
+    p.block_q = p.span = SF_DIAGONAL_TILE, p.parts = 1, p.block_k = 1;
+    p.tiles = ceil_div(p.T, p.block_q);
+    p.base = sf_cuda_slash_base(p.N), p.words = sf_cuda_slash_words(p.N);
+    p.cover = cover, p.column_set = set;
+    return p;
+}
+
+/* Rooms of one workspace, each 256-byte aligned. */
+struct rooms {
+    char *base; /* NULL: only adding up */
+    size_t used;
+};
+
+template <typename T> static void take(rooms *r, T **out, size_t n)
+{
+    *out = r->base ? (T *)(r->base + r->used) : NULL;
+    r->used += ceil_div<size_t>(n * sizeof(T), 256) * 256;
+}
+
+struct memory {
+    sorter sort;
+    int32_t *column_rank, *diagonal_rank, *reach;
+    uint32_t *cover, *set;
+    unsigned long long *pairs;
+    search *now;
+};
+
+static void lay_out(rooms *r, memory *m, int rows, int N, int words, int heads, size_t temporary)
+{
+    size_t all = (size_t)rows * N;
+    take(r, &m->sort.key, all), take(r, &m->sort.sorted, all), take(r, &m->sort.index, all), take(r, &m->sort.order, all);
+    take(r, &m->sort.begin, rows + 1);
+    take(r, (char **)&m->sort.temporary, temporary);
+    m->sort.bytes = temporary;
+    take(r, &m->column_rank, all), take(r, &m->diagonal_rank, all);
+    take(r, &m->reach, (size_t)rows * words * 32);
+    take(r, &m->cover, (size_t)rows * words), take(r, &m->set, (size_t)rows * words);
+    take(r, &m->pairs, heads), take(r, &m->now, 1);
+}
+
+sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                              uint64_t most, int64_t *columns, int64_t *diagonals)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int N = a->keys, words = sf_cuda_slash_words(N), base = sf_cuda_slash_base(N), trials = 0;
+    int64_t bits = (int64_t)rows * words * 32;
+    size_t temporary = 0;
+    CUDA_TRY(cub::DeviceSegmentedRadixSort::SortPairsDescending(
+        NULL, temporary, (uint32_t *)NULL, (uint32_t *)NULL, (int32_t *)NULL, (int32_t *)NULL, rows * N, rows,
+        (int32_t *)NULL, (int32_t *)NULL, 0, 32, stream));
+    rooms r = {};
+    memory m = {};
+    lay_out(&r, &m, rows, N, words, a->heads, temporary);
+    void *space;
+    SF_TRY(sf_cuda_workspace(b, r.used, &space));
+    r = {(char *)space, 0};
+    lay_out(&r, &m, rows, N, words, a->heads, temporary);
+
+    begin_rows<<<1, THREADS, 0, stream>>>(rows, N, m.sort.begin);
+    LAUNCH_TRY(begin_rows);
+    SF_TRY(rank_rows(b, &m.sort, column, rows, N, m.column_rank));
+    SF_TRY(rank_rows(b, &m.sort, diagonal, rows, N, m.diagonal_rank));
+    spread_ranks<<<grid_for(bits), THREADS, 0, stream>>>(m.diagonal_rank, bits, N, base, words * 32, m.reach);
+    LAUNCH_TRY(spread_ranks);
+    begin_search<<<1, 1, 0, stream>>>(m.now, N);
+    LAUNCH_TRY(begin_search);
+    CUDA_TRY(cudaMemsetAsync(m.pairs, 0, a->heads * sizeof *m.pairs, stream));
+
+    sf_attention counted = *a;
+    counted.pairs = (uint64_t *)m.pairs;
+    sf_cuda_plan plan = plan_of(a, rows, m.cover, m.set);
+    for (int64_t wide = 1; wide < (int64_t)N + 1; wide *= 2) trials += 2; /* halvings of N + 1, twice */
+    for (int i = 0; i < trials; i++) {
+        build_sets<<<(unsigned)ceil_div<int64_t>(bits, THREADS), THREADS, 0, stream>>>(m.reach, m.column_rank, bits, N, words,
+                                                                                       m.now, m.cover, m.set);
+        LAUNCH_TRY(build_sets);
+        SF_TRY(sf_cuda_tally_pairs(b, &counted, &plan));
+        decide<<<1, 32, 0, stream>>>(m.now, N, m.pairs, a->heads, most);
+        LAUNCH_TRY(decide);
+    }
+    search found;
+    SF_TRY(b->ops->download(b, &found, m.now, sizeof found));
+    if (found.stage != 2) return sf_fail(SF_INTERNAL, "fit_slashes: %d trials over %d keys did not end the search", trials, N);
+    *columns = found.columns;
+    *diagonals = found.diagonals;
+    return SF_OK;
+}
