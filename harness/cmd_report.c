@@ -56,7 +56,7 @@ int sf_cmd_report(int argc, char **argv)
     };
     static const struct argp argp = {options, parse_files, "RESULTS.h5 [MORE.h5 ...]",
                                      "Draws every figure the results allow, writes the numbers behind each as CSV, LaTeX and "
-                                     "Markdown tables, and an index.html.\v"
+                                     "Markdown tables, an index.html, and a paper.tex that includes two figures and a table.\v"
                                      "Example:\n  frontier report results/demo.h5 --out demo-report --format pdf",
                                      NULL, NULL, NULL};
     struct args a = {0};

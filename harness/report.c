@@ -193,6 +193,7 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
         }
     }
     if (status == SF_OK) status = sf_report_tables(&view, tables, &findings);
+    if (status == SF_OK) status = sf_report_paper(&view, options->folder, count, made);
     /* Without gnuplot there are no pictures, but everything else; the page says so. */
     sf_status drawn = status == SF_OK ? draw(figures, options, count, made) : status;
     char trouble[1024] = "";

@@ -176,11 +176,21 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
         }
     const char **arm = malloc(((size_t)v->arms + 1) * sizeof *arm),
                **model = malloc(((size_t)v->models + 1) * sizeof *model);
-    int arms = 0;
-    for (int a = 0; a < v->arms && arm; a++)
-        if (!sf_arm_joint(&v->arm[a])) arm[arms++] = v->arm[a].label;
+    char(*arm_name)[160] = malloc(((size_t)v->arms + 1) * sizeof *arm_name);
+    double *marks = malloc(((size_t)v->arms + 1) * sizeof *marks);
+    int arms = 0, of_phase[SF_PHASES] = {0};
+    /* Where colour says the model, marks say the method; there are six, so that they begin anew in the decode row. */
+    for (int a = 0; a < v->arms && arm && arm_name && marks; a++) {
+        if (sf_arm_joint(&v->arm[a])) continue;
+        int phase = v->arm[a].sparse[SF_DECODE] ? SF_DECODE : SF_PREFILL;
+        bool says = v->models > 1 && a > 0;
+        snprintf(arm_name[arms], sizeof *arm_name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
+        marks[arms] = a == 0 || v->models == 1 ? arms + 1 : 2 + of_phase[phase]++ % 5;
+        arm[arms] = arm_name[arms];
+        arms++;
+    }
     for (int m = 0; m < v->models && model; m++) model[m] = v->model[m].label;
-    if (arm && model) {
+    if (arm && model && arm_name && marks) {
         enum { PANELS = SF_PHASES * MOST_LENGTHS };
         const char *phase[] = {sf_phase_label(0), sf_phase_label(1)}, *unit[SF_PHASES], *tics[PANELS];
         char units[SF_PHASES][96], tic[PANELS][256];
@@ -212,6 +222,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
         sf_set_texts(plot, "length", lengths, name);
         sf_set_texts(plot, "length_label", lengths, label);
         sf_set_texts(plot, "arm", arms, arm);
+        sf_set_numbers(plot, "mark_of", arms, marks);
         sf_set_texts(plot, "model", v->models, model);
         sf_set_texts(plot, "unit", SF_PHASES, unit);
         sf_set_texts(plot, "tics", SF_PHASES * lengths, tics);
@@ -236,7 +247,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
     } else {
         status = sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
     }
-    free(arm);
+    free(arm), free(arm_name), free(marks);
     free(model);
 done:
     for (int p = 0; p < SF_PHASES; p++)

@@ -267,7 +267,7 @@ sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const 
     scores(out, v);
     sf_report_fidelity_html(v, out);
     fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits, budgets, recall; CSV, LaTeX, "
-          "Markdown).</p>\n",
+          "Markdown). <code>paper.tex</code> is a document with two figures and a table.</p>\n",
           out);
     provenance(out, v);
     fputs("</body></html>\n", out);

@@ -33,6 +33,9 @@ const sf_point *sf_point_at_level(const sf_view *view, int model, int length, in
 sf_status sf_report_page(const sf_view *view, const char *folder, int plots, const sf_made *made,
                          const sf_warnings *warnings, const sf_findings *findings, const char *trouble);
 
+/* FOLDER/paper.tex: two figures and a table in a LaTeX document; compiles where the figures were drawn as PDF. */
+sf_status sf_report_paper(const sf_view *view, const char *folder, int plots, const sf_made *made);
+
 /* A file of the report, opened for writing; closing checks that it was written whole. */
 FILE *sf_report_open(const char *folder, const char *name, const char *ending, sf_status *status);
 void sf_report_close(FILE *file, const char *name, sf_status *status);

@@ -16,7 +16,7 @@ do for [panel = 1:panel_n] {
     eval place
     title_of_panel = title[panel]; eval heading
     note_of_panel = missing[panel]; eval note
-    if (col(panel) == 0) { set ylabel ylabel_text offset 1, 0; set format y (percent ? '%g %%' : '%g') } else { unset ylabel; set format y '' }
+    if (col(panel) == 0) { set ylabel ylabel_text offset (percent ? -0.5 : 1), 0; set format y (percent ? '%g %%' : '%g') } else { unset ylabel; set format y '' }
     if (panel > panel_n - columns) { set xlabel 'Sparsity (executed)' offset 0, 0.5 } else { unset xlabel }
     in(s, v) = (column('panel_id') == panel && column('series_id') == s) ? v : NaN
     value = percent ? 100.0 : 1.0

@@ -1,5 +1,5 @@
 # isoCost frontiers: score against cost, one point a model, method and sparsity; the line is the Pareto frontier of the panel.
-# Rows of panels are phases, columns are lengths. Set above: phase[], phase_label[], length[], length_label[], arm[], model[],
+# Rows of panels are phases, columns are lengths. Set above: phase[], phase_label[], length[], length_label[], arm[], mark_of[], model[],
 # unit[], divide[] (by phase), tics[], logarithmic[], low[], high[], missing[] (by panel), ymin, ymax, by_model.
 
 columns = length_n; rows = phase_n
@@ -26,14 +26,14 @@ do for [p = 1:phase_n] {
         plot csv using (on(here(column('cost')))):(column('score')) with lines linewidth 2.5 linecolor rgb '#c8c8c8', \
             for [m = 1:model_n] for [a = 2:arm_n] csv using (of(m, a, here(column('cost')))):(column('score')) with lines linewidth 0.4 linecolor rgb hue(by_model ? m : a - 1), \
             csv using (on(here(column('cost')))):(column('score')):(column('standard_error')) with yerrorbars pointtype 0 linewidth 0.5 linecolor rgb grey, \
-            for [m = 1:model_n] for [a = 1:arm_n] csv using (off(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(a) - 1 pointsize (a == 1 ? 0.8 : 0.55) linewidth 0.6 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1)), \
-            for [m = 1:model_n] for [a = 1:arm_n] csv using (on(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(a) pointsize 0.8 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1))
+            for [m = 1:model_n] for [a = 1:arm_n] csv using (off(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(mark_of[a]) - 1 pointsize (a == 1 ? 0.8 : 0.55) linewidth 0.6 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1)), \
+            for [m = 1:model_n] for [a = 1:arm_n] csv using (on(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(mark_of[a]) pointsize 0.8 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1))
         unset label
     }
 }
 eval legend_frame
 plot for [m = 1:(by_model ? model_n : 0)] NaN with points pointtype 5 linecolor rgb hue(m) title model[m], \
-    for [a = 1:arm_n] NaN with points pointtype mark(a) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title arm[a], \
+    for [a = 1:arm_n] NaN with points pointtype mark(mark_of[a]) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title arm[a], \
     NaN with lines linewidth 2.5 linecolor rgb '#c8c8c8' title 'Pareto frontier (filled)'
 unset multiplot
 set output

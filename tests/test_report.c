@@ -547,6 +547,40 @@ static const char *report_folder(void)
     return path;
 }
 
+/* The document compiles, whatever the names. */
+static void test_paper(void **state)
+{
+    (void)state;
+    struct synthetic s = small;
+    s.samples = 4;
+    read_results(&s);
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].label[SF_DECODE], "quest"))
+            results.cell[c].label[SF_DECODE] = "quest(x='$%_&#`)";
+    sf_report_options o = {.folder = report_folder(), .figures = "frontier,tasks", .formats = "pdf"};
+    OK(sf_report(&results, &o));
+    char *tex = slurp("report/paper.tex"), command[512];
+    assert_non_null(strstr(tex, "{figures/frontier.pdf}"));
+    assert_non_null(strstr(tex, "{figures/tasks.pdf}"));
+    assert_non_null(strstr(tex, "\\input{tables/limits}"));
+    free(tex);
+    if (system("pdflatex -version >/dev/null 2>&1 && kpsewhich booktabs.sty >/dev/null") != 0) {
+        printf("skipped: pdflatex with booktabs is not installed (Debian: texlive-latex-recommended)\n");
+        skip();
+    }
+    snprintf(command, sizeof command,
+             "cd '%s' && pdflatex -interaction=batchmode -halt-on-error paper.tex >/dev/null 2>&1", report_folder());
+    if (system(command) != 0) fail_msg("paper.tex does not compile: see paper.log, or run\n%s", command);
+    char *pdf = slurp("report/paper.pdf");
+    assert_int_equal(memcmp(pdf, "%PDF", 4), 0);
+    free(pdf);
+    tex = slurp("report/paper.log");
+    for (const char *line = tex; (line = strstr(line, "Overfull \\hbox (")); line++)
+        if (atof(line + 16) > 5) fail_msg("%.80s", line);
+    assert_null(strstr(tex, "Missing character"));
+    free(tex);
+}
+
 static void test_patterns(void **state)
 {
     (void)state;
@@ -823,6 +857,7 @@ int main(void)
         TEST(test_compare),
         TEST(test_report_files),
         TEST(test_fidelity),
+        TEST(test_paper),
         TEST(test_patterns),
         TEST(test_depth),
         TEST(test_partial_results),
