@@ -56,7 +56,9 @@ double sf_probe_flops(const sf_extent *e, int window)
     return probe * e->heads * e->tokens * (2.0 * e->head_dim + 5);
 }
 
-sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what)
+/* Dials whose products with `grain` have the same whole part choose the same, which saves trying; 0: nothing is known. */
+static sf_status choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what,
+                               double grain)
 {
     enum { STEPS = 20 }; /* finer than one key in a million */
     sf_backend *b = a->backend;
@@ -64,6 +66,14 @@ sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_
     double below = 0, above = 2; /* the first dial tried is 1, everything */
     for (int i = 0; i <= STEPS && below < 1 && a->status == SF_OK; i++) {
         double dial = (below + above) / 2;
+        if (grain > 0 && below > 0 && floor(dial * grain) == floor(below * grain)) {
+            below = dial;
+            continue;
+        }
+        if (grain > 0 && above < 2 && floor(dial * grain) == floor(above * grain)) {
+            above = dial;
+            continue;
+        }
         sf_mark mark = sf_scratch_mark(b);
         choose(a, what, dial, out);
         if (sf_density(a, out) <= density)
@@ -76,17 +86,23 @@ sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_
     return a->status ? a->status : choose(a, what, below, out);
 }
 
+sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what)
+{
+    return choose_within(a, out, density, choose, what, 0);
+}
+
 struct scores {
     sf_tensor column, diagonal;
-    int64_t k; /* of both; 0: not known yet */
+    int64_t k;          /* of both; 0: not known yet */
+    sf_lists diagonals; /* k of them, once it is known */
 };
 
 static sf_status columns_and_diagonals(sf_attention *a, const void *what, double dial, sf_pattern *out)
 {
     const struct scores *s = what;
     int64_t more = (int64_t)(dial * (double)(a->keys - (s->k ? s->k : 1)));
-    int64_t diagonals = s->k ? s->k : 1 + more, columns = s->k ? s->k + more : diagonals;
-    return sf_columns_and_diagonals(a, out, sf_top(a, s->column, columns), sf_top(a, s->diagonal, diagonals));
+    if (s->k) return sf_columns_and_diagonals(a, out, sf_top(a, s->column, s->k + more), s->diagonals);
+    return sf_columns_and_diagonals(a, out, sf_top(a, s->column, 1 + more), sf_top(a, s->diagonal, 1 + more));
 }
 
 /* The most pairs whose share of the layer's causal ones is at most `density`, as sf_density() divides. */
@@ -112,8 +128,9 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
     }
     struct scores s = {.column = column, .diagonal = diagonal};
     sf_meter before = *a->backend->meter;
-    SF_TRY(sf_choose_within(a, out, density, columns_and_diagonals, &s));
+    SF_TRY(choose_within(a, out, density, columns_and_diagonals, &s, a->keys - 1));
     *a->backend->meter = before;
     s.k = out->second.stride;
-    return sf_choose_within(a, out, density, columns_and_diagonals, &s);
+    s.diagonals = sf_top(a, diagonal, s.k);
+    return choose_within(a, out, density, columns_and_diagonals, &s, (double)(a->keys - s.k));
 }

@@ -24,18 +24,25 @@ static void pack_keys(sf_backend *b, const sf_attention *a, int g, float *panels
 
 static int64_t padded_keys(const sf_attention *a) { return sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL; }
 
-/* Softmax of rows [row, row + rows) of head h, rows <= 8: share[r] * p[r, 0 .. keys), keys = up to and with the last
- * row's own, rounded up to whole panels; what a row does not see is 0. q: room for [D, 8]. Returns keys. */
-static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int rows, const float *panels, float *q,
-                    float *p, int64_t ld, float *share)
+/* Queries of rows [row, row + rows) of head h, rows <= 8, as score() takes them, and where they stand; the last row fills
+ * up. q [D, 8] */
+static void load_strip(const sf_attention *a, int h, int row, int rows, float *q, int32_t *position)
 {
-    int32_t position[SF_STRIP];
     float scale = a->scale * 1.4426950408889634f; /* log2 e */
     for (int r = 0; r < SF_STRIP; r++) {
         const float *from = (const float *)a->q + ((int64_t)(row + r) * a->heads + h) * a->head_dim;
         for (int d = 0; d < a->head_dim; d++) q[d * SF_STRIP + r] = r < rows ? from[d] * scale : 0;
         position[r] = a->keys - a->queries + row + (r < rows ? r : rows - 1);
     }
+}
+
+/* Softmax of rows [row, row + rows) of head h, rows <= 8: share[r] * p[r, 0 .. keys), keys = up to and with the last
+ * row's own, rounded up to whole panels; what a row does not see is 0. q: room for [D, 8]. Returns keys. */
+static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int rows, const float *panels, float *q,
+                    float *p, int64_t ld, float *share)
+{
+    int32_t position[SF_STRIP];
+    load_strip(a, h, row, rows, q, position);
     int keys = (position[rows - 1] / SF_PANEL + 1) * SF_PANEL;
     int low =
         a->window > 0 && position[0] >= a->window ? (position[0] - a->window + 1) / SF_PANEL : 0; /* no row sees less */
@@ -48,26 +55,61 @@ static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int ro
 /* ---- probe ------------------------------------------------------------------------------------------------------- */
 
 /* A head's last w rows in parts of 64 rows, each summed by itself and then added in order: so more threads than heads
- * find work, and the order of the sums does not depend on their number. */
-enum { PROBE_ROWS = 64 };
+ * find work, and the order of the sums does not depend on their number. Some strips of a part pass over the keys together,
+ * a stretch at a time that stays near: one strip alone would wait for keys more than it computes. */
+enum { PROBE_ROWS = 64, PROBE_SCORES = 1 << 20, STRETCH = 3 /* panels */ };
+
+/* Rows whose scores are held at once. */
+static int probe_rows(const sf_attention *a)
+{
+    int64_t rows = PROBE_SCORES / padded_keys(a) / SF_STRIP * SF_STRIP;
+    return rows < SF_STRIP ? SF_STRIP : rows > PROBE_ROWS ? PROBE_ROWS : (int)rows;
+}
+
+/* Rows of scores are a cache line more apart than they are long: a power of two would put them all into one set. */
+static int64_t score_stride(const sf_attention *a) { return padded_keys(a) + SF_PANEL; }
+static int64_t probe_room(const sf_attention *a) { return probe_rows(a) * (a->head_dim + score_stride(a)); }
+
+/* Rows [first, first + rows) of head h, at most probe_rows(), are added to column [N] and reversed [N]. */
+static void probe_strips(sf_backend *b, const sf_attention *a, int h, int first, int rows, bool largest,
+                         const float *panels, float *room, float *column, float *reversed)
+{
+    const sf_tiles *tiles = sf_cpu_tiles(b);
+    int64_t ld = score_stride(a), dim = a->head_dim;
+    float *q = room, *p = room + probe_rows(a) * dim;
+    int end[PROBE_ROWS / SF_STRIP], strips = (rows + SF_STRIP - 1) / SF_STRIP, last = 0; /* panels that a strip sees */
+    for (int s = 0; s < strips; s++) {
+        int32_t position[SF_STRIP];
+        int row = first + s * SF_STRIP, here = rows - s * SF_STRIP < SF_STRIP ? rows - s * SF_STRIP : SF_STRIP;
+        load_strip(a, h, row, here, q + s * SF_STRIP * dim, position);
+        last = end[s] = position[here - 1] / SF_PANEL + 1;
+    }
+    int low = a->keys - a->queries + first - a->window + 1; /* no row sees less */
+    low = a->window > 0 && low > 0 ? low / SF_PANEL : 0;
+    for (int c = low; c < last; c += STRETCH) {
+        for (int s = 0; s < strips; s++) {
+            int here = end[s] - c < STRETCH ? end[s] - c : STRETCH;
+            if (here > 0)
+                tiles->score(q + s * SF_STRIP * dim, (int)dim, panels + (int64_t)c * SF_PANEL * dim, here,
+                             p + s * SF_STRIP * ld + (int64_t)c * SF_PANEL, ld);
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        int32_t position = a->keys - a->queries + first + r; /* entry u of `reversed` is offset N-1-u */
+        float share;
+        tiles->softmax(&position, 1, a->window, position + 1, p + r * ld, ld, &share);
+        tiles->tally(p + r * ld, share, position + 1, largest, column, reversed + (a->keys - 1 - position));
+    }
+}
 
 static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, int rows, bool largest,
                        const float *panels, float *room, float *column, float *reversed)
 {
-    int64_t ld = padded_keys(a);
-    float *q = room, *p = room + SF_STRIP * a->head_dim;
-    memset(column, 0, (size_t)ld * sizeof *column);
-    memset(reversed, 0, (size_t)ld * sizeof *reversed);
-    for (int row = first; row < first + rows; row += SF_STRIP) {
-        int here = first + rows - row < SF_STRIP ? first + rows - row : SF_STRIP;
-        float share[SF_STRIP];
-        strip_of(b, a, h, row, here, panels, q, p, ld, share);
-        for (int r = 0; r < here; r++) {
-            int position = a->keys - a->queries + row + r; /* entry u of `reversed` is offset N-1-u */
-            sf_cpu_tiles(b)->tally(p + r * ld, share[r], position + 1, largest, column,
-                                   reversed + (a->keys - 1 - position));
-        }
-    }
+    int at_once = probe_rows(a);
+    memset(column, 0, (size_t)padded_keys(a) * sizeof *column);
+    memset(reversed, 0, (size_t)padded_keys(a) * sizeof *reversed);
+    for (int r = 0; r < rows; r += at_once)
+        probe_strips(b, a, h, first + r, rows - r < at_once ? rows - r : at_once, largest, panels, room, column, reversed);
 }
 
 sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
@@ -75,7 +117,7 @@ sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_redu
 {
     int w = window < a->queries ? window : a->queries, group = a->heads / a->kv_heads;
     int parts = (int)sf_cpu_parts(w, PROBE_ROWS);
-    int64_t keys = padded_keys(a), room_size = SF_STRIP * (a->head_dim + keys);
+    int64_t keys = padded_keys(a), room_size = probe_room(a);
     sf_mark mark = sf_scratch_mark(b);
     float *panels, *room, *sums; /* sums [group, parts, 2, keys] */
     SF_TRY(sf_scratch_alloc(b, (size_t)(keys * a->head_dim) * sizeof *panels, (void **)&panels));

@@ -165,32 +165,52 @@ int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_p
 }
 
 /* Pairs of one head of a COLUMNS_DIAGONALS pattern on a layer without a window. What the diagonals cover depends on key
- * minus tile position alone, so one map serves all tiles; a method searches for its budget by counting many times.
- * map, upto: room for N + SF_DIAGONAL_TILE. */
-static uint64_t count_slashes(const sf_attention *a, const sf_pattern *p, int64_t row, uint8_t *map, int32_t *upto)
+ * minus tile position alone, so one map serves all tiles; a method searches for its budget by counting many times. Tiles
+ * are 64 rows and words 64 bits, so that with the map laid out from the first tile's position, every tile reads whole
+ * words of it: bit i of word w says of key 64·w + i … of the columns, and of the map relative to a tile.
+ *
+ *     seen by tile t   keys 0 … tile of all its rows; keys tile + 1 … by fewer and fewer
+ *
+ * room: words for two maps of N + 2 · SF_DIAGONAL_TILE bits. */
+_Static_assert(SF_DIAGONAL_TILE == 64, "a tile's shift is whole words");
+
+static int64_t slash_words(const sf_attention *a) { return a->keys / 64 + 4; }
+
+static void set_bits(uint64_t *map, int64_t begin, int64_t end)
 {
+    for (; begin < end && begin % 64; begin++) map[begin / 64] |= UINT64_C(1) << begin % 64;
+    for (; begin + 64 <= end; begin += 64) map[begin / 64] = UINT64_MAX;
+    for (; begin < end; begin++) map[begin / 64] |= UINT64_C(1) << begin % 64;
+}
+
+static uint64_t count_slashes(sf_backend *b, const sf_attention *a, const sf_pattern *p, int64_t row, uint64_t *room)
+{
+    int64_t (*count_bits)(const uint64_t *, const uint64_t *, int64_t) = sf_cpu_tiles(b)->count_bits;
     const int32_t *column = p->first.index + row * p->first.stride, *offset = p->second.index + row * p->second.stride;
-    int64_t keys = a->keys, there = keys + SF_DIAGONAL_TILE; /* map[N + u]: is u = key - tile position covered? */
-    memset(map, 0, (size_t)there);
-    for (int32_t i = 0; i < p->second.count[row]; i++) memset(map + keys - offset[i], 1, SF_DIAGONAL_TILE);
-    int32_t covered = 0;
-    for (int64_t u = 0; u <= keys; u++) upto[u] = covered += map[u]; /* of keys - N … keys - N + u */
+    int64_t words = slash_words(a), before = a->keys - a->queries; /* position of the first tile */
+    int64_t last = (a->queries - 1) / 64, origin = before + last * 64; /* of the last tile: bit `key - tile + origin` */
+    uint64_t *columns = room, *covered = room + words;
+    memset(room, 0, (size_t)(2 * words) * sizeof *room);
+    for (int32_t c = 0; c < p->first.count[row]; c++) columns[column[c] / 64] |= UINT64_C(1) << column[c] % 64;
+    for (int32_t i = 0; i < p->second.count[row]; i++) {
+        int64_t begin = origin - offset[i];
+        if (begin + 64 > 0) set_bits(covered, begin > 0 ? begin : 0, begin + 64);
+    }
 
     uint64_t pairs = 0;
-    for (int64_t i = 0; i < a->queries; i += SF_DIAGONAL_TILE) {
-        int64_t rows = a->queries - i < SF_DIAGONAL_TILE ? a->queries - i : SF_DIAGONAL_TILE;
-        int64_t tile = keys - a->queries + i; /* position of its first row: sees keys 0 … tile whole */
-        const uint8_t *at = map + keys - tile;
-        int64_t whole = upto[keys] - (tile < keys ? upto[keys - tile - 1] : 0), part = 0;
-        for (int64_t u = 1; u < rows; u++) part += at[tile + u] ? rows - u : 0;
-        for (int32_t c = 0; c < p->first.count[row] && column[c] < tile + rows; c++) {
-            if (at[column[c]]) continue;
-            if (column[c] <= tile)
-                whole++;
-            else
-                part += rows - (column[c] - tile);
+    for (int64_t t = 0; t <= last; t++) {
+        int64_t tile = before + t * 64, rows = a->queries - t * 64 < 64 ? a->queries - t * 64 : 64;
+        const uint64_t *at = covered + (last - t); /* word 0: keys 0 to 63 */
+        int64_t word = (tile + 1) / 64, whole = count_bits(columns, at, word);
+        uint64_t rest = columns[word] | at[word], more = columns[word + 1] | at[word + 1];
+        int64_t left = (tile + 1) % 64; /* keys of this word that all rows see */
+        whole += left ? __builtin_popcountll(rest << (64 - left)) : 0;
+        pairs += (uint64_t)(whole * rows);
+        for (int64_t u = 1; u < rows; u++) { /* key tile + u is seen by the rows from u on */
+            int64_t bit = left + u - 1;
+            uint64_t seen = bit < 64 ? rest >> bit : more >> (bit - 64);
+            pairs += (seen & 1) * (uint64_t)(rows - u);
         }
-        pairs += (uint64_t)(whole * rows + part);
     }
     return pairs;
 }
@@ -199,20 +219,17 @@ sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_patt
 {
     sf_mark mark = sf_scratch_mark(b);
     sf_panel *room;
-    uint8_t *map;
-    int32_t *upto;
+    uint64_t *words;
     bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS && a->window == 0 && !a->kv.prompt.count;
-    int64_t size = slashes ? a->keys + SF_DIAGONAL_TILE : 1, lists = slashes ? pattern->heads : a->heads;
+    int64_t size = slashes ? 2 * slash_words(a) : 1, lists = slashes ? pattern->heads : a->heads;
     SF_TRY(sf_cpu_room(b, sf_cpu_most_panels(a), sizeof *room, (void **)&room));
-    SF_TRY(sf_cpu_room(b, size, sizeof *map, (void **)&map));
-    SF_TRY(sf_cpu_room(b, size, sizeof *upto, (void **)&upto));
+    SF_TRY(sf_cpu_room(b, size, sizeof *words, (void **)&words));
     uint64_t pairs = 0;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : pairs)
     for (int64_t h = 0; h < lists; h++) {
         int64_t thread = omp_get_thread_num();
         if (slashes) {
-            pairs +=
-                count_slashes(a, pattern, h, map + thread * size, upto + thread * size) * (uint64_t)(a->heads / lists);
+            pairs += count_slashes(b, a, pattern, h, words + thread * size) * (uint64_t)(a->heads / lists);
             continue;
         }
         for (int i = 0, n; i < a->queries; i += n) {

@@ -526,3 +526,10 @@ static float bound(const float *q, int group, int dim, const float *low, const f
     }
     return sum16(acc) + rest;
 }
+
+static int64_t count_bits(const uint64_t *x, const uint64_t *y, int64_t words)
+{
+    int64_t bits = 0;
+    for (int64_t i = 0; i < words; i++) bits += __builtin_popcountll(x[i] | y[i]);
+    return bits;
+}
