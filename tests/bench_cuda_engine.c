@@ -1,25 +1,30 @@
-/* End to end on a GPU with random weights: a long prefill, dense and sparse, and lock-step decode.
+/* End to end on a GPU with random weights: a long prefill, dense and sparse, and a grid of cells that decode in lock-step.
  *
  *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers]      Qwen2.5-7B, 131072, all
  *
- * Prefill rows: seconds, density as executed, the meter's FLOPs over the time, and the speed-up over the dense row.
- * Decode rows: tokens a second of all lanes together, over one shared prompt. */
+ * Ceilings, measured here: a product of 8192 x 8192 x 8192, and dense attention at the model's shape.
+ * Prefill rows: seconds, density as executed, the meter's FLOPs over the time, the share of the time that linear layers and
+ * attention would take at those ceilings, and the speed-up over the dense row.
+ * Grid: 28 cells of one sample, dense and three decode methods at nine sparsities. Together: one prefill, one batch.
+ * Alone: each cell with its own prefill; one cell of each method is run, the others are taken to be alike. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "harness/engine.h"
 #include "harness/yaml.h"
 
-extern const sf_method sf_vertical_slash, sf_block_sparse, sf_flex_prefill, sf_quest, sf_snapkv;
+extern const sf_method sf_vertical_slash, sf_block_sparse, sf_flex_prefill, sf_quest, sf_snapkv, sf_ada_snapkv;
 
-enum { LANES = 28, STEPS = 32 };
+enum { LEVELS = 9, CELLS = 1 + 3 * LEVELS, STEPS = 32, SIDE = 8192 };
 static sf_backend backend;
 static sf_engine *engine;
 static sf_model_config shape;
 static int tokens;
 static int32_t *token;
+static double linear_rate, attention_rate; /* ceilings, FLOP/s */
 
 #define MUST(call)                                                                                                     \
     do {                                                                                                               \
@@ -53,6 +58,61 @@ static void *fitted(const sf_method *m, sf_phase phase, double sparsity, int blo
     return params;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    MUST(backend.ops->synchronize(&backend));
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* n values of both signs between 1 and 2, in bf16: zeros would run faster than anything real. */
+static void *noise(int64_t n)
+{
+    enum { PIECE = 1 << 24 };
+    uint16_t *host = malloc(PIECE * sizeof *host);
+    uint32_t x = 1;
+    for (int i = 0; i < PIECE; i++) x = x * 1664525u + 1013904223u, host[i] = (uint16_t)(0x3f80 | (x >> 9 & 0x807f));
+    void *p;
+    MUST(backend.ops->alloc(&backend, (size_t)n * sizeof *host, &p));
+    for (int64_t at = 0; at < n; at += PIECE)
+        MUST(backend.ops->upload(&backend, (uint16_t *)p + at, host, (size_t)(n - at < PIECE ? n - at : PIECE) * sizeof *host));
+    free(host);
+    return p;
+}
+
+static void measure_ceilings(void)
+{
+    double seconds[2];
+    void *x = noise((int64_t)SIDE * SIDE), *y = noise((int64_t)SIDE * SIDE);
+    sf_tensor w = {noise((int64_t)SIDE * SIDE), SF_BF16, 2, {SIDE, SIDE}};
+    for (int i = 0; i < 2; i++) { /* the first warms up */
+        double began = now();
+        for (int j = 0; j < 10; j++) MUST(backend.ops->linear(&backend, x, SIDE, &w, NULL, false, y, SF_BF16));
+        seconds[i] = (now() - began) / 10;
+    }
+    linear_rate = 2. * SIDE * SIDE * SIDE / seconds[1];
+    void *all[] = {x, y, w.data};
+    for (int i = 0; i < 3; i++) backend.ops->free(&backend, all[i]);
+
+    int64_t kv = (int64_t)tokens * shape.kv_heads * shape.head_dim, q = (int64_t)tokens * shape.heads * shape.head_dim;
+    sf_kv_part part = {.k = noise(kv), .v = noise(kv), .capacity = tokens, .n = tokens};
+    sf_attention a = {.backend = &backend, .layers = 1, .heads = shape.heads, .kv_heads = shape.kv_heads,
+                      .head_dim = shape.head_dim, .queries = tokens, .keys = tokens, .scale = 1 / sqrtf((float)shape.head_dim),
+                      .q = noise(q), .kv = {.prompt = part, .dtype = SF_BF16}};
+    sf_pattern dense = {.kind = SF_DENSE};
+    void *out = noise(q);
+    for (int i = 0; i < 2; i++) {
+        double began = now();
+        MUST(backend.ops->prefill(&backend, &a, &dense, out));
+        seconds[i] = now() - began;
+    }
+    attention_rate = (4. * shape.head_dim + 3) * shape.heads * sf_causal_pairs(tokens, tokens) / seconds[1];
+    void *rest[] = {part.k, part.v, (void *)(uintptr_t)a.q, out};
+    for (int i = 0; i < 4; i++) backend.ops->free(&backend, rest[i]);
+    printf("ceilings: linear %.0f TFLOP/s, attention %.0f TFLOP/s\n", linear_rate / 1e12, attention_rate / 1e12);
+}
+
 static double prefill(const char *label, const sf_method *m, void *params, double dense)
 {
     int32_t output[1];
@@ -67,9 +127,10 @@ static double prefill(const char *label, const sf_method *m, void *params, doubl
     for (int w = 0; w < SF_WORKS; w++) flops[w] = (double)lane.meter.at[SF_PREFILL][w].flops;
     double seconds = lane.seconds[SF_PREFILL];
     printf("prefill %-34s %8.3f s  density %.3f  linear %.3f attention %.3f estimation %.4f PFLOP  %5.0f TFLOP/s  "
-           "%5.2f x dense\n",
+           "%3.0f %% of ceilings  %5.2f x dense\n",
            label, seconds, mean, flops[SF_LINEAR] / 1e15, flops[SF_ATTENTION] / 1e15, flops[SF_ESTIMATION] / 1e15,
            (flops[SF_LINEAR] + flops[SF_ATTENTION] + flops[SF_ESTIMATION]) / seconds / 1e12,
+           100 * (flops[SF_LINEAR] / linear_rate + flops[SF_ATTENTION] / attention_rate) / seconds,
            dense ? dense / seconds : 1);
     fflush(stdout);
     free(density);
@@ -77,25 +138,60 @@ static double prefill(const char *label, const sf_method *m, void *params, doubl
     return seconds;
 }
 
-static double decode(const char *label, const sf_method *m, double sparsity, int lanes)
+/* ---- the grid ---- */
+
+struct cell {
+    const sf_method *method; /* NULL: dense */
+    double sparsity;
+    int32_t output[STEPS];
+};
+
+static struct cell grid[CELLS];
+
+static const char *name_of(const struct cell *c) { return c->method ? c->method->name : "dense"; }
+
+/* Seconds from prompt to last token. */
+static double generate(const char *label, int n, struct cell *cell)
 {
-    static int32_t output[LANES][STEPS];
-    sf_lane lane[LANES] = {0};
-    void *params = m ? fitted(m, SF_DECODE, sparsity, -1, -1) : NULL;
-    for (int i = 0; i < lanes; i++) lane[i] = (sf_lane){.decode = m, .decode_params = params, .output = output[i]};
+    sf_lane lane[CELLS] = {0};
+    for (int i = 0; i < n; i++)
+        lane[i] = (sf_lane){.decode = cell[i].method,
+                            .decode_params = cell[i].method ? fitted(cell[i].method, SF_DECODE, cell[i].sparsity, -1, -1) : NULL,
+                            .output = cell[i].output};
     sf_generation how = {.max_output = STEPS};
-    MUST(sf_engine_generate(engine, token, tokens, &how, lanes, lane));
-    double seconds = 0;
-    for (int i = 0; i < lanes; i++) {
-        seconds += lane[i].seconds[SF_DECODE];
-        if (memcmp(output[i], output[0], sizeof output[i]) != 0) printf("lane %d differs from lane 0\n", i);
+    double began = now(), decode = 0;
+    MUST(sf_engine_generate(engine, token, tokens, &how, n, lane));
+    double all = now() - began;
+    for (int i = 0; i < n; i++) {
+        decode += lane[i].seconds[SF_DECODE];
+        free((void *)(uintptr_t)lane[i].decode_params);
     }
-    double rate = lanes * (STEPS - 1) / seconds;
-    printf("decode %-24s %2d lanes  %7.2f ms a step  %8.1f tokens/s\n", label, lanes, 1e3 * seconds / (STEPS - 1),
-           rate);
+    printf("%-22s %2d cells  %7.2f s, decode %7.2f ms a step, %8.1f tokens/s\n", label, n, all,
+           1e3 * decode / (STEPS - 1), n * (STEPS - 1) / decode);
     fflush(stdout);
-    free(params);
-    return rate;
+    return all;
+}
+
+static void run_grid(void)
+{
+    static const double level[LEVELS] = {0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 14. / 15, 0.95, 29. / 30};
+    const sf_method *method[] = {&sf_quest, &sf_snapkv, &sf_ada_snapkv};
+    for (int m = 0; m < 3; m++)
+        for (int i = 0; i < LEVELS; i++) grid[1 + m * LEVELS + i] = (struct cell){.method = method[m], .sparsity = level[i]};
+    double together = generate("together", CELLS, grid), alone = 0;
+    for (int i = 0; i < CELLS; i++) {
+        int like = i ? (i - 1) / LEVELS * LEVELS + 1 + LEVELS / 2 : 0; /* the method's cell that is run */
+        static double seconds;
+        if (i == 0 || (i - 1) % LEVELS == 0) {
+            char label[64];
+            struct cell one = grid[like];
+            snprintf(label, sizeof label, "alone: %s %.2f", name_of(&one), one.sparsity);
+            seconds = generate(label, 1, &one);
+            if (memcmp(one.output, grid[like].output, sizeof one.output) != 0) printf("%s: tokens differ from company's\n", label);
+        }
+        alone += seconds;
+    }
+    printf("%d cells of one sample: %.1f s together, %.0f s one by one: %.1f x\n", CELLS, together, alone, alone / together);
 }
 
 int main(int argc, char **argv)
@@ -114,6 +210,7 @@ int main(int argc, char **argv)
     token = malloc((size_t)tokens * sizeof *token);
     for (int i = 0; i < tokens; i++) token[i] = (int32_t)((uint32_t)i * 2654435761u % (uint32_t)shape.vocab);
 
+    measure_ceilings();
     prefill("dense (first)", NULL, NULL, 0);
     double dense = prefill("dense", NULL, NULL, 0);
     prefill("block_sparse 64, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), dense);
@@ -123,12 +220,7 @@ int main(int argc, char **argv)
     prefill("vertical_slash", &sf_vertical_slash, fitted(&sf_vertical_slash, SF_PREFILL, .9, -1, -1), dense);
     prefill("flex_prefill", &sf_flex_prefill, fitted(&sf_flex_prefill, SF_PREFILL, .9, -1, -1), dense);
 
-    double alone = decode("dense", NULL, 0, 1);
-    double together = decode("dense", NULL, 0, LANES);
-    printf("%d lanes in lock-step: %.1f x the tokens/s of one\n", LANES, together / alone);
-    alone = decode("quest 1/16", &sf_quest, 1 - 1. / 16, 1);
-    together = decode("quest 1/16", &sf_quest, 1 - 1. / 16, LANES);
-    printf("%d lanes in lock-step: %.1f x the tokens/s of one\n", LANES, together / alone);
+    run_grid();
     sf_engine_close(engine);
     sf_model_close(model);
     sf_backend_close(&backend);
