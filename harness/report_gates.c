@@ -249,7 +249,7 @@ static sf_status warn(const sf_view *v, sf_warnings *w, const char *text, int n,
     qsort(finding, (size_t)n, sizeof *finding, worst_first);
     fprintf(f, "%s (%d of %d cells): ", text, n, v->results->cells);
     for (int i = 0; i < n && i < NAMED; i++) {
-        char name[256];
+        char name[SF_CELL_NAME];
         sf_cell_name(v, finding[i].cell, name);
         fprintf(f, "%s%s (%s)", i ? ", " : "", name, finding[i].detail);
     }

@@ -119,17 +119,50 @@ static void describe_length(void *unused, const sf_cell_info *c, char name[512],
     *b = 0;
 }
 
+/* The versions of each method label of a phase that stand in the results; several of one label are arms of their own. */
+struct versions {
+    int count;
+    const sf_cell_info *of[256]; /* a cell of each */
+};
+
+static void find_versions(const sf_results *r, int phase, struct versions *out)
+{
+    out->count = 0;
+    for (int c = 0; c < r->cells; c++) {
+        int i = 0;
+        while (i < out->count && (strcmp(out->of[i]->version[phase], r->cell[c].version[phase]) != 0 ||
+                                  strcmp(out->of[i]->label[phase], r->cell[c].label[phase]) != 0))
+            i++;
+        if (i == out->count && i < 256) out->of[out->count++] = &r->cell[c];
+    }
+}
+
+/* "quest", or where it is told from another version "quest (version 2)" */
+static void method_label(const struct versions *known, const sf_cell_info *c, int phase, char text[256])
+{
+    int versions = 0;
+    for (int i = 0; i < known->count; i++) versions += strcmp(known->of[i]->label[phase], c->label[phase]) == 0;
+    if (versions < 2)
+        snprintf(text, 256, "%.240s", c->label[phase]);
+    else if (*c->version[phase])
+        snprintf(text, 256, "%.200s (version %.32s)", c->label[phase], c->version[phase]);
+    else
+        snprintf(text, 256, "%.200s (version not recorded)", c->label[phase]);
+}
+
 /* A method that serves both phases is an arm in each. Arms are told apart by these endings, which only such ones keep. */
 static const char in_prefill[] = " (prefill)", in_decode[] = " (decode)";
 
-static void describe_arm(void *unused, const sf_cell_info *c, char name[512], double *a, double *b)
+static void describe_arm(void *versions, const sf_cell_info *c, char name[512], double *a, double *b)
 {
-    (void)unused;
+    const struct versions *known = versions; /* [phases] */
+    char label[SF_PHASES][256];
+    for (int p = 0; p < SF_PHASES; p++) method_label(&known[p], c, p, label[p]);
     bool prefill = !is_dense(c, SF_PREFILL), decode = !is_dense(c, SF_DECODE);
     if (prefill && decode)
-        snprintf(name, 512, "%.240s + %.240s", c->label[SF_PREFILL], c->label[SF_DECODE]);
+        snprintf(name, 512, "%.240s + %.240s", label[SF_PREFILL], label[SF_DECODE]);
     else
-        snprintf(name, 512, "%.480s%s", prefill ? c->label[SF_PREFILL] : decode ? c->label[SF_DECODE] : "dense",
+        snprintf(name, 512, "%.480s%s", prefill ? label[SF_PREFILL] : decode ? label[SF_DECODE] : "dense",
                  prefill ? in_prefill : decode ? in_decode : "");
     *a = prefill + 2 * decode;
     *b = 0;
@@ -178,7 +211,9 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
         status = no_memory();
     for (int c = 0; c < r->cells && status == SF_OK; c++) v->length[place[c].length = at[c]] = r->cell[c].length;
 
-    if (status == SF_OK) status = collect(r, heap, NULL, describe_arm, &v->arms, &axis, at);
+    struct versions known[SF_PHASES];
+    for (int p = 0; p < SF_PHASES; p++) find_versions(r, p, &known[p]);
+    if (status == SF_OK) status = collect(r, heap, known, describe_arm, &v->arms, &axis, at);
     /* Arm 0 is dense even where no dense cell was run. */
     bool dense = status == SF_OK && v->arms && axis[0].a == 0;
     if (status == SF_OK && !(v->arm = sf_heap_alloc(heap, (size_t)(v->arms + 1) * sizeof *v->arm)))
@@ -361,17 +396,17 @@ void sf_point_level(const sf_view *v, const sf_point *point, char text[32])
         snprintf(text, 32, "%s", part[arm->sparse[SF_DECODE] && !arm->sparse[SF_PREFILL] ? SF_DECODE : SF_PREFILL]);
 }
 
-void sf_cell_name(const sf_view *v, int cell, char text[256])
+void sf_cell_name(const sf_view *v, int cell, char text[SF_CELL_NAME])
 {
     const sf_cell_info *c = &v->results->cell[cell];
     char level[32];
     if (v->point_of[cell] < 0) {
-        snprintf(text, 256, "%.60s %.60s %d (cell %s)", c->model, c->task_label, c->length, c->key);
+        snprintf(text, SF_CELL_NAME, "%.120s %.120s %d (cell %s)", c->model, c->task_label, c->length, c->key);
         return;
     }
     const sf_point *point = &v->point[v->point_of[cell]];
     sf_point_level(v, point, level);
-    snprintf(text, 256, "%.60s %.60s %d %.80s%s%s", v->model[point->model].label, c->task_label, c->length,
+    snprintf(text, SF_CELL_NAME, "%.120s %.120s %d %.200s%s%s", v->model[point->model].label, c->task_label, c->length,
              v->arm[point->arm].label, point->arm ? " " : "", point->arm ? level : "");
 }
 

@@ -7,7 +7,7 @@
 
 #include "harness/store.h"
 
-enum { SF_RESAMPLES = 10000 };
+enum { SF_RESAMPLES = 10000, SF_CELL_NAME = 512 };
 
 typedef struct sf_view_arm {
     const char *label;             /* "vertical_slash"; a joint one "vertical_slash + quest" */
@@ -99,6 +99,6 @@ double sf_cell_unparsed(const sf_results *r, int cell);
 int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference);
 
 /* "smollm2 niah 1024 vertical_slash 0.90" */
-void sf_cell_name(const sf_view *view, int cell, char text[256]);
+void sf_cell_name(const sf_view *view, int cell, char text[SF_CELL_NAME]);
 
 #endif

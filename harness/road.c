@@ -199,6 +199,7 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         info.method[p] = arm[p] ? arm[p]->method->name : "dense";
         info.label[p] = arm[p] ? arm[p]->label : "dense";
         info.params[p] = arm[p] ? arm[p]->json : "{}";
+        info.version[p] = arm[p] ? arm[p]->version : "";
         info.sparsity[p] = cell->sparsity[p];
     }
     memcpy(info.key, cell->key, sizeof info.key);

@@ -33,6 +33,7 @@ typedef struct sf_cell_info {
     int dispersion, scope, natural; /* the task's flags, 0 or 1 */
     const char *device, *dtype;
     uint64_t seed;
+    const char *version[SF_PHASES]; /* of the methods' code: "1", of a plug-in with its file's hash; "" where none */
 } sf_cell_info;
 
 typedef struct sf_record {

@@ -184,8 +184,13 @@ sf_status sf_hdf5_put_attributes(const sf_hdf5 *f, hid_t at, const sf_column *co
 sf_status sf_hdf5_get_attributes(const sf_hdf5 *f, hid_t at, const char *where, const sf_column *column, sf_heap *arena,
                                  void *of)
 {
-    for (; column->name; column++)
-        SF_TRY(get_attribute(f, at, where, column->name, column->type, arena, (char *)of + column->offset));
+    for (; column->name; column++) {
+        void *field = (char *)of + column->offset;
+        if (column->later && H5Aexists(at, column->name) == 0)
+            *(const char **)field = ""; /* later attributes are texts */
+        else
+            SF_TRY(get_attribute(f, at, where, column->name, column->type, arena, field));
+    }
     return SF_OK;
 }
 

@@ -121,6 +121,8 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
         put(&b, "C", 1);
         put(&b, key, sizeof key);
         put_columns(&b, sf_cell_columns, false, &cell[i], 0);
+        put(&b, "V", 1);
+        put_columns(&b, sf_cell_columns, true, &cell[i], 0);
         put(&b, "R", 1);
         put_columns(&b, sf_record_columns, false, &record[i], (size_t)cell[i].layers * cell[i].heads);
         put(&b, "L", 1);
@@ -224,12 +226,14 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
         const char *kind = take(&c, 1);
         if (*kind == 'C') {
             const char *key = take(&c, SF_KEY_DIGITS + 1);
-            cell = (sf_cell_info){0};
+            cell = (sf_cell_info){.version = {"", ""}};
             if (key) memcpy(cell.key, key, SF_KEY_DIGITS);
             room = take_columns(&c, sf_cell_columns, false, &cell, 0, memory);
             if (!sf_key_valid(cell.key) || cell.layers < 0 || cell.heads < 0 || cell.layers > 1 << 20 ||
                 cell.heads > 1 << 20)
                 c.broken = true;
+        } else if (*kind == 'V' && cell.key[0]) {
+            room = take_columns(&c, sf_cell_columns, true, &cell, 0, memory);
         } else if (*kind == 'R' && cell.key[0]) {
             sf_record record = {.depth = NAN};
             room = take_columns(&c, sf_record_columns, false, &record, (size_t)cell.layers * cell.heads, memory);

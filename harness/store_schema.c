@@ -41,6 +41,8 @@ const sf_column sf_cell_columns[] = {
     {"device", SF_COLUMN_TEXT, CELL(device), NULL, false},
     {"dtype", SF_COLUMN_TEXT, CELL(dtype), NULL, false},
     {"seed", SF_COLUMN_U64, CELL(seed), NULL, false},
+    {"prefill_version", SF_COLUMN_TEXT, CELL(version[SF_PREFILL]), NULL, true},
+    {"decode_version", SF_COLUMN_TEXT, CELL(version[SF_DECODE]), NULL, true},
     {0},
 };
 

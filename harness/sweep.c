@@ -315,6 +315,7 @@ static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
     }
     out->method = method;
     out->code = plugin_hash(method);
+    snprintf(out->version, sizeof out->version, *out->code ? "%d %.8s" : "%d", method->version, out->code);
     out->params = calloc(1, method->params_size + 1);
     if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);
     SF_TRY(sf_yaml_params(params, method->params, NULL, out->params));

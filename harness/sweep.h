@@ -31,6 +31,7 @@ typedef struct sf_arm {
     void *params;
     char *json;                    /* all parameters, canonical */
     const char *code;              /* hash of the plug-in file it came from; "" for a built-in */
+    char version[32];              /* the method's, of a plug-in with the beginning of that hash */
     bool explicit_budget;          /* a budget parameter is given: one cell, no target sparsity */
 } sf_arm;
 

@@ -235,6 +235,30 @@ static void test_pareto_probability(void **state)
     for (int i = 0; i < N; i++) near(probability[i], counted[i], 1e-12, "frontier probability");
 }
 
+/* Two versions of a method under one label are two arms, each said by its name; of one that was not recorded, so. */
+static void test_versions(void **state)
+{
+    (void)state;
+    sf_view v;
+    char name[SF_CELL_NAME];
+    int older = 0;
+    read_results(&small);
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].label[SF_DECODE], "quest")) {
+            bool old = results.cell[c].sparsity[SF_DECODE] < 0.6;
+            results.cell[c].version[SF_DECODE] = old ? "" : "2 3fa2b8c1";
+            if (old) older = c;
+        }
+    OK(sf_view_make(&results, &v));
+    assert_int_equal(v.arms, 6);
+    assert_string_equal(v.arm[3].label, "quest (version 2 3fa2b8c1)");
+    assert_string_equal(v.arm[4].label, "quest (version not recorded)");
+    assert_string_equal(v.arm[5].label, "snapkv");
+    sf_cell_name(&v, older, name);
+    assert_non_null(strstr(name, "quest (version not recorded) 0.50"));
+    sf_view_free(&v);
+}
+
 /* ---- Findings ---- */
 
 static const sf_finding *finding(const sf_findings *f, const char *question, const char *with, const char *too)
@@ -848,6 +872,7 @@ int main(void)
         TEST(test_intervals),
         TEST(test_nothing_planted),
         TEST(test_pareto_probability),
+        TEST(test_versions),
         TEST(test_findings),
         TEST(test_same_name_in_both_phases),
         TEST(test_gates),

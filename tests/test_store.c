@@ -90,7 +90,8 @@ static void make_cell(int c, sf_cell_info *out)
                           .natural = 1,
                           .device = "cpu",
                           .dtype = "f32",
-                          .seed = 0xfedcba9876543210u};
+                          .seed = 0xfedcba9876543210u,
+                          .version = {c ? "2 3fa2b8c1" : "", ""}};
     snprintf(out->key, sizeof out->key, "%032x", 0xabc0 + c);
 }
 
@@ -167,6 +168,7 @@ static void same_cell(const sf_cell_info *a, int c)
         assert_string_equal(a->method[p], b.method[p]);
         assert_string_equal(a->label[p], b.label[p]);
         assert_string_equal(a->params[p], b.params[p]);
+        assert_string_equal(a->version[p], b.version[p]);
         same_real(a->sparsity[p], b.sparsity[p]);
     }
     assert_memory_equal(&a->length, &b.length, offsetof(sf_cell_info, parameters) - offsetof(sf_cell_info, length));
@@ -904,6 +906,8 @@ static void test_before_later_columns(void **state)
     assert_true(H5Ldelete(file, path, H5P_DEFAULT) >= 0);
     snprintf(path, sizeof path, "cells/%s/prefill_picture", cell.key);
     assert_true(H5Ldelete(file, path, H5P_DEFAULT) >= 0);
+    snprintf(path, sizeof path, "cells/%s", cell.key);
+    assert_true(H5Adelete_by_name(file, path, "prefill_version", H5P_DEFAULT) >= 0);
     H5Fclose(file);
 
     snprintf(path, sizeof path, "%s/%016x.part", parts, 1);
@@ -928,6 +932,7 @@ static void test_before_later_columns(void **state)
             assert_true(isnan(r.record[0][i].depth) && !r.record[0][i].picture[SF_PREFILL]);
             same_real(r.record[0][i].strict, (1 + i) / 7.0);
         }
+        assert_string_equal(r.cell[0].version[SF_PREFILL], "");
         if (folded) same_real(r.record[0][2].depth, 3 / 13.0);
         sf_results_free(&r);
         OK(sf_store_open(results, false, &s));
