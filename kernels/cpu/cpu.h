@@ -86,7 +86,4 @@ sf_status sf_cpu_top_counts(sf_backend *, const float *, int64_t, int64_t, const
 sf_status sf_cpu_top_total(sf_backend *, const float *, int64_t, int64_t, int64_t, sf_lists *);
 sf_status sf_cpu_top_mass(sf_backend *, const float *, int64_t, int64_t, float, int64_t, int64_t, sf_lists *);
 
-/* The k best of x[0..n) as an ascending list (see top()); returns their number. room: n. */
-int32_t sf_cpu_best(const float *x, int64_t n, int64_t k, uint32_t *room, int32_t *index);
-
 #endif

@@ -255,7 +255,7 @@ sf_status sf_cpu_top_blocks(sf_backend *b, const sf_attention *a, const float *q
                 for (int64_t j = 0; j < here; j++) x[j] *= a->scale;
                 for (int64_t j = 0; j < sinks && j < here; j++) x[j] = INFINITY;
                 for (int64_t j = here > local ? here - local : 0; j < here; j++) x[j] = INFINITY;
-                out->count[row] = sf_cpu_best(x, here, k, (uint32_t *)more, out->index + row * out->stride);
+                out->count[row] = sf_cpu_tiles(b)->best(x, here, k, (uint32_t *)more, out->index + row * out->stride);
             }
         }
     }
@@ -339,7 +339,7 @@ sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_
             for (int64_t j = 0; j < here; j++) rounded[j] = (float)sum[j];
             int64_t row = s * queries + i;
             out->count[row] =
-                sf_cpu_best(rounded, here, k, (uint32_t *)p, out->index + row * out->stride); /* p: done with */
+                sf_cpu_tiles(b)->best(rounded, here, k, (uint32_t *)p, out->index + row * out->stride); /* p: done with */
         }
     }
     sf_scratch_release(b, mark);

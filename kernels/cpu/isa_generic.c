@@ -4,5 +4,6 @@
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/tile_linear.h"
 #include "kernels/cpu/tile_attention.h"
+#include "kernels/cpu/tile_select.h"
 
 const sf_tiles sf_tiles_generic = SF_TILES("generic");

@@ -1,8 +1,6 @@
 /* CPU: rows of scores, reduced, pooled, marked, and chosen from.
  *
- * Choosing the k best needs no sort: scores become integers of the same order, three histograms (11, 11 and 10 bits)
- * find the k-th largest, and one pass in index order takes what is larger and as many equal ones as there is room for,
- * which are the lowest. top_mass() needs the order itself, and sorts those integers by radix. */
+ * Choosing the k best needs no sort (tile_select.h). top_mass() needs the order itself, and sorts by radix. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
@@ -84,56 +82,6 @@ static inline uint32_t rank(float x)
     return x > -INFINITY ? ordered : 0;
 }
 
-/* Finds, among n ranks, the digit (`bits` wide, `shift` up) of the k-th largest of those whose higher digits are
- * `prefix`; *k becomes its place among those of that digit, whose number is returned. */
-static int64_t digit(const uint32_t *r, int64_t n, int shift, int bits, uint32_t *prefix, int64_t *k)
-{
-    int32_t histogram[1 << 11];
-    uint32_t mask = (UINT32_C(1) << bits) - 1, bin = mask;
-    memset(histogram, 0, sizeof *histogram << bits);
-    if (shift + bits == 32)
-        for (int64_t i = 0; i < n; i++) histogram[r[i] >> shift]++;
-    else
-        for (int64_t i = 0; i < n; i++) histogram[r[i] >> shift & mask] += r[i] >> (shift + bits) == *prefix;
-    while (histogram[bin] < *k) *k -= histogram[bin--];
-    *prefix = *prefix << bits | bin;
-    return histogram[bin];
-}
-
-/* The k-th largest rank, k >= 1, of at least k choosable ones, or a smaller one that chooses the same; *equal: how many
- * of that rank are among the k. Short rows take narrow histograms: clearing and searching one costs as much as filling
- * it. */
-static uint32_t threshold(const uint32_t *r, int64_t n, int64_t k, int64_t *equal)
-{
-    int width = n > 8192 ? 11 : 8;
-    uint32_t prefix = 0;
-    for (int above = 32; above > 0;) {
-        int bits = above < width ? above : width;
-        above -= bits;
-        int64_t alike = digit(r, n, above, bits, &prefix, &k);
-        *equal = k;
-        if (alike == k) return prefix << above; /* the k-th is the smallest of them */
-    }
-    return prefix;
-}
-
-int32_t sf_cpu_best(const float *x, int64_t n, int64_t k, uint32_t *room, int32_t *index)
-{
-    int64_t choosable = 0, equal = 0, count = 0;
-    for (int64_t i = 0; i < n; i++) room[i] = rank(x[i]);
-    for (int64_t i = 0; i < n; i++) choosable += room[i] != 0;
-    if (k > choosable) k = choosable;
-    if (k <= 0) return 0;
-    uint32_t least = k == choosable ? 0 : threshold(room, n, k, &equal);
-    for (int64_t i = 0; count < k; i++) { /* written first, then counted or not: no jump to foresee wrongly */
-        bool tie = room[i] == least && equal > 0;
-        index[count] = (int32_t)i;
-        count += (room[i] > least) | tie;
-        equal -= tie;
-    }
-    return (int32_t)count;
-}
-
 sf_status sf_cpu_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out)
 {
     sf_mark mark = sf_scratch_mark(b);
@@ -142,7 +90,7 @@ sf_status sf_cpu_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int
     out->rows = rows;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
     for (int64_t r = 0; r < rows; r++)
-        out->count[r] = sf_cpu_best(x + r * n, n, k, room + omp_get_thread_num() * n, out->index + r * out->stride);
+        out->count[r] = sf_cpu_tiles(b)->best(x + r * n, n, k, room + omp_get_thread_num() * n, out->index + r * out->stride);
     sf_scratch_release(b, mark);
     sf_meter_select(b, rows * n);
     return SF_OK;
@@ -157,7 +105,7 @@ sf_status sf_cpu_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t
     out->rows = rows;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
     for (int64_t r = 0; r < rows; r++)
-        out->count[r] = sf_cpu_best(x + r * n, n, count[r] < most ? count[r] : most, room + omp_get_thread_num() * n,
+        out->count[r] = sf_cpu_tiles(b)->best(x + r * n, n, count[r] < most ? count[r] : most, room + omp_get_thread_num() * n,
                                     out->index + r * out->stride);
     sf_scratch_release(b, mark);
     sf_meter_select(b, rows * n);
@@ -171,7 +119,7 @@ sf_status sf_cpu_top_total(sf_backend *b, const float *x, int64_t rows, int64_t 
     int32_t *chosen;
     SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * sizeof *room, (void **)&room));
     SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * sizeof *chosen, (void **)&chosen));
-    int32_t m = sf_cpu_best(x, rows * n, total, room, chosen);
+    int32_t m = sf_cpu_tiles(b)->best(x, rows * n, total, room, chosen);
     out->rows = rows;
     for (int64_t r = 0; r < rows; r++) out->count[r] = 0;
     for (int32_t i = 0; i < m; i++) { /* ascending over all rows is ascending in each */

@@ -107,6 +107,9 @@ typedef struct sf_tiles {
     /* Sum over `group` queries [group, dim] and dimensions of the larger of q·low and q·high. */
     float (*bound)(const float *q, int group, int dim, const float *low, const float *high);
 
+    /* The min(k, n) largest of x[0..n) as an ascending list (see top() in backend.h); returns their number. room: n. */
+    int32_t (*best)(const float *x, int64_t n, int64_t k, uint32_t *room, int32_t *index);
+
     /* Bits that either map has. */
     int64_t (*count_bits)(const uint64_t *x, const uint64_t *y, int64_t words);
 
@@ -121,7 +124,7 @@ typedef struct sf_tiles {
         .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
         .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .score = score, .softmax = softmax,  \
         .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
-        .multiply_add = multiply_add, .count_bits = count_bits                                                         \
+        .multiply_add = multiply_add, .count_bits = count_bits, .best = best                                           \
     }
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;
