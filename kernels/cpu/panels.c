@@ -169,18 +169,31 @@ int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_p
  * are 64 rows and words 64 bits, so that with the map laid out from the first tile's position, every tile reads whole
  * words of it: bit i of word w says of key 64·w + i … of the columns, and of the map relative to a tile.
  *
- *     seen by tile t   keys 0 … tile of all its rows; keys tile + 1 … by fewer and fewer
+ *     seen by tile t   keys 0 … tile - 1 by all its rows; keys tile + u by its rows from u on
  *
  * room: words for two maps of N + 2 · SF_DIAGONAL_TILE bits. */
 _Static_assert(SF_DIAGONAL_TILE == 64, "a tile's shift is whole words");
 
 static int64_t slash_words(const sf_attention *a) { return a->keys / 64 + 4; }
 
-static void set_bits(uint64_t *map, int64_t begin, int64_t end)
+/* 64 bits from bit `begin` on, which may lie before the map. */
+static void set_tile(uint64_t *map, int64_t begin)
 {
-    for (; begin < end && begin % 64; begin++) map[begin / 64] |= UINT64_C(1) << begin % 64;
-    for (; begin + 64 <= end; begin += 64) map[begin / 64] = UINT64_MAX;
-    for (; begin < end; begin++) map[begin / 64] |= UINT64_C(1) << begin % 64;
+    if (begin <= -64) return;
+    int64_t word = begin >= 0 ? begin / 64 : -1, shift = begin - word * 64;
+    if (word >= 0) map[word] |= UINT64_MAX << shift;
+    if (shift) map[word + 1] |= UINT64_MAX >> (64 - shift);
+}
+
+/* Sum of (rows - u) over the set bits u < rows: the rows of a tile that see its own key u. */
+static int64_t triangle(uint64_t bits, int64_t rows)
+{
+    static const uint64_t digit[] = {0xaaaaaaaaaaaaaaaa, 0xcccccccccccccccc, 0xf0f0f0f0f0f0f0f0,
+                                     0xff00ff00ff00ff00, 0xffff0000ffff0000, 0xffffffff00000000}; /* of u */
+    if (rows < 64) bits &= (UINT64_C(1) << rows) - 1;
+    int64_t sum = rows * __builtin_popcountll(bits);
+    for (int j = 0; j < 6; j++) sum -= (int64_t)__builtin_popcountll(bits & digit[j]) << j;
+    return sum;
 }
 
 static uint64_t count_slashes(sf_backend *b, const sf_attention *a, const sf_pattern *p, int64_t row, uint64_t *room)
@@ -192,25 +205,19 @@ static uint64_t count_slashes(sf_backend *b, const sf_attention *a, const sf_pat
     uint64_t *columns = room, *covered = room + words;
     memset(room, 0, (size_t)(2 * words) * sizeof *room);
     for (int32_t c = 0; c < p->first.count[row]; c++) columns[column[c] / 64] |= UINT64_C(1) << column[c] % 64;
-    for (int32_t i = 0; i < p->second.count[row]; i++) {
-        int64_t begin = origin - offset[i];
-        if (begin + 64 > 0) set_bits(covered, begin > 0 ? begin : 0, begin + 64);
-    }
+    for (int32_t i = 0; i < p->second.count[row]; i++) set_tile(covered, origin - offset[i]);
 
     uint64_t pairs = 0;
     for (int64_t t = 0; t <= last; t++) {
         int64_t tile = before + t * 64, rows = a->queries - t * 64 < 64 ? a->queries - t * 64 : 64;
         const uint64_t *at = covered + (last - t); /* word 0: keys 0 to 63 */
-        int64_t word = (tile + 1) / 64, whole = count_bits(columns, at, word);
-        uint64_t rest = columns[word] | at[word], more = columns[word + 1] | at[word + 1];
-        int64_t left = (tile + 1) % 64; /* keys of this word that all rows see */
-        whole += left ? __builtin_popcountll(rest << (64 - left)) : 0;
-        pairs += (uint64_t)(whole * rows);
-        for (int64_t u = 1; u < rows; u++) { /* key tile + u is seen by the rows from u on */
-            int64_t bit = left + u - 1;
-            uint64_t seen = bit < 64 ? rest >> bit : more >> (bit - 64);
-            pairs += (seen & 1) * (uint64_t)(rows - u);
+        int64_t word = tile / 64, left = tile % 64, whole = count_bits(columns, at, word);
+        uint64_t rest = columns[word] | at[word], own = rest >> left;
+        if (left) {
+            own |= (columns[word + 1] | at[word + 1]) << (64 - left);
+            whole += __builtin_popcountll(rest << (64 - left));
         }
+        pairs += (uint64_t)(whole * rows + triangle(own, rows));
     }
     return pairs;
 }
