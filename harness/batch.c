@@ -137,8 +137,9 @@ sf_status sf_batch_open(sf_batch *batch)
 
     SF_TRY(host_array(most, sizeof *batch->prompt, &batch->prompt));
     SF_TRY(host_array(lanes, sizeof *batch->sequence, &batch->sequence));
-    SF_TRY(host_array(c->heads, sizeof *batch->covered_host, &batch->covered_host));
-    SF_TRY(sf_arena_alloc(batch->store, (size_t)c->heads * sizeof *batch->covered, (void **)&batch->covered));
+    size_t looks = batch->how->recall_rows > 0 ? SF_LOOKS * (size_t)c->heads : 0;
+    SF_TRY(host_array((int64_t)looks, sizeof *batch->covered_host, &batch->covered_host));
+    SF_TRY(sf_arena_alloc(batch->store, looks * sizeof *batch->covered, (void **)&batch->covered));
     for (int i = 0; i < batch->jobs; i++) SF_TRY(open_job(batch, &batch->job[i]));
     for (int i = 0; i < batch->prompts; i++) SF_TRY(open_prompt(batch, &batch->prompt[i]));
     return SF_OK;

@@ -72,6 +72,8 @@ typedef struct sf_sequence {
     int steps;         /* of decode executed */
 } sf_sequence;
 
+enum { SF_LOOKS = 1024 }; /* queued before one has to wait */
+
 typedef struct sf_batch {
     /* set by the caller before sf_batch_open() */
     const sf_transformer *model; /* NULL when a batch is only measured */
@@ -89,8 +91,12 @@ typedef struct sf_batch {
     int prompts, lanes; /* of all samples */
     sf_prompt *prompt;             /* [prompts] */
     sf_sequence *sequence;         /* [lanes] */
-    float *covered, *covered_host; /* [H] one look */
-    double looking;                /* seconds spent on recall: they are nobody's */
+    float *covered, *covered_host; /* [SF_LOOKS, H] of the looks below */
+    struct {
+        double weight, *sum;
+    } look[SF_LOOKS]; /* queued: what each adds, and to what */
+    int looks;
+    double looking; /* seconds spent on pictures: they, and what the backend watched of recall, are nobody's */
 
     /* buffers of rows: in prefill R = rows of the widest wave, C = chunk, L = its prompts; in decode R = C = L = lanes */
     int32_t *token;         /* [2, R] tokens, positions */
@@ -140,9 +146,14 @@ sf_status sf_batch_decode(sf_batch *batch);
 /* counts.c */
 double sf_batch_clock(sf_backend *b); /* seconds, once the backend has finished what it was given */
 
-/* Adds weight · recall of the pattern on sampled rows to sum [H], and the time it took to `looking`. */
+/* Likewise, on a clock that stands still while recall and pictures are looked at. */
+double sf_batch_time(const sf_batch *batch);
+
+/* Queues a look: weight · recall of the pattern on sampled rows, which sf_batch_looked() adds to sum [H]. Looks are made
+ * while the backend watches. sf_batch_looked() waits, so it is called once a step, not once a look. */
 sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                         double weight, double *sum);
+sf_status sf_batch_looked(sf_batch *batch);
 
 /* Of what `whole` rows took together: what `part` of them alone would have counted is added to a meter. A row's work is
  * its part of the whole, but weights are read whole however many rows there are; of the embedding (`gathered`) each row

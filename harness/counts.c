@@ -19,6 +19,12 @@ double sf_batch_clock(sf_backend *b)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+double sf_batch_time(const sf_batch *batch)
+{
+    double now = sf_batch_clock(batch->backend); /* first: waiting brings `watched` up to date */
+    return now - batch->looking - batch->backend->watched;
+}
+
 sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                         double weight, double *sum)
 {
@@ -27,11 +33,24 @@ sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern
         for (int h = 0; h < a->heads; h++) sum[h] += weight;
         return SF_OK;
     }
-    double began = sf_batch_clock(b);
-    SF_TRY(b->ops->mass(b, a, pattern, rows, row, batch->covered));
-    SF_TRY(b->ops->download(b, batch->covered_host, batch->covered, (size_t)a->heads * sizeof(float)));
-    for (int h = 0; h < a->heads; h++) sum[h] += weight * (double)batch->covered_host[h];
-    batch->looking += sf_batch_clock(b) - began;
+    if (batch->looks == SF_LOOKS) SF_TRY(sf_batch_looked(batch));
+    batch->look[batch->looks].weight = weight;
+    batch->look[batch->looks].sum = sum;
+    SF_TRY(b->ops->mass(b, a, pattern, rows, row, batch->covered + (int64_t)batch->looks * a->heads));
+    batch->looks++;
+    return SF_OK;
+}
+
+sf_status sf_batch_looked(sf_batch *batch)
+{
+    sf_backend *b = batch->backend;
+    const int heads = batch->config->heads;
+    if (batch->looks == 0) return SF_OK;
+    SF_TRY(b->ops->download(b, batch->covered_host, batch->covered, (size_t)batch->looks * (size_t)heads * sizeof(float)));
+    for (int i = 0; i < batch->looks; i++)
+        for (int h = 0; h < heads; h++)
+            batch->look[i].sum[h] += batch->look[i].weight * (double)batch->covered_host[i * heads + h];
+    batch->looks = 0;
     return SF_OK;
 }
 

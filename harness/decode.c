@@ -89,8 +89,10 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
         SF_TRY(choose(l, i, layer));
     }
     SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
+    if (weight) SF_TRY(b->ops->watch(b, true));
     for (int i = 0; weight && i < l->rows; i++)
         if (l->sequence[i]->recall) SF_TRY(look(l, i, layer, weight));
+    if (weight) SF_TRY(b->ops->watch(b, false));
     for (int i = 0; layer == batch->how->picture_layer && i < l->rows; i++)
         if (l->sequence[i]->lane->picture[SF_DECODE])
             SF_TRY(sf_batch_picture_step(batch, l->sequence[i], &l->attention[i], &l->pattern[i], step));
@@ -126,7 +128,7 @@ static sf_status take_step(lockstep *l, int step)
         l->sequence[i]->steps++;
         l->sequence[i]->recall_weight += weight;
     }
-    return SF_OK;
+    return sf_batch_looked(batch);
 }
 
 /* ---- the decode -------------------------------------------------------------------------------------------------- */
@@ -208,9 +210,9 @@ static sf_status decode(lockstep *l)
         for (int i = 0; i < l->rows; i++) accept(batch, l->sequence[i], l->input[i]);
         close_ranks(l);
         if (l->rows == 0) return SF_OK;
-        double began = sf_batch_clock(b) - batch->looking;
+        double began = sf_batch_time(batch);
         SF_TRY(take_step(l, step));
-        double share = (sf_batch_clock(b) - batch->looking - began) / l->rows;
+        double share = (sf_batch_time(batch) - began) / l->rows;
         for (int i = 0; i < l->rows; i++) l->sequence[i]->lane->seconds[SF_DECODE] += share;
         if (batch->how->progress)
             batch->how->progress(batch->how->user, SF_DECODE, step + 1, batch->how->max_output - 1);

@@ -54,12 +54,12 @@ static void begin_shared(sf_batch *batch, shared *s)
 {
     memset(&s->meter, 0, sizeof s->meter);
     batch->backend->meter = &s->meter;
-    s->began = sf_batch_clock(batch->backend);
+    s->began = sf_batch_time(batch);
 }
 
 static void end_shared(sf_batch *batch, const sf_wave *wave, const shared *s)
 {
-    double seconds = sf_batch_clock(batch->backend) - s->began;
+    double seconds = sf_batch_time(batch) - s->began;
     for (int i = 0; i < wave->prompts; i++) {
         sf_prompt *prompt = &wave->prompt[i];
         sf_batch_share(&s->meter, prompt->job->tokens, wave->rows, false, &prompt->meter);
@@ -77,7 +77,7 @@ static sf_status project_first(sf_batch *batch, sf_prompt *prompt)
         begin_shared(batch, &s);
         SF_TRY(project(batch, 0, batch->hidden + (int64_t)prompt->row * batch->config->d,
                        batch->model->positions.position, prompt->job->tokens, first->q, first->k, first->v));
-        first->seconds = sf_batch_clock(batch->backend) - s.began;
+        first->seconds = sf_batch_time(batch) - s.began;
         first->meter = s.meter;
         first->job = prompt->job;
     }
@@ -95,9 +95,12 @@ static sf_status attend(sf_batch *batch, const sf_prompt *prompt, sf_attention *
     if (chosen) SF_TRY(sf_hook_choose(SF_HOOK_PREFILL, a, prompt->method, prompt->params, NULL, &pattern));
     sf_status status = b->ops->prefill(b, a, &pattern, out);
     if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;
-    if (prompt->recall)
+    if (prompt->recall) {
+        SF_TRY(b->ops->watch(b, true));
         SF_TRY(sf_batch_look(batch, a, &pattern, prompt->recall_rows, prompt->recall_row, 1,
                              prompt->recall + (int64_t)a->layer * a->heads));
+        SF_TRY(b->ops->watch(b, false));
+    }
     if (prompt->picture && a->layer == batch->how->picture_layer)
         SF_TRY(sf_batch_picture_prefill(batch, a, prompt->method ? &pattern : NULL, prompt->picture));
     sf_scratch_release(b, mark);
@@ -193,10 +196,10 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
             s->at[a->layer].prompt = prompt->part[a->layer];
             continue;
         }
-        double began = sf_batch_clock(b) - batch->looking;
+        double began = sf_batch_time(batch);
         b->meter = &s->lane->meter;
         SF_TRY(take_layer(batch, s, a));
-        double own = sf_batch_clock(b) - batch->looking - began;
+        double own = sf_batch_time(batch) - began;
         s->lane->seconds[SF_PREFILL] += own;
         prompt->seconds -= own;
     }
@@ -218,7 +221,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     const void *k = first ? batch->first.k : kv_rows(batch, batch->k, prompt->row);
     const void *v = first ? batch->first.v : kv_rows(batch, batch->v, prompt->row);
 
-    double began = sf_batch_clock(b) - batch->looking;
+    double began = sf_batch_time(batch);
     b->meter = &prompt->meter;
     sf_kv_part *part = &prompt->part[layer];
     bool staged = part->capacity < tokens;
@@ -232,7 +235,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     SF_TRY(attend(batch, prompt, &a, head_rows(batch, batch->attention, prompt->row)));
     if (staged && part->capacity) SF_TRY(copy_keys(batch, all, tokens - (int)part->capacity, part));
     SF_TRY(serve_lanes(batch, prompt, &a));
-    prompt->seconds += sf_batch_clock(b) - batch->looking - began;
+    prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;
 }
 
@@ -264,13 +267,13 @@ static sf_status embed(sf_batch *batch, const sf_wave *wave, sf_prompt *prompt)
     int tokens = prompt->job->tokens;
     size_t bytes = (size_t)tokens * sizeof *batch->token;
     int32_t *token = batch->token + prompt->row;
-    double began = sf_batch_clock(b);
+    double began = sf_batch_time(batch);
     b->meter = &prompt->meter;
     SF_TRY(b->ops->zero(b, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs));
     SF_TRY(b->ops->upload(b, token, prompt->job->token, bytes));
     SF_TRY(b->ops->copy(b, token + wave->rows, batch->model->positions.position, bytes));
     SF_TRY(sf_transformer_embed(batch->model, token, tokens, batch->hidden + (int64_t)prompt->row * batch->config->d));
-    prompt->seconds += sf_batch_clock(b) - began;
+    prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;
 }
 
@@ -279,7 +282,7 @@ sf_status sf_batch_prefill(sf_batch *batch, const sf_wave *wave)
     batch->backend->phase = SF_PREFILL;
     for (int i = 0; i < wave->prompts; i++) SF_TRY(embed(batch, wave, &wave->prompt[i]));
     for (int layer = 0; layer < batch->config->layers; layer++) SF_TRY(prefill_layer(batch, wave, layer));
-    return SF_OK;
+    return sf_batch_looked(batch);
 }
 
 sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave)
@@ -297,7 +300,7 @@ sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave)
     SF_TRY(sf_transformer_logits(batch->model, batch->last, wave->prompts, batch->logits, &batch->workspace));
     SF_TRY(b->ops->argmax(b, batch->logits, wave->prompts, c->vocab, batch->next));
     SF_TRY(b->ops->download(b, token, batch->next, sizeof token));
-    double seconds = (sf_batch_clock(b) - s.began) / wave->prompts;
+    double seconds = (sf_batch_time(batch) - s.began) / wave->prompts;
     for (int i = 0; i < wave->prompts; i++) {
         sf_batch_share(&s.meter, 1, wave->prompts, false, &wave->prompt[i].meter);
         wave->prompt[i].seconds += seconds;

@@ -58,6 +58,10 @@ typedef struct sf_backend_ops {
     sf_status (*synchronize)(sf_backend *b);
     sf_status (*memory)(sf_backend *b, size_t *available, size_t *total); /* bytes */
 
+    /* Starts or stops a watch on what is queued in between, without waiting: the time is added to b->watched, at the
+     * latest by the time that a waiting op returns. */
+    sf_status (*watch)(sf_backend *b, bool start);
+
     /* ---- the layers around attention --------------------------------------------------------------------------- */
 
     /* Makes a weight usable by linear(), embed() and rms_norm(). `host` points into a mapped file that outlives the
@@ -212,6 +216,7 @@ struct sf_backend {
     const sf_backend_ops *ops;
     sf_dtype activation;   /* dtype of activations and cache: f32 on the host backends, bf16 on cuda */
     int device, threads;
+    double watched;        /* seconds, of watch() */
     sf_meter *meter;       /* where ops count; the core points it at the lane that is being served */
     sf_phase phase;
     void *self;            /* the filling's own */

@@ -11,6 +11,7 @@ sf_status sf_host_download(sf_backend *b, void *host, const void *from, size_t b
 sf_status sf_host_copy(sf_backend *b, void *to, const void *from, size_t bytes);
 sf_status sf_host_zero(sf_backend *b, void *p, size_t bytes);
 sf_status sf_host_synchronize(sf_backend *b);
+sf_status sf_host_watch(sf_backend *b, bool start);
 sf_status sf_host_memory(sf_backend *b, size_t *available, size_t *total);
 sf_status sf_host_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out);
 void sf_host_release_weight(sf_backend *b, sf_tensor *weight);

@@ -51,6 +51,7 @@ const sf_backend_ops sf_cpu_ops = {
     .copy = sf_host_copy,
     .zero = sf_host_zero,
     .synchronize = sf_host_synchronize,
+    .watch = sf_host_watch,
     .memory = sf_host_memory,
     .import_weight = sf_host_import_weight,
     .release_weight = sf_host_release_weight,

@@ -91,6 +91,17 @@ sf_status sf_cuda_settle(sf_backend *b)
     }
     c->pending = false;
     CUDA_TRY(cudaStreamSynchronize(c->stream));
+    for (int i = 0; i + 1 < c->watches; i += 2) {
+        float milliseconds = 0;
+        CUDA_TRY(cudaEventElapsedTime(&milliseconds, c->watch[i], c->watch[i + 1]));
+        b->watched += 1e-3 * milliseconds;
+    }
+    if (c->watches % 2) { /* one runs on: from here */
+        CUDA_TRY(cudaEventRecord(c->watch[0], c->stream));
+        c->watches = 1;
+    } else {
+        c->watches = 0;
+    }
     const sf_cuda_report *r = c->settled;
     if (r->fault == SF_FAULT_EMPTY_ROW) {
         c->fault = SF_BAD_INPUT;
@@ -187,6 +198,8 @@ static void cuda_close(sf_backend *b)
     cudaFree(c->work);
     cudaFree(c->report);
     cudaFreeHost(c->settled);
+    for (cudaEvent_t event : c->watch)
+        if (event) cudaEventDestroy(event);
     if (c->stream) cudaStreamDestroy(c->stream);
     (void)cudaGetLastError();
     free(c->product);
@@ -258,6 +271,18 @@ static sf_status cuda_synchronize(sf_backend *b)
     return sf_cuda_settle(b);
 }
 
+static sf_status cuda_watch(sf_backend *b, bool start)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    SF_TRY(enter(b));
+    if (start != (c->watches % 2 == 0)) return SF_OK; /* after an error in between: as it was */
+    if (start && c->watches == 2 * SF_CUDA_WATCHES) (void)sf_cuda_settle(b); /* what it has to say stands */
+    if (!c->watch[c->watches]) CUDA_TRY(cudaEventCreate(&c->watch[c->watches]));
+    CUDA_TRY(cudaEventRecord(c->watch[c->watches], c->stream));
+    c->watches++;
+    return SF_OK;
+}
+
 static sf_status cuda_memory(sf_backend *b, size_t *available, size_t *total)
 {
     SF_TRY(enter(b));
@@ -278,6 +303,7 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .zero = cuda_zero,
     .synchronize = cuda_synchronize,
     .memory = cuda_memory,
+    .watch = cuda_watch,
     .import_weight = sf_cuda_import_weight,
     .release_weight = sf_cuda_release_weight,
     .embed = sf_cuda_embed,

@@ -16,7 +16,7 @@ extern "C" {
 
 typedef __nv_bfloat16 bf16;
 
-enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256 };
+enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64 };
 
 /* Why a kernel could not do what it was asked; the first one wins. */
 enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN };
@@ -60,6 +60,9 @@ struct sf_cuda {
     bool pending;            /* a kernel that can report has run since the last settling */
     sf_status fault;         /* reported, and not yet said by a download */
     char fault_text[256];
+
+    cudaEvent_t watch[2 * SF_CUDA_WATCHES]; /* begins and ends, made when first used */
+    int watches;                            /* events recorded since the last settling */
 
     sf_cuda_vouched vouched[4]; /* the latest; forgotten when the caller writes memory himself */
     int vouchers;

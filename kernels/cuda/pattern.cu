@@ -419,26 +419,52 @@ __device__ static inline bool names(const sf_pattern &p, int group, int head, in
     }
 }
 
-/* One block for a sampled row and head: the softmax in fp32, keys shared out over warps, two passes. */
-__global__ void row_mass(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale,
-                         sf_pattern pattern, const int32_t *row, float *mass)
+enum { MASS_KEYS = 512, MASS_ROWS = 64, MASS_LANES = 8 };
+
+struct sampled {
+    int32_t row[MASS_ROWS];
+};
+
+struct share_of_mass {
+    float most, sum, covered; /* of e^(score - most) */
+};
+
+/* One block for a stretch of keys of a sampled row and head: the softmax in fp32. Eight lanes take a key, each 8 elements
+ * at a time; a group of lanes sums up its own keys. */
+__global__ void mass_parts(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale,
+                           sf_pattern pattern, sampled rows, share_of_mass *part)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM], shared[32];
-    int head = blockIdx.y, r = row[blockIdx.x], g = head / group, position = N - T + r;
+    int head = blockIdx.y, r = rows.row[blockIdx.z], g = head / group, position = N - T + r;
     for (int d = threadIdx.x; d < D; d += blockDim.x)
         query[d] = __bfloat162float(q[((int64_t)r * H + head) * D + d]) * scale;
     __syncthreads();
-    int from = window && position - window + 1 > 0 ? position - window + 1 : 0, lane = threadIdx.x % 32;
+    int begin = (int)blockIdx.x * MASS_KEYS, first = max(begin, window ? position - window + 1 : 0);
+    int end = min(begin + (int)MASS_KEYS, position + 1), lane = threadIdx.x % MASS_LANES, each = blockDim.x / MASS_LANES;
     float most = -INFINITY, sum = 0, covered = 0;
-    for (int key = from + threadIdx.x / 32; key <= position; key += blockDim.x / 32) {
-        bool old = key < kv.prompt.n;
-        const sf_kv_part &part = old ? kv.prompt : kv.tail;
+    for (int i = 0; i < MASS_KEYS; i += each) { /* the same for all lanes, which reduce together */
+        int key = begin + i + (int)threadIdx.x / MASS_LANES;
+        bool old = key < kv.prompt.n, seen = key >= first && key < end;
+        const sf_kv_part &from = old ? kv.prompt : kv.tail;
         int at = old ? key : key - kv.prompt.n;
-        if (part.count && at >= part.count[g]) continue;
-        const bf16 *k = (const bf16 *)part.k + (g * part.capacity + at) * D;
+        seen = seen && (!from.count || at < from.count[g]);
+        const bf16 *k = (const bf16 *)from.k + (g * from.capacity + at) * D;
         float s = 0;
-        for (int d = lane; d < D; d += 32) s += query[d] * __bfloat162float(k[d]);
-        s = warp_sum(s);
+        for (int d = lane * 8; seen && d < D; d += MASS_LANES * 8) {
+            if (D % 8 == 0) {
+                uint4 x = *(const uint4 *)(k + d);
+                const __nv_bfloat162 *pair = (const __nv_bfloat162 *)&x;
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    float2 v = __bfloat1622float2(pair[e]);
+                    s += query[d + 2 * e] * v.x + query[d + 2 * e + 1] * v.y;
+                }
+            } else {
+                for (int e = d; e < d + 8 && e < D; e++) s += query[e] * __bfloat162float(k[e]);
+            }
+        }
+        for (int step = MASS_LANES / 2; step; step >>= 1) s += __shfl_xor_sync(~0u, s, step);
+        if (!seen) continue;
         float higher = fmaxf(most, s), p = __expf(s - higher), fade = __expf(most - higher);
         sum = sum * fade + p;
         covered = covered * fade + (names(pattern, group, head, r, N - T, T, key) ? p : 0);
@@ -448,16 +474,28 @@ __global__ void row_mass(const bf16 *q, sf_kv kv, int H, int group, int D, int T
     float fade = most == -INFINITY || lane ? 0 : __expf(most - top);
     sum = block_sum(sum * fade, shared);
     covered = block_sum(covered * fade, shared);
-    if (threadIdx.x == 0) mass[blockIdx.x * H + head] = sum > 0 ? covered / sum : 0;
+    if (threadIdx.x == 0) part[((int64_t)blockIdx.z * H + head) * gridDim.x + blockIdx.x] = {top, sum, covered};
 }
 
-__global__ void mean_mass(const float *mass, int rows, int H, float *covered)
+/* A block a head: the parts of each row joined, the mean over rows. */
+__global__ void mean_mass(const share_of_mass *part, int rows, int H, int parts, float *covered)
 {
-    for (int head = threadIdx.x; head < H; head += blockDim.x) {
-        float sum = 0;
-        for (int i = 0; i < rows; i++) sum += mass[i * H + head];
-        covered[head] = sum / rows;
+    __shared__ float shared[32];
+    float mean = 0;
+    for (int r = 0; r < rows; r++) {
+        const share_of_mass *of = part + ((int64_t)r * H + blockIdx.x) * parts;
+        float most = -INFINITY, sum = 0, named = 0;
+        for (int i = threadIdx.x; i < parts; i += blockDim.x) most = fmaxf(most, of[i].most);
+        most = block_max(most, shared);
+        for (int i = threadIdx.x; i < parts; i += blockDim.x) {
+            float fade = of[i].most == -INFINITY ? 0 : __expf(of[i].most - most);
+            sum += of[i].sum * fade, named += of[i].covered * fade;
+        }
+        sum = block_sum(sum, shared);
+        named = block_sum(named, shared);
+        mean += sum > 0 ? named / sum : 0;
     }
+    if (threadIdx.x == 0) covered[blockIdx.x] = mean / rows;
 }
 
 sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
@@ -465,15 +503,19 @@ sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *p
 {
     sf_cuda *c = sf_cuda_of(b);
     if (rows < 1) return sf_fail(SF_INTERNAL, "mass: no rows sampled");
-    int32_t *where;
-    SF_TRY(sf_cuda_workspace(b, rows * (sizeof *where + a->heads * sizeof(float)), (void **)&where));
-    float *mass = (float *)(where + rows);
-    SF_TRY(b->ops->upload(b, where, row, rows * sizeof *where));
-    row_mass<<<dim3(rows, a->heads), 256, 0, c->stream>>>((const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads,
-                                                          a->head_dim, a->queries, a->keys, a->window, a->scale,
-                                                          *pattern, where, mass);
-    LAUNCH_TRY(row_mass);
-    mean_mass<<<1, 256, 0, c->stream>>>(mass, rows, a->heads, covered);
+    int parts = ceil_div(a->keys, (int)MASS_KEYS);
+    share_of_mass *part;
+    SF_TRY(sf_cuda_workspace(b, (size_t)rows * a->heads * parts * sizeof *part, (void **)&part));
+    for (int done = 0; done < rows; done += MASS_ROWS) {
+        int now = rows - done < MASS_ROWS ? rows - done : MASS_ROWS;
+        sampled some = {};
+        memcpy(some.row, row + done, now * sizeof *row);
+        mass_parts<<<dim3(parts, a->heads, now), 256, 0, c->stream>>>(
+            (const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim, a->queries, a->keys, a->window,
+            a->scale, *pattern, some, part + (int64_t)done * a->heads * parts);
+        LAUNCH_TRY(mass_parts);
+    }
+    mean_mass<<<a->heads, 128, 0, c->stream>>>(part, rows, a->heads, parts, covered);
     LAUNCH_TRY(mean_mass);
     return SF_OK;
 }
