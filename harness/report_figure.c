@@ -81,7 +81,8 @@ void sf_set_legend(sf_plot *p, int entries, int characters)
     double height = rows * line + (entries ? 1 : 0);
     sf_set_number(p, "legend", height);
     sf_set_number(p, "legend_rows", rows > 0 ? rows : 1);
-    sf_set_number(p, "legend_width", -ceil(0.2 * characters)); /* gnuplot takes letters for wider than they are */
+    /* gnuplot takes letters for wider than they are, and a wide legend's first marks then fall off the page */
+    sf_set_number(p, "legend_width", -1 - (characters > 12 ? (characters - 12) / 4 : 0));
     p->height += height;
 }
 
