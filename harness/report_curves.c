@@ -77,7 +77,7 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     sf_set_number(plot, "percent", c->percent);
     sf_set_number(plot, "ymin", (floor(low / step) * step) * (c->percent ? 100 : 1));
     sf_set_number(plot, "ymax", (ceil(high / step) * step) * (c->percent ? 100 : 1));
-    sf_set_number(plot, "ystep", (high - low > 0.5 ? 0.2 : high - low > 0.25 ? 0.1 : 0.05) * (c->percent ? 100 : 1));
+    sf_set_number(plot, "ystep", (high - low > 1.5 ? 0.5 : high - low > 0.5 ? 0.2 : high - low > 0.25 ? 0.1 : 0.05) * (c->percent ? 100 : 1));
     sf_set_number(plot, "xmax", plot->xmax + 0.25);
     sf_set_number(plot, "columns", columns);
 }

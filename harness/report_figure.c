@@ -110,7 +110,8 @@ double sf_si_scale(double largest, const char **prefix)
 
 void sf_axis_tics(double low, double high, char text[256], int *logarithmic)
 {
-    static const double sets[][3] = {{1, 2, 5}, {1, 3, 0}, {1, 0, 0}};
+    enum { SETS = 4, MOST = 5 };
+    static const double sets[SETS][MOST] = {{1, 2, 3, 5, 7}, {1, 2, 5}, {1, 3}, {1}};
     *logarithmic = low > 0 && high > 2.5 * low;
     if (!*logarithmic) {
         double span = high - low > 1e-3 * high ? high - low : high, step = pow(10, floor(log10(span)));
@@ -120,17 +121,17 @@ void sf_axis_tics(double low, double high, char text[256], int *logarithmic)
         snprintf(text, 256, "%g", span == high ? high : step * finer[k]);
         return;
     }
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < SETS; k++) {
         int n = 0;
         char list[256] = "(";
         for (int e = (int)floor(log10(low)) - 1; e <= (int)ceil(log10(high)); e++)
-            for (int i = 0; i < 3 && sets[k][i] > 0; i++) {
+            for (int i = 0; i < MOST && sets[k][i] > 0; i++) {
                 double at = sets[k][i] * pow(10, e);
-                if (at < low * 0.8 || at > high * 1.25) continue;
+                if (at < low * 0.93 || at > high * 1.07) continue;
                 size_t used = strlen(list);
                 snprintf(list + used, sizeof list - used, "%s%g", n++ ? ", " : "", at);
             }
-        if (n > 5 && k < 2) continue;
+        if (n > (k ? 5 : 4) && k < SETS - 1) continue;
         strcat(list, ")");
         strcpy(text, list);
         return;

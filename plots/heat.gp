@@ -18,12 +18,12 @@ do for [panel = 1:panel_n] {
     note_of_panel = missing[panel]; eval note
     set xrange [-0.5:x_n[panel] - 0.5]; set yrange [-0.5:y_n[panel] - 0.5]
     eval 'set xtics '.x_tics[panel]; eval 'set ytics '.y_tics[panel]
-    if (col(panel) == 0) { set ylabel ylabel_text offset 1, 0; set format y '%g' } else { unset ylabel; if (alike) { set format y ''; set ytics ('' 0) } }
+    if (col(panel) == 0) { set ylabel ylabel_text offset 0, 0; set format y '%g' } else { unset ylabel; if (alike) { set format y ''; set ytics ('' 0) } }
     if (panel > panel_n - columns) { set xlabel xlabel_text offset 0, 0.5 } else { unset xlabel }
     if (panel == panel_n) { set colorbox horizontal user origin screen lm(1), screen 7.5 / height size screen panel_w / width, screen 2.0 / height; set cblabel box_text offset 0, 0.7; set cbtics scale 0.3 offset 0, 0.5 } else { unset colorbox }
     # Rows of a panel are its whole grid, line by line; an empty value (column 5) is a white field. `missing`
     # would drop its row; the panel's title stands last, since gnuplot loses count behind quoted texts.
-    begin = panel == 1 ? 0 : end + 1; end = begin + x_n[panel] * y_n[panel] - 1; few = x_n[panel] * y_n[panel] <= 400
+    begin = panel == 1 ? 0 : end + 1; end = begin + x_n[panel] * y_n[panel] - 1; few = x_n[panel] * y_n[panel] <= 100
     dark(z) = diverging ? abs(z - 0.5 * (zmin + zmax)) > 0.35 * (zmax - zmin) : z > zmin + 0.5 * (zmax - zmin)
     z(dummy) = valid(5) ? column(5) : NaN
     x(dummy) = column('x'); y(dummy) = column('y')
