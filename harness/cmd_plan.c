@@ -9,6 +9,7 @@
 #include "harness/progress.h"
 #include "harness/run.h"
 #include "harness/schedule.h"
+#include "harness/spread.h"
 
 static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "override a key of the config (repeatable)", 0},
@@ -123,7 +124,9 @@ static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_ce
 static sf_status add_all(const sf_road *road, struct totals *t)
 {
     sf_backend backend;
-    SF_TRY(sf_backend_open(road->sweep->device, road->sweep->threads, &backend));
+    sf_devices devices;
+    SF_TRY(sf_devices_of(road->sweep->device, &devices));
+    SF_TRY(sf_backend_open(devices.name[0], road->sweep->threads, &backend)); /* one stands for all */
     sf_status status = SF_OK;
     for (int at = 0, n; status == SF_OK && at < road->plan.cells; at += n) {
         const sf_cell *first = &road->plan.cell[at];

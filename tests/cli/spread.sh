@@ -13,6 +13,7 @@ grep -q '^Results: ' "$T/said" || fail "no closing words"
 rows "$T/one.h5" >"$T/a"; rows "$T/two.h5" >"$T/b"
 cmp -s "$T/a" "$T/b" || fail "several workers give other rows than one: $(diff "$T/a" "$T/b" | head -n 4)"
 
+"$FRONTIER" plan "$T/tiny.yaml" -s device=cpu:0,1 >/dev/null || fail "plan of several devices"
 refused "names 1 twice" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -d cpu:1,1
 refused "expected numbers" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -d cpu:0,
 refused "there are 16" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -d cpu:0,16
