@@ -358,8 +358,10 @@ enum { KEYS_AT_ONCE = 4, HEADS_SCORED = 1, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 
 enum { KEYS_AT_ONCE = 2, HEADS_SCORED = 1, HEADS_WEIGHED = 2, COLUMNS_WEIGHED = 4 };
 #endif
 
-/* x[h * ld + i] = <q[h], key[i]> for KEYS_AT_ONCE keys and `heads` heads; `whole` is a multiple of 16. */
-INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const float *const *key, float *x, int64_t ld)
+/* x[h * ld + i] = <q[h], key[i]> for KEYS_AT_ONCE keys and `heads` heads; `whole` is a multiple of 16. soon: rows that
+ * are wanted next, called line by line as work goes on: all at once they would wait for each other, and the work for them. */
+INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const float *const *key, const float *const *soon,
+                    float *x, int64_t ld)
 {
     vec acc[HEADS_SCORED][KEYS_AT_ONCE][WIDE];
     const float *k[KEYS_AT_ONCE];
@@ -368,6 +370,7 @@ INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const flo
         UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++)
             UNROLL for (int u = 0; u < WIDE; u++) acc[h][i][u] = all(0);
     for (int d = 0; d < whole; d += LANES) {
+        for (int i = 0; soon && i < KEYS_AT_ONCE; i++) __builtin_prefetch(soon[i] + d, 0, 2);
         UNROLL for (int u = 0; u < WIDE; u++) {
             vec a[HEADS_SCORED];
             UNROLL for (int h = 0; h < heads; h++) a[h] = load(q + h * ldq + d + u * W);
@@ -385,16 +388,29 @@ INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const flo
 
 NOINLINE void dots_full(const float *q, int64_t ldq, int whole, const float *const *key, float *x, int64_t ld)
 {
-    dots_of(HEADS_SCORED, q, ldq, whole, key, x, ld);
+    dots_of(HEADS_SCORED, q, ldq, whole, key, NULL, x, ld);
 }
 
 NOINLINE void dots_one(const float *q, int whole, const float *const *key, float *x)
 {
-    dots_of(1, q, 0, whole, key, x, 0);
+    dots_of(1, q, 0, whole, key, NULL, x, 0);
 }
 
-/* x[h, i] = <q[h], key[i]>, any number of heads and keys. Rows of x have room for n rounded up to KEYS_AT_ONCE. */
-static void dots(const float *q, int heads, int dim, const float *const *key, int n, float *x, int64_t ld)
+NOINLINE void dots_full_calling(const float *q, int64_t ldq, int whole, const float *const *key, const float *const *soon,
+                                float *x, int64_t ld)
+{
+    dots_of(HEADS_SCORED, q, ldq, whole, key, soon, x, ld);
+}
+
+NOINLINE void dots_one_calling(const float *q, int whole, const float *const *key, const float *const *soon, float *x)
+{
+    dots_of(1, q, 0, whole, key, soon, x, 0);
+}
+
+/* x[h, i] = <q[h], key[i]>, any number of heads and keys. Rows of x have room for n rounded up to KEYS_AT_ONCE. soon:
+ * NULL, or as many rows that are wanted next. */
+static void dots_then(const float *q, int heads, int dim, const float *const *key, int n, const float *const *soon,
+                      float *x, int64_t ld)
 {
     int padded = (dim + LANES - 1) / LANES * LANES;
     float copy[KEYS_AT_ONCE][padded]; /* keys whose last lanes are not theirs */
@@ -408,22 +424,34 @@ static void dots(const float *q, int heads, int dim, const float *const *key, in
             k[j] = copy[j];
         }
         int h = 0;
+        if (soon && i + KEYS_AT_ONCE <= n) { /* with the first heads */
+            if (heads >= HEADS_SCORED)
+                dots_full_calling(q, padded, padded, k, soon + i, x + i, ld), h = HEADS_SCORED;
+            else
+                dots_one_calling(q, padded, k, soon + i, x + i), h = 1;
+        }
         for (; h + HEADS_SCORED <= heads; h += HEADS_SCORED)
             dots_full(q + h * padded, padded, padded, k, x + h * ld + i, ld);
         for (; h < heads; h++) dots_one(q + h * padded, padded, k, x + h * ld + i);
     }
 }
 
+static void dots(const float *q, int heads, int dim, const float *const *key, int n, float *x, int64_t ld)
+{
+    dots_then(q, heads, dim, key, n, NULL, x, ld);
+}
+
 /* out[h] = out[h] * factor[h] + sum over keys of p[h, key] * value[key], `vecs` vectors from column d on; both numbers
  * are constants where this is inlined. */
-INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, const float *const *value, int n,
-                     float *out, int padded, int d)
+INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, const float *const *value,
+                     const float *const *soon, int n, float *out, int padded, int d)
 {
     vec acc[HEADS_WEIGHED][COLUMNS_WEIGHED];
     UNROLL for (int h = 0; h < heads; h++)
         UNROLL for (int u = 0; u < vecs; u++) acc[h][u] = all(0);
     for (int i = 0; i < n; i++) {
         const float *v = value[i] + d;
+        for (int u = 0; soon && u < vecs * W; u += 16) __builtin_prefetch(soon[i] + d + u, 0, 2);
         vec b[COLUMNS_WEIGHED];
         UNROLL for (int u = 0; u < vecs; u++) b[u] = load(v + u * W);
         UNROLL for (int h = 0; h < heads; h++) {
@@ -442,27 +470,45 @@ INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, c
 NOINLINE void weigh_full(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
                          int d)
 {
-    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, n, out, padded, d);
+    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
+}
+
+NOINLINE void weigh_full_calling(const float *p, const float *factor, const float *const *value, const float *const *soon,
+                                 int n, float *out, int padded, int d)
+{
+    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
 }
 
 NOINLINE void weigh_head(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
                          int d)
 {
-    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, n, out, padded, d);
+    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
+}
+
+NOINLINE void weigh_head_calling(const float *p, const float *factor, const float *const *value, const float *const *soon,
+                                 int n, float *out, int padded, int d)
+{
+    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
 }
 
 NOINLINE void weigh_vector(const float *p, const float *factor, const float *const *value, int n, float *out,
                            int padded, int d)
 {
-    weigh_of(1, 1, p, factor, value, n, out, padded, d);
+    weigh_of(1, 1, p, factor, value, NULL, n, out, padded, d);
 }
 
-static void weigh(int heads, const float *p, const float *factor, const float *const *value, int n, float *out,
-                  int padded)
+/* soon: [n] rows that are wanted next, or NULL. */
+static void weigh(int heads, const float *p, const float *factor, const float *const *value, const float *const *soon,
+                  int n, float *out, int padded)
 {
     int d = 0, h;
     for (; d + COLUMNS_WEIGHED * W <= padded; d += COLUMNS_WEIGHED * W) {
-        for (h = 0; h + HEADS_WEIGHED <= heads; h += HEADS_WEIGHED)
+        h = 0;
+        if (soon && heads >= HEADS_WEIGHED)
+            weigh_full_calling(p, factor, value, soon, n, out, padded, d), h = HEADS_WEIGHED;
+        else if (soon)
+            weigh_head_calling(p, factor, value, soon, n, out, padded, d), h = 1;
+        for (; h + HEADS_WEIGHED <= heads; h += HEADS_WEIGHED)
             weigh_full(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
         for (; h < heads; h++) weigh_head(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
     }
@@ -470,21 +516,15 @@ static void weigh(int heads, const float *p, const float *factor, const float *c
         for (h = 0; h < heads; h++) weigh_vector(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
 }
 
-INLINE void fetch(const float *const *row, int n, int dim)
-{
-    for (int i = 0; i < n; i++)
-        for (int d = 0; d < dim; d += 16) __builtin_prefetch(row[i] + d, 0, 2);
-}
-
 static void decode(sf_decode_tile *t, const float *const *key, const float *const *value, int n, int ahead)
 {
     enum { HEADS = 8 };
     _Alignas(64) float s[HEADS * SF_STEP], factor[HEADS + LANES] = {0};
     float copy[t->padded == t->dim ? 1 : n][t->padded]; /* values whose last lanes are not theirs */
-    const float *values[SF_STEP];
-    fetch(value, n, t->dim); /* on their way while the keys are at work, and the next keys while the values are */
+    const float *values[SF_STEP], *soon[SF_STEP]; /* values come while keys are at work, the next keys while values are */
     for (int i = 0; i < n; i++) {
         values[i] = value[i];
+        soon[i] = key[i < ahead ? n + i : n - 1];
         if (t->padded == t->dim) continue;
         memcpy(copy[i], value[i], (size_t)t->dim * sizeof(float));
         memset(copy[i] + t->dim, 0, (size_t)(t->padded - t->dim) * sizeof(float));
@@ -492,7 +532,7 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
     }
     for (int h0 = 0; h0 < t->group; h0 += HEADS) {
         int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
-        dots(t->q + h0 * t->padded, heads, t->dim, key, n, s, SF_STEP);
+        dots_then(t->q + h0 * t->padded, heads, t->dim, key, n, h0 ? NULL : value, s, SF_STEP);
         for (int h = 0; h < heads; h++) {
             float old = t->most[h0 + h], now = old;
             for (int i = 0; i < n; i++) now = s[h * SF_STEP + i] > now ? s[h * SF_STEP + i] : now;
@@ -504,8 +544,7 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
             float sum = powers(s + h * SF_STEP, n, t->most[h0 + h]);
             t->sum[h0 + h] = t->sum[h0 + h] * factor[h] + sum;
         }
-        if (h0 == 0) fetch(key + n, ahead, t->dim);
-        weigh(heads, s, factor, values, n, t->out + h0 * t->padded, t->padded);
+        weigh(heads, s, factor, values, h0 ? NULL : soon, n, t->out + h0 * t->padded, t->padded);
     }
 }
 
