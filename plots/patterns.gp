@@ -3,7 +3,7 @@
 # tint[], columns, rows.
 
 down_mm = 13.0; across_mm = 11.0
-right_mm = 6.0
+left_mm = 15.0; right_mm = 6.0
 eval layout
 short(n) = n < 2048 ? sprintf('%d', n) : sprintf('%.3gk', n / 1000.0)
 csv = name.'.csv'
@@ -19,7 +19,7 @@ do for [i = 1:panel_n] {
     set xtics (0, short(keys[i] / 2) keys[i] / 2, short(keys[i]) keys[i])
     set ytics (0, short(queries[i] / 2) queries[i] / 2, short(queries[i]) queries[i])
     set xlabel 'Key (token)' offset 0, 0.5
-    if (col(panel) == 0) { set ylabel (decode[i] ? 'Decode step' : 'Query (token)') offset 1, 0 } else { unset ylabel }
+    if (col(panel) == 0) { set ylabel (decode[i] ? 'Decode step' : 'Query (token)') offset 0, 0 } else { unset ylabel }
     plot csv every ::begin::end using (column('key')):((column('line') + 0.5) * queries[i] / lines[i]):(column('red')):(column('green')):(column('blue')) with rgbimage
     unset label
 }
