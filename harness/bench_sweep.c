@@ -107,6 +107,15 @@ static sf_status time_once(struct grid *g, int first, int lanes, double *seconds
     return SF_OK;
 }
 
+static sf_status time_grid(struct grid *g, int first, int lanes, double *seconds)
+{
+    sf_timing t;
+    if (g->args->repeat == 1) return time_once(g, first, lanes, seconds);
+    SF_TRY(time_cells(g, first, lanes, g->args->repeat, &t));
+    *seconds = t.median;
+    return SF_OK;
+}
+
 static double spent(const sf_lane *lane) { return lane->seconds[SF_PREFILL] + lane->seconds[SF_DECODE]; }
 
 static const char *const phase_name[] = {"prefill", "decode"};
@@ -147,18 +156,20 @@ static sf_status print_memory(const struct grid *g, int first, int lanes)
 static sf_status measure(struct grid *g)
 {
     const int first = g->phase == SF_DECODE ? 0 : 1, lanes = g->cells - first; /* dense decodes with the others */
-    sf_timing dense, together;
-    double apart = 0, each[MOST_CELLS];
-    SF_TRY(time_cells(g, 0, 1, g->args->repeat, &dense));
-    if (g->args->repeat > 1)
-        SF_TRY(time_cells(g, first, lanes, g->args->repeat, &together));
-    else
-        SF_TRY(time_once(g, first, lanes, &together.median));
+    sf_timing dense;
+    double together, apart = 0, each[MOST_CELLS];
     char what[64];
+    SF_TRY(time_cells(g, 0, 1, g->args->repeat, &dense));
     print_row(g, "dense, alone", dense.median, dense.median);
+    for (int p = 0; p < SF_PHASES; p++) { /* of its last run */
+        snprintf(what, sizeof what, "dense, its %s", phase_name[p]);
+        print_row(g, what, g->lane[0].seconds[p], dense.median);
+    }
+    if (!g->methods) return SF_OK;
+    SF_TRY(time_grid(g, first, lanes, &together));
     print_cells(g, 1, dense.median);
     snprintf(what, sizeof what, "%d cells, together", lanes);
-    print_row(g, what, together.median, dense.median);
+    print_row(g, what, together, dense.median);
     SF_TRY(print_memory(g, first, lanes));
     for (int i = first; i < g->cells; i++) {
         SF_TRY(time_once(g, i, 1, &each[i]));

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""The CPU engine beside its peers, in one run, on the same threads:
+
+  attention   PyTorch's scaled_dot_product_attention, fp32, causal (the faster of its two ways with grouped heads),
+              beside `frontier bench attention --method dense`
+  model       llama.cpp on the same GGUF: a prompt's processing at two lengths, and generation behind the first,
+              beside `frontier bench sweep --method dense`
+
+Each pair is timed in turns, so that both meet the same machine; medians and the least and most of them are printed.
+llama.cpp keeps keys and values in fp16 and rounds activations to 8 bits for quantised weights; Frontier computes in fp32.
+
+    python3 -m venv peers && peers/bin/pip install torch llama-cpp-python
+    peers/bin/python tests/peers/cpu.py --model models/smollm2-135m --threads 2
+
+llama-cpp-python builds llama.cpp from its source package, for this machine (minutes). Where the kernel does not let
+programs use AMX although the processor has it, that build crashes; name the instruction sets then:
+CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_BF16=ON".
+A peer that is not installed is left out, and said to be. With nothing else running: attention about 2 minutes, model about 3."""
+
+import argparse
+import csv
+import glob
+import io
+import os
+import statistics
+import subprocess
+import time
+
+
+def frontier(args, *words):
+    """Rows of a `frontier bench … --csv`, as dictionaries; lines that are not rows of its table are left out."""
+    out = subprocess.run([args.frontier, "bench", *words, "--csv"], check=True, capture_output=True, text=True).stdout
+    return [row for row in csv.DictReader(io.StringIO(out)) if None not in row and None not in row.values()]
+
+
+def report(what, ours, peer, name, unit, scale=lambda seconds: seconds):
+    """One line: both medians with their spread, and how many times the peer's speed ours is (of medians)."""
+    def text(seconds):
+        values = sorted(scale(s) for s in seconds)
+        return f"{statistics.median(values):9.1f} ({values[0]:.1f}..{values[-1]:.1f})"
+    ratio = statistics.median(peer) / statistics.median(ours)
+    print(f"{what:34} frontier {text(ours):28} {name} {text(peer):28} {unit:10} {ratio:5.2f} x", flush=True)
+
+
+def attention(args):
+    try:
+        import torch
+    except ImportError:
+        return print("attention: torch is not installed; left out")
+    sdpa = torch.nn.functional.scaled_dot_product_attention
+    torch.set_num_threads(args.threads)
+    heads, kv_heads = (int(n) for n in args.heads.split("/"))
+    for dim in args.head_dim:
+        for tokens in args.tokens:
+            torch.manual_seed(1)
+            q = torch.randn(1, heads, tokens, dim)
+            k, v = torch.randn(2, 1, kv_heads, tokens, dim)
+            wide = [x.repeat_interleave(heads // kv_heads, 1).contiguous() for x in (k, v)]
+            ways = [lambda: sdpa(q, *wide, is_causal=True), lambda: sdpa(q, k, v, is_causal=True, enable_gqa=True)]
+            ours, peer = [], []
+            for turn in range(args.repeat + 1):
+                best = float("inf")
+                for way in ways:
+                    began = time.perf_counter()
+                    with torch.inference_mode():
+                        way()
+                    best = min(best, time.perf_counter() - began)
+                row = frontier(args, "attention", "-n", str(tokens), "-H", args.heads, "-D", str(dim), "-m", "dense",
+                               "-t", str(args.threads), "-r", "1")[0]
+                if turn:  # the first warms up
+                    ours.append(float(row["attend_ms"]) / 1e3)
+                    peer.append(best)
+            report(f"attention, {tokens} keys, {args.heads} of {dim}", ours, peer, "torch", "ms", lambda s: 1e3 * s)
+
+
+def model(args):
+    try:
+        import llama_cpp
+    except ImportError:
+        return print("model: llama-cpp-python is not installed; left out")
+    path = args.model if os.path.isfile(args.model) else glob.glob(os.path.join(args.model, "*.gguf"))[0]
+    short, long = args.prompts
+    peer = llama_cpp.Llama(path, n_ctx=long + args.output + 8, n_batch=2048, n_ubatch=512, n_threads=args.threads,
+                           n_threads_batch=args.threads, flash_attn=args.flash, verbose=False)
+    vocab = peer.n_vocab()
+
+    def theirs(tokens, output):
+        ids = [(i * 7919 + 13) % vocab for i in range(tokens)]
+        peer.reset()
+        began = time.perf_counter()
+        peer.eval(ids)
+        prompt = time.perf_counter() - began
+        began = time.perf_counter()
+        for i in range(output - 1):
+            peer.eval([(i * 31 + 7) % vocab])
+        return prompt, time.perf_counter() - began
+
+    times = {name: ([], []) for name in ("short", "long", "decode")}
+    for turn in range(args.repeat + 1):
+        rows = frontier(args, "sweep", "--model", path, "-n", f"{short},{long}", "-o", str(args.output), "-m", "dense",
+                        "-t", str(args.threads), "-r", "1")
+        at = {(row["phase"], row["what"]): float(row["seconds"]) for row in rows}
+        prompt, steps = theirs(short, args.output)
+        seconds = {"short": (at["decode", "dense, its prefill"], prompt),
+                   "decode": (at["decode", "dense, its decode"], steps),
+                   "long": (at["prefill", "dense, its prefill"], theirs(long, 1)[0])}
+        for name, pair in seconds.items() if turn else ():
+            for side, value in zip(times[name], pair):
+                side.append(value)
+    for name, tokens in (("short", short), ("long", long)):
+        report(f"prompt of {tokens} tokens", *times[name], "llama.cpp", "tokens/s", lambda s, n=tokens: n / s)
+    report(f"{args.output - 1} steps behind {short}", *times["decode"], "llama.cpp", "tokens/s",
+           lambda s: (args.output - 1) / s)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    numbers = lambda text: [int(n) for n in text.split(",")]
+    parser.add_argument("--frontier", default="build/frontier")
+    parser.add_argument("--model", default="models/smollm2-135m", help="GGUF file, or a folder with one")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", choices=["attention", "model"])
+    parser.add_argument("--tokens", type=numbers, default=[4096, 8192], help="lengths of attention")
+    parser.add_argument("--heads", default="7/1")
+    parser.add_argument("--head-dim", type=numbers, default=[64, 128])
+    parser.add_argument("--prompts", type=numbers, default=[2048, 4096], help="two lengths of prompts")
+    parser.add_argument("--output", type=int, default=64)
+    parser.add_argument("--flash", action="store_true", help="llama.cpp's flash attention")
+    args = parser.parse_args()
+    if args.only != "model":
+        attention(args)
+    if args.only != "attention":
+        model(args)
+
+
+main()
