@@ -22,8 +22,8 @@ typedef struct lockstep {
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
-/* What row i's method lets its query read at this layer. */
-static sf_status choose(lockstep *l, int i, int layer)
+/* Row i's attention at this layer, and its newest key shown to its method. */
+static sf_status observe(lockstep *l, int i, int layer)
 {
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
@@ -36,12 +36,36 @@ static sf_status choose(lockstep *l, int i, int layer)
     a->pairs = s->pairs + (int64_t)layer * a->heads;
     l->pattern[i] = (sf_pattern){0};
     if (!lane->decode || sf_layer_slides(batch->config, layer)) return SF_OK;
-
     b->meter = &s->lane->meter;
     SF_TRY(sf_hook_observe(a, lane->decode, lane->decode_params, &cache->state, a->keys - 1));
-    if (lane->decode->decode)
-        SF_TRY(sf_hook_choose(SF_HOOK_DECODE, a, lane->decode, lane->decode_params, &cache->state, &l->pattern[i]));
     b->meter = &l->shared;
+    return SF_OK;
+}
+
+/* Rows do not wait for each other between apart() and together(). */
+static sf_status apart(const lockstep *l, int i)
+{
+    sf_backend *b = l->batch->backend;
+    return b->ops->lane && l->rows > 1 ? b->ops->lane(b, i) : SF_OK;
+}
+
+static sf_status together(const lockstep *l)
+{
+    sf_backend *b = l->batch->backend;
+    return b->ops->lane ? b->ops->lane(b, -1) : SF_OK;
+}
+
+/* What row i's method lets its query read at this layer. */
+static sf_status choose(lockstep *l, int i, int layer)
+{
+    sf_batch *batch = l->batch;
+    const sf_lane *lane = l->sequence[i]->lane;
+    if (!lane->decode || !lane->decode->decode || sf_layer_slides(batch->config, layer)) return SF_OK;
+    SF_TRY(apart(l, i));
+    batch->backend->meter = &l->sequence[i]->lane->meter;
+    SF_TRY(sf_hook_choose(SF_HOOK_DECODE, &l->attention[i], lane->decode, lane->decode_params,
+                          &l->sequence[i]->at[layer].state, &l->pattern[i]));
+    batch->backend->meter = &l->shared;
     return SF_OK;
 }
 
@@ -86,12 +110,18 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     sf_mark mark = sf_scratch_mark(b);
     for (int i = 0; i < l->rows; i++) {
         l->tail[i]->n++;
-        SF_TRY(choose(l, i, layer));
+        SF_TRY(observe(l, i, layer));
     }
+    for (int i = 0; i < l->rows; i++) SF_TRY(choose(l, i, layer));
+    SF_TRY(together(l));
     SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
     if (weight) SF_TRY(b->ops->watch(b, true));
-    for (int i = 0; weight && i < l->rows; i++)
-        if (l->sequence[i]->recall) SF_TRY(look(l, i, layer, weight));
+    for (int i = 0; weight && i < l->rows; i++) {
+        if (!l->sequence[i]->recall) continue;
+        SF_TRY(apart(l, i));
+        SF_TRY(look(l, i, layer, weight));
+    }
+    SF_TRY(together(l));
     if (weight) SF_TRY(b->ops->watch(b, false));
     for (int i = 0; layer == batch->how->picture_layer && i < l->rows; i++)
         if (l->sequence[i]->lane->picture[SF_DECODE])
@@ -224,6 +254,7 @@ sf_status sf_batch_decode(sf_batch *batch)
     lockstep l;
     sf_status status = open_lockstep(&l, batch);
     if (status == SF_OK) status = decode(&l);
+    if (status != SF_OK) (void)together(&l);
     close_lockstep(&l);
     return status;
 }

@@ -67,16 +67,17 @@ static sf_status take(sf_backend *b, size_t bytes, void **out)
 sf_status sf_cuda_workspace(sf_backend *b, size_t bytes, void **out)
 {
     sf_cuda *c = sf_cuda_of(b);
-    if (bytes > c->work_bytes) {
-        CUDA_TRY(cudaStreamSynchronize(c->stream));
-        if (c->work) CUDA_TRY(cudaFree(c->work));
-        c->work = NULL;
-        c->work_bytes = 0;
-        size_t size = bytes + bytes / 4 > WORK_LEAST ? bytes + bytes / 4 : WORK_LEAST;
-        SF_TRY(sf_blame(take(b, size, &c->work), "workspace"));
-        c->work_bytes = size;
+    sf_cuda_queue *q = &c->queue[c->at];
+    if (bytes > q->work_bytes) {
+        CUDA_TRY(cudaStreamSynchronize(q->stream));
+        if (q->work) CUDA_TRY(cudaFree(q->work));
+        q->work = NULL;
+        q->work_bytes = 0;
+        size_t least = c->at ? WORK_LEAST / 8 : WORK_LEAST, size = bytes + bytes / 4 > least ? bytes + bytes / 4 : least;
+        SF_TRY(sf_blame(take(b, size, &q->work), "workspace"));
+        q->work_bytes = size;
     }
-    *out = c->work;
+    *out = q->work;
     return SF_OK;
 }
 
@@ -173,7 +174,11 @@ static sf_status prepare(sf_backend *b)
     }
     c->sms = chip.multiProcessorCount;
     c->shared_memory = chip.sharedMemPerBlockOptin;
-    CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
+    for (sf_cuda_queue &q : c->queue) {
+        CUDA_TRY(cudaStreamCreateWithFlags(&q.stream, cudaStreamNonBlocking));
+        CUDA_TRY(cudaEventCreateWithFlags(&q.done, cudaEventDisableTiming));
+    }
+    c->stream = c->queue[0].stream;
     CUBLAS_TRY(cublasLtCreate(&c->blas));
     SF_TRY(take(b, BLAS_WORK, &c->blas_work));
     c->blas_work_bytes = BLAS_WORK;
@@ -192,15 +197,19 @@ static void cuda_close(sf_backend *b)
 {
     sf_cuda *c = sf_cuda_of(b);
     if (!c) return;
-    if (c->stream) cudaStreamSynchronize(c->stream);
+    for (sf_cuda_queue &q : c->queue)
+        if (q.stream) cudaStreamSynchronize(q.stream);
     if (c->blas) cublasLtDestroy(c->blas);
     cudaFree(c->blas_work);
-    cudaFree(c->work);
     cudaFree(c->report);
     cudaFreeHost(c->settled);
     for (cudaEvent_t event : c->watch)
         if (event) cudaEventDestroy(event);
-    if (c->stream) cudaStreamDestroy(c->stream);
+    for (sf_cuda_queue &q : c->queue) {
+        cudaFree(q.work);
+        if (q.done) cudaEventDestroy(q.done);
+        if (q.stream) cudaStreamDestroy(q.stream);
+    }
     (void)cudaGetLastError();
     free(c->product);
     free(c);
@@ -271,6 +280,26 @@ static sf_status cuda_synchronize(sf_backend *b)
     return sf_cuda_settle(b);
 }
 
+static sf_status cuda_lane(sf_backend *b, int lane)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    SF_TRY(enter(b));
+    cudaStream_t first = c->queue[0].stream;
+    int at = lane < 0 ? 0 : 1 + lane % (SF_CUDA_QUEUES - 1);
+    if (at && !c->forked) CUDA_TRY(cudaEventRecord(c->queue[0].done, first));
+    if (at && !(c->forked >> at & 1)) CUDA_TRY(cudaStreamWaitEvent(c->queue[at].stream, c->queue[0].done, 0));
+    if (at) c->forked |= 1u << at;
+    for (int i = 1; at == 0 && i < SF_CUDA_QUEUES; i++) {
+        if (!(c->forked >> i & 1)) continue;
+        CUDA_TRY(cudaEventRecord(c->queue[i].done, c->queue[i].stream));
+        CUDA_TRY(cudaStreamWaitEvent(first, c->queue[i].done, 0));
+    }
+    if (at == 0) c->forked = 0;
+    c->at = at;
+    c->stream = c->queue[at].stream;
+    return SF_OK;
+}
+
 static sf_status cuda_watch(sf_backend *b, bool start)
 {
     sf_cuda *c = sf_cuda_of(b);
@@ -303,6 +332,7 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .zero = cuda_zero,
     .synchronize = cuda_synchronize,
     .memory = cuda_memory,
+    .lane = cuda_lane,
     .watch = cuda_watch,
     .import_weight = sf_cuda_import_weight,
     .release_weight = sf_cuda_release_weight,

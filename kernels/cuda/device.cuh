@@ -1,6 +1,6 @@
 /* What every file of the CUDA backend shares: its state, checked calls and launches, metering, and small device idioms.
  *
- * One stream, in order. Ops return as soon as their kernels are queued. A fault that only the device sees (a query row
+ * One stream, in order, but for what lanes queue apart (sf_backend_ops.lane): streams beside it. Ops return as soon as their kernels are queued. A fault that only the device sees (a query row
  * for which a pattern names no key) is reported by the next op that waits anyway: see sf_cuda_settle(). */
 #ifndef SF_CUDA_DEVICE_CUH
 #define SF_CUDA_DEVICE_CUH
@@ -16,7 +16,7 @@ extern "C" {
 
 typedef __nv_bfloat16 bf16;
 
-enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64 };
+enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64, SF_CUDA_QUEUES = 9 };
 
 /* Why a kernel could not do what it was asked; the first one wins. */
 enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN };
@@ -38,8 +38,19 @@ struct sf_cuda_product {
     cublasLtMatmulAlgo_t algorithm;
 };
 
-struct sf_cuda {
+/* A stream, and the workspace of the op that runs on it, grown on demand. */
+struct sf_cuda_queue {
     cudaStream_t stream;
+    cudaEvent_t done;
+    void *work;
+    size_t work_bytes;
+};
+
+struct sf_cuda {
+    cudaStream_t stream;                 /* of the queue at hand */
+    sf_cuda_queue queue[SF_CUDA_QUEUES]; /* [0]: everything but what lanes queue apart */
+    int at;                              /* the queue at hand */
+    unsigned forked;                     /* bits of the queues that the first one has yet to wait for */
     cublasLtHandle_t blas;
     void *blas_work;
     size_t blas_work_bytes;
@@ -51,9 +62,6 @@ struct sf_cuda {
     bool hopper;          /* sm_90a kernels are in this build and the chip runs them */
     void *encode_tiled;   /* cuTensorMapEncodeTiled */
     char chip[256];
-
-    void *work; /* workspace of one op, grown on demand */
-    size_t work_bytes;
 
     sf_cuda_report *report;  /* device */
     sf_cuda_report *settled; /* its copy in pinned host memory */
