@@ -314,9 +314,25 @@ static void slashes(sf_attention *a, void *out, int clusters, int cluster, bool 
     free(count), free(first), free(second);
 }
 
+enum { HEADS = 32, KV = 8, DIM = 128, PAGE = 16 };
+
+/* A Quest step as the engine takes it: every lane's choice beside the others', then attention. Bounds and scores are each
+ * lane's own, `pages` rows apart. */
+static sf_status quest_step(int lanes, const sf_attention *const *a, sf_pattern *page, const sf_pattern *const *pattern,
+                            int pages, int budget, const float *low, const float *high, float *score, void *out)
+{
+    for (int i = 0; i < lanes; i++) {
+        int64_t bounds = (int64_t)i * pages * KV * DIM, scores = (int64_t)i * pages * KV;
+        if (lanes > 1) SF_TRY(b.ops->lane(&b, i));
+        SF_TRY(b.ops->page_scores(&b, a[i], PAGE, pages, low + bounds, high + bounds, score + scores));
+        SF_TRY(b.ops->top(&b, score + scores, KV, pages, budget, &page[i].first));
+    }
+    SF_TRY(b.ops->lane(&b, -1));
+    return b.ops->decode(&b, lanes, a, pattern, out);
+}
+
 static void decode(int keys, int lanes)
 {
-    enum { HEADS = 32, KV = 8, DIM = 128, PAGE = 16 };
     sf_attention a[16];
     const sf_attention *lane[16];
     sf_pattern dense = {.kind = SF_DENSE}, page[16];
@@ -325,8 +341,8 @@ static void decode(int keys, int lanes)
     char *k = noise(size * lanes), *v = noise(size * lanes), *q = noise((int64_t)lanes * HEADS * DIM),
          *out = room((size_t)lanes * HEADS * DIM * 2);
     int pages = keys / PAGE, budget = pages / 16;
-    float *low = room((size_t)size / PAGE * 4), *high = room((size_t)size / PAGE * 4),
-          *score = room((size_t)KV * pages * 4);
+    size_t bounds = (size_t)lanes * (size_t)size / PAGE * 4;
+    float *low = room(bounds), *high = room(bounds), *score = room((size_t)lanes * KV * (size_t)pages * 4);
     for (int i = 0; i < lanes; i++) {
         a[i] = (sf_attention){.backend = &b,
                               .layers = 1,
@@ -350,18 +366,15 @@ static void decode(int keys, int lanes)
     TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
     printf("decode dense %6d x %2d lanes  %8.1f us  %6.0f GB/s\n", keys, lanes, ms * 1e3,
            4.0 * size * lanes / ms / 1e6);
-    MUST(b.ops->page_bounds(&b, &a[0], PAGE, 0, pages, low, high));
+    for (int64_t i = 0; i < lanes; i++)
+        MUST(b.ops->page_bounds(&b, &a[i], PAGE, 0, pages, low + i * size / PAGE, high + i * size / PAGE));
     double choose, all;
     TIME(choose, 20, b.ops->page_scores(&b, &a[0], PAGE, pages, low, high, score));
     double top;
     TIME(top, 20, b.ops->top(&b, score, KV, pages, budget, &page[0].first));
-    for (int i = 0; i < lanes; i++) {
-        MUST(b.ops->page_scores(&b, &a[i], PAGE, pages, low, high, score));
-        MUST(b.ops->top(&b, score, KV, pages, budget, &page[i].first));
-        pattern[i] = &page[i];
-    }
+    for (int i = 0; i < lanes; i++) pattern[i] = &page[i];
+    TIME(all, 20, quest_step(lanes, lane, page, pattern, pages, budget, low, high, score, out));
     TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
-    all = ms + lanes * (choose + top);
     double bytes = lanes * (4.0 * size / 16 + 8.0 * size / PAGE);
     printf("decode quest 1/16 %6d x %2d lanes  scores %6.1f us  top %6.1f us (a lane)  attention %7.1f us  all %7.1f "
            "us = %.2f x bytes at 4.24 TB/s\n",
