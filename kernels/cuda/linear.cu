@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(SKINNY_WARPS * 32)
 {
     __shared__ float partial[SKINNY_WARPS][SKINNY_OUTPUTS][TILES * 8 + 1];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, t = lane % 4;
-    int64_t first_out = blockIdx.x * (int64_t)SKINNY_OUTPUTS, first_row = blockIdx.y * (int64_t)(TILES * 8);
+    int64_t first_out = blockIdx.y * (int64_t)SKINNY_OUTPUTS, first_row = blockIdx.x * (int64_t)(TILES * 8);
     int64_t low = first_out + quad, high = low + 8;
     const bf16 *w_low = w + (low < out ? low : out - 1) * in, *w_high = w + (high < out ? high : out - 1) * in;
     bool aligned = in % 8 == 0;
@@ -131,21 +131,18 @@ static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, const sf
 {
     int64_t out = w->dim[0], in = w->dim[1];
     cudaStream_t stream = sf_cuda_of(b)->stream;
-    unsigned blocks = (unsigned)ceil_div<int64_t>(out, SKINNY_OUTPUTS);
+    unsigned blocks = (unsigned)ceil_div<int64_t>(out, SKINNY_OUTPUTS), tiles = (unsigned)ceil_div<int64_t>(rows, 32);
     const bf16 *weight = (const bf16 *)w->data;
-    for (int64_t done = 0; done < rows; done += 32 * 32768) { /* a grid's y ends at 65535 */
-        int64_t now = rows - done < 32 * 32768 ? rows - done : 32 * 32768;
-        const bf16 *from = x + done * in;
-        Y *to = y + done * out;
-        if (now <= 8)
-            skinny<1><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
-        else if (now <= 16)
-            skinny<2><<<blocks, SKINNY_WARPS * 32, 0, stream>>>(from, now, weight, out, in, bias, add, to);
-        else
-            skinny<4><<<dim3(blocks, (unsigned)ceil_div<int64_t>(now, 32)), SKINNY_WARPS * 32, 0, stream>>>(
-                from, now, weight, out, in, bias, add, to);
-        LAUNCH_TRY(skinny);
-    }
+    if (blocks > 65535)
+        return sf_fail(SF_UNSUPPORTED, "cuda: linear: %lld outputs; at most %d", (long long)out, 65535 * SKINNY_OUTPUTS);
+    /* Rows first, so that blocks that read the same weights run side by side, and one of them finds the other's in L2. */
+    if (rows <= 8)
+        skinny<1><<<dim3(1, blocks), SKINNY_WARPS * 32, 0, stream>>>(x, rows, weight, out, in, bias, add, y);
+    else if (rows <= 16)
+        skinny<2><<<dim3(1, blocks), SKINNY_WARPS * 32, 0, stream>>>(x, rows, weight, out, in, bias, add, y);
+    else
+        skinny<4><<<dim3(tiles, blocks), SKINNY_WARPS * 32, 0, stream>>>(x, rows, weight, out, in, bias, add, y);
+    LAUNCH_TRY(skinny);
     return SF_OK;
 }
 
