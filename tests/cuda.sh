@@ -39,9 +39,10 @@ part() {
     printf '%-44s %-6s %6d ms\n' "$label" $verdict $((($(date +%s%N) - begun) / 1000000))
 }
 
-same_scores() {
-    program frontier compare "$out/cpu.h5" "$out/gpu.h5" | tee "$out/compare" || return 1
-    grep -q ' 0 differ beyond noise' "$out/compare"
+# same A B PATTERN: what `frontier compare` must say of the two
+same() {
+    program frontier compare "$out/$1.h5" "$out/$2.h5" | tee "$out/compare" || return 1
+    grep -q "$3" "$out/compare"
 }
 
 part 'parity with the reference' 4 program test_cuda cuda 40
@@ -54,7 +55,11 @@ if [ $# -gt 0 ]; then
     for set in "$@"; do sets+=(--set "$set"); done
     part "sweep on $device" 3 program frontier run "$config" "${sets[@]}" --device "$device" --out "$out/gpu.h5"
     part 'sweep on cpu' 3 program frontier run "$config" "${sets[@]}" --device cpu --out "$out/cpu.h5"
-    part 'same scores' 24 same_scores
+    part 'same scores on cpu and GPU' 24 same cpu gpu ' 0 differ beyond noise'
+    if [[ $device == *:* ]]; then
+        part "sweep on one GPU" 3 program frontier run "$config" "${sets[@]}" --device "${device%%:*}" --out "$out/one.h5"
+        part 'same scores on one GPU and several' 3 same one gpu '; 0 cells changed'
+    fi
 fi
 [ ${#failed[@]} = 0 ] || printf 'failed: %s\n' "${failed[@]}"
 [ ${#failed[@]} = 0 ]
