@@ -306,6 +306,7 @@ static sf_status cuda_watch(sf_backend *b, bool start)
     SF_TRY(enter(b));
     if (start != (c->watches % 2 == 0)) return SF_OK; /* after an error in between: as it was */
     if (start && c->watches == 2 * SF_CUDA_WATCHES) (void)sf_cuda_settle(b); /* what it has to say stands */
+    if (c->watches == 2 * SF_CUDA_WATCHES) return SF_OK;                     /* the device fails: so will the next op */
     if (!c->watch[c->watches]) CUDA_TRY(cudaEventCreate(&c->watch[c->watches]));
     CUDA_TRY(cudaEventRecord(c->watch[c->watches], c->stream));
     c->watches++;

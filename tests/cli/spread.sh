@@ -36,4 +36,18 @@ wait $parent && fail "a run whose worker was killed succeeded"
 grep -q 'error: cpu:[01]: its process was ended by signal 9' "$T/log" || fail "killed worker: $(cat "$T/log")"
 [ "$(ls "$T/k.h5.parts" | wc -l)" -gt 3 ] || fail "what was finished is gone"
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -s samples=2 -d cpu:0,1 >/dev/null 2>"$T/log" || fail "going on: $(cat "$T/log")"
+
+# Asked to stop, all workers finish what they have at hand, and it becomes the results.
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/s.h5" -s samples=400 -d cpu:0,1 >/dev/null 2>"$T/log" &
+parent=$!
+for _ in $(seq 400); do
+    [ "$(ls "$T/s.h5.parts" 2>/dev/null | wc -l)" -gt 3 ] && break
+    pause
+done
+kill -TERM $parent
+status=0
+wait $parent || status=$?
+[ $status = 130 ] || fail "stopped with status $status: $(cat "$T/log")"
+[ "$(grep -c 'stopping after' "$T/log")" = 1 ] || fail "not one voice: $(cat "$T/log")"
+[ ! -e "$T/s.h5.parts" ] && [ "$(rows "$T/s.h5" | wc -l)" -gt 0 ] || fail "what was finished is not in the results"
 echo "spread: ok"
