@@ -1,5 +1,5 @@
-/* frontier bench: what its parts share. Medians of repeated calls after a warm-up, beside what the machine gives at best
- * in the same run. */
+/* frontier bench: what its parts share. Medians of repeated calls after a warm-up, beside what the machine gives at
+ * best in the same run. */
 #ifndef SF_BENCH_H
 #define SF_BENCH_H
 
@@ -8,10 +8,13 @@
 
 enum { SF_BENCH_MOST = 16, SF_BENCH_REPEATS = 101 };
 
-typedef struct sf_numbers { int n; double at[SF_BENCH_MOST]; } sf_numbers;
+typedef struct sf_numbers {
+    int n;
+    double at[SF_BENCH_MOST];
+} sf_numbers;
 
 typedef struct sf_bench_args {
-    const char *part;              /* "attention", …; NULL: attention and decode */
+    const char *part; /* "attention", …; NULL: attention and decode */
     const char *device, *model;
     sf_numbers tokens, threads, heads, kv_heads, head_dim, sparsity, block, rows;
     sf_strings methods, dtypes, shapes;
@@ -19,7 +22,9 @@ typedef struct sf_bench_args {
     bool csv;
 } sf_bench_args;
 
-typedef struct sf_timing { double median, least, most; } sf_timing; /* seconds */
+typedef struct sf_timing {
+    double median, least, most;
+} sf_timing; /* seconds */
 
 /* Calls once to warm up, then `repeat` times. `b`: whose work is waited for; NULL: none. */
 sf_status sf_bench_time(sf_backend *b, int repeat, sf_status (*call)(void *what), void *what, sf_timing *out);
@@ -40,7 +45,9 @@ void sf_bench_print_ceilings(const sf_ceilings *c);
 bool sf_bench_wants(const sf_strings *list, const char *name);
 
 /* Exponent of growth: the slope of log y over log x by least squares. NAN before there are three points. */
-typedef struct sf_growth { double n, x, y, xx, xy; } sf_growth;
+typedef struct sf_growth {
+    double n, x, y, xx, xy;
+} sf_growth;
 void sf_growth_add(sf_growth *g, double x, double y);
 double sf_growth_exponent(const sf_growth *g);
 

@@ -9,7 +9,9 @@
 
 enum { TAIL = 1, MOST_METHODS = 64 };
 
-struct growths { sf_growth choose, attend; };
+struct growths {
+    sf_growth choose, attend;
+};
 
 struct bench {
     const sf_bench_args *args;
@@ -20,17 +22,17 @@ struct bench {
     sf_backend backend;
     sf_meter meter;
     sf_synthetic on;
-    void *out;                                    /* [tokens, H, D] */
+    void *out; /* [tokens, H, D] */
     sf_ceilings ceilings;
     struct growths growth[SF_PHASES][MOST_METHODS + 1]; /* the last: dense */
 
-    const sf_method *method;                      /* the one at hand; NULL: dense */
+    const sf_method *method; /* the one at hand; NULL: dense */
     sf_hook hook;
     void *params;
     sf_state state;
     sf_attention a;
     sf_pattern pattern;
-    double dense[SF_PHASES];                      /* median seconds of dense attention */
+    double dense[SF_PHASES]; /* median seconds of dense attention */
 };
 
 /* Chooses anew; the pattern of the last call stays for attend(). */
@@ -60,21 +62,21 @@ static const char *const phase_name[] = {"prefill", "decode"};
 static void print_head(const struct bench *x)
 {
     if (x->args->csv) return;
-    printf("\n%d thread%s, %d tokens, %d/%d heads of %d, ", x->backend.threads, x->backend.threads == 1 ? "" : "s", x->tokens,
-           x->heads, x->kv_heads, x->head_dim);
+    printf("\n%d thread%s, %d tokens, %d/%d heads of %d, ", x->backend.threads, x->backend.threads == 1 ? "" : "s",
+           x->tokens, x->heads, x->kv_heads, x->head_dim);
     if (isnan(x->sparsity))
         printf("default budgets");
     else
         printf("target sparsity %g", x->sparsity);
     if (x->block) printf(", blocks of %d", x->block);
     sf_bench_print_ceilings(&x->ceilings);
-    printf("\n%-8s%-20s%10s%10s%20s%9s%9s%8s%9s%9s%8s%9s%9s\n", "phase", "method", "choose ms", "attend ms", "spread ms  ",
-           "density", "rate", "% ceil", "choose %", "x", "% ideal", "x all", "x floor");
+    printf("\n%-8s%-20s%10s%10s%20s%9s%9s%8s%9s%9s%8s%9s%9s\n", "phase", "method", "choose ms", "attend ms",
+           "spread ms  ", "density", "rate", "% ceil", "choose %", "x", "% ideal", "x all", "x floor");
 }
 
 /* `bytes`: that one choice and its attention must read. */
-static void print_row(struct bench *x, const char *name, const sf_timing *choosing, const sf_timing *attending, double pairs,
-                      double density, double bytes, double flops)
+static void print_row(struct bench *x, const char *name, const sf_timing *choosing, const sf_timing *attending,
+                      double pairs, double density, double bytes, double flops)
 {
     const sf_phase phase = x->backend.phase;
     const bool once = x->method && x->hook == SF_HOOK_COMPRESS; /* chosen once a prompt, not once a token */
@@ -89,17 +91,18 @@ static void print_row(struct bench *x, const char *name, const sf_timing *choosi
         spread = choosing;
     }
     const double faster = x->dense[phase] / attending->median, with_choosing = x->dense[phase] / total;
-    const double share = 100 * choosing->median / (choosing->median + (x->choose_only ? x->dense[phase] : attending->median));
+    const double share =
+        100 * choosing->median / (choosing->median + (x->choose_only ? x->dense[phase] : attending->median));
     const double floor = phase == SF_DECODE && !x->choose_only ? total / (bytes / x->ceilings.bytes) : NAN;
     if (x->args->csv)
-        printf("%s,%s,%d,%d,%d,%d,%d,%d,%g,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g\n", phase_name[phase],
-               name, x->backend.threads, x->tokens, x->heads, x->kv_heads, x->head_dim, x->block, x->sparsity,
-               1e3 * choosing->median, 1e3 * attending->median, 1e3 * spread->least, 1e3 * spread->most, density, rate / 1e9,
-               100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor);
+        printf("%s,%s,%d,%d,%d,%d,%d,%d,%g,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g\n",
+               phase_name[phase], name, x->backend.threads, x->tokens, x->heads, x->kv_heads, x->head_dim, x->block,
+               x->sparsity, 1e3 * choosing->median, 1e3 * attending->median, 1e3 * spread->least, 1e3 * spread->most,
+               density, rate / 1e9, 100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor);
     else
         printf("%-8s%-20s%10.3f%10.3f%9.3f..%-9.3f%9.4f%9.1f%8.1f%9.1f%9.2f%8.1f%9.2f%9.2f\n", phase_name[phase], name,
-               1e3 * choosing->median, 1e3 * attending->median, 1e3 * spread->least, 1e3 * spread->most, density, rate / 1e9,
-               100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor);
+               1e3 * choosing->median, 1e3 * attending->median, 1e3 * spread->least, 1e3 * spread->most, density,
+               rate / 1e9, 100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor);
     fflush(stdout);
 }
 
@@ -122,7 +125,8 @@ static sf_status measure(struct bench *x, const char *name, struct growths *grow
         flops = (double)x->meter.at[phase][SF_ESTIMATION].flops;
         SF_TRY(sf_bench_time(&x->backend, repeat, choose, x, &choosing));
     }
-    if (x->hook == SF_HOOK_COMPRESS && x->method) { /* eviction is timed once a prompt; decode then reads what is left */
+    if (x->hook == SF_HOOK_COMPRESS &&
+        x->method) { /* eviction is timed once a prompt; decode then reads what is left */
         sf_pattern keep = x->pattern;
         SF_TRY(sf_synthetic_evict(&x->on, &keep, &x->a));
         x->pattern = (sf_pattern){0};
@@ -133,7 +137,8 @@ static sf_status measure(struct bench *x, const char *name, struct growths *grow
     SF_TRY(x->backend.ops->count_pairs(&x->backend, &x->a, &x->pattern, &pairs));
     double n = x->tokens, causal = (phase == SF_PREFILL ? 0.5 * n * (n + 1) : n + TAIL) * x->heads;
     if (!x->choose_only)
-        bytes += (double)pairs / (x->heads / x->kv_heads) * 2 * x->head_dim * (double)sf_bytes(x->backend.activation, 1);
+        bytes +=
+            (double)pairs / (x->heads / x->kv_heads) * 2 * x->head_dim * (double)sf_bytes(x->backend.activation, 1);
     if (!x->method) x->dense[phase] = attending.median;
     print_row(x, name, &choosing, &attending, (double)pairs, (double)pairs / causal, bytes, flops);
     sf_growth_add(&growth->choose, n, choosing.median);
@@ -154,8 +159,13 @@ static void set_block(const sf_method *m, int block, void *params)
 static sf_status set_params(struct bench *x, sf_phase phase)
 {
     const sf_method *m = x->method;
-    const sf_extent extent = {.phase = phase, .tokens = x->tokens, .output = TAIL, .heads = x->heads,
-                              .kv_heads = x->kv_heads, .head_dim = x->head_dim, .layers = 1};
+    const sf_extent extent = {.phase = phase,
+                              .tokens = x->tokens,
+                              .output = TAIL,
+                              .heads = x->heads,
+                              .kv_heads = x->kv_heads,
+                              .head_dim = x->head_dim,
+                              .layers = 1};
     x->params = calloc(1, m->params_size + 1);
     if (!x->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", m->name);
     SF_TRY(sf_yaml_params(NULL, m->params, NULL, x->params));
@@ -173,7 +183,8 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
     sf_status status = method ? set_params(x, phase) : SF_OK;
     if (status == SF_OK && x->hook == SF_HOOK_DECODE && method)
         status = sf_synthetic_observe(&x->on, method, x->params, &x->state);
-    x->a = phase == SF_PREFILL || x->hook == SF_HOOK_COMPRESS ? sf_synthetic_prompt(&x->on) : sf_synthetic_step(&x->on, TAIL);
+    x->a = phase == SF_PREFILL || x->hook == SF_HOOK_COMPRESS ? sf_synthetic_prompt(&x->on)
+                                                              : sf_synthetic_step(&x->on, TAIL);
     if (status == SF_OK) status = measure(x, method ? method->name : "dense", growth);
     free(x->params);
     x->params = NULL;
@@ -197,8 +208,14 @@ static sf_status bench_phase(struct bench *x, sf_phase phase)
 
 static sf_status bench_tokens(struct bench *x, bool prefill, bool decode)
 {
-    x->on = (sf_synthetic){.tokens = x->tokens, .tail = TAIL, .heads = x->heads, .kv_heads = x->kv_heads,
-                           .head_dim = x->head_dim, .sinks = true, .own = true, .seed = 1};
+    x->on = (sf_synthetic){.tokens = x->tokens,
+                           .tail = TAIL,
+                           .heads = x->heads,
+                           .kv_heads = x->kv_heads,
+                           .head_dim = x->head_dim,
+                           .sinks = true,
+                           .own = true,
+                           .seed = 1};
     sf_status status = sf_synthetic_open(&x->on, &x->backend);
     size_t bytes = sf_bytes(x->backend.activation, (int64_t)x->tokens * x->heads * x->head_dim);
     if (status == SF_OK) status = x->backend.ops->alloc(&x->backend, bytes, &x->out);
@@ -216,10 +233,14 @@ static sf_status bench_tokens(struct bench *x, bool prefill, bool decode)
 static void print_growth(const struct bench *x)
 {
     for (int p = 0; p < SF_PHASES; p++) {
-        for (int i = MOST_METHODS; i >= 0; i = i == MOST_METHODS ? 0 : sf_methods[i + 1] && i + 1 < MOST_METHODS ? i + 1 : -1) {
-            double attend_by = sf_growth_exponent(&x->growth[p][i].attend), choose_by = sf_growth_exponent(&x->growth[p][i].choose);
+        for (int i = MOST_METHODS; i >= 0; i = i == MOST_METHODS                           ? 0
+                                               : sf_methods[i + 1] && i + 1 < MOST_METHODS ? i + 1
+                                                                                           : -1) {
+            double attend_by = sf_growth_exponent(&x->growth[p][i].attend),
+                   choose_by = sf_growth_exponent(&x->growth[p][i].choose);
             if (isnan(attend_by) && isnan(choose_by)) continue;
-            printf(x->args->csv ? "growth,%s,%s,%.3f,%.3f\n" : "growth  %s, %s: attention by tokens^%.2f, choosing by tokens^%.2f\n",
+            printf(x->args->csv ? "growth,%s,%s,%.3f,%.3f\n"
+                                : "growth  %s, %s: attention by tokens^%.2f, choosing by tokens^%.2f\n",
                    phase_name[p], i == MOST_METHODS ? "dense" : sf_methods[i]->name, attend_by, choose_by);
         }
     }
@@ -255,7 +276,8 @@ static sf_status bench_threads(struct bench *x, bool prefill, bool decode)
 sf_status sf_bench_attention(const sf_bench_args *a, bool prefill, bool decode, bool choose_only)
 {
     if (a->csv)
-        puts("phase,method,threads,tokens,heads,kv_heads,head_dim,block,target_sparsity,choose_ms,attend_ms,least_ms,most_ms,"
+        puts("phase,method,threads,tokens,heads,kv_heads,head_dim,block,target_sparsity,choose_ms,attend_ms,least_ms,"
+             "most_ms,"
              "density,rate_g,ceiling_percent,choose_percent,speedup,ideal_percent,speedup_all,times_floor");
     for (int t = 0; t < a->threads.n; t++) {
         struct bench x = {.args = a, .choose_only = choose_only};

@@ -10,8 +10,8 @@ struct layer {
     sf_backend backend;
     sf_tensor weight; /* [out, in] */
     int64_t rows;
-    void *x, *y;      /* backend memory */
-    float *wide;      /* the weights in fp32, for the BLAS; host */
+    void *x, *y; /* backend memory */
+    float *wide; /* the weights in fp32, for the BLAS; host */
 };
 
 static sf_status apply(void *what)
@@ -47,7 +47,8 @@ static sf_status measure(struct layer *l, const sf_bench_args *a, const sf_ceili
     if (host) SF_TRY(sf_bench_time(NULL, a->repeat, by_blas, l, &blas));
     int64_t out = l->weight.dim[0], in = l->weight.dim[1];
     double flops = 2.0 * (double)(l->rows * out * in) / ours.median;
-    double weights = (double)(out * in) / ours.median, bytes = (double)sf_bytes(l->weight.dtype, out * in) / ours.median;
+    double weights = (double)(out * in) / ours.median,
+           bytes = (double)sf_bytes(l->weight.dtype, out * in) / ours.median;
     printf(a->csv ? "%s,%d,%d,%d,%d,%.6g,%.6g,%.6g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g\n"
                   : "%-8s%8d%8d%8d%8d%11.4f%11.4f..%-9.4f%9.1f%8.1f%9.2f%9.2f%8.1f%9.2f\n",
            sf_dtypes[l->weight.dtype].name, l->backend.threads, (int)l->rows, (int)in, (int)out, 1e3 * ours.median,
@@ -64,7 +65,8 @@ static sf_status bench_layer(struct layer *l, const sf_bench_args *a, const sf_c
     size_t bytes = sf_bytes(dtype, in * out);
     sf_tensor host = {.data = malloc(bytes), .dtype = dtype, .rank = 2, .dim = {out, in}};
     l->wide = malloc((size_t)(in * out) * sizeof *l->wide);
-    sf_status status = host.data && l->wide ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %lld weights", (long long)(in * out));
+    sf_status status =
+        host.data && l->wide ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %lld weights", (long long)(in * out));
     if (status == SF_OK) {
         fill(bytes, host.data);
         sf_to_f32(dtype, host.data, l->wide, in * out);
@@ -74,7 +76,8 @@ static sf_status bench_layer(struct layer *l, const sf_bench_args *a, const sf_c
         l->rows = (int64_t)a->rows.at[r];
         status = l->backend.ops->alloc(&l->backend, sf_bytes(l->backend.activation, l->rows * in), &l->x);
         if (status == SF_OK) status = l->backend.ops->alloc(&l->backend, sf_bytes(SF_F32, l->rows * out), &l->y);
-        if (status == SF_OK) status = l->backend.ops->zero(&l->backend, l->x, sf_bytes(l->backend.activation, l->rows * in));
+        if (status == SF_OK)
+            status = l->backend.ops->zero(&l->backend, l->x, sf_bytes(l->backend.activation, l->rows * in));
         if (status == SF_OK) status = measure(l, a, c);
         if (l->x) l->backend.ops->free(&l->backend, l->x);
         if (l->y) l->backend.ops->free(&l->backend, l->y);
@@ -103,7 +106,8 @@ static sf_status bench_layers(struct layer *l, const sf_bench_args *a, const sf_
 sf_status sf_bench_linear(const sf_bench_args *a)
 {
     if (a->csv)
-        puts("dtype,threads,rows,in,out,ms,least_ms,most_ms,gflops,peak_percent,weights_g,weight_gb,bandwidth_percent,over_blas");
+        puts("dtype,threads,rows,in,out,ms,least_ms,most_ms,gflops,peak_percent,weights_g,weight_gb,bandwidth_percent,"
+             "over_blas");
     for (int t = 0; t < a->threads.n; t++) {
         struct layer l = {0};
         sf_meter meter = {0};
@@ -114,8 +118,8 @@ sf_status sf_bench_linear(const sf_bench_args *a)
         if (status == SF_OK && !a->csv) {
             printf("\n%d thread%s", l.backend.threads, l.backend.threads == 1 ? "" : "s");
             sf_bench_print_ceilings(&c);
-            printf("\n%-8s%8s%8s%8s%8s%11s%22s%9s%8s%9s%9s%8s%9s\n", "dtype", "threads", "rows", "in", "out", "ms", "spread ms   ",
-                   "GFLOP/s", "% peak", "Gweights", "GB/s", "% read", "x BLAS");
+            printf("\n%-8s%8s%8s%8s%8s%11s%22s%9s%8s%9s%9s%8s%9s\n", "dtype", "threads", "rows", "in", "out", "ms",
+                   "spread ms   ", "GFLOP/s", "% peak", "Gweights", "GB/s", "% read", "x BLAS");
         }
         if (status == SF_OK) status = bench_layers(&l, a, &c);
         sf_backend_close(&l.backend);

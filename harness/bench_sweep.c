@@ -1,5 +1,5 @@
-/* Two grids on a model, as a sweep runs them: every decode method at nine sparsities from one prefill, and every prefill
- * method at nine sparsities, against the dense cell alone and against the same cells one by one. */
+/* Two grids on a model, as a sweep runs them: every decode method at nine sparsities from one prefill, and every
+ * prefill method at nine sparsities, against the dense cell alone and against the same cells one by one. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +22,12 @@ struct grid {
     int tokens, output;
     int32_t *token;
 
-    int cells, methods;                    /* cell 0 is dense, where the grid has it; then LEVELS of each method */
+    int cells, methods; /* cell 0 is dense, where the grid has it; then LEVELS of each method */
     const sf_method *method[METHODS];
     sf_lane lane[MOST_CELLS];
     void *params[MOST_CELLS];
     double kept[MOST_CELLS];
-    int first, lanes;                      /* of a run */
+    int first, lanes; /* of a run */
 };
 
 static double level(int i) { return (double)(i + 1) / (LEVELS + 1); }
@@ -42,8 +42,13 @@ static sf_status run(void *what)
 static sf_status open_cell(struct grid *g, const sf_method *m, double sparsity)
 {
     const sf_model_config *c = &g->model->config;
-    const sf_extent extent = {.phase = g->phase, .tokens = g->tokens, .output = g->output, .heads = c->heads,
-                              .kv_heads = c->kv_heads, .head_dim = c->head_dim, .layers = c->layers};
+    const sf_extent extent = {.phase = g->phase,
+                              .tokens = g->tokens,
+                              .output = g->output,
+                              .heads = c->heads,
+                              .kv_heads = c->kv_heads,
+                              .head_dim = c->head_dim,
+                              .layers = c->layers};
     sf_lane *lane = &g->lane[g->cells];
     lane->output = calloc((size_t)g->output, sizeof *lane->output);
     g->params[g->cells] = m ? calloc(1, m->params_size + 1) : NULL;
@@ -122,8 +127,8 @@ static const char *const phase_name[] = {"prefill", "decode"};
 
 static void print_row(const struct grid *g, const char *what, double seconds, double dense)
 {
-    printf(g->args->csv ? "%s,%s,%d,%d,%.6g,%.4g\n" : "%-8s%-42s%8d%8d%12.3f%10.3f\n", phase_name[g->phase], what, g->tokens,
-           g->output, seconds, seconds / dense);
+    printf(g->args->csv ? "%s,%s,%d,%d,%.6g,%.4g\n" : "%-8s%-42s%8d%8d%12.3f%10.3f\n", phase_name[g->phase], what,
+           g->tokens, g->output, seconds, seconds / dense);
     fflush(stdout);
 }
 
@@ -148,7 +153,8 @@ static sf_status print_memory(const struct grid *g, int first, int lanes)
     SF_TRY(sf_engine_memory(&g->model->config, &g->backend, 1, &job, &how, g->kept + first, &bytes));
     getrusage(RUSAGE_SELF, &usage);
     double planned = (double)(bytes + g->model->weight_bytes) / (1 << 30), held = (double)usage.ru_maxrss / (1 << 20);
-    printf(g->args->csv ? "%s,memory,%.4f,%.4f,%.4g\n" : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it\n",
+    printf(g->args->csv ? "%s,memory,%.4f,%.4f,%.4g\n"
+                        : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it\n",
            phase_name[g->phase], planned, held, held / planned);
     return SF_OK;
 }

@@ -47,7 +47,8 @@ sf_status sf_batch_looked(sf_batch *batch)
     const int heads = batch->config->heads;
     if (batch->looks == 0) return SF_OK;
     if (b->ops->lane) SF_TRY(b->ops->lane(b, -1));
-    SF_TRY(b->ops->download(b, batch->covered_host, batch->covered, (size_t)batch->looks * (size_t)heads * sizeof(float)));
+    SF_TRY(
+        b->ops->download(b, batch->covered_host, batch->covered, (size_t)batch->looks * (size_t)heads * sizeof(float)));
     for (int i = 0; i < batch->looks; i++)
         for (int h = 0; h < heads; h++)
             batch->look[i].sum[h] += batch->look[i].weight * (double)batch->covered_host[i * heads + h];

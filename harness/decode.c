@@ -102,8 +102,8 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
-    SF_TRY(sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, batch->k,
-                              batch->v, &batch->workspace));
+    SF_TRY(sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q,
+                              batch->k, batch->v, &batch->workspace));
     for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
     SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->k, batch->v));
 

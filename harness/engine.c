@@ -74,8 +74,8 @@ static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int ma
                        max_output, engine->model.positions.max_tokens);
     for (int i = 0; i < job->tokens; i++)
         if (job->token[i] < 0 || job->token[i] >= c->vocab)
-            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, job->token[i],
-                           c->vocab - 1);
+            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i,
+                           job->token[i], c->vocab - 1);
     return SF_OK;
 }
 
@@ -238,7 +238,8 @@ sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *back
     for (int j = 0; j < jobs; j++) SF_TRY(check_lanes(job[j].lanes, job[j].lane));
     sf_arena store = {0}, work = {0};
     sf_backend shape = *backend; /* nothing is executed on it */
-    sf_batch batch = {.backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .jobs = jobs, .job = job};
+    sf_batch batch = {
+        .backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .jobs = jobs, .job = job};
     sf_status status = measure(&batch, kept);
     sf_batch_close(&batch);
     *bytes = store.peak + work.peak;

@@ -134,8 +134,7 @@ static sf_status remember_kept(const sf_batch *batch, int tokens, const sf_lists
         int32_t n = cache->kept_count[g];
         SF_TRY(b->ops->copy(b, index, chosen->index + g * chosen->stride, (size_t)n * sizeof *index));
         if (tail > 0)
-            SF_TRY(b->ops->copy(b, index + n, batch->model->positions.position + tokens,
-                                (size_t)tail * sizeof *index));
+            SF_TRY(b->ops->copy(b, index + n, batch->model->positions.position + tokens, (size_t)tail * sizeof *index));
     }
     return SF_OK;
 }
@@ -246,7 +245,8 @@ static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
     shared s;
     if (layer > 0 || !batch->first.q) {
         begin_shared(batch, &s);
-        SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
+        SF_TRY(
+            project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
         end_shared(batch, wave, &s);
     }
     for (int i = 0; i < wave->prompts; i++) {

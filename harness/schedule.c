@@ -40,7 +40,8 @@ sf_status sf_cell_memory(const sf_road *road, const sf_backend *backend, const s
     const int tokens = s->length[cell->length], output = s->task[cell->task].output;
     const sf_generation how = {.max_output = output, .recall_rows = s->recall_rows};
     void *params[SF_PHASES] = {0};
-    sf_status status = sf_arm_fit(cell->prefill, cell->sparsity[SF_PREFILL], SF_PREFILL, c, tokens, output, &params[SF_PREFILL]);
+    sf_status status =
+        sf_arm_fit(cell->prefill, cell->sparsity[SF_PREFILL], SF_PREFILL, c, tokens, output, &params[SF_PREFILL]);
     if (status == SF_OK)
         status = sf_arm_fit(cell->decode, cell->sparsity[SF_DECODE], SF_DECODE, c, tokens, output, &params[SF_DECODE]);
     sf_lane lane = {.prefill = cell->prefill ? cell->prefill->method : NULL,

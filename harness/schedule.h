@@ -9,8 +9,8 @@
  * weights, and what a kill would lose only grows. */
 enum { SF_LANES_TOGETHER = 64 };
 
-/* Bytes for caches and activations: as the sweep says, else 80 % of what is free; the rest is for weights' pages, scratch
- * and the neighbours. */
+/* Bytes for caches and activations: as the sweep says, else 80 % of what is free; the rest is for weights' pages,
+ * scratch and the neighbours. */
 size_t sf_memory_limit(const sf_sweep *sweep, sf_backend *backend);
 
 typedef struct sf_fit {
@@ -19,8 +19,8 @@ typedef struct sf_fit {
     size_t bytes; /* that these hold */
 } sf_fit;
 
-/* The most of `jobs`, from the first on, that fit `limit` bytes; else the most lanes of the first, at least one whatever
- * the limit. kept: [lanes of all jobs] as for sf_engine_memory(). */
+/* The most of `jobs`, from the first on, that fit `limit` bytes; else the most lanes of the first, at least one
+ * whatever the limit. kept: [lanes of all jobs] as for sf_engine_memory(). */
 sf_status sf_fit_memory(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
                         const sf_generation *how, const double *kept, size_t limit, sf_fit *out);
 

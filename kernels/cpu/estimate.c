@@ -24,8 +24,8 @@ static void pack_keys(sf_backend *b, const sf_attention *a, int g, float *panels
 
 static int64_t padded_keys(const sf_attention *a) { return sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL; }
 
-/* Queries of rows [row, row + rows) of head h, rows <= 8, as score() takes them, and where they stand; the last row fills
- * up. q [D, 8] */
+/* Queries of rows [row, row + rows) of head h, rows <= 8, as score() takes them, and where they stand; the last row
+ * fills up. q [D, 8] */
 static void load_strip(const sf_attention *a, int h, int row, int rows, float *q, int32_t *position)
 {
     float scale = a->scale * 1.4426950408889634f; /* log2 e */
@@ -55,8 +55,8 @@ static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int ro
 /* ---- probe ------------------------------------------------------------------------------------------------------- */
 
 /* A head's last w rows in parts of 64 rows, each summed by itself and then added in order: so more threads than heads
- * find work, and the order of the sums does not depend on their number. Some strips of a part pass over the keys together,
- * a stretch at a time that stays near: one strip alone would wait for keys more than it computes. */
+ * find work, and the order of the sums does not depend on their number. Some strips of a part pass over the keys
+ * together, a stretch at a time that stays near: one strip alone would wait for keys more than it computes. */
 enum { PROBE_ROWS = 64, PROBE_SCORES = 1 << 20, STRETCH = 3 /* panels */ };
 
 /* Rows whose scores are held at once. */
@@ -109,7 +109,8 @@ static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, i
     memset(column, 0, (size_t)padded_keys(a) * sizeof *column);
     memset(reversed, 0, (size_t)padded_keys(a) * sizeof *reversed);
     for (int r = 0; r < rows; r += at_once)
-        probe_strips(b, a, h, first + r, rows - r < at_once ? rows - r : at_once, largest, panels, room, column, reversed);
+        probe_strips(b, a, h, first + r, rows - r < at_once ? rows - r : at_once, largest, panels, room, column,
+                     reversed);
 }
 
 sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
@@ -338,8 +339,8 @@ sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_
             }
             for (int64_t j = 0; j < here; j++) rounded[j] = (float)sum[j];
             int64_t row = s * queries + i;
-            out->count[row] =
-                sf_cpu_tiles(b)->best(rounded, here, k, (uint32_t *)p, out->index + row * out->stride); /* p: done with */
+            out->count[row] = sf_cpu_tiles(b)->best(rounded, here, k, (uint32_t *)p,
+                                                    out->index + row * out->stride); /* p: done with */
         }
     }
     sf_scratch_release(b, mark);

@@ -80,7 +80,8 @@ static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, floa
 #pragma omp for schedule(dynamic)
         for (int64_t unit = 0; unit < sf_cpu_parts(out, wide) * parts; unit++) {
             int64_t o = unit / parts * wide, r = unit % parts * tall;
-            tiles->linear(l, r, l->rows - r < tall ? l->rows - r : tall, o, (int)(out - o < wide ? out - o : wide), mine);
+            tiles->linear(l, r, l->rows - r < tall ? l->rows - r : tall, o, (int)(out - o < wide ? out - o : wide),
+                          mine);
         }
     }
 }
@@ -91,7 +92,8 @@ sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_ten
     int64_t out = w->dim[0], in = w->dim[1], padded = sf_cpu_parts(in, 16) * 16;
     int64_t slab = PACKED / padded / ROWS * ROWS; /* rows packed at a time, to bound the copy */
     if (slab < ROWS) slab = ROWS;
-    sf_linear l = {.w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};
+    sf_linear l = {
+        .w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};
     sf_mark mark = sf_scratch_mark(b);
     float *room, *packed = NULL;
     if (bias && bias->data) SF_TRY(as_f32(b, bias, &l.bias));

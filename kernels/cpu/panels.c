@@ -158,16 +158,17 @@ int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_p
         columns(&b, p, row, tile, window);
         break;
     }
-    case SF_PATTERN_KINDS: break;
+    case SF_PATTERN_KINDS:
+        break;
     }
     *pairs += count(&b);
     return b.panels;
 }
 
 /* Pairs of one head of a COLUMNS_DIAGONALS pattern on a layer without a window. What the diagonals cover depends on key
- * minus tile position alone, so one map serves all tiles; a method searches for its budget by counting many times. Tiles
- * are 64 rows and words 64 bits, so that with the map laid out from the first tile's position, every tile reads whole
- * words of it: bit i of word w says of key 64·w + i … of the columns, and of the map relative to a tile.
+ * minus tile position alone, so one map serves all tiles; a method searches for its budget by counting many times.
+ * Tiles are 64 rows and words 64 bits, so that with the map laid out from the first tile's position, every tile reads
+ * whole words of it: bit i of word w says of key 64·w + i … of the columns, and of the map relative to a tile.
  *
  *     seen by tile t   keys 0 … tile - 1 by all its rows; keys tile + u by its rows from u on
  *
@@ -200,7 +201,7 @@ static uint64_t count_slashes(sf_backend *b, const sf_attention *a, const sf_pat
 {
     int64_t (*count_bits)(const uint64_t *, const uint64_t *, int64_t) = sf_cpu_tiles(b)->count_bits;
     const int32_t *column = p->first.index + row * p->first.stride, *offset = p->second.index + row * p->second.stride;
-    int64_t words = slash_words(a), before = a->keys - a->queries; /* position of the first tile */
+    int64_t words = slash_words(a), before = a->keys - a->queries;     /* position of the first tile */
     int64_t last = (a->queries - 1) / 64, origin = before + last * 64; /* of the last tile: bit `key - tile + origin` */
     uint64_t *columns = room, *covered = room + words;
     memset(room, 0, (size_t)(2 * words) * sizeof *room);

@@ -90,7 +90,8 @@ sf_status sf_cpu_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int
     out->rows = rows;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
     for (int64_t r = 0; r < rows; r++)
-        out->count[r] = sf_cpu_tiles(b)->best(x + r * n, n, k, room + omp_get_thread_num() * n, out->index + r * out->stride);
+        out->count[r] =
+            sf_cpu_tiles(b)->best(x + r * n, n, k, room + omp_get_thread_num() * n, out->index + r * out->stride);
     sf_scratch_release(b, mark);
     sf_meter_select(b, rows * n);
     return SF_OK;
@@ -105,8 +106,8 @@ sf_status sf_cpu_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t
     out->rows = rows;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (rows * n > 1 << 14)
     for (int64_t r = 0; r < rows; r++)
-        out->count[r] = sf_cpu_tiles(b)->best(x + r * n, n, count[r] < most ? count[r] : most, room + omp_get_thread_num() * n,
-                                    out->index + r * out->stride);
+        out->count[r] = sf_cpu_tiles(b)->best(x + r * n, n, count[r] < most ? count[r] : most,
+                                              room + omp_get_thread_num() * n, out->index + r * out->stride);
     sf_scratch_release(b, mark);
     sf_meter_select(b, rows * n);
     return SF_OK;

@@ -16,7 +16,8 @@
  * Test: build/tests/test_backend (random shapes against the reference), build/tests/test_backend_golden (PyTorch).
  * Measured on one core of a busy Xeon with AVX-512, FMA peak 215 to 230 GFLOP/s, OpenBLAS sgemm 155, best of several:
  * dense causal 130 at head dim 64 and 140 at 128 (2k keys), 150 at 16k. Density .1 at 16k, head dim 128, scattered
- * blocks of 16, 32, 64, 128: 104, 120, 123, 134; what small blocks lose is the wait for keys beyond the second cache. */
+ * blocks of 16, 32, 64, 128: 104, 120, 123, 134; what small blocks lose is the wait for keys beyond the second cache.
+ */
 
 enum { SCORES = SF_BATCH * SF_PANEL };
 
@@ -58,22 +59,21 @@ INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel
 {
     for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
         vec acc[STRIP_ROWS][PANELS_AT_ONCE][WIDE];
-        UNROLL for (int r = 0; r < STRIP_ROWS; r++)
-            UNROLL for (int c = 0; c < panels; c++)
-                UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int c = 0; c < panels; c++)
+            UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
         for (int d = 0; d < dim; d++) {
             vec k[PANELS_AT_ONCE][WIDE];
-            UNROLL for (int c = 0; c < panels; c++)
-                UNROLL for (int u = 0; u < WIDE; u++) k[c][u] = load(panel[c].k + d * SF_PANEL + u * W);
-            UNROLL for (int r = 0; r < STRIP_ROWS; r++) {
+            UNROLL for (int c = 0; c < panels; c++) UNROLL for (int u = 0; u < WIDE; u++) k[c][u] =
+                load(panel[c].k + d * SF_PANEL + u * W);
+            UNROLL for (int r = 0; r < STRIP_ROWS; r++)
+            {
                 vec a = all(q[d * SF_STRIP + r0 + r]);
-                UNROLL for (int c = 0; c < panels; c++)
-                    UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] += a * k[c][u];
+                UNROLL for (int c = 0; c < panels; c++) UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] +=
+                    a * k[c][u];
             }
         }
-        UNROLL for (int r = 0; r < STRIP_ROWS; r++)
-            UNROLL for (int c = 0; c < panels; c++)
-                UNROLL for (int u = 0; u < WIDE; u++) store(s + (r0 + r) * lds + c * SF_PANEL + u * W, acc[r][c][u]);
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int c = 0; c < panels; c++)
+            UNROLL for (int u = 0; u < WIDE; u++) store(s + (r0 + r) * lds + c * SF_PANEL + u * W, acc[r][c][u]);
     }
 }
 
@@ -107,7 +107,8 @@ static void hide(const sf_panel *panel, int position, float *s)
     }
 }
 
-/* A strip's scores become powers of two below their row's running maximum; factor[r]: what that does to earlier sums. */
+/* A strip's scores become powers of two below their row's running maximum; factor[r]: what that does to earlier sums.
+ */
 NOINLINE void soften(float *s, int panels, float *running, float *sums, float *factor)
 {
     vec most[SF_STRIP][WIDE];
@@ -151,21 +152,23 @@ INLINE void values_of(int vecs, const sf_panel *panel, const int (*span)[2], int
     int64_t at = (int64_t)d / SF_COLUMNS * SF_COLUMNS * SF_PANEL + d % SF_COLUMNS;
     for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
         vec acc[STRIP_ROWS][VECS_AT_ONCE];
-        UNROLL for (int r = 0; r < STRIP_ROWS; r++)
-            UNROLL for (int u = 0; u < vecs; u++) acc[r][u] = all(0);
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int u = 0; u < vecs; u++) acc[r][u] = all(0);
         for (int c = 0; c < panels; c++) {
             const float *v = panel[c].v + at + span[c][0] * width, *x = p + r0 * SCORES + c * SF_PANEL + span[c][0];
             for (int n = span[c][1] - span[c][0]; n > 0; n--, v += width, x++) {
                 vec b[VECS_AT_ONCE];
                 UNROLL for (int u = 0; u < vecs; u++) b[u] = load(v + u * W);
-                UNROLL for (int r = 0; r < STRIP_ROWS; r++) {
+                UNROLL for (int r = 0; r < STRIP_ROWS; r++)
+                {
                     vec a = all(x[r * SCORES]);
                     UNROLL for (int u = 0; u < vecs; u++) acc[r][u] += a * b[u];
                 }
             }
         }
-        UNROLL for (int r = 0; r < STRIP_ROWS; r++) {
-            UNROLL for (int u = 0; u < vecs; u++) {
+        UNROLL for (int r = 0; r < STRIP_ROWS; r++)
+        {
+            UNROLL for (int u = 0; u < vecs; u++)
+            {
                 float *to = out + (r0 + r) * padded + d + u * W;
                 store(to, load(to) * factor[r0 + r] + acc[r][u]);
             }
@@ -219,7 +222,8 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
 
         /* Keys and values of the next batch, which lie anywhere, set off now, each strip calling some: few strips would
          * only wait for them here. Columns are read by every tile and so at hand. */
-        int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH, strips = (t->rows - start) / SF_STRIP;
+        int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH,
+            strips = (t->rows - start) / SF_STRIP;
         if (strips < SF_BATCH) next = 0;
         for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
@@ -359,22 +363,24 @@ enum { KEYS_AT_ONCE = 2, HEADS_SCORED = 1, HEADS_WEIGHED = 2, COLUMNS_WEIGHED = 
 #endif
 
 /* x[h * ld + i] = <q[h], key[i]> for KEYS_AT_ONCE keys and `heads` heads; `whole` is a multiple of 16. soon: rows that
- * are wanted next, called line by line as work goes on: all at once they would wait for each other, and the work for them. */
-INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const float *const *key, const float *const *soon,
-                    float *x, int64_t ld)
+ * are wanted next, called line by line as work goes on: all at once they would wait for each other, and the work for
+ * them. */
+INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const float *const *key,
+                    const float *const *soon, float *x, int64_t ld)
 {
     vec acc[HEADS_SCORED][KEYS_AT_ONCE][WIDE];
     const float *k[KEYS_AT_ONCE];
     UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++) k[i] = key[i];
-    UNROLL for (int h = 0; h < heads; h++)
-        UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++)
-            UNROLL for (int u = 0; u < WIDE; u++) acc[h][i][u] = all(0);
+    UNROLL for (int h = 0; h < heads; h++) UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++)
+        UNROLL for (int u = 0; u < WIDE; u++) acc[h][i][u] = all(0);
     for (int d = 0; d < whole; d += LANES) {
         for (int i = 0; soon && i < KEYS_AT_ONCE; i++) __builtin_prefetch(soon[i] + d, 0, 2);
-        UNROLL for (int u = 0; u < WIDE; u++) {
+        UNROLL for (int u = 0; u < WIDE; u++)
+        {
             vec a[HEADS_SCORED];
             UNROLL for (int h = 0; h < heads; h++) a[h] = load(q + h * ldq + d + u * W);
-            UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++) {
+            UNROLL for (int i = 0; i < KEYS_AT_ONCE; i++)
+            {
                 vec b = load(k[i] + d + u * W);
                 UNROLL for (int h = 0; h < heads; h++) acc[h][i][u] += a[h] * b;
             }
@@ -396,8 +402,8 @@ NOINLINE void dots_one(const float *q, int whole, const float *const *key, float
     dots_of(1, q, 0, whole, key, NULL, x, 0);
 }
 
-NOINLINE void dots_full_calling(const float *q, int64_t ldq, int whole, const float *const *key, const float *const *soon,
-                                float *x, int64_t ld)
+NOINLINE void dots_full_calling(const float *q, int64_t ldq, int whole, const float *const *key,
+                                const float *const *soon, float *x, int64_t ld)
 {
     dots_of(HEADS_SCORED, q, ldq, whole, key, soon, x, ld);
 }
@@ -447,20 +453,22 @@ INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, c
                      const float *const *soon, int n, float *out, int padded, int d)
 {
     vec acc[HEADS_WEIGHED][COLUMNS_WEIGHED];
-    UNROLL for (int h = 0; h < heads; h++)
-        UNROLL for (int u = 0; u < vecs; u++) acc[h][u] = all(0);
+    UNROLL for (int h = 0; h < heads; h++) UNROLL for (int u = 0; u < vecs; u++) acc[h][u] = all(0);
     for (int i = 0; i < n; i++) {
         const float *v = value[i] + d;
         for (int u = 0; soon && u < vecs * W; u += 16) __builtin_prefetch(soon[i] + d + u, 0, 2);
         vec b[COLUMNS_WEIGHED];
         UNROLL for (int u = 0; u < vecs; u++) b[u] = load(v + u * W);
-        UNROLL for (int h = 0; h < heads; h++) {
+        UNROLL for (int h = 0; h < heads; h++)
+        {
             vec a = all(p[h * SF_STEP + i]);
             UNROLL for (int u = 0; u < vecs; u++) acc[h][u] += a * b[u];
         }
     }
-    UNROLL for (int h = 0; h < heads; h++) {
-        UNROLL for (int u = 0; u < vecs; u++) {
+    UNROLL for (int h = 0; h < heads; h++)
+    {
+        UNROLL for (int u = 0; u < vecs; u++)
+        {
             float *to = out + h * padded + d + u * W;
             store(to, load(to) * factor[h] + acc[h][u]);
         }
@@ -473,8 +481,8 @@ NOINLINE void weigh_full(const float *p, const float *factor, const float *const
     weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
 }
 
-NOINLINE void weigh_full_calling(const float *p, const float *factor, const float *const *value, const float *const *soon,
-                                 int n, float *out, int padded, int d)
+NOINLINE void weigh_full_calling(const float *p, const float *factor, const float *const *value,
+                                 const float *const *soon, int n, float *out, int padded, int d)
 {
     weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
 }
@@ -485,8 +493,8 @@ NOINLINE void weigh_head(const float *p, const float *factor, const float *const
     weigh_of(1, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
 }
 
-NOINLINE void weigh_head_calling(const float *p, const float *factor, const float *const *value, const float *const *soon,
-                                 int n, float *out, int padded, int d)
+NOINLINE void weigh_head_calling(const float *p, const float *factor, const float *const *value,
+                                 const float *const *soon, int n, float *out, int padded, int d)
 {
     weigh_of(1, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
 }
@@ -521,7 +529,8 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
     enum { HEADS = 8 };
     _Alignas(64) float s[HEADS * SF_STEP], factor[HEADS + LANES] = {0};
     float copy[t->padded == t->dim ? 1 : n][t->padded]; /* values whose last lanes are not theirs */
-    const float *values[SF_STEP], *soon[SF_STEP]; /* values come while keys are at work, the next keys while values are */
+    const float *values[SF_STEP],
+        *soon[SF_STEP]; /* values come while keys are at work, the next keys while values are */
     for (int i = 0; i < n; i++) {
         values[i] = value[i];
         soon[i] = key[i < ahead ? n + i : n - 1];

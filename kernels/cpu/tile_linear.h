@@ -9,9 +9,9 @@
  *
  *     weights  [groups of outputs, span/16, TILE_OUTS, 16]        x  [strips of rows, span/16, TILE_ROWS, 16]
  *
- * Test: build/tests/test_backend. Measured as in tile_attention.h, 576 to 1536: 2048 rows 125 to 133 GFLOP/s (sgemm 155;
- * folding 24 sums costs an eighth), 28 rows 112, one row 12.5 G weights/s of Q4_0, 11.5 of Q4_1, 9 of Q4_K, 7 of Q5_0 and Q6_K,
- * 13 of F16 and BF16. */
+ * Test: build/tests/test_backend. Measured as in tile_attention.h, 576 to 1536: 2048 rows 125 to 133 GFLOP/s (sgemm
+ * 155; folding 24 sums costs an eighth), 28 rows 112, one row 12.5 G weights/s of Q4_0, 11.5 of Q4_1, 9 of Q4_K, 7 of
+ * Q5_0 and Q6_K, 13 of F16 and BF16. */
 
 /* Register tile: rows of x by outputs, as many accumulators as the registers hold. */
 #if defined __AVX512F__
@@ -68,8 +68,8 @@ INLINE void nibbles(const uint8_t *block, bool with_min, float *to, int64_t step
 {
     const uint8_t *q = block + (with_min ? 4 : 2);
 #if defined __AVX512F__
-    /* The 16 values that a block can have, once; each weight looks up its own by its low 4 bits. Both halves at the front
-     * are spread by the load itself, since shuffles are what this waits for. */
+    /* The 16 values that a block can have, once; each weight looks up its own by its low 4 bits. Both halves at the
+     * front are spread by the load itself, since shuffles are what this waits for. */
     const vec digit = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     int32_t front;
     memcpy(&front, block, sizeof front);
@@ -123,7 +123,8 @@ INLINE void widen_q4_k(const uint8_t *b, float *to, int64_t step)
 INLINE void widen_q6_k(const uint8_t *b, float *to, int64_t step)
 {
     float d = half_at(b + 208);
-    UNROLL for (int i = 0; i < 16; i++) { /* 16 elements of one scale */
+    UNROLL for (int i = 0; i < 16; i++)
+    { /* 16 elements of one scale */
         int half = i / 8, quarter = i / 2 % 4, part = i % 2 * 16;
         bytes16 l = bytes_at(b + half * 64 + quarter % 2 * 32 + part), h = bytes_at(b + 128 + half * 32 + part);
         bytes16 low = l & 15, high = (quarter < 2 ? h << (4 - 2 * quarter) : h >> (2 * quarter - 4)) & 48;
@@ -193,7 +194,8 @@ INLINE void widen_stepped(sf_dtype dtype, const void *from, float *to, int64_t n
     case SF_Q6_K:
         for (; blocks > 0; blocks--, b += size, to += 16 * step) widen_q6_k(b, to, step);
         return;
-    default: break;
+    default:
+        break;
     }
     for (; n >= LANES; n -= LANES, b += LANES * size, to += step) widen_plain16(dtype, b, to);
     if (n == 0) return;
@@ -222,14 +224,15 @@ INLINE void register_tile(int rows, const tiling *t, const float *x, const float
 {
     int64_t row = t->row, step = t->step, ldy = t->ldy;
     vec acc[TILE_ROWS][TILE_OUTS][WIDE];
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int o = 0; o < TILE_OUTS; o++)
-            UNROLL for (int u = 0; u < WIDE; u++) acc[r][o][u] = all(0);
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int o = 0; o < TILE_OUTS; o++)
+        UNROLL for (int u = 0; u < WIDE; u++) acc[r][o][u] = all(0);
     for (int64_t s = 0; s < t->steps; s++) {
-        UNROLL for (int u = 0; u < WIDE; u++) {
+        UNROLL for (int u = 0; u < WIDE; u++)
+        {
             vec b[TILE_OUTS];
             UNROLL for (int o = 0; o < TILE_OUTS; o++) b[o] = load(w + s * (TILE_OUTS * LANES) + o * LANES + u * W);
-            UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int r = 0; r < rows; r++)
+            {
                 vec a = load(x + r * row + s * step + u * W);
                 UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o][u] += a * b[o];
             }
@@ -246,8 +249,7 @@ INLINE void register_tile(int rows, const tiling *t, const float *x, const float
     for (int r = 0; r < rows; r++) {
         float *to = y + r * ldy, *from = sums + r * TILE_OUTS;
         if (outs == TILE_OUTS) {
-            if (bias)
-                UNROLL for (int o = 0; o < TILE_OUTS; o++) from[o] += bias[o];
+            if (bias) UNROLL for (int o = 0; o < TILE_OUTS; o++) from[o] += bias[o];
             if (t->add)
                 UNROLL for (int o = 0; o < TILE_OUTS; o++) to[o] += from[o];
             else
@@ -386,7 +388,6 @@ static float multiply_add(int64_t steps, float x)
         UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) acc[i] = acc[i] * a + b;
     }
     float sum = 0;
-    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++)
-        for (int j = 0; j < W; j++) sum += acc[i][j];
+    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) for (int j = 0; j < W; j++) sum += acc[i][j];
     return sum;
 }

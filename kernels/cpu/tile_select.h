@@ -27,7 +27,8 @@ static int64_t count_from(const uint32_t *r, int64_t n, uint32_t least)
     for (; i + 4 * W <= n; i += 4 * W)
         UNROLL for (int u = 0; u < 4; u++) sum[u] = _mm512_mask_add_epi32(
             sum[u], _mm512_cmpge_epu32_mask(_mm512_loadu_si512(r + i + u * W), wanted), sum[u], one);
-    count = _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_add_epi32(sum[0], sum[1]), _mm512_add_epi32(sum[2], sum[3])));
+    count =
+        _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_add_epi32(sum[0], sum[1]), _mm512_add_epi32(sum[2], sum[3])));
 #else
     uvec sum = {0};
     for (; i + W <= n; i += W) {
@@ -78,7 +79,8 @@ static int32_t best(const float *x, int64_t n, int64_t k, uint32_t *room, int32_
     }
     if (k >= choosable) return take(room, n, choosable, 0, 0, index);
     if (k <= 0) return 0;
-    int64_t low = (int64_t)least + 1, high = (int64_t)most + 1, above = 0; /* at least k reach low; `above` reach high */
+    int64_t low = (int64_t)least + 1, high = (int64_t)most + 1,
+            above = 0; /* at least k reach low; `above` reach high */
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2, reach = count_from(room, n, (uint32_t)middle);
         if (reach == k) return take(room, n, k, (uint32_t)middle - 1, 0, index);

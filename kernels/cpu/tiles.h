@@ -12,12 +12,12 @@
 #include "kernels/backend.h"
 
 enum {
-    SF_PANEL = 16,      /* keys side by side */
-    SF_STRIP = 8,       /* query rows side by side */
-    SF_BATCH = 6,       /* panels between two updates of the running maximum */
-    SF_TILE_ROWS = 128, /* the most query rows of a tile */
-    SF_COLUMNS = 32,    /* columns of values that lie together */
-    SF_STEP = 32,       /* keys between two updates in decode */
+    SF_PANEL = 16,         /* keys side by side */
+    SF_STRIP = 8,          /* query rows side by side */
+    SF_BATCH = 6,          /* panels between two updates of the running maximum */
+    SF_TILE_ROWS = 128,    /* the most query rows of a tile */
+    SF_COLUMNS = 32,       /* columns of values that lie together */
+    SF_STEP = 32,          /* keys between two updates in decode */
     SF_CHAIN_FLOATS = 192, /* products that a step of multiply_add() adds, each to a sum of its own */
 };
 
@@ -70,8 +70,8 @@ typedef struct sf_tiles {
     /* Rows [first, first + count) of x into `to`: [rows, in], both rounded up, to whole strips and to 16. */
     void (*pack_rows)(const float *x, int64_t rows, int64_t in, int64_t first, int64_t count, float *to);
 
-    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: 1024 floats for each of them,
-     * `outs` rounded up to 4. */
+    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: 1024 floats for each of
+     * them, `outs` rounded up to 4. */
     void (*linear)(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room);
 
     void (*rms_norm)(const float *x, const float *weight, float offset, float eps, int width, float *out);
