@@ -138,7 +138,7 @@ static void print_cells(const struct grid *g, int first, double dense)
     for (int m = 0; m < g->methods; m++) {
         for (int l = 0; l < LEVELS; l++) {
             char what[64];
-            snprintf(what, sizeof what, "%s at %g, its part", g->method[m]->name, level(l));
+            snprintf(what, sizeof what, "%s at %g: its part", g->method[m]->name, level(l));
             print_row(g, what, spent(&g->lane[first + m * LEVELS + l]), dense);
         }
     }
@@ -166,22 +166,22 @@ static sf_status measure(struct grid *g)
     double together, apart = 0, each[MOST_CELLS];
     char what[64];
     SF_TRY(time_cells(g, 0, 1, g->args->repeat, &dense));
-    print_row(g, "dense, alone", dense.median, dense.median);
+    print_row(g, "dense alone", dense.median, dense.median);
     for (int p = 0; p < SF_PHASES; p++) { /* of its last run */
-        snprintf(what, sizeof what, "dense, its %s", phase_name[p]);
+        snprintf(what, sizeof what, "dense: its %s", phase_name[p]);
         print_row(g, what, g->lane[0].seconds[p], dense.median);
     }
     if (!g->methods) return SF_OK;
     SF_TRY(time_grid(g, first, lanes, &together));
     print_cells(g, 1, dense.median);
-    snprintf(what, sizeof what, "%d cells, together", lanes);
+    snprintf(what, sizeof what, "%d cells together", lanes);
     print_row(g, what, together, dense.median);
     SF_TRY(print_memory(g, first, lanes));
     for (int i = first; i < g->cells; i++) {
         SF_TRY(time_once(g, i, 1, &each[i]));
         apart += each[i];
     }
-    snprintf(what, sizeof what, "%d cells, one by one", lanes);
+    snprintf(what, sizeof what, "%d cells one by one", lanes);
     print_row(g, what, apart, dense.median);
     return SF_OK;
 }

@@ -101,9 +101,9 @@ def model(args):
                         "-t", str(args.threads), "-r", "1")
         at = {(row["phase"], row["what"]): float(row["seconds"]) for row in rows}
         prompt, steps = theirs(short, args.output)
-        seconds = {"short": (at["decode", "dense, its prefill"], prompt),
-                   "decode": (at["decode", "dense, its decode"], steps),
-                   "long": (at["prefill", "dense, its prefill"], theirs(long, 1)[0])}
+        seconds = {"short": (at["decode", "dense: its prefill"], prompt),
+                   "decode": (at["decode", "dense: its decode"], steps),
+                   "long": (at["prefill", "dense: its prefill"], theirs(long, 1)[0])}
         for name, pair in seconds.items() if turn else ():
             for side, value in zip(times[name], pair):
                 side.append(value)
