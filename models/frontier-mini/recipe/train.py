@@ -1,0 +1,220 @@
+"""Trains one size of the frontier-mini family on one GPU.
+
+    frontier tasks export models/frontier-mini/recipe/tasks.yaml --samples 20000 --seed 1 --out DATA/tasks.h5
+    python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
+
+Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade. Logs a JSON line
+every 100 steps (share of answer tokens and of whole answers that are right, by task and length, on samples not seen
+before while the data last); saves OUT/checkpoint.pt and OUT/model every two minutes, and goes on from the checkpoint
+when started again.
+"""
+import argparse
+import collections
+import json
+import pathlib
+import platform
+import time
+
+import torch
+import torch.nn.functional as F
+
+import batches
+import model as mini
+
+# Share of the time at which a stage ends, its length, and the share of warm-up rows in its batches.
+STAGES = [(0.05, 128, 1.0), (0.14, 256, 0.5), (0.28, 512, 0.3), (0.44, 1024, 0.12), (0.60, 2048, 0.05),
+          (0.78, 4096, 0.0), (1.00, 8192, 0.0)]
+MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.12, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.19}
+RATES = {"s": (0.02, 3e-3), "m": (0.02, 3e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
+CONTEXT_WEIGHT = 0.05   # of the loss on ordinary context tokens
+CONTEXT_SAMPLE = 4096   # of them, a step
+DECAY = 0.35            # last share of the time in which the rates fall to zero
+
+
+class Muon:
+    """Orthogonalised momentum for matrices (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/)."""
+
+    def __init__(self, matrices, rate):
+        self.rate, self.groups = rate, collections.defaultdict(list)
+        for p in matrices:
+            self.groups[tuple(p.shape)].append(p)
+        self.momentum = {s: torch.zeros(len(g), *s, device=g[0].device) for s, g in self.groups.items()}
+
+    @torch.no_grad()
+    def step(self, factor):
+        for shape, group in self.groups.items():
+            gradient, momentum = torch.stack([p.grad for p in group]), self.momentum[shape]
+            momentum.lerp_(gradient, 0.05)
+            update = gradient.lerp(momentum, 0.95).bfloat16()
+            tall = shape[0] > shape[1]
+            if tall:
+                update = update.transpose(1, 2)
+            update = update / (update.norm(dim=(1, 2), keepdim=True) + 1e-7)
+            for _ in range(5):
+                square = update @ update.transpose(1, 2)
+                update = 3.4445 * update + (-4.7750 * square + 2.0315 * square @ square) @ update
+            if tall:
+                update = update.transpose(1, 2)
+            rate = self.rate * factor
+            scaled = rate * max(1, shape[0] / shape[1]) ** 0.5
+            for p, u in zip(group, update):
+                p.mul_(1 - rate * 0.02).add_(u.float(), alpha=-scaled)
+                p.grad = None
+
+
+class Schedule:
+    """Length and rows of batches as time passes."""
+
+    def __init__(self, available, tokens):
+        self.available, self.tokens, self.share = sorted(available), tokens, 0.0
+
+    def stage(self):
+        return next((length, warm) for end, length, warm in STAGES if self.share < end or end == 1.0)
+
+    def rows(self, length):
+        tokens = self.tokens if length > 1024 else self.tokens // 2
+        return max(1, tokens // (length + batches.ANSWER_ROOM))
+
+    def draw(self, random):
+        """Length of the next batch of samples: the stage's, or, once it is long, often a shorter one."""
+        length = self.stage()[0]
+        lengths = [n for n in self.available if n <= length] or self.available[:1]
+        drawn = lengths[-1]
+        if length >= 2048 and random.random() < 0.5:
+            drawn = int(random.choice([n for n in lengths[:-1] if n >= 512]))
+        return drawn, self.rows(drawn)
+
+
+def losses(net, ids, weight):
+    """Answer loss, context loss, and which answer tokens are right: (row, position, right)."""
+    hidden = net(ids)[:, :-1]
+    target, weight = ids[:, 1:], weight[:, 1:]
+    row, at = (weight > 0).nonzero(as_tuple=True)
+    logits = net.logits(hidden[row, at]).float()
+    wanted, w = target[row, at], weight[row, at]
+    answer = (F.cross_entropy(logits, wanted, reduction="none") * w).sum() / w.sum()
+    crow, cat = (weight == batches.CONTEXT).nonzero(as_tuple=True)
+    pick = torch.randint(0, max(1, len(crow)), (CONTEXT_SAMPLE,), device=ids.device)
+    crow, cat = crow[pick], cat[pick]
+    context = F.cross_entropy(net.logits(hidden[crow, cat]).float(), target[crow, cat])
+    return answer, context, (row, logits.argmax(-1) == wanted)
+
+
+def accuracies(log, names, length, task, row, right):
+    """Adds shares of right tokens and right answers to log[task@length]."""
+    rows = len(task)
+    count = torch.zeros(rows, device=row.device).index_add_(0, row, torch.ones_like(row, dtype=torch.float))
+    hits = torch.zeros(rows, device=row.device).index_add_(0, row, right.float())
+    for i, name in enumerate(names):
+        mine = (task == i) & (count > 0)
+        if mine.any():
+            entry = log[f"{name}@{length}"]
+            entry[0] += (hits[mine] / count[mine]).sum().item()
+            entry[1] += (hits[mine] == count[mine]).sum().item()
+            entry[2] += int(mine.sum())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("size", choices=mini.SIZES)
+    parser.add_argument("--data", required=True, help="folder of files from frontier tasks export")
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--tokens", type=int, default=131072, help="a step, above length 1024; half of it below")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--eager", action="store_true", help="do not compile")
+    a = parser.parse_args()
+    torch.manual_seed(a.seed)
+    torch.set_float32_matmul_precision("high")
+    a.out.mkdir(parents=True, exist_ok=True)
+    cuda = a.device.startswith("cuda")
+
+    net = mini.Decoder(a.size).to(a.device)
+    muon_rate, adam_rate = RATES[a.size]
+    hidden = [p for n, p in net.named_parameters() if p.dim() == 2 and "embed" not in n]
+    embed = [p for n, p in net.named_parameters() if "embed" in n]
+    vectors = [p for p in net.parameters() if p.dim() != 2]
+    muon = Muon(hidden, muon_rate)
+    adam = torch.optim.AdamW([dict(params=embed, weight_decay=0.1), dict(params=vectors, weight_decay=0)],
+                             lr=adam_rate, betas=(0.9, 0.95), fused=cuda)
+    step, tokens, before = 0, 0, 0.0
+    saved = a.out / "checkpoint.pt"
+    if saved.exists():
+        state = torch.load(saved, map_location=a.device)
+        net.load_state_dict(state["net"])
+        adam.load_state_dict(state["adam"])
+        muon.momentum = state["muon"]
+        step, tokens, before = state["step"], state["tokens"], state["seconds"]
+    if not a.eager:
+        torch._dynamo.config.cache_size_limit = 64
+        for layer in net.layers:
+            layer.compile(dynamic=False)
+
+    samples = batches.Samples(a.data)
+    schedule = Schedule(samples.rows, a.tokens)
+    schedule.share = before / (60 * a.minutes)
+    loader = batches.Loader(samples, schedule.draw, MIX, a.seed + step)
+    log = open(a.out / "log.jsonl", "a", buffering=1)
+    versions = {"torch": torch.__version__, "python": platform.python_version(),
+                "device": torch.cuda.get_device_name() if cuda else "cpu"}
+    log.write(json.dumps({"size": a.size, "parameters": sum(p.numel() for p in net.parameters()), "seed": a.seed,
+                          "minutes": a.minutes, "from_step": step, **versions}) + "\n")
+
+    def save():
+        torch.save({"net": mini.plain_state(net), "adam": adam.state_dict(), "muon": muon.momentum, "step": step,
+                    "tokens": tokens, "seconds": before + time.time() - start}, saved.with_suffix(".tmp"))
+        saved.with_suffix(".tmp").rename(saved)
+        mini.save_checkpoint(net, a.out / "model")
+
+    start = last_save = time.time()
+    seen = collections.defaultdict(lambda: [0.0, 0, 0])
+    while True:
+        schedule.share = (before + time.time() - start) / (60 * a.minutes)
+        if schedule.share >= 1:
+            break
+        stage, warm = schedule.stage()
+        task = None
+        if torch.rand(()) < warm:
+            length = stage
+            ids, weight = batches.warm_up(schedule.rows(stage), stage + batches.ANSWER_ROOM, mini.VOCABULARY, a.device)
+        else:
+            length, ids, weight, task = loader.get()
+            ids, weight, task = (t.to(a.device, non_blocking=True) for t in (ids, weight, task))
+
+        factor = min(1, (step + 1) / 100) * min(1, (1 - schedule.share) / DECAY + 0.01)
+        for group in adam.param_groups:
+            group["lr"] = adam_rate * factor
+        with torch.autocast(a.device.split(":")[0], torch.bfloat16):
+            answer, context, (row, right) = losses(net, ids, weight)
+            loss = answer + CONTEXT_WEIGHT * context
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        muon.step(factor)
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+        step += 1
+        tokens += ids.numel()
+
+        if step % 4 == 0:
+            if task is None:
+                seen[f"warm@{length}"][0] += right.float().mean().item()
+                seen[f"warm@{length}"][2] += 1
+            else:
+                accuracies(seen, samples.tasks, length, task, row, right)
+        if step % 100 == 0:
+            log.write(json.dumps({
+                "step": step, "seconds": round(before + time.time() - start, 1), "tokens": tokens, "stage": stage,
+                "answer_loss": round(answer.item(), 4), "context_loss": round(context.item(), 4),
+                "right": {k: [round(t / n, 3), round(w / n, 3)] for k, (t, w, n) in sorted(seen.items())}}) + "\n")
+            seen.clear()
+            if time.time() - last_save > 120:
+                last_save = time.time()
+                save()
+    save()
+    log.write(json.dumps({"done": True, "step": step, "tokens": tokens,
+                          "seconds": round(before + time.time() - start, 1)}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
