@@ -1,9 +1,10 @@
 """Training batches: exported task samples of one length, and warm-up rows with dense targets.
 
-A batch is (ids, weight): ids int64 [rows, width], weight float32 [rows, width], where weight[r, t] > 0 says that token t
-of row r is to be predicted, CONTEXT that it is an ordinary token of the input, 0 that it is padding.
+Which tokens are to be predicted is worked out where the batch is made, never from its contents on the GPU, so that the
+training step need not wait for the device.
 """
 import collections
+import dataclasses
 import pathlib
 import queue
 import threading
@@ -13,9 +14,25 @@ import numpy as np
 import torch
 
 ANSWER_ROOM = 128       # tokens that a row is wider than its length
-CONTEXT = -1.0
+CONTEXT_SAMPLE = 4096   # tokens of the context that are predicted too, a batch
 SEPARATOR = 1           # <|im_start|>, between the parts of a warm-up row
 FIRST_WORD = 259        # ids below are special tokens and single bytes
+
+
+@dataclasses.dataclass
+class Batch:
+    length: int
+    ids: torch.Tensor        # int64 [rows, width]
+    answer: torch.Tensor     # int64 [n] places in ids.flatten() before which an answer token stands
+    weight: torch.Tensor     # float32 [n] of that token in the loss
+    cell: torch.Tensor       # int64 [n] row of that token
+    context: torch.Tensor    # int64 [CONTEXT_SAMPLE] places before ordinary tokens
+    task: torch.Tensor | None = None  # int64 [rows]; None: warm-up
+
+    def to(self, device):
+        def move(t):
+            return None if t is None else t.to(device, non_blocking=True)
+        return Batch(self.length, *(move(getattr(self, f.name)) for f in dataclasses.fields(self)[1:]))
 
 
 class Samples:
@@ -40,8 +57,8 @@ class Samples:
         """`count` rows of one length; tasks drawn by `mix` (task -> weight), each task's rows in turn."""
         width = length + ANSWER_ROOM
         ids = np.zeros((count, width), np.int64)
-        weight = np.zeros((count, width), np.float32)
         task = np.zeros(count, np.int64)
+        answer, weight, cell, context = [], [], [], []
         pools = self.rows[length]
         names = [t for t in self.tasks if t in pools and mix.get(t, 0) > 0]
         share = np.array([mix[t] for t in names])
@@ -52,14 +69,21 @@ class Samples:
             row, prompt = pool[at]
             n = min(len(row), width)
             ids[r, :n] = row[:n]
-            weight[r, :prompt] = CONTEXT
-            weight[r, prompt:n] = (n - prompt) ** -0.5  # short answers count nearly as much as long ones
+            answer.append(r * width + np.arange(prompt - 1, n - 1))
+            weight.append(np.full(n - prompt, (n - prompt) ** -0.5))  # short answers count nearly as much as long ones
+            cell.append(np.full(n - prompt, r))
+            context.append(r * width + random.integers(0, prompt - 1, CONTEXT_SAMPLE // count + 1))
             task[r] = self.tasks.index(names[pick])
-        return ids, weight, task
+        context = np.concatenate(context)[:CONTEXT_SAMPLE]
+        arrays = ids, np.concatenate(answer), np.concatenate(weight).astype(np.float32), np.concatenate(cell), context, task
+        tensors = [torch.from_numpy(a) for a in arrays]
+        if torch.cuda.is_available():
+            tensors = [t.pin_memory() for t in tensors]
+        return Batch(length, *tensors)
 
 
 class Loader:
-    """Makes batches ahead in a thread. `plan()` gives (length, rows) of the next batch, at the time it is made."""
+    """Makes batches ahead in a thread. `plan(random)` gives (length, rows) of the next one, when it is made."""
 
     def __init__(self, samples, plan, mix, seed):
         self.queue = queue.Queue(8)
@@ -71,10 +95,7 @@ class Loader:
         try:
             while True:
                 length, rows = self.plan(self.random)
-                batch = [torch.from_numpy(a) for a in self.samples.batch(length, rows, self.mix, self.random)]
-                if torch.cuda.is_available():
-                    batch = [t.pin_memory() for t in batch]
-                self.queue.put((length, *batch))
+                self.queue.put(self.samples.batch(length, rows, self.mix, self.random))
         except Exception as error:
             self.queue.put(error)
 
@@ -85,26 +106,31 @@ class Loader:
         return batch
 
 
-def warm_up(rows, width, vocabulary, device):
+def warm_up(length, rows, vocabulary, random, device):
     """Rows that teach to look things up: copy a segment; answer keys by value and values by key, for many pairs."""
-    if torch.rand(()) < 0.3:
-        return copying(rows, width, vocabulary, device)
-    return pairs(rows, width, vocabulary, device)
-
-
-def filled(parts, targets, width):
-    ids, wanted = torch.cat(parts, 1), torch.cat(targets, 1).float()
-    weight = torch.where(wanted > 0, wanted.sum(1, keepdim=True).clamp(min=1) ** -0.5, torch.full_like(wanted, CONTEXT))
-    pad = (0, width - ids.shape[1])
-    return torch.nn.functional.pad(ids, pad), torch.nn.functional.pad(weight, pad)
-
-
-def copying(rows, width, vocabulary, device):
-    n = int(torch.randint(width // 4, (width - 1) // 2 + 1, ()))
-    segment = torch.randint(FIRST_WORD, vocabulary, (rows, n), device=device)
+    width = length + ANSWER_ROOM
     bar = torch.full((rows, 1), SEPARATOR, device=device)
-    no, yes = torch.zeros_like(segment), torch.ones_like(segment)
-    return filled([segment, bar, segment], [no, torch.zeros_like(bar), yes], width)
+    if random.random() < 0.3:
+        n = int(random.integers(width // 4, (width - 1) // 2 + 1))
+        segment = torch.randint(FIRST_WORD, vocabulary, (rows, n), device=device)
+        parts, wanted = [segment, bar, segment], [0] * (n + 1) + [1] * n
+    else:
+        a, b = (int(random.integers(1, 4)) for _ in range(2))
+        n = (width - 1) // (2 * (a + b))
+        key, value = (distinct(rows, n, size, vocabulary, device) for size in (a, b))
+        listed = torch.cat([key, value], 2).flatten(1)
+        if random.random() < 0.5:
+            key, value = value, key  # asked by value: the answer stands before what was asked
+        order = torch.rand(rows, n, device=device).argsort(1)[..., None]
+        told = torch.cat([key, value], 2).gather(1, order.expand(-1, -1, a + b)).flatten(1)
+        parts = [listed, bar, told]
+        wanted = [0] * (listed.shape[1] + 1) + ([0] * key.shape[2] + [1] * value.shape[2]) * n
+    ids = torch.nn.functional.pad(torch.cat(parts, 1), (0, width - len(wanted)))
+    at = torch.tensor([i for i, w in enumerate(wanted) if w], device=device)
+    first = torch.arange(rows, device=device)[:, None]
+    answer = (first * width + at - 1).flatten()
+    return Batch(length, ids, answer, torch.ones(len(answer), device=device),
+                 first.expand(-1, len(at)).flatten(), torch.randint(0, ids.numel() - 1, (CONTEXT_SAMPLE,), device=device))
 
 
 def distinct(rows, n, size, vocabulary, device):
@@ -114,20 +140,3 @@ def distinct(rows, n, size, vocabulary, device):
         return (torch.rand(rows, vocabulary - FIRST_WORD, device=device).topk(n, 1).indices + FIRST_WORD)[..., None]
     alphabet = torch.randint(FIRST_WORD, vocabulary, (max(64, n),), device=device)
     return alphabet[torch.randint(0, len(alphabet), (rows, n, size), device=device)]
-
-
-def pairs(rows, width, vocabulary, device):
-    a, b = (int(torch.randint(1, 4, ())) for _ in range(2))
-    n = (width - 1) // (2 * (a + b))
-    key, value = distinct(rows, n, a, vocabulary, device), distinct(rows, n, b, vocabulary, device)
-    listed = torch.cat([key, value], 2)
-    backward = torch.rand(()) < 0.5
-    asked, told = (value, key) if backward else (key, value)
-    order = torch.rand(rows, n, device=device).argsort(1)[..., None]
-    asked = asked.gather(1, order.expand(-1, -1, asked.shape[2]))
-    told = told.gather(1, order.expand(-1, -1, told.shape[2]))
-    answers = torch.cat([asked, told], 2)
-    wanted = torch.cat([torch.zeros_like(asked), torch.ones_like(told)], 2)
-    bar = torch.full((rows, 1), SEPARATOR, device=device)
-    return filled([listed.flatten(1), bar, answers.flatten(1)],
-                  [torch.zeros_like(listed).flatten(1), torch.zeros_like(bar), wanted.flatten(1)], width)

@@ -15,6 +15,7 @@ import pathlib
 import platform
 import time
 
+import numpy
 import torch
 import torch.nn.functional as F
 
@@ -27,7 +28,6 @@ STAGES = [(0.05, 128, 1.0), (0.14, 256, 0.5), (0.28, 512, 0.3), (0.44, 1024, 0.1
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.12, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.19}
 RATES = {"s": (0.02, 3e-3), "m": (0.02, 3e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
 CONTEXT_WEIGHT = 0.05   # of the loss on ordinary context tokens
-CONTEXT_SAMPLE = 4096   # of them, a step
 DECAY = 0.35            # last share of the time in which the rates fall to zero
 
 
@@ -56,9 +56,9 @@ class Muon:
             if tall:
                 update = update.transpose(1, 2)
             rate = self.rate * factor
-            scaled = rate * max(1, shape[0] / shape[1]) ** 0.5
-            for p, u in zip(group, update):
-                p.mul_(1 - rate * 0.02).add_(u.float(), alpha=-scaled)
+            torch._foreach_mul_(group, 1 - rate * 0.02)
+            torch._foreach_add_(group, list(update.float().unbind()), alpha=-rate * max(1, shape[0] / shape[1]) ** 0.5)
+            for p in group:
                 p.grad = None
 
 
@@ -85,33 +85,38 @@ class Schedule:
         return drawn, self.rows(drawn)
 
 
-def losses(net, ids, weight):
-    """Answer loss, context loss, and which answer tokens are right: (row, position, right)."""
-    hidden = net(ids)[:, :-1]
-    target, weight = ids[:, 1:], weight[:, 1:]
-    row, at = (weight > 0).nonzero(as_tuple=True)
-    logits = net.logits(hidden[row, at]).float()
-    wanted, w = target[row, at], weight[row, at]
-    answer = (F.cross_entropy(logits, wanted, reduction="none") * w).sum() / w.sum()
-    crow, cat = (weight == batches.CONTEXT).nonzero(as_tuple=True)
-    pick = torch.randint(0, max(1, len(crow)), (CONTEXT_SAMPLE,), device=ids.device)
-    crow, cat = crow[pick], cat[pick]
-    context = F.cross_entropy(net.logits(hidden[crow, cat]).float(), target[crow, cat])
-    return answer, context, (row, logits.argmax(-1) == wanted)
+def losses(net, batch):
+    """Answer loss, loss on the context, and which answer tokens are right."""
+    hidden, target = net(batch.ids).flatten(0, 1), batch.ids.flatten()
+    logits, wanted = net.logits(hidden[batch.answer]).float(), target[batch.answer + 1]
+    answer = (F.cross_entropy(logits, wanted, reduction="none") * batch.weight).sum() / batch.weight.sum()
+    context = F.cross_entropy(net.logits(hidden[batch.context]).float(), target[batch.context + 1])
+    return answer, context, logits.argmax(-1) == wanted
 
 
-def accuracies(log, names, length, task, row, right):
-    """Adds shares of right tokens and right answers to log[task@length]."""
-    rows = len(task)
-    count = torch.zeros(rows, device=row.device).index_add_(0, row, torch.ones_like(row, dtype=torch.float))
-    hits = torch.zeros(rows, device=row.device).index_add_(0, row, right.float())
-    for i, name in enumerate(names):
-        mine = (task == i) & (count > 0)
-        if mine.any():
-            entry = log[f"{name}@{length}"]
-            entry[0] += (hits[mine] / count[mine]).sum().item()
-            entry[1] += (hits[mine] == count[mine]).sum().item()
-            entry[2] += int(mine.sum())
+class Tally:
+    """Shares of right answer tokens and of wholly right answers by task and length, kept on the device."""
+
+    def __init__(self, tasks, lengths, device):
+        self.tasks, self.lengths = tasks + ["warm-up"], sorted(lengths)
+        self.sums = torch.zeros(len(self.tasks) * len(self.lengths), 3, device=device)
+
+    def add(self, batch, right):
+        rows = len(batch.ids)
+        task = batch.task if batch.task is not None else torch.full((rows,), len(self.tasks) - 1, device=right.device)
+        count = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, torch.ones_like(batch.weight))
+        hits = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, right.float())
+        terms = torch.stack([hits / count, (hits == count).float(), torch.ones_like(hits)], 1)
+        self.sums.index_add_(0, self.lengths.index(batch.length) * len(self.tasks) + task, terms)
+
+    def take(self):
+        out = {}
+        for i, (tokens, whole, n) in enumerate(self.sums.tolist()):
+            if n:
+                name = f"{self.tasks[i % len(self.tasks)]}@{self.lengths[i // len(self.tasks)]}"
+                out[name] = [round(tokens / n, 3), round(whole / n, 3)]
+        self.sums.zero_()
+        return out
 
 
 def main():
@@ -168,25 +173,23 @@ def main():
         mini.save_checkpoint(net, a.out / "model")
 
     start = last_save = time.time()
-    seen = collections.defaultdict(lambda: [0.0, 0, 0])
+    tally = Tally(samples.tasks, {128, *samples.rows}, a.device)
+    random = numpy.random.default_rng(a.seed + step)
     while True:
         schedule.share = (before + time.time() - start) / (60 * a.minutes)
         if schedule.share >= 1:
             break
         stage, warm = schedule.stage()
-        task = None
-        if torch.rand(()) < warm:
-            length = stage
-            ids, weight = batches.warm_up(schedule.rows(stage), stage + batches.ANSWER_ROOM, mini.VOCABULARY, a.device)
+        if random.random() < warm:
+            batch = batches.warm_up(stage, schedule.rows(stage), mini.VOCABULARY, random, a.device)
         else:
-            length, ids, weight, task = loader.get()
-            ids, weight, task = (t.to(a.device, non_blocking=True) for t in (ids, weight, task))
+            batch = loader.get().to(a.device)
 
         factor = min(1, (step + 1) / 100) * min(1, (1 - schedule.share) / DECAY + 0.01)
         for group in adam.param_groups:
             group["lr"] = adam_rate * factor
         with torch.autocast(a.device.split(":")[0], torch.bfloat16):
-            answer, context, (row, right) = losses(net, ids, weight)
+            answer, context, right = losses(net, batch)
             loss = answer + CONTEXT_WEIGHT * context
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -194,20 +197,15 @@ def main():
         adam.step()
         adam.zero_grad(set_to_none=True)
         step += 1
-        tokens += ids.numel()
+        tokens += batch.ids.numel()
 
-        if step % 4 == 0:
-            if task is None:
-                seen[f"warm@{length}"][0] += right.float().mean().item()
-                seen[f"warm@{length}"][2] += 1
-            else:
-                accuracies(seen, samples.tasks, length, task, row, right)
+        if step % 5 == 0:
+            tally.add(batch, right)
         if step % 100 == 0:
             log.write(json.dumps({
                 "step": step, "seconds": round(before + time.time() - start, 1), "tokens": tokens, "stage": stage,
                 "answer_loss": round(answer.item(), 4), "context_loss": round(context.item(), 4),
-                "right": {k: [round(t / n, 3), round(w / n, 3)] for k, (t, w, n) in sorted(seen.items())}}) + "\n")
-            seen.clear()
+                "right": tally.take()}) + "\n")
             if time.time() - last_save > 120:
                 last_save = time.time()
                 save()
