@@ -42,7 +42,7 @@ class Samples:
         self.rows = collections.defaultdict(lambda: collections.defaultdict(list))  # length -> task -> rows
         for path in sorted(pathlib.Path(folder).glob("*.h5")):
             with h5py.File(path) as f:
-                names = [n.decode() if isinstance(n, bytes) else n for n in f.attrs["tasks"]]
+                names = [name.split("(")[0] for name in f.attrs["tasks"]]
                 tokens, offset = f["tokens"][:], f["offset"][:]
                 lengths, tasks, prompts = f["length"][:], f["task"][:], f["prompt_tokens"][:]
             for i in range(len(lengths)):
