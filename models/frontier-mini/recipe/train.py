@@ -23,7 +23,7 @@ import batches
 import model as mini
 
 # Share of the time at which a stage ends, its length, and the share of warm-up rows in its batches.
-STAGES = [(0.05, 128, 1.0), (0.14, 384, 0.5), (0.28, 512, 0.3), (0.44, 1024, 0.12), (0.60, 2048, 0.05),
+STAGES = [(0.05, 128, 1.0), (0.14, 448, 0.5), (0.28, 512, 0.3), (0.44, 1024, 0.12), (0.60, 2048, 0.05),
           (0.78, 4096, 0.0), (1.00, 8192, 0.0)]
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.12, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.19}
 RATES = {"s": (0.02, 3e-3), "m": (0.02, 3e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
