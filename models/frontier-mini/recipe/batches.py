@@ -16,6 +16,7 @@ import torch
 ANSWER_ROOM = 128       # tokens that a row is wider than its length
 CONTEXT_SAMPLE = 4096   # tokens of the context that are predicted too, a batch
 SEPARATOR = 1           # <|im_start|>, between the parts of a warm-up row
+MARK = 0                # <|endoftext|>, between keys and values that are asked by value
 FIRST_WORD = 259        # ids below are special tokens and single bytes
 
 
@@ -106,21 +107,27 @@ class Loader:
         return batch
 
 
-def warm_up(length, rows, vocabulary, random, device):
-    """Rows that teach to look things up: copy a segment; answer keys by value and values by key, for many pairs."""
-    width = length + ANSWER_ROOM
+def warm_up(width, rows, vocabulary, random, device):
+    """Rows that teach to look things up: copy a segment; answer keys by value and values by key, for many pairs.
+
+    Up to width 128 keys and values are single tokens; beyond, strings of one to three. The tokens of a batch come from
+    an alphabet drawn anew, often a small one."""
+    size = int(random.choice([256, 1024, vocabulary - FIRST_WORD]))
+    alphabet = torch.randperm(vocabulary - FIRST_WORD, device=device)[:size] + FIRST_WORD
     bar = torch.full((rows, 1), SEPARATOR, device=device)
     if random.random() < 0.3:
         n = int(random.integers(width // 4, (width - 1) // 2 + 1))
-        segment = torch.randint(FIRST_WORD, vocabulary, (rows, n), device=device)
+        segment = alphabet[torch.randint(0, size, (rows, n), device=device)]
         parts, wanted = [segment, bar, segment], [0] * (n + 1) + [1] * n
     else:
-        a, b = (int(random.integers(1, 4)) for _ in range(2))
-        n = (width - 1) // (2 * (a + b))
-        key, value = (distinct(rows, n, size, vocabulary, device) for size in (a, b))
-        listed = torch.cat([key, value], 2).flatten(1)
-        if random.random() < 0.5:
-            key, value = value, key  # asked by value: the answer stands before what was asked
+        a, b = (1, 1) if width <= 128 else (int(random.integers(1, 4)) for _ in range(2))
+        backward = random.random() < 0.5  # asked by value: the answer stands before what was asked
+        n = min((width - 1) // (2 * (a + b) + backward), size)
+        key, value = (distinct(rows, n, k, alphabet) for k in (a, b))
+        between = torch.full((rows, n, int(backward)), MARK, device=device)
+        listed = torch.cat([key, between, value], 2).flatten(1)
+        if backward:
+            key, value = value, key
         order = torch.rand(rows, n, device=device).argsort(1)[..., None]
         told = torch.cat([key, value], 2).gather(1, order.expand(-1, -1, a + b)).flatten(1)
         parts = [listed, bar, told]
@@ -129,14 +136,14 @@ def warm_up(length, rows, vocabulary, random, device):
     at = torch.tensor([i for i, w in enumerate(wanted) if w], device=device)
     first = torch.arange(rows, device=device)[:, None]
     answer = (first * width + at - 1).flatten()
-    return Batch(length, ids, answer, torch.ones(len(answer), device=device),
+    return Batch(width, ids, answer, torch.ones(len(answer), device=device),
                  first.expand(-1, len(at)).flatten(), torch.randint(0, ids.numel() - 1, (CONTEXT_SAMPLE,), device=device))
 
 
-def distinct(rows, n, size, vocabulary, device):
-    """[rows, n, size] tokens: single tokens all different, longer strings over a small alphabet (so that one token alone
-    does not tell them apart)."""
+def distinct(rows, n, size, alphabet):
+    """[rows, n, size] tokens: single tokens all different, longer strings over few tokens (so that one alone does not
+    tell them apart)."""
     if size == 1:
-        return (torch.rand(rows, vocabulary - FIRST_WORD, device=device).topk(n, 1).indices + FIRST_WORD)[..., None]
-    alphabet = torch.randint(FIRST_WORD, vocabulary, (max(64, n),), device=device)
-    return alphabet[torch.randint(0, len(alphabet), (rows, n, size), device=device)]
+        return alphabet[torch.rand(rows, len(alphabet), device=alphabet.device).topk(n, 1).indices][..., None]
+    alphabet = alphabet[:max(64, n)]
+    return alphabet[torch.randint(0, len(alphabet), (rows, n, size), device=alphabet.device)]

@@ -22,9 +22,12 @@ import torch.nn.functional as F
 import batches
 import model as mini
 
-# Share of the time at which a stage ends, its length, and the share of warm-up rows in its batches.
-STAGES = [(0.05, 128, 1.0), (0.14, 448, 0.5), (0.28, 512, 0.3), (0.44, 1024, 0.12), (0.60, 2048, 0.05),
-          (0.78, 4096, 0.0), (1.00, 8192, 0.0)]
+# Stages: length, share of warm-up rows, least and most share of the time that the stage takes. The first ones end as soon
+# as the warm-up is mastered (MASTERED of its answers right): a model that has not learned to look things up learns
+# nothing else.
+STAGES = [(64, 1.0, 0.01, 0.15), (128, 1.0, 0.01, 0.08), (256, 1.0, 0.01, 0.08), (512, 0.3, 0.20, 0.20),
+          (1024, 0.1, 0.18, 0.18), (2048, 0.0, 0.18, 0.18), (4096, 0.0, 0.20, 0.20), (8192, 0.0, 1.0, 1.0)]
+MASTERED = 0.9
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.12, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.19}
 RATES = {"s": (0.02, 3e-3), "m": (0.02, 3e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
 CONTEXT_WEIGHT = 0.05   # of the loss on ordinary context tokens
@@ -63,26 +66,34 @@ class Muon:
 
 
 class Schedule:
-    """Length and rows of batches as time passes."""
+    """Length and rows of batches as time passes and warm-up is mastered."""
 
     def __init__(self, available, tokens):
-        self.available, self.tokens, self.share = sorted(available), tokens, 0.0
+        self.available, self.tokens, self.index, self.begun = sorted(available), tokens, 0, 0.0
 
     def stage(self):
-        return next((length, warm) for end, length, warm in STAGES if self.share < end or end == 1.0)
+        """Length and share of warm-up rows now."""
+        return STAGES[self.index][:2]
 
-    def rows(self, length):
-        tokens = self.tokens if length > 1024 else self.tokens // 2
-        return max(1, tokens // (length + batches.ANSWER_ROOM))
+    def advance(self, share, mastered):
+        """Time has come to `share`; `mastered`: the stage's warm-up is. True if a new stage begins."""
+        _, _, least, most = STAGES[self.index]
+        if self.index + 1 == len(STAGES) or share - self.begun < (least if mastered else most):
+            return False
+        self.index, self.begun = self.index + 1, share
+        return True
+
+    def rows(self, width):
+        return max(1, min(self.tokens, max(self.tokens // 8, 64 * width)) // width)
 
     def draw(self, random):
-        """Length of the next batch of samples: the stage's, or, once it is long, often a shorter one."""
+        """Length and rows of the next batch of samples: the stage's, or, once it is long, often a shorter one."""
         length = self.stage()[0]
         lengths = [n for n in self.available if n <= length] or self.available[:1]
         drawn = lengths[-1]
         if length >= 2048 and random.random() < 0.5:
-            drawn = int(random.choice([n for n in lengths[:-1] if n >= 512]))
-        return drawn, self.rows(drawn)
+            drawn = int(random.choice(lengths[:-1]))
+        return drawn, self.rows(drawn + batches.ANSWER_ROOM)
 
 
 def losses(net, batch):
@@ -158,7 +169,6 @@ def main():
 
     samples = batches.Samples(a.data)
     schedule = Schedule(samples.rows, a.tokens)
-    schedule.share = before / (60 * a.minutes)
     loader = batches.Loader(samples, schedule.draw, MIX, a.seed + step)
     log = open(a.out / "log.jsonl", "a", buffering=1)
     versions = {"torch": torch.__version__, "python": platform.python_version(),
@@ -173,19 +183,23 @@ def main():
         mini.save_checkpoint(net, a.out / "model")
 
     start = last_save = time.time()
-    tally = Tally(samples.tasks, {128, *samples.rows}, a.device)
+    skill = 0.0  # share of right answers in the warm-up, lately
+    tally = Tally(samples.tasks, {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}, a.device)
     random = numpy.random.default_rng(a.seed + step)
     while True:
-        schedule.share = (before + time.time() - start) / (60 * a.minutes)
-        if schedule.share >= 1:
+        share = (before + time.time() - start) / (60 * a.minutes)
+        if schedule.advance(share, skill > MASTERED):
+            skill = 0.0
+        if share >= 1:
             break
         stage, warm = schedule.stage()
         if random.random() < warm:
-            batch = batches.warm_up(stage, schedule.rows(stage), mini.VOCABULARY, random, a.device)
+            width = stage if warm == 1.0 else stage + batches.ANSWER_ROOM
+            batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, random, a.device)
         else:
             batch = loader.get().to(a.device)
 
-        factor = min(1, (step + 1) / 100) * min(1, (1 - schedule.share) / DECAY + 0.01)
+        factor = min(1, (step + 1) / 100) * min(1, (1 - share) / DECAY + 0.01)
         for group in adam.param_groups:
             group["lr"] = adam_rate * factor
         with torch.autocast(a.device.split(":")[0], torch.bfloat16):
@@ -201,6 +215,8 @@ def main():
 
         if step % 5 == 0:
             tally.add(batch, right)
+        if warm == 1.0 and step % 10 == 0:
+            skill += 0.1 * (right.float().mean().item() - skill)
         if step % 100 == 0:
             log.write(json.dumps({
                 "step": step, "seconds": round(before + time.time() - start, 1), "tokens": tokens, "stage": stage,
