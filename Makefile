@@ -115,9 +115,8 @@ deps: ## install the Debian or Ubuntu packages that are missing
 AGAIN = $(MAKE) --no-print-directory
 
 # ---- the two commands -------------------------------------------------------------------------------------------------
-demo: deps ## install what is missing, build, get the model, run configs/demo.yaml, draw the plots
+demo: deps ## install what is missing, build, run configs/demo.yaml, draw the plots
 	@$(AGAIN) -j$$(nproc) all
-	@$(AGAIN) models/smollm2-135m
 	$(BIN) run configs/demo.yaml
 	$(BIN) report results/demo.h5
 
@@ -142,7 +141,7 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all tests
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 tests/run $(BUILD)-asan
 
-models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB) for the demo
+models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*.yaml
 	@models/get-smollm2.sh $@
 
 install: all ## install under PREFIX (default /usr/local): program, headers for plug-ins, templates

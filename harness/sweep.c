@@ -268,9 +268,10 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
 static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int output, const sf_prompting *prompting,
                            sf_task_spec *out)
 {
-    static const char *const reserved[] = {"answer", "question", "introduction", "instructions", "output", NULL};
-    const char *name;
-    const sf_node *params;
+    static const char *const reserved[] = {"answer", "question", "introduction", "instructions", "output", "label",
+                                           NULL};
+    const char *name, *label = NULL;
+    const sf_node *params, *given;
     SF_TRY(read_entry(node, &name, &params));
     out->task = sf_task_find(name);
     if (!out->task) {
@@ -285,12 +286,16 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int outpu
     out->prompting = *prompting;
     out->output = output ? output : out->task->output;
     if (params) SF_TRY(read_prompting(params, &out->output, &out->prompting));
-    out->label = sf_params_label(name, out->task->params, out->params);
+    if (params && (given = sf_yaml_get(params, "label"))) SF_TRY(sf_yaml_text(given, &label));
+    out->label = label ? strdup(label) : sf_params_label(name, out->task->params, out->params);
     SF_TRY(task_json(node, out));
-    for (int i = 0; i < sweep->tasks; i++)
-        if (sweep->task[i].json && &sweep->task[i] != out && sweep->task[i].task == out->task &&
-            strcmp(sweep->task[i].json, out->json) == 0)
+    for (const sf_task_spec *other = sweep->task; other < out; other++) {
+        if (other->task == out->task && strcmp(other->json, out->json) == 0)
             return sf_yaml_fail(node, "task '%s' stands twice with the same parameters", out->label);
+        if (strcmp(other->label, out->label) == 0)
+            return sf_yaml_fail(node, "two tasks are called '%s'; give one of them a label of its own: {label: NAME}",
+                                out->label);
+    }
     return SF_OK;
 }
 

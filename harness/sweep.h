@@ -17,7 +17,7 @@ typedef struct sf_model_spec {
 
 typedef struct sf_task_spec {
     const sf_task *task;
-    char *label;                   /* the task's name, with the parameters that differ from their defaults */
+    char *label;                   /* as the config names it; default: the task's name, with the parameters that differ from their defaults */
     void *params;
     char *json;                    /* all parameters and prompting, canonical */
     int output;                    /* limit of generated tokens */

@@ -148,6 +148,8 @@ static const struct { const char *text, *set, *expect; } bad[] = {
     {"models: [m]\ntasks: []\nlengths: [512]\n", NULL, ":2: tasks: the list is empty"},
     {"models: [m]\ntasks: [niahh]\nlengths: [512]\n", NULL, "unknown task 'niahh'; did you mean 'niah'?"},
     {"models: [m]\ntasks: [niah, niah]\nlengths: [512]\n", NULL, "stands twice"},
+    {"models: [m]\ntasks: [niah, vt: {label: niah}]\nlengths: [512]\n", NULL, "two tasks are called 'niah'"},
+    {"models: [m]\ntasks: [niah, niah: {instructions: Go.}]\nlengths: [512]\n", NULL, "two tasks are called 'niah'"},
     {"models: [m]\ntasks: [niah: {queries: -1}]\nlengths: [512]\n", NULL, ":2: tasks.0.niah.queries: expected a whole number"},
     {"models: [m]\ntasks: [niah: {answer: brief}]\nlengths: [512]\n", NULL, "expected one of explain|direct, found 'brief'"},
     {"models: [m]\ntasks: [niah]\nlengths: [10]\n", NULL, "lengths.0: expected a whole number from 64"},
