@@ -1,6 +1,6 @@
 """Trains one size of the frontier-mini family on one GPU.
 
-    frontier tasks export models/frontier-mini/recipe/tasks.yaml --samples 20000 --seed 1 --out DATA/tasks.h5
+    frontier tasks export configs/mini-study.yaml --samples 20000 --seed 1 --out DATA/tasks.h5
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
 
 Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade. Logs a JSON line
@@ -25,7 +25,7 @@ import model as mini
 # Stages: length, share of warm-up rows, least and most share of the time that the stage takes. The first ones end as soon
 # as the warm-up is mastered (MASTERED of its answers right): a model that has not learned to look things up learns
 # nothing else.
-STAGES = [(64, 1.0, 0.01, 0.15), (128, 1.0, 0.01, 0.08), (256, 1.0, 0.01, 0.08), (512, 0.3, 0.20, 0.20),
+STAGES = [(64, 1.0, 0.01, 0.40), (128, 1.0, 0.01, 0.08), (256, 1.0, 0.01, 0.08), (512, 0.3, 0.20, 0.20),
           (1024, 0.1, 0.18, 0.18), (2048, 0.0, 0.18, 0.18), (4096, 0.0, 0.20, 0.20), (8192, 0.0, 1.0, 1.0)]
 MASTERED = 0.9
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.12, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.19}
@@ -169,6 +169,8 @@ def main():
 
     samples = batches.Samples(a.data)
     schedule = Schedule(samples.rows, a.tokens)
+    if saved.exists():
+        schedule.index, schedule.begun = state["stage"]
     loader = batches.Loader(samples, schedule.draw, MIX, a.seed + step)
     log = open(a.out / "log.jsonl", "a", buffering=1)
     versions = {"torch": torch.__version__, "python": platform.python_version(),
@@ -178,7 +180,8 @@ def main():
 
     def save():
         torch.save({"net": mini.plain_state(net), "adam": adam.state_dict(), "muon": muon.momentum, "step": step,
-                    "tokens": tokens, "seconds": before + time.time() - start}, saved.with_suffix(".tmp"))
+                    "tokens": tokens, "seconds": before + time.time() - start, "stage": (schedule.index, schedule.begun)},
+                   saved.with_suffix(".tmp"))
         saved.with_suffix(".tmp").rename(saved)
         mini.save_checkpoint(net, a.out / "model")
 
