@@ -2,6 +2,7 @@
 #
 #   make BUILD=dir        build elsewhere          make WERROR=1      warnings are errors (as in CI)
 #   make CUDA=0           leave CUDA out           make CUDA_ARCH=90a GPU architectures, e.g. "80 90a"
+#   make V=1              print whole commands
 .DEFAULT_GOAL := all
 SHELL := /bin/bash
 BUILD ?= build
@@ -16,6 +17,12 @@ NVCC ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc
 CUDA ?= $(if $(NVCC),1,0)
 CUDA_ARCH ?= 80 90a
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+
+# A line a file instead of its whole command; V=1: the command.
+Q := $(if $(filter 1,$(V)),,@)
+define say
+@$(if $(filter 1,$(V)),:,printf '  %-4s %s\n' $(1) $@)
+endef
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
 DEFS := -D_GNU_SOURCE
@@ -46,15 +53,18 @@ BIN := $(BUILD)/frontier
 all: $(BIN) ## build build/frontier
 
 $(BIN): $(BUILD)/harness/main.o $(LIB)
-	$(CC) $(SANITIZE) -rdynamic -o $@ $< -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(SANITIZE) -rdynamic -o $@ $< -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive $(LIBS)
 
 $(LIB): $(OBJS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # The revision goes into one object, made anew when it changes.
 REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -75,16 +85,19 @@ $(BUILD)/tasks/qa_data.o: $(wildcard tasks/data/qa_*)
 
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
+	$(call say,NVCC)
+	$(Q)$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
-	$(CC) $(SANITIZE) -rdynamic -o $@ $< $(LIB) -lcmocka $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(SANITIZE) -rdynamic -o $@ $< $(LIB) -lcmocka $(LIBS)
 
 # Plug-ins to load and to refuse; they find Frontier's functions in the program that loads them.
 PLUGINS := $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/plugin/*.c))
 $(BUILD)/tests/plugin/%.so: tests/plugin/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $<
 $(BUILD)/tests/test_methods_plugin: | $(PLUGINS)
 
 -include $(OBJS:.o=.d) $(BUILD)/harness/main.d $(TESTS:%=%.d) $(PLUGINS:.so=.d)
