@@ -46,19 +46,21 @@ static sf_status finish(sf_batch *batch, int layer, int rows)
 
 /* Counts and times what a wave's prompts do together: from begin_shared() to end_shared(). */
 typedef struct shared {
-    sf_meter meter;
+    sf_meter meter, *before; /* the backend's own one comes back: this one goes with the caller's frame */
     double began;
 } shared;
 
 static void begin_shared(sf_batch *batch, shared *s)
 {
     memset(&s->meter, 0, sizeof s->meter);
+    s->before = batch->backend->meter;
     batch->backend->meter = &s->meter;
     s->began = sf_batch_time(batch);
 }
 
 static void end_shared(sf_batch *batch, const sf_wave *wave, const shared *s)
 {
+    batch->backend->meter = s->before;
     double seconds = sf_batch_time(batch) - s->began;
     for (int i = 0; i < wave->prompts; i++) {
         sf_prompt *prompt = &wave->prompt[i];
@@ -79,6 +81,7 @@ static sf_status project_first(sf_batch *batch, sf_prompt *prompt)
                        batch->model->positions.position, prompt->job->tokens, first->q, first->k, first->v));
         first->seconds = sf_batch_time(batch) - s.began;
         first->meter = s.meter;
+        batch->backend->meter = s.before;
         first->job = prompt->job;
     }
     sf_batch_share(&first->meter, 1, 1, false, &prompt->meter);
@@ -300,6 +303,7 @@ sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave)
     SF_TRY(sf_transformer_logits(batch->model, batch->last, wave->prompts, batch->logits, &batch->workspace));
     SF_TRY(b->ops->argmax(b, batch->logits, wave->prompts, c->vocab, batch->next));
     SF_TRY(b->ops->download(b, token, batch->next, sizeof token));
+    b->meter = s.before;
     double seconds = (sf_batch_time(batch) - s.began) / wave->prompts;
     for (int i = 0; i < wave->prompts; i++) {
         sf_batch_share(&s.meter, 1, wave->prompts, false, &wave->prompt[i].meter);
