@@ -22,24 +22,17 @@ typedef struct lockstep {
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
-/* Row i's attention at this layer, and its newest key shown to its method. */
-static sf_status observe(lockstep *l, int i, int layer)
+/* Row i's attention at this layer, of all keys so far. */
+static void attend(lockstep *l, int i, int layer)
 {
     sf_batch *batch = l->batch;
-    sf_backend *b = batch->backend;
     sf_sequence *s = l->sequence[i];
-    const sf_lane *lane = s->lane;
-    sf_cache *cache = &s->at[layer];
+    const sf_cache *cache = &s->at[layer];
     int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
-    sf_attention *a = &l->attention[i];
-    *a = sf_batch_attention(batch, layer, 1, sf_activation_at(b, batch->q, i * width), cache->prompt, cache->tail);
-    a->pairs = s->pairs + (int64_t)layer * a->heads;
+    const void *q = sf_activation_at(batch->backend, batch->q, i * width);
+    l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
+    l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
     l->pattern[i] = (sf_pattern){0};
-    if (!lane->decode || sf_layer_slides(batch->config, layer)) return SF_OK;
-    b->meter = &s->lane->meter;
-    SF_TRY(sf_hook_observe(a, lane->decode, lane->decode_params, &cache->state, a->keys - 1));
-    b->meter = &l->shared;
-    return SF_OK;
 }
 
 /* Rows do not wait for each other between apart() and together(). */
@@ -55,16 +48,19 @@ static sf_status together(const lockstep *l)
     return b->ops->lane ? b->ops->lane(b, -1) : SF_OK;
 }
 
-/* What row i's method lets its query read at this layer. */
+/* Shows row i's newest key to its method, which says what the query reads at this layer. */
 static sf_status choose(lockstep *l, int i, int layer)
 {
     sf_batch *batch = l->batch;
-    const sf_lane *lane = l->sequence[i]->lane;
-    if (!lane->decode || !lane->decode->decode || sf_layer_slides(batch->config, layer)) return SF_OK;
+    sf_lane *lane = l->sequence[i]->lane;
+    const sf_method *m = lane->decode;
+    sf_attention *a = &l->attention[i];
+    sf_state *state = &l->sequence[i]->at[layer].state;
+    if (!m || (!m->observe && !m->decode) || sf_layer_slides(batch->config, layer)) return SF_OK;
     SF_TRY(apart(l, i));
-    batch->backend->meter = &l->sequence[i]->lane->meter;
-    SF_TRY(sf_hook_choose(SF_HOOK_DECODE, &l->attention[i], lane->decode, lane->decode_params,
-                          &l->sequence[i]->at[layer].state, &l->pattern[i]));
+    batch->backend->meter = &lane->meter;
+    SF_TRY(sf_hook_observe(a, m, lane->decode_params, state, a->keys - 1));
+    if (m->decode) SF_TRY(sf_hook_choose(SF_HOOK_DECODE, a, m, lane->decode_params, state, &l->pattern[i]));
     batch->backend->meter = &l->shared;
     return SF_OK;
 }
@@ -110,7 +106,7 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     sf_mark mark = sf_scratch_mark(b);
     for (int i = 0; i < l->rows; i++) {
         l->tail[i]->n++;
-        SF_TRY(observe(l, i, layer));
+        attend(l, i, layer);
     }
     for (int i = 0; i < l->rows; i++) SF_TRY(choose(l, i, layer));
     SF_TRY(together(l));

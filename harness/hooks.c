@@ -172,9 +172,7 @@ sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params,
 sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *params, sf_state *state, int first)
 {
     if (!m->observe) return SF_OK;
-    sf_mark mark = sf_scratch_mark(a->backend);
     enter(m, "observe", a->layer);
     sf_status status = outcome(a, m->observe(a, params, state, first));
-    sf_scratch_release(a->backend, mark);
     return sf_blame(status, "method '%s', observe at layer %d", m->name, a->layer);
 }

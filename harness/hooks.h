@@ -24,7 +24,7 @@ sf_status sf_hook_blame(sf_status status, sf_hook hook, const sf_method *method,
 sf_status sf_hook_state(sf_attention *a, const sf_method *method, const void *params, int max_keys, sf_arena *arena,
                         sf_state *out);
 
-/* New keys from logical key `first` on; nothing for methods that do not observe. Releases its scratch. */
+/* New keys from logical key `first` on; nothing for methods that do not observe. The caller releases its scratch. */
 sf_status sf_hook_observe(sf_attention *a, const sf_method *method, const void *params, sf_state *state, int first);
 
 /* For programs: from now on a crash inside a hook says on stderr in which, before it ends the process as it would have. */

@@ -172,11 +172,12 @@ static sf_status evict(sf_batch *batch, sf_sequence *s, sf_attention *a)
 static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
 {
     const sf_lane *lane = s->lane;
+    sf_backend *b = batch->backend;
     sf_cache *cache = &s->at[a->layer];
-    sf_mark mark = sf_scratch_mark(batch->backend);
+    sf_mark mark = sf_scratch_mark(b);
     cache->prompt = s->prompt->part[a->layer];
     if (s->evicts) SF_TRY(evict(batch, s, a));
-    sf_scratch_release(batch->backend, mark);
+    sf_scratch_release(b, mark);
 
     /* An evicted cache no longer lines up with the prompt's queries, so that observers then see keys alone. */
     bool whole = cache->prompt.n == a->keys;
@@ -184,7 +185,9 @@ static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
                                           (sf_kv_part){0});
     int most = own.keys + batch->how->max_output - 1;
     SF_TRY(sf_hook_state(&own, lane->decode, lane->decode_params, most, batch->store, &cache->state));
-    return sf_hook_observe(&own, lane->decode, lane->decode_params, &cache->state, 0);
+    SF_TRY(sf_hook_observe(&own, lane->decode, lane->decode_params, &cache->state, 0));
+    sf_scratch_release(b, mark);
+    return SF_OK;
 }
 
 /* Serves the prompt's lanes one after the other; what a lane's hooks cost is its own, in counts and in time. */

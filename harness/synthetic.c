@@ -179,11 +179,13 @@ sf_status sf_synthetic_observe(sf_synthetic *s, const sf_method *method, const v
 {
     sf_attention a = sf_synthetic_prompt(s);
     SF_TRY(sf_hook_state(&a, method, params, s->tokens + s->tail, &s->arena, out));
+    sf_mark mark = sf_scratch_mark(s->backend);
     SF_TRY(sf_hook_observe(&a, method, params, out, 0));
     for (int i = 1; i <= s->tail; i++) {
         sf_attention step = sf_synthetic_step(s, i);
         SF_TRY(sf_hook_observe(&step, method, params, out, step.keys - 1));
     }
+    sf_scratch_release(s->backend, mark);
     return SF_OK;
 }
 

@@ -59,7 +59,8 @@ typedef struct sf_backend_ops {
     sf_status (*memory)(sf_backend *b, size_t *available, size_t *total); /* bytes */
 
     /* What is queued from lane(b, i) on, until the next call, neither reads nor overwrites what lanes of other numbers
-     * queue, and may run beside it; lane(b, -1) ends this: what follows comes after all of it. NULL: nothing runs beside. */
+     * queue, and may run beside it; lane(b, -1) ends this: what follows comes after all of it. An op that waits, waits for
+     * all lanes. NULL: nothing runs beside. */
     sf_status (*lane)(sf_backend *b, int lane);
 
     /* Starts or stops a watch on what is queued in between, without waiting: the time is added to b->watched, at the

@@ -945,4 +945,117 @@ static void pages_case(twin *t, uint64_t seed, int most_keys)
     end_case(t, c.what);
 }
 
+/* What lanes choose side by side is what each chooses alone, bit for bit, also where one of them waits; more lanes than
+ * queues. Of the filling alone: what it chooses is compared with the reference elsewhere. */
+static void lanes_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    sf_backend *b = &t->b[1];
+    b->phase = SF_DECODE;
+    enum { LANES = 19, PAGE = 16 };
+    static const int32_t first_row = 0;
+    char what[256];
+    int kv_heads = ONE_OF(t, 1, 2, 8), group = ONE_OF(t, 1, 4, 7), dim = ONE_OF(t, 64, 128, 128), asks = in_range(t, 0, LANES - 1);
+    int heads = kv_heads * group, most_pages = (most_keys + PAGE - 1) / PAGE;
+    snprintf(what, sizeof what, "seed %llu: lanes heads %d/%d dim %d, lane %d waits", (unsigned long long)seed, heads, kv_heads,
+             dim, asks);
+    sf_kv_part shared[2];
+    make_part(t, kv_heads, dim, most_keys, false, shared);
+    size_t bounds = (size_t)kv_heads * most_pages * dim * sizeof(float), scores = (size_t)kv_heads * most_pages * sizeof(float);
+    float *q = randoms(t, (int64_t)heads * dim * LANES, 1.5f), *peek[2];
+    size_t all_lists = (size_t)LANES * (size_t)kv_heads * (size_t)(most_pages + 1) * sizeof(int32_t);
+    int32_t *lists[2], *home[2];
+    sf_attention a[LANES];
+    const sf_attention *lane[LANES];
+    void *on_device = put_activations(t, 1, q, (int64_t)heads * dim * LANES), *out[2];
+    sf_pattern p[2][LANES];
+    const sf_pattern *chosen[LANES];
+    float *covered[2];
+    for (int i = 0; i < LANES; i++) {
+        int keys = in_range(t, most_keys / 2, most_keys);
+        a[i] = (sf_attention){.backend = b, .layers = 1, .heads = heads, .kv_heads = kv_heads, .head_dim = dim, .queries = 1,
+                              .keys = keys, .scale = .09f, .kv = {.prompt = shared[1], .dtype = b->activation}};
+        a[i].q = (char *)on_device + sf_bytes(b->activation, (int64_t)i * heads * dim);
+        a[i].kv.prompt.n = keys;
+        lane[i] = &a[i];
+    }
+    for (int apart = 0; apart < 2; apart++) {
+        out[apart] = activation_room(t, 1, (int64_t)LANES * heads * dim);
+        covered[apart] = room(t, 1, (size_t)LANES * (size_t)heads * sizeof(float));
+        char *low = room(t, 1, bounds * LANES), *high = room(t, 1, bounds * LANES), *score = room(t, 1, scores * LANES);
+        int32_t *list = lists[apart] = room(t, 1, all_lists);
+        peek[apart] = NULL;
+        for (int i = 0; i < LANES; i++) {
+            int pages = (a[i].keys + PAGE - 1) / PAGE, k = pages / 8 + 1;
+            float *l = (float *)(low + bounds * (size_t)i), *h = (float *)(high + bounds * (size_t)i),
+                  *x = (float *)(score + scores * (size_t)i);
+            p[apart][i] = (sf_pattern){.kind = SF_PAGES, .heads = kv_heads, .page = PAGE};
+            p[apart][i].first = (sf_lists){kv_heads, k, list, list + kv_heads}; /* what it does not write stays poisoned */
+            list += kv_heads * (most_pages + 1);
+            if (apart && b->ops->lane) OK(t, 1, b->ops->lane(b, i));
+            OK(t, 1, b->ops->page_bounds(b, &a[i], PAGE, 0, most_pages, l, h));
+            OK(t, 1, b->ops->page_scores(b, &a[i], PAGE, most_pages, l, h, x));
+            OK(t, 1, b->ops->fill(b, x, kv_heads, pages, pages - 1, pages, INFINITY));
+            OK(t, 1, b->ops->top(b, x, kv_heads, pages, k, &p[apart][i].first));
+            OK(t, 1, b->ops->check_pattern(b, &a[i], &p[apart][i], "lanes"));
+            OK(t, 1, b->ops->mass(b, &a[i], &p[apart][i], 1, &first_row, covered[apart] + i * heads));
+            if (i == asks) peek[apart] = get(t, 1, covered[apart], SF_F32, (int64_t)(i + 1) * heads);
+            chosen[i] = &p[apart][i];
+        }
+        if (b->ops->lane) OK(t, 1, b->ops->lane(b, -1));
+        OK(t, 1, b->ops->decode(b, LANES, lane, chosen, out[apart]));
+    }
+    for (int i = 0; i < 2; i++) {
+        home[i] = malloc(all_lists);
+        OK(t, 1, b->ops->download(b, home[i], lists[i], all_lists));
+    }
+    if (memcmp(home[0], home[1], all_lists) != 0) fail_msg("%s: lists differ", what);
+    free(home[0]), free(home[1]);
+    void *pair[][2] = {{covered[0], covered[1]}, {out[0], out[1]}};
+    for (int i = 0; i < 2; i++) {
+        int64_t n = (int64_t)LANES * heads * (i ? dim : 1);
+        float *x = get(t, 1, pair[i][0], i ? b->activation : SF_F32, n), *y = get(t, 1, pair[i][1], i ? b->activation : SF_F32, n);
+        if (memcmp(x, y, (size_t)n * sizeof *x) != 0) fail_msg("%s: %s differ", what, i ? "outputs" : "masses");
+        free(x), free(y);
+    }
+    if (memcmp(peek[0], peek[1], (size_t)(asks + 1) * (size_t)heads * sizeof(float)) != 0)
+        fail_msg("%s: what a lane reads of the others was not there yet", what);
+    free(peek[0]), free(peek[1]), free(q);
+    memset(&t->meter[1], 0, sizeof t->meter[1]);
+    end_case(t, what);
+}
+
+/* Pages so long, and so many keys, that the last page's share past the end is many keys. */
+static void long_pages_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    t->b[0].phase = t->b[1].phase = SF_DECODE;
+    scene c;
+    int page = ONE_OF(t, 4095, 4096, 1000), keys = ONE_OF(t, 36864, 36870, 33001), pages = (keys + page - 1) / page;
+    int kv_heads = 2, group = 2, dim = 64;
+    sf_kv_part prompt[2];
+    make_part(t, kv_heads, dim, keys, false, prompt);
+    float *x = randoms(t, (int64_t)kv_heads * group * dim, 1.5f);
+    snprintf(c.what, sizeof c.what, "seed %llu: %d pages of %d, %d keys", (unsigned long long)seed, pages, page, keys);
+    int32_t count[2] = {pages, pages - 1}, *index = calloc((size_t)(2 * pages), sizeof *index);
+    for (int i = 0; i < pages; i++) index[i] = i, index[pages + i] = i + (i < pages - 1); /* the second head: not the first */
+    float *out[2];
+    for (int s = 0; s < 2; s++) {
+        c.a[s] = (sf_attention){.backend = &t->b[s], .layers = 1, .heads = kv_heads * group, .kv_heads = kv_heads,
+                                .head_dim = dim, .queries = 1, .keys = keys, .scale = .125f,
+                                .q = put_activations(t, s, x, (int64_t)kv_heads * group * dim),
+                                .kv = {.prompt = prompt[s], .dtype = t->b[s].activation}};
+        sf_pattern p = {.kind = SF_PAGES, .heads = kv_heads, .page = page};
+        p.first = (sf_lists){kv_heads, pages, put(t, s, count, sizeof count), put(t, s, index, (size_t)(2 * pages) * sizeof *index)};
+        const sf_attention *lane = &c.a[s];
+        const sf_pattern *pattern = &p;
+        void *to = activation_room(t, s, (int64_t)kv_heads * group * dim);
+        OK(t, s, t->b[s].ops->decode(&t->b[s], 1, &lane, &pattern, to));
+        out[s] = get_activations(t, s, to, (int64_t)kv_heads * group * dim);
+    }
+    agree(t, out[0], out[1], (int64_t)kv_heads * group * dim, t->tolerance, c.what);
+    free(out[0]), free(out[1]), free(x), free(index);
+    end_case(t, c.what);
+}
+
 #endif

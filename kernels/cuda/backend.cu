@@ -81,9 +81,22 @@ sf_status sf_cuda_workspace(sf_backend *b, size_t bytes, void **out)
     return SF_OK;
 }
 
+/* What the queue at hand does next comes after all that the others were given. */
+static sf_status await_others(sf_backend *b)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    for (int i = 1; i < SF_CUDA_QUEUES; i++) {
+        if (i == c->at || !(c->forked >> i & 1)) continue;
+        CUDA_TRY(cudaEventRecord(c->queue[i].done, c->queue[i].stream));
+        CUDA_TRY(cudaStreamWaitEvent(c->stream, c->queue[i].done, 0));
+    }
+    return SF_OK;
+}
+
 sf_status sf_cuda_settle(sf_backend *b)
 {
     sf_cuda *c = sf_cuda_of(b);
+    SF_TRY(await_others(b));
     if (c->pending) {
         CUDA_TRY(cudaMemcpyAsync(c->settled, c->report, sizeof *c->report, cudaMemcpyDeviceToHost, c->stream));
         CUDA_TRY(cudaMemsetAsync(c->report, 0, sizeof *c->report, c->stream));
@@ -252,6 +265,7 @@ static sf_status cuda_upload(sf_backend *b, void *to, const void *host, size_t b
 static sf_status cuda_download(sf_backend *b, void *host, const void *from, size_t bytes)
 {
     SF_TRY(enter(b));
+    SF_TRY(await_others(b));
     if (bytes) CUDA_TRY(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, sf_cuda_of(b)->stream));
     sf_status status = sf_cuda_settle(b);
     sf_cuda_of(b)->fault = SF_OK;
@@ -289,14 +303,11 @@ static sf_status cuda_lane(sf_backend *b, int lane)
     if (at && !c->forked) CUDA_TRY(cudaEventRecord(c->queue[0].done, first));
     if (at && !(c->forked >> at & 1)) CUDA_TRY(cudaStreamWaitEvent(c->queue[at].stream, c->queue[0].done, 0));
     if (at) c->forked |= 1u << at;
-    for (int i = 1; at == 0 && i < SF_CUDA_QUEUES; i++) {
-        if (!(c->forked >> i & 1)) continue;
-        CUDA_TRY(cudaEventRecord(c->queue[i].done, c->queue[i].stream));
-        CUDA_TRY(cudaStreamWaitEvent(first, c->queue[i].done, 0));
-    }
-    if (at == 0) c->forked = 0;
     c->at = at;
     c->stream = c->queue[at].stream;
+    if (at) return SF_OK;
+    SF_TRY(await_others(b));
+    c->forked = 0;
     return SF_OK;
 }
 

@@ -342,6 +342,7 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     if (pattern->kind == SF_PAGES) {
         l->pages = pattern->first.index, l->listed = pattern->first.count;
         l->stride = pattern->first.stride, l->page = pattern->page;
+        most = ceil_div<int64_t>(most, l->page) * l->page; /* the last page may reach past the last key */
         if (pattern->first.stride * pattern->page < most) most = pattern->first.stride * pattern->page;
     } else if (pattern->kind == SF_WINDOW) {
         l->sinks = pattern->sinks, l->local = pattern->last > 0 ? a->keys : pattern->local;
