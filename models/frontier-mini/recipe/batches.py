@@ -12,8 +12,10 @@ import threading
 import h5py
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 ANSWER_ROOM = 128       # tokens that a row is wider than its length
+ANSWER_PLACES = 64      # answer tokens of a row, on average over a batch, that there is room for
 CONTEXT_SAMPLE = 4096   # tokens of the context that are predicted too, a batch
 SEPARATOR = 1           # <|im_start|>, between the parts of a warm-up row
 MARK = 0                # <|endoftext|>, between keys and values that are asked by value
@@ -22,18 +24,26 @@ FIRST_WORD = 259        # ids below are special tokens and single bytes
 
 @dataclasses.dataclass
 class Batch:
-    length: int
-    ids: torch.Tensor        # int64 [rows, width]
-    answer: torch.Tensor     # int64 [n] places in ids.flatten() before which an answer token stands
-    weight: torch.Tensor     # float32 [n] of that token in the loss
-    cell: torch.Tensor       # int64 [n] row of that token
+    ids: torch.Tensor        # int32 [rows, width]
+    answer: torch.Tensor     # int64 [places] in ids.flatten() before which an answer token stands
+    weight: torch.Tensor     # float32 [places] of that token in the loss; 0: the place is not used
+    cell: torch.Tensor       # int64 [places] row of that token
     context: torch.Tensor    # int64 [CONTEXT_SAMPLE] places before ordinary tokens
-    task: torch.Tensor | None = None  # int64 [rows]; None: warm-up
+    task: torch.Tensor       # int64 [rows]
+
+    def tensors(self):
+        return [getattr(self, f.name) for f in dataclasses.fields(self)]
+
+    def shape(self):
+        """What a step made for one batch needs of another."""
+        return tuple(tuple(t.shape) for t in self.tensors())
 
     def to(self, device):
-        def move(t):
-            return None if t is None else t.to(device, non_blocking=True)
-        return Batch(self.length, *(move(getattr(self, f.name)) for f in dataclasses.fields(self)[1:]))
+        return Batch(*(t.to(device, copy=True) for t in self.tensors()))
+
+    def fill(self, other):
+        for mine, theirs in zip(self.tensors(), other.tensors()):
+            mine.copy_(theirs, non_blocking=True)
 
 
 class Samples:
@@ -56,8 +66,8 @@ class Samples:
 
     def batch(self, length, count, mix, random):
         """`count` rows of one length; tasks drawn by `mix` (task -> weight), each task's rows in turn."""
-        width = length + ANSWER_ROOM
-        ids = np.zeros((count, width), np.int64)
+        width, places = length + ANSWER_ROOM, count * ANSWER_PLACES
+        ids = np.zeros((count, width), np.int32)
         task = np.zeros(count, np.int64)
         answer, weight, cell, context = [], [], [], []
         pools = self.rows[length]
@@ -70,33 +80,36 @@ class Samples:
             row, prompt = pool[at]
             n = min(len(row), width)
             ids[r, :n] = row[:n]
-            answer.append(r * width + np.arange(prompt - 1, n - 1))
-            weight.append(np.full(n - prompt, (n - prompt) ** -0.5))  # short answers count nearly as much as long ones
+            answer.append(np.arange(r * width + prompt - 1, r * width + n - 1))
+            weight.append(np.full(n - prompt, (n - prompt) ** -0.5, np.float32))  # short answers count nearly as long ones
             cell.append(np.full(n - prompt, r))
             context.append(r * width + random.integers(0, prompt - 1, CONTEXT_SAMPLE // count + 1))
             task[r] = self.tasks.index(names[pick])
-        context = np.concatenate(context)[:CONTEXT_SAMPLE]
-        arrays = ids, np.concatenate(answer), np.concatenate(weight).astype(np.float32), np.concatenate(cell), context, task
-        tensors = [torch.from_numpy(a) for a in arrays]
-        if torch.cuda.is_available():
-            tensors = [t.pin_memory() for t in tensors]
-        return Batch(length, *tensors)
+        tensors = [ids, padded(answer, places), padded(weight, places), padded(cell, places),
+                   np.concatenate(context)[:CONTEXT_SAMPLE], task]
+        tensors = [torch.from_numpy(a) for a in tensors]
+        return Batch(*(t.pin_memory() if torch.cuda.is_available() else t for t in tensors))
+
+
+def padded(parts, places):
+    """The parts in a row of `places`: zeros behind them; what is too much falls off."""
+    row = np.concatenate(parts)[:places]
+    return np.pad(row, (0, places - len(row)))
 
 
 class Loader:
-    """Makes batches ahead in a thread. `plan(random)` gives (length, rows) of the next one, when it is made."""
+    """Makes batches ahead in a thread. `plan(random)` gives (length, rows, mix) of the next one, when it is made."""
 
-    def __init__(self, samples, plan, mix, seed):
+    def __init__(self, samples, plan, seed):
         self.queue = queue.Queue(8)
-        self.samples, self.plan, self.mix = samples, plan, mix
+        self.samples, self.plan = samples, plan
         self.random = np.random.default_rng(seed)
         threading.Thread(target=self.work, daemon=True).start()
 
     def work(self):
         try:
             while True:
-                length, rows = self.plan(self.random)
-                self.queue.put(self.samples.batch(length, rows, self.mix, self.random))
+                self.queue.put(self.samples.batch(*self.plan(self.random), self.random))
         except Exception as error:
             self.queue.put(error)
 
@@ -107,11 +120,11 @@ class Loader:
         return batch
 
 
-def warm_up(width, rows, vocabulary, random, device):
+def warm_up(width, rows, vocabulary, task, random, device):
     """Rows that teach to look things up: copy a segment; answer keys by value and values by key, for many pairs.
 
     Up to width 128 keys and values are single tokens; beyond, strings of one to three. The tokens of a batch come from
-    an alphabet drawn anew, often a small one."""
+    an alphabet drawn anew, often a small one. `task`: the number under which the rows are counted."""
     size = int(random.choice([256, 1024, vocabulary - FIRST_WORD]))
     alphabet = torch.randperm(vocabulary - FIRST_WORD, device=device)[:size] + FIRST_WORD
     bar = torch.full((rows, 1), SEPARATOR, device=device)
@@ -132,12 +145,15 @@ def warm_up(width, rows, vocabulary, random, device):
         told = torch.cat([key, value], 2).gather(1, order.expand(-1, -1, a + b)).flatten(1)
         parts = [listed, bar, told]
         wanted = [0] * (listed.shape[1] + 1) + ([0] * key.shape[2] + [1] * value.shape[2]) * n
-    ids = torch.nn.functional.pad(torch.cat(parts, 1), (0, width - len(wanted)))
+    ids = F.pad(torch.cat(parts, 1), (0, width - len(wanted))).int()
     at = torch.tensor([i for i, w in enumerate(wanted) if w], device=device)
     first = torch.arange(rows, device=device)[:, None]
     answer = (first * width + at - 1).flatten()
-    return Batch(width, ids, answer, torch.ones(len(answer), device=device),
-                 first.expand(-1, len(at)).flatten(), torch.randint(0, ids.numel() - 1, (CONTEXT_SAMPLE,), device=device))
+    spare = (0, rows * (width // 2) - len(answer))
+    return Batch(ids, F.pad(answer, spare), F.pad(torch.ones(len(answer), device=device), spare),
+                 F.pad(first.expand(-1, len(at)).flatten(), spare),
+                 torch.randint(0, ids.numel() - 1, (CONTEXT_SAMPLE,), device=device),
+                 torch.full((rows,), task, device=device))
 
 
 def distinct(rows, n, size, alphabet):

@@ -3,13 +3,15 @@
     frontier tasks export configs/mini-study.yaml --samples 20000 --seed 1 --out DATA/tasks.h5
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
 
-Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade. Logs a JSON line
-every 100 steps (share of answer tokens and of whole answers that are right, by task and length, on samples not seen
-before while the data last); saves OUT/checkpoint.pt and OUT/model every two minutes, and goes on from the checkpoint
-when started again.
+Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade; tasks that are still
+answered wrongly are drawn more often. Logs a JSON line every 100 steps (share of answer tokens and of whole answers that
+are right, by task and length, before the step learns from them); saves OUT/checkpoint.pt and OUT/model every two minutes,
+and goes on from the checkpoint when started again. A whole step is one CUDA graph a shape: these models are so small that
+launches would take longer than the work.
 """
 import argparse
 import collections
+import contextlib
 import json
 import pathlib
 import platform
@@ -18,6 +20,7 @@ import time
 import numpy
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import batches
 import model as mini
@@ -25,10 +28,10 @@ import model as mini
 # Stages: length, share of warm-up rows, least and most share of the time that the stage takes. The first ones end as soon
 # as the warm-up is mastered (MASTERED of its answers right): a model that has not learned to look things up learns
 # nothing else.
-STAGES = [(64, 1.0, 0.01, 0.40), (128, 1.0, 0.01, 0.08), (256, 1.0, 0.01, 0.08), (512, 0.3, 0.20, 0.20),
-          (1024, 0.1, 0.18, 0.18), (2048, 0.0, 0.18, 0.18), (4096, 0.0, 0.20, 0.20), (8192, 0.0, 1.0, 1.0)]
+STAGES = [(64, 1.0, 0.01, 0.30), (128, 1.0, 0.01, 0.06), (256, 1.0, 0.01, 0.06), (512, 0.3, 0.12, 0.12),
+          (1024, 0.1, 0.14, 0.14), (2048, 0.0, 0.16, 0.16), (4096, 0.0, 0.20, 0.20), (8192, 0.0, 1.0, 1.0)]
 MASTERED = 0.9
-MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.12, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.19}
+MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.14, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.17}
 RATES = {"s": (0.02, 3e-3), "m": (0.02, 3e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
 CONTEXT_WEIGHT = 0.05   # of the loss on ordinary context tokens
 DECAY = 0.35            # last share of the time in which the rates fall to zero
@@ -42,6 +45,9 @@ class Muon:
         for p in matrices:
             self.groups[tuple(p.shape)].append(p)
         self.momentum = {s: torch.zeros(len(g), *s, device=g[0].device) for s, g in self.groups.items()}
+
+    def state(self):
+        return list(self.momentum.values())
 
     @torch.no_grad()
     def step(self, factor):
@@ -59,17 +65,45 @@ class Muon:
             if tall:
                 update = update.transpose(1, 2)
             rate = self.rate * factor
+            update = update.float() * (rate * max(1, shape[0] / shape[1]) ** 0.5)
             torch._foreach_mul_(group, 1 - rate * 0.02)
-            torch._foreach_add_(group, list(update.float().unbind()), alpha=-rate * max(1, shape[0] / shape[1]) ** 0.5)
-            for p in group:
-                p.grad = None
+            torch._foreach_sub_(group, list(update.unbind()))
+
+
+class AdamW:
+    """As torch.optim.AdamW, with every changing number on the device, so that a graph can replay its step."""
+
+    def __init__(self, parameters, rate, decay):
+        self.parameters, self.rate, self.decay = parameters, rate, decay
+        self.mean = [torch.zeros_like(p) for p in parameters]
+        self.square = [torch.zeros_like(p) for p in parameters]
+        self.count = torch.zeros((), device=parameters[0].device)
+
+    def state(self):
+        return [*self.mean, *self.square, self.count]
+
+    @torch.no_grad()
+    def step(self, factor):
+        gradients, rate = [p.grad for p in self.parameters], self.rate * factor
+        self.count += 1
+        torch._foreach_lerp_(self.mean, gradients, 0.1)
+        torch._foreach_mul_(self.square, 0.95)
+        torch._foreach_addcmul_(self.square, gradients, gradients, 0.05)
+        root = torch._foreach_sqrt(self.square)
+        torch._foreach_mul_(root, (1 - 0.95 ** self.count).rsqrt())
+        torch._foreach_add_(root, 1e-8)
+        update = torch._foreach_div(self.mean, root)
+        torch._foreach_mul_(update, rate / (1 - 0.9 ** self.count))
+        torch._foreach_mul_(self.parameters, 1 - rate * self.decay)
+        torch._foreach_sub_(self.parameters, update)
 
 
 class Schedule:
-    """Length and rows of batches as time passes and warm-up is mastered."""
+    """Length and rows of batches as time passes and warm-up is mastered; tasks as they are mastered."""
 
     def __init__(self, available, tokens):
         self.available, self.tokens, self.index, self.begun = sorted(available), tokens, 0, 0.0
+        self.mix = dict(MIX)
 
     def stage(self):
         """Length and share of warm-up rows now."""
@@ -87,47 +121,120 @@ class Schedule:
         return max(1, min(self.tokens, max(self.tokens // 8, 64 * width)) // width)
 
     def draw(self, random):
-        """Length and rows of the next batch of samples: the stage's, or, once it is long, often a shorter one."""
+        """Length, rows and mix of the next batch of samples: the stage's length, or, once it is long, often a shorter one."""
         length = self.stage()[0]
         lengths = [n for n in self.available if n <= length] or self.available[:1]
         drawn = lengths[-1]
         if length >= 2048 and random.random() < 0.5:
             drawn = int(random.choice(lengths[:-1]))
-        return drawn, self.rows(drawn + batches.ANSWER_ROOM)
+        return drawn, self.rows(drawn + batches.ANSWER_ROOM), self.mix
 
-
-def losses(net, batch):
-    """Answer loss, loss on the context, and which answer tokens are right."""
-    hidden, target = net(batch.ids).flatten(0, 1), batch.ids.flatten()
-    logits, wanted = net.logits(hidden[batch.answer]).float(), target[batch.answer + 1]
-    answer = (F.cross_entropy(logits, wanted, reduction="none") * batch.weight).sum() / batch.weight.sum()
-    context = F.cross_entropy(net.logits(hidden[batch.context]).float(), target[batch.context + 1])
-    return answer, context, logits.argmax(-1) == wanted
+    def learn(self, right):
+        """Draws tasks that are answered wrongly more often. `right`: as Tally.take gives it."""
+        for task, share in MIX.items():
+            seen = [whole for name, (_, whole) in right.items() if name.startswith(task + "@")]
+            if seen:
+                self.mix[task] = share * (0.25 + 1 - sum(seen) / len(seen))
 
 
 class Tally:
     """Shares of right answer tokens and of wholly right answers by task and length, kept on the device."""
 
-    def __init__(self, tasks, lengths, device):
-        self.tasks, self.lengths = tasks + ["warm-up"], sorted(lengths)
-        self.sums = torch.zeros(len(self.tasks) * len(self.lengths), 3, device=device)
+    def __init__(self, tasks, widths, device):
+        self.tasks, self.widths = tasks + ["warm-up"], sorted(widths)
+        self.sums = torch.zeros(len(self.tasks) * len(self.widths), 3, device=device)
 
     def add(self, batch, right):
-        rows = len(batch.ids)
-        task = batch.task if batch.task is not None else torch.full((rows,), len(self.tasks) - 1, device=right.device)
-        count = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, torch.ones_like(batch.weight))
-        hits = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, right.float())
-        terms = torch.stack([hits / count, (hits == count).float(), torch.ones_like(hits)], 1)
-        self.sums.index_add_(0, self.lengths.index(batch.length) * len(self.tasks) + task, terms)
+        """`right`: bool, one an answer token of `batch`; places with weight 0 do not count."""
+        rows, width = batch.ids.shape
+        counted = (batch.weight > 0).float()
+        count = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, counted)
+        hits = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, right.float() * counted)
+        terms = torch.stack([hits / count.clamp(min=1), (hits == count).float(), torch.ones_like(hits)], 1)
+        self.sums.index_add_(0, self.widths.index(width) * len(self.tasks) + batch.task, terms)
 
     def take(self):
         out = {}
         for i, (tokens, whole, n) in enumerate(self.sums.tolist()):
             if n:
-                name = f"{self.tasks[i % len(self.tasks)]}@{self.lengths[i // len(self.tasks)]}"
+                name = f"{self.tasks[i % len(self.tasks)]}@{self.widths[i // len(self.tasks)]}"
                 out[name] = [round(tokens / n, 3), round(whole / n, 3)]
         self.sums.zero_()
         return out
+
+
+class Trainer:
+    """Model, optimisers and the step on a batch; on a GPU a graph for each shape of batches."""
+
+    def __init__(self, size, tasks, widths, device, compiled):
+        self.net = mini.Decoder(size).to(device)
+        named = list(self.net.named_parameters())
+        muon_rate, adam_rate = RATES[size]
+        self.optimisers = [
+            Muon([p for n, p in named if p.dim() == 2 and "embed" not in n], muon_rate),
+            AdamW([p for n, p in named if "embed" in n], adam_rate, 0.1),
+            AdamW([p for _, p in named if p.dim() != 2], adam_rate, 0.0),
+        ]
+        self.tally = Tally(tasks, widths, device)
+        self.device, self.graphs = device, {}
+        self.factor = torch.zeros((), device=device)  # of the rates
+        self.skill = torch.zeros((), device=device)   # share of right answers in the warm-up, lately
+        self.loss = torch.zeros(2, device=device)     # on answers, on the context
+        if compiled:
+            torch._dynamo.config.cache_size_limit = 64
+            for layer in self.net.layers:
+                layer.compile(dynamic=False)
+
+    def state(self):
+        """Every tensor that a step changes, in a fixed order."""
+        return [*self.net.parameters(), *(t for o in self.optimisers for t in o.state()), self.skill, self.tally.sums]
+
+    def learn(self, batch):
+        """Forward, backward and both optimisers; what is to be known of the step stays on the device."""
+        for p in self.net.parameters():
+            p.grad = None
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, cache_enabled=False):
+            hidden, target = self.net(batch.ids).flatten(0, 1), batch.ids.flatten()
+            logits, wanted = self.net.logits(hidden[batch.answer]).float(), target[batch.answer + 1].long()
+            answer = (F.cross_entropy(logits, wanted, reduction="none") * batch.weight).sum() / batch.weight.sum()
+            context = F.cross_entropy(self.net.logits(hidden[batch.context]).float(), target[batch.context + 1].long())
+            loss = answer + CONTEXT_WEIGHT * context
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step(self.factor)
+        with torch.no_grad():
+            right = logits.argmax(-1) == wanted
+            self.tally.add(batch, right)
+            self.skill.lerp_((right & (batch.weight > 0)).sum() / (batch.weight > 0).sum(), 0.02)
+            self.loss.copy_(torch.stack([answer, context]))
+
+    def capture(self, batch):
+        """Makes the graph for batches shaped as this one; leaves the state as it was."""
+        kept, batch = [t.detach().clone() for t in self.state()], batch.to(self.device)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.learn(batch)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=next(iter(self.graphs.values()))[0].pool() if self.graphs else None):
+            self.learn(batch)
+        with torch.no_grad():
+            for t, value in zip(self.state(), kept):
+                t.copy_(value)
+        self.graphs[batch.shape()] = graph, batch
+
+    def step(self, batch, factor):
+        self.factor.fill_(factor)
+        if not self.device.startswith("cuda"):
+            return self.learn(batch.to(self.device))
+        if batch.shape() not in self.graphs:
+            self.capture(batch)
+        graph, place = self.graphs[batch.shape()]
+        place.fill(batch)
+        graph.replay()
 
 
 def main():
@@ -137,100 +244,94 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--tokens", type=int, default=131072, help="a step, above length 1024; half of it below")
+    parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--eager", action="store_true", help="do not compile")
+    parser.add_argument("--attention", choices=["default", "cudnn", "flash"], default="default")
     a = parser.parse_args()
+    with attention_backend(a.attention):
+        train(a)
+
+
+def attention_backend(name):
+    """PyTorch's attention by cuDNN or FlashAttention, or its own choice."""
+    backend = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}.get(name)
+    return sdpa_kernel(backend) if backend else contextlib.nullcontext()
+
+
+def train(a):
     torch.manual_seed(a.seed)
     torch.set_float32_matmul_precision("high")
     a.out.mkdir(parents=True, exist_ok=True)
-    cuda = a.device.startswith("cuda")
+    if a.rate:
+        RATES[a.size] = a.rate, RATES[a.size][1]
 
-    net = mini.Decoder(a.size).to(a.device)
-    muon_rate, adam_rate = RATES[a.size]
-    hidden = [p for n, p in net.named_parameters() if p.dim() == 2 and "embed" not in n]
-    embed = [p for n, p in net.named_parameters() if "embed" in n]
-    vectors = [p for p in net.parameters() if p.dim() != 2]
-    muon = Muon(hidden, muon_rate)
-    adam = torch.optim.AdamW([dict(params=embed, weight_decay=0.1), dict(params=vectors, weight_decay=0)],
-                             lr=adam_rate, betas=(0.9, 0.95), fused=cuda)
+    samples = batches.Samples(a.data)
+    schedule = Schedule(samples.rows, a.tokens)
+    widths = {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}
+    trainer = Trainer(a.size, samples.tasks, widths, a.device, not a.eager)
     step, tokens, before = 0, 0, 0.0
     saved = a.out / "checkpoint.pt"
     if saved.exists():
         state = torch.load(saved, map_location=a.device)
-        net.load_state_dict(state["net"])
-        adam.load_state_dict(state["adam"])
-        muon.momentum = state["muon"]
+        with torch.no_grad():
+            for t, value in zip(trainer.state(), state["tensors"], strict=True):
+                t.copy_(value)
         step, tokens, before = state["step"], state["tokens"], state["seconds"]
-    if not a.eager:
-        torch._dynamo.config.cache_size_limit = 64
-        for layer in net.layers:
-            layer.compile(dynamic=False)
-
-    samples = batches.Samples(a.data)
-    schedule = Schedule(samples.rows, a.tokens)
-    if saved.exists():
-        schedule.index, schedule.begun = state["stage"]
-    loader = batches.Loader(samples, schedule.draw, MIX, a.seed + step)
+        (schedule.index, schedule.begun), schedule.mix = state["stage"], state["mix"]
+    loader = batches.Loader(samples, schedule.draw, a.seed + step)
     log = open(a.out / "log.jsonl", "a", buffering=1)
     versions = {"torch": torch.__version__, "python": platform.python_version(),
-                "device": torch.cuda.get_device_name() if cuda else "cpu"}
-    log.write(json.dumps({"size": a.size, "parameters": sum(p.numel() for p in net.parameters()), "seed": a.seed,
-                          "minutes": a.minutes, "from_step": step, **versions}) + "\n")
+                "device": torch.cuda.get_device_name() if a.device.startswith("cuda") else "cpu"}
+    log.write(json.dumps({"size": a.size, "parameters": sum(p.numel() for p in trainer.net.parameters()), "seed": a.seed,
+                          "minutes": a.minutes, "rates": RATES[a.size], "from_step": step, **versions}) + "\n")
+
+    random = numpy.random.default_rng(a.seed + step)
+    seconds, building, last_save = before, 0.0, before  # of training; of making graphs, which do not count
+    start = time.time()
 
     def save():
-        torch.save({"net": mini.plain_state(net), "adam": adam.state_dict(), "muon": muon.momentum, "step": step,
-                    "tokens": tokens, "seconds": before + time.time() - start, "stage": (schedule.index, schedule.begun)},
-                   saved.with_suffix(".tmp"))
+        torch.save({"tensors": [t.detach() for t in trainer.state()], "step": step, "tokens": tokens, "seconds": seconds,
+                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix}, saved.with_suffix(".tmp"))
         saved.with_suffix(".tmp").rename(saved)
-        mini.save_checkpoint(net, a.out / "model")
+        mini.save_checkpoint(trainer.net, a.out / "model")
 
-    start = last_save = time.time()
-    skill = 0.0  # share of right answers in the warm-up, lately
-    tally = Tally(samples.tasks, {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}, a.device)
-    random = numpy.random.default_rng(a.seed + step)
     while True:
-        share = (before + time.time() - start) / (60 * a.minutes)
-        if schedule.advance(share, skill > MASTERED):
-            skill = 0.0
+        seconds = before + time.time() - start - building
+        share = seconds / (60 * a.minutes)
+        mastered = step % 20 == 0 and schedule.stage()[1] == 1.0 and trainer.skill.item() > MASTERED
+        if schedule.advance(share, mastered):
+            trainer.skill.zero_()
         if share >= 1:
             break
         stage, warm = schedule.stage()
         if random.random() < warm:
             width = stage if warm == 1.0 else stage + batches.ANSWER_ROOM
-            batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, random, a.device)
+            batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
         else:
-            batch = loader.get().to(a.device)
-
-        factor = min(1, (step + 1) / 100) * min(1, (1 - share) / DECAY + 0.01)
-        for group in adam.param_groups:
-            group["lr"] = adam_rate * factor
-        with torch.autocast(a.device.split(":")[0], torch.bfloat16):
-            answer, context, right = losses(net, batch)
-            loss = answer + CONTEXT_WEIGHT * context
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        muon.step(factor)
-        adam.step()
-        adam.zero_grad(set_to_none=True)
+            batch = loader.get()
+        if a.device.startswith("cuda") and batch.shape() not in trainer.graphs:
+            begun = time.time()
+            trainer.capture(batch)
+            torch.cuda.synchronize()
+            building += time.time() - begun
+        trainer.step(batch, min(1, (step + 1) / 100) * min(1, (1 - share) / DECAY + 0.01))
         step += 1
         tokens += batch.ids.numel()
 
-        if step % 5 == 0:
-            tally.add(batch, right)
-        if warm == 1.0 and step % 10 == 0:
-            skill += 0.1 * (right.float().mean().item() - skill)
         if step % 100 == 0:
+            right, (answer, context) = trainer.tally.take(), trainer.loss.tolist()
+            schedule.learn(right)
             log.write(json.dumps({
-                "step": step, "seconds": round(before + time.time() - start, 1), "tokens": tokens, "stage": stage,
-                "answer_loss": round(answer.item(), 4), "context_loss": round(context.item(), 4),
-                "right": tally.take()}) + "\n")
-            if time.time() - last_save > 120:
-                last_save = time.time()
+                "step": step, "seconds": round(seconds, 1), "building": round(building, 1), "tokens": tokens, "stage": stage,
+                "answer_loss": round(answer, 4), "context_loss": round(context, 4), "right": right,
+                "mix": {t: round(w, 2) for t, w in schedule.mix.items()}}) + "\n")
+            if seconds - last_save > 120:
+                last_save = seconds
                 save()
     save()
-    log.write(json.dumps({"done": True, "step": step, "tokens": tokens,
-                          "seconds": round(before + time.time() - start, 1)}) + "\n")
+    log.write(json.dumps({"done": True, "step": step, "tokens": tokens, "seconds": round(seconds, 1)}) + "\n")
 
 
 if __name__ == "__main__":
