@@ -12,7 +12,7 @@ HEAD_DIM = 64
 VOCABULARY = 6144
 ROPE_THETA = 1e5
 EPS = 1e-6
-POSITIONS = 16384
+POSITIONS = 32768     # trained to 8192 tokens; room to see what lies beyond
 END = 2                 # <|im_end|>
 SHARD_BYTES = 14 << 20
 
