@@ -1,7 +1,7 @@
 /* Speed of the CUDA filling at the study's sizes, against the chip's ceilings and cuDNN's dense attention in the same
  * run.
  *
- *   tests/bench_cuda.sh                 peers (PyTorch) first, then this; what results/bench/ keeps
+ *   tests/cuda.sh peers bench           peers (PyTorch) first, then this; what results/bench/ keeps
  *   bench_cuda [peers.txt] [quick]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"
  *
  * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density

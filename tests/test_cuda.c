@@ -136,6 +136,7 @@ static void refusals(void **state)
 
 int main(int argc, char **argv)
 {
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what it has said is kept when its time runs out */
     if (argc > 2) seeds = atoi(argv[2]);
     if (argc > 3) cmocka_set_test_filter(argv[3]);
     if (sf_backend_open(argc > 1 ? argv[1] : "cuda", 0, &both.b[1]) != SF_OK) {

@@ -28,7 +28,7 @@
  * of the longest lane, blocks behind a lane's end leaving at once; a graph for each bucket and number of rows, captured from
  * the queue at its first step, cut where a method's hook is called.
  *
- * Test: make test-cuda. Benchmark: tests/bench_cuda.sh. */
+ * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"
 
 #include <string.h>

@@ -38,7 +38,7 @@
  * stored without anything beside them; a persistent grid would hide both. At head dim 64 the exponentials take as long as
  * the products: part of them belongs on the FMA units. Small per-head blocks want mma.sync tiles of 16 rows.
  *
- * Test: make test-cuda. Benchmark: tests/bench_cuda.sh. */
+ * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/pattern.cuh"
 #include "kernels/cuda/wgmma.cuh"

@@ -8,7 +8,7 @@
  *
  * Measured on one H200: 256 queries of 32 heads of 128 against 131072 keys 5.3 ms, both passes; dense attention takes 240.
  *
- * Test: make test-cuda. Benchmark: tests/bench_cuda.sh. */
+ * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"
 
 enum { ROWS = 64, THREADS = 128 };

@@ -13,7 +13,7 @@
  * Measured on one H200: 1024 of 131072 columns for 32 heads 0.17 ms; 512 of 8192 pages for 8 heads 10 us; 420 of 8192 key
  * blocks for 65536 query blocks within 7.8 ms, their scoring included.
  *
- * Test: make test-cuda. Benchmark: tests/bench_cuda.sh. */
+ * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/select.cuh"
 
 enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CANDIDATES = 1024, CACHED_SCORES = 12288, FIXED_BITS = 48 };
