@@ -16,8 +16,8 @@ typedef struct cwe {
     const struct params *p;
     sf_random base;
     int *word; /* [sf_word_count()] the list in the order it is drawn: common words first, then rare ones */
-    int *row;  /* [capacity] scratch: the numbered list */
-    int capacity;
+    int *row;  /* [rows of capacity] the numbered list */
+    int rows, capacity;
 } cwe;
 
 /* Words come from the `words` most common ones; when a long context uses them up, from the rest. */
@@ -45,6 +45,7 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     int n = 0;
     for (int i = 0; i < p->common + units; i++)
         for (int k = 0; k < (i < p->common ? p->common_repeats : p->rare_repeats); k++) c->row[n++] = c->word[i];
+    c->rows = rows;
     sf_random r = sf_random_fork(&c->base, 2);
     sf_random_shuffle(&r, c->row, rows);
 
@@ -69,13 +70,27 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     return SF_OK;
 }
 
+static bool is_common(const cwe *c, int word)
+{
+    for (int i = 0; i < c->p->common; i++)
+        if (c->word[i] == word) return true;
+    return false;
+}
+
+/* The common words in the order in which the list completes them. Any order scores the same, but a model that reads from
+ * left to right, and learns from these answers, knows a word to be common only when its last one has gone by. */
 static sf_status finish(const cwe *c, const sf_request *request, sf_sample *out)
 {
     sf_text answer = {0}, why = {0};
     sf_status status = SF_OK;
-    for (int i = 0; i < c->p->common && status == SF_OK; i++) {
-        sf_text_format(&answer, "%s%d. %s", i ? "\n" : "", i + 1, sf_word(c->word[i]));
-        status = sf_sample_gold(out, sf_word(c->word[i]));
+    for (int row = 0, found = 0; row < c->rows && status == SF_OK; row++) {
+        if (!is_common(c, c->row[row])) continue;
+        int later = row + 1;
+        while (later < c->rows && c->row[later] != c->row[row]) later++;
+        if (later < c->rows) continue;
+        sf_text_format(&answer, "%s%d. %s", found ? "\n" : "", found + 1, sf_word(c->row[row]));
+        status = sf_sample_gold(out, sf_word(c->row[row]));
+        found++;
     }
     sf_text_add(&why, "I went through the list and kept the words that come up again and again.");
     if (status == SF_OK && (answer.failed || why.failed))
@@ -143,7 +158,7 @@ const sf_task sf_cwe = {
     .summary = "the words that occur most often in a long list",
     .source = "Nawrot et al. 2025, arXiv 2504.17768, after RULER, arXiv 2404.06654",
     .metric = "IoU",
-    .version = 1,
+    .version = 2,
     .output = 1024,
     .high_scope = true,
     .params = params,

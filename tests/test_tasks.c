@@ -248,7 +248,7 @@ static void samples_stay(void **state)
     } golden[] = {
         {"niah", 1, 0x52e4110af424fb2b},
         {"vt", 1, 0xae4df40c9db8d048},
-        {"cwe", 1, 0x686ea46d1d55e819},
+        {"cwe", 2, 0x023236d860c57787},
         {"story_retrieval", 3, 0x2343c5fd3d2c8358},
         {"story_multihop", 3, 0xaa6945850ad40ef9},
         {"story_filtering", 3, 0x8ad2995972f020c1},

@@ -28,11 +28,11 @@ import model as mini
 # Stages: length, share of warm-up rows, least and most share of the time that the stage takes. The first ones end as soon
 # as the warm-up is mastered (MASTERED of its answers right): a model that has not learned to look things up learns
 # nothing else.
-STAGES = [(64, 1.0, 0.01, 0.40), (128, 1.0, 0.01, 0.06), (256, 1.0, 0.01, 0.06), (512, 0.3, 0.10, 0.10),
+STAGES = [(64, 1.0, 0.01, 0.40), (128, 1.0, 0.01, 0.06), (256, 1.0, 0.01, 0.05), (512, 0.3, 0.10, 0.10),
           (1024, 0.1, 0.12, 0.12), (2048, 0.0, 0.15, 0.15), (4096, 0.0, 0.20, 0.20), (8192, 0.0, 1.0, 1.0)]
 MASTERED = 0.9
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.14, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.17}
-RATES = {"s": (0.02, 3e-3), "m": (0.02, 3e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
+RATES = {"s": (0.02, 3e-3), "m": (0.015, 2e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
 CONTEXT_WEIGHT = 0.05   # of the loss on ordinary context tokens
 DECAY = 0.35            # last share of the time in which the rates fall to zero
 
@@ -183,7 +183,7 @@ class Trainer:
         if compiled:
             torch._dynamo.config.cache_size_limit = 64
             for layer in self.net.layers:
-                layer.compile(dynamic=False)
+                layer.compile(dynamic=True)
 
     def state(self):
         """Every tensor that a step changes, in a fixed order."""
