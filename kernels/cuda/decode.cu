@@ -16,17 +16,27 @@
  * H200, too little in flight.
  *
  * Measured on one H200 (copy 4.25 TB/s), 32/8 heads of 128: 128k keys, 1 sequence 3.6 TB/s, 16 sequences 4.2; 32k keys, 1
- * sequence 2.3. Selected pages, 1/16 of 128k keys: 26 us for one sequence, 185 us for 16 (2.9 TB/s). What limits it now:
- * short lists leave a block few steps to fill its ring; sequences of one prompt read the same keys side by side, but
- * each multiplies for itself (rows of several lanes in one tile would read them once).
+ * sequence 2.3. Selected pages, 1/16 of 128k keys: 26 us for one sequence, 185 us for 16 (2.9 TB/s).
  *
- * A step as a whole, not captured in a graph yet: 16 launches a layer (seven products, two norms, two rotations, gate, store,
- * tally, parts, join), 4 more for a lane that chooses pages, about 2.3 us of host time each. For a 7B model of 28 layers that
- * is 1.0 ms, queued ahead of 7.8 ms of reading at 128k keys: a graph would gain nothing. For a model of 8 layers and ten
- * million weights it is 0.3 ms and all that the step takes: a graph would halve it. What stands in the way is that lengths
- * are arguments. The plan: a lane's length in device memory, moved on by store_kv; parts and grids by bucket, powers of two
- * of the longest lane, blocks behind a lane's end leaving at once; a graph for each bucket and number of rows, captured from
- * the queue at its first step, cut where a method's hook is called.
+ *     padded head dim               64        128       256       spills: none; the join: 40 registers
+ *     registers of the parts        108       163       255
+ *     shared memory, KB             49        98        131       and 4 bytes a page number
+ *     blocks a multiprocessor       4         2         1
+ *     keys in flight, KB a block    32        64        64
+ *
+ * What limits it now: a part of a short list is 8 steps a warp, whose start (page numbers, query, the first keys: three trips
+ * to memory one after the other) and end (the warps' shares through shared memory) take a third as long as reading it;
+ * sequences of one prompt read the same keys side by side, but each multiplies for itself. Next: the first keys asked for
+ * before the query is; rows of several lanes of one prompt, dense or a window, in one tile of 16, which reads them once.
+ *
+ * A step of a layer is 15 launches (seven products, two norms, two rotations, gate, store, parts, join), 4 more for a lane that
+ * chooses pages, about 2.3 us of host time each. Between kernels the next one's blocks come in early (sf_begin()), and a
+ * product's have asked for their first weights when the one before it ends. Not captured in a graph: for a 7B model of 28
+ * layers launching is 1.0 ms, queued ahead of 6 to 8 ms of reading at 128k keys, so that a graph would gain nothing. For a
+ * model of 8 layers and ten million weights it is 0.3 ms and all that the step takes: a graph would halve it. What stands in
+ * the way is that lengths are arguments. The plan: a lane's length in device memory, moved on by store_kv; parts and grids by
+ * bucket, powers of two of the longest lane, blocks behind a lane's end leaving at once; a graph for each bucket and number of
+ * rows, captured from the queue at its first step, cut where a method's hook is called.
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"

@@ -1,6 +1,7 @@
 /* What every file of the CUDA backend shares: its state, checked calls and launches, metering, and small device idioms.
  *
- * One stream, in order, but for what lanes queue apart (sf_backend_ops.lane): streams beside it. Ops return as soon as their kernels are queued. A fault that only the device sees (a query row
+ * One stream, in order, but for what lanes queue apart (sf_backend_ops.lane): streams beside it. Ops return as soon as
+ * their kernels are queued. A fault that only the device sees (a query row
  * for which a pattern names no key) is reported by the next op that waits anyway: see sf_cuda_settle(). */
 #ifndef SF_CUDA_DEVICE_CUH
 #define SF_CUDA_DEVICE_CUH
