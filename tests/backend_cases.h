@@ -204,7 +204,7 @@ static void layers_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);
     char what[256];
-    int rows = in_range(t, 1, 150), width = ONE_OF(t, 8, 24, 64, 128, 200, 576, 1024, 1500),
+    int rows = in_range(t, 1, 150), width = ONE_OF(t, 8, 24, 64, 128, 200, 576, 1024, 1500, 8500),
         vocab = in_range(t, 2, 300);
     bool wide = in_range(t, 0, 1);
     snprintf(what, sizeof what, "seed %llu: rows %d width %d vocab %d", (unsigned long long)seed, rows, width, vocab);
@@ -300,7 +300,8 @@ static void linear_case(twin *t, uint64_t seed, sf_phase phase)
     t->b[0].phase = t->b[1].phase = phase;
     char what[256];
     int rows = ONE_OF(t, 1, 2, 7, 8, 17, 33, 100, 129, 300), in = ONE_OF(t, 5, 32, 64, 136, 192, 384, 576, 1000),
-        out = ONE_OF(t, 3, 16, 64, 192, 200, 520, 4096);
+        out = ONE_OF(t, 3, 16, 64, 192, 200, 520, 4096, 9009);
+    if (out > 4096 && phase == SF_DECODE) rows = ONE_OF(t, 1, 17, 40), in = ONE_OF(t, 64, 136, 192);
     bool add = in_range(t, 0, 1), biased = in_range(t, 0, 1), f32 = in_range(t, 0, 1);
     snprintf(what, sizeof what, "seed %llu: linear rows %d in %d out %d%s%s %s phase %d", (unsigned long long)seed,
              rows, in, out, add ? " add" : "", biased ? " bias" : "", f32 ? "f32" : "activations", phase);
@@ -1056,6 +1057,87 @@ static void long_pages_case(twin *t, uint64_t seed)
     agree(t, out[0], out[1], (int64_t)kv_heads * group * dim, t->tolerance, c.what);
     free(out[0]), free(out[1]), free(x), free(index);
     end_case(t, c.what);
+}
+
+/* Layers of decode steps, queued at once, give what they give when each op is waited for. Of the filling alone. */
+static void steps_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    sf_backend *b = &t->b[1];
+    b->phase = SF_DECODE;
+    enum { D = 768, HEADS = 6, KV_HEADS = 2, DIM = 128, MLP = 2048, LAYERS = 6, KEYS = 3000, MOST = 40 };
+    char what[256];
+    int rows = ONE_OF(t, 1, 3, 20, 40);
+    snprintf(what, sizeof what, "seed %llu: steps of %d rows", (unsigned long long)seed, rows);
+    const int shape[][2] = {{HEADS * DIM, D}, {KV_HEADS * DIM, D}, {D, HEADS * DIM}, {MLP, D}, {D, MLP}, {D, 0}};
+    enum { Q, KV, O, UP, DOWN, NORM, WEIGHTS };
+    sf_tensor w[WEIGHTS];
+    float *host[WEIGHTS]; /* a filling may alias it */
+    for (int i = 0; i < WEIGHTS; i++) {
+        host[i] = randoms(t, (int64_t)shape[i][0] * (shape[i][1] ? shape[i][1] : 1), .04f);
+        sf_tensor plain = tensor(host[i], SF_F32, shape[i][0], shape[i][1]);
+        OK(t, 1, b->ops->import_weight(b, &plain, &w[i]));
+    }
+    sf_kv_part prompt[2], tail[MOST], *part[MOST];
+    make_part(t, KV_HEADS, DIM, KEYS, false, prompt);
+    float *begin = randoms(t, (int64_t)rows * D, 1), cosine[DIM / 2], sine[DIM / 2], *out[2];
+    int32_t position[MOST] = {0};
+    for (int i = 0; i < DIM / 2; i++) cosine[i] = cosf((float)i), sine[i] = sinf((float)i);
+    float *co = put(t, 1, cosine, sizeof cosine), *si = put(t, 1, sine, sizeof sine);
+    int32_t *at = put(t, 1, position, sizeof position);
+    sf_attention a[MOST];
+    const sf_attention *lane[MOST];
+    sf_pattern dense = {.kind = SF_DENSE};
+    const sf_pattern *pattern[MOST];
+    for (int waits = 0; waits < 2; waits++) {
+        float *hidden = put(t, 1, begin, (size_t)rows * D * sizeof *begin);
+        void *normed = activation_room(t, 1, rows * D), *q = activation_room(t, 1, rows * HEADS * DIM);
+        void *k = activation_room(t, 1, rows * KV_HEADS * DIM), *v = activation_room(t, 1, rows * KV_HEADS * DIM);
+        void *to = activation_room(t, 1, rows * HEADS * DIM), *gate = activation_room(t, 1, rows * MLP), *up = activation_room(t, 1, rows * MLP);
+        char *tails = activation_room(t, 1, (int64_t)2 * rows * KV_HEADS * DIM);
+        uint64_t zero[MOST * HEADS] = {0}, *pairs = put(t, 1, zero, (size_t)rows * HEADS * sizeof *zero);
+        for (int i = 0; i < rows; i++) {
+            size_t bytes = sf_bytes(b->activation, KV_HEADS * DIM);
+            tail[i] = (sf_kv_part){tails + 2 * bytes * (size_t)i, tails + (2 * (size_t)i + 1) * bytes, 1, 0, NULL};
+            a[i] = (sf_attention){.backend = b, .layers = 1, .heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .queries = 1,
+                                  .keys = KEYS + 1, .scale = .09f, .kv = {prompt[1], tail[i], b->activation}, .pairs = pairs + i * HEADS};
+            a[i].kv.tail.n = 1;
+            a[i].q = (char *)q + sf_bytes(b->activation, (int64_t)i * HEADS * DIM);
+            part[i] = &tail[i], lane[i] = &a[i], pattern[i] = &dense;
+        }
+#define STEP(call)                                                                                                     \
+    do {                                                                                                               \
+        OK(t, 1, b->ops->call);                                                                                        \
+        if (waits) OK(t, 1, b->ops->synchronize(b));                                                                   \
+    } while (0)
+        for (int layer = 0; layer < LAYERS; layer++) {
+            STEP(rms_norm(b, hidden, SF_F32, rows, D, &w[NORM], 1, 1e-6f, normed));
+            STEP(linear(b, normed, rows, &w[Q], NULL, false, q, b->activation));
+            STEP(linear(b, normed, rows, &w[KV], NULL, false, k, b->activation));
+            STEP(linear(b, normed, rows, &w[KV], NULL, false, v, b->activation));
+            STEP(rope(b, q, rows, HEADS, DIM, at, co, si, false));
+            STEP(rope(b, k, rows, KV_HEADS, DIM, at, co, si, false));
+            STEP(store_kv(b, rows, part, 1, KV_HEADS, DIM, k, v));
+            STEP(decode(b, rows, lane, pattern, to));
+            STEP(linear(b, to, rows, &w[O], NULL, true, hidden, SF_F32));
+            STEP(rms_norm(b, hidden, SF_F32, rows, D, &w[NORM], 1, 1e-6f, normed));
+            STEP(linear(b, normed, rows, &w[UP], NULL, false, gate, b->activation));
+            STEP(linear(b, normed, rows, &w[UP], NULL, false, up, b->activation));
+            STEP(gated(b, gate, up, rows, MLP, SF_SILU));
+            STEP(linear(b, gate, rows, &w[DOWN], NULL, true, hidden, SF_F32));
+        }
+#undef STEP
+        out[waits] = get(t, 1, hidden, SF_F32, (int64_t)rows * D);
+        for (int i = 0; i < rows * D; i++)
+            if (!isfinite(out[waits][i])) fail_msg("%s: element %d is %g", what, i, out[waits][i]);
+        OK(t, 1, b->ops->download(b, zero, pairs, (size_t)rows * HEADS * sizeof *zero));
+        for (int i = 0; i < rows * HEADS; i++) assert_int_equal(zero[i], (uint64_t)LAYERS * (KEYS + 1));
+    }
+    if (memcmp(out[0], out[1], (size_t)rows * D * sizeof(float)) != 0) fail_msg("%s: queued at once, they differ", what);
+    for (int i = 0; i < WEIGHTS; i++) b->ops->release_weight(b, &w[i]), free(host[i]);
+    free(out[0]), free(out[1]), free(begin);
+    memset(&t->meter[1], 0, sizeof t->meter[1]);
+    end_case(t, what);
 }
 
 #endif

@@ -5,8 +5,9 @@
  * Ceilings, measured here: a product of 8192 x 8192 x 8192, and dense attention at the model's shape.
  * Prefill rows: seconds, density as executed, the meter's FLOPs over the time, the share of the time that linear layers and
  * attention would take at those ceilings, and the speed-up over the dense row.
- * Grid: 28 cells of one sample, dense and three decode methods at nine sparsities. Together: one prefill, one batch.
- * Alone: each cell with its own prefill; one cell of each method is run, the others are taken to be alike. */
+ * Grid: 28 cells of one sample, dense and three decode methods at nine sparsities; of fewer tokens where it would not fit the
+ * device. Together: one prefill, one batch. Alone: each cell with its own prefill; one cell of each method is run, the others
+ * are taken to be alike. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,12 +173,37 @@ static double generate(const char *label, int n, struct cell *cell)
     return all;
 }
 
+/* Halves the prompt until the grid fits the device. */
+static void fit_grid(void)
+{
+    sf_lane lane[CELLS] = {0};
+    double kept[CELLS];
+    sf_generation how = {.max_output = STEPS};
+    size_t bytes, available, total;
+    sf_engine_trim(engine);
+    for (int i = 0; i < CELLS; i++) kept[i] = grid[i].method ? 1 - grid[i].sparsity : 1;
+    MUST(backend.ops->memory(&backend, &available, &total));
+    for (;; tokens = tokens / 2 / 256 * 256) {
+        for (int i = 0; i < CELLS; i++) {
+            free((void *)(uintptr_t)lane[i].decode_params);
+            lane[i].decode = grid[i].method;
+            lane[i].decode_params = grid[i].method ? fitted(grid[i].method, SF_DECODE, grid[i].sparsity, -1, -1) : NULL;
+        }
+        sf_job job = {token, tokens, CELLS, lane};
+        MUST(sf_engine_memory(&shape, &backend, 1, &job, &how, kept, &bytes));
+        if (bytes + bytes / 20 + ((size_t)2 << 30) < available || tokens < 1024) break; /* scratch; heads keep unequally */
+    }
+    for (int i = 0; i < CELLS; i++) free((void *)(uintptr_t)lane[i].decode_params);
+    printf("grid: %d tokens, %.1f GB of %.1f free\n", tokens, (double)bytes / 1e9, (double)available / 1e9);
+}
+
 static void run_grid(void)
 {
     static const double level[LEVELS] = {0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 14. / 15, 0.95, 29. / 30};
     const sf_method *method[] = {&sf_quest, &sf_snapkv, &sf_ada_snapkv};
     for (int m = 0; m < 3; m++)
         for (int i = 0; i < LEVELS; i++) grid[1 + m * LEVELS + i] = (struct cell){.method = method[m], .sparsity = level[i]};
+    fit_grid();
     double together = generate("together", CELLS, grid), alone = 0;
     for (int i = 0; i < CELLS; i++) {
         int like = i ? (i - 1) / LEVELS * LEVELS + 1 + LEVELS / 2 : 0; /* the method's cell that is run */

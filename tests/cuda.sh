@@ -67,7 +67,7 @@ if wanted memcheck; then
     part memcheck 240 3 "$sanitizer" --target-processes all --tool memcheck --error-exitcode 9 "${words[@]}" cuda 8 &
 fi
 if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, are left out
-    for test in layers linear_decode cache selection prefill within decode probe blocks pages long_pages lanes; do
+    for test in layers linear_decode cache selection prefill within decode probe blocks pages long_pages lanes steps; do
         part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${words[@]}" \
             cuda 3 $test &
     done

@@ -94,6 +94,12 @@ static void lanes(void **state)
     for (int i = 0; i < seeds / 4 + 1; i++) lanes_case(&both, 12000u + (unsigned)i, i % 2 ? 12000 : 3000);
 }
 
+static void steps(void **state)
+{
+    (void)state;
+    for (int i = 0; i < seeds / 4 + 1; i++) steps_case(&both, 13000u + (unsigned)i);
+}
+
 /* A row without keys, lists out of order, a token outside the table, more memory than there is: errors that say so. */
 static void refusals(void **state)
 {
@@ -149,7 +155,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(layers), cmocka_unit_test(linear_prefill), cmocka_unit_test(linear_decode),
         cmocka_unit_test(weight_types), cmocka_unit_test(cache),  cmocka_unit_test(selection),      cmocka_unit_test(prefill),
         cmocka_unit_test(within), cmocka_unit_test(decode), cmocka_unit_test(probe),          cmocka_unit_test(blocks),
-        cmocka_unit_test(pages),  cmocka_unit_test(long_pages), cmocka_unit_test(lanes),  cmocka_unit_test(refusals),
+        cmocka_unit_test(pages),  cmocka_unit_test(long_pages), cmocka_unit_test(lanes), cmocka_unit_test(steps),  cmocka_unit_test(refusals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("largest error %.2e; %ld of %ld choices by rounded scores differ\n", both.worst, both.differing,

@@ -89,6 +89,7 @@ static sf_status await_others(sf_backend *b)
         if (i == c->at || !(c->forked >> i & 1)) continue;
         CUDA_TRY(cudaEventRecord(c->queue[i].done, c->queue[i].stream));
         CUDA_TRY(cudaStreamWaitEvent(c->stream, c->queue[i].done, 0));
+        c->awaited = true;
     }
     return SF_OK;
 }
@@ -132,7 +133,12 @@ sf_status sf_cuda_settle(sf_backend *b)
     return c->fault == SF_OK ? SF_OK : sf_fail(c->fault, "%s", c->fault_text);
 }
 
-static void forget_lists(sf_backend *b) { memset(sf_cuda_of(b)->vouched, 0, sizeof sf_cuda_of(b)->vouched); }
+/* Before the caller moves memory himself: lists may change, and the next kernel comes after more than a kernel. */
+static void before_move(sf_backend *b)
+{
+    memset(sf_cuda_of(b)->vouched, 0, sizeof sf_cuda_of(b)->vouched);
+    sf_cuda_of(b)->awaited = true;
+}
 
 /* ---- life ---- */
 
@@ -185,6 +191,7 @@ static sf_status prepare(sf_backend *b)
                        "least): rebuild with make CUDA_ARCH=%d%d",
                        b->device, chip.name, chip.major, chip.minor, chip.major, chip.minor);
     }
+    c->early = chip.major >= 9 && built.ptxVersion >= 90; /* as sf_begin() was compiled */
     c->sms = chip.multiProcessorCount;
     c->shared_memory = chip.sharedMemPerBlockOptin;
     for (sf_cuda_queue &q : c->queue) {
@@ -257,7 +264,7 @@ static void cuda_free(sf_backend *b, void *p)
 static sf_status cuda_upload(sf_backend *b, void *to, const void *host, size_t bytes)
 {
     SF_TRY(enter(b));
-    forget_lists(b);
+    before_move(b);
     if (bytes) CUDA_TRY(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, sf_cuda_of(b)->stream));
     return SF_OK; /* pageable memory: the call returns once `host` has been read */
 }
@@ -275,7 +282,7 @@ static sf_status cuda_download(sf_backend *b, void *host, const void *from, size
 static sf_status cuda_copy(sf_backend *b, void *to, const void *from, size_t bytes)
 {
     SF_TRY(enter(b));
-    forget_lists(b);
+    before_move(b);
     if (bytes) CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, sf_cuda_of(b)->stream));
     return SF_OK;
 }
@@ -283,7 +290,7 @@ static sf_status cuda_copy(sf_backend *b, void *to, const void *from, size_t byt
 static sf_status cuda_zero(sf_backend *b, void *p, size_t bytes)
 {
     SF_TRY(enter(b));
-    forget_lists(b);
+    before_move(b);
     if (bytes) CUDA_TRY(cudaMemsetAsync(p, 0, bytes, sf_cuda_of(b)->stream));
     return SF_OK;
 }
@@ -303,6 +310,7 @@ static sf_status cuda_lane(sf_backend *b, int lane)
     if (at && !c->forked) CUDA_TRY(cudaEventRecord(c->queue[0].done, first));
     if (at && !(c->forked >> at & 1)) CUDA_TRY(cudaStreamWaitEvent(c->queue[at].stream, c->queue[0].done, 0));
     if (at) c->forked |= 1u << at;
+    if (at != c->at) c->awaited = true;
     c->at = at;
     c->stream = c->queue[at].stream;
     if (at) return SF_OK;

@@ -16,17 +16,27 @@
  * H200, too little in flight.
  *
  * Measured on one H200 (copy 4.25 TB/s), 32/8 heads of 128: 128k keys, 1 sequence 3.6 TB/s, 16 sequences 4.2; 32k keys, 1
- * sequence 2.3. Selected pages, 1/16 of 128k keys: 26 us for one sequence, 185 us for 16 (2.9 TB/s). What limits it now:
- * short lists leave a block few steps to fill its ring; sequences of one prompt read the same keys side by side, but
- * each multiplies for itself (rows of several lanes in one tile would read them once).
+ * sequence 2.3. Selected pages, 1/16 of 128k keys: 26 us for one sequence, 185 us for 16 (2.9 TB/s).
  *
- * A step as a whole, not captured in a graph yet: 16 launches a layer (seven products, two norms, two rotations, gate, store,
- * tally, parts, join), 4 more for a lane that chooses pages, about 2.3 us of host time each. For a 7B model of 28 layers that
- * is 1.0 ms, queued ahead of 7.8 ms of reading at 128k keys: a graph would gain nothing. For a model of 8 layers and ten
- * million weights it is 0.3 ms and all that the step takes: a graph would halve it. What stands in the way is that lengths
- * are arguments. The plan: a lane's length in device memory, moved on by store_kv; parts and grids by bucket, powers of two
- * of the longest lane, blocks behind a lane's end leaving at once; a graph for each bucket and number of rows, captured from
- * the queue at its first step, cut where a method's hook is called.
+ *     padded head dim               64        128       256       spills: none; the join: 40 registers
+ *     registers of the parts        108       163       255
+ *     shared memory, KB             49        98        131       and 4 bytes a page number
+ *     blocks a multiprocessor       4         2         1
+ *     keys in flight, KB a block    32        64        64
+ *
+ * What limits it now: a part of a short list is 8 steps a warp, whose start (page numbers, query, the first keys: three trips
+ * to memory one after the other) and end (the warps' shares through shared memory) take a third as long as reading it;
+ * sequences of one prompt read the same keys side by side, but each multiplies for itself. Next: the first keys asked for
+ * before the query is; rows of several lanes of one prompt, dense or a window, in one tile of 16, which reads them once.
+ *
+ * A step of a layer is 15 launches (seven products, two norms, two rotations, gate, store, parts, join), 4 more for a lane that
+ * chooses pages, about 2.3 us of host time each. Between kernels the next one's blocks come in early (sf_begin()), and a
+ * product's have asked for their first weights when the one before it ends. Not captured in a graph: for a 7B model of 28
+ * layers launching is 1.0 ms, queued ahead of 6 to 8 ms of reading at 128k keys, so that a graph would gain nothing. For a
+ * model of 8 layers and ten million weights it is 0.3 ms and all that the step takes: a graph would halve it. What stands in
+ * the way is that lengths are arguments. The plan: a lane's length in device memory, moved on by store_kv; parts and grids by
+ * bucket, powers of two of the longest lane, blocks behind a lane's end leaving at once; a graph for each bucket and number of
+ * rows, captured from the queue at its first step, cut where a method's hook is called.
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"
@@ -95,6 +105,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
                                                           int max_parts, int first_head, partial *weight, float *out)
 {
     const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = ring<DIM>::STAGES, ROW = DIM / 8;
+    sf_begin();
     extern __shared__ __align__(128) unsigned char shared[];
     ring<DIM> &own = ((ring<DIM> *)shared)[threadIdx.x / 32];
     int32_t *page_list = (int32_t *)((ring<DIM> *)shared + WARPS);
@@ -263,16 +274,46 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
     }
 }
 
-/* One block a head and lane: parts are shared out over the block's rows of D threads, whose sums are added in order. */
+/* Keys that the query reads in kv head g, shared out over a warp. */
+__device__ static inline int64_t keys_read(const lane &l, int g)
+{
+    int at = threadIdx.x % 32, N = l.n[0] + l.n[1], oldest = l.window && l.window < N ? N - l.window : 0;
+    int held[2]; /* prompt and tail may hold fewer keys for this head than for others */
+    for (int i = 0; i < 2; i++) held[i] = l.count[i] ? min(l.n[i], l.count[i][g]) : l.n[i];
+    auto within = [&](int from, int to) { /* of the keys [from, to), those that are there */
+        int old = min(to, held[0]) - max(from, 0), late = min(to, l.n[0] + held[1]) - max(from, l.n[0]);
+        return max(old, 0) + max(late, 0);
+    };
+    int64_t keys = 0;
+    if (l.pages) {
+        for (int i = at; i < l.listed[g]; i += 32) {
+            int first = l.pages[g * l.stride + i] * l.page;
+            keys += within(max(first, oldest), min(first + l.page, N));
+        }
+    } else if (at == 0) {
+        int latest = max(oldest, N - l.local);
+        keys = within(latest, N) + within(oldest, min(l.sinks, latest));
+    }
+    for (int i = 16; i; i >>= 1) keys += __shfl_xor_sync(~0u, keys, i);
+    return keys;
+}
+
+/* One block a head and lane: parts are shared out over the block's rows of D threads, whose sums are added in order. Its last
+ * warp tallies the keys read. */
 __global__ void __launch_bounds__(JOINERS)
     decode_join(const __grid_constant__ batch b, int H, int G, int D, int max_parts, const partial *weight,
                 const float *part_out, bf16 *out, sf_cuda_report *report)
 {
+    sf_begin();
     __shared__ float share[PARTS_WISHED + 1], shared[32], value[JOINERS];
     const lane &l = b.lane[blockIdx.y];
     int h = blockIdx.x, g = h / (H / G), slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
     int parts = (slots + l.part - 1) / l.part, rows = JOINERS / D, d = threadIdx.x % D, row = threadIdx.x / D;
     int64_t from = ((int64_t)blockIdx.y * H + h) * max_parts;
+    if (l.pairs && threadIdx.x / 32 == JOINERS / 32 - 1) {
+        int64_t keys = keys_read(l, g);
+        if (threadIdx.x % 32 == 0) l.pairs[h] += keys;
+    }
     partial mine = threadIdx.x < parts ? weight[from + threadIdx.x] : partial{-INFINITY, 0};
     float top = block_max(mine.most, shared), fade = mine.most == -INFINITY ? 0 : exp2f(mine.most - top);
     float all = block_sum(fade * mine.sum, shared);
@@ -291,35 +332,9 @@ __global__ void __launch_bounds__(JOINERS)
     out[((int64_t)blockIdx.y * H + h) * D + d] = __float2bfloat16(all > 0 ? sum / all : 0);
 }
 
-/* Keys that the query reads in kv head g, shared out over a warp. */
-__device__ static inline int64_t keys_read(const lane &l, int g)
-{
-    int at = threadIdx.x, N = l.n[0] + l.n[1], oldest = l.window && l.window < N ? N - l.window : 0;
-    int64_t keys = 0;
-    if (l.count[0] || l.count[1]) {
-        int slots = l.pages ? l.listed[g] * l.page : N;
-        for (int i = at; i < slots; i += 32) {
-            int64_t row;
-            int part;
-            keys += find(l, l.pages ? l.pages + g * l.stride : NULL, 0, g, i, slots, &part, &row);
-        }
-    } else if (l.pages) {
-        for (int i = at; i < l.listed[g]; i += 32) {
-            int first = l.pages[g * l.stride + i] * l.page;
-            keys += max(0, min(first + l.page, N) - max(first, oldest));
-        }
-    } else if (at == 0) {
-        int latest = max(oldest, N - l.local);
-        keys = N - latest + max(0, min(l.sinks, latest) - oldest);
-    }
-    for (int i = 16; i; i >>= 1) keys += __shfl_xor_sync(~0u, keys, i);
-    return keys;
-}
-
 __global__ void tally_decode(const __grid_constant__ batch b, int H, int G)
 {
     const lane &l = b.lane[blockIdx.y];
-    if (!l.pairs) return;
     int64_t keys = keys_read(l, blockIdx.x);
     for (int i = threadIdx.x; i < H / G; i += 32) l.pairs[blockIdx.x * (H / G) + i] += keys;
 }
@@ -371,12 +386,11 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        decode_part<DIM>
-            <<<dim3(n, parts, G), WARPS * 32, bytes, c->stream>>>(*lanes, H, G, D, parts, head, weight, part_out);
-        LAUNCH_TRY(decode_part);
+        SF_TRY(sf_cuda_follow(b, decode_part<DIM>, dim3(n, parts, G), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
+                              part_out));
     }
-    decode_join<<<dim3(H, n), JOINERS, 0, c->stream>>>(*lanes, H, G, D, parts, weight, part_out, out, c->report);
-    LAUNCH_TRY(decode_join);
+    SF_TRY(sf_cuda_follow(b, decode_join, dim3(H, n), JOINERS, 0, *lanes, H, G, D, parts, (const partial *)weight,
+                          (const float *)part_out, out, c->report));
     c->pending = true;
     return SF_OK;
 }
@@ -387,11 +401,9 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
     for (int done = 0; done < lanes; done += LANES) {
         int now = lanes - done < LANES ? lanes - done : LANES, parts = 1;
         batch lane = {};
-        bool asked = false;
         for (int i = 0; i < now; i++) {
             const sf_attention *at = a[done + i];
             SF_TRY(describe(at, pattern[done + i], &lane.lane[i]));
-            asked = asked || at->pairs;
             int64_t slots = at->keys;
             if (lane.lane[i].pages) { /* the last page may reach past the last key */
                 int64_t listed = lane.lane[i].stride * lane.lane[i].page;
@@ -399,11 +411,6 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
             }
             int needed = (int)ceil_div<int64_t>(slots, lane.lane[i].part);
             if (needed > parts) parts = needed;
-        }
-        if (asked) {
-            tally_decode<<<dim3(a[0]->kv_heads, now), 32, 0, sf_cuda_of(b)->stream>>>(lane, a[0]->heads,
-                                                                                      a[0]->kv_heads);
-            LAUNCH_TRY(tally_decode);
         }
         bf16 *to = (bf16 *)out + (int64_t)done * a[0]->heads * a[0]->head_dim;
         SF_TRY(BY_HEAD_DIM(a[0]->head_dim, run, b, a[0], &lane, now, parts, to));

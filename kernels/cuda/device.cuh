@@ -1,6 +1,7 @@
 /* What every file of the CUDA backend shares: its state, checked calls and launches, metering, and small device idioms.
  *
- * One stream, in order, but for what lanes queue apart (sf_backend_ops.lane): streams beside it. Ops return as soon as their kernels are queued. A fault that only the device sees (a query row
+ * One stream, in order, but for what lanes queue apart (sf_backend_ops.lane): streams beside it. Ops return as soon as
+ * their kernels are queued. A fault that only the device sees (a query row
  * for which a pattern names no key) is reported by the next op that waits anyway: see sf_cuda_settle(). */
 #ifndef SF_CUDA_DEVICE_CUH
 #define SF_CUDA_DEVICE_CUH
@@ -60,6 +61,8 @@ struct sf_cuda {
     int sms;
     size_t shared_memory; /* bytes a block may use */
     bool hopper;          /* sm_90a kernels are in this build and the chip runs them */
+    bool early;           /* a kernel may begin before the one before it ends */
+    bool awaited;         /* since the last kernel something else was queued, which the next one has to wait for */
     void *encode_tiled;   /* cuTensorMapEncodeTiled */
     char chip[256];
 
@@ -95,6 +98,25 @@ sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *
     } while (0)
 /* After every launch. */
 #define LAUNCH_TRY(kernel) CUDA_TRY((cudaGetLastError()))
+
+#ifdef __CUDACC__
+/* Queues a kernel that calls sf_begin(): in decode, whose kernels are short, its blocks come in while the one before it ends,
+ * and wait there. */
+template <typename... P, typename... A>
+static inline sf_status sf_cuda_follow(sf_backend *b, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, A... given)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t how = {};
+    how.gridDim = grid, how.blockDim = block, how.dynamicSmemBytes = shared, how.stream = c->stream;
+    how.attrs = &early, how.numAttrs = c->early && !c->awaited && b->phase == SF_DECODE;
+    c->awaited = false;
+    CUDA_TRY(cudaLaunchKernelEx(&how, kernel, (P)given...));
+    return SF_OK;
+}
+#endif
 
 /* At least `bytes` of workspace, valid until the next op. Growing waits for the device. */
 sf_status sf_cuda_workspace(sf_backend *b, size_t bytes, void **out);
@@ -139,6 +161,16 @@ static inline int sf_cuda_padded(int head_dim)
 /* ---- on the device ---- */
 
 #ifdef __CUDACC__
+/* First in every thread of a kernel that sf_cuda_follow() queues, but for what reads nothing that a kernel writes: waits until
+ * the kernels before it have ended, and lets the next one's blocks come in. */
+__device__ static inline void sf_begin()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
+    asm volatile("griddepcontrol.wait;\n" ::: "memory");
+#endif
+}
+
 __device__ static inline void sf_raise(sf_cuda_report *report, int fault, int layer, int head, int row)
 {
     if (atomicCAS(&report->fault, SF_FAULT_NONE, fault) == SF_FAULT_NONE) {

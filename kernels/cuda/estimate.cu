@@ -332,6 +332,7 @@ sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block
 __global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int first_page, int touched, int64_t pages,
                             float *low, float *high)
 {
+    sf_begin();
     FOR_ALL(i, n)
     {
         int d = (int)(i % D), p = first_page + (int)(i / D % touched), g = (int)(i / D / touched);
@@ -352,11 +353,9 @@ sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, in
 {
     int first_page = first / page, touched = ceil_div(a->keys, page) - first_page;
     int64_t n = (int64_t)a->kv_heads * (touched > 0 ? touched : 0) * a->head_dim;
-    if (n) {
-        page_bounds<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, n, a->keys, a->head_dim, page,
-                                                                        first_page, touched, pages, low, high);
-        LAUNCH_TRY(page_bounds);
-    }
+    if (n)
+        SF_TRY(sf_cuda_follow(b, page_bounds, grid_for(n), THREADS, 0, a->kv, n, a->keys, a->head_dim, page, first_page,
+                              touched, pages, low, high));
     sf_meter_page_bounds(b, a, page, first);
     return SF_OK;
 }
@@ -371,20 +370,24 @@ __global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group,
 {
     extern __shared__ __align__(16) float query[]; /* [group, D] */
     int g = blockIdx.y, lane = threadIdx.x % 32;
+    int first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * PAGES;
+    float4 l[PAGES], h[PAGES];
+    sf_begin();
+    low += g * pages * D, high += g * pages * D;
+    if (DIM128) { /* on their way beside the query */
+#pragma unroll
+        for (int p = 0; p < PAGES; p++) {
+            int64_t at = (int64_t)min(first + p, there - 1) * 128 + lane * 4;
+            l[p] = *(const float4 *)(low + at), h[p] = *(const float4 *)(high + at);
+        }
+    }
     for (int i = threadIdx.x; i < group * D; i += blockDim.x)
         query[i] = __bfloat162float(q[(int64_t)g * group * D + i]);
     __syncthreads();
-    int first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * PAGES;
     if (first >= there) return;
-    low += (g * pages + first) * D, high += (g * pages + first) * D;
+    low += (int64_t)first * D, high += (int64_t)first * D;
     float sum[PAGES] = {};
     if (DIM128) {
-        float4 l[PAGES], h[PAGES];
-#pragma unroll
-        for (int p = 0; p < PAGES; p++) {
-            int at = min(p, there - first - 1) * 128 + lane * 4;
-            l[p] = *(const float4 *)(low + at), h[p] = *(const float4 *)(high + at);
-        }
         for (int m = 0; m < group; m++) {
             float4 x = *(const float4 *)(query + m * 128 + lane * 4);
 #pragma unroll
@@ -418,9 +421,8 @@ sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, in
         bool aligned = ((uintptr_t)low | (uintptr_t)high) % 16 == 0;
         auto kernel = a->head_dim == 128 && aligned ? page_scores<true> : page_scores<false>;
         SF_TRY(sf_cuda_allow_shared((const void *)kernel, bytes));
-        kernel<<<dim3(ceil_div(there, THREADS / 32 * PAGES), a->kv_heads), THREADS, bytes, sf_cuda_of(b)->stream>>>(
-            (const bf16 *)a->q, group, a->head_dim, there, pages, low, high, score);
-        LAUNCH_TRY(page_scores);
+        SF_TRY(sf_cuda_follow(b, kernel, dim3(ceil_div(there, THREADS / 32 * PAGES), a->kv_heads), THREADS, bytes,
+                              (const bf16 *)a->q, group, a->head_dim, there, pages, low, high, score));
     }
     sf_meter_page_scores(b, a, page);
     return SF_OK;

@@ -47,51 +47,64 @@ sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *to
 __device__ static inline float load(const float *x, int64_t i) { return x[i]; }
 __device__ static inline float load(const bf16 *x, int64_t i) { return __bfloat162float(x[i]); }
 
-/* One warp a row for narrow rows (norms of heads), one block for wide ones. */
+enum { NORM_THREADS = 1024, NORM_KEPT = 8 };
+
+/* A warp a row for narrow rows (norms of heads), a block for wide ones, whose threads keep what they have read. */
 template <typename T, bool WIDE>
-__global__ void rms_norm(const T *x, int64_t rows, int width, const float *weight, float offset, float eps, bf16 *out)
+__global__ void __launch_bounds__(WIDE ? NORM_THREADS : THREADS)
+    rms_norm(const T *x, int64_t rows, int width, const float *weight, float offset, float eps, bf16 *out)
 {
+    const int KEPT = WIDE ? NORM_KEPT : 1;
     __shared__ float shared[32];
     int lanes = WIDE ? blockDim.x : 32, lane = WIDE ? threadIdx.x : threadIdx.x % 32;
     int64_t row = WIDE ? blockIdx.x : blockIdx.x * (int64_t)(blockDim.x / 32) + threadIdx.x / 32;
+    float factor[KEPT], kept[KEPT], sum = 0;
+#pragma unroll
+    for (int j = 0; WIDE && j < KEPT; j++) factor[j] = lane + j * lanes < width ? weight[lane + j * lanes] + offset : 0;
+    sf_begin();
     if (row >= rows) return;
     x += row * width;
     out += row * width;
-    float sum = 0;
-    for (int i = lane; i < width; i += lanes) {
+#pragma unroll
+    for (int j = 0; WIDE && j < KEPT; j++) kept[j] = lane + j * lanes < width ? load(x, lane + j * lanes) : 0;
+#pragma unroll
+    for (int j = 0; WIDE && j < KEPT; j++) sum += kept[j] * kept[j];
+    int rest = WIDE ? lane + KEPT * lanes : lane;
+    for (int i = rest; i < width; i += lanes) {
         float v = load(x, i);
         sum += v * v;
     }
     sum = WIDE ? block_sum(sum, shared) : warp_sum(sum);
     float norm = 1.f / sqrtf(sum / width + eps);
-    for (int i = lane; i < width; i += lanes) out[i] = __float2bfloat16(load(x, i) * norm * (weight[i] + offset));
+#pragma unroll
+    for (int j = 0; WIDE && j < KEPT; j++)
+        if (lane + j * lanes < width) out[lane + j * lanes] = __float2bfloat16(kept[j] * norm * factor[j]);
+    for (int i = rest; i < width; i += lanes) out[i] = __float2bfloat16(load(x, i) * norm * (weight[i] + offset));
 }
 
 template <typename T>
-static void launch_rms_norm(sf_cuda *c, const T *x, int64_t rows, int width, const float *weight, float offset,
-                            float eps, bf16 *out)
+static sf_status launch_rms_norm(sf_backend *b, const T *x, int64_t rows, int width, const float *weight, float offset,
+                                 float eps, bf16 *out)
 {
     if (width > 512)
-        rms_norm<T, true><<<(unsigned)rows, THREADS, 0, c->stream>>>(x, rows, width, weight, offset, eps, out);
-    else
-        rms_norm<T, false><<<(unsigned)ceil_div<int64_t>(rows, THREADS / 32), THREADS, 0, c->stream>>>(
-            x, rows, width, weight, offset, eps, out);
+        return sf_cuda_follow(b, rms_norm<T, true>, (unsigned)rows, width > 1024 ? (int)NORM_THREADS : (int)THREADS, 0, x, rows, width,
+                              weight, offset, eps, out);
+    return sf_cuda_follow(b, rms_norm<T, false>, (unsigned)ceil_div<int64_t>(rows, THREADS / 32), THREADS, 0, x, rows, width,
+                          weight, offset, eps, out);
 }
 
 sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width,
                            const sf_tensor *weight, float offset, float eps, void *out)
 {
-    sf_cuda *c = sf_cuda_of(b);
     if (weight->dtype != SF_F32)
         return sf_fail(SF_INTERNAL, "cuda: rms_norm: the weight was not imported by this backend");
     if (from != SF_F32 && from != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: rms_norm: input must be f32 or bf16");
     if (rows) {
         const float *w = (const float *)weight->data;
         if (from == SF_F32)
-            launch_rms_norm(c, (const float *)x, rows, width, w, offset, eps, (bf16 *)out);
+            SF_TRY(launch_rms_norm(b, (const float *)x, rows, width, w, offset, eps, (bf16 *)out));
         else
-            launch_rms_norm(c, (const bf16 *)x, rows, width, w, offset, eps, (bf16 *)out);
-        LAUNCH_TRY(rms_norm);
+            SF_TRY(launch_rms_norm(b, (const bf16 *)x, rows, width, w, offset, eps, (bf16 *)out));
     }
     sf_meter_norm(b, from, rows, width, weight);
     return SF_OK;
@@ -100,6 +113,7 @@ sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t 
 __global__ void rope(bf16 *x, int64_t pairs, int heads, int half, const int32_t *position, const float *cosine,
                      const float *sine, bool interleaved)
 {
+    sf_begin();
     FOR_ALL(i, pairs)
     {
         int64_t head = i / half, row = head / heads; /* head: of all rows together */
@@ -116,17 +130,16 @@ sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head
                        const float *cosine, const float *sine, bool interleaved)
 {
     int64_t pairs = rows * heads * (head_dim / 2);
-    if (pairs) {
-        rope<<<grid_for(pairs), THREADS, 0, sf_cuda_of(b)->stream>>>((bf16 *)x, pairs, heads, head_dim / 2, position,
-                                                                     cosine, sine, interleaved);
-        LAUNCH_TRY(rope);
-    }
+    if (pairs)
+        SF_TRY(sf_cuda_follow(b, rope, grid_for(pairs), THREADS, 0, (bf16 *)x, pairs, heads, head_dim / 2, position, cosine, sine,
+                              interleaved));
     sf_meter_rope(b, rows, heads, head_dim);
     return SF_OK;
 }
 
 __global__ void gated(bf16 *gate, const bf16 *up, int64_t n, sf_activation kind)
 {
+    sf_begin();
     FOR_ALL(i, n)
     {
         float g = __bfloat162float(gate[i]);
@@ -139,22 +152,20 @@ __global__ void gated(bf16 *gate, const bf16 *up, int64_t n, sf_activation kind)
 sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind)
 {
     int64_t n = rows * width;
-    if (n) {
-        gated<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>((bf16 *)gate, (const bf16 *)up, n, kind);
-        LAUNCH_TRY(gated);
-    }
+    if (n) SF_TRY(sf_cuda_follow(b, gated, grid_for(n), THREADS, 0, (bf16 *)gate, (const bf16 *)up, n, kind));
     sf_meter_gated(b, rows, width);
     return SF_OK;
 }
 
-__global__ void add(float *x, const bf16 *y, int64_t n) { FOR_ALL(i, n) x[i] += __bfloat162float(y[i]); }
+__global__ void add(float *x, const bf16 *y, int64_t n)
+{
+    sf_begin();
+    FOR_ALL(i, n) x[i] += __bfloat162float(y[i]);
+}
 
 sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n)
 {
-    if (n) {
-        add<<<grid_for(n), THREADS, 0, sf_cuda_of(b)->stream>>>(x, (const bf16 *)y, n);
-        LAUNCH_TRY(add);
-    }
+    if (n) SF_TRY(sf_cuda_follow(b, add, grid_for(n), THREADS, 0, x, (const bf16 *)y, n));
     sf_meter_residual(b, n);
     return SF_OK;
 }
@@ -169,6 +180,7 @@ struct store_lanes {
 
 __global__ void store_kv(store_lanes to, int64_t rows, int kv_heads, int head_dim, const bf16 *k, const bf16 *v)
 {
+    sf_begin();
     int lane = blockIdx.y;
     int64_t width = (int64_t)kv_heads * head_dim;
     FOR_ALL(i, rows * width)
@@ -193,9 +205,8 @@ sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
             to.capacity[i] = part[done + i]->capacity;
             to.first[i] = part[done + i]->n;
         }
-        store_kv<<<dim3(grid_for(rows * width), now), THREADS, 0, sf_cuda_of(b)->stream>>>(
-            to, rows, kv_heads, head_dim, (const bf16 *)k + done * rows * width, (const bf16 *)v + done * rows * width);
-        LAUNCH_TRY(store_kv);
+        SF_TRY(sf_cuda_follow(b, store_kv, dim3(grid_for(rows * width), now), THREADS, 0, to, rows, kv_heads, head_dim,
+                              (const bf16 *)k + done * rows * width, (const bf16 *)v + done * rows * width));
     }
     sf_meter_store(b, lanes * rows, kv_heads, head_dim);
     return SF_OK;
@@ -248,6 +259,8 @@ __global__ void argmax(const float *logits, int64_t vocab, int32_t *token)
     const float *x = logits + blockIdx.x * vocab;
     float value = -INFINITY;
     int32_t index = INT32_MAX;
+    sf_begin();
+#pragma unroll 8
     for (int64_t i = threadIdx.x; i < vocab; i += blockDim.x)
         if (x[i] > value) value = x[i], index = (int32_t)i;
     for (int step = 16; step; step >>= 1) {
@@ -266,10 +279,7 @@ __global__ void argmax(const float *logits, int64_t vocab, int32_t *token)
 
 sf_status sf_cuda_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)
 {
-    if (rows) {
-        argmax<<<(unsigned)rows, 1024, 0, sf_cuda_of(b)->stream>>>(logits, vocab, token);
-        LAUNCH_TRY(argmax);
-    }
+    if (rows) SF_TRY(sf_cuda_follow(b, argmax, (unsigned)rows, 1024, 0, logits, vocab, token));
     sf_meter_argmax(b, rows, vocab);
     return SF_OK;
 }

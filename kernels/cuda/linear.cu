@@ -5,12 +5,17 @@
  * A row must not depend on its company, and a library picks its algorithm by the number of rows. So:
  *  - Prefill: cuBLASLt, with one algorithm per (out, in, result type), chosen for CANONICAL_ROWS rows without split-K
  * and used for every number of rows. An output element is then the same chain of products, however the prompt is cut.
- *  - Decode: the kernel below. One block makes 16 outputs for up to 32 rows; its 8 warps share out the inputs in a
- * fixed pattern. The batch is the `n` of the tensor-core product, whose columns do not touch each other. Bound by
- * reading W once. Between the two a row may differ by rounding: a prompt's token does not travel through decode. Test:
- * make test-cuda (the row alone, in company, cut: equal bits). */
+ *  - Decode: the kernel below. One block makes 16 outputs (32 where there are many of both) for up to 32 rows; its 8
+ * warps share out the inputs in a fixed pattern. The batch is the `n` of the tensor-core product, whose columns do not
+ * touch each other. Bound by reading W once: 8 loads of 16 bytes a thread are on their way at a time. Before, two were, and
+ * 3584 x 18944 weights came at 3.3 TB/s for up to 8 rows and 2.4 for 16 on an H200 that copies 4.25.
+ *
+ * Between the two a row may differ by rounding: a prompt's token does not travel through decode.
+ *
+ * Test: make test-cuda (the row alone, in company, cut: equal bits). Benchmark: tests/cuda.sh bench. */
 #include "kernels/cuda/device.cuh"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,44 +89,92 @@ __device__ static inline uint4 load8(const bf16 *row, int64_t at, int64_t width,
     return r;
 }
 
+/* Eight weights, which are read once: past the cache that x stays in. */
+__device__ static inline uint4 stream8(const bf16 *at)
+{
+    uint4 r;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+                 : "l"(at));
+    return r;
+}
+
 /* A tensor-core product sums 16 inputs at a time, in any order that both operands agree on: thread t of a quad takes
- * inputs [8t, 8t + 8) of 32, two products' worth, so that every load is 16 bytes wide. */
-template <int TILES, typename Y>
-__global__ void __launch_bounds__(SKINNY_WARPS * 32)
+ * inputs [8t, 8t + 8) of a chunk of 32, two products' worth, so that every load is 16 bytes wide. A warp takes each eighth
+ * chunk, for SETS times 16 outputs and TILES times 8 rows; WHOLE: inputs are whole chunks, and the weights of DEPTH of them
+ * are on their way at a time. None of the three changes the order of a sum. */
+template <int TILES, int SETS, bool WHOLE, typename Y>
+__global__ void __launch_bounds__(SKINNY_WARPS * 32, TILES == 4 ? 2 : 3)
     skinny(const bf16 *x, int64_t rows, const bf16 *w, int64_t out, int64_t in, const float *bias, bool add, Y *y)
 {
-    __shared__ float partial[SKINNY_WARPS][SKINNY_OUTPUTS][TILES * 8 + 1];
+    const int DEPTH = WHOLE ? 4 / SETS : 1, OUTPUTS = SETS * SKINNY_OUTPUTS;
+    __shared__ float partial[SKINNY_WARPS][OUTPUTS][TILES * 8 + 1];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, t = lane % 4;
-    int64_t first_out = blockIdx.y * (int64_t)SKINNY_OUTPUTS, first_row = blockIdx.x * (int64_t)(TILES * 8);
-    int64_t low = first_out + quad, high = low + 8;
-    const bf16 *w_low = w + (low < out ? low : out - 1) * in, *w_high = w + (high < out ? high : out - 1) * in;
-    bool aligned = in % 8 == 0;
-    float c[TILES][4] = {};
-#pragma unroll 4
-    for (int64_t k = warp * 32 + t * 8; k - t * 8 < in; k += SKINNY_WARPS * 32) {
-        uint4 a = load8(w_low, k, in, aligned), z = load8(w_high, k, in, aligned);
-        uint32_t even[4] = {a.x, z.x, a.y, z.y}, odd[4] = {a.z, z.z, a.w, z.w};
+    int64_t first_out = blockIdx.y * (int64_t)OUTPUTS, first_row = blockIdx.x * (int64_t)(TILES * 8);
+    int chunks = (int)((in + 31) / 32);
+    const bf16 *weight[SETS][2];
+#pragma unroll
+    for (int s = 0; s < SETS * 2; s++) {
+        int64_t o = first_out + s * 8 + quad;
+        weight[s / 2][s % 2] = w + (o < out ? o : out - 1) * in + t * 8;
+    }
+    int left = (int)(rows - first_row < TILES * 8 ? rows - first_row : TILES * 8) - quad; /* of every eighth row, those there */
+    const bf16 *row = x + (first_row + quad) * in + t * 8;
+    float c[SETS][TILES][4] = {};
+    uint4 a[DEPTH][SETS][2];
+    auto load = [&](int chunk) {
+#pragma unroll
+        for (int u = 0; u < DEPTH; u++) {
+            int at = chunk + u * SKINNY_WARPS;
+#pragma unroll
+            for (int s = 0; s < SETS * 2; s++) {
+                uint4 &to = a[u][s / 2][s % 2];
+                if (WHOLE)
+                    to = at < chunks ? stream8(weight[s / 2][s % 2] + at * 32) : make_uint4(0, 0, 0, 0);
+                else
+                    to = load8(weight[s / 2][s % 2] - t * 8, at * 32 + t * 8, in, in % 8 == 0);
+            }
+        }
+    };
+    load(warp);
+    sf_begin(); /* weights do not change; x and y do */
+    for (int chunk = warp; chunk < chunks; chunk += SKINNY_WARPS * DEPTH) {
+#pragma unroll
+        for (int u = 0; u < DEPTH; u++) {
+            int at = chunk + u * SKINNY_WARPS;
+#pragma unroll
+            for (int n = 0; n < TILES; n++) {
+                uint4 v = make_uint4(0, 0, 0, 0);
+                const bf16 *from = row + n * 8 * in;
+                if (WHOLE && n * 8 < left && at < chunks) v = *(const uint4 *)(from + at * 32);
+                if (!WHOLE && n * 8 < left) v = load8(from - t * 8, at * 32 + t * 8, in, in % 8 == 0);
+#pragma unroll
+                for (int s = 0; s < SETS; s++) {
+                    const uint4 &low = a[u][s][0], &high = a[u][s][1];
+                    uint32_t even[4] = {low.x, high.x, low.y, high.y}, odd[4] = {low.z, high.z, low.w, high.w};
+                    mma(c[s][n], even, v.x, v.y);
+                    mma(c[s][n], odd, v.z, v.w);
+                }
+            }
+        }
+        load(chunk + SKINNY_WARPS * DEPTH);
+    }
+#pragma unroll
+    for (int s = 0; s < SETS; s++) {
 #pragma unroll
         for (int n = 0; n < TILES; n++) {
-            int64_t row = first_row + n * 8 + quad;
-            uint4 v = row < rows ? load8(x + row * in, k, in, aligned) : make_uint4(0, 0, 0, 0);
-            mma(c[n], even, v.x, v.y);
-            mma(c[n], odd, v.z, v.w);
+            for (int i = 0; i < 4; i++) partial[warp][s * 16 + quad + i / 2 * 8][n * 8 + t * 2 + i % 2] = c[s][n][i];
         }
     }
-#pragma unroll
-    for (int n = 0; n < TILES; n++) {
-        for (int i = 0; i < 4; i++) partial[warp][quad + i / 2 * 8][n * 8 + t * 2 + i % 2] = c[n][i];
-    }
     __syncthreads();
-    for (int i = threadIdx.x; i < SKINNY_OUTPUTS * TILES * 8; i += blockDim.x) {
-        int64_t o = first_out + i % SKINNY_OUTPUTS, row = first_row + i / SKINNY_OUTPUTS;
-        if (o >= out || row >= rows) continue;
+    for (int i = threadIdx.x; i < OUTPUTS * TILES * 8; i += blockDim.x) {
+        int64_t o = first_out + i % OUTPUTS, r = first_row + i / OUTPUTS;
+        if (o >= out || r >= rows) continue;
         float sum = 0;
-        for (int v = 0; v < SKINNY_WARPS; v++) sum += partial[v][i % SKINNY_OUTPUTS][i / SKINNY_OUTPUTS];
+        for (int v = 0; v < SKINNY_WARPS; v++) sum += partial[v][i % OUTPUTS][i / OUTPUTS];
         if (bias) sum += bias[o];
-        if (add) sum += (float)y[row * out + o];
-        y[row * out + o] = (Y)sum;
+        if (add) sum += (float)y[r * out + o];
+        y[r * out + o] = (Y)sum;
     }
 }
 
@@ -130,20 +183,21 @@ static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, const sf
                             Y *y)
 {
     int64_t out = w->dim[0], in = w->dim[1];
-    cudaStream_t stream = sf_cuda_of(b)->stream;
-    unsigned blocks = (unsigned)ceil_div<int64_t>(out, SKINNY_OUTPUTS), tiles = (unsigned)ceil_div<int64_t>(rows, 32);
-    const bf16 *weight = (const bf16 *)w->data;
-    if (blocks > 65535)
-        return sf_fail(SF_UNSUPPORTED, "cuda: linear: %lld outputs; at most %d", (long long)out, 65535 * SKINNY_OUTPUTS);
+    sf_cuda *c = sf_cuda_of(b);
+    bool whole = in % 32 == 0, wide = whole && rows > 16 && out >= (int64_t)c->sms * 4 * SKINNY_OUTPUTS;
+    unsigned blocks = (unsigned)ceil_div<int64_t>(out, SKINNY_OUTPUTS * (wide ? 2 : 1)),
+             tiles = (unsigned)ceil_div<int64_t>(rows, rows <= 8 ? 8 : rows <= 16 ? 16 : 32);
+    if (blocks > 65535 || in > INT_MAX - 1024)
+        return sf_fail(SF_UNSUPPORTED, "cuda: linear: %lld outputs of %lld inputs; at most %d of %d", (long long)out,
+                       (long long)in, 65535 * SKINNY_OUTPUTS, INT_MAX - 1024);
+    auto kernel = wide         ? skinny<4, 2, true, Y>
+                  : rows <= 8  ? whole ? skinny<1, 1, true, Y> : skinny<1, 1, false, Y>
+                  : rows <= 16 ? whole ? skinny<2, 1, true, Y> : skinny<2, 1, false, Y>
+                  : whole      ? skinny<4, 1, true, Y>
+                               : skinny<4, 1, false, Y>;
     /* Rows first, so that blocks that read the same weights run side by side, and one of them finds the other's in L2. */
-    if (rows <= 8)
-        skinny<1><<<dim3(1, blocks), SKINNY_WARPS * 32, 0, stream>>>(x, rows, weight, out, in, bias, add, y);
-    else if (rows <= 16)
-        skinny<2><<<dim3(1, blocks), SKINNY_WARPS * 32, 0, stream>>>(x, rows, weight, out, in, bias, add, y);
-    else
-        skinny<4><<<dim3(tiles, blocks), SKINNY_WARPS * 32, 0, stream>>>(x, rows, weight, out, in, bias, add, y);
-    LAUNCH_TRY(skinny);
-    return SF_OK;
+    return sf_cuda_follow(b, kernel, dim3(tiles, blocks), SKINNY_WARPS * 32, 0, x, rows, (const bf16 *)w->data, out, in, bias,
+                          add, y);
 }
 
 /* ---- many rows: prefill ---- */

@@ -78,18 +78,24 @@ __device__ static inline int sf_lower_bound(const int32_t *list, int n, int limi
     return low;
 }
 
+/* How many of n ordered entries come before what is sought. The whole warp looks, at 32 places a trip to memory, where a
+ * thread alone makes ten or more, one after the other, before its block's first key tile is asked for. */
+template <typename Before> __device__ static inline int sf_warp_bound(int n, Before before)
+{
+    int low = 0, high = n, lane = threadIdx.x % 32;
+    while (low < high) {
+        int step = (high - low + 31) / 32, at = low + (lane + 1) * step - 1;
+        int past = __popc(__ballot_sync(~0u, at < high && before(at)));
+        high = min(high, low + (past + 1) * step - 1); /* that place is not before it */
+        low = min(low + past * step, high);
+    }
+    return low;
+}
+
 /* The first of n pieces that reaches key 0 from `anchor`. */
 __device__ static inline int sf_cuda_first_piece(const int2 *piece, int n, int anchor)
 {
-    int low = 0, high = n;
-    while (low < high) {
-        int middle = (low + high) / 2;
-        if (anchor + piece[middle].x + SF_PIECE <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return sf_warp_bound(n, [&](int i) { return anchor + piece[i].x + SF_PIECE <= 0; });
 }
 
 /* Piece i of the tile: relative key and bits, none past the last one. */
@@ -100,6 +106,7 @@ __device__ static inline int2 sf_cuda_piece(const sf_cuda_plan &p, const sf_cuda
     return i < t.whole ? piece[t.from[0] + i] : piece[p.piece_stride + t.from[1] + i - t.whole];
 }
 
+/* For whole warps. */
 __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int tile, int list_head)
 {
     sf_cuda_tile t;
@@ -125,8 +132,8 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
         t.whole = pieces[0] - t.from[0];
         t.pieces = t.whole + pieces[1] - t.from[1];
         t.split = sf_round_up(t.pieces * SF_PIECE, SF_ALIGN_KEYS);
-        t.slots =
-            t.split + sf_lower_bound(p.first.index + list_head * p.first.stride, p.first.count[list_head], last + 1);
+        const int32_t *column = p.first.index + list_head * p.first.stride;
+        t.slots = t.split + sf_warp_bound(p.first.count[list_head], [&](int i) { return column[i] <= last; });
     } else {
         int reach = last >= p.dense_from ? p.N : p.local;
         if (p.window) reach = min(reach, p.window);

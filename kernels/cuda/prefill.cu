@@ -7,6 +7,15 @@
  * slots (pattern.cuh) 64 at a time, 32 for head dims above 128: gathered into shared memory with cp.async while the
  * tile before is computed, scores and output on mma.sync m16n8k16 with an online softmax, P kept in registers.
  *
+ *     padded head dim               64        128       256       spills: 116 bytes at 256
+ *     registers                     144       204       255
+ *     shared memory, KB             47        88        101
+ *     blocks a multiprocessor       3         2         2         (2, 1, 1 where it has 100 KB, as sm_86 and sm_89 do)
+ *
+ * What limits it: every tile's scores, softmax and output follow one another in a warp, and only the blocks beside it fill
+ * the gaps. It is what chips without wgmma run, and head dims above 128; next, were it to matter there, P·V of a tile
+ * under the scores of the next one, and 8 warps on 128 rows that share the keys.
+ *
  * Test: make test-cuda. */
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/pattern.cuh"

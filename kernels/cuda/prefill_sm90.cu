@@ -27,7 +27,7 @@
  * 92 % per head and shared, of 32 and 16 shared in the group 93 and 84 % (64/8 heads: 90 and 85), columns and diagonals 60
  * to 69 %. Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
  *
- *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: at most 16 bytes, in the producer
+ *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: 4 bytes at 64, 2; else none
  *     registers at launch      168       128       168      128        consumers take 240 or 232, the producer 24
  *     shared memory, KB        162       97        115      74
  *     blocks a multiprocessor  1         2         1        2

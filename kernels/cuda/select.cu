@@ -81,6 +81,7 @@ sf_status sf_cuda_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, i
 
 __global__ void fill(float *x, int64_t rows, int64_t n, int64_t begin, int64_t width, float value)
 {
+    sf_begin();
     FOR_ALL(i, rows * width) x[i / width * n + begin + i % width] = value;
 }
 
@@ -89,10 +90,8 @@ sf_status sf_cuda_fill(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t
     if (begin < 0) begin = 0;
     if (end > n) end = n;
     int64_t width = end > begin ? end - begin : 0;
-    if (rows * width > 0) {
-        fill<<<grid_for(rows * width), THREADS, 0, sf_cuda_of(b)->stream>>>(x, rows, n, begin, width, value);
-        LAUNCH_TRY(fill);
-    }
+    if (rows * width > 0)
+        SF_TRY(sf_cuda_follow(b, fill, grid_for(rows * width), THREADS, 0, x, rows, n, begin, width, value));
     sf_meter_scores(b, 0, rows * width, 0);
     return SF_OK;
 }
@@ -257,6 +256,7 @@ template <bool CACHED>
 __global__ void __launch_bounds__(1024)
     select_rows(const float *x, int64_t n, int64_t k, const int32_t *wish, sf_cuda_ramp ramp, sf_lists out)
 {
+    sf_begin();
     extern __shared__ __align__(16) unsigned char shared[];
     chooser *s = (chooser *)shared;
     uint32_t *cached = (uint32_t *)(s + 1);
@@ -285,16 +285,11 @@ sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64
     if (rows == 0) return SF_OK;
     sf_cuda *c = sf_cuda_of(b);
     int threads = rows > c->sms ? 256 : 1024; /* few rows: each as fast as can be */
-    if (n <= CACHED_SCORES) {
-        size_t bytes = sizeof(chooser) + n * sizeof(uint32_t);
-        SF_TRY(
-            sf_cuda_allow_shared((const void *)select_rows<true>, sizeof(chooser) + CACHED_SCORES * sizeof(uint32_t)));
-        select_rows<true><<<(unsigned)rows, threads, bytes, c->stream>>>(x, n, k, count, ramp, *out);
-    } else {
-        select_rows<false><<<(unsigned)rows, threads, sizeof(chooser), c->stream>>>(x, n, k, count, ramp, *out);
-    }
-    LAUNCH_TRY(select_rows);
-    return SF_OK;
+    if (n > CACHED_SCORES)
+        return sf_cuda_follow(b, select_rows<false>, (unsigned)rows, threads, sizeof(chooser), x, n, k, count, ramp, *out);
+    SF_TRY(sf_cuda_allow_shared((const void *)select_rows<true>, sizeof(chooser) + CACHED_SCORES * sizeof(uint32_t)));
+    return sf_cuda_follow(b, select_rows<true>, (unsigned)rows, threads, sizeof(chooser) + n * sizeof(uint32_t), x, n, k, count,
+                          ramp, *out);
 }
 
 sf_status sf_cuda_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out)
