@@ -27,7 +27,7 @@
  * 92 % per head and shared, of 32 and 16 shared in the group 93 and 84 % (64/8 heads: 90 and 85), columns and diagonals 60
  * to 69 %. Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
  *
- *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: 4 bytes at 64, 2; else none
+ *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: 8 bytes at 64, 2; else none
  *     registers at launch      168       128       168      128        consumers take 240 or 232, the producer 24
  *     shared memory, KB        162       97        115      74
  *     blocks a multiprocessor  1         2         1        2
@@ -36,7 +36,10 @@
  * a multiprocessor to the byte (with one, 45 %); whole pieces before those that need a mask. What limits it now: at head
  * dim 128, the two warpgroups' products and softmax do not overlap perfectly, and the query tile is loaded and the result
  * stored without anything beside them; a persistent grid would hide both. At head dim 64 the exponentials take as long as
- * the products: part of them belongs on the FMA units. Small per-head blocks want mma.sync tiles of 16 rows.
+ * the products: part of them belongs on the FMA units. Columns and diagonals cost 600 to 800 cycles a key tile more than
+ * blocks of 64, at either head dim: masks and half-filled pieces at the edges of runs, and the start of a block, whose
+ * searches were about a third of it before whole warps made them (an estimate). It is not the number of boxes: 16 a tile cost
+ * blocks of 16 per head little. Next, timings without masks and without edges, which tell the rest apart. Small per-head blocks want mma.sync tiles of 16 rows.
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/hopper.cuh"
