@@ -59,6 +59,10 @@ class Samples:
             for i in range(len(lengths)):
                 row = (tokens[offset[i]:offset[i + 1]], int(prompts[i]))
                 self.rows[int(lengths[i])][names[tasks[i]]].append(row)
+        shuffle = np.random.default_rng(0).shuffle  # or the last steps would see one of a length's files alone
+        for by_task in self.rows.values():
+            for pool in by_task.values():
+                shuffle(pool)
         if not self.rows:
             raise SystemExit(f"{folder}: no exported samples (*.h5); see train.py")
         self.tasks = sorted({t for by_task in self.rows.values() for t in by_task})

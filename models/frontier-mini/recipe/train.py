@@ -118,7 +118,7 @@ class Schedule:
         return True
 
     def rows(self, width):
-        return max(1, min(self.tokens, max(self.tokens // 8, 64 * width)) // width)
+        return max(1, min(self.tokens, max(self.tokens // 4, 64 * width)) // width)
 
     def draw(self, random):
         """Length, rows and mix of the next batch of samples: the stage's length, or, once it is long, often a shorter one."""
@@ -243,7 +243,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder of files from frontier tasks export")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--tokens", type=int, default=131072, help="a step, above length 1024; half of it below")
+    parser.add_argument("--tokens", type=int, default=131072, help="a step, at length 2048 and above; a quarter of it at the shortest")
     parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda")
