@@ -156,6 +156,7 @@ static sf_status print_memory(const struct grid *g, int first, int lanes)
     printf(g->args->csv ? "%s,memory,%.4f,%.4f,%.4g\n"
                         : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it\n",
            phase_name[g->phase], planned, held, held / planned);
+    fflush(stdout);
     return SF_OK;
 }
 
