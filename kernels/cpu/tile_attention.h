@@ -355,7 +355,7 @@ static void tally(const float *p, float share, int64_t n, bool most, float *colu
 
 /* Register tiles: keys by heads for scores, heads by vectors for values. */
 #if defined __AVX512F__
-enum { KEYS_AT_ONCE = 8, HEADS_SCORED = 2, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 4 };
+enum { KEYS_AT_ONCE = 8, HEADS_SCORED = 3, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 4 };
 #elif defined __AVX2__
 enum { KEYS_AT_ONCE = 4, HEADS_SCORED = 1, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 2 };
 #else
@@ -387,31 +387,44 @@ INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const flo
         }
     }
     float sum[HEADS_SCORED * KEYS_AT_ONCE + LANES];
-    reduce(heads * KEYS_AT_ONCE, acc[0], SUM, sum);
+    const int n = heads * KEYS_AT_ONCE; /* below 32 */
+    if (n & 16) reduce(16, acc[0], SUM, sum);
+    if (n & 15) reduce(n & 15, acc[0] + (n & 16), SUM, sum + (n & 16));
     for (int h = 0; h < heads; h++)
         for (int i = 0; i < KEYS_AT_ONCE; i++) x[h * ld + i] = sum[h * KEYS_AT_ONCE + i];
 }
 
-NOINLINE void dots_full(const float *q, int64_t ldq, int whole, const float *const *key, float *x, int64_t ld)
-{
-    dots_of(HEADS_SCORED, q, ldq, whole, key, NULL, x, ld);
-}
+/* Each number of heads is a function of its own, and each again for rows that are called. */
+typedef void dots_tile(const float *q, int64_t ldq, int whole, const float *const *key, const float *const *soon,
+                       float *x, int64_t ld);
+#define DOTS_(count)                                                                                                   \
+    NOINLINE void dots##count(const float *q, int64_t ldq, int whole, const float *const *key,                         \
+                              const float *const *soon, float *x, int64_t ld)                                          \
+    {                                                                                                                  \
+        (void)soon;                                                                                                    \
+        dots_of(count, q, ldq, whole, key, NULL, x, ld);                                                               \
+    }                                                                                                                  \
+    NOINLINE void dots##count##_calling(const float *q, int64_t ldq, int whole, const float *const *key,               \
+                                        const float *const *soon, float *x, int64_t ld)                                \
+    {                                                                                                                  \
+        dots_of(count, q, ldq, whole, key, soon, x, ld);                                                               \
+    }
+DOTS_(1)
+#if defined __AVX512F__
+DOTS_(2)
+DOTS_(3)
+#endif
+#undef DOTS_
 
-NOINLINE void dots_one(const float *q, int whole, const float *const *key, float *x)
-{
-    dots_of(1, q, 0, whole, key, NULL, x, 0);
-}
-
-NOINLINE void dots_full_calling(const float *q, int64_t ldq, int whole, const float *const *key,
-                                const float *const *soon, float *x, int64_t ld)
-{
-    dots_of(HEADS_SCORED, q, ldq, whole, key, soon, x, ld);
-}
-
-NOINLINE void dots_one_calling(const float *q, int whole, const float *const *key, const float *const *soon, float *x)
-{
-    dots_of(1, q, 0, whole, key, soon, x, 0);
-}
+static dots_tile *const dots_tiles[2][HEADS_SCORED + 1] = {
+#if defined __AVX512F__
+    {NULL, dots1, dots2, dots3},
+    {NULL, dots1_calling, dots2_calling, dots3_calling},
+#else
+    {NULL, dots1},
+    {NULL, dots1_calling},
+#endif
+};
 
 /* x[h, i] = <q[h], key[i]>, any number of heads and keys. Rows of x have room for n rounded up to KEYS_AT_ONCE. soon:
  * NULL, or as many rows that are wanted next. */
@@ -429,16 +442,10 @@ static void dots_then(const float *q, int heads, int dim, const float *const *ke
             memset(copy[j] + dim, 0, (size_t)(padded - dim) * sizeof(float));
             k[j] = copy[j];
         }
-        int h = 0;
-        if (soon && i + KEYS_AT_ONCE <= n) { /* with the first heads */
-            if (heads >= HEADS_SCORED)
-                dots_full_calling(q, padded, padded, k, soon + i, x + i, ld), h = HEADS_SCORED;
-            else
-                dots_one_calling(q, padded, k, soon + i, x + i), h = 1;
-        }
-        for (; h + HEADS_SCORED <= heads; h += HEADS_SCORED)
-            dots_full(q + h * padded, padded, padded, k, x + h * ld + i, ld);
-        for (; h < heads; h++) dots_one(q + h * padded, padded, k, x + h * ld + i);
+        bool calls = soon && i + KEYS_AT_ONCE <= n; /* with the first heads */
+        for (int h = 0; h < heads; h += HEADS_SCORED, calls = false)
+            dots_tiles[calls][heads - h < HEADS_SCORED ? heads - h : HEADS_SCORED](
+                q + h * padded, padded, padded, k, calls ? soon + i : NULL, x + h * ld + i, ld);
     }
 }
 
@@ -475,29 +482,37 @@ INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, c
     }
 }
 
-NOINLINE void weigh_full(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
-                         int d)
-{
-    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
-}
+typedef void weigh_tile(const float *p, const float *factor, const float *const *value, const float *const *soon, int n,
+                        float *out, int padded, int d);
+#define WEIGH_(count)                                                                                                  \
+    NOINLINE void weigh##count(const float *p, const float *factor, const float *const *value,                         \
+                               const float *const *soon, int n, float *out, int padded, int d)                         \
+    {                                                                                                                  \
+        (void)soon;                                                                                                    \
+        weigh_of(count, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);                                   \
+    }                                                                                                                  \
+    NOINLINE void weigh##count##_calling(const float *p, const float *factor, const float *const *value,               \
+                                         const float *const *soon, int n, float *out, int padded, int d)               \
+    {                                                                                                                  \
+        weigh_of(count, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);                                   \
+    }
+WEIGH_(1)
+WEIGH_(2)
+#if defined __AVX2__
+WEIGH_(3)
+WEIGH_(4)
+#endif
+#undef WEIGH_
 
-NOINLINE void weigh_full_calling(const float *p, const float *factor, const float *const *value,
-                                 const float *const *soon, int n, float *out, int padded, int d)
-{
-    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
-}
-
-NOINLINE void weigh_head(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
-                         int d)
-{
-    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
-}
-
-NOINLINE void weigh_head_calling(const float *p, const float *factor, const float *const *value,
-                                 const float *const *soon, int n, float *out, int padded, int d)
-{
-    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
-}
+static weigh_tile *const weigh_tiles[2][HEADS_WEIGHED + 1] = {
+#if defined __AVX2__
+    {NULL, weigh1, weigh2, weigh3, weigh4},
+    {NULL, weigh1_calling, weigh2_calling, weigh3_calling, weigh4_calling},
+#else
+    {NULL, weigh1, weigh2},
+    {NULL, weigh1_calling, weigh2_calling},
+#endif
+};
 
 NOINLINE void weigh_vector(const float *p, const float *factor, const float *const *value, int n, float *out,
                            int padded, int d)
@@ -509,19 +524,13 @@ NOINLINE void weigh_vector(const float *p, const float *factor, const float *con
 static void weigh(int heads, const float *p, const float *factor, const float *const *value, const float *const *soon,
                   int n, float *out, int padded)
 {
-    int d = 0, h;
-    for (; d + COLUMNS_WEIGHED * W <= padded; d += COLUMNS_WEIGHED * W) {
-        h = 0;
-        if (soon && heads >= HEADS_WEIGHED)
-            weigh_full_calling(p, factor, value, soon, n, out, padded, d), h = HEADS_WEIGHED;
-        else if (soon)
-            weigh_head_calling(p, factor, value, soon, n, out, padded, d), h = 1;
-        for (; h + HEADS_WEIGHED <= heads; h += HEADS_WEIGHED)
-            weigh_full(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
-        for (; h < heads; h++) weigh_head(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
-    }
+    int d = 0;
+    for (; d + COLUMNS_WEIGHED * W <= padded; d += COLUMNS_WEIGHED * W)
+        for (int h = 0; h < heads; h += HEADS_WEIGHED)
+            weigh_tiles[soon && h == 0][heads - h < HEADS_WEIGHED ? heads - h : HEADS_WEIGHED](
+                p + h * SF_STEP, factor + h, value, soon, n, out + h * padded, padded, d);
     for (; d < padded; d += W)
-        for (h = 0; h < heads; h++) weigh_vector(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
+        for (int h = 0; h < heads; h++) weigh_vector(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
 }
 
 static void decode(sf_decode_tile *t, const float *const *key, const float *const *value, int n, int ahead)
@@ -543,8 +552,7 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
         int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
         dots_then(t->q + h0 * t->padded, heads, t->dim, key, n, h0 ? NULL : value, s, SF_STEP);
         for (int h = 0; h < heads; h++) {
-            float old = t->most[h0 + h], now = old;
-            for (int i = 0; i < n; i++) now = s[h * SF_STEP + i] > now ? s[h * SF_STEP + i] : now;
+            float old = t->most[h0 + h], here = largest(s + h * SF_STEP, n), now = here > old ? here : old;
             factor[h] = old - now;
             t->most[h0 + h] = now;
         }
