@@ -28,7 +28,7 @@ struct grid {
     void *params[MOST_CELLS];
     double kept[MOST_CELLS];
     int first, lanes; /* of a run */
-    double program;   /* GiB held before any weight was read or buffer made: code, libraries, tokenizer */
+    double program;   /* GiB held before the model was opened: code and libraries */
 };
 
 static double level(int i) { return (double)(i + 1) / (LEVELS + 1); }
@@ -212,9 +212,9 @@ static sf_status bench_grid(const sf_bench_args *a, const sf_model *model, sf_ph
 sf_status sf_bench_sweep(const sf_bench_args *a)
 {
     if (!a->model) return sf_fail(SF_BAD_INPUT, "bench sweep: name a model, e.g. --model models/smollm2-135m");
+    const double program = most_held();
     sf_model *model;
     SF_TRY(sf_model_open(a->model, &model));
-    const double program = most_held();
     model->stops = 0; /* every cell takes all its steps */
     if (a->csv)
         puts("phase,what,tokens,output,seconds,times_dense");
