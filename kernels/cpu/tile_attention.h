@@ -3,7 +3,7 @@
  *     keys of a panel lie transposed        [D, 16]            one vector a dimension: scores need no shuffles
  *     values of a panel lie in columns      [D/32, 16, 32]     of 32 (the last may be 16 wide), read front to back
  *     queries of a strip lie transposed     [D, 8]             so that the 8 broadcasts are neighbours
- *     scores of a batch of up to 6 panels   [rows, 96]         become probabilities in place
+ *     scores of a batch of up to 9 panels   [rows, 144]        become probabilities in place
  *
  * A batch's keys, then each column block of its values, stay in the nearest cache while all strips of the tile pass
  * over them.
@@ -209,6 +209,23 @@ INLINE void span_of(const sf_panel *p, int last, int span[2])
     if (!p->key && last - p->first + 1 < span[1]) span[1] = last < p->first ? 0 : last - p->first + 1;
 }
 
+/* Keys and values of the next batch, which lie anywhere: they set off while this one is at work, some lines at a time,
+ * since many at once wait for each other, and the work for them. Columns are read by every tile and so at hand. */
+typedef struct coming {
+    const sf_panel *panel, *end; /* panel: being called */
+    int line, lines, k_lines;    /* of it: the next, how many, of which keys */
+} coming;
+
+INLINE void call(coming *a, int lines)
+{
+    for (; lines > 0 && a->panel < a->end; lines--) {
+        const sf_panel *p = a->panel;
+        if (!p->key)
+            __builtin_prefetch(a->line < a->k_lines ? p->k + a->line * 16 : p->v + (a->line - a->k_lines) * 16, 0, 2);
+        if (p->key || ++a->line == a->lines) a->panel++, a->line = 0;
+    }
+}
+
 static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
 {
     _Alignas(64) float s[SF_TILE_ROWS * SCORES], factor[SF_TILE_ROWS + LANES];
@@ -220,23 +237,23 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         if (first > t->position)
             start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
 
-        /* Keys and values of the next batch, which lie anywhere, set off now, each strip calling some: few strips would
-         * only wait for them here. Columns are read by every tile and so at hand. */
         int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH,
-            strips = (t->rows - start) / SF_STRIP;
-        if (strips < SF_BATCH) next = 0;
+            strips = (t->rows - start) / SF_STRIP, wide = VECS_AT_ONCE * W;
+        if (strips < 6) next = 0; /* so few would only wait for them here */
+        coming soon = {panel + batch, panel + batch + next, 0, t->dim + t->padded, t->dim};
+        int times = strips * ((batch + PANELS_AT_ONCE - 1) / PANELS_AT_ONCE + (t->padded + wide - 1) / wide),
+            lines = times > 0 ? (next * soon.lines + times - 1) / times : 0; /* each time */
         for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
-            for (int row = start; row < t->rows; row += SF_STRIP)
-                scores(t->q + row * t->dim, t->dim, panel + c, here, s + row * SCORES + c * SF_PANEL, SCORES);
+            for (int row = start; row < t->rows; row += SF_STRIP) {
+                int seen = here; /* hide() gives the others their -INFINITY */
+                while (seen > 0 && panel[c + seen - 1].first > t->position + row + SF_STRIP - 1) seen--;
+                call(&soon, lines);
+                scores(t->q + row * t->dim, t->dim, panel + c, seen, s + row * SCORES + c * SF_PANEL, SCORES);
+            }
         }
         for (int row = start; row < t->rows; row += SF_STRIP) {
             float *at = s + row * SCORES;
-            for (int c = (row - start) / SF_STRIP; c < next; c += strips) {
-                if (panel[batch + c].key) continue;
-                for (int i = 0; i < SF_PANEL * t->dim; i += 16) __builtin_prefetch(panel[batch + c].k + i, 0, 2);
-                for (int i = 0; i < SF_PANEL * t->padded; i += 16) __builtin_prefetch(panel[batch + c].v + i, 0, 2);
-            }
             for (int c = 0; c < batch; c++)
                 if (panel[c].edge || panel[c].lanes != UINT16_MAX)
                     hide(panel + c, t->position + row, at + c * SF_PANEL);
@@ -248,9 +265,11 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
                 span_of(panel + c, t->position + row + SF_STRIP - 1, span[row / SF_STRIP][c]);
         for (int d = 0; d < t->padded;) {
             bool full = d + VECS_AT_ONCE * W <= t->padded;
-            for (int row = start; row < t->rows; row += SF_STRIP)
+            for (int row = start; row < t->rows; row += SF_STRIP) {
+                call(&soon, lines);
                 (full ? values_full : values_one)(panel, (const int(*)[2])span[row / SF_STRIP], batch, s + row * SCORES,
                                                   factor + row, t->out + row * t->padded, t->padded, d);
+            }
             d += (full ? VECS_AT_ONCE : 1) * W;
         }
     }
