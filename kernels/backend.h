@@ -176,7 +176,8 @@ typedef struct sf_backend_ops {
     /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
      * which the k best columns and the k best diagonals of each row do (1 if none), then, beside k diagonals, the most
      * columns. column, diagonal [rows, N], rows H or G; best as for top(); results to host memory. Not metered, as a search
-     * is not part of a method. NULL: the caller searches by count_pairs(). */
+     * is not part of a method. For layers without a window and caches with every key. NULL: the caller searches by
+     * count_pairs(). */
     sf_status (*fit_slashes)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
                              uint64_t most, int64_t *columns, int64_t *diagonals);
 

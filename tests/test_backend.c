@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "methods/method.h"
 #include "kernels/backend.h"
 
 enum { REFERENCE, CPU, CPU_ONE, BACKENDS };
@@ -788,6 +789,46 @@ static void count_pairs(void **unused)
     }
 }
 
+/* Columns and diagonals within a density: by fit_slashes(), and by the search that does without. */
+static void fit_slashes(void **unused)
+{
+    (void)unused;
+    CASES("fit_slashes", 60)
+    {
+        int queries = PICK(1, 3, 64, 90, 140), keys = queries + (below(2) ? 0 : PICK(1, 50)), kind = below(3);
+        world w = random_world(PLAIN, queries, keys, 0, below(8) == 0, below(8) ? 0 : 30);
+        int rows = below(2) ? w.a.heads : w.a.kv_heads;
+        double density = below(1001) / 1000.;
+        float *x[2];
+        for (int i = 0; i < 2; i++) {
+            x[i] = random_floats((int64_t)rows * keys, kind ? PLAIN : TIED);
+            for (int j = 0; kind == 2 && j < rows * keys / 4; j++)
+                x[i][below(rows * keys)] = below(3) ? INFINITY : below(2) ? -INFINITY : NAN;
+        }
+        sf_pattern got[BACKENDS];
+        sf_mark mark[BACKENDS];
+        tell("; rows %d, density %g, score kind %d", rows, density, kind);
+        EACH(v)
+        {
+            sf_attention a = w.a;
+            a.backend = &backend[v];
+            mark[v] = sf_scratch_mark(&backend[v]);
+            sf_tensor column = {.dtype = SF_F32, .rank = 2, .dim = {rows, keys}, .data = x[0]}, diagonal = column;
+            diagonal.data = x[1];
+            OK(sf_columns_and_diagonals_within(&a, &got[v], column, diagonal, density));
+            if (got[v].first.stride != got[REFERENCE].first.stride || got[v].second.stride != got[REFERENCE].second.stride)
+                fail_msg("%s: %lld columns and %lld diagonals, expected %lld and %lld", about,
+                         (long long)got[v].first.stride, (long long)got[v].second.stride,
+                         (long long)got[REFERENCE].first.stride, (long long)got[REFERENCE].second.stride);
+            same_bits("counts", got[v].first.count, got[REFERENCE].first.count, (size_t)rows * 4);
+        }
+        same_meters();
+        EACH(v) sf_scratch_release(&backend[v], mark[v]);
+        free(x[0]), free(x[1]);
+        free_world(&w);
+    }
+}
+
 /* Rows without keys are refused, and the message says which. */
 static void refuses_rows_without_keys(void **unused)
 {
@@ -1153,6 +1194,7 @@ int main(void)
         cmocka_unit_test(decode),
         cmocka_unit_test(mass_and_probabilities),
         cmocka_unit_test(count_pairs),
+        cmocka_unit_test(fit_slashes),
         cmocka_unit_test(refuses_rows_without_keys),
         cmocka_unit_test(check_pattern),
         cmocka_unit_test(probe),
