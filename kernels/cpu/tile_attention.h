@@ -54,14 +54,22 @@ static void pack_values(const float *const *value, int dim, float *out)
     }
 }
 
-/* s[r, key] = <q[r], key> for the strip and `panels` panels, a constant where this is inlined. */
-INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
+/* Lines that are wanted next: `dim` of them at `at`, or, with a shift, so many fewer. */
+typedef struct coming {
+    const float *at;
+    int shift;
+} coming;
+
+/* s[r, key] = <q[r], key> for the strip and `panels` panels, a constant where this is inlined. What is coming is called
+ * line by line as work goes on: all at once, lines would wait for each other, and the work for them. */
+INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel, float *s, int64_t lds, coming soon)
 {
     for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
         vec acc[STRIP_ROWS][PANELS_AT_ONCE][WIDE];
         UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int c = 0; c < panels; c++)
             UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
         for (int d = 0; d < dim; d++) {
+            if (panels == PANELS_AT_ONCE && r0 == 0) __builtin_prefetch(soon.at + (d >> soon.shift) * 16, 0, 2);
             vec k[PANELS_AT_ONCE][WIDE];
             UNROLL for (int c = 0; c < panels; c++) UNROLL for (int u = 0; u < WIDE; u++) k[c][u] =
                 load(panel[c].k + d * SF_PANEL + u * W);
@@ -77,20 +85,24 @@ INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel
     }
 }
 
-NOINLINE void scores_full(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
+NOINLINE void scores_full(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds, coming soon)
 {
-    scores_of(PANELS_AT_ONCE, q, dim, panel, s, lds);
+    scores_of(PANELS_AT_ONCE, q, dim, panel, s, lds, soon);
 }
 
 NOINLINE void scores_one(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
 {
-    scores_of(1, q, dim, panel, s, lds);
+    scores_of(1, q, dim, panel, s, lds, (coming){q, 0});
 }
 
-static void scores(const float *q, int dim, const sf_panel *panel, int panels, float *s, int64_t lds)
+/* soon: for the first panels; at NULL: nothing is wanted. */
+static void scores(const float *q, int dim, const sf_panel *panel, int panels, float *s, int64_t lds, coming soon)
 {
     int c = 0;
-    for (; c + PANELS_AT_ONCE <= panels; c += PANELS_AT_ONCE) scores_full(q, dim, panel + c, s + c * SF_PANEL, lds);
+    for (; c + PANELS_AT_ONCE <= panels; c += PANELS_AT_ONCE, soon.at = NULL) {
+        if (!soon.at) soon = (coming){q, 0}; /* is here */
+        scores_full(q, dim, panel + c, s + c * SF_PANEL, lds, soon);
+    }
     for (; c < panels; c++) scores_one(q, dim, panel + c, s + c * SF_PANEL, lds);
 }
 
@@ -209,21 +221,13 @@ INLINE void span_of(const sf_panel *p, int last, int span[2])
     if (!p->key && last - p->first + 1 < span[1]) span[1] = last < p->first ? 0 : last - p->first + 1;
 }
 
-/* Keys and values of the next batch, which lie anywhere: they set off while this one is at work, some lines at a time,
- * since many at once wait for each other, and the work for them. Columns are read by every tile and so at hand. */
-typedef struct coming {
-    const sf_panel *panel, *end; /* panel: being called */
-    int line, lines, k_lines;    /* of it: the next, how many, of which keys */
-} coming;
-
-INLINE void call(coming *a, int lines)
+/* Piece i of the keys and values of `panels` panels, which may lie anywhere: a half or the whole of one's keys or
+ * values. Columns are read by every tile and so at hand. */
+INLINE coming piece(const sf_panel *panel, int panels, int dim, int shift, int i)
 {
-    for (; lines > 0 && a->panel < a->end; lines--) {
-        const sf_panel *p = a->panel;
-        if (!p->key)
-            __builtin_prefetch(a->line < a->k_lines ? p->k + a->line * 16 : p->v + (a->line - a->k_lines) * 16, 0, 2);
-        if (p->key || ++a->line == a->lines) a->panel++, a->line = 0;
-    }
+    const sf_panel *p = panel + (i >> shift) / 2;
+    if (p >= panel + panels || p->key) return (coming){NULL, 0};
+    return (coming){((i >> shift) % 2 ? p->v : p->k) + (i & shift) * (dim >> 1) * 16, shift};
 }
 
 static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
@@ -238,18 +242,16 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
             start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
 
         int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH,
-            strips = (t->rows - start) / SF_STRIP, wide = VECS_AT_ONCE * W;
+            strips = (t->rows - start) / SF_STRIP, called = 0;
         if (strips < 6) next = 0; /* so few would only wait for them here */
-        coming soon = {panel + batch, panel + batch + next, 0, t->dim + t->padded, t->dim};
-        int times = strips * ((batch + PANELS_AT_ONCE - 1) / PANELS_AT_ONCE + (t->padded + wide - 1) / wide),
-            lines = times > 0 ? (next * soon.lines + times - 1) / times : 0; /* each time */
+        int halves = batch / PANELS_AT_ONCE * strips >= 4 * next;
         for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
             for (int row = start; row < t->rows; row += SF_STRIP) {
                 int seen = here; /* hide() gives the others their -INFINITY */
                 while (seen > 0 && panel[c + seen - 1].first > t->position + row + SF_STRIP - 1) seen--;
-                call(&soon, lines);
-                scores(t->q + row * t->dim, t->dim, panel + c, seen, s + row * SCORES + c * SF_PANEL, SCORES);
+                scores(t->q + row * t->dim, t->dim, panel + c, seen, s + row * SCORES + c * SF_PANEL, SCORES,
+                       piece(panel + batch, next, t->dim, halves, called++));
             }
         }
         for (int row = start; row < t->rows; row += SF_STRIP) {
@@ -265,11 +267,9 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
                 span_of(panel + c, t->position + row + SF_STRIP - 1, span[row / SF_STRIP][c]);
         for (int d = 0; d < t->padded;) {
             bool full = d + VECS_AT_ONCE * W <= t->padded;
-            for (int row = start; row < t->rows; row += SF_STRIP) {
-                call(&soon, lines);
+            for (int row = start; row < t->rows; row += SF_STRIP)
                 (full ? values_full : values_one)(panel, (const int(*)[2])span[row / SF_STRIP], batch, s + row * SCORES,
                                                   factor + row, t->out + row * t->padded, t->padded, d);
-            }
             d += (full ? VECS_AT_ONCE : 1) * W;
         }
     }
@@ -321,7 +321,7 @@ static void score(const float *q, int dim, const float *keys, int panels, float 
         int batch = 0;
         for (int i = c; i < panels && batch < SF_BATCH; i++)
             panel[batch++] = (sf_panel){.k = keys + (int64_t)i * SF_PANEL * dim};
-        scores(q, dim, panel, batch, s + c * SF_PANEL, ld);
+        scores(q, dim, panel, batch, s + c * SF_PANEL, ld, (coming){NULL, 0});
     }
 }
 
