@@ -211,6 +211,25 @@ static sf_status first_buffers(sf_batch *batch)
     return sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.v);
 }
 
+/* Worth its room from the third lane of a prompt on, since two methods may ask two things. */
+static sf_status probe_buffers(sf_batch *batch)
+{
+    int most = 0;
+    for (int i = 0; i < batch->prompts; i++) {
+        int evicting = 0;
+        for (int l = 0; l < batch->lanes; l++)
+            evicting += batch->sequence[l].prompt == &batch->prompt[i] && batch->sequence[l].evicts;
+        if (evicting > most) most = evicting;
+    }
+    size_t bytes = (size_t)batch->config->heads * (size_t)batch->longest * sizeof(float);
+    for (int i = 0; i < SF_PROBES; i++) {
+        batch->probes.probe[i].column = NULL;
+        if (most > SF_PROBES) SF_TRY(sf_arena_alloc(batch->work, bytes, (void **)&batch->probes.probe[i].column));
+    }
+    batch->probes.clock = sf_batch_clock;
+    return SF_OK;
+}
+
 sf_status sf_batch_prefill_buffers(sf_batch *batch)
 {
     const sf_model_config *c = batch->config;
@@ -226,6 +245,7 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     SF_TRY(row_buffers(batch, widest.rows, batch->chunk, most));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)most * c->d), (void **)&batch->last));
     SF_TRY(first_buffers(batch));
+    SF_TRY(probe_buffers(batch));
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
         for (int layer = 0; layer < c->layers; layer++)
@@ -258,8 +278,14 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
 sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_t capacity, sf_cache *cache)
 {
     int kv_heads = batch->config->kv_heads;
-    int32_t *count;
-    SF_TRY(open_part(batch, capacity, &cache->prompt));
+    int32_t *count, *index;
+    if (batch->backend->ops->views && sequence->prompt->kept) {
+        cache->prompt = (sf_kv_part){.stride = capacity};
+        SF_TRY(sf_arena_alloc(batch->store, (size_t)(kv_heads * capacity) * sizeof *index, (void **)&index));
+        cache->prompt.index = index;
+    } else {
+        SF_TRY(open_part(batch, capacity, &cache->prompt));
+    }
     SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof *count, (void **)&count));
     cache->prompt.count = count;
     if (!sequence->recall) return SF_OK;

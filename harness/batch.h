@@ -3,7 +3,8 @@
  *     lanes of a sample  prompts (one prefill each)      sequences (one a lane)
  *     dense          ─┐                                  prompt: shared   tail: own
  *     quest 1/10     ─┼─▶ dense prefill                  prompt: shared   tail: own   state: page bounds
- *     snapkv 1/10    ─┘                                  prompt: own copy of the keys kept   tail: own
+ *     snapkv 1/10    ─┘                                  prompt: own copy of the keys kept, or a list of them where
+ *                                                        another lane holds the prompt's      tail: own
  *     vertical_slash ───▶ its own prefill                prompt: shared with nobody   tail: own
  *
  * Keys of a sliding-window layer are never the method's: the prompt keeps their last `window`, and every sequence reads
@@ -52,7 +53,7 @@ typedef struct sf_first {
 
 /* A sequence's cache at one layer. */
 typedef struct sf_cache {
-    sf_kv_part prompt; /* the shared prompt's, or the own copy of an evicting lane */
+    sf_kv_part prompt; /* the shared prompt's, or an evicting lane's own copy or view of it */
     sf_kv_part tail;   /* generated since */
     sf_state state;
     sf_lists kept;       /* evicting lane whose recall is wanted: [G] lists of the prompt keys kept, followed by
@@ -106,6 +107,7 @@ typedef struct sf_batch {
     sf_workspace workspace; /* of C rows */
     sf_first first;         /* prefill */
     sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all */
+    sf_probes probes;       /* prefill: of a prompt at a layer, for the lanes that evict; none where few do */
     float *last;            /* prefill: [L, d] the prompts' last rows */
     float *logits;          /* [L, vocab] */
     int32_t *next;          /* [L] argmax of the logits */
@@ -123,7 +125,8 @@ sf_wave sf_batch_wave(const sf_batch *batch, int first);
 sf_status sf_batch_prefill_buffers(sf_batch *batch);
 sf_status sf_batch_decode_buffers(sf_batch *batch);
 
-/* An evicting lane's own copy, for at most `capacity` prompt keys a head: k, v and counts, and the lists for recall. */
+/* Room for what an evicting lane keeps, at most `capacity` prompt keys a head: k and v, or, where the prompt's stay and
+ * the backend reads views, the list of those kept; counts; the lists for recall. */
 sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_t capacity, sf_cache *cache);
 
 /* The attention of `queries` rows of q at one layer over these keys; pairs are not tallied. */

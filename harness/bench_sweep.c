@@ -28,6 +28,7 @@ struct grid {
     void *params[MOST_CELLS];
     double kept[MOST_CELLS];
     int first, lanes; /* of a run */
+    double program;   /* GiB held before the model was opened: code and libraries */
 };
 
 static double level(int i) { return (double)(i + 1) / (LEVELS + 1); }
@@ -144,18 +145,25 @@ static void print_cells(const struct grid *g, int first, double dense)
     }
 }
 
+static double most_held(void) /* GiB */
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / (1 << 20);
+}
+
 static sf_status print_memory(const struct grid *g, int first, int lanes)
 {
     const sf_generation how = {.max_output = g->output};
     const sf_job job = {.tokens = g->tokens, .lanes = lanes, .lane = (sf_lane *)g->lane + first};
     size_t bytes;
-    struct rusage usage;
     SF_TRY(sf_engine_memory(&g->model->config, &g->backend, 1, &job, &how, g->kept + first, &bytes));
-    getrusage(RUSAGE_SELF, &usage);
-    double planned = (double)(bytes + g->model->weight_bytes) / (1 << 30), held = (double)usage.ru_maxrss / (1 << 20);
-    printf(g->args->csv ? "%s,memory,%.4f,%.4f,%.4g\n"
-                        : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it\n",
-           phase_name[g->phase], planned, held, held / planned);
+    double planned = (double)(bytes + g->model->weight_bytes) / (1 << 30), held = most_held() - g->program;
+    printf(g->args->csv ? "%s,memory,%.4f,%.4f,%.4g,%.4f\n"
+                        : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it; the program without the model "
+                          "%.3f GiB\n",
+           phase_name[g->phase], planned, held, held / planned, g->program);
+    fflush(stdout);
     return SF_OK;
 }
 
@@ -186,9 +194,11 @@ static sf_status measure(struct grid *g)
     return SF_OK;
 }
 
-static sf_status bench_grid(const sf_bench_args *a, const sf_model *model, sf_phase phase, int tokens, int output)
+static sf_status bench_grid(const sf_bench_args *a, const sf_model *model, sf_phase phase, int tokens, int output,
+                            double program)
 {
-    struct grid g = {.args = a, .model = model, .phase = phase, .tokens = tokens, .output = output};
+    struct grid g = {
+        .args = a, .model = model, .phase = phase, .tokens = tokens, .output = output, .program = program};
     sf_meter meter = {0};
     SF_TRY(sf_backend_open(a->device, (int)a->threads.at[0], &g.backend));
     g.backend.meter = &meter;
@@ -202,6 +212,7 @@ static sf_status bench_grid(const sf_bench_args *a, const sf_model *model, sf_ph
 sf_status sf_bench_sweep(const sf_bench_args *a)
 {
     if (!a->model) return sf_fail(SF_BAD_INPUT, "bench sweep: name a model, e.g. --model models/smollm2-135m");
+    const double program = most_held();
     sf_model *model;
     SF_TRY(sf_model_open(a->model, &model));
     model->stops = 0; /* every cell takes all its steps */
@@ -211,8 +222,8 @@ sf_status sf_bench_sweep(const sf_bench_args *a)
         printf("%-8s%-42s%8s%8s%12s%10s\n", "grid", "", "tokens", "output", "s", "x dense");
     sf_status status = SF_OK;
     for (int i = 0; status == SF_OK && i < a->tokens.n; i++) { /* decode at the first length, prefill at the last */
-        if (i == 0) status = bench_grid(a, model, SF_DECODE, (int)a->tokens.at[i], a->output);
-        if (status == SF_OK && i == a->tokens.n - 1) status = bench_grid(a, model, SF_PREFILL, (int)a->tokens.at[i], 1);
+        if (i == 0) status = bench_grid(a, model, SF_DECODE, (int)a->tokens.at[i], a->output, program);
+        if (status == SF_OK && i == a->tokens.n - 1) status = bench_grid(a, model, SF_PREFILL, (int)a->tokens.at[i], 1, program);
     }
     sf_model_close(model);
     return status;

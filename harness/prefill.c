@@ -194,6 +194,8 @@ static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
 static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a)
 {
     sf_backend *b = batch->backend;
+    batch->probes.n = 0;
+    if (batch->probes.probe[0].column) a->probes = &batch->probes;
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
@@ -205,7 +207,8 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
         b->meter = &s->lane->meter;
         SF_TRY(take_layer(batch, s, a));
         double own = sf_batch_time(batch) - began;
-        s->lane->seconds[SF_PREFILL] += own;
+        s->lane->seconds[SF_PREFILL] += own + batch->probes.saved; /* as if it had been alone */
+        batch->probes.saved = 0;
         prompt->seconds -= own;
     }
     b->meter = &prompt->meter;

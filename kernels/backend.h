@@ -40,10 +40,12 @@ typedef struct sf_attention {
     sf_kv kv;
     uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */
     sf_status status;                /* first failure of the composition functions in methods/method.h */
+    struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */
 } sf_attention;
 
 typedef struct sf_backend_ops {
     const char *name;
+    bool views; /* the prompt's part of a cache may be a view (sf_kv_part.index) */
 
     /* ---- life and memory -------------------------------------------------------------------------------------- */
     int (*devices)(void); /* of this kind that the process can see; NULL: one */
@@ -104,7 +106,8 @@ typedef struct sf_backend_ops {
                           const void *k, const void *v);
 
     /* Compacts: to[g, i] = from[g, keep.index[g, i]] for each kv head; to->n = the longest count, to->count is filled
-     * (caller allocates k, v of capacity >= keep.stride, and count [G]). */
+     * (caller allocates k, v of capacity >= the longest count, and count [G]). Where the caller has set to->index instead
+     * (`views`), with a stride >= the longest count, keys stay in `from`, which must outlive `to`; counted is the same. */
     sf_status (*gather_kv)(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to);
 
     /* token[r] = index of the largest logits[r, 0..vocab), ties to the lowest        logits f32, token i32 */
@@ -174,7 +177,8 @@ typedef struct sf_backend_ops {
     /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
      * which the k best columns and the k best diagonals of each row do (1 if none), then, beside k diagonals, the most
      * columns. column, diagonal [rows, N], rows H or G; best as for top(); results to host memory. Not metered, as a search
-     * is not part of a method. NULL: the caller searches by count_pairs(). */
+     * is not part of a method. For layers without a window and caches with every key. NULL: the caller searches by
+     * count_pairs(). */
     sf_status (*fit_slashes)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
                              uint64_t most, int64_t *columns, int64_t *diagonals);
 

@@ -1,16 +1,27 @@
 /* Memory, weights and pattern checking for the backends that compute in host memory. */
 #include "kernels/host.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
+/* Caches and activations are read in strides that small pages make slow. What is large is a mapping of its own, which
+ * goes back to the system when freed: else the pieces that a first sample grew by would stay in the heap. */
 sf_status sf_host_alloc(sf_backend *b, size_t bytes, void **out)
 {
+    enum { PAGE = 2 << 20 };
     (void)b;
-    size_t rounded = (bytes + 255) / 256 * 256;
-    *out = rounded < bytes ? NULL : aligned_alloc(256, rounded ? rounded : 256);
+    size_t align = bytes >= 2 * PAGE ? PAGE : 256, rounded = (bytes + align - 1) / align * align;
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, PAGE / 2);
+#endif
+    *out = rounded < bytes ? NULL : aligned_alloc(align, rounded ? rounded : align);
+#ifdef MADV_HUGEPAGE
+    if (*out && align == PAGE) madvise(*out, rounded, MADV_HUGEPAGE);
+#endif
     if (*out) return SF_OK;
     return sf_fail(SF_NO_MEMORY, "host memory: no room for %zu bytes; lower the length, the lanes or --memory", bytes);
 }

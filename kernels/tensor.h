@@ -56,7 +56,15 @@ typedef struct sf_kv_part {
     int64_t capacity;     /* keys a head can hold */
     int n;                /* keys in use (of the fullest head where `count` is given) */
     const int32_t *count; /* [G] keys in use of each head, backend memory; NULL: n for all */
+    const int32_t *index; /* [G, stride] a view of a longer part: key j lies at row index[g, j]; NULL: at row j */
+    int64_t stride;
 } sf_kv_part;
+
+/* Where key j of head g lies in k and v, in rows of D. */
+static inline int64_t sf_kv_row(const sf_kv_part *part, int64_t g, int64_t j)
+{
+    return g * part->capacity + (part->index ? part->index[g * part->stride + j] : j);
+}
 
 /* The cache that a query reads: the prompt's part, shared and read-only in decode or a compacted copy, and the part of
  * the tokens generated since, a lane's own. Logical key j is prompt[j] for j < prompt.n, else tail[j - prompt.n]. */

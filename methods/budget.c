@@ -119,7 +119,7 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
                                           double density)
 {
     sf_backend *b = a->backend;
-    if (b->ops->fit_slashes) {
+    if (b->ops->fit_slashes && a->window == 0 && !a->kv.prompt.count) {
         int64_t columns = 0, diagonals = 0;
         if (a->status == SF_OK)
             a->status = b->ops->fit_slashes(b, a, (int)column.dim[0], column.data, diagonal.data, most_pairs(a, density),

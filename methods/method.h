@@ -26,7 +26,7 @@
 #include "kernels/backend.h"
 #include "kernels/param.h"
 
-enum { SF_METHOD_ABI = 2, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 3, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -70,6 +70,20 @@ typedef struct sf_method {
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
     bool random;             /* looks at nothing to choose: what choosing is worth */
 } sf_method;
+
+/* Column sums of the first probes that lanes asked of one attention; the core owns the room. */
+enum { SF_PROBES = 2 };
+typedef struct sf_probes {
+    double (*clock)(sf_backend *b); /* seconds */
+    double saved;                   /* that reading them again spared; the core sets it back to 0 */
+    int n;
+    struct sf_probe_columns {
+        int window;
+        sf_reduce reduce;
+        float *column; /* [H, keys] */
+        double seconds;
+    } probe[SF_PROBES];
+} sf_probes;
 
 /* Built-in methods, NULL-terminated (methods/registry.c). */
 extern const sf_method *const sf_methods[];

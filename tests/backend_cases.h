@@ -518,8 +518,10 @@ static void make_part(twin *t, int kv_heads, int dim, int n, bool ragged, sf_kv_
             k[(int64_t)g * capacity * dim + i] = v[(int64_t)g * capacity * dim + i] = NAN;
     }
     for (int s = 0; s < 2; s++) {
-        part[s] = (sf_kv_part){put_activations(t, s, k, size), put_activations(t, s, v, size), capacity,
-                               ragged ? fullest : n, NULL};
+        part[s] = (sf_kv_part){.k = put_activations(t, s, k, size),
+                               .v = put_activations(t, s, v, size),
+                               .capacity = capacity,
+                               .n = ragged ? fullest : n};
         if (ragged) part[s].count = put(t, s, count, (size_t)kv_heads * sizeof *count);
     }
     free(k), free(v), free(count);
@@ -817,8 +819,10 @@ static void cache_case(twin *t, uint64_t seed)
     random_lists(t, kv_heads, lane[0][0].n, 0, keep);
     for (int s = 0; s < 2; s++) {
         int64_t size = (int64_t)kv_heads * keep[s].stride * dim;
-        to[s] = (sf_kv_part){activation_room(t, s, size), activation_room(t, s, size), keep[s].stride, 0,
-                             room(t, s, (size_t)kv_heads * 4)};
+        to[s] = (sf_kv_part){.k = activation_room(t, s, size),
+                             .v = activation_room(t, s, size),
+                             .capacity = keep[s].stride,
+                             .count = room(t, s, (size_t)kv_heads * 4)};
         OK(t, s, t->b[s].ops->gather_kv(&t->b[s], &lane[0][s], &keep[s], dim, &to[s]));
     }
     assert_int_equal(to[0].n, to[1].n);

@@ -125,8 +125,10 @@ static sf_attention scene(int heads, int kv_heads, int dim, int tokens)
                       .scale = 1 / sqrtf((float)dim),
                       .q = noise((int64_t)tokens * heads * dim)};
     a.kv.dtype = SF_BF16;
-    a.kv.prompt = (sf_kv_part){noise((int64_t)tokens * kv_heads * dim), noise((int64_t)tokens * kv_heads * dim), tokens,
-                               tokens, NULL};
+    a.kv.prompt = (sf_kv_part){.k = noise((int64_t)tokens * kv_heads * dim),
+                               .v = noise((int64_t)tokens * kv_heads * dim),
+                               .capacity = tokens,
+                               .n = tokens};
     return a;
 }
 
@@ -356,7 +358,8 @@ static void decode(int keys, int lanes)
                               .scale = .088f,
                               .q = q + (size_t)i * HEADS * DIM * 2};
         a[i].kv.dtype = SF_BF16;
-        a[i].kv.prompt = (sf_kv_part){k + (size_t)(size * i * 2), v + (size_t)(size * i * 2), keys, keys, NULL};
+        a[i].kv.prompt = (sf_kv_part){
+            .k = k + (size_t)(size * i * 2), .v = v + (size_t)(size * i * 2), .capacity = keys, .n = keys};
         lane[i] = &a[i], pattern[i] = &dense;
         page[i] = (sf_pattern){.kind = SF_PAGES,
                                .heads = KV,

@@ -201,6 +201,8 @@ static const arm COMPANY[] = {
     {"streaming local=40", "quest budget=32"},
     {"streaming local=40", "snapkv capacity=40 window=16"},
     {"streaming local=20", NULL},
+    {NULL, "snapkv capacity=20 window=16 kernel=5"}, /* asks again what another lane has asked */
+    {NULL, "snapkv capacity=30 window=9"},
 };
 enum { LANES = sizeof COMPANY / sizeof *COMPANY, PREFILLS = 4 };
 

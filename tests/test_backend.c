@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "methods/method.h"
 #include "kernels/backend.h"
 
 enum { REFERENCE, CPU, CPU_ONE, BACKENDS };
@@ -171,12 +172,33 @@ static void compare_lists(sf_lists out[BACKENDS])
 typedef struct world {
     sf_attention a;
     float *q, *k, *v, *tail_k, *tail_v;
-    int32_t *count;
+    int32_t *count, *index;
 } world;
 
 static void free_world(world *w)
 {
-    free(w->q), free(w->k), free(w->v), free(w->tail_k), free(w->tail_v), free(w->count);
+    free(w->q), free(w->k), free(w->v), free(w->tail_k), free(w->tail_v), free(w->count),
+        free(w->index);
+}
+
+/* The prompt's keys lie scattered in a longer part, with NaN between them, and are listed. */
+static void make_view(world *w)
+{
+    sf_kv_part *part = &w->a.kv.prompt;
+    int64_t d = w->a.head_dim, capacity = 2 * part->n + 1;
+    float *k = floats(w->a.kv_heads * capacity * d), *v = floats(w->a.kv_heads * capacity * d);
+    w->index = room((size_t)(w->a.kv_heads * part->n + 1) * sizeof *w->index);
+    for (int64_t g = 0; g < w->a.kv_heads; g++) {
+        for (int i = 0; i < part->count[g]; i++) {
+            int64_t from = (g * part->capacity + i) * d, at = 2 * i + below(2), to = (g * capacity + at) * d;
+            w->index[g * part->n + i] = (int32_t)at;
+            memcpy(k + to, w->k + from, (size_t)d * sizeof *k);
+            memcpy(v + to, w->v + from, (size_t)d * sizeof *v);
+        }
+    }
+    free(w->k), free(w->v);
+    w->k = k, w->v = v;
+    part->k = k, part->v = v, part->capacity = capacity, part->index = w->index, part->stride = part->n;
 }
 
 /* prompt keys held per head in a compacted cache: compact; tail keys of a decode. Beyond what is held lies NaN. */
@@ -220,10 +242,11 @@ static world random_world(int kind, int queries, int prompt, int tail, bool comp
         for (int64_t i = 0; i < (int64_t)queries * g * group * d; i++) w.q[i] += 0.5f;
     w.a.q = w.q;
     w.a.kv.dtype = SF_F32;
-    w.a.kv.prompt = (sf_kv_part){w.k, w.v, capacity, prompt, w.count};
-    w.a.kv.tail = (sf_kv_part){w.tail_k, w.tail_v, tail_capacity, tail, NULL};
-    tell("; value kind %d, T %d, prompt %d, tail %d, compact %d, window %d, H %d, G %d, D %d", kind, queries, prompt,
-         tail, compact, window, g * group, g, d);
+    w.a.kv.prompt = (sf_kv_part){.k = w.k, .v = w.v, .capacity = capacity, .n = prompt, .count = w.count};
+    w.a.kv.tail = (sf_kv_part){.k = w.tail_k, .v = w.tail_v, .capacity = tail_capacity, .n = tail};
+    if (compact && below(2)) make_view(&w);
+    tell("; value kind %d, T %d, prompt %d, tail %d, compact %d, view %d, window %d, H %d, G %d, D %d", kind, queries,
+         prompt, tail, compact, w.index != NULL, window, g * group, g, d);
     return w;
 }
 
@@ -488,14 +511,15 @@ static void store_kv(void **unused)
             out[b] = floats(lanes * 2 * size);
             sf_kv_part part[4], *at[4];
             for (int l = 0; l < lanes; l++) {
-                part[l] = (sf_kv_part){out[b] + l * 2 * size, out[b] + (l * 2 + 1) * size, capacity, held, NULL};
+                part[l] = (sf_kv_part){
+                    .k = out[b] + l * 2 * size, .v = out[b] + (l * 2 + 1) * size, .capacity = capacity, .n = held};
                 at[l] = &part[l];
             }
             OK(backend[b].ops->store_kv(&backend[b], lanes, at, rows, heads, dim, k, v));
             assert_int_equal(part[0].n, held);
             if (b != CPU) continue;
             sf_meter counted = meter[b]; /* piece by piece gives the same cache */
-            sf_kv_part piece = {pieces, pieces + size, capacity, held, NULL}, *only = &piece;
+            sf_kv_part piece = {.k = pieces, .v = pieces + size, .capacity = capacity, .n = held}, *only = &piece;
             for (int r = 0; r < rows; r += 2) {
                 int here = rows - r < 2 ? 1 : 2;
                 OK(backend[b].ops->store_kv(&backend[b], 1, &only, here, heads, dim, k + r * width, v + r * width));
@@ -526,10 +550,25 @@ static void gather_kv(void **unused)
         EACH(v)
         {
             out[v] = floats(2 * size);
-            to[v] = (sf_kv_part){out[v], out[v] + size, a->keys, -1, room((size_t)a->kv_heads * 4)};
+            to[v] = (sf_kv_part){.k = out[v], .v = out[v] + size, .capacity = a->keys, .n = -1};
+            to[v].count = room((size_t)a->kv_heads * 4);
             OK(backend[v].ops->gather_kv(&backend[v], &a->kv.prompt, &keep, a->head_dim, &to[v]));
             assert_int_equal(to[v].n, to[REFERENCE].n);
             same_bits("count", to[v].count, keep.count, (size_t)a->kv_heads * 4);
+
+            sf_meter counted = meter[v]; /* a view of them names the same keys and counts the same */
+            sf_kv_part view = {.count = room((size_t)a->kv_heads * 4), .stride = a->keys + 1};
+            view.index = room((size_t)(a->kv_heads * view.stride) * 4);
+            memset(&meter[v], 0, sizeof meter[v]);
+            OK(backend[v].ops->gather_kv(&backend[v], &a->kv.prompt, &keep, a->head_dim, &view));
+            assert_int_equal(view.n, to[v].n);
+            same_bits("count", view.count, keep.count, (size_t)a->kv_heads * 4);
+            for (int64_t g = 0; g < a->kv_heads; g++)
+                for (int i = 0; i < keep.count[g]; i++)
+                    same_bits("viewed", (float *)view.k + sf_kv_row(&view, g, i) * a->head_dim,
+                              out[v] + (g * a->keys + i) * a->head_dim, (size_t)a->head_dim * 4);
+            free((void *)view.count), free((void *)view.index);
+            meter[v] = counted;
             same_bits("cache", out[v], out[REFERENCE], (size_t)(2 * size) * sizeof(float));
         }
         same_meters();
@@ -746,6 +785,46 @@ static void count_pairs(void **unused)
         }
         same_meters();
         free_pattern(p);
+        free_world(&w);
+    }
+}
+
+/* Columns and diagonals within a density: by fit_slashes(), and by the search that does without. */
+static void fit_slashes(void **unused)
+{
+    (void)unused;
+    CASES("fit_slashes", 60)
+    {
+        int queries = PICK(1, 3, 64, 90, 140), keys = queries + (below(2) ? 0 : PICK(1, 50)), kind = below(3);
+        world w = random_world(PLAIN, queries, keys, 0, below(8) == 0, below(8) ? 0 : 30);
+        int rows = below(2) ? w.a.heads : w.a.kv_heads;
+        double density = below(1001) / 1000.;
+        float *x[2];
+        for (int i = 0; i < 2; i++) {
+            x[i] = random_floats((int64_t)rows * keys, kind ? PLAIN : TIED);
+            for (int j = 0; kind == 2 && j < rows * keys / 4; j++)
+                x[i][below(rows * keys)] = below(3) ? INFINITY : below(2) ? -INFINITY : NAN;
+        }
+        sf_pattern got[BACKENDS];
+        sf_mark mark[BACKENDS];
+        tell("; rows %d, density %g, score kind %d", rows, density, kind);
+        EACH(v)
+        {
+            sf_attention a = w.a;
+            a.backend = &backend[v];
+            mark[v] = sf_scratch_mark(&backend[v]);
+            sf_tensor column = {.dtype = SF_F32, .rank = 2, .dim = {rows, keys}, .data = x[0]}, diagonal = column;
+            diagonal.data = x[1];
+            OK(sf_columns_and_diagonals_within(&a, &got[v], column, diagonal, density));
+            if (got[v].first.stride != got[REFERENCE].first.stride || got[v].second.stride != got[REFERENCE].second.stride)
+                fail_msg("%s: %lld columns and %lld diagonals, expected %lld and %lld", about,
+                         (long long)got[v].first.stride, (long long)got[v].second.stride,
+                         (long long)got[REFERENCE].first.stride, (long long)got[REFERENCE].second.stride);
+            same_bits("counts", got[v].first.count, got[REFERENCE].first.count, (size_t)rows * 4);
+        }
+        same_meters();
+        EACH(v) sf_scratch_release(&backend[v], mark[v]);
+        free(x[0]), free(x[1]);
         free_world(&w);
     }
 }
@@ -1115,6 +1194,7 @@ int main(void)
         cmocka_unit_test(decode),
         cmocka_unit_test(mass_and_probabilities),
         cmocka_unit_test(count_pairs),
+        cmocka_unit_test(fit_slashes),
         cmocka_unit_test(refuses_rows_without_keys),
         cmocka_unit_test(check_pattern),
         cmocka_unit_test(probe),

@@ -55,12 +55,12 @@ static void layers(void **state)
     assert_int_equal(op->argmax(&b, x, 2, 50, index_), SF_OK);
     counts("argmax", SF_OTHER, (sf_count){.flops = 100, .other_bytes = 400});
 
-    sf_kv_part part = {y, y + 1000, 40, 0, NULL}, *at = &part;
+    sf_kv_part part = {.k = y, .v = y + 1000, .capacity = 40}, *at = &part;
     assert_int_equal(op->store_kv(&b, 1, &at, 3, G, D, x, x), SF_OK);
     counts("store_kv", SF_OTHER, (sf_count){.other_bytes = 4 * 3 * G * D * 4});
     part.n = 20;
     sf_lists keep = {2, 3, (int32_t[]){3, 1}, (int32_t[]){0, 1, 2, 5, 0, 0}};
-    sf_kv_part to = {y + 2000, y + 3000, 3, 0, count};
+    sf_kv_part to = {.k = y + 2000, .v = y + 3000, .capacity = 3, .count = count};
     assert_int_equal(op->gather_kv(&b, &part, &keep, D, &to), SF_OK);
     counts("gather_kv", SF_OTHER, (sf_count){.cache_bytes = 4 * 2 * D * 4, .other_bytes = 4 * 2 * D * 4});
 }

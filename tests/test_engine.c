@@ -18,7 +18,8 @@ static void alone_and_in_company(void **state)
     bool slow = strcmp(*state, "reference") == 0;
     for (int which = slow ? GEMMA : 0; which < (slow ? GEMMA + 1 : SHAPES); which++) {
         world w;
-        result *together = calloc(LANES, sizeof *together), alone;
+        result *together = calloc(LANES, sizeof *together), alone, copied;
+        const sf_generation plain = {.max_output = OUTPUT, .seed = 1};
         open_world(&w, *state, 1, which);
         set_arms(LANES, COMPANY, together);
         run(w.engine, 130, 5, LANES, together);
@@ -28,6 +29,10 @@ static void alone_and_in_company(void **state)
             set_arms(1, &COMPANY[i], &alone);
             run(w.engine, 130, 5, 1, &alone);
             assert_same(&alone, &together[i], what);
+            set_arms(1, &COMPANY[i], &copied); /* without recall an evicting lane alone has a copy, not a view */
+            if (try_run(w.engine, 130, 5, &plain, 1, &copied) != SF_OK) fail_msg("%s", sf_error());
+            memcpy(copied.recall, alone.recall, sizeof copied.recall);
+            assert_same(&copied, &alone, what);
         }
         free(together);
         close_world(&w);

@@ -42,6 +42,7 @@ sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base)
 
 const sf_backend_ops sf_cpu_ops = {
     .name = "cpu",
+    .views = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,
@@ -78,6 +79,7 @@ const sf_backend_ops sf_cpu_ops = {
     .top_counts = sf_cpu_top_counts,
     .top_total = sf_cpu_top_total,
     .top_mass = sf_cpu_top_mass,
+    .fit_slashes = sf_cpu_fit_slashes,
     .block_means = sf_cpu_block_means,
     .top_blocks = sf_cpu_top_blocks,
     .block_probabilities = sf_cpu_block_probabilities,

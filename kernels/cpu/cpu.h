@@ -29,7 +29,7 @@ static inline const float *sf_cpu_row(const sf_attention *a, int g, int64_t j, b
     const sf_kv_part *part = j < a->kv.prompt.n ? &a->kv.prompt : &a->kv.tail;
     if (part == &a->kv.tail) j -= a->kv.prompt.n;
     if (j >= (part->count ? part->count[g] : part->n)) return NULL;
-    return (const float *)(value ? part->v : part->k) + (g * part->capacity + j) * a->head_dim;
+    return (const float *)(value ? part->v : part->k) + sf_kv_row(part, g, j) * a->head_dim;
 }
 
 /* ---- panels.c ---------------------------------------------------------------------------------------------------- */
@@ -47,6 +47,11 @@ int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *pattern, int r
  * panel, with `key` pointing into the list. Returns their number, at most sf_cpu_most_panels(); *pairs is added to. */
 int sf_cpu_panels(const sf_attention *a, const sf_pattern *pattern, sf_rows rows, sf_panel *out, uint64_t *pairs);
 int sf_cpu_most_panels(const sf_attention *a);
+
+/* ---- select.c ---------------------------------------------------------------------------------------------------- */
+
+/* index[r, 0 .. count[r]): what top() could choose of row r, the best first. x, index [rows, n]. Not metered. */
+sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, int32_t *index, int32_t *count);
 
 /* ---- the ops ----------------------------------------------------------------------------------------------------- */
 
@@ -67,6 +72,8 @@ sf_status sf_cpu_count_pairs(sf_backend *, const sf_attention *, const sf_patter
 sf_status sf_cpu_mass(sf_backend *, const sf_attention *, const sf_pattern *, int, const int32_t *, float *);
 
 sf_status sf_cpu_probe(sf_backend *, const sf_attention *, int, sf_reduce, float *, float *);
+sf_status sf_cpu_fit_slashes(sf_backend *, const sf_attention *, int, const float *, const float *, uint64_t, int64_t *,
+                             int64_t *);
 sf_status sf_cpu_block_means(sf_backend *, const sf_attention *, bool, int, float *);
 sf_status sf_cpu_top_blocks(sf_backend *, const sf_attention *, const float *, int, const float *, int, int, int, int,
                             int, sf_lists *);

@@ -25,16 +25,20 @@ typedef struct reads {
 /* Adds the addresses of the panels' keys. */
 static void list_reads(const sf_attention *a, int g, const sf_panel *panel, int panels, reads *to)
 {
-    to->n = 0;
+    const sf_kv_part *prompt = &a->kv.prompt, *tail = &a->kv.tail;
+    int64_t dim = a->head_dim, before = prompt->n, n = 0;
     for (int c = 0; c < panels; c++) {
-        for (int i = 0; i < SF_PANEL; i++) {
-            if (!(panel[c].lanes >> i & 1)) continue;
-            int64_t j = panel[c].first + i;
-            if (j <= a->keys - 1 - panel[c].reach) continue;
-            to->k[to->n] = sf_cpu_row(a, g, j, false);
-            to->v[to->n++] = sf_cpu_row(a, g, j, true);
+        int64_t first = panel[c].first, seen = a->keys - panel[c].reach; /* the first key that the row sees */
+        for (unsigned lanes = panel[c].lanes; lanes; lanes &= lanes - 1) {
+            int64_t j = first + __builtin_ctz(lanes);
+            if (j < seen) continue;
+            const sf_kv_part *part = j < before ? prompt : tail;
+            int64_t at = sf_kv_row(part, g, j < before ? j : j - before) * dim;
+            to->k[n] = (const float *)part->k + at;
+            to->v[n++] = (const float *)part->v + at;
         }
     }
+    to->n = n;
 }
 
 typedef struct part {

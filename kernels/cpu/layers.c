@@ -185,14 +185,18 @@ sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists
     size_t bytes = (size_t)head_dim * sizeof(float);
     int64_t total = 0;
     to->n = 0;
+    if (to->index) to->k = from->k, to->v = from->v, to->capacity = from->capacity;
     for (int64_t g = 0; g < keep->rows; g++) {
         ((int32_t *)to->count)[g] = keep->count[g];
         if (keep->count[g] > to->n) to->n = keep->count[g];
         total += keep->count[g];
+        if (to->index)
+            memcpy((int32_t *)to->index + g * to->stride, keep->index + g * keep->stride,
+                   (size_t)keep->count[g] * sizeof *to->index);
     }
-#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (!to->index)
     for (int64_t g = 0; g < keep->rows; g++) {
-        for (int32_t i = 0; i < keep->count[g]; i++) {
+        for (int32_t i = 0; !to->index && i < keep->count[g]; i++) {
             int64_t source = (g * from->capacity + keep->index[g * keep->stride + i]) * head_dim;
             int64_t target = (g * to->capacity + i) * head_dim;
             memcpy((float *)to->k + target, (const float *)from->k + source, bytes);

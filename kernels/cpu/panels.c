@@ -197,16 +197,16 @@ static int64_t triangle(uint64_t bits, int64_t rows)
     return sum;
 }
 
-static uint64_t count_slashes(sf_backend *b, const sf_attention *a, const sf_pattern *p, int64_t row, uint64_t *room)
+static uint64_t count_slashes(sf_backend *b, const sf_attention *a, const int32_t *column, int64_t n_columns,
+                              const int32_t *offset, int64_t n_diagonals, uint64_t *room)
 {
     int64_t (*count_bits)(const uint64_t *, const uint64_t *, int64_t) = sf_cpu_tiles(b)->count_bits;
-    const int32_t *column = p->first.index + row * p->first.stride, *offset = p->second.index + row * p->second.stride;
     int64_t words = slash_words(a), before = a->keys - a->queries;     /* position of the first tile */
     int64_t last = (a->queries - 1) / 64, origin = before + last * 64; /* of the last tile: bit `key - tile + origin` */
     uint64_t *columns = room, *covered = room + words;
     memset(room, 0, (size_t)(2 * words) * sizeof *room);
-    for (int32_t c = 0; c < p->first.count[row]; c++) columns[column[c] / 64] |= UINT64_C(1) << column[c] % 64;
-    for (int32_t i = 0; i < p->second.count[row]; i++) set_tile(covered, origin - offset[i]);
+    for (int64_t c = 0; c < n_columns; c++) columns[column[c] / 64] |= UINT64_C(1) << column[c] % 64;
+    for (int64_t i = 0; i < n_diagonals; i++) set_tile(covered, origin - offset[i]);
 
     uint64_t pairs = 0;
     for (int64_t t = 0; t <= last; t++) {
@@ -237,7 +237,10 @@ sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_patt
     for (int64_t h = 0; h < lists; h++) {
         int64_t thread = omp_get_thread_num();
         if (slashes) {
-            pairs += count_slashes(b, a, pattern, h, words + thread * size) * (uint64_t)(a->heads / lists);
+            const sf_lists *first = &pattern->first, *second = &pattern->second;
+            pairs += count_slashes(b, a, first->index + h * first->stride, first->count[h],
+                                   second->index + h * second->stride, second->count[h], words + thread * size) *
+                     (uint64_t)(a->heads / lists);
             continue;
         }
         for (int i = 0, n; i < a->queries; i += n) {
@@ -246,6 +249,60 @@ sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_patt
         }
     }
     *total = pairs;
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
+/* All rows' scores in their order: sorted once, every trial of a search is a prefix. */
+typedef struct ordered {
+    int32_t *column, *diagonal;    /* [rows, N] */
+    int32_t *columns, *diagonals;  /* [rows] that can be chosen at all */
+    uint64_t *room;                /* [threads, 2 · words] */
+} ordered;
+
+static uint64_t count_best(sf_backend *b, const sf_attention *a, int rows, const ordered *o, int64_t columns,
+                           int64_t diagonals)
+{
+    uint64_t pairs = 0;
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : pairs)
+    for (int64_t r = 0; r < rows; r++)
+        pairs += count_slashes(b, a, o->column + r * a->keys, columns < o->columns[r] ? columns : o->columns[r],
+                               o->diagonal + r * a->keys, diagonals < o->diagonals[r] ? diagonals : o->diagonals[r],
+                               o->room + omp_get_thread_num() * 2 * slash_words(a));
+    return pairs * (uint64_t)(a->heads / rows);
+}
+
+sf_status sf_cpu_fit_slashes(sf_backend *b, const sf_attention *a, int rows, const float *column,
+                             const float *diagonal, uint64_t most, int64_t *columns, int64_t *diagonals)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    size_t bytes = (size_t)rows * sizeof(int32_t);
+    ordered o;
+    SF_TRY(sf_scratch_alloc(b, bytes * (size_t)a->keys, (void **)&o.column));
+    SF_TRY(sf_scratch_alloc(b, bytes * (size_t)a->keys, (void **)&o.diagonal));
+    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&o.columns));
+    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&o.diagonals));
+    SF_TRY(sf_cpu_room(b, 2 * slash_words(a), sizeof *o.room, (void **)&o.room));
+    SF_TRY(sf_cpu_order(b, column, rows, a->keys, o.column, o.columns));
+    SF_TRY(sf_cpu_order(b, diagonal, rows, a->keys, o.diagonal, o.diagonals));
+
+    int64_t k = 1, above = a->keys + 1, n, middle; /* k is kept, above is too much */
+    while (above - k > 1) {
+        middle = k + (above - k) / 2;
+        if (count_best(b, a, rows, &o, middle, middle) <= most)
+            k = middle;
+        else
+            above = middle;
+    }
+    for (n = k, above = a->keys + 1; above - n > 1;) {
+        middle = n + (above - n) / 2;
+        if (count_best(b, a, rows, &o, middle, k) <= most)
+            n = middle;
+        else
+            above = middle;
+    }
+    *columns = n;
+    *diagonals = k;
     sf_scratch_release(b, mark);
     return SF_OK;
 }

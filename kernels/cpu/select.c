@@ -156,6 +156,25 @@ static void sort_descending(ranked *from, ranked *to, int64_t n)
     }
 }
 
+sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, int32_t *index, int32_t *count)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    ranked *room;
+    SF_TRY(sf_cpu_room(b, 2 * n, sizeof *room, (void **)&room));
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
+    for (int64_t r = 0; r < rows; r++) {
+        ranked *entry = room + omp_get_thread_num() * 2 * n, *sorted = entry + n;
+        int32_t m = 0;
+        for (int64_t i = 0; i < n; i++)
+            if (x[r * n + i] > -INFINITY) entry[m++] = (ranked){rank(x[r * n + i]), (int32_t)i};
+        sort_descending(entry, sorted, m);
+        for (int32_t i = 0; i < m; i++) index[r * n + i] = sorted[i].index;
+        count[r] = m;
+    }
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
 static int32_t best_mass(const float *x, int64_t n, float mass, int64_t least, int64_t most, ranked *room,
                          int32_t *index)
 {

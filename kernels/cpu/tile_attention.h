@@ -3,7 +3,7 @@
  *     keys of a panel lie transposed        [D, 16]            one vector a dimension: scores need no shuffles
  *     values of a panel lie in columns      [D/32, 16, 32]     of 32 (the last may be 16 wide), read front to back
  *     queries of a strip lie transposed     [D, 8]             so that the 8 broadcasts are neighbours
- *     scores of a batch of up to 6 panels   [rows, 96]         become probabilities in place
+ *     scores of a batch of up to 9 panels   [rows, 144]        become probabilities in place
  *
  * A batch's keys, then each column block of its values, stay in the nearest cache while all strips of the tile pass
  * over them.
@@ -14,9 +14,9 @@
  * The inner loops are functions of their own, never inlined: GCC 12 otherwise spills their accumulators.
  *
  * Test: build/tests/test_backend (random shapes against the reference), build/tests/test_backend_golden (PyTorch).
- * Measured on one core of a busy Xeon with AVX-512, FMA peak 215 to 230 GFLOP/s, OpenBLAS sgemm 155, best of several:
- * dense causal 130 at head dim 64 and 140 at 128 (2k keys), 150 at 16k. Density .1 at 16k, head dim 128, scattered
- * blocks of 16, 32, 64, 128: 104, 120, 123, 134; what small blocks lose is the wait for keys beyond the second cache.
+ * Measured on one core of a Xeon with AVX-512 whose FMA peak was 165 to 175 GFLOP/s then, best of several: dense causal
+ * 139 at head dim 64 and 148 at 128 (8k keys); blocks of 16 and 64 at density .1 of 16k keys 132 and 127, columns and
+ * diagonals 112. Of the rest, the exponentials take most: some 9 cycles of 16 scores, beside 2 D / 2 of products.
  */
 
 enum { SCORES = SF_BATCH * SF_PANEL };
@@ -54,14 +54,22 @@ static void pack_values(const float *const *value, int dim, float *out)
     }
 }
 
-/* s[r, key] = <q[r], key> for the strip and `panels` panels, a constant where this is inlined. */
-INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
+/* Lines that are wanted next: `dim` of them at `at`, or, with a shift, so many fewer. */
+typedef struct coming {
+    const float *at;
+    int shift;
+} coming;
+
+/* s[r, key] = <q[r], key> for the strip and `panels` panels, a constant where this is inlined. What is coming is called
+ * line by line as work goes on: all at once, lines would wait for each other, and the work for them. */
+INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel, float *s, int64_t lds, coming soon)
 {
     for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
         vec acc[STRIP_ROWS][PANELS_AT_ONCE][WIDE];
         UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int c = 0; c < panels; c++)
             UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
         for (int d = 0; d < dim; d++) {
+            if (panels == PANELS_AT_ONCE && r0 == 0) __builtin_prefetch(soon.at + (d >> soon.shift) * 16, 0, 2);
             vec k[PANELS_AT_ONCE][WIDE];
             UNROLL for (int c = 0; c < panels; c++) UNROLL for (int u = 0; u < WIDE; u++) k[c][u] =
                 load(panel[c].k + d * SF_PANEL + u * W);
@@ -77,20 +85,24 @@ INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel
     }
 }
 
-NOINLINE void scores_full(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
+NOINLINE void scores_full(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds, coming soon)
 {
-    scores_of(PANELS_AT_ONCE, q, dim, panel, s, lds);
+    scores_of(PANELS_AT_ONCE, q, dim, panel, s, lds, soon);
 }
 
 NOINLINE void scores_one(const float *q, int dim, const sf_panel *panel, float *s, int64_t lds)
 {
-    scores_of(1, q, dim, panel, s, lds);
+    scores_of(1, q, dim, panel, s, lds, (coming){q, 0});
 }
 
-static void scores(const float *q, int dim, const sf_panel *panel, int panels, float *s, int64_t lds)
+/* soon: for the first panels; at NULL: nothing is wanted. */
+static void scores(const float *q, int dim, const sf_panel *panel, int panels, float *s, int64_t lds, coming soon)
 {
     int c = 0;
-    for (; c + PANELS_AT_ONCE <= panels; c += PANELS_AT_ONCE) scores_full(q, dim, panel + c, s + c * SF_PANEL, lds);
+    for (; c + PANELS_AT_ONCE <= panels; c += PANELS_AT_ONCE, soon.at = NULL) {
+        if (!soon.at) soon = (coming){q, 0}; /* is here */
+        scores_full(q, dim, panel + c, s + c * SF_PANEL, lds, soon);
+    }
     for (; c < panels; c++) scores_one(q, dim, panel + c, s + c * SF_PANEL, lds);
 }
 
@@ -209,6 +221,15 @@ INLINE void span_of(const sf_panel *p, int last, int span[2])
     if (!p->key && last - p->first + 1 < span[1]) span[1] = last < p->first ? 0 : last - p->first + 1;
 }
 
+/* Piece i of the keys and values of `panels` panels, which may lie anywhere: a half or the whole of one's keys or
+ * values. Columns are read by every tile and so at hand. */
+INLINE coming piece(const sf_panel *panel, int panels, int dim, int shift, int i)
+{
+    const sf_panel *p = panel + (i >> shift) / 2;
+    if (p >= panel + panels || p->key) return (coming){NULL, 0};
+    return (coming){((i >> shift) % 2 ? p->v : p->k) + (i & shift) * (dim >> 1) * 16, shift};
+}
+
 static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
 {
     _Alignas(64) float s[SF_TILE_ROWS * SCORES], factor[SF_TILE_ROWS + LANES];
@@ -220,23 +241,21 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         if (first > t->position)
             start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
 
-        /* Keys and values of the next batch, which lie anywhere, set off now, each strip calling some: few strips would
-         * only wait for them here. Columns are read by every tile and so at hand. */
         int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH,
-            strips = (t->rows - start) / SF_STRIP;
-        if (strips < SF_BATCH) next = 0;
+            strips = (t->rows - start) / SF_STRIP, called = 0;
+        if (strips < 6) next = 0; /* so few would only wait for them here */
+        int halves = batch / PANELS_AT_ONCE * strips >= 4 * next;
         for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
-            for (int row = start; row < t->rows; row += SF_STRIP)
-                scores(t->q + row * t->dim, t->dim, panel + c, here, s + row * SCORES + c * SF_PANEL, SCORES);
+            for (int row = start; row < t->rows; row += SF_STRIP) {
+                int seen = here; /* hide() gives the others their -INFINITY */
+                while (seen > 0 && panel[c + seen - 1].first > t->position + row + SF_STRIP - 1) seen--;
+                scores(t->q + row * t->dim, t->dim, panel + c, seen, s + row * SCORES + c * SF_PANEL, SCORES,
+                       piece(panel + batch, next, t->dim, halves, called++));
+            }
         }
         for (int row = start; row < t->rows; row += SF_STRIP) {
             float *at = s + row * SCORES;
-            for (int c = (row - start) / SF_STRIP; c < next; c += strips) {
-                if (panel[batch + c].key) continue;
-                for (int i = 0; i < SF_PANEL * t->dim; i += 16) __builtin_prefetch(panel[batch + c].k + i, 0, 2);
-                for (int i = 0; i < SF_PANEL * t->padded; i += 16) __builtin_prefetch(panel[batch + c].v + i, 0, 2);
-            }
             for (int c = 0; c < batch; c++)
                 if (panel[c].edge || panel[c].lanes != UINT16_MAX)
                     hide(panel + c, t->position + row, at + c * SF_PANEL);
@@ -302,7 +321,7 @@ static void score(const float *q, int dim, const float *keys, int panels, float 
         int batch = 0;
         for (int i = c; i < panels && batch < SF_BATCH; i++)
             panel[batch++] = (sf_panel){.k = keys + (int64_t)i * SF_PANEL * dim};
-        scores(q, dim, panel, batch, s + c * SF_PANEL, ld);
+        scores(q, dim, panel, batch, s + c * SF_PANEL, ld, (coming){NULL, 0});
     }
 }
 
@@ -355,7 +374,7 @@ static void tally(const float *p, float share, int64_t n, bool most, float *colu
 
 /* Register tiles: keys by heads for scores, heads by vectors for values. */
 #if defined __AVX512F__
-enum { KEYS_AT_ONCE = 8, HEADS_SCORED = 2, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 4 };
+enum { KEYS_AT_ONCE = 8, HEADS_SCORED = 3, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 4 };
 #elif defined __AVX2__
 enum { KEYS_AT_ONCE = 4, HEADS_SCORED = 1, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 2 };
 #else
@@ -387,31 +406,44 @@ INLINE void dots_of(int heads, const float *q, int64_t ldq, int whole, const flo
         }
     }
     float sum[HEADS_SCORED * KEYS_AT_ONCE + LANES];
-    reduce(heads * KEYS_AT_ONCE, acc[0], SUM, sum);
+    const int n = heads * KEYS_AT_ONCE; /* below 32 */
+    if (n & 16) reduce(16, acc[0], SUM, sum);
+    if (n & 15) reduce(n & 15, acc[0] + (n & 16), SUM, sum + (n & 16));
     for (int h = 0; h < heads; h++)
         for (int i = 0; i < KEYS_AT_ONCE; i++) x[h * ld + i] = sum[h * KEYS_AT_ONCE + i];
 }
 
-NOINLINE void dots_full(const float *q, int64_t ldq, int whole, const float *const *key, float *x, int64_t ld)
-{
-    dots_of(HEADS_SCORED, q, ldq, whole, key, NULL, x, ld);
-}
+/* Each number of heads is a function of its own, and each again for rows that are called. */
+typedef void dots_tile(const float *q, int64_t ldq, int whole, const float *const *key, const float *const *soon,
+                       float *x, int64_t ld);
+#define DOTS_(count)                                                                                                   \
+    NOINLINE void dots##count(const float *q, int64_t ldq, int whole, const float *const *key,                         \
+                              const float *const *soon, float *x, int64_t ld)                                          \
+    {                                                                                                                  \
+        (void)soon;                                                                                                    \
+        dots_of(count, q, ldq, whole, key, NULL, x, ld);                                                               \
+    }                                                                                                                  \
+    NOINLINE void dots##count##_calling(const float *q, int64_t ldq, int whole, const float *const *key,               \
+                                        const float *const *soon, float *x, int64_t ld)                                \
+    {                                                                                                                  \
+        dots_of(count, q, ldq, whole, key, soon, x, ld);                                                               \
+    }
+DOTS_(1)
+#if defined __AVX512F__
+DOTS_(2)
+DOTS_(3)
+#endif
+#undef DOTS_
 
-NOINLINE void dots_one(const float *q, int whole, const float *const *key, float *x)
-{
-    dots_of(1, q, 0, whole, key, NULL, x, 0);
-}
-
-NOINLINE void dots_full_calling(const float *q, int64_t ldq, int whole, const float *const *key,
-                                const float *const *soon, float *x, int64_t ld)
-{
-    dots_of(HEADS_SCORED, q, ldq, whole, key, soon, x, ld);
-}
-
-NOINLINE void dots_one_calling(const float *q, int whole, const float *const *key, const float *const *soon, float *x)
-{
-    dots_of(1, q, 0, whole, key, soon, x, 0);
-}
+static dots_tile *const dots_tiles[2][HEADS_SCORED + 1] = {
+#if defined __AVX512F__
+    {NULL, dots1, dots2, dots3},
+    {NULL, dots1_calling, dots2_calling, dots3_calling},
+#else
+    {NULL, dots1},
+    {NULL, dots1_calling},
+#endif
+};
 
 /* x[h, i] = <q[h], key[i]>, any number of heads and keys. Rows of x have room for n rounded up to KEYS_AT_ONCE. soon:
  * NULL, or as many rows that are wanted next. */
@@ -429,16 +461,10 @@ static void dots_then(const float *q, int heads, int dim, const float *const *ke
             memset(copy[j] + dim, 0, (size_t)(padded - dim) * sizeof(float));
             k[j] = copy[j];
         }
-        int h = 0;
-        if (soon && i + KEYS_AT_ONCE <= n) { /* with the first heads */
-            if (heads >= HEADS_SCORED)
-                dots_full_calling(q, padded, padded, k, soon + i, x + i, ld), h = HEADS_SCORED;
-            else
-                dots_one_calling(q, padded, k, soon + i, x + i), h = 1;
-        }
-        for (; h + HEADS_SCORED <= heads; h += HEADS_SCORED)
-            dots_full(q + h * padded, padded, padded, k, x + h * ld + i, ld);
-        for (; h < heads; h++) dots_one(q + h * padded, padded, k, x + h * ld + i);
+        bool calls = soon && i + KEYS_AT_ONCE <= n; /* with the first heads */
+        for (int h = 0; h < heads; h += HEADS_SCORED, calls = false)
+            dots_tiles[calls][heads - h < HEADS_SCORED ? heads - h : HEADS_SCORED](
+                q + h * padded, padded, padded, k, calls ? soon + i : NULL, x + h * ld + i, ld);
     }
 }
 
@@ -475,29 +501,37 @@ INLINE void weigh_of(int heads, int vecs, const float *p, const float *factor, c
     }
 }
 
-NOINLINE void weigh_full(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
-                         int d)
-{
-    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
-}
+typedef void weigh_tile(const float *p, const float *factor, const float *const *value, const float *const *soon, int n,
+                        float *out, int padded, int d);
+#define WEIGH_(count)                                                                                                  \
+    NOINLINE void weigh##count(const float *p, const float *factor, const float *const *value,                         \
+                               const float *const *soon, int n, float *out, int padded, int d)                         \
+    {                                                                                                                  \
+        (void)soon;                                                                                                    \
+        weigh_of(count, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);                                   \
+    }                                                                                                                  \
+    NOINLINE void weigh##count##_calling(const float *p, const float *factor, const float *const *value,               \
+                                         const float *const *soon, int n, float *out, int padded, int d)               \
+    {                                                                                                                  \
+        weigh_of(count, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);                                   \
+    }
+WEIGH_(1)
+WEIGH_(2)
+#if defined __AVX2__
+WEIGH_(3)
+WEIGH_(4)
+#endif
+#undef WEIGH_
 
-NOINLINE void weigh_full_calling(const float *p, const float *factor, const float *const *value,
-                                 const float *const *soon, int n, float *out, int padded, int d)
-{
-    weigh_of(HEADS_WEIGHED, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
-}
-
-NOINLINE void weigh_head(const float *p, const float *factor, const float *const *value, int n, float *out, int padded,
-                         int d)
-{
-    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, NULL, n, out, padded, d);
-}
-
-NOINLINE void weigh_head_calling(const float *p, const float *factor, const float *const *value,
-                                 const float *const *soon, int n, float *out, int padded, int d)
-{
-    weigh_of(1, COLUMNS_WEIGHED, p, factor, value, soon, n, out, padded, d);
-}
+static weigh_tile *const weigh_tiles[2][HEADS_WEIGHED + 1] = {
+#if defined __AVX2__
+    {NULL, weigh1, weigh2, weigh3, weigh4},
+    {NULL, weigh1_calling, weigh2_calling, weigh3_calling, weigh4_calling},
+#else
+    {NULL, weigh1, weigh2},
+    {NULL, weigh1_calling, weigh2_calling},
+#endif
+};
 
 NOINLINE void weigh_vector(const float *p, const float *factor, const float *const *value, int n, float *out,
                            int padded, int d)
@@ -509,19 +543,13 @@ NOINLINE void weigh_vector(const float *p, const float *factor, const float *con
 static void weigh(int heads, const float *p, const float *factor, const float *const *value, const float *const *soon,
                   int n, float *out, int padded)
 {
-    int d = 0, h;
-    for (; d + COLUMNS_WEIGHED * W <= padded; d += COLUMNS_WEIGHED * W) {
-        h = 0;
-        if (soon && heads >= HEADS_WEIGHED)
-            weigh_full_calling(p, factor, value, soon, n, out, padded, d), h = HEADS_WEIGHED;
-        else if (soon)
-            weigh_head_calling(p, factor, value, soon, n, out, padded, d), h = 1;
-        for (; h + HEADS_WEIGHED <= heads; h += HEADS_WEIGHED)
-            weigh_full(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
-        for (; h < heads; h++) weigh_head(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
-    }
+    int d = 0;
+    for (; d + COLUMNS_WEIGHED * W <= padded; d += COLUMNS_WEIGHED * W)
+        for (int h = 0; h < heads; h += HEADS_WEIGHED)
+            weigh_tiles[soon && h == 0][heads - h < HEADS_WEIGHED ? heads - h : HEADS_WEIGHED](
+                p + h * SF_STEP, factor + h, value, soon, n, out + h * padded, padded, d);
     for (; d < padded; d += W)
-        for (h = 0; h < heads; h++) weigh_vector(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
+        for (int h = 0; h < heads; h++) weigh_vector(p + h * SF_STEP, factor + h, value, n, out + h * padded, padded, d);
 }
 
 static void decode(sf_decode_tile *t, const float *const *key, const float *const *value, int n, int ahead)
@@ -543,8 +571,7 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
         int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
         dots_then(t->q + h0 * t->padded, heads, t->dim, key, n, h0 ? NULL : value, s, SF_STEP);
         for (int h = 0; h < heads; h++) {
-            float old = t->most[h0 + h], now = old;
-            for (int i = 0; i < n; i++) now = s[h * SF_STEP + i] > now ? s[h * SF_STEP + i] : now;
+            float old = t->most[h0 + h], here = largest(s + h * SF_STEP, n), now = here > old ? here : old;
             factor[h] = old - now;
             t->most[h0 + h] = now;
         }

@@ -14,7 +14,7 @@
 enum {
     SF_PANEL = 16,         /* keys side by side */
     SF_STRIP = 8,          /* query rows side by side */
-    SF_BATCH = 6,          /* panels between two updates of the running maximum */
+    SF_BATCH = 9,          /* panels between two updates of the running maximum */
     SF_TILE_ROWS = 128,    /* the most query rows of a tile */
     SF_COLUMNS = 32,       /* columns of values that lie together */
     SF_STEP = 32,          /* keys between two updates in decode */

@@ -11,7 +11,7 @@ static const float *row_of(const sf_attention *a, int g, int j, bool value)
     const sf_kv_part *part = j < a->kv.prompt.n ? &a->kv.prompt : &a->kv.tail;
     if (part == &a->kv.tail) j -= a->kv.prompt.n;
     if (j >= (part->count ? part->count[g] : part->n)) return NULL;
-    return (const float *)(value ? part->v : part->k) + (g * part->capacity + j) * a->head_dim;
+    return (const float *)(value ? part->v : part->k) + sf_kv_row(part, g, j) * a->head_dim;
 }
 
 const float *sf_reference_key(const sf_attention *a, int g, int j) { return row_of(a, g, j, false); }

@@ -126,9 +126,14 @@ sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf
 {
     int64_t total = 0;
     to->n = 0;
+    if (to->index) to->k = from->k, to->v = from->v, to->capacity = from->capacity;
     for (int64_t g = 0; g < keep->rows; g++) {
         int32_t n = keep->count[g];
         for (int32_t i = 0; i < n; i++) {
+            if (to->index) {
+                ((int32_t *)to->index)[g * to->stride + i] = keep->index[g * keep->stride + i];
+                continue;
+            }
             int64_t source = (g * from->capacity + keep->index[g * keep->stride + i]) * head_dim;
             int64_t target = (g * to->capacity + i) * head_dim;
             for (int d = 0; d < head_dim; d++) {

@@ -15,7 +15,8 @@ llama.cpp keeps keys and values in fp16 and rounds activations to 8 bits for qua
 llama-cpp-python builds llama.cpp from its source package, for this machine (minutes). Where the kernel does not let
 programs use AMX although the processor has it, that build crashes; name the instruction sets then:
 CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_BF16=ON".
-A peer that is not installed is left out, and said to be. With nothing else running: attention about 2 minutes, model about 3."""
+A peer that is not installed is left out, and said to be. With nothing else running: attention about 2 minutes; model one
+minute a repetition and one to warm up, `--repeat 1` is enough to see it."""
 
 import argparse
 import csv
