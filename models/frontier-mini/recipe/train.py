@@ -11,7 +11,6 @@ launches would take longer than the work.
 """
 import argparse
 import collections
-import contextlib
 import json
 import pathlib
 import platform
@@ -20,7 +19,6 @@ import time
 import numpy
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import batches
 import model as mini
@@ -227,14 +225,20 @@ class Trainer:
         self.graphs[batch.shape()] = graph, batch
 
     def step(self, batch, factor):
+        """Learns from a batch at `factor` of the rates. Returns the seconds that making its graph took."""
         self.factor.fill_(factor)
         if not self.device.startswith("cuda"):
-            return self.learn(batch.to(self.device))
-        if batch.shape() not in self.graphs:
+            self.learn(batch.to(self.device))
+            return 0.0
+        begun, new = time.time(), batch.shape() not in self.graphs
+        if new:
             self.capture(batch)
+            torch.cuda.synchronize()
+        building = time.time() - begun if new else 0.0
         graph, place = self.graphs[batch.shape()]
         place.fill(batch)
         graph.replay()
+        return building
 
 
 def main():
@@ -243,24 +247,13 @@ def main():
     parser.add_argument("--data", required=True, help="folder of files from frontier tasks export")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--tokens", type=int, default=131072, help="a step, at length 2048 and above; a quarter of it at the shortest")
+    parser.add_argument("--tokens", type=int, default=131072,
+                        help="a step, at length 2048 and above; a quarter of it at the shortest")
     parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--eager", action="store_true", help="do not compile")
-    parser.add_argument("--attention", choices=["default", "cudnn", "flash"], default="default")
     a = parser.parse_args()
-    with attention_backend(a.attention):
-        train(a)
-
-
-def attention_backend(name):
-    """PyTorch's attention by cuDNN or FlashAttention, or its own choice."""
-    backend = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}.get(name)
-    return sdpa_kernel(backend) if backend else contextlib.nullcontext()
-
-
-def train(a):
     torch.manual_seed(a.seed)
     torch.set_float32_matmul_precision("high")
     a.out.mkdir(parents=True, exist_ok=True)
@@ -311,12 +304,7 @@ def train(a):
             batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
         else:
             batch = loader.get()
-        if a.device.startswith("cuda") and batch.shape() not in trainer.graphs:
-            begun = time.time()
-            trainer.capture(batch)
-            torch.cuda.synchronize()
-            building += time.time() - begun
-        trainer.step(batch, min(1, (step + 1) / 100) * min(1, (1 - share) / DECAY + 0.01))
+        building += trainer.step(batch, min(1, (step + 1) / 100) * min(1, (1 - share) / DECAY + 0.01))
         step += 1
         tokens += batch.ids.numel()
 
