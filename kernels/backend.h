@@ -182,6 +182,13 @@ typedef struct sf_backend_ops {
     sf_status (*fit_slashes)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
                              uint64_t most, int64_t *columns, int64_t *diagonals);
 
+    /* As fit_slashes(), for rows that each take as many of the best in *_forced as top_mass(…, mass, least, N) takes of
+     * column and diagonal: the largest mass, in steps of 2^-19 below 1, for *least as given; if there is none, mass 0
+     * and the largest *least below the given one (1 if none). NULL: the caller searches. */
+    sf_status (*fit_masses)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                            const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
+                            int64_t *least);
+
     /* Means of q or k over blocks of rows; the last block averages the rows it has (NaN: a compacted cache holds none).
      * of_keys: out [G, ceil(N/block), D], else out [H, ceil(T/block), D], f32. */
     sf_status (*block_means)(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);

@@ -134,3 +134,15 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
     s.diagonals = sf_top(a, diagonal, s.k);
     return choose_within(a, out, density, columns_and_diagonals, &s, (double)(a->keys - s.k));
 }
+
+bool sf_fit_masses(sf_attention *a, sf_tensor column, sf_tensor diagonal, sf_tensor column_forced,
+                   sf_tensor diagonal_forced, double density, double *mass, int64_t *least)
+{
+    sf_backend *b = a->backend;
+    if (!b->ops->fit_masses || density >= 1 || a->window > 0 || a->kv.prompt.count) return false;
+    *mass = 0;
+    if (a->status == SF_OK)
+        a->status = b->ops->fit_masses(b, a, (int)column.dim[0], column.data, diagonal.data, column_forced.data,
+                                       diagonal_forced.data, most_pairs(a, density), mass, least);
+    return true;
+}

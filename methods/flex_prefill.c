@@ -54,7 +54,8 @@ static sf_status choose(sf_attention *a, const struct scores *s, double alpha, i
                                     cover(a, s->diagonal, s->diagonal_forced, alpha, least));
 }
 
-/* The lower half of the dial raises the floor at alpha 0, the upper half alpha; at the end, everything. */
+/* The lower half of the dial raises the floor at alpha 0, the upper half alpha; at the end, everything. What
+ * sf_fit_masses() finds is where this search ends. */
 static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_pattern *out)
 {
     const struct scores *s = what;
@@ -72,8 +73,12 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     s.diagonal_forced = sf_copy(a, s.diagonal);
     sf_force(a, s.column_forced, 0, p->sinks);
     sf_force(a, s.diagonal_forced, 0, p->local);
-    return p->density > 0 ? sf_choose_within(a, out, p->density, by_dial, &s)
-                          : choose(a, &s, p->alpha, p->min_budget, out);
+    if (p->density <= 0) return choose(a, &s, p->alpha, p->min_budget, out);
+    double alpha;
+    int64_t least = s.floor;
+    if (sf_fit_masses(a, s.column, s.diagonal, s.column_forced, s.diagonal_forced, p->density, &alpha, &least))
+        return choose(a, &s, alpha, least, out);
+    return sf_choose_within(a, out, p->density, by_dial, &s);
 }
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)

@@ -205,6 +205,12 @@ sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_
 sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_tensor column, sf_tensor diagonal,
                                           double density);
 
+/* The same search where each row takes as many of its best forced scores as sf_top_mass(…, mass, *least, N) takes of
+ * the others, sorted once for all its trials: the largest mass at *least; if there is none, mass 0 and the largest
+ * *least below. False: not offered here, or everything is within; search by sf_choose_within(). */
+bool sf_fit_masses(sf_attention *a, sf_tensor column, sf_tensor diagonal, sf_tensor column_forced,
+                   sf_tensor diagonal_forced, double density, double *mass, int64_t *least);
+
 /* FLOPs of sf_probe() at one layer, for estimate(). */
 double sf_probe_flops(const sf_extent *extent, int window);
 

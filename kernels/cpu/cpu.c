@@ -80,6 +80,7 @@ const sf_backend_ops sf_cpu_ops = {
     .top_total = sf_cpu_top_total,
     .top_mass = sf_cpu_top_mass,
     .fit_slashes = sf_cpu_fit_slashes,
+    .fit_masses = sf_cpu_fit_masses,
     .block_means = sf_cpu_block_means,
     .top_blocks = sf_cpu_top_blocks,
     .block_probabilities = sf_cpu_block_probabilities,

@@ -50,8 +50,11 @@ int sf_cpu_most_panels(const sf_attention *a);
 
 /* ---- select.c ---------------------------------------------------------------------------------------------------- */
 
-/* index[r, 0 .. count[r]): what top() could choose of row r, the best first. x, index [rows, n]. Not metered. */
-sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, int32_t *index, int32_t *count);
+/* index[r, 0 .. count[r]): what top() could choose of row r, the best first. x, index [rows, n]. And what top_mass()
+ * adds up: covered[r, i], the most that the best 0 … i come to, and total[r], which mass is a share of. covered [rows,
+ * n + 1], of which 0 … count[r] are written. Either may be NULL. Not metered. */
+sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, int32_t *count, int32_t *index,
+                       double *covered, double *total);
 
 /* ---- the ops ----------------------------------------------------------------------------------------------------- */
 
@@ -74,6 +77,8 @@ sf_status sf_cpu_mass(sf_backend *, const sf_attention *, const sf_pattern *, in
 sf_status sf_cpu_probe(sf_backend *, const sf_attention *, int, sf_reduce, float *, float *);
 sf_status sf_cpu_fit_slashes(sf_backend *, const sf_attention *, int, const float *, const float *, uint64_t, int64_t *,
                              int64_t *);
+sf_status sf_cpu_fit_masses(sf_backend *, const sf_attention *, int, const float *, const float *, const float *,
+                            const float *, uint64_t, double *, int64_t *);
 sf_status sf_cpu_block_means(sf_backend *, const sf_attention *, bool, int, float *);
 sf_status sf_cpu_top_blocks(sf_backend *, const sf_attention *, const float *, int, const float *, int, int, int, int,
                             int, sf_lists *);

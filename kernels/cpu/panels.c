@@ -260,15 +260,34 @@ typedef struct ordered {
     uint64_t *room;                /* [threads, 2 · words] */
 } ordered;
 
+static sf_status order(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                       ordered *o)
+{
+    size_t bytes = (size_t)rows * sizeof(int32_t);
+    SF_TRY(sf_scratch_alloc(b, bytes * (size_t)a->keys, (void **)&o->column));
+    SF_TRY(sf_scratch_alloc(b, bytes * (size_t)a->keys, (void **)&o->diagonal));
+    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&o->columns));
+    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&o->diagonals));
+    SF_TRY(sf_cpu_room(b, 2 * slash_words(a), sizeof *o->room, (void **)&o->room));
+    SF_TRY(sf_cpu_order(b, column, rows, a->keys, o->columns, o->column, NULL, NULL));
+    return sf_cpu_order(b, diagonal, rows, a->keys, o->diagonals, o->diagonal, NULL, NULL);
+}
+
+/* Pairs of row r's best. */
+static uint64_t count_row(sf_backend *b, const sf_attention *a, const ordered *o, int64_t r, int64_t columns,
+                          int64_t diagonals)
+{
+    return count_slashes(b, a, o->column + r * a->keys, columns < o->columns[r] ? columns : o->columns[r],
+                         o->diagonal + r * a->keys, diagonals < o->diagonals[r] ? diagonals : o->diagonals[r],
+                         o->room + omp_get_thread_num() * 2 * slash_words(a));
+}
+
 static uint64_t count_best(sf_backend *b, const sf_attention *a, int rows, const ordered *o, int64_t columns,
                            int64_t diagonals)
 {
     uint64_t pairs = 0;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : pairs)
-    for (int64_t r = 0; r < rows; r++)
-        pairs += count_slashes(b, a, o->column + r * a->keys, columns < o->columns[r] ? columns : o->columns[r],
-                               o->diagonal + r * a->keys, diagonals < o->diagonals[r] ? diagonals : o->diagonals[r],
-                               o->room + omp_get_thread_num() * 2 * slash_words(a));
+    for (int64_t r = 0; r < rows; r++) pairs += count_row(b, a, o, r, columns, diagonals);
     return pairs * (uint64_t)(a->heads / rows);
 }
 
@@ -276,15 +295,8 @@ sf_status sf_cpu_fit_slashes(sf_backend *b, const sf_attention *a, int rows, con
                              const float *diagonal, uint64_t most, int64_t *columns, int64_t *diagonals)
 {
     sf_mark mark = sf_scratch_mark(b);
-    size_t bytes = (size_t)rows * sizeof(int32_t);
     ordered o;
-    SF_TRY(sf_scratch_alloc(b, bytes * (size_t)a->keys, (void **)&o.column));
-    SF_TRY(sf_scratch_alloc(b, bytes * (size_t)a->keys, (void **)&o.diagonal));
-    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&o.columns));
-    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&o.diagonals));
-    SF_TRY(sf_cpu_room(b, 2 * slash_words(a), sizeof *o.room, (void **)&o.room));
-    SF_TRY(sf_cpu_order(b, column, rows, a->keys, o.column, o.columns));
-    SF_TRY(sf_cpu_order(b, diagonal, rows, a->keys, o.diagonal, o.diagonals));
+    SF_TRY(order(b, a, rows, column, diagonal, &o));
 
     int64_t k = 1, above = a->keys + 1, n, middle; /* k is kept, above is too much */
     while (above - k > 1) {
@@ -303,6 +315,70 @@ sf_status sf_cpu_fit_slashes(sf_backend *b, const sf_attention *a, int rows, con
     }
     *columns = n;
     *diagonals = k;
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
+/* The mass that all rows' best columns cover, or diagonals, as sf_cpu_order() tells it. */
+typedef struct covering {
+    int32_t *count;  /* [rows] */
+    double *covered; /* [rows, N + 1] */
+    double *total;   /* [rows] */
+} covering;
+
+static sf_status cover(sf_backend *b, int64_t rows, int64_t n, const float *x, covering *c)
+{
+    SF_TRY(sf_scratch_alloc(b, (size_t)rows * sizeof *c->count, (void **)&c->count));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * (n + 1)) * sizeof *c->covered, (void **)&c->covered));
+    SF_TRY(sf_scratch_alloc(b, (size_t)rows * sizeof *c->total, (void **)&c->total));
+    return sf_cpu_order(b, x, rows, n, c->count, NULL, c->covered, c->total);
+}
+
+/* How many of row r top_mass() takes. */
+static int64_t amount(const covering *c, int64_t r, int64_t n, double mass, int64_t least)
+{
+    const double *covered = c->covered + r * (n + 1);
+    int64_t low = 0, high = c->count[r];
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (covered[middle] < mass * c->total[r])
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < least) low = least;
+    return low < c->count[r] ? low : c->count[r];
+}
+
+sf_status sf_cpu_fit_masses(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                            const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
+                            int64_t *least)
+{
+    enum { STEPS = 1 << 19 };
+    sf_mark mark = sf_scratch_mark(b);
+    covering columns, diagonals;
+    ordered o;
+    SF_TRY(cover(b, rows, a->keys, column, &columns));
+    SF_TRY(cover(b, rows, a->keys, diagonal, &diagonals));
+    SF_TRY(order(b, a, rows, column_forced, diagonal_forced, &o));
+
+    /* One scale: 1 to `given` at mass 0, then the masses above it. `at` is kept, `above` is too much. */
+    int64_t given = *least, at = 1, above = given + STEPS;
+    while (above - at > 1) {
+        int64_t middle = at + (above - at) / 2, fewest = middle < given ? middle : given;
+        double share = (double)(middle - fewest) / STEPS;
+        uint64_t pairs = 0;
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : pairs)
+        for (int64_t r = 0; r < rows; r++)
+            pairs += count_row(b, a, &o, r, amount(&columns, r, a->keys, share, fewest),
+                               amount(&diagonals, r, a->keys, share, fewest));
+        if (pairs * (uint64_t)(a->heads / rows) <= most)
+            at = middle;
+        else
+            above = middle;
+    }
+    *least = at < given ? at : given;
+    *mass = (double)(at - *least) / STEPS;
     sf_scratch_release(b, mark);
     return SF_OK;
 }

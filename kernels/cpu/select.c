@@ -156,7 +156,8 @@ static void sort_descending(ranked *from, ranked *to, int64_t n)
     }
 }
 
-sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, int32_t *index, int32_t *count)
+sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, int32_t *count, int32_t *index,
+                       double *covered, double *total)
 {
     sf_mark mark = sf_scratch_mark(b);
     ranked *room;
@@ -164,12 +165,21 @@ sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, i
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic)
     for (int64_t r = 0; r < rows; r++) {
         ranked *entry = room + omp_get_thread_num() * 2 * n, *sorted = entry + n;
+        const float *row = x + r * n;
         int32_t m = 0;
         for (int64_t i = 0; i < n; i++)
-            if (x[r * n + i] > -INFINITY) entry[m++] = (ranked){rank(x[r * n + i]), (int32_t)i};
+            if (row[i] > -INFINITY) entry[m++] = (ranked){rank(row[i]), (int32_t)i};
         sort_descending(entry, sorted, m);
-        for (int32_t i = 0; i < m; i++) index[r * n + i] = sorted[i].index;
         count[r] = m;
+        for (int32_t i = 0; index && i < m; i++) index[r * n + i] = sorted[i].index;
+        if (!covered) continue;
+        double *most = covered + r * (n + 1), sum = 0;
+        total[r] = most[0] = 0;
+        for (int64_t i = 0; i < n; i++) total[r] += isfinite(row[i]) ? row[i] : 0;
+        for (int32_t i = 0; i < m; i++) {
+            sum += isfinite(row[sorted[i].index]) ? row[sorted[i].index] : 0;
+            most[i + 1] = sum > most[i] ? sum : most[i];
+        }
     }
     sf_scratch_release(b, mark);
     return SF_OK;

@@ -381,6 +381,7 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .top_mass = sf_cuda_top_mass,
     .top_counts = sf_cuda_top_counts,
     .fit_slashes = sf_cuda_fit_slashes,
+    .fit_masses = NULL, /* not yet */
     .block_means = sf_cuda_block_means,
     .top_blocks = sf_cuda_top_blocks,
     .block_probabilities = sf_cuda_block_probabilities,
