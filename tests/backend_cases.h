@@ -1102,7 +1102,7 @@ static void steps_case(twin *t, uint64_t seed)
         uint64_t zero[MOST * HEADS] = {0}, *pairs = put(t, 1, zero, (size_t)rows * HEADS * sizeof *zero);
         for (int i = 0; i < rows; i++) {
             size_t bytes = sf_bytes(b->activation, KV_HEADS * DIM);
-            tail[i] = (sf_kv_part){tails + 2 * bytes * (size_t)i, tails + (2 * (size_t)i + 1) * bytes, 1, 0, NULL};
+            tail[i] = (sf_kv_part){.k = tails + 2 * bytes * (size_t)i, .v = tails + (2 * (size_t)i + 1) * bytes, .capacity = 1};
             a[i] = (sf_attention){.backend = b, .layers = 1, .heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .queries = 1,
                                   .keys = KEYS + 1, .scale = .09f, .kv = {prompt[1], tail[i], b->activation}, .pairs = pairs + i * HEADS};
             a[i].kv.tail.n = 1;
