@@ -159,9 +159,10 @@ static sf_status print_memory(const struct grid *g, int first, int lanes)
     size_t bytes;
     SF_TRY(sf_engine_memory(&g->model->config, &g->backend, 1, &job, &how, g->kept + first, &bytes));
     double planned = (double)(bytes + g->model->weight_bytes) / (1 << 30), held = most_held() - g->program;
-    printf(g->args->csv ? "%s,memory,%.4f,%.4f,%.4g,%.4f\n"
-                        : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it; the program without the model "
-                          "%.3f GiB\n",
+    printf(g->args->csv
+               ? "%s,memory,%.4f,%.4f,%.4g,%.4f\n"
+               : "%-8smemory: planned %.3f GiB, the most held %.3f GiB: %.2f of it; the program without the model "
+                 "%.3f GiB\n",
            phase_name[g->phase], planned, held, held / planned, g->program);
     fflush(stdout);
     return SF_OK;
@@ -197,8 +198,7 @@ static sf_status measure(struct grid *g)
 static sf_status bench_grid(const sf_bench_args *a, const sf_model *model, sf_phase phase, int tokens, int output,
                             double program)
 {
-    struct grid g = {
-        .args = a, .model = model, .phase = phase, .tokens = tokens, .output = output, .program = program};
+    struct grid g = {.args = a, .model = model, .phase = phase, .tokens = tokens, .output = output, .program = program};
     sf_meter meter = {0};
     SF_TRY(sf_backend_open(a->device, (int)a->threads.at[0], &g.backend));
     g.backend.meter = &meter;
@@ -223,7 +223,8 @@ sf_status sf_bench_sweep(const sf_bench_args *a)
     sf_status status = SF_OK;
     for (int i = 0; status == SF_OK && i < a->tokens.n; i++) { /* decode at the first length, prefill at the last */
         if (i == 0) status = bench_grid(a, model, SF_DECODE, (int)a->tokens.at[i], a->output, program);
-        if (status == SF_OK && i == a->tokens.n - 1) status = bench_grid(a, model, SF_PREFILL, (int)a->tokens.at[i], 1, program);
+        if (status == SF_OK && i == a->tokens.n - 1)
+            status = bench_grid(a, model, SF_PREFILL, (int)a->tokens.at[i], 1, program);
     }
     sf_model_close(model);
     return status;

@@ -152,10 +152,12 @@ int main(int argc, char **argv)
     }
     if (sf_backend_open("reference", 1, &both.b[0]) != SF_OK) return printf("%s\n", sf_error()), 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers), cmocka_unit_test(linear_prefill), cmocka_unit_test(linear_decode),
-        cmocka_unit_test(weight_types), cmocka_unit_test(cache),  cmocka_unit_test(selection),      cmocka_unit_test(prefill),
-        cmocka_unit_test(within), cmocka_unit_test(decode), cmocka_unit_test(probe),          cmocka_unit_test(blocks),
-        cmocka_unit_test(pages),  cmocka_unit_test(long_pages), cmocka_unit_test(lanes), cmocka_unit_test(steps),  cmocka_unit_test(refusals),
+        cmocka_unit_test(layers),       cmocka_unit_test(linear_prefill), cmocka_unit_test(linear_decode),
+        cmocka_unit_test(weight_types), cmocka_unit_test(cache),          cmocka_unit_test(selection),
+        cmocka_unit_test(prefill),      cmocka_unit_test(within),         cmocka_unit_test(decode),
+        cmocka_unit_test(probe),        cmocka_unit_test(blocks),         cmocka_unit_test(pages),
+        cmocka_unit_test(long_pages),   cmocka_unit_test(lanes),          cmocka_unit_test(steps),
+        cmocka_unit_test(refusals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("largest error %.2e; %ld of %ld choices by rounded scores differ\n", both.worst, both.differing,
