@@ -93,13 +93,48 @@ static sf_status look(lockstep *l, int i, int layer, int weight)
     return sf_batch_look(batch, &all, &kept, 1, &first_row, weight, sum);
 }
 
+static sf_status queries(lockstep *l, int layer)
+{
+    sf_batch *batch = l->batch;
+    return sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, batch->k,
+                              batch->v, &batch->workspace);
+}
+
+/* From a layer's attention to the queries of the next one, or to the next tokens: the same ops at each step. */
+static sf_status go_on(lockstep *l, int layer)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    const sf_transformer *m = batch->model;
+    const sf_rotation *global = &m->positions.global, *local = &m->positions.local;
+    const sf_workspace *w = &batch->workspace;
+    const void *memory[] = {m->weights.layer, global->cosine, global->sine, local->cosine, local->sine, batch->token,
+                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, w->normed, w->gate, w->up,
+                            w->branch, batch->logits, batch->next};
+    enum { POINTERS = sizeof memory / sizeof *memory };
+    _Static_assert(POINTERS + 3 <= SF_STRETCH_KEY, "the key holds all of them");
+    uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
+    for (int i = 0; i < POINTERS; i++) key[3 + i] = (uintptr_t)memory[i];
+    bool done = false;
+    if (b->ops->replay) SF_TRY(b->ops->replay(b, key, &done));
+    if (done) return SF_OK;
+    SF_TRY(sf_transformer_finish(m, layer, batch->attention, l->rows, batch->hidden, &batch->workspace));
+    if (layer + 1 < c->layers) {
+        SF_TRY(queries(l, layer + 1));
+    } else {
+        SF_TRY(sf_transformer_logits(m, batch->hidden, l->rows, batch->logits, &batch->workspace));
+        SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
+    }
+    return b->ops->replay ? b->ops->recorded(b) : SF_OK;
+}
+
+/* From a layer's queries to its attention. */
 static sf_status step_layer(lockstep *l, int step, int layer, int weight)
 {
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
-    SF_TRY(sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q,
-                              batch->k, batch->v, &batch->workspace));
     for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
     SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->k, batch->v));
 
@@ -123,7 +158,7 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
         if (l->sequence[i]->lane->picture[SF_DECODE])
             SF_TRY(sf_batch_picture_step(batch, l->sequence[i], &l->attention[i], &l->pattern[i], step));
     sf_scratch_release(b, mark);
-    return sf_transformer_finish(batch->model, layer, batch->attention, l->rows, batch->hidden, &batch->workspace);
+    return SF_OK;
 }
 
 /* From the rows' latest tokens to the ones after them, which are left in `input`. */
@@ -139,9 +174,11 @@ static sf_status take_step(lockstep *l, int step)
     b->meter = &l->embed;
     SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden));
     b->meter = &l->shared;
-    for (int layer = 0; layer < c->layers; layer++) SF_TRY(step_layer(l, step, layer, weight));
-    SF_TRY(sf_transformer_logits(batch->model, batch->hidden, l->rows, batch->logits, &batch->workspace));
-    SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
+    SF_TRY(queries(l, 0));
+    for (int layer = 0; layer < c->layers; layer++) {
+        SF_TRY(step_layer(l, step, layer, weight));
+        SF_TRY(go_on(l, layer));
+    }
     SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
 
     for (int i = 0; i < l->rows; i++) {

@@ -43,6 +43,8 @@ typedef struct sf_attention {
     struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */
 } sf_attention;
 
+enum { SF_STRETCH_KEY = 24 };
+
 typedef struct sf_backend_ops {
     const char *name;
     bool views; /* the prompt's part of a cache may be a view (sf_kv_part.index) */
@@ -64,6 +66,12 @@ typedef struct sf_backend_ops {
      * queue, and may run beside it; lane(b, -1) ends this: what follows comes after all of it. An op that waits, waits for
      * all lanes. NULL: nothing runs beside. */
     sf_status (*lane)(sf_backend *b, int lane);
+
+    /* What is queued between replay() and recorded() is the same each time for equal keys [SF_STRETCH_KEY]: the same ops of
+     * the layers around attention, with the same arguments, memory included (not what lies in it). done: they are queued as
+     * they were, and counted; the caller leaves them and recorded() out. Only outside of lanes. NULL: nothing is kept. */
+    sf_status (*replay)(sf_backend *b, const uint64_t *key, bool *done);
+    sf_status (*recorded)(sf_backend *b);
 
     /* Starts or stops a watch on what is queued in between, without waiting: the time is added to b->watched, at the
      * latest by the time that a waiting op returns. */

@@ -1063,7 +1063,8 @@ static void long_pages_case(twin *t, uint64_t seed)
     end_case(t, c.what);
 }
 
-/* Layers of decode steps, queued at once, give what they give when each op is waited for. Of the filling alone. */
+/* Layers of decode steps, queued at once, give what they give when each op is waited for, and when what lies between two
+ * layers' attention is played again; and count the same. Of the filling alone. */
 static void steps_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);
@@ -1084,7 +1085,8 @@ static void steps_case(twin *t, uint64_t seed)
     }
     sf_kv_part prompt[2], tail[MOST], *part[MOST];
     make_part(t, KV_HEADS, DIM, KEYS, false, prompt);
-    float *begin = randoms(t, (int64_t)rows * D, 1), cosine[DIM / 2], sine[DIM / 2], *out[2];
+    float *begin = randoms(t, (int64_t)rows * D, 1), cosine[DIM / 2], sine[DIM / 2], *out[3];
+    sf_meter counted[3];
     int32_t position[MOST] = {0};
     for (int i = 0; i < DIM / 2; i++) cosine[i] = cosf((float)i), sine[i] = sinf((float)i);
     float *co = put(t, 1, cosine, sizeof cosine), *si = put(t, 1, sine, sizeof sine);
@@ -1093,7 +1095,10 @@ static void steps_case(twin *t, uint64_t seed)
     const sf_attention *lane[MOST];
     sf_pattern dense = {.kind = SF_DENSE};
     const sf_pattern *pattern[MOST];
-    for (int waits = 0; waits < 2; waits++) {
+    enum { AT_ONCE, WAITING, REPLAYED, WAYS };
+    int replayed = 0;
+    for (int way = 0; way < WAYS; way++) {
+        memset(&t->meter[1], 0, sizeof t->meter[1]);
         float *hidden = put(t, 1, begin, (size_t)rows * D * sizeof *begin);
         void *normed = activation_room(t, 1, rows * D), *q = activation_room(t, 1, rows * HEADS * DIM);
         void *k = activation_room(t, 1, rows * KV_HEADS * DIM), *v = activation_room(t, 1, rows * KV_HEADS * DIM);
@@ -1112,7 +1117,7 @@ static void steps_case(twin *t, uint64_t seed)
 #define STEP(call)                                                                                                     \
     do {                                                                                                               \
         OK(t, 1, b->ops->call);                                                                                        \
-        if (waits) OK(t, 1, b->ops->synchronize(b));                                                                   \
+        if (way == WAITING) OK(t, 1, b->ops->synchronize(b));                                                                   \
     } while (0)
         for (int layer = 0; layer < LAYERS; layer++) {
             STEP(rms_norm(b, hidden, SF_F32, rows, D, &w[NORM], 1, 1e-6f, normed));
@@ -1123,23 +1128,35 @@ static void steps_case(twin *t, uint64_t seed)
             STEP(rope(b, k, rows, KV_HEADS, DIM, at, co, si, false));
             STEP(store_kv(b, rows, part, 1, KV_HEADS, DIM, k, v));
             STEP(decode(b, rows, lane, pattern, to));
+            uint64_t key[SF_STRETCH_KEY] = {seed, (uint64_t)rows, (uint64_t)(uintptr_t)hidden}; /* the layers share weights */
+            bool done = false, replays = way == REPLAYED && b->ops->replay;
+            if (replays) OK(t, 1, b->ops->replay(b, key, &done));
+            replayed += done;
+            if (done) continue;
             STEP(linear(b, to, rows, &w[O], NULL, true, hidden, SF_F32));
             STEP(rms_norm(b, hidden, SF_F32, rows, D, &w[NORM], 1, 1e-6f, normed));
             STEP(linear(b, normed, rows, &w[UP], NULL, false, gate, b->activation));
             STEP(linear(b, normed, rows, &w[UP], NULL, false, up, b->activation));
             STEP(gated(b, gate, up, rows, MLP, SF_SILU));
             STEP(linear(b, gate, rows, &w[DOWN], NULL, true, hidden, SF_F32));
+            if (replays) OK(t, 1, b->ops->recorded(b));
         }
 #undef STEP
-        out[waits] = get(t, 1, hidden, SF_F32, (int64_t)rows * D);
+        counted[way] = t->meter[1];
+        out[way] = get(t, 1, hidden, SF_F32, (int64_t)rows * D);
         for (int i = 0; i < rows * D; i++)
-            if (!isfinite(out[waits][i])) fail_msg("%s: element %d is %g", what, i, out[waits][i]);
+            if (!isfinite(out[way][i])) fail_msg("%s: element %d is %g", what, i, out[way][i]);
         OK(t, 1, b->ops->download(b, zero, pairs, (size_t)rows * HEADS * sizeof *zero));
         for (int i = 0; i < rows * HEADS; i++) assert_int_equal(zero[i], (uint64_t)LAYERS * (KEYS + 1));
     }
-    if (memcmp(out[0], out[1], (size_t)rows * D * sizeof(float)) != 0) fail_msg("%s: queued at once, they differ", what);
+    assert_int_equal(replayed, b->ops->replay ? LAYERS - 3 : 0); /* the third time it is kept */
+    for (int way = WAITING; way < WAYS; way++) {
+        if (memcmp(out[AT_ONCE], out[way], (size_t)rows * D * sizeof(float)) != 0)
+            fail_msg("%s: %s, they differ", what, way == WAITING ? "queued at once" : "played again");
+        assert_memory_equal(&counted[AT_ONCE], &counted[way], sizeof counted[way]);
+    }
     for (int i = 0; i < WEIGHTS; i++) b->ops->release_weight(b, &w[i]), free(host[i]);
-    free(out[0]), free(out[1]), free(begin);
+    free(out[0]), free(out[1]), free(out[2]), free(begin);
     memset(&t->meter[1], 0, sizeof t->meter[1]);
     end_case(t, what);
 }

@@ -217,8 +217,10 @@ static void cuda_close(sf_backend *b)
 {
     sf_cuda *c = sf_cuda_of(b);
     if (!c) return;
+    sf_cuda_abandon(b);
     for (sf_cuda_queue &q : c->queue)
         if (q.stream) cudaStreamSynchronize(q.stream);
+    sf_cuda_forget(b);
     if (c->blas) cublasLtDestroy(c->blas);
     cudaFree(c->blas_work);
     cudaFree(c->report);
@@ -305,6 +307,7 @@ static sf_status cuda_lane(sf_backend *b, int lane)
 {
     sf_cuda *c = sf_cuda_of(b);
     SF_TRY(enter(b));
+    sf_cuda_abandon(b);
     cudaStream_t first = c->queue[0].stream;
     int at = lane < 0 ? 0 : 1 + lane % (SF_CUDA_QUEUES - 1);
     if (at && !c->forked) CUDA_TRY(cudaEventRecord(c->queue[0].done, first));
@@ -354,6 +357,8 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .synchronize = cuda_synchronize,
     .memory = cuda_memory,
     .lane = cuda_lane,
+    .replay = sf_cuda_replay,
+    .recorded = sf_cuda_recorded,
     .watch = cuda_watch,
     .import_weight = sf_cuda_import_weight,
     .release_weight = sf_cuda_release_weight,

@@ -31,12 +31,11 @@
  *
  * A step of a layer is 15 launches (seven products, two norms, two rotations, gate, store, parts, join), 4 more for a lane that
  * chooses pages, about 2.3 us of host time each. Between kernels the next one's blocks come in early (sf_begin()), and a
- * product's have asked for their first weights when the one before it ends. Not captured in a graph: for a 7B model of 28
- * layers launching is 1.0 ms, queued ahead of 6 to 8 ms of reading at 128k keys, so that a graph would gain nothing. For a
- * model of 8 layers and ten million weights it is 0.3 ms and all that the step takes: a graph would halve it. What stands in
- * the way is that lengths are arguments. The plan: a lane's length in device memory, moved on by store_kv; parts and grids by
- * bucket, powers of two of the longest lane, blocks behind a lane's end leaving at once; a graph for each bucket and number of
- * rows, captured from the queue at its first step, cut where a method's hook is called.
+ * product's have asked for their first weights when the one before it ends. The 12 that do not know how long a sequence is
+ * are kept as graphs where reading their weights does not take longer than launching them (graph.cu). For a 7B model of 28
+ * layers launching is 1.0 ms, queued ahead of 6 to 8 ms of reading at 128k keys: a graph would gain nothing. What keeps store,
+ * parts and join out is that lengths are their arguments; it would take a lane's length in device memory, moved on by
+ * store_kv, and grids by bucket, powers of two of the longest lane, blocks behind a lane's end leaving at once.
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"

@@ -58,6 +58,12 @@ struct sf_cuda {
     sf_cuda_product *product;
     int products;
 
+    struct sf_cuda_stretch *stretch; /* graph.cu: kept so far, or NULL */
+    int stretches;
+    struct sf_cuda_stretch *recording; /* or NULL */
+    sf_meter *metered;                 /* the caller's, while one records */
+    bool capturing;
+
     int sms;
     size_t shared_memory; /* bytes a block may use */
     bool hopper;          /* sm_90a kernels are in this build and the chip runs them */
@@ -307,6 +313,12 @@ sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
                            const void *k, const void *v);
 sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to);
 sf_status sf_cuda_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token);
+
+/* graph.cu */
+sf_status sf_cuda_replay(sf_backend *b, const uint64_t *key, bool *done);
+sf_status sf_cuda_recorded(sf_backend *b);
+void sf_cuda_abandon(sf_backend *b); /* a recording that failed */
+void sf_cuda_forget(sf_backend *b);  /* all that is kept */
 
 /* linear.cu */
 sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out);

@@ -72,6 +72,7 @@ sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor 
 
 void sf_cuda_release_weight(sf_backend *b, sf_tensor *weight)
 {
+    sf_cuda_forget(b);
     b->ops->free(b, weight->data);
     weight->data = NULL;
 }
