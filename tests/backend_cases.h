@@ -1117,7 +1117,7 @@ static void steps_case(twin *t, uint64_t seed)
 #define STEP(call)                                                                                                     \
     do {                                                                                                               \
         OK(t, 1, b->ops->call);                                                                                        \
-        if (way == WAITING) OK(t, 1, b->ops->synchronize(b));                                                                   \
+        if (way == WAITING) OK(t, 1, b->ops->synchronize(b));                                                          \
     } while (0)
         for (int layer = 0; layer < LAYERS; layer++) {
             STEP(rms_norm(b, hidden, SF_F32, rows, D, &w[NORM], 1, 1e-6f, normed));

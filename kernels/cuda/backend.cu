@@ -217,10 +217,9 @@ static void cuda_close(sf_backend *b)
 {
     sf_cuda *c = sf_cuda_of(b);
     if (!c) return;
-    sf_cuda_abandon(b);
+    sf_cuda_forget(b);
     for (sf_cuda_queue &q : c->queue)
         if (q.stream) cudaStreamSynchronize(q.stream);
-    sf_cuda_forget(b);
     if (c->blas) cublasLtDestroy(c->blas);
     cudaFree(c->blas_work);
     cudaFree(c->report);

@@ -38,19 +38,6 @@ static void add_counts(sf_meter *to, const sf_meter *more)
     }
 }
 
-void sf_cuda_forget(sf_backend *b)
-{
-    sf_cuda *c = sf_cuda_of(b);
-    if (!c->stretch) return;
-    cudaStreamSynchronize(c->queue[0].stream);
-    for (int i = 0; i < SLOTS; i++)
-        if (c->stretch[i].graph) cudaGraphExecDestroy(c->stretch[i].graph);
-    (void)cudaGetLastError();
-    free(c->stretch);
-    c->stretch = NULL;
-    c->stretches = 0;
-}
-
 void sf_cuda_abandon(sf_backend *b)
 {
     sf_cuda *c = sf_cuda_of(b);
@@ -60,6 +47,20 @@ void sf_cuda_abandon(sf_backend *b)
     if (c->recording) b->meter = c->metered;
     c->recording = NULL;
     c->capturing = false;
+}
+
+void sf_cuda_forget(sf_backend *b)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    sf_cuda_abandon(b);
+    if (!c->stretch) return;
+    cudaStreamSynchronize(c->queue[0].stream);
+    for (int i = 0; i < SLOTS; i++)
+        if (c->stretch[i].graph) cudaGraphExecDestroy(c->stretch[i].graph);
+    (void)cudaGetLastError();
+    free(c->stretch);
+    c->stretch = NULL;
+    c->stretches = 0;
 }
 
 /* The key's place, or a free one that is now its own; NULL: no memory for any. */
