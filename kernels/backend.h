@@ -43,6 +43,9 @@ typedef struct sf_attention {
     struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */
 } sf_attention;
 
+/* Whether every row sees all keys up to its own, and each is held: no sliding window, no compacted cache. */
+static inline bool sf_sees_all(const sf_attention *a) { return a->window == 0 && !a->kv.prompt.count; }
+
 enum { SF_STRETCH_KEY = 24 };
 
 typedef struct sf_backend_ops {
@@ -185,8 +188,7 @@ typedef struct sf_backend_ops {
     /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
      * which the k best columns and the k best diagonals of each row do (1 if none), then, beside k diagonals, the most
      * columns. column, diagonal [rows, N], rows H or G; best as for top(); results to host memory. Not metered, as a search
-     * is not part of a method. For layers without a window and caches with every key. NULL: the caller searches by
-     * count_pairs(). */
+     * is not part of a method. Only where sf_sees_all(). NULL: the caller searches by count_pairs(). */
     sf_status (*fit_slashes)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
                              uint64_t most, int64_t *columns, int64_t *diagonals);
 

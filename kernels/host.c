@@ -2,22 +2,35 @@
 #include "kernels/host.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
-/* Caches and activations are read in strides that small pages make slow. What is large is a mapping of its own, which
- * goes back to the system when freed: else the pieces that a first sample grew by would stay in the heap. */
-sf_status sf_host_alloc(sf_backend *b, size_t bytes, void **out)
+enum { PAGE = 2 << 20 };
+
+/* What is large is a mapping of its own, which goes back to the system when freed: else the pieces that a first sample
+ * grew by would stay in the heap. */
+static void map_what_is_large(void)
 {
-    enum { PAGE = 2 << 20 };
-    (void)b;
-    size_t align = bytes >= 2 * PAGE ? PAGE : 256, rounded = (bytes + align - 1) / align * align;
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, PAGE / 2);
 #endif
+}
+
+void sf_host_open(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, map_what_is_large);
+}
+
+/* Caches and activations are read in strides that small pages make slow. */
+sf_status sf_host_alloc(sf_backend *b, size_t bytes, void **out)
+{
+    (void)b;
+    size_t align = bytes >= 2 * PAGE ? PAGE : 256, rounded = (bytes + align - 1) / align * align;
     *out = rounded < bytes ? NULL : aligned_alloc(align, rounded ? rounded : align);
 #ifdef MADV_HUGEPAGE
     if (*out && align == PAGE) madvise(*out, rounded, MADV_HUGEPAGE);

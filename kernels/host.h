@@ -4,6 +4,9 @@
 
 #include "kernels/backend.h"
 
+/* Sets the process's heap up for what sf_host_alloc() takes from it; once, from any thread, at a filling's open(). */
+void sf_host_open(void);
+
 sf_status sf_host_alloc(sf_backend *b, size_t bytes, void **out);
 void sf_host_free(sf_backend *b, void *p);
 sf_status sf_host_upload(sf_backend *b, void *to, const void *host, size_t bytes);

@@ -119,7 +119,7 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
                                           double density)
 {
     sf_backend *b = a->backend;
-    if (b->ops->fit_slashes && a->window == 0 && !a->kv.prompt.count) {
+    if (b->ops->fit_slashes && sf_sees_all(a)) {
         int64_t columns = 0, diagonals = 0;
         if (a->status == SF_OK)
             a->status = b->ops->fit_slashes(b, a, (int)column.dim[0], column.data, diagonal.data, most_pairs(a, density),
@@ -139,7 +139,7 @@ bool sf_fit_masses(sf_attention *a, sf_tensor column, sf_tensor diagonal, sf_ten
                    sf_tensor diagonal_forced, double density, double *mass, int64_t *least)
 {
     sf_backend *b = a->backend;
-    if (!b->ops->fit_masses || density >= 1 || a->window > 0 || a->kv.prompt.count) return false;
+    if (!b->ops->fit_masses || density >= 1 || !sf_sees_all(a)) return false;
     *mass = 0;
     if (a->status == SF_OK)
         a->status = b->ops->fit_masses(b, a, (int)column.dim[0], column.data, diagonal.data, column_forced.data,

@@ -82,7 +82,8 @@ static sf_status choose(sf_attention *a, const struct scores *s, double gamma, i
     return sf_blocks(a, out, a->heads, s->p->block, s->p->block, sf_block_union(a, s->n, columns, diagonals, pairs));
 }
 
-/* The lower half of the dial raises the floor at gamma 0, the upper half gamma; at the end, everything. */
+/* The lower half of the dial raises the floor at gamma 0, the upper half gamma; at the end, everything. By
+ * trials: sf_fit_masses() counts pairs of single columns and diagonals, not of unions of blocks and pairs of blocks. */
 static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_pattern *out)
 {
     const struct scores *s = what;

@@ -30,6 +30,7 @@ static sf_status open_backend(sf_backend *b, int device, int threads)
     b->self = (void *)tiles;
     b->activation = SF_F32;
     b->threads = threads > 0 ? threads : omp_get_num_procs();
+    sf_host_open();
     return SF_OK;
 }
 

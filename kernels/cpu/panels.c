@@ -228,7 +228,7 @@ sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_patt
     sf_mark mark = sf_scratch_mark(b);
     sf_panel *room;
     uint64_t *words;
-    bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS && a->window == 0 && !a->kv.prompt.count;
+    bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS && sf_sees_all(a);
     int64_t size = slashes ? 2 * slash_words(a) : 1, lists = slashes ? pattern->heads : a->heads;
     SF_TRY(sf_cpu_room(b, sf_cpu_most_panels(a), sizeof *room, (void **)&room));
     SF_TRY(sf_cpu_room(b, size, sizeof *words, (void **)&words));

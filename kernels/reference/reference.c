@@ -9,6 +9,7 @@ static sf_status open_backend(sf_backend *b, int device, int threads)
     if (device != 0) return sf_fail(SF_BAD_INPUT, "device 'reference:%d': there is only reference:0", device);
     b->activation = SF_F32;
     b->threads = 1;
+    sf_host_open();
     return SF_OK;
 }
 
