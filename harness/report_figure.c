@@ -114,11 +114,16 @@ void sf_axis_tics(double low, double high, char text[256], int *logarithmic)
     static const double sets[SETS][MOST] = {{1, 2, 3, 5, 7}, {1, 2, 5}, {1, 3}, {1}};
     *logarithmic = low > 0 && high > 2.5 * low;
     if (!*logarithmic) {
-        double span = high - low > 1e-3 * high ? high - low : high, step = pow(10, floor(log10(span)));
+        double span = high - low;
+        if (span <= 1e-3 * high) { /* one value, as good as */
+            snprintf(text, 256, "('%.3g' %g)", high, high);
+            return;
+        }
+        double step = pow(10, floor(log10(span)));
         static const double finer[] = {5, 2, 1, 0.5, 0.2};
         int k = 0;
         while (k < 4 && span / (step * finer[k]) < 2.5) k++; /* three or more tics */
-        snprintf(text, 256, "%g", span == high ? high : step * finer[k]);
+        snprintf(text, 256, "%g", step * finer[k]);
         return;
     }
     for (int k = 0; k < SETS; k++) {

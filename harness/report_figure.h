@@ -43,7 +43,7 @@ void sf_tokens_label(int tokens, char text[16]);
 /* A unit for costs up to `largest`: power of 1000 to divide by and its prefix ("", "k", "M", … "E"). */
 double sf_si_scale(double largest, const char **prefix);
 /* Tics of an axis that do not crowd, as gnuplot takes them: "(1, 2, 5, 10)" on a logarithmic axis, a step on a linear
- * one, which serves better where the range is narrow. */
+ * one, which serves better where the range is narrow; a single value is its own tic, of three digits. */
 void sf_axis_tics(double low, double high, char text[256], int *logarithmic);
 
 /* A mean over cells that a selection names, each task of each point weighing the same. -1: all. */

@@ -92,13 +92,11 @@ static sf_status collect(const sf_results *r, sf_heap *heap, void *user,
     return SF_OK;
 }
 
-/* Files of two devices or dtypes put side by side are two models on the page. */
-static void describe_model(void *several, const sf_cell_info *c, char name[512], double *a, double *b)
+/* A model on two devices, or of two dtypes, is two models on the page. */
+static void describe_model(void *unused, const sf_cell_info *c, char name[512], double *a, double *b)
 {
-    if (*(bool *)several)
-        snprintf(name, 512, "%.300s (%.60s %.60s)", c->model, c->device, c->dtype);
-    else
-        snprintf(name, 512, "%.500s", c->model);
+    (void)unused;
+    snprintf(name, 512, "%.300s (%.60s %.60s)", c->model, c->device, c->dtype);
     *a = c->parameters;
     *b = 0;
 }
@@ -187,16 +185,19 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
     struct axis_item *axis;
     int *at = malloc(((size_t)r->cells + 1) * sizeof *at);
     if (!at) return no_memory();
-    bool several = false;
-    for (int c = 1; c < r->cells; c++)
-        several |= strcmp(r->cell[c].device, r->cell[0].device) || strcmp(r->cell[c].dtype, r->cell[0].dtype);
 
-    sf_status status = collect(r, heap, &several, describe_model, &v->models, &axis, at);
+    sf_status status = collect(r, heap, NULL, describe_model, &v->models, &axis, at);
     if (status == SF_OK && !(v->model = sf_heap_alloc(heap, (size_t)v->models * sizeof *v->model)))
         status = no_memory();
     for (int i = 0; i < v->models && status == SF_OK; i++)
         v->model[i].label = axis[i].name, v->model[i].parameters = axis[i].a;
     for (int c = 0; c < r->cells && status == SF_OK; c++) v->model[place[c].model = at[c]].shape = &r->cell[c];
+    for (int i = 0; i < v->models && status == SF_OK; i++) { /* device and dtype only where they tell two apart */
+        const char *name = v->model[i].shape->model;
+        int of_name = 0;
+        for (int j = 0; j < v->models; j++) of_name += strcmp(v->model[j].shape->model, name) == 0;
+        if (of_name == 1) v->model[i].label = name;
+    }
 
     if (status == SF_OK) status = collect(r, heap, NULL, describe_task, &v->tasks, &axis, at);
     if (status == SF_OK && !(v->task = sf_heap_alloc(heap, (size_t)v->tasks * sizeof *v->task))) status = no_memory();

@@ -259,6 +259,47 @@ static void test_versions(void **state)
     sf_view_free(&v);
 }
 
+/* Device and dtype stand in a model's name only where another result has the same model on another. */
+static void test_model_names(void **state)
+{
+    (void)state;
+    sf_view v;
+    read_results(&small);
+    for (int c = 0; c < results.cells; c++) /* each model on a device of its own */
+        if (!strcmp(results.cell[c].model, "mini-30m")) results.cell[c].device = "cuda", results.cell[c].dtype = "bf16";
+    OK(sf_view_make(&results, &v));
+    assert_int_equal(v.models, 2);
+    assert_string_equal(v.model[0].label, "mini-8m");
+    assert_string_equal(v.model[1].label, "mini-30m");
+    sf_view_free(&v);
+    for (int c = 0; c < results.cells; c++) /* one on two */
+        if (!strcmp(results.cell[c].model, "mini-8m") && results.cell[c].length == 4096) results.cell[c].dtype = "bf16";
+    OK(sf_view_make(&results, &v));
+    assert_int_equal(v.models, 3);
+    assert_string_equal(v.model[0].label, "mini-8m (cpu bf16)");
+    assert_string_equal(v.model[1].label, "mini-8m (cpu f32)");
+    assert_string_equal(v.model[2].label, "mini-30m");
+    sf_view_free(&v);
+}
+
+/* Few tics that read well; where there is one value, that value, to three digits. */
+static void test_tics(void **state)
+{
+    (void)state;
+    char text[256];
+    int logarithmic;
+    sf_axis_tics(1, 100, text, &logarithmic);
+    assert_string_equal(text, "(1, 3, 10, 30, 100)");
+    assert_true(logarithmic);
+    sf_axis_tics(0.55, 0.85, text, &logarithmic);
+    assert_string_equal(text, "0.1");
+    assert_false(logarithmic);
+    sf_axis_tics(0.550261, 0.550261, text, &logarithmic);
+    assert_string_equal(text, "('0.55' 0.550261)");
+    sf_axis_tics(136.419, 136.42, text, &logarithmic);
+    assert_string_equal(text, "('136' 136.42)");
+}
+
 /* ---- Findings ---- */
 
 static const sf_finding *finding(const sf_findings *f, const char *question, const char *with, const char *too)
@@ -873,6 +914,8 @@ int main(void)
         TEST(test_nothing_planted),
         TEST(test_pareto_probability),
         TEST(test_versions),
+        TEST(test_model_names),
+        TEST(test_tics),
         TEST(test_findings),
         TEST(test_same_name_in_both_phases),
         TEST(test_gates),
