@@ -108,7 +108,9 @@ static void same_meters(void)
         }
 }
 
-static void close_to(const char *what, const float *got, const float *want, int64_t n)
+/* Within the tolerance of the norm of `want`, or of `terms` where its elements are sums that may cancel: the sums of
+ * their terms' magnitudes. */
+static void close_to(const char *what, const float *got, const float *want, const float *terms, int64_t n)
 {
     double difference = 0, norm = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -116,7 +118,8 @@ static void close_to(const char *what, const float *got, const float *want, int6
             fail_msg("%s: %s[%lld] is %g, expected %g", about, what, (long long)i, (double)got[i], (double)want[i]);
         if (!isfinite(want[i])) continue;
         difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        norm += (double)want[i] * want[i];
+        double size = terms ? terms[i] : want[i];
+        norm += size * size;
     }
     if (sqrt(difference) > tolerance * sqrt(norm) + 1e-30)
         fail_msg("%s: %s is off by %.3g of its norm", about, what, sqrt(difference / norm));
@@ -129,13 +132,15 @@ static void same_bits(const char *what, const void *got, const void *want, size_
         if (a[i] != b[i]) fail_msg("%s: %s: byte %zu of %zu differs", about, what, i, bytes);
 }
 
-static void compare(const char *what, float *out[BACKENDS], int64_t n)
+static void compare_sums(const char *what, float *out[BACKENDS], const float *terms, int64_t n)
 {
-    close_to(what, out[CPU], out[REFERENCE], n);
+    close_to(what, out[CPU], out[REFERENCE], terms, n);
     same_bits(what, out[CPU_ONE], out[CPU], (size_t)n * sizeof(float));
     same_meters();
     EACH(v) free(out[v]);
 }
+
+static void compare(const char *what, float *out[BACKENDS], int64_t n) { compare_sums(what, out, NULL, n); }
 
 static sf_lists lists(int64_t rows, int64_t stride)
 {
@@ -1185,7 +1190,17 @@ static void pages(void **unused)
             score[v] = floats((int64_t)a->kv_heads * there);
             OK(backend[v].ops->page_scores(&backend[v], a, page, stride, low[v], high[v], score[v]));
         }
-        compare("score", score, (int64_t)a->kv_heads * there);
+        float *terms = floats((int64_t)a->kv_heads * there);
+        for (int64_t u = 0; u < a->kv_heads * there; u++) {
+            terms[u] = 0;
+            for (int i = 0; i < w.a.heads / w.a.kv_heads * a->head_dim; i++) {
+                int64_t at = (u / there * stride + u % there) * a->head_dim + i % a->head_dim;
+                float q = w.q[u / there * (a->heads / a->kv_heads) * a->head_dim + i];
+                terms[u] += fabsf(fmaxf(q * low[CPU][at], q * high[CPU][at]));
+            }
+        }
+        compare_sums("score", score, terms, (int64_t)a->kv_heads * there);
+        free(terms);
         compare("low", low, n);
         compare("high", high, n);
         free(seen);
