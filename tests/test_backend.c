@@ -117,8 +117,21 @@ static void linear(void **unused)
             same_bits("a row alone", alone, y[CPU] + r * out, (size_t)out * sizeof(float));
         }
         meter[CPU] = counted;
-        compare("y", y, rows * out);
-        free(alone), free(x), free(before), free(w.data), free(bias.data);
+        float *row = floats(in), *terms = floats(rows * out);
+        counted = meter[REFERENCE];
+        for (int32_t o = 0; o < out; o++) {
+            OK(backend[REFERENCE].ops->embed(&backend[REFERENCE], &w, &o, 1, 1, row));
+            float offset = 0;
+            if (biased) memcpy((char *)&offset + 2, (uint16_t *)bias.data + o, 2);
+            for (int64_t r = 0; r < rows; r++) {
+                double squares = (double)offset * offset + (add ? pow(before[r * out + o], 2) : 0);
+                for (int64_t i = 0; i < in; i++) squares += pow((double)x[r * in + i] * row[i], 2);
+                terms[r * out + o] = (float)sqrt(squares);
+            }
+        }
+        meter[REFERENCE] = counted;
+        compare_sums("y", y, terms, rows * out);
+        free(row), free(terms), free(alone), free(x), free(before), free(w.data), free(bias.data);
     }
 }
 

@@ -186,12 +186,13 @@ static void pages(void **unused)
         }
         float *terms = floats((int64_t)a->kv_heads * there);
         for (int64_t u = 0; u < a->kv_heads * there; u++) {
-            terms[u] = 0;
+            double squares = 0;
             for (int i = 0; i < w.a.heads / w.a.kv_heads * a->head_dim; i++) {
                 int64_t at = (u / there * stride + u % there) * a->head_dim + i % a->head_dim;
-                float q = w.q[u / there * (a->heads / a->kv_heads) * a->head_dim + i];
-                terms[u] += fabsf(fmaxf(q * low[CPU][at], q * high[CPU][at]));
+                double q = w.q[u / there * (a->heads / a->kv_heads) * a->head_dim + i];
+                squares += pow(fmax(q * low[CPU][at], q * high[CPU][at]), 2);
             }
+            terms[u] = (float)sqrt(squares);
         }
         compare_sums("score", score, terms, (int64_t)a->kv_heads * there);
         free(terms);

@@ -28,7 +28,8 @@ static void fit_slashes(void **unused)
             sf_tensor column = {.dtype = SF_F32, .rank = 2, .dim = {rows, keys}, .data = x[0]}, diagonal = column;
             diagonal.data = x[1];
             OK(sf_columns_and_diagonals_within(&a, &got[v], column, diagonal, density));
-            if (got[v].first.stride != got[REFERENCE].first.stride || got[v].second.stride != got[REFERENCE].second.stride)
+            if (got[v].first.stride != got[REFERENCE].first.stride ||
+                got[v].second.stride != got[REFERENCE].second.stride)
                 fail_msg("%s: %lld columns and %lld diagonals, expected %lld and %lld", about,
                          (long long)got[v].first.stride, (long long)got[v].second.stride,
                          (long long)got[REFERENCE].first.stride, (long long)got[REFERENCE].second.stride);
