@@ -86,10 +86,9 @@ sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t 
     const float *u = up;
     for (int64_t i = 0; i < rows * width; i++) {
         double x = g[i];
-        double y = kind == SF_SILU
-                       ? x / (1 + exp(-x))
-                       : 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))); /* √(2/π) */
-        g[i] = (float)(y * u[i]);
+        /* GELU: (1 + tanh z) / 2 = 1 / (1 + exp(-2z)), which keeps its digits where tanh z is nearly -1; √(2/π) */
+        double z = kind == SF_SILU ? x : 2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x);
+        g[i] = (float)(x / (1 + exp(-z)) * u[i]);
     }
     sf_meter_gated(b, rows, width);
     return SF_OK;
