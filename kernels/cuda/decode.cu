@@ -15,8 +15,8 @@
  * some heads than for others. The first version loaded fragments straight from memory: 1.8 TB/s at 128k keys on an
  * H200, too little in flight.
  *
- * Measured on one H200 (copy 4.25 TB/s), 32/8 heads of 128: 128k keys, 1 sequence 3.6 TB/s, 16 sequences 4.2; 32k keys, 1
- * sequence 2.3. Selected pages, 1/16 of 128k keys: 26 us for one sequence, 185 us for 16 (2.9 TB/s).
+ * Measured on one H200 (copy 4.25 TB/s), 32/8 heads of 128: 128k keys, 1 sequence 3.8 TB/s, 16 sequences 4.2; 32k keys, 1
+ * sequence 2.6. Selected pages, 1/16 of 128k keys: 24 us for one sequence, 181 us for 16 (3.0 TB/s).
  *
  *     padded head dim               64        128       256       spills: none; the join: 40 registers
  *     registers of the parts        108       163       255

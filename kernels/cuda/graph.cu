@@ -6,8 +6,8 @@
  * kernels of one stream follow each other closer than a graph follows them. What a graph holds are arguments, so that the
  * same arguments may have it whoever asks; weights that go take all graphs along.
  *
- * By estimate, a host's 2.3 us a launch: 28 us a layer become 4, so that a step of a model of 8 layers, dense, has 0.1 ms of
- * launching where it had 0.3.
+ * Measured on one H100, a model of 8 layers and six million weights, 1k keys: 48 steps of one dense lane 19.0 and 18.4 ms, and
+ * 21.7 and 24.9 without. Beside nine lanes that choose pages no difference shows: the launches that stay are most of a step.
  *
  * Test: make test-cuda. */
 #include "kernels/cuda/device.cuh"

@@ -22,10 +22,10 @@
  * tiles skip 64 multiplications a thread. Everything a row computes depends on its own keys alone.
  *
  * Measured on one H200 (bf16, 131072 tokens unless said, against cuDNN 9.19's dense kernel in the same run; everything in
- * results/bench/cuda-h200.txt). Dense, 32/8 heads: head dim 128, 8k to 128k, 540 to 600 TFLOP/s, 86 to 109 % of cuDNN;
- * head dim 64, 320 to 406, 77 to 88 %. Density .10, share of the ideal 1/density at head dim 128: blocks of 128 93 %, of 64
- * 92 % per head and shared, of 32 and 16 shared in the group 93 and 84 % (64/8 heads: 90 and 85), columns and diagonals 60
- * to 69 %. Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
+ * results/bench/cuda-h200.txt). Dense, 32/8 heads: head dim 128, 8k to 128k, 545 to 600 TFLOP/s, 87 to 109 % of cuDNN;
+ * head dim 64, 319 to 403, 76 to 87 %. Density .10, share of the ideal 1/density at head dim 128: blocks of 128 95 %, of 64
+ * 91 % per head and 95 % shared, of 32 and 16 shared in the group 92 and 82 % (64/8 heads: 91 and 85), columns and diagonals
+ * 60 to 72 % (41 to 49 % at head dim 64). Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
  *
  *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: 8 bytes at 64, 2; else none
  *     registers at launch      168       128       168      128        consumers take 240 or 232, the producer 24
