@@ -6,7 +6,7 @@ import pathlib
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 HEAD_DIM = 64
 VOCABULARY = 6144
@@ -110,6 +110,14 @@ class Decoder(nn.Module):
 def plain_state(model):
     """State without the prefix that torch.compile puts in front of names."""
     return {name.replace("_orig_mod.", ""): t for name, t in model.state_dict().items()}
+
+
+def load_checkpoint(model, folder):
+    """Weights as save_checkpoint() wrote them; every one of the model's must be there. Call it before layers are compiled."""
+    state = {}
+    for path in sorted(pathlib.Path(folder).glob("model*.safetensors")):
+        state.update((name.removeprefix("model."), t) for name, t in load_file(path).items())
+    model.load_state_dict(state)
 
 
 def save_checkpoint(model, folder):

@@ -2,6 +2,7 @@
 
     frontier tasks export configs/mini-study.yaml --samples 20000 --seed 1 --out DATA/tasks.h5
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
+    python3 models/frontier-mini/recipe/train.py l --data DATA2 --out OUT2 --minutes 12 --polish OUT/model --rate 0.005
 
 Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade; tasks that are still
 answered wrongly are drawn more often. Logs a JSON line every 100 steps (share of answer tokens and of whole answers that
@@ -32,7 +33,7 @@ MASTERED = 0.9
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.14, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.17}
 RATES = {"s": (0.02, 3e-3), "m": (0.015, 2e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
 CONTEXT_WEIGHT = 0.05   # of the loss on ordinary context tokens
-DECAY = 0.35            # last share of the time in which the rates fall to zero
+DECAY = 0.35            # last share of the time in which the rates fall to zero; all of it where a checkpoint is polished
 
 
 class Muon:
@@ -249,7 +250,9 @@ def main():
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--tokens", type=int, default=131072,
                         help="a step, at length 2048 and above; a quarter of it at the shortest")
-    parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own")
+    parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own; AdamW's go along")
+    parser.add_argument("--polish", metavar="MODEL",
+                        help="begin with the weights of this folder, in the last stage, and let the rates fall all the time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--eager", action="store_true", help="do not compile")
@@ -258,13 +261,16 @@ def main():
     torch.set_float32_matmul_precision("high")
     a.out.mkdir(parents=True, exist_ok=True)
     if a.rate:
-        RATES[a.size] = a.rate, RATES[a.size][1]
+        RATES[a.size] = a.rate, RATES[a.size][1] * a.rate / RATES[a.size][0]
 
     samples = batches.Samples(a.data)
     schedule = Schedule(samples.rows, a.tokens)
     widths = {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}
     trainer = Trainer(a.size, samples.tasks, widths, a.device, not a.eager)
-    step, tokens, before = 0, 0, 0.0
+    step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
+    if a.polish:
+        mini.load_checkpoint(trainer.net, a.polish)
+        schedule.index = len(STAGES) - 1
     saved = a.out / "checkpoint.pt"
     if saved.exists():
         state = torch.load(saved, map_location=a.device)
@@ -278,7 +284,8 @@ def main():
     versions = {"torch": torch.__version__, "python": platform.python_version(),
                 "device": torch.cuda.get_device_name() if a.device.startswith("cuda") else "cpu"}
     log.write(json.dumps({"size": a.size, "parameters": sum(p.numel() for p in trainer.net.parameters()), "seed": a.seed,
-                          "minutes": a.minutes, "rates": RATES[a.size], "from_step": step, **versions}) + "\n")
+                          "minutes": a.minutes, "rates": RATES[a.size], "polish": a.polish, "from_step": step,
+                          **versions}) + "\n")
 
     random = numpy.random.default_rng(a.seed + step)
     seconds, building, last_save = before, 0.0, before  # of training; of making graphs, which do not count
@@ -304,7 +311,7 @@ def main():
             batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
         else:
             batch = loader.get()
-        building += trainer.step(batch, min(1, (step + 1) / 100) * min(1, (1 - share) / DECAY + 0.01))
+        building += trainer.step(batch, min(1, (step + 1) / 100) * min(1, (1 - share) / decay + 0.01))
         step += 1
         tokens += batch.ids.numel()
 
