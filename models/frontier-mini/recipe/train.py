@@ -100,9 +100,9 @@ class AdamW:
 class Schedule:
     """Length and rows of batches as time passes and warm-up is mastered; tasks as they are mastered."""
 
-    def __init__(self, available, tokens):
+    def __init__(self, available, tokens, mix):
         self.available, self.tokens, self.index, self.begun = sorted(available), tokens, 0, 0.0
-        self.mix = dict(MIX)
+        self.share, self.mix = mix, dict(mix)
 
     def stage(self):
         """Length and share of warm-up rows now."""
@@ -130,7 +130,7 @@ class Schedule:
 
     def learn(self, right):
         """Draws tasks that are answered wrongly more often. `right`: as Tally.take gives it."""
-        for task, share in MIX.items():
+        for task, share in self.share.items():
             seen = [whole for name, (_, whole) in right.items() if name.startswith(task + "@")]
             if seen:
                 self.mix[task] = share * (0.25 + 1 - sum(seen) / len(seen))
@@ -253,6 +253,7 @@ def main():
     parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own; AdamW's go along")
     parser.add_argument("--polish", metavar="MODEL",
                         help="begin with the weights of this folder, in the last stage, and let the rates fall all the time")
+    parser.add_argument("--mix", metavar="TASK=FACTOR,...", default="", help="draw a task more or less often")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--eager", action="store_true", help="do not compile")
@@ -263,8 +264,12 @@ def main():
     if a.rate:
         RATES[a.size] = a.rate, RATES[a.size][1] * a.rate / RATES[a.size][0]
 
+    mix = dict(MIX)
+    for task, factor in (pair.split("=") for pair in a.mix.split(",") if pair):
+        mix[task] *= float(factor)
+
     samples = batches.Samples(a.data)
-    schedule = Schedule(samples.rows, a.tokens)
+    schedule = Schedule(samples.rows, a.tokens, mix)
     widths = {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}
     trainer = Trainer(a.size, samples.tasks, widths, a.device, not a.eager)
     step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
@@ -284,8 +289,8 @@ def main():
     versions = {"torch": torch.__version__, "python": platform.python_version(),
                 "device": torch.cuda.get_device_name() if a.device.startswith("cuda") else "cpu"}
     log.write(json.dumps({"size": a.size, "parameters": sum(p.numel() for p in trainer.net.parameters()), "seed": a.seed,
-                          "minutes": a.minutes, "rates": RATES[a.size], "polish": a.polish, "from_step": step,
-                          **versions}) + "\n")
+                          "minutes": a.minutes, "rates": RATES[a.size], "polish": a.polish, "mix": mix,
+                          "from_step": step, **versions}) + "\n")
 
     random = numpy.random.default_rng(a.seed + step)
     seconds, building, last_save = before, 0.0, before  # of training; of making graphs, which do not count
