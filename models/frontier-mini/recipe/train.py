@@ -149,7 +149,8 @@ class Tally:
         counted = (batch.weight > 0).float()
         count = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, counted)
         hits = torch.zeros(rows, device=right.device).index_add_(0, batch.cell, right.float() * counted)
-        terms = torch.stack([hits / count.clamp(min=1), (hits == count).float(), torch.ones_like(hits)], 1)
+        asked = (count > 0).float()  # a row whose answer fell off the batch says nothing
+        terms = torch.stack([hits / count.clamp(min=1), (hits == count) * asked, asked], 1)
         self.sums.index_add_(0, self.widths.index(width) * len(self.tasks) + batch.task, terms)
 
     def take(self):
