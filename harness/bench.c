@@ -16,6 +16,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+double sf_bench_median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return x[n / 2];
+}
+
 sf_status sf_bench_time(sf_backend *b, int repeat, sf_status (*call)(void *what), void *what, sf_timing *out)
 {
     double seconds[SF_BENCH_REPEATS];
@@ -25,8 +31,8 @@ sf_status sf_bench_time(sf_backend *b, int repeat, sf_status (*call)(void *what)
         if (b) SF_TRY(b->ops->synchronize(b));
         if (i >= 0) seconds[i] = sf_now() - began;
     }
-    qsort(seconds, (size_t)repeat, sizeof *seconds, by_value);
-    *out = (sf_timing){seconds[repeat / 2], seconds[0], seconds[repeat - 1]};
+    double median = sf_bench_median(seconds, repeat);
+    *out = (sf_timing){median, seconds[0], seconds[repeat - 1]};
     return SF_OK;
 }
 

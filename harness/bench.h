@@ -26,6 +26,9 @@ typedef struct sf_timing {
     double median, least, most;
 } sf_timing; /* seconds */
 
+/* Sorts x [n]. */
+double sf_bench_median(double *x, int n);
+
 /* Calls once to warm up, then `repeat` times. `b`: whose work is waited for; NULL: none. */
 sf_status sf_bench_time(sf_backend *b, int repeat, sf_status (*call)(void *what), void *what, sf_timing *out);
 

@@ -97,14 +97,7 @@ static void close_grid(struct grid *g)
     free(g->token);
 }
 
-static sf_status time_cells(struct grid *g, int first, int lanes, int repeat, sf_timing *out)
-{
-    g->first = first, g->lanes = lanes;
-    return sf_bench_time(NULL, repeat, run, g, out);
-}
-
-/* Without the warm-up that a median has, for what takes long; what ran before has warmed it up. */
-static sf_status time_once(struct grid *g, int first, int lanes, double *seconds)
+static sf_status time_cells(struct grid *g, int first, int lanes, double *seconds)
 {
     g->first = first, g->lanes = lanes;
     double began = sf_now();
@@ -113,16 +106,28 @@ static sf_status time_once(struct grid *g, int first, int lanes, double *seconds
     return SF_OK;
 }
 
-static sf_status time_grid(struct grid *g, int first, int lanes, double *seconds)
+static double spent(const sf_lane *lane) { return lane->seconds[SF_PREFILL] + lane->seconds[SF_DECODE]; }
+
+/* Seconds by repetition. */
+struct times {
+    double dense[SF_BENCH_REPEATS], phase[SF_PHASES][SF_BENCH_REPEATS]; /* the dense cell alone */
+    double together[SF_BENCH_REPEATS], part[MOST_CELLS][SF_BENCH_REPEATS];
+};
+
+/* The dense cell and then the grid, time after time, so that both see the same machine. */
+static sf_status time_grid(struct grid *g, int first, struct times *t)
 {
-    sf_timing t;
-    if (g->args->repeat == 1) return time_once(g, first, lanes, seconds);
-    SF_TRY(time_cells(g, first, lanes, g->args->repeat, &t));
-    *seconds = t.median;
+    double warm_up;
+    SF_TRY(time_cells(g, 0, 1, &warm_up));
+    for (int r = 0; r < g->args->repeat; r++) {
+        SF_TRY(time_cells(g, 0, 1, &t->dense[r]));
+        for (int p = 0; p < SF_PHASES; p++) t->phase[p][r] = g->lane[0].seconds[p];
+        if (!g->methods) continue;
+        SF_TRY(time_cells(g, first, g->cells - first, &t->together[r]));
+        for (int i = first; i < g->cells; i++) t->part[i][r] = spent(&g->lane[i]);
+    }
     return SF_OK;
 }
-
-static double spent(const sf_lane *lane) { return lane->seconds[SF_PREFILL] + lane->seconds[SF_DECODE]; }
 
 static const char *const phase_name[] = {"prefill", "decode"};
 
@@ -134,13 +139,13 @@ static void print_row(const struct grid *g, const char *what, double seconds, do
 }
 
 /* Each cell's own part of the grid's time, over the dense cell alone. */
-static void print_cells(const struct grid *g, int first, double dense)
+static void print_cells(const struct grid *g, struct times *t, double dense)
 {
     for (int m = 0; m < g->methods; m++) {
         for (int l = 0; l < LEVELS; l++) {
             char what[64];
             snprintf(what, sizeof what, "%s at %g: its part", g->method[m]->name, level(l));
-            print_row(g, what, spent(&g->lane[first + m * LEVELS + l]), dense);
+            print_row(g, what, sf_bench_median(t->part[1 + m * LEVELS + l], g->args->repeat), dense);
         }
     }
 }
@@ -171,27 +176,28 @@ static sf_status print_memory(const struct grid *g, int first, int lanes)
 static sf_status measure(struct grid *g)
 {
     const int first = g->phase == SF_DECODE ? 0 : 1, lanes = g->cells - first; /* dense decodes with the others */
-    sf_timing dense;
-    double together, apart = 0, each[MOST_CELLS];
+    const int repeat = g->args->repeat;
+    struct times t;
+    double apart = 0, each;
     char what[64];
-    SF_TRY(time_cells(g, 0, 1, g->args->repeat, &dense));
-    print_row(g, "dense alone", dense.median, dense.median);
-    for (int p = 0; p < SF_PHASES; p++) { /* of its last run */
+    SF_TRY(time_grid(g, first, &t));
+    const double dense = sf_bench_median(t.dense, repeat);
+    print_row(g, "dense alone", dense, dense);
+    for (int p = 0; p < SF_PHASES; p++) {
         snprintf(what, sizeof what, "dense: its %s", phase_name[p]);
-        print_row(g, what, g->lane[0].seconds[p], dense.median);
+        print_row(g, what, sf_bench_median(t.phase[p], repeat), dense);
     }
     if (!g->methods) return SF_OK;
-    SF_TRY(time_grid(g, first, lanes, &together));
-    print_cells(g, 1, dense.median);
+    print_cells(g, &t, dense);
     snprintf(what, sizeof what, "%d cells together", lanes);
-    print_row(g, what, together, dense.median);
+    print_row(g, what, sf_bench_median(t.together, repeat), dense);
     SF_TRY(print_memory(g, first, lanes));
-    for (int i = first; i < g->cells; i++) {
-        SF_TRY(time_once(g, i, 1, &each[i]));
-        apart += each[i];
+    for (int i = first; i < g->cells; i++) { /* once: what ran before has warmed it up */
+        SF_TRY(time_cells(g, i, 1, &each));
+        apart += each;
     }
     snprintf(what, sizeof what, "%d cells one by one", lanes);
-    print_row(g, what, apart, dense.median);
+    print_row(g, what, apart, dense);
     return SF_OK;
 }
 

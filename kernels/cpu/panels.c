@@ -1,9 +1,9 @@
 /* CPU: from a pattern to panels of 16 keys.
  *
  * Every kind of pattern becomes ranges of keys, and ranges become (panel number, lanes) pairs; COLUMNS_DIAGONALS also
- * has columns, whose keys lie scattered: they are packed once a head, 16 list entries side by side, and a tile masks
- * those that its diagonals cover. Executors, count_pairs and mass all read these lists, so that what is counted is what
- * is computed.
+ * has columns, whose keys lie scattered: those beside keys of a tile's diagonals join their panels, the others are
+ * packed once a head, 16 list entries side by side. Executors, count_pairs and mass all read these lists, so that what
+ * is counted is what is computed.
  *
  * Executors update a row's running maximum once per SF_BATCH panels. Where a list begins depends on its rows (DENSE
  * with a window, WINDOW), empty panels in front align the batches to key numbers, so that a row's sums do not depend on
@@ -65,17 +65,21 @@ static void aligned_range(builder *b, int64_t begin, int64_t end, int reach)
     range(b, begin, end, reach);
 }
 
-static void columns(builder *b, const sf_pattern *p, int64_t row, int64_t tile, int reach)
+/* Columns, in the panels of the diagonals where these have one that they lie in, else in those of the list. */
+static void columns(builder *b, const sf_pattern *p, int64_t row, int reach)
 {
-    const int32_t *key = p->first.index + row * p->first.stride, *offset = p->second.index + row * p->second.stride;
-    int count = p->first.count[row], d = p->second.count[row] - 1;
+    const int32_t *key = p->first.index + row * p->first.stride;
+    int count = p->first.count[row], at = 0, ranges = b->panels;
     for (int c = 0; c < count; c += SF_PANEL) {
         sf_panel panel = {.key = key + c, .reach = reach, .first = INT32_MAX};
         for (int i = 0; i < SF_PANEL && c + i < count; i++) {
             int64_t j = key[c + i];
-            while (d >= 0 && tile - offset[d] + SF_DIAGONAL_TILE <= j) d--;
-            bool covered = d >= 0 && tile - offset[d] <= j;
-            if (covered || j > b->last || j <= b->first - reach || (j >= b->absent && j < b->present)) continue;
+            if (j > b->last || j <= b->first - reach || (j >= b->absent && j < b->present)) continue;
+            while (at < ranges && b->out[at].first + SF_PANEL <= j) at++;
+            if (at < ranges && b->out[at].first <= j) {
+                b->out[at].lanes |= (uint16_t)(1 << (j - b->out[at].first));
+                continue;
+            }
             panel.lanes |= (uint16_t)(1 << i);
             if (j < panel.first) panel.first = (int32_t)j;
         }
@@ -83,21 +87,29 @@ static void columns(builder *b, const sf_pattern *p, int64_t row, int64_t tile, 
     }
 }
 
+static int64_t key_of(const sf_panel *p, int lane) { return p->key ? p->key[lane] : p->first + lane; }
+
 /* Marks the panels that some row does not see whole; returns the pairs that are seen. */
 static uint64_t count(builder *b)
 {
     uint64_t pairs = 0;
     for (int c = 0; c < b->panels; c++) {
         sf_panel *p = b->out + c;
-        uint64_t seen = 0;
+        uint64_t seen = 0, every = (uint64_t)__builtin_popcount(p->lanes) * (uint64_t)(b->last - b->first + 1);
+        if (every && key_of(p, 31 - __builtin_clz(p->lanes)) <= b->first &&
+            key_of(p, __builtin_ctz(p->lanes)) + p->reach > b->last) {
+            p->edge = false;
+            pairs += every;
+            continue;
+        }
         for (int i = 0; i < SF_PANEL; i++) {
             if (!(p->lanes >> i & 1)) continue;
-            int64_t key = p->key ? p->key[i] : p->first + i;
+            int64_t key = key_of(p, i);
             int64_t from = key > b->first ? key : b->first,
                     to = key + p->reach - 1 < b->last ? key + p->reach - 1 : b->last;
             if (to >= from) seen += (uint64_t)(to - from + 1);
         }
-        p->edge = seen < (uint64_t)__builtin_popcount(p->lanes) * (uint64_t)(b->last - b->first + 1);
+        p->edge = seen < every;
         pairs += seen;
     }
     return pairs;
@@ -148,14 +160,14 @@ int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_p
         for (int32_t i = 0; i < n; i++) range(&b, index[i], (int64_t)index[i] + 1, window);
         break;
     case SF_COLUMNS_DIAGONALS: {
-        int64_t tile = b.first - rows.row % SF_DIAGONAL_TILE, done = 0;
+        int64_t tile = b.first - rows.row % SF_DIAGONAL_TILE;
         const int32_t *offset = p->second.index + row * p->second.stride;
-        for (int32_t i = p->second.count[row] - 1; i >= 0; i--) { /* the farthest first: ascending keys */
+        for (int32_t i = p->second.count[row] - 1; i >= 0;) { /* the farthest first: ascending keys */
             int64_t begin = tile - offset[i], end = begin + SF_DIAGONAL_TILE;
-            range(&b, begin > done ? begin : done, end, window);
-            done = end > done ? end : done;
+            while (--i >= 0 && tile - offset[i] <= end) end = tile - offset[i] + SF_DIAGONAL_TILE;
+            range(&b, begin, end, window);
         }
-        columns(&b, p, row, tile, window);
+        columns(&b, p, row, window);
         break;
     }
     case SF_PATTERN_KINDS:
@@ -255,9 +267,9 @@ sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_patt
 
 /* All rows' scores in their order: sorted once, every trial of a search is a prefix. */
 typedef struct ordered {
-    int32_t *column, *diagonal;    /* [rows, N] */
-    int32_t *columns, *diagonals;  /* [rows] that can be chosen at all */
-    uint64_t *room;                /* [threads, 2 · words] */
+    int32_t *column, *diagonal;   /* [rows, N] */
+    int32_t *columns, *diagonals; /* [rows] that can be chosen at all */
+    uint64_t *room;               /* [threads, 2 · words] */
 } ordered;
 
 static sf_status order(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
@@ -291,8 +303,8 @@ static uint64_t count_best(sf_backend *b, const sf_attention *a, int rows, const
     return pairs * (uint64_t)(a->heads / rows);
 }
 
-sf_status sf_cpu_fit_slashes(sf_backend *b, const sf_attention *a, int rows, const float *column,
-                             const float *diagonal, uint64_t most, int64_t *columns, int64_t *diagonals)
+sf_status sf_cpu_fit_slashes(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                             uint64_t most, int64_t *columns, int64_t *diagonals)
 {
     sf_mark mark = sf_scratch_mark(b);
     ordered o;
