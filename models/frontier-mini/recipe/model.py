@@ -113,7 +113,7 @@ def plain_state(model):
 
 
 def load_checkpoint(model, folder):
-    """Weights as save_checkpoint() wrote them; every one of the model's must be there. Call it before layers are compiled."""
+    """Weights as save_checkpoint() wrote them; every one of the model's must be there."""
     state = {}
     for path in sorted(pathlib.Path(folder).glob("model*.safetensors")):
         state.update((name.removeprefix("model."), t) for name, t in load_file(path).items())

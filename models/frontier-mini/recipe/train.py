@@ -267,6 +267,8 @@ def main():
 
     mix = dict(MIX)
     for task, factor in (pair.split("=") for pair in a.mix.split(",") if pair):
+        if task not in mix:
+            raise SystemExit(f"--mix {task}: expected one of {', '.join(mix)}")
         mix[task] *= float(factor)
 
     samples = batches.Samples(a.data)
