@@ -428,20 +428,34 @@ static void sparse_densities(void **state)
     close_world(&w);
 }
 
+/* Without recall of decode, nobody but a decode method reads a cache then: each prefill is as it is for many tokens. */
 static void one_token_needs_no_step(void **state)
 {
     (void)state;
-    world w;
-    result r;
-    open_world(&w, "cpu", 1, LLAMA);
-    set_arms(1, &COMPANY[1], &r);
     sf_generation how = HOW;
     how.max_output = 1;
-    assert_int_equal(try_run(w.engine, 40, 1, &how, 1, &r), SF_OK);
-    assert_int_equal(r.lane.outputs, 1);
-    assert_true(isnan(r.density[SF_DECODE][0][0]) && isnan(r.recall[SF_DECODE][0][0]));
-    assert_int_equal(r.lane.meter.at[SF_DECODE][SF_LINEAR].flops, 0);
-    close_world(&w);
+    for (int which = 0; which < SHAPES; which++) {
+        world w;
+        result *many = calloc(LANES, sizeof *many), *one = calloc(LANES, sizeof *one);
+        open_world(&w, "cpu", 1, which);
+        set_arms(LANES, COMPANY, many);
+        set_arms(LANES, COMPANY, one);
+        for (int i = 0; i < LANES; i++) one[i].lane.recall[SF_DECODE] = NULL;
+        run(w.engine, 130, 5, LANES, many);
+        assert_int_equal(try_run(w.engine, 130, 5, &how, LANES, one), SF_OK);
+        for (int i = 0; i < LANES; i++) {
+            const sf_count *decode = one[i].lane.meter.at[SF_DECODE];
+            assert_true(one[i].lane.outputs == 1 && one[i].output[0] == many[i].output[0]);
+            assert_true(isnan(one[i].density[SF_DECODE][0][0]) && decode[SF_LINEAR].flops == 0);
+            assert_memory_equal(one[i].density[SF_PREFILL], many[i].density[SF_PREFILL], sizeof *one[i].density);
+            assert_memory_equal(one[i].recall[SF_PREFILL], many[i].recall[SF_PREFILL], sizeof *one[i].recall);
+            assert_memory_equal(&one[i].lane.meter.at[SF_PREFILL], &many[i].lane.meter.at[SF_PREFILL],
+                                sizeof *one[i].lane.meter.at);
+        }
+        free(many);
+        free(one);
+        close_world(&w);
+    }
 }
 
 /* ---- input and memory ------------------------------------------------------------------------------------------ */
@@ -558,6 +572,26 @@ static void memory_as_estimated_and_steady(void **state)
     assert_int_equal(heap.live, 0);
 }
 
+/* Prefill methods alone, and one token: the caches are one layer's, whose turn it is. */
+static void one_token_needs_no_cache(void **state)
+{
+    (void)state;
+    enum { TOKENS = 160 };
+    sf_backend b;
+    assert_int_equal(sf_backend_open("cpu", 1, &b), SF_OK);
+    const sf_model_config c = shape(LLAMA);
+    result r[2];
+    set_arms(2, (arm[]){{NULL, NULL}, {"streaming local=40", NULL}}, r);
+    sf_lane lane[2] = {r[0].lane, r[1].lane};
+    const sf_job job = {.tokens = TOKENS, .lanes = 2, .lane = lane};
+    size_t bytes[2], layer = 2 * sf_bytes(b.activation, (int64_t)c.kv_heads * c.head_dim * TOKENS);
+    for (int more = 0; more < 2; more++)
+        assert_int_equal(
+            sf_engine_memory(&c, &b, 1, &job, &(sf_generation){.max_output = 1 + more}, NULL, &bytes[more]), SF_OK);
+    assert_true(bytes[1] - bytes[0] == (2 * LAYERS - 1) * layer);
+    sf_backend_close(&b);
+}
+
 /* What is said to fit does, and one sample or lane more would not. */
 static void as_many_as_fit(void **state)
 {
@@ -610,6 +644,7 @@ int main(void)
         cmocka_unit_test(dense_counts_in_closed_form),
         cmocka_unit_test(sparse_densities),
         cmocka_unit_test(one_token_needs_no_step),
+        cmocka_unit_test(one_token_needs_no_cache),
         cmocka_unit_test(bad_input),
         cmocka_unit_test(memory_as_estimated_and_steady),
         cmocka_unit_test(as_many_as_fit),

@@ -204,11 +204,14 @@ static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float
 {
     int strips = (t->rows + SF_STRIP - 1) / SF_STRIP;
     scale *= 1.4426950408889634f; /* log2 e, as probabilities are powers of 2 here */
-    for (int r = 0; r < strips * SF_STRIP; r++) {
-        float *to = t->q + r / SF_STRIP * t->dim * SF_STRIP + r % SF_STRIP;
-        for (int d = 0; d < t->dim; d++) to[d * SF_STRIP] = r < t->rows ? q[r * stride + d] * scale : 0;
-        t->most[r] = -INFINITY;
+    for (int row = 0; row < strips * SF_STRIP; row += SF_STRIP) {
+        float *to = t->q + row * t->dim;
+        const float *from[SF_STRIP];
+        for (int r = 0; r < SF_STRIP; r++) from[r] = q + (row + r < t->rows ? row + r : t->rows - 1) * stride;
+        for (int d = 0; d < t->dim; d++) /* all rows side by side: they come from far */
+            UNROLL for (int r = 0; r < SF_STRIP; r++) to[d * SF_STRIP + r] = from[r][d] * scale;
     }
+    for (int r = 0; r < strips * SF_STRIP; r++) t->most[r] = -INFINITY;
     memset(t->sum, 0, (size_t)strips * SF_STRIP * LANES * sizeof *t->sum);
     memset(t->out, 0, (size_t)strips * SF_STRIP * (size_t)t->padded * sizeof *t->out);
 }
