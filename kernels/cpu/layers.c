@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Outputs and rows of a unit; rows from which on weights are not the bottleneck; see tile_linear.h for SPAN. */
-enum { OUTS = 128, NARROW = 16, ROWS = 768, FEW = 64, SPAN = 1024, PACKED = 2 << 20 /* floats */ };
+enum { OUTS = 128, NARROW = 16, ROWS = 768, FEW = 64, SPAN = 1024, PACKED = 5 << 20 /* floats */ };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
                        float *out)

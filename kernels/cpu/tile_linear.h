@@ -315,9 +315,13 @@ static void linear_part(const sf_linear *l, int64_t first, int64_t rows, int64_t
         int64_t group = rows <= block ? 0 : steps * TILE_OUTS * LANES; /* of widened weights, kept if they come again */
         for (int64_t r0 = 0; r0 < rows; r0 += block) {
             int64_t end = r0 + block < rows ? r0 + block : rows;
+            const float *next = packed ? packed + (first + end) * steps * LANES : NULL;
+            int64_t coming = packed && end < rows ? steps * LANES * block : 0; /* floats of the block after this one */
             for (int o = 0; o < outs; o += TILE_OUTS) {
                 float *wide = room + o / TILE_OUTS * group;
                 int there = outs - o < TILE_OUTS ? outs - o : TILE_OUTS;
+                for (int64_t f = coming * o / outs / LANES * LANES; f < coming * (o + there) / outs; f += LANES)
+                    __builtin_prefetch(next + f, 0, 2);
                 for (int k = 0; r0 == 0 && k < TILE_OUTS; k++) /* the last group is filled up with its last row */
                     widen_stepped(l->dtype,
                                   w + (o + (k < there ? k : there - 1)) * l->row_bytes + sf_bytes(l->dtype, i),
