@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Outputs and rows of a unit; rows from which on weights are not the bottleneck; see tile_linear.h for SPAN. */
-enum { OUTS = 128, NARROW = 16, ROWS = 768, FEW = 64, SPAN = 1024, PACKED = 5 << 20 /* floats */ };
+enum { OUTS = 128, NARROW = 16, ROWS = 384, FEW = 64, SPAN = 1024, PACKED = 2 << 20 /* floats */ };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
                        float *out)
@@ -66,7 +66,7 @@ static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, floa
     const sf_tiles *tiles = sf_cpu_tiles(b);
     int64_t strip = tiles->strip_rows, strips = sf_cpu_parts(l->rows, strip), tall = ROWS / strip * strip;
     int64_t parts = sf_cpu_parts(l->rows, tall), wide = l->rows < FEW ? NARROW : OUTS;
-    while (wide > 2 * NARROW && sf_cpu_parts(out, wide) * parts < 8 * b->threads) wide /= 2;
+    while (wide > 2 * NARROW && sf_cpu_parts(out, wide) * parts < 6 * b->threads) wide /= 2;
 #pragma omp parallel num_threads(b->threads) if (l->rows * out * l->in > 1 << 16)
     {
         float *mine = room + (int64_t)omp_get_thread_num() * OUTS * SPAN;
