@@ -66,6 +66,7 @@ static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, floa
     const sf_tiles *tiles = sf_cpu_tiles(b);
     int64_t strip = tiles->strip_rows, strips = sf_cpu_parts(l->rows, strip), tall = ROWS / strip * strip;
     int64_t parts = sf_cpu_parts(l->rows, tall), wide = l->rows < FEW ? NARROW : OUTS;
+    /* Six units a thread leave little to wait for at the end; narrower ones read the rows more often. */
     while (wide > 2 * NARROW && sf_cpu_parts(out, wide) * parts < 6 * b->threads) wide /= 2;
 #pragma omp parallel num_threads(b->threads) if (l->rows * out * l->in > 1 << 16)
     {
