@@ -30,8 +30,8 @@ INCS := -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lopenblas -lm -ldl -fopenmp
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(DEFS) $(INCS) -fopenmp -fno-math-errno -MMD -MP $(SANITIZE)
 
-ROOMS := kernels kernels/reference kernels/cpu methods tasks harness harness/model
-SRCS := $(filter-out harness/main.c,$(wildcard $(ROOMS:%=%/*.c)))
+ROOMS := base kernels kernels/reference kernels/cpu methods tasks $(addprefix harness/,config model engine store report report/figures lab run train cli)
+SRCS := $(filter-out harness/cli/main.c,$(wildcard $(ROOMS:%=%/*.c)))
 OBJS := $(SRCS:%.c=$(BUILD)/%.o)
 ifeq ($(CUDA),1)
 DEFS += -DSF_HAVE_CUDA
@@ -52,7 +52,7 @@ BIN := $(BUILD)/frontier
 
 all: $(BIN) ## build build/frontier
 
-$(BIN): $(BUILD)/harness/main.o $(LIB)
+$(BIN): $(BUILD)/harness/cli/main.o $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(SANITIZE) -rdynamic -o $@ $< -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive $(LIBS)
 
@@ -68,8 +68,8 @@ $(BUILD)/%.o: %.c
 
 # The revision goes into one object, made anew when it changes.
 REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-$(BUILD)/harness/version.o: ALL_CFLAGS += -DSF_REVISION='"$(REVISION)"'
-$(BUILD)/harness/version.o: $(BUILD)/revision
+$(BUILD)/harness/run/version.o: ALL_CFLAGS += -DSF_REVISION='"$(REVISION)"'
+$(BUILD)/harness/run/version.o: $(BUILD)/revision
 $(BUILD)/revision: FORCE
 	@mkdir -p $(@D)
 	@echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
@@ -100,7 +100,7 @@ $(BUILD)/tests/plugin/%.so: tests/plugin/%.c
 	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $<
 $(BUILD)/tests/test_methods_plugin: | $(PLUGINS)
 
--include $(OBJS:.o=.d) $(BUILD)/harness/main.d $(TESTS:%=%.d) $(PLUGINS:.so=.d)
+-include $(OBJS:.o=.d) $(BUILD)/harness/cli/main.d $(TESTS:%=%.d) $(PLUGINS:.so=.d)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z0-9_\/%.-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -160,7 +160,7 @@ models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*
 
 install: all ## install under PREFIX (default /usr/local): program, headers for plug-ins, templates
 	install -D $(BIN) $(DESTDIR)$(PREFIX)/bin/frontier
-	for h in kernels/*.h methods/*.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/frontier/$$h; done
+	for h in base/*.h kernels/*.h methods/*.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/frontier/$$h; done
 	for f in plots/*.gp configs/models/*.yaml; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/frontier/$$f; done
 
 clean: ## remove what was built

@@ -20,7 +20,7 @@
 
 #include "kernels/meter.h"
 #include "kernels/pattern.h"
-#include "kernels/status.h"
+#include "base/status.h"
 #include "kernels/tensor.h"
 
 typedef struct sf_backend sf_backend;

@@ -24,7 +24,7 @@
 #include <stddef.h> /* offsetof, for parameter tables */
 
 #include "kernels/backend.h"
-#include "kernels/param.h"
+#include "base/param.h"
 
 enum { SF_METHOD_ABI = 3, SF_STATE_TENSORS = 4 };
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/status.h"
+#include "base/status.h"
 #include "tasks/text.h"
 
 /* Appends sentence i of an endless row: five that say nothing, over and over (an sf_content.pad). */

@@ -2,7 +2,7 @@
 #ifndef SF_QA_DATA_H
 #define SF_QA_DATA_H
 
-#include "kernels/status.h"
+#include "base/status.h"
 
 typedef enum sf_qa_format {
     SF_QA_SQUAD,  /* {"data": [{"paragraphs": [{"context", "qas": [{"question", "answers": [{"text"}],

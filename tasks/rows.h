@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "kernels/status.h"
+#include "base/status.h"
 
 typedef enum sf_row_layout {
     SF_ROWS_LINES,  /* JSON lines: one value a line, empty lines aside */

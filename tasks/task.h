@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/param.h"
-#include "kernels/status.h"
+#include "base/param.h"
+#include "base/status.h"
 
 enum { SF_TASK_ABI = 1 };
 

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "harness/engine.h"
-#include "harness/yaml.h"
+#include "harness/engine/engine.h"
+#include "base/yaml.h"
 
 extern const sf_method sf_vertical_slash, sf_block_sparse, sf_flex_prefill, sf_quest, sf_snapkv, sf_ada_snapkv;
 

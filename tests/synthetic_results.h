@@ -3,7 +3,7 @@
 #ifndef SYNTHETIC_RESULTS_H
 #define SYNTHETIC_RESULTS_H
 
-#include "harness/store.h"
+#include "harness/store/store.h"
 
 #include <math.h>
 #include <stdio.h>

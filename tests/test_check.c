@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/check.h"
+#include "harness/lab/check.h"
 
 /* ---- broken methods ------------------------------------------------------------------------------------------------
  */

@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "harness/cost.h"
-#include "harness/engine.h"
-#include "harness/sweep.h"
+#include "harness/model/cost.h"
+#include "harness/engine/engine.h"
+#include "harness/config/sweep.h"
 
 static void open_shape(const char *name, sf_model_config *out)
 {

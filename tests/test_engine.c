@@ -2,7 +2,7 @@
  * is called equal here is compared bit for bit. Methods that misbehave: test_engine_methods.c */
 #include "tests/engine_world.h"
 
-#include "harness/schedule.h"
+#include "harness/run/schedule.h"
 
 /* ---- economies change nothing ------------------------------------------------------------------------------------ */
 

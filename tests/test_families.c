@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "harness/engine.h"
+#include "harness/engine/engine.h"
 
 enum { SIGNS = 2 };
 

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/synthetic.h"
-#include "harness/yaml.h"
+#include "harness/lab/synthetic.h"
+#include "base/yaml.h"
 
 static const char *const DEVICES[] = {"reference", "cpu", NULL};
 

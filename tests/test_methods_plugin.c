@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness/synthetic.h"
-#include "harness/yaml.h"
+#include "harness/lab/synthetic.h"
+#include "base/yaml.h"
 
 static void says(const char *wanted)
 {

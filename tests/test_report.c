@@ -1,10 +1,10 @@
 /* The report on results with known truth: numbers, warnings, tables, figures, export, comparison. */
-#include "harness/report.h"
-#include "harness/report_figure.h"
-#include "harness/report_findings.h"
-#include "harness/report_gates.h"
-#include "harness/report_page.h"
-#include "harness/stats.h"
+#include "harness/report/report.h"
+#include "harness/report/figure.h"
+#include "harness/report/findings.h"
+#include "harness/report/gates.h"
+#include "harness/report/page.h"
+#include "harness/report/stats.h"
 #include "tests/synthetic_results.h"
 
 #include <jansson.h>

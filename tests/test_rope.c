@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "harness/rope.h"
+#include "harness/engine/rope.h"
 
 static const int POSITIONS[] = {0, 1, 77, 4095, 131071};
 enum { LAST = 131072, MOST_PAIRS = 128 };

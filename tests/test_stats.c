@@ -1,5 +1,5 @@
 /* Statistics against NumPy and SciPy (tests/golden/stats/make.py), and against known truth in simulations. */
-#include "harness/stats.h"
+#include "harness/report/stats.h"
 
 #include <jansson.h>
 #include <math.h>

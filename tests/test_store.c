@@ -1,6 +1,6 @@
 /* The results store: what goes in comes out, kills lose and double nothing, damage is named.
  * FRONTIER_KILLS=N runs N kills instead of the few that fit a test suite. */
-#include "harness/store.h"
+#include "harness/store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness/sweep.h"
+#include "harness/config/sweep.h"
 
 static char path[64];
 

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/status.h"
+#include "base/status.h"
 
 /* Parses a file or a text whose root is an object. Error: not JSON (with line and column), a key given twice. */
 sf_status sf_json_read(const char *path, size_t limit, json_t **out);

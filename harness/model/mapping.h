@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "kernels/status.h"
+#include "base/status.h"
 
 typedef struct sf_mapping {
     void *data;   /* page-aligned; NULL: nothing is mapped */

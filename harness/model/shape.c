@@ -1,7 +1,7 @@
 /* A model's shape without its files: configs/models/NAME.yaml. Values are those of the checkpoint's config.json. */
 #include "harness/model/family.h"
 #include "harness/model/model.h"
-#include "harness/yaml.h"
+#include "base/yaml.h"
 
 #include <math.h>
 #include <stdio.h>

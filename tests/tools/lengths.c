@@ -15,7 +15,7 @@
 
 #include "harness/model/chat.h"
 #include "harness/model/model.h"
-#include "harness/sweep.h"
+#include "harness/config/sweep.h"
 
 typedef struct reader {
     const char *name;

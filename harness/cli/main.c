@@ -1,0 +1,92 @@
+/* frontier: how much sparse attention can you afford? */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/cli/cli.h"
+#include "harness/engine/hooks.h"
+#include "harness/run/version.h"
+#include "base/yaml.h"
+
+const sf_command sf_commands[] = {
+    {"run", "run a sweep: every method, length and sparsity of a config", sf_cmd_run},
+    {"plan", "what a sweep would run, without running it", sf_cmd_plan},
+    {"report", "figures and tables of results", sf_cmd_report},
+    {"show", "one sample: prompt, gold answer, prediction, scores", sf_cmd_show},
+    {"export", "results as CSV or JSON lines", sf_cmd_export},
+    {"compare", "two results files, sample by sample", sf_cmd_compare},
+    {"list", "the models, methods and tasks there are", sf_cmd_list},
+    {"tasks", "training samples of the tasks, tokenised", sf_cmd_tasks},
+    {"cost", "FLOPs and memory traffic of a model by formula", sf_cmd_cost},
+    {"fetch", "get a model from Hugging Face by its id", sf_cmd_fetch},
+    {"check", "certify a sparse-attention method", sf_cmd_check},
+    {"bench", "speed of attention under every method on this machine", sf_cmd_bench},
+    {"version", "version, revision and libraries", sf_cmd_version},
+    {0},
+};
+
+static void usage(FILE *out)
+{
+    fputs("frontier " SF_VERSION ": benchmarks sparse attention in language models\n\n"
+          "usage: frontier COMMAND [OPTIONS]\n\n", out);
+    for (const sf_command *c = sf_commands; c->name; c++) fprintf(out, "  %-9s %s\n", c->name, c->summary);
+    fputs("\n`frontier COMMAND --help` explains a command. A first run: frontier run configs/demo.yaml\n", out);
+}
+
+int sf_cli_end(sf_status status)
+{
+    if (status == SF_OK) return EXIT_SUCCESS;
+    fflush(stdout);
+    fprintf(stderr, "frontier: %s%s\n", status == SF_INTERRUPTED ? "" : "error: ", sf_error());
+    return status == SF_INTERRUPTED ? 130 : EXIT_FAILURE;
+}
+
+const char *sf_si(double value, char out[32])
+{
+    static const char prefix[] = " kMGTPEZ";
+    int i = 0;
+    while (value >= 999.5 && prefix[i + 1]) value /= 1000, i++;
+    snprintf(out, 32, "%.3g%s%.1s", value, i ? " " : "", i ? &prefix[i] : "");
+    return out;
+}
+
+void sf_strings_add(struct argp_state *state, sf_strings *list, const char *item)
+{
+    if (list->n == SF_CLI_MOST) argp_error(state, "more than %d of one option", SF_CLI_MOST);
+    else list->item[list->n++] = item;
+}
+
+/* Between parallel regions OpenMP's threads spin, by default for milliseconds: on a machine that does anything else, each
+ * waits for one that is not running, and a token takes ten times as long. libgomp reads its spin count when it is loaded,
+ * so a program that wants another one has to start itself once more. */
+static void spin_briefly(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    setenv("GOMP_SPINCOUNT", "2000", 1); /* some microseconds */
+    execv("/proc/self/exe", argv);        /* where that fails, the program runs as it is */
+}
+
+int main(int argc, char **argv)
+{
+    spin_briefly(argv);
+    sf_hooks_name_crashes();
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return usage(stdout), EXIT_SUCCESS;
+    if (strcmp(name, "--version") == 0) name = "version";
+    for (const sf_command *c = sf_commands; c->name; c++) {
+        if (strcmp(c->name, name) != 0) continue;
+        char program[64];
+        snprintf(program, sizeof program, "frontier %s", c->name);
+        argv[1] = program;
+        return c->run(argc - 1, argv + 1);
+    }
+    if (!*name) return usage(stderr), EXIT_FAILURE;
+    const char *names[32];
+    int n = 0;
+    while (sf_commands[n].name) names[n] = sf_commands[n].name, n++;
+    const char *near = sf_nearest(name, names, n);
+    fprintf(stderr, "frontier: error: unknown command '%s'%s%s%s `frontier --help` lists them\n", name,
+            near ? "; did you mean '" : ".", near ? near : "", near ? "'?" : "");
+    return EXIT_FAILURE;
+}

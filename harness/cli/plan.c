@@ -1,0 +1,218 @@
+#include <cblas.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/cli/cli.h"
+#include "harness/model/cost.h"
+#include "harness/run/progress.h"
+#include "harness/run/run.h"
+#include "harness/run/schedule.h"
+#include "harness/run/spread.h"
+
+static const struct argp_option options[] = {
+    {"set", 's', "KEY=VALUE", 0, "override a key of the config (repeatable)", 0},
+    {"json", 'j', NULL, 0, "print JSON", 0},
+    {0},
+};
+
+struct args { const char *config; sf_strings set; bool json; };
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct args *a = state->input;
+    switch (key) {
+    case 's': sf_strings_add(state, &a->set, arg); return 0;
+    case 'j': a->json = true; return 0;
+    case ARGP_KEY_ARG: a->config = arg; return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "name a config, e.g. configs/demo.yaml"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* What this machine multiplies per second, from a quarter of a second of matrix products: the scale of the time estimate. */
+static double flops_per_second(void)
+{
+    enum { N = 512 };
+    float *a = malloc(3 * N * N * sizeof *a);
+    if (!a) return NAN;
+    for (int i = 0; i < 3 * N * N; i++) a[i] = 1.0f / (float)(i % 97 + 1);
+    double begun = sf_now(), done = 0;
+    while (sf_now() - begun < 0.25) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, N, N, 1, a, N, a + N * N, N, 0, a + 2 * N * N, N);
+        done += 2.0 * N * N * N;
+    }
+    free(a);
+    return done / (sf_now() - begun);
+}
+
+struct totals {
+    double prefill, decode;            /* FLOPs by formula, shared prefills once */
+    long prefills, samples, input_tokens;
+    size_t memory;                     /* bytes at the peak, weights as they lie in their files included */
+};
+
+/* Bytes that a run of `n` cells would hold: as many samples together as it would take. lane, kept: [n]. */
+static sf_status memory_of(const sf_road *road, sf_backend *backend, const sf_cell *first, int n, const sf_lane *lane,
+                           const double *kept, size_t *bytes)
+{
+    const sf_sweep *s = road->sweep;
+    const sf_generation how = {.max_output = s->task[first->task].output, .recall_rows = s->recall_rows};
+    int together = (SF_LANES_TOGETHER + n - 1) / n;
+    size_t jobs = (size_t)(together < s->samples ? together : s->samples), lanes = jobs * (size_t)n;
+    sf_job *job = calloc(jobs, sizeof *job);
+    sf_lane *all = calloc(lanes, sizeof *all);
+    double *shares = calloc(lanes, sizeof *shares);
+    sf_status status = job && all && shares ? SF_OK : sf_fail(SF_NO_MEMORY, "plan: no memory for %zu lanes", lanes);
+    for (size_t j = 0; status == SF_OK && j < jobs; j++) {
+        memcpy(all + j * (size_t)n, lane, (size_t)n * sizeof *lane);
+        memcpy(shares + j * (size_t)n, kept, (size_t)n * sizeof *kept);
+        job[j] = (sf_job){.tokens = s->length[first->length], .lanes = n, .lane = all + j * (size_t)n};
+    }
+    sf_fit fit = {0};
+    if (status == SF_OK)
+        status = sf_fit_memory(&road->model[first->model]->config, backend, (int)jobs, job, &how, shares,
+                               sf_memory_limit(s, backend), &fit);
+    *bytes = fit.bytes;
+    free(job);
+    free(all);
+    free(shares);
+    return status;
+}
+
+/* One model, length and task: `n` cells from `first` on. */
+static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_cell *first, int n, struct totals *t)
+{
+    const sf_sweep *s = road->sweep;
+    const sf_model *model = road->model[first->model];
+    const int tokens = s->length[first->length], output = s->task[first->task].output;
+    sf_lane *lane = calloc((size_t)n, sizeof *lane);
+    double *kept = calloc((size_t)n, sizeof *kept);
+    sf_status status = lane && kept ? SF_OK : sf_fail(SF_NO_MEMORY, "plan: no memory for %d lanes", n);
+    for (int i = 0; status == SF_OK && i < n; i++) {
+        const sf_cell *c = &first[i];
+        bool shared = false;
+        for (int j = 0; j < i && !shared; j++)
+            shared = c->prefill == first[j].prefill &&
+                     (!c->prefill || c->sparsity[SF_PREFILL] == first[j].sparsity[SF_PREFILL]);
+        double work = sf_road_work(road, c, true), all = sf_road_work(road, c, false);
+        t->decode += s->samples * work;
+        if (!shared) t->prefill += s->samples * (all - work), t->prefills += s->samples;
+        t->samples += s->samples;
+        t->input_tokens += shared ? 0 : (long)s->samples * tokens;
+        lane[i] = (sf_lane){.prefill = c->prefill ? c->prefill->method : NULL, .decode = c->decode ? c->decode->method : NULL};
+        status = sf_arm_fit(c->prefill, c->sparsity[SF_PREFILL], SF_PREFILL, &model->config, tokens, output,
+                            (void **)&lane[i].prefill_params);
+        if (status == SF_OK)
+            status = sf_arm_fit(c->decode, c->sparsity[SF_DECODE], SF_DECODE, &model->config, tokens, output,
+                                (void **)&lane[i].decode_params);
+        kept[i] = sf_cell_kept(c);
+    }
+    size_t bytes = 0;
+    if (status == SF_OK) status = memory_of(road, backend, first, n, lane, kept, &bytes);
+    if (bytes + model->weight_bytes > t->memory) t->memory = bytes + model->weight_bytes;
+    for (int i = 0; lane && i < n; i++) {
+        free((void *)lane[i].prefill_params);
+        free((void *)lane[i].decode_params);
+    }
+    free(lane);
+    free(kept);
+    return status;
+}
+
+static sf_status add_all(const sf_road *road, struct totals *t)
+{
+    sf_backend backend;
+    sf_devices devices;
+    SF_TRY(sf_devices_of(road->sweep->device, &devices));
+    SF_TRY(sf_backend_open(devices.name[0], road->sweep->threads, &backend)); /* one stands for all */
+    sf_status status = SF_OK;
+    for (int at = 0, n; status == SF_OK && at < road->plan.cells; at += n) {
+        const sf_cell *first = &road->plan.cell[at];
+        for (n = 1; at + n < road->plan.cells && first[n].model == first->model && first[n].task == first->task &&
+                    first[n].length == first->length;)
+            n++;
+        sf_sample sample; /* as `run` does: a length too short for a task, or a broken data file, is told now */
+        status = sf_road_sample(road, first->model, first->task, first->length, 0, &sample, NULL, NULL);
+        sf_sample_free(&sample);
+        if (status == SF_OK) status = add_group(road, &backend, first, n, t);
+    }
+    sf_backend_close(&backend);
+    return status;
+}
+
+static void print_text(const sf_road *road, const struct totals *t, double seconds, const char *basis)
+{
+    const sf_sweep *s = road->sweep;
+    char a[32], b[32], time[32];
+    printf("%s: %d cells = %d model%s x %d length%s x %d task%s x %d variants, %d samples each\n\n", s->name, road->plan.cells,
+           s->models, s->models > 1 ? "s" : "", s->lengths, s->lengths > 1 ? "s" : "", s->tasks, s->tasks > 1 ? "s" : "",
+           road->plan.cells / (s->models * s->lengths * s->tasks), s->samples);
+    for (int i = 0; i < s->models; i++) {
+        const sf_model_config *c = &road->model[i]->config;
+        int sliding = 0;
+        for (int l = 0; l < c->layers; l++) sliding += sf_layer_slides(c, l);
+        printf("  model   %-28s %s, %.1f MB of weights%s\n", s->model[i].label, c->architecture,
+               (double)road->model[i]->weight_bytes / 1e6,
+               sliding == c->layers ? "; every layer has a sliding window: methods leave it dense" : "");
+    }
+    for (int i = 0; i < s->tasks; i++) printf("  task    %-28s up to %d tokens of output\n", s->task[i].label, s->task[i].output);
+    for (int i = 0; i < s->arms; i++)
+        printf("  method  %s%s%s\n", s->arm[i].prefill.method ? s->arm[i].prefill.label : "",
+               s->arm[i].prefill.method && s->arm[i].decode.method ? " + " : "",
+               s->arm[i].decode.method ? s->arm[i].decode.label : "");
+    sf_duration(seconds, time);
+    printf("\n  samples           %12ld\n  prefill passes    %12ld (lanes that share one count once)\n"
+           "  tokens read       %12ld\n", t->samples, t->prefills, t->input_tokens);
+    printf("  FLOPs, prefill    %12s\n  FLOPs, decode     %12s (at the full output limit)\n", sf_si(t->prefill, a), sf_si(t->decode, b));
+    printf("  peak memory       %9.2f GiB (weights, caches, activations)\n  time, about       %12s (%s)\n",
+           (double)t->memory / (1 << 30), time, basis);
+}
+
+int sf_cmd_plan(int argc, char **argv)
+{
+    static const struct argp argp = {options, parse, "CONFIG.yaml",
+                                     "Checks a sweep and prints what it would run: cells, FLOPs, memory, time. Runs nothing.\v"
+                                     "Example:\n  frontier plan configs/demo.yaml --set samples=100",
+                                     NULL, NULL, NULL};
+    struct args a = {0};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
+    sf_road road;
+    struct totals t = {0};
+    sf_status status = sf_road_open(a.config, a.set.n, a.set.item, &road);
+    if (status == SF_OK) status = add_all(&road, &t);
+    if (status == SF_OK) {
+        bool host = strncmp(road.sweep->device, "cuda", 4) != 0;
+        double rate = host ? flops_per_second() : NAN;
+        double seconds = (t.prefill + t.decode) / rate;
+        const char *basis = host ? "FLOPs at the rate of a matrix product here; sparse attention and short rows run slower"
+                                 : "not estimated on this device";
+        if (a.json) {
+            json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:f, s:f, s:f}", "name", road.sweep->name, "cells", road.plan.cells,
+                                  "samples", (json_int_t)t.samples, "prefill_passes", (json_int_t)t.prefills, "input_tokens",
+                                  (json_int_t)t.input_tokens, "prefill_flops", t.prefill, "decode_flops", t.decode,
+                                  "memory_bytes", (double)t.memory);
+            json_object_set_new(o, "seconds", isnan(seconds) ? json_null() : json_real(seconds));
+            json_t *cells = json_array();
+            for (int i = 0; i < road.plan.cells; i++) {
+                const sf_cell_info info = sf_road_cell_info(&road, &road.plan.cell[i]);
+                json_t *c = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "key", info.key, "model", info.model, "task",
+                                      info.task_label, "length", info.length, "prefill", info.label[SF_PREFILL], "decode",
+                                      info.label[SF_DECODE]);
+                for (int p = 0; p < SF_PHASES; p++)
+                    json_object_set_new(c, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",
+                                        isnan(info.sparsity[p]) ? json_null() : json_real(info.sparsity[p]));
+                json_array_append_new(cells, c);
+            }
+            json_object_set_new(o, "cell", cells);
+            json_dumpf(o, stdout, JSON_INDENT(2));
+            putchar('\n');
+            json_decref(o);
+        } else {
+            print_text(&road, &t, seconds, basis);
+        }
+    }
+    sf_road_close(&road);
+    return sf_cli_end(status);
+}

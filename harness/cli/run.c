@@ -1,0 +1,71 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/cli/cli.h"
+#include "harness/run/run.h"
+
+static const struct argp_option options[] = {
+    {"set", 's', "KEY=VALUE", 0, "override a key of the config, e.g. --set samples=5 (repeatable)", 0},
+    {"out", 'o', "FILE", 0, "results file (default: results/NAME.h5)", 0},
+    {"device", 'd', "NAME", 0, "cpu, cuda, cuda:1, cuda:0,1, cuda:all, or reference; overrides the config", 0},
+    {"threads", 't', "N", 0, "threads; overrides the config", 0},
+    {"memory", 'm', "GIB", 0, "limit for caches and activations; overrides the config", 0},
+    {"shard", 'S', "I/N", 0, "run part I of N alone, into results/NAME-IofN.h5; report reads all parts as one", 0},
+    {"overwrite", 'w', NULL, 0, "drop the results that are there and run everything again", 0},
+    {0},
+};
+
+struct args { sf_run_options run; sf_strings set; char device[256], threads[256], memory[256]; };
+
+static void override(struct argp_state *state, const char *key, const char *value, char out[256])
+{
+    struct args *a = state->input;
+    snprintf(out, 256, "%s=%s", key, value);
+    sf_strings_add(state, &a->set, out);
+}
+
+static void parse_shard(struct argp_state *state, const char *text)
+{
+    struct args *a = state->input;
+    int end = 0;
+    bool read = sscanf(text, "%d/%d%n", &a->run.shard, &a->run.shards, &end) == 2 && !text[end];
+    if (!read || a->run.shards < 1 || a->run.shard < 1 || a->run.shard > a->run.shards)
+        argp_error(state, "--shard takes I/N with 1 <= I <= N, e.g. 3/12; '%s' is not that", text);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct args *a = state->input;
+    switch (key) {
+    case 's': sf_strings_add(state, &a->set, arg); return 0;
+    case 'o': a->run.out = arg; return 0;
+    case 'd': override(state, "device", arg, a->device); return 0;
+    case 't': override(state, "threads", arg, a->threads); return 0;
+    case 'm': override(state, "memory", arg, a->memory); return 0;
+    case 'w': a->run.overwrite = true; return 0;
+    case 'S': parse_shard(state, arg); return 0;
+    case ARGP_KEY_ARG:
+        if (a->run.config) argp_error(state, "one config at a time");
+        a->run.config = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "name a config, e.g. configs/demo.yaml"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int sf_cmd_run(int argc, char **argv)
+{
+    static const struct argp argp = {
+        options, parse, "CONFIG.yaml",
+        "Runs every cell of a sweep that is not stored yet: after a stop or a crash, the same command goes on.\v"
+        "Example:\n  frontier run configs/demo.yaml --set samples=5 --set 'lengths=[1024]' --out results/quick.h5\n"
+        "Twelve processes, then one report:\n"
+        "  for i in $(seq 12); do frontier run configs/demo.yaml --shard $i/12 --threads 2 & done; wait\n"
+        "  frontier report results/demo-*of12.h5 --out results/demo-report",
+        NULL, NULL, NULL};
+    struct args a = {0};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
+    a.run.sets = a.set.n;
+    a.run.set = a.set.item;
+    return sf_cli_end(sf_run(&a.run));
+}

@@ -1,0 +1,253 @@
+/* One sample, for eyes: from a config (prompt, gold, tokens) or from results (prediction, scores, densities as well). */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "harness/cli/cli.h"
+#include "harness/model/chat.h"
+#include "harness/model/tokenizer.h"
+#include "harness/run/run.h"
+
+static const struct argp_option options[] = {
+    {"model", 'm', "LABEL", 0, "model (default: the first)", 0},
+    {"task", 't', "NAME", 0, "task, by name or label (default: the first)", 0},
+    {"length", 'l', "TOKENS", 0, "length (default: the first)", 0},
+    {"method", 'k', "NAME", 0, "results: method (default: the first cell)", 0},
+    {"sparsity", 'p', "S", 0, "results: requested sparsity", 0},
+    {"sample", 'i', "N", 0, "sample number, from 0 (default 0)", 0},
+    {"set", 's', "KEY=VALUE", 0, "config: override a key (repeatable)", 0},
+    {"json", 'j', NULL, 0, "print JSON", 0},
+    {0},
+};
+
+struct args {
+    const char *file, *model, *task, *method;
+    int length, sample;
+    double sparsity;
+    sf_strings set;
+    bool json;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct args *a = state->input;
+    char *end = NULL;
+    switch (key) {
+    case 'm': a->model = arg; return 0;
+    case 't': a->task = arg; return 0;
+    case 'k': a->method = arg; return 0;
+    case 'l':
+        a->length = (int)strtol(arg, &end, 10);
+        if (*end || a->length <= 0) argp_error(state, "--length: expected a number of tokens, found '%s'", arg);
+        return 0;
+    case 'i':
+        a->sample = (int)strtol(arg, &end, 10);
+        if (*end || a->sample < 0) argp_error(state, "--sample: expected a number from 0, found '%s'", arg);
+        return 0;
+    case 'p':
+        a->sparsity = strtod(arg, &end);
+        if (*end || a->sparsity < 0) argp_error(state, "--sparsity: expected a number, found '%s'", arg);
+        return 0;
+    case 's': sf_strings_add(state, &a->set, arg); return 0;
+    case 'j': a->json = true; return 0;
+    case ARGP_KEY_ARG: a->file = arg; return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "name a config (.yaml) or a results file (.h5)"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- the sample as the model reads it ---------------------------------------------------------------------------------- */
+
+/* Adds prompt, gold, tokens and the template's own text to `o`, for a cell of the road that fits the arguments. */
+static sf_status add_sample(const struct args *a, const sf_road *road, const char *model, const char *task, int length, json_t *o)
+{
+    const sf_sweep *s = road->sweep;
+    for (int i = 0; i < road->plan.cells; i++) {
+        const sf_cell *c = &road->plan.cell[i];
+        const sf_task_spec *spec = &s->task[c->task];
+        if ((model && strcmp(model, s->model[c->model].label) != 0) || (length && length != s->length[c->length]) ||
+            (task && strcmp(task, spec->label) != 0 && strcmp(task, spec->task->name) != 0))
+            continue;
+        sf_sample sample;
+        int32_t *ids;
+        int n;
+        SF_TRY(sf_road_sample(road, c->model, c->task, c->length, a->sample, &sample, &ids, &n));
+        const sf_model *m = road->model[c->model];
+        json_object_set_new(o, "model", json_string(s->model[c->model].label));
+        json_object_set_new(o, "task", json_string(spec->label));
+        json_object_set_new(o, "length", json_integer(s->length[c->length]));
+        json_object_set_new(o, "sample", json_integer(a->sample));
+        json_object_set_new(o, "tokens", json_integer(n));
+        json_object_set_new(o, "chat", json_string(sf_chat_name(m->chat)));
+        json_object_set_new(o, "prompt", json_string(sample.prompt));
+        json_t *gold = json_array();
+        for (int g = 0; g < sample.gold_count; g++) json_array_append_new(gold, json_string(sample.gold[g]));
+        json_object_set_new(o, "gold", gold);
+        json_object_set_new(o, "answer", sample.answer ? json_string(sample.answer) : json_null());
+        char *head = NULL, *tail = NULL;
+        int ends = n < 24 ? n : 24;
+        if (sf_decode(m->tokenizer, ids, ends, false, &head) == SF_OK && sf_decode(m->tokenizer, ids + n - ends, ends, false, &tail) == SF_OK) {
+            json_object_set_new(o, "input_begins", json_string(head));
+            json_object_set_new(o, "input_ends", json_string(tail));
+        }
+        free(head);
+        free(tail);
+        free(ids);
+        sf_sample_free(&sample);
+        return SF_OK;
+    }
+    return sf_fail(SF_BAD_INPUT, "%s: no such model, task or length in it", a->file);
+}
+
+static sf_status show_config(const struct args *a, json_t *o)
+{
+    sf_road road;
+    sf_status status = sf_road_open(a->file, a->set.n, a->set.item, &road);
+    if (status == SF_OK) status = add_sample(a, &road, a->model, a->task, a->length, o);
+    sf_road_close(&road);
+    return status;
+}
+
+/* The config that a results file keeps, with its overrides, opened again to make the prompt. */
+static sf_status reopen(const char *text, sf_road *road)
+{
+    int fd = memfd_create("config", 0);
+    size_t n = strlen(text);
+    if (fd < 0 || write(fd, text, n) != (ssize_t)n) return sf_fail(SF_IO, "the stored config cannot be laid out");
+    char path[64], *copy = strdup(text), *rest = copy;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    sf_strings set = {0};
+    for (char *line; (line = strsep(&rest, "\n"));)
+        if (strncmp(line, "# --set ", 8) == 0 && set.n < SF_CLI_MOST) set.item[set.n++] = line + 8;
+    sf_status status = sf_road_open(path, set.n, set.item, road);
+    free(copy);
+    close(fd);
+    return status;
+}
+
+static void add_map(json_t *o, const char *name, const float *map, int layers, int heads)
+{
+    json_t *rows = json_array();
+    for (int l = 0; map && l < layers; l++) {
+        json_t *row = json_array();
+        for (int h = 0; h < heads; h++) {
+            float v = map[l * heads + h];
+            json_array_append_new(row, isnan(v) ? json_null() : json_real(v));
+        }
+        json_array_append_new(rows, row);
+    }
+    if (map) json_object_set_new(o, name, rows);
+    else json_decref(rows);
+}
+
+static void set_real(json_t *o, const char *key, double value) { json_object_set_new(o, key, isnan(value) ? json_null() : json_real(value)); }
+
+static sf_status show_results(const struct args *a, json_t *o)
+{
+    sf_results r;
+    SF_TRY(sf_results_read(1, &a->file, SF_READ_TEXTS | SF_READ_MAPS, &r));
+    for (int i = 0; i < r.cells; i++) {
+        const sf_cell_info *c = &r.cell[i];
+        const sf_phase phase = strcmp(c->method[SF_DECODE], "dense") != 0 ? SF_DECODE : SF_PREFILL;
+        if ((a->model && strcmp(a->model, c->model) != 0) || (a->length && a->length != c->length) ||
+            (a->task && strcmp(a->task, c->task) != 0 && strcmp(a->task, c->task_label) != 0) ||
+            (a->method && strcmp(a->method, c->method[phase]) != 0 && strcmp(a->method, c->label[phase]) != 0) ||
+            (a->sparsity >= 0 && !(fabs(a->sparsity - c->sparsity[phase]) < 1e-9)))
+            continue;
+        for (int k = 0; k < r.records[i]; k++) {
+            const sf_record *s = &r.record[i][k];
+            if (s->sample != a->sample) continue;
+            sf_road road = {0};
+            const char *config = r.runs ? r.run[r.runs - 1].config : NULL;
+            if (!config || reopen(config, &road) != SF_OK || add_sample(a, &road, c->model, c->task_label, c->length, o) != SF_OK)
+                json_object_set_new(o, "prompt_missing", json_string(config ? sf_error() : "no config is stored"));
+            if (road.sweep) sf_road_close(&road);
+            json_object_set_new(o, "cell", json_string(c->key));
+            json_object_set_new(o, "prefill", json_string(c->label[SF_PREFILL]));
+            json_object_set_new(o, "decode", json_string(c->label[SF_DECODE]));
+            set_real(o, "prefill_sparsity", c->sparsity[SF_PREFILL]);
+            set_real(o, "decode_sparsity", c->sparsity[SF_DECODE]);
+            set_real(o, "prefill_sparsity_achieved", s->achieved[SF_PREFILL]);
+            set_real(o, "decode_sparsity_achieved", s->achieved[SF_DECODE]);
+            json_object_set_new(o, "gold", json_loads(s->gold, JSON_DECODE_ANY, NULL));
+            json_object_set_new(o, "prediction", json_string(s->prediction));
+            json_object_set_new(o, "parsed", json_boolean(s->parsed));
+            json_object_set_new(o, "truncated", json_boolean(s->truncated));
+            set_real(o, "strict", s->strict);
+            set_real(o, "reference", s->reference);
+            json_object_set_new(o, "input_tokens", json_integer(s->input_tokens));
+            json_object_set_new(o, "output_tokens", json_integer(s->output_tokens));
+            set_real(o, "prefill_seconds", s->seconds[SF_PREFILL]);
+            set_real(o, "decode_seconds", s->seconds[SF_DECODE]);
+            add_map(o, "prefill_density", s->density[SF_PREFILL], c->layers, c->heads);
+            add_map(o, "decode_density", s->density[SF_DECODE], c->layers, c->heads);
+            add_map(o, "prefill_recall", s->recall[SF_PREFILL], c->layers, c->heads);
+            add_map(o, "decode_recall", s->recall[SF_DECODE], c->layers, c->heads);
+            sf_results_free(&r);
+            return SF_OK;
+        }
+    }
+    char there[1024] = "";
+    for (int i = 0; i < r.cells; i++) {
+        const sf_cell_info *c = &r.cell[i];
+        const sf_phase phase = strcmp(c->method[SF_DECODE], "dense") != 0 ? SF_DECODE : SF_PREFILL;
+        char one[256];
+        snprintf(one, sizeof one, "\n  --model %.40s --task %.30s --length %d --method %.30s --sparsity %.4g", c->model, c->task, c->length,
+                 c->method[phase], c->sparsity[phase]);
+        if (strlen(there) + strlen(one) + 8 < sizeof there) strcat(there, one);
+        else if (there[strlen(there) - 1] != '.') strcat(there, "\n  ...");
+    }
+    sf_results_free(&r);
+    return sf_fail(SF_BAD_INPUT, "%s: no such cell or sample in it. It holds:%s", a->file, there);
+}
+
+static void print_text(const json_t *o)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)o, key, value) {
+        if (json_is_array(value) && json_is_array(json_array_get(value, 0))) { /* a map: its mean per layer */
+            printf("%s, mean of each layer:", key);
+            size_t l, h;
+            json_t *row, *cell;
+            json_array_foreach(value, l, row) {
+                double sum = 0;
+                json_array_foreach(row, h, cell) sum += json_number_value(cell);
+                printf(" %.3f", sum / (double)json_array_size(row));
+            }
+            printf("\n");
+        } else if (strcmp(key, "prompt") == 0 || strcmp(key, "prediction") == 0) {
+            printf("---- %s ----\n%s\n----\n", key, json_string_value(value));
+        } else {
+            char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+            printf("%s: %s\n", key, text);
+            free(text);
+        }
+    }
+}
+
+int sf_cmd_show(int argc, char **argv)
+{
+    static const struct argp argp = {options, parse, "CONFIG.yaml|RESULTS.h5",
+                                     "Shows one sample: from a config the prompt, gold answer and tokens; from results the "
+                                     "prediction, scores and densities too.\v"
+                                     "Examples:\n  frontier show configs/demo.yaml --task vt --sample 3\n"
+                                     "  frontier show results/demo.h5 --method quest --sparsity 0.9",
+                                     NULL, NULL, NULL};
+    struct args a = {.sparsity = -1};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
+    json_t *o = json_object();
+    const char *dot = strrchr(a.file, '.');
+    sf_status status = dot && strcmp(dot, ".h5") == 0 ? show_results(&a, o) : show_config(&a, o);
+    if (status == SF_OK && a.json) {
+        json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+        putchar('\n');
+    } else if (status == SF_OK) {
+        print_text(o);
+    }
+    json_decref(o);
+    return sf_cli_end(status);
+}

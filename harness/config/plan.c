@@ -1,0 +1,99 @@
+/* The grid, unrolled: which cells a sweep has, in which order, and under which content keys. */
+#include "harness/config/sweep.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* Raise when the engine's arithmetic changes what a cell can give: old results are then not taken for new ones. */
+enum { RESULT_VERSION = 1 };
+
+static json_t *arm_json(const sf_arm *arm, double sparsity)
+{
+    if (!arm) return json_null();
+    json_t *object = json_object();
+    json_object_set_new(object, "method", json_string(arm->method->name));
+    if (arm->method->version) /* absent for 0, so that keys made before methods had versions hold */
+        json_object_set_new(object, "version", json_integer(arm->method->version));
+    json_object_set_new(object, "params", json_loads(arm->json, 0, NULL));
+    json_object_set_new(object, "code", json_string(arm->code));
+    json_object_set_new(object, "sparsity", isnan(sparsity) ? json_null() : json_real(sparsity));
+    return object;
+}
+
+/* What a cell's results depend on, as one canonical text, hashed. The number of samples is not part of it: more samples
+ * extend a cell. The thread count is not: results do not depend on it. */
+static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell)
+{
+    const sf_model_spec *model = &sweep->model[cell->model];
+    const sf_task_spec *task = &sweep->task[cell->task];
+    size_t device = strcspn(sweep->device, ":"); /* which card does not matter, which backend does */
+    json_t *o = json_object();
+    json_object_set_new(o, "version", json_integer(RESULT_VERSION));
+    json_object_set_new(o, "model", json_string(hash));
+    json_object_set_new(o, "prefix", model->prefix ? json_string(model->prefix) : json_null());
+    json_object_set_new(o, "suffix", model->suffix ? json_string(model->suffix) : json_null());
+    json_object_set_new(o, "task", json_string(task->task->name));
+    json_object_set_new(o, "task_version", json_integer(task->task->version));
+    json_object_set_new(o, "task_params", json_loads(task->json, 0, NULL));
+    json_object_set_new(o, "output", json_integer(task->output));
+    json_object_set_new(o, "length", json_integer(sweep->length[cell->length]));
+    json_object_set_new(o, "seed", json_integer((json_int_t)sweep->seed));
+    json_object_set_new(o, "backend", json_stringn(sweep->device, device));
+    json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL]));
+    json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE]));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(o);
+    if (!text) return sf_fail(SF_BAD_INPUT, "a text of the sweep is not valid UTF-8");
+    XXH128_hash_t h = XXH3_128bits(text, strlen(text));
+    snprintf(cell->key, sizeof cell->key, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+    free(text);
+    return SF_OK;
+}
+
+/* Target sparsities of one arm: the sweep's, one NAN for explicit parameters, one 0 where the phase is dense. */
+static int levels(const sf_sweep *s, const sf_arm *arm, const double **out)
+{
+    static const double dense = 0, given = NAN;
+    if (!arm->method) return *out = &dense, 1;
+    if (arm->explicit_budget) return *out = &given, 1;
+    return *out = s->sparsity, s->sparsities;
+}
+
+sf_status sf_plan_make(const sf_sweep *s, const char *const *hash, sf_plan *out)
+{
+    int per_group = 1;
+    const double *p, *d;
+    for (int i = 0; i < s->arms; i++) per_group += levels(s, &s->arm[i].prefill, &p) * levels(s, &s->arm[i].decode, &d);
+    *out = (sf_plan){0, calloc((size_t)s->models * (size_t)s->lengths * (size_t)s->tasks * (size_t)per_group, sizeof(sf_cell))};
+    if (!out->cell) return sf_fail(SF_NO_MEMORY, "plan: no memory for its cells");
+    for (int m = 0; m < s->models; m++)
+        for (int l = 0; l < s->lengths; l++)
+            for (int t = 0; t < s->tasks; t++) {
+                out->cell[out->cells++] = (sf_cell){.model = m, .task = t, .length = l};
+                for (int i = 0; i < s->arms; i++) {
+                    const sf_arm_pair *pair = &s->arm[i];
+                    int np = levels(s, &pair->prefill, &p), nd = levels(s, &pair->decode, &d);
+                    for (int a = 0; a < np; a++)
+                        for (int b = 0; b < nd; b++)
+                            out->cell[out->cells++] = (sf_cell){
+                                .model = m, .task = t, .length = l,
+                                .prefill = pair->prefill.method ? &pair->prefill : NULL,
+                                .decode = pair->decode.method ? &pair->decode : NULL,
+                                .sparsity = {[SF_PREFILL] = p[a], [SF_DECODE] = d[b]}};
+                }
+            }
+    for (int i = 0; i < out->cells; i++) {
+        SF_TRY(make_key(s, hash[out->cell[i].model], &out->cell[i]));
+    }
+    return SF_OK;
+}
+
+void sf_plan_free(sf_plan *plan)
+{
+    free(plan->cell);
+    *plan = (sf_plan){0};
+}

@@ -1,0 +1,552 @@
+/* From YAML to sf_sweep: every value checked where it stands, every error with its line. */
+#include "harness/config/sweep.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum { PLUGINS = 64, NAMES = 256 };
+
+/* ---- names ------------------------------------------------------------------------------------------------------ */
+
+static struct { const sf_method *method; char hash[17]; } plugin[PLUGINS];
+static int plugins;
+
+const sf_method *sf_method_find(const char *name)
+{
+    for (int i = 0; sf_methods[i]; i++)
+        if (strcmp(sf_methods[i]->name, name) == 0) return sf_methods[i];
+    for (int i = 0; i < plugins; i++)
+        if (strcmp(plugin[i].method->name, name) == 0) return plugin[i].method;
+    return NULL;
+}
+
+const sf_task *sf_task_find(const char *name)
+{
+    for (int i = 0; sf_tasks[i]; i++)
+        if (strcmp(sf_tasks[i]->name, name) == 0) return sf_tasks[i];
+    return NULL;
+}
+
+static const char *plugin_hash(const sf_method *method)
+{
+    for (int i = 0; i < plugins; i++)
+        if (plugin[i].method == method) return plugin[i].hash;
+    return "";
+}
+
+/* "unknown method 'qest'; did you mean 'quest'? `frontier list methods` names them" */
+static sf_status unknown(const sf_node *node, const char *kind, const char *name, const char *const *names, int n)
+{
+    const char *near = sf_nearest(name, names, n);
+    return sf_yaml_fail(node, "unknown %s '%s'%s%s%s `frontier list %ss` names them all", kind, name,
+                        near ? "; did you mean '" : ".", near ? near : "", near ? "'?" : "", kind);
+}
+
+static sf_status file_hash(const char *path, char out[17])
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) return sf_fail(SF_IO, "%s: cannot be read", path);
+    XXH3_state_t *state = XXH3_createState();
+    XXH3_64bits_reset(state);
+    char buffer[1 << 16];
+    for (size_t n; (n = fread(buffer, 1, sizeof buffer, f)) > 0;) XXH3_64bits_update(state, buffer, n);
+    fclose(f);
+    snprintf(out, 17, "%016llx", (unsigned long long)XXH3_64bits_digest(state));
+    XXH3_freeState(state);
+    return SF_OK;
+}
+
+static sf_status read_plugins(const sf_node *list)
+{
+    if (!list) return SF_OK;
+    SF_TRY(sf_yaml_list(list));
+    for (int i = 0; i < list->items; i++) {
+        const char *path;
+        const sf_method *method;
+        SF_TRY(sf_yaml_text(list->item[i], &path));
+        sf_status status = sf_plugin_load(path, &method);
+        if (status != SF_OK) return sf_blame(status, "%s:%d: plugins", list->item[i]->file, list->item[i]->line);
+        const sf_method *other = sf_method_find(method->name);
+        if (other == method) continue;
+        if (other) return sf_yaml_fail(list->item[i], "method '%s' of %s: another one has that name", method->name, path);
+        if (plugins == PLUGINS) return sf_yaml_fail(list->item[i], "more than %d plug-ins", PLUGINS);
+        plugin[plugins].method = method;
+        SF_TRY(file_hash(path, plugin[plugins].hash));
+        plugins++;
+    }
+    return SF_OK;
+}
+
+/* ---- parameters as text ------------------------------------------------------------------------------------------ */
+
+static json_t *param_json(const sf_param *p, const void *params)
+{
+    const void *at = (const char *)params + p->offset;
+    switch (p->type) {
+    case SF_INT: return json_integer(*(const int *)at);
+    case SF_REAL: return json_real(*(const double *)at);
+    case SF_BOOL: return json_boolean(*(const bool *)at);
+    case SF_STRING: return *(char *const *)at ? json_string(*(char *const *)at) : json_null();
+    case SF_CHOICE: {
+        const char *c = p->choices;
+        for (int i = *(const int *)at; i > 0; i--) c += strcspn(c, "|") + 1;
+        return json_stringn(c, strcspn(c, "|"));
+    }
+    }
+    return json_null();
+}
+
+char *sf_params_json(const sf_param *table, const void *params)
+{
+    json_t *object = json_object();
+    for (const sf_param *p = table; p && p->name; p++) json_object_set_new(object, p->name, param_json(p, params));
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
+}
+
+static bool is_default(const sf_param *p, const void *params)
+{
+    const void *at = (const char *)params + p->offset;
+    switch (p->type) {
+    case SF_INT: case SF_CHOICE: return *(const int *)at == (int)p->initial;
+    case SF_REAL: return *(const double *)at == p->initial;
+    case SF_BOOL: return *(const bool *)at == (p->initial != 0);
+    case SF_STRING: {
+        const char *text = *(char *const *)at;
+        return text == p->text || (text && p->text && strcmp(text, p->text) == 0);
+    }
+    }
+    return true;
+}
+
+char *sf_params_label(const char *name, const sf_param *table, const void *params)
+{
+    char *out = NULL;
+    size_t size;
+    FILE *f = open_memstream(&out, &size);
+    if (!f) return NULL;
+    fputs(name, f);
+    int changed = 0;
+    for (const sf_param *p = table; p && p->name; p++) {
+        if (is_default(p, params)) continue;
+        json_t *value = param_json(p, params);
+        char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
+        fprintf(f, "%s%s=%s", changed++ ? ", " : "(", p->name, text);
+        free(text);
+        json_decref(value);
+    }
+    if (changed) fputc(')', f);
+    fclose(f);
+    return out;
+}
+
+/* ---- models, tasks, methods --------------------------------------------------------------------------------------- */
+
+/* "models/smollm2-135m/" -> "smollm2-135m"; "x/model.gguf" -> "model" */
+static const char *default_label(const char *path)
+{
+    char *copy = strdup(path);
+    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--) copy[n - 1] = 0;
+    char *last = strrchr(copy, '/');
+    char *label = strdup(last ? last + 1 : copy);
+    char *dot = strrchr(label, '.');
+    if (dot && dot != label && (strcmp(dot, ".gguf") == 0 || strcmp(dot, ".yaml") == 0)) *dot = 0;
+    free(copy);
+    return label;
+}
+
+static sf_status read_model(const sf_node *node, sf_model_spec *out)
+{
+    static const char *const keys[] = {"path", "label", "chat", "weights", NULL};
+    static const char *const chat_keys[] = {"prefix", "suffix", NULL};
+    const sf_node *path = node, *chat = NULL, *label = NULL;
+    if (node->kind == SF_MAP) {
+        SF_TRY(sf_yaml_known(node, keys));
+        path = sf_yaml_get(node, "path");
+        chat = sf_yaml_get(node, "chat");
+        label = sf_yaml_get(node, "label");
+        if (!path) return sf_yaml_fail(node, "expected a path: the model's file or folder");
+        const sf_node *weights = sf_yaml_get(node, "weights");
+        int choice;
+        if (weights) {
+            SF_TRY(sf_yaml_choice(weights, "file|random", &choice));
+            out->random = choice == 1;
+        }
+    }
+    SF_TRY(sf_yaml_text(path, &out->path));
+    if (label) {
+        const char *text;
+        SF_TRY(sf_yaml_text(label, &text));
+        out->label = strdup(text);
+    } else {
+        out->label = default_label(out->path);
+    }
+    if (chat) {
+        SF_TRY(sf_yaml_known(chat, chat_keys));
+        const sf_node *prefix = sf_yaml_get(chat, "prefix"), *suffix = sf_yaml_get(chat, "suffix");
+        if ((prefix && prefix->kind != SF_SCALAR) || (suffix && suffix->kind != SF_SCALAR))
+            return sf_yaml_fail(chat, "expected prefix and suffix to be texts");
+        out->prefix = prefix ? prefix->text : "";
+        out->suffix = suffix ? suffix->text : "";
+    }
+    return SF_OK;
+}
+
+/* A plug-in entry of a list: "name" or "name: {parameters}". */
+static sf_status read_entry(const sf_node *node, const char **name, const sf_node **params)
+{
+    *params = NULL;
+    if (node->kind == SF_SCALAR) return sf_yaml_text(node, name);
+    if (node->kind != SF_MAP || node->items != 1)
+        return sf_yaml_fail(node, "expected a name, or 'name: {parameter: value}'");
+    *name = node->key[0];
+    *params = node->item[0];
+    if ((*params)->kind == SF_SCALAR && !*(*params)->text) *params = NULL; /* "name:" */
+    return SF_OK;
+}
+
+static sf_status read_prompting(const sf_node *map, int *output, sf_prompting *out)
+{
+    const sf_node *node;
+    int choice;
+    int64_t tokens;
+    if ((node = sf_yaml_get(map, "answer"))) {
+        SF_TRY(sf_yaml_choice(node, "explain|direct", &choice));
+        out->direct = choice == 1;
+    }
+    if ((node = sf_yaml_get(map, "question"))) {
+        SF_TRY(sf_yaml_choice(node, "own|both|after|before", &choice));
+        out->place = (sf_question_place)choice;
+    }
+    if ((node = sf_yaml_get(map, "introduction"))) SF_TRY(sf_yaml_text(node, &out->introduction));
+    if ((node = sf_yaml_get(map, "instructions"))) SF_TRY(sf_yaml_text(node, &out->instructions));
+    if ((node = sf_yaml_get(map, "output"))) {
+        SF_TRY(sf_yaml_int(node, 1, 65536, &tokens));
+        *output = (int)tokens;
+    }
+    return SF_OK;
+}
+
+/* All that a task's samples depend on: parameters, and the content of files they name, and the prompting. */
+static sf_status task_json(const sf_node *node, sf_task_spec *spec)
+{
+    json_t *object = json_object();
+    char *params = sf_params_json(spec->task->params, spec->params);
+    json_object_set_new(object, "params", json_loads(params, 0, NULL));
+    free(params);
+    for (const sf_param *p = spec->task->params; p && p->name; p++) {
+        const char *path = p->type == SF_STRING ? *(char *const *)((char *)spec->params + p->offset) : NULL;
+        char hash[17];
+        if (path && strchr(path, '/')) {
+            sf_status status = file_hash(path, hash);
+            if (status != SF_OK) {
+                json_decref(object);
+                return sf_blame(status, "%s:%d: %s.%s", node->file, node->line, spec->task->name, p->name);
+            }
+            char key[80];
+            snprintf(key, sizeof key, "%s_hash", p->name);
+            json_object_set_new(object, key, json_string(hash));
+        }
+    }
+    static const char *const places[] = {"own", "both", "after", "before"};
+    json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain"));
+    json_object_set_new(object, "question", json_string(places[spec->prompting.place]));
+    if (spec->prompting.introduction)
+        json_object_set_new(object, "introduction", json_string(spec->prompting.introduction));
+    if (spec->prompting.instructions)
+        json_object_set_new(object, "instructions", json_string(spec->prompting.instructions));
+    spec->json = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return spec->json ? SF_OK : sf_yaml_fail(node, "a text of this task is not valid UTF-8");
+}
+
+static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int output, const sf_prompting *prompting,
+                           sf_task_spec *out)
+{
+    static const char *const reserved[] = {"answer", "question", "introduction", "instructions", "output", "label",
+                                           NULL};
+    const char *name, *label = NULL;
+    const sf_node *params, *given;
+    SF_TRY(read_entry(node, &name, &params));
+    out->task = sf_task_find(name);
+    if (!out->task) {
+        const char *names[NAMES];
+        int n = 0;
+        for (; sf_tasks[n] && n < NAMES; n++) names[n] = sf_tasks[n]->name;
+        return unknown(node, "task", name, names, n);
+    }
+    out->params = calloc(1, out->task->params_size + 1);
+    if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);
+    SF_TRY(sf_yaml_params(params, out->task->params, reserved, out->params));
+    out->prompting = *prompting;
+    out->output = output ? output : out->task->output;
+    if (params) SF_TRY(read_prompting(params, &out->output, &out->prompting));
+    if (params && (given = sf_yaml_get(params, "label"))) SF_TRY(sf_yaml_text(given, &label));
+    out->label = label ? strdup(label) : sf_params_label(name, out->task->params, out->params);
+    SF_TRY(task_json(node, out));
+    for (const sf_task_spec *other = sweep->task; other < out; other++) {
+        if (other->task == out->task && strcmp(other->json, out->json) == 0)
+            return sf_yaml_fail(node, "task '%s' stands twice with the same parameters", out->label);
+        if (strcmp(other->label, out->label) == 0)
+            return sf_yaml_fail(node, "two tasks are called '%s'; give one of them a label of its own: {label: NAME}",
+                                out->label);
+    }
+    return SF_OK;
+}
+
+static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
+{
+    const char *name;
+    const sf_node *params;
+    SF_TRY(read_entry(node, &name, &params));
+    const sf_method *method = sf_method_find(name);
+    bool fits = method && (phase == SF_PREFILL ? method->prefill != NULL : sf_decodes(method));
+    if (method && !fits && (method->prefill || sf_decodes(method)))
+        return sf_yaml_fail(node, "method '%s' works in %s; list it under methods.%s", name,
+                            phase == SF_PREFILL ? "decode" : "prefill", phase == SF_PREFILL ? "decode" : "prefill");
+    if (!fits) {
+        if (method || strcmp(name, "dense") == 0)
+            return sf_yaml_fail(node, "'%s' is always run, as the cell to compare with; leave it out", name);
+        const char *names[NAMES];
+        int n = 0;
+        for (int i = 0; sf_methods[i] && n < NAMES - PLUGINS; i++) names[n++] = sf_methods[i]->name;
+        for (int i = 0; i < plugins; i++) names[n++] = plugin[i].method->name;
+        return unknown(node, "method", name, names, n);
+    }
+    out->method = method;
+    out->code = plugin_hash(method);
+    snprintf(out->version, sizeof out->version, *out->code ? "%d %.8s" : "%d", method->version, out->code);
+    out->params = calloc(1, method->params_size + 1);
+    if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);
+    SF_TRY(sf_yaml_params(params, method->params, NULL, out->params));
+    bool budget = false;
+    for (const sf_param *p = method->params; p && p->name; p++) {
+        budget |= p->budget;
+        if (p->budget && params && sf_yaml_get(params, p->name)) out->explicit_budget = true;
+    }
+    if (!method->fit && !budget) out->explicit_budget = true; /* it always computes as much: one cell */
+    if (!out->explicit_budget && !method->fit)
+        return sf_yaml_fail(node, "method '%s' does not map a target sparsity; give its parameters", name);
+    out->label = sf_params_label(name, method->params, out->params);
+    out->json = sf_params_json(method->params, out->params);
+    return SF_OK;
+}
+
+static sf_status read_methods(const sf_node *map, sf_sweep *sweep)
+{
+    static const char *const keys[] = {"prefill", "decode", "joint", NULL};
+    static const char *const pair_keys[] = {"prefill", "decode", NULL};
+    if (!map) return SF_OK;
+    SF_TRY(sf_yaml_known(map, keys));
+    const sf_node *list[3];
+    int n = 0;
+    for (int k = 0; k < 3; k++) {
+        list[k] = sf_yaml_get(map, keys[k]);
+        if (list[k]) SF_TRY(sf_yaml_list(list[k]));
+        n += list[k] ? list[k]->items : 0;
+    }
+    sweep->arm = calloc((size_t)n + 1, sizeof *sweep->arm);
+    if (!sweep->arm) return sf_fail(SF_NO_MEMORY, "methods: no memory");
+    for (int i = 0; list[0] && i < list[0]->items; i++)
+        SF_TRY(read_arm(list[0]->item[i], SF_PREFILL, &sweep->arm[sweep->arms++].prefill));
+    for (int i = 0; list[1] && i < list[1]->items; i++)
+        SF_TRY(read_arm(list[1]->item[i], SF_DECODE, &sweep->arm[sweep->arms++].decode));
+    for (int i = 0; list[2] && i < list[2]->items; i++) {
+        const sf_node *pair = list[2]->item[i];
+        SF_TRY(sf_yaml_known(pair, pair_keys));
+        const sf_node *prefill = sf_yaml_get(pair, "prefill"), *decode = sf_yaml_get(pair, "decode");
+        if (!prefill || !decode) return sf_yaml_fail(pair, "expected {prefill: METHOD, decode: METHOD}");
+        sf_arm_pair *arm = &sweep->arm[sweep->arms++];
+        SF_TRY(read_arm(prefill, SF_PREFILL, &arm->prefill));
+        SF_TRY(read_arm(decode, SF_DECODE, &arm->decode));
+    }
+    return SF_OK;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+
+static int ascending_int(const void *a, const void *b) { return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b); }
+static int ascending_real(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
+
+static sf_status read_lengths(const sf_node *list, sf_sweep *sweep)
+{
+    SF_TRY(sf_yaml_list(list));
+    sweep->length = calloc((size_t)list->items, sizeof *sweep->length);
+    for (int i = 0; i < list->items; i++) {
+        int64_t tokens;
+        SF_TRY(sf_yaml_int(list->item[i], 64, 4194304, &tokens));
+        for (int j = 0; j < i; j++)
+            if (sweep->length[j] == tokens) return sf_yaml_fail(list->item[i], "length %d stands twice", (int)tokens);
+        sweep->length[sweep->lengths++] = (int)tokens;
+    }
+    qsort(sweep->length, (size_t)sweep->lengths, sizeof *sweep->length, ascending_int);
+    return SF_OK;
+}
+
+static sf_status read_sparsities(const sf_node *list, sf_sweep *sweep)
+{
+    if (!list || (list->kind == SF_LIST && !list->items)) return SF_OK;
+    SF_TRY(sf_yaml_list(list));
+    sweep->sparsity = calloc((size_t)list->items, sizeof *sweep->sparsity);
+    for (int i = 0; i < list->items; i++) {
+        double s;
+        SF_TRY(sf_yaml_real(list->item[i], 0, 0.999, &s));
+        bool twice = s == 0;
+        for (int j = 0; j < sweep->sparsities; j++) twice |= sweep->sparsity[j] == s;
+        if (!twice) sweep->sparsity[sweep->sparsities++] = s;
+    }
+    qsort(sweep->sparsity, (size_t)sweep->sparsities, sizeof *sweep->sparsity, ascending_real);
+    return SF_OK;
+}
+
+static sf_status whole(const sf_node *root, const char *key, double low, double high, int64_t initial, int64_t *out)
+{
+    const sf_node *node = sf_yaml_get(root, key);
+    *out = initial;
+    return node ? sf_yaml_int(node, low, high, out) : SF_OK;
+}
+
+/* picture: [LAYER, HEAD], or none */
+static sf_status read_picture(const sf_node *node, sf_sweep *s)
+{
+    int64_t n[2] = {-1, -1};
+    bool none = node && node->kind == SF_SCALAR && strcmp(node->text, "none") == 0;
+    if (node && !none && (node->kind != SF_LIST || node->items != 2))
+        return sf_yaml_fail(node, "expected [LAYER, HEAD], counted from 0, or none");
+    for (int i = 0; node && !none && i < 2; i++) SF_TRY(sf_yaml_int(node->item[i], 0, 4096, &n[i]));
+    s->picture_layer = none ? -2 : (int)n[0];
+    s->picture_head = (int)n[1];
+    return SF_OK;
+}
+
+static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
+{
+    static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
+                                       "seed",   "output", "answer",  "question", "plugins", "device",   "threads",
+                                       "batch",  "recall", "picture", "memory",  NULL};
+    SF_TRY(sf_yaml_known(root, keys));
+    static const char *const needed[] = {"models", "tasks", "lengths", NULL};
+    for (int i = 0; needed[i]; i++)
+        if (!sf_yaml_get(root, needed[i]))
+            return sf_fail(SF_BAD_INPUT, "%s: key '%s' is missing; a sweep needs models, tasks and lengths", path, needed[i]);
+    const sf_node *node = sf_yaml_get(root, "name");
+    s->name = NULL;
+    if (node) SF_TRY(sf_yaml_text(node, &s->name));
+    if (s->name && (strchr(s->name, '/') || s->name[0] == '.'))
+        return sf_yaml_fail(node, "expected a plain name; it becomes results/NAME.h5");
+
+    int64_t n;
+    SF_TRY(whole(root, "samples", 1, 1e6, 20, &n)); s->samples = (int)n;
+    SF_TRY(whole(root, "seed", 0, 9e15, SF_DEFAULT_SEED, &n)); s->seed = (uint64_t)n;
+    SF_TRY(whole(root, "threads", 0, 4096, 0, &n)); s->threads = (int)n;
+    SF_TRY(whole(root, "batch", 1, 1e6, 64, &n)); s->batch = (int)n;
+    SF_TRY(whole(root, "recall", 0, 4096, 16, &n)); s->recall_rows = (int)n;
+    SF_TRY(read_picture(sf_yaml_get(root, "picture"), s));
+    if ((node = sf_yaml_get(root, "memory"))) SF_TRY(sf_yaml_real(node, 0.001, 1e6, &s->memory_gib));
+    s->device = "cpu";
+    if ((node = sf_yaml_get(root, "device"))) SF_TRY(sf_yaml_text(node, &s->device));
+
+    SF_TRY(read_plugins(sf_yaml_get(root, "plugins")));
+    SF_TRY(read_lengths(sf_yaml_get(root, "lengths"), s));
+    SF_TRY(read_sparsities(sf_yaml_get(root, "sparsity"), s));
+
+    node = sf_yaml_get(root, "models");
+    SF_TRY(sf_yaml_list(node));
+    s->model = calloc((size_t)node->items, sizeof *s->model);
+    for (int i = 0; i < node->items; i++) {
+        SF_TRY(read_model(node->item[i], &s->model[s->models++]));
+        for (int j = 0; j < i; j++)
+            if (strcmp(s->model[j].label, s->model[i].label) == 0)
+                return sf_yaml_fail(node->item[i], "two models are called '%s'; give one a label", s->model[i].label);
+    }
+    int output = 0;
+    sf_prompting prompting = {0};
+    SF_TRY(read_prompting(root, &output, &prompting));
+    node = sf_yaml_get(root, "tasks");
+    SF_TRY(sf_yaml_list(node));
+    s->task = calloc((size_t)node->items, sizeof *s->task);
+    for (int i = 0; i < node->items; i++)
+        SF_TRY(read_task(node->item[i], s, output, &prompting, &s->task[s->tasks++]));
+
+    SF_TRY(read_methods(sf_yaml_get(root, "methods"), s));
+    for (int i = 0; i < s->arms; i++) {
+        const sf_arm_pair *pair = &s->arm[i];
+        bool target = (pair->prefill.method && !pair->prefill.explicit_budget) ||
+                      (pair->decode.method && !pair->decode.explicit_budget);
+        if (target && !s->sparsities)
+            return sf_yaml_fail(sf_yaml_get(root, "methods"), "method '%s' needs target sparsities: add sparsity: [0.5, …], "
+                                "or give its budget parameter",
+                                pair->prefill.method ? pair->prefill.label : pair->decode.label);
+    }
+    return SF_OK;
+}
+
+/* The file's text as it is, then the overrides as comments: what the results file keeps. */
+static char *provenance(const char *path, int sets, const char *const *set)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size), *in = fopen(path, "rb");
+    char buffer[4096];
+    for (size_t n; in && out && (n = fread(buffer, 1, sizeof buffer, in)) > 0;) fwrite(buffer, 1, n, out);
+    for (int i = 0; out && i < sets; i++) fprintf(out, "# --set %s\n", set[i]);
+    if (in) fclose(in);
+    if (out) fclose(out);
+    return text;
+}
+
+sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_sweep **out)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out) return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
+    sf_sweep *s = *out;
+    sf_status status = sf_yaml_read(path, &s->tree);
+    for (int i = 0; status == SF_OK && i < sets; i++) status = sf_yaml_set(s->tree, set[i]);
+    if (status == SF_OK) status = read_all(s->tree, path, s);
+    if (status == SF_OK) s->text = provenance(path, sets, set);
+    if (status == SF_OK && !s->name) {
+        const char *label = default_label(path);
+        char assignment[512];
+        snprintf(assignment, sizeof assignment, "name=%s", label);
+        free((char *)label);
+        status = sf_yaml_set(s->tree, assignment);
+        if (status == SF_OK) s->name = sf_yaml_get(s->tree, "name")->text;
+    }
+    if (status != SF_OK) sf_sweep_free(s), *out = NULL;
+    return status;
+}
+
+static void free_arm(sf_arm *arm)
+{
+    free(arm->label);
+    free(arm->params);
+    free(arm->json);
+}
+
+void sf_sweep_free(sf_sweep *s)
+{
+    if (!s) return;
+    for (int i = 0; s->model && i < s->models; i++) free((char *)s->model[i].label);
+    for (int i = 0; s->task && i < s->tasks; i++) {
+        free(s->task[i].label);
+        free(s->task[i].params);
+        free(s->task[i].json);
+    }
+    for (int i = 0; s->arm && i < s->arms; i++) {
+        free_arm(&s->arm[i].prefill);
+        free_arm(&s->arm[i].decode);
+    }
+    free(s->model);
+    free(s->task);
+    free(s->arm);
+    free(s->length);
+    free(s->sparsity);
+    free(s->text);
+    sf_yaml_free(s->tree);
+    free(s);
+}

@@ -1,0 +1,93 @@
+/* A sweep as its YAML file asks for it (sweep.c reads it) and the cells it unrolls into (plan.c). */
+#ifndef SF_SWEEP_H
+#define SF_SWEEP_H
+
+#include "base/yaml.h"
+#include "methods/method.h"
+#include "tasks/task.h"
+
+enum { SF_DEFAULT_SEED = 43 };      /* of evaluation samples */
+
+typedef struct sf_model_spec {
+    const char *path;              /* .gguf file, Hugging Face folder, or shape (.yaml) */
+    const char *label;             /* as shown; default: the path's last part without its ending */
+    const char *prefix, *suffix;   /* own chat template; NULL: the model's */
+    bool random;                   /* weights: random */
+} sf_model_spec;
+
+typedef struct sf_task_spec {
+    const sf_task *task;
+    char *label;                   /* as the config names it; default: the task's name, with the parameters that differ from their defaults */
+    void *params;
+    char *json;                    /* all parameters and prompting, canonical */
+    int output;                    /* limit of generated tokens */
+    sf_prompting prompting;
+} sf_task_spec;
+
+/* One method with parameters. method == NULL: dense in that phase. */
+typedef struct sf_arm {
+    const sf_method *method;
+    char *label;                   /* the method's name, with the parameters that differ from their defaults */
+    void *params;
+    char *json;                    /* all parameters, canonical */
+    const char *code;              /* hash of the plug-in file it came from; "" for a built-in */
+    char version[32];              /* the method's, of a plug-in with the beginning of that hash */
+    bool explicit_budget;          /* a budget parameter is given: one cell, no target sparsity */
+} sf_arm;
+
+typedef struct sf_arm_pair { sf_arm prefill, decode; } sf_arm_pair;
+
+/* Prefill methods have a prefill hook; decode methods compress the cache or choose at each step. */
+static inline bool sf_decodes(const sf_method *m) { return m->decode || m->compress; }
+
+typedef struct sf_sweep {
+    const char *name;
+    char *text;                    /* the file as it was, then one "# --set …" line an override: stored in the results */
+    int models, tasks, lengths, sparsities, arms;
+    sf_model_spec *model;
+    sf_task_spec *task;
+    int *length;                   /* tokens, ascending */
+    double *sparsity;              /* ascending, 0 left out: dense is always a cell of its own */
+    sf_arm_pair *arm;
+    int samples;
+    uint64_t seed;
+    const char *device;            /* "cpu", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
+    int threads;                   /* 0: all cores */
+    int batch;                     /* B of the cost models in plots */
+    int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */
+    int picture_layer, picture_head; /* of whom a picture is kept, of each cell's first sample; layer -1: the middle one,
+                                        head -1: the middle one, layer -2: no pictures */
+    double memory_gib;             /* limit for caches and activations; 0: what the machine has */
+    sf_node *tree;                 /* owns every const text above */
+} sf_sweep;
+
+/* Reads, checks and completes a sweep. `set`: "path.to.key=value" overrides. Errors give file:line, key, what was
+ * expected, and the nearest valid name. */
+sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_sweep **out);
+void sf_sweep_free(sf_sweep *sweep); /* accepts NULL */
+
+/* A method by name among built-ins and the plug-ins loaded so far; NULL: none. */
+const sf_method *sf_method_find(const char *name);
+const sf_task *sf_task_find(const char *name);
+
+/* Parameters as canonical JSON (table order), malloc'ed. */
+char *sf_params_json(const sf_param *table, const void *params);
+/* "name" or "name(a=1, b=x)" with the parameters that differ from their defaults, malloc'ed. */
+char *sf_params_label(const char *name, const sf_param *table, const void *params);
+
+/* One cell: one point of the grid. Dense is a cell of its own (both arms NULL). */
+typedef struct sf_cell {
+    int model, task, length;         /* positions in the sweep */
+    const sf_arm *prefill, *decode;  /* NULL: dense in that phase */
+    double sparsity[SF_PHASES];      /* requested; 0 where dense, NAN with explicit parameters */
+    char key[33];                    /* content key, hex: hash of everything that can change a result */
+} sf_cell;
+
+typedef struct sf_plan { int cells; sf_cell *cell; } sf_plan;
+
+/* Cells in running order: model, length, task, so that lanes of a sample stand together; dense first. `hash`: each
+ * model's content hash. */
+sf_status sf_plan_make(const sf_sweep *sweep, const char *const *hash, sf_plan *out);
+void sf_plan_free(sf_plan *plan);
+
+#endif

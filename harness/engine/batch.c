@@ -1,0 +1,317 @@
+#include "harness/engine/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/engine/hooks.h"
+
+static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together */
+
+/* ---- lanes to prompts -------------------------------------------------------------------------------------------- */
+
+static bool same_prefill(const sf_prompt *prompt, const sf_lane *lane)
+{
+    const sf_method *m = lane->prefill;
+    if (prompt->method != m) return false;
+    return !m || !m->params_size || memcmp(prompt->params, lane->prefill_params, m->params_size) == 0;
+}
+
+static sf_prompt *prompt_of(sf_batch *batch, const sf_job *job, const sf_lane *lane)
+{
+    for (int i = 0; i < batch->prompts; i++)
+        if (batch->prompt[i].job == job && same_prefill(&batch->prompt[i], lane)) return &batch->prompt[i];
+    sf_prompt *added = &batch->prompt[batch->prompts++];
+    *added = (sf_prompt){.job = job, .method = lane->prefill, .params = lane->prefill_params};
+    return added;
+}
+
+static bool wants(const sf_batch *batch, const sf_lane *lane, sf_phase phase)
+{
+    return batch->how->recall_rows > 0 && lane->recall[phase];
+}
+
+static sf_status host_array(int64_t n, size_t size, void *out)
+{
+    void **to = out;
+    *to = calloc((size_t)(n > 0 ? n : 1), size);
+    return *to ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the samples' tables");
+}
+
+/* ---- what stays to the end --------------------------------------------------------------------------------------- */
+
+static sf_status open_part(sf_batch *batch, int64_t capacity, sf_kv_part *out)
+{
+    const sf_model_config *c = batch->config;
+    size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
+    *out = (sf_kv_part){.capacity = capacity};
+    SF_TRY(sf_arena_alloc(batch->store, bytes, &out->k));
+    return sf_arena_alloc(batch->store, bytes, &out->v);
+}
+
+/* Keys of the prompt that stay at this layer. */
+static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int layer)
+{
+    int tokens = prompt->job->tokens;
+    if (batch->lanes == 0) return 0;
+    if (!sf_layer_slides(batch->config, layer)) return prompt->kept ? tokens : 0;
+    return tokens < batch->config->window ? tokens : batch->config->window;
+}
+
+/* splitmix64, Vigna 2015 */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* One row drawn from each of `recall_rows` equal stretches of the prompt. */
+static sf_status sample_rows(const sf_generation *how, sf_prompt *prompt)
+{
+    int64_t tokens = prompt->job->tokens, n = how->recall_rows < tokens ? how->recall_rows : tokens;
+    prompt->recall_rows = n > 0 ? (int)n : 0;
+    SF_TRY(host_array(n, sizeof *prompt->recall_row, &prompt->recall_row));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t begin = i * tokens / n, end = (i + 1) * tokens / n;
+        prompt->recall_row[i] = (int32_t)(begin + (int64_t)(mix(how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
+    }
+    return SF_OK;
+}
+
+static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
+{
+    SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
+    SF_TRY(sample_rows(batch->how, prompt));
+    size_t tally = (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs;
+    SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
+    for (int layer = 0; layer < batch->config->layers; layer++) {
+        int64_t capacity = kept_keys(batch, prompt, layer);
+        if (capacity) SF_TRY(open_part(batch, capacity, &prompt->part[layer]));
+    }
+    return SF_OK;
+}
+
+static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *job, sf_lane *lane)
+{
+    s->lane = lane;
+    s->prompt = prompt_of(batch, job, lane);
+    s->evicts = lane->decode && lane->decode->compress;
+    bool reads = lane->decode ? !s->evicts : batch->how->max_output > 1; /* the first token needs no cache */
+    if (reads || wants(batch, lane, SF_DECODE)) s->prompt->kept = true;
+    if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
+        SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));
+    if (wants(batch, lane, SF_DECODE)) SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->recall, &s->recall));
+    if (lane->picture[SF_PREFILL] && !s->prompt->picture)
+        SF_TRY(host_array(1, sizeof *s->prompt->picture, &s->prompt->picture));
+    SF_TRY(host_array(batch->config->layers, sizeof *s->at, &s->at));
+    return sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *s->pairs, (void **)&s->pairs);
+}
+
+static int default_chunk(const sf_model_config *c, sf_dtype activation)
+{
+    size_t rows = CHUNK_BYTES / (2 * sf_bytes(activation, c->mlp));
+    return rows > 256 ? (int)(rows / 256 * 256) : 256;
+}
+
+static sf_status open_job(sf_batch *batch, const sf_job *job)
+{
+    for (int i = 0; i < job->lanes; i++)
+        SF_TRY(open_sequence(batch, &batch->sequence[batch->lanes++], job, &job->lane[i]));
+    if (job->lanes == 0) batch->prompt[batch->prompts++] = (sf_prompt){.job = job};
+    return SF_OK;
+}
+
+sf_status sf_batch_open(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    int64_t lanes = 0, most = 0; /* prompts */
+    for (int i = 0; i < batch->jobs; i++) {
+        const sf_job *job = &batch->job[i];
+        lanes += job->lanes;
+        most += job->lanes ? job->lanes : 1;
+        if (job->tokens > batch->longest) batch->longest = job->tokens;
+    }
+    if (batch->chunk <= 0) batch->chunk = default_chunk(c, batch->backend->activation);
+    sf_arena_reset(batch->store);
+    sf_arena_reset(batch->work);
+
+    SF_TRY(host_array(most, sizeof *batch->prompt, &batch->prompt));
+    SF_TRY(host_array(lanes, sizeof *batch->sequence, &batch->sequence));
+    size_t looks = batch->how->recall_rows > 0 ? SF_LOOKS * (size_t)c->heads : 0;
+    SF_TRY(host_array((int64_t)looks, sizeof *batch->covered_host, &batch->covered_host));
+    SF_TRY(sf_arena_alloc(batch->store, looks * sizeof *batch->covered, (void **)&batch->covered));
+    for (int i = 0; i < batch->jobs; i++) SF_TRY(open_job(batch, &batch->job[i]));
+    for (int i = 0; i < batch->prompts; i++) SF_TRY(open_prompt(batch, &batch->prompt[i]));
+    return SF_OK;
+}
+
+void sf_batch_close(sf_batch *batch)
+{
+    for (int i = 0; i < batch->prompts; i++) {
+        free(batch->prompt[i].part);
+        free(batch->prompt[i].recall);
+        free(batch->prompt[i].recall_row);
+        free(batch->prompt[i].picture);
+    }
+    for (int i = 0; batch->sequence && i < batch->lanes; i++) {
+        sf_sequence *s = &batch->sequence[i];
+        for (int layer = 0; s->at && layer < batch->config->layers; layer++) free(s->at[layer].kept_count);
+        free(s->at);
+        free(s->recall);
+        free(s->pictured);
+    }
+    free(batch->prompt);
+    free(batch->sequence);
+    free(batch->covered_host);
+}
+
+/* ---- what a phase works in --------------------------------------------------------------------------------------- */
+
+sf_wave sf_batch_wave(const sf_batch *batch, int first)
+{
+    sf_wave w = {.prompt = &batch->prompt[first]};
+    while (first + w.prompts < batch->prompts) {
+        int64_t rows = (int64_t)w.rows + w.prompt[w.prompts].job->tokens;
+        if (w.prompts && rows > batch->chunk) break;
+        w.prompt[w.prompts++].row = w.rows;
+        w.rows = (int)rows;
+    }
+    return w;
+}
+
+/* `logits`: rows whose next token is sought at a time. */
+static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64_t logits)
+{
+    const sf_model_config *c = batch->config;
+    sf_dtype activation = batch->backend->activation;
+    size_t heads = sf_bytes(activation, rows * c->heads * c->head_dim);
+    size_t kv_heads = sf_bytes(activation, rows * c->kv_heads * c->head_dim);
+    SF_TRY(sf_arena_alloc(batch->work, 2 * (size_t)rows * sizeof *batch->token, (void **)&batch->token));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, rows * c->d), (void **)&batch->hidden));
+    SF_TRY(sf_arena_alloc(batch->work, heads, &batch->q));
+    SF_TRY(sf_arena_alloc(batch->work, heads, &batch->attention));
+    SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
+    SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
+    SF_TRY(sf_workspace_open(c, activation, chunk, batch->work, &batch->workspace));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, logits * c->vocab), (void **)&batch->logits));
+    return sf_arena_alloc(batch->work, (size_t)logits * sizeof *batch->next, (void **)&batch->next);
+}
+
+static sf_status first_buffers(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    sf_dtype activation = batch->backend->activation;
+    bool several = false;
+    for (int i = 1; i < batch->prompts; i++) several |= batch->prompt[i].job == batch->prompt[i - 1].job;
+    batch->first = (sf_first){0};
+    if (!several) return SF_OK;
+    int64_t rows = batch->longest;
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * c->head_dim), &batch->first.q));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.k));
+    return sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.v);
+}
+
+/* Worth its room from the third lane of a prompt on, since two methods may ask two things. */
+static sf_status probe_buffers(sf_batch *batch)
+{
+    int most = 0;
+    for (int i = 0; i < batch->prompts; i++) {
+        int evicting = 0;
+        for (int l = 0; l < batch->lanes; l++)
+            evicting += batch->sequence[l].prompt == &batch->prompt[i] && batch->sequence[l].evicts;
+        if (evicting > most) most = evicting;
+    }
+    size_t bytes = (size_t)batch->config->heads * (size_t)batch->longest * sizeof(float);
+    for (int i = 0; i < SF_PROBES; i++) {
+        batch->probes.probe[i].column = NULL;
+        if (most > SF_PROBES) SF_TRY(sf_arena_alloc(batch->work, bytes, (void **)&batch->probes.probe[i].column));
+    }
+    batch->probes.clock = sf_batch_clock;
+    return SF_OK;
+}
+
+sf_status sf_batch_prefill_buffers(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    sf_wave widest = {0};
+    int most = 0;
+    for (int i = 0; i < batch->prompts;) {
+        sf_wave w = sf_batch_wave(batch, i);
+        if (w.rows > widest.rows) widest = w;
+        if (w.prompts > most) most = w.prompts;
+        i += w.prompts;
+    }
+    if (batch->chunk > widest.rows) batch->chunk = widest.rows;
+    SF_TRY(row_buffers(batch, widest.rows, batch->chunk, most));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)most * c->d), (void **)&batch->last));
+    SF_TRY(first_buffers(batch));
+    SF_TRY(probe_buffers(batch));
+    bool staged = false;
+    for (int i = 0; i < batch->prompts; i++)
+        for (int layer = 0; layer < c->layers; layer++)
+            staged |= batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
+    if (!staged) return SF_OK;
+    size_t bytes = sf_bytes(batch->backend->activation, (int64_t)c->kv_heads * batch->longest * c->head_dim);
+    batch->staging = (sf_kv_part){.capacity = batch->longest};
+    SF_TRY(sf_arena_alloc(batch->work, bytes, &batch->staging.k));
+    return sf_arena_alloc(batch->work, bytes, &batch->staging.v);
+}
+
+sf_status sf_batch_decode_buffers(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    sf_arena_reset(batch->work);
+    SF_TRY(row_buffers(batch, batch->lanes, batch->lanes, batch->lanes));
+    int64_t capacity = batch->how->max_output - 1; /* the last token generated is never read */
+    size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
+    for (int i = 0; i < batch->lanes; i++) {
+        for (int layer = 0; layer < c->layers; layer++) {
+            sf_kv_part *tail = &batch->sequence[i].at[layer].tail;
+            *tail = (sf_kv_part){.capacity = capacity};
+            SF_TRY(sf_arena_alloc(batch->work, bytes, &tail->k));
+            SF_TRY(sf_arena_alloc(batch->work, bytes, &tail->v));
+        }
+    }
+    return SF_OK;
+}
+
+sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_t capacity, sf_cache *cache)
+{
+    int kv_heads = batch->config->kv_heads;
+    int32_t *count, *index;
+    if (batch->backend->ops->views && sequence->prompt->kept) {
+        cache->prompt = (sf_kv_part){.stride = capacity};
+        SF_TRY(sf_arena_alloc(batch->store, (size_t)(kv_heads * capacity) * sizeof *index, (void **)&index));
+        cache->prompt.index = index;
+    } else {
+        SF_TRY(open_part(batch, capacity, &cache->prompt));
+    }
+    SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof *count, (void **)&count));
+    cache->prompt.count = count;
+    if (!sequence->recall) return SF_OK;
+
+    cache->kept = (sf_lists){.rows = kv_heads, .stride = capacity + batch->how->max_output};
+    SF_TRY(host_array(kv_heads, sizeof *cache->kept_count, &cache->kept_count));
+    SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof(int32_t), (void **)&cache->kept.count));
+    return sf_arena_alloc(batch->store, (size_t)(kv_heads * cache->kept.stride) * sizeof(int32_t),
+                          (void **)&cache->kept.index);
+}
+
+sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, const void *q, sf_kv_part prompt,
+                                sf_kv_part tail)
+{
+    const sf_model_config *c = batch->config;
+    return (sf_attention){.backend = batch->backend,
+                          .layer = layer,
+                          .layers = c->layers,
+                          .heads = c->heads,
+                          .kv_heads = c->kv_heads,
+                          .head_dim = c->head_dim,
+                          .queries = queries,
+                          .keys = prompt.n + tail.n,
+                          .window = sf_layer_slides(c, layer) ? c->window : 0,
+                          .scale = c->attention_scale,
+                          .q = q,
+                          .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation}};
+}

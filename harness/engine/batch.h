@@ -1,0 +1,175 @@
+/* What samples hold while they run: the prompts that lanes share, and one sequence for each lane.
+ *
+ *     lanes of a sample  prompts (one prefill each)      sequences (one a lane)
+ *     dense          ─┐                                  prompt: shared   tail: own
+ *     quest 1/10     ─┼─▶ dense prefill                  prompt: shared   tail: own   state: page bounds
+ *     snapkv 1/10    ─┘                                  prompt: own copy of the keys kept, or a list of them where
+ *                                                        another lane holds the prompt's      tail: own
+ *     vertical_slash ───▶ its own prefill                prompt: shared with nobody   tail: own
+ *
+ * Keys of a sliding-window layer are never the method's: the prompt keeps their last `window`, and every sequence reads
+ * those. What lives to the end comes from the `store` arena; buffers of the prefills, and after them those of the
+ * decode, from the `work` arena.
+ *
+ * Prompts are prefilled in waves: prompts whose rows together fit a chunk of linear layers go through each layer side
+ * by side; a longer prompt is a wave of its own, in chunks. */
+#ifndef SF_BATCH_H
+#define SF_BATCH_H
+
+#include "harness/engine/engine.h"
+#include "harness/engine/transformer.h"
+
+/* One prefill, and what it leaves to the lanes that share it. */
+typedef struct sf_prompt {
+    const sf_job *job;
+    const sf_method *method; /* NULL: dense */
+    const void *params;
+    bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
+    sf_kv_part *part; /* [layers]; k NULL where not kept */
+    uint64_t *pairs;  /* [layers, H] backend memory */
+    double *recall;   /* [layers, H] host; NULL: not wanted */
+    int recall_rows;  /* sampled rows … */
+    int32_t *recall_row; /* … [recall_rows] host, ascending */
+    int row;          /* where its rows begin in the buffers of its wave */
+    sf_picture *picture; /* host; NULL: not wanted */
+    int32_t token;    /* the first generated */
+    sf_meter meter;
+    double seconds;
+} sf_prompt;
+
+/* Prompts that are prefilled together. */
+typedef struct sf_wave {
+    sf_prompt *prompt;
+    int prompts, rows;
+} sf_wave;
+
+/* Queries, keys and values of a sample's first layer, which all its prefills begin with. */
+typedef struct sf_first {
+    const sf_job *job; /* whose they are; NULL: of none yet */
+    void *q, *k, *v;   /* [longest, H, D], [longest, G, D] twice; NULL where no sample has several prefills */
+    sf_meter meter;    /* what they took */
+    double seconds;
+} sf_first;
+
+/* A sequence's cache at one layer. */
+typedef struct sf_cache {
+    sf_kv_part prompt; /* the shared prompt's, or an evicting lane's own copy or view of it */
+    sf_kv_part tail;   /* generated since */
+    sf_state state;
+    sf_lists kept;       /* evicting lane whose recall is wanted: [G] lists of the prompt keys kept, followed by
+                            those of a whole tail; a sampled step sets the counts */
+    int32_t *kept_count; /* [G] host: prompt keys kept */
+} sf_cache;
+
+typedef struct sf_sequence {
+    sf_lane *lane;
+    sf_prompt *prompt;
+    bool evicts, done;
+    sf_cache *at;    /* [layers] */
+    uint64_t *pairs; /* [layers, H] backend memory, of decode */
+    double *recall;  /* [layers, H] host: weighted sum over sampled steps; NULL: not wanted */
+    double recall_weight;
+    uint8_t *pictured; /* [tokens] host: of an evicting lane, the prompt keys kept where pictures are taken; or NULL */
+    int steps;         /* of decode executed */
+} sf_sequence;
+
+enum { SF_LOOKS = 1024 }; /* queued before one has to wait */
+
+typedef struct sf_batch {
+    /* set by the caller before sf_batch_open() */
+    const sf_transformer *model; /* NULL when a batch is only measured */
+    sf_backend *backend;
+    const sf_model_config *config;
+    const sf_generation *how;
+    const int32_t *stop; /* [stops] */
+    int stops;
+    sf_arena *store, *work;
+    int jobs;
+    const sf_job *job; /* [jobs] */
+    int chunk;         /* rows that go through linear layers together; 0: by rule */
+
+    int longest;        /* tokens of the longest prompt */
+    int prompts, lanes; /* of all samples */
+    sf_prompt *prompt;             /* [prompts] */
+    sf_sequence *sequence;         /* [lanes] */
+    float *covered, *covered_host; /* [SF_LOOKS, H] of the looks below */
+    struct {
+        double weight, *sum;
+    } look[SF_LOOKS]; /* queued: what each adds, and to what */
+    int looks;
+    double looking; /* seconds spent on pictures: they, and what the backend watched of recall, are nobody's */
+
+    /* buffers of rows: in prefill R = rows of the widest wave, C = chunk, L = its prompts; in decode R = C = L = lanes */
+    int32_t *token;         /* [2, R] tokens, positions */
+    float *hidden;          /* [R, d] */
+    void *q, *attention;    /* [R, H, D] */
+    void *k, *v;            /* [R, G, D] */
+    sf_workspace workspace; /* of C rows */
+    sf_first first;         /* prefill */
+    sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all */
+    sf_probes probes;       /* prefill: of a prompt at a layer, for the lanes that evict; none where few do */
+    float *last;            /* prefill: [L, d] the prompts' last rows */
+    float *logits;          /* [L, vocab] */
+    int32_t *next;          /* [L] argmax of the logits */
+} sf_batch;
+
+/* Groups the lanes by prefill and lays out what stays. A sample without lanes: one dense prompt that nobody reads
+ * (logits). Close the batch after success and failure alike; the arenas keep their memory for the next samples. */
+sf_status sf_batch_open(sf_batch *batch);
+void sf_batch_close(sf_batch *batch);
+
+/* The prompts that go together, from prompt `first` on. */
+sf_wave sf_batch_wave(const sf_batch *batch, int first);
+
+/* Lay out the buffers of the prefills, and in their place those of the decode, tails included. */
+sf_status sf_batch_prefill_buffers(sf_batch *batch);
+sf_status sf_batch_decode_buffers(sf_batch *batch);
+
+/* Room for what an evicting lane keeps, at most `capacity` prompt keys a head: k and v, or, where the prompt's stay and
+ * the backend reads views, the list of those kept; counts; the lists for recall. */
+sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_t capacity, sf_cache *cache);
+
+/* The attention of `queries` rows of q at one layer over these keys; pairs are not tallied. */
+sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, const void *q, sf_kv_part prompt,
+                                sf_kv_part tail);
+
+/* All query heads of the model. */
+static inline int64_t sf_batch_heads(const sf_batch *batch)
+{
+    return (int64_t)batch->config->layers * batch->config->heads;
+}
+
+/* prefill.c */
+sf_status sf_batch_prefill(sf_batch *batch, const sf_wave *wave); /* leaves `hidden` */
+sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave);
+
+/* decode.c: until every lane has stopped or has its limit of tokens */
+sf_status sf_batch_decode(sf_batch *batch);
+
+/* counts.c */
+double sf_batch_clock(sf_backend *b); /* seconds, once the backend has finished what it was given */
+
+/* Likewise, on a clock that stands still while recall and pictures are looked at. */
+double sf_batch_time(const sf_batch *batch);
+
+/* Queues a look: weight · recall of the pattern on sampled rows, which sf_batch_looked() adds to sum [H]. Looks are made
+ * while the backend watches. sf_batch_looked() waits, so it is called once a step, not once a look. */
+sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
+                        double weight, double *sum);
+sf_status sf_batch_looked(sf_batch *batch);
+
+/* Of what `whole` rows took together: what `part` of them alone would have counted is added to a meter. A row's work is
+ * its part of the whole, but weights are read whole however many rows there are; of the embedding (`gathered`) each row
+ * reads its own. */
+void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool gathered, sf_meter *to);
+/* picture.c: of one prefill (`pattern` NULL: the attention mass), of what an evicting lane keeps, of a decode step. */
+void sf_picture_clear(sf_picture *picture, int layer, int head, int queries, int keys);
+sf_status sf_batch_picture_prefill(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, sf_picture *out);
+sf_status sf_batch_picture_kept(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, sf_sequence *s);
+sf_status sf_batch_picture_step(sf_batch *batch, sf_sequence *s, const sf_attention *a, const sf_pattern *pattern,
+                                int step);
+
+/* From tallies to the lanes' meters, densities and recall. */
+sf_status sf_batch_tally(sf_batch *batch);
+
+#endif

@@ -1,0 +1,146 @@
+/* From tallies to meters, densities and recall.
+ *
+ * Attention is counted here and nowhere else, from the pairs that the executors tallied per query head:
+ *   FLOPs        4·D + 3 a pair
+ *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query
+ * at least); in decode the keys that a step reads, which are the same for the query heads of a group other bytes
+ * queries read and outputs written */
+#include "harness/engine/batch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+double sf_batch_clock(sf_backend *b)
+{
+    struct timespec t;
+    b->ops->synchronize(b);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double sf_batch_time(const sf_batch *batch)
+{
+    double now = sf_batch_clock(batch->backend); /* first: waiting brings `watched` up to date */
+    return now - batch->looking - batch->backend->watched;
+}
+
+sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
+                        double weight, double *sum)
+{
+    sf_backend *b = batch->backend;
+    if (pattern->kind == SF_DENSE) {
+        for (int h = 0; h < a->heads; h++) sum[h] += weight;
+        return SF_OK;
+    }
+    if (batch->looks == SF_LOOKS) SF_TRY(sf_batch_looked(batch));
+    batch->look[batch->looks].weight = weight;
+    batch->look[batch->looks].sum = sum;
+    SF_TRY(b->ops->mass(b, a, pattern, rows, row, batch->covered + (int64_t)batch->looks * a->heads));
+    batch->looks++;
+    return SF_OK;
+}
+
+sf_status sf_batch_looked(sf_batch *batch)
+{
+    sf_backend *b = batch->backend;
+    const int heads = batch->config->heads;
+    if (batch->looks == 0) return SF_OK;
+    if (b->ops->lane) SF_TRY(b->ops->lane(b, -1));
+    SF_TRY(
+        b->ops->download(b, batch->covered_host, batch->covered, (size_t)batch->looks * (size_t)heads * sizeof(float)));
+    for (int i = 0; i < batch->looks; i++)
+        for (int h = 0; h < heads; h++)
+            batch->look[i].sum[h] += batch->look[i].weight * (double)batch->covered_host[i * heads + h];
+    batch->looks = 0;
+    return SF_OK;
+}
+
+static void add_part(sf_count *to, const sf_count *from, uint64_t part, uint64_t whole, bool weights_whole)
+{
+    to->flops += from->flops / whole * part; /* whole rows each, so nothing is lost; a product first might overflow */
+    to->weight_bytes += weights_whole ? from->weight_bytes : from->weight_bytes / whole * part;
+    to->cache_bytes += from->cache_bytes / whole * part;
+    to->other_bytes += from->other_bytes / whole * part;
+    to->pairs += from->pairs / whole * part;
+}
+
+void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool gathered, sf_meter *to)
+{
+    for (int phase = 0; phase < SF_PHASES; phase++)
+        for (int work = 0; work < SF_WORKS; work++)
+            add_part(&to->at[phase][work], &together->at[phase][work], (uint64_t)part, (uint64_t)whole, !gathered);
+}
+
+/* Adds the attention of a phase to a meter: pairs [layers, H] host, `queries` rows each layer. */
+static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_phase phase, uint64_t queries,
+                            sf_meter *meter)
+{
+    const sf_model_config *c = batch->config;
+    sf_count *to = &meter->at[phase][SF_ATTENTION];
+    uint64_t total = 0, group = (uint64_t)(c->heads / c->kv_heads);
+    for (int64_t i = 0; i < sf_batch_heads(batch); i++) total += pairs[i];
+    uint64_t keys = phase == SF_PREFILL ? (uint64_t)c->layers * (uint64_t)c->kv_heads * queries : total / group;
+    uint64_t key_bytes = 2 * sf_bytes(batch->backend->activation, c->head_dim);
+    to->pairs += total;
+    to->flops += total * (4 * (uint64_t)c->head_dim + 3);
+    to->cache_bytes += keys * key_bytes;
+    to->other_bytes += queries * (uint64_t)sf_batch_heads(batch) * key_bytes;
+}
+
+/* out [layers, H] = value / whole; NAN on sliding layers and where there was nothing. */
+static void ratio(const sf_batch *batch, const uint64_t *count, const double *sum, double whole, float *out)
+{
+    const sf_model_config *c = batch->config;
+    for (int64_t i = 0; i < sf_batch_heads(batch); i++) {
+        bool absent = whole <= 0 || sf_layer_slides(c, (int)(i / c->heads));
+        out[i] = absent ? NAN : (float)((count ? (double)count[i] : sum[i]) / whole);
+    }
+}
+
+static void report_phase(const sf_batch *batch, sf_lane *lane, sf_phase phase, const uint64_t *pairs, double causal,
+                         const double *recall, double weight)
+{
+    if (lane->density[phase]) ratio(batch, pairs, NULL, causal, lane->density[phase]);
+    if (lane->recall[phase]) ratio(batch, NULL, recall, recall ? weight : 0, lane->recall[phase]);
+}
+
+static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *pairs)
+{
+    sf_backend *b = batch->backend;
+    double n = prompt->job->tokens;
+    SF_TRY(b->ops->download(b, pairs, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
+    count_attention(batch, pairs, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
+    for (int i = 0; i < batch->lanes; i++) {
+        sf_sequence *s = &batch->sequence[i];
+        if (s->prompt != prompt) continue;
+        sf_batch_share(&prompt->meter, 1, 1, false, &s->lane->meter);
+        s->lane->seconds[SF_PREFILL] += prompt->seconds;
+        if (s->lane->picture[SF_PREFILL]) *s->lane->picture[SF_PREFILL] = *prompt->picture;
+        report_phase(batch, s->lane, SF_PREFILL, pairs, n * (n + 1) / 2, prompt->recall, 1);
+    }
+    return SF_OK;
+}
+
+static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *pairs)
+{
+    sf_backend *b = batch->backend;
+    double n = s->steps;
+    SF_TRY(b->ops->download(b, pairs, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
+    count_attention(batch, pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
+    report_phase(batch, s->lane, SF_DECODE, pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, s->recall,
+                 s->recall_weight);
+    return SF_OK;
+}
+
+sf_status sf_batch_tally(sf_batch *batch)
+{
+    uint64_t *pairs = malloc((size_t)sf_batch_heads(batch) * sizeof *pairs);
+    if (!pairs) return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", batch->config->layers);
+    sf_status status = SF_OK;
+    for (int i = 0; status == SF_OK && i < batch->prompts; i++) status = count_prompt(batch, &batch->prompt[i], pairs);
+    for (int i = 0; status == SF_OK && i < batch->lanes; i++)
+        status = count_sequence(batch, &batch->sequence[i], pairs);
+    free(pairs);
+    return status;
+}

@@ -1,0 +1,293 @@
+/* Lock-step decode: every lane that still runs is a row of one batch, so that a step reads the weights once for all.
+ * Each row reads its own cache (the shared prompt's, or its copy, then its tail) as its own method chooses, at its own
+ * position. */
+#include "harness/engine/batch.h"
+#include "harness/engine/hooks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct lockstep {
+    sf_batch *batch;
+    int rows; /* lanes still running; all arrays are [lanes] */
+    sf_sequence **sequence;
+    sf_kv_part **tail;
+    sf_attention *attention;
+    sf_pattern *pattern;
+    const sf_attention **attentions; /* the arrays above as the executor takes them */
+    const sf_pattern **patterns;
+    int32_t *input;         /* [2, lanes] tokens, positions */
+    sf_meter shared, embed; /* of the step, to be shared out */
+} lockstep;
+
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
+
+/* Row i's attention at this layer, of all keys so far. */
+static void attend(lockstep *l, int i, int layer)
+{
+    sf_batch *batch = l->batch;
+    sf_sequence *s = l->sequence[i];
+    const sf_cache *cache = &s->at[layer];
+    int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
+    const void *q = sf_activation_at(batch->backend, batch->q, i * width);
+    l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
+    l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
+    l->pattern[i] = (sf_pattern){0};
+}
+
+/* Rows do not wait for each other between apart() and together(). */
+static sf_status apart(const lockstep *l, int i)
+{
+    sf_backend *b = l->batch->backend;
+    return b->ops->lane && l->rows > 1 ? b->ops->lane(b, i) : SF_OK;
+}
+
+static sf_status together(const lockstep *l)
+{
+    sf_backend *b = l->batch->backend;
+    return b->ops->lane ? b->ops->lane(b, -1) : SF_OK;
+}
+
+/* Shows row i's newest key to its method, which says what the query reads at this layer. */
+static sf_status choose(lockstep *l, int i, int layer)
+{
+    sf_batch *batch = l->batch;
+    sf_lane *lane = l->sequence[i]->lane;
+    const sf_method *m = lane->decode;
+    sf_attention *a = &l->attention[i];
+    sf_state *state = &l->sequence[i]->at[layer].state;
+    if (!m || (!m->observe && !m->decode) || sf_layer_slides(batch->config, layer)) return SF_OK;
+    SF_TRY(apart(l, i));
+    batch->backend->meter = &lane->meter;
+    SF_TRY(sf_hook_observe(a, m, lane->decode_params, state, a->keys - 1));
+    if (m->decode) SF_TRY(sf_hook_choose(SF_HOOK_DECODE, a, m, lane->decode_params, state, &l->pattern[i]));
+    batch->backend->meter = &l->shared;
+    return SF_OK;
+}
+
+/* Recall samples the first 2R steps, then every 2nd up to 4R, every 4th up to 8R, … How many steps this one stands for;
+ * 0: it is not sampled. */
+static int sampled(int step, int recall_rows)
+{
+    int stride = 1;
+    while (step / stride >= 2 * recall_rows) stride *= 2;
+    return step % stride == 0 ? stride : 0;
+}
+
+static sf_status look(lockstep *l, int i, int layer, int weight)
+{
+    static const int32_t first_row = 0;
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    sf_sequence *s = l->sequence[i];
+    sf_cache *cache = &s->at[layer];
+    double *sum = s->recall + (int64_t)layer * batch->config->heads;
+    if (!cache->kept.index) return sf_batch_look(batch, &l->attention[i], &l->pattern[i], 1, &first_row, weight, sum);
+
+    /* An evicting lane: what it kept, among all keys. */
+    int32_t count[batch->config->kv_heads];
+    for (int g = 0; g < batch->config->kv_heads; g++) count[g] = cache->kept_count[g] + cache->tail.n;
+    SF_TRY(b->ops->upload(b, cache->kept.count, count, sizeof count));
+    sf_attention all = sf_batch_attention(batch, layer, 1, l->attention[i].q, s->prompt->part[layer], cache->tail);
+    sf_pattern kept = {.kind = SF_TOKENS, .heads = batch->config->kv_heads, .first = cache->kept};
+    return sf_batch_look(batch, &all, &kept, 1, &first_row, weight, sum);
+}
+
+static sf_status queries(lockstep *l, int layer)
+{
+    sf_batch *batch = l->batch;
+    return sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, batch->k,
+                              batch->v, &batch->workspace);
+}
+
+/* From a layer's attention to the queries of the next one, or to the next tokens: the same ops at each step. */
+static sf_status go_on(lockstep *l, int layer)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    const sf_transformer *m = batch->model;
+    const sf_rotation *global = &m->positions.global, *local = &m->positions.local;
+    const sf_workspace *w = &batch->workspace;
+    const void *memory[] = {m->weights.layer, global->cosine, global->sine, local->cosine, local->sine, batch->token,
+                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, w->normed, w->gate, w->up,
+                            w->branch, batch->logits, batch->next};
+    enum { POINTERS = sizeof memory / sizeof *memory };
+    _Static_assert(POINTERS + 3 <= SF_STRETCH_KEY, "the key holds all of them");
+    uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
+    for (int i = 0; i < POINTERS; i++) key[3 + i] = (uintptr_t)memory[i];
+    bool done = false;
+    if (b->ops->replay) SF_TRY(b->ops->replay(b, key, &done));
+    if (done) return SF_OK;
+    SF_TRY(sf_transformer_finish(m, layer, batch->attention, l->rows, batch->hidden, &batch->workspace));
+    if (layer + 1 < c->layers) {
+        SF_TRY(queries(l, layer + 1));
+    } else {
+        SF_TRY(sf_transformer_logits(m, batch->hidden, l->rows, batch->logits, &batch->workspace));
+        SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
+    }
+    return b->ops->replay ? b->ops->recorded(b) : SF_OK;
+}
+
+/* From a layer's queries to its attention. */
+static sf_status step_layer(lockstep *l, int step, int layer, int weight)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
+    SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->k, batch->v));
+
+    sf_mark mark = sf_scratch_mark(b);
+    for (int i = 0; i < l->rows; i++) {
+        l->tail[i]->n++;
+        attend(l, i, layer);
+    }
+    for (int i = 0; i < l->rows; i++) SF_TRY(choose(l, i, layer));
+    SF_TRY(together(l));
+    SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
+    if (weight) SF_TRY(b->ops->watch(b, true));
+    for (int i = 0; weight && i < l->rows; i++) {
+        if (!l->sequence[i]->recall) continue;
+        SF_TRY(apart(l, i));
+        SF_TRY(look(l, i, layer, weight));
+    }
+    SF_TRY(together(l));
+    if (weight) SF_TRY(b->ops->watch(b, false));
+    for (int i = 0; layer == batch->how->picture_layer && i < l->rows; i++)
+        if (l->sequence[i]->lane->picture[SF_DECODE])
+            SF_TRY(sf_batch_picture_step(batch, l->sequence[i], &l->attention[i], &l->pattern[i], step));
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
+/* From the rows' latest tokens to the ones after them, which are left in `input`. */
+static sf_status take_step(lockstep *l, int step)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    int weight = batch->how->recall_rows > 0 ? sampled(step, batch->how->recall_rows) : 0;
+    for (int i = 0; i < l->rows; i++) l->input[batch->lanes + i] = l->sequence[i]->prompt->job->tokens + step;
+
+    SF_TRY(b->ops->upload(b, batch->token, l->input, 2 * (size_t)batch->lanes * sizeof *l->input));
+    b->meter = &l->embed;
+    SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden));
+    b->meter = &l->shared;
+    SF_TRY(queries(l, 0));
+    for (int layer = 0; layer < c->layers; layer++) {
+        SF_TRY(step_layer(l, step, layer, weight));
+        SF_TRY(go_on(l, layer));
+    }
+    SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
+
+    for (int i = 0; i < l->rows; i++) {
+        sf_batch_share(&l->shared, 1, l->rows, false, &l->sequence[i]->lane->meter);
+        sf_batch_share(&l->embed, 1, l->rows, true, &l->sequence[i]->lane->meter);
+    }
+    memset(&l->shared, 0, sizeof l->shared);
+    memset(&l->embed, 0, sizeof l->embed);
+    for (int i = 0; i < l->rows; i++) {
+        l->sequence[i]->steps++;
+        l->sequence[i]->recall_weight += weight;
+    }
+    return sf_batch_looked(batch);
+}
+
+/* ---- the decode -------------------------------------------------------------------------------------------------- */
+
+static bool is_stop(const sf_batch *batch, int32_t token)
+{
+    for (int i = 0; i < batch->stops; i++)
+        if (batch->stop[i] == token) return true;
+    return false;
+}
+
+/* Hands row i its next token. */
+static void accept(const sf_batch *batch, sf_sequence *s, int32_t token)
+{
+    sf_lane *lane = s->lane;
+    lane->stopped = is_stop(batch, token);
+    if (!lane->stopped) lane->output[lane->outputs++] = token;
+    s->done = lane->stopped || lane->outputs == batch->how->max_output;
+}
+
+/* Closes the gaps that lanes left which are done. */
+static void close_ranks(lockstep *l)
+{
+    int rows = 0;
+    for (int i = 0; i < l->rows; i++) {
+        if (l->sequence[i]->done) continue;
+        l->sequence[rows] = l->sequence[i];
+        l->input[rows++] = l->input[i];
+    }
+    l->rows = rows;
+}
+
+static sf_status open_lockstep(lockstep *l, sf_batch *batch)
+{
+    size_t n = (size_t)batch->lanes;
+    *l = (lockstep){
+        .batch = batch,
+        .rows = batch->lanes,
+        .sequence = calloc(n, sizeof *l->sequence),
+        .tail = calloc(n, sizeof *l->tail),
+        .attention = calloc(n, sizeof *l->attention),
+        .pattern = calloc(n, sizeof *l->pattern),
+        .attentions = calloc(n, sizeof *l->attentions),
+        .patterns = calloc(n, sizeof *l->patterns),
+        .input = calloc(2 * n, sizeof *l->input),
+    };
+    if (!l->sequence || !l->tail || !l->attention || !l->pattern || !l->attentions || !l->patterns || !l->input)
+        return sf_fail(SF_NO_MEMORY, "no memory for the tables of %d lanes", batch->lanes);
+    for (int i = 0; i < batch->lanes; i++) {
+        l->sequence[i] = &batch->sequence[i];
+        l->attentions[i] = &l->attention[i];
+        l->patterns[i] = &l->pattern[i];
+    }
+    return SF_OK;
+}
+
+static void close_lockstep(lockstep *l)
+{
+    free(l->sequence);
+    free(l->tail);
+    free(l->attention);
+    free(l->pattern);
+    free(l->attentions);
+    free(l->patterns);
+    free(l->input);
+}
+
+static sf_status decode(lockstep *l)
+{
+    sf_batch *batch = l->batch;
+    sf_backend *b = batch->backend;
+    b->phase = SF_DECODE;
+    for (int i = 0; i < batch->lanes; i++) {
+        sf_sequence *s = &batch->sequence[i];
+        SF_TRY(b->ops->zero(b, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *s->pairs));
+        l->input[i] = s->prompt->token;
+    }
+    for (int step = 0;; step++) {
+        for (int i = 0; i < l->rows; i++) accept(batch, l->sequence[i], l->input[i]);
+        close_ranks(l);
+        if (l->rows == 0) return SF_OK;
+        double began = sf_batch_time(batch);
+        SF_TRY(take_step(l, step));
+        double share = (sf_batch_time(batch) - began) / l->rows;
+        for (int i = 0; i < l->rows; i++) l->sequence[i]->lane->seconds[SF_DECODE] += share;
+        if (batch->how->progress)
+            batch->how->progress(batch->how->user, SF_DECODE, step + 1, batch->how->max_output - 1);
+    }
+}
+
+sf_status sf_batch_decode(sf_batch *batch)
+{
+    lockstep l;
+    sf_status status = open_lockstep(&l, batch);
+    if (status == SF_OK) status = decode(&l);
+    if (status != SF_OK) (void)together(&l);
+    close_lockstep(&l);
+    return status;
+}

@@ -1,0 +1,247 @@
+#include "harness/engine/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/engine/batch.h"
+#include "harness/engine/hooks.h"
+
+struct sf_engine {
+    const sf_model *source;
+    sf_transformer model;
+    sf_arena store, work;
+    int chunk;
+};
+
+static sf_status check_length(const sf_model_config *c, int max_tokens)
+{
+    if (max_tokens < 1)
+        return sf_fail(SF_BAD_INPUT, "expected at least 1 token of input and output; found %d", max_tokens);
+    if (c->max_position > 0 && max_tokens > c->max_position)
+        return sf_fail(SF_BAD_INPUT,
+                       "model '%s' has %d positions; input and output together want %d: shorten them, or give "
+                       "the model a rope scaling",
+                       c->name, c->max_position, max_tokens);
+    return SF_OK;
+}
+
+sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_engine **out)
+{
+    *out = NULL;
+    SF_TRY(check_length(&model->config, max_tokens));
+    sf_engine *engine = calloc(1, sizeof *engine);
+    if (!engine) return sf_fail(SF_NO_MEMORY, "no memory for the engine");
+    engine->source = model;
+    engine->store.backend = engine->work.backend = backend;
+    sf_status status = sf_transformer_open(backend, model, max_tokens, &engine->model);
+    if (status == SF_OK)
+        *out = engine;
+    else
+        free(engine);
+    return status;
+}
+
+sf_status sf_engine_set_length(sf_engine *engine, int max_tokens)
+{
+    SF_TRY(check_length(&engine->source->config, max_tokens));
+    return sf_transformer_set_length(&engine->model, max_tokens);
+}
+
+void sf_engine_close(sf_engine *engine)
+{
+    if (!engine) return;
+    sf_arena_close(&engine->store);
+    sf_arena_close(&engine->work);
+    sf_transformer_close(&engine->model);
+    free(engine);
+}
+
+void sf_engine_trim(sf_engine *engine)
+{
+    sf_arena_trim(&engine->store);
+    sf_arena_trim(&engine->work);
+}
+
+void sf_engine_set_chunk(sf_engine *engine, int rows) { engine->chunk = rows; }
+
+static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int max_output)
+{
+    const sf_model_config *c = &engine->source->config;
+    if (job->tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least one token of input; found %d", job->tokens);
+    if (max_output < 1) return sf_fail(SF_BAD_INPUT, "expected an output limit of at least 1; found %d", max_output);
+    if (max_output - 1 > engine->model.positions.max_tokens - job->tokens)
+        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", job->tokens,
+                       max_output, engine->model.positions.max_tokens);
+    for (int i = 0; i < job->tokens; i++)
+        if (job->token[i] < 0 || job->token[i] >= c->vocab)
+            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i,
+                           job->token[i], c->vocab - 1);
+    return SF_OK;
+}
+
+static sf_status check_lanes(int lanes, const sf_lane *lane)
+{
+    if (lanes < 1) return sf_fail(SF_BAD_INPUT, "expected at least one lane; found %d", lanes);
+    for (int i = 0; i < lanes; i++) {
+        const sf_method *p = lane[i].prefill, *d = lane[i].decode;
+        if (p && !p->prefill)
+            return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in prefill: it has no such hook", p->name);
+        if (d && !d->compress && !d->decode)
+            return sf_fail(SF_BAD_INPUT, "method '%s' cannot be used in decode: it has no compress or decode hook",
+                           d->name);
+    }
+    return SF_OK;
+}
+
+static void reset_lane(sf_lane *lane)
+{
+    lane->outputs = 0;
+    lane->stopped = false;
+    memset(&lane->meter, 0, sizeof lane->meter);
+    memset(lane->seconds, 0, sizeof lane->seconds);
+}
+
+static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how)
+{
+    return (sf_batch){
+        .model = &engine->model,
+        .backend = engine->model.backend,
+        .config = &engine->source->config,
+        .how = how,
+        .stop = engine->source->stop,
+        .stops = engine->source->stops,
+        .store = &engine->store,
+        .work = &engine->work,
+        .jobs = jobs,
+        .job = job,
+        .chunk = engine->chunk,
+    };
+}
+
+static sf_status generate(sf_batch *batch)
+{
+    SF_TRY(sf_batch_open(batch));
+    SF_TRY(sf_batch_prefill_buffers(batch));
+    for (int i = 0; i < batch->prompts;) {
+        const sf_wave wave = sf_batch_wave(batch, i);
+        SF_TRY(sf_batch_prefill(batch, &wave));
+        SF_TRY(sf_batch_first_tokens(batch, &wave));
+        i += wave.prompts;
+    }
+    SF_TRY(sf_batch_decode_buffers(batch));
+    SF_TRY(sf_batch_decode(batch));
+    return sf_batch_tally(batch);
+}
+
+/* The backend is left as it was found, whatever happened. */
+typedef struct guard {
+    sf_meter *meter;
+    sf_phase phase;
+    sf_mark mark;
+} guard;
+
+static guard enter(sf_backend *b) { return (guard){b->meter, b->phase, sf_scratch_mark(b)}; }
+
+static void leave(sf_backend *b, guard g)
+{
+    b->meter = g.meter;
+    b->phase = g.phase;
+    sf_scratch_release(b, g.mark);
+}
+
+sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how)
+{
+    for (int j = 0; j < jobs; j++) {
+        SF_TRY(check_tokens(engine, &job[j], how->max_output));
+        SF_TRY(check_lanes(job[j].lanes, job[j].lane));
+        for (int i = 0; i < job[j].lanes; i++) reset_lane(&job[j].lane[i]);
+    }
+    guard before = enter(engine->model.backend);
+    sf_batch batch = new_batch(engine, jobs, job, how);
+    sf_status status = generate(&batch);
+    sf_batch_close(&batch);
+    leave(engine->model.backend, before);
+    return status;
+}
+
+sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
+                             sf_lane *lane)
+{
+    const sf_job job = {.token = token, .tokens = tokens, .lanes = lanes, .lane = lane};
+    return sf_engine_run(engine, 1, &job, how);
+}
+
+/* Logits are wide: they leave the backend in small pieces, however the prefill was cut. */
+enum { LOGIT_ROWS = 64 };
+
+static sf_status logits(sf_batch *batch, float *out)
+{
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    float *some;
+    SF_TRY(sf_batch_open(batch));
+    SF_TRY(sf_batch_prefill_buffers(batch));
+    const sf_wave wave = sf_batch_wave(batch, 0);
+    int64_t piece = batch->chunk < LOGIT_ROWS ? batch->chunk : LOGIT_ROWS;
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, piece * c->vocab), (void **)&some));
+    SF_TRY(sf_batch_prefill(batch, &wave));
+    for (int64_t row = 0; row < wave.rows; row += piece) {
+        int64_t rows = wave.rows - row < piece ? wave.rows - row : piece;
+        SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
+        SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
+    }
+    return SF_OK;
+}
+
+sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *out)
+{
+    static const sf_generation plain = {.max_output = 1};
+    const sf_job job = {.token = token, .tokens = tokens};
+    SF_TRY(check_tokens(engine, &job, 1));
+    guard before = enter(engine->model.backend);
+    sf_batch batch = new_batch(engine, 1, &job, &plain);
+    sf_status status = logits(&batch, out);
+    sf_batch_close(&batch);
+    leave(engine->model.backend, before);
+    return status;
+}
+
+/* ---- memory: the same layout, measured --------------------------------------------------------------------------- */
+
+static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
+{
+    const sf_lane *lane = s->lane;
+    int tokens = s->prompt->job->tokens;
+    for (int layer = 0; layer < batch->config->layers; layer++) {
+        if (!lane->decode || sf_layer_slides(batch->config, layer)) continue;
+        sf_cache *cache = &s->at[layer];
+        int n = s->evicts ? (int)(kept * tokens + 0.5) : tokens;
+        if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, n, cache));
+        sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = n}, (sf_kv_part){0});
+        SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, n + batch->how->max_output - 1, batch->store,
+                             &cache->state));
+    }
+    return SF_OK;
+}
+
+static sf_status measure(sf_batch *batch, const double *kept)
+{
+    SF_TRY(sf_batch_open(batch));
+    SF_TRY(sf_batch_prefill_buffers(batch));
+    for (int i = 0; i < batch->lanes; i++) SF_TRY(measure_sequence(batch, &batch->sequence[i], kept ? kept[i] : 1));
+    return sf_batch_decode_buffers(batch);
+}
+
+sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
+                           const sf_generation *how, const double *kept, size_t *bytes)
+{
+    for (int j = 0; j < jobs; j++) SF_TRY(check_lanes(job[j].lanes, job[j].lane));
+    sf_arena store = {0}, work = {0};
+    sf_backend shape = *backend; /* nothing is executed on it */
+    sf_batch batch = {
+        .backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .jobs = jobs, .job = job};
+    sf_status status = measure(&batch, kept);
+    sf_batch_close(&batch);
+    *bytes = store.peak + work.peak;
+    return status;
+}

@@ -1,0 +1,105 @@
+/* The engine: samples' tokens through a model under many variants at once.
+ *
+ * A lane is one variant (one cell) of a sample. Lanes whose prefill is the same share it: the prompt's cache is
+ * computed once and read by all; a lane that evicts keeps a compacted copy. Prefills that differ go through the linear
+ * layers together, and share the first layer's queries, keys and values, which no method has touched yet. All lanes of
+ * all samples then decode in lock-step as one batch, so that weights are read once a step for all. None of this changes
+ * a result: a lane alone and a lane in company give the same tokens and the same counts (counts are those of the lane
+ * alone).
+ *
+ *   engine.c       open, generate, logits, memory: the order of things
+ *   batch.h        what samples hold while they run: prompts that lanes share, a sequence for each lane
+ *   prefill.c      the prefills, some together, and what each lane takes from its own
+ *   decode.c       the lock-step
+ *   hooks.h        calling a method, and holding what it chose against the contract
+ *   counts.c       from tallies to meters, densities and recall
+ *   transformer.h  the layers around attention          rope.h  rotation tables          arena.h  memory of samples */
+#ifndef SF_ENGINE_H
+#define SF_ENGINE_H
+
+#include "harness/model/model.h"
+#include "harness/engine/picture.h"
+#include "methods/method.h"
+
+typedef struct sf_engine sf_engine;
+
+/* Imports the weights into the backend. `max_tokens`: the longest input plus output; rotation tables have this length,
+ * and YaRN by rule (factor 0) takes its factor from it. Backend and model must outlive the engine. Error: a shape
+ * without weights, more tokens than the model has positions. */
+sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_engine **out);
+void sf_engine_close(sf_engine *engine); /* accepts NULL */
+
+/* Another longest input plus output, without importing weights again. Results depend on it where YaRN goes by rule: set
+ * it for each length of a sweep, so that a cell does not depend on the lengths that it runs beside. */
+sf_status sf_engine_set_length(sf_engine *engine, int max_tokens);
+
+/* Rows that go through linear layers together in a prefill; bounds the MLP's intermediates, changes no result. Prefills
+ * whose prompts fit it go together. 0: as many as fit 256 MiB (the default). */
+void sf_engine_set_chunk(sf_engine *engine, int rows);
+
+/* Density and recall of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in
+ * decode when no step was executed (the first token comes from the prefill).
+ *
+ *   density   executed pairs / causal pairs. In decode the causal pairs are those of the whole prompt and all tokens
+ *             generated so far, evicted or not.
+ *   recall    share of the exact softmax mass on the keys that were read, mean over sampled queries; 1 where the phase
+ *             is dense. In prefill `recall_rows` rows, one drawn from each of as many equal stretches of the prompt. In
+ *             decode the first 2·recall_rows steps, then every 2nd, 4th, …, recall_rows each doubling, weighted by the
+ *             steps that they stand for. Of an evicting lane: mass of what it kept among all keys, for its own decode
+ *             queries (the prompt's cache is then kept beside the lane's copy, to look at). */
+typedef struct sf_lane {
+    /* in: NULL method = dense in that phase; params already fitted to this sample */
+    const sf_method *prefill, *decode; /* decode: a method with `compress` or `decode` hooks */
+    const void *prefill_params, *decode_params;
+
+    /* out, caller-provided arrays */
+    int32_t *output;           /* [max_output] generated ids, the stop token not included */
+    float *density[SF_PHASES]; /* [layers, H]; NULL: not wanted */
+    float *recall[SF_PHASES];  /* [layers, H]; NULL: not wanted */
+    sf_picture *picture[SF_PHASES]; /* NULL: not wanted; written whole, in decode once there is a step */
+    int outputs;
+    bool stopped; /* by a stop token; else cut off at the limit */
+    sf_meter meter;
+    double seconds[SF_PHASES]; /* of this lane's share: its shared prefill and its own hooks there, of linear layers
+                                  that prefills share its rows' part; each decode step divided by the lanes still
+                                  running. Looking for recall is not counted. */
+} sf_lane;
+
+/* One sample: its tokens and the lanes that it runs under. */
+typedef struct sf_job {
+    const int32_t *token; /* [tokens] host */
+    int tokens, lanes;
+    sf_lane *lane; /* [lanes] */
+} sf_job;
+
+typedef struct sf_generation {
+    int max_output;
+    int recall_rows; /* query rows sampled for recall per layer; 0: none, recall arrays are NAN */
+    uint64_t seed;   /* of that sampling */
+    int picture_layer, picture_head; /* that pictures show; a layer with full attention */
+    void (*progress)(void *user, sf_phase phase, int done, int of); /* layers of all prefills, steps of decode; or NULL */
+    void *user;
+} sf_generation;
+
+/* Runs the samples. Errors: no tokens or too many, an id outside the vocabulary, a method that lacks the hook for its
+ * phase, a hook that fails or returns a pattern that breaks the contract; the message names method, phase and layer.
+ * After an error the lanes' outputs are not to be used; the engine stays usable. */
+sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how);
+
+/* One sample alone. */
+sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
+                             sf_lane *lane);
+
+/* Gives back the memory that the samples so far left for those to come. */
+void sf_engine_trim(sf_engine *engine);
+
+/* Dense logits, f32 [tokens, vocab] to host memory: for checks against other implementations. */
+sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *logits);
+
+/* Bytes of backend memory that sf_engine_run() holds at its peak for these samples (methods and params as there; tokens
+ * and arrays not needed), weights and the methods' scratch not included. `kept`: [lanes of all samples] share of the
+ * prompt's keys that an evicting lane keeps, 1 - its target sparsity; NULL: all. */
+sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
+                           const sf_generation *how, const double *kept, size_t *bytes);
+
+#endif

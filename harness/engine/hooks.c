@@ -1,0 +1,178 @@
+#include "harness/engine/hooks.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KIND(k) (1u << (k))
+
+static const struct {
+    const char *name;
+    unsigned kinds; /* patterns that it may answer with */
+    const char *expected;
+} hooks[] = {
+    [SF_HOOK_PREFILL] = {"prefill", KIND(SF_DENSE) | KIND(SF_BLOCKS) | KIND(SF_COLUMNS_DIAGONALS) | KIND(SF_WINDOW),
+                         "dense, blocks, columns and diagonals, or a window"},
+    [SF_HOOK_COMPRESS] = {"compress", KIND(SF_DENSE) | KIND(SF_TOKENS), "tokens to keep, or dense to keep all"},
+    [SF_HOOK_DECODE] = {"decode", KIND(SF_DENSE) | KIND(SF_PAGES) | KIND(SF_WINDOW), "dense, pages, or a window"},
+};
+
+static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
+                      sf_pattern *out)
+{
+    switch (hook) {
+    case SF_HOOK_PREFILL: return m->prefill(a, params, out);
+    case SF_HOOK_COMPRESS: return m->compress(a, params, out);
+    case SF_HOOK_DECODE: return m->decode(a, params, state, out);
+    }
+    return sf_fail(SF_INTERNAL, "no hook %d", (int)hook);
+}
+
+/* ---- where a crash happened -------------------------------------------------------------------------------------- */
+
+/* The hook that runs; read by the signal handler, which may do little more than write(). */
+static volatile struct {
+    const char *method, *hook; /* NULL: none runs */
+    int layer;                 /* -1: of no layer */
+} running;
+
+static void append(char *line, size_t *n, const char *text)
+{
+    while (*text && *n < 200) line[(*n)++] = *text++;
+}
+
+static void name_crash(int signal)
+{
+    char line[200], digits[12], *digit = digits + sizeof digits - 1;
+    size_t n = 0;
+    if (running.method) {
+        append(line, &n, "\nfrontier: error: crashed in method '");
+        append(line, &n, running.method);
+        append(line, &n, "', ");
+        append(line, &n, running.hook);
+        *digit = '\0';
+        for (int left = running.layer; left >= 0; left = left >= 10 ? left / 10 : -1) *--digit = (char)('0' + left % 10);
+        append(line, &n, *digit ? ", layer " : "");
+        append(line, &n, digit);
+        append(line, &n, "\n");
+        if (write(STDERR_FILENO, line, n) < 0) n = 0; /* nothing can be done about it */
+    }
+    raise(signal); /* SA_RESETHAND: ends the process when this returns */
+}
+
+void sf_hooks_name_crashes(void)
+{
+    static char stack[1 << 16]; /* its own, for hooks that ran out of theirs */
+    static const int crash[] = {SIGSEGV, SIGBUS, SIGFPE};
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    for (size_t i = 0; i < sizeof crash / sizeof *crash; i++) {
+        struct sigaction before, action = {.sa_handler = name_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK};
+        if (sigaction(crash[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(crash[i], &action, NULL);
+    }
+}
+
+/* ---- calling ------------------------------------------------------------------------------------------------------ */
+
+/* Empties the message too, so that outcome() can tell whether the hook left one. */
+static void enter(const sf_method *m, const char *hook, int layer)
+{
+    running.hook = hook, running.layer = layer, running.method = m->name;
+    sf_fail(SF_OK, "%s", "");
+}
+
+static sf_status leave(sf_status status)
+{
+    running.method = NULL;
+    if (status != SF_OK && !*sf_error())
+        sf_fail(status, "failed with status %d and said nothing; a hook that fails returns sf_fail(…) with the reason",
+                (int)status);
+    return status;
+}
+
+/* A hook may report its failure by returning it or by leaving it in a->status. */
+static sf_status outcome(const sf_attention *a, sf_status returned)
+{
+    return leave(returned != SF_OK ? returned : a->status);
+}
+
+sf_status sf_hook_fit(const sf_method *m, const sf_extent *extent, double sparsity, void *params)
+{
+    void *before = malloc(m->params_size);
+    if (!before) return sf_fail(SF_NO_MEMORY, "method '%s': no memory for its parameters", m->name);
+    memcpy(before, params, m->params_size);
+    enter(m, "fit", -1);
+    sf_status status = leave(m->fit(extent, sparsity, params));
+    if (status == SF_OK) status = sf_method_check_fit(m, before, params);
+    free(before);
+    return sf_blame(status, "method '%s', fit", m->name);
+}
+
+static bool lists_missing(const sf_pattern *p)
+{
+    bool first = p->first.count && p->first.index, second = p->second.count && p->second.index;
+    switch (p->kind) {
+    case SF_BLOCKS:
+    case SF_PAGES:
+    case SF_TOKENS: return !first;
+    case SF_COLUMNS_DIAGONALS: return !first || !second;
+    default: return false;
+    }
+}
+
+sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
+                         sf_pattern *out)
+{
+    *out = (sf_pattern){.kind = SF_PATTERN_KINDS}; /* none of them, so that a pattern never made is seen */
+    enter(m, hooks[hook].name, a->layer);
+    sf_status status = outcome(a, call(hook, a, m, params, state, out));
+    if (status == SF_OK && out->kind == SF_PATTERN_KINDS)
+        status = sf_fail(SF_BAD_INPUT, "returned without making a pattern; expected %s (sf_dense() computes everything)",
+                         hooks[hook].expected);
+    if (status == SF_OK && ((unsigned)out->kind >= SF_PATTERN_KINDS || !(hooks[hook].kinds & KIND(out->kind))))
+        status = sf_fail(SF_BAD_INPUT, "expected a pattern of kind %s; found kind %d", hooks[hook].expected,
+                         (int)out->kind);
+    if (status == SF_OK && lists_missing(out))
+        status = sf_fail(SF_BAD_INPUT, "the pattern's lists are not set; make it with sf_blocks(), sf_keep(), …");
+    if (status == SF_OK) status = a->backend->ops->check_pattern(a->backend, a, out, m->name);
+    return sf_hook_blame(status, hook, m, a->layer);
+}
+
+sf_status sf_hook_blame(sf_status status, sf_hook hook, const sf_method *m, int layer)
+{
+    return sf_blame(status, "method '%s', %s at layer %d", m->name, hooks[hook].name, layer);
+}
+
+static sf_status open_tensor(sf_backend *b, sf_arena *arena, sf_tensor *t)
+{
+    if (t->rank == 0) return SF_OK;
+    if (t->rank < 0 || t->rank > 4 || (unsigned)t->dtype >= SF_DTYPES)
+        return sf_fail(SF_BAD_INPUT, "expected a rank of 1 to 4 and a known dtype; found rank %d, dtype %d", t->rank,
+                       (int)t->dtype);
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[i] < 1)
+            return sf_fail(SF_BAD_INPUT, "expected positive dimensions; found %lld", (long long)t->dim[i]);
+    size_t bytes = sf_bytes(t->dtype, sf_elements(t));
+    SF_TRY(sf_arena_alloc(arena, bytes, &t->data));
+    return t->data ? b->ops->zero(b, t->data, bytes) : SF_OK;
+}
+
+sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params, int max_keys, sf_arena *arena,
+                        sf_state *out)
+{
+    *out = (sf_state){0};
+    if (!m->state) return SF_OK;
+    enter(m, "state", a->layer);
+    sf_status status = outcome(a, m->state(a, params, max_keys, out));
+    for (int i = 0; status == SF_OK && i < SF_STATE_TENSORS; i++)
+        status = sf_blame(open_tensor(a->backend, arena, &out->tensor[i]), "tensor %d", i);
+    return sf_blame(status, "method '%s', state at layer %d", m->name, a->layer);
+}
+
+sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *params, sf_state *state, int first)
+{
+    if (!m->observe) return SF_OK;
+    enter(m, "observe", a->layer);
+    sf_status status = outcome(a, m->observe(a, params, state, first));
+    return sf_blame(status, "method '%s', observe at layer %d", m->name, a->layer);
+}

@@ -1,0 +1,320 @@
+/* Prefills, each for the lanes that share it. They go layer by layer with whole prompts, so that a method sees all
+ * queries and keys of a layer at once; linear layers take the rows of a wave of prompts together, in chunks. Once a
+ * prompt's attention at a layer is done, each of its lanes takes from it what its decode method needs: an evicting lane
+ * its copy, others their first observation. */
+#include "harness/engine/batch.h"
+#include "harness/engine/hooks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows from `row` on of arrays [rows, H, D] and [rows, G, D]. */
+static void *head_rows(const sf_batch *batch, const void *array, int64_t row)
+{
+    return sf_activation_at(batch->backend, array, row * batch->config->heads * batch->config->head_dim);
+}
+
+static void *kv_rows(const sf_batch *batch, const void *array, int64_t row)
+{
+    return sf_activation_at(batch->backend, array, row * batch->config->kv_heads * batch->config->head_dim);
+}
+
+/* ---- linear layers, for all rows of a wave ----------------------------------------------------------------------- */
+
+/* Queries, keys and values of `rows` rows of hidden state. */
+static sf_status project(sf_batch *batch, int layer, const float *hidden, const int32_t *position, int rows, void *q,
+                         void *k, void *v)
+{
+    for (int row = 0; row < rows; row += batch->chunk) {
+        int some = rows - row < batch->chunk ? rows - row : batch->chunk;
+        SF_TRY(sf_transformer_qkv(batch->model, layer, hidden + (int64_t)row * batch->config->d, some, position + row,
+                                  head_rows(batch, q, row), kv_rows(batch, k, row), kv_rows(batch, v, row),
+                                  &batch->workspace));
+    }
+    return SF_OK;
+}
+
+static sf_status finish(sf_batch *batch, int layer, int rows)
+{
+    for (int row = 0; row < rows; row += batch->chunk) {
+        int some = rows - row < batch->chunk ? rows - row : batch->chunk;
+        SF_TRY(sf_transformer_finish(batch->model, layer, head_rows(batch, batch->attention, row), some,
+                                     batch->hidden + (int64_t)row * batch->config->d, &batch->workspace));
+    }
+    return SF_OK;
+}
+
+/* Counts and times what a wave's prompts do together: from begin_shared() to end_shared(). */
+typedef struct shared {
+    sf_meter meter, *before; /* the backend's own one comes back: this one goes with the caller's frame */
+    double began;
+} shared;
+
+static void begin_shared(sf_batch *batch, shared *s)
+{
+    memset(&s->meter, 0, sizeof s->meter);
+    s->before = batch->backend->meter;
+    batch->backend->meter = &s->meter;
+    s->began = sf_batch_time(batch);
+}
+
+static void end_shared(sf_batch *batch, const sf_wave *wave, const shared *s)
+{
+    batch->backend->meter = s->before;
+    double seconds = sf_batch_time(batch) - s->began;
+    for (int i = 0; i < wave->prompts; i++) {
+        sf_prompt *prompt = &wave->prompt[i];
+        sf_batch_share(&s->meter, prompt->job->tokens, wave->rows, false, &prompt->meter);
+        prompt->seconds += seconds * prompt->job->tokens / wave->rows;
+    }
+}
+
+/* The first layer's queries, keys and values of the prompt's sample, if they are not those at hand: the prompt's rows
+ * of hidden state are embeddings still. Each prefill counts them as its own. */
+static sf_status project_first(sf_batch *batch, sf_prompt *prompt)
+{
+    sf_first *first = &batch->first;
+    if (first->job != prompt->job) {
+        shared s;
+        begin_shared(batch, &s);
+        SF_TRY(project(batch, 0, batch->hidden + (int64_t)prompt->row * batch->config->d,
+                       batch->model->positions.position, prompt->job->tokens, first->q, first->k, first->v));
+        first->seconds = sf_batch_time(batch) - s.began;
+        first->meter = s.meter;
+        batch->backend->meter = s.before;
+        first->job = prompt->job;
+    }
+    sf_batch_share(&first->meter, 1, 1, false, &prompt->meter);
+    prompt->seconds += first->seconds;
+    return SF_OK;
+}
+
+static sf_status attend(sf_batch *batch, const sf_prompt *prompt, sf_attention *a, void *out)
+{
+    sf_backend *b = batch->backend;
+    sf_pattern pattern = {0};
+    sf_mark mark = sf_scratch_mark(b);
+    bool chosen = prompt->method && !sf_layer_slides(batch->config, a->layer);
+    if (chosen) SF_TRY(sf_hook_choose(SF_HOOK_PREFILL, a, prompt->method, prompt->params, NULL, &pattern));
+    sf_status status = b->ops->prefill(b, a, &pattern, out);
+    if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;
+    if (prompt->recall) {
+        SF_TRY(b->ops->watch(b, true));
+        SF_TRY(sf_batch_look(batch, a, &pattern, prompt->recall_rows, prompt->recall_row, 1,
+                             prompt->recall + (int64_t)a->layer * a->heads));
+        SF_TRY(b->ops->watch(b, false));
+    }
+    if (prompt->picture && a->layer == batch->how->picture_layer)
+        SF_TRY(sf_batch_picture_prefill(batch, a, prompt->method ? &pattern : NULL, prompt->picture));
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
+/* Copies keys [first, from->n) of every head. */
+static sf_status copy_keys(const sf_batch *batch, const sf_kv_part *from, int first, sf_kv_part *to)
+{
+    sf_backend *b = batch->backend;
+    int64_t d = batch->config->head_dim;
+    size_t bytes = sf_bytes(b->activation, (from->n - first) * d);
+    for (int64_t g = 0; g < batch->config->kv_heads; g++) {
+        int64_t source = (g * from->capacity + first) * d, target = g * to->capacity * d;
+        SF_TRY(b->ops->copy(b, sf_activation_at(b, to->k, target), sf_activation_at(b, from->k, source), bytes));
+        SF_TRY(b->ops->copy(b, sf_activation_at(b, to->v, target), sf_activation_at(b, from->v, source), bytes));
+    }
+    to->n = from->n - first;
+    return SF_OK;
+}
+
+/* ---- what a lane takes from a layer ------------------------------------------------------------------------------ */
+
+/* The lists by which recall looks at an evicting lane in decode: the keys kept, then all that a tail can hold. */
+static sf_status remember_kept(const sf_batch *batch, int tokens, const sf_lists *chosen, sf_cache *cache)
+{
+    sf_backend *b = batch->backend;
+    int tail = batch->how->max_output - 1;
+    for (int64_t g = 0; g < cache->kept.rows; g++) {
+        int32_t *index = cache->kept.index + g * cache->kept.stride;
+        int32_t n = cache->kept_count[g];
+        SF_TRY(b->ops->copy(b, index, chosen->index + g * chosen->stride, (size_t)n * sizeof *index));
+        if (tail > 0)
+            SF_TRY(b->ops->copy(b, index + n, batch->model->positions.position + tokens, (size_t)tail * sizeof *index));
+    }
+    return SF_OK;
+}
+
+/* The lane's own cache of the keys that its method keeps. */
+static sf_status evict(sf_batch *batch, sf_sequence *s, sf_attention *a)
+{
+    sf_backend *b = batch->backend;
+    sf_cache *cache = &s->at[a->layer];
+    const sf_lane *lane = s->lane;
+    sf_pattern pattern;
+    SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, a, lane->decode, lane->decode_params, NULL, &pattern));
+    if (lane->picture[SF_DECODE] && a->layer == batch->how->picture_layer)
+        SF_TRY(sf_batch_picture_kept(batch, a, &pattern, s));
+    if (pattern.kind == SF_DENSE) {
+        if (s->prompt->kept) return SF_OK;
+        SF_TRY(sf_batch_own_copy(batch, s, a->keys, cache));
+        cache->prompt.count = NULL;
+        return copy_keys(batch, &a->kv.prompt, 0, &cache->prompt);
+    }
+
+    int32_t count[a->kv_heads], longest = 0;
+    SF_TRY(b->ops->download(b, count, pattern.first.count, sizeof count));
+    for (int g = 0; g < a->kv_heads; g++) longest = count[g] > longest ? count[g] : longest;
+    SF_TRY(sf_batch_own_copy(batch, s, longest, cache));
+    SF_TRY(b->ops->gather_kv(b, &a->kv.prompt, &pattern.first, a->head_dim, &cache->prompt));
+    if (!s->recall) return SF_OK;
+    for (int g = 0; g < a->kv_heads; g++) cache->kept_count[g] = count[g];
+    return remember_kept(batch, a->keys, &pattern.first, cache);
+}
+
+static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
+{
+    const sf_lane *lane = s->lane;
+    sf_backend *b = batch->backend;
+    sf_cache *cache = &s->at[a->layer];
+    sf_mark mark = sf_scratch_mark(b);
+    cache->prompt = s->prompt->part[a->layer];
+    if (s->evicts) SF_TRY(evict(batch, s, a));
+    sf_scratch_release(b, mark);
+
+    /* An evicted cache no longer lines up with the prompt's queries, so that observers then see keys alone. */
+    bool whole = cache->prompt.n == a->keys;
+    sf_attention own = sf_batch_attention(batch, a->layer, whole ? a->queries : 0, whole ? a->q : NULL, cache->prompt,
+                                          (sf_kv_part){0});
+    int most = own.keys + batch->how->max_output - 1;
+    SF_TRY(sf_hook_state(&own, lane->decode, lane->decode_params, most, batch->store, &cache->state));
+    SF_TRY(sf_hook_observe(&own, lane->decode, lane->decode_params, &cache->state, 0));
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
+/* Serves the prompt's lanes one after the other; what a lane's hooks cost is its own, in counts and in time. */
+static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a)
+{
+    sf_backend *b = batch->backend;
+    batch->probes.n = 0;
+    if (batch->probes.probe[0].column) a->probes = &batch->probes;
+    for (int i = 0; i < batch->lanes; i++) {
+        sf_sequence *s = &batch->sequence[i];
+        if (s->prompt != prompt) continue;
+        if (!s->lane->decode || sf_layer_slides(batch->config, a->layer)) {
+            s->at[a->layer].prompt = prompt->part[a->layer];
+            continue;
+        }
+        double began = sf_batch_time(batch);
+        b->meter = &s->lane->meter;
+        SF_TRY(take_layer(batch, s, a));
+        double own = sf_batch_time(batch) - began;
+        s->lane->seconds[SF_PREFILL] += own + batch->probes.saved; /* as if it had been alone */
+        batch->probes.saved = 0;
+        prompt->seconds -= own;
+    }
+    b->meter = &prompt->meter;
+    return SF_OK;
+}
+
+/* ---- the prefill ------------------------------------------------------------------------------------------------- */
+
+/* Attention of one prompt at a layer, over its own keys, and what its lanes take. */
+static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
+{
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    const bool first = layer == 0 && batch->first.q;
+    int tokens = prompt->job->tokens;
+    if (first) SF_TRY(project_first(batch, prompt));
+    const void *q = first ? batch->first.q : head_rows(batch, batch->q, prompt->row);
+    const void *k = first ? batch->first.k : kv_rows(batch, batch->k, prompt->row);
+    const void *v = first ? batch->first.v : kv_rows(batch, batch->v, prompt->row);
+
+    double began = sf_batch_time(batch);
+    b->meter = &prompt->meter;
+    sf_kv_part *part = &prompt->part[layer];
+    bool staged = part->capacity < tokens;
+    sf_kv_part *all = staged ? &batch->staging : part;
+    all->n = 0;
+    SF_TRY(b->ops->store_kv(b, 1, &all, tokens, c->kv_heads, c->head_dim, k, v));
+    all->n = tokens;
+
+    sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
+    a.pairs = prompt->pairs + (int64_t)layer * a.heads;
+    SF_TRY(attend(batch, prompt, &a, head_rows(batch, batch->attention, prompt->row)));
+    if (staged && part->capacity) SF_TRY(copy_keys(batch, all, tokens - (int)part->capacity, part));
+    SF_TRY(serve_lanes(batch, prompt, &a));
+    prompt->seconds += sf_batch_time(batch) - began;
+    return SF_OK;
+}
+
+static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
+{
+    const sf_generation *how = batch->how;
+    int layers = batch->config->layers, before = (int)(wave->prompt - batch->prompt) * layers;
+    shared s;
+    if (layer > 0 || !batch->first.q) {
+        begin_shared(batch, &s);
+        SF_TRY(
+            project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
+        end_shared(batch, wave, &s);
+    }
+    for (int i = 0; i < wave->prompts; i++) {
+        SF_TRY(attend_layer(batch, &wave->prompt[i], layer));
+        if (how->progress)
+            how->progress(how->user, SF_PREFILL, before + layer * wave->prompts + i + 1, batch->prompts * layers);
+    }
+    begin_shared(batch, &s);
+    SF_TRY(finish(batch, layer, wave->rows));
+    end_shared(batch, wave, &s);
+    return SF_OK;
+}
+
+/* Tokens and positions to the buffers, embeddings to the hidden state. */
+static sf_status embed(sf_batch *batch, const sf_wave *wave, sf_prompt *prompt)
+{
+    sf_backend *b = batch->backend;
+    int tokens = prompt->job->tokens;
+    size_t bytes = (size_t)tokens * sizeof *batch->token;
+    int32_t *token = batch->token + prompt->row;
+    double began = sf_batch_time(batch);
+    b->meter = &prompt->meter;
+    SF_TRY(b->ops->zero(b, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs));
+    SF_TRY(b->ops->upload(b, token, prompt->job->token, bytes));
+    SF_TRY(b->ops->copy(b, token + wave->rows, batch->model->positions.position, bytes));
+    SF_TRY(sf_transformer_embed(batch->model, token, tokens, batch->hidden + (int64_t)prompt->row * batch->config->d));
+    prompt->seconds += sf_batch_time(batch) - began;
+    return SF_OK;
+}
+
+sf_status sf_batch_prefill(sf_batch *batch, const sf_wave *wave)
+{
+    batch->backend->phase = SF_PREFILL;
+    for (int i = 0; i < wave->prompts; i++) SF_TRY(embed(batch, wave, &wave->prompt[i]));
+    for (int layer = 0; layer < batch->config->layers; layer++) SF_TRY(prefill_layer(batch, wave, layer));
+    return sf_batch_looked(batch);
+}
+
+sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave)
+{
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    size_t bytes = sf_bytes(SF_F32, c->d);
+    shared s;
+    int32_t token[wave->prompts];
+    begin_shared(batch, &s);
+    for (int i = 0; i < wave->prompts; i++) {
+        int64_t last = wave->prompt[i].row + wave->prompt[i].job->tokens - 1;
+        SF_TRY(b->ops->copy(b, batch->last + i * c->d, batch->hidden + last * c->d, bytes));
+    }
+    SF_TRY(sf_transformer_logits(batch->model, batch->last, wave->prompts, batch->logits, &batch->workspace));
+    SF_TRY(b->ops->argmax(b, batch->logits, wave->prompts, c->vocab, batch->next));
+    SF_TRY(b->ops->download(b, token, batch->next, sizeof token));
+    b->meter = s.before;
+    double seconds = (sf_batch_time(batch) - s.began) / wave->prompts;
+    for (int i = 0; i < wave->prompts; i++) {
+        sf_batch_share(&s.meter, 1, wave->prompts, false, &wave->prompt[i].meter);
+        wave->prompt[i].seconds += seconds;
+        wave->prompt[i].token = token[i];
+    }
+    return SF_OK;
+}

@@ -1,0 +1,72 @@
+/* The layers around attention: what a decoder block of the families does to rows of hidden state, before and after its
+ * attention is computed.
+ *
+ *     hidden ──┬─ norm ─ q, k, v (+bias) ─ q/k norm ─ rotation ─▶ attention ─ o (─ post norm) ─┐
+ *              └───────────────────────────────────────────────────────────────────────────────(+)
+ *            ──┬─ norm ─ gate, up ─ activation(gate)·up ─ down (─ post norm) ─┐
+ *              └──────────────────────────────────────────────────────────────(+)── hidden
+ *
+ * The hidden state is f32; what lies between norms and projections is in the backend's activation dtype. Every function
+ * works on any number of rows, and a row's result does not depend on the others (the backend's promise). */
+#ifndef SF_TRANSFORMER_H
+#define SF_TRANSFORMER_H
+
+#include "harness/engine/arena.h"
+#include "harness/model/model.h"
+
+typedef struct sf_rotation {
+    float *cosine, *sine;
+} sf_rotation; /* [max_tokens, D/2] backend memory */
+
+/* What depends on the longest sequence. */
+typedef struct sf_positions {
+    int max_tokens;
+    int32_t *position;         /* [max_tokens] 0, 1, 2, … */
+    sf_rotation global, local; /* of full-attention and of sliding-window layers; local may be global */
+} sf_positions;
+
+typedef struct sf_transformer {
+    sf_backend *backend;
+    const sf_model_config *config;
+    sf_weights weights; /* imported into the backend */
+    sf_positions positions;
+} sf_transformer;
+
+/* Intermediates of `rows` rows. */
+typedef struct sf_workspace {
+    void *normed;    /* [rows, d] */
+    void *gate, *up; /* [rows, mlp] */
+    float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms */
+} sf_workspace;
+
+sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_transformer *out);
+void sf_transformer_close(sf_transformer *t); /* accepts half-opened and zeroed ones */
+
+/* Makes the tables anew for another longest sequence; on failure the old ones stay. */
+sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens);
+
+sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, int64_t rows, sf_arena *arena,
+                            sf_workspace *out);
+
+/* hidden [rows, d] = the tokens' embeddings. token [rows] backend memory. */
+sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden);
+
+/* From hidden [rows, d] to q [rows, H, D] and k, v [rows, G, D]; q and k rotated to position [rows]. */
+sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
+                             const int32_t *position, void *q, void *k, void *v, sf_workspace *work);
+
+/* From the attention's output [rows, H, D] to the block's: hidden [rows, d] is updated. */
+sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
+                                sf_workspace *work);
+
+/* logits [rows, vocab] f32 */
+sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, int64_t rows, float *logits,
+                                sf_workspace *work);
+
+/* Element `n` of an array in the activation dtype. */
+static inline void *sf_activation_at(const sf_backend *b, const void *array, int64_t n)
+{
+    return (char *)array + sf_bytes(b->activation, n);
+}
+
+#endif

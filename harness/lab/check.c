@@ -1,0 +1,495 @@
+#include "harness/lab/check.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/lab/trial.h"
+
+typedef enum verdict { PASS, FAIL, NOT_APPLICABLE } verdict;
+
+typedef struct check {
+    const sf_method *method;
+    sf_hook hook;
+    sf_backend reference, one, two; /* the device with one thread and with two */
+    int tokens;                     /* of the usual prompt */
+    bool error, hopeless;           /* the method failed in a row; it fails already on the usual prompt */
+    char detail[512];
+} check;
+
+enum { HOOKS = 3 };
+static const char *const PHASE[HOOKS] = {"prefill", "eviction", "decode"};
+#define IN(hook) (1u << (hook))
+#define ALL      (IN(SF_HOOK_PREFILL) | IN(SF_HOOK_COMPRESS) | IN(SF_HOOK_DECODE))
+
+static const double USUAL = 0.6; /* sparsity */
+
+static verdict say(check *c, verdict v, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(c->detail, sizeof c->detail, format, args);
+    va_end(args);
+    return v;
+}
+
+/* ---- running and comparing -------------------------------------------------------------------------------------- */
+
+static sf_synthetic shape(const check *c, int tokens)
+{
+    return (sf_synthetic){.tokens = tokens,
+                          .tail = c->hook == SF_HOOK_PREFILL ? 0 : 5,
+                          .heads = 4,
+                          .kv_heads = 2,
+                          .head_dim = 32,
+                          .layer = 1,
+                          .seed = 7,
+                          .bf16 = c->one.activation == SF_BF16};
+}
+
+static sf_trial trial(const check *c, sf_synthetic on, double sparsity)
+{
+    return (sf_trial){.method = c->method, .hook = c->hook, .sparsity = sparsity, .on = on};
+}
+
+/* On failure, the message becomes the detail. */
+static bool run(check *c, sf_backend *b, sf_trial t, sf_outcome *o)
+{
+    sf_status status = sf_trial_run(&t, b, o);
+    c->error |= status != SF_OK;
+    if (status != SF_OK)
+        say(c, FAIL, "%d tokens, heads %d/%d of %d, on %s: %s", t.on.tokens, t.on.heads, t.on.kv_heads, t.on.head_dim,
+            b->ops->name, sf_error());
+    return status == SF_OK;
+}
+
+static bool same_choice(const sf_outcome *x, const sf_outcome *y)
+{
+    return x->choices == y->choices &&
+           (!x->choices || memcmp(x->chosen, y->chosen, x->choices * sizeof *x->chosen) == 0);
+}
+
+static bool same(const sf_outcome *x, const sf_outcome *y, size_t elements)
+{
+    return same_choice(x, y) && x->pairs == y->pairs && memcmp(x->out, y->out, elements * sizeof *x->out) == 0;
+}
+
+static size_t elements(const sf_outcome *o, const sf_synthetic *s)
+{
+    return (size_t)o->rows * (size_t)s->heads * (size_t)s->head_dim;
+}
+
+/* Largest relative distance of an output row of a head; `off`: the share of them beyond `tolerance`. */
+static double distance(const sf_outcome *x, const sf_outcome *y, const sf_synthetic *s, double tolerance, double *off)
+{
+    size_t dim = (size_t)s->head_dim, rows = elements(x, s) / dim, beyond = 0;
+    double worst = 0;
+    for (size_t r = 0; r < rows; r++) {
+        double difference = 0, norm = 0;
+        for (size_t d = r * dim; d < (r + 1) * dim; d++) {
+            difference += pow((double)x->out[d] - y->out[d], 2);
+            norm += pow(y->out[d], 2);
+        }
+        double relative = sqrt(difference) / (sqrt(norm) + 1e-30);
+        if (!(relative <= tolerance)) beyond++;
+        if (!(relative <= worst)) worst = relative; /* NaN too */
+    }
+    *off = (double)beyond / (double)rows;
+    return worst;
+}
+
+/* fp32 backends differ by rounding; bf16 ones by theirs, of outputs and of probabilities. */
+static double tolerance(const check *c) { return c->one.activation == SF_F32 ? 1e-5 : 2e-2; }
+
+/* The method on the reference and on the device: the same choice, the same output. A choice may hang on the last bit of
+ * two scores, so a few rows may differ. */
+static bool agree(check *c, sf_trial t)
+{
+    sf_outcome x = {0}, y = {0};
+    bool good = run(c, &c->reference, t, &x) && run(c, &c->one, t, &y);
+    if (good) {
+        double off, worst = distance(&y, &x, &t.on, tolerance(c), &off);
+        bool identical = same_choice(&x, &y);
+        good = off <= (identical ? 0 : c->one.activation == SF_F32 ? 0.005 : 0.05);
+        say(c, good ? PASS : FAIL, "%d tokens, heads %d/%d of %d: selection %s, largest relative difference %.1e%s",
+            t.on.tokens, t.on.heads, t.on.kv_heads, t.on.head_dim, identical ? "identical" : "differs", worst,
+            good && !identical ? " (near-ties)" : "");
+    }
+    sf_outcome_free(&x), sf_outcome_free(&y);
+    return good;
+}
+
+/* ---- the properties -----------------------------------------------------------------------------------------------
+ */
+
+static verdict indices(check *c)
+{
+    for (int i = 0; i < 6; i++) {
+        sf_trial t = trial(c, shape(c, c->tokens + 11 * (i % 2)), (double[]){0, 0.5, 0.9}[i / 2]);
+        t.on.ties = i == 3;
+        sf_outcome o;
+        bool good = run(c, &c->reference, t, &o);
+        int future = o.future;
+        sf_outcome_free(&o);
+        if (!good) return FAIL;
+        if (future) return say(c, FAIL, "%d tokens: %d key blocks lie wholly after their queries", t.on.tokens, future);
+    }
+    return say(c, PASS, "6 prompts, sparsity 0 to 0.9");
+}
+
+static verdict pairs_as_counted(check *c)
+{
+    sf_trial t = trial(c, shape(c, c->tokens), USUAL);
+    sf_outcome o;
+    uint64_t marked = 0;
+    bool good = run(c, &c->reference, t, &o);
+    for (size_t i = 0; good && i < (size_t)t.on.heads * (size_t)o.rows * (size_t)o.keys; i++) marked += o.mask[i];
+    verdict v = !good ? FAIL
+                      : say(c, marked == o.pairs ? PASS : FAIL, "%llu counted, %llu in the pattern, density %.3f",
+                            (unsigned long long)o.pairs, (unsigned long long)marked, o.density);
+    sf_outcome_free(&o);
+    return v;
+}
+
+static sf_status all_pairs(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    return sf_dense(a, out);
+}
+
+static sf_status all_keys(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    return sf_dense(a, out);
+}
+
+static verdict full_budget(check *c)
+{
+    if (!c->method->fit) return say(c, NOT_APPLICABLE, "maps no target sparsity");
+    static const sf_method everything = {
+        .name = "everything", .prefill = all_pairs, .compress = all_pairs, .decode = all_keys};
+    sf_trial t = trial(c, shape(c, c->tokens), 0), dense = t;
+    sf_outcome o = {0}, d = {0};
+    dense.method = &everything;
+    bool good = run(c, &c->one, t, &o) && run(c, &c->one, dense, &d);
+    if (good) {
+        double off, worst = distance(&o, &d, &t.on, tolerance(c), &off);
+        good = off == 0 && o.pairs == d.pairs;
+        say(c, good ? PASS : FAIL, "%llu of %llu pairs, largest relative difference %.1e", (unsigned long long)o.pairs,
+            (unsigned long long)d.pairs, worst);
+    }
+    sf_outcome_free(&o), sf_outcome_free(&d);
+    return good ? PASS : FAIL;
+}
+
+/* Rows before `from` of two prefills: equal to the bit? */
+static verdict earlier_rows(check *c, sf_synthetic changed, int from, bool *moved)
+{
+    sf_trial t = trial(c, shape(c, c->tokens), USUAL), u = t;
+    u.on = changed;
+    sf_outcome x = {0}, y = {0};
+    bool good = run(c, &c->one, t, &x) && run(c, &c->one, u, &y);
+    if (good) *moved = memcmp(x.out, y.out, (size_t)(from * t.on.heads * t.on.head_dim) * sizeof *x.out) != 0;
+    sf_outcome_free(&x), sf_outcome_free(&y);
+    return good ? PASS : FAIL;
+}
+
+static verdict causal(check *c)
+{
+    int from = c->tokens * 3 / 5;
+    sf_synthetic changed = shape(c, c->tokens);
+    changed.other_values = from;
+    bool moved;
+    if (earlier_rows(c, changed, from, &moved)) return FAIL;
+    return say(c, moved ? FAIL : PASS, "values from row %d on changed: rows before it %s", from,
+               moved ? "moved" : "equal to the bit");
+}
+
+static verdict steering(check *c)
+{
+    int from = c->tokens * 3 / 5;
+    sf_synthetic changed = shape(c, c->tokens);
+    changed.other_all = from;
+    bool moved;
+    if (earlier_rows(c, changed, from, &moved)) return FAIL;
+    if (!moved) return say(c, PASS, "tokens from row %d on changed: rows before it equal to the bit", from);
+    return c->method->steers_backwards
+               ? say(c, PASS, "later tokens change what earlier rows read, and the method says so")
+               : say(c, FAIL,
+                     "later tokens change what earlier rows read: unless that is meant, a fault; if it is, "
+                     "set .steers_backwards");
+}
+
+/* Do all queries read key 0, or their own? On inputs where it holds most of the attention. */
+static verdict every_row_reads(check *c, bool own)
+{
+    sf_trial t = trial(c, shape(c, c->tokens), USUAL);
+    t.on.own = own, t.on.sinks = !own;
+    sf_outcome o;
+    bool good = run(c, &c->reference, t, &o);
+    int blind = 0, rows = t.on.heads * o.rows;
+    for (int r = 0; good && r < rows; r++) {
+        int position = o.keys - o.rows + r % o.rows;
+        blind += !o.mask[(size_t)r * (size_t)o.keys + (own ? (size_t)position : 0)];
+    }
+    sf_outcome_free(&o);
+    if (!good) return FAIL;
+    return say(c, blind ? FAIL : PASS, "%d of %d query rows read it", rows - blind, rows);
+}
+
+static verdict sink(check *c) { return every_row_reads(c, false); }
+static verdict own_key(check *c) { return every_row_reads(c, true); }
+
+/* Long enough for budgets to tell apart; few heads, and no attention, to be quick. */
+static sf_trial fitted_on(const check *c, double target)
+{
+    sf_trial t = trial(c, shape(c, 2048), target);
+    t.on.heads = 2, t.on.kv_heads = 1;
+    t.on.sinks = t.on.needles = t.choose_only = true;
+    return t;
+}
+
+/* What the method leaves out at a target; NAN where it fails. */
+static double achieved(check *c, double target)
+{
+    sf_trial t = fitted_on(c, target);
+    sf_outcome o;
+    double sparsity = run(c, &c->one, t, &o) ? 1 - o.density : NAN;
+    sf_outcome_free(&o);
+    return sparsity;
+}
+
+/* Short of a target by more than 2 points is excused where the method cannot do more (its forced sets are what it
+ * reaches at any target), and beyond it where its steps are wider (it answers every target up to there with the same
+ * choice). */
+static verdict target_sparsity(check *c)
+{
+    static const double LEVELS[] = {0.5, 0.6, 0.7, 0.8, 0.9, 0.95};
+    enum { N = sizeof LEVELS / sizeof *LEVELS };
+    if (!c->method->fit) return say(c, NOT_APPLICABLE, "maps no target sparsity");
+    double most = achieved(c, 0.999);
+    if (isnan(most)) return FAIL;
+    if (most <= 0) return say(c, FAIL, "density 1 at every target: it leaves nothing out");
+    char text[256] = "";
+    bool good = true, floor = false, step = false;
+    for (int i = 0; i < N; i++) {
+        double got = achieved(c, LEVELS[i]), excess = got - LEVELS[i];
+        if (isnan(got)) return FAIL;
+        if (excess < -0.02) {
+            if (most - got < 0.005)
+                floor = true;
+            else
+                good = false;
+        } else if (excess > 0.02) {
+            if (achieved(c, (got + LEVELS[i]) / 2) == got)
+                step = true;
+            else
+                good = false;
+        }
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%.2f:%.3f", i ? " " : "", LEVELS[i], got);
+    }
+    return say(c, good ? PASS : FAIL, "%s%s%s", text, floor ? " (what it forces is more)" : "",
+               step ? " (its steps are wider)" : "");
+}
+
+/* What the config's road does: the parameter by its row in the table, nothing through fit(). */
+static verdict budgets(check *c)
+{
+    char text[256] = "";
+    for (const sf_param *p = c->method->params; p && p->name; p++) {
+        if (!p->budget || p->type == SF_STRING) continue;
+        bool whole = p->type != SF_REAL, small = !whole || p->high - p->low < 64;
+        double least = 2, most = -1;
+        for (int i = 0; i < 8; i++) { /* of a long range, what a prompt of this length can tell apart */
+            sf_trial t = fitted_on(c, NAN);
+            double value = p->low + (small ? (p->high - p->low) * (i % 4 + 1) / 5 : (double[]){0, 8, 64, 1024}[i % 4]);
+            t.set = p, t.value = whole ? floor(fmin(value, p->high)) : value;
+            t.rest_low = i >= 4; /* one budget may hide another */
+            sf_outcome o;
+            if (!run(c, &c->one, t, &o)) return sf_outcome_free(&o), FAIL;
+            least = fmin(least, o.density), most = fmax(most, o.density);
+            sf_outcome_free(&o);
+        }
+        if (least == most)
+            return say(c, FAIL, "density is %.3f whatever '%s' is; is its type in the table that of its field?", most,
+                       p->name);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s:%.3f-%.3f", *text ? " " : "", p->name, least,
+                 most);
+    }
+    return *text ? say(c, PASS, "%s", text) : say(c, NOT_APPLICABLE, "no parameter is a budget");
+}
+
+static verdict estimate(check *c)
+{
+    if (!c->method->estimate) return say(c, NOT_APPLICABLE, "has no estimate()");
+    sf_outcome o;
+    bool good = run(c, &c->one, trial(c, shape(c, c->tokens), USUAL), &o);
+    double said = o.estimate, counted = o.flops, most = c->method->data_dependent ? 0.01 * counted : 0.5;
+    sf_outcome_free(&o);
+    if (!good) return FAIL;
+    return say(c, fabs(said - counted) < most ? PASS : FAIL, "%.0f FLOPs said, %.0f counted%s", said, counted,
+               c->method->data_dependent ? " (depends on the sample: to 1 %)" : "");
+}
+
+static verdict as_reference(check *c)
+{
+    sf_synthetic on = shape(c, c->tokens);
+    on.sinks = on.needles = true;
+    return agree(c, trial(c, on, USUAL)) ? PASS : FAIL;
+}
+
+static verdict equal_runs(check *c, sf_backend *first, sf_trial t, sf_backend *second, sf_trial u, const char *good)
+{
+    sf_outcome x = {0}, y = {0};
+    verdict v = FAIL;
+    if (run(c, first, t, &x) && run(c, second, u, &y))
+        v = same(&x, &y, elements(&x, &t.on)) ? say(c, PASS, "%s", good) : say(c, FAIL, "the result differs");
+    sf_outcome_free(&x), sf_outcome_free(&y);
+    return v;
+}
+
+static verdict threads(check *c)
+{
+    sf_trial t = trial(c, shape(c, c->tokens), USUAL);
+    return equal_runs(c, &c->one, t, &c->two, t, "equal to the bit");
+}
+
+static verdict company(check *c)
+{
+    sf_trial t = trial(c, shape(c, c->tokens), USUAL), together = t, other = t;
+    other.on.tokens += 77, other.on.tail = 2, other.on.seed = 99;
+    together.among = &other;
+    return equal_runs(c, &c->one, t, &c->one, together, "equal to the bit");
+}
+
+static verdict stateless(check *c)
+{
+    sf_trial t = trial(c, shape(c, c->tokens), USUAL), between = t;
+    between.on.seed = 99, between.on.tokens += 40;
+    sf_outcome first = {0}, other = {0}, again = {0};
+    verdict v = FAIL;
+    if (run(c, &c->one, t, &first) && run(c, &c->one, between, &other) && run(c, &c->one, t, &again))
+        v = same(&first, &again, elements(&first, &t.on)) ? say(c, PASS, "the same after another sample")
+                                                          : say(c, FAIL, "another result after another sample");
+    sf_outcome_free(&first), sf_outcome_free(&other), sf_outcome_free(&again);
+    return v;
+}
+
+static verdict groups(check *c)
+{
+    for (int group = 1; group <= 8; group *= 2) {
+        sf_synthetic on = shape(c, c->tokens);
+        on.heads = 8, on.kv_heads = 8 / group;
+        if (!agree(c, trial(c, on, USUAL))) return FAIL;
+    }
+    return say(c, PASS, "as on the reference");
+}
+
+static verdict head_dims(check *c)
+{
+    for (int dim = 64; dim <= 256; dim *= 2) {
+        sf_synthetic on = shape(c, c->tokens);
+        on.head_dim = dim;
+        if (!agree(c, trial(c, on, USUAL))) return FAIL;
+    }
+    return say(c, PASS, "as on the reference");
+}
+
+static verdict short_prompts(check *c)
+{
+    static const int TOKENS[] = {1, 2, 5, 15, 16, 17, 63, 64, 65};
+    for (size_t i = 0; i < sizeof TOKENS / sizeof *TOKENS; i++)
+        for (int s = 0; s < 2; s++)
+            if (!agree(c, trial(c, shape(c, TOKENS[i]), s ? 0.9 : 0))) return FAIL;
+    return say(c, PASS, "as on the reference");
+}
+
+static const struct {
+    const char *name;
+    unsigned hooks;
+    verdict (*prove)(check *c);
+} PROPERTIES[] = {
+    {"indices in range, ascending, unique", ALL, indices},
+    {"pairs as counted", ALL, pairs_as_counted},
+    {"full budget equals dense", ALL, full_budget},
+    {"target sparsity within 2 points", ALL, target_sparsity},
+    {"each budget parameter moves density", ALL, budgets},
+    {"choosing costs what estimate() says", IN(SF_HOOK_PREFILL) | IN(SF_HOOK_COMPRESS), estimate},
+    {"no query reads a later value", IN(SF_HOOK_PREFILL), causal},
+    {"steering by later tokens is declared", IN(SF_HOOK_PREFILL), steering},
+    {"an attention sink is read", ALL, sink},
+    {"the query's own key is read", ALL, own_key},
+    {"same on the reference", ALL, as_reference},
+    {"same with 1 and 2 threads", ALL, threads},
+    {"same alone and in company", IN(SF_HOOK_COMPRESS) | IN(SF_HOOK_DECODE), company},
+    {"no state kept between samples", ALL, stateless},
+    {"query heads per kv head 1 2 4 8", ALL, groups},
+    {"head dim 64 128 256", ALL, head_dims},
+    {"prompts of 1 to 65 tokens", ALL, short_prompts},
+};
+
+static bool offers(const sf_method *m, sf_hook hook)
+{
+    return hook == SF_HOOK_PREFILL    ? m->prefill != NULL
+           : hook == SF_HOOK_COMPRESS ? m->compress != NULL
+                                      : m->decode != NULL;
+}
+
+/* The shortest usual prompt, no multiple of a block or page, on which the method leaves something out. */
+static int usual_prompt(check *c)
+{
+    static const int TOKENS[] = {300, 601, 1203, 2405};
+    for (size_t i = 0; i < sizeof TOKENS / sizeof *TOKENS; i++) {
+        sf_trial t = trial(c, shape(c, TOKENS[i]), USUAL);
+        t.choose_only = true;
+        sf_outcome o;
+        bool sparse = run(c, &c->one, t, &o) && o.density < 0.9;
+        sf_outcome_free(&o);
+        if (sparse) return TOKENS[i];
+    }
+    return TOKENS[0];
+}
+
+static bool fails_as_usual(check *c)
+{
+    sf_outcome o;
+    bool good = run(c, &c->one, trial(c, shape(c, c->tokens), USUAL), &o);
+    sf_outcome_free(&o);
+    return !good;
+}
+
+static sf_status open_backends(check *c, const char *device)
+{
+    SF_TRY(sf_backend_open("reference", 1, &c->reference));
+    SF_TRY(sf_backend_open(device, 1, &c->one));
+    return sf_backend_open(device, 2, &c->two);
+}
+
+sf_status sf_check_method(const sf_method *method, const char *device, FILE *out, int *failed)
+{
+    static const char *const VERDICT[] = {"pass", "FAIL", "-"};
+    check c = {.method = method};
+    *failed = 0;
+    sf_status status = open_backends(&c, device);
+    if (status == SF_OK) fprintf(out, "%s: %s, on %s\n", method->name, method->summary, device);
+    for (int h = 0; status == SF_OK && h < HOOKS; h++) {
+        c.hook = (sf_hook)h;
+        if (!offers(method, c.hook)) continue;
+        c.tokens = usual_prompt(&c);
+        c.hopeless = fails_as_usual(&c);
+        c.error = false;
+        for (size_t i = 0; i < sizeof PROPERTIES / sizeof *PROPERTIES; i++) {
+            if (!(PROPERTIES[i].hooks & IN(h))) continue;
+            c.detail[0] = '\0';
+            bool told = c.error && c.hopeless; /* once is enough */
+            verdict v = told ? say(&c, NOT_APPLICABLE, "not tried, as above") : PROPERTIES[i].prove(&c);
+            *failed += v == FAIL;
+            fprintf(out, "  %-9s %-36s %-5s %s\n", PHASE[h], PROPERTIES[i].name, VERDICT[v], c.detail);
+        }
+    }
+    if (status == SF_OK && !method->prefill && !method->compress && !method->decode)
+        fprintf(out, "  offers no hook: nothing to certify\n");
+    sf_backend_close(&c.reference), sf_backend_close(&c.one), sf_backend_close(&c.two);
+    return status;
+}

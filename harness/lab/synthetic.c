@@ -1,0 +1,257 @@
+#include "harness/lab/synthetic.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t sf_synthetic_draw(uint64_t stream, uint64_t n)
+{
+    uint64_t z = stream + (n + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* ---- values ---------------------------------------------------------------------------------------------------------
+ */
+
+enum { Q, K, V, SINK, NEEDLE, PLACE, STREAMS = 8 }; /* streams of a seed */
+enum { OTHER = 1 << 20 };                           /* seeds that far away are for altered rows */
+
+/* Multiples of 1/64 in [-2, 2); coarse: of 1. */
+static float uniform(uint64_t stream, uint64_t n, bool coarse)
+{
+    uint64_t z = sf_synthetic_draw(stream, n);
+    return coarse ? (float)(z >> 62) - 2 : ((float)(z >> 56) - 128) / 64;
+}
+
+static float sign(uint64_t stream, uint64_t n) { return sf_synthetic_draw(stream, n) >> 63 ? -1 : 1; }
+
+static void add_signs(float *x, int dim, uint64_t stream, int head, float size)
+{
+    for (int d = 0; d < dim; d++) x[d] += size * sign(stream, (uint64_t)(head * dim + d));
+}
+
+static void fill(const sf_synthetic *s, int which, int heads, float *x)
+{
+    size_t width = (size_t)heads * (size_t)s->head_dim;
+    for (int row = 0; row < s->tokens + s->tail; row++) {
+        bool other = (s->other_all && row >= s->other_all) || (which == V && s->other_values && row >= s->other_values);
+        uint64_t stream = STREAMS * (s->seed + (other ? OTHER : 0)) + (uint64_t)which;
+        for (size_t i = 0; i < width; i++)
+            x[(size_t)row * width + i] = uniform(stream, (uint64_t)((size_t)row * width + i), s->ties && which != V);
+    }
+}
+
+static void fill_all(const sf_synthetic *s, float *q, float *k, float *v)
+{
+    int rows = s->tokens + s->tail, dim = s->head_dim, heads = s->heads, kv = s->kv_heads, group = heads / kv;
+    uint64_t stream = STREAMS * s->seed;
+    fill(s, Q, heads, q), fill(s, K, kv, k), fill(s, V, kv, v);
+
+    size_t row = (size_t)kv * (size_t)dim;
+    for (int j = 3; s->ties && j < rows; j += 7)
+        memcpy(k + (size_t)j * row, k + (size_t)(j - 2) * row, row * sizeof *k);
+    for (int i = 0; s->sinks && i < rows; i++) {
+        for (int g = 0; g < kv && i < 4; g++) add_signs(k + ((size_t)i * kv + g) * dim, dim, stream + SINK, g, 1);
+        for (int h = 0; h < heads; h++)
+            add_signs(q + ((size_t)i * heads + h) * dim, dim, stream + SINK, h / group, 0.5f);
+    }
+    for (int i = 0; s->needles && i < 3; i++) {
+        size_t j = sf_synthetic_draw(stream + PLACE, (uint64_t)i) % (uint64_t)s->tokens;
+        for (int g = 0; g < kv; g++) add_signs(k + (j * kv + g) * dim, dim, stream + NEEDLE, g, 1.5f);
+    }
+    for (int i = s->tokens > 32 ? s->tokens - 32 : 0; s->needles && i < rows; i++)
+        for (int h = 0; h < heads; h++)
+            add_signs(q + ((size_t)i * heads + h) * dim, dim, stream + NEEDLE, h / group, 1);
+    for (size_t i = 0; s->own && i < (size_t)rows * (size_t)kv; i++) { /* the key 1.5 times the query */
+        float *first = q + i * (size_t)(group * dim);
+        for (int h = 1; h < group; h++) memcpy(first + h * dim, first, (size_t)dim * sizeof *q);
+        for (int d = 0; d < dim; d++) k[i * (size_t)dim + (size_t)d] = 1.5f * first[d];
+    }
+}
+
+/* fp32 to bf16 and back, to nearest even. */
+static uint16_t to_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return (uint16_t)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+
+static float from_bf16(uint16_t x)
+{
+    uint32_t u = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+static sf_status put(sf_synthetic *s, void *to, float *x, size_t n)
+{
+    sf_backend *b = s->backend;
+    if (b->activation == SF_F32) {
+        for (size_t i = 0; s->bf16 && i < n; i++) x[i] = from_bf16(to_bf16(x[i]));
+        return b->ops->upload(b, to, x, n * sizeof *x);
+    }
+    for (size_t i = 0; i < n; i++) { /* in place, from the front: narrower */
+        uint16_t half = to_bf16(x[i]);
+        memcpy((char *)x + i * sizeof half, &half, sizeof half);
+    }
+    return b->ops->upload(b, to, x, n * sizeof(uint16_t));
+}
+
+/* Rows [first, first + n) of x [rows, G, D] to a cache part [G, n, D]. */
+static sf_status put_part(sf_synthetic *s, int first, int n, const float *x, void **out)
+{
+    size_t dim = (size_t)s->head_dim, kv = (size_t)s->kv_heads, elements = (size_t)n * kv * dim;
+    float *y = malloc((elements + 1) * sizeof *y);
+    if (!y) return sf_fail(SF_NO_MEMORY, "synthetic attention of %d tokens", s->tokens);
+    for (size_t g = 0; g < kv; g++)
+        for (size_t j = 0; j < (size_t)n; j++)
+            memcpy(y + (g * (size_t)n + j) * dim, x + (((size_t)first + j) * kv + g) * dim, dim * sizeof *y);
+    sf_status status = sf_arena_alloc(&s->arena, sf_bytes(s->backend->activation, (int64_t)elements), out);
+    if (status == SF_OK) status = put(s, *out, y, elements);
+    free(y);
+    return status;
+}
+
+sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
+{
+    size_t rows = (size_t)(s->tokens + s->tail), dim = (size_t)s->head_dim, heads = (size_t)s->heads,
+           kv = (size_t)s->kv_heads;
+    s->backend = s->arena.backend = backend;
+    float *q = malloc(rows * heads * dim * sizeof *q), *k = malloc(rows * kv * dim * sizeof *k),
+          *v = malloc(rows * kv * dim * sizeof *v);
+    sf_status status = q && k && v ? SF_OK : sf_fail(SF_NO_MEMORY, "synthetic attention of %d tokens", s->tokens);
+    if (status == SF_OK) {
+        fill_all(s, q, k, v);
+        s->prompt.n = s->tokens, s->prompt.capacity = s->tokens;
+        s->generated.n = s->tail, s->generated.capacity = s->tail;
+        status = put_part(s, 0, s->tokens, k, &s->prompt.k);
+    }
+    if (status == SF_OK) status = put_part(s, 0, s->tokens, v, &s->prompt.v);
+    if (status == SF_OK) status = put_part(s, s->tokens, s->tail, k, &s->generated.k);
+    if (status == SF_OK) status = put_part(s, s->tokens, s->tail, v, &s->generated.v);
+    if (status == SF_OK)
+        status = sf_arena_alloc(&s->arena, sf_bytes(backend->activation, (int64_t)(rows * heads * dim)), &s->q);
+    if (status == SF_OK) status = put(s, s->q, q, rows * heads * dim);
+    free(q), free(k), free(v);
+    return status;
+}
+
+void sf_synthetic_close(sf_synthetic *s)
+{
+    sf_arena_close(&s->arena);
+    s->q = NULL;
+}
+
+/* ---- attention ------------------------------------------------------------------------------------------------------
+ */
+
+static sf_attention attention(const sf_synthetic *s, int first, int queries, int generated)
+{
+    sf_attention a = {.backend = s->backend,
+                      .layer = s->layer,
+                      .layers = s->layer + 1,
+                      .heads = s->heads,
+                      .kv_heads = s->kv_heads,
+                      .head_dim = s->head_dim,
+                      .queries = queries,
+                      .keys = s->tokens + generated};
+    a.scale = (float)(1 / sqrt(s->head_dim));
+    a.q = (const char *)s->q + sf_bytes(s->backend->activation, (int64_t)first * s->heads * s->head_dim);
+    a.kv = (sf_kv){.prompt = s->prompt, .tail = s->generated, .dtype = s->backend->activation};
+    a.kv.tail.n = generated;
+    return a;
+}
+
+sf_attention sf_synthetic_prompt(const sf_synthetic *s)
+{
+    sf_attention a = attention(s, 0, s->tokens, 0);
+    a.kv.tail = (sf_kv_part){0};
+    return a;
+}
+
+sf_attention sf_synthetic_step(const sf_synthetic *s, int n) { return attention(s, s->tokens + n - 1, 1, n); }
+
+sf_status sf_synthetic_observe(sf_synthetic *s, const sf_method *method, const void *params, sf_state *out)
+{
+    sf_attention a = sf_synthetic_prompt(s);
+    SF_TRY(sf_hook_state(&a, method, params, s->tokens + s->tail, &s->arena, out));
+    sf_mark mark = sf_scratch_mark(s->backend);
+    SF_TRY(sf_hook_observe(&a, method, params, out, 0));
+    for (int i = 1; i <= s->tail; i++) {
+        sf_attention step = sf_synthetic_step(s, i);
+        SF_TRY(sf_hook_observe(&step, method, params, out, step.keys - 1));
+    }
+    sf_scratch_release(s->backend, mark);
+    return SF_OK;
+}
+
+sf_status sf_synthetic_evict(sf_synthetic *s, const sf_pattern *keep, sf_attention *out)
+{
+    sf_backend *b = s->backend;
+    *out = sf_synthetic_step(s, s->tail);
+    if (keep->kind == SF_DENSE) return SF_OK;
+    size_t bytes = sf_bytes(b->activation, (int64_t)s->kv_heads * keep->first.stride * s->head_dim);
+    sf_kv_part kept = {.capacity = keep->first.stride};
+    int32_t *count;
+    SF_TRY(sf_arena_alloc(&s->arena, bytes, &kept.k));
+    SF_TRY(sf_arena_alloc(&s->arena, bytes, &kept.v));
+    SF_TRY(sf_arena_alloc(&s->arena, (size_t)s->kv_heads * sizeof *count, (void **)&count));
+    kept.count = count;
+    SF_TRY(b->ops->gather_kv(b, &s->prompt, &keep->first, s->head_dim, &kept));
+    out->kv.prompt = kept;
+    out->keys = kept.n + s->tail;
+    return SF_OK;
+}
+
+static sf_status execute(int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *rows)
+{
+    sf_backend *b = a[0]->backend;
+    sf_phase before = b->phase;
+    b->phase = a[0]->kv.tail.n == 0 ? SF_PREFILL : SF_DECODE;
+    sf_status status = b->phase == SF_PREFILL ? b->ops->prefill(b, a[0], pattern[0], rows)
+                                              : b->ops->decode(b, lanes, a, pattern, rows);
+    b->phase = before;
+    return status;
+}
+
+sf_status sf_synthetic_attend(int lanes, const sf_attention *const *given, const sf_pattern *const *pattern, float *out,
+                              uint64_t *pairs)
+{
+    enum { LANES = 8, HEADS = 256 };
+    sf_backend *b = given[0]->backend;
+    sf_attention counted = *given[0];
+    const sf_attention *a[LANES];
+    int heads = counted.heads;
+    int64_t elements = (int64_t)counted.queries * heads * counted.head_dim;
+    size_t bytes = sf_bytes(b->activation, elements);
+    uint64_t tally[HEADS], sum = 0;
+    if (lanes > LANES || heads > HEADS) return sf_fail(SF_INTERNAL, "%d lanes of %d heads", lanes, heads);
+    for (int i = 0; i < lanes; i++) a[i] = i ? given[i] : &counted;
+
+    sf_mark mark = sf_scratch_mark(b);
+    void *rows;
+    sf_status status = sf_scratch_alloc(b, bytes * (size_t)lanes, &rows);
+    if (status == SF_OK) status = sf_scratch_alloc(b, (size_t)heads * sizeof *tally, (void **)&counted.pairs);
+    if (status == SF_OK) status = b->ops->zero(b, counted.pairs, (size_t)heads * sizeof *tally);
+    if (status == SF_OK) status = execute(lanes, a, pattern, rows);
+    if (status == SF_OK) status = b->ops->count_pairs(b, &counted, pattern[0], pairs);
+    if (status == SF_OK) status = b->ops->download(b, tally, counted.pairs, (size_t)heads * sizeof *tally);
+    if (status == SF_OK) status = b->ops->download(b, out, rows, bytes);
+    sf_scratch_release(b, mark);
+    if (status != SF_OK) return status;
+
+    for (int h = 0; h < heads; h++) sum += tally[h];
+    if (sum != *pairs)
+        return sf_fail(SF_INTERNAL, "%s computed %llu pairs of a pattern of %llu", b->ops->name,
+                       (unsigned long long)sum, (unsigned long long)*pairs);
+    for (int64_t i = elements - 1; i >= 0 && b->activation == SF_BF16; i--) { /* widen in place, from the back */
+        uint16_t half;
+        memcpy(&half, (char *)out + i * (int64_t)sizeof half, sizeof half);
+        out[i] = from_bf16(half);
+    }
+    return SF_OK;
+}

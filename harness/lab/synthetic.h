@@ -1,0 +1,56 @@
+/* One layer's attention over made-up queries, keys and values: what methods are checked on, without a model.
+ *
+ * Values are multiples of 1/64, so small that every q·k is exact in fp32; the same on every machine and backend. They
+ * may hold what methods look for: attention sinks (the first 4 keys agree with every query), needles (3 keys that agree
+ * with the last 32 queries), ties (coarse values, and keys that repeat others). tests/golden/methods makes the same
+ * ones. */
+#ifndef SF_SYNTHETIC_H
+#define SF_SYNTHETIC_H
+
+#include "harness/engine/arena.h"
+#include "harness/engine/hooks.h"
+
+typedef struct sf_synthetic {
+    /* in */
+    int tokens, tail; /* of the prompt; generated after it */
+    int heads, kv_heads, head_dim;
+    int layer;
+    bool sinks, needles, ties, own;
+    bool bf16;                   /* values rounded to bf16, to compare with a backend that computes in it */
+    int other_values, other_all; /* from this row on, other v; other q, k and v; 0: nowhere */
+    uint64_t seed;
+
+    /* made by sf_synthetic_open() */
+    sf_backend *backend;
+    sf_arena arena;
+    void *q; /* [tokens + tail, H, D] */
+    sf_kv_part prompt, generated;
+} sf_synthetic;
+
+/* The n-th number of a stream (splitmix64). */
+uint64_t sf_synthetic_draw(uint64_t stream, uint64_t n);
+
+/* Fills the values, on the backend. Closed with sf_synthetic_close() whatever is returned. */
+sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend);
+void sf_synthetic_close(sf_synthetic *s); /* accepts a zeroed one */
+
+/* The caller sets backend->phase before it calls hooks.
+ *
+ * All prompt queries over the prompt; the query of the n-th generated token (1 … tail) over everything up to it. */
+sf_attention sf_synthetic_prompt(const sf_synthetic *s);
+sf_attention sf_synthetic_step(const sf_synthetic *s, int n);
+
+/* A state for `method` that has observed the prompt and the tail, token by token, as in a generation. Memory is the
+ * arena's. */
+sf_status sf_synthetic_observe(sf_synthetic *s, const sf_method *method, const void *params, sf_state *out);
+
+/* The last generated token's query over the tail and those keys of the prompt that `keep` names (TOKENS; DENSE:
+ * all). */
+sf_status sf_synthetic_evict(sf_synthetic *s, const sf_pattern *keep, sf_attention *out);
+
+/* Attention of `lanes` sequences at once (one if it is a prompt). out: lane 0's rows, [queries, H, D] to host memory as
+ * fp32; pairs: its number. Fails where the executor's tally is not what count_pairs() says. */
+sf_status sf_synthetic_attend(int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, float *out,
+                              uint64_t *pairs);
+
+#endif

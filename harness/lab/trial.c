@@ -1,0 +1,214 @@
+#include "harness/lab/trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/yaml.h"
+#include "kernels/reference/reference.h"
+
+extern const sf_backend_ops sf_reference_ops;
+
+enum { OUTPUT = 32 }; /* tokens of a generation that budgets are fitted for */
+
+/* A trial set up: its lane of attention, and the pattern that it reads by. */
+typedef struct lane {
+    sf_synthetic s;
+    void *params;
+    sf_state state;
+    sf_attention look, read; /* what the hook sees; what attends */
+    sf_pattern chosen, reads;
+    double flops, estimate; /* of choosing: counted, and as the method says */
+} lane;
+
+static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "a trial of a method"); }
+
+static void set(const sf_param *p, double value, void *params)
+{
+    void *at = (char *)params + p->offset;
+    if (p->type == SF_INT || p->type == SF_CHOICE) *(int *)at = (int)value;
+    if (p->type == SF_REAL) *(double *)at = value;
+    if (p->type == SF_BOOL) *(bool *)at = value != 0;
+}
+
+static sf_extent extent_of(const sf_trial *t, sf_phase phase)
+{
+    return (sf_extent){.phase = phase,
+                       .tokens = t->on.tokens,
+                       .output = OUTPUT,
+                       .heads = t->on.heads,
+                       .kv_heads = t->on.kv_heads,
+                       .head_dim = t->on.head_dim,
+                       .layers = t->on.layer + 1};
+}
+
+static sf_status fit(const sf_trial *t, lane *l)
+{
+    const sf_method *m = t->method;
+    const sf_extent extent = extent_of(t, t->hook == SF_HOOK_PREFILL ? SF_PREFILL : SF_DECODE);
+    if (!(l->params = calloc(1, m->params_size + 1))) return no_memory();
+    SF_TRY(sf_yaml_params(NULL, m->params, NULL, l->params));
+    for (const sf_param *p = m->params; t->set && t->rest_low && p->name; p++)
+        if (p->budget) set(p, p->low, l->params);
+    if (t->set) return set(t->set, t->value, l->params), SF_OK;
+    return isnan(t->sparsity) || !m->fit ? SF_OK : sf_hook_fit(m, &extent, t->sparsity, l->params);
+}
+
+/* A hook that compresses counts in the prefill. */
+static sf_status choose(const sf_trial *t, sf_backend *b, lane *l)
+{
+    const sf_extent extent = extent_of(t, b->phase);
+    sf_meter meter = {0}, *before = b->meter;
+    b->meter = &meter;
+    sf_status status = sf_hook_choose(t->hook, &l->look, t->method, l->params, &l->state, &l->chosen);
+    b->meter = before;
+    l->flops = (double)meter.at[b->phase][SF_ESTIMATION].flops;
+    l->estimate = status == SF_OK && t->method->estimate ? t->method->estimate(&extent, l->params).exact : 0;
+    return status;
+}
+
+/* Calls the hook as the engine would. */
+static sf_status open_lane(const sf_trial *t, sf_backend *b, lane *l)
+{
+    const sf_method *m = t->method;
+    l->s = t->on;
+    SF_TRY(fit(t, l));
+    SF_TRY(sf_synthetic_open(&l->s, b));
+    b->phase = t->hook == SF_HOOK_DECODE ? SF_DECODE : SF_PREFILL;
+    l->look = l->read = sf_synthetic_prompt(&l->s);
+    if (t->hook == SF_HOOK_DECODE) {
+        SF_TRY(sf_synthetic_observe(&l->s, m, l->params, &l->state));
+        l->look = l->read = sf_synthetic_step(&l->s, l->s.tail);
+    }
+    SF_TRY(choose(t, b, l));
+    l->reads = l->chosen;
+    if (t->hook != SF_HOOK_COMPRESS) return SF_OK;
+    l->reads = (sf_pattern){.kind = SF_DENSE};
+    return sf_synthetic_evict(&l->s, &l->chosen, &l->read);
+}
+
+static void close_lane(lane *l)
+{
+    sf_synthetic_close(&l->s);
+    free(l->params);
+}
+
+/* ---- what was chosen --------------------------------------------------------------------------------------------- */
+
+static sf_status append(sf_backend *b, const sf_lists *l, sf_outcome *o)
+{
+    size_t rows = (size_t)l->rows, room = rows * (size_t)l->stride;
+    int32_t *count = malloc((rows + 1) * sizeof *count), *index = malloc((room + 1) * sizeof *index);
+    int32_t *more = realloc(o->chosen, (o->choices + rows + room + 1) * sizeof *more);
+    if (more) o->chosen = more;
+    sf_status status = count && index && more ? SF_OK : no_memory();
+    if (status == SF_OK) status = b->ops->download(b, count, l->count, rows * sizeof *count);
+    if (status == SF_OK) status = b->ops->download(b, index, l->index, room * sizeof *index);
+    for (size_t r = 0; r < rows && status == SF_OK; r++) {
+        o->chosen[o->choices++] = count[r];
+        for (int32_t i = 0; i < count[r]; i++) o->chosen[o->choices++] = index[r * (size_t)l->stride + (size_t)i];
+    }
+    free(count), free(index);
+    return status;
+}
+
+static sf_status record(sf_backend *b, const sf_pattern *p, sf_outcome *o)
+{
+    if (p->kind == SF_DENSE) return SF_OK;
+    if (p->kind == SF_WINDOW) {
+        if (!(o->chosen = malloc(3 * sizeof *o->chosen))) return no_memory();
+        o->chosen[0] = p->sinks, o->chosen[1] = p->local, o->chosen[2] = p->last, o->choices = 3;
+        return SF_OK;
+    }
+    SF_TRY(append(b, &p->first, o));
+    return p->kind == SF_COLUMNS_DIAGONALS ? append(b, &p->second, o) : SF_OK;
+}
+
+/* Kept keys and tail, for the one row that decodes. */
+static void mask_kept(const lane *l, int h, uint8_t *mask)
+{
+    const sf_lists *keep = &l->chosen.first;
+    int tokens = l->s.tokens, g = h / (l->s.heads / l->s.kv_heads);
+    memset(mask, l->chosen.kind == SF_DENSE, (size_t)tokens);
+    memset(mask + tokens, 1, (size_t)l->s.tail);
+    for (int32_t i = 0; l->chosen.kind == SF_TOKENS && i < keep->count[g]; i++)
+        mask[keep->index[g * keep->stride + i]] = 1;
+}
+
+static int blocks_of_the_future(const lane *l)
+{
+    const sf_pattern *p = &l->chosen;
+    int64_t queries = (l->look.queries + p->block_q - 1) / p->block_q;
+    int n = 0;
+    for (int64_t r = 0; r < p->first.rows; r++) {
+        int64_t end = (r % queries + 1) * p->block_q;
+        int64_t last = l->look.keys - l->look.queries + (end < l->look.queries ? end : l->look.queries) - 1;
+        for (int32_t i = 0; i < p->first.count[r]; i++)
+            n += (int64_t)p->first.index[r * p->first.stride + i] * p->block_k > last;
+    }
+    return n;
+}
+
+static sf_status explain(const sf_trial *t, const lane *l, sf_outcome *o)
+{
+    size_t row = (size_t)o->keys;
+    if (!(o->mask = malloc((size_t)t->on.heads * (size_t)o->rows * row + 1))) return no_memory();
+    for (int h = 0; h < t->on.heads; h++)
+        for (int i = 0; i < o->rows; i++) {
+            uint8_t *mask = o->mask + ((size_t)h * (size_t)o->rows + (size_t)i) * row;
+            if (t->hook == SF_HOOK_COMPRESS)
+                mask_kept(l, h, mask);
+            else
+                sf_reference_mask(&l->look, &l->chosen, h, i, mask);
+        }
+    if (l->chosen.kind == SF_BLOCKS) o->future = blocks_of_the_future(l);
+    return SF_OK;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------------
+ */
+
+static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_outcome *o)
+{
+    SF_TRY(open_lane(t, b, l));
+    if (t->among) {
+        SF_TRY(open_lane(t->among, b, other));
+        SF_TRY(sf_blame(b->ops->check_pattern(b, &l->look, &l->chosen, t->method->name),
+                        "changed by another lane's hook"));
+    }
+    SF_TRY(record(b, &l->chosen, o));
+    o->flops = l->flops, o->estimate = l->estimate;
+    o->rows = l->read.queries;
+    o->keys = t->hook == SF_HOOK_PREFILL ? t->on.tokens : t->on.tokens + t->on.tail;
+
+    const sf_attention *a[] = {&l->read, &other->read};
+    const sf_pattern *p[] = {&l->reads, &other->reads};
+    if (t->choose_only) {
+        b->phase = t->hook == SF_HOOK_PREFILL ? SF_PREFILL : SF_DECODE;
+        SF_TRY(b->ops->count_pairs(b, a[0], p[0], &o->pairs));
+    } else {
+        if (!(o->out = malloc((size_t)o->rows * (size_t)(t->on.heads * t->on.head_dim) * sizeof *o->out)))
+            return no_memory();
+        SF_TRY(sf_hook_blame(sf_synthetic_attend(t->among ? 2 : 1, a, p, o->out, &o->pairs), t->hook, t->method,
+                             t->on.layer));
+    }
+    o->density = (double)o->pairs / (t->on.heads * sf_causal_pairs(o->rows, o->keys));
+    return b->ops == &sf_reference_ops && !t->choose_only ? explain(t, l, o) : SF_OK;
+}
+
+sf_status sf_trial_run(const sf_trial *t, sf_backend *b, sf_outcome *o)
+{
+    lane l = {0}, other = {0};
+    sf_mark mark = sf_scratch_mark(b);
+    *o = (sf_outcome){0};
+    sf_status status = run(t, b, &l, &other, o);
+    sf_scratch_release(b, mark);
+    close_lane(&l), close_lane(&other);
+    return status;
+}
+
+void sf_outcome_free(sf_outcome *o)
+{
+    free(o->chosen), free(o->out), free(o->mask);
+    *o = (sf_outcome){0};
+}

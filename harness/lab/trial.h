@@ -1,0 +1,38 @@
+/* One hook of one method on one synthetic attention: what it chose and what attention over that gave. */
+#ifndef SF_TRIAL_H
+#define SF_TRIAL_H
+
+#include "harness/lab/synthetic.h"
+
+/* sparsity: the parameters are fitted to it; NAN, or a method without fit(): its default parameters. */
+typedef struct sf_trial sf_trial;
+struct sf_trial {
+    const sf_method *method;
+    sf_hook hook;
+    double sparsity;
+    const sf_param *set;  /* instead: its default parameters, but for this one; NULL: none */
+    double value;
+    bool rest_low;        /* other budgets then stand at their lowest */
+    sf_synthetic on;      /* what to make; its backend and memory are not used */
+    const sf_trial *among; /* decode, compress: this one runs in the same step, as another lane; NULL: alone */
+    bool choose_only;     /* count the pairs, but compute no attention */
+};
+
+typedef struct sf_outcome {
+    int rows, keys;       /* query rows that read, logical keys that there are to read */
+    uint64_t pairs;
+    double density;       /* pairs / causal pairs */
+    double flops;         /* of choosing, as the meter counted them */
+    double estimate;      /* what the method says of that: FLOPs (decode: elements read) */
+    int32_t *chosen;      /* the pattern's lists, one after the other, each behind its length */
+    size_t choices;
+    float *out;           /* [rows, H, D]; NULL: chosen only */
+    uint8_t *mask;        /* [H, rows, keys] what is read, from the pattern's definition; reference backend only */
+    int future;           /* key blocks named that lie wholly after their queries; reference backend only */
+} sf_outcome;
+
+/* Freed with sf_outcome_free() whatever is returned. */
+sf_status sf_trial_run(const sf_trial *trial, sf_backend *backend, sf_outcome *out);
+void sf_outcome_free(sf_outcome *o); /* accepts a zeroed one */
+
+#endif

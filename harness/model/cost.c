@@ -1,0 +1,93 @@
+#include "harness/model/cost.h"
+
+#include <assert.h>
+
+static void term(sf_cost *out, const char *name, double paper, double exact)
+{
+    assert(out->terms < SF_COST_TERMS);
+    out->term[out->terms++] = (sf_cost_term){name, paper, exact};
+    out->paper += paper;
+    out->exact += exact;
+}
+
+/* Pairs of L queries with the keys at or before them, at most `window` of them. */
+static double causal_pairs(double L, double window)
+{
+    if (window >= L) return L * (L + 1) / 2;
+    return window * (window + 1) / 2 + (L - window) * window;
+}
+
+static void add_estimation(const sf_model_config *m, const sf_cost_query *q, const sf_method *method, const void *params,
+                           const char *name, int layers, sf_cost *out)
+{
+    if (!method || !method->estimate) return;
+    sf_extent extent = {.phase = q->phase,
+                        .tokens = (int)q->tokens,
+                        .heads = m->heads,
+                        .kv_heads = m->kv_heads,
+                        .head_dim = m->head_dim,
+                        .layers = m->layers};
+    sf_estimate e = method->estimate(&extent, params);
+    double times = (double)q->batch * layers;
+    term(out, name, times * e.paper, times * e.exact);
+}
+
+/* B (2Ld + N [2Ld (2d + 2 d_h n_kv) + ρ h L² (4 d_h + 3)] + 2 N L d_mlp (3d + 1) + 2Ld |V|), FLOPs. */
+static void prefill(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
+{
+    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab, mlp = m->mlp;
+    double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h + 3;
+    double window = m->window < L ? m->window : L;
+
+    term(out, "embedding", B * 2 * L * d, 0);
+    term(out, "projections", B * N * 2 * L * d * (2 * d + 2 * d_h * kv),
+         B * N * 2 * L * d * (2 * d_h * h + 2 * d_h * kv));
+    term(out, "attention", B * global * q->density * h * L * L * pair,
+         B * global * q->density * h * causal_pairs(L, L) * pair);
+    if (sliding) {
+        term(out, "sliding attention", B * sliding * h * L * window * pair,
+             B * sliding * h * causal_pairs(L, window) * pair);
+    }
+    term(out, "mlp", B * 2 * N * L * mlp * (3 * d + 1), B * 2 * N * L * mlp * 3 * d);
+    term(out, "head", B * 2 * L * d * V, B * 2 * d * V);
+}
+
+/* W + B·2 N L d_h n_kv ρ, elements; W = N (projections + 3 d d_mlp) + d (|V| + 1), projections as the checkpoint has
+ * them. */
+static void decode(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
+{
+    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab, mlp = m->mlp;
+    double h = m->heads, kv = m->kv_heads, d_h = m->head_dim;
+    double window = m->window < L ? m->window : L;
+
+    double projections = N * d * (2 * d_h * h + 2 * d_h * kv);
+    double biases = m->qkv_bias ? N * d_h * (h + 2 * kv) : 0;
+    double norms = N * d * (m->post_norms ? 4 : 2) + (m->qk_norm ? N * 2 * d_h : 0) + d;
+
+    term(out, "embedding", d, B * d);
+    term(out, "projections", projections, projections);
+    term(out, "mlp", N * 3 * d * mlp, N * 3 * d * mlp);
+    term(out, "head", d * V, d * V);
+    term(out, "norms and biases", 0, norms + biases);
+    out->weights = out->paper;
+    term(out, "cache", B * 2 * global * L * d_h * kv * q->density, B * 2 * global * L * d_h * kv * q->density);
+    if (sliding) term(out, "sliding cache", B * 2 * sliding * window * d_h * kv, B * 2 * sliding * window * d_h * kv);
+}
+
+void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cost *out)
+{
+    int sliding = 0;
+    for (int l = 0; l < model->layers; l++) sliding += sf_layer_slides(model, l);
+    int global = model->layers - sliding;
+
+    *out = (sf_cost){0};
+    if (query->phase == SF_PREFILL)
+        prefill(model, query, global, sliding, out);
+    else
+        decode(model, query, global, sliding, out);
+    /* A compress hook works once, at the end of the prefill, and in FLOPs: no decode step reads for it. */
+    bool chooses = query->phase == SF_PREFILL || (query->method && !query->method->compress);
+    if (chooses) add_estimation(model, query, query->method, query->params, "estimation", global, out);
+    if (query->phase == SF_PREFILL)
+        add_estimation(model, query, query->evicts, query->evicts_params, "eviction", global, out);
+}

@@ -1,0 +1,169 @@
+/* Two results of the same sweep: another revision, backend or machine. */
+#include "harness/report/report.h"
+#include "harness/report/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHOWN = 20, RESAMPLES = 10000 };
+static const double alpha = 0.05;
+
+/* What makes two cells the same question. Keys may differ: device, dtype and revision are part of them. */
+static int by_question(const sf_cell_info *x, const sf_cell_info *y)
+{
+    int o = strcmp(x->model, y->model);
+    if (!o) o = strcmp(x->task_label, y->task_label);
+    if (!o) o = strcmp(x->task_params, y->task_params);
+    if (!o) o = x->length - y->length;
+    for (int p = 0; p < SF_PHASES && !o; p++) {
+        o = strcmp(x->label[p], y->label[p]);
+        double a = x->sparsity[p], b = y->sparsity[p];
+        if (!o && isnan(a) != isnan(b)) o = isnan(a) - isnan(b);
+        if (!o && !isnan(a)) o = (a > b) - (a < b);
+    }
+    if (!o) o = (x->seed > y->seed) - (x->seed < y->seed);
+    return o;
+}
+
+struct pair {
+    int a, b, samples, same_score, other_prompt;
+    double mean_a, mean_b, difference, p, holm;
+};
+
+static int by_change(const void *a, const void *b)
+{
+    const struct pair *x = a, *y = b;
+    double p = fabs(x->difference), q = fabs(y->difference);
+    if (p != q) return p > q ? -1 : 1;
+    return x->a - y->a;
+}
+
+static sf_status compare_cells(const sf_results *a, const sf_results *b, struct pair *pair, double *difference)
+{
+    int i = 0, j = 0, n = 0;
+    while (i < a->records[pair->a] && j < b->records[pair->b]) {
+        const sf_record *x = &a->record[pair->a][i], *y = &b->record[pair->b][j];
+        if (x->sample != y->sample) {
+            if (x->sample < y->sample)
+                i++;
+            else
+                j++;
+            continue;
+        }
+        i++, j++;
+        if (x->prompt_hash && y->prompt_hash && x->prompt_hash != y->prompt_hash) {
+            pair->other_prompt++;
+            continue;
+        }
+        difference[n++] = y->strict - x->strict;
+        pair->mean_a += x->strict;
+        pair->mean_b += y->strict;
+        pair->same_score += x->strict == y->strict;
+    }
+    pair->samples = n;
+    pair->p = NAN;
+    if (!n) return SF_OK;
+    pair->mean_a /= n;
+    pair->mean_b /= n;
+    pair->difference = pair->mean_b - pair->mean_a;
+    return sf_sign_flip_test(n, difference, RESAMPLES, (uint64_t)pair->a, &pair->p);
+}
+
+static void print_pair(const sf_results *a, const struct pair *x, FILE *out)
+{
+    const sf_cell_info *c = &a->cell[x->a];
+    char arm[200] = "";
+    for (int p = 0; p < SF_PHASES; p++) {
+        char level[16];
+        if (strcmp(c->method[p], "dense") == 0) continue;
+        snprintf(level, sizeof level, isnan(c->sparsity[p]) ? "set" : "%.2f", c->sparsity[p]);
+        size_t at = strlen(arm);
+        snprintf(arm + at, sizeof arm - at, "%s%.80s %s", at ? " + " : "", c->label[p], level);
+    }
+    fprintf(out, "%-16s %-18s %7d  %-28s %5d  %.3f  %.3f  %+.3f  %-8.2g %d\n", c->model, c->task_label, c->length,
+            *arm ? arm : "dense", x->samples, x->mean_a, x->mean_b, x->difference, x->holm, x->samples - x->same_score);
+}
+
+static int indirect(const void *x, const void *y, void *results)
+{
+    const sf_results *r = results;
+    int o = by_question(&r->cell[*(const int *)x], &r->cell[*(const int *)y]);
+    return o ? o : *(const int *)x - *(const int *)y;
+}
+
+/* Cells are sorted by other things than by_question(): both are walked through an index. */
+static int *sorted(const sf_results *r)
+{
+    int *order = malloc(((size_t)r->cells + 1) * sizeof *order);
+    for (int c = 0; c < r->cells && order; c++) order[c] = c;
+    if (order) qsort_r(order, (size_t)r->cells, sizeof *order, indirect, (void *)r);
+    return order;
+}
+
+sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
+{
+    int most = 1, pairs = 0, only_a = 0, only_b = 0, *order_a = sorted(a), *order_b = sorted(b);
+    for (int c = 0; c < a->cells; c++)
+        if (a->records[c] > most) most = a->records[c];
+    double *difference = malloc((size_t)most * sizeof *difference), *p = malloc(((size_t)a->cells + 1) * 2 * sizeof *p);
+    struct pair *pair = calloc((size_t)a->cells + 1, sizeof *pair);
+    sf_status status =
+        order_a && order_b && difference && p && pair ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory to compare");
+    for (int i = 0, j = 0; status == SF_OK && (i < a->cells || j < b->cells);) {
+        int o = i == a->cells ? 1 : j == b->cells ? -1 : by_question(&a->cell[order_a[i]], &b->cell[order_b[j]]);
+        if (o < 0)
+            i++, only_a++;
+        else if (o > 0)
+            j++, only_b++;
+        else {
+            pair[pairs] = (struct pair){.a = order_a[i++], .b = order_b[j++]};
+            status = compare_cells(a, b, &pair[pairs], difference);
+            p[pairs] = pair[pairs].p;
+            pairs++;
+        }
+    }
+    if (status == SF_OK) status = sf_holm(pairs, p, p + pairs);
+    if (status == SF_OK) {
+        int samples = 0, same = 0, prompts = 0, changed = 0, significant = 0;
+        double largest = 0;
+        for (int i = 0; i < pairs; i++) {
+            pair[i].holm = p[pairs + i];
+            samples += pair[i].samples;
+            same += pair[i].same_score;
+            prompts += pair[i].other_prompt;
+            changed += pair[i].samples > pair[i].same_score;
+            significant += pair[i].holm <= alpha;
+            largest = fmax(largest, fabs(pair[i].difference));
+        }
+        fprintf(out, "%d cells in both, %d only in the first, %d only in the second.\n", pairs, only_a, only_b);
+        if (prompts) fprintf(out, "%d samples left out: their prompts differ.\n", prompts);
+        if (!samples) {
+            fprintf(out, "No sample in common: nothing to compare.\n");
+        } else {
+            fprintf(
+                out,
+                "%d of %d samples score the same; %d cells changed, the largest mean by %.3f; %d differ beyond noise "
+                "(paired sign flips, Holm, p < %.2f).\n",
+                same, samples, changed, largest, significant, alpha);
+            qsort(pair, (size_t)pairs, sizeof *pair, by_change);
+            if (changed)
+                fprintf(out, "\n%-16s %-18s %7s  %-28s %5s  %5s  %5s  %6s  %-8s %s\n", "model", "task", "tokens", "arm",
+                        "n", "A", "B", "B-A", "p (Holm)", "samples changed");
+            for (int i = 0, shown = 0; i < pairs; i++) {
+                if (pair[i].samples == pair[i].same_score) continue;
+                if (shown++ == SHOWN) {
+                    fprintf(out, "... and %d more\n", changed - SHOWN);
+                    break;
+                }
+                print_pair(a, &pair[i], out);
+            }
+        }
+    }
+    free(order_a);
+    free(order_b);
+    free(difference);
+    free(p);
+    free(pair);
+    return status;
+}

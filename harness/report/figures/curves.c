@@ -1,0 +1,83 @@
+/* What all figures of curves share: the CSV's rows and what plots/curves.gp must know. */
+#include "harness/report/figure.h"
+
+#include <ctype.h>
+
+void sf_file_label(const char *label, char text[64])
+{
+    int n = 0;
+    for (; *label && n < 63; label++) {
+        bool plain = isalnum((unsigned char)*label) || strchr("-_.", *label);
+        if (plain || !n || text[n - 1] != '_') text[n++] = plain ? *label : '_';
+    }
+    text[n] = 0;
+}
+
+void sf_curves_begin(sf_plot *plot, sf_curves *c)
+{
+    fprintf(plot->csv, "panel,series,sparsity,value,standard_error,cells,samples,panel_id,series_id\n");
+    c->low = INFINITY;
+    c->high = -INFINITY;
+}
+
+static void widen(sf_curves *c, double value, double error)
+{
+    error = isnan(error) ? 0 : error;
+    if (isnan(value)) return;
+    c->negative |= value < 0;
+    c->low = fmin(c->low, value - error);
+    c->high = fmax(c->high, value + error);
+}
+
+void sf_curves_row(sf_plot *plot, sf_curves *c, int panel, int series, double sparsity, double value, double error,
+                   int cells, int samples)
+{
+    if (isnan(value) || isnan(sparsity)) return;
+    sf_csv_row(plot->csv, "ssfffdddd", c->panel[panel], series < 0 ? "dense" : c->name[series], sparsity, value, error,
+               cells, samples, panel + 1, series + 1);
+    widen(c, value, error);
+    if (sparsity < 1) plot->xmax = fmax(plot->xmax, -log2(1 - sparsity));
+}
+
+void sf_curves_end(sf_plot *plot, sf_curves *c)
+{
+    enum { MOST = 256 };
+    const char *empty[MOST];
+    double dashed[MOST], nothing[MOST];
+    int panels = c->panels < MOST ? c->panels : MOST, series = c->series < MOST ? c->series : MOST, longest = 5,
+        reference = 0;
+    for (int i = 0; i < MOST; i++) empty[i] = "", nothing[i] = NAN;
+    for (int i = 0; i < series; i++) {
+        dashed[i] = c->dashed && c->dashed[i];
+        if ((int)strlen(c->name[i]) > longest) longest = (int)strlen(c->name[i]);
+    }
+    for (int i = 0; i < panels && c->reference; i++) {
+        widen(c, c->reference[i], c->reference_error ? c->reference_error[i] : 0);
+        reference |= !isnan(c->reference[i]);
+    }
+    int columns = c->columns ? c->columns : panels <= 1 ? 1 : panels <= 4 ? 2 : panels <= 9 ? 3 : 4;
+    int rows = (panels + columns - 1) / columns;
+    plot->template = "curves";
+    plot->width = columns <= 2 ? 84 : 174;
+    sf_set_legend(plot, series + reference, longest);
+    plot->height += 14 + rows * (columns == 1 ? 48 : columns == 2 ? 32 : 42) + (rows - 1) * 10;
+    double step = c->high - c->low > 0.5 ? 0.1 : 0.05, low = c->low, high = c->high;
+    if (!(low <= high)) low = 0, high = 1;
+    if (!c->negative && low < 0) low = 0;
+    if (high - low < step) high = low + step; /* all alike */
+    sf_set_texts(plot, "title", panels, c->panel);
+    sf_set_number(plot, "panel_n", panels);
+    sf_set_texts(plot, "series", series, c->name);
+    sf_set_numbers(plot, "dashed", series, dashed);
+    sf_set_numbers(plot, "reference", panels, c->reference ? c->reference : nothing);
+    sf_set_numbers(plot, "reference_error", panels, c->reference_error ? c->reference_error : nothing);
+    sf_set_number(plot, "has_reference", reference);
+    sf_set_texts(plot, "missing", panels, c->note ? c->note : empty);
+    sf_set_text(plot, "ylabel_text", c->ylabel);
+    sf_set_number(plot, "percent", c->percent);
+    sf_set_number(plot, "ymin", (floor(low / step) * step) * (c->percent ? 100 : 1));
+    sf_set_number(plot, "ymax", (ceil(high / step) * step) * (c->percent ? 100 : 1));
+    sf_set_number(plot, "ystep", (high - low > 1.5 ? 0.5 : high - low > 0.5 ? 0.2 : high - low > 0.25 ? 0.1 : 0.05) * (c->percent ? 100 : 1));
+    sf_set_number(plot, "xmax", plot->xmax + 0.25);
+    sf_set_number(plot, "columns", columns);
+}

@@ -1,0 +1,290 @@
+/* isoCost and isoTime frontiers: score against what it costs, every model, method and sparsity in one panel. */
+#include "harness/report/figure.h"
+#include "harness/report/stats.h"
+
+#include <stdlib.h>
+
+enum { MOST_LENGTHS = 4 };
+static const double same_cost = 1.01; /* costs that differ by less are one cost on a frontier */
+
+/* What a frontier is drawn against. */
+struct axis {
+    double (*cost)(const sf_point *p, int phase);
+    const char *unit[SF_PHASES] /* %s: the prefix */, *says;
+    bool batched;
+};
+
+struct spot {
+    const sf_point *point;
+    double cost, score, error, probability;
+    bool on;
+};
+
+/* Tasks that at least half as many points have as the most common one: what points are compared over. */
+static void common_tasks(const sf_view *v, int phase, int length, bool *in)
+{
+    int most = 0, *have = calloc((size_t)v->tasks + 1, sizeof *have);
+    for (int i = 0; i < v->points && have; i++) {
+        const sf_point *p = &v->point[i];
+        const sf_view_arm *arm = &v->arm[p->arm];
+        if (p->length != length || arm->sparse[!phase]) continue;
+        for (int t = 0; t < v->tasks; t++) {
+            have[t] += p->cell[t] >= 0;
+            if (have[t] > most) most = have[t];
+        }
+    }
+    for (int t = 0; t < v->tasks; t++) in[t] = have && have[t] > 0 && 2 * have[t] >= most;
+    free(have);
+}
+
+static int by_cost(const void *a, const void *b)
+{
+    const struct spot *x = a, *y = b;
+    if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
+    return x->point < y->point ? -1 : x->point > y->point;
+}
+
+/* The points of a panel, cheapest first, over the tasks in common; *left_out: those that lack one of them. */
+static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase, int length, struct spot *spot,
+                            int *count, int *left_out)
+{
+    int n = 0, tasks = 0;
+    bool *in = calloc((size_t)v->tasks + 1, sizeof *in);
+    if (!in) return sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
+    common_tasks(v, phase, length, in);
+    for (int t = 0; t < v->tasks; t++) tasks += in[t];
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (p->length != length || v->arm[p->arm].sparse[!phase]) continue; /* joint points cost in both phases */
+        double score = 0, variance = 0;
+        int has = 0;
+        for (int t = 0; t < v->tasks; t++)
+            if (in[t] && p->cell[t] >= 0) {
+                score += v->mean[p->cell[t]] / tasks;
+                variance += v->error[p->cell[t]] * v->error[p->cell[t]] / tasks / tasks;
+                has++;
+            }
+        double cost = axis->cost(p, phase);
+        if (has < tasks || !(cost > 0)) {
+            ++*left_out;
+            continue;
+        }
+        spot[n++] = (struct spot){.point = p, .cost = cost, .score = score, .error = sqrt(variance)};
+    }
+    qsort(spot, (size_t)n, sizeof *spot, by_cost);
+    *count = n;
+
+    int B = v->resamples;
+    double *cost = malloc(((size_t)n + 1) * 3 * sizeof *cost);
+    float *replicate = malloc(((size_t)n * (size_t)B + 1) * sizeof *replicate);
+    bool *on = calloc((size_t)n + 1, sizeof *on);
+    sf_status status = cost && replicate && on ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
+    if (status == SF_OK) {
+        double *score = cost + n, *probability = cost + 2 * (size_t)n;
+        for (int i = 0; i < n; i++) { /* a hair's breadth in cost is not a place on the frontier */
+            bool close = i && spot[i].cost < cost[i - 1] * same_cost;
+            cost[i] = close ? cost[i - 1] : spot[i].cost;
+            score[i] = spot[i].score;
+            for (int b = 0; b < B; b++) {
+                double mean = 0;
+                for (int t = 0; t < v->tasks; t++)
+                    if (in[t]) mean += v->replicate[(size_t)spot[i].point->cell[t] * B + b] / tasks;
+                replicate[(size_t)i * B + b] = (float)mean;
+            }
+        }
+        status = sf_pareto(n, cost, score, on);
+        sf_pareto_probability(n, cost, B, replicate, probability);
+        for (int i = 0; i < n; i++) spot[i].on = on[i], spot[i].probability = probability[i];
+    }
+    free(cost);
+    free(replicate);
+    free(on);
+    free(in);
+    return status;
+}
+
+/* Position of an arm among those that are drawn, from 1. */
+static int arm_id(const sf_view *v, int arm)
+{
+    int id = 0;
+    for (int a = 0; a <= arm; a++) id += !sf_arm_joint(&v->arm[a]);
+    return id;
+}
+
+static int plots(const sf_view *v) { return (v->lengths + MOST_LENGTHS - 1) / MOST_LENGTHS; }
+
+/* Lengths are dealt evenly: five are three and two, not four and one. */
+static int first_length(const sf_view *v, int which)
+{
+    int n = plots(v), each = v->lengths / n, longer = v->lengths % n;
+    return which * each + (which < longer ? which : longer);
+}
+
+static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct axis *axis)
+{
+    int first = first_length(v, which), lengths = first_length(v, which + 1) - first;
+    if (v->lengths > MOST_LENGTHS) snprintf(plot->name + strlen(plot->name), 32, "-%d", which + 1);
+    struct spot *spot[SF_PHASES][MOST_LENGTHS] = {0};
+    int count[SF_PHASES][MOST_LENGTHS] = {0}, left_out = 0, legend = 0, longest = 0;
+    double low[SF_PHASES * MOST_LENGTHS], high[SF_PHASES * MOST_LENGTHS], largest[SF_PHASES] = {0}, ymin = 1, ymax = 0;
+    sf_status status = SF_OK;
+    for (int p = 0; p < SF_PHASES; p++)
+        for (int l = 0; l < lengths && status == SF_OK; l++) {
+            spot[p][l] = malloc(((size_t)v->points + 1) * sizeof **spot[p]);
+            if (!spot[p][l])
+                status = sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
+            else
+                status = find_spots(v, axis, p, first + l, spot[p][l], &count[p][l], &left_out);
+            int panel = p * lengths + l;
+            low[panel] = INFINITY, high[panel] = 0;
+            for (int i = 0; i < count[p][l] && status == SF_OK; i++) {
+                const struct spot *s = &spot[p][l][i];
+                low[panel] = fmin(low[panel], s->cost);
+                high[panel] = fmax(high[panel], s->cost);
+                largest[p] = fmax(largest[p], s->cost);
+                ymin = fmin(ymin, s->score - (isnan(s->error) ? 0 : s->error));
+                ymax = fmax(ymax, s->score + (isnan(s->error) ? 0 : s->error));
+            }
+        }
+    if (status != SF_OK) goto done;
+
+    fprintf(plot->csv, "phase,tokens,model,arm,requested,sparsity,cost,score,standard_error,tasks,samples,on_frontier,"
+                       "frontier_probability,model_id,arm_id\n");
+    const char *missing[SF_PHASES * MOST_LENGTHS], *name[MOST_LENGTHS], *label[MOST_LENGTHS];
+    char names[MOST_LENGTHS][16], labels[MOST_LENGTHS][32];
+    for (int p = 0; p < SF_PHASES; p++)
+        for (int l = 0; l < lengths; l++) {
+            bool sparse = false;
+            snprintf(names[l], sizeof names[l], "%d", v->length[first + l]);
+            snprintf(labels[l], sizeof labels[l], "%d tokens", v->length[first + l]);
+            name[l] = names[l];
+            label[l] = labels[l];
+            for (int i = 0; i < count[p][l]; i++) {
+                const struct spot *s = &spot[p][l][i];
+                char level[32];
+                sf_point_level(v, s->point, level);
+                sparse |= s->point->arm > 0;
+                sf_csv_row(plot->csv, "sssssffffddsfdd", sf_phase_label(p), names[l], v->model[s->point->model].label,
+                           v->arm[s->point->arm].label, level, s->point->achieved[p], s->cost, s->score, s->error,
+                           s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability, s->point->model + 1,
+                           arm_id(v, s->point->arm));
+            }
+            missing[p * lengths + l] = !count[p][l]      ? "no results"
+                                       : sparse          ? ""
+                                       : p == SF_PREFILL ? "no sparse prefill"
+                                                         : "no sparse decode";
+        }
+    const char **arm = malloc(((size_t)v->arms + 1) * sizeof *arm),
+               **model = malloc(((size_t)v->models + 1) * sizeof *model);
+    char(*arm_name)[160] = malloc(((size_t)v->arms + 1) * sizeof *arm_name);
+    double *marks = malloc(((size_t)v->arms + 1) * sizeof *marks);
+    int arms = 0, of_phase[SF_PHASES] = {0};
+    /* Where colour says the model, marks say the method; there are six, so that they begin anew in the decode row. */
+    for (int a = 0; a < v->arms && arm && arm_name && marks; a++) {
+        if (sf_arm_joint(&v->arm[a])) continue;
+        int phase = v->arm[a].sparse[SF_DECODE] ? SF_DECODE : SF_PREFILL;
+        bool says = v->models > 1 && a > 0;
+        snprintf(arm_name[arms], sizeof *arm_name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
+        marks[arms] = a == 0 || v->models == 1 ? arms + 1 : 2 + of_phase[phase]++ % 5;
+        arm[arms] = arm_name[arms];
+        arms++;
+    }
+    for (int m = 0; m < v->models && model; m++) model[m] = v->model[m].label;
+    if (arm && model && arm_name && marks) {
+        enum { PANELS = SF_PHASES * MOST_LENGTHS };
+        const char *phase[] = {sf_phase_label(0), sf_phase_label(1)}, *unit[SF_PHASES], *tics[PANELS];
+        char units[SF_PHASES][96], tic[PANELS][256];
+        double divide[SF_PHASES], logarithmic[PANELS];
+        for (int p = 0; p < SF_PHASES; p++) {
+            const char *prefix = "";
+            divide[p] = axis->batched ? sf_si_scale(largest[p], &prefix) : 1;
+            snprintf(units[p], sizeof units[p], axis->unit[p], prefix);
+            unit[p] = units[p];
+            for (int l = 0; l < lengths; l++) {
+                int at = p * lengths + l, log_axis = 0;
+                if (!(high[at] > 0)) low[at] = high[at] = divide[p];
+                sf_axis_tics(low[at] / divide[p], high[at] / divide[p], tic[at], &log_axis);
+                double edge = log_axis ? pow(high[at] / low[at], 0.05) : 1 + 0.1 * (high[at] / low[at] - 1) + 1e-3;
+                low[at] /= divide[p] * edge;
+                high[at] *= edge / divide[p];
+                logarithmic[at] = log_axis;
+                tics[at] = tic[at];
+            }
+        }
+        for (int a = 0; a < arms; a++) legend++, longest = fmax(longest, (double)strlen(arm[a]));
+        for (int m = 0; m < v->models && v->models > 1; m++)
+            legend++, longest = fmax(longest, (double)strlen(model[m]));
+        plot->template = "frontier";
+        plot->width = lengths == 1 ? 84 : lengths == 2 ? 120 : 174;
+        sf_set_legend(plot, legend + 1, longest > 24 ? longest : 24);
+        plot->height += lengths == 1 ? 100 : 110;
+        sf_set_texts(plot, "phase", SF_PHASES, phase);
+        sf_set_texts(plot, "length", lengths, name);
+        sf_set_texts(plot, "length_label", lengths, label);
+        sf_set_texts(plot, "arm", arms, arm);
+        sf_set_numbers(plot, "mark_of", arms, marks);
+        sf_set_texts(plot, "model", v->models, model);
+        sf_set_texts(plot, "unit", SF_PHASES, unit);
+        sf_set_texts(plot, "tics", SF_PHASES * lengths, tics);
+        sf_set_numbers(plot, "divide", SF_PHASES, divide);
+        sf_set_numbers(plot, "logarithmic", SF_PHASES * lengths, logarithmic);
+        sf_set_numbers(plot, "low", SF_PHASES * lengths, low);
+        sf_set_numbers(plot, "high", SF_PHASES * lengths, high);
+        sf_set_texts(plot, "missing", SF_PHASES * lengths, missing);
+        sf_set_number(plot, "ymin", ymin > ymax ? 0 : fmax(0, floor(ymin * 10) / 10));
+        sf_set_number(plot, "ymax", ymin > ymax ? 1 : fmin(1, ceil(ymax * 10) / 10) + 0.01);
+        sf_set_number(plot, "by_model", v->models > 1);
+        fprintf(plot->caption,
+                "Score against %s. One point a model, method and sparsity (sparser is further left within a "
+                "curve); filled: on the Pareto frontier of its panel, the grey line. Scores are means over tasks, bars "
+                "their "
+                "standard errors; costs within 1 %% count as equal; frontier_probability in the CSV is the share of %d "
+                "bootstrap resamples in which a point is "
+                "on the frontier.",
+                axis->says, v->resamples);
+        if (axis->batched) fprintf(plot->caption, " Batch %g.", v->batch);
+        if (left_out) fprintf(plot->caption, " Left out: %d points that lack a task that the others have.", left_out);
+    } else {
+        status = sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
+    }
+    free(arm), free(arm_name), free(marks);
+    free(model);
+done:
+    for (int p = 0; p < SF_PHASES; p++)
+        for (int l = 0; l < lengths; l++) free(spot[p][l]);
+    return status;
+}
+
+static double paper(const sf_point *p, int phase) { return p->cost_paper[phase]; }
+static double exact(const sf_point *p, int phase) { return p->cost_exact[phase]; }
+static double seconds(const sf_point *p, int phase) { return p->seconds[phase]; }
+
+static const struct axis
+    by_paper =
+        {paper,
+         {"Prefill (%sFLOP)", "Decode (%s elements/token)"},
+         "cost by the study's formulas (prefill: FLOPs over the full square; decode: elements of weights and cache "
+         "that a step reads)",
+         true},
+    by_exact =
+        {exact,
+         {"Prefill (%sFLOP)", "Decode (%s elements/token)"},
+         "cost as executed (prefill: FLOPs of the causal pairs that were computed; decode: elements of weights and "
+         "cache that a step reads)",
+         true},
+    by_seconds = {
+        seconds,
+        {"Prefill (s per sample)", "Decode (s per sample)"},
+        "measured wall-clock time of one sample, batch 1; lanes that decode together share the time of their steps",
+        false};
+
+static sf_status make_paper(const sf_view *v, int which, sf_plot *plot) { return make(v, which, plot, &by_paper); }
+static sf_status make_exact(const sf_view *v, int which, sf_plot *plot) { return make(v, which, plot, &by_exact); }
+static sf_status make_seconds(const sf_view *v, int which, sf_plot *plot) { return make(v, which, plot, &by_seconds); }
+
+const sf_figure sf_figure_frontier = {
+    .name = "frontier", .title = "isoCost frontier", .plots = plots, .make = make_paper};
+const sf_figure sf_figure_frontier_exact = {
+    .name = "frontier_exact", .title = "isoCost frontier, cost as executed", .plots = plots, .make = make_exact};
+const sf_figure sf_figure_isotime = {
+    .name = "isotime", .title = "isoTime frontier", .plots = plots, .make = make_seconds};

@@ -1,0 +1,466 @@
+#include "harness/report/findings.h"
+#include "harness/report/stats.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double same_cost = 1.01, most_sparsity = 0.9;
+
+static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "out of memory for findings"); }
+
+static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low,
+                     double high, const char *format, ...) __attribute__((format(printf, 8, 9)));
+static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low,
+                     double high, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0) text = NULL;
+    va_end(args);
+    sf_finding *grown = text ? realloc(f->at, ((size_t)f->count + 1) * sizeof *grown) : NULL;
+    if (!grown) {
+        free(text);
+        return no_memory();
+    }
+    f->at = grown;
+    f->at[f->count++] = (sf_finding){question, verdict, text, number, low, high, detail};
+    return SF_OK;
+}
+
+void sf_findings_free(sf_findings *f)
+{
+    for (int i = 0; i < f->count; i++) free(f->at[i].text);
+    free(f->at);
+    *f = (sf_findings){0};
+}
+
+/* ---- Replicates ---- */
+
+/* Mean over the tasks of `in`, added to replicate with a weight. False: a task is missing. */
+static bool add_point(const sf_view *v, const sf_point *p, const bool *in, double weight, double *replicate)
+{
+    int tasks = 0, B = v->resamples;
+    for (int t = 0; t < v->tasks; t++) {
+        if (!in[t]) continue;
+        if (p->cell[t] < 0) return false;
+        tasks++;
+    }
+    for (int t = 0; t < v->tasks && tasks; t++)
+        for (int b = 0; b < B && in[t]; b++) replicate[b] += weight / tasks * v->replicate[(size_t)p->cell[t] * B + b];
+    return tasks > 0;
+}
+
+bool sf_interpolate(const sf_view *v, int model, int length, int arm, const bool *in, double s, double *replicate)
+{
+    const sf_point *below = NULL, *above = NULL;
+    double low = -1, high = 2;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (p->model != model || p->length != length || (p->arm != arm && p->arm != 0)) continue;
+        double at = p->arm ? sf_point_sparsity(v, p) : 0;
+        if (at <= s + 1e-12 && at > low) below = p, low = at;
+        if (at >= s - 1e-12 && at < high) above = p, high = at;
+    }
+    memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
+    if (!below || !above) return false;
+    double w = high > low ? (s - low) / (high - low) : 0;
+    return add_point(v, below, in, 1 - w, replicate) && (w == 0 || add_point(v, above, in, w, replicate));
+}
+
+static void interval(int n, double *replicate, double *mean, double *low, double *high)
+{
+    *mean = 0;
+    for (int b = 0; b < n; b++) *mean += replicate[b] / n;
+    sf_interval_percentile(n, replicate, 0.95, low, high);
+}
+
+/* ---- 1. At equal cost, does the larger model made sparse beat the smaller one? ---- */
+
+static sf_status compare_costs(const sf_view *v, sf_findings *out, double *replicate, bool *in)
+{
+    for (int phase = 0; phase < SF_PHASES; phase++) {
+        int wins = 0, losses = 0, open = 0, none = 0;
+        double shown[3] = {NAN, NAN, NAN};
+        char example[400] = "";
+        for (int l = 0; l < v->lengths; l++)
+            for (int m = 0; m + 1 < v->models; m++) {
+                const sf_point *dense = sf_view_find(v, m, l, 0, 0, 0), *best = NULL;
+                int tried = 0;
+                for (int i = 0; i < v->points && dense; i++) {
+                    const sf_point *p = &v->point[i];
+                    const sf_view_arm *arm = &v->arm[p->arm];
+                    if (p->length != l || p->model <= m || !arm->sparse[phase] || arm->sparse[!phase]) continue;
+                    if (v->model[p->model].parameters <= v->model[m].parameters) continue;
+                    bool whole = p->cost_paper[phase] <= dense->cost_paper[phase] * same_cost;
+                    for (int t = 0; t < v->tasks; t++) whole &= dense->cell[t] < 0 || p->cell[t] >= 0;
+                    tried += whole;
+                    if (whole && (!best || p->score > best->score)) best = p;
+                }
+                if (!dense) continue;
+                if (!best) {
+                    none++;
+                    continue;
+                }
+                for (int t = 0; t < v->tasks; t++) in[t] = dense->cell[t] >= 0;
+                memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
+                add_point(v, best, in, 1, replicate);
+                add_point(v, dense, in, -1, replicate);
+                double mean, low, high;
+                char level[32], text[400];
+                interval(v->resamples, replicate, &mean, &low, &high);
+                const char *verdict = low > 0 ? "yes" : high < 0 ? "no" : "not decided";
+                *(low > 0 ? &wins : high < 0 ? &losses : &open) += 1;
+                sf_point_level(v, best, level);
+                snprintf(
+                    text, sizeof text,
+                    "%d tokens, %s: %.60s with %.60s at %s costs %.2f of dense %.60s and scores %+.3f [%+.3f, %+.3f] "
+                    "(best of %d points that are no dearer)",
+                    v->length[l], phase ? "decode" : "prefill", v->model[best->model].label, v->arm[best->arm].label,
+                    level, best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label, mean, low, high,
+                    tried);
+                SF_TRY(add(out, "isoCost", verdict, true, mean, low, high, "%s", text));
+                snprintf(example, sizeof example, "%s", text); /* the longest length comes last */
+                shown[0] = mean, shown[1] = low, shown[2] = high;
+            }
+        int compared = wins + losses + open;
+        if (!compared && !none) continue;
+        if (!compared) {
+            SF_TRY(add(out, "isoCost", "not decided", false, NAN, NAN, NAN,
+                       "At equal %s cost: no sparse point of a larger model is as "
+                       "cheap as a smaller dense model.",
+                       phase ? "decode" : "prefill"));
+            continue;
+        }
+        SF_TRY(add(out, "isoCost",
+                   wins > losses && 2 * wins > compared     ? "yes"
+                   : losses > wins && 2 * losses > compared ? "no"
+                                                            : "not decided",
+                   false, shown[0], shown[1], shown[2],
+                   "At equal %s cost or less, a larger model made sparse beats the smaller dense one in %d "
+                   "of %d comparisons, loses in %d; in %d more nothing sparse is as cheap. For example: %s.",
+                   phase ? "decode" : "prefill", wins, compared, losses, none, example));
+    }
+    return SF_OK;
+}
+
+/* ---- 2. Which method? ---- */
+
+static const char *const groups[] = {"retrieval and lookup (low dispersion, low scope)", "multi-hop (high dispersion)",
+                                     "aggregation (high scope)"};
+
+static int choose_tasks(const sf_view *v, int group, bool *in)
+{
+    int n = 0;
+    for (int t = 0; t < v->tasks; t++) {
+        const sf_view_task *task = &v->task[t];
+        in[t] = group == 0 ? !task->dispersion && !task->scope : group == 1 ? task->dispersion : task->scope;
+        n += in[t];
+    }
+    return n;
+}
+
+static bool of_phase(const sf_view *v, int arm, int phase)
+{
+    return arm && v->arm[arm].sparse[phase] && !v->arm[arm].sparse[!phase];
+}
+
+/* The highest sparsity that an arm reaches with every model and length that it was run with; 0: never run. */
+static double reach(const sf_view *v, int arm)
+{
+    double least = INFINITY;
+    for (int m = 0; m < v->models; m++)
+        for (int l = 0; l < v->lengths; l++) {
+            double most = 0;
+            for (int i = 0; i < v->points; i++) {
+                const sf_point *p = &v->point[i];
+                if (p->arm == arm && p->model == m && p->length == l) most = fmax(most, sf_point_sparsity(v, p));
+            }
+            if (most > 0) least = fmin(least, most);
+        }
+    return isinf(least) ? 0 : fmin(least, most_sparsity);
+}
+
+/* Methods of a phase that are held against each other, and where: all that reach about as far as the second furthest.
+ */
+struct ranking {
+    int arms, *arm;
+    double sparsity;
+    double *loss, *mean; /* [arms, resamples], [arms]: score lost against dense */
+    double *single;      /* [settings, arms] mean loss with one model and length */
+    int settings;        /* models and lengths in which every arm can be read off */
+};
+
+static void choose_arms(const sf_view *v, int phase, struct ranking *r)
+{
+    const double as_far = 0.02;
+    double first = 0, second = 0;
+    for (int a = 1; a < v->arms; a++) {
+        double far = of_phase(v, a, phase) ? reach(v, a) : 0;
+        if (far > first)
+            second = first, first = far;
+        else if (far > second)
+            second = far;
+    }
+    r->arms = 0;
+    r->sparsity = 1;
+    for (int a = 1; a < v->arms && second > 0; a++) {
+        double far = of_phase(v, a, phase) ? reach(v, a) : 0;
+        if (far < second - as_far || far <= 0) continue;
+        r->arm[r->arms++] = a;
+        r->sparsity = fmin(r->sparsity, far);
+    }
+}
+
+static void measure_losses(const sf_view *v, const bool *in, struct ranking *r, double *scratch)
+{
+    int B = v->resamples;
+    r->settings = 0;
+    memset(r->loss, 0, (size_t)r->arms * B * sizeof *r->loss);
+    for (int m = 0; m < v->models; m++)
+        for (int l = 0; l < v->lengths; l++) {
+            bool all = sf_interpolate(v, m, l, 0, in, 0, scratch);
+            for (int i = 0; i < r->arms && all; i++) all = sf_interpolate(v, m, l, r->arm[i], in, r->sparsity, scratch);
+            if (!all) continue;
+            for (int i = 0; i < r->arms; i++) {
+                double *loss = r->loss + (size_t)i * B, *single = &r->single[r->settings * r->arms + i];
+                *single = 0;
+                sf_interpolate(v, m, l, 0, in, 0, scratch);
+                for (int b = 0; b < B; b++) loss[b] += scratch[b], *single += scratch[b] / B;
+                sf_interpolate(v, m, l, r->arm[i], in, r->sparsity, scratch);
+                for (int b = 0; b < B; b++) loss[b] -= scratch[b], *single -= scratch[b] / B;
+            }
+            r->settings++;
+        }
+    for (int i = 0; i < r->arms && r->settings; i++) {
+        double *loss = r->loss + (size_t)i * B;
+        r->mean[i] = 0;
+        for (int b = 0; b < B; b++) r->mean[i] += (loss[b] /= r->settings) / B;
+    }
+}
+
+static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *tasks, int phase,
+                               const struct ranking *r, double *scratch)
+{
+    int B = v->resamples, best = 0, second = 1, first = 0, rankings = 0;
+    for (int i = 1; i < r->arms; i++)
+        if (r->mean[i] < r->mean[best])
+            second = best, best = i;
+        else if (second == best || r->mean[i] < r->mean[second])
+            second = i;
+    for (int b = 0; b < B; b++) {
+        bool least = true;
+        for (int i = 0; i < r->arms; i++) least &= r->loss[(size_t)best * B + b] <= r->loss[(size_t)i * B + b];
+        first += least;
+        scratch[b] = r->loss[(size_t)second * B + b] - r->loss[(size_t)best * B + b];
+    }
+    double difference, low, high, agreement = 0;
+    interval(B, scratch, &difference, &low, &high);
+    for (int k = 0; k < r->settings; k++) {
+        double tau = sf_kendall(r->arms, r->mean, r->single + k * r->arms);
+        if (!isnan(tau)) agreement += tau, rankings++;
+    }
+    char stable[128] = "";
+    if (r->arms > 2 && rankings > 1)
+        snprintf(stable, sizeof stable,
+                 "; rankings of single models and lengths agree with it at a mean Kendall's tau of %.2f",
+                 agreement / rankings);
+    return add(out, "method", low > 0 ? "yes" : "not decided", false, difference, low, high,
+               "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, "
+               "difference %.3f [%+.3f, %+.3f]; it "
+               "is first in %.0f %% of resamples%s.",
+               tasks, r->sparsity, v->arm[r->arm[best]].label, r->arms, phase ? "decode" : "prefill", r->mean[best],
+               r->mean[second], v->arm[r->arm[second]].label, difference, low, high, 100.0 * first / B, stable);
+}
+
+static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratch, bool *in)
+{
+    struct ranking r = {.arm = calloc((size_t)v->arms, sizeof *r.arm),
+                        .mean = calloc((size_t)v->arms, sizeof *r.mean),
+                        .loss = malloc((size_t)v->arms * v->resamples * sizeof *r.loss),
+                        .single = calloc((size_t)v->models * v->lengths * v->arms + 1, sizeof *r.single)};
+    sf_status status = r.arm && r.mean && r.loss && r.single ? SF_OK : no_memory();
+    for (int phase = 0; phase < SF_PHASES && status == SF_OK; phase++) {
+        choose_arms(v, phase, &r);
+        for (int group = 0; group < 3 && r.arms > 1 && status == SF_OK; group++) {
+            if (!choose_tasks(v, group, in)) continue;
+            measure_losses(v, in, &r, scratch);
+            if (r.settings) status = state_ranking(v, out, groups[group], phase, &r, scratch);
+        }
+    }
+    free(r.arm), free(r.mean), free(r.loss), free(r.single);
+    return status;
+}
+
+/* ---- 3. Does the relative error fall with length? ---- */
+
+/* Slope of y over x, plain least squares. */
+static double slope(int n, const double *x, const double *y)
+{
+    double mx = 0, my = 0, xy = 0, xx = 0;
+    for (int i = 0; i < n; i++) mx += x[i] / n, my += y[i] / n;
+    for (int i = 0; i < n; i++) xy += (x[i] - mx) * (y[i] - my), xx += (x[i] - mx) * (x[i] - mx);
+    return xy / xx;
+}
+
+static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, double *scratch, bool *in)
+{
+    enum { LENGTHS = 16 };
+    int B = v->resamples, lengths = 0, of[LENGTHS] = {0};
+    double s = reach(v, arm), x[LENGTHS], y[LENGTHS], mean[LENGTHS] = {0};
+    double *error = calloc((size_t)LENGTHS * B, sizeof *error);
+    double *sparse = malloc((size_t)B * sizeof *sparse);
+    if (!error || !sparse) {
+        free(error), free(sparse);
+        return no_memory();
+    }
+    for (int t = 0; t < v->tasks; t++) in[t] = true;
+    /* Models that can be read off at every length: a change of models would pass for an effect of length. */
+    for (int l = 0; l < v->lengths && lengths < LENGTHS; l++) {
+        int models = 0;
+        for (int m = 0; m < v->models; m++) {
+            bool everywhere = true;
+            for (int k = 0; k < v->lengths && everywhere; k++)
+                everywhere = sf_interpolate(v, m, k, arm, in, s, sparse) && sf_interpolate(v, m, k, 0, in, 0, scratch);
+            if (!everywhere) continue;
+            sf_interpolate(v, m, l, arm, in, s, sparse);
+            sf_interpolate(v, m, l, 0, in, 0, scratch);
+            for (int b = 0; b < B; b++)
+                error[(size_t)lengths * B + b] += scratch[b] > 0 ? (scratch[b] - sparse[b]) / scratch[b] : 0;
+            models++;
+        }
+        if (!models) continue;
+        for (int b = 0; b < B; b++) mean[lengths] += (error[(size_t)lengths * B + b] /= models) / B;
+        x[lengths] = log2(v->length[l]);
+        of[lengths++] = v->length[l];
+    }
+    sf_status status = SF_OK;
+    if (lengths > 1) {
+        double change, low, high;
+        for (int b = 0; b < B; b++) {
+            for (int l = 0; l < lengths; l++) y[l] = error[(size_t)l * B + b];
+            scratch[b] = slope(lengths, x, y);
+        }
+        interval(B, scratch, &change, &low, &high);
+        status = add(out, "length",
+                     high < 0  ? "yes"
+                     : low > 0 ? "no"
+                               : "not decided",
+                     false, change, low, high,
+                     "%s at sparsity %.2f: the relative error goes from %.1f %% at %d tokens to %.1f %% at %d, %+.1f "
+                     "points a doubling "
+                     "[%+.1f, %+.1f]%s.",
+                     v->arm[arm].label, s, 100 * mean[0], of[0], 100 * mean[lengths - 1], of[lengths - 1], 100 * change,
+                     100 * low, 100 * high,
+                     high < 0  ? ": it falls with length"
+                     : low > 0 ? ": it grows with length"
+                               : "");
+    }
+    free(error), free(sparse);
+    return status;
+}
+
+sf_status sf_find(const sf_view *v, sf_findings *out)
+{
+    *out = (sf_findings){0};
+    double *scratch = malloc((size_t)v->resamples * sizeof *scratch);
+    bool *in = malloc((size_t)v->tasks + 1);
+    sf_status status = scratch && in ? SF_OK : no_memory();
+    if (status == SF_OK) status = compare_costs(v, out, scratch, in);
+    if (status == SF_OK) status = rank_methods(v, out, scratch, in);
+    for (int a = 1; a < v->arms && v->lengths > 1 && status == SF_OK; a++)
+        if (!sf_arm_joint(&v->arm[a])) status = length_effect(v, out, a, scratch, in);
+    free(scratch), free(in);
+    if (status != SF_OK) sf_findings_free(out);
+    return status;
+}
+
+/* ---- Scaling fit ---- */
+
+struct observation {
+    int model, length;
+    double x[4], score, n;
+};
+
+static int collect(const sf_view *v, int arm, struct observation *o)
+{
+    int n = 0;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        double s = p->arm ? sf_point_sparsity(v, p) : 0;
+        if ((p->arm != arm && p->arm) || !(s < 1) || !(v->model[p->model].parameters > 0)) continue;
+        o[n++] = (struct observation){p->model,
+                                      p->length,
+                                      {1, log(v->model[p->model].parameters), log(v->length[p->length]), log(1 - s)},
+                                      p->score,
+                                      p->samples};
+    }
+    return n;
+}
+
+/* Fits on the observations whose `skip` is false; coefficients of the columns in use, others 0. */
+static sf_status fit(int n, const struct observation *o, const bool *skip, const bool *use, double coefficient[4])
+{
+    int k = 0, rows = 0, column[4];
+    for (int j = 0; j < 4; j++)
+        if (use[j]) column[k++] = j;
+    double *x = malloc((size_t)n * 5 * sizeof *x), *y = x + (size_t)n * 4, found[4];
+    if (!x) return no_memory();
+    for (int i = 0; i < n; i++) {
+        if (skip[i]) continue;
+        double half = 0.5 / (o[i].n + 1), s = fmin(1 - half, fmax(half, o[i].score));
+        for (int j = 0; j < k; j++) x[rows * k + j] = o[i].x[column[j]];
+        y[rows++] = log(s / (1 - s));
+    }
+    sf_status status = sf_least_squares(rows, k, x, y, found);
+    for (int j = 0; j < 4; j++) coefficient[j] = 0;
+    for (int j = 0; j < k && status == SF_OK; j++) coefficient[column[j]] = found[j];
+    free(x);
+    return status;
+}
+
+static double predicted(const struct observation *o, const double coefficient[4])
+{
+    double logit = 0;
+    for (int j = 0; j < 4; j++) logit += coefficient[j] * o->x[j];
+    return 1 / (1 + exp(-logit));
+}
+
+sf_status sf_scaling_fit(const sf_view *v, int arm, sf_fit *out)
+{
+    *out = (sf_fit){.residual = NAN, .held_out = NAN, .coefficient = {NAN, NAN, NAN, NAN}};
+    struct observation *o = malloc(((size_t)v->points + 1) * sizeof *o);
+    bool *skip = calloc((size_t)v->points + 1, 1), use[4] = {true, false, false, false};
+    sf_status status = o && skip ? SF_OK : no_memory();
+    int n = status == SF_OK ? collect(v, arm, o) : 0, terms = 1;
+    for (int i = 1; i < n; i++)
+        for (int j = 1; j < 4; j++) use[j] |= o[i].x[j] != o[0].x[j];
+    for (int j = 1; j < 4; j++) terms += use[j];
+    if (status == SF_OK && n > terms && use[3]) {
+        double coefficient[4], square = 0;
+        if (fit(n, o, skip, use, coefficient) == SF_OK) {
+            for (int i = 0; i < n; i++) square += pow(predicted(&o[i], coefficient) - o[i].score, 2);
+            out->cells = n;
+            out->residual = sqrt(square / n);
+            for (int j = 0; j < 4; j++)
+                if (use[j]) out->coefficient[j] = coefficient[j];
+        }
+        /* Leave out one (model, length) at a time: what the fit says about a setting it has not seen. */
+        double held = 0;
+        int seen = 0;
+        for (int m = 0; m < v->models && out->cells; m++)
+            for (int l = 0; l < v->lengths; l++) {
+                int left = 0;
+                for (int i = 0; i < n; i++) left += !(skip[i] = o[i].model == m && o[i].length == l);
+                if (left == n || left <= terms || fit(n, o, skip, use, coefficient) != SF_OK) continue;
+                for (int i = 0; i < n; i++)
+                    if (skip[i]) held += pow(predicted(&o[i], coefficient) - o[i].score, 2), seen++;
+            }
+        if (seen) out->held_out = sqrt(held / seen);
+    }
+    free(o), free(skip);
+    return status;
+}

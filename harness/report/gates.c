@@ -1,0 +1,319 @@
+#include "harness/report/gates.h"
+#include "harness/report/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAMED = 4 /* cells that a warning names; the rest are counted */ };
+
+static const double budget_ratio = 1.25, /* executed / requested budget further from 1 than this */
+    budget_slack = 0.01,                 /* and by more than this */
+    share_of_answers = 0.2,              /* unparseable, or cut off */
+    near_zero = 0.05,                    /* a dense score that leaves nothing to lose */
+    flattery = 0.05,                     /* reference - strict */
+    alpha = 0.05;
+
+/* A gate sees one cell (and its dense twin, or -1) and says whether it fails, and how badly: the worst are named. */
+struct finding {
+    int cell;
+    double badness;
+    char detail[64];
+};
+struct gate {
+    bool (*fails)(const sf_view *v, int cell, int dense, struct finding *out);
+    const char *text;
+};
+
+static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") != 0; }
+
+/* Whether the arm was asked for other sparsities too, and executed no higher one at this length. */
+static bool is_sparsest(const sf_view *v, int cell, int phase, double achieved)
+{
+    const sf_point *point = &v->point[v->point_of[cell]];
+    int others = 0;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (p == point || p->model != point->model || p->length != point->length || p->arm != point->arm) continue;
+        if (p->achieved[phase] > achieved + 0.001) return false;
+        others++;
+    }
+    return others > 0;
+}
+
+static bool all_slides(const sf_cell_info *c) { return c->sliding_layers > 0 && c->sliding_layers == c->layers; }
+
+static bool nothing_to_choose(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_cell_info *c = &v->results->cell[cell];
+    if (!all_slides(c) || (!is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE))) return false;
+    out->badness = 1;
+    snprintf(out->detail, sizeof out->detail, "window of %d tokens", c->window);
+    return true;
+}
+
+static bool off_budget(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_cell_info *c = &v->results->cell[cell];
+    const int n = v->results->records[cell];
+    if (all_slides(c)) return false;
+    for (int p = 0; p < SF_PHASES; p++) {
+        if (!is_sparse(c, p) || isnan(c->sparsity[p]) || !n) continue;
+        double achieved = 0, wanted = 1 - c->sparsity[p];
+        for (int i = 0; i < n; i++) achieved += v->results->record[cell][i].achieved[p] / n;
+        double budget = 1 - achieved, ratio = budget > wanted ? budget / wanted : wanted / budget;
+        if (!(ratio > budget_ratio && fabs(budget - wanted) > budget_slack)) continue;
+        out->badness = ratio;
+        bool floor = budget > wanted && is_sparsest(v, cell, p, achieved);
+        snprintf(out->detail, sizeof out->detail, "%.3f for %.3f%s", achieved, c->sparsity[p],
+                 floor ? ", the most it reached here" : "");
+        return true;
+    }
+    return false;
+}
+
+static bool share_over(const sf_view *v, int cell, bool cut_off, struct finding *out)
+{
+    int n = v->results->records[cell], bad = 0;
+    for (int i = 0; i < n; i++) {
+        const sf_record *x = &v->results->record[cell][i];
+        bad += cut_off ? x->truncated : !x->parsed;
+    }
+    if (!n || bad <= share_of_answers * n) return false;
+    out->badness = (double)bad / n;
+    snprintf(out->detail, sizeof out->detail, "%.0f %%", 100 * out->badness);
+    return true;
+}
+
+static bool unparsed(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    return share_over(v, cell, false, out);
+}
+static bool cut_off(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    return share_over(v, cell, true, out);
+}
+
+static bool nothing_to_lose(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_cell_info *c = &v->results->cell[cell];
+    if (is_sparse(c, SF_PREFILL) || is_sparse(c, SF_DECODE) || !(v->mean[cell] < near_zero)) return false;
+    out->badness = -v->mean[cell];
+    snprintf(out->detail, sizeof out->detail, "%.3f", v->mean[cell]);
+    return true;
+}
+
+static bool flattered(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < v->results->records[cell]; i++) {
+        double reference = v->results->record[cell][i].reference;
+        if (!isnan(reference)) sum += reference, n++;
+    }
+    if (!n || !(sum / n - v->mean[cell] > flattery)) return false;
+    out->badness = sum / n - v->mean[cell];
+    snprintf(out->detail, sizeof out->detail, "%.2f for %.2f", sum / n, v->mean[cell]);
+    return true;
+}
+
+static bool many_bos(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    for (int i = 0; i < v->results->records[cell]; i++) {
+        const sf_record *x = &v->results->record[cell][i];
+        if (x->bos_tokens <= 1) continue;
+        out->badness = x->bos_tokens;
+        snprintf(out->detail, sizeof out->detail, "%d in sample %d", x->bos_tokens, x->sample);
+        return true;
+    }
+    return false;
+}
+
+/* Pairs of the cell's and its dense twin's records of the same sample. */
+static const sf_record *twin(const sf_results *r, int dense, int sample, int *at)
+{
+    while (*at < r->records[dense] && r->record[dense][*at].sample < sample) ++*at;
+    return *at < r->records[dense] && r->record[dense][*at].sample == sample ? &r->record[dense][*at] : NULL;
+}
+
+static bool other_prompts(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    if (dense < 0) return false;
+    for (int i = 0, at = 0; i < v->results->records[cell]; i++) {
+        const sf_record *x = &v->results->record[cell][i], *d = twin(v->results, dense, x->sample, &at);
+        if (!d || !x->prompt_hash || !d->prompt_hash || x->prompt_hash == d->prompt_hash) continue;
+        out->badness = 1;
+        snprintf(out->detail, sizeof out->detail, "sample %d", x->sample);
+        return true;
+    }
+    return false;
+}
+
+/* With nothing left out the answer must be dense's own: text where it was read, else score and length. */
+static bool full_budget_differs(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    if (dense < 0) return false;
+    for (int i = 0, at = 0; i < v->results->records[cell]; i++) {
+        const sf_record *x = &v->results->record[cell][i], *d = twin(v->results, dense, x->sample, &at);
+        if (!d || x->achieved[SF_PREFILL] != 0 || x->achieved[SF_DECODE] != 0) continue;
+        bool same = x->prediction && d->prediction ? strcmp(x->prediction, d->prediction) == 0
+                                                   : x->strict == d->strict && x->output_tokens == d->output_tokens;
+        if (same) continue;
+        out->badness = 1;
+        snprintf(out->detail, sizeof out->detail, "sample %d", x->sample);
+        return true;
+    }
+    return false;
+}
+
+static bool fewer_samples(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    const sf_cell_info *c = &v->results->cell[cell];
+    if (!is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE)) return false;
+    if (dense < 0) {
+        out->badness = 1;
+        snprintf(out->detail, sizeof out->detail, "no dense cell");
+        return true;
+    }
+    int missing = 0;
+    for (int i = 0, at = 0; i < v->results->records[dense]; i++)
+        missing += !twin(v->results, cell, v->results->record[dense][i].sample, &at);
+    if (!missing) return false;
+    out->badness = (double)missing / v->results->records[dense];
+    snprintf(out->detail, sizeof out->detail, "%d of %d samples missing", missing, v->results->records[dense]);
+    return true;
+}
+
+static bool better_than_dense(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_verdict *x = &v->verdict[cell];
+    if (!x->tasks || !(x->difference > 0) || !(x->p_holm <= alpha)) return false;
+    out->badness = x->difference;
+    snprintf(out->detail, sizeof out->detail, "+%.2f, p %.2g", x->difference, x->p_holm);
+    return true;
+}
+
+static const struct gate gates[] = {
+    {many_bos, "more than one BOS token in the input: the chat template and the tokenizer both add one"},
+    {other_prompts, "the prompt is not dense's prompt: these cells cannot be compared sample by sample"},
+    {full_budget_differs, "nothing was left out, and yet the answer is not dense's"},
+    {nothing_to_choose, "every layer of the model has a sliding window, and methods leave such layers as they are: these cells "
+                        "are dense ones"},
+    {off_budget, "executed sparsity is not the requested one"},
+    {better_than_dense,
+     "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
+     "dense setting that hurts"},
+    {nothing_to_lose, "the dense score is near zero: these tasks say nothing about sparsity here"},
+    {unparsed, "answers that cannot be parsed, which score 0"},
+    {cut_off, "answers cut off at the output limit"},
+    {flattered, "the reference scorer leaves out answers that it cannot parse, and scores higher than the strict one"},
+    {fewer_samples, "incomplete against dense"},
+};
+
+/* ---- Warnings ---- */
+
+static sf_status add(sf_warnings *w, char *text)
+{
+    char **grown = text ? realloc(w->text, ((size_t)w->count + 1) * sizeof *grown) : NULL;
+    if (!grown) {
+        free(text);
+        return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
+    }
+    w->text = grown;
+    w->text[w->count++] = text;
+    return SF_OK;
+}
+
+static int worst_first(const void *a, const void *b)
+{
+    const struct finding *x = a, *y = b;
+    if (x->badness != y->badness) return x->badness > y->badness ? -1 : 1;
+    return x->cell - y->cell;
+}
+
+static sf_status warn(const sf_view *v, sf_warnings *w, const char *text, int n, struct finding *finding)
+{
+    char *out = NULL;
+    size_t size;
+    FILE *f = open_memstream(&out, &size);
+    if (!f) return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
+    qsort(finding, (size_t)n, sizeof *finding, worst_first);
+    fprintf(f, "%s (%d of %d cells): ", text, n, v->results->cells);
+    for (int i = 0; i < n && i < NAMED; i++) {
+        char name[SF_CELL_NAME];
+        sf_cell_name(v, finding[i].cell, name);
+        fprintf(f, "%s%s (%s)", i ? ", " : "", name, finding[i].detail);
+    }
+    if (n > NAMED) fprintf(f, ", and %d more", n - NAMED);
+    fclose(f);
+    return add(w, out);
+}
+
+sf_status sf_gates(const sf_view *v, sf_warnings *out)
+{
+    *out = (sf_warnings){0};
+    const sf_results *r = v->results;
+    struct finding *finding = malloc(((size_t)r->cells + 1) * sizeof *finding);
+    sf_status status = finding ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for the gates");
+    for (int i = 0; i < r->problems && status == SF_OK; i++) {
+        char *text = NULL;
+        if (asprintf(&text, "left out: %s", r->problem[i]) < 0) text = NULL;
+        status = add(out, text);
+    }
+    if (v->left_out && status == SF_OK) {
+        char *text = NULL;
+        if (asprintf(&text,
+                     "%d cells stand where others stand (they differ in seed, output limit or model files); the one "
+                     "with more samples is shown",
+                     v->left_out) < 0)
+            text = NULL;
+        status = add(out, text);
+    }
+    for (size_t g = 0; g < sizeof gates / sizeof *gates && status == SF_OK; g++) {
+        int n = 0;
+        for (int c = 0; c < r->cells; c++) {
+            finding[n] = (struct finding){.cell = c};
+            n += v->point_of[c] >= 0 && gates[g].fails(v, c, sf_cell_dense(v, c), &finding[n]);
+        }
+        if (n) status = warn(v, out, gates[g].text, n, finding);
+    }
+    free(finding);
+    if (status != SF_OK) sf_warnings_free(out);
+    return status;
+}
+
+void sf_warnings_free(sf_warnings *w)
+{
+    for (int i = 0; i < w->count; i++) free(w->text[i]);
+    free(w->text);
+    *w = (sf_warnings){0};
+}
+
+int sf_report_gates(const sf_results *results, FILE *out)
+{
+    sf_view view;
+    sf_warnings warnings = {0};
+    sf_status status = sf_view_make(results, &view);
+    if (status == SF_OK) {
+        status = sf_view_test(&view);
+        if (status == SF_OK) status = sf_gates(&view, &warnings);
+        sf_view_free(&view);
+    }
+    if (status != SF_OK) {
+        fprintf(out, "\nWarnings could not be made: %s\n", sf_error());
+        return 1;
+    }
+    int count = warnings.count;
+    for (int i = 0; i < count; i++) fprintf(out, "%sWARNING: %s\n", i ? "" : "\n", warnings.text[i]);
+    sf_warnings_free(&warnings);
+    return count;
+}

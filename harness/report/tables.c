@@ -1,0 +1,270 @@
+/* Tables of a report, each as CSV (every number), LaTeX (booktabs) and Markdown. */
+#include "harness/report/page.h"
+#include "harness/report/table.h"
+
+#include <stdlib.h>
+
+static const double margin = 0.05; /* the loss of score that the second limit allows */
+
+/* ---- Scores: a row a (model, task or mean, length, arm), a column a requested sparsity ---- */
+
+int sf_view_levels(const sf_view *v, double level[SF_LEVELS])
+{
+    int n = 0;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        double s = fmax(p->sparsity[SF_PREFILL], p->sparsity[SF_DECODE]);
+        int at = 0;
+        if (!p->arm || isnan(s) || sf_arm_joint(&v->arm[p->arm])) continue;
+        while (at < n && level[at] != s) at++;
+        if (at < n || n == SF_LEVELS) continue;
+        for (at = n++; at > 0 && level[at - 1] > s; at--) level[at] = level[at - 1];
+        level[at] = s;
+    }
+    return n;
+}
+
+const sf_point *sf_point_at_level(const sf_view *v, int model, int length, int arm, double level)
+{
+    return sf_view_find(v, model, length, arm, v->arm[arm].sparse[SF_PREFILL] ? level : 0,
+                        v->arm[arm].sparse[SF_DECODE] ? level : 0);
+}
+
+/* One row: the score at each level with its interval, dense first; task -1: the mean over tasks. */
+static void score_row(const sf_view *v, sf_table *table, int model, int task, int length, int arm, int levels,
+                      const double *level)
+{
+    const sf_point *shown[SF_LEVELS + 1] = {sf_view_find(v, model, length, 0, 0, 0)};
+    char text[64];
+    int n = 0;
+    for (int l = 0; l <= levels; l++) {
+        const sf_point *p = l ? sf_point_at_level(v, model, length, arm, level[l - 1]) : shown[0];
+        if (p && task >= 0 && p->cell[task] < 0) p = NULL;
+        shown[l] = p;
+        int samples = !p ? 0 : task < 0 ? p->samples : v->results->records[p->cell[task]];
+        if (l && p && (!n || samples < n)) n = samples;
+    }
+    if (!n) return;
+    sf_table_cell(table, v->model[model].label, "");
+    if (task >= 0) sf_table_cell(table, v->task[task].label, "");
+    sf_table_cell(table, v->arm[arm].label, "");
+    sf_table_number(table, "%.0f", v->length[length], "");
+    sf_table_number(table, "%.0f", n, "");
+    for (int l = 0; l <= levels; l++) {
+        const sf_point *p = shown[l];
+        const sf_verdict *verdict = !p ? NULL : task < 0 ? &p->verdict : &v->verdict[p->cell[task]];
+        double score = !p ? NAN : p->score, low = !p ? NAN : p->low, high = !p ? NAN : p->high;
+        if (p && task >= 0) score = v->mean[p->cell[task]], sf_cell_interval(v, p->cell[task], &low, &high);
+        snprintf(text, sizeof text, isnan(score) ? "--" : isnan(low) ? "%.2f" : "%.2f [%.2f, %.2f]", score, low, high);
+        sf_table_cell(table, text, verdict && sf_verdict_loss(verdict) ? "*" : "");
+    }
+}
+
+static sf_status score_table(const sf_view *v, const char *folder, bool tasks, sf_table_style style)
+{
+    sf_status status = SF_OK;
+    double level[SF_LEVELS];
+    int levels = sf_view_levels(v, level);
+    const char *name = tasks ? "tasks" : "scores";
+    char caption[512];
+    snprintf(caption, sizeof caption,
+             "Strict score at each requested sparsity, mean over n samples%s, with its 95 %% bootstrap interval (BCa). "
+             "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).",
+             tasks ? "" : " of all tasks, each task weighing the same");
+    sf_table table = {.out = sf_report_open(folder, name, style == SF_TABLE_TEX ? ".tex" : ".md", &status), .style = style};
+    if (!table.out) return status;
+    sf_table_begin(&table, tasks ? 3 : 2, levels + 3, caption);
+    sf_table_cell(&table, "model", "");
+    if (tasks) sf_table_cell(&table, "task", "");
+    sf_table_cell(&table, "method", "");
+    sf_table_cell(&table, "tokens", "");
+    sf_table_cell(&table, "n", "");
+    sf_table_cell(&table, "dense", "");
+    for (int l = 0; l < levels; l++) sf_table_number(&table, "%g", level[l], "");
+    for (int m = 0; m < v->models; m++)
+        for (int t = tasks ? 0 : -1; t < (tasks ? v->tasks : 0); t++)
+            for (int l = 0; l < v->lengths; l++)
+                for (int a = 1; a < v->arms; a++)
+                    if (!sf_arm_joint(&v->arm[a])) score_row(v, &table, m, t, l, a, levels, level);
+    sf_table_end(&table, name, caption);
+    sf_report_close(table.out, name, &status);
+    return status;
+}
+
+static sf_status score_csv(const sf_view *v, const char *folder)
+{
+    sf_status status = SF_OK;
+    FILE *out = sf_report_open(folder, "scores", ".csv", &status);
+    if (out) {
+        fprintf(
+            out,
+            "model,tokens,arm,requested,prefill_sparsity,decode_sparsity,tasks,samples,score,standard_error,low,high,"
+            "difference,difference_low,difference_high,p,p_holm\n");
+        for (int i = 0; i < v->points; i++) {
+            const sf_point *p = &v->point[i];
+            char level[32];
+            sf_point_level(v, p, level);
+            sf_csv_row(out, "sdssffddfffffffff", v->model[p->model].label, v->length[p->length], v->arm[p->arm].label,
+                       level, p->achieved[SF_PREFILL], p->achieved[SF_DECODE], p->tasks, p->samples, p->score, p->error,
+                       p->low, p->high, p->verdict.difference, p->verdict.low, p->verdict.high, p->verdict.p,
+                       p->verdict.p_holm);
+        }
+        sf_report_close(out, "scores.csv", &status);
+    }
+    out = sf_report_open(folder, "tasks", ".csv", &status);
+    if (out) {
+        fprintf(
+            out,
+            "model,task,tokens,arm,requested,samples,score,standard_error,low,high,difference,difference_low,difference_high,p,"
+            "p_holm,unparsed,cell\n");
+        for (int c = 0; c < v->results->cells; c++) {
+            if (v->point_of[c] < 0) continue;
+            const sf_point *p = &v->point[v->point_of[c]];
+            const sf_verdict *x = &v->verdict[c];
+            char level[32];
+            double low, high;
+            sf_point_level(v, p, level);
+            sf_cell_interval(v, c, &low, &high);
+            sf_csv_row(out, "ssdssdffffffffffs", v->model[p->model].label, v->results->cell[c].task_label,
+                       v->length[p->length], v->arm[p->arm].label, level, v->results->records[c], v->mean[c],
+                       v->error[c], low, high, x->difference, x->low, x->high, x->p, x->p_holm,
+                       sf_cell_unparsed(v->results, c), v->results->cell[c].key);
+        }
+        sf_report_close(out, "tasks.csv", &status);
+    }
+    return status;
+}
+
+/* ---- Limits: how sparse one may go ---- */
+
+/* Over levels in ascending order: the last before the first loss (significant) and before the first whose interval
+ * allows a loss above the margin. -1: already the lowest; NAN: nothing to compare. task -1: the mean over tasks. */
+static void find_limits(const sf_view *v, int model, int task, int length, int arm, double *significant, double *within)
+{
+    bool stop[2] = {false, false};
+    *significant = *within = NAN;
+    for (int i = 0; i < v->points; i++) { /* points stand by sparsity within an arm */
+        const sf_point *p = &v->point[i];
+        if (p->model != model || p->length != length || p->arm != arm || (task >= 0 && p->cell[task] < 0)) continue;
+        const sf_verdict *x = task >= 0 ? &v->verdict[p->cell[task]] : &p->verdict;
+        double requested = fmax(p->sparsity[SF_PREFILL], p->sparsity[SF_DECODE]);
+        double s = isnan(requested) ? sf_point_sparsity(v, p) : requested;
+        if (!x->tasks) continue;
+        stop[0] |= sf_verdict_loss(x);
+        stop[1] |= !(x->low >= -margin);
+        if (!stop[0])
+            *significant = s;
+        else if (isnan(*significant))
+            *significant = -1;
+        if (!stop[1])
+            *within = s;
+        else if (isnan(*within))
+            *within = -1;
+    }
+}
+
+static void limit_text(double limit, char text[16]) { snprintf(text, 16, limit < 0 ? "none" : "%.2f", limit); }
+
+static sf_status limits_csv(const sf_view *v, const char *folder)
+{
+    sf_status status = SF_OK;
+    FILE *out = sf_report_open(folder, "limits", ".csv", &status);
+    if (!out) return status;
+    fprintf(out, "model,task,tokens,arm,no_significant_loss_up_to,no_loss_above_%g_up_to\n", margin);
+    for (int m = 0; m < v->models; m++)
+        for (int t = -1; t < v->tasks; t++)
+            for (int l = 0; l < v->lengths; l++)
+                for (int a = 1; a < v->arms; a++) {
+                    double significant, within;
+                    char text[2][16];
+                    if (sf_arm_joint(&v->arm[a])) continue;
+                    find_limits(v, m, t, l, a, &significant, &within);
+                    if (isnan(significant)) continue;
+                    limit_text(significant, text[0]);
+                    limit_text(within, text[1]);
+                    sf_csv_row(out, "ssdsss", v->model[m].label, t < 0 ? "mean" : v->task[t].label, v->length[l],
+                               v->arm[a].label, text[0], text[1]);
+                }
+    sf_report_close(out, "limits.csv", &status);
+    return status;
+}
+
+/* Rows are model and length, columns arms: the limit by significance, then the one by margin. */
+static sf_status limits_table(const sf_view *v, const char *folder, sf_table_style style)
+{
+    sf_status status = SF_OK;
+    sf_table table = {.out = sf_report_open(folder, "limits", style == SF_TABLE_TEX ? ".tex" : ".md", &status), .style = style};
+    if (!table.out) return status;
+    int arms = 0;
+    for (int a = 1; a < v->arms; a++) arms += !sf_arm_joint(&v->arm[a]);
+    char caption[400];
+    snprintf(
+        caption, sizeof caption,
+        "Highest tested sparsity without a loss, means over %d tasks. First: no significant loss up to "
+        "there (paired sign-flip test, Holm); second: the 95 %% interval of the difference excludes a loss above %g.",
+        v->tasks, margin);
+    sf_table_begin(&table, 1, arms + 1, caption);
+    sf_table_cell(&table, "model", "");
+    sf_table_cell(&table, "tokens", "");
+    for (int a = 1; a < v->arms; a++)
+        if (!sf_arm_joint(&v->arm[a])) sf_table_cell(&table, v->arm[a].label, "");
+    for (int m = 0; m < v->models; m++)
+        for (int l = 0; l < v->lengths; l++) {
+            sf_table_cell(&table, v->model[m].label, "");
+            sf_table_number(&table, "%.0f", v->length[l], "");
+            for (int a = 1; a < v->arms; a++) {
+                double significant, within;
+                char limit[2][16], text[40];
+                if (sf_arm_joint(&v->arm[a])) continue;
+                find_limits(v, m, -1, l, a, &significant, &within);
+                limit_text(significant, limit[0]);
+                limit_text(within, limit[1]);
+                snprintf(text, sizeof text, isnan(significant) ? "--" : "%s / %s", limit[0], limit[1]);
+                sf_table_cell(&table, text, "");
+            }
+        }
+    sf_table_end(&table, "limits", caption);
+    sf_report_close(table.out, "limits", &status);
+    return status;
+}
+
+static sf_status findings_csv(const sf_view *v, const char *folder, const sf_findings *findings)
+{
+    sf_status status = SF_OK;
+    FILE *out = sf_report_open(folder, "findings", ".csv", &status);
+    if (out) {
+        fprintf(out, "question,verdict,number,low,high,text\n");
+        for (int i = 0; i < findings->count; i++) {
+            const sf_finding *f = &findings->at[i];
+            sf_csv_row(out, "ssfffs", f->question, f->verdict, f->number, f->low, f->high, f->text);
+        }
+        sf_report_close(out, "findings.csv", &status);
+    }
+    out = sf_report_open(folder, "fits", ".csv", &status);
+    if (out) {
+        fprintf(out, "arm,points,constant,ln_parameters,ln_tokens,ln_budget,residual,held_out\n");
+        for (int a = 1; a < v->arms && status == SF_OK; a++) {
+            sf_fit fit;
+            if (sf_arm_joint(&v->arm[a])) continue;
+            status = sf_scaling_fit(v, a, &fit);
+            if (fit.cells)
+                sf_csv_row(out, "sdffffff", v->arm[a].label, fit.cells, fit.coefficient[0], fit.coefficient[1],
+                           fit.coefficient[2], fit.coefficient[3], fit.residual, fit.held_out);
+        }
+        sf_report_close(out, "fits.csv", &status);
+    }
+    return status;
+}
+
+sf_status sf_report_tables(const sf_view *v, const char *folder, const sf_findings *findings)
+{
+    SF_TRY(findings_csv(v, folder, findings));
+    SF_TRY(score_csv(v, folder));
+    SF_TRY(limits_csv(v, folder));
+    for (sf_table_style style = SF_TABLE_TEX; style <= SF_TABLE_MD; style++) {
+        SF_TRY(score_table(v, folder, false, style));
+        SF_TRY(score_table(v, folder, true, style));
+        SF_TRY(limits_table(v, folder, style));
+    }
+    return sf_report_fidelity(v, folder);
+}

@@ -1,0 +1,443 @@
+#include "harness/report/view.h"
+#include "harness/report/stats.h"
+#include "harness/store/schema.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_dense(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") == 0; }
+
+/* ---- Axes ---- */
+
+struct axis_item {
+    int at;
+    double a, b;
+    const char *name;
+};
+
+static int by_axis(const void *x, const void *y)
+{
+    const struct axis_item *p = x, *q = y;
+    if (p->a != q->a) return p->a < q->a ? -1 : 1;
+    if (p->b != q->b) return p->b < q->b ? -1 : 1;
+    return strcmp(p->name, q->name);
+}
+
+/* Where each cell stands on each axis, before points are made. */
+struct place {
+    int cell, model, task, length, arm;
+    double sparsity[SF_PHASES];
+};
+
+static int order_of_reals(double a, double b) /* NAN last, equal to itself */
+{
+    if (isnan(a) || isnan(b)) return isnan(a) - isnan(b);
+    return (a > b) - (a < b);
+}
+
+static int by_point(const struct place *x, const struct place *y)
+{
+    int o = x->model - y->model;
+    if (!o) o = x->length - y->length;
+    if (!o) o = x->arm - y->arm;
+    for (int p = 0; p < SF_PHASES && !o; p++) o = order_of_reals(x->sparsity[p], y->sparsity[p]);
+    return o;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    int o = by_point(x, y);
+    if (!o) o = x->task - y->task;
+    return o ? o : x->cell - y->cell;
+}
+
+static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "out of memory for the report"); }
+
+/* Collects an axis: `describe` gives each cell's name and sorting numbers; at[cell] becomes its position. */
+static sf_status collect(const sf_results *r, sf_heap *heap, void *user,
+                         void (*describe)(void *user, const sf_cell_info *c, char name[512], double *a, double *b),
+                         int *count, struct axis_item **axis, int *at)
+{
+    struct axis_item *item = sf_heap_alloc(heap, (size_t)r->cells * sizeof *item);
+    int n = 0, *place = calloc((size_t)r->cells + 1, sizeof *place);
+    if (!item || !place) {
+        free(place);
+        return no_memory();
+    }
+    for (int c = 0; c < r->cells; c++) {
+        char name[512];
+        double a = 0, b = 0;
+        describe(user, &r->cell[c], name, &a, &b);
+        int i = n - 1;
+        while (i >= 0 && strcmp(item[i].name, name) != 0) i--;
+        if (i < 0) {
+            item[n] = (struct axis_item){.at = n, .a = a, .b = b, .name = sf_heap_text(heap, name, strlen(name))};
+            if (!item[n].name) {
+                free(place);
+                return no_memory();
+            }
+            i = n++;
+        }
+        at[c] = i;
+    }
+    qsort(item, (size_t)n, sizeof *item, by_axis);
+    for (int i = 0; i < n; i++) place[item[i].at] = i;
+    for (int c = 0; c < r->cells; c++) at[c] = place[at[c]];
+    free(place);
+    *count = n;
+    *axis = item;
+    return SF_OK;
+}
+
+/* A model on two devices, or of two dtypes, is two models on the page. */
+static void describe_model(void *unused, const sf_cell_info *c, char name[512], double *a, double *b)
+{
+    (void)unused;
+    snprintf(name, 512, "%.300s (%.60s %.60s)", c->model, c->device, c->dtype);
+    *a = c->parameters;
+    *b = 0;
+}
+
+static void describe_task(void *unused, const sf_cell_info *c, char name[512], double *a, double *b)
+{
+    (void)unused;
+    snprintf(name, 512, "%.500s", c->task_label);
+    *a = c->dispersion + c->scope;
+    *b = c->scope;
+}
+
+static void describe_length(void *unused, const sf_cell_info *c, char name[512], double *a, double *b)
+{
+    (void)unused;
+    snprintf(name, 512, "%d", c->length);
+    *a = c->length;
+    *b = 0;
+}
+
+/* The versions of each method label of a phase that stand in the results; several of one label are arms of their own. */
+struct versions {
+    int count;
+    const sf_cell_info *of[256]; /* a cell of each */
+};
+
+static void find_versions(const sf_results *r, int phase, struct versions *out)
+{
+    out->count = 0;
+    for (int c = 0; c < r->cells; c++) {
+        int i = 0;
+        while (i < out->count && (strcmp(out->of[i]->version[phase], r->cell[c].version[phase]) != 0 ||
+                                  strcmp(out->of[i]->label[phase], r->cell[c].label[phase]) != 0))
+            i++;
+        if (i == out->count && i < 256) out->of[out->count++] = &r->cell[c];
+    }
+}
+
+/* "quest", or where it is told from another version "quest (version 2)" */
+static void method_label(const struct versions *known, const sf_cell_info *c, int phase, char text[256])
+{
+    int versions = 0;
+    for (int i = 0; i < known->count; i++) versions += strcmp(known->of[i]->label[phase], c->label[phase]) == 0;
+    if (versions < 2)
+        snprintf(text, 256, "%.240s", c->label[phase]);
+    else if (*c->version[phase])
+        snprintf(text, 256, "%.200s (version %.32s)", c->label[phase], c->version[phase]);
+    else
+        snprintf(text, 256, "%.200s (version not recorded)", c->label[phase]);
+}
+
+/* A method that serves both phases is an arm in each. Arms are told apart by these endings, which only such ones keep. */
+static const char in_prefill[] = " (prefill)", in_decode[] = " (decode)";
+
+static void describe_arm(void *versions, const sf_cell_info *c, char name[512], double *a, double *b)
+{
+    const struct versions *known = versions; /* [phases] */
+    char label[SF_PHASES][256];
+    for (int p = 0; p < SF_PHASES; p++) method_label(&known[p], c, p, label[p]);
+    bool prefill = !is_dense(c, SF_PREFILL), decode = !is_dense(c, SF_DECODE);
+    if (prefill && decode)
+        snprintf(name, 512, "%.240s + %.240s", label[SF_PREFILL], label[SF_DECODE]);
+    else
+        snprintf(name, 512, "%.480s%s", prefill ? label[SF_PREFILL] : decode ? label[SF_DECODE] : "dense",
+                 prefill ? in_prefill : decode ? in_decode : "");
+    *a = prefill + 2 * decode;
+    *b = 0;
+}
+
+/* The arm's name without its ending, unless another arm has the same without its own. */
+static const char *arm_label(sf_heap *heap, const struct axis_item *arm, int arms, int i)
+{
+    size_t n = strlen(arm[i].name);
+    const char *ending = arm[i].a == 1 ? in_prefill : arm[i].a == 2 ? in_decode : "";
+    size_t plain = n - strlen(ending);
+    for (int j = 0; j < arms; j++)
+        if (j != i && arm[j].a + arm[i].a == 3 && strncmp(arm[j].name, arm[i].name, plain) == 0 &&
+            strcmp(arm[j].name + plain, arm[j].a == 1 ? in_prefill : in_decode) == 0)
+            return arm[i].name;
+    return sf_heap_text(heap, arm[i].name, plain);
+}
+
+static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
+{
+    const sf_results *r = v->results;
+    struct axis_item *axis;
+    int *at = malloc(((size_t)r->cells + 1) * sizeof *at);
+    if (!at) return no_memory();
+
+    sf_status status = collect(r, heap, NULL, describe_model, &v->models, &axis, at);
+    if (status == SF_OK && !(v->model = sf_heap_alloc(heap, (size_t)v->models * sizeof *v->model)))
+        status = no_memory();
+    for (int i = 0; i < v->models && status == SF_OK; i++)
+        v->model[i].label = axis[i].name, v->model[i].parameters = axis[i].a;
+    for (int c = 0; c < r->cells && status == SF_OK; c++) v->model[place[c].model = at[c]].shape = &r->cell[c];
+    for (int i = 0; i < v->models && status == SF_OK; i++) { /* device and dtype only where they tell two apart */
+        const char *name = v->model[i].shape->model;
+        int of_name = 0;
+        for (int j = 0; j < v->models; j++) of_name += strcmp(v->model[j].shape->model, name) == 0;
+        if (of_name == 1) v->model[i].label = name;
+    }
+
+    if (status == SF_OK) status = collect(r, heap, NULL, describe_task, &v->tasks, &axis, at);
+    if (status == SF_OK && !(v->task = sf_heap_alloc(heap, (size_t)v->tasks * sizeof *v->task))) status = no_memory();
+    for (int c = 0; c < r->cells && status == SF_OK; c++) {
+        const sf_cell_info *i = &r->cell[c];
+        place[c].task = at[c];
+        v->task[at[c]] = (sf_view_task){axis[at[c]].name, i->metric, i->dispersion, i->scope, i->natural};
+    }
+
+    if (status == SF_OK) status = collect(r, heap, NULL, describe_length, &v->lengths, &axis, at);
+    if (status == SF_OK && !(v->length = sf_heap_alloc(heap, (size_t)v->lengths * sizeof *v->length)))
+        status = no_memory();
+    for (int c = 0; c < r->cells && status == SF_OK; c++) v->length[place[c].length = at[c]] = r->cell[c].length;
+
+    struct versions known[SF_PHASES];
+    for (int p = 0; p < SF_PHASES; p++) find_versions(r, p, &known[p]);
+    if (status == SF_OK) status = collect(r, heap, known, describe_arm, &v->arms, &axis, at);
+    /* Arm 0 is dense even where no dense cell was run. */
+    bool dense = status == SF_OK && v->arms && axis[0].a == 0;
+    if (status == SF_OK && !(v->arm = sf_heap_alloc(heap, (size_t)(v->arms + 1) * sizeof *v->arm)))
+        status = no_memory();
+    if (status == SF_OK) {
+        v->arm[0] = (sf_view_arm){.label = "dense", .method = {"dense", "dense"}};
+        for (int i = 0; i < v->arms && status == SF_OK; i++)
+            if (!(v->arm[i + !dense].label = arm_label(heap, axis, v->arms, i))) status = no_memory();
+        for (int c = 0; c < r->cells; c++) {
+            sf_view_arm *arm = &v->arm[place[c].arm = at[c] + !dense];
+            for (int p = 0; p < SF_PHASES; p++) {
+                arm->sparse[p] = !is_dense(&r->cell[c], p);
+                arm->method[p] = r->cell[c].method[p];
+            }
+        }
+        v->arms += !dense;
+    }
+    free(at);
+    return status;
+}
+
+/* ---- Points ---- */
+
+static void add_means(sf_view *v, sf_point *point, int cell)
+{
+    const sf_results *r = v->results;
+    const sf_cell_info *info = &r->cell[cell];
+    double weights = info->weight_elements, n = r->records[cell], work[SF_PHASES] = {0}, chosen[SF_PHASES] = {0};
+    double achieved[SF_PHASES] = {0}, paper[SF_PHASES] = {0}, exact[SF_PHASES] = {0}, seconds[SF_PHASES] = {0};
+    for (int i = 0; i < n; i++) {
+        const sf_record *x = &r->record[cell][i];
+        for (int p = 0; p < SF_PHASES; p++) {
+            achieved[p] += x->achieved[p] / n;
+            /* At batch B a prefill costs B times as much; a decode step reads the weights once, the caches B times. */
+            bool decode = p == SF_DECODE;
+            paper[p] += (decode ? weights + v->batch * (x->cost_paper[p] - weights) : v->batch * x->cost_paper[p]) / n;
+            exact[p] += (decode ? weights + v->batch * (x->cost_exact[p] - weights) : v->batch * x->cost_exact[p]) / n;
+            seconds[p] += x->seconds[p] / n;
+            for (int w = 0; w < SF_WORKS; w++) work[p] += (double)x->meter.at[p][w].flops;
+            chosen[p] += (double)x->meter.at[p][SF_ESTIMATION].flops;
+        }
+    }
+    double old = point->tasks, now = old + 1;
+    for (int p = 0; p < SF_PHASES; p++) {
+        point->achieved[p] = (point->achieved[p] * old + achieved[p]) / now;
+        point->cost_paper[p] = (point->cost_paper[p] * old + paper[p]) / now;
+        point->cost_exact[p] = (point->cost_exact[p] * old + exact[p]) / now;
+        point->seconds[p] = (point->seconds[p] * old + seconds[p]) / now;
+        point->estimation[p] = (point->estimation[p] * old + (work[p] > 0 ? chosen[p] / work[p] : 0)) / now;
+    }
+    point->score = (point->score * old + v->mean[cell]) / now;
+    point->error += v->error[cell] * v->error[cell];
+    point->tasks++;
+    point->samples += r->records[cell];
+}
+
+static sf_status make_points(sf_view *v, sf_heap *heap, struct place *place, int places)
+{
+    const sf_results *r = v->results;
+    qsort(place, (size_t)places, sizeof *place, by_place);
+    for (int i = 0; i < places; i++) v->points += !i || by_point(&place[i - 1], &place[i]) != 0;
+    v->point = sf_heap_alloc(heap, (size_t)v->points * sizeof *v->point);
+    int *cell = sf_heap_alloc(heap, (size_t)v->points * (size_t)v->tasks * sizeof *cell);
+    if (!v->point || !cell) return no_memory();
+    memset(cell, -1, (size_t)v->points * (size_t)v->tasks * sizeof *cell);
+    sf_point *point = v->point - 1;
+    for (int i = 0; i < places; i++) {
+        const struct place *at = &place[i];
+        if (!i || by_point(&place[i - 1], at) != 0) {
+            ++point;
+            *point = (sf_point){.model = at->model,
+                                .length = at->length,
+                                .arm = at->arm,
+                                .sparsity = {at->sparsity[0], at->sparsity[1]},
+                                .cell = cell};
+            cell += v->tasks;
+        }
+        int *there = &point->cell[at->task];
+        if (*there >= 0) v->left_out++;
+        if (*there < 0 || r->records[at->cell] > r->records[*there]) *there = at->cell;
+    }
+    memset(v->point_of, -1, (size_t)r->cells * sizeof *v->point_of);
+    for (int i = 0; i < v->points; i++) {
+        point = &v->point[i];
+        for (int t = 0; t < v->tasks; t++)
+            if (point->cell[t] >= 0) {
+                add_means(v, point, point->cell[t]);
+                v->point_of[point->cell[t]] = i;
+            }
+        point->error = sqrt(point->error) / point->tasks;
+        point->low = point->high = NAN;
+        point->verdict = (sf_verdict){.difference = NAN, .low = NAN, .high = NAN, .p = NAN, .p_holm = NAN};
+    }
+    return SF_OK;
+}
+
+sf_status sf_view_make(const sf_results *r, sf_view *out)
+{
+    *out = (sf_view){.results = r, .batch = 64};
+    for (int i = 0; i < r->runs; i++)
+        if (r->run[i].batch > 0) out->batch = r->run[i].batch;
+    sf_heap *heap = calloc(1, sizeof *heap);
+    struct place *place = malloc(((size_t)r->cells + 1) * sizeof *place);
+    sf_status status = heap && place ? SF_OK : no_memory();
+    out->heap = heap;
+    if (status == SF_OK) {
+        out->mean = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->mean);
+        out->error = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->error);
+        out->point_of = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->point_of);
+        out->verdict = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->verdict);
+        if (!out->mean || !out->error || !out->point_of || !out->verdict) status = no_memory();
+    }
+    if (status == SF_OK) status = make_axes(out, heap, place);
+    int places = 0;
+    for (int c = 0; c < r->cells && status == SF_OK; c++) {
+        double *score = malloc(((size_t)r->records[c] + 1) * sizeof *score);
+        if (!score) {
+            status = no_memory();
+            break;
+        }
+        for (int i = 0; i < r->records[c]; i++) score[i] = r->record[c][i].strict;
+        sf_mean_error(r->records[c], score, &out->mean[c], &out->error[c]);
+        free(score);
+        if (!r->records[c]) continue; /* a cell without records is not there */
+        place[places] = place[c];
+        place[places].cell = c;
+        for (int p = 0; p < SF_PHASES; p++)
+            place[places].sparsity[p] = is_dense(&r->cell[c], p) ? 0 : r->cell[c].sparsity[p];
+        places++;
+    }
+    if (status == SF_OK) status = make_points(out, heap, place, places);
+    free(place);
+    if (status != SF_OK) sf_view_free(out);
+    return status;
+}
+
+void sf_view_free(sf_view *v)
+{
+    if (v->heap) {
+        sf_heap_free(v->heap);
+        free(v->heap);
+    }
+    free(v->replicate);
+    *v = (sf_view){0};
+}
+
+/* ---- Finding and naming ---- */
+
+const sf_point *sf_view_find(const sf_view *v, int model, int length, int arm, double prefill, double decode)
+{
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (p->model == model && p->length == length && p->arm == arm &&
+            !order_of_reals(p->sparsity[SF_PREFILL], prefill) && !order_of_reals(p->sparsity[SF_DECODE], decode))
+            return p;
+    }
+    return NULL;
+}
+
+const sf_point *sf_view_dense(const sf_view *v, const sf_point *point)
+{
+    return sf_view_find(v, point->model, point->length, 0, 0, 0);
+}
+
+double sf_point_sparsity(const sf_view *v, const sf_point *point)
+{
+    return point->achieved[v->arm[point->arm].sparse[SF_PREFILL] || !v->arm[point->arm].sparse[SF_DECODE] ? SF_PREFILL
+                                                                                                          : SF_DECODE];
+}
+
+void sf_point_level(const sf_view *v, const sf_point *point, char text[32])
+{
+    const sf_view_arm *arm = &v->arm[point->arm];
+    char part[SF_PHASES][12];
+    for (int p = 0; p < SF_PHASES; p++)
+        snprintf(part[p], sizeof part[p], isnan(point->sparsity[p]) ? "set" : "%.2f", point->sparsity[p]);
+    if (arm->sparse[SF_PREFILL] && arm->sparse[SF_DECODE] && strcmp(part[0], part[1]) != 0)
+        snprintf(text, 32, "%s/%s", part[SF_PREFILL], part[SF_DECODE]);
+    else
+        snprintf(text, 32, "%s", part[arm->sparse[SF_DECODE] && !arm->sparse[SF_PREFILL] ? SF_DECODE : SF_PREFILL]);
+}
+
+void sf_cell_name(const sf_view *v, int cell, char text[SF_CELL_NAME])
+{
+    const sf_cell_info *c = &v->results->cell[cell];
+    char level[32];
+    if (v->point_of[cell] < 0) {
+        snprintf(text, SF_CELL_NAME, "%.120s %.120s %d (cell %s)", c->model, c->task_label, c->length, c->key);
+        return;
+    }
+    const sf_point *point = &v->point[v->point_of[cell]];
+    sf_point_level(v, point, level);
+    snprintf(text, SF_CELL_NAME, "%.120s %.120s %d %.200s%s%s", v->model[point->model].label, c->task_label, c->length,
+             v->arm[point->arm].label, point->arm ? " " : "", point->arm ? level : "");
+}
+
+double sf_cell_unparsed(const sf_results *r, int cell)
+{
+    int bad = 0;
+    for (int i = 0; i < r->records[cell]; i++) bad += !r->record[cell][i].parsed;
+    return (double)bad / r->records[cell];
+}
+
+int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference)
+{
+    int n = 0, i = 0, j = 0;
+    while (i < r->records[cell] && j < r->records[minus]) {
+        const sf_record *a = &r->record[cell][i], *b = &r->record[minus][j];
+        if (a->sample == b->sample)
+            difference[n++] = a->strict - b->strict, i++, j++;
+        else if (a->sample < b->sample)
+            i++;
+        else
+            j++;
+    }
+    return n;
+}
+
+int sf_cell_dense(const sf_view *v, int cell)
+{
+    if (v->point_of[cell] < 0) return -1;
+    const sf_point *point = &v->point[v->point_of[cell]], *dense = sf_view_dense(v, point);
+    for (int t = 0; dense && dense != point && t < v->tasks; t++)
+        if (point->cell[t] == cell) return dense->cell[t];
+    return -1;
+}

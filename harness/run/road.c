@@ -1,0 +1,224 @@
+/* What a sweep stands on: its models, its plan, and any one of its samples. */
+#include "harness/run/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "harness/model/cost.h"
+#include "harness/engine/hooks.h"
+#include "harness/model/chat.h"
+
+static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **out)
+{
+    if (spec->random && weights) {
+        sf_model_config config;
+        SF_TRY(sf_shape_open(spec->path, &config));
+        return sf_model_random(&config, 0, out);
+    }
+    SF_TRY(weights ? sf_model_open(spec->path, out) : sf_model_open_text(spec->path, out));
+    if (!spec->prefix) return SF_OK;
+    sf_chat_free((*out)->chat);
+    (*out)->chat = NULL;
+    return sf_chat_custom(spec->prefix, spec->suffix, &(*out)->chat);
+}
+
+static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, bool weights, const sf_model *model)
+{
+    if (weights && !model->weights.embedding.data)
+        return sf_fail(SF_BAD_INPUT, "%s: is a shape without weights; `frontier cost` takes it, a run needs weights "
+                                     "(or 'weights: random')", spec->path);
+    if (!model->tokenizer)
+        return sf_fail(SF_BAD_INPUT, "%s: has no tokenizer, so no task can be written for it", spec->path);
+    if (!model->chat) return sf_fail(SF_BAD_INPUT, "%s: %s", spec->path, model->no_chat);
+    int longest = sweep->length[sweep->lengths - 1], output = 0;
+    for (int t = 0; t < sweep->tasks; t++)
+        if (sweep->task[t].output > output) output = sweep->task[t].output;
+    int most = model->config.max_position;
+    if (most && longest + output > most)
+        return sf_fail(SF_BAD_INPUT, "%s: length %d and %d tokens of output do not fit its %d positions; lower `lengths` or "
+                                     "`output`", spec->path, longest, output, most);
+    return SF_OK;
+}
+
+static sf_status open_road(const char *config, int sets, const char *const *set, bool weights, sf_road *out)
+{
+    memset(out, 0, sizeof *out);
+    SF_TRY(sf_sweep_read(config, sets, set, &out->sweep));
+    int n = out->sweep->models;
+    out->model = calloc((size_t)n, sizeof *out->model);
+    const char **hash = calloc((size_t)n, sizeof *hash);
+    sf_status status = out->model && hash ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for its models", config);
+    for (int i = 0; status == SF_OK && i < n; i++) {
+        status = open_model(&out->sweep->model[i], weights, &out->model[i]);
+        if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], weights, out->model[i]);
+        if (status == SF_OK) hash[i] = out->model[i]->hash;
+    }
+    if (status == SF_OK && weights) status = sf_plan_make(out->sweep, hash, &out->plan);
+    free(hash);
+    return status;
+}
+
+sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out)
+{
+    return open_road(config, sets, set, true, out);
+}
+
+sf_status sf_road_open_text(const char *config, int sets, const char *const *set, sf_road *out)
+{
+    return open_road(config, sets, set, false, out);
+}
+
+void sf_road_close(sf_road *road)
+{
+    for (int i = 0; road->model && i < road->sweep->models; i++) sf_model_close(road->model[i]);
+    free(road->model);
+    sf_plan_free(&road->plan);
+    sf_sweep_free(road->sweep);
+    memset(road, 0, sizeof *road);
+}
+
+/* Counts, and keeps the tokens of the text it counted last: that is mostly the sample's own. */
+struct counter {
+    const sf_model *model;
+    int32_t *ids;
+    int n;
+    size_t bytes;
+    XXH128_hash_t hash; /* of the text */
+};
+
+static int count_input(void *self, const char *text, size_t bytes)
+{
+    struct counter *c = self;
+    free(c->ids);
+    if (sf_chat_encode(c->model->chat, c->model->tokenizer, text, bytes, &c->ids, &c->n) != SF_OK) return c->ids = NULL, -1;
+    c->bytes = bytes;
+    c->hash = XXH3_128bits(text, bytes);
+    return c->n;
+}
+
+/* Tokens of a sample's prompt, moved out of the counter if it has them. */
+static sf_status take_input(struct counter *c, const char *prompt, int32_t **ids, int *n)
+{
+    size_t bytes = strlen(prompt);
+    if (!c->ids || bytes != c->bytes || !XXH128_isEqual(c->hash, XXH3_128bits(prompt, bytes)))
+        return sf_chat_encode(c->model->chat, c->model->tokenizer, prompt, bytes, ids, n);
+    *ids = c->ids;
+    *n = c->n;
+    c->ids = NULL;
+    return SF_OK;
+}
+
+sf_status sf_road_sample(const sf_road *road, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
+                         int *n)
+{
+    const sf_sweep *s = road->sweep;
+    const sf_task_spec *spec = &s->task[task];
+    struct counter counter = {.model = road->model[model]};
+    const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length],
+                                .tokens = {&counter, count_input}, .prompting = spec->prompting};
+    memset(out, 0, sizeof *out);
+    sf_status status = spec->task->generate(spec->params, &request, out);
+    if (status == SF_OK && ids) status = take_input(&counter, out->prompt, ids, n);
+    free(counter.ids);
+    if (status != SF_OK) {
+        sf_sample_free(out);
+        return sf_blame(status, "task %s, %d tokens, sample %d, for %s", spec->label, s->length[length], index,
+                        s->model[model].label);
+    }
+    return SF_OK;
+}
+
+static sf_extent extent_of(const sf_model_config *c, sf_phase phase, int tokens, int output)
+{
+    return (sf_extent){.phase = phase, .tokens = tokens, .output = output, .heads = c->heads, .kv_heads = c->kv_heads,
+                       .head_dim = c->head_dim, .layers = c->layers};
+}
+
+sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const sf_model_config *model, int tokens,
+                     int output, void **out)
+{
+    *out = NULL;
+    if (!arm) return SF_OK;
+    size_t size = arm->method->params_size;
+    *out = calloc(1, size + 1);
+    if (!*out) return sf_fail(SF_NO_MEMORY, "%s: no memory", arm->label);
+    memcpy(*out, arm->params, size);
+    if (isnan(sparsity)) return SF_OK;
+    const sf_extent extent = extent_of(model, phase, tokens, output);
+    sf_status status = sf_hook_fit(arm->method, &extent, sparsity, *out);
+    if (status != SF_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return sf_blame(status, "%s, target sparsity %g, %d tokens", arm->label, sparsity, tokens);
+}
+
+/* Weights of the model, in elements; norms and biases are too few to matter and are left out. */
+static double parameters(const sf_model_config *c)
+{
+    double heads = (double)c->head_dim * (2 * c->heads + 2 * c->kv_heads);
+    return c->layers * ((double)c->d * heads + 3.0 * c->d * c->mlp) + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
+}
+
+/* Which card does not matter, nor how many. */
+static const char *kind_of(const char *device)
+{
+    for (int i = 0; sf_backends[i]; i++) {
+        const char *name = sf_backends[i]->name;
+        if (strcspn(device, ":") == strlen(name) && strncmp(device, name, strlen(name)) == 0) return name;
+    }
+    return device;
+}
+
+sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
+{
+    const sf_sweep *s = road->sweep;
+    const sf_task_spec *task = &s->task[cell->task];
+    const sf_model *model = road->model[cell->model];
+    const sf_model_config *c = &model->config;
+    const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
+    sf_cell_info info = {
+        .model = s->model[cell->model].label, .model_hash = model->hash,
+        .task = task->task->name, .task_label = task->label, .task_params = task->json, .metric = task->task->metric,
+        .length = s->length[cell->length], .output_limit = task->output,
+        .layers = c->layers, .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
+        .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->window,
+        .parameters = parameters(c),
+        .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
+        .device = kind_of(s->device), .seed = s->seed,
+        .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
+    };
+    for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);
+    sf_cost cost;
+    sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = info.length, .batch = 1, .density = 1}, &cost);
+    info.weight_elements = cost.weights;
+    for (int p = 0; p < SF_PHASES; p++) {
+        info.method[p] = arm[p] ? arm[p]->method->name : "dense";
+        info.label[p] = arm[p] ? arm[p]->label : "dense";
+        info.params[p] = arm[p] ? arm[p]->json : "{}";
+        info.version[p] = arm[p] ? arm[p]->version : "";
+        info.sparsity[p] = cell->sparsity[p];
+    }
+    memcpy(info.key, cell->key, sizeof info.key);
+    return info;
+}
+
+double sf_road_work(const sf_road *road, const sf_cell *cell, bool shared)
+{
+    const sf_model_config *c = &road->model[cell->model]->config;
+    int tokens = road->sweep->length[cell->length], output = road->sweep->task[cell->task].output;
+    double density[SF_PHASES];
+    for (int p = 0; p < SF_PHASES; p++) density[p] = isnan(cell->sparsity[p]) ? 1 : 1 - cell->sparsity[p];
+    sf_cost cost;
+    double work = 0;
+    if (!shared) {
+        sf_cost_of(c, &(sf_cost_query){.phase = SF_PREFILL, .tokens = tokens, .batch = 1, .density = density[SF_PREFILL]}, &cost);
+        work += cost.exact;
+    }
+    /* A decode step multiplies and adds each element it reads. */
+    sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = tokens, .batch = 1, .density = density[SF_DECODE]}, &cost);
+    return work + 2 * cost.exact * output;
+}

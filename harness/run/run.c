@@ -1,0 +1,647 @@
+/* The main road: for each model, length and task, sample by sample, all cells of the grid that are not yet stored. */
+#include "harness/run/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "harness/model/cost.h"
+#include "harness/engine/engine.h"
+#include "harness/model/tokenizer.h"
+#include "harness/run/progress.h"
+#include "harness/report/report.h"
+#include "harness/run/schedule.h"
+#include "harness/run/spread.h"
+#include "harness/run/version.h"
+
+static volatile sig_atomic_t interrupted;
+static bool forked; /* a worker says nothing, its parent does */
+
+static void on_signal(int number)
+{
+    static const char words[] = "\nfrontier: stopping after the samples at hand; once more to stop at once\n";
+    (void)number;
+    interrupted = 1;
+    if (!forked && write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
+}
+
+static sf_status stop_if_asked(void)
+{
+    return interrupted ? sf_fail(SF_INTERRUPTED, "stopped as asked; run the same command again to go on from here") : SF_OK;
+}
+
+/* ---- samples at hand ------------------------------------------------------------------------------------------------ */
+
+/* A sample whose lanes stand at [first, first + lanes). */
+struct taken {
+    int index, first, lanes, tokens;
+    sf_sample sample;
+    int32_t *ids;
+    char *gold;
+};
+
+/* What the samples at hand hold; sized once for the widest group of cells. */
+struct work {
+    const sf_road *road;
+    sf_backend backend;
+    sf_engine *engine;
+    sf_store *store;
+    sf_progress progress;
+    sf_devices devices;                       /* of the run; this process is worker `worker` of so many */
+    int worker;
+    sf_claims *claims;                        /* NULL: one device, whose samples are all this process's */
+    double taken_work, done_before;           /* of the samples at hand, and its share done by earlier engine runs */
+    int lanes_now;                            /* in the engine run at hand */
+    size_t memory_limit, memory_held;         /* bytes for caches and activations; what the engine may hold of them */
+    int shard, shards;                        /* as in sf_run_options */
+
+    struct taken *taken;                      /* [room] */
+    int takings;
+    const sf_cell **pending;                  /* [room] cells of the group that lack the lane's sample */
+    sf_lane *lane;                            /* [room] … */
+    sf_picture (*picture)[SF_PHASES];
+    int picture_layer, picture_head;          /* of the model at hand; layer -1: no pictures */
+    void *(*params)[SF_PHASES];
+    double *kept;
+    sf_job *job;
+    sf_cell_info *info;
+    sf_record *record;
+    char **text;                              /* decoded outputs */
+    double *sum;                              /* [cells of the group] strict scores of the samples run so far */
+    int *samples;                             /* [cells of the group] how many */
+    int lanes, room;
+};
+
+static sf_status work_reserve(struct work *w, int room, int max_output, const sf_model_config *c)
+{
+    size_t n = (size_t)room, map = (size_t)c->layers * (size_t)c->heads;
+    w->room = room;
+    w->taken = calloc(n, sizeof *w->taken);
+    w->kept = calloc(n, sizeof *w->kept);
+    w->job = calloc(n, sizeof *w->job);
+    w->pending = calloc(n, sizeof *w->pending);
+    w->lane = calloc(n, sizeof *w->lane);
+    w->picture = calloc(n, sizeof *w->picture);
+    w->params = calloc(n, sizeof *w->params);
+    w->info = calloc(n, sizeof *w->info);
+    w->record = calloc(n, sizeof *w->record);
+    w->text = calloc(n, sizeof *w->text);
+    w->sum = calloc(n, sizeof *w->sum);
+    w->samples = calloc(n, sizeof *w->samples);
+    bool ok = w->taken && w->kept && w->job && w->pending && w->lane && w->picture && w->params && w->info && w->record &&
+              w->text && w->sum && w->samples;
+    for (int i = 0; ok && i < room; i++) {
+        sf_lane *lane = &w->lane[i];
+        lane->output = malloc((size_t)max_output * sizeof *lane->output);
+        ok = lane->output != NULL;
+        for (int p = 0; p < SF_PHASES; p++) {
+            lane->density[p] = malloc(map * sizeof(float));
+            lane->recall[p] = malloc(map * sizeof(float));
+            ok = ok && lane->density[p] && lane->recall[p];
+        }
+    }
+    return ok ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the results of %d cells", room);
+}
+
+static void work_release(struct work *w)
+{
+    for (int i = 0; w->lane && i < w->room; i++) {
+        free(w->lane[i].output);
+        for (int p = 0; p < SF_PHASES; p++) {
+            free(w->lane[i].density[p]);
+            free(w->lane[i].recall[p]);
+        }
+    }
+    free(w->taken);
+    free(w->kept);
+    free(w->job);
+    free(w->pending);
+    free(w->lane);
+    free(w->picture);
+    free(w->params);
+    free(w->info);
+    free(w->record);
+    free(w->text);
+    free(w->sum);
+    free(w->samples);
+    w->room = 0;
+    w->taken = NULL, w->kept = NULL, w->job = NULL, w->pending = NULL, w->lane = NULL, w->picture = NULL;
+    w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
+    w->sum = NULL, w->samples = NULL;
+}
+
+static void show_progress(void *user, sf_phase phase, int done, int of)
+{
+    struct work *w = user;
+    char detail[64];
+    snprintf(detail, sizeof detail, "%s %d/%d", phase == SF_PREFILL ? "prefill layer" : "decode step", done, of);
+    double share = of > 0 ? (double)done / of : 0, part = (double)w->lanes_now / w->lanes;
+    share = phase == SF_PREFILL ? 0.8 * share : 0.8 + 0.2 * share;
+    sf_progress_show(&w->progress, w->taken_work * (w->done_before + part * share), detail);
+}
+
+static double mean_over_global(const float *map, const sf_model_config *c)
+{
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < c->layers * c->heads; i++)
+        if (!isnan(map[i])) sum += map[i], n++;
+    return n ? sum / n : 1;
+}
+
+static char *gold_json(const sf_sample *sample)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < sample->gold_count; i++) json_array_append_new(list, json_string(sample->gold[i]));
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    return text;
+}
+
+/* Where in the context the answer stands, 0 (begin) … 1 (end): its gold texts' first places, on average. NAN where one is
+ * not there, or where they are further apart than a tenth. */
+static double depth_of(const sf_sample *sample)
+{
+    const char *context = sample->prompt + sample->context_begin;
+    size_t bytes = (size_t)(sample->context_end - sample->context_begin);
+    double low = 1, high = 0, sum = 0;
+    for (int i = 0; i < sample->gold_count; i++) {
+        const char *at = memmem(context, bytes, sample->gold[i], strlen(sample->gold[i]));
+        if (!at) return NAN;
+        double depth = (double)(at - context) / (double)bytes;
+        low = fmin(low, depth), high = fmax(high, depth), sum += depth;
+    }
+    return sample->gold_count && high - low <= 0.1 ? sum / sample->gold_count : NAN;
+}
+
+/* A picture is of a phase that a method makes sparse; of dense, it is of the attention itself. */
+static bool is_pictured(const sf_lane *lane, sf_phase phase)
+{
+    return (!lane->prefill && !lane->decode) || (phase == SF_PREFILL ? lane->prefill != NULL : lane->decode != NULL);
+}
+
+/* From a finished lane to what is stored of it. */
+static sf_status judge(struct work *w, const struct taken *t, int i)
+{
+    const sf_cell *cell = w->pending[i];
+    const sf_task_spec *task = &w->road->sweep->task[cell->task];
+    const sf_model *model = w->road->model[cell->model];
+    const sf_lane *lane = &w->lane[i];
+    SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &w->text[i]));
+    sf_score score;
+    task->task->score(task->params, &t->sample, w->text[i], &score);
+    sf_record *r = &w->record[i];
+    *r = (sf_record){.sample = t->index, .input_tokens = t->tokens, .output_tokens = lane->outputs,
+                     .parsed = score.parsed, .truncated = !lane->stopped,
+                     .strict = score.strict, .reference = score.reference, .meter = lane->meter,
+                     .prediction = w->text[i], .gold = t->gold, .depth = depth_of(&t->sample),
+                     .prompt_hash = XXH3_64bits(t->ids, (size_t)t->tokens * sizeof *t->ids)};
+    for (int n = 0; n < t->tokens; n++) r->bos_tokens += model->bos >= 0 && t->ids[n] == model->bos;
+    const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
+    const sf_method *evicts = lane->decode && lane->decode->compress ? lane->decode : NULL;
+    for (int p = 0; p < SF_PHASES; p++) {
+        double density = mean_over_global(lane->density[p], &model->config);
+        r->achieved[p] = 1 - density;
+        r->seconds[p] = lane->seconds[p];
+        r->density[p] = lane->density[p];
+        r->recall[p] = w->road->sweep->recall_rows ? lane->recall[p] : NULL;
+        r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
+        sf_cost cost;
+        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->tokens, .batch = 1, .density = density,
+                                                    .method = method[p], .params = w->params[i][p], .evicts = evicts,
+                                                    .evicts_params = w->params[i][SF_DECODE]}, &cost);
+        r->cost_paper[p] = cost.paper;
+        r->cost_exact[p] = cost.exact;
+    }
+    w->info[i] = sf_road_cell_info(w->road, cell);
+    return SF_OK;
+}
+
+/* Lane i as its cell asks for it, its budget fitted to the sample. */
+static sf_status fit_lane(struct work *w, const struct taken *t, int i)
+{
+    const sf_cell *cell = w->pending[i];
+    const sf_model_config *c = &w->road->model[cell->model]->config;
+    const int output = w->road->sweep->task[cell->task].output;
+    const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
+    for (int p = 0; p < SF_PHASES; p++)
+        SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, t->tokens, output, &w->params[i][p]));
+    sf_lane *lane = &w->lane[i];
+    lane->prefill = arm[SF_PREFILL] ? arm[SF_PREFILL]->method : NULL;
+    lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
+    lane->prefill_params = w->params[i][SF_PREFILL];
+    lane->decode_params = w->params[i][SF_DECODE];
+    w->kept[i] = sf_cell_kept(cell);
+    for (int p = 0; p < SF_PHASES; p++) {
+        bool wanted = t->index == 0 && w->picture_layer >= 0 && is_pictured(lane, (sf_phase)p);
+        lane->picture[p] = wanted ? &w->picture[i][p] : NULL;
+        w->picture[i][p].keys = 0; /* not taken: no decode step was executed */
+    }
+    return SF_OK;
+}
+
+/* Lanes [first, first + lanes) of one sample have run: they are scored, and stored in one step. */
+static sf_status finish_lanes(struct work *w, const struct taken *t, int first, int lanes)
+{
+    for (int i = first; i < first + lanes; i++) SF_TRY(judge(w, t, i));
+    return sf_store_add(w->store, lanes, w->info + first, w->record + first);
+}
+
+/* The taken samples' lanes, as many at a time as fit the memory limit. */
+static sf_status run_lanes(struct work *w)
+{
+    const sf_sweep *sweep = w->road->sweep;
+    const sf_cell *some = w->pending[0];
+    const sf_model_config *c = &w->road->model[some->model]->config;
+    const sf_generation how = {.max_output = sweep->task[some->task].output, .recall_rows = sweep->recall_rows,
+                               .seed = sweep->seed,
+                               .picture_layer = w->picture_layer, .picture_head = w->picture_head,
+                               .progress = show_progress, .user = w};
+    for (int at = 0, done = 0; at < w->takings;) { /* done: lanes of all samples */
+        int jobs = 0;
+        SF_TRY(stop_if_asked());
+        for (int j = at; j < w->takings; j++) {
+            const struct taken *t = &w->taken[j];
+            int first = t->first > done ? t->first : done;
+            w->job[jobs++] = (sf_job){t->ids, t->tokens, t->first + t->lanes - first, w->lane + first};
+        }
+        sf_fit fit;
+        SF_TRY(sf_fit_memory(c, &w->backend, jobs, w->job, &how, w->kept + done, w->memory_limit, &fit));
+        if (w->memory_held + fit.bytes > w->memory_limit) { /* what earlier ones left may be of another shape */
+            sf_engine_trim(w->engine);
+            w->memory_held = 0;
+        }
+        w->memory_held = fit.bytes > w->memory_held ? fit.bytes : w->memory_held;
+        w->job[fit.jobs - 1].lanes = fit.lanes;
+        w->lanes_now = 0;
+        for (int j = 0; j < fit.jobs; j++) w->lanes_now += w->job[j].lanes;
+        SF_TRY(sf_engine_run(w->engine, fit.jobs, w->job, &how));
+        for (int j = 0; j < fit.jobs; j++) {
+            const struct taken *t = &w->taken[at];
+            SF_TRY(finish_lanes(w, t, done, w->job[j].lanes));
+            done += w->job[j].lanes;
+            at += done == t->first + t->lanes;
+        }
+        w->done_before = (double)done / w->lanes;
+    }
+    return SF_OK;
+}
+
+/* A group: the cells of one model, length and task; they stand together in the plan. */
+struct group { const sf_cell *cell; int cells; };
+
+static struct group group_at(const sf_plan *plan, int at)
+{
+    const sf_cell *first = &plan->cell[at];
+    struct group g = {first, 0};
+    while (at + g.cells < plan->cells && first[g.cells].model == first->model && first[g.cells].task == first->task &&
+           first[g.cells].length == first->length)
+        g.cells++;
+    return g;
+}
+
+static bool same_arm(const sf_cell *a, const sf_cell *b)
+{
+    return a->prefill == b->prefill && (!a->prefill || a->sparsity[SF_PREFILL] == b->sparsity[SF_PREFILL]);
+}
+
+/* FLOPs, by formula, of one sample of these cells; a prefill that several share counts once. */
+static double work_of(const sf_road *road, const sf_cell *const *cell, int n)
+{
+    double work = 0;
+    for (int i = 0; i < n; i++) {
+        bool shared = false;
+        for (int j = 0; j < i && !shared; j++) shared = same_arm(cell[i], cell[j]);
+        work += sf_road_work(road, cell[i], shared);
+    }
+    return work;
+}
+
+/* Whether this process's shard has this sample of a cell. Cells that share a prefill share a shard: the first of them
+ * hashes for all. What is stored already plays no part, so that every process and every restart sees the same shards. */
+static bool in_shard(const struct work *w, struct group g, const sf_cell *cell, int index)
+{
+    if (!w->shards) return true;
+    const sf_cell *first = g.cell;
+    while (first < cell && !same_arm(first, cell)) first++;
+    return XXH3_64bits_withSeed(first->key, strlen(first->key), (uint64_t)index) % (uint64_t)w->shards ==
+           (uint64_t)w->shard - 1;
+}
+
+/* The group's cells that lack this sample; those with a dense prefill first, so that they share it even when memory
+ * splits the lanes. */
+static int find_pending(const struct work *w, struct group g, int index, const sf_cell **out)
+{
+    int n = 0;
+    for (int sparse = 0; sparse < 2; sparse++)
+        for (int i = 0; i < g.cells; i++)
+            if ((g.cell[i].prefill != NULL) == sparse && in_shard(w, g, &g.cell[i], index) &&
+                !sf_store_has(w->store, g.cell[i].key, index))
+                out[n++] = &g.cell[i];
+    return n;
+}
+
+/* Takes sample `index` if some cells lack it. */
+static sf_status take_sample(struct work *w, struct group g, int index)
+{
+    struct taken *t = &w->taken[w->takings];
+    *t = (struct taken){.index = index, .first = w->lanes};
+    t->lanes = find_pending(w, g, index, w->pending + w->lanes);
+    if (!t->lanes) return SF_OK;
+    SF_TRY(sf_road_sample(w->road, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->ids, &t->tokens));
+    w->takings++;
+    w->lanes += t->lanes;
+    w->taken_work += work_of(w->road, w->pending + t->first, t->lanes);
+    t->gold = gold_json(&t->sample);
+    if (!t->gold) return sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
+    for (int i = t->first; i < w->lanes; i++) SF_TRY(fit_lane(w, t, i));
+    return SF_OK;
+}
+
+static void drop_samples(struct work *w)
+{
+    for (int i = 0; i < w->lanes; i++) {
+        free(w->text[i]);
+        w->text[i] = NULL;
+        for (int p = 0; p < SF_PHASES; p++) free(w->params[i][p]), w->params[i][p] = NULL;
+    }
+    for (int j = 0; j < w->takings; j++) {
+        free(w->taken[j].gold);
+        free(w->taken[j].ids);
+        sf_sample_free(&w->taken[j].sample);
+    }
+}
+
+/* Takes samples from `from` on until there are lanes enough, and runs them; *next: the one after them. */
+static sf_status run_samples(struct work *w, struct group g, int from, int *next)
+{
+    const sf_sweep *s = w->road->sweep;
+    sf_status status = SF_OK;
+    w->takings = w->lanes = 0;
+    w->taken_work = w->done_before = 0;
+    int i = from, most = (s->samples + w->devices.n - 1) / w->devices.n; /* a worker's share, or others would wait for it */
+    for (; status == SF_OK && i < s->samples && w->lanes < SF_LANES_TOGETHER && w->takings < most; i++)
+        if (sf_claim(w->claims)) status = take_sample(w, g, i);
+    char last[32] = "";
+    if (i - from > 1) snprintf(last, sizeof last, "-%d", i);
+    snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d%s/%d", s->model[g.cell->model].label,
+             s->task[g.cell->task].label, s->length[g.cell->length], from + 1, last, s->samples);
+    if (status == SF_OK && w->lanes > 0) status = run_lanes(w);
+    for (int n = 0; status == SF_OK && n < w->lanes; n++) {
+        w->sum[w->pending[n] - g.cell] += w->record[n].strict;
+        w->samples[w->pending[n] - g.cell]++;
+    }
+    drop_samples(w);
+    w->progress.done += w->taken_work;
+    *next = i;
+    return status;
+}
+
+/* ---- the sweep ------------------------------------------------------------------------------------------------------ */
+
+/* Where nobody watches a progress line: one line a cell that this run added to. */
+static void print_cells(struct work *w, struct group g)
+{
+    for (int i = 0; i < g.cells; i++) {
+        const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
+        if (!w->samples[i]) continue;
+        if (w->claims) fprintf(stderr, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
+        fprintf(stderr, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
+        for (int p = 0; p < SF_PHASES; p++)
+            if (strcmp(info.method[p], "dense") != 0)
+                fprintf(stderr, isnan(info.sparsity[p]) ? "%s, " : "%s at %g, ", info.label[p], info.sparsity[p]);
+        if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(stderr, "dense, ");
+        fprintf(stderr, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
+    }
+}
+
+static sf_status run_group(struct work *w, struct group g)
+{
+    const sf_sweep *s = w->road->sweep;
+    /* YaRN by rule depends on the length, so that a cell's results must not depend on the sweep's other lengths. */
+    SF_TRY(sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output));
+    memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
+    memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
+    for (int i = 0; i < s->samples;) {
+        SF_TRY(stop_if_asked());
+        SF_TRY(run_samples(w, g, i, &i));
+    }
+    if (!isatty(STDERR_FILENO)) print_cells(w, g);
+    return SF_OK;
+}
+
+/* Every group's first sample, made before anything runs: a length too short for a task, or a broken data file, is told at
+ * once and not after hours. */
+static sf_status try_samples(const sf_road *road)
+{
+    for (int at = 0; at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        sf_sample sample;
+        SF_TRY(sf_road_sample(road, g.cell->model, g.cell->task, g.cell->length, 0, &sample, NULL, NULL));
+        sf_sample_free(&sample);
+        at += g.cells;
+    }
+    return SF_OK;
+}
+
+/* Whose picture is taken: the head that was asked for, else one in the middle of the model. */
+static sf_status choose_picture(struct work *w, const char *path, const sf_model_config *c)
+{
+    const sf_sweep *s = w->road->sweep;
+    int layer = s->picture_layer < 0 ? c->layers / 2 : s->picture_layer;
+    while (s->picture_layer == -1 && layer < c->layers && sf_layer_slides(c, layer)) layer++;
+    bool absent = layer >= c->layers || s->picture_head >= c->heads || sf_layer_slides(c, layer);
+    w->picture_head = s->picture_head < 0 ? c->heads / 2 : s->picture_head;
+    w->picture_layer = s->picture_layer == -2 || absent ? -1 : layer;
+    if (s->picture_layer < 0 || !absent) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: picture: [%d, %d]: expected one of its %d layers, with full attention, and one of its "
+                   "%d query heads, counted from 0", path, layer, s->picture_head, c->layers, c->heads);
+}
+
+/* Every cell with something left to run must fit the memory limit at least alone; known before anything runs. */
+static sf_status check_memory(const struct work *w)
+{
+    const sf_road *road = w->road;
+    const sf_cell *largest = NULL;
+    size_t most = 0;
+    for (int i = 0; i < road->plan.cells; i++) {
+        const sf_cell *cell = &road->plan.cell[i];
+        bool left = false;
+        for (int n = 0; n < road->sweep->samples && !left; n++) left = !sf_store_has(w->store, cell->key, n);
+        size_t bytes = 0;
+        if (left) SF_TRY(sf_cell_memory(road, &w->backend, cell, &bytes));
+        if (bytes > most) most = bytes, largest = cell;
+    }
+    if (most <= w->memory_limit) return SF_OK;
+    const sf_cell_info info = sf_road_cell_info(road, largest);
+    double least = ceil((double)most / (1 << 30) * 1000) / 1000;
+    return sf_fail(SF_NO_MEMORY,
+                   "%s, %d tokens, %s in prefill, %s in decode: one sample alone takes %.3f GiB of caches and activations; "
+                   "the limit is %.3f GiB%s. The least is --memory %.3f; or shorten `lengths`",
+                   info.model, info.length, info.label[SF_PREFILL], info.label[SF_DECODE], least,
+                   (double)w->memory_limit / (1 << 30),
+                   road->sweep->memory_gib > 0 ? "" : " (80 % of what is free; --memory sets another)", least);
+}
+
+static sf_status run_groups(struct work *w)
+{
+    const sf_road *road = w->road;
+    const sf_sweep *s = road->sweep;
+    int widest = 0, output = 0;
+    double total = 0;
+    for (int at = 0; at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        if (g.cells > widest) widest = g.cells;
+        at += g.cells;
+    }
+    for (int t = 0; t < s->tasks; t++)
+        if (s->task[t].output > output) output = s->task[t].output;
+    const sf_cell **pending = calloc((size_t)widest, sizeof *pending);
+    if (!pending) return sf_fail(SF_NO_MEMORY, "no memory for a group of %d cells", widest);
+    for (int at = 0; at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        for (int i = 0; i < s->samples; i++) total += work_of(road, pending, find_pending(w, g, i, pending));
+        at += g.cells;
+    }
+    free(pending);
+    if (total == 0 && w->worker == 0) fprintf(stderr, "all %d cells are stored; nothing is left to run\n", road->plan.cells);
+    sf_progress_begin(&w->progress, total / w->devices.n);
+    w->progress.terminal &= w->worker == 0; /* the others are about as far */
+
+    sf_status status = SF_OK;
+    for (int at = 0, model = -1; status == SF_OK && at < road->plan.cells;) {
+        struct group g = group_at(&road->plan, at);
+        if (g.cell->model != model) {
+            model = g.cell->model;
+            const sf_model_config *c = &road->model[model]->config;
+            sf_engine_close(w->engine);
+            w->engine = NULL;
+            work_release(w);
+            status = work_reserve(w, widest + SF_LANES_TOGETHER, output, c);
+            w->memory_held = 0;
+            int longest = s->length[s->lengths - 1] + output;
+            if (status == SF_OK) status = choose_picture(w, s->model[model].path, c);
+            if (status == SF_OK)
+                status = sf_blame(sf_engine_open(&w->backend, road->model[model], longest, &w->engine), "%s", s->model[model].path);
+        }
+        if (status == SF_OK) status = run_group(w, g);
+        at += g.cells;
+    }
+    sf_progress_clear(&w->progress);
+    sf_engine_close(w->engine);
+    work_release(w);
+    return status;
+}
+
+/* ---- provenance and the end ------------------------------------------------------------------------------------------- */
+
+static void iso_now(char out[32])
+{
+    time_t now = time(NULL);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+}
+
+static sf_status run_device(struct work *w)
+{
+    w->memory_limit = sf_memory_limit(w->road->sweep, &w->backend);
+    SF_TRY(check_memory(w));
+    return run_groups(w);
+}
+
+/* In a process of its own. Threads do not survive a fork: a host backend has but one here. */
+static sf_status run_share(void *user, int worker, const char *device, sf_claims *claims)
+{
+    struct work *w = user;
+    forked = true;
+    w->worker = worker;
+    w->claims = claims;
+    sf_store_share(w->store, worker + 1, w->devices.n + 1);
+    sf_status status = sf_backend_open(device, 1, &w->backend);
+    if (status == SF_OK) status = run_device(w);
+    sf_backend_close(&w->backend);
+    return status;
+}
+
+static sf_status run_shares(struct work *w)
+{
+    sf_status status = sf_spread(&w->devices, run_share, w, &interrupted);
+    sf_store_share(w->store, 0, w->devices.n + 1);
+    return status;
+}
+
+static sf_status make_folder(const char *path)
+{
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder) return SF_OK;
+    *slash = 0;
+    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return SF_OK;
+    return sf_fail(SF_IO, "%s: the folder for results cannot be made: %s", folder, strerror(errno));
+}
+
+/* The closing words: a table, one sentence, the gates' warnings. */
+static sf_status summarise(const char *path)
+{
+    sf_results results;
+    SF_TRY(sf_results_read(1, &path, SF_READ_MEANS | SF_READ_TEXTS, &results));
+    sf_report_table(&results, stdout);
+    sf_report_gates(&results, stdout);
+    sf_results_free(&results);
+    return SF_OK;
+}
+
+sf_status sf_run(const sf_run_options *options)
+{
+    sf_road road;
+    struct work w = {.road = &road, .shard = options->shard, .shards = options->shards};
+    char path[4096] = "", started[32];
+    struct utsname host = {0};
+    uname(&host);
+    iso_now(started);
+    double begun = sf_now();
+
+    sf_status status = sf_road_open(options->config, options->sets, options->set, &road);
+    if (status == SF_OK) status = try_samples(&road);
+    if (status == SF_OK) {
+        if (options->out) snprintf(path, sizeof path, "%s", options->out);
+        else if (w.shards) snprintf(path, sizeof path, "results/%s-%dof%d.h5", road.sweep->name, w.shard, w.shards);
+        else snprintf(path, sizeof path, "results/%s.h5", road.sweep->name);
+        status = make_folder(path);
+    }
+    if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w.devices);
+    if (status == SF_OK && w.devices.n == 1) status = sf_backend_open(w.devices.name[0], road.sweep->threads, &w.backend);
+    if (status == SF_OK) status = sf_store_open(path, options->overwrite, &w.store);
+    if (status == SF_OK) {
+        struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
+        sigaction(SIGINT, &act, NULL);
+        sigaction(SIGTERM, &act, NULL);
+        char *versions = sf_versions_json();
+        sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
+                           .started = started, .seconds = NAN, .batch = road.sweep->batch};
+        status = sf_store_note(w.store, &run);
+        if (status == SF_OK) status = w.devices.n > 1 ? run_shares(&w) : run_device(&w);
+        if (status == SF_OK) run.seconds = sf_now() - begun;
+        if (status == SF_OK || status == SF_INTERRUPTED) { /* what is finished becomes the results file either way */
+            sf_status folded = sf_store_fold(w.store, &run);
+            if (status == SF_OK) status = folded;
+        }
+        free(versions);
+    }
+    sf_store_close(w.store);
+    sf_backend_close(&w.backend);
+    if (status == SF_OK && !w.shards) status = summarise(path); /* a part alone lacks its dense cells */
+    if (status == SF_OK) printf("\nResults: %s\n", path);
+    sf_road_close(&road);
+    return status;
+}

@@ -1,0 +1,142 @@
+#include "harness/store/schema.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CELL(field)   offsetof(sf_cell_info, field)
+#define RECORD(field) offsetof(sf_record, field)
+#define RUN(field)    offsetof(sf_run_info, field)
+
+const sf_column sf_cell_columns[] = {
+    {"model", SF_COLUMN_TEXT, CELL(model), NULL, false},
+    {"model_hash", SF_COLUMN_TEXT, CELL(model_hash), NULL, false},
+    {"task", SF_COLUMN_TEXT, CELL(task), NULL, false},
+    {"task_label", SF_COLUMN_TEXT, CELL(task_label), NULL, false},
+    {"task_params", SF_COLUMN_TEXT, CELL(task_params), NULL, false},
+    {"metric", SF_COLUMN_TEXT, CELL(metric), NULL, false},
+    {"prefill_method", SF_COLUMN_TEXT, CELL(method[SF_PREFILL]), NULL, false},
+    {"prefill_label", SF_COLUMN_TEXT, CELL(label[SF_PREFILL]), NULL, false},
+    {"prefill_params", SF_COLUMN_TEXT, CELL(params[SF_PREFILL]), NULL, false},
+    {"prefill_sparsity", SF_COLUMN_REAL, CELL(sparsity[SF_PREFILL]), NULL, false},
+    {"decode_method", SF_COLUMN_TEXT, CELL(method[SF_DECODE]), NULL, false},
+    {"decode_label", SF_COLUMN_TEXT, CELL(label[SF_DECODE]), NULL, false},
+    {"decode_params", SF_COLUMN_TEXT, CELL(params[SF_DECODE]), NULL, false},
+    {"decode_sparsity", SF_COLUMN_REAL, CELL(sparsity[SF_DECODE]), NULL, false},
+    {"length", SF_COLUMN_INT, CELL(length), NULL, false},
+    {"output_limit", SF_COLUMN_INT, CELL(output_limit), NULL, false},
+    {"layers", SF_COLUMN_INT, CELL(layers), NULL, false},
+    {"heads", SF_COLUMN_INT, CELL(heads), NULL, false},
+    {"kv_heads", SF_COLUMN_INT, CELL(kv_heads), NULL, false},
+    {"head_dim", SF_COLUMN_INT, CELL(head_dim), NULL, false},
+    {"d", SF_COLUMN_INT, CELL(d), NULL, false},
+    {"mlp", SF_COLUMN_INT, CELL(mlp), NULL, false},
+    {"vocab", SF_COLUMN_INT, CELL(vocab), NULL, false},
+    {"window", SF_COLUMN_INT, CELL(window), NULL, false},
+    {"sliding_layers", SF_COLUMN_INT, CELL(sliding_layers), NULL, false},
+    {"parameters", SF_COLUMN_REAL, CELL(parameters), NULL, false},
+    {"weight_elements", SF_COLUMN_REAL, CELL(weight_elements), NULL, false},
+    {"dispersion", SF_COLUMN_INT, CELL(dispersion), NULL, false},
+    {"scope", SF_COLUMN_INT, CELL(scope), NULL, false},
+    {"natural", SF_COLUMN_INT, CELL(natural), NULL, false},
+    {"device", SF_COLUMN_TEXT, CELL(device), NULL, false},
+    {"dtype", SF_COLUMN_TEXT, CELL(dtype), NULL, false},
+    {"seed", SF_COLUMN_U64, CELL(seed), NULL, false},
+    {"prefill_version", SF_COLUMN_TEXT, CELL(version[SF_PREFILL]), NULL, true},
+    {"decode_version", SF_COLUMN_TEXT, CELL(version[SF_DECODE]), NULL, true},
+    {0},
+};
+
+const sf_column sf_record_columns[] = {
+    {"sample", SF_COLUMN_INT, RECORD(sample), NULL, false},
+    {"input_tokens", SF_COLUMN_INT, RECORD(input_tokens), "tokens", false},
+    {"output_tokens", SF_COLUMN_INT, RECORD(output_tokens), "tokens", false},
+    {"bos_tokens", SF_COLUMN_INT, RECORD(bos_tokens), "tokens", false},
+    {"prompt_hash", SF_COLUMN_U64, RECORD(prompt_hash), NULL, false},
+    {"parsed", SF_COLUMN_FLAG, RECORD(parsed), NULL, false},
+    {"truncated", SF_COLUMN_FLAG, RECORD(truncated), NULL, false},
+    {"strict", SF_COLUMN_REAL, RECORD(strict), NULL, false},
+    {"reference", SF_COLUMN_REAL, RECORD(reference), NULL, false},
+    {"prefill_achieved", SF_COLUMN_REAL, RECORD(achieved[SF_PREFILL]), NULL, false},
+    {"decode_achieved", SF_COLUMN_REAL, RECORD(achieved[SF_DECODE]), NULL, false},
+    {"prefill_cost_paper", SF_COLUMN_REAL, RECORD(cost_paper[SF_PREFILL]), "FLOP", false},
+    {"prefill_cost_exact", SF_COLUMN_REAL, RECORD(cost_exact[SF_PREFILL]), "FLOP", false},
+    {"decode_cost_paper", SF_COLUMN_REAL, RECORD(cost_paper[SF_DECODE]), "elements/token", false},
+    {"decode_cost_exact", SF_COLUMN_REAL, RECORD(cost_exact[SF_DECODE]), "elements/token", false},
+    {"prefill_seconds", SF_COLUMN_REAL, RECORD(seconds[SF_PREFILL]), "s", false},
+    {"decode_seconds", SF_COLUMN_REAL, RECORD(seconds[SF_DECODE]), "s", false},
+    {"meter", SF_COLUMN_METER, RECORD(meter), NULL, false},
+    {"prediction", SF_COLUMN_TEXT, RECORD(prediction), NULL, false},
+    {"gold", SF_COLUMN_TEXT, RECORD(gold), NULL, false},
+    {"prefill_density", SF_COLUMN_MAP, RECORD(density[SF_PREFILL]), NULL, false},
+    {"decode_density", SF_COLUMN_MAP, RECORD(density[SF_DECODE]), NULL, false},
+    {"prefill_recall", SF_COLUMN_MAP, RECORD(recall[SF_PREFILL]), NULL, false},
+    {"decode_recall", SF_COLUMN_MAP, RECORD(recall[SF_DECODE]), NULL, false},
+    {"depth", SF_COLUMN_REAL, RECORD(depth), NULL, true},
+    {"prefill_picture", SF_COLUMN_PICTURE, RECORD(picture[SF_PREFILL]), NULL, true},
+    {"decode_picture", SF_COLUMN_PICTURE, RECORD(picture[SF_DECODE]), NULL, true},
+    {0},
+};
+
+const sf_column sf_run_columns[] = {
+    {"started", SF_COLUMN_TEXT, RUN(started), NULL, false},   {"host", SF_COLUMN_TEXT, RUN(host), NULL, false},
+    {"revision", SF_COLUMN_TEXT, RUN(revision), NULL, false}, {"versions", SF_COLUMN_TEXT, RUN(versions), NULL, false},
+    {"config", SF_COLUMN_TEXT, RUN(config), NULL, false},     {"seconds", SF_COLUMN_REAL, RUN(seconds), "s", false},
+    {"batch", SF_COLUMN_INT, RUN(batch), NULL, false},        {0},
+};
+
+const char *const sf_phase_names[SF_PHASES] = {"prefill", "decode"};
+const char *const sf_work_names[SF_WORKS] = {"linear", "attention", "estimation", "other"};
+const char *const sf_count_names[5] = {"flops", "weight_bytes", "cache_bytes", "other_bytes", "pairs"};
+
+bool sf_key_valid(const char *key)
+{
+    size_t n = strspn(key, "0123456789abcdefABCDEF");
+    return n > 0 && n <= SF_KEY_DIGITS && !key[n];
+}
+
+/* Blocks of at least 1 MB, so that a million short strings are a hundred allocations. */
+struct sf_heap_block {
+    struct sf_heap_block *next;
+    size_t used, size;
+    _Alignas(16) char data[];
+};
+
+void *sf_heap_alloc(sf_heap *arena, size_t bytes)
+{
+    if (bytes > SIZE_MAX / 2) return NULL;
+    bytes = (bytes + 15) & ~(size_t)15;
+    struct sf_heap_block *b = arena->block;
+    if (!b || b->size - b->used < bytes) {
+        size_t size = bytes > ((size_t)1 << 20) ? bytes : (size_t)1 << 20;
+        struct sf_heap_block *fresh = calloc(1, sizeof *fresh + size);
+        if (!fresh) return NULL;
+        fresh->size = size;
+        if (b && size == bytes) { /* a big one of its own goes behind, the current block keeps its room */
+            fresh->next = b->next;
+            b->next = fresh;
+        } else {
+            fresh->next = b;
+            arena->block = fresh;
+        }
+        b = fresh;
+    }
+    void *p = b->data + b->used;
+    b->used += bytes;
+    return p;
+}
+
+const char *sf_heap_text(sf_heap *arena, const char *text, size_t length)
+{
+    char *copy = sf_heap_alloc(arena, length + 1);
+    if (copy) memcpy(copy, text, length);
+    return copy;
+}
+
+void sf_heap_free(sf_heap *arena)
+{
+    for (struct sf_heap_block *b = arena->block, *next; b; b = next) {
+        next = b->next;
+        free(b);
+    }
+    arena->block = NULL;
+}

@@ -1,0 +1,47 @@
+/* The store's columns as data: one row a column. Part files, HDF5, export and the schema's documentation walk these
+ * tables; a new field of sf_cell_info or sf_record is one line in schema.c and one in results/README.md. */
+#ifndef SF_STORE_SCHEMA_H
+#define SF_STORE_SCHEMA_H
+
+#include "harness/store/store.h"
+
+typedef enum sf_column_type {
+    SF_COLUMN_INT,   /* int           int32 */
+    SF_COLUMN_FLAG,  /* bool          uint8, 0 or 1 */
+    SF_COLUMN_U64,   /* uint64_t      uint64 */
+    SF_COLUMN_REAL,  /* double        float64 */
+    SF_COLUMN_TEXT,  /* const char *  variable-length UTF-8 */
+    SF_COLUMN_METER, /* sf_meter      uint64 [phases, works, counts] */
+    SF_COLUMN_MAP,   /* const float * float32 [layers, heads], optional */
+    SF_COLUMN_PICTURE, /* const sf_picture * float32 [SIDE, SIDE] of one row of the cell, optional */
+} sf_column_type;
+
+enum { SF_METER_WORDS = SF_PHASES * SF_WORKS * 5, SF_KEY_DIGITS = 32 };
+_Static_assert(sizeof(sf_meter) == SF_METER_WORDS * sizeof(uint64_t), "sf_meter is stored as a block of uint64");
+
+typedef struct sf_column {
+    const char *name; /* NULL ends the table */
+    sf_column_type type;
+    size_t offset;    /* in the struct that the table describes */
+    const char *unit; /* NULL: none */
+    bool later;       /* was added to schema 1 after files of it were written: absent, it reads as NAN or NULL */
+} sf_column;
+
+extern const sf_column sf_cell_columns[];   /* of sf_cell_info, without the key */
+extern const sf_column sf_record_columns[]; /* of sf_record; the first is `sample` */
+extern const sf_column sf_run_columns[];    /* of sf_run_info */
+
+extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORKS], *const sf_count_names[5];
+
+/* A key is 1 … 32 hex digits, so that it can name a group and a part. */
+bool sf_key_valid(const char *key);
+
+/* Memory of what is read: grows, is freed as one. */
+typedef struct sf_heap {
+    struct sf_heap_block *block;
+} sf_heap;
+void *sf_heap_alloc(sf_heap *arena, size_t bytes);                         /* zeroed; NULL: out of memory */
+const char *sf_heap_text(sf_heap *arena, const char *text, size_t length); /* a copy, ended by 0 */
+void sf_heap_free(sf_heap *arena);
+
+#endif

@@ -1,0 +1,117 @@
+/* Results on disk: one HDF5 file a sweep, and no kill at any instant loses finished work.
+ *
+ * A record (one sample of one cell) is durable once sf_store_add() returns: it is written to a part file beside the
+ * results (`NAME.h5.parts/`), synced and renamed. sf_store_fold() writes the results file anew from itself and all
+ * parts (aside, synced, renamed) and then removes the parts. Readers see results file and parts together. The schema is
+ * in results/README.md; schema.c holds it as data. */
+#ifndef SF_STORE_H
+#define SF_STORE_H
+
+#include "harness/engine/picture.h"
+#include "kernels/meter.h"
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SF_STORE_SCHEMA = 1 };
+
+/* What a cell is; equal for all its records. Strings are owned by whoever made the struct; NULL is stored as "". */
+typedef struct sf_cell_info {
+    char key[33]; /* content key, 1 … 32 hex digits */
+    const char *model, *model_hash;
+    const char *task, *task_label, *task_params /* JSON */, *metric;      /* label: as in sf_task_spec */
+    const char *method[SF_PHASES], *label[SF_PHASES], *params[SF_PHASES]; /* method "dense" where none; label: the
+                                                                             arm's, names a curve; JSON */
+    double sparsity[SF_PHASES];                           /* requested; 0: dense; NAN: explicit parameters */
+    int length, output_limit;                             /* tokens */
+    int layers, heads, kv_heads, head_dim, d, mlp, vocab; /* the model's shape */
+    int window, sliding_layers;     /* sliding-window layers: tokens each sees, and how many there are; 0: none */
+    double parameters;              /* weights of the model, elements */
+    double weight_elements;         /* of these, what one decode step reads: takes decode cost to other batch sizes */
+    int dispersion, scope, natural; /* the task's flags, 0 or 1 */
+    const char *device, *dtype;
+    uint64_t seed;
+    const char *version[SF_PHASES]; /* of the methods' code: "1", of a plug-in with its file's hash; "" where none */
+} sf_cell_info;
+
+typedef struct sf_record {
+    int sample;
+    int input_tokens, output_tokens;
+    int bos_tokens;             /* BOS ids in the input; more than one is a fault that a gate names */
+    uint64_t prompt_hash;       /* of the input's token ids (XXH3), so that pairing can be checked; 0: not recorded */
+    bool parsed, truncated;     /* an answer was found; cut off at the output limit */
+    double strict, reference;   /* 0 … 1; reference NAN: left out of the mean */
+    double achieved[SF_PHASES]; /* sparsity: 1 - executed / causal pairs, over global layers */
+    double cost_paper[SF_PHASES], cost_exact[SF_PHASES]; /* prefill FLOPs; decode elements read per token, batch 1 */
+    double seconds[SF_PHASES];
+    sf_meter meter;
+    const char *prediction, *gold;                       /* gold: JSON list */
+    const float *density[SF_PHASES], *recall[SF_PHASES]; /* [layers, heads]; NULL: not recorded */
+    double depth;                         /* where in the context its evidence stands, 0 … 1; NAN: not in one place */
+    const sf_picture *picture[SF_PHASES]; /* NULL: not recorded; a cell keeps those of one record */
+} sf_record;
+
+/* Who ran, and with what. A run is known by `started` and `host`: a later note of the same run replaces the earlier. */
+typedef struct sf_run_info {
+    const char *config, *revision, *host, *versions /* JSON */, *started /* ISO 8601 */;
+    double seconds; /* NAN: not finished */
+    int batch;      /* that the config asks cost plots to be drawn at; 0: not said */
+} sf_run_info;
+
+typedef struct sf_store sf_store;
+
+/* Opens `path` for adding, alone: a second process is refused until this one closes or dies. `overwrite` drops what is
+ * there. Error: folder not writable, in use, not HDF5, not a results file, another schema version, parts or results
+ * that cannot be read (each named). */
+sf_status sf_store_open(const char *path, bool overwrite, sf_store **out);
+/* Whether this cell's sample is there already. */
+bool sf_store_has(const sf_store *s, const char *key, int sample);
+/* Adds the records of one sample (all cells that ran together) as one durable step: all or none survive a kill. Records
+ * that are there already are ignored. Folds by itself when parts pile up. */
+sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record);
+/* Notes who is running, durably; call it before the first record (seconds NAN), so that a killed run is on record too.
+ */
+sf_status sf_store_note(sf_store *s, const sf_run_info *run);
+/* From here on `writers` processes add: this one and forks of it. Each calls this with a number of its own and then names
+ * its parts apart from the others'. Only writer 0 notes, and folds once the others have ended; they leave without
+ * closing the store. */
+void sf_store_share(sf_store *s, int writer, int writers);
+/* Folds all parts into the results file; notes `run` first unless it is NULL. */
+sf_status sf_store_fold(sf_store *s, const sf_run_info *run);
+/* Accepts NULL. Does not fold: parts stay, readers and the next sf_store_open() see them. */
+void sf_store_close(sf_store *s);
+
+/* Reading, for report, show and export: everything in memory, cells sorted by model, task, length, method, sparsity,
+ * records by sample. */
+enum {
+    SF_READ_TEXTS = 1 /* prediction, gold; else NULL */,
+    SF_READ_MAPS = 2 /* density and recall of each record */,
+    SF_READ_MEANS = 4 /* density and recall as means over a cell's records, `mean` below */,
+    SF_READ_PICTURES = 8
+};
+
+typedef struct sf_maps {
+    const float *density[SF_PHASES], *recall[SF_PHASES];
+} sf_maps; /* [layers, heads] or NULL */
+
+typedef struct sf_results {
+    int cells, runs;
+    sf_cell_info *cell;
+    int *records;       /* [cells] */
+    sf_record **record; /* [cells][records] */
+    sf_maps *mean;      /* [cells] */
+    sf_run_info *run;
+    int problems; /* what could not be read and was left out: one sentence each, naming file and cell */
+    const char **problem;
+    void *arena; /* holds everything above */
+} sf_results;
+
+/* Reads one or more files, their parts included, as one; the same cell in two files is one cell, and of the same sample
+ * the first file's record counts. `what`: SF_READ_…. A cell or part that cannot be read is left out and named in
+ * `problem`. Error: a file that is missing, foreign, of another schema version or unreadable as a whole. */
+sf_status sf_results_read(int files, const char *const *path, unsigned what, sf_results *out);
+void sf_results_free(sf_results *r);
+
+#endif

@@ -1,0 +1,453 @@
+/* Adding to a results file: parts, the lock, folding.
+ *
+ * What is on disk is at every instant one of: the results file, plus parts that it may already hold in full (a kill
+ * after the rename of a fold, before its parts are gone). Both are read as a set of (cell, sample), so nothing counts
+ * twice. */
+#include "harness/store/hdf5.h"
+#include "harness/store/part.h"
+#include "harness/store/seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* Folding copies the results file, so it waits until the parts weigh something against it: over a long sweep the
+ * copying stays a small multiple of the final size. A batch bounds the memory of a fold. */
+enum { FOLD_PARTS = 256, FOLD_FRACTION = 4, BATCH_BYTES = 256 << 20 };
+
+struct seen {
+    char key[SF_KEY_DIGITS + 1];
+    uint8_t *bits;
+    size_t bytes;
+};
+
+struct sf_store {
+    char *path, *aside, *folder_path, *parent_path;
+    int folder, parent; /* open folders: of the parts, which carries the lock, and of the results */
+    uint64_t next;      /* number of the next part */
+    int writers;        /* processes that add, each with every writers-th number */
+    int parts;
+    size_t part_bytes, result_bytes;
+    struct seen *seen; /* hash table by key, open addressing, `slots` a power of two */
+    size_t slots, used;
+};
+
+/* ---- What is there already ---- */
+
+static struct seen *find(struct seen *table, size_t slots, const char *key)
+{
+    size_t at = XXH3_64bits(key, strlen(key)) & (slots - 1);
+    while (table[at].key[0] && strcmp(table[at].key, key) != 0) at = (at + 1) & (slots - 1);
+    return &table[at];
+}
+
+static bool mark(sf_store *s, const char *key, int sample)
+{
+    if (2 * (s->used + 1) > s->slots) {
+        size_t slots = s->slots ? 2 * s->slots : 256;
+        struct seen *grown = calloc(slots, sizeof *grown);
+        if (!grown) return false;
+        for (size_t i = 0; i < s->slots; i++)
+            if (s->seen[i].key[0]) *find(grown, slots, s->seen[i].key) = s->seen[i];
+        free(s->seen);
+        s->seen = grown;
+        s->slots = slots;
+    }
+    struct seen *cell = find(s->seen, s->slots, key);
+    if (!cell->key[0]) {
+        snprintf(cell->key, sizeof cell->key, "%s", key);
+        s->used++;
+    }
+    size_t byte = (size_t)sample / 8;
+    if (byte >= cell->bytes) {
+        size_t bytes = 2 * byte + 16;
+        uint8_t *grown = realloc(cell->bits, bytes);
+        if (!grown) return false;
+        memset(grown + cell->bytes, 0, bytes - cell->bytes);
+        cell->bits = grown;
+        cell->bytes = bytes;
+    }
+    cell->bits[byte] |= (uint8_t)(1u << (sample % 8));
+    return true;
+}
+
+bool sf_store_has(const sf_store *s, const char *key, int sample)
+{
+    if (!s->slots || sample < 0) return false;
+    const struct seen *cell = find(s->seen, s->slots, key);
+    size_t byte = (size_t)sample / 8;
+    return cell->key[0] && byte < cell->bytes && (cell->bits[byte] >> (sample % 8) & 1);
+}
+
+/* ---- Opening ---- */
+
+static char *joined(const char *a, const char *b)
+{
+    char *text = NULL;
+    if (asprintf(&text, "%s%s", a, b) < 0) return NULL;
+    return text;
+}
+
+static sf_status take_folder(sf_store *s)
+{
+    s->parent = open(s->parent_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->parent < 0)
+        return sf_fail(SF_IO, "cannot write results to %s: the folder %s: %s", s->path, s->parent_path,
+                       strerror(errno));
+    for (int attempt = 0; attempt < 100; attempt++) {
+        if (mkdir(s->folder_path, 0777) == 0) {
+            SF_TRY(sf_sync_folder(s->parent, s->parent_path));
+        } else if (errno != EEXIST) {
+            return sf_fail(SF_IO, "cannot write results to %s: making the folder %s: %s", s->path, s->folder_path,
+                           strerror(errno));
+        }
+        s->folder = open(s->folder_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (s->folder < 0 && errno == ENOENT) continue; /* its last user removed it just now */
+        if (s->folder < 0)
+            return sf_fail(SF_IO, "cannot open the folder of parts %s: %s", s->folder_path, strerror(errno));
+        if (flock(s->folder, LOCK_EX | LOCK_NB) != 0) {
+            if (errno == EWOULDBLOCK)
+                return sf_fail(SF_IO, "%s is being written by another process; wait for it, or choose another file",
+                               s->path);
+            return sf_fail(SF_IO, "cannot lock %s: %s; results need a file system with locks", s->folder_path,
+                           strerror(errno));
+        }
+        struct stat mine, now;
+        if (fstat(s->folder, &mine) == 0 && stat(s->folder_path, &now) == 0 && mine.st_ino == now.st_ino &&
+            mine.st_dev == now.st_dev) {
+            if (faccessat(s->folder, ".", W_OK | X_OK, AT_EACCESS) == 0) return SF_OK;
+            return sf_fail(SF_IO, "cannot write to the folder of parts %s: %s", s->folder_path, strerror(errno));
+        }
+        close(s->folder); /* locked a folder that its last user has removed meanwhile */
+        s->folder = -1;
+    }
+    return sf_fail(SF_IO, "cannot hold the folder %s: it keeps being removed", s->folder_path);
+}
+
+static sf_status drop_all(sf_store *s)
+{
+    int count;
+    char(*name)[32];
+    struct stat st;
+    if (stat(s->path, &st) == 0 && !S_ISREG(st.st_mode))
+        return sf_fail(SF_BAD_INPUT, "%s is not a file: choose another place for results", s->path);
+    SF_TRY(sf_part_list(s->folder, s->folder_path, &count, &name));
+    /* Parts first: a kill in between leaves a results file that is older, but whole. */
+    for (int i = 0; i < count; i++) unlinkat(s->folder, name[i], 0);
+    free(name);
+    if (unlink(s->path) != 0 && errno != ENOENT)
+        return sf_fail(SF_IO, "cannot overwrite %s: %s", s->path, strerror(errno));
+    return sf_sync_folder(s->parent, s->parent_path);
+}
+
+static sf_status learn_results(sf_store *s)
+{
+    struct stat st;
+    if (stat(s->path, &st) != 0 && errno == ENOENT) return SF_OK;
+    sf_hdf5 file;
+    sf_heap arena = {0};
+    int cells = 0;
+    const char **key = NULL;
+    sf_seal seal = SF_SEAL_ABSENT;
+    if (S_ISREG(st.st_mode)) SF_TRY(sf_seal_check(s->path, &seal));
+    if (seal == SF_SEAL_BROKEN)
+        return sf_fail(SF_BAD_INPUT,
+                       "%s is damaged: its content does not match its checksum. Take a copy that is whole, or "
+                       "overwrite it to run anew",
+                       s->path);
+    SF_TRY(sf_hdf5_open(s->path, false, &file));
+    s->result_bytes = (size_t)st.st_size;
+    sf_status status = sf_hdf5_keys(&file, &arena, &cells, &key);
+    for (int c = 0; c < cells && status == SF_OK; c++) {
+        bool exists;
+        int n, *sample;
+        status = sf_hdf5_samples(&file, key[c], &arena, &exists, &n, &sample);
+        for (int i = 0; i < n && status == SF_OK; i++)
+            if (sample[i] < 0 || !mark(s, key[c], sample[i]))
+                status = sf_fail(sample[i] < 0 ? SF_BAD_INPUT : SF_NO_MEMORY, "%s: cell %s, row %d: sample %d", s->path,
+                                 key[c], i, sample[i]);
+    }
+    sf_heap_free(&arena);
+    sf_status closed = sf_hdf5_close(&file);
+    return status == SF_OK ? closed : status;
+}
+
+static sf_status learn_parts(sf_store *s)
+{
+    int count;
+    char(*name)[32];
+    SF_TRY(sf_part_list(s->folder, s->folder_path, &count, &name));
+    sf_status status = SF_OK;
+    for (int i = 0; i < count && status == SF_OK; i++) {
+        sf_heap arena = {0};
+        sf_part part;
+        bool gone;
+        status = sf_part_read(s->folder, s->folder_path, name[i], &arena, &part, &gone);
+        for (int j = 0; j < part.records && status == SF_OK; j++)
+            if (!mark(s, part.cell[j].key, part.record[j].sample)) status = sf_fail(SF_NO_MEMORY, "out of memory");
+        s->part_bytes += part.bytes;
+        sf_heap_free(&arena);
+        uint64_t number = strtoull(name[i], NULL, 16);
+        if (number >= s->next) s->next = number + 1;
+    }
+    s->parts = count;
+    free(name);
+    return status;
+}
+
+sf_status sf_store_open(const char *path, bool overwrite, sf_store **out)
+{
+    *out = NULL;
+    sf_store *s = calloc(1, sizeof *s);
+    if (!s) return sf_fail(SF_NO_MEMORY, "out of memory");
+    s->folder = s->parent = -1;
+    s->writers = 1;
+    s->path = realpath(path, NULL); /* through symbolic links, so that a rename replaces the file and not the link */
+    if (!s->path) s->path = joined(path, "");
+    s->aside = s->path ? joined(s->path, ".tmp") : NULL;
+    s->folder_path = s->path ? joined(s->path, ".parts") : NULL;
+    const char *slash = s->path ? strrchr(s->path, '/') : NULL;
+    s->parent_path = slash ? strndup(s->path, (size_t)(slash - s->path) + (slash == s->path)) : strdup(".");
+    sf_status status = SF_OK;
+    struct stat st;
+    if (!s->aside || !s->folder_path || !s->parent_path)
+        status = sf_fail(SF_NO_MEMORY, "out of memory");
+    else if (!*path || path[strlen(path) - 1] == '/' || (stat(s->path, &st) == 0 && S_ISDIR(st.st_mode)))
+        status = sf_fail(SF_BAD_INPUT,
+                         "\"%s\" is a folder, expected the name of a results file such as results/demo.h5", path);
+    if (status == SF_OK) status = take_folder(s);
+    if (status == SF_OK && overwrite) status = drop_all(s);
+    if (status == SF_OK) {
+        unlink(s->aside); /* of a fold that was killed */
+        sf_part_sweep(s->folder);
+    }
+    if (status == SF_OK) status = learn_results(s);
+    if (status == SF_OK) status = learn_parts(s);
+    if (status != SF_OK) {
+        sf_store_close(s);
+        return status;
+    }
+    *out = s;
+    return SF_OK;
+}
+
+void sf_store_close(sf_store *s)
+{
+    if (!s) return;
+    if (s->folder >= 0) {
+        unlinkat(AT_FDCWD, s->folder_path, AT_REMOVEDIR); /* only an empty one goes; done while the lock is held */
+        close(s->folder);
+    }
+    if (s->parent >= 0) close(s->parent);
+    for (size_t i = 0; i < s->slots; i++) free(s->seen[i].bits);
+    free(s->seen);
+    free(s->path);
+    free(s->aside);
+    free(s->folder_path);
+    free(s->parent_path);
+    free(s);
+}
+
+/* ---- Adding ---- */
+
+static sf_status write_part(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record,
+                            const sf_run_info *run)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%016llx.part", (unsigned long long)s->next);
+    SF_TRY(sf_part_write(s->folder, s->folder_path, name, n, cell, record, run));
+    struct stat st;
+    if (fstatat(s->folder, name, &st, 0) == 0) s->part_bytes += (size_t)st.st_size;
+    s->next += (uint64_t)s->writers;
+    s->parts++;
+    return SF_OK;
+}
+
+sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record)
+{
+    sf_cell_info *new_cell = malloc((size_t)n * sizeof *new_cell + 1);
+    sf_record *new_record = malloc((size_t)n * sizeof *new_record + 1);
+    sf_status status = new_cell && new_record ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for %d records", n);
+    int fresh = 0;
+    for (int i = 0; i < n && status == SF_OK; i++) {
+        if (!sf_key_valid(cell[i].key) || record[i].sample < 0)
+            status = sf_fail(SF_INTERNAL, "record %d: key \"%s\" or sample %d is not valid", i, cell[i].key,
+                             record[i].sample);
+        if (status != SF_OK || sf_store_has(s, cell[i].key, record[i].sample)) continue;
+        new_cell[fresh] = cell[i];
+        new_record[fresh++] = record[i];
+    }
+    if (status == SF_OK && fresh) status = write_part(s, fresh, new_cell, new_record, NULL);
+    for (int i = 0; i < fresh && status == SF_OK; i++)
+        if (!mark(s, new_cell[i].key, new_record[i].sample)) status = sf_fail(SF_NO_MEMORY, "out of memory");
+    free(new_cell);
+    free(new_record);
+    if (status == SF_OK && s->writers == 1 && s->parts >= FOLD_PARTS && s->part_bytes >= s->result_bytes / FOLD_FRACTION)
+        status = sf_store_fold(s, NULL);
+    return status;
+}
+
+void sf_store_share(sf_store *s, int writer, int writers)
+{
+    s->next += (uint64_t)writer;
+    s->writers = writers;
+}
+
+sf_status sf_store_note(sf_store *s, const sf_run_info *run) { return write_part(s, 0, NULL, NULL, run); }
+
+/* ---- Folding ---- */
+
+struct row {
+    const sf_cell_info *cell;
+    const sf_record *record;
+    size_t order;
+};
+
+static int by_cell(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    int key = strcmp(x->cell->key, y->cell->key);
+    if (key) return key;
+    if (x->record->sample != y->record->sample) return x->record->sample < y->record->sample ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Appends the rows of one cell that the file does not hold yet; `row` is sorted by sample. */
+static sf_status fold_cell(const sf_hdf5 *file, sf_heap *arena, int n, const struct row *row)
+{
+    bool exists;
+    int have, *sample = NULL, fresh = 0;
+    SF_TRY(sf_hdf5_samples(file, row->cell->key, arena, &exists, &have, &sample));
+    if (have) qsort(sample, (size_t)have, sizeof *sample, by_value);
+    const sf_record **record = malloc((size_t)n * sizeof *record);
+    if (!record) return sf_fail(SF_NO_MEMORY, "out of memory for %d records", n);
+    for (int i = 0; i < n; i++) {
+        int wanted = row[i].record->sample;
+        if (fresh && record[fresh - 1]->sample == wanted) continue;
+        if (have && bsearch(&wanted, sample, (size_t)have, sizeof *sample, by_value)) continue;
+        record[fresh++] = row[i].record;
+    }
+    sf_status status = fresh ? sf_hdf5_append(file, row->cell, fresh, record) : SF_OK;
+    free(record);
+    return status;
+}
+
+/* Parts [*first, …) until a batch is full; *first moves on. */
+static sf_status fold_batch(sf_store *s, const sf_hdf5 *file, int count, char (*name)[32], int *first)
+{
+    sf_heap arena = {0};
+    sf_status status = SF_OK;
+    struct row *row = NULL;
+    size_t rows = 0, size = 0, bytes = 0;
+    for (; *first < count && bytes < BATCH_BYTES && status == SF_OK; ++*first) {
+        sf_part part;
+        bool gone;
+        status = sf_part_read(s->folder, s->folder_path, name[*first], &arena, &part, &gone);
+        bytes += part.bytes;
+        if (status == SF_OK && rows + (size_t)part.records > size) {
+            size = 2 * (rows + (size_t)part.records);
+            struct row *grown = realloc(row, size * sizeof *row);
+            if (grown)
+                row = grown;
+            else
+                status = sf_fail(SF_NO_MEMORY, "out of memory for %zu records", size);
+        }
+        for (int i = 0; i < part.records && status == SF_OK; i++, rows++)
+            row[rows] = (struct row){&part.cell[i], &part.record[i], rows};
+        for (int i = 0; i < part.runs && status == SF_OK; i++) status = sf_hdf5_put_run(file, &part.run[i]);
+    }
+    if (rows && status == SF_OK) qsort(row, rows, sizeof *row, by_cell);
+    for (size_t i = 0, end; i < rows && status == SF_OK; i = end) {
+        for (end = i + 1; end < rows && strcmp(row[end].cell->key, row[i].cell->key) == 0;) end++;
+        status = fold_cell(file, &arena, (int)(end - i), row + i);
+    }
+    free(row);
+    sf_heap_free(&arena);
+    return status;
+}
+
+/* The results file as it is, copied to where the new one grows. */
+static sf_status copy_aside(const sf_store *s, bool *existed)
+{
+    struct stat st;
+    int from = open(s->path, O_RDONLY | O_CLOEXEC), to = -1, failure = 0;
+    *existed = from >= 0;
+    if (from < 0 && errno == ENOENT) return SF_OK;
+    if (from >= 0 && fstat(from, &st) == 0)
+        to = open(s->aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 0777);
+    if (to < 0) failure = errno;
+    bool by_kernel = true;
+    while (!failure) {
+        static char block[1 << 16];
+        ssize_t n =
+            by_kernel ? copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0) : read(from, block, sizeof block);
+        if (n == 0) break;
+        if (n < 0 && by_kernel && (errno == EXDEV || errno == ENOSYS || errno == EINVAL || errno == EOPNOTSUPP)) {
+            by_kernel = false; /* both offsets stand where the last piece ended */
+        } else if (n < 0 && errno != EINTR) {
+            failure = errno;
+        } else if (n > 0 && !by_kernel) {
+            for (ssize_t done = 0; done < n && !failure;) {
+                ssize_t w = write(to, block + done, (size_t)(n - done));
+                if (w >= 0)
+                    done += w;
+                else if (errno != EINTR)
+                    failure = errno;
+            }
+        }
+    }
+    if (to >= 0 && close(to) != 0 && !failure) failure = errno;
+    if (from >= 0) close(from);
+    return failure ? sf_fail(SF_IO, "cannot copy %s to %s: %s", s->path, s->aside, strerror(failure)) : SF_OK;
+}
+
+static sf_status write_aside(sf_store *s, int count, char (*name)[32])
+{
+    bool existed;
+    sf_hdf5 file;
+    SF_TRY(copy_aside(s, &existed));
+    sf_status status = existed ? sf_hdf5_open(s->aside, true, &file) : sf_hdf5_create(s->aside, &file);
+    for (int at = 0; at < count && status == SF_OK;) status = fold_batch(s, &file, count, name, &at);
+    sf_status closed = sf_hdf5_close(&file);
+    if (status == SF_OK) status = closed;
+    return status == SF_OK ? sf_seal_put(s->aside) : status;
+}
+
+sf_status sf_store_fold(sf_store *s, const sf_run_info *run)
+{
+    int count;
+    char(*name)[32];
+    struct stat st;
+    if (run) SF_TRY(sf_store_note(s, run));
+    SF_TRY(sf_part_list(s->folder, s->folder_path, &count, &name));
+    if (count == 0 && stat(s->path, &st) == 0) return SF_OK;
+    sf_status status = write_aside(s, count, name);
+    if (status == SF_OK && rename(s->aside, s->path) != 0)
+        status = sf_fail(SF_IO, "cannot rename %s to %s: %s", s->aside, s->path, strerror(errno));
+    if (status == SF_OK) status = sf_sync_folder(s->parent, s->parent_path);
+    if (status == SF_OK) {
+        /* From here the parts are superfluous; those that a kill leaves behind are known as doubles. */
+        for (int i = 0; i < count; i++) unlinkat(s->folder, name[i], 0);
+        s->parts = 0;
+        s->part_bytes = 0;
+        if (stat(s->path, &st) == 0) s->result_bytes = (size_t)st.st_size;
+    } else {
+        unlink(s->aside);
+        sf_blame(status, "results cannot be folded into %s; what was finished is kept in %s, the next run folds it",
+                 s->path, s->folder_path);
+    }
+    free(name);
+    return status;
+}
