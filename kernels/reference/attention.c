@@ -20,8 +20,9 @@ const float *sf_reference_value(const sf_attention *a, int g, int j) { return ro
 /* Sets mask[begin .. end), clipped to the keys there are. */
 static void mark(uint8_t *mask, int64_t keys, int64_t begin, int64_t end)
 {
-    for (int64_t j = begin; j < end; j++)
-        if (j >= 0 && j < keys) mask[j] = 1;
+    if (begin < 0) begin = 0;
+    if (end > keys) end = keys;
+    for (int64_t j = begin; j < end; j++) mask[j] = 1;
 }
 
 void sf_reference_named(const sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask)
@@ -86,26 +87,28 @@ void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *ma
 {
     int g = h / (a->heads / a->kv_heads);
     const float *q = (const float *)a->q + ((int64_t)i * a->heads + h) * a->head_dim;
-    double largest = -INFINITY, sum = 0;
+    double largest = -INFINITY, total = 0;
     for (int j = 0; j < a->keys; j++) {
         p[j] = 0;
         if (!mask[j]) continue;
         const float *k = sf_reference_key(a, g, j);
-        for (int d = 0; d < a->head_dim; d++) p[j] += (double)q[d] * k[d];
-        p[j] *= a->scale;
+        double sum = 0;
+        for (int d = 0; d < a->head_dim; d++) sum += (double)q[d] * k[d];
+        p[j] = sum * a->scale;
         if (p[j] > largest) largest = p[j];
     }
     for (int j = 0; j < a->keys; j++)
-        if (mask[j]) sum += p[j] = exp(p[j] - largest);
-    for (int j = 0; j < a->keys; j++) p[j] /= mask[j] ? sum : 1;
+        if (mask[j]) total += p[j] = exp(p[j] - largest);
+    for (int j = 0; j < a->keys; j++) p[j] /= mask[j] ? total : 1;
 }
 
 /* One sequence, all heads and rows; out [T, H, D]. Shared by both executors. */
 static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *op, float *out)
 {
-    double *p;
-    SF_TRY(sf_host_alloc(b, (size_t)a->keys * (sizeof *p + 1), (void **)&p));
-    uint8_t *mask = (uint8_t *)(p + a->keys);
+    double *p; /* [keys], then the sums of one row: [D], then the mask: [keys] */
+    SF_TRY(sf_host_alloc(b, (size_t)a->keys * (sizeof *p + 1) + (size_t)a->head_dim * sizeof *p, (void **)&p));
+    double *sum = p + a->keys;
+    uint8_t *mask = (uint8_t *)(sum + a->head_dim);
     for (int h = 0; h < a->heads; h++) {
         int g = h / (a->heads / a->kv_heads);
         for (int i = 0; i < a->queries; i++) {
@@ -116,12 +119,14 @@ static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *
             }
             if (a->pairs) a->pairs[h] += (uint64_t)pairs;
             sf_reference_softmax(a, h, i, mask, p);
-            for (int d = 0; d < a->head_dim; d++) {
-                double sum = 0;
-                for (int j = 0; j < a->keys; j++)
-                    if (mask[j]) sum += p[j] * sf_reference_value(a, g, j)[d];
-                out[((int64_t)i * a->heads + h) * a->head_dim + d] = (float)sum;
+            memset(sum, 0, (size_t)a->head_dim * sizeof *sum);
+            for (int j = 0; j < a->keys; j++) {
+                if (!mask[j]) continue;
+                const float *v = sf_reference_value(a, g, j);
+                for (int d = 0; d < a->head_dim; d++) sum[d] += p[j] * v[d];
             }
+            float *row = out + ((int64_t)i * a->heads + h) * a->head_dim;
+            for (int d = 0; d < a->head_dim; d++) row[d] = (float)sum[d];
         }
     }
     sf_host_free(b, p);
