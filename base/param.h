@@ -33,4 +33,9 @@ typedef struct sf_param {
     const char *doc;      /* one line, with the unit */
 } sf_param;
 
+/* Parameters as canonical JSON (table order), malloc'ed. */
+char *sf_params_json(const sf_param *table, const void *params);
+/* "name" or "name(a=1, b=x)" with the parameters that differ from their defaults, malloc'ed. */
+char *sf_params_label(const char *name, const sf_param *table, const void *params);
+
 #endif

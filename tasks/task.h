@@ -82,5 +82,6 @@ typedef struct sf_task {
 } sf_task;
 
 extern const sf_task *const sf_tasks[]; /* NULL-terminated (tasks/registry.c) */
+const sf_task *sf_task_find(const char *name); /* NULL: none has this name */
 
 #endif

@@ -14,6 +14,7 @@
 #include "harness/model/cost.h"
 #include "harness/engine/engine.h"
 #include "harness/config/sweep.h"
+#include "methods/find.h"
 
 static void open_shape(const char *name, sf_model_config *out)
 {

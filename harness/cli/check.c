@@ -4,6 +4,7 @@
 #include "harness/lab/check.h"
 #include "harness/cli/cli.h"
 #include "harness/config/sweep.h"
+#include "methods/find.h"
 
 static const struct argp_option options[] = {
     {"device", 'd', "NAME", 0, "backend to check beside the reference (default: cpu)", 0},

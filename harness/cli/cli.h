@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/status.h"
+#include "base/strings.h"
 
 typedef struct sf_command {
     const char *name, *summary;
@@ -35,8 +36,6 @@ int sf_cli_end(sf_status status);
 const char *sf_si(double value, char out[32]);
 
 /* For options that collect several values. */
-enum { SF_CLI_MOST = 64 };
-typedef struct sf_strings { int n; const char *item[SF_CLI_MOST]; } sf_strings;
 void sf_strings_add(struct argp_state *state, sf_strings *list, const char *item);
 
 #endif

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "harness/cli/cli.h"
+#include "methods/find.h"
 #include "harness/model/cost.h"
 #include "base/data.h"
 #include "harness/run/run.h"

@@ -53,7 +53,7 @@ const char *sf_si(double value, char out[32])
 
 void sf_strings_add(struct argp_state *state, sf_strings *list, const char *item)
 {
-    if (list->n == SF_CLI_MOST) argp_error(state, "more than %d of one option", SF_CLI_MOST);
+    if (list->n == SF_STRINGS_MOST) argp_error(state, "more than %d of one option", SF_STRINGS_MOST);
     else list->item[list->n++] = item;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "harness/cli/cli.h"
 #include "harness/model/cost.h"
 #include "harness/run/progress.h"

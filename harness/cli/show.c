@@ -121,7 +121,7 @@ static sf_status reopen(const char *text, sf_road *road)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     sf_strings set = {0};
     for (char *line; (line = strsep(&rest, "\n"));)
-        if (strncmp(line, "# --set ", 8) == 0 && set.n < SF_CLI_MOST) set.item[set.n++] = line + 8;
+        if (strncmp(line, "# --set ", 8) == 0 && set.n < SF_STRINGS_MOST) set.item[set.n++] = line + 8;
     sf_status status = sf_road_open(path, set.n, set.item, road);
     free(copy);
     close(fd);

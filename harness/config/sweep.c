@@ -1,42 +1,16 @@
 /* From YAML to sf_sweep: every value checked where it stands, every error with its line. */
 #include "harness/config/sweep.h"
 
+#include "base/files.h"
+#include "methods/find.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-enum { PLUGINS = 64, NAMES = 256 };
-
-/* ---- names ------------------------------------------------------------------------------------------------------ */
-
-static struct { const sf_method *method; char hash[17]; } plugin[PLUGINS];
-static int plugins;
-
-const sf_method *sf_method_find(const char *name)
-{
-    for (int i = 0; sf_methods[i]; i++)
-        if (strcmp(sf_methods[i]->name, name) == 0) return sf_methods[i];
-    for (int i = 0; i < plugins; i++)
-        if (strcmp(plugin[i].method->name, name) == 0) return plugin[i].method;
-    return NULL;
-}
-
-const sf_task *sf_task_find(const char *name)
-{
-    for (int i = 0; sf_tasks[i]; i++)
-        if (strcmp(sf_tasks[i]->name, name) == 0) return sf_tasks[i];
-    return NULL;
-}
-
-static const char *plugin_hash(const sf_method *method)
-{
-    for (int i = 0; i < plugins; i++)
-        if (plugin[i].method == method) return plugin[i].hash;
-    return "";
-}
+enum { NAMES = 256 };
 
 /* "unknown method 'qest'; did you mean 'quest'? `frontier list methods` names them" */
 static sf_status unknown(const sf_node *node, const char *kind, const char *name, const char *const *names, int n)
@@ -44,20 +18,6 @@ static sf_status unknown(const sf_node *node, const char *kind, const char *name
     const char *near = sf_nearest(name, names, n);
     return sf_yaml_fail(node, "unknown %s '%s'%s%s%s `frontier list %ss` names them all", kind, name,
                         near ? "; did you mean '" : ".", near ? near : "", near ? "'?" : "", kind);
-}
-
-static sf_status file_hash(const char *path, char out[17])
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return sf_fail(SF_IO, "%s: cannot be read", path);
-    XXH3_state_t *state = XXH3_createState();
-    XXH3_64bits_reset(state);
-    char buffer[1 << 16];
-    for (size_t n; (n = fread(buffer, 1, sizeof buffer, f)) > 0;) XXH3_64bits_update(state, buffer, n);
-    fclose(f);
-    snprintf(out, 17, "%016llx", (unsigned long long)XXH3_64bits_digest(state));
-    XXH3_freeState(state);
-    return SF_OK;
 }
 
 static sf_status read_plugins(const sf_node *list)
@@ -68,81 +28,10 @@ static sf_status read_plugins(const sf_node *list)
         const char *path;
         const sf_method *method;
         SF_TRY(sf_yaml_text(list->item[i], &path));
-        sf_status status = sf_plugin_load(path, &method);
+        sf_status status = sf_method_load(path, &method);
         if (status != SF_OK) return sf_blame(status, "%s:%d: plugins", list->item[i]->file, list->item[i]->line);
-        const sf_method *other = sf_method_find(method->name);
-        if (other == method) continue;
-        if (other) return sf_yaml_fail(list->item[i], "method '%s' of %s: another one has that name", method->name, path);
-        if (plugins == PLUGINS) return sf_yaml_fail(list->item[i], "more than %d plug-ins", PLUGINS);
-        plugin[plugins].method = method;
-        SF_TRY(file_hash(path, plugin[plugins].hash));
-        plugins++;
     }
     return SF_OK;
-}
-
-/* ---- parameters as text ------------------------------------------------------------------------------------------ */
-
-static json_t *param_json(const sf_param *p, const void *params)
-{
-    const void *at = (const char *)params + p->offset;
-    switch (p->type) {
-    case SF_INT: return json_integer(*(const int *)at);
-    case SF_REAL: return json_real(*(const double *)at);
-    case SF_BOOL: return json_boolean(*(const bool *)at);
-    case SF_STRING: return *(char *const *)at ? json_string(*(char *const *)at) : json_null();
-    case SF_CHOICE: {
-        const char *c = p->choices;
-        for (int i = *(const int *)at; i > 0; i--) c += strcspn(c, "|") + 1;
-        return json_stringn(c, strcspn(c, "|"));
-    }
-    }
-    return json_null();
-}
-
-char *sf_params_json(const sf_param *table, const void *params)
-{
-    json_t *object = json_object();
-    for (const sf_param *p = table; p && p->name; p++) json_object_set_new(object, p->name, param_json(p, params));
-    char *text = json_dumps(object, JSON_COMPACT);
-    json_decref(object);
-    return text;
-}
-
-static bool is_default(const sf_param *p, const void *params)
-{
-    const void *at = (const char *)params + p->offset;
-    switch (p->type) {
-    case SF_INT: case SF_CHOICE: return *(const int *)at == (int)p->initial;
-    case SF_REAL: return *(const double *)at == p->initial;
-    case SF_BOOL: return *(const bool *)at == (p->initial != 0);
-    case SF_STRING: {
-        const char *text = *(char *const *)at;
-        return text == p->text || (text && p->text && strcmp(text, p->text) == 0);
-    }
-    }
-    return true;
-}
-
-char *sf_params_label(const char *name, const sf_param *table, const void *params)
-{
-    char *out = NULL;
-    size_t size;
-    FILE *f = open_memstream(&out, &size);
-    if (!f) return NULL;
-    fputs(name, f);
-    int changed = 0;
-    for (const sf_param *p = table; p && p->name; p++) {
-        if (is_default(p, params)) continue;
-        json_t *value = param_json(p, params);
-        char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
-        fprintf(f, "%s%s=%s", changed++ ? ", " : "(", p->name, text);
-        free(text);
-        json_decref(value);
-    }
-    if (changed) fputc(')', f);
-    fclose(f);
-    return out;
 }
 
 /* ---- models, tasks, methods --------------------------------------------------------------------------------------- */
@@ -243,7 +132,7 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
         const char *path = p->type == SF_STRING ? *(char *const *)((char *)spec->params + p->offset) : NULL;
         char hash[17];
         if (path && strchr(path, '/')) {
-            sf_status status = file_hash(path, hash);
+            sf_status status = sf_file_hash(path, hash);
             if (status != SF_OK) {
                 json_decref(object);
                 return sf_blame(status, "%s:%d: %s.%s", node->file, node->line, spec->task->name, p->name);
@@ -314,12 +203,12 @@ static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
             return sf_yaml_fail(node, "'%s' is always run, as the cell to compare with; leave it out", name);
         const char *names[NAMES];
         int n = 0;
-        for (int i = 0; sf_methods[i] && n < NAMES - PLUGINS; i++) names[n++] = sf_methods[i]->name;
-        for (int i = 0; i < plugins; i++) names[n++] = plugin[i].method->name;
+        for (int i = 0; sf_methods[i] && n < NAMES; i++) names[n++] = sf_methods[i]->name;
+        for (int i = 0; sf_method_plugin(i) && n < NAMES; i++) names[n++] = sf_method_plugin(i)->name;
         return unknown(node, "method", name, names, n);
     }
     out->method = method;
-    out->code = plugin_hash(method);
+    out->code = sf_method_code(method);
     snprintf(out->version, sizeof out->version, *out->code ? "%d %.8s" : "%d", method->version, out->code);
     out->params = calloc(1, method->params_size + 1);
     if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);

@@ -66,15 +66,6 @@ typedef struct sf_sweep {
 sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_sweep **out);
 void sf_sweep_free(sf_sweep *sweep); /* accepts NULL */
 
-/* A method by name among built-ins and the plug-ins loaded so far; NULL: none. */
-const sf_method *sf_method_find(const char *name);
-const sf_task *sf_task_find(const char *name);
-
-/* Parameters as canonical JSON (table order), malloc'ed. */
-char *sf_params_json(const sf_param *table, const void *params);
-/* "name" or "name(a=1, b=x)" with the parameters that differ from their defaults, malloc'ed. */
-char *sf_params_label(const char *name, const sf_param *table, const void *params);
-
 /* One cell: one point of the grid. Dense is a cell of its own (both arms NULL). */
 typedef struct sf_cell {
     int model, task, length;         /* positions in the sweep */

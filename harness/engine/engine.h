@@ -18,7 +18,7 @@
 #define SF_ENGINE_H
 
 #include "harness/model/model.h"
-#include "harness/engine/picture.h"
+#include "base/picture.h"
 #include "methods/method.h"
 
 typedef struct sf_engine sf_engine;

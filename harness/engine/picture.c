@@ -1,5 +1,5 @@
 /* Pictures are observations, as recall is: taken beside the run, metered to nobody, timed to nobody. */
-#include "harness/engine/picture.h"
+#include "base/picture.h"
 
 #include <math.h>
 #include <stdlib.h>

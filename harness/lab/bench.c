@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/run/progress.h"
+#include "base/clock.h"
 #include "kernels/cpu/cpu.h"
 
 /* ---- timing ------------------------------------------------------------------------------------------------------ */

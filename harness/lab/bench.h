@@ -3,7 +3,7 @@
 #ifndef SF_BENCH_H
 #define SF_BENCH_H
 
-#include "harness/cli/cli.h"
+#include "base/strings.h"
 #include "kernels/backend.h"
 
 enum { SF_BENCH_MOST = 16, SF_BENCH_REPEATS = 101 };

@@ -1,5 +1,6 @@
 /* Attention and choosing under every method, on made-up queries and keys (synthetic.h), beside dense attention. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* Two grids on a model, as a sweep runs them: every decode method at nine sparsities from one prefill, and every
  * prefill method at nine sparsities, against the dense cell alone and against the same cells one by one. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -8,7 +9,7 @@
 #include "harness/lab/bench.h"
 #include "harness/engine/engine.h"
 #include "harness/engine/hooks.h"
-#include "harness/run/progress.h"
+#include "base/clock.h"
 #include "base/yaml.h"
 
 enum { METHODS = 3, LEVELS = 9, MOST_CELLS = METHODS * LEVELS + 1 };

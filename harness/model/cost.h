@@ -9,7 +9,7 @@
 #ifndef SF_COST_H
 #define SF_COST_H
 
-#include "harness/model/model.h"
+#include "harness/model/config.h"
 #include "methods/method.h"
 
 typedef struct sf_cost_query {

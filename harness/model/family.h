@@ -2,7 +2,7 @@
 #ifndef SF_FAMILY_H
 #define SF_FAMILY_H
 
-#include "harness/model/model.h"
+#include "harness/model/config.h"
 
 typedef struct sf_family {
     const char *name;      /* of the architecture, in configs and messages */

@@ -2,7 +2,7 @@
 #include "harness/model/chat.h"
 #include "harness/model/family.h"
 #include "harness/model/gguf.h"
-#include "harness/model/model.h"
+#include "harness/model/source.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/weights.h"
 

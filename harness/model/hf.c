@@ -1,6 +1,7 @@
 /* A Hugging Face folder: config.json, safetensors, tokenizer.json, and what the small files beside them say of special
  * tokens and the chat template. */
 #include "harness/model/hf.h"
+#include "harness/model/source.h"
 #include "harness/model/chat.h"
 #include "harness/model/json.h"
 #include "harness/model/safetensors.h"

@@ -2,7 +2,7 @@
  * share of the dense attention mass on what was selected, between its bounds. */
 #include "harness/report/page.h"
 #include "harness/report/table.h"
-#include "harness/config/sweep.h"
+#include "methods/find.h"
 
 #include <stdlib.h>
 

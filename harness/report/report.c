@@ -1,12 +1,14 @@
 /* frontier report: figures with their numbers, tables, a page. */
 #include "harness/report/report.h"
-#include "harness/report/page.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/files.h"
+#include "harness/report/page.h"
 
 extern const sf_figure sf_figure_frontier, sf_figure_frontier_exact, sf_figure_isotime, sf_figure_tasks,
     sf_figure_lengths, sf_figure_lengths_absolute, sf_figure_models, sf_figure_ablation, sf_figure_joint,
@@ -21,13 +23,6 @@ const sf_figure *const sf_figures[] = {&sf_figure_patterns,   &sf_figure_frontie
                                        &sf_figure_cost,       NULL};
 
 static const char *const known_formats[] = {"png", "pdf", "svg", NULL};
-
-static sf_status make_folder(const char *path)
-{
-    struct stat st;
-    if (mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))) return SF_OK;
-    return sf_fail(SF_IO, "cannot make the folder %s: %s", path, strerror(errno == EEXIST ? ENOTDIR : errno));
-}
 
 FILE *sf_report_open(const char *folder, const char *name, const char *ending, sf_status *status)
 {
@@ -164,11 +159,11 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
     sf_made *made = NULL;
     int count = 0, size = 0;
     SF_TRY(check_options(options));
-    SF_TRY(make_folder(options->folder));
+    SF_TRY(sf_make_folder(options->folder, "the report"));
     snprintf(figures, sizeof figures, "%.4200s/figures", options->folder);
     snprintf(tables, sizeof tables, "%.4200s/tables", options->folder);
-    SF_TRY(make_folder(figures));
-    SF_TRY(make_folder(tables));
+    SF_TRY(sf_make_folder(figures, "the report"));
+    SF_TRY(sf_make_folder(tables, "the report"));
     SF_TRY(sf_view_make(results, &view));
     sf_status status = view.points ? SF_OK : sf_fail(SF_BAD_INPUT, "there are no results to report");
     if (status == SF_OK) status = sf_view_bootstrap(&view, SF_RESAMPLES, 43);

@@ -11,14 +11,9 @@ typedef struct sf_progress {
     char place[160];          /* what is being worked on */
 } sf_progress;
 
-double sf_now(void);          /* seconds on a clock that only goes forward */
-
 void sf_progress_begin(sf_progress *p, double total);
 /* `part`: work done inside the current place beyond `done`; redraws at most a few times a second. */
 void sf_progress_show(sf_progress *p, double part, const char *detail);
 void sf_progress_clear(sf_progress *p); /* before printing anything else */
-
-/* "4m 05s", "2h 10m", "12.3s" */
-void sf_duration(double seconds, char out[32]);
 
 #endif

@@ -15,11 +15,12 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/clock.h"
+#include "base/files.h"
 #include "harness/model/cost.h"
 #include "harness/engine/engine.h"
 #include "harness/model/tokenizer.h"
 #include "harness/run/progress.h"
-#include "harness/report/report.h"
 #include "harness/run/schedule.h"
 #include "harness/run/spread.h"
 #include "harness/run/version.h"
@@ -579,33 +580,11 @@ static sf_status run_shares(struct work *w)
     return status;
 }
 
-static sf_status make_folder(const char *path)
-{
-    char folder[4096];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (!slash || slash == folder) return SF_OK;
-    *slash = 0;
-    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return SF_OK;
-    return sf_fail(SF_IO, "%s: the folder for results cannot be made: %s", folder, strerror(errno));
-}
-
-/* The closing words: a table, one sentence, the gates' warnings. */
-static sf_status summarise(const char *path)
-{
-    sf_results results;
-    SF_TRY(sf_results_read(1, &path, SF_READ_MEANS | SF_READ_TEXTS, &results));
-    sf_report_table(&results, stdout);
-    sf_report_gates(&results, stdout);
-    sf_results_free(&results);
-    return SF_OK;
-}
-
-sf_status sf_run(const sf_run_options *options)
+sf_status sf_run(const sf_run_options *options, char path[4096])
 {
     sf_road road;
     struct work w = {.road = &road, .shard = options->shard, .shards = options->shards};
-    char path[4096] = "", started[32];
+    char started[32];
     struct utsname host = {0};
     uname(&host);
     iso_now(started);
@@ -614,10 +593,10 @@ sf_status sf_run(const sf_run_options *options)
     sf_status status = sf_road_open(options->config, options->sets, options->set, &road);
     if (status == SF_OK) status = try_samples(&road);
     if (status == SF_OK) {
-        if (options->out) snprintf(path, sizeof path, "%s", options->out);
-        else if (w.shards) snprintf(path, sizeof path, "results/%s-%dof%d.h5", road.sweep->name, w.shard, w.shards);
-        else snprintf(path, sizeof path, "results/%s.h5", road.sweep->name);
-        status = make_folder(path);
+        if (options->out) snprintf(path, 4096, "%s", options->out);
+        else if (w.shards) snprintf(path, 4096, "results/%s-%dof%d.h5", road.sweep->name, w.shard, w.shards);
+        else snprintf(path, 4096, "results/%s.h5", road.sweep->name);
+        status = sf_make_folder_of(path, "results");
     }
     if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w.devices);
     if (status == SF_OK && w.devices.n == 1) status = sf_backend_open(w.devices.name[0], road.sweep->threads, &w.backend);
@@ -640,8 +619,6 @@ sf_status sf_run(const sf_run_options *options)
     }
     sf_store_close(w.store);
     sf_backend_close(&w.backend);
-    if (status == SF_OK && !w.shards) status = summarise(path); /* a part alone lacks its dense cells */
-    if (status == SF_OK) printf("\nResults: %s\n", path);
     sf_road_close(&road);
     return status;
 }

@@ -43,7 +43,7 @@ typedef struct sf_run_options {
     int shard, shards;                /* runs part `shard` of 1 … `shards` alone; 0, 0: everything */
 } sf_run_options;
 
-/* Runs what is not yet stored. Prints one line a cell when stderr is no terminal, a table and warnings at the end. */
-sf_status sf_run(const sf_run_options *options);
+/* Runs what is not yet stored. Prints one line a cell when stderr is no terminal. `path`: where the results are. */
+sf_status sf_run(const sf_run_options *options, char path[4096]);
 
 #endif

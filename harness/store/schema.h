@@ -3,6 +3,7 @@
 #ifndef SF_STORE_SCHEMA_H
 #define SF_STORE_SCHEMA_H
 
+#include "base/heap.h"
 #include "harness/store/store.h"
 
 typedef enum sf_column_type {
@@ -35,13 +36,5 @@ extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORK
 
 /* A key is 1 … 32 hex digits, so that it can name a group and a part. */
 bool sf_key_valid(const char *key);
-
-/* Memory of what is read: grows, is freed as one. */
-typedef struct sf_heap {
-    struct sf_heap_block *block;
-} sf_heap;
-void *sf_heap_alloc(sf_heap *arena, size_t bytes);                         /* zeroed; NULL: out of memory */
-const char *sf_heap_text(sf_heap *arena, const char *text, size_t length); /* a copy, ended by 0 */
-void sf_heap_free(sf_heap *arena);
 
 #endif

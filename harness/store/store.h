@@ -7,7 +7,7 @@
 #ifndef SF_STORE_H
 #define SF_STORE_H
 
-#include "harness/engine/picture.h"
+#include "base/picture.h"
 #include "kernels/meter.h"
 #include "base/status.h"
 

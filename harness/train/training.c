@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "harness/train/training.h"
 
 #include <errno.h>

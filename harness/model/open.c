@@ -1,9 +1,11 @@
-/* Opening, checking, hashing and closing a model, whatever kind of source it comes from. */
+/* Opening, checking, hashing and closing a model: the one place that knows the kinds of source. */
 #include "harness/model/chat.h"
 #include "harness/model/mapping.h"
 #include "harness/model/model.h"
+#include "harness/model/source.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/weights.h"
+
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,38 +29,6 @@
  * of every tensor it touches, and so the hash; an edit of a few rows of a huge matrix by hand may not show. */
 enum { HASH_PAGES = 16, HASH_PAGE = 4096 };
 static const size_t HASH_WHOLE = (size_t)1 << 30;
-
-void sf_hash_fold(char hash[33], const void *data, size_t bytes)
-{
-    XXH3_state_t s;
-    XXH3_INITSTATE(&s);
-    XXH3_128bits_reset(&s);
-    XXH3_128bits_update(&s, hash, strlen(hash));
-    XXH3_128bits_update(&s, data, bytes);
-    XXH128_hash_t h = XXH3_128bits_digest(&s);
-    snprintf(hash, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
-}
-
-/* Every field of a config but its name, as text: the struct itself has padding. */
-void sf_config_hash(const sf_model_config *c, char hash[33])
-{
-    char text[2048];
-    int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %.17g %.9g %d %.9g %.9g %d %d %d %d %d %d",
-                     c->architecture, c->layers, c->d, c->heads, c->kv_heads, c->head_dim, c->mlp, c->vocab,
-                     c->max_position, c->norm_eps, (double)c->norm_offset, c->activation, (double)c->embed_scale,
-                     (double)c->attention_scale, c->tied, c->qkv_bias, c->qk_norm, c->post_norms, c->rope_interleaved,
-                     c->window);
-    for (int i = 0; i < 2; i++) {
-        const sf_rope_config *r = i ? &c->rope_local : &c->rope;
-        n += snprintf(text + n, sizeof text - (size_t)n, " | %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g %d", r->theta,
-                      r->scaling, r->factor, r->low_freq_factor, r->high_freq_factor, r->beta_fast, r->beta_slow,
-                      r->attention_factor, r->original_positions);
-    }
-    sf_hash_fold(hash, text, (size_t)n);
-    sf_hash_fold(hash, c->sliding, (size_t)c->layers);
-}
-/* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 664 && sizeof(sf_rope_config) == 72, "sf_config_hash() knows every field");
 
 static void hash_weights(sf_model *m, sf_weight_slot *slot)
 {
@@ -85,73 +55,6 @@ static void hash_weights(sf_model *m, sf_weight_slot *slot)
 }
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
-
-static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
-{
-    bool scaled = r->scaling != SF_ROPE_PLAIN, by_rule = r->scaling == SF_ROPE_YARN && r->factor == 0;
-    if (!(isfinite(r->theta) && r->theta >= 1)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a rotation base theta of at least 1, found %g", where, what,
-                       r->theta);
-    }
-    if (scaled && !by_rule && !(isfinite(r->factor) && r->factor >= 1)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected a scaling factor of at least 1, found %g", where, what,
-                       r->factor);
-    }
-    if ((r->scaling == SF_ROPE_LLAMA3 || r->scaling == SF_ROPE_YARN) && r->original_positions < 1) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected the number of original positions, found %d", where, what,
-                       r->original_positions);
-    }
-    if (r->scaling == SF_ROPE_LLAMA3 && !(r->low_freq_factor > 0 && r->high_freq_factor > r->low_freq_factor)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < low_freq_factor < high_freq_factor, found %g and %g", where,
-                       what, r->low_freq_factor, r->high_freq_factor);
-    }
-    if (r->scaling == SF_ROPE_YARN && !(r->beta_slow > 0 && r->beta_fast > r->beta_slow)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < beta_slow < beta_fast, found %g and %g", where, what,
-                       r->beta_slow, r->beta_fast);
-    }
-    return SF_OK;
-}
-
-sf_status sf_config_validate(const sf_model_config *c, const char *where)
-{
-    const struct {
-        const char *name;
-        int value, most;
-    } sizes[] = {
-        {"layers", c->layers, SF_MAX_LAYERS},   {"hidden size", c->d, 1 << 20},     {"query heads", c->heads, 1 << 16},
-        {"kv heads", c->kv_heads, 1 << 16},     {"head dim", c->head_dim, 1 << 16}, {"mlp size", c->mlp, 1 << 24},
-        {"vocabulary size", c->vocab, 1 << 28},
-    };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        if (sizes[i].value < 1 || sizes[i].value > sizes[i].most) {
-            return sf_fail(SF_BAD_INPUT, "%s: %s: expected 1 to %d, found %d", where, sizes[i].name, sizes[i].most,
-                           sizes[i].value);
-        }
-    }
-    if (c->heads % c->kv_heads != 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected query heads to be a multiple of kv heads, found %d and %d", where,
-                       c->heads, c->kv_heads);
-    }
-    if (c->head_dim % 2 != 0)
-        return sf_fail(SF_BAD_INPUT, "%s: head dim: expected an even number, found %d", where, c->head_dim);
-    if (!(c->norm_eps > 0 && c->norm_eps < 1)) {
-        return sf_fail(SF_BAD_INPUT, "%s: norm epsilon: expected a number between 0 and 1, found %g", where,
-                       c->norm_eps);
-    }
-    if (!(isfinite(c->attention_scale) && c->attention_scale > 0 && isfinite(c->embed_scale) && c->embed_scale > 0)) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected attention and embedding scales above 0, found %g and %g", where,
-                       (double)c->attention_scale, (double)c->embed_scale);
-    }
-    bool slides = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
-    if (slides != (c->window > 0)) {
-        return sf_fail(SF_BAD_INPUT,
-                       "%s: expected a sliding window exactly where some layers slide, found a window of %d tokens and"
-                       " %s sliding layers",
-                       where, c->window, slides ? "some" : "no");
-    }
-    SF_TRY(check_rope(&c->rope, "rope", where));
-    return check_rope(&c->rope_local, "rope of sliding layers", where);
-}
 
 static sf_status check_slots(const sf_model *m, sf_weight_slot *slot, const char *where)
 {

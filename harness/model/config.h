@@ -1,0 +1,53 @@
+/* The shape of a language model: what its files say of it, in plain numbers. */
+#ifndef SF_MODEL_CONFIG_H
+#define SF_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/backend.h"
+
+enum { SF_MAX_LAYERS = 256 };
+
+typedef enum sf_rope_scaling { SF_ROPE_PLAIN, SF_ROPE_LINEAR, SF_ROPE_LLAMA3, SF_ROPE_YARN } sf_rope_scaling;
+
+typedef struct sf_rope_config {
+    double theta;
+    sf_rope_scaling scaling;
+    double factor;                       /* LINEAR, LLAMA3, YARN; YARN 0: max(1, (input + output) / original) */
+    double low_freq_factor, high_freq_factor; /* LLAMA3 */
+    double beta_fast, beta_slow;         /* YARN */
+    double attention_factor;             /* YARN; 0: 0.1 ln(factor) + 1 */
+    int original_positions;              /* LLAMA3, YARN */
+} sf_rope_config;
+
+typedef struct sf_model_config {
+    char name[128];
+    char architecture[64];               /* "llama", "qwen2", "qwen3", "mistral", "gemma3" */
+    int layers, d, heads, kv_heads, head_dim, mlp, vocab;
+    int max_position;                    /* positions the checkpoint says it can take, scaling included; 0: not said */
+    double norm_eps;
+    float norm_offset;                   /* 1 for Gemma: weight is stored minus one */
+    sf_activation activation;
+    float embed_scale;                   /* on token embeddings; 1 but for Gemma: sqrt(d) */
+    float attention_scale;               /* on q·k; 1/sqrt(head_dim) but for Gemma */
+    bool tied;                           /* the head is the embedding table */
+    bool qkv_bias;                       /* Qwen2 */
+    bool qk_norm;                        /* Qwen3, Gemma 3: RMSNorm over each head of q and k, before the rotation */
+    bool post_norms;                     /* Gemma 3: norms also on the outputs of attention and MLP */
+    bool rope_interleaved;               /* ggml's Llama layout of q and k */
+    sf_rope_config rope, rope_local;     /* rope_local: of sliding-window layers (Gemma), else equal to rope */
+    int window;                          /* sliding window in tokens; 0: every layer attends to everything */
+    uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
+} sf_model_config;                       /* no pointers: copied by assignment */
+
+static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
+
+/* Checks that the numbers of a config make a model. `where` names the file. */
+sf_status sf_config_validate(const sf_model_config *c, const char *where);
+
+/* hash = XXH3-128 of (hash, data), in hex; and the same with every field of a config but its name. */
+void sf_hash_fold(char hash[33], const void *data, size_t bytes);
+void sf_config_hash(const sf_model_config *c, char hash[33]);
+
+#endif
