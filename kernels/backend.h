@@ -80,12 +80,18 @@ typedef struct sf_backend_ops {
      * latest by the time that a waiting op returns. */
     sf_status (*watch)(sf_backend *b, bool start);
 
-    /* ---- the layers around attention --------------------------------------------------------------------------- */
+    /* ---- what is handed in -------------------------------------------------------------------------------------- */
 
     /* Makes a weight usable by linear(), embed() and rms_norm(). `host` points into a mapped file that outlives the
      * backend. CPU backends alias it, so that weights stay in their file's dtype; devices copy. */
     sf_status (*import_weight)(sf_backend *b, const sf_tensor *host, sf_tensor *out);
     void (*release_weight)(sf_backend *b, sf_tensor *weight);
+
+    /* Fails, saying what is wrong, if an index of the pattern is out of range, not ascending, or repeated, or a row of a
+     * decode or TOKENS pattern is empty. `who` names the method in the message. */
+    sf_status (*check_pattern)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
+
+    /* ---- the layers around attention: SF_EACH_OP() from here on ------------------------------------------------- */
 
     /* out[t] = scale * table[token[t]]        table [vocab, d], token [T] i32, out [T, d] f32 */
     sf_status (*embed)(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale, float *out);
@@ -131,10 +137,6 @@ typedef struct sf_backend_ops {
 
     /* One query (queries == 1) for each of several sequences; out [lanes, H, D]. */
     sf_status (*decode)(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out);
-
-    /* Fails, saying what is wrong, if an index of the pattern is out of range, not ascending, or repeated, or a row of a
-     * decode or TOKENS pattern is empty. `who` names the method in the message. */
-    sf_status (*check_pattern)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
 
     /* Pairs the pattern computes, summed over heads, to host memory. */
     sf_status (*count_pairs)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total);
@@ -185,20 +187,6 @@ typedef struct sf_backend_ops {
     sf_status (*top_counts)(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
                             sf_lists *out);
 
-    /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
-     * which the k best columns and the k best diagonals of each row do (1 if none), then, beside k diagonals, the most
-     * columns. column, diagonal [rows, N], rows H or G; best as for top(); results to host memory. Not metered, as a search
-     * is not part of a method. Only where sf_sees_all(). NULL: the caller searches by count_pairs(). */
-    sf_status (*fit_slashes)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
-                             uint64_t most, int64_t *columns, int64_t *diagonals);
-
-    /* As fit_slashes(), for rows that each take as many of the best in *_forced as top_mass(…, mass, least, N) takes of
-     * column and diagonal: the largest mass, in steps of 2^-19 below 1, for *least as given; if there is none, mass 0
-     * and the largest *least below the given one (1 if none). NULL: the caller searches. */
-    sf_status (*fit_masses)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
-                            const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
-                            int64_t *least);
-
     /* Means of q or k over blocks of rows; the last block averages the rows it has (NaN: a compacted cache holds none).
      * of_keys: out [G, ceil(N/block), D], else out [H, ceil(T/block), D], f32. */
     sf_status (*block_means)(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);
@@ -236,7 +224,37 @@ typedef struct sf_backend_ops {
 
     /* Exact softmax of one query (decode) over all keys: p[h, j]        p [H, N]. For oracles. */
     sf_status (*key_probabilities)(sf_backend *b, const sf_attention *a, float *p);
+
+    /* ---- searches that a filling may leave to the caller: NULL ----------------------------------------------------- */
+
+    /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
+     * which the k best columns and the k best diagonals of each row do (1 if none), then, beside k diagonals, the most
+     * columns. column, diagonal [rows, N], rows H or G; best as for top(); results to host memory. Not metered, as a search
+     * is not part of a method. Only where sf_sees_all(). Without it the caller searches by count_pairs(). */
+    sf_status (*fit_slashes)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                             uint64_t most, int64_t *columns, int64_t *diagonals);
+
+    /* As fit_slashes(), for rows that each take as many of the best in *_forced as top_mass(…, mass, least, N) takes of
+     * column and diagonal: the largest mass, in steps of 2^-19 below 1, for *least as given; if there is none, mass 0
+     * and the largest *least below the given one (1 if none). */
+    sf_status (*fit_masses)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                            const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
+                            int64_t *least);
 } sf_backend_ops;
+
+/* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:
+ * SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_) declares sf_cpu_embed() and all that follow. */
+#define SF_EACH_OP(DO, filling)                                                                                        \
+    DO(filling, embed) DO(filling, rms_norm) DO(filling, linear) DO(filling, rope) DO(filling, gated)                  \
+    DO(filling, add) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)             \
+    DO(filling, decode) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
+    DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
+    DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \
+    DO(filling, block_probabilities) DO(filling, top_block_mass) DO(filling, page_bounds)                              \
+    DO(filling, page_scores) DO(filling, key_probabilities)
+
+#define SF_OP_PROTOTYPE(filling, op) __typeof__(*((sf_backend_ops *)0)->op) filling##op;
+#define SF_OP_ROW(filling, op)       .op = filling##op,
 
 struct sf_backend {
     const sf_backend_ops *ops;

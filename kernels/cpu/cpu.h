@@ -58,44 +58,8 @@ sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, i
 
 /* ---- the ops ----------------------------------------------------------------------------------------------------- */
 
-sf_status sf_cpu_embed(sf_backend *, const sf_tensor *, const int32_t *, int64_t, float, float *);
-sf_status sf_cpu_rms_norm(sf_backend *, const void *, sf_dtype, int64_t, int, const sf_tensor *, float, float, void *);
-sf_status sf_cpu_linear(sf_backend *, const void *, int64_t, const sf_tensor *, const sf_tensor *, bool, void *,
-                        sf_dtype);
-sf_status sf_cpu_rope(sf_backend *, void *, int64_t, int, int, const int32_t *, const float *, const float *, bool);
-sf_status sf_cpu_gated(sf_backend *, void *, const void *, int64_t, int, sf_activation);
-sf_status sf_cpu_add(sf_backend *, float *, const void *, int64_t);
-sf_status sf_cpu_store_kv(sf_backend *, int, sf_kv_part *const *, int64_t, int, int, const void *, const void *);
-sf_status sf_cpu_gather_kv(sf_backend *, const sf_kv_part *, const sf_lists *, int, sf_kv_part *);
-sf_status sf_cpu_argmax(sf_backend *, const float *, int64_t, int64_t, int32_t *);
-
-sf_status sf_cpu_prefill(sf_backend *, const sf_attention *, const sf_pattern *, void *);
-sf_status sf_cpu_decode(sf_backend *, int, const sf_attention *const *, const sf_pattern *const *, void *);
-sf_status sf_cpu_count_pairs(sf_backend *, const sf_attention *, const sf_pattern *, uint64_t *);
-sf_status sf_cpu_mass(sf_backend *, const sf_attention *, const sf_pattern *, int, const int32_t *, float *);
-
-sf_status sf_cpu_probe(sf_backend *, const sf_attention *, int, sf_reduce, float *, float *);
-sf_status sf_cpu_fit_slashes(sf_backend *, const sf_attention *, int, const float *, const float *, uint64_t, int64_t *,
-                             int64_t *);
-sf_status sf_cpu_fit_masses(sf_backend *, const sf_attention *, int, const float *, const float *, const float *,
-                            const float *, uint64_t, double *, int64_t *);
-sf_status sf_cpu_block_means(sf_backend *, const sf_attention *, bool, int, float *);
-sf_status sf_cpu_top_blocks(sf_backend *, const sf_attention *, const float *, int, const float *, int, int, int, int,
-                            int, sf_lists *);
-sf_status sf_cpu_block_probabilities(sf_backend *, const sf_attention *, const float *, int, const float *, int,
-                                     float *);
-sf_status sf_cpu_top_block_mass(sf_backend *, const sf_attention *, int, int, int, int, sf_lists *);
-sf_status sf_cpu_page_bounds(sf_backend *, const sf_attention *, int, int, int64_t, float *, float *);
-sf_status sf_cpu_page_scores(sf_backend *, const sf_attention *, int, int64_t, const float *, const float *, float *);
-sf_status sf_cpu_key_probabilities(sf_backend *, const sf_attention *, float *);
-
-sf_status sf_cpu_reduce_rows(sf_backend *, const float *, int64_t, int, int64_t, sf_reduce, float *);
-sf_status sf_cpu_pool(sf_backend *, const float *, int64_t, int64_t, int, sf_reduce, float *);
-sf_status sf_cpu_fill(sf_backend *, float *, int64_t, int64_t, int64_t, int64_t, float);
-sf_status sf_cpu_fill_at(sf_backend *, float *, int64_t, int64_t, const sf_lists *, float);
-sf_status sf_cpu_top(sf_backend *, const float *, int64_t, int64_t, int64_t, sf_lists *);
-sf_status sf_cpu_top_counts(sf_backend *, const float *, int64_t, int64_t, const int32_t *, int64_t, sf_lists *);
-sf_status sf_cpu_top_total(sf_backend *, const float *, int64_t, int64_t, int64_t, sf_lists *);
-sf_status sf_cpu_top_mass(sf_backend *, const float *, int64_t, int64_t, float, int64_t, int64_t, sf_lists *);
+SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_)
+SF_OP_PROTOTYPE(sf_cpu_, fit_slashes)
+SF_OP_PROTOTYPE(sf_cpu_, fit_masses)
 
 #endif

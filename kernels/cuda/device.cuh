@@ -298,77 +298,21 @@ __device__ static inline void warp_scores(float (&s)[TILES][4], const bf16 *q, c
 }
 #endif
 
-/* ---- ops, one file an idea; the table is in backend.cu ---- */
+/* ---- the ops, one file an idea; the table is in backend.cu ---- */
 
-/* layers.cu */
-sf_status sf_cuda_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
-                        float *out);
-sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width,
-                           const sf_tensor *weight, float offset, float eps, void *out);
-sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
-                       const float *cosine, const float *sine, bool interleaved);
-sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind);
-sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n);
-sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
-                           const void *k, const void *v);
-sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to);
-sf_status sf_cuda_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token);
+SF_EACH_OP(SF_OP_PROTOTYPE, sf_cuda_)
+SF_OP_PROTOTYPE(sf_cuda_, fit_slashes)
+SF_OP_PROTOTYPE(sf_cuda_, import_weight)
+SF_OP_PROTOTYPE(sf_cuda_, release_weight)
+SF_OP_PROTOTYPE(sf_cuda_, check_pattern)
+SF_OP_PROTOTYPE(sf_cuda_, replay)
+SF_OP_PROTOTYPE(sf_cuda_, recorded)
 
 /* graph.cu */
-sf_status sf_cuda_replay(sf_backend *b, const uint64_t *key, bool *done);
-sf_status sf_cuda_recorded(sf_backend *b);
 void sf_cuda_abandon(sf_backend *b); /* a recording that failed */
 void sf_cuda_forget(sf_backend *b);  /* all that is kept */
 
-/* linear.cu */
-sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out);
-void sf_cuda_release_weight(sf_backend *b, sf_tensor *weight);
-sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
-                         bool add, void *y, sf_dtype dtype);
-
-/* prefill.cu, decode.cu, pattern.cu */
-sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out);
-sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
-                         void *out);
 /* Queues the adding of the keys that one query reads, for each of its heads, to a->pairs. */
 sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
-sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
-sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total);
-sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
-                       float *covered);
-
-/* select.cu */
-sf_status sf_cuda_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce,
-                              float *out);
-sf_status sf_cuda_pool(sf_backend *b, const float *x, int64_t rows, int64_t n, int kernel, sf_reduce reduce,
-                       float *out);
-sf_status sf_cuda_fill(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t begin, int64_t end, float value);
-sf_status sf_cuda_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value);
-sf_status sf_cuda_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out);
-sf_status sf_cuda_top_counts(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
-                             sf_lists *out);
-sf_status sf_cuda_top_total(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t total, sf_lists *out);
-sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least,
-                           int64_t most, sf_lists *out);
-
-/* fit.cu */
-sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
-                              uint64_t most, int64_t *columns, int64_t *diagonals);
-
-/* probe.cu, estimate.cu */
-sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
-                        float *diagonal);
-sf_status sf_cuda_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out);
-sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
-                             const float *k_mean, int block_k, int heads, int k, int sinks, int local, sf_lists *out);
-sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
-                                      const float *k_mean, int block_k, float *p);
-sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
-                                 sf_lists *out);
-sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low,
-                              float *high);
-sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
-                              const float *high, float *score);
-sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float *p);
 
 #endif
