@@ -2,26 +2,50 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include <utf8proc.h>
+#include "tasks/unicode.h"
+
+/* ---- tags -------------------------------------------------------------------------------------------------------- */
 
 static const char opening[] = "<answer>", closing[] = "</answer>";
 
-static const char *find(const char *text, const char *tag, bool any_case)
+size_t sf_match_word(sf_span text, const char *word)
+{
+    static const char long_s[] = "\u017f";
+    size_t i = 0;
+    for (; *word; word++) {
+        size_t left = text.bytes - i;
+        const char *at = text.at + i;
+        if (left && (*at == *word || (*word >= 'a' && *word <= 'z' && *at == *word - 'a' + 'A')))
+            i++;
+        else if (*word == 's' && left >= 2 && memcmp(at, long_s, 2) == 0)
+            i += 2;
+        else
+            return 0;
+    }
+    return i;
+}
+
+/* Bytes of the tag that begins at the '<' of a NUL-terminated text; 0: it is another one. */
+static size_t tag_at(const char *text, const char *tag, bool any_case)
 {
     size_t n = strlen(tag);
+    if (!any_case) return strncmp(text, tag, n) == 0 ? n : 0;
+    return sf_match_word((sf_span){text, strnlen(text, 2 * n)}, tag);
+}
+
+static const char *find(const char *text, const char *tag, bool any_case, size_t *bytes)
+{
     for (; (text = strchr(text, '<')); text++)
-        if ((any_case ? strncasecmp(text, tag, n) : strncmp(text, tag, n)) == 0) return text;
+        if ((*bytes = tag_at(text, tag, any_case))) return text;
     return NULL;
 }
 
-sf_span sf_span_of(const char *string) { return (sf_span){string, strlen(string)}; }
-
 bool sf_answer_first(const char *text, bool any_case, sf_span *out)
 {
-    const char *from = find(text, opening, any_case);
-    const char *to = from ? find(from += strlen(opening), closing, any_case) : NULL;
+    size_t bytes;
+    const char *from = find(text, opening, any_case, &bytes);
+    const char *to = from ? find(from += bytes, closing, any_case, &bytes) : NULL;
     if (!to) return false;
     *out = (sf_span){from, (size_t)(to - from)};
     return true;
@@ -31,10 +55,10 @@ bool sf_answer_last(const char *text, sf_span *out)
 {
     const char *from = NULL;
     bool found = false;
-    for (; (text = strchr(text, '<')); text++)
-        if (strncasecmp(text, opening, strlen(opening)) == 0) {
-            from = text + strlen(opening);
-        } else if (from && strncasecmp(text, closing, strlen(closing)) == 0) {
+    for (size_t bytes; (text = strchr(text, '<')); text++)
+        if ((bytes = tag_at(text, opening, true))) {
+            from = text + bytes;
+        } else if (from && tag_at(text, closing, true)) {
             *out = (sf_span){from, (size_t)(text - from)};
             found = true;
             from = NULL;
@@ -42,19 +66,7 @@ bool sf_answer_last(const char *text, sf_span *out)
     return found;
 }
 
-int sf_code_point(const char *at, const char *end, int *length)
-{
-    utf8proc_int32_t c;
-    utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)at, end - at, &c);
-    *length = n > 0 ? (int)n : 1;
-    return n > 0 ? c : -1;
-}
-
-bool sf_is_space(int c)
-{
-    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 /* Ends of the first run of code points that are not space. Empty: at the end of the text. */
 static sf_span first_token(sf_span text)
@@ -94,61 +106,52 @@ bool sf_next_line(sf_span *rest, sf_span *line)
     return true;
 }
 
-static void add_mapped(sf_text *out, sf_span text, utf8proc_int32_t (*map)(utf8proc_int32_t))
-{
-    for (const char *at = text.at, *end = at + text.bytes; at < end;) {
-        int n, c = sf_code_point(at, end, &n);
-        if (c < 0) {
-            sf_text_bytes(out, at, 1);
-        } else {
-            utf8proc_uint8_t bytes[4];
-            sf_text_bytes(out, (char *)bytes, (size_t)utf8proc_encode_char(map(c), bytes));
-        }
-        at += n;
-    }
-}
-
-static void add_collapsed(sf_text *out, sf_span text, utf8proc_int32_t (*map)(utf8proc_int32_t))
+void sf_add_collapsed(sf_text *out, sf_span text)
 {
     sf_text_add(out, "");
     bool first = true;
     for (sf_span token, rest = text; sf_next_token(&rest, &token); first = false) {
         if (!first) sf_text_char(out, ' ');
-        add_mapped(out, token, map);
+        sf_text_bytes(out, token.at, token.bytes);
     }
 }
 
-void sf_add_lower(sf_text *out, sf_span text) { add_collapsed(out, text, utf8proc_tolower); }
-void sf_add_upper(sf_text *out, sf_span text) { add_collapsed(out, text, utf8proc_toupper); }
-
-void sf_add_lower_as_is(sf_text *out, sf_span text)
-{
-    sf_text_add(out, "");
-    add_mapped(out, text, utf8proc_tolower);
-}
-
-/* ---- lists: answers are small, and a scorer has no way to fail, so that no memory is the end --------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------------------- */
 
 void sf_list_add(sf_list *list, const char *at, size_t bytes)
 {
+    if (list->failed) return;
     if (list->count == list->capacity) {
-        list->capacity = list->capacity ? 2 * list->capacity : 16;
-        list->item = realloc(list->item, (size_t)list->capacity * sizeof *list->item);
-        if (!list->item) abort();
+        int capacity = list->capacity ? 2 * list->capacity : 16;
+        char **grown = realloc(list->item, (size_t)capacity * sizeof *grown);
+        if (!grown) {
+            list->failed = true;
+            return;
+        }
+        list->item = grown;
+        list->capacity = capacity;
     }
     char *copy = malloc(bytes + 1);
-    if (!copy) abort();
+    if (!copy) {
+        list->failed = true;
+        return;
+    }
     memcpy(copy, at, bytes);
     copy[bytes] = 0;
     list->item[list->count++] = copy;
 }
 
-int sf_by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+void sf_list_sort(sf_list *list)
+{
+    if (list->count) qsort(list->item, (size_t)list->count, sizeof *list->item, by_text);
+}
 
 void sf_list_set(sf_list *list)
 {
     if (list->count == 0) return;
-    qsort(list->item, (size_t)list->count, sizeof *list->item, sf_by_text);
+    sf_list_sort(list);
     int kept = 1;
     for (int i = 1; i < list->count; i++)
         if (strcmp(list->item[i], list->item[kept - 1]) == 0)
@@ -156,6 +159,18 @@ void sf_list_set(sf_list *list)
         else
             list->item[kept++] = list->item[i];
     list->count = kept;
+}
+
+int sf_list_common(const sf_list *a, const sf_list *b)
+{
+    int common = 0;
+    for (int i = 0, j = 0; i < a->count && j < b->count;) {
+        int order = strcmp(a->item[i], b->item[j]);
+        common += order == 0;
+        i += order <= 0;
+        j += order >= 0;
+    }
+    return common;
 }
 
 void sf_list_free(sf_list *list)

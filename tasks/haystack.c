@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tasks/answer.h"
 #include "tasks/embed.h"
+#include "tasks/unicode.h"
 
 SF_EMBED(shipped, "tasks/data/haystack.txt");
 

@@ -14,6 +14,7 @@
 #include "tasks/embed.h"
 #include "tasks/rows.h"
 #include "tasks/text.h"
+#include "tasks/unicode.h"
 #include "tasks/unique.h"
 
 SF_EMBED(open_questions, "tasks/data/qa_open.json");

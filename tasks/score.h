@@ -1,5 +1,5 @@
 /* How answers are scored, one function an answer format. Each has the signature of a task's `score` hook and fills it
- * directly: `.score = sf_score_items`.
+ * directly: `.score = sf_score_item`. Error: no memory.
  *
  * Two scores side by side. `reference` is what the study's public code gives (PiotrNawrot/sparse-frontier, evaluate()
  * of each task), flaws included. `strict` reads an answer in the same way, with these differences:
@@ -8,8 +8,11 @@
  *   - the last complete pair of tags counts, being what a reader takes as final; the reference takes the first opening
  * tag and the first closing tag after it, also when they stand in the explanation;
  *   - a numbered question answered twice, differently, is wrong; the reference takes the first;
- *   - open questions are scored by the official SQuAD script; the reference differs as noted below.
- * So with one pair of tags in the text strict ≤ reference wherever the reference counts the sample, QA apart. */
+ *   - open questions are scored by the official SQuAD script; the reference differs as noted below;
+ *   - multiple choice takes letters alone; the reference takes those that a sentence is written with.
+ * So with one pair of tags in the text strict ≤ reference wherever the reference counts the sample, QA apart.
+ *
+ * tests/golden/tasks/scorer.py is both of them in Python, independently. */
 #ifndef SF_SCORE_H
 #define SF_SCORE_H
 
@@ -17,40 +20,42 @@
 
 /* NIAH. gold[i] = "KEY: VALUE"; asked: lines "1. The answer for KEY is VALUE.". Share of exact pairs. Reference: whole
  * text if there are no tags. */
-void sf_score_pairs(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_pairs(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* VT. gold[i] = a name; asked: names separated by spaces, in any order. IoU. Reference: whole text if no tags. */
-void sf_score_names(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_names(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* CWE. gold[i] = a word; asked: a numbered list, in any order. IoU. Lines without a number do not count. */
-void sf_score_words(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_words(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* Story Retrieval. gold[i] = answer to question i + 1; asked: a numbered list. Share of exact answers, letter case and
  * a leading article aside. Reference: whole text if no tags. */
-void sf_score_numbered(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_numbered(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* Story Multi-hop. gold[0] = the item; asked: its name. Exact, letter case and a leading article aside. Reference: an
  * empty or missing answer is left out of the mean. */
-void sf_score_item(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_item(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* Story Filtering. gold[i] = a chapter number; asked: numbers separated by commas. IoU. Reference: an empty text is
  * left out of the mean. */
-void sf_score_chapters(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_chapters(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
-/* Multiple choice. gold[0] = the letters, "B" or "AC". Exact, order aside; other characters are ignored. */
-void sf_score_letters(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+/* Multiple choice. gold[0] = the letters, "B" or "AC". Exact, order aside. Strict: between the tags stand letters from A
+ * to D in either case, white space and ASCII marks, nothing else, else it is not parsed. Reference: every A to D of what
+ * stands there counts, whatever else does. */
+sf_status sf_score_letters(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* Open questions. gold[i] = an accepted answer; the best counts. Strict: SQuAD token F1. Reference: F1 over sets of
  * tokens (repeats do not count), with and, or, about, to removed like articles, rounded to two decimals. */
-void sf_score_open(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_open(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* RULER: share of the gold strings that occur anywhere in the text, letter case aside; `part`: any one will do. There
  * are no tags, strict = reference, and every text that is not empty is parsed. */
-void sf_score_match_all(const void *params, const sf_sample *sample, const char *text, sf_score *out);
-void sf_score_match_part(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_match_all(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_match_part(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* SQuAD's normalisation (lower case, no ASCII punctuation, no articles, single spaces), malloc'ed, and its two metrics
- * for one accepted answer. An empty side counts as right if both are (SQuAD 2.0). */
+ * for one accepted answer. An empty side counts as right if both are (SQuAD 2.0). No memory: NULL, −1. */
 char *sf_squad_normalise(const char *text);
 double sf_squad_f1(const char *prediction, const char *gold);
 double sf_squad_exact(const char *prediction, const char *gold);

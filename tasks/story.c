@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tasks/answer.h"
 #include "tasks/embed.h"
 #include "tasks/unique.h"
 

@@ -6,7 +6,6 @@
 #ifndef SF_STORY_H
 #define SF_STORY_H
 
-#include "tasks/answer.h"
 #include "tasks/prompt.h"
 #include "tasks/random.h"
 

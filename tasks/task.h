@@ -78,7 +78,9 @@ typedef struct sf_task {
     /* Error: a budget too small for the question and the least context (says the least), a data file that cannot be
      * read. */
     sf_status (*generate)(const void *params, const sf_request *request, sf_sample *out);
-    void (*score)(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+
+    /* Error: no memory. Any bytes are an answer, however wrong. */
+    sf_status (*score)(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 } sf_task;
 
 extern const sf_task *const sf_tasks[]; /* NULL-terminated (tasks/registry.c) */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+sf_span sf_span_of(const char *string) { return (sf_span){string, strlen(string)}; }
+
 static bool reserve(sf_text *t, size_t more)
 {
     if (t->failed) return false;

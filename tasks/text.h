@@ -1,4 +1,4 @@
-/* Text that grows at its end: what tasks write contexts, questions and answers with.
+/* Pieces of text, and text that grows at its end: what tasks write contexts, questions and answers with.
  *
  * Running out of memory is remembered, and later writes do nothing: check `failed` once, at the end. */
 #ifndef SF_TEXT_H
@@ -6,6 +6,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* A piece of text that lies elsewhere. */
+typedef struct sf_span {
+    const char *at;
+    size_t bytes;
+} sf_span;
+
+sf_span sf_span_of(const char *string);
 
 typedef struct sf_text {
     char *data;  /* NUL-terminated; NULL before the first write */
