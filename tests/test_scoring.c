@@ -1,4 +1,5 @@
-/* Scores of hand-made answers; SQuAD's metrics against the official algorithm (tests/golden/tasks/squad_pairs.py). */
+/* Scores of hand-made answers and of random ones, these against another implementation (tests/golden/tasks/scorer.py);
+ * SQuAD's metrics against the official algorithm (squad_pairs.py beside it). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +18,7 @@
 
 typedef struct format {
     const char *name;
-    void (*score)(const void *, const sf_sample *, const char *, sf_score *);
+    sf_status (*score)(const void *, const sf_sample *, const char *, sf_score *);
     const char *gold[4];
 } format;
 
@@ -211,8 +212,15 @@ static const struct row {
     {&LETTER, T("B."), 1, 1, true},
     {&LETTER, T("A"), 0, 0, true},
     {&LETTER, T("BB"), 0, 0, true},
-    {&LETTER, T("Question 7. B"), 1, 1, true},
-    {&LETTER, T("The answer is B"), 0, 0, true}, /* "answer" brings an A */
+    {&LETTER, T("Question 7. B"), 0, 1, false},    /* prose: no choice, whatever letters it holds */
+    {&LETTER, T("The answer is B"), 0, 0, false},  /* "answer" brings an A */
+    {&LETTER, T("It must be so"), 0, 1, false},    /* "be" brings a B */
+    {&LETTER, T("The light of noon"), 0, 0, false},
+    {&LETTER, T("**B**"), 1, 1, true},
+    {&LETTER, T("\u00a0[b];\n"), 1, 1, true},
+    {&LETTER, T("B\u00b2"), 0, 1, false},
+    {&LETTER, T("2"), 0, 0, false},
+    {&LETTER, T("."), 0, 0, false},
     {&LETTER, T("E"), 0, 0, false},
     {&LETTER, "B", 0, 0, false},
     {&LETTER, "<answer>B", 0, 0, false},
@@ -223,7 +231,10 @@ static const struct row {
     {&LETTERS, T("AC"), 1, 1, true},
     {&LETTERS, T("CA"), 1, 1, true},
     {&LETTERS, T("A, C"), 1, 1, true},
-    {&LETTERS, T("A and C"), 0, 0, true}, /* "and" brings an A and a D */
+    {&LETTERS, T("A and C"), 0, 0, false}, /* "and" brings an A and a D */
+    {&LETTERS, T("A/C"), 1, 1, true},
+    {&LETTERS, T("C & A."), 1, 1, true},
+    {&LETTERS, T("\u1e9aC"), 0, 1, false}, /* the A of a letter with a ring */
     {&LETTERS, T("A"), 0, 0, true},
     {&LETTERS, T("ABC"), 0, 0, true},
 
@@ -276,7 +287,7 @@ static void hand_made_answers(void **state)
         for (; sample.gold_count < 4 && row->format->gold[sample.gold_count]; sample.gold_count++)
             gold[sample.gold_count] = (char *)row->format->gold[sample.gold_count];
         sf_score got;
-        row->format->score(NULL, &sample, row->text, &got);
+        assert_int_equal(row->format->score(NULL, &sample, row->text, &got), SF_OK);
         bool strict = fabs(got.strict - row->strict) < 1e-9;
         bool reference = isnan(row->reference) ? isnan(got.reference) : fabs(got.reference - row->reference) < 1e-9;
         if (strict && reference && got.parsed == row->parsed) continue;
@@ -284,6 +295,49 @@ static void hand_made_answers(void **state)
         print_error("%s, row %d: expected %g %g %d, found %g %g %d for\n%s\n", row->format->name, i, row->strict,
                     row->reference, row->parsed, got.strict, got.reference, got.parsed, row->text);
     }
+    assert_int_equal(wrong, 0);
+}
+
+/* Ten thousand random answers: both scores as tests/golden/tasks/scorer.py, another implementation, has them. */
+static void scored_in_python(void **state)
+{
+    (void)state;
+    static const format *const formats[] = {&PAIRS,    &NAMES,  &WORDS, &NUMBERED, &ITEM,
+                                            &CHAPTERS, &LETTER, &OPEN,  &ALL,      &PART};
+    if (system("python3 -c '' 2>/dev/null") != 0) {
+        print_message("skipped: no python3 to score with\n");
+        skip();
+    }
+    FILE *answers = popen("python3 tests/golden/tasks/scorer.py 10000 43", "r");
+    assert_non_null(answers);
+    char line[8192];
+    int n = 0, wrong = 0;
+    for (; fgets(line, sizeof line, answers); n++) {
+        json_error_t error;
+        json_t *row = json_loads(line, 0, &error), *gold, *reference;
+        const char *name, *text;
+        double strict;
+        int parsed;
+        if (!row || json_unpack(row, "{s:s, s:o, s:s, s:f, s:o, s:b}", "format", &name, "gold", &gold, "text", &text,
+                                "strict", &strict, "reference", &reference, "parsed", &parsed))
+            fail_msg("row %d: %s", n, row ? "other members than expected" : error.text);
+        char *golds[4];
+        sf_sample sample = {.gold = golds};
+        for (; sample.gold_count < (int)json_array_size(gold); sample.gold_count++)
+            golds[sample.gold_count] = (char *)json_string_value(json_array_get(gold, (size_t)sample.gold_count));
+        sf_score got;
+        assert_string_equal(formats[n % 10]->name, name);
+        assert_int_equal(formats[n % 10]->score(NULL, &sample, text, &got), SF_OK);
+        bool same = json_is_null(reference) ? isnan(got.reference)
+                                            : fabs(got.reference - json_number_value(reference)) < 1e-12;
+        if (!same || fabs(got.strict - strict) > 1e-12 || got.parsed != (bool)parsed) {
+            print_error("row %d: found %g %g %d for %s", n, got.strict, got.reference, got.parsed, line);
+            wrong++;
+        }
+        json_decref(row);
+    }
+    assert_int_equal(pclose(answers), 0);
+    assert_int_equal(n, 10000);
     assert_int_equal(wrong, 0);
 }
 
@@ -310,7 +364,7 @@ static void any_bytes(void **state)
         for (; sample.gold_count < 4 && f->gold[sample.gold_count]; sample.gold_count++)
             gold[sample.gold_count] = (char *)f->gold[sample.gold_count];
         sf_score got;
-        f->score(NULL, &sample, text, &got);
+        assert_int_equal(f->score(NULL, &sample, text, &got), SF_OK);
         assert_true(got.strict >= 0 && got.strict <= 1);
         assert_true(isnan(got.reference) || (got.reference >= 0 && got.reference <= 1));
         assert_true(got.parsed || got.strict == 0);
@@ -343,6 +397,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hand_made_answers),
+        cmocka_unit_test(scored_in_python),
         cmocka_unit_test(any_bytes),
         cmocka_unit_test(squad_golden),
     };

@@ -263,7 +263,7 @@ static void unparsed_answers(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const sf_task *task = rows[i].filters ? &sf_story_filtering : &sf_story_multihop;
         sf_score score;
-        task->score(NULL, rows[i].filters ? &filtering : &multihop, rows[i].text, &score);
+        assert_int_equal(task->score(NULL, rows[i].filters ? &filtering : &multihop, rows[i].text, &score), SF_OK);
         assert_true(fabs(score.strict - rows[i].strict) < 1e-12);
         assert_true(isnan(rows[i].reference) ? isnan(score.reference)
                                              : fabs(score.reference - rows[i].reference) < 1e-12);

@@ -80,11 +80,11 @@ static void check_sample(const sf_task *task, const void *params, int length, co
     assert_true(0 < s->context_begin && s->context_begin <= s->context_end && s->context_end <= (int)strlen(s->prompt));
     assert_false(isspace((unsigned char)s->prompt[strlen(s->prompt) - 1]));
     sf_score score;
-    task->score(params, s, s->answer, &score);
+    assert_int_equal(task->score(params, s, s->answer, &score), SF_OK);
     if (score.strict != 1 || score.reference != 1 || !score.parsed)
         fail_msg("%s: its own answer scores %g %g %d:\n%s", task->name, score.strict, score.reference, score.parsed,
                  s->answer);
-    task->score(params, s, "", &score);
+    assert_int_equal(task->score(params, s, "", &score), SF_OK);
     assert_true(score.strict == 0 && !score.parsed);
 }
 

@@ -200,7 +200,7 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
     const sf_lane *lane = &w->lane[i];
     SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &w->text[i]));
     sf_score score;
-    task->task->score(task->params, &t->sample, w->text[i], &score);
+    SF_TRY(task->task->score(task->params, &t->sample, w->text[i], &score));
     sf_record *r = &w->record[i];
     *r = (sf_record){.sample = t->index, .input_tokens = t->tokens, .output_tokens = lane->outputs,
                      .parsed = score.parsed, .truncated = !lane->stopped,

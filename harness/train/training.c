@@ -135,12 +135,10 @@ static sf_status check_answer(const struct exporter *e, const sf_task_spec *spec
     char *text;
     sf_score score;
     SF_TRY(sf_decode(e->model->tokenizer, ids, n, true, &text));
-    spec->task->score(spec->params, sample, text, &score);
-    sf_status status = score.strict == 1 ? SF_OK
-                                         : sf_fail(SF_BAD_INPUT,
-                                                   "the perfect answer scores %g once it has been through the "
-                                                   "tokenizer: '%.200s'",
-                                                   score.strict, text);
+    sf_status status = spec->task->score(spec->params, sample, text, &score);
+    if (status == SF_OK && score.strict != 1)
+        status = sf_fail(SF_BAD_INPUT, "the perfect answer scores %g once it has been through the tokenizer: '%.200s'",
+                         score.strict, text);
     free(text);
     return status;
 }
