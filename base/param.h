@@ -30,6 +30,8 @@ typedef struct sf_param {
     const char *text;     /* SF_STRING: default, may be NULL */
     const char *choices;  /* SF_CHOICE: "mean|max" */
     bool budget;          /* this parameter sets how much is computed: naming it in a config replaces target sparsities */
+    bool file;            /* SF_STRING: path of a file that is read: its content, not its name, is what results depend on */
+    bool late;            /* younger than results that hold: no part of their keys while it has its default */
     const char *doc;      /* one line, with the unit */
 } sf_param;
 

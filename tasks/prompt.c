@@ -70,7 +70,7 @@ typedef struct trial {
     int units, padding, tokens;
 } trial;
 
-static sf_status try(draft *d, const sf_request *r, const sf_prompt *p, const sf_content *c, trial *t)
+static sf_status compose(draft *d, const sf_request *r, const sf_prompt *p, const sf_content *c, const trial *t)
 {
     sf_text_clear(&d->context);
     sf_text_clear(&d->question);
@@ -82,7 +82,13 @@ static sf_status try(draft *d, const sf_request *r, const sf_prompt *p, const sf
     assemble(d, p, &r->prompting);
     if (d->context.failed || d->question.failed || d->prompt.failed)
         return sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt of %d tokens", p->task, r->max_tokens);
-    t->tokens = r->tokens.count(r->tokens.self, d->prompt.data, d->prompt.size);
+    return SF_OK;
+}
+
+static sf_status try(draft *d, const sf_request *r, const sf_prompt *p, const sf_content *c, trial *t)
+{
+    SF_TRY(compose(d, r, p, c, t));
+    t->tokens = r->tokens.count(r->tokens.self, d->prompt.data, d->prompt.size, p->answer_prefix);
     return t->tokens < 0 ? sf_blame(SF_BAD_INPUT, "%s: counting the tokens of a prompt", p->task) : SF_OK;
 }
 
@@ -178,13 +184,33 @@ sf_status sf_prompt_least(const sf_request *request, const sf_prompt *prompt, co
     return status;
 }
 
+sf_status sf_prompt_is_within(const sf_request *request, const sf_prompt *prompt, const sf_content *content, int most,
+                              bool *within)
+{
+    draft d = {0};
+    trial least = {.units = content->least};
+    sf_status status = compose(&d, request, prompt, content, &least);
+    size_t bytes = d.prompt.size + (prompt->answer_prefix ? strlen(prompt->answer_prefix) : 0);
+    *within = bytes + 512 <= (size_t)most;
+    if (status == SF_OK && !*within) {
+        status = try(&d, request, prompt, content, &least);
+        *within = least.tokens <= most;
+    }
+    free_draft(&d);
+    return status;
+}
+
 sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, const sf_content *content, sf_sample *out)
 {
     draft d = {0};
     int tokens = 0;
     sf_status status = fit(&d, request, prompt, content, &tokens);
+    char *prefix = status == SF_OK && prompt->answer_prefix ? strdup(prompt->answer_prefix) : NULL;
+    if (status == SF_OK && prompt->answer_prefix && !prefix)
+        status = sf_fail(SF_NO_MEMORY, "%s: no memory for the beginning of an answer", prompt->task);
     if (status == SF_OK) {
         out->prompt = d.prompt.data;
+        out->answer_prefix = prefix;
         out->tokens = tokens;
         out->context_begin = d.context_begin;
         out->context_end = d.context_end;
@@ -225,6 +251,7 @@ void sf_sample_free(sf_sample *sample)
     for (int i = 0; i < sample->gold_count; i++) free(sample->gold[i]);
     free(sample->gold);
     free(sample->prompt);
+    free(sample->answer_prefix);
     free(sample->answer);
     *sample = (sf_sample){0};
 }

@@ -19,6 +19,7 @@ typedef struct sf_prompt {
     const char *rules;        /* more about the answer, lines that begin with "- " and end with a newline; or NULL */
     const char *closing;      /* replaces the instructions about explanation and tags altogether; NULL: those */
     bool plain;               /* no tags around question and context */
+    const char *answer_prefix; /* the model's turn begins with it; NULL: with what the model writes */
     sf_question_place place;  /* what OWN means here; OWN itself: both */
 } sf_prompt;
 
@@ -45,6 +46,11 @@ sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, cons
 
 /* Counts the model's whole input for the least content. */
 sf_status sf_prompt_least(const sf_request *request, const sf_prompt *prompt, const sf_content *content, int *tokens);
+
+/* Whether that is at most `most`. A token takes at least a byte, so that nothing is counted where the bytes, and 512
+ * tokens for a chat template, are few enough. */
+sf_status sf_prompt_is_within(const sf_request *request, const sf_prompt *prompt, const sf_content *content, int most,
+                              bool *within);
 
 /* Appends an expected answer to the sample. */
 sf_status sf_sample_gold(sf_sample *sample, const char *gold);

@@ -77,56 +77,102 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     return SF_OK;
 }
 
-/* An item that fits into the request. If many do not, the shortest of all is taken, so that the message about a length
- * that is too small names the least there is. */
-static sf_status choose_item(packing *p, const sf_qa_params *params, const sf_request *request, const sf_prompt *prompt)
+/* The first `wanted` items of the shuffled data set that fit, or as many as there are; leaves the last in p->item. Where
+ * none can fit, the shortest of all is left there: the message about a length that is too small then names the least. */
+static sf_status draw_items(packing *p, const sf_qa_params *params, const sf_request *request, int wanted, int *found)
 {
-    enum { TRIALS = 64 };
     const sf_qa_set *set = p->set;
-    int most = params->longest < request->max_tokens ? params->longest : request->max_tokens;
-    int *order = malloc((size_t)set->items * sizeof *order);
-    if (!order) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d questions", p->style->task, set->items);
-    for (int i = 0; i < set->items; i++) order[i] = i;
-    sf_random all = sf_random_stream(p->style->task, request->seed, -1), r = sf_random_fork(&p->base, 3);
-    sf_random_shuffle(&all, order, set->items);
-    int next = order[request->index % set->items];
-    free(order);
-
+    const sf_prompt *prompt = &p->style->prompt;
     const sf_content content = {.self = p, .unit = "words of other documents", .write = write};
-    int tokens;
-    for (int i = 0; i < TRIALS; i++) {
-        p->item = &set->item[next];
-        SF_TRY(sf_prompt_least(request, prompt, &content, &tokens));
-        if (tokens <= most) return SF_OK;
-        next = (int)sf_random_below(&r, (uint32_t)set->items);
+    const int most = params->longest < request->max_tokens ? params->longest : request->max_tokens;
+    int *order = malloc((size_t)set->items * sizeof *order);
+    if (!order) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d questions", prompt->task, set->items);
+    for (int i = 0; i < set->items; i++) order[i] = i;
+    sf_random all = sf_random_stream(prompt->task, request->seed, -1);
+    sf_random_shuffle(&all, order, set->items);
+
+    const sf_qa_item *last = NULL;
+    sf_status status = SF_OK;
+    bool within, hopeless = false;
+    *found = 0;
+    for (int i = 0; i < set->items && *found < wanted && !hopeless && status == SF_OK; i++) {
+        p->item = &set->item[order[i]];
+        status = sf_prompt_is_within(request, prompt, &content, most, &within);
+        if (status == SF_OK && within) {
+            last = p->item;
+            ++*found;
+        } else if (status == SF_OK && i == 0) {
+            p->item = &set->item[set->shortest];
+            status = sf_prompt_is_within(request, prompt, &content, most, &within);
+            hopeless = !within;
+        }
     }
-    p->item = &set->item[set->shortest];
-    SF_TRY(sf_prompt_least(request, prompt, &content, &tokens));
-    return tokens <= params->longest
-               ? SF_OK
-               : sf_fail(SF_BAD_INPUT, "%s: hardly a question takes at most %d tokens, the shortest %d; raise longest",
-                         p->style->task, params->longest, tokens);
+    free(order);
+    p->item = last ? last : &set->item[set->shortest];
+    return status;
 }
 
-sf_status sf_qa_fit(const sf_qa_params *params, const sf_request *request, const sf_qa_style *style,
-                    const sf_prompt *prompt, sf_sample *out)
+static sf_status choose_item(packing *p, const sf_qa_params *params, const sf_request *request)
 {
-    packing p = {.style = style, .base = sf_random_stream(style->task, request->seed, request->index)};
-    sf_status status = sf_blame(sf_qa_open(params->file, style->format, &p.set), "%s", style->task);
-    if (status != SF_OK) return status;
-    p.distractor = malloc((size_t)p.set->documents * sizeof *p.distractor);
-    p.shown = malloc(((size_t)p.set->documents + 64) * sizeof *p.shown);
-    if (!p.distractor || !p.shown)
-        status = sf_fail(SF_NO_MEMORY, "%s: no memory for %d documents", style->task, p.set->documents);
-    if (status == SF_OK) status = choose_item(&p, params, request, prompt);
+    const sf_prompt *prompt = &p->style->prompt;
+    const sf_content content = {.self = p, .unit = "words of other documents", .write = write};
+    int found, tokens;
+    SF_TRY(draw_items(p, params, request, request->index + 1, &found));
+    if (found > request->index) return SF_OK;
+    if (found > 0)
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: sample %d would repeat a question: only %d of %d take at most %d tokens with their "
+                       "documents; ask for %d samples, a greater length or another file",
+                       prompt->task, request->index, found, p->set->items,
+                       params->longest < request->max_tokens ? params->longest : request->max_tokens, found);
+    SF_TRY(sf_prompt_least(request, prompt, &content, &tokens));
+    if (tokens > request->max_tokens || tokens <= params->longest) return SF_OK; /* the fitting says how many it takes */
+    return sf_fail(SF_BAD_INPUT, "%s: no question takes at most %d tokens, the shortest %d; raise longest", prompt->task,
+                   params->longest, tokens);
+}
+
+static sf_status open_packing(const sf_qa_params *params, const sf_request *request, const sf_qa_style *style,
+                              packing *out)
+{
+    const char *task = style->prompt.task;
+    *out = (packing){.style = style, .base = sf_random_stream(task, request->seed, request->index)};
+    SF_TRY(sf_blame(sf_qa_open(params->file, style->format, &out->set), "%s", task));
+    out->distractor = malloc((size_t)out->set->documents * sizeof *out->distractor);
+    out->shown = malloc(((size_t)out->set->documents + 64) * sizeof *out->shown);
+    return out->distractor && out->shown
+               ? SF_OK
+               : sf_fail(SF_NO_MEMORY, "%s: no memory for %d documents", task, out->set->documents);
+}
+
+static void close_packing(packing *p)
+{
+    free(p->distractor);
+    free(p->shown);
+}
+
+sf_status sf_qa_fit(const sf_qa_params *params, const sf_request *request, const sf_qa_style *style, sf_sample *out)
+{
+    packing p;
+    sf_status status = open_packing(params, request, style, &p);
+    if (status == SF_OK) status = choose_item(&p, params, request);
     if (status == SF_OK) {
         const sf_content content = {
             .self = &p, .unit = "words of other documents", .most = choose_distractors(&p), .write = write};
-        status = sf_prompt_fit(request, prompt, &content, out);
+        status = sf_prompt_fit(request, &style->prompt, &content, out);
     }
     for (int i = 0; status == SF_OK && i < p.item->golds; i++) status = sf_sample_gold(out, p.item->gold[i]);
-    free(p.distractor);
-    free(p.shown);
+    close_packing(&p);
     if (status != SF_OK) sf_sample_free(out);
+    return status;
+}
+
+sf_status sf_qa_supply(const sf_qa_params *params, const sf_request *request, const sf_qa_style *style, int most,
+                       int *samples)
+{
+    packing p;
+    *samples = 0;
+    sf_status status = open_packing(params, request, style, &p);
+    if (status == SF_OK) status = draw_items(&p, params, request, most, samples);
+    close_packing(&p);
     return status;
 }

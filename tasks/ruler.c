@@ -3,6 +3,7 @@
 sf_status sf_ruler_answer(sf_sample *sample, const char *separator)
 {
     sf_text t = {0};
+    if (sample->answer_prefix) sf_text_char(&t, ' ');
     for (int i = 0; i < sample->gold_count; i++) {
         if (i) sf_text_add(&t, separator ? separator : " ");
         if (!separator) sf_text_format(&t, "%d. ", i + 1);

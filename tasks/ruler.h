@@ -10,7 +10,15 @@
 
 #define SF_RULER_SOURCE "Hsieh et al. 2024, RULER, arXiv 2404.06654"
 
-/* Sets the perfect answer: the gold strings, `separator` between them; NULL: a numbered list, "1. one 2. two". */
+/* Row of a parameter table, for a struct with a member `answer_prefix`. */
+#define SF_RULER_PARAM(params)                                                                                         \
+    {                                                                                                                  \
+        .name = "answer_prefix", .type = SF_BOOL, .offset = offsetof(params, answer_prefix), .initial = 1,             \
+        .doc = "the model's turn is begun with the first words of the answer, as RULER does; false: it is not"         \
+    }
+
+/* Sets the perfect answer: the gold strings, `separator` between them; NULL: a numbered list, "1. one 2. two". A space
+ * in front where the sample has a prefix. */
 sf_status sf_ruler_answer(sf_sample *sample, const char *separator);
 
 #endif

@@ -10,6 +10,7 @@ enum { MOST_COMMON = 50, SHORT = 4096 /* tokens: below, words are repeated less 
 
 struct params {
     int common, common_repeats, rare_repeats, words;
+    bool answer_prefix;
 };
 
 /* A list to be counted: words in the order they are drawn, the common ones first. */
@@ -19,6 +20,7 @@ typedef struct list {
 } list;
 
 typedef struct ruler_cwe {
+    const struct params *p;
     sf_random base;
     list asked;
     int *word; /* [sf_word_count()] a permutation */
@@ -50,6 +52,13 @@ static void add_question(const list *l, sf_text *out)
     sf_text_format(out, "Question: Which %d words occur most often in the list above?", l->common);
 }
 
+/* What stands before the words of an answer. */
+static void add_prefix(const ruler_cwe *c, sf_text *out)
+{
+    sf_text_add(out, "Answer:");
+    if (c->p->answer_prefix) sf_text_format(out, " The %d words that occur most often are:", c->asked.common);
+}
+
 static sf_status write(void *self, int units, sf_text *context, sf_text *question)
 {
     const ruler_cwe *c = self;
@@ -67,7 +76,8 @@ static sf_status add_introduction(const ruler_cwe *c, bool is_short, sf_text *ou
     SF_TRY(add_list(&l, rare, sf_random_fork(&c->base, 3), out));
     sf_text_add(out, "\n\n");
     add_question(&l, out);
-    sf_text_add(out, "\nAnswer:");
+    sf_text_char(out, '\n');
+    add_prefix(c, out);
     for (int i = 0; i < l.common; i++) sf_text_format(out, " %d. %s", i + 1, sf_word(l.word[i]));
     sf_text_format(out, "\n\n%s", task_line);
     return SF_OK;
@@ -84,6 +94,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
                        common_repeats, rare_repeats);
     int all = sf_word_count(), first = p->words < all ? p->words : all;
     ruler_cwe c = {
+        .p = p,
         .base = sf_random_stream("ruler_cwe", request->seed, request->index),
         .word = malloc((size_t)all * sizeof *c.word),
     };
@@ -94,16 +105,18 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     sf_random_shuffle(&r, c.word, first);
     sf_random_shuffle(&r, c.word + first, all - first);
 
-    sf_text introduction = {0}, closing = {0};
+    sf_text introduction = {0}, closing = {0}, prefix = {0};
     sf_status status = add_introduction(&c, is_short, &introduction);
     sf_text_format(&closing, "Answer with the %d words alone, as a numbered list.", p->common);
-    if (status == SF_OK && (introduction.failed || closing.failed))
+    if (p->answer_prefix) add_prefix(&c, &prefix);
+    if (status == SF_OK && (introduction.failed || closing.failed || prefix.failed))
         status = sf_fail(SF_NO_MEMORY, "ruler_cwe: no memory");
     const sf_prompt prompt = {
         .task = "ruler_cwe",
         .introduction = introduction.data,
         .closing = closing.data,
         .plain = true,
+        .answer_prefix = prefix.data,
         .place = SF_QUESTION_AFTER,
     };
     const sf_content content = {
@@ -114,6 +127,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     if (status != SF_OK) sf_sample_free(out);
     sf_text_free(&introduction);
     sf_text_free(&closing);
+    sf_text_free(&prefix);
     free(c.word);
     return status;
 }
@@ -128,6 +142,7 @@ static const sf_param params[] = {
     {FIELD(words), .type = SF_INT, .low = 200, .high = 30000, .initial = 9000,
      .doc =
          "words are drawn from this many of the most common English ones, and from rarer ones when these are used up"},
+    SF_RULER_PARAM(struct params),
     {0},
 };
 
@@ -137,7 +152,7 @@ const sf_task sf_ruler_cwe = {
     .summary = "the words that occur most often in a long list",
     .source = SF_RULER_SOURCE,
     .metric = "string match, all",
-    .version = 1,
+    .version = 2,
     .output = 120,
     .high_scope = true,
     .params = params,

@@ -13,6 +13,7 @@ enum { ASKED = 3, MOST_LETTERS = 12 };
 struct params {
     double alpha;
     int letters, words;
+    bool answer_prefix;
 };
 
 typedef struct ruler_fwe {
@@ -95,6 +96,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
             "asked for the three most frequent ones.",
         .closing = "Answer with the three words alone, separated by commas.",
         .plain = true,
+        .answer_prefix = p->answer_prefix ? "Answer: The three most frequent words are:" : NULL,
         .place = SF_QUESTION_AFTER,
     };
     const sf_content content = {.self = &f, .unit = "words to draw", .least = least, .most = 1 << 24, .write = write};
@@ -113,6 +115,7 @@ static const sf_param params[] = {
     {FIELD(letters), .type = SF_INT, .low = 4, .high = MOST_LETTERS, .initial = 6, .doc = "letters of a coded word"},
     {FIELD(words), .type = SF_INT, .low = 0, .high = 100000, .initial = 0,
      .doc = "different words, 5 or more; 0: one for every 50 tokens of length"},
+    SF_RULER_PARAM(struct params),
     {0},
 };
 
@@ -122,7 +125,7 @@ const sf_task sf_ruler_fwe = {
     .summary = "the three most frequent words of a coded text",
     .source = SF_RULER_SOURCE,
     .metric = "string match, all",
-    .version = 1,
+    .version = 2,
     .output = 50,
     .high_scope = true,
     .params = params,

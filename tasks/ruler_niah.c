@@ -19,6 +19,7 @@ struct params {
     int keys, values, queries; /* keys in the text, values of each, keys asked about (keys is at least that) */
     double depth;
     const char *text;
+    bool answer_prefix;
 };
 
 typedef struct ruler_niah {
@@ -128,19 +129,39 @@ static void write_prose(const ruler_niah *n, int units, const int *order, sf_tex
     }
 }
 
+/* Keys and values, always the same ones, and the order in which they stand in the text. */
+static void draw_needles(ruler_niah *n, sf_unique *seen, int order[MOST_NEEDLES])
+{
+    sf_random r = sf_random_fork(&n->base, 1);
+    for (int i = 0; i < n->keys; i++) draw(&r, (enum kind)n->p->key, seen, n->key[i]);
+    for (int i = 0; i < n->needles; i++) {
+        draw(&r, (enum kind)n->p->value, seen, n->value[i]);
+        order[i] = i;
+    }
+    sf_random_shuffle(&r, order, n->needles);
+}
+
+/* "the secret numbers of one, two, and three" */
+static void add_asked(const ruler_niah *n, sf_text *out)
+{
+    const struct params *p = n->p;
+    sf_text_format(out, "the secret %s of ", p->queries * p->values == 1 ? one[p->value] : many[p->value]);
+    for (int i = 0; i < p->queries; i++)
+        sf_text_format(out, "%s%s",
+                       i == 0               ? ""
+                       : i + 1 < p->queries ? ", "
+                       : p->queries > 2     ? ", and "
+                                            : " and ",
+                       n->key[i]);
+}
+
 static sf_status write(void *self, int units, sf_text *context, sf_text *question)
 {
     ruler_niah *n = self;
     const struct params *p = n->p;
-    sf_random r = sf_random_fork(&n->base, 1);
     sf_unique seen = {0};
     int order[MOST_NEEDLES];
-    for (int i = 0; i < n->keys; i++) draw(&r, (enum kind)p->key, &seen, n->key[i]);
-    for (int i = 0; i < n->needles; i++) {
-        draw(&r, (enum kind)p->value, &seen, n->value[i]);
-        order[i] = i;
-    }
-    sf_random_shuffle(&r, order, n->needles);
+    draw_needles(n, &seen, order);
 
     if (p->haystack == PROSE)
         write_prose(n, units, order, context);
@@ -149,16 +170,8 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     bool failed = seen.failed;
     sf_unique_free(&seen);
 
-    bool single = p->queries * p->values == 1;
-    sf_text_format(question, "What %s the secret %s of ", single ? "is" : "are all",
-                   single ? one[p->value] : many[p->value]);
-    for (int i = 0; i < p->queries; i++)
-        sf_text_format(question, "%s%s",
-                       i == 0               ? ""
-                       : i + 1 < p->queries ? ", "
-                       : p->queries > 2     ? ", and "
-                                            : " and ",
-                       n->key[i]);
+    sf_text_add(question, p->queries * p->values == 1 ? "What is " : "What are all ");
+    add_asked(n, question);
     sf_text_add(question, " that the text gives?");
     return failed ? sf_fail(SF_NO_MEMORY, "ruler_niah: no memory for %d units of haystack", units) : SF_OK;
 }
@@ -192,6 +205,15 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
                  "Several secret %s are written down here and there in the text below. Read "
                  "the text with care: you will be asked for some of the %s afterwards.",
                  many[p->value], many[p->value]);
+    sf_text prefix = {0}; /* "The secret number of one is" */
+    if (p->answer_prefix) {
+        sf_unique seen = {0};
+        draw_needles(n, &seen, (int[MOST_NEEDLES]){0});
+        sf_unique_free(&seen);
+        add_asked(n, &prefix);
+        sf_text_add(&prefix, single ? " is" : " are");
+        if (!prefix.failed) prefix.data[0] = 'T';
+    }
     snprintf(closing, sizeof closing,
              single ? "Answer with the %s alone." : "Answer with the %s alone, separated by commas.",
              single ? one[p->value] : many[p->value]);
@@ -200,18 +222,21 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .introduction = introduction,
         .closing = closing,
         .plain = true,
+        .answer_prefix = prefix.data,
         .place = SF_QUESTION_AFTER,
     };
     static const char *const units[] = {
         [NOISE] = "neutral sentences", [PROSE] = "words of prose", [NEEDLES] = "other needles"};
     const sf_content content = {
         .self = n, .unit = units[p->haystack], .most = 1 << 24, .pad = p->haystack == NEEDLES ? sf_noise : NULL, .write = write};
-    sf_status status = p->haystack == PROSE ? sf_prose_open(p->text, &n->prose) : SF_OK;
+    sf_status status = prefix.failed ? sf_fail(SF_NO_MEMORY, "ruler_niah: no memory") : SF_OK;
+    if (status == SF_OK && p->haystack == PROSE) status = sf_prose_open(p->text, &n->prose);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
     for (int i = 0; i < p->queries * p->values && status == SF_OK; i++) status = sf_sample_gold(out, n->value[i]);
     if (status == SF_OK) status = sf_ruler_answer(out, ", ");
     if (status != SF_OK) sf_sample_free(out);
     sf_prose_close(&n->prose);
+    sf_text_free(&prefix);
     free(n);
     return status;
 }
@@ -226,7 +251,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
         .summary = about,                                                                                              \
         .source = SF_RULER_SOURCE,                                                                                     \
         .metric = "string match, all",                                                                                 \
-        .version = 1,                                                                                                  \
+        .version = 2,                                                                                                  \
         .output = 128,                                                                                                 \
         .params =                                                                                                      \
             (const sf_param[]){                                                                                        \
@@ -242,7 +267,9 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
                  .doc = "keys asked about"},                                                                           \
                 {FIELD(depth), .type = SF_REAL, .low = -1, .high = 1, .initial = -1,                                   \
                  .doc = "place of the needles in the context, 0 (start) to 1 (end); below 0: anywhere"},               \
-                {FIELD(text), .type = SF_STRING, .doc = "file with prose to hide them in; none: the shipped one"},     \
+                {FIELD(text), .type = SF_STRING, .file = true,                                                         \
+                 .doc = "file with prose to hide them in; none: the shipped one"},                                     \
+                SF_RULER_PARAM(struct params),                                                                         \
                 {0}},                                                                                                  \
         .params_size = sizeof(struct params),                                                                          \
         .generate = generate,                                                                                          \

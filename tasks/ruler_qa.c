@@ -4,32 +4,62 @@
 #include "tasks/ruler.h"
 #include "tasks/score.h"
 
+struct params {
+    sf_qa_params qa;
+    bool answer_prefix;
+};
+
+static sf_qa_style style_of(const char *task, sf_qa_format format, const void *params)
+{
+    bool begun = ((const struct params *)params)->answer_prefix;
+    return (sf_qa_style){
+        .prompt = {.task = task,
+                   .introduction =
+                       "Below are a number of documents. Use them to answer the question that is asked with them.",
+                   .closing = begun ? "Reply with the answer and no other words."
+                                    : "Reply with the answer and no other words.\nAnswer:",
+                   .plain = true,
+                   .answer_prefix = begun ? "Answer:" : NULL,
+                   .place = SF_QUESTION_AFTER},
+        .format = format,
+        .ask = "Question: ",
+    };
+}
+
 static sf_status fit(const char *task, sf_qa_format format, const void *params, const sf_request *request,
                      sf_sample *out)
 {
-    const sf_qa_style style = {.task = task, .format = format, .ask = "Question: "};
-    const sf_prompt prompt = {
-        .task = task,
-        .introduction = "Below are a number of documents. Use them to answer the question that is asked with them.",
-        .closing = "Reply with the answer and no other words.\nAnswer:",
-        .plain = true,
-        .place = SF_QUESTION_AFTER,
-    };
-    sf_status status = sf_qa_fit(params, request, &style, &prompt, out);
+    const sf_qa_style style = style_of(task, format, params);
+    sf_status status = sf_qa_fit(params, request, &style, out);
     if (status == SF_OK) status = sf_ruler_answer(out, ", ");
     if (status != SF_OK) sf_sample_free(out);
     return status;
 }
 
-static sf_status squad(const void *params, const sf_request *request, sf_sample *out)
+static sf_status generate_squad(const void *params, const sf_request *request, sf_sample *out)
 {
     return fit("ruler_qa_1", SF_QA_SQUAD, params, request, out);
 }
 
-static sf_status hotpot(const void *params, const sf_request *request, sf_sample *out)
+static sf_status generate_hotpot(const void *params, const sf_request *request, sf_sample *out)
 {
     return fit("ruler_qa_2", SF_QA_HOTPOT, params, request, out);
 }
+
+static sf_status supply_squad(const void *params, const sf_request *request, int most, int *samples)
+{
+    const sf_qa_style style = style_of("ruler_qa_1", SF_QA_SQUAD, params);
+    return sf_qa_supply(params, request, &style, most, samples);
+}
+
+static sf_status supply_hotpot(const void *params, const sf_request *request, int most, int *samples)
+{
+    const sf_qa_style style = style_of("ruler_qa_2", SF_QA_HOTPOT, params);
+    return sf_qa_supply(params, request, &style, most, samples);
+}
+
+static const sf_param squad_params[] = {
+    SF_QA_PARAMS(struct params, "SQuAD 1.1 or 2.0, JSON", 1 << 24), SF_RULER_PARAM(struct params), {0}};
 
 const sf_task sf_ruler_qa_1 = {
     .abi = SF_TASK_ABI,
@@ -37,14 +67,18 @@ const sf_task sf_ruler_qa_1 = {
     .summary = "an open question to one of many documents (SQuAD)",
     .source = SF_RULER_SOURCE,
     .metric = "string match, part",
-    .version = 2,
+    .version = 3,
     .output = 32,
     .natural = true,
-    .params = SF_QA_PARAMS("SQuAD 1.1 or 2.0, JSON", 1 << 24),
-    .params_size = sizeof(sf_qa_params),
-    .generate = squad,
+    .params = squad_params,
+    .params_size = sizeof(struct params),
+    .generate = generate_squad,
+    .supply = supply_squad,
     .score = sf_score_match_part,
 };
+
+static const sf_param hotpot_params[] = {
+    SF_QA_PARAMS(struct params, "HotpotQA, distractor setting, JSON", 1 << 24), SF_RULER_PARAM(struct params), {0}};
 
 const sf_task sf_ruler_qa_2 = {
     .abi = SF_TASK_ABI,
@@ -52,12 +86,13 @@ const sf_task sf_ruler_qa_2 = {
     .summary = "an open question that takes two of many documents (HotpotQA)",
     .source = SF_RULER_SOURCE,
     .metric = "string match, part",
-    .version = 2,
+    .version = 3,
     .output = 32,
     .high_dispersion = true,
     .natural = true,
-    .params = SF_QA_PARAMS("HotpotQA, distractor setting, JSON", 1 << 24),
-    .params_size = sizeof(sf_qa_params),
-    .generate = hotpot,
+    .params = hotpot_params,
+    .params_size = sizeof(struct params),
+    .generate = generate_hotpot,
+    .supply = supply_hotpot,
     .score = sf_score_match_part,
 };

@@ -14,6 +14,7 @@ enum { MOST_CHAINS = 16, MOST_HOPS = 16, MOST_NAME = 5 };
 
 struct params {
     int chains, hops;
+    bool answer_prefix;
 };
 
 typedef char name[MOST_NAME + 1];
@@ -84,6 +85,14 @@ static void add_question(const chains *k, sf_text *out)
         k->value[0], k->hops + 1);
 }
 
+/* What stands before the names of an answer. */
+static void add_prefix(const chains *k, const struct params *p, sf_text *out)
+{
+    sf_text_add(out, "Answer:");
+    if (p->answer_prefix)
+        sf_text_format(out, " The %d variables with the value %d are:", k->hops + 1, k->value[0]);
+}
+
 static sf_status write(void *self, int units, sf_text *context, sf_text *question)
 {
     const ruler_vt *v = self;
@@ -103,7 +112,8 @@ static void add_introduction(const ruler_vt *v, const struct params *p, sf_text 
     add_text(&example, r, 5 * SF_NOISE_PERIOD, out);
     sf_text_add(out, "\n\n");
     add_question(&example, out);
-    sf_text_add(out, "\nAnswer:");
+    sf_text_char(out, '\n');
+    add_prefix(&example, p, out);
     for (int h = 0; h <= example.hops; h++) sf_text_format(out, " %s", example.variable[0][h]);
     sf_text_format(out, "\n\n%s", task_line);
 }
@@ -116,22 +126,25 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     v->base = sf_random_stream("ruler_vt", request->seed, request->index);
     sf_random r = sf_random_fork(&v->base, 1);
     draw(&r, p->chains, p->hops, MOST_NAME, &v->asked);
-    sf_text introduction = {0};
+    sf_text introduction = {0}, prefix = {0};
     add_introduction(v, p, &introduction);
+    if (p->answer_prefix) add_prefix(&v->asked, p, &prefix);
     const sf_prompt prompt = {
         .task = "ruler_vt",
         .introduction = introduction.data,
         .closing = "Answer with the names of the variables alone, separated by spaces.",
         .plain = true,
+        .answer_prefix = prefix.data,
         .place = SF_QUESTION_AFTER,
     };
     const sf_content content = {.self = v, .unit = "neutral sentences", .most = 1 << 24, .write = write};
-    sf_status status = introduction.failed ? sf_fail(SF_NO_MEMORY, "ruler_vt: no memory") : SF_OK;
+    sf_status status = introduction.failed || prefix.failed ? sf_fail(SF_NO_MEMORY, "ruler_vt: no memory") : SF_OK;
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
     for (int h = 0; h <= p->hops && status == SF_OK; h++) status = sf_sample_gold(out, v->asked.variable[0][h]);
     if (status == SF_OK) status = sf_ruler_answer(out, " ");
     if (status != SF_OK) sf_sample_free(out);
     sf_text_free(&introduction);
+    sf_text_free(&prefix);
     free(v);
     return status;
 }
@@ -142,6 +155,7 @@ static const sf_param params[] = {
      .doc = "chains, each with its own value"},
     {FIELD(hops), .type = SF_INT, .low = 1, .high = MOST_HOPS, .initial = 4,
      .doc = "copies in a chain after its first variable"},
+    SF_RULER_PARAM(struct params),
     {0},
 };
 
@@ -151,7 +165,7 @@ const sf_task sf_ruler_vt = {
     .summary = "variables that hold a value, through a chain of assignments in noise",
     .source = SF_RULER_SOURCE,
     .metric = "string match, all",
-    .version = 1,
+    .version = 2,
     .output = 30,
     .high_dispersion = true,
     .params = params,

@@ -59,10 +59,17 @@ void sf_story_item(int item, sf_text *out)
     add(sf_phrase(SF_NOUNS, item % nouns), out);
 }
 
-static int items(void)
+/* How many phrases of a kind a story draws from: all, or the first so many, which is what the study has of it. */
+static int pool(const sf_story *s, sf_phrases kind)
 {
-    return sf_phrase_count(SF_ADJECTIVES) * sf_phrase_count(SF_MATERIALS) * sf_phrase_count(SF_NOUNS);
+    static const int study[SF_PHRASE_KINDS] = {
+        [SF_ARRIVAL] = 10, [SF_REASON] = 10, [SF_EVENT] = 10,   [SF_EVENTS] = 20,   [SF_EXTRA] = 10,      [SF_MEETING] = 10,
+        [SF_TALK] = 30,    [SF_PURCHASE] = 9, [SF_SALE] = 5,    [SF_FAREWELL] = 10, [SF_CONCLUSION] = 10, [SF_PLACES] = 64,
+        [SF_PERSONS] = 49, [SF_ADJECTIVES] = 18, [SF_MATERIALS] = 15, [SF_NOUNS] = 21};
+    return s->shape.pools ? study[kind] : sf_phrase_count(kind);
 }
+
+int sf_story_most(const sf_story_shape *shape) { return shape->pools ? 2000 : SF_STORY_MOST; }
 
 /* ---- chapters ---------------------------------------------------------------------------------------------------- */
 
@@ -107,20 +114,33 @@ static void add_filled(sf_span sentence, const filling *f, sf_text *out)
     }
 }
 
-static void add_sentence(sf_random *r, sf_phrases kind, const filling *f, sf_text *out)
+static int draw_phrase(const sf_story *s, sf_random *r, sf_phrases kind)
 {
-    add_filled(sf_phrase(kind, (int)sf_random_below(r, (uint32_t)sf_phrase_count(kind))), f, out);
+    return (int)sf_random_below(r, (uint32_t)pool(s, kind));
+}
+
+static void add_sentence(const sf_story *s, sf_random *r, sf_phrases kind, const filling *f, sf_text *out)
+{
+    add_filled(sf_phrase(kind, draw_phrase(s, r, kind)), f, out);
+}
+
+static int draw_item(const sf_story *s, sf_random *r)
+{
+    int materials = pool(s, SF_MATERIALS), nouns = pool(s, SF_NOUNS);
+    int drawn = (int)sf_random_below(r, (uint32_t)(pool(s, SF_ADJECTIVES) * materials * nouns));
+    int adjective = drawn / nouns / materials, material = drawn / nouns % materials;
+    return (adjective * sf_phrase_count(SF_MATERIALS) + material) * sf_phrase_count(SF_NOUNS) + drawn % nouns;
 }
 
 /* Draws place, person and item of chapter c, all new. */
-static void draw(sf_random *r, sf_unique *seen, sf_chapter *c)
+static void draw(const sf_story *s, sf_random *r, sf_unique *seen, sf_chapter *c)
 {
     int pair[2], item;
     do {
-        pair[0] = (int)sf_random_below(r, (uint32_t)sf_phrase_count(SF_PLACES));
-        pair[1] = (int)sf_random_below(r, (uint32_t)sf_phrase_count(SF_PERSONS));
+        pair[0] = draw_phrase(s, r, SF_PLACES);
+        pair[1] = draw_phrase(s, r, SF_PERSONS);
     } while (!sf_unique_add(seen, (const char *)pair, sizeof pair));
-    do item = (int)sf_random_below(r, (uint32_t)items());
+    do item = draw_item(s, r);
     while (!sf_unique_add(seen, (const char *)&item, sizeof item));
     *c = (sf_chapter){.place = pair[0], .person = pair[1], .item = item};
 }
@@ -129,18 +149,18 @@ static void draw(sf_random *r, sf_unique *seen, sf_chapter *c)
  * any case, so that trade in one chapter moves nothing else. */
 static void write_chapter(const sf_story *s, const sf_chapter *c, int number, int sold, sf_random *r, sf_text *out)
 {
-    filling f = {c->place, c->person, (int)sf_random_below(r, (uint32_t)sf_phrase_count(SF_EVENTS)), c->item};
+    filling f = {c->place, c->person, draw_phrase(s, r, SF_EVENTS), c->item};
     sf_text_add(out, "Chapter ");
     sf_text_int(out, number);
     static const sf_phrases opening[] = {SF_ARRIVAL, SF_REASON, SF_EVENT, SF_EXTRA};
     for (int i = 0; i < 4; i++) {
         sf_text_char(out, i ? ' ' : '\n');
-        add_sentence(r, opening[i], &f, out);
+        add_sentence(s, r, opening[i], &f, out);
     }
     sf_text_char(out, '\n');
-    add_sentence(r, SF_MEETING, &f, out);
+    add_sentence(s, r, SF_MEETING, &f, out);
     int talk[8];
-    sf_random_pick(r, sf_phrase_count(SF_TALK), talk, s->shape.talk);
+    sf_random_pick(r, pool(s, SF_TALK), talk, s->shape.talk);
     for (int i = 0; i < s->shape.talk; i++) {
         sf_text_char(out, ' ');
         add_filled(sf_phrase(SF_TALK, talk[i]), &f, out);
@@ -148,17 +168,17 @@ static void write_chapter(const sf_story *s, const sf_chapter *c, int number, in
     sf_text_char(out, '\n');
     sf_random trade = sf_random_fork(r, 1);
     if (c->buys) {
-        add_sentence(&trade, SF_PURCHASE, &f, out);
+        add_sentence(s, &trade, SF_PURCHASE, &f, out);
         sf_text_char(out, ' ');
     }
     trade = sf_random_fork(r, 2);
     if (sold >= 0) {
-        add_sentence(&trade, SF_SALE, &(filling){.item = sold}, out);
+        add_sentence(s, &trade, SF_SALE, &(filling){.item = sold}, out);
         sf_text_char(out, ' ');
     }
-    add_sentence(r, SF_FAREWELL, &f, out);
+    add_sentence(s, r, SF_FAREWELL, &f, out);
     sf_text_char(out, ' ');
-    add_sentence(r, SF_CONCLUSION, &f, out);
+    add_sentence(s, r, SF_CONCLUSION, &f, out);
 }
 
 sf_status sf_story_write(sf_story *s, int chapters, const int *idle, int idles, sf_text *out)
@@ -170,7 +190,7 @@ sf_status sf_story_write(sf_story *s, int chapters, const int *idle, int idles, 
     for (int i = 0; i < chapters; i++) {
         sf_chapter *c = &s->chapter[i];
         sf_random r = sf_random_fork(&s->base, (uint64_t)i + 1), sale = sf_random_fork(&r, 1);
-        draw(&r, &seen, c);
+        draw(s, &r, &seen, c);
         c->buys = !(idles && *idle == i + 1);
         if (!c->buys) idle++, idles--;
 

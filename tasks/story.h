@@ -17,6 +17,7 @@ enum { SF_STORY_MOST = 4096 }; /* chapters of one story */
 typedef struct sf_story_shape {
     int talk;     /* sentences of conversation in a chapter */
     double sales; /* chance that an older item is sold */
+    int pools;    /* what names and sentences are drawn from; 0: all there are, 1: as many of a kind as the study has */
 } sf_story_shape;
 
 /* Rows of a parameter table, for a struct with a member `shape`. */
@@ -28,9 +29,16 @@ typedef struct sf_story_shape {
      .high = 8,                                                                                                        \
      .initial = 3,                                                                                                     \
      .doc = "sentences of conversation in a chapter"},                                                                 \
+    {.name = "sales",                                                                                                  \
+     .offset = offsetof(params, shape.sales),                                                                          \
+     .type = SF_REAL,                                                                                                  \
+     .low = 0,                                                                                                         \
+     .high = 1,                                                                                                        \
+     .initial = 0.5,                                                                                                   \
+     .doc = "chance that a chapter sells an item bought before"},                                                      \
     {                                                                                                                  \
-        .name = "sales", .offset = offsetof(params, shape.sales), .type = SF_REAL, .low = 0, .high = 1,                \
-        .initial = 0.5, .doc = "chance that a chapter sells an item bought before"                                     \
+        .name = "pools", .offset = offsetof(params, shape.pools), .type = SF_CHOICE, .choices = "own|study",           \
+        .late = true, .doc = "names and sentences to draw from: all there are, or as few as the study's"               \
     }
 
 typedef struct sf_chapter {
@@ -46,6 +54,9 @@ typedef struct sf_story {
 
 sf_status sf_story_open(const sf_story_shape *shape, const sf_random *base, sf_story *out);
 void sf_story_close(sf_story *s);
+
+/* Chapters that a story of this shape can have. */
+int sf_story_most(const sf_story_shape *shape);
 
 /* Appends the first `chapters` chapters. In those whose numbers `idle` holds, from 1 and ascending, nothing is bought.
  * Chapters differ in nothing else, whatever their number, so that a longer story begins like a shorter one. */

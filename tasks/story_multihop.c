@@ -60,7 +60,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     const struct params *p = params;
     multihop s = {.p = p, .base = sf_random_stream("story_multihop", request->seed, request->index)};
     const sf_content content = {
-        .self = &s, .unit = "chapters", .least = 2, .most = SF_STORY_MOST, .pad = sf_story_pad, .write = write};
+        .self = &s, .unit = "chapters", .least = 2, .most = sf_story_most(&p->shape), .pad = sf_story_pad, .write = write};
     sf_random story = sf_random_fork(&s.base, 1);
     sf_status status = sf_story_open(&p->shape, &story, &s.story);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);

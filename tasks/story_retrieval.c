@@ -26,15 +26,11 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     const struct params *p = s->p;
     SF_TRY(sf_story_write(&s->story, units, NULL, 0, context));
 
-    int from = 0, chapters = units; /* that may be asked about */
-    if (p->depth >= 0) {
-        chapters = p->queries < units ? p->queries : units;
-        from = (int)(p->depth * (units - chapters));
-    }
+    int from = p->depth < 0 ? 0 : (int)(p->depth * (units - p->queries)); /* the first that may be asked about */
     sf_random r = sf_random_fork(&s->base, 2);
-    sf_random_pick(&r, chapters * KINDS, s->asked, p->queries);
+    sf_random_pick(&r, p->depth < 0 ? units : p->queries, s->asked, p->queries);
     for (int i = 0; i < p->queries; i++) {
-        s->asked[i] += from * KINDS;
+        s->asked[i] = (from + s->asked[i]) * KINDS + (int)sf_random_below(&r, KINDS);
         int chapter = s->asked[i] / KINDS + 1;
         if (i) sf_text_char(question, '\n');
         if (p->queries > 1) sf_text_format(question, "%d. ", i + 1);
@@ -109,8 +105,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     retrieval s = {.p = p, .base = sf_random_stream("story_retrieval", request->seed, request->index)};
     const sf_content content = {.self = &s,
                                 .unit = "chapters",
-                                .least = (p->queries + KINDS - 1) / KINDS,
-                                .most = SF_STORY_MOST,
+                                .least = p->queries,
+                                .most = sf_story_most(&p->shape),
                                 .pad = sf_story_pad,
                                 .write = write};
     sf_random story = sf_random_fork(&s.base, 1);
@@ -124,7 +120,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
 static const sf_param params[] = {
-    {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_QUERIES, .initial = 16, .doc = "questions"},
+    {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_QUERIES, .initial = 16, .doc = "questions, each about another chapter"},
     {FIELD(depth), .type = SF_REAL, .low = -1, .high = 1, .initial = -1,
      .doc = "place of the chapters asked about, 0 (start) to 1 (end); below 0: anywhere"},
     SF_STORY_PARAMS(struct params),
@@ -137,7 +133,7 @@ const sf_task sf_story_retrieval = {
     .summary = "places, persons and items of single chapters of a story",
     .source = SF_STORY_SOURCE,
     .metric = "exact",
-    .version = 3,
+    .version = 4,
     .output = 1024,
     .natural = true,
     .params = params,

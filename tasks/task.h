@@ -12,13 +12,13 @@
 #include "base/param.h"
 #include "base/status.h"
 
-enum { SF_TASK_ABI = 1 };
+enum { SF_TASK_ABI = 2 };
 
 /* Counts the tokens of the model's whole input for a user message: chat template, BOS and the generation prompt
- * included. Thread-safe. */
+ * included, and the words that its answer is begun with (NULL: none). Thread-safe. −1: failed, sf_error() says why. */
 typedef struct sf_token_counter {
     void *self;
-    int (*count)(void *self, const char *text, size_t bytes);
+    int (*count)(void *self, const char *text, size_t bytes, const char *answer_prefix);
 } sf_token_counter;
 
 /* How the question stands to the context. OWN: as the source of the task has it (the study before and after, RULER
@@ -47,11 +47,12 @@ typedef struct sf_request {
 } sf_request;
 
 typedef struct sf_sample {
-    char *prompt; /* the user message */
+    char *prompt;        /* the user message */
+    char *answer_prefix; /* the model's turn begins with it; NULL: with what the model writes */
     int tokens;   /* as counted, template included */
     int gold_count;
     char **gold;                    /* expected answers, in order where order matters */
-    char *answer;                   /* a perfect answer, as a model would write it (training data, documentation) */
+    char *answer;                   /* a perfect answer, as a model would write it, after the prefix (training data) */
     int context_begin, context_end; /* bytes of the prompt that are context (evidence and filler), for analysis */
 } sf_sample;
 
@@ -78,6 +79,10 @@ typedef struct sf_task {
     /* Error: a budget too small for the question and the least context (says the least), a data file that cannot be
      * read. */
     sf_status (*generate)(const void *params, const sf_request *request, sf_sample *out);
+
+    /* How many samples there are of which none repeats another, at most `most` (the request's index means nothing here).
+     * A run takes no more of them. NULL: as many as one likes. Error: as generate. */
+    sf_status (*supply)(const void *params, const sf_request *request, int most, int *samples);
 
     /* Error: no memory. Any bytes are an answer, however wrong. */
     sf_status (*score)(const void *params, const sf_sample *sample, const char *text, sf_score *out);

@@ -4,24 +4,24 @@
 
 #include <ctype.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "tasks/task.h"
 
 enum { CHAT_TEMPLATE = 23 }; /* tokens that the template around the message would take */
 
 /* One token for every four bytes. */
-static inline int count_fours(void *self, const char *text, size_t bytes)
+static inline int count_fours(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
     (void)self;
     (void)text;
-    return (int)(bytes / 4) + CHAT_TEMPLATE;
+    return (int)((bytes + (answer_prefix ? strlen(answer_prefix) : 0)) / 4) + CHAT_TEMPLATE;
 }
 
 /* One token for every word of letters, for every digit and for every mark, as word-level vocabularies have it. */
-static inline int count_words(void *self, const char *text, size_t bytes)
+static inline int count_words(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
-    (void)self;
-    int n = CHAT_TEMPLATE;
+    int n = answer_prefix ? count_words(self, answer_prefix, strlen(answer_prefix), NULL) : CHAT_TEMPLATE;
     bool inside = false;
     for (size_t i = 0; i < bytes; i++) {
         unsigned char c = (unsigned char)text[i];

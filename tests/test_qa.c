@@ -155,6 +155,12 @@ static void endless_rows(void **state)
     if (grown > 2 * (SF_ROW_BYTES >> 20)) fail_msg("reading endless rows took %ld MiB", grown);
 }
 
+/* Of all QA tasks; the last is RULER's alone. */
+struct qa_params {
+    sf_qa_params qa;
+    bool answer_prefix;
+};
+
 static void no_files(void **state)
 {
     (void)state;
@@ -164,7 +170,7 @@ static void no_files(void **state)
     assert_int_equal(sf_qa_open("/tmp", SF_QA_SQUAD, &set), SF_IO);
     sf_request request = {.max_tokens = 4096, .tokens = counter_fours};
     sf_sample s = {0};
-    assert_int_equal(sf_qa_toefl.generate(&(sf_qa_params){"/nowhere", 8172}, &request, &s), SF_IO);
+    assert_int_equal(sf_qa_toefl.generate(&(struct qa_params){{"/nowhere", 8172}, false}, &request, &s), SF_IO);
     assert_non_null(strstr(sf_error(), "qa_toefl: /nowhere: "));
     assert_null(s.prompt);
 }
@@ -345,7 +351,7 @@ static sf_status generate(const sf_task *task, int longest, int length, int inde
 {
     sf_request request = {.seed = 43, .index = index, .max_tokens = length, .tokens = counter_words};
     *out = (sf_sample){0};
-    return task->generate(&(sf_qa_params){path, longest}, &request, out);
+    return task->generate(&(struct qa_params){{path, longest}, false}, &request, out);
 }
 
 static void documents(void **state)

@@ -130,7 +130,7 @@ static sf_story open_story(int talk, double sales)
 {
     sf_story s;
     sf_random base = sf_random_stream("test", 43, 0);
-    assert_int_equal(sf_story_open(&(sf_story_shape){talk, sales}, &base, &s), SF_OK);
+    assert_int_equal(sf_story_open(&(sf_story_shape){talk, sales, 0}, &base, &s), SF_OK);
     return s;
 }
 
@@ -205,10 +205,38 @@ static void chapters_at_128k(void **state)
     (void)state;
     sf_sample s = {0};
     sf_request request = {.seed = 1, .max_tokens = 131072, .tokens = counter_fours};
-    struct retrieval_params p = {{3, 0.5}, 16, -1};
+    struct retrieval_params p = {{3, 0.5, 0}, 16, -1};
     assert_int_equal(sf_story_retrieval.generate(&p, &request, &s), SF_OK);
     assert_in_range(occurrences(s.prompt, "\nChapter "), 500, 900);
     sf_sample_free(&s);
+}
+
+/* Every question is about another chapter; with the study's pools no more names occur than it has. */
+static void distinct_chapters(void **state)
+{
+    (void)state;
+    for (int pools = 0; pools < 2; pools++)
+        for (int index = 0; index < 30; index++) {
+            sf_sample s = {0};
+            sf_request request = {.seed = 1, .index = index, .max_tokens = index % 2 ? 4096 : 32768, .tokens = counter_fours};
+            struct retrieval_params p = {{1, 0.5, pools}, 16, index % 3 ? -1 : 0.5};
+            assert_int_equal(sf_story_retrieval.generate(&p, &request, &s), SF_OK);
+            bool asked[1000] = {false};
+            const char *at = s.prompt + s.context_end;
+            for (int i = 0; i < 16; i++) {
+                at = strstr(at, " in chapter ") + strlen(" in chapter ");
+                assert_false(asked[atoi(at)]);
+                asked[atoi(at)] = true;
+            }
+            int places = 0;
+            for (int i = 0; i < sf_phrase_count(SF_PLACES); i++) {
+                char *name = copy(sf_phrase(SF_PLACES, i));
+                places += strstr(s.prompt, name) != NULL;
+                free(name);
+            }
+            if (index % 2 == 0) assert_in_range(places, pools ? 50 : 65, pools ? 64 : 178);
+            sf_sample_free(&s);
+        }
 }
 
 static void depth(void **state)
@@ -216,11 +244,11 @@ static void depth(void **state)
     (void)state;
     for (int d = 0; d <= 4; d++) {
         sf_request request = {.seed = 1, .index = d, .max_tokens = 32768, .tokens = counter_fours};
-        struct retrieval_params retrieval = {{3, 0.5}, 1, d / 4.0};
+        struct retrieval_params retrieval = {{3, 0.5, 0}, 1, d / 4.0};
         struct {
             sf_story_shape shape;
             double depth;
-        } multihop = {{3, 0.5}, d / 4.0};
+        } multihop = {{3, 0.5, 0}, d / 4.0};
         for (int t = 0; t < 2; t++) {
             const sf_task *task = t ? &sf_story_multihop : &sf_story_retrieval;
             sf_sample s = {0};
@@ -280,6 +308,7 @@ int main(void)
         cmocka_unit_test(shape),
         cmocka_unit_test(most_chapters),
         cmocka_unit_test(chapters_at_128k),
+        cmocka_unit_test(distinct_chapters),
         cmocka_unit_test(depth),
         cmocka_unit_test(unparsed_answers),
     };

@@ -129,10 +129,10 @@ static void lengths(void **state)
                 }
 }
 
-static int count_and_tally(void *self, const char *text, size_t bytes)
+static int count_and_tally(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
     *(size_t *)self += bytes;
-    return count_words(NULL, text, bytes);
+    return count_words(NULL, text, bytes, answer_prefix);
 }
 
 /* Counting is what generation costs: the fitting may ask for little more than two whole counts of a sample. */
@@ -155,17 +155,17 @@ static void counts_are_few(void **state)
     }
 }
 
-static int count_fails(void *self, const char *text, size_t bytes)
+static int count_fails(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
-    (void)self, (void)text, (void)bytes;
+    (void)self, (void)text, (void)bytes, (void)answer_prefix;
     sf_fail(SF_BAD_INPUT, "no such token");
     return -1;
 }
 
 /* Nothing lies between 100 and 200, 200 and 300, … */
-static int count_steps(void *self, const char *text, size_t bytes)
+static int count_steps(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
-    (void)self, (void)text;
+    (void)self, (void)text, (void)answer_prefix;
     return 100 * (1 + (int)bytes / 5000);
 }
 
