@@ -23,15 +23,6 @@ static json_t *param_json(const sf_param *p, const void *params)
     return json_null();
 }
 
-char *sf_params_json(const sf_param *table, const void *params)
-{
-    json_t *object = json_object();
-    for (const sf_param *p = table; p && p->name; p++) json_object_set_new(object, p->name, param_json(p, params));
-    char *text = json_dumps(object, JSON_COMPACT);
-    json_decref(object);
-    return text;
-}
-
 static bool is_default(const sf_param *p, const void *params)
 {
     const void *at = (const char *)params + p->offset;
@@ -45,6 +36,16 @@ static bool is_default(const sf_param *p, const void *params)
     }
     }
     return true;
+}
+
+char *sf_params_json(const sf_param *table, const void *params)
+{
+    json_t *object = json_object();
+    for (const sf_param *p = table; p && p->name; p++)
+        if (!p->late || !is_default(p, params)) json_object_set_new(object, p->name, param_json(p, params));
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
 }
 
 char *sf_params_label(const char *name, const sf_param *table, const void *params)

@@ -30,12 +30,12 @@ typedef struct sf_param {
     const char *text;     /* SF_STRING: default, may be NULL */
     const char *choices;  /* SF_CHOICE: "mean|max" */
     bool budget;          /* this parameter sets how much is computed: naming it in a config replaces target sparsities */
-    bool file;            /* SF_STRING: path of a file that is read: its content, not its name, is what results depend on */
+    bool file;            /* SF_STRING: path of a file that is read; results depend on its content too */
     bool late;            /* younger than results that hold: no part of their keys while it has its default */
     const char *doc;      /* one line, with the unit */
 } sf_param;
 
-/* Parameters as canonical JSON (table order), malloc'ed. */
+/* Parameters as canonical JSON (table order; `late` ones at their default left out), malloc'ed. */
 char *sf_params_json(const sf_param *table, const void *params);
 /* "name" or "name(a=1, b=x)" with the parameters that differ from their defaults, malloc'ed. */
 char *sf_params_label(const char *name, const sf_param *table, const void *params);

@@ -1,6 +1,10 @@
 /* FlexPrefill, the study's arm (tau = 0): columns and diagonals as in Vertical-Slash, but each head takes as many as it
  * needs to cover a share alpha of the probe's attention, and at least min_budget of each.
  *
+ * The probe has 512 queries for every task, as in the study's public code (PiotrNawrot/sparse-frontier 31d86c1:
+ * approximation_size in configs/attention/flexprefill.yaml and the default of its FlexPrefill class), where
+ * Vertical-Slash has 256.
+ *
  * A target sparsity is met layer by layer: the largest alpha whose selection stays within it; where min_budget alone is
  * beyond it, alpha is 0 and min_budget shrinks, which is the study's own rule for high sparsity. min_budget is then at
  * most 1/32 of the prompt, its share at the study's shortest length. Heads of a layer share the budget by need, layers
@@ -23,7 +27,7 @@ static const sf_param PARAMS[] = {
     {.name = "density", .type = SF_REAL, .offset = offsetof(struct params, density), .budget = true,
      .low = 0, .high = 1, .initial = 0, .doc = "share of causal pairs to execute; 0: as alpha and min_budget say"},
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
-     .low = 1, .high = 1 << 20, .initial = 256, .doc = "queries of the probe, the last of the prompt"},
+     .low = 1, .high = 1 << 20, .initial = 512, .doc = "queries of the probe, the last of the prompt"},
     {.name = "sinks", .type = SF_INT, .offset = offsetof(struct params, sinks),
      .low = 0, .high = 1 << 20, .initial = 4, .doc = "first columns, chosen first"},
     {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local),

@@ -120,11 +120,12 @@ static char *stripped(const char *text)
     return strndup(s.at, s.bytes);
 }
 
-/* Makes room for an item that asks `question` of these documents; NULL with `*status` OK if it is there already. */
+/* Makes room for an item that asks `question` of these documents; NULL with `*status` OK if it is there already, letter
+ * case aside. */
 static sf_qa_item *add_item(loading *l, const char *question, const int *document, int documents, sf_status *status)
 {
     sf_text key = {0};
-    sf_text_add(&key, question);
+    sf_add_lower(&key, sf_strip(sf_span_of(question)));
     sf_text_bytes(&key, (const char *)document, (size_t)documents * sizeof *document);
     bool fresh = !key.failed && sf_unique_add(&l->asked, key.data, key.size), failed = key.failed || l->asked.failed;
     sf_text_free(&key);
@@ -311,6 +312,8 @@ static sf_status choice_row(loading *l, const json_t *row)
         if (!letters || !*letters || letters[strspn(letters, "ABCD")])
             return wrong(l, "expected answer[%zu] to be letters from A to D, as in \"B\" or \"AC\", found %s", i,
                          letters ? letters : "no text");
+        static const char label[] = "Question: "; /* in front of every question of TOEFL-QA */
+        if (strncmp(question, label, strlen(label)) == 0) question += strlen(label);
         sf_status status;
         sf_qa_item *item = add_item(l, question, &document, 1, &status);
         if (item) status = add_gold(l, item, letters);

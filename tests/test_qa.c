@@ -204,6 +204,12 @@ static void good_files(void **state)
     assert_ptr_equal(set, again); /* not read twice */
     unlink(path);
 
+    write_file("{\"context\": \"c\", \"questions\": [\"Question: q\\nA. a\", \"Q\\na. A\"], \"answer\": [\"A\", \"B\"]}\n");
+    assert_int_equal(sf_qa_open(path, SF_QA_CHOICE, &set), SF_OK);
+    assert_int_equal(set->items, 1); /* the same question, as the study compares them: letter case aside */
+    assert_string_equal(set->item[0].question, "q\nA. a"); /* TOEFL-QA's label is gone */
+    unlink(path);
+
     write_file("{\"context\": \"c\\nd\", \"questions\": [\"q\\nA. a\", \"r\"], \"answer\": [\"A\", \"BD\"]}\r\n\r\n"
                "{\"context\": \"c\\nd\", \"questions\": [\"r\"], \"answer\": [\"B\"], \"x\": null}");
     assert_int_equal(sf_qa_open(path, SF_QA_CHOICE, &set), SF_OK);
@@ -389,14 +395,29 @@ static void documents(void **state)
     assert_true(first > 0 && first < 10 && last > 0 && last < 10); /* of about twelve documents, anywhere among them */
     assert_int_equal(different, 40); /* as many samples as questions: each is asked once */
 
-    sf_sample s; /* too long for its own limit, or for the request */
-    for (int index = 0; index < 40; index++) {
-        assert_int_equal(generate(&sf_qa_squad, 1000, 2048, index, &s), SF_OK);
-        assert_string_not_equal(s.gold[0], "end7");
-        sf_sample_free(&s);
-        assert_int_equal(generate(&sf_qa_squad, 8172, 1000, index, &s), SF_OK);
-        assert_string_not_equal(s.gold[0], "end7");
-        sf_sample_free(&s);
+    sf_sample s; /* one is too long for its own limit, or for the request: 39 are left, each asked once */
+    static const struct {
+        int longest, length;
+    } limits[] = {{1000, 2048}, {8172, 1000}};
+    for (int l = 0; l < 2; l++) {
+        bool again[40] = {false};
+        for (int index = 0; index < 39; index++) {
+            assert_int_equal(generate(&sf_qa_squad, limits[l].longest, limits[l].length, index, &s), SF_OK);
+            int which = atoi(s.gold[0] + 3);
+            assert_true(which != 7 && !again[which]);
+            again[which] = true;
+            sf_sample_free(&s);
+        }
+        assert_int_equal(generate(&sf_qa_squad, limits[l].longest, limits[l].length, 39, &s), SF_BAD_INPUT);
+        assert_non_null(strstr(sf_error(), "sample 39 would repeat a question: only 39 of 40"));
+        assert_null(s.prompt);
+        const sf_request request = {.seed = 43, .max_tokens = limits[l].length, .tokens = counter_words};
+        const struct qa_params p = {{path, limits[l].longest}, false};
+        for (int most = 5; most <= 50; most += 45) {
+            int samples;
+            assert_int_equal(sf_qa_squad.supply(&p, &request, most, &samples), SF_OK);
+            assert_int_equal(samples, most == 5 ? 5 : 39);
+        }
     }
     assert_int_equal(generate(&sf_qa_squad, 8172, 200, 0, &s), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "at least "));

@@ -61,7 +61,7 @@ static sf_status memory_of(const sf_road *road, sf_backend *backend, const sf_ce
     const sf_sweep *s = road->sweep;
     const sf_generation how = {.max_output = s->task[first->task].output, .recall_rows = s->recall_rows};
     int together = (SF_LANES_TOGETHER + n - 1) / n;
-    size_t jobs = (size_t)(together < s->samples ? together : s->samples), lanes = jobs * (size_t)n;
+    size_t jobs = (size_t)(together < first->samples ? together : first->samples), lanes = jobs * (size_t)n;
     sf_job *job = calloc(jobs, sizeof *job);
     sf_lane *all = calloc(lanes, sizeof *all);
     double *shares = calloc(lanes, sizeof *shares);
@@ -98,10 +98,10 @@ static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_ce
             shared = c->prefill == first[j].prefill &&
                      (!c->prefill || c->sparsity[SF_PREFILL] == first[j].sparsity[SF_PREFILL]);
         double work = sf_road_work(road, c, true), all = sf_road_work(road, c, false);
-        t->decode += s->samples * work;
-        if (!shared) t->prefill += s->samples * (all - work), t->prefills += s->samples;
-        t->samples += s->samples;
-        t->input_tokens += shared ? 0 : (long)s->samples * tokens;
+        t->decode += c->samples * work;
+        if (!shared) t->prefill += c->samples * (all - work), t->prefills += c->samples;
+        t->samples += c->samples;
+        t->input_tokens += shared ? 0 : (long)c->samples * tokens;
         lane[i] = (sf_lane){.prefill = c->prefill ? c->prefill->method : NULL, .decode = c->decode ? c->decode->method : NULL};
         status = sf_arm_fit(c->prefill, c->sparsity[SF_PREFILL], SF_PREFILL, &model->config, tokens, output,
                             (void **)&lane[i].prefill_params);
@@ -134,10 +134,7 @@ static sf_status add_all(const sf_road *road, struct totals *t)
         for (n = 1; at + n < road->plan.cells && first[n].model == first->model && first[n].task == first->task &&
                     first[n].length == first->length;)
             n++;
-        sf_sample sample; /* as `run` does: a length too short for a task, or a broken data file, is told now */
-        status = sf_road_sample(road, first->model, first->task, first->length, 0, &sample, NULL, NULL);
-        sf_sample_free(&sample);
-        if (status == SF_OK) status = add_group(road, &backend, first, n, t);
+        status = add_group(road, &backend, first, n, t);
     }
     sf_backend_close(&backend);
     return status;
@@ -163,8 +160,10 @@ static void print_text(const sf_road *road, const struct totals *t, double secon
         printf("  method  %s%s%s\n", s->arm[i].prefill.method ? s->arm[i].prefill.label : "",
                s->arm[i].prefill.method && s->arm[i].decode.method ? " + " : "",
                s->arm[i].decode.method ? s->arm[i].decode.label : "");
+    putchar('\n');
+    sf_road_print_cuts(road, stdout);
     sf_duration(seconds, time);
-    printf("\n  samples           %12ld\n  prefill passes    %12ld (lanes that share one count once)\n"
+    printf("  samples           %12ld\n  prefill passes    %12ld (lanes that share one count once)\n"
            "  tokens read       %12ld\n", t->samples, t->prefills, t->input_tokens);
     printf("  FLOPs, prefill    %12s\n  FLOPs, decode     %12s (at the full output limit)\n", sf_si(t->prefill, a), sf_si(t->decode, b));
     printf("  peak memory       %9.2f GiB (weights, caches, activations)\n  time, about       %12s (%s)\n",
@@ -182,6 +181,7 @@ int sf_cmd_plan(int argc, char **argv)
     sf_road road;
     struct totals t = {0};
     sf_status status = sf_road_open(a.config, a.set.n, a.set.item, &road);
+    if (status == SF_OK) status = sf_road_try_samples(&road);
     if (status == SF_OK) status = add_all(&road, &t);
     if (status == SF_OK) {
         bool host = strncmp(road.sweep->device, "cuda", 4) != 0;
@@ -198,9 +198,9 @@ int sf_cmd_plan(int argc, char **argv)
             json_t *cells = json_array();
             for (int i = 0; i < road.plan.cells; i++) {
                 const sf_cell_info info = sf_road_cell_info(&road, &road.plan.cell[i]);
-                json_t *c = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "key", info.key, "model", info.model, "task",
-                                      info.task_label, "length", info.length, "prefill", info.label[SF_PREFILL], "decode",
-                                      info.label[SF_DECODE]);
+                json_t *c = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s}", "key", info.key, "model", info.model, "task",
+                                      info.task_label, "length", info.length, "samples", road.plan.cell[i].samples,
+                                      "prefill", info.label[SF_PREFILL], "decode", info.label[SF_DECODE]);
                 for (int p = 0; p < SF_PHASES; p++)
                     json_object_set_new(c, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",
                                         isnan(info.sparsity[p]) ? json_null() : json_real(info.sparsity[p]));

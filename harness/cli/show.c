@@ -83,6 +83,7 @@ static sf_status add_sample(const struct args *a, const sf_road *road, const cha
         json_object_set_new(o, "tokens", json_integer(n));
         json_object_set_new(o, "chat", json_string(sf_chat_name(m->chat)));
         json_object_set_new(o, "prompt", json_string(sample.prompt));
+        if (sample.answer_prefix) json_object_set_new(o, "answer_prefix", json_string(sample.answer_prefix));
         json_t *gold = json_array();
         for (int g = 0; g < sample.gold_count; g++) json_array_append_new(gold, json_string(sample.gold[g]));
         json_object_set_new(o, "gold", gold);

@@ -87,6 +87,7 @@ sf_status sf_plan_make(const sf_sweep *s, const char *const *hash, sf_plan *out)
                 }
             }
     for (int i = 0; i < out->cells; i++) {
+        out->cell[i].samples = s->samples;
         SF_TRY(make_key(s, hash[out->cell[i].model], &out->cell[i]));
     }
     return SF_OK;

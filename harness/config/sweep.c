@@ -129,9 +129,9 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
     json_object_set_new(object, "params", json_loads(params, 0, NULL));
     free(params);
     for (const sf_param *p = spec->task->params; p && p->name; p++) {
-        const char *path = p->type == SF_STRING ? *(char *const *)((char *)spec->params + p->offset) : NULL;
+        const char *path = p->file ? *(char *const *)((char *)spec->params + p->offset) : NULL;
         char hash[17];
-        if (path && strchr(path, '/')) {
+        if (path) {
             sf_status status = sf_file_hash(path, hash);
             if (status != SF_OK) {
                 json_decref(object);

@@ -80,31 +80,53 @@ void sf_road_close(sf_road *road)
     memset(road, 0, sizeof *road);
 }
 
+/* What the model reads: a user message in its template, and the beginning of its answer, if it is begun for it. */
+static sf_status encode_input(const sf_model *m, const char *text, size_t bytes, const char *prefix, int32_t **ids, int *n)
+{
+    SF_TRY(sf_chat_encode(m->chat, m->tokenizer, text, bytes, ids, n));
+    if (!prefix) return SF_OK;
+    int32_t *begun = NULL, *grown = NULL;
+    int more = 0;
+    sf_status status = sf_chat_encode_answer(m->chat, m->tokenizer, prefix, strlen(prefix), &begun, &more);
+    if (status == SF_OK && !(grown = realloc(*ids, ((size_t)*n + (size_t)more + 1) * sizeof *grown)))
+        status = sf_fail(SF_NO_MEMORY, "no memory for %d tokens", *n + more);
+    if (status == SF_OK) {
+        memcpy(grown + *n, begun, (size_t)more * sizeof *begun);
+        *ids = grown;
+        *n += more;
+    } else {
+        free(*ids);
+        *ids = NULL;
+    }
+    free(begun);
+    return status;
+}
+
 /* Counts, and keeps the tokens of the text it counted last: that is mostly the sample's own. */
 struct counter {
     const sf_model *model;
     int32_t *ids;
     int n;
     size_t bytes;
-    XXH128_hash_t hash; /* of the text */
+    XXH128_hash_t hash; /* of the text; a task begins all answers of a sample alike */
 };
 
-static int count_input(void *self, const char *text, size_t bytes)
+static int count_input(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
     struct counter *c = self;
     free(c->ids);
-    if (sf_chat_encode(c->model->chat, c->model->tokenizer, text, bytes, &c->ids, &c->n) != SF_OK) return c->ids = NULL, -1;
+    if (encode_input(c->model, text, bytes, answer_prefix, &c->ids, &c->n) != SF_OK) return c->ids = NULL, -1;
     c->bytes = bytes;
     c->hash = XXH3_128bits(text, bytes);
     return c->n;
 }
 
-/* Tokens of a sample's prompt, moved out of the counter if it has them. */
-static sf_status take_input(struct counter *c, const char *prompt, int32_t **ids, int *n)
+/* Tokens of a sample's input, moved out of the counter if it has them. */
+static sf_status take_input(struct counter *c, const sf_sample *sample, int32_t **ids, int *n)
 {
-    size_t bytes = strlen(prompt);
-    if (!c->ids || bytes != c->bytes || !XXH128_isEqual(c->hash, XXH3_128bits(prompt, bytes)))
-        return sf_chat_encode(c->model->chat, c->model->tokenizer, prompt, bytes, ids, n);
+    size_t bytes = strlen(sample->prompt);
+    if (!c->ids || bytes != c->bytes || !XXH128_isEqual(c->hash, XXH3_128bits(sample->prompt, bytes)))
+        return encode_input(c->model, sample->prompt, bytes, sample->answer_prefix, ids, n);
     *ids = c->ids;
     *n = c->n;
     c->ids = NULL;
@@ -121,7 +143,7 @@ sf_status sf_road_sample(const sf_road *road, int model, int task, int length, i
                                 .tokens = {&counter, count_input}, .prompting = spec->prompting};
     memset(out, 0, sizeof *out);
     sf_status status = spec->task->generate(spec->params, &request, out);
-    if (status == SF_OK && ids) status = take_input(&counter, out->prompt, ids, n);
+    if (status == SF_OK && ids) status = take_input(&counter, out, ids, n);
     free(counter.ids);
     if (status != SF_OK) {
         sf_sample_free(out);
@@ -129,6 +151,56 @@ sf_status sf_road_sample(const sf_road *road, int model, int task, int length, i
                         s->model[model].label);
     }
     return SF_OK;
+}
+
+static bool same_group(const sf_cell *a, const sf_cell *b)
+{
+    return a->model == b->model && a->task == b->task && a->length == b->length;
+}
+
+sf_status sf_road_supply(const sf_road *road, int model, int task, int length, int most, int *samples)
+{
+    const sf_sweep *s = road->sweep;
+    const sf_task_spec *spec = &s->task[task];
+    *samples = most;
+    if (!spec->task->supply) return SF_OK;
+    struct counter counter = {.model = road->model[model]};
+    const sf_request request = {.seed = s->seed, .max_tokens = s->length[length], .tokens = {&counter, count_input},
+                                .prompting = spec->prompting};
+    sf_status status = spec->task->supply(spec->params, &request, most, samples);
+    free(counter.ids);
+    return sf_blame(status, "task %s, %d tokens, for %s", spec->label, s->length[length], s->model[model].label);
+}
+
+static sf_status try_sample(const sf_road *road, sf_cell *cell)
+{
+    sf_sample sample;
+    SF_TRY(sf_road_sample(road, cell->model, cell->task, cell->length, 0, &sample, NULL, NULL));
+    sf_sample_free(&sample);
+    return sf_road_supply(road, cell->model, cell->task, cell->length, road->sweep->samples, &cell->samples);
+}
+
+sf_status sf_road_try_samples(sf_road *road)
+{
+    for (int i = 0; i < road->plan.cells; i++) {
+        sf_cell *cell = &road->plan.cell[i];
+        if (i && same_group(cell - 1, cell))
+            cell->samples = cell[-1].samples;
+        else
+            SF_TRY(try_sample(road, cell));
+    }
+    return SF_OK;
+}
+
+void sf_road_print_cuts(const sf_road *road, FILE *out)
+{
+    const sf_sweep *s = road->sweep;
+    for (int i = 0; i < road->plan.cells; i++) {
+        const sf_cell *cell = &road->plan.cell[i];
+        if (cell->samples == s->samples || (i && same_group(cell - 1, cell))) continue;
+        fprintf(out, "%s, %d tokens, %s: %d samples instead of %d: it has no more that fit without repeating a question\n",
+                s->task[cell->task].label, s->length[cell->length], s->model[cell->model].label, cell->samples, s->samples);
+    }
 }
 
 static sf_extent extent_of(const sf_model_config *c, sf_phase phase, int tokens, int output)

@@ -390,13 +390,13 @@ static sf_status run_samples(struct work *w, struct group g, int from, int *next
     sf_status status = SF_OK;
     w->takings = w->lanes = 0;
     w->taken_work = w->done_before = 0;
-    int i = from, most = (s->samples + w->devices.n - 1) / w->devices.n; /* a worker's share, or others would wait for it */
-    for (; status == SF_OK && i < s->samples && w->lanes < SF_LANES_TOGETHER && w->takings < most; i++)
+    int i = from, most = (g.cell->samples + w->devices.n - 1) / w->devices.n; /* a worker's share, or others would wait for it */
+    for (; status == SF_OK && i < g.cell->samples && w->lanes < SF_LANES_TOGETHER && w->takings < most; i++)
         if (sf_claim(w->claims)) status = take_sample(w, g, i);
     char last[32] = "";
     if (i - from > 1) snprintf(last, sizeof last, "-%d", i);
     snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d%s/%d", s->model[g.cell->model].label,
-             s->task[g.cell->task].label, s->length[g.cell->length], from + 1, last, s->samples);
+             s->task[g.cell->task].label, s->length[g.cell->length], from + 1, last, g.cell->samples);
     if (status == SF_OK && w->lanes > 0) status = run_lanes(w);
     for (int n = 0; status == SF_OK && n < w->lanes; n++) {
         w->sum[w->pending[n] - g.cell] += w->record[n].strict;
@@ -433,25 +433,11 @@ static sf_status run_group(struct work *w, struct group g)
     SF_TRY(sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output));
     memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
     memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
-    for (int i = 0; i < s->samples;) {
+    for (int i = 0; i < g.cell->samples;) {
         SF_TRY(stop_if_asked());
         SF_TRY(run_samples(w, g, i, &i));
     }
     if (!isatty(STDERR_FILENO)) print_cells(w, g);
-    return SF_OK;
-}
-
-/* Every group's first sample, made before anything runs: a length too short for a task, or a broken data file, is told at
- * once and not after hours. */
-static sf_status try_samples(const sf_road *road)
-{
-    for (int at = 0; at < road->plan.cells;) {
-        struct group g = group_at(&road->plan, at);
-        sf_sample sample;
-        SF_TRY(sf_road_sample(road, g.cell->model, g.cell->task, g.cell->length, 0, &sample, NULL, NULL));
-        sf_sample_free(&sample);
-        at += g.cells;
-    }
     return SF_OK;
 }
 
@@ -478,7 +464,7 @@ static sf_status check_memory(const struct work *w)
     for (int i = 0; i < road->plan.cells; i++) {
         const sf_cell *cell = &road->plan.cell[i];
         bool left = false;
-        for (int n = 0; n < road->sweep->samples && !left; n++) left = !sf_store_has(w->store, cell->key, n);
+        for (int n = 0; n < cell->samples && !left; n++) left = !sf_store_has(w->store, cell->key, n);
         size_t bytes = 0;
         if (left) SF_TRY(sf_cell_memory(road, &w->backend, cell, &bytes));
         if (bytes > most) most = bytes, largest = cell;
@@ -511,7 +497,7 @@ static sf_status run_groups(struct work *w)
     if (!pending) return sf_fail(SF_NO_MEMORY, "no memory for a group of %d cells", widest);
     for (int at = 0; at < road->plan.cells;) {
         struct group g = group_at(&road->plan, at);
-        for (int i = 0; i < s->samples; i++) total += work_of(road, pending, find_pending(w, g, i, pending));
+        for (int i = 0; i < g.cell->samples; i++) total += work_of(road, pending, find_pending(w, g, i, pending));
         at += g.cells;
     }
     free(pending);
@@ -591,7 +577,8 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
     double begun = sf_now();
 
     sf_status status = sf_road_open(options->config, options->sets, options->set, &road);
-    if (status == SF_OK) status = try_samples(&road);
+    if (status == SF_OK) status = sf_road_try_samples(&road);
+    if (status == SF_OK) sf_road_print_cuts(&road, stderr);
     if (status == SF_OK) {
         if (options->out) snprintf(path, 4096, "%s", options->out);
         else if (w.shards) snprintf(path, 4096, "results/%s-%dof%d.h5", road.sweep->name, w.shard, w.shards);

@@ -2,6 +2,8 @@
 #ifndef SF_RUN_H
 #define SF_RUN_H
 
+#include <stdio.h>
+
 #include "harness/model/model.h"
 #include "harness/store/store.h"
 #include "harness/config/sweep.h"
@@ -22,6 +24,16 @@ void sf_road_close(sf_road *road);
 /* Sample `index` of a task for a model at a length, and its tokens: what the model reads. ids may be NULL. */
 sf_status sf_road_sample(const sf_road *road, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
                          int *n);
+
+/* How many samples of a task for a model at a length there are of which none repeats another, at most `most`. */
+sf_status sf_road_supply(const sf_road *road, int model, int task, int length, int most, int *samples);
+
+/* Makes the first sample of every model, length and task, so that a length too short for a task, or a broken data file,
+ * is told before anything runs; and lowers the samples of cells whose task has not as many that differ, as no question
+ * may count twice. */
+sf_status sf_road_try_samples(sf_road *road);
+/* Prints a line for every model, length and task whose samples were lowered. */
+void sf_road_print_cuts(const sf_road *road, FILE *out);
 
 /* Parameters of an arm for one sample: its own, fitted to the target sparsity where one is asked. malloc'ed, *out NULL
  * for a dense arm. */

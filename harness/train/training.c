@@ -108,6 +108,23 @@ static sf_status read_mix(const struct exporter *e)
     return status;
 }
 
+/* That no sample would repeat another, in any length. */
+static sf_status check_supply(const struct exporter *e)
+{
+    const sf_sweep *s = e->road.sweep;
+    for (int t = 0; t < s->tasks; t++)
+        for (int l = 0; l < s->lengths; l++) {
+            int wanted = e->samples[t] ? e->o->first + e->samples[t] : 0, samples;
+            SF_TRY(sf_road_supply(&e->road, 0, t, l, wanted, &samples));
+            if (samples < wanted)
+                return sf_fail(SF_BAD_INPUT,
+                               "task %s, %d tokens: it has %d samples that do not repeat a question, %d were asked for; "
+                               "lower --samples or give it a weight in --mix",
+                               s->task[t].label, s->length[l], samples, wanted);
+        }
+    return SF_OK;
+}
+
 /* All samples of a length, in the order in which they are written: item number k of the cells laid end to end. */
 static int *order_of(const struct exporter *e, int length, int n)
 {
@@ -335,6 +352,7 @@ static sf_status prepare(struct exporter *e)
 static sf_status export_all(struct exporter *e)
 {
     SF_TRY(prepare(e));
+    SF_TRY(check_supply(e));
     uint64_t evaluation_seed = e->road.sweep->seed;
     sf_status status = create(e, evaluation_seed);
     e->road.sweep->seed = e->o->seed;

@@ -31,14 +31,17 @@ typedef struct cell {
     char *error;     /* any other refusal */
 } cell;
 
-static int count(void *self, const char *text, size_t bytes)
+static int count(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
     const reader *r = self;
     int32_t *ids;
-    int n;
+    int n, begun = 0;
     if (sf_chat_encode(r->chat, r->tokenizer, text, bytes, &ids, &n) != SF_OK) return -1;
     free(ids);
-    return n;
+    if (!answer_prefix) return n;
+    if (sf_chat_encode_answer(r->chat, r->tokenizer, answer_prefix, strlen(answer_prefix), &ids, &begun) != SF_OK) return -1;
+    free(ids);
+    return n + begun;
 }
 
 static void add_sample(const sf_sweep *sweep, const reader *r, int task, int length, int index, cell *c)

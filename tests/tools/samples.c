@@ -87,8 +87,9 @@ int main(int argc, char **argv)
         if (task->generate(params, &request, &sample) != SF_OK) return fprintf(stderr, "%s\n", sf_error()), 1;
         json_t *gold = json_array();
         for (int i = 0; i < sample.gold_count; i++) json_array_append_new(gold, json_string(sample.gold[i]));
-        json_t *line = json_pack("{s:s, s:i, s:i, s:s, s:o, s:s}", "task", task->name, "index", request.index, "tokens",
-                                 sample.tokens, "prompt", sample.prompt, "gold", gold, "answer", sample.answer);
+        json_t *line = json_pack("{s:s, s:i, s:i, s:s, s:s?, s:o, s:s}", "task", task->name, "index", request.index,
+                                 "tokens", sample.tokens, "prompt", sample.prompt, "answer_prefix", sample.answer_prefix,
+                                 "gold", gold, "answer", sample.answer);
         json_dumpf(line, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
         putchar('\n');
         json_decref(line);

@@ -264,7 +264,7 @@ def vertical_slash(a, p, sparsity):
 
 def flex_prefill(a, p, sparsity):
     n, sinks, local = a.c["tokens"], p.get("sinks", 4), p.get("local", 64)
-    column, diagonal = a.probe(p.get("window", 256))
+    column, diagonal = a.probe(p.get("window", 512))
     column_forced, diagonal_forced = column.copy(), diagonal.copy()
     column_forced[:, :sinks] = np.inf
     diagonal_forced[:, :local] = np.inf
