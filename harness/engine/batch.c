@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "harness/engine/hooks.h"
 
 static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together */
@@ -314,4 +315,16 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .scale = c->attention_scale,
                           .q = q,
                           .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation}};
+}
+
+double sf_batch_clock(sf_backend *b)
+{
+    b->ops->synchronize(b);
+    return sf_now();
+}
+
+double sf_batch_time(const sf_batch *batch)
+{
+    double now = sf_batch_clock(batch->backend); /* first: waiting brings `watched` up to date */
+    return now - batch->looking - batch->backend->watched;
 }

@@ -16,7 +16,7 @@
 #ifndef SF_BATCH_H
 #define SF_BATCH_H
 
-#include "harness/engine/engine.h"
+#include "harness/engine/lane.h"
 #include "harness/engine/transformer.h"
 
 /* One prefill, and what it leaves to the lanes that share it. */
@@ -139,37 +139,9 @@ static inline int64_t sf_batch_heads(const sf_batch *batch)
     return (int64_t)batch->config->layers * batch->config->heads;
 }
 
-/* prefill.c */
-sf_status sf_batch_prefill(sf_batch *batch, const sf_wave *wave); /* leaves `hidden` */
-sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave);
-
-/* decode.c: until every lane has stopped or has its limit of tokens */
-sf_status sf_batch_decode(sf_batch *batch);
-
-/* counts.c */
 double sf_batch_clock(sf_backend *b); /* seconds, once the backend has finished what it was given */
 
 /* Likewise, on a clock that stands still while recall and pictures are looked at. */
 double sf_batch_time(const sf_batch *batch);
-
-/* Queues a look: weight · recall of the pattern on sampled rows, which sf_batch_looked() adds to sum [H]. Looks are made
- * while the backend watches. sf_batch_looked() waits, so it is called once a step, not once a look. */
-sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
-                        double weight, double *sum);
-sf_status sf_batch_looked(sf_batch *batch);
-
-/* Of what `whole` rows took together: what `part` of them alone would have counted is added to a meter. A row's work is
- * its part of the whole, but weights are read whole however many rows there are; of the embedding (`gathered`) each row
- * reads its own. */
-void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool gathered, sf_meter *to);
-/* picture.c: of one prefill (`pattern` NULL: the attention mass), of what an evicting lane keeps, of a decode step. */
-void sf_picture_clear(sf_picture *picture, int layer, int head, int queries, int keys);
-sf_status sf_batch_picture_prefill(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, sf_picture *out);
-sf_status sf_batch_picture_kept(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, sf_sequence *s);
-sf_status sf_batch_picture_step(sf_batch *batch, sf_sequence *s, const sf_attention *a, const sf_pattern *pattern,
-                                int step);
-
-/* From tallies to the lanes' meters, densities and recall. */
-sf_status sf_batch_tally(sf_batch *batch);
 
 #endif

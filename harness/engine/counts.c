@@ -2,28 +2,13 @@
  *
  * Attention is counted here and nowhere else, from the pairs that the executors tallied per query head:
  *   FLOPs        4·D + 3 a pair
- *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query
- * at least); in decode the keys that a step reads, which are the same for the query heads of a group other bytes
- * queries read and outputs written */
-#include "harness/engine/batch.h"
+ *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query at
+ *                least); in decode the keys that a step reads, which are the same for the query heads of a group
+ *   other bytes  queries read and outputs written */
+#include "harness/engine/counts.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
-
-double sf_batch_clock(sf_backend *b)
-{
-    struct timespec t;
-    b->ops->synchronize(b);
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-double sf_batch_time(const sf_batch *batch)
-{
-    double now = sf_batch_clock(batch->backend); /* first: waiting brings `watched` up to date */
-    return now - batch->looking - batch->backend->watched;
-}
 
 sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                         double weight, double *sum)

@@ -1,7 +1,9 @@
 /* Lock-step decode: every lane that still runs is a row of one batch, so that a step reads the weights once for all.
  * Each row reads its own cache (the shared prompt's, or its copy, then its tail) as its own method chooses, at its own
  * position. */
-#include "harness/engine/batch.h"
+#include "harness/engine/decode.h"
+#include "harness/engine/counts.h"
+#include "harness/engine/picture.h"
 #include "harness/engine/hooks.h"
 
 #include <stdlib.h>

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "harness/engine/batch.h"
+#include "harness/engine/counts.h"
+#include "harness/engine/decode.h"
+#include "harness/engine/prefill.h"
 #include "harness/engine/hooks.h"
 
 struct sf_engine {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/engine/batch.h"
+#include "harness/engine/picture.h"
 #include "kernels/reference/reference.h"
 
 enum { SIDE = SF_PICTURE_SIDE };

@@ -2,7 +2,9 @@
  * queries and keys of a layer at once; linear layers take the rows of a wave of prompts together, in chunks. Once a
  * prompt's attention at a layer is done, each of its lanes takes from it what its decode method needs: an evicting lane
  * its copy, others their first observation. */
-#include "harness/engine/batch.h"
+#include "harness/engine/prefill.h"
+#include "harness/engine/counts.h"
+#include "harness/engine/picture.h"
 #include "harness/engine/hooks.h"
 
 #include <stdlib.h>
