@@ -47,7 +47,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps demo test test-cuda tests lengths bench asan install clean
+.PHONY: all help features deps man demo test test-cuda tests lengths bench asan install clean
 .SECONDARY:
 
 all: $(BIN) ## build build/frontier
@@ -66,13 +66,14 @@ $(BUILD)/%.o: %.c
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# The revision goes into one object, made anew when it changes.
+# Version and revision go into one object, made anew when they change.
+VERSION := $(shell sed -n 's/^version: //p' CITATION.cff)
 REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-$(BUILD)/harness/run/version.o: ALL_CFLAGS += -DSF_REVISION='"$(REVISION)"'
+$(BUILD)/harness/run/version.o: ALL_CFLAGS += -DSF_VERSION='"$(VERSION)"' -DSF_REVISION='"$(REVISION)"'
 $(BUILD)/harness/run/version.o: $(BUILD)/revision
 $(BUILD)/revision: FORCE
 	@mkdir -p $(@D)
-	@echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
+	@echo '$(VERSION) $(REVISION)' | cmp -s - $@ || echo '$(VERSION) $(REVISION)' > $@
 .PHONY: FORCE
 
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
@@ -113,7 +114,7 @@ features: ## what was found on this machine
 
 # ---- packages (Debian, Ubuntu) ---------------------------------------------------------------------------------------
 DEB := gcc libc6-dev make pkg-config git ca-certificates libopenblas-dev libhdf5-dev libyaml-dev libjansson-dev libpcre2-dev \
-       libutf8proc-dev libxxhash-dev libcmocka-dev gnuplot-nox fonts-dejavu-core python3 python3-pip
+       libutf8proc-dev libxxhash-dev libcmocka-dev gnuplot-nox fonts-dejavu-core help2man python3 python3-pip
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 deps: ## install the Debian or Ubuntu packages that are missing
@@ -158,8 +159,20 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*.yaml
 	@models/get-smollm2.sh $@
 
-install: all ## install under PREFIX (default /usr/local): program, headers for plug-ins, templates
+# A page a command, from its own --help.
+MAN := $(BUILD)/man/frontier.1
+man: $(MAN) ## manual pages in BUILD/man, from --help (needs help2man)
+$(MAN): $(BIN)
+	@command -v help2man >/dev/null || { echo "help2man is missing: make deps"; exit 1; }
+	@mkdir -p $(@D)
+	$(call say,MAN)
+	@harness/cli/man.sh $(BIN) $(VERSION) $(@D)
+
+install: all man ## install under PREFIX (default /usr/local): program, manual, completion, headers for plug-ins, templates
 	install -D $(BIN) $(DESTDIR)$(PREFIX)/bin/frontier
+	for f in $(BUILD)/man/*.1; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man1/$${f##*/}; done
+	install -D -m 644 harness/cli/completion/frontier.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/frontier
+	install -D -m 644 harness/cli/completion/_frontier $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_frontier
 	for h in base/*.h kernels/*.h methods/*.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/frontier/$$h; done
 	for f in plots/*.gp configs/models/*.yaml; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/frontier/$$f; done
 

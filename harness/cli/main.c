@@ -28,8 +28,8 @@ const sf_command sf_commands[] = {
 
 static void usage(FILE *out)
 {
-    fputs("frontier " SF_VERSION ": benchmarks sparse attention in language models\n\n"
-          "usage: frontier COMMAND [OPTIONS]\n\n", out);
+    fprintf(out, "frontier %s: benchmarks sparse attention in language models\n\n"
+                 "Usage: frontier COMMAND [OPTIONS]\n\nCommands:\n", sf_version());
     for (const sf_command *c = sf_commands; c->name; c++) fprintf(out, "  %-9s %s\n", c->name, c->summary);
     fputs("\n`frontier COMMAND --help` explains a command. A first run: frontier run configs/demo.yaml\n", out);
 }

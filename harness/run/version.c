@@ -9,9 +9,7 @@
 
 #include "kernels/backend.h"
 
-#ifndef SF_REVISION
-#define SF_REVISION "unknown"
-#endif
+const char *sf_version(void) { return SF_VERSION; }
 
 const char *sf_revision(void) { return SF_REVISION; }
 

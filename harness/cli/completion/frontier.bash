@@ -1,0 +1,26 @@
+# bash: completes frontier's commands, options and names. It asks the program, so that it is never behind it.
+_frontier()
+{
+    local program=${COMP_WORDS[0]} command=${COMP_WORDS[1]} words=
+    if [ "$COMP_CWORD" = 1 ]; then
+        words=$("$program" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
+    elif [[ $2 == -* ]]; then
+        words=$("$program" "$command" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u)
+    else
+        case $3 in
+        --method | -m) words=$("$program" list methods | sed -n 's/^\([a-z_0-9]*\) .*/\1/p') ;;
+        --task) words=$("$program" list tasks | sed -n 's/^\([a-z_0-9]*\) .*/\1/p') ;;
+        --device | -d) words="cpu cuda cuda:all reference" ;;
+        *)
+            case $command in
+            check) words="all $("$program" list methods | sed -n 's/^\([a-z_0-9]*\) .*/\1/p')" ;;
+            list) words="models methods tasks" ;;
+            bench) words="attention decode linear estimate sweep" ;;
+            tasks) words="export" ;;
+            esac
+            ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")
+}
+complete -o default -F _frontier frontier
