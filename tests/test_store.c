@@ -91,7 +91,9 @@ static void make_cell(int c, sf_cell_info *out)
                           .device = "cpu",
                           .dtype = "f32",
                           .seed = 0xfedcba9876543210u,
-                          .version = {c ? "2 3fa2b8c1" : "", ""}};
+                          .version = {c ? "2 3fa2b8c1" : "", ""},
+                          .kind = {c ? "oracle" : "", ""},
+                          .chat = c ? "{\"prefix\":\"<\",\"suffix\":\">\"}" : ""};
     snprintf(out->key, sizeof out->key, "%032x", 0xabc0 + c);
 }
 
@@ -164,11 +166,13 @@ static void same_cell(const sf_cell_info *a, int c)
     assert_string_equal(a->task_label, b.task_label);
     assert_string_equal(a->task_params, b.task_params);
     assert_string_equal(a->metric, b.metric);
+    assert_string_equal(a->chat, b.chat);
     for (int p = 0; p < SF_PHASES; p++) {
         assert_string_equal(a->method[p], b.method[p]);
         assert_string_equal(a->label[p], b.label[p]);
         assert_string_equal(a->params[p], b.params[p]);
         assert_string_equal(a->version[p], b.version[p]);
+        assert_string_equal(a->kind[p], b.kind[p]);
         same_real(a->sparsity[p], b.sparsity[p]);
     }
     assert_memory_equal(&a->length, &b.length, offsetof(sf_cell_info, parameters) - offsetof(sf_cell_info, length));
@@ -394,7 +398,8 @@ static void test_runs(void **state)
                          .versions = "{}",
                          .started = "2025-01-01T00:00:00Z",
                          .seconds = NAN,
-                         .batch = 64},
+                         .batch = 64,
+                         .cells = "00ff 01ff"},
                 second = first;
     second.started = "2025-01-02T00:00:00Z";
     OK(sf_store_open(results, false, &s));
@@ -414,6 +419,8 @@ static void test_runs(void **state)
         assert_true(isnan(r.run[at].seconds));
         assert_string_equal(r.run[!at].config, "name: demo\n");
         assert_true(r.run[!at].seconds == 12.5 && r.run[!at].batch == 64);
+        assert_string_equal(r.run[at].cells, "00ff 01ff");
+        assert_string_equal(r.run[!at].cells, "00ff 01ff");
         sf_results_free(&r);
         OK(sf_store_fold(s, &second));
     }
@@ -890,7 +897,7 @@ static void test_edited_elsewhere(void **state)
 static void test_before_later_columns(void **state)
 {
     (void)state;
-    enum { LATER = 1 + 8 + 1 + 1 /* an entry 'L' without pictures ends a part */, HEADER = 32 };
+    enum { LATER = 1 + 4 + 8 + 1 + 1 /* an entry 'l' without pictures ends a part */, HEADER = 32 };
     char path[160];
     sf_store *s;
     sf_results r;
@@ -908,6 +915,7 @@ static void test_before_later_columns(void **state)
     assert_true(H5Ldelete(file, path, H5P_DEFAULT) >= 0);
     snprintf(path, sizeof path, "cells/%s", cell.key);
     assert_true(H5Adelete_by_name(file, path, "prefill_version", H5P_DEFAULT) >= 0);
+    assert_true(H5Adelete_by_name(file, path, "chat", H5P_DEFAULT) >= 0);
     H5Fclose(file);
 
     snprintf(path, sizeof path, "%s/%016x.part", parts, 1);
@@ -915,7 +923,7 @@ static void test_before_later_columns(void **state)
     assert_non_null(f);
     char part[8192];
     size_t n = fread(part, 1, sizeof part, f);
-    assert_true(n > HEADER + LATER && n < sizeof part && part[n - LATER] == 'L');
+    assert_true(n > HEADER + LATER && n < sizeof part && part[n - LATER] == 'l');
     uint64_t bytes = n - LATER - HEADER, hash = XXH3_64bits(part + HEADER, bytes);
     memcpy(part + 16, &bytes, 8);
     memcpy(part + 24, &hash, 8);
@@ -933,6 +941,7 @@ static void test_before_later_columns(void **state)
             same_real(r.record[0][i].strict, (1 + i) / 7.0);
         }
         assert_string_equal(r.cell[0].version[SF_PREFILL], "");
+        assert_string_equal(r.cell[0].chat, "");
         if (folded) same_real(r.record[0][2].depth, 3 / 13.0);
         sf_results_free(&r);
         OK(sf_store_open(results, false, &s));

@@ -82,6 +82,10 @@ static sf_status read_model(const sf_node *node, sf_model_spec *out)
             return sf_yaml_fail(chat, "expected prefix and suffix to be texts");
         out->prefix = prefix ? prefix->text : "";
         out->suffix = suffix ? suffix->text : "";
+        json_t *json = json_pack("{s:s, s:s}", "prefix", out->prefix, "suffix", out->suffix);
+        out->chat = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+        json_decref(json);
+        if (!out->chat) return sf_yaml_fail(chat, "prefix or suffix is not valid UTF-8");
     }
     return SF_OK;
 }
@@ -420,7 +424,10 @@ static void free_arm(sf_arm *arm)
 void sf_sweep_free(sf_sweep *s)
 {
     if (!s) return;
-    for (int i = 0; s->model && i < s->models; i++) free((char *)s->model[i].label);
+    for (int i = 0; s->model && i < s->models; i++) {
+        free((char *)s->model[i].label);
+        free(s->model[i].chat);
+    }
     for (int i = 0; s->task && i < s->tasks; i++) {
         free(s->task[i].label);
         free(s->task[i].params);

@@ -12,6 +12,7 @@ typedef struct sf_model_spec {
     const char *path;              /* .gguf file, Hugging Face folder, or shape (.yaml) */
     const char *label;             /* as shown; default: the path's last part without its ending */
     const char *prefix, *suffix;   /* own chat template; NULL: the model's */
+    char *chat;                    /* both as JSON; NULL: the model's */
     bool random;                   /* weights: random */
 } sf_model_spec;
 

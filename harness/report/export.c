@@ -1,6 +1,6 @@
 /* One row a sample, with everything the store holds of it but maps and pictures: for pandas, R or a spreadsheet. */
 #include "harness/report/report.h"
-#include "harness/report/csv.h"
+#include "harness/report/out.h"
 #include "harness/store/schema.h"
 
 #include <jansson.h>

@@ -1,10 +1,10 @@
-/* Did a method do what was asked of it, and what did it keep? Two tables: requested against executed sparsity, and the
- * share of the dense attention mass on what was selected, between its bounds. */
-#include "harness/report/page.h"
+#include "harness/report/fidelity.h"
+#include "harness/report/out.h"
+#include "harness/report/points.h"
 #include "harness/report/table.h"
-#include "methods/find.h"
 
-#include <stdlib.h>
+#include <math.h>
+#include <string.h>
 
 static const double tolerance = 0.02, /* of executed sparsity */
     equal = 0.0005;                   /* of recall: below what the table shows */
@@ -132,8 +132,8 @@ static const char *const kind_name[] = {"", "oracle", "random"};
 
 static enum kind kind_of(const sf_view *v, int arm, int phase)
 {
-    const sf_method *m = sf_method_find(v->arm[arm].method[phase]);
-    return m && m->oracle ? ORACLE : m && m->random ? RANDOM : METHOD;
+    const char *kind = v->arm[arm].kind[phase];
+    return strcmp(kind, "oracle") == 0 ? ORACLE : strcmp(kind, "random") == 0 ? RANDOM : METHOD;
 }
 
 /* What the bounds recall where a method is compared: the best oracle, the least random choice; NAN: none was run. */
@@ -235,13 +235,13 @@ enum { TABLES = sizeof tables / sizeof *tables };
 
 sf_status sf_report_fidelity(const sf_view *v, const char *folder)
 {
-    static const char *const ending[] = {[SF_TABLE_TEX] = ".tex", [SF_TABLE_MD] = ".md"};
+    static const char *const ending[] = {[SF_TEX] = ".tex", [SF_MD] = ".md"};
     sf_status status = SF_OK;
     for (int i = 0; i < TABLES; i++) {
         FILE *csv = sf_report_open(folder, tables[i].name, ".csv", &status);
         if (csv) tables[i].csv(v, csv);
         sf_report_close(csv, tables[i].name, &status);
-        for (sf_table_style style = SF_TABLE_TEX; style <= SF_TABLE_MD; style++) {
+        for (sf_markup style = SF_TEX; style <= SF_MD; style++) {
             sf_table table = {.out = sf_report_open(folder, tables[i].name, ending[style], &status), .style = style};
             if (table.out) tables[i].table(v, &table);
             sf_report_close(table.out, tables[i].name, &status);
@@ -254,6 +254,6 @@ void sf_report_fidelity_html(const sf_view *v, FILE *out)
 {
     for (int i = 0; i < TABLES; i++) {
         fprintf(out, "<h2>%s</h2>\n", tables[i].title);
-        tables[i].table(v, &(sf_table){.out = out, .style = SF_TABLE_HTML});
+        tables[i].table(v, &(sf_table){.out = out, .style = SF_HTML});
     }
 }

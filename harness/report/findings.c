@@ -1,4 +1,5 @@
 #include "harness/report/findings.h"
+#include "harness/report/points.h"
 #include "harness/report/stats.h"
 
 #include <math.h>

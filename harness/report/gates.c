@@ -1,5 +1,5 @@
 #include "harness/report/gates.h"
-#include "harness/report/report.h"
+#include "harness/report/points.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -296,24 +296,4 @@ void sf_warnings_free(sf_warnings *w)
     for (int i = 0; i < w->count; i++) free(w->text[i]);
     free(w->text);
     *w = (sf_warnings){0};
-}
-
-int sf_report_gates(const sf_results *results, FILE *out)
-{
-    sf_view view;
-    sf_warnings warnings = {0};
-    sf_status status = sf_view_make(results, &view);
-    if (status == SF_OK) {
-        status = sf_view_test(&view);
-        if (status == SF_OK) status = sf_gates(&view, &warnings);
-        sf_view_free(&view);
-    }
-    if (status != SF_OK) {
-        fprintf(out, "\nWarnings could not be made: %s\n", sf_error());
-        return 1;
-    }
-    int count = warnings.count;
-    for (int i = 0; i < count; i++) fprintf(out, "%sWARNING: %s\n", i ? "" : "\n", warnings.text[i]);
-    sf_warnings_free(&warnings);
-    return count;
 }

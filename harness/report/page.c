@@ -1,5 +1,7 @@
-/* index.html: everything on one page that needs no other file. */
 #include "harness/report/page.h"
+#include "harness/report/escape.h"
+#include "harness/report/fidelity.h"
+#include "harness/report/resample.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,25 +20,7 @@ static const char style[] =
     "0;padding-left:1.2em}.verdict{color:#0072b2;font-weight:600;white-space:nowrap}"
     "pre{background:#f6f6f6;padding:.8em;overflow-x:auto;font-size:.82em}a{color:#0072b2}";
 
-static void text(FILE *out, const char *s)
-{
-    for (s = s ? s : ""; *s; s++) switch (*s) {
-        case '&':
-            fputs("&amp;", out);
-            break;
-        case '<':
-            fputs("&lt;", out);
-            break;
-        case '>':
-            fputs("&gt;", out);
-            break;
-        case '"':
-            fputs("&quot;", out);
-            break;
-        default:
-            fputc(*s, out);
-        }
-}
+static void text(FILE *out, const char *s) { sf_escape(out, SF_HTML, s); }
 
 static sf_status inline_image(FILE *out, const char *path)
 {
@@ -62,9 +46,9 @@ static sf_status figures(FILE *out, const char *folder, int plots, const sf_made
 {
     const char *last = "";
     for (int i = 0; i < plots; i++) {
-        if (strcmp(made[i].title, last) != 0) {
+        if (strcmp(made[i].figure->title, last) != 0) {
             fputs("<h2>", out);
-            text(out, last = made[i].title);
+            text(out, last = made[i].figure->title);
             fputs("</h2>\n", out);
         }
         fputs("<figure>", out);

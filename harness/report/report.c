@@ -1,46 +1,20 @@
-/* frontier report: figures with their numbers, tables, a page. */
+/* frontier report, in order: what is drawn, its numbers and plots, tables, a document, pictures, a page. */
 #include "harness/report/report.h"
+#include "base/data.h"
+#include "base/files.h"
+#include "harness/report/figures/registry.h"
+#include "harness/report/gnuplot.h"
+#include "harness/report/page.h"
+#include "harness/report/paper.h"
+#include "harness/report/resample.h"
+#include "harness/report/tables.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/files.h"
-#include "harness/report/page.h"
-
-extern const sf_figure sf_figure_frontier, sf_figure_frontier_exact, sf_figure_isotime, sf_figure_tasks,
-    sf_figure_lengths, sf_figure_lengths_absolute, sf_figure_models, sf_figure_ablation, sf_figure_joint,
-    sf_figure_estimation, sf_figure_recall, sf_figure_heads, sf_figure_cost, sf_figure_patterns, sf_figure_canvas,
-    sf_figure_depth;
-
-const sf_figure *const sf_figures[] = {&sf_figure_patterns,   &sf_figure_frontier, &sf_figure_frontier_exact,
-                                       &sf_figure_isotime,    &sf_figure_tasks,    &sf_figure_lengths,
-                                       &sf_figure_lengths_absolute, &sf_figure_depth, &sf_figure_models,
-                                       &sf_figure_ablation,   &sf_figure_joint,    &sf_figure_estimation,
-                                       &sf_figure_recall,     &sf_figure_heads,    &sf_figure_canvas,
-                                       &sf_figure_cost,       NULL};
-
 static const char *const known_formats[] = {"png", "pdf", "svg", NULL};
-
-FILE *sf_report_open(const char *folder, const char *name, const char *ending, sf_status *status)
-{
-    char path[4600];
-    if (*status != SF_OK) return NULL;
-    snprintf(path, sizeof path, "%s/%s%s", folder, name, ending);
-    FILE *f = fopen(path, "w");
-    if (!f) *status = sf_fail(SF_IO, "cannot write %s: %s", path, strerror(errno));
-    return f;
-}
-
-void sf_report_close(FILE *f, const char *name, sf_status *status)
-{
-    if (!f) return;
-    bool bad = ferror(f);
-    if ((fclose(f) != 0 || bad) && *status == SF_OK)
-        *status = sf_fail(SF_IO, "cannot write %s: %s", name, strerror(errno));
-}
 
 /* Whether a comma-separated list names `word`; NULL lists everything. */
 static bool listed(const char *list, const char *word)
@@ -79,11 +53,12 @@ static sf_status check_options(const sf_report_options *o)
     return check_list(o->style, "style", 2, (const char *const[]){"paper", "slides"});
 }
 
-/* Appends a template to a gnuplot file. */
-static sf_status append(FILE *out, const char *folder, const char *name)
+/* Appends plots/NAME.gp to a gnuplot file. */
+static sf_status append(FILE *out, const char *name)
 {
-    char path[4300], block[4096];
-    snprintf(path, sizeof path, "%s/%s.gp", folder, name);
+    char relative[128], path[4096], block[4096];
+    snprintf(relative, sizeof relative, "plots/%s.gp", name);
+    SF_TRY(sf_data_path(relative, path));
     FILE *in = fopen(path, "r");
     if (!in) return sf_fail(SF_IO, "cannot read the template %s: %s", path, strerror(errno));
     for (size_t n; (n = fread(block, 1, sizeof block, in)) > 0;) fwrite(block, 1, n, out);
@@ -97,7 +72,7 @@ static sf_status make_plot(const sf_view *v, const sf_figure *figure, int which,
                            sf_made *made)
 {
     sf_plot plot = {.width = 84};
-    char *csv = NULL, *set = NULL, plots[4096];
+    char *csv = NULL, *set = NULL;
     size_t csv_bytes, set_bytes, caption_bytes;
     snprintf(plot.name, sizeof plot.name, "%s", figure->name);
     plot.csv = open_memstream(&csv, &csv_bytes);
@@ -110,7 +85,7 @@ static sf_status make_plot(const sf_view *v, const sf_figure *figure, int which,
     if (plot.set) fclose(plot.set);
     if (plot.caption) fclose(plot.caption);
     snprintf(made->name, sizeof made->name, "%s", plot.name);
-    made->title = figure->title;
+    made->figure = figure;
     made->width = plot.width;
 
     FILE *f = sf_report_open(folder, plot.name, ".csv", &status);
@@ -120,9 +95,8 @@ static sf_status make_plot(const sf_view *v, const sf_figure *figure, int which,
     if (f) {
         fprintf(f, "# %s\nname = '%s'\nwidth = %g\nheight = %g\nstyle = '%s'\n%s\n", figure->title, plot.name,
                 plot.width, plot.height, style, set);
-        status = sf_plots_folder(plots);
-        if (status == SF_OK) status = append(f, plots, "common");
-        if (status == SF_OK) status = append(f, plots, plot.template);
+        status = append(f, "common");
+        if (status == SF_OK) status = append(f, plot.template);
     }
     sf_report_close(f, plot.name, &status);
     free(csv);
@@ -150,14 +124,42 @@ static sf_status draw(const char *folder, const sf_report_options *o, int count,
     return status;
 }
 
+/* The plots of all figures that are wanted and that the results allow; `lacking`: of those asked for by name, what the
+ * others lack, "": none. */
+static sf_status make_plots(const sf_view *v, const char *folder, const sf_report_options *o, int *count, sf_made **made,
+                            char lacking[1024])
+{
+    int size = 0;
+    *lacking = 0;
+    for (int i = 0; sf_figures[i]; i++) {
+        const sf_figure *figure = sf_figures[i];
+        int plots = !listed(o->figures, figure->name) ? 0 : figure->plots ? figure->plots(v) : 1;
+        if (!plots && o->figures && listed(o->figures, figure->name)) {
+            size_t used = strlen(lacking);
+            snprintf(lacking + used, 1024 - used, "%s%s %s", used ? "; " : "", figure->name, figure->lacks);
+        }
+        for (int which = 0; which < plots; which++) {
+            if (*count == size) {
+                size = size ? 2 * size : 32;
+                sf_made *grown = realloc(*made, (size_t)size * sizeof *grown);
+                if (!grown) return sf_fail(SF_NO_MEMORY, "out of memory for figures");
+                *made = grown;
+            }
+            (*made)[*count] = (sf_made){0};
+            SF_TRY(make_plot(v, figure, which, folder, o->style ? o->style : "paper", &(*made)[(*count)++]));
+        }
+    }
+    return SF_OK;
+}
+
 sf_status sf_report(const sf_results *results, const sf_report_options *options)
 {
-    char figures[4300], tables[4300];
+    char figures[4300], tables[4300], lacking[1024] = "", trouble[1024] = "";
     sf_view view;
     sf_warnings warnings = {0};
     sf_findings findings = {0};
     sf_made *made = NULL;
-    int count = 0, size = 0;
+    int count = 0;
     SF_TRY(check_options(options));
     SF_TRY(sf_make_folder(options->folder, "the report"));
     snprintf(figures, sizeof figures, "%.4200s/figures", options->folder);
@@ -169,32 +171,16 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
     if (status == SF_OK) status = sf_view_bootstrap(&view, SF_RESAMPLES, 43);
     if (status == SF_OK) status = sf_gates(&view, &warnings);
     if (status == SF_OK) status = sf_find(&view, &findings);
-    for (int i = 0; sf_figures[i] && status == SF_OK; i++) {
-        const sf_figure *figure = sf_figures[i];
-        int plots = listed(options->figures, figure->name) ? figure->plots ? figure->plots(&view) : 1 : 0;
-        for (int which = 0; which < plots && status == SF_OK; which++) {
-            if (count == size) {
-                size = size ? 2 * size : 32;
-                sf_made *grown = realloc(made, (size_t)size * sizeof *made);
-                if (!grown) {
-                    status = sf_fail(SF_NO_MEMORY, "out of memory for figures");
-                    break;
-                }
-                made = grown;
-            }
-            made[count] = (sf_made){0};
-            status =
-                make_plot(&view, figure, which, figures, options->style ? options->style : "paper", &made[count++]);
-        }
-    }
+    if (status == SF_OK) status = make_plots(&view, figures, options, &count, &made, lacking);
     if (status == SF_OK) status = sf_report_tables(&view, tables, &findings);
     if (status == SF_OK) status = sf_report_paper(&view, options->folder, count, made);
     /* Without gnuplot there are no pictures, but everything else; the page says so. */
     sf_status drawn = status == SF_OK ? draw(figures, options, count, made) : status;
-    char trouble[1024] = "";
     if (status == SF_OK && drawn != SF_OK) snprintf(trouble, sizeof trouble, "%s", sf_error());
     if (status == SF_OK) status = sf_report_page(&view, options->folder, count, made, &warnings, &findings, trouble);
     if (status == SF_OK && drawn != SF_OK) status = sf_fail(drawn, "%s", trouble);
+    if (status == SF_OK && *lacking)
+        status = sf_fail(SF_BAD_INPUT, "figures that these results do not allow: %s; everything else is written", lacking);
     for (int i = 0; i < count; i++) free(made[i].caption);
     free(made);
     sf_warnings_free(&warnings);

@@ -1,5 +1,5 @@
-/* The statistics of a view: tests of cells, one bootstrap for everything, intervals and verdicts. */
-#include "harness/report/view.h"
+#include "harness/report/resample.h"
+#include "harness/report/points.h"
 #include "harness/report/stats.h"
 
 #include <math.h>

@@ -1,34 +1,20 @@
 #include "harness/report/table.h"
 
 #include <math.h>
-#include <string.h>
-
-static void escaped(FILE *out, sf_table_style style, const char *text)
-{
-    static const char *const special[] = {[SF_TABLE_TEX] = "_&%#$", [SF_TABLE_MD] = "|_*", [SF_TABLE_HTML] = "<>&"};
-    for (; *text; text++) {
-        if (!strchr(special[style], *text))
-            fputc(*text, out);
-        else if (style == SF_TABLE_HTML)
-            fprintf(out, "&#%d;", *text);
-        else
-            fprintf(out, "\\%c", *text);
-    }
-}
 
 void sf_table_begin(sf_table *t, int texts, int numbers, const char *caption)
 {
     t->texts = texts;
     t->columns = texts + numbers;
     t->cells = 0;
-    if (t->style == SF_TABLE_MD) return;
-    fputs(t->style == SF_TABLE_TEX ? "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n\\caption{"
+    if (t->style == SF_MD) return;
+    fputs(t->style == SF_TEX ? "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n\\caption{"
                                    : "<p class=note>",
           t->out);
-    escaped(t->out, t->style, caption);
-    fputs(t->style == SF_TABLE_TEX ? "}\n\\begin{tabular}{" : "</p><div class=scroll><table><thead>\n", t->out);
-    for (int i = 0; t->style == SF_TABLE_TEX && i < t->columns; i++) fputc(i < texts ? 'l' : 'r', t->out);
-    if (t->style == SF_TABLE_TEX) fputs("}\n\\toprule\n", t->out);
+    sf_escape(t->out, t->style, caption);
+    fputs(t->style == SF_TEX ? "}\n\\begin{tabular}{" : "</p><div class=scroll><table><thead>\n", t->out);
+    for (int i = 0; t->style == SF_TEX && i < t->columns; i++) fputc(i < texts ? 'l' : 'r', t->out);
+    if (t->style == SF_TEX) fputs("}\n\\toprule\n", t->out);
 }
 
 static void end_row(sf_table *t)
@@ -36,27 +22,27 @@ static void end_row(sf_table *t)
     static const char *const end[] = {" \\\\\n", " |\n", "</tr>\n"};
     fputs(end[t->style], t->out);
     if (t->cells > t->columns) return;
-    if (t->style == SF_TABLE_TEX) fputs("\\midrule\n", t->out);
-    if (t->style == SF_TABLE_HTML) fputs("</thead><tbody>\n", t->out);
-    for (int i = 0; t->style == SF_TABLE_MD && i < t->columns; i++)
+    if (t->style == SF_TEX) fputs("\\midrule\n", t->out);
+    if (t->style == SF_HTML) fputs("</thead><tbody>\n", t->out);
+    for (int i = 0; t->style == SF_MD && i < t->columns; i++)
         fputs(i < t->texts ? "|---" : "|--:", t->out), fputs(i == t->columns - 1 ? "|\n" : "", t->out);
 }
 
 void sf_table_cell(sf_table *t, const char *text, const char *mark)
 {
     int column = t->cells++ % t->columns;
-    if (t->style == SF_TABLE_HTML)
+    if (t->style == SF_HTML)
         fprintf(t->out, "%s<%s%s>", column ? "" : "<tr>", t->cells > t->columns ? "td" : "th",
                 column < t->texts ? " class=l" : "");
     else
-        fputs(t->style == SF_TABLE_MD ? column ? " | " : "| " : column ? " & " : "", t->out);
-    escaped(t->out, t->style, text);
-    if (*mark && t->style == SF_TABLE_TEX)
+        fputs(t->style == SF_MD ? column ? " | " : "| " : column ? " & " : "", t->out);
+    sf_escape(t->out, t->style, text);
+    if (*mark && t->style == SF_TEX)
         fprintf(t->out, "\\rlap{$^%s$}", mark);
-    else if (*mark && t->style == SF_TABLE_HTML)
+    else if (*mark && t->style == SF_HTML)
         fprintf(t->out, "<sup>%s</sup>", mark);
     else
-        escaped(t->out, t->style, mark);
+        sf_escape(t->out, t->style, mark);
     if (column == t->columns - 1) end_row(t);
 }
 
@@ -69,10 +55,10 @@ void sf_table_number(sf_table *t, const char *format, double value, const char *
 
 void sf_table_end(sf_table *t, const char *name, const char *caption)
 {
-    if (t->style == SF_TABLE_TEX)
+    if (t->style == SF_TEX)
         fprintf(t->out, "\\bottomrule\n\\end{tabular}\n\\label{tab:%s}\n\\end{table}\n", name);
-    else if (t->style == SF_TABLE_HTML)
+    else if (t->style == SF_HTML)
         fputs("</tbody></table></div>\n", t->out);
     else
-        fputc('\n', t->out), escaped(t->out, t->style, caption), fputc('\n', t->out);
+        fputc('\n', t->out), sf_escape(t->out, t->style, caption), fputc('\n', t->out);
 }

@@ -2,13 +2,11 @@
 #ifndef SF_REPORT_TABLE_H
 #define SF_REPORT_TABLE_H
 
-#include <stdio.h>
-
-typedef enum sf_table_style { SF_TABLE_TEX, SF_TABLE_MD, SF_TABLE_HTML } sf_table_style;
+#include "harness/report/escape.h"
 
 typedef struct sf_table {
     FILE *out;
-    sf_table_style style;
+    sf_markup style;
     int texts, columns; /* the first `texts` columns stand left */
     int cells;          /* written so far */
 } sf_table;

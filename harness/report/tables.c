@@ -1,34 +1,15 @@
-/* Tables of a report, each as CSV (every number), LaTeX (booktabs) and Markdown. */
-#include "harness/report/page.h"
+#include "harness/report/tables.h"
+#include "harness/report/fidelity.h"
+#include "harness/report/out.h"
+#include "harness/report/points.h"
+#include "harness/report/resample.h"
 #include "harness/report/table.h"
 
-#include <stdlib.h>
+#include <math.h>
 
 static const double margin = 0.05; /* the loss of score that the second limit allows */
 
 /* ---- Scores: a row a (model, task or mean, length, arm), a column a requested sparsity ---- */
-
-int sf_view_levels(const sf_view *v, double level[SF_LEVELS])
-{
-    int n = 0;
-    for (int i = 0; i < v->points; i++) {
-        const sf_point *p = &v->point[i];
-        double s = fmax(p->sparsity[SF_PREFILL], p->sparsity[SF_DECODE]);
-        int at = 0;
-        if (!p->arm || isnan(s) || sf_arm_joint(&v->arm[p->arm])) continue;
-        while (at < n && level[at] != s) at++;
-        if (at < n || n == SF_LEVELS) continue;
-        for (at = n++; at > 0 && level[at - 1] > s; at--) level[at] = level[at - 1];
-        level[at] = s;
-    }
-    return n;
-}
-
-const sf_point *sf_point_at_level(const sf_view *v, int model, int length, int arm, double level)
-{
-    return sf_view_find(v, model, length, arm, v->arm[arm].sparse[SF_PREFILL] ? level : 0,
-                        v->arm[arm].sparse[SF_DECODE] ? level : 0);
-}
 
 /* One row: the score at each level with its interval, dense first; task -1: the mean over tasks. */
 static void score_row(const sf_view *v, sf_table *table, int model, int task, int length, int arm, int levels,
@@ -60,7 +41,7 @@ static void score_row(const sf_view *v, sf_table *table, int model, int task, in
     }
 }
 
-static sf_status score_table(const sf_view *v, const char *folder, bool tasks, sf_table_style style)
+static sf_status score_table(const sf_view *v, const char *folder, bool tasks, sf_markup style)
 {
     sf_status status = SF_OK;
     double level[SF_LEVELS];
@@ -71,7 +52,7 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
              "Strict score at each requested sparsity, mean over n samples%s, with its 95 %% bootstrap interval (BCa). "
              "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).",
              tasks ? "" : " of all tasks, each task weighing the same");
-    sf_table table = {.out = sf_report_open(folder, name, style == SF_TABLE_TEX ? ".tex" : ".md", &status), .style = style};
+    sf_table table = {.out = sf_report_open(folder, name, style == SF_TEX ? ".tex" : ".md", &status), .style = style};
     if (!table.out) return status;
     sf_table_begin(&table, tasks ? 3 : 2, levels + 3, caption);
     sf_table_cell(&table, "model", "");
@@ -190,10 +171,10 @@ static sf_status limits_csv(const sf_view *v, const char *folder)
 }
 
 /* Rows are model and length, columns arms: the limit by significance, then the one by margin. */
-static sf_status limits_table(const sf_view *v, const char *folder, sf_table_style style)
+static sf_status limits_table(const sf_view *v, const char *folder, sf_markup style)
 {
     sf_status status = SF_OK;
-    sf_table table = {.out = sf_report_open(folder, "limits", style == SF_TABLE_TEX ? ".tex" : ".md", &status), .style = style};
+    sf_table table = {.out = sf_report_open(folder, "limits", style == SF_TEX ? ".tex" : ".md", &status), .style = style};
     if (!table.out) return status;
     int arms = 0;
     for (int a = 1; a < v->arms; a++) arms += !sf_arm_joint(&v->arm[a]);
@@ -261,7 +242,7 @@ sf_status sf_report_tables(const sf_view *v, const char *folder, const sf_findin
     SF_TRY(findings_csv(v, folder, findings));
     SF_TRY(score_csv(v, folder));
     SF_TRY(limits_csv(v, folder));
-    for (sf_table_style style = SF_TABLE_TEX; style <= SF_TABLE_MD; style++) {
+    for (sf_markup style = SF_TEX; style <= SF_MD; style++) {
         SF_TRY(score_table(v, folder, false, style));
         SF_TRY(score_table(v, folder, true, style));
         SF_TRY(limits_table(v, folder, style));

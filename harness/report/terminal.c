@@ -1,6 +1,8 @@
-/* The table at the end of a run: dense and sparse side by side, and one sentence on what it says. */
+/* What a terminal shows: the table at the end of a run, dense and sparse side by side, what it says, and the warnings. */
+#include "harness/report/gates.h"
+#include "harness/report/points.h"
 #include "harness/report/report.h"
-#include "harness/report/view.h"
+#include "harness/report/resample.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -178,13 +180,6 @@ static void print_block(const sf_view *v, const struct column *column, int first
     }
 }
 
-/* The requested sparsity of a point; where its parameters were given instead, the executed one. */
-static double sparsity_of(const sf_view *v, const sf_point *p)
-{
-    double level = fmax(p->sparsity[SF_PREFILL], p->sparsity[SF_DECODE]);
-    return isnan(level) ? sf_point_sparsity(v, p) : level;
-}
-
 /* The highest sparsity of an arm up to which no model and length shows a loss; -1: already the lowest does. */
 static double holds_up_to(const sf_view *v, int arm)
 {
@@ -192,7 +187,7 @@ static double holds_up_to(const sf_view *v, int arm)
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < v->points; i++) {
             const sf_point *p = &v->point[i];
-            double s = sparsity_of(v, p);
+            double s = sf_point_requested(v, p);
             if (p->arm != arm || !p->verdict.tasks) continue;
             bool loss = sf_verdict_loss(&p->verdict);
             if (pass == 0 && loss && s < lowest_loss) lowest_loss = s;
@@ -208,7 +203,7 @@ static double change_at(const sf_view *v, int arm, double sparsity)
     int n = 0;
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
-        if (p->arm == arm && p->verdict.tasks && sparsity_of(v, p) == sparsity) sum += p->verdict.difference, n++;
+        if (p->arm == arm && p->verdict.tasks && sf_point_requested(v, p) == sparsity) sum += p->verdict.difference, n++;
     }
     return sum / n;
 }
@@ -320,4 +315,24 @@ void sf_report_table(const sf_results *results, FILE *out)
     }
     free(column);
     sf_view_free(&v);
+}
+
+int sf_report_gates(const sf_results *results, FILE *out)
+{
+    sf_view view;
+    sf_warnings warnings = {0};
+    sf_status status = sf_view_make(results, &view);
+    if (status == SF_OK) {
+        status = sf_view_test(&view);
+        if (status == SF_OK) status = sf_gates(&view, &warnings);
+        sf_view_free(&view);
+    }
+    if (status != SF_OK) {
+        fprintf(out, "\nWarnings could not be made: %s\n", sf_error());
+        return 1;
+    }
+    int count = warnings.count;
+    for (int i = 0; i < count; i++) fprintf(out, "%sWARNING: %s\n", i ? "" : "\n", warnings.text[i]);
+    sf_warnings_free(&warnings);
+    return count;
 }

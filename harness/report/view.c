@@ -1,6 +1,6 @@
 #include "harness/report/view.h"
 #include "harness/report/stats.h"
-#include "harness/store/schema.h"
+#include "base/heap.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -220,7 +220,7 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
     if (status == SF_OK && !(v->arm = sf_heap_alloc(heap, (size_t)(v->arms + 1) * sizeof *v->arm)))
         status = no_memory();
     if (status == SF_OK) {
-        v->arm[0] = (sf_view_arm){.label = "dense", .method = {"dense", "dense"}};
+        v->arm[0] = (sf_view_arm){.label = "dense", .method = {"dense", "dense"}, .kind = {"", ""}};
         for (int i = 0; i < v->arms && status == SF_OK; i++)
             if (!(v->arm[i + !dense].label = arm_label(heap, axis, v->arms, i))) status = no_memory();
         for (int c = 0; c < r->cells; c++) {
@@ -228,6 +228,7 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
             for (int p = 0; p < SF_PHASES; p++) {
                 arm->sparse[p] = !is_dense(&r->cell[c], p);
                 arm->method[p] = r->cell[c].method[p];
+                arm->kind[p] = r->cell[c].kind[p] ? r->cell[c].kind[p] : "";
             }
         }
         v->arms += !dense;
@@ -359,85 +360,4 @@ void sf_view_free(sf_view *v)
     }
     free(v->replicate);
     *v = (sf_view){0};
-}
-
-/* ---- Finding and naming ---- */
-
-const sf_point *sf_view_find(const sf_view *v, int model, int length, int arm, double prefill, double decode)
-{
-    for (int i = 0; i < v->points; i++) {
-        const sf_point *p = &v->point[i];
-        if (p->model == model && p->length == length && p->arm == arm &&
-            !order_of_reals(p->sparsity[SF_PREFILL], prefill) && !order_of_reals(p->sparsity[SF_DECODE], decode))
-            return p;
-    }
-    return NULL;
-}
-
-const sf_point *sf_view_dense(const sf_view *v, const sf_point *point)
-{
-    return sf_view_find(v, point->model, point->length, 0, 0, 0);
-}
-
-double sf_point_sparsity(const sf_view *v, const sf_point *point)
-{
-    return point->achieved[v->arm[point->arm].sparse[SF_PREFILL] || !v->arm[point->arm].sparse[SF_DECODE] ? SF_PREFILL
-                                                                                                          : SF_DECODE];
-}
-
-void sf_point_level(const sf_view *v, const sf_point *point, char text[32])
-{
-    const sf_view_arm *arm = &v->arm[point->arm];
-    char part[SF_PHASES][12];
-    for (int p = 0; p < SF_PHASES; p++)
-        snprintf(part[p], sizeof part[p], isnan(point->sparsity[p]) ? "set" : "%.2f", point->sparsity[p]);
-    if (arm->sparse[SF_PREFILL] && arm->sparse[SF_DECODE] && strcmp(part[0], part[1]) != 0)
-        snprintf(text, 32, "%s/%s", part[SF_PREFILL], part[SF_DECODE]);
-    else
-        snprintf(text, 32, "%s", part[arm->sparse[SF_DECODE] && !arm->sparse[SF_PREFILL] ? SF_DECODE : SF_PREFILL]);
-}
-
-void sf_cell_name(const sf_view *v, int cell, char text[SF_CELL_NAME])
-{
-    const sf_cell_info *c = &v->results->cell[cell];
-    char level[32];
-    if (v->point_of[cell] < 0) {
-        snprintf(text, SF_CELL_NAME, "%.120s %.120s %d (cell %s)", c->model, c->task_label, c->length, c->key);
-        return;
-    }
-    const sf_point *point = &v->point[v->point_of[cell]];
-    sf_point_level(v, point, level);
-    snprintf(text, SF_CELL_NAME, "%.120s %.120s %d %.200s%s%s", v->model[point->model].label, c->task_label, c->length,
-             v->arm[point->arm].label, point->arm ? " " : "", point->arm ? level : "");
-}
-
-double sf_cell_unparsed(const sf_results *r, int cell)
-{
-    int bad = 0;
-    for (int i = 0; i < r->records[cell]; i++) bad += !r->record[cell][i].parsed;
-    return (double)bad / r->records[cell];
-}
-
-int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference)
-{
-    int n = 0, i = 0, j = 0;
-    while (i < r->records[cell] && j < r->records[minus]) {
-        const sf_record *a = &r->record[cell][i], *b = &r->record[minus][j];
-        if (a->sample == b->sample)
-            difference[n++] = a->strict - b->strict, i++, j++;
-        else if (a->sample < b->sample)
-            i++;
-        else
-            j++;
-    }
-    return n;
-}
-
-int sf_cell_dense(const sf_view *v, int cell)
-{
-    if (v->point_of[cell] < 0) return -1;
-    const sf_point *point = &v->point[v->point_of[cell]], *dense = sf_view_dense(v, point);
-    for (int t = 0; dense && dense != point && t < v->tasks; t++)
-        if (point->cell[t] == cell) return dense->cell[t];
-    return -1;
 }

@@ -7,11 +7,13 @@
 
 #include "harness/store/store.h"
 
-enum { SF_RESAMPLES = 10000, SF_CELL_NAME = 512 };
+#include <stdbool.h>
+#include <stdint.h>
 
 typedef struct sf_view_arm {
     const char *label;             /* "vertical_slash"; a joint one "vertical_slash + quest" */
     const char *method[SF_PHASES]; /* "dense" where none */
+    const char *kind[SF_PHASES];   /* as stored: "method", "oracle", "random", "" */
     bool sparse[SF_PHASES];        /* which phases it makes sparse; none: dense, which is arm 0 */
 } sf_view_arm;
 
@@ -69,36 +71,5 @@ typedef struct sf_view {
 /* `results` must outlive the view. */
 sf_status sf_view_make(const sf_results *results, sf_view *out);
 void sf_view_free(sf_view *view);
-
-/* Tests every cell against its dense cell: `verdict` of cells, without intervals. */
-sf_status sf_view_test(sf_view *view);
-
-/* Fills in replicates, intervals and verdicts of cells and points. Samples are drawn together for all cells of a model,
- * task and length, so that differences between cells are paired. */
-sf_status sf_view_bootstrap(sf_view *view, int resamples, uint64_t seed);
-
-/* The dense point of a point's model and length; NULL: none. */
-const sf_point *sf_view_dense(const sf_view *view, const sf_point *point);
-/* The dense cell of a sparse cell's model, task and length; -1: none. */
-int sf_cell_dense(const sf_view *view, int cell);
-/* 95 % interval (BCa) of a cell's own score, after sf_view_bootstrap(); NAN for one sample. */
-void sf_cell_interval(const sf_view *view, int cell, double *low, double *high);
-bool sf_verdict_loss(const sf_verdict *verdict); /* below dense, p_holm <= 0.05 */
-const sf_point *sf_view_find(const sf_view *view, int model, int length, int arm, double prefill, double decode);
-
-/* The sparsity that a point stands for on an axis: as executed, in the phase that its arm makes sparse (a joint arm's
- * prefill). */
-double sf_point_sparsity(const sf_view *view, const sf_point *point);
-/* The requested one in words: "0.90", "0.90/0.50" for a joint point, "set" with explicit parameters. */
-void sf_point_level(const sf_view *view, const sf_point *point, char text[32]);
-
-/* Share of a cell's answers that could not be parsed; NAN: no records. */
-double sf_cell_unparsed(const sf_results *r, int cell);
-
-/* Paired differences of two cells, sample by sample: how many, in `difference` (room for the fewer of both). */
-int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference);
-
-/* "smollm2 niah 1024 vertical_slash 0.90" */
-void sf_cell_name(const sf_view *view, int cell, char text[SF_CELL_NAME]);
 
 #endif

@@ -260,7 +260,7 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->window,
         .parameters = parameters(c),
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
-        .device = kind_of(s->device), .seed = s->seed,
+        .device = kind_of(s->device), .seed = s->seed, .chat = s->model[cell->model].chat,
         .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
     };
     for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);
@@ -272,10 +272,25 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         info.label[p] = arm[p] ? arm[p]->label : "dense";
         info.params[p] = arm[p] ? arm[p]->json : "{}";
         info.version[p] = arm[p] ? arm[p]->version : "";
+        info.kind[p] = !arm[p] ? "" : arm[p]->method->oracle ? "oracle" : arm[p]->method->random ? "random" : "method";
         info.sparsity[p] = cell->sparsity[p];
     }
     memcpy(info.key, cell->key, sizeof info.key);
     return info;
+}
+
+char *sf_road_cells(const sf_road *road)
+{
+    char *out = NULL;
+    size_t size;
+    FILE *f = open_memstream(&out, &size);
+    if (!f) return NULL;
+    for (int i = 0; i < road->plan.cells; i++) {
+        const sf_cell *cell = &road->plan.cell[i];
+        if (cell->length == 0 && !cell->prefill && !cell->decode) fprintf(f, "%s%s", ftell(f) ? " " : "", cell->key);
+    }
+    fclose(f);
+    return out;
 }
 
 double sf_road_work(const sf_road *road, const sf_cell *cell, bool shared)

@@ -592,9 +592,9 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
         struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
         sigaction(SIGINT, &act, NULL);
         sigaction(SIGTERM, &act, NULL);
-        char *versions = sf_versions_json();
+        char *versions = sf_versions_json(), *cells = sf_road_cells(&road);
         sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
-                           .started = started, .seconds = NAN, .batch = road.sweep->batch};
+                           .started = started, .seconds = NAN, .batch = road.sweep->batch, .cells = cells};
         status = sf_store_note(w.store, &run);
         if (status == SF_OK) status = w.devices.n > 1 ? run_shares(&w) : run_device(&w);
         if (status == SF_OK) run.seconds = sf_now() - begun;
@@ -603,6 +603,7 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
             if (status == SF_OK) status = folded;
         }
         free(versions);
+        free(cells);
     }
     sf_store_close(w.store);
     sf_backend_close(&w.backend);

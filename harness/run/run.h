@@ -42,6 +42,8 @@ sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const s
 
 /* What a cell is, for the store. Strings point into the road. */
 sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell);
+/* Keys of the dense cells of the shortest length, with blanks between: of the settings that this run has. malloc'ed. */
+char *sf_road_cells(const sf_road *road);
 
 /* Work of one sample of a cell by formula: FLOPs of its prefill (0 when `shared`, as another lane has done it) and of
  * its decode steps. For estimates of time. */

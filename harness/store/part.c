@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { HEADER = 32 };
+enum { HEADER = 32, ALL = INT32_MAX /* columns */, FIRST_V = 2, FIRST_L = 3 /* the later columns of entries V and L */ };
 static const char magic[8] = "SFpart\0\1";
 static const uint32_t byte_order = 0x01020304;
 
@@ -58,6 +58,13 @@ static size_t fixed_size(sf_column_type type)
     }
 }
 
+static uint32_t later_columns(const sf_column *column)
+{
+    uint32_t n = 0;
+    for (; column->name; column++) n += column->later;
+    return n;
+}
+
 /* The columns that are, or are not, `later` ones. */
 static void put_columns(struct buffer *b, const sf_column *column, bool later, const void *of, size_t map_floats)
 {
@@ -88,6 +95,14 @@ static void put_columns(struct buffer *b, const sf_column *column, bool later, c
             put(b, field, fixed_size(column->type));
         }
     }
+}
+
+static void put_later(struct buffer *b, char kind, const sf_column *column, const void *of)
+{
+    uint32_t n = later_columns(column);
+    put(b, &kind, 1);
+    put(b, &n, sizeof n);
+    put_columns(b, column, true, of, 0);
 }
 
 static sf_status write_all(int fd, const char *data, size_t bytes)
@@ -121,16 +136,15 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
         put(&b, "C", 1);
         put(&b, key, sizeof key);
         put_columns(&b, sf_cell_columns, false, &cell[i], 0);
-        put(&b, "V", 1);
-        put_columns(&b, sf_cell_columns, true, &cell[i], 0);
+        put_later(&b, 'v', sf_cell_columns, &cell[i]);
         put(&b, "R", 1);
         put_columns(&b, sf_record_columns, false, &record[i], (size_t)cell[i].layers * cell[i].heads);
-        put(&b, "L", 1);
-        put_columns(&b, sf_record_columns, true, &record[i], 0);
+        put_later(&b, 'l', sf_record_columns, &record[i]);
     }
     if (run) {
         put(&b, "N", 1);
         put_columns(&b, sf_run_columns, false, run, 0);
+        put_later(&b, 'n', sf_run_columns, run);
     }
     if (b.failed) {
         free(b.data);
@@ -179,13 +193,14 @@ static const void *take(struct cursor *c, size_t bytes)
     return p;
 }
 
-/* Without an arena texts and maps are passed over. False: out of memory. */
-static bool take_columns(struct cursor *c, const sf_column *column, bool later, void *of, size_t map_floats,
+/* At most so many columns. Without an arena texts and maps are passed over. False: out of memory. */
+static bool take_columns(struct cursor *c, const sf_column *column, bool later, uint32_t most, void *of, size_t map_floats,
                          sf_heap *arena)
 {
     for (; column->name && !c->broken; column++) {
         char *field = (char *)of + column->offset;
-        if (column->later != later) continue;
+        if (column->later != later || !most) continue;
+        most--;
         if (column->type == SF_COLUMN_TEXT) {
             uint32_t length = 0;
             const void *stored = take(c, sizeof length);
@@ -215,6 +230,18 @@ static bool take_columns(struct cursor *c, const sf_column *column, bool later, 
     return true;
 }
 
+/* Later columns, of which there were fewer when an older program wrote the part. */
+static bool take_later(struct cursor *c, const sf_column *column, void *of, sf_heap *arena)
+{
+    uint32_t n = 0;
+    const void *stored = take(c, sizeof n);
+    if (stored) memcpy(&n, stored, sizeof n);
+    if (n > later_columns(column)) c->broken = true;
+    return take_columns(c, column, true, n, of, 0, arena);
+}
+
+static const sf_cell_info nothing_later = {.version = {"", ""}, .kind = {"", ""}, .chat = ""};
+
 /* First pass counts entries, second pass keeps them: `out` has its arrays by then. */
 static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
 {
@@ -226,30 +253,36 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
         const char *kind = take(&c, 1);
         if (*kind == 'C') {
             const char *key = take(&c, SF_KEY_DIGITS + 1);
-            cell = (sf_cell_info){.version = {"", ""}};
+            cell = nothing_later;
             if (key) memcpy(cell.key, key, SF_KEY_DIGITS);
-            room = take_columns(&c, sf_cell_columns, false, &cell, 0, memory);
+            room = take_columns(&c, sf_cell_columns, false, ALL, &cell, 0, memory);
             if (!sf_key_valid(cell.key) || cell.layers < 0 || cell.heads < 0 || cell.layers > 1 << 20 ||
                 cell.heads > 1 << 20)
                 c.broken = true;
+        } else if (*kind == 'v' && cell.key[0]) {
+            room = take_later(&c, sf_cell_columns, &cell, memory);
         } else if (*kind == 'V' && cell.key[0]) {
-            room = take_columns(&c, sf_cell_columns, true, &cell, 0, memory);
+            room = take_columns(&c, sf_cell_columns, true, FIRST_V, &cell, 0, memory);
         } else if (*kind == 'R' && cell.key[0]) {
             sf_record record = {.depth = NAN};
-            room = take_columns(&c, sf_record_columns, false, &record, (size_t)cell.layers * cell.heads, memory);
+            room = take_columns(&c, sf_record_columns, false, ALL, &record, (size_t)cell.layers * cell.heads, memory);
             if (keep && room && !c.broken) {
                 out->cell[records] = cell;
                 out->record[records] = record;
             }
             records++;
-        } else if (*kind == 'L' && records) {
-            sf_record record = {0};
-            room = take_columns(&c, sf_record_columns, true, keep ? &out->record[records - 1] : &record, 0, memory);
+        } else if ((*kind == 'l' || *kind == 'L') && records) {
+            sf_record passed = {0}, *record = keep ? &out->record[records - 1] : &passed;
+            room = *kind == 'l' ? take_later(&c, sf_record_columns, record, memory)
+                                : take_columns(&c, sf_record_columns, true, FIRST_L, record, 0, memory);
         } else if (*kind == 'N') {
-            sf_run_info run = {0};
-            room = take_columns(&c, sf_run_columns, false, &run, 0, memory);
+            sf_run_info run = {.cells = ""};
+            room = take_columns(&c, sf_run_columns, false, ALL, &run, 0, memory);
             if (keep && room && !c.broken) out->run[runs] = run;
             runs++;
+        } else if (*kind == 'n' && runs) {
+            sf_run_info passed = {0};
+            room = take_later(&c, sf_run_columns, keep ? &out->run[runs - 1] : &passed, memory);
         } else {
             c.broken = true;
         }

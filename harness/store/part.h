@@ -5,8 +5,9 @@
  *          12  u32 0x01020304      in the writer's byte order
  *          16  u64 bytes           of the payload
  *          24  u64 XXH3            of the payload
- *          32  payload             entries: 'C' cell | 'R' record of the last 'C' | 'N' run, and behind a 'C' or 'R' its later columns in
- *                                  an entry 'V' or 'L'
+ *          32  payload             entries: 'C' cell | 'R' record of the last 'C' | 'N' run, and behind each its later
+ *                                  columns: 'v', 'l', 'n', with their number (u32) in front; 'V' and 'L' in parts of
+ *                                  programs that had but the first two or three of them
  *
  * An entry holds its struct's columns in the order of the schema's table: numbers as they lie in memory, texts as u32
  * length and bytes, maps as one byte "present" and floats [layers, heads]. */

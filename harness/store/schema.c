@@ -43,6 +43,9 @@ const sf_column sf_cell_columns[] = {
     {"seed", SF_COLUMN_U64, CELL(seed), NULL, false},
     {"prefill_version", SF_COLUMN_TEXT, CELL(version[SF_PREFILL]), NULL, true},
     {"decode_version", SF_COLUMN_TEXT, CELL(version[SF_DECODE]), NULL, true},
+    {"prefill_kind", SF_COLUMN_TEXT, CELL(kind[SF_PREFILL]), NULL, true},
+    {"decode_kind", SF_COLUMN_TEXT, CELL(kind[SF_DECODE]), NULL, true},
+    {"chat", SF_COLUMN_TEXT, CELL(chat), NULL, true},
     {0},
 };
 
@@ -81,7 +84,8 @@ const sf_column sf_run_columns[] = {
     {"started", SF_COLUMN_TEXT, RUN(started), NULL, false},   {"host", SF_COLUMN_TEXT, RUN(host), NULL, false},
     {"revision", SF_COLUMN_TEXT, RUN(revision), NULL, false}, {"versions", SF_COLUMN_TEXT, RUN(versions), NULL, false},
     {"config", SF_COLUMN_TEXT, RUN(config), NULL, false},     {"seconds", SF_COLUMN_REAL, RUN(seconds), "s", false},
-    {"batch", SF_COLUMN_INT, RUN(batch), NULL, false},        {0},
+    {"batch", SF_COLUMN_INT, RUN(batch), NULL, false},        {"cells", SF_COLUMN_TEXT, RUN(cells), NULL, true},
+    {0},
 };
 
 const char *const sf_phase_names[SF_PHASES] = {"prefill", "decode"};

@@ -34,6 +34,8 @@ typedef struct sf_cell_info {
     const char *device, *dtype;
     uint64_t seed;
     const char *version[SF_PHASES]; /* of the methods' code: "1", of a plug-in with its file's hash; "" where none */
+    const char *kind[SF_PHASES];    /* "method", "oracle" or "random" (bounds of what choosing is worth); "" where none */
+    const char *chat;               /* JSON of the config's own chat template; "": the model's */
 } sf_cell_info;
 
 typedef struct sf_record {
@@ -58,6 +60,7 @@ typedef struct sf_run_info {
     const char *config, *revision, *host, *versions /* JSON */, *started /* ISO 8601 */;
     double seconds; /* NAN: not finished */
     int batch;      /* that the config asks cost plots to be drawn at; 0: not said */
+    const char *cells; /* a key of each model and task of the config, with blanks between: with which settings it ran */
 } sf_run_info;
 
 typedef struct sf_store sf_store;

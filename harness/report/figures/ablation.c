@@ -1,5 +1,5 @@
 /* Ablations: methods that were run with several settings, a panel a method, a curve a setting. */
-#include "harness/report/figure.h"
+#include "harness/report/figures/curves.h"
 
 #include <stdlib.h>
 

@@ -1,17 +1,5 @@
 /* What all figures of curves share: the CSV's rows and what plots/curves.gp must know. */
-#include "harness/report/figure.h"
-
-#include <ctype.h>
-
-void sf_file_label(const char *label, char text[64])
-{
-    int n = 0;
-    for (; *label && n < 63; label++) {
-        bool plain = isalnum((unsigned char)*label) || strchr("-_.", *label);
-        if (plain || !n || text[n - 1] != '_') text[n++] = plain ? *label : '_';
-    }
-    text[n] = 0;
-}
+#include "harness/report/figures/curves.h"
 
 void sf_curves_begin(sf_plot *plot, sf_curves *c)
 {

@@ -1,5 +1,5 @@
 /* What choosing costs: the share of executed FLOPs that went into estimating what to compute, a panel a length. */
-#include "harness/report/figure.h"
+#include "harness/report/figures/curves.h"
 
 #include <stdlib.h>
 

@@ -283,8 +283,11 @@ static sf_status make_exact(const sf_view *v, int which, sf_plot *plot) { return
 static sf_status make_seconds(const sf_view *v, int which, sf_plot *plot) { return make(v, which, plot, &by_seconds); }
 
 const sf_figure sf_figure_frontier = {
-    .name = "frontier", .title = "isoCost frontier", .plots = plots, .make = make_paper};
+    .name = "frontier", .title = "isoCost frontier", .plots = plots, .make = make_paper,
+    .lacks = "needs results", .in_paper = true};
 const sf_figure sf_figure_frontier_exact = {
-    .name = "frontier_exact", .title = "isoCost frontier, cost as executed", .plots = plots, .make = make_exact};
+    .name = "frontier_exact", .title = "isoCost frontier, cost as executed", .plots = plots, .make = make_exact,
+    .lacks = "needs results"};
 const sf_figure sf_figure_isotime = {
-    .name = "isotime", .title = "isoTime frontier", .plots = plots, .make = make_seconds};
+    .name = "isotime", .title = "isoTime frontier", .plots = plots, .make = make_seconds,
+    .lacks = "needs results"};

@@ -1,5 +1,5 @@
 /* What sparsity costs at each length: relative error (dense - sparse) / dense, and absolute, a panel a method. */
-#include "harness/report/figure.h"
+#include "harness/report/figures/curves.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* Model size: score against sparsity, a curve a model; for each method easy tasks (low dispersion, low scope) beside
  * hard. */
-#include "harness/report/figure.h"
+#include "harness/report/figures/curves.h"
 
 #include <stdlib.h>
 

@@ -91,4 +91,4 @@ const sf_figure sf_figure_recall = {.name = "recall",
                                     .title = "Attention mass and score",
                                     .plots = plots,
                                     .make = make,
-                                    .lacks = "needs recall maps (config: recall_rows)"};
+                                    .lacks = "needs attention-mass recall (config: recall)"};

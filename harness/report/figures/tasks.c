@@ -1,5 +1,5 @@
 /* Score against sparsity, a panel a task and one for their mean: over all models and lengths, then for each model. */
-#include "harness/report/figure.h"
+#include "harness/report/figures/curves.h"
 
 #include <stdlib.h>
 
@@ -94,4 +94,5 @@ const sf_figure sf_figure_tasks = {.name = "tasks",
                                    .title = "Score against sparsity, by task",
                                    .plots = plots,
                                    .make = make,
-                                   .lacks = "needs a sparse cell"};
+                                   .lacks = "needs a sparse cell",
+                                   .in_paper = true};

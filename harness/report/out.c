@@ -1,0 +1,73 @@
+#include "harness/report/out.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+#include <xxhash.h>
+
+FILE *sf_report_open(const char *folder, const char *name, const char *ending, sf_status *status)
+{
+    char path[4600];
+    if (*status != SF_OK) return NULL;
+    snprintf(path, sizeof path, "%s/%s%s", folder, name, ending);
+    FILE *f = fopen(path, "w");
+    if (!f) *status = sf_fail(SF_IO, "cannot write %s: %s", path, strerror(errno));
+    return f;
+}
+
+void sf_report_close(FILE *f, const char *name, sf_status *status)
+{
+    if (!f) return;
+    bool bad = ferror(f);
+    if ((fclose(f) != 0 || bad) && *status == SF_OK)
+        *status = sf_fail(SF_IO, "cannot write %s: %s", name, strerror(errno));
+}
+
+void sf_file_label(const char *label, char text[64])
+{
+    enum { ROOM = 48 };
+    int n = 0;
+    bool changed = strlen(label) > ROOM;
+    for (const char *at = label; *at && n < ROOM; at++) {
+        bool plain = isalnum((unsigned char)*at) || strchr("-_.", *at);
+        changed |= !plain;
+        if (plain || !n || text[n - 1] != '_') text[n++] = plain ? *at : '_';
+    }
+    text[n] = 0;
+    if (changed) snprintf(text + n, 16, "-%08x", (unsigned)XXH3_64bits(label, strlen(label)));
+}
+
+void sf_csv_text(FILE *out, const char *text)
+{
+    text = text ? text : "";
+    bool quoted = strpbrk(text, ",\"\r\n") != NULL;
+    if (quoted) fputc('"', out);
+    if (*text && strchr("=+-@\t\r", *text)) fputc('\'', out);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', out);
+        fputc(*text, out);
+    }
+    if (quoted) fputc('"', out);
+}
+
+void sf_csv_row(FILE *out, const char *types, ...)
+{
+    va_list args;
+    va_start(args, types);
+    for (const char *t = types; *t; t++) {
+        if (t > types) fputc(',', out);
+        if (*t == 's') {
+            sf_csv_text(out, va_arg(args, const char *));
+        } else if (*t == 'd') {
+            fprintf(out, "%d", va_arg(args, int));
+        } else {
+            double value = va_arg(args, double);
+            if (!isnan(value)) fprintf(out, "%.6g", value);
+        }
+    }
+    va_end(args);
+    fputc('\n', out);
+}

@@ -1,0 +1,24 @@
+/* Files of a report: opened and closed with errors that name them, and fields of a CSV file (RFC 4180). */
+#ifndef SF_REPORT_OUT_H
+#define SF_REPORT_OUT_H
+
+#include "base/status.h"
+
+#include <stdio.h>
+
+/* FOLDER/NAME+ENDING, opened for writing; closing checks that it was written whole. Nothing happens once *status is an
+ * error: a report's steps follow each other without a check between them. NULL is closed, too. */
+FILE *sf_report_open(const char *folder, const char *name, const char *ending, sf_status *status);
+void sf_report_close(FILE *file, const char *name, sf_status *status);
+
+/* A file name of a label: letters, digits, '-', '_' and '.'. A label that has other signs, or is too long, is told from
+ * its like by the beginning of its hash. */
+void sf_file_label(const char *label, char text[64]);
+
+/* A text; NULL: empty. One that a spreadsheet would take for a formula (= + - @ in front) gets an apostrophe in front,
+ * which such programs do not show. */
+void sf_csv_text(FILE *out, const char *text);
+/* A row: 's' a text, 'd' an int, 'f' a double (NAN: an empty field). */
+void sf_csv_row(FILE *out, const char *types, ...);
+
+#endif

@@ -1,0 +1,62 @@
+/* Reading a view: finding points, naming them, holding cells against each other, means over what a selection names. */
+#ifndef SF_REPORT_POINTS_H
+#define SF_REPORT_POINTS_H
+
+#include "harness/report/view.h"
+
+/* ---- Finding ---- */
+
+/* NULL: not run. */
+const sf_point *sf_view_find(const sf_view *view, int model, int length, int arm, double prefill, double decode);
+/* The dense point of a point's model and length; NULL: none. */
+const sf_point *sf_view_dense(const sf_view *view, const sf_point *point);
+/* The dense cell of a sparse cell's model, task and length; -1: none. */
+int sf_cell_dense(const sf_view *view, int cell);
+
+/* The requested sparsities of arms that make one phase sparse, ascending; returns how many. */
+enum { SF_LEVELS = 32 };
+int sf_view_levels(const sf_view *view, double level[SF_LEVELS]);
+/* The point of such an arm; NULL: not run. */
+const sf_point *sf_point_at_level(const sf_view *view, int model, int length, int arm, double level);
+/* Requested sparsities of an arm, ascending, at most `most`; returns how many. */
+int sf_arm_levels(const sf_view *view, int arm, int most, double (*level)[SF_PHASES]);
+
+/* ---- Naming ---- */
+
+/* The sparsity that a point stands for on an axis: as executed, in the phase that its arm makes sparse (a joint arm's
+ * prefill). */
+double sf_point_sparsity(const sf_view *view, const sf_point *point);
+/* The requested sparsity; where parameters were given instead, the executed one. */
+double sf_point_requested(const sf_view *view, const sf_point *point);
+/* The requested one in words: "0.90", "0.90/0.50" for a joint point, "set" with explicit parameters. */
+void sf_point_level(const sf_view *view, const sf_point *point, char text[32]);
+/* "smollm2 niah 1024 vertical_slash 0.90" */
+enum { SF_CELL_NAME = 512 };
+void sf_cell_name(const sf_view *view, int cell, char text[SF_CELL_NAME]);
+
+/* ---- Comparing ---- */
+
+/* Share of a cell's answers that could not be parsed; NAN: no records. */
+double sf_cell_unparsed(const sf_results *r, int cell);
+/* Paired differences of two cells, sample by sample, where both were given the same prompt: how many, in `difference`
+ * (room for the fewer of both). */
+int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference);
+
+/* A mean over cells that a selection names, each task of each point weighing the same. -1: all. */
+typedef struct sf_selection {
+    int model, length, task, arm;
+    int hard;                   /* 0: tasks of low dispersion and scope, 1: the others, -1: all */
+    double sparsity[SF_PHASES]; /* requested */
+} sf_selection;
+
+typedef struct sf_average {
+    int cells, samples;
+    double score, error;     /* strict, and its standard error */
+    double sparsity;         /* as executed, in the arm's phase */
+    double loss, loss_error; /* (dense - sparse) / dense of each (model, length), averaged; over cells that both have */
+    double drop, drop_error; /* dense - sparse */
+} sf_average;
+
+sf_average sf_view_average(const sf_view *view, const sf_selection *selection);
+
+#endif
