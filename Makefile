@@ -12,7 +12,7 @@ CFLAGS ?= -O2 -g
 PYTHON ?= python3
 
 # ---- features: looked for once, printed by `make features` ---------------------------------------------------------
-PKGS := hdf5 yaml-0.1 jansson libpcre2-8 libutf8proc libxxhash
+PKGS := hdf5 yaml-0.1 jansson oniguruma libpcre2-8 libutf8proc libxxhash
 NVCC ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
 CUDA ?= $(if $(NVCC),1,0)
 CUDA_ARCH ?= 80 90a
@@ -113,8 +113,8 @@ features: ## what was found on this machine
 	@echo "gnuplot    $$(command -v gnuplot || echo 'not found: make deps (needed for figures)')"
 
 # ---- packages (Debian, Ubuntu) ---------------------------------------------------------------------------------------
-DEB := gcc libc6-dev make pkg-config git ca-certificates libopenblas-dev libhdf5-dev libyaml-dev libjansson-dev libpcre2-dev \
-       libutf8proc-dev libxxhash-dev libcmocka-dev gnuplot-nox fonts-dejavu-core help2man python3 python3-pip
+DEB := gcc libc6-dev make pkg-config git ca-certificates libopenblas-dev libhdf5-dev libyaml-dev libjansson-dev libonig-dev \
+       libpcre2-dev libutf8proc-dev libxxhash-dev libcmocka-dev gnuplot-nox fonts-dejavu-core help2man python3 python3-pip
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 deps: ## install the Debian or Ubuntu packages that are missing

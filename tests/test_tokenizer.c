@@ -17,7 +17,6 @@
 #include "harness/model/chat.h"
 #include "harness/model/model.h"
 #include "harness/model/tokenizer.h"
-#include "harness/model/tokenizer_regex.h"
 
 #define GOLDEN "tests/golden/tokenizer/"
 
@@ -482,50 +481,6 @@ static void gguf_errors(void **state)
     }
 }
 
-/* ---- patterns -------------------------------------------------------------------------------------------------- */
-
-/* Where the library's regular expressions (Oniguruma) and PCRE2 read a pattern differently. */
-static void patterns_mean_what_they_mean_to_the_library(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *pattern, *text, *matches; /* the matched texts, each followed by '|' */
-    } rows[] = {
-        {"\\s+", "a \u00a0\u3000b\u180ec\u200bd\xc2\x85|", " \u00a0\u3000|\xc2\x85|"},
-        {"\\S+", "a\u180eb c\u2028d", "a\u180eb|c|d|"},
-        {"[\\s-]+", "a -\u180e- b", " -|- |"},
-        {"[^\\S\\n]+", "a \n\t b", " |\t |"},
-        {"\\w+", "e\u0301_a-\u24d0\u00bd\u2155", "e\u0301_a|\u24d0\u00bd|"},
-        {"[\\w+]+", "e\u0301_+a-\u00bd", "e\u0301_+a|"},
-        {"\\W", "e\u0301-a", "-|"},
-        {"\\d+", "1\u0663\u00b2\u2167", "1\u0663|"},
-        {"\\h+", "xBEEF\tg01", "BEEF|01|"},
-        {"a\\b", "ab a\u0301 a-a", "a|a|"},
-        {"^b$", "a\nb\nb", "b|b|"},
-        {"a.b", "a\nb a\rb", "a\rb|"},
-        {"(?i:'s|k)", "'S'\u017f'K\u212a", "'S|'\u017f|K|\u212a|"},
-        {"[]a]+", "[]a]", "]a]|"},
-        {"\\p{N}{1,3}", "1234567", "123|456|7|"},
-    };
-    sf_match *match = NULL;
-    size_t capacity = 0;
-    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-        sf_regex *regex;
-        if (sf_regex_compile(rows[r].pattern, strlen(rows[r].pattern), false, &regex) != SF_OK)
-            fail_msg("%s", sf_error());
-        char found[128] = "";
-        size_t n, at = 0;
-        assert_int_equal(sf_regex_find_all(regex, rows[r].text, strlen(rows[r].text), &match, &capacity, &n), SF_OK);
-        for (size_t i = 0; i < n; i++)
-            at += (size_t)snprintf(found + at, sizeof found - at, "%.*s|", (int)(match[i].end - match[i].start),
-                                   rows[r].text + match[i].start);
-        if (strcmp(found, rows[r].matches))
-            fail_msg("%s finds \"%s\", want \"%s\"", rows[r].pattern, found, rows[r].matches);
-        sf_regex_free(regex);
-    }
-    free(match);
-}
-
 /* ---- the rest of the contract ---------------------------------------------------------------------------------- */
 
 static void invalid_utf8_is_an_error_that_says_where(void **state)
@@ -766,7 +721,6 @@ int main(void)
         cmocka_unit_test(gguf_qwen2_stands_for_the_same),
         cmocka_unit_test(real_vocabulary),
         cmocka_unit_test(gguf_errors),
-        cmocka_unit_test(patterns_mean_what_they_mean_to_the_library),
         cmocka_unit_test(invalid_utf8_is_an_error_that_says_where),
         cmocka_unit_test(special_tokens_only_in_the_frame),
         cmocka_unit_test(frames_at_their_seams),

@@ -3,10 +3,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 #include <xxhash.h>
 
 #include "harness/model/tokenizer_parts.h"
+#include "harness/model/unicode.h"
 
 /* ---- building -------------------------------------------------------------------------------------------------- */
 
@@ -307,33 +307,6 @@ static sf_status encode_ordinary(struct sf_encoder *e, struct span in)
     return SF_OK;
 }
 
-static bool is_space(uint32_t c)
-{
-    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
-static bool is_word(uint32_t c)
-{
-    switch (utf8proc_category((utf8proc_int32_t)c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_PC:
-        return true;
-    default: /* the joiners; circled and squared letters */
-        return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
-               (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
-    }
-}
-
 static uint32_t letter_at(const char *text, size_t at, size_t bytes)
 {
     bool valid;
@@ -382,12 +355,12 @@ static sf_status encode_around(struct sf_encoder *e, const sf_trie *trie, struct
             if (end > in.plain_end) length = in.plain_end - i; /* where the plain part ends, looking begins anew */
             continue;
         }
-        if (token->single_word && ((start && is_word(letter_at(text, letter_before(text, start), bytes))) ||
-                                   (end < bytes && is_word(letter_at(text, end, bytes)))))
+        if (token->single_word && ((start && sf_is_word(letter_at(text, letter_before(text, start), bytes))) ||
+                                   (end < bytes && sf_is_word(letter_at(text, end, bytes)))))
             continue;
-        while (token->lstrip && start > done && is_space(letter_at(text, letter_before(text, start), bytes)))
+        while (token->lstrip && start > done && sf_is_white_space(letter_at(text, letter_before(text, start), bytes)))
             start = letter_before(text, start);
-        while (token->rstrip && end < bytes && is_space(letter_at(text, end, bytes))) {
+        while (token->rstrip && end < bytes && sf_is_white_space(letter_at(text, end, bytes))) {
             bool valid;
             end += sf_utf8_length(text + end, bytes - end, &valid);
         }

@@ -5,16 +5,19 @@
 
 #include "harness/model/tokenizer_parts.h"
 
-/* The tokens' texts, one after the other. */
+/* The tokens' texts, one after the other; at most `most` bytes. */
 struct list {
     char *text;
     size_t bytes, text_capacity;
     size_t *end; /* [n] where each token ends in text */
-    size_t n, end_capacity;
+    size_t n, end_capacity, most;
 };
 
 static sf_status put(struct list *to, const char *text, size_t bytes)
 {
+    if (bytes > to->most - to->bytes)
+        return sf_fail(SF_UNSUPPORTED, "the decoder makes more than %zu bytes of the tokens, the most that is allowed",
+                       to->most);
     SF_TRY(sf_reserve(&to->text, &to->text_capacity, to->bytes + bytes + 1, 1));
     if (bytes) memcpy(to->text + to->bytes, text, bytes);
     to->bytes += bytes;
@@ -185,8 +188,9 @@ static void free_list(struct list *l)
 sf_status sf_decode(const sf_tokenizer *t, const int32_t *ids, int n, bool skip_special, char **text)
 {
     *text = NULL;
-    struct list from = {0}, to = {0}, run = {0};
+    struct list from = {.most = SIZE_MAX}, to = from, run = from;
     sf_status status = texts_of(t, ids, n, skip_special, &from);
+    from.most = to.most = run.most = SF_NORMALIZED_TIMES * from.bytes + SF_NORMALIZED_MORE;
     for (int k = 0; k < t->decoders && status == SF_OK; k++) {
         to.bytes = to.n = run.bytes = 0;
         status = apply(&t->decoder[k], &from, &to, &run);

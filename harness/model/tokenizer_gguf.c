@@ -97,7 +97,8 @@ static sf_status build(const sf_gguf_tokens *from, sf_tokenizer *t)
     const struct pre *pre = NULL;
     SF_TRY(find_pre(from->pre ? from->pre : "default", &pre));
     if (pre->nfc) SF_TRY(sf_add_normalizer(t, (sf_normalizer){.kind = SF_NFC}));
-    if (pre->digits) SF_TRY(sf_add_pattern(t, "\\p{N}", 5, false, SF_SPLIT_ISOLATED, false));
+    if (pre->digits)
+        SF_TRY(sf_add_pattern(t, SF_DIGITS_PATTERN, strlen(SF_DIGITS_PATTERN), false, SF_SPLIT_ISOLATED, false));
     SF_TRY(sf_add_pattern(t, pre->pattern, strlen(pre->pattern), false, SF_SPLIT_ISOLATED, false));
     SF_TRY(sf_add_decoder(t, (sf_decoder){.kind = SF_DECODE_BYTE_LEVEL}));
     t->bpe.ignore_merges = pre->ignore_merges;

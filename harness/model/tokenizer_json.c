@@ -268,7 +268,8 @@ static sf_status read_pre_tokenizer(sf_json_at at, const char *type, sf_tokenize
         return sf_json_fail(SF_UNSUPPORTED, at, "type", "Split, Digits, ByteLevel, Metaspace or Sequence");
     bool individual = false;
     SF_TRY(sf_json_bool(at, "individual_digits", true, &individual));
-    return sf_add_pattern(t, "\\p{N}", 5, false, individual ? SF_SPLIT_ISOLATED : SF_SPLIT_CONTIGUOUS, false);
+    return sf_add_pattern(t, SF_DIGITS_PATTERN, strlen(SF_DIGITS_PATTERN), false,
+                          individual ? SF_SPLIT_ISOLATED : SF_SPLIT_CONTIGUOUS, false);
 }
 
 static sf_status read_strip(sf_json_at at, sf_tokenizer *t)

@@ -10,8 +10,13 @@ typedef struct sf_normalizer {
     char *text;        /* REPLACE_ALL: instead of every match; PUT_IN_FRONT; owned, NUL-terminated */
 } sf_normalizer;
 
-/* The Unicode forms are by utf8proc's tables, which are newer than those of the `tokenizers` library: characters that
- * Unicode 14 brought (U+1DFA, U+A7F2, …) may come out otherwise there. *out is malloc'ed (never NULL on success) and valid UTF-8, as `text` must be. */
+/* What the steps may make of a text: so many times its bytes and some more, beyond which it is an error. The longest
+ * that Unicode itself makes is 33 bytes of 3 (NFKC of U+FDFA). */
+enum { SF_NORMALIZED_TIMES = 64, SF_NORMALIZED_MORE = 1 << 16 };
+
+/* The Unicode forms are those of the `tokenizers` library, whose tables are Unicode 9's: what came later stays as it is
+ * (see unicode.h), whatever the version of utf8proc, which does the rest. *out is malloc'ed (never NULL on success) and
+ * valid UTF-8, as `text` must be. */
 sf_status sf_normalize(const sf_normalizer *step, int steps, const char *text, size_t bytes, char **out,
                        size_t *out_bytes);
 

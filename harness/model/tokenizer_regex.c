@@ -1,98 +1,111 @@
 #include "harness/model/tokenizer_regex.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+#include <oniguruma.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness/model/bpe.h"
+#include "harness/model/unicode.h"
 
 struct sf_regex {
     char *literal; /* NULL: `code` is the pattern */
     size_t bytes;
-    pcre2_code *code;
+    regex_t *code;
 };
 
-/* PCRE2's own \s also takes U+180E, and its \w, on which \b rests, no marks; Oniguruma's \w has the Latin-1 numbers,
- * but not where it stands inside a set. Contents of a set: */
-#define SPACE                                                                                                          \
-    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define NOT_SPACE                                                                                                      \
-    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
-    "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-#define WORD_IN_SET "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
-#define WORD        WORD_IN_SET "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
-#define HEX         "0-9a-fA-F"
+/* Hostile patterns end in an error: after so many steps back from one place of the text (what the `tokenizers` library
+ * allows too) and on the way to one match, so many places to step back to (some 50 bytes each), so many groups inside
+ * groups. */
+enum { MOST_RETRIES = 10000000, MOST_RETRIES_TO_MATCH = 10 * MOST_RETRIES, MOST_PLACES = 8000000, MOST_DEPTH = 256 };
 
-static const struct {
-    char letter;
-    const char *inside, *outside; /* of a set; NULL: cannot be said there */
-} ESCAPES[] = {
-    {'s', SPACE, "[" SPACE "]"},
-    {'S', NOT_SPACE, "[" NOT_SPACE "]"},
-    {'w', WORD_IN_SET, "[" WORD "]"},
-    {'W', NULL, "[^" WORD "]"},
-    {'h', HEX, "[" HEX "]"},
-    {'H', NULL, "[^" HEX "]"},
-    {'b', "\\x{8}", "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"},
-    {'B', NULL, "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"},
-};
-enum { LONGEST = 512 }; /* more than any of these */
-_Static_assert(sizeof NOT_SPACE + 2 < LONGEST && 4 * sizeof WORD + 64 < LONGEST, "an escape outgrows its room");
+/* ---- what characters are: UTF-8 as Oniguruma has it, but for the properties, which are unicode.h's -----------------
+ */
 
-static const char *rewritten(char letter, bool in_set, bool *unsayable)
+static OnigEncodingType encoding;
+
+static int find_property(OnigEncodingType *e, OnigUChar *name, OnigUChar *end)
 {
-    for (size_t i = 0; i < sizeof ESCAPES / sizeof *ESCAPES; i++) {
-        if (ESCAPES[i].letter != letter) continue;
-        *unsayable = in_set && !ESCAPES[i].inside;
-        return in_set ? ESCAPES[i].inside : ESCAPES[i].outside;
-    }
-    return NULL;
+    (void)e;
+    int property = sf_property_find((const char *)name, (size_t)(end - name));
+    if (property < 0) return ONIGERR_INVALID_CHAR_PROPERTY_NAME;
+    return sf_property_ranges(property) ? property : ONIGERR_MEMORY;
 }
 
-/* The pattern in PCRE2's dialect; malloc'ed. */
-static sf_status translate(const char *pattern, size_t bytes, char **out)
+static int ranges_of(OnigCtype property, OnigCodePoint *single_bytes, const OnigCodePoint *ranges[])
 {
-    char *to = malloc((bytes / 2 + 1) * LONGEST + 1);
-    if (!to) return sf_fail(SF_NO_MEMORY, "no memory for a pattern of %zu bytes", bytes);
-    size_t n = 0, set_at = 0;
-    bool in_set = false;
-    const char *why = NULL;
-    size_t i = 0;
-    for (; i < bytes && !why; i++) {
-        char c = pattern[i];
-        if (c == '\\' && i + 1 < bytes) {
-            bool unsayable = false;
-            const char *is = rewritten(pattern[++i], in_set, &unsayable);
-            if (unsayable) why = "\\W, \\H or \\B inside a set";
-            if (is) {
-                memcpy(to + n, is, strlen(is));
-                n += strlen(is);
-            } else {
-                to[n++] = '\\';
-                to[n++] = pattern[i];
-            }
-            continue;
-        }
-        if (!in_set && c == '[') {
-            in_set = true;
-            set_at = i + (i + 1 < bytes && pattern[i + 1] == '^');
-        } else if (in_set && c == ']' && i > set_at + 1) {
-            in_set = false;
-        } else if (in_set && c == '[') {
-            why = "a set or [:class:] inside a set";
-        } else if (in_set && c == '&' && i + 1 < bytes && pattern[i + 1] == '&') {
-            why = "an intersection of sets";
-        }
-        to[n++] = c;
+    *single_bytes = 0x80;
+    *ranges = sf_property_ranges((int)property);
+    return *ranges ? 0 : ONIGERR_MEMORY;
+}
+
+/* Of Latin-1 and the POSIX classes Oniguruma has a table of its own, which knows ² and ½ as \w; sets do not go by it.
+ */
+static int is_of(OnigCodePoint c, OnigCtype property)
+{
+    if (property < SF_CLASSES && c < 256) return OnigEncodingUTF8.is_code_ctype(c, property);
+    const uint32_t *range = sf_property_ranges((int)property);
+    uint32_t low = 0, high = range ? range[0] : 0;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (range[2 * middle + 2] < c)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    to[n] = 0;
-    if (why) {
-        free(to);
-        return sf_fail(SF_UNSUPPORTED, "the pattern has %s at byte %zu, which is not supported", why, i - 1);
+    return range && low < range[0] && range[2 * low + 1] <= c;
+}
+
+static void start_engine(void)
+{
+    encoding = OnigEncodingUTF8;
+    encoding.property_name_to_ctype = find_property;
+    encoding.get_ctype_code_range = ranges_of;
+    encoding.is_code_ctype = is_of;
+    OnigEncoding used = &encoding;
+    onig_initialize(&used, 1);
+    onig_set_retry_limit_in_match(MOST_RETRIES);
+    onig_set_retry_limit_in_search(MOST_RETRIES_TO_MATCH);
+    onig_set_match_stack_limit_size(MOST_PLACES);
+    onig_set_parse_depth_limit(MOST_DEPTH);
+}
+
+const char *sf_regex_engine(void)
+{
+    static char name[32];
+    snprintf(name, sizeof name, "Oniguruma %s", onig_version());
+    return name;
+}
+
+/* ---- compiling --------------------------------------------------------------------------------------------------- */
+
+/* Escapes that go by the library version's own tables (\X, \y, \Y), or match otherwise before version 6.9.10 (\R+). */
+static char unsupported(const char *pattern, size_t bytes)
+{
+    for (size_t i = 0; i + 1 < bytes; i++) {
+        if (pattern[i] != '\\') continue;
+        i++;
+        if (strchr("XRyY", pattern[i])) return pattern[i];
     }
-    *out = to;
-    return SF_OK;
+    return 0;
+}
+
+static sf_status compile(const char *pattern, size_t bytes, regex_t **out)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, start_engine);
+    char beyond = unsupported(pattern, bytes);
+    if (beyond) return sf_fail(SF_UNSUPPORTED, "the pattern has \\%c, which is not supported: %.200s", beyond, pattern);
+    OnigErrorInfo where;
+    const OnigUChar *text = (const OnigUChar *)pattern;
+    int error = onig_new(out, text, text + bytes, ONIG_OPTION_NONE, &encoding, ONIG_SYNTAX_DEFAULT, &where);
+    if (error == ONIG_NORMAL) return SF_OK;
+    OnigUChar why[ONIG_MAX_ERROR_MESSAGE_LEN];
+    onig_error_code_to_str(why, error, &where);
+    *out = NULL;
+    return sf_fail(error == ONIGERR_MEMORY ? SF_NO_MEMORY : SF_BAD_INPUT, "the pattern does not compile: %s: %.200s",
+                   (const char *)why, pattern);
 }
 
 sf_status sf_regex_compile(const char *pattern, size_t bytes, bool literal, sf_regex **out)
@@ -101,48 +114,31 @@ sf_status sf_regex_compile(const char *pattern, size_t bytes, bool literal, sf_r
     if (!bytes) return sf_fail(SF_BAD_INPUT, "the pattern is empty");
     sf_regex *r = calloc(1, sizeof *r);
     if (!r) return sf_fail(SF_NO_MEMORY, "no memory for a pattern");
-    if (literal) {
-        r->literal = malloc(bytes);
-        r->bytes = bytes;
-        if (!r->literal) {
-            free(r);
-            return sf_fail(SF_NO_MEMORY, "no memory for a pattern of %zu bytes", bytes);
-        }
+    sf_status status = SF_OK;
+    if (!literal) {
+        status = compile(pattern, bytes, &r->code);
+    } else if ((r->literal = malloc(bytes))) {
         memcpy(r->literal, pattern, bytes);
+        r->bytes = bytes;
+    } else {
+        status = sf_fail(SF_NO_MEMORY, "no memory for a pattern of %zu bytes", bytes);
+    }
+    if (status == SF_OK)
         *out = r;
-        return SF_OK;
-    }
-    char *text = NULL;
-    sf_status status = translate(pattern, bytes, &text);
-    if (status != SF_OK) {
-        free(r);
-        return status;
-    }
-    int error;
-    PCRE2_SIZE at;
-    r->code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error,
-                            &at, NULL);
-    if (!r->code) {
-        char why[256];
-        pcre2_get_error_message(error, (PCRE2_UCHAR *)why, sizeof why);
-        status = sf_fail(SF_BAD_INPUT, "the pattern does not compile: %s at byte %zu of %s", why, (size_t)at, text);
-        free(text);
-        free(r);
-        return status;
-    }
-    free(text);
-    pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE); /* where there is no JIT, pcre2_match() interprets */
-    *out = r;
-    return SF_OK;
+    else
+        sf_regex_free(r);
+    return status;
 }
 
 void sf_regex_free(sf_regex *r)
 {
     if (!r) return;
     free(r->literal);
-    pcre2_code_free(r->code);
+    onig_free(r->code);
     free(r);
 }
+
+/* ---- matching ---------------------------------------------------------------------------------------------------- */
 
 static sf_status add(sf_match **matches, size_t *capacity, size_t *n, size_t start, size_t end)
 {
@@ -164,34 +160,46 @@ static sf_status find_literal(const sf_regex *r, const char *text, size_t bytes,
     return SF_OK;
 }
 
+static sf_status fails(int error, size_t from)
+{
+    OnigUChar why[ONIG_MAX_ERROR_MESSAGE_LEN];
+    onig_error_code_to_str(why, error);
+    return sf_fail(error == ONIGERR_MEMORY ? SF_NO_MEMORY : SF_UNSUPPORTED,
+                   "the split pattern fails on this text after byte %zu: %s", from, (const char *)why);
+}
+
 sf_status sf_regex_find_all(const sf_regex *r, const char *text, size_t bytes, sf_match **matches, size_t *capacity,
                             size_t *n)
 {
     *n = 0;
     if (r->literal) return find_literal(r, text, bytes, matches, capacity, n);
-
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-    if (!data) return sf_fail(SF_NO_MEMORY, "no memory to match a pattern");
-    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(data);
+    OnigRegion *region = onig_region_new();
+    if (!region) return sf_fail(SF_NO_MEMORY, "no memory to match a pattern");
+    if (bytes == 0) text = ""; /* a place to point at */
+    const OnigUChar *begin = (const OnigUChar *)text, *end = begin + bytes;
     sf_status status = SF_OK;
     size_t last_end = SIZE_MAX; /* of the match before */
     for (size_t from = 0; from <= bytes && status == SF_OK;) {
-        int found = pcre2_match(r->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK, data, NULL);
-        if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-            found = pcre2_match(r->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, NULL);
-        if (found == PCRE2_ERROR_NOMATCH) break;
+        int found = onig_search(r->code, begin, end, begin + from, end, region, ONIG_OPTION_NONE);
+        if (found == ONIG_MISMATCH) break;
         if (found < 0) {
-            char why[256];
-            pcre2_get_error_message(found, (PCRE2_UCHAR *)why, sizeof why);
-            status = sf_fail(SF_UNSUPPORTED, "the split pattern fails on this text after byte %zu: %s", from, why);
-        } else if (span[0] >= span[1] && span[1] == last_end) {
+            status = fails(found, from);
+            break;
+        }
+        size_t start = (size_t)region->beg[0], stop = (size_t)region->end[0];
+        if (start == stop && stop == last_end) {
             bool valid;
             from = last_end + (last_end < bytes ? sf_utf8_length(text + last_end, bytes - last_end, &valid) : 1);
+        } else if (start > stop || (last_end != SIZE_MAX && start < last_end)) {
+            status = sf_fail(SF_UNSUPPORTED,
+                             "the split pattern matches from byte %zu to %zu of a text, where the match before ends at "
+                             "%zu: by \\K or by looking behind it reaches beyond its own match, which cannot be cut",
+                             start, stop, last_end == SIZE_MAX ? 0 : last_end);
         } else {
-            status = add(matches, capacity, n, span[0], span[1]);
-            from = last_end = span[1];
+            status = add(matches, capacity, n, start, stop);
+            from = last_end = stop;
         }
     }
-    pcre2_match_data_free(data);
+    onig_region_free(region, 1);
     return status;
 }

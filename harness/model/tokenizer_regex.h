@@ -1,8 +1,11 @@
-/* Patterns as tokenizer files write them: Oniguruma's dialect (Ruby syntax, Unicode classes), run by PCRE2. Where both
- * spell a thing alike and mean another, the pattern is rewritten: \s and \S are Unicode's White_Space, \w, \W, \b and \B
- * go by its word letters, \h and \H are hexadecimal digits; ^ and $ match at every line. Sets inside sets are an error.
- * What is a letter or a number is PCRE2's Unicode version's word (14 in 10.42): text in newer scripts may be cut otherwise
- * than by a library with newer tables. */
+/* Patterns as tokenizer files write them, run by the engine that the `tokenizers` library runs them with: Oniguruma,
+ * its own syntax, no options. So (?m) lets a dot match line ends, x{2}+ is x{2} repeated, [a&&b] is an intersection,
+ * and so on; what a letter, digit or space is, is fixed by unicode.h, not by the machine's version of the library
+ * (pairs of letters that (?i) takes as one, and the few that Unicode added since version 14 to them, are the
+ * library's).
+ *
+ * Not supported, and an error that says so: \X, \y, \Y and \R, which differ between versions of Oniguruma, and names of
+ * properties that unicode.h does not have. */
 #ifndef SF_TOKENIZER_REGEX_H
 #define SF_TOKENIZER_REGEX_H
 
@@ -13,7 +16,7 @@
 
 typedef struct sf_regex sf_regex;
 
-/* literal: the pattern is plain text. Errors say what PCRE2 says and where in the pattern. */
+/* literal: the pattern is plain text. Errors say what Oniguruma says. */
 sf_status sf_regex_compile(const char *pattern, size_t bytes, bool literal, sf_regex **out);
 void sf_regex_free(sf_regex *r);
 
@@ -21,9 +24,13 @@ typedef struct sf_match {
     size_t start, end;
 } sf_match;
 
-/* All matches in `text` (valid UTF-8), left to right, not overlapping; an empty one only where no other has just ended.
- * *matches is a growable array that the caller owns (see sf_reserve). */
+/* All matches in `text` (valid UTF-8), left to right: each begins where the one before ends or later, and ends where it
+ * begins or later (a pattern that breaks this, by \K or by looking behind, is an error); an empty one only where no
+ * other has just ended. *matches is a growable array that the caller owns (see sf_reserve). */
 sf_status sf_regex_find_all(const sf_regex *r, const char *text, size_t bytes, sf_match **matches, size_t *capacity,
                             size_t *n);
+
+/* "Oniguruma 6.9.8": of the library that is loaded. */
+const char *sf_regex_engine(void);
 
 #endif

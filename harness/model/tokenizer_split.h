@@ -56,4 +56,7 @@ void sf_split_scratch_free(sf_split_scratch *scratch);
 /* The pattern of GPT-2, which the ByteLevel pre-tokenizer uses. */
 extern const char SF_GPT2_PATTERN[];
 
+/* The digits of the Digits pre-tokenizer: it asks Rust, whose tables (Unicode 17) know thirteen more. */
+#define SF_DIGITS_PATTERN "[\\p{N}\\x{11de0}-\\x{11de9}\\x{16ff4}-\\x{16ff6}]"
+
 #endif

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "harness/model/tokenizer_regex.h"
+#include "harness/model/unicode.h"
 #include "kernels/backend.h"
 
 const char *sf_version(void) { return SF_VERSION; }
@@ -42,6 +44,8 @@ char *sf_versions_json(void)
     json_object_set_new(o, "hdf5", json_string(text));
     json_object_set_new(o, "libyaml", json_string(yaml_get_version_string()));
     json_object_set_new(o, "jansson", json_string(JANSSON_VERSION));
+    json_object_set_new(o, "patterns", json_string(sf_regex_engine()));
+    json_object_set_new(o, "unicode", json_string(SF_UNICODE_VERSIONS));
     json_object_set_new(o, "cpu", json_string(cpu));
     json_t *backends = json_array();
     for (int i = 0; sf_backends[i]; i++) json_array_append_new(backends, json_string(sf_backends[i]->name));
