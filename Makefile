@@ -30,7 +30,7 @@ INCS := -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lopenblas -lm -ldl -fopenmp
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(DEFS) $(INCS) -fopenmp -fno-math-errno -MMD -MP $(SANITIZE)
 
-ROOMS := base kernels kernels/reference kernels/cpu methods tasks $(addprefix harness/,config model engine store report report/figures lab run train cli)
+ROOMS := base kernels kernels/reference kernels/cpu methods tasks $(addprefix harness/,config model model/families engine store report report/figures lab run train cli)
 SRCS := $(filter-out harness/cli/main.c,$(wildcard $(ROOMS:%=%/*.c)))
 OBJS := $(SRCS:%.c=$(BUILD)/%.o)
 ifeq ($(CUDA),1)

@@ -631,7 +631,7 @@ static void spoiled_names(void **state)
     /* clang-format off */
     static const struct { const char *field; int letter; char to; const char *expected; } rows[] = {
         {"general.architecture:value", 0, 'x',
-     "key general.architecture: expected llama, qwen2 or qwen3, found \"xlama\""},
+     "key general.architecture: expected one of llama, qwen2, qwen3, gemma3, found \"xlama\""},
         {"general.architecture:value", 1, '\0', "key general.architecture: expected text, found a NUL byte in it"},
         {"general.architecture:name", 8, 'x', "key general.architecture: expected, not found"},
         {"general.architecture:name", 3, '\n',
@@ -686,7 +686,9 @@ static void spoiled_wholes(void **state)
         {"no bias", {.architecture = "qwen2"}, "tensor blk.0.attn_q.bias: expected shape [32], not found"},
         {"no norm", {.architecture = "qwen3"}, "tensor blk.0.attn_q_norm.weight: expected shape [16], not found"},
         {"gemma", {.architecture = "gemma3"},
-     "found \"gemma3\"; other families may be read from their Hugging Face folder"},
+     "key gemma3.attention.sliding_window: expected, not found"},
+        {"gpt", {.architecture = "gpt2"},
+     "found \"gpt2\"; other families may be read from their Hugging Face folder"},
     };
     /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -424,9 +424,10 @@ static sf_model_config config_of(const char *json)
 {
     sf_model_config c = {0};
     bool multimodal;
+    sf_doubts doubts = {0};
     json_t *root = json_loads(json, 0, NULL);
     assert_non_null(root);
-    if (sf_hf_config(root, "config.json", &c, &multimodal) != SF_OK) fail_msg("%s\n%s", sf_error(), json);
+    if (sf_hf_config(root, "config.json", &c, &multimodal, &doubts) != SF_OK) fail_msg("%s\n%s", sf_error(), json);
     json_decref(root);
     return c;
 }
@@ -657,7 +658,7 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
     {"config.json", "{'model_type'", "'model_type'", "config.json:1:"},
     {"config.json", "{'model_type'", "[1, {'model_type'", "config.json:1:"},
     {"config.json", "'qwen2'", "'qwen2_moe'",
-     "model_type: expected one of llama, mistral, qwen2, qwen3, gemma3_text, gemma3, found 'qwen2_moe'"},
+     "model_type: expected one of llama, mistral, ministral, qwen2, qwen3, gemma3_text, gemma3, found 'qwen2_moe'"},
     {"config.json", "'model_type': 'qwen2'", "'model_type': null", "model_type: expected a text, found null"},
     {"config.json", "'hidden_size': 16", "'hidden_size': 0",
      "hidden_size: expected a whole number from 1 to 1048576, found 0"},
@@ -682,14 +683,12 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
     {"config.json", "'vocab_size': 320", "'vocab_size': 300",
      "tensor model.embed_tokens.weight: expected shape [300, 16], found [320, 16]"},
     {"config.json", "1e-06", "0", "rms_norm_eps: expected a number from 1e-12 to 1, found 0"},
-    {"config.json", "'silu'", "'gelu'", "hidden_act: expected silu, found 'gelu'"},
+    {"config.json", "'silu'", "'gelu'", "hidden_act: expected silu, swish, gelu_pytorch_tanh or gelu_new, found 'gelu'"},
     {"config.json", "10000.0", "0.5", "rope_theta: expected a number from 1 to 1e+12, found 0.5"},
     {"config.json", "'rope_scaling': null", "'rope_scaling': {'type': 'dynamic'}",
      "rope_scaling.type: expected default, linear, llama3 or yarn, found 'dynamic'"},
     {"config.json", "'rope_scaling': null", "'rope_scaling': {'type': 'yarn'}",
      "rope_scaling.factor: expected a number from 1 to 1e+06, not found"},
-    {"config.json", "'rope_scaling': null", "'rope_scaling': {'type': 'yarn', 'factor': 2, 'mscale': 1}",
-     "rope_scaling.mscale: expected none, found 1"},
     {"config.json", "'rope_scaling': null",
      "'rope_scaling': {'type': 'yarn', 'factor': 2, 'truncate': false}",
      "rope_scaling.truncate: expected true, found false"},
@@ -698,6 +697,21 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
      "rope: expected 0 < beta_slow < beta_fast"},
     {"config.json", "'rope_scaling': null", "'rope_scaling': {'rope_type': 'llama3', 'factor': 2}",
      "rope_scaling.low_freq_factor: expected a number"},
+    {"config.json", "'rope_scaling': null", "'rope_scaling': {'rope_type': 'yarn', 'type': 'linear', 'factor': 2}",
+     "rope_scaling.rope_type is 'yarn' and rope_scaling.type is 'linear': they contradict each other"},
+    {"config.json", "'rope_scaling': null", "'rope_parameters': {'rope_type': 'default', 'rope_theta': 5000}",
+     "rope_parameters.rope_theta is 5000 and rope_theta is 10000.0: they contradict each other"},
+    {"config.json", "'rope_scaling': null",
+     "'original_max_position_embeddings': 64, 'rope_scaling': {'type': 'yarn', 'factor': 2,"
+     " 'original_max_position_embeddings': 128}",
+     "rope_scaling.original_max_position_embeddings is 128 and original_max_position_embeddings is 64: they contradict"},
+    {"config.json", "'rope_scaling': null",
+     "'rope_parameters': {'rope_type': 'default'}, 'rope_scaling': {'type': 'linear', 'factor': 2}",
+     "rope_parameters says theta 10000 and rope_scaling says theta 10000, linear, factor 2: they contradict"},
+    {"config.json", "'rope_scaling': null", "'rope_parameters': {'full_attention': {'rope_type': 'default'}}",
+     "rope_parameters.full_attention: expected one rotation for all layers, as every qwen2 has"},
+    {"config.json", "'model_type': 'qwen2'", "'model_type': 'gemma3_text', 'rope_parameters': {'rope_type': 'default'}",
+     "rope_parameters: expected full_attention and sliding_attention in it"},
     {"config.json", "'rope_scaling': null", "'rope_scaling': [1]", "rope_scaling: expected an object, found [1]"},
     {"config.json", "'rope_scaling': null", "'rope_parameters': {'partial_rotary_factor': 0.5}",
      "rope_parameters.partial_rotary_factor: expected 1"},
@@ -708,12 +722,12 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
     {"config.json", "'max_window_layers': 1", "'layer_types': ['chunked_attention']",
      "layer_types: expected only full_attention and sliding_attention"},
     {"config.json", "'max_window_layers': 1", "'layer_types': ['sliding_attention']",
-     "sliding_window: expected a window, since layers slide"},
+     "layer_types names sliding layers and use_sliding_window is false: they contradict each other"},
     {"config.json", "'max_window_layers': 1", "'quantization_config': {'bits': 4}",
      "quantization_config: expected none, found {'bits':4}"},
-    {"config.json", "'max_window_layers': 1", "'final_logit_softcapping': 30.0",
+    {"config.json", "'model_type': 'qwen2'", "'model_type': 'gemma3_text', 'final_logit_softcapping': 30.0",
      "final_logit_softcapping: expected none, found 30.0"},
-    {"config.json", "'max_window_layers': 1", "'attention_bias': true",
+    {"config.json", "'model_type': 'qwen2'", "'model_type': 'qwen3', 'attention_bias': true",
      "attention_bias: expected false, found true"},
     {"config.json", "'tie_word_embeddings': false", "'tie_word_embeddings': 'no'",
      "tie_word_embeddings: expected true or false, found 'no'"},

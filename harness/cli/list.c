@@ -1,11 +1,14 @@
 #include <dirent.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "harness/cli/cli.h"
 #include "base/data.h"
+#include "harness/model/describe.h"
+#include "harness/model/family.h"
 #include "harness/model/model.h"
 #include "harness/config/sweep.h"
 
@@ -15,7 +18,11 @@ static const struct argp_option options[] = {
     {0},
 };
 
-struct args { const char *what; bool json; sf_strings plugin; };
+struct args {
+    const char *what;
+    bool json;
+    sf_strings plugin, path;
+};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -23,8 +30,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'j': a->json = true; return 0;
     case 'p': sf_strings_add(state, &a->plugin, arg); return 0;
-    case ARGP_KEY_ARG: a->what = arg; return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "name what to list: models, methods or tasks"); return 0;
+    case ARGP_KEY_ARG:
+        if (a->what)
+            sf_strings_add(state, &a->path, arg);
+        else
+            a->what = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "name what to list: models, families, methods or tasks");
+        return 0;
+    case ARGP_KEY_SUCCESS:
+        if (a->path.n && strcmp(a->what, "models") != 0) argp_error(state, "paths go with models alone");
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
@@ -91,6 +108,34 @@ static json_t *tasks(void)
     return list;
 }
 
+static json_t *families(void)
+{
+    json_t *list = json_array();
+    for (int i = 0; sf_families[i]; i++) {
+        const sf_family *f = sf_families[i];
+        json_t *types = json_array(), *o = json_pack("{s:s, s:s?}", "name", f->name, "gguf", f->gguf);
+        for (size_t k = 0; k < sizeof f->model_type / sizeof *f->model_type; k++) {
+            if (f->model_type[k]) json_array_append_new(types, json_string(f->model_type[k]));
+        }
+        if (f->wrapper) json_array_append_new(types, json_string(f->wrapper));
+        json_object_set_new(o, "model_type", types);
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+/* What was understood, by name, and what is doubted. */
+static void add_facts(json_t *o, const sf_model *m)
+{
+    sf_fact fact[SF_MAX_FACTS];
+    int facts = sf_model_facts(m, fact);
+    json_t *understood = json_object(), *doubts = json_array();
+    for (int i = 0; i < facts; i++) json_object_set_new(understood, fact[i].name, json_string(fact[i].text));
+    for (int i = 0; i < m->doubts.n; i++) json_array_append_new(doubts, json_string(m->doubts.text[i]));
+    json_object_set_new(o, "understood", understood);
+    json_object_set_new(o, "doubts", doubts);
+}
+
 static void add_model(json_t *list, const char *path)
 {
     sf_model *m;
@@ -103,6 +148,7 @@ static void add_model(json_t *list, const char *path)
                       c->architecture, "layers", c->layers, "d", c->d, "heads", c->heads, "kv_heads", c->kv_heads, "head_dim",
                       c->head_dim, "max_position", c->max_position, "weights", m->weights.embedding.data != NULL, "bytes",
                       (double)m->weight_bytes);
+        add_facts(o, m);
         sf_model_close(m);
     }
     json_array_append_new(list, o);
@@ -144,9 +190,11 @@ static void scan(json_t *list, const char *folder)
     if (n >= 0) free(entry);
 }
 
-static json_t *models(void)
+static json_t *models(const sf_strings *path)
 {
     json_t *list = json_array();
+    for (int i = 0; i < path->n; i++) add_model(list, path->item[i]);
+    if (path->n) return list;
     scan(list, "models");
     scan(list, "models/frontier-mini");
     char shapes[4096];
@@ -177,7 +225,28 @@ static void print_params(const json_t *item)
     }
 }
 
-static void print_text(const char *what, const json_t *list)
+static void print_family(const json_t *o)
+{
+    size_t i;
+    json_t *type;
+    char types[128] = "";
+    json_array_foreach(json_object_get(o, "model_type"), i, type)
+        snprintf(types + strlen(types), sizeof types - strlen(types), "%s%s", i ? ", " : "", json_string_value(type));
+    printf("%-12s config.json: %-28s GGUF: %s\n", text_of(o, "name"), types,
+           *text_of(o, "gguf") ? text_of(o, "gguf") : "-");
+}
+
+static void print_facts(const json_t *o)
+{
+    size_t i;
+    const char *name;
+    json_t *text;
+    json_object_foreach(json_object_get(o, "understood"), name, text)
+        printf("      %-11s %s\n", name, json_string_value(text));
+    json_array_foreach(json_object_get(o, "doubts"), i, text) printf("      doubt       %s\n", json_string_value(text));
+}
+
+static void print_text(const char *what, const json_t *list, bool whole)
 {
     size_t i;
     json_t *o;
@@ -191,6 +260,8 @@ static void print_text(const char *what, const json_t *list)
                    text_of(o, "source"), text_of(o, "metric"), text_of(o, "dispersion"), text_of(o, "scope"),
                    json_is_true(json_object_get(o, "natural")) ? ", natural text" : "");
             print_params(o);
+        } else if (strcmp(what, "families") == 0) {
+            print_family(o);
         } else if (*text_of(o, "error")) {
             printf("%-40s cannot be used: %s\n", text_of(o, "path"), text_of(o, "error"));
         } else {
@@ -199,29 +270,44 @@ static void print_text(const char *what, const json_t *list)
                    (int)json_integer_value(json_object_get(o, "heads")), (int)json_integer_value(json_object_get(o, "kv_heads")),
                    (int)json_integer_value(json_object_get(o, "head_dim")),
                    json_is_true(json_object_get(o, "weights")) ? "weights" : "shape only (for `frontier cost`)");
+            if (whole) print_facts(o);
         }
     }
 }
 
 int sf_cmd_list(int argc, char **argv)
 {
-    static const struct argp argp = {options, parse, "models|methods|tasks",
-                                     "Lists what this build and this folder have, with every parameter and its default.\v"
-                                     "Examples:\n  frontier list methods\n  frontier list tasks --json",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        options,
+        parse,
+        "methods|tasks|families|models [PATH...]",
+        "Lists what this build and this folder have, with every parameter and its default; of models named by"
+        " path, what was understood of them.\v"
+        "Examples:\n  frontier list methods\n  frontier list tasks --json\n"
+        "  frontier list models models/smollm2-135m",
+        NULL,
+        NULL,
+        NULL};
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     sf_status status = SF_OK;
-    json_t *list = strcmp(a.what, "methods") == 0 ? methods(&a.plugin, &status)
-                   : strcmp(a.what, "tasks") == 0 ? tasks()
-                   : strcmp(a.what, "models") == 0 ? models()
-                                                   : NULL;
-    if (!list) return sf_cli_end(sf_fail(SF_BAD_INPUT, "cannot list '%s'; name models, methods or tasks", a.what));
+    json_t *list = strcmp(a.what, "methods") == 0    ? methods(&a.plugin, &status)
+                   : strcmp(a.what, "tasks") == 0    ? tasks()
+                   : strcmp(a.what, "families") == 0 ? families()
+                   : strcmp(a.what, "models") == 0   ? models(&a.path)
+                                                     : NULL;
+    if (!list)
+        return sf_cli_end(sf_fail(SF_BAD_INPUT, "cannot list '%s'; name models, families, methods or tasks", a.what));
     if (status == SF_OK && a.json) {
         json_dumpf(list, stdout, JSON_INDENT(2));
         putchar('\n');
     } else if (status == SF_OK) {
-        print_text(a.what, list);
+        print_text(a.what, list, a.path.n > 0);
+    }
+    /* A model that was named and cannot be used is an error; one that merely lies there is not. */
+    for (size_t i = 0; status == SF_OK && i < (size_t)a.path.n; i++) {
+        if (*text_of(json_array_get(list, i), "error"))
+            status = sf_fail(SF_BAD_INPUT, "%s", text_of(json_array_get(list, i), "error"));
     }
     json_decref(list);
     return sf_cli_end(status);

@@ -23,7 +23,7 @@ typedef struct sf_rope_config {
 
 typedef struct sf_model_config {
     char name[128];
-    char architecture[64];               /* "llama", "qwen2", "qwen3", "mistral", "gemma3" */
+    char architecture[64];               /* name of the family (family.h) */
     int layers, d, heads, kv_heads, head_dim, mlp, vocab;
     int max_position;                    /* positions the checkpoint says it can take, scaling included; 0: not said */
     double norm_eps;

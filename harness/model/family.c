@@ -4,30 +4,65 @@
 #include <stdio.h>
 #include <string.h>
 
-/* clang-format off */
-static const sf_family FAMILIES[] = {
-    {.name = "llama"},
-    {.name = "mistral"},
-    {.name = "qwen2", .qkv_bias = true, .yarn_by_rule = 32768},
-    {.name = "qwen3", .qk_norm = true},
-    {.name = "gemma3", .qk_norm = true, .post_norms = true, .scaled_embedding = true, .norm_offset = 1,
-     .activation = SF_GELU_TANH},
-};
-/* clang-format on */
-enum { N_FAMILIES = sizeof FAMILIES / sizeof *FAMILIES, YARN_BETA_FAST = 32, YARN_BETA_SLOW = 1 };
+enum { MODEL_TYPES = sizeof((sf_family *)0)->model_type / sizeof(char *), YARN_BETA_FAST = 32, YARN_BETA_SLOW = 1 };
 
-sf_status sf_family_find(const char *name, const char *where, const char *key, const sf_family **out)
+static bool same(const char *a, const char *b) { return a && strcmp(a, b) == 0; }
+
+const sf_family *sf_family_named(const char *name)
 {
-    char known[128] = "";
-    for (int i = 0; i < N_FAMILIES; i++) {
-        *out = &FAMILIES[i];
-        if (strcmp(FAMILIES[i].name, name) == 0) return SF_OK;
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", FAMILIES[i].name);
+    for (int i = 0; sf_families[i]; i++) {
+        if (same(sf_families[i]->name, name)) return sf_families[i];
     }
-    return sf_fail(SF_UNSUPPORTED, "%s: %s: expected one of %s, found \"%.64s\"", where, key, known, name);
+    return NULL;
 }
 
-void sf_family_apply(const sf_family *f, sf_model_config *c)
+const sf_family *sf_family_of_model_type(const char *type)
+{
+    for (int i = 0; sf_families[i]; i++) {
+        for (int k = 0; k < MODEL_TYPES; k++) {
+            if (same(sf_families[i]->model_type[k], type)) return sf_families[i];
+        }
+    }
+    return NULL;
+}
+
+const sf_family *sf_family_of_wrapper(const char *type)
+{
+    for (int i = 0; sf_families[i]; i++) {
+        if (same(sf_families[i]->wrapper, type)) return sf_families[i];
+    }
+    return NULL;
+}
+
+const sf_family *sf_family_of_architecture(const char *gguf)
+{
+    for (int i = 0; sf_families[i]; i++) {
+        if (same(sf_families[i]->gguf, gguf)) return sf_families[i];
+    }
+    return NULL;
+}
+
+static void append(const char *name, size_t bytes, char *text)
+{
+    size_t used = strlen(text);
+    if (name) snprintf(text + used, bytes - used, "%s%s", used ? ", " : "", name);
+}
+
+const char *sf_family_list(sf_family_source source, size_t bytes, char *text)
+{
+    *text = '\0';
+    for (int i = 0; sf_families[i]; i++) {
+        const sf_family *f = sf_families[i];
+        if (source == SF_IN_SHAPES) append(f->name, bytes, text);
+        if (source == SF_IN_GGUF) append(f->gguf, bytes, text);
+        if (source != SF_IN_JSON) continue;
+        for (int k = 0; k < MODEL_TYPES; k++) append(f->model_type[k], bytes, text);
+        append(f->wrapper, bytes, text);
+    }
+    return text;
+}
+
+void sf_family_begin(const sf_family *f, sf_model_config *c)
 {
     snprintf(c->architecture, sizeof c->architecture, "%s", f->name);
     c->qkv_bias = f->qkv_bias;
@@ -35,6 +70,10 @@ void sf_family_apply(const sf_family *f, sf_model_config *c)
     c->post_norms = f->post_norms;
     c->norm_offset = f->norm_offset;
     c->activation = f->activation;
+}
+
+void sf_family_finish(const sf_family *f, sf_model_config *c)
+{
     c->embed_scale = f->scaled_embedding ? (float)sqrt(c->d) : 1;
     if (c->attention_scale == 0) c->attention_scale = (float)(1 / sqrt(c->head_dim));
     if (f->yarn_by_rule && c->rope.scaling == SF_ROPE_PLAIN && c->max_position == f->yarn_by_rule) {

@@ -1,23 +1,78 @@
-/* What tells one model family's graph from another's, as data. Sizes come from the checkpoint. */
+/* A model family: all that tells its checkpoints from Llama's, as data. Sizes come from the checkpoint. One file a family
+ * in families/, one line in families/registry.c. What is left out is as in Llama. */
 #ifndef SF_FAMILY_H
 #define SF_FAMILY_H
 
-#include "harness/model/config.h"
+#include "harness/model/doubts.h"
+#include "harness/model/gguf.h"
+#include "harness/model/json.h"
+#include "harness/model/model.h"
+
+/* How layers come to slide where config.json has no layer_types. */
+typedef enum sf_sliding_rule {
+    SF_NEVER_SLIDES,
+    SF_EVERY_LAYER_SLIDES, /* where sliding_window is given */
+    SF_SLIDES_FROM_LAYER,  /* where use_sliding_window is true, from layer max_window_layers on */
+    SF_SLIDES_BUT_EVERY_NTH, /* n: sliding_window_pattern */
+} sf_sliding_rule;
+
+/* A layer's tensor that is called otherwise than Llama's; a NULL name is as there. */
+typedef struct sf_tensor_name {
+    size_t at; /* SF_LAYER_TENSOR(field) */
+    const char *hf, *gguf;
+} sf_tensor_name;
+#define SF_LAYER_TENSOR(field) offsetof(sf_layer_weights, field)
+
+/* A JSON text as it would stand in a file. */
+#define SF_JSON(...) #__VA_ARGS__
 
 typedef struct sf_family {
-    const char *name;      /* of the architecture, in configs and messages */
-    bool qkv_bias, qk_norm, post_norms;
+    const char *name; /* in shapes, messages and results; part of every key, so it never changes */
+
+    /* ---- the graph ---- */
+    bool qkv_bias;         /* on the projections to q, k and v */
+    bool qk_norm;          /* RMSNorm over each head of q and k, before the rotation */
+    bool post_norms;       /* norms also on the outputs of attention and MLP */
     bool scaled_embedding; /* token embeddings times sqrt(d) */
-    float norm_offset;
+    float norm_offset;     /* added to norm weights as safetensors store them */
     sf_activation activation;
     int yarn_by_rule;      /* a checkpoint of this many positions takes four times as many through YaRN; 0: none */
+
+    /* ---- config.json ---- */
+    const char *model_type[3];   /* its names there; NULL where there are fewer */
+    const char *wrapper;         /* model_type of a multimodal model whose text_config this is; NULL: none */
+    const char *defaults;        /* JSON object: keys that a file may leave out, as transformers' class has them */
+    double theta, local_theta;   /* rotation base where a file has none; local_theta: of sliding layers, 0: one for all */
+    const char *activation_key;  /* NULL: hidden_act */
+    sf_sliding_rule sliding;
+    bool layer_types;            /* transformers obeys that key here */
+    const char *const *refused;  /* keys (NULL-ended) of the class whose other graph we do not compute: see hf_config.c */
+    const char *const *own;      /* keys (NULL-ended) that `read` reads, and other families do not have */
+    sf_status (*read)(sf_json_at at, sf_model_config *c); /* keys of its own; NULL: none. Sizes are there already */
+
+    /* ---- GGUF ---- */
+    const char *gguf;      /* general.architecture and the prefix of its keys; NULL: not read from GGUF */
+    bool interleaved;      /* llama.cpp's converter reorders the rows of q and k */
+    sf_status (*read_gguf)(const sf_gguf *g, sf_model_config *c); /* what its keys leave to the reader; NULL: nothing */
+
+    const sf_tensor_name *tensor; /* ended by a row without names; NULL: none is called otherwise */
 } sf_family;
 
-/* Error: unknown (lists those known). `where` and `key` for the message. */
-sf_status sf_family_find(const char *name, const char *where, const char *key, const sf_family **out);
+extern const sf_family *const sf_families[]; /* NULL-ended */
 
-/* Writes what the family fixes, and what it derives from sizes already there: architecture, flags, scales, activation,
- * YaRN by rule where positions are plain and max_position is the published one. */
-void sf_family_apply(const sf_family *f, sf_model_config *c);
+/* By the name in one kind of source. NULL: there is none. */
+const sf_family *sf_family_named(const char *name);            /* of shapes and configs */
+const sf_family *sf_family_of_model_type(const char *type);    /* of config.json; wrappers are not among them */
+const sf_family *sf_family_of_wrapper(const char *type);
+const sf_family *sf_family_of_architecture(const char *gguf);
+
+/* "llama, mistral, …": the names known to one kind of source, for messages; `text` ends cut off rather than overflow. */
+typedef enum sf_family_source { SF_IN_SHAPES, SF_IN_JSON, SF_IN_GGUF } sf_family_source;
+const char *sf_family_list(sf_family_source source, size_t bytes, char *text);
+
+/* Writes what the family fixes into an empty config; sf_family_finish() what it derives once sizes and positions are
+ * there: scales that were not read, YaRN by rule where positions are plain and max_position is the published one. */
+void sf_family_begin(const sf_family *f, sf_model_config *c);
+void sf_family_finish(const sf_family *f, sf_model_config *c);
 
 #endif

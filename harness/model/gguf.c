@@ -499,3 +499,12 @@ sf_status sf_gguf_texts(const sf_gguf *g, const char *name, int *n, const char *
     }
     return SF_OK;
 }
+
+const char *sf_gguf_key_of(const char *architecture, const char *rest)
+{
+    static _Thread_local char key[2][128];
+    static _Thread_local int turn;
+    char *text = key[turn ^= 1];
+    snprintf(text, sizeof *key, "%s.%s", architecture, rest);
+    return text;
+}

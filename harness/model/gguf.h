@@ -53,6 +53,9 @@ sf_status sf_gguf_int(const sf_gguf *g, const char *name, bool required, int64_t
 sf_status sf_gguf_real(const sf_gguf *g, const char *name, bool required, double low, double high, double *out);
 sf_status sf_gguf_bool(const sf_gguf *g, const char *name, bool *out);
 
+/* Keys of an architecture stand under its name: "llama.block_count". The text lives until the thread's second next call. */
+const char *sf_gguf_key_of(const char *architecture, const char *rest);
+
 /* Terminated copy, malloc'ed; NULL where the key is absent. Error: not a string, or a NUL inside. */
 sf_status sf_gguf_text(const sf_gguf *g, const char *name, bool required, char **out);
 

@@ -2,139 +2,39 @@
 #include "harness/model/chat.h"
 #include "harness/model/family.h"
 #include "harness/model/gguf.h"
+#include "harness/model/positions.h"
 #include "harness/model/source.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/weights.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Families whose GGUF layout is known to the last detail, by general.architecture. Gemma 3 is not among them: its files
- * leave the rotation of sliding layers and their pattern to the reader. */
-static const struct layout {
-    const char *name;
-    bool interleaved; /* llama.cpp's converter reorders the rows of q and k */
-} LAYOUTS[] = {{"llama", true}, {"qwen2", false}, {"qwen3", false}};
-enum { N_LAYOUTS = sizeof LAYOUTS / sizeof *LAYOUTS };
-
-static sf_status find_layout(const sf_gguf *g, const struct layout **out)
+static sf_status find_family(const sf_gguf *g, const sf_family **out)
 {
-    char *name;
+    char *name, known[256];
     SF_TRY(sf_gguf_text(g, "general.architecture", true, &name));
-    *out = NULL;
-    for (int i = 0; i < N_LAYOUTS; i++) {
-        if (strcmp(LAYOUTS[i].name, name) == 0) *out = &LAYOUTS[i];
-    }
+    *out = sf_family_of_architecture(name);
     sf_status status = *out ? SF_OK
                             : sf_fail(SF_UNSUPPORTED,
-                                      "%s: key general.architecture: expected llama, qwen2 or qwen3, found"
-                                      " \"%.64s\"; other families may be read from their Hugging Face folder",
-                                      g->path, name);
+                                      "%s: key general.architecture: expected one of %s, found \"%.64s\"; other"
+                                      " families may be read from their Hugging Face folder",
+                                      g->path, sf_family_list(SF_IN_GGUF, sizeof known, known), name);
     free(name);
     return status;
 }
 
-/* Keys of an architecture stand under its name: "llama.block_count". The text lives until the thread's next call. */
-static const char *key_of(const struct layout *f, const char *rest)
-{
-    static _Thread_local char key[128];
-    snprintf(key, sizeof key, "%s.%s", f->name, rest);
-    return key;
-}
-
-/* ---- positions --------------------------------------------------------------------------------------------------- */
-
-/* Llama 3's scaling arrives as a table of divisors of the inverse frequencies, without the four numbers it was made of.
- * All published checkpoints share three of them (low 1, high 4, original 8192), the largest divisor is the fourth; they
- * are taken for true when they give the very table back. */
-static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_model_config *c)
-{
-    const sf_tensor *t = &table->tensor;
-    if (t->dtype != SF_F32 || t->rank != 1 || t->dim[0] != c->head_dim / 2) {
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected F32 [%d], found %s %s", g->path, table->name,
-                       c->head_dim / 2, sf_dtypes[t->dtype].name, sf_shape_text(t->rank, t->dim));
-    }
-    const float *divisor = t->data;
-    double factor = 1;
-    for (int i = 0; i < c->head_dim / 2; i++) {
-        if (divisor[i] > factor) factor = divisor[i];
-    }
-    sf_rope_config r = {.theta = c->rope.theta,
-                        .scaling = SF_ROPE_LLAMA3,
-                        .factor = factor,
-                        .low_freq_factor = 1,
-                        .high_freq_factor = 4,
-                        .original_positions = 8192};
-    for (int i = 0; i < c->head_dim / 2; i++) {
-        double wavelength = 2 * M_PI * pow(r.theta, 2.0 * i / c->head_dim);
-        double turns = r.original_positions / wavelength; /* within the original context */
-        double blend = (turns - r.low_freq_factor) / (r.high_freq_factor - r.low_freq_factor);
-        double expected = blend <= 0 ? factor : blend >= 1 ? 1 : 1 / ((1 - blend) / factor + blend);
-        if (!(fabs(divisor[i] - expected) <= 1e-3 * expected)) {
-            return sf_fail(SF_UNSUPPORTED,
-                           "%s: tensor %s: expected Llama 3's scaling by factor %g (%g at %d), found %g: another"
-                           " scaling of positions",
-                           g->path, table->name, factor, expected, i, (double)divisor[i]);
-        }
-    }
-    c->rope = r;
-    table->used = true;
-    return SF_OK;
-}
-
-static sf_status read_rope(const sf_gguf *g, const struct layout *f, sf_model_config *c)
-{
-    sf_rope_config *r = &c->rope;
-    *r = (sf_rope_config){.theta = 10000, .factor = 1, .beta_fast = 32, .beta_slow = 1};
-    SF_TRY(sf_gguf_real(g, key_of(f, "rope.freq_base"), false, 1, 1e12, &r->theta));
-
-    int rotated = c->head_dim;
-    SF_TRY(sf_gguf_int(g, key_of(f, "rope.dimension_count"), false, 1, INT_MAX, &rotated));
-    if (rotated != c->head_dim) {
-        return sf_fail(SF_UNSUPPORTED,
-                       "%s: key %s: expected the head dim, %d, found %d: partial rotation is not supported", g->path,
-                       key_of(f, "rope.dimension_count"), c->head_dim, rotated);
-    }
-
-    char *type;
-    SF_TRY(sf_gguf_text(g, key_of(f, "rope.scaling.type"), false, &type));
-    bool linear = type && strcmp(type, "linear") == 0, yarn = type && strcmp(type, "yarn") == 0;
-    bool plain = !type || strcmp(type, "none") == 0;
-    sf_status status = linear || yarn || plain
-                           ? SF_OK
-                           : sf_fail(SF_UNSUPPORTED, "%s: key %s: expected none, linear or yarn, found \"%s\"", g->path,
-                                     key_of(f, "rope.scaling.type"), type);
-    free(type);
-    if (status != SF_OK) return status;
-
-    if (linear || yarn) {
-        r->scaling = linear ? SF_ROPE_LINEAR : SF_ROPE_YARN;
-        SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.factor"), true, 1, 1e6, &r->factor));
-    }
-    if (yarn) {
-        double stretch = 1; /* of the usual attention factor */
-        SF_TRY(sf_gguf_int(g, key_of(f, "rope.scaling.original_context_length"), true, 1, INT_MAX,
-                           &r->original_positions));
-        SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.attn_factor"), false, 1e-3, 1e3, &stretch));
-        SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.yarn_beta_fast"), false, 0, 1e6, &r->beta_fast));
-        SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.yarn_beta_slow"), false, 0, 1e6, &r->beta_slow));
-        if (stretch != 1) r->attention_factor = stretch * (0.1 * log(r->factor) + 1);
-    }
-    sf_gguf_tensor *table = sf_gguf_find_tensor(g, "rope_freqs.weight");
-    if (table && plain) SF_TRY(rope_from_table(g, table, c));
-    c->rope_local = c->rope;
-    return SF_OK;
-}
+static const char *key_of(const sf_family *f, const char *rest) { return sf_gguf_key_of(f->gguf, rest); }
 
 /* ---- the config -------------------------------------------------------------------------------------------------- */
 
 static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 {
-    const struct layout *f;
-    SF_TRY(find_layout(g, &f));
+    const sf_family *f;
+    SF_TRY(find_family(g, &f));
+    sf_family_begin(f, c);
     char *name;
     SF_TRY(sf_gguf_text(g, "general.name", false, &name));
     snprintf(c->name, sizeof c->name, "%s", name ? name : f->name);
@@ -164,7 +64,7 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
                        key_of(f, "expert_count"), experts);
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.sliding_window"), false, 0, INT_MAX, &window));
     if (window > 0 && (c->max_position == 0 || window < c->max_position)) {
-        c->window = window; /* these families have it in all layers or in none */
+        c->window = window; /* on all layers, unless the family knows better */
         memset(c->sliding, 1, (size_t)c->layers);
     }
 
@@ -179,10 +79,9 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
     }
     c->tied = !sf_gguf_find_tensor(g, "output.weight");
     c->rope_interleaved = f->interleaved;
-    SF_TRY(read_rope(g, f, c));
-    const sf_family *family;
-    SF_TRY(sf_family_find(f->name, g->path, "key general.architecture", &family));
-    sf_family_apply(family, c);
+    SF_TRY(sf_positions_from_gguf(g, f, c));
+    if (f->read_gguf) SF_TRY(f->read_gguf(g, c));
+    sf_family_finish(f, c);
     return SF_OK;
 }
 

@@ -306,7 +306,7 @@ static sf_status open_folder(texts *t, bool weights, sf_model *out)
     bool multimodal;
     SF_TRY(read_texts(t));
     path_of(t->folder, "config.json", path);
-    SF_TRY(sf_hf_config(t->config, path, &out->config, &multimodal));
+    SF_TRY(sf_hf_config(t->config, path, &out->config, &multimodal, &out->doubts));
     name_after(t->folder, &out->config);
     if (weights) SF_TRY(open_weights(t, multimodal, out));
     SF_TRY(open_tokenizer(t->folder, out));

@@ -4,10 +4,12 @@
 
 #include <jansson.h>
 
+#include "harness/model/doubts.h"
 #include "harness/model/model.h"
 
 /* Fills `out` from the parsed config.json of a decoder, or of a multimodal model's text tower. *multimodal: the folder
  * holds weights of other towers. `path` is for messages. */
-sf_status sf_hf_config(const json_t *config, const char *path, sf_model_config *out, bool *multimodal);
+sf_status sf_hf_config(const json_t *config, const char *path, sf_model_config *out, bool *multimodal,
+                       sf_doubts *doubts);
 
 #endif

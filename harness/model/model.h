@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "harness/model/config.h"
+#include "harness/model/doubts.h"
 #include "kernels/backend.h"
 
 enum { SF_MAX_STOPS = 8 };
@@ -45,6 +46,7 @@ typedef struct sf_model {
     size_t weight_bytes;                  /* in the files' dtypes */
     struct sf_mapping *mapping;           /* [mappings] what the weights point into, closed by sf_model_close() */
     int mappings;
+    sf_doubts doubts;                     /* what was read without being sure that it was meant so */
 } sf_model;
 
 /* Opens `path`: a .gguf file or a folder with a single one, a Hugging Face folder, or a shape (.yaml). Loading is lazy:

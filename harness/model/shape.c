@@ -20,7 +20,7 @@ struct shape {
 static const sf_param SHAPE[] = {
     {.name = "name", .type = SF_STRING, .offset = AT(name), .doc = "as shown"},
     {.name = "architecture", .type = SF_STRING, .offset = AT(architecture),
-     .doc = "family: llama, mistral, qwen2, qwen3, gemma3"},
+     .doc = "family, as `frontier list families` has them"},
     {.name = "layers", .type = SF_INT, .offset = AT(layers), .low = 1, .high = SF_MAX_LAYERS,
      .doc = "num_hidden_layers"},
     {.name = "hidden", .type = SF_INT, .offset = AT(hidden), .low = 1, .high = 1 << 20, .doc = "hidden_size"},
@@ -105,6 +105,13 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
         return sf_fail(SF_BAD_INPUT, "%s: window: expected with global_every, not found", file);
     if (local && !s.window) return sf_fail(SF_BAD_INPUT, "%s: window: expected with rope_local, not found", file);
 
+    char known[512];
+    const sf_family *family = sf_family_named(s.architecture);
+    if (!family) {
+        return sf_fail(SF_UNSUPPORTED, "%s: architecture: expected one of %s, found \"%.64s\"", file,
+                       sf_family_list(SF_IN_SHAPES, sizeof known, known), s.architecture);
+    }
+    sf_family_begin(family, c);
     snprintf(c->name, sizeof c->name, "%s", s.name);
     c->layers = s.layers;
     c->d = s.hidden;
@@ -123,9 +130,7 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
     c->rope_local = c->rope;
     if (local) SF_TRY(read_rope(local, &c->rope_local));
 
-    const sf_family *family;
-    SF_TRY(sf_family_find(s.architecture, file, "architecture", &family));
-    sf_family_apply(family, c);
+    sf_family_finish(family, c);
     return sf_config_validate(c, file);
 }
 

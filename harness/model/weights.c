@@ -1,4 +1,5 @@
 #include "harness/model/weights.h"
+#include "harness/model/family.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -31,32 +32,31 @@ static bool holds(const sf_model_config *c, condition when)
 
 #define AT(field) offsetof(sf_layer_weights, field)
 
-/* Gemma 3 calls the norm before the MLP "pre_feedforward" and gives its usual name to the norm after attention. */
+/* As Llama calls them; norms that it does not have, as those do that have. */
 /* clang-format off */
 static const struct {
     size_t at;
-    const char *gguf, *hf, *hf_sandwich; /* hf_sandwich: the name where post_norms holds, if it differs */
+    const char *gguf, *hf;
     size rows, columns;
     condition when;
 } LAYER[] = {
-    {AT(attention_norm), "attn_norm.weight", "input_layernorm.weight", NULL, MODEL, NONE, ALWAYS},
-    {AT(q), "attn_q.weight", "self_attn.q_proj.weight", NULL, QUERIES, MODEL, ALWAYS},
-    {AT(k), "attn_k.weight", "self_attn.k_proj.weight", NULL, KEYS, MODEL, ALWAYS},
-    {AT(v), "attn_v.weight", "self_attn.v_proj.weight", NULL, KEYS, MODEL, ALWAYS},
-    {AT(o), "attn_output.weight", "self_attn.o_proj.weight", NULL, MODEL, QUERIES, ALWAYS},
-    {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", NULL, QUERIES, NONE, QKV_BIAS},
-    {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", NULL, KEYS, NONE, QKV_BIAS},
-    {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", NULL, KEYS, NONE, QKV_BIAS},
-    {AT(q_norm), "attn_q_norm.weight", "self_attn.q_norm.weight", NULL, HEAD, NONE, QK_NORM},
-    {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", NULL, HEAD, NONE, QK_NORM},
-    {AT(post_attention_norm), "post_attention_norm.weight", "post_attention_layernorm.weight", NULL, MODEL, NONE,
+    {AT(attention_norm), "attn_norm.weight", "input_layernorm.weight", MODEL, NONE, ALWAYS},
+    {AT(q), "attn_q.weight", "self_attn.q_proj.weight", QUERIES, MODEL, ALWAYS},
+    {AT(k), "attn_k.weight", "self_attn.k_proj.weight", KEYS, MODEL, ALWAYS},
+    {AT(v), "attn_v.weight", "self_attn.v_proj.weight", KEYS, MODEL, ALWAYS},
+    {AT(o), "attn_output.weight", "self_attn.o_proj.weight", MODEL, QUERIES, ALWAYS},
+    {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", QUERIES, NONE, QKV_BIAS},
+    {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", KEYS, NONE, QKV_BIAS},
+    {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", KEYS, NONE, QKV_BIAS},
+    {AT(q_norm), "attn_q_norm.weight", "self_attn.q_norm.weight", HEAD, NONE, QK_NORM},
+    {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", HEAD, NONE, QK_NORM},
+    {AT(post_attention_norm), "post_attention_norm.weight", "post_attention_layernorm.weight", MODEL, NONE,
      POST_NORMS},
-    {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", "pre_feedforward_layernorm.weight", MODEL,
-     NONE, ALWAYS},
-    {AT(gate), "ffn_gate.weight", "mlp.gate_proj.weight", NULL, MLP, MODEL, ALWAYS},
-    {AT(up), "ffn_up.weight", "mlp.up_proj.weight", NULL, MLP, MODEL, ALWAYS},
-    {AT(down), "ffn_down.weight", "mlp.down_proj.weight", NULL, MODEL, MLP, ALWAYS},
-    {AT(post_mlp_norm), "post_ffw_norm.weight", "post_feedforward_layernorm.weight", NULL, MODEL, NONE, POST_NORMS},
+    {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", MODEL, NONE, ALWAYS},
+    {AT(gate), "ffn_gate.weight", "mlp.gate_proj.weight", MLP, MODEL, ALWAYS},
+    {AT(up), "ffn_up.weight", "mlp.up_proj.weight", MLP, MODEL, ALWAYS},
+    {AT(down), "ffn_down.weight", "mlp.down_proj.weight", MODEL, MLP, ALWAYS},
+    {AT(post_mlp_norm), "post_ffw_norm.weight", "post_feedforward_layernorm.weight", MODEL, NONE, POST_NORMS},
 };
 /* clang-format on */
 enum { LAYER_ROWS = sizeof LAYER / sizeof *LAYER };
@@ -71,8 +71,19 @@ static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_
     slot->dim[1] = columns;
 }
 
+/* The family's own name of a row's tensor. */
+static void rename_slot(const sf_family *f, size_t at, const char **gguf, const char **hf)
+{
+    for (const sf_tensor_name *n = f ? f->tensor : NULL; n && (n->hf || n->gguf); n++) {
+        if (n->at != at) continue;
+        if (n->gguf) *gguf = n->gguf;
+        if (n->hf) *hf = n->hf;
+    }
+}
+
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot)
 {
+    const sf_family *f = sf_family_named(c->architecture); /* NULL: one of a test, called as Llama's are */
     int n = 0;
     snprintf(slot[n].gguf, sizeof slot->gguf, "token_embd.weight");
     snprintf(slot[n].hf, sizeof slot->hf, "embed_tokens.weight");
@@ -89,8 +100,9 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
     for (int l = 0; l < c->layers; l++) {
         for (int r = 0; r < LAYER_ROWS; r++) {
             if (!holds(c, LAYER[r].when)) continue;
-            const char *hf = c->post_norms && LAYER[r].hf_sandwich ? LAYER[r].hf_sandwich : LAYER[r].hf;
-            snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, LAYER[r].gguf);
+            const char *gguf = LAYER[r].gguf, *hf = LAYER[r].hf;
+            rename_slot(f, LAYER[r].at, &gguf, &hf);
+            snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, gguf);
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", l, hf);
             sf_weight_role role = LAYER[r].when == QKV_BIAS  ? SF_ROLE_BIAS
                                   : LAYER[r].columns == NONE ? SF_ROLE_NORM

@@ -17,6 +17,9 @@ for what in methods tasks; do
     "$FRONTIER" list $what | grep -q default || fail "list $what shows no parameters"
 done
 "$FRONTIER" list models | grep -q qwen2 || fail "list models shows no shapes"
+"$FRONTIER" list families | grep -qE '^gemma3 +config.json: gemma3_text, gemma3 +GGUF: gemma3$' || fail "list families"
+"$FRONTIER" list models tests/golden/model/gemma3 | grep -qE '^ +windows +64 tokens on 6 of 7 layers' || fail "list models PATH"
+if "$FRONTIER" list models no-such >/dev/null 2>&1; then fail "a model that is not there is listed"; fi
 "$FRONTIER" cost --model qwen2.5-7b --length 131072 --sparsity 0.9 --batch 64 | grep -q attention || fail cost
 "$FRONTIER" cost --model qwen2.5-7b --phase decode --json | grep -q '"decode"' || fail "cost --json"
 if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown model"; fi

@@ -1,0 +1,120 @@
+#include "harness/model/describe.h"
+#include "harness/model/chat.h"
+#include "harness/model/tokenizer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void append(size_t bytes, char *text, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + used, bytes - used, format, arguments);
+    va_end(arguments);
+}
+
+const char *sf_rope_text(const sf_rope_config *r, size_t bytes, char *text)
+{
+    snprintf(text, bytes, "theta %g", r->theta);
+    switch (r->scaling) {
+    case SF_ROPE_PLAIN:
+        break;
+    case SF_ROPE_LINEAR:
+        append(bytes, text, ", linear, factor %g", r->factor);
+        break;
+    case SF_ROPE_LLAMA3:
+        append(bytes, text, ", llama3, factor %g from %d positions, bands %g and %g", r->factor, r->original_positions,
+               r->low_freq_factor, r->high_freq_factor);
+        break;
+    case SF_ROPE_YARN:
+        if (r->factor == 0)
+            append(bytes, text, ", YaRN by rule beyond %d positions", r->original_positions);
+        else
+            append(bytes, text, ", YaRN, factor %g from %d positions", r->factor, r->original_positions);
+        append(bytes, text, ", betas %g and %g", r->beta_fast, r->beta_slow);
+        if (r->attention_factor != 0) append(bytes, text, ", attention factor %g", r->attention_factor);
+        break;
+    }
+    return text;
+}
+
+static bool same_rope(const sf_rope_config *a, const sf_rope_config *b)
+{
+    char one[160], two[160];
+    return strcmp(sf_rope_text(a, sizeof one, one), sf_rope_text(b, sizeof two, two)) == 0;
+}
+
+const char *sf_positions_text(const sf_model_config *c, size_t bytes, char *text)
+{
+    char local[160];
+    sf_rope_text(&c->rope, bytes, text);
+    if (c->window > 0 && !same_rope(&c->rope, &c->rope_local)) {
+        append(bytes, text, "; sliding layers: %s", sf_rope_text(&c->rope_local, sizeof local, local));
+    }
+    if (c->max_position > 0) append(bytes, text, "; up to %d tokens", c->max_position);
+    return text;
+}
+
+const char *sf_windows_text(const sf_model_config *c, size_t bytes, char *text)
+{
+    int sliding = 0;
+    for (int l = 0; l < c->layers; l++) sliding += sf_layer_slides(c, l);
+    if (sliding == 0) {
+        snprintf(text, bytes, "none");
+    } else if (sliding == c->layers) {
+        snprintf(text, bytes, "%d tokens on all %d layers", c->window, c->layers);
+    } else {
+        snprintf(text, bytes, "%d tokens on %d of %d layers; whole attention on", c->window, sliding, c->layers);
+        for (int l = 0, n = 0; l < c->layers; l++) {
+            if (!sf_layer_slides(c, l)) append(bytes, text, "%s%d", n++ ? ", " : " ", l);
+        }
+    }
+    return text;
+}
+
+/* "<|im_end|> (2)" */
+static void append_token(const sf_model *m, int32_t id, size_t bytes, char *text)
+{
+    const char *token = sf_token_text(m->tokenizer, id);
+    append(bytes, text, "%s%s (%d)", *text ? ", " : "", token ? token : "no token", id);
+}
+
+static void tokens_text(const sf_model *m, size_t bytes, char *text)
+{
+    int tokens = sf_vocab_size(m->tokenizer);
+    snprintf(text, bytes, "%d tokens, %d rows in the embedding table", tokens, m->config.vocab);
+}
+
+int sf_model_facts(const sf_model *m, sf_fact fact[SF_MAX_FACTS])
+{
+    int n = 0;
+    const sf_model_config *c = &m->config;
+    memset(fact, 0, SF_MAX_FACTS * sizeof *fact);
+    fact[n].name = "positions";
+    sf_positions_text(c, sizeof fact->text, fact[n++].text);
+    fact[n].name = "windows";
+    sf_windows_text(c, sizeof fact->text, fact[n++].text);
+    fact[n].name = "head";
+    snprintf(fact[n++].text, sizeof fact->text, "%s", c->tied ? "tied: the embedding table" : "of its own");
+    if (!m->tokenizer) return n;
+
+    fact[n].name = "vocabulary";
+    tokens_text(m, sizeof fact->text, fact[n++].text);
+    fact[n].name = "BOS";
+    if (m->bos < 0)
+        snprintf(fact[n].text, sizeof fact->text, "none is added");
+    else
+        append_token(m, m->bos, sizeof fact->text, fact[n].text);
+    n++;
+    fact[n].name = "stops";
+    for (int i = 0; i < m->stops; i++) append_token(m, m->stop[i], sizeof fact->text, fact[n].text);
+    n++;
+    fact[n].name = "template";
+    snprintf(fact[n++].text, sizeof fact->text, "%s",
+             m->chat      ? sf_chat_name(m->chat)
+             : m->no_chat ? m->no_chat
+                          : "none");
+    return n;
+}

@@ -1,0 +1,19 @@
+/* The families: one line each. FAMILY(x) names `const sf_family sf_family_x`, defined in a file here. Messages list
+ * them in this order. */
+#include "harness/model/family.h"
+
+/* clang-format off */
+#define FAMILIES     \
+    FAMILY(llama)    \
+    FAMILY(mistral)  \
+    FAMILY(qwen2)    \
+    FAMILY(qwen3)    \
+    FAMILY(gemma3)
+/* clang-format on */
+
+#define FAMILY(name) extern const sf_family sf_family_##name;
+FAMILIES
+#undef FAMILY
+
+#define FAMILY(name) &sf_family_##name,
+const sf_family *const sf_families[] = {FAMILIES NULL};

@@ -1,0 +1,192 @@
+/* Rotations in a GGUF file's keys, as llama.cpp reads them: "llama.rope.freq_base", "llama.rope.scaling.type", … */
+#include "harness/model/positions.h"
+#include "harness/model/weights.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Llama 3's scaling arrives as a table of divisors of the inverse frequencies, without the four numbers it was made of.
+ * All published checkpoints share three of them (low 1, high 4, original 8192), the largest divisor is the fourth; they
+ * are taken for true when they give the very table back. */
+static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_model_config *c)
+{
+    const sf_tensor *t = &table->tensor;
+    if (t->dtype != SF_F32 || t->rank != 1 || t->dim[0] != c->head_dim / 2) {
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected F32 [%d], found %s %s", g->path, table->name,
+                       c->head_dim / 2, sf_dtypes[t->dtype].name, sf_shape_text(t->rank, t->dim));
+    }
+    const float *divisor = t->data;
+    double factor = 1;
+    for (int i = 0; i < c->head_dim / 2; i++) {
+        if (divisor[i] > factor) factor = divisor[i];
+    }
+    sf_rope_config r = {.theta = c->rope.theta,
+                        .scaling = SF_ROPE_LLAMA3,
+                        .factor = factor,
+                        .low_freq_factor = 1,
+                        .high_freq_factor = 4,
+                        .original_positions = 8192};
+    for (int i = 0; i < c->head_dim / 2; i++) {
+        double wavelength = 2 * M_PI * pow(r.theta, 2.0 * i / c->head_dim);
+        double turns = r.original_positions / wavelength; /* within the original context */
+        double blend = (turns - r.low_freq_factor) / (r.high_freq_factor - r.low_freq_factor);
+        double expected = blend <= 0 ? factor : blend >= 1 ? 1 : 1 / ((1 - blend) / factor + blend);
+        if (!(fabs(divisor[i] - expected) <= 1e-3 * expected)) {
+            return sf_fail(SF_UNSUPPORTED,
+                           "%s: tensor %s: expected Llama 3's scaling by factor %g (%g at %d), found %g: another"
+                           " scaling of positions",
+                           g->path, table->name, factor, expected, i, (double)divisor[i]);
+        }
+    }
+    c->rope = r;
+    table->used = true;
+    return SF_OK;
+}
+
+static const char *key_of(const sf_family *f, const char *rest) { return sf_gguf_key_of(f->gguf, rest); }
+
+/* Keys about rotations that are read here, or say nothing about the graph. */
+static sf_status refuse_unknown(const sf_gguf *g, const sf_family *f)
+{
+    static const char *const KNOWN[] = {
+        "freq_base",           "freq_base_swa",     "dimension_count",        "dimension_count_swa",
+        "scale_linear",        "scaling.type",      "scaling.factor",         "scaling.original_context_length",
+        "scaling.attn_factor", "scaling.finetuned", "scaling.yarn_beta_fast", "scaling.yarn_beta_slow"};
+    char above[80];
+    int n = snprintf(above, sizeof above, "%s.rope.", f->gguf);
+    for (uint64_t i = 0; i < g->keys; i++) {
+        const sf_gguf_key *k = &g->key[i];
+        if (k->name_bytes < (uint64_t)n || memcmp(k->name, above, (size_t)n) != 0) continue;
+        bool known = false;
+        for (size_t j = 0; j < sizeof KNOWN / sizeof *KNOWN && !known; j++) {
+            known =
+                strlen(KNOWN[j]) == k->name_bytes - (size_t)n && memcmp(k->name + n, KNOWN[j], strlen(KNOWN[j])) == 0;
+        }
+        if (!known) {
+            return sf_fail(SF_UNSUPPORTED,
+                           "%s: key %.*s: expected none of this name: how it changes positions is not"
+                           " known here",
+                           g->path, (int)k->name_bytes, k->name);
+        }
+    }
+    return SF_OK;
+}
+
+static sf_status check_dimensions(const sf_gguf *g, const sf_family *f, int head_dim)
+{
+    static const char *const KEYS[] = {"rope.dimension_count", "rope.dimension_count_swa"};
+    for (int i = 0; i < 2; i++) {
+        int rotated = head_dim;
+        SF_TRY(sf_gguf_int(g, key_of(f, KEYS[i]), false, 1, INT_MAX, &rotated));
+        if (rotated != head_dim) {
+            return sf_fail(SF_UNSUPPORTED,
+                           "%s: key %s: expected the head dim, %d, found %d: partial rotation is not supported",
+                           g->path, key_of(f, KEYS[i]), head_dim, rotated);
+        }
+    }
+    return SF_OK;
+}
+
+/* The factor under its present name or its old one; 0: neither. */
+static sf_status read_factor(const sf_gguf *g, const sf_family *f, double *out)
+{
+    double factor = 0, old = 0;
+    SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.factor"), false, 0, 1e6, &factor));
+    SF_TRY(sf_gguf_real(g, key_of(f, "rope.scale_linear"), false, 0, 1e6, &old));
+    *out = factor != 0 ? factor : old;
+    if (*out != 0 && *out < 1) {
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected a number from 1 to 1e+06, found %g", g->path,
+                       key_of(f, factor != 0 ? "rope.scaling.factor" : "rope.scale_linear"), *out);
+    }
+    if (factor == 0 || old == 0 || factor == old) return SF_OK;
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: keys %s.rope.scaling.factor, %g, and %s.rope.scale_linear, %g, contradict each other", g->path,
+                   f->gguf, factor, f->gguf, old);
+}
+
+/* A file that names no type means linear, as llama.cpp does: with no factor, that is nothing. */
+static sf_status read_scaling(const sf_gguf *g, const sf_family *f, sf_rope_scaling *out, double *factor)
+{
+    static const struct {
+        const char *name;
+        sf_rope_scaling scaling;
+    } TYPES[] = {{"none", SF_ROPE_PLAIN}, {"linear", SF_ROPE_LINEAR}, {"yarn", SF_ROPE_YARN}};
+    char *type;
+    int t = 0;
+    SF_TRY(read_factor(g, f, factor));
+    SF_TRY(sf_gguf_text(g, key_of(f, "rope.scaling.type"), false, &type));
+    if (!type) {
+        *out = *factor > 1 ? SF_ROPE_LINEAR : SF_ROPE_PLAIN;
+        return SF_OK;
+    }
+    while (t < 3 && strcmp(TYPES[t].name, type) != 0) t++;
+    sf_status status = SF_OK;
+    if (t == 3) {
+        status = sf_fail(SF_UNSUPPORTED, "%s: key %s: expected none, linear or yarn, found \"%.64s\"", g->path,
+                         key_of(f, "rope.scaling.type"), type);
+    } else {
+        *out = TYPES[t].scaling;
+    }
+    free(type);
+    if (status != SF_OK) return status;
+    if (*out != SF_ROPE_PLAIN && *factor == 0) {
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected, since positions are scaled, not found", g->path,
+                       key_of(f, "rope.scaling.factor"));
+    }
+    if (*out == SF_ROPE_PLAIN && *factor > 1) {
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: keys %s.rope.scaling.type, none, and %s.rope.scaling.factor, %g, contradict each"
+                       " other",
+                       g->path, f->gguf, f->gguf, *factor);
+    }
+    return SF_OK;
+}
+
+static sf_status read_yarn(const sf_gguf *g, const sf_family *f, int max_position, sf_rope_config *r)
+{
+    double stretch = 1; /* of the usual attention factor */
+    r->original_positions = max_position;
+    SF_TRY(sf_gguf_int(g, key_of(f, "rope.scaling.original_context_length"), max_position == 0, 1, INT_MAX,
+                       &r->original_positions));
+    SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.attn_factor"), false, 1e-3, 1e3, &stretch));
+    SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.yarn_beta_fast"), false, 0, 1e6, &r->beta_fast));
+    SF_TRY(sf_gguf_real(g, key_of(f, "rope.scaling.yarn_beta_slow"), false, 0, 1e6, &r->beta_slow));
+    if (stretch != 1) r->attention_factor = stretch * (0.1 * log(r->factor) + 1);
+    return SF_OK;
+}
+
+static sf_status read_local(const sf_gguf *g, const sf_family *f, sf_model_config *c)
+{
+    double theta = f->local_theta ? f->local_theta : c->rope.theta;
+    SF_TRY(sf_gguf_real(g, key_of(f, "rope.freq_base_swa"), false, 1, 1e12, &theta));
+    if (f->local_theta) {
+        c->rope_local = (sf_rope_config){.theta = theta};
+        return SF_OK;
+    }
+    c->rope_local = c->rope;
+    if (theta == c->rope.theta) return SF_OK;
+    return sf_fail(SF_UNSUPPORTED,
+                   "%s: keys %s.rope.freq_base, %g, and %s.rope.freq_base_swa, %g: expected one rotation for"
+                   " all layers, as every %s has",
+                   g->path, f->gguf, c->rope.theta, f->gguf, theta, f->name);
+}
+
+sf_status sf_positions_from_gguf(const sf_gguf *g, const sf_family *f, sf_model_config *c)
+{
+    sf_rope_config *r = &c->rope;
+    double factor;
+    SF_TRY(refuse_unknown(g, f));
+    SF_TRY(check_dimensions(g, f, c->head_dim));
+    *r = (sf_rope_config){.theta = f->theta, .factor = 1, .beta_fast = 32, .beta_slow = 1};
+    SF_TRY(sf_gguf_real(g, key_of(f, "rope.freq_base"), false, 1, 1e12, &r->theta));
+    SF_TRY(read_scaling(g, f, &r->scaling, &factor));
+    if (r->scaling != SF_ROPE_PLAIN) r->factor = factor;
+    if (r->scaling == SF_ROPE_YARN) SF_TRY(read_yarn(g, f, c->max_position, r));
+
+    sf_gguf_tensor *table = sf_gguf_find_tensor(g, "rope_freqs.weight");
+    if (table && r->scaling == SF_ROPE_PLAIN) SF_TRY(rope_from_table(g, table, c));
+    return read_local(g, f, c);
+}
