@@ -127,7 +127,8 @@ typedef struct sf_backend_ops {
      * (`views`), with a stride >= the longest count, keys stay in `from`, which must outlive `to`; counted is the same. */
     sf_status (*gather_kv)(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to);
 
-    /* token[r] = index of the largest logits[r, 0..vocab), ties to the lowest        logits f32, token i32 */
+    /* token[r] = index of the largest logits[r, 0..vocab), ties to the lowest; -1 where none of them is a number        logits
+     * f32, token i32 */
     sf_status (*argmax)(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token);
 
     /* ---- attention executors ------------------------------------------------------------------------------------ */

@@ -402,6 +402,7 @@ static void linear_keys(file *f)
 }
 
 static void unknown_scaling(file *f) { key_text(f, "llama.rope.scaling.type", "longrope"); }
+static void split(file *f) { key_u32(f, "split.count", 3), key_u32(f, "split.no", 1); }
 static void experts(file *f) { key_u32(f, "llama.expert_count", 8); }
 static void window(file *f) { key_u32(f, "llama.attention.sliding_window", 128); }
 static void eot(file *f) { key_u32(f, "tokenizer.ggml.eot_token_id", 7); }
@@ -676,6 +677,7 @@ static void spoiled_wholes(void **state)
         {"key twice", {.keys = twice}, "key general.alignment: expected once, found twice"},
         {"scaling", {.keys = unknown_scaling},
      "key llama.rope.scaling.type: expected none, linear or yarn, found \"longrope\""},
+        {"split", {.keys = split}, "this is part 2 of a split GGUF of 3 parts; merge them into one file"},
         {"experts", {.keys = experts}, "key llama.expert_count: expected 0, a dense model, found 8"},
         {"values", {.keys = wide_values},
      "key llama.attention.value_length: expected the length of keys, 16, found 32"},

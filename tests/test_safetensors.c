@@ -18,6 +18,7 @@
 #include "harness/model/model.h"
 #include "harness/model/safetensors.h"
 #include "harness/model/tokenizer.h"
+#include "harness/model/weights.h"
 
 /* ---- a folder in memory ------------------------------------------------------------------------------------------ */
 
@@ -58,7 +59,10 @@ static const char *const NAMES[] = {"config.json",
                                     "model.safetensors",
                                     "model.safetensors.index.json",
                                     "model-1.safetensors",
-                                    "model-2.safetensors"};
+                                    "model-2.safetensors",
+                                    "model-00001-of-00002.safetensors",
+                                    "model-00002-of-00002.safetensors",
+                                    "pytorch_model.bin"};
 
 static void empty_folder(void)
 {
@@ -837,6 +841,129 @@ static void missing_files(void **state)
     }
 }
 
+/* ---- folders that are odd, and meant all the same ---------------------------------------------------------------- */
+
+static void write_at(const char *name, long from_end, const void *bytes, size_t n)
+{
+    FILE *f = fopen(in_folder(name), "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -from_end, SEEK_END), 0);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* A head that is stored beside tie_word_embeddings: tied if it is the table, else believed. It is the file's last
+ * tensor. */
+static void stored_head(void **state)
+{
+    (void)state;
+    contents c = whole_folder();
+    replace(&c, "config.json", "'tie_word_embeddings': false", "'tie_word_embeddings': true");
+    save(&c);
+    sf_model *m = open_good(folder);
+    assert_true(m->config.tied && m->weights.head.data == m->weights.embedding.data && m->doubts.n == 0);
+    sf_model_close(m);
+    write_at("model.safetensors", 1, "x", 1);
+    m = open_good(folder);
+    assert_true(!m->config.tied && m->weights.head.data != m->weights.embedding.data);
+    assert_int_equal(m->doubts.n, 1);
+    assert_non_null(strstr(m->doubts.text[0], "tensor lm_head.weight: tie_word_embeddings is true"));
+    sf_model_close(m);
+    free_contents(&c);
+}
+
+static void move(const char *from, const char *to)
+{
+    char old[256];
+    snprintf(old, sizeof old, "%s", in_folder(from));
+    assert_int_equal(rename(old, in_folder(to)), 0);
+}
+
+static void without_index(void **state)
+{
+    (void)state;
+    contents a = whole_folder(), b = sharded_folder();
+    save(&a);
+    sf_model *m = open_good(folder);
+    char hash[33];
+    strcpy(hash, m->hash);
+    sf_model_close(m);
+    save(&b);
+    unlink(in_folder("model.safetensors.index.json"));
+    expect_error("names that say nothing",
+                 "expected model.safetensors or model.safetensors.index.json in it, found neither");
+    move("model-1.safetensors", "model-00001-of-00002.safetensors");
+    expect_error("one of two", "model-00002-of-00002.safetensors: cannot be opened");
+    move("model-2.safetensors", "model-00002-of-00002.safetensors");
+    m = open_good(folder);
+    assert_string_equal(m->hash, hash);
+    sf_model_close(m);
+    unlink(in_folder("model-00001-of-00002.safetensors"));
+    move("model-00002-of-00002.safetensors", "pytorch_model.bin");
+    expect_error("pickles", "found pickles of PyTorch alone, which are programs and are not run here");
+    free_contents(&a);
+    free_contents(&b);
+}
+
+static void lfs_pointers(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"model.safetensors", "tokenizer.json", "config.json"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        contents c = whole_folder();
+        save(&c);
+        FILE *f = fopen(in_folder(files[i]), "w");
+        fprintf(f, "version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 4096\n", 0);
+        fclose(f);
+        expect_error(files[i], "is a Git LFS pointer, not the file itself: run `git lfs pull`");
+        free_contents(&c);
+    }
+}
+
+/* As early writers left it: the data start anywhere. */
+static void unpadded_header(void **state)
+{
+    (void)state;
+    contents c = whole_folder();
+    save(&c);
+    sf_model *m = open_good(folder);
+    char hash[33];
+    strcpy(hash, m->hash);
+    sf_model_close(m);
+    const char *text = c.part[c.parts - 1].text;
+    for (uint64_t blanks = 0; blanks < 8; blanks++) {
+        uint64_t length = strlen(text) + blanks;
+        FILE *f = fopen(in_folder("model.safetensors"), "wb");
+        fwrite(&length, 8, 1, f);
+        fprintf(f, "%*s%s", (int)blanks, "", text);
+        fflush(f);
+        assert_int_equal(ftruncate(fileno(f), ftell(f) + (off_t)c.part[c.parts - 1].data), 0);
+        fclose(f);
+        m = open_good(folder);
+        assert_string_equal(m->hash, hash);
+        sf_model_close(m);
+    }
+    free_contents(&c);
+}
+
+static void no_numbers(void **state)
+{
+    (void)state;
+    contents c = whole_folder();
+    save(&c);
+    sf_model *m = open_good(folder);
+    assert_int_equal(sf_weights_finite(m), SF_OK);
+    sf_model_close(m);
+    static const uint16_t nan = 0x7fc0; /* bf16 */
+    write_at("model.safetensors", 2 * (16 + 3), &nan, 2);
+    m = open_good(folder);
+    assert_int_equal(sf_weights_finite(m), SF_BAD_INPUT);
+    assert_non_null(
+        strstr(sf_error(), "tensor output.weight (lm_head.weight): element [318, 13] is not a finite number"));
+    sf_model_close(m);
+    free_contents(&c);
+}
+
 /* Stop tokens come from config.json, then from the tokenizer, where generation_config.json does not say. */
 static void stop_tokens(void **state)
 {
@@ -846,6 +973,8 @@ static void stop_tokens(void **state)
     save(&c);
     sf_model *m = open_good(folder); /* tokenizer_config.json: "<|im_end|>" */
     assert_true(m->stops == 1 && m->stop[0] == sf_token_id(m->tokenizer, "<|im_end|>"));
+    assert_int_equal(m->doubts.n, 1);
+    assert_non_null(strstr(m->doubts.text[0], "generation_config.json: names no eos_token_id"));
     sf_model_close(m);
     replace(&c, "config.json", "{", "{'eos_token_id': 5, ");
     save(&c);
@@ -921,17 +1050,14 @@ static void random_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_and_sharded),
-        cmocka_unit_test(hashes),
-        cmocka_unit_test(hash_of_a_large_model),
-        cmocka_unit_test(tiny_checkpoints),
-        cmocka_unit_test(published_configs),
-        cmocka_unit_test(two_layouts),
-        cmocka_unit_test(spoiled_files),
-        cmocka_unit_test(spoiled_lengths),
-        cmocka_unit_test(missing_files),
-        cmocka_unit_test(stop_tokens),
-        cmocka_unit_test(templates),
+        cmocka_unit_test(whole_and_sharded),     cmocka_unit_test(hashes),
+        cmocka_unit_test(hash_of_a_large_model), cmocka_unit_test(tiny_checkpoints),
+        cmocka_unit_test(published_configs),     cmocka_unit_test(two_layouts),
+        cmocka_unit_test(spoiled_files),         cmocka_unit_test(spoiled_lengths),
+        cmocka_unit_test(missing_files),         cmocka_unit_test(stored_head),
+        cmocka_unit_test(without_index),         cmocka_unit_test(lfs_pointers),
+        cmocka_unit_test(unpadded_header),       cmocka_unit_test(no_numbers),
+        cmocka_unit_test(stop_tokens),           cmocka_unit_test(templates),
         cmocka_unit_test(random_weights),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

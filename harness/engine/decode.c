@@ -206,12 +206,14 @@ static bool is_stop(const sf_batch *batch, int32_t token)
 }
 
 /* Hands row i its next token. */
-static void accept(const sf_batch *batch, sf_sequence *s, int32_t token)
+static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t token)
 {
+    if (token < 0) return sf_fail(SF_BAD_INPUT, "no logit of the next token is a number (NaN)");
     sf_lane *lane = s->lane;
     lane->stopped = is_stop(batch, token);
     if (!lane->stopped) lane->output[lane->outputs++] = token;
     s->done = lane->stopped || lane->outputs == batch->how->max_output;
+    return SF_OK;
 }
 
 /* Closes the gaps that lanes left which are done. */
@@ -272,7 +274,7 @@ static sf_status decode(lockstep *l)
         l->input[i] = s->prompt->token;
     }
     for (int step = 0;; step++) {
-        for (int i = 0; i < l->rows; i++) accept(batch, l->sequence[i], l->input[i]);
+        for (int i = 0; i < l->rows; i++) SF_TRY(accept(batch, l->sequence[i], l->input[i]));
         close_ranks(l);
         if (l->rows == 0) return SF_OK;
         double began = sf_batch_time(batch);

@@ -1,5 +1,6 @@
 #include "harness/engine/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "harness/engine/decode.h"
 #include "harness/engine/prefill.h"
 #include "harness/engine/hooks.h"
+#include "harness/model/weights.h"
 
 struct sf_engine {
     const sf_model *source;
@@ -152,6 +154,15 @@ static void leave(sf_backend *b, guard g)
     sf_scratch_release(b, g.mark);
 }
 
+/* Weights that are no numbers make a method's choice and the logits none either: then those are to be named instead. */
+static sf_status explain(sf_status status, const sf_model *model)
+{
+    char text[512];
+    if (status != SF_BAD_INPUT) return status;
+    snprintf(text, sizeof text, "%s", sf_error());
+    return sf_weights_finite(model) == SF_OK ? sf_fail(status, "%s", text) : SF_BAD_INPUT;
+}
+
 sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how)
 {
     for (int j = 0; j < jobs; j++) {
@@ -164,7 +175,7 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
     sf_status status = generate(&batch);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
-    return status;
+    return explain(status, engine->source);
 }
 
 sf_status sf_engine_generate(sf_engine *engine, const int32_t *token, int tokens, const sf_generation *how, int lanes,
@@ -206,7 +217,7 @@ sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, 
     sf_status status = logits(&batch, out);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
-    return status;
+    return explain(status, engine->source);
 }
 
 /* ---- memory: the same layout, measured --------------------------------------------------------------------------- */

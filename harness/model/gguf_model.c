@@ -28,11 +28,25 @@ static sf_status find_family(const sf_gguf *g, const sf_family **out)
 
 static const char *key_of(const sf_family *f, const char *rest) { return sf_gguf_key_of(f->gguf, rest); }
 
+/* A model that llama-gguf-split cut into files: each says so, and only the first has the other keys. */
+static sf_status refuse_split(const sf_gguf *g)
+{
+    int parts = 0, part = 0;
+    SF_TRY(sf_gguf_int(g, "split.count", false, 0, 65535, &parts));
+    SF_TRY(sf_gguf_int(g, "split.no", false, 0, 65535, &part));
+    if (parts <= 1) return SF_OK;
+    return sf_fail(SF_UNSUPPORTED,
+                   "%s: key split.count: this is part %d of a split GGUF of %d parts; merge them into one file:"
+                   " llama-gguf-split --merge FIRST-PART WHOLE.gguf",
+                   g->path, part + 1, parts);
+}
+
 /* ---- the config -------------------------------------------------------------------------------------------------- */
 
 static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 {
     const sf_family *f;
+    SF_TRY(refuse_split(g));
     SF_TRY(find_family(g, &f));
     sf_family_begin(f, c);
     char *name;

@@ -91,10 +91,30 @@ static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, cons
     return sf_weight_set(slot, &t->tensor, t->file, name);
 }
 
+/* A head that is stored though the config calls it tied: transformers 5 ties the two if they are equal, and believes
+ * the weights rather than the flag if they are not. */
+static void settle_tie(const sf_safetensors *s, int prefix, sf_model *out)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%sembed_tokens.weight", PREFIXES[prefix].decoder);
+    const sf_st_tensor *table = sf_safetensors_find(s, name), *head = sf_safetensors_find(s, PREFIXES[prefix].head);
+    if (!out->config.tied || !head) return;
+    bool equal = table->readable && head->readable && table->tensor.dtype == head->tensor.dtype &&
+                 table->end - table->begin == head->end - head->begin &&
+                 memcmp(table->tensor.data, head->tensor.data, table->end - table->begin) == 0;
+    if (equal) return;
+    out->config.tied = false;
+    sf_doubt(&out->doubts,
+             "%s: tensor %s: tie_word_embeddings is true, but this is not the embedding table: taken for the"
+             " head, as transformers does",
+             head->file, head->name);
+}
+
 static sf_status read_weights(const sf_safetensors *s, const char *folder, bool multimodal, sf_model *out)
 {
     int p;
     SF_TRY(find_prefix(s, folder, &p));
+    settle_tie(s, p, out);
     sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
     out->weights.layer = calloc((size_t)out->config.layers, sizeof *out->weights.layer);
     sf_status status =
@@ -211,13 +231,15 @@ static sf_status add_stops(sf_model *m, sf_json_at at)
     return SF_OK;
 }
 
-/* As transformers' generate(): generation_config.json, or config.json where that is absent or silent; and if neither
- * says, the tokenizer's end-of-sequence token. */
+/* generation_config.json, or config.json where that is absent or silent; and if neither says, the tokenizer's
+ * end-of-sequence token. transformers' generate() does not look further than a generation_config.json that is there,
+ * and never stops if that one is silent: no benchmark means that, so we do look, and say so. */
 static sf_status find_stops(const texts *t, sf_model *m)
 {
     char path[4096];
     path_of(t->folder, "generation_config.json", path);
     if (t->generation) SF_TRY(add_stops(m, (sf_json_at){t->generation, path, ""}));
+    bool silent = t->generation && m->stops == 0;
     path_of(t->folder, "config.json", path);
     if (m->stops == 0) SF_TRY(add_stops(m, (sf_json_at){t->config, path, ""}));
     if (m->stops == 0 && json_object_get(t->config, "text_config")) {
@@ -226,6 +248,12 @@ static sf_status find_stops(const texts *t, sf_model *m)
     const char *eos = token_text(t, "eos_token");
     int32_t id = m->stops == 0 && eos ? sf_token_id(m->tokenizer, eos) : -1;
     if (id >= 0 && id < m->config.vocab) m->stop[m->stops++] = id;
+    if (silent && m->stops) {
+        sf_doubt(&m->doubts,
+                 "%s/generation_config.json: names no eos_token_id: answers end at another file's, where"
+                 " transformers would go on to the limit",
+                 t->folder);
+    }
     if (m->stops) return SF_OK;
     return sf_fail(SF_BAD_INPUT,
                    "%s: eos_token_id: expected in generation_config.json or config.json, not found: add the token"

@@ -2,11 +2,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* What Git leaves in place of a file that Git LFS keeps and has not fetched: three lines of text. */
+static bool is_lfs_pointer(int fd, size_t bytes)
+{
+    static const char BEGIN[] = "version https://git-lfs.github.com/spec/";
+    char found[sizeof BEGIN - 1];
+    return bytes < 1024 && pread(fd, found, sizeof found, 0) == (ssize_t)sizeof found &&
+           memcmp(found, BEGIN, sizeof found) == 0;
+}
 
 static sf_status open_regular(const char *path, int *fd, size_t *bytes)
 {
@@ -22,6 +32,11 @@ static sf_status open_regular(const char *path, int *fd, size_t *bytes)
         status = sf_fail(SF_BAD_INPUT, "%s: expected a regular file, found a device or pipe", path);
     else if (st.st_size == 0)
         status = sf_fail(SF_BAD_INPUT, "%s: the file is empty", path);
+    else if (is_lfs_pointer(*fd, (size_t)st.st_size))
+        status = sf_fail(SF_BAD_INPUT,
+                         "%s: is a Git LFS pointer, not the file itself: run `git lfs pull` in its repository, or"
+                         " download it anew",
+                         path);
     *bytes = status == SF_OK ? (size_t)st.st_size : 0;
     if (status != SF_OK) close(*fd);
     return status;

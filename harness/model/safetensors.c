@@ -2,10 +2,17 @@
  *
  *     {"__metadata__": {…}, "lm_head.weight": {"dtype": "BF16", "shape": [256, 64], "data_offsets": [0, 32768]}, …}
  *
- * Offsets count from the end of the header. Together the tensors cover the rest of the file, without gap or overlap. */
+ * Offsets count from the end of the header. Together the tensors cover the rest of the file, without gap or overlap.
+ *
+ * Against the library (safetensors 0.8.0): read as there are blanks around the header and a header that is not padded
+ * to 8 bytes, as early writers left it (the data are then copied to where they can be read). Read though the library
+ * refuses it:
+ * __metadata__ whose values are no text, since nothing here depends on it. Refused though the library reads it: a name
+ * that stands twice, of which it takes the last, and names beyond visible ASCII; no writer makes either. */
 #include "harness/model/safetensors.h"
 #include "harness/model/json.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,19 +154,34 @@ static sf_status read_header(const char *path, sf_mapping file, json_t **header,
                     "the header of a safetensors file");
 }
 
+/* Puts the data of a file whose header is not padded into memory of its own; data begin at *start of *file. */
+static sf_status align(const char *path, sf_mapping *file, size_t *start)
+{
+    sf_mapping copy;
+    size_t bytes = file->bytes - *start;
+    if (*start % sizeof(uint64_t) == 0 || bytes == 0) return SF_OK;
+    SF_TRY(sf_blame(sf_map_memory(bytes, &copy), "%s", path));
+    memcpy(copy.data, (char *)file->data + *start, bytes);
+    sf_unmap(file);
+    *file = copy;
+    *start = 0;
+    return SF_OK;
+}
+
 /* Appends the file's tensors. */
-static sf_status read_file(const char *path, sf_mapping file, sf_safetensors *s)
+static sf_status read_file(const char *path, sf_mapping *mapping, sf_safetensors *s)
 {
     json_t *header;
     size_t start = 0;
-    SF_TRY(read_header(path, file, &header, &start));
+    SF_TRY(read_header(path, *mapping, &header, &start));
+    sf_status status = align(path, mapping, &start);
+    const sf_mapping file = *mapping;
 
     int first = s->tensors;
-    sf_status status = SF_OK;
     sf_st_tensor *grown = realloc(s->tensor, ((size_t)first + json_object_size(header) + 1) * sizeof *grown);
     if (grown)
         s->tensor = grown;
-    else
+    else if (status == SF_OK)
         status = sf_fail(SF_NO_MEMORY, "%s: no memory for its list of tensors", path);
     const char *name;
     json_t *value;
@@ -216,7 +238,7 @@ static sf_status read_files(sf_safetensors *s)
 {
     for (int f = 0; f < s->files; f++) {
         SF_TRY(sf_map_file(s->file[f], &s->mapping[f]));
-        SF_TRY(read_file(s->file[f], s->mapping[f], s));
+        SF_TRY(read_file(s->file[f], &s->mapping[f], s));
     }
     qsort(s->tensor, (size_t)s->tensors, sizeof *s->tensor, by_name);
     for (int i = 1; i < s->tensors; i++) {
@@ -274,6 +296,56 @@ static sf_status read_shards(sf_safetensors *s, const char *folder, const char *
     return check_index(s, map, index);
 }
 
+/* "model-00002-of-00005.safetensors": part 2 of 5. */
+static bool shard_of(const char *name, int *part, int *parts)
+{
+    int end = 0;
+    return sscanf(name, "model-%5d-of-%5d.safetensors%n", part, parts, &end) == 2 && end > 0 && name[end] == '\0' &&
+           *part >= 1 && *part <= *parts && *parts <= SHARD_LIMIT;
+}
+
+/* What a folder holds in which no name says where the weights are. */
+typedef struct contents {
+    int parts;             /* of the shards that are there; 0: none is, -1: they do not agree */
+    bool pickles, adapter; /* PyTorch's own format; a LoRA without its base */
+} contents;
+
+static void look_around(const char *folder, contents *c)
+{
+    DIR *d = opendir(folder);
+    *c = (contents){0};
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        int part, parts;
+        const char *end = strrchr(e->d_name, '.');
+        if (shard_of(e->d_name, &part, &parts)) c->parts = c->parts == 0 || c->parts == parts ? parts : -1;
+        c->pickles |= end && (strcmp(end, ".bin") == 0 || strcmp(end, ".pth") == 0 || strcmp(end, ".pt") == 0);
+        c->adapter |= strcmp(e->d_name, "adapter_model.safetensors") == 0;
+    }
+    if (d) closedir(d);
+}
+
+/* Shards with the standard names need no index: they say how many there are. */
+static sf_status read_without_index(sf_safetensors *s, const char *folder, const char *single, const char *index)
+{
+    contents c;
+    look_around(folder, &c);
+    if (c.parts > 0) {
+        for (int part = 1, at; part <= c.parts; part++) {
+            char name[64];
+            snprintf(name, sizeof name, "model-%05d-of-%05d.safetensors", part, c.parts);
+            SF_TRY(add_file(s, folder, name, &at));
+        }
+        return sf_blame(read_files(s), "a shard, one of %d", c.parts);
+    }
+    return sf_fail(SF_BAD_INPUT, "%s: expected %s or %s in it, found %s", folder, single, index,
+                   c.parts < 0 ? "shards that differ in how many they are"
+                   : c.adapter ? "an adapter alone: merge it into its base model (peft: merge_and_unload) and save that"
+                   : c.pickles
+                       ? "pickles of PyTorch alone, which are programs and are not run here: load the model with"
+                         " transformers and save_pretrained() it, which writes safetensors"
+                       : "neither");
+}
+
 static sf_status read_folder(const char *folder, sf_safetensors *s)
 {
     static const char SINGLE[] = "model.safetensors", INDEX[] = "model.safetensors.index.json";
@@ -286,9 +358,7 @@ static sf_status read_folder(const char *folder, sf_safetensors *s)
         return read_files(s);
     }
     snprintf(path, sizeof path, "%s/%s", folder, INDEX);
-    if (stat(path, &st) != 0) {
-        return sf_fail(SF_BAD_INPUT, "%s: expected %s or %s in it, found neither", folder, SINGLE, INDEX);
-    }
+    if (stat(path, &st) != 0) return read_without_index(s, folder, SINGLE, INDEX);
     json_t *root;
     SF_TRY(sf_json_read(path, INDEX_LIMIT, &root));
     sf_status status = read_shards(s, folder, path, root);

@@ -1,4 +1,5 @@
-/* The tensors of a Hugging Face folder: model.safetensors, or shards named by model.safetensors.index.json. Format:
+/* The tensors of a Hugging Face folder: model.safetensors, or shards named by model.safetensors.index.json
+ * or by the standard pattern, model-00001-of-00005.safetensors. Format:
  * github.com/huggingface/safetensors. Everything a file can get wrong is checked here. */
 #ifndef SF_SAFETENSORS_H
 #define SF_SAFETENSORS_H

@@ -1,8 +1,10 @@
 #include "harness/model/weights.h"
 #include "harness/model/family.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
@@ -129,6 +131,58 @@ sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, cons
     }
     *slot->at = *found;
     return SF_OK;
+}
+
+/* The first element of a row that is no finite number; -1: none. */
+static int64_t not_finite(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) return i;
+    }
+    return -1;
+}
+
+static sf_status check_finite(const sf_tensor *t, const sf_weight_slot *slot, const char *where)
+{
+    int64_t rows = t->rank == 2 ? t->dim[0] : 1, columns = t->dim[t->rank - 1], bad_row = rows, bad_column = 0;
+    bool memory = true;
+#pragma omp parallel
+    {
+        float *row = malloc((size_t)columns * sizeof *row);
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < rows; r++) {
+            if (row) sf_to_f32(t->dtype, (char *)t->data + (size_t)r * sf_bytes(t->dtype, columns), row, columns);
+            int64_t column = row ? not_finite(row, columns) : -1;
+            if (column < 0) continue;
+#pragma omp critical(not_finite)
+            if (r < bad_row) bad_row = r, bad_column = column;
+        }
+#pragma omp critical(not_finite)
+        memory &= row != NULL;
+        free(row);
+    }
+    if (!memory) return sf_fail(SF_NO_MEMORY, "%s: no memory for a row of weights", where);
+    if (bad_row == rows) return SF_OK;
+    return sf_fail(
+        SF_BAD_INPUT,
+        "%s: tensor %s (%s): element [%lld, %lld] is not a finite number (NaN or infinite): the file is damaged,"
+        " or the training that wrote it diverged",
+        where, slot->gguf, slot->hf, (long long)bad_row, (long long)bad_column);
+}
+
+sf_status sf_weights_finite(const sf_model *m)
+{
+    const char *where = m->config.name;
+    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
+    if (!slot) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
+    sf_weights weights = m->weights;
+    int slots = sf_weight_slots(&m->config, &weights, slot);
+    sf_status status = SF_OK;
+    for (int i = 0; status == SF_OK && i < slots; i++) {
+        if (slot[i].at->data) status = check_finite(slot[i].at, &slot[i], where);
+    }
+    free(slot);
+    return status;
 }
 
 const char *sf_shape_text(int rank, const int64_t *dim)

@@ -28,6 +28,10 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
 /* Puts the tensor into the slot after checking that it is what the slot calls for. `where`, `name`: for the message. */
 sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name);
 
+/* Fails if a weight is NaN or infinite, naming tensor and place. Reads all of them: for `frontier verify`, and for finding
+ * out why a result is no number. */
+sf_status sf_weights_finite(const sf_model *m);
+
 /* "[49152, 576]", in a buffer of this thread that the second next call overwrites. */
 const char *sf_shape_text(int rank, const int64_t *dim);
 

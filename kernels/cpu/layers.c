@@ -216,7 +216,7 @@ sf_status sf_cpu_argmax(sf_backend *b, const float *logits, int64_t rows, int64_
         float most = sf_cpu_tiles(b)->largest(x, vocab);
         int64_t at = 0;
         while (at < vocab && x[at] != most) at++;
-        token[r] = at < vocab ? (int32_t)at : 0; /* no number among them */
+        token[r] = at < vocab ? (int32_t)at : -1;
     }
     sf_meter_argmax(b, rows, vocab);
     return SF_OK;

@@ -274,7 +274,7 @@ __global__ void argmax(const float *logits, int64_t vocab, int32_t *token)
     for (unsigned i = 1; i < blockDim.x / 32; i++)
         if (best_value[i] > value || (best_value[i] == value && best_index[i] < index))
             value = best_value[i], index = best_index[i];
-    token[blockIdx.x] = index == INT32_MAX ? 0 : index;
+    token[blockIdx.x] = index == INT32_MAX ? -1 : index;
 }
 
 sf_status sf_cuda_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)

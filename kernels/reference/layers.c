@@ -156,7 +156,7 @@ sf_status sf_reference_argmax(sf_backend *b, const float *logits, int64_t rows, 
             float x = logits[r * vocab + i];
             if (!isnan(x) && (best < 0 || x > logits[r * vocab + best])) best = (int32_t)i;
         }
-        token[r] = best < 0 ? 0 : best;
+        token[r] = best;
     }
     sf_meter_argmax(b, rows, vocab);
     return SF_OK;
