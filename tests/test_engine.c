@@ -2,6 +2,10 @@
  * is called equal here is compared bit for bit. Methods that misbehave: test_engine_methods.c */
 #include "tests/engine_world.h"
 
+#include <unistd.h>
+
+#include "base/clock.h"
+
 #include "harness/run/schedule.h"
 
 /* ---- economies change nothing ------------------------------------------------------------------------------------ */
@@ -192,6 +196,48 @@ static void one_prefill_and_one_batch(void **state)
     for (int i = 0; i < LANES; i++)
         assert_true(r[i].lane.seconds[SF_PREFILL] > 0 && r[i].lane.seconds[SF_DECODE] == r[0].lane.seconds[SF_DECODE]);
     free(r);
+    close_world(&w);
+}
+
+static sf_status slow_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                             void *y, sf_dtype dtype)
+{
+    usleep(2000);
+    return wrapped->linear(b, x, rows, w, bias, add, y, dtype);
+}
+
+/* What a wave's prompts do together is shared out by their tokens: times add up to what the wave took. */
+static void time_is_shared_out(void **state)
+{
+    (void)state;
+    enum { JOBS = 3 };
+    static const int tokens[JOBS] = {20, 60, 120};
+    world w;
+    result r[JOBS];
+    sf_job job[JOBS];
+    sf_lane lane[JOBS];
+    int32_t token[JOBS][MOST_TOKENS];
+    open_world(&w, "cpu", 1, LLAMA);
+    sf_backend_ops slow = *w.backend.ops;
+    wrapped = w.backend.ops;
+    slow.linear = slow_linear;
+    w.backend.ops = &slow;
+    for (int j = 0; j < JOBS; j++) {
+        set_arms(1, COMPANY, &r[j]);
+        r[j].lane.recall[SF_PREFILL] = r[j].lane.recall[SF_DECODE] = NULL;
+        lane[j] = r[j].lane;
+        fill_prompt(token[j], tokens[j], 5);
+        job[j] = (sf_job){.token = token[j], .tokens = tokens[j], .lanes = 1, .lane = &lane[j]};
+    }
+    double took = sf_now(), sum = 0;
+    assert_int_equal(sf_engine_run(w.engine, JOBS, job, &(sf_generation){.max_output = 1}), SF_OK);
+    took = sf_now() - took;
+    for (int j = 0; j < JOBS; j++) sum += lane[j].seconds[SF_PREFILL];
+    if (!(sum <= took && sum > 0.002 * 7 * LAYERS)) fail_msg("%g s of %g s are accounted for", sum, took);
+    for (int j = 0; j < JOBS; j++) { /* what each does alone takes no time here */
+        double share = lane[j].seconds[SF_PREFILL] / sum, want = tokens[j] / 200.;
+        if (!(fabs(share - want) < 0.1)) fail_msg("%d of 200 tokens took %g of the time", tokens[j], share);
+    }
     close_world(&w);
 }
 
@@ -636,6 +682,7 @@ int main(void)
         cmocka_unit_test(threads_and_chunks),
         cmocka_unit_test(no_state_between_samples),
         cmocka_unit_test(one_prefill_and_one_batch),
+        cmocka_unit_test(time_is_shared_out),
         cmocka_unit_test(decode_continues_prefill),
         cmocka_unit_test(reference_and_cpu),
         cmocka_unit_test(longest_sequence),

@@ -277,6 +277,29 @@ static void bad_methods_end_the_sample(void **state)
     close_world(&w);
 }
 
+/* The rows that recall looks at are the seed's: the same ones give the same recall, others another. One row a stretch: as
+ * many rows as tokens are all of them, whatever the seed. */
+static void recall_rows_by_seed(void **state)
+{
+    (void)state;
+    static const arm arms[] = {{"streaming local=20 sinks=2", NULL}};
+    world w;
+    result r[2];
+    float recall[4];
+    open_world(&w, "cpu", 1, LLAMA);
+    for (int rows = 3; rows <= 100; rows += 97) {
+        for (int i = 0; i < 4; i++) {
+            sf_generation how = {.max_output = 1, .recall_rows = rows, .seed = (uint64_t[]){1, 1, 2, 77}[i]};
+            set_arms(1, arms, r);
+            assert_int_equal(try_run(w.engine, 100, 8, &how, 1, r), SF_OK);
+            recall[i] = r[0].recall[SF_PREFILL][1][2];
+        }
+        assert_true(recall[0] == recall[1]);
+        assert_true((recall[0] != recall[2]) == (rows < 100) && (recall[2] != recall[3]) == (rows < 100));
+    }
+    close_world(&w);
+}
+
 /* ---- pictures ---------------------------------------------------------------------------------------------------- */
 
 /* Pairs that a picture shows: shares times the keys of their stretches that were there for the line's query. */
@@ -342,13 +365,40 @@ static void pictures_add_up(void **state)
     }
 }
 
+/* With more queries than lines, a line is the last query of its stretch. */
+static void lines_are_last_queries(void **state)
+{
+    (void)state;
+    enum { N = SF_PICTURE_SIDE, TOKENS = 150, SINKS = 3, LOCAL = 30 };
+    static const arm streaming = {"streaming local=30 sinks=3", NULL};
+    static sf_picture picture;
+    sf_generation how = {.max_output = 1, .picture_layer = 1, .picture_head = 3};
+    world w;
+    result r;
+    open_world(&w, "cpu", 1, LLAMA);
+    set_arms(1, &streaming, &r);
+    r.lane.picture[SF_PREFILL] = &picture;
+    assert_int_equal(try_run(w.engine, TOKENS, 3, &how, 1, &r), SF_OK);
+    for (int y = 0; y < N; y++)
+        for (int x = 0; x < N; x++) {
+            int query = TOKENS * (y + 1) / N - 1, begin = TOKENS * x / N, end = TOKENS * (x + 1) / N, read = 0, there = 0;
+            for (int j = begin; j < end && j <= query; j++) there++, read += j < SINKS || query - j < LOCAL;
+            float got = picture.at[y][x];
+            if (there ? fabs(got - (double)read / there) > 1e-6 : !isnan(got))
+                fail_msg("line %d, column %d: %g, expected %d of %d", y, x, (double)got, read, there);
+        }
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hooks_in_order),
         cmocka_unit_test(evicting_nothing),
         cmocka_unit_test(recall_as_defined),
+        cmocka_unit_test(recall_rows_by_seed),
         cmocka_unit_test(pictures_add_up),
+        cmocka_unit_test(lines_are_last_queries),
         cmocka_unit_test(bad_methods_end_the_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,13 @@ static bool there(const char *name)
     return access(path, F_OK) == 0;
 }
 
+static const char *report_folder(void)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/report", folder);
+    return path;
+}
+
 static int lines(const char *text)
 {
     int n = 0;
@@ -131,6 +138,34 @@ static void test_points(void **state)
         near(p->score, score, 1e-12, "score");
         near(p->error, sqrt(variance), 1e-12, "standard error");
         near(p->cost_paper[SF_DECODE], weights + 64 * (reads - weights), 1e-6 * reads, "decode cost at batch 64");
+    }
+    sf_view_free(&v);
+}
+
+/* Both cost models at batch 64: a prefill costs 64 times as much; a decode step reads the weights once, the caches 64
+ * times. */
+static void test_costs_at_batch(void **state)
+{
+    (void)state;
+    sf_view v;
+    read_results(&small);
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < results.records[c]; i++)
+            for (int p = 0; p < SF_PHASES; p++) { /* far apart, so that none is taken for another */
+                double weights = results.cell[c].weight_elements;
+                results.record[c][i].cost_paper[p] = weights + 1000 + 10 * i + c;
+                results.record[c][i].cost_exact[p] = weights + 7000 + 20 * i + c;
+            }
+    OK(sf_view_make(&results, &v));
+    for (int i = 0; i < v.points; i++) {
+        const sf_point *x = &v.point[i];
+        double weights = results.cell[x->cell[0]].weight_elements, cells = 0;
+        for (int t = 0; t < 3; t++) cells += x->cell[t] / 3.0;
+        double paper = 1000 + 10 * 5.5 + cells, exact = 7000 + 20 * 5.5 + cells;
+        near(x->cost_paper[SF_PREFILL], 64 * (weights + paper), 1e-3, "paper, prefill");
+        near(x->cost_exact[SF_PREFILL], 64 * (weights + exact), 1e-3, "exact, prefill");
+        near(x->cost_paper[SF_DECODE], weights + 64 * paper, 1e-3, "paper, decode");
+        near(x->cost_exact[SF_DECODE], weights + 64 * exact, 1e-3, "exact, decode");
     }
     sf_view_free(&v);
 }
@@ -371,6 +406,59 @@ static void test_findings(void **state)
     sf_view_free(&v);
 }
 
+/* A cost within 1 % of another is no dearer, neither for a finding nor on a frontier; beyond that it is. */
+static void test_same_cost(void **state)
+{
+    (void)state;
+    static const struct {
+        double dearer;
+        const char *says;
+    } rows[] = {{1.0075, "that are no dearer"}, {1.0125, "no sparse point of a larger model is as cheap"}};
+    for (int r = 0; r < 2; r++) {
+        sf_view v;
+        sf_findings f;
+        read_results(&small);
+        for (int c = 0; c < results.cells; c++)
+            for (int i = 0; i < results.records[c]; i++) {
+                const sf_cell_info *x = &results.cell[c];
+                bool near_dense = !strcmp(x->label[SF_PREFILL], "vertical_slash") && x->sparsity[SF_PREFILL] == 0.8;
+                double cost = strcmp(x->model, "mini-8m") == 0 ? 1000 : near_dense ? 1000 * rows[r].dearer : 9000;
+                results.record[c][i].cost_paper[SF_PREFILL] = cost;
+            }
+        OK(sf_view_make(&results, &v));
+        OK(sf_view_bootstrap(&v, 200, 1));
+        OK(sf_find(&v, &f));
+        bool said = false;
+        for (int i = 0; i < f.count; i++)
+            said |= strstr(f.at[i].text, "prefill") && strstr(f.at[i].text, rows[r].says);
+        if (!said) fail_msg("at %g of the cost, no \"%s\"", rows[r].dearer, rows[r].says);
+        sf_findings_free(&f);
+        sf_view_free(&v);
+
+        /* The dense larger model is made better than all: with the same cost as the best smaller one it stands alone. */
+        for (int c = 0; c < results.cells; c++)
+            for (int i = 0; i < results.records[c]; i++) {
+                const sf_cell_info *x = &results.cell[c];
+                bool dense = !strcmp(x->label[SF_PREFILL], "dense") && !strcmp(x->label[SF_DECODE], "dense");
+                bool larger = !strcmp(x->model, "mini-30m");
+                results.record[c][i].cost_paper[SF_PREFILL] = !dense ? 90000 : larger ? 1000 * rows[r].dearer : 1000;
+                results.record[c][i].strict = !dense ? 0 : larger ? 0.75 : 0.5;
+            }
+        sf_report_options o = {.folder = report_folder(), .figures = "frontier", .formats = "png"};
+        OK(sf_report(&results, &o));
+        char *csv = slurp("report/figures/frontier.csv");
+        int on = 0;
+        for (char *line = strchr(csv, '\n') + 1; !strncmp(line, "prefill,1024", 12); line = strchr(line, '\n') + 1) {
+            char mark;
+            assert_int_equal(sscanf(line, "prefill,1024,%*[^,],%*[^,],%*[^,],%*[^,],%*f,%*f,%*[^,],%*[^,],%*[^,],%c", &mark),
+                             1);
+            on += mark == '1';
+        }
+        assert_int_equal(on, r == 0 ? 1 : 2);
+        free(csv);
+    }
+}
+
 /* A method that was run in either phase alone is two arms, never one with two kinds of points. */
 static void test_same_name_in_both_phases(void **state)
 {
@@ -468,6 +556,33 @@ static void test_gates(void **state)
         if (!strstr(text, expected[i].names)) fail_msg("\"%s\" is not named in:\n%s", expected[i].names, text);
     }
     assert_int_equal(count, (int)(sizeof expected / sizeof *expected) + 1);
+    free(text);
+}
+
+/* One gain of many that are looked at is no finding, whatever its own p says. */
+static void test_uncorrected_gain(void **state)
+{
+    (void)state;
+    int count;
+    sf_view v;
+    struct synthetic s = small;
+    s.samples = 20;
+    read_results(&s);
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < 20; i++)
+            results.record[c][i].strict = results.record[c][i].reference = 0.25 + 0.05 * (i % 5);
+    int cell = find_cell("cwe", "quest", 0.5);
+    for (int i = 0; i < 7; i++) results.record[cell][i].strict += 0.125;
+    OK(sf_view_make(&results, &v));
+    OK(sf_view_test(&v));
+    assert_true(v.verdict[cell].p < 0.05 && v.verdict[cell].p_holm > 0.05 && v.verdict[cell].difference > 0);
+    sf_view_free(&v);
+    char *text = warnings_of(&count);
+    if (count) fail_msg("warnings: %s", text);
+    free(text);
+    for (int i = 7; i < 20; i++) results.record[cell][i].strict += 0.125;
+    text = warnings_of(&count);
+    assert_non_null(strstr(text, "beyond noise")); /* of all twenty: p 2^-19, times 144 */
     free(text);
 }
 
@@ -609,13 +724,6 @@ static void test_compare(void **state)
 }
 
 /* ---- The report as files ---- */
-
-static const char *report_folder(void)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/report", folder);
-    return path;
-}
 
 /* The document compiles, whatever the names. */
 static void test_paper(void **state)
@@ -920,6 +1028,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, clear_folder)
     const struct CMUnitTest tests[] = {
         TEST(test_points),
+        TEST(test_costs_at_batch),
         TEST(test_verdicts),
         TEST(test_intervals),
         TEST(test_nothing_planted),
@@ -930,6 +1039,8 @@ int main(void)
         TEST(test_findings),
         TEST(test_same_name_in_both_phases),
         TEST(test_gates),
+        TEST(test_uncorrected_gain),
+        TEST(test_same_cost),
         TEST(test_terminal),
         TEST(test_unparsed_shares),
         TEST(test_export),

@@ -96,6 +96,12 @@ static void keys(void **state)
     assert_string_equal(plan.cell[0].key, base.cell[0].key); /* dense */
     assert_string_not_equal(plan.cell[1].key, base.cell[1].key);
     sf_plan_free(&plan);
+    sf_task other = *s->task[0].task; /* a task that makes other samples than it did */
+    other.version++;
+    s->task[0].task = &other;
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    for (int i = 0; i < 2; i++) assert_string_not_equal(plan.cell[i].key, base.cell[i].key);
+    sf_plan_free(&plan);
     sf_plan_free(&base);
     sf_sweep_free(s);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double same_cost = 1.01, most_sparsity = 0.9;
+static const double most_sparsity = 0.9;
 
 static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "out of memory for findings"); }
 
@@ -96,7 +96,7 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                     const sf_view_arm *arm = &v->arm[p->arm];
                     if (p->length != l || p->model <= m || !arm->sparse[phase] || arm->sparse[!phase]) continue;
                     if (v->model[p->model].parameters <= v->model[m].parameters) continue;
-                    bool whole = p->cost_paper[phase] <= dense->cost_paper[phase] * same_cost;
+                    bool whole = p->cost_paper[phase] <= dense->cost_paper[phase] * SF_SAME_COST;
                     for (int t = 0; t < v->tasks; t++) whole &= dense->cell[t] < 0 || p->cell[t] >= 0;
                     tried += whole;
                     if (whole && (!best || p->score > best->score)) best = p;

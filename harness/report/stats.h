@@ -49,6 +49,9 @@ sf_status sf_sign_flip_test(int n, const double *difference, int resamples, uint
 /* Holm's step-down correction: adjusted p-values, in the order given. NAN stays NAN and does not count. */
 sf_status sf_holm(int n, const double *p, double *adjusted);
 
+/* Costs within this factor of one another are one cost: no dearer in a finding, one place on a frontier. */
+#define SF_SAME_COST 1.01
+
 /* on[i]: no other point costs at most as much and scores at least as much, one of them strictly. NAN: never on. Of
  * points equal in both all are on. */
 sf_status sf_pareto(int n, const double *cost, const double *score, bool *on);

@@ -23,7 +23,10 @@ EOF
 }
 
 # Everything of a results file that a second run must give again: all but times.
-rows() { "$FRONTIER" export "$1" --jsonl | sed -E 's/"[a-z_]*seconds[a-z_]*": ?[^,}]*,?//g' | sort; }
+rows() {
+    "$FRONTIER" export "$1" --jsonl >"$T/rows" || fail "export of $1"
+    sed -E 's/"[a-z_]*seconds[a-z_]*": ?[^,}]*,?//g' "$T/rows" | sort
+}
 
 # refused PATTERN COMMAND...: fails cleanly (status 1, no crash), with one error line that matches.
 refused() {

@@ -48,5 +48,30 @@ cmp -s "$T/a" "$T/d" || fail "shards differ from one run: $(diff "$T/a" "$T/d" |
 for m in llama qwen3 mistral gemma3; do
     tiny tests/golden/model/$m
     "$FRONTIER" run "$T/tiny.yaml" -o "$T/$m.h5" -s samples=1 >/dev/null 2>"$T/log" || fail "$m: $(cat "$T/log")"
+    bos=$(rows "$T/$m.h5" | grep -o '"bos_tokens":[0-9]*' | sort -u)
+    [ "$bos" = "\"bos_tokens\":$([ $m = qwen3 ] && echo 0 || echo 1)" ] || fail "$m: $bos" # Qwen has none
 done
+
+# Where the answer stands: its gold texts' first places in the context, on average, if they are within a tenth of it.
+tiny
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/depth.h5" -s 'tasks=[vt: {chains: 1, hops: 1}]' -s samples=12 -s output=1 -s methods={} -s recall=0 \
+    >/dev/null 2>"$T/log" || fail "depths: $(cat "$T/log")"
+"$FRONTIER" export "$T/depth.h5" --jsonl | sed -E 's/.*"sample":([0-9]+).*"depth":([^,}]*).*/\1 \2/' | sort -n >"$T/depths"
+for i in {0..11}; do
+    "$FRONTIER" show "$T/tiny.yaml" --task vt --sample $i | LC_ALL=C awk -v sample=$i '
+        /^<\/context>/ { inside = 0 }
+        inside { context = context $0 "\n" }
+        /^<context>/ { inside = 1; context = "" }
+        /^gold: / { gsub(/[",\[\]]/, ""); n = split($0, gold, " ") }
+        END {
+            low = 1; high = sum = 0
+            for (k = 2; k <= n; k++) {
+                at = (index(context, gold[k]) - 1) / (length(context) - 1)
+                low = at < low ? at : low; high = at > high ? at : high; sum += at
+            }
+            if (high - low <= 0.1) printf "%d %.4f\n", sample, sum / (n - 1); else print sample, "null"
+        }'
+done >"$T/expected"
+grep -q null "$T/expected" && grep -q '\.' "$T/expected" || fail "samples of one kind only: $(cat "$T/expected")"
+awk '{ print $1, $2 == "null" ? $2 : sprintf("%.4f", $2) }' "$T/depths" | diff - "$T/expected" >"$T/log" || fail "depths: $(cat "$T/log")"
 echo "sweep: ok"

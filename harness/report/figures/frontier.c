@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 enum { MOST_LENGTHS = 4 };
-static const double same_cost = 1.01; /* costs that differ by less are one cost on a frontier */
 
 /* What a frontier is drawn against. */
 struct axis {
@@ -82,7 +81,7 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
     if (status == SF_OK) {
         double *score = cost + n, *probability = cost + 2 * (size_t)n;
         for (int i = 0; i < n; i++) { /* a hair's breadth in cost is not a place on the frontier */
-            bool close = i && spot[i].cost < cost[i - 1] * same_cost;
+            bool close = i && spot[i].cost < cost[i - 1] * SF_SAME_COST;
             cost[i] = close ? cost[i - 1] : spot[i].cost;
             score[i] = spot[i].score;
             for (int b = 0; b < B; b++) {
