@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 struct params {
-    int window, min_budget, sinks, local;
+    int window, min_budget, sinks, local, tiling;
     double alpha, density;
 };
 
@@ -32,6 +32,8 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 20, .initial = 4, .doc = "first columns, chosen first"},
     {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local),
      .low = 1, .high = 1 << 20, .initial = 64, .doc = "latest diagonals, chosen first"},
+    {.name = "tiling", .type = SF_CHOICE, .offset = offsetof(struct params, tiling), .late = true,
+     .choices = "own|authors", .initial = 0, .doc = "tiles along each diagonal, or melted as in MInference's kernel (slower)"},
     {0},
 };
 /* clang-format on */
@@ -39,7 +41,8 @@ static const sf_param PARAMS[] = {
 /* What the choice looks at: scores as probed, which say how many, and with the forced ones, which say which. */
 struct scores {
     sf_tensor column, diagonal, column_forced, diagonal_forced;
-    int floor; /* least budget of a searched choice */
+    int floor;   /* least budget of a searched choice */
+    bool merged; /* tiling: authors */
 };
 
 static sf_lists cover(sf_attention *a, sf_tensor x, sf_tensor forced, double alpha, int64_t least)
@@ -54,8 +57,10 @@ static sf_lists cover(sf_attention *a, sf_tensor x, sf_tensor forced, double alp
 
 static sf_status choose(sf_attention *a, const struct scores *s, double alpha, int64_t least, sf_pattern *out)
 {
-    return sf_columns_and_diagonals(a, out, cover(a, s->column, s->column_forced, alpha, least),
-                                    cover(a, s->diagonal, s->diagonal_forced, alpha, least));
+    sf_lists columns = cover(a, s->column, s->column_forced, alpha, least),
+             diagonals = cover(a, s->diagonal, s->diagonal_forced, alpha, least);
+    return s->merged ? sf_columns_and_diagonals_merged(a, out, columns, diagonals)
+                     : sf_columns_and_diagonals(a, out, columns, diagonals);
 }
 
 /* The lower half of the dial raises the floor at alpha 0, the upper half alpha; at the end, everything. What
@@ -71,7 +76,8 @@ static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_patt
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    struct scores s = {.floor = p->min_budget > a->keys / 32 ? a->keys / 32 + 1 : p->min_budget};
+    struct scores s = {.floor = p->min_budget > a->keys / 32 ? a->keys / 32 + 1 : p->min_budget,
+                       .merged = p->tiling == 1};
     sf_probe(a, p->window, SF_SUM, &s.column, &s.diagonal); /* [H, keys], [H, offsets] */
     s.column_forced = sf_copy(a, s.column);
     s.diagonal_forced = sf_copy(a, s.diagonal);
@@ -80,7 +86,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     if (p->density <= 0) return choose(a, &s, p->alpha, p->min_budget, out);
     double alpha;
     int64_t least = s.floor;
-    if (sf_fit_masses(a, s.column, s.diagonal, s.column_forced, s.diagonal_forced, p->density, &alpha, &least))
+    if (!s.merged && sf_fit_masses(a, s.column, s.diagonal, s.column_forced, s.diagonal_forced, p->density, &alpha, &least))
         return choose(a, &s, alpha, least, out);
     return sf_choose_within(a, out, p->density, by_dial, &s);
 }

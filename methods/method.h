@@ -173,6 +173,8 @@ sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int3
 sf_status sf_dense(sf_attention *a, sf_pattern *out);
 sf_status sf_blocks(sf_attention *a, sf_pattern *out, int heads, int block_q, int block_k, sf_lists blocks);
 sf_status sf_columns_and_diagonals(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals);
+/* The same in the tiles of MInference's kernel, which melt into ranges of whole tiles (methods/tiling.c). */
+sf_status sf_columns_and_diagonals_merged(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals);
 sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local);
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages);
 sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens);

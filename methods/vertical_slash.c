@@ -1,13 +1,17 @@
 /* Vertical-Slash: the columns (verticals) and diagonals (slashes) that the last queries of the prompt look at.
  *
  * As in the study: probe of 256 queries, the first 4 columns and the 64 latest diagonals forced. The authors' code
- * probes 64 and forces 30 and 100: {window: 64, sinks: 30, local: 100, columns: 1000, diagonals: 6096}. */
+ * probes 64 and forces 30 and 100: {window: 64, sinks: 30, local: 100, columns: 1000, diagonals: 6096}. Their kernel
+ * melts the tiles of neighbouring diagonals, so that as many columns and diagonals compute a little more: {tiling:
+ * authors}, which published budgets mean. */
 #include "methods/method.h"
 
 #include <math.h>
 
+enum { OWN, AUTHORS };
+
 struct params {
-    int window, columns, diagonals, sinks, local, selection;
+    int window, columns, diagonals, sinks, local, selection, tiling;
     double density;
 };
 
@@ -27,11 +31,26 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 1 << 20, .initial = 64, .doc = "latest diagonals, always chosen"},
     {.name = "selection", .type = SF_CHOICE, .offset = offsetof(struct params, selection),
      .choices = "head|group", .initial = 0, .doc = "each query head its own, or one for the group (scores summed)"},
+    {.name = "tiling", .type = SF_CHOICE, .offset = offsetof(struct params, tiling), .late = true,
+     .choices = "own|authors", .initial = 0, .doc = "tiles along each diagonal, or melted as in MInference's kernel (slower)"},
     {0},
 };
 /* clang-format on */
 
 static int larger(int x, int y) { return x > y ? x : y; }
+
+struct scores {
+    sf_tensor column, diagonal;
+};
+
+/* As many columns as diagonals; at the end, everything. */
+static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_pattern *out)
+{
+    const struct scores *s = what;
+    int64_t k = 1 + (int64_t)(dial * (double)(a->keys - 1));
+    if (dial >= 1) return sf_dense(a, out);
+    return sf_columns_and_diagonals_merged(a, out, sf_top(a, s->column, k), sf_top(a, s->diagonal, k));
+}
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
@@ -45,10 +64,15 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     sf_force(a, column, 0, p->sinks);
     sf_force(a, diagonal, 0, p->local);
 
-    if (p->columns == 0 && p->diagonals == 0)
-        return sf_columns_and_diagonals_within(a, out, column, diagonal, p->density);
-    return sf_columns_and_diagonals(a, out, sf_top(a, column, larger(p->columns, p->sinks)),
-                                    sf_top(a, diagonal, larger(p->diagonals, p->local)));
+    if (p->columns == 0 && p->diagonals == 0) {
+        const struct scores scores = {column, diagonal};
+        return p->tiling == AUTHORS ? sf_choose_within(a, out, p->density, by_dial, &scores)
+                                    : sf_columns_and_diagonals_within(a, out, column, diagonal, p->density);
+    }
+    sf_lists columns = sf_top(a, column, larger(p->columns, p->sinks)),
+             diagonals = sf_top(a, diagonal, larger(p->diagonals, p->local));
+    return p->tiling == AUTHORS ? sf_columns_and_diagonals_merged(a, out, columns, diagonals)
+                                : sf_columns_and_diagonals(a, out, columns, diagonals);
 }
 
 /* The tiles along diagonals overlap by an amount that only the selection tells, so k is found layer by layer. */

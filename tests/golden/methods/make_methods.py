@@ -160,15 +160,15 @@ def columns_diagonals(a, columns, diagonals):
     return {"lists": columns + diagonals, "masks": masks}
 
 
-def blocks(a, rows, block):
-    """rows: [heads][query blocks] lists."""
-    n, per = a.c["tokens"], a.heads // len(rows)
+def blocks(a, rows, block, keys=None):
+    """rows: [heads][query blocks] lists; keys in a block of them, if not as many as queries."""
+    n, per, keys = a.c["tokens"], a.heads // len(rows), keys or block
     masks = []
     for h in range(a.heads):
         mask = np.zeros((n, n), bool)
         for i, chosen in enumerate(rows[h // per]):
             for j in chosen:
-                mask[i * block : (i + 1) * block, j * block : (j + 1) * block] = True
+                mask[i * block : (i + 1) * block, j * keys : (j + 1) * keys] = True
         masks.append(mask & causal_mask(n))
     return {"lists": [r for head in rows for r in head], "masks": masks}
 
@@ -236,6 +236,25 @@ def density(result, a):
 
 # ---- the methods ----------------------------------------------------------------------------------------------------
 
+def merged(a, columns, diagonals):
+    """The tiles of MInference's kernel (csrc/vertical_slash_index.cu): blocks of 64 queries and one key."""
+    n, rows = a.c["tokens"], []
+    for v, s in zip(columns, diagonals):
+        head = []
+        for end in range(TILE, n + TILE, TILE):
+            ends = [max(end - offset, TILE) for offset in sorted(s, reverse=True) if offset < end]
+            ranges = []
+            for e in ends:
+                if not ranges or e > ranges[-1][1] + TILE:
+                    ranges.append([e - TILE, e])
+                elif e > ranges[-1][1]:
+                    ranges[-1][1] += TILE
+            keys = {k for low, high in ranges for k in range(low, min(high, end, n))}
+            head.append(sorted(keys | {k for k in v if k < ranges[-1][1] and k < end}))
+        rows.append(head)
+    return blocks(a, rows, TILE, 1)
+
+
 def vertical_slash(a, p, sparsity):
     n, sinks, local = a.c["tokens"], p.get("sinks", 4), p.get("local", 64)
     column, diagonal = a.probe(p.get("window", 256))
@@ -244,9 +263,13 @@ def vertical_slash(a, p, sparsity):
     column[:, :sinks] = np.inf
     diagonal[:, :local] = np.inf
 
-    def choose(v, s):
-        return columns_diagonals(a, [top(x, v) for x in column], [top(x, s) for x in diagonal])
+    made = merged if p.get("tiling") == "authors" else columns_diagonals
 
+    def choose(v, s):
+        return made(a, [top(x, v) for x in column], [top(x, s) for x in diagonal])
+
+    if p.get("tiling") == "authors" and "columns" not in p:
+        return within(a, 1 - sparsity, lambda dial: choose(*[1 + int(dial * (n - 1))] * 2))
     if sparsity is None and "columns" in p:
         return choose(max(p["columns"], sinks), max(p["diagonals"], local))
     target, best = p.get("density", 1.0) if sparsity is None else 1 - sparsity, None
@@ -272,9 +295,11 @@ def flex_prefill(a, p, sparsity):
     def cover(x, forced, alpha, least):
         return [top(f, min(max(count_of_mass(r, alpha), least), n)) for r, f in zip(x, forced)]
 
+    made = merged if p.get("tiling") == "authors" else columns_diagonals
+
     def choose(alpha, least):
         alpha = float(np.float32(alpha))
-        return columns_diagonals(a, cover(column, column_forced, alpha, least), cover(diagonal, diagonal_forced, alpha, least))
+        return made(a, cover(column, column_forced, alpha, least), cover(diagonal, diagonal_forced, alpha, least))
 
     least = p.get("min_budget", 512)
     if sparsity is None:
@@ -504,6 +529,12 @@ PLAN = {
     "vertical_slash": ("prefill", vertical_slash, [
         {"columns": 10, "diagonals": 64}, 0.5, {"columns": 40, "diagonals": 80, "window": 64}, 0.3, 0.8,
         {"columns": 20, "diagonals": 30, "local": 10, "selection": "group"}, 0.0, {"columns": 2, "diagonals": 1}, 0.7, 0.9]),
+    "vertical_slash/authors": ("prefill", vertical_slash, [dict(s, tiling="authors") for s in [
+        {"columns": 10, "diagonals": 8, "local": 1, "sinks": 0}, {"columns": 5, "diagonals": 30, "local": 8},
+        {"columns": 40, "diagonals": 80, "window": 64, "local": 1}, {"columns": 3, "diagonals": 12, "local": 4},
+        {"columns": 20, "diagonals": 40, "local": 16}, {"columns": 20, "diagonals": 30, "local": 10, "selection": "group"},
+        {"columns": 4, "diagonals": 6, "local": 2}, {"columns": 2, "diagonals": 1}, {"columns": 6, "diagonals": 20, "local": 1}]]
+        + [(0.6, {"tiling": "authors", "local": 4})]),
     "block_sparse": ("prefill", block_sparse, [
         {"k": 3}, 0.5, {"k": 5, "block": 32}, {"k": 4, "selection": "group"}, 0.8, {"k": 5, "block": 8},
         0.0, {"k": 100}, 0.7, {"k": 6, "sinks": 0, "local": 1}]),
@@ -511,6 +542,9 @@ PLAN = {
         {"alpha": 0.7, "min_budget": 8}, (0.4, {"min_budget": 4}), {"alpha": 0.5, "min_budget": 16, "window": 64}, {"alpha": 0.0, "min_budget": 40, "window": 32},
         (0.6, {"min_budget": 16}), {"alpha": 0.9, "min_budget": 4, "local": 10}, 0.0, {"alpha": 0.9},
         {"alpha": 0.3, "min_budget": 70}, 0.4]),
+    "flex_prefill/authors": ("prefill", flex_prefill, [dict(s, tiling="authors", local=2) for s in [
+        {"alpha": 0.7, "min_budget": 4}, {"alpha": 0.3, "min_budget": 9}, {"alpha": 0.5, "min_budget": 16, "window": 64}]]
+        + [(0.5, {"tiling": "authors", "min_budget": 8})]),
     "flex_prefill_full": ("prefill", flex_prefill_full, [
         {"block": 16, "min_budget": 16, "gamma": 0.6}, {"block": 16, "min_budget": 32, "gamma": 0.8, "tau": 0.4},
         {"block": 32, "min_budget": 32, "gamma": 0.5, "tau": 0.6}, {"block": 16, "min_budget": 16, "gamma": 0.4, "tau": 0.2},
@@ -591,6 +625,7 @@ def case(name, phase, method, index, setting):
 def main():
     cases = []
     for name, (phase, method, settings) in PLAN.items():
+        name = name.split("/")[0]
         for one in ("prefill", "decode") if phase == "both" else (phase,):
             cases += [case(name, one, method, i, s) for i, s in enumerate(settings)]
     print("[")
