@@ -1,7 +1,6 @@
 #include "harness/run/version.h"
 
 #include <cblas.h>
-#include <hdf5.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "harness/model/tokenizer_regex.h"
 #include "harness/model/unicode.h"
+#include "harness/store/hdf5.h"
 #include "kernels/backend.h"
 
 const char *sf_version(void) { return SF_VERSION; }
@@ -31,17 +31,14 @@ static void cpu_name(char out[128])
 
 char *sf_versions_json(void)
 {
-    char cpu[128], text[64];
-    unsigned major, minor, release;
+    char cpu[128];
     cpu_name(cpu);
     json_t *o = json_object();
     json_object_set_new(o, "frontier", json_string(SF_VERSION));
     json_object_set_new(o, "revision", json_string(SF_REVISION));
     json_object_set_new(o, "compiler", json_string(__VERSION__));
     json_object_set_new(o, "openblas", json_string(openblas_get_config()));
-    H5get_libversion(&major, &minor, &release);
-    snprintf(text, sizeof text, "%u.%u.%u", major, minor, release);
-    json_object_set_new(o, "hdf5", json_string(text));
+    json_object_set_new(o, "hdf5", json_string(sf_hdf5_version()));
     json_object_set_new(o, "libyaml", json_string(yaml_get_version_string()));
     json_object_set_new(o, "jansson", json_string(JANSSON_VERSION));
     json_object_set_new(o, "patterns", json_string(sf_regex_engine()));

@@ -10,7 +10,7 @@ enum { SCALAR_CHUNK = 64 /* rows */, MAP_CHUNK_BYTES = 256 << 10, MAX_ROWS = 100
 
 /* ---- Columns ---- */
 
-static int column_dims(const sf_column *column, const sf_cell_info *cell, hsize_t dim[4])
+int sf_column_dims(const sf_column *column, const sf_cell_info *cell, hsize_t dim[4])
 {
     if (column->type == SF_COLUMN_METER) {
         dim[1] = SF_PHASES, dim[2] = SF_WORKS, dim[3] = 5;
@@ -45,7 +45,7 @@ static size_t element_bytes(sf_column_type type)
     return 0;
 }
 
-static size_t row_bytes(const sf_column *column, const sf_cell_info *cell)
+size_t sf_column_bytes(const sf_column *column, const sf_cell_info *cell)
 {
     size_t bytes = element_bytes(column->type);
     return column->type == SF_COLUMN_MAP ? bytes * (size_t)cell->layers * (size_t)cell->heads : bytes;
@@ -54,11 +54,11 @@ static size_t row_bytes(const sf_column *column, const sf_cell_info *cell)
 static hid_t create_column(hid_t group, const sf_column *column, const sf_cell_info *cell, hsize_t rows)
 {
     hsize_t dim[4] = {rows}, most[4], chunk[4];
-    int rank = column_dims(column, cell, dim);
+    int rank = sf_column_dims(column, cell, dim);
     memcpy(most, dim, sizeof most);
     memcpy(chunk, dim, sizeof chunk);
     most[0] = H5S_UNLIMITED;
-    hsize_t by_size = MAP_CHUNK_BYTES / row_bytes(column, cell);
+    hsize_t by_size = MAP_CHUNK_BYTES / sf_column_bytes(column, cell);
     chunk[0] = by_size < 1 ? 1 : by_size > SCALAR_CHUNK ? SCALAR_CHUNK : by_size;
     bool made;
     hid_t type = sf_hdf5_file_type(column->type, &made), space = H5Screate_simple(rank, dim, most),
@@ -80,9 +80,8 @@ static hid_t create_column(hid_t group, const sf_column *column, const sf_cell_i
     return set;
 }
 
-/* Rows [first, first + n) of a column between the records and the file. */
-static herr_t transfer(hid_t set, int rank, const hsize_t dim[4], hsize_t first, hsize_t n, hid_t memory, void *rows,
-                       bool write)
+herr_t sf_column_transfer(hid_t set, int rank, const hsize_t dim[4], hsize_t first, hsize_t n, hid_t memory, void *rows,
+                          bool write)
 {
     hsize_t start[4] = {first}, count[4] = {n, dim[1], dim[2], dim[3]};
     hid_t in_file = H5Dget_space(set), in_memory = H5Screate_simple(rank, count, NULL);
@@ -95,16 +94,13 @@ static herr_t transfer(hid_t set, int rank, const hsize_t dim[4], hsize_t first,
     return done;
 }
 
-static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell,
-                               hsize_t have, int n, const sf_record *const *record)
+bool sf_column_pack(const sf_column *column, const sf_cell_info *cell, int n, const sf_record *const *record, void *rows)
 {
-    size_t bytes = row_bytes(column, cell);
-    bool any = false, made = false;
-    char *rows = malloc((size_t)n * bytes + 1);
-    if (!rows) return sf_fail(SF_NO_MEMORY, "%s: out of memory for %d rows of %s", f->path, n, column->name);
+    size_t bytes = sf_column_bytes(column, cell);
+    bool any = false;
     for (int i = 0; i < n; i++) {
         const char *field = (const char *)record[i] + column->offset;
-        char *row = rows + (size_t)i * bytes;
+        char *row = (char *)rows + (size_t)i * bytes;
         if (column->type == SF_COLUMN_TEXT) {
             *(const char **)row = *(const char *const *)field ? *(const char *const *)field : "";
         } else if (column->type == SF_COLUMN_FLAG) {
@@ -120,15 +116,27 @@ static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *c
             memcpy(row, field, bytes);
         }
     }
+    return any;
+}
+
+static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell,
+                               hsize_t have, int n, const sf_record *const *record)
+{
+    bool made = false;
+    char *rows = malloc((size_t)n * sf_column_bytes(column, cell) + 1);
+    if (!rows) return sf_fail(SF_NO_MEMORY, "%s: out of memory for %d rows of %s", f->path, n, column->name);
+    bool any = sf_column_pack(column, cell, n, record, rows);
     hid_t set = H5I_INVALID_HID, memory = sf_hdf5_memory_type(column->type, &made);
     hsize_t dim[4] = {have + (hsize_t)n};
-    int rank = column_dims(column, cell, dim);
+    int rank = sf_column_dims(column, cell, dim);
     sf_status status = SF_OK;
     htri_t exists = H5Lexists(group, column->name, H5P_DEFAULT);
     if (column->type == SF_COLUMN_MAP && exists == 0 && !any) goto done; /* never recorded: no dataset */
-    set = exists > 0 ? H5Dopen2(group, column->name, H5P_DEFAULT) : create_column(group, column, cell, dim[0]);
+    if (exists > 0) status = sf_hdf5_open_dataset(f, group, cell->key, column->name, &set);
+    if (exists == 0) set = create_column(group, column, cell, dim[0]);
+    if (status != SF_OK) goto done;
     if (set < 0 || (exists > 0 && H5Dset_extent(set, dim) < 0) ||
-        transfer(set, rank, dim, have, (hsize_t)n, memory, rows, true) < 0)
+        sf_column_transfer(set, rank, dim, have, (hsize_t)n, memory, rows, true) < 0)
         status = sf_hdf5_fail(f, SF_IO, "cannot write %d rows of %s of cell %s", n, column->name, cell->key);
     else if (exists == 0 && column->unit)
         status = sf_hdf5_put_attribute(f, set, "unit", SF_COLUMN_TEXT, &column->unit);
@@ -138,7 +146,7 @@ static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *c
         status = sf_hdf5_put_attribute(f, set, "axes", SF_COLUMN_TEXT, &axes);
     }
 done:
-    if (set >= 0) H5Dclose(set);
+    status = sf_hdf5_close_dataset(f, set, status);
     if (made) H5Tclose(memory);
     free(rows);
     return status;
@@ -183,8 +191,7 @@ static sf_status put_picture(const sf_hdf5 *f, hid_t group, const sf_column *col
     for (int i = 0; i < CAPTIONS && status == SF_OK; i++)
         status = sf_hdf5_put_attribute(f, set, captions[i].name, SF_COLUMN_INT,
                                        (const char *)picture + captions[i].offset);
-    if (set >= 0) H5Dclose(set);
-    return status;
+    return sf_hdf5_close_dataset(f, set, status);
 }
 
 static bool get_int(hid_t set, const char *name, void *value)
@@ -197,12 +204,13 @@ static bool get_int(hid_t set, const char *name, void *value)
     return read;
 }
 
-/* Into the record of the sample that it shows. Absent is no error. */
-static sf_status get_picture(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell, int n,
-                             sf_record *record, sf_heap *arena)
+sf_status sf_cell_picture(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell, int n,
+                          sf_record *record, sf_heap *arena)
 {
     if (H5Lexists(group, column->name, H5P_DEFAULT) == 0) return SF_OK;
-    hid_t set = H5Dopen2(group, column->name, H5P_DEFAULT), space = set >= 0 ? H5Dget_space(set) : H5I_INVALID_HID;
+    hid_t set;
+    SF_TRY(sf_hdf5_open_dataset(f, group, cell->key, column->name, &set));
+    hid_t space = H5Dget_space(set);
     hsize_t dim[2] = {0};
     int sample = -1;
     sf_picture *picture = sf_heap_alloc(arena, sizeof *picture);
@@ -213,7 +221,7 @@ static sf_status get_picture(const sf_hdf5 *f, hid_t group, const sf_column *col
         fits = get_int(set, captions[i].name, (char *)picture + captions[i].offset);
     if (fits && picture) fits = H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, picture->at) >= 0;
     if (space >= 0) H5Sclose(space);
-    if (set >= 0) H5Dclose(set);
+    H5Dclose(set);
     if (!picture) return sf_fail(SF_NO_MEMORY, "%s: out of memory for %s of cell %s", f->path, column->name, cell->key);
     if (!fits) return sf_hdf5_fail(f, SF_BAD_INPUT, "cell %s: the picture %s cannot be read", cell->key, column->name);
     for (int i = 0; i < n; i++)
@@ -221,27 +229,24 @@ static sf_status get_picture(const sf_hdf5 *f, hid_t group, const sf_column *col
     return SF_OK;
 }
 
-/* Opens /cells/KEY; *group < 0 with SF_OK: there is none. */
-static sf_status open_cell(const sf_hdf5 *f, const char *key, hid_t *group)
+sf_status sf_cell_open(const sf_hdf5 *f, const char *key, hid_t *group)
 {
     char path[64];
     snprintf(path, sizeof path, "cells/%s", key);
     *group = H5I_INVALID_HID;
     htri_t exists = H5Lexists(f->file, path, H5P_DEFAULT);
     if (exists == 0) return SF_OK;
+    if (exists > 0) SF_TRY(sf_hdf5_check_link(f, f->file, path));
     if (exists > 0) *group = H5Gopen2(f->file, path, H5P_DEFAULT);
     return *group < 0 ? sf_hdf5_fail(f, SF_BAD_INPUT, "cell %s cannot be opened", key) : SF_OK;
 }
 
-/* Opens a column for reading and checks its type, its shape against the cell and its rows against `rows` (0: any). */
-static sf_status open_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column,
-                             hsize_t rows, hid_t *set, hsize_t dim[4])
+sf_status sf_column_open(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, hsize_t rows,
+                         hid_t *set, hsize_t dim[4])
 {
     hsize_t want[4] = {rows}, found[4] = {0};
-    int rank = column_dims(column, cell, want);
-    *set = H5Dopen2(group, column->name, H5P_DEFAULT);
-    if (*set < 0)
-        return sf_hdf5_fail(f, SF_BAD_INPUT, "cell %s: the column %s is missing or damaged", cell->key, column->name);
+    int rank = sf_column_dims(column, cell, want);
+    SF_TRY(sf_hdf5_open_dataset(f, group, cell->key, column->name, set));
     hid_t space = H5Dget_space(*set), type = H5Dget_type(*set);
     bool fits = space >= 0 && type >= 0 && sf_hdf5_kind_fits(type, column->type) &&
                 H5Sget_simple_extent_ndims(space) == rank && H5Sget_simple_extent_dims(space, found, NULL) == rank &&
@@ -264,7 +269,7 @@ static sf_status read_samples(const sf_hdf5 *f, hid_t group, const sf_cell_info 
 {
     hsize_t dim[4];
     hid_t set;
-    SF_TRY(open_column(f, group, cell, &sf_record_columns[0], 0, &set, dim));
+    SF_TRY(sf_column_open(f, group, cell, &sf_record_columns[0], 0, &set, dim));
     /* Deflate packs at most about 1032 to 1: rows that could not be in the file are a damaged length. */
     sf_status status = SF_OK;
     if (dim[0] > MAX_ROWS || dim[0] * sizeof(int) / 1100 > H5Dget_storage_size(set) + 4096)
@@ -272,10 +277,15 @@ static sf_status read_samples(const sf_hdf5 *f, hid_t group, const sf_cell_info 
                          (unsigned long long)dim[0]);
     else if (!(*sample = sf_heap_alloc(arena, (size_t)dim[0] * sizeof **sample)))
         status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
-    else if (dim[0] && transfer(set, 1, dim, 0, dim[0], H5T_NATIVE_INT, *sample, false) < 0)
+    else if (dim[0] && sf_column_transfer(set, 1, dim, 0, dim[0], H5T_NATIVE_INT, *sample, false) < 0)
         status = sf_hdf5_fail(f, SF_BAD_INPUT, "cell %s: the column sample cannot be read", cell->key);
     *count = status == SF_OK ? (int)dim[0] : 0;
     H5Dclose(set);
+    for (int i = 0; i < *count && status == SF_OK; i++)
+        if (!sf_sample_valid((*sample)[i]))
+            status = sf_fail(SF_BAD_INPUT, "%s: cell %s, row %d: sample %d; they are numbered from 0 to %d", f->path,
+                             cell->key, i, (*sample)[i], SF_STORE_SAMPLES - 1);
+    if (status != SF_OK) *count = 0;
     return status;
 }
 
@@ -285,7 +295,7 @@ sf_status sf_hdf5_samples(const sf_hdf5 *f, const char *key, sf_heap *arena, boo
     sf_cell_info cell = {0};
     snprintf(cell.key, sizeof cell.key, "%s", key);
     *count = 0;
-    SF_TRY(open_cell(f, key, &group));
+    SF_TRY(sf_cell_open(f, key, &group));
     *exists = group >= 0;
     if (!*exists) return SF_OK;
     sf_status status = read_samples(f, group, &cell, arena, count, sample);
@@ -298,7 +308,7 @@ sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, cons
     hid_t group;
     int have = 0, *sample;
     sf_heap arena = {0};
-    sf_status status = open_cell(f, cell->key, &group);
+    sf_status status = sf_cell_open(f, cell->key, &group);
     if (status != SF_OK) return status;
     if (group >= 0) {
         sf_cell_info stored = {0};
@@ -338,8 +348,8 @@ static sf_status read_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *
     hsize_t dim[4];
     hid_t set;
     bool made = false;
-    SF_TRY(open_column(f, group, cell, column, (hsize_t)n, &set, dim));
-    size_t bytes = row_bytes(column, cell);
+    SF_TRY(sf_column_open(f, group, cell, column, (hsize_t)n, &set, dim));
+    size_t bytes = sf_column_bytes(column, cell);
     sf_status status = SF_OK;
     hid_t memory = sf_hdf5_memory_type(column->type, &made);
     char *rows = calloc((size_t)n, bytes);
@@ -352,7 +362,7 @@ static sf_status read_column(const sf_hdf5 *f, hid_t group, const sf_cell_info *
         H5Tset_cset(memory, H5Tget_cset(stored));
         H5Tclose(stored);
     }
-    bool read = transfer(set, column_dims(column, cell, dim), dim, 0, (hsize_t)n, memory, rows, false) >= 0;
+    bool read = sf_column_transfer(set, sf_column_dims(column, cell, dim), dim, 0, (hsize_t)n, memory, rows, false) >= 0;
     if (!read) status = sf_hdf5_fail(f, SF_BAD_INPUT, "cell %s: the column %s cannot be read", cell->key, column->name);
     for (int i = 0; i < n && status == SF_OK; i++) {
         char *field = (char *)&record[i] + column->offset, *row = rows + (size_t)i * bytes;
@@ -390,7 +400,7 @@ static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *ce
     if (H5Lexists(group, column->name, H5P_DEFAULT) == 0) return SF_OK;
     hsize_t dim[4];
     hid_t set;
-    SF_TRY(open_column(f, group, cell, column, (hsize_t)n, &set, dim));
+    SF_TRY(sf_column_open(f, group, cell, column, (hsize_t)n, &set, dim));
     size_t floats = (size_t)cell->layers * (size_t)cell->heads, slab = (4 << 20) / (floats * sizeof(float)) + 1;
     if (slab > (size_t)n) slab = (size_t)n;
     sf_status status = SF_OK;
@@ -400,7 +410,7 @@ static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *ce
     if (!rows || !sum || !seen) status = SF_NO_MEMORY;
     for (size_t first = 0; first < (size_t)n && status == SF_OK; first += slab) {
         size_t count = (size_t)n - first < slab ? (size_t)n - first : slab;
-        if (transfer(set, 3, dim, first, count, H5T_NATIVE_FLOAT, rows, false) < 0) {
+        if (sf_column_transfer(set, 3, dim, first, count, H5T_NATIVE_FLOAT, rows, false) < 0) {
             status = sf_hdf5_fail(f, SF_BAD_INPUT, "cell %s: the column %s cannot be read", cell->key, column->name);
             break;
         }
@@ -442,7 +452,7 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
     snprintf(cell->key, sizeof cell->key, "%s", key);
     hid_t group;
     int n = 0, *sample = NULL;
-    SF_TRY(open_cell(f, key, &group));
+    SF_TRY(sf_cell_open(f, key, &group));
     if (group < 0) return sf_fail(SF_BAD_INPUT, "%s: there is no cell %s", f->path, key);
     char where[64];
     snprintf(where, sizeof where, "cell %s", key);
@@ -457,7 +467,7 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
     for (const sf_column *column = sf_record_columns + 1; status == SF_OK && n && column->name; column++) {
         if (column->type == SF_COLUMN_TEXT && !(what & SF_READ_TEXTS)) continue;
         if (column->type == SF_COLUMN_PICTURE) {
-            if (what & SF_READ_PICTURES) status = get_picture(f, group, column, cell, n, *record, arena);
+            if (what & SF_READ_PICTURES) status = sf_cell_picture(f, group, column, cell, n, *record, arena);
             continue;
         }
         if (column->later && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {

@@ -1,4 +1,5 @@
 #include "harness/store/hdf5_inside.h"
+#include "harness/store/seal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -14,6 +15,7 @@ static const char results[] = "frontier results";
 /* ---- HDF5's own words ---- */
 
 static _Thread_local char cause[256];
+static _Thread_local unsigned failures; /* calls that failed so far */
 
 static herr_t innermost(unsigned depth, const H5E_error2_t *e, void *unused)
 {
@@ -32,6 +34,7 @@ static herr_t innermost(unsigned depth, const H5E_error2_t *e, void *unused)
 static herr_t keep_cause(hid_t stack, void *unused)
 {
     (void)unused;
+    failures++;
     return H5Ewalk2(stack, H5E_WALK_UPWARD, innermost, NULL) < 0 ? -1 : 0;
 }
 
@@ -47,19 +50,33 @@ sf_status sf_hdf5_fail(const sf_hdf5 *f, sf_status code, const char *format, ...
     return code;
 }
 
+/* Before any other call of the library, or its exit handler is there already. */
 static void prepare(void)
 {
     static bool done;
     if (done) return;
     done = true;
-    /* After a failed flush (full disk) HDF5 would try again at exit, fail again and print; all files are closed by
+    /* After a failed flush (full disk) HDF5 would try again at exit, fail again and crash; all files are closed by
      * hand. */
     H5dont_atexit();
     /* HDF5's own locks are not needed, files are replaced whole; on file systems without locks they would refuse to
-     * open. */
-    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
+     * open, and elsewhere a file that another program reads. */
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
     H5open();
     H5Eset_auto2(H5E_DEFAULT, keep_cause, NULL);
+    /* A file cannot make it load filters, nor follow links to other files. */
+    H5PLset_loading_state(0);
+    H5Lunregister(H5L_TYPE_EXTERNAL);
+}
+
+const char *sf_hdf5_version(void)
+{
+    static char text[32];
+    unsigned major, minor, release;
+    prepare();
+    H5get_libversion(&major, &minor, &release);
+    snprintf(text, sizeof text, "%u.%u.%u", major, minor, release);
+    return text;
 }
 
 static hid_t text_type(void)
@@ -196,6 +213,16 @@ sf_status sf_hdf5_get_attributes(const sf_hdf5 *f, hid_t at, const char *where, 
 
 /* ---- The file ---- */
 
+sf_status sf_hdf5_close_dataset(const sf_hdf5 *f, hid_t set, sf_status status)
+{
+    char name[256] = "";
+    if (set < 0) return status;
+    H5Iget_name(set, name, sizeof name);
+    if (H5Dclose(set) < 0 && status == SF_OK)
+        return sf_hdf5_fail(f, SF_IO, "cannot write the last rows of %s", name);
+    return status;
+}
+
 static hid_t access_list(void)
 {
     hid_t list = H5Pcreate(H5P_FILE_ACCESS);
@@ -209,7 +236,7 @@ static hid_t access_list(void)
 sf_status sf_hdf5_begin(const char *path, const char *format, int schema, bool dated, sf_hdf5 *out)
 {
     prepare();
-    *out = (sf_hdf5){.file = H5I_INVALID_HID, .path = path};
+    *out = (sf_hdf5){.file = H5I_INVALID_HID, .path = path, .writable = true, .failures = failures};
     hid_t list = access_list(), how = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_obj_track_times(how, dated);
     out->file = H5Fcreate(path, H5F_ACC_TRUNC, how, list);
@@ -235,17 +262,14 @@ sf_status sf_hdf5_create(const char *path, sf_hdf5 *out)
 sf_status sf_hdf5_open(const char *path, bool writable, sf_hdf5 *out)
 {
     prepare();
-    *out = (sf_hdf5){.file = H5I_INVALID_HID, .path = path};
+    *out = (sf_hdf5){.file = H5I_INVALID_HID, .path = path, .writable = writable, .failures = failures};
     struct stat st;
     if (stat(path, &st) != 0) return sf_fail(SF_IO, "cannot read %s: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode)) return sf_fail(SF_BAD_INPUT, "%s is a folder, expected a results file (HDF5)", path);
     if (!S_ISREG(st.st_mode)) return sf_fail(SF_BAD_INPUT, "%s is not a file, expected a results file (HDF5)", path);
-    FILE *probe = fopen(path, "rb");
-    if (!probe) return sf_fail(SF_IO, "cannot read %s: %s", path, strerror(errno));
-    char begin[8] = {0};
-    bool hdf5 = fread(begin, 1, 8, probe) == 8 && memcmp(begin, "\211HDF\r\n\032\n", 8) == 0;
-    fclose(probe);
-    if (!hdf5)
+    sf_superblock begin;
+    SF_TRY(sf_superblock_read(path, &begin));
+    if (begin.at < 0)
         return sf_fail(SF_BAD_INPUT, "%s is not an HDF5 file (%lld bytes): expected results that `frontier run` wrote",
                        path, (long long)st.st_size);
     hid_t list = access_list();
@@ -259,10 +283,12 @@ sf_status sf_hdf5_open(const char *path, bool writable, sf_hdf5 *out)
     sf_heap arena = {0};
     const char *kind = NULL;
     int schema = 0;
-    sf_status status = SF_OK;
-    if (H5Aexists(out->file, "format") <= 0 ||
+    sf_status status = sf_hdf5_check_link(out, out->file, "cells");
+    if (status == SF_OK) status = sf_hdf5_check_link(out, out->file, "runs");
+    if (status == SF_OK &&
+        (H5Aexists(out->file, "format") <= 0 ||
         get_attribute(out, out->file, "/", "format", SF_COLUMN_TEXT, &arena, &kind) != SF_OK ||
-        strcmp(kind, results) != 0)
+        strcmp(kind, results) != 0))
         status =
             sf_hdf5_fail(out, SF_BAD_INPUT,
                          "an HDF5 file, but not results of frontier: its attribute `format` should be \"%s\"", results);
@@ -287,6 +313,8 @@ sf_status sf_hdf5_close(sf_hdf5 *f)
     bool ok = H5Fflush(f->file, H5F_SCOPE_GLOBAL) >= 0;
     sf_status status = ok ? SF_OK : sf_hdf5_fail(f, SF_IO, "cannot be written");
     if (H5Fclose(f->file) < 0 && status == SF_OK) status = sf_hdf5_fail(f, SF_IO, "cannot be closed");
+    if (f->writable && failures != f->failures && status == SF_OK)
+        status = sf_hdf5_fail(f, SF_IO, "some of it could not be written");
     f->file = H5I_INVALID_HID;
     return status;
 }
@@ -363,7 +391,7 @@ sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_heap *arena, int *count, sf_run_info
     for (int i = 0; i < n.count && status == SF_OK; i++) {
         char path[64];
         snprintf(path, sizeof path, "runs/%.40s", n.name[i]);
-        hid_t group = H5Gopen2(f->file, path, H5P_DEFAULT);
+        hid_t group = H5Gopen2(f->file, path, H5P_DEFAULT); /* names_in() lists hard links alone */
         if (group < 0)
             status = sf_hdf5_fail(f, SF_BAD_INPUT, "%s cannot be opened", path);
         else

@@ -23,4 +23,35 @@ sf_status sf_hdf5_put_attributes(const sf_hdf5 *f, hid_t at, const sf_column *co
 sf_status sf_hdf5_get_attributes(const sf_hdf5 *f, hid_t at, const char *where, const sf_column *column, sf_heap *heap,
                                  void *of);
 
+/* ---- What a file from elsewhere must not do: send the library to other files, or make it load code ---- */
+
+/* Refuses a link that is not the file's own: soft, to another file, user-defined. What is not there is left to the
+ * caller. */
+sf_status sf_hdf5_check_link(const sf_hdf5 *f, hid_t at, const char *name);
+/* Opens a dataset whose link, storage and filters are the file's and HDF5's own. */
+sf_status sf_hdf5_open_dataset(const sf_hdf5 *f, hid_t group, const char *cell, const char *name, hid_t *set);
+/* Closes one that was written, unless it is not open: only here HDF5 says whether its last rows could be. Passes on a
+ * status that is none. */
+sf_status sf_hdf5_close_dataset(const sf_hdf5 *f, hid_t set, sf_status status);
+
+/* ---- cells.c, for reading back ---- */
+
+/* Opens /cells/KEY; *group < 0 with SF_OK: there is none. */
+sf_status sf_cell_open(const sf_hdf5 *f, const char *key, hid_t *group);
+/* dim[1 …]: a row's; the rank is returned. */
+int sf_column_dims(const sf_column *column, const sf_cell_info *cell, hsize_t dim[4]);
+/* Of a row in memory. */
+size_t sf_column_bytes(const sf_column *column, const sf_cell_info *cell);
+/* Opens a column for reading and checks its type, its shape against the cell and its rows against `rows` (0: any). */
+sf_status sf_column_open(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, hsize_t rows,
+                         hid_t *set, hsize_t dim[4]);
+/* Rows as they are written: [n][sf_column_bytes()]. Texts stay where they are. False: a map that no record has. */
+bool sf_column_pack(const sf_column *column, const sf_cell_info *cell, int n, const sf_record *const *record, void *rows);
+/* Rows [first, first + n) of a column between memory and the file. */
+herr_t sf_column_transfer(hid_t set, int rank, const hsize_t dim[4], hsize_t first, hsize_t n, hid_t memory, void *rows,
+                          bool write);
+/* Into the record of the sample that it shows. Absent is no error. */
+sf_status sf_cell_picture(const sf_hdf5 *f, hid_t group, const sf_column *column, const sf_cell_info *cell, int n,
+                          sf_record *record, sf_heap *arena);
+
 #endif

@@ -36,5 +36,6 @@ extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORK
 
 /* A key is 1 … 32 hex digits, so that it can name a group and a part. */
 bool sf_key_valid(const char *key);
+static inline bool sf_sample_valid(int sample) { return sample >= 0 && sample < SF_STORE_SAMPLES; }
 
 #endif

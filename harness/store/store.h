@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SF_STORE_SCHEMA = 1 };
+enum { SF_STORE_SCHEMA = 1, SF_STORE_SAMPLES = 1000 * 1000 /* of a cell, numbered from 0 */ };
 
 /* What a cell is; equal for all its records. Strings are owned by whoever made the struct; NULL is stored as "". */
 typedef struct sf_cell_info {

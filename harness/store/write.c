@@ -3,6 +3,7 @@
  * What is on disk is at every instant one of: the results file, plus parts that it may already hold in full (a kill
  * after the rename of a fold, before its parts are gone). Both are read as a set of (cell, sample), so nothing counts
  * twice. */
+#include "harness/store/fold.h"
 #include "harness/store/hdf5.h"
 #include "harness/store/part.h"
 #include "harness/store/seal.h"
@@ -18,8 +19,8 @@
 #include <xxhash.h>
 
 /* Folding copies the results file, so it waits until the parts weigh something against it: over a long sweep the
- * copying stays a small multiple of the final size. A batch bounds the memory of a fold. */
-enum { FOLD_PARTS = 256, FOLD_FRACTION = 4, BATCH_BYTES = 256 << 20 };
+ * copying stays a small multiple of the final size. */
+enum { FOLD_PARTS = 256, FOLD_FRACTION = 4 };
 
 struct seen {
     char key[SF_KEY_DIGITS + 1];
@@ -30,6 +31,7 @@ struct seen {
 struct sf_store {
     char *path, *aside, *folder_path, *parent_path;
     int folder, parent; /* open folders: of the parts, which carries the lock, and of the results */
+    bool locked;        /* the folder is ours; else it is another process's */
     uint64_t next;      /* number of the next part */
     int writers;        /* processes that add, each with every writers-th number */
     int parts;
@@ -121,6 +123,7 @@ static sf_status take_folder(sf_store *s)
         struct stat mine, now;
         if (fstat(s->folder, &mine) == 0 && stat(s->folder_path, &now) == 0 && mine.st_ino == now.st_ino &&
             mine.st_dev == now.st_dev) {
+            s->locked = true;
             if (faccessat(s->folder, ".", W_OK | X_OK, AT_EACCESS) == 0) return SF_OK;
             return sf_fail(SF_IO, "cannot write to the folder of parts %s: %s", s->folder_path, strerror(errno));
         }
@@ -155,7 +158,7 @@ static sf_status learn_results(sf_store *s)
     int cells = 0;
     const char **key = NULL;
     sf_seal seal = SF_SEAL_ABSENT;
-    if (S_ISREG(st.st_mode)) SF_TRY(sf_seal_check(s->path, &seal));
+    if (S_ISREG(st.st_mode)) SF_TRY(sf_seal_check(s->path, &seal)); /* what is none, opening it says */
     if (seal == SF_SEAL_BROKEN)
         return sf_fail(SF_BAD_INPUT,
                        "%s is damaged: its content does not match its checksum. Take a copy that is whole, or "
@@ -169,9 +172,7 @@ static sf_status learn_results(sf_store *s)
         int n, *sample;
         status = sf_hdf5_samples(&file, key[c], &arena, &exists, &n, &sample);
         for (int i = 0; i < n && status == SF_OK; i++)
-            if (sample[i] < 0 || !mark(s, key[c], sample[i]))
-                status = sf_fail(sample[i] < 0 ? SF_BAD_INPUT : SF_NO_MEMORY, "%s: cell %s, row %d: sample %d", s->path,
-                                 key[c], i, sample[i]);
+            if (!mark(s, key[c], sample[i])) status = sf_fail(SF_NO_MEMORY, "out of memory");
     }
     sf_heap_free(&arena);
     sf_status closed = sf_hdf5_close(&file);
@@ -241,7 +242,7 @@ void sf_store_close(sf_store *s)
 {
     if (!s) return;
     if (s->folder >= 0) {
-        unlinkat(AT_FDCWD, s->folder_path, AT_REMOVEDIR); /* only an empty one goes; done while the lock is held */
+        if (s->locked) unlinkat(AT_FDCWD, s->folder_path, AT_REMOVEDIR); /* goes when empty; the lock is still held */
         close(s->folder);
     }
     if (s->parent >= 0) close(s->parent);
@@ -276,7 +277,7 @@ sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_re
     sf_status status = new_cell && new_record ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for %d records", n);
     int fresh = 0;
     for (int i = 0; i < n && status == SF_OK; i++) {
-        if (!sf_key_valid(cell[i].key) || record[i].sample < 0)
+        if (!sf_key_valid(cell[i].key) || !sf_sample_valid(record[i].sample))
             status = sf_fail(SF_INTERNAL, "record %d: key \"%s\" or sample %d is not valid", i, cell[i].key,
                              record[i].sample);
         if (status != SF_OK || sf_store_has(s, cell[i].key, record[i].sample)) continue;
@@ -303,128 +304,6 @@ sf_status sf_store_note(sf_store *s, const sf_run_info *run) { return write_part
 
 /* ---- Folding ---- */
 
-struct row {
-    const sf_cell_info *cell;
-    const sf_record *record;
-    size_t order;
-};
-
-static int by_cell(const void *a, const void *b)
-{
-    const struct row *x = a, *y = b;
-    int key = strcmp(x->cell->key, y->cell->key);
-    if (key) return key;
-    if (x->record->sample != y->record->sample) return x->record->sample < y->record->sample ? -1 : 1;
-    return x->order < y->order ? -1 : x->order > y->order;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    int x = *(const int *)a, y = *(const int *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Appends the rows of one cell that the file does not hold yet; `row` is sorted by sample. */
-static sf_status fold_cell(const sf_hdf5 *file, sf_heap *arena, int n, const struct row *row)
-{
-    bool exists;
-    int have, *sample = NULL, fresh = 0;
-    SF_TRY(sf_hdf5_samples(file, row->cell->key, arena, &exists, &have, &sample));
-    if (have) qsort(sample, (size_t)have, sizeof *sample, by_value);
-    const sf_record **record = malloc((size_t)n * sizeof *record);
-    if (!record) return sf_fail(SF_NO_MEMORY, "out of memory for %d records", n);
-    for (int i = 0; i < n; i++) {
-        int wanted = row[i].record->sample;
-        if (fresh && record[fresh - 1]->sample == wanted) continue;
-        if (have && bsearch(&wanted, sample, (size_t)have, sizeof *sample, by_value)) continue;
-        record[fresh++] = row[i].record;
-    }
-    sf_status status = fresh ? sf_hdf5_append(file, row->cell, fresh, record) : SF_OK;
-    free(record);
-    return status;
-}
-
-/* Parts [*first, …) until a batch is full; *first moves on. */
-static sf_status fold_batch(sf_store *s, const sf_hdf5 *file, int count, char (*name)[32], int *first)
-{
-    sf_heap arena = {0};
-    sf_status status = SF_OK;
-    struct row *row = NULL;
-    size_t rows = 0, size = 0, bytes = 0;
-    for (; *first < count && bytes < BATCH_BYTES && status == SF_OK; ++*first) {
-        sf_part part;
-        bool gone;
-        status = sf_part_read(s->folder, s->folder_path, name[*first], &arena, &part, &gone);
-        bytes += part.bytes;
-        if (status == SF_OK && rows + (size_t)part.records > size) {
-            size = 2 * (rows + (size_t)part.records);
-            struct row *grown = realloc(row, size * sizeof *row);
-            if (grown)
-                row = grown;
-            else
-                status = sf_fail(SF_NO_MEMORY, "out of memory for %zu records", size);
-        }
-        for (int i = 0; i < part.records && status == SF_OK; i++, rows++)
-            row[rows] = (struct row){&part.cell[i], &part.record[i], rows};
-        for (int i = 0; i < part.runs && status == SF_OK; i++) status = sf_hdf5_put_run(file, &part.run[i]);
-    }
-    if (rows && status == SF_OK) qsort(row, rows, sizeof *row, by_cell);
-    for (size_t i = 0, end; i < rows && status == SF_OK; i = end) {
-        for (end = i + 1; end < rows && strcmp(row[end].cell->key, row[i].cell->key) == 0;) end++;
-        status = fold_cell(file, &arena, (int)(end - i), row + i);
-    }
-    free(row);
-    sf_heap_free(&arena);
-    return status;
-}
-
-/* The results file as it is, copied to where the new one grows. */
-static sf_status copy_aside(const sf_store *s, bool *existed)
-{
-    struct stat st;
-    int from = open(s->path, O_RDONLY | O_CLOEXEC), to = -1, failure = 0;
-    *existed = from >= 0;
-    if (from < 0 && errno == ENOENT) return SF_OK;
-    if (from >= 0 && fstat(from, &st) == 0)
-        to = open(s->aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 0777);
-    if (to < 0) failure = errno;
-    bool by_kernel = true;
-    while (!failure) {
-        static char block[1 << 16];
-        ssize_t n =
-            by_kernel ? copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0) : read(from, block, sizeof block);
-        if (n == 0) break;
-        if (n < 0 && by_kernel && (errno == EXDEV || errno == ENOSYS || errno == EINVAL || errno == EOPNOTSUPP)) {
-            by_kernel = false; /* both offsets stand where the last piece ended */
-        } else if (n < 0 && errno != EINTR) {
-            failure = errno;
-        } else if (n > 0 && !by_kernel) {
-            for (ssize_t done = 0; done < n && !failure;) {
-                ssize_t w = write(to, block + done, (size_t)(n - done));
-                if (w >= 0)
-                    done += w;
-                else if (errno != EINTR)
-                    failure = errno;
-            }
-        }
-    }
-    if (to >= 0 && close(to) != 0 && !failure) failure = errno;
-    if (from >= 0) close(from);
-    return failure ? sf_fail(SF_IO, "cannot copy %s to %s: %s", s->path, s->aside, strerror(failure)) : SF_OK;
-}
-
-static sf_status write_aside(sf_store *s, int count, char (*name)[32])
-{
-    bool existed;
-    sf_hdf5 file;
-    SF_TRY(copy_aside(s, &existed));
-    sf_status status = existed ? sf_hdf5_open(s->aside, true, &file) : sf_hdf5_create(s->aside, &file);
-    for (int at = 0; at < count && status == SF_OK;) status = fold_batch(s, &file, count, name, &at);
-    sf_status closed = sf_hdf5_close(&file);
-    if (status == SF_OK) status = closed;
-    return status == SF_OK ? sf_seal_put(s->aside) : status;
-}
-
 sf_status sf_store_fold(sf_store *s, const sf_run_info *run)
 {
     int count;
@@ -432,8 +311,11 @@ sf_status sf_store_fold(sf_store *s, const sf_run_info *run)
     struct stat st;
     if (run) SF_TRY(sf_store_note(s, run));
     SF_TRY(sf_part_list(s->folder, s->folder_path, &count, &name));
-    if (count == 0 && stat(s->path, &st) == 0) return SF_OK;
-    sf_status status = write_aside(s, count, name);
+    if (count == 0 && stat(s->path, &st) == 0) {
+        free(name);
+        return SF_OK;
+    }
+    sf_status status = sf_fold_aside(s->path, s->aside, s->folder, s->folder_path, count, name);
     if (status == SF_OK && rename(s->aside, s->path) != 0)
         status = sf_fail(SF_IO, "cannot rename %s to %s: %s", s->aside, s->path, strerror(errno));
     if (status == SF_OK) status = sf_sync_folder(s->parent, s->parent_path);

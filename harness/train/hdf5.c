@@ -107,7 +107,7 @@ sf_status sf_training_close(sf_training_file *t, sf_status status)
 {
     if (!t->path) return status;
     for (int i = 0; i < SF_TRAINING_COLUMNS; i++)
-        if (t->column[i] >= 0) H5Dclose(t->column[i]);
+        status = sf_hdf5_close_dataset(&t->f, t->column[i], status);
     if (status == SF_OK)
         status = sf_hdf5_close(&t->f);
     else if (t->f.file >= 0)
