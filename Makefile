@@ -47,7 +47,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps man demo test test-cuda tests lengths bench asan install clean
+.PHONY: all help features deps man demo test test-cuda tests lengths bench asan faults install clean
 .SECONDARY:
 
 all: $(BIN) ## build build/frontier
@@ -101,6 +101,13 @@ $(BUILD)/tests/plugin/%.so: tests/plugin/%.c
 	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $<
 $(BUILD)/tests/test_methods_plugin: | $(PLUGINS)
 
+# What tests/faults preloads; apart from the build's flags, since no sanitizer can be in them.
+SHIMS := $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/faults/*.c))
+$(BUILD)/tests/faults/%.so: tests/faults/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -O1 -g $(WARN) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
+
 -include $(OBJS:.o=.d) $(BUILD)/harness/cli/main.d $(TESTS:%=%.d) $(PLUGINS:.so=.d)
 
 help: ## this list
@@ -138,7 +145,7 @@ test: deps ## install what is missing, build, run every test
 	@$(AGAIN) -j$$(nproc) all tests
 	@tests/run $(BUILD)
 
-tests: $(TESTS)
+tests: $(TESTS) $(SHIMS)
 
 test-cuda: ## the CUDA backend: parity with the reference, the engine, every method (needs a GPU)
 	@tests/cuda.sh
@@ -155,6 +162,11 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all tests
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:fast_unwind_on_malloc=0 \
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
+
+faults: all tests ## every write, sync, rename and allocation of a run fails in turn (half an hour)
+	tests/faults/io.sh
+	tests/faults/alloc.sh
+	tests/faults/pairs.sh
 
 models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*.yaml
 	@models/get-smollm2.sh $@

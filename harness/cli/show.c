@@ -61,45 +61,51 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* ---- the sample as the model reads it ---------------------------------------------------------------------------------- */
 
-/* Adds prompt, gold, tokens and the template's own text to `o`, for a cell of the road that fits the arguments. */
+/* Adds prompt, gold, tokens and the template's own text of one sample to `o`. */
+static sf_status add_prompt(const sf_road *road, int model, int task, int length, int index, json_t *o)
+{
+    const sf_sweep *s = road->sweep;
+    const sf_model *m = road->model[model];
+    sf_sample sample;
+    int32_t *ids;
+    int n;
+    SF_TRY(sf_road_sample(road, model, task, length, index, &sample, &ids, &n));
+    json_object_set_new(o, "model", json_string(s->model[model].label));
+    json_object_set_new(o, "task", json_string(s->task[task].label));
+    json_object_set_new(o, "length", json_integer(s->length[length]));
+    json_object_set_new(o, "sample", json_integer(index));
+    json_object_set_new(o, "tokens", json_integer(n));
+    json_object_set_new(o, "chat", json_string(sf_chat_name(m->chat)));
+    json_object_set_new(o, "prompt", json_string(sample.prompt));
+    if (sample.answer_prefix) json_object_set_new(o, "answer_prefix", json_string(sample.answer_prefix));
+    json_t *gold = json_array();
+    for (int g = 0; g < sample.gold_count; g++) json_array_append_new(gold, json_string(sample.gold[g]));
+    json_object_set_new(o, "gold", gold);
+    json_object_set_new(o, "answer", sample.answer ? json_string(sample.answer) : json_null());
+    char *head = NULL, *tail = NULL;
+    int ends = n < 24 ? n : 24;
+    if (sf_decode(m->tokenizer, ids, ends, false, &head) == SF_OK &&
+        sf_decode(m->tokenizer, ids + n - ends, ends, false, &tail) == SF_OK) {
+        json_object_set_new(o, "input_begins", json_string(head));
+        json_object_set_new(o, "input_ends", json_string(tail));
+    }
+    free(head);
+    free(tail);
+    free(ids);
+    sf_sample_free(&sample);
+    return SF_OK;
+}
+
+/* Of the first model, length and task that fit; NULL and 0: any. */
 static sf_status add_sample(const struct args *a, const sf_road *road, const char *model, const char *task, int length, json_t *o)
 {
     const sf_sweep *s = road->sweep;
-    for (int i = 0; i < road->plan.cells; i++) {
-        const sf_cell *c = &road->plan.cell[i];
-        const sf_task_spec *spec = &s->task[c->task];
-        if ((model && strcmp(model, s->model[c->model].label) != 0) || (length && length != s->length[c->length]) ||
-            (task && strcmp(task, spec->label) != 0 && strcmp(task, spec->task->name) != 0))
-            continue;
-        sf_sample sample;
-        int32_t *ids;
-        int n;
-        SF_TRY(sf_road_sample(road, c->model, c->task, c->length, a->sample, &sample, &ids, &n));
-        const sf_model *m = road->model[c->model];
-        json_object_set_new(o, "model", json_string(s->model[c->model].label));
-        json_object_set_new(o, "task", json_string(spec->label));
-        json_object_set_new(o, "length", json_integer(s->length[c->length]));
-        json_object_set_new(o, "sample", json_integer(a->sample));
-        json_object_set_new(o, "tokens", json_integer(n));
-        json_object_set_new(o, "chat", json_string(sf_chat_name(m->chat)));
-        json_object_set_new(o, "prompt", json_string(sample.prompt));
-        if (sample.answer_prefix) json_object_set_new(o, "answer_prefix", json_string(sample.answer_prefix));
-        json_t *gold = json_array();
-        for (int g = 0; g < sample.gold_count; g++) json_array_append_new(gold, json_string(sample.gold[g]));
-        json_object_set_new(o, "gold", gold);
-        json_object_set_new(o, "answer", sample.answer ? json_string(sample.answer) : json_null());
-        char *head = NULL, *tail = NULL;
-        int ends = n < 24 ? n : 24;
-        if (sf_decode(m->tokenizer, ids, ends, false, &head) == SF_OK && sf_decode(m->tokenizer, ids + n - ends, ends, false, &tail) == SF_OK) {
-            json_object_set_new(o, "input_begins", json_string(head));
-            json_object_set_new(o, "input_ends", json_string(tail));
-        }
-        free(head);
-        free(tail);
-        free(ids);
-        sf_sample_free(&sample);
-        return SF_OK;
-    }
+    for (int m = 0; m < s->models; m++)
+        for (int l = 0; l < s->lengths; l++)
+            for (int t = 0; t < s->tasks; t++)
+                if ((!model || strcmp(model, s->model[m].label) == 0) && (!length || length == s->length[l]) &&
+                    (!task || strcmp(task, s->task[t].label) == 0 || strcmp(task, s->task[t].task->name) == 0))
+                    return add_prompt(road, m, t, l, a->sample, o);
     return sf_fail(SF_BAD_INPUT, "%s: no such model, task or length in it", a->file);
 }
 
@@ -112,7 +118,8 @@ static sf_status show_config(const struct args *a, json_t *o)
     return status;
 }
 
-/* The config that a results file keeps, with its overrides, opened again to make the prompt. */
+/* The config that a results file keeps, with its overrides, opened again to make the prompt: as that of a stranger, whose
+ * plug-ins are not loaded. */
 static sf_status reopen(const char *text, sf_road *road)
 {
     int fd = memfd_create("config", 0);
@@ -123,7 +130,7 @@ static sf_status reopen(const char *text, sf_road *road)
     sf_strings set = {0};
     for (char *line; (line = strsep(&rest, "\n"));)
         if (strncmp(line, "# --set ", 8) == 0 && set.n < SF_STRINGS_MOST) set.item[set.n++] = line + 8;
-    sf_status status = sf_road_open(path, set.n, set.item, road);
+    sf_status status = sf_road_open_stored(path, set.n, set.item, road);
     free(copy);
     close(fd);
     return status;

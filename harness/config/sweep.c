@@ -317,7 +317,7 @@ static sf_status read_picture(const sf_node *node, sf_sweep *s)
     return SF_OK;
 }
 
-static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
+static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "plugins", "device",   "threads",
@@ -344,7 +344,7 @@ static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
     s->device = "cpu";
     if ((node = sf_yaml_get(root, "device"))) SF_TRY(sf_yaml_text(node, &s->device));
 
-    SF_TRY(read_plugins(sf_yaml_get(root, "plugins")));
+    if (!stored) SF_TRY(read_plugins(sf_yaml_get(root, "plugins")));
     SF_TRY(read_lengths(sf_yaml_get(root, "lengths"), s));
     SF_TRY(read_sparsities(sf_yaml_get(root, "sparsity"), s));
 
@@ -366,6 +366,7 @@ static sf_status read_all(const sf_node *root, const char *path, sf_sweep *s)
     for (int i = 0; i < node->items; i++)
         SF_TRY(read_task(node->item[i], s, output, &prompting, &s->task[s->tasks++]));
 
+    if (stored) return SF_OK;
     SF_TRY(read_methods(sf_yaml_get(root, "methods"), s));
     for (int i = 0; i < s->arms; i++) {
         const sf_arm_pair *pair = &s->arm[i];
@@ -393,14 +394,14 @@ static char *provenance(const char *path, int sets, const char *const *set)
     return text;
 }
 
-sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_sweep **out)
+static sf_status read_sweep(const char *path, int sets, const char *const *set, bool stored, sf_sweep **out)
 {
     *out = calloc(1, sizeof **out);
     if (!*out) return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
     sf_sweep *s = *out;
     sf_status status = sf_yaml_read(path, &s->tree);
     for (int i = 0; status == SF_OK && i < sets; i++) status = sf_yaml_set(s->tree, set[i]);
-    if (status == SF_OK) status = read_all(s->tree, path, s);
+    if (status == SF_OK) status = read_all(s->tree, path, stored, s);
     if (status == SF_OK) s->text = provenance(path, sets, set);
     if (status == SF_OK && !s->name) {
         const char *label = default_label(path);
@@ -412,6 +413,16 @@ sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_s
     }
     if (status != SF_OK) sf_sweep_free(s), *out = NULL;
     return status;
+}
+
+sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_sweep **out)
+{
+    return read_sweep(path, sets, set, false, out);
+}
+
+sf_status sf_sweep_read_stored(const char *path, int sets, const char *const *set, sf_sweep **out)
+{
+    return read_sweep(path, sets, set, true, out);
 }
 
 static void free_arm(sf_arm *arm)

@@ -65,6 +65,9 @@ typedef struct sf_sweep {
 /* Reads, checks and completes a sweep. `set`: "path.to.key=value" overrides. Errors give file:line, key, what was
  * expected, and the nearest valid name. */
 sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_sweep **out);
+/* The same of a config that came with a results file: no plug-in is loaded and no method read, since such a file may come
+ * from anyone. */
+sf_status sf_sweep_read_stored(const char *path, int sets, const char *const *set, sf_sweep **out);
 void sf_sweep_free(sf_sweep *sweep); /* accepts NULL */
 
 /* One cell: one point of the grid. Dense is a cell of its own (both arms NULL). */

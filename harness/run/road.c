@@ -43,10 +43,10 @@ static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, b
     return SF_OK;
 }
 
-static sf_status open_road(const char *config, int sets, const char *const *set, bool weights, sf_road *out)
+/* Opens the models of `sweep`, which the road then owns. */
+static sf_status open_road(const char *config, sf_sweep *sweep, bool weights, sf_road *out)
 {
-    memset(out, 0, sizeof *out);
-    SF_TRY(sf_sweep_read(config, sets, set, &out->sweep));
+    *out = (sf_road){.sweep = sweep};
     int n = out->sweep->models;
     out->model = calloc((size_t)n, sizeof *out->model);
     const char **hash = calloc((size_t)n, sizeof *hash);
@@ -63,12 +63,26 @@ static sf_status open_road(const char *config, int sets, const char *const *set,
 
 sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out)
 {
-    return open_road(config, sets, set, true, out);
+    sf_sweep *sweep;
+    *out = (sf_road){0};
+    SF_TRY(sf_sweep_read(config, sets, set, &sweep));
+    return open_road(config, sweep, true, out);
 }
 
 sf_status sf_road_open_text(const char *config, int sets, const char *const *set, sf_road *out)
 {
-    return open_road(config, sets, set, false, out);
+    sf_sweep *sweep;
+    *out = (sf_road){0};
+    SF_TRY(sf_sweep_read(config, sets, set, &sweep));
+    return open_road(config, sweep, false, out);
+}
+
+sf_status sf_road_open_stored(const char *config, int sets, const char *const *set, sf_road *out)
+{
+    sf_sweep *sweep;
+    *out = (sf_road){0};
+    SF_TRY(sf_sweep_read_stored(config, sets, set, &sweep));
+    return open_road(config, sweep, false, out);
 }
 
 void sf_road_close(sf_road *road)

@@ -532,10 +532,13 @@ static sf_status run_groups(struct work *w)
 
 /* ---- provenance and the end ------------------------------------------------------------------------------------------- */
 
-static void iso_now(char out[32])
+/* To the microsecond: a run is known by its start and its host. */
+static void iso_now(char out[40])
 {
-    time_t now = time(NULL);
-    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", gmtime(&now.tv_sec));
+    snprintf(out + n, 40 - n, ".%06ldZ", now.tv_nsec / 1000);
 }
 
 static sf_status run_device(struct work *w)
@@ -570,7 +573,7 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
 {
     sf_road road;
     struct work w = {.road = &road, .shard = options->shard, .shards = options->shards};
-    char started[32];
+    char started[40];
     struct utsname host = {0};
     uname(&host);
     iso_now(started);

@@ -19,6 +19,8 @@ typedef struct sf_road {
 sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out);
 /* The same for texts alone: models need no weights (sf_model_open_text()), and there is no plan. */
 sf_status sf_road_open_text(const char *config, int sets, const char *const *set, sf_road *out);
+/* That of a config from a results file (sf_sweep_read_stored()): texts alone, and dense. */
+sf_status sf_road_open_stored(const char *config, int sets, const char *const *set, sf_road *out);
 void sf_road_close(sf_road *road);
 
 /* Sample `index` of a task for a model at a length, and its tokens: what the model reads. ids may be NULL. */

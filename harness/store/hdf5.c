@@ -330,9 +330,8 @@ struct names {
 
 static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info, void *user)
 {
-    (void)group;
+    (void)group, (void)info;
     struct names *n = user;
-    if (info->type != H5L_TYPE_HARD) return 0;
     if (n->count == n->size) {
         int size = n->size ? 2 * n->size : 64;
         const char **grown = realloc(n->name, (size_t)size * sizeof *grown);
@@ -391,10 +390,12 @@ sf_status sf_hdf5_runs(const sf_hdf5 *f, sf_heap *arena, int *count, sf_run_info
     for (int i = 0; i < n.count && status == SF_OK; i++) {
         char path[64];
         snprintf(path, sizeof path, "runs/%.40s", n.name[i]);
-        hid_t group = H5Gopen2(f->file, path, H5P_DEFAULT); /* names_in() lists hard links alone */
-        if (group < 0)
+        hid_t group = H5I_INVALID_HID;
+        status = sf_hdf5_check_link(f, f->file, path);
+        if (status == SF_OK) group = H5Gopen2(f->file, path, H5P_DEFAULT);
+        if (status == SF_OK && group < 0)
             status = sf_hdf5_fail(f, SF_BAD_INPUT, "%s cannot be opened", path);
-        else
+        if (status == SF_OK)
             status = sf_hdf5_get_attributes(f, group, path, sf_run_columns, arena, &(*run)[i]);
         if (group >= 0) H5Gclose(group);
     }

@@ -1,0 +1,7 @@
+#!/bin/bash
+# A sample of what `make faults` tries everywhere: places of a run that fail, and runs that meet.
+cd "$(dirname "$0")/../.." || exit 1
+: "${FAULTS:=$(dirname "${FRONTIER:=$PWD/build/frontier}")/tests/faults}"
+export FRONTIER FAULTS
+SAMPLE=${SAMPLE:-40} SECONDS_MOST=20 SEED=${SEED:-$(date +%j)} tests/faults/io.sh || exit 1
+PAIRS=${PAIRS:-20} SECONDS_MOST=15 tests/faults/pairs.sh || exit 1
