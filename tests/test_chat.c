@@ -71,7 +71,7 @@ static sf_tokenizer *open_tokenizer(const json_t *item)
     char path[256];
     sf_tokenizer *t;
     snprintf(path, sizeof path, GOLDEN "%s.json", text_of(item, "tokenizer"));
-    if (sf_tokenizer_from_json(path, &t) != SF_OK) fail_msg("%s", sf_error());
+    if (sf_tokenizer_from_json(path, NULL, 0, &t) != SF_OK) fail_msg("%s", sf_error());
     return t;
 }
 

@@ -755,8 +755,8 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
      "add_bos_token: expected true or false, found 3"},
     {"tokenizer_config.json", "'chat_template': '", "'chat_template': '{{ bos_token }}",
      "bos_token: expected a token of the vocabulary, since one is to be added, found none"},
-    {"tokenizer_config.json", "'chat_template': '", "'bos_token': '<s>', 'chat_template': '{{ bos_token }}",
-     "bos_token: expected a token of the vocabulary"},
+    {"tokenizer_config.json", "'chat_template': '", "'bos_token': 5, 'chat_template': '",
+     "bos_token: expected a token"},
     {"tokenizer.json", "{", "", "tokenizer.json"},
 };
 enum { N_SPOILED = sizeof SPOILED / sizeof *SPOILED };

@@ -152,7 +152,7 @@ static sf_tokenizer *open_kind(const char *kind)
     char path[256];
     snprintf(path, sizeof path, GOLDEN "%s.json", kind);
     sf_tokenizer *t;
-    if (sf_tokenizer_from_json(path, &t) != SF_OK) fail_msg("%s", sf_error());
+    if (sf_tokenizer_from_json(path, NULL, 0, &t) != SF_OK) fail_msg("%s", sf_error());
     return t;
 }
 
@@ -176,7 +176,7 @@ static void open_text(const char *text, size_t bytes, sf_status *status, sf_toke
     assert_int_equal(write(fd, text, bytes), bytes);
     close(fd);
     *t = NULL;
-    *status = sf_tokenizer_from_json(path, t);
+    *status = sf_tokenizer_from_json(path, NULL, 0, t);
     unlink(path);
 }
 

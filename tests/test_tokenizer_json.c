@@ -116,7 +116,7 @@ static void open_text(const char *text, size_t bytes, sf_status *status, sf_toke
     assert_int_equal(write(fd, text, bytes), bytes);
     close(fd);
     *t = NULL;
-    *status = sf_tokenizer_from_json(path, t);
+    *status = sf_tokenizer_from_json(path, NULL, 0, t);
     unlink(path);
 }
 
@@ -137,8 +137,8 @@ static void json_errors_name_file_and_key(void **state)
     open_text(good, strlen(good), &status, &t, path);
     assert_int_equal(status, SF_OK);
     sf_tokenizer_free(t);
-    assert_int_not_equal(sf_tokenizer_from_json("tests", &t), SF_OK); /* a directory */
-    assert_int_not_equal(sf_tokenizer_from_json("/nowhere/tokenizer.json", &t), SF_OK);
+    assert_int_not_equal(sf_tokenizer_from_json("tests", NULL, 0, &t), SF_OK); /* a directory */
+    assert_int_not_equal(sf_tokenizer_from_json("/nowhere/tokenizer.json", NULL, 0, &t), SF_OK);
     assert_non_null(strstr(sf_error(), "/nowhere/tokenizer.json"));
 }
 

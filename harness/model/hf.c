@@ -3,6 +3,7 @@
 #include "harness/model/hf.h"
 #include "harness/model/source.h"
 #include "harness/model/chat.h"
+#include "harness/model/hf_tokens.h"
 #include "harness/model/json.h"
 #include "harness/model/safetensors.h"
 #include "harness/model/tokenizer.h"
@@ -18,7 +19,8 @@ static const size_t SMALL_FILE = (size_t)16 << 20; /* bytes; the largest of thes
 /* The folder's texts, each NULL where the file is absent. */
 typedef struct texts {
     const char *folder;
-    json_t *config, *generation, *tokenizer_config;
+    json_t *config, *generation;
+    sf_hf_tokens tokens;
     char *template;
 } texts;
 
@@ -168,7 +170,7 @@ static sf_status find_template(texts *t)
         return strlen(t->template) == bytes ? SF_OK
                                             : sf_fail(SF_BAD_INPUT, "%s: expected text, found a NUL byte in it", path);
     }
-    json_t *value = json_object_get(t->tokenizer_config, "chat_template");
+    json_t *value = json_object_get(t->tokens.config, "chat_template");
     if (json_is_string(value)) return keep_template(t, json_string_value(value));
     size_t i;
     json_t *item;
@@ -192,7 +194,7 @@ static sf_status read_texts(texts *t)
     path_of(t->folder, "config.json", path);
     SF_TRY(sf_json_read(path, SMALL_FILE, &t->config));
     SF_TRY(read_optional(t->folder, "generation_config.json", &t->generation));
-    SF_TRY(read_optional(t->folder, "tokenizer_config.json", &t->tokenizer_config));
+    SF_TRY(sf_hf_tokens_read(t->folder, &t->tokens));
     return find_template(t);
 }
 
@@ -200,18 +202,11 @@ static void free_texts(texts *t)
 {
     json_decref(t->config);
     json_decref(t->generation);
-    json_decref(t->tokenizer_config);
+    sf_hf_tokens_free(&t->tokens);
     free(t->template);
 }
 
 /* ---- special tokens ---------------------------------------------------------------------------------------------- */
-
-/* The text of a special token in tokenizer_config.json: "<s>", or {"content": "<s>", …}. NULL: none. */
-static const char *token_text(const texts *t, const char *key)
-{
-    json_t *value = json_object_get(t->tokenizer_config, key);
-    return json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
-}
 
 static sf_status add_stops(sf_model *m, sf_json_at at)
 {
@@ -245,7 +240,7 @@ static sf_status find_stops(const texts *t, sf_model *m)
     if (m->stops == 0 && json_object_get(t->config, "text_config")) {
         SF_TRY(add_stops(m, (sf_json_at){json_object_get(t->config, "text_config"), path, "text_config."}));
     }
-    const char *eos = token_text(t, "eos_token");
+    const char *eos = sf_hf_token(&t->tokens, "eos_token");
     int32_t id = m->stops == 0 && eos ? sf_token_id(m->tokenizer, eos) : -1;
     if (id >= 0 && id < m->config.vocab) m->stop[m->stops++] = id;
     if (silent && m->stops) {
@@ -267,10 +262,10 @@ static sf_status find_bos(const texts *t, sf_model *m)
     bool add = false;
     char path[4096];
     path_of(t->folder, "tokenizer_config.json", path);
-    SF_TRY(sf_json_bool((sf_json_at){t->tokenizer_config, path, ""}, "add_bos_token", false, &add));
+    SF_TRY(sf_json_bool((sf_json_at){t->tokens.config, path, ""}, "add_bos_token", false, &add));
     if (t->template) add = strstr(t->template, "bos_token") != NULL;
     if (!add) return SF_OK;
-    const char *bos = token_text(t, "bos_token");
+    const char *bos = sf_hf_token(&t->tokens, "bos_token");
     m->bos = bos ? sf_token_id(m->tokenizer, bos) : -1;
     if (m->bos >= 0 && m->bos < m->config.vocab) return SF_OK;
     return sf_fail(SF_BAD_INPUT,
@@ -293,16 +288,23 @@ static sf_status make_chat(const texts *t, sf_model *m)
     return m->no_chat ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", t->folder);
 }
 
-static sf_status open_tokenizer(const char *folder, sf_model *m)
+/* With a hash of whatever decides on ids. */
+static sf_status open_tokenizer(const texts *t, sf_model *m)
 {
     char path[4096];
-    path_of(folder, "tokenizer.json", path);
+    path_of(t->folder, "tokenizer.json", path);
     sf_mapping file;
     SF_TRY(sf_map_file(path, &file));
     sf_hash_fold(m->hash, file.data, file.bytes);
     sf_unmap(&file);
+    for (int i = 0; i < t->tokens.n; i++) {
+        const sf_listed_token *token = &t->tokens.listed[i];
+        const char flags[] = {token->special, token->normalized, token->single_word, token->lstrip, token->rstrip};
+        sf_hash_fold(m->hash, token->text, strlen(token->text));
+        sf_hash_fold(m->hash, flags, sizeof flags);
+    }
     /* It may know a token or two more than the embedding table has rows (Gemma's for images); the engine refuses those. */
-    return sf_tokenizer_from_json(path, &m->tokenizer);
+    return sf_tokenizer_from_json(path, t->tokens.listed, t->tokens.n, &m->tokenizer);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -337,7 +339,7 @@ static sf_status open_folder(texts *t, bool weights, sf_model *out)
     SF_TRY(sf_hf_config(t->config, path, &out->config, &multimodal, &out->doubts));
     name_after(t->folder, &out->config);
     if (weights) SF_TRY(open_weights(t, multimodal, out));
-    SF_TRY(open_tokenizer(t->folder, out));
+    SF_TRY(open_tokenizer(t, out));
     SF_TRY(find_stops(t, out));
     SF_TRY(find_bos(t, out));
     SF_TRY(make_chat(t, out));

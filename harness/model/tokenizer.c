@@ -88,19 +88,44 @@ static sf_status plant(sf_trie *trie, const char *text, size_t bytes, int32_t to
     return SF_OK;
 }
 
-sf_status sf_add_token(sf_tokenizer *t, sf_added_token token)
+static sf_status plant_added(sf_tokenizer *t, int32_t index)
 {
     size_t bytes;
-    const char *text = sf_vocab_text(&t->vocab, token.id, &bytes);
-    SF_TRY(sf_reserve(&t->added, &t->added_capacity, (size_t)t->n_added + 1, sizeof *t->added));
-    t->added[t->n_added] = token;
-    if (!token.normalized) return plant(&t->raw, text, bytes, t->n_added++);
-
+    const sf_added_token *token = &t->added[index];
+    const char *text = sf_vocab_text(&t->vocab, token->id, &bytes);
+    if (!token->normalized) return plant(&t->raw, text, bytes, index);
     char *spelt;
     SF_TRY(sf_normalize(t->normalizer, t->normalizers, text, bytes, &spelt, &bytes));
-    sf_status status = plant(&t->normalised, spelt, bytes, t->n_added++);
+    sf_status status = plant(&t->normalised, spelt, bytes, index);
     free(spelt);
     return status;
+}
+
+/* added_of for the vocabulary as it is now. */
+static sf_status index_ids(sf_tokenizer *t)
+{
+    size_t known = t->added_of_capacity;
+    SF_TRY(sf_reserve(&t->added_of, &t->added_of_capacity, (size_t)t->vocab.size, sizeof *t->added_of));
+    for (size_t i = known; i < t->added_of_capacity; i++) t->added_of[i] = -1;
+    return SF_OK;
+}
+
+sf_status sf_add_token(sf_tokenizer *t, sf_added_token token)
+{
+    SF_TRY(index_ids(t));
+    int32_t *index = &t->added_of[token.id];
+    if (*index < 0) {
+        SF_TRY(sf_reserve(&t->added, &t->added_capacity, (size_t)t->n_added + 1, sizeof *t->added));
+        *index = t->n_added++;
+    }
+    t->added[*index] = token;
+    return SF_OK;
+}
+
+const sf_added_token *sf_added(const sf_tokenizer *t, int32_t id)
+{
+    int32_t index = id >= 0 && (size_t)id < t->added_of_capacity ? t->added_of[id] : -1;
+    return index < 0 ? NULL : &t->added[index];
 }
 
 int sf_vocab_size(const sf_tokenizer *t) { return t->vocab.size; }
@@ -252,10 +277,8 @@ static void free_encoders(struct sf_encoders *s)
 
 sf_status sf_finish_tokenizer(sf_tokenizer *t)
 {
-    t->added_of = malloc((size_t)(t->vocab.size ? t->vocab.size : 1) * sizeof *t->added_of);
-    if (!t->added_of) return sf_fail(SF_NO_MEMORY, "no memory for %d tokens", t->vocab.size);
-    for (int32_t i = 0; i < t->vocab.size; i++) t->added_of[i] = -1;
-    for (int i = 0; i < t->n_added; i++) t->added_of[t->added[i].id] = i;
+    SF_TRY(index_ids(t));
+    for (int32_t i = 0; i < t->n_added; i++) SF_TRY(plant_added(t, i));
     sf_bpe_bytes(&t->bpe);
     return make_encoders(t);
 }

@@ -24,7 +24,20 @@ typedef struct sf_gguf_tokens {
 } sf_gguf_tokens;
 
 sf_status sf_tokenizer_from_gguf(const sf_gguf_tokens *from, const char *where, sf_tokenizer **out);
-sf_status sf_tokenizer_from_json(const char *path, sf_tokenizer **out); /* Hugging Face tokenizer.json */
+
+/* A token that stands elsewhere than in tokenizer.json (hf_tokens.h finds them), as transformers adds it: an added token
+ * of that text takes on its flags, one of the vocabulary's becomes an added token, a new one gets the next free id. */
+typedef struct sf_listed_token {
+    const char *text;
+    int64_t id;        /* as listed; another one than the token has or gets is an error; -1: not said */
+    bool special, normalized, single_word, lstrip, rstrip;
+    bool only_new;     /* tokens of this text that were added before all that are only_new stay as they are */
+    bool only_free_id; /* the same of those of this id, whatever their text */
+    const char *where; /* "tokenizer_config.json: eos_token", for messages */
+} sf_listed_token;
+
+/* A Hugging Face tokenizer.json, with tokens that are listed elsewhere, in their order. */
+sf_status sf_tokenizer_from_json(const char *path, const sf_listed_token *also, int n, sf_tokenizer **out);
 void sf_tokenizer_free(sf_tokenizer *t);
 
 /* Ids of `text` (no BOS or EOS is added). special: text that spells a special token becomes that token, as in Hugging

@@ -121,6 +121,40 @@ static sf_status read_added(sf_json_at root, sf_tokenizer *t)
     return SF_OK;
 }
 
+/* The id that the `tokenizers` library gives to the next new token: behind the added ones, or behind as many as the
+ * vocabulary has, whichever is more. */
+static int64_t next_id(const sf_tokenizer *t)
+{
+    int64_t next = 0;
+    for (int32_t id = 0; id < t->vocab.size; id++) next += t->vocab.token[id].present && t->vocab.token[id].own;
+    for (int i = 0; i < t->n_added; i++)
+        if (t->added[i].id >= next) next = (int64_t)t->added[i].id + 1;
+    return next;
+}
+
+/* settled: of the added tokens, how many are out of reach of one that is only to be new. */
+static sf_status add_listed(const sf_listed_token *from, int settled, const char *path, sf_tokenizer *t)
+{
+    size_t bytes = strlen(from->text);
+    if (!bytes) return SF_OK;
+    if (from->only_free_id && from->id <= INT32_MAX && sf_added(t, (int32_t)from->id)) return SF_OK;
+    int64_t id = sf_vocab_find(&t->vocab, from->text, bytes);
+    const sf_added_token *same = sf_added(t, (int32_t)id);
+    if (from->only_new && same && same - t->added < settled) return SF_OK;
+    bool is_new = id < 0;
+    if (is_new) id = next_id(t);
+    if (from->id >= 0 && from->id != id)
+        return sf_fail(SF_BAD_INPUT, "%s: token \"%.64s\" has id %lld in %s, but %s%lld by tokenizer.json", path,
+                       from->text, (long long)from->id, from->where, is_new ? "would get " : "", (long long)id);
+    if (is_new) SF_TRY(sf_blame(sf_vocab_add(&t->vocab, from->text, bytes, id, false), "%s: %s", path, from->where));
+    return sf_add_token(t, (sf_added_token){.id = (int32_t)id,
+                                            .special = from->special,
+                                            .normalized = from->normalized,
+                                            .single_word = from->single_word,
+                                            .lstrip = from->lstrip,
+                                            .rstrip = from->rstrip});
+}
+
 /* ---- normalizer, pre_tokenizer, decoder ------------------------------------------------------------------------ */
 
 /* Reads a component, or those of a Sequence in order, with `one`. `above` is the component's name and a dot. */
@@ -320,7 +354,7 @@ static const struct {
               {"pre_tokenizer", "pre_tokenizer.", "pretokenizers", read_pre_tokenizer},
               {"decoder", "decoder.", "decoders", read_decoder}};
 
-static sf_status build(const json_t *file, const char *path, sf_tokenizer *t)
+static sf_status build(const json_t *file, const char *path, const sf_listed_token *also, int n, sf_tokenizer *t)
 {
     sf_json_at root = {file, path, ""};
     SF_TRY(read_model(root, t));
@@ -334,10 +368,14 @@ static sf_status build(const json_t *file, const char *path, sf_tokenizer *t)
         return sf_json_fail(SF_UNSUPPORTED, (sf_json_at){file, path, ""}, "pre_tokenizer",
                             "no ByteLevel together with model.byte_fallback");
     SF_TRY(read_added(root, t));
+    for (int i = 0, settled = -1; i < n; i++) {
+        if (settled < 0 && also[i].only_new) settled = t->n_added;
+        SF_TRY(add_listed(&also[i], settled, path, t));
+    }
     return sf_finish_tokenizer(t);
 }
 
-sf_status sf_tokenizer_from_json(const char *path, sf_tokenizer **out)
+sf_status sf_tokenizer_from_json(const char *path, const sf_listed_token *also, int n, sf_tokenizer **out)
 {
     *out = NULL;
     json_t *file;
@@ -347,7 +385,7 @@ sf_status sf_tokenizer_from_json(const char *path, sf_tokenizer **out)
     if (t) {
         t->bpe.vocab = &t->vocab;
         t->bpe.unk = -1;
-        status = build(file, path, t);
+        status = build(file, path, also, n, t);
     }
     json_decref(file);
     if (status == SF_OK)

@@ -63,6 +63,7 @@ struct sf_tokenizer {
     int n_added;
     size_t added_capacity;
     int32_t *added_of; /* [vocab.size] index into added; -1: not an added token */
+    size_t added_of_capacity;
     sf_trie raw, normalised;
     sf_normalizer *normalizer;
     sf_splitter *splitter;
@@ -78,8 +79,9 @@ sf_status sf_add_decoder(sf_tokenizer *t, sf_decoder step);
 sf_status sf_add_pattern(sf_tokenizer *t, const char *pattern, size_t bytes, bool literal, sf_split_behavior behavior,
                          bool invert); /* a splitter that cuts */
 
-/* The text of `token` is in the vocabulary already. Call after all normalizers. */
+/* The text of `token` is in the vocabulary already. One that was added before is replaced. */
 sf_status sf_add_token(sf_tokenizer *t, sf_added_token token);
+const sf_added_token *sf_added(const sf_tokenizer *t, int32_t id); /* NULL: not an added token */
 sf_status sf_finish_tokenizer(sf_tokenizer *t); /* last: indexes what was added */
 
 #endif

@@ -119,7 +119,7 @@ static sf_status open_reader(const char *argument, const json_t *cases, reader *
     if (!found) return sf_fail(SF_BAD_INPUT, "expected TOKENIZER.json:CASE of chat.json, found %s", argument);
     snprintf(path, sizeof path, "%.*s", (int)(colon - argument), argument);
     out->name = argument;
-    SF_TRY(sf_tokenizer_from_json(path, &out->tokenizer));
+    SF_TRY(sf_tokenizer_from_json(path, NULL, 0, &out->tokenizer));
     return sf_chat_from_template(json_string_value(json_object_get(found, "template")),
                                  json_string_value(json_object_get(found, "bos")), argument, &out->chat);
 }
