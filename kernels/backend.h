@@ -39,6 +39,12 @@ typedef struct sf_attention {
     const void *q;                   /* [T, H, D], backend->activation */
     sf_kv kv;
     uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */
+    float *lse;                      /* [T, H] executors write the log of each row's sum of exp(logit), of what it computed
+                                        (-INFINITY: nothing; gated parts: not written); NULL: nobody asks */
+    const float *frequency;          /* [D/2] backend memory: radians per position that rotary embedding turns each pair by;
+                                        NULL: the model has none, or nobody knows; then no pattern may have a reach */
+    bool interleaved;                /* pairs are (2i, 2i + 1), not (i, i + D/2) */
+    sf_pattern part[SF_MOST_PARTS];  /* room for the parts of a pattern chosen for this attention */
     sf_status status;                /* first failure of the composition functions in methods/method.h */
     struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */
 } sf_attention;
@@ -87,8 +93,9 @@ typedef struct sf_backend_ops {
     sf_status (*import_weight)(sf_backend *b, const sf_tensor *host, sf_tensor *out);
     void (*release_weight)(sf_backend *b, sf_tensor *weight);
 
-    /* Fails, saying what is wrong, if an index of the pattern is out of range, not ascending, or repeated, or a row of a
-     * decode or TOKENS pattern is empty. `who` names the method in the message. */
+    /* Fails, saying what is wrong, if an index of the pattern is out of range, not ascending, or repeated, a row of a
+     * decode or TOKENS pattern is empty, a weight is not finite, or a pair is in two parts of one softmax (looked for on a
+     * few rows). `who` names the method in the message. */
     sf_status (*check_pattern)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
 
     /* ---- the layers around attention: SF_EACH_OP() from here on ------------------------------------------------- */
@@ -133,7 +140,8 @@ typedef struct sf_backend_ops {
 
     /* ---- attention executors ------------------------------------------------------------------------------------ */
 
-    /* out [T, H, D] activation. kv.tail is empty. A query row for which a pattern names no key is an error. */
+    /* out [T, H, D] activation. kv.tail is empty. A query row for which a pattern names no key is an error, unless it says
+     * `empty`, or is a part of a gated one: then 0. */
     sf_status (*prefill)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out);
 
     /* One query (queries == 1) for each of several sequences; out [lanes, H, D]. */

@@ -1,4 +1,4 @@
-/* Memory, weights and pattern checking for the backends that compute in host memory. */
+/* Memory and weights for the backends that compute in host memory. */
 #include "kernels/host.h"
 
 #include <malloc.h>
@@ -111,75 +111,6 @@ void sf_host_release_weight(sf_backend *b, sf_tensor *weight)
 {
     (void)b;
     memset(weight, 0, sizeof *weight);
-}
-
-/* ---- patterns ---------------------------------------------------------------------------------------------------- */
-
-static const char *const kind_name[SF_PATTERN_KINDS] = {"DENSE",  "BLOCKS", "COLUMNS_DIAGONALS",
-                                                        "WINDOW", "PAGES",  "TOKENS"};
-
-static sf_status check_lists(const sf_lists *lists, int64_t rows, int64_t limit, bool empty_allowed, const char *who,
-                             const char *what)
-{
-    if (lists->rows != rows)
-        return sf_fail(SF_BAD_INPUT, "%s: %lld rows of %s, expected %lld", who, (long long)lists->rows, what,
-                       (long long)rows);
-    for (int64_t r = 0; r < rows; r++) {
-        int32_t n = lists->count[r];
-        const int32_t *index = lists->index + r * lists->stride;
-        if (n < 0 || n > lists->stride)
-            return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s counts %d entries, its room is %lld", who, (long long)r,
-                           what, n, (long long)lists->stride);
-        if (n == 0 && !empty_allowed)
-            return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s is empty", who, (long long)r, what);
-        for (int32_t i = 0; i < n; i++) {
-            if (index[i] < 0 || index[i] >= limit)
-                return sf_fail(SF_BAD_INPUT, "%s: row %lld of %s: entry %d is %d, expected 0 to %lld", who,
-                               (long long)r, what, i, index[i], (long long)limit - 1);
-            if (i && index[i] <= index[i - 1])
-                return sf_fail(SF_BAD_INPUT,
-                               "%s: row %lld of %s: entry %d is %d after %d, expected ascending without repeats", who,
-                               (long long)r, what, i, index[i], index[i - 1]);
-        }
-    }
-    return SF_OK;
-}
-
-static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
-sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
-{
-    bool decode = b->phase == SF_DECODE;
-    bool fits = p->kind == SF_DENSE || p->kind == SF_WINDOW || p->kind == SF_TOKENS ||
-                (decode ? p->kind == SF_PAGES : p->kind == SF_BLOCKS || p->kind == SF_COLUMNS_DIAGONALS);
-    if ((unsigned)p->kind >= SF_PATTERN_KINDS || !fits)
-        return sf_fail(SF_BAD_INPUT, "%s: a %s pattern does not serve in %s", who,
-                       (unsigned)p->kind < SF_PATTERN_KINDS ? kind_name[p->kind] : "nameless",
-                       decode ? "decode (DENSE, WINDOW, PAGES do)"
-                              : "prefill (DENSE, WINDOW, BLOCKS, COLUMNS_DIAGONALS do)");
-    if (p->kind == SF_DENSE) return SF_OK;
-    if (p->kind == SF_WINDOW) {
-        if (p->sinks >= 0 && p->local >= 0 && (p->local > 0 || p->sinks > 0)) return SF_OK;
-        return sf_fail(SF_BAD_INPUT, "%s: a window of %d sinks and %d local keys; expected none negative, not both 0",
-                       who, p->sinks, p->local);
-    }
-    bool shared = p->kind == SF_PAGES || p->kind == SF_TOKENS;
-    if (p->heads != a->kv_heads && (shared || p->heads != a->heads))
-        return sf_fail(SF_BAD_INPUT, "%s: selects for %d heads, expected %d kv heads%s", who, p->heads, a->kv_heads,
-                       shared ? "" : " or all query heads");
-    if ((p->kind == SF_BLOCKS && (p->block_q < 1 || p->block_k < 1)) || (p->kind == SF_PAGES && p->page < 1))
-        return sf_fail(SF_BAD_INPUT, "%s: blocks of %d by %d, pages of %d; expected at least 1", who, p->block_q,
-                       p->block_k, p->page);
-    switch (p->kind) {
-    case SF_BLOCKS:
-        return check_lists(&p->first, p->heads * parts(a->queries, p->block_q), parts(a->keys, p->block_k), true, who,
-                           "key blocks");
-    case SF_COLUMNS_DIAGONALS:
-        SF_TRY(check_lists(&p->first, p->heads, a->keys, true, who, "columns"));
-        return check_lists(&p->second, p->heads, a->keys, true, who, "diagonals");
-    case SF_PAGES: return check_lists(&p->first, p->heads, parts(a->keys, p->page), false, who, "pages");
-    default: return check_lists(&p->first, p->heads, a->keys, false, who, "keys to keep");
-    }
 }
 
 sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row)

@@ -50,6 +50,31 @@ int sf_fit_keys(const sf_extent *e, double sparsity)
     return keys < 1 ? 1 : (int)keys;
 }
 
+int sf_fit_amount(const sf_extent *e, double sparsity, int low, int high, sf_pairs_of pairs, const void *params)
+{
+    if (sparsity <= 0) return high;
+    double whole = e->phase == SF_PREFILL ? sf_causal_pairs(e->tokens, e->tokens) : e->tokens, target = (1 - sparsity) * whole;
+    int below = low, above = high + 1; /* below is kept, above is too much */
+    while (above - below > 1) {
+        int middle = below + (above - below) / 2;
+        if (pairs(e, params, middle) <= target)
+            below = middle;
+        else
+            above = middle;
+    }
+    if (below == high) return high;
+    double short_of = target - pairs(e, params, below), over = pairs(e, params, below + 1) - target;
+    return over > 0 && over < short_of ? below + 1 : below;
+}
+
+double sf_sum_rows(const sf_extent *e, const void *params, int amount, sf_keys_of keys)
+{
+    if (e->phase == SF_DECODE) return keys(params, amount, e->tokens);
+    double sum = 0;
+    for (int i = 0; i < e->tokens; i++) sum += keys(params, amount, i);
+    return sum;
+}
+
 double sf_probe_flops(const sf_extent *e, int window)
 {
     double probe = window < e->tokens ? window : e->tokens;

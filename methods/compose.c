@@ -259,6 +259,21 @@ sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int3
     return out;
 }
 
+sf_lists sf_every(sf_attention *a, int64_t rows, int64_t begin, int64_t end, int64_t step)
+{
+    int64_t n = end > begin ? (end - begin + step - 1) / step : 0;
+    int32_t *count = malloc((size_t)rows * sizeof *count), *index = malloc((size_t)(rows * n + 1) * sizeof *index);
+    if (!count || !index) a->status = sf_fail(SF_NO_MEMORY, "%lld lists of %lld numbers", (long long)rows, (long long)n);
+    for (int64_t r = 0; r < rows && !a->status; r++) {
+        count[r] = (int32_t)n;
+        for (int64_t i = 0; i < n; i++) index[r * n + i] = (int32_t)(begin + i * step);
+    }
+    sf_lists out = {0};
+    if (!a->status) out = sf_host_lists(a, rows, n, count, index);
+    free(count), free(index);
+    return out;
+}
+
 /* [rows, n] marks of what lists name, on the host; NULL when a failure stands. */
 static char *marks(sf_attention *a, sf_lists l, int64_t n)
 {
@@ -323,6 +338,21 @@ sf_status sf_columns_and_diagonals(sf_attention *a, sf_pattern *out, sf_lists co
 sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local)
 {
     return done(a, out, (sf_pattern){.kind = SF_WINDOW, .sinks = sinks, .local = local});
+}
+
+sf_status sf_bands(sf_attention *a, sf_pattern *out, int heads, const sf_band *band, sf_lists columns, sf_lists rows)
+{
+    size_t bytes = (size_t)heads * SF_BANDS_A_HEAD * sizeof *band;
+    void *copy = scratch(a, bytes);
+    if (a->status == SF_OK) a->status = a->backend->ops->upload(a->backend, copy, band, bytes);
+    return done(a, out, (sf_pattern){.kind = SF_BANDS, .heads = heads, .band = copy, .first = columns, .second = rows});
+}
+
+sf_status sf_parts(sf_attention *a, sf_pattern *out, bool gated, int parts, const sf_pattern *part)
+{
+    assert(parts <= SF_MOST_PARTS);
+    for (int k = 0; k < parts; k++) a->part[k] = part[k];
+    return done(a, out, (sf_pattern){.kind = SF_PARTS, .part = a->part, .parts = parts, .gated = gated});
 }
 
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages)

@@ -26,7 +26,7 @@
 #include "kernels/backend.h"
 #include "base/param.h"
 
-enum { SF_METHOD_ABI = 3, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 4, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -67,6 +67,8 @@ typedef struct sf_method {
 
     bool steers_backwards;   /* prefill: later tokens may steer the selection of earlier rows (a probe of the last queries) */
     bool data_dependent;     /* what choosing costs depends on the sample, so that estimate() is right on average only */
+    bool never_dense;        /* by nature: full budget is not dense attention */
+    bool leaves_sinks;       /* by nature: first keys may go unread */
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
     bool random;             /* looks at nothing to choose: what choosing is worth */
 } sf_method;
@@ -169,6 +171,9 @@ void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);
  * no scores (random, fixed). */
 sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int32_t *count, const int32_t *index);
 
+/* `rows` lists of the numbers begin, begin + step, … below end. */
+sf_lists sf_every(sf_attention *a, int64_t rows, int64_t begin, int64_t end, int64_t step);
+
 /* Pattern makers. */
 sf_status sf_dense(sf_attention *a, sf_pattern *out);
 sf_status sf_blocks(sf_attention *a, sf_pattern *out, int heads, int block_q, int block_k, sf_lists blocks);
@@ -176,6 +181,12 @@ sf_status sf_columns_and_diagonals(sf_attention *a, sf_pattern *out, sf_lists co
 /* The same in the tiles of MInference's kernel, which melt into ranges of whole tiles (methods/tiling.c). */
 sf_status sf_columns_and_diagonals_merged(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals);
 sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local);
+
+/* band: [heads, SF_BANDS_A_HEAD] host memory, copied; heads 1, G or H. columns and rows as in pattern.h, or {0}. */
+sf_status sf_bands(sf_attention *a, sf_pattern *out, int heads, const sf_band *band, sf_lists columns, sf_lists rows);
+
+/* Parts of one softmax, or, gated, a sum of results. They are copied into a->part. */
+sf_status sf_parts(sf_attention *a, sf_pattern *out, bool gated, int parts, const sf_pattern *part);
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages);
 sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens);
 
@@ -195,6 +206,15 @@ int sf_fit_blocks(const sf_extent *extent, int block, double sparsity);
 /* Decode: how many keys a query may read, (1 - sparsity) of the prompt, at least 1; at sparsity 0 enough for every key
  * that the generation can reach. */
 int sf_fit_keys(const sf_extent *extent, double sparsity);
+
+/* The amount from `low` to `high` whose pairs come nearest to a sparsity; pairs() never falls with the amount, and says
+ * how many one head reads of the whole prompt (prefill) or at a step just behind it (decode). At sparsity 0: high. */
+typedef double (*sf_pairs_of)(const sf_extent *extent, const void *params, int amount);
+int sf_fit_amount(const sf_extent *extent, double sparsity, int low, int high, sf_pairs_of pairs, const void *params);
+
+/* pairs() made of what each row reads: row i of the prompt, or the step behind it. */
+typedef double (*sf_keys_of)(const void *params, int amount, int row);
+double sf_sum_rows(const sf_extent *extent, const void *params, int amount, sf_keys_of keys);
 
 /* In the hook, for amounts that only the scores can tell: a choice by a dial, which gives no fewer pairs the higher it
  * stands, and every pair at 1. sf_choose_within() finds the highest dial whose density is at most `density`, 0 if none

@@ -15,6 +15,16 @@
     SF_METHOD(dense_method)         \
     SF_METHOD(streaming)            \
     SF_METHOD(tri_shape)            \
+    SF_METHOD(a_shape)              \
+    SF_METHOD(sliding_window)       \
+    SF_METHOD(streaming_llm)        \
+    SF_METHOD(lm_infinite)          \
+    SF_METHOD(longformer)           \
+    SF_METHOD(etc_hubs)             \
+    SF_METHOD(bigbird)              \
+    SF_METHOD(sparse_transformer)   \
+    SF_METHOD(dilated)              \
+    SF_METHOD(head_roles)           \
     SF_METHOD(random_blocks)        \
     SF_METHOD(oracle_blocks)        \
     SF_METHOD(oracle_topk)          \

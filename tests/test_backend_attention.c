@@ -128,7 +128,7 @@ static void mass_and_probabilities(void **unused)
         int queries = one ? 1 : PICK(2, 9, 70, 130), tail = one ? PICK(0, 3) : 0, prompt = queries + PICK(0, 1, 40);
         world w =
             random_world(i_ % VALUES, queries, prompt, tail, one && below(3) == 0, one || below(3) ? 0 : PICK(3, 50));
-        sf_pattern p = random_pattern(&w.a, (sf_pattern_kind)below(SF_PATTERN_KINDS));
+        sf_pattern p = random_pattern(&w.a, (sf_pattern_kind)below(SF_TOKENS + 1));
         int32_t row[5];
         for (int r = 0; r < 5; r++) row[r] = below(queries);
         float *covered[BACKENDS], *probability[BACKENDS];
@@ -174,7 +174,7 @@ static void count_pairs(void **unused)
     {
         int queries = PICK(1, 3, 64, 90, 140), keys = queries + (below(2) ? 0 : PICK(1, 50));
         world w = random_world(PLAIN, queries, keys, 0, false, below(3) ? 0 : PICK(2, 40));
-        sf_pattern p = random_pattern(&w.a, (sf_pattern_kind)(i_ % SF_PATTERN_KINDS));
+        sf_pattern p = random_pattern(&w.a, (sf_pattern_kind)(i_ % (SF_TOKENS + 1)));
         uint64_t want = 0, got;
         for (int h = 0; h < w.a.heads; h++)
             for (int i = 0; i < queries; i++)

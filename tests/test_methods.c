@@ -50,6 +50,7 @@ static void *make_params(const sf_method *m, const json_t *named)
         if (!p || !p->name) fail_msg("%s has no parameter '%s'", m->name, key);
         if (p->type == SF_INT) *(int *)(params + p->offset) = (int)json_integer_value(value);
         if (p->type == SF_REAL) *(double *)(params + p->offset) = json_number_value(value);
+        if (p->type == SF_BOOL) *(bool *)(params + p->offset) = json_is_true(value);
         if (p->type == SF_CHOICE) *(int *)(params + p->offset) = position(p->choices, json_string_value(value));
     }
     return params;
@@ -75,7 +76,7 @@ static uint64_t hash_pattern(const sf_pattern *p)
     uint64_t h = 0xcbf29ce484222325u;
     if (p->kind == SF_WINDOW) {
         h = fnv(fnv(fnv(fnv(h, 3), p->sinks), p->local), p->last);
-    } else if (p->kind != SF_DENSE) {
+    } else if (p->kind != SF_DENSE && p->kind != SF_BANDS && p->kind != SF_PARTS) { /* those: pairs and output tell */
         h = hash_lists(h, &p->first);
         if (p->kind == SF_COLUMNS_DIAGONALS) h = hash_lists(h, &p->second);
     }

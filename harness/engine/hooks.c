@@ -12,10 +12,13 @@ static const struct {
     unsigned kinds; /* patterns that it may answer with */
     const char *expected;
 } hooks[] = {
-    [SF_HOOK_PREFILL] = {"prefill", KIND(SF_DENSE) | KIND(SF_BLOCKS) | KIND(SF_COLUMNS_DIAGONALS) | KIND(SF_WINDOW),
-                         "dense, blocks, columns and diagonals, or a window"},
+    [SF_HOOK_PREFILL] = {"prefill",
+                         KIND(SF_DENSE) | KIND(SF_BLOCKS) | KIND(SF_COLUMNS_DIAGONALS) | KIND(SF_WINDOW) | KIND(SF_BANDS) |
+                             KIND(SF_PARTS),
+                         "dense, blocks, columns and diagonals, a window, bands, or parts"},
     [SF_HOOK_COMPRESS] = {"compress", KIND(SF_DENSE) | KIND(SF_TOKENS), "tokens to keep, or dense to keep all"},
-    [SF_HOOK_DECODE] = {"decode", KIND(SF_DENSE) | KIND(SF_PAGES) | KIND(SF_WINDOW), "dense, pages, or a window"},
+    [SF_HOOK_DECODE] = {"decode", KIND(SF_DENSE) | KIND(SF_PAGES) | KIND(SF_WINDOW) | KIND(SF_BANDS) | KIND(SF_PARTS),
+                        "dense, pages, a window, bands, or parts"},
 };
 
 static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,

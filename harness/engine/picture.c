@@ -75,6 +75,9 @@ static void free_pattern(sf_pattern *p)
 {
     free(p->first.count), free(p->first.index);
     free(p->second.count), free(p->second.index);
+    free((void *)(uintptr_t)p->band);
+    for (int k = 0; p->part && k < p->parts; k++) free_pattern((sf_pattern *)(uintptr_t)&p->part[k]);
+    free((void *)(uintptr_t)p->part);
 }
 
 /* What the pattern says of one query head, as the pattern of a model with that head alone. */
@@ -83,12 +86,25 @@ static sf_status pattern_of_head(const sf_attention *a, const sf_pattern *patter
     *out = *pattern;
     out->first = out->second = (sf_lists){0};
     out->heads = 1;
-    if (pattern->kind == SF_DENSE || pattern->kind == SF_WINDOW) return SF_OK;
+    out->band = NULL, out->part = NULL;
     int64_t rows = pattern->kind == SF_BLOCKS ? (a->queries + pattern->block_q - 1) / pattern->block_q : 1;
-    int64_t row = (pattern->heads == a->heads ? head : head / (a->heads / a->kv_heads)) * rows;
-    SF_TRY(download_rows(a->backend, &pattern->first, row, rows, &out->first));
-    return pattern->kind == SF_COLUMNS_DIAGONALS ? download_rows(a->backend, &pattern->second, row, rows, &out->second)
-                                                 : SF_OK;
+    int64_t row = sf_selection_of(pattern, a->heads, a->kv_heads, head) * rows;
+    if (pattern->kind == SF_PARTS) {
+        sf_pattern *part = calloc((size_t)pattern->parts, sizeof *part);
+        if (!part) return sf_fail(SF_NO_MEMORY, "no memory for a picture's pattern");
+        out->part = part;
+        for (int k = 0; k < pattern->parts; k++) SF_TRY(pattern_of_head(a, &pattern->part[k], head, &part[k]));
+        return SF_OK;
+    }
+    if (pattern->kind == SF_BANDS) {
+        sf_band *band = malloc(SF_BANDS_A_HEAD * sizeof *band);
+        if (!band) return sf_fail(SF_NO_MEMORY, "no memory for a picture's pattern");
+        out->band = band;
+        SF_TRY(a->backend->ops->download(a->backend, band, pattern->band + row * SF_BANDS_A_HEAD,
+                                         SF_BANDS_A_HEAD * sizeof *band));
+    }
+    if (pattern->first.rows) SF_TRY(download_rows(a->backend, &pattern->first, row, rows, &out->first));
+    return pattern->second.rows ? download_rows(a->backend, &pattern->second, row, rows, &out->second) : SF_OK;
 }
 
 static sf_status draw_pattern(const sf_attention *a, const sf_pattern *pattern, sf_picture *p, int lines,

@@ -60,6 +60,7 @@ static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf
     sf_rope_table(frequency, scale, c->head_dim, max_tokens, cosine, sine);
     sf_status status = upload_new(b, cosine, bytes, &out->cosine);
     if (status == SF_OK) status = upload_new(b, sine, bytes, &out->sine);
+    if (status == SF_OK) status = upload_new(b, frequency, (size_t)pairs * sizeof(float), &out->frequency);
     free(host);
     return status;
 }
@@ -93,8 +94,9 @@ static sf_status open_positions(sf_backend *b, const sf_model_config *c, sf_posi
 
 static void close_positions(sf_backend *b, sf_positions *p)
 {
-    void *tables[] = {p->position, p->global.cosine, p->global.sine, p->local.cosine, p->local.sine};
-    int n = p->local.cosine == p->global.cosine ? 3 : 5;
+    void *tables[] = {p->position,     p->global.cosine, p->global.sine,    p->global.frequency,
+                      p->local.cosine, p->local.sine,    p->local.frequency};
+    int n = p->local.cosine == p->global.cosine ? 4 : 7;
     for (int i = 0; i < n; i++)
         if (tables[i]) b->ops->free(b, tables[i]);
 }

@@ -15,8 +15,9 @@
 #include "harness/model/model.h"
 
 typedef struct sf_rotation {
-    float *cosine, *sine;
-} sf_rotation; /* [max_tokens, D/2] backend memory */
+    float *cosine, *sine; /* [max_tokens, D/2] backend memory */
+    float *frequency;     /* [D/2] likewise: what they turn by a position */
+} sf_rotation;
 
 /* What depends on the longest sequence. */
 typedef struct sf_positions {

@@ -167,6 +167,7 @@ static sf_status all_keys(sf_attention *a, const void *params, sf_state *state, 
 static verdict full_budget(check *c)
 {
     if (!c->method->fit) return say(c, NOT_APPLICABLE, "maps no target sparsity");
+    if (c->method->never_dense) return say(c, NOT_APPLICABLE, "never dense, as the method says");
     static const sf_method everything = {
         .name = "everything", .prefill = all_pairs, .compress = all_pairs, .decode = all_keys};
     sf_trial t = trial(c, shape(c, c->tokens), 0), dense = t;
@@ -238,7 +239,12 @@ static verdict every_row_reads(check *c, bool own)
     return say(c, blind ? FAIL : PASS, "%d of %d query rows read it", rows - blind, rows);
 }
 
-static verdict sink(check *c) { return every_row_reads(c, false); }
+static verdict sink(check *c)
+{
+    if (c->method->leaves_sinks) return say(c, NOT_APPLICABLE, "may go unread, as the method says");
+    return every_row_reads(c, false);
+}
+
 static verdict own_key(check *c) { return every_row_reads(c, true); }
 
 /* Long enough for budgets to tell apart; few heads, and no attention, to be quick. */

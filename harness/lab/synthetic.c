@@ -116,6 +116,15 @@ static sf_status put_part(sf_synthetic *s, int first, int n, const float *x, voi
     return status;
 }
 
+static sf_status open_frequency(sf_synthetic *s)
+{
+    int pairs = s->head_dim / 2;
+    float frequency[pairs + 1];
+    for (int i = 0; i < pairs; i++) frequency[i] = (float)pow(10000, -2.0 * i / s->head_dim);
+    SF_TRY(sf_arena_alloc(&s->arena, ((size_t)pairs + 1) * sizeof *frequency, (void **)&s->frequency));
+    return s->backend->ops->upload(s->backend, s->frequency, frequency, (size_t)pairs * sizeof *frequency);
+}
+
 sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
 {
     size_t rows = (size_t)(s->tokens + s->tail), dim = (size_t)s->head_dim, heads = (size_t)s->heads,
@@ -136,6 +145,7 @@ sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
     if (status == SF_OK)
         status = sf_arena_alloc(&s->arena, sf_bytes(backend->activation, (int64_t)(rows * heads * dim)), &s->q);
     if (status == SF_OK) status = put(s, s->q, q, rows * heads * dim);
+    if (status == SF_OK) status = open_frequency(s);
     free(q), free(k), free(v);
     return status;
 }
@@ -158,7 +168,8 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
                       .kv_heads = s->kv_heads,
                       .head_dim = s->head_dim,
                       .queries = queries,
-                      .keys = s->tokens + generated};
+                      .keys = s->tokens + generated,
+                      .frequency = s->frequency};
     a.scale = (float)(1 / sqrt(s->head_dim));
     a.q = (const char *)s->q + sf_bytes(s->backend->activation, (int64_t)first * s->heads * s->head_dim);
     a.kv = (sf_kv){.prompt = s->prompt, .tail = s->generated, .dtype = s->backend->activation};

@@ -112,16 +112,30 @@ static sf_status append(sf_backend *b, const sf_lists *l, sf_outcome *o)
     return status;
 }
 
+static sf_status append_numbers(const int32_t *x, size_t n, sf_outcome *o)
+{
+    int32_t *more = realloc(o->chosen, (o->choices + n + 1) * sizeof *more);
+    if (!more) return no_memory();
+    o->chosen = more;
+    memcpy(more + o->choices, x, n * sizeof *x);
+    o->choices += n;
+    return SF_OK;
+}
+
 static sf_status record(sf_backend *b, const sf_pattern *p, sf_outcome *o)
 {
-    if (p->kind == SF_DENSE) return SF_OK;
-    if (p->kind == SF_WINDOW) {
-        if (!(o->chosen = malloc(3 * sizeof *o->chosen))) return no_memory();
-        o->chosen[0] = p->sinks, o->chosen[1] = p->local, o->chosen[2] = p->last, o->choices = 3;
-        return SF_OK;
+    if (p->kind == SF_DENSE || p->kind == SF_CONSTANT) return SF_OK;
+    if (p->kind == SF_WINDOW) return append_numbers((const int32_t[]){p->sinks, p->local, p->last}, 3, o);
+    for (int k = 0; p->kind == SF_PARTS && k < p->parts; k++) SF_TRY(record(b, &p->part[k], o));
+    if (p->kind == SF_PARTS) return SF_OK;
+    if (p->kind == SF_BANDS) {
+        size_t bands = (size_t)p->heads * SF_BANDS_A_HEAD, numbers = bands * sizeof(sf_band) / sizeof(int32_t);
+        int32_t host[numbers];
+        SF_TRY(b->ops->download(b, host, p->band, sizeof host));
+        SF_TRY(append_numbers(host, numbers, o));
     }
-    SF_TRY(append(b, &p->first, o));
-    return p->kind == SF_COLUMNS_DIAGONALS ? append(b, &p->second, o) : SF_OK;
+    if (p->first.rows) SF_TRY(append(b, &p->first, o));
+    return p->second.rows ? append(b, &p->second, o) : SF_OK;
 }
 
 /* Kept keys and tail, for the one row that decodes. */

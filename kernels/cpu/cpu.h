@@ -3,7 +3,7 @@
  *   cpu.c         the table, opening: which instruction set
  *   tiles.h       inner kernels, once per instruction set (tile_*.h, isa_*.c)
  *   layers.c      linear layers, norms, rotations, moves
- *   panels.c      from a pattern to the keys that some query rows compute
+ *   panels.c      from a pattern to the keys that some query rows compute          turn.c  rotations by other distances
  *   prefill.c     attention of many rows          decode.c     attention of one row of each of several sequences
  *   estimate.c    probes, blocks, pages           select.c     rows of scores: reduce, pool, choose
  *
@@ -37,16 +37,25 @@ static inline const float *sf_cpu_row(const sf_attention *a, int g, int64_t j, b
 /* Rows [row, row + rows) of query head `head`, inside one query block, diagonal tile or stretch of dense rows. */
 typedef struct sf_rows {
     int head, row, rows;
+    bool step; /* a decode step, which shares a tile with nobody */
 } sf_rows;
 
-/* The most rows from `row` on that share a selection, at most `most`. */
-int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *pattern, int row, int most);
+/* The most rows of `head` from `row` on that share a selection, at most `most`. */
+int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *pattern, int head, int row, int most);
 
-/* The keys that these rows compute, each exactly once, as panels without addresses: ranges of keys first, in ascending
- * order of 16-key panels, then the columns of a COLUMNS_DIAGONALS pattern that no diagonal covers, 16 list entries to a
- * panel, with `key` pointing into the list. Returns their number, at most sf_cpu_most_panels(); *pairs is added to. */
-int sf_cpu_panels(const sf_attention *a, const sf_pattern *pattern, sf_rows rows, sf_panel *out, uint64_t *pairs);
+/* The keys that these rows compute in a pattern that has no parts, each exactly once, as panels without addresses: ranges
+ * of keys first, in ascending order of 16-key panels, then the columns that no range covers, 16 list entries to a panel,
+ * with `key` pointing into the list. Of a pattern with a reach, only the pairs that it moves (turned) or does not. Returns
+ * their number, at most sf_cpu_most_panels(); *pairs is added to; *sight is what panels point to. Summaries are left out. */
+int sf_cpu_panels(const sf_attention *a, const sf_pattern *pattern, sf_rows rows, bool turned, sf_sight *sight,
+                  sf_panel *out, uint64_t *pairs);
 int sf_cpu_most_panels(const sf_attention *a);
+
+/* ---- turn.c ------------------------------------------------------------------------------------------------------- */
+
+/* cosine, sine [D/2] of what rotary embedding turns pairs by over so many positions; and a row turned by them. */
+void sf_cpu_angles(const sf_attention *a, int64_t positions, float *cosine, float *sine);
+void sf_cpu_turn(const sf_attention *a, const float *cosine, const float *sine, const float *from, float *to);
 
 /* ---- select.c ---------------------------------------------------------------------------------------------------- */
 

@@ -17,6 +17,7 @@ enum { FAR = 1 << 30 };
 typedef struct builder {
     const sf_attention *a;
     sf_panel *out;
+    sf_sight *sight;
     int panels, aligned;     /* aligned: the list's batches begin at this entry */
     int64_t first, last;     /* positions of the rows */
     int64_t absent, present; /* keys [absent, present) are not in this head's compacted cache */
@@ -24,12 +25,50 @@ typedef struct builder {
 
 int sf_cpu_most_panels(const sf_attention *a) { return 3 * (a->keys / SF_PANEL + 2) + 2 * SF_BATCH; }
 
-int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *p, int row, int most)
+/* Entries of an ascending list that are below `limit`. */
+static int32_t below(const int32_t *list, int32_t n, int32_t limit)
+{
+    int32_t low = 0, high = n;
+    while (low < high) {
+        int32_t middle = (low + high) / 2;
+        if (list[middle] < limit)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* How many rows from `row` on are all of those that see every key (BANDS); negative: how many are not. */
+static int rows_alike(const sf_attention *a, const sf_pattern *p, int head, int row)
+{
+    if (!p->second.rows) return row - a->queries;
+    int64_t list = sf_selection_of(p, a->heads, a->kv_heads, head);
+    const int32_t *full = p->second.index + list * p->second.stride;
+    int32_t n = p->second.count[list], at = below(full, n, row), alike = 0;
+    if (at == n) return row - a->queries;
+    if (full[at] > row) return row - full[at];
+    while (at + alike < n && full[at + alike] == row + alike) alike++;
+    return alike;
+}
+
+static int64_t tile_of(const sf_attention *a, int row) { return (a->keys - a->queries + row) / SF_TILE_ROWS * SF_TILE_ROWS; }
+
+int sf_cpu_rows_together(const sf_attention *a, const sf_pattern *p, int head, int row, int most)
 {
     int end = a->queries;
     if (p->kind == SF_BLOCKS) end = (row / p->block_q + 1) * p->block_q;
     if (p->kind == SF_COLUMNS_DIAGONALS) end = (row / SF_DIAGONAL_TILE + 1) * SF_DIAGONAL_TILE;
     if (p->kind == SF_WINDOW && row < a->queries - p->last) end = a->queries - p->last;
+    if (p->kind == SF_BANDS) {
+        int alike = rows_alike(a, p, head, row), whole = (int)(tile_of(a, row) + SF_TILE_ROWS - (a->keys - a->queries));
+        end = row + (alike > 0 ? alike : -alike);
+        if (alike < 0 && whole < end) end = whole;
+    }
+    for (int k = 0; p->kind == SF_PARTS && k < p->parts; k++) {
+        int part = row + sf_cpu_rows_together(a, &p->part[k], head, row, most);
+        if (part < end) end = part;
+    }
     if (end > a->queries) end = a->queries;
     return end - row < most ? end - row : most;
 }
@@ -78,101 +117,272 @@ static void columns(builder *b, const sf_pattern *p, int64_t row, int reach)
             while (at < ranges && b->out[at].first + SF_PANEL <= j) at++;
             if (at < ranges && b->out[at].first <= j) {
                 b->out[at].lanes |= (uint16_t)(1 << (j - b->out[at].first));
+                b->out[at].always |= (uint16_t)(1 << (j - b->out[at].first));
                 continue;
             }
             panel.lanes |= (uint16_t)(1 << i);
             if (j < panel.first) panel.first = (int32_t)j;
         }
+        panel.always = panel.lanes;
         if (panel.lanes) b->out[b->panels++] = panel;
     }
 }
 
-static int64_t key_of(const sf_panel *p, int lane) { return p->key ? p->key[lane] : p->first + lane; }
+/* ---- bands -------------------------------------------------------------------------------------------------------- */
 
-/* Marks the panels that some row does not see whole; returns the pairs that are seen. */
+static int64_t larger(int64_t x, int64_t y) { return x > y ? x : y; }
+static int64_t smaller(int64_t x, int64_t y) { return x < y ? x : y; }
+
+/* Multiples of `step` in [low, high], low >= 0. */
+static int64_t multiples(int64_t low, int64_t high, int64_t step)
+{
+    int64_t n = high / step - (low + step - 1) / step + 1;
+    return low <= high && n > 0 ? n : 0;
+}
+
+static int64_t common_multiple(int64_t x, int64_t y)
+{
+    int64_t a = x, b = y;
+    while (b) {
+        int64_t rest = a % b;
+        a = b, b = rest;
+    }
+    return x / a * y;
+}
+
+/* Rows of [first, last] that see key j. In distances: sinks see from some distance on; below it, the bands' multiples. */
+static int64_t rows_seen(const sf_sight *s, bool always, int64_t j, int64_t first, int64_t last)
+{
+    int64_t low = larger(first - j, 0), high = smaller(last - j, s->window - 1), from = high + 1;
+    if (s->reach.chunk) {
+        int64_t stays = s->reach.cap + j / s->reach.chunk * s->reach.chunk - j; /* the farthest */
+        if (s->turned)
+            low = larger(low, stays + 1);
+        else
+            high = smaller(high, stays);
+        from = high + 1;
+    }
+    if (low > high) return 0;
+    if (!s->band || always) return high - low + 1;
+    const sf_band *x = s->band, *y = s->band + 1;
+    if (j < x->sinks) from = smaller(from, x->apart);
+    if (j < y->sinks) from = smaller(from, y->apart);
+    from = larger(from, low);
+    int64_t n = high - from + 1, x0 = larger(low, x->near), x1 = smaller(from, x->far) - 1, y0 = larger(low, y->near),
+            y1 = smaller(from, y->far) - 1;
+    if (x->far > x->near) n += multiples(x0, x1, x->step);
+    if (y->far > y->near) n += multiples(y0, y1, y->step);
+    if (x->far > x->near && y->far > y->near)
+        n -= multiples(larger(x0, y0), smaller(x1, y1), common_multiple(x->step, y->step));
+    return n;
+}
+
+/* The keys of both bands, in ascending ranges; keys that no row of these sees for its step are left out. */
+static void both_bands(builder *b)
+{
+    int64_t range_of[2 * SF_BANDS_A_HEAD][2], begin = 0, end = 0;
+    int n = 0;
+    bool steps = false;
+    for (int i = 0; i < SF_BANDS_A_HEAD; i++) {
+        const sf_band *x = b->sight->band + i;
+        range_of[n][0] = 0, range_of[n++][1] = smaller(x->sinks, b->last - x->apart + 1);
+        range_of[n][0] = larger(b->first - x->far + 1, 0), range_of[n++][1] = x->far > x->near ? b->last - x->near + 1 : 0;
+        steps |= x->far > x->near && x->step > 1;
+    }
+    for (int i = 1; i < n; i++) /* by where they begin */
+        for (int k = i; k > 0 && range_of[k][0] < range_of[k - 1][0]; k--)
+            for (int e = 0; e < 2; e++) {
+                int64_t x = range_of[k][e];
+                range_of[k][e] = range_of[k - 1][e], range_of[k - 1][e] = x;
+            }
+    for (int i = 0; i < n; i++) {
+        if (range_of[i][1] <= range_of[i][0]) continue;
+        if (range_of[i][0] > end) {
+            if (end > begin) range(b, begin, end, (int)b->sight->window);
+            begin = range_of[i][0];
+        }
+        end = larger(end, range_of[i][1]);
+    }
+    if (end > begin) range(b, begin, end, (int)b->sight->window);
+    int kept = 0;
+    for (int c = 0; c < b->panels && steps; c++) {
+        sf_panel *p = b->out + c;
+        for (int i = 0; i < SF_PANEL; i++)
+            if (p->lanes >> i & 1 && !rows_seen(b->sight, false, p->first + i, b->first, b->last)) p->lanes ^= (uint16_t)(1 << i);
+        if (p->lanes) b->out[kept++] = *p;
+    }
+    if (steps) b->panels = kept;
+}
+
+/* Whether one band's keys at one side, sinks or distances, are all that a panel holds; then a stretch of distances tells
+ * what its rows see. */
+static bool one_stretch(const builder *b, sf_panel *p)
+{
+    int64_t low = sf_panel_key(p, __builtin_ctz(p->lanes)), high = sf_panel_key(p, 31 - __builtin_clz(p->lanes));
+    int sources = 0;
+    bool plain = p->always == 0;
+    for (int i = 0; i < SF_BANDS_A_HEAD; i++) {
+        const sf_band *x = b->sight->band + i;
+        if (low < x->sinks && b->last - low >= x->apart) {
+            p->near = x->apart, p->reach = (int32_t)b->sight->window;
+            plain &= high < x->sinks;
+            sources++;
+        }
+        if (x->far > x->near && high > b->first - x->far && low <= b->last - x->near) {
+            p->near = x->near, p->reach = (int32_t)smaller(x->far, b->sight->window);
+            plain &= x->step == 1;
+            sources++;
+        }
+    }
+    return plain && sources == 1;
+}
+
+/* The rows' list is that of their whole tile, whichever of its rows they are. */
+static void bands(builder *b, const sf_pattern *p, sf_rows rows, int64_t list)
+{
+    int64_t first = b->first, last = b->last;
+    b->first = tile_of(b->a, rows.row);
+    b->last = b->first + SF_TILE_ROWS - 1;
+    if (rows.step) b->first = b->last = first;
+    both_bands(b);
+    if (p->first.rows) columns(b, p, list, (int)b->sight->window);
+    for (int c = 0; c < b->panels; c++) {
+        sf_panel *panel = b->out + c;
+        if (panel->lanes && !panel->key && !one_stretch(b, panel)) panel->sight = b->sight;
+    }
+    b->first = first, b->last = last;
+}
+
+/* ---- what is seen ------------------------------------------------------------------------------------------------- */
+
+/* Whether all rows see all of the panel's keys, which lie from `low` to `high`. */
+static bool seen_whole(const builder *b, const sf_panel *p, int64_t low, int64_t high)
+{
+    const sf_sight *s = p->sight;
+    if (!s) return high + p->near <= b->first && low + p->reach > b->last;
+    bool whole = !s->band || (p->lanes & ~p->always) == 0;
+    for (int i = 0; s->band && i < SF_BANDS_A_HEAD; i++) {
+        const sf_band *x = s->band + i;
+        whole |= high < x->sinks && b->first - high >= x->apart;
+        whole |= x->far > x->near && x->step == 1 && b->first - high >= x->near && b->last - low < x->far;
+    }
+    if (s->reach.chunk)
+        whole &= s->turned ? sf_reach_turns(s->reach, b->first, high) : !sf_reach_turns(s->reach, b->last, low);
+    return whole && high <= b->first && b->last - low < s->window;
+}
+
+/* Marks the panels that some row does not see whole, and drops the unseen where a reach divides what is seen; returns the
+ * pairs that are seen. */
 static uint64_t count(builder *b)
 {
     uint64_t pairs = 0;
+    int kept = 0;
+    bool divided = b->sight->reach.chunk > 0;
     for (int c = 0; c < b->panels; c++) {
         sf_panel *p = b->out + c;
         uint64_t seen = 0, every = (uint64_t)__builtin_popcount(p->lanes) * (uint64_t)(b->last - b->first + 1);
-        if (every && key_of(p, 31 - __builtin_clz(p->lanes)) <= b->first &&
-            key_of(p, __builtin_ctz(p->lanes)) + p->reach > b->last) {
-            p->edge = false;
-            pairs += every;
-            continue;
-        }
-        for (int i = 0; i < SF_PANEL; i++) {
+        if (every && seen_whole(b, p, sf_panel_key(p, __builtin_ctz(p->lanes)), sf_panel_key(p, 31 - __builtin_clz(p->lanes))))
+            seen = every;
+        for (int i = 0; seen < every && i < SF_PANEL; i++) {
             if (!(p->lanes >> i & 1)) continue;
-            int64_t key = key_of(p, i);
-            int64_t from = key > b->first ? key : b->first,
-                    to = key + p->reach - 1 < b->last ? key + p->reach - 1 : b->last;
+            int64_t key = sf_panel_key(p, i);
+            if (p->sight) {
+                seen += (uint64_t)rows_seen(p->sight, p->always >> i & 1, key, b->first, b->last);
+                continue;
+            }
+            int64_t from = larger(key + p->near, b->first), to = smaller(key + p->reach - 1, b->last);
             if (to >= from) seen += (uint64_t)(to - from + 1);
         }
         p->edge = seen < every;
         pairs += seen;
+        if (!divided || seen || !p->lanes) b->out[kept++] = *p;
     }
+    b->panels = kept;
     return pairs;
 }
 
-int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, sf_panel *out, uint64_t *pairs)
+/* Where a reach divides dense pairs, most keys are wholly on one side. */
+static void divided_range(builder *b, sf_reach r, bool turned, int window)
+{
+    int64_t moved = b->last > r.cap ? ((b->last - r.cap - 1) / r.chunk + 1) * r.chunk : 0;
+    int64_t stays = b->first > r.cap ? (b->first - r.cap + r.chunk - 1) / r.chunk * r.chunk : 0;
+    int64_t begin = larger(turned ? 0 : stays, b->first - window + 1), end = turned ? smaller(moved, b->a->keys) : b->a->keys;
+    if (begin < end) aligned_range(b, begin, end, window);
+}
+
+int sf_cpu_panels(const sf_attention *a, const sf_pattern *p, sf_rows rows, bool turned, sf_sight *sight, sf_panel *out,
+                  uint64_t *pairs)
 {
     int g = rows.head / (a->heads / a->kv_heads), window = a->window > 0 ? a->window : FAR;
+    int64_t row = sf_selection_of(p, a->heads, a->kv_heads, rows.head);
     const int32_t *held = a->kv.prompt.count;
+    *sight = (sf_sight){.band = p->kind == SF_BANDS ? p->band + row * SF_BANDS_A_HEAD : NULL,
+                        .reach = p->reach,
+                        .turned = turned,
+                        .window = window};
     builder b = {.a = a,
                  .out = out,
+                 .sight = sight,
                  .first = a->keys - a->queries + rows.row,
                  .absent = held ? held[g] : a->kv.prompt.n,
                  .present = a->kv.prompt.n};
     b.last = b.first + rows.rows - 1;
 
-    int64_t row = p->heads == a->heads ? rows.head : g; /* of the selection */
     if (p->kind == SF_BLOCKS) row = row * sf_cpu_parts(a->queries, p->block_q) + rows.row / p->block_q;
-    bool whole = p->kind == SF_DENSE || (p->kind == SF_WINDOW && rows.row >= a->queries - p->last);
+    bool whole = p->kind == SF_DENSE || (p->kind == SF_WINDOW && rows.row >= a->queries - p->last) ||
+                 (p->kind == SF_BANDS && rows_alike(a, p, rows.head, rows.row) > 0);
     const int32_t *index = NULL;
     int32_t n = 0;
-    if (p->kind != SF_DENSE && p->kind != SF_WINDOW) {
+    if (p->kind != SF_DENSE && p->kind != SF_WINDOW && p->kind != SF_BANDS) {
         index = p->first.index + row * p->first.stride;
         n = p->first.count[row];
     }
 
-    switch (p->kind) {
-    case SF_DENSE:
-    case SF_WINDOW:
-        if (whole) {
-            aligned_range(&b, b.first - window + 1, a->keys, window);
-        } else {
+    if (whole && p->reach.chunk) {
+        sight->band = NULL;
+        divided_range(&b, p->reach, turned, window);
+    } else if (whole) {
+        sight->band = NULL;
+        aligned_range(&b, b.first - window + 1, a->keys, window);
+    } else {
+        switch (p->kind) {
+        case SF_WINDOW: {
             int local = p->local < window ? p->local : window;
             int64_t begin = b.first - local + 1;
             aligned_range(&b, begin > p->sinks ? begin : p->sinks, a->keys, local);
             if (p->sinks > 0) aligned_range(&b, 0, p->sinks, window);
+            sight->own[0] = (sf_band){.sinks = p->sinks, .far = p->local, .step = 1};
+            sight->band = sight->own;
+            break;
         }
-        break;
-    case SF_BLOCKS:
-        for (int32_t i = 0; i < n; i++)
-            range(&b, (int64_t)index[i] * p->block_k, ((int64_t)index[i] + 1) * p->block_k, window);
-        break;
-    case SF_PAGES:
-        for (int32_t i = 0; i < n; i++)
-            range(&b, (int64_t)index[i] * p->page, ((int64_t)index[i] + 1) * p->page, window);
-        break;
-    case SF_TOKENS:
-        for (int32_t i = 0; i < n; i++) range(&b, index[i], (int64_t)index[i] + 1, window);
-        break;
-    case SF_COLUMNS_DIAGONALS: {
-        int64_t tile = b.first - rows.row % SF_DIAGONAL_TILE;
-        const int32_t *offset = p->second.index + row * p->second.stride;
-        for (int32_t i = p->second.count[row] - 1; i >= 0;) { /* the farthest first: ascending keys */
-            int64_t begin = tile - offset[i], end = begin + SF_DIAGONAL_TILE;
-            while (--i >= 0 && tile - offset[i] <= end) end = tile - offset[i] + SF_DIAGONAL_TILE;
-            range(&b, begin, end, window);
+        case SF_BLOCKS:
+            for (int32_t i = 0; i < n; i++)
+                range(&b, (int64_t)index[i] * p->block_k, ((int64_t)index[i] + 1) * p->block_k, window);
+            break;
+        case SF_PAGES:
+            for (int32_t i = 0; i < n; i++)
+                range(&b, (int64_t)index[i] * p->page, ((int64_t)index[i] + 1) * p->page, window);
+            break;
+        case SF_TOKENS:
+            for (int32_t i = 0; i < n; i++) range(&b, index[i], (int64_t)index[i] + 1, window);
+            break;
+        case SF_COLUMNS_DIAGONALS: {
+            int64_t tile = b.first - rows.row % SF_DIAGONAL_TILE;
+            const int32_t *offset = p->second.index + row * p->second.stride;
+            for (int32_t i = p->second.count[row] - 1; i >= 0;) { /* the farthest first: ascending keys */
+                int64_t begin = tile - offset[i], end = begin + SF_DIAGONAL_TILE;
+                while (--i >= 0 && tile - offset[i] <= end) end = tile - offset[i] + SF_DIAGONAL_TILE;
+                range(&b, begin, end, window);
+            }
+            columns(&b, p, row, window);
+            break;
         }
-        columns(&b, p, row, window);
-        break;
+        case SF_BANDS: bands(&b, p, rows, row); break;
+        default: break;
+        }
     }
-    case SF_PATTERN_KINDS:
-        break;
-    }
+    for (int c = 0; c < b.panels && p->reach.chunk; c++)
+        if (b.out[c].lanes) b.out[c].sight = sight;
     *pairs += count(&b);
     return b.panels;
 }
@@ -235,12 +445,37 @@ static uint64_t count_slashes(sf_backend *b, const sf_attention *a, const int32_
     return pairs;
 }
 
+/* Summaries that the rows see. */
+static uint64_t summaries_seen(const sf_attention *a, const sf_summaries *s, sf_rows rows)
+{
+    int64_t m = s->k.data ? s->k.dim[1] : 0, first = a->keys - a->queries + rows.row, last = first + rows.rows - 1;
+    uint64_t seen = s->from ? 0 : (uint64_t)(m * rows.rows);
+    for (int64_t i = 0; s->from && i < m; i++)
+        if (s->from[i] <= last) seen += (uint64_t)(last - larger(s->from[i], first) + 1);
+    return seen;
+}
+
+/* Pairs of head h in a pattern that has no parts. */
+static uint64_t count_head(const sf_attention *a, const sf_pattern *p, int h, sf_panel *room)
+{
+    uint64_t pairs = 0;
+    sf_sight sight;
+    for (int i = 0, n; i < a->queries; i += n) {
+        n = p->repeat ? 1 : sf_cpu_rows_together(a, p, h, i, a->queries);
+        for (int turned = 0; turned <= (p->reach.chunk > 0); turned++)
+            sf_cpu_panels(a, p, (sf_rows){h, i, n, false}, turned, &sight, room, &pairs);
+        pairs += summaries_seen(a, &p->sum, (sf_rows){h, i, n, false});
+        if (p->repeat) n = p->repeat;
+    }
+    return pairs;
+}
+
 sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
 {
     sf_mark mark = sf_scratch_mark(b);
     sf_panel *room;
     uint64_t *words;
-    bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS && sf_sees_all(a);
+    bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS && sf_sees_all(a) && !pattern->sum.k.data;
     int64_t size = slashes ? 2 * slash_words(a) : 1, lists = slashes ? pattern->heads : a->heads;
     SF_TRY(sf_cpu_room(b, sf_cpu_most_panels(a), sizeof *room, (void **)&room));
     SF_TRY(sf_cpu_room(b, size, sizeof *words, (void **)&words));
@@ -255,10 +490,10 @@ sf_status sf_cpu_count_pairs(sf_backend *b, const sf_attention *a, const sf_patt
                      (uint64_t)(a->heads / lists);
             continue;
         }
-        for (int i = 0, n; i < a->queries; i += n) {
-            n = sf_cpu_rows_together(a, pattern, i, a->queries);
-            sf_cpu_panels(a, pattern, (sf_rows){(int)h, i, n}, room + thread * sf_cpu_most_panels(a), &pairs);
-        }
+        sf_panel *mine = room + thread * sf_cpu_most_panels(a);
+        for (int k = 0; pattern->kind == SF_PARTS && k < pattern->parts; k++)
+            if (pattern->part[k].kind != SF_CONSTANT) pairs += count_head(a, &pattern->part[k], (int)h, mine);
+        if (pattern->kind != SF_PARTS) pairs += count_head(a, pattern, (int)h, mine);
     }
     *total = pairs;
     sf_scratch_release(b, mark);

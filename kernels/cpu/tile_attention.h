@@ -106,14 +106,28 @@ static void scores(const float *q, int dim, const sf_panel *panel, int panels, f
     for (; c < panels; c++) scores_one(q, dim, panel + c, s + c * SF_PANEL, lds);
 }
 
+/* The same of a panel whose sight no stretch of distances tells. */
+NOINLINE void hide_by_sight(const sf_panel *panel, int position, float *s)
+{
+    for (int r = 0; r < SF_STRIP; r++)
+        for (int i = 0; i < SF_PANEL; i++)
+            if (!(panel->lanes >> i & 1) ||
+                !sf_sight_sees(panel->sight, panel->always >> i & 1, position + r, sf_panel_key(panel, i)))
+                s[r * SCORES + i] = -INFINITY;
+}
+
 /* -INFINITY where a row does not see a key. */
 static void hide(const sf_panel *panel, int position, float *s)
 {
     int32_t key[SF_PANEL];
+    if (panel->sight) {
+        hide_by_sight(panel, position, s);
+        return;
+    }
     for (int i = 0; i < SF_PANEL; i++)
         key[i] = !(panel->lanes >> i & 1) ? INT32_MAX : panel->key ? panel->key[i] : panel->first + i;
     for (int r = 0; r < SF_STRIP; r++) {
-        int32_t last = position + r, before = last - panel->reach;
+        int32_t last = position + r - panel->near, before = position + r - panel->reach;
         float *row = s + r * SCORES;
         for (int i = 0; i < SF_PANEL; i++) row[i] = key[i] <= last && key[i] > before ? row[i] : -INFINITY;
     }
@@ -200,7 +214,7 @@ NOINLINE void values_one(const sf_panel *panel, const int (*span)[2], int panels
     values_of(1, panel, span, panels, p, factor, out, padded, d);
 }
 
-static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float scale)
+static void load_queries(sf_query_tile *t, const float *q, int64_t stride, float scale)
 {
     int strips = (t->rows + SF_STRIP - 1) / SF_STRIP;
     scale *= 1.4426950408889634f; /* log2 e, as probabilities are powers of 2 here */
@@ -211,6 +225,12 @@ static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float
         for (int d = 0; d < t->dim; d++) /* all rows side by side: they come from far */
             UNROLL for (int r = 0; r < SF_STRIP; r++) to[d * SF_STRIP + r] = from[r][d] * scale;
     }
+}
+
+static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float scale)
+{
+    int strips = (t->rows + SF_STRIP - 1) / SF_STRIP;
+    load_queries(t, q, stride, scale);
     for (int r = 0; r < strips * SF_STRIP; r++) t->most[r] = -INFINITY;
     memset(t->sum, 0, (size_t)strips * SF_STRIP * LANES * sizeof *t->sum);
     memset(t->out, 0, (size_t)strips * SF_STRIP * (size_t)t->padded * sizeof *t->out);
@@ -262,6 +282,9 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
             for (int c = 0; c < batch; c++)
                 if (panel[c].edge || panel[c].lanes != UINT16_MAX)
                     hide(panel + c, t->position + row, at + c * SF_PANEL);
+            for (int c = 0; c < batch; c++)
+                for (int r = 0; panel[c].bias && r < SF_STRIP; r++)
+                    for (int i = 0; i < SF_PANEL; i++) at[r * SCORES + c * SF_PANEL + i] += panel[c].bias[i];
             soften(at, batch, t->most + row, t->sum + row * LANES, factor + row);
         }
         int span[SF_TILE_ROWS / SF_STRIP][SF_BATCH][2];
@@ -278,16 +301,19 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
     }
 }
 
-static int attend_end(const sf_query_tile *t, float *out, int64_t stride)
+static int attend_end(const sf_query_tile *t, float *out, int64_t stride, float *lse, int64_t lse_stride)
 {
+    int empty = -1;
     for (int r = 0; r < t->rows; r++) {
         vec lanes[WIDE];
         for (int u = 0; u < WIDE; u++) lanes[u] = load(t->sum + r * LANES + u * W);
         float sum = sum16(lanes);
-        if (t->most[r] == -INFINITY) return r;
-        for (int d = 0; d < t->dim; d++) out[r * stride + d] = t->out[r * t->padded + d] / sum;
+        bool seen = t->most[r] > -INFINITY;
+        if (!seen && empty < 0) empty = r;
+        for (int d = 0; d < t->dim; d++) out[r * stride + d] = seen ? t->out[r * t->padded + d] / sum : 0;
+        if (lse) lse[r * lse_stride] = seen ? (t->most[r] + log2f(sum)) * (float)M_LN2 : -INFINITY;
     }
-    return -1;
+    return empty;
 }
 
 /* ---- whole rows of probabilities --------------------------------------------------------------------------------- */
@@ -573,6 +599,8 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
     for (int h0 = 0; h0 < t->group; h0 += HEADS) {
         int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
         dots_then(t->q + h0 * t->padded, heads, t->dim, key, n, h0 ? NULL : value, s, SF_STEP);
+        for (int h = 0; t->bias && h < heads; h++)
+            for (int i = 0; i < n; i++) s[h * SF_STEP + i] += t->bias[(h0 + h) * t->bias_stride + i];
         for (int h = 0; h < heads; h++) {
             float old = t->most[h0 + h], here = largest(s + h * SF_STEP, n), now = here > old ? here : old;
             factor[h] = old - now;

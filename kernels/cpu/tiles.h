@@ -21,16 +21,38 @@ enum {
     SF_CHAIN_FLOATS = 192, /* products that a step of multiply_add() adds, each to a sum of its own */
 };
 
+/* What rows see of keys where one stretch of distances cannot tell. */
+typedef struct sf_sight {
+    const sf_band *band; /* [SF_BANDS_A_HEAD]; NULL: every distance */
+    sf_band own[SF_BANDS_A_HEAD]; /* room for them */
+    sf_reach reach;      /* chunk 0: all pairs, else … */
+    bool turned;         /* … those that the reach moves, or those that it leaves alone */
+    int32_t window;      /* of the layer */
+} sf_sight;
+
+/* always: a column, which no band holds back. */
+static inline bool sf_sight_sees(const sf_sight *s, bool always, int64_t position, int64_t key)
+{
+    if (key > position || position - key >= s->window) return false;
+    if (s->band && !always && !sf_band_sees(s->band, position, key) && !sf_band_sees(s->band + 1, position, key)) return false;
+    return s->reach.chunk == 0 || sf_reach_turns(s->reach, position, key) == s->turned;
+}
+
 /* 16 keys as a query tile sees them. Keys are stored transposed, [D][16], so that a row of scores is a vector. */
 typedef struct sf_panel {
     const float *k;     /* [D, 16] */
     const float *v;     /* values in column blocks: [16, 32] for columns 0 …, then 32 …; the last may be 16 wide */
-    const int32_t *key; /* [16] key numbers; NULL: first, first + 1, … */
+    const int32_t *key; /* [16] key numbers (of a summary: the first position that sees it); NULL: first, first + 1, … */
+    const float *bias;  /* [16] added to the logits, in powers of two; NULL: none */
+    const sf_sight *sight; /* NULL: a row at position p sees keys in (p - reach, p - near] */
     int32_t first;      /* the lowest key number */
-    int32_t reach;      /* a row at position p sees keys in (p - reach, p] */
+    int32_t near, reach;
     uint16_t lanes;     /* keys that count at all */
+    uint16_t always;    /* with a sight: those of them that are columns */
     bool edge;          /* some row does not see some of them */
 } sf_panel;
+
+static inline int64_t sf_panel_key(const sf_panel *p, int lane) { return p->key ? p->key[lane] : p->first + lane; }
 
 /* Rows of one head at consecutive positions, on their way through online softmax. Rows are padded to strips of 8. */
 typedef struct sf_query_tile {
@@ -44,6 +66,8 @@ typedef struct sf_query_tile {
 typedef struct sf_decode_tile {
     int group, dim, padded;
     const float *q;          /* [group, padded], times scale · log2 e, zero-padded */
+    const float *bias;       /* [group, …] of the keys at hand, in powers of two, heads bias_stride apart; NULL: none */
+    int64_t bias_stride;
     float *most, *sum, *out; /* [group], [group], [group, padded] */
 } sf_decode_tile;
 
@@ -82,8 +106,10 @@ typedef struct sf_tiles {
     void (*pack_values)(const float *const *value, int dim, float *out);
 
     void (*attend_begin)(sf_query_tile *t, const float *q, int64_t stride, float scale); /* rows of q `stride` apart */
+    void (*load_queries)(sf_query_tile *t, const float *q, int64_t stride, float scale); /* others, on the way */
     void (*attend)(sf_query_tile *t, const sf_panel *panel, int panels);
-    int (*attend_end)(const sf_query_tile *t, float *out, int64_t stride); /* first row without keys, -1: none */
+    /* The first row without keys, whose result is 0; -1: none. lse, one a row, rows lse_stride apart: or NULL. */
+    int (*attend_end)(const sf_query_tile *t, float *out, int64_t stride, float *lse, int64_t lse_stride);
 
     /* s[r * ld + key] = <q[r], key> for a strip's 8 rows, q [D, 8], and all keys of `panels` panels [panels, D, 16]. */
     void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld);
@@ -122,7 +148,8 @@ typedef struct sf_tiles {
     {                                                                                                                  \
         .name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                \
         .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
-        .attend_begin = attend_begin, .attend = attend, .attend_end = attend_end, .score = score, .softmax = softmax,  \
+        .attend_begin = attend_begin, .load_queries = load_queries, .attend = attend, .attend_end = attend_end,         \
+        .score = score, .softmax = softmax,                                                                            \
         .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
         .multiply_add = multiply_add, .count_bits = count_bits, .best = best                                           \
     }

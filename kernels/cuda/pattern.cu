@@ -344,8 +344,20 @@ static sf_status bring_home(sf_backend *b, const sf_lists *lists, sf_lists *home
     return b->ops->download(b, home->index, lists->index, indices);
 }
 
+/* What cpu and reference compute, and this filling does not yet. */
+static const char *not_here(const sf_attention *a, const sf_pattern *p)
+{
+    if (p->kind >= SF_BANDS && p->kind < SF_PATTERN_KINDS) return "bands or parts";
+    if (p->bias.data) return "weights on keys";
+    if (p->sum.k.data) return "summaries";
+    if (p->reach.chunk) return "other distances than the true ones";
+    if (p->kind == SF_PAGES && p->heads != a->kv_heads) return "pages for other than kv heads";
+    return p->heads == 1 && a->kv_heads > 1 && p->kind != SF_TOKENS ? "one selection for all heads" : NULL;
+}
+
 sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
 {
+    if (not_here(a, p)) return sf_fail(SF_UNSUPPORTED, "%s: cuda computes no %s; run it on cpu", who, not_here(a, p));
     if (p->kind == SF_DENSE || p->kind == SF_WINDOW || (unsigned)p->kind >= SF_PATTERN_KINDS)
         return sf_host_check_pattern(b, a, p, who);
     sf_cuda *c = sf_cuda_of(b);

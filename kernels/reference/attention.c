@@ -25,18 +25,32 @@ static void mark(uint8_t *mask, int64_t keys, int64_t begin, int64_t end)
     for (int64_t j = begin; j < end; j++) mask[j] = 1;
 }
 
+/* The list of a pattern's first lists that row i of query head h goes by. */
+static int64_t list_of(const sf_attention *a, const sf_pattern *p, int h, int i)
+{
+    int64_t row = sf_selection_of(p, a->heads, a->kv_heads, h);
+    if (p->kind != SF_BLOCKS) return row;
+    return row * ((a->queries + p->block_q - 1) / p->block_q) + i / p->block_q;
+}
+
+static bool listed(const sf_lists *l, int64_t row, int32_t what)
+{
+    for (int32_t e = 0; l->rows && e < l->count[row]; e++)
+        if (l->index[row * l->stride + e] == what) return true;
+    return false;
+}
+
 void sf_reference_named(const sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask)
 {
-    int g = h / (a->heads / a->kv_heads), n = a->keys, position = a->keys - a->queries + i;
+    int n = a->keys, position = a->keys - a->queries + i;
     memset(mask, 0, (size_t)n);
 
     static const sf_pattern dense = {.kind = SF_DENSE};
     if (!p) p = &dense;
-    int64_t row = p->heads == a->heads ? h : g; /* of the selection */
+    int64_t row = list_of(a, p, h, i);
     const int32_t *first = NULL;
     int32_t count = 0;
-    if (p->kind == SF_BLOCKS) row = row * ((a->queries + p->block_q - 1) / p->block_q) + i / p->block_q;
-    if (p->kind != SF_DENSE && p->kind != SF_WINDOW) {
+    if (p->first.rows) {
         first = p->first.index + row * p->first.stride;
         count = p->first.count[row];
     }
@@ -67,6 +81,21 @@ void sf_reference_named(const sf_attention *a, const sf_pattern *p, int h, int i
     case SF_TOKENS:
         for (int32_t e = 0; e < count; e++) mark(mask, n, first[e], first[e] + 1);
         break;
+    case SF_BANDS:
+        for (int b = 0; b < SF_BANDS_A_HEAD; b++)
+            for (int j = 0; j < n; j++) mask[j] |= sf_band_sees(&p->band[row * SF_BANDS_A_HEAD + b], position, j);
+        for (int32_t e = 0; e < count; e++) mark(mask, n, first[e], first[e] + 1);
+        if (listed(&p->second, row, i)) mark(mask, n, 0, n);
+        break;
+    case SF_PARTS: {
+        uint8_t one[n];
+        for (int k = 0; k < p->parts; k++) {
+            sf_reference_named(a, &p->part[k], h, p->part[k].repeat ? i - i % p->part[k].repeat : i, one);
+            for (int j = 0; j < n; j++) mask[j] |= one[j];
+        }
+        break;
+    }
+    case SF_CONSTANT:
     case SF_PATTERN_KINDS: break;
     }
     for (int j = 0; j < n; j++) mask[j] &= j <= position && (a->window == 0 || j > position - a->window);
@@ -102,35 +131,149 @@ void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *ma
     for (int j = 0; j < a->keys; j++) p[j] /= mask[j] ? total : 1;
 }
 
-/* One sequence, all heads and rows; out [T, H, D]. Shared by both executors. */
-static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *op, float *out)
+/* ---- one row ------------------------------------------------------------------------------------------------------ */
+
+/* The query turned by so many positions, as rotary embedding turns it. */
+static void turn(const sf_attention *a, const float *q, int64_t by, double *out)
 {
-    double *p; /* [keys], then the sums of one row: [D], then the mask: [keys] */
-    SF_TRY(sf_host_alloc(b, (size_t)a->keys * (sizeof *p + 1) + (size_t)a->head_dim * sizeof *p, (void **)&p));
-    double *sum = p + a->keys;
-    uint8_t *mask = (uint8_t *)(sum + a->head_dim);
-    for (int h = 0; h < a->heads; h++) {
-        int g = h / (a->heads / a->kv_heads);
-        for (int i = 0; i < a->queries; i++) {
-            int64_t pairs = sf_reference_mask(a, pattern, h, i, mask);
-            if (pairs == 0) {
-                sf_host_free(b, p);
-                return sf_host_no_key(a, op, h, i);
+    int half = a->head_dim / 2, apart = a->interleaved ? 1 : half;
+    for (int d = 0; d < half; d++) {
+        int at = a->interleaved ? 2 * d : d;
+        double c = cos((double)by * a->frequency[d]), s = sin((double)by * a->frequency[d]);
+        out[at] = q[at] * c - q[at + apart] * s;
+        out[at + apart] = q[at] * s + q[at + apart] * c;
+    }
+}
+
+/* What one row's softmax is over. */
+typedef struct terms {
+    double *logit;
+    const float **value; /* [D] each */
+    int64_t n;
+} terms;
+
+static void add_term(const sf_attention *a, terms *t, const double *q, const float *k, const float *v, double bias)
+{
+    double dot = 0;
+    for (int d = 0; d < a->head_dim; d++) dot += q[d] * k[d];
+    t->logit[t->n] = dot * a->scale + bias;
+    t->value[t->n++] = v;
+}
+
+/* out [D] = the softmax's mean of the values, 0 over nothing; returns the log of the sum of exp(logit). */
+static double soften(const sf_attention *a, const terms *t, double *out)
+{
+    double largest = -INFINITY, sum = 0, p[t->n + 1];
+    for (int64_t i = 0; i < t->n; i++) largest = t->logit[i] > largest ? t->logit[i] : largest;
+    for (int64_t i = 0; i < t->n; i++) sum += p[i] = exp(t->logit[i] - largest);
+    for (int64_t i = 0; i < t->n; i++) p[i] /= sum;
+    memset(out, 0, (size_t)a->head_dim * sizeof *out);
+    for (int64_t i = 0; i < t->n; i++)
+        for (int d = 0; d < a->head_dim; d++) out[d] += p[i] * t->value[i][d];
+    return t->n ? largest + log(sum) : -INFINITY;
+}
+
+/* What the pattern adds to the logit of key j. */
+static double bias_of(const sf_attention *a, const sf_pattern *p, int h, int i, int j)
+{
+    if (!p->bias.data) return 0;
+    int64_t row = list_of(a, p, h, i);
+    for (int32_t e = 0; e < p->first.count[row]; e++)
+        if (p->first.index[row * p->first.stride + e] == j / p->page)
+            return ((const float *)p->bias.data)[row * p->first.stride + e];
+    return 0;
+}
+
+static void add_summaries(const sf_attention *a, const sf_pattern *p, int h, int i, const double *q, terms *t)
+{
+    const sf_summaries *sum = &p->sum;
+    int64_t m = sum->k.data ? sum->k.dim[1] : 0, d = a->head_dim, g = h / (a->heads / a->kv_heads);
+    const float *bias = sum->bias.data ? (const float *)sum->bias.data + (sum->bias.dim[0] == a->heads ? h : g) * m : NULL;
+    for (int64_t s = 0; s < m; s++)
+        if (!sum->from || sum->from[s] <= a->keys - a->queries + i)
+            add_term(a, t, q, (const float *)sum->k.data + (g * m + s) * d, (const float *)sum->v.data + (g * m + s) * d,
+                     bias ? bias[s] : 0);
+}
+
+/* Adds what a pattern that has no parts computes for row i of query head h. */
+static void add_pattern(const sf_attention *a, const sf_pattern *p, int h, int i, terms *t)
+{
+    int g = h / (a->heads / a->kv_heads), position = a->keys - a->queries + i;
+    const float *from = (const float *)a->q + ((int64_t)i * a->heads + h) * a->head_dim;
+    double q[a->head_dim], turned[a->head_dim];
+    int64_t by = 0; /* positions that `turned` is turned by */
+    uint8_t mask[a->keys];
+    for (int d = 0; d < a->head_dim; d++) q[d] = turned[d] = from[d];
+    sf_reference_mask(a, p, h, i, mask);
+    for (int j = 0; j < a->keys; j++) {
+        int64_t now = sf_reach_position(p->reach, position, j) - position;
+        if (!mask[j]) continue;
+        if (now != by) turn(a, from, by = now, turned);
+        add_term(a, t, turned, sf_reference_key(a, g, j), sf_reference_value(a, g, j), bias_of(a, p, h, i, j));
+    }
+    add_summaries(a, p, h, i, q, t);
+}
+
+/* A sum of results, each times its gate. Returns the pairs computed for this row. */
+static uint64_t add_gated(const sf_attention *a, const sf_pattern *p, int h, int i, terms *t, double *out)
+{
+    int dim = a->head_dim, g = h / (a->heads / a->kv_heads);
+    uint64_t pairs = 0;
+    double own[dim];
+    memset(out, 0, (size_t)dim * sizeof *out);
+    for (int k = 0; k < p->parts; k++) {
+        const sf_pattern *part = &p->part[k];
+        const float *gates = part->gate.data;
+        double gate = gates ? gates[(part->gate.dim[0] > 1 ? (int64_t)i * a->heads : 0) + h] : 1;
+        int from = part->repeat ? i - i % part->repeat : i;
+        t->n = 0;
+        if (part->kind == SF_CONSTANT)
+            for (int d = 0; d < dim; d++) own[d] = ((const float *)part->sum.v.data)[g * dim + d];
+        else
+            add_pattern(a, part, h, from, t), soften(a, t, own);
+        for (int d = 0; d < dim; d++) out[d] += gate * own[d];
+        if (from == i) pairs += (uint64_t)t->n;
+    }
+    return pairs;
+}
+
+static int64_t most_terms(const sf_attention *a, const sf_pattern *p)
+{
+    int64_t n = a->keys + (p->sum.k.data ? p->sum.k.dim[1] : 0);
+    for (int k = 0; p->kind == SF_PARTS && k < p->parts; k++) n += most_terms(a, &p->part[k]);
+    return n;
+}
+
+/* One sequence, all heads and rows; out [T, H, D]. Shared by both executors. */
+static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *op, float *out)
+{
+    terms t = {0};
+    double sums[a->head_dim];
+    int64_t most = most_terms(a, p);
+    SF_TRY(sf_host_alloc(b, (size_t)most * (sizeof *t.logit + sizeof *t.value), (void **)&t.logit));
+    t.value = (const float **)(t.logit + most);
+    sf_status status = SF_OK;
+    for (int h = 0; h < a->heads && status == SF_OK; h++) {
+        for (int i = 0; i < a->queries && status == SF_OK; i++) {
+            int64_t at = (int64_t)i * a->heads + h;
+            uint64_t pairs;
+            t.n = 0;
+            if (p->kind == SF_PARTS && p->gated) {
+                pairs = add_gated(a, p, h, i, &t, sums);
+            } else {
+                for (int k = 0; k < (p->kind == SF_PARTS ? p->parts : 1); k++)
+                    add_pattern(a, p->kind == SF_PARTS ? &p->part[k] : p, h, i, &t);
+                double lse = soften(a, &t, sums);
+                pairs = (uint64_t)t.n;
+                if (a->lse) a->lse[at] = (float)lse;
+                if (pairs == 0 && !p->empty) status = sf_host_no_key(a, op, h, i);
             }
-            if (a->pairs) a->pairs[h] += (uint64_t)pairs;
-            sf_reference_softmax(a, h, i, mask, p);
-            memset(sum, 0, (size_t)a->head_dim * sizeof *sum);
-            for (int j = 0; j < a->keys; j++) {
-                if (!mask[j]) continue;
-                const float *v = sf_reference_value(a, g, j);
-                for (int d = 0; d < a->head_dim; d++) sum[d] += p[j] * v[d];
-            }
-            float *row = out + ((int64_t)i * a->heads + h) * a->head_dim;
-            for (int d = 0; d < a->head_dim; d++) row[d] = (float)sum[d];
+            if (a->pairs) a->pairs[h] += pairs;
+            for (int d = 0; d < a->head_dim; d++) out[at * a->head_dim + d] = (float)sums[d];
         }
     }
-    sf_host_free(b, p);
-    return SF_OK;
+    sf_host_free(b, t.logit);
+    return status;
 }
 
 sf_status sf_reference_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out)
@@ -146,13 +289,23 @@ sf_status sf_reference_decode(sf_backend *b, int lanes, const sf_attention *cons
     return SF_OK;
 }
 
+static int64_t summaries_seen(const sf_attention *a, const sf_pattern *p, int i)
+{
+    int64_t seen = 0, m = p->sum.k.data ? p->sum.k.dim[1] : 0;
+    for (int64_t s = 0; s < m; s++) seen += !p->sum.from || p->sum.from[s] <= a->keys - a->queries + i;
+    return seen;
+}
+
 sf_status sf_reference_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
 {
     uint8_t *mask;
     SF_TRY(sf_host_alloc(b, (size_t)a->keys, (void **)&mask));
     *total = 0;
-    for (int h = 0; h < a->heads; h++)
-        for (int i = 0; i < a->queries; i++) *total += (uint64_t)sf_reference_mask(a, pattern, h, i, mask);
+    const sf_pattern *part = pattern->kind == SF_PARTS ? pattern->part : pattern;
+    for (int k = 0; k < (pattern->kind == SF_PARTS ? pattern->parts : 1); k++)
+        for (int h = 0; h < a->heads; h++)
+            for (int i = 0; i < a->queries; i += part[k].repeat ? part[k].repeat : 1)
+                *total += (uint64_t)(sf_reference_mask(a, &part[k], h, i, mask) + summaries_seen(a, &part[k], i));
     sf_host_free(b, mask);
     return SF_OK;
 }

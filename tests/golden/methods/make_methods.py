@@ -508,6 +508,235 @@ def oracle_topk(a, p, sparsity):
     return read_keys(a, lists, lists)
 
 
+# ---- masks by distance: no lists to hash ----------------------------------------------------------------------------
+
+def grid(a):
+    """Positions of queries (all, or in decode the last) and of keys."""
+    n = a.c["tokens"] + a.c["tail"]
+    i = np.arange(n) if a.c["phase"] == "prefill" else np.array([n - 1])
+    return i[:, None], np.arange(n)[None, :]
+
+
+def by_distance(a, masks, distance=None):
+    """masks: one for all heads, or [H]. distance: what rotary positions make of i - j."""
+    i, j = grid(a)
+    masks = masks if isinstance(masks, list) else [masks] * a.heads
+    return {"lists": [], "masks": [m & (j <= i) for m in masks], "distance": distance}
+
+
+def fit_window(a, sparsity, others):
+    keys = fit_keys(a.c, sparsity) if a.c["phase"] == "decode" else fit_blocks(a.c["tokens"], 1, sparsity)
+    return keys, max(keys - others, 1)
+
+
+def sliding_window(a, p, sparsity):
+    local = p.get("window", 4096) if sparsity is None else fit_window(a, sparsity, 0)[1]
+    return window(a, 0, local)
+
+
+def a_shape(a, p, sparsity):
+    sinks, local = p.get("sinks", 128), p.get("local", 3968)
+    if sparsity is not None:
+        keys, _ = fit_window(a, sparsity, 0)
+        sinks = min(sinks, keys // 2)
+        local = max(keys - sinks, 1)
+    return window(a, sinks, local)
+
+
+def streaming_llm(a, p, sparsity):
+    """Token by token with a cache, as the paper tells it: a key's distance is that of its place in the cache."""
+    start, on_top = p.get("start", 4), p.get("own") == "on_top"
+    recent = p.get("recent", 1020) if sparsity is None else fit_window(a, sparsity, start + on_top)[1]
+    n = a.c["tokens"] + a.c["tail"]
+    mask, distance = np.zeros((n, n), bool), np.zeros((n, n))
+    cache = []
+    for i in range(n):
+        if on_top:  # evicted behind the step: the query sees what was kept, and its own key
+            cache.append(i)
+            seen = list(cache)
+            if len(cache) > start + recent:
+                cache = cache[:start] + cache[len(cache) - recent :]
+        else:
+            cache.append(i)
+            if len(cache) > start + recent:
+                cache = cache[:start] + cache[len(cache) - recent :]
+            seen = cache
+        for place, j in enumerate(seen):
+            mask[i, j], distance[i, j] = True, len(seen) - 1 - place
+    rows = slice(0, n) if a.c["phase"] == "prefill" else slice(n - 1, n)
+    return by_distance(a, mask[rows], distance[rows])
+
+
+def lm_infinite(a, p, sparsity):
+    first, local = p.get("global", 100), p.get("local", 4096)
+    if sparsity is not None:
+        keys, _ = fit_window(a, sparsity, 0)
+        first = min(first, keys // 2)
+        local = keys if sparsity == 0 else max(keys - first, 1)
+    i, j = grid(a)
+    return by_distance(a, (i - j < local) | (j < first), np.where(i - j < local, i - j, np.minimum(i - j, p.get("limit") or local)))
+
+
+def longformer(a, p, sparsity):
+    n_global, n = p.get("globals", 4), a.c["tokens"]
+    w = p.get("window", 512)
+    if sparsity is not None:
+        w = n + a.c["output"] if sparsity == 0 else fit_window(a, sparsity, n_global)[1]
+    i, j = grid(a)
+    masks = []
+    for h in range(a.heads):
+        d = p.get("dilation", 1) if h < p.get("dilated_heads", 2) and a.c["layer"] >= p.get("dilated_from", 0) else 1
+        mask = ((i - j) % d == 0) & ((i - j) // d < w) | (j < n_global)
+        masks.append(mask | (i < n_global) if a.c["phase"] == "prefill" else mask)
+    return by_distance(a, masks)
+
+
+def fit_amount(a, sparsity, low, high, mask_of):
+    """The amount whose pairs come nearest, from masks of one head."""
+    if sparsity == 0:
+        return high
+    c, n = a.c, a.c["tokens"]
+    target = (1 - sparsity) * (n * (n + 1) / 2 if c["phase"] == "prefill" else n)
+    best = low
+    pairs = lambda x: int(mask_of(x).sum())
+    while best < high and pairs(best + 1) <= target:
+        best += 1
+    if best < high and 0 < pairs(best + 1) - target < target - pairs(best):
+        best += 1
+    return best
+
+
+def fit_grid(a):
+    """Rows that a fit counts: those of the prompt, or a step just behind it."""
+    n = a.c["tokens"]
+    return (np.arange(n)[:, None], np.arange(n)[None, :]) if a.c["phase"] == "prefill" else (np.array([[n]]), np.arange(n + 1)[None, :])
+
+
+def hub_mask(a, i, j, hubs, window):
+    n = a.c["tokens"]
+    if hubs == 0:
+        return (i - j < window) & (j <= i)
+    each = -(-n // min(hubs, n))
+    hub = lambda x: (x % each == 0) & (x < n)
+    mask = (i - j < window) | hub(j)
+    return (mask | hub(i) if a.c["phase"] == "prefill" else mask) & (j <= i)
+
+
+def etc_hubs(a, p, sparsity):
+    n, hubs, w = a.c["tokens"], p.get("hubs", 230), p.get("window", 85)
+    if sparsity is not None:
+        i, j = fit_grid(a)
+        hubs = fit_amount(a, (1 + sparsity) / 2, 1, n, lambda x: hub_mask(a, i, j, x, 1))
+        w = fit_amount(a, sparsity, 1, n + (a.c["output"] if a.c["phase"] == "decode" else 0), lambda x: hub_mask(a, i, j, hubs, x))
+    i, j = grid(a)
+    return by_distance(a, hub_mask(a, i, j, hubs, w))
+
+
+def bigbird(a, p, sparsity):
+    n, b, local, prefix = a.c["tokens"], p.get("block", 64), p.get("local", 2), p.get("drawn_from", 0)
+    nb, last = -(-n // b), p.get("last", True)
+
+    def free(own):
+        most = own - local
+        return max(min(most, -(-prefix // b) - 1) if prefix else most, 0)
+
+    def size(r):
+        total = 0
+        for i in range(n):
+            own = i // b
+            blocks = own if last and own == nb - 1 else min(own, local - 1) + (own >= local) + min(r, free(own))
+            total += blocks * b + i % b + 1
+        return total
+
+    r = p.get("random", 3)
+    if sparsity is not None:
+        target, r = (1 - sparsity) * n * (n + 1) / 2, nb if sparsity == 0 else 0
+        while sparsity and r < nb and size(r + 1) <= target:
+            r += 1
+        if sparsity and r < nb and 0 < size(r + 1) - target < target - size(r):
+            r += 1
+    rows = []
+    for h in range(a.heads):
+        head = []
+        for own in range(nb):
+            chosen = {0} | set(range(max(own - local + 1, 0), own + 1))
+            stream, m = draw(draw(draw(p.get("seed", 43), a.c["layer"]), h), own), free(own)
+            for at in range(m - min(r, m) + 1, m + 1):
+                t = 1 + draw(stream, at) % at
+                chosen.add(at if t in chosen else t)
+            head.append(list(range(nb)) if last and own == nb - 1 else sorted(chosen))
+        rows.append(head)
+    return blocks(a, rows, b)
+
+
+def sparse_transformer(a, p, sparsity):
+    n, summary, form, split = a.c["tokens"], p.get("summary", 16), p.get("form", "strided"), p.get("heads") == "split"
+    segment = lambda l: -(-l // summary) * summary
+
+    def fixed(i, j, l):
+        s = segment(l)
+        return ((i // s == j // s) | (j % s >= s - summary)) & (j <= i)
+
+    l = p.get("length", 128)
+    if sparsity is not None:
+        assert not split
+        i, j = fit_grid(a)
+        most = n + (a.c["output"] if a.c["phase"] == "decode" else 0)
+        least = min(math.ceil(math.sqrt((2 * summary if form == "fixed" else 1) * n)), most)
+        mask = (lambda x: fixed(i, j, x)) if form == "fixed" else lambda x: ((i - j < x) | ((i - j) % x == 0)) & (j <= i)
+        if sparsity == 0:
+            l = most
+        else:  # by halves, as amounts do not grow evenly
+            target = (1 - sparsity) * (n * (n + 1) / 2 if a.c["phase"] == "prefill" else n)
+            low, high = least, most + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if mask(middle).sum() <= target else (low, middle)
+            l = low + 1 if low < most and 0 < mask(low + 1).sum() - target < target - mask(low).sum() else low
+    i, j = grid(a)
+    if form == "strided":
+        near, far = i - j < l, (i - j) % l == 0
+        return by_distance(a, [(near if h % 2 == 0 else far) if split else near | far for h in range(a.heads)])
+    each = segment(l) // summary
+    lists = [[s for s in range(each - 1, b // each * each, each)] + list(range(b // each * each, b + 1))
+             for b in ([(i[-1, 0]) // summary] if a.c["phase"] == "decode" else range(-(-n // summary)))]
+    return {"lists": lists, "masks": [fixed(i, j, l)] * a.heads}
+
+
+def dilated(a, p, sparsity):
+    n, sinks, local, span, step = a.c["tokens"], p.get("sinks", 4), p.get("local", 64), p.get("span", 8192), p.get("step", 2)
+    most = n + (a.c["output"] if a.c["phase"] == "decode" else 0)
+
+    def mask(i, j, local, span):
+        d = i - j
+        return ((j < sinks) | (d < local) | ((d >= local) & (d < span) & (d % step == 0))) & (d >= 0)
+
+    def spread(x):
+        l = min(local, x)
+        s = l + (x - l) * step
+        return (l, s) if s <= most else (l + ((x - l) * step + l - most) // (step - 1), most)
+
+    if sparsity is not None:
+        i, j = fit_grid(a)
+        local, span = spread(fit_amount(a, sparsity, 1, most, lambda x: mask(i, j, *spread(x))))
+    i, j = grid(a)
+    return by_distance(a, mask(i, j, local, span))
+
+
+def head_roles(a, p, sparsity):
+    n, sinks, recent = a.c["tokens"], p.get("sinks", 128), p.get("recent", 256)
+    share = p.get("streaming", 0.5)
+    if sparsity is not None:
+        keys = min(sinks + recent, n)
+        left = 1 - ((keys * (n - keys) + keys * (keys + 1) / 2) / (n * (n + 1) / 2) if a.c["phase"] == "prefill" else keys / n)
+        share = 0 if sparsity == 0 else 1 if left <= sparsity else sparsity / left
+    gates = [draw(draw(p.get("seed", 43), a.c["layer"]), g) >> 11 for g in range(a.kv)]
+    many = int(share * a.kv + 0.5)
+    i, j = grid(a)
+    stream = (j < sinks) | (i - j < recent)
+    return by_distance(a, [stream if sorted(gates).index(gates[h // a.group]) < many else j <= i for h in range(a.heads)])
+
+
 # ---- cases ----------------------------------------------------------------------------------------------------------
 
 #          tokens  H  G   D  sinks needles ties
@@ -572,6 +801,33 @@ PLAN = {
     "oracle_topk": ("decode", oracle_topk, [
         {"budget": 10}, 0.5, {"budget": 33}, 0.9, 0.8, {"budget": 5}, 0.0, 0.95, {"budget": 40}, 0.7]),
     "null": ("both", null, [{}] * 10),
+    "sliding_window": ("both", sliding_window, [
+        {"window": 8}, 0.5, {"window": 60}, 0.9, 0.8, {"window": 300}, 0.0, 0.95, {"window": 1}, 0.7]),
+    "a_shape": ("prefill", a_shape, [
+        {"local": 8}, 0.5, {"local": 60, "sinks": 0}, 0.9, 0.8, {"local": 30, "sinks": 20}, 0.0, 0.95, {"local": 1, "sinks": 1}, 0.7]),
+    "streaming_llm": ("both", streaming_llm, [
+        {"recent": 3, "start": 2}, 0.5, {"recent": 60, "start": 1, "own": "on_top"}, 0.9, 0.8, {"recent": 10, "start": 20}, 0.0, 0.9,
+        {"recent": 31, "own": "on_top"}, 0.7]),
+    "lm_infinite": ("both", lm_infinite, [
+        {"local": 8, "global": 3}, 0.5, {"local": 40, "limit": 90}, 0.9, 0.8, {"local": 30, "global": 10, "limit": 20}, 0.0, 0.9,
+        {"local": 17, "global": 64}, 0.7]),
+    "longformer": ("both", longformer, [
+        {"window": 8}, 0.5, {"window": 20, "dilation": 3, "dilated_heads": 2}, 0.9, 0.8, {"window": 5, "dilation": 4, "dilated_heads": 5, "globals": 9},
+        0.0, 0.7, {"window": 16, "dilation": 2, "dilated_from": 3}, 0.7]),
+    "etc_hubs": ("both", etc_hubs, [
+        {"window": 8, "hubs": 5}, 0.5, {"window": 20, "hubs": 1}, 0.9, 0.8, {"window": 5, "hubs": 40}, 0.0, 0.7, {"window": 16, "hubs": 0}, 0.7]),
+    "bigbird": ("prefill", bigbird, [
+        {"random": 2, "block": 8}, 0.5, {"random": 3, "block": 16, "drawn_from": 100}, (0.7, {"block": 16}), (0.8, {"block": 8, "local": 3}),
+        {"random": 1, "block": 8, "last": False}, 0.0, (0.3, {"block": 1}), {"random": 2, "block": 16, "seed": 7}, (0.6, {"block": 16})]),
+    "sparse_transformer": ("both", sparse_transformer, [
+        {"length": 8}, 0.5, {"length": 16, "heads": "split"}, (0.5, {"form": "fixed", "summary": 4}), 0.8, {"length": 10, "form": "fixed", "summary": 4},
+        0.0, {"length": 3, "form": "fixed", "summary": 2}, {"length": 32, "form": "fixed"}, 0.7]),
+    "dilated": ("both", dilated, [
+        {"local": 4, "span": 30, "step": 3}, 0.5, {"local": 20, "span": 200, "step": 7, "sinks": 0}, 0.9, 0.8, {"local": 30, "span": 10, "sinks": 20},
+        0.0, (0.4, {"step": 3}), {"local": 1, "span": 290}, 0.3]),
+    "head_roles": ("both", head_roles, [
+        {"sinks": 2, "recent": 8}, 0.5, {"sinks": 4, "recent": 30, "streaming": 1.0}, {"sinks": 1, "recent": 20}, {"sinks": 3, "recent": 40, "streaming": 0.75},
+        {"sinks": 2, "recent": 9, "streaming": 0.34, "seed": 1}, 0.0, 0.7, {"sinks": 2, "recent": 9, "seed": 3}, 0.7]),
 }
 
 
@@ -584,11 +840,25 @@ def fnv(lists):
     return f"{h:016x}"
 
 
-def output(a, masks, decode):
+def logits(a, rows, distance):
+    """Scaled products; with distances, of queries and keys that are taken back to position 0 and turned so far apart."""
+    k = np.repeat(a.k, a.group, axis=1)
+    if distance is None:
+        return np.einsum("ihd,jhd->hij", a.q[rows], k) * a.scale
+    half, n = a.dim // 2, a.k.shape[0]
+    turn = np.float32(10000.0 ** (-2.0 * np.arange(half) / a.dim)).astype(np.float64)
+    angle = np.arange(n)[:, None] * turn
+    back = lambda x, at: (x[..., :half] + 1j * x[..., half:]) * np.exp(-1j * at)[:, None, :]
+    q, k = back(a.q[rows], angle[rows]), back(k, angle)
+    products = np.stack([q[:, h, None, :] * k[None, :, h, :].conj() for h in range(a.heads)])
+    return (products * np.exp(1j * distance[:, :, None] * turn)).real.sum(axis=-1) * a.scale
+
+
+def output(a, masks, decode, distance=None):
     """Attention over the pairs: [rows, H, D] for a prefill, [1, H, D] for the last row."""
     n = a.c["tokens"] + a.c["tail"]
     rows = slice(n - 1, n) if decode else slice(0, n)
-    s = np.einsum("ihd,jhd->hij", a.q[rows], np.repeat(a.k, a.group, axis=1)) * a.scale
+    s = logits(a, rows, distance)
     mask = np.stack([m[-s.shape[1] :] for m in masks])
     return np.einsum("hij,jhd->ihd", softmax(np.where(mask, s, -np.inf)), np.repeat(a.v, a.group, axis=1))
 
@@ -613,7 +883,7 @@ def case(name, phase, method, index, setting):
             pairs = sum(int(m.sum()) for m in result["masks"])
         else:  # of the decode step
             pairs = sum(int(m[-1].sum()) for m in result["masks"])
-        out = output(a, result["masks"], phase != "prefill").reshape(-1)
+        out = output(a, result["masks"], phase != "prefill", result.get("distance")).reshape(-1)
         sign = [1 - 2 * (splitmix(100 + r, np.arange(out.size)) >> np.uint64(63)).astype(np.float64) for r in range(4)]
         c.update(pairs=pairs, lists=fnv(result["lists"]), norm=float(np.linalg.norm(out)),
                  projection=[float((out * s).sum()) for s in sign])
@@ -623,9 +893,11 @@ def case(name, phase, method, index, setting):
 
 
 def main():
-    cases = []
+    cases, wanted = [], sys.argv[1:]  # names: of these methods only
     for name, (phase, method, settings) in PLAN.items():
         name = name.split("/")[0]
+        if wanted and name not in wanted:
+            continue
         for one in ("prefill", "decode") if phase == "both" else (phase,):
             cases += [case(name, one, method, i, s) for i, s in enumerate(settings)]
     print("[")
