@@ -1,6 +1,8 @@
 /* The vocabulary of methods/method.h over the backend table: scratch for every result, and one sticky status. */
 #include "methods/method.h"
 
+#include "kernels/count.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "harness/model/chat.h"
-#include "harness/run/run.h"
+#include "harness/run/road.h"
 #include "harness/train/training.h"
 
 enum { SAMPLES = 70, FIRST = 5, SEED = 9, TASKS = 2, LENGTHS = 2, N = SAMPLES * TASKS * LENGTHS, MOST = 1 << 20 };

@@ -8,7 +8,7 @@
 #include "harness/cli/cli.h"
 #include "harness/model/cost.h"
 #include "harness/run/progress.h"
-#include "harness/run/run.h"
+#include "harness/run/road.h"
 #include "harness/run/schedule.h"
 #include "harness/run/spread.h"
 

@@ -9,7 +9,7 @@
 #include "harness/cli/cli.h"
 #include "harness/model/chat.h"
 #include "harness/model/tokenizer.h"
-#include "harness/run/run.h"
+#include "harness/run/road.h"
 
 static const struct argp_option options[] = {
     {"model", 'm', "LABEL", 0, "model (default: the first)", 0},

@@ -1,5 +1,5 @@
 /* What a sweep stands on: its models, its plan, and any one of its samples. */
-#include "harness/run/run.h"
+#include "harness/run/road.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -21,6 +21,7 @@
 #include "harness/engine/engine.h"
 #include "harness/model/tokenizer.h"
 #include "harness/run/progress.h"
+#include "harness/run/road.h"
 #include "harness/run/schedule.h"
 #include "harness/run/spread.h"
 #include "harness/run/version.h"

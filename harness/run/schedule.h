@@ -3,7 +3,7 @@
 #define SF_SCHEDULE_H
 
 #include "harness/engine/engine.h"
-#include "harness/run/run.h"
+#include "harness/run/road.h"
 
 /* Samples are taken together until they have so many lanes: beyond that a decode step is no longer bound by reading the
  * weights, and what a kill would lose only grows. */

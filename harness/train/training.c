@@ -11,7 +11,7 @@
 
 #include "harness/model/chat.h"
 #include "harness/run/progress.h"
-#include "harness/run/run.h"
+#include "harness/run/road.h"
 #include "harness/train/hdf5.h"
 #include "harness/run/version.h"
 #include "tasks/random.h"

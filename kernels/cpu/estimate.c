@@ -6,6 +6,7 @@
  *
  * Test: build/tests/test_backend_estimate. Measured as in tile_attention.h, one head of 128, 16k keys: probe of 256
  * rows 9 ms; means, scores and choice of blocks of 16 4.5 ms. Dense attention of that head is 460 ms. */
+#include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>

@@ -3,6 +3,7 @@
  * Linear layers share out tiles of output rows and, when there are many rows of x, stretches of those: a unit widens
  * its weight rows once and applies them to all its rows, which are laid side by side before (tile_linear.h). One kernel
  * serves prefill and decode, because a row must not notice how many travel with it. */
+#include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /* CPU: rows of scores, reduced, pooled, marked, and chosen from.
  *
  * Choosing the k best needs no sort (tile_select.h). top_mass() needs the order itself, and sorts by radix. */
+#include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>

@@ -7,7 +7,7 @@
 #define SF_CUDA_DEVICE_CUH
 
 extern "C" {
-#include "kernels/backend.h"
+#include "kernels/count.h"
 }
 #include <cublasLt.h>
 #include <cuda_bf16.h>

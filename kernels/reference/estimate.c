@@ -1,4 +1,5 @@
 /* Reference: the estimation primitives that look at queries, keys and blocks of them. */
+#include "kernels/count.h"
 #include "kernels/reference/reference.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* Reference: the layers around attention, and the moves of keys and values. */
+#include "kernels/count.h"
 #include "kernels/reference/reference.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* Reference: rows of scores, reduced, pooled, marked, and chosen from. */
+#include "kernels/count.h"
 #include "kernels/reference/reference.h"
 
 #include <math.h>

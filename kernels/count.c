@@ -1,5 +1,5 @@
 /* The formulas of the meter: what one call of each op adds. See meter.h for the rules. */
-#include "kernels/backend.h"
+#include "kernels/count.h"
 
 static void count(sf_backend *b, sf_work work, sf_count c)
 {

@@ -1,0 +1,33 @@
+/* What each op adds to backend->meter under backend->phase: one place, so that all fillings count alike. Every filling
+ * calls them on the host. The attention executors are not here: they tally pairs (see backend.h). */
+#ifndef SF_COUNT_H
+#define SF_COUNT_H
+
+#include "kernels/backend.h"
+
+void sf_meter_embed(sf_backend *b, const sf_tensor *table, int64_t rows);
+void sf_meter_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, const sf_tensor *weight);
+void sf_meter_linear(sf_backend *b, int64_t rows, const sf_tensor *w, const sf_tensor *bias, sf_dtype to);
+void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int head_dim);
+void sf_meter_gated(sf_backend *b, int64_t rows, int width);
+void sf_meter_residual(sf_backend *b, int64_t n);
+void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim);
+void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim); /* keys: kept, summed over kv heads */
+void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab);
+
+void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, bool column, bool diagonal);
+
+/* f32 scores in and out. reduce_rows: one FLOP per score read; pool: `kernel` per score; fill, fill_at: none. */
+void sf_meter_scores(sf_backend *b, int64_t read, int64_t written, int64_t flops);
+void sf_meter_select(sf_backend *b, int64_t scores); /* top…: one comparison per score, however it is done */
+
+/* One FLOP per element averaged; 2·D per key whose page bounds are taken; the others as at the op in backend.h. */
+void sf_meter_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block);
+void sf_meter_top_blocks(sf_backend *b, const sf_attention *a, int block_q, int block_k);
+void sf_meter_block_probabilities(sf_backend *b, const sf_attention *a, int block_q, int block_k);
+void sf_meter_top_block_mass(sf_backend *b, const sf_attention *a);
+void sf_meter_page_bounds(sf_backend *b, const sf_attention *a, int page, int first);
+void sf_meter_page_scores(sf_backend *b, const sf_attention *a, int page);
+void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a);
+
+#endif
