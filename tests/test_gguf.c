@@ -14,6 +14,7 @@
 
 #include "harness/model/chat.h"
 #include "harness/model/gguf.h"
+#include "harness/model/gguf_tokens.h"
 #include "harness/model/model.h"
 #include "harness/model/tokenizer.h"
 
@@ -446,6 +447,35 @@ static void optional_keys(void **state)
     free(f.data);
 }
 
+static sf_model *open_without(const char *key)
+{
+    file f = write_file(NULL);
+    f.data[find_mark(&f, key) + 8] = 'x'; /* it has another name */
+    sf_model *m = open_good(&f);
+    free(f.data);
+    return m;
+}
+
+/* A key that is absent means what llama.cpp takes it for: BOS for some split patterns, ends of turns by their text. */
+static void absent_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *pre;
+        bool adds;
+    } rows[] = {{"gpt2", "llama-bpe", true}, {"gpt2", "tekken", true}, {"gpt2", "qwen2", false},
+                {"gpt2", "smollm", false},   {"gpt2", NULL, false},    {"llama", "default", true}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        assert_int_equal(sf_gguf_adds_bos(rows[r].model, rows[r].pre), rows[r].adds);
+
+    sf_model *m = open_without("tokenizer.ggml.add_bos_token:name");
+    assert_int_equal(m->bos, -1);
+    sf_model_close(m);
+    m = open_without("tokenizer.ggml.eos_token_id:name");
+    assert_true(m->stops == 1 && m->stop[0] == IM_END);
+    sf_model_close(m);
+}
+
 /* A template that is not understood is no reason not to open: a config may bring its own prefix and suffix. */
 static void no_template(void **state)
 {
@@ -788,10 +818,11 @@ static void wrong_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),         cmocka_unit_test(hashes),         cmocka_unit_test(optional_keys),
-        cmocka_unit_test(no_template),   cmocka_unit_test(rope_table),     cmocka_unit_test(spoiled_fields),
-        cmocka_unit_test(spoiled_names), cmocka_unit_test(spoiled_wholes), cmocka_unit_test(truncated),
-        cmocka_unit_test(flipped),       cmocka_unit_test(wrong_files),
+        cmocka_unit_test(whole),          cmocka_unit_test(hashes),         cmocka_unit_test(optional_keys),
+        cmocka_unit_test(absent_keys),    cmocka_unit_test(absent_keys),    cmocka_unit_test(no_template),
+        cmocka_unit_test(rope_table),     cmocka_unit_test(spoiled_fields), cmocka_unit_test(spoiled_names),
+        cmocka_unit_test(spoiled_wholes), cmocka_unit_test(truncated),      cmocka_unit_test(flipped),
+        cmocka_unit_test(wrong_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

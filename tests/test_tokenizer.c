@@ -340,8 +340,8 @@ static void gguf_names_stand_for_the_same(void **state)
     (void)state;
     const struct {
         const char *pre, *kind;
-    } rows[] = {{"gpt-2", "gpt2"},       {"default", "gpt2"},  {NULL, "gpt2"},        {"smollm", "smollm"},
-                {"llama-bpe", "llama3"}, {"llama3", "llama3"}, {"llama-v3", "llama3"}};
+    } rows[] = {
+        {"gpt-2", "gpt2"}, {"smollm", "smollm"}, {"llama-bpe", "llama3"}, {"llama3", "llama3"}, {"llama-v3", "llama3"}};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         struct arrays a = arrays_of(rows[r].kind, rows[r].pre);
         sf_tokenizer *t;
@@ -375,6 +375,79 @@ static void gguf_qwen2_stands_for_the_same(void **state)
     assert_true(compared > 400);
     sf_tokenizer_free(t);
     free_arrays(&a);
+}
+
+/* A file that does not name its split pattern has the one of its architecture, if that has only one. */
+static void gguf_without_a_name_for_its_pattern(void **state)
+{
+    (void)state;
+    const struct {
+        const char *pre, *architecture, *says; /* NULL: opens */
+    } rows[] = {
+        {NULL, "qwen2", NULL},
+        {"default", "qwen3", NULL},
+        {NULL, "llama", "tokenizer.ggml.pre is missing, so the file does not say how text is split"},
+        {"default", "llama", "tokenizer.ggml.pre is \"default\", so the file does not say"},
+        {"default", NULL, "--pre-tokenizer NAME"},
+    };
+    const char *text = "We'LL see 12345 cafe\u0301 <|im_start|>";
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct arrays a = arrays_of("qwen2", rows[r].pre);
+        a.from.architecture = rows[r].architecture;
+        sf_tokenizer *t;
+        sf_status status = sf_tokenizer_from_gguf(&a.from, "file.gguf", &t);
+        if (rows[r].says) {
+            assert_int_equal(status, SF_UNSUPPORTED);
+            if (!strstr(sf_error(), rows[r].says)) fail_msg("\"%s\", want \"%s\"", sf_error(), rows[r].says);
+        } else {
+            int32_t *got, *want;
+            int n, m;
+            assert_int_equal(status, SF_OK);
+            assert_int_equal(sf_encode(t, text, strlen(text), true, &got, &n), SF_OK);
+            assert_int_equal(sf_encode(a.t, text, strlen(text), true, &want, &m), SF_OK);
+            check_ids("own pattern", (int)r, got, n, want, m);
+            free(got);
+            free(want);
+            sf_tokenizer_free(t);
+        }
+        free_arrays(&a);
+    }
+}
+
+/* Tokens that are known by their text are control tokens, or the user's to write, whatever type is stored. */
+static void gguf_types_are_corrected(void **state)
+{
+    (void)state;
+    const struct {
+        const char *token, *beside;
+        int type;
+        bool found, special; /* in the text; only where special tokens are looked for */
+    } rows[] = {
+        {"<|im_end|>", "<x>", 1, true, true},      {"<|im_end|>", "<x>", 3, true, true},
+        {"<|im_end|>", "<x>", 4, true, true},      {"<|fim_prefix|>", "<x>", 1, true, true},
+        {"<|channel|>", "<x>", 3, true, false},    {"<|end|>", "<x>", 1, true, true},
+        {"<|end|>", "<|return|>", 1, true, false}, {"<|other|>", "<x>", 1, false, false},
+        {"<unk>", "<x>", 2, true, true},           {"<|other|>", "<x>", 4, true, false},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct arrays a = arrays_of("gpt2", "gpt-2");
+        a.token[600] = rows[r].token, a.token_bytes[600] = strlen(rows[r].token), a.type[600] = rows[r].type;
+        a.token[601] = rows[r].beside, a.token_bytes[601] = strlen(rows[r].beside);
+        a.from.merges = 0; /* some would make what stood there */
+        sf_tokenizer *t;
+        if (sf_tokenizer_from_gguf(&a.from, "file.gguf", &t) != SF_OK) fail_msg("%s", sf_error());
+        for (int special = 0; special < 2; special++) {
+            int32_t *ids;
+            int n;
+            assert_int_equal(sf_encode(t, rows[r].token, strlen(rows[r].token), special, &ids, &n), SF_OK);
+            bool whole = n == 1 && ids[0] == 600;
+            if (whole != (rows[r].found && (special || !rows[r].special)))
+                fail_msg("%s of type %d: %s", rows[r].token, rows[r].type, whole ? "found" : "not found");
+            free(ids);
+        }
+        sf_tokenizer_free(t);
+        free_arrays(&a);
+    }
 }
 
 static void real_vocabulary(void **state)
@@ -719,6 +792,8 @@ int main(void)
         cmocka_unit_test(comes_back_as_it_was),
         cmocka_unit_test(gguf_names_stand_for_the_same),
         cmocka_unit_test(gguf_qwen2_stands_for_the_same),
+        cmocka_unit_test(gguf_without_a_name_for_its_pattern),
+        cmocka_unit_test(gguf_types_are_corrected),
         cmocka_unit_test(real_vocabulary),
         cmocka_unit_test(gguf_errors),
         cmocka_unit_test(invalid_utf8_is_an_error_that_says_where),

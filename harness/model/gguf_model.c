@@ -2,6 +2,7 @@
 #include "harness/model/chat.h"
 #include "harness/model/family.h"
 #include "harness/model/gguf.h"
+#include "harness/model/gguf_tokens.h"
 #include "harness/model/positions.h"
 #include "harness/model/source.h"
 #include "harness/model/tokenizer.h"
@@ -156,7 +157,7 @@ static sf_status read_types(const sf_gguf *g, int tokens, int32_t **out)
     return SF_OK;
 }
 
-static sf_status read_tokenizer(const sf_gguf *g, sf_tokenizer **out)
+static sf_status read_tokenizer(const sf_gguf *g, const char *architecture, sf_tokenizer **out)
 {
     char *model = NULL, *pre = NULL;
     int32_t *type = NULL;
@@ -173,7 +174,8 @@ static sf_status read_tokenizer(const sf_gguf *g, sf_tokenizer **out)
     if (status == SF_OK) status = read_types(g, from.tokens, &type);
     if (status == SF_OK) {
         from.model = model;
-        from.pre = pre ? pre : "default";
+        from.architecture = architecture;
+        from.pre = pre;
         from.token = token;
         from.token_bytes = token_bytes;
         from.type = type;
@@ -186,44 +188,61 @@ static sf_status read_tokenizer(const sf_gguf *g, sf_tokenizer **out)
     return status;
 }
 
-static void add_stop(sf_model *m, int32_t id)
+static sf_status add_stop(const sf_gguf *g, sf_model *m, int32_t id)
 {
     for (int i = 0; i < m->stops; i++) {
-        if (m->stop[i] == id) return;
+        if (m->stop[i] == id) return SF_OK;
     }
-    if (id >= 0 && m->stops < SF_MAX_STOPS) m->stop[m->stops++] = id;
+    if (id < 0) return SF_OK;
+    if (m->stops == SF_MAX_STOPS)
+        return sf_fail(SF_UNSUPPORTED, "%s: expected at most %d tokens that end an answer", g->path, SF_MAX_STOPS);
+    m->stop[m->stops++] = id;
+    return SF_OK;
+}
+
+/* The tokens that end an answer: those that the file names, and those that are known by their text. */
+static sf_status read_stops(const sf_gguf *g, sf_model *m)
+{
+    static const char *const KEYS[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
+        int id = -1;
+        SF_TRY(sf_gguf_int(g, KEYS[i], false, 0, m->config.vocab - 1, &id));
+        SF_TRY(add_stop(g, m, id));
+    }
+    for (const sf_gguf_known *k = sf_gguf_known_tokens; k->text; k++) {
+        if (!k->ends || (k->unless && sf_token_id(m->tokenizer, k->unless) >= 0)) continue;
+        SF_TRY(add_stop(g, m, sf_token_id(m->tokenizer, k->text)));
+    }
+    if (m->stops) return SF_OK;
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: key tokenizer.ggml.eos_token_id: expected, or a token that ends a turn, found neither",
+                   g->path);
+}
+
+static sf_status read_bos(const sf_gguf *g, sf_model *m)
+{
+    char *model, *pre = NULL;
+    int bos = -1;
+    SF_TRY(sf_gguf_text(g, "tokenizer.ggml.model", true, &model));
+    sf_status status = sf_gguf_text(g, "tokenizer.ggml.pre", false, &pre);
+    bool add = status == SF_OK && sf_gguf_adds_bos(model, pre);
+    free(model);
+    free(pre);
+    SF_TRY(status);
+    SF_TRY(sf_gguf_bool(g, "tokenizer.ggml.add_bos_token", &add));
+    SF_TRY(sf_gguf_int(g, "tokenizer.ggml.bos_token_id", false, 0, m->config.vocab - 1, &bos));
+    if (add && bos < 0)
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: key tokenizer.ggml.bos_token_id: expected, since one is to be added, not found", g->path);
+    m->bos = add ? bos : -1;
+    return SF_OK;
 }
 
 static sf_status read_special_tokens(const sf_gguf *g, sf_model *m)
 {
-    int bos = -1, eos = -1, eot = -1, last = m->config.vocab - 1;
-    SF_TRY(sf_gguf_int(g, "tokenizer.ggml.bos_token_id", false, 0, last, &bos));
-    SF_TRY(sf_gguf_int(g, "tokenizer.ggml.eos_token_id", false, 0, last, &eos));
-    SF_TRY(sf_gguf_int(g, "tokenizer.ggml.eot_token_id", false, 0, last, &eot));
-    add_stop(m, eos);
-    add_stop(m, eot);
-    static const char *const END_OF_TURN[] = {"<|im_end|>", "<|eot_id|>", "<end_of_turn>"};
-    for (size_t i = 0; i < sizeof END_OF_TURN / sizeof *END_OF_TURN; i++) {
-        add_stop(m, sf_token_id(m->tokenizer, END_OF_TURN[i]));
-    }
-    if (m->stops == 0) {
-        return sf_fail(SF_BAD_INPUT,
-                       "%s: key tokenizer.ggml.eos_token_id: expected, or a token that ends a turn, found neither",
-                       g->path);
-    }
-
-    /* Files of Llama 3 leave the flag out and mean yes: llama.cpp adds a BOS for their split pattern. */
-    char *pre;
-    SF_TRY(sf_gguf_text(g, "tokenizer.ggml.pre", false, &pre));
-    bool add_bos = pre && (strcmp(pre, "llama-bpe") == 0 || strcmp(pre, "llama3") == 0 || strcmp(pre, "llama-v3") == 0);
-    free(pre);
-    SF_TRY(sf_gguf_bool(g, "tokenizer.ggml.add_bos_token", &add_bos));
-    if (add_bos && bos < 0) {
-        return sf_fail(SF_BAD_INPUT,
-                       "%s: key tokenizer.ggml.bos_token_id: expected, since one is to be added, not found", g->path);
-    }
-    m->bos = add_bos ? bos : -1;
-    return SF_OK;
+    SF_TRY(read_stops(g, m));
+    return read_bos(g, m);
 }
 
 static sf_status read_chat(const sf_gguf *g, sf_model *m)
@@ -254,7 +273,7 @@ sf_status sf_gguf_open(const char *path, sf_model *out)
     sf_status status = read_config(&g, &out->config);
     if (status == SF_OK) status = sf_config_validate(&out->config, path);
     if (status == SF_OK) status = read_weights(&g, out);
-    if (status == SF_OK) status = read_tokenizer(&g, &out->tokenizer);
+    if (status == SF_OK) status = read_tokenizer(&g, out->config.architecture, &out->tokenizer);
     if (status == SF_OK) status = read_special_tokens(&g, out);
     if (status == SF_OK) status = read_chat(&g, out);
     if (status == SF_OK) sf_hash_fold(out->hash, g.file.data, g.data_start);

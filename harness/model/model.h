@@ -12,7 +12,7 @@
 #include "harness/model/doubts.h"
 #include "kernels/backend.h"
 
-enum { SF_MAX_STOPS = 8 };
+enum { SF_MAX_STOPS = 32 };
 
 typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor attention_norm, q, k, v, o; /* q [H·D, d], k, v [G·D, d], o [d, H·D] */

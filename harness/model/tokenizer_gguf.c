@@ -3,11 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/model/gguf_tokens.h"
 #include "harness/model/tokenizer_parts.h"
 
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define PUNCTUATION  " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define LLAMA3       CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" PUNCTUATION
+
+#define CASED                                                                                                          \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"                        \
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
 
 /* What each name stands for: the pre-tokenizer, normalizer and flags of the tokenizer.json it was converted from. */
 static const struct pre {
@@ -17,21 +22,30 @@ static const struct pre {
     bool nfc;
     bool ignore_merges;
 } PRE[] = {
-    {.name = "default", .pattern = SF_GPT2_PATTERN},
     {.name = "gpt-2", .pattern = SF_GPT2_PATTERN},
     {.name = "smollm", .pattern = SF_GPT2_PATTERN, .digits = true},
     {.name = "qwen2", .pattern = CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" PUNCTUATION, .nfc = true},
     {.name = "llama-bpe", .pattern = LLAMA3, .ignore_merges = true},
     {.name = "llama3", .pattern = LLAMA3, .ignore_merges = true}, /* older names of the same */
     {.name = "llama-v3", .pattern = LLAMA3, .ignore_merges = true},
+    {.name = "tekken",
+     .pattern = CASED "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+     .ignore_merges = true},
 };
 enum { PRES = sizeof PRE / sizeof *PRE };
 
-enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6 }; /* token types of the format */
+/* Files that do not name their pattern, or call it "default", were converted before there were names, or by a converter
+ * that did not know the model; llama.cpp then splits by a pattern that is no model's. All models of these have one. */
+static const struct {
+    const char *architecture, *pre;
+} OWN[] = {{"qwen2", "qwen2"}, {"qwen3", "qwen2"}};
 
-static sf_status find_pre(const char *name, const struct pre **out)
+static sf_status find_pre(const sf_gguf_tokens *from, const struct pre **out)
 {
-    for (int i = 0; i < PRES; i++) {
+    const char *name = from->pre && strcmp(from->pre, "default") ? from->pre : NULL;
+    for (size_t i = 0; !name && from->architecture && i < sizeof OWN / sizeof *OWN; i++)
+        if (!strcmp(OWN[i].architecture, from->architecture)) name = OWN[i].pre;
+    for (int i = 0; name && i < PRES; i++) {
         *out = &PRE[i];
         if (!strcmp(PRE[i].name, name)) return SF_OK;
     }
@@ -40,6 +54,13 @@ static sf_status find_pre(const char *name, const struct pre **out)
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", PRE[i].name);
     }
+    if (!name)
+        return sf_fail(SF_UNSUPPORTED,
+                       "tokenizer.ggml.pre is %s, so the file does not say how text is split, which models of "
+                       "architecture \"%.64s\" do in several ways; known are %s. Set it with `gguf-new-metadata "
+                       "--pre-tokenizer NAME OLD.gguf NEW.gguf` (Python package gguf), or use the model's Hugging Face "
+                       "folder",
+                       from->pre ? "\"default\"" : "missing", from->architecture ? from->architecture : "", known);
     return sf_fail(SF_UNSUPPORTED,
                    "tokenizer.ggml.pre is \"%.64s\"; known are %s (the Hugging Face folder of the model, with its "
                    "tokenizer.json, says itself how text is split)",
@@ -53,19 +74,36 @@ static bool is_utf8(const char *text, size_t bytes)
     return valid;
 }
 
+static bool has_token(const sf_gguf_tokens *from, const char *text)
+{
+    size_t bytes = strlen(text);
+    for (int i = 0; i < from->tokens; i++)
+        if (from->token_bytes[i] == bytes && !memcmp(from->token[i], text, bytes)) return true;
+    return false;
+}
+
+/* As the file has it, but for tokens that are known by their text. */
+static int type_of(const sf_gguf_tokens *from, int i)
+{
+    const sf_gguf_known *known = sf_gguf_find_known(from->token[i], from->token_bytes[i]);
+    if (!known) return from->type ? from->type[i] : SF_GGUF_NORMAL;
+    return known->unless && has_token(from, known->unless) ? SF_GGUF_USER_DEFINED : known->type;
+}
+
 static sf_status read_vocabulary(const sf_gguf_tokens *from, sf_tokenizer *t)
 {
     for (int i = 0; i < from->tokens; i++) {
         if (!is_utf8(from->token[i], from->token_bytes[i]))
             return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.tokens[%d] is not UTF-8", i);
-        int type = from->type ? from->type[i] : NORMAL;
-        if (type < NORMAL || type > BYTE)
-            return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.token_type[%d] is %d, expected %d to %d", i, type, NORMAL,
-                           BYTE);
-        SF_TRY(sf_blame(sf_vocab_add(&t->vocab, from->token[i], from->token_bytes[i], i, type != CONTROL),
+        int stored = from->type ? from->type[i] : SF_GGUF_NORMAL, type = type_of(from, i);
+        if (stored < SF_GGUF_NORMAL || stored > SF_GGUF_BYTE)
+            return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.token_type[%d] is %d, expected %d to %d", i, stored,
+                           SF_GGUF_NORMAL, SF_GGUF_BYTE);
+        bool special = type == SF_GGUF_CONTROL || type == SF_GGUF_UNKNOWN;
+        SF_TRY(sf_blame(sf_vocab_add(&t->vocab, from->token[i], from->token_bytes[i], i, stored != SF_GGUF_CONTROL),
                         "tokenizer.ggml.tokens"));
-        if (type == CONTROL || type == USER_DEFINED)
-            SF_TRY(sf_add_token(t, (sf_added_token){.id = i, .special = type == CONTROL}));
+        if (special || type == SF_GGUF_USER_DEFINED)
+            SF_TRY(sf_add_token(t, (sf_added_token){.id = i, .special = special}));
     }
     return SF_OK;
 }
@@ -95,7 +133,7 @@ static sf_status build(const sf_gguf_tokens *from, sf_tokenizer *t)
             "model's Hugging Face folder, with its tokenizer.json",
             from->model ? from->model : "");
     const struct pre *pre = NULL;
-    SF_TRY(find_pre(from->pre ? from->pre : "default", &pre));
+    SF_TRY(find_pre(from, &pre));
     if (pre->nfc) SF_TRY(sf_add_normalizer(t, (sf_normalizer){.kind = SF_NFC}));
     if (pre->digits)
         SF_TRY(sf_add_pattern(t, SF_DIGITS_PATTERN, strlen(SF_DIGITS_PATTERN), false, SF_SPLIT_ISOLATED, false));
