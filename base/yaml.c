@@ -64,10 +64,20 @@ static int find(const sf_node *map, const char *key)
 const sf_node *sf_yaml_get(const sf_node *map, const char *key)
 {
     int at = map && map->kind == SF_MAP ? find(map, key) : -1;
-    return at < 0 ? NULL : map->item[at];
+    return at < 0 || map->item[at]->null ? NULL : map->item[at];
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
+
+/* Nothing, or a word for it that is not quoted. */
+static bool is_null(const yaml_node_t *scalar)
+{
+    static const char *const WORDS[] = {"", "~", "null", "Null", "NULL"};
+    bool null = false;
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
+        null = null || strcmp((char *)scalar->data.scalar.value, WORDS[i]) == 0;
+    return null && scalar->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
 
 enum { DEPTH = 16 }; /* deeper nesting than any sweep has: a broken or hostile file */
 
@@ -85,7 +95,8 @@ static sf_status convert(yaml_document_t *doc, yaml_node_t *from, const char *fi
     if (from->type == YAML_SCALAR_NODE) {
         if (strlen((char *)from->data.scalar.value) != from->data.scalar.length)
             return sf_yaml_fail(node, "a value holds a NUL byte");
-        node->text = strdup((char *)from->data.scalar.value);
+        node->null = is_null(from);
+        node->text = strdup(node->null ? "" : (char *)from->data.scalar.value);
     } else if (from->type == YAML_SEQUENCE_NODE) {
         for (yaml_node_item_t *i = from->data.sequence.items.start; i < from->data.sequence.items.top; i++) {
             char position[16];

@@ -16,7 +16,8 @@ typedef struct sf_node {
     const char *file;       /* shared by all nodes of a document; "--set" for overrides */
     int line;
     char *path;             /* "tasks.niah.queries" */
-    char *text;             /* SCALAR: its text; "" for an empty value */
+    char *text;             /* SCALAR: its text; "" for null */
+    bool null;              /* SCALAR: nothing, ~ or null, not quoted: as if the key were not there */
     int items;              /* LIST, MAP */
     char **key;             /* MAP: [items] */
     struct sf_node **item;  /* [items] */
@@ -30,7 +31,7 @@ sf_status sf_yaml_read(const char *path, sf_node **root);
 sf_status sf_yaml_set(sf_node *root, const char *assignment);
 void sf_yaml_free(sf_node *node); /* accepts NULL */
 
-const sf_node *sf_yaml_get(const sf_node *map, const char *key); /* NULL: absent */
+const sf_node *sf_yaml_get(const sf_node *map, const char *key); /* NULL: absent, or null */
 
 /* "file:line: path: message" */
 sf_status sf_yaml_fail(const sf_node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -73,6 +73,8 @@ static void keys(void **state)
         {"sparsity=[0.8]", "abc", false}, {"methods.decode.quest.page=32", "abc", false}, {"lengths=[600]", "abc", false},
         {"models=[{path: m.gguf, chat: {prefix: a, suffix: b}}]", "abc", false},
         {"models=[{path: other.gguf}]", "abc", true},
+        {"seed=null", "abc", true},      {"output=~", "abc", true},
+        {"tasks.niah.introduction=Null", "abc", true}, {"tasks.niah.introduction='null'", "abc", false},
     };
     const char *text = "models: [m.gguf]\ntasks: [niah]\nlengths: [512]\nsparsity: [0.9]\nmethods: {decode: [quest]}\n";
     const char *hash[] = {"abc"};
@@ -168,6 +170,8 @@ static const struct { const char *text, *set, *expect; } bad[] = {
     {HEAD, "tasks.vt.hops=3", "'vt' is not an item of the list 'tasks'"},
     {HEAD, "lengths.9=3", "is not an item of the list"},
     {HEAD, "samples={", "not valid YAML"},
+    {HEAD, "samples='~'", "expected a whole number"},
+    {HEAD, "models=[null]", "expected"},
 };
 
 static void refusals(void **state)

@@ -409,7 +409,10 @@ static sf_status read_sweep(const char *path, int sets, const char *const *set, 
         snprintf(assignment, sizeof assignment, "name=%s", label);
         free((char *)label);
         status = sf_yaml_set(s->tree, assignment);
-        if (status == SF_OK) s->name = sf_yaml_get(s->tree, "name")->text;
+        const sf_node *name = status == SF_OK ? sf_yaml_get(s->tree, "name") : NULL;
+        if (name) s->name = name->text;
+        else if (status == SF_OK)
+            status = sf_fail(SF_BAD_INPUT, "%s: key 'name': expected, since the file's own name reads as null", path);
     }
     if (status != SF_OK) sf_sweep_free(s), *out = NULL;
     return status;
