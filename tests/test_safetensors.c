@@ -744,11 +744,11 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
 
     /* the small files */
     {"generation_config.json", "[311, 309]", "[311, 320]",
-     "eos_token_id: expected a token id below 320 or a list of up to 8, found [311,320]"},
+     "eos_token_id: expected a token id below 320 or a list of up to 32, found [311,320]"},
     {"generation_config.json", "[311, 309]", "-1", "eos_token_id: expected a token id below 320"},
     {"generation_config.json", "[311, 309]", "'<|im_end|>'", "eos_token_id: expected a token id below 320"},
-    {"generation_config.json", "[311, 309]", "[1,2,3,4,5,6,7,8,9]",
-     "eos_token_id: expected a token id below 320 or a list of up to 8"},
+    {"generation_config.json", "[311, 309]", "[1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6]",
+     "eos_token_id: expected a token id below 320 or a list of up to 32"},
     {"generation_config.json", "{", "", "generation_config.json:1:"},
     {"tokenizer_config.json", "{", "", "tokenizer_config.json:2:"},
     {"tokenizer_config.json", "'chat_template': '", "'add_bos_token': 3, 'chat_template': '{{ bos_token }}",
