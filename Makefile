@@ -47,7 +47,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps man demo test test-cuda tests lengths bench asan faults install clean
+.PHONY: all help features deps man demo test test-cuda tests lengths bench asan fuzz faults install clean
 .SECONDARY:
 
 all: $(BIN) ## build build/frontier
@@ -163,6 +163,19 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:fast_unwind_on_malloc=0 \
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
 
+# Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang.
+FUZZ_SRCS = $(wildcard base/*.c kernels/tensor.c harness/model/*.c harness/model/families/*.c harness/engine/rope.c)
+FUZZ_SECONDS ?= 600
+fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)-fuzz/%.ran,$(wildcard tests/fuzz/fuzz_*.c)) ## each reader on random bytes, FUZZ_SECONDS=600 (needs clang)
+$(BUILD)-fuzz/%: tests/fuzz/%.c $(FUZZ_SRCS)
+	@mkdir -p $(@D)
+	$(call say,FUZZ)
+	$(Q)clang -std=c11 -O1 -g $(DEFS) $(INCS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Wno-unknown-pragmas -o $@ $^ $(LIBS:-fopenmp=)
+$(BUILD)-fuzz/%.ran: $(BUILD)-fuzz/%
+	@mkdir -p $<.corpus
+	@if [ -e tests/fuzz/$*.py ]; then $(PYTHON) tests/fuzz/$*.py $<.corpus; fi
+	$< -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -artifact_prefix=$<. $<.corpus
+
 faults: all tests ## every write, sync, rename and allocation of a run fails in turn (half an hour)
 	tests/faults/io.sh
 	tests/faults/alloc.sh
@@ -186,7 +199,7 @@ install: all man ## install under PREFIX (default /usr/local): program, manual, 
 	install -D -m 644 harness/cli/completion/frontier.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/frontier
 	install -D -m 644 harness/cli/completion/_frontier $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_frontier
 	for h in base/*.h kernels/*.h methods/*.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/frontier/$$h; done
-	for f in plots/*.gp configs/models/*.yaml; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/frontier/$$f; done
+	for f in plots/*.gp configs/models/*.yaml models/verify.py; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/frontier/$$f; done
 
 clean: ## remove what was built
-	rm -rf $(BUILD) $(BUILD)-asan
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz

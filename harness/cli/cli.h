@@ -27,6 +27,7 @@ int sf_cmd_compare(int argc, char **argv);
 int sf_cmd_fetch(int argc, char **argv);
 int sf_cmd_bench(int argc, char **argv);
 int sf_cmd_check(int argc, char **argv);
+int sf_cmd_verify(int argc, char **argv);
 int sf_cmd_version(int argc, char **argv);
 
 /* Prints the error, if any, and gives the exit status: 0, 1, or 130 when the user stopped the run. */

@@ -19,7 +19,7 @@ static const double budget_ratio = 1.25, /* executed / requested budget further 
 struct finding {
     int cell;
     double badness;
-    char detail[64];
+    char detail[320];
 };
 struct gate {
     bool (*fails)(const sf_view *v, int cell, int dense, struct finding *out);
@@ -202,7 +202,19 @@ static bool better_than_dense(const sf_view *v, int cell, int dense, struct find
     return true;
 }
 
+/* Named once a model. */
+static bool doubted(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_cell_info *c = &v->results->cell[cell];
+    if (!*c->doubts || (cell && strcmp(c[-1].model, c->model) == 0 && strcmp(c[-1].doubts, c->doubts) == 0)) return false;
+    out->badness = 1;
+    snprintf(out->detail, sizeof out->detail, "%s", c->doubts);
+    return true;
+}
+
 static const struct gate gates[] = {
+    {doubted, "what was read of a model may not be what its authors meant; `frontier verify MODEL` says more"},
     {many_bos, "more than one BOS token in the input: the chat template and the tokenizer both add one"},
     {other_prompts, "the prompt is not dense's prompt: these cells cannot be compared sample by sample"},
     {full_budget_differs, "nothing was left out, and yet the answer is not dense's"},

@@ -10,6 +10,8 @@
 #include "harness/model/cost.h"
 #include "harness/engine/hooks.h"
 #include "harness/model/chat.h"
+#include "harness/model/describe.h"
+#include "harness/model/verify.h"
 
 static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **out)
 {
@@ -43,17 +45,38 @@ static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, b
     return SF_OK;
 }
 
+/* How its positions were read, and what is doubted of it: about its files, its texts and its prompt. */
+static sf_status understand(const sf_model *model, struct sf_understood *out)
+{
+    sf_doubts doubts = model->doubts;
+    sf_round_trips trips;
+    int32_t *ids;
+    int n;
+    sf_positions_text(&model->config, sizeof out->positions, out->positions);
+    SF_TRY(sf_verify_texts(model, &trips, &doubts));
+    SF_TRY(sf_verify_prompt(model, "How many legs do 3 spiders have?", &ids, &n, &doubts));
+    free(ids);
+    size_t used = 0;
+    for (int i = 0; i < doubts.n && used < sizeof out->doubts; i++)
+        used += (size_t)snprintf(out->doubts + used, sizeof out->doubts - used, "%s%s", i ? "; " : "", doubts.text[i]);
+    return SF_OK;
+}
+
 /* Opens the models of `sweep`, which the road then owns. */
 static sf_status open_road(const char *config, sf_sweep *sweep, bool weights, sf_road *out)
 {
     *out = (sf_road){.sweep = sweep};
     int n = out->sweep->models;
     out->model = calloc((size_t)n, sizeof *out->model);
+    out->understood = weights ? calloc((size_t)n, sizeof *out->understood) : NULL;
     const char **hash = calloc((size_t)n, sizeof *hash);
-    sf_status status = out->model && hash ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for its models", config);
+    sf_status status = out->model && hash && (out->understood || !weights)
+                           ? SF_OK
+                           : sf_fail(SF_NO_MEMORY, "%s: no memory for its models", config);
     for (int i = 0; status == SF_OK && i < n; i++) {
         status = open_model(&out->sweep->model[i], weights, &out->model[i]);
         if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], weights, out->model[i]);
+        if (status == SF_OK && weights) status = understand(out->model[i], &out->understood[i]);
         if (status == SF_OK) hash[i] = out->model[i]->hash;
     }
     if (status == SF_OK && weights) status = sf_plan_make(out->sweep, hash, &out->plan);
@@ -89,6 +112,7 @@ void sf_road_close(sf_road *road)
 {
     for (int i = 0; road->model && i < road->sweep->models; i++) sf_model_close(road->model[i]);
     free(road->model);
+    free(road->understood);
     sf_plan_free(&road->plan);
     sf_sweep_free(road->sweep);
     memset(road, 0, sizeof *road);
@@ -277,6 +301,10 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         .device = kind_of(s->device), .seed = s->seed, .chat = s->model[cell->model].chat,
         .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
     };
+    if (road->understood) {
+        info.positions = road->understood[cell->model].positions;
+        info.doubts = road->understood[cell->model].doubts;
+    }
     for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);
     sf_cost cost;
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = info.length, .batch = 1, .density = 1}, &cost);

@@ -12,6 +12,9 @@
 typedef struct sf_road {
     sf_sweep *sweep;
     sf_model **model;   /* [models] */
+    struct sf_understood {
+        char positions[256], doubts[1024];
+    } *understood;      /* [models] kept with results; NULL: texts alone */
     sf_plan plan;
 } sf_road;
 

@@ -46,6 +46,8 @@ const sf_column sf_cell_columns[] = {
     {"prefill_kind", SF_COLUMN_TEXT, CELL(kind[SF_PREFILL]), NULL, true},
     {"decode_kind", SF_COLUMN_TEXT, CELL(kind[SF_DECODE]), NULL, true},
     {"chat", SF_COLUMN_TEXT, CELL(chat), NULL, true},
+    {"positions", SF_COLUMN_TEXT, CELL(positions), NULL, true},
+    {"doubts", SF_COLUMN_TEXT, CELL(doubts), NULL, true},
     {0},
 };
 

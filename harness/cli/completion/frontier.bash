@@ -14,7 +14,7 @@ _frontier()
         *)
             case $command in
             check) words="all $("$program" list methods | sed -n 's/^\([a-z_0-9]*\) .*/\1/p')" ;;
-            list) words="models methods tasks" ;;
+            list) words="models families methods tasks" ;;
             bench) words="attention decode linear estimate sweep" ;;
             tasks) words="export" ;;
             esac
