@@ -1,6 +1,8 @@
 /* Every built-in task: one line each. SF_TASK(x) names `const sf_task sf_x`, defined in a file here. */
 #include "tasks/task.h"
 
+#include <string.h>
+
 /* clang-format off */
 #define TASKS                           \
     /* the study's */                   \
@@ -35,3 +37,10 @@ TASKS
 
 #define SF_TASK(name) &sf_##name,
 const sf_task *const sf_tasks[] = {TASKS NULL};
+
+const sf_task *sf_task_find(const char *name)
+{
+    for (int i = 0; sf_tasks[i]; i++)
+        if (strcmp(sf_tasks[i]->name, name) == 0) return sf_tasks[i];
+    return NULL;
+}

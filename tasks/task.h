@@ -2,8 +2,7 @@
  *
  * The same task, parameters, seed, index, budget and token counter give the same sample, byte for byte, on every
  * machine and at every sparsity, so that comparisons are paired. A task knows text and token counts, no model. To add
- * one: write tasks/NAME.c and add a line to tasks/registry.c; or build the same file as a shared object that also
- * exports `const sf_task *sf_plugin_task(void)`, and name it under `plugins:` in the config (examples/task). */
+ * one: write tasks/NAME.c and add a line to tasks/registry.c. */
 #ifndef SF_TASK_H
 #define SF_TASK_H
 
@@ -90,5 +89,6 @@ typedef struct sf_task {
 } sf_task;
 
 extern const sf_task *const sf_tasks[]; /* NULL-terminated (tasks/registry.c) */
+const sf_task *sf_task_find(const char *name); /* NULL: none has this name */
 
 #endif

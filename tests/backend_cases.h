@@ -16,7 +16,6 @@
 
 #include <cmocka.h>
 
-#include "base/splitmix.h"
 #include "methods/method.h"
 
 typedef struct twin {
@@ -34,7 +33,10 @@ typedef struct twin {
 
 static uint64_t next_random(twin *t)
 {
-    return sf_splitmix_next(&t->seed);
+    uint64_t z = t->seed += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
 }
 
 static int in_range(twin *t, int low, int high) { return low + (int)(next_random(t) % (uint64_t)(high - low + 1)); }

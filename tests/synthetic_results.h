@@ -1,9 +1,9 @@
-/* A results file with known truth, made through the store: scores are drawn with a chance of success that is a logistic
+/* Results with known truth, as a file or in memory: scores are drawn with a chance of success that is a logistic
  * function of model size, task, length and what the method leaves out. */
 #ifndef SYNTHETIC_RESULTS_H
 #define SYNTHETIC_RESULTS_H
 
-#include "base/splitmix.h"
+#include "base/heap.h"
 #include "harness/store/store.h"
 
 #include <math.h>
@@ -53,9 +53,16 @@ enum { SYNTHETIC_ARMS = sizeof synthetic_arm / sizeof *synthetic_arm, SYNTHETIC_
 static const double synthetic_level[] = {0.5, 0.7, 0.8, 0.9, 0.95, 0.6};
 static const int synthetic_length[] = {1024, 4096, 16384, 2048, 8192};
 
+static uint64_t synthetic_hash(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
 static double synthetic_uniform(uint64_t *state)
 {
-    return (double)(sf_splitmix_next(state) >> 11) / 9007199254740992.0;
+    return (double)(synthetic_hash(*state += 0x9e3779b97f4a7c15u) >> 11) / 9007199254740992.0;
 }
 
 struct synthetic_lane {
@@ -97,22 +104,16 @@ static void synthetic_picture(sf_picture *p, int phase, int tokens, double spars
         }
 }
 
-static sf_status synthetic_write(const char *path, const struct synthetic *s)
+/* Where the records of one sample of all cells of a model, length and task go. */
+typedef sf_status synthetic_sink(void *user, int cells, const sf_cell_info *cell, const sf_record *record);
+
+static sf_status synthetic_each(const struct synthetic *s, synthetic_sink *sink, void *user)
 {
     enum { LANES = 96, HEADS = 12 * 12 };
     static float map[LANES][4][HEADS];
     static char text[LANES][64];
     static sf_picture picture[LANES][SF_PHASES];
-    sf_store *store;
-    sf_status status = sf_store_open(path, true, &store);
-    if (status != SF_OK) return status;
-    sf_run_info run = {.config = "name: synthetic\n",
-                       .revision = "v0",
-                       .host = "nowhere",
-                       .versions = "{\"hdf5\":\"1.10\"}",
-                       .started = "2025-01-01T00:00:00Z",
-                       .seconds = 1234,
-                       .batch = 64};
+    sf_status status = SF_OK;
     struct synthetic_lane lane[LANES];
     int lanes = synthetic_lanes(s, lane);
     for (int m = 0; m < s->models; m++)
@@ -121,7 +122,7 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                 for (int i = 0; i < s->samples && status == SF_OK; i++) {
                     sf_cell_info cell[LANES];
                     sf_record record[LANES];
-                    uint64_t shared = sf_mix((uint64_t)(((m * 10 + l) * 10 + t) * 100000 + i));
+                    uint64_t shared = synthetic_hash((uint64_t)(((m * 10 + l) * 10 + t) * 100000 + i));
                     double hard = 1.2 * (synthetic_uniform(&shared) + synthetic_uniform(&shared) - 1);
                     double common[16];
                     for (int k = 0; k < synthetic_task[t].steps; k++) common[k] = synthetic_uniform(&shared);
@@ -129,7 +130,7 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                         const double length = synthetic_length[l], d = synthetic_model[m].d,
                                      N = synthetic_model[m].layers;
                         const double heads = synthetic_model[m].heads, kv = synthetic_model[m].kv_heads, D = 64;
-                        uint64_t own = sf_mix(shared + (uint64_t)c * 77);
+                        uint64_t own = synthetic_hash(shared + (uint64_t)c * 77);
                         double penalty = 0;
                         sf_cell_info *o = &cell[c];
                         sf_record *r = &record[c];
@@ -155,7 +156,12 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                                             .natural = synthetic_task[t].natural,
                                             .device = "cpu",
                                             .dtype = "f32",
-                                            .seed = 43};
+                                            .seed = 43,
+                                            .version = {"", ""},
+                                            .kind = {"", ""},
+                                            .chat = "",
+                                            .positions = "",
+                                            .doubts = ""};
                         snprintf(o->key, sizeof o->key, "%08x%08x%08x%08x", (unsigned)m, (unsigned)l, (unsigned)t,
                                  (unsigned)c);
                         *r = (sf_record){.sample = i,
@@ -182,7 +188,7 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                                    linear = 2 * tokens * synthetic_model[m].parameters;
                             r->cost_paper[p] = p ? synthetic_model[m].parameters + 2 * N * tokens * D * kv * kept
                                                  : linear + attention * kept;
-                            r->cost_exact[p] = p ? r->cost_paper[p] : linear + attention * kept / 2;
+                            r->cost_exact[p] = p ? synthetic_model[m].parameters + 1.5 * N * tokens * D * kv * kept : linear + attention * kept / 2;
                             double share = a < 0 ? 0 : synthetic_arm[a].estimation;
                             r->seconds[p] = (p ? 20 * r->cost_paper[p] * 4e-10 : r->cost_exact[p] * 5e-12) *
                                             (1 + share) * (0.95 + 0.1 * synthetic_uniform(&own));
@@ -222,11 +228,89 @@ static sf_status synthetic_write(const char *path, const struct synthetic *s)
                         r->reference = r->parsed ? r->strict : NAN;
                         snprintf(text[c], sizeof text[c], "<answer>%d</answer>", (int)right);
                     }
-                    status = sf_store_add(store, lanes, cell, record);
+                    status = sink(user, lanes, cell, record);
                 }
-    if (status == SF_OK) status = sf_store_fold(store, &run);
+    return status;
+}
+
+static const sf_run_info synthetic_run = {.config = "name: synthetic\n",
+                                          .revision = "v0",
+                                          .host = "nowhere",
+                                          .versions = "{\"hdf5\":\"1.10\"}",
+                                          .started = "2025-01-01T00:00:00Z",
+                                          .seconds = 1234,
+                                          .batch = 64,
+                                          .cells = ""};
+
+static inline sf_status synthetic_store(void *store, int cells, const sf_cell_info *cell, const sf_record *record)
+{
+    return sf_store_add(store, cells, cell, record);
+}
+
+static inline sf_status synthetic_write(const char *path, const struct synthetic *s)
+{
+    sf_store *store;
+    sf_status status = sf_store_open(path, true, &store);
+    if (status != SF_OK) return status;
+    status = synthetic_each(s, synthetic_store, store);
+    if (status == SF_OK) status = sf_store_fold(store, &synthetic_run);
     sf_store_close(store);
     return status;
+}
+
+/* ---- The same without a file: what reading it would give, but for the order of cells ---- */
+
+static inline void *synthetic_copy(sf_results *r, const void *of, size_t bytes)
+{
+    void *copy = of ? sf_heap_alloc(r->arena, bytes) : NULL;
+    if (copy) memcpy(copy, of, bytes);
+    return copy;
+}
+
+static inline sf_status synthetic_keep(void *results, int cells, const sf_cell_info *cell, const sf_record *record)
+{
+    sf_results *r = results;
+    int first = record->sample == 0 ? r->cells : r->cells - cells; /* the cells of a group stand together */
+    for (int c = 0; c < cells; c++) {
+        int at = first + c, n = r->records[at];
+        const size_t floats = (size_t)cell[c].layers * (size_t)cell[c].heads;
+        if (record->sample == 0) r->cell[r->cells++] = cell[c];
+        if ((n & (n - 1)) == 0) { /* room doubles */
+            sf_record *grown = sf_heap_alloc(r->arena, (size_t)(n ? 2 * n : 1) * sizeof *grown);
+            if (!grown) return SF_NO_MEMORY;
+            if (n) memcpy(grown, r->record[at], (size_t)n * sizeof *grown);
+            r->record[at] = grown;
+        }
+        sf_record *out = &r->record[at][r->records[at]++];
+        *out = record[c];
+        out->prediction = sf_heap_text(r->arena, record[c].prediction, strlen(record[c].prediction));
+        for (int p = 0; p < SF_PHASES; p++) {
+            out->picture[p] = synthetic_copy(r, record[c].picture[p], sizeof(sf_picture));
+            for (int kind = 0; kind < 2; kind++) {
+                const float *map = kind ? record[c].recall[p] : record[c].density[p];
+                const float **mean = kind ? &r->mean[at].recall[p] : &r->mean[at].density[p];
+                if (!map) continue;
+                if (!*mean) *mean = sf_heap_alloc(r->arena, floats * sizeof **mean);
+                for (size_t i = 0; i < floats; i++) ((float *)*mean)[i] += (map[i] - (*mean)[i]) / (float)(n + 1);
+                out->density[p] = out->recall[p] = NULL; /* as they are read without SF_READ_MAPS */
+            }
+        }
+    }
+    return SF_OK;
+}
+
+static inline sf_status synthetic_make(const struct synthetic *s, sf_results *out)
+{
+    struct synthetic_lane lane[96];
+    size_t cells = (size_t)s->models * s->tasks * s->lengths * synthetic_lanes(s, lane);
+    sf_heap *heap = calloc(1, sizeof *heap);
+    *out = (sf_results){.arena = heap, .runs = 1};
+    out->run = synthetic_copy(out, &synthetic_run, sizeof synthetic_run);
+    out->cell = sf_heap_alloc(heap, cells * sizeof *out->cell);
+    out->records = sf_heap_alloc(heap, cells * sizeof *out->records);
+    out->record = sf_heap_alloc(heap, cells * sizeof *out->record);
+    out->mean = sf_heap_alloc(heap, cells * sizeof *out->mean);
+    return synthetic_each(s, synthetic_keep, out);
 }
 
 #endif

@@ -2,6 +2,7 @@
 #include "harness/report/stats.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,6 +44,21 @@ static void near(double got, double want, double tolerance, const char *what)
     if (!(fabs(got - want) <= tolerance)) fail_msg("%s: %.9g, expected %.9g within %.2g", what, got, want, tolerance);
 }
 
+enum { R = 100000 };
+
+/* Replicates of the mean of a sample, with room to work in. */
+static double *replicates(int n, const double *x)
+{
+    double *out = calloc(2 * R, sizeof *out);
+    float *weight = malloc((size_t)n * sizeof *weight);
+    for (int r = 0; r < R; r++) {
+        sf_resample(2, r, n, weight);
+        for (int i = 0; i < n; i++) out[r] += weight[i] * x[i] / n;
+    }
+    free(weight);
+    return out;
+}
+
 static void test_mean_and_intervals(void **state)
 {
     (void)state;
@@ -52,57 +68,47 @@ static void test_mean_and_intervals(void **state)
     {
         int n;
         double *x = numbers(json_object_get(sample, "x"), &n), mean, error, low, high;
+        double least = number(sample, "least"), most = number(sample, "most");
         sf_mean_error(n, x, &mean, &error);
         near(mean, number(sample, "mean"), 1e-12, "mean");
         near(error, number(sample, "se"), 1e-12, "standard error");
-        enum { R = 100000 };
-        assert_int_equal(sf_bootstrap_mean(n, x, R, 1, 0.95, &low, &high), SF_OK);
-        /* Four standard errors of these Monte Carlo quantiles; ends may jump between neighbouring means of the discrete
-         * scores, quarters in the second sample and ones in the fourth. */
-        double tolerance = 0.03 * error + (k == 1 ? 0.25 / n : k == 3 ? 1.0 / n : 0);
-        const json_t *bca = json_object_get(sample, "bca"), *percentile = json_object_get(sample, "percentile");
-        near(low, item(bca, 0), tolerance, "BCa, lower end");
-        near(high, item(bca, 1), tolerance, "BCa, upper end");
-        double *replicate = malloc(R * sizeof *replicate);
-        float *weight = malloc((size_t)n * sizeof *weight);
-        for (int r = 0; r < R; r++) {
-            replicate[r] = 0;
-            sf_resample(2, r, n, weight);
-            for (int i = 0; i < n; i++) replicate[r] += weight[i] * x[i] / n;
-        }
-        sf_interval_percentile(R, replicate, 0.95, &low, &high);
-        near(low, item(percentile, 0), tolerance, "percentile, lower end");
-        near(high, item(percentile, 1), tolerance, "percentile, upper end");
+        assert_int_equal(sf_bootstrap_mean(n, x, least, most, R, 1, 0.95, &low, &high), SF_OK);
+        const json_t *bounded = json_object_get(sample, "bounded"), *seen = json_object_get(sample, "seen");
+        double tolerance = 0.02 * (item(bounded, 1) - item(bounded, 0)); /* four standard errors of these quantiles */
+        near(low, item(bounded, 0), tolerance, "lower end");
+        near(high, item(bounded, 1), tolerance, "upper end");
+        double *replicate = replicates(n, x); /* nothing unseen beside so many */
+        sf_interval_bounded(R, replicate, &(sf_basis){1, 1 << 30, least, most, 0, 0}, 0.95, &low, &high);
+        near(low, item(seen, 0), tolerance, "what was seen, lower end");
+        near(high, item(seen, 1), tolerance, "what was seen, upper end");
         free(replicate);
-        free(weight);
         free(x);
     }
 }
 
-static void test_two_samples(void **state)
+/* Answers that are right or wrong: Clopper and Pearson's interval. Differences that are all 0: the rule of three's. */
+static void test_exact_intervals(void **state)
 {
     (void)state;
-    enum { R = 100000 };
-    const json_t *two = json_object_get(golden, "two");
-    int n[2];
-    double *x[2] = {numbers(json_object_get(two, "a"), &n[0]), numbers(json_object_get(two, "b"), &n[1])};
-    double *replicate = calloc(R, sizeof *replicate), influence[200], estimate = 0, low, high;
-    float weight[100];
-    for (int s = 0, at = 0; s < 2; s++) {
-        double mean, error;
-        sf_mean_error(n[s], x[s], &mean, &error);
-        estimate += mean / 2;
-        for (int i = 0; i < n[s]; i++) influence[at++] = (x[s][i] - mean) / (2 * n[s]);
-        for (int r = 0; r < R; r++) {
-            sf_resample(sf_seed_of(3, s ? "b" : "a"), r, n[s], weight);
-            for (int i = 0; i < n[s]; i++) replicate[r] += weight[i] * x[s][i] / (2 * n[s]);
-        }
-        free(x[s]);
+    size_t k;
+    json_t *row;
+    double low, high, x[128];
+    json_array_foreach(json_object_get(golden, "binary"), k, row)
+    {
+        int n = (int)number(row, "n"), right = (int)number(row, "k");
+        for (int i = 0; i < n; i++) x[i] = i < right;
+        assert_int_equal(sf_bootstrap_mean(n, x, 0, 1, R, 1, 0.95, &low, &high), SF_OK);
+        near(low, number(row, "low"), 0.003, "Clopper and Pearson, lower end");
+        near(high, number(row, "high"), 0.003, "Clopper and Pearson, upper end");
     }
-    sf_interval_bca(R, replicate, estimate, n[0] + n[1], influence, 0.95, &low, &high);
-    near(low, item(json_object_get(two, "bca"), 0), 0.006, "two samples, lower end");
-    near(high, item(json_object_get(two, "bca"), 1), 0.006, "two samples, upper end");
-    free(replicate);
+    memset(x, 0, sizeof x);
+    json_array_foreach(json_object_get(golden, "alike"), k, row)
+    {
+        int n = (int)number(row, "n");
+        assert_int_equal(sf_bootstrap_mean(n, x, -1, 1, R, 1, 0.95, &low, &high), SF_OK);
+        near(high, number(row, "loss"), 1e-4, "equal pairs, upper end");
+        near(low, -number(row, "loss"), 1e-4, "equal pairs, lower end");
+    }
 }
 
 static void test_degenerate(void **state)
@@ -113,11 +119,10 @@ static void test_degenerate(void **state)
     assert_true(isnan(mean) && isnan(error));
     sf_mean_error(1, same, &mean, &error);
     assert_true(mean == 0.25 && isnan(error));
-    assert_int_equal(sf_bootstrap_mean(5, same, 1000, 1, 0.95, &low, &high), SF_OK);
-    assert_true(low == 0.25 && high == 0.25);
-    assert_int_equal(sf_bootstrap_mean(1, same, 1000, 1, 0.95, &low, &high), SF_OK);
-    assert_true(low == 0.25 && high == 0.25);
-    assert_int_equal(sf_bootstrap_mean(0, same, 1000, 1, 0.95, &low, &high), SF_OK);
+    assert_int_equal(sf_bootstrap_mean(1, same, 0, 1, 1000, 1, 0.95, &low, &high), SF_OK);
+    near(low, 0.25 * 0.025, 1e-3, "one sample, lower end");
+    near(high, 1 - 0.75 * 0.025, 1e-3, "one sample, upper end");
+    assert_int_equal(sf_bootstrap_mean(0, same, 0, 1, 1000, 1, 0.95, &low, &high), SF_OK);
     assert_true(isnan(low) && isnan(high));
     assert_true(isnan(sf_quantile(0, NULL, 0.5)));
     assert_int_equal(sf_sign_flip_test(0, NULL, 1000, 1, &low), SF_OK);
@@ -130,17 +135,17 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Ends of an interval are those of the sorted replicates, to the bit: few or many, sorted, alike, few values. */
+/* Ends of an interval are those of the sorted replicates, few or many, sorted, alike, few values. */
 static void test_selection(void **state)
 {
     (void)state;
     enum { MOST = 3000 };
-    static double x[MOST], sorted[MOST];
+    static double x[2 * MOST], sorted[2 * MOST];
     uint64_t noise = 11;
     const int sizes[] = {1, 2, 3, 7, 100, MOST};
     for (int kind = 0; kind < 5; kind++)
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
-            for (double level = 0; level < 1.05; level += 0.19) {
+            for (double level = 0; level < 1; level += 0.19) {
                 int n = sizes[k];
                 double low, high;
                 for (int i = 0; i < n; i++) {
@@ -150,9 +155,9 @@ static void test_selection(void **state)
                 }
                 memcpy(sorted, x, sizeof x);
                 qsort(sorted, (size_t)n, sizeof *sorted, ascending);
-                sf_interval_percentile(n, x, level, &low, &high);
-                assert_true(low == sf_quantile(n, sorted, (1 - level) / 2));
-                assert_true(high == sf_quantile(n, sorted, (1 + level) / 2));
+                sf_interval_bounded(n, x, &(sf_basis){.means = 1, .fewest = INT_MAX}, level, &low, &high); /* nothing unseen */
+                near(low, sf_quantile(n, sorted, (1 - level) / 2), 1e-4, "lower quantile");
+                near(high, sf_quantile(n, sorted, (1 + level) / 2), 1e-4, "upper quantile");
             }
 }
 
@@ -161,12 +166,14 @@ static void test_resampling(void **state)
     (void)state;
     float weight[7], again[7];
     double sum[7] = {0};
+    double square = 0;
     for (int r = 0; r < 20000; r++) {
-        float total = 0;
+        double total = 0;
         sf_resample(9, r, 7, weight);
-        for (int i = 0; i < 7; i++) total += weight[i], sum[i] += weight[i];
-        assert_true(total == 7);
+        for (int i = 0; i < 7; i++) total += weight[i], sum[i] += weight[i], square += weight[i] * weight[i] / 7 / 20000;
+        near(total, 7, 1e-5, "sum of weights");
     }
+    near(square, 2 * 7 / 8.0, 0.03, "mean square of weights"); /* uniform on the simplex */
     for (int i = 0; i < 7; i++) near(sum[i] / 20000, 1, 0.03, "mean weight");
     sf_resample(9, 123, 7, weight);
     sf_resample(9, 123, 7, again);
@@ -288,11 +295,11 @@ static double uniform(void)
     return ((double)(noise >> 11) + 0.5) / 9007199254740992.0;
 }
 
-/* 95 % intervals of the mean paired difference: two skewed scores of five steps that share the sample's difficulty. */
+/* Intervals of the mean paired difference: two skewed scores of five steps that share the sample's difficulty. */
 static void test_coverage(void **state)
 {
     (void)state;
-    enum { SIMULATIONS = 1500, N = 60 };
+    enum { SIMULATIONS = 1000, N = 60 };
     const double effect = 0.15; /* dense passes, sparse does not */
     int covered = 0;
     for (int s = 0; s < SIMULATIONS; s++) {
@@ -301,11 +308,56 @@ static void test_coverage(void **state)
             double u = uniform(); /* -0.25 with .05, +0.5 with .325, else 0: mean 0.15 */
             d[i] = u < 0.05 ? -0.25 : u < 0.375 ? 0.5 : 0;
         }
-        assert_int_equal(sf_bootstrap_mean(N, d, 2000, (uint64_t)s, 0.95, &low, &high), SF_OK);
+        assert_int_equal(sf_bootstrap_mean(N, d, -1, 1, 1000, (uint64_t)s, 0.95, &low, &high), SF_OK);
         covered += low <= effect && effect <= high;
     }
     double share = (double)covered / SIMULATIONS;
-    if (share < 0.93 || share > 0.97) fail_msg("95 %% intervals cover the truth in %.1f %%", 100 * share);
+    if (share < 0.94 || share > 0.995) fail_msg("95 %% intervals cover the truth in %.1f %%", 100 * share);
+}
+
+static double choose(int n, int k) { return exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)); }
+
+/* Few samples of answers that are right or wrong: coverage is a sum over all outcomes, no simulation. One task, and the mean
+ * of two whose chances differ. */
+static void test_small_samples(void **state)
+{
+    (void)state;
+    enum { DRAWS = 4000, MOST = 20, CHANCES = 19 };
+    static double replicate[2 * DRAWS], low[MOST + 1][MOST + 1], high[MOST + 1][MOST + 1];
+    const int sizes[] = {1, 2, 5, 10, 20};
+    for (size_t at = 0; at < sizeof sizes / sizeof *sizes; at++)
+        for (int tasks = 1; tasks <= 2; tasks++) {
+            int n = sizes[at];
+            float weight[2][MOST];
+            for (int a = 0; a <= n; a++)
+                for (int b = 0; b <= (tasks == 2 ? n : 0); b++) {
+                    for (int r = 0; r < DRAWS; r++) {
+                        replicate[r] = 0;
+                        for (int t = 0; t < tasks; t++) {
+                            sf_resample((uint64_t)t + 3, r, n, weight[t]);
+                            for (int i = 0; i < (t ? b : a); i++) replicate[r] += weight[t][i] / n / tasks;
+                        }
+                    }
+                    double mean[2] = {(double)a / n, (double)(tasks == 2 ? b : a) / n};
+                    sf_interval_bounded(DRAWS, replicate,
+                                        &(sf_basis){tasks, n, 0, 1, fmin(mean[0], mean[1]), fmax(mean[0], mean[1])}, 0.95,
+                                        &low[a][b], &high[a][b]);
+                }
+            for (int p = 0; p <= CHANCES + 1; p++)
+                for (int q = tasks == 2 ? 0 : p; q <= (tasks == 2 ? CHANCES + 1 : p); q++) {
+                    double chance[2] = {p / (CHANCES + 1.0), q / (CHANCES + 1.0)}, covered = 0;
+                    double truth = tasks == 2 ? (chance[0] + chance[1]) / 2 : chance[0];
+                    for (int a = 0; a <= n; a++)
+                        for (int b = 0; b <= (tasks == 2 ? n : 0); b++) {
+                            double mass = choose(n, a) * pow(chance[0], a) * pow(1 - chance[0], n - a);
+                            if (tasks == 2) mass *= choose(n, b) * pow(chance[1], b) * pow(1 - chance[1], n - b);
+                            if (low[a][b] <= truth + 1e-9 && truth - 1e-9 <= high[a][b]) covered += mass;
+                        }
+                    if (covered < 0.93)
+                        fail_msg("%d samples of %d tasks, chances %g and %g: 95 %% intervals hold the truth in %.1f %%", n, tasks,
+                                 chance[0], chance[1], 100 * covered);
+                }
+        }
 }
 
 /* Families of ten true null hypotheses: a family shows any effect after Holm in at most 5 %. */
@@ -334,7 +386,7 @@ static void test_false_positives(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_mean_and_intervals),
-                                       cmocka_unit_test(test_two_samples),
+                                       cmocka_unit_test(test_exact_intervals),
                                        cmocka_unit_test(test_degenerate),
                                        cmocka_unit_test(test_selection), cmocka_unit_test(test_resampling),
                                        cmocka_unit_test(test_sign_flips),
@@ -343,6 +395,7 @@ int main(void)
                                        cmocka_unit_test(test_quantiles_and_normal),
                                        cmocka_unit_test(test_fit_and_rank),
                                        cmocka_unit_test(test_coverage),
+                                       cmocka_unit_test(test_small_samples),
                                        cmocka_unit_test(test_false_positives)};
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -38,7 +38,6 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     json_object_set_new(o, "suffix", model->suffix ? json_string(model->suffix) : json_null());
     json_object_set_new(o, "task", json_string(task->task->name));
     json_object_set_new(o, "task_version", json_integer(task->task->version));
-    if (*task->code) json_object_set_new(o, "task_code", json_string(task->code));
     json_object_set_new(o, "task_params", json_loads(task->json, 0, NULL));
     json_object_set_new(o, "output", json_integer(task->output));
     json_object_set_new(o, "length", json_integer(sweep->length[cell->length]));

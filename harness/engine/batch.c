@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/splitmix.h"
 #include "harness/engine/hooks.h"
 
 static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together */
@@ -59,6 +58,15 @@ static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int lay
     return tokens < batch->config->window ? tokens : batch->config->window;
 }
 
+/* splitmix64, Vigna 2015 */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
 /* One row drawn from each of `recall_rows` equal stretches of the prompt. */
 static sf_status sample_rows(const sf_generation *how, sf_prompt *prompt)
 {
@@ -67,7 +75,7 @@ static sf_status sample_rows(const sf_generation *how, sf_prompt *prompt)
     SF_TRY(host_array(n, sizeof *prompt->recall_row, &prompt->recall_row));
     for (int64_t i = 0; i < n; i++) {
         int64_t begin = i * tokens / n, end = (i + 1) * tokens / n;
-        prompt->recall_row[i] = (int32_t)(begin + (int64_t)(sf_splitmix(how->seed + (uint64_t)i, 0) % (uint64_t)(end - begin)));
+        prompt->recall_row[i] = (int32_t)(begin + (int64_t)(mix(how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
     }
     return SF_OK;
 }

@@ -9,13 +9,16 @@
 enum { SHOWN = 20, RESAMPLES = 10000 };
 static const double alpha = 0.05;
 
-/* What makes two cells the same question. Keys may differ: device, dtype and revision are part of them. */
+/* What makes two cells the same question: all settings but what is compared, which is the program's revision and what
+ * runs it (device, dtype, files of the model). */
 static int by_question(const sf_cell_info *x, const sf_cell_info *y)
 {
     int o = strcmp(x->model, y->model);
+    if (!o) o = strcmp(x->chat ? x->chat : "", y->chat ? y->chat : "");
     if (!o) o = strcmp(x->task_label, y->task_label);
     if (!o) o = strcmp(x->task_params, y->task_params);
-    if (!o) o = x->length - y->length;
+    if (!o) o = (x->length > y->length) - (x->length < y->length);
+    if (!o) o = (x->output_limit > y->output_limit) - (x->output_limit < y->output_limit);
     for (int p = 0; p < SF_PHASES && !o; p++) {
         o = strcmp(x->label[p], y->label[p]);
         double a = x->sparsity[p], b = y->sparsity[p];
@@ -24,6 +27,14 @@ static int by_question(const sf_cell_info *x, const sf_cell_info *y)
     }
     if (!o) o = (x->seed > y->seed) - (x->seed < y->seed);
     return o;
+}
+
+/* How much of what is compared two cells share: where a question stands several times in a file, likes meet. */
+static int likeness(const sf_cell_info *x, const sf_cell_info *y)
+{
+    int n = strcmp(x->model_hash, y->model_hash) == 0 && strcmp(x->device, y->device) == 0 && strcmp(x->dtype, y->dtype) == 0;
+    for (int p = 0; p < SF_PHASES; p++) n = 2 * n + (strcmp(x->version[p], y->version[p]) == 0);
+    return n;
 }
 
 struct pair {
@@ -101,9 +112,32 @@ static int *sorted(const sf_results *r)
     return order;
 }
 
+/* The cells of one question: order_a[0 … na) and order_b[0 … nb). Each takes the likest that is left; of what is left over
+ * without a like there is no telling with which it belongs. */
+static int match(const sf_results *a, const sf_results *b, int *order_a, int na, int *order_b, int nb, struct pair *pair)
+{
+    int pairs = 0;
+    for (int like = na == 1 && nb == 1 ? 0 : 7; like >= (na == 1 && nb == 1 ? 0 : 4); like--)
+        for (int i = 0; i < na; i++)
+            for (int j = 0; j < nb && order_a[i] >= 0; j++)
+                if (order_b[j] >= 0 && likeness(&a->cell[order_a[i]], &b->cell[order_b[j]]) >= like) {
+                    pair[pairs++] = (struct pair){.a = order_a[i], .b = order_b[j]};
+                    order_a[i] = order_b[j] = -1;
+                }
+    return pairs;
+}
+
+/* Cells from `first` on that ask the same. */
+static int alike(const sf_results *r, const int *order, int first)
+{
+    int n = 1;
+    while (first + n < r->cells && by_question(&r->cell[order[first]], &r->cell[order[first + n]]) == 0) n++;
+    return n;
+}
+
 sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
 {
-    int most = 1, pairs = 0, only_a = 0, only_b = 0, *order_a = sorted(a), *order_b = sorted(b);
+    int most = 1, pairs = 0, only_a = 0, only_b = 0, several = 0, *order_a = sorted(a), *order_b = sorted(b);
     for (int c = 0; c < a->cells; c++)
         if (a->records[c] > most) most = a->records[c];
     double *difference = malloc((size_t)most * sizeof *difference), *p = malloc(((size_t)a->cells + 1) * 2 * sizeof *p);
@@ -112,15 +146,19 @@ sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
         order_a && order_b && difference && p && pair ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory to compare");
     for (int i = 0, j = 0; status == SF_OK && (i < a->cells || j < b->cells);) {
         int o = i == a->cells ? 1 : j == b->cells ? -1 : by_question(&a->cell[order_a[i]], &b->cell[order_b[j]]);
-        if (o < 0)
+        if (o < 0) {
             i++, only_a++;
-        else if (o > 0)
+        } else if (o > 0) {
             j++, only_b++;
-        else {
-            pair[pairs] = (struct pair){.a = order_a[i++], .b = order_b[j++]};
-            status = compare_cells(a, b, &pair[pairs], difference);
-            p[pairs] = pair[pairs].p;
-            pairs++;
+        } else {
+            int na = alike(a, order_a, i), nb = alike(b, order_b, j);
+            int found = match(a, b, order_a + i, na, order_b + j, nb, pair + pairs);
+            several += na + nb - 2 * found;
+            i += na, j += nb;
+            for (; found-- && status == SF_OK; pairs++) {
+                status = compare_cells(a, b, &pair[pairs], difference);
+                p[pairs] = pair[pairs].p;
+            }
         }
     }
     if (status == SF_OK) status = sf_holm(pairs, p, p + pairs);
@@ -137,6 +175,9 @@ sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
             largest = fmax(largest, fabs(pair[i].difference));
         }
         fprintf(out, "%d cells in both, %d only in the first, %d only in the second.\n", pairs, only_a, only_b);
+        if (several)
+            fprintf(out, "%d cells are not compared: several of one question stand in a file, and which belong together is not "
+                         "told by device, dtype or the model's files.\n", several);
         if (prompts) fprintf(out, "%d samples left out: their prompts differ.\n", prompts);
         if (!samples) {
             fprintf(out, "No sample in common: nothing to compare.\n");

@@ -72,11 +72,26 @@ bool sf_interpolate(const sf_view *v, int model, int length, int arm, const bool
     return add_point(v, below, in, 1 - w, replicate) && (w == 0 || add_point(v, above, in, w, replicate));
 }
 
-static void interval(int n, double *replicate, double *mean, double *low, double *high)
+/* The cells of the tasks `in` of an arm's points at a model and length, as far as they were run. */
+static void stand_on(const sf_view *v, int model, int length, int arm, const bool *in, sf_basis *basis)
+{
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (p->model != model || p->length != length || p->arm != arm) continue;
+        for (int t = 0; t < v->tasks; t++) {
+            int n = in[t] && p->cell[t] >= 0 ? v->results->records[p->cell[t]] : basis->fewest;
+            if (!basis->fewest || n < basis->fewest) basis->fewest = n;
+        }
+    }
+}
+
+/* Mean of replicates (of twice the room) and 95 % interval of a statistic that lies in [-reach, reach]. */
+static void interval(int n, double *replicate, sf_basis basis, double reach, double *mean, double *low, double *high)
 {
     *mean = 0;
     for (int b = 0; b < n; b++) *mean += replicate[b] / n;
-    sf_interval_percentile(n, replicate, 0.95, low, high);
+    basis.least = -reach, basis.most = reach;
+    sf_interval_bounded(n, replicate, &basis, 0.95, low, high);
 }
 
 /* ---- 1. At equal cost, does the larger model made sparse beat the smaller one? ---- */
@@ -112,7 +127,11 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                 add_point(v, dense, in, -1, replicate);
                 double mean, low, high;
                 char level[32], text[400];
-                interval(v->resamples, replicate, &mean, &low, &high);
+                sf_basis basis = {0};
+                for (int t = 0; t < v->tasks; t++) basis.means += in[t];
+                stand_on(v, m, l, 0, in, &basis);
+                stand_on(v, best->model, l, best->arm, in, &basis);
+                interval(v->resamples, replicate, basis, 1, &mean, &low, &high);
                 const char *verdict = low > 0 ? "yes" : high < 0 ? "no" : "not decided";
                 *(low > 0 ? &wins : high < 0 ? &losses : &open) += 1;
                 sf_point_level(v, best, level);
@@ -193,6 +212,7 @@ struct ranking {
     double *loss, *mean; /* [arms, resamples], [arms]: score lost against dense */
     double *single;      /* [settings, arms] mean loss with one model and length */
     int settings;        /* models and lengths in which every arm can be read off */
+    sf_basis basis;
 };
 
 static void choose_arms(const sf_view *v, int phase, struct ranking *r)
@@ -220,6 +240,7 @@ static void measure_losses(const sf_view *v, const bool *in, struct ranking *r, 
 {
     int B = v->resamples;
     r->settings = 0;
+    r->basis = (sf_basis){0};
     memset(r->loss, 0, (size_t)r->arms * B * sizeof *r->loss);
     for (int m = 0; m < v->models; m++)
         for (int l = 0; l < v->lengths; l++) {
@@ -235,6 +256,9 @@ static void measure_losses(const sf_view *v, const bool *in, struct ranking *r, 
                 for (int b = 0; b < B; b++) loss[b] -= scratch[b], *single -= scratch[b] / B;
             }
             r->settings++;
+            for (int t = 0; t < v->tasks; t++) r->basis.means += in[t];
+            stand_on(v, m, l, 0, in, &r->basis);
+            for (int i = 0; i < r->arms; i++) stand_on(v, m, l, r->arm[i], in, &r->basis);
         }
     for (int i = 0; i < r->arms && r->settings; i++) {
         double *loss = r->loss + (size_t)i * B;
@@ -259,7 +283,7 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
         scratch[b] = r->loss[(size_t)second * B + b] - r->loss[(size_t)best * B + b];
     }
     double difference, low, high, agreement = 0;
-    interval(B, scratch, &difference, &low, &high);
+    interval(B, scratch, r->basis, 1, &difference, &low, &high);
     for (int k = 0; k < r->settings; k++) {
         double tau = sf_kendall(r->arms, r->mean, r->single + k * r->arms);
         if (!isnan(tau)) agreement += tau, rankings++;
@@ -298,12 +322,16 @@ static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratc
 
 /* ---- 3. Does the relative error fall with length? ---- */
 
-/* Slope of y over x, plain least squares. */
-static double slope(int n, const double *x, const double *y)
+/* Slope of y over x, plain least squares; *most: of any y in [-1, 1]. */
+static double slope(int n, const double *x, const double *y, double *most)
 {
-    double mx = 0, my = 0, xy = 0, xx = 0;
+    double mx = 0, my = 0, xy = 0, xx = 0, reach = 0;
     for (int i = 0; i < n; i++) mx += x[i] / n, my += y[i] / n;
-    for (int i = 0; i < n; i++) xy += (x[i] - mx) * (y[i] - my), xx += (x[i] - mx) * (x[i] - mx);
+    for (int i = 0; i < n; i++) {
+        xy += (x[i] - mx) * (y[i] - my), xx += (x[i] - mx) * (x[i] - mx);
+        reach += fabs(x[i] - mx);
+    }
+    *most = reach / xx;
     return xy / xx;
 }
 
@@ -312,6 +340,7 @@ static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, doub
     enum { LENGTHS = 16 };
     int B = v->resamples, lengths = 0, of[LENGTHS] = {0};
     double s = reach(v, arm), x[LENGTHS], y[LENGTHS], mean[LENGTHS] = {0};
+    sf_basis basis = {0};
     double *error = calloc((size_t)LENGTHS * B, sizeof *error);
     double *sparse = malloc((size_t)B * sizeof *sparse);
     if (!error || !sparse) {
@@ -332,6 +361,9 @@ static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, doub
             for (int b = 0; b < B; b++)
                 error[(size_t)lengths * B + b] += scratch[b] > 0 ? (scratch[b] - sparse[b]) / scratch[b] : 0;
             models++;
+            if (!lengths) basis.means += v->tasks;
+            stand_on(v, m, l, 0, in, &basis);
+            stand_on(v, m, l, arm, in, &basis);
         }
         if (!models) continue;
         for (int b = 0; b < B; b++) mean[lengths] += (error[(size_t)lengths * B + b] /= models) / B;
@@ -340,12 +372,12 @@ static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, doub
     }
     sf_status status = SF_OK;
     if (lengths > 1) {
-        double change, low, high;
+        double change, low, high, most = 0;
         for (int b = 0; b < B; b++) {
             for (int l = 0; l < lengths; l++) y[l] = error[(size_t)l * B + b];
-            scratch[b] = slope(lengths, x, y);
+            scratch[b] = slope(lengths, x, y, &most);
         }
-        interval(B, scratch, &change, &low, &high);
+        interval(B, scratch, basis, most, &change, &low, &high);
         status = add(out, "length",
                      high < 0  ? "yes"
                      : low > 0 ? "no"
@@ -367,7 +399,7 @@ static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, doub
 sf_status sf_find(const sf_view *v, sf_findings *out)
 {
     *out = (sf_findings){0};
-    double *scratch = malloc((size_t)v->resamples * sizeof *scratch);
+    double *scratch = malloc(2 * (size_t)v->resamples * sizeof *scratch); /* sf_interval_bounded() */
     bool *in = malloc((size_t)v->tasks + 1);
     sf_status status = scratch && in ? SF_OK : no_memory();
     if (status == SF_OK) status = compare_costs(v, out, scratch, in);

@@ -8,7 +8,7 @@ typedef struct sf_finding {
     const char *question; /* "isoCost", "method", "length" */
     const char *verdict;  /* "yes", "no", "not decided" */
     char *text;
-    double number, low, high; /* 95 % bootstrap interval */
+    double number, low, high; /* 95 % interval */
     bool detail;              /* one of many comparisons: in the CSV, not on the page */
 } sf_finding;
 

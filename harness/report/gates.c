@@ -284,8 +284,8 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
     if (v->left_out && status == SF_OK) {
         char *text = NULL;
         if (asprintf(&text,
-                     "%d cells stand where others stand (they differ in seed, output limit or model files); the one "
-                     "with more samples is shown",
+                     "%d cells stand where others stand, of another version of the task or the program; the one with "
+                     "more samples is shown",
                      v->left_out) < 0)
             text = NULL;
         status = add(out, text);

@@ -1,6 +1,7 @@
 #include "harness/report/page.h"
 #include "harness/report/escape.h"
 #include "harness/report/fidelity.h"
+#include "harness/report/out.h"
 #include "harness/report/resample.h"
 
 #include <errno.h>
@@ -94,11 +95,10 @@ static void interval(FILE *out, const char *format, double low, double high)
 
 static void scores(FILE *out, const sf_view *v)
 {
-    fputs("<h2>Scores</h2><p class=note>Means over tasks of strict scores, 95&nbsp;% bootstrap intervals (BCa, samples "
-          "drawn in "
-          "pairs with dense); difference to dense over the tasks that both have; p of a paired sign-flip test, "
-          "Holm-corrected "
-          "over all rows. Coloured: below dense, p&nbsp;&le;&nbsp;0.05.</p><div "
+    fputs("<h2>Scores</h2><p class=note>Means over tasks of strict scores, with 95&nbsp;% intervals that hold from the first "
+          "sample on: Bayesian bootstrap with one sample more, never seen, that is as bad (or good) as can be (Gaffke); samples "
+          "drawn in pairs with dense. Difference to dense over the tasks that both have; p of a paired sign-flip test, "
+          "Holm-corrected over all rows. Coloured: below dense, p&nbsp;&le;&nbsp;0.05.</p><div "
           "class=scroll><table><thead><tr><th>model<th>tokens"
           "<th class=l>method<th>requested<th>prefill sparsity<th>decode "
           "sparsity<th>tasks<th>samples<th>score<th>95&nbsp;%"
@@ -149,7 +149,7 @@ static void conclusions(FILE *out, const sf_view *v, const sf_findings *findings
         }
         if (begun) fputs("</ul>\n", out);
     }
-    fputs("<p class=note>Intervals: 95&nbsp;% bootstrap (percentile), samples drawn in pairs. Scores between tested "
+    fputs("<p class=note>Intervals: 95&nbsp;%, as of the scores below. Scores between tested "
           "sparsities are "
           "interpolated linearly. All comparisons: <code>tables/findings.csv</code>.</p>\n",
           out);
@@ -222,7 +222,8 @@ static void provenance(FILE *out, const sf_view *v)
 }
 
 sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const sf_made *made,
-                         const sf_warnings *warnings, const sf_findings *findings, const char *trouble)
+                         const sf_warnings *warnings, const sf_findings *findings, const sf_settings *settings,
+                         const char *trouble)
 {
     sf_status status = SF_OK;
     int samples = 0;
@@ -245,6 +246,15 @@ sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const 
         fputs("<div class=warning>", out);
         text(out, warnings->text[i]);
         fputs("</div>\n", out);
+    }
+    for (int g = 1; settings && g < settings->groups; g++) {
+        const sf_settings_group *other = &settings->group[g];
+        char name[64];
+        sf_file_label(other->name, name);
+        fprintf(out, "<p class=note>Not compared with these: %d cells, %d samples with other settings (", other->cells,
+                other->samples);
+        text(out, other->name);
+        fprintf(out, "), <a href=\"settings-%s/index.html\">a report of their own</a>.</p>\n", name);
     }
     conclusions(out, v, findings);
     status = figures(out, folder, plots, made);

@@ -5,10 +5,12 @@
 #include "harness/report/findings.h"
 #include "harness/report/gates.h"
 #include "harness/report/made.h"
+#include "harness/report/settings.h"
 
-/* FOLDER/index.html, one file that needs no other: figures inlined, tables, warnings, provenance. `trouble`: why there
- * are no pictures, "": there are. */
+/* FOLDER/index.html, one file that needs no other: figures inlined, tables, warnings, provenance. `settings` (or NULL):
+ * of the results, whose other groups are named. `trouble`: why there are no pictures, "": there are. */
 sf_status sf_report_page(const sf_view *view, const char *folder, int plots, const sf_made *made,
-                         const sf_warnings *warnings, const sf_findings *findings, const char *trouble);
+                         const sf_warnings *warnings, const sf_findings *findings, const sf_settings *settings,
+                         const char *trouble);
 
 #endif

@@ -7,6 +7,7 @@
 #include "harness/report/page.h"
 #include "harness/report/paper.h"
 #include "harness/report/resample.h"
+#include "harness/report/settings.h"
 #include "harness/report/tables.h"
 
 #include <errno.h>
@@ -152,7 +153,9 @@ static sf_status make_plots(const sf_view *v, const char *folder, const sf_repor
     return SF_OK;
 }
 
-sf_status sf_report(const sf_results *results, const sf_report_options *options)
+/* One group of settings, into a folder of its own. */
+static sf_status report_group(const sf_results *results, const char *folder, const sf_report_options *options,
+                              const sf_settings *settings /* whose other groups the page names; NULL: it names none */)
 {
     char figures[4300], tables[4300], lacking[1024] = "", trouble[1024] = "";
     sf_view view;
@@ -160,24 +163,22 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
     sf_findings findings = {0};
     sf_made *made = NULL;
     int count = 0;
-    SF_TRY(check_options(options));
-    SF_TRY(sf_make_folder(options->folder, "the report"));
-    snprintf(figures, sizeof figures, "%.4200s/figures", options->folder);
-    snprintf(tables, sizeof tables, "%.4200s/tables", options->folder);
+    SF_TRY(sf_make_folder(folder, "the report"));
+    snprintf(figures, sizeof figures, "%.4200s/figures", folder);
+    snprintf(tables, sizeof tables, "%.4200s/tables", folder);
     SF_TRY(sf_make_folder(figures, "the report"));
     SF_TRY(sf_make_folder(tables, "the report"));
     SF_TRY(sf_view_make(results, &view));
-    sf_status status = view.points ? SF_OK : sf_fail(SF_BAD_INPUT, "there are no results to report");
-    if (status == SF_OK) status = sf_view_bootstrap(&view, SF_RESAMPLES, 43);
+    sf_status status = sf_view_bootstrap(&view, SF_RESAMPLES, 43);
     if (status == SF_OK) status = sf_gates(&view, &warnings);
     if (status == SF_OK) status = sf_find(&view, &findings);
     if (status == SF_OK) status = make_plots(&view, figures, options, &count, &made, lacking);
     if (status == SF_OK) status = sf_report_tables(&view, tables, &findings);
-    if (status == SF_OK) status = sf_report_paper(&view, options->folder, count, made);
+    if (status == SF_OK) status = sf_report_paper(&view, folder, count, made);
     /* Without gnuplot there are no pictures, but everything else; the page says so. */
     sf_status drawn = status == SF_OK ? draw(figures, options, count, made) : status;
     if (status == SF_OK && drawn != SF_OK) snprintf(trouble, sizeof trouble, "%s", sf_error());
-    if (status == SF_OK) status = sf_report_page(&view, options->folder, count, made, &warnings, &findings, trouble);
+    if (status == SF_OK) status = sf_report_page(&view, folder, count, made, &warnings, &findings, settings, trouble);
     if (status == SF_OK && drawn != SF_OK) status = sf_fail(drawn, "%s", trouble);
     if (status == SF_OK && *lacking)
         status = sf_fail(SF_BAD_INPUT, "figures that these results do not allow: %s; everything else is written", lacking);
@@ -186,5 +187,23 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
     sf_warnings_free(&warnings);
     sf_findings_free(&findings);
     sf_view_free(&view);
+    return status;
+}
+
+sf_status sf_report(const sf_results *results, const sf_report_options *options)
+{
+    sf_settings settings;
+    SF_TRY(check_options(options));
+    SF_TRY(sf_make_folder(options->folder, "the report"));
+    SF_TRY(sf_settings_split(results, &settings));
+    sf_status status = settings.groups ? SF_OK : sf_fail(SF_BAD_INPUT, "there are no results to report");
+    for (int g = settings.groups - 1; g >= 0 && status == SF_OK; g--) { /* the shown one last: its error is the one that counts */
+        char folder[4200], name[64];
+        sf_file_label(settings.group[g].name, name);
+        snprintf(folder, sizeof folder, g ? "%.4100s/settings-%s" : "%.4100s", options->folder, name);
+        sf_status one = report_group(&settings.group[g].results, folder, options, g ? NULL : &settings);
+        if (!g || one != SF_BAD_INPUT) status = one; /* a figure that another group does not allow is no error */
+    }
+    sf_settings_free(&settings);
     return status;
 }

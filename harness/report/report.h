@@ -7,8 +7,8 @@
 
 #include "harness/store/store.h"
 
-/* Terminal table: dense and sparse scores side by side, one line a (model, task, length), one sentence on what it says.
- */
+/* Terminal table: dense and sparse scores side by side, one line a (model, task, length), and what it says; of the
+ * settings that the last run had (settings.h), the others are named. */
 void sf_report_table(const sf_results *results, FILE *out);
 
 /* The gates: what a careful reader would hold against these results, one warning a line with the cells it concerns.
@@ -16,7 +16,8 @@ void sf_report_table(const sf_results *results, FILE *out);
 int sf_report_gates(const sf_results *results, FILE *out);
 
 typedef struct sf_report_options {
-    const char *folder;  /* made if missing; figures, CSV of every plotted number, tables, index.html */
+    const char *folder;  /* made if missing; figures, CSV of every plotted number, tables, index.html; the same of each group
+                            of other settings in a folder of its own */
     const char *figures; /* comma-separated names; NULL: all that the data allow */
     const char *formats; /* "png,pdf,svg"; NULL: png,pdf */
     const char *style;   /* "paper" or "slides"; NULL: paper */

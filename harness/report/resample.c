@@ -55,22 +55,35 @@ struct group {
     int cells, *cell;
 };
 
+static int ascending(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+/* The samples that any cell of a group has, each once: a sample's row is its place there, whatever its number. */
+static int *find_samples(const sf_results *r, const struct group *g, int *count)
+{
+    size_t n = 0, kept = 0;
+    for (int c = 0; c < g->cells; c++) n += (size_t)r->records[g->cell[c]];
+    int *sample = malloc((n + 1) * sizeof *sample);
+    if (!sample) return NULL;
+    n = 0;
+    for (int c = 0; c < g->cells; c++)
+        for (int i = 0; i < r->records[g->cell[c]]; i++) sample[n++] = r->record[g->cell[c]][i].sample;
+    qsort(sample, n, sizeof *sample, ascending);
+    for (size_t i = 0; i < n; i++)
+        if (!i || sample[i] != sample[i - 1]) sample[kept++] = sample[i];
+    *count = (int)kept;
+    return sample;
+}
+
 static sf_status resample_group(sf_view *v, const struct group *g, uint64_t seed)
 {
     const sf_results *r = v->results;
     const int cells = g->cells;
-    int highest = -1, n = 0;
-    for (int c = 0; c < cells; c++)
-        for (int i = 0; i < r->records[g->cell[c]]; i++)
-            if (r->record[g->cell[c]][i].sample > highest) highest = r->record[g->cell[c]][i].sample;
-    /* row of each sample that any cell has */
-    int *row = malloc(((size_t)highest + 2) * sizeof *row);
-    if (!row) return no_memory();
-    memset(row, -1, ((size_t)highest + 2) * sizeof *row);
-    for (int c = 0; c < cells; c++)
-        for (int i = 0; i < r->records[g->cell[c]]; i++) row[r->record[g->cell[c]][i].sample] = 0;
-    for (int s = 0; s <= highest; s++)
-        if (row[s] == 0) row[s] = n++;
+    int n = 0, *sample = find_samples(r, g, &n);
+    if (!sample) return no_memory();
     /* [samples, cells]: a draw goes through all cells at once */
     float *weight = malloc(((size_t)n + 1) * sizeof *weight), *score = calloc((size_t)cells * n + 1, sizeof *score);
     float *there = calloc((size_t)cells * n + 1, sizeof *there), *sum = malloc(2 * (size_t)cells * sizeof *sum);
@@ -80,8 +93,9 @@ static sf_status resample_group(sf_view *v, const struct group *g, uint64_t seed
         whole &= r->records[g->cell[c]] == n;
         for (int i = 0; i < r->records[g->cell[c]]; i++) {
             const sf_record *x = &r->record[g->cell[c]][i];
-            score[(size_t)row[x->sample] * cells + c] = (float)x->strict;
-            there[(size_t)row[x->sample] * cells + c] = 1;
+            size_t row = (size_t)((int *)bsearch(&x->sample, sample, (size_t)n, sizeof *sample, ascending) - sample);
+            score[row * cells + c] = (float)x->strict;
+            there[row * cells + c] = 1;
         }
     }
     const sf_cell_info *first = &r->cell[g->cell[0]];
@@ -94,19 +108,15 @@ static sf_status resample_group(sf_view *v, const struct group *g, uint64_t seed
         sf_resample(seed, b, n, weight);
         for (int i = 0; i < n; i++) {
             const float w = weight[i], *x = score + (size_t)i * cells, *has = there + (size_t)i * cells;
-            if (w == 0) continue;
 #pragma omp simd
             for (int c = 0; c < cells; c++) scores[c] += w * x[c];
             if (whole) continue;
 #pragma omp simd
             for (int c = 0; c < cells; c++) total[c] += w * has[c];
         }
-        for (int c = 0; c < cells;
-             c++) /* a draw without any sample of a partial cell says nothing: its mean stands in */
-            v->replicate[(size_t)g->cell[c] * v->resamples + b] =
-                total[c] > 0 ? scores[c] / total[c] : (float)v->mean[g->cell[c]];
+        for (int c = 0; c < cells; c++) v->replicate[(size_t)g->cell[c] * v->resamples + b] = scores[c] / total[c];
     }
-    free(row);
+    free(sample);
     free(weight);
     free(score);
     free(there);
@@ -118,130 +128,118 @@ static int by_group(const void *a, const void *b, void *results)
 {
     const sf_results *r = results;
     const sf_cell_info *x = &r->cell[*(const int *)a], *y = &r->cell[*(const int *)b];
-    int o = strcmp(x->model_hash, y->model_hash);
-    if (!o) o = strcmp(x->model, y->model);
+    int o = strcmp(x->model, y->model);
     if (!o) o = strcmp(x->task_label, y->task_label);
-    if (!o) o = strcmp(x->task_params, y->task_params);
-    if (!o) o = x->length - y->length;
-    if (!o) o = (x->seed > y->seed) - (x->seed < y->seed);
-    return o;
+    return o ? o : (x->length > y->length) - (x->length < y->length);
 }
 
-/* Replicates are made of single-precision means: those that should equal the estimate are set to it, as ties count. */
-static void snap(int n, double *replicate, double estimate)
+/* ---- Intervals and verdicts ---- */
+
+static const double level = 0.95;
+
+static void add_replicates(const sf_view *v, int cell, double weight, double *sum)
 {
-    for (int b = 0; b < n; b++)
-        if (fabs(replicate[b] - estimate) < 1e-6) replicate[b] = estimate;
+    const float *replicate = v->replicate + (size_t)cell * v->resamples;
+    for (int b = 0; b < v->resamples; b++) sum[b] += weight * replicate[b];
 }
 
-/* Interval and test of a point: its score, and its difference to dense over the tasks that both have. */
-static sf_status judge(const sf_view *v, sf_point *point, uint64_t seed)
+static void add_mean(sf_basis *basis, int samples, double mean)
 {
-    const sf_results *r = v->results;
-    const sf_point *dense = sf_view_dense(v, point);
-    int B = v->resamples, n = 0, common = 0;
-    double *replicate = malloc((size_t)B * sizeof *replicate);
-    double *influence = malloc(((size_t)point->samples + 1) * sizeof *influence);
-    sf_status status = replicate && influence ? SF_OK : no_memory();
-    if (status != SF_OK) goto done;
+    bool first = !basis->means++;
+    if (first || samples < basis->fewest) basis->fewest = samples;
+    basis->lowest = first ? mean : fmin(basis->lowest, mean);
+    basis->highest = first ? mean : fmax(basis->highest, mean);
+}
 
-    for (int b = 0; b < B; b++) replicate[b] = 0;
+/* Interval of a point's score: a mean of means. */
+static void judge_score(const sf_view *v, sf_point *point, double *replicate)
+{
+    sf_basis basis = {.least = 0, .most = 1};
+    memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
     for (int t = 0; t < v->tasks; t++) {
         int c = point->cell[t];
         if (c < 0) continue;
-        for (int i = 0; i < r->records[c]; i++)
-            influence[n++] = (r->record[c][i].strict - v->mean[c]) / (point->tasks * (double)r->records[c]);
-        for (int b = 0; b < B; b++) replicate[b] += v->replicate[(size_t)c * B + b] / point->tasks;
+        add_mean(&basis, v->results->records[c], v->mean[c]);
+        add_replicates(v, c, 1.0 / point->tasks, replicate);
     }
-    snap(B, replicate, point->score);
-    sf_interval_bca(B, replicate, point->score, n, influence, 0.95, &point->low, &point->high);
+    sf_interval_bounded(v->resamples, replicate, &basis, level, &point->low, &point->high);
+}
 
-    if (!dense || dense == point) goto done;
-    for (int t = 0; t < v->tasks; t++) common += point->cell[t] >= 0 && dense->cell[t] >= 0;
-    double difference = 0;
-    n = 0;
-    for (int b = 0; b < B; b++) replicate[b] = 0;
-    for (int t = 0; t < v->tasks; t++) {
-        int c = point->cell[t], d = dense->cell[t];
-        if (c < 0 || d < 0) continue;
-        int pairs = sf_cell_differences(r, c, d, influence + n);
-        if (!pairs) {
-            common--;
-            continue;
-        }
-        n += pairs;
-    }
-    /* second walk: the number of tasks is known now */
-    double *test = malloc(((size_t)n + 1) * sizeof *test);
-    if (!test) {
-        status = no_memory();
-        goto done;
-    }
-    n = 0;
+/* Difference of a point to dense over the tasks that both have: its interval and its test. */
+static sf_status judge_difference(const sf_view *v, sf_point *point, const sf_point *dense, uint64_t seed, double *replicate)
+{
+    const sf_results *r = v->results;
+    double *difference = malloc(((size_t)point->samples + 1) * sizeof *difference), sum = 0;
+    if (!difference) return no_memory();
+    int n = 0, common = 0;
+    sf_basis basis = {.least = -1, .most = 1};
+    for (int t = 0; t < v->tasks; t++)
+        if (point->cell[t] >= 0 && dense->cell[t] >= 0)
+            common += sf_cell_differences(r, point->cell[t], dense->cell[t], difference) > 0;
+    memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
     for (int t = 0; t < v->tasks && common; t++) {
         int c = point->cell[t], d = dense->cell[t];
-        if (c < 0 || d < 0) continue;
-        int pairs = sf_cell_differences(r, c, d, influence + n);
+        int pairs = c >= 0 && d >= 0 ? sf_cell_differences(r, c, d, difference + n) : 0;
+        double mean = 0;
         if (!pairs) continue;
-        double average = 0;
-        for (int i = 0; i < pairs; i++) average += influence[n + i] / pairs;
-        difference += average / common;
         for (int i = 0; i < pairs; i++) {
-            test[n + i] = influence[n + i] / (common * (double)pairs);
-            influence[n + i] = (influence[n + i] - average) / (common * (double)pairs);
+            mean += difference[n + i] / pairs;
+            difference[n + i] /= common * (double)pairs; /* to its weight in the mean of means */
         }
-        for (int b = 0; b < B; b++)
-            replicate[b] += ((double)v->replicate[(size_t)c * B + b] - v->replicate[(size_t)d * B + b]) / common;
+        sum += mean / common;
+        add_replicates(v, c, 1.0 / common, replicate);
+        add_replicates(v, d, -1.0 / common, replicate);
+        /* Replicates are of all samples that each has: moved to those that both have. */
+        double aside = (mean - (v->mean[c] - v->mean[d])) / common;
+        for (int b = 0; b < v->resamples; b++) replicate[b] += aside;
+        add_mean(&basis, pairs, mean);
         n += pairs;
     }
+    sf_status status = SF_OK;
     if (common) {
-        sf_verdict *verdict = &point->verdict;
-        *verdict = (sf_verdict){.tasks = common, .samples = n, .difference = difference, .p_holm = NAN};
-        snap(B, replicate, difference);
-        sf_interval_bca(B, replicate, difference, n, influence, 0.95, &verdict->low, &verdict->high);
-        status = sf_sign_flip_test(n, test, FLIPS, seed, &verdict->p);
+        sf_verdict *x = &point->verdict;
+        *x = (sf_verdict){.tasks = common, .samples = n, .difference = sum, .p_holm = NAN};
+        sf_interval_bounded(v->resamples, replicate, &basis, level, &x->low, &x->high);
+        status = sf_sign_flip_test(n, difference, FLIPS, seed, &x->p);
     }
-    free(test);
-done:
-    free(replicate);
-    free(influence);
+    free(difference);
     return status;
 }
 
-void sf_cell_interval(const sf_view *v, int cell, double *low, double *high)
+static sf_status judge(const sf_view *v, sf_point *point, uint64_t seed)
 {
-    int n = v->results->records[cell], B = v->resamples;
-    double *replicate = malloc(((size_t)B + (size_t)n) * sizeof *replicate), *influence = replicate ? replicate + B : NULL;
-    *low = *high = NAN;
-    if (replicate && v->replicate && n > 1) {
-        for (int b = 0; b < B; b++) replicate[b] = v->replicate[(size_t)cell * B + b];
-        for (int i = 0; i < n; i++) influence[i] = (v->results->record[cell][i].strict - v->mean[cell]) / n;
-        snap(B, replicate, v->mean[cell]);
-        sf_interval_bca(B, replicate, v->mean[cell], n, influence, 0.95, low, high);
-    }
+    const sf_point *dense = sf_view_dense(v, point);
+    double *replicate = malloc(2 * (size_t)v->resamples * sizeof *replicate);
+    if (!replicate) return no_memory();
+    judge_score(v, point, replicate);
+    sf_status status = dense && dense != point ? judge_difference(v, point, dense, seed, replicate) : SF_OK;
     free(replicate);
+    return status;
 }
 
-/* Interval of a cell's difference to dense. */
+/* Intervals of a cell's score and of its difference to dense. */
 static sf_status judge_cell(const sf_view *v, int cell)
 {
     sf_verdict *x = &v->verdict[cell];
-    int dense = sf_cell_dense(v, cell), B = v->resamples;
-    if (!x->tasks) return SF_OK;
-    double *replicate = malloc((size_t)B * sizeof *replicate),
-           *influence = malloc(((size_t)x->samples + 1) * sizeof *influence);
-    sf_status status = replicate && influence ? SF_OK : no_memory();
-    if (status == SF_OK) {
-        int n = sf_cell_differences(v->results, cell, dense, influence);
-        for (int i = 0; i < n; i++) influence[i] = (influence[i] - x->difference) / n;
-        for (int b = 0; b < B; b++)
-            replicate[b] = (double)v->replicate[(size_t)cell * B + b] - v->replicate[(size_t)dense * B + b];
-        snap(B, replicate, x->difference);
-        sf_interval_bca(B, replicate, x->difference, n, influence, 0.95, &x->low, &x->high);
+    int dense = sf_cell_dense(v, cell), n = v->results->records[cell];
+    double *replicate = malloc(2 * (size_t)v->resamples * sizeof *replicate);
+    if (!replicate) return no_memory();
+    if (n) {
+        memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
+        add_replicates(v, cell, 1, replicate);
+        sf_interval_bounded(v->resamples, replicate, &(sf_basis){.means = 1, .fewest = n, .least = 0, .most = 1}, level,
+                            &v->low[cell], &v->high[cell]);
+    }
+    if (x->tasks) {
+        double aside = x->difference - (v->mean[cell] - v->mean[dense]);
+        for (int b = 0; b < v->resamples; b++) replicate[b] = aside;
+        add_replicates(v, cell, 1, replicate);
+        add_replicates(v, dense, -1, replicate);
+        sf_interval_bounded(v->resamples, replicate, &(sf_basis){.means = 1, .fewest = x->samples, .least = -1, .most = 1}, level,
+                            &x->low, &x->high);
     }
     free(replicate);
-    free(influence);
-    return status;
+    return SF_OK;
 }
 
 sf_status sf_view_bootstrap(sf_view *v, int resamples, uint64_t seed)

@@ -13,8 +13,6 @@ sf_status sf_view_test(sf_view *view);
  * task and length, so that differences between cells are paired. */
 sf_status sf_view_bootstrap(sf_view *view, int resamples, uint64_t seed);
 
-/* 95 % interval (BCa) of a cell's own score, after sf_view_bootstrap(); NAN for one sample. */
-void sf_cell_interval(const sf_view *view, int cell, double *low, double *high);
 bool sf_verdict_loss(const sf_verdict *verdict); /* below dense, p_holm <= 0.05 */
 
 #endif

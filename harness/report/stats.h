@@ -22,22 +22,28 @@ double sf_normal_quantile(double p);
 /* Seed of a part of a larger computation: stable under everything but its arguments. */
 uint64_t sf_seed_of(uint64_t seed, const char *what);
 
-/* Resample r of n samples: how often each was drawn, weight [n], summing to n. */
+/* Weights of resample r of n samples, weight [n] > 0, summing to n: the Bayesian bootstrap (Rubin 1981). */
 void sf_resample(uint64_t seed, int r, int n, float *weight);
 
-/* A 95 % (or other) interval from bootstrap replicates of a statistic; `replicate` is put in another order. */
-void sf_interval_percentile(int replicates, double *replicate, double level, double *low, double *high);
+/* What a mean of means stands on. */
+typedef struct sf_basis {
+    int means, fewest;      /* how many means; samples of the one that has the fewest */
+    double least, most;     /* bounds of every observation */
+    double lowest, highest; /* of the means */
+} sf_basis;
 
-/* The same, bias-corrected and accelerated (Efron 1987; for several independent samples Efron and Tibshirani
- * 1993, 14.3). `influence`: how the statistic moves with each observation, times its weight in the statistic: for a
- * mean of m means, (x - mean of its sample) / (m · n of its sample). Falls back on the percentiles where all replicates
- * are alike. */
-void sf_interval_bca(int replicates, double *replicate, double estimate, int n, const double *influence, double level,
-                     double *low, double *high);
+/* The interval of a mean, or of a mean of means, from its Bayesian bootstrap: each end is read off after one more observation,
+ * never seen, has been put at the bound beyond it (Gaffke 2005, Three test statistics for a nonparametric one-sided hypothesis
+ * on the mean of a nonnegative variable; Learned-Miller and Thomas 2019, arXiv 1905.06208). Of answers that are right or wrong
+ * this is Clopper and Pearson's interval; where all observations are alike, n of them leave out a share of
+ * 1 - ((1 - level) / 2)^(1/n) at the far bound: it holds from the first sample on. Of several means the unseen one stands
+ * beside all samples, or beside those of one mean alone, whichever says less.
+ * replicate [2 * replicates], whose second half is room to work in. */
+void sf_interval_bounded(int replicates, double *replicate, const sf_basis *basis, double level, double *low, double *high);
 
-/* Bootstrap interval (BCa) of the mean of a sample. */
-sf_status sf_bootstrap_mean(int n, const double *x, int resamples, uint64_t seed, double level, double *low,
-                            double *high);
+/* That interval for the mean of a sample. */
+sf_status sf_bootstrap_mean(int n, const double *x, double least, double most, int resamples, uint64_t seed, double level,
+                            double *low, double *high);
 
 /* Two-sided paired permutation test of "the mean difference is 0": signs of the differences are flipped. Exact where
  * there are at most `resamples` sign patterns, else (1 + as extreme) / (1 + resamples). Resampling cannot see below

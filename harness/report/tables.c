@@ -1,13 +1,12 @@
 #include "harness/report/tables.h"
 #include "harness/report/fidelity.h"
+#include "harness/report/limits.h"
 #include "harness/report/out.h"
 #include "harness/report/points.h"
 #include "harness/report/resample.h"
 #include "harness/report/table.h"
 
 #include <math.h>
-
-static const double margin = 0.05; /* the loss of score that the second limit allows */
 
 /* ---- Scores: a row a (model, task or mean, length, arm), a column a requested sparsity ---- */
 
@@ -35,7 +34,7 @@ static void score_row(const sf_view *v, sf_table *table, int model, int task, in
         const sf_point *p = shown[l];
         const sf_verdict *verdict = !p ? NULL : task < 0 ? &p->verdict : &v->verdict[p->cell[task]];
         double score = !p ? NAN : p->score, low = !p ? NAN : p->low, high = !p ? NAN : p->high;
-        if (p && task >= 0) score = v->mean[p->cell[task]], sf_cell_interval(v, p->cell[task], &low, &high);
+        if (p && task >= 0) score = v->mean[p->cell[task]], low = v->low[p->cell[task]], high = v->high[p->cell[task]];
         snprintf(text, sizeof text, isnan(score) ? "--" : isnan(low) ? "%.2f" : "%.2f [%.2f, %.2f]", score, low, high);
         sf_table_cell(table, text, verdict && sf_verdict_loss(verdict) ? "*" : "");
     }
@@ -49,7 +48,7 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
     const char *name = tasks ? "tasks" : "scores";
     char caption[512];
     snprintf(caption, sizeof caption,
-             "Strict score at each requested sparsity, mean over n samples%s, with its 95 %% bootstrap interval (BCa). "
+             "Strict score at each requested sparsity, mean over n samples%s, with its 95 %% interval. "
              "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).",
              tasks ? "" : " of all tasks, each task weighing the same");
     sf_table table = {.out = sf_report_open(folder, name, style == SF_TEX ? ".tex" : ".md", &status), .style = style};
@@ -103,12 +102,10 @@ static sf_status score_csv(const sf_view *v, const char *folder)
             const sf_point *p = &v->point[v->point_of[c]];
             const sf_verdict *x = &v->verdict[c];
             char level[32];
-            double low, high;
             sf_point_level(v, p, level);
-            sf_cell_interval(v, c, &low, &high);
             sf_csv_row(out, "ssdssdffffffffffs", v->model[p->model].label, v->results->cell[c].task_label,
                        v->length[p->length], v->arm[p->arm].label, level, v->results->records[c], v->mean[c],
-                       v->error[c], low, high, x->difference, x->low, x->high, x->p, x->p_holm,
+                       v->error[c], v->low[c], v->high[c], x->difference, x->low, x->high, x->p, x->p_holm,
                        sf_cell_unparsed(v->results, c), v->results->cell[c].key);
         }
         sf_report_close(out, "tasks.csv", &status);
@@ -118,51 +115,21 @@ static sf_status score_csv(const sf_view *v, const char *folder)
 
 /* ---- Limits: how sparse one may go ---- */
 
-/* Over levels in ascending order: the last before the first loss (significant) and before the first whose interval
- * allows a loss above the margin. -1: already the lowest; NAN: nothing to compare. task -1: the mean over tasks. */
-static void find_limits(const sf_view *v, int model, int task, int length, int arm, double *significant, double *within)
-{
-    bool stop[2] = {false, false};
-    *significant = *within = NAN;
-    for (int i = 0; i < v->points; i++) { /* points stand by sparsity within an arm */
-        const sf_point *p = &v->point[i];
-        if (p->model != model || p->length != length || p->arm != arm || (task >= 0 && p->cell[task] < 0)) continue;
-        const sf_verdict *x = task >= 0 ? &v->verdict[p->cell[task]] : &p->verdict;
-        double requested = fmax(p->sparsity[SF_PREFILL], p->sparsity[SF_DECODE]);
-        double s = isnan(requested) ? sf_point_sparsity(v, p) : requested;
-        if (!x->tasks) continue;
-        stop[0] |= sf_verdict_loss(x);
-        stop[1] |= !(x->low >= -margin);
-        if (!stop[0])
-            *significant = s;
-        else if (isnan(*significant))
-            *significant = -1;
-        if (!stop[1])
-            *within = s;
-        else if (isnan(*within))
-            *within = -1;
-    }
-}
-
-static void limit_text(double limit, char text[16]) { snprintf(text, 16, limit < 0 ? "none" : "%.2f", limit); }
-
 static sf_status limits_csv(const sf_view *v, const char *folder)
 {
     sf_status status = SF_OK;
     FILE *out = sf_report_open(folder, "limits", ".csv", &status);
     if (!out) return status;
-    fprintf(out, "model,task,tokens,arm,no_significant_loss_up_to,no_loss_above_%g_up_to\n", margin);
+    fprintf(out, "model,task,tokens,arm,loss_shown_from,no_loss_above_%g_up_to\n", SF_MARGIN);
     for (int m = 0; m < v->models; m++)
         for (int t = -1; t < v->tasks; t++)
             for (int l = 0; l < v->lengths; l++)
                 for (int a = 1; a < v->arms; a++) {
-                    double significant, within;
+                    sf_limit limit;
                     char text[2][16];
-                    if (sf_arm_joint(&v->arm[a])) continue;
-                    find_limits(v, m, t, l, a, &significant, &within);
-                    if (isnan(significant)) continue;
-                    limit_text(significant, text[0]);
-                    limit_text(within, text[1]);
+                    if (sf_arm_joint(&v->arm[a]) || !sf_view_limit(v, m, t, l, a, &limit)) continue;
+                    sf_limit_text(limit.shown, text[0]);
+                    sf_limit_text(limit.safe, text[1]);
                     sf_csv_row(out, "ssdsss", v->model[m].label, t < 0 ? "mean" : v->task[t].label, v->length[l],
                                v->arm[a].label, text[0], text[1]);
                 }
@@ -170,20 +137,20 @@ static sf_status limits_csv(const sf_view *v, const char *folder)
     return status;
 }
 
-/* Rows are model and length, columns arms: the limit by significance, then the one by margin. */
+/* Rows are model and length, columns arms: the sparsity up to which a loss is excluded, then the one that shows one. */
 static sf_status limits_table(const sf_view *v, const char *folder, sf_markup style)
 {
     sf_status status = SF_OK;
     sf_table table = {.out = sf_report_open(folder, "limits", style == SF_TEX ? ".tex" : ".md", &status), .style = style};
     if (!table.out) return status;
-    int arms = 0;
+    int arms = 0, needed = sf_pairs_needed(SF_MARGIN);
     for (int a = 1; a < v->arms; a++) arms += !sf_arm_joint(&v->arm[a]);
-    char caption[400];
-    snprintf(
-        caption, sizeof caption,
-        "Highest tested sparsity without a loss, means over %d tasks. First: no significant loss up to "
-        "there (paired sign-flip test, Holm); second: the 95 %% interval of the difference excludes a loss above %g.",
-        v->tasks, margin);
+    char caption[512];
+    snprintf(caption, sizeof caption,
+             "How sparse one may go, means over %d tasks. First: highest tested sparsity up to which the 95 %% interval of the "
+             "paired difference to dense excludes a loss above %g (no fewer than %d pairs can). Second: lowest sparsity with "
+             "a loss that is shown (paired sign-flip test, Holm).",
+             v->tasks, SF_MARGIN, needed);
     sf_table_begin(&table, 1, arms + 1, caption);
     sf_table_cell(&table, "model", "");
     sf_table_cell(&table, "tokens", "");
@@ -194,13 +161,14 @@ static sf_status limits_table(const sf_view *v, const char *folder, sf_markup st
             sf_table_cell(&table, v->model[m].label, "");
             sf_table_number(&table, "%.0f", v->length[l], "");
             for (int a = 1; a < v->arms; a++) {
-                double significant, within;
-                char limit[2][16], text[40];
+                sf_limit limit;
+                char side[2][16], text[40] = "--";
                 if (sf_arm_joint(&v->arm[a])) continue;
-                find_limits(v, m, -1, l, a, &significant, &within);
-                limit_text(significant, limit[0]);
-                limit_text(within, limit[1]);
-                snprintf(text, sizeof text, isnan(significant) ? "--" : "%s / %s", limit[0], limit[1]);
+                if (sf_view_limit(v, m, -1, l, a, &limit)) {
+                    sf_limit_text(limit.safe, side[0]);
+                    sf_limit_text(limit.shown, side[1]);
+                    snprintf(text, sizeof text, "%s / %s", side[0], side[1]);
+                }
                 sf_table_cell(&table, text, "");
             }
         }

@@ -1,8 +1,10 @@
 /* What a terminal shows: the table at the end of a run, dense and sparse side by side, what it says, and the warnings. */
 #include "harness/report/gates.h"
+#include "harness/report/limits.h"
 #include "harness/report/points.h"
 #include "harness/report/report.h"
 #include "harness/report/resample.h"
+#include "harness/report/settings.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -180,40 +182,6 @@ static void print_block(const sf_view *v, const struct column *column, int first
     }
 }
 
-/* The highest sparsity of an arm up to which no model and length shows a loss; -1: already the lowest does. */
-static double holds_up_to(const sf_view *v, int arm)
-{
-    double lowest_loss = INFINITY, highest = -1;
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < v->points; i++) {
-            const sf_point *p = &v->point[i];
-            double s = sf_point_requested(v, p);
-            if (p->arm != arm || !p->verdict.tasks) continue;
-            bool loss = sf_verdict_loss(&p->verdict);
-            if (pass == 0 && loss && s < lowest_loss) lowest_loss = s;
-            if (pass == 1 && s < lowest_loss && s > highest) highest = s;
-        }
-    return highest;
-}
-
-/* Mean difference to dense of an arm's points at one sparsity. */
-static double change_at(const sf_view *v, int arm, double sparsity)
-{
-    double sum = 0;
-    int n = 0;
-    for (int i = 0; i < v->points; i++) {
-        const sf_point *p = &v->point[i];
-        if (p->arm == arm && p->verdict.tasks && sf_point_requested(v, p) == sparsity) sum += p->verdict.difference, n++;
-    }
-    return sum / n;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Blocks of the columns that fit beside each other. */
 static void print_blocks(const sf_view *v, const struct column *column, int columns, int room, enum content content,
                          struct heads width, FILE *out)
@@ -228,69 +196,57 @@ static void print_blocks(const sf_view *v, const struct column *column, int colu
     }
 }
 
-static void print_sentence(const sf_view *v, FILE *out)
+/* What holds of an arm at every model and length: how much loss is excluded, and where one is shown. */
+static void print_limit(const sf_view *v, int arm, int width, FILE *out)
 {
-    double *half = malloc(((size_t)v->points + 1) * sizeof *half);
-    int n = 0, lines = 0, tasks = 0, samples = 0;
-    for (int i = 0; i < v->points && half; i++) {
-        const sf_verdict *x = &v->point[i].verdict;
-        if (!x->tasks) continue;
-        half[n++] = (x->high - x->low) / 2;
-        if (x->tasks > tasks) tasks = x->tasks;
-        if (x->samples > samples) samples = x->samples;
-    }
-    if (!n) {
-        fprintf(
-            out,
-            "\nNothing to compare yet: no sparse cell stands beside a dense one of the same model, task and length.\n");
-        free(half);
-        return;
-    }
-    /* n pairs have 2^n patterns of signs, the rarest two of which are the least that p can be. */
-    if (n * ldexp(2, -samples) > 0.05) {
-        fprintf(out,
-                "\nToo few samples to tell sparse from dense: with at most %d pairs a mean, no difference can be "
-                "significant among "
-                "%d comparisons. Run more samples.\n",
-                samples, n);
-        free(half);
-        return;
-    }
-    qsort(half, (size_t)n, sizeof *half, by_value);
-    fprintf(out, "\nAgainst dense, over %d task%s, no loss is proven (paired sign flips, Holm, 5 %%) ", tasks, tasks == 1 ? "" : "s");
-    for (int pass = 0; pass < 2; pass++) /* what holds, then what does not */
-        for (int arm = 1; arm < v->arms; arm++) {
-            bool compared = false, joint = sf_arm_joint(&v->arm[arm]);
-            for (int i = 0; i < v->points; i++) compared |= v->point[i].arm == arm && v->point[i].verdict.tasks;
-            double up_to = holds_up_to(v, arm);
-            if (!compared || joint || (up_to < 0) != (pass == 1)) continue; /* a joint arm has no one sparsity */
-            if (pass == 0)
-                fprintf(out, "%sup to sparsity %.2f with %s (mean change there %+.2f)", lines ? ", " : "", up_to,
-                                   v->arm[arm].label, change_at(v, arm, up_to));
-            else
-                fprintf(out, "%sat no tested sparsity with %s", lines ? ", " : "", v->arm[arm].label);
-            lines++;
-        }
-    fprintf(out, "; with up to %d samples a mean, a loss under about %.2f cannot be told from noise.\n", samples,
-            half[n / 2]);
-    free(half);
+    sf_limit x;
+    if (!sf_view_limit(v, -1, -1, -1, arm, &x)) return;
+    fputs("  ", out);
+    put(out, v->arm[arm].label, width);
+    if (x.safe >= 0)
+        fprintf(out, "up to sparsity %.2f a loss above %.2f is excluded", x.safe, SF_MARGIN);
+    else
+        fprintf(out, "at sparsity %.2f a loss above %.2f is excluded, no smaller one", x.lowest, x.excluded);
+    if (x.shown >= 0)
+        fprintf(out, "; from %.2f on a loss is shown\n", x.shown);
+    else
+        fputs("\n", out);
 }
 
-void sf_report_table(const sf_results *results, FILE *out)
+/* Equivalence first: what cannot be excluded is not called no loss. */
+static void print_limits(const sf_view *v, FILE *out)
+{
+    int tasks = 0, samples = 0, width = 0;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (!p->verdict.tasks) continue;
+        if (p->verdict.tasks > tasks) tasks = p->verdict.tasks;
+        if (p->verdict.samples > samples) samples = p->verdict.samples;
+        if (!sf_arm_joint(&v->arm[p->arm]) && width_of(v->arm[p->arm].label) + 2 > width)
+            width = width_of(v->arm[p->arm].label) + 2;
+    }
+    if (!tasks) {
+        fprintf(out, "\nNothing to compare yet: no sparse cell stands beside a dense one of the same model, task and "
+                     "length.\n");
+        return;
+    }
+    fprintf(out, "\nAgainst dense, mean of %d task%s (95 %% intervals of paired differences; losses: sign flips, Holm); what "
+                 "holds for every model and length:\n", tasks, tasks == 1 ? "" : "s");
+    for (int arm = 1; arm < v->arms; arm++)
+        if (!sf_arm_joint(&v->arm[arm])) print_limit(v, arm, width, out); /* a joint arm has no one sparsity */
+    int needed = sf_pairs_needed(SF_MARGIN);
+    if (samples < needed)
+        fprintf(out, "Too few samples to call anything lossless: %d pairs a mean at most; a loss of %.2f can only be excluded "
+                     "with %d or more.\n", samples, SF_MARGIN, needed);
+}
+
+static sf_status print_table(const sf_results *results, FILE *out)
 {
     sf_view v;
-    struct column *column = NULL;
-    sf_status status = sf_view_make(results, &v);
-    if (status == SF_OK) status = sf_view_bootstrap(&v, RESAMPLES, 43);
+    SF_TRY(sf_view_make(results, &v));
+    struct column *column = calloc((size_t)v.points + 1, sizeof *column);
+    sf_status status = column ? sf_view_bootstrap(&v, RESAMPLES, 43) : sf_fail(SF_NO_MEMORY, "out of memory for the table");
     if (status == SF_OK) {
-        column = calloc((size_t)v.points + 1, sizeof *column);
-        if (!column) status = sf_fail(SF_NO_MEMORY, "out of memory for the table");
-    }
-    if (status != SF_OK) {
-        fprintf(out, "\nThe table could not be made: %s\n", sf_error());
-    } else if (!v.points) {
-        fprintf(out, "\nNo results yet.\n");
-    } else {
         int columns = find_columns(&v, column);
         struct heads width = {7, 11};
         for (int m = 0; m < v.models; m++)
@@ -302,8 +258,7 @@ void sf_report_table(const sf_results *results, FILE *out)
         for (int first = 0; first < columns; first = last_column(column, columns, first, room)) blocks++;
         bool tasks = v.tasks == 1 || blocks * v.models * v.lengths * (v.tasks + 1) <= LINES;
         fprintf(out, "\nScore, mean over samples (strict: what cannot be parsed counts 0). *: below dense, p < 0.05 "
-                     "(paired sign "
-                     "flips, Holm).\n");
+                     "(paired sign flips, Holm).\n");
         print_blocks(&v, column, columns, room, tasks ? TASKS : MEANS, width, out);
         bool unparsed = false;
         for (int i = 0; i < v.points; i++) unparsed |= any_unparsed(&v, &v.point[i], 0, v.tasks - 1);
@@ -311,22 +266,46 @@ void sf_report_table(const sf_results *results, FILE *out)
             fprintf(out, "\nShare of answers that could not be parsed, where there are any:\n");
             print_blocks(&v, column, columns, room, UNPARSED, width, out);
         }
-        print_sentence(&v, out);
+        print_limits(&v, out);
     }
     free(column);
     sf_view_free(&v);
+    return status;
+}
+
+void sf_report_table(const sf_results *results, FILE *out)
+{
+    sf_settings settings;
+    sf_status status = sf_settings_split(results, &settings);
+    if (status == SF_OK && settings.groups) status = print_table(&settings.group[0].results, out);
+    if (status != SF_OK)
+        fprintf(out, "\nThe table could not be made: %s\n", sf_error());
+    else if (!settings.groups)
+        fprintf(out, "\nNo results yet.\n");
+    for (int g = 1; g < settings.groups; g++)
+        fprintf(out, "%sNot compared with these: %d cells, %d samples with other settings (%s); `frontier report` shows them "
+                     "by themselves.\n", g > 1 ? "" : "\n", settings.group[g].cells, settings.group[g].samples,
+                settings.group[g].name);
+    sf_settings_free(&settings);
+}
+
+static sf_status find_warnings(const sf_results *results, sf_warnings *out)
+{
+    sf_view view;
+    SF_TRY(sf_view_make(results, &view));
+    sf_status status = sf_view_test(&view);
+    if (status == SF_OK) status = sf_gates(&view, out);
+    sf_view_free(&view);
+    return status;
 }
 
 int sf_report_gates(const sf_results *results, FILE *out)
 {
-    sf_view view;
+    sf_settings settings;
     sf_warnings warnings = {0};
-    sf_status status = sf_view_make(results, &view);
-    if (status == SF_OK) {
-        status = sf_view_test(&view);
-        if (status == SF_OK) status = sf_gates(&view, &warnings);
-        sf_view_free(&view);
-    }
+    sf_status status = sf_settings_split(results, &settings);
+    if (status == SF_OK && settings.groups) status = find_warnings(&settings.group[0].results, &warnings);
+    sf_settings_free(&settings);
     if (status != SF_OK) {
         fprintf(out, "\nWarnings could not be made: %s\n", sf_error());
         return 1;

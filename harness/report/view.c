@@ -92,11 +92,10 @@ static sf_status collect(const sf_results *r, sf_heap *heap, void *user,
     return SF_OK;
 }
 
-/* A model on two devices, or of two dtypes, is two models on the page. */
 static void describe_model(void *unused, const sf_cell_info *c, char name[512], double *a, double *b)
 {
     (void)unused;
-    snprintf(name, 512, "%.300s (%.60s %.60s)", c->model, c->device, c->dtype);
+    snprintf(name, 512, "%.500s", c->model);
     *a = c->parameters;
     *b = 0;
 }
@@ -105,7 +104,7 @@ static void describe_task(void *unused, const sf_cell_info *c, char name[512], d
 {
     (void)unused;
     snprintf(name, 512, "%.500s", c->task_label);
-    *a = c->dispersion + c->scope;
+    *a = (double)c->dispersion + c->scope; /* whatever the file says, no overflow */
     *b = c->scope;
 }
 
@@ -192,12 +191,6 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
     for (int i = 0; i < v->models && status == SF_OK; i++)
         v->model[i].label = axis[i].name, v->model[i].parameters = axis[i].a;
     for (int c = 0; c < r->cells && status == SF_OK; c++) v->model[place[c].model = at[c]].shape = &r->cell[c];
-    for (int i = 0; i < v->models && status == SF_OK; i++) { /* device and dtype only where they tell two apart */
-        const char *name = v->model[i].shape->model;
-        int of_name = 0;
-        for (int j = 0; j < v->models; j++) of_name += strcmp(v->model[j].shape->model, name) == 0;
-        if (of_name == 1) v->model[i].label = name;
-    }
 
     if (status == SF_OK) status = collect(r, heap, NULL, describe_task, &v->tasks, &axis, at);
     if (status == SF_OK && !(v->task = sf_heap_alloc(heap, (size_t)v->tasks * sizeof *v->task))) status = no_memory();
@@ -326,7 +319,9 @@ sf_status sf_view_make(const sf_results *r, sf_view *out)
         out->error = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->error);
         out->point_of = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->point_of);
         out->verdict = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->verdict);
-        if (!out->mean || !out->error || !out->point_of || !out->verdict) status = no_memory();
+        out->low = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->low);
+        out->high = sf_heap_alloc(heap, (size_t)r->cells * sizeof *out->high);
+        if (!out->mean || !out->error || !out->low || !out->high || !out->point_of || !out->verdict) status = no_memory();
     }
     if (status == SF_OK) status = make_axes(out, heap, place);
     int places = 0;
@@ -339,6 +334,7 @@ sf_status sf_view_make(const sf_results *r, sf_view *out)
         for (int i = 0; i < r->records[c]; i++) score[i] = r->record[c][i].strict;
         sf_mean_error(r->records[c], score, &out->mean[c], &out->error[c]);
         free(score);
+        out->low[c] = out->high[c] = NAN;
         if (!r->records[c]) continue; /* a cell without records is not there */
         place[places] = place[c];
         place[places].cell = c;

@@ -1,4 +1,4 @@
-/* Results laid out for a report: the axes (models, tasks, lengths, arms), the points of the grid, and their statistics.
+/* Results of one group of settings (settings.h), laid out for a report: the axes (models, tasks, lengths, arms), the points of the grid, and their statistics.
  *
  * A point is one (model, length, arm, sparsity) with a cell for each task. Its score is the mean over tasks of the mean
  * over samples, so that each task weighs the same. Points are compared only over tasks that both have. */
@@ -32,7 +32,7 @@ typedef struct sf_view_model {
 /* Against the dense point (or cell) of the same model and length. */
 typedef struct sf_verdict {
     int tasks, samples;           /* compared: tasks, and paired samples over all of them; 0: nothing to compare with */
-    double difference, low, high; /* sparse - dense, and its 95 % interval (BCa) */
+    double difference, low, high; /* sparse - dense, and its 95 % interval: a loss above -low is excluded */
     double p, p_holm;             /* sign-flip test; corrected over all points (or cells) of the report */
 } sf_verdict;
 
@@ -60,10 +60,11 @@ typedef struct sf_view {
     sf_view_arm *arm;     /* dense, prefill arms, decode arms, joint arms */
     sf_point *point;      /* by model, length, arm, sparsity */
     double *mean, *error; /* [cells] strict score of each cell */
+    double *low, *high;   /* [cells] its 95 % interval; NAN before sf_view_bootstrap() */
     int *point_of;        /* [cells] the point that a cell belongs to; -1: left out */
     sf_verdict *verdict;  /* [cells] against the dense cell; tasks 0 before sf_view_test() and where there is none */
     int resamples;
-    float *replicate; /* [cells, resamples] bootstrap means; NULL until sf_view_bootstrap() */
+    float *replicate; /* [cells, resamples] Bayesian bootstrap of the means; NULL until sf_view_bootstrap() */
     int left_out;     /* cells that stand where another one stands */
     void *heap;
 } sf_view;

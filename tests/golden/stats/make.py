@@ -6,26 +6,32 @@ from scipy import stats
 rng = np.random.default_rng(11)
 
 
-def interval(x):
-    r = stats.bootstrap((x,), np.mean, n_resamples=400_000, batch=20_000, method="BCa", rng=np.random.default_rng(5))
-    p = stats.bootstrap((x,), np.mean, n_resamples=400_000, batch=20_000, method="percentile", rng=np.random.default_rng(6))
-    return [r.confidence_interval.low, r.confidence_interval.high], [p.confidence_interval.low, p.confidence_interval.high]
+def bayesian(x, extra, draws=400_000):
+    """Means of x, and of the values in `extra`, under weights drawn uniformly from the simplex."""
+    values = np.append(x, extra)
+    return np.concatenate([rng2.dirichlet(np.ones(len(values)), 10_000) @ values for _ in range(draws // 10_000)])
 
 
-def mean_of_means(*samples, axis=-1):
-    return sum(np.mean(s, axis=axis) for s in samples) / len(samples)
+def bounded(x, least, most):
+    return [np.quantile(bayesian(x, [least]), 0.025), np.quantile(bayesian(x, [most]), 0.975)]
 
 
-out = {"samples": [], "two": {}, "flips": [], "holm": [], "pareto": [], "quantiles": [], "normal": [], "fits": [], "kendall": []}
+rng2 = np.random.default_rng(5)
+out = {"samples": [], "binary": [], "alike": [], "flips": [], "holm": [], "pareto": [], "quantiles": [], "normal": [], "fits": [],
+       "kendall": []}
 
-for x in (rng.normal(0.3, 0.2, 40), rng.integers(0, 5, 100) / 4.0, rng.exponential(1.0, 25), (rng.random(60) < 0.1) * 1.0):
-    bca, percentile = interval(x)
-    out["samples"].append({"x": x.tolist(), "mean": x.mean(), "se": stats.sem(x), "bca": bca, "percentile": percentile})
+for x, least, most in ((rng.uniform(0, 0.6, 40), 0, 1), (rng.integers(0, 5, 100) / 4.0, 0, 1), (rng.integers(-1, 3, 25) / 4.0, -1, 1),
+                       ((rng.random(60) < 0.1) * -0.5, -1, 1), (np.array([0.25, 0.5]), 0, 1)):
+    b = bayesian(x, [])
+    out["samples"].append({"x": x.tolist(), "least": least, "most": most, "mean": x.mean(), "se": stats.sem(x),
+                           "bounded": bounded(x, least, most), "seen": [np.quantile(b, 0.025), np.quantile(b, 0.975)]})
 
-a, b = rng.exponential(1.0, 20), rng.normal(2.0, 1.0, 50)
-two = stats.bootstrap((a, b), mean_of_means, n_resamples=400_000, batch=20_000, method="BCa", vectorized=True,
-                      rng=np.random.default_rng(7)).confidence_interval
-out["two"] = {"a": a.tolist(), "b": b.tolist(), "bca": [two.low, two.high]}
+for n, k in ((1, 0), (1, 1), (2, 1), (5, 0), (5, 2), (20, 0), (20, 1), (20, 13), (100, 99)):  # Clopper and Pearson
+    low, high = stats.binomtest(k, n).proportion_ci(0.95, "exact")
+    out["binary"].append({"n": n, "k": k, "low": low, "high": high})
+
+for n in (1, 2, 5, 20, 59, 72):  # differences, all 0
+    out["alike"].append({"n": n, "loss": stats.beta.ppf(0.975, 1, n)})
 
 for d in (rng.normal(0.4, 1.0, 10), np.round(rng.normal(0.2, 0.5, 12) * 4) / 4, rng.normal(0.1, 0.5, 80),
           np.array([0.25] * 9 + [-0.25] * 3 + [0.0] * 40), np.zeros(5)):
