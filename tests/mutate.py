@@ -1,28 +1,41 @@
 #!/usr/bin/env python3
-"""Do the tests notice? Changes one place of the source at a time and runs the tests that reach it.
+"""Do the tests notice? Changes one place of the source at a time and runs the tests that concern it.
 
     tests/mutate.py [--count 300] [--seed 1] [--rooms run,store] [--jobs 1]     goes on where it stopped
-    tests/mutate.py --again          only those that lived, against the tests as they are now
-    tests/mutate.py --table          only the table of what is known
+    tests/mutate.py --again     those that lived once more, against the tests as they are now
+    tests/mutate.py --whole     those that lived, against the rest of the suite
+    tests/mutate.py --table     the table of what is known, and what lives
 
 A mutant is one change of one place: a comparison, a sign, a constant, a condition, a statement left out. What does not
 compile, or compiles to the same code, is none. Each room gets its share of the mutants by the size of its code; the seed
-chooses them. A mutant is killed by the first test that fails or takes ten times as long; it lives when every test that
-reaches its function passes. tests/mutants.txt names those that live because they change nothing that anybody could see, with
-the reason.
+chooses them. A mutant is killed by the first test that fails or takes many times as long as ever; it lives when all tests of
+its room pass, and in the end when the whole suite does. tests/mutants.txt names those that live because they change nothing
+that anybody could see, with the reason.
 
-Works in build/mutate: a copy of the tracked files, built there twice, once to see which test runs which line (gcov). Sources
-and tests are copied anew at each start; --fresh looks anew at which test runs what.
+Works in build/mutate, in copies of the tracked files, which each start brings up to date.
 """
-import argparse, collections, concurrent.futures, hashlib, json, os, pathlib, queue, random, re, shutil, signal
-import subprocess, sys, tempfile, time
+import argparse, collections, concurrent.futures, json, os, pathlib, queue, random, re, resource, shutil, signal, subprocess, sys
+import tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutate"
-ROOMS = {"run": "harness/run", "engine": "harness/engine", "store": "harness/store", "report": "harness/report",
-         "config": "harness/config", "methods": "methods", "tasks": "tasks"}
-MAKE = ["make", "--no-print-directory", "CUDA=0", "CFLAGS=-O2", "CC=gcc"]
-LIMIT, SPARE = 10, 30  # a test may take ten times as long as before, and half a minute
+LOG = WORK / "log.jsonl"
+MAKE = ["make", "--no-print-directory", "CUDA=0", "CFLAGS=-O1", "CC=gcc"]
+
+# Where a room lies, and the tests that concern it, the quickest first. A test with a file's own name comes before them.
+ROOMS = {
+    "run": ("harness/run", ["errors.sh", "sweep.sh", "spread.sh", "kill.sh", "families.sh"]),
+    "engine": ("harness/engine", ["test_engine_methods", "test_engine", "sweep.sh"]),
+    "store": ("harness/store", ["test_store", "kill.sh"]),
+    "report": ("harness/report", ["test_stats", "test_report", "families.sh"]),
+    "config": ("harness/config", ["test_sweep", "errors.sh", "sweep.sh"]),
+    "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches"]),
+    "tasks": ("tasks", ["test_scoring", "test_stories", "test_qa", "test_tasks"]),
+}
+# Seconds of processors that the long ones take; a test may take three times that, and some more; and many times that until it
+# ends, as others use the machine too.
+SECONDS = {"test_report": 25, "test_check": 15, "test_store": 12, "test_methods": 5, "mini.sh": 16, "families.sh": 8, "sweep.sh": 8}
+USUAL, TIMES, SPARE, WAIT = 5, 3, 5, 30
 
 Mutant = collections.namedtuple("Mutant", "room file line column before after")
 
@@ -93,7 +106,7 @@ def mutants_of(room, file):
 
 def choose(rooms, count, seed):
     """Mutants in a fixed random order, each room's share of `count` and as many again in reserve."""
-    every = {r: [m for f in sorted((ROOT / ROOMS[r]).rglob("*.c")) for m in mutants_of(r, str(f.relative_to(ROOT)))]
+    every = {r: [m for f in sorted((ROOT / ROOMS[r][0]).rglob("*.c")) for m in mutants_of(r, str(f.relative_to(ROOT)))]
              for r in rooms}
     size = {r: len(every[r]) ** 0.5 for r in rooms}  # a large room gets more, but no room little
     share = {r: round(count * size[r] / sum(size.values())) for r in rooms}
@@ -136,96 +149,46 @@ def tests_of(tree):
             [p.name for p in sorted((tree / "tests" / "cli").glob("*.sh"))])
 
 
-def run_test(tree, test, limit, **more):
-    """(passed, seconds); ends at the first failure that is told."""
+def run_test(tree, test):
+    """Whether it passes; ends at the first failure that is told, and when it takes too long."""
+    limit = TIMES * SECONDS.get(test, USUAL) + SPARE
     script = test.endswith(".sh")
     words = [str(tree / "tests" / "cli" / test)] if script else [str(tree / "build" / "tests" / test)]
     scratch = tempfile.mkdtemp(prefix="frontier-mutant-")
     env = {**os.environ, "FRONTIER": str(tree / "build" / "frontier"), "OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000",
-           "TMPDIR": scratch, **more}
-    begun = time.monotonic()
+           "TMPDIR": scratch}
     p = subprocess.Popen(words, cwd=tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                         text=True, errors="replace", start_new_session=True)
-    out_of_time = False
+                         text=True, errors="replace", start_new_session=True,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
 
-    def stop(*_):
+    def stop():
         try:
             os.killpg(p.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
 
-    with concurrent.futures.ThreadPoolExecutor(1) as reader:
-        def first_failure():
-            for line in p.stderr:
-                if "[  FAILED  ]" in line:
-                    stop()
-        told = reader.submit(first_failure)
-        try:
-            p.wait(limit)
-        except subprocess.TimeoutExpired:
-            out_of_time = True
-        stop()
-        p.wait()
-        told.result()
+    def first_failure():
+        for line in p.stderr:
+            if "[  FAILED  ]" in line:
+                stop()
+
+    reader, alarm = threading.Thread(target=first_failure), threading.Timer(limit * WAIT, stop)
+    reader.start(), alarm.start()
+    p.wait()
+    alarm.cancel()
+    stop()
+    reader.join()
     shutil.rmtree(scratch, ignore_errors=True)
-    return p.returncode == 0 and not out_of_time, time.monotonic() - begun
+    return p.returncode == 0
 
 
-# ---- which test runs what --------------------------------------------------------------------------------------------
-
-def reach(tree):
-    """{test: [seconds, {file: {line: function}}]} of a build with counters."""
-    build(tree, "CFLAGS=-O1", "SANITIZE=--coverage")
-    notes = [p.relative_to(tree / "build") for p in (tree / "build").rglob("*.gcno")]
-    known = {}
-    for test in tests_of(tree):
-        with tempfile.TemporaryDirectory(prefix="frontier-reach-") as at:
-            at = pathlib.Path(at)
-            passed, seconds = run_test(tree, test, 1200, GCOV_PREFIX=str(at),
-                                       GCOV_PREFIX_STRIP=str(len((tree / "build").parts) - 1))
-            if not passed:
-                sys.exit(f"{test} fails before anything is changed (in {tree})")
-            data = []
-            for n in notes:
-                if (at / n).with_suffix(".gcda").exists() and str(n).startswith(tuple(ROOMS.values())):
-                    shutil.copy(tree / "build" / n, at / n)
-                    data.append(str((at / n).with_suffix(".gcda")))
-            lines = collections.defaultdict(dict)
-            said = run(["gcov", "--json-format", "--stdout", *data], tree).stdout if data else ""
-            for text in said.splitlines():
-                for f in json.loads(text)["files"] if text.startswith("{") else []:
-                    for l in f["lines"]:
-                        if l["count"] and l.get("function_name"):
-                            lines[f["file"]][l["line_number"]] = l["function_name"]
-        known[test] = [seconds, lines]
-        print(f"  {test}: {seconds:.1f} s, {sum(map(len, lines.values()))} lines", flush=True)
-    return known
-
-
-def functions_of(known):
-    """{file: sorted [(first line, function)]} of all that any test runs."""
-    first = collections.defaultdict(dict)
-    for _, files in known.values():
-        for file, lines in files.items():
-            for line, function in lines.items():
-                first[file][function] = min(int(line), first[file].get(function, 1 << 30))
-    return {file: sorted((line, f) for f, line in at.items()) for file, at in first.items()}
-
-
-def order(known, functions, m):
-    """Tests that run the line, the quickest first; then those that run its function."""
-    function = None
-    for line, f in functions.get(m.file, []):
-        if line <= m.line + 1:  # a function's first counted line may be the one below
-            function = f
-    on_line, in_function = [], []
-    for test, (seconds, files) in known.items():
-        lines = files.get(m.file, {})
-        if str(m.line) in lines:
-            on_line.append((seconds, test))
-        elif function in lines.values():
-            in_function.append((seconds, test))
-    return [t for _, t in sorted(on_line)] + [t for _, t in sorted(in_function)]
+def concerning(tree, m, whole):
+    """The tests of the mutant's room; or all others."""
+    room = ROOMS[m.room][1]
+    if whole:
+        return [t for t in sorted(tests_of(tree), key=lambda t: SECONDS.get(t, USUAL)) if t not in room]
+    own = f"test_{pathlib.Path(m.file).stem}"
+    return ([own] if own in tests_of(tree) and own not in room else []) + sorted(room, key=lambda t: t != own)
 
 
 # ---- one mutant ------------------------------------------------------------------------------------------------------
@@ -236,7 +199,13 @@ def put(path, text, stat=None):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def try_mutant(tree, m, tests, seconds):
+def make_test(tree, test):
+    """Builds what the test needs; whether that went well."""
+    needs = ["build/frontier"] if test.endswith(".sh") or test in NEEDS_PROGRAM else []
+    return run([*MAKE, *needs, *([] if test.endswith(".sh") else [f"build/tests/{test}"])], tree).returncode == 0
+
+
+def try_mutant(tree, m, tests):
     """('none' | 'killed' | 'lived', by what)"""
     source, target = tree / m.file, f"build/{m.file[:-2]}.o"
     text, kept, compiled = source.read_text(), source.stat(), (tree / target).read_bytes()
@@ -252,27 +221,30 @@ def try_mutant(tree, m, tests, seconds):
         if (tree / target).read_bytes() == compiled:
             return "none", "the same code"
         for test in tests:
-            program = "build/frontier" if test.endswith(".sh") else f"build/tests/{test}"
-            made = run([*MAKE, program, *(["build/frontier"] if program != "build/frontier" and test in NEEDS_PROGRAM else [])], tree)
-            if made.returncode:
+            if not make_test(tree, test):
                 return "none", "does not link"
-            passed, _ = run_test(tree, test, LIMIT * seconds[test] + SPARE)
-            if not passed:
-                return "killed", test
-        return "lived", f"{len(tests)} tests"
+            if not run_test(tree, test):
+                killer = test
+                break
+        else:
+            return "lived", f"{len(tests)} tests"
     finally:
         put(source, text, kept)
         (tree / target).write_bytes(compiled)
         os.utime(tree / target, ns=(object_kept.st_atime_ns, object_kept.st_mtime_ns))
+    if killer not in TRUSTED:  # does it pass where nothing is changed?
+        (tree / "build" / "libfrontier.a").unlink()
+        if not make_test(tree, killer) or not run_test(tree, killer):
+            sys.exit(f"{killer} fails where nothing is changed, in {tree}")
+        TRUSTED.add(killer)
+    return "killed", killer
 
 
+TRUSTED = set()
 NEEDS_PROGRAM = {p.stem for p in (ROOT / "tests").glob("test_*.c") if "FRONTIER" in p.read_text()}
 
 
 # ---- what is known ---------------------------------------------------------------------------------------------------
-
-LOG = WORK / "log.jsonl"
-
 
 def identity(m):
     return (m.file, m.before.strip(), m.after.strip())
@@ -319,9 +291,8 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--rooms", default=",".join(ROOMS))
     p.add_argument("--jobs", type=int, default=1)
-    p.add_argument("--again", action="store_true")
-    p.add_argument("--table", action="store_true")
-    p.add_argument("--fresh", action="store_true")
+    for option in ("--again", "--whole", "--table"):
+        p.add_argument(option, action="store_true")
     o = p.parse_args()
     rooms = o.rooms.split(",")
     known = read_log()
@@ -329,15 +300,7 @@ def main():
         return table(known)
 
     every, share = choose(rooms, o.count, o.seed)
-    reach_file = WORK / "reach.json"
-    if o.fresh or not reach_file.exists():
-        print("which test runs what:", flush=True)
-        copy_tree(WORK / "counted")
-        reach_file.write_text(json.dumps(reach(WORK / "counted")))
-    reached = json.loads(reach_file.read_text())
-    seconds = {t: s for t, (s, _) in reached.items()}
-    functions = functions_of(reached)
-
+    WORK.mkdir(parents=True, exist_ok=True)
     trees = queue.Queue()
     for i in range(o.jobs):
         copy_tree(WORK / f"tree{i}")
@@ -348,7 +311,7 @@ def main():
         tree = trees.get()
         try:
             begun = time.monotonic()
-            verdict, by = try_mutant(tree, m, [t for t in order(reached, functions, m)], seconds)
+            verdict, by = try_mutant(tree, m, concerning(tree, m, o.whole))
         finally:
             trees.put(tree)
         row = {**m._asdict(), "verdict": verdict, "by": by, "seconds": round(time.monotonic() - begun, 1)}
@@ -357,7 +320,7 @@ def main():
         print(f"{verdict:6} {m.file}:{m.line} by {by}, {row['seconds']} s", flush=True)
         return verdict
 
-    if o.again:
+    if o.again or o.whole:
         reasons = excused()
         todo = [m for r in rooms for m in every[r]
                 if known.get(identity(m), {}).get("verdict") == "lived" and identity(m) not in reasons]
