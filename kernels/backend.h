@@ -3,7 +3,7 @@
  * Three fillings: `reference` (loops one can check by eye, double accumulators), `cpu` (SIMD, OpenMP, BLAS) and `cuda`.
  * Nothing above this table knows which one runs; nothing below it knows methods, models or tasks.
  *
- * Rules for every op, which the randomised twin test (tests/test_backend*.c) holds each filling to:
+ * Rules for every op, which the randomised twin test (tests/test_backends.c) holds each filling to:
  *  - Batch-invariant: a row's result depends on that row alone, never on how many rows travel with it, on how a prompt
  *    is cut, or on the number of threads. Reductions have one fixed order.
  *  - Selections compare fp32 scores, ties go to the lowest index, NaN never wins; so they do not depend on the backend

@@ -1,5 +1,5 @@
-/* What the twin tests of the cpu backend share (tests/test_backend*.c): every op against the reference, on random
- * shapes and values.
+/* What the tests of host backends share that are not of the one suite for every filling (tests/test_backends.c): patterns
+ * against a predicate, searches against those that do without; on random shapes and values.
  *
  * Each case has a seed, printed with its parameters when it fails; TEST_BACKEND_SEED=n adds n to all of them, and
  * TEST_BACKEND_CASES=n multiplies their number. Three backends run each op: the reference, cpu with two threads, cpu

@@ -10,7 +10,7 @@
 #   sweep       the same scores on CPU and GPU             bench                 kernels, against what peers said
 #                                                          end                   a 7B model's shape, end to end
 #
-#   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_cuda cuda:0`; default: `make`, then
+#   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_backends cuda:0`; default: `make`, then
 #                  build/ itself
 #   LOGS=FOLDER    where logs go: one a part, and all.txt, what results/bench/ keeps; default build/cuda
 #   LIMIT=SECONDS  for all parts together, 560: a part that would end later is cut short, and one that would begin later left out
@@ -24,7 +24,7 @@ parts=("$@")
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_cuda,test_engine,test_engine_methods,bench_cuda,bench_cuda_engine} || exit 1
+    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,bench_cuda,bench_cuda_engine} || exit 1
 fi
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 
@@ -61,15 +61,15 @@ same() {
 }
 
 # ---- what proves it: side by side ----
-program test_cuda
-! wanted parity || part parity 200 4 "${words[@]}" cuda 40 &
+program test_backends
+! wanted parity || part parity 200 4 "${words[@]}" cuda &
 if wanted memcheck; then # one test asks for too much memory on purpose: what calls return is the tests' to judge
-    part memcheck 240 3 "$sanitizer" --target-processes all --tool memcheck --report-api-errors no --error-exitcode 9 "${words[@]}" cuda 8 &
+    part memcheck 240 3 "$sanitizer" --target-processes all --tool memcheck --report-api-errors no --error-exitcode 9 "${words[@]}" cuda 20 &
 fi
 if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, are left out
     for test in layers linear_decode cache selection prefill within decode probe blocks pages long_pages lanes steps; do
         part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${words[@]}" \
-            cuda 3 $test &
+            cuda 8 $test &
     done
 fi
 for name in engine engine_methods; do

@@ -1,123 +1,6 @@
-/* Twin test of the cpu backend: the executors, their patterns and what they count. See tests/backend_world.h. */
+/* What patterns are: counted by a predicate that knows pattern.h alone, observed, checked and refused. See
+ * tests/backend_world.h; the executors: tests/test_backends.c. */
 #include "tests/backend_world.h"
-
-static const sf_pattern_kind prefill_kinds[] = {SF_DENSE, SF_BLOCKS, SF_COLUMNS_DIAGONALS, SF_WINDOW};
-static const sf_pattern_kind decode_kinds[] = {SF_DENSE, SF_PAGES, SF_WINDOW};
-
-static void run_prefill(const sf_attention *a, const sf_pattern *p)
-{
-    int64_t n = (int64_t)a->queries * a->heads * a->head_dim;
-    float *out[BACKENDS];
-    uint64_t pairs[BACKENDS][64], total[BACKENDS];
-    EACH(v)
-    {
-        memset(pairs[v], 0, sizeof pairs[v]);
-        sf_attention mine = *a;
-        mine.backend = &backend[v], mine.pairs = pairs[v];
-        OK(backend[v].ops->check_pattern(&backend[v], &mine, p, "the test"));
-        OK(backend[v].ops->prefill(&backend[v], &mine, p, out[v] = floats(n)));
-        OK(backend[v].ops->count_pairs(&backend[v], &mine, p, &total[v]));
-        for (int h = 0; h < a->heads; h++) total[v] -= pairs[v][h];
-        assert_int_equal(total[v], 0);
-        same_bits("pairs", pairs[v], pairs[REFERENCE], sizeof pairs[v]);
-    }
-    compare("out", out, n);
-}
-
-static void prefill(void **unused)
-{
-    (void)unused;
-    CASES("prefill", 128)
-    {
-        int queries = PICK(1, 2, 7, 8, 30, 64, 65, 100, 140), keys = queries + (below(3) ? 0 : PICK(1, 20, 100));
-        world w = random_world(i_ % VALUES, queries, keys, 0, false, below(4) ? 0 : PICK(1, 5, 40, 1000));
-        sf_pattern p = random_pattern(&w.a, prefill_kinds[i_ / VALUES % 4]);
-        if (p.kind == SF_WINDOW && w.a.window && w.a.window < p.local) p.local = w.a.window;
-        run_prefill(&w.a, &p);
-        free_pattern(p);
-        free_world(&w);
-    }
-}
-
-/* A prompt in two pieces gives the bits it gives in one, for the patterns that a cut does not change. */
-static void prefill_cut(void **unused)
-{
-    (void)unused;
-    CASES("prefill cut", 60)
-    {
-        int queries = between(2, 300), cut = between(1, queries - 1);
-        world w = random_world(i_ % VALUES, queries, queries, 0, false, below(2) ? 0 : PICK(1, 20, 130));
-        sf_pattern p = random_pattern(&w.a, below(2) ? SF_DENSE : SF_WINDOW);
-        p.last = 0;
-        tell("; cut at %d", cut);
-        int64_t width = (int64_t)w.a.heads * w.a.head_dim;
-        float *whole = floats(queries * width), *pieces = floats(queries * width);
-        OK(backend[CPU].ops->prefill(&backend[CPU], &w.a, &p, whole));
-        sf_attention first = w.a, second = w.a;
-        first.queries = first.keys = first.kv.prompt.n = cut;
-        second.queries = queries - cut;
-        second.q = w.q + cut * width;
-        OK(backend[CPU].ops->prefill(&backend[CPU], &first, &p, pieces));
-        OK(backend[CPU_ONE].ops->prefill(&backend[CPU_ONE], &second, &p, pieces + cut * width));
-        same_bits("out", pieces, whole, (size_t)(queries * width) * sizeof(float));
-        free(whole), free(pieces);
-        free_pattern(p);
-        free_world(&w);
-    }
-}
-
-static void decode(void **unused)
-{
-    (void)unused;
-    CASES("decode", 90)
-    {
-        enum { LANES = 5 };
-        int lanes = PICK(1, 2, LANES);
-        world w[LANES];
-        sf_pattern p[LANES];
-        const sf_pattern *patterns[LANES];
-        sf_attention mine[BACKENDS][LANES];
-        uint64_t pairs[BACKENDS][LANES][64] = {0};
-        unsigned shape = bits();
-        for (int l = 0; l < lanes; l++) {
-            int prompt = PICK(0, 1, 17, 60, 300, 700), tail = PICK(0, 1, 20);
-            bool compact = below(3) == 0 && prompt > 1;
-            if (prompt + tail == 0) tail = 1;
-            uint64_t here = state64;
-            state64 = shape * UINT64_C(0x9e3779b97f4a7c15) + 1; /* heads and dims alike in all lanes */
-            tell("; lane %d", l);
-            w[l] = random_world(i_ % VALUES, 1, prompt, tail, compact, 0);
-            state64 = here + 1;
-            for (int64_t i = 0; i < (int64_t)w[l].a.heads * w[l].a.head_dim; i++) w[l].q[i] += 0.1f * normal();
-            p[l] = random_pattern(&w[l].a, compact ? SF_DENSE : decode_kinds[below(3)]);
-            patterns[l] = &p[l];
-        }
-        int64_t width = (int64_t)w[0].a.heads * w[0].a.head_dim;
-        float *out[BACKENDS], *alone = floats(width);
-        EACH(v)
-        {
-            backend[v].phase = SF_DECODE;
-            const sf_attention *at[LANES];
-            for (int l = 0; l < lanes; l++) {
-                mine[v][l] = w[l].a;
-                mine[v][l].backend = &backend[v], mine[v][l].pairs = pairs[v][l];
-                at[l] = &mine[v][l];
-                OK(backend[v].ops->check_pattern(&backend[v], at[l], patterns[l], "the test"));
-            }
-            OK(backend[v].ops->decode(&backend[v], lanes, at, patterns, out[v] = floats(lanes * width)));
-        }
-        same_bits("pairs", pairs[CPU], pairs[REFERENCE], sizeof pairs[CPU]);
-        same_bits("pairs", pairs[CPU_ONE], pairs[REFERENCE], sizeof pairs[CPU]);
-        for (int l = 0; l < lanes; l++) {
-            const sf_attention *at = &mine[CPU_ONE][l];
-            OK(backend[CPU_ONE].ops->decode(&backend[CPU_ONE], 1, &at, &patterns[l], alone));
-            same_bits("a lane alone", alone, out[CPU] + l * width, (size_t)width * sizeof(float));
-        }
-        compare("out", out, lanes * width);
-        for (int l = 0; l < lanes; l++) free_pattern(p[l]), free_world(&w[l]);
-        free(alone);
-    }
-}
 
 static void mass_and_probabilities(void **unused)
 {
@@ -292,9 +175,6 @@ static void check_pattern(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prefill),
-        cmocka_unit_test(prefill_cut),
-        cmocka_unit_test(decode),
         cmocka_unit_test(mass_and_probabilities),
         cmocka_unit_test(count_pairs),
         cmocka_unit_test(refuses_rows_without_keys),

@@ -5,7 +5,7 @@
  * over threads, all lanes' parts of the same stretch one after the other, so that lanes which share a prompt find its
  * keys in cache; then the parts of a row are merged in order. The cut depends on the row alone.
  *
- * Test: build/tests/test_backend_attention. Measured as in tile_attention.h: 32k keys, 32 query and 8 kv heads of 128,
+ * Test: build/tests/test_backends. Measured as in tile_attention.h: 32k keys, 32 query and 8 kv heads of 128,
  * one thread: 10 to 11 GB/s where plain reading had 13 to 14; 2k keys out of cache 17 to 22 GB/s. */
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"

@@ -4,7 +4,7 @@
  * strip [8, N] stay near, become probabilities in place and are summed up at once, so that [H, w, N] never exists.
  * Block means are scored by the same kernels, as if they were queries and keys.
  *
- * Test: build/tests/test_backend_estimate. Measured as in tile_attention.h, one head of 128, 16k keys: probe of 256
+ * Test: build/tests/test_backends. Measured as in tile_attention.h, one head of 128, 16k keys: probe of 256
  * rows 9 ms; means, scores and choice of blocks of 16 4.5 ms. Dense attention of that head is 460 ms. */
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"

@@ -13,7 +13,7 @@
  *
  * The inner loops are functions of their own, never inlined: GCC 12 otherwise spills their accumulators.
  *
- * Test: build/tests/test_backend_attention (random shapes against the reference), test_backend_golden (PyTorch).
+ * Test: build/tests/test_backends (random shapes against the reference), test_backend_golden (PyTorch).
  * Measured on one core of a Xeon with AVX-512 whose FMA peak was 165 to 175 GFLOP/s then, best of several: dense causal
  * 139 at head dim 64 and 148 at 128 (8k keys); blocks of 16 and 64 at density .1 of 16k keys 132 and 127, columns and
  * diagonals 120. Of the rest, the exponentials take most: some 9 cycles of 16 scores, beside 2 D / 2 of products.

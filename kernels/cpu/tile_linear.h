@@ -9,7 +9,7 @@
  *
  *     weights  [groups of outputs, span/16, TILE_OUTS, 16]        x  [strips of rows, span/16, TILE_ROWS, 16]
  *
- * Test: build/tests/test_backend. Measured as in tile_attention.h, 576 to 1536: 4096 rows 138 GFLOP/s (a register tile
+ * Test: build/tests/test_backends. Measured as in tile_attention.h, 576 to 1536: 4096 rows 138 GFLOP/s (a register tile
  * whose rows are near already: 162), 28 rows 112, one row 12.5 G weights/s of Q4_0, 11.5 of Q4_1, 9 of Q4_K, 7 of
  * Q5_0 and Q6_K, 13 of F16 and BF16. */
 

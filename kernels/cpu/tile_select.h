@@ -5,7 +5,7 @@
  * fast as it can be read, where a histogram would take an element at a time. One pass in index order then takes what is
  * larger, and as many equal ones as there is room for, which are the lowest.
  *
- * Test: build/tests/test_backend_estimate. */
+ * Test: build/tests/test_backends. */
 
 /* An integer of the same order; 0 for what is never chosen, NaN and -INFINITY. */
 INLINE uint32_t rank(float x)

@@ -1,0 +1,150 @@
+/* Every filling that is compiled in against the reference, op by op: tests/backend_cases.h. Of CUDA without a GPU it says
+ * "skipped".
+ *
+ *   test_backends [device] [percent] [test]    "cpu", "cuda:1"; default: all. percent: of the random cases, 100; test: only this
+ */
+#include "tests/backend_cases.h"
+
+static twin both;
+static sf_backend one; /* the filling with one thread; not open: it has but one way to work */
+static int percent = 100; /* of the random cases */
+
+typedef void twin_case(twin *t, uint64_t seed, int size);
+
+/* The case; then again with one thread, beside the filling with two, which is quicker than the reference: what is read back
+ * of it is the same to the bit. */
+static void on_each(twin_case *run, uint64_t seed, int size)
+{
+    run(&both, seed, size);
+    if (!one.ops) return;
+    twin again = both;
+    again.b[0] = both.b[1], again.b[1] = one;
+    run(&again, seed, size);
+    both.b[1] = again.b[0], one = again.b[1]; /* what they keep of scratch */
+    assert_int_equal(again.reads, both.reads);
+    for (int i = 0; i < both.reads; i++)
+        if (again.read_back[i] != both.read_back[i])
+            fail_msg("seed %llu: what is read back at place %d differs between one thread and two", (unsigned long long)seed, i);
+}
+
+static void layers_of(twin *t, uint64_t seed, int size) { (void)size, layers_case(t, seed); }
+static void linear_of(twin *t, uint64_t seed, int phase) { linear_case(t, seed, (sf_phase)phase); }
+static void weights_of(twin *t, uint64_t seed, int phase) { (void)seed, weight_types_case(t, (sf_phase)phase); }
+static void cache_of(twin *t, uint64_t seed, int size) { (void)size, cache_case(t, seed); }
+static void select_of(twin *t, uint64_t seed, int size) { (void)size, select_case(t, seed); }
+static void long_pages_of(twin *t, uint64_t seed, int size) { (void)size, long_pages_case(t, seed); }
+static void steps_of(twin *t, uint64_t seed, int size) { (void)size, steps_case(t, seed); }
+
+/* What is run: `cases` random ones, from a seed on, of one size or, the `every`th of them, of a larger one. */
+static const struct suite {
+    const char *name;
+    twin_case *run;
+    int cases;
+    int on_host; /* as many where the filling is no device: the reference takes its time */
+    unsigned seed;
+    int size, every, larger;
+} SUITES[] = {
+    {"layers", layers_of, 40, 8, .seed = 1000},
+    {"linear_prefill", linear_of, 80, 15, .seed = 2000, .size = SF_PREFILL},
+    {"linear_decode", linear_of, 80, 15, .seed = 3000, .size = SF_DECODE},
+    {"weight_types_prefill", weights_of, 1, 1, .seed = 0, .size = SF_PREFILL},
+    {"weight_types_decode", weights_of, 1, 1, .seed = 0, .size = SF_DECODE},
+    {"cache", cache_of, 40, 15, .seed = 4000},
+    {"selection", select_of, 80, 15, .seed = 5000},
+    {"prefill", prefill_case, 120, 25, .seed = 6000, .size = 150, .every = 5, .larger = 400},
+    {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
+    {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
+    {"decode", decode_case, 80, 12, .seed = 7000, .size = 300, .every = 5, .larger = 3000},
+    {"probe", probe_case, 80, 20, .seed = 8000, .size = 500},
+    {"blocks", blocks_case, 40, 15, .seed = 9000, .size = 150, .every = 10, .larger = 400},
+    {"pages", pages_case, 40, 15, .seed = 10000, .size = 700},
+    {"long_pages", long_pages_of, 11, 1, .seed = 11000},
+    {"lanes", lanes_case, 11, 1, .seed = 12000, .size = 3000, .every = 2, .larger = 12000},
+    {"steps", steps_of, 11, 0, .seed = 13000},
+};
+enum { SUITES_THERE = sizeof SUITES / sizeof *SUITES };
+
+static void run_suite(void **state)
+{
+    const struct suite *s = *state;
+    int cases = (both.b[1].activation == SF_F32 ? s->on_host : s->cases) * percent;
+    for (int i = 0; i * 100 < cases; i++)
+        on_each(s->run, s->seed + (unsigned)i, s->every && i % s->every == s->every - 1 ? s->larger : s->size);
+}
+
+/* A row without keys, lists out of order, a token outside the table, more memory than there is: errors that say so. */
+static void refusals(void **state)
+{
+    (void)state;
+    twin *t = &both;
+    begin_case(t, 1);
+    scene c;
+    make_scene(t, &c, 1, false, false, 100);
+    c.a[0].window = c.a[1].window = 0;
+    int rows = c.a[1].heads * ((c.a[1].queries + 15) / 16);
+    int32_t *count = calloc((size_t)rows, sizeof *count), index[2] = {5, 5};
+    sf_pattern p = {.kind = SF_BLOCKS, .heads = c.a[1].heads, .block_q = 16, .block_k = 16};
+    p.first = (sf_lists){rows, 1, put(t, 1, count, (size_t)rows * sizeof *count),
+                         put(t, 1, count, (size_t)rows * sizeof *count)};
+    void *out = activation_room(t, 1, (int64_t)c.a[1].queries * c.a[1].heads * c.a[1].head_dim);
+    sf_status status = t->b[1].ops->prefill(&t->b[1], &c.a[1], &p, out);
+    bool later = status == SF_OK; /* a device that says it when it is waited for says it until a download has said it */
+    if (later) status = t->b[1].ops->synchronize(&t->b[1]);
+    assert_int_equal(status, SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "names no key"));
+    if (later) assert_int_equal(t->b[1].ops->download(&t->b[1], index, p.first.count, sizeof *index), SF_BAD_INPUT);
+    OK(t, 1, t->b[1].ops->synchronize(&t->b[1]));
+    index[0] = index[1] = 5;
+
+    for (int i = 0; i < rows; i++) count[i] = 2;
+    sf_lists bad = {c.a[1].kv_heads, 2, put(t, 1, count, (size_t)rows * sizeof *count), NULL};
+    int32_t *repeated = malloc((size_t)c.a[1].kv_heads * sizeof index);
+    for (int g = 0; g < c.a[1].kv_heads; g++) memcpy(repeated + 2 * g, index, sizeof index);
+    bad.index = put(t, 1, repeated, (size_t)c.a[1].kv_heads * sizeof index);
+    sf_pattern tokens = {.kind = SF_TOKENS, .heads = c.a[1].kv_heads, .first = bad};
+    assert_int_equal(t->b[1].ops->check_pattern(&t->b[1], &c.a[1], &tokens, "plug-in"), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "plug-in"));
+
+    void *far;
+    assert_int_equal(t->b[1].ops->alloc(&t->b[1], (size_t)1 << 50, &far), SF_NO_MEMORY);
+    assert_non_null(strstr(sf_error(), later ? "GiB are free" : "1125899906842624 bytes"));
+    free(count), free(repeated);
+    end_case(t, "refusals");
+}
+
+/* All suites on one filling; how many tests failed. */
+static int test_filling(const char *device)
+{
+    bool host = !strncmp(device, "cpu", 3);
+    both = (twin){.tolerance = host ? 1e-5 : 1e-2};
+    if (sf_backend_open(device, host ? 2 : 0, &both.b[1]) != SF_OK) {
+        bool absent = strstr(sf_error(), "no NVIDIA driver") || strstr(sf_error(), "sees no GPU");
+        printf("%s%s\n", absent ? "skipped: no CUDA device: " : "", sf_error());
+        return !absent;
+    }
+    one = (sf_backend){0};
+    if (sf_backend_open("reference", 1, &both.b[0]) != SF_OK || (host && sf_backend_open(device, 1, &one) != SF_OK))
+        return printf("%s\n", sf_error()), 1;
+    struct CMUnitTest tests[SUITES_THERE + 1];
+    for (int i = 0; i < SUITES_THERE; i++)
+        tests[i] = (struct CMUnitTest){.name = SUITES[i].name, .test_func = run_suite, .initial_state = (void *)&SUITES[i]};
+    tests[SUITES_THERE] = (struct CMUnitTest)cmocka_unit_test(refusals);
+    int failed = cmocka_run_group_tests_name(device, tests, NULL, NULL);
+    printf("%s: largest error %.2e; %ld of %ld choices by rounded scores differ\n", device, both.worst, both.differing,
+           both.chosen);
+    sf_backend_close(&both.b[0]), sf_backend_close(&both.b[1]);
+    if (one.ops) sf_backend_close(&one);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what it has said is kept when its time runs out */
+    if (argc > 2) percent = atoi(argv[2]);
+    if (argc > 3) cmocka_set_test_filter(argv[3]);
+    if (argc > 1) return test_filling(argv[1]);
+    int failed = 0;
+    for (int i = 0; sf_backends[i]; i++)
+        if (strcmp(sf_backends[i]->name, "reference") != 0) failed += test_filling(sf_backends[i]->name);
+    return failed;
+}
