@@ -450,6 +450,57 @@ static void gguf_types_are_corrected(void **state)
     }
 }
 
+/* SentencePiece's BPE, from pieces and scores alone, against SentencePiece itself (make_pieces.py). */
+static void gguf_pieces_as_sentencepiece(void **state)
+{
+    (void)state;
+    json_t *file = json_load_file(GOLDEN "pieces.json", 0, NULL), *models = json_object_get(file, "models");
+    json_t *sentences = json_object_get(file, "texts");
+    assert_true(json_array_size(models) > 0);
+    for (size_t m = 0; m < json_array_size(models); m++) {
+        json_t *model = json_array_get(models, m), *pieces = json_object_get(model, "pieces");
+        size_t n = json_array_size(pieces);
+        const char **token = calloc(n, sizeof *token);
+        size_t *bytes = calloc(n, sizeof *bytes);
+        float *score = calloc(n, sizeof *score);
+        int32_t *type = calloc(n, sizeof *type);
+        for (size_t i = 0; i < n; i++) {
+            const json_t *piece = json_array_get(pieces, i);
+            token[i] = json_string_value(json_array_get(piece, 0));
+            bytes[i] = json_string_length(json_array_get(piece, 0));
+            score[i] = (float)json_number_value(json_array_get(piece, 1));
+            type[i] = (int32_t)json_integer_value(json_array_get(piece, 2));
+        }
+        sf_gguf_tokens from = {.model = "llama", .tokens = (int)n, .token = token, .token_bytes = bytes};
+        from.no_space_prefix = !json_is_true(json_object_get(model, "prefix"));
+        from.type = type;
+        sf_tokenizer *t;
+        assert_int_equal(sf_tokenizer_from_gguf(&from, "file.gguf", &t), SF_BAD_INPUT);
+        assert_non_null(strstr(sf_error(), "tokenizer.ggml.scores: expected"));
+        from.score = score;
+        if (sf_tokenizer_from_gguf(&from, "file.gguf", &t) != SF_OK) fail_msg("%s", sf_error());
+        for (size_t i = 0; i < json_array_size(sentences); i++) {
+            const char *text = json_string_value(json_array_get(sentences, i));
+            const json_t *want = json_array_get(json_object_get(model, "ids"), i);
+            int32_t *ids, right[1 << 12];
+            int got;
+            char *back;
+            assert_true(json_array_size(want) < 1 << 12);
+            for (size_t k = 0; k < json_array_size(want); k++)
+                right[k] = (int32_t)json_integer_value(json_array_get(want, k));
+            assert_int_equal(sf_encode(t, text, strlen(text), true, &ids, &got), SF_OK);
+            check_ids("pieces", (int)i, ids, got, right, (int)json_array_size(want));
+            assert_int_equal(sf_decode(t, ids, got, false, &back), SF_OK);
+            assert_string_equal(back, json_string_value(json_array_get(json_object_get(model, "back"), i)));
+            free(back);
+            free(ids);
+        }
+        sf_tokenizer_free(t);
+        free(token), free(bytes), free(score), free(type);
+    }
+    json_decref(file);
+}
+
 static void real_vocabulary(void **state)
 {
     (void)state;
@@ -487,7 +538,7 @@ static void gguf_errors(void **state)
         const char *says[2];
     } rows[] = {
         {NONE, {NULL}},
-        {MODEL, {"tokenizer.ggml.model is \"llama\"", "tokenizer.json"}},
+        {MODEL, {"tokenizer.ggml.model is \"bert\"", "tokenizer.json"}},
         {PRE, {"tokenizer.ggml.pre is \"falcon\"", "gpt-2, smollm, qwen2, llama-bpe"}},
         {TYPE, {"tokenizer.ggml.token_type[5] is 9", "1 to 6"}},
         {TOKEN, {"tokenizer.ggml.tokens[7] is not UTF-8", ""}},
@@ -503,7 +554,7 @@ static void gguf_errors(void **state)
         struct arrays a = arrays_of("gpt2", "gpt-2");
         switch (rows[r].change) {
         case MODEL:
-            a.from.model = "llama";
+            a.from.model = "bert";
             break;
         case PRE:
             a.from.pre = "falcon";
@@ -794,6 +845,7 @@ int main(void)
         cmocka_unit_test(gguf_qwen2_stands_for_the_same),
         cmocka_unit_test(gguf_without_a_name_for_its_pattern),
         cmocka_unit_test(gguf_types_are_corrected),
+        cmocka_unit_test(gguf_pieces_as_sentencepiece),
         cmocka_unit_test(real_vocabulary),
         cmocka_unit_test(gguf_errors),
         cmocka_unit_test(invalid_utf8_is_an_error_that_says_where),

@@ -138,29 +138,44 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
 
 /* ---- tokenizer and chat ------------------------------------------------------------------------------------------ */
 
-static sf_status read_types(const sf_gguf *g, int tokens, int32_t **out)
+/* An array of 32-bit values, one a token, as a copy; NULL where the key is absent. */
+static sf_status read_column(const sf_gguf *g, const char *name, int tokens, bool real, void **out)
 {
     *out = NULL;
-    const char *name = "tokenizer.ggml.token_type";
     const sf_gguf_key *key = sf_gguf_find(g, name);
     if (!key) return SF_OK;
-    if (key->type != SF_GGUF_ARRAY || (key->element != SF_GGUF_I32 && key->element != SF_GGUF_U32) ||
-        key->count != (uint64_t)tokens) {
+    bool fits = real ? key->element == SF_GGUF_F32 : key->element == SF_GGUF_I32 || key->element == SF_GGUF_U32;
+    if (key->type != SF_GGUF_ARRAY || !fits || key->count != (uint64_t)tokens) {
         return sf_fail(SF_BAD_INPUT,
-                       "%s: key %s: expected an array of %d 32-bit integers, one a token, found another type or %llu"
+                       "%s: key %s: expected an array of %d 32-bit %s, one a token, found another type or %llu"
                        " elements",
-                       g->path, name, tokens, (unsigned long long)key->count);
+                       g->path, name, tokens, real ? "numbers" : "integers", (unsigned long long)key->count);
     }
-    *out = malloc((size_t)tokens * sizeof **out + 1);
-    if (!*out) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d token types", g->path, tokens);
-    memcpy(*out, key->value, (size_t)tokens * sizeof **out);
+    *out = malloc((size_t)tokens * 4 + 1);
+    if (!*out) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d tokens", g->path, tokens);
+    memcpy(*out, key->value, (size_t)tokens * 4);
+    return SF_OK;
+}
+
+/* What "llama" vocabularies have besides. */
+static sf_status read_pieces(const sf_gguf *g, sf_gguf_tokens *from, void **score)
+{
+    bool prefix = true, removes = false;
+    SF_TRY(read_column(g, "tokenizer.ggml.scores", from->tokens, true, score));
+    SF_TRY(sf_gguf_bool(g, "tokenizer.ggml.add_space_prefix", &prefix));
+    SF_TRY(sf_gguf_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &removes));
+    if (removes)
+        return sf_fail(SF_UNSUPPORTED, "%s: key tokenizer.ggml.remove_extra_whitespaces: expected false, found true",
+                       g->path);
+    from->score = *score;
+    from->no_space_prefix = !prefix;
     return SF_OK;
 }
 
 static sf_status read_tokenizer(const sf_gguf *g, const char *architecture, sf_tokenizer **out)
 {
     char *model = NULL, *pre = NULL;
-    int32_t *type = NULL;
+    void *type = NULL, *score = NULL;
     const char **token = NULL, **merge = NULL;
     size_t *token_bytes = NULL, *merge_bytes = NULL;
     sf_gguf_tokens from = {0};
@@ -171,7 +186,8 @@ static sf_status read_tokenizer(const sf_gguf *g, const char *architecture, sf_t
     if (status == SF_OK && sf_gguf_find(g, "tokenizer.ggml.merges")) {
         status = sf_gguf_texts(g, "tokenizer.ggml.merges", &from.merges, &merge, &merge_bytes);
     }
-    if (status == SF_OK) status = read_types(g, from.tokens, &type);
+    if (status == SF_OK) status = read_column(g, "tokenizer.ggml.token_type", from.tokens, false, &type);
+    if (status == SF_OK && strcmp(model, "llama") == 0) status = read_pieces(g, &from, &score);
     if (status == SF_OK) {
         from.model = model;
         from.architecture = architecture;
@@ -183,7 +199,7 @@ static sf_status read_tokenizer(const sf_gguf *g, const char *architecture, sf_t
         from.merge_bytes = merge_bytes;
         status = sf_tokenizer_from_gguf(&from, g->path, out);
     }
-    free(model), free(pre), free(type);
+    free(model), free(pre), free(type), free(score);
     free(token), free(token_bytes), free(merge), free(merge_bytes);
     return status;
 }

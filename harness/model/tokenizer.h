@@ -13,13 +13,15 @@ typedef struct sf_tokenizer sf_tokenizer;
 
 /* What a GGUF file holds about its tokenizer (arrays owned by the caller, copied). */
 typedef struct sf_gguf_tokens {
-    const char *model;           /* tokenizer.ggml.model: "gpt2" is byte-level BPE */
+    const char *model;           /* tokenizer.ggml.model: "gpt2" is byte-level BPE, "llama" SentencePiece's */
     const char *architecture;    /* general.architecture: has the pattern where `pre` is missing or "default"; NULL: none */
     const char *pre;             /* tokenizer.ggml.pre: names the split pattern ("smollm", "qwen2", "llama-bpe", …) */
     int tokens, merges;
     const char *const *token;    /* [tokens] in the byte-to-unicode alphabet */
     const size_t *token_bytes;   /* [tokens] */
     const int32_t *type;         /* [tokens] see gguf_tokens.h; NULL: all normal */
+    const float *score;          /* [tokens] "llama" only */
+    bool no_space_prefix;        /* "llama": tokenizer.ggml.add_space_prefix is false */
     const char *const *merge;    /* [merges] "left right" */
     const size_t *merge_bytes;   /* [merges] */
 } sf_gguf_tokens;

@@ -124,14 +124,8 @@ static sf_status read_merges(const sf_gguf_tokens *from, sf_tokenizer *t)
     return SF_OK;
 }
 
-static sf_status build(const sf_gguf_tokens *from, sf_tokenizer *t)
+static sf_status build_bytes(const sf_gguf_tokens *from, sf_tokenizer *t)
 {
-    if (!from->model || strcmp(from->model, "gpt2"))
-        return sf_fail(
-            SF_UNSUPPORTED,
-            "tokenizer.ggml.model is \"%.64s\"; only \"gpt2\" (byte-level BPE) can be read from GGUF. Use the "
-            "model's Hugging Face folder, with its tokenizer.json",
-            from->model ? from->model : "");
     const struct pre *pre = NULL;
     SF_TRY(find_pre(from, &pre));
     if (pre->nfc) SF_TRY(sf_add_normalizer(t, (sf_normalizer){.kind = SF_NFC}));
@@ -141,9 +135,20 @@ static sf_status build(const sf_gguf_tokens *from, sf_tokenizer *t)
     SF_TRY(sf_add_decoder(t, (sf_decoder){.kind = SF_DECODE_BYTE_LEVEL}));
     t->bpe.ignore_merges = pre->ignore_merges;
     t->bpe.byte_level = true;
+    return read_merges(from, t);
+}
 
+static sf_status build(const sf_gguf_tokens *from, sf_tokenizer *t)
+{
+    bool bytes = from->model && !strcmp(from->model, "gpt2"), pieces = from->model && !strcmp(from->model, "llama");
+    if (!bytes && !pieces)
+        return sf_fail(
+            SF_UNSUPPORTED,
+            "tokenizer.ggml.model is \"%.64s\"; only \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece's BPE) "
+            "can be read from GGUF. Use the model's Hugging Face folder, with its tokenizer.json",
+            from->model ? from->model : "");
     SF_TRY(read_vocabulary(from, t));
-    SF_TRY(read_merges(from, t));
+    SF_TRY(bytes ? build_bytes(from, t) : sf_build_pieces(from, t));
     return sf_finish_tokenizer(t);
 }
 
