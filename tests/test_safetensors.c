@@ -823,7 +823,7 @@ static void missing_files(void **state)
     } rows[] = {
         {"config.json", "expected config.json (a Hugging Face folder) or one .gguf file in it, found neither", false},
         {"model.safetensors", "expected model.safetensors or model.safetensors.index.json in it, found neither", false},
-        {"tokenizer.json", "tokenizer.json: cannot be opened", false},
+        {"tokenizer.json", "tokenizer.json: expected, not found", false},
         {"model-1.safetensors", "model-1.safetensors: cannot be opened: No such file", true},
         {"model-2.safetensors", "a shard of", true},
     };
@@ -850,6 +850,20 @@ static void write_at(const char *name, long from_end, const void *bytes, size_t 
     assert_int_equal(fseek(f, -from_end, SEEK_END), 0);
     assert_int_equal(fwrite(bytes, 1, n, f), n);
     assert_int_equal(fclose(f), 0);
+}
+
+/* A vocabulary that is no tokenizer.json: the message names who makes one. */
+static void older_vocabulary(void **state)
+{
+    (void)state;
+    contents c = whole_folder();
+    save(&c);
+    char was[256];
+    snprintf(was, sizeof was, "%s", in_folder("tokenizer.json"));
+    assert_int_equal(rename(was, in_folder("tekken.json")), 0);
+    expect_error("tekken.json", "tokenizer.json: expected, found tekken.json. transformers makes one of it: python3 -c");
+    assert_int_equal(unlink(in_folder("tekken.json")), 0);
+    free_contents(&c);
 }
 
 /* A head that is stored beside tie_word_embeddings: tied if it is the table, else believed. It is the file's last
@@ -1054,7 +1068,7 @@ int main(void)
         cmocka_unit_test(hash_of_a_large_model), cmocka_unit_test(tiny_checkpoints),
         cmocka_unit_test(published_configs),     cmocka_unit_test(two_layouts),
         cmocka_unit_test(spoiled_files),         cmocka_unit_test(spoiled_lengths),
-        cmocka_unit_test(missing_files),         cmocka_unit_test(stored_head),
+        cmocka_unit_test(missing_files), cmocka_unit_test(older_vocabulary),         cmocka_unit_test(stored_head),
         cmocka_unit_test(without_index),         cmocka_unit_test(lfs_pointers),
         cmocka_unit_test(unpadded_header),       cmocka_unit_test(no_numbers),
         cmocka_unit_test(stop_tokens),           cmocka_unit_test(templates),

@@ -288,10 +288,25 @@ static sf_status make_chat(const texts *t, sf_model *m)
     return m->no_chat ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", t->folder);
 }
 
+/* Older folders, and those of other libraries, bring a vocabulary that is no tokenizer.json yet. */
+static sf_status no_tokenizer(const char *folder)
+{
+    static const char *const OLDER[] = {"tokenizer.model", "tekken.json", "qwen.tiktoken", "vocab.json"};
+    for (size_t i = 0; i < sizeof OLDER / sizeof *OLDER; i++) {
+        if (!exists(folder, OLDER[i])) continue;
+        return sf_fail(SF_UNSUPPORTED,
+                       "%s: tokenizer.json: expected, found %s. transformers makes one of it: python3 -c \"from "
+                       "transformers import AutoTokenizer as t; t.from_pretrained('%s').save_pretrained('%s')\"",
+                       folder, OLDER[i], folder, folder);
+    }
+    return sf_fail(SF_BAD_INPUT, "%s: tokenizer.json: expected, not found", folder);
+}
+
 /* With a hash of whatever decides on ids. */
 static sf_status open_tokenizer(const texts *t, sf_model *m)
 {
     char path[4096];
+    if (!exists(t->folder, "tokenizer.json")) return no_tokenizer(t->folder);
     path_of(t->folder, "tokenizer.json", path);
     sf_mapping file;
     SF_TRY(sf_map_file(path, &file));
