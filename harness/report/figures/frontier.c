@@ -6,6 +6,8 @@
 
 enum { MOST_LENGTHS = 4 };
 
+static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "out of memory for a frontier"); }
+
 /* What a frontier is drawn against. */
 struct axis {
     double (*cost)(const sf_point *p, int phase);
@@ -19,11 +21,13 @@ struct spot {
     bool on;
 };
 
-/* Tasks that at least half as many points have as the most common one: what points are compared over. */
-static void common_tasks(const sf_view *v, int phase, int length, bool *in)
+/* Tasks that at least half as many points have as the most common one: what points are compared over. `have` [tasks]: room to
+ * count in. */
+static void common_tasks(const sf_view *v, int phase, int length, int *have, bool *in)
 {
-    int most = 0, *have = calloc((size_t)v->tasks + 1, sizeof *have);
-    for (int i = 0; i < v->points && have; i++) {
+    int most = 0;
+    for (int t = 0; t < v->tasks; t++) have[t] = 0;
+    for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
         const sf_view_arm *arm = &v->arm[p->arm];
         if (p->length != length || arm->sparse[!phase]) continue;
@@ -32,8 +36,7 @@ static void common_tasks(const sf_view *v, int phase, int length, bool *in)
             if (have[t] > most) most = have[t];
         }
     }
-    for (int t = 0; t < v->tasks; t++) in[t] = have && have[t] > 0 && 2 * have[t] >= most;
-    free(have);
+    for (int t = 0; t < v->tasks; t++) in[t] = have[t] > 0 && 2 * have[t] >= most;
 }
 
 static int by_cost(const void *a, const void *b)
@@ -49,8 +52,13 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
 {
     int n = 0, tasks = 0;
     bool *in = calloc((size_t)v->tasks + 1, sizeof *in);
-    if (!in) return sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
-    common_tasks(v, phase, length, in);
+    int *have = calloc((size_t)v->tasks + 1, sizeof *have);
+    if (!in || !have) {
+        free(in), free(have);
+        return no_memory();
+    }
+    common_tasks(v, phase, length, have, in);
+    free(have);
     for (int t = 0; t < v->tasks; t++) tasks += in[t];
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
@@ -77,7 +85,7 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
     double *cost = malloc(((size_t)n + 1) * 3 * sizeof *cost);
     float *replicate = malloc(((size_t)n * (size_t)B + 1) * sizeof *replicate);
     bool *on = calloc((size_t)n + 1, sizeof *on);
-    sf_status status = cost && replicate && on ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
+    sf_status status = cost && replicate && on ? SF_OK : no_memory();
     if (status == SF_OK) {
         double *score = cost + n, *probability = cost + 2 * (size_t)n;
         for (int i = 0; i < n; i++) { /* a hair's breadth in cost is not a place on the frontier */
@@ -119,138 +127,174 @@ static int first_length(const sf_view *v, int which)
     return which * each + (which < longer ? which : longer);
 }
 
-static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct axis *axis)
-{
-    int first = first_length(v, which), lengths = first_length(v, which + 1) - first;
-    if (v->lengths > MOST_LENGTHS) snprintf(plot->name + strlen(plot->name), 32, "-%d", which + 1);
-    struct spot *spot[SF_PHASES][MOST_LENGTHS] = {0};
-    int count[SF_PHASES][MOST_LENGTHS] = {0}, left_out = 0, legend = 0, longest = 0;
-    double low[SF_PHASES * MOST_LENGTHS], high[SF_PHASES * MOST_LENGTHS], largest[SF_PHASES] = {0}, ymin = 1, ymax = 0;
-    sf_status status = SF_OK;
-    for (int p = 0; p < SF_PHASES; p++)
-        for (int l = 0; l < lengths && status == SF_OK; l++) {
-            spot[p][l] = malloc(((size_t)v->points + 1) * sizeof **spot[p]);
-            if (!spot[p][l])
-                status = sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
-            else
-                status = find_spots(v, axis, p, first + l, spot[p][l], &count[p][l], &left_out);
-            int panel = p * lengths + l;
-            low[panel] = INFINITY, high[panel] = 0;
-            for (int i = 0; i < count[p][l] && status == SF_OK; i++) {
-                const struct spot *s = &spot[p][l][i];
-                low[panel] = fmin(low[panel], s->cost);
-                high[panel] = fmax(high[panel], s->cost);
-                largest[p] = fmax(largest[p], s->cost);
-                ymin = fmin(ymin, s->score - (isnan(s->error) ? 0 : s->error));
-                ymax = fmax(ymax, s->score + (isnan(s->error) ? 0 : s->error));
-            }
-        }
-    if (status != SF_OK) goto done;
+/* A figure's panels: phases by lengths, each with its points, cheapest first. */
+struct panels {
+    int first, lengths; /* of the view's */
+    struct spot *spot[SF_PHASES][MOST_LENGTHS];
+    int count[SF_PHASES][MOST_LENGTHS], left_out;
+    double low[SF_PHASES][MOST_LENGTHS], high[SF_PHASES][MOST_LENGTHS], largest[SF_PHASES]; /* costs */
+    double ymin, ymax;                                                                      /* scores with their errors */
+};
 
+static void release(struct panels *f)
+{
+    for (int p = 0; p < SF_PHASES; p++)
+        for (int l = 0; l < f->lengths; l++) free(f->spot[p][l]);
+}
+
+/* The points of all panels and the ranges of what is drawn. */
+static sf_status collect(const sf_view *v, int which, const struct axis *axis, struct panels *f)
+{
+    int first = first_length(v, which);
+    *f = (struct panels){.first = first, .lengths = first_length(v, which + 1) - first, .ymin = 1};
+    for (int p = 0; p < SF_PHASES; p++)
+        for (int l = 0; l < f->lengths; l++) {
+            struct spot *spot = f->spot[p][l] = malloc(((size_t)v->points + 1) * sizeof *spot);
+            if (!spot) return no_memory();
+            SF_TRY(find_spots(v, axis, p, first + l, spot, &f->count[p][l], &f->left_out));
+            f->low[p][l] = INFINITY;
+            for (int i = 0; i < f->count[p][l]; i++) {
+                double error = isnan(spot[i].error) ? 0 : spot[i].error;
+                f->low[p][l] = fmin(f->low[p][l], spot[i].cost);
+                f->high[p][l] = fmax(f->high[p][l], spot[i].cost);
+                f->ymin = fmin(f->ymin, spot[i].score - error);
+                f->ymax = fmax(f->ymax, spot[i].score + error);
+            }
+            f->largest[p] = fmax(f->largest[p], f->high[p][l]);
+        }
+    return SF_OK;
+}
+
+/* The numbers. */
+static void write_rows(const sf_view *v, const struct panels *f, sf_plot *plot)
+{
     fprintf(plot->csv, "phase,tokens,model,arm,requested,sparsity,cost,score,standard_error,tasks,samples,on_frontier,"
                        "frontier_probability,model_id,arm_id\n");
-    const char *missing[SF_PHASES * MOST_LENGTHS], *name[MOST_LENGTHS], *label[MOST_LENGTHS];
-    char names[MOST_LENGTHS][16], labels[MOST_LENGTHS][32];
     for (int p = 0; p < SF_PHASES; p++)
-        for (int l = 0; l < lengths; l++) {
-            bool sparse = false;
-            snprintf(names[l], sizeof names[l], "%d", v->length[first + l]);
-            snprintf(labels[l], sizeof labels[l], "%d tokens", v->length[first + l]);
-            name[l] = names[l];
-            label[l] = labels[l];
-            for (int i = 0; i < count[p][l]; i++) {
-                const struct spot *s = &spot[p][l][i];
+        for (int l = 0; l < f->lengths; l++)
+            for (int i = 0; i < f->count[p][l]; i++) {
+                const struct spot *s = &f->spot[p][l][i];
                 char level[32];
                 sf_point_level(v, s->point, level);
-                sparse |= s->point->arm > 0;
-                sf_csv_row(plot->csv, "sssssffffddsfdd", sf_phase_label(p), names[l], v->model[s->point->model].label,
-                           v->arm[s->point->arm].label, level, s->point->achieved[p], s->cost, s->score, s->error,
-                           s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability, s->point->model + 1,
-                           arm_id(v, s->point->arm));
+                sf_csv_row(plot->csv, "sdsssffffddsfdd", sf_phase_label(p), v->length[f->first + l],
+                           v->model[s->point->model].label, v->arm[s->point->arm].label, level, s->point->achieved[p], s->cost,
+                           s->score, s->error, s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability,
+                           s->point->model + 1, arm_id(v, s->point->arm));
             }
-            missing[p * lengths + l] = !count[p][l]      ? "no results"
-                                       : sparse          ? ""
-                                       : p == SF_PREFILL ? "no sparse prefill"
-                                                         : "no sparse decode";
-        }
-    const char **arm = malloc(((size_t)v->arms + 1) * sizeof *arm),
-               **model = malloc(((size_t)v->models + 1) * sizeof *model);
-    char(*arm_name)[160] = malloc(((size_t)v->arms + 1) * sizeof *arm_name);
+}
+
+/* What lacks in a panel, "": nothing. */
+static const char *missing_in(const struct panels *f, int phase, int l)
+{
+    if (!f->count[phase][l]) return "no results";
+    for (int i = 0; i < f->count[phase][l]; i++)
+        if (f->spot[phase][l][i].point->arm > 0) return "";
+    return phase == SF_PREFILL ? "no sparse prefill" : "no sparse decode";
+}
+
+/* Names and marks of models and arms, and the legend's room. Where colour says the model, marks say the method; there are
+ * six, so that they begin anew in the decode row. */
+static sf_status style_legend(const sf_view *v, sf_plot *plot)
+{
+    const char **arm = malloc(((size_t)v->arms + (size_t)v->models + 2) * sizeof *arm), **model = arm + v->arms + 1;
+    char(*name)[160] = malloc(((size_t)v->arms + 1) * sizeof *name);
     double *marks = malloc(((size_t)v->arms + 1) * sizeof *marks);
-    int arms = 0, of_phase[SF_PHASES] = {0};
-    /* Where colour says the model, marks say the method; there are six, so that they begin anew in the decode row. */
-    for (int a = 0; a < v->arms && arm && arm_name && marks; a++) {
+    if (!arm || !name || !marks) {
+        free(arm), free(name), free(marks);
+        return no_memory();
+    }
+    int arms = 0, of_phase[SF_PHASES] = {0}, longest = 24;
+    for (int a = 0; a < v->arms; a++) {
         if (sf_arm_joint(&v->arm[a])) continue;
         int phase = v->arm[a].sparse[SF_DECODE] ? SF_DECODE : SF_PREFILL;
         bool says = v->models > 1 && a > 0;
-        snprintf(arm_name[arms], sizeof *arm_name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
+        snprintf(name[arms], sizeof *name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
         marks[arms] = a == 0 || v->models == 1 ? arms + 1 : 2 + of_phase[phase]++ % 5;
-        arm[arms] = arm_name[arms];
+        if ((int)strlen(name[arms]) > longest) longest = (int)strlen(name[arms]);
+        arm[arms] = name[arms];
         arms++;
     }
-    for (int m = 0; m < v->models && model; m++) model[m] = v->model[m].label;
-    if (arm && model && arm_name && marks) {
-        enum { PANELS = SF_PHASES * MOST_LENGTHS };
-        const char *phase[] = {sf_phase_label(0), sf_phase_label(1)}, *unit[SF_PHASES], *tics[PANELS];
-        char units[SF_PHASES][96], tic[PANELS][256];
-        double divide[SF_PHASES], logarithmic[PANELS];
-        for (int p = 0; p < SF_PHASES; p++) {
-            const char *prefix = "";
-            divide[p] = axis->batched ? sf_si_scale(largest[p], &prefix) : 1;
-            snprintf(units[p], sizeof units[p], axis->unit[p], prefix);
-            unit[p] = units[p];
-            for (int l = 0; l < lengths; l++) {
-                int at = p * lengths + l, log_axis = 0;
-                if (!(high[at] > 0)) low[at] = high[at] = divide[p];
-                sf_axis_tics(low[at] / divide[p], high[at] / divide[p], tic[at], &log_axis);
-                double edge = log_axis ? pow(high[at] / low[at], 0.05) : 1 + 0.1 * (high[at] / low[at] - 1) + 1e-3;
-                low[at] /= divide[p] * edge;
-                high[at] *= edge / divide[p];
-                logarithmic[at] = log_axis;
-                tics[at] = tic[at];
-            }
+    for (int m = 0; m < v->models; m++) {
+        model[m] = v->model[m].label;
+        if (v->models > 1 && (int)strlen(model[m]) > longest) longest = (int)strlen(model[m]);
+    }
+    sf_set_legend(plot, arms + (v->models > 1 ? v->models : 0) + 1, longest);
+    sf_set_texts(plot, "arm", arms, arm);
+    sf_set_numbers(plot, "mark_of", arms, marks);
+    sf_set_texts(plot, "model", v->models, model);
+    sf_set_number(plot, "by_model", v->models > 1);
+    free(arm), free(name), free(marks);
+    return SF_OK;
+}
+
+/* Axes: units, ranges, tics of each panel. */
+static void style_axes(const sf_view *v, const struct panels *f, const struct axis *axis, sf_plot *plot)
+{
+    enum { PANELS = SF_PHASES * MOST_LENGTHS };
+    const char *phase[] = {sf_phase_label(0), sf_phase_label(1)}, *unit[SF_PHASES], *tics[PANELS], *missing[PANELS];
+    const char *name[MOST_LENGTHS], *label[MOST_LENGTHS];
+    char units[SF_PHASES][96], tic[PANELS][256], names[MOST_LENGTHS][16], labels[MOST_LENGTHS][32];
+    double divide[SF_PHASES], logarithmic[PANELS], low[PANELS], high[PANELS];
+    for (int l = 0; l < f->lengths; l++) {
+        snprintf(names[l], sizeof names[l], "%d", v->length[f->first + l]);
+        snprintf(labels[l], sizeof labels[l], "%d tokens", v->length[f->first + l]);
+        name[l] = names[l], label[l] = labels[l];
+    }
+    for (int p = 0; p < SF_PHASES; p++) {
+        const char *prefix = "";
+        divide[p] = axis->batched ? sf_si_scale(f->largest[p], &prefix) : 1;
+        snprintf(units[p], sizeof units[p], axis->unit[p], prefix);
+        unit[p] = units[p];
+        for (int l = 0; l < f->lengths; l++) {
+            int at = p * f->lengths + l, log_axis = 0;
+            bool any = f->high[p][l] > 0;
+            low[at] = any ? f->low[p][l] / divide[p] : 1, high[at] = any ? f->high[p][l] / divide[p] : 1;
+            sf_axis_tics(low[at], high[at], tic[at], &log_axis);
+            double edge = log_axis ? pow(high[at] / low[at], 0.05) : 1 + 0.1 * (high[at] / low[at] - 1) + 1e-3;
+            low[at] /= edge, high[at] *= edge;
+            logarithmic[at] = log_axis;
+            tics[at] = tic[at];
+            missing[at] = missing_in(f, p, l);
         }
-        for (int a = 0; a < arms; a++) legend++, longest = fmax(longest, (double)strlen(arm[a]));
-        for (int m = 0; m < v->models && v->models > 1; m++)
-            legend++, longest = fmax(longest, (double)strlen(model[m]));
+    }
+    int panels = SF_PHASES * f->lengths;
+    sf_set_texts(plot, "phase", SF_PHASES, phase);
+    sf_set_texts(plot, "length", f->lengths, name);
+    sf_set_texts(plot, "length_label", f->lengths, label);
+    sf_set_texts(plot, "unit", SF_PHASES, unit);
+    sf_set_numbers(plot, "divide", SF_PHASES, divide);
+    sf_set_texts(plot, "tics", panels, tics);
+    sf_set_numbers(plot, "logarithmic", panels, logarithmic);
+    sf_set_numbers(plot, "low", panels, low);
+    sf_set_numbers(plot, "high", panels, high);
+    sf_set_texts(plot, "missing", panels, missing);
+    sf_set_number(plot, "ymin", f->ymin > f->ymax ? 0 : fmax(0, floor(f->ymin * 10) / 10));
+    sf_set_number(plot, "ymax", f->ymin > f->ymax ? 1 : fmin(1, ceil(f->ymax * 10) / 10) + 0.01);
+}
+
+static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct axis *axis)
+{
+    struct panels panels;
+    sf_status status = collect(v, which, axis, &panels);
+    if (status == SF_OK) {
+        if (v->lengths > MOST_LENGTHS) snprintf(plot->name + strlen(plot->name), 32, "-%d", which + 1);
         plot->template = "frontier";
-        plot->width = lengths == 1 ? 84 : lengths == 2 ? 120 : 174;
-        sf_set_legend(plot, legend + 1, longest > 24 ? longest : 24);
-        plot->height += lengths == 1 ? 100 : 110;
-        sf_set_texts(plot, "phase", SF_PHASES, phase);
-        sf_set_texts(plot, "length", lengths, name);
-        sf_set_texts(plot, "length_label", lengths, label);
-        sf_set_texts(plot, "arm", arms, arm);
-        sf_set_numbers(plot, "mark_of", arms, marks);
-        sf_set_texts(plot, "model", v->models, model);
-        sf_set_texts(plot, "unit", SF_PHASES, unit);
-        sf_set_texts(plot, "tics", SF_PHASES * lengths, tics);
-        sf_set_numbers(plot, "divide", SF_PHASES, divide);
-        sf_set_numbers(plot, "logarithmic", SF_PHASES * lengths, logarithmic);
-        sf_set_numbers(plot, "low", SF_PHASES * lengths, low);
-        sf_set_numbers(plot, "high", SF_PHASES * lengths, high);
-        sf_set_texts(plot, "missing", SF_PHASES * lengths, missing);
-        sf_set_number(plot, "ymin", ymin > ymax ? 0 : fmax(0, floor(ymin * 10) / 10));
-        sf_set_number(plot, "ymax", ymin > ymax ? 1 : fmin(1, ceil(ymax * 10) / 10) + 0.01);
-        sf_set_number(plot, "by_model", v->models > 1);
+        plot->width = panels.lengths == 1 ? 84 : panels.lengths == 2 ? 120 : 174;
+        plot->height = panels.lengths == 1 ? 100 : 110;
+        write_rows(v, &panels, plot);
+        status = style_legend(v, plot);
+        style_axes(v, &panels, axis, plot);
         fprintf(plot->caption,
-                "Score against %s. One point a model, method and sparsity (sparser is further left within a "
-                "curve); filled: on the Pareto frontier of its panel, the grey line. Scores are means over tasks, bars "
-                "their "
-                "standard errors; costs within 1 %% count as equal; frontier_probability in the CSV is the share of %d "
-                "bootstrap resamples in which a point is "
-                "on the frontier.",
+                "Score against %s. One point a model, method and sparsity (sparser is further left within a curve); filled: on "
+                "the Pareto frontier of its panel, the grey line. Scores are means over tasks, bars their standard errors; costs "
+                "within 1 %% count as equal; frontier_probability in the CSV is the share of %d bootstrap resamples in which a "
+                "point is on the frontier.",
                 axis->says, v->resamples);
         if (axis->batched) fprintf(plot->caption, " Batch %g.", v->batch);
-        if (left_out) fprintf(plot->caption, " Left out: %d points that lack a task that the others have.", left_out);
-    } else {
-        status = sf_fail(SF_NO_MEMORY, "out of memory for a frontier");
+        if (panels.left_out)
+            fprintf(plot->caption, " Left out: %d points that lack a task that the others have.", panels.left_out);
     }
-    free(arm), free(arm_name), free(marks);
-    free(model);
-done:
-    for (int p = 0; p < SF_PHASES; p++)
-        for (int l = 0; l < lengths; l++) free(spot[p][l]);
+    release(&panels);
     return status;
 }
 
