@@ -422,6 +422,30 @@ static void test_versions(void **state)
     sf_view_free(&v);
 }
 
+/* An arm with explicit parameters has no requested sparsity: it is no column "0", and stands where it was executed. */
+static void test_explicit_parameters(void **state)
+{
+    (void)state;
+    struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 100, .prefill = true, .decode = true};
+    sf_view v;
+    sf_limit limit;
+    double level[SF_LEVELS];
+    make_results(&s);
+    for (int c = 0; c < results.cells; c++) {
+        if (!strcmp(results.cell[c].label[SF_DECODE], "quest")) results.cell[c].sparsity[SF_DECODE] = NAN;
+        for (int i = 0; i < 100; i++) results.record[c][i].strict = 1;
+    }
+    OK(sf_view_make(&results, &v));
+    OK(sf_view_bootstrap(&v, 1000, 1));
+    assert_int_equal(sf_view_levels(&v, level), 1);
+    assert_true(level[0] == 0.5);
+    int quest = 0;
+    while (strcmp(v.arm[quest].label, "quest")) quest++;
+    assert_true(sf_view_limit(&v, 0, -1, 0, quest, &limit));
+    near(limit.safe, 0.4975, 0.003, "executed sparsity");
+    sf_view_free(&v);
+}
+
 /* Few tics that read well; where there is one value, that value, to three digits. */
 static void test_tics(void **state)
 {
@@ -1372,6 +1396,7 @@ int main(void)
         TEST(test_seeds_are_pooled),
         TEST(test_huge_sample_numbers),
         TEST(test_pairs_have_one_prompt),
+        TEST(test_explicit_parameters),
         TEST(test_tics),
         TEST(test_findings),
         TEST(test_same_name_in_both_phases),

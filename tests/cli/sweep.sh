@@ -32,6 +32,22 @@ cmp -s "$T/a" "$T/m" || fail "little memory changes results: $(diff "$T/a" "$T/m
 rows "$T/c.h5" >"$T/c"
 cmp -s "$T/a" "$T/c" || fail "cells alone differ from cells in company: $(diff "$T/a" "$T/c" | head -n 4)"
 
+# Runs of other settings into one file: the last run's are shown, the others named, and none is put beside another.
+for set in output=5 output=6 seed=44; do
+    "$FRONTIER" run "$T/tiny.yaml" -o "$T/e.h5" -s samples=2 -s 'sparsity=[0.5]' -s 'methods={decode: [quest]}' -s "$set" >"$T/log" 2>&1
+done
+grep -q 'Not compared with these: 4 cells, 8 samples with other settings (output 5)' "$T/log" || fail "other settings: $(cat "$T/log")"
+[ "$(grep -c 'Not compared' "$T/log")" = 1 ] || fail "seeds are not pooled: $(cat "$T/log")"
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/e.h5" -s samples=2 -s 'sparsity=[0.5]' -s 'methods={decode: [quest]}' -s output=5 \
+    -s 'models=[{path: tests/golden/model/qwen2, chat: {prefix: "<", suffix: ">"}}]' >"$T/log" 2>&1
+grep -q 'with other settings (output 6, the model.s own chat template)' "$T/log" || fail "chat: $(cat "$T/log")"
+"$FRONTIER" report "$T/e.h5" -o "$T/e" -f tasks -F svg >"$T/log" 2>&1 || fail "report of several settings: $(cat "$T/log")"
+[ "$(ls -d "$T"/e/settings-* | wc -l)" = 2 ] || fail "not two other reports: $(ls "$T/e")"
+for folder in "$T/e" "$T"/e/settings-*; do # dense and one sparse point, each of one setting
+    [ "$(wc -l <"$folder/tables/scores.csv")" = 3 ] || fail "$folder: $(cat "$folder/tables/scores.csv")"
+done
+"$FRONTIER" compare "$T/e.h5" "$T/e.h5" | grep -q '16 cells in both, 0 only in the first, 0 only in the second' || fail "compare of a file with itself"
+
 # Split over three processes, one after the other here: no row twice, none missing, and the report reads them as one.
 for i in 1 2 3; do "$FRONTIER" run "$T/tiny.yaml" -o "$T/part$i.h5" -s samples=4 --shard $i/3 >/dev/null 2>&1 || fail "shard $i"; done
 for i in 1 2 3; do rows "$T/part$i.h5"; done | sort >"$T/d"
