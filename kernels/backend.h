@@ -121,8 +121,8 @@ typedef struct sf_backend_ops {
     /* gate = activation(gate) * up        both [rows, width], activation dtype */
     sf_status (*gated)(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind);
 
-    /* x += y        x [n] f32, y [n] activation */
-    sf_status (*add)(sf_backend *b, float *x, const void *y, int64_t n);
+    /* x += scale · y        x [n] f32, y [n] activation */
+    sf_status (*add)(sf_backend *b, float *x, const void *y, int64_t n, float scale);
 
     /* Appends: row r of lane l goes to key part[l]->n + r of every kv head. k, v [lanes * rows, G, D] activation.
      * Does not change part[l]->n; the caller checks the capacity and counts. */

@@ -50,7 +50,7 @@ static void layers(void **state)
     counts("rope", SF_OTHER, (sf_count){.flops = 144, .other_bytes = 384});
     assert_int_equal(op->gated(&b, y, x, 3, 10, SF_SILU), SF_OK);
     counts("gated", SF_OTHER, (sf_count){.flops = 60, .other_bytes = 360});
-    assert_int_equal(op->add(&b, y, x, 7), SF_OK);
+    assert_int_equal(op->add(&b, y, x, 7, 1), SF_OK);
     counts("add", SF_OTHER, (sf_count){.flops = 7, .other_bytes = 84});
     assert_int_equal(op->argmax(&b, x, 2, 50, index_), SF_OK);
     counts("argmax", SF_OTHER, (sf_count){.flops = 100, .other_bytes = 400});

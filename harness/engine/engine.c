@@ -203,6 +203,8 @@ static sf_status logits(sf_batch *batch, float *out)
         int64_t rows = wave.rows - row < piece ? wave.rows - row : piece;
         SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
         SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
+        /* Where tokens are chosen, a scale of all logits changes nothing. */
+        for (int64_t i = row * c->vocab; c->logit_scale != 0 && i < (row + rows) * c->vocab; i++) out[i] *= c->logit_scale;
     }
     return SF_OK;
 }

@@ -42,6 +42,24 @@ static float stretch_yarn(const sf_rope_config *rope, int head_dim, double facto
     return factor > 1 ? (float)(0.1 * log(factor) + 1) : 1;
 }
 
+/* The base that NTK-aware scaling gives a longer context; transformers computes the power in fp32 from here on. */
+static void stretch_dynamic(const sf_rope_config *rope, int head_dim, int max_tokens, float *frequency)
+{
+    double length = fmax(max_tokens, rope->original_positions);
+    double grown = rope->factor * length / rope->original_positions - (rope->factor - 1);
+    float base = (float)(rope->theta * pow(grown, head_dim / (head_dim - 2.0)));
+    for (int i = 0; i < head_dim / 2; i++) frequency[i] = 1 / powf(base, (float)(2 * i) / (float)head_dim);
+}
+
+static float stretch_long(const sf_rope_config *rope, int head_dim, int max_tokens, float *frequency)
+{
+    const float *divisor = rope->longer[max_tokens > rope->original_positions];
+    for (int i = 0; i < head_dim / 2; i++)
+        frequency[i] = 1 / (divisor[i] * powf((float)rope->theta, (float)(2 * i) / (float)head_dim));
+    if (rope->attention_factor != 0) return (float)rope->attention_factor;
+    return rope->factor <= 1 ? 1 : (float)sqrt(1 + log(rope->factor) / log(rope->original_positions));
+}
+
 void sf_rope_frequencies(const sf_rope_config *rope, int head_dim, int max_tokens, float *frequency, float *scale)
 {
     int pairs = head_dim / 2;
@@ -53,6 +71,8 @@ void sf_rope_frequencies(const sf_rope_config *rope, int head_dim, int max_token
     case SF_ROPE_LINEAR:
         for (int i = 0; i < pairs; i++) frequency[i] /= (float)factor;
         break;
+    case SF_ROPE_DYNAMIC: stretch_dynamic(rope, head_dim, max_tokens, frequency); break;
+    case SF_ROPE_LONG: *scale = stretch_long(rope, head_dim, max_tokens, frequency); break;
     case SF_ROPE_LLAMA3: stretch_llama3(rope, pairs, frequency); break;
     case SF_ROPE_YARN:
         if (factor == 0) {

@@ -167,21 +167,35 @@ static sf_status linear(const sf_transformer *t, const void *x, int64_t rows, co
     return t->backend->ops->linear(t->backend, x, rows, w, bias, false, y, t->backend->activation);
 }
 
-/* hidden += x · Wᵀ, through the post norm where the family has one. */
+/* hidden += scale · (x · Wᵀ + bias), through the post norm where the family has one. */
 static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows, const sf_tensor *w,
-                            const sf_tensor *post_norm, float *hidden, sf_workspace *work)
+                            const sf_tensor *bias, const sf_tensor *post_norm, float *hidden, sf_workspace *work)
 {
     sf_backend *b = t->backend;
-    const sf_tensor no_bias = {0};
-    if (!t->config->post_norms) return b->ops->linear(b, x, rows, w, &no_bias, true, hidden, SF_F32);
-    SF_TRY(b->ops->linear(b, x, rows, w, &no_bias, false, work->branch, SF_F32));
-    SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, work->normed));
-    return b->ops->add(b, hidden, work->normed, rows * t->config->d);
+    const sf_model_config *c = t->config;
+    float scale = c->residual_scale != 0 ? c->residual_scale : 1;
+    if (!c->post_norms && scale == 1) return b->ops->linear(b, x, rows, w, bias, true, hidden, SF_F32);
+    if (c->post_norms) {
+        SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
+        SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, work->normed));
+    } else {
+        SF_TRY(linear(t, x, rows, w, bias, work->normed));
+    }
+    return b->ops->add(b, hidden, work->normed, rows * c->d, scale);
 }
 
 sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden)
 {
     return t->backend->ops->embed(t->backend, &t->weights.embedding, token, rows, t->config->embed_scale, hidden);
+}
+
+/* The norms over each head of q and k, where the family has them. */
+static sf_status norm_heads(const sf_transformer *t, const sf_layer_weights *w, int64_t rows, void *q, void *k)
+{
+    const sf_model_config *c = t->config;
+    if (!c->qk_norm) return SF_OK;
+    SF_TRY(norm(t, q, t->backend->activation, rows * c->heads, &w->q_norm, q));
+    return norm(t, k, t->backend->activation, rows * c->kv_heads, &w->k_norm, k);
 }
 
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
@@ -196,10 +210,12 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
     SF_TRY(linear(t, work->normed, rows, &w->q, &w->q_bias, q));
     SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, k));
     SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, v));
-    if (c->qk_norm) SF_TRY(norm(t, q, b->activation, rows * c->heads, &w->q_norm, q));
-    if (c->qk_norm) SF_TRY(norm(t, k, b->activation, rows * c->kv_heads, &w->k_norm, k));
-    SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved));
-    return b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved);
+    if (!c->norm_after_rope) SF_TRY(norm_heads(t, w, rows, q, k));
+    if (!c->unrotated[layer]) {
+        SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved));
+        SF_TRY(b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved));
+    }
+    return c->norm_after_rope ? norm_heads(t, w, rows, q, k) : SF_OK;
 }
 
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
@@ -208,14 +224,13 @@ sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
     const sf_layer_weights *w = &t->weights.layer[layer];
-    const sf_tensor no_bias = {0};
 
-    SF_TRY(add_branch(t, attention, rows, &w->o, &w->post_attention_norm, hidden, work));
+    SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
     SF_TRY(norm(t, hidden, SF_F32, rows, &w->mlp_norm, work->normed));
-    SF_TRY(linear(t, work->normed, rows, &w->gate, &no_bias, work->gate));
-    SF_TRY(linear(t, work->normed, rows, &w->up, &no_bias, work->up));
+    SF_TRY(linear(t, work->normed, rows, &w->gate, &w->gate_bias, work->gate));
+    SF_TRY(linear(t, work->normed, rows, &w->up, &w->up_bias, work->up));
     SF_TRY(b->ops->gated(b, work->gate, work->up, rows, c->mlp, c->activation));
-    return add_branch(t, work->gate, rows, &w->down, &w->post_mlp_norm, hidden, work);
+    return add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, hidden, work);
 }
 
 sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, int64_t rows, float *logits,

@@ -36,9 +36,17 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     }
     sf_hash_fold(hash, text, (size_t)n);
     sf_hash_fold(hash, c->sliding, (size_t)c->layers);
+    /* What came later counts where it is used, so that the keys of models without it stay as they were. */
+    if (c->o_bias || c->mlp_bias || c->norm_after_rope || c->residual_scale != 0 || c->logit_scale != 0) {
+        n = snprintf(text, sizeof text, "%d %d %d %.9g %.9g", c->o_bias, c->mlp_bias, c->norm_after_rope,
+                     (double)c->residual_scale, (double)c->logit_scale);
+        sf_hash_fold(hash, text, (size_t)n);
+    }
+    if (c->rope.scaling == SF_ROPE_LONG) sf_hash_fold(hash, c->rope.longer, sizeof c->rope.longer);
+    if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 664 && sizeof(sf_rope_config) == 72, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 1952 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -51,7 +59,7 @@ static sf_status check_rope(const sf_rope_config *r, const char *what, const cha
         return sf_fail(SF_BAD_INPUT, "%s: %s: expected a scaling factor of at least 1, found %g", where, what,
                        r->factor);
     }
-    if ((r->scaling == SF_ROPE_LLAMA3 || r->scaling == SF_ROPE_YARN) && r->original_positions < 1) {
+    if (scaled && r->scaling != SF_ROPE_LINEAR && r->original_positions < (r->scaling == SF_ROPE_LONG ? 2 : 1)) {
         return sf_fail(SF_BAD_INPUT, "%s: %s: expected the number of original positions, found %d", where, what,
                        r->original_positions);
     }
@@ -95,6 +103,10 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
     if (!(isfinite(c->attention_scale) && c->attention_scale > 0 && isfinite(c->embed_scale) && c->embed_scale > 0)) {
         return sf_fail(SF_BAD_INPUT, "%s: expected attention and embedding scales above 0, found %g and %g", where,
                        (double)c->attention_scale, (double)c->embed_scale);
+    }
+    if (!(isfinite(c->residual_scale) && c->residual_scale >= 0 && isfinite(c->logit_scale) && c->logit_scale >= 0)) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected scales of residuals and logits above 0, found %g and %g", where,
+                       (double)c->residual_scale, (double)c->logit_scale);
     }
     bool slides = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
     if (slides != (c->window > 0)) {

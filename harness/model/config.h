@@ -7,9 +7,9 @@
 
 #include "kernels/backend.h"
 
-enum { SF_MAX_LAYERS = 256 };
+enum { SF_MAX_LAYERS = 256, SF_LONG_PAIRS = 64 };
 
-typedef enum sf_rope_scaling { SF_ROPE_PLAIN, SF_ROPE_LINEAR, SF_ROPE_LLAMA3, SF_ROPE_YARN } sf_rope_scaling;
+typedef enum sf_rope_scaling { SF_ROPE_PLAIN, SF_ROPE_LINEAR, SF_ROPE_LLAMA3, SF_ROPE_YARN, SF_ROPE_DYNAMIC, SF_ROPE_LONG } sf_rope_scaling;
 
 typedef struct sf_rope_config {
     double theta;
@@ -18,7 +18,8 @@ typedef struct sf_rope_config {
     double low_freq_factor, high_freq_factor; /* LLAMA3 */
     double beta_fast, beta_slow;         /* YARN */
     double attention_factor;             /* YARN; 0: 0.1 ln(factor) + 1 */
-    int original_positions;              /* LLAMA3, YARN */
+    int original_positions;              /* LLAMA3, YARN, LONG; DYNAMIC: those that need no scaling */
+    float longer[2][SF_LONG_PAIRS];      /* LONG: what each pair's frequency is divided by, within and beyond them */
 } sf_rope_config;
 
 typedef struct sf_model_config {
@@ -30,15 +31,19 @@ typedef struct sf_model_config {
     float norm_offset;                   /* 1 for Gemma: weight is stored minus one */
     sf_activation activation;
     float embed_scale;                   /* on token embeddings; 1 but for Gemma: sqrt(d) */
-    float attention_scale;               /* on q·k; 1/sqrt(head_dim) but for Gemma */
+    float attention_scale;               /* on q·k; 1/sqrt(head_dim) but for Gemma, Granite */
     bool tied;                           /* the head is the embedding table */
     bool qkv_bias;                       /* Qwen2 */
+    bool o_bias, mlp_bias;               /* Llama and its kin, where the files say so */
     bool qk_norm;                        /* Qwen3, Gemma 3: RMSNorm over each head of q and k, before the rotation */
     bool post_norms;                     /* Gemma 3: norms also on the outputs of attention and MLP */
-    bool rope_interleaved;               /* ggml's Llama layout of q and k */
+    bool norm_after_rope;                /* with qk_norm: after the rotation (Hunyuan) */
+    bool rope_interleaved;               /* pairs are neighbours: ggml's Llama layout of q and k, Ernie */
+    float residual_scale, logit_scale;   /* on what attention and MLP add, and on logits (Granite); 0: 1 */
     sf_rope_config rope, rope_local;     /* rope_local: of sliding-window layers (Gemma), else equal to rope */
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
     uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
+    uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
 } sf_model_config;                       /* no pointers: copied by assignment */
 
 static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }

@@ -28,6 +28,13 @@ const char *sf_rope_text(const sf_rope_config *r, size_t bytes, char *text)
         append(bytes, text, ", llama3, factor %g from %d positions, bands %g and %g", r->factor, r->original_positions,
                r->low_freq_factor, r->high_freq_factor);
         break;
+    case SF_ROPE_DYNAMIC:
+        append(bytes, text, ", dynamic, factor %g beyond %d positions", r->factor, r->original_positions);
+        break;
+    case SF_ROPE_LONG:
+        append(bytes, text, ", longrope, factor %g, other divisors beyond %d positions", r->factor, r->original_positions);
+        if (r->attention_factor != 0) append(bytes, text, ", attention factor %g", r->attention_factor);
+        break;
     case SF_ROPE_YARN:
         if (r->factor == 0)
             append(bytes, text, ", YaRN by rule beyond %d positions", r->original_positions);
@@ -53,6 +60,9 @@ const char *sf_positions_text(const sf_model_config *c, size_t bytes, char *text
     if (c->window > 0 && !same_rope(&c->rope, &c->rope_local)) {
         append(bytes, text, "; sliding layers: %s", sf_rope_text(&c->rope_local, sizeof local, local));
     }
+    int unrotated = 0;
+    for (int l = 0; l < c->layers; l++) unrotated += c->unrotated[l];
+    if (unrotated) append(bytes, text, "; none on %d of %d layers", unrotated, c->layers);
     if (c->max_position > 0) append(bytes, text, "; up to %d tokens", c->max_position);
     return text;
 }

@@ -62,19 +62,31 @@ const char *sf_family_list(sf_family_source source, size_t bytes, char *text)
     return text;
 }
 
+const char *const sf_family_bias_keys[] = {"attention_bias", "mlp_bias", NULL};
+
+sf_status sf_family_biases(sf_json_at at, sf_model_config *c)
+{
+    SF_TRY(sf_json_bool(at, "attention_bias", false, &c->qkv_bias));
+    SF_TRY(sf_json_bool(at, "mlp_bias", false, &c->mlp_bias));
+    c->o_bias = c->qkv_bias;
+    return SF_OK;
+}
+
 void sf_family_begin(const sf_family *f, sf_model_config *c)
 {
     snprintf(c->architecture, sizeof c->architecture, "%s", f->name);
     c->qkv_bias = f->qkv_bias;
     c->qk_norm = f->qk_norm;
     c->post_norms = f->post_norms;
+    c->norm_after_rope = f->norm_after_rope;
+    c->rope_interleaved = f->neighbours;
     c->norm_offset = f->norm_offset;
     c->activation = f->activation;
 }
 
 void sf_family_finish(const sf_family *f, sf_model_config *c)
 {
-    c->embed_scale = f->scaled_embedding ? (float)sqrt(c->d) : 1;
+    if (c->embed_scale == 0) c->embed_scale = f->scaled_embedding ? (float)sqrt(c->d) : 1;
     if (c->attention_scale == 0) c->attention_scale = (float)(1 / sqrt(c->head_dim));
     if (f->yarn_by_rule && c->rope.scaling == SF_ROPE_PLAIN && c->max_position == f->yarn_by_rule) {
         c->rope = (sf_rope_config){.theta = c->rope.theta,

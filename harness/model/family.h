@@ -32,6 +32,8 @@ typedef struct sf_family {
     /* ---- the graph ---- */
     bool qkv_bias;         /* on the projections to q, k and v */
     bool qk_norm;          /* RMSNorm over each head of q and k, before the rotation */
+    bool norm_after_rope;  /* … or after it */
+    bool neighbours;       /* the two numbers that turn together are neighbours; else a half of the head apart */
     bool post_norms;       /* norms also on the outputs of attention and MLP */
     bool scaled_embedding; /* token embeddings times sqrt(d) */
     float norm_offset;     /* added to norm weights as safetensors store them */
@@ -55,7 +57,8 @@ typedef struct sf_family {
     bool interleaved;      /* llama.cpp's converter reorders the rows of q and k */
     sf_status (*read_gguf)(const sf_gguf *g, sf_model_config *c); /* what its keys leave to the reader; NULL: nothing */
 
-    const sf_tensor_name *tensor; /* ended by a row without names; NULL: none is called otherwise */
+    /* Ended by a row without names; NULL: none is called otherwise. Rows of one hf name share a tensor, in this order. */
+    const sf_tensor_name *tensor;
 } sf_family;
 
 extern const sf_family *const sf_families[]; /* NULL-ended */
@@ -74,5 +77,9 @@ const char *sf_family_list(sf_family_source source, size_t bytes, char *text);
  * there: scales that were not read, YaRN by rule where positions are plain and max_position is the published one. */
 void sf_family_begin(const sf_family *f, sf_model_config *c);
 void sf_family_finish(const sf_family *f, sf_model_config *c);
+
+/* A `read` of attention_bias (q, k, v and o) and mlp_bias, as Llama and its kin have them, and the names of these keys. */
+sf_status sf_family_biases(sf_json_at at, sf_model_config *c);
+extern const char *const sf_family_bias_keys[];
 
 #endif

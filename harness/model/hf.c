@@ -88,9 +88,11 @@ static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, cons
         return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s", t->file, name,
                        sf_shape_text(slot->rank, slot->dim), t->type);
     }
+    sf_tensor part;
+    SF_TRY(sf_weight_part(slot, &t->tensor, t->file, name, &part));
     t->used = true;
-    out->weight_bytes += t->end - t->begin;
-    return sf_weight_set(slot, &t->tensor, t->file, name);
+    out->weight_bytes += sf_bytes(part.dtype, sf_elements(&part));
+    return sf_weight_set(slot, &part, t->file, name);
 }
 
 /* A head that is stored though the config calls it tied: transformers 5 ties the two if they are equal, and believes
@@ -312,14 +314,17 @@ static sf_status open_tokenizer(const texts *t, sf_model *m)
     SF_TRY(sf_map_file(path, &file));
     sf_hash_fold(m->hash, file.data, file.bytes);
     sf_unmap(&file);
+    /* It may know a token or two more than the embedding table has rows (Gemma's for images); the engine refuses those. */
+    SF_TRY(sf_tokenizer_from_json(path, t->tokens.listed, t->tokens.n, &m->tokenizer));
+    /* What only repeats tokenizer.json does not count, so that keys of results stay as they were before it was looked at. */
     for (int i = 0; i < t->tokens.n; i++) {
         const sf_listed_token *token = &t->tokens.listed[i];
+        if (!token->changes) continue;
         const char flags[] = {token->special, token->normalized, token->single_word, token->lstrip, token->rstrip};
         sf_hash_fold(m->hash, token->text, strlen(token->text));
         sf_hash_fold(m->hash, flags, sizeof flags);
     }
-    /* It may know a token or two more than the embedding table has rows (Gemma's for images); the engine refuses those. */
-    return sf_tokenizer_from_json(path, t->tokens.listed, t->tokens.n, &m->tokenizer);
+    return SF_OK;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */

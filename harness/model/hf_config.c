@@ -26,12 +26,11 @@ static const struct {
     const char *key;
     enum { ABSENT, FALSE } neutral;
 } GRAPH[] = {
-    {"attention_bias", FALSE},
-    {"mlp_bias", FALSE},
-    {"use_bidirectional_attention", FALSE},
-    {"final_logit_softcapping", ABSENT},
-    {"attn_logit_softcapping", ABSENT},
-    {"query_pre_attn_scalar", ABSENT},
+    {"attention_bias", FALSE},         {"attention_out_bias", FALSE},          {"mlp_bias", FALSE},
+    {"use_bias", FALSE},               {"use_bidirectional_attention", FALSE}, {"final_logit_softcapping", ABSENT},
+    {"attn_logit_softcapping", ABSENT}, {"query_pre_attn_scalar", ABSENT},     {"embedding_multiplier", ABSENT},
+    {"attention_multiplier", ABSENT},  {"residual_multiplier", ABSENT},        {"logits_scaling", ABSENT},
+    {"no_rope_layers", ABSENT},
 };
 
 static bool lists(const char *const *keys, const char *key)
@@ -147,7 +146,7 @@ static sf_status read_decoder(sf_json_at file, sf_json_at at, const sf_family *f
     SF_TRY(sf_positions_from_json(file, f, c));
     SF_TRY(read_sliding(at, f, c));
     if (f->read) SF_TRY(f->read(at, c));
-    if (c->rope.scaling == SF_ROPE_YARN && c->rope.factor * c->rope.original_positions > c->max_position) {
+    if ((c->rope.scaling == SF_ROPE_YARN || c->rope.scaling == SF_ROPE_DYNAMIC) && c->rope.factor * c->rope.original_positions > c->max_position) {
         c->max_position =
             (int)fmin(c->rope.factor * c->rope.original_positions, INT_MAX); /* files often keep the old number */
     }

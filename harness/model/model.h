@@ -21,6 +21,7 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor post_attention_norm;        /* Gemma 3: on the attention output, before it is added */
     sf_tensor mlp_norm, gate, up, down;   /* gate, up [mlp, d], down [d, mlp] */
     sf_tensor post_mlp_norm;              /* Gemma 3 */
+    sf_tensor o_bias, gate_bias, up_bias, down_bias;
 } sf_layer_weights;
 
 typedef struct sf_weights {

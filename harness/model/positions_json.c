@@ -23,7 +23,7 @@ typedef struct place {
     const char *theta_key; /* the base's name in `around` */
     double theta;          /* where neither names one */
     bool reads_original;   /* transformers looks for original_max_position_embeddings around it too */
-    int max_position;
+    int max_position, head_dim;
 } place;
 
 /* Text of a JSON value for messages; "null" where there is none. */
@@ -109,6 +109,42 @@ static sf_status read_original(const place *p, sf_rope_config *out)
     return SF_OK;
 }
 
+/* Beyond max_position the base grows with the length, which here is that of the longest input and output together: for a
+ * prompt that is exactly what transformers does; while it generates, transformers changes the base at every step, so that
+ * keys of one sequence are turned by different ones. */
+static sf_status read_dynamic(const place *p, sf_rope_config *out)
+{
+    out->original_positions = p->max_position;
+    if (sf_json_value(p->in, "alpha")) return sf_json_fail(SF_UNSUPPORTED, p->in, "alpha", "none");
+    return sf_json_real(p->in, "factor", true, 1, 1e6, &out->factor);
+}
+
+/* One divisor for each pair of the head. */
+static sf_status read_divisors(const place *p, const char *key, float *out)
+{
+    const json_t *list = sf_json_value(p->in, key);
+    int pairs = p->head_dim / 2;
+    bool good = json_is_array(list) && json_array_size(list) == (size_t)pairs && pairs <= SF_LONG_PAIRS;
+    for (int i = 0; good && i < pairs; i++) {
+        out[i] = (float)json_number_value(json_array_get(list, (size_t)i));
+        good = out[i] > 0 && isfinite(out[i]);
+    }
+    char expected[96];
+    snprintf(expected, sizeof expected, "a list of %d numbers above 0, one a pair, at most %d", pairs, SF_LONG_PAIRS);
+    return good ? SF_OK : sf_json_fail(SF_BAD_INPUT, p->in, key, expected);
+}
+
+/* LongRoPE (arXiv 2402.13753): which of the two lists goes by the longest input and output together. */
+static sf_status read_long(const place *p, sf_rope_config *out)
+{
+    SF_TRY(read_original(p, out));
+    SF_TRY(read_divisors(p, "short_factor", out->longer[0]));
+    SF_TRY(read_divisors(p, "long_factor", out->longer[1]));
+    out->factor = fmax(1, (double)p->max_position / out->original_positions);
+    SF_TRY(sf_json_real(p->in, "factor", false, 1, 1e6, &out->factor));
+    return sf_json_real(p->in, "attention_factor", false, 1e-3, 1e3, &out->attention_factor);
+}
+
 static sf_status read_rope(const place *p, sf_rope_config *out)
 {
     *out = (sf_rope_config){.theta = p->theta};
@@ -125,12 +161,19 @@ static sf_status read_rope(const place *p, sf_rope_config *out)
         const char *name;
         sf_rope_scaling scaling;
     } TYPES[] = {
-        {"default", SF_ROPE_PLAIN}, {"linear", SF_ROPE_LINEAR}, {"llama3", SF_ROPE_LLAMA3}, {"yarn", SF_ROPE_YARN}};
+        {"default", SF_ROPE_PLAIN}, {"linear", SF_ROPE_LINEAR},    {"llama3", SF_ROPE_LLAMA3}, {"yarn", SF_ROPE_YARN},
+        {"dynamic", SF_ROPE_DYNAMIC}, {"longrope", SF_ROPE_LONG}, {"su", SF_ROPE_LONG}};
+    enum { N = sizeof TYPES / sizeof *TYPES };
     SF_TRY(find_type(p->in, &key, &type));
     size_t t = 0;
-    while (t < 4 && strcmp(TYPES[t].name, type) != 0) t++;
-    if (t == 4) return sf_json_fail(SF_UNSUPPORTED, p->in, key, "default, linear, llama3 or yarn");
+    while (t < N && strcmp(TYPES[t].name, type) != 0) t++;
+    if (t == N) return sf_json_fail(SF_UNSUPPORTED, p->in, key, "default, linear, llama3, yarn, dynamic or longrope");
     out->scaling = TYPES[t].scaling;
+    if (out->scaling == SF_ROPE_DYNAMIC) return read_dynamic(p, out);
+    if (out->scaling == SF_ROPE_LONG) return read_long(p, out);
+    /* What old files of Phi-3 call yarn is longrope. */
+    if (sf_json_value(p->in, "long_factor"))
+        return sf_json_fail(SF_UNSUPPORTED, p->in, key, "longrope, since there is a long_factor");
     if (out->scaling == SF_ROPE_PLAIN) return SF_OK;
 
     if (out->scaling != SF_ROPE_LINEAR) SF_TRY(read_original(p, out));
@@ -149,7 +192,7 @@ static bool same_rope(const sf_rope_config *a, const sf_rope_config *b)
     return a->theta == b->theta && a->scaling == b->scaling && a->factor == b->factor &&
            a->low_freq_factor == b->low_freq_factor && a->high_freq_factor == b->high_freq_factor &&
            a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow && a->attention_factor == b->attention_factor &&
-           a->original_positions == b->original_positions;
+           a->original_positions == b->original_positions && memcmp(a->longer, b->longer, sizeof a->longer) == 0;
 }
 
 /* The dictionary at `key`; one that is empty counts as none, as in Python. */
@@ -198,7 +241,8 @@ sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_con
                .theta_key = "rope_theta",
                .theta = f->theta,
                .reads_original = !by_layer,
-               .max_position = c->max_position};
+               .max_position = c->max_position,
+               .head_dim = c->head_dim};
 
     for (int i = 0; i < 2; i++) {
         char expected[128];

@@ -37,10 +37,11 @@ typedef struct sf_listed_token {
     bool only_new;     /* tokens of this text that were added before all that are only_new stay as they are */
     bool only_free_id; /* the same of those of this id, whatever their text */
     const char *where; /* "tokenizer_config.json: eos_token", for messages */
+    bool changes;      /* out: tokenizer.json alone would not have it so */
 } sf_listed_token;
 
 /* A Hugging Face tokenizer.json, with tokens that are listed elsewhere, in their order. */
-sf_status sf_tokenizer_from_json(const char *path, const sf_listed_token *also, int n, sf_tokenizer **out);
+sf_status sf_tokenizer_from_json(const char *path, sf_listed_token *also, int n, sf_tokenizer **out);
 void sf_tokenizer_free(sf_tokenizer *t);
 
 /* Ids of `text` (no BOS or EOS is added). special: text that spells a special token becomes that token, as in Hugging

@@ -133,7 +133,7 @@ static int64_t next_id(const sf_tokenizer *t)
 }
 
 /* settled: of the added tokens, how many are out of reach of one that is only to be new. */
-static sf_status add_listed(const sf_listed_token *from, int settled, const char *path, sf_tokenizer *t)
+static sf_status add_listed(sf_listed_token *from, int settled, const char *path, sf_tokenizer *t)
 {
     size_t bytes = strlen(from->text);
     if (!bytes) return SF_OK;
@@ -146,6 +146,8 @@ static sf_status add_listed(const sf_listed_token *from, int settled, const char
     if (from->id >= 0 && from->id != id)
         return sf_fail(SF_BAD_INPUT, "%s: token \"%.64s\" has id %lld in %s, but %s%lld by tokenizer.json", path,
                        from->text, (long long)from->id, from->where, is_new ? "would get " : "", (long long)id);
+    from->changes = !same || same->special != from->special || same->normalized != from->normalized ||
+                    same->single_word != from->single_word || same->lstrip != from->lstrip || same->rstrip != from->rstrip;
     if (is_new) SF_TRY(sf_blame(sf_vocab_add(&t->vocab, from->text, bytes, id, false), "%s: %s", path, from->where));
     return sf_add_token(t, (sf_added_token){.id = (int32_t)id,
                                             .special = from->special,
@@ -354,7 +356,7 @@ static const struct {
               {"pre_tokenizer", "pre_tokenizer.", "pretokenizers", read_pre_tokenizer},
               {"decoder", "decoder.", "decoders", read_decoder}};
 
-static sf_status build(const json_t *file, const char *path, const sf_listed_token *also, int n, sf_tokenizer *t)
+static sf_status build(const json_t *file, const char *path, sf_listed_token *also, int n, sf_tokenizer *t)
 {
     sf_json_at root = {file, path, ""};
     SF_TRY(read_model(root, t));
@@ -375,7 +377,7 @@ static sf_status build(const json_t *file, const char *path, const sf_listed_tok
     return sf_finish_tokenizer(t);
 }
 
-sf_status sf_tokenizer_from_json(const char *path, const sf_listed_token *also, int n, sf_tokenizer **out)
+sf_status sf_tokenizer_from_json(const char *path, sf_listed_token *also, int n, sf_tokenizer **out)
 {
     *out = NULL;
     json_t *file;

@@ -24,12 +24,12 @@ static int64_t size_of(const sf_model_config *c, size s)
 }
 /* clang-format on */
 
-typedef enum condition { ALWAYS, QKV_BIAS, QK_NORM, POST_NORMS } condition;
+typedef enum condition { ALWAYS, QKV_BIAS, O_BIAS, MLP_BIAS, QK_NORM, POST_NORMS } condition;
 
 static bool holds(const sf_model_config *c, condition when)
 {
-    return when == ALWAYS || (when == QKV_BIAS && c->qkv_bias) || (when == QK_NORM && c->qk_norm) ||
-           (when == POST_NORMS && c->post_norms);
+    return when == ALWAYS || (when == QKV_BIAS && c->qkv_bias) || (when == O_BIAS && c->o_bias) ||
+           (when == MLP_BIAS && c->mlp_bias) || (when == QK_NORM && c->qk_norm) || (when == POST_NORMS && c->post_norms);
 }
 
 #define AT(field) offsetof(sf_layer_weights, field)
@@ -59,6 +59,10 @@ static const struct {
     {AT(up), "ffn_up.weight", "mlp.up_proj.weight", MLP, MODEL, ALWAYS},
     {AT(down), "ffn_down.weight", "mlp.down_proj.weight", MODEL, MLP, ALWAYS},
     {AT(post_mlp_norm), "post_ffw_norm.weight", "post_feedforward_layernorm.weight", MODEL, NONE, POST_NORMS},
+    {AT(o_bias), "attn_output.bias", "self_attn.o_proj.bias", MODEL, NONE, O_BIAS},
+    {AT(gate_bias), "ffn_gate.bias", "mlp.gate_proj.bias", MLP, NONE, MLP_BIAS},
+    {AT(up_bias), "ffn_up.bias", "mlp.up_proj.bias", MLP, NONE, MLP_BIAS},
+    {AT(down_bias), "ffn_down.bias", "mlp.down_proj.bias", MODEL, NONE, MLP_BIAS},
 };
 /* clang-format on */
 enum { LAYER_ROWS = sizeof LAYER / sizeof *LAYER };
@@ -69,6 +73,7 @@ static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_
     slot->at = at;
     slot->role = role;
     slot->rank = columns ? 2 : 1;
+    slot->first_row = slot->whole_rows = 0;
     slot->dim[0] = rows;
     slot->dim[1] = columns;
 }
@@ -81,6 +86,30 @@ static void rename_slot(const sf_family *f, size_t at, const char **gguf, const 
         if (n->gguf) *gguf = n->gguf;
         if (n->hf) *hf = n->hf;
     }
+}
+
+static int64_t rows_of(const sf_model_config *c, size_t at)
+{
+    for (int r = 0; r < LAYER_ROWS; r++) {
+        if (LAYER[r].at == at) return size_of(c, LAYER[r].rows);
+    }
+    return 0;
+}
+
+/* Where the family gives one name to several tensors, they stand below each other in one, in its order. */
+static void share(const sf_model_config *c, const sf_family *f, const char *name, size_t at, sf_weight_slot *slot)
+{
+    int64_t before = 0, all = 0;
+    int parts = 0;
+    for (const sf_tensor_name *n = f ? f->tensor : NULL; n && (n->hf || n->gguf); n++) {
+        if (!n->hf || strcmp(n->hf, name) != 0) continue;
+        if (n->at == at) before = all;
+        all += rows_of(c, n->at);
+        parts++;
+    }
+    if (parts < 2) return;
+    slot->first_row = before;
+    slot->whole_rows = all;
 }
 
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot)
@@ -106,15 +135,32 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
             rename_slot(f, LAYER[r].at, &gguf, &hf);
             snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, gguf);
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", l, hf);
-            sf_weight_role role = LAYER[r].when == QKV_BIAS  ? SF_ROLE_BIAS
+            bool bias = LAYER[r].when == QKV_BIAS || LAYER[r].when == O_BIAS || LAYER[r].when == MLP_BIAS;
+            sf_weight_role role = bias                       ? SF_ROLE_BIAS
                                   : LAYER[r].columns == NONE ? SF_ROLE_NORM
                                   : LAYER[r].rows == MODEL   ? SF_ROLE_RESIDUAL
                                                              : SF_ROLE_INNER;
-            put(&slot[n++], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
+            put(&slot[n], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
                 size_of(c, LAYER[r].columns));
+            share(c, f, hf, LAYER[r].at, &slot[n++]);
         }
     }
     return n;
+}
+
+sf_status sf_weight_part(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name,
+                         sf_tensor *out)
+{
+    const int64_t whole[2] = {slot->whole_rows, slot->dim[1]};
+    *out = *found;
+    if (slot->whole_rows == 0) return SF_OK;
+    if (found->rank != slot->rank || found->dim[0] != whole[0] || (found->rank == 2 && found->dim[1] != whole[1])) {
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", where, name,
+                       sf_shape_text(slot->rank, whole), sf_shape_text(found->rank, found->dim));
+    }
+    out->dim[0] = slot->dim[0];
+    out->data = (char *)found->data + (size_t)slot->first_row * sf_bytes(found->dtype, slot->rank == 2 ? whole[1] : 1);
+    return SF_OK;
 }
 
 sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name)

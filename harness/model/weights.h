@@ -17,13 +17,18 @@ typedef struct sf_weight_slot {
     sf_weight_role role;
     int rank;              /* 1: a norm or bias, of a plain dtype; 2: a matrix [rows, columns], of any float dtype */
     int64_t dim[2];
+    int64_t first_row, whole_rows; /* of a file's tensor that several slots share, one below the other; 0: all of it */
 } sf_weight_slot;
 
-enum { SF_WEIGHT_SLOTS = 3 + SF_MAX_LAYERS * 16 };
+enum { SF_WEIGHT_SLOTS = 3 + SF_MAX_LAYERS * 20 };
 
 /* Fills `slot`, [SF_WEIGHT_SLOTS], in a fixed order and returns their number. weights->layer has room for all layers. A
  * tied head is no slot of its own. */
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot);
+
+/* The slot's rows of a tensor that a file has: all of them, or its part of a shared one. Error: another shape. */
+sf_status sf_weight_part(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name,
+                         sf_tensor *out);
 
 /* Puts the tensor into the slot after checking that it is what the slot calls for. `where`, `name`: for the message. */
 sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name);

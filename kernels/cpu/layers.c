@@ -154,11 +154,11 @@ sf_status sf_cpu_gated(sf_backend *b, void *gate, const void *up, int64_t rows, 
     return SF_OK;
 }
 
-sf_status sf_cpu_add(sf_backend *b, float *x, const void *y, int64_t n)
+sf_status sf_cpu_add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
     const float *from = y;
 #pragma omp parallel for simd num_threads(b->threads) schedule(static) if (n > 1 << 16)
-    for (int64_t i = 0; i < n; i++) x[i] += from[i];
+    for (int64_t i = 0; i < n; i++) x[i] += scale * from[i];
     sf_meter_residual(b, n);
     return SF_OK;
 }

@@ -157,15 +157,15 @@ sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows,
     return SF_OK;
 }
 
-__global__ void add(float *x, const bf16 *y, int64_t n)
+__global__ void add(float *x, const bf16 *y, int64_t n, float scale)
 {
     sf_begin();
-    FOR_ALL(i, n) x[i] += __bfloat162float(y[i]);
+    FOR_ALL(i, n) x[i] += scale * __bfloat162float(y[i]);
 }
 
-sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n)
+sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
-    if (n) SF_TRY(sf_cuda_follow(b, add, grid_for(n), THREADS, 0, x, (const bf16 *)y, n));
+    if (n) SF_TRY(sf_cuda_follow(b, add, grid_for(n), THREADS, 0, x, (const bf16 *)y, n, scale));
     sf_meter_residual(b, n);
     return SF_OK;
 }

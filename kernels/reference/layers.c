@@ -95,9 +95,9 @@ sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t 
     return SF_OK;
 }
 
-sf_status sf_reference_add(sf_backend *b, float *x, const void *y, int64_t n)
+sf_status sf_reference_add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
-    for (int64_t i = 0; i < n; i++) x[i] += ((const float *)y)[i];
+    for (int64_t i = 0; i < n; i++) x[i] += scale * ((const float *)y)[i];
     sf_meter_residual(b, n);
     return SF_OK;
 }

@@ -10,7 +10,8 @@ const sf_family sf_family_llama = {
     .defaults = SF_JSON({"hidden_act": "silu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-6,
                          "tie_word_embeddings": false}),
     .theta = 10000,
-    .refused = (const char *const[]){"attention_bias", "mlp_bias", NULL},
+    .own = sf_family_bias_keys,
+    .read = sf_family_biases,
 
     .gguf = "llama",
     .interleaved = true,

@@ -1,6 +1,13 @@
 /* Qwen3, dense. Yang et al. 2025, arXiv 2505.09388; transformers 5: models/qwen3. */
 #include "harness/model/family.h"
 
+static sf_status read(sf_json_at at, sf_model_config *c)
+{
+    SF_TRY(sf_json_bool(at, "attention_bias", false, &c->qkv_bias));
+    c->o_bias = c->qkv_bias;
+    return SF_OK;
+}
+
 /* clang-format off */
 const sf_family sf_family_qwen3 = {
     .name = "qwen3",
@@ -13,7 +20,8 @@ const sf_family sf_family_qwen3 = {
     .theta = 10000,
     .sliding = SF_SLIDES_FROM_LAYER,
     .layer_types = true,
-    .refused = (const char *const[]){"attention_bias", NULL},
+    .own = (const char *const[]){"attention_bias", NULL},
+    .read = read,
 
     .gguf = "qwen3",
 };

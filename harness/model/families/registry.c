@@ -8,7 +8,13 @@
     FAMILY(mistral)  \
     FAMILY(qwen2)    \
     FAMILY(qwen3)    \
-    FAMILY(gemma3)
+    FAMILY(gemma3)   \
+    FAMILY(phi3)     \
+    FAMILY(granite)  \
+    FAMILY(smollm3)  \
+    FAMILY(seed_oss) \
+    FAMILY(ernie4_5) \
+    FAMILY(hunyuan)
 /* clang-format on */
 
 #define FAMILY(name) extern const sf_family sf_family_##name;

@@ -14,6 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SIZES = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=7, num_attention_heads=4, num_key_value_heads=2,
              head_dim=16, vocab_size=100, rms_norm_eps=1e-6)
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=128)
+LONG = dict(rope_type="longrope", original_max_position_embeddings=128, short_factor=[1.0 + 0.1 * i for i in range(8)],
+            long_factor=[1.0 + i for i in range(8)])
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -54,6 +56,14 @@ ROWS = [
     ("both dictionaries, equal", config("qwen3", rope_theta=1e6, rope_parameters=dict(YARN, rope_theta=1e6),
                                         rope_scaling=dict(YARN))),
     ("empty parameters beside scaling", config("qwen3", rope_theta=1e6, rope_parameters={}, rope_scaling=dict(YARN))),
+    ("dynamic, within", config("llama", rope_scaling=dict(type="dynamic", factor=4.0))),
+    ("dynamic, beyond", config("llama", rope_scaling=dict(type="dynamic", factor=4.0)), 700),
+    ("longrope, within", config("qwen3", rope_scaling=dict(LONG))),
+    ("longrope, beyond", config("qwen3", rope_scaling=dict(LONG)), 200),
+    ("longrope, factor", config("qwen3", rope_parameters=dict(LONG, factor=2.0)), 200),
+    ("longrope, attention factor", config("qwen3", rope_parameters=dict(LONG, attention_factor=1.5)), 200),
+    ("phi3, original length beside it", config("phi3", original_max_position_embeddings=128, pad_token_id=0, rope_scaling=dict(
+        type="longrope", short_factor=LONG["short_factor"], long_factor=LONG["long_factor"])), 200),
     # by layer type
     ("gemma3, transformers 4", config("gemma3_text", rope_theta=5e5, rope_local_base_freq=2e4, sliding_window=8,
                                       rope_scaling=dict(rope_type="linear", factor=8.0))),
@@ -106,7 +116,10 @@ REFUSED = [
             rope_parameters={SLIDING: dict(rope_theta=2e4)})),
     ("window not used, layers slide", "they contradict each other",  # fails there
      config("qwen3", use_sliding_window=False, sliding_window=8, layer_types=[SLIDING] * 7)),
-    ("unknown type", "rope_type: expected default, linear, llama3 or yarn", config("llama", rope_scaling=dict(rope_type="mrope"))),
+    ("unknown type", "rope_type: expected default, linear, llama3, yarn, dynamic or longrope", config("llama", rope_scaling=dict(rope_type="mrope"))),
+    ("yarn that is longrope", "expected longrope, since there is a long_factor",
+     config("phi3", pad_token_id=0, rope_scaling=dict(LONG, rope_type="yarn", factor=4.0))),
+    ("fewer divisors than pairs", "long_factor: expected a list of 8 numbers", config("qwen3", rope_scaling=dict(LONG, long_factor=[1.0]))),
     ("linear without a factor", "rope_scaling.factor", config("llama", rope_scaling=dict(type="linear"))),
 ]
 
@@ -136,7 +149,8 @@ def understood(keys, length):
 
 if __name__ == "__main__":
     transformers.logging.set_verbosity_error()
-    rows = [dict(what=what, config=keys, length=100, **understood(keys, 100)) for what, keys in ROWS]
+    rows = [(*row, 100)[:3] for row in ROWS]  # a length where none is given
+    rows = [dict(what=what, config=keys, length=n, **understood(keys, n)) for what, keys, n in rows]
     rows += [dict(what=what, config=keys, refused=text) for what, text, keys in REFUSED]
     with open(f"{HERE}/positions.json", "w") as out:
         out.write("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
