@@ -97,6 +97,7 @@ static sf_status convert(yaml_document_t *doc, yaml_node_t *from, const char *fi
             return sf_yaml_fail(node, "a value holds a NUL byte");
         node->null = is_null(from);
         node->text = strdup(node->null ? "" : (char *)from->data.scalar.value);
+        node->quoted = from->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     } else if (from->type == YAML_SEQUENCE_NODE) {
         for (yaml_node_item_t *i = from->data.sequence.items.start; i < from->data.sequence.items.top; i++) {
             char position[16];

@@ -18,6 +18,7 @@ typedef struct sf_node {
     char *path;             /* "tasks.niah.queries" */
     char *text;             /* SCALAR: its text; "" for null */
     bool null;              /* SCALAR: nothing, ~ or null, not quoted: as if the key were not there */
+    bool quoted;            /* SCALAR: "5" and not 5: a text whatever it spells */
     int items;              /* LIST, MAP */
     char **key;             /* MAP: [items] */
     struct sf_node **item;  /* [items] */

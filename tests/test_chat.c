@@ -1,5 +1,5 @@
-/* Chat templates against transformers' apply_chat_template (tests/golden/tokenizer/make_chat.py), and what they refuse.
- */
+/* Chat templates against transformers' apply_chat_template (tests/golden/tokenizer/make_chat.py); the options of a config; BOS
+ * where there is a template and where there is none. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -75,11 +75,27 @@ static sf_tokenizer *open_tokenizer(const json_t *item)
     return t;
 }
 
-static sf_chat *open_chat(const json_t *item)
+/* A model's files with one template and, if `bos`, that BOS token. */
+static sf_chat_files *files_of(const char *template, const sf_tokenizer *t, const char *bos)
+{
+    sf_chat_files *f = sf_chat_files_new("here");
+    assert_non_null(f);
+    if (template) assert_int_equal(sf_chat_files_add(f, "default", template), SF_OK);
+    json_object_set_new(f->tokens, "eos_token", json_string("</s>"));
+    if (bos) {
+        json_object_set_new(f->tokens, "bos_token", json_string(bos));
+        f->bos = sf_token_id(t, bos);
+        assert_true(f->bos >= 0);
+    }
+    return f;
+}
+
+static sf_chat *open_chat(const json_t *item, const sf_tokenizer *t)
 {
     sf_chat *c;
-    if (sf_chat_from_template(text_of(item, "template"), text_of(item, "bos"), "here", &c) != SF_OK)
-        fail_msg("%s: %s", text_of(item, "name"), sf_error());
+    sf_chat_files *f = files_of(text_of(item, "template"), t, text_of(item, "bos"));
+    if (sf_chat_open(f, NULL, &c) != SF_OK) fail_msg("%s: %s", text_of(item, "name"), sf_error());
+    sf_chat_files_free(f);
     return c;
 }
 
@@ -92,8 +108,8 @@ static void same_tokens_as_transformers(void **state)
     json_array_foreach(cases, i, item)
     {
         sf_tokenizer *t = open_tokenizer(item);
-        sf_chat *c = open_chat(item);
-        assert_string_equal(sf_chat_name(c), text_of(item, "says"));
+        sf_chat *c = open_chat(item, t);
+        assert_string_equal(sf_chat_name(c), "default template");
         json_array_foreach(users, u, user)
         {
             int32_t *ids;
@@ -147,7 +163,7 @@ static void user_text_cannot_leave_its_turn(void **state)
     json_array_foreach(cases, i, item)
     {
         sf_tokenizer *t = open_tokenizer(item);
-        sf_chat *c = open_chat(item);
+        sf_chat *c = open_chat(item, t);
         const char *bos = text_of(item, "bos");
         int frame = -1;
         for (size_t e = 0; e <= sizeof evil / sizeof *evil; e++) {
@@ -177,29 +193,109 @@ static void user_text_cannot_leave_its_turn(void **state)
     }
 }
 
-static void one_bos_or_none(void **state)
+/* What the options of a config make of a template. */
+static void options_change_the_prompt(void **state)
 {
     (void)state;
-    const char *const names[] = {"llama3.1", "gemma3", "qwen2.5"};
-    const char *const tokens[] = {"<|begin_of_text|>", "<bos>", "<|endoftext|>"};
-    for (int i = 0; i < 3; i++) {
-        const json_t *item = find_case(names[i]);
-        sf_tokenizer *t = open_tokenizer(item);
-        for (int with = 0; with < 2; with++) {
-            sf_chat *c;
-            int32_t *ids;
-            int n, found = 0;
-            assert_int_equal(sf_chat_from_template(text_of(item, "template"), with ? tokens[i] : NULL, "here", &c),
-                             SF_OK);
-            assert_int_equal(sf_chat_encode(c, t, "Hi", 2, &ids, &n), SF_OK);
-            for (int k = 0; k < n; k++) found += ids[k] == sf_token_id(t, tokens[i]);
-            assert_int_equal(found, with);
-            assert_int_equal(ids[0] == sf_token_id(t, tokens[i]), with);
-            free(ids);
-            sf_chat_free(c);
-        }
-        sf_tokenizer_free(t);
+    static const char thinking[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+                                   "{% if enable_thinking is defined and not enable_thinking %}[quick]{% endif %}"
+                                   "{% if strength %}{{ strength + 1 }}{% endif %}{% if tools is none %}.{% endif %}";
+    static const char dated[] = "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}";
+    static const struct {
+        const char *template, *options, *text, *used;
+    } rows[] = {
+        {thinking, NULL, "<user>Hi.", ""},
+        {thinking, "{\"enable_thinking\": false}", "<user>Hi[quick].", "{\"enable_thinking\":false}"},
+        {thinking, "{\"enable_thinking\": true}", "<user>Hi.", "{\"enable_thinking\":true}"},
+        {thinking, "{\"system\": \"Be brief.\", \"strength\": 3}", "<system>Be brief.<user>Hi4.",
+         "{\"strength\":3,\"system\":\"Be brief.\"}"},
+        {thinking, "{\"tools\": []}", "<user>Hi", "{\"tools\":[]}"},
+        {dated, NULL, "26 Jul 2024: Hi", "{\"date\":\"2024-07-26\"}"},
+        {dated, "{\"date\": \"2031-01-05\"}", "05 Jan 2031: Hi", "{\"date\":\"2031-01-05\"}"},
+        {thinking, "{\"prefix\": \"Q: \", \"suffix\": \" A:\"}", "Q: Hi A:", "{\"prefix\":\"Q: \",\"suffix\":\" A:\"}"},
+        {thinking, "{\"prefix\": \"Q: \"}", "Q: Hi", "{\"prefix\":\"Q: \"}"},
+        {thinking, "\"none\"", "Hi", "\"none\""},
+        {NULL, "\"none\"", "Hi", "\"none\""},
+        {"{{ messages[0].content }}{{ sep_token }}{{ eos_token }}", NULL, "Hi</s>", ""},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        sf_chat_files *f = files_of(rows[r].template, NULL, NULL);
+        sf_chat *c;
+        sf_jinja_output out;
+        if (sf_chat_open(f, rows[r].options, &c) != SF_OK) fail_msg("row %zu: %s", r, sf_error());
+        assert_int_equal(sf_chat_render(c, "Hi", 2, &out), SF_OK);
+        assert_string_equal(out.text, rows[r].text);
+        assert_string_equal(sf_chat_used(c), rows[r].used);
+        sf_jinja_output_free(&out);
+        sf_chat_free(c);
+        sf_chat_files_free(f);
     }
+}
+
+static void templates_by_name(void **state)
+{
+    (void)state;
+    sf_chat_files *f = files_of("a {{ messages[0].content }}", NULL, NULL);
+    sf_chat *c;
+    sf_jinja_output out;
+    assert_int_equal(sf_chat_files_add(f, "rag", "b {{ messages[0].content }}"), SF_OK);
+    assert_int_equal(sf_chat_open(f, "{\"template\": \"rag\"}", &c), SF_OK);
+    assert_string_equal(sf_chat_name(c), "template rag");
+    assert_int_equal(sf_chat_render(c, "x", 1, &out), SF_OK);
+    assert_string_equal(out.text, "b x");
+    sf_jinja_output_free(&out);
+    sf_chat_free(c);
+    assert_int_equal(sf_chat_open(f, "{\"template\": \"tools\"}", &c), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "found default, rag"));
+    sf_chat_files_free(f);
+}
+
+static void count_bos(const sf_chat_files *f, const sf_tokenizer *t, const char *options, int want, bool due)
+{
+    sf_chat *c;
+    int32_t *ids;
+    int n, found = 0;
+    if (sf_chat_open(f, options, &c) != SF_OK) fail_msg("%s", sf_error());
+    assert_int_equal(sf_chat_encode(c, t, "Hi", 2, &ids, &n), SF_OK);
+    for (int k = 0; k < n; k++) found += ids[k] == f->bos;
+    if (found != want) fail_msg("options %s: %d BOS, want %d", options ? options : "none", found, want);
+    assert_int_equal(want && ids[0] == f->bos, want > 0);
+    assert_int_equal(sf_chat_bos(c), due ? f->bos : -1);
+    free(ids);
+    sf_chat_free(c);
+}
+
+/* A template alone decides in a Hugging Face folder, a GGUF file's BOS is put in front of what has none; without a template
+ * the tokenizer's is, unless the config says otherwise. */
+static void one_bos_where_one_is_due(void **state)
+{
+    (void)state;
+    static const char frame[] = "{\"prefix\": \"Q: \", \"suffix\": \" A:\"}", with[] = "{\"prefix\": \"<bos>Q: \"}",
+                      off[] = "{\"prefix\": \"Q: \", \"bos\": false}", on[] = "{\"bos\": true}";
+    sf_tokenizer *t = open_tokenizer(find_case("gemma3"));
+    static const char writes[] = "{{ bos_token }}{{ messages[0].content }}", silent[] = "{{ messages[0].content }}";
+    for (int adds = 0; adds < 2; adds++) {
+        sf_chat_files *f = files_of(writes, t, "<bos>");
+        f->adds_bos = adds;
+        count_bos(f, t, NULL, 1, true);
+        count_bos(f, t, frame, adds, adds);
+        count_bos(f, t, with, 1, adds);
+        count_bos(f, t, off, 0, false);
+        count_bos(f, t, "\"none\"", adds, adds);
+        f->adds_to_template = adds;
+        count_bos(f, t, NULL, 1, true);
+        sf_chat_files_free(f);
+
+        f = files_of(silent, t, "<bos>");
+        f->adds_bos = adds;
+        count_bos(f, t, NULL, 0, adds); /* none where one is due: a gate says so */
+        count_bos(f, t, on, 1, true);
+        f->adds_to_template = adds;
+        count_bos(f, t, NULL, adds, adds);
+        count_bos(f, t, "{\"bos\": false}", 0, false);
+        sf_chat_files_free(f);
+    }
+    sf_tokenizer_free(t);
 }
 
 static void own_prefix_and_suffix(void **state)
@@ -224,76 +320,59 @@ static void own_prefix_and_suffix(void **state)
     sf_tokenizer_free(t);
 }
 
-/* A case's template with one thing changed: what it then writes is not known, so it must be refused. */
-static void what_is_not_known_is_refused(void **state)
+/* What stood before templates were rendered keeps its results; anything else has a key of its own. */
+static void keys_tell_prompts_apart(void **state)
 {
     (void)state;
+    static const char chatml[] =
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
     static const struct {
-        const char *name, *from, *to;
-    } rows[] = {
-        {"chatml", "<|im_end|>", "<|im_sep|>"},
-        {"chatml", "message['content']", "message['content'] | upper"},
-        {"chatml", "message['content']", "'Question: ' + message['content']"},
-        {"chatml", "+ '\\n' }}", "}}"},
-        {"chatml", "assistant\\n", "bot\\n"},
-        {"chatml", "add_generation_prompt", "prompt_wanted"},
-        {"qwen2.5", "system\\nYou are Qwen, ", "system\\n' + 'You are Qwen, "},
-        {"qwen2.5", "system\\n' + messages[0]['content']", "system\\n' + system_message"},
-        {"qwen2.5", "{%- if tools", "{%- set date = strftime_now('%Y') %}{%- if tools"},
-        {"qwen3", "and enable_thinking is false", "and enable_thinking"},
-        {"llama3", "<|eot_id|>", "<|end|>"},
-        {"llama3", "| trim", "| upper"},
-        {"llama3", "{{ '<|start",
-         "{{ '<|start_header_id|>system<|end_header_id|>\\n\\nBe kind.<|eot_id|>' }}{{ '<|start"},
-        {"llama3.1", "26 Jul 2024", "today"},
-        {"llama3.1", "set date_string", "set day"},
-        {"llama3.1", "Today Date: ", "Today is "},
-        {"llama3.1", "message['content'] | trim +", "message['content'] | trim }}{{ suffix +"},
-        {"gemma3", "| trim", ""},
-        {"gemma3", "<start_of_turn>model", "<start_of_turn>assistant"},
-        {"gemma2", "<end_of_turn>", "<turn_end>"},
-        {"mistral-v0.3", "[/INST]", "[/ASK]"},
-        {"mistral-v0.3", "{{- bos_token }}", "{%- set default_system_message = 'Today is' %}{{- bos_token }}"},
-    };
-    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-        const char *template = text_of(find_case(rows[r].name), "template");
-        char changed[4096];
-        size_t n = 0, from = strlen(rows[r].from);
-        int times = 0;
-        for (const char *p = template; *p;) {
-            bool here = !strncmp(p, rows[r].from, from);
-            times += here;
-            n += (size_t)snprintf(changed + n, sizeof changed - n, "%.*s", here ? 1000 : 1, here ? rows[r].to : p);
-            p += here ? from : 1;
-        }
-        if (!times) fail_msg("row %zu changes nothing", r);
-        sf_chat *c = NULL;
-        sf_status status = sf_chat_from_template(changed, NULL, "model.gguf", &c);
-        if (status != SF_UNSUPPORTED || c) fail_msg("row %zu is taken for %s", r, c ? sf_chat_name(c) : "nothing");
-        assert_non_null(strstr(sf_error(), "model.gguf: "));
-        assert_non_null(strstr(sf_error(), "chat: {prefix:"));
+        const char *template, *options;
+    } rows[] = {{chatml, NULL}, {chatml, "{\"prefix\": \"a\", \"suffix\": \"b\"}"}, {chatml, "\"none\""},
+                {chatml, "{\"system\": \"x\"}"}, {chatml, "{\"system\": \"y\"}"}, {"{{ messages[0].content }}", NULL}};
+    enum { N = sizeof rows / sizeof *rows, AS_BEFORE = 2 };
+    sf_chat *c[N];
+    for (int r = 0; r < N; r++) {
+        sf_chat_files *f = files_of(rows[r].template, NULL, NULL);
+        assert_int_equal(sf_chat_open(f, rows[r].options, &c[r]), SF_OK);
+        assert_int_equal(*sf_chat_key(c[r]) == 0, r < AS_BEFORE);
+        for (int k = AS_BEFORE; k < r; k++) assert_string_not_equal(sf_chat_key(c[k]), sf_chat_key(c[r]));
+        sf_chat_files_free(f);
     }
-    sf_chat *c;
-    assert_int_equal(sf_chat_from_template("", NULL, "x", &c), SF_UNSUPPORTED);
-    assert_int_equal(sf_chat_from_template("{{ 'open", NULL, "x", &c), SF_UNSUPPORTED);
-    assert_int_equal(sf_chat_from_template("{{ 'open\\", NULL, "x", &c), SF_UNSUPPORTED);
+    for (int r = 0; r < N; r++) sf_chat_free(c[r]);
 }
 
-static void cut_templates_do_not_crash(void **state)
+static void what_cannot_be_is_refused(void **state)
 {
     (void)state;
-    size_t i;
-    json_t *item;
-    json_array_foreach(cases, i, item)
-    {
-        const char *template = text_of(item, "template");
-        for (size_t cut = 0; cut < strlen(template); cut++) {
-            char *part = strndup(template, cut);
-            sf_chat *c;
-            sf_chat_from_template(part, "<s>", "here", &c);
-            sf_chat_free(c);
-            free(part);
-        }
+    static const char good[] = "{{ messages[0].content }}";
+    static const struct {
+        const char *template, *options, *says;
+    } rows[] = {
+        {NULL, NULL, "chat: none for a base model"},
+        {NULL, NULL, "chat: {prefix:"},
+        {"\n{{ messages[0].content | wordwrap }}", NULL, "here: chat template, line 2: not supported: the filter 'wordwrap'"},
+        {"{{ raise_exception('only tools') }}", NULL, "the template refuses the conversation: only tools"},
+        {"{{ messages[0]['text'] + 'x' }}", NULL, "'text' is undefined"},
+        {"Hello, I am a bot", NULL, "does not write the user's message"},
+        {"{% for m in messages %}", NULL, "expected endfor"},
+        {good, "{\"date\": \"today\"}", "chat.date: expected YYYY-MM-DD"},
+        {good, "{\"bos\": 1}", "chat.bos: expected true or false"},
+        {good, "{\"bos\": true}", "chat.bos: the tokenizer has no BOS token"},
+        {good, "{\"messages\": []}", "chat.messages: is given by the task"},
+        {good, "{\"prefix\": \"a\", \"system\": \"b\"}", "chat.system: belongs to a template"},
+        {good, "{\"system\": 5}", "chat.system: expected a text"},
+        {good, "[]", "chat: expected 'none', or a map"},
+        {good, "\"chatml\"", "chat: expected 'none', or a map"},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        sf_chat_files *f = files_of(rows[r].template, NULL, NULL);
+        sf_chat *c;
+        assert_int_not_equal(sf_chat_open(f, rows[r].options, &c), SF_OK);
+        assert_null(c);
+        if (!strstr(sf_error(), rows[r].says)) fail_msg("row %zu: expected: %s\nfound: %s", r, rows[r].says, sf_error());
+        sf_chat_files_free(f);
     }
 }
 
@@ -302,10 +381,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_tokens_as_transformers),
         cmocka_unit_test(user_text_cannot_leave_its_turn),
-        cmocka_unit_test(one_bos_or_none),
+        cmocka_unit_test(options_change_the_prompt),
+        cmocka_unit_test(templates_by_name),
+        cmocka_unit_test(one_bos_where_one_is_due),
         cmocka_unit_test(own_prefix_and_suffix),
-        cmocka_unit_test(what_is_not_known_is_refused),
-        cmocka_unit_test(cut_templates_do_not_crash),
+        cmocka_unit_test(keys_tell_prompts_apart),
+        cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, read_golden, free_golden);
 }

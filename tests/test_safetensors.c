@@ -768,7 +768,7 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
     {"tokenizer_config.json", "{", "", "tokenizer_config.json:2:"},
     {"tokenizer_config.json", "'chat_template': '", "'add_bos_token': 3, 'chat_template': '{{ bos_token }}",
      "add_bos_token: expected true or false, found 3"},
-    {"tokenizer_config.json", "'chat_template': '", "'chat_template': '{{ bos_token }}",
+    {"tokenizer_config.json", "'chat_template': '", "'add_bos_token': true, 'chat_template': '",
      "bos_token: expected a token of the vocabulary, since one is to be added, found none"},
     {"tokenizer_config.json", "'chat_template': '", "'bos_token': 5, 'chat_template': '",
      "bos_token: expected a token"},
@@ -1017,16 +1017,49 @@ static void stop_tokens(void **state)
     free_contents(&c);
 }
 
-/* A template in a file of its own wins; one that is not understood leaves the model without a chat, and says why. */
+static void expect_rendering(const sf_model *m, const char *want)
+{
+    sf_jinja_output out;
+    assert_non_null(m->chat);
+    assert_int_equal(sf_chat_render(m->chat, "Hi", 2, &out), SF_OK);
+    assert_string_equal(out.text, want);
+    sf_jinja_output_free(&out);
+}
+
+/* Templates in files of their own win; one that is not supported leaves the model without a chat, and says why. */
 static void templates(void **state)
 {
     (void)state;
     contents c = whole_folder();
-    add(&c, "chat_template.jinja", strdup("{{ messages[0]['content'] }}"), 0);
+    add(&c, "chat_template.jinja", strdup("{% for m in messages %}a {{ m.content }} {% endfor %}"), 0);
     save(&c);
     sf_model *m = open_good(folder);
+    expect_rendering(m, "a Hi ");
+    assert_int_equal(sf_model_chat(m, "{\"system\": \"Yes?\"}"), SF_OK);
+    expect_rendering(m, "a Yes? a Hi ");
+    sf_model_close(m);
+    free_contents(&c);
+
+    c = whole_folder();
+    add(&c, "chat_template.jinja", strdup("a {{ messages[0]['content'] | wordwrap }}"), 0);
+    save(&c);
+    m = open_good(folder);
     assert_null(m->chat);
-    assert_non_null(strstr(m->no_chat, "prefix"));
+    assert_non_null(strstr(m->no_chat, "chat template, line 1: not supported: the filter 'wordwrap'"));
+    assert_int_equal(sf_model_chat(m, "\"none\""), SF_OK);
+    expect_rendering(m, "Hi");
+    sf_model_close(m);
+    free_contents(&c);
+
+    c = whole_folder();
+    replace(&c, "tokenizer_config.json", "'chat_template': '",
+            "'chat_template': [{'name': 'rag', 'template': 'b {{ messages[0].content }}'}, {'name': 'default', 'template': "
+            "'c {{ messages[0].content }}'}], 'old': '");
+    save(&c);
+    m = open_good(folder);
+    expect_rendering(m, "c Hi");
+    assert_int_equal(sf_model_chat(m, "{\"template\": \"rag\"}"), SF_OK);
+    expect_rendering(m, "b Hi");
     sf_model_close(m);
     free_contents(&c);
 
@@ -1035,7 +1068,8 @@ static void templates(void **state)
     save(&c);
     m = open_good(folder);
     assert_null(m->chat);
-    assert_non_null(strstr(m->no_chat, "chat_template: expected"));
+    assert_non_null(strstr(m->no_chat, "expected a chat template, found none"));
+    assert_non_null(strstr(m->no_chat, "chat: none for a base model"));
     sf_model_close(m);
     free_contents(&c);
 }

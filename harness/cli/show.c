@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "harness/cli/cli.h"
+#include "harness/cli/conversation.h"
 #include "harness/model/chat.h"
 #include "harness/model/tokenizer.h"
 #include "harness/run/road.h"
@@ -19,6 +20,8 @@ static const struct argp_option options[] = {
     {"sparsity", 'p', "S", 0, "results: requested sparsity", 0},
     {"sample", 'i', "N", 0, "sample number, from 0 (default 0)", 0},
     {"set", 's', "KEY=VALUE", 0, "config: override a key (repeatable)", 0},
+    {"chat", 'c', NULL, 0, "the whole conversation as the model reads it, token by token with ids; of a model's path: an example, "
+                           "--set overrides keys of its `chat`", 0},
     {"json", 'j', NULL, 0, "print JSON", 0},
     {0},
 };
@@ -28,7 +31,7 @@ struct args {
     int length, sample;
     double sparsity;
     sf_strings set;
-    bool json;
+    bool json, chat;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -52,6 +55,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (*end || a->sparsity < 0) argp_error(state, "--sparsity: expected a number, found '%s'", arg);
         return 0;
     case 's': sf_strings_add(state, &a->set, arg); return 0;
+    case 'c': a->chat = true; return 0;
     case 'j': a->json = true; return 0;
     case ARGP_KEY_ARG: a->file = arg; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "name a config (.yaml) or a results file (.h5)"); return 0;
@@ -62,18 +66,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* ---- the sample as the model reads it ---------------------------------------------------------------------------------- */
 
 /* Adds prompt, gold, tokens and the template's own text of one sample to `o`. */
-static sf_status add_prompt(const sf_road *road, int model, int task, int length, int index, json_t *o)
+static sf_status add_prompt(const struct args *a, const sf_road *road, int model, int task, int length, json_t *o)
 {
     const sf_sweep *s = road->sweep;
     const sf_model *m = road->model[model];
     sf_sample sample;
     int32_t *ids;
     int n;
-    SF_TRY(sf_road_sample(road, model, task, length, index, &sample, &ids, &n));
+    SF_TRY(sf_road_sample(road, model, task, length, a->sample, &sample, &ids, &n));
     json_object_set_new(o, "model", json_string(s->model[model].label));
     json_object_set_new(o, "task", json_string(s->task[task].label));
     json_object_set_new(o, "length", json_integer(s->length[length]));
-    json_object_set_new(o, "sample", json_integer(index));
+    json_object_set_new(o, "sample", json_integer(a->sample));
     json_object_set_new(o, "tokens", json_integer(n));
     json_object_set_new(o, "chat", json_string(sf_chat_name(m->chat)));
     json_object_set_new(o, "prompt", json_string(sample.prompt));
@@ -91,6 +95,7 @@ static sf_status add_prompt(const sf_road *road, int model, int task, int length
     }
     free(head);
     free(tail);
+    if (a->chat) json_object_set_new(o, "conversation", sf_conversation(m, ids, n));
     free(ids);
     sf_sample_free(&sample);
     return SF_OK;
@@ -105,7 +110,7 @@ static sf_status add_sample(const struct args *a, const sf_road *road, const cha
             for (int t = 0; t < s->tasks; t++)
                 if ((!model || strcmp(model, s->model[m].label) == 0) && (!length || length == s->length[l]) &&
                     (!task || strcmp(task, s->task[t].label) == 0 || strcmp(task, s->task[t].task->name) == 0))
-                    return add_prompt(road, m, t, l, a->sample, o);
+                    return add_prompt(a, road, m, t, l, o);
     return sf_fail(SF_BAD_INPUT, "%s: no such model, task or length in it", a->file);
 }
 
@@ -217,7 +222,9 @@ static void print_text(const json_t *o)
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)o, key, value) {
-        if (json_is_array(value) && json_is_array(json_array_get(value, 0))) { /* a map: its mean per layer */
+        if (strcmp(key, "conversation") == 0) {
+            sf_conversation_print(value);
+        } else if (json_is_array(value) && json_is_array(json_array_get(value, 0))) { /* a map: its mean per layer */
             printf("%s, mean of each layer:", key);
             size_t l, h;
             json_t *row, *cell;
@@ -227,7 +234,7 @@ static void print_text(const json_t *o)
                 printf(" %.3f", sum / (double)json_array_size(row));
             }
             printf("\n");
-        } else if (strcmp(key, "prompt") == 0 || strcmp(key, "prediction") == 0) {
+        } else if (strcmp(key, "prompt") == 0 || strcmp(key, "prediction") == 0 || strcmp(key, "rendered") == 0) {
             printf("---- %s ----\n%s\n----\n", key, json_string_value(value));
         } else {
             char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
@@ -239,17 +246,21 @@ static void print_text(const json_t *o)
 
 int sf_cmd_show(int argc, char **argv)
 {
-    static const struct argp argp = {options, parse, "CONFIG.yaml|RESULTS.h5",
+    static const struct argp argp = {options, parse, "CONFIG.yaml|RESULTS.h5|MODEL --chat",
                                      "Shows one sample: from a config the prompt, gold answer and tokens; from results the "
                                      "prediction, scores and densities too.\v"
                                      "Examples:\n  frontier show configs/demo.yaml --task vt --sample 3\n"
-                                     "  frontier show results/demo.h5 --method quest --sparsity 0.9",
+                                     "  frontier show results/demo.h5 --method quest --sparsity 0.9\n"
+                                     "  frontier show models/frontier-mini/s --chat --set system='Be brief.'",
                                      NULL, NULL, NULL};
     struct args a = {.sparsity = -1};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     json_t *o = json_object();
     const char *dot = strrchr(a.file, '.');
-    sf_status status = dot && strcmp(dot, ".h5") == 0 ? show_results(&a, o) : show_config(&a, o);
+    bool results = dot && strcmp(dot, ".h5") == 0, config = dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
+    sf_status status = results              ? show_results(&a, o)
+                       : config || !a.chat ? show_config(&a, o)
+                                           : sf_conversation_of(a.file, &a.set, o);
     if (status == SF_OK && a.json) {
         json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
         putchar('\n');

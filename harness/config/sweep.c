@@ -52,7 +52,6 @@ static const char *default_label(const char *path)
 static sf_status read_model(const sf_node *node, sf_model_spec *out)
 {
     static const char *const keys[] = {"path", "label", "chat", "weights", NULL};
-    static const char *const chat_keys[] = {"prefix", "suffix", NULL};
     const sf_node *path = node, *chat = NULL, *label = NULL;
     if (node->kind == SF_MAP) {
         SF_TRY(sf_yaml_known(node, keys));
@@ -75,19 +74,7 @@ static sf_status read_model(const sf_node *node, sf_model_spec *out)
     } else {
         out->label = default_label(out->path);
     }
-    if (chat) {
-        SF_TRY(sf_yaml_known(chat, chat_keys));
-        const sf_node *prefix = sf_yaml_get(chat, "prefix"), *suffix = sf_yaml_get(chat, "suffix");
-        if ((prefix && prefix->kind != SF_SCALAR) || (suffix && suffix->kind != SF_SCALAR))
-            return sf_yaml_fail(chat, "expected prefix and suffix to be texts");
-        out->prefix = prefix ? prefix->text : "";
-        out->suffix = suffix ? suffix->text : "";
-        json_t *json = json_pack("{s:s, s:s}", "prefix", out->prefix, "suffix", out->suffix);
-        out->chat = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-        json_decref(json);
-        if (!out->chat) return sf_yaml_fail(chat, "prefix or suffix is not valid UTF-8");
-    }
-    return SF_OK;
+    return chat ? sf_chat_read(chat, out) : SF_OK;
 }
 
 /* A plug-in entry of a list: "name" or "name: {parameters}". */

@@ -12,9 +12,12 @@ typedef struct sf_model_spec {
     const char *path;              /* .gguf file, Hugging Face folder, or shape (.yaml) */
     const char *label;             /* as shown; default: the path's last part without its ending */
     const char *prefix, *suffix;   /* own chat template; NULL: the model's */
-    char *chat;                    /* both as JSON; NULL: the model's */
+    char *chat;                    /* the key `chat` as JSON, for sf_model_chat(); NULL: the model's own */
     bool random;                   /* weights: random */
 } sf_model_spec;
+
+/* Fills prefix, suffix and chat from the value of `chat` (chat.c). */
+sf_status sf_chat_read(const sf_node *chat, sf_model_spec *out);
 
 typedef struct sf_task_spec {
     const sf_task *task;

@@ -1,346 +1,155 @@
-/* Chat templates are programs (Jinja) of which we need one run: a single user message, then the generation prompt. The
- * string literals of a template show its family and what varies within it (a default system message, a date, spaces);
- * the rest is known. A template that shows something else is refused: a wrong prompt would cost scores without a word.
- */
+/* From a user message to the model's input. A template is a program, and is run; nothing is known about it beforehand. */
 #include "harness/model/chat.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static const char WAYS_OUT[] = "give what stands around the user's message in the config, as chat: {prefix: \"…\", suffix: "
+                               "\"…\"}, or chat: none for a base model, which reads the text as it is";
+
 struct sf_chat {
-    char name[64];
-    char *prefix, *suffix;
-    bool trims; /* white space around the message is dropped */
+    char name[96];
+    sf_jinja *template; /* NULL: prefix and suffix */
+    json_t *variables;  /* of the template, but for the messages */
+    char *system;       /* NULL: none */
+    char date[16];
+    char *prefix, *suffix; /* of a template: what it wrote around a message on trial */
+    int32_t bos, due;      /* -1: none */
+    bool in_front;         /* BOS is put there if it does not stand there */
+    bool writes_bos;       /* the template does */
+    bool used_date;
+    char *key, *used;
 };
 
-/* ---- the literals of a template -------------------------------------------------------------------------------- */
+/* ---- what the files say ---------------------------------------------------------------------------------------- */
 
-struct literal {
-    const char *text; /* unescaped */
-    size_t at, end;   /* where it stands in the template, quotes included */
-};
-
-struct literals {
-    const char *template;
-    struct literal *item;
-    int n;
-    char *memory;
-};
-
-static char unescaped(char c) { return c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c; }
-
-/* The quoted strings inside {{ … }} and {% … %}. */
-static sf_status read_literals(const char *template, struct literals *out)
+sf_chat_files *sf_chat_files_new(const char *where)
 {
-    size_t bytes = strlen(template);
-    *out = (struct literals){.template = template};
-    out->item = malloc((bytes / 2 + 1) * sizeof *out->item);
-    out->memory = malloc(bytes + 1);
-    if (!out->item || !out->memory) return sf_fail(SF_NO_MEMORY, "no memory for a chat template of %zu bytes", bytes);
-    char *to = out->memory;
-    char inside = 0; /* '{' or '%': in a tag of that kind, '#': in a comment */
-    for (size_t i = 0; i < bytes; i++) {
-        char c = template[i], next = template[i + 1];
-        if (!inside && c == '{' && (next == '{' || next == '%' || next == '#')) {
-            inside = next;
-            i++;
-        } else if (inside && next == '}' && c == (inside == '{' ? '}' : inside)) {
-            inside = 0;
-            i++;
-        } else if (inside && inside != '#' && (c == '\'' || c == '"')) {
-            out->item[out->n++] = (struct literal){.text = to, .at = i};
-            for (i++; i < bytes && template[i] != c; i++) {
-                bool escape = template[i] == '\\' && i + 1 < bytes;
-                *to++ = escape ? unescaped(template[++i]) : template[i];
-            }
-            *to++ = 0;
-            out->item[out->n - 1].end = i + (i < bytes);
-        }
+    sf_chat_files *f = calloc(1, sizeof *f);
+    if (!f) return NULL;
+    f->bos = -1;
+    f->where = strdup(where);
+    f->tokens = json_object();
+    if (f->where && f->tokens) return f;
+    sf_chat_files_free(f);
+    return NULL;
+}
+
+void sf_chat_files_free(sf_chat_files *f)
+{
+    if (!f) return;
+    for (int i = 0; i < f->templates; i++) free(f->template[i].name), free(f->template[i].text);
+    free(f->template);
+    free(f->where);
+    json_decref(f->tokens);
+    free(f);
+}
+
+sf_status sf_chat_files_add(sf_chat_files *f, const char *name, const char *text)
+{
+    struct sf_chat_template *more = realloc(f->template, ((size_t)f->templates + 1) * sizeof *more);
+    if (!more) return sf_fail(SF_NO_MEMORY, "%s: no memory for its chat templates", f->where);
+    f->template = more;
+    more[f->templates] = (struct sf_chat_template){strdup(name), strdup(text)};
+    bool good = more[f->templates].name && more[f->templates].text;
+    f->templates++;
+    return good ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for its chat templates", f->where);
+}
+
+static const struct sf_chat_template *find_template(const sf_chat_files *f, const char *name)
+{
+    for (int i = 0; i < f->templates; i++)
+        if (strcmp(f->template[i].name, name) == 0) return &f->template[i];
+    return NULL;
+}
+
+const char *sf_chat_files_default(const sf_chat_files *f)
+{
+    const struct sf_chat_template *t = find_template(f, "default");
+    return t ? t->text : f->templates == 1 ? f->template[0].text : NULL;
+}
+
+static sf_status no_template(const sf_chat_files *f, const char *name)
+{
+    char names[512] = "";
+    for (int i = 0; i < f->templates; i++) {
+        size_t n = strlen(names);
+        snprintf(names + n, sizeof names - n, "%s%.60s", i ? ", " : "", f->template[i].name);
     }
+    if (f->templates)
+        return sf_fail(SF_BAD_INPUT, "%s: expected a chat template named '%.60s', found %s: choose one, as chat: {template: "
+                                     "NAME}", f->where, name, names);
+    return sf_fail(SF_UNSUPPORTED, "%s: expected a chat template, found none: %s", f->where, WAYS_OUT);
+}
+
+/* ---- rendering ------------------------------------------------------------------------------------------------- */
+
+static json_t *message(const char *role, json_t *content)
+{
+    return json_pack("{s:s, s:o}", "role", role, "content", content);
+}
+
+static sf_status render_template(const sf_chat *c, const char *user, size_t bytes, sf_jinja_output *out)
+{
+    json_t *variables = json_copy(c->variables), *messages = json_array();
+    json_t *text = json_stringn_nocheck(user, bytes); /* the tokenizer says where it is not UTF-8 */
+    if (c->system) json_array_append_new(messages, message("system", json_string(c->system)));
+    json_array_append_new(messages, message("user", json_incref(text)));
+    bool good = text && json_object_set_new(variables, "messages", messages) == 0;
+    const sf_jinja_input input = {.variables = variables, .marked = text, .date = c->date,
+                                  .limits = sf_jinja_limits_for(bytes)};
+    sf_status status = good ? sf_jinja_render(c->template, &input, out)
+                            : sf_fail(SF_NO_MEMORY, "no memory for a conversation of %zu bytes", bytes);
+    json_decref(text);
+    json_decref(variables);
+    return status;
+}
+
+static sf_status render_frame(const sf_chat *c, const char *user, size_t bytes, sf_jinja_output *out)
+{
+    size_t before = strlen(c->prefix), after = strlen(c->suffix), all = before + bytes + after;
+    out->text = malloc(all + 1);
+    out->mark = calloc(1, all + 1);
+    if (!out->text || !out->mark) {
+        sf_jinja_output_free(out);
+        return sf_fail(SF_NO_MEMORY, "no memory for %zu bytes of text", all);
+    }
+    memcpy(out->text, c->prefix, before);
+    if (bytes) memcpy(out->text + before, user, bytes);
+    memcpy(out->text + before + bytes, c->suffix, after + 1);
+    memset(out->mark + before, 1, bytes);
+    out->bytes = all;
     return SF_OK;
 }
 
-static bool begins(const char *text, const char *with) { return !strncmp(text, with, strlen(with)); }
-
-static bool ends(const char *text, const char *with)
+sf_status sf_chat_render(const sf_chat *c, const char *user, size_t bytes, sf_jinja_output *out)
 {
-    size_t n = strlen(text), m = strlen(with);
-    return n >= m && !strcmp(text + n - m, with);
+    *out = (sf_jinja_output){0};
+    return c->template ? render_template(c, user, bytes, out) : render_frame(c, user, bytes, out);
 }
 
-/* The first literal from `from` on that begins with `with`; -1: none. */
-static int find(const struct literals *l, int from, const char *with)
+static sf_status put_in_front(int32_t id, int32_t **ids, int *n)
 {
-    for (int i = from; i < l->n; i++)
-        if (begins(l->item[i].text, with)) return i;
-    return -1;
-}
-
-/* The first literal after the last mention of `name` in the template; -1: none. */
-static int after(const struct literals *l, const char *name)
-{
-    const char *last = NULL;
-    for (const char *p = l->template; (p = strstr(p, name)); p++) last = p;
-    for (int i = 0; last && i < l->n; i++)
-        if (l->item[i].at > (size_t)(last - l->template)) return i;
-    return -1;
-}
-
-static bool says(const struct literals *l, const char *words) { return strstr(l->template, words) != NULL; }
-
-/* The template's text between two literals without its spaces, quotes made alike. */
-static void squeeze(const struct literals *l, int from, int to, char *out, size_t room)
-{
-    size_t n = 0;
-    for (size_t i = l->item[from].end; i < l->item[to].at && n + 1 < room; i++)
-        if (!strchr(" \t\r\n", l->template[i])) out[n++] = l->template[i] == '"' ? '\'' : l->template[i];
-    out[n] = 0;
-}
-
-/* Whether the message's content, and nothing else, is written between literal `open` and the next that begins with
- * `close`; then *shut is that literal, and *trims whether the content loses the white space around it. */
-static bool holds_content(const struct literals *l, int open, const char *close, int *shut, bool *trims)
-{
-    static const char *const content[] = {"message['content']", "message.content", "content"};
-    static const char *const filter[] = {"", "|trim", ".strip()"};
-    *shut = find(l, open + 1, close);
-    if (*shut < 0) return false;
-    char text[64], want[64];
-    squeeze(l, open, *shut, text, sizeof text);
-    for (int i = 0; i < 9; i++) {
-        snprintf(want, sizeof want, "+%s%s+", content[i / 3], filter[i % 3]);
-        *trims = i % 3 != 0;
-        if (!strcmp(text, want)) return true;
-    }
-    return false;
-}
-
-/* ---- families -------------------------------------------------------------------------------------------------- */
-
-/* What a family's reader fills; false where the template is not of the family as it is known. */
-struct frame {
-    char name[64];
-    char prefix[8192], suffix[1024];
-    bool trims;
-};
-
-static bool put(char *to, size_t room, const char *format, const char *text)
-{
-    size_t n = strlen(to);
-    return snprintf(to + n, room - n, format, text) < (int)(room - n);
-}
-
-/* '<|im_start|>' + role + '\n' + content + '<|im_end|>' + '\n', or with the role in the literal. */
-static bool chatml_turn(const struct literals *l, bool *trims)
-{
-    for (int i = 0; i < l->n; i++) {
-        bool opens = !strcmp(l->item[i].text, "<|im_start|>user\n");
-        for (int back = 1; back <= 2 && back <= i && !strcmp(l->item[i].text, "\n"); back++)
-            opens = opens || !strcmp(l->item[i - back].text, "<|im_start|>"); /* the key 'role' may be between */
-        int shut;
-        if (!opens || !holds_content(l, i, "<|im_end|>", &shut, trims)) continue;
-        if (!strcmp(l->item[shut].text, "<|im_end|>\n")) return true;
-        char between[16];
-        if (strcmp(l->item[shut].text, "<|im_end|>") || shut + 1 == l->n) continue;
-        squeeze(l, shut, shut + 1, between, sizeof between);
-        if (!strcmp(between, "+") && !strcmp(l->item[shut + 1].text, "\n")) return true;
-    }
-    return false;
-}
-
-/* The system turn that the template writes where the conversation has none; "" for none. False if one may be written
- * that is put together from parts, or tells the date. */
-static bool chatml_system(const struct literals *l, const char **system)
-{
-    *system = "";
-    if (says(l, "strftime_now")) return false;
-    for (int i = 0; (i = find(l, i, "<|im_start|>system\n")) >= 0; i++) {
-        if (ends(l->item[i].text, "<|im_end|>\n")) {
-            if (!**system) *system = l->item[i].text;
-            continue;
-        }
-        if (strcmp(l->item[i].text, "<|im_start|>system\n")) return false;
-        /* What follows is the conversation's own system message, or the tools'. */
-        const char *next = l->template + l->item[i].end;
-        next += strspn(next, " -");
-        if (*next != '+') continue;
-        next += 1 + strspn(next + 1, " ");
-        if (!begins(next, "message")) return false;
-    }
-    return true;
-}
-
-static bool chatml(const struct literals *l, struct frame *f)
-{
-    const char *system;
-    if (!chatml_turn(l, &f->trims) || !chatml_system(l, &system)) return false;
-    int prompt = after(l, "add_generation_prompt");
-    if (prompt < 0 || !begins(l->item[prompt].text, "<|im_start|>assistant\n")) return false;
-    /* What may follow the prompt, Qwen3's empty thoughts, is written only if the caller switches thinking off. */
-    if (prompt + 1 < l->n && !says(l, "enable_thinking is defined and enable_thinking is false")) return false;
-    snprintf(f->name, sizeof f->name, "chatml%s", *system ? " with default system message" : "");
-    return put(f->prefix, sizeof f->prefix, "%s<|im_start|>user\n", system) &&
-           put(f->suffix, sizeof f->suffix, "<|im_end|>\n%s", l->item[prompt].text);
-}
-
-/* From 3.1 on there is always a system turn, with two dates. Templates that ask for today's date have a fixed one for
- * where there is no clock: that one is taken, so that a prompt is the same on every day. */
-static bool llama3_dates(const struct literals *l, struct frame *f)
-{
-    int cutting = find(l, 0, "Cutting Knowledge Date: "), today = find(l, 0, "Today Date: ");
-    int date = after(l, "set date_string");
-    int day, year;
-    char month[4];
-    if (cutting < 0 || today < 0 || date < 0 || strcmp(l->item[today].text, "Today Date: ")) return false;
-    if (!ends(l->item[cutting].text, "\n")) return false;
-    if (sscanf(l->item[date].text, "%2d %3[A-Za-z] %4d", &day, month, &year) != 3) return false;
-    snprintf(f->name, sizeof f->name, "llama3 with date %.16s", l->item[date].text);
-    return put(f->prefix, sizeof f->prefix, "<|start_header_id|>system<|end_header_id|>\n\n%s",
-               l->item[cutting].text) &&
-           put(f->prefix, sizeof f->prefix, "Today Date: %s\n\n<|eot_id|>", l->item[date].text);
-}
-
-static bool llama3(const struct literals *l, struct frame *f)
-{
-    int open = 0, shut;
-    while (open < l->n && !(ends(l->item[open].text, "<|end_header_id|>\n\n") &&
-                            holds_content(l, open, "<|eot_id|>", &shut, &f->trims)))
-        open++;
-    if (open == l->n || strcmp(l->item[shut].text, "<|eot_id|>")) return false;
-    snprintf(f->name, sizeof f->name, "llama3");
-    if (says(l, "Cutting Knowledge Date")) {
-        if (!llama3_dates(l, f)) return false;
-    } else if (find(l, 0, "<|start_header_id|>system") >= 0) {
-        return false; /* a system turn of its own making */
-    }
-    return put(f->prefix, sizeof f->prefix, "%s", "<|start_header_id|>user<|end_header_id|>\n\n") &&
-           put(f->suffix, sizeof f->suffix, "%s", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
-}
-
-/* Gemma 3 writes the content in a tag of its own, Gemma 2 between the literals; both trim it. */
-static bool gemma(const struct literals *l, struct frame *f)
-{
-    if (find(l, 0, "<start_of_turn>") < 0 || find(l, 0, "<end_of_turn>\n") < 0) return false;
-    if (!says(l, "message['content'] | trim") || find(l, 0, "<start_of_turn>model\n") < 0) return false;
-    snprintf(f->name, sizeof f->name, "gemma");
-    f->trims = true;
-    return put(f->prefix, sizeof f->prefix, "%s", "<start_of_turn>user\n") &&
-           put(f->suffix, sizeof f->suffix, "%s", "<end_of_turn>\n<start_of_turn>model\n");
-}
-
-/* Versions differ in the spaces in and around the brackets. There is no generation prompt. */
-static bool mistral(const struct literals *l, struct frame *f)
-{
-    if (says(l, "default_system_message") || says(l, "strftime_now")) return false;
-    for (int i = 0; i < l->n; i++) {
-        const char *open = l->item[i].text;
-        int shut;
-        if (strcmp(open + (*open == ' '), "[INST]") && strcmp(open + (*open == ' '), "[INST] ")) continue;
-        if (!holds_content(l, i, "[/INST]", &shut, &f->trims) && !holds_content(l, i, " [/INST]", &shut, &f->trims))
-            continue;
-        snprintf(f->name, sizeof f->name, "mistral");
-        return put(f->prefix, sizeof f->prefix, "%s", open) &&
-               put(f->suffix, sizeof f->suffix, "%s", l->item[shut].text);
-    }
-    return false;
-}
-
-static bool (*const FAMILIES[])(const struct literals *, struct frame *) = {chatml, llama3, gemma, mistral};
-
-/* ---- the interface --------------------------------------------------------------------------------------------- */
-
-static sf_status make(const char *name, const char *bos, const char *prefix, const char *suffix, bool trims,
-                      sf_chat **out)
-{
-    *out = NULL;
-    sf_chat *c = calloc(1, sizeof *c);
-    if (c) {
-        snprintf(c->name, sizeof c->name, "%s", name);
-        c->trims = trims;
-        c->prefix = malloc(strlen(bos) + strlen(prefix) + 1);
-        c->suffix = strdup(suffix);
-    }
-    if (!c || !c->prefix || !c->suffix) {
-        sf_chat_free(c);
-        return sf_fail(SF_NO_MEMORY, "no memory for a chat template");
-    }
-    strcpy(stpcpy(c->prefix, bos), prefix);
-    *out = c;
+    int32_t *grown = realloc(*ids, ((size_t)*n + 2) * sizeof *grown);
+    if (!grown) return sf_fail(SF_NO_MEMORY, "no memory for %d ids", *n + 1);
+    memmove(grown + 1, grown, (size_t)*n * sizeof *grown);
+    grown[0] = id;
+    *ids = grown;
+    ++*n;
     return SF_OK;
-}
-
-sf_status sf_chat_from_template(const char *template, const char *bos, const char *where, sf_chat **out)
-{
-    *out = NULL;
-    struct literals l;
-    struct frame f = {0};
-    bool known = false;
-    sf_status status = read_literals(template, &l);
-    for (size_t i = 0; status == SF_OK && !known && i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
-        f = (struct frame){0};
-        known = FAMILIES[i](&l, &f);
-    }
-    free(l.item);
-    free(l.memory);
-    if (status == SF_OK && !known)
-        status =
-            sf_fail(SF_UNSUPPORTED, "the chat template is none that is known (ChatML, Llama 3, Gemma, Mistral); give "
-                                    "what stands before and after the user's message in the config, as "
-                                    "chat: {prefix: \"…\", suffix: \"…\"}");
-    if (status == SF_OK) status = make(f.name, bos ? bos : "", f.prefix, f.suffix, f.trims, out);
-    return sf_blame(status, "%s", where);
-}
-
-sf_status sf_chat_custom(const char *prefix, const char *suffix, sf_chat **out)
-{
-    return make("custom", "", prefix, suffix, false, out);
-}
-
-void sf_chat_free(sf_chat *c)
-{
-    if (!c) return;
-    free(c->prefix);
-    free(c->suffix);
-    free(c);
-}
-
-const char *sf_chat_name(const sf_chat *c) { return c->name; }
-
-/* Length of the white space at s as Python's str.strip() knows it; 0: none. */
-static size_t space_at(const unsigned char *s, size_t bytes)
-{
-    if (!bytes) return 0;
-    if ((s[0] >= 9 && s[0] <= 13) || (s[0] >= 0x1c && s[0] <= 0x20)) return 1;
-    if (bytes >= 2 && s[0] == 0xc2 && (s[1] == 0x85 || s[1] == 0xa0)) return 2;
-    if (bytes < 3) return 0;
-    unsigned c = (unsigned)s[0] << 16 | (unsigned)s[1] << 8 | s[2]; /* UTF-8 of U+1680, U+2000…200A, 2028, 2029, … */
-    bool space = c == 0xe19a80 || (c >= 0xe28080 && c <= 0xe2808a) || c == 0xe280a8 || c == 0xe280a9 || c == 0xe280af ||
-                 c == 0xe2819f || c == 0xe38080;
-    return space ? 3 : 0;
-}
-
-static size_t space_before(const unsigned char *s, size_t end)
-{
-    for (size_t n = 1; n <= 3 && n <= end; n++)
-        if (space_at(s + end - n, n) == n) return n;
-    return 0;
-}
-
-static void trim(const char **text, size_t *bytes)
-{
-    const unsigned char *s = (const unsigned char *)*text;
-    size_t start = 0, end = *bytes, n;
-    while ((n = space_at(s + start, end - start))) start += n;
-    while (end > start && (n = space_before(s + start, end - start))) end -= n;
-    *text += start;
-    *bytes = end - start;
 }
 
 sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, int32_t **ids, int *n)
 {
-    if (c->trims) trim(&user, &bytes);
-    return sf_encode_between(t, c->prefix, user, bytes, c->suffix, ids, n);
+    sf_jinja_output text;
+    SF_TRY(sf_chat_render(c, user, bytes, &text));
+    sf_status status = sf_encode_marked(t, text.text, text.bytes, text.mark, ids, n);
+    sf_jinja_output_free(&text);
+    if (status != SF_OK || !c->in_front || (*n && (*ids)[0] == c->bos)) return status;
+    status = put_in_front(c->bos, ids, n);
+    if (status != SF_OK) free(*ids), *ids = NULL;
+    return status;
 }
 
 sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes, int32_t **ids,
@@ -348,8 +157,12 @@ sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const c
 {
     int32_t *head;
     int heads;
-    SF_TRY(sf_encode_between(t, c->suffix, "", 0, "", &head, &heads));
-    sf_status status = sf_encode_between(t, c->suffix, answer, bytes, "", ids, n);
+    sf_jinja_output text = {0};
+    const sf_chat after = {.prefix = c->suffix, .suffix = ""};
+    SF_TRY(sf_encode_marked(t, c->suffix, strlen(c->suffix), NULL, &head, &heads));
+    sf_status status = render_frame(&after, answer, bytes, &text);
+    if (status == SF_OK) status = sf_encode_marked(t, text.text, text.bytes, text.mark, ids, n);
+    sf_jinja_output_free(&text);
     if (status == SF_OK) {
         if (*n >= heads && memcmp(*ids, head, (size_t)heads * sizeof *head) == 0) {
             memmove(*ids, *ids + heads, (size_t)(*n -= heads) * sizeof **ids);
@@ -370,3 +183,195 @@ int32_t sf_chat_stop(const sf_chat *c, const sf_tokenizer *t, const int32_t *sto
     }
     return stops ? stop[0] : -1;
 }
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+
+/* Renders a message on trial and keeps what stands around it. */
+static sf_status try_template(sf_chat *c, const sf_chat_files *f, const char *template)
+{
+    static const char hello[] = "Hello";
+    sf_jinja_output out;
+    SF_TRY(render_template(c, hello, sizeof hello - 1, &out));
+    size_t from = 0, to = out.bytes;
+    while (out.mark && from < to && !out.mark[from]) from++;
+    while (out.mark && to > from && !out.mark[to - 1]) to--;
+    c->used_date = out.used_date;
+    sf_status status = SF_OK;
+    if (!out.mark || from == to) {
+        status = sf_fail(SF_UNSUPPORTED, "%s: the chat template does not write the user's message", f->where);
+    } else {
+        c->prefix = strndup(out.text, from);
+        c->suffix = strndup(out.text + to, out.bytes - to);
+        if (!c->prefix || !c->suffix) status = sf_fail(SF_NO_MEMORY, "%s: no memory for a chat template", f->where);
+    }
+    const char *bos = json_string_value(json_object_get(f->tokens, "bos_token"));
+    bool names_it = strstr(template, "bos_token") != NULL; /* SmolLM2's turns begin with what is its BOS, too */
+    c->writes_bos = status == SF_OK && names_it && bos && *bos && strncmp(c->prefix, bos, strlen(bos)) == 0;
+    sf_jinja_output_free(&out);
+    return status;
+}
+
+static sf_status open_template(sf_chat *c, const sf_chat_files *f, json_t *options)
+{
+    json_t *name = json_object_get(options, "template");
+    const char *wanted = name ? json_string_value(name) : "default";
+    if (!wanted) return sf_fail(SF_BAD_INPUT, "chat.template: expected a name");
+    const struct sf_chat_template *found = find_template(f, wanted);
+    if (!found && !name && f->templates == 1) found = &f->template[0];
+    if (!found) return no_template(f, wanted);
+    snprintf(c->name, sizeof c->name, strcmp(found->name, "default") ? "template %.80s" : "%.80s template", found->name);
+    SF_TRY(sf_jinja_parse(found->text, strlen(found->text), f->where, &c->template));
+    c->variables = json_copy(f->tokens);
+    json_object_set_new(c->variables, "tools", json_null());
+    json_object_set_new(c->variables, "documents", json_null());
+    json_object_set_new(c->variables, "add_generation_prompt", json_true());
+    const char *key;
+    json_t *value;
+    json_object_foreach(options, key, value)
+    {
+        static const char *const own[] = {"template", "system", "date", "bos"};
+        bool is_own = false;
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++) is_own = is_own || strcmp(key, own[i]) == 0;
+        if (strcmp(key, "messages") == 0 || strcmp(key, "add_generation_prompt") == 0)
+            return sf_fail(SF_BAD_INPUT, "chat.%s: is given by the task, not by the config", key);
+        if (!is_own) json_object_set(c->variables, key, value);
+    }
+    return try_template(c, f, found->text);
+}
+
+static sf_status take_text(json_t *options, const char *key, char **out)
+{
+    json_t *value = json_object_get(options, key);
+    if (!value) return SF_OK;
+    if (!json_is_string(value)) return sf_fail(SF_BAD_INPUT, "chat.%s: expected a text", key);
+    *out = strdup(json_string_value(value));
+    return *out ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for chat.%s", key);
+}
+
+static sf_status open_frame(sf_chat *c, json_t *options)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(options, key, value)
+        if (strcmp(key, "prefix") && strcmp(key, "suffix") && strcmp(key, "bos"))
+            return sf_fail(SF_BAD_INPUT, "chat.%s: belongs to a template, and prefix and suffix stand instead of one", key);
+    snprintf(c->name, sizeof c->name, "custom");
+    SF_TRY(take_text(options, "prefix", &c->prefix));
+    SF_TRY(take_text(options, "suffix", &c->suffix));
+    if (!c->prefix) c->prefix = strdup("");
+    if (!c->suffix) c->suffix = strdup("");
+    return c->prefix && c->suffix ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for a chat template");
+}
+
+static bool is_date(const char *s)
+{
+    int year, month, day, n = 0;
+    return strlen(s) == 10 && sscanf(s, "%4d-%2d-%2d%n", &year, &month, &day, &n) == 3 && n == 10 && month >= 1 &&
+           month <= 12 && day >= 1 && day <= 31;
+}
+
+static sf_status read_date(sf_chat *c, json_t *options)
+{
+    json_t *value = json_object_get(options, "date");
+    const char *date = value ? json_string_value(value) : SF_CHAT_DATE;
+    if (!date || !is_date(date)) return sf_fail(SF_BAD_INPUT, "chat.date: expected YYYY-MM-DD");
+    snprintf(c->date, sizeof c->date, "%s", date);
+    return SF_OK;
+}
+
+/* Whether BOS is put in front, and whether one is due there. */
+static sf_status read_bos(sf_chat *c, const sf_chat_files *f, json_t *options)
+{
+    json_t *value = json_object_get(options, "bos");
+    if (value && !json_is_boolean(value)) return sf_fail(SF_BAD_INPUT, "chat.bos: expected true or false");
+    if (json_is_true(value) && f->bos < 0) return sf_fail(SF_BAD_INPUT, "chat.bos: the tokenizer has no BOS token");
+    bool adds = value ? json_is_true(value) : f->adds_bos;
+    c->bos = f->bos;
+    c->due = adds || c->writes_bos ? f->bos : -1;
+    c->in_front = f->bos >= 0 && (value ? adds : c->template ? f->adds_to_template : adds);
+    return SF_OK;
+}
+
+static bool is_plain_chatml(const sf_chat *c)
+{
+    return !strcmp(c->prefix, "<|im_start|>user\n") && !strcmp(c->suffix, "<|im_end|>\n<|im_start|>assistant\n");
+}
+
+static sf_status describe(sf_chat *c, json_t *options)
+{
+    json_t *used = json_is_object(options) ? json_copy(options) : options ? json_incref(options) : json_object();
+    if (c->used_date && json_is_object(used)) json_object_set_new(used, "date", json_string(c->date));
+    bool nothing = json_is_object(used) && json_object_size(used) == 0;
+    c->used = nothing ? strdup("") : json_dumps(used, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    json_decref(used);
+    char *key = NULL;
+    const char *mode = c->template ? "template" : options && json_is_string(options) ? "none" : "custom";
+    bool as_before = !c->in_front && (c->template ? !options && is_plain_chatml(c) : !strcmp(mode, "custom"));
+    if (as_before) key = strdup("");
+    else if (c->used && asprintf(&key, "%s\n%s\n%d\n%s\n\1%s", mode, c->used, c->in_front, c->prefix, c->suffix) < 0) key = NULL;
+    c->key = key;
+    return c->used && c->key ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for a chat template");
+}
+
+static sf_status fill(sf_chat *c, const sf_chat_files *f, json_t *options)
+{
+    if (options && !json_is_object(options) && strcmp(json_is_string(options) ? json_string_value(options) : "", "none"))
+        return sf_fail(SF_BAD_INPUT, "chat: expected 'none', or a map with prefix and suffix, or with a template's variables");
+    bool none = json_is_string(options), frame = json_object_get(options, "prefix") || json_object_get(options, "suffix");
+    json_t *map = none ? NULL : options;
+    if (none || frame) {
+        SF_TRY(open_frame(c, map));
+        if (none) snprintf(c->name, sizeof c->name, "none");
+    } else {
+        SF_TRY(read_date(c, map));
+        SF_TRY(take_text(map, "system", &c->system));
+        SF_TRY(open_template(c, f, map));
+    }
+    SF_TRY(read_bos(c, f, map));
+    return describe(c, options);
+}
+
+sf_status sf_chat_open(const sf_chat_files *f, const char *text, sf_chat **out)
+{
+    *out = NULL;
+    json_t *options = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    if (text && !options) return sf_fail(SF_BAD_INPUT, "%s: chat: its options are no JSON", f->where);
+    sf_chat *c = calloc(1, sizeof *c);
+    sf_status status = c ? fill(c, f, options) : sf_fail(SF_NO_MEMORY, "%s: no memory for a chat template", f->where);
+    json_decref(options);
+    if (status == SF_OK) *out = c;
+    else sf_chat_free(c);
+    return status;
+}
+
+sf_status sf_chat_custom(const char *prefix, const char *suffix, sf_chat **out)
+{
+    *out = NULL;
+    json_t *options = json_pack("{s:s, s:s}", "prefix", prefix, "suffix", suffix);
+    char *text = options ? json_dumps(options, JSON_COMPACT) : NULL;
+    char nowhere[] = "custom";
+    const sf_chat_files none = {.where = nowhere, .bos = -1};
+    sf_status status =
+        text ? sf_chat_open(&none, text, out) : sf_fail(SF_BAD_INPUT, "chat: prefix or suffix is not valid UTF-8");
+    json_decref(options);
+    free(text);
+    return status;
+}
+
+void sf_chat_free(sf_chat *c)
+{
+    if (!c) return;
+    sf_jinja_free(c->template);
+    json_decref(c->variables);
+    free(c->system);
+    free(c->prefix);
+    free(c->suffix);
+    free(c->key);
+    free(c->used);
+    free(c);
+}
+
+const char *sf_chat_name(const sf_chat *c) { return c->name; }
+const char *sf_chat_used(const sf_chat *c) { return c->used; }
+const char *sf_chat_key(const sf_chat *c) { return c->key; }
+int32_t sf_chat_bos(const sf_chat *c) { return c->due; }

@@ -1,24 +1,70 @@
-/* Chat templates: the tokens that a model's own template puts around a user message, and exactly one BOS. */
+/* Chat templates: the tokens of a model's whole input for a user message. The model's own template is rendered (jinja.h), as
+ * transformers' apply_chat_template renders it; a config may give another frame, or none for a base model. */
 #ifndef SF_CHAT_H
 #define SF_CHAT_H
 
+#include <jansson.h>
+
+#include "harness/model/jinja.h"
 #include "harness/model/tokenizer.h"
+
+/* What a model's files say about conversations (hf_chat.c and gguf_model.c fill it). */
+typedef struct sf_chat_files {
+    char *where;          /* file or folder, for messages */
+    int templates;
+    struct sf_chat_template {
+        char *name, *text; /* the one that is meant where none is named: "default" */
+    } *template;
+    json_t *tokens;       /* "bos_token": "<s>", …: what templates may name; absent ones are undefined */
+    int32_t bos;          /* -1: there is none */
+    bool adds_bos;        /* the tokenizer puts it in front of plain text */
+    bool adds_to_template; /* … and in front of a rendered conversation that does not begin with it, as llama.cpp does;
+                              transformers leaves that to the template */
+} sf_chat_files;
+
+/* Zeroed but for `where` and the BOS; NULL: no memory. */
+sf_chat_files *sf_chat_files_new(const char *where);
+void sf_chat_files_free(sf_chat_files *f); /* accepts NULL */
+sf_status sf_chat_files_add(sf_chat_files *f, const char *name, const char *text); /* copies both */
+
+const char *sf_chat_files_default(const sf_chat_files *f); /* text of the template that is meant where none is named; NULL */
 
 typedef struct sf_chat sf_chat;
 
-/* Recognises the family of a template text (Jinja, as in tokenizer_config.json or tokenizer.chat_template) by what it
- * writes: ChatML (Qwen, SmolLM2, with their default system message), Llama 3, Gemma, Mistral. `bos`: text of the BOS
- * token, if the template writes it (bos_token) or the model adds one; NULL: neither. It is put in front once. Unknown: an
- * error that says how to give prefix and suffix in YAML. */
-sf_status sf_chat_from_template(const char *template, const char *bos, const char *where, sf_chat **out);
+/* How a model's prompts are made. `options`: JSON, NULL: as the files say. "none": the text as it is. An object:
+ *
+ *   prefix, suffix   what stands around the message instead of a template; both may spell special tokens
+ *   template         which of the named templates (default: "default")
+ *   system           a system message; it may spell special tokens
+ *   date             "YYYY-MM-DD" that strftime_now() gives (default: SF_CHAT_DATE)
+ *   bos              whether BOS is put in front (default: as `files` says)
+ *   any other key    a variable of the template, as transformers' keyword arguments are
+ *
+ * Without a template, BOS stands in front of the text if the tokenizer puts it there. A message is rendered for trial: a
+ * template that cannot do that is an error here. Errors name the ways out, SF_UNSUPPORTED: no template, or what it says is
+ * not supported. */
+sf_status sf_chat_open(const sf_chat_files *files, const char *options, sf_chat **out);
+#define SF_CHAT_DATE "2024-07-26"
 
-/* Own prefix and suffix, as in YAML `chat: {prefix: "…", suffix: "…"}`; both may spell special tokens. */
+/* Own prefix and suffix, no BOS put in front. */
 sf_status sf_chat_custom(const char *prefix, const char *suffix, sf_chat **out);
-void sf_chat_free(sf_chat *c);
-const char *sf_chat_name(const sf_chat *c); /* for `show` and provenance */
+void sf_chat_free(sf_chat *c); /* accepts NULL */
 
-/* The model's whole input for one user message, ending with the generation prompt. *ids malloc'ed. Text of the message
- * that spells a special token stays ordinary text, so that a context cannot end the user's turn. */
+const char *sf_chat_name(const sf_chat *c); /* "default template", "custom", "none": for `show` and provenance */
+/* The options, and the date if the template asks for it, as JSON; "": neither. */
+const char *sf_chat_used(const sf_chat *c);
+/* What is to be hashed beside a model's files because it changes its prompts; "": nothing. It is "" too for what earlier
+ * versions wrote the same, so that their results still count: plain ChatML, prefix and suffix without BOS. */
+const char *sf_chat_key(const sf_chat *c);
+/* The BOS that an input should begin with: the tokenizer's, or that of the template. -1: none. */
+int32_t sf_chat_bos(const sf_chat *c);
+
+/* The whole input for one user message as text, ending with the generation prompt, without a BOS put in front. `mark` is of
+ * the user's bytes. */
+sf_status sf_chat_render(const sf_chat *c, const char *user, size_t bytes, sf_jinja_output *out);
+
+/* The same as tokens. *ids malloc'ed. Text of the message that spells a special token stays ordinary text, so that a context
+ * cannot end the user's turn. */
 sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, int32_t **ids, int *n);
 
 /* An answer's ids as a model would generate them after the generation prompt, without a stop token. *ids malloc'ed. */

@@ -261,20 +261,51 @@ static sf_status read_special_tokens(const sf_gguf *g, sf_model *m)
     return read_bos(g, m);
 }
 
+/* The template in the file, and more of them by their names. */
+static sf_status read_templates(const sf_gguf *g, sf_chat_files *f)
+{
+    static const char KEY[] = "tokenizer.chat_template";
+    enum { N = sizeof KEY - 1, LONGEST = 200 };
+    for (uint64_t i = 0; i < g->keys; i++) {
+        char name[LONGEST + 1], *text;
+        const sf_gguf_key *key = &g->key[i]; /* its name is not terminated */
+        if (key->name_bytes < N || key->name_bytes > LONGEST || memcmp(key->name, KEY, N) != 0) continue;
+        if (key->name_bytes > N && (key->name[N] != '.' || key->name_bytes == N + 1)) continue;
+        snprintf(name, sizeof name, "%.*s", (int)key->name_bytes, key->name);
+        SF_TRY(sf_gguf_text(g, name, true, &text));
+        sf_status status = sf_chat_files_add(f, name[N] ? name + N + 1 : "default", text);
+        free(text);
+        SF_TRY(status);
+    }
+    return SF_OK;
+}
+
+/* The tokens that templates may name, by their ids. */
+static sf_status read_named_tokens(const sf_gguf *g, const sf_model *m, sf_chat_files *f)
+{
+    static const struct {
+        const char *key, *name;
+    } rows[] = {{"tokenizer.ggml.bos_token_id", "bos_token"},       {"tokenizer.ggml.eos_token_id", "eos_token"},
+                {"tokenizer.ggml.unknown_token_id", "unk_token"},   {"tokenizer.ggml.padding_token_id", "pad_token"},
+                {"tokenizer.ggml.seperator_token_id", "sep_token"}, {"tokenizer.ggml.mask_token_id", "mask_token"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int id = -1;
+        SF_TRY(sf_gguf_int(g, rows[i].key, false, 0, m->config.vocab - 1, &id));
+        const char *text = id < 0 ? NULL : sf_token_text(m->tokenizer, id);
+        if (text) json_object_set_new(f->tokens, rows[i].name, json_string(text));
+        if (i == 0) f->bos = id;
+    }
+    return SF_OK;
+}
+
 static sf_status read_chat(const sf_gguf *g, sf_model *m)
 {
-    char *template;
-    SF_TRY(sf_gguf_text(g, "tokenizer.chat_template", false, &template));
-    const char *bos = m->bos >= 0 ? sf_token_text(m->tokenizer, m->bos) : NULL;
-    sf_status status = template ? sf_chat_from_template(template, bos, g->path, &m->chat)
-                                : sf_fail(SF_UNSUPPORTED,
-                                          "%s: key tokenizer.chat_template: expected, not found: give the model a"
-                                          " chat prefix and suffix in the config",
-                                          g->path);
-    free(template);
-    if (status == SF_OK || status == SF_NO_MEMORY) return status;
-    m->no_chat = strdup(sf_error()); /* a config may bring its own prefix and suffix, so the model is good without */
-    return m->no_chat ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", g->path);
+    sf_chat_files *f = m->chat_files = sf_chat_files_new(g->path);
+    if (!f) return sf_fail(SF_NO_MEMORY, "%s: no memory for its chat templates", g->path);
+    SF_TRY(read_templates(g, f));
+    SF_TRY(read_named_tokens(g, m, f));
+    f->adds_bos = f->adds_to_template = m->bos >= 0;
+    return sf_model_own_chat(m);
 }
 
 sf_status sf_gguf_open(const char *path, sf_model *out)

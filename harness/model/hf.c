@@ -21,7 +21,6 @@ typedef struct texts {
     const char *folder;
     json_t *config, *generation;
     sf_hf_tokens tokens;
-    char *template;
 } texts;
 
 static void path_of(const char *folder, const char *name, char path[4096])
@@ -155,49 +154,13 @@ static sf_status read_optional(const char *folder, const char *name, json_t **ou
     return sf_json_read(path, SMALL_FILE, out);
 }
 
-static sf_status keep_template(texts *t, const char *text)
-{
-    t->template = strdup(text);
-    return t->template ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", t->folder);
-}
-
-/* The template stands in a file of its own, or in tokenizer_config.json: a text, or a list of named ones. */
-static sf_status find_template(texts *t)
-{
-    char path[4096];
-    if (exists(t->folder, "chat_template.jinja")) {
-        size_t bytes;
-        path_of(t->folder, "chat_template.jinja", path);
-        SF_TRY(sf_read_text(path, SMALL_FILE, &t->template, &bytes));
-        return strlen(t->template) == bytes ? SF_OK
-                                            : sf_fail(SF_BAD_INPUT, "%s: expected text, found a NUL byte in it", path);
-    }
-    json_t *value = json_object_get(t->tokens.config, "chat_template");
-    if (json_is_string(value)) return keep_template(t, json_string_value(value));
-    size_t i;
-    json_t *item;
-    json_array_foreach(value, i, item)
-    {
-        const char *name = json_string_value(json_object_get(item, "name"));
-        const char *text = json_string_value(json_object_get(item, "template"));
-        if (name && text && strcmp(name, "default") == 0) return keep_template(t, text);
-    }
-    json_t *root = NULL;
-    SF_TRY(read_optional(t->folder, "chat_template.json", &root));
-    const char *text = json_string_value(json_object_get(root, "chat_template"));
-    sf_status status = text ? keep_template(t, text) : SF_OK;
-    json_decref(root);
-    return status;
-}
-
 static sf_status read_texts(texts *t)
 {
     char path[4096];
     path_of(t->folder, "config.json", path);
     SF_TRY(sf_json_read(path, SMALL_FILE, &t->config));
     SF_TRY(read_optional(t->folder, "generation_config.json", &t->generation));
-    SF_TRY(sf_hf_tokens_read(t->folder, &t->tokens));
-    return find_template(t);
+    return sf_hf_tokens_read(t->folder, &t->tokens);
 }
 
 static void free_texts(texts *t)
@@ -205,7 +168,6 @@ static void free_texts(texts *t)
     json_decref(t->config);
     json_decref(t->generation);
     sf_hf_tokens_free(&t->tokens);
-    free(t->template);
 }
 
 /* ---- special tokens ---------------------------------------------------------------------------------------------- */
@@ -256,38 +218,6 @@ static sf_status find_stops(const texts *t, sf_model *m)
                    "%s: eos_token_id: expected in generation_config.json or config.json, not found: add the token"
                    " that ends an answer",
                    t->folder);
-}
-
-/* With a template, the template alone decides: chat input is rendered by it, and tokenized without adding anything. */
-static sf_status find_bos(const texts *t, sf_model *m)
-{
-    bool add = false;
-    char path[4096];
-    path_of(t->folder, "tokenizer_config.json", path);
-    SF_TRY(sf_json_bool((sf_json_at){t->tokens.config, path, ""}, "add_bos_token", false, &add));
-    if (t->template) add = strstr(t->template, "bos_token") != NULL;
-    if (!add) return SF_OK;
-    const char *bos = sf_hf_token(&t->tokens, "bos_token");
-    m->bos = bos ? sf_token_id(m->tokenizer, bos) : -1;
-    if (m->bos >= 0 && m->bos < m->config.vocab) return SF_OK;
-    return sf_fail(SF_BAD_INPUT,
-                   "%s: bos_token: expected a token of the vocabulary, since one is to be added, found %.64s", path,
-                   bos ? bos : "none");
-}
-
-static sf_status make_chat(const texts *t, sf_model *m)
-{
-    const char *bos = m->bos >= 0 ? sf_token_text(m->tokenizer, m->bos) : NULL;
-    sf_status status = t->template
-                           ? sf_chat_from_template(t->template, bos, t->folder, &m->chat)
-                           : sf_fail(SF_UNSUPPORTED,
-                                     "%s: chat_template: expected in tokenizer_config.json or"
-                                     " chat_template.jinja, not found: give the model a chat prefix and suffix in the"
-                                     " config",
-                                     t->folder);
-    if (status == SF_OK || status == SF_NO_MEMORY) return status;
-    m->no_chat = strdup(sf_error()); /* a config may bring its own prefix and suffix, so the model is good without */
-    return m->no_chat ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", t->folder);
 }
 
 /* Older folders, and those of other libraries, bring a vocabulary that is no tokenizer.json yet. */
@@ -361,9 +291,10 @@ static sf_status open_folder(texts *t, bool weights, sf_model *out)
     if (weights) SF_TRY(open_weights(t, multimodal, out));
     SF_TRY(open_tokenizer(t, out));
     SF_TRY(find_stops(t, out));
-    SF_TRY(find_bos(t, out));
-    SF_TRY(make_chat(t, out));
-    if (t->template) sf_hash_fold(out->hash, t->template, strlen(t->template));
+    SF_TRY(sf_hf_chat_files(t->folder, &t->tokens, out->tokenizer, &out->chat_files));
+    SF_TRY(sf_model_own_chat(out));
+    const char *template = sf_chat_files_default(out->chat_files);
+    if (template) sf_hash_fold(out->hash, template, strlen(template));
     return SF_OK;
 }
 

@@ -39,9 +39,10 @@ typedef struct sf_model {
     sf_model_config config;
     sf_weights weights;                   /* host memory: mapped files or random; data NULL in a shape-only model */
     struct sf_tokenizer *tokenizer;       /* NULL in a shape-only model */
+    struct sf_chat_files *chat_files;     /* what the files say about conversations; NULL in a shape-only model */
     struct sf_chat *chat;                 /* NULL: the files bring no template that is understood; see no_chat */
     char *no_chat;                        /* chat == NULL: the message for whoever needs one, it says what to do */
-    int32_t bos, stop[SF_MAX_STOPS];      /* bos < 0: none is added */
+    int32_t bos, stop[SF_MAX_STOPS];      /* bos: that an input should begin with; < 0: with none */
     int stops;
     char hash[33];                        /* of all that can change its output (open.c), in hex; in every cell's key */
     size_t weight_bytes;                  /* in the files' dtypes */
@@ -56,6 +57,9 @@ sf_status sf_model_open(const char *path, sf_model **out);
 /* Only what reads and writes text: config, tokenizer, chat template, stop tokens. A folder needs no weights, and they are
  * not looked at; the hash covers tokenizer and template. */
 sf_status sf_model_open_text(const char *path, sf_model **out);
+/* Chooses how the model's prompts are made: `options` of a config (chat.h), NULL: as its files say, which opening has
+ * tried; where they do not, no_chat says why. Folds into the hash what changes prompts. Once a model, before it is used. */
+sf_status sf_model_chat(sf_model *model, const char *options);
 void sf_model_close(sf_model *model);     /* accepts NULL and half-opened ones */
 
 /* A shape (configs/models/NAME.yaml) alone. */

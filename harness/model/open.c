@@ -190,11 +190,46 @@ sf_status sf_model_open(const char *path, sf_model **out) { return open_model(pa
 
 sf_status sf_model_open_text(const char *path, sf_model **out) { return open_model(path, false, out); }
 
+/* Takes over `chat`; NULL: there is none, and the message of this thread says why. */
+static sf_status set_chat(sf_model *m, sf_chat *chat)
+{
+    sf_chat_free(m->chat);
+    free(m->no_chat);
+    m->chat = chat;
+    m->no_chat = chat ? NULL : strdup(sf_error());
+    m->bos = chat ? sf_chat_bos(chat) : m->chat_files->adds_bos ? m->chat_files->bos : -1;
+    if (m->bos >= m->config.vocab) m->bos = -1; /* it has no row in the embedding table */
+    return chat || m->no_chat ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory", m->chat_files->where);
+}
+
+sf_status sf_model_own_chat(sf_model *m)
+{
+    sf_chat *chat;
+    const sf_chat_files *f = m->chat_files;
+    if (f->adds_bos && f->bos >= m->config.vocab)
+        return sf_fail(SF_BAD_INPUT, "%s: bos_token: expected a token of the vocabulary's %d, since one is to be added, found %d",
+                       f->where, m->config.vocab, f->bos);
+    sf_status status = sf_chat_open(m->chat_files, NULL, &chat);
+    return status == SF_NO_MEMORY ? status : set_chat(m, chat);
+}
+
+sf_status sf_model_chat(sf_model *m, const char *options)
+{
+    if (!m->chat_files) return SF_OK; /* it has no tokenizer, or random weights */
+    sf_chat *chat;
+    if (options) SF_TRY(sf_chat_open(m->chat_files, options, &chat));
+    if (options) SF_TRY(set_chat(m, chat));
+    const char *key = m->chat ? sf_chat_key(m->chat) : "";
+    if (*key) sf_hash_fold(m->hash, key, strlen(key));
+    return SF_OK;
+}
+
 void sf_model_close(sf_model *model)
 {
     if (!model) return;
     if (model->tokenizer) sf_tokenizer_free(model->tokenizer);
-    if (model->chat) sf_chat_free(model->chat);
+    sf_chat_free(model->chat);
+    sf_chat_files_free(model->chat_files);
     for (int i = 0; i < model->mappings; i++) sf_unmap(&model->mapping[i]);
     free(model->mapping);
     free(model->weights.layer);

@@ -9,4 +9,7 @@
 sf_status sf_gguf_open(const char *path, sf_model *out);
 sf_status sf_hf_open(const char *folder, bool weights, sf_model *out);
 
+/* For the sources, once chat_files are filled: prompts as the files say. */
+sf_status sf_model_own_chat(sf_model *out);
+
 #endif

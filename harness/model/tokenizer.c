@@ -304,22 +304,27 @@ void sf_tokenizer_free(sf_tokenizer *t)
 
 /* ---- encoding -------------------------------------------------------------------------------------------------- */
 
-/* A part of the text. Special tokens are not looked for in [plain, plain_end). */
+/* A part of the text. */
 struct span {
     const char *text;
-    size_t bytes, plain, plain_end;
-    bool first; /* begins where the whole text begins */
+    size_t bytes;
+    const uint8_t *mark; /* [bytes] 1: a special token that this byte is part of is ordinary text; NULL: no byte is */
+    bool plain;          /* every byte is */
+    bool first;          /* begins where the whole text begins */
 };
-
-static size_t clamp(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
 
 static struct span part(struct span of, size_t start, size_t end)
 {
-    return (struct span){.text = of.text + start,
-                         .bytes = end - start,
-                         .plain = clamp(of.plain, start, end) - start,
-                         .plain_end = clamp(of.plain_end, start, end) - start,
-                         .first = of.first && !start};
+    return (struct span){of.text + start, end - start, of.mark ? of.mark + start : NULL, of.plain, of.first && !start};
+}
+
+/* Where in [start, end) the first stretch of plain bytes ends; 0: there is none. */
+static size_t plain_end(struct span in, size_t start, size_t end)
+{
+    if (in.plain) return end;
+    const uint8_t *from = in.mark ? memchr(in.mark + start, 1, end - start) : NULL;
+    const uint8_t *to = from ? memchr(from, 0, (size_t)(in.mark + end - from)) : NULL;
+    return !from ? 0 : to ? (size_t)(to - in.mark) : end;
 }
 
 static sf_status encode_ordinary(struct sf_encoder *e, struct span in)
@@ -374,8 +379,9 @@ static sf_status encode_around(struct sf_encoder *e, const sf_trie *trie, struct
         if (index < 0) continue;
         const sf_added_token *token = &e->t->added[index];
         size_t start = i, end = i + length;
-        if (token->special && in.plain < in.plain_end && start < in.plain_end && end > in.plain) {
-            if (end > in.plain_end) length = in.plain_end - i; /* where the plain part ends, looking begins anew */
+        size_t plain = token->special ? plain_end(in, start, end) : 0;
+        if (plain) {
+            length = plain - i; /* where the plain part ends, looking begins anew */
             continue;
         }
         if (token->single_word && ((start && sf_is_word(letter_at(text, letter_before(text, start), bytes))) ||
@@ -408,7 +414,7 @@ static sf_status encode_raw(struct sf_encoder *e, struct span in)
     char *text = NULL;
     sf_status status = sf_normalize(e->t->normalizer, e->t->normalizers, in.text, in.bytes, &text, &normal.bytes);
     normal.text = text;
-    normal.plain_end = in.plain < in.plain_end ? normal.bytes : 0;
+    normal.plain = in.plain || plain_end(in, 0, in.bytes);
     if (status == SF_OK) status = encode_normalised(e, normal);
     free(text);
     return status;
@@ -445,19 +451,12 @@ static sf_status encode(const sf_tokenizer *t, struct span in, int32_t **ids, in
 
 sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n)
 {
-    return encode(t, (struct span){text, bytes, 0, special ? 0 : bytes, true}, ids, n);
+    return encode(t, (struct span){text, bytes, NULL, !special, true}, ids, n);
 }
 
-sf_status sf_encode_between(const sf_tokenizer *t, const char *prefix, const char *text, size_t bytes,
-                            const char *suffix, int32_t **ids, int *n)
+sf_status sf_encode_marked(const sf_tokenizer *t, const char *text, size_t bytes, const uint8_t *mark, int32_t **ids, int *n)
 {
-    size_t before = strlen(prefix), after = strlen(suffix);
-    char *whole = malloc(before + bytes + after + 1);
-    if (!whole) return sf_fail(SF_NO_MEMORY, "no memory for %zu bytes of text", bytes);
-    memcpy(whole, prefix, before);
-    if (bytes) memcpy(whole + before, text, bytes);
-    memcpy(whole + before + bytes, suffix, after);
-    sf_status status = encode(t, (struct span){whole, before + bytes + after, before, before + bytes, true}, ids, n);
-    free(whole);
-    return status;
+    return encode(t, (struct span){text, bytes, mark, false, true}, ids, n);
 }
+
+int32_t sf_token_in_front(const sf_tokenizer *t) { return t->front; }

@@ -50,10 +50,9 @@ void sf_tokenizer_free(sf_tokenizer *t);
  * malloc'ed, caller frees. Invalid UTF-8 is an error that says where. */
 sf_status sf_encode(const sf_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, int *n);
 
-/* The same for prefix + text + suffix, as one text: special tokens that prefix and suffix spell become those tokens, those
- * that `text` spells stay ordinary. */
-sf_status sf_encode_between(const sf_tokenizer *t, const char *prefix, const char *text, size_t bytes,
-                            const char *suffix, int32_t **ids, int *n);
+/* The same of a text of which some bytes are another's: mark [bytes] is 1 for those, NULL: none. Special tokens that they
+ * spell, alone or with what stands beside them, stay ordinary text; all others become tokens. */
+sf_status sf_encode_marked(const sf_tokenizer *t, const char *text, size_t bytes, const uint8_t *mark, int32_t **ids, int *n);
 
 /* Text of ids, NUL-terminated, malloc'ed. skip_special leaves control tokens out; ids that are no token are left out too.
  * Always valid UTF-8: bytes that do not form a character become U+FFFD, and so does U+0000. */
@@ -61,6 +60,7 @@ sf_status sf_decode(const sf_tokenizer *t, const int32_t *ids, int n, bool skip_
 
 int sf_vocab_size(const sf_tokenizer *t);
 int32_t sf_token_id(const sf_tokenizer *t, const char *token); /* of a token's exact text; -1: none */
+int32_t sf_token_in_front(const sf_tokenizer *t); /* that the file says to put in front of a text; -1: none, or not said */
 const char *sf_token_text(const sf_tokenizer *t, int32_t id);  /* as stored; NULL: out of range */
 
 #endif

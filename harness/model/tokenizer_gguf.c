@@ -159,6 +159,7 @@ sf_status sf_tokenizer_from_gguf(const sf_gguf_tokens *from, const char *where, 
     if (!t) return sf_fail(SF_NO_MEMORY, "%s: no memory for a tokenizer", where);
     t->bpe.vocab = &t->vocab;
     t->bpe.unk = -1;
+    t->front = -1;
     sf_status status = build(from, t);
     if (status != SF_OK) {
         sf_tokenizer_free(t);

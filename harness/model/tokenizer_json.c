@@ -1,7 +1,8 @@
 /* tokenizer.json, as the `tokenizers` library writes it. Its parts map to ours one to one; a part that we do not have
  * is an error that names it, since without it ids would differ silently.
  *
- * Not read: post_processor (it only adds BOS and the like, which is the chat template's work), truncation, padding. */
+ * Of post_processor only the token that it puts in front is read (for texts without a chat template); truncation and
+ * padding are not. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -349,6 +350,24 @@ static sf_status read_decoder(sf_json_at at, const char *type, sf_tokenizer *t)
     return status;
 }
 
+/* The special token that the post-processor puts in front of a text: BOS, or what BERT has instead. -1: none. */
+static int32_t read_front(const json_t *processor, const sf_tokenizer *t)
+{
+    const char *type = json_string_value(json_object_get(processor, "type"));
+    if (type && strcmp(type, "Sequence") == 0) {
+        size_t i;
+        json_t *one;
+        int32_t found = -1;
+        json_array_foreach(json_object_get(processor, "processors"), i, one)
+            if (found < 0) found = read_front(one, t);
+        return found;
+    }
+    bool template = type && strcmp(type, "TemplateProcessing") == 0;
+    const json_t *first = json_array_get(json_object_get(processor, template ? "single" : "cls"), 0);
+    if (template) first = json_object_get(json_object_get(first, "SpecialToken"), "id");
+    return json_is_string(first) ? sf_token_id(t, json_string_value(first)) : -1;
+}
+
 static const struct {
     const char *key, *above, *items;
     sf_status (*one)(sf_json_at, const char *, sf_tokenizer *);
@@ -374,6 +393,7 @@ static sf_status build(const json_t *file, const char *path, sf_listed_token *al
         if (settled < 0 && also[i].only_new) settled = t->n_added;
         SF_TRY(add_listed(&also[i], settled, path, t));
     }
+    t->front = read_front(json_object_get(file, "post_processor"), t);
     return sf_finish_tokenizer(t);
 }
 
@@ -387,6 +407,7 @@ sf_status sf_tokenizer_from_json(const char *path, sf_listed_token *also, int n,
     if (t) {
         t->bpe.vocab = &t->vocab;
         t->bpe.unk = -1;
+        t->front = -1;
         status = build(file, path, also, n, t);
     }
     json_decref(file);

@@ -69,6 +69,7 @@ struct sf_tokenizer {
     sf_splitter *splitter;
     sf_decoder *decoder;
     int normalizers, splitters, decoders;
+    int32_t front; /* token that the file's post_processor puts in front of a text; -1: none */
     struct sf_encoders *encoders;
 };
 

@@ -137,6 +137,20 @@ static bool many_bos(const sf_view *v, int cell, int dense, struct finding *out)
     return false;
 }
 
+static bool no_bos(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const char *due = v->results->cell[cell].bos;
+    for (int i = 0; due && *due && i < v->results->records[cell]; i++) {
+        const sf_record *x = &v->results->record[cell][i];
+        if (x->bos_tokens) continue;
+        out->badness = 1;
+        snprintf(out->detail, sizeof out->detail, "%.40s in sample %d", due, x->sample);
+        return true;
+    }
+    return false;
+}
+
 /* Pairs of the cell's and its dense twin's records of the same sample. */
 static const sf_record *twin(const sf_results *r, int dense, int sample, int *at)
 {
@@ -216,6 +230,8 @@ static bool doubted(const sf_view *v, int cell, int dense, struct finding *out)
 static const struct gate gates[] = {
     {doubted, "what was read of a model may not be what its authors meant; `frontier verify MODEL` says more"},
     {many_bos, "more than one BOS token in the input: the chat template and the tokenizer both add one"},
+    {no_bos, "no BOS token in front of the input, and the tokenizer puts one there: the chat template writes none (`chat: {bos: "
+             "true}` puts it there, `bos: false` says that none is meant)"},
     {other_prompts, "the prompt is not dense's prompt: these cells cannot be compared sample by sample"},
     {full_budget_differs, "nothing was left out, and yet the answer is not dense's"},
     {nothing_to_choose, "every layer of the model has a sliding window, and methods leave such layers as they are: these cells "

@@ -11,6 +11,7 @@
 #include "harness/engine/hooks.h"
 #include "harness/model/chat.h"
 #include "harness/model/describe.h"
+#include "harness/model/tokenizer.h"
 #include "harness/model/verify.h"
 
 static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **out)
@@ -21,10 +22,7 @@ static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **
         return sf_model_random(&config, 0, out);
     }
     SF_TRY(weights ? sf_model_open(spec->path, out) : sf_model_open_text(spec->path, out));
-    if (!spec->prefix) return SF_OK;
-    sf_chat_free((*out)->chat);
-    (*out)->chat = NULL;
-    return sf_chat_custom(spec->prefix, spec->suffix, &(*out)->chat);
+    return sf_blame(sf_model_chat(*out, spec->chat), "%s", spec->path);
 }
 
 static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, bool weights, const sf_model *model)
@@ -298,7 +296,8 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->window,
         .parameters = parameters(c),
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
-        .device = kind_of(s->device), .seed = s->seed, .chat = s->model[cell->model].chat,
+        .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",
+        .bos = model->bos >= 0 ? sf_token_text(model->tokenizer, model->bos) : "",
         .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
     };
     if (road->understood) {

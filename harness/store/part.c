@@ -240,7 +240,8 @@ static bool take_later(struct cursor *c, const sf_column *column, void *of, sf_h
     return take_columns(c, column, true, n, of, 0, arena);
 }
 
-static const sf_cell_info nothing_later = {.version = {"", ""}, .kind = {"", ""}, .chat = "", .positions = "", .doubts = ""};
+static const sf_cell_info nothing_later = {.version = {"", ""}, .kind = {"", ""}, .positions = "", .doubts = "", .chat = "",
+                                          .bos = "", .first_prompt = ""};
 
 /* First pass counts entries, second pass keeps them: `out` has its arrays by then. */
 static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)

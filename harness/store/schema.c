@@ -48,6 +48,8 @@ const sf_column sf_cell_columns[] = {
     {"chat", SF_COLUMN_TEXT, CELL(chat), NULL, true},
     {"positions", SF_COLUMN_TEXT, CELL(positions), NULL, true},
     {"doubts", SF_COLUMN_TEXT, CELL(doubts), NULL, true},
+    {"bos", SF_COLUMN_TEXT, CELL(bos), NULL, true},
+    {"first_prompt", SF_COLUMN_TEXT, CELL(first_prompt), NULL, true},
     {0},
 };
 

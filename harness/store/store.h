@@ -37,13 +37,16 @@ typedef struct sf_cell_info {
     const char *kind[SF_PHASES];    /* "method", "oracle" or "random" (bounds of what choosing is worth); "" where none */
     const char *positions;          /* how the model's rotations were read, in words */
     const char *doubts;             /* what of the model may not be what its authors meant; "": nothing */
-    const char *chat;               /* JSON of the config's own chat template; "": the model's */
+    const char *chat;               /* JSON of the config's `chat`, and of the date if the template asks for it; "": neither */
+    const char *bos;                /* the BOS token that an input should begin with; "": none is due */
+    const char *first_prompt;       /* JSON: first and last tokens of the prompt that was run first */
 } sf_cell_info;
 
 typedef struct sf_record {
     int sample;
     int input_tokens, output_tokens;
-    int bos_tokens;             /* BOS ids in the input; more than one is a fault that a gate names */
+    int bos_tokens;             /* BOS ids in front of the input; more than one, and none where one is due, is a fault that
+                                   a gate names */
     uint64_t prompt_hash;       /* of the input's token ids (XXH3), so that pairing can be checked; 0: not recorded */
     bool parsed, truncated;     /* an answer was found; cut off at the output limit */
     double strict, reference;   /* 0 … 1; reference NAN: left out of the mean */

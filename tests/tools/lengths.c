@@ -120,8 +120,13 @@ static sf_status open_reader(const char *argument, const json_t *cases, reader *
     snprintf(path, sizeof path, "%.*s", (int)(colon - argument), argument);
     out->name = argument;
     SF_TRY(sf_tokenizer_from_json(path, NULL, 0, &out->tokenizer));
-    return sf_chat_from_template(json_string_value(json_object_get(found, "template")),
-                                 json_string_value(json_object_get(found, "bos")), argument, &out->chat);
+    sf_chat_files *files = sf_chat_files_new(argument);
+    if (!files) return sf_fail(SF_NO_MEMORY, "%s: no memory", argument);
+    json_object_update(files->tokens, json_pack("{s:O, s:s}", "bos_token", json_object_get(found, "bos"), "eos_token", "</s>"));
+    sf_status status = sf_chat_files_add(files, "default", json_string_value(json_object_get(found, "template")));
+    if (status == SF_OK) status = sf_chat_open(files, NULL, &out->chat);
+    sf_chat_files_free(files);
+    return status;
 }
 
 int main(int argc, char **argv)

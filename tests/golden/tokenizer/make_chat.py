@@ -129,20 +129,20 @@ LLAMA2 = """{% for message in messages %}{% set content = message['content'] %}{
 {{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% else %}{{ ' ' + content.strip() + ' ' + eos_token }}\
 {% endif %}{% endfor %}"""
 
-CASES = {  # name: template, tokenizer, BOS, what sf_chat_name() says
-    "chatml": (CHATML, "qwen2", None, "chatml"),
-    "qwen2.5": (QWEN25, "qwen2", None, "chatml with default system message"),
-    "qwen3": (QWEN3, "qwen2", None, "chatml"),
-    "smollm2": (SMOLLM2, "smollm", None, "chatml with default system message"),
-    "llama3": (LLAMA3, "llama3", "<|begin_of_text|>", "llama3"),
-    "llama3.1": (LLAMA31, "llama3", "<|begin_of_text|>", "llama3 with date 26 Jul 2024"),
-    "gemma3": (GEMMA3, "gemma", "<bos>", "gemma"),
-    "gemma2": (GEMMA2, "gemma", "<bos>", "gemma"),
-    "mistral-v0.1": (mistral("[INST] ", " [/INST]"), "llama2", "<s>", "mistral"),
-    "mistral-v0.1-space": (mistral(" [INST] ", " [/INST]"), "llama2", "<s>", "mistral"),
-    "mistral-v0.3": (mistral("[INST] ", "[/INST]"), "llama2", "<s>", "mistral"),
-    "mistral-nemo": (mistral("[INST]", "[/INST]"), "llama2", "<s>", "mistral"),
-    "llama2": (LLAMA2, "llama2", "<s>", "mistral"),
+CASES = {  # name: template, tokenizer, BOS
+    "chatml": (CHATML, "qwen2", None),
+    "qwen2.5": (QWEN25, "qwen2", None),
+    "qwen3": (QWEN3, "qwen2", None),
+    "smollm2": (SMOLLM2, "smollm", None),
+    "llama3": (LLAMA3, "llama3", "<|begin_of_text|>"),
+    "llama3.1": (LLAMA31, "llama3", "<|begin_of_text|>"),
+    "gemma3": (GEMMA3, "gemma", "<bos>"),
+    "gemma2": (GEMMA2, "gemma", "<bos>"),
+    "mistral-v0.1": (mistral("[INST] ", " [/INST]"), "llama2", "<s>"),
+    "mistral-v0.1-space": (mistral(" [INST] ", " [/INST]"), "llama2", "<s>"),
+    "mistral-v0.3": (mistral("[INST] ", "[/INST]"), "llama2", "<s>"),
+    "mistral-nemo": (mistral("[INST]", "[/INST]"), "llama2", "<s>"),
+    "llama2": (LLAMA2, "llama2", "<s>"),
 }
 
 USERS = [
@@ -163,19 +163,19 @@ def tokenizer(kind, bos):
 
 def main():
     out, every = {"users": USERS, "cases": []}, b""
-    for name, (template, kind, bos, says) in CASES.items():
+    for name, (template, kind, bos) in CASES.items():
         t = tokenizer(kind, bos)
         ids = [t.apply_chat_template([{"role": "user",
         "content": u}], chat_template=template, add_generation_prompt=True,
                                      tokenize=True, return_dict=False) for u in USERS]
-        out["cases"].append({"name": name, "template": template, "tokenizer": kind, "bos": bos, "says": says})
+        out["cases"].append({"name": name, "template": template, "tokenizer": kind, "bos": bos})
         every += b"".join(map(words, ids))
     (HERE / "chat.json").write_text(json.dumps(out, ensure_ascii=False, indent=0) + "\n")
     (HERE / "chat.ids").write_bytes(every)
 
 
 def check(name, path):
-    template, kind, bos, _ = CASES[name]
+    template, kind, bos = CASES[name]
     theirs = pathlib.Path(path).read_text()
     t, differ = tokenizer(kind, bos), 0
     for user in USERS:
