@@ -1,5 +1,5 @@
-/* Chat templates against transformers' apply_chat_template (tests/golden/tokenizer/make_chat.py); the options of a config; BOS
- * where there is a template and where there is none. */
+/* Chat templates against transformers' apply_chat_template (tests/golden/tokenizer/make_chat.py); the options of a
+ * config; BOS where there is a template and where there is none. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -265,8 +265,8 @@ static void count_bos(const sf_chat_files *f, const sf_tokenizer *t, const char 
     sf_chat_free(c);
 }
 
-/* A template alone decides in a Hugging Face folder, a GGUF file's BOS is put in front of what has none; without a template
- * the tokenizer's is, unless the config says otherwise. */
+/* A template alone decides in a Hugging Face folder, a GGUF file's BOS is put in front of what has none; without a
+ * template the tokenizer's is, unless the config says otherwise. */
 static void one_bos_where_one_is_due(void **state)
 {
     (void)state;
@@ -329,8 +329,12 @@ static void keys_tell_prompts_apart(void **state)
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
     static const struct {
         const char *template, *options;
-    } rows[] = {{chatml, NULL}, {chatml, "{\"prefix\": \"a\", \"suffix\": \"b\"}"}, {chatml, "\"none\""},
-                {chatml, "{\"system\": \"x\"}"}, {chatml, "{\"system\": \"y\"}"}, {"{{ messages[0].content }}", NULL}};
+    } rows[] = {{chatml, NULL},
+                {chatml, "{\"prefix\": \"a\", \"suffix\": \"b\"}"},
+                {chatml, "\"none\""},
+                {chatml, "{\"system\": \"x\"}"},
+                {chatml, "{\"system\": \"y\"}"},
+                {"{{ messages[0].content }}", NULL}};
     enum { N = sizeof rows / sizeof *rows, AS_BEFORE = 2 };
     sf_chat *c[N];
     for (int r = 0; r < N; r++) {
@@ -352,7 +356,8 @@ static void what_cannot_be_is_refused(void **state)
     } rows[] = {
         {NULL, NULL, "chat: none for a base model"},
         {NULL, NULL, "chat: {prefix:"},
-        {"\n{{ messages[0].content | wordwrap }}", NULL, "here: chat template, line 2: not supported: the filter 'wordwrap'"},
+        {"\n{{ messages[0].content | wordwrap }}", NULL,
+         "here: chat template, line 2: not supported: the filter 'wordwrap'"},
         {"{{ raise_exception('only tools') }}", NULL, "the template refuses the conversation: only tools"},
         {"{{ messages[0]['text'] + 'x' }}", NULL, "'text' is undefined"},
         {"Hello, I am a bot", NULL, "does not write the user's message"},
@@ -371,7 +376,8 @@ static void what_cannot_be_is_refused(void **state)
         sf_chat *c;
         assert_int_not_equal(sf_chat_open(f, rows[r].options, &c), SF_OK);
         assert_null(c);
-        if (!strstr(sf_error(), rows[r].says)) fail_msg("row %zu: expected: %s\nfound: %s", r, rows[r].says, sf_error());
+        if (!strstr(sf_error(), rows[r].says))
+            fail_msg("row %zu: expected: %s\nfound: %s", r, rows[r].says, sf_error());
         sf_chat_files_free(f);
     }
 }
@@ -379,14 +385,10 @@ static void what_cannot_be_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_tokens_as_transformers),
-        cmocka_unit_test(user_text_cannot_leave_its_turn),
-        cmocka_unit_test(options_change_the_prompt),
-        cmocka_unit_test(templates_by_name),
-        cmocka_unit_test(one_bos_where_one_is_due),
-        cmocka_unit_test(own_prefix_and_suffix),
-        cmocka_unit_test(keys_tell_prompts_apart),
-        cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(same_tokens_as_transformers), cmocka_unit_test(user_text_cannot_leave_its_turn),
+        cmocka_unit_test(options_change_the_prompt),   cmocka_unit_test(templates_by_name),
+        cmocka_unit_test(one_bos_where_one_is_due),    cmocka_unit_test(own_prefix_and_suffix),
+        cmocka_unit_test(keys_tell_prompts_apart),     cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, read_golden, free_golden);
 }

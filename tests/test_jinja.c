@@ -1,5 +1,5 @@
-/* The Jinja evaluator against jinja2 as transformers sets it up (tests/golden/jinja/make_jinja.py): expressions, white space
- * control and statements, whole conversations; then what it adds: marks, limits, lines in messages. */
+/* The Jinja evaluator against jinja2 as transformers sets it up (tests/golden/jinja/make_jinja.py): expressions, white
+ * space control and statements, whole conversations; then what it adds: marks, limits, lines in messages. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -29,8 +29,8 @@ static sf_status render(const char *template, size_t bytes, const json_t *variab
     *out = (sf_jinja_output){0};
     sf_status status = sf_jinja_parse(template, bytes, "x.jinja", &t);
     if (status != SF_OK) return status;
-    const sf_jinja_input input = {.variables = variables, .marked = marked, .date = "2024-07-26",
-                                  .limits = sf_jinja_limits_for(0)};
+    const sf_jinja_input input = {
+        .variables = variables, .marked = marked, .date = "2024-07-26", .limits = sf_jinja_limits_for(0)};
     status = sf_jinja_render(t, &input, out);
     sf_jinja_free(t);
     return status;
@@ -78,14 +78,15 @@ static const json_t *tokenizer_template(const json_t *chat, const char *name)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(json_object_get(chat, "cases"), i, item)
-        if (!strcmp(json_string_value(json_object_get(item, "name")), name)) return json_object_get(item, "template");
+    json_array_foreach(json_object_get(chat, "cases"), i,
+                       item) if (!strcmp(json_string_value(json_object_get(item, "name")),
+                                         name)) return json_object_get(item, "template");
     fail_msg("no template %s", name);
     return NULL;
 }
 
-static void conversation_is_as_rendered(const json_t *file, const char *name, const json_t *template, const json_t *talk,
-                                        bool prompt, const json_t *text)
+static void conversation_is_as_rendered(const json_t *file, const char *name, const json_t *template,
+                                        const json_t *talk, bool prompt, const json_t *text)
 {
     json_t *variables = json_deep_copy(json_object_get(file, "tokens"));
     json_object_set(variables, "messages", json_object_get(talk, "messages"));
@@ -120,7 +121,8 @@ static void conversations_are_as_transformers_renders_them(void **state)
         if (!template) template = tokenizer_template(chat, name);
         assert_int_equal(json_array_size(json_object_get(item, "texts")), 2 * n);
         json_array_foreach(json_object_get(item, "texts"), k, text)
-            conversation_is_as_rendered(file, name, template, json_array_get(talks, k % n), k < n, text), all++;
+            conversation_is_as_rendered(file, name, template, json_array_get(talks, k % n), k < n, text),
+            all++;
     }
     assert_true(all >= 1000);
     json_decref(file);
@@ -139,7 +141,8 @@ static void marks_follow_the_text(void **state)
         {"{{ 'x' + m[1:5] + 'y' ~ m.strip() }}", "xSomeySome text", "011110111111111"},
         {"{% set c = m.split(' ') %}{{ c[1] }}+{{ c | join('-') }}", "Some+-Some-text-", "1111001111011110"},
         {"{{ m | upper | replace('O', '00') }}", " S00ME TEXT ", "110011111111"},
-        {"{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(m) }}{{ f('Some') }}", "[ Some text ][Some]", "0111111111110000000"},
+        {"{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(m) }}{{ f('Some') }}", "[ Some text ][Some]",
+         "0111111111110000000"},
         {"{% set x %}{{ m }}{% endset %}{{ x | tojson }}", "\" Some text \"", "0111111111110"},
         {"{{ {'a': m} }}", "{'a': ' Some text '}", "00000001111111111100"},
         {"{{ '%s|%s' % (m, 1) }}", " Some text |1", "1111111111100"},
@@ -150,12 +153,14 @@ static void marks_follow_the_text(void **state)
     json_t *variables = json_pack("{s:s}", "m", " Some text ");
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         sf_jinja_output out;
-        if (render(rows[r].template, strlen(rows[r].template), variables, json_object_get(variables, "m"), &out) != SF_OK)
+        if (render(rows[r].template, strlen(rows[r].template), variables, json_object_get(variables, "m"), &out) !=
+            SF_OK)
             fail_msg("%s", sf_error());
         char want[64] = "";
         assert_string_equal(out.text, rows[r].text);
         if (!rows[r].mark) {
             assert_null(out.mark);
+            sf_jinja_output_free(&out);
             continue;
         }
         for (size_t i = 0; i < out.bytes; i++) want[i] = (char)('0' + out.mark[i]);
@@ -180,8 +185,10 @@ static void bombs_are_refused(void **state)
         {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "s"},
         {"{% set n = namespace(s='x') %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}", "MiB"},
         {"{% set n = namespace(s=[1]) %}{% for a in range(60) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}", "s"},
-        {"{% set n = namespace(s=[1]) %}{% for a in range(60) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s == n.s }}", "s"},
-        {"{% set n = namespace(s=[]) %}{% for a in range(9999) %}{% set n.s = [n.s] %}{% endfor %}{{ n.s }}", "inside each other"},
+        {"{% set n = namespace(s=[1]) %}{% for a in range(60) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s == n.s }}",
+         "s"},
+        {"{% set n = namespace(s=[]) %}{% for a in range(9999) %}{% set n.s = [n.s] %}{% endfor %}{{ n.s }}",
+         "inside each other"},
         {"{% set n = namespace(s=[]) %}{% for a in range(9999) %}{% set n.s = [n.s] %}{% endfor %}{{ n.s | tojson }}",
          "inside each other"},
         {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "inside each other"},
@@ -223,7 +230,8 @@ static void messages_name_file_line_and_construct(void **state)
         {"a\n{{ 'x' | wordwrap }}", "x.jinja: chat template, line 2: not supported: the filter 'wordwrap'"},
         {"\n\n{% include 'x' %}", "line 3: not supported: the statement 'include'"},
         {"{# a\nb #}\n{{ x.y }}", "line 3: 'x' is undefined"},
-        {"\n{{ raise_exception('roles must alternate') }}", "line 2: the template refuses the conversation: roles must alternate"},
+        {"\n{{ raise_exception('roles must alternate') }}",
+         "line 2: the template refuses the conversation: roles must alternate"},
         {"{% if true %}\n\n{{ 1 +\n 'a' }}{% endif %}", "line 4: 'int' + 'str' has no meaning"},
         {"\n{% for x in y %}", "line 2: expected endfor, found the end"},
         {"{{ 'a'\n", "{{ without }}"},

@@ -15,7 +15,8 @@ json_t *sf_conversation(const sf_model *m, const int32_t *ids, int n)
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
         char *text = NULL;
-        if (sf_decode(m->tokenizer, &ids[i], 1, false, &text) == SF_OK) json_array_append_new(list, json_pack("[i, s]", ids[i], text));
+        if (sf_decode(m->tokenizer, &ids[i], 1, false, &text) == SF_OK)
+            json_array_append_new(list, json_pack("[i, s]", ids[i], text));
         free(text);
     }
     return list;
@@ -54,7 +55,8 @@ sf_status sf_conversation_of(const char *path, const sf_strings *set, json_t *o)
     sf_status status = read_options(set, &spec);
     if (status == SF_OK) status = sf_model_open_text(path, &m);
     if (status == SF_OK) status = sf_model_chat(m, spec.chat);
-    if (status == SF_OK && !m->chat) status = sf_fail(SF_BAD_INPUT, "%s: %s", path, m->no_chat ? m->no_chat : "is a shape");
+    if (status == SF_OK && !m->chat)
+        status = sf_fail(SF_BAD_INPUT, "%s: %s", path, m->no_chat ? m->no_chat : "is a shape");
     if (status == SF_OK) status = sf_chat_render(m->chat, message, strlen(message), &text);
     if (status == SF_OK) status = sf_chat_encode(m->chat, m->tokenizer, message, strlen(message), &ids, &n);
     if (status == SF_OK) {

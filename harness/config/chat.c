@@ -1,5 +1,5 @@
-/* The key `chat` of a model: what its prompts are made of. Only YAML is looked at here; which keys there may be depends on the
- * model's template, so that harness/model/chat.c reads them. */
+/* The key `chat` of a model: what its prompts are made of. Only YAML is looked at here; which keys there may be depends
+ * on the model's template, so that harness/model/chat.c reads them. */
 #include "harness/config/sweep.h"
 
 #include <jansson.h>
@@ -30,8 +30,10 @@ static json_t *to_json(const sf_node *node)
     if (node->kind == SF_SCALAR) return scalar(node);
     json_t *all = node->kind == SF_LIST ? json_array() : json_object();
     for (int i = 0; i < node->items; i++) {
-        if (node->kind == SF_LIST) json_array_append_new(all, to_json(node->item[i]));
-        else json_object_set_new(all, node->key[i], to_json(node->item[i]));
+        if (node->kind == SF_LIST)
+            json_array_append_new(all, to_json(node->item[i]));
+        else
+            json_object_set_new(all, node->key[i], to_json(node->item[i]));
     }
     return all;
 }
@@ -50,8 +52,9 @@ sf_status sf_chat_read(const sf_node *chat, sf_model_spec *out)
 {
     static const char *const texts[] = {"prefix", "suffix", "template", "system", "date"};
     if (chat->kind == SF_LIST || (chat->kind == SF_SCALAR && strcmp(chat->text, "none") != 0))
-        return sf_yaml_fail(chat, "expected 'none', or a map: prefix and suffix, or template, system, date, bos and the "
-                                  "template's variables");
+        return sf_yaml_fail(chat,
+                            "expected 'none', or a map: prefix and suffix, or template, system, date, bos and the "
+                            "template's variables");
     json_t *json = to_json(chat);
     sf_status status = SF_OK;
     for (size_t i = 0; chat->kind == SF_MAP && status == SF_OK && i < sizeof texts / sizeof *texts; i++)

@@ -1,12 +1,14 @@
-/* From a user message to the model's input. A template is a program, and is run; nothing is known about it beforehand. */
+/* From a user message to the model's input. A template is a program, and is run; nothing is known about it beforehand.
+ */
 #include "harness/model/chat.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char WAYS_OUT[] = "give what stands around the user's message in the config, as chat: {prefix: \"…\", suffix: "
-                               "\"…\"}, or chat: none for a base model, which reads the text as it is";
+static const char WAYS_OUT[] =
+    "give what stands around the user's message in the config, as chat: {prefix: \"…\", suffix: "
+    "\"…\"}, or chat: none for a base model, which reads the text as it is";
 
 struct sf_chat {
     char name[96];
@@ -78,8 +80,10 @@ static sf_status no_template(const sf_chat_files *f, const char *name)
         snprintf(names + n, sizeof names - n, "%s%.60s", i ? ", " : "", f->template[i].name);
     }
     if (f->templates)
-        return sf_fail(SF_BAD_INPUT, "%s: expected a chat template named '%.60s', found %s: choose one, as chat: {template: "
-                                     "NAME}", f->where, name, names);
+        return sf_fail(SF_BAD_INPUT,
+                       "%s: expected a chat template named '%.60s', found %s: choose one, as chat: {template: "
+                       "NAME}",
+                       f->where, name, names);
     return sf_fail(SF_UNSUPPORTED, "%s: expected a chat template, found none: %s", f->where, WAYS_OUT);
 }
 
@@ -97,8 +101,8 @@ static sf_status render_template(const sf_chat *c, const char *user, size_t byte
     if (c->system) json_array_append_new(messages, message("system", json_string(c->system)));
     json_array_append_new(messages, message("user", json_incref(text)));
     bool good = text && json_object_set_new(variables, "messages", messages) == 0;
-    const sf_jinja_input input = {.variables = variables, .marked = text, .date = c->date,
-                                  .limits = sf_jinja_limits_for(bytes)};
+    const sf_jinja_input input = {
+        .variables = variables, .marked = text, .date = c->date, .limits = sf_jinja_limits_for(bytes)};
     sf_status status = good ? sf_jinja_render(c->template, &input, out)
                             : sf_fail(SF_NO_MEMORY, "no memory for a conversation of %zu bytes", bytes);
     json_decref(text);
@@ -152,8 +156,8 @@ sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *us
     return status;
 }
 
-sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes, int32_t **ids,
-                                int *n)
+sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes,
+                                int32_t **ids, int *n)
 {
     int32_t *head;
     int heads;
@@ -219,7 +223,8 @@ static sf_status open_template(sf_chat *c, const sf_chat_files *f, json_t *optio
     const struct sf_chat_template *found = find_template(f, wanted);
     if (!found && !name && f->templates == 1) found = &f->template[0];
     if (!found) return no_template(f, wanted);
-    snprintf(c->name, sizeof c->name, strcmp(found->name, "default") ? "template %.80s" : "%.80s template", found->name);
+    snprintf(c->name, sizeof c->name, strcmp(found->name, "default") ? "template %.80s" : "%.80s template",
+             found->name);
     SF_TRY(sf_jinja_parse(found->text, strlen(found->text), f->where, &c->template));
     c->variables = json_copy(f->tokens);
     json_object_set_new(c->variables, "tools", json_null());
@@ -252,9 +257,11 @@ static sf_status open_frame(sf_chat *c, json_t *options)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(options, key, value)
-        if (strcmp(key, "prefix") && strcmp(key, "suffix") && strcmp(key, "bos"))
-            return sf_fail(SF_BAD_INPUT, "chat.%s: belongs to a template, and prefix and suffix stand instead of one", key);
+    json_object_foreach(options, key, value) if (
+        strcmp(key, "prefix") && strcmp(key, "suffix") &&
+        strcmp(key, "bos")) return sf_fail(SF_BAD_INPUT,
+                                           "chat.%s: belongs to a template, and prefix and suffix stand instead of one",
+                                           key);
     snprintf(c->name, sizeof c->name, "custom");
     SF_TRY(take_text(options, "prefix", &c->prefix));
     SF_TRY(take_text(options, "suffix", &c->suffix));
@@ -307,17 +314,22 @@ static sf_status describe(sf_chat *c, json_t *options)
     char *key = NULL;
     const char *mode = c->template ? "template" : options && json_is_string(options) ? "none" : "custom";
     bool as_before = !c->in_front && (c->template ? !options && is_plain_chatml(c) : !strcmp(mode, "custom"));
-    if (as_before) key = strdup("");
-    else if (c->used && asprintf(&key, "%s\n%s\n%d\n%s\n\1%s", mode, c->used, c->in_front, c->prefix, c->suffix) < 0) key = NULL;
+    if (as_before)
+        key = strdup("");
+    else if (c->used && asprintf(&key, "%s\n%s\n%d\n%s\n\1%s", mode, c->used, c->in_front, c->prefix, c->suffix) < 0)
+        key = NULL;
     c->key = key;
     return c->used && c->key ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for a chat template");
 }
 
 static sf_status fill(sf_chat *c, const sf_chat_files *f, json_t *options)
 {
-    if (options && !json_is_object(options) && strcmp(json_is_string(options) ? json_string_value(options) : "", "none"))
-        return sf_fail(SF_BAD_INPUT, "chat: expected 'none', or a map with prefix and suffix, or with a template's variables");
-    bool none = json_is_string(options), frame = json_object_get(options, "prefix") || json_object_get(options, "suffix");
+    if (options && !json_is_object(options) &&
+        strcmp(json_is_string(options) ? json_string_value(options) : "", "none"))
+        return sf_fail(SF_BAD_INPUT,
+                       "chat: expected 'none', or a map with prefix and suffix, or with a template's variables");
+    bool none = json_is_string(options),
+         frame = json_object_get(options, "prefix") || json_object_get(options, "suffix");
     json_t *map = none ? NULL : options;
     if (none || frame) {
         SF_TRY(open_frame(c, map));
@@ -339,8 +351,10 @@ sf_status sf_chat_open(const sf_chat_files *f, const char *text, sf_chat **out)
     sf_chat *c = calloc(1, sizeof *c);
     sf_status status = c ? fill(c, f, options) : sf_fail(SF_NO_MEMORY, "%s: no memory for a chat template", f->where);
     json_decref(options);
-    if (status == SF_OK) *out = c;
-    else sf_chat_free(c);
+    if (status == SF_OK)
+        *out = c;
+    else
+        sf_chat_free(c);
     return status;
 }
 

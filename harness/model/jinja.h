@@ -1,6 +1,6 @@
 /* Jinja, as transformers' apply_chat_template sets it up: jinja2's ImmutableSandboxedEnvironment with trim_blocks,
- * lstrip_blocks, {% break %} and {% continue %}, {% generation %}, a `tojson` that escapes no HTML, raise_exception() and
- * strftime_now(). A template is parsed once and rendered by any number of threads.
+ * lstrip_blocks, {% break %} and {% continue %}, {% generation %}, a `tojson` that escapes no HTML, raise_exception()
+ * and strftime_now(). A template is parsed once and rendered by any number of threads.
  *
  * What a template may say is jinja2's (3.1); what is not offered (inheritance, inclusion, HTML filters, integers beyond
  * 64 bits, …) is refused with the template's line and the construct, never rendered otherwise. */
@@ -33,14 +33,14 @@ sf_jinja_limits sf_jinja_limits_for(size_t bytes);
 
 typedef struct sf_jinja_input {
     const json_t *variables; /* an object: what the template may name */
-    const json_t *marked;    /* a text somewhere in it, whose bytes are followed to where they are written; NULL: none */
-    const char *date;        /* "YYYY-MM-DD", what strftime_now() goes by, at midnight */
+    const json_t *marked; /* a text somewhere in it, whose bytes are followed to where they are written; NULL: none */
+    const char *date;     /* "YYYY-MM-DD", what strftime_now() goes by, at midnight */
     sf_jinja_limits limits;
 } sf_jinja_input;
 
 typedef struct sf_jinja_output {
-    char *text;     /* malloc'ed, NUL-terminated after `bytes` */
-    uint8_t *mark;  /* [bytes] 1: this byte comes from the marked text; NULL: none does. malloc'ed */
+    char *text;    /* malloc'ed, NUL-terminated after `bytes` */
+    uint8_t *mark; /* [bytes] 1: this byte comes from the marked text; NULL: none does. malloc'ed */
     size_t bytes;
     bool used_date; /* the template asked for the date */
 } sf_jinja_output;

@@ -1,4 +1,5 @@
-/* Arguments to parameters, the global functions, and the objects that only Jinja has: loop, namespace, cycler, joiner. */
+/* Arguments to parameters, the global functions, and the objects that only Jinja has: loop, namespace, cycler, joiner.
+ */
 #include "harness/model/jinja_parts.h"
 
 #include <stdio.h>
@@ -50,12 +51,20 @@ sf_jvalue sf_jinja_apply(sf_jrun *r, const char *kind, const sf_jrow *row, sf_jv
     size_t n, plain = given.plain ? given.plain->items : 0, used = 0;
     bool any_more = false, any_named = false, by_position = false, optional = false;
     for (int slot = 0; (word = next_word(&at, &n));) {
-        if (*word == '/') { by_position = true; continue; }
-        if (*word == '*') { *(n == 1 ? &any_more : &any_named) = true; continue; }
+        if (*word == '/') {
+            by_position = true;
+            continue;
+        }
+        if (*word == '*') {
+            *(n == 1 ? &any_more : &any_named) = true;
+            continue;
+        }
         if (word[n - 1] == '?') optional = true, n--;
         a.has[slot] = used < plain;
-        if (a.has[slot]) a.arg[slot] = given.plain->item[used++];
-        else if (!by_position) a.has[slot] = take_named(r, given.named, word, n, &a.arg[slot]);
+        if (a.has[slot])
+            a.arg[slot] = given.plain->item[used++];
+        else if (!by_position)
+            a.has[slot] = take_named(r, given.named, word, n, &a.arg[slot]);
         if (!a.has[slot] && !optional) {
             sf_jinja_fail(r, SF_BAD_INPUT, "the %s '%s' needs an argument '%.*s'", kind, row->name, (int)n, word);
             return sf_jinja_none();
@@ -72,6 +81,14 @@ sf_jvalue sf_jinja_apply(sf_jrun *r, const char *kind, const sf_jrow *row, sf_jv
         for (; used < plain; used++) sf_jinja_append(r, a.rest.plain, given.plain->item[used]);
     }
     return r->status == SF_OK ? row->call(r, &a) : sf_jinja_none();
+}
+
+int64_t sf_jinja_whole_or(sf_jrun *r, const sf_jargs *a, int i, int64_t otherwise)
+{
+    if (!a->has[i] || a->arg[i].kind == SF_J_NONE) return otherwise;
+    if (sf_jinja_is_int(a->arg[i])) return sf_jinja_whole(a->arg[i]);
+    sf_jinja_fail(r, SF_BAD_INPUT, "expected an integer, found '%s'", sf_jinja_type(a->arg[i]));
+    return otherwise;
 }
 
 /* ---- functions ------------------------------------------------------------------------------------------------- */
@@ -118,8 +135,10 @@ static sf_jdict *new_dict(sf_jrun *r, sf_jargs *a)
         const sf_jlist *pairs = sf_jinja_items(r, from);
         for (size_t i = 0; i < pairs->items && r->status == SF_OK; i++) {
             const sf_jlist *pair = sf_jinja_items(r, pairs->item[i]);
-            if (pair->items != 2) sf_jinja_fail(r, SF_BAD_INPUT, "dict(): expected pairs");
-            else sf_jinja_put_key(r, d, pair->item[0], pair->item[1]);
+            if (pair->items != 2)
+                sf_jinja_fail(r, SF_BAD_INPUT, "dict(): expected pairs");
+            else
+                sf_jinja_put_key(r, d, pair->item[0], pair->item[1]);
         }
     }
     for (size_t i = 0; a->rest.named && i < a->rest.named->items; i++)

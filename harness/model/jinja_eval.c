@@ -47,7 +47,8 @@ static bool needs(sf_jrun *r, sf_jvalue v)
 
 /* ---- operators ------------------------------------------------------------------------------------------------- */
 
-static const char *const SIGNS[] = {"+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
+static const char *const SIGNS[] = {
+    "+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
 
 static sf_jvalue cannot(sf_jrun *r, sf_jop op, sf_jvalue a, sf_jvalue b)
 {
@@ -84,13 +85,25 @@ static sf_jvalue whole_numbers(sf_jrun *r, sf_jop op, int64_t a, int64_t b)
         over = a == INT64_MIN && b == -1;
     }
     switch (op) {
-    case SF_J_ADD: over = __builtin_add_overflow(a, b, &c); break;
-    case SF_J_SUB: over = __builtin_sub_overflow(a, b, &c); break;
-    case SF_J_MUL: over = __builtin_mul_overflow(a, b, &c); break;
-    case SF_J_DIV: return sf_jinja_float((double)a / (double)b);
-    case SF_J_FLOORDIV: c = over ? 0 : a / b - (a % b != 0 && (a < 0) != (b < 0)); break;
-    case SF_J_MOD: c = over ? 0 : a % b, c += c && (c < 0) != (b < 0) ? b : 0; break;
-    default: return power(r, a, b);
+    case SF_J_ADD:
+        over = __builtin_add_overflow(a, b, &c);
+        break;
+    case SF_J_SUB:
+        over = __builtin_sub_overflow(a, b, &c);
+        break;
+    case SF_J_MUL:
+        over = __builtin_mul_overflow(a, b, &c);
+        break;
+    case SF_J_DIV:
+        return sf_jinja_float((double)a / (double)b);
+    case SF_J_FLOORDIV:
+        c = over ? 0 : a / b - (a % b != 0 && (a < 0) != (b < 0));
+        break;
+    case SF_J_MOD:
+        c = over ? 0 : a % b, c += c && (c < 0) != (b < 0) ? b : 0;
+        break;
+    default:
+        return power(r, a, b);
     }
     return over ? too_big(r) : sf_jinja_int(c);
 }
@@ -104,13 +117,20 @@ static sf_jvalue real_numbers(sf_jrun *r, sf_jop op, double a, double b)
     double rest = op == SF_J_FLOORDIV || op == SF_J_MOD ? fmod(a, b) : 0;
     if (rest && (rest < 0) != (b < 0)) rest += b;
     switch (op) {
-    case SF_J_ADD: return sf_jinja_float(a + b);
-    case SF_J_SUB: return sf_jinja_float(a - b);
-    case SF_J_MUL: return sf_jinja_float(a * b);
-    case SF_J_DIV: return sf_jinja_float(a / b);
-    case SF_J_FLOORDIV: return sf_jinja_float(round((a - rest) / b));
-    case SF_J_MOD: return sf_jinja_float(rest ? rest : copysign(0, b));
-    default: break;
+    case SF_J_ADD:
+        return sf_jinja_float(a + b);
+    case SF_J_SUB:
+        return sf_jinja_float(a - b);
+    case SF_J_MUL:
+        return sf_jinja_float(a * b);
+    case SF_J_DIV:
+        return sf_jinja_float(a / b);
+    case SF_J_FLOORDIV:
+        return sf_jinja_float(round((a - rest) / b));
+    case SF_J_MOD:
+        return sf_jinja_float(rest ? rest : copysign(0, b));
+    default:
+        break;
     }
     if ((a < 0 && b != floor(b)) || (a == 0 && b < 0)) sf_jinja_fail(r, SF_UNSUPPORTED, "this power of a number");
     return sf_jinja_float(pow(a, b));
@@ -171,11 +191,16 @@ sf_jvalue sf_jinja_binary(sf_jrun *r, sf_jop op, sf_jvalue a, sf_jvalue b)
 static bool holds(sf_jrun *r, sf_jop op, sf_jvalue a, sf_jvalue b)
 {
     switch (op) {
-    case SF_J_EQ: return sf_jinja_equal(r, a, b);
-    case SF_J_NE: return !sf_jinja_equal(r, a, b);
-    case SF_J_IN: return sf_jinja_contains(r, b, a);
-    case SF_J_NOT_IN: return !sf_jinja_contains(r, b, a);
-    default: break;
+    case SF_J_EQ:
+        return sf_jinja_equal(r, a, b);
+    case SF_J_NE:
+        return !sf_jinja_equal(r, a, b);
+    case SF_J_IN:
+        return sf_jinja_contains(r, b, a);
+    case SF_J_NOT_IN:
+        return !sf_jinja_contains(r, b, a);
+    default:
+        break;
     }
     if (!needs(r, a) || !needs(r, b)) return false;
     int order = sf_jinja_order(r, a, b);
@@ -216,14 +241,6 @@ static sf_jvalue concatenate(sf_jrun *r, const sf_jnode *n)
 
 /* ---- subscripts ------------------------------------------------------------------------------------------------ */
 
-/* Byte at which character number i begins. */
-static size_t byte_of(sf_jvalue text, size_t i)
-{
-    size_t at = 0;
-    while (i-- > 0) at += (size_t)sf_jinja_letter(text.text.at + at, text.text.bytes - at);
-    return at;
-}
-
 static sf_jvalue indexed(sf_jrun *r, sf_jvalue of, int64_t i, bool *found)
 {
     int64_t n = (int64_t)sf_jinja_length(r, of);
@@ -231,7 +248,7 @@ static sf_jvalue indexed(sf_jrun *r, sf_jvalue of, int64_t i, bool *found)
     *found = i >= 0 && i < n && r->status == SF_OK;
     if (!*found) return sf_jinja_undefined(NULL);
     if (of.kind != SF_J_TEXT) return of.list->item[i];
-    size_t at = byte_of(of, (size_t)i);
+    size_t at = sf_jinja_byte_of(of, i);
     sf_jvalue letter = sf_jinja_part(of, at, at + (size_t)sf_jinja_letter(of.text.at + at, of.text.bytes - at));
     letter.safe = of.safe;
     return letter;
@@ -243,7 +260,8 @@ sf_jvalue sf_jinja_get_item(sf_jrun *r, sf_jvalue of, sf_jvalue key)
     bool found = false;
     if (!needs(r, of)) return sf_jinja_none();
     bool sequence = is_sequence(of) || of.kind == SF_J_RANGE;
-    if (sequence && sf_jinja_is_int(key)) v = indexed(r, of, sf_jinja_whole(key), &found);
+    if (sequence && sf_jinja_is_int(key))
+        v = indexed(r, of, sf_jinja_whole(key), &found);
     else if (of.kind == SF_J_DICT && key.kind != SF_J_LIST && key.kind != SF_J_DICT)
         found = sf_jinja_find(r, of.dict, key, &v);
     if (found || r->status != SF_OK) return found ? v : sf_jinja_none();
@@ -284,9 +302,9 @@ static bool bound(sf_jrun *r, const sf_jnode *n, int64_t items, int64_t step, in
 static sf_jvalue sliced_text(sf_jrun *r, sf_jvalue of, int64_t from, int64_t to, int64_t step)
 {
     if (step == 1) {
-        size_t begin = byte_of(of, (size_t)from);
+        size_t begin = sf_jinja_byte_of(of, from);
         sf_jvalue rest = sf_jinja_part(of, begin, of.text.bytes);
-        return from >= to ? sf_jinja_text("", 0) : sf_jinja_part(rest, 0, byte_of(rest, (size_t)(to - from)));
+        return from >= to ? sf_jinja_text("", 0) : sf_jinja_part(rest, 0, sf_jinja_byte_of(rest, to - from));
     }
     sf_jbuffer b = {0};
     const sf_jlist *letters = sf_jinja_items(r, of);
@@ -339,7 +357,8 @@ sf_jgiven sf_jinja_arguments(sf_jrun *r, const sf_jarguments *a)
     }
     if (a->stars) {
         sf_jvalue more = sf_jinja_eval(r, a->stars);
-        if (more.kind != SF_J_DICT) sf_jinja_fail(r, SF_BAD_INPUT, "** before a value of type '%s'", sf_jinja_type(more));
+        if (more.kind != SF_J_DICT)
+            sf_jinja_fail(r, SF_BAD_INPUT, "** before a value of type '%s'", sf_jinja_type(more));
         for (size_t i = 0; r->status == SF_OK && i < more.dict->items; i++)
             sf_jinja_put_key(r, g.named, more.dict->key[i], more.dict->value[i]);
     }
@@ -351,17 +370,26 @@ sf_jvalue sf_jinja_call(sf_jrun *r, sf_jvalue callee, sf_jgiven given)
     sf_jvalue v = sf_jinja_none();
     if (!needs(r, callee) || !sf_jinja_sink(r)) return v;
     switch (callee.kind) {
-    case SF_J_FUNCTION: v = sf_jinja_apply(r, "function", callee.function, v, given); break;
-    case SF_J_METHOD: v = sf_jinja_apply(r, "method", callee.method->row, callee.method->self, given); break;
-    case SF_J_MACRO: v = sf_jinja_call_macro(r, callee.macro, given, NULL); break;
+    case SF_J_FUNCTION:
+        v = sf_jinja_apply(r, "function", callee.function, v, given);
+        break;
+    case SF_J_METHOD:
+        v = sf_jinja_apply(r, "method", callee.method->row, callee.method->self, given);
+        break;
+    case SF_J_MACRO:
+        v = sf_jinja_call_macro(r, callee.macro, given, NULL);
+        break;
     case SF_J_LOOP:
-        if (given.plain && given.plain->items == 1) v = sf_jinja_call_loop(r, callee.loop, given.plain->item[0]);
-        else sf_jinja_fail(r, SF_BAD_INPUT, "loop(): expected one argument");
+        if (given.plain && given.plain->items == 1)
+            v = sf_jinja_call_loop(r, callee.loop, given.plain->item[0]);
+        else
+            sf_jinja_fail(r, SF_BAD_INPUT, "loop(): expected one argument");
         break;
     case SF_J_JOINER:
         v = callee.turn->at++ ? callee.turn->separator : sf_jinja_text("", 0);
         break;
-    default: sf_jinja_fail(r, SF_BAD_INPUT, "calling a value of type '%s'", sf_jinja_type(callee));
+    default:
+        sf_jinja_fail(r, SF_BAD_INPUT, "calling a value of type '%s'", sf_jinja_type(callee));
     }
     sf_jinja_rise(r);
     return v;
@@ -400,12 +428,18 @@ static sf_jvalue evaluated(sf_jrun *r, const sf_jnode *n)
 {
     sf_jvalue a;
     switch (n->type) {
-    case SF_J_CONST: return n->value;
-    case SF_J_NAME: return look_up(r, n->name);
-    case SF_J_MAKE_LIST: return make_list(r, n, SF_J_LIST);
-    case SF_J_MAKE_TUPLE: return make_list(r, n, SF_J_TUPLE);
-    case SF_J_MAKE_DICT: return make_dict(r, n);
-    case SF_J_ATTRIBUTE: return sf_jinja_get_attribute(r, sf_jinja_eval(r, n->a), n->name);
+    case SF_J_CONST:
+        return n->value;
+    case SF_J_NAME:
+        return look_up(r, n->name);
+    case SF_J_MAKE_LIST:
+        return make_list(r, n, SF_J_LIST);
+    case SF_J_MAKE_TUPLE:
+        return make_list(r, n, SF_J_TUPLE);
+    case SF_J_MAKE_DICT:
+        return make_dict(r, n);
+    case SF_J_ATTRIBUTE:
+        return sf_jinja_get_attribute(r, sf_jinja_eval(r, n->a), n->name);
     case SF_J_ITEM:
         a = sf_jinja_eval(r, n->a);
         return n->b->type == SF_J_SLICE ? slice(r, a, n->b) : sf_jinja_get_item(r, a, sf_jinja_eval(r, n->b));
@@ -413,21 +447,30 @@ static sf_jvalue evaluated(sf_jrun *r, const sf_jnode *n)
         a = sf_jinja_eval(r, n->a);
         return sf_jinja_call(r, a, sf_jinja_arguments(r, n->arguments));
     case SF_J_FILTER:
-    case SF_J_TEST: return apply_word(r, n);
-    case SF_J_NOT: return sf_jinja_bool(!sf_jinja_true(sf_jinja_eval(r, n->a)));
-    case SF_J_AND: return sf_jinja_true(a = sf_jinja_eval(r, n->a)) ? sf_jinja_eval(r, n->b) : a;
-    case SF_J_OR: return sf_jinja_true(a = sf_jinja_eval(r, n->a)) ? a : sf_jinja_eval(r, n->b);
+    case SF_J_TEST:
+        return apply_word(r, n);
+    case SF_J_NOT:
+        return sf_jinja_bool(!sf_jinja_true(sf_jinja_eval(r, n->a)));
+    case SF_J_AND:
+        return sf_jinja_true(a = sf_jinja_eval(r, n->a)) ? sf_jinja_eval(r, n->b) : a;
+    case SF_J_OR:
+        return sf_jinja_true(a = sf_jinja_eval(r, n->a)) ? a : sf_jinja_eval(r, n->b);
     case SF_J_IF_ELSE:
         if (sf_jinja_true(sf_jinja_eval(r, n->b))) return sf_jinja_eval(r, n->a);
         return n->c ? sf_jinja_eval(r, n->c) : sf_jinja_undefined("an 'if' without 'else'");
-    case SF_J_COMPARE: return compare(r, n);
-    case SF_J_CONCAT: return concatenate(r, n);
+    case SF_J_COMPARE:
+        return compare(r, n);
+    case SF_J_CONCAT:
+        return concatenate(r, n);
     case SF_J_BINARY:
         a = sf_jinja_eval(r, n->a);
         return sf_jinja_binary(r, n->op, a, sf_jinja_eval(r, n->b));
     case SF_J_NEGATIVE:
-    case SF_J_POSITIVE: return signed_number(r, sf_jinja_eval(r, n->a), n->type == SF_J_NEGATIVE);
-    default: sf_jinja_fail(r, SF_INTERNAL, "a node of kind %d where a value is wanted", n->type); return sf_jinja_none();
+    case SF_J_POSITIVE:
+        return signed_number(r, sf_jinja_eval(r, n->a), n->type == SF_J_NEGATIVE);
+    default:
+        sf_jinja_fail(r, SF_INTERNAL, "a node of kind %d where a value is wanted", n->type);
+        return sf_jinja_none();
     }
 }
 

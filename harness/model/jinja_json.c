@@ -1,4 +1,5 @@
-/* The filter `tojson` as transformers defines it: json.dumps of Python, without the escapes for HTML of jinja2's own. */
+/* The filter `tojson` as transformers defines it: json.dumps of Python, without the escapes for HTML of jinja2's own.
+ */
 #include "harness/model/jinja_parts.h"
 
 #include <math.h>
@@ -9,7 +10,7 @@ struct dump {
     sf_jrun *r;
     sf_jbuffer out;
     bool ascii, sorted, indented;
-    sf_jvalue indent;   /* text of one level */
+    sf_jvalue indent; /* text of one level */
     sf_jvalue comma, colon;
 };
 
@@ -33,11 +34,15 @@ static void put_text(struct dump *d, sf_jvalue v)
         const char *name = NULL;
         for (const char *p = named; *p && !name; p += 2)
             if (*p == c) name = p + 1;
-        if (name) snprintf(out, sizeof out, "\\%c", *name);
+        if (name)
+            snprintf(out, sizeof out, "\\%c", *name);
         else if (c >= 0x10000 && d->ascii)
-            snprintf(out, sizeof out, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));
-        else if (c < ' ' || (c >= 0x7f && d->ascii)) snprintf(out, sizeof out, "\\u%04x", (unsigned)c);
-        else snprintf(out, sizeof out, "%.*s", (int)n, v.text.at + at);
+            snprintf(out, sizeof out, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
+                     0xdc00 + ((c - 0x10000) & 0x3ff));
+        else if (c < ' ' || (c >= 0x7f && d->ascii))
+            snprintf(out, sizeof out, "\\u%04x", (unsigned)c);
+        else
+            snprintf(out, sizeof out, "%.*s", (int)n, v.text.at + at);
         sf_jinja_put_like(d->r, &d->out, out, strlen(out), v.text.mark && v.text.mark[at]);
     }
     sf_jinja_put_word(d->r, &d->out, "\"");
@@ -47,16 +52,26 @@ static void put_scalar(struct dump *d, sf_jvalue v)
 {
     char number[40];
     switch (v.kind) {
-    case SF_J_NONE: sf_jinja_put_word(d->r, &d->out, "null"); break;
-    case SF_J_BOOL: sf_jinja_put_word(d->r, &d->out, v.truth ? "true" : "false"); break;
+    case SF_J_NONE:
+        sf_jinja_put_word(d->r, &d->out, "null");
+        break;
+    case SF_J_BOOL:
+        sf_jinja_put_word(d->r, &d->out, v.truth ? "true" : "false");
+        break;
     case SF_J_FLOAT:
-        if (isnan(v.real)) snprintf(number, sizeof number, "NaN");
-        else if (isinf(v.real)) snprintf(number, sizeof number, v.real < 0 ? "-Infinity" : "Infinity");
-        else sf_jinja_float_text(v.real, number);
+        if (isnan(v.real))
+            snprintf(number, sizeof number, "NaN");
+        else if (isinf(v.real))
+            snprintf(number, sizeof number, v.real < 0 ? "-Infinity" : "Infinity");
+        else
+            sf_jinja_float_text(v.real, number);
         sf_jinja_put_word(d->r, &d->out, number);
         break;
-    case SF_J_INT: sf_jinja_put_text(d->r, &d->out, sf_jinja_str(d->r, v)); break;
-    default: sf_jinja_fail(d->r, SF_BAD_INPUT, "tojson: a value of type '%s' is not JSON", sf_jinja_type(v));
+    case SF_J_INT:
+        sf_jinja_put_text(d->r, &d->out, sf_jinja_str(d->r, v));
+        break;
+    default:
+        sf_jinja_fail(d->r, SF_BAD_INPUT, "tojson: a value of type '%s' is not JSON", sf_jinja_type(v));
     }
 }
 
@@ -116,10 +131,14 @@ static void put_dict(struct dump *d, const sf_jdict *o, int level)
 static void put_value(struct dump *d, sf_jvalue v, int level)
 {
     if (!sf_jinja_step(d->r, 1) || !sf_jinja_sink(d->r)) return;
-    if (v.kind == SF_J_TEXT) put_text(d, v);
-    else if (v.kind == SF_J_LIST || v.kind == SF_J_TUPLE) put_list(d, v.list, level);
-    else if (v.kind == SF_J_DICT) put_dict(d, v.dict, level);
-    else put_scalar(d, v);
+    if (v.kind == SF_J_TEXT)
+        put_text(d, v);
+    else if (v.kind == SF_J_LIST || v.kind == SF_J_TUPLE)
+        put_list(d, v.list, level);
+    else if (v.kind == SF_J_DICT)
+        put_dict(d, v.dict, level);
+    else
+        put_scalar(d, v);
     sf_jinja_rise(d->r);
 }
 
@@ -146,8 +165,10 @@ static void read_separators(struct dump *d, sf_jvalue pair)
 
 sf_jvalue sf_jinja_to_json(sf_jrun *r, sf_jargs *a)
 {
-    struct dump d = {.r = r, .ascii = a->has[0] && sf_jinja_true(a->arg[0]),
-                     .sorted = a->has[3] && sf_jinja_true(a->arg[3]), .comma = sf_jinja_text(", ", 2),
+    struct dump d = {.r = r,
+                     .ascii = a->has[0] && sf_jinja_true(a->arg[0]),
+                     .sorted = a->has[3] && sf_jinja_true(a->arg[3]),
+                     .comma = sf_jinja_text(", ", 2),
                      .colon = sf_jinja_text(": ", 2)};
     if (a->has[1] && a->arg[1].kind != SF_J_NONE) {
         read_indent(&d, a->arg[1]);

@@ -1,6 +1,6 @@
-/* Template text → tokens. White space is cut here, as jinja2's lexer does with trim_blocks and lstrip_blocks: the newline
- * behind a block or comment goes, and so does the white space between a line's begin and a block or comment; "-" inside a
- * tag takes all white space on its side, "+" keeps it. */
+/* Template text → tokens. White space is cut here, as jinja2's lexer does with trim_blocks and lstrip_blocks: the
+ * newline behind a block or comment goes, and so does the white space between a line's begin and a block or comment;
+ * "-" inside a tag takes all white space on its side, "+" keeps it. */
 #include "harness/model/jinja_parts.h"
 
 #include <errno.h>
@@ -55,8 +55,10 @@ static bool all_space(const char *s, const char *end) { return skip_space(s, end
 static void leave(struct lexer *l, const char *past, char sign, bool trims)
 {
     const char *from = past;
-    if (sign == '-') past = skip_space(past, l->end);
-    else if (sign != '+' && trims && past < l->end && *past == '\n') past++;
+    if (sign == '-')
+        past = skip_space(past, l->end);
+    else if (sign != '+' && trims && past < l->end && *past == '\n')
+        past++;
     count_lines(l, from, past);
     l->line_starts = past > from && past[-1] == '\n';
     l->at = past;
@@ -175,14 +177,22 @@ static void quoted(struct lexer *l)
         for (const char *p = plain; *p && !known; p += 2)
             if (*p == c) known = p + 1;
         int32_t point = -2;
-        if (known) *end++ = *known;
-        else if (c == '\n') continue; /* a line goes on */
-        else if (c == 'x') point = escaped_point(&s, to, 2, 16);
-        else if (c == 'u') point = escaped_point(&s, to, 4, 16);
-        else if (c == 'U') point = escaped_point(&s, to, 8, 16);
-        else if (c >= '0' && c <= '7') point = (s--, escaped_point(&s, to, 3, 8));
-        else if (c == 'N' || (unsigned char)c >= 0x80) point = -1;
-        else *end++ = '\\', *end++ = c; /* as Python: kept as it stands */
+        if (known)
+            *end++ = *known;
+        else if (c == '\n')
+            continue; /* a line goes on */
+        else if (c == 'x')
+            point = escaped_point(&s, to, 2, 16);
+        else if (c == 'u')
+            point = escaped_point(&s, to, 4, 16);
+        else if (c == 'U')
+            point = escaped_point(&s, to, 8, 16);
+        else if (c >= '0' && c <= '7')
+            point = (s--, escaped_point(&s, to, 3, 8));
+        else if (c == 'N' || (unsigned char)c >= 0x80)
+            point = -1;
+        else
+            *end++ = '\\', *end++ = c; /* as Python: kept as it stands */
         if (point >= 0) end += put_point(end, point);
         if (point == -1) {
             sf_jinja_fail(l->r, SF_UNSUPPORTED, "the escape \\%.*s in a text", (unsigned char)c >= 0x80 ? 0 : 1, &c);
@@ -222,7 +232,8 @@ static void number(struct lexer *l, bool after_point)
     char kind = l->end - s > 2 ? s[1] | 32 : 0;
     if (!real && *s == '0' && (kind == 'x' || kind == 'o' || kind == 'b')) {
         base = kind == 'x' ? 16 : kind == 'o' ? 8 : 2;
-        for (to = s + 2; to < l->end && (digit(*to) || letter(*to)); to++) {}
+        for (to = s + 2; to < l->end && (digit(*to) || letter(*to)); to++) {
+        }
     } else if (!real) {
         to = digits(s, l->end);
     }
@@ -259,8 +270,10 @@ static void sign(struct lexer *l)
         if (!memcmp(l->at, two[i], 2)) t.sign[1] = l->at[1];
     char c = t.sign[0];
     if (!t.sign[1] && (!c || !strchr("+-/*%~[](){}><=.:|,;", c))) {
-        if ((unsigned char)c >= 0x80) sf_jinja_fail(l->r, SF_UNSUPPORTED, "a name with letters beyond ASCII");
-        else sf_jinja_fail(l->r, SF_BAD_INPUT, "the character '%c' (%d)", c >= ' ' ? c : '?', c);
+        if ((unsigned char)c >= 0x80)
+            sf_jinja_fail(l->r, SF_UNSUPPORTED, "a name with letters beyond ASCII");
+        else
+            sf_jinja_fail(l->r, SF_BAD_INPUT, "the character '%c' (%d)", c >= ' ' ? c : '?', c);
         return;
     }
     if (c == '(' || c == '[' || c == '{') {
@@ -302,10 +315,14 @@ static void tag(struct lexer *l, char shut)
         }
         if (ends_here(l, shut, &mark)) break;
         bool after_point = l->tokens && l->token[l->tokens - 1].sign[0] == '.' && s[-1] == '.';
-        if (digit(*s)) number(l, after_point);
-        else if (letter(*s)) name(l);
-        else if (*s == '\'' || *s == '"') quoted(l);
-        else sign(l);
+        if (digit(*s))
+            number(l, after_point);
+        else if (letter(*s))
+            name(l);
+        else if (*s == '\'' || *s == '"')
+            quoted(l);
+        else
+            sign(l);
     }
     add(l, (sf_jtoken){.kind = shut == '%' ? SF_J_T_END : SF_J_T_PRINT_END});
     leave(l, l->at + 2 + (mark != 0), mark, shut == '%');

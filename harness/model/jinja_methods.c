@@ -15,14 +15,6 @@ static bool is_text(sf_jrun *r, sf_jvalue v, const char *method)
     return false;
 }
 
-static int64_t whole_or(sf_jrun *r, const sf_jargs *a, int i, int64_t otherwise)
-{
-    if (!a->has[i] || a->arg[i].kind == SF_J_NONE) return otherwise;
-    if (sf_jinja_is_int(a->arg[i])) return sf_jinja_whole(a->arg[i]);
-    sf_jinja_fail(r, SF_BAD_INPUT, "expected an integer, found '%s'", sf_jinja_type(a->arg[i]));
-    return otherwise;
-}
-
 static sf_jvalue strip(sf_jrun *r, sf_jargs *a, int sides)
 {
     bool given = a->has[0] && a->arg[0].kind != SF_J_NONE;
@@ -38,7 +30,7 @@ static sf_jvalue cut(sf_jrun *r, sf_jargs *a, bool from_right)
 {
     bool given = a->has[0] && a->arg[0].kind != SF_J_NONE;
     if (given && !is_text(r, a->arg[0], "split()")) return sf_jinja_none();
-    int64_t most = whole_or(r, a, 1, -1);
+    int64_t most = sf_jinja_whole_or(r, a, 1, -1);
     return sf_jinja_listed(SF_J_LIST, sf_jinja_split(r, a->self, given ? &a->arg[0] : NULL, most, from_right));
 }
 
@@ -70,7 +62,7 @@ static sf_jvalue rpartition(sf_jrun *r, sf_jargs *a) { return around(r, a, true)
 static bool window(sf_jrun *r, const sf_jargs *a, sf_jvalue *out, int64_t *skipped)
 {
     int64_t n = a->has[1] || a->has[2] ? (int64_t)sf_jinja_letters(a->self) : INT64_MAX;
-    int64_t from = whole_or(r, a, 1, 0), to = whole_or(r, a, 2, n);
+    int64_t from = sf_jinja_whole_or(r, a, 1, 0), to = sf_jinja_whole_or(r, a, 2, n);
     *skipped = 0;
     *out = a->self;
     if (n == INT64_MAX) return r->status == SF_OK;
@@ -82,8 +74,7 @@ static bool window(sf_jrun *r, const sf_jargs *a, sf_jvalue *out, int64_t *skipp
     for (int64_t i = 0; i < from; i++)
         begin += (size_t)sf_jinja_letter(a->self.text.at + begin, a->self.text.bytes - begin);
     end = begin;
-    for (int64_t i = from; i < to; i++)
-        end += (size_t)sf_jinja_letter(a->self.text.at + end, a->self.text.bytes - end);
+    for (int64_t i = from; i < to; i++) end += (size_t)sf_jinja_letter(a->self.text.at + end, a->self.text.bytes - end);
     *out = sf_jinja_part(a->self, begin, end);
     *skipped = from;
     return true;
@@ -105,7 +96,8 @@ static sf_jvalue has_an_end(sf_jrun *r, sf_jargs *a, bool at_start)
         if (is_text(r, a->arg[0], at_start ? "startswith()" : "endswith()")) found = has_end(text, a->arg[0], at_start);
     } else {
         for (size_t i = 0; i < a->arg[0].list->items && !found; i++)
-            found = is_text(r, a->arg[0].list->item[i], "startswith()") && has_end(text, a->arg[0].list->item[i], at_start);
+            found =
+                is_text(r, a->arg[0].list->item[i], "startswith()") && has_end(text, a->arg[0].list->item[i], at_start);
     }
     return sf_jinja_bool(there && found);
 }
@@ -159,7 +151,7 @@ static sf_jvalue text_count(sf_jrun *r, sf_jargs *a)
 static sf_jvalue replace(sf_jrun *r, sf_jargs *a)
 {
     if (!is_text(r, a->arg[0], "replace()") || !is_text(r, a->arg[1], "replace()")) return sf_jinja_none();
-    return sf_jinja_replace(r, a->self, a->arg[0], a->arg[1], whole_or(r, a, 2, -1));
+    return sf_jinja_replace(r, a->self, a->arg[0], a->arg[1], sf_jinja_whole_or(r, a, 2, -1));
 }
 
 static sf_jvalue join(sf_jrun *r, sf_jargs *a)
@@ -188,7 +180,7 @@ static sf_jvalue swapcase(sf_jrun *r, sf_jargs *a) { return sf_jinja_cased(r, a-
 
 static sf_jvalue padded(sf_jrun *r, sf_jargs *a, bool before, bool behind)
 {
-    int64_t width = whole_or(r, a, 0, 0), missing = width - (int64_t)sf_jinja_letters(a->self);
+    int64_t width = sf_jinja_whole_or(r, a, 0, 0), missing = width - (int64_t)sf_jinja_letters(a->self);
     sf_jvalue with = a->has[1] ? a->arg[1] : sf_jinja_text(" ", 1);
     if (!is_text(r, with, "padding") || missing <= 0) return a->self;
     int64_t first = before && behind ? missing / 2 + (missing & width & 1) : before ? missing : 0;
@@ -215,16 +207,22 @@ static bool is_one(sf_jrun *r, int32_t c, letters what, bool *cased)
     if (c >= 0x80) {
         utf8proc_category_t k = utf8proc_category(c);
         bool letter = k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO, number = k == UTF8PROC_CATEGORY_ND;
-        bool known = what == ALPHA || (what == DIGIT && k != UTF8PROC_CATEGORY_NO) || (what == ALNUM && (letter || number));
+        bool known =
+            what == ALPHA || (what == DIGIT && k != UTF8PROC_CATEGORY_NO) || (what == ALNUM && (letter || number));
         if (!known) sf_jinja_fail(r, SF_UNSUPPORTED, "asking what kind of character U+%04X is", (unsigned)c);
         return what == ALPHA ? letter : what == DIGIT ? number : true;
     }
     switch (what) {
-    case ALPHA: return low || up;
-    case DIGIT: return digit;
-    case ALNUM: return low || up || digit;
-    case LOWER: return !up;
-    default: return !low;
+    case ALPHA:
+        return low || up;
+    case DIGIT:
+        return digit;
+    case ALNUM:
+        return low || up || digit;
+    case LOWER:
+        return !up;
+    default:
+        return !low;
     }
 }
 
@@ -246,68 +244,54 @@ static sf_jvalue isalnum_(sf_jrun *r, sf_jargs *a) { return all_are(r, a, ALNUM)
 static sf_jvalue islower_(sf_jrun *r, sf_jargs *a) { return all_are(r, a, LOWER); }
 static sf_jvalue isupper_(sf_jrun *r, sf_jargs *a) { return all_are(r, a, UPPER); }
 
-/* "…{}…{0}…{name}…".format(…): fields without attributes and format specifications. */
-static sf_jvalue format_field(sf_jrun *r, const sf_jargs *a, sf_jvalue name, size_t *next)
-{
-    size_t plain = a->rest.plain->items, at = name.text.bytes ? 0 : (*next)++;
-    bool number = name.text.bytes > 0 && name.text.bytes < 6;
-    sf_jvalue v;
-    for (size_t i = 0; i < name.text.bytes; i++) {
-        char c = name.text.at[i];
-        number = number && c >= '0' && c <= '9';
-        if (number) at = at * 10 + (size_t)(c - '0');
-        if (strchr(".[]!:{", c)) {
-            sf_jinja_fail(r, SF_UNSUPPORTED, "format() with the field {%.*s}", (int)name.text.bytes, name.text.at);
-            return sf_jinja_none();
-        }
-    }
-    if ((number || !name.text.bytes) && at < plain) return a->rest.plain->item[at];
-    if (!number && name.text.bytes && a->rest.named && sf_jinja_find(r, a->rest.named, name, &v)) return v;
-    sf_jinja_fail(r, SF_BAD_INPUT, "format(): nothing was given for {%.*s}", (int)name.text.bytes, name.text.at);
-    return sf_jinja_none();
-}
-
-static sf_jvalue format(sf_jrun *r, sf_jargs *a)
-{
-    sf_jbuffer b = {0};
-    sf_jvalue self = a->self;
-    size_t next = 0;
-    for (size_t i = 0; i < self.text.bytes && sf_jinja_step(r, 1); i++) {
-        char c = self.text.at[i];
-        bool twice = i + 1 < self.text.bytes && self.text.at[i + 1] == c;
-        if ((c == '{' || c == '}') && twice) i++;
-        if ((c != '{' && c != '}') || twice) {
-            sf_jinja_put_text(r, &b, sf_jinja_part(self, i, i + 1));
-            continue;
-        }
-        const char *end = c == '{' ? memchr(self.text.at + i, '}', self.text.bytes - i) : NULL;
-        if (!end) {
-            sf_jinja_fail(r, SF_BAD_INPUT, "format(): a single '%c'", c);
-            break;
-        }
-        size_t shut = (size_t)(end - self.text.at);
-        sf_jinja_put_text(r, &b, sf_jinja_str(r, format_field(r, a, sf_jinja_part(self, i + 1, shut), &next)));
-        i = shut;
-    }
-    return sf_jinja_made(&b);
-}
-
 static const sf_jrow OF_TEXT[] = {
-    {"strip", "/ chars?", both}, {"lstrip", "/ chars?", left}, {"rstrip", "/ chars?", right},
-    {"split", "sep? maxsplit?", split}, {"rsplit", "sep? maxsplit?", rsplit}, {"splitlines", "keepends?", splitlines},
-    {"startswith", "/ prefix start? end?", startswith}, {"endswith", "/ suffix start? end?", endswith},
-    {"replace", "/ old new count?", replace}, {"join", "/ iterable", join}, {"format", "* **", format},
-    {"upper", "", upper}, {"lower", "", lower}, {"title", "", title}, {"capitalize", "", capitalize},
-    {"swapcase", "", swapcase}, {"find", "/ sub start? end?", find}, {"rfind", "/ sub start? end?", rfind},
-    {"index", "/ sub start? end?", text_index}, {"rindex", "/ sub start? end?", text_rindex},
-    {"count", "/ sub start? end?", text_count}, {"partition", "/ sep", partition}, {"rpartition", "/ sep", rpartition},
-    {"removeprefix", "/ prefix", removeprefix}, {"removesuffix", "/ suffix", removesuffix},
-    {"ljust", "/ width fillchar?", ljust}, {"rjust", "/ width fillchar?", rjust}, {"center", "/ width fillchar?", center},
-    {"isspace", "", isspace_}, {"isascii", "", isascii_}, {"isalpha", "", isalpha_}, {"isdigit", "", isdigit_},
-    {"isalnum", "", isalnum_}, {"islower", "", islower_}, {"isupper", "", isupper_},
-    {"casefold", NULL, NULL}, {"encode", NULL, NULL}, {"expandtabs", NULL, NULL}, {"format_map", NULL, NULL},
-    {"isdecimal", NULL, NULL}, {"isidentifier", NULL, NULL}, {"isnumeric", NULL, NULL}, {"isprintable", NULL, NULL},
-    {"istitle", NULL, NULL}, {"maketrans", NULL, NULL}, {"translate", NULL, NULL}, {"zfill", NULL, NULL},
+    {"strip", "/ chars?", both},
+    {"lstrip", "/ chars?", left},
+    {"rstrip", "/ chars?", right},
+    {"split", "sep? maxsplit?", split},
+    {"rsplit", "sep? maxsplit?", rsplit},
+    {"splitlines", "keepends?", splitlines},
+    {"startswith", "/ prefix start? end?", startswith},
+    {"endswith", "/ suffix start? end?", endswith},
+    {"replace", "/ old new count?", replace},
+    {"join", "/ iterable", join},
+    {"format", "* **", sf_jinja_format_fields},
+    {"upper", "", upper},
+    {"lower", "", lower},
+    {"title", "", title},
+    {"capitalize", "", capitalize},
+    {"swapcase", "", swapcase},
+    {"find", "/ sub start? end?", find},
+    {"rfind", "/ sub start? end?", rfind},
+    {"index", "/ sub start? end?", text_index},
+    {"rindex", "/ sub start? end?", text_rindex},
+    {"count", "/ sub start? end?", text_count},
+    {"partition", "/ sep", partition},
+    {"rpartition", "/ sep", rpartition},
+    {"removeprefix", "/ prefix", removeprefix},
+    {"removesuffix", "/ suffix", removesuffix},
+    {"ljust", "/ width fillchar?", ljust},
+    {"rjust", "/ width fillchar?", rjust},
+    {"center", "/ width fillchar?", center},
+    {"isspace", "", isspace_},
+    {"isascii", "", isascii_},
+    {"isalpha", "", isalpha_},
+    {"isdigit", "", isdigit_},
+    {"isalnum", "", isalnum_},
+    {"islower", "", islower_},
+    {"isupper", "", isupper_},
+    {"casefold", NULL, NULL},
+    {"encode", NULL, NULL},
+    {"expandtabs", NULL, NULL},
+    {"format_map", NULL, NULL},
+    {"isdecimal", NULL, NULL},
+    {"isidentifier", NULL, NULL},
+    {"isnumeric", NULL, NULL},
+    {"isprintable", NULL, NULL},
+    {"istitle", NULL, NULL},
+    {"maketrans", NULL, NULL},
+    {"translate", NULL, NULL},
+    {"zfill", NULL, NULL},
     {NULL, NULL, NULL},
 };
 
@@ -334,11 +318,16 @@ static sf_jvalue same(sf_jrun *r, sf_jargs *a) /* copy(): nothing can change eit
     return a->self;
 }
 
-static const sf_jrow OF_LIST[] = {{"count", "/ value", list_count}, {"index", "/ value", list_index},
-                                  {"copy", "", same}, {NULL, NULL, NULL}};
-static const sf_jrow OF_TUPLE[] = {{"count", "/ value", list_count}, {"index", "/ value", list_index}, {NULL, NULL, NULL}};
-static const sf_jrow OF_RANGE[] = {{"count", "/ value", list_count}, {"index", "/ value", list_index},
-                                   {"start", NULL, NULL}, {"stop", NULL, NULL}, {"step", NULL, NULL}, {NULL, NULL, NULL}};
+static const sf_jrow OF_LIST[] = {
+    {"count", "/ value", list_count}, {"index", "/ value", list_index}, {"copy", "", same}, {NULL, NULL, NULL}};
+static const sf_jrow OF_TUPLE[] = {
+    {"count", "/ value", list_count}, {"index", "/ value", list_index}, {NULL, NULL, NULL}};
+static const sf_jrow OF_RANGE[] = {{"count", "/ value", list_count},
+                                   {"index", "/ value", list_index},
+                                   {"start", NULL, NULL},
+                                   {"stop", NULL, NULL},
+                                   {"step", NULL, NULL},
+                                   {NULL, NULL, NULL}};
 
 static sf_jvalue get(sf_jrun *r, sf_jargs *a)
 {
@@ -362,17 +351,25 @@ static sf_jvalue keys(sf_jrun *r, sf_jargs *a) { return view(r, a->self.dict, tr
 static sf_jvalue values(sf_jrun *r, sf_jargs *a) { return view(r, a->self.dict, false, true); }
 static sf_jvalue items(sf_jrun *r, sf_jargs *a) { return view(r, a->self.dict, true, true); }
 
-static const sf_jrow OF_DICT[] = {{"get", "/ key default?", get}, {"keys", "", keys}, {"values", "", values},
-                                  {"items", "", items}, {"copy", "", same}, {"fromkeys", NULL, NULL}, {NULL, NULL, NULL}};
+static const sf_jrow OF_DICT[] = {{"get", "/ key default?", get},
+                                  {"keys", "", keys},
+                                  {"values", "", values},
+                                  {"items", "", items},
+                                  {"copy", "", same},
+                                  {"fromkeys", NULL, NULL},
+                                  {NULL, NULL, NULL}};
 
-static const sf_jrow OF_NUMBER[] = {
-    {"real", NULL, NULL}, {"imag", NULL, NULL}, {"numerator", NULL, NULL}, {"denominator", NULL, NULL},
-    {"conjugate", NULL, NULL}, {"bit_length", NULL, NULL}, {"bit_count", NULL, NULL}, {"to_bytes", NULL, NULL},
-    {"from_bytes", NULL, NULL}, {"as_integer_ratio", NULL, NULL}, {"is_integer", NULL, NULL}, {"hex", NULL, NULL},
-    {"fromhex", NULL, NULL}, {NULL, NULL, NULL}};
+static const sf_jrow OF_NUMBER[] = {{"real", NULL, NULL},       {"imag", NULL, NULL},
+                                    {"numerator", NULL, NULL},  {"denominator", NULL, NULL},
+                                    {"conjugate", NULL, NULL},  {"bit_length", NULL, NULL},
+                                    {"bit_count", NULL, NULL},  {"to_bytes", NULL, NULL},
+                                    {"from_bytes", NULL, NULL}, {"as_integer_ratio", NULL, NULL},
+                                    {"is_integer", NULL, NULL}, {"hex", NULL, NULL},
+                                    {"fromhex", NULL, NULL},    {NULL, NULL, NULL}};
 
-static const sf_jrow OF_MACRO[] = {{"name", NULL, NULL}, {"arguments", NULL, NULL}, {"catch_kwargs", NULL, NULL},
-                                   {"catch_varargs", NULL, NULL}, {"caller", NULL, NULL}, {NULL, NULL, NULL}};
+static const sf_jrow OF_MACRO[] = {{"name", NULL, NULL},         {"arguments", NULL, NULL},
+                                   {"catch_kwargs", NULL, NULL}, {"catch_varargs", NULL, NULL},
+                                   {"caller", NULL, NULL},       {NULL, NULL, NULL}};
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
@@ -389,8 +386,8 @@ static bool kept_away(sf_jvalue of, const char *name)
 bool sf_jinja_method(sf_jrun *r, sf_jvalue of, const char *name, sf_jvalue *out)
 {
     static const sf_jrow *const of_kind[] = {
-        [SF_J_BOOL] = OF_NUMBER, [SF_J_INT] = OF_NUMBER, [SF_J_FLOAT] = OF_NUMBER, [SF_J_TEXT] = OF_TEXT,
-        [SF_J_LIST] = OF_LIST,   [SF_J_TUPLE] = OF_TUPLE, [SF_J_RANGE] = OF_RANGE, [SF_J_DICT] = OF_DICT,
+        [SF_J_BOOL] = OF_NUMBER, [SF_J_INT] = OF_NUMBER,  [SF_J_FLOAT] = OF_NUMBER, [SF_J_TEXT] = OF_TEXT,
+        [SF_J_LIST] = OF_LIST,   [SF_J_TUPLE] = OF_TUPLE, [SF_J_RANGE] = OF_RANGE,  [SF_J_DICT] = OF_DICT,
         [SF_J_MACRO] = OF_MACRO, [SF_J_JOINER] = NULL};
     if (kept_away(of, name)) return *out = sf_jinja_undefined("what changes a list or dictionary"), true;
     const sf_jrow *row = of_kind[of.kind] ? sf_jinja_row(of_kind[of.kind], name) : NULL;

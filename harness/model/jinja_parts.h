@@ -1,11 +1,11 @@
 /* What the Jinja evaluator is made of: memory, values, nodes, and who does what:
  *
  *   jinja_lex.c     text → tokens, white space control
- *   jinja_parse.c   tokens → nodes
- *   jinja_eval.c    expressions          jinja_run.c      statements, and the whole
- *   jinja_value.c   values as Python's   jinja_text.c     texts as Python's str
+ *   jinja_parse.c   tokens → nodes: statements, and in jinja_expression.c expressions
+ *   jinja_run.c     nodes → text: statements, and in jinja_eval.c expressions
+ *   jinja_value.c   values as Python's; jinja_text.c texts as its str; jinja_memory.c where they live
  *   jinja_call.c    arguments to parameters, global functions
- *   jinja_filters.c, jinja_tests.c, jinja_methods.c, jinja_json.c: the words that templates use
+ *   jinja_filters.c, _items.c, _tests.c, _methods.c, _format.c, _json.c: the words that templates use
  *
  * All memory is taken from an arena that is freed whole. The first failure sticks: it is kept in the arena's owner, and
  * what is computed afterwards is used by nobody, so that functions return values and loops ask `status` before they go
@@ -309,7 +309,8 @@ typedef struct sf_jbound {
 } sf_jbound;
 
 /* Tables end with a row of NULL. */
-extern const sf_jrow sf_jinja_filters[], sf_jinja_tests[], sf_jinja_functions[];
+extern const sf_jrow sf_jinja_item_filters[], sf_jinja_tests[], sf_jinja_functions[];
+const sf_jrow *sf_jinja_filter_row(const char *name); /* NULL: no such name */
 const sf_jrow *sf_jinja_row(const sf_jrow *table, const char *name); /* NULL: no such name */
 
 sf_jvalue sf_jinja_eval(sf_jrun *r, const sf_jnode *n);
@@ -329,6 +330,11 @@ bool sf_jinja_method(sf_jrun *r, sf_jvalue of, const char *name, sf_jvalue *out)
 bool sf_jinja_own_attribute(sf_jrun *r, sf_jvalue of, const char *name, sf_jvalue *out);
 
 sf_jvalue sf_jinja_format(sf_jrun *r, sf_jvalue pattern, sf_jgiven given); /* "…" % (…) */
+sf_jvalue sf_jinja_format_fields(sf_jrun *r, sf_jargs *a);                  /* "…".format(…) */
+/* The integer given as argument i; `otherwise`: none is, or none() is. */
+int64_t sf_jinja_whole_or(sf_jrun *r, const sf_jargs *a, int i, int64_t otherwise);
+/* The byte at which character number i begins; at most the text's length. */
+size_t sf_jinja_byte_of(sf_jvalue text, int64_t i);
 sf_jvalue sf_jinja_to_json(sf_jrun *r, sf_jargs *a);
 
 void sf_jinja_bind(sf_jrun *r, sf_jscope *scope, const char *name, sf_jvalue value);

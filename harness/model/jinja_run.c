@@ -29,8 +29,10 @@ static void assign(sf_jrun *r, sf_jscope *scope, const sf_jnode *to, sf_jvalue v
         sf_jinja_bind(r, scope, to->name, v);
     } else if (to->type == SF_J_NAMESPACE_REF) {
         sf_jvalue n = sf_jinja_eval(r, to->a);
-        if (n.kind == SF_J_NAMESPACE) sf_jinja_put_key(r, n.dict, sf_jinja_text(to->name, strlen(to->name)), v);
-        else sf_jinja_fail(r, SF_BAD_INPUT, "'%s' is no namespace, so '%s' cannot be set", to->a->name, to->name);
+        if (n.kind == SF_J_NAMESPACE)
+            sf_jinja_put_key(r, n.dict, sf_jinja_text(to->name, strlen(to->name)), v);
+        else
+            sf_jinja_fail(r, SF_BAD_INPUT, "'%s' is no namespace, so '%s' cannot be set", to->a->name, to->name);
     } else {
         const sf_jlist *l = sf_jinja_items(r, v);
         if (r->status == SF_OK && l->items != (size_t)to->items.n)
@@ -122,8 +124,12 @@ static sf_jmacro *make_macro(sf_jrun *r, const char *name, const sf_jnode *n)
 {
     sf_jmacro *m = sf_jinja_take(r, sizeof *m);
     if (!m) return NULL;
-    *m = (sf_jmacro){.name = name, .parameters = &n->items, .body = &n->body, .defined_in = r->scope,
-                     .wants_rest = names(r, &n->body, "varargs"), .wants_named = names(r, &n->body, "kwargs"),
+    *m = (sf_jmacro){.name = name,
+                     .parameters = &n->items,
+                     .body = &n->body,
+                     .defined_in = r->scope,
+                     .wants_rest = names(r, &n->body, "varargs"),
+                     .wants_named = names(r, &n->body, "kwargs"),
                      .wants_caller = names(r, &n->body, "caller")};
     return m;
 }
@@ -137,8 +143,10 @@ static void bind_parameters(sf_jrun *r, const sf_jmacro *m, sf_jgiven *given)
         sf_jvalue v = sf_jinja_undefined(p->name), key = sf_jinja_text(p->name, strlen(p->name));
         bool named = given->named && sf_jinja_find(r, given->named, key, &v);
         if (named && used < plain) sf_jinja_fail(r, SF_BAD_INPUT, "macro '%s': two values for '%s'", m->name, p->name);
-        if (used < plain) v = given->plain->item[used++];
-        else if (!named && p->a) v = sf_jinja_eval(r, p->a);
+        if (used < plain)
+            v = given->plain->item[used++];
+        else if (!named && p->a)
+            v = sf_jinja_eval(r, p->a);
         sf_jinja_bind(r, r->scope, p->name, v);
     }
     sf_jlist *rest = sf_jinja_list(r, 0);
@@ -159,8 +167,10 @@ static void bind_rest(sf_jrun *r, const sf_jmacro *m, sf_jgiven given, const sf_
     sf_jvalue called = caller ? *caller : sf_jinja_undefined("caller");
     for (size_t i = 0; given.named && i < given.named->items && r->status == SF_OK; i++) {
         sf_jvalue key = given.named->key[i];
-        if (sf_jinja_says(key, "caller") && m->wants_caller) called = given.named->value[i];
-        else if (!is_parameter(m, key)) sf_jinja_put_key(r, named, key, given.named->value[i]);
+        if (sf_jinja_says(key, "caller") && m->wants_caller)
+            called = given.named->value[i];
+        else if (!is_parameter(m, key))
+            sf_jinja_put_key(r, named, key, given.named->value[i]);
     }
     if (r->status != SF_OK) return;
     if (given.plain->items && !m->wants_rest)
@@ -242,13 +252,19 @@ static flow run_one(sf_jrun *r, const sf_jnode *n)
     flow how = GOES_ON;
     sf_jvalue v;
     switch (n->type) {
-    case SF_J_DATA: sf_jinja_put_text(r, r->output, n->value); break;
+    case SF_J_DATA:
+        sf_jinja_put_text(r, r->output, n->value);
+        break;
     case SF_J_OUTPUT:
         for (int i = 0; i < n->items.n && r->status == SF_OK; i++) write_value(r, sf_jinja_eval(r, n->items.at[i]));
         break;
-    case SF_J_IF: return run_if(r, n);
-    case SF_J_FOR: return run_loop(r, n, sf_jinja_eval(r, n->b), r->scope, 0);
-    case SF_J_SET: assign(r, r->scope, n->a, sf_jinja_eval(r, n->b)); break;
+    case SF_J_IF:
+        return run_if(r, n);
+    case SF_J_FOR:
+        return run_loop(r, n, sf_jinja_eval(r, n->b), r->scope, 0);
+    case SF_J_SET:
+        assign(r, r->scope, n->a, sf_jinja_eval(r, n->b));
+        break;
     case SF_J_SET_BLOCK:
         v = captured(r, &n->body, &how);
         if (how == GOES_ON) assign(r, r->scope, n->a, filtered(r, n->b, v));
@@ -257,16 +273,24 @@ static flow run_one(sf_jrun *r, const sf_jnode *n)
         v = (sf_jvalue){.kind = SF_J_MACRO, .macro = make_macro(r, n->name, n)};
         sf_jinja_bind(r, r->scope, n->name, v);
         break;
-    case SF_J_CALL_BLOCK: write_value(r, call_block(r, n)); break;
+    case SF_J_CALL_BLOCK:
+        write_value(r, call_block(r, n));
+        break;
     case SF_J_FILTER_BLOCK:
         v = captured(r, &n->body, &how);
         if (how == GOES_ON) write_value(r, filtered(r, n->b, v));
         break;
-    case SF_J_GROUP: write_value(r, captured(r, &n->body, NULL)); break;
-    case SF_J_WITH: return run_with(r, n);
-    case SF_J_BREAK: return BREAKS;
-    case SF_J_CONTINUE: return CONTINUES;
-    default: sf_jinja_fail(r, SF_INTERNAL, "a node of kind %d where a statement is wanted", n->type);
+    case SF_J_GROUP:
+        write_value(r, captured(r, &n->body, NULL));
+        break;
+    case SF_J_WITH:
+        return run_with(r, n);
+    case SF_J_BREAK:
+        return BREAKS;
+    case SF_J_CONTINUE:
+        return CONTINUES;
+    default:
+        sf_jinja_fail(r, SF_INTERNAL, "a node of kind %d where a statement is wanted", n->type);
     }
     return how;
 }
@@ -314,7 +338,8 @@ sf_status sf_jinja_render(const sf_jinja *t, const sf_jinja_input *input, sf_jin
     *out = (sf_jinja_output){0};
     sf_jbuffer written = {0};
     sf_jscope globals = {0}, own = {.parent = &globals};
-    sf_jrun r = {.where = t->memory.where, .limits = input->limits, .input = input, .output = &written, .scope = &globals};
+    sf_jrun r = {
+        .where = t->memory.where, .limits = input->limits, .input = input, .output = &written, .scope = &globals};
     bind_variables(&r, input->variables);
     r.scope = &own;
     run(&r, &t->body);

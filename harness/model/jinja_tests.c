@@ -12,9 +12,15 @@ static sf_jvalue real(sf_jrun *r, sf_jargs *a) { return (void)r, sf_jinja_bool(a
 static sf_jvalue number(sf_jrun *r, sf_jargs *a) { return (void)r, sf_jinja_bool(sf_jinja_is_number(a->self)); }
 static sf_jvalue string(sf_jrun *r, sf_jargs *a) { return (void)r, sf_jinja_bool(a->self.kind == SF_J_TEXT); }
 static sf_jvalue mapping(sf_jrun *r, sf_jargs *a) { return (void)r, sf_jinja_bool(a->self.kind == SF_J_DICT); }
-static sf_jvalue escaped(sf_jrun *r, sf_jargs *a) { return (void)r, sf_jinja_bool(a->self.kind == SF_J_TEXT && a->self.safe); }
+static sf_jvalue escaped(sf_jrun *r, sf_jargs *a)
+{
+    return (void)r, sf_jinja_bool(a->self.kind == SF_J_TEXT && a->self.safe);
+}
 
-static sf_jvalue is_bool(const sf_jargs *a, bool b) { return sf_jinja_bool(a->self.kind == SF_J_BOOL && a->self.truth == b); }
+static sf_jvalue is_bool(const sf_jargs *a, bool b)
+{
+    return sf_jinja_bool(a->self.kind == SF_J_BOOL && a->self.truth == b);
+}
 static sf_jvalue true_(sf_jrun *r, sf_jargs *a) { return (void)r, is_bool(a, true); }
 static sf_jvalue false_(sf_jrun *r, sf_jargs *a) { return (void)r, is_bool(a, false); }
 
@@ -45,7 +51,8 @@ static sf_jvalue sequence(sf_jrun *r, sf_jargs *a)
 
 static sf_jvalue remainder_is(sf_jrun *r, sf_jargs *a, int64_t by, int64_t rest)
 {
-    return sf_jinja_bool(sf_jinja_equal(r, sf_jinja_binary(r, SF_J_MOD, a->self, sf_jinja_int(by)), sf_jinja_int(rest)));
+    return sf_jinja_bool(
+        sf_jinja_equal(r, sf_jinja_binary(r, SF_J_MOD, a->self, sf_jinja_int(by)), sf_jinja_int(rest)));
 }
 
 static sf_jvalue odd(sf_jrun *r, sf_jargs *a) { return remainder_is(r, a, 2, 1); }
@@ -86,32 +93,61 @@ static sf_jvalue le(sf_jrun *r, sf_jargs *a) { return sf_jinja_bool(order(r, a) 
 static sf_jvalue gt(sf_jrun *r, sf_jargs *a) { return sf_jinja_bool(order(r, a) > 0); }
 static sf_jvalue ge(sf_jrun *r, sf_jargs *a) { return sf_jinja_bool(order(r, a) >= 0); }
 
-static sf_jvalue is_filter(sf_jrun *r, sf_jargs *a)
+static const char *word(sf_jrun *r, sf_jvalue v)
 {
-    bool found = false;
-    (void)r;
-    for (const sf_jrow *row = sf_jinja_filters; row->name; row++) found = found || sf_jinja_says(a->self, row->name);
-    return sf_jinja_bool(found);
+    char *name = v.kind == SF_J_TEXT ? sf_jinja_take(r, v.text.bytes + 1) : NULL;
+    if (name) memcpy(name, v.text.at, v.text.bytes);
+    return name ? name : "";
 }
+
+static sf_jvalue is_filter(sf_jrun *r, sf_jargs *a) { return sf_jinja_bool(sf_jinja_filter_row(word(r, a->self))); }
 
 static sf_jvalue is_test(sf_jrun *r, sf_jargs *a)
 {
-    bool found = false;
-    (void)r;
-    for (const sf_jrow *row = sf_jinja_tests; row->name; row++) found = found || sf_jinja_says(a->self, row->name);
-    return sf_jinja_bool(found);
+    return sf_jinja_bool(sf_jinja_row(sf_jinja_tests, word(r, a->self)));
 }
 
 const sf_jrow sf_jinja_tests[] = {
-    {"boolean", "", boolean}, {"callable", "", callable}, {"defined", "", defined}, {"divisibleby", "num", divisibleby},
-    {"escaped", "", escaped}, {"even", "", even}, {"false", "", false_}, {"filter", "", is_filter}, {"float", "", real},
-    {"in", "seq", in}, {"integer", "", integer}, {"iterable", "", iterable}, {"lower", "", lower},
-    {"mapping", "", mapping}, {"none", "", none}, {"number", "", number}, {"odd", "", odd}, {"sequence", "", sequence},
-    {"string", "", string}, {"test", "", is_test}, {"true", "", true_}, {"undefined", "", undefined}, {"upper", "", upper},
-    {"==", "other", eq}, {"eq", "other", eq}, {"equalto", "other", eq}, {"!=", "other", ne}, {"ne", "other", ne},
-    {"<", "other", lt}, {"lt", "other", lt}, {"lessthan", "other", lt}, {"<=", "other", le}, {"le", "other", le},
-    {">", "other", gt}, {"gt", "other", gt}, {"greaterthan", "other", gt}, {">=", "other", ge}, {"ge", "other", ge},
-    {"sameas", "other", sameas}, {NULL, NULL, NULL},
+    {"boolean", "", boolean},
+    {"callable", "", callable},
+    {"defined", "", defined},
+    {"divisibleby", "num", divisibleby},
+    {"escaped", "", escaped},
+    {"even", "", even},
+    {"false", "", false_},
+    {"filter", "", is_filter},
+    {"float", "", real},
+    {"in", "seq", in},
+    {"integer", "", integer},
+    {"iterable", "", iterable},
+    {"lower", "", lower},
+    {"mapping", "", mapping},
+    {"none", "", none},
+    {"number", "", number},
+    {"odd", "", odd},
+    {"sequence", "", sequence},
+    {"string", "", string},
+    {"test", "", is_test},
+    {"true", "", true_},
+    {"undefined", "", undefined},
+    {"upper", "", upper},
+    {"==", "other", eq},
+    {"eq", "other", eq},
+    {"equalto", "other", eq},
+    {"!=", "other", ne},
+    {"ne", "other", ne},
+    {"<", "other", lt},
+    {"lt", "other", lt},
+    {"lessthan", "other", lt},
+    {"<=", "other", le},
+    {"le", "other", le},
+    {">", "other", gt},
+    {"gt", "other", gt},
+    {"greaterthan", "other", gt},
+    {">=", "other", ge},
+    {"ge", "other", ge},
+    {"sameas", "other", sameas},
+    {NULL, NULL, NULL},
 };
 
 bool sf_jinja_test(sf_jrun *r, const char *name, sf_jvalue self, sf_jgiven given)

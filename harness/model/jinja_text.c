@@ -7,7 +7,8 @@
 
 /* ---- characters ------------------------------------------------------------------------------------------------ */
 
-/* Texts are valid UTF-8 where they come from a template; what a caller gives may not be: any byte then passes for a letter. */
+/* Texts are valid UTF-8 where they come from a template; what a caller gives may not be: any byte then passes for a
+ * letter. */
 int sf_jinja_letter(const char *s, size_t bytes)
 {
     unsigned char c = bytes ? (unsigned char)*s : 0;
@@ -30,6 +31,13 @@ size_t sf_jinja_letters(sf_jvalue v)
     size_t n = 0;
     for (size_t i = 0; i < v.text.bytes; i += (size_t)sf_jinja_letter(v.text.at + i, v.text.bytes - i)) n++;
     return n;
+}
+
+size_t sf_jinja_byte_of(sf_jvalue text, int64_t i)
+{
+    size_t at = 0;
+    while (i-- > 0 && at < text.text.bytes) at += (size_t)sf_jinja_letter(text.text.at + at, text.text.bytes - at);
+    return at;
 }
 
 bool sf_jinja_space(int32_t c)
@@ -164,8 +172,10 @@ static sf_jlist *split_at_space(sf_jrun *r, sf_jvalue v, int64_t most, bool from
         }
         sf_jinja_step(r, 1 + (from_right ? to - at : at - from) / 16);
         sf_jinja_append(r, l, from_right ? sf_jinja_part(v, at, to) : sf_jinja_part(v, from, at));
-        if (from_right) to = at;
-        else from = at;
+        if (from_right)
+            to = at;
+        else
+            from = at;
     }
     if (from_right) turn(l);
     return l;
@@ -193,8 +203,10 @@ sf_jlist *sf_jinja_split(sf_jrun *r, sf_jvalue v, const sf_jvalue *by, int64_t m
         if (!found) break;
         size_t at = (size_t)(found - v.text.at);
         sf_jinja_append(r, l, from_right ? sf_jinja_part(v, at + by->text.bytes, to) : sf_jinja_part(v, from, at));
-        if (from_right) to = at;
-        else from = at + by->text.bytes;
+        if (from_right)
+            to = at;
+        else
+            from = at + by->text.bytes;
     }
     sf_jinja_append(r, l, sf_jinja_part(v, from, to));
     if (from_right) turn(l);
@@ -270,16 +282,16 @@ sf_jvalue sf_jinja_escape(sf_jrun *r, sf_jvalue v)
 
 /* ---- cases ----------------------------------------------------------------------------------------------------- */
 
-/* Letters whose other case is several letters, or depends on what stands around them, or on which the versions of Unicode
- * differ: a table of single letters does not have them. */
+/* Letters whose other case is several letters, or depends on what stands around them, or on which the versions of
+ * Unicode differ: a table of single letters does not have them. */
 static bool special_case(int32_t c)
 {
     static const struct {
         int32_t from, to;
-    } special[] = {{0xdf, 0xdf},     {0x130, 0x131},   {0x149, 0x149},   {0x1c4, 0x1cc},   {0x1f0, 0x1f3},
-                   {0x345, 0x345},   {0x390, 0x390},   {0x3a3, 0x3a3},   {0x3b0, 0x3b0},   {0x3c2, 0x3c2},
-                   {0x587, 0x587},   {0x10a0, 0x10ff}, {0x13a0, 0x13ff}, {0x1c80, 0x1cbf}, {0x1e96, 0x1e9e},
-                   {0x1f00, 0x1fff}, {0xa7ae, 0xa7ff}, {0xab30, 0xabbf}, {0xfb00, 0xfb17}, {0x10570, 0x105bc},
+    } special[] = {{0xdf, 0xdf},       {0x130, 0x131},    {0x149, 0x149},   {0x1c4, 0x1cc},   {0x1f0, 0x1f3},
+                   {0x345, 0x345},     {0x390, 0x390},    {0x3a3, 0x3a3},   {0x3b0, 0x3b0},   {0x3c2, 0x3c2},
+                   {0x587, 0x587},     {0x10a0, 0x10ff},  {0x13a0, 0x13ff}, {0x1c80, 0x1cbf}, {0x1e96, 0x1e9e},
+                   {0x1f00, 0x1fff},   {0xa7ae, 0xa7ff},  {0xab30, 0xabbf}, {0xfb00, 0xfb17}, {0x10570, 0x105bc},
                    {0x16e40, 0x16e7f}, {0x1e900, 0x1e943}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         if (c >= special[i].from && c <= special[i].to) return true;
@@ -324,8 +336,10 @@ static bool printable(int32_t c)
     case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS: return false;
-    default: return true;
+    case UTF8PROC_CATEGORY_ZS:
+        return false;
+    default:
+        return true;
     }
 }
 
@@ -338,11 +352,14 @@ void sf_jinja_put_repr(sf_jrun *r, sf_jbuffer *b, sf_jvalue v)
         n = (size_t)sf_jinja_letter(v.text.at + at, v.text.bytes - at);
         int32_t c = sf_jinja_point(v.text.at + at, n);
         char escape[16];
-        if (c == quote || c == '\\') snprintf(escape, sizeof escape, "\\%c", (char)c);
+        if (c == quote || c == '\\')
+            snprintf(escape, sizeof escape, "\\%c", (char)c);
         else if (c == '\n' || c == '\r' || c == '\t')
             snprintf(escape, sizeof escape, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
-        else if (printable(c)) snprintf(escape, sizeof escape, "%.*s", (int)n, v.text.at + at);
-        else snprintf(escape, sizeof escape, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)c);
+        else if (printable(c))
+            snprintf(escape, sizeof escape, "%.*s", (int)n, v.text.at + at);
+        else
+            snprintf(escape, sizeof escape, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)c);
         sf_jinja_put_like(r, b, escape, strlen(escape), v.text.mark && v.text.mark[at]);
     }
     sf_jinja_put(r, b, &quote, 1, NULL);

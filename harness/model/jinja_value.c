@@ -1,103 +1,25 @@
-/* Values as Python has them: truth, equality, order, iteration, str() and repr(); and the memory that all of them live in. */
+/* Values as Python has them: truth, equality, order, iteration, str() and repr(). */
 #include "harness/model/jinja_parts.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- memory and failures --------------------------------------------------------------------------------------- */
-
-typedef struct sf_jblock {
-    struct sf_jblock *before;
-    size_t used, room;
-    max_align_t at[];
-} sf_jblock;
-
-sf_status sf_jinja_fail(sf_jrun *r, sf_status code, const char *format, ...)
-{
-    if (r->status != SF_OK) return r->status;
-    char what[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
-    va_end(args);
-    return r->status = sf_fail(code, "%s: chat template, line %d: %s%s", r->where, r->line,
-                               code == SF_UNSUPPORTED ? "not supported: " : "", what);
-}
-
-void *sf_jinja_take(sf_jrun *r, size_t bytes)
-{
-    enum { SMALLEST = 16384 };
-    if (r->status != SF_OK) return NULL;
-    bytes = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-    sf_jblock *b = r->block;
-    if (!b || b->room - b->used < bytes) {
-        size_t room = bytes > SMALLEST ? bytes : SMALLEST;
-        if (room > r->limits.bytes || r->bytes > r->limits.bytes - room) {
-            sf_jinja_fail(r, SF_UNSUPPORTED, "a template that takes more than %zu MiB", r->limits.bytes >> 20);
-            return NULL;
-        }
-        b = calloc(1, sizeof *b + room);
-        if (!b) {
-            sf_jinja_fail(r, SF_NO_MEMORY, "no memory for %zu bytes", room);
-            return NULL;
-        }
-        b->room = room;
-        r->bytes += room;
-        if (bytes > SMALLEST && r->block) { /* on its own; the one begun goes on */
-            b->before = r->block->before;
-            r->block->before = b;
-        } else {
-            b->before = r->block;
-            r->block = b;
-        }
-    }
-    void *taken = (char *)b->at + b->used;
-    b->used += bytes;
-    return taken;
-}
-
-void sf_jinja_release(sf_jrun *r)
-{
-    for (sf_jblock *b = r->block, *before; b; b = before) {
-        before = b->before;
-        free(b);
-    }
-    r->block = NULL;
-}
-
-bool sf_jinja_step(sf_jrun *r, size_t steps)
-{
-    if (r->status != SF_OK) return false;
-    r->steps += (int64_t)steps;
-    if (r->steps <= r->limits.steps) return true;
-    sf_jinja_fail(r, SF_UNSUPPORTED, "a template that takes more than %lld steps", (long long)r->limits.steps);
-    return false;
-}
-
-bool sf_jinja_sink(sf_jrun *r)
-{
-    if (r->status != SF_OK) return false;
-    if (r->depth >= r->limits.depth) {
-        sf_jinja_fail(r, SF_UNSUPPORTED, "more than %d calls, expressions or values inside each other", r->limits.depth);
-        return false;
-    }
-    r->depth++;
-    return true;
-}
 
 /* ---- lists and dictionaries ------------------------------------------------------------------------------------ */
 
 const char *sf_jinja_type(sf_jvalue v)
 {
-    static const char *const name[] = {
-        [SF_J_UNDEFINED] = "Undefined", [SF_J_NONE] = "NoneType",   [SF_J_BOOL] = "bool",        [SF_J_INT] = "int",
-        [SF_J_FLOAT] = "float",         [SF_J_TEXT] = "str",        [SF_J_LIST] = "list",        [SF_J_TUPLE] = "tuple",
-        [SF_J_RANGE] = "range",         [SF_J_VIEW] = "dict view",  [SF_J_STREAM] = "generator", [SF_J_DICT] = "dict",
-        [SF_J_NAMESPACE] = "Namespace", [SF_J_LOOP] = "loop",       [SF_J_MACRO] = "macro",      [SF_J_FUNCTION] = "function",
-        [SF_J_METHOD] = "method",       [SF_J_CYCLER] = "Cycler",   [SF_J_JOINER] = "Joiner"};
+    static const char *const name[] = {[SF_J_UNDEFINED] = "Undefined", [SF_J_NONE] = "NoneType",
+                                       [SF_J_BOOL] = "bool",           [SF_J_INT] = "int",
+                                       [SF_J_FLOAT] = "float",         [SF_J_TEXT] = "str",
+                                       [SF_J_LIST] = "list",           [SF_J_TUPLE] = "tuple",
+                                       [SF_J_RANGE] = "range",         [SF_J_VIEW] = "dict view",
+                                       [SF_J_STREAM] = "generator",    [SF_J_DICT] = "dict",
+                                       [SF_J_NAMESPACE] = "Namespace", [SF_J_LOOP] = "loop",
+                                       [SF_J_MACRO] = "macro",         [SF_J_FUNCTION] = "function",
+                                       [SF_J_METHOD] = "method",       [SF_J_CYCLER] = "Cycler",
+                                       [SF_J_JOINER] = "Joiner"};
     return name[v.kind];
 }
 
@@ -139,10 +61,7 @@ sf_jvalue sf_jinja_listed(sf_jkind kind, sf_jlist *l)
     return (sf_jvalue){.kind = kind, .list = l ? l : &none};
 }
 
-sf_jdict *sf_jinja_dict(sf_jrun *r)
-{
-    return sf_jinja_take(r, sizeof(sf_jdict));
-}
+sf_jdict *sf_jinja_dict(sf_jrun *r) { return sf_jinja_take(r, sizeof(sf_jdict)); }
 
 static bool hashable(sf_jvalue v)
 {
@@ -197,17 +116,25 @@ bool sf_jinja_true(sf_jvalue v)
 {
     switch (v.kind) {
     case SF_J_UNDEFINED:
-    case SF_J_NONE: return false;
-    case SF_J_BOOL: return v.truth;
-    case SF_J_INT: return v.number != 0;
-    case SF_J_FLOAT: return v.real != 0;
-    case SF_J_TEXT: return v.text.bytes != 0;
+    case SF_J_NONE:
+        return false;
+    case SF_J_BOOL:
+        return v.truth;
+    case SF_J_INT:
+        return v.number != 0;
+    case SF_J_FLOAT:
+        return v.real != 0;
+    case SF_J_TEXT:
+        return v.text.bytes != 0;
     case SF_J_LIST:
     case SF_J_TUPLE:
     case SF_J_RANGE:
-    case SF_J_VIEW: return v.list->items != 0;
-    case SF_J_DICT: return v.dict->items != 0;
-    default: return true;
+    case SF_J_VIEW:
+        return v.list->items != 0;
+    case SF_J_DICT:
+        return v.dict->items != 0;
+    default:
+        return true;
     }
 }
 
@@ -235,11 +162,14 @@ bool sf_jinja_equal(sf_jrun *r, sf_jvalue a, sf_jvalue b)
     bool same = true;
     switch (a.kind) {
     case SF_J_UNDEFINED:
-    case SF_J_NONE: return true;
+    case SF_J_NONE:
+        return true;
     case SF_J_TEXT:
         if (a.text.bytes != b.text.bytes || !sf_jinja_step(r, a.text.bytes / 64)) return false;
         return !a.text.bytes || !memcmp(a.text.at, b.text.at, a.text.bytes);
-    case SF_J_VIEW: sf_jinja_fail(r, SF_UNSUPPORTED, "comparing a dictionary's keys() or items()"); return false;
+    case SF_J_VIEW:
+        sf_jinja_fail(r, SF_UNSUPPORTED, "comparing a dictionary's keys() or items()");
+        return false;
     case SF_J_LIST:
     case SF_J_TUPLE:
     case SF_J_RANGE:
@@ -252,7 +182,8 @@ bool sf_jinja_equal(sf_jrun *r, sf_jvalue a, sf_jvalue b)
         same = equal_dicts(r, a.dict, b.dict);
         sf_jinja_rise(r);
         return same;
-    default: return a.list == b.list; /* the same thing: all of these are pointers */
+    default:
+        return a.list == b.list; /* the same thing: all of these are pointers */
     }
 }
 
@@ -277,8 +208,10 @@ int sf_jinja_order(sf_jrun *r, sf_jvalue a, sf_jvalue b)
         if (!sf_jinja_sink(r)) return 0;
         size_t i = 0, n = a.list->items < b.list->items ? a.list->items : b.list->items;
         while (i < n && sf_jinja_equal(r, a.list->item[i], b.list->item[i])) i++;
-        if (i < n) order = sf_jinja_order(r, a.list->item[i], b.list->item[i]);
-        else order = (a.list->items > b.list->items) - (a.list->items < b.list->items);
+        if (i < n)
+            order = sf_jinja_order(r, a.list->item[i], b.list->item[i]);
+        else
+            order = (a.list->items > b.list->items) - (a.list->items < b.list->items);
         sf_jinja_rise(r);
         return order;
     }
@@ -308,15 +241,22 @@ bool sf_jinja_contains(sf_jrun *r, sf_jvalue whole, sf_jvalue part)
 size_t sf_jinja_length(sf_jrun *r, sf_jvalue v)
 {
     switch (v.kind) {
-    case SF_J_UNDEFINED: return 0;
-    case SF_J_TEXT: return sf_jinja_step(r, v.text.bytes / 64) ? sf_jinja_letters(v) : 0;
+    case SF_J_UNDEFINED:
+        return 0;
+    case SF_J_TEXT:
+        return sf_jinja_step(r, v.text.bytes / 64) ? sf_jinja_letters(v) : 0;
     case SF_J_LIST:
     case SF_J_TUPLE:
     case SF_J_RANGE:
-    case SF_J_VIEW: return v.list->items;
-    case SF_J_DICT: return v.dict->items;
-    case SF_J_LOOP: return v.loop->items->items;
-    default: sf_jinja_fail(r, SF_BAD_INPUT, "'%s' has no length", sf_jinja_type(v)); return 0;
+    case SF_J_VIEW:
+        return v.list->items;
+    case SF_J_DICT:
+        return v.dict->items;
+    case SF_J_LOOP:
+        return v.loop->items->items;
+    default:
+        sf_jinja_fail(r, SF_BAD_INPUT, "'%s' has no length", sf_jinja_type(v));
+        return 0;
     }
 }
 
@@ -335,11 +275,13 @@ const sf_jlist *sf_jinja_items(sf_jrun *r, sf_jvalue v)
     static const sf_jlist none;
     sf_jlist *l = NULL;
     switch (v.kind) {
-    case SF_J_UNDEFINED: return &none;
+    case SF_J_UNDEFINED:
+        return &none;
     case SF_J_LIST:
     case SF_J_TUPLE:
     case SF_J_RANGE:
-    case SF_J_VIEW: return v.list;
+    case SF_J_VIEW:
+        return v.list;
     case SF_J_STREAM:
         l = sf_jinja_list(r, 0);
         if (l) *l = *v.list;
@@ -349,9 +291,14 @@ const sf_jlist *sf_jinja_items(sf_jrun *r, sf_jvalue v)
         l = sf_jinja_list(r, v.dict->items);
         for (size_t i = 0; i < v.dict->items; i++) sf_jinja_append(r, l, v.dict->key[i]);
         break;
-    case SF_J_TEXT: l = letters_of(r, v); break;
-    case SF_J_LOOP: sf_jinja_fail(r, SF_UNSUPPORTED, "iterating over `loop`"); break;
-    default: sf_jinja_fail(r, SF_BAD_INPUT, "'%s' cannot be iterated over", sf_jinja_type(v));
+    case SF_J_TEXT:
+        l = letters_of(r, v);
+        break;
+    case SF_J_LOOP:
+        sf_jinja_fail(r, SF_UNSUPPORTED, "iterating over `loop`");
+        break;
+    default:
+        sf_jinja_fail(r, SF_BAD_INPUT, "'%s' cannot be iterated over", sf_jinja_type(v));
     }
     return l && r->status == SF_OK ? l : &none;
 }
@@ -407,8 +354,12 @@ static void put_plain(sf_jrun *r, sf_jbuffer *b, sf_jvalue v)
 {
     char number[40];
     switch (v.kind) {
-    case SF_J_NONE: sf_jinja_put_word(r, b, "None"); break;
-    case SF_J_BOOL: sf_jinja_put_word(r, b, v.truth ? "True" : "False"); break;
+    case SF_J_NONE:
+        sf_jinja_put_word(r, b, "None");
+        break;
+    case SF_J_BOOL:
+        sf_jinja_put_word(r, b, v.truth ? "True" : "False");
+        break;
     case SF_J_INT:
         snprintf(number, sizeof number, "%lld", (long long)v.number);
         sf_jinja_put_word(r, b, number);
@@ -417,18 +368,24 @@ static void put_plain(sf_jrun *r, sf_jbuffer *b, sf_jvalue v)
         sf_jinja_float_text(v.real, number);
         sf_jinja_put_word(r, b, number);
         break;
-    default: sf_jinja_fail(r, SF_UNSUPPORTED, "writing a value of type '%s' as text", sf_jinja_type(v));
+    default:
+        sf_jinja_fail(r, SF_UNSUPPORTED, "writing a value of type '%s' as text", sf_jinja_type(v));
     }
 }
 
 static void put_repr(sf_jrun *r, sf_jbuffer *b, sf_jvalue v)
 {
     if (!sf_jinja_step(r, 1) || !sf_jinja_sink(r)) return;
-    if (v.kind == SF_J_TEXT && !v.safe) sf_jinja_put_repr(r, b, v);
-    else if (v.kind == SF_J_UNDEFINED) sf_jinja_put_word(r, b, "Undefined");
-    else if (v.kind == SF_J_LIST || v.kind == SF_J_TUPLE) put_list(r, b, v);
-    else if (v.kind == SF_J_DICT) put_dict(r, b, v.dict);
-    else put_plain(r, b, v);
+    if (v.kind == SF_J_TEXT && !v.safe)
+        sf_jinja_put_repr(r, b, v);
+    else if (v.kind == SF_J_UNDEFINED)
+        sf_jinja_put_word(r, b, "Undefined");
+    else if (v.kind == SF_J_LIST || v.kind == SF_J_TUPLE)
+        put_list(r, b, v);
+    else if (v.kind == SF_J_DICT)
+        put_dict(r, b, v.dict);
+    else
+        put_plain(r, b, v);
     sf_jinja_rise(r);
 }
 
@@ -458,12 +415,21 @@ sf_jvalue sf_jinja_from_json(sf_jrun *r, const json_t *j)
     sf_jvalue v = sf_jinja_none();
     if (!sf_jinja_sink(r)) return v;
     switch (json_typeof(j)) {
-    case JSON_NULL: break;
+    case JSON_NULL:
+        break;
     case JSON_TRUE:
-    case JSON_FALSE: v = sf_jinja_bool(json_is_true(j)); break;
-    case JSON_INTEGER: v = sf_jinja_int(json_integer_value(j)); break;
-    case JSON_REAL: v = sf_jinja_float(json_real_value(j)); break;
-    case JSON_STRING: v = text_from(r, j); break;
+    case JSON_FALSE:
+        v = sf_jinja_bool(json_is_true(j));
+        break;
+    case JSON_INTEGER:
+        v = sf_jinja_int(json_integer_value(j));
+        break;
+    case JSON_REAL:
+        v = sf_jinja_float(json_real_value(j));
+        break;
+    case JSON_STRING:
+        v = text_from(r, j);
+        break;
     case JSON_ARRAY: {
         sf_jlist *l = sf_jinja_list(r, json_array_size(j));
         for (size_t i = 0; i < json_array_size(j) && r->status == SF_OK; i++)
