@@ -811,6 +811,7 @@ static void test_gates(void **state)
     } expected[] = {{"more than one BOS", "mini-8m niah 1024 dense (2 in sample 3)"},
                     {"not dense's prompt", "mini-8m vt 1024 quest 0.50 (sample 4)"},
                     {"the answer is not dense's", "mini-8m niah 1024 vertical_slash 0.70 (sample 0)"},
+                    {"no BOS token in front of the input", "vt 1024 dense (<s> in sample 2)"},
                     {"every layer of the model has a sliding window", "mini-8m vt 1024 vertical_slash 0.80 (window of 96"},
                     {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (0.300 for 0.500)"},
                     {"near zero", "mini-8m cwe 1024 dense (0.000)"},
@@ -820,6 +821,8 @@ static void test_gates(void **state)
                     {"incomplete against dense", "mini-8m vt 1024 snapkv 0.50 (2 of 20 samples missing)"},
                     {"beyond noise", "mini-8m cwe 1024 quest 0.50 (+1.00"}};
     results.record[find_cell("niah", "dense", 0)][3].bos_tokens = 2;
+    results.cell[find_cell("vt", "dense", 0)].bos = "<s>";
+    results.record[find_cell("vt", "dense", 0)][2].bos_tokens = 0;
     results.record[find_cell("vt", "quest", 0.5)][4].prompt_hash ^= 7;
     sf_record *whole = results.record[find_cell("niah", "vertical_slash", 0.7)];
     whole[0].achieved[SF_PREFILL] = whole[0].achieved[SF_DECODE] = 0;

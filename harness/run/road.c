@@ -1,6 +1,7 @@
 /* What a sweep stands on: its models, its plan, and any one of its samples. */
 #include "harness/run/road.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -349,4 +350,37 @@ double sf_road_work(const sf_road *road, const sf_cell *cell, bool shared)
     /* A decode step multiplies and adds each element it reads. */
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = tokens, .batch = 1, .density = density[SF_DECODE]}, &cost);
     return work + 2 * cost.exact * output;
+}
+
+/* The first and last tokens of a prompt. */
+static json_t *ends_of(const sf_tokenizer *t, const int32_t *ids, int n)
+{
+    enum { MOST = 12 };
+    json_t *side[2] = {json_array(), json_array()};
+    for (int s = 0; s < 2; s++)
+        for (int i = s && n > MOST ? n - MOST : 0; i < (s ? n : n < MOST ? n : MOST); i++) {
+            char *text = NULL;
+            if (sf_decode(t, &ids[i], 1, false, &text) == SF_OK) json_array_append_new(side[s], json_pack("[i, s]", ids[i], text));
+            free(text);
+        }
+    return json_pack("{s:i, s:o, s:o}", "tokens", n, "begins", side[0], "ends", side[1]);
+}
+
+sf_status sf_road_first_prompts(const sf_road *road, char **out)
+{
+    json_t *all = json_object();
+    sf_status status = SF_OK;
+    for (int m = 0; status == SF_OK && m < road->sweep->models; m++) {
+        sf_sample sample;
+        int32_t *ids;
+        int n;
+        status = sf_road_sample(road, m, 0, 0, 0, &sample, &ids, &n);
+        if (status != SF_OK) break;
+        json_object_set_new(all, road->sweep->model[m].label, ends_of(road->model[m]->tokenizer, ids, n));
+        free(ids);
+        sf_sample_free(&sample);
+    }
+    *out = status == SF_OK ? json_dumps(all, JSON_COMPACT) : NULL;
+    json_decref(all);
+    return status != SF_OK || *out ? status : sf_fail(SF_NO_MEMORY, "no memory for the first prompts");
 }

@@ -47,6 +47,9 @@ sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const s
 
 /* What a cell is, for the store. Strings point into the road. */
 sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell);
+/* The first and last tokens of each model's first prompt (first task, shortest length, sample 0), as JSON by the model's label.
+ * malloc'ed. */
+sf_status sf_road_first_prompts(const sf_road *road, char **out);
 /* Keys of the dense cells of the shortest length, with blanks between: of the settings that this run has. malloc'ed. */
 char *sf_road_cells(const sf_road *road);
 

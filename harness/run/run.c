@@ -49,7 +49,7 @@ struct taken {
     int index, first, lanes, tokens;
     sf_sample sample;
     int32_t *ids;
-    char *gold, *ends; /* JSON */
+    char *gold;
 };
 
 /* What the samples at hand hold; sized once for the widest group of cells. */
@@ -170,28 +170,6 @@ static char *gold_json(const sf_sample *sample)
     return text;
 }
 
-/* The first and last tokens of a prompt, {"sample": 0, "begins": [[1, "<s>"], …], "ends": […]}: what the template wrote. */
-static char *ends_json(const struct taken *t, const sf_tokenizer *tokenizer)
-{
-    enum { MOST = 12 };
-    static const char *const side[] = {"begins", "ends"};
-    json_t *o = json_pack("{s:i}", "sample", t->index);
-    for (int s = 0; s < 2; s++) {
-        json_t *list = json_array();
-        int n = t->tokens < MOST ? t->tokens : MOST, from = s ? t->tokens - n : 0;
-        for (int i = from; i < from + n; i++) {
-            char *text = NULL;
-            if (sf_decode(tokenizer, &t->ids[i], 1, false, &text) == SF_OK)
-                json_array_append_new(list, json_pack("[i, s]", t->ids[i], text));
-            free(text);
-        }
-        json_object_set_new(o, side[s], list);
-    }
-    char *text = json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    return text;
-}
-
 /* Where in the context the answer stands, 0 (begin) … 1 (end): its gold texts' first places, on average. NAN where one is
  * not there, or where they are further apart than a tenth. */
 static double depth_of(const sf_sample *sample)
@@ -248,7 +226,6 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
         r->cost_exact[p] = cost.exact;
     }
     w->info[i] = sf_road_cell_info(w->road, cell);
-    w->info[i].first_prompt = t->ends;
     return SF_OK;
 }
 
@@ -388,8 +365,6 @@ static sf_status take_sample(struct work *w, struct group g, int index)
     w->lanes += t->lanes;
     w->taken_work += work_of(w->road, w->pending + t->first, t->lanes);
     t->gold = gold_json(&t->sample);
-    t->ends = ends_json(t, w->road->model[g.cell->model]->tokenizer);
-    if (!t->ends) return sf_fail(SF_NO_MEMORY, "no memory for a prompt's first and last tokens");
     if (!t->gold) return sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
     for (int i = t->first; i < w->lanes; i++) SF_TRY(fit_lane(w, t, i));
     return SF_OK;
@@ -404,7 +379,6 @@ static void drop_samples(struct work *w)
     }
     for (int j = 0; j < w->takings; j++) {
         free(w->taken[j].gold);
-        free(w->taken[j].ends);
         free(w->taken[j].ids);
         sf_sample_free(&w->taken[j].sample);
     }
@@ -622,10 +596,12 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
         struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
         sigaction(SIGINT, &act, NULL);
         sigaction(SIGTERM, &act, NULL);
-        char *versions = sf_versions_json(), *cells = sf_road_cells(&road);
+        char *versions = sf_versions_json(), *cells = sf_road_cells(&road), *prompts = NULL;
+        status = sf_road_first_prompts(&road, &prompts);
         sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
-                           .started = started, .seconds = NAN, .batch = road.sweep->batch, .cells = cells};
-        status = sf_store_note(w.store, &run);
+                           .started = started, .seconds = NAN, .batch = road.sweep->batch, .cells = cells,
+                           .first_prompts = prompts};
+        if (status == SF_OK) status = sf_store_note(w.store, &run);
         if (status == SF_OK) status = w.devices.n > 1 ? run_shares(&w) : run_device(&w);
         if (status == SF_OK) run.seconds = sf_now() - begun;
         if (status == SF_OK || status == SF_INTERRUPTED) { /* what is finished becomes the results file either way */
@@ -634,6 +610,7 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
         }
         free(versions);
         free(cells);
+        free(prompts);
     }
     sf_store_close(w.store);
     sf_backend_close(&w.backend);

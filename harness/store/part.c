@@ -241,7 +241,7 @@ static bool take_later(struct cursor *c, const sf_column *column, void *of, sf_h
 }
 
 static const sf_cell_info nothing_later = {.version = {"", ""}, .kind = {"", ""}, .positions = "", .doubts = "", .chat = "",
-                                          .bos = "", .first_prompt = ""};
+                                          .bos = ""};
 
 /* First pass counts entries, second pass keeps them: `out` has its arrays by then. */
 static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
@@ -278,7 +278,7 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
             room = *kind == 'l' ? take_later(&c, sf_record_columns, record, memory)
                                 : take_columns(&c, sf_record_columns, true, FIRST_L, record, 0, memory);
         } else if (*kind == 'N') {
-            sf_run_info run = {.cells = ""};
+            sf_run_info run = {.cells = "", .first_prompts = ""};
             room = take_columns(&c, sf_run_columns, false, ALL, &run, 0, memory);
             if (keep && room && !c.broken) out->run[runs] = run;
             runs++;

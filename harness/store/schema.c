@@ -49,7 +49,6 @@ const sf_column sf_cell_columns[] = {
     {"positions", SF_COLUMN_TEXT, CELL(positions), NULL, true},
     {"doubts", SF_COLUMN_TEXT, CELL(doubts), NULL, true},
     {"bos", SF_COLUMN_TEXT, CELL(bos), NULL, true},
-    {"first_prompt", SF_COLUMN_TEXT, CELL(first_prompt), NULL, true},
     {0},
 };
 
@@ -89,6 +88,7 @@ const sf_column sf_run_columns[] = {
     {"revision", SF_COLUMN_TEXT, RUN(revision), NULL, false}, {"versions", SF_COLUMN_TEXT, RUN(versions), NULL, false},
     {"config", SF_COLUMN_TEXT, RUN(config), NULL, false},     {"seconds", SF_COLUMN_REAL, RUN(seconds), "s", false},
     {"batch", SF_COLUMN_INT, RUN(batch), NULL, false},        {"cells", SF_COLUMN_TEXT, RUN(cells), NULL, true},
+    {"first_prompts", SF_COLUMN_TEXT, RUN(first_prompts), NULL, true},
     {0},
 };
 

@@ -39,7 +39,6 @@ typedef struct sf_cell_info {
     const char *doubts;             /* what of the model may not be what its authors meant; "": nothing */
     const char *chat;               /* JSON of the config's `chat`, and of the date if the template asks for it; "": neither */
     const char *bos;                /* the BOS token that an input should begin with; "": none is due */
-    const char *first_prompt;       /* JSON: first and last tokens of the prompt that was run first */
 } sf_cell_info;
 
 typedef struct sf_record {
@@ -66,6 +65,7 @@ typedef struct sf_run_info {
     double seconds; /* NAN: not finished */
     int batch;      /* that the config asks cost plots to be drawn at; 0: not said */
     const char *cells; /* a key of each model and task of the config, with blanks between: with which settings it ran */
+    const char *first_prompts; /* JSON: first and last tokens of each model's first prompt */
 } sf_run_info;
 
 typedef struct sf_store sf_store;
