@@ -164,13 +164,17 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
 
 # Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang.
-FUZZ_SRCS = $(wildcard base/*.c kernels/tensor.c harness/model/*.c harness/model/families/*.c harness/engine/rope.c)
+FUZZ_SRCS = $(wildcard base/*.c kernels/tensor.c tasks/*.c harness/model/*.c harness/model/families/*.c harness/engine/rope.c)
 FUZZ_SECONDS ?= 600
 fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)-fuzz/%.ran,$(wildcard tests/fuzz/fuzz_*.c)) ## each reader on random bytes, FUZZ_SECONDS=600 (needs clang)
-$(BUILD)-fuzz/%: tests/fuzz/%.c $(FUZZ_SRCS)
+FUZZ_CC = clang -std=c11 -O1 -g $(DEFS) $(INCS) -fno-sanitize-recover=undefined -Wno-unknown-pragmas
+$(BUILD)-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+$(BUILD)-fuzz/%: tests/fuzz/%.c $(FUZZ_SRCS:%.c=$(BUILD)-fuzz/obj/%.o)
 	$(call say,FUZZ)
-	$(Q)clang -std=c11 -O1 -g $(DEFS) $(INCS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Wno-unknown-pragmas -o $@ $^ $(LIBS:-fopenmp=)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS:-fopenmp=)
 $(BUILD)-fuzz/%.ran: $(BUILD)-fuzz/%
 	@mkdir -p $<.corpus
 	@if [ -e tests/fuzz/$*.py ]; then $(PYTHON) tests/fuzz/$*.py $<.corpus; fi

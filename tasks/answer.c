@@ -71,7 +71,7 @@ bool sf_answer_last(const char *text, sf_span *out)
 /* Ends of the first run of code points that are not space. Empty: at the end of the text. */
 static sf_span first_token(sf_span text)
 {
-    const char *at = text.at, *end = text.at + text.bytes;
+    const char *at = text.at, *end = sf_span_end(text);
     int n;
     while (at < end && sf_is_space(sf_code_point(at, end, &n))) at += n;
     const char *from = at;
@@ -82,8 +82,8 @@ static sf_span first_token(sf_span text)
 bool sf_next_token(sf_span *rest, sf_span *token)
 {
     *token = first_token(*rest);
-    const char *end = rest->at + rest->bytes;
-    *rest = (sf_span){token->at + token->bytes, (size_t)(end - token->at - token->bytes)};
+    const char *end = sf_span_end(*rest), *after = sf_span_end(*token);
+    *rest = (sf_span){after, (size_t)(end - after)};
     return token->bytes > 0;
 }
 

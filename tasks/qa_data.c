@@ -159,7 +159,7 @@ static sf_status add_gold(const loading *l, sf_qa_item *item, const char *gold)
     return SF_OK;
 }
 
-static void free_set(sf_qa_set *set)
+void sf_qa_free(sf_qa_set *set)
 {
     for (int i = 0; i < set->documents; i++) free(set->document[i].text);
     for (int i = 0; i < set->items; i++) {
@@ -393,24 +393,41 @@ static void find_shortest(sf_qa_set *set)
     }
 }
 
-static sf_status load(const char *path, sf_qa_format format, sf_qa_set **out)
+/* Reads all rows, and closes them. */
+static sf_status load(sf_rows *rows, sf_qa_format format, sf_qa_set **out)
 {
-    loading l = {.set = calloc(1, sizeof *l.set)};
-    sf_status status = l.set ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for a data set");
-    if (status == SF_OK && path) status = sf_rows_open(path, formats[format].layout, &l.rows);
-    if (status == SF_OK && !path)
-        sf_rows_of(formats[format].shipped, (size_t)(formats[format].end - formats[format].shipped),
-                   formats[format].name, formats[format].layout, &l.rows);
-    if (status == SF_OK) status = load_rows(&l, format);
+    loading l = {.set = calloc(1, sizeof *l.set), .rows = *rows};
+    sf_status status = l.set ? load_rows(&l, format) : sf_fail(SF_NO_MEMORY, "no memory for a data set");
     sf_rows_close(&l.rows);
     free(l.slot);
     sf_unique_free(&l.asked);
-    if (status == SF_OK)
+    if (status == SF_OK) {
         find_shortest(l.set);
-    else if (l.set)
-        free_set(l.set);
-    if (status == SF_OK) *out = l.set;
+        *out = l.set;
+    } else if (l.set) {
+        sf_qa_free(l.set);
+    }
     return status;
+}
+
+sf_status sf_qa_parse(const char *text, size_t bytes, const char *name, sf_qa_format format, sf_qa_set **out)
+{
+    sf_rows rows;
+    sf_rows_of(text, bytes, name, formats[format].layout, &rows);
+    return load(&rows, format, out);
+}
+
+static sf_status load_file(const char *path, sf_qa_format format, sf_qa_set **out)
+{
+    sf_rows rows;
+    SF_TRY(sf_rows_open(path, formats[format].layout, &rows));
+    return load(&rows, format, out);
+}
+
+static sf_status load_shipped(sf_qa_format format, sf_qa_set **out)
+{
+    const char *text = formats[format].shipped;
+    return sf_qa_parse(text, (size_t)(formats[format].end - text), formats[format].name, format, out);
 }
 
 typedef struct kept {
@@ -441,7 +458,7 @@ static sf_status find_or_load(const char *path, sf_qa_format format, const sf_qa
             return *out = k->set, SF_OK;
     kept *k = calloc(1, sizeof *k + strlen(name) + 1);
     if (!k) return sf_fail(SF_NO_MEMORY, "no memory for a data set");
-    sf_status status = load(path, format, &k->set);
+    sf_status status = path ? load_file(path, format, &k->set) : load_shipped(format, &k->set);
     if (status != SF_OK) {
         free(k);
         return status;

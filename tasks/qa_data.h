@@ -2,6 +2,8 @@
 #ifndef SF_QA_DATA_H
 #define SF_QA_DATA_H
 
+#include <stddef.h>
+
 #include "base/status.h"
 
 typedef enum sf_qa_format {
@@ -39,6 +41,10 @@ typedef struct sf_qa_set {
 /* Reads a file of the user's, or, path NULL, the data that come with Frontier. What was read is kept for the life of
  * the program and read anew only if the file changes. Thread-safe. Error: names file and line. */
 sf_status sf_qa_open(const char *path, sf_qa_format format, const sf_qa_set **out);
+
+/* Reads a set that lies in memory; `name` is for messages. The caller frees it. */
+sf_status sf_qa_parse(const char *text, size_t bytes, const char *name, sf_qa_format format, sf_qa_set **out);
+void sf_qa_free(sf_qa_set *set);
 
 /* Bytes of the first `pieces` pieces of a text: whole words, or 16 characters of a longer one. */
 int sf_qa_cut(const char *text, int pieces);

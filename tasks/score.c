@@ -37,7 +37,7 @@ static const char *characters(const sf_text *t) { return t->data ? t->data : "";
 /* The decimal digits, of any script, that a text begins with. */
 static sf_span digits_of(sf_span text)
 {
-    const char *at = text.at, *last = text.at + text.bytes;
+    const char *at = text.at, *last = sf_span_end(text);
     for (int n; at < last && sf_digit(sf_code_point(at, last, &n)) >= 0;) at += n;
     return (sf_span){text.at, (size_t)(at - text.at)};
 }
@@ -344,7 +344,7 @@ static void add_number(sf_list *out, sf_span digits)
  * else stands among them: "1 and 2" are two numbers, "1.5" is 15. */
 static void read_chapters(sf_span text, sf_list *out)
 {
-    const char *last = text.at + text.bytes;
+    const char *last = sf_span_end(text);
     int before = out->count, n;
     for (sf_span at = text; at.bytes; at = after(at, 1)) {
         size_t word = sf_match_word(at, "chapter");

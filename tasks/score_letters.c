@@ -25,7 +25,7 @@ static bool is_a_choice(sf_span text)
 {
     bool letters = false;
     int n;
-    for (const char *at = text.at, *end = at + text.bytes; at < end; at += n) {
+    for (const char *at = text.at, *end = sf_span_end(text); at < end; at += n) {
         int c = sf_code_point(at, end, &n);
         bool letter = c > 0 && c < 0x80 && strchr("ABCDabcd", c);
         letters |= letter;

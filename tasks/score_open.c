@@ -30,7 +30,7 @@ static void normalise(sf_text *out, sf_span text, const char *const *articles)
     for (size_t i = 0; i < plain.size; i++)
         if (!ispunct((unsigned char)plain.data[i]) || (plain.data[i] & 0x80)) plain.data[kept++] = plain.data[i];
 
-    for (const char *at = plain.data, *end = at + kept; at < end;) {
+    for (const char *at = plain.data, *end = sf_span_end((sf_span){plain.data, kept}); at < end;) {
         sf_span word = {at, 0};
         int n = 0;
         while (at < end && sf_is_alphanumeric(sf_code_point(at, end, &n))) at += n;

@@ -7,6 +7,8 @@
 
 sf_span sf_span_of(const char *string) { return (sf_span){string, strlen(string)}; }
 
+const char *sf_span_end(sf_span span) { return span.at ? span.at + span.bytes : NULL; }
+
 static bool reserve(sf_text *t, size_t more)
 {
     if (t->failed) return false;

@@ -14,6 +14,7 @@ typedef struct sf_span {
 } sf_span;
 
 sf_span sf_span_of(const char *string);
+const char *sf_span_end(sf_span span); /* NULL of an absent one */
 
 typedef struct sf_text {
     char *data;  /* NUL-terminated; NULL before the first write */

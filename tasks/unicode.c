@@ -132,7 +132,7 @@ static int code_point_before(const char *begin, const char *at, int *length)
 /* Whether the sigma of `n` bytes at `at` ends a word: letters before it, none after it. */
 static bool ends_word(sf_span text, const char *at, int n)
 {
-    const char *end = text.at + text.bytes;
+    const char *end = sf_span_end(text);
     int c = -1, step;
     for (const char *back = at; back > text.at; back -= step)
         if (!is_ignorable(c = code_point_before(text.at, back, &step))) break;
@@ -152,7 +152,7 @@ void sf_add_lower(sf_text *out, sf_span text)
 {
     sf_text_add(out, "");
     int n;
-    for (const char *at = text.at, *end = text.at + text.bytes; at < end; at += n) {
+    for (const char *at = text.at, *end = sf_span_end(text); at < end; at += n) {
         int c = sf_code_point(at, end, &n);
         if (c < 0) {
             sf_text_bytes(out, at, 1);
@@ -169,7 +169,7 @@ void sf_add_upper(sf_text *out, sf_span text)
 {
     sf_text_add(out, "");
     int n;
-    for (const char *at = text.at, *end = text.at + text.bytes; at < end; at += n) {
+    for (const char *at = text.at, *end = sf_span_end(text); at < end; at += n) {
         int c = sf_code_point(at, end, &n);
         const struct special *special = c < 0x80 ? NULL : find_special(c);
         if (c < 0)

@@ -108,6 +108,25 @@ static void keys(void **state)
     sf_sweep_free(s);
 }
 
+/* Parameters that came later (`late`) are no part of a key while they have their defaults: keys made by 0.1.0 hold. */
+static void keys_of_old_results(void **state)
+{
+    (void)state;
+    static const char *const old[] = {"05ba0141a63c962fcab2787b994152f6", "f65d39fb16bdafb0091302ff4893715c"};
+    const char *hash[] = {"abc"}, *set = "methods.prefill.vertical_slash.tiling=authors";
+    for (int late = 0; late < 2; late++) {
+        sf_sweep *s = read_good("models: [m.gguf]\ntasks: [story_multihop]\nlengths: [512]\nsparsity: [0.9]\n"
+                                "methods: {prefill: [vertical_slash: {local: 64}]}\n",
+                                late, &set);
+        sf_plan plan;
+        assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+        assert_string_equal(plan.cell[0].key, old[0]);
+        assert_int_equal(strcmp(plan.cell[1].key, old[1]) == 0, !late);
+        sf_plan_free(&plan);
+        sf_sweep_free(s);
+    }
+}
+
 static void explicit_and_joint(void **state)
 {
     (void)state;
@@ -230,7 +249,7 @@ static void published_budgets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(explicit_and_joint),
+        cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(keys_of_old_results), cmocka_unit_test(explicit_and_joint),
         cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,4 +14,13 @@ grep -qE "$said" "$T/err" || fail "run does not say it: $(cat "$T/err")"
 [ "$("$FRONTIER" export "$T/q.h5" --jsonl | grep -c '"qa_toefl"')" = "$n" ] || fail "expected $n rows"
 "$FRONTIER" run "$T/tiny.yaml" "${sweep[@]}" -o "$T/q.h5" 2>&1 >/dev/null | grep -q 'nothing is left' || fail "not complete"
 refused "has $n samples that do not repeat" "$FRONTIER" tasks export "$T/tiny.yaml" "${sweep[@]}" -o "$T/t.h5" -n 70 --seed 7
+# What a data file holds is part of the key, however the file is named.
+head -n 3 tasks/data/qa_choice.jsonl >"$T/q.jsonl"
+root=$PWD
+key() { (cd "$T" && "$FRONTIER" plan tiny.yaml -s "models=[$root/tests/golden/model/qwen2]" -s 'tasks=[qa_toefl: {file: q.jsonl}]' \
+    -s 'methods={}' -s 'lengths=[1800]' -s samples=1 --json | grep '"key"'); }
+before=$(key)
+[ -n "$before" ] && [ "$before" = "$(key)" ] || fail "no key, or not the same twice: $before"
+sed -i 's/"context": "/&Once. /' "$T/q.jsonl"
+[ "$before" != "$(key)" ] || fail "another data file, the same key"
 echo "questions: ok"
