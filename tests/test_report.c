@@ -1204,7 +1204,7 @@ static void test_hostile_labels(void **state)
         {"report/tables/limits.tex",
          "=x\\textasciicircum{}2 \\{v\\} a\\textbackslash{}openout7 \\textasciitilde{}7B \\textless{}i\\textgreater{}"
          "\\textbar{}\\textasciigrave{}b\\textasciigrave{} \\#\\$\\%\\&\\_[c](d)", "a\\openout"},
-        {"report/tables/limits.md", "=x^2 {v} a\\\\openout7 \\~7B &lt;i&gt;\\|\\`b\\` \\#\\$%&amp;\\_\\[c\\](d)", "<i>"},
+        {"report/tables/limits.md", "=x^2 {v} a\\\\openout7 \\~7B &lt;i&gt;\\|\\`b\\` \\#\\$%&amp;\\_[c]\\(d)", "<i>"},
         {"report/tables/limits.csv", "\n'=x^2 {v} a\\openout7 ~7B <i>|`b` #$%&_[c](d),", "\n="},
         {"report/figures/tasks.csv", "mean over tasks", "\n="},
         {"report/index.html", "=x^2 {v} a\\openout7 ~7B &lt;i&gt;|`b` #$%&amp;_[c](d)", "<i>"}};

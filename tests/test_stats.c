@@ -155,7 +155,7 @@ static void test_selection(void **state)
                 }
                 memcpy(sorted, x, sizeof x);
                 qsort(sorted, (size_t)n, sizeof *sorted, ascending);
-                sf_interval_bounded(n, x, &(sf_basis){.means = 1, .fewest = INT_MAX}, level, &low, &high); /* nothing unseen */
+                sf_interval_bounded(n, x, &(sf_basis){.means = 1, .fewest = INT_MAX, .least = -MOST, .most = MOST}, level, &low, &high); /* nothing unseen */
                 near(low, sf_quantile(n, sorted, (1 - level) / 2), 1e-4, "lower quantile");
                 near(high, sf_quantile(n, sorted, (1 + level) / 2), 1e-4, "upper quantile");
             }
@@ -342,6 +342,7 @@ static void test_small_samples(void **state)
                     sf_interval_bounded(DRAWS, replicate,
                                         &(sf_basis){tasks, n, 0, 1, fmin(mean[0], mean[1]), fmax(mean[0], mean[1])}, 0.95,
                                         &low[a][b], &high[a][b]);
+                    assert_true(0 <= low[a][b] && low[a][b] <= high[a][b] && high[a][b] <= 1);
                 }
             for (int p = 0; p <= CHANCES + 1; p++)
                 for (int q = tasks == 2 ? 0 : p; q <= (tasks == 2 ? CHANCES + 1 : p); q++) {

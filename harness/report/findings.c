@@ -293,12 +293,13 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
         snprintf(stable, sizeof stable,
                  "; rankings of single models and lengths agree with it at a mean Kendall's tau of %.2f",
                  agreement / rankings);
+    char often[64] = ""; /* a share of resamples is one of samples only where there are enough */
+    if (r->basis.fewest >= 10) snprintf(often, sizeof often, "; it is first in %.0f %% of resamples", 100.0 * first / B);
     return add(out, "method", low > 0 ? "yes" : "not decided", false, difference, low, high,
                "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, "
-               "difference %.3f [%+.3f, %+.3f]; it "
-               "is first in %.0f %% of resamples%s.",
+               "difference %.3f [%+.3f, %+.3f]%s%s.",
                tasks, r->sparsity, v->arm[r->arm[best]].label, r->arms, phase ? "decode" : "prefill", r->mean[best],
-               r->mean[second], v->arm[r->arm[second]].label, difference, low, high, 100.0 * first / B, stable);
+               r->mean[second], v->arm[r->arm[second]].label, difference, low, high, often, stable);
 }
 
 static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratch, bool *in)

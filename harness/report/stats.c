@@ -127,8 +127,10 @@ void sf_interval_bounded(int replicates, double *replicate, const sf_basis *b, d
     double *below = replicate + replicates, n = standing(b);
     for (int r = 0; r < replicates; r++) {
         double seen = replicate[r], share = unseen(r, n), alone = b->means > 1 ? unseen(r, b->fewest) / b->means : 0;
-        below[r] = seen - fmax(share * (seen - b->least), alone * (b->highest - b->least));
-        replicate[r] = seen + fmax(share * (b->most - seen), alone * (b->most - b->lowest));
+        double down = fmax(share * (seen - b->least), alone * (b->highest - b->least));
+        double up = fmax(share * (b->most - seen), alone * (b->most - b->lowest));
+        below[r] = fmax(b->least, seen - down);
+        replicate[r] = fmin(b->most, seen + up);
     }
     *low = quantile_of(replicates, below, (1 - level) / 2);
     *high = quantile_of(replicates, replicate, (1 + level) / 2);
