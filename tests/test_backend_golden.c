@@ -1,10 +1,5 @@
 /* Every backend of this build that computes in fp32 against PyTorch (tests/golden/backend.py): the oracle of the twin
  * test is itself checked by another implementation. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -12,14 +7,11 @@
 #include <string.h>
 
 #include "kernels/backend.h"
+#include "tests/testing.h"
 
 static FILE *golden;
 static sf_backend b;
 
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error());                                                    \
-    } while (0)
 
 static float *values(uint32_t seed, int64_t n)
 {

@@ -1,22 +1,17 @@
 /* GGUF files: a tiny one made here, whole; and each of its fields wrong in turn. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "harness/model/chat.h"
 #include "harness/model/gguf.h"
 #include "harness/model/gguf_tokens.h"
 #include "harness/model/model.h"
 #include "harness/model/tokenizer.h"
+#include "tests/testing.h"
 
 enum { LAYERS = 2, D = 32, HEADS = 2, KV_HEADS = 1, HEAD_DIM = 16, MLP = 256, IM_START = 256, IM_END, LO, VOCAB };
 
@@ -270,24 +265,20 @@ static char folder[64], path[96];
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/frontier-gguf-XXXXXX");
-    snprintf(path, sizeof path, "%s/tiny.gguf", mkdtemp(folder) ? folder : "");
+    if (folder_make(folder) != 0) return -1;
+    snprintf(path, sizeof path, "%s/tiny.gguf", folder);
     return 0;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    unlink(path);
-    return rmdir(folder);
+    return folder_remove(folder);
 }
 
 static void save(const file *f)
 {
-    FILE *out = fopen(path, "wb");
-    assert_non_null(out);
-    assert_int_equal(fwrite(f->data, 1, f->bytes, out), f->bytes);
-    assert_int_equal(fclose(out), 0);
+    file_write(path, f->data, f->bytes);
 }
 
 static sf_model *open_good(const file *f)

@@ -9,44 +9,24 @@
 #include "harness/report/settings.h"
 #include "harness/report/stats.h"
 #include "tests/synthetic_results.h"
+#include "tests/testing.h"
 
 #include <ctype.h>
 #include <jansson.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error());                                                    \
-    } while (0)
-#define assert_error(call, part)                                                                                       \
-    do {                                                                                                               \
-        if ((call) == SF_OK) fail_msg("%s succeeded", #call);                                                          \
-        if (!strstr(sf_error(), part)) fail_msg("%s: \"%s\" does not mention \"%s\"", #call, sf_error(), part);        \
-    } while (0)
 
 static char folder[64]; /* of each test */
 static sf_results results;
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "%.30s/frontier-report-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
+static int make_folder(void **state) { return (void)state, folder_make(folder); }
 static int clear_folder(void **state)
 {
     (void)state;
-    char command[128];
     sf_results_free(&results);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 static const struct synthetic small = {
@@ -62,15 +42,7 @@ static char *slurp(const char *name)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "rb");
-    if (!f) fail_msg("%s is missing", path);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    rewind(f);
-    char *text = calloc(1, (size_t)n + 1);
-    assert_int_equal(fread(text, 1, (size_t)n, f), n);
-    fclose(f);
-    return text;
+    return file_read(path, NULL);
 }
 
 static bool there(const char *name)

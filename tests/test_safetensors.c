@@ -1,17 +1,11 @@
 /* Hugging Face folders: the tiny checkpoints of five families, config.json in the layouts of transformers 4 and 5, and
  * a folder made here with each of its files wrong in turn. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "harness/model/chat.h"
 #include "harness/model/hf.h"
@@ -19,6 +13,7 @@
 #include "harness/model/safetensors.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/weights.h"
+#include "tests/testing.h"
 
 /* ---- a folder in memory ------------------------------------------------------------------------------------------ */
 
@@ -37,12 +32,7 @@ typedef struct contents {
 
 static char folder[64];
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/frontier-hf-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
+static int make_folder(void **state) { return (void)state, folder_make(folder); }
 
 static const char *in_folder(const char *name)
 {
@@ -110,16 +100,6 @@ static void free_contents(contents *c)
     *c = (contents){0};
 }
 
-static char *slurp(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    char *text = calloc(1, 1 << 16);
-    assert_true(fread(text, 1, (1 << 16) - 1, f) > 0);
-    fclose(f);
-    return text;
-}
-
 /* ---- a whole small model: Qwen2, 1 layer, d 16, 2 query heads and 1 kv head of 8 --------------------------------- */
 
 /* A JSON text as it would stand in a file. */
@@ -182,8 +162,8 @@ static char *header(int shard, size_t *data)
 static void add_texts(contents *c)
 {
     add(c, "config.json", strdup(CONFIG), 0);
-    add(c, "tokenizer.json", slurp("tests/golden/model/qwen2/tokenizer.json"), 0);
-    add(c, "tokenizer_config.json", slurp("tests/golden/model/qwen2/tokenizer_config.json"), 0);
+    add(c, "tokenizer.json", file_read("tests/golden/model/qwen2/tokenizer.json", NULL), 0);
+    add(c, "tokenizer_config.json", file_read("tests/golden/model/qwen2/tokenizer_config.json", NULL), 0);
     add(c, "generation_config.json", strdup("{\"eos_token_id\": [311, 309]}"), 0);
 }
 

@@ -1,14 +1,13 @@
 /* The results store: what goes in comes out, kills lose and double nothing, damage is named.
  * FRONTIER_KILLS=N runs N kills instead of the few that fit a test suite. */
 #include "harness/store/store.h"
+#include "tests/testing.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
 #include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +18,6 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include <cmocka.h>
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error());                                                    \
-    } while (0)
-#define assert_error(call, part)                                                                                       \
-    do {                                                                                                               \
-        if ((call) == SF_OK) fail_msg("%s succeeded", #call);                                                          \
-        if (!strstr(sf_error(), part)) fail_msg("%s: \"%s\" does not mention \"%s\"", #call, sf_error(), part);        \
-    } while (0)
 
 /* ---- A folder for each test ---- */
 
@@ -38,23 +26,13 @@ static char folder[64], results[96], parts[112];
 static int make_folder(void **state)
 {
     (void)state;
-    /* In memory where there is such a file system: every record is synced, and disks are slow. */
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(folder, sizeof folder, "%.30s/frontier-store-XXXXXX", base);
-    if (!mkdtemp(folder)) return -1;
+    if (folder_make(folder) != 0) return -1;
     snprintf(results, sizeof results, "%s/results.h5", folder);
     snprintf(parts, sizeof parts, "%s.parts", results);
     return 0;
 }
 
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    umount2(folder, MNT_DETACH);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
+static int remove_folder(void **state) { return (void)state, folder_remove(folder); }
 
 /* ---- Records whose every field is a function of cell and sample ---- */
 
@@ -692,27 +670,6 @@ static void test_full_disk(void **state)
 
 /* ---- What is not a results file ---- */
 
-static void write_file(const char *path, const void *data, size_t bytes)
-{
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
-    fclose(f);
-}
-
-static char *slurp(const char *path, size_t *bytes)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *bytes = (size_t)ftell(f);
-    rewind(f);
-    char *data = malloc(*bytes);
-    assert_int_equal(fread(data, 1, *bytes, f), *bytes);
-    fclose(f);
-    return data;
-}
-
 static sf_status try_reading(const char *path)
 {
     sf_results r;
@@ -732,10 +689,10 @@ static void test_refusals(void **state)
     assert_error(sf_store_open("", false, &s), "is a folder");
     snprintf(path, sizeof path, "%s/missing/results.h5", folder);
     assert_error(sf_store_open(path, false, &s), "missing: No such file");
-    write_file(results, "name: demo\n", 11);
+    file_write(results, "name: demo\n", 11);
     assert_error(sf_store_open(results, false, &s), "is not an HDF5 file");
     assert_error(try_reading(results), results);
-    write_file(results, "", 0);
+    file_write(results, "", 0);
     assert_error(try_reading(results), "is not an HDF5 file (0 bytes)");
     snprintf(path, sizeof path, "%s/results.h5/results.h5", folder);
     assert_error(sf_store_open(path, false, &s), "Not a directory");
@@ -804,13 +761,13 @@ static void test_damaged_parts(void **state)
     char path[160];
     size_t bytes;
     snprintf(path, sizeof path, "%s/0000000000000001.part", parts);
-    char *whole = slurp(path, &bytes), *bent = malloc(bytes);
+    char *whole = file_read(path, &bytes), *bent = malloc(bytes);
     for (size_t i = 0; i < bytes; i += i < 64 ? 1 : 37) {
         memcpy(bent, whole, bytes);
         bent[i] ^= 0x41;
-        write_file(path, bent, bytes);
+        file_write(path, bent, bytes);
         assert_error(sf_store_open(results, false, &s), "0000000000000001.part");
-        write_file(path, whole, i);
+        file_write(path, whole, i);
         assert_error(sf_store_open(results, false, &s), "0000000000000001.part");
     }
     sf_results r;
@@ -819,7 +776,7 @@ static void test_damaged_parts(void **state)
     assert_non_null(strstr(r.problem[0], "0000000000000001.part"));
     assert_int_equal(r.records[0], 1);
     sf_results_free(&r);
-    write_file(path, whole, bytes);
+    file_write(path, whole, bytes);
     holds(2, 2);
     free(whole);
     free(bent);
@@ -836,7 +793,7 @@ static void test_damaged_file(void **state)
     OK(sf_store_fold(s, &(sf_run_info){.config = "x", .seconds = 1}));
     sf_store_close(s);
     size_t bytes;
-    char *whole = slurp(results, &bytes), *bent = malloc(bytes);
+    char *whole = file_read(results, &bytes), *bent = malloc(bytes);
     const char *asked = getenv("FRONTIER_DAMAGES");
     int damages = asked ? atoi(asked) : 150, outcome[3] = {0};
     srand(7);
@@ -846,7 +803,7 @@ static void test_damaged_file(void **state)
         if (k % 3)
             for (int n = rand() % 4; n >= 0; n--)
                 bent[((size_t)rand() * 32768u + (size_t)rand()) % (bytes - 32)] ^= (char)(1 << rand() % 8);
-        write_file(results, bent, size);
+        file_write(results, bent, size);
         pid_t child = fork();
         if (child == 0) {
             signal(SIGSEGV, SIG_DFL); /* cmocka would catch it, and run the other tests in the child */
@@ -1103,14 +1060,14 @@ static void test_samples_in_range(void **state)
 
         snprintf(path, sizeof path, "%s/%016x.part", parts, 0);
         size_t bytes;
-        char *part = slurp(path, &bytes), *at = NULL;
+        char *part = file_read(path, &bytes), *at = NULL;
         for (char *p = part + 32; p + 13 < part + bytes && !at; p++) /* 'R', sample 0, 1000 input tokens */
             if (memcmp(p, "R\0\0\0\0\350\003\0\0", 9) == 0) at = p + 1;
         assert_non_null(at);
         memcpy(at, &wrong[i], sizeof wrong[i]);
         uint64_t hash = XXH3_64bits(part + 32, bytes - 32);
         memcpy(part + 24, &hash, 8);
-        write_file(path, part, bytes);
+        file_write(path, part, bytes);
         free(part);
         snprintf(path, sizeof path, "%s.copy", results);
         char command[512];
@@ -1162,10 +1119,10 @@ static void test_user_block(void **state)
     OK(add(s, 2, 0));
     OK(sf_store_fold(s, NULL));
     sf_store_close(s);
-    char *whole = slurp(results, &bytes), *moved = calloc(1, bytes + 1024);
+    char *whole = file_read(results, &bytes), *moved = calloc(1, bytes + 1024);
     memcpy(moved, "notes of mine", 13);
     memcpy(moved + 1024, whole, bytes);
-    write_file(results, moved, bytes + 1024);
+    file_write(results, moved, bytes + 1024);
     holds(2, 1);
     OK(sf_store_open(results, false, &s));
     OK(add(s, 2, 1));
@@ -1173,10 +1130,10 @@ static void test_user_block(void **state)
     sf_store_close(s);
     holds(2, 2);
     free(whole);
-    whole = slurp(results, &bytes);
+    whole = file_read(results, &bytes);
     assert_memory_equal(whole, "notes of mine", 13);
     whole[bytes / 2] ^= 1; /* the seal covers what lies behind them */
-    write_file(results, whole, bytes);
+    file_write(results, whole, bytes);
     assert_error(sf_store_open(results, false, &s), "damaged");
     free(whole);
     free(moved);

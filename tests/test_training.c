@@ -1,10 +1,5 @@
 /* Training samples: exported for a folder that holds no weights, read back with HDF5, and held against the samples that
  * `frontier show` makes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +10,7 @@
 #include "harness/model/chat.h"
 #include "harness/run/road.h"
 #include "harness/train/training.h"
+#include "tests/testing.h"
 
 enum { SAMPLES = 70, FIRST = 5, SEED = 9, TASKS = 2, LENGTHS = 2, N = SAMPLES * TASKS * LENGTHS, MOST = 1 << 20 };
 
@@ -37,14 +33,6 @@ static size_t read_file(const char *path, char *to, size_t room)
     return n;
 }
 
-static void write_file(const char *path, const char *text, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(text, 1, n, f), n);
-    fclose(f);
-}
-
 /* A model's folder without its weights, and a config that names it. */
 static int set_up(void **state)
 {
@@ -58,17 +46,17 @@ static int set_up(void **state)
         snprintf(from, sizeof from, "tests/golden/model/qwen2/%s", names[i]);
         snprintf(to, sizeof to, "%s/m/%s", folder, names[i]);
         size_t n = read_file(from, text, sizeof text);
-        write_file(to, text, n);
+        file_write(to, text, n);
     }
     static const char stops[] = "{\"eos_token_id\": [309, 311]}"; /* the second one ends a turn in the template */
-    write_file(in_folder("m/generation_config.json"), stops, sizeof stops - 1);
+    file_write(in_folder("m/generation_config.json"), stops, sizeof stops - 1);
     int n = snprintf(text, sizeof text,
                      "models: [%s/m]\ntasks: [niah: {queries: 1, key_groups: 1, value_groups: 1, "
                      "group_length: 4}, vt: {chains: 1, hops: 1, name_length: 3, digits: 3}]\nlengths: [1400, 1100]\n"
                      "output: 64\nanswer: direct\nseed: 44\n",
                      folder);
     snprintf(config, sizeof config, "%s/c.yaml", folder);
-    write_file(config, text, (size_t)n);
+    file_write(config, text, (size_t)n);
     return 0;
 }
 
@@ -257,7 +245,7 @@ static void refusals(void **state)
     char command[128];
     snprintf(command, sizeof command, "[ -z \"$(ls %s | grep refused)\" ]", folder);
     assert_int_equal(system(command), 0);
-    write_file(good.out, "mine", 4);
+    file_write(good.out, "mine", 4);
     refused("is there already", good);
     o = good, o.samples = 1, o.overwrite = true;
     assert_int_equal(sf_training_export(&o), SF_OK);
