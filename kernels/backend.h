@@ -234,6 +234,34 @@ typedef struct sf_backend_ops {
     /* Exact softmax of one query (decode) over all keys: p[h, j]        p [H, N]. For oracles. */
     sf_status (*key_probabilities)(sf_backend *b, const sf_attention *a, float *p);
 
+    /* The same over the keys that lists name, 0 elsewhere: those that eviction has left. at: 1, G or H lists. Counted: the
+     * keys listed, each once for a kv head, or for a query head that has a list of its own. */
+    sf_status (*listed_probabilities)(sf_backend *b, const sf_attention *a, const sf_lists *at, float *p);
+
+    /* y[r, i] = keep * y[r, i] + x[r, i] for i < n; rows of y `stride` apart. -INFINITY in y stays. x NULL: zeros. */
+    sf_status (*accumulate)(sf_backend *b, float *y, int64_t stride, float keep, const float *x, int64_t rows, int64_t n);
+
+    /* y[r, i] *= x[r, i] */
+    sf_status (*multiply)(sf_backend *b, float *y, const float *x, int64_t rows, int64_t n);
+
+    /* x[r, i] = value for every i that list[r] does not name */
+    sf_status (*fill_except)(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value);
+
+    /* ---- scores of keys without queries, or without those to come: for caches that are compressed once. [G, N]; NaN where a
+     * compacted cache holds no key. */
+
+    /* Euclidean norms of keys, or of values. 2·D FLOPs each. Knorm (2406.11430). */
+    sf_status (*key_norms)(sf_backend *b, const sf_attention *a, bool of_values, float *norm);
+
+    /* Cosine of each key and the mean of its head's keys, taken to length 1 first. 6·D FLOPs each. KeyDiff (2504.15364). */
+    sf_status (*key_cosines)(sf_backend *b, const sf_attention *a, float *cosine);
+
+    /* p [H, N]: softmax over the keys from `skip` on (0 before) of the logits that queries `ahead` positions behind the last one, on average, are to be
+     * expected to give: with mean m and covariance S of the prompt's queries from row `skip` on too, before their rotation, turned
+     * by the mean rotation over the positions N … N + ahead - 1:  m·k * scale + k'Sk * scale² / 2. FLOPs T·D² + 2·N·D² a head.
+     * Only with a->frequency. Expected Attention (2510.00636). */
+    sf_status (*expected_attention)(sf_backend *b, const sf_attention *a, int skip, int ahead, float *p);
+
     /* ---- searches that a filling may leave to the caller: NULL ----------------------------------------------------- */
 
     /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
@@ -260,7 +288,9 @@ typedef struct sf_backend_ops {
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \
     DO(filling, block_probabilities) DO(filling, top_block_mass) DO(filling, page_bounds)                              \
-    DO(filling, page_scores) DO(filling, key_probabilities)
+    DO(filling, page_scores) DO(filling, key_probabilities) DO(filling, listed_probabilities)                          \
+    DO(filling, accumulate) DO(filling, multiply) DO(filling, fill_except) DO(filling, key_norms)                      \
+    DO(filling, key_cosines) DO(filling, expected_attention)
 
 #define SF_OP_PROTOTYPE(filling, op) __typeof__(*((sf_backend_ops *)0)->op) filling##op;
 #define SF_OP_ROW(filling, op)       .op = filling##op,

@@ -171,3 +171,21 @@ void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a)
                      .cache_bytes = all_keys(a),
                      .other_bytes = activations(b, (int64_t)a->heads * a->head_dim) + sf_bytes(SF_F32, n)});
 }
+
+/* pairs: summed over query heads; keys: read, summed over lists that serve a group or a head. */
+void sf_meter_listed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys)
+{
+    int64_t q = activations(b, (int64_t)a->heads * a->head_dim), written = sf_bytes(SF_F32, (int64_t)a->heads * a->keys);
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = pairs * (2 * a->head_dim + 5),
+                     .cache_bytes = sf_bytes(a->kv.dtype, keys * a->head_dim),
+                     .other_bytes = q + written});
+}
+
+void sf_meter_key_scores(sf_backend *b, const sf_attention *a, int64_t flops)
+{
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = flops,
+                     .cache_bytes = all_keys(a),
+                     .other_bytes = sf_bytes(SF_F32, (int64_t)a->kv_heads * a->keys)});
+}

@@ -29,5 +29,7 @@ void sf_meter_top_block_mass(sf_backend *b, const sf_attention *a);
 void sf_meter_page_bounds(sf_backend *b, const sf_attention *a, int page, int first);
 void sf_meter_page_scores(sf_backend *b, const sf_attention *a, int page);
 void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a);
+void sf_meter_listed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys);
+void sf_meter_key_scores(sf_backend *b, const sf_attention *a, int64_t flops);
 
 #endif

@@ -165,6 +165,87 @@ sf_tensor sf_key_probabilities(sf_attention *a)
     return out;
 }
 
+sf_tensor sf_listed_probabilities(sf_attention *a, sf_lists at)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->listed_probabilities(a->backend, a, &at, out.data);
+    return out;
+}
+
+sf_tensor sf_all_heads(sf_attention *a, sf_tensor x, sf_reduce reduce)
+{
+    sf_tensor out = floats(a, 2, 1, x.dim[1], 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->reduce_rows(a->backend, x.data, 1, a->heads, x.dim[1], reduce, out.data);
+    return out;
+}
+
+sf_tensor sf_key_norms(sf_attention *a, bool of_values)
+{
+    sf_tensor out = floats(a, 2, a->kv_heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->key_norms(a->backend, a, of_values, out.data);
+    return out;
+}
+
+sf_tensor sf_key_cosines(sf_attention *a)
+{
+    sf_tensor out = floats(a, 2, a->kv_heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->key_cosines(a->backend, a, out.data);
+    return out;
+}
+
+sf_tensor sf_expected_probabilities(sf_attention *a, int skip, int ahead)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->expected_attention(a->backend, a, skip, ahead, out.data);
+    return out;
+}
+
+static void accumulate(sf_attention *a, sf_tensor to, double keep, const float *x, int64_t n)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->accumulate(a->backend, to.data, to.dim[1], (float)keep, x, to.dim[0], n);
+}
+
+void sf_add(sf_attention *a, sf_tensor to, double keep, sf_tensor x) { accumulate(a, to, keep, x.data, x.dim[1]); }
+void sf_scale(sf_attention *a, sf_tensor x, double by) { accumulate(a, x, by, NULL, x.dim[1]); }
+
+void sf_multiply(sf_attention *a, sf_tensor to, sf_tensor x)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->multiply(a->backend, to.data, x.data, to.dim[0], to.dim[1]);
+}
+
+void sf_fill(sf_attention *a, sf_tensor x, int64_t begin, int64_t end, double value) { fill(a, x, begin, end, (float)value); }
+
+/* ---- what lives ----------------------------------------------------------------------------------------------------
+ */
+
+void sf_living_open(sf_attention *a, sf_tensor score)
+{
+    fill(a, score, 0, a->keys, 0);
+    fill(a, score, a->keys, score.dim[1], -INFINITY);
+}
+
+void sf_living_born(sf_attention *a, sf_tensor score) { fill(a, score, a->keys - 1, a->keys, 0); }
+sf_lists sf_living(sf_attention *a, sf_tensor score) { return sf_top(a, score, score.dim[1]); }
+
+void sf_living_keep(sf_attention *a, sf_tensor score, sf_lists kept)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->fill_except(a->backend, score.data, score.dim[0], score.dim[1], &kept, -INFINITY);
+}
+
+int sf_living_most(const sf_attention *a, int capacity, double share)
+{
+    int most = share > 0 ? (int)lround(share * a->keys) : capacity;
+    return most < 1 ? 1 : most;
+}
+
 /* ---- choices -------------------------------------------------------------------------------------------------------
  */
 
@@ -359,7 +440,7 @@ sf_status sf_parts(sf_attention *a, sf_pattern *out, bool gated, int parts, cons
 
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages)
 {
-    return done(a, out, (sf_pattern){.kind = SF_PAGES, .heads = a->kv_heads, .page = page, .first = pages});
+    return done(a, out, (sf_pattern){.kind = SF_PAGES, .heads = (int)pages.rows, .page = page, .first = pages});
 }
 
 sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens)

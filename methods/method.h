@@ -13,7 +13,8 @@
  *   prefill    once a layer, all prompt queries and keys present: choose which pairs the prefill computes
  *   compress   once a layer, after that layer's prefill: choose which prompt keys stay in the cache (sf_dense: all)
  *   state      once a layer, before anything is observed: say how much state the method keeps
- *   observe    after the prompt's keys are cached (first = 0) and after each generated token's key (first = its index)
+ *   observe    after the prompt's keys are cached (first = 0), with the prompt's queries, and after each generated token's
+ *              key (first = its index), with that token's query: at every step, whatever decode then reads
  *              (of a cache that compress cut, the first observation sees keys without queries)
  *   decode     once a layer and generated token: choose what this query reads
  *
@@ -67,6 +68,8 @@ typedef struct sf_method {
 
     bool steers_backwards;   /* prefill: later tokens may steer the selection of earlier rows (a probe of the last queries) */
     bool data_dependent;     /* what choosing costs depends on the sample, so that estimate() is right on average only */
+    bool evicts;             /* decode: what a step does not read is gone; no later step reads it, memory is what lives */
+    bool over_layers;        /* a target sparsity is met by all layers together, not by each */
     bool never_dense;        /* by nature: full budget is not dense attention */
     bool leaves_sinks;       /* by nature: first keys may go unread */
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
@@ -156,6 +159,30 @@ sf_lists sf_top_block_mass(sf_attention *a, int block, int heads, int k);       
 void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tensor high);
 sf_tensor sf_page_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high); /* [G, pages] */
 sf_tensor sf_key_probabilities(sf_attention *a);                                  /* [H, N], decode only */
+sf_tensor sf_listed_probabilities(sf_attention *a, sf_lists at);                  /* the same over these keys, else 0 */
+sf_tensor sf_all_heads(sf_attention *a, sf_tensor x, sf_reduce reduce);           /* [H, n] -> [1, n] */
+sf_tensor sf_key_norms(sf_attention *a, bool of_values);                          /* [G, N] */
+sf_tensor sf_key_cosines(sf_attention *a);                                        /* [G, N] to the mean direction */
+sf_tensor sf_expected_probabilities(sf_attention *a, int skip, int ahead);        /* [H, N] */
+
+/* In place. sf_add: to = keep * to + x over the first columns of `to`, where -INFINITY stays; sf_multiply: to *= x. */
+void sf_add(sf_attention *a, sf_tensor to, double keep, sf_tensor x);
+void sf_scale(sf_attention *a, sf_tensor x, double by);
+void sf_multiply(sf_attention *a, sf_tensor to, sf_tensor x);
+void sf_fill(sf_attention *a, sf_tensor x, int64_t begin, int64_t end, double value);
+
+/* Eviction while decoding: a state tensor of scores, [1 or G, max_keys], in which -INFINITY means gone or not there yet.
+ *
+ *   sf_living_open    the prompt's keys live, with a score of 0
+ *   sf_living_born    the newest key too
+ *   sf_living         lists of all that live: what the query may read (pages of 1)
+ *   sf_living_keep    all but the listed are gone
+ *   sf_living_most    how many may live: `share` of all tokens so far if it is set, else `capacity` */
+void sf_living_open(sf_attention *a, sf_tensor score);
+void sf_living_born(sf_attention *a, sf_tensor score);
+sf_lists sf_living(sf_attention *a, sf_tensor score);
+void sf_living_keep(sf_attention *a, sf_tensor score, sf_lists kept);
+int sf_living_most(const sf_attention *a, int capacity, double share);
 
 /* Block lists [heads * n] of what block columns, block diagonals (offset >= 0) and pairs of blocks (query block * n +
  * key block) name, future ones left out. pairs.count NULL: none. Made on the host. */
@@ -187,7 +214,7 @@ sf_status sf_bands(sf_attention *a, sf_pattern *out, int heads, const sf_band *b
 
 /* Parts of one softmax, or, gated, a sum of results. They are copied into a->part. */
 sf_status sf_parts(sf_attention *a, sf_pattern *out, bool gated, int parts, const sf_pattern *part);
-sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages);
+sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages); /* 1, G or H lists */
 sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens);
 
 /* ---- Budgets ------------------------------------------------------------------------------------------------

@@ -25,6 +25,15 @@
     SF_METHOD(sparse_transformer)   \
     SF_METHOD(dilated)              \
     SF_METHOD(head_roles)           \
+    /* that keep a part of the cache */ \
+    SF_METHOD(h2o)                  \
+    SF_METHOD(tova)                 \
+    SF_METHOD(decoding_snapkv)      \
+    SF_METHOD(pyramidkv)            \
+    SF_METHOD(knorm)                \
+    SF_METHOD(keydiff)              \
+    SF_METHOD(expected_attention)   \
+    /* for analysis */              \
     SF_METHOD(random_blocks)        \
     SF_METHOD(oracle_blocks)        \
     SF_METHOD(oracle_topk)          \

@@ -284,6 +284,81 @@ static sf_status pages_one_place(sf_attention *a, const void *params, sf_state *
     return SF_OK;
 }
 
+/* TOVA in small, and one that lets a key return: it chooses among all keys at every step. */
+static sf_status scores_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)a, (void)params;
+    out->tensor[0] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {1, max_keys}};
+    return SF_OK;
+}
+
+static sf_status observe_living(sf_attention *a, const struct params *p, sf_state *s, int first, bool forgetful)
+{
+    sf_tensor score = s->tensor[0], seen;
+    if (first == 0 || forgetful) sf_living_open(a, score);
+    if (first == 0) {
+        sf_probe(a, 1, SF_SUM, &seen, NULL);
+    } else {
+        if (!forgetful) sf_living_keep(a, score, sf_top(a, score, p->keys));
+        sf_living_born(a, score);
+        seen = sf_listed_probabilities(a, sf_living(a, score));
+    }
+    sf_add(a, score, 0, sf_all_heads(a, seen, SF_MEAN));
+    if (forgetful) {
+        sf_force(a, score, 0, 4), sf_force(a, score, a->keys - 1, a->keys);
+        sf_living_keep(a, score, sf_top(a, score, p->keys));
+    }
+    return a->status;
+}
+
+static sf_status observe_right(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    return observe_living(a, params, s, first, false);
+}
+static sf_status observe_forgetful(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    return observe_living(a, params, s, first, true);
+}
+
+static sf_status read_living(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    (void)params;
+    return sf_pages(a, out, 1, sf_living(a, s->tensor[0]));
+}
+
+/* Never drops anything. */
+static sf_status observe_hoarding(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    struct params p = *(const struct params *)params;
+    p.keys = a->keys;
+    return observe_living(a, &p, s, first, false);
+}
+
+/* A window in two parts that overlap by one key. */
+static sf_status overlapping(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    const sf_band near[SF_BANDS_A_HEAD] = {{.far = p->keys, .step = 1}}, first[SF_BANDS_A_HEAD] = {{.sinks = 4, .apart = p->keys - 1}};
+    sf_pattern part[2];
+    sf_bands(a, &part[0], 1, near, (sf_lists){0}, (sf_lists){0});
+    sf_bands(a, &part[1], 1, first, (sf_lists){0}, (sf_lists){0});
+    return sf_parts(a, out, false, 2, part);
+}
+
+/* A weight of 0, whose logarithm is no number, for the first key that it lists. */
+static sf_status weightless(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    (void)s;
+    int n = ((const struct params *)params)->keys < a->keys ? ((const struct params *)params)->keys : a->keys;
+    float bias[n];
+    void *copy = NULL;
+    for (int i = 0; i < n; i++) bias[i] = i ? 0 : -INFINITY;
+    SF_TRY(sf_pages(a, out, 1, sf_every(a, 1, a->keys - n, a->keys, 1)));
+    SF_TRY(sf_scratch_alloc(a->backend, sizeof bias, &copy));
+    out->bias = (sf_tensor){.data = copy, .dtype = SF_F32, .rank = 2, .dim = {1, n}};
+    return a->backend->ops->upload(a->backend, copy, bias, sizeof bias);
+}
+
 #define PAGES_OF .state = bounds, .observe = observe
 
 /* Some put another hook over the one of WINDOW. */
@@ -295,6 +370,17 @@ static const struct {
 } METHODS[] = {
     {"a right window", {WINDOW, .prefill = window, .decode = window_decode}, NULL},
     {"right pages", {WINDOW, PAGES_OF, .decode = pages_right}, NULL},
+    {"right eviction while decoding",
+     {WINDOW, .state = scores_state, .observe = observe_right, .decode = read_living, .evicts = true},
+     NULL},
+    {"reads again what it evicted",
+     {WINDOW, .state = scores_state, .observe = observe_forgetful, .decode = read_living, .evicts = true},
+     "what is evicted never returns"},
+    {"evicts nothing, and says it does",
+     {WINDOW, .state = scores_state, .observe = observe_hoarding, .decode = read_living, .evicts = true},
+     "what is evicted never returns"},
+    {"parts that share a key", {WINDOW, .prefill = overlapping}, "indices in range"},
+    {"a weight that is not finite", {WINDOW, .decode = weightless}, "indices in range"},
     {"reads the block after its own", {WINDOW, .prefill = block_after}, "indices in range"},
     {"keeps a key twice", {WINDOW, .compress = keep_twice}, "indices in range"},
     {"makes no pattern", {WINDOW, .prefill = makes_nothing}, "returned without making a pattern"},

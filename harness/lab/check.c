@@ -259,10 +259,16 @@ static sf_trial fitted_on(const check *c, double target)
 /* What the method leaves out at a target; NAN where it fails. */
 static double achieved(check *c, double target)
 {
+    enum { LAYERS = 4 };
     sf_trial t = fitted_on(c, target);
-    sf_outcome o;
-    double sparsity = run(c, &c->one, t, &o) ? 1 - o.density : NAN;
-    sf_outcome_free(&o);
+    double sparsity = 0;
+    int layers = c->method->over_layers ? LAYERS : 1;
+    for (int i = 0; i < layers; i++) {
+        sf_outcome o;
+        if (layers > 1) t.on.layer = i, t.on.layers = layers;
+        sparsity += run(c, &c->one, t, &o) ? (1 - o.density) / layers : NAN;
+        sf_outcome_free(&o);
+    }
     return sparsity;
 }
 
@@ -411,6 +417,35 @@ static verdict short_prompts(check *c)
     return say(c, PASS, "as on the reference");
 }
 
+/* What is gone stays gone: of a method that evicts while decoding, the keys that a step reads are among those of the step
+ * before and its own; and no more live than the target leaves of all tokens, but for what is born between evictions. */
+static verdict eviction(check *c)
+{
+    enum { STEPS = 40 };
+    if (!c->method->evicts) return say(c, NOT_APPLICABLE, "evicts nothing while decoding");
+    sf_outcome before = {0}, now = {0};
+    double most = 0;
+    int returned = 0;
+    bool good = true;
+    for (int step = 1; step <= STEPS && good && !returned; step++) {
+        sf_trial t = trial(c, shape(c, c->tokens), USUAL);
+        t.on.tail = step;
+        good = run(c, &c->reference, t, &now);
+        for (int h = 0; good && before.mask && h < t.on.heads; h++)
+            for (int j = 0; j < before.keys; j++)
+                returned += now.mask[h * now.keys + j] && !before.mask[h * before.keys + j];
+        most = fmax(most, good ? (double)now.pairs / t.on.heads : 0);
+        sf_outcome_free(&before);
+        before = now;
+        now = (sf_outcome){0};
+        if (returned) say(c, FAIL, "step %d reads %d keys that step %d did not: they were gone", step, returned, step - 1);
+    }
+    sf_outcome_free(&before), sf_outcome_free(&now);
+    if (!good || returned) return FAIL;
+    double room = (1 - USUAL) * c->tokens * 1.02 + STEPS;
+    return say(c, most <= room ? PASS : FAIL, "%d steps: none returns; at most %.0f keys live in a kv head", STEPS, most);
+}
+
 static const struct {
     const char *name;
     unsigned hooks;
@@ -430,6 +465,7 @@ static const struct {
     {"same with 1 and 2 threads", ALL, threads},
     {"same alone and in company", IN(SF_HOOK_COMPRESS) | IN(SF_HOOK_DECODE), company},
     {"no state kept between samples", ALL, stateless},
+    {"what is evicted never returns", IN(SF_HOOK_DECODE), eviction},
     {"query heads per kv head 1 2 4 8", ALL, groups},
     {"head dim 64 128 256", ALL, head_dims},
     {"prompts of 1 to 65 tokens", ALL, short_prompts},

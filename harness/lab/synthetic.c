@@ -163,7 +163,7 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
 {
     sf_attention a = {.backend = s->backend,
                       .layer = s->layer,
-                      .layers = s->layer + 1,
+                      .layers = s->layers ? s->layers : s->layer + 1,
                       .heads = s->heads,
                       .kv_heads = s->kv_heads,
                       .head_dim = s->head_dim,

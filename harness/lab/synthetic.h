@@ -14,7 +14,7 @@ typedef struct sf_synthetic {
     /* in */
     int tokens, tail; /* of the prompt; generated after it */
     int heads, kv_heads, head_dim;
-    int layer;
+    int layer, layers; /* layers 0: this is the last */
     bool sinks, needles, ties, own;
     bool bf16;                   /* values rounded to bf16, to compare with a backend that computes in it */
     int other_values, other_all; /* from this row on, other v; other q, k and v; 0: nowhere */

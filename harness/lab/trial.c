@@ -39,7 +39,7 @@ static sf_extent extent_of(const sf_trial *t, sf_phase phase)
                        .heads = t->on.heads,
                        .kv_heads = t->on.kv_heads,
                        .head_dim = t->on.head_dim,
-                       .layers = t->on.layer + 1};
+                       .layers = t->on.layers ? t->on.layers : t->on.layer + 1};
 }
 
 static sf_status fit(const sf_trial *t, lane *l)

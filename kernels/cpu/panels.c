@@ -78,6 +78,7 @@ static void range(builder *b, int64_t begin, int64_t end, int reach)
 {
     if (begin < 0) begin = 0;
     if (end > b->last + 1) end = b->last + 1;
+    if (end > b->a->keys) end = b->a->keys; /* a tile of bands may end behind them, where nothing is packed */
     if (begin < b->present && end > b->absent && b->absent < b->present) { /* leave out what is not there */
         if (begin < b->absent) range(b, begin, b->absent, reach);
         if (end > b->present) range(b, b->present, end, reach);

@@ -230,3 +230,39 @@ sf_status sf_cpu_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
+
+sf_status sf_cpu_accumulate(sf_backend *b, float *y, int64_t stride, float keep, const float *x, int64_t rows, int64_t n)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * n > 1 << 16)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < n; i++) {
+            float *to = y + r * stride + i;
+            if (*to != -INFINITY) *to = keep * *to + (x ? x[r * n + i] : 0);
+        }
+    sf_meter_scores(b, (x ? 2 : 1) * rows * n, rows * n, 2 * rows * n);
+    return SF_OK;
+}
+
+sf_status sf_cpu_multiply(sf_backend *b, float *y, const float *x, int64_t rows, int64_t n)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * n > 1 << 16)
+    for (int64_t i = 0; i < rows * n; i++) y[i] *= x[i];
+    sf_meter_scores(b, 2 * rows * n, rows * n, rows * n);
+    return SF_OK;
+}
+
+sf_status sf_cpu_fill_except(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * n > 1 << 16)
+    for (int64_t r = 0; r < rows; r++) {
+        const int32_t *list = at->index + r * at->stride, *end = list + at->count[r];
+        for (int64_t i = 0; i < n; i++) {
+            if (list < end && *list == i)
+                list++;
+            else
+                x[r * n + i] = value;
+        }
+    }
+    sf_meter_scores(b, 0, rows * n, 0);
+    return SF_OK;
+}

@@ -1,0 +1,95 @@
+/* SnapKV that goes on while tokens are generated: the prompt's cache is cut as SnapKV cuts it, and every so many steps the
+ * whole cache is cut again, by what the queries of the last steps looked at.
+ *
+ * kvpress' DecodingPress does so with any press: {every: 512, capacity: 2048, window: 32, kernel: 5}; it pools over the keys
+ * that are left as if they were neighbours, this over neighbours in the text, of which the gone weigh nothing. Between two
+ * cuts the cache grows by `every` keys. */
+#include "methods/method.h"
+
+struct params {
+    int capacity, window, kernel, pooling, every;
+};
+
+/* clang-format off */
+static const sf_param PARAMS[] = {
+    {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
+     .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys that a kv head is cut down to"},
+    {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
+     .low = 1, .high = 1 << 20, .initial = 32, .doc = "queries that look, and latest keys that stay (half the capacity at most)"},
+    {.name = "kernel", .type = SF_INT, .offset = offsetof(struct params, kernel),
+     .low = 1, .high = 4095, .initial = 5, .doc = "keys pooled together, odd"},
+    {.name = "pooling", .type = SF_CHOICE, .offset = offsetof(struct params, pooling),
+     .choices = "mean|max", .initial = 0, .doc = "how neighbouring keys are pooled"},
+    {.name = "every", .type = SF_INT, .offset = offsetof(struct params, every),
+     .low = 1, .high = 1 << 20, .initial = 32, .doc = "steps between cuts"},
+    {0},
+};
+/* clang-format on */
+
+enum { ALIVE, SEEN }; /* [G, max_keys] 0 or -INFINITY; what the latest queries looked at */
+
+static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    for (int i = ALIVE; i <= SEEN; i++)
+        out->tensor[i] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {a->kv_heads, max_keys}};
+    return SF_OK;
+}
+
+static void cut(sf_attention *a, const struct params *p, sf_state *s)
+{
+    int before = a->keys - 1, local = p->window < p->capacity / 2 ? p->window : p->capacity / 2;
+    sf_tensor rank = sf_copy(a, s->tensor[ALIVE]);
+    sf_add(a, rank, 1, sf_pool(a, s->tensor[SEEN], p->kernel, p->pooling == 1 ? SF_MAX : SF_MEAN));
+    sf_force(a, rank, before > local ? before - local : 0, before);
+    sf_living_keep(a, s->tensor[ALIVE], sf_top(a, rank, p->capacity));
+    sf_fill(a, s->tensor[SEEN], 0, s->tensor[SEEN].dim[1], 0);
+}
+
+static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    const struct params *p = params;
+    sf_tensor seen;
+    if (p->kernel % 2 == 0) return sf_fail(SF_BAD_INPUT, "decoding_snapkv: kernel must be odd, is %d", p->kernel);
+    if (first == 0) {
+        sf_living_open(a, s->tensor[ALIVE]);
+        sf_probe(a, p->window, SF_SUM, &seen, NULL);
+    } else {
+        int since = (a->kv.tail.n - 1) % p->every; /* steps since the last cut */
+        if (since == 0) cut(a, p, s);
+        sf_living_born(a, s->tensor[ALIVE]);
+        if (since < p->every - p->window) return a->status;
+        seen = sf_listed_probabilities(a, sf_living(a, s->tensor[ALIVE]));
+    }
+    sf_add(a, s->tensor[SEEN], 1, sf_group(a, seen, SF_MEAN));
+    return a->status;
+}
+
+static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    (void)params;
+    return sf_pages(a, out, 1, sf_living(a, s->tensor[ALIVE]));
+}
+
+/* Half of what a cut takes is there on average. */
+static sf_status fit(const sf_extent *extent, double sparsity, void *params)
+{
+    struct params *p = params;
+    int keys = sf_fit_keys(extent, sparsity) - (sparsity > 0 ? p->every / 2 : 0);
+    p->capacity = keys > 1 ? keys : 1;
+    return SF_OK;
+}
+
+const sf_method sf_decoding_snapkv = {
+    .abi = SF_METHOD_ABI,
+    .name = "decoding_snapkv",
+    .summary = "SnapKV that cuts the cache again while tokens are generated",
+    .paper = "Li et al. 2024, SnapKV, arXiv 2404.14469; kvpress, DecodingPress",
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .fit = fit,
+    .state = state,
+    .observe = observe,
+    .decode = decode,
+    .evicts = true,
+};

@@ -1,0 +1,94 @@
+/* H2O: the cache keeps the latest keys and, of the others, those that all queries so far have looked at most (heavy hitters);
+ * what falls out never returns.
+ *
+ * As the paper and the authors' utils_real_drop: a key's score is the sum of its probabilities over all queries that saw
+ * it, the prompt's among them, over the keys that were kept; the dense prompt is evicted from behind its end; a step's own
+ * key comes on top. Other than there: scores are the mean over the query heads of a group, where their code knows heads
+ * with keys of their own alone. Their utils_hh masks instead of evicting, so that a key may come back, and takes budgets
+ * from the prompt's length: neither is offered. (kvpress divides a sum by the queries that saw the key; H2O does not.) */
+#include "methods/method.h"
+
+struct params {
+    int capacity, every;
+    double share, recent;
+    bool grows;
+};
+
+/* clang-format off */
+static const sf_param PARAMS[] = {
+    {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
+     .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys that live in a kv head, recent ones included; the own one on top"},
+    {.name = "share", .type = SF_REAL, .offset = offsetof(struct params, share), .budget = true,
+     .low = 0, .high = 1, .initial = 0, .doc = "instead: share of all tokens so far that lives; 0: as `capacity` says"},
+    {.name = "recent", .type = SF_REAL, .offset = offsetof(struct params, recent),
+     .low = 0, .high = 1, .initial = 0.5, .doc = "share of them that goes to the latest keys"},
+    {.name = "every", .type = SF_INT, .offset = offsetof(struct params, every),
+     .low = 1, .high = 1 << 20, .initial = 1, .doc = "steps between evictions"},
+    {.name = "grows", .type = SF_BOOL, .offset = offsetof(struct params, grows),
+     .doc = "a target sparsity is of all tokens so far, not of the prompt"},
+    {0},
+};
+/* clang-format on */
+
+enum { SCORE }; /* [G, max_keys] */
+
+static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    out->tensor[SCORE] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {a->kv_heads, max_keys}};
+    return SF_OK;
+}
+
+static void evict(sf_attention *a, const struct params *p, sf_tensor score)
+{
+    int most = sf_living_most(a, p->capacity, p->share), recent = (int)(p->recent * most + 0.5), before = a->keys - 1;
+    sf_tensor rank = sf_copy(a, score);
+    if (recent > before) recent = before;
+    sf_force(a, rank, before - recent, before);
+    sf_living_keep(a, score, sf_top(a, rank, most));
+}
+
+static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    const struct params *p = params;
+    sf_tensor score = s->tensor[SCORE], seen;
+    if (first == 0) {
+        sf_living_open(a, score);
+        sf_probe(a, a->keys, SF_SUM, &seen, NULL);
+    } else {
+        if ((a->kv.tail.n - 1) % p->every == 0) evict(a, p, score);
+        sf_living_born(a, score);
+        seen = sf_listed_probabilities(a, sf_living(a, score));
+    }
+    sf_add(a, score, 1, sf_group(a, seen, SF_MEAN));
+    return a->status;
+}
+
+static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    (void)params;
+    return sf_pages(a, out, 1, sf_living(a, s->tensor[SCORE]));
+}
+
+static sf_status fit(const sf_extent *extent, double sparsity, void *params)
+{
+    struct params *p = params;
+    int keys = sf_fit_keys(extent, sparsity) - 1;
+    p->capacity = keys > 1 ? keys : 1;
+    p->share = p->grows ? (sparsity < 0.999 ? 1 - sparsity : 0.001) : 0;
+    return SF_OK;
+}
+
+const sf_method sf_h2o = {
+    .abi = SF_METHOD_ABI,
+    .name = "h2o",
+    .summary = "the cache keeps the latest keys and those that all queries look at most",
+    .paper = "Zhang et al. 2023, H2O, arXiv 2306.14048",
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .fit = fit,
+    .state = state,
+    .observe = observe,
+    .decode = decode,
+    .evicts = true,
+};
