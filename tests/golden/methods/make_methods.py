@@ -1069,4 +1069,5 @@ def main():
     print("]")
 
 
-main()
+if __name__ == "__main__":
+    main()
