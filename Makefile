@@ -167,7 +167,7 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 FUZZ_SRCS = $(wildcard base/*.c kernels/tensor.c tasks/*.c harness/model/*.c harness/model/families/*.c harness/engine/rope.c)
 FUZZ_SECONDS ?= 600
 fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)-fuzz/%.ran,$(wildcard tests/fuzz/fuzz_*.c)) ## each reader on random bytes, FUZZ_SECONDS=600 (needs clang)
-FUZZ_CC = clang -std=c11 -O1 -g $(DEFS) $(INCS) -fno-sanitize-recover=undefined -Wno-unknown-pragmas
+FUZZ_CC = clang -std=c11 -O1 -g $(DEFS) $(INCS) -fno-sanitize-recover=undefined -Wno-unknown-pragmas -MMD -MP
 $(BUILD)-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -175,6 +175,7 @@ $(BUILD)-fuzz/obj/%.o: %.c
 $(BUILD)-fuzz/%: tests/fuzz/%.c $(FUZZ_SRCS:%.c=$(BUILD)-fuzz/obj/%.o)
 	$(call say,FUZZ)
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS:-fopenmp=)
+-include $(FUZZ_SRCS:%.c=$(BUILD)-fuzz/obj/%.d)
 $(BUILD)-fuzz/%.ran: $(BUILD)-fuzz/%
 	@mkdir -p $<.corpus
 	@if [ -e tests/fuzz/$*.py ]; then $(PYTHON) tests/fuzz/$*.py $<.corpus; fi
