@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <yaml.h>
 
 /* ---- nodes ----------------------------------------------------------------------------------------------------- */
@@ -17,12 +18,19 @@ static char *join(const char *path, const char *key)
     return out;
 }
 
+static sf_status no_memory(const char *file) { return sf_fail(SF_NO_MEMORY, "%s: no memory to read it", file); }
+
 static sf_node *new_node(sf_node_kind kind, const char *file, int line, const char *path)
 {
     sf_node *node = calloc(1, sizeof *node);
-    if (!node) return NULL;
-    *node = (sf_node){.kind = kind, .file = file, .line = line, .path = strdup(path)};
-    return node;
+    char *copy = path ? strdup(path) : NULL;
+    if (node && copy) {
+        *node = (sf_node){.kind = kind, .file = file, .line = line, .path = copy};
+        return node;
+    }
+    free(node);
+    free(copy);
+    return NULL;
 }
 
 void sf_yaml_free(sf_node *node)
@@ -39,17 +47,20 @@ void sf_yaml_free(sf_node *node)
     free(node);
 }
 
+/* Takes the item, and frees it where it cannot be kept. */
 static sf_status append(sf_node *parent, const char *key, sf_node *item)
 {
-    sf_node **items = realloc(parent->item, (size_t)(parent->items + 1) * sizeof *items);
+    char *name = key ? strdup(key) : NULL;
+    sf_node **items = item ? realloc(parent->item, (size_t)(parent->items + 1) * sizeof *items) : NULL;
     if (items) parent->item = items;
-    char **keys = key && items ? realloc(parent->key, (size_t)(parent->items + 1) * sizeof *keys) : NULL;
+    char **keys = name && items ? realloc(parent->key, (size_t)(parent->items + 1) * sizeof *keys) : NULL;
     if (keys) parent->key = keys;
     if (!items || (key && !keys)) {
+        free(name);
         sf_yaml_free(item);
-        return sf_fail(SF_NO_MEMORY, "%s: no memory to read it", parent->file);
+        return no_memory(parent->file);
     }
-    if (key) parent->key[parent->items] = strdup(key);
+    if (key) parent->key[parent->items] = name;
     parent->item[parent->items++] = item;
     return SF_OK;
 }
@@ -69,76 +80,171 @@ const sf_node *sf_yaml_get(const sf_node *map, const char *key)
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
-/* Nothing, or a word for it that is not quoted. */
-static bool is_null(const yaml_node_t *scalar)
+/* More than any sweep has: a file beyond them is broken or hostile, and is left before it costs anything. */
+enum { DEPTH = 16, NODES = 10000, BYTES = 4 << 20 };
+
+struct reader {
+    yaml_parser_t *parser;
+    yaml_event_t event; /* at hand, once `taken` */
+    bool taken;
+    const char *file;
+    int line;  /* of every node; 0: their own */
+    int nodes; /* so far */
+};
+
+static void drop_event(struct reader *r)
 {
-    static const char *const WORDS[] = {"", "~", "null", "Null", "NULL"};
-    bool null = false;
-    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
-        null = null || strcmp((char *)scalar->data.scalar.value, WORDS[i]) == 0;
-    return null && scalar->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    if (r->taken) yaml_event_delete(&r->event);
+    r->taken = false;
 }
 
-enum { DEPTH = 16 }; /* deeper nesting than any sweep has: a broken or hostile file */
-
-static sf_status convert(yaml_document_t *doc, yaml_node_t *from, const char *file, int line, const char *path, int depth,
-                         sf_node **out)
+/* The next event takes the place of the one at hand. */
+static sf_status next(struct reader *r)
 {
-    int here = line ? line : (int)from->start_mark.line + 1;
-    sf_node *node = new_node(from->type == YAML_SCALAR_NODE     ? SF_SCALAR
-                             : from->type == YAML_SEQUENCE_NODE ? SF_LIST
-                                                                : SF_MAP,
-                             file, here, path);
-    if (!node) return sf_fail(SF_NO_MEMORY, "%s: no memory to read it", file);
-    *out = node;
-    if (depth > DEPTH) return sf_yaml_fail(node, "nested deeper than %d levels", DEPTH);
-    if (from->type == YAML_SCALAR_NODE) {
-        if (strlen((char *)from->data.scalar.value) != from->data.scalar.length)
-            return sf_yaml_fail(node, "a value holds a NUL byte");
-        node->null = is_null(from);
-        node->text = strdup(node->null ? "" : (char *)from->data.scalar.value);
-        node->quoted = from->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    } else if (from->type == YAML_SEQUENCE_NODE) {
-        for (yaml_node_item_t *i = from->data.sequence.items.start; i < from->data.sequence.items.top; i++) {
-            char position[16];
-            snprintf(position, sizeof position, "%d", node->items);
-            char *below = join(path, position);
-            sf_node *item = NULL;
-            sf_status status = convert(doc, yaml_document_get_node(doc, *i), file, line, below, depth + 1, &item);
-            free(below);
-            if (item && append(node, NULL, item) != SF_OK) return SF_NO_MEMORY;
-            if (status != SF_OK) return status;
-        }
-    } else {
-        for (yaml_node_pair_t *i = from->data.mapping.pairs.start; i < from->data.mapping.pairs.top; i++) {
-            yaml_node_t *key = yaml_document_get_node(doc, i->key);
-            if (key->type != YAML_SCALAR_NODE) return sf_yaml_fail(node, "a key is not a plain word");
-            const char *name = (char *)key->data.scalar.value;
-            if (find(node, name) >= 0)
-                return sf_fail(SF_BAD_INPUT, "%s:%d: key '%s' stands twice in '%s'; remove one", file,
-                               (int)key->start_mark.line + 1, name, *path ? path : "the file");
-            char *below = join(path, name);
-            sf_node *item = NULL;
-            sf_status status = convert(doc, yaml_document_get_node(doc, i->value), file, line, below, depth + 1, &item);
-            free(below);
-            if (item && append(node, name, item) != SF_OK) return SF_NO_MEMORY;
-            if (status != SF_OK) return status;
-        }
+    const yaml_parser_t *p = r->parser;
+    drop_event(r);
+    r->taken = yaml_parser_parse(r->parser, &r->event);
+    if (r->taken) return SF_OK;
+    if (p->error == YAML_MEMORY_ERROR) return no_memory(r->file);
+    return sf_fail(SF_BAD_INPUT, "%s:%d: not valid YAML: %s%s%s", r->file, (int)p->problem_mark.line + 1,
+                   p->problem ? p->problem : "unreadable", p->context ? " " : "", p->context ? p->context : "");
+}
+
+static int line_of(const struct reader *r) { return r->line ? r->line : (int)r->event.start_mark.line + 1; }
+
+/* Aliases can multiply a small file without end, and a tag asks for a type that a sweep does not know. */
+static sf_status refuse_references(const struct reader *r)
+{
+    const yaml_event_t *e = &r->event;
+    const yaml_char_t *anchor = NULL, *tag = NULL;
+    switch (e->type) {
+    case YAML_ALIAS_EVENT:
+        return sf_fail(SF_BAD_INPUT, "%s:%d: alias '*%s': aliases are not read; write the value out", r->file, line_of(r),
+                       (const char *)e->data.alias.anchor);
+    case YAML_SCALAR_EVENT: anchor = e->data.scalar.anchor, tag = e->data.scalar.tag; break;
+    case YAML_SEQUENCE_START_EVENT: anchor = e->data.sequence_start.anchor, tag = e->data.sequence_start.tag; break;
+    case YAML_MAPPING_START_EVENT: anchor = e->data.mapping_start.anchor, tag = e->data.mapping_start.tag; break;
+    default: break;
     }
+    if (anchor)
+        return sf_fail(SF_BAD_INPUT, "%s:%d: anchor '&%s': aliases are not read, so that none is needed", r->file,
+                       line_of(r), (const char *)anchor);
+    if (tag)
+        return sf_fail(SF_BAD_INPUT, "%s:%d: tag '%s': tags are not read; leave it out", r->file, line_of(r),
+                       (const char *)tag);
     return SF_OK;
 }
 
-/* Parses with a parser whose input is set. `line`: of every node, 0 for their own; `path`: of the root. */
+/* YAML's null, which "null" in quotes is not. */
+static bool is_null(const yaml_event_t *e)
+{
+    static const char *const words[] = {"", "~", "null", "Null", "NULL"};
+    const char *text = (const char *)e->data.scalar.value;
+    if (e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE) return false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(text, words[i]) == 0) return true;
+    return false;
+}
+
+static sf_status scalar_text(const struct reader *r, const char **out)
+{
+    const yaml_event_t *e = &r->event;
+    *out = (const char *)e->data.scalar.value;
+    if (strlen(*out) == e->data.scalar.length) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s:%d: a text holds a NUL byte", r->file, line_of(r));
+}
+
+static sf_status build(struct reader *r, const char *path, int depth, sf_node **out);
+
+static sf_status build_list(struct reader *r, int depth, sf_node *list)
+{
+    for (;;) {
+        SF_TRY(next(r));
+        if (r->event.type == YAML_SEQUENCE_END_EVENT) return SF_OK;
+        char position[16];
+        snprintf(position, sizeof position, "%d", list->items);
+        char *below = join(list->path, position);
+        sf_node *item = NULL;
+        sf_status status = below ? build(r, below, depth + 1, &item) : no_memory(r->file);
+        free(below);
+        if (status == SF_OK) status = append(list, NULL, item);
+        SF_TRY(status);
+    }
+}
+
+static sf_status build_map(struct reader *r, int depth, sf_node *map)
+{
+    for (;;) {
+        const char *text;
+        SF_TRY(next(r));
+        if (r->event.type == YAML_MAPPING_END_EVENT) return SF_OK;
+        SF_TRY(refuse_references(r));
+        if (r->event.type != YAML_SCALAR_EVENT) return sf_yaml_fail(map, "a key is not a plain word");
+        SF_TRY(scalar_text(r, &text));
+        if (find(map, text) >= 0)
+            return sf_fail(SF_BAD_INPUT, "%s:%d: key '%s' stands twice in '%s'; remove one", r->file, line_of(r), text,
+                           *map->path ? map->path : "the file");
+        char *name = strdup(text), *below = name ? join(map->path, name) : NULL;
+        sf_node *item = NULL;
+        sf_status status = below ? next(r) : no_memory(r->file);
+        if (status == SF_OK) status = build(r, below, depth + 1, &item);
+        if (status == SF_OK) status = append(map, name, item);
+        free(name);
+        free(below);
+        SF_TRY(status);
+    }
+}
+
+/* The node that begins with the event at hand. *out stays NULL after a failure. */
+static sf_status build(struct reader *r, const char *path, int depth, sf_node **out)
+{
+    const yaml_event_type_t type = r->event.type;
+    const char *text;
+    SF_TRY(refuse_references(r));
+    if (++r->nodes > NODES)
+        return sf_fail(SF_BAD_INPUT, "%s:%d: more than %d keys and values", r->file, line_of(r), NODES);
+    sf_node *node = new_node(type == YAML_SCALAR_EVENT           ? SF_SCALAR
+                             : type == YAML_SEQUENCE_START_EVENT ? SF_LIST
+                                                                 : SF_MAP,
+                             r->file, line_of(r), path);
+    if (!node) return no_memory(r->file);
+    sf_status status = SF_OK;
+    if (depth > DEPTH) {
+        status = sf_yaml_fail(node, "nested deeper than %d levels", DEPTH);
+    } else if (type == YAML_SCALAR_EVENT) {
+        status = scalar_text(r, &text);
+        node->null = status == SF_OK && is_null(&r->event);
+        node->quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+        if (status == SF_OK && !(node->text = strdup(node->null ? "" : text))) status = no_memory(r->file);
+    } else {
+        status = type == YAML_SEQUENCE_START_EVENT ? build_list(r, depth, node) : build_map(r, depth, node);
+    }
+    if (status == SF_OK)
+        *out = node;
+    else
+        sf_yaml_free(node);
+    return status;
+}
+
+/* The one document of a parser whose input is set. `line`: of every node, 0 for their own; `path`: of the root. */
 static sf_status parse(yaml_parser_t *parser, const char *file, int line, const char *path, sf_node **out)
 {
-    yaml_document_t doc;
-    if (!yaml_parser_load(parser, &doc))
-        return sf_fail(SF_BAD_INPUT, "%s:%d: not valid YAML: %s%s%s", file, (int)parser->problem_mark.line + 1,
-                       parser->problem ? parser->problem : "unreadable", parser->context ? " " : "",
-                       parser->context ? parser->context : "");
-    yaml_node_t *root = yaml_document_get_root_node(&doc);
-    sf_status status = root ? convert(&doc, root, file, line, path, 0, out) : sf_fail(SF_BAD_INPUT, "%s: is empty", file);
-    yaml_document_delete(&doc);
+    struct reader r = {.parser = parser, .file = file, .line = line};
+    sf_node *root = NULL;
+    sf_status status = next(&r); /* the stream */
+    if (status == SF_OK) status = next(&r);
+    if (status == SF_OK && r.event.type == YAML_STREAM_END_EVENT) status = sf_fail(SF_BAD_INPUT, "%s: is empty", file);
+    if (status == SF_OK) status = next(&r);
+    if (status == SF_OK) status = build(&r, path, 0, &root);
+    if (status == SF_OK) status = next(&r); /* the document's end, and the stream's */
+    if (status == SF_OK) status = next(&r);
+    if (status == SF_OK && r.event.type != YAML_STREAM_END_EVENT)
+        status = sf_fail(SF_BAD_INPUT, "%s: holds several documents; keep one", file);
+    drop_event(&r);
+    if (status == SF_OK)
+        *out = root;
+    else
+        sf_yaml_free(root);
     return status;
 }
 
@@ -149,34 +255,31 @@ static const char *intern(const char *name)
     static int n;
     for (int i = 0; i < n; i++)
         if (strcmp(known[i], name) == 0) return known[i];
-    if (n == 64) return "(file)";
-    return known[n++] = strdup(name);
+    char *copy = n < 64 ? strdup(name) : NULL;
+    if (!copy) return "(file)";
+    return known[n++] = copy;
 }
 
 sf_status sf_yaml_read(const char *path, sf_node **root)
 {
     *root = NULL;
+    struct stat st;
+    yaml_parser_t parser;
     FILE *f = fopen(path, "rb");
     if (!f) return sf_fail(SF_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        fclose(f);
-        return sf_fail(SF_NO_MEMORY, "%s: no memory to read it", path);
+    sf_status status = SF_OK;
+    if (fstat(fileno(f), &st) == 0 && st.st_size > BYTES)
+        status = sf_fail(SF_BAD_INPUT, "%s: %lld bytes; a config has at most %d", path, (long long)st.st_size, BYTES);
+    bool ready = status == SF_OK && yaml_parser_initialize(&parser);
+    if (status == SF_OK && !ready) status = no_memory(path);
+    if (ready) {
+        yaml_parser_set_input_file(&parser, f);
+        status = parse(&parser, intern(path), 0, "", root);
+        yaml_parser_delete(&parser);
     }
-    yaml_parser_set_input_file(&parser, f);
-    sf_status status = parse(&parser, intern(path), 0, "", root);
     if (ferror(f)) status = sf_fail(SF_IO, "%s: cannot be read: is it a directory?", path);
     if (status == SF_OK && (*root)->kind != SF_MAP)
         status = sf_fail(SF_BAD_INPUT, "%s:%d: expected 'key: value' lines at the top", path, (*root)->line);
-    if (status == SF_OK) {
-        yaml_document_t second;
-        if (yaml_parser_load(&parser, &second)) {
-            if (yaml_document_get_root_node(&second))
-                status = sf_fail(SF_BAD_INPUT, "%s: holds several documents; keep one", path);
-            yaml_document_delete(&second);
-        }
-    }
-    yaml_parser_delete(&parser);
     fclose(f);
     if (status != SF_OK) sf_yaml_free(*root), *root = NULL;
     return status;
@@ -184,12 +287,16 @@ sf_status sf_yaml_read(const char *path, sf_node **root)
 
 /* ---- --set ----------------------------------------------------------------------------------------------------- */
 
+/* Whether a key of --set is a position in a list; else it is a name. */
+static bool is_position(const char *key) { return *key && strspn(key, "0123456789") == strlen(key); }
+
 /* The item of a list that `name` means: a position, a name, or the single key of a map. */
 static int find_in_list(const sf_node *list, const char *name)
 {
-    char *end;
-    long position = strtol(name, &end, 10);
-    if (*name && !*end) return position >= 0 && position < list->items ? (int)position : -1;
+    if (is_position(name)) {
+        long position = strtol(name, NULL, 10);
+        return position < list->items ? (int)position : -1;
+    }
     for (int i = 0; i < list->items; i++) {
         const sf_node *item = list->item[i];
         if (item->kind == SF_SCALAR && strcmp(item->text, name) == 0) return i;
@@ -198,69 +305,84 @@ static int find_in_list(const sf_node *list, const char *name)
     return -1;
 }
 
+static void replace(sf_node *parent, int i, sf_node **value)
+{
+    sf_yaml_free(parent->item[i]);
+    parent->item[i] = *value, *value = NULL;
+}
+
+/* One step down a list; *at moves to what `key` means there. The last step puts the value. */
+static sf_status step_list(const char *assignment, const char *key, bool last, sf_node **at, sf_node **value)
+{
+    sf_node *list = *at;
+    int i = find_in_list(list, key);
+    if (i < 0)
+        return sf_fail(SF_BAD_INPUT, "--set '%s': '%s' is not an item of the list '%s' (%d items)", assignment, key,
+                       list->path, list->items);
+    sf_node *item = list->item[i];
+    if (last) {
+        replace(list, i, value);
+    } else if (is_position(key)) {
+        *at = item;
+    } else if (item->kind == SF_MAP) { /* "cwe: {…}" */
+        *at = item->item[0];
+    } else { /* a bare name gets parameters: "cwe" -> "cwe: {…}" */
+        sf_node *map = new_node(SF_MAP, "--set", 1, item->path), *below = new_node(SF_MAP, "--set", 1, item->path);
+        if (!map) sf_yaml_free(below);
+        sf_status status = map ? append(map, key, below) : no_memory("--set");
+        if (status != SF_OK) return sf_yaml_free(map), status;
+        replace(list, i, &map);
+        *at = below;
+    }
+    return SF_OK;
+}
+
+static sf_status step_map(const char *key, bool last, sf_node **at, sf_node **value)
+{
+    sf_node *map = *at;
+    int i = find(map, key);
+    if (i >= 0) {
+        if (last)
+            replace(map, i, value);
+        else
+            *at = map->item[i];
+        return SF_OK;
+    }
+    sf_node *item = *value;
+    if (last) {
+        *value = NULL;
+    } else {
+        char *path = join(map->path, key);
+        item = new_node(SF_MAP, "--set", 1, path);
+        free(path);
+    }
+    SF_TRY(append(map, key, item));
+    if (!last) *at = item;
+    return SF_OK;
+}
+
 sf_status sf_yaml_set(sf_node *root, const char *assignment)
 {
     const char *equals = strchr(assignment, '=');
     if (!equals || equals == assignment)
         return sf_fail(SF_BAD_INPUT, "--set '%s': expected path.to.key=value, e.g. samples=5", assignment);
-    char *path = strndup(assignment, (size_t)(equals - assignment));
-    sf_node *value = NULL;
+    char *path = strndup(assignment, (size_t)(equals - assignment)), *rest = path;
+    sf_node *value = NULL, *at = root;
     yaml_parser_t parser;
-    sf_status status = SF_OK;
-    if (!yaml_parser_initialize(&parser)) status = sf_fail(SF_NO_MEMORY, "--set: no memory");
-    if (status == SF_OK) {
-        yaml_parser_set_input_string(&parser, (const unsigned char *)equals + 1, strlen(equals + 1));
-        status = parse(&parser, "--set", 1, path, &value);
-        yaml_parser_delete(&parser);
+    if (!path || !yaml_parser_initialize(&parser)) {
+        free(path);
+        return no_memory("--set");
     }
-    sf_node *at = root;
-    char *rest = path;
+    yaml_parser_set_input_string(&parser, (const unsigned char *)equals + 1, strlen(equals + 1));
+    sf_status status = parse(&parser, "--set", 1, path, &value);
+    yaml_parser_delete(&parser);
     for (char *key; status == SF_OK && (key = strsep(&rest, "."));) {
-        if (at->kind == SF_LIST) {
-            int i = find_in_list(at, key);
-            if (i < 0) {
-                status = sf_fail(SF_BAD_INPUT, "--set '%s': '%s' is not an item of the list '%s' (%d items)", assignment,
-                                 key, at->path, at->items);
-                break;
-            }
-            sf_node *item = at->item[i];
-            bool named = strtol(key, NULL, 10) == 0 && strcmp(key, "0") != 0;
-            if (!rest) {
-                sf_yaml_free(item);
-                at->item[i] = value, value = NULL;
-            } else if (named && item->kind == SF_SCALAR) { /* a bare name gets parameters: "cwe" -> "cwe: {…}" */
-                sf_node *map = new_node(SF_MAP, "--set", 1, item->path);
-                sf_node *below = new_node(SF_MAP, "--set", 1, item->path);
-                status = map && below ? append(map, key, below) : sf_fail(SF_NO_MEMORY, "--set: no memory");
-                sf_yaml_free(item);
-                at->item[i] = map;
-                at = below;
-            } else {
-                at = named ? item->item[0] : item;
-            }
-            continue;
-        }
-        if (at->kind != SF_MAP) {
+        if (at->kind == SF_LIST)
+            status = step_list(assignment, key, !rest, &at, &value);
+        else if (at->kind == SF_MAP)
+            status = step_map(key, !rest, &at, &value);
+        else
             status = sf_fail(SF_BAD_INPUT, "--set '%s': '%s' has no keys of its own", assignment, at->path);
-            break;
-        }
-        int i = find(at, key);
-        if (!rest) {
-            if (i >= 0) {
-                sf_yaml_free(at->item[i]);
-                at->item[i] = value, value = NULL;
-            } else {
-                status = append(at, key, value), value = NULL;
-            }
-        } else if (i >= 0) {
-            at = at->item[i];
-        } else {
-            char *below = join(at->path, key);
-            sf_node *map = new_node(SF_MAP, "--set", 1, below);
-            free(below);
-            status = append(at, key, map);
-            at = map;
-        }
     }
     sf_yaml_free(value);
     free(path);
@@ -283,7 +405,7 @@ sf_status sf_yaml_fail(const sf_node *node, const char *format, ...)
 
 static const char *found(const sf_node *node) /* for messages */
 {
-    return node->kind == SF_MAP ? "keys and values" : node->kind == SF_LIST ? "a list" : node->text;
+    return node->kind == SF_MAP ? "keys and values" : node->kind == SF_LIST ? "a list" : node->null ? "nothing" : node->text;
 }
 
 static int edits(const char *a, const char *b)

@@ -24,7 +24,8 @@ typedef struct sf_node {
     struct sf_node **item;  /* [items] */
 } sf_node;
 
-/* Reads one document whose root is a map. Duplicate keys, aliases, tags and several documents are errors. */
+/* Reads one document whose root is a map. Duplicate keys, aliases, tags, several documents, more than 10 000 nodes and more
+ * than 16 levels are errors. */
 sf_status sf_yaml_read(const char *path, sf_node **root);
 
 /* Applies "path.to.key=value" (value in YAML's flow notation): replaces or adds. Lists take a position as key; a list of

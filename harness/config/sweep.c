@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "methods/find.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -37,17 +38,18 @@ static sf_status read_plugins(const sf_node *list)
 /* ---- models, tasks, methods --------------------------------------------------------------------------------------- */
 
 /* "models/smollm2-135m/" -> "smollm2-135m"; "x/model.gguf" -> "model" */
-static const char *default_label(const char *path)
+static char *default_label(const char *path)
 {
-    char *copy = strdup(path);
-    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--) copy[n - 1] = 0;
-    char *last = strrchr(copy, '/');
-    char *label = strdup(last ? last + 1 : copy);
-    char *dot = strrchr(label, '.');
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t begin = n;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    char *label = strndup(path + begin, n - begin), *dot = label ? strrchr(label, '.') : NULL;
     if (dot && dot != label && (strcmp(dot, ".gguf") == 0 || strcmp(dot, ".yaml") == 0)) *dot = 0;
-    free(copy);
     return label;
 }
+
+static sf_status no_memory(const sf_node *node) { return sf_fail(SF_NO_MEMORY, "%s:%d: no memory to read it", node->file, node->line); }
 
 static sf_status read_model(const sf_node *node, sf_model_spec *out)
 {
@@ -74,6 +76,7 @@ static sf_status read_model(const sf_node *node, sf_model_spec *out)
     } else {
         out->label = default_label(out->path);
     }
+    if (!out->label) return no_memory(node);
     return chat ? sf_chat_read(chat, out) : SF_OK;
 }
 
@@ -86,7 +89,7 @@ static sf_status read_entry(const sf_node *node, const char **name, const sf_nod
         return sf_yaml_fail(node, "expected a name, or 'name: {parameter: value}'");
     *name = node->key[0];
     *params = node->item[0];
-    if ((*params)->kind == SF_SCALAR && !*(*params)->text) *params = NULL; /* "name:" */
+    if ((*params)->null) *params = NULL; /* "name:" */
     return SF_OK;
 }
 
@@ -117,8 +120,14 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
 {
     json_t *object = json_object();
     char *params = sf_params_json(spec->task->params, spec->params);
-    json_object_set_new(object, "params", json_loads(params, 0, NULL));
+    json_t *given = params ? json_loads(params, 0, NULL) : NULL;
     free(params);
+    if (!object || !given) {
+        json_decref(object);
+        json_decref(given);
+        return no_memory(node);
+    }
+    json_object_set_new(object, "params", given);
     for (const sf_param *p = spec->task->params; p && p->name; p++) {
         const char *path = p->file ? *(char *const *)((char *)spec->params + p->offset) : NULL;
         char hash[17];
@@ -168,6 +177,7 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int outpu
     if (params) SF_TRY(read_prompting(params, &out->output, &out->prompting));
     if (params && (given = sf_yaml_get(params, "label"))) SF_TRY(sf_yaml_text(given, &label));
     out->label = label ? strdup(label) : sf_params_label(name, out->task->params, out->params);
+    if (!out->label) return no_memory(node);
     SF_TRY(task_json(node, out));
     for (const sf_task_spec *other = sweep->task; other < out; other++) {
         if (other->task == out->task && strcmp(other->json, out->json) == 0)
@@ -214,7 +224,7 @@ static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
         return sf_yaml_fail(node, "method '%s' does not map a target sparsity; give its parameters", name);
     out->label = sf_params_label(name, method->params, out->params);
     out->json = sf_params_json(method->params, out->params);
-    return SF_OK;
+    return out->label && out->json ? SF_OK : no_memory(node);
 }
 
 static sf_status read_methods(const sf_node *map, sf_sweep *sweep)
@@ -257,6 +267,7 @@ static sf_status read_lengths(const sf_node *list, sf_sweep *sweep)
 {
     SF_TRY(sf_yaml_list(list));
     sweep->length = calloc((size_t)list->items, sizeof *sweep->length);
+    if (!sweep->length) return no_memory(list);
     for (int i = 0; i < list->items; i++) {
         int64_t tokens;
         SF_TRY(sf_yaml_int(list->item[i], 64, 4194304, &tokens));
@@ -273,6 +284,7 @@ static sf_status read_sparsities(const sf_node *list, sf_sweep *sweep)
     if (!list || (list->kind == SF_LIST && !list->items)) return SF_OK;
     SF_TRY(sf_yaml_list(list));
     sweep->sparsity = calloc((size_t)list->items, sizeof *sweep->sparsity);
+    if (!sweep->sparsity) return no_memory(list);
     for (int i = 0; i < list->items; i++) {
         double s;
         SF_TRY(sf_yaml_real(list->item[i], 0, 0.999, &s));
@@ -338,6 +350,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     node = sf_yaml_get(root, "models");
     SF_TRY(sf_yaml_list(node));
     s->model = calloc((size_t)node->items, sizeof *s->model);
+    if (!s->model) return no_memory(node);
     for (int i = 0; i < node->items; i++) {
         SF_TRY(read_model(node->item[i], &s->model[s->models++]));
         for (int j = 0; j < i; j++)
@@ -350,6 +363,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     node = sf_yaml_get(root, "tasks");
     SF_TRY(sf_yaml_list(node));
     s->task = calloc((size_t)node->items, sizeof *s->task);
+    if (!s->task) return no_memory(node);
     for (int i = 0; i < node->items; i++)
         SF_TRY(read_task(node->item[i], s, output, &prompting, &s->task[s->tasks++]));
 
@@ -368,17 +382,29 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
 }
 
 /* The file's text as it is, then the overrides as comments: what the results file keeps. */
-static char *provenance(const char *path, int sets, const char *const *set)
+static sf_status provenance(const char *path, int sets, const char *const *set, char **text)
 {
-    char *text = NULL;
     size_t size;
-    FILE *out = open_memstream(&text, &size), *in = fopen(path, "rb");
     char buffer[4096];
-    for (size_t n; in && out && (n = fread(buffer, 1, sizeof buffer, in)) > 0;) fwrite(buffer, 1, n, out);
+    *text = NULL;
+    FILE *in = fopen(path, "rb"), *out = in ? open_memstream(text, &size) : NULL;
+    if (!in) return sf_fail(SF_IO, "%s: cannot be read: %s", path, strerror(errno));
+    for (size_t n; out && (n = fread(buffer, 1, sizeof buffer, in)) > 0;) fwrite(buffer, 1, n, out);
     for (int i = 0; out && i < sets; i++) fprintf(out, "# --set %s\n", set[i]);
-    if (in) fclose(in);
-    if (out) fclose(out);
-    return text;
+    bool whole = !ferror(in) && out && !ferror(out);
+    fclose(in);
+    if (out && fclose(out) != 0) whole = false;
+    return whole ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: cannot be kept in memory", path);
+}
+
+/* Results are named after the config's file where it does not name itself. */
+static sf_status name_by_file(const char *path, sf_sweep *s)
+{
+    s->name = s->file_name = default_label(path);
+    if (!s->name) return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
+    if (*s->name && *s->name != '.') return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: add 'name: NAME', since the file's own name gives none; results go to results/NAME.h5",
+                   path);
 }
 
 static sf_status read_sweep(const char *path, int sets, const char *const *set, bool stored, sf_sweep **out)
@@ -389,18 +415,8 @@ static sf_status read_sweep(const char *path, int sets, const char *const *set, 
     sf_status status = sf_yaml_read(path, &s->tree);
     for (int i = 0; status == SF_OK && i < sets; i++) status = sf_yaml_set(s->tree, set[i]);
     if (status == SF_OK) status = read_all(s->tree, path, stored, s);
-    if (status == SF_OK) s->text = provenance(path, sets, set);
-    if (status == SF_OK && !s->name) {
-        const char *label = default_label(path);
-        char assignment[512];
-        snprintf(assignment, sizeof assignment, "name=%s", label);
-        free((char *)label);
-        status = sf_yaml_set(s->tree, assignment);
-        const sf_node *name = status == SF_OK ? sf_yaml_get(s->tree, "name") : NULL;
-        if (name) s->name = name->text;
-        else if (status == SF_OK)
-            status = sf_fail(SF_BAD_INPUT, "%s: key 'name': expected, since the file's own name reads as null", path);
-    }
+    if (status == SF_OK) status = provenance(path, sets, set, &s->text);
+    if (status == SF_OK && !s->name) status = name_by_file(path, s);
     if (status != SF_OK) sf_sweep_free(s), *out = NULL;
     return status;
 }
@@ -444,6 +460,7 @@ void sf_sweep_free(sf_sweep *s)
     free(s->length);
     free(s->sparsity);
     free(s->text);
+    free(s->file_name);
     sf_yaml_free(s->tree);
     free(s);
 }

@@ -62,6 +62,7 @@ typedef struct sf_sweep {
     int picture_layer, picture_head; /* of whom a picture is kept, of each cell's first sample; layer -1: the middle one,
                                         head -1: the middle one, layer -2: no pictures */
     double memory_gib;             /* limit for caches and activations; 0: what the machine has */
+    char *file_name;               /* the name, where it is the config file's */
     sf_node *tree;                 /* owns every const text above */
 } sf_sweep;
 
