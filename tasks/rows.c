@@ -1,5 +1,7 @@
 #include "tasks/rows.h"
 
+#include "base/mapped.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +31,7 @@ sf_status sf_rows_open(const char *path, sf_row_layout layout, sf_rows *out)
     close(fd);
     if (mapped == MAP_FAILED) return sf_fail(SF_IO, "%s: cannot read the data set: %s", path, strerror(error));
     sf_rows_of(mapped, (size_t)info.st_size, path, layout, out);
+    sf_mapped_add(mapped, (size_t)info.st_size, path);
     out->mapped = mapped;
     out->mapped_bytes = (size_t)info.st_size;
     return SF_OK;
@@ -42,6 +45,7 @@ void sf_rows_of(const char *text, size_t bytes, const char *name, sf_row_layout 
 
 void sf_rows_close(sf_rows *rows)
 {
+    if (rows->mapped) sf_mapped_drop(rows->mapped);
     if (rows->mapped) munmap(rows->mapped, rows->mapped_bytes);
     *rows = (sf_rows){0};
 }

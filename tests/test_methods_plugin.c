@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "harness/lab/synthetic.h"
+#include "base/running.h"
 #include "base/yaml.h"
 
 static void says(const char *wanted)
@@ -158,7 +159,7 @@ static void crashes_name_their_hook(void **unused)
         sf_pattern out;
         dup2(ends[1], STDERR_FILENO);
         signal(SIGSEGV, SIG_DFL);
-        sf_hooks_name_crashes();
+        sf_name_crashes();
         sf_hook_choose(SF_HOOK_PREFILL, &a, &m, NULL, NULL, &out);
         _exit(0);
     }

@@ -191,7 +191,55 @@ static const struct { const char *text, *set, *expect; } bad[] = {
     {HEAD, "samples={", "not valid YAML"},
     {HEAD, "samples='~'", "expected a whole number"},
     {HEAD, "models=[null]", "expected"},
+    {"a: &x [1]\n" HEAD, NULL, ":1: anchor '&x'"},
+    {HEAD "sparsity: *x\n", NULL, ":4: alias '*x': aliases are not read"},
+    {HEAD "samples: !!int 3\n", NULL, ":4: tag 'tag:yaml.org,2002:int'"},
+    {HEAD "? [a]\n: 1\n", NULL, "a key is not a plain word"},
+    {HEAD "---\nmodels: [m]\n", NULL, "several documents"},
+    {HEAD "name: \"a\\0b\"\n", NULL, "holds a NUL byte"},
+    {HEAD, "tasks.0=*x", "alias '*x'"},
+    {HEAD, "tasks.00.x=1", "has no keys of its own"},
+    {"models: [m.gguf]\ntasks: [{}]\nlengths: [512]\n", "tasks.00.x=1", "unknown task 'x'"},
+    {"models: ~\ntasks: [niah]\nlengths: [512]\n", NULL, "key 'models' is missing"},
+    {"models: [null]\ntasks: [niah]\nlengths: [512]\n", NULL, "expected a text, found 'nothing'"},
+    {HEAD "on_error: skip\n", NULL, "expected one of continue|stop"},
 };
+
+/* Small files that would cost minutes: a map of 10^5 keys, 10^5 levels, aliases that multiply. */
+static void floods(void **state)
+{
+    (void)state;
+    static const char *const expect[] = {"more than 10000 keys and values", "nested deeper than 16 levels", "anchor '&a'"};
+    for (int i = 0; i < 3; i++) {
+        char *text = malloc(4 << 20);
+        size_t n = (size_t)sprintf(text, i == 0 ? HEAD "methods:\n" : i == 1 ? HEAD "methods: " : "a: &a [1, 2]\n");
+        for (int k = 0; i < 2 && k < 100000; k++) n += (size_t)sprintf(text + n, i == 0 ? "  k%d: 1\n" : "[", k);
+        sf_sweep *s;
+        const char *file = file_with(text);
+        sf_status status = sf_sweep_read(file, 0, NULL, &s);
+        unlink(file);
+        free(text);
+        if (status == SF_OK || !strstr(sf_error(), expect[i])) fail_msg("%d: %s", i, sf_error());
+    }
+}
+
+/* null, ~ and nothing are no values; "null" in quotes is a word. */
+static void nothing(void **state)
+{
+    (void)state;
+    sf_sweep *s = read_good("name: ~\nmodels: [{path: a/m.gguf, label: null, chat: {prefix: null, suffix: ~}}]\n"
+                            "tasks: [niah: {introduction: null, instructions: ~, label: \"null\"}]\nlengths: [512]\nseed:\n",
+                            0, NULL);
+    assert_string_equal(s->model[0].label, "m");
+    assert_string_equal(s->model[0].prefix, "");
+    assert_string_equal(s->model[0].suffix, "");
+    assert_string_equal(s->task[0].label, "null");
+    assert_null(s->task[0].prompting.introduction);
+    assert_null(s->task[0].prompting.instructions);
+    assert_int_equal(s->seed, SF_DEFAULT_SEED);
+    assert_string_equal(s->name, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+    sf_sweep_free(s);
+}
 
 static void refusals(void **state)
 {
@@ -250,7 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(keys_of_old_results), cmocka_unit_test(explicit_and_joint),
-        cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
+        cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(floods), cmocka_unit_test(nothing), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

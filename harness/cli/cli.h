@@ -39,4 +39,7 @@ const char *sf_si(double value, char out[32]);
 /* For options that collect several values. */
 void sf_strings_add(struct argp_state *state, sf_strings *list, const char *item);
 
+/* Exit status of `run` where some cells failed and all others are stored. */
+enum { SF_CLI_CELLS_FAILED = 3 };
+
 #endif

@@ -64,6 +64,16 @@ static sf_status fetch(const struct args *a, const char *out)
     return SF_OK;
 }
 
+/* As owners and models are named; so that models/NAME is a folder in models/, and nothing is an option. */
+static bool is_name(const char *begin, const char *end)
+{
+    static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", more[] = "-_.";
+    if (begin == end || !strchr(word, *begin)) return false;
+    for (const char *c = begin; c < end; c++)
+        if (!strchr(word, *c) && !strchr(more, *c)) return false;
+    return true;
+}
+
 int sf_cmd_fetch(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, "OWNER/NAME",
@@ -74,7 +84,7 @@ int sf_cmd_fetch(int argc, char **argv)
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     const char *slash = strchr(a.id, '/');
-    if (!slash || slash == a.id || !slash[1] || strchr(slash + 1, '/') || a.id[0] == '-')
+    if (!slash || !is_name(a.id, slash) || !is_name(slash + 1, slash + 1 + strlen(slash + 1)))
         return sf_cli_end(sf_fail(SF_BAD_INPUT, "'%s': expected OWNER/NAME, as on the model's page", a.id));
     char out[4096];
     snprintf(out, sizeof out, "models/%s", slash + 1);

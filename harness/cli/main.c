@@ -1,11 +1,12 @@
 /* frontier: how much sparse attention can you afford? */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "harness/cli/cli.h"
-#include "harness/engine/hooks.h"
+#include "base/running.h"
 #include "harness/run/version.h"
 #include "base/yaml.h"
 
@@ -68,19 +69,27 @@ static void spin_briefly(char **argv)
     execv("/proc/self/exe", argv);        /* where that fails, the program runs as it is */
 }
 
+/* What was printed may not have arrived: on a full disk a table would end in the middle, with status 0. */
+static int end(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "frontier: error: standard output cannot be written: %s\n", strerror(errno));
+    return status == EXIT_SUCCESS ? EXIT_FAILURE : status;
+}
+
 int main(int argc, char **argv)
 {
     spin_briefly(argv);
-    sf_hooks_name_crashes();
+    sf_name_crashes();
     const char *name = argc > 1 ? argv[1] : "";
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return usage(stdout), EXIT_SUCCESS;
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return usage(stdout), end(EXIT_SUCCESS);
     if (strcmp(name, "--version") == 0) name = "version";
     for (const sf_command *c = sf_commands; c->name; c++) {
         if (strcmp(c->name, name) != 0) continue;
         char program[64];
         snprintf(program, sizeof program, "frontier %s", c->name);
         argv[1] = program;
-        return c->run(argc - 1, argv + 1);
+        return end(c->run(argc - 1, argv + 1));
     }
     if (!*name) return usage(stderr), EXIT_FAILURE;
     const char *names[32];

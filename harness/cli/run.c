@@ -12,6 +12,7 @@ static const struct argp_option options[] = {
     {"threads", 't', "N", 0, "threads; overrides the config", 0},
     {"memory", 'm', "GIB", 0, "limit for caches and activations; overrides the config", 0},
     {"shard", 'S', "I/N", 0, "run part I of N alone, into results/NAME-IofN.h5; report reads all parts as one", 0},
+    {"retry", 'r', NULL, 0, "try cells again that failed in an earlier run", 0},
     {"overwrite", 'w', NULL, 0, "drop the results that are there and run everything again", 0},
     {0},
 };
@@ -43,6 +44,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'd': override(state, "device", arg, a->device); return 0;
     case 't': override(state, "threads", arg, a->threads); return 0;
     case 'm': override(state, "memory", arg, a->memory); return 0;
+    case 'r': a->run.retry = true; return 0;
     case 'w': a->run.overwrite = true; return 0;
     case 'S': parse_shard(state, arg); return 0;
     case ARGP_KEY_ARG:
@@ -70,6 +72,7 @@ int sf_cmd_run(int argc, char **argv)
     static const struct argp argp = {
         options, parse, "CONFIG.yaml",
         "Runs every cell of a sweep that is not stored yet: after a stop or a crash, the same command goes on.\v"
+        "Exit status: 0 all cells are stored; 3 all but those that failed, which it names; 130 stopped; 1 anything else.\n"
         "Example:\n  frontier run configs/demo.yaml --set samples=5 --set 'lengths=[1024]' --out results/quick.h5\n"
         "Twelve processes, then one report:\n"
         "  for i in $(seq 12); do frontier run configs/demo.yaml --shard $i/12 --threads 2 & done; wait\n"
@@ -80,8 +83,13 @@ int sf_cmd_run(int argc, char **argv)
     a.run.sets = a.set.n;
     a.run.set = a.set.item;
     char path[4096];
-    sf_status status = sf_run(&a.run, path);
+    int failed;
+    sf_status status = sf_run(&a.run, path, &failed);
     if (status == SF_OK && !a.run.shards) status = summarise(path); /* a part alone lacks its dense cells */
     if (status == SF_OK) printf("\nResults: %s\n", path);
-    return sf_cli_end(status);
+    if (status != SF_OK || !failed) return sf_cli_end(status);
+    fflush(stdout);
+    fprintf(stderr, "frontier: %d cell%s failed and %s left out; `frontier show %s` says which and why, run --retry tries again\n",
+            failed, failed == 1 ? "" : "s", failed == 1 ? "is" : "are", path);
+    return SF_CLI_CELLS_FAILED;
 }

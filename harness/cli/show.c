@@ -158,6 +158,51 @@ static void add_map(json_t *o, const char *name, const float *map, int layers, i
 
 static void set_real(json_t *o, const char *key, double value) { json_object_set_new(o, key, isnan(value) ? json_null() : json_real(value)); }
 
+/* Whether an arm's label, "quest(page=32)", is what was asked for by label or by name. */
+static bool is_called(const char *label, const char *asked)
+{
+    size_t n = strlen(asked);
+    return strncmp(label, asked, n) == 0 && (!label[n] || label[n] == '(');
+}
+
+/* A cell that failed, and why. */
+static bool add_failure(const struct args *a, const sf_results *r, json_t *o)
+{
+    for (int i = 0; i < r->failures; i++) {
+        const sf_failure *f = &r->failure[i];
+        const sf_phase phase = strcmp(f->label[SF_DECODE], "dense") != 0 ? SF_DECODE : SF_PREFILL;
+        if ((a->model && strcmp(a->model, f->model) != 0) || (a->length && a->length != f->length) ||
+            (a->task && !is_called(f->task, a->task)) || (a->method && !is_called(f->label[phase], a->method)) ||
+            (a->sparsity >= 0 && !(fabs(a->sparsity - f->sparsity[phase]) < 1e-9)))
+            continue;
+        json_object_set_new(o, "cell", json_string(f->key));
+        json_object_set_new(o, "model", json_string(f->model));
+        json_object_set_new(o, "task", json_string(f->task));
+        json_object_set_new(o, "length", json_integer(f->length));
+        json_object_set_new(o, "prefill", json_string(f->label[SF_PREFILL]));
+        json_object_set_new(o, "decode", json_string(f->label[SF_DECODE]));
+        set_real(o, "prefill_sparsity", f->sparsity[SF_PREFILL]);
+        set_real(o, "decode_sparsity", f->sparsity[SF_DECODE]);
+        json_object_set_new(o, "sample", json_integer(f->sample));
+        json_object_set_new(o, "failed", json_string(f->message));
+        return true;
+    }
+    return false;
+}
+
+/* Beside whatever is shown: what else the file says could not be run. */
+static void list_failures(const sf_results *r, json_t *o)
+{
+    json_t *list = r->failures ? json_array() : NULL;
+    for (int i = 0; i < r->failures; i++) {
+        const sf_failure *f = &r->failure[i];
+        json_array_append_new(list, json_sprintf("%s, %s, %d tokens, %s in prefill, %s in decode, sample %d: %s", f->model,
+                                                 f->task, f->length, f->label[SF_PREFILL], f->label[SF_DECODE], f->sample,
+                                                 f->message));
+    }
+    if (list) json_object_set_new(o, "failed_cells", list);
+}
+
 static sf_status show_results(const struct args *a, json_t *o)
 {
     sf_results r;
@@ -199,9 +244,14 @@ static sf_status show_results(const struct args *a, json_t *o)
             add_map(o, "decode_density", s->density[SF_DECODE], c->layers, c->heads);
             add_map(o, "prefill_recall", s->recall[SF_PREFILL], c->layers, c->heads);
             add_map(o, "decode_recall", s->recall[SF_DECODE], c->layers, c->heads);
+            list_failures(&r, o);
             sf_results_free(&r);
             return SF_OK;
         }
+    }
+    if (add_failure(a, &r, o)) {
+        sf_results_free(&r);
+        return SF_OK;
     }
     char there[1024] = "";
     for (int i = 0; i < r.cells; i++) {
@@ -212,6 +262,13 @@ static sf_status show_results(const struct args *a, json_t *o)
                  c->method[phase], c->sparsity[phase]);
         if (strlen(there) + strlen(one) + 8 < sizeof there) strcat(there, one);
         else if (there[strlen(there) - 1] != '.') strcat(there, "\n  ...");
+    }
+    for (int i = 0; i < r.failures; i++) {
+        const sf_failure *f = &r.failure[i];
+        char one[256];
+        snprintf(one, sizeof one, "\n  failed: %.40s, %.30s, %d tokens, %.30s, %.30s", f->model, f->task, f->length,
+                 f->label[SF_PREFILL], f->label[SF_DECODE]);
+        if (strlen(there) + strlen(one) + 8 < sizeof there) strcat(there, one);
     }
     sf_results_free(&r);
     return sf_fail(SF_BAD_INPUT, "%s: no such cell or sample in it. It holds:%s", a->file, there);

@@ -320,7 +320,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "plugins", "device",   "threads",
-                                       "batch",  "recall", "picture", "memory",  NULL};
+                                       "batch",  "recall", "picture", "memory",  "on_error", "hook_limit", NULL};
     SF_TRY(sf_yaml_known(root, keys));
     static const char *const needed[] = {"models", "tasks", "lengths", NULL};
     for (int i = 0; needed[i]; i++)
@@ -340,6 +340,11 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     SF_TRY(whole(root, "recall", 0, 4096, 16, &n)); s->recall_rows = (int)n;
     SF_TRY(read_picture(sf_yaml_get(root, "picture"), s));
     if ((node = sf_yaml_get(root, "memory"))) SF_TRY(sf_yaml_real(node, 0.001, 1e6, &s->memory_gib));
+    s->hook_limit = 600;
+    if ((node = sf_yaml_get(root, "hook_limit"))) SF_TRY(sf_yaml_real(node, 1, 1e6, &s->hook_limit));
+    int choice = 0;
+    if ((node = sf_yaml_get(root, "on_error"))) SF_TRY(sf_yaml_choice(node, "continue|stop", &choice));
+    s->stop_on_error = choice == 1;
     s->device = "cpu";
     if ((node = sf_yaml_get(root, "device"))) SF_TRY(sf_yaml_text(node, &s->device));
 

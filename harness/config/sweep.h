@@ -61,6 +61,8 @@ typedef struct sf_sweep {
     int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */
     int picture_layer, picture_head; /* of whom a picture is kept, of each cell's first sample; layer -1: the middle one,
                                         head -1: the middle one, layer -2: no pictures */
+    bool stop_on_error;            /* on_error: stop; else a failing cell is marked and the others go on */
+    double hook_limit;             /* seconds that a hook of a plug-in may take */
     double memory_gib;             /* limit for caches and activations; 0: what the machine has */
     char *file_name;               /* the name, where it is the config file's */
     sf_node *tree;                 /* owns every const text above */

@@ -1,9 +1,9 @@
 #include "harness/engine/hooks.h"
 
-#include <signal.h>
+#include "base/running.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define KIND(k) (1u << (k))
 
@@ -32,61 +32,18 @@ static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const v
     return sf_fail(SF_INTERNAL, "no hook %d", (int)hook);
 }
 
-/* ---- where a crash happened -------------------------------------------------------------------------------------- */
-
-/* The hook that runs; read by the signal handler, which may do little more than write(). */
-static volatile struct {
-    const char *method, *hook; /* NULL: none runs */
-    int layer;                 /* -1: of no layer */
-} running;
-
-static void append(char *line, size_t *n, const char *text)
-{
-    while (*text && *n < 200) line[(*n)++] = *text++;
-}
-
-static void name_crash(int signal)
-{
-    char line[200], digits[12], *digit = digits + sizeof digits - 1;
-    size_t n = 0;
-    if (running.method) {
-        append(line, &n, "\nfrontier: error: crashed in method '");
-        append(line, &n, running.method);
-        append(line, &n, "', ");
-        append(line, &n, running.hook);
-        *digit = '\0';
-        for (int left = running.layer; left >= 0; left = left >= 10 ? left / 10 : -1) *--digit = (char)('0' + left % 10);
-        append(line, &n, *digit ? ", layer " : "");
-        append(line, &n, digit);
-        append(line, &n, "\n");
-        if (write(STDERR_FILENO, line, n) < 0) n = 0; /* nothing can be done about it */
-    }
-    raise(signal); /* SA_RESETHAND: ends the process when this returns */
-}
-
-void sf_hooks_name_crashes(void)
-{
-    static char stack[1 << 16]; /* its own, for hooks that ran out of theirs */
-    static const int crash[] = {SIGSEGV, SIGBUS, SIGFPE};
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
-    for (size_t i = 0; i < sizeof crash / sizeof *crash; i++) {
-        struct sigaction before, action = {.sa_handler = name_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK};
-        if (sigaction(crash[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(crash[i], &action, NULL);
-    }
-}
-
 /* ---- calling ------------------------------------------------------------------------------------------------------ */
 
 /* Empties the message too, so that outcome() can tell whether the hook left one. */
 static void enter(const sf_method *m, const char *hook, int layer)
 {
-    running.hook = hook, running.layer = layer, running.method = m->name;
+    sf_running_enter(m->name, hook, layer);
     sf_fail(SF_OK, "%s", "");
 }
 
 static sf_status leave(sf_status status)
 {
-    running.method = NULL;
+    sf_running_leave();
     if (status != SF_OK && !*sf_error())
         sf_fail(status, "failed with status %d and said nothing; a hook that fails returns sf_fail(…) with the reason",
                 (int)status);

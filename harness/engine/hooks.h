@@ -27,7 +27,4 @@ sf_status sf_hook_state(sf_attention *a, const sf_method *method, const void *pa
 /* New keys from logical key `first` on; nothing for methods that do not observe. The caller releases its scratch. */
 sf_status sf_hook_observe(sf_attention *a, const sf_method *method, const void *params, sf_state *state, int first);
 
-/* For programs: from now on a crash inside a hook says on stderr in which, before it ends the process as it would have. */
-void sf_hooks_name_crashes(void);
-
 #endif

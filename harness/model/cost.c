@@ -1,3 +1,4 @@
+#include "base/running.h"
 #include "harness/model/cost.h"
 
 #include <assert.h>
@@ -27,7 +28,9 @@ static void add_estimation(const sf_model_config *m, const sf_cost_query *q, con
                         .kv_heads = m->kv_heads,
                         .head_dim = m->head_dim,
                         .layers = m->layers};
+    sf_running_enter(method->name, "estimate", -1);
     sf_estimate e = method->estimate(&extent, params);
+    sf_running_leave();
     double times = (double)q->batch * layers;
     term(out, name, times * e.paper, times * e.exact);
 }

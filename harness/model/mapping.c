@@ -1,5 +1,7 @@
 #include "harness/model/mapping.h"
 
+#include "base/mapped.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -53,6 +55,7 @@ sf_status sf_map_file(const char *path, sf_mapping *out)
     close(fd);
     if (data == MAP_FAILED) return sf_fail(SF_IO, "%s: cannot be mapped (%zu bytes): %s", path, bytes, strerror(error));
     *out = (sf_mapping){data, bytes};
+    sf_mapped_add(data, bytes, path);
     return SF_OK;
 }
 
@@ -68,6 +71,7 @@ sf_status sf_map_memory(size_t bytes, sf_mapping *out)
 
 void sf_unmap(sf_mapping *mapping)
 {
+    if (mapping->data) sf_mapped_drop(mapping->data);
     if (mapping->data) munmap(mapping->data, mapping->bytes);
     *mapping = (sf_mapping){0};
 }

@@ -11,8 +11,8 @@ typedef struct sf_mapping {
     size_t bytes;
 } sf_mapping;
 
-/* Maps the whole file read-only. Error: it is missing, a directory, not a regular file, empty or unreadable. The file
- * must not be cut short while it is mapped. */
+/* Maps the whole file read-only. Error: it is missing, a directory, not a regular file, empty or unreadable. Where
+ * the file is cut short while it is mapped, the program ends and names it (sf_name_crashes()). */
 sf_status sf_map_file(const char *path, sf_mapping *out);
 
 /* Zeroed memory that can be written. */

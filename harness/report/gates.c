@@ -286,6 +286,16 @@ static sf_status warn(const sf_view *v, sf_warnings *w, const char *text, int n,
     return add(w, out);
 }
 
+/* A cell that could not be run, in whole or from some sample on. */
+static sf_status warn_failed(sf_warnings *w, const sf_failure *f)
+{
+    char *text = NULL;
+    if (asprintf(&text, "failed at sample %d and left out: %s, %s, %d tokens, %s in prefill, %s in decode: %s", f->sample,
+                 f->model, f->task, f->length, f->label[SF_PREFILL], f->label[SF_DECODE], f->message) < 0)
+        text = NULL;
+    return add(w, text);
+}
+
 sf_status sf_gates(const sf_view *v, sf_warnings *out)
 {
     *out = (sf_warnings){0};
@@ -297,6 +307,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
         if (asprintf(&text, "left out: %s", r->problem[i]) < 0) text = NULL;
         status = add(out, text);
     }
+    for (int i = 0; i < r->failures && status == SF_OK; i++) status = warn_failed(out, &r->failure[i]);
     if (v->left_out && status == SF_OK) {
         char *text = NULL;
         if (asprintf(&text,

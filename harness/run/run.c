@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -20,6 +21,7 @@
 #include "harness/model/cost.h"
 #include "harness/engine/engine.h"
 #include "harness/model/tokenizer.h"
+#include "harness/run/apart.h"
 #include "harness/run/progress.h"
 #include "harness/run/road.h"
 #include "harness/run/schedule.h"
@@ -52,6 +54,12 @@ struct taken {
     char *gold;
 };
 
+/* What a process of plug-ins' cells has in hand: whom its death is put down to. */
+struct at_hand {
+    int cell; /* position in the plan: the only one at hand; -1: several were */
+    int sample;
+};
+
 /* What the samples at hand hold; sized once for the widest group of cells. */
 struct work {
     const sf_road *road;
@@ -61,6 +69,10 @@ struct work {
     sf_progress progress;
     sf_devices devices;                       /* of the run; this process is worker `worker` of so many */
     int worker;
+    bool plugins;                             /* this pass runs the cells of plug-ins, in a process apart; else all others */
+    struct at_hand *at_hand;                  /* shared with the process that waits for this one; NULL: none does */
+    bool ran_plugins;                         /* in this run there were some to run */
+    bool alone;                               /* the samples at hand run one lane at a time, to find who fails */
     sf_claims *claims;                        /* NULL: one device, whose samples are all this process's */
     double taken_work, done_before;           /* of the samples at hand, and its share done by earlier engine runs */
     int lanes_now;                            /* in the engine run at hand */
@@ -192,6 +204,36 @@ static bool is_pictured(const sf_lane *lane, sf_phase phase)
     return (!lane->prefill && !lane->decode) || (phase == SF_PREFILL ? lane->prefill != NULL : lane->decode != NULL);
 }
 
+/* ---- cells that fail ------------------------------------------------------------------------------------------------- */
+
+static bool is_plugins(const sf_cell *cell)
+{
+    return (cell->prefill && *cell->prefill->code) || (cell->decode && *cell->decode->code);
+}
+
+static void take_in_hand(struct work *w, const sf_cell *cell, int sample)
+{
+    if (w->at_hand) *w->at_hand = (struct at_hand){cell ? (int)(cell - w->road->plan.cell) : -1, sample};
+}
+
+/* Notes a cell as failed, with the message of `status`, and goes on; or passes the status on, where the fault is not the
+ * cell's or the config says so. */
+static sf_status fail_cell(const struct work *w, const sf_cell *cell, int sample, sf_status status)
+{
+    bool cells_own = status == SF_BAD_INPUT || status == SF_UNSUPPORTED || status == SF_INTERNAL;
+    if (status == SF_OK || !cells_own || w->road->sweep->stop_on_error) return status;
+    char message[2048];
+    snprintf(message, sizeof message, "%s", sf_error());
+    const sf_cell_info info = sf_road_cell_info(w->road, cell);
+    const sf_failure failure = {.key = info.key, .model = info.model, .task = info.task_label,
+                                .label = {info.label[0], info.label[1]}, .sparsity = {info.sparsity[0], info.sparsity[1]},
+                                .length = info.length, .sample = sample, .message = message};
+    SF_TRY(sf_store_fail(w->store, &failure));
+    fprintf(stderr, "frontier: a cell failed and is left out: %s, %s, %d tokens, %s in prefill, %s in decode, sample %d: %s\n",
+            info.model, info.task_label, info.length, info.label[SF_PREFILL], info.label[SF_DECODE], sample, message);
+    return SF_OK;
+}
+
 /* From a finished lane to what is stored of it. */
 static sf_status judge(struct work *w, const struct taken *t, int i)
 {
@@ -259,7 +301,16 @@ static sf_status finish_lanes(struct work *w, const struct taken *t, int first, 
     return sf_store_add(w->store, lanes, w->info + first, w->record + first);
 }
 
-/* The taken samples' lanes, as many at a time as fit the memory limit. */
+/* Passes over the lane that comes next. */
+static void drop_lane(const struct work *w, int *done, int *at)
+{
+    const struct taken *t = &w->taken[*at];
+    ++*done;
+    *at += *done == t->first + t->lanes;
+}
+
+/* The taken samples' lanes, as many at a time as fit the memory limit. Where they fail together, they run again one at a
+ * time, and who fails alone is left out. */
 static sf_status run_lanes(struct work *w)
 {
     const sf_sweep *sweep = w->road->sweep;
@@ -284,10 +335,25 @@ static sf_status run_lanes(struct work *w)
             w->memory_held = 0;
         }
         w->memory_held = fit.bytes > w->memory_held ? fit.bytes : w->memory_held;
+        if (w->alone) fit.jobs = fit.lanes = 1;
         w->job[fit.jobs - 1].lanes = fit.lanes;
         w->lanes_now = 0;
         for (int j = 0; j < fit.jobs; j++) w->lanes_now += w->job[j].lanes;
-        SF_TRY(sf_engine_run(w->engine, fit.jobs, w->job, &how));
+        if (sf_store_failed(w->store, w->pending[done]->key)) { /* at an earlier sample of these */
+            drop_lane(w, &done, &at);
+            continue;
+        }
+        take_in_hand(w, w->lanes_now == 1 ? w->pending[done] : NULL, w->taken[at].index);
+        sf_status status = sf_engine_run(w->engine, fit.jobs, w->job, &how);
+        if (status != SF_OK && w->lanes_now > 1 && !sweep->stop_on_error && status != SF_NO_MEMORY) {
+            w->alone = true;
+            continue;
+        }
+        if (status != SF_OK) {
+            SF_TRY(fail_cell(w, w->pending[done], w->taken[at].index, status));
+            drop_lane(w, &done, &at);
+            continue;
+        }
         for (int j = 0; j < fit.jobs; j++) {
             const struct taken *t = &w->taken[at];
             SF_TRY(finish_lanes(w, t, done, w->job[j].lanes));
@@ -348,9 +414,36 @@ static int find_pending(const struct work *w, struct group g, int index, const s
     for (int sparse = 0; sparse < 2; sparse++)
         for (int i = 0; i < g.cells; i++)
             if ((g.cell[i].prefill != NULL) == sparse && in_shard(w, g, &g.cell[i], index) &&
-                !sf_store_has(w->store, g.cell[i].key, index))
+                is_plugins(&g.cell[i]) == w->plugins && !sf_store_has(w->store, g.cell[i].key, index) &&
+                !sf_store_failed(w->store, g.cell[i].key))
                 out[n++] = &g.cell[i];
     return n;
+}
+
+/* Fits the budgets of a sample's cells; those whose method cannot are left out. */
+static sf_status fit_lanes(struct work *w, struct taken *t)
+{
+    int kept = t->first;
+    for (int i = t->first; i < t->first + t->lanes; i++) {
+        w->pending[kept] = w->pending[i];
+        take_in_hand(w, w->pending[kept], t->index);
+        sf_status status = fit_lane(w, t, kept);
+        if (status == SF_OK) {
+            kept++;
+            continue;
+        }
+        for (int p = 0; p < SF_PHASES; p++) free(w->params[kept][p]), w->params[kept][p] = NULL;
+        SF_TRY(fail_cell(w, w->pending[kept], t->index, status));
+    }
+    t->lanes = kept - t->first;
+    return SF_OK;
+}
+
+static void drop_taken(struct taken *t)
+{
+    free(t->gold);
+    free(t->ids);
+    sf_sample_free(&t->sample);
 }
 
 /* Takes sample `index` if some cells lack it. */
@@ -362,12 +455,12 @@ static sf_status take_sample(struct work *w, struct group g, int index)
     if (!t->lanes) return SF_OK;
     SF_TRY(sf_road_sample(w->road, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->ids, &t->tokens));
     w->takings++;
+    t->gold = gold_json(&t->sample);
+    sf_status status = t->gold ? fit_lanes(w, t) : sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
     w->lanes += t->lanes;
     w->taken_work += work_of(w->road, w->pending + t->first, t->lanes);
-    t->gold = gold_json(&t->sample);
-    if (!t->gold) return sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
-    for (int i = t->first; i < w->lanes; i++) SF_TRY(fit_lane(w, t, i));
-    return SF_OK;
+    if (!t->lanes) drop_taken(&w->taken[--w->takings]); /* none is left that could run */
+    return status;
 }
 
 static void drop_samples(struct work *w)
@@ -377,11 +470,7 @@ static void drop_samples(struct work *w)
         w->text[i] = NULL;
         for (int p = 0; p < SF_PHASES; p++) free(w->params[i][p]), w->params[i][p] = NULL;
     }
-    for (int j = 0; j < w->takings; j++) {
-        free(w->taken[j].gold);
-        free(w->taken[j].ids);
-        sf_sample_free(&w->taken[j].sample);
-    }
+    for (int j = 0; j < w->takings; j++) drop_taken(&w->taken[j]);
 }
 
 /* Takes samples from `from` on until there are lanes enough, and runs them; *next: the one after them. */
@@ -393,13 +482,15 @@ static sf_status run_samples(struct work *w, struct group g, int from, int *next
     w->taken_work = w->done_before = 0;
     int i = from, most = (g.cell->samples + w->devices.n - 1) / w->devices.n; /* a worker's share, or others would wait for it */
     for (; status == SF_OK && i < g.cell->samples && w->lanes < SF_LANES_TOGETHER && w->takings < most; i++)
-        if (sf_claim(w->claims)) status = take_sample(w, g, i);
+        if (w->plugins ? i % w->devices.n == w->worker : sf_claim(w->claims)) status = take_sample(w, g, i);
     char last[32] = "";
     if (i - from > 1) snprintf(last, sizeof last, "-%d", i);
     snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d%s/%d", s->model[g.cell->model].label,
              s->task[g.cell->task].label, s->length[g.cell->length], from + 1, last, g.cell->samples);
     if (status == SF_OK && w->lanes > 0) status = run_lanes(w);
+    if (w->lanes > 0) w->alone = false; /* the next ones have failed nobody yet */
     for (int n = 0; status == SF_OK && n < w->lanes; n++) {
+        if (!w->text[n]) continue; /* failed */
         w->sum[w->pending[n] - g.cell] += w->record[n].strict;
         w->samples[w->pending[n] - g.cell]++;
     }
@@ -457,7 +548,7 @@ static sf_status choose_picture(struct work *w, const char *path, const sf_model
 }
 
 /* Every cell with something left to run must fit the memory limit at least alone; known before anything runs. */
-static sf_status check_memory(const struct work *w)
+static sf_status check_memory(struct work *w)
 {
     const sf_road *road = w->road;
     const sf_cell *largest = NULL;
@@ -467,7 +558,9 @@ static sf_status check_memory(const struct work *w)
         bool left = false;
         for (int n = 0; n < cell->samples && !left; n++) left = !sf_store_has(w->store, cell->key, n);
         size_t bytes = 0;
-        if (left) SF_TRY(sf_cell_memory(road, &w->backend, cell, &bytes));
+        if (!left || is_plugins(cell) != w->plugins || sf_store_failed(w->store, cell->key)) continue;
+        take_in_hand(w, cell, 0);
+        SF_TRY(fail_cell(w, cell, 0, sf_cell_memory(road, &w->backend, cell, &bytes)));
         if (bytes > most) most = bytes, largest = cell;
     }
     if (most <= w->memory_limit) return SF_OK;
@@ -502,7 +595,7 @@ static sf_status run_groups(struct work *w)
         at += g.cells;
     }
     free(pending);
-    if (total == 0 && w->worker == 0) fprintf(stderr, "all %d cells are stored; nothing is left to run\n", road->plan.cells);
+    if (total == 0 && w->worker == 0 && !w->plugins && !w->ran_plugins) fprintf(stderr, "all %d cells are stored; nothing is left to run\n", road->plan.cells);
     sf_progress_begin(&w->progress, total / w->devices.n);
     w->progress.terminal &= w->worker == 0; /* the others are about as far */
 
@@ -549,6 +642,79 @@ static sf_status run_device(struct work *w)
     return run_groups(w);
 }
 
+/* ---- plug-ins ------------------------------------------------------------------------------------------------------- */
+
+static bool any_of_plugins(const sf_road *road)
+{
+    for (int i = 0; i < road->plan.cells; i++)
+        if (is_plugins(&road->plan.cell[i])) return true;
+    return false;
+}
+
+static bool any_left_of_plugins(const struct work *w)
+{
+    for (int i = 0; i < w->road->plan.cells; i++) {
+        const sf_cell *cell = &w->road->plan.cell[i];
+        if (!is_plugins(cell) || sf_store_failed(w->store, cell->key)) continue;
+        for (int n = 0; n < cell->samples; n++)
+            if (!sf_store_has(w->store, cell->key, n)) return true;
+    }
+    return false;
+}
+
+struct plugins_pass {
+    struct work *w;
+    const char *device;
+    int threads;
+};
+
+/* In a process of its own, whose parts are named apart from its parent's; it does not fold, since it may be corrupt. */
+static sf_status run_plugins_pass(void *user)
+{
+    const struct plugins_pass *pass = user;
+    struct work *w = pass->w;
+    forked = true;
+    if (w->devices.n == 1) sf_store_share(w->store, 1, 2);
+    sf_status status = sf_backend_open(pass->device, pass->threads, &w->backend);
+    if (status == SF_OK) status = run_device(w);
+    return status;
+}
+
+/* The cells of plug-ins, in processes apart from this one, each going on where the last one died: a death with several
+ * cells in hand is tried again with one at a time, one with a single cell in hand is that cell's failure. */
+static sf_status run_plugins(struct work *w, const char *device, int threads)
+{
+    struct plugins_pass pass = {w, device, threads};
+    if (!any_left_of_plugins(w)) return SF_OK;
+    w->at_hand = mmap(NULL, sizeof *w->at_hand, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (w->at_hand == MAP_FAILED) return w->at_hand = NULL, sf_fail(SF_NO_MEMORY, "no memory that two processes share");
+    w->plugins = w->ran_plugins = true;
+    w->alone = false;
+    sf_status status;
+    for (bool died = true; died;) {
+        *w->at_hand = (struct at_hand){-1, 0};
+        status = sf_apart(run_plugins_pass, &pass, w->road->sweep->hook_limit, &interrupted, &died);
+        if (!died) continue;
+        char why[2048];
+        snprintf(why, sizeof why, "%s", sf_error());
+        const struct at_hand at = *w->at_hand;
+        sf_status known = sf_store_refresh(w->store);
+        sf_fail(status, "%s", why);
+        if (known != SF_OK) status = known;
+        else if (at.cell >= 0) status = fail_cell(w, &w->road->plan.cell[at.cell], at.sample, status);
+        else if (!w->alone && !w->road->sweep->stop_on_error) status = SF_OK;
+        w->alone = at.cell < 0;
+        if (status != SF_OK) break;
+    }
+    munmap(w->at_hand, sizeof *w->at_hand);
+    w->at_hand = NULL;
+    w->plugins = w->alone = false;
+    sf_status known = status == SF_OK || status == SF_INTERRUPTED ? sf_store_refresh(w->store) : SF_OK;
+    return known != SF_OK ? known : status;
+}
+
+/* ---- several devices ------------------------------------------------------------------------------------------------- */
+
 /* In a process of its own. Threads do not survive a fork: a host backend has but one here. */
 static sf_status run_share(void *user, int worker, const char *device, sf_claims *claims)
 {
@@ -557,6 +723,7 @@ static sf_status run_share(void *user, int worker, const char *device, sf_claims
     w->worker = worker;
     w->claims = claims;
     sf_store_share(w->store, worker + 1, w->devices.n + 1);
+    SF_TRY(run_plugins(w, device, 1));
     sf_status status = sf_backend_open(device, 1, &w->backend);
     if (status == SF_OK) status = run_device(w);
     sf_backend_close(&w->backend);
@@ -567,14 +734,32 @@ static sf_status run_shares(struct work *w)
 {
     sf_status status = sf_spread(&w->devices, run_share, w, &interrupted);
     sf_store_share(w->store, 0, w->devices.n + 1);
+    if (status == SF_OK) status = sf_store_refresh(w->store); /* who failed, in whichever of them */
     return status;
 }
 
-sf_status sf_run(const sf_run_options *options, char path[4096])
+/* Plug-ins first, while this process has no threads and no device that a fork would not survive. */
+static sf_status run_all(struct work *w)
+{
+    if (w->devices.n > 1) return run_shares(w);
+    SF_TRY(run_plugins(w, w->devices.name[0], w->road->sweep->threads));
+    if (!w->backend.ops) SF_TRY(sf_backend_open(w->devices.name[0], w->road->sweep->threads, &w->backend));
+    return run_device(w);
+}
+
+static int failed_cells(const struct work *w)
+{
+    int n = 0;
+    for (int i = 0; i < w->road->plan.cells; i++) n += sf_store_failed(w->store, w->road->plan.cell[i].key);
+    return n;
+}
+
+sf_status sf_run(const sf_run_options *options, char path[4096], int *failed)
 {
     sf_road road;
     struct work w = {.road = &road, .shard = options->shard, .shards = options->shards};
     char started[40];
+    *failed = 0;
     struct utsname host = {0};
     uname(&host);
     iso_now(started);
@@ -590,8 +775,10 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
         status = sf_make_folder_of(path, "results");
     }
     if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w.devices);
-    if (status == SF_OK && w.devices.n == 1) status = sf_backend_open(w.devices.name[0], road.sweep->threads, &w.backend);
+    bool early = w.devices.n == 1 && (!any_of_plugins(&road) || sf_device_is_host(w.devices.name[0]));
+    if (status == SF_OK && early) status = sf_backend_open(w.devices.name[0], road.sweep->threads, &w.backend);
     if (status == SF_OK) status = sf_store_open(path, options->overwrite, &w.store);
+    if (status == SF_OK && options->retry) sf_store_forgive(w.store);
     if (status == SF_OK) {
         struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
         sigaction(SIGINT, &act, NULL);
@@ -602,12 +789,13 @@ sf_status sf_run(const sf_run_options *options, char path[4096])
                            .started = started, .seconds = NAN, .batch = road.sweep->batch, .cells = cells,
                            .first_prompts = prompts};
         if (status == SF_OK) status = sf_store_note(w.store, &run);
-        if (status == SF_OK) status = w.devices.n > 1 ? run_shares(&w) : run_device(&w);
+        if (status == SF_OK) status = run_all(&w);
         if (status == SF_OK) run.seconds = sf_now() - begun;
         if (status == SF_OK || status == SF_INTERRUPTED) { /* what is finished becomes the results file either way */
             sf_status folded = sf_store_fold(w.store, &run);
             if (status == SF_OK) status = folded;
         }
+        *failed = failed_cells(&w);
         free(versions);
         free(cells);
         free(prompts);

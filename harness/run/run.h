@@ -10,11 +10,12 @@ typedef struct sf_run_options {
     const char *config, *out;         /* out NULL: results/NAME.h5 */
     int sets;
     const char *const *set;
-    bool overwrite;
+    bool overwrite, retry;            /* retry: cells on record as failed are tried again */
     int shard, shards;                /* runs part `shard` of 1 … `shards` alone; 0, 0: everything */
 } sf_run_options;
 
-/* Runs what is not yet stored. Prints one line a cell when stderr is no terminal. `path`: where the results are. */
-sf_status sf_run(const sf_run_options *options, char path[4096]);
+/* Runs what is not yet stored. Prints one line a cell when stderr is no terminal. `path`: where the results are;
+ * *failed: cells of the sweep that failed, now or before, and are left out. */
+sf_status sf_run(const sf_run_options *options, char path[4096], int *failed);
 
 #endif

@@ -22,6 +22,12 @@ static const sf_backend_ops *kind_of(const char *device, size_t length)
     return NULL;
 }
 
+bool sf_device_is_host(const char *device)
+{
+    const sf_backend_ops *kind = kind_of(device, strcspn(device, ":"));
+    return kind && !kind->devices;
+}
+
 /* Counted in a process of its own: asking a driver would keep this one from forking workers. */
 static int count_devices(const sf_backend_ops *kind)
 {

@@ -26,6 +26,9 @@ typedef struct sf_devices {
  * Error: a list that is none, a device twice or not there, more than SF_WORKERS. */
 sf_status sf_devices_of(const char *device, sf_devices *out);
 
+/* Whether it is this machine's processors, which need nothing that a fork would not survive. */
+bool sf_device_is_host(const char *device);
+
 /* Units of work, in an order that all workers walk alike; each is claimed by one of them. */
 typedef struct sf_claims {
     _Atomic int *next; /* shared: the first unit that nobody has claimed */

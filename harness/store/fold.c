@@ -47,7 +47,8 @@ struct batch {
     struct row *row;
     size_t rows, size;
     const sf_run_info **run;
-    int runs;
+    const sf_failure **failure;
+    int runs, failures;
     struct added *added;
     int cells;
     const sf_record **record; /* [rows] */
@@ -57,6 +58,7 @@ static void release(struct batch *b)
 {
     free(b->row);
     free(b->run);
+    free(b->failure);
     free(b->added);
     free(b->record);
     sf_heap_free(&b->heap);
@@ -92,6 +94,10 @@ static sf_status read_batch(int folder, const char *folder_path, int count, char
         if (!run) return SF_NO_MEMORY;
         b->run = run;
         for (int i = 0; i < part.runs; i++) b->run[b->runs++] = &part.run[i];
+        const sf_failure **failure = grown(b->failure, (size_t)(b->failures + part.failures), sizeof *failure);
+        if (!failure) return SF_NO_MEMORY;
+        b->failure = failure;
+        for (int i = 0; i < part.failures; i++) b->failure[b->failures++] = &part.failure[i];
     }
     if (b->rows) qsort(b->row, b->rows, sizeof *b->row, by_cell);
     b->record = grown(NULL, b->rows, sizeof *b->record);
@@ -120,6 +126,7 @@ static sf_status add_cell(const sf_hdf5 *file, struct batch *b, int n, const str
 static sf_status add_batch(const sf_hdf5 *file, struct batch *b)
 {
     for (int i = 0; i < b->runs; i++) SF_TRY(sf_hdf5_put_run(file, b->run[i]));
+    for (int i = 0; i < b->failures; i++) SF_TRY(sf_hdf5_put_failure(file, b->failure[i]));
     for (size_t i = 0, end; i < b->rows; i = end) {
         for (end = i + 1; end < b->rows && strcmp(b->row[end].cell->key, b->row[i].cell->key) == 0;) end++;
         SF_TRY(add_cell(file, b, (int)(end - i), b->row + i, b->record + i));
@@ -127,7 +134,14 @@ static sf_status add_batch(const sf_hdf5 *file, struct batch *b)
     return SF_OK;
 }
 
-/* Of several notes of a run the last one stands. */
+/* Of several failures of a cell, and of several notes of a run, the last one stands. */
+static bool failure_stands(const struct batch *b, int i)
+{
+    for (int j = i + 1; j < b->failures; j++)
+        if (strcmp(b->failure[i]->key, b->failure[j]->key) == 0) return false;
+    return true;
+}
+
 static bool stands(const struct batch *b, int i)
 {
     for (int j = i + 1; j < b->runs; j++)
@@ -145,6 +159,8 @@ static sf_status check_batch(const char *aside, const struct batch *b)
         status = sf_hdf5_same_rows(&file, b->added[i].cell, b->added[i].first, b->added[i].rows, b->added[i].record);
     for (int i = 0; i < b->runs && status == SF_OK; i++)
         if (stands(b, i)) status = sf_hdf5_same_run(&file, b->run[i]);
+    for (int i = 0; i < b->failures && status == SF_OK; i++)
+        if (failure_stands(b, i)) status = sf_hdf5_same_failure(&file, b->failure[i]);
     sf_status closed = sf_hdf5_close(&file);
     return status == SF_OK ? closed : status;
 }

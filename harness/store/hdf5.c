@@ -431,3 +431,53 @@ sf_status sf_hdf5_put_run(const sf_hdf5 *f, const sf_run_info *run)
     sf_heap_free(&arena);
     return status;
 }
+
+/* ---- Failed cells: a group each, named by the cell's key ---- */
+
+static const char failures_group[] = "failures";
+
+sf_status sf_hdf5_failures(const sf_hdf5 *f, sf_heap *arena, int *count, sf_failure **failure)
+{
+    *count = 0;
+    *failure = NULL;
+    struct names n = {.arena = arena};
+    if (H5Lexists(f->file, failures_group, H5P_DEFAULT) == 0) return SF_OK;
+    SF_TRY(sf_hdf5_check_link(f, f->file, failures_group));
+    SF_TRY(names_in(f, failures_group, &n));
+    sf_status status = SF_OK;
+    if (!(*failure = sf_heap_alloc(arena, (size_t)n.count * sizeof **failure)))
+        status = sf_fail(SF_NO_MEMORY, "%s: out of memory", f->path);
+    for (int i = 0; i < n.count && status == SF_OK; i++) {
+        sf_failure *one = &(*failure)[i];
+        char path[64];
+        snprintf(path, sizeof path, "%s/%.40s", failures_group, n.name[i]);
+        status = sf_hdf5_check_link(f, f->file, path);
+        hid_t group = status == SF_OK ? H5Gopen2(f->file, path, H5P_DEFAULT) : H5I_INVALID_HID;
+        if (status == SF_OK && group < 0) status = sf_hdf5_fail(f, SF_BAD_INPUT, "%s cannot be opened", path);
+        if (status == SF_OK) status = sf_hdf5_get_attributes(f, group, path, sf_failure_columns, arena, one);
+        if (group >= 0) H5Gclose(group);
+        if (status == SF_OK && (!sf_sample_valid(one->sample) || !sf_key_valid(one->key)))
+            status = sf_fail(SF_BAD_INPUT, "%s: %s: no key, or sample %d", f->path, path, one->sample);
+    }
+    if (status == SF_OK) *count = n.count;
+    free(n.name);
+    return status;
+}
+
+sf_status sf_hdf5_put_failure(const sf_hdf5 *f, const sf_failure *failure)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/%.40s", failures_group, failure->key);
+    if (H5Lexists(f->file, failures_group, H5P_DEFAULT) == 0) {
+        hid_t all = H5Gcreate2(f->file, failures_group, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        if (all < 0) return sf_hdf5_fail(f, SF_IO, "cannot make the group %s", failures_group);
+        H5Gclose(all);
+    } else if (H5Lexists(f->file, path, H5P_DEFAULT) > 0 && H5Ldelete(f->file, path, H5P_DEFAULT) < 0) {
+        return sf_hdf5_fail(f, SF_IO, "cannot replace %s", path);
+    }
+    hid_t group = H5Gcreate2(f->file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    sf_status status = group < 0 ? sf_hdf5_fail(f, SF_IO, "cannot make %s", path)
+                                 : sf_hdf5_put_attributes(f, group, sf_failure_columns, failure);
+    if (group >= 0) H5Gclose(group);
+    return status;
+}

@@ -30,12 +30,17 @@ sf_status sf_hdf5_keys(const sf_hdf5 *f, sf_heap *arena, int *count, const char 
 sf_status sf_hdf5_samples(const sf_hdf5 *f, const char *key, sf_heap *arena, bool *exists, int *count, int **sample);
 /* Adds rows to a cell, which is made if need be. */
 sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, const sf_record *const *record);
+/* Failed cells; a file from before there were any holds none. Replaces the failure of the same cell, or adds it. */
+sf_status sf_hdf5_failures(const sf_hdf5 *f, sf_heap *arena, int *count, sf_failure **failure);
+sf_status sf_hdf5_put_failure(const sf_hdf5 *f, const sf_failure *failure);
+
 /* Reading back. That rows [first, first + n) are these records, and the attributes this cell's. */
 sf_status sf_hdf5_same_rows(const sf_hdf5 *f, const sf_cell_info *cell, int first, int n, const sf_record *const *record);
 /* That the first rows of each cell that has grown are those of the file `before`, and that no cell is gone. */
 sf_status sf_hdf5_same_cells(const sf_hdf5 *f, const sf_hdf5 *before);
 /* That the run is there. */
 sf_status sf_hdf5_same_run(const sf_hdf5 *f, const sf_run_info *run);
+sf_status sf_hdf5_same_failure(const sf_hdf5 *f, const sf_failure *failure);
 
 /* A cell's attributes, its rows and, with SF_READ_MEANS, its mean maps. */
 sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf_heap *arena, sf_cell_info *cell,

@@ -125,7 +125,7 @@ sf_status sf_sync_folder(int folder, const char *folder_path)
 }
 
 sf_status sf_part_write(int folder, const char *folder_path, const char *name, int records, const sf_cell_info *cell,
-                        const sf_record *record, const sf_run_info *run)
+                        const sf_record *record, const sf_run_info *run, const sf_failure *failure)
 {
     struct buffer b = {0};
     char header[HEADER] = {0};
@@ -146,6 +146,10 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
         put_columns(&b, sf_run_columns, false, run, 0);
         put_later(&b, 'n', sf_run_columns, run);
     }
+    if (failure) {
+        put(&b, "F", 1);
+        put_columns(&b, sf_failure_columns, false, failure, 0);
+    }
     if (b.failed) {
         free(b.data);
         return sf_fail(SF_NO_MEMORY, "out of memory while writing %d records to %s", records, folder_path);
@@ -160,17 +164,17 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
 
     char aside[40];
     snprintf(aside, sizeof aside, "%s.tmp", name);
-    int fd = openat(folder, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), failure = 0;
-    if (fd < 0 || write_all(fd, b.data, b.used) != SF_OK || fsync(fd) != 0) failure = errno;
-    if (fd >= 0 && close(fd) != 0 && !failure) failure = errno;
-    if (!failure && renameat(folder, aside, folder, name) != 0) failure = errno;
+    int fd = openat(folder, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), error = 0;
+    if (fd < 0 || write_all(fd, b.data, b.used) != SF_OK || fsync(fd) != 0) error = errno;
+    if (fd >= 0 && close(fd) != 0 && !error) error = errno;
+    if (!error && renameat(folder, aside, folder, name) != 0) error = errno;
     free(b.data);
-    if (failure) {
+    if (error) {
         unlinkat(folder, aside, 0);
         return sf_fail(SF_IO,
                        "cannot write results to %s/%s: %s; what was finished before is kept, the next run goes on "
                        "from there",
-                       folder_path, name, strerror(failure));
+                       folder_path, name, strerror(error));
     }
     return sf_sync_folder(folder, folder_path);
 }
@@ -249,7 +253,7 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
     sf_cell_info cell = {0};
     sf_heap *memory = keep ? arena : NULL;
     bool room = true;
-    int records = 0, runs = 0;
+    int records = 0, runs = 0, failures = 0;
     while (room && !c.broken && c.at < c.end) {
         const char *kind = take(&c, 1);
         if (*kind == 'C') {
@@ -285,6 +289,12 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
         } else if (*kind == 'n' && runs) {
             sf_run_info passed = {0};
             room = take_later(&c, sf_run_columns, keep ? &out->run[runs - 1] : &passed, memory);
+        } else if (*kind == 'F') {
+            sf_failure failure = {0};
+            room = take_columns(&c, sf_failure_columns, false, ALL, &failure, 0, memory);
+            c.broken |= !sf_sample_valid(failure.sample) || (keep && room && !sf_key_valid(failure.key));
+            if (keep && room && !c.broken) out->failure[failures] = failure;
+            failures++;
         } else {
             c.broken = true;
         }
@@ -293,6 +303,7 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
     if (c.broken) return SF_BAD_INPUT;
     out->records = records;
     out->runs = runs;
+    out->failures = failures;
     return SF_OK;
 }
 
@@ -374,7 +385,8 @@ sf_status sf_part_read(int folder, const char *folder_path, const char *name, sf
         out->cell = sf_heap_alloc(arena, (size_t)out->records * sizeof *out->cell);
         out->record = sf_heap_alloc(arena, (size_t)out->records * sizeof *out->record);
         out->run = sf_heap_alloc(arena, (size_t)out->runs * sizeof *out->run);
-        status = out->cell && out->record && out->run ? parse(c, arena, out, true) : SF_NO_MEMORY;
+        out->failure = sf_heap_alloc(arena, (size_t)out->failures * sizeof *out->failure);
+        status = out->cell && out->record && out->run && out->failure ? parse(c, arena, out, true) : SF_NO_MEMORY;
     }
     if (status == SF_NO_MEMORY) sf_fail(status, "out of memory for %s/%s", folder_path, name);
     if (status == SF_BAD_INPUT) {
@@ -387,7 +399,7 @@ done:
         status = sf_fail(SF_BAD_INPUT,
                          "%s/%s cannot be read as a part of results: %s. Delete it to have its samples run anew",
                          folder_path, name, wrong);
-    if (status != SF_OK) out->records = out->runs = 0;
+    if (status != SF_OK) out->records = out->runs = out->failures = 0;
     free(data);
     if (fd >= 0) close(fd);
     return status;

@@ -5,8 +5,8 @@
  *          12  u32 0x01020304      in the writer's byte order
  *          16  u64 bytes           of the payload
  *          24  u64 XXH3            of the payload
- *          32  payload             entries: 'C' cell | 'R' record of the last 'C' | 'N' run, and behind each its later
- *                                  columns: 'v', 'l', 'n', with their number (u32) in front; 'V' and 'L' in parts of
+ *          32  payload             entries: 'C' cell | 'R' record of the last 'C' | 'N' run | 'F' failed cell, and behind
+ *                                  the first three their later columns: 'v', 'l', 'n', with their number (u32) in front; 'V' and 'L' in parts of
  *                                  programs that had but the first two or three of them
  *
  * An entry holds its struct's columns in the order of the schema's table: numbers as they lie in memory, texts as u32
@@ -17,16 +17,18 @@
 #include "harness/store/schema.h"
 
 typedef struct sf_part {
-    int records, runs;
+    int records, runs, failures;
     sf_cell_info *cell; /* [records] */
     sf_record *record;  /* [records] */
     sf_run_info *run;   /* [runs] */
+    sf_failure *failure; /* [failures] */
     size_t bytes;       /* of the file */
 } sf_part;
 
 /* Writes folder/name durably (aside, fsync, rename, fsync of the folder); nothing is left when it fails. */
 sf_status sf_part_write(int folder, const char *folder_path, const char *name, int records, const sf_cell_info *cell,
-                        const sf_record *record, const sf_run_info *run /* or NULL */);
+                        const sf_record *record, const sf_run_info *run /* or NULL */,
+                        const sf_failure *failure /* or NULL */);
 
 /* Reads and checks a part into the arena. `*gone` is set, with SF_OK and nothing read, if there is no such file:
  * another process has folded it. */

@@ -35,6 +35,8 @@ struct reading {
     size_t *slot, slots; /* key -> position in `cell`, plus one */
     sf_run_info *run;
     size_t runs;
+    sf_failure *failure;
+    size_t failures;
     const char **problem;
     size_t problems, order;
 };
@@ -113,6 +115,21 @@ static sf_status add_run(struct reading *r, const sf_run_info *run)
     return SF_OK;
 }
 
+/* Files are read after their parts: a failure that is there already is the later one. */
+static sf_status add_failure(struct reading *r, const sf_failure *failure, bool replace)
+{
+    for (size_t i = 0; i < r->failures; i++)
+        if (strcmp(r->failure[i].key, failure->key) == 0) {
+            if (replace) r->failure[i] = *failure;
+            return SF_OK;
+        }
+    sf_failure *fresh = realloc(r->failure, (r->failures + 1) * sizeof *fresh);
+    if (!fresh) return no_memory();
+    r->failure = fresh;
+    r->failure[r->failures++] = *failure;
+    return SF_OK;
+}
+
 /* ---- Sources ---- */
 
 /* Parts are read before the file: one that a run folds meanwhile is then either here or, if it has gone, in the file.
@@ -154,6 +171,7 @@ static sf_status add_parts(struct reading *r, int parts, const sf_part *part)
             cell->mixed = true;
         }
         for (int i = 0; i < part[p].runs; i++) SF_TRY(add_run(r, &part[p].run[i]));
+        for (int i = 0; i < part[p].failures; i++) SF_TRY(add_failure(r, &part[p].failure[i], true));
     }
     return SF_OK;
 }
@@ -188,6 +206,12 @@ static sf_status read_cells(struct reading *r, const sf_hdf5 *file)
     if (status == SF_BAD_INPUT) return note_problem(r);
     SF_TRY(status);
     for (int i = 0; i < runs; i++) SF_TRY(add_run(r, &run[i]));
+    sf_failure *failure;
+    int failures;
+    status = sf_hdf5_failures(file, &r->arena, &failures, &failure);
+    if (status == SF_BAD_INPUT) return note_problem(r);
+    SF_TRY(status);
+    for (int i = 0; i < failures; i++) SF_TRY(add_failure(r, &failure[i], false));
     return SF_OK;
 }
 
@@ -280,8 +304,22 @@ static sf_status mean_of_records(struct reading *r, struct cell *cell)
     return SF_OK;
 }
 
+/* A failure whose sample was stored since is none. */
+static bool is_over(struct reading *r, const sf_failure *failure)
+{
+    size_t at = r->slots ? *slot_of(r, failure->key) : 0;
+    for (size_t i = 0; at && i < r->cell[at - 1].count; i++)
+        if (r->cell[at - 1].found[i].record.sample == failure->sample) return true;
+    return false;
+}
+
 static sf_status settle(struct reading *r, sf_results *out)
 {
+    for (size_t i = 0; i < r->failures;)
+        if (is_over(r, &r->failure[i]))
+            r->failure[i] = r->failure[--r->failures];
+        else
+            i++;
     for (size_t c = 0; c < r->cells; c++) {
         struct cell *cell = &r->cell[c];
         if (!cell->count) continue;
@@ -301,8 +339,9 @@ static sf_status settle(struct reading *r, sf_results *out)
     out->record = sf_heap_alloc(arena, r->cells * sizeof *out->record);
     out->mean = sf_heap_alloc(arena, r->cells * sizeof *out->mean);
     out->run = sf_heap_alloc(arena, r->runs * sizeof *out->run);
+    out->failure = sf_heap_alloc(arena, r->failures * sizeof *out->failure);
     out->problem = sf_heap_alloc(arena, r->problems * sizeof *out->problem);
-    if (!out->cell || !out->records || !out->record || !out->mean || !out->run || !out->problem) return no_memory();
+    if (!out->cell || !out->records || !out->record || !out->mean || !out->run || !out->failure || !out->problem) return no_memory();
     for (size_t c = 0; c < r->cells; c++) {
         struct cell *cell = &r->cell[c];
         out->cell[c] = cell->info;
@@ -314,6 +353,8 @@ static sf_status settle(struct reading *r, sf_results *out)
     }
     out->runs = (int)r->runs;
     if (r->runs) memcpy(out->run, r->run, r->runs * sizeof *r->run);
+    out->failures = (int)r->failures;
+    if (r->failures) memcpy(out->failure, r->failure, r->failures * sizeof *r->failure);
     out->problems = (int)r->problems;
     if (r->problems) memcpy(out->problem, r->problem, r->problems * sizeof *r->problem);
     return SF_OK;
@@ -331,6 +372,7 @@ sf_status sf_results_read(int files, const char *const *path, unsigned what, sf_
     free(r.cell);
     free(r.slot);
     free(r.run);
+    free(r.failure);
     free(r.problem);
     sf_heap *keep = status == SF_OK ? malloc(sizeof *keep) : NULL;
     if (status == SF_OK && !keep) status = no_memory();

@@ -217,3 +217,16 @@ sf_status sf_hdf5_same_run(const sf_hdf5 *f, const sf_run_info *run)
         status = sf_fail(SF_IO, "%s: read back, the note of the run of %s is not there", f->path, run->started);
     return status;
 }
+
+sf_status sf_hdf5_same_failure(const sf_hdf5 *f, const sf_failure *failure)
+{
+    sf_heap heap = {0};
+    sf_failure *there;
+    int count;
+    bool found = false;
+    sf_status status = sf_hdf5_failures(f, &heap, &count, &there);
+    for (int i = 0; i < count && status == SF_OK && !found; i++)
+        found = same_attributes(sf_failure_columns, failure, &there[i]);
+    sf_heap_free(&heap);
+    return status == SF_OK && !found ? differs(f, failure->key, "the failure") : status;
+}

@@ -55,7 +55,7 @@ static void child(const char *path, unsigned what, int folder, const char *folde
         sf_cell_info *cell = status == SF_OK ? sf_heap_alloc(&arena, (size_t)n * sizeof *cell) : NULL;
         for (int i = 0; i < n && cell; i++) cell[i] = info;
         part_name(at, name);
-        if (cell) status = sf_part_write(folder, folder_path, name, n, cell, record, NULL);
+        if (cell) status = sf_part_write(folder, folder_path, name, n, cell, record, NULL, NULL);
         if (status != SF_OK) {
             snprintf(shared->message, sizeof shared->message, "%s", sf_error());
             shared->failed = true;

@@ -92,6 +92,21 @@ const sf_column sf_run_columns[] = {
     {0},
 };
 
+#define FAILURE(field) offsetof(sf_failure, field)
+const sf_column sf_failure_columns[] = {
+    {"key", SF_COLUMN_TEXT, FAILURE(key), NULL, false},
+    {"model", SF_COLUMN_TEXT, FAILURE(model), NULL, false},
+    {"task_label", SF_COLUMN_TEXT, FAILURE(task), NULL, false},
+    {"prefill_label", SF_COLUMN_TEXT, FAILURE(label[SF_PREFILL]), NULL, false},
+    {"prefill_sparsity", SF_COLUMN_REAL, FAILURE(sparsity[SF_PREFILL]), NULL, false},
+    {"decode_label", SF_COLUMN_TEXT, FAILURE(label[SF_DECODE]), NULL, false},
+    {"decode_sparsity", SF_COLUMN_REAL, FAILURE(sparsity[SF_DECODE]), NULL, false},
+    {"length", SF_COLUMN_INT, FAILURE(length), NULL, false},
+    {"sample", SF_COLUMN_INT, FAILURE(sample), NULL, false},
+    {"message", SF_COLUMN_TEXT, FAILURE(message), NULL, false},
+    {0},
+};
+
 const char *const sf_phase_names[SF_PHASES] = {"prefill", "decode"};
 const char *const sf_work_names[SF_WORKS] = {"linear", "attention", "estimation", "other"};
 const char *const sf_count_names[5] = {"flops", "weight_bytes", "cache_bytes", "other_bytes", "pairs"};

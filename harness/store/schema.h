@@ -31,6 +31,7 @@ typedef struct sf_column {
 extern const sf_column sf_cell_columns[];   /* of sf_cell_info, without the key */
 extern const sf_column sf_record_columns[]; /* of sf_record; the first is `sample` */
 extern const sf_column sf_run_columns[];    /* of sf_run_info */
+extern const sf_column sf_failure_columns[]; /* of sf_failure */
 
 extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORKS], *const sf_count_names[5];
 

@@ -68,6 +68,15 @@ typedef struct sf_run_info {
     const char *first_prompts; /* JSON: first and last tokens of each model's first prompt */
 } sf_run_info;
 
+/* A cell that cannot be run: what its method's hook said, or how it ended the process. It stands until the sample that
+ * failed is stored after all. */
+typedef struct sf_failure {
+    const char *key, *model, *task /* as labelled */, *label[SF_PHASES]; /* which cell: as in sf_cell_info */
+    double sparsity[SF_PHASES];
+    int length, sample;
+    const char *message;
+} sf_failure;
+
 typedef struct sf_store sf_store;
 
 /* Opens `path` for adding, alone: a second process is refused until this one closes or dies. `overwrite` drops what is
@@ -79,6 +88,14 @@ bool sf_store_has(const sf_store *s, const char *key, int sample);
 /* Adds the records of one sample (all cells that ran together) as one durable step: all or none survive a kill. Records
  * that are there already are ignored. Folds by itself when parts pile up. */
 sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record);
+/* Notes that a cell failed, durably; the last failure of a cell counts. */
+sf_status sf_store_fail(sf_store *s, const sf_failure *failure);
+/* Whether the cell is on record as failed. */
+bool sf_store_failed(const sf_store *s, const char *key);
+/* From here on no cell is, in this process: for another try. */
+void sf_store_forgive(sf_store *s);
+/* Learns what a fork of this process has added since, once it has ended. */
+sf_status sf_store_refresh(sf_store *s);
 /* Notes who is running, durably; call it before the first record (seconds NAN), so that a killed run is on record too.
  */
 sf_status sf_store_note(sf_store *s, const sf_run_info *run);
@@ -111,6 +128,8 @@ typedef struct sf_results {
     sf_record **record; /* [cells][records] */
     sf_maps *mean;      /* [cells] */
     sf_run_info *run;
+    int failures; /* cells that failed, which may lack records or all of `cell` */
+    sf_failure *failure;
     int problems; /* what could not be read and was left out: one sentence each, naming file and cell */
     const char **problem;
     void *arena; /* holds everything above */

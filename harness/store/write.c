@@ -26,6 +26,7 @@ struct seen {
     char key[SF_KEY_DIGITS + 1];
     uint8_t *bits;
     size_t bytes;
+    int failed; /* sample at which the cell failed, plus one; 0: it did not */
 };
 
 struct sf_store {
@@ -49,12 +50,12 @@ static struct seen *find(struct seen *table, size_t slots, const char *key)
     return &table[at];
 }
 
-static bool mark(sf_store *s, const char *key, int sample)
+static struct seen *seen_of(sf_store *s, const char *key)
 {
     if (2 * (s->used + 1) > s->slots) {
         size_t slots = s->slots ? 2 * s->slots : 256;
         struct seen *grown = calloc(slots, sizeof *grown);
-        if (!grown) return false;
+        if (!grown) return NULL;
         for (size_t i = 0; i < s->slots; i++)
             if (s->seen[i].key[0]) *find(grown, slots, s->seen[i].key) = s->seen[i];
         free(s->seen);
@@ -66,6 +67,13 @@ static bool mark(sf_store *s, const char *key, int sample)
         snprintf(cell->key, sizeof cell->key, "%s", key);
         s->used++;
     }
+    return cell;
+}
+
+static bool mark(sf_store *s, const char *key, int sample)
+{
+    struct seen *cell = seen_of(s, key);
+    if (!cell) return false;
     size_t byte = (size_t)sample / 8;
     if (byte >= cell->bytes) {
         size_t bytes = 2 * byte + 16;
@@ -85,6 +93,25 @@ bool sf_store_has(const sf_store *s, const char *key, int sample)
     const struct seen *cell = find(s->seen, s->slots, key);
     size_t byte = (size_t)sample / 8;
     return cell->key[0] && byte < cell->bytes && (cell->bits[byte] >> (sample % 8) & 1);
+}
+
+static sf_status mark_failed(sf_store *s, const sf_failure *failure)
+{
+    struct seen *cell = seen_of(s, failure->key);
+    if (!cell) return sf_fail(SF_NO_MEMORY, "out of memory");
+    cell->failed = failure->sample + 1;
+    return SF_OK;
+}
+
+bool sf_store_failed(const sf_store *s, const char *key)
+{
+    const struct seen *cell = s->slots ? find(s->seen, s->slots, key) : NULL;
+    return cell && cell->failed && !sf_store_has(s, key, cell->failed - 1);
+}
+
+void sf_store_forgive(sf_store *s)
+{
+    for (size_t i = 0; i < s->slots; i++) s->seen[i].failed = 0;
 }
 
 /* ---- Opening ---- */
@@ -174,6 +201,10 @@ static sf_status learn_results(sf_store *s)
         for (int i = 0; i < n && status == SF_OK; i++)
             if (!mark(s, key[c], sample[i])) status = sf_fail(SF_NO_MEMORY, "out of memory");
     }
+    sf_failure *failure;
+    int failures = 0;
+    if (status == SF_OK) status = sf_hdf5_failures(&file, &arena, &failures, &failure);
+    for (int i = 0; i < failures && status == SF_OK; i++) status = mark_failed(s, &failure[i]);
     sf_heap_free(&arena);
     sf_status closed = sf_hdf5_close(&file);
     return status == SF_OK ? closed : status;
@@ -192,10 +223,11 @@ static sf_status learn_parts(sf_store *s)
         status = sf_part_read(s->folder, s->folder_path, name[i], &arena, &part, &gone);
         for (int j = 0; j < part.records && status == SF_OK; j++)
             if (!mark(s, part.cell[j].key, part.record[j].sample)) status = sf_fail(SF_NO_MEMORY, "out of memory");
+        for (int j = 0; j < part.failures && status == SF_OK; j++) status = mark_failed(s, &part.failure[j]);
         s->part_bytes += part.bytes;
         sf_heap_free(&arena);
         uint64_t number = strtoull(name[i], NULL, 16);
-        if (number >= s->next) s->next = number + 1;
+        while (s->next <= number) s->next += (uint64_t)s->writers; /* its own numbers alone */
     }
     s->parts = count;
     free(name);
@@ -258,11 +290,11 @@ void sf_store_close(sf_store *s)
 /* ---- Adding ---- */
 
 static sf_status write_part(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record,
-                            const sf_run_info *run)
+                            const sf_run_info *run, const sf_failure *failure)
 {
     char name[32];
     snprintf(name, sizeof name, "%016llx.part", (unsigned long long)s->next);
-    SF_TRY(sf_part_write(s->folder, s->folder_path, name, n, cell, record, run));
+    SF_TRY(sf_part_write(s->folder, s->folder_path, name, n, cell, record, run, failure));
     struct stat st;
     if (fstatat(s->folder, name, &st, 0) == 0) s->part_bytes += (size_t)st.st_size;
     s->next += (uint64_t)s->writers;
@@ -284,7 +316,7 @@ sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_re
         new_cell[fresh] = cell[i];
         new_record[fresh++] = record[i];
     }
-    if (status == SF_OK && fresh) status = write_part(s, fresh, new_cell, new_record, NULL);
+    if (status == SF_OK && fresh) status = write_part(s, fresh, new_cell, new_record, NULL, NULL);
     for (int i = 0; i < fresh && status == SF_OK; i++)
         if (!mark(s, new_cell[i].key, new_record[i].sample)) status = sf_fail(SF_NO_MEMORY, "out of memory");
     free(new_cell);
@@ -300,7 +332,20 @@ void sf_store_share(sf_store *s, int writer, int writers)
     s->writers = writers;
 }
 
-sf_status sf_store_note(sf_store *s, const sf_run_info *run) { return write_part(s, 0, NULL, NULL, run); }
+sf_status sf_store_note(sf_store *s, const sf_run_info *run) { return write_part(s, 0, NULL, NULL, run, NULL); }
+
+sf_status sf_store_fail(sf_store *s, const sf_failure *failure)
+{
+    SF_TRY(write_part(s, 0, NULL, NULL, NULL, failure));
+    return mark_failed(s, failure);
+}
+
+sf_status sf_store_refresh(sf_store *s)
+{
+    s->part_bytes = 0;
+    SF_TRY(learn_results(s));
+    return learn_parts(s);
+}
 
 /* ---- Folding ---- */
 

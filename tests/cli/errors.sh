@@ -39,4 +39,33 @@ if [ "$(id -u)" != 0 ]; then
     mkdir "$T/ro"; chmod 555 "$T/ro"
     refused 'ro/x.h5' "$FRONTIER" run "$T/tiny.yaml" -o "$T/ro/x.h5"
 fi
+# The config's file gives the results their name, unless it has none.
+cp "$T/tiny.yaml" "$T/.yaml"
+sed -i '/^name:/d' "$T/.yaml"
+refused "add 'name: NAME'" "$FRONTIER" run "$T/.yaml"
+refused 'has no keys of its own|expected a name|unknown task' "$FRONTIER" plan "$T/tiny.yaml" -s 'tasks=[{}]' -s 'tasks.00.x=1'
+for id in a/.. a/. ../b a/b/c -a/b 'a/b c'; do refused 'expected OWNER/NAME|unrecognized|invalid option' "$FRONTIER" fetch -- "$id"; done
+
+# What cannot be printed is an error: a table would end in the middle.
+for command in "plan $T/tiny.yaml" "show $T/tiny.yaml" "export $T/e.h5 --csv" "list methods" "version" \
+    "cost --model configs/models/qwen2.5-7b.yaml --length 1024" "help"; do
+    status=0
+    "$FRONTIER" $command >/dev/full 2>"$T/err" || status=$?
+    [ $status = 1 ] || fail "$command into a full disk: status $status"
+    grep -q 'No space left' "$T/err" || fail "$command into a full disk: $(cat "$T/err")"
+done
+
+# A model's file that is cut while a run reads it is named.
+cp -r tests/golden/model/qwen2 "$T/cut"
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/c.h5" -t 1 -s "models=[$T/cut]" -s samples=100000 >/dev/null 2>"$T/err" &
+pid=$!
+for ((i = 0; i < 600; i++)); do
+    compgen -G "$T/c.h5.parts/*1.part" >/dev/null && break
+    sleep 0.05
+done
+truncate -s 4096 "$T/cut/model.safetensors"
+status=0
+{ wait $pid || status=$?; } 2>/dev/null
+[ $status = 135 ] || fail "a model cut short: status $status: $(tail -n 1 "$T/err")"
+grep -q "error: $T/cut/model.safetensors: another program cut the file short" "$T/err" || fail "a model cut short: $(tail -n 2 "$T/err")"
 echo "errors: ok"

@@ -20,6 +20,7 @@ try "$T/wrong_abi.so" prefill wrong_abi; refused 'wrong_abi.so.*ABI' "${run[@]}"
 try "$T/no_symbol.so" prefill no_symbol; refused 'no_symbol.so' "${run[@]}" "${try[@]}"
 try "$T/no_hooks.so" prefill no_hooks; refused 'no_hooks.so' "${run[@]}" "${try[@]}"
 try "$T/none.so" prefill none; refused 'none.so' "${run[@]}" "${try[@]}"
+run+=(-s on_error=stop) # tests/cli/apart.sh has the other way
 try "$T/out_of_range.so" prefill out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"
 try "$T/out_of_range.so" decode out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"
 status=0

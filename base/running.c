@@ -1,0 +1,107 @@
+#include "base/running.h"
+
+#include "base/clock.h"
+#include "base/mapped.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The hook that runs; read by the signal handler, which may do little more than write(). */
+static volatile sf_running here, *running = &here;
+
+void sf_running_note_in(volatile sf_running *shared) { running = shared ? shared : &here; }
+
+static void copy(volatile char *to, size_t size, const char *text)
+{
+    size_t i = 0;
+    for (; text[i] && i + 1 < size; i++) to[i] = text[i];
+    to[i] = 0;
+}
+
+void sf_running_enter(const char *method, const char *hook, int layer)
+{
+    copy(running->hook, sizeof running->hook, hook);
+    running->layer = layer;
+    running->since = sf_now();
+    copy(running->method, sizeof running->method, method);
+}
+
+void sf_running_leave(void) { running->method[0] = 0; }
+
+struct line {
+    char text[400];
+    size_t n;
+};
+
+static void append(struct line *line, const volatile char *text)
+{
+    while (*text && line->n + 1 < sizeof line->text) line->text[line->n++] = *text++;
+    line->text[line->n] = 0;
+}
+
+/* Nothing here may allocate or lock: a signal handler calls it. */
+static void append_running(struct line *line, const volatile sf_running *r)
+{
+    char digits[12], *digit = digits + sizeof digits - 1;
+    append(line, "method '");
+    append(line, r->method);
+    append(line, "', ");
+    append(line, r->hook);
+    *digit = 0;
+    for (int left = r->layer; left >= 0; left = left >= 10 ? left / 10 : -1) *--digit = (char)('0' + left % 10);
+    append(line, *digit ? ", layer " : "");
+    append(line, digit);
+}
+
+void sf_running_text(const volatile sf_running *r, char out[128])
+{
+    struct line line = {0};
+    if (r->method[0]) append_running(&line, r);
+    copy(out, 128, line.text);
+}
+
+static void say(const char *begin, const char *end)
+{
+    struct line line = {0};
+    append(&line, "\nfrontier: error: ");
+    append(&line, begin);
+    if (running->method[0]) append_running(&line, running);
+    append(&line, end);
+    append(&line, "\n");
+    if (write(STDERR_FILENO, line.text, line.n) < 0) line.n = 0; /* nothing can be done about it */
+}
+
+static void name_crash(int signal, siginfo_t *info, void *context)
+{
+    (void)context;
+    const char *file = signal == SIGBUS ? sf_mapped_at(info->si_addr) : NULL;
+    if (file) {
+        running->method[0] = 0; /* whoever read it */
+        say(file, ": another program cut the file short while it was read; get it whole again, then run the same command");
+    } else if (running->method[0]) {
+        say("crashed in ", signal == SIGABRT ? " (it called abort())" : "");
+    }
+    raise(signal); /* SA_RESETHAND: ends the process when this returns */
+}
+
+static void name_exit(void)
+{
+    if (running != &here || !running->method[0]) return; /* of a process that another waits for, that one says it */
+    fflush(stdout);
+    say("", " ended the program with exit(); a hook that fails returns sf_fail(…) with the reason");
+    _exit(EXIT_FAILURE);
+}
+
+void sf_name_crashes(void)
+{
+    static char stack[1 << 16]; /* its own, for hooks that ran out of theirs */
+    static const int crash[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    for (size_t i = 0; i < sizeof crash / sizeof *crash; i++) {
+        struct sigaction before, action = {.sa_sigaction = name_crash, .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_ONSTACK};
+        if (sigaction(crash[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(crash[i], &action, NULL);
+    }
+    atexit(name_exit);
+}
