@@ -420,7 +420,7 @@ static sf_status make_group(const struct splitting *s, int group, sf_settings_gr
         for (int i = 1; i < group; i++) alike += strncmp(out[i - group].name, out->name, strlen(out->name)) == 0;
         if (alike) snprintf(out->name + strlen(out->name), sizeof out->name - strlen(out->name), " (%d)", alike + 1);
     } else
-        g->problems = r->problems, g->problem = r->problem;
+        g->problems = r->problems, g->problem = r->problem, g->failures = r->failures, g->failure = r->failure;
     for (int c = 0; c < r->cells; c++) out->cells += s->group[c] == group;
     size_t n = (size_t)out->cells;
     g->cell = sf_heap_alloc(s->heap, n * sizeof *g->cell);
