@@ -231,8 +231,8 @@ static void nothing(void **state)
                             "tasks: [niah: {introduction: null, instructions: ~, label: \"null\"}]\nlengths: [512]\nseed:\n",
                             0, NULL);
     assert_string_equal(s->model[0].label, "m");
-    assert_string_equal(s->model[0].prefix, "");
-    assert_string_equal(s->model[0].suffix, "");
+    assert_true(!s->model[0].prefix || !*s->model[0].prefix);
+    assert_true(!s->model[0].suffix || !*s->model[0].suffix);
     assert_string_equal(s->task[0].label, "null");
     assert_null(s->task[0].prompting.introduction);
     assert_null(s->task[0].prompting.instructions);
