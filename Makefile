@@ -24,7 +24,9 @@ define say
 @$(if $(filter 1,$(V)),:,printf '  %-4s %s\n' $(1) $@)
 endef
 
-WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
+CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror) \
+        $(if $(CLANG),-Wno-missing-field-initializers) # which gcc does not count where some are designated
 DEFS := -D_GNU_SOURCE
 INCS := -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lopenblas -lm -ldl -fopenmp
@@ -77,6 +79,10 @@ $(BUILD)/revision: FORCE
 .PHONY: FORCE
 
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
+ifneq ($(CLANG),) # has no pragma for the instruction set of a file
+$(BUILD)/kernels/cpu/isa_avx2.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v3)
+$(BUILD)/kernels/cpu/isa_avx512.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4)
+endif
 
 # Texts that objects embed (tasks/embed.h).
 $(BUILD)/tasks/words.o: tasks/data/words.txt
@@ -164,9 +170,9 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
 
 # Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang.
-FUZZ_SRCS = $(wildcard base/*.c kernels/tensor.c tasks/*.c harness/model/*.c harness/model/families/*.c harness/engine/rope.c)
-FUZZ_SECONDS ?= 600
-fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)-fuzz/%.ran,$(wildcard tests/fuzz/fuzz_*.c)) ## each reader on random bytes, FUZZ_SECONDS=600 (needs clang)
+FUZZ_SRCS = $(wildcard base/*.c kernels/tensor.c tasks/*.c harness/model/*.c harness/model/families/*.c harness/engine/rope.c harness/store/*.c)
+FUZZ_SECONDS ?= $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),600) # make fuzz SECONDS=60
+fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)-fuzz/%.ran,$(wildcard tests/fuzz/fuzz_*.c)) ## each reader on random bytes, SECONDS=600 (needs clang)
 FUZZ_CC = clang -std=c11 -O1 -g $(DEFS) $(INCS) -fno-sanitize-recover=undefined -Wno-unknown-pragmas -MMD -MP
 $(BUILD)-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)

@@ -1,6 +1,8 @@
 /* The tiles for AVX2. */
 #if defined __x86_64__
+#if !defined __clang__ /* which takes -march instead, see the Makefile */
 #pragma GCC target("arch=x86-64-v3")
+#endif
 #include "kernels/cpu/tiles.h"
 
 #include "kernels/cpu/simd.h"

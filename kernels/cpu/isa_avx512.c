@@ -1,6 +1,8 @@
 /* The tiles for AVX-512. */
 #if defined __x86_64__
+#if !defined __clang__ /* which takes -march instead, see the Makefile */
 #pragma GCC target("arch=x86-64-v4")
+#endif
 #include "kernels/cpu/tiles.h"
 
 #include "kernels/cpu/simd.h"

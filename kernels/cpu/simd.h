@@ -82,6 +82,18 @@ INLINE vec exp2v(vec x)
 #define LOW_(size) ((ivec){AT4_(0, size)})
 #endif
 
+/* Elements of a and b, which stand one behind the other, at constant places. */
+INLINE vec shuffled(vec a, vec b, ivec at)
+{
+#if defined __clang__ /* makes shuffles of it */
+    vec out;
+    for (int i = 0; i < W; i++) out[i] = at[i] < W ? a[at[i]] : b[at[i] - W];
+    return out;
+#else
+    return __builtin_shuffle(a, b, at);
+#endif
+}
+
 enum { SUM, MOST };
 
 INLINE vec both(vec a, vec b, int how)
@@ -92,7 +104,7 @@ INLINE vec both(vec a, vec b, int how)
 
 INLINE vec fold(vec a, vec b, ivec low, int half, int how)
 {
-    return both(__builtin_shuffle(a, b, low), __builtin_shuffle(a, b, low + half), how);
+    return both(shuffled(a, b, low), shuffled(a, b, low + half), how);
 }
 
 /* out[i] = sum (or maximum) of the 16 lanes of v[i], i < n; n is a power of two up to 16, a constant. Two vectors are

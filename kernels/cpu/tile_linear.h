@@ -91,10 +91,16 @@ INLINE void nibbles(const uint8_t *block, bool with_min, float *to, int64_t step
 INLINE void nibbles_and_bit(const uint8_t *q, const uint8_t *h, float d, float m, float *to, int64_t step)
 {
     const bytes16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+#if defined __clang__ /* has no __builtin_shuffle: each of the four bytes, eight times */
+    bytes16 low, high;
+    memset(&low, h[0], 8), memset((uint8_t *)&low + 8, h[1], 8);
+    memset(&high, h[2], 8), memset((uint8_t *)&high + 8, h[3], 8);
+#else
     const bytes16 first = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     bytes16 bits = {0};
     memcpy(&bits, h, 4);
     bytes16 low = __builtin_shuffle(bits, first), high = __builtin_shuffle(bits, first + 2);
+#endif
     bytes16 b = bytes_at(q);
     scale16((b & 15) | ((bytes16)((low & bit) == bit) & 16), d, m, to);
     scale16((b >> 4) | ((bytes16)((high & bit) == bit) & 16), d, m, to + step);
