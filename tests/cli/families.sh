@@ -37,6 +37,8 @@ if grep WARNING "$T/out" | grep -vE 'cannot be parsed|cut off|near zero|not the 
 for words in 'dense score is near zero' 'cannot be parsed' 'cut off' 'every layer of the model has a sliding window'; do
     grep -q "WARNING:.*$words" "$T/out" || fail "no warning of '$words': $(cat "$T/out")"
 done
+"$FRONTIER" export "$T/r.h5" --jsonl | grep '"model":"mistral"' >"$T/sliding" && [ "$(wc -l <"$T/sliding")" = 3 ] || fail "not three rows of mistral"
+! grep -v '"prefill_achieved":0.0,"decode_achieved":0.0,' "$T/sliding" || fail "where all layers slide, something was left out"
 "$FRONTIER" report "$T/r.h5" -F png -o "$T/report" >"$T/out" 2>&1 || fail "report of noise: $(cat "$T/out")"
 grep -q 'WARNING:.*near zero' "$T/out" || fail "the report does not warn of noise"
 echo "families: ok"
