@@ -279,6 +279,16 @@ static void estimates_equal_the_meter(void **state)
         }
 }
 
+/* Of decode, an estimate is elements read: an exact choice reads every key. */
+static void an_oracle_reads_every_key(void **state)
+{
+    (void)state;
+    extern const sf_method sf_oracle_topk;
+    const sf_extent e = {.phase = SF_DECODE, .tokens = 333, .output = 8, .heads = 6, .kv_heads = 2, .head_dim = 32, .layers = 1};
+    const sf_estimate said = sf_oracle_topk.estimate(&e, NULL);
+    assert_true(said.exact == 2 * 32 * 333 && said.paper == 2 * 32 * 333);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +296,7 @@ int main(void)
         cmocka_unit_test(every_method_is_valid_and_has_golden_values),
         cmocka_unit_test(fits_the_published_budgets),
         cmocka_unit_test(estimates_equal_the_meter),
+        cmocka_unit_test(an_oracle_reads_every_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
