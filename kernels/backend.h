@@ -26,7 +26,13 @@
 typedef struct sf_backend sf_backend;
 
 typedef enum sf_reduce { SF_SUM, SF_MEAN, SF_MAX } sf_reduce;
-typedef enum sf_activation { SF_SILU, SF_GELU_TANH } sf_activation;
+typedef enum sf_activation { SF_SILU, SF_GELU_TANH, SF_GELU, SF_RELU2, SF_XIELU } sf_activation;
+
+/* An activation and its numbers. XIELU (2411.13010): p[0] x² + p[2] x above 0, else p[1] (exp(min(x, p[3])) - 1 - x) + p[2] x. */
+typedef struct sf_curve {
+    sf_activation kind;
+    float p[4];
+} sf_curve;
 
 /* Attention of one sequence at one layer: what executors compute and what methods look at. */
 typedef struct sf_attention {
@@ -108,18 +114,25 @@ typedef struct sf_backend_ops {
     sf_status (*rms_norm)(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
                           float offset, float eps, void *out);
 
+    /* out = (x - mean) / sqrt(variance + eps) * (weight + offset) + bias, likewise. bias [width] or absent. */
+    sf_status (*layer_norm)(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
+                            const sf_tensor *bias, float offset, float eps, void *out);
+
+    /* out [n] activation = x [n] f32 */
+    sf_status (*cast)(sf_backend *b, const float *x, int64_t n, void *out);
+
     /* y (+)= x · Wᵀ + bias        x [rows, in] activation, W [out, in], bias [out] or absent, y [rows, out] in `dtype`
      * (f32 or activation). add: accumulate into y. */
     sf_status (*linear)(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
                         void *y, sf_dtype dtype);
 
-    /* Rotary embedding in place. x [rows, heads, D] activation; position [rows] i32; cosine, sine [positions, D/2] f32.
-     * Pairs are (i, i + D/2), or (2i, 2i + 1) when interleaved (ggml's Llama layout). */
-    sf_status (*rope)(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
+    /* Rotary embedding in place, of the first `rotary` (R) numbers of each head. x [rows, heads, D] activation; position [rows]
+     * i32; cosine, sine [positions, R/2] f32. Pairs are (i, i + R/2), or (2i, 2i + 1) when interleaved (ggml's Llama layout). */
+    sf_status (*rope)(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, int rotary, const int32_t *position,
                       const float *cosine, const float *sine, bool interleaved);
 
-    /* gate = activation(gate) * up        both [rows, width], activation dtype */
-    sf_status (*gated)(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind);
+    /* gate = curve(gate) * up        both [rows, width], activation dtype; up NULL: curve(gate) alone */
+    sf_status (*gated)(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve);
 
     /* x += scale · y        x [n] f32, y [n] activation */
     sf_status (*add)(sf_backend *b, float *x, const void *y, int64_t n, float scale);
@@ -282,8 +295,8 @@ typedef struct sf_backend_ops {
 /* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:
  * SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_) declares sf_cpu_embed() and all that follow. */
 #define SF_EACH_OP(DO, filling)                                                                                        \
-    DO(filling, embed) DO(filling, rms_norm) DO(filling, linear) DO(filling, rope) DO(filling, gated)                  \
-    DO(filling, add) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)             \
+    DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
+    DO(filling, rope) DO(filling, gated) DO(filling, add) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)             \
     DO(filling, decode) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \

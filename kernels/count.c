@@ -30,6 +30,20 @@ void sf_meter_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, const 
               .flops = 4 * n, .weight_bytes = weights(weight), .other_bytes = sf_bytes(from, n) + activations(b, n)});
 }
 
+void sf_meter_layer_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, const sf_tensor *weight, const sf_tensor *bias)
+{
+    int64_t n = rows * width; /* as the other, and two sums more: the mean and its difference; the bias is a third */
+    count(b, SF_OTHER,
+          (sf_count){.flops = (bias && bias->data ? 7 : 6) * n,
+                     .weight_bytes = weights(weight) + weights(bias),
+                     .other_bytes = sf_bytes(from, n) + activations(b, n)});
+}
+
+void sf_meter_cast(sf_backend *b, int64_t n)
+{
+    count(b, SF_OTHER, (sf_count){.other_bytes = sf_bytes(SF_F32, n) + activations(b, n)});
+}
+
 void sf_meter_linear(sf_backend *b, int64_t rows, const sf_tensor *w, const sf_tensor *bias, sf_dtype to)
 {
     int64_t out = w->dim[0], in = w->dim[1];
@@ -39,16 +53,16 @@ void sf_meter_linear(sf_backend *b, int64_t rows, const sf_tensor *w, const sf_t
                      .other_bytes = activations(b, rows * in) + sf_bytes(to, rows * out)});
 }
 
-void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int head_dim)
+void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int rotary)
 {
-    int64_t n = rows * heads * head_dim; /* a pair of elements: 4 products, 2 sums */
+    int64_t n = rows * heads * rotary; /* a pair of elements: 4 products, 2 sums */
     count(b, SF_OTHER, (sf_count){.flops = 3 * n, .other_bytes = 2 * activations(b, n)});
 }
 
-void sf_meter_gated(sf_backend *b, int64_t rows, int width)
+void sf_meter_gated(sf_backend *b, int64_t rows, int width, bool up)
 {
     int64_t n = rows * width; /* the activation as one, the product as the other, as the study counts */
-    count(b, SF_OTHER, (sf_count){.flops = 2 * n, .other_bytes = 3 * activations(b, n)});
+    count(b, SF_OTHER, (sf_count){.flops = (up ? 2 : 1) * n, .other_bytes = (up ? 3 : 2) * activations(b, n)});
 }
 
 void sf_meter_residual(sf_backend *b, int64_t n)

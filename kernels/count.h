@@ -7,9 +7,11 @@
 
 void sf_meter_embed(sf_backend *b, const sf_tensor *table, int64_t rows);
 void sf_meter_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, const sf_tensor *weight);
+void sf_meter_layer_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, const sf_tensor *weight, const sf_tensor *bias);
+void sf_meter_cast(sf_backend *b, int64_t n);
 void sf_meter_linear(sf_backend *b, int64_t rows, const sf_tensor *w, const sf_tensor *bias, sf_dtype to);
-void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int head_dim);
-void sf_meter_gated(sf_backend *b, int64_t rows, int width);
+void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int rotary);
+void sf_meter_gated(sf_backend *b, int64_t rows, int width, bool up);
 void sf_meter_residual(sf_backend *b, int64_t n);
 void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim);
 void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim); /* keys: kept, summed over kv heads */

@@ -302,13 +302,25 @@ static void layers_case(twin *t, uint64_t seed)
     for (int64_t i = 0; i < (int64_t)rows * width; i++) kept[i] *= (float)ONE_OF(t, 1, 1, 5, 50, 1000);
     for (int64_t i = 0; i < (int64_t)rows * width; i++) kept[i] = rounded(t, kept[i]);
     for (int s = 0; s < 2; s++) out[s] = put_activations(t, s, kept, (int64_t)rows * width);
-    BOTH(t, gated(&t->b[s], out[s], act[s], rows, width, wide ? SF_SILU : SF_GELU_TANH));
+    sf_curve curve = {ONE_OF(t, SF_SILU, SF_SILU, SF_GELU_TANH, SF_GELU, SF_RELU2, SF_XIELU), {0.7f, 0.9f, 0.5f, -1e-6f}};
+    bool alone = in_range(t, 0, 3) == 0;
+    BOTH(t, gated(&t->b[s], out[s], alone ? NULL : act[s], rows, width, curve));
     a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
     agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
     for (int64_t i = 0; t->b[1].activation == SF_F32 && i < (int64_t)rows * width; i++)
         if (fabs((double)b[i] - a[i]) > 1e-6 * fmax(1, fabs((double)kept[i])) * fabs((double)a[i]) + 1e-12)
-            fail_msg("%s: gate %g: %g, expected %g", what, (double)kept[i], (double)b[i], (double)a[i]);
+            fail_msg("%s, curve %d: gate %g: %g, expected %g", what, (int)curve.kind, (double)kept[i], (double)b[i], (double)a[i]);
     free(a), free(b), free(kept);
+    /* the norm that takes the mean off, with a bias or without, and rows as they are */
+    for (int s = 0; s < 2; s++)
+        OK(t, s, t->b[s].ops->layer_norm(&t->b[s], stream[s], SF_F32, rows, width, &norm[s], wide ? &norm[s] : NULL, wide ? 1 : 0, 1e-5f, out[s]));
+    a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
+    free(a), free(b);
+    BOTH(t, cast(&t->b[s], stream[s], (int64_t)rows * width, out[s]));
+    a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
+    free(a), free(b);
     /* norm of activations in place, as of heads */
     for (int s = 0; s < 2; s++)
         OK(t, s, t->b[s].ops->rms_norm(&t->b[s], act[s], t->b[s].activation, rows, width, &norm[s], 0, 1e-5f, act[s]));
@@ -317,7 +329,7 @@ static void layers_case(twin *t, uint64_t seed)
     free(a), free(b);
 
     /* rotation */
-    int heads = in_range(t, 1, 5), dim = ONE_OF(t, 8, 16, 64, 80, 128), positions = rows + 7;
+    int heads = in_range(t, 1, 5), dim = ONE_OF(t, 8, 16, 64, 80, 128), positions = rows + 7, rotary = in_range(t, 0, 2) ? dim : dim / 2;
     float *head = randoms(t, (int64_t)rows * heads * dim, 1), *cosine = malloc((size_t)positions * dim * sizeof(float)),
           *sine = malloc((size_t)positions * dim * sizeof(float));
     for (int i = 0; i < positions * dim / 2; i++) cosine[i] = (float)cos(i * .37), sine[i] = (float)sin(i * .37);
@@ -329,7 +341,7 @@ static void layers_case(twin *t, uint64_t seed)
         co[s] = put(t, s, cosine, (size_t)positions * dim / 2 * sizeof(float));
         si[s] = put(t, s, sine, (size_t)positions * dim / 2 * sizeof(float));
     }
-    BOTH(t, rope(&t->b[s], v[s], rows, heads, dim, at[s], co[s], si[s], wide));
+    BOTH(t, rope(&t->b[s], v[s], rows, heads, dim, rotary, at[s], co[s], si[s], wide));
     a = get_activations(t, 0, v[0], (int64_t)rows * heads * dim),
     b = get_activations(t, 1, v[1], (int64_t)rows * heads * dim);
     agree(t, a, b, (int64_t)rows * heads * dim, t->tolerance, what);
@@ -1290,8 +1302,8 @@ static void steps_case(twin *t, uint64_t seed)
             STEP(linear(b, normed, rows, &w[Q], NULL, false, q, b->activation));
             STEP(linear(b, normed, rows, &w[KV], NULL, false, k, b->activation));
             STEP(linear(b, normed, rows, &w[KV], NULL, false, v, b->activation));
-            STEP(rope(b, q, rows, HEADS, DIM, at, co, si, false));
-            STEP(rope(b, k, rows, KV_HEADS, DIM, at, co, si, false));
+            STEP(rope(b, q, rows, HEADS, DIM, DIM, at, co, si, false));
+            STEP(rope(b, k, rows, KV_HEADS, DIM, DIM, at, co, si, false));
             STEP(store_kv(b, rows, part, 1, KV_HEADS, DIM, k, v));
             STEP(decode(b, rows, lane, pattern, to));
             uint64_t key[SF_STRETCH_KEY] = {seed, (uint64_t)rows, (uint64_t)(uintptr_t)hidden}; /* the layers share weights */
@@ -1303,7 +1315,7 @@ static void steps_case(twin *t, uint64_t seed)
             STEP(rms_norm(b, hidden, SF_F32, rows, D, &w[NORM], 1, 1e-6f, normed));
             STEP(linear(b, normed, rows, &w[UP], NULL, false, gate, b->activation));
             STEP(linear(b, normed, rows, &w[UP], NULL, false, up, b->activation));
-            STEP(gated(b, gate, up, rows, MLP, SF_SILU));
+            STEP(gated(b, gate, up, rows, MLP, (sf_curve){.kind = SF_SILU}));
             STEP(linear(b, gate, rows, &w[DOWN], NULL, true, hidden, SF_F32));
             if (replays) OK(t, 1, b->ops->recorded(b));
         }

@@ -70,7 +70,7 @@ static void layers(void)
     for (int kind = 0; kind < 2; kind++) {
         float *gate = values(5, 150), *up = values(6, 150);
         for (int i = 0; i < 150; i++) gate[i] *= 6;
-        OK(b.ops->gated(&b, gate, up, 3, 50, kind ? SF_GELU_TANH : SF_SILU));
+        OK(b.ops->gated(&b, gate, up, 3, 50, (sf_curve){.kind = kind ? SF_GELU_TANH : SF_SILU}));
         expect("gated", gate, 150);
         free(gate), free(up);
     }
@@ -84,7 +84,7 @@ static void layers(void)
     }
     for (int interleaved = 0; interleaved < 2; interleaved++) {
         x = values(7, T * HEADS * D);
-        OK(b.ops->rope(&b, x, T, HEADS, D, position, cosine, sine, interleaved));
+        OK(b.ops->rope(&b, x, T, HEADS, D, D, position, cosine, sine, interleaved));
         expect("rope", x, T * HEADS * D);
         free(x);
     }

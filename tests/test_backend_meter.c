@@ -46,10 +46,16 @@ static void layers(void **state)
     assert_int_equal(op->linear(&b, x, 5, &w, &bias, false, y, SF_F32), SF_OK);
     counts("linear", SF_LINEAR,
            (sf_count){.flops = 2 * 5 * 6 * 32, .weight_bytes = 6 * 34 + 24, .other_bytes = 5 * 32 * 4 + 5 * 6 * 4});
-    assert_int_equal(op->rope(&b, y, 3, 2, 8, tokens, x, x, false), SF_OK);
+    assert_int_equal(op->rope(&b, y, 3, 2, 8, 8, tokens, x, x, false), SF_OK);
     counts("rope", SF_OTHER, (sf_count){.flops = 144, .other_bytes = 384});
-    assert_int_equal(op->gated(&b, y, x, 3, 10, SF_SILU), SF_OK);
+    assert_int_equal(op->gated(&b, y, x, 3, 10, (sf_curve){.kind = SF_SILU}), SF_OK);
     counts("gated", SF_OTHER, (sf_count){.flops = 60, .other_bytes = 360});
+    assert_int_equal(op->gated(&b, y, NULL, 3, 10, (sf_curve){.kind = SF_RELU2}), SF_OK);
+    counts("gated alone", SF_OTHER, (sf_count){.flops = 30, .other_bytes = 240});
+    assert_int_equal(op->rope(&b, y, 3, 2, 8, 4, tokens, x, x, false), SF_OK);
+    counts("rope of halves", SF_OTHER, (sf_count){.flops = 72, .other_bytes = 192});
+    assert_int_equal(op->cast(&b, x, 7, y), SF_OK);
+    counts("cast", SF_OTHER, (sf_count){.other_bytes = 56});
     assert_int_equal(op->add(&b, y, x, 7, 1), SF_OK);
     counts("add", SF_OTHER, (sf_count){.flops = 7, .other_bytes = 84});
     assert_int_equal(op->argmax(&b, x, 2, 50, index_), SF_OK);

@@ -1,5 +1,5 @@
 /* Real and tiny checkpoints against transformers: logits at every position, greedy tokens, prefill in pieces. The
- * format of the golden files: tests/golden/model/make_checkpoints.py.
+ * format of the golden files: tests/golden/model/make_checkpoints.py, make_seeded.py.
  *
  *   test_families logits MODEL IDS OUT     writes a prompt's logits (int32 ids in, f32 out): for check_smollm2.py */
 #include <glob.h>
@@ -11,9 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "tests/testing.h"
 
 #include "harness/engine/engine.h"
 
@@ -24,8 +25,11 @@ typedef struct golden {
     int32_t *id, *next;       /* [tokens], [greedy] */
     int32_t *position;        /* [full] where all logits are given */
     float *logits;            /* [full, vocab] */
-    float *norm, *projection; /* [tokens], [tokens, SIGNS] of the logits at every position */
+    int32_t every;            /* 1: … at every position; n: at 0, n, 2n, … */
+    float *norm, *projection; /* [m], [m, SIGNS] of the logits there */
 } golden;
+
+static int32_t looked_at(const golden *g) { return (g->tokens + g->every - 1) / g->every; }
 
 static void *read_array(FILE *f, size_t n)
 {
@@ -34,11 +38,28 @@ static void *read_array(FILE *f, size_t n)
     return to;
 }
 
-static void read_golden(FILE *f, int vocab, golden *g)
+static uint64_t splitmix64(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    return x ^ x >> 31;
+}
+
+/* seeded: the format of make_seeded.py, whose prompts are not stored. */
+static void read_golden(FILE *f, int vocab, bool seeded, golden *g)
 {
     if (fread(g, sizeof g->tokens, 3, f) != 3) fail_msg("a golden file ends early");
-    size_t n = (size_t)g->tokens;
-    g->id = read_array(f, n);
+    g->every = 1;
+    if (seeded && fread(&g->every, sizeof g->every, 1, f) != 1) fail_msg("a golden file ends early");
+    size_t n = (size_t)looked_at(g);
+    if (seeded) {
+        g->id = malloc((size_t)g->tokens * sizeof *g->id);
+        for (uint64_t i = 0; i < (uint64_t)g->tokens; i++)
+            g->id[i] = 10 + (int32_t)(splitmix64(((uint64_t)g->tokens << 32) + i) % 280);
+    } else {
+        g->id = read_array(f, n);
+    }
     g->next = read_array(f, (size_t)g->greedy);
     free(read_array(f, 1)); /* the least lead of an argmax: for the file's maker */
     g->position = read_array(f, (size_t)g->full);
@@ -70,7 +91,7 @@ static double distance(const golden *g, int p, const float *logits, int vocab)
         double projection = 0;
         for (uint32_t v = 0; v < (uint32_t)vocab; v++)
             projection += ((v * 2654435761u + j * 2246822519u) >> 15 & 1 ? -1 : 1) * (double)logits[v];
-        double difference = projection - g->projection[(uint32_t)p * SIGNS + j];
+        double difference = projection - g->projection[(uint32_t)(p / g->every) * SIGNS + j];
         sum += difference * difference / SIGNS;
     }
     return sum;
@@ -81,8 +102,8 @@ static double distance(const golden *g, int p, const float *logits, int vocab)
 static void compare_logits(const char *name, const golden *g, const float *logits, int vocab, double tolerance)
 {
     double error = 0, whole = 0, worst = 0;
-    for (int p = 0; p < g->tokens; p++) {
-        double here = distance(g, p, logits + (int64_t)p * vocab, vocab), square = (double)g->norm[p] * g->norm[p];
+    for (int p = 0; p < g->tokens; p += g->every) {
+        double here = distance(g, p, logits + (int64_t)p * vocab, vocab), square = pow(g->norm[p / g->every], 2);
         if (!(sqrt(here / square) <= 4 * tolerance))
             fail_msg("%s, %d tokens: logits at position %d differ by %.1e", name, g->tokens, p, sqrt(here / square));
         worst = fmax(worst, sqrt(here / square));
@@ -136,13 +157,13 @@ static void compare_model(const char *path, const char *golden_path, double tole
     FILE *f = fopen(golden_path, "rb");
     char magic[8];
     int32_t size[2]; /* vocab, prompts */
-    if (!f || fread(magic, 8, 1, f) != 1 || memcmp(magic, "SFGOLD01", 8) != 0 || fread(size, 4, 2, f) != 2)
+    if (!f || fread(magic, 8, 1, f) != 1 || memcmp(magic, "SFGOLD0", 7) != 0 || fread(size, 4, 2, f) != 2)
         fail_msg("%s is missing or no golden file", golden_path);
     assert_int_equal(size[0], model->config.vocab);
     for (int i = 0; i < size[1]; i++) {
         golden g;
         sf_engine *engine;
-        read_golden(f, size[0], &g);
+        read_golden(f, size[0], magic[7] == '2', &g);
         if (sf_engine_open(&b, model, g.tokens + g.greedy, &engine) != SF_OK) fail_msg("%s", sf_error());
         compare_prompt(path, engine, &g, size[0], tolerance);
         sf_engine_close(engine);
@@ -160,6 +181,100 @@ static void family(void **state)
     snprintf(folder, sizeof folder, "tests/golden/model/%s", (const char *)*state);
     snprintf(golden_path, sizeof golden_path, "%s/golden.bin", folder);
     compare_model(folder, golden_path, 1e-4);
+}
+
+/* ---- checkpoints from seeds: make_seeded.py ------------------------------------------------------------------------- */
+
+static uint64_t fnv1a64(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325;
+    for (; *text; text++) h = (h ^ (unsigned char)*text) * 0x100000001b3;
+    return h;
+}
+
+static void write_seeded(FILE *to, uint64_t start, const char *dtype, float base, float gain, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t raw = splitmix64(start + (uint64_t)i);
+        float value = base + gain * (float)(((double)(raw >> 40) + 0.5) / (1 << 23) - 1);
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        if (strcmp(dtype, "U8") == 0) {
+            fputc((int)base + (int)(raw % (uint64_t)gain), to);
+        } else if (strcmp(dtype, "F32") == 0) {
+            fwrite(&bits, 4, 1, to);
+        } else {
+            uint16_t half = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* to nearest even */
+            fwrite(&half, 2, 1, to);
+        }
+    }
+}
+
+/* model.safetensors as tensors.txt says. */
+static void write_weights(const char *list, const char *path)
+{
+    enum { MOST = 400, RANK = 4 };
+    struct row {
+        char name[160], dtype[8];
+        float base, gain;
+        int64_t dim[RANK], n;
+        int rank;
+    } *row = calloc(MOST, sizeof *row);
+    char line[512];
+    uint64_t seed;
+    FILE *from = fopen(list, "r"), *to = fopen(path, "wb");
+    if (!row || !from || !to || fscanf(from, "%lu\n", &seed) != 1) fail_msg("cannot read %s or write %s", list, path);
+    int rows = 0;
+    for (; fgets(line, sizeof line, from); rows++) {
+        struct row *r = &row[rows];
+        int at;
+        assert_in_range(rows, 0, MOST - 1);
+        if (sscanf(line, "%159s %7s %f %f%n", r->name, r->dtype, &r->base, &r->gain, &at) != 4) fail_msg("%s: %s", list, line);
+        r->n = 1;
+        for (int step; sscanf(line + at, "%ld%n", &r->dim[r->rank], &step) == 1; at += step) r->n *= r->dim[r->rank++];
+    }
+    char *header = NULL;
+    size_t bytes, offset = 0;
+    FILE *text = open_memstream(&header, &bytes);
+    for (int i = 0; i < rows; i++) {
+        struct row *r = &row[i];
+        size_t size = (size_t)r->n * (strcmp(r->dtype, "U8") == 0 ? 1 : strcmp(r->dtype, "F32") == 0 ? 4 : 2);
+        fprintf(text, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", i ? "," : "{", r->name, r->dtype);
+        for (int d = 0; d < r->rank; d++) fprintf(text, "%s%ld", d ? "," : "", r->dim[d]);
+        fprintf(text, "],\"data_offsets\":[%zu,%zu]}", offset, offset + size);
+        offset += size;
+    }
+    fputs("}", text);
+    fclose(text);
+    uint64_t length = bytes;
+    fwrite(&length, 8, 1, to);
+    fwrite(header, 1, bytes, to);
+    for (int i = 0; i < rows; i++)
+        write_seeded(to, fnv1a64(row[i].name) + (seed << 32), row[i].dtype, row[i].base, row[i].gain, row[i].n);
+    free(header), free(row), fclose(from);
+    if (fclose(to) != 0) fail_msg("cannot write %s", path);
+}
+
+/* A family whose checkpoint comes from a seed; *state is its name. */
+static void seeded(void **state)
+{
+    static const char *const FILES[] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
+    const char *name = *state, *root = "tests/golden/model";
+    char above[64], here[4096], from[5000], folder[200], path[300];
+    assert_int_equal(folder_make(above), 0);
+    snprintf(folder, sizeof folder, "%s/%s", above, name);
+    if (mkdir(folder, 0700) != 0 || !getcwd(here, sizeof here)) fail_msg("no folder %s", folder);
+    for (int i = 0; i < 3; i++) { /* one tokenizer for all */
+        snprintf(from, sizeof from, "%s/%s/%s%s/%s", here, root, i ? "" : "seeded/", i ? "granite" : name, FILES[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, FILES[i]);
+        if (symlink(from, path) != 0) fail_msg("no link %s", path);
+    }
+    snprintf(from, sizeof from, "%s/seeded/%s/tensors.txt", root, name);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    write_weights(from, path);
+    snprintf(from, sizeof from, "%s/seeded/%s/golden.bin", root, name);
+    compare_model(folder, from, 1e-4);
+    folder_remove(above);
 }
 
 static void smollm2(void **state)
@@ -201,17 +316,25 @@ static int write_logits(const char *path, const char *ids, const char *out)
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "logits") == 0) return write_logits(argv[2], argv[3], argv[4]);
-    enum { MOST = 64 };
+    enum { MOST = 128 };
     struct CMUnitTest tests[MOST] = {cmocka_unit_test(smollm2)};
     size_t n = 1;
-    glob_t found;
-    if (glob("tests/golden/model/*/golden.bin", 0, NULL, &found) != 0 || found.gl_pathc >= MOST) return 1;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        char *name = found.gl_pathv[i] + strlen("tests/golden/model/");
-        name[strcspn(name, "/")] = '\0';
-        tests[n++] = (struct CMUnitTest){.name = name, .test_func = family, .initial_state = name};
+    static const struct {
+        const char *above;
+        CMUnitTestFunction test;
+    } KINDS[] = {{"tests/golden/model/", family}, {"tests/golden/model/seeded/", seeded}};
+    glob_t found[2];
+    for (int k = 0; k < 2; k++) {
+        char pattern[64];
+        snprintf(pattern, sizeof pattern, "%s*/golden.bin", KINDS[k].above);
+        if (glob(pattern, 0, NULL, &found[k]) != 0 || n + found[k].gl_pathc > MOST) return 1;
+        for (size_t i = 0; i < found[k].gl_pathc; i++) {
+            char *name = found[k].gl_pathv[i] + strlen(KINDS[k].above);
+            name[strcspn(name, "/")] = '\0';
+            tests[n++] = (struct CMUnitTest){.name = name, .test_func = KINDS[k].test, .initial_state = name};
+        }
     }
     int failed = _cmocka_run_group_tests("families", tests, n, NULL, NULL);
-    globfree(&found);
+    for (int k = 0; k < 2; k++) globfree(&found[k]);
     return failed;
 }

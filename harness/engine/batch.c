@@ -303,8 +303,6 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                                 sf_kv_part tail)
 {
     const sf_model_config *c = batch->config;
-    const sf_positions *positions = batch->model ? &batch->model->positions : NULL;
-    const sf_rotation *turns = !positions ? NULL : sf_layer_slides(c, layer) ? &positions->local : &positions->global;
     return (sf_attention){.backend = batch->backend,
                           .layer = layer,
                           .layers = c->layers,
@@ -316,7 +314,7 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .window = sf_layer_slides(c, layer) ? c->window : 0,
                           .scale = c->attention_scale,
                           .q = q,
-                          .frequency = turns ? turns->frequency : NULL,
+                          .frequency = batch->model ? sf_transformer_frequency(batch->model, layer) : NULL,
                           .interleaved = c->rope_interleaved,
                           .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation}};
 }

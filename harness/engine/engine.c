@@ -1,5 +1,6 @@
 #include "harness/engine/engine.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,7 +205,10 @@ static sf_status logits(sf_batch *batch, float *out)
         SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
         SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
         /* Where tokens are chosen, a scale of all logits changes nothing. */
-        for (int64_t i = row * c->vocab; c->logit_scale != 0 && i < (row + rows) * c->vocab; i++) out[i] *= c->logit_scale;
+        for (int64_t i = row * c->vocab; i < (row + rows) * c->vocab; i++) {
+            if (c->logit_scale != 0) out[i] *= c->logit_scale;
+            if (c->logit_softcap != 0) out[i] = c->logit_softcap * tanhf(out[i] / c->logit_softcap);
+        }
     }
     return SF_OK;
 }

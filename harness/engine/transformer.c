@@ -1,5 +1,6 @@
 #include "harness/engine/transformer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model)
 
     SF_TRY(sf_blame(import(t->backend, &host->embedding, &t->weights.embedding), "embedding"));
     SF_TRY(sf_blame(import(t->backend, &host->final_norm, &t->weights.final_norm), "final norm"));
+    SF_TRY(sf_blame(import(t->backend, &host->final_norm_bias, &t->weights.final_norm_bias), "final norm"));
     if (model->config.tied || host->head.data == host->embedding.data)
         t->weights.head = t->weights.embedding;
     else
@@ -37,6 +39,24 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model)
         sf_tensor *to = (sf_tensor *)&t->weights.layer[layer];
         for (int i = 0; i < LAYER_TENSORS; i++)
             SF_TRY(sf_blame(import(t->backend, &from[i], &to[i]), "layer %d", layer));
+    }
+    return SF_OK;
+}
+
+/* The numbers of each layer's activation, as the host has them. xIELU's slopes are stored as what softplus makes them of. */
+static sf_status read_curves(sf_transformer *t, const sf_model *model)
+{
+    const sf_model_config *c = &model->config;
+    t->curve = calloc((size_t)c->layers, sizeof *t->curve);
+    if (!t->curve) return sf_fail(SF_NO_MEMORY, "no memory for the activations of %d layers", c->layers);
+    for (int layer = 0; layer < c->layers; layer++) {
+        sf_curve *curve = &t->curve[layer];
+        const sf_tensor *from = model->weights.layer[layer].curve;
+        curve->kind = c->activation;
+        if (curve->kind != SF_XIELU) continue;
+        for (int i = 0; i < 4; i++) sf_to_f32(from[i].dtype, from[i].data, &curve->p[i], 1);
+        curve->p[0] = log1pf(expf(curve->p[0]));
+        curve->p[1] = curve->p[2] + log1pf(expf(curve->p[1]));
     }
     return SF_OK;
 }
@@ -51,18 +71,38 @@ static sf_status upload_new(sf_backend *b, const void *host, size_t bytes, void 
 static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf_rope_config *rope, int max_tokens,
                                sf_rotation *out)
 {
-    int pairs = c->head_dim / 2;
-    size_t bytes = (size_t)max_tokens * (size_t)pairs * sizeof(float);
-    float *host = malloc(2 * bytes + (size_t)pairs * sizeof(float)), scale;
+    int rotary = sf_rotary_dim(c), pairs = rotary / 2;
+    size_t bytes = (size_t)max_tokens * (size_t)pairs * sizeof(float), width = (size_t)c->head_dim / 2 * sizeof(float);
+    float *host = calloc(2 * bytes + width, 1), scale;
     if (!host) return sf_fail(SF_NO_MEMORY, "no memory for rotation tables of %d positions", max_tokens);
     float *cosine = host, *sine = host + bytes / sizeof(float), *frequency = sine + bytes / sizeof(float);
-    sf_rope_frequencies(rope, c->head_dim, max_tokens, frequency, &scale);
-    sf_rope_table(frequency, scale, c->head_dim, max_tokens, cosine, sine);
+    sf_rope_frequencies(rope, rotary, max_tokens, frequency, &scale); /* pairs that are not rotated: frequency 0 */
+    sf_rope_table(frequency, scale, rotary, max_tokens, cosine, sine);
     sf_status status = upload_new(b, cosine, bytes, &out->cosine);
     if (status == SF_OK) status = upload_new(b, sine, bytes, &out->sine);
-    if (status == SF_OK) status = upload_new(b, frequency, (size_t)pairs * sizeof(float), &out->frequency);
+    /* Halves of a part of the head are no pairs of the whole one. */
+    if (status == SF_OK && (rotary == c->head_dim || c->rope_interleaved)) status = upload_new(b, frequency, width, &out->frequency);
+    out->query_cosine = out->cosine;
+    out->query_sine = out->sine;
+    if (status == SF_OK && c->query_growth != 0) {
+        for (int p = 0; p < max_tokens; p++) {
+            float grown = 1 + c->query_growth * logf(1 + floorf((float)p / (float)c->rope.original_positions));
+            for (int i = 0; i < pairs; i++) cosine[(int64_t)p * pairs + i] *= grown, sine[(int64_t)p * pairs + i] *= grown;
+        }
+        out->query_cosine = out->query_sine = NULL;
+        status = upload_new(b, cosine, bytes, &out->query_cosine);
+        if (status == SF_OK) status = upload_new(b, sine, bytes, &out->query_sine);
+    }
     free(host);
     return status;
+}
+
+static sf_status open_still(sf_backend *b, const sf_model_config *c, float **out)
+{
+    size_t width = (size_t)c->head_dim / 2 * sizeof(float);
+    if (!memchr(c->unrotated, 1, (size_t)c->layers)) return SF_OK;
+    SF_TRY(b->ops->alloc(b, width, (void **)out));
+    return b->ops->zero(b, *out, width);
 }
 
 static sf_status open_position(sf_backend *b, int max_tokens, int32_t **out)
@@ -86,19 +126,27 @@ static bool has_sliding_layers(const sf_model_config *c)
 static sf_status open_positions(sf_backend *b, const sf_model_config *c, sf_positions *p)
 {
     SF_TRY(open_position(b, p->max_tokens, &p->position));
+    SF_TRY(open_still(b, c, &p->still));
     SF_TRY(open_rotation(b, c, &c->rope, p->max_tokens, &p->global));
     if (has_sliding_layers(c)) return open_rotation(b, c, &c->rope_local, p->max_tokens, &p->local);
     p->local = p->global;
     return SF_OK;
 }
 
+static void close_rotation(sf_backend *b, sf_rotation *r)
+{
+    bool grown = r->query_cosine != r->cosine;
+    float *tables[] = {r->cosine, r->sine, r->frequency, grown ? r->query_cosine : NULL, grown ? r->query_sine : NULL};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (tables[i]) b->ops->free(b, tables[i]);
+}
+
 static void close_positions(sf_backend *b, sf_positions *p)
 {
-    void *tables[] = {p->position,     p->global.cosine, p->global.sine,    p->global.frequency,
-                      p->local.cosine, p->local.sine,    p->local.frequency};
-    int n = p->local.cosine == p->global.cosine ? 4 : 7;
-    for (int i = 0; i < n; i++)
-        if (tables[i]) b->ops->free(b, tables[i]);
+    if (p->local.cosine != p->global.cosine) close_rotation(b, &p->local);
+    close_rotation(b, &p->global);
+    if (p->position) b->ops->free(b, p->position);
+    if (p->still) b->ops->free(b, p->still);
 }
 
 sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
@@ -115,6 +163,7 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int ma
 {
     *out = (sf_transformer){.backend = backend, .config = &model->config};
     sf_status status = import_weights(out, model);
+    if (status == SF_OK) status = read_curves(out, model);
     if (status == SF_OK) status = sf_transformer_set_length(out, max_tokens);
     if (status != SF_OK) sf_transformer_close(out);
     return sf_blame(status, "model '%s' on %s", model->config.name, backend->ops->name);
@@ -132,9 +181,11 @@ void sf_transformer_close(sf_transformer *t)
     if (t->weights.head.data != t->weights.embedding.data) release(b, &t->weights.head);
     release(b, &t->weights.embedding);
     release(b, &t->weights.final_norm);
+    release(b, &t->weights.final_norm_bias);
     for (int layer = 0; t->weights.layer && layer < t->config->layers; layer++)
         for (int i = 0; i < LAYER_TENSORS; i++) release(b, (sf_tensor *)&t->weights.layer[layer] + i);
     free(t->weights.layer);
+    free(t->curve);
     close_positions(b, &t->positions);
     memset(t, 0, sizeof *t);
 }
@@ -154,11 +205,22 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
 /* ---- one block --------------------------------------------------------------------------------------------------- */
 
 static sf_status norm(const sf_transformer *t, const void *x, sf_dtype from, int64_t rows, const sf_tensor *weight,
-                      void *out)
+                      const sf_tensor *bias, void *out)
 {
     const sf_model_config *c = t->config;
+    if (c->layer_norm)
+        return t->backend->ops->layer_norm(t->backend, x, from, rows, (int)weight->dim[0], weight, bias, c->norm_offset,
+                                           (float)c->norm_eps, out);
     return t->backend->ops->rms_norm(t->backend, x, from, rows, (int)weight->dim[0], weight, c->norm_offset,
                                      (float)c->norm_eps, out);
+}
+
+/* What attention or MLP read: the normed rows, or the rows as they are. */
+static sf_status read_hidden(const sf_transformer *t, const float *hidden, int64_t rows, const sf_tensor *weight,
+                             const sf_tensor *bias, void *out)
+{
+    if (t->config->no_pre_norms) return t->backend->ops->cast(t->backend, hidden, rows * t->config->d, out);
+    return norm(t, hidden, SF_F32, rows, weight, bias, out);
 }
 
 static sf_status linear(const sf_transformer *t, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
@@ -177,11 +239,18 @@ static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows
     if (!c->post_norms && scale == 1) return b->ops->linear(b, x, rows, w, bias, true, hidden, SF_F32);
     if (c->post_norms) {
         SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
-        SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, work->normed));
+        SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, NULL, work->normed));
     } else {
         SF_TRY(linear(t, x, rows, w, bias, work->normed));
     }
     return b->ops->add(b, hidden, work->normed, rows * c->d, scale);
+}
+
+const float *sf_transformer_frequency(const sf_transformer *t, int layer)
+{
+    const sf_positions *p = &t->positions;
+    if (t->config->unrotated[layer]) return p->still;
+    return sf_layer_slides(t->config, layer) ? p->local.frequency : p->global.frequency;
 }
 
 sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden)
@@ -194,8 +263,8 @@ static sf_status norm_heads(const sf_transformer *t, const sf_layer_weights *w, 
 {
     const sf_model_config *c = t->config;
     if (!c->qk_norm) return SF_OK;
-    SF_TRY(norm(t, q, t->backend->activation, rows * c->heads, &w->q_norm, q));
-    return norm(t, k, t->backend->activation, rows * c->kv_heads, &w->k_norm, k);
+    SF_TRY(norm(t, q, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->heads), &w->q_norm, NULL, q));
+    return norm(t, k, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->kv_heads), &w->k_norm, NULL, k);
 }
 
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
@@ -206,30 +275,44 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
     const sf_layer_weights *w = &t->weights.layer[layer];
     const sf_rotation *r = sf_layer_slides(c, layer) ? &t->positions.local : &t->positions.global;
 
-    SF_TRY(norm(t, hidden, SF_F32, rows, &w->attention_norm, work->normed));
+    SF_TRY(read_hidden(t, hidden, rows, &w->attention_norm, &w->attention_norm_bias, work->normed));
     SF_TRY(linear(t, work->normed, rows, &w->q, &w->q_bias, q));
     SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, k));
     SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, v));
     if (!c->norm_after_rope) SF_TRY(norm_heads(t, w, rows, q, k));
     if (!c->unrotated[layer]) {
-        SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved));
-        SF_TRY(b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, position, r->cosine, r->sine, c->rope_interleaved));
+        int rotary = sf_rotary_dim(c);
+        SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved));
+        SF_TRY(b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, rotary, position, r->cosine, r->sine, c->rope_interleaved));
     }
     return c->norm_after_rope ? norm_heads(t, w, rows, q, k) : SF_OK;
+}
+
+/* work->gate = what `down` reads of the normed rows */
+static sf_status widen(const sf_transformer *t, int layer, int64_t rows, sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
+    const sf_layer_weights *w = &t->weights.layer[layer];
+    SF_TRY(linear(t, work->normed, rows, &w->up, &w->up_bias, c->gateless ? work->gate : work->up));
+    if (!c->gateless) SF_TRY(linear(t, work->normed, rows, &w->gate, &w->gate_bias, work->gate));
+    return b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, c->mlp, t->curve[layer]);
 }
 
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
                                 sf_workspace *work)
 {
-    sf_backend *b = t->backend;
-    const sf_model_config *c = t->config;
     const sf_layer_weights *w = &t->weights.layer[layer];
 
-    SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
-    SF_TRY(norm(t, hidden, SF_F32, rows, &w->mlp_norm, work->normed));
-    SF_TRY(linear(t, work->normed, rows, &w->gate, &w->gate_bias, work->gate));
-    SF_TRY(linear(t, work->normed, rows, &w->up, &w->up_bias, work->up));
-    SF_TRY(b->ops->gated(b, work->gate, work->up, rows, c->mlp, c->activation));
+    if (t->config->parallel) {
+        SF_TRY(read_hidden(t, hidden, rows, &w->attention_norm, &w->attention_norm_bias, work->normed));
+        SF_TRY(widen(t, layer, rows, work));
+        SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
+    } else {
+        SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
+        SF_TRY(read_hidden(t, hidden, rows, &w->mlp_norm, &w->mlp_norm_bias, work->normed));
+        SF_TRY(widen(t, layer, rows, work));
+    }
     return add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, hidden, work);
 }
 
@@ -237,6 +320,6 @@ sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, in
                                 sf_workspace *work)
 {
     const sf_tensor no_bias = {0};
-    SF_TRY(norm(t, hidden, SF_F32, rows, &t->weights.final_norm, work->normed));
+    SF_TRY(norm(t, hidden, SF_F32, rows, &t->weights.final_norm, &t->weights.final_norm_bias, work->normed));
     return t->backend->ops->linear(t->backend, work->normed, rows, &t->weights.head, &no_bias, false, logits, SF_F32);
 }

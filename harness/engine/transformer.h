@@ -6,6 +6,7 @@
  *            ──┬─ norm ─ gate, up ─ activation(gate)·up ─ down (─ post norm) ─┐
  *              └──────────────────────────────────────────────────────────────(+)── hidden
  *
+ * Families leave out norms or add some, leave out the gate, or let both halves read the same normed rows (config.h).
  * The hidden state is f32; what lies between norms and projections is in the backend's activation dtype. Every function
  * works on any number of rows, and a row's result does not depend on the others (the backend's promise). */
 #ifndef SF_TRANSFORMER_H
@@ -15,8 +16,9 @@
 #include "harness/model/model.h"
 
 typedef struct sf_rotation {
-    float *cosine, *sine; /* [max_tokens, D/2] backend memory */
-    float *frequency;     /* [D/2] likewise: what they turn by a position */
+    float *cosine, *sine;   /* [max_tokens, R/2] backend memory; R: sf_rotary_dim() */
+    float *query_cosine, *query_sine; /* of queries, where they grow with their position; else those above */
+    float *frequency;       /* [D/2] likewise: what they turn by a position; NULL: pairs lie otherwise than in whole heads */
 } sf_rotation;
 
 /* What depends on the longest sequence. */
@@ -24,6 +26,7 @@ typedef struct sf_positions {
     int max_tokens;
     int32_t *position;         /* [max_tokens] 0, 1, 2, … */
     sf_rotation global, local; /* of full-attention and of sliding-window layers; local may be global */
+    float *still;              /* [D/2] zeros: the frequencies of layers without positions; NULL: there are none */
 } sf_positions;
 
 typedef struct sf_transformer {
@@ -31,6 +34,7 @@ typedef struct sf_transformer {
     const sf_model_config *config;
     sf_weights weights; /* imported into the backend */
     sf_positions positions;
+    sf_curve *curve; /* [layers] activation of each MLP */
 } sf_transformer;
 
 /* Intermediates of `rows` rows. */
@@ -48,6 +52,9 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens);
 
 sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, int64_t rows, sf_arena *arena,
                             sf_workspace *out);
+
+/* The frequencies (sf_attention) of a layer. */
+const float *sf_transformer_frequency(const sf_transformer *t, int layer);
 
 /* hidden [rows, d] = the tokens' embeddings. token [rows] backend memory. */
 sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden);

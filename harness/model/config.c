@@ -42,11 +42,18 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
                      (double)c->residual_scale, (double)c->logit_scale);
         sf_hash_fold(hash, text, (size_t)n);
     }
+    if (c->qk_norm_whole || c->no_pre_norms || c->parallel || c->layer_norm || c->norm_bias || c->gateless || c->rotary_dim ||
+        c->query_growth != 0 || c->attention_softcap != 0 || c->logit_softcap != 0) {
+        n = snprintf(text, sizeof text, "%d %d %d %d %d %d %d %.9g %.9g %.9g", c->qk_norm_whole, c->no_pre_norms, c->parallel,
+                     c->layer_norm, c->norm_bias, c->gateless, c->rotary_dim, (double)c->query_growth,
+                     (double)c->attention_softcap, (double)c->logit_softcap);
+        sf_hash_fold(hash, text, (size_t)n);
+    }
     if (c->rope.scaling == SF_ROPE_LONG) sf_hash_fold(hash, c->rope.longer, sizeof c->rope.longer);
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 1952 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 1976 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -96,6 +103,10 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
     }
     if (c->head_dim % 2 != 0)
         return sf_fail(SF_BAD_INPUT, "%s: head dim: expected an even number, found %d", where, c->head_dim);
+    if (c->rotary_dim < 0 || c->rotary_dim % 2 != 0 || c->rotary_dim > c->head_dim) {
+        return sf_fail(SF_BAD_INPUT, "%s: rotated part of a head: expected an even number up to the head dim, %d, found %d", where,
+                       c->head_dim, c->rotary_dim);
+    }
     if (!(c->norm_eps > 0 && c->norm_eps < 1)) {
         return sf_fail(SF_BAD_INPUT, "%s: norm epsilon: expected a number between 0 and 1, found %g", where,
                        c->norm_eps);
@@ -107,6 +118,10 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
     if (!(isfinite(c->residual_scale) && c->residual_scale >= 0 && isfinite(c->logit_scale) && c->logit_scale >= 0)) {
         return sf_fail(SF_BAD_INPUT, "%s: expected scales of residuals and logits above 0, found %g and %g", where,
                        (double)c->residual_scale, (double)c->logit_scale);
+    }
+    if (!(c->attention_softcap >= 0 && c->logit_softcap >= 0 && c->query_growth >= 0)) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected caps of scores and logits and a growth of queries of at least 0, found %g, %g"
+                       " and %g", where, (double)c->attention_softcap, (double)c->logit_softcap, (double)c->query_growth);
     }
     bool slides = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
     if (slides != (c->window > 0)) {

@@ -36,9 +36,17 @@ typedef struct sf_model_config {
     bool qkv_bias;                       /* Qwen2 */
     bool o_bias, mlp_bias;               /* Llama and its kin, where the files say so */
     bool qk_norm;                        /* Qwen3, Gemma 3: RMSNorm over each head of q and k, before the rotation */
+    bool qk_norm_whole;                  /* with qk_norm: over all heads of q together, and of k (OLMo 2) */
     bool post_norms;                     /* Gemma 3: norms also on the outputs of attention and MLP */
+    bool no_pre_norms;                   /* with post_norms: on the outputs alone (OLMo 2) */
+    bool parallel;                       /* attention and MLP read the same normed rows (Cohere) */
+    bool layer_norm, norm_bias;          /* norms take the mean off (Cohere, Nemotron), and add a bias (StarCoder 2) */
+    bool gateless;                       /* the MLP is down(activation(up)) (Nemotron) */
     bool norm_after_rope;                /* with qk_norm: after the rotation (Hunyuan) */
     bool rope_interleaved;               /* pairs are neighbours: ggml's Llama layout of q and k, Ernie */
+    int rotary_dim;                      /* numbers of each head that are rotated, its first ones; 0: all (GLM: half) */
+    float query_growth;                  /* β: a query at p counts 1 + β ln(1 + ⌊p / original positions⌋) fold (Ministral 3) */
+    float attention_softcap, logit_softcap; /* c: scores, logits become c tanh(x / c) (Gemma 2); 0: they stay */
     float residual_scale, logit_scale;   /* on what attention and MLP add, and on logits (Granite); 0: 1 */
     sf_rope_config rope, rope_local;     /* rope_local: of sliding-window layers (Gemma), else equal to rope */
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
@@ -46,6 +54,7 @@ typedef struct sf_model_config {
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
 } sf_model_config;                       /* no pointers: copied by assignment */
 
+static inline int sf_rotary_dim(const sf_model_config *c) { return c->rotary_dim ? c->rotary_dim : c->head_dim; }
 static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
 
 /* Checks that the numbers of a config make a model. `where` names the file. */

@@ -40,7 +40,7 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
 {
     double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab, mlp = m->mlp;
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h + 3;
-    double window = m->window < L ? m->window : L;
+    double window = m->window < L ? m->window : L, matrices = m->gateless ? 2 : 3;
 
     term(out, "embedding", B * 2 * L * d, 0);
     term(out, "projections", B * N * 2 * L * d * (2 * d + 2 * d_h * kv),
@@ -51,7 +51,7 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
         term(out, "sliding attention", B * sliding * h * L * window * pair,
              B * sliding * h * causal_pairs(L, window) * pair);
     }
-    term(out, "mlp", B * 2 * N * L * mlp * (3 * d + 1), B * 2 * N * L * mlp * 3 * d);
+    term(out, "mlp", B * 2 * N * L * mlp * (matrices * d + 1), B * 2 * N * L * mlp * matrices * d);
     term(out, "head", B * 2 * L * d * V, B * 2 * d * V);
 }
 
@@ -61,7 +61,7 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
 {
     double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab, mlp = m->mlp;
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim;
-    double window = m->window < L ? m->window : L;
+    double window = m->window < L ? m->window : L, matrices = m->gateless ? 2 : 3;
 
     double projections = N * d * (2 * d_h * h + 2 * d_h * kv);
     double biases = m->qkv_bias ? N * d_h * (h + 2 * kv) : 0;
@@ -69,7 +69,7 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
 
     term(out, "embedding", d, B * d);
     term(out, "projections", projections, projections);
-    term(out, "mlp", N * 3 * d * mlp, N * 3 * d * mlp);
+    term(out, "mlp", N * matrices * d * mlp, N * matrices * d * mlp);
     term(out, "head", d * V, d * V);
     term(out, "norms and biases", 0, norms + biases);
     out->weights = out->paper;

@@ -77,7 +77,13 @@ void sf_family_begin(const sf_family *f, sf_model_config *c)
     snprintf(c->architecture, sizeof c->architecture, "%s", f->name);
     c->qkv_bias = f->qkv_bias;
     c->qk_norm = f->qk_norm;
+    c->qk_norm_whole = f->qk_norm_whole;
     c->post_norms = f->post_norms;
+    c->no_pre_norms = f->no_pre_norms;
+    c->parallel = f->parallel;
+    c->layer_norm = f->layer_norm;
+    c->norm_bias = f->norm_bias;
+    c->gateless = f->gateless;
     c->norm_after_rope = f->norm_after_rope;
     c->rope_interleaved = f->neighbours;
     c->norm_offset = f->norm_offset;

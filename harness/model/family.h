@@ -32,9 +32,15 @@ typedef struct sf_family {
     /* ---- the graph ---- */
     bool qkv_bias;         /* on the projections to q, k and v */
     bool qk_norm;          /* RMSNorm over each head of q and k, before the rotation */
+    bool qk_norm_whole;    /* with it: over all heads together */
     bool norm_after_rope;  /* … or after it */
     bool neighbours;       /* the two numbers that turn together are neighbours; else a half of the head apart */
     bool post_norms;       /* norms also on the outputs of attention and MLP */
+    bool no_pre_norms;     /* with them: there alone */
+    bool parallel;         /* attention and MLP side by side, behind one norm */
+    bool layer_norm;       /* norms take the mean off too */
+    bool norm_bias;        /* … and add a bias */
+    bool gateless;         /* an MLP without gate */
     bool scaled_embedding; /* token embeddings times sqrt(d) */
     float norm_offset;     /* added to norm weights as safetensors store them */
     sf_activation activation;
@@ -46,6 +52,8 @@ typedef struct sf_family {
     const char *defaults;        /* JSON object: keys that a file may leave out, as transformers' class has them */
     double theta, local_theta;   /* rotation base where a file has none; local_theta: of sliding layers, 0: one for all */
     const char *activation_key;  /* NULL: hidden_act */
+    const char *norm_eps_key;    /* NULL: rms_norm_eps */
+    double partial_rotary;       /* of a file that says nothing; 0: transformers does not look for the key here */
     sf_sliding_rule sliding;
     bool layer_types;            /* transformers obeys that key here */
     const char *const *refused;  /* keys (NULL-ended) of the class whose other graph we do not compute: see hf_config.c */

@@ -15,7 +15,7 @@
 
 static sf_status find_family(const sf_gguf *g, const sf_family **out)
 {
-    char *name, known[256];
+    char *name, known[1024];
     SF_TRY(sf_gguf_text(g, "general.architecture", true, &name));
     *out = sf_family_of_architecture(name);
     sf_status status = *out ? SF_OK

@@ -30,7 +30,7 @@ static const struct {
     {"use_bias", FALSE},               {"use_bidirectional_attention", FALSE}, {"final_logit_softcapping", ABSENT},
     {"attn_logit_softcapping", ABSENT}, {"query_pre_attn_scalar", ABSENT},     {"embedding_multiplier", ABSENT},
     {"attention_multiplier", ABSENT},  {"residual_multiplier", ABSENT},        {"logits_scaling", ABSENT},
-    {"no_rope_layers", ABSENT},
+    {"no_rope_layers", ABSENT},        {"logit_scale", ABSENT},
 };
 
 static bool lists(const char *const *keys, const char *key)
@@ -63,14 +63,15 @@ static sf_status read_activation(sf_json_at at, const sf_family *f, sf_activatio
         const char *name;
         sf_activation activation;
     } NAMES[] = {
-        {"silu", SF_SILU}, {"swish", SF_SILU}, {"gelu_pytorch_tanh", SF_GELU_TANH}, {"gelu_new", SF_GELU_TANH}};
+        {"silu", SF_SILU},  {"swish", SF_SILU},  {"gelu_pytorch_tanh", SF_GELU_TANH}, {"gelu_new", SF_GELU_TANH},
+        {"gelu", SF_GELU}, {"relu2", SF_RELU2}, {"xielu", SF_XIELU}};
     const char *key = f->activation_key ? f->activation_key : "hidden_act", *name = NULL;
     SF_TRY(sf_json_text(at, key, true, &name));
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
         *out = NAMES[i].activation;
         if (strcmp(NAMES[i].name, name) == 0) return SF_OK;
     }
-    return sf_json_fail(SF_UNSUPPORTED, at, key, "silu, swish, gelu_pytorch_tanh or gelu_new");
+    return sf_json_fail(SF_UNSUPPORTED, at, key, "silu, swish, gelu, gelu_pytorch_tanh, gelu_new, relu2 or xielu");
 }
 
 /* ---- sliding windows --------------------------------------------------------------------------------------------- */
@@ -141,9 +142,9 @@ static sf_status read_decoder(sf_json_at file, sf_json_at at, const sf_family *f
     SF_TRY(get_int(at, "num_key_value_heads", false, 1 << 16, &c->kv_heads));
     c->head_dim = c->d / c->heads;
     SF_TRY(get_int(at, "head_dim", false, 1 << 16, &c->head_dim));
-    SF_TRY(sf_json_real(at, "rms_norm_eps", true, 1e-12, 1, &c->norm_eps));
+    SF_TRY(sf_json_real(at, f->norm_eps_key ? f->norm_eps_key : "rms_norm_eps", true, 1e-12, 1, &c->norm_eps));
     SF_TRY(sf_json_bool(at, "tie_word_embeddings", true, &c->tied));
-    SF_TRY(sf_positions_from_json(file, f, c));
+    SF_TRY(sf_positions_from_json(file, f, c, doubts));
     SF_TRY(read_sliding(at, f, c));
     if (f->read) SF_TRY(f->read(at, c));
     if ((c->rope.scaling == SF_ROPE_YARN || c->rope.scaling == SF_ROPE_DYNAMIC) && c->rope.factor * c->rope.original_positions > c->max_position) {
@@ -168,7 +169,7 @@ static sf_status find_decoder(sf_json_at *at, const sf_family **f, bool *multimo
     }
     *f = sf_family_of_model_type(type);
     if (*f) return SF_OK;
-    char known[512], expected[600];
+    char known[1024], expected[1100];
     snprintf(expected, sizeof expected, "one of %s", sf_family_list(SF_IN_JSON, sizeof known, known));
     return sf_json_fail(SF_UNSUPPORTED, *at, "model_type", expected);
 }

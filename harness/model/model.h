@@ -22,12 +22,14 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor mlp_norm, gate, up, down;   /* gate, up [mlp, d], down [d, mlp] */
     sf_tensor post_mlp_norm;              /* Gemma 3 */
     sf_tensor o_bias, gate_bias, up_bias, down_bias;
+    sf_tensor attention_norm_bias, mlp_norm_bias; /* [d]: StarCoder 2 */
+    sf_tensor curve[4];                   /* [1] each: the numbers of xIELU, as sf_curve has them but for their softplus */
 } sf_layer_weights;
 
 typedef struct sf_weights {
     sf_tensor embedding;                  /* [vocab, d] */
     sf_tensor head;                       /* [vocab, d]; equal to embedding when tied */
-    sf_tensor final_norm;                 /* [d] */
+    sf_tensor final_norm, final_norm_bias; /* [d] */
     sf_layer_weights *layer;              /* [layers] */
 } sf_weights;
 

@@ -6,7 +6,7 @@
 #include "harness/model/family.h"
 
 /* Fill c->rope and c->rope_local, whose sizes and max_position are there. `at`: the decoder's config, without defaults. */
-sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_config *c);
+sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_config *c, sf_doubts *doubts);
 sf_status sf_positions_from_gguf(const sf_gguf *g, const sf_family *f, sf_model_config *c);
 
 #endif

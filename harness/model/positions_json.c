@@ -23,7 +23,7 @@ typedef struct place {
     const char *theta_key; /* the base's name in `around` */
     double theta;          /* where neither names one */
     bool reads_original;   /* transformers looks for original_max_position_embeddings around it too */
-    int max_position, head_dim;
+    int max_position, rotary; /* rotary: numbers of a head that turn */
 } place;
 
 /* Text of a JSON value for messages; "null" where there is none. */
@@ -123,7 +123,7 @@ static sf_status read_dynamic(const place *p, sf_rope_config *out)
 static sf_status read_divisors(const place *p, const char *key, float *out)
 {
     const json_t *list = sf_json_value(p->in, key);
-    int pairs = p->head_dim / 2;
+    int pairs = p->rotary / 2;
     bool good = json_is_array(list) && json_array_size(list) == (size_t)pairs && pairs <= SF_LONG_PAIRS;
     for (int i = 0; good && i < pairs; i++) {
         out[i] = (float)json_number_value(json_array_get(list, (size_t)i));
@@ -150,12 +150,8 @@ static sf_status read_rope(const place *p, sf_rope_config *out)
     *out = (sf_rope_config){.theta = p->theta};
     sf_json_at at;
     const char *key, *type;
-    double rotary = 1;
     SF_TRY(either(p, "rope_theta", p->theta_key, &at, &key));
     SF_TRY(sf_json_real(at, key, false, 1, 1e12, &out->theta));
-    SF_TRY(either(p, "partial_rotary_factor", "partial_rotary_factor", &at, &key));
-    SF_TRY(sf_json_real(at, key, false, 0, 1, &rotary));
-    if (rotary != 1) return sf_json_fail(SF_UNSUPPORTED, at, key, "1, rotation of the whole head");
 
     static const struct {
         const char *name;
@@ -226,7 +222,31 @@ static sf_status agree(place p, sf_json_at scaling, sf_rope_config *out)
                    sf_rope_text(&other, sizeof two, two));
 }
 
-sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_config *c)
+/* How much of each head turns. Classes of transformers that do not look for the key turn it whole where positions are
+ * plain, whatever a file says, and fail where they are scaled. */
+static sf_status read_partial(const place *p, const sf_family *f, sf_doubts *doubts, sf_model_config *c)
+{
+    double part = f->partial_rotary ? f->partial_rotary : 1;
+    sf_json_at at;
+    const char *key, *kind, *type;
+    SF_TRY(either(p, "partial_rotary_factor", "partial_rotary_factor", &at, &key));
+    SF_TRY(sf_json_real(at, key, false, 0, 1, &part));
+    if (part == 1) return SF_OK;
+    if (f->partial_rotary == 0) {
+        SF_TRY(find_type(p->in, &kind, &type));
+        if (strcmp(type, "default") != 0)
+            return sf_json_fail(SF_UNSUPPORTED, at, key, "1: no model of this family turns a part of its heads");
+        sf_doubt(doubts, "%s: %s%s: no %s has this key, so it is left unread, as transformers does", at.path, at.above, key, f->name);
+        return SF_OK;
+    }
+    c->rotary_dim = (int)(c->head_dim * part);
+    if (c->rotary_dim >= 2 && c->rotary_dim % 2 == 0) return SF_OK;
+    char expected[96];
+    snprintf(expected, sizeof expected, "a share that gives an even number of a head's %d", c->head_dim);
+    return sf_json_fail(SF_UNSUPPORTED, at, key, expected);
+}
+
+sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_config *c, sf_doubts *doubts)
 {
     static const char *const TYPES[] = {"full_attention", "sliding_attention"};
     bool by_layer = f->local_theta != 0;
@@ -241,8 +261,13 @@ sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_con
                .theta_key = "rope_theta",
                .theta = f->theta,
                .reads_original = !by_layer,
-               .max_position = c->max_position,
-               .head_dim = c->head_dim};
+               .max_position = c->max_position};
+    if (!by_layer) {
+        place scaled = p;
+        if (!parameters.object) scaled.in = scaling;
+        SF_TRY(read_partial(&scaled, f, doubts, c));
+    }
+    p.rotary = sf_rotary_dim(c);
 
     for (int i = 0; i < 2; i++) {
         char expected[128];
@@ -262,6 +287,8 @@ sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_con
     for (int i = 0; i < 2; i++) {
         snprintf(inside[i], sizeof inside[i], "%s%s.", above[0], TYPES[i]);
         SF_TRY(dictionary(parameters, TYPES[i], inside[i], &part[i]));
+        if (sf_json_value(part[i], "partial_rotary_factor"))
+            return sf_json_fail(SF_UNSUPPORTED, part[i], "partial_rotary_factor", "none");
     }
     if (parameters.object && !part[0].object && !part[1].object) {
         return sf_json_fail(SF_UNSUPPORTED, at, "rope_parameters", "full_attention and sliding_attention in it");

@@ -105,7 +105,7 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
         return sf_fail(SF_BAD_INPUT, "%s: window: expected with global_every, not found", file);
     if (local && !s.window) return sf_fail(SF_BAD_INPUT, "%s: window: expected with rope_local, not found", file);
 
-    char known[512];
+    char known[1024];
     const sf_family *family = sf_family_named(s.architecture);
     if (!family) {
         return sf_fail(SF_UNSUPPORTED, "%s: architecture: expected one of %s, found \"%.64s\"", file,

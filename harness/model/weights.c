@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
-typedef enum size { NONE, MODEL, QUERIES, KEYS, HEAD, MLP } size;
+typedef enum size { NONE, ONE, MODEL, QUERIES, KEYS, Q_NORM, K_NORM, MLP } size;
 
 /* clang-format off */
 static int64_t size_of(const sf_model_config *c, size s)
@@ -17,20 +17,40 @@ static int64_t size_of(const sf_model_config *c, size s)
     case MODEL: return c->d;
     case QUERIES: return (int64_t)c->heads * c->head_dim;
     case KEYS: return (int64_t)c->kv_heads * c->head_dim;
-    case HEAD: return c->head_dim;
+    case ONE: return 1;
+    case Q_NORM: return (int64_t)(c->qk_norm_whole ? c->heads : 1) * c->head_dim;
+    case K_NORM: return (int64_t)(c->qk_norm_whole ? c->kv_heads : 1) * c->head_dim;
     case MLP: return c->mlp;
     default: return 0;
     }
 }
 /* clang-format on */
 
-typedef enum condition { ALWAYS, QKV_BIAS, O_BIAS, MLP_BIAS, QK_NORM, POST_NORMS } condition;
+typedef enum condition {
+    ALWAYS, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, GATE, XIELU, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS
+} condition;
 
+/* clang-format off */
 static bool holds(const sf_model_config *c, condition when)
 {
-    return when == ALWAYS || (when == QKV_BIAS && c->qkv_bias) || (when == O_BIAS && c->o_bias) ||
-           (when == MLP_BIAS && c->mlp_bias) || (when == QK_NORM && c->qk_norm) || (when == POST_NORMS && c->post_norms);
+    switch (when) {
+    case ALWAYS: return true;
+    case PRE_NORMS: return !c->no_pre_norms;
+    case MLP_NORM: return !c->no_pre_norms && !c->parallel;
+    case POST_NORMS: return c->post_norms;
+    case QK_NORM: return c->qk_norm;
+    case GATE: return !c->gateless;
+    case XIELU: return c->activation == SF_XIELU;
+    case QKV_BIAS: return c->qkv_bias;
+    case O_BIAS: return c->o_bias;
+    case MLP_BIAS: return c->mlp_bias;
+    case GATE_BIAS: return c->mlp_bias && !c->gateless;
+    case NORM_BIAS: return c->norm_bias;
+    case MLP_NORM_BIAS: return c->norm_bias && !c->parallel;
+    }
+    return false;
 }
+/* clang-format on */
 
 #define AT(field) offsetof(sf_layer_weights, field)
 
@@ -42,7 +62,7 @@ static const struct {
     size rows, columns;
     condition when;
 } LAYER[] = {
-    {AT(attention_norm), "attn_norm.weight", "input_layernorm.weight", MODEL, NONE, ALWAYS},
+    {AT(attention_norm), "attn_norm.weight", "input_layernorm.weight", MODEL, NONE, PRE_NORMS},
     {AT(q), "attn_q.weight", "self_attn.q_proj.weight", QUERIES, MODEL, ALWAYS},
     {AT(k), "attn_k.weight", "self_attn.k_proj.weight", KEYS, MODEL, ALWAYS},
     {AT(v), "attn_v.weight", "self_attn.v_proj.weight", KEYS, MODEL, ALWAYS},
@@ -50,23 +70,29 @@ static const struct {
     {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", QUERIES, NONE, QKV_BIAS},
     {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", KEYS, NONE, QKV_BIAS},
     {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", KEYS, NONE, QKV_BIAS},
-    {AT(q_norm), "attn_q_norm.weight", "self_attn.q_norm.weight", HEAD, NONE, QK_NORM},
-    {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", HEAD, NONE, QK_NORM},
+    {AT(q_norm), "attn_q_norm.weight", "self_attn.q_norm.weight", Q_NORM, NONE, QK_NORM},
+    {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", K_NORM, NONE, QK_NORM},
     {AT(post_attention_norm), "post_attention_norm.weight", "post_attention_layernorm.weight", MODEL, NONE,
      POST_NORMS},
-    {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", MODEL, NONE, ALWAYS},
-    {AT(gate), "ffn_gate.weight", "mlp.gate_proj.weight", MLP, MODEL, ALWAYS},
+    {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", MODEL, NONE, MLP_NORM},
+    {AT(gate), "ffn_gate.weight", "mlp.gate_proj.weight", MLP, MODEL, GATE},
     {AT(up), "ffn_up.weight", "mlp.up_proj.weight", MLP, MODEL, ALWAYS},
     {AT(down), "ffn_down.weight", "mlp.down_proj.weight", MODEL, MLP, ALWAYS},
     {AT(post_mlp_norm), "post_ffw_norm.weight", "post_feedforward_layernorm.weight", MODEL, NONE, POST_NORMS},
     {AT(o_bias), "attn_output.bias", "self_attn.o_proj.bias", MODEL, NONE, O_BIAS},
-    {AT(gate_bias), "ffn_gate.bias", "mlp.gate_proj.bias", MLP, NONE, MLP_BIAS},
+    {AT(gate_bias), "ffn_gate.bias", "mlp.gate_proj.bias", MLP, NONE, GATE_BIAS},
     {AT(up_bias), "ffn_up.bias", "mlp.up_proj.bias", MLP, NONE, MLP_BIAS},
     {AT(down_bias), "ffn_down.bias", "mlp.down_proj.bias", MODEL, NONE, MLP_BIAS},
+    {AT(attention_norm_bias), "attn_norm.bias", "input_layernorm.bias", MODEL, NONE, NORM_BIAS},
+    {AT(mlp_norm_bias), "ffn_norm.bias", "post_attention_layernorm.bias", MODEL, NONE, MLP_NORM_BIAS},
+    {AT(curve[0]), "xielu.alpha_p", "mlp.act_fn.alpha_p", ONE, NONE, XIELU},
+    {AT(curve[1]), "xielu.alpha_n", "mlp.act_fn.alpha_n", ONE, NONE, XIELU},
+    {AT(curve[2]), "xielu.beta", "mlp.act_fn.beta", ONE, NONE, XIELU},
+    {AT(curve[3]), "xielu.eps", "mlp.act_fn.eps", ONE, NONE, XIELU},
 };
 /* clang-format on */
 enum { LAYER_ROWS = sizeof LAYER / sizeof *LAYER };
-_Static_assert(SF_WEIGHT_SLOTS == 3 + SF_MAX_LAYERS * LAYER_ROWS, "room for every slot");
+_Static_assert(SF_WEIGHT_SLOTS == 4 + SF_MAX_LAYERS * LAYER_ROWS, "room for every slot");
 
 static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_t rows, int64_t columns)
 {
@@ -127,6 +153,11 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
     snprintf(slot[n].gguf, sizeof slot->gguf, "output_norm.weight");
     snprintf(slot[n].hf, sizeof slot->hf, "norm.weight");
     put(&slot[n++], &weights->final_norm, SF_ROLE_NORM, c->d, 0);
+    if (c->norm_bias) {
+        snprintf(slot[n].gguf, sizeof slot->gguf, "output_norm.bias");
+        snprintf(slot[n].hf, sizeof slot->hf, "norm.bias");
+        put(&slot[n++], &weights->final_norm_bias, SF_ROLE_BIAS, c->d, 0);
+    }
 
     for (int l = 0; l < c->layers; l++) {
         for (int r = 0; r < LAYER_ROWS; r++) {
@@ -135,7 +166,7 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
             rename_slot(f, LAYER[r].at, &gguf, &hf);
             snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, gguf);
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", l, hf);
-            bool bias = LAYER[r].when == QKV_BIAS || LAYER[r].when == O_BIAS || LAYER[r].when == MLP_BIAS;
+            bool bias = LAYER[r].when >= QKV_BIAS || LAYER[r].rows == ONE;
             sf_weight_role role = bias                       ? SF_ROLE_BIAS
                                   : LAYER[r].columns == NONE ? SF_ROLE_NORM
                                   : LAYER[r].rows == MODEL   ? SF_ROLE_RESIDUAL
@@ -153,6 +184,7 @@ sf_status sf_weight_part(const sf_weight_slot *slot, const sf_tensor *found, con
 {
     const int64_t whole[2] = {slot->whole_rows, slot->dim[1]};
     *out = *found;
+    if (found->rank == 0 && slot->rank == 1) out->rank = 1, out->dim[0] = 1; /* a number that stands alone */
     if (slot->whole_rows == 0) return SF_OK;
     if (found->rank != slot->rank || found->dim[0] != whole[0] || (found->rank == 2 && found->dim[1] != whole[1])) {
         return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", where, name,

@@ -20,7 +20,7 @@ typedef struct sf_weight_slot {
     int64_t first_row, whole_rows; /* of a file's tensor that several slots share, one below the other; 0: all of it */
 } sf_weight_slot;
 
-enum { SF_WEIGHT_SLOTS = 3 + SF_MAX_LAYERS * 20 };
+enum { SF_WEIGHT_SLOTS = 4 + SF_MAX_LAYERS * 26 };
 
 /* Fills `slot`, [SF_WEIGHT_SLOTS], in a fixed order and returns their number. weights->layer has room for all layers. A
  * tied head is no slot of its own. */

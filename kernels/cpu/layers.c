@@ -6,6 +6,7 @@
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Outputs and rows of a unit; rows from which on weights are not the bottleneck; see tile_linear.h for SPAN. */
@@ -58,6 +59,38 @@ sf_status sf_cpu_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t r
     }
     sf_scratch_release(b, mark);
     sf_meter_norm(b, from, rows, width, weight);
+    return SF_OK;
+}
+
+sf_status sf_cpu_layer_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
+                            const sf_tensor *bias, float offset, float eps, void *out)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    const float *w, *shift = NULL;
+    float *room; /* a widened row for each thread */
+    SF_TRY(as_f32(b, weight, &w));
+    if (bias && bias->data) SF_TRY(as_f32(b, bias, &shift));
+    SF_TRY(sf_cpu_room(b, width, sizeof *room, (void **)&room));
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * width > 1 << 15)
+    for (int64_t t = 0; t < rows; t++) {
+        float *row = room + (int64_t)omp_get_thread_num() * width, *to = (float *)out + t * width;
+        sf_cpu_tiles(b)->widen(from, (const char *)x + sf_bytes(from, t * width), row, width);
+        double mean = 0, squares = 0;
+        for (int i = 0; i < width; i++) mean += (double)row[i];
+        mean /= width;
+        for (int i = 0; i < width; i++) squares += ((double)row[i] - mean) * ((double)row[i] - mean);
+        float root = (float)(1 / sqrt(squares / width + (double)eps)), centre = (float)mean;
+        for (int i = 0; i < width; i++) to[i] = (row[i] - centre) * root * (w[i] + offset) + (shift ? shift[i] : 0);
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_layer_norm(b, from, rows, width, weight, bias);
+    return SF_OK;
+}
+
+sf_status sf_cpu_cast(sf_backend *b, const float *x, int64_t n, void *out)
+{
+    memcpy(out, x, (size_t)n * sizeof *x);
+    sf_meter_cast(b, n);
     return SF_OK;
 }
 
@@ -116,10 +149,10 @@ sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_ten
     return SF_OK;
 }
 
-sf_status sf_cpu_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
-                      const float *cosine, const float *sine, bool interleaved)
+sf_status sf_cpu_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, int rotary,
+                      const int32_t *position, const float *cosine, const float *sine, bool interleaved)
 {
-    int half = head_dim / 2;
+    int half = rotary / 2;
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * heads * head_dim > 1 << 15)
     for (int64_t t = 0; t < rows; t++) {
         const float *c = cosine + (int64_t)position[t] * half, *s = sine + (int64_t)position[t] * half;
@@ -141,16 +174,41 @@ sf_status sf_cpu_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_
             }
         }
     }
-    sf_meter_rope(b, rows, heads, head_dim);
+    sf_meter_rope(b, rows, heads, rotary);
     return SF_OK;
 }
 
-sf_status sf_cpu_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind)
+/* Curves that few models have: plain loops. */
+static float bend(sf_curve c, float x)
+{
+    if (c.kind == SF_GELU) return (float)(x * 0.5 * erfc(-(double)x * M_SQRT1_2));
+    if (c.kind == SF_RELU2) return x > 0 ? x * x : x == x ? 0 : x;
+    if (x > 0) return (c.p[0] * x + c.p[2]) * x;
+    double low = (double)x; /* near 0 what is left of exp(x) - 1 - x is x² / 2 */
+    return (float)((expm1(fmin(low, (double)c.p[3])) - low) * (double)c.p[1] + (double)c.p[2] * low);
+}
+
+static void bend_row(const sf_tiles *tiles, sf_curve c, float *gate, const float *up, int width)
+{
+    if (up && (c.kind == SF_SILU || c.kind == SF_GELU_TANH)) {
+        tiles->gated(gate, up, width, c.kind);
+        return;
+    }
+    float ones[64];
+    for (int i = 0; i < 64; i++) ones[i] = 1;
+    if (c.kind == SF_SILU || c.kind == SF_GELU_TANH) {
+        for (int i = 0; i < width; i += 64) tiles->gated(gate + i, ones, width - i < 64 ? width - i : 64, c.kind);
+        return;
+    }
+    for (int i = 0; i < width; i++) gate[i] = bend(c, gate[i]) * (up ? up[i] : 1);
+}
+
+sf_status sf_cpu_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve)
 {
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * width > 1 << 14)
     for (int64_t t = 0; t < rows; t++)
-        sf_cpu_tiles(b)->gated((float *)gate + t * width, (const float *)up + t * width, width, kind);
-    sf_meter_gated(b, rows, width);
+        bend_row(sf_cpu_tiles(b), curve, (float *)gate + t * width, up ? (const float *)up + t * width : NULL, width);
+    sf_meter_gated(b, rows, width, up != NULL);
     return SF_OK;
 }
 

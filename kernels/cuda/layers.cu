@@ -110,7 +110,51 @@ sf_status sf_cuda_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t 
     return SF_OK;
 }
 
-__global__ void rope(bf16 *x, int64_t pairs, int heads, int half, const int32_t *position, const float *cosine,
+template <typename T>
+__global__ void layer_norm(const T *x, int width, const float *weight, const float *bias, float offset, float eps, bf16 *out)
+{
+    __shared__ float shared[2][32];
+    sf_begin();
+    x += blockIdx.x * (int64_t)width;
+    out += blockIdx.x * (int64_t)width;
+    float sum = 0, squares = 0;
+    for (int i = threadIdx.x; i < width; i += blockDim.x) sum += load(x, i);
+    float mean = block_sum(sum, shared[0]) / width;
+    for (int i = threadIdx.x; i < width; i += blockDim.x) squares += (load(x, i) - mean) * (load(x, i) - mean);
+    float root = 1.f / sqrtf(block_sum(squares, shared[1]) / width + eps);
+    for (int i = threadIdx.x; i < width; i += blockDim.x)
+        out[i] = __float2bfloat16((load(x, i) - mean) * root * (weight[i] + offset) + (bias ? bias[i] : 0.f));
+}
+
+sf_status sf_cuda_layer_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width, const sf_tensor *weight,
+                             const sf_tensor *bias, float offset, float eps, void *out)
+{
+    const float *w = (const float *)weight->data, *shift = bias ? (const float *)bias->data : NULL;
+    if (weight->dtype != SF_F32 || (shift && bias->dtype != SF_F32))
+        return sf_fail(SF_INTERNAL, "cuda: layer_norm: the weight was not imported by this backend");
+    if (from != SF_F32 && from != SF_BF16) return sf_fail(SF_INTERNAL, "cuda: layer_norm: input must be f32 or bf16");
+    if (rows && from == SF_F32)
+        SF_TRY(sf_cuda_follow(b, layer_norm<float>, (unsigned)rows, THREADS, 0, (const float *)x, width, w, shift, offset, eps, (bf16 *)out));
+    else if (rows)
+        SF_TRY(sf_cuda_follow(b, layer_norm<bf16>, (unsigned)rows, THREADS, 0, (const bf16 *)x, width, w, shift, offset, eps, (bf16 *)out));
+    sf_meter_layer_norm(b, from, rows, width, weight, bias);
+    return SF_OK;
+}
+
+__global__ void cast(const float *x, int64_t n, bf16 *out)
+{
+    sf_begin();
+    FOR_ALL(i, n) out[i] = __float2bfloat16(x[i]);
+}
+
+sf_status sf_cuda_cast(sf_backend *b, const float *x, int64_t n, void *out)
+{
+    if (n) SF_TRY(sf_cuda_follow(b, cast, grid_for(n), THREADS, 0, x, n, (bf16 *)out));
+    sf_meter_cast(b, n);
+    return SF_OK;
+}
+
+__global__ void rope(bf16 *x, int64_t pairs, int heads, int head_dim, int half, const int32_t *position, const float *cosine,
                      const float *sine, bool interleaved)
 {
     sf_begin();
@@ -119,41 +163,48 @@ __global__ void rope(bf16 *x, int64_t pairs, int heads, int half, const int32_t 
         int64_t head = i / half, row = head / heads; /* head: of all rows together */
         int p = (int)(i % half);
         int64_t at = (int64_t)position[row] * half + p;
-        bf16 *first = x + head * 2 * half + (interleaved ? 2 * p : p), *second = first + (interleaved ? 1 : half);
+        bf16 *first = x + head * head_dim + (interleaved ? 2 * p : p), *second = first + (interleaved ? 1 : half);
         float a = __bfloat162float(*first), z = __bfloat162float(*second), co = cosine[at], si = sine[at];
         *first = __float2bfloat16(a * co - z * si);
         *second = __float2bfloat16(z * co + a * si);
     }
 }
 
-sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
-                       const float *cosine, const float *sine, bool interleaved)
+sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, int rotary,
+                       const int32_t *position, const float *cosine, const float *sine, bool interleaved)
 {
-    int64_t pairs = rows * heads * (head_dim / 2);
+    int64_t pairs = rows * heads * (rotary / 2);
     if (pairs)
-        SF_TRY(sf_cuda_follow(b, rope, grid_for(pairs), THREADS, 0, (bf16 *)x, pairs, heads, head_dim / 2, position, cosine, sine,
-                              interleaved));
-    sf_meter_rope(b, rows, heads, head_dim);
+        SF_TRY(sf_cuda_follow(b, rope, grid_for(pairs), THREADS, 0, (bf16 *)x, pairs, heads, head_dim, rotary / 2,
+                              position, cosine, sine,                              interleaved));
+    sf_meter_rope(b, rows, heads, rotary);
     return SF_OK;
 }
 
-__global__ void gated(bf16 *gate, const bf16 *up, int64_t n, sf_activation kind)
+__device__ static inline float bend(sf_curve c, float x)
+{
+    switch (c.kind) {
+    case SF_SILU: return x / (1.f + __expf(-x));
+    case SF_GELU_TANH: return .5f * x * (1.f + tanhf(.7978845608028654f * (x + .044715f * x * x * x)));
+    case SF_GELU: return .5f * x * erfcf(-x * .70710678f);
+    case SF_RELU2: return x > 0 ? x * x : x == x ? 0 : x;
+    case SF_XIELU: break;
+    }
+    return x > 0 ? (c.p[0] * x + c.p[2]) * x : (expm1f(fminf(x, c.p[3])) - x) * c.p[1] + c.p[2] * x;
+}
+
+__global__ void gated(bf16 *gate, const bf16 *up, int64_t n, sf_curve curve)
 {
     sf_begin();
     FOR_ALL(i, n)
-    {
-        float g = __bfloat162float(gate[i]);
-        float active = kind == SF_SILU ? g / (1.f + __expf(-g))
-                                       : .5f * g * (1.f + tanhf(.7978845608028654f * (g + .044715f * g * g * g)));
-        gate[i] = __float2bfloat16(active * __bfloat162float(up[i]));
-    }
+    gate[i] = __float2bfloat16(bend(curve, __bfloat162float(gate[i])) * (up ? __bfloat162float(up[i]) : 1.f));
 }
 
-sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind)
+sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve)
 {
     int64_t n = rows * width;
-    if (n) SF_TRY(sf_cuda_follow(b, gated, grid_for(n), THREADS, 0, (bf16 *)gate, (const bf16 *)up, n, kind));
-    sf_meter_gated(b, rows, width);
+    if (n) SF_TRY(sf_cuda_follow(b, gated, grid_for(n), THREADS, 0, (bf16 *)gate, (const bf16 *)up, n, curve));
+    sf_meter_gated(b, rows, width, up != NULL);
     return SF_OK;
 }
 

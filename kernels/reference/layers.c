@@ -38,6 +38,36 @@ sf_status sf_reference_rms_norm(sf_backend *b, const void *x, sf_dtype from, int
     return SF_OK;
 }
 
+sf_status sf_reference_layer_norm(sf_backend *b, const void *x, sf_dtype from, int64_t rows, int width,
+                                  const sf_tensor *weight, const sf_tensor *bias, float offset, float eps, void *out)
+{
+    float *in, *w, *shift;
+    SF_TRY(sf_host_alloc(b, (size_t)width * 3 * sizeof *in, (void **)&in));
+    w = in + width, shift = w + width;
+    sf_to_f32(weight->dtype, weight->data, w, width);
+    for (int i = 0; i < width; i++) shift[i] = 0;
+    if (bias && bias->data) sf_to_f32(bias->dtype, bias->data, shift, width);
+    for (int64_t t = 0; t < rows; t++) {
+        sf_to_f32(from, (const char *)x + sf_bytes(from, t * width), in, width);
+        double mean = 0, squares = 0;
+        for (int i = 0; i < width; i++) mean += (double)in[i] / width;
+        for (int i = 0; i < width; i++) squares += (in[i] - mean) * (in[i] - mean);
+        double root = 1 / sqrt(squares / width + eps);
+        for (int i = 0; i < width; i++)
+            ((float *)out)[t * width + i] = (float)((in[i] - mean) * root * (w[i] + (double)offset) + shift[i]);
+    }
+    sf_host_free(b, in);
+    sf_meter_layer_norm(b, from, rows, width, weight, bias);
+    return SF_OK;
+}
+
+sf_status sf_reference_cast(sf_backend *b, const float *x, int64_t n, void *out)
+{
+    for (int64_t i = 0; i < n; i++) ((float *)out)[i] = x[i];
+    sf_meter_cast(b, n);
+    return SF_OK;
+}
+
 sf_status sf_reference_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
                               bool add, void *y, sf_dtype dtype)
 {
@@ -61,10 +91,10 @@ sf_status sf_reference_linear(sf_backend *b, const void *x, int64_t rows, const 
     return SF_OK;
 }
 
-sf_status sf_reference_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, const int32_t *position,
-                            const float *cosine, const float *sine, bool interleaved)
+sf_status sf_reference_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, int rotary,
+                            const int32_t *position, const float *cosine, const float *sine, bool interleaved)
 {
-    int half = head_dim / 2;
+    int half = rotary / 2;
     for (int64_t t = 0; t < rows; t++) {
         for (int h = 0; h < heads; h++) {
             float *v = (float *)x + (t * heads + h) * head_dim;
@@ -77,21 +107,31 @@ sf_status sf_reference_rope(sf_backend *b, void *x, int64_t rows, int heads, int
             }
         }
     }
-    sf_meter_rope(b, rows, heads, head_dim);
+    sf_meter_rope(b, rows, heads, rotary);
     return SF_OK;
 }
 
-sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_activation kind)
+/* GELU: (1 + tanh z) / 2 = 1 / (1 + exp(-2z)) and 1 + erf z = erfc(-z) keep their digits where tanh z or erf z is nearly -1. */
+static double bend(sf_curve c, double x)
+{
+    switch (c.kind) {
+    case SF_SILU: return x / (1 + exp(-x));
+    case SF_GELU_TANH: return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x))); /* √(2/π) */
+    case SF_GELU: return x / 2 * erfc(-x * M_SQRT1_2);
+    case SF_RELU2: return x > 0 ? x * x : 0;
+    case SF_XIELU:
+        if (x > 0) return c.p[0] * x * x + c.p[2] * x;
+        return (expm1(fmin(x, (double)c.p[3])) - x) * c.p[1] + c.p[2] * x;
+    }
+    return NAN;
+}
+
+sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve)
 {
     float *g = gate;
     const float *u = up;
-    for (int64_t i = 0; i < rows * width; i++) {
-        double x = g[i];
-        /* GELU: (1 + tanh z) / 2 = 1 / (1 + exp(-2z)), which keeps its digits where tanh z is nearly -1; √(2/π) */
-        double z = kind == SF_SILU ? x : 2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x);
-        g[i] = (float)(x / (1 + exp(-z)) * u[i]);
-    }
-    sf_meter_gated(b, rows, width);
+    for (int64_t i = 0; i < rows * width; i++) g[i] = (float)(bend(curve, g[i]) * (u ? (double)u[i] : 1));
+    sf_meter_gated(b, rows, width, up != NULL);
     return SF_OK;
 }
 

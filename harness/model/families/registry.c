@@ -3,18 +3,29 @@
 #include "harness/model/family.h"
 
 /* clang-format off */
-#define FAMILIES     \
-    FAMILY(llama)    \
-    FAMILY(mistral)  \
-    FAMILY(qwen2)    \
-    FAMILY(qwen3)    \
-    FAMILY(gemma3)   \
-    FAMILY(phi3)     \
-    FAMILY(granite)  \
-    FAMILY(smollm3)  \
-    FAMILY(seed_oss) \
-    FAMILY(ernie4_5) \
-    FAMILY(hunyuan)
+#define FAMILIES       \
+    FAMILY(llama)      \
+    FAMILY(mistral)    \
+    FAMILY(qwen2)      \
+    FAMILY(qwen3)      \
+    FAMILY(gemma3)     \
+    FAMILY(phi3)       \
+    FAMILY(granite)    \
+    FAMILY(smollm3)    \
+    FAMILY(seed_oss)   \
+    FAMILY(ernie4_5)   \
+    FAMILY(hunyuan)    \
+    FAMILY(glm)        \
+    FAMILY(glm4)       \
+    FAMILY(nemotron)   \
+    FAMILY(olmo2)      \
+    FAMILY(olmo3)      \
+    FAMILY(cohere2)    \
+    FAMILY(exaone4)    \
+    FAMILY(ministral3) \
+    FAMILY(starcoder2) \
+    FAMILY(arcee)      \
+    FAMILY(apertus)
 /* clang-format on */
 
 #define FAMILY(name) extern const sf_family sf_family_##name;

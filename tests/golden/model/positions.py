@@ -90,6 +90,8 @@ ROWS = [
     ("qwen3, layer types not used", config("qwen3", use_sliding_window=False, sliding_window=8, layer_types=[FULL] * 7)),
     ("llama, window of another family", config("llama", sliding_window=8)),
     ("llama, layer types of another family", config("llama", layer_types=[FULL] * 7)),
+    ("llama, a partial rotation that it does not know", config("llama", rope_parameters=dict(partial_rotary_factor=0.5))),
+    ("llama, the same beside", config("llama", partial_rotary_factor=0.5)),
     ("llama, another family's scale", config("llama", query_pre_attn_scalar=144)),
 ]
 REFUSED = [
@@ -101,9 +103,8 @@ REFUSED = [
      config("qwen3", original_max_position_embeddings=64, rope_scaling=dict(YARN))),
     ("both names of the type", "they contradict each other",
      config("qwen3", rope_scaling=dict(YARN, type="linear"))),
-    ("partial rotation", "partial_rotary_factor: expected 1",  # transformers does not look at it in a llama
-     config("llama", rope_parameters=dict(partial_rotary_factor=0.5))),
-    ("partial rotation beside", "partial_rotary_factor: expected 1", config("llama", partial_rotary_factor=0.5)),
+    ("partial rotation of scaled positions", "partial_rotary_factor: expected 1",  # fails there
+     config("llama", rope_parameters=dict(rope_type="linear", factor=4.0, partial_rotary_factor=0.5))),
     ("by layer type, where there are none", "rope_parameters.full_attention: expected one rotation",  # read as theta 10000
      config("llama", rope_parameters={FULL: dict(rope_theta=5e5), SLIDING: dict(rope_theta=1e4)})),
     ("flat, where layers differ", "rope_parameters: expected full_attention",  # read as if it were not there

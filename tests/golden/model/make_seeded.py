@@ -1,0 +1,218 @@
+"""Makes the golden checkpoints whose weights come from seeds (one folder each, in seeded/):  python make_seeded.py [NAME ...]
+
+    config.json     as transformers wrote it
+    tensors.txt     seed, then a line for each tensor that transformers wrote: name, dtype, base, gain, dimensions
+    golden.bin      logits and greedy tokens of transformers, from this very checkpoint
+
+Element i of a tensor is base + gain · u, rounded to bf16 (kept in f32 where the dtype says so), with
+
+    u = ((splitmix64(fnv1a64(name) + seed · 2^32 + i) >> 40) + 0.5) / 2^23 - 1        in (-1, 1), exact in fp32
+
+so that the test writes model.safetensors itself, and what is committed stays small. Whose tensors hold packed bytes have dtype U8
+and base + (bits of the same random number, below gain). golden.bin, little-endian, of fp32 and eager attention:
+
+    char[8] "SFGOLD02"   i32 vocab   i32 prompts
+    for each prompt:
+        i32 n, outputs, full, every    the prompt is id[i] = 10 + splitmix64(n · 2^32 + i) mod 280
+        i32 greedy[outputs]            what follows by argmax, fed back
+        f32 margin                     smallest lead of an argmax over the second, relative to the norm of its logits
+        i32 position[full]             where all logits are given:
+        f32 logits[full][vocab]
+        f32 norm[m]                    of the logits at positions 0, every, 2 · every, …, Euclidean
+        f32 projection[m][2]           of the same, on two vectors of signs (make_checkpoints.py)
+
+The tokenizer is that of granite/ beside them. Made with transformers 5.24, torch 2.15. All of this is checked at test time by
+test_families, which finds the folders.
+"""
+import json
+import os
+import shutil
+import struct
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+from safetensors.numpy import save_file
+from safetensors import safe_open
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from make_checkpoints import LEAD, OUTPUTS, VOCAB, rope, signs
+
+PROMPTS, EVERY, STOPS = (50, 2100), 16, (310, 312)
+MASK = (1 << 64) - 1
+
+# ---- seeded numbers --------------------------------------------------------------------------------------------------------
+
+
+def fnv1a64(text):
+    h = 0xcbf29ce484222325
+    for byte in text.encode():
+        h = (h ^ byte) * 0x100000001b3 & MASK
+    return h
+
+
+def splitmix64(x):
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(0x9e3779b97f4a7c15)
+        x = (x ^ x >> np.uint64(30)) * np.uint64(0xbf58476d1ce4e5b9)
+        x = (x ^ x >> np.uint64(27)) * np.uint64(0x94d049bb133111eb)
+        return x ^ x >> np.uint64(31)
+
+
+def numbers(name, seed, n):
+    with np.errstate(over="ignore"):
+        start = np.uint64((fnv1a64(name) + (seed << 32)) & MASK)
+        return splitmix64(start + np.arange(n, dtype=np.uint64))
+
+
+def tensor(name, seed, dtype, base, gain, shape):
+    raw = numbers(name, seed, int(np.prod(shape, dtype=np.int64)))
+    if dtype == "U8":
+        return torch.tensor((int(base) + raw % np.uint64(int(gain))).astype(np.uint8).reshape(shape))
+    u = (((raw >> np.uint64(40)).astype(np.float64) + 0.5) / 2**23 - 1).astype(np.float32)
+    value = torch.tensor((np.float32(base) + np.float32(gain) * u).astype(np.float32).reshape(shape))
+    return value if dtype == "F32" else value.to(torch.bfloat16)
+
+
+def prompt(n):
+    start = np.uint64(n << 32)
+    return (10 + splitmix64(start + np.arange(n, dtype=np.uint64)) % np.uint64(280)).astype(np.int64).tolist()
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------------
+
+TINY = dict(vocab_size=VOCAB, max_position_embeddings=4096, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, bos_token_id=None, pad_token_id=0, eos_token_id=list(STOPS))
+PLAIN = dict(rope_parameters=rope())
+
+
+def row(cls, head_dim=8, **k):
+    sizes = TINY | (dict(head_dim=head_dim) if head_dim else {})
+    return cls, sizes | k
+
+
+MODELS = {
+    "phi4-mini": row("Phi3", None, hidden_size=64, sliding_window=None, original_max_position_embeddings=512,
+                     rope_parameters=rope(rope_type="longrope", partial_rotary_factor=0.75, original_max_position_embeddings=512,
+                                          short_factor=[1.0] * 6, long_factor=[1.0, 1.1, 1.3, 1.6, 2.0, 3.0])),
+    "llama-partial": row("Llama", rope_parameters=rope(partial_rotary_factor=0.5), hidden_act="gelu"),  # which Llama leaves unread
+    "glm": row("Glm", rope_parameters=rope(partial_rotary_factor=0.5)),
+    "glm4": row("Glm4", rope_parameters=rope(partial_rotary_factor=0.5)),
+    "nemotron": row("Nemotron", rope_parameters=rope(partial_rotary_factor=0.5), mlp_bias=True),
+    "olmo2": row("Olmo2", None, rope_parameters=rope(rope_theta=5e5)),
+    "olmo3": row("Olmo3", None, num_hidden_layers=4, sliding_window=64, rope_parameters=dict(
+        sliding_attention=rope(rope_theta=5e5), full_attention=rope(rope_theta=5e5, rope_type="yarn", factor=8.0,
+                                                                    original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0))),
+    "cohere2": row("Cohere2", None, num_hidden_layers=4, sliding_window=64, **PLAIN),
+    "exaone4": row("Exaone4", num_hidden_layers=4, sliding_window=64, rope_parameters=rope(rope_theta=1e6)),
+    "ministral3": row("Ministral3", max_position_embeddings=2048, rope_parameters=rope(
+        rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
+        mscale_all_dim=1.0, llama_4_scaling_beta=0.3)),
+    "starcoder2": row("Starcoder2", None, sliding_window=64, **PLAIN),
+    "arcee": row("Arcee", **PLAIN),
+    "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
+                                                        high_freq_factor=4.0, original_max_position_embeddings=256)),
+}
+
+
+def spread(name, shape, dtype):
+    """Base and gain: matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter."""
+    leaf = name.rsplit(".", 1)[-1]
+    if dtype == "U8":
+        return 0, 256
+    if leaf in ("alpha_p", "alpha_n"):
+        return 0.2, 0.3
+    if leaf == "beta":
+        return 0.5, 0
+    if leaf == "eps":
+        return -1e-6, 0
+    if len(shape) < 2:
+        return (0 if leaf.endswith("bias") or "sinks" in name else 1), 0.35
+    gain = 1.6 if "q_proj" in name or "k_proj" in name or "qkv_proj" in name else 1.0
+    fan = shape[-1] if leaf not in TRANSPOSED else shape[-2]
+    return 0, 3**0.5 * gain / fan**0.5
+
+
+TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss: [experts, in, out]
+
+# ---- the golden values -----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def greedy(model, ids):
+    out = model(input_ids=torch.tensor([ids]), use_cache=True)
+    every, tokens, margin = out.logits[0].double().numpy(), [], 1.0
+    while True:
+        last = out.logits[0, -1].double()
+        top = last.topk(2).values
+        margin = min(margin, float((top[0] - top[1]) / last.norm()))
+        tokens.append(int(last.argmax()))
+        if len(tokens) == OUTPUTS or margin < LEAD:
+            return every, tokens, margin
+        out = model(input_ids=torch.tensor([tokens[-1:]]), past_key_values=out.past_key_values, use_cache=True)
+
+
+def golden(model):
+    out, least = [b"SFGOLD02" + struct.pack("<2i", VOCAB, len(PROMPTS))], 1.0
+    for n in PROMPTS:
+        every, tokens, margin = greedy(model, prompt(n))
+        least = min(least, margin)
+        if margin < LEAD or set(tokens) & set(STOPS) or len(set(tokens)) < 4:
+            return None, margin
+        full = [n // 3, n - 1]
+        some = every[::EVERY]
+        out += [struct.pack("<4i", n, OUTPUTS, len(full), EVERY), np.array(tokens, "<i4").tobytes(), struct.pack("<f", margin),
+                np.array(full, "<i4").tobytes(), every[full].astype("<f4").tobytes(),
+                np.linalg.norm(some, axis=1).astype("<f4").tobytes(), (some @ signs(VOCAB)).astype("<f4").tobytes()]
+    return b"".join(out), least
+
+
+def config_of(cls, arguments):
+    config = next(getattr(transformers, cls + end) for end in ("TextConfig", "Config") if hasattr(transformers, cls + end))
+    return config(**arguments)
+
+
+def listed(cls, config, folder):
+    """What transformers writes: (name, dtype, shape)."""
+    model = getattr(transformers, cls + "ForCausalLM")(config)
+    model.generation_config.eos_token_id = list(STOPS)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    os.remove(os.path.join(folder, "generation_config.json"))
+    with safe_open(os.path.join(folder, "model.safetensors"), "pt") as f:
+        return [(k, f.get_slice(k).get_dtype(), f.get_slice(k).get_shape()) for k in sorted(f.keys())]
+
+
+def make(name):
+    cls, arguments = MODELS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = listed(cls, config_of(cls, arguments), folder)
+        for seed in range(200):
+            rows = [(n, d, *spread(n, s, d), s) for n, d, s in tensors]
+            from safetensors.torch import save_file as save
+            save({n: tensor(n, seed, d, b, g, s) for n, d, b, g, s in rows}, os.path.join(folder, "model.safetensors"),
+                 metadata=dict(format="pt"))
+            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+            data, margin = golden(model)
+            if data:
+                break
+        to = os.path.join(HERE, "seeded", name)
+        shutil.rmtree(to, ignore_errors=True)
+        os.makedirs(to)
+        shutil.copy(os.path.join(folder, "config.json"), to)
+        with open(os.path.join(to, "tensors.txt"), "w") as f:
+            f.write(f"{seed}\n")
+            for n, d, b, g, s in rows:
+                f.write(" ".join([n, d, f"{np.float32(b):.9g}", f"{np.float32(g):.9g}", *map(str, s)]) + "\n")
+        with open(os.path.join(to, "golden.bin"), "wb") as f:
+            f.write(data)
+    size = sum(os.path.getsize(os.path.join(to, f)) for f in os.listdir(to))
+    print(f"{name}: seed {seed}, margin {margin:.1e}, {size} bytes", flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in sys.argv[1:] or MODELS:
+        make(name)
