@@ -42,6 +42,8 @@ typedef struct sf_attention {
     int queries, keys;               /* T rows of q; N logical keys in kv. Row i stands at position keys - queries + i */
     int window;                      /* a query sees its latest `window` keys only (sliding-window layer); 0: all */
     float scale;                     /* on q·k, before the softmax */
+    float softcap;                   /* c: a logit x = scale · q·k becomes c tanh(x / c), before a pattern's bias (Gemma 2); 0: it
+                                        stays. Estimates from means, of blocks or of queries, go without. Only where ops->caps */
     const void *q;                   /* [T, H, D], backend->activation */
     sf_kv kv;
     uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */
@@ -63,6 +65,7 @@ enum { SF_STRETCH_KEY = 24 };
 typedef struct sf_backend_ops {
     const char *name;
     bool views; /* the prompt's part of a cache may be a view (sf_kv_part.index) */
+    bool caps;  /* logits may have a cap (sf_attention.softcap) */
 
     /* ---- life and memory -------------------------------------------------------------------------------------- */
     int (*devices)(void); /* of this kind that the process can see; NULL: one */

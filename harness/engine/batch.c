@@ -313,6 +313,7 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .keys = prompt.n + tail.n,
                           .window = sf_layer_slides(c, layer) ? c->window : 0,
                           .scale = c->attention_scale,
+                          .softcap = c->attention_softcap,
                           .q = q,
                           .frequency = batch->model ? sf_transformer_frequency(batch->model, layer) : NULL,
                           .interleaved = c->rope_interleaved,

@@ -162,6 +162,9 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
 sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_transformer *out)
 {
     *out = (sf_transformer){.backend = backend, .config = &model->config};
+    if (model->config.attention_softcap != 0 && !backend->ops->caps)
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has a cap on its attention scores (%g), which %s does not compute; run it on cpu",
+                       model->config.name, (double)model->config.attention_softcap, backend->ops->name);
     sf_status status = import_weights(out, model);
     if (status == SF_OK) status = read_curves(out, model);
     if (status == SF_OK) status = sf_transformer_set_length(out, max_tokens);

@@ -60,6 +60,7 @@ sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base)
 const sf_backend_ops sf_cpu_ops = {
     .name = "cpu",
     .views = true,
+    .caps = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,

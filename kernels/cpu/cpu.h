@@ -16,6 +16,8 @@
 #include "kernels/cpu/tiles.h"
 #include "kernels/host.h"
 
+static const float LOG2E = 1.4426950408889634f; /* probabilities are powers of 2 here */
+
 static inline const sf_tiles *sf_cpu_tiles(const sf_backend *b) { return b->self; }
 static inline int64_t sf_cpu_parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 static inline int sf_cpu_padded(int dim) { return (dim + 15) / 16 * 16; }

@@ -16,8 +16,6 @@
 
 enum { SPLIT = 512 };
 
-static const float LOG2E = 1.4426950408889634f;
-
 /* The keys and values that one reader of a lane reads, in order: a kv head for the group of its query heads, or one query
  * head where each has lists of its own. */
 typedef struct reads {
@@ -152,7 +150,8 @@ static void run_part(sf_backend *b, const sf_attention *a, const reads *r, int64
 {
     int group = r->heads, padded = sf_cpu_padded(a->head_dim);
     sf_decode_tile t = {
-        .group = group, .dim = a->head_dim, .padded = padded, .q = q, .most = to.most, .sum = to.sum, .out = to.out};
+        .group = group, .dim = a->head_dim, .padded = padded, .q = q, .cap = a->softcap * LOG2E,
+        .most = to.most, .sum = to.sum, .out = to.out};
     memset(q, 0, (size_t)(group * padded) * sizeof *q);
     memset(to.out, 0, (size_t)(group * padded) * sizeof *q);
     for (int h = 0; h < group; h++) {
@@ -340,6 +339,7 @@ static double row_powers(sf_backend *b, const sf_attention *a, int h, int i, row
         if (k) r.key[n++] = k;
     }
     if (n > 0) sf_cpu_tiles(b)->dots(r.q, 1, a->head_dim, r.key, n, r.x, 0);
+    sf_cpu_tiles(b)->cap(r.x, n, a->softcap * LOG2E);
     memset(r.x + n, 0, (size_t)(a->keys - n) * sizeof *r.x);
     if (n == 0) return 0;
     double sum = sf_cpu_tiles(b)->powers(r.x, n, sf_cpu_tiles(b)->largest(r.x, n));

@@ -29,7 +29,7 @@ static int64_t padded_keys(const sf_attention *a) { return sf_cpu_parts(a->keys,
  * fills up. q [D, 8] */
 static void load_strip(const sf_attention *a, int h, int row, int rows, float *q, int32_t *position)
 {
-    float scale = a->scale * 1.4426950408889634f; /* log2 e */
+    float scale = a->scale * LOG2E;
     for (int r = 0; r < SF_STRIP; r++) {
         const float *from = (const float *)a->q + ((int64_t)(row + r) * a->heads + h) * a->head_dim;
         for (int d = 0; d < a->head_dim; d++) q[d * SF_STRIP + r] = r < rows ? from[d] * scale : 0;
@@ -49,6 +49,7 @@ static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int ro
         a->window > 0 && position[0] >= a->window ? (position[0] - a->window + 1) / SF_PANEL : 0; /* no row sees less */
     sf_cpu_tiles(b)->score(q, a->head_dim, panels + (int64_t)low * SF_PANEL * a->head_dim, keys / SF_PANEL - low,
                            p + low * SF_PANEL, ld);
+    for (int r = 0; r < rows; r++) sf_cpu_tiles(b)->cap(p + r * ld + low * SF_PANEL, keys - low * SF_PANEL, a->softcap * LOG2E);
     sf_cpu_tiles(b)->softmax(position, rows, a->window, keys, p, ld, share);
     return keys;
 }
@@ -98,6 +99,7 @@ static void probe_strips(sf_backend *b, const sf_attention *a, int h, int first,
     for (int r = 0; r < rows; r++) {
         int32_t position = a->keys - a->queries + first + r; /* entry u of `reversed` is offset N-1-u */
         float share;
+        tiles->cap(p + r * ld + (int64_t)low * SF_PANEL, position + 1 - (int64_t)low * SF_PANEL, a->softcap * LOG2E);
         tiles->softmax(&position, 1, a->window, position + 1, p + r * ld, ld, &share);
         tiles->tally(p + r * ld, share, position + 1, largest, column, reversed + (a->keys - 1 - position));
     }
@@ -286,7 +288,7 @@ sf_status sf_cpu_block_probabilities(sf_backend *b, const sf_attention *a, const
             for (int64_t i = 0; i < rows; i++) {
                 float *x = score + i * room.ld, *to = p + (h * queries + first + i) * room.blocks;
                 int64_t here = visible_blocks(a, block_q, block_k, first + i);
-                for (int64_t j = 0; j < here; j++) x[j] *= a->scale * 1.4426950408889634f; /* log2 e */
+                for (int64_t j = 0; j < here; j++) x[j] *= a->scale * LOG2E;
                 float share = 1 / sf_cpu_tiles(b)->powers(x, here, sf_cpu_tiles(b)->largest(x, here));
                 for (int64_t j = 0; j < room.blocks; j++) to[j] = j < here ? x[j] * share : -INFINITY;
             }

@@ -5,8 +5,6 @@
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
 
-static const float LOG2E = 1.4426950408889634f;
-
 static int64_t list_of(const sf_attention *a, const sf_lists *at, int h)
 {
     return at->rows == a->heads ? h : at->rows == a->kv_heads ? h / (a->heads / a->kv_heads) : 0;
@@ -34,6 +32,7 @@ sf_status sf_cpu_listed_probabilities(sf_backend *b, const sf_attention *a, cons
         pairs += n;
         if (n == 0) continue;
         sf_cpu_tiles(b)->dots(turned, 1, a->head_dim, keys, (int)n, scores, 0);
+        sf_cpu_tiles(b)->cap(scores, n, a->softcap * LOG2E);
         float sum = sf_cpu_tiles(b)->powers(scores, n, sf_cpu_tiles(b)->largest(scores, n));
         for (int64_t i = 0; i < n; i++) out[list[i]] = scores[i] / sum;
     }

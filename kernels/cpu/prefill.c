@@ -216,7 +216,8 @@ static int run_tile(sf_backend *b, const sf_attention *a, const packed *from, in
     sf_query_tile t = {.rows = rows.rows,
                        .dim = a->head_dim,
                        .padded = sf_cpu_padded(a->head_dim),
-                       .position = a->keys - a->queries + rows.row};
+                       .position = a->keys - a->queries + rows.row,
+                       .cap = a->softcap * LOG2E};
     t.q = r.floats;
     t.out = t.q + SF_TILE_ROWS * t.padded;
     t.sum = t.out + SF_TILE_ROWS * t.padded;

@@ -116,6 +116,23 @@ NOINLINE void hide_by_sight(const sf_panel *panel, int position, float *s)
                 s[r * SCORES + i] = -INFINITY;
 }
 
+/* Near 0 by its series, whose next term is below 2^-24 of it; beyond that 1 - 2 / (exp 2y + 1). */
+INLINE vec tanhv(vec y)
+{
+    vec two = y * y, near = y * (1 + two * (-0x1.555556p-2f + two * (0x1.111112p-3f + two * (-0x1.ba1ba2p-5f + two * 0x1.664f48p-6f))));
+    vec far = 1 - 2 / (exp2v(all(0) - larger(y * -2.8853900817779268f, all(-126))) + 1);
+    ivec small = two < all(0.09f);
+    return (vec)((small & (ivec)near) | (~small & (ivec)far));
+}
+
+static void cap_scores(float *x, int64_t n, float cap)
+{
+    int64_t i = 0;
+    if (cap == 0) return;
+    for (; i + W <= n; i += W) store(x + i, tanhv(load(x + i) / cap) * cap);
+    for (; i < n; i++) x[i] = tanhv(all(x[i] / cap))[0] * cap;
+}
+
 /* -INFINITY where a row does not see a key. */
 static void hide(const sf_panel *panel, int position, float *s)
 {
@@ -279,6 +296,7 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         }
         for (int row = start; row < t->rows; row += SF_STRIP) {
             float *at = s + row * SCORES;
+            for (int r = 0; t->cap != 0 && r < SF_STRIP; r++) cap_scores(at + r * SCORES, batch * SF_PANEL, t->cap);
             for (int c = 0; c < batch; c++)
                 if (panel[c].edge || panel[c].lanes != UINT16_MAX)
                     hide(panel + c, t->position + row, at + c * SF_PANEL);
@@ -599,6 +617,7 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
     for (int h0 = 0; h0 < t->group; h0 += HEADS) {
         int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
         dots_then(t->q + h0 * t->padded, heads, t->dim, key, n, h0 ? NULL : value, s, SF_STEP);
+        for (int h = 0; h < heads; h++) cap_scores(s + h * SF_STEP, n, t->cap);
         for (int h = 0; t->bias && h < heads; h++)
             for (int i = 0; i < n; i++) s[h * SF_STEP + i] += t->bias[(h0 + h) * t->bias_stride + i];
         for (int h = 0; h < heads; h++) {

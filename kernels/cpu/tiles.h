@@ -58,6 +58,7 @@ static inline int64_t sf_panel_key(const sf_panel *p, int lane) { return p->key 
 typedef struct sf_query_tile {
     int rows, dim, padded;   /* padded: dim rounded up to 16 */
     int position;            /* of row 0 */
+    float cap;               /* of scores, in powers of two; 0: none */
     float *q;                /* [strips, dim, 8], times scale · log2 e */
     float *most, *sum, *out; /* [rows], [rows, 16], [rows, padded]: running maximum, sum, weighted values */
 } sf_query_tile;
@@ -68,6 +69,7 @@ typedef struct sf_decode_tile {
     const float *q;          /* [group, padded], times scale · log2 e, zero-padded */
     const float *bias;       /* [group, …] of the keys at hand, in powers of two, heads bias_stride apart; NULL: none */
     int64_t bias_stride;
+    float cap;               /* of scores, as above, before the bias */
     float *most, *sum, *out; /* [group], [group], [group, padded] */
 } sf_decode_tile;
 
@@ -111,6 +113,9 @@ typedef struct sf_tiles {
     /* The first row without keys, whose result is 0; -1: none. lse, one a row, rows lse_stride apart: or NULL. */
     int (*attend_end)(const sf_query_tile *t, float *out, int64_t stride, float *lse, int64_t lse_stride);
 
+    /* x[i] = cap · tanh(x[i] / cap); cap 0: as they are */
+    void (*cap)(float *x, int64_t n, float cap);
+
     /* s[r * ld + key] = <q[r], key> for a strip's 8 rows, q [D, 8], and all keys of `panels` panels [panels, D, 16]. */
     void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld);
 
@@ -149,7 +154,7 @@ typedef struct sf_tiles {
         .name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                \
         .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
         .attend_begin = attend_begin, .load_queries = load_queries, .attend = attend, .attend_end = attend_end,         \
-        .score = score, .softmax = softmax,                                                                            \
+        .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
         .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
         .multiply_add = multiply_add, .count_bits = count_bits, .best = best                                           \
     }

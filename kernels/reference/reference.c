@@ -18,6 +18,7 @@ static void close_backend(sf_backend *b) { (void)b; }
 const sf_backend_ops sf_reference_ops = {
     .name = "reference",
     .views = true,
+    .caps = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,

@@ -8,6 +8,7 @@
     FAMILY(mistral)    \
     FAMILY(qwen2)      \
     FAMILY(qwen3)      \
+    FAMILY(gemma2)     \
     FAMILY(gemma3)     \
     FAMILY(phi3)       \
     FAMILY(granite)    \

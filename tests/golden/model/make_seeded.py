@@ -108,6 +108,8 @@ MODELS = {
                                                                     original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0))),
     "cohere2": row("Cohere2", None, num_hidden_layers=4, sliding_window=64, **PLAIN),
     "exaone4": row("Exaone4", num_hidden_layers=4, sliding_window=64, rope_parameters=rope(rope_theta=1e6)),
+    "gemma2": row("Gemma2", num_hidden_layers=4, sliding_window=64, query_pre_attn_scalar=24, attn_logit_softcapping=2.0,
+                  final_logit_softcapping=3.0, **PLAIN),
     "ministral3": row("Ministral3", max_position_embeddings=2048, rope_parameters=rope(
         rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
         mscale_all_dim=1.0, llama_4_scaling_beta=0.3)),
@@ -118,7 +120,7 @@ MODELS = {
 }
 
 
-def spread(name, shape, dtype):
+def spread(name, shape, dtype, offset):
     """Base and gain: matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter."""
     leaf = name.rsplit(".", 1)[-1]
     if dtype == "U8":
@@ -130,12 +132,13 @@ def spread(name, shape, dtype):
     if leaf == "eps":
         return -1e-6, 0
     if len(shape) < 2:
-        return (0 if leaf.endswith("bias") or "sinks" in name else 1), 0.35
+        return (0 if leaf.endswith("bias") or "sinks" in name or offset else 1), 0.35
     gain = 1.6 if "q_proj" in name or "k_proj" in name or "qkv_proj" in name else 1.0
     fan = shape[-1] if leaf not in TRANSPOSED else shape[-2]
     return 0, 3**0.5 * gain / fan**0.5
 
 
+OFFSET = ("Gemma2", "Nemotron")  # norm weights are stored minus one
 TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss: [experts, in, out]
 
 # ---- the golden values -----------------------------------------------------------------------------------------------------
@@ -190,7 +193,7 @@ def make(name):
     with tempfile.TemporaryDirectory() as folder:
         tensors = listed(cls, config_of(cls, arguments), folder)
         for seed in range(200):
-            rows = [(n, d, *spread(n, s, d), s) for n, d, s in tensors]
+            rows = [(n, d, *spread(n, s, d, cls in OFFSET), s) for n, d, s in tensors]
             from safetensors.torch import save_file as save
             save({n: tensor(n, seed, d, b, g, s) for n, d, b, g, s in rows}, os.path.join(folder, "model.safetensors"),
                  metadata=dict(format="pt"))
