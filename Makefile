@@ -2,6 +2,7 @@
 #
 #   make BUILD=dir        build elsewhere          make WERROR=1      warnings are errors (as in CI)
 #   make CUDA=0           leave CUDA out           make CUDA_ARCH=90a GPU architectures, e.g. "80 90a"
+#   make MPI=0            leave MPI out            make MPICC=path    another MPI's compiler
 #   make V=1              print whole commands
 .DEFAULT_GOAL := all
 SHELL := /bin/bash
@@ -17,6 +18,10 @@ NVCC ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc
 CUDA ?= $(if $(NVCC),1,0)
 CUDA_ARCH ?= 80 90a
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+
+MPICC ?= mpicc
+MPI_SAYS := $(wordlist 2,99,$(shell $(MPICC) -show 2>/dev/null)) # flags, whichever MPI it is
+MPI ?= $(if $(MPI_SAYS),1,0)
 
 # A line a file instead of its whole command; V=1: the command.
 Q := $(if $(filter 1,$(V)),,@)
@@ -45,6 +50,12 @@ NVCC_FLAGS = -O3 -lineinfo -std=c++20 -I. -Xcompiler -Wall,-Wextra$(if $(WERROR)
              $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a),code=sm_$(a)) \
              -gencode=arch=compute_$(firstword $(CUDA_ARCH)),code=compute_$(firstword $(CUDA_ARCH)) -MMD -MP # PTX for later chips
 comma := ,
+endif
+
+ifeq ($(MPI),1)
+DEFS += -DSF_HAVE_MPI
+INCS += $(patsubst -I%,-isystem %,$(filter -I%,$(MPI_SAYS)))
+LIBS += $(filter -L% -l% -Wl%,$(MPI_SAYS))
 endif
 
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
@@ -125,11 +136,12 @@ features: ## what was found on this machine
 	@echo "compiler   $$($(CC) --version | head -n 1)"
 	@for p in $(PKGS); do printf '%-10s %s\n' "$$p" "$$(pkg-config --modversion $$p 2>/dev/null || echo 'not found: make deps')"; done
 	@echo "CUDA       $(if $(filter 1,$(CUDA)),$(NVCC) for sm_$(subst $() $(), sm_,$(CUDA_ARCH)),not found: CPU only)"
+	@echo "MPI        $(if $(filter 1,$(MPI)),$$(command -v $(MPICC)),not found: one machine only)"
 	@echo "gnuplot    $$(command -v gnuplot || echo 'not found: make deps (needed for figures)')"
 
 # ---- packages (Debian, Ubuntu) ---------------------------------------------------------------------------------------
 DEB := gcc libc6-dev make pkg-config git ca-certificates libopenblas-dev libhdf5-dev libyaml-dev libjansson-dev libonig-dev \
-       libpcre2-dev libutf8proc-dev libxxhash-dev libcmocka-dev gnuplot-nox fonts-dejavu-core help2man python3 python3-pip
+       libpcre2-dev libutf8proc-dev libxxhash-dev libcmocka-dev libopenmpi-dev openmpi-bin gnuplot-nox fonts-dejavu-core help2man python3 python3-pip
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 deps: ## install the Debian or Ubuntu packages that are missing
@@ -193,6 +205,7 @@ faults: all tests ## every write, sync, rename and allocation of a run fails in 
 	tests/faults/io.sh
 	tests/faults/alloc.sh
 	tests/faults/pairs.sh
+	tests/faults/ranks.sh
 
 models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*.yaml
 	@models/get-smollm2.sh $@

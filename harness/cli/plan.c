@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "harness/cli/cli.h"
 #include "harness/model/cost.h"
+#include "harness/run/dispatch.h"
 #include "harness/run/progress.h"
 #include "harness/run/road.h"
 #include "harness/run/schedule.h"

@@ -74,7 +74,9 @@ int sf_cmd_run(int argc, char **argv)
         "Runs every cell of a sweep that is not stored yet: after a stop or a crash, the same command goes on.\v"
         "Exit status: 0 all cells are stored; 3 all but those that failed, which it names; 130 stopped; 1 anything else.\n"
         "Example:\n  frontier run configs/demo.yaml --set samples=5 --set 'lengths=[1024]' --out results/quick.h5\n"
-        "Twelve processes, then one report:\n"
+        "Eight processes of a cluster, one for each GPU, into one file:\n"
+        "  mpirun -n 8 frontier run configs/demo.yaml --device cuda\n"
+        "Twelve processes without MPI, then one report:\n"
         "  for i in $(seq 12); do frontier run configs/demo.yaml --shard $i/12 --threads 2 & done; wait\n"
         "  frontier report results/demo-*of12.h5 --out results/demo-report",
         NULL, NULL, NULL};
@@ -82,14 +84,14 @@ int sf_cmd_run(int argc, char **argv)
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     a.run.sets = a.set.n;
     a.run.set = a.set.item;
-    char path[4096];
-    int failed;
-    sf_status status = sf_run(&a.run, path, &failed);
-    if (status == SF_OK && !a.run.shards) status = summarise(path); /* a part alone lacks its dense cells */
-    if (status == SF_OK) printf("\nResults: %s\n", path);
-    if (status != SF_OK || !failed) return sf_cli_end(status);
+    sf_run_end end;
+    sf_status status = sf_run(&a.run, &end);
+    if (!end.speaks) return status == SF_INTERRUPTED ? 130 : status != SF_OK ? EXIT_FAILURE : end.failed ? SF_CLI_CELLS_FAILED : EXIT_SUCCESS;
+    if (status == SF_OK && !a.run.shards) status = summarise(end.path); /* a part alone lacks its dense cells */
+    if (status == SF_OK) printf("\nResults: %s\n", end.path);
+    if (status != SF_OK || !end.failed) return sf_cli_end(status);
     fflush(stdout);
     fprintf(stderr, "frontier: %d cell%s failed and %s left out; `frontier show %s` says which and why, run --retry tries again\n",
-            failed, failed == 1 ? "" : "s", failed == 1 ? "is" : "are", path);
+            end.failed, end.failed == 1 ? "" : "s", end.failed == 1 ? "is" : "are", end.path);
     return SF_CLI_CELLS_FAILED;
 }

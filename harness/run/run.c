@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,25 +19,28 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/world.h"
 #include "harness/model/cost.h"
 #include "harness/engine/engine.h"
 #include "harness/model/tokenizer.h"
 #include "harness/run/apart.h"
+#include "harness/run/dispatch.h"
 #include "harness/run/progress.h"
+#include "harness/run/ranks.h"
 #include "harness/run/road.h"
 #include "harness/run/schedule.h"
 #include "harness/run/spread.h"
 #include "harness/run/version.h"
 
 static volatile sig_atomic_t interrupted;
-static bool forked; /* a worker says nothing, its parent does */
+static bool silent; /* a worker says nothing, its parent or rank 0 does */
 
 static void on_signal(int number)
 {
     static const char words[] = "\nfrontier: stopping after the samples at hand; once more to stop at once\n";
     (void)number;
     interrupted = 1;
-    if (!forked && write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
+    if (!silent && write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
 }
 
 static sf_status stop_if_asked(void)
@@ -67,13 +71,17 @@ struct work {
     sf_engine *engine;
     sf_store *store;
     sf_progress progress;
-    sf_devices devices;                       /* of the run; this process is worker `worker` of so many */
-    int worker;
+    sf_devices devices;                       /* of the run on this machine */
+    sf_world world;                           /* processes that were started together, maybe on several */
+    int worker, workers;                      /* this process among all that take samples */
     bool plugins;                             /* this pass runs the cells of plug-ins, in a process apart; else all others */
     struct at_hand *at_hand;                  /* shared with the process that waits for this one; NULL: none does */
     bool ran_plugins;                         /* in this run there were some to run */
     bool alone;                               /* the samples at hand run one lane at a time, to find who fails */
-    sf_claims *claims;                        /* NULL: one device, whose samples are all this process's */
+    sf_dispatch dispatch;                     /* what is left, of rank 0's and forked workers */
+    sf_shared *shared;                        /* how far all workers are with it */
+    uint64_t first_part;                      /* number of the first that these processes write */
+    sf_ranks *ranks;                          /* NULL: all workers are of this machine */
     double taken_work, done_before;           /* of the samples at hand, and its share done by earlier engine runs */
     int lanes_now;                            /* in the engine run at hand */
     size_t memory_limit, memory_held;         /* bytes for caches and activations; what the engine may hold of them */
@@ -94,6 +102,7 @@ struct work {
     double *sum;                              /* [cells of the group] strict scores of the samples run so far */
     int *samples;                             /* [cells of the group] how many */
     int lanes, room;
+    int model;                                /* the engine's; -1: none */
 };
 
 static sf_status work_reserve(struct work *w, int room, int max_output, const sf_model_config *c)
@@ -160,6 +169,7 @@ static void show_progress(void *user, sf_phase phase, int done, int of)
     char detail[64];
     snprintf(detail, sizeof detail, "%s %d/%d", phase == SF_PREFILL ? "prefill layer" : "decode step", done, of);
     double share = of > 0 ? (double)done / of : 0, part = (double)w->lanes_now / w->lanes;
+    w->progress.done = w->shared->done;
     share = phase == SF_PREFILL ? 0.8 * share : 0.8 + 0.2 * share;
     sf_progress_show(&w->progress, w->taken_work * (w->done_before + part * share), detail);
 }
@@ -473,18 +483,16 @@ static void drop_samples(struct work *w)
     for (int j = 0; j < w->takings; j++) drop_taken(&w->taken[j]);
 }
 
-/* Takes samples from `from` on until there are lanes enough, and runs them; *next: the one after them. */
-static sf_status run_samples(struct work *w, struct group g, int from, int *next)
+/* Runs samples from … to - 1 of a group. */
+static sf_status run_samples(struct work *w, struct group g, int from, int to)
 {
     const sf_sweep *s = w->road->sweep;
     sf_status status = SF_OK;
     w->takings = w->lanes = 0;
     w->taken_work = w->done_before = 0;
-    int i = from, most = (g.cell->samples + w->devices.n - 1) / w->devices.n; /* a worker's share, or others would wait for it */
-    for (; status == SF_OK && i < g.cell->samples && w->lanes < SF_LANES_TOGETHER && w->takings < most; i++)
-        if (w->plugins ? i % w->devices.n == w->worker : sf_claim(w->claims)) status = take_sample(w, g, i);
+    for (int i = from; status == SF_OK && i < to; i++) status = take_sample(w, g, i);
     char last[32] = "";
-    if (i - from > 1) snprintf(last, sizeof last, "-%d", i);
+    if (to - from > 1) snprintf(last, sizeof last, "-%d", to);
     snprintf(w->progress.place, sizeof w->progress.place, "%s · %s · %d tokens · sample %d%s/%d", s->model[g.cell->model].label,
              s->task[g.cell->task].label, s->length[g.cell->length], from + 1, last, g.cell->samples);
     if (status == SF_OK && w->lanes > 0) status = run_lanes(w);
@@ -495,8 +503,6 @@ static sf_status run_samples(struct work *w, struct group g, int from, int *next
         w->samples[w->pending[n] - g.cell]++;
     }
     drop_samples(w);
-    w->progress.done += w->taken_work;
-    *next = i;
     return status;
 }
 
@@ -508,7 +514,7 @@ static void print_cells(struct work *w, struct group g)
     for (int i = 0; i < g.cells; i++) {
         const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
         if (!w->samples[i]) continue;
-        if (w->claims) fprintf(stderr, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
+        if (w->workers > 1) fprintf(stderr, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
         fprintf(stderr, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
         for (int p = 0; p < SF_PHASES; p++)
             if (strcmp(info.method[p], "dense") != 0)
@@ -516,21 +522,6 @@ static void print_cells(struct work *w, struct group g)
         if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(stderr, "dense, ");
         fprintf(stderr, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
     }
-}
-
-static sf_status run_group(struct work *w, struct group g)
-{
-    const sf_sweep *s = w->road->sweep;
-    /* YaRN by rule depends on the length, so that a cell's results must not depend on the sweep's other lengths. */
-    SF_TRY(sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output));
-    memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
-    memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
-    for (int i = 0; i < g.cell->samples;) {
-        SF_TRY(stop_if_asked());
-        SF_TRY(run_samples(w, g, i, &i));
-    }
-    if (!isatty(STDERR_FILENO)) print_cells(w, g);
-    return SF_OK;
 }
 
 /* Whose picture is taken: the head that was asked for, else one in the middle of the model. */
@@ -574,52 +565,129 @@ static sf_status check_memory(struct work *w)
                    road->sweep->memory_gib > 0 ? "" : " (80 % of what is free; --memory sets another)", least);
 }
 
-static sf_status run_groups(struct work *w)
+static int widest_group(const sf_plan *plan)
 {
-    const sf_road *road = w->road;
-    const sf_sweep *s = road->sweep;
-    int widest = 0, output = 0;
-    double total = 0;
-    for (int at = 0; at < road->plan.cells;) {
-        struct group g = group_at(&road->plan, at);
+    int widest = 0;
+    for (int at = 0; at < plan->cells;) {
+        struct group g = group_at(plan, at);
         if (g.cells > widest) widest = g.cells;
         at += g.cells;
     }
-    for (int t = 0; t < s->tasks; t++)
-        if (s->task[t].output > output) output = s->task[t].output;
-    const sf_cell **pending = calloc((size_t)widest, sizeof *pending);
-    if (!pending) return sf_fail(SF_NO_MEMORY, "no memory for a group of %d cells", widest);
-    for (int at = 0; at < road->plan.cells;) {
-        struct group g = group_at(&road->plan, at);
-        for (int i = 0; i < g.cell->samples; i++) total += work_of(road, pending, find_pending(w, g, i, pending));
+    return widest;
+}
+
+/* The samples that some cells lack; of plug-ins' cells, this worker's. */
+static sf_status list_units(struct work *w, int *units, sf_unit **out)
+{
+    const sf_plan *plan = &w->road->plan;
+    size_t most = 0;
+    for (int at = 0; at < plan->cells; at += group_at(plan, at).cells) most += (size_t)plan->cell[at].samples;
+    const sf_cell **pending = calloc((size_t)widest_group(plan) + 1, sizeof *pending);
+    sf_unit *unit = *out = malloc(most * sizeof *unit + 1);
+    *units = 0;
+    if (!pending || !unit) {
+        free(pending);
+        return sf_fail(SF_NO_MEMORY, "no memory for a list of %zu samples", most);
+    }
+    for (int at = 0; at < plan->cells;) {
+        struct group g = group_at(plan, at);
+        for (int i = 0; i < g.cell->samples; i++) {
+            int lanes = w->plugins && i % w->workers != w->worker ? 0 : find_pending(w, g, i, pending);
+            if (lanes) unit[(*units)++] = (sf_unit){.model = g.cell->model, .at = at, .sample = i, .lanes = lanes,
+                                                    .work = work_of(w->road, pending, lanes)};
+        }
         at += g.cells;
     }
     free(pending);
-    if (total == 0 && w->worker == 0 && !w->plugins && !w->ran_plugins) fprintf(stderr, "all %d cells are stored; nothing is left to run\n", road->plan.cells);
-    sf_progress_begin(&w->progress, total / w->devices.n);
-    w->progress.terminal &= w->worker == 0; /* the others are about as far */
+    return SF_OK;
+}
 
-    sf_status status = SF_OK;
-    for (int at = 0, model = -1; status == SF_OK && at < road->plan.cells;) {
-        struct group g = group_at(&road->plan, at);
-        if (g.cell->model != model) {
-            model = g.cell->model;
-            const sf_model_config *c = &road->model[model]->config;
-            sf_engine_close(w->engine);
-            w->engine = NULL;
-            work_release(w);
-            status = work_reserve(w, widest + SF_LANES_TOGETHER, output, c);
-            w->memory_held = 0;
-            int longest = s->length[s->lengths - 1] + output;
-            if (status == SF_OK) status = choose_picture(w, s->model[model].path, c);
-            if (status == SF_OK)
-                status = sf_blame(sf_engine_open(&w->backend, road->model[model], longest, &w->engine), "%s", s->model[model].path);
-        }
-        if (status == SF_OK) status = run_group(w, g);
-        at += g.cells;
+static bool any_left_of_plugins(const struct work *w)
+{
+    for (int i = 0; i < w->road->plan.cells; i++) {
+        const sf_cell *cell = &w->road->plan.cell[i];
+        if (!is_plugins(cell) || sf_store_failed(w->store, cell->key)) continue;
+        for (int n = 0; n < cell->samples; n++)
+            if (!sf_store_has(w->store, cell->key, n)) return true;
     }
+    return false;
+}
+
+/* Makes the list that is given out; to be closed also on failure. */
+static sf_status open_dispatch(struct work *w, int workers)
+{
+    int units;
+    sf_unit *unit;
+    sf_status status = list_units(w, &units, &unit);
+    if (status != SF_OK) free(unit);
+    else status = sf_dispatch_open(units, unit, workers, &w->dispatch);
+    if (status == SF_OK && !units && !w->ran_plugins && !w->plugins && !any_left_of_plugins(w))
+        fprintf(stderr, "all %d cells are stored; nothing is left to run\n", w->road->plan.cells);
+    return status;
+}
+
+static sf_status enter_model(struct work *w, int model)
+{
+    const sf_road *road = w->road;
+    const sf_sweep *s = road->sweep;
+    const sf_model_config *c = &road->model[model]->config;
+    int output = 0;
+    for (int t = 0; t < s->tasks; t++)
+        if (s->task[t].output > output) output = s->task[t].output;
+    sf_engine_close(w->engine);
+    w->engine = NULL;
+    work_release(w);
+    SF_TRY(work_reserve(w, widest_group(&road->plan) + SF_LANES_TOGETHER, output, c));
+    w->memory_held = 0;
+    int longest = s->length[s->lengths - 1] + output;
+    SF_TRY(choose_picture(w, s->model[model].path, c));
+    return sf_blame(sf_engine_open(&w->backend, road->model[model], longest, &w->engine), "%s", s->model[model].path);
+}
+
+static sf_status enter_group(struct work *w, struct group g)
+{
+    const sf_sweep *s = w->road->sweep;
+    if (w->model != g.cell->model) SF_TRY(enter_model(w, g.cell->model));
+    w->model = g.cell->model;
+    memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
+    memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
+    /* YaRN by rule depends on the length, so that a cell's results must not depend on the sweep's other lengths. */
+    return sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output);
+}
+
+static void leave_group(struct work *w, struct group g)
+{
+    if (g.cells && !w->ranks && !isatty(STDERR_FILENO)) print_cells(w, g);
+}
+
+static bool take_next(struct work *w, double done, sf_take *out)
+{
+    if (w->ranks) return sf_ranks_take(w->ranks, done, out);
+    sf_shared_add(w->shared, done);
+    return sf_dispatch_take(&w->dispatch, &w->shared->next, out);
+}
+
+/* Takes samples until none are left. */
+static sf_status run_takes(struct work *w)
+{
+    sf_status status = SF_OK;
+    struct group g = {0};
+    sf_progress_begin(&w->progress, w->dispatch.left ? w->dispatch.left[0] : 0);
+    w->progress.terminal &= w->worker == 0; /* one line for all */
+    w->model = -1;
+    for (sf_take t = {0}; (status = stop_if_asked()) == SF_OK && take_next(w, t.work, &t);) {
+        if (!g.cells || g.cell != &w->road->plan.cell[t.at]) {
+            leave_group(w, g);
+            g = group_at(&w->road->plan, t.at);
+            status = enter_group(w, g);
+        }
+        if (status == SF_OK) status = run_samples(w, g, t.from, t.to);
+        if (status != SF_OK) break;
+    }
+    if (status == SF_OK) leave_group(w, g);
     sf_progress_clear(&w->progress);
     sf_engine_close(w->engine);
+    w->engine = NULL;
     work_release(w);
     return status;
 }
@@ -638,8 +706,10 @@ static void iso_now(char out[40])
 static sf_status run_device(struct work *w)
 {
     w->memory_limit = sf_memory_limit(w->road->sweep, &w->backend);
+    if (w->road->sweep->memory_gib == 0 && sf_device_is_host(w->backend.ops->name))
+        w->memory_limit /= (size_t)(w->world.size > 1 ? w->world.locals : w->workers); /* it is all one memory */
     SF_TRY(check_memory(w));
-    return run_groups(w);
+    return run_takes(w);
 }
 
 /* ---- plug-ins ------------------------------------------------------------------------------------------------------- */
@@ -648,17 +718,6 @@ static bool any_of_plugins(const sf_road *road)
 {
     for (int i = 0; i < road->plan.cells; i++)
         if (is_plugins(&road->plan.cell[i])) return true;
-    return false;
-}
-
-static bool any_left_of_plugins(const struct work *w)
-{
-    for (int i = 0; i < w->road->plan.cells; i++) {
-        const sf_cell *cell = &w->road->plan.cell[i];
-        if (!is_plugins(cell) || sf_store_failed(w->store, cell->key)) continue;
-        for (int n = 0; n < cell->samples; n++)
-            if (!sf_store_has(w->store, cell->key, n)) return true;
-    }
     return false;
 }
 
@@ -673,8 +732,12 @@ static sf_status run_plugins_pass(void *user)
 {
     const struct plugins_pass *pass = user;
     struct work *w = pass->w;
-    forked = true;
-    if (w->devices.n == 1) sf_store_share(w->store, 1, 2);
+    silent = true;
+    sf_shared own = {0};
+    w->shared = &own;
+    w->ranks = NULL;
+    if (w->workers == 1) sf_store_share(w->store, 1, 2);
+    SF_TRY(open_dispatch(w, 1));
     sf_status status = sf_backend_open(pass->device, pass->threads, &w->backend);
     if (status == SF_OK) status = run_device(w);
     return status;
@@ -716,13 +779,13 @@ static sf_status run_plugins(struct work *w, const char *device, int threads)
 /* ---- several devices ------------------------------------------------------------------------------------------------- */
 
 /* In a process of its own. Threads do not survive a fork: a host backend has but one here. */
-static sf_status run_share(void *user, int worker, const char *device, sf_claims *claims)
+static sf_status run_share(void *user, int worker, const char *device, sf_shared *shared)
 {
     struct work *w = user;
-    forked = true;
+    silent = true;
     w->worker = worker;
-    w->claims = claims;
-    sf_store_share(w->store, worker + 1, w->devices.n + 1);
+    w->shared = shared;
+    sf_store_share(w->store, worker + 1, w->workers + 1);
     SF_TRY(run_plugins(w, device, 1));
     sf_status status = sf_backend_open(device, 1, &w->backend);
     if (status == SF_OK) status = run_device(w);
@@ -732,18 +795,88 @@ static sf_status run_share(void *user, int worker, const char *device, sf_claims
 
 static sf_status run_shares(struct work *w)
 {
+    SF_TRY(open_dispatch(w, w->workers));
     sf_status status = sf_spread(&w->devices, run_share, w, &interrupted);
-    sf_store_share(w->store, 0, w->devices.n + 1);
+    sf_store_share(w->store, 0, w->workers + 1);
     if (status == SF_OK) status = sf_store_refresh(w->store); /* who failed, in whichever of them */
+    return status;
+}
+
+/* ---- several processes, maybe on several machines ------------------------------------------------------------------- */
+
+/* Threads of each process of a node: those that it is bound to, else its share of all. */
+static int threads_of_rank(const struct work *w)
+{
+    cpu_set_t set;
+    if (w->road->sweep->threads || sched_getaffinity(0, sizeof set, &set) != 0) return w->road->sweep->threads;
+    int mine = CPU_COUNT(&set), all = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int share = mine < all ? mine : all / w->world.locals;
+    return share > 1 ? share : 1;
+}
+
+static sf_status open_rank(struct work *w)
+{
+    char device[SF_DEVICE_NAME];
+    SF_TRY(sf_device_of_rank(w->road->sweep->device, w->world.local, w->world.locals, device));
+    SF_TRY(run_plugins(w, device, threads_of_rank(w)));
+    SF_TRY(sf_backend_open(device, threads_of_rank(w), &w->backend));
+    return w->world.rank == 0 ? open_dispatch(w, w->workers) : SF_OK;
+}
+
+/* Before folding: a file system may show what another machine has written some time later. */
+static sf_status await_parts(const struct work *w, const sf_ranks *ranks)
+{
+    enum { SECONDS = 60, TRIES_A_SECOND = 10 };
+    const struct timespec pause = {.tv_nsec = 1000 * 1000 * 1000 / TRIES_A_SECOND};
+    for (int rank = 0; rank < w->world.size; rank++) {
+        int seen = -1;
+        for (int i = 0; i < SECONDS * TRIES_A_SECOND; i++) {
+            if (i) nanosleep(&pause, NULL);
+            SF_TRY(sf_store_written(w->store, w->first_part, rank, &seen));
+            if (seen == ranks->end[rank].parts) break;
+        }
+        if (seen != ranks->end[rank].parts)
+            return sf_fail(SF_IO, "rank %d has written %d parts of results, of which %d are to be seen from rank 0 after %d seconds; "
+                           "they are kept, and the same command folds them", rank, ranks->end[rank].parts, seen, SECONDS);
+    }
+    return sf_store_refresh(w->store); /* who failed, in whichever of them */
+}
+
+/* Rank 0 has opened the store before. */
+static sf_status run_ranks(struct work *w)
+{
+    sf_ranks ranks = {0};
+    sf_shared shared = {0};
+    int written = 0;
+    sf_store_share(w->store, w->world.rank, w->world.size);
+    sf_status status = sf_world_agree(&w->world, open_rank(w));
+    if (status == SF_OK) {
+        w->shared = &shared;
+        w->ranks = &ranks;
+        status = sf_ranks_open(&w->world, &w->dispatch, &shared, true, &ranks);
+        if (status == SF_OK) status = run_device(w);
+        w->ranks = NULL;
+        sf_status counted = sf_store_written(w->store, w->first_part, w->world.rank, &written);
+        status = sf_ranks_end(&ranks, status == SF_OK ? counted : status, written);
+        if (w->world.rank == 0 && (status == SF_OK || status == SF_INTERRUPTED)) {
+            sf_status seen = await_parts(w, &ranks);
+            if (seen != SF_OK) status = seen;
+        }
+        sf_ranks_close(&ranks);
+    }
     return status;
 }
 
 /* Plug-ins first, while this process has no threads and no device that a fork would not survive. */
 static sf_status run_all(struct work *w)
 {
-    if (w->devices.n > 1) return run_shares(w);
+    if (w->world.size > 1) return run_ranks(w);
+    if (w->workers > 1) return run_shares(w);
+    sf_shared own = {0};
     SF_TRY(run_plugins(w, w->devices.name[0], w->road->sweep->threads));
+    w->shared = &own;
     if (!w->backend.ops) SF_TRY(sf_backend_open(w->devices.name[0], w->road->sweep->threads, &w->backend));
+    SF_TRY(open_dispatch(w, 1));
     return run_device(w);
 }
 
@@ -754,54 +887,105 @@ static int failed_cells(const struct work *w)
     return n;
 }
 
-sf_status sf_run(const sf_run_options *options, char path[4096], int *failed)
+static sf_status name_results(const sf_run_options *options, const struct work *w, char path[4096])
 {
-    sf_road road;
-    struct work w = {.road = &road, .shard = options->shard, .shards = options->shards};
-    char started[40];
-    *failed = 0;
+    if (options->out) snprintf(path, 4096, "%s", options->out);
+    else if (w->shards) snprintf(path, 4096, "results/%s-%dof%d.h5", w->road->sweep->name, w->shard, w->shards);
+    else snprintf(path, 4096, "results/%s.h5", w->road->sweep->name);
+    return w->world.rank == 0 ? sf_make_folder_of(path, "results") : SF_OK;
+}
+
+/* Rank 0 opens the results and notes the run, then the others join it. */
+static sf_status open_results(const sf_run_options *options, struct work *w, const char *path, const sf_run_info *run)
+{
+    sf_status status = SF_OK;
+    if (w->world.rank == 0) {
+        status = sf_store_open(path, options->overwrite, &w->store);
+        if (status == SF_OK) status = sf_store_note(w->store, run);
+    }
+    SF_TRY(sf_world_agree(&w->world, status));
+    if (w->world.rank == 0) w->first_part = sf_store_lead(w->store);
+    sf_world_tell(&w->world, &w->first_part, sizeof w->first_part);
+    if (w->world.rank > 0) status = sf_store_join(path, w->first_part, &w->store);
+    if (status == SF_OK && options->retry) sf_store_forgive(w->store);
+    return sf_world_agree(&w->world, status);
+}
+
+/* Runs what is left and folds it, between two notes of who ran. */
+static sf_status run_noted(const sf_run_options *options, struct work *w, const char *path, const char *started, double begun)
+{
+    const sf_road *road = w->road;
     struct utsname host = {0};
     uname(&host);
+    char *versions = sf_versions_json(), *cells = sf_road_cells(road), *prompts = NULL;
+    sf_status status = sf_road_first_prompts(road, &prompts);
+    sf_run_info run = {.config = road->sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
+                       .started = started, .seconds = NAN, .batch = road->sweep->batch, .cells = cells, .first_prompts = prompts};
+    status = sf_world_agree(&w->world, status);
+    if (status == SF_OK) status = open_results(options, w, path, &run);
+    if (status == SF_OK) status = run_all(w);
+    if (status == SF_OK) run.seconds = sf_now() - begun;
+    if (w->world.rank == 0 && w->store && (status == SF_OK || status == SF_INTERRUPTED)) { /* what is finished becomes the results file either way */
+        sf_status folded = sf_store_fold(w->store, &run);
+        if (status == SF_OK) status = folded;
+    }
+    free(versions);
+    free(cells);
+    free(prompts);
+    return status;
+}
+
+/* All leave with what rank 0, which has heard the others, says of the whole. */
+static sf_status end_together(const struct work *w, sf_status status, int *failed)
+{
+    struct { int status, failed; } whole = {(int)status, *failed};
+    sf_world_tell(&w->world, &whole, sizeof whole);
+    *failed = whole.failed;
+    return (sf_status)whole.status;
+}
+
+static sf_status run(const sf_run_options *options, struct work *w, char path[4096], int *failed)
+{
+    sf_road road = {0};
+    char started[40];
     iso_now(started);
     double begun = sf_now();
+    w->road = &road;
+    silent = w->world.rank > 0;
 
     sf_status status = sf_road_open(options->config, options->sets, options->set, &road);
     if (status == SF_OK) status = sf_road_try_samples(&road);
-    if (status == SF_OK) sf_road_print_cuts(&road, stderr);
-    if (status == SF_OK) {
-        if (options->out) snprintf(path, 4096, "%s", options->out);
-        else if (w.shards) snprintf(path, 4096, "results/%s-%dof%d.h5", road.sweep->name, w.shard, w.shards);
-        else snprintf(path, 4096, "results/%s.h5", road.sweep->name);
-        status = sf_make_folder_of(path, "results");
-    }
-    if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w.devices);
-    bool early = w.devices.n == 1 && (!any_of_plugins(&road) || sf_device_is_host(w.devices.name[0]));
-    if (status == SF_OK && early) status = sf_backend_open(w.devices.name[0], road.sweep->threads, &w.backend);
-    if (status == SF_OK) status = sf_store_open(path, options->overwrite, &w.store);
-    if (status == SF_OK && options->retry) sf_store_forgive(w.store);
+    if (status == SF_OK && !silent) sf_road_print_cuts(&road, stderr);
+    if (status == SF_OK) status = name_results(options, w, path);
+    if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w->devices);
+    w->workers = w->world.size > 1 ? w->world.size : w->devices.n;
+    w->worker = w->world.rank;
+    bool early = w->workers == 1 && (!any_of_plugins(&road) || sf_device_is_host(w->devices.name[0]));
+    if (status == SF_OK && early) status = sf_backend_open(w->devices.name[0], road.sweep->threads, &w->backend);
+    status = sf_world_agree(&w->world, status);
     if (status == SF_OK) {
         struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
         sigaction(SIGINT, &act, NULL);
+        if (w->world.size > 1) act.sa_flags = 0; /* a batch system says it more than once, and ends at once by SIGKILL */
         sigaction(SIGTERM, &act, NULL);
-        char *versions = sf_versions_json(), *cells = sf_road_cells(&road), *prompts = NULL;
-        status = sf_road_first_prompts(&road, &prompts);
-        sf_run_info run = {.config = road.sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
-                           .started = started, .seconds = NAN, .batch = road.sweep->batch, .cells = cells,
-                           .first_prompts = prompts};
-        if (status == SF_OK) status = sf_store_note(w.store, &run);
-        if (status == SF_OK) status = run_all(&w);
-        if (status == SF_OK) run.seconds = sf_now() - begun;
-        if (status == SF_OK || status == SF_INTERRUPTED) { /* what is finished becomes the results file either way */
-            sf_status folded = sf_store_fold(w.store, &run);
-            if (status == SF_OK) status = folded;
-        }
-        *failed = failed_cells(&w);
-        free(versions);
-        free(cells);
-        free(prompts);
+        status = run_noted(options, w, path, started, begun);
+        *failed = w->world.rank == 0 && w->store ? failed_cells(w) : 0;
+        status = end_together(w, status, failed);
     }
-    sf_store_close(w.store);
-    sf_backend_close(&w.backend);
+    sf_dispatch_close(&w->dispatch);
+    sf_store_close(w->store);
+    sf_backend_close(&w->backend);
     sf_road_close(&road);
+    return status;
+}
+
+sf_status sf_run(const sf_run_options *options, sf_run_end *end)
+{
+    struct work w = {.shard = options->shard, .shards = options->shards};
+    *end = (sf_run_end){0};
+    sf_status status = sf_world_open(&w.world);
+    end->speaks = w.world.rank == 0;
+    if (status == SF_OK) status = run(options, &w, end->path, &end->failed);
+    sf_world_close(&w.world);
     return status;
 }

@@ -14,8 +14,14 @@ typedef struct sf_run_options {
     int shard, shards;                /* runs part `shard` of 1 … `shards` alone; 0, 0: everything */
 } sf_run_options;
 
-/* Runs what is not yet stored. Prints one line a cell when stderr is no terminal. `path`: where the results are;
- * *failed: cells of the sweep that failed, now or before, and are left out. */
-sf_status sf_run(const sf_run_options *options, char path[4096], int *failed);
+typedef struct sf_run_end {
+    char path[4096]; /* where the results are */
+    int failed;      /* cells of the sweep that failed, now or before, and are left out */
+    bool speaks;     /* of processes that run together, the one that says how it went */
+} sf_run_end;
+
+/* Runs what is not yet stored; as one of several processes if mpirun or srun started it so. Prints one line a cell when
+ * stderr is no terminal. */
+sf_status sf_run(const sf_run_options *options, sf_run_end *end);
 
 #endif

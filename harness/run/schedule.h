@@ -5,10 +5,6 @@
 #include "harness/engine/engine.h"
 #include "harness/run/road.h"
 
-/* Samples are taken together until they have so many lanes: beyond that a decode step is no longer bound by reading the
- * weights, and what a kill would lose only grows. */
-enum { SF_LANES_TOGETHER = 64 };
-
 /* Bytes for caches and activations: as the sweep says, else 80 % of what is free; the rest is for weights' pages,
  * scratch and the neighbours. */
 size_t sf_memory_limit(const sf_sweep *sweep, sf_backend *backend);

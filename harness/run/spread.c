@@ -80,18 +80,37 @@ sf_status sf_devices_of(const char *device, sf_devices *out)
     return SF_OK;
 }
 
+sf_status sf_device_of_rank(const char *device, int local, int locals, char out[SF_DEVICE_NAME])
+{
+    sf_devices list;
+    SF_TRY(sf_devices_of(device, &list));
+    snprintf(out, SF_DEVICE_NAME, "%s", list.n > 1 && !list.host && local < list.n ? list.name[local] : list.name[0]);
+    const sf_backend_ops *kind = kind_of(device, strcspn(device, ":"));
+    if (!kind || !kind->devices || locals == 1) {
+        if (list.host) out[strcspn(out, ":")] = 0;
+        return SF_OK;
+    }
+    bool all = !strchr(device, ':');
+    int there = all ? count_devices(kind) : list.n;
+    if (all && there == 1 && getenv("SLURM_STEP_NUM_TASKS")) return SF_OK;
+    if (locals > there)
+        return sf_fail(SF_BAD_INPUT, "%d processes on this node, but device '%s' is %d there: start one for each", locals, device, there);
+    if (all) snprintf(out, SF_DEVICE_NAME, "%s:%d", kind->name, local);
+    return SF_OK;
+}
+
 /* ---- workers ------------------------------------------------------------------------------------------------------ */
 
-bool sf_claim(sf_claims *c)
+/* `+=` on it would need a library of its own, for its floating-point exceptions. */
+void sf_shared_add(sf_shared *shared, double work)
 {
-    if (!c) return true;
-    if (c->at > c->mine) c->mine = atomic_fetch_add(c->next, 1);
-    return c->at++ == c->mine;
+    double done = atomic_load(&shared->done);
+    while (!atomic_compare_exchange_weak(&shared->done, &done, done + work)) continue;
 }
 
 /* In memory that all processes share. */
 struct board {
-    _Atomic int next;
+    sf_shared shared;
     struct {
         sf_status status;
         char error[4096];
@@ -106,8 +125,7 @@ static void be_worker(struct board *board, int i, const sf_devices *devices, pid
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* the store survives it, and is free for the next run */
     if (getppid() != parent) _exit(EXIT_FAILURE);
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* lines of several workers stay whole */
-    sf_claims claims = {.next = &board->next, .mine = -1};
-    sf_status status = share(user, i, name, &claims);
+    sf_status status = share(user, i, name, &board->shared);
     board->worker[i].status = status;
     if (status != SF_OK) snprintf(board->worker[i].error, sizeof board->worker[i].error, "%s", sf_error());
     _exit(status == SF_OK ? EXIT_SUCCESS : EXIT_FAILURE); /* what the parent had not yet printed is the parent's */

@@ -1,8 +1,8 @@
 /* Several devices of one machine: a process for each, forked from the one that holds the plan and the store.
  *
  *     parent   opens road and store, forks, waits, folds
- *     worker   opens its device, walks the plan as a single process would, and runs the units that it claims: samples.
- *              What it finishes it adds to the store as parts of its own (sf_store_share()).
+ *     worker   opens its device, and takes samples of the list that all share (dispatch.h) until none is left. What it
+ *              finishes it adds to the store as parts of its own (sf_store_share()).
  *
  * No device is touched before the fork, since a CUDA context does not survive it. Which worker ran a sample changes
  * nothing in its results. "cpu:0,1" is two workers of one thread each: for tests. */
@@ -29,18 +29,21 @@ sf_status sf_devices_of(const char *device, sf_devices *out);
 /* Whether it is this machine's processors, which need nothing that a fork would not survive. */
 bool sf_device_is_host(const char *device);
 
-/* Units of work, in an order that all workers walk alike; each is claimed by one of them. */
-typedef struct sf_claims {
-    _Atomic int *next; /* shared: the first unit that nobody has claimed */
-    int at, mine;      /* the unit this worker has come to; the one it has claimed last */
-} sf_claims;
+/* The device of one of `locals` processes on a node, of number `local`: the card of its number; the only one that it sees,
+ * where srun has bound one to each; for processors, all. Error: more processes than cards. */
+sf_status sf_device_of_rank(const char *device, int local, int locals, char out[SF_DEVICE_NAME]);
 
-/* Whether the next unit is this worker's. NULL: there is but one, and all are. */
-bool sf_claim(sf_claims *claims);
+/* In memory that all workers share. */
+typedef struct sf_shared {
+    _Atomic int next;    /* units given out so far: sf_dispatch_take() */
+    _Atomic double done; /* work finished by all */
+} sf_shared;
 
-/* Calls share() for each device, `device` being what to open, in a process of its own, and waits for all. One that fails, or *interrupted, sends the
- * others SIGTERM. Returns the first failure, by device; SF_INTERRUPTED where nothing else went wrong. */
-typedef sf_status (*sf_share)(void *user, int worker, const char *device, sf_claims *claims);
+void sf_shared_add(sf_shared *shared, double work);
+
+/* Calls share() for each device, `device` being what to open, in a process of its own, and waits for all. One that fails,
+ * or *interrupted, sends the others SIGTERM. Returns the first failure, by device; SF_INTERRUPTED where nothing else went wrong. */
+typedef sf_status (*sf_share)(void *user, int worker, const char *device, sf_shared *shared);
 sf_status sf_spread(const sf_devices *devices, sf_share share, void *user, const volatile sig_atomic_t *interrupted);
 
 #endif

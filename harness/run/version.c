@@ -6,6 +6,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "base/world.h"
 #include "harness/model/tokenizer_regex.h"
 #include "harness/model/unicode.h"
 #include "harness/store/hdf5.h"
@@ -43,6 +44,7 @@ char *sf_versions_json(void)
     json_object_set_new(o, "jansson", json_string(JANSSON_VERSION));
     json_object_set_new(o, "patterns", json_string(sf_regex_engine()));
     json_object_set_new(o, "unicode", json_string(SF_UNICODE_VERSIONS));
+    json_object_set_new(o, "mpi", json_string(sf_world_library()));
     json_object_set_new(o, "cpu", json_string(cpu));
     json_t *backends = json_array();
     for (int i = 0; sf_backends[i]; i++) json_array_append_new(backends, json_string(sf_backends[i]->name));

@@ -103,6 +103,14 @@ sf_status sf_store_note(sf_store *s, const sf_run_info *run);
  * its parts apart from the others'. Only writer 0 notes, and folds once the others have ended; they leave without
  * closing the store. */
 void sf_store_share(sf_store *s, int writer, int writers);
+/* For processes on other machines, that no fork connects: one has the store open and leads; the others join it with what
+ * sf_store_lead() says, and all share it. They take no lock, since file systems of clusters may lie about them: no file of one
+ * is ever written or removed by another before all have ended and the first folds. Ranks that outlive a leader that was
+ * killed meet no file of the next one either, as its numbers begin far behind theirs. */
+uint64_t sf_store_lead(sf_store *s);
+sf_status sf_store_join(const char *path, uint64_t lead, sf_store **out);
+/* Parts in the folder that `writer` has written since sf_store_lead() said `lead`, as far as this machine can see. */
+sf_status sf_store_written(const sf_store *s, uint64_t lead, int writer, int *parts);
 /* Folds all parts into the results file; notes `run` first unless it is NULL. */
 sf_status sf_store_fold(sf_store *s, const sf_run_info *run);
 /* Accepts NULL. Does not fold: parts stay, readers and the next sf_store_open() see them. */

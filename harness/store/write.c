@@ -160,6 +160,16 @@ static sf_status take_folder(sf_store *s)
     return sf_fail(SF_IO, "cannot hold the folder %s: it keeps being removed", s->folder_path);
 }
 
+/* The folder that another process holds: no lock of it is taken, so that none is given back either. */
+static sf_status see_folder(sf_store *s)
+{
+    s->parent = open(s->parent_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    s->folder = open(s->folder_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->parent >= 0 && s->folder >= 0 && faccessat(s->folder, ".", W_OK | X_OK, AT_EACCESS) == 0) return SF_OK;
+    return sf_fail(SF_IO, "%s, which rank 0 has opened, cannot be written from here: %s; results of several machines need a "
+                   "file system that all of them have", s->folder_path, strerror(errno));
+}
+
 static sf_status drop_all(sf_store *s)
 {
     int count;
@@ -227,14 +237,16 @@ static sf_status learn_parts(sf_store *s)
         s->part_bytes += part.bytes;
         sf_heap_free(&arena);
         uint64_t number = strtoull(name[i], NULL, 16);
-        while (s->next <= number) s->next += (uint64_t)s->writers; /* its own numbers alone */
+        uint64_t step = (uint64_t)s->writers; /* its own numbers alone */
+        if (s->next <= number) s->next += ((number - s->next) / step + 1) * step;
     }
     s->parts = count;
     free(name);
     return status;
 }
 
-sf_status sf_store_open(const char *path, bool overwrite, sf_store **out)
+/* `first`: of a store that another process holds; NULL: this one will. */
+static sf_status open_store(const char *path, bool overwrite, const uint64_t *first, sf_store **out)
 {
     *out = NULL;
     sf_store *s = calloc(1, sizeof *s);
@@ -254,9 +266,9 @@ sf_status sf_store_open(const char *path, bool overwrite, sf_store **out)
     else if (!*path || path[strlen(path) - 1] == '/' || (stat(s->path, &st) == 0 && S_ISDIR(st.st_mode)))
         status = sf_fail(SF_BAD_INPUT,
                          "\"%s\" is a folder, expected the name of a results file such as results/demo.h5", path);
-    if (status == SF_OK) status = take_folder(s);
+    if (status == SF_OK) status = first ? see_folder(s) : take_folder(s);
     if (status == SF_OK && overwrite) status = drop_all(s);
-    if (status == SF_OK) {
+    if (status == SF_OK && !first) {
         unlink(s->aside); /* of a fold that was killed */
         sf_part_sweep(s->folder);
     }
@@ -266,7 +278,32 @@ sf_status sf_store_open(const char *path, bool overwrite, sf_store **out)
         sf_store_close(s);
         return status;
     }
+    if (first) s->next = *first;
     *out = s;
+    return SF_OK;
+}
+
+sf_status sf_store_open(const char *path, bool overwrite, sf_store **out) { return open_store(path, overwrite, NULL, out); }
+
+uint64_t sf_store_lead(sf_store *s)
+{
+    const uint64_t far = (uint64_t)1 << 32;
+    return s->next = (s->next / far + 1) * far;
+}
+
+sf_status sf_store_join(const char *path, uint64_t lead, sf_store **out) { return open_store(path, false, &lead, out); }
+
+sf_status sf_store_written(const sf_store *s, uint64_t lead, int writer, int *parts)
+{
+    int count;
+    char(*name)[32];
+    *parts = 0;
+    SF_TRY(sf_part_list(s->folder, s->folder_path, &count, &name));
+    for (int i = 0; i < count; i++) {
+        uint64_t number = strtoull(name[i], NULL, 16);
+        *parts += number >= lead && (number - lead) % (uint64_t)s->writers == (uint64_t)writer;
+    }
+    free(name);
     return SF_OK;
 }
 

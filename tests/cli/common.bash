@@ -37,3 +37,11 @@ refused() {
     grep -qE -- "$pattern" "$T/err" || fail "no '$pattern' in: $(cat "$T/err") ($*)"
     [ "$(grep -c '^frontier: error' "$T/err")" = 1 ] || fail "not one error line: $(cat "$T/err") ($*)"
 }
+
+# Ends the script, with a line, where there is no MPI; else lets mpirun start more processes than there are cores, also as
+# root.
+needs_mpi() {
+    "$FRONTIER" version | grep -q '"mpi": "none"' && { echo "skipped: built without MPI"; exit 0; }
+    command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+}

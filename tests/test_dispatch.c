@@ -1,0 +1,126 @@
+/* Giving out samples: every one once, in an order that leaves all workers done at about the same time. */
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/run/dispatch.h"
+#include "tests/testing.h"
+
+/* Groups of random sizes, of several models; work grows with the group's length, as in a grid. */
+static sf_unit *random_units(unsigned seed, int *units)
+{
+    srand(seed);
+    int n = 0, groups = 1 + rand() % 30;
+    sf_unit *unit = malloc(30 * 40 * sizeof *unit);
+    for (int g = 0; g < groups; g++) {
+        double work = 1 + rand() % 1000;
+        int lanes = 1 + rand() % 80, samples = rand() % 40;
+        for (int i = 0; i < samples; i++)
+            unit[n++] = (sf_unit){.model = g / 5, .at = g * 100, .sample = i, .lanes = lanes, .work = work};
+    }
+    *units = n;
+    return unit;
+}
+
+static void test_each_once(void **state)
+{
+    (void)state;
+    for (unsigned seed = 0; seed < 500; seed++) {
+        int units, seen = 0, takes = 0;
+        sf_unit *unit = random_units(seed, &units);
+        sf_dispatch d;
+        assert_int_equal(sf_dispatch_open(units, unit, 1 + (int)seed % 40, &d), SF_OK);
+        bool given[30][40] = {{false}};
+        _Atomic int next = 0;
+        double work = 0;
+        for (sf_take t; sf_dispatch_take(&d, &next, &t); takes++) {
+            assert_true(t.to > t.from);
+            for (int i = t.from; i < t.to; i++, seen++) {
+                assert_false(given[t.at / 100][i]);
+                given[t.at / 100][i] = true;
+            }
+            work += t.work;
+        }
+        assert_int_equal(seen, units);
+        assert_true(fabs(work - d.left[0]) <= 1e-9 * d.left[0]);
+        sf_dispatch_close(&d);
+    }
+}
+
+/* Longest first, by model; a take is of one group and of no more than half a share of what is left. */
+static void test_order(void **state)
+{
+    (void)state;
+    for (unsigned seed = 0; seed < 200; seed++) {
+        int units;
+        sf_unit *unit = random_units(seed, &units);
+        sf_dispatch d;
+        assert_int_equal(sf_dispatch_open(units, unit, 4, &d), SF_OK);
+        for (int i = 1; i < units; i++)
+            if (d.unit[i].model == d.unit[i - 1].model) assert_true(d.unit[i].work <= d.unit[i - 1].work);
+        _Atomic int next = 0;
+        for (sf_take t; sf_dispatch_take(&d, &next, &t);)
+            if (t.to - t.from > 1) assert_true(t.work <= (d.left[next] + t.work) / 8 * (1 + 1e-12));
+        sf_dispatch_close(&d);
+    }
+}
+
+/* For one worker the list is the plan's, and takes are as long as lanes allow. */
+static void test_alone(void **state)
+{
+    (void)state;
+    sf_unit *unit = malloc(100 * sizeof *unit);
+    for (int i = 0; i < 100; i++) unit[i] = (sf_unit){.at = i / 50, .sample = i % 50, .lanes = 10, .work = i};
+    sf_dispatch d;
+    assert_int_equal(sf_dispatch_open(100, unit, 1, &d), SF_OK);
+    _Atomic int next = 0;
+    sf_take t;
+    assert_true(sf_dispatch_take(&d, &next, &t));
+    assert_int_equal(t.at, 0);
+    assert_int_equal(t.from, 0);
+    assert_int_equal(t.to, 7); /* of ten lanes, the first so many that reach 64 */
+    sf_dispatch_close(&d);
+}
+
+/* Processes that take at once: none gets what another one has. */
+static void test_at_once(void **state)
+{
+    (void)state;
+    enum { WORKERS = 8 };
+    struct board { _Atomic int next, given[30][40]; } *board =
+        mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int units, seen = 0;
+    sf_unit *unit = random_units(7, &units);
+    sf_dispatch d;
+    assert_int_equal(sf_dispatch_open(units, unit, WORKERS, &d), SF_OK);
+    for (int w = 0; w < WORKERS; w++) {
+        if (fork() != 0) continue;
+        for (sf_take t; sf_dispatch_take(&d, &board->next, &t);)
+            for (int i = t.from; i < t.to; i++) board->given[t.at / 100][i]++;
+        _exit(0);
+    }
+    for (int w = 0; w < WORKERS; w++) wait(NULL);
+    for (int g = 0; g < 30; g++)
+        for (int i = 0; i < 40; i++) {
+            assert_true(board->given[g][i] <= 1);
+            seen += board->given[g][i];
+        }
+    assert_int_equal(seen, units);
+    munmap(board, sizeof *board);
+    sf_dispatch_close(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_once),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
