@@ -97,11 +97,12 @@ $(BUILD)/kernels/cpu/isa_avx2.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell unam
 $(BUILD)/kernels/cpu/isa_avx512.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4)
 endif
 
-# Texts that objects embed (tasks/embed.h).
+# Texts that objects embed (base/embed.h).
 $(BUILD)/tasks/words.o: tasks/data/words.txt
 $(BUILD)/tasks/haystack.o: tasks/data/haystack.txt
 $(BUILD)/tasks/story.o: tasks/stories/phrases.txt
 $(BUILD)/tasks/qa_data.o: $(wildcard tasks/data/qa_*)
+$(BUILD)/harness/report/interactive.o: $(wildcard harness/report/page/*)
 
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
@@ -141,7 +142,8 @@ features: ## what was found on this machine
 
 # ---- packages (Debian, Ubuntu) ---------------------------------------------------------------------------------------
 DEB := gcc libc6-dev make pkg-config git ca-certificates libopenblas-dev libhdf5-dev libyaml-dev libjansson-dev libonig-dev \
-       libpcre2-dev libutf8proc-dev libxxhash-dev libcmocka-dev libopenmpi-dev openmpi-bin gnuplot-nox fonts-dejavu-core help2man python3 python3-pip
+       libpcre2-dev libutf8proc-dev libxxhash-dev libcmocka-dev libopenmpi-dev openmpi-bin gnuplot-nox fonts-dejavu-core libjs-d3 \
+       help2man python3 python3-pip
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 deps: ## install the Debian or Ubuntu packages that are missing

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tasks/embed.h"
+#include "base/embed.h"
 #include "tasks/unicode.h"
 
 SF_EMBED(shipped, "tasks/data/haystack.txt");

@@ -11,7 +11,7 @@
 #include <xxhash.h>
 
 #include "tasks/answer.h"
-#include "tasks/embed.h"
+#include "base/embed.h"
 #include "tasks/rows.h"
 #include "tasks/text.h"
 #include "tasks/unicode.h"

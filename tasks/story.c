@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tasks/answer.h"
-#include "tasks/embed.h"
+#include "base/embed.h"
 #include "tasks/unique.h"
 
 SF_EMBED(phrases, "tasks/stories/phrases.txt");

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "tasks/embed.h"
+#include "base/embed.h"
 
 SF_EMBED(list, "tasks/data/words.txt");
 

@@ -1155,7 +1155,10 @@ static void test_report_files(void **state)
     assert_non_null(strstr(page, "&lt;b&gt;"));
     assert_null(strstr(page, "<b>"));
     assert_null(strstr(page, "src=\"figures"));
-    assert_null(strstr(page, "http"));
+    assert_null(strstr(page, "src=\"http"));
+    assert_null(strstr(page, "href=\"http"));
+    assert_null(strstr(page, "url("));
+    assert_null(strstr(page, "@import"));
     assert_non_null(strstr(page, "name: synthetic"));
     free(page);
 }
@@ -1197,6 +1200,147 @@ static void test_hostile_labels(void **state)
         if (!strstr(text, want)) fail_msg("no %s", want);
         free(text);
     }
+}
+
+/* ---- The page's own data ---- */
+
+/* Reports with a stand-in for D3 that would end its script element; returns the page, and what it holds as data. */
+static char *page_with_data(json_t **data)
+{
+    char d3[128];
+    snprintf(d3, sizeof d3, "%s/d3.js", folder);
+    FILE *f = fopen(d3, "w");
+    fputs("this.d3 = '</script><i>';\n", f);
+    fclose(f);
+    setenv("FRONTIER_D3", d3, 1);
+    sf_report_options o = {.folder = report_folder(), .figures = "tasks", .formats = "png"};
+    OK(sf_report(&results, &o));
+    unsetenv("FRONTIER_D3");
+    char *page = slurp("report/index.html");
+    const char *begin = strstr(page, "id=data>"), *end = begin ? strstr(begin, "</script>") : NULL;
+    if (!end) fail_msg("the page holds no data");
+    json_error_t error;
+    begin += strlen("id=data>");
+    *data = json_loadb(begin, (size_t)(end - begin), 0, &error);
+    if (!*data) fail_msg("the page's data: %s at %d", error.text, error.position);
+    return page;
+}
+
+/* A value of a row of a table {"columns": […], "rows": […]}. */
+static const json_t *value_at(const json_t *columns, const json_t *row, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(columns); i++)
+        if (!strcmp(json_string_value(json_array_get(columns, i)), name)) return json_array_get(row, i);
+    fail_msg("no column %s", name);
+    return NULL;
+}
+
+/* Field `column` of line `row` (from 0, the head not counted) of a CSV text without quotes. */
+static void csv_at(const char *csv, int row, const char *column, char out[128])
+{
+    int field = 0;
+    const char *at = csv, *end = strchr(csv, '\n');
+    for (size_t n = strlen(column); strncmp(at, column, n) != 0 || (at[n] != ',' && at[n] != '\n'); field++) {
+        at = strchr(at, ',');
+        if (!at++ || at > end) fail_msg("no column %s", column);
+    }
+    for (at = csv; row-- >= 0;) at = strchr(at, '\n') + 1;
+    while (field--) at = strchr(at, ',') + 1;
+    snprintf(out, 128, "%.*s", (int)strcspn(at, ",\n"), at);
+}
+
+static void same_number(const json_t *columns, const json_t *row, const char *name, const char *csv, int line, const char *column)
+{
+    char text[128];
+    const json_t *value = value_at(columns, row, name);
+    csv_at(csv, line, column, text);
+    if (json_is_null(value) ? *text : fabs(json_number_value(value) - atof(text)) > 1e-9 * fabs(atof(text)))
+        fail_msg("%s of line %d: %.9g in the page, %s in the CSV", name, line, json_number_value(value), text);
+}
+
+/* Every number of the page's charts is one of the tables'. */
+static void test_page_data(void **state)
+{
+    (void)state;
+    static const char *const both[] = {"samples", "score", "low", "high", "difference", "difference_low", "difference_high"};
+    struct synthetic s = small;
+    s.maps = s.joint = true;
+    make_results(&s);
+    results.records[find_cell("vt", "quest", 0.7)] = 0;
+    json_t *data;
+    char *page = page_with_data(&data), *scores = slurp("report/tables/scores.csv"), *tasks = slurp("report/tables/tasks.csv");
+    const json_t *summaries = json_object_get(data, "summaries"), *columns = json_object_get(summaries, "columns");
+    const json_t *all = json_object_get(json_array_get(json_object_get(summaries, "groups"), 0), "rows");
+    assert_int_equal(json_array_size(all), lines(scores) - 1);
+    for (int i = 0; i < lines(scores) - 1; i++)
+        for (size_t k = 0; k < sizeof both / sizeof *both; k++)
+            same_number(columns, json_array_get(all, (size_t)i), both[k], scores, i, both[k]);
+    const json_t *cells = json_object_get(data, "cells"), *rows = json_object_get(cells, "rows");
+    columns = json_object_get(cells, "columns");
+    assert_int_equal(json_array_size(rows), lines(tasks) - 1);
+    for (int i = 0; i < lines(tasks) - 1; i++) {
+        const json_t *row = json_array_get(rows, (size_t)i);
+        char key[128];
+        csv_at(tasks, i, "cell", key);
+        assert_string_equal(json_string_value(value_at(columns, row, "key")), key);
+        for (size_t k = 0; k < sizeof both / sizeof *both; k++) same_number(columns, row, both[k], tasks, i, both[k]);
+        same_number(columns, row, "p", tasks, i, "p_holm");
+    }
+    assert_non_null(strstr(page, "<\\/script><i>"));
+    free(page), free(scores), free(tasks);
+    json_decref(data);
+}
+
+/* Over a group of tasks: what a report of these tasks alone says. */
+static void test_page_groups(void **state)
+{
+    (void)state;
+    struct synthetic s = small;
+    s.tasks = 5;
+    make_results(&s); /* niah, vt, cwe, story_retrieval, story_multihop: two of high dispersion */
+    json_t *data;
+    free(page_with_data(&data));
+    const json_t *summaries = json_object_get(data, "summaries"), *columns = json_object_get(summaries, "columns");
+    const json_t *hops = json_array_get(json_object_get(summaries, "groups"), 2);
+    assert_string_equal(json_string_value(json_object_get(hops, "label")), "multi-hop (high dispersion)");
+    for (int c = 0; c < results.cells; c++)
+        if (!results.cell[c].dispersion) results.records[c] = 0;
+    sf_report_options o = {.folder = report_folder(), .figures = "tasks", .formats = "png"};
+    OK(sf_report(&results, &o));
+    char *scores = slurp("report/tables/scores.csv");
+    static const char *const same[] = {"tasks", "samples", "score", "low", "high", "difference", "difference_low", "difference_high"};
+    for (int i = 0; i < lines(scores) - 1; i++)
+        for (size_t k = 0; k < sizeof same / sizeof *same; k++)
+            same_number(columns, json_array_get(json_object_get(hops, "rows"), (size_t)i), same[k], scores, i, same[k]);
+    free(scores);
+    json_decref(data);
+}
+
+/* Labels and bytes that could end the script, or are no text at all, come back as they were. */
+static void test_page_data_hostile(void **state)
+{
+    (void)state;
+    static const char label[] = "</script><!--<script>&\"\\'\n\xe2\x80\xa8|\xff|\xed\xa0\x80|\xc0\xaf|\xf4\x90\x80\x80|\xe2\x82";
+    static const char back[] = "</script><!--<script>&\"\\'\n\xe2\x80\xa8|\xef\xbf\xbd|\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd|\xef\xbf\xbd"
+                               "\xef\xbf\xbd|\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd|\xef\xbf\xbd\xef\xbf\xbd";
+    make_results(&small);
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].model, "mini-8m")) results.cell[c].model = label;
+    json_t *data;
+    char *page = page_with_data(&data);
+    const json_t *model = json_array_get(json_object_get(data, "models"), 0);
+    assert_string_equal(json_string_value(json_object_get(model, "label")), back);
+    assert_null(strstr(page, "<!--"));
+    free(page);
+    json_decref(data);
+    setenv("FRONTIER_D3", "/nowhere/d3.js", 1); /* without D3: no script, and what to install */
+    sf_report_options o = {.folder = report_folder(), .figures = "tasks", .formats = "png"};
+    OK(sf_report(&results, &o));
+    unsetenv("FRONTIER_D3");
+    page = slurp("report/index.html");
+    assert_null(strstr(page, "<script"));
+    assert_non_null(strstr(page, "apt-get install libjs-d3"));
+    free(page);
 }
 
 /* Names that look alike as file names are files of their own. */
@@ -1384,6 +1528,9 @@ int main(void)
         TEST(test_compare),
         TEST(test_report_files),
         TEST(test_hostile_labels),
+        TEST(test_page_data),
+        TEST(test_page_groups),
+        TEST(test_page_data_hostile),
         TEST(test_file_labels),
         TEST(test_fidelity),
         TEST(test_paper),

@@ -12,10 +12,10 @@ static const double most_sparsity = 0.9;
 
 static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "out of memory for findings"); }
 
-static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low,
-                     double high, const char *format, ...) __attribute__((format(printf, 8, 9)));
-static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, double number, double low,
-                     double high, const char *format, ...)
+static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, int samples, double number,
+                     double low, double high, const char *format, ...) __attribute__((format(printf, 9, 10)));
+static sf_status add(sf_findings *f, const char *question, const char *verdict, bool detail, int samples, double number,
+                     double low, double high, const char *format, ...)
 {
     char *text = NULL;
     va_list args;
@@ -28,7 +28,7 @@ static sf_status add(sf_findings *f, const char *question, const char *verdict, 
         return no_memory();
     }
     f->at = grown;
-    f->at[f->count++] = (sf_finding){question, verdict, text, number, low, high, detail};
+    f->at[f->count++] = (sf_finding){question, verdict, text, number, low, high, samples, detail};
     return SF_OK;
 }
 
@@ -99,7 +99,7 @@ static void interval(int n, double *replicate, sf_basis basis, double reach, dou
 static sf_status compare_costs(const sf_view *v, sf_findings *out, double *replicate, bool *in)
 {
     for (int phase = 0; phase < SF_PHASES; phase++) {
-        int wins = 0, losses = 0, open = 0, none = 0;
+        int wins = 0, losses = 0, open = 0, none = 0, fewest = 0;
         double shown[3] = {NAN, NAN, NAN};
         char example[400] = "";
         for (int l = 0; l < v->lengths; l++)
@@ -142,14 +142,14 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                     v->length[l], phase ? "decode" : "prefill", v->model[best->model].label, v->arm[best->arm].label,
                     level, best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label, mean, low, high,
                     tried);
-                SF_TRY(add(out, "isoCost", verdict, true, mean, low, high, "%s", text));
+                SF_TRY(add(out, "isoCost", verdict, true, basis.fewest, mean, low, high, "%s", text));
                 snprintf(example, sizeof example, "%s", text); /* the longest length comes last */
-                shown[0] = mean, shown[1] = low, shown[2] = high;
+                shown[0] = mean, shown[1] = low, shown[2] = high, fewest = basis.fewest;
             }
         int compared = wins + losses + open;
         if (!compared && !none) continue;
         if (!compared) {
-            SF_TRY(add(out, "isoCost", "not decided", false, NAN, NAN, NAN,
+            SF_TRY(add(out, "isoCost", "not decided", false, 0, NAN, NAN, NAN,
                        "At equal %s cost: no sparse point of a larger model is as "
                        "cheap as a smaller dense model.",
                        phase ? "decode" : "prefill"));
@@ -159,7 +159,7 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                    wins > losses && 2 * wins > compared     ? "yes"
                    : losses > wins && 2 * losses > compared ? "no"
                                                             : "not decided",
-                   false, shown[0], shown[1], shown[2],
+                   false, fewest, shown[0], shown[1], shown[2],
                    "At equal %s cost or less, a larger model made sparse beats the smaller dense one in %d "
                    "of %d comparisons, loses in %d; in %d more nothing sparse is as cheap. For example: %s.",
                    phase ? "decode" : "prefill", wins, compared, losses, none, example));
@@ -168,20 +168,6 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
 }
 
 /* ---- 2. Which method? ---- */
-
-static const char *const groups[] = {"retrieval and lookup (low dispersion, low scope)", "multi-hop (high dispersion)",
-                                     "aggregation (high scope)"};
-
-static int choose_tasks(const sf_view *v, int group, bool *in)
-{
-    int n = 0;
-    for (int t = 0; t < v->tasks; t++) {
-        const sf_view_task *task = &v->task[t];
-        in[t] = group == 0 ? !task->dispersion && !task->scope : group == 1 ? task->dispersion : task->scope;
-        n += in[t];
-    }
-    return n;
-}
 
 static bool of_phase(const sf_view *v, int arm, int phase)
 {
@@ -295,7 +281,7 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
                  agreement / rankings);
     char often[64] = ""; /* a share of resamples is one of samples only where there are enough */
     if (r->basis.fewest >= 10) snprintf(often, sizeof often, "; it is first in %.0f %% of resamples", 100.0 * first / B);
-    return add(out, "method", low > 0 ? "yes" : "not decided", false, difference, low, high,
+    return add(out, "method", low > 0 ? "yes" : "not decided", false, r->basis.fewest, difference, low, high,
                "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, "
                "difference %.3f [%+.3f, %+.3f]%s%s.",
                tasks, r->sparsity, v->arm[r->arm[best]].label, r->arms, phase ? "decode" : "prefill", r->mean[best],
@@ -311,10 +297,10 @@ static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratc
     sf_status status = r.arm && r.mean && r.loss && r.single ? SF_OK : no_memory();
     for (int phase = 0; phase < SF_PHASES && status == SF_OK; phase++) {
         choose_arms(v, phase, &r);
-        for (int group = 0; group < 3 && r.arms > 1 && status == SF_OK; group++) {
-            if (!choose_tasks(v, group, in)) continue;
+        for (int group = 0; group < SF_TASK_GROUPS && r.arms > 1 && status == SF_OK; group++) {
+            if (!sf_view_task_group(v, group, in)) continue;
             measure_losses(v, in, &r, scratch);
-            if (r.settings) status = state_ranking(v, out, groups[group], phase, &r, scratch);
+            if (r.settings) status = state_ranking(v, out, sf_task_groups[group], phase, &r, scratch);
         }
     }
     free(r.arm), free(r.mean), free(r.loss), free(r.single);
@@ -383,7 +369,7 @@ static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, doub
                      high < 0  ? "yes"
                      : low > 0 ? "no"
                                : "not decided",
-                     false, change, low, high,
+                     false, basis.fewest, change, low, high,
                      "%s at sparsity %.2f: the relative error goes from %.1f %% at %d tokens to %.1f %% at %d, %+.1f "
                      "points a doubling "
                      "[%+.1f, %+.1f]%s.",

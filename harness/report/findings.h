@@ -9,6 +9,7 @@ typedef struct sf_finding {
     const char *verdict;  /* "yes", "no", "not decided" */
     char *text;
     double number, low, high; /* 95 % interval */
+    int samples;              /* of the mean that has the fewest; 0: no number */
     bool detail;              /* one of many comparisons: in the CSV, not on the page */
 } sf_finding;
 

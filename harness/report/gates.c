@@ -23,7 +23,8 @@ struct finding {
 };
 struct gate {
     bool (*fails)(const sf_view *v, int cell, int dense, struct finding *out);
-    const char *text;
+    sf_topic topic;
+    const char *text, *todo;
 };
 
 static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") != 0; }
@@ -228,36 +229,52 @@ static bool doubted(const sf_view *v, int cell, int dense, struct finding *out)
 }
 
 static const struct gate gates[] = {
-    {doubted, "what was read of a model may not be what its authors meant; `frontier verify MODEL` says more"},
-    {many_bos, "more than one BOS token in the input: the chat template and the tokenizer both add one"},
-    {no_bos, "no BOS token in front of the input, and the tokenizer puts one there: the chat template writes none (`chat: {bos: "
-             "true}` puts it there, `bos: false` says that none is meant)"},
-    {other_prompts, "the prompt is not dense's prompt: these cells cannot be compared sample by sample"},
-    {full_budget_differs, "nothing was left out, and yet the answer is not dense's"},
-    {nothing_to_choose, "every layer of the model has a sliding window, and methods leave such layers as they are: these cells "
-                        "are dense ones"},
-    {off_budget, "executed sparsity is not the requested one"},
-    {better_than_dense,
+    {fewer_samples, SF_TOPIC_RUN, "incomplete against dense", "the same `frontier run` goes on with what is missing"},
+    {doubted, SF_TOPIC_INPUT, "what was read of a model may not be what its authors meant; `frontier verify MODEL` says more",
+     "settle each doubt before numbers of this model are quoted"},
+    {many_bos, SF_TOPIC_INPUT, "more than one BOS token in the input: the chat template and the tokenizer both add one",
+     "`frontier show MODEL --chat` shows where each comes from"},
+    {no_bos, SF_TOPIC_INPUT,
+     "no BOS token in front of the input, and the tokenizer puts one there: the chat template writes none (`chat: {bos: "
+     "true}` puts it there, `bos: false` says that none is meant)",
+     "decide which is meant, and run again"},
+    {other_prompts, SF_TOPIC_INPUT, "the prompt is not dense's prompt: these cells cannot be compared sample by sample",
+     "run dense and sparse with one version of the program, into a file of their own (`--out`)"},
+    {nothing_to_choose, SF_TOPIC_METHOD,
+     "every layer of the model has a sliding window, and methods leave such layers as they are: these cells are dense ones",
+     "take a model with layers of full attention"},
+    {full_budget_differs, SF_TOPIC_METHOD, "nothing was left out, and yet the answer is not dense's",
+     "a fault of the method or of a kernel: `frontier check METHOD`"},
+    {off_budget, SF_TOPIC_METHOD, "executed sparsity is not the requested one",
+     "read these cells at the sparsity that they executed, as the charts do; table budgets has all"},
+    {better_than_dense, SF_TOPIC_ANSWERS,
      "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
-     "dense setting that hurts"},
-    {nothing_to_lose, "the dense score is near zero: these tasks say nothing about sparsity here"},
-    {unparsed, "answers that cannot be parsed, which score 0"},
-    {cut_off, "answers cut off at the output limit"},
-    {flattered, "the reference scorer leaves out answers that it cannot parse, and scores higher than the strict one"},
-    {fewer_samples, "incomplete against dense"},
+     "dense setting that hurts",
+     "compare the answers of both, sample by sample"},
+    {nothing_to_lose, SF_TOPIC_ANSWERS, "the dense score is near zero: these tasks say nothing about sparsity here",
+     "take a shorter length, an easier setting of the task, or a larger model; leave these cells out of means"},
+    {unparsed, SF_TOPIC_ANSWERS, "answers that cannot be parsed, which score 0",
+     "read some; small models answer better with `answer: direct`"},
+    {cut_off, SF_TOPIC_ANSWERS, "answers cut off at the output limit", "raise `output`, for dense and sparse alike"},
+    {flattered, SF_TOPIC_ANSWERS,
+     "the reference scorer leaves out answers that it cannot parse, and scores higher than the strict one",
+     "quote the strict score"},
 };
 
 /* ---- Warnings ---- */
 
-static sf_status add(sf_warnings *w, char *text)
+const char *const sf_topic_names[SF_TOPICS] = {"What was not run", "What the models were given", "What the methods did",
+                                               "What the answers can say"};
+
+static sf_status add(sf_warnings *w, sf_topic topic, char *text, const char *todo)
 {
-    char **grown = text ? realloc(w->text, ((size_t)w->count + 1) * sizeof *grown) : NULL;
+    sf_warning *grown = text ? realloc(w->at, ((size_t)w->count + 1) * sizeof *grown) : NULL;
     if (!grown) {
         free(text);
         return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
     }
-    w->text = grown;
-    w->text[w->count++] = text;
+    w->at = grown;
+    w->at[w->count++] = (sf_warning){topic, text, todo};
     return SF_OK;
 }
 
@@ -268,14 +285,14 @@ static int worst_first(const void *a, const void *b)
     return x->cell - y->cell;
 }
 
-static sf_status warn(const sf_view *v, sf_warnings *w, const char *text, int n, struct finding *finding)
+static sf_status warn(const sf_view *v, sf_warnings *w, const struct gate *gate, int n, struct finding *finding)
 {
     char *out = NULL;
     size_t size;
     FILE *f = open_memstream(&out, &size);
     if (!f) return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
     qsort(finding, (size_t)n, sizeof *finding, worst_first);
-    fprintf(f, "%s (%d of %d cells): ", text, n, v->results->cells);
+    fprintf(f, "%s (%d of %d cells): ", gate->text, n, v->results->cells);
     for (int i = 0; i < n && i < NAMED; i++) {
         char name[SF_CELL_NAME];
         sf_cell_name(v, finding[i].cell, name);
@@ -283,7 +300,7 @@ static sf_status warn(const sf_view *v, sf_warnings *w, const char *text, int n,
     }
     if (n > NAMED) fprintf(f, ", and %d more", n - NAMED);
     fclose(f);
-    return add(w, out);
+    return add(w, gate->topic, out, gate->todo);
 }
 
 /* A cell that could not be run, in whole or from some sample on. */
@@ -293,7 +310,7 @@ static sf_status warn_failed(sf_warnings *w, const sf_failure *f)
     if (asprintf(&text, "failed at sample %d and left out: %s, %s, %d tokens, %s in prefill, %s in decode: %s", f->sample,
                  f->model, f->task, f->length, f->label[SF_PREFILL], f->label[SF_DECODE], f->message) < 0)
         text = NULL;
-    return add(w, text);
+    return add(w, SF_TOPIC_RUN, text, "once its cause is mended, `frontier run --retry` tries it again");
 }
 
 sf_status sf_gates(const sf_view *v, sf_warnings *out)
@@ -305,7 +322,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
     for (int i = 0; i < r->problems && status == SF_OK; i++) {
         char *text = NULL;
         if (asprintf(&text, "left out: %s", r->problem[i]) < 0) text = NULL;
-        status = add(out, text);
+        status = add(out, SF_TOPIC_RUN, text, "what is damaged is run again by `frontier run`, once the file named is moved away");
     }
     for (int i = 0; i < r->failures && status == SF_OK; i++) status = warn_failed(out, &r->failure[i]);
     if (v->left_out && status == SF_OK) {
@@ -315,7 +332,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
                      "more samples is shown",
                      v->left_out) < 0)
             text = NULL;
-        status = add(out, text);
+        status = add(out, SF_TOPIC_RUN, text, "`frontier report` of a file of its own shows one version alone");
     }
     for (size_t g = 0; g < sizeof gates / sizeof *gates && status == SF_OK; g++) {
         int n = 0;
@@ -323,7 +340,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
             finding[n] = (struct finding){.cell = c};
             n += v->point_of[c] >= 0 && gates[g].fails(v, c, sf_cell_dense(v, c), &finding[n]);
         }
-        if (n) status = warn(v, out, gates[g].text, n, finding);
+        if (n) status = warn(v, out, &gates[g], n, finding);
     }
     free(finding);
     if (status != SF_OK) sf_warnings_free(out);
@@ -332,7 +349,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
 
 void sf_warnings_free(sf_warnings *w)
 {
-    for (int i = 0; i < w->count; i++) free(w->text[i]);
-    free(w->text);
+    for (int i = 0; i < w->count; i++) free(w->at[i].text);
+    free(w->at);
     *w = (sf_warnings){0};
 }

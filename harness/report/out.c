@@ -71,3 +71,43 @@ void sf_csv_row(FILE *out, const char *types, ...)
     va_end(args);
     fputc('\n', out);
 }
+
+/* Bytes of the UTF-8 sequence at `at`, 0: not one. Shortest forms alone, no surrogates, up to U+10FFFF. */
+static int utf8_length(const unsigned char *at)
+{
+    if (*at < 0x80) return 1;
+    int n = *at >= 0xc2 && *at < 0xe0 ? 2 : *at >= 0xe0 && *at < 0xf0 ? 3 : *at >= 0xf0 && *at < 0xf5 ? 4 : 0;
+    for (int i = 1; i < n; i++)
+        if ((at[i] & 0xc0) != 0x80) return 0;
+    bool longer = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xf0 && at[1] < 0x90);
+    bool beyond = (*at == 0xed && at[1] >= 0xa0) || (*at == 0xf4 && at[1] >= 0x90);
+    return longer || beyond ? 0 : n;
+}
+
+void sf_script_text(FILE *out, const char *text)
+{
+    const unsigned char *at = (const unsigned char *)(text ? text : "");
+    fputc('"', out);
+    while (*at) {
+        int n = utf8_length(at);
+        bool separator = n == 3 && at[0] == 0xe2 && at[1] == 0x80 && (at[2] == 0xa8 || at[2] == 0xa9);
+        if (!n)
+            fputs("\\ufffd", out), n = 1;
+        else if (separator)
+            fprintf(out, "\\u20%02x", at[2] - 0x80);
+        else if (*at < ' ' || strchr("\"\\<>&\x7f", *at))
+            fprintf(out, "\\u%04x", *at);
+        else
+            fwrite(at, 1, (size_t)n, out);
+        at += n;
+    }
+    fputc('"', out);
+}
+
+void sf_script_number(FILE *out, double value)
+{
+    if (isfinite(value))
+        fprintf(out, "%.6g", value);
+    else
+        fputs("null", out);
+}

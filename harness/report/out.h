@@ -1,4 +1,4 @@
-/* Files of a report: opened and closed with errors that name them, and fields of a CSV file (RFC 4180). */
+/* Files of a report: opened and closed with errors that name them, fields of a CSV file (RFC 4180), values of JSON. */
 #ifndef SF_REPORT_OUT_H
 #define SF_REPORT_OUT_H
 
@@ -20,5 +20,11 @@ void sf_file_label(const char *label, char text[64]);
 void sf_csv_text(FILE *out, const char *text);
 /* A row: 's' a text, 'd' an int, 'f' a double (NAN: an empty field). */
 void sf_csv_row(FILE *out, const char *types, ...);
+
+/* A JSON string, safe inside a script element of a page too: < > & and the line separators of JavaScript are escaped; bytes
+ * that are not UTF-8 become U+FFFD. NULL: "". */
+void sf_script_text(FILE *out, const char *text);
+/* Six digits, as in the CSV files; NAN and infinities: null. */
+void sf_script_number(FILE *out, double value);
 
 #endif

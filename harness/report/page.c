@@ -1,25 +1,13 @@
 #include "harness/report/page.h"
 #include "harness/report/escape.h"
 #include "harness/report/fidelity.h"
+#include "harness/report/interactive.h"
+#include "harness/report/limits.h"
 #include "harness/report/out.h"
 #include "harness/report/resample.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-static const char style[] =
-    "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1080px;margin:2em auto;padding:0 1.2em}"
-    "h1{font-size:1.5em;margin-bottom:0}h2{font-size:1.15em;margin-top:2.2em;border-bottom:1px solid #ddd}"
-    "figure{margin:1.5em 0}figure img{max-width:100%;border:1px solid #eee}"
-    "figcaption,.note{color:#555;font-size:.88em;max-width:52em}"
-    ".warning{background:#fff4e0;border-left:4px solid #e69f00;padding:.4em .8em;margin:.5em 0;font-size:.92em}"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85em;font-variant-numeric:tabular-nums}"
-    "th,td{padding:.15em "
-    ".7em;text-align:right;white-space:nowrap}th:first-child,td:first-child,td.l,th.l{text-align:left}"
-    "thead th{border-bottom:1.5px solid #222}tbody tr:hover{background:#f4f8fb}td.loss{color:#d55e00}"
-    "h3{font-size:1em;margin:1.4em 0 .3em}ul{margin:.2em "
-    "0;padding-left:1.2em}.verdict{color:#0072b2;font-weight:600;white-space:nowrap}"
-    "pre{background:#f6f6f6;padding:.8em;overflow-x:auto;font-size:.82em}a{color:#0072b2}";
 
 static void text(FILE *out, const char *s) { sf_escape(out, SF_HTML, s); }
 
@@ -43,21 +31,31 @@ static sf_status inline_image(FILE *out, const char *path)
     return SF_OK;
 }
 
+static void heading(FILE *out, const char *id, const char *title)
+{
+    fprintf(out, "<section id=%s aria-labelledby=%s-title><h2 id=%s-title>", id, id, id);
+    text(out, title);
+    fputs("</h2>\n", out);
+}
+
 static sf_status figures(FILE *out, const char *folder, int plots, const sf_made *made)
 {
     const char *last = "";
     for (int i = 0; i < plots; i++) {
         if (strcmp(made[i].figure->title, last) != 0) {
-            fputs("<h2>", out);
+            fputs("<h3>", out);
             text(out, last = made[i].figure->title);
-            fputs("</h2>\n", out);
+            fputs("</h3>\n", out);
         }
         fputs("<figure>", out);
         if (made[i].drawn) {
             char path[4700];
             snprintf(path, sizeof path, "%s/figures/%s.png", folder, made[i].name);
-            fprintf(out, "<img alt=\"%s\" style=\"width:%.0fpx\" src=\"data:image/png;base64,", made[i].name,
-                    made[i].width * 6);
+            fputs("<img alt=\"", out);
+            text(out, made[i].figure->title);
+            fputs(": ", out);
+            text(out, made[i].caption);
+            fprintf(out, "\" width=%.0f src=\"data:image/png;base64,", made[i].width * 6);
             SF_TRY(inline_image(out, path));
             fputs("\">", out);
         }
@@ -95,11 +93,12 @@ static void interval(FILE *out, const char *format, double low, double high)
 
 static void scores(FILE *out, const sf_view *v)
 {
-    fputs("<h2>Scores</h2><p class=note>Means over tasks of strict scores, with 95&nbsp;% intervals that hold from the first "
+    heading(out, "scores", "Scores");
+    fputs("<p class=note>Means over tasks of strict scores, with 95&nbsp;% intervals that hold from the first "
           "sample on: Bayesian bootstrap with one sample more, never seen, that is as bad (or good) as can be (Gaffke); samples "
           "drawn in pairs with dense. Difference to dense over the tasks that both have; p of a paired sign-flip test, "
           "Holm-corrected over all rows. Coloured: below dense, p&nbsp;&le;&nbsp;0.05.</p><div "
-          "class=scroll><table><thead><tr><th>model<th>tokens"
+          "class=\"scroll tall\" tabindex=0 role=group aria-label=scores><table><thead><tr><th>model<th>tokens"
           "<th class=l>method<th>requested<th>prefill sparsity<th>decode "
           "sparsity<th>tasks<th>samples<th>score<th>95&nbsp;%"
           "<th>difference<th>95&nbsp;%<th>p (Holm)</tr></thead><tbody>\n",
@@ -126,44 +125,111 @@ static void scores(FILE *out, const sf_view *v)
         number(out, "%.2g", p->verdict.p_holm);
         fputs("</tr>\n", out);
     }
-    fputs("</tbody></table></div>\n", out);
+    fputs("</tbody></table></div></section>\n", out);
 }
 
-static void conclusions(FILE *out, const sf_view *v, const sf_findings *findings)
+/* ---- What it says ---- */
+
+/* "about 340 samples a cell would decide": intervals shrink with the root of the samples. */
+static void would_decide(FILE *out, const sf_finding *f)
+{
+    double aside = f->number > 0 ? f->number - f->low : f->high - f->number, needed = f->samples * pow(aside / f->number, 2);
+    if (!f->samples || !(f->low <= 0 && f->high >= 0)) return;
+    if (!(needed < 1e6)) {
+        fprintf(out, " Nothing differs here so far: %d samples a cell without a difference would exclude one above %g.",
+                sf_pairs_needed(SF_MARGIN), SF_MARGIN);
+        return;
+    }
+    if (needed > 100.0 * sf_pairs_needed(SF_MARGIN)) {
+        fprintf(out, " The two are alike as far as this shows: to tell them apart would take about %.0e samples a cell.", needed);
+        return;
+    }
+    double unit = pow(10, floor(log10(needed)) - 1);
+    fprintf(out, " With %d samples a cell this is open; if the difference stays what it is, about %.0f would decide.", f->samples,
+            ceil(needed / fmax(unit, 1)) * fmax(unit, 1));
+}
+
+static void verdict(FILE *out, const sf_finding *f)
+{
+    bool open = strcmp(f->verdict, "not decided") == 0;
+    fprintf(out, " <b class=\"verdict %s\">%s</b>", open ? "undecided" : f->verdict, open ? "not decided yet" : f->verdict);
+    if (open) would_decide(out, f);
+}
+
+static void conclusions(FILE *out, const sf_findings *findings)
 {
     static const struct {
         const char *key, *asks;
     } question[] = {{"isoCost", "At equal cost, does a larger model made sparse beat a smaller dense one?"},
                     {"method", "Which method loses least?"},
                     {"length", "Does the relative error fall with length at equal sparsity?"}};
+    bool any = false;
+    heading(out, "findings", "What it says");
     for (int q = 0; q < 3; q++) {
         bool begun = false;
         for (int i = 0; i < findings->count; i++) {
             const sf_finding *f = &findings->at[i];
             if (f->detail || strcmp(f->question, question[q].key) != 0) continue;
-            if (!begun) fprintf(out, "%s<h3>%s</h3><ul>", q ? "" : "<h2>Findings</h2>", question[q].asks);
-            begun = true;
+            if (!begun) fprintf(out, "<h3>%s</h3><ul>", question[q].asks);
+            begun = any = true;
             fputs("<li>", out);
             text(out, f->text);
-            fprintf(out, " <b class=verdict>%s</b></li>\n", f->verdict);
+            verdict(out, f);
+            fputs("</li>\n", out);
         }
         if (begun) fputs("</ul>\n", out);
     }
-    fputs("<p class=note>Intervals: 95&nbsp;%, as of the scores below. Scores between tested "
-          "sparsities are "
-          "interpolated linearly. All comparisons: <code>tables/findings.csv</code>.</p>\n",
+    fputs(any ? "<p class=note>Intervals: 95&nbsp;%, as of the scores below. Scores between tested sparsities are interpolated "
+                "linearly. All comparisons: <code>tables/findings.csv</code>.</p></section>\n"
+              : "<p>Nothing is compared yet: that takes a sparse method beside dense, and two methods, lengths or models for "
+                "each of the questions.</p></section>\n",
           out);
+}
+
+/* ---- What to distrust ---- */
+
+static void doubts(FILE *out, const sf_warnings *warnings, const char *trouble)
+{
+    heading(out, "distrust", "What to distrust");
+    if (!warnings->count && !*trouble)
+        fputs("<p>Every gate holds: prompts, budgets, answers and pairing are as they should be. Small samples are said with each "
+              "interval.</p>\n",
+              out);
+    if (*trouble) {
+        fputs("<div class=warning><p>No figures: ", out);
+        text(out, trouble);
+        fputs("</p></div>\n", out);
+    }
+    for (int topic = 0; topic < SF_TOPICS; topic++) {
+        bool begun = false;
+        for (int i = 0; i < warnings->count; i++) {
+            const sf_warning *w = &warnings->at[i];
+            if ((int)w->topic != topic) continue;
+            if (!begun) fprintf(out, "<h3>%s</h3>\n", sf_topic_names[topic]);
+            begun = true;
+            fputs("<div class=warning><p>", out);
+            text(out, w->text);
+            fputs("</p><p class=todo>To do: ", out);
+            text(out, w->todo);
+            fputs(".</p></div>\n", out);
+        }
+    }
+    fputs("</section>\n", out);
+}
+
+/* ---- Scaling fit ---- */
+
+static void fits(FILE *out, const sf_view *v)
+{
     bool begun = false;
     for (int a = 1; a < v->arms; a++) {
         sf_fit fit;
         if (sf_arm_joint(&v->arm[a]) || sf_scaling_fit(v, a, &fit) != SF_OK || !fit.cells) continue;
         if (!begun)
             fputs("<h3>Scaling fit</h3><p class=note>logit(score) = a + b&nbsp;ln(parameters) + c&nbsp;ln(tokens) + "
-                  "d&nbsp;ln(1&nbsp;&minus;&nbsp;"
-                  "sparsity), least squares over the means of each model, length and sparsity, dense included; RMS "
-                  "error of scores in the "
-                  "fit, and of settings (model, length) that were held out of it.</p><div "
-                  "class=scroll><table><thead><tr><th>method<th>points"
+                  "d&nbsp;ln(1&nbsp;&minus;&nbsp;sparsity), least squares over the means of each model, length and sparsity, dense "
+                  "included; RMS error of scores in the fit, and of settings (model, length) that were held out of it.</p><div "
+                  "class=scroll tabindex=0 role=group aria-label=\"scaling fit\"><table><thead><tr><th>method<th>points"
                   "<th>a<th>b<th>c<th>d<th>error<th>held out</tr></thead><tbody>\n",
                   out);
         begun = true;
@@ -178,10 +244,67 @@ static void conclusions(FILE *out, const sf_view *v, const sf_findings *findings
     if (begun) fputs("</tbody></table></div>\n", out);
 }
 
+/* ---- What was run ---- */
+
+static void list(FILE *out, const char *what, int n, const char *(*label)(const sf_view *v, int i, char room[32]), const sf_view *v)
+{
+    char room[32];
+    fprintf(out, "<li>%d %s%s: ", n, what, n == 1 ? "" : "s");
+    for (int i = 0; i < n; i++) {
+        if (i) fputs(", ", out);
+        text(out, label(v, i, room));
+    }
+    fputs("</li>\n", out);
+}
+
+static const char *model_name(const sf_view *v, int i, char room[32]) { return (void)room, v->model[i].label; }
+static const char *task_name(const sf_view *v, int i, char room[32]) { return (void)room, v->task[i].label; }
+static const char *arm_name(const sf_view *v, int i, char room[32]) { return (void)room, v->arm[i + 1].label; }
+static const char *length_name(const sf_view *v, int i, char room[32])
+{
+    snprintf(room, 32, "%d", v->length[i]);
+    return room;
+}
+
+static void what_was_run(FILE *out, const sf_view *v, const sf_settings *settings)
+{
+    const sf_results *r = v->results;
+    int samples = 0, fewest = 0, most = 0, there = 0;
+    for (int c = 0; c < r->cells; c++) {
+        samples += r->records[c];
+        if (!r->records[c]) continue;
+        there++;
+        if (!fewest || r->records[c] < fewest) fewest = r->records[c];
+        if (r->records[c] > most) most = r->records[c];
+    }
+    heading(out, "run", "What was run");
+    fputs("<ul>\n", out);
+    list(out, "model", v->models, model_name, v);
+    list(out, "task", v->tasks, task_name, v);
+    list(out, "length", v->lengths, length_name, v);
+    list(out, "method arm", v->arms - 1, arm_name, v);
+    fprintf(out, "<li>%d cells, %d samples: ", there, samples);
+    if (fewest == most) fprintf(out, "%d a cell", most);
+    else fprintf(out, "%d to %d a cell", fewest, most);
+    if (r->cells) fputs("; ", out), text(out, r->cell[0].device), fputs(", ", out), text(out, r->cell[0].dtype);
+    fputs("</li></ul>\n", out);
+    if (r->failures) fprintf(out, "<p class=warning>%d cells failed: <a href=\"#distrust\">why</a>.</p>\n", r->failures);
+    for (int g = 1; settings && g < settings->groups; g++) {
+        const sf_settings_group *other = &settings->group[g];
+        char name[64];
+        sf_file_label(other->name, name);
+        fprintf(out, "<p class=note>Not compared with these: %d cells, %d samples with other settings (", other->cells,
+                other->samples);
+        text(out, other->name);
+        fprintf(out, "), <a href=\"settings-%s/index.html\">a report of their own</a>.</p>\n", name);
+    }
+    fputs("</section>\n", out);
+}
+
 static void provenance(FILE *out, const sf_view *v)
 {
     const sf_results *r = v->results;
-    fputs("<h2>Provenance</h2>\n", out);
+    heading(out, "provenance", "Provenance");
     if (!r->runs) fputs("<p>No run is noted in these results.</p>", out);
     for (int i = 0; i < r->runs; i++) {
         const sf_run_info *run = &r->run[i];
@@ -201,7 +324,7 @@ static void provenance(FILE *out, const sf_view *v)
         text(out, run->config);
         fputs("</pre></details>\n", out);
     }
-    fputs("<div class=scroll><table><thead><tr><th>model<th class=l>hash<th>layers<th>heads<th>kv heads<th>head "
+    fputs("<div class=scroll tabindex=0 role=group aria-label=models><table><thead><tr><th>model<th class=l>hash<th>layers<th>heads<th>kv heads<th>head "
           "dim<th>parameters"
           "<th class=l>device<th class=l>dtype<th>seed</tr></thead><tbody>\n",
           out);
@@ -218,52 +341,54 @@ static void provenance(FILE *out, const sf_view *v)
         text(out, c->dtype);
         fprintf(out, "</td><td>%llu</td></tr>\n", (unsigned long long)c->seed);
     }
-    fputs("</tbody></table></div>\n", out);
+    fputs("</tbody></table></div></section>\n", out);
 }
 
-sf_status sf_report_page(const sf_view *v, const char *folder, int plots, const sf_made *made,
+static void contents(FILE *out)
+{
+    static const char *const entry[][2] = {{"run", "What was run"},   {"findings", "What it says"}, {"distrust", "What to distrust"},
+                                           {"charts", "Charts"},      {"scores", "Scores"},         {"figures", "Figures"},
+                                           {"fidelity", "Budgets and recall"}, {"provenance", "Provenance"}};
+    fputs("<nav aria-label=Contents><ol>", out);
+    for (size_t i = 0; i < sizeof entry / sizeof *entry; i++)
+        fprintf(out, "<li><a href=\"#%s\">%s</a></li>", entry[i][0], entry[i][1]);
+    fputs("</ol></nav>\n", out);
+}
+
+sf_status sf_report_page(const sf_view *v, uint64_t seed, const char *folder, int plots, const sf_made *made,
                          const sf_warnings *warnings, const sf_findings *findings, const sf_settings *settings,
                          const char *trouble)
 {
     sf_status status = SF_OK;
-    int samples = 0;
-    for (int c = 0; c < v->results->cells; c++) samples += v->results->records[c];
     FILE *out = sf_report_open(folder, "index", ".html", &status);
     if (!out) return status;
-    fprintf(out,
-            "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
-            "<title>Sparse attention report</title><style>%s</style></head><body>\n<h1>Sparse attention report</h1>\n",
-            style);
-    fprintf(out, "<p class=note>%d model%s, %d task%s, %d length%s, %d method arm%s, %d cells, %d samples.</p>\n",
-            v->models, v->models == 1 ? "" : "s", v->tasks, v->tasks == 1 ? "" : "s", v->lengths,
-            v->lengths == 1 ? "" : "s", v->arms - 1, v->arms == 2 ? "" : "s", v->results->cells, samples);
-    if (*trouble) {
-        fputs("<div class=warning>No figures: ", out);
-        text(out, trouble);
-        fputs("</div>\n", out);
-    }
-    for (int i = 0; i < warnings->count; i++) {
-        fputs("<div class=warning>", out);
-        text(out, warnings->text[i]);
-        fputs("</div>\n", out);
-    }
-    for (int g = 1; settings && g < settings->groups; g++) {
-        const sf_settings_group *other = &settings->group[g];
-        char name[64];
-        sf_file_label(other->name, name);
-        fprintf(out, "<p class=note>Not compared with these: %d cells, %d samples with other settings (", other->cells,
-                other->samples);
-        text(out, other->name);
-        fprintf(out, "), <a href=\"settings-%s/index.html\">a report of their own</a>.</p>\n", name);
-    }
-    conclusions(out, v, findings);
-    status = figures(out, folder, plots, made);
+    fputs("<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width, "
+          "initial-scale=1\"><title>Sparse attention report</title>\n",
+          out);
+    sf_interactive_style(out);
+    fputs("</head><body>\n<header><h1>Sparse attention report</h1></header>\n", out);
+    contents(out);
+    fputs("<main>\n", out);
+    what_was_run(out, v, settings);
+    conclusions(out, findings);
+    doubts(out, warnings, trouble);
+    heading(out, "charts", "Charts");
+    sf_interactive_section(out);
+    fputs("</section>\n", out);
     scores(out, v);
+    heading(out, "figures", "Figures");
+    fputs("<p class=note>For papers and slides; also as PDF in <code>figures/</code>.</p>\n", out);
+    status = figures(out, folder, plots, made);
+    fputs("</section>\n", out);
+    heading(out, "fidelity", "Budgets and recall");
     sf_report_fidelity_html(v, out);
+    fits(out, v);
     fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits, budgets, recall; CSV, LaTeX, "
-          "Markdown). <code>paper.tex</code> is a document with two figures and a table.</p>\n",
+          "Markdown). <code>paper.tex</code> is a document with two figures and a table.</p></section>\n",
           out);
     provenance(out, v);
+    fputs("</main>\n", out);
+    if (status == SF_OK) status = sf_interactive_scripts(v, seed, folder, out);
     fputs("</body></html>\n", out);
     sf_report_close(out, "index.html", &status);
     return status;

@@ -8,8 +8,8 @@
 #include "harness/report/settings.h"
 
 /* FOLDER/index.html, one file that needs no other: figures inlined, tables, warnings, provenance. `settings` (or NULL):
- * of the results, whose other groups are named. `trouble`: why there are no pictures, "": there are. */
-sf_status sf_report_page(const sf_view *view, const char *folder, int plots, const sf_made *made,
+ * of the results, whose other groups are named. `seed`: of sf_view_bootstrap(). `trouble`: why there are no pictures, "": there are. */
+sf_status sf_report_page(const sf_view *view, uint64_t seed, const char *folder, int plots, const sf_made *made,
                          const sf_warnings *warnings, const sf_findings *findings, const sf_settings *settings,
                          const char *trouble);
 

@@ -124,6 +124,22 @@ void sf_cell_name(const sf_view *v, int cell, char text[SF_CELL_NAME])
              v->arm[point->arm].label, point->arm ? " " : "", point->arm ? level : "");
 }
 
+/* ---- Groups of tasks ---- */
+
+const char *const sf_task_groups[SF_TASK_GROUPS] = {"retrieval and lookup (low dispersion, low scope)",
+                                                    "multi-hop (high dispersion)", "aggregation (high scope)"};
+
+int sf_view_task_group(const sf_view *v, int group, bool *in)
+{
+    int n = 0;
+    for (int t = 0; t < v->tasks; t++) {
+        const sf_view_task *task = &v->task[t];
+        in[t] = group == 0 ? !task->dispersion && !task->scope : group == 1 ? task->dispersion : task->scope;
+        n += in[t];
+    }
+    return n;
+}
+
 /* ---- Comparing ---- */
 
 double sf_cell_unparsed(const sf_results *r, int cell)

@@ -34,6 +34,13 @@ void sf_point_level(const sf_view *view, const sf_point *point, char text[32]);
 enum { SF_CELL_NAME = 512 };
 void sf_cell_name(const sf_view *view, int cell, char text[SF_CELL_NAME]);
 
+/* ---- Groups of tasks, as the study has them ---- */
+
+enum { SF_TASK_GROUPS = 3 };
+extern const char *const sf_task_groups[SF_TASK_GROUPS]; /* "multi-hop (high dispersion)" */
+/* Which tasks [tasks] belong to a group; returns how many. A task of high dispersion and scope is in two. */
+int sf_view_task_group(const sf_view *view, int group, bool *in);
+
 /* ---- Comparing ---- */
 
 /* Share of a cell's answers that could not be parsed; NAN: no records. */

@@ -157,6 +157,7 @@ static sf_status make_plots(const sf_view *v, const char *folder, const sf_repor
 static sf_status report_group(const sf_results *results, const char *folder, const sf_report_options *options,
                               const sf_settings *settings /* whose other groups the page names; NULL: it names none */)
 {
+    const uint64_t seed = 43;
     char figures[4300], tables[4300], lacking[1024] = "", trouble[1024] = "";
     sf_view view;
     sf_warnings warnings = {0};
@@ -169,7 +170,7 @@ static sf_status report_group(const sf_results *results, const char *folder, con
     SF_TRY(sf_make_folder(figures, "the report"));
     SF_TRY(sf_make_folder(tables, "the report"));
     SF_TRY(sf_view_make(results, &view));
-    sf_status status = sf_view_bootstrap(&view, SF_RESAMPLES, 43);
+    sf_status status = sf_view_bootstrap(&view, SF_RESAMPLES, seed);
     if (status == SF_OK) status = sf_gates(&view, &warnings);
     if (status == SF_OK) status = sf_find(&view, &findings);
     if (status == SF_OK) status = make_plots(&view, figures, options, &count, &made, lacking);
@@ -178,7 +179,7 @@ static sf_status report_group(const sf_results *results, const char *folder, con
     /* Without gnuplot there are no pictures, but everything else; the page says so. */
     sf_status drawn = status == SF_OK ? draw(figures, options, count, made) : status;
     if (status == SF_OK && drawn != SF_OK) snprintf(trouble, sizeof trouble, "%s", sf_error());
-    if (status == SF_OK) status = sf_report_page(&view, folder, count, made, &warnings, &findings, settings, trouble);
+    if (status == SF_OK) status = sf_report_page(&view, seed, folder, count, made, &warnings, &findings, settings, trouble);
     if (status == SF_OK && drawn != SF_OK) status = sf_fail(drawn, "%s", trouble);
     if (status == SF_OK && *lacking)
         status = sf_fail(SF_BAD_INPUT, "figures that these results do not allow: %s; everything else is written", lacking);

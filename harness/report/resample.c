@@ -24,7 +24,7 @@ sf_status sf_view_test(sf_view *v)
 #pragma omp parallel for schedule(dynamic, 16)
     for (int c = 0; c < r->cells; c++) {
         sf_verdict *x = &v->verdict[c];
-        *x = (sf_verdict){.difference = NAN, .low = NAN, .high = NAN, .p = NAN, .p_holm = NAN};
+        *x = (sf_verdict){.dense = NAN, .difference = NAN, .low = NAN, .high = NAN, .p = NAN, .p_holm = NAN};
         int dense = sf_cell_dense(v, c);
         double *difference = dense >= 0 ? malloc(((size_t)r->records[c] + 1) * sizeof *difference) : NULL;
         int pairs = difference ? sf_cell_differences(r, c, dense, difference) : 0;
@@ -32,6 +32,7 @@ sf_status sf_view_test(sf_view *v)
             double error;
             x->tasks = 1;
             x->samples = pairs;
+            x->dense = v->mean[dense];
             sf_mean_error(pairs, difference, &x->difference, &error);
             sf_status mine = sf_sign_flip_test(pairs, difference, FLIPS, (uint64_t)c, &x->p);
             if (mine != SF_OK) {
@@ -172,6 +173,7 @@ static sf_status judge_difference(const sf_view *v, sf_point *point, const sf_po
     double *difference = malloc(((size_t)point->samples + 1) * sizeof *difference), sum = 0;
     if (!difference) return no_memory();
     int n = 0, common = 0;
+    double of_dense = 0;
     sf_basis basis = {.least = -1, .most = 1};
     for (int t = 0; t < v->tasks; t++)
         if (point->cell[t] >= 0 && dense->cell[t] >= 0)
@@ -187,6 +189,7 @@ static sf_status judge_difference(const sf_view *v, sf_point *point, const sf_po
             difference[n + i] /= common * (double)pairs; /* to its weight in the mean of means */
         }
         sum += mean / common;
+        of_dense += v->mean[d] / common;
         add_replicates(v, c, 1.0 / common, replicate);
         add_replicates(v, d, -1.0 / common, replicate);
         /* Replicates are of all samples that each has: moved to those that both have. */
@@ -198,7 +201,7 @@ static sf_status judge_difference(const sf_view *v, sf_point *point, const sf_po
     sf_status status = SF_OK;
     if (common) {
         sf_verdict *x = &point->verdict;
-        *x = (sf_verdict){.tasks = common, .samples = n, .difference = sum, .p_holm = NAN};
+        *x = (sf_verdict){.tasks = common, .samples = n, .dense = of_dense, .difference = sum, .p_holm = NAN};
         sf_interval_bounded(v->resamples, replicate, &basis, level, &x->low, &x->high);
         status = sf_sign_flip_test(n, difference, FLIPS, seed, &x->p);
     }
@@ -206,13 +209,14 @@ static sf_status judge_difference(const sf_view *v, sf_point *point, const sf_po
     return status;
 }
 
-static sf_status judge(const sf_view *v, sf_point *point, uint64_t seed)
+/* `whole`: the view's own point, where `point` is of some of its tasks. */
+static sf_status judge(const sf_view *v, sf_point *point, const sf_point *whole, uint64_t seed)
 {
-    const sf_point *dense = sf_view_dense(v, point);
+    const sf_point *dense = sf_view_dense(v, whole);
     double *replicate = malloc(2 * (size_t)v->resamples * sizeof *replicate);
     if (!replicate) return no_memory();
     judge_score(v, point, replicate);
-    sf_status status = dense && dense != point ? judge_difference(v, point, dense, seed, replicate) : SF_OK;
+    sf_status status = dense && dense != whole ? judge_difference(v, point, dense, seed, replicate) : SF_OK;
     free(replicate);
     return status;
 }
@@ -240,6 +244,30 @@ static sf_status judge_cell(const sf_view *v, int cell)
     }
     free(replicate);
     return SF_OK;
+}
+
+sf_status sf_view_points_over(const sf_view *v, const bool *in, uint64_t seed, sf_point *out, int *cell)
+{
+    double *p = malloc(((size_t)v->points + 1) * 2 * sizeof *p);
+    sf_status bad = p ? SF_OK : no_memory();
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *whole = &v->point[i];
+        out[i] = (sf_point){.model = whole->model, .length = whole->length, .arm = whole->arm, .cell = cell + (size_t)i * v->tasks};
+        memcpy(out[i].sparsity, whole->sparsity, sizeof out[i].sparsity);
+        for (int t = 0; t < v->tasks; t++) out[i].cell[t] = in[t] ? whole->cell[t] : -1;
+        sf_point_sum(v, &out[i]);
+        sf_status mine = bad == SF_OK && out[i].tasks ? judge(v, &out[i], whole, seed + (uint64_t)i + 1) : SF_OK;
+        if (mine != SF_OK) {
+#pragma omp atomic write
+            bad = mine;
+        }
+    }
+    for (int i = 0; i < v->points && bad == SF_OK; i++) p[i] = out[i].verdict.p;
+    if (bad == SF_OK) bad = sf_holm(v->points, p, p + v->points);
+    for (int i = 0; i < v->points && bad == SF_OK; i++) out[i].verdict.p_holm = p[v->points + i];
+    free(p);
+    return bad;
 }
 
 sf_status sf_view_bootstrap(sf_view *v, int resamples, uint64_t seed)
@@ -272,7 +300,7 @@ sf_status sf_view_bootstrap(sf_view *v, int resamples, uint64_t seed)
     }
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < v->points; i++) {
-        sf_status mine = bad == SF_OK ? judge(v, &v->point[i], seed + (uint64_t)i + 1) : SF_OK;
+        sf_status mine = bad == SF_OK ? judge(v, &v->point[i], &v->point[i], seed + (uint64_t)i + 1) : SF_OK;
         if (mine != SF_OK) {
 #pragma omp atomic write
             bad = mine;

@@ -13,6 +13,10 @@ sf_status sf_view_test(sf_view *view);
  * task and length, so that differences between cells are paired. */
 sf_status sf_view_bootstrap(sf_view *view, int resamples, uint64_t seed);
 
+/* The view's points over the tasks of `in` [tasks] alone, after sf_view_bootstrap() and from its seed: out [points], whose cells
+ * lie in cell [points, tasks]; tasks 0: none of them was run. p_holm: corrected over these points. */
+sf_status sf_view_points_over(const sf_view *view, const bool *in, uint64_t seed, sf_point *out, int *cell);
+
 bool sf_verdict_loss(const sf_verdict *verdict); /* below dense, p_holm <= 0.05 */
 
 #endif

@@ -12,7 +12,7 @@ void sf_table_begin(sf_table *t, int texts, int numbers, const char *caption)
                                    : "<p class=note>",
           t->out);
     sf_escape(t->out, t->style, caption);
-    fputs(t->style == SF_TEX ? "}\n\\begin{tabular}{" : "</p><div class=scroll><table><thead>\n", t->out);
+    fputs(t->style == SF_TEX ? "}\n\\begin{tabular}{" : "</p><div class=\"scroll tall\" tabindex=0 role=group aria-label=table><table><thead>\n", t->out);
     for (int i = 0; t->style == SF_TEX && i < t->columns; i++) fputc(i < texts ? 'l' : 'r', t->out);
     if (t->style == SF_TEX) fputs("}\n\\toprule\n", t->out);
 }

@@ -311,7 +311,7 @@ int sf_report_gates(const sf_results *results, FILE *out)
         return 1;
     }
     int count = warnings.count;
-    for (int i = 0; i < count; i++) fprintf(out, "%sWARNING: %s\n", i ? "" : "\n", warnings.text[i]);
+    for (int i = 0; i < count; i++) fprintf(out, "%sWARNING: %s\n         %s\n", i ? "" : "\n", warnings.at[i].text, warnings.at[i].todo);
     sf_warnings_free(&warnings);
     return count;
 }

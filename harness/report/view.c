@@ -232,37 +232,66 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
 
 /* ---- Points ---- */
 
-static void add_means(sf_view *v, sf_point *point, int cell)
+sf_cell_means sf_view_cell_means(const sf_view *v, int cell)
 {
     const sf_results *r = v->results;
-    const sf_cell_info *info = &r->cell[cell];
-    double weights = info->weight_elements, n = r->records[cell], work[SF_PHASES] = {0}, chosen[SF_PHASES] = {0};
-    double achieved[SF_PHASES] = {0}, paper[SF_PHASES] = {0}, exact[SF_PHASES] = {0}, seconds[SF_PHASES] = {0};
+    double n = r->records[cell], work[SF_PHASES] = {0}, chosen[SF_PHASES] = {0}, answers = 0;
+    sf_cell_means m = {0};
     for (int i = 0; i < n; i++) {
         const sf_record *x = &r->record[cell][i];
+        answers += x->output_tokens > 0;
         for (int p = 0; p < SF_PHASES; p++) {
-            achieved[p] += x->achieved[p] / n;
-            /* At batch B a prefill costs B times as much; a decode step reads the weights once, the caches B times. */
-            bool decode = p == SF_DECODE;
-            paper[p] += (decode ? weights + v->batch * (x->cost_paper[p] - weights) : v->batch * x->cost_paper[p]) / n;
-            exact[p] += (decode ? weights + v->batch * (x->cost_exact[p] - weights) : v->batch * x->cost_exact[p]) / n;
-            seconds[p] += x->seconds[p] / n;
-            for (int w = 0; w < SF_WORKS; w++) work[p] += (double)x->meter.at[p][w].flops;
+            m.achieved[p] += x->achieved[p] / n;
+            m.cost_paper[p] += x->cost_paper[p] / n;
+            m.cost_exact[p] += x->cost_exact[p] / n;
+            m.seconds[p] += x->seconds[p] / n;
+            double bytes = 0;
+            for (int w = 0; w < SF_WORKS; w++) {
+                const sf_count *count = &x->meter.at[p][w];
+                work[p] += (double)count->flops;
+                bytes += (double)count->weight_bytes + (double)count->cache_bytes + (double)count->other_bytes;
+            }
+            if (p == SF_PREFILL) m.bytes[p] += bytes / n;
+            else if (x->output_tokens > 0) m.bytes[p] += bytes / x->output_tokens;
             chosen[p] += (double)x->meter.at[p][SF_ESTIMATION].flops;
         }
     }
+    m.bytes[SF_DECODE] = answers ? m.bytes[SF_DECODE] / answers : NAN;
+    for (int p = 0; p < SF_PHASES; p++) m.estimation[p] = work[p] > 0 ? chosen[p] / work[p] : 0;
+    return m;
+}
+
+double sf_cost_at_batch(const sf_cell_info *c, int phase, double cost, double batch)
+{
+    return phase == SF_DECODE ? c->weight_elements + batch * (cost - c->weight_elements) : batch * cost;
+}
+
+static void add_means(const sf_view *v, sf_point *point, int cell)
+{
+    const sf_cell_info *info = &v->results->cell[cell];
+    const sf_cell_means m = sf_view_cell_means(v, cell);
     double old = point->tasks, now = old + 1;
     for (int p = 0; p < SF_PHASES; p++) {
-        point->achieved[p] = (point->achieved[p] * old + achieved[p]) / now;
-        point->cost_paper[p] = (point->cost_paper[p] * old + paper[p]) / now;
-        point->cost_exact[p] = (point->cost_exact[p] * old + exact[p]) / now;
-        point->seconds[p] = (point->seconds[p] * old + seconds[p]) / now;
-        point->estimation[p] = (point->estimation[p] * old + (work[p] > 0 ? chosen[p] / work[p] : 0)) / now;
+        double paper = sf_cost_at_batch(info, p, m.cost_paper[p], v->batch), exact = sf_cost_at_batch(info, p, m.cost_exact[p], v->batch);
+        point->achieved[p] = (point->achieved[p] * old + m.achieved[p]) / now;
+        point->cost_paper[p] = (point->cost_paper[p] * old + paper) / now;
+        point->cost_exact[p] = (point->cost_exact[p] * old + exact) / now;
+        point->seconds[p] = (point->seconds[p] * old + m.seconds[p]) / now;
+        point->estimation[p] = (point->estimation[p] * old + m.estimation[p]) / now;
     }
     point->score = (point->score * old + v->mean[cell]) / now;
     point->error += v->error[cell] * v->error[cell];
     point->tasks++;
-    point->samples += r->records[cell];
+    point->samples += v->results->records[cell];
+}
+
+void sf_point_sum(const sf_view *v, sf_point *point)
+{
+    for (int t = 0; t < v->tasks; t++)
+        if (point->cell[t] >= 0) add_means(v, point, point->cell[t]);
+    point->error = point->tasks ? sqrt(point->error) / point->tasks : NAN;
+    point->low = point->high = NAN;
+    point->verdict = (sf_verdict){.dense = NAN, .difference = NAN, .low = NAN, .high = NAN, .p = NAN, .p_holm = NAN};
 }
 
 static sf_status make_points(sf_view *v, sf_heap *heap, struct place *place, int places)
@@ -292,15 +321,9 @@ static sf_status make_points(sf_view *v, sf_heap *heap, struct place *place, int
     }
     memset(v->point_of, -1, (size_t)r->cells * sizeof *v->point_of);
     for (int i = 0; i < v->points; i++) {
-        point = &v->point[i];
+        sf_point_sum(v, &v->point[i]);
         for (int t = 0; t < v->tasks; t++)
-            if (point->cell[t] >= 0) {
-                add_means(v, point, point->cell[t]);
-                v->point_of[point->cell[t]] = i;
-            }
-        point->error = sqrt(point->error) / point->tasks;
-        point->low = point->high = NAN;
-        point->verdict = (sf_verdict){.difference = NAN, .low = NAN, .high = NAN, .p = NAN, .p_holm = NAN};
+            if (v->point[i].cell[t] >= 0) v->point_of[v->point[i].cell[t]] = i;
     }
     return SF_OK;
 }

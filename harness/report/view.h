@@ -32,6 +32,7 @@ typedef struct sf_view_model {
 /* Against the dense point (or cell) of the same model and length. */
 typedef struct sf_verdict {
     int tasks, samples;           /* compared: tasks, and paired samples over all of them; 0: nothing to compare with */
+    double dense;                 /* mean over these tasks of dense's scores */
     double difference, low, high; /* sparse - dense, and its 95 % interval: a loss above -low is excluded */
     double p, p_holm;             /* sign-flip test; corrected over all points (or cells) of the report */
 } sf_verdict;
@@ -72,5 +73,20 @@ typedef struct sf_view {
 /* `results` must outlive the view. */
 sf_status sf_view_make(const sf_results *results, sf_view *out);
 void sf_view_free(sf_view *view);
+
+/* Means over a cell's records. */
+typedef struct sf_cell_means {
+    double achieved[SF_PHASES];                          /* sparsity */
+    double cost_paper[SF_PHASES], cost_exact[SF_PHASES]; /* batch 1: prefill FLOPs, elements a decode step */
+    double seconds[SF_PHASES];
+    double estimation[SF_PHASES]; /* share of executed FLOPs */
+    double bytes[SF_PHASES];      /* read and written, batch 1: by the prefill, per generated token; NAN: none was */
+} sf_cell_means;
+sf_cell_means sf_view_cell_means(const sf_view *view, int cell);
+/* A cost of batch 1 at another: a prefill costs so many times as much, a decode step reads the weights once. */
+double sf_cost_at_batch(const sf_cell_info *cell, int phase, double cost, double batch);
+
+/* Fills in the sums of a point from its `cell`s: all but intervals and verdict, which become NAN. */
+void sf_point_sum(const sf_view *view, sf_point *point);
 
 #endif

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Opens a report's page from disk in headless Chromium, and uses it as a reader would.
+
+    tests/browser/page.py REPORT_FOLDER [--screenshots FOLDER]
+
+Needs Chromium (Debian: chromium), and from PyPI playwright and axe-playwright-python. Checks: nothing is loaded from elsewhere, no
+error on the console, numbers of points and cells are those of the CSV files, pointer and keyboard reach points, filters and the
+address do what they say, axe finds no fault at 1200 and 400 px, dark and light. Prints what it measured; exit status 1: a check failed.
+"""
+import argparse
+import csv
+import pathlib
+import shutil
+import sys
+import time
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+failures = []
+
+
+def check(holds, what):
+    if not holds:
+        failures.append(what)
+        print("FAILED:", what)
+
+
+def read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class Reader:
+    """A browser window with the page in it; what goes wrong there is a failure here."""
+
+    def __init__(self, browser, folder, width=1200, scheme="light", address=""):
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page.on("console", lambda message: check(message.type != "error", f"console: {message.text}"))
+        self.page.on("pageerror", lambda error: check(False, f"page error: {error}"))
+        self.page.on("request", lambda request: check(request.url.startswith(("file:", "data:", "blob:")), f"loads {request.url}"))
+        begun = time.monotonic()
+        self.page.goto(f"file://{folder.resolve()}/index.html{address}")
+        self.page.wait_for_selector("html[data-ready]", timeout=30000)
+        self.seconds = time.monotonic() - begun
+
+    def table(self):
+        """The points that are drawn, as the page's own table has them."""
+        self.page.evaluate("document.querySelector('#chart-table').open = true")
+        self.page.wait_for_selector("#chart-table tbody tr")
+        return self.page.evaluate("""() => [...document.querySelectorAll('#chart-table tbody tr')].map(
+            row => [...row.cells].map(cell => cell.textContent.replaceAll('−', '-')))""")
+
+    def choose(self, control, value):
+        self.page.select_option(f"[data-control={control}] select", value)
+
+    def note(self):
+        return self.page.inner_text("#chart-note")
+
+
+def same(text, number, digits=3):
+    return text == "–" if number == "" else abs(float(text.replace("+", "")) - float(number)) <= 0.51 * 10 ** -digits
+
+
+def check_points(browser, folder):
+    """Every point over all tasks, in each phase, against tables/scores.csv."""
+    rows = {(r["model"], r["tokens"], r["arm"], r["requested"]): r for r in read(folder / "tables/scores.csv")}
+    reader, seen = Reader(browser, folder), 0
+    phases = reader.page.eval_on_selector_all("[data-control=phase] option", "all => all.map(one => one.value)") or [None]
+    for phase in phases:
+        if phase:
+            reader.choose("phase", phase)
+        for cells in reader.table():
+            level = cells[3] if cells[3] == "set" else "/".join(f"{float(x):.2f}" for x in cells[3].split("/"))
+            row = rows.get((cells[0], cells[1], cells[2], level))
+            check(row is not None, f"no row in scores.csv for {cells[:4]}")
+            if row is None:
+                continue
+            seen += 1
+            check(same(cells[6], row["score"]), f"score of {cells[:4]}: {cells[6]} and {row['score']}")
+            check(same(cells[8], row["difference"]), f"difference of {cells[:4]}: {cells[8]} and {row['difference']}")
+            check(cells[10] == row["samples"], f"samples of {cells[:4]}: {cells[10]} and {row['samples']}")
+            if row["low"]:
+                low, high = cells[7].strip("[]").split(", ")
+                check(same(low, row["low"]) and same(high, row["high"]), f"interval of {cells[:4]}: {cells[7]}")
+    check(seen > 10, f"only {seen} points were compared")
+    print(f"points: {seen} equal to scores.csv")
+
+
+def check_costs(browser, folder):
+    """Costs of the frontier at the config's batch, by each cost model, against the figures' CSV files."""
+    seen = 0
+    for cost, name in (("paper", "frontier"), ("exact", "frontier_exact"), ("seconds", "isotime")):
+        rows = [r for path in sorted((folder / "figures").glob(f"{name}*.csv")) if path.stem in (name, *(f"{name}-{i}" for i in range(1, 9)))
+                for r in read(path)]
+        reader = Reader(browser, folder, address=f"#cost={cost}&phase=decode")
+        page = {tuple(c[:4]): c for c in reader.table()}
+        for row in rows:
+            if row["phase"] != "decode" or row["arm"] == "dense" or row["requested"] == "set":
+                continue
+            cells = page.get((row["model"], row["tokens"], row["arm"], f"{float(row['requested']):g}"))
+            check(cells is not None, f"{name}: {row['model']} {row['arm']} {row['requested']} is not on the page")
+            if not cells:
+                continue
+            value, prefix = cells[5].rstrip("kMGTPE"), cells[5][-1]
+            value = float(value) * 1000 ** (" kMGTPE".index(prefix) if prefix in "kMGTPE" else 0)
+            check(abs(value - float(row["cost"])) <= 0.006 * value, f"{name}: cost {cells[5]} and {row['cost']}")
+            seen += 1
+        reader.page.close()
+    print(f"costs: {seen} equal to the figures' CSV files")
+
+
+def check_use(browser, folder):
+    """Pointer, keyboard, filters, address."""
+    reader = Reader(browser, folder)
+    page = reader.page
+    page.locator(".panel svg").first.scroll_into_view_if_needed()
+    mark = page.locator(".panel svg .spot").first.bounding_box()
+    page.mouse.move(mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2)
+    check(page.is_visible("#tip"), "pointing at a point shows nothing")
+    tip = page.inner_text("#tip")
+    check("score" in tip and "samples" in tip, f"the tip lacks its numbers: {tip}")
+    page.mouse.click(mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2)
+    picked = page.inner_text("#chosen")
+    keys = {row["cell"] for row in read(folder / "tables/tasks.csv")}
+    shown = page.eval_on_selector_all("#chosen tbody tr td:nth-child(2)", "all => all.map(one => one.textContent)")
+    check(shown and set(shown) <= keys, f"cells of a chosen point: {shown}")
+    check("--only" in picked, "no command to run a cell again")
+    page.keyboard.press("Escape")
+    page.locator(".panel svg").first.focus()
+    page.keyboard.press("ArrowRight")
+    check("score" in page.inner_text("[aria-live=polite].hide"), "an arrow key says nothing")
+    page.keyboard.press("Enter")
+    before = reader.note()
+    page.locator("[data-control=arm] input").first.uncheck()
+    check(reader.note() != before and "arm=" in page.url, "leaving a method out changes nothing")
+    after = reader.note()
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    check(reader.note() == after, "the address does not bring the view back")
+    page.close()
+
+
+def check_access(browser, folder, screenshots):
+    for width in (1200, 400):
+        for scheme in ("light", "dark"):
+            reader = Reader(browser, folder, width, scheme)
+            for view in reader.page.eval_on_selector_all("[data-control^=view-]", "all => all.map(one => one.dataset.control)"):
+                reader.page.click(f"[data-control={view}]")
+                if screenshots:
+                    reader.page.evaluate("document.getElementById('charts').scrollIntoView()")
+                    reader.page.screenshot(path=f"{screenshots}/{view}-{width}-{scheme}.png")
+            found = Axe().run(reader.page)
+            for fault in found.response["violations"]:
+                check(False, f"axe at {width} px, {scheme}: {fault['id']}: {fault['nodes'][0]['html'][:160]} ({len(fault['nodes'])})")
+            wide = reader.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            check(wide <= 0, f"at {width} px the page is {wide} px too wide")
+            reader.page.close()
+    print("axe: 1200 and 400 px, light and dark")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--screenshots", type=pathlib.Path)
+    arguments = parser.parse_args()
+    if arguments.screenshots:
+        arguments.screenshots.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        reader = Reader(browser, arguments.folder)
+        print(f"{(arguments.folder / 'index.html').stat().st_size / 1e6:.1f} MB, open in {reader.seconds:.2f} s")
+        check_points(browser, arguments.folder)
+        check_costs(browser, arguments.folder)
+        check_use(browser, arguments.folder)
+        check_access(browser, arguments.folder, arguments.screenshots)
+        browser.close()
+    print(f"{len(failures)} checks failed" if failures else "ok")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
