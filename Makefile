@@ -92,6 +92,7 @@ $(BUILD)/revision: FORCE
 .PHONY: FORCE
 
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
+$(BUILD)/kernels/reference/%.o: ALL_CFLAGS += -O3
 ifneq ($(CLANG),) # has no pragma for the instruction set of a file
 $(BUILD)/kernels/cpu/isa_avx2.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v3)
 $(BUILD)/kernels/cpu/isa_avx512.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4)
@@ -208,6 +209,8 @@ faults: all tests ## every write, sync, rename and allocation of a run fails in 
 	tests/faults/alloc.sh
 	tests/faults/pairs.sh
 	tests/faults/ranks.sh
+	KILLS=200 tests/cli/kill.sh
+	FRONTIER_KILLS=200 FRONTIER_DAMAGES=2000 $(BUILD)/tests/test_store
 
 models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*.yaml
 	@models/get-smollm2.sh $@

@@ -155,7 +155,7 @@ def run_test(tree, test):
     script = test.endswith(".sh")
     words = [str(tree / "tests" / "cli" / test)] if script else [str(tree / "build" / "tests" / test)]
     scratch = tempfile.mkdtemp(prefix="mutant-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    env = {**os.environ, "FRONTIER": str(tree / "build" / "frontier"), "OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000",
+    env = {**os.environ, "FRONTIER": str(tree / "build" / "frontier"), "OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0",
            "TMPDIR": scratch}
     p = subprocess.Popen(words, cwd=tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                          text=True, errors="replace", start_new_session=True,

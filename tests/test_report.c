@@ -1028,7 +1028,7 @@ static void test_patterns(void **state)
     char *csv = slurp("report/figures/patterns.csv"), arm[64];
     assert_int_equal(lines(csv), 1 + 2 * N * N + 2 * 10 * N);
     int rows = 0, computed[2] = {0};
-    for (char *line = strchr(csv, '\n') + 1; *line; line = strchr(line, '\n') + 1, rows++) {
+    for (char *rest = strchr(csv, '\n') + 1, *line; *(line = strsep(&rest, "\n")); rows++) {
         double key, sparsest = NAN;
         int y, rgb[3], panel, x = rows % N;
         if (sscanf(line, "%lf,%d,%lf,%d,%d,%d,%d,%63s", &key, &y, &sparsest, rgb, rgb + 1, rgb + 2, &panel, arm) != 8)
@@ -1047,7 +1047,7 @@ static void test_patterns(void **state)
     csv = slurp("report/figures/canvas.csv");
     assert_int_equal(lines(csv), 1 + 3 * N * N + 3 * 10 * N);
     int shown = 0;
-    for (char *line = strchr(csv, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
+    for (char *rest = strchr(csv, '\n') + 1, *line; *(line = strsep(&rest, "\n"));) {
         double key, mass;
         int y, panel;
         if (sscanf(line, "%lf,%d,%lf,%d", &key, &y, &mass, &panel) != 4) continue;
@@ -1066,7 +1066,7 @@ static void test_depth(void **state)
     char *csv = slurp("report/figures/depth-mini-8m.csv");
     assert_int_equal(lines(csv), 1 + 5 * 2 * 5); /* five arms, two lengths, fifths */
     int rows = 0;
-    for (char *line = strchr(csv, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
+    for (char *rest = strchr(csv, '\n') + 1, *line; *(line = strsep(&rest, "\n"));) {
         double depth, value, sum = 0;
         int y, tokens, n, seen = 0;
         char arm[64];

@@ -1,5 +1,5 @@
 /* The results store: what goes in comes out, kills lose and double nothing, damage is named.
- * FRONTIER_KILLS=N runs N kills instead of the few that fit a test suite. */
+ * FRONTIER_KILLS=N, FRONTIER_DAMAGES=N: so many instead of the few that fit a test suite. */
 #include "harness/store/store.h"
 #include "tests/testing.h"
 
@@ -492,7 +492,7 @@ static void test_kills(void **state)
 {
     (void)state;
     const char *asked = getenv("FRONTIER_KILLS");
-    int kills = asked ? atoi(asked) : 40, killed = 0, finished = 0;
+    int kills = asked ? atoi(asked) : 15, killed = 0, finished = 0;
     srand(43);
     for (int attempt = 0; (killed < kills || !finished) && attempt < 20 * kills; attempt++) {
         pid_t child = fork();
@@ -589,7 +589,7 @@ static void test_two_processes(void **state)
 static void test_reading_meanwhile(void **state)
 {
     (void)state;
-    enum { SAMPLES = 150 };
+    enum { SAMPLES = 60 };
     pid_t child = fork();
     if (child == 0) {
         sf_store *s;
@@ -651,7 +651,7 @@ static void test_file_size_limit(void **state)
 {
     (void)state;
     signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1 << 20, RLIM_INFINITY}), 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1 << 19, RLIM_INFINITY}), 0);
     fill_and_resume(lift_limit);
     lift_limit();
 }
@@ -664,7 +664,7 @@ static void grow(void)
 static void test_full_disk(void **state)
 {
     (void)state;
-    if (mount("tmpfs", folder, "tmpfs", 0, "size=3m") != 0) skip(); /* needs root */
+    if (mount("tmpfs", folder, "tmpfs", 0, "size=2m") != 0) skip(); /* needs root */
     fill_and_resume(grow);
 }
 
@@ -795,7 +795,7 @@ static void test_damaged_file(void **state)
     size_t bytes;
     char *whole = file_read(results, &bytes), *bent = malloc(bytes);
     const char *asked = getenv("FRONTIER_DAMAGES");
-    int damages = asked ? atoi(asked) : 150, outcome[3] = {0};
+    int damages = asked ? atoi(asked) : 60, outcome[3] = {0};
     srand(7);
     for (int k = 0; k < damages; k++) {
         size_t size = k % 3 ? bytes : (size_t)rand() % bytes;

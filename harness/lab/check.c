@@ -128,6 +128,7 @@ static verdict indices(check *c)
     for (int i = 0; i < 6; i++) {
         sf_trial t = trial(c, shape(c, c->tokens + 11 * (i % 2)), (double[]){0, 0.5, 0.9}[i / 2]);
         t.on.ties = i == 3;
+        t.choose_only = true;
         sf_outcome o;
         bool good = run(c, &c->reference, t, &o);
         int future = o.future;
@@ -141,6 +142,7 @@ static verdict indices(check *c)
 static verdict pairs_as_counted(check *c)
 {
     sf_trial t = trial(c, shape(c, c->tokens), USUAL);
+    t.explain = true;
     sf_outcome o;
     uint64_t marked = 0;
     bool good = run(c, &c->reference, t, &o);
@@ -227,6 +229,7 @@ static verdict every_row_reads(check *c, bool own)
 {
     sf_trial t = trial(c, shape(c, c->tokens), USUAL);
     t.on.own = own, t.on.sinks = !own;
+    t.choose_only = t.explain = true;
     sf_outcome o;
     bool good = run(c, &c->reference, t, &o);
     int blind = 0, rows = t.on.heads * o.rows;
@@ -392,7 +395,7 @@ static verdict groups(check *c)
 {
     for (int group = 1; group <= 8; group *= 2) {
         sf_synthetic on = shape(c, c->tokens);
-        on.heads = 8, on.kv_heads = 8 / group;
+        on.kv_heads = group < 8 ? 2 : 1, on.heads = group * on.kv_heads;
         if (!agree(c, trial(c, on, USUAL))) return FAIL;
     }
     return say(c, PASS, "as on the reference");
@@ -402,7 +405,7 @@ static verdict head_dims(check *c)
 {
     for (int dim = 64; dim <= 256; dim *= 2) {
         sf_synthetic on = shape(c, c->tokens);
-        on.head_dim = dim;
+        on.heads = on.kv_heads, on.head_dim = dim;
         if (!agree(c, trial(c, on, USUAL))) return FAIL;
     }
     return say(c, PASS, "as on the reference");
@@ -430,6 +433,7 @@ static verdict eviction(check *c)
     for (int step = 1; step <= STEPS && good && !returned; step++) {
         sf_trial t = trial(c, shape(c, c->tokens), USUAL);
         t.on.tail = step;
+        t.choose_only = t.explain = true;
         good = run(c, &c->reference, t, &now);
         for (int h = 0; good && before.mask && h < t.on.heads; h++)
             for (int j = 0; j < before.keys; j++)

@@ -175,7 +175,6 @@ static sf_status explain(const sf_trial *t, const lane *l, sf_outcome *o)
             else
                 sf_reference_mask(&l->look, &l->chosen, h, i, mask);
         }
-    if (l->chosen.kind == SF_BLOCKS) o->future = blocks_of_the_future(l);
     return SF_OK;
 }
 
@@ -207,7 +206,9 @@ static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_
                              t->on.layer));
     }
     o->density = (double)o->pairs / (t->on.heads * sf_causal_pairs(o->rows, o->keys));
-    return b->ops == &sf_reference_ops && !t->choose_only ? explain(t, l, o) : SF_OK;
+    if (b->ops != &sf_reference_ops) return SF_OK;
+    if (l->chosen.kind == SF_BLOCKS) o->future = blocks_of_the_future(l);
+    return t->explain ? explain(t, l, o) : SF_OK;
 }
 
 sf_status sf_trial_run(const sf_trial *t, sf_backend *b, sf_outcome *o)

@@ -16,6 +16,7 @@ struct sf_trial {
     sf_synthetic on;      /* what to make; its backend and memory are not used */
     const sf_trial *among; /* decode, compress: this one runs in the same step, as another lane; NULL: alone */
     bool choose_only;     /* count the pairs, but compute no attention */
+    bool explain;         /* fill the mask; on the reference backend only */
 };
 
 typedef struct sf_outcome {
@@ -27,7 +28,7 @@ typedef struct sf_outcome {
     int32_t *chosen;      /* the pattern's lists, one after the other, each behind its length */
     size_t choices;
     float *out;           /* [rows, H, D]; NULL: chosen only */
-    uint8_t *mask;        /* [H, rows, keys] what is read, from the pattern's definition; reference backend only */
+    uint8_t *mask;        /* [H, rows, keys] what is read, from the pattern's definition; NULL: not explained */
     int future;           /* key blocks named that lie wholly after their queries; reference backend only */
 } sf_outcome;
 

@@ -22,7 +22,7 @@ static void mark(uint8_t *mask, int64_t keys, int64_t begin, int64_t end)
 {
     if (begin < 0) begin = 0;
     if (end > keys) end = keys;
-    for (int64_t j = begin; j < end; j++) mask[j] = 1;
+    if (begin < end) memset(mask + begin, 1, (size_t)(end - begin));
 }
 
 /* The list of a pattern's first lists that row i of query head h goes by. */

@@ -11,7 +11,7 @@ rm -f "$T/k.h5"
 while [ $killed -lt "$kills" ]; do
     "$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -t 1 >/dev/null 2>"$T/log" &
     pid=$!
-    read -r -t "0.$(printf '%03d' $((RANDOM % 600)))" <> <(:) || true
+    read -r -t "0.$(printf '%03d' $((RANDOM % 400)))" <> <(:) || true
     if kill -9 $pid 2>/dev/null; then
         wait $pid 2>/dev/null || true
         killed=$((killed + 1))

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The embedded models solve what their card says they solve, size matters, and eviction at a twentieth of the cache breaks all.
 . "$(dirname "$0")/common.bash"
-"$FRONTIER" run configs/demo.yaml -o "$T/m.h5" -s lengths=[1024] -s samples=3 -s 'sparsity=[0.95]' -s 'methods={decode: [snapkv]}' \
+"$FRONTIER" run configs/demo.yaml -o "$T/m.h5" -s lengths=[1024] -s samples=2 -s output=96 -s 'sparsity=[0.95]' -s 'methods={decode: [snapkv]}' \
     -s recall=0 >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
 "$FRONTIER" export "$T/m.h5" -c -o "$T/m.csv" || fail "export"
 # Quoted fields hold commas: each becomes one word.

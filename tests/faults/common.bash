@@ -1,7 +1,7 @@
 # Shared by the drivers here: the sweep whose every step is made to fail, and which of the places to try.
 . "$(dirname "${BASH_SOURCE[0]}")/../cli/common.bash"
 : "${FAULTS:=$(dirname "$FRONTIER")/tests/faults}" # the shims
-export GOMP_SPINCOUNT=1000 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+export GOMP_SPINCOUNT=0 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 if ldd "$FRONTIER" | grep -q libasan; then
     echo "skipped: the shims and AddressSanitizer both replace the C library's calls"
     exit 0
