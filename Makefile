@@ -62,7 +62,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps man demo test test-cuda tests lengths bench asan fuzz faults install clean
+.PHONY: all help features deps man demo test test-cuda tests lengths bench asan fuzz fuzzers faults install clean
 .SECONDARY:
 
 all: $(BIN) ## build build/frontier
@@ -186,22 +186,34 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:fast_unwind_on_malloc=0 \
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
 
-# Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang.
-FUZZ_SRCS = $(wildcard base/*.c kernels/tensor.c tasks/*.c harness/model/*.c harness/model/families/*.c harness/engine/rope.c harness/store/*.c)
+# Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang. What a target does
+# not need of the library is not linked.
 FUZZ_SECONDS ?= $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),600) # make fuzz SECONDS=60
-fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)-fuzz/%.ran,$(wildcard tests/fuzz/fuzz_*.c)) ## each reader on random bytes, SECONDS=600 (needs clang)
-FUZZ_CC = clang -std=c11 -O1 -g $(DEFS) $(INCS) -fno-sanitize-recover=undefined -Wno-unknown-pragmas -MMD -MP
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)-fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz: $(FUZZ:%=%.ran) ## each reader on random bytes, SECONDS=600 (needs clang)
+fuzzers: $(FUZZ) ## build them alone
+FUZZ_CFLAGS ?= -O1 -g
+FUZZ_CC = clang -std=c11 $(FUZZ_CFLAGS) $(DEFS) $(INCS) -fno-sanitize-recover=undefined -Wno-unknown-pragmas -MMD -MP
+FUZZ_OBJS = $(patsubst %.c,$(BUILD)-fuzz/obj/%.o,$(SRCS))
+FUZZ_ISA = $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v)
+$(BUILD)-fuzz/obj/kernels/cpu/isa_avx2.o: FUZZ_CC += $(FUZZ_ISA:%=%3)
+$(BUILD)-fuzz/obj/kernels/cpu/isa_avx512.o: FUZZ_CC += $(FUZZ_ISA:%=%4)
+$(BUILD)-fuzz/obj/harness/run/version.o: FUZZ_CC += -DSF_VERSION='"fuzz"' -DSF_REVISION='""'
 $(BUILD)-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
-$(BUILD)-fuzz/%: tests/fuzz/%.c $(FUZZ_SRCS:%.c=$(BUILD)-fuzz/obj/%.o)
+$(BUILD)-fuzz/libfrontier.a: $(FUZZ_OBJS)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
+$(BUILD)-fuzz/%: tests/fuzz/%.c $(BUILD)-fuzz/libfrontier.a
 	$(call say,FUZZ)
-	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS:-fopenmp=)
--include $(FUZZ_SRCS:%.c=$(BUILD)-fuzz/obj/%.d)
-$(BUILD)-fuzz/%.ran: $(BUILD)-fuzz/%
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $< $(@D)/libfrontier.a -Wl,--gc-sections $(LIBS:-fopenmp=) -lgomp
+-include $(FUZZ_OBJS:.o=.d) $(FUZZ:%=%.d)
+$(BUILD)-fuzz/%.ran: $(BUILD)-fuzz/% $(BIN)
 	@mkdir -p $<.corpus
-	@if [ -e tests/fuzz/$*.py ]; then $(PYTHON) tests/fuzz/$*.py $<.corpus; fi
+	@if [ -e tests/fuzz/$*.py ]; then FRONTIER=$(BIN) $(PYTHON) tests/fuzz/$*.py $<.corpus; fi
 	$< -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -artifact_prefix=$<. $<.corpus
 
 faults: all tests ## every write, sync, rename and allocation of a run fails in turn (half an hour)

@@ -371,6 +371,42 @@ static void any_bytes(void **state)
     }
 }
 
+static sf_score given;
+
+static sf_status give(const void *params, const sf_sample *sample, const char *text, sf_score *out)
+{
+    (void)params, (void)sample, (void)text;
+    *out = given;
+    return SF_OK;
+}
+
+/* What a task gives that is no score is an error that names task and field. */
+static void no_scores(void **state)
+{
+    (void)state;
+    const sf_task task = {.name = "odd", .score = give};
+    const struct {
+        sf_score score;
+        const char *words; /* NULL: it is one */
+    } cases[] = {{{0, NAN, false}, NULL},
+                {{1, 0, true}, NULL},
+                {{NAN, 0, true}, "task 'odd', score: strict is nan"},
+                {{INFINITY, 0, true}, "task 'odd', score: strict is inf"},
+                {{1.0001, 0, true}, "task 'odd', score: strict is 1.0001"},
+                {{-1, 0, true}, "task 'odd', score: strict is -1"},
+                {{0, -INFINITY, true}, "task 'odd', score: reference is -inf"},
+                {{0, 2, true}, "task 'odd', score: reference is 2"},
+                {{0.5, 0.5, false}, "of an answer that is not parsed"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sf_score got;
+        sf_sample sample = {0};
+        given = cases[i].score;
+        sf_status status = sf_task_score(&task, NULL, &sample, "", &got);
+        assert_int_equal(status, cases[i].words ? SF_INTERNAL : SF_OK);
+        if (cases[i].words && !strstr(sf_error(), cases[i].words)) fail_msg("%s", sf_error());
+    }
+}
+
 static void squad_golden(void **state)
 {
     (void)state;
@@ -397,6 +433,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hand_made_answers),
+        cmocka_unit_test(no_scores),
         cmocka_unit_test(scored_in_python),
         cmocka_unit_test(any_bytes),
         cmocka_unit_test(squad_golden),

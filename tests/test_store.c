@@ -91,8 +91,8 @@ static void make_record(int c, int sample, struct maps *maps, sf_record *out)
                        .prompt_hash = 0x8000000000000000u + (unsigned)sample,
                        .parsed = sample % 2,
                        .truncated = c % 2,
-                       .strict = x / 7,
-                       .reference = sample % 5 ? x / 9 : NAN,
+                       .strict = fmod(x / 7, 1),
+                       .reference = sample % 5 ? fmod(x / 9, 1) : NAN,
                        .achieved = {x / 11, x / 12},
                        .cost_paper = {x * 1e15, x * 1e9},
                        .cost_exact = {x * 2e15, x * 2e9},
@@ -1080,6 +1080,45 @@ static void test_samples_in_range(void **state)
     }
 }
 
+/* Scores outside of 0 … 1, NaN or infinite numbers are neither stored nor read. */
+static void test_numbers_in_range(void **state)
+{
+    (void)state;
+    const struct {
+        const char *column, *words;
+        double wrong;
+        size_t at;
+    } rows[] = {{"strict", "strict is nan, expected 0", NAN, offsetof(sf_record, strict)},
+                {"strict", "strict is 7, expected 0", 7, offsetof(sf_record, strict)},
+                {"strict", "strict is -0.5, expected 0", -0.5, offsetof(sf_record, strict)},
+                {"reference", "reference is inf, expected 0", INFINITY, offsetof(sf_record, reference)},
+                {"decode_achieved", "decode_achieved is -inf", -INFINITY, offsetof(sf_record, achieved[SF_DECODE])},
+                {"prefill_cost_exact", "prefill_cost_exact is inf", INFINITY, offsetof(sf_record, cost_exact[SF_PREFILL])}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char cell[64], path[160], words[200];
+        hid_t file = begin_bending(cell);
+        double value[3] = {0, rows[i].wrong, 0};
+        snprintf(path, sizeof path, "%s/%s", cell, rows[i].column);
+        hid_t set = H5Dopen2(file, path, H5P_DEFAULT);
+        assert_true(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) >= 0);
+        H5Dclose(set);
+        H5Fclose(file);
+        snprintf(words, sizeof words, "%s, sample 1: %s", cell + strlen("cells/"), rows[i].words);
+        left_out(words);
+
+        sf_store *s;
+        sf_cell_info info;
+        sf_record record;
+        struct maps maps;
+        make_cell(0, &info);
+        make_record(0, 0, &maps, &record);
+        OK(sf_store_open(results, true, &s));
+        *(double *)((char *)&record + rows[i].at) = rows[i].wrong;
+        assert_error(sf_store_add(s, 1, &info, &record), rows[i].words);
+        sf_store_close(s);
+    }
+}
+
 /* Another program that has the file open for writing marks its first bytes: that is no damage. */
 static void test_open_elsewhere(void **state)
 {
@@ -1166,6 +1205,7 @@ int main(void)
                                        TEST(test_links_to_elsewhere),
                                        TEST(test_rows_elsewhere),
                                        TEST(test_samples_in_range),
+                                       TEST(test_numbers_in_range),
                                        TEST(test_open_elsewhere),
                                        TEST(test_user_block)};
     return cmocka_run_group_tests(tests, NULL, NULL);

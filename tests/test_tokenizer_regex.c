@@ -260,6 +260,27 @@ static void patterns_that_never_end(void **state)
     free(text);
 }
 
+/* No match takes too long, but there are thousands of them. */
+static void patterns_that_end_often(void **state)
+{
+    (void)state;
+    static const char pattern[] = "(?:a|aa)+b|[a-z]+| ", word[] = "aaaaaaaaaaaaaaaaaaaaaaaaaac ";
+    enum { WORDS = 2000, N = WORDS * (sizeof word - 1) };
+    char *text = malloc(N);
+    for (int i = 0; i < WORDS; i++) memcpy(text + i * (sizeof word - 1), word, sizeof word - 1);
+    sf_regex *regex;
+    sf_match *match = NULL;
+    size_t capacity = 0, n;
+    assert_int_equal(sf_regex_compile(pattern, sizeof pattern - 1, false, &regex), SF_OK);
+    assert_int_equal(sf_regex_find_all(regex, text, 4 * (sizeof word - 1), &match, &capacity, &n), SF_OK);
+    assert_int_equal(n, 8);
+    assert_int_equal(sf_regex_find_all(regex, text, N, &match, &capacity, &n), SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "limit-in-search over"));
+    free(match);
+    sf_regex_free(regex);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +291,7 @@ int main(void)
         cmocka_unit_test(refused_by_name),
         cmocka_unit_test(matches_that_cannot_be_cut),
         cmocka_unit_test(patterns_that_never_end),
+        cmocka_unit_test(patterns_that_end_often),
     };
     return cmocka_run_group_tests(tests, read_golden, free_golden);
 }

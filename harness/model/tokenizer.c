@@ -251,7 +251,7 @@ static sf_status encode_word(struct sf_encoder *e, const char *word, size_t byte
         return SF_OK;
     }
     SF_TRY(sf_bpe_encode(&e->t->bpe, word, bytes, &e->bpe, &e->ids));
-    return remember(e, k, hash, word, bytes, e->ids.id + at, e->ids.n - at);
+    return remember(e, k, hash, word, bytes, e->ids.n > at ? e->ids.id + at : NULL, e->ids.n - at);
 }
 
 /* ---- the whole: last made, first freed ---------------------------------------------------------------------------- */

@@ -16,9 +16,11 @@ struct sf_regex {
 };
 
 /* Hostile patterns end in an error: after so many steps back from one place of the text (what the `tokenizers` library
- * allows too) and on the way to one match, so many places to step back to (some 50 bytes each), so many groups inside
- * groups. */
-enum { MOST_RETRIES = 10000000, MOST_RETRIES_TO_MATCH = 10 * MOST_RETRIES, MOST_PLACES = 8000000, MOST_DEPTH = 256 };
+ * allows too) and in one text, so many places to step back to (some 50 bytes each), so many groups inside groups. Oniguruma
+ * does not say how many steps a match took: each is first tried with FREE_RETRIES, which are not counted and enough for the
+ * patterns of real tokenizers, then with ten times as many, and so on, which are. */
+enum { MOST_RETRIES = 10000000, MOST_RETRIES_IN_TEXT = 10 * MOST_RETRIES, FREE_RETRIES = 1000, MOST_PLACES = 8000000,
+       MOST_DEPTH = 256 };
 
 /* ---- what characters are: UTF-8 as Oniguruma has it, but for the properties, which are unicode.h's -----------------
  */
@@ -66,7 +68,6 @@ static void start_engine(void)
     OnigEncoding used = &encoding;
     onig_initialize(&used, 1);
     onig_set_retry_limit_in_match(MOST_RETRIES);
-    onig_set_retry_limit_in_search(MOST_RETRIES_TO_MATCH);
     onig_set_match_stack_limit_size(MOST_PLACES);
     onig_set_parse_depth_limit(MOST_DEPTH);
 }
@@ -168,19 +169,40 @@ static sf_status fails(int error, size_t from)
                    "the split pattern fails on this text after byte %zu: %s", from, (const char *)why);
 }
 
+/* The next match at or behind `from`, as onig_search(); *left: steps back that the rest of the text may take. */
+static int search(const sf_regex *r, OnigMatchParam *param, const OnigUChar *begin, const OnigUChar *end, size_t from,
+                  OnigRegion *region, long *left)
+{
+    long retries = FREE_RETRIES;
+    for (;;) {
+        onig_set_retry_limit_in_search_of_match_param(param, (unsigned long)retries);
+        int found = onig_search_with_param(r->code, begin, end, begin + from, end, region, ONIG_OPTION_NONE, param);
+        if (found != ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER || *left <= 0) return found;
+        retries = 10 * retries < *left ? 10 * retries : *left;
+        *left -= retries;
+    }
+}
+
 sf_status sf_regex_find_all(const sf_regex *r, const char *text, size_t bytes, sf_match **matches, size_t *capacity,
                             size_t *n)
 {
     *n = 0;
     if (r->literal) return find_literal(r, text, bytes, matches, capacity, n);
     OnigRegion *region = onig_region_new();
-    if (!region) return sf_fail(SF_NO_MEMORY, "no memory to match a pattern");
+    OnigMatchParam *param = onig_new_match_param();
+    if (!region || !param) {
+        if (region) onig_region_free(region, 1);
+        if (param) onig_free_match_param(param);
+        return sf_fail(SF_NO_MEMORY, "no memory to match a pattern");
+    }
+    onig_initialize_match_param(param);
+    long left = MOST_RETRIES_IN_TEXT;
     if (bytes == 0) text = ""; /* a place to point at */
     const OnigUChar *begin = (const OnigUChar *)text, *end = begin + bytes;
     sf_status status = SF_OK;
     size_t last_end = SIZE_MAX; /* of the match before */
     for (size_t from = 0; from <= bytes && status == SF_OK;) {
-        int found = onig_search(r->code, begin, end, begin + from, end, region, ONIG_OPTION_NONE);
+        int found = search(r, param, begin, end, from, region, &left);
         if (found == ONIG_MISMATCH) break;
         if (found < 0) {
             status = fails(found, from);
@@ -201,5 +223,6 @@ sf_status sf_regex_find_all(const sf_regex *r, const char *text, size_t bytes, s
         }
     }
     onig_region_free(region, 1);
+    onig_free_match_param(param);
     return status;
 }

@@ -98,7 +98,9 @@ struct work {
     sf_job *job;
     sf_cell_info *info;
     sf_record *record;
-    char **text;                              /* decoded outputs */
+    sf_cell_info *done_info;                  /* of a sample's lanes that did not fail, as they are stored */
+    sf_record *done_record;
+    char **text;                              /* decoded outputs; NULL where the lane failed */
     double *sum;                              /* [cells of the group] strict scores of the samples run so far */
     int *samples;                             /* [cells of the group] how many */
     int lanes, room;
@@ -118,11 +120,13 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
     w->params = calloc(n, sizeof *w->params);
     w->info = calloc(n, sizeof *w->info);
     w->record = calloc(n, sizeof *w->record);
+    w->done_info = calloc(n, sizeof *w->done_info);
+    w->done_record = calloc(n, sizeof *w->done_record);
     w->text = calloc(n, sizeof *w->text);
     w->sum = calloc(n, sizeof *w->sum);
     w->samples = calloc(n, sizeof *w->samples);
     bool ok = w->taken && w->kept && w->job && w->pending && w->lane && w->picture && w->params && w->info && w->record &&
-              w->text && w->sum && w->samples;
+              w->done_info && w->done_record && w->text && w->sum && w->samples;
     for (int i = 0; ok && i < room; i++) {
         sf_lane *lane = &w->lane[i];
         lane->output = malloc((size_t)max_output * sizeof *lane->output);
@@ -154,12 +158,14 @@ static void work_release(struct work *w)
     free(w->params);
     free(w->info);
     free(w->record);
+    free(w->done_info);
+    free(w->done_record);
     free(w->text);
     free(w->sum);
     free(w->samples);
     w->room = 0;
     w->taken = NULL, w->kept = NULL, w->job = NULL, w->pending = NULL, w->lane = NULL, w->picture = NULL;
-    w->params = NULL, w->info = NULL, w->record = NULL, w->text = NULL;
+    w->params = NULL, w->info = NULL, w->record = NULL, w->done_info = NULL, w->done_record = NULL, w->text = NULL;
     w->sum = NULL, w->samples = NULL;
 }
 
@@ -253,7 +259,7 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
     const sf_lane *lane = &w->lane[i];
     SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &w->text[i]));
     sf_score score;
-    SF_TRY(task->task->score(task->params, &t->sample, w->text[i], &score));
+    SF_TRY(sf_task_score(task->task, task->params, &t->sample, w->text[i], &score));
     sf_record *r = &w->record[i];
     *r = (sf_record){.sample = t->index, .input_tokens = t->tokens, .output_tokens = lane->outputs,
                      .parsed = score.parsed, .truncated = !lane->stopped,
@@ -274,6 +280,10 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
         sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->tokens, .batch = 1, .density = density,
                                                     .method = method[p], .params = w->params[i][p], .evicts = evicts,
                                                     .evicts_params = w->params[i][SF_DECODE]}, &cost);
+        if (!(cost.paper >= 0 && cost.exact >= 0) || isinf(cost.paper) || isinf(cost.exact))
+            return sf_fail(SF_BAD_INPUT, "method '%s', estimate: the cost of the %s comes to %g (paper) and %g (exact), expected finite "
+                           "numbers that are not negative", method[p] ? method[p]->name : evicts ? evicts->name : "dense",
+                           p == SF_PREFILL ? "prefill" : "decode", cost.paper, cost.exact);
         r->cost_paper[p] = cost.paper;
         r->cost_exact[p] = cost.exact;
     }
@@ -304,11 +314,28 @@ static sf_status fit_lane(struct work *w, const struct taken *t, int i)
     return SF_OK;
 }
 
-/* Lanes [first, first + lanes) of one sample have run: they are scored, and stored in one step. */
+static void forget_answer(struct work *w, int i)
+{
+    free(w->text[i]);
+    w->text[i] = NULL;
+}
+
+/* Lanes [first, first + lanes) of one sample have run: they are scored, and stored in one step. Who cannot be is left out. */
 static sf_status finish_lanes(struct work *w, const struct taken *t, int first, int lanes)
 {
-    for (int i = first; i < first + lanes; i++) SF_TRY(judge(w, t, i));
-    return sf_store_add(w->store, lanes, w->info + first, w->record + first);
+    int n = 0;
+    for (int i = first; i < first + lanes; i++) {
+        if (sf_store_failed(w->store, w->pending[i]->key)) continue; /* at an earlier sample */
+        take_in_hand(w, w->pending[i], t->index);
+        sf_status status = judge(w, t, i);
+        if (status != SF_OK) forget_answer(w, i);
+        SF_TRY(fail_cell(w, w->pending[i], t->index, status));
+        if (status != SF_OK) continue;
+        w->done_info[n] = w->info[i];
+        w->done_record[n++] = w->record[i];
+    }
+    if (w->lanes_now > 1) take_in_hand(w, NULL, t->index);
+    return sf_store_add(w->store, n, w->done_info, w->done_record);
 }
 
 /* Passes over the lane that comes next. */
@@ -476,8 +503,7 @@ static sf_status take_sample(struct work *w, struct group g, int index)
 static void drop_samples(struct work *w)
 {
     for (int i = 0; i < w->lanes; i++) {
-        free(w->text[i]);
-        w->text[i] = NULL;
+        forget_answer(w, i);
         for (int p = 0; p < SF_PHASES; p++) free(w->params[i][p]), w->params[i][p] = NULL;
     }
     for (int j = 0; j < w->takings; j++) drop_taken(&w->taken[j]);

@@ -485,6 +485,8 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
         status = read_maps(f, group, cell, column, n, (what & SF_READ_MAPS) ? *record : NULL, at, arena);
     }
     H5Gclose(group);
+    for (int i = 0; i < n && status == SF_OK; i++)
+        status = sf_blame(sf_record_check(&(*record)[i]), "%s: cell %s, sample %d", f->path, key, sample[i]);
     if (status == SF_OK) *count = n;
     return status;
 }

@@ -1,5 +1,6 @@
 #include "harness/store/schema.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,4 +116,20 @@ bool sf_key_valid(const char *key)
 {
     size_t n = strspn(key, "0123456789abcdefABCDEF");
     return n > 0 && n <= SF_KEY_DIGITS && !key[n];
+}
+
+sf_status sf_record_check(const sf_record *r)
+{
+    if (!(r->strict >= 0 && r->strict <= 1)) return sf_fail(SF_BAD_INPUT, "strict is %g, expected 0 … 1", r->strict);
+    if (!isnan(r->reference) && !(r->reference >= 0 && r->reference <= 1))
+        return sf_fail(SF_BAD_INPUT, "reference is %g, expected 0 … 1 or NaN", r->reference);
+    const struct {
+        const char *name;
+        const double *of;
+    } finite[] = {{"achieved", r->achieved}, {"cost_paper", r->cost_paper}, {"cost_exact", r->cost_exact}, {"seconds", r->seconds}};
+    for (size_t i = 0; i < sizeof finite / sizeof *finite; i++)
+        for (int p = 0; p < SF_PHASES; p++)
+            if (isinf(finite[i].of[p]))
+                return sf_fail(SF_BAD_INPUT, "%s_%s is %g, expected a finite number", sf_phase_names[p], finite[i].name, finite[i].of[p]);
+    return SF_OK;
 }

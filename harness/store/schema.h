@@ -37,6 +37,9 @@ extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORK
 
 /* A key is 1 … 32 hex digits, so that it can name a group and a part. */
 bool sf_key_valid(const char *key);
+/* What everything that reads a record relies on: scores within their bounds, no infinite sparsity, cost or time. Error: the
+ * field and what it holds. */
+sf_status sf_record_check(const sf_record *record);
 static inline bool sf_sample_valid(int sample) { return sample >= 0 && sample < SF_STORE_SAMPLES; }
 
 #endif

@@ -349,6 +349,8 @@ sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_re
         if (!sf_key_valid(cell[i].key) || !sf_sample_valid(record[i].sample))
             status = sf_fail(SF_INTERNAL, "record %d: key \"%s\" or sample %d is not valid", i, cell[i].key,
                              record[i].sample);
+        else
+            status = sf_blame(sf_record_check(&record[i]), "cell %s, sample %d", cell[i].key, record[i].sample);
         if (status != SF_OK || sf_store_has(s, cell[i].key, record[i].sample)) continue;
         new_cell[fresh] = cell[i];
         new_record[fresh++] = record[i];

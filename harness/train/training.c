@@ -152,7 +152,7 @@ static sf_status check_answer(const struct exporter *e, const sf_task_spec *spec
     char *text;
     sf_score score;
     SF_TRY(sf_decode(e->model->tokenizer, ids, n, true, &text));
-    sf_status status = spec->task->score(spec->params, sample, text, &score);
+    sf_status status = sf_task_score(spec->task, spec->params, sample, text, &score);
     if (status == SF_OK && score.strict != 1)
         status = sf_fail(SF_BAD_INPUT, "the perfect answer scores %g once it has been through the tokenizer: '%.200s'",
                          score.strict, text);

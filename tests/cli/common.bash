@@ -22,10 +22,11 @@ answer:   direct
 EOF
 }
 
-# Everything of a results file that a second run must give again: all but times.
+# rows FILE [SCRATCH]: everything of a results file that a second run must give again: all but times.
 rows() {
-    "$FRONTIER" export "$1" --jsonl >"$T/rows" || fail "export of $1"
-    sed -E 's/"[a-z_]*seconds[a-z_]*": ?[^,}]*,?//g' "$T/rows" | sort
+    local all=${2:-$T/rows}
+    "$FRONTIER" export "$1" --jsonl >"$all" || fail "export of $1"
+    sed -E 's/"[a-z_]*seconds[a-z_]*": ?[^,}]*,?//g' "$all" | sort
 }
 
 # refused PATTERN COMMAND...: fails cleanly (status 1, no crash), with one error line that matches.

@@ -1,5 +1,7 @@
 /* Misbehaves in the hook and in the way that the environment names: FRONTIER_HOOK=fit|prefill|state|observe|decode|compress|
- * estimate, FRONTIER_HOW=segv|abort|ill|exit|exit0|hang|heap|fail. Elsewhere it is a window. */
+ * estimate, FRONTIER_HOW=segv|abort|ill|exit|exit0|hang|heap|fail, of estimate nan, infinite or negative too. Elsewhere it is
+ * a window. */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +58,13 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
     return here("state");
 }
 
+static sf_status compress(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    sf_status status = here("compress");
+    return status != SF_OK ? status : sf_dense(a, out);
+}
+
 static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
 {
     (void)a, (void)params, (void)s, (void)first;
@@ -74,12 +83,15 @@ static sf_estimate estimate(const sf_extent *extent, const void *params)
 {
     (void)extent, (void)params;
     here("estimate");
-    return (sf_estimate){0};
+    const char *wanted = getenv("FRONTIER_HOOK"), *how = getenv("FRONTIER_HOW");
+    if (!wanted || !how || strcmp(wanted, "estimate") != 0) return (sf_estimate){0};
+    double x = strcmp(how, "nan") == 0 ? NAN : strcmp(how, "infinite") == 0 ? INFINITY : strcmp(how, "negative") == 0 ? -1e300 : 0;
+    return (sf_estimate){x, x};
 }
 
 static const sf_method method = {.abi = SF_METHOD_ABI, .name = "misbehaves", .summary = "a window, if it is let",
                                  .params = PARAMS, .params_size = sizeof(struct params), .fit = fit, .prefill = prefill,
-                                 .state = state, .observe = observe, .decode = decode, .estimate = estimate};
+                                 .compress = compress, .state = state, .observe = observe, .decode = decode, .estimate = estimate};
 
 const sf_method *sf_plugin(void);
 const sf_method *sf_plugin(void) { return &method; }

@@ -1,0 +1,83 @@
+"""Seeds for fuzz_gguf: the smallest models of several families and both kinds of tokenizer. Usage: fuzz_gguf.py FOLDER"""
+import struct
+import sys
+
+U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
+D, MLP, HEADS = 8, 32, 2
+
+
+def text(s):
+    b = s.encode()
+    return struct.pack("<Q", len(b)) + b
+
+
+def value(v):
+    """Type and bytes of a key's value."""
+    if isinstance(v, bool):
+        return BOOL, struct.pack("<?", v)
+    if isinstance(v, int):
+        return U32, struct.pack("<I", v)
+    if isinstance(v, float):
+        return F32, struct.pack("<f", v)
+    if isinstance(v, str):
+        return STRING, text(v)
+    kind = I32 if isinstance(v[0], int) else value(v[0])[0]
+    items = b"".join(struct.pack("<i", x) if kind == I32 else value(x)[1] for x in v)
+    return ARRAY, struct.pack("<IQ", kind, len(v)) + items
+
+
+def write(path, keys, tensors):
+    """tensors: name -> (ggml type, bytes of a row block, elements of one, dimensions with the fastest first)."""
+    out, data = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)), b""
+    for name, v in keys.items():
+        kind, content = value(v)
+        out += text(name) + struct.pack("<I", kind) + content
+    for name, (kind, size, block, dims) in tensors.items():
+        n = size
+        for d in dims:
+            n *= d
+        data += bytes(-len(data) % 32)
+        out += text(name) + struct.pack("<I", len(dims)) + struct.pack(f"<{len(dims)}Q", *dims) + struct.pack("<IQ", kind, len(data))
+        data += bytes(n // block)
+    out += bytes(-len(out) % 32)
+    with open(path, "wb") as f:
+        f.write(out + data)
+
+
+def model(architecture, vocab, kind, extra=(), norms=(), biases=False):
+    f32, q8 = (0, 4, 1), (8, 34, 32)
+    keys = {"general.architecture": architecture, "general.name": "tiny"}
+    for key, v in {"block_count": 1, "embedding_length": D, "feed_forward_length": MLP, "attention.head_count": HEADS,
+                   "attention.head_count_kv": 1, "context_length": 64, "attention.layer_norm_rms_epsilon": 1e-5,
+                   "rope.freq_base": 1e4, "rope.dimension_count": D // HEADS, **dict(extra)}.items():
+        keys[f"{architecture}.{key}"] = v
+    keys.update(vocab)
+    n, k = len(vocab["tokenizer.ggml.tokens"]), D // HEADS
+    t = {"token_embd.weight": (*f32, [D, n]), "output_norm.weight": (*f32, [D])}
+    for name, dims in {"attn_norm": [D], "attn_q": [D, D], "attn_k": [D, k], "attn_v": [D, k], "attn_output": [D, D], "ffn_norm": [D],
+                       "ffn_gate": [D, MLP], "ffn_up": [D, MLP], "ffn_down": [MLP, D], **dict(norms)}.items():
+        t[f"blk.0.{name}.weight"] = (*(q8 if name == "ffn_down" else f32), dims)
+    if biases:
+        for name, size in {"attn_q": D, "attn_k": k, "attn_v": k}.items():
+            t[f"blk.0.{name}.bias"] = (*f32, [size])
+    write(f"{sys.argv[1]}/{kind}.gguf", keys, t)
+
+
+BYTES = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "llama-bpe",
+         "tokenizer.ggml.tokens": ["a", "b", "Ġ", "ab", "Ġa", "<|eot_id|>", "<|begin_of_text|>", "x"],
+         "tokenizer.ggml.token_type": [1, 1, 1, 1, 1, 3, 3, 4], "tokenizer.ggml.merges": ["a b", "Ġ a"],
+         "tokenizer.ggml.bos_token_id": 6, "tokenizer.ggml.eos_token_id": 5, "tokenizer.ggml.add_bos_token": True,
+         "tokenizer.chat_template": "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m['content'] }}{% endfor %}",
+         "tokenizer.chat_template.tool": "{{ messages[0].content | trim }}"}
+PIECES = {"tokenizer.ggml.model": "llama",
+          "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "<0x41>", "<0x0A>", "▁", "a", "b", "▁a", "ab", "<end_of_turn>"],
+          "tokenizer.ggml.scores": [0.0, 0.0, 0.0, 0.0, 0.0, -1.0, -2.0, -3.0, -4.0, -5.0, 0.0],
+          "tokenizer.ggml.token_type": [2, 3, 3, 6, 6, 1, 1, 1, 1, 1, 3], "tokenizer.ggml.bos_token_id": 1,
+          "tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.add_space_prefix": False}
+model("llama", BYTES, "llama")
+model("llama", PIECES, "llama-pieces", {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0})
+model("qwen2", BYTES | {"tokenizer.ggml.pre": "qwen2"}, "qwen2", biases=True)
+model("qwen3", BYTES, "qwen3", {"attention.key_length": 4, "attention.value_length": 4},
+      {"attn_q_norm": [4], "attn_k_norm": [4]})
+model("gemma3", PIECES, "gemma3", {"attention.key_length": 4, "attention.value_length": 4, "attention.sliding_window": 16},
+      {"attn_q_norm": [4], "attn_k_norm": [4], "post_attention_norm": [D], "post_ffw_norm": [D]})
