@@ -17,4 +17,7 @@ static inline const char *fuzz_file(int *fd, const void *data, size_t bytes, cha
     return path;
 }
 
+/* Where files go that need a name: into memory, if there is such a place. */
+static inline const char *fuzz_folder(void) { return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; }
+
 #endif

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "harness/store/part.h"
+#include "tests/fuzz/file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -16,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static char path[64];
     static int folder = -1;
     if (folder < 0) {
-        strcpy(path, "/tmp/frontier-fuzz-XXXXXX");
+        snprintf(path, sizeof path, "%s/frontier-fuzz-XXXXXX", fuzz_folder());
         if (!mkdtemp(path) || (folder = open(path, O_RDONLY | O_DIRECTORY)) < 0) abort();
     }
     uint8_t *part = malloc(size + HEADER);

@@ -13,6 +13,7 @@
 #include "harness/report/resample.h"
 #include "harness/report/settings.h"
 #include "harness/store/store.h"
+#include "tests/fuzz/file.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -59,7 +60,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     if (getenv("FUZZ_RESULTS")) snprintf(seed, sizeof seed, "%s", getenv("FUZZ_RESULTS"));
     FILE *f = fopen(seed, "rb");
     if (!f) fprintf(stderr, "%s: expected the file that fuzz_results.py makes; FUZZ_RESULTS says where else\n", seed), exit(1);
-    snprintf(path, sizeof path, "%s/frontier-fuzz-%d.h5", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
+    snprintf(path, sizeof path, "%s/frontier-fuzz-%d.h5", fuzz_folder(), (int)getpid());
     atexit(clean);
     image = malloc(image_bytes = 1 << 22);
     image_bytes = fread(image, 1, image_bytes, f);

@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 enum { DATA = 256 }; /* bytes behind a header */
-static char folder[] = "/tmp/frontier-fuzz-XXXXXX";
+static char folder[64];
 
 static void write_file(const char *name, size_t parts, const void *const *part, const size_t *bytes)
 {
@@ -47,6 +47,7 @@ static void begin(void)
 {
     static const char a[] = "{\"x\":{\"dtype\":\"F32\",\"shape\":[64],\"data_offsets\":[0,256]}}";
     static const char b[] = "{\"y\":{\"dtype\":\"BF16\",\"shape\":[2,64],\"data_offsets\":[0,256]}}";
+    snprintf(folder, sizeof folder, "%s/frontier-fuzz-XXXXXX", fuzz_folder());
     if (!mkdtemp(folder)) abort();
     atexit(clean);
     write_with_header("a.safetensors", a, sizeof a - 1);
