@@ -26,9 +26,10 @@
 typedef struct sf_backend sf_backend;
 
 typedef enum sf_reduce { SF_SUM, SF_MEAN, SF_MAX } sf_reduce;
-typedef enum sf_activation { SF_SILU, SF_GELU_TANH, SF_GELU, SF_RELU2, SF_XIELU } sf_activation;
+typedef enum sf_activation { SF_SILU, SF_GELU_TANH, SF_GELU, SF_RELU2, SF_XIELU, SF_CLAMPED } sf_activation;
 
-/* An activation and its numbers. XIELU (2411.13010): p[0] x² + p[2] x above 0, else p[1] (exp(min(x, p[3])) - 1 - x) + p[2] x. */
+/* An activation and its numbers. XIELU (2411.13010): p[0] x² + p[2] x above 0, else p[1] (exp(min(x, p[3])) - 1 - x) + p[2] x.
+ * CLAMPED (gpt-oss): g σ(p[0] g) with g = min(x, p[1]), times up clamped to ±p[1] plus one. */
 typedef struct sf_curve {
     sf_activation kind;
     float p[4];
@@ -59,6 +60,24 @@ typedef struct sf_attention {
 
 /* Whether every row sees all keys up to its own, and each is held: no sliding window, no compacted cache. */
 static inline bool sf_sees_all(const sf_attention *a) { return a->window == 0 && !a->kv.prompt.count; }
+
+/* How a router chooses experts for a row, and what each counts there. */
+typedef enum sf_routing {
+    SF_ROUTE_SOFTMAX, /* its part of the softmax over all logits (Mixtral, Qwen) */
+    SF_ROUTE_CHOSEN,  /* … over those of the chosen (gpt-oss) */
+    SF_ROUTE_SIGMOID, /* the sigmoid of its logit (DeepSeek V3, GLM) */
+} sf_routing;
+
+enum { SF_MOST_EXPERTS = 1024, SF_MOST_GROUPS = 64 };
+
+typedef struct sf_router {
+    sf_routing kind;
+    int experts, chosen;      /* E, K; at most SF_MOST_EXPERTS */
+    bool normalize;           /* shares are divided by their sum */
+    float scale;              /* on shares */
+    int groups, best_groups;  /* E / groups neighbours are a group, worth its best `group_top` scores together; experts come */
+    int group_top;            /* from the best groups alone. groups 0 or 1: from anywhere */
+} sf_router;
 
 enum { SF_STRETCH_KEY = 24 };
 
@@ -139,6 +158,22 @@ typedef struct sf_backend_ops {
 
     /* x += scale · y        x [n] f32, y [n] activation */
     sf_status (*add)(sf_backend *b, float *x, const void *y, int64_t n, float scale);
+
+    /* ---- mixture of experts: K of E matrices for each row ------------------------------------------------------- */
+
+    /* The experts of each row, ascending, and their shares. logits [rows, E] f32; correction [E], added to the scores to
+     * choose by, not to the shares, or absent; expert, share [rows, K]. Ties go to the lower expert. 5 FLOPs a logit. */
+    sf_status (*route)(sf_backend *b, const float *logits, int64_t rows, const sf_router *router, const sf_tensor *correction,
+                       int32_t *expert, float *share);
+
+    /* y[r·K + i] = x · W[expert[r, i]]ᵀ + bias[expert[r, i]], x being row r, or row r·K + i where each has its `own`. w, bias
+     * [E] of [out, in] and [out]; bias NULL: none. x and y [.., in], [rows · K, out] activation. Which weights are read depends
+     * on the rows, so their bytes are not counted here but by the core, once a phase. */
+    sf_status (*experts)(sf_backend *b, const void *x, bool own, int64_t rows, int experts, int chosen, const int32_t *expert,
+                         const sf_tensor *w, const sf_tensor *bias, void *y);
+
+    /* x[r] += Σ_i share[r, i] · y[r·K + i], in that order        x [rows, width] f32, y [rows · K, width] activation */
+    sf_status (*combine)(sf_backend *b, float *x, const void *y, int64_t rows, int chosen, int width, const float *share);
 
     /* Appends: row r of lane l goes to key part[l]->n + r of every kv head. k, v [lanes * rows, G, D] activation.
      * Does not change part[l]->n; the caller checks the capacity and counts. */
@@ -299,7 +334,7 @@ typedef struct sf_backend_ops {
  * SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_) declares sf_cpu_embed() and all that follow. */
 #define SF_EACH_OP(DO, filling)                                                                                        \
     DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
-    DO(filling, rope) DO(filling, gated) DO(filling, add) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)             \
+    DO(filling, rope) DO(filling, gated) DO(filling, route) DO(filling, experts) DO(filling, combine) DO(filling, add) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)             \
     DO(filling, decode) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \

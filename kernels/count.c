@@ -65,6 +65,28 @@ void sf_meter_gated(sf_backend *b, int64_t rows, int width, bool up)
     count(b, SF_OTHER, (sf_count){.flops = (up ? 2 : 1) * n, .other_bytes = (up ? 3 : 2) * activations(b, n)});
 }
 
+void sf_meter_route(sf_backend *b, int64_t rows, const sf_router *router, const sf_tensor *correction)
+{
+    int64_t n = rows * router->experts, chosen = rows * router->chosen;
+    count(b, SF_OTHER, (sf_count){.flops = 5 * n, .weight_bytes = weights(correction), .other_bytes = sf_bytes(SF_F32, n + 2 * chosen)});
+}
+
+void sf_meter_experts(sf_backend *b, int64_t rows, bool own, int chosen, const sf_tensor *w)
+{
+    int64_t out = w->dim[0], in = w->dim[1];
+    count(b, SF_LINEAR,
+          (sf_count){.flops = 2 * rows * chosen * out * in,
+                     .other_bytes = activations(b, rows * ((own ? chosen : 1) * in + chosen * out))});
+}
+
+void sf_meter_combine(sf_backend *b, int64_t rows, int chosen, int width)
+{
+    int64_t n = rows * width;
+    count(b, SF_OTHER,
+          (sf_count){.flops = 2 * n * chosen,
+                     .other_bytes = 2 * sf_bytes(SF_F32, n) + activations(b, n * chosen) + sf_bytes(SF_F32, rows * chosen)});
+}
+
 void sf_meter_residual(sf_backend *b, int64_t n)
 {
     count(b, SF_OTHER, (sf_count){.flops = n, .other_bytes = 2 * sf_bytes(SF_F32, n) + activations(b, n)});

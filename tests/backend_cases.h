@@ -374,6 +374,73 @@ static void layers_case(twin *t, uint64_t seed)
     end_case(t, what);
 }
 
+/* Routing, the experts of each row and their sum. Experts far from ties, but for those that are equal. */
+static void experts_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    char what[256];
+    int rows = in_range(t, 1, 60), experts = ONE_OF(t, 1, 2, 4, 7, 16, 64), chosen = in_range(t, 1, experts < 8 ? experts : 8);
+    int in = ONE_OF(t, 32, 64, 200, 256, 576), out = ONE_OF(t, 8, 24, 64, 100);
+    sf_dtype type = any_weight_type(t);
+    in = (in + sf_dtypes[type].block - 1) / sf_dtypes[type].block * sf_dtypes[type].block;
+    sf_router r = {.kind = (sf_routing)in_range(t, 0, 2), .experts = experts, .chosen = chosen, .normalize = in_range(t, 0, 1),
+                   .scale = ONE_OF(t, 0, 1) ? 1 : 2.5f};
+    if (r.kind == SF_ROUTE_SIGMOID && experts == 64) r.groups = 8, r.best_groups = in_range(t, 1, 8), r.group_top = in_range(t, 1, 2);
+    bool own = in_range(t, 0, 1), biased = in_range(t, 0, 1), corrected = in_range(t, 0, 1);
+    snprintf(what, sizeof what, "seed %llu: rows %d experts %d of %d kind %d groups %d/%d, %d to %d of %s", (unsigned long long)seed, rows,
+             chosen, experts, (int)r.kind, r.best_groups, r.groups, in, out, sf_dtypes[type].name);
+
+    float *logits = randoms(t, (int64_t)rows * experts, 3), *shift = randoms(t, experts, 0.2f), *a, *b;
+    if (in_range(t, 0, 3) == 0)
+        for (int i = 0; i < rows * experts; i++) logits[i] = 1; /* all equal: the first ones */
+    if (logits[0] == 1) corrected = false;
+    float *x = randoms(t, (int64_t)rows * chosen * in, 1), *stream = randoms(t, (int64_t)rows * out, 1);
+    void *weights = random_weights(t, type, (int64_t)experts * out * in, 1), *biases = random_weights(t, SF_F32, (int64_t)experts * out, 1);
+    sf_tensor w[2][64], bias[2][64], correction[2];
+    for (int e = 0; e < experts; e++) {
+        sf_tensor pair[2];
+        import(t, (char *)weights + (size_t)e * sf_bytes(type, (int64_t)out * in), type, out, in, pair);
+        w[0][e] = pair[0], w[1][e] = pair[1];
+        import(t, (float *)biases + (size_t)e * (size_t)out, SF_F32, out, 0, pair);
+        bias[0][e] = pair[0], bias[1][e] = pair[1];
+    }
+    import(t, shift, SF_F32, experts, 0, correction);
+    int32_t *expert[2], *host[2];
+    float *share[2];
+    void *from[2], *y[2], *to[2];
+    for (int s = 0; s < 2; s++) {
+        void *l = put(t, s, logits, (size_t)(rows * experts) * sizeof *logits);
+        expert[s] = room(t, s, (size_t)(rows * chosen) * sizeof **expert);
+        share[s] = room(t, s, (size_t)(rows * chosen) * sizeof **share);
+        from[s] = put_activations(t, s, x, (int64_t)rows * chosen * in);
+        y[s] = activation_room(t, s, (int64_t)rows * chosen * out);
+        to[s] = put(t, s, stream, (size_t)(rows * out) * sizeof *stream);
+        OK(t, s, t->b[s].ops->route(&t->b[s], l, rows, &r, corrected ? &correction[s] : NULL, expert[s], share[s]));
+        host[s] = malloc((size_t)(rows * chosen) * sizeof **host);
+        fetch(t, s, host[s], expert[s], (size_t)(rows * chosen) * sizeof **host);
+    }
+    for (int i = 0; i < rows * chosen; i++)
+        if (host[0][i] != host[1][i]) fail_msg("%s: choice %d is %d, expected %d", what, i, host[1][i], host[0][i]);
+    a = get(t, 0, share[0], SF_F32, (int64_t)rows * chosen), b = get(t, 1, share[1], SF_F32, (int64_t)rows * chosen);
+    agree(t, a, b, (int64_t)rows * chosen, 1e-5, what);
+    free(a), free(b);
+    BOTH(t, experts(&t->b[s], from[s], own, rows, experts, chosen, expert[s], w[s], biased ? bias[s] : NULL, y[s]));
+    a = get_activations(t, 0, y[0], (int64_t)rows * chosen * out), b = get_activations(t, 1, y[1], (int64_t)rows * chosen * out);
+    agree(t, a, b, (int64_t)rows * chosen * out, t->tolerance, what);
+    free(a), free(b);
+    BOTH(t, combine(&t->b[s], to[s], y[s], rows, chosen, out, share[s]));
+    a = get(t, 0, to[0], SF_F32, (int64_t)rows * out), b = get(t, 1, to[1], SF_F32, (int64_t)rows * out);
+    agree(t, a, b, (int64_t)rows * out, t->tolerance, what);
+    free(a), free(b);
+    for (int s = 0; s < 2; s++) {
+        for (int e = 0; e < experts; e++) t->b[s].ops->release_weight(&t->b[s], &w[s][e]), t->b[s].ops->release_weight(&t->b[s], &bias[s][e]);
+        t->b[s].ops->release_weight(&t->b[s], &correction[s]);
+        free(host[s]);
+    }
+    free(logits), free(shift), free(x), free(stream), free(weights), free(biases);
+    end_case(t, what);
+}
+
 static void linear_case(twin *t, uint64_t seed, sf_phase phase)
 {
     begin_case(t, seed);

@@ -28,6 +28,7 @@ static void on_each(twin_case *run, uint64_t seed, int size)
 }
 
 static void layers_of(twin *t, uint64_t seed, int size) { (void)size, layers_case(t, seed); }
+static void experts_of(twin *t, uint64_t seed, int size) { (void)size, experts_case(t, seed); }
 static void linear_of(twin *t, uint64_t seed, int phase) { linear_case(t, seed, (sf_phase)phase); }
 static void weights_of(twin *t, uint64_t seed, int phase) { (void)seed, weight_types_case(t, (sf_phase)phase); }
 static void cache_of(twin *t, uint64_t seed, int size) { (void)size, cache_case(t, seed); }
@@ -45,6 +46,7 @@ static const struct suite {
     int size, every, larger;
 } SUITES[] = {
     {"layers", layers_of, 40, 8, .seed = 1000},
+    {"experts", experts_of, 60, 20, .seed = 1500},
     {"linear_prefill", linear_of, 80, 15, .seed = 2000, .size = SF_PREFILL},
     {"linear_decode", linear_of, 80, 15, .seed = 3000, .size = SF_DECODE},
     {"weight_types_prefill", weights_of, 1, 1, .seed = 0, .size = SF_PREFILL},

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "harness/engine/hooks.h"
 
-static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together */
+static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together, and of what experts give */
 
 /* ---- lanes to prompts -------------------------------------------------------------------------------------------- */
 
@@ -111,7 +111,9 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
 
 static int default_chunk(const sf_model_config *c, sf_dtype activation)
 {
-    size_t rows = CHUNK_BYTES / (2 * sf_bytes(activation, c->mlp));
+    int64_t width = 2 * (int64_t)c->mlp, chosen = c->router.experts ? c->router.chosen : 0;
+    if (width < 2 * (int64_t)c->shared_mlp) width = 2 * (int64_t)c->shared_mlp;
+    size_t rows = CHUNK_BYTES / sf_bytes(activation, width + chosen * (2 * c->expert_mlp + c->d));
     return rows > 256 ? (int)(rows / 256 * 256) : 256;
 }
 

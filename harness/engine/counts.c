@@ -4,7 +4,10 @@
  *   FLOPs        4·D + 3 a pair
  *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query at
  *                least); in decode the keys that a step reads, which are the same for the query heads of a group
- *   other bytes  queries read and outputs written */
+ *   other bytes  queries read and outputs written
+ *
+ * So are the weights of experts, which rows choose: K of E for a row of decode; for a prompt of T rows min(T·K, E), each once, as
+ * if its rows spread over as many as they can. Neither depends on who else is in the batch. */
 #include "harness/engine/counts.h"
 
 #include <math.h>
@@ -73,6 +76,18 @@ static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_pha
     to->other_bytes += queries * (uint64_t)sf_batch_heads(batch) * key_bytes;
 }
 
+/* `times` that a layer's experts are read for `rows` rows. */
+static void count_experts(const sf_batch *batch, sf_phase phase, uint64_t times, int64_t rows, sf_meter *meter)
+{
+    const sf_model_config *c = batch->config;
+    int64_t read = rows * c->router.chosen < c->router.experts ? rows * c->router.chosen : c->router.experts;
+    for (int layer = 0; batch->model && layer < c->layers; layer++)
+        for (int p = 0; sf_layer_mixes(c, layer) && p < SF_EXPERT_PARTS; p++) {
+            const sf_tensor *first = sf_expert_tensors(c, &batch->model->weights, layer, (sf_expert_part)p);
+            if (first->data) meter->at[phase][SF_LINEAR].weight_bytes += times * (uint64_t)read * sf_bytes(first->dtype, sf_elements(first));
+        }
+}
+
 /* out [layers, H] = value / whole; NAN on sliding layers and where there was nothing. */
 static void ratio(const sf_batch *batch, const uint64_t *count, const double *sum, double whole, float *out)
 {
@@ -96,6 +111,7 @@ static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *pair
     double n = prompt->job->tokens;
     SF_TRY(b->ops->download(b, pairs, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
     count_attention(batch, pairs, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
+    count_experts(batch, SF_PREFILL, 1, prompt->job->tokens, &prompt->meter);
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
@@ -113,6 +129,7 @@ static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *pairs
     double n = s->steps;
     SF_TRY(b->ops->download(b, pairs, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
     count_attention(batch, pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
+    count_experts(batch, SF_DECODE, (uint64_t)s->steps, 1, &s->lane->meter);
     report_phase(batch, s->lane, SF_DECODE, pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, s->recall,
                  s->recall_weight);
     return SF_OK;

@@ -119,7 +119,8 @@ static sf_status go_on(lockstep *l, int layer)
     uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
     for (int i = 0; i < POINTERS; i++) key[3 + i] = (uintptr_t)memory[i];
     bool done = false;
-    if (b->ops->replay) SF_TRY(b->ops->replay(b, key, &done));
+    bool replays = b->ops->replay && !c->router.experts; /* which rows go to which expert differs from step to step */
+    if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
     SF_TRY(sf_transformer_finish(m, layer, batch->attention, l->rows, batch->hidden, &batch->workspace));
     if (layer + 1 < c->layers) {
@@ -128,7 +129,7 @@ static sf_status go_on(lockstep *l, int layer)
         SF_TRY(sf_transformer_logits(m, batch->hidden, l->rows, batch->logits, &batch->workspace));
         SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
     }
-    return b->ops->replay ? b->ops->recorded(b) : SF_OK;
+    return replays ? b->ops->recorded(b) : SF_OK;
 }
 
 /* From a layer's queries to its attention. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "harness/engine/rope.h"
+#include "harness/model/weights.h"
 
 /* A layer's weights are nothing but tensors, so they can be walked as an array. */
 enum { LAYER_TENSORS = sizeof(sf_layer_weights) / sizeof(sf_tensor) };
@@ -34,6 +35,10 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model)
         t->weights.head = t->weights.embedding;
     else
         SF_TRY(sf_blame(import(t->backend, &host->head, &t->weights.head), "head"));
+    int64_t experts = host->expert ? (int64_t)layers * SF_EXPERT_PARTS * model->config.router.experts : 0;
+    t->weights.expert = experts ? calloc((size_t)experts, sizeof *t->weights.expert) : NULL;
+    if (experts && !t->weights.expert) return sf_fail(SF_NO_MEMORY, "no memory for the table of %lld experts", (long long)experts);
+    for (int64_t i = 0; i < experts; i++) SF_TRY(sf_blame(import(t->backend, &host->expert[i], &t->weights.expert[i]), "expert"));
     for (int layer = 0; layer < layers; layer++) {
         const sf_tensor *from = (const sf_tensor *)&host->layer[layer];
         sf_tensor *to = (sf_tensor *)&t->weights.layer[layer];
@@ -187,22 +192,35 @@ void sf_transformer_close(sf_transformer *t)
     release(b, &t->weights.final_norm_bias);
     for (int layer = 0; t->weights.layer && layer < t->config->layers; layer++)
         for (int i = 0; i < LAYER_TENSORS; i++) release(b, (sf_tensor *)&t->weights.layer[layer] + i);
-    free(t->weights.layer);
+    int64_t experts = t->weights.expert ? (int64_t)t->config->layers * SF_EXPERT_PARTS * t->config->router.experts : 0;
+    for (int64_t i = 0; i < experts; i++) release(b, &t->weights.expert[i]);
+    sf_weights_free(&t->weights);
     free(t->curve);
     close_positions(b, &t->positions);
     memset(t, 0, sizeof *t);
+}
+
+static sf_status open_mixture(const sf_model_config *c, sf_dtype activation, int64_t rows, sf_arena *arena, struct sf_mixture *out)
+{
+    int64_t slots = rows * c->router.chosen;
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->router.experts), (void **)&out->logits));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, slots), (void **)&out->share));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_I32, slots), (void **)&out->expert));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, slots * c->expert_mlp), &out->gate));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, slots * c->expert_mlp), &out->up));
+    return sf_arena_alloc(arena, sf_bytes(activation, slots * c->d), &out->out);
 }
 
 sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64_t rows, sf_arena *arena,
                             sf_workspace *out)
 {
     *out = (sf_workspace){0};
-    size_t mlp = sf_bytes(activation, rows * c->mlp);
+    size_t mlp = sf_bytes(activation, rows * (c->shared_mlp > c->mlp ? c->shared_mlp : c->mlp));
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->normed));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->gate));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
-    if (!c->post_norms) return SF_OK;
-    return sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch);
+    if (c->post_norms) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
+    return c->router.experts ? open_mixture(c, activation, rows, arena, &out->mixture) : SF_OK;
 }
 
 /* ---- one block --------------------------------------------------------------------------------------------------- */
@@ -302,6 +320,42 @@ static sf_status widen(const sf_transformer *t, int layer, int64_t rows, sf_work
     return b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, c->mlp, t->curve[layer]);
 }
 
+/* hidden += what the experts of each row give, and the MLP that all rows share, of the normed rows. */
+static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, float *hidden, sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
+    const sf_layer_weights *w = &t->weights.layer[layer];
+    const sf_router *r = &c->router;
+    struct sf_mixture *m = &work->mixture;
+    const sf_tensor *part[SF_EXPERT_PARTS], none = {0};
+    for (int p = 0; p < SF_EXPERT_PARTS; p++)
+        part[p] = p < SF_EXPERT_GATE_BIAS || c->expert_bias ? sf_expert_tensors(c, &t->weights, layer, (sf_expert_part)p) : NULL;
+
+    SF_TRY(b->ops->linear(b, work->normed, rows, &w->router, &w->router_bias, false, m->logits, SF_F32));
+    SF_TRY(b->ops->route(b, m->logits, rows, r, &w->router_correction, m->expert, m->share));
+    SF_TRY(b->ops->experts(b, work->normed, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_GATE],
+                           part[SF_EXPERT_GATE_BIAS], m->gate));
+    SF_TRY(b->ops->experts(b, work->normed, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_UP],
+                           part[SF_EXPERT_UP_BIAS], m->up));
+    SF_TRY(b->ops->gated(b, m->gate, m->up, rows * r->chosen, c->expert_mlp, t->curve[layer]));
+    SF_TRY(b->ops->experts(b, m->gate, true, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_DOWN],
+                           part[SF_EXPERT_DOWN_BIAS], m->out));
+    SF_TRY(b->ops->combine(b, hidden, m->out, rows, r->chosen, c->d, m->share));
+    if (!c->shared_mlp) return SF_OK;
+
+    SF_TRY(linear(t, work->normed, rows, &w->shared_gate, &none, work->gate));
+    SF_TRY(linear(t, work->normed, rows, &w->shared_up, &none, work->up));
+    SF_TRY(b->ops->gated(b, work->gate, work->up, rows, c->shared_mlp, t->curve[layer]));
+    if (!c->shared_switch) return b->ops->linear(b, work->gate, rows, &w->shared_down, &none, true, hidden, SF_F32);
+    /* A router of one expert, which counts by the sigmoid of its logit. */
+    static const sf_router one = {.kind = SF_ROUTE_SIGMOID, .experts = 1, .chosen = 1, .scale = 1};
+    SF_TRY(linear(t, work->gate, rows, &w->shared_down, &none, m->out));
+    SF_TRY(b->ops->linear(b, work->normed, rows, &w->shared_switch, &none, false, m->logits, SF_F32));
+    SF_TRY(b->ops->route(b, m->logits, rows, &one, &none, m->expert, m->share));
+    return b->ops->combine(b, hidden, m->out, rows, 1, c->d, m->share);
+}
+
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
                                 sf_workspace *work)
 {
@@ -314,6 +368,7 @@ sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *
     } else {
         SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
         SF_TRY(read_hidden(t, hidden, rows, &w->mlp_norm, &w->mlp_norm_bias, work->normed));
+        if (sf_layer_mixes(t->config, layer)) return add_mixture(t, layer, rows, hidden, work);
         SF_TRY(widen(t, layer, rows, work));
     }
     return add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, hidden, work);

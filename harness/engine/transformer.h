@@ -3,8 +3,8 @@
  *
  *     hidden ──┬─ norm ─ q, k, v (+bias) ─ q/k norm ─ rotation ─▶ attention ─ o (─ post norm) ─┐
  *              └───────────────────────────────────────────────────────────────────────────────(+)
- *            ──┬─ norm ─ gate, up ─ activation(gate)·up ─ down (─ post norm) ─┐
- *              └──────────────────────────────────────────────────────────────(+)── hidden
+ *            ──┬─ norm ─ gate, up ─ activation(gate)·up ─ down (─ post norm) ─┐      of one MLP, or of the experts that a
+ *              └──────────────────────────────────────────────────────────────(+)── hidden     router chooses for each row
  *
  * Families leave out norms or add some, leave out the gate, or let both halves read the same normed rows (config.h).
  * The hidden state is f32; what lies between norms and projections is in the backend's activation dtype. Every function
@@ -42,6 +42,11 @@ typedef struct sf_workspace {
     void *normed;    /* [rows, d] */
     void *gate, *up; /* [rows, mlp] */
     float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms */
+    struct sf_mixture {
+        float *logits, *share; /* [rows, E], [rows, K] */
+        int32_t *expert;       /* [rows, K] */
+        void *gate, *up, *out; /* [rows · K, expert_mlp] twice, [rows · K, d] */
+    } mixture;       /* NULL without experts */
 } sf_workspace;
 
 sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_transformer *out);

@@ -49,11 +49,19 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
                      (double)c->attention_softcap, (double)c->logit_softcap);
         sf_hash_fold(hash, text, (size_t)n);
     }
+    if (c->router.experts || c->sinks) {
+        const sf_router *r = &c->router;
+        n = snprintf(text, sizeof text, "%d %d %d %d %.9g %d %d %d %d %d %d %d %d %d %d", r->kind, r->experts, r->chosen, r->normalize,
+                     (double)r->scale, r->groups, r->best_groups, r->group_top, c->expert_mlp, c->shared_mlp, c->shared_switch,
+                     c->router_bias, c->router_correction, c->expert_bias, c->sinks);
+        sf_hash_fold(hash, text, (size_t)n);
+        sf_hash_fold(hash, c->whole_mlp, (size_t)c->layers);
+    }
     if (c->rope.scaling == SF_ROPE_LONG) sf_hash_fold(hash, c->rope.longer, sizeof c->rope.longer);
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 1976 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2280 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -78,6 +86,27 @@ static sf_status check_rope(const sf_rope_config *r, const char *what, const cha
         return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < beta_slow < beta_fast, found %g and %g", where, what,
                        r->beta_slow, r->beta_fast);
     }
+    return SF_OK;
+}
+
+static sf_status check_experts(const sf_model_config *c, const char *where)
+{
+    const sf_router *r = &c->router;
+    bool groups = r->groups > 1, sized = c->expert_mlp >= 1 && c->expert_mlp <= 1 << 24 && c->shared_mlp >= 0 && c->shared_mlp <= 1 << 24;
+    if (r->experts == 0) return SF_OK;
+    if (r->experts < 1 || r->experts > SF_MOST_EXPERTS || r->chosen < 1 || r->chosen > r->experts || !sized) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected 1 to %d experts of at least 1 unit, and as many of them or fewer for each row; found %d"
+                       " of %d, and %d for a row", where, SF_MOST_EXPERTS, r->experts, c->expert_mlp, r->chosen);
+    }
+    if (groups && (r->groups > SF_MOST_GROUPS || r->experts % r->groups != 0 || r->best_groups < 1 || r->best_groups > r->groups ||
+                   r->best_groups * (r->experts / r->groups) < r->chosen)) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected groups of equal size, the best of which hold %d experts; found %d experts in %d"
+                       " groups, of which %d are taken", where, r->chosen, r->experts, r->groups, r->best_groups);
+    }
+    if (!(isfinite(r->scale) && r->scale > 0))
+        return sf_fail(SF_BAD_INPUT, "%s: expected a scale of experts above 0, found %g", where, (double)r->scale);
+    if (c->post_norms || c->parallel || c->gateless)
+        return sf_fail(SF_UNSUPPORTED, "%s: experts together with post norms, a parallel MLP or one without a gate", where);
     return SF_OK;
 }
 
@@ -130,6 +159,7 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
                        " %s sliding layers",
                        where, c->window, slides ? "some" : "no");
     }
+    SF_TRY(check_experts(c, where));
     SF_TRY(check_rope(&c->rope, "rope", where));
     return check_rope(&c->rope_local, "rope of sliding layers", where);
 }

@@ -49,12 +49,20 @@ typedef struct sf_model_config {
     float attention_softcap, logit_softcap; /* c: scores, logits become c tanh(x / c) (Gemma 2); 0: they stay */
     float residual_scale, logit_scale;   /* on what attention and MLP add, and on logits (Granite); 0: 1 */
     sf_rope_config rope, rope_local;     /* rope_local: of sliding-window layers (Gemma), else equal to rope */
+    sf_router router;                    /* mixture of experts; router.experts 0: one MLP for all rows */
+    int expert_mlp, shared_mlp;          /* sizes of an expert's MLP, and of one that all rows go through beside them; 0: none */
+    bool shared_switch;                  /* … counted by a sigmoid of its own (Qwen2 MoE) */
+    bool router_bias, router_correction, expert_bias; /* gpt-oss; DeepSeek V3; gpt-oss */
+    bool sinks;                          /* a learned logit for each head, of a key that has no value (gpt-oss) */
+    uint8_t whole_mlp[SF_MAX_LAYERS];    /* [layers] 1: this layer of a mixture has one MLP for all rows */
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
     uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
 } sf_model_config;                       /* no pointers: copied by assignment */
 
 static inline int sf_rotary_dim(const sf_model_config *c) { return c->rotary_dim ? c->rotary_dim : c->head_dim; }
+/* Whether a layer's MLP is a mixture of experts. */
+static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer]; }
 static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
 
 /* Checks that the numbers of a config make a model. `where` names the file. */

@@ -2,6 +2,7 @@
 #include "harness/model/cost.h"
 
 #include <assert.h>
+#include <math.h>
 
 static void term(sf_cost *out, const char *name, double paper, double exact)
 {
@@ -35,12 +36,35 @@ static void add_estimation(const sf_model_config *m, const sf_cost_query *q, con
     term(out, name, times * e.paper, times * e.exact);
 }
 
+/* Elements of the MLPs of all layers that `rows` rows go through: each matrix once, of experts as many as the rows choose. */
+static double mlp_elements(const sf_model_config *m, double rows)
+{
+    const sf_router *r = &m->router;
+    double all = 0, d = m->d, read = fmin(rows * r->chosen, r->experts);
+    for (int l = 0; l < m->layers; l++) {
+        if (!sf_layer_mixes(m, l))
+            all += (m->gateless ? 2 : 3) * d * m->mlp;
+        else
+            all += 3 * d * (read * m->expert_mlp + m->shared_mlp) + d * r->experts + (m->shared_switch ? d : 0);
+    }
+    return all;
+}
+
+/* Units of them, summed over layers. */
+static double mlp_units(const sf_model_config *m)
+{
+    double all = 0;
+    for (int l = 0; l < m->layers; l++)
+        all += sf_layer_mixes(m, l) ? (double)m->router.chosen * m->expert_mlp + m->shared_mlp : m->mlp;
+    return all;
+}
+
 /* B (2Ld + N [2Ld (2d + 2 d_h n_kv) + ρ h L² (4 d_h + 3)] + 2 N L d_mlp (3d + 1) + 2Ld |V|), FLOPs. */
 static void prefill(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
-    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab, mlp = m->mlp;
+    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab;
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h + 3;
-    double window = m->window < L ? m->window : L, matrices = m->gateless ? 2 : 3;
+    double window = m->window < L ? m->window : L;
 
     term(out, "embedding", B * 2 * L * d, 0);
     term(out, "projections", B * N * 2 * L * d * (2 * d + 2 * d_h * kv),
@@ -51,7 +75,7 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
         term(out, "sliding attention", B * sliding * h * L * window * pair,
              B * sliding * h * causal_pairs(L, window) * pair);
     }
-    term(out, "mlp", B * 2 * N * L * mlp * (matrices * d + 1), B * 2 * N * L * mlp * matrices * d);
+    term(out, "mlp", B * 2 * L * (mlp_elements(m, 1) + mlp_units(m)), B * 2 * L * mlp_elements(m, 1));
     term(out, "head", B * 2 * L * d * V, B * 2 * d * V);
 }
 
@@ -59,9 +83,9 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
  * them. */
 static void decode(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
-    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab, mlp = m->mlp;
+    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab;
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim;
-    double window = m->window < L ? m->window : L, matrices = m->gateless ? 2 : 3;
+    double window = m->window < L ? m->window : L;
 
     double projections = N * d * (2 * d_h * h + 2 * d_h * kv);
     double biases = m->qkv_bias ? N * d_h * (h + 2 * kv) : 0;
@@ -69,7 +93,7 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
 
     term(out, "embedding", d, B * d);
     term(out, "projections", projections, projections);
-    term(out, "mlp", N * matrices * d * mlp, N * matrices * d * mlp);
+    term(out, "mlp", mlp_elements(m, B), mlp_elements(m, B));
     term(out, "head", d * V, d * V);
     term(out, "norms and biases", 0, norms + biases);
     out->weights = out->paper;

@@ -5,6 +5,9 @@
  * logits at the last position only, projections of the checkpoint's own shapes. Prefill cost is in FLOPs, decode cost
  * in elements read (weights once a step, cache once a sequence) with L tokens in the cache.
  *
+ * Of experts both count those that a row goes through: K of E in prefill's FLOPs, in decode min(B·K, E) once a step, as if B rows
+ * spread over as many as they can. The study had no such model.
+ *
  * Methods apply to global layers only; sliding layers always cost their window. */
 #ifndef SF_COST_H
 #define SF_COST_H

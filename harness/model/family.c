@@ -1,5 +1,6 @@
 #include "harness/model/family.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,6 +70,58 @@ sf_status sf_family_biases(sf_json_at at, sf_model_config *c)
     SF_TRY(sf_json_bool(at, "attention_bias", false, &c->qkv_bias));
     SF_TRY(sf_json_bool(at, "mlp_bias", false, &c->mlp_bias));
     c->o_bias = c->qkv_bias;
+    return SF_OK;
+}
+
+/* What mixtures have in common. Without a size of their own, experts have that of the MLP. */
+static sf_status read_router(sf_json_at at, const char *experts, sf_model_config *c)
+{
+    sf_router *r = &c->router;
+    int64_t all = 0, chosen = 0, mlp = c->mlp;
+    SF_TRY(sf_json_int(at, experts, true, 1, SF_MOST_EXPERTS, &all));
+    SF_TRY(sf_json_int(at, "num_experts_per_tok", true, 1, SF_MOST_EXPERTS, &chosen));
+    SF_TRY(sf_json_int(at, "moe_intermediate_size", false, 1, 1 << 24, &mlp));
+    SF_TRY(sf_json_bool(at, "norm_topk_prob", false, &r->normalize));
+    *r = (sf_router){.experts = (int)all, .chosen = (int)chosen, .normalize = r->normalize, .scale = 1};
+    c->expert_mlp = (int)mlp;
+    return SF_OK;
+}
+
+sf_status sf_family_experts(sf_json_at at, sf_model_config *c)
+{
+    int64_t step = 1;
+    SF_TRY(read_router(at, sf_json_value(at, "num_local_experts") ? "num_local_experts" : "num_experts", c));
+    SF_TRY(sf_json_int(at, "decoder_sparse_step", false, 1, INT_MAX, &step));
+    const json_t *whole = sf_json_value(at, "mlp_only_layers");
+    if (whole && !json_is_array(whole)) return sf_json_fail(SF_BAD_INPUT, at, "mlp_only_layers", "a list of layers");
+    for (int l = 0; l < c->layers; l++) c->whole_mlp[l] = (l + 1) % step != 0;
+    for (size_t i = 0; whole && i < json_array_size(whole); i++) {
+        const json_t *layer = json_array_get(whole, i);
+        if (!json_is_integer(layer) || json_integer_value(layer) < 0 || json_integer_value(layer) >= c->layers)
+            return sf_json_fail(SF_BAD_INPUT, at, "mlp_only_layers", "a list of layers");
+        c->whole_mlp[json_integer_value(layer)] = 1;
+    }
+    return SF_OK;
+}
+
+sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c)
+{
+    int64_t shared = 0, dense = 0, groups = 1, best = 1;
+    double scale = 1;
+    SF_TRY(read_router(at, "n_routed_experts", c));
+    SF_TRY(sf_json_int(at, "n_shared_experts", true, 1, 1024, &shared));
+    SF_TRY(sf_json_int(at, "first_k_dense_replace", true, 0, c->layers, &dense));
+    SF_TRY(sf_json_int(at, "n_group", true, 1, SF_MOST_EXPERTS, &groups));
+    SF_TRY(sf_json_int(at, "topk_group", true, 1, SF_MOST_EXPERTS, &best));
+    SF_TRY(sf_json_real(at, "routed_scaling_factor", true, 1e-6, 1e6, &scale));
+    c->router.kind = SF_ROUTE_SIGMOID;
+    c->router.scale = (float)scale;
+    c->router.groups = (int)groups;
+    c->router.best_groups = (int)best;
+    c->router.group_top = 2;
+    c->router_correction = true;
+    c->shared_mlp = (int)shared * c->expert_mlp;
+    for (int64_t l = 0; l < dense; l++) c->whole_mlp[l] = 1;
     return SF_OK;
 }
 

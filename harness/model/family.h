@@ -23,6 +23,9 @@ typedef struct sf_tensor_name {
 } sf_tensor_name;
 #define SF_LAYER_TENSOR(field) offsetof(sf_layer_weights, field)
 
+/* Names of an expert's tensors in safetensors: "%d" is its number. */
+typedef struct sf_expert_names { const char *part[SF_EXPERT_PARTS]; } sf_expert_names;
+
 /* A JSON text as it would stand in a file. */
 #define SF_JSON(...) #__VA_ARGS__
 
@@ -44,6 +47,7 @@ typedef struct sf_family {
     bool scaled_embedding; /* token embeddings times sqrt(d) */
     float norm_offset;     /* added to norm weights as safetensors store them */
     sf_activation activation;
+    bool predicts_further; /* files hold layers behind the last, which guess at tokens to come, and which transformers leaves unread */
     int yarn_by_rule;      /* a checkpoint of this many positions takes four times as many through YaRN; 0: none */
 
     /* ---- config.json ---- */
@@ -67,6 +71,7 @@ typedef struct sf_family {
 
     /* Ended by a row without names; NULL: none is called otherwise. Rows of one hf name share a tensor, in this order. */
     const sf_tensor_name *tensor;
+    const sf_expert_names *expert; /* NULL: as Qwen's are called */
 } sf_family;
 
 extern const sf_family *const sf_families[]; /* NULL-ended */
@@ -89,5 +94,10 @@ void sf_family_finish(const sf_family *f, sf_model_config *c);
 /* A `read` of attention_bias (q, k, v and o) and mlp_bias, as Llama and its kin have them, and the names of these keys. */
 sf_status sf_family_biases(sf_json_at at, sf_model_config *c);
 extern const char *const sf_family_bias_keys[];
+
+/* The same of a mixture of experts: of Qwen and Mixtral (softmax), and of DeepSeek V3 and GLM (sigmoids with a correction, an MLP
+ * that all rows share, dense layers first). */
+sf_status sf_family_experts(sf_json_at at, sf_model_config *c);
+sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c);
 
 #endif

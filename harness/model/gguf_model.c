@@ -104,22 +104,19 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 
 static sf_status read_weights(const sf_gguf *g, sf_model *out)
 {
-    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
-    out->weights.layer = calloc((size_t)out->config.layers, sizeof *out->weights.layer);
-    if (!slot || !out->weights.layer) {
-        free(slot);
-        return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", g->path);
-    }
-    int slots = sf_weight_slots(&out->config, &out->weights, slot);
-    sf_status status = SF_OK;
+    sf_weight_slot *slot;
+    sf_status status = sf_weights_room(&out->config, &out->weights, &slot, g->path);
+    int slots = status == SF_OK ? sf_weight_slots(&out->config, &out->weights, slot) : 0;
     for (int i = 0; status == SF_OK && i < slots; i++) {
         sf_gguf_tensor *found = sf_gguf_find_tensor(g, slot[i].gguf);
         if (!found) {
             status = sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", g->path, slot[i].gguf,
                              sf_shape_text(slot[i].rank, slot[i].dim));
         } else {
-            status = sf_weight_set(&slot[i], &found->tensor, g->path, slot[i].gguf);
-            out->weight_bytes += sf_bytes(found->tensor.dtype, sf_elements(&found->tensor));
+            sf_tensor part;
+            status = sf_weight_part(&slot[i], slot[i].of_gguf, &found->tensor, g->path, slot[i].gguf, &part);
+            if (status == SF_OK) status = sf_weight_set(&slot[i], &part, g->path, slot[i].gguf);
+            if (status == SF_OK) out->weight_bytes += sf_bytes(part.dtype, sf_elements(&part));
             found->used = true;
         }
     }

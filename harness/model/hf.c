@@ -3,6 +3,7 @@
 #include "harness/model/hf.h"
 #include "harness/model/source.h"
 #include "harness/model/chat.h"
+#include "harness/model/family.h"
 #include "harness/model/hf_tokens.h"
 #include "harness/model/json.h"
 #include "harness/model/safetensors.h"
@@ -51,8 +52,12 @@ enum { N_PREFIXES = sizeof PREFIXES / sizeof *PREFIXES };
 static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 
 /* Tensors that are no part of the decoder's graph. */
-static bool is_beside(const char *name, const char *head, bool tied, bool multimodal)
+static bool is_beside(const char *name, const char *decoder, const char *head, const sf_model_config *c, bool multimodal)
 {
+    const sf_family *f = sf_family_named(c->architecture);
+    int layer;
+    if (f && f->predicts_further && begins(name, decoder) && sscanf(name + strlen(decoder), "layers.%d.", &layer) == 1 && layer >= c->layers)
+        return true;
     static const char *const OTHER_TOWERS[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
                                                "model.multi_modal_projector."};
     for (size_t i = 0; multimodal && i < sizeof OTHER_TOWERS / sizeof *OTHER_TOWERS; i++) {
@@ -61,7 +66,7 @@ static bool is_beside(const char *name, const char *head, bool tied, bool multim
     size_t n = strlen(name);
     static const char INV_FREQ[] = ".rotary_emb.inv_freq"; /* a table that old files store and nobody reads */
     if (n > sizeof INV_FREQ && strcmp(name + n - (sizeof INV_FREQ - 1), INV_FREQ) == 0) return true;
-    return tied && strcmp(name, head) == 0; /* the table a second time */
+    return c->tied && strcmp(name, head) == 0; /* the table a second time */
 }
 
 static sf_status find_prefix(const sf_safetensors *s, const char *folder, int *at)
@@ -88,7 +93,7 @@ static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, cons
                        sf_shape_text(slot->rank, slot->dim), t->type);
     }
     sf_tensor part;
-    SF_TRY(sf_weight_part(slot, &t->tensor, t->file, name, &part));
+    SF_TRY(sf_weight_part(slot, slot->of_hf, &t->tensor, t->file, name, &part));
     t->used = true;
     out->weight_bytes += sf_bytes(part.dtype, sf_elements(&part));
     return sf_weight_set(slot, &part, t->file, name);
@@ -118,10 +123,8 @@ static sf_status read_weights(const sf_safetensors *s, const char *folder, bool 
     int p;
     SF_TRY(find_prefix(s, folder, &p));
     settle_tie(s, p, out);
-    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
-    out->weights.layer = calloc((size_t)out->config.layers, sizeof *out->weights.layer);
-    sf_status status =
-        slot && out->weights.layer ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", folder);
+    sf_weight_slot *slot;
+    sf_status status = sf_weights_room(&out->config, &out->weights, &slot, folder);
     int slots = status == SF_OK ? sf_weight_slots(&out->config, &out->weights, slot) : 0;
     for (int i = 0; status == SF_OK && i < slots; i++) {
         char name[192];
@@ -137,7 +140,7 @@ static sf_status read_weights(const sf_safetensors *s, const char *folder, bool 
     /* A tensor that nobody asked for means that the graph is not the one we would compute. */
     for (int i = 0; status == SF_OK && i < s->tensors; i++) {
         const sf_st_tensor *t = &s->tensor[i];
-        if (t->used || is_beside(t->name, PREFIXES[p].head, out->config.tied, multimodal)) continue;
+        if (t->used || is_beside(t->name, PREFIXES[p].decoder, PREFIXES[p].head, &out->config, multimodal)) continue;
         status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in a %d-layer %s model", t->file,
                          t->name, out->config.layers, out->config.architecture);
     }

@@ -23,15 +23,30 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor post_mlp_norm;              /* Gemma 3 */
     sf_tensor o_bias, gate_bias, up_bias, down_bias;
     sf_tensor attention_norm_bias, mlp_norm_bias; /* [d]: StarCoder 2 */
+    sf_tensor sinks;                      /* [H] */
+    sf_tensor router, router_bias, router_correction; /* [E, d], [E], [E] */
+    sf_tensor shared_gate, shared_up, shared_down, shared_switch; /* as gate, up, down, of shared_mlp; [1, d] */
     sf_tensor curve[4];                   /* [1] each: the numbers of xIELU, as sf_curve has them but for their softplus */
 } sf_layer_weights;
+
+/* The matrices of an expert, and their biases; those of a layer lie side by side, expert by expert. */
+typedef enum sf_expert_part {
+    SF_EXPERT_GATE, SF_EXPERT_UP, SF_EXPERT_DOWN, SF_EXPERT_GATE_BIAS, SF_EXPERT_UP_BIAS, SF_EXPERT_DOWN_BIAS, SF_EXPERT_PARTS
+} sf_expert_part;
 
 typedef struct sf_weights {
     sf_tensor embedding;                  /* [vocab, d] */
     sf_tensor head;                       /* [vocab, d]; equal to embedding when tied */
     sf_tensor final_norm, final_norm_bias; /* [d] */
     sf_layer_weights *layer;              /* [layers] */
+    sf_tensor *expert;                    /* [layers, SF_EXPERT_PARTS, E]; NULL without experts */
 } sf_weights;
+
+/* [E] of one part of a layer. */
+static inline sf_tensor *sf_expert_tensors(const sf_model_config *c, const sf_weights *w, int layer, sf_expert_part part)
+{
+    return w->expert + ((int64_t)layer * SF_EXPERT_PARTS + part) * c->router.experts;
+}
 
 struct sf_tokenizer;
 struct sf_chat;

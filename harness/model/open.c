@@ -77,7 +77,7 @@ sf_status sf_model_validate(const sf_model *model, const char *where)
 {
     SF_TRY(sf_config_validate(&model->config, where));
     if (!model->weights.layer) return sf_fail(SF_BAD_INPUT, "%s: expected weights, found a shape alone", where);
-    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
+    sf_weight_slot *slot = malloc((size_t)sf_weight_slots_most(&model->config) * sizeof *slot);
     if (!slot) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
     sf_status status = check_slots(model, slot, where);
     free(slot);
@@ -163,7 +163,7 @@ static sf_status open_any(const char *path, bool weights, sf_model *m)
     if (!weights) return sf_config_validate(&m->config, file);
     SF_TRY(sf_model_validate(m, file));
 
-    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
+    sf_weight_slot *slot = malloc((size_t)sf_weight_slots_most(&m->config) * sizeof *slot);
     if (!slot) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", file);
     sf_config_hash(&m->config, m->hash);
     sf_hash_fold(m->hash, &m->bos, sizeof m->bos);
@@ -232,7 +232,7 @@ void sf_model_close(sf_model *model)
     sf_chat_files_free(model->chat_files);
     for (int i = 0; i < model->mappings; i++) sf_unmap(&model->mapping[i]);
     free(model->mapping);
-    free(model->weights.layer);
+    sf_weights_free(&model->weights);
     free(model->no_chat);
     free(model);
 }

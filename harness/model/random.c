@@ -61,8 +61,7 @@ static sf_status make(sf_model *m, sf_weight_slot *slot, uint64_t seed)
 {
     const char *where = m->config.name;
     m->mapping = calloc(1, sizeof *m->mapping);
-    m->weights.layer = calloc((size_t)m->config.layers, sizeof *m->weights.layer);
-    if (!m->mapping || !m->weights.layer) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
+    if (!m->mapping) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
 
     enum { ALIGN = 64 };
     int slots = sf_weight_slots(&m->config, &m->weights, slot);
@@ -112,9 +111,9 @@ sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model
     *out = NULL;
     SF_TRY(sf_config_validate(config, config->name));
     sf_model *m = calloc(1, sizeof *m);
-    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
-    sf_status status = SF_NO_MEMORY;
-    if (m && slot) {
+    sf_weight_slot *slot = NULL;
+    sf_status status = m ? sf_weights_room(config, &m->weights, &slot, config->name) : sf_fail(SF_NO_MEMORY, "%s: no memory", config->name);
+    if (status == SF_OK) {
         m->config = *config;
         m->bos = -1;
         sf_config_hash(config, m->hash);
@@ -122,8 +121,6 @@ sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model
         sf_hash_fold(m->hash, &seed, sizeof seed);
         status = make(m, slot, seed);
         if (status == SF_OK) status = read_bytes(m);
-    } else {
-        sf_fail(SF_NO_MEMORY, "%s: no memory", config->name);
     }
     free(slot);
     if (status == SF_OK)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
-typedef enum size { NONE, ONE, MODEL, QUERIES, KEYS, Q_NORM, K_NORM, MLP } size;
+typedef enum size { NONE, ONE, MODEL, QUERIES, KEYS, Q_NORM, K_NORM, MLP, SHARED, EXPERTS, HEADS } size;
 
 /* clang-format off */
 static int64_t size_of(const sf_model_config *c, size s)
@@ -21,30 +21,42 @@ static int64_t size_of(const sf_model_config *c, size s)
     case Q_NORM: return (int64_t)(c->qk_norm_whole ? c->heads : 1) * c->head_dim;
     case K_NORM: return (int64_t)(c->qk_norm_whole ? c->kv_heads : 1) * c->head_dim;
     case MLP: return c->mlp;
+    case SHARED: return c->shared_mlp;
+    case EXPERTS: return c->router.experts;
+    case HEADS: return c->heads;
     default: return 0;
     }
 }
 /* clang-format on */
 
 typedef enum condition {
-    ALWAYS, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, GATE, XIELU, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS
+    ALWAYS, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS,
+    CORRECTION
 } condition;
 
 /* clang-format off */
-static bool holds(const sf_model_config *c, condition when)
+static bool holds(const sf_model_config *c, int layer, condition when)
 {
+    bool mixes = sf_layer_mixes(c, layer);
     switch (when) {
     case ALWAYS: return true;
     case PRE_NORMS: return !c->no_pre_norms;
     case MLP_NORM: return !c->no_pre_norms && !c->parallel;
     case POST_NORMS: return c->post_norms;
     case QK_NORM: return c->qk_norm;
-    case GATE: return !c->gateless;
+    case WHOLE: return !mixes;
+    case GATE: return !mixes && !c->gateless;
     case XIELU: return c->activation == SF_XIELU;
+    case MIXTURE: return mixes;
+    case SHARE: return mixes && c->shared_mlp;
+    case SWITCH: return mixes && c->shared_switch;
+    case SINKS: return c->sinks;
+    case ROUTER_BIAS: return mixes && c->router_bias;
+    case CORRECTION: return mixes && c->router_correction;
     case QKV_BIAS: return c->qkv_bias;
     case O_BIAS: return c->o_bias;
-    case MLP_BIAS: return c->mlp_bias;
-    case GATE_BIAS: return c->mlp_bias && !c->gateless;
+    case MLP_BIAS: return !mixes && c->mlp_bias;
+    case GATE_BIAS: return !mixes && c->mlp_bias && !c->gateless;
     case NORM_BIAS: return c->norm_bias;
     case MLP_NORM_BIAS: return c->norm_bias && !c->parallel;
     }
@@ -76,8 +88,8 @@ static const struct {
      POST_NORMS},
     {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", MODEL, NONE, MLP_NORM},
     {AT(gate), "ffn_gate.weight", "mlp.gate_proj.weight", MLP, MODEL, GATE},
-    {AT(up), "ffn_up.weight", "mlp.up_proj.weight", MLP, MODEL, ALWAYS},
-    {AT(down), "ffn_down.weight", "mlp.down_proj.weight", MODEL, MLP, ALWAYS},
+    {AT(up), "ffn_up.weight", "mlp.up_proj.weight", MLP, MODEL, WHOLE},
+    {AT(down), "ffn_down.weight", "mlp.down_proj.weight", MODEL, MLP, WHOLE},
     {AT(post_mlp_norm), "post_ffw_norm.weight", "post_feedforward_layernorm.weight", MODEL, NONE, POST_NORMS},
     {AT(o_bias), "attn_output.bias", "self_attn.o_proj.bias", MODEL, NONE, O_BIAS},
     {AT(gate_bias), "ffn_gate.bias", "mlp.gate_proj.bias", MLP, NONE, GATE_BIAS},
@@ -85,6 +97,14 @@ static const struct {
     {AT(down_bias), "ffn_down.bias", "mlp.down_proj.bias", MODEL, NONE, MLP_BIAS},
     {AT(attention_norm_bias), "attn_norm.bias", "input_layernorm.bias", MODEL, NONE, NORM_BIAS},
     {AT(mlp_norm_bias), "ffn_norm.bias", "post_attention_layernorm.bias", MODEL, NONE, MLP_NORM_BIAS},
+    {AT(sinks), "attn_sinks.weight", "self_attn.sinks", HEADS, NONE, SINKS},
+    {AT(router), "ffn_gate_inp.weight", "mlp.gate.weight", EXPERTS, MODEL, MIXTURE},
+    {AT(router_bias), "ffn_gate_inp.bias", "mlp.router.bias", EXPERTS, NONE, ROUTER_BIAS},
+    {AT(router_correction), "exp_probs_b.bias", "mlp.gate.e_score_correction_bias", EXPERTS, NONE, CORRECTION},
+    {AT(shared_gate), "ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight", SHARED, MODEL, SHARE},
+    {AT(shared_up), "ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight", SHARED, MODEL, SHARE},
+    {AT(shared_down), "ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight", MODEL, SHARED, SHARE},
+    {AT(shared_switch), "ffn_gate_inp_shexp.weight", "mlp.shared_expert_gate.weight", ONE, MODEL, SWITCH},
     {AT(curve[0]), "xielu.alpha_p", "mlp.act_fn.alpha_p", ONE, NONE, XIELU},
     {AT(curve[1]), "xielu.alpha_n", "mlp.act_fn.alpha_n", ONE, NONE, XIELU},
     {AT(curve[2]), "xielu.beta", "mlp.act_fn.beta", ONE, NONE, XIELU},
@@ -92,14 +112,50 @@ static const struct {
 };
 /* clang-format on */
 enum { LAYER_ROWS = sizeof LAYER / sizeof *LAYER };
-_Static_assert(SF_WEIGHT_SLOTS == 4 + SF_MAX_LAYERS * LAYER_ROWS, "room for every slot");
+
+/* clang-format off */
+static const struct {
+    const char *gguf, *hf;
+    enum { WIDE, NARROW, WIDE_BIAS, NARROW_BIAS } shape; /* [m, d], [d, m], [m], [d] */
+} EXPERT[SF_EXPERT_PARTS] = {
+    [SF_EXPERT_GATE] = {"ffn_gate_exps.weight", "mlp.experts.%d.gate_proj.weight", WIDE},
+    [SF_EXPERT_UP] = {"ffn_up_exps.weight", "mlp.experts.%d.up_proj.weight", WIDE},
+    [SF_EXPERT_DOWN] = {"ffn_down_exps.weight", "mlp.experts.%d.down_proj.weight", NARROW},
+    [SF_EXPERT_GATE_BIAS] = {"ffn_gate_exps.bias", "mlp.experts.%d.gate_proj.bias", WIDE_BIAS},
+    [SF_EXPERT_UP_BIAS] = {"ffn_up_exps.bias", "mlp.experts.%d.up_proj.bias", WIDE_BIAS},
+    [SF_EXPERT_DOWN_BIAS] = {"ffn_down_exps.bias", "mlp.experts.%d.down_proj.bias", NARROW_BIAS},
+};
+/* clang-format on */
+
+int64_t sf_weight_slots_most(const sf_model_config *c)
+{
+    return 4 + (int64_t)c->layers * (LAYER_ROWS + SF_EXPERT_PARTS * c->router.experts);
+}
+
+sf_status sf_weights_room(const sf_model_config *c, sf_weights *weights, sf_weight_slot **slot, const char *where)
+{
+    size_t experts = (size_t)c->layers * SF_EXPERT_PARTS * (size_t)c->router.experts;
+    *slot = calloc((size_t)sf_weight_slots_most(c), sizeof **slot);
+    weights->layer = calloc((size_t)c->layers, sizeof *weights->layer);
+    weights->expert = experts ? calloc(experts, sizeof *weights->expert) : NULL;
+    if (*slot && weights->layer && (!experts || weights->expert)) return SF_OK;
+    return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
+}
+
+void sf_weights_free(sf_weights *weights)
+{
+    free(weights->layer);
+    free(weights->expert);
+    weights->layer = NULL;
+    weights->expert = NULL;
+}
 
 static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_t rows, int64_t columns)
 {
     slot->at = at;
     slot->role = role;
     slot->rank = columns ? 2 : 1;
-    slot->first_row = slot->whole_rows = 0;
+    slot->of_hf = slot->of_gguf = (struct sf_weight_share){0};
     slot->dim[0] = rows;
     slot->dim[1] = columns;
 }
@@ -123,19 +179,39 @@ static int64_t rows_of(const sf_model_config *c, size_t at)
 }
 
 /* Where the family gives one name to several tensors, they stand below each other in one, in its order. */
-static void share(const sf_model_config *c, const sf_family *f, const char *name, size_t at, sf_weight_slot *slot)
+static struct sf_weight_share share(const sf_model_config *c, const sf_family *f, const char *name, size_t at, bool gguf)
 {
     int64_t before = 0, all = 0;
     int parts = 0;
     for (const sf_tensor_name *n = f ? f->tensor : NULL; n && (n->hf || n->gguf); n++) {
-        if (!n->hf || strcmp(n->hf, name) != 0) continue;
+        const char *other = gguf ? n->gguf : n->hf;
+        if (!other || strcmp(other, name) != 0) continue;
         if (n->at == at) before = all;
         all += rows_of(c, n->at);
         parts++;
     }
-    if (parts < 2) return;
-    slot->first_row = before;
-    slot->whole_rows = all;
+    return parts < 2 ? (struct sf_weight_share){0} : (struct sf_weight_share){before, all};
+}
+
+/* A mixture's experts, part by part. In GGUF a part of all experts is one tensor. */
+static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights *weights, int layer, sf_weight_slot *slot)
+{
+    int n = 0, experts = c->router.experts;
+    for (int p = 0; p < (c->expert_bias ? SF_EXPERT_PARTS : SF_EXPERT_GATE_BIAS); p++) {
+        const char *hf = f && f->expert && f->expert->part[p] ? f->expert->part[p] : EXPERT[p].hf;
+        bool wide = EXPERT[p].shape == WIDE || EXPERT[p].shape == WIDE_BIAS, bias = EXPERT[p].shape >= WIDE_BIAS;
+        int64_t rows = wide ? c->expert_mlp : c->d, columns = bias ? 0 : wide ? c->d : c->expert_mlp;
+        for (int e = 0; e < experts; e++) {
+            char name[80];
+            snprintf(name, sizeof name, hf, e);
+            snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", layer, EXPERT[p].gguf);
+            snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", layer, name);
+            put(&slot[n], sf_expert_tensors(c, weights, layer, p) + e, bias ? SF_ROLE_BIAS : wide ? SF_ROLE_INNER : SF_ROLE_RESIDUAL,
+                rows, columns);
+            slot[n++].of_gguf = (struct sf_weight_share){e * rows, experts * rows};
+        }
+    }
+    return n;
 }
 
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot)
@@ -161,37 +237,49 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
 
     for (int l = 0; l < c->layers; l++) {
         for (int r = 0; r < LAYER_ROWS; r++) {
-            if (!holds(c, LAYER[r].when)) continue;
+            if (!holds(c, l, LAYER[r].when)) continue;
             const char *gguf = LAYER[r].gguf, *hf = LAYER[r].hf;
             rename_slot(f, LAYER[r].at, &gguf, &hf);
             snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, gguf);
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", l, hf);
-            bool bias = LAYER[r].when >= QKV_BIAS || LAYER[r].rows == ONE;
+            bool bias = LAYER[r].when >= SINKS || (LAYER[r].rows == ONE && LAYER[r].columns == NONE);
             sf_weight_role role = bias                       ? SF_ROLE_BIAS
                                   : LAYER[r].columns == NONE ? SF_ROLE_NORM
                                   : LAYER[r].rows == MODEL   ? SF_ROLE_RESIDUAL
                                                              : SF_ROLE_INNER;
             put(&slot[n], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
                 size_of(c, LAYER[r].columns));
-            share(c, f, hf, LAYER[r].at, &slot[n++]);
+            slot[n].of_hf = share(c, f, hf, LAYER[r].at, false);
+            slot[n++].of_gguf = share(c, f, gguf, LAYER[r].at, true);
         }
+        if (sf_layer_mixes(c, l)) n += put_experts(c, f, weights, l, slot + n);
     }
     return n;
 }
 
-sf_status sf_weight_part(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name,
-                         sf_tensor *out)
+sf_status sf_weight_part(const sf_weight_slot *slot, struct sf_weight_share share, const sf_tensor *found, const char *where,
+                         const char *name, sf_tensor *out)
 {
-    const int64_t whole[2] = {slot->whole_rows, slot->dim[1]};
+    const int64_t whole[2] = {share.whole_rows, slot->dim[1]};
     *out = *found;
     if (found->rank == 0 && slot->rank == 1) out->rank = 1, out->dim[0] = 1; /* a number that stands alone */
-    if (slot->whole_rows == 0) return SF_OK;
-    if (found->rank != slot->rank || found->dim[0] != whole[0] || (found->rank == 2 && found->dim[1] != whole[1])) {
+    if (found->rank == 1 && slot->rank == 2 && slot->dim[0] == 1) /* a row that does */
+        out->rank = 2, out->dim[1] = found->dim[0], out->dim[0] = 1;
+    if (share.whole_rows == 0) return SF_OK;
+    if (out->rank == slot->rank + 1) { /* parts one behind the other */
+        out->rank = slot->rank;
+        out->dim[0] = found->dim[0] * found->dim[1];
+        out->dim[1] = slot->rank == 2 ? found->dim[2] : 0;
+    }
+    if (out->rank != slot->rank || out->dim[0] != whole[0] || (out->rank == 2 && out->dim[1] != whole[1])) {
         return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", where, name,
                        sf_shape_text(slot->rank, whole), sf_shape_text(found->rank, found->dim));
     }
+    int64_t width = slot->rank == 2 ? whole[1] : 1;
+    if (width % sf_dtypes[out->dtype].block != 0)
+        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: rows of %s do not divide into its blocks", where, name, sf_dtypes[out->dtype].name);
     out->dim[0] = slot->dim[0];
-    out->data = (char *)found->data + (size_t)slot->first_row * sf_bytes(found->dtype, slot->rank == 2 ? whole[1] : 1);
+    out->data = (char *)found->data + (size_t)share.first_row * sf_bytes(found->dtype, width);
     return SF_OK;
 }
 
@@ -251,7 +339,7 @@ static sf_status check_finite(const sf_tensor *t, const sf_weight_slot *slot, co
 sf_status sf_weights_finite(const sf_model *m)
 {
     const char *where = m->config.name;
-    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
+    sf_weight_slot *slot = malloc((size_t)sf_weight_slots_most(&m->config) * sizeof *slot);
     if (!slot) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
     sf_weights weights = m->weights;
     int slots = sf_weight_slots(&m->config, &weights, slot);

@@ -12,23 +12,30 @@ typedef enum sf_weight_role {
 } sf_weight_role;
 
 typedef struct sf_weight_slot {
-    char gguf[64], hf[96]; /* names in a GGUF file; in a Hugging Face checkpoint, below "model." but for the head */
+    char gguf[64], hf[112]; /* names in a GGUF file; in a Hugging Face checkpoint, below "model." but for the head */
     sf_tensor *at;         /* in the weights given */
     sf_weight_role role;
     int rank;              /* 1: a norm or bias, of a plain dtype; 2: a matrix [rows, columns], of any float dtype */
     int64_t dim[2];
-    int64_t first_row, whole_rows; /* of a file's tensor that several slots share, one below the other; 0: all of it */
+    struct sf_weight_share { int64_t first_row, whole_rows; } of_hf, of_gguf; /* which rows of a tensor that several slots share,
+                                                                one below the other; whole_rows 0: all of it */
 } sf_weight_slot;
 
-enum { SF_WEIGHT_SLOTS = 4 + SF_MAX_LAYERS * 26 };
+/* Room for the weights of all layers and experts, and for the list of slots; both are the caller's, who frees the slots, and
+ * the weights by sf_weights_free(), after failure too. */
+sf_status sf_weights_room(const sf_model_config *c, sf_weights *weights, sf_weight_slot **slot, const char *where);
+void sf_weights_free(sf_weights *weights); /* accepts zeroed ones; what they point to is not theirs */
 
-/* Fills `slot`, [SF_WEIGHT_SLOTS], in a fixed order and returns their number. weights->layer has room for all layers. A
- * tied head is no slot of its own. */
+/* At most how many slots a config has. */
+int64_t sf_weight_slots_most(const sf_model_config *c);
+
+/* Fills `slot` in a fixed order and returns their number. weights has room for all layers and experts. A tied head is no slot
+ * of its own. */
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot);
 
-/* The slot's rows of a tensor that a file has: all of them, or its part of a shared one. Error: another shape. */
-sf_status sf_weight_part(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name,
-                         sf_tensor *out);
+/* The slot's rows of a tensor that a file has: all of them, or its part of a shared one, which may have a dimension more. Error: another shape. */
+sf_status sf_weight_part(const sf_weight_slot *slot, struct sf_weight_share share, const sf_tensor *found, const char *where,
+                         const char *name, sf_tensor *out);
 
 /* Puts the tensor into the slot after checking that it is what the slot calls for. `where`, `name`: for the message. */
 sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, const char *where, const char *name);

@@ -2,7 +2,7 @@
  *
  *   cpu.c         the table, opening: which instruction set
  *   tiles.h       inner kernels, once per instruction set (tile_*.h, isa_*.c)
- *   layers.c      linear layers, norms, rotations, moves
+ *   layers.c      linear layers, norms, rotations, moves     experts.c   mixtures of experts
  *   panels.c      from a pattern to the keys that some query rows compute          turn.c  rotations by other distances
  *   prefill.c     attention of many rows          decode.c     attention of one row of each of several sequences
  *   estimate.c    probes, blocks, pages           select.c     rows of scores: reduce, pool, choose
@@ -21,6 +21,10 @@ static const float LOG2E = 1.4426950408889634f; /* probabilities are powers of 2
 static inline const sf_tiles *sf_cpu_tiles(const sf_backend *b) { return b->self; }
 static inline int64_t sf_cpu_parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 static inline int sf_cpu_padded(int dim) { return (dim + 15) / 16 * 16; }
+
+/* layers.c: y (+)= x · Wᵀ + bias, uncounted. */
+sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                         float *y);
 
 /* Scratch of `count` things for each thread: thread t's are at base + t * count. */
 sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base);

@@ -121,8 +121,9 @@ static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, floa
     }
 }
 
-sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
-                        void *y, sf_dtype dtype)
+/* linear() of backend.h, uncounted. */
+sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                         float *y)
 {
     int64_t out = w->dim[0], in = w->dim[1], padded = sf_cpu_parts(in, 16) * 16;
     int64_t slab = PACKED / padded / ROWS * ROWS; /* rows packed at a time, to bound the copy */
@@ -139,12 +140,19 @@ sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_ten
     l.packed = packed;
     SF_TRY(sf_cpu_room(b, OUTS * SPAN, sizeof *room, (void **)&room));
     for (int64_t r = 0; r < rows; r += slab) {
-        l.x = (const float *)x + r * in;
-        l.y = (float *)y + r * out;
+        l.x = x + r * in;
+        l.y = y + r * out;
         l.rows = rows - r < slab ? rows - r : slab;
         share_out(b, &l, out, packed, room);
     }
     sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
+sf_status sf_cpu_linear(sf_backend *b, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                        void *y, sf_dtype dtype)
+{
+    SF_TRY(sf_cpu_product(b, x, rows, w, bias, add, y));
     sf_meter_linear(b, rows, w, bias, dtype);
     return SF_OK;
 }
@@ -183,6 +191,10 @@ static float bend(sf_curve c, float x)
 {
     if (c.kind == SF_GELU) return (float)(x * 0.5 * erfc(-(double)x * M_SQRT1_2));
     if (c.kind == SF_RELU2) return x > 0 ? x * x : x == x ? 0 : x;
+    if (c.kind == SF_CLAMPED) {
+        float g = x < c.p[1] ? x : x == x ? c.p[1] : x;
+        return g / (1 + expf(-c.p[0] * g));
+    }
     if (x > 0) return (c.p[0] * x + c.p[2]) * x;
     double low = (double)x; /* near 0 what is left of exp(x) - 1 - x is x² / 2 */
     return (float)((expm1(fmin(low, (double)c.p[3])) - low) * (double)c.p[1] + (double)c.p[2] * low);
@@ -200,7 +212,11 @@ static void bend_row(const sf_tiles *tiles, sf_curve c, float *gate, const float
         for (int i = 0; i < width; i += 64) tiles->gated(gate + i, ones, width - i < 64 ? width - i : 64, c.kind);
         return;
     }
-    for (int i = 0; i < width; i++) gate[i] = bend(c, gate[i]) * (up ? up[i] : 1);
+    for (int i = 0; i < width; i++) {
+        float by = up ? up[i] : 1;
+        if (c.kind == SF_CLAMPED && up) by = fminf(fmaxf(by, -c.p[1]), c.p[1]) + 1;
+        gate[i] = bend(c, gate[i]) * by;
+    }
 }
 
 sf_status sf_cpu_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve)

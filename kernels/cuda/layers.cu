@@ -188,6 +188,7 @@ __device__ static inline float bend(sf_curve c, float x)
     case SF_GELU_TANH: return .5f * x * (1.f + tanhf(.7978845608028654f * (x + .044715f * x * x * x)));
     case SF_GELU: return .5f * x * erfcf(-x * .70710678f);
     case SF_RELU2: return x > 0 ? x * x : x == x ? 0 : x;
+    case SF_CLAMPED: return fminf(x, c.p[1]) / (1.f + __expf(-c.p[0] * fminf(x, c.p[1])));
     case SF_XIELU: break;
     }
     return x > 0 ? (c.p[0] * x + c.p[2]) * x : (expm1f(fminf(x, c.p[3])) - x) * c.p[1] + c.p[2] * x;
@@ -197,7 +198,11 @@ __global__ void gated(bf16 *gate, const bf16 *up, int64_t n, sf_curve curve)
 {
     sf_begin();
     FOR_ALL(i, n)
-    gate[i] = __float2bfloat16(bend(curve, __bfloat162float(gate[i])) * (up ? __bfloat162float(up[i]) : 1.f));
+    {
+        float by = up ? __bfloat162float(up[i]) : 1.f;
+        if (curve.kind == SF_CLAMPED && up) by = fminf(fmaxf(by, -curve.p[1]), curve.p[1]) + 1.f;
+        gate[i] = __float2bfloat16(bend(curve, __bfloat162float(gate[i])) * by);
+    }
 }
 
 sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve)

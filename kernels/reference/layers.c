@@ -119,6 +119,7 @@ static double bend(sf_curve c, double x)
     case SF_GELU_TANH: return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x))); /* √(2/π) */
     case SF_GELU: return x / 2 * erfc(-x * M_SQRT1_2);
     case SF_RELU2: return x > 0 ? x * x : 0;
+    case SF_CLAMPED: return fmin(x, (double)c.p[1]) / (1 + exp(-c.p[0] * fmin(x, (double)c.p[1])));
     case SF_XIELU:
         if (x > 0) return c.p[0] * x * x + c.p[2] * x;
         return (expm1(fmin(x, (double)c.p[3])) - x) * c.p[1] + c.p[2] * x;
@@ -130,7 +131,11 @@ sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t 
 {
     float *g = gate;
     const float *u = up;
-    for (int64_t i = 0; i < rows * width; i++) g[i] = (float)(bend(curve, g[i]) * (u ? (double)u[i] : 1));
+    for (int64_t i = 0; i < rows * width; i++) {
+        double by = u ? (double)u[i] : 1;
+        if (curve.kind == SF_CLAMPED && u) by = fmin(fmax(by, (double)-curve.p[1]), (double)curve.p[1]) + 1;
+        g[i] = (float)(bend(curve, g[i]) * by);
+    }
     sf_meter_gated(b, rows, width, up != NULL);
     return SF_OK;
 }

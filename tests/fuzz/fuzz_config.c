@@ -23,10 +23,10 @@ static void use(const sf_model_config *c)
     sf_rope_frequencies(&c->rope, c->head_dim, TOKENS, frequency, &scale);
     sf_rope_frequencies(&c->rope_local, c->head_dim, TOKENS, frequency, &scale);
 
-    sf_weight_slot *slot = malloc(SF_WEIGHT_SLOTS * sizeof *slot);
-    sf_weights weights = {.layer = calloc((size_t)c->layers, sizeof *weights.layer)};
-    if (slot && weights.layer && sf_weight_slots(c, &weights, slot) > SF_WEIGHT_SLOTS) abort();
-    free(weights.layer);
+    sf_weight_slot *slot;
+    sf_weights weights = {0};
+    if (sf_weights_room(c, &weights, &slot, "config.json") == SF_OK && sf_weight_slots(c, &weights, slot) > sf_weight_slots_most(c)) abort();
+    sf_weights_free(&weights);
     free(slot);
 }
 

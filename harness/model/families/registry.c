@@ -26,7 +26,12 @@
     FAMILY(ministral3) \
     FAMILY(starcoder2) \
     FAMILY(arcee)      \
-    FAMILY(apertus)
+    FAMILY(apertus)    \
+    FAMILY(qwen2_moe)  \
+    FAMILY(qwen3_moe)  \
+    FAMILY(mixtral)    \
+    FAMILY(glm4_moe)   \
+    FAMILY(minimax_m2)
 /* clang-format on */
 
 #define FAMILY(name) extern const sf_family sf_family_##name;

@@ -86,6 +86,7 @@ def prompt(n):
 
 TINY = dict(vocab_size=VOCAB, max_position_embeddings=4096, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, bos_token_id=None, pad_token_id=0, eos_token_id=list(STOPS))
+MOE = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16)
 PLAIN = dict(rope_parameters=rope())
 
 
@@ -115,6 +116,13 @@ MODELS = {
         mscale_all_dim=1.0, llama_4_scaling_beta=0.3)),
     "starcoder2": row("Starcoder2", None, sliding_window=64, **PLAIN),
     "arcee": row("Arcee", **PLAIN),
+    "qwen2_moe": row("Qwen2Moe", None, shared_expert_intermediate_size=48, mlp_only_layers=[0], num_hidden_layers=3, **MOE, **PLAIN),
+    "qwen3_moe": row("Qwen3Moe", norm_topk_prob=True, **MOE, **PLAIN),
+    "mixtral": row("Mixtral", None, num_local_experts=4, **PLAIN),
+    "glm4_moe": row("Glm4Moe", n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=16, n_shared_experts=2, n_group=4,
+                    topk_group=2, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True, num_hidden_layers=3,
+                    rope_parameters=rope(partial_rotary_factor=0.5)),
+    "minimax_m2": row("MiniMaxM2", num_local_experts=6, num_experts_per_tok=2, rotary_dim=4, rope_parameters=rope(partial_rotary_factor=0.5)),
     "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
                                                         high_freq_factor=4.0, original_max_position_embeddings=256)),
 }
@@ -133,12 +141,15 @@ def spread(name, shape, dtype, offset):
         return -1e-6, 0
     if len(shape) < 2:
         return (0 if leaf.endswith("bias") or "sinks" in name or offset else 1), 0.35
+    if name.endswith(ROUTERS):  # choices far from ties
+        return 0, 6 / shape[-1] ** 0.5
     gain = 1.6 if "q_proj" in name or "k_proj" in name or "qkv_proj" in name else 1.0
     fan = shape[-1] if leaf not in TRANSPOSED else shape[-2]
     return 0, 3**0.5 * gain / fan**0.5
 
 
 OFFSET = ("Gemma2", "Nemotron")  # norm weights are stored minus one
+ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "router.weight")
 TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss: [experts, in, out]
 
 # ---- the golden values -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,191 @@
+/* Mixtures of experts: routing, the chosen matrices of each row, and their weighted sum.
+ *
+ * Rows are sorted by expert on the host, which therefore waits once a layer for the experts' numbers; each expert's rows then
+ * go through linear() together, whose rows do not notice their neighbours. Test: make test-cuda. */
+#include "kernels/cuda/device.cuh"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREADS = 256, ROUTE_THREADS = 128 };
+
+static unsigned grid_for(int64_t n)
+{
+    return (unsigned)(n < 1 ? 1 : ceil_div<int64_t>(n, THREADS) > 1 << 20 ? 1 << 20 : ceil_div<int64_t>(n, THREADS));
+}
+
+/* The k best of score, marked; ties to the lower one. By one thread. */
+__device__ static void mark_best(const float *score, int n, int k, bool *best)
+{
+    for (int i = 0; i < n; i++) best[i] = false;
+    for (int i = 0; i < k && i < n; i++) {
+        int at = 0;
+        while (best[at]) at++;
+        for (int e = at + 1; e < n; e++)
+            if (!best[e] && score[e] > score[at]) at = e;
+        best[at] = true;
+    }
+}
+
+__device__ static void keep_best_groups(const sf_router &r, float *score, bool *best)
+{
+    int size = r.experts / r.groups;
+    float worth[SF_MOST_GROUPS];
+    bool kept[SF_MOST_GROUPS];
+    for (int g = 0; g < r.groups; g++) {
+        mark_best(score + g * size, size, r.group_top, best);
+        worth[g] = 0;
+        for (int i = 0; i < size; i++) worth[g] += best[i] ? score[g * size + i] : 0;
+    }
+    mark_best(worth, r.groups, r.best_groups, kept);
+    for (int e = 0; e < r.experts; e++)
+        if (!kept[e / size]) score[e] = -INFINITY;
+}
+
+/* A block a row. */
+__global__ void __launch_bounds__(ROUTE_THREADS)
+    route(const float *logits, sf_router r, const float *correction, int32_t *expert, float *share)
+{
+    __shared__ float score[SF_MOST_EXPERTS], part[SF_MOST_EXPERTS], best_score[ROUTE_THREADS], sum;
+    __shared__ bool best[SF_MOST_EXPERTS];
+    __shared__ int best_at[ROUTE_THREADS];
+    sf_begin();
+    logits += blockIdx.x * (int64_t)r.experts;
+    expert += blockIdx.x * (int64_t)r.chosen;
+    share += blockIdx.x * (int64_t)r.chosen;
+    float largest = -INFINITY; /* each thread looks at all: they are few */
+    for (int e = 0; e < r.experts; e++) largest = fmaxf(largest, logits[e]);
+    for (int e = threadIdx.x; e < r.experts; e += blockDim.x) {
+        part[e] = r.kind == SF_ROUTE_SIGMOID ? 1.f / (1.f + expf(-logits[e])) : expf(logits[e] - largest);
+        score[e] = (r.kind == SF_ROUTE_SIGMOID ? part[e] : logits[e]) + (correction ? correction[e] : 0.f);
+        best[e] = false;
+    }
+    __syncthreads();
+    if (r.groups > 1 && threadIdx.x == 0) {
+        keep_best_groups(r, score, best);
+        for (int e = 0; e < r.experts; e++) best[e] = false;
+    }
+    __syncthreads();
+    for (int i = 0; i < r.chosen; i++) {
+        int at = -1;
+        for (int e = threadIdx.x; e < r.experts; e += blockDim.x)
+            if (!best[e] && (at < 0 || score[e] > score[at])) at = e;
+        best_at[threadIdx.x] = at;
+        best_score[threadIdx.x] = at < 0 ? 0 : score[at];
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            for (int t = 1; t < ROUTE_THREADS; t++) {
+                int other = best_at[t];
+                bool better = other >= 0 && (at < 0 || best_score[t] > score[at] || (best_score[t] == score[at] && other < at));
+                if (better) at = other;
+            }
+            best[at] = true;
+        }
+        __syncthreads();
+    }
+    if (threadIdx.x) return;
+    float all = 0;
+    sum = 0;
+    int k = 0;
+    for (int e = 0; e < r.experts; e++) {
+        all += part[e];
+        if (best[e]) sum += part[e], expert[k++] = e;
+    }
+    float whole = r.normalize || r.kind == SF_ROUTE_CHOSEN ? sum : r.kind == SF_ROUTE_SOFTMAX ? all : 1.f;
+    for (int i = 0; i < k; i++) share[i] = part[expert[i]] / whole * r.scale;
+}
+
+sf_status sf_cuda_route(sf_backend *b, const float *logits, int64_t rows, const sf_router *router, const sf_tensor *correction,
+                        int32_t *expert, float *share)
+{
+    const float *shift = correction ? (const float *)correction->data : NULL;
+    if (shift && correction->dtype != SF_F32) return sf_fail(SF_INTERNAL, "cuda: route: the correction was not imported by this backend");
+    if (rows) SF_TRY(sf_cuda_follow(b, route, (unsigned)rows, ROUTE_THREADS, 0, logits, *router, shift, expert, share));
+    sf_meter_route(b, rows, router, correction);
+    return SF_OK;
+}
+
+/* to[i] = from[slot[i]], or back; rows of `width`. each: slots that read the same row of `from`. */
+__global__ void move_rows(const bf16 *from, const int32_t *slot, int64_t slots, int64_t width, int each, bool back, bf16 *to)
+{
+    sf_begin();
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < slots * width; i += (int64_t)gridDim.x * blockDim.x) {
+        int64_t row = i / width, d = i % width, other = slot[row];
+        if (back)
+            to[other * width + d] = from[i];
+        else
+            to[i] = from[other / each * width + d];
+    }
+}
+
+/* Slots by expert, each expert's in order; begin [E + 1]. */
+static void sort_slots(const int32_t *expert, int64_t slots, int experts, int64_t *begin, int32_t *slot)
+{
+    memset(begin, 0, (size_t)(experts + 1) * sizeof *begin);
+    for (int64_t s = 0; s < slots; s++) begin[expert[s] + 1]++;
+    for (int e = 0; e < experts; e++) begin[e + 1] += begin[e];
+    for (int64_t s = 0; s < slots; s++) slot[begin[expert[s]]++] = (int32_t)s;
+    for (int e = experts; e > 0; e--) begin[e] = begin[e - 1];
+    begin[0] = 0;
+}
+
+static sf_status products(sf_backend *b, const void *x, bool own, int64_t slots, int experts, int chosen, const sf_tensor *w,
+                          const sf_tensor *bias, const int64_t *begin, const int32_t *order, void *y)
+{
+    int64_t out = w->dim[0], in = w->dim[1];
+    int32_t *slot;
+    bf16 *from, *to;
+    SF_TRY(sf_scratch_alloc(b, (size_t)slots * sizeof *slot, (void **)&slot));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(slots * in) * sizeof *from, (void **)&from));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(slots * out) * sizeof *to, (void **)&to));
+    SF_TRY(b->ops->upload(b, slot, order, (size_t)slots * sizeof *slot));
+    SF_TRY(sf_cuda_follow(b, move_rows, grid_for(slots * in), THREADS, 0, (const bf16 *)x, (const int32_t *)slot, slots, in,
+                          own ? 1 : chosen, false, from));
+    for (int e = 0; e < experts; e++) {
+        int64_t n = begin[e + 1] - begin[e];
+        if (n) SF_TRY(sf_cuda_linear(b, from + begin[e] * in, n, &w[e], bias ? &bias[e] : NULL, false, to + begin[e] * out, SF_BF16));
+    }
+    return sf_cuda_follow(b, move_rows, grid_for(slots * out), THREADS, 0, (const bf16 *)to, (const int32_t *)slot, slots, out, 1,
+                          true, (bf16 *)y);
+}
+
+sf_status sf_cuda_experts(sf_backend *b, const void *x, bool own, int64_t rows, int experts, int chosen, const int32_t *expert,
+                          const sf_tensor *w, const sf_tensor *bias, void *y)
+{
+    int64_t slots = rows * chosen;
+    if (slots == 0) return SF_OK;
+    if (slots > INT32_MAX) return sf_fail(SF_UNSUPPORTED, "cuda: experts: %lld rows at once are too many", (long long)slots);
+    int64_t *begin = (int64_t *)malloc((size_t)(experts + 1) * sizeof *begin);
+    int32_t *host = (int32_t *)malloc(2 * (size_t)slots * sizeof *host);
+    sf_status status = begin && host ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the experts of %lld rows", (long long)rows);
+    if (status == SF_OK) status = b->ops->download(b, host, expert, (size_t)slots * sizeof *host);
+    if (status == SF_OK) sort_slots(host, slots, experts, begin, host + slots);
+    sf_mark mark = sf_scratch_mark(b);
+    sf_meter unheard = {}, *meter = b->meter; /* linear() would count weights: see backend.h */
+    b->meter = &unheard;
+    if (status == SF_OK) status = products(b, x, own, slots, experts, chosen, w, bias, begin, host + slots, y);
+    b->meter = meter;
+    sf_scratch_release(b, mark);
+    free(begin);
+    free(host);
+    if (status == SF_OK) sf_meter_experts(b, rows, own, chosen, w);
+    return status;
+}
+
+__global__ void combine(float *x, const bf16 *y, int64_t n, int chosen, int width, const float *share)
+{
+    sf_begin();
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x) {
+        int64_t row = i / width, d = i % width;
+        float sum = x[i];
+        for (int k = 0; k < chosen; k++) sum += share[row * chosen + k] * __bfloat162float(y[(row * chosen + k) * width + d]);
+        x[i] = sum;
+    }
+}
+
+sf_status sf_cuda_combine(sf_backend *b, float *x, const void *y, int64_t rows, int chosen, int width, const float *share)
+{
+    if (rows) SF_TRY(sf_cuda_follow(b, combine, grid_for(rows * width), THREADS, 0, x, (const bf16 *)y, rows * width, chosen, width, share));
+    sf_meter_combine(b, rows, chosen, width);
+    return SF_OK;
+}
