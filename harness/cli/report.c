@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "harness/cli/cli.h"
+#include "harness/cli/stored.h"
 #include "harness/report/report.h"
 
 struct args {
@@ -10,16 +11,28 @@ struct args {
     sf_report_options report;
     const char *out;
     sf_export_format format;
+    const char *leaderboard;
+    double within; /* per cent */
 };
 
 static error_t parse_files(int key, char *arg, struct argp_state *state)
 {
     struct args *a = state->input;
+    char *end = NULL;
     switch (key) {
     case 'o': a->out = arg; return 0;
     case 'f': a->report.figures = arg; return 0;
     case 'F': a->report.formats = arg; return 0;
     case 'y': a->report.style = arg; return 0;
+    case 'p':
+        a->report.prompts = (int)strtol(arg, &end, 10);
+        if (*end || a->report.prompts < 0) argp_error(state, "--prompts: expected a number from 0, found '%s'", arg);
+        return 0;
+    case 'l': a->leaderboard = arg; return 0;
+    case 'w':
+        a->within = strtod(arg, &end);
+        if (*end || !(a->within >= 0 && a->within <= 100)) argp_error(state, "--within: expected per cent from 0 to 100, found '%s'", arg);
+        return 0;
     case 'c': a->format = SF_EXPORT_CSV; return 0;
     case 'j': a->format = SF_EXPORT_JSONL; return 0;
     case ARGP_KEY_ARG: sf_strings_add(state, &a->file, arg); return 0;
@@ -51,6 +64,9 @@ int sf_cmd_report(int argc, char **argv)
         {"out", 'o', "DIR", 0, "folder for figures and tables (default: beside the results, NAME-report)", 0},
         {"figures", 'f', "LIST", 0, "only these figures, comma-separated", 0},
         {"format", 'F', "LIST", 0, "png, pdf, svg, comma-separated (default: png,pdf)", 0},
+        {"prompts", 'p', "N", 0, "samples of each model, task and length whose prompts the page shows (default 10; 0: none)", 0},
+        {"leaderboard", 'l', "FORMAT", 0, "print the leaderboard alone: md, csv, json or tex", 0},
+        {"within", 'w', "PERCENT", 0, "of dense's score that the leaderboard's methods may lose (default 5)", 0},
         {"style", 'y', "STYLE", 0, "paper (84 mm columns, the default) or slides", 0},
         {0},
     };
@@ -59,17 +75,24 @@ int sf_cmd_report(int argc, char **argv)
                                      "Markdown tables, an index.html, and a paper.tex that includes two figures and a table.\v"
                                      "Example:\n  frontier report results/demo.h5 --out demo-report --format pdf",
                                      NULL, NULL, NULL};
-    struct args a = {0};
+    struct args a = {.report.prompts = 10, .within = 5};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     char folder[4096];
     default_folder(a.file.item[0], folder);
     a.report.folder = a.out ? a.out : folder;
     sf_results results;
     sf_status status = read_results(&a.file, SF_READ_MEANS | SF_READ_TEXTS | SF_READ_PICTURES, &results);
-    if (status == SF_OK) {
+    if (status == SF_OK && a.leaderboard) {
+        status = sf_report_leaderboard(&results, a.within / 100, a.leaderboard, stdout);
+        sf_results_free(&results);
+    } else if (status == SF_OK) {
         sf_report_table(&results, stdout);
         sf_report_gates(&results, stdout);
+        sf_road road = {0};
+        const char *config = results.runs && a.report.prompts ? results.run[results.runs - 1].config : NULL;
+        if (config && sf_stored_open(config, &road) == SF_OK) a.report.prompt = sf_stored_prompt, a.report.user = &road;
         status = sf_report(&results, &a.report);
+        if (road.sweep) sf_road_close(&road);
         if (status == SF_OK) printf("\nReport: %s/index.html\n", a.report.folder);
         sf_results_free(&results);
     }

@@ -3,11 +3,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "harness/cli/cli.h"
 #include "harness/cli/conversation.h"
+#include "harness/cli/stored.h"
 #include "harness/model/chat.h"
 #include "harness/model/tokenizer.h"
 #include "harness/run/road.h"
@@ -123,24 +122,6 @@ static sf_status show_config(const struct args *a, json_t *o)
     return status;
 }
 
-/* The config that a results file keeps, with its overrides, opened again to make the prompt: as that of a stranger, whose
- * plug-ins are not loaded. */
-static sf_status reopen(const char *text, sf_road *road)
-{
-    int fd = memfd_create("config", 0);
-    size_t n = strlen(text);
-    if (fd < 0 || write(fd, text, n) != (ssize_t)n) return sf_fail(SF_IO, "the stored config cannot be laid out");
-    char path[64], *copy = strdup(text), *rest = copy;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    sf_strings set = {0};
-    for (char *line; (line = strsep(&rest, "\n"));)
-        if (strncmp(line, "# --set ", 8) == 0 && set.n < SF_STRINGS_MOST) set.item[set.n++] = line + 8;
-    sf_status status = sf_road_open_stored(path, set.n, set.item, road);
-    free(copy);
-    close(fd);
-    return status;
-}
-
 static void add_map(json_t *o, const char *name, const float *map, int layers, int heads)
 {
     json_t *rows = json_array();
@@ -220,7 +201,7 @@ static sf_status show_results(const struct args *a, json_t *o)
             if (s->sample != a->sample) continue;
             sf_road road = {0};
             const char *config = r.runs ? r.run[r.runs - 1].config : NULL;
-            if (!config || reopen(config, &road) != SF_OK || add_sample(a, &road, c->model, c->task_label, c->length, o) != SF_OK)
+            if (!config || sf_stored_open(config, &road) != SF_OK || add_sample(a, &road, c->model, c->task_label, c->length, o) != SF_OK)
                 json_object_set_new(o, "prompt_missing", json_string(config ? sf_error() : "no config is stored"));
             if (road.sweep) sf_road_close(&road);
             json_object_set_new(o, "cell", json_string(c->key));

@@ -1,7 +1,9 @@
 #include "harness/report/dataset.h"
+#include "harness/report/leaderboard.h"
 #include "harness/report/out.h"
 #include "harness/report/points.h"
 #include "harness/report/resample.h"
+#include "harness/report/samples.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -212,13 +214,14 @@ sf_status sf_report_dataset(const sf_view *v, uint64_t seed, FILE *out)
 {
     fputs("{\"batch\":", out);
     sf_script_number(out, v->batch);
-    fputs(",\n", out);
+    fprintf(out, ",\"within\":%g,\n", 100 * SF_WITHIN);
     overrides(v, out);
     models(v, out);
     tasks(v, out);
     arms(v, out);
     points(v, out);
     cells(v, out);
+    sf_samples_list(v, out);
     sf_status status = summaries(v, seed, out);
     fputs("}\n", out);
     return status;

@@ -2,6 +2,7 @@
 #include "base/embed.h"
 #include "harness/report/dataset.h"
 #include "harness/report/out.h"
+#include "harness/report/samples.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,10 +17,13 @@ SF_EMBED(page_dataset, "harness/report/page/dataset.js");
 SF_EMBED(page_marks, "harness/report/page/marks.js");
 SF_EMBED(page_chart, "harness/report/page/chart.js");
 SF_EMBED(page_explore, "harness/report/page/explore.js");
+SF_EMBED(page_leaderboard, "harness/report/page/leaderboard.js");
+SF_EMBED(page_samples, "harness/report/page/samples.js");
 SF_EMBED(page_main, "harness/report/page/main.js");
 SF_EMBED(d3_license, "harness/report/page/d3-license.txt");
 
-static const char *const scripts[] = {page_elements, page_state, page_dataset, page_marks, page_chart, page_explore, page_main};
+static const char *const scripts[] = {page_elements, page_state, page_dataset, page_marks, page_chart, page_explore,
+                                      page_leaderboard, page_samples, page_main};
 
 const char *sf_interactive_library(void)
 {
@@ -51,6 +55,24 @@ void sf_interactive_section(FILE *out)
           out);
 }
 
+void sf_interactive_leaderboard(FILE *out)
+{
+    if (!sf_interactive_library())
+        fputs("<p class=note><code>tables/leaderboard.md</code>; with <code>libjs-d3</code> it can be sorted and filtered here.</p>\n", out);
+    else
+        fputs("<div id=board></div>\n", out);
+}
+
+void sf_interactive_samples(FILE *out)
+{
+    if (!sf_interactive_library())
+        fputs("<p class=note><code>frontier show RESULTS.h5</code> prints single samples; with <code>libjs-d3</code> this page lists "
+              "them.</p>\n",
+              out);
+    else
+        fputs("<div id=sample-list></div>\n<article id=sample aria-live=off></article>\n", out);
+}
+
 /* A script of a library may hold what would end its element; as a string or in a pattern, "<\/" is the same. */
 static sf_status library(FILE *out, const char *path)
 {
@@ -79,7 +101,7 @@ static sf_status config_beside(const char *folder, const char *config)
     return status;
 }
 
-sf_status sf_interactive_scripts(const sf_view *v, uint64_t seed, const char *folder, FILE *out)
+sf_status sf_interactive_scripts(const sf_view *v, uint64_t seed, const sf_report_options *options, const char *folder, FILE *out)
 {
     const char *d3 = sf_interactive_library();
     const sf_results *r = v->results;
@@ -88,7 +110,9 @@ sf_status sf_interactive_scripts(const sf_view *v, uint64_t seed, const char *fo
     if (r->runs && r->run[r->runs - 1].config) SF_TRY(config_beside(folder, r->run[r->runs - 1].config));
     fputs("<script type=\"application/json\" id=data>\n", out);
     SF_TRY(sf_report_dataset(v, seed, out));
-    fputs("</script>\n<script>\n(function () {\n\"use strict\";\n", out);
+    fputs("</script>\n", out);
+    SF_TRY(sf_samples_write(v, options, folder, out));
+    fputs("<script>\n(function () {\n\"use strict\";\n", out);
     for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) fputs(scripts[i], out);
     fputs("})();\n</script>\n", out);
     return SF_OK;

@@ -2,6 +2,7 @@
 #ifndef SF_REPORT_INTERACTIVE_H
 #define SF_REPORT_INTERACTIVE_H
 
+#include "harness/report/options.h"
 #include "harness/report/view.h"
 
 #include <stdio.h>
@@ -13,8 +14,12 @@ const char *sf_interactive_library(void);
 void sf_interactive_style(FILE *out);
 /* The section of charts, empty until the scripts fill it; where D3 is not there, a line that says what to install. */
 void sf_interactive_section(FILE *out);
-/* At the page's end: D3, the numbers, and what draws them; also FOLDER/config.yaml, which cells are run again with. Nothing
+/* The sections of the leaderboard and of samples. */
+void sf_interactive_leaderboard(FILE *out);
+void sf_interactive_samples(FILE *out);
+/* At the page's end: D3, the numbers, the samples, and what draws them; also FOLDER/config.yaml, which cells are run again with. Nothing
  * where D3 is not there. `seed`: of sf_view_bootstrap(). */
-sf_status sf_interactive_scripts(const sf_view *view, uint64_t seed, const char *folder, FILE *out);
+sf_status sf_interactive_scripts(const sf_view *view, uint64_t seed, const sf_report_options *options, const char *folder,
+                                 FILE *out);
 
 #endif

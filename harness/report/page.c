@@ -347,7 +347,8 @@ static void provenance(FILE *out, const sf_view *v)
 static void contents(FILE *out)
 {
     static const char *const entry[][2] = {{"run", "What was run"},   {"findings", "What it says"}, {"distrust", "What to distrust"},
-                                           {"charts", "Charts"},      {"scores", "Scores"},         {"figures", "Figures"},
+                                           {"charts", "Charts"},      {"leaderboard", "Leaderboard"}, {"samples", "Samples"}, {"scores", "Scores"},
+                                           {"figures", "Figures"},
                                            {"fidelity", "Budgets and recall"}, {"provenance", "Provenance"}};
     fputs("<nav aria-label=Contents><ol>", out);
     for (size_t i = 0; i < sizeof entry / sizeof *entry; i++)
@@ -355,7 +356,7 @@ static void contents(FILE *out)
     fputs("</ol></nav>\n", out);
 }
 
-sf_status sf_report_page(const sf_view *v, uint64_t seed, const char *folder, int plots, const sf_made *made,
+sf_status sf_report_page(const sf_view *v, uint64_t seed, const sf_report_options *options, const char *folder, int plots, const sf_made *made,
                          const sf_warnings *warnings, const sf_findings *findings, const sf_settings *settings,
                          const char *trouble)
 {
@@ -375,6 +376,12 @@ sf_status sf_report_page(const sf_view *v, uint64_t seed, const char *folder, in
     heading(out, "charts", "Charts");
     sf_interactive_section(out);
     fputs("</section>\n", out);
+    heading(out, "leaderboard", "Leaderboard");
+    sf_interactive_leaderboard(out);
+    fputs("</section>\n", out);
+    heading(out, "samples", "Samples");
+    sf_interactive_samples(out);
+    fputs("</section>\n", out);
     scores(out, v);
     heading(out, "figures", "Figures");
     fputs("<p class=note>For papers and slides; also as PDF in <code>figures/</code>.</p>\n", out);
@@ -388,7 +395,7 @@ sf_status sf_report_page(const sf_view *v, uint64_t seed, const char *folder, in
           out);
     provenance(out, v);
     fputs("</main>\n", out);
-    if (status == SF_OK) status = sf_interactive_scripts(v, seed, folder, out);
+    if (status == SF_OK) status = sf_interactive_scripts(v, seed, options, folder, out);
     fputs("</body></html>\n", out);
     sf_report_close(out, "index.html", &status);
     return status;

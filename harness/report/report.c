@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "harness/report/figures/registry.h"
 #include "harness/report/gnuplot.h"
+#include "harness/report/leaderboard.h"
 #include "harness/report/page.h"
 #include "harness/report/paper.h"
 #include "harness/report/resample.h"
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+static const uint64_t seed = 43; /* of resampling */
 static const char *const known_formats[] = {"png", "pdf", "svg", NULL};
 
 /* Whether a comma-separated list names `word`; NULL lists everything. */
@@ -157,7 +159,6 @@ static sf_status make_plots(const sf_view *v, const char *folder, const sf_repor
 static sf_status report_group(const sf_results *results, const char *folder, const sf_report_options *options,
                               const sf_settings *settings /* whose other groups the page names; NULL: it names none */)
 {
-    const uint64_t seed = 43;
     char figures[4300], tables[4300], lacking[1024] = "", trouble[1024] = "";
     sf_view view;
     sf_warnings warnings = {0};
@@ -174,12 +175,12 @@ static sf_status report_group(const sf_results *results, const char *folder, con
     if (status == SF_OK) status = sf_gates(&view, &warnings);
     if (status == SF_OK) status = sf_find(&view, &findings);
     if (status == SF_OK) status = make_plots(&view, figures, options, &count, &made, lacking);
-    if (status == SF_OK) status = sf_report_tables(&view, tables, &findings);
+    if (status == SF_OK) status = sf_report_tables(&view, tables, &findings, seed);
     if (status == SF_OK) status = sf_report_paper(&view, folder, count, made);
     /* Without gnuplot there are no pictures, but everything else; the page says so. */
     sf_status drawn = status == SF_OK ? draw(figures, options, count, made) : status;
     if (status == SF_OK && drawn != SF_OK) snprintf(trouble, sizeof trouble, "%s", sf_error());
-    if (status == SF_OK) status = sf_report_page(&view, seed, folder, count, made, &warnings, &findings, settings, trouble);
+    if (status == SF_OK) status = sf_report_page(&view, seed, options, folder, count, made, &warnings, &findings, settings, trouble);
     if (status == SF_OK && drawn != SF_OK) status = sf_fail(drawn, "%s", trouble);
     if (status == SF_OK && *lacking)
         status = sf_fail(SF_BAD_INPUT, "figures that these results do not allow: %s; everything else is written", lacking);
@@ -188,6 +189,23 @@ static sf_status report_group(const sf_results *results, const char *folder, con
     sf_warnings_free(&warnings);
     sf_findings_free(&findings);
     sf_view_free(&view);
+    return status;
+}
+
+sf_status sf_report_leaderboard(const sf_results *results, double within, const char *format, FILE *out)
+{
+    sf_settings settings;
+    sf_view view = {0};
+    sf_leaderboard board = {0};
+    SF_TRY(check_list(format, "leaderboard format", 4, sf_leaderboard_formats));
+    SF_TRY(sf_settings_split(results, &settings));
+    sf_status status = settings.groups ? sf_view_make(&settings.group[0].results, &view) : sf_fail(SF_BAD_INPUT, "there are no results to report");
+    if (status == SF_OK) status = sf_view_bootstrap(&view, SF_RESAMPLES, seed);
+    if (status == SF_OK) status = sf_leaderboard_make(&view, within, seed, &board);
+    if (status == SF_OK) status = sf_leaderboard_write(&view, &board, format, out);
+    sf_leaderboard_free(&board);
+    sf_view_free(&view);
+    sf_settings_free(&settings);
     return status;
 }
 

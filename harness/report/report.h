@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "harness/report/options.h"
 #include "harness/store/store.h"
 
 /* Terminal table: dense and sparse scores side by side, one line a (model, task, length), and what it says; of the
@@ -15,16 +16,11 @@ void sf_report_table(const sf_results *results, FILE *out);
  * Returns how many; prints nothing when there are none. */
 int sf_report_gates(const sf_results *results, FILE *out);
 
-typedef struct sf_report_options {
-    const char *folder;  /* made if missing; figures, CSV of every plotted number, tables, index.html; the same of each group
-                            of other settings in a folder of its own */
-    const char *figures; /* comma-separated names; NULL: all that the data allow */
-    const char *formats; /* "png,pdf,svg"; NULL: png,pdf */
-    const char *style;   /* "paper" or "slides"; NULL: paper */
-} sf_report_options;
-
 /* Error: gnuplot missing (the CSV files are still written), folder not writable, an unknown figure or format. */
 sf_status sf_report(const sf_results *results, const sf_report_options *options);
+
+/* The leaderboard alone (leaderboard.h), of the settings that the last run had: "csv", "md", "tex" or "json". */
+sf_status sf_report_leaderboard(const sf_results *results, double within, const char *format, FILE *out);
 
 typedef enum sf_export_format { SF_EXPORT_CSV, SF_EXPORT_JSONL } sf_export_format;
 

@@ -1,5 +1,6 @@
 #include "harness/report/tables.h"
 #include "harness/report/fidelity.h"
+#include "harness/report/leaderboard.h"
 #include "harness/report/limits.h"
 #include "harness/report/out.h"
 #include "harness/report/points.h"
@@ -205,8 +206,25 @@ static sf_status findings_csv(const sf_view *v, const char *folder, const sf_fin
     return status;
 }
 
-sf_status sf_report_tables(const sf_view *v, const char *folder, const sf_findings *findings)
+static sf_status leaderboard(const sf_view *v, const char *folder, uint64_t seed)
 {
+    sf_leaderboard board;
+    SF_TRY(sf_leaderboard_make(v, SF_WITHIN, seed, &board));
+    sf_status status = SF_OK;
+    for (int f = 0; sf_leaderboard_formats[f]; f++) {
+        char ending[16];
+        snprintf(ending, sizeof ending, ".%s", sf_leaderboard_formats[f]);
+        FILE *out = sf_report_open(folder, "leaderboard", ending, &status);
+        if (out) status = sf_leaderboard_write(v, &board, sf_leaderboard_formats[f], out);
+        sf_report_close(out, "leaderboard", &status);
+    }
+    sf_leaderboard_free(&board);
+    return status;
+}
+
+sf_status sf_report_tables(const sf_view *v, const char *folder, const sf_findings *findings, uint64_t seed)
+{
+    SF_TRY(leaderboard(v, folder, seed));
     SF_TRY(findings_csv(v, folder, findings));
     SF_TRY(score_csv(v, folder));
     SF_TRY(limits_csv(v, folder));

@@ -4,8 +4,9 @@
 
 #include "harness/report/findings.h"
 
-/* Into FOLDER: scores (means over tasks, with intervals and tests), tasks (each cell), limits (how sparse one may go),
- * budgets and recall (fidelity.h); findings.csv, fits.csv. */
-sf_status sf_report_tables(const sf_view *view, const char *folder, const sf_findings *findings);
+/* Into FOLDER: scores (means over tasks, with intervals and tests), tasks (each cell), limits (how sparse one may go), leaderboard,
+ * budgets and recall (fidelity.h); findings.csv, fits.csv. `seed`: of
+ * sf_view_bootstrap(). */
+sf_status sf_report_tables(const sf_view *view, const char *folder, const sf_findings *findings, uint64_t seed);
 
 #endif

@@ -110,6 +110,79 @@ def check_costs(browser, folder):
     print(f"costs: {seen} equal to the figures' CSV files")
 
 
+def check_leaderboard(browser, folder):
+    """Every row, over all tasks and each of the study's groups, against tables/leaderboard.csv; sorting and finding."""
+    rows = read(folder / "tables/leaderboard.csv")
+    reader, seen = Reader(browser, folder, address="#rows=each"), 0
+    page = reader.page
+    groups = page.eval_on_selector_all("[data-control=tasks] option", "all => all.map(one => one.value)") or ["all tasks"]
+    for group in [name for name in groups if any(row["tasks"] == name for row in rows)]:
+        if len(groups) > 1:
+            reader.choose("tasks", group)
+        shown = page.evaluate("() => [...document.querySelectorAll('#board tbody tr')].map(row => [...row.cells].map(cell => cell.textContent.replaceAll('−', '-')))")
+        shown = {(c[2], c[3], c[1], c[0]): c for c in shown}
+        own = [row for row in rows if row["tasks"] == group]
+        check(len(own) == len(shown), f"{group}: {len(shown)} rows, {len(own)} in leaderboard.csv")
+        for row in own:
+            cells = shown.get((row["model"], row["tokens"], row["phase"], row["arm"]))
+            check(cells is not None, f"leaderboard: no {row['model']} {row['arm']}")
+            if not cells:
+                continue
+            for at, name, scale in ((4, "sparsity", 1), (6, "loss", 100), (8, "sure_up_to", 1)):
+                value = cells[at].removesuffix(" %")
+                holds = value in ("none", "–") if row[name] == "" else value not in ("none", "–") and abs(float(value) - scale * float(row[name])) < (0.051 if scale > 1 else 1e-4)
+                check(holds, f"{group}: {row['model']} {row['tokens']} {row['arm']}: {name} {value} and {row[name]}")
+            seen += 1
+    page.click("[data-board=sort-choosing]")
+    order = page.eval_on_selector_all("#board tbody tr td:nth-child(10)", "all => all.map(one => parseFloat(one.textContent)).filter(x => !isNaN(x))")
+    check(order == sorted(order, reverse=True), "sorting by the cost of choosing does not sort")
+    name = rows[0]["arm"]
+    page.fill("[data-board=find]", name)
+    found = page.eval_on_selector_all("#board tbody tr td:first-child", "all => all.map(one => one.textContent)")
+    check(found and all(name in one for one in found), f"finding {name} shows {set(found)}")
+    page.close()
+    print(f"leaderboard: {seen} rows equal to leaderboard.csv")
+
+
+def check_samples(browser, folder):
+    """The list's counts and order, a sample's answers, the first word in which two differ, and how long a filter takes."""
+    reader = Reader(browser, folder)
+    page = reader.page
+    total = int(page.inner_text("#sample-count").split(", of ")[1].split()[0])
+    check(total == sum(int(row["samples"]) for row in read(folder / "tables/tasks.csv")), f"{total} samples are listed")
+    took = page.evaluate("""() => {
+        const select = document.querySelector('#sample-list select'), times = [];
+        for (const option of [...select.options].map(one => one.value)) {
+            const own = document.querySelector('#sample-list select'), begun = performance.now();
+            own.value = option;
+            own.dispatchEvent(new Event('change'));
+            times.push(performance.now() - begun);
+        }
+        return Math.max(...times);
+    }""")
+    page.select_option("#sample-list select", "lost")
+    page.locator("#sample-list select").nth(1).select_option("loss")
+    scores = page.eval_on_selector_all("#sample-list tbody tr", "all => all.map(row => parseFloat(row.cells[6].textContent) - parseFloat(row.cells[7].textContent))")
+    check(all(x < 0 for x in scores) and scores == sorted(scores), f"worse than dense, largest loss first: {scores[:5]}")
+    if scores:
+        page.click("#sample-list tbody button >> nth=0")
+        page.wait_for_selector("#sample .pair, #sample .warning", timeout=10000)
+        check(page.is_visible("#sample .pair"), f"a sample does not open: {page.inner_text('#sample')[:200]}")
+        texts = page.eval_on_selector_all("#sample .pair pre", "all => all.map(one => [one.textContent, one.querySelector('mark')?.textContent])")
+        if len(texts) == 2 and texts[0][0] != texts[1][0]:
+            before = [text.split(mark)[0] if mark and mark != "␃" else None for text, mark in texts]
+            check(any(texts[i][1] for i in range(2)), "two answers differ, and nothing is marked")
+            check(None in before or before[0].split() == before[1].split() or texts[0][1] != texts[1][1], "what is marked is not the first difference")
+        url = page.url
+        page.reload()
+        page.wait_for_selector("#sample .pair", timeout=10000)
+        check(page.url == url, "the address of a sample does not stay")
+        if page.locator("#sample canvas").count():
+            page.locator("#sample canvas").first.hover()
+    page.close()
+    print(f"samples: {total}, slowest filter {took:.0f} ms")
+
+
 def check_use(browser, folder):
     """Pointer, keyboard, filters, address."""
     reader = Reader(browser, folder)
@@ -172,6 +245,8 @@ def main():
         print(f"{(arguments.folder / 'index.html').stat().st_size / 1e6:.1f} MB, open in {reader.seconds:.2f} s")
         check_points(browser, arguments.folder)
         check_costs(browser, arguments.folder)
+        check_leaderboard(browser, arguments.folder)
+        check_samples(browser, arguments.folder)
         check_use(browser, arguments.folder)
         check_access(browser, arguments.folder, arguments.screenshots)
         browser.close()

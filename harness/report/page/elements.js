@@ -19,9 +19,9 @@ function chooser(label, options, value, onchange) {
     return element("label", {}, label, select);
 }
 
-/* A table from rows of cells; a cell is text, an element, or null. The first `texts` columns stand left. */
-function tableOf(head, rows, texts, caption) {
-    const side = column => column < texts ? {class: "l"} : {};
+/* A table from rows of cells; a cell is text, an element, or null. `left`: the columns that stand left. */
+function tableOf(head, rows, left, caption) {
+    const side = column => left.includes(column) ? {class: "l"} : {};
     return element("table", {}, caption ? element("caption", {}, caption) : null,
         element("thead", {}, element("tr", {}, ...head.map((cell, i) => element("th", {scope: "col", ...side(i)}, cell)))),
         element("tbody", {}, ...rows.map(row => element("tr", {}, ...row.map((cell, i) => element("td", side(i), cell ?? "–"))))));

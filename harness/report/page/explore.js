@@ -74,7 +74,8 @@ function linesThrough(spots, view, colour) {
 
 /* ---- Controls ---- */
 
-function redraw() { stateWrite(); drawExplorer(); }
+/* After a choice: charts and samples follow it. */
+function redraw() { state.page = 1; stateWrite(); drawExplorer(); drawLeaderboard(); drawSampleList(); }
 
 const setter = key => value => { state[key] = value; redraw(); };
 
@@ -168,7 +169,7 @@ function drawTable(shown, xName, yName) {
     const row = spot => [data.models[spot.point.model].label, String(spot.length), data.arms[spot.point.arm].label, requested(spot.point), fixed(spot.sparsity, 3), prefixed(spot.cost),
         fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples)];
     if (!host.open) { host.querySelector("div").replaceChildren(); return; }
-    host.querySelector("div").replaceChildren(tableOf(head, shown.slice(0, most).map(row), 1,
+    host.querySelector("div").replaceChildren(tableOf(head, shown.slice(0, most).map(row), [0, 2],
         `${shown.length} points over ${state.tasks}` + (shown.length > most ? `; the first ${most} are listed` : "")));
 }
 
@@ -177,6 +178,6 @@ function pickSpot(spot) {
     const [name, ...lines] = linesOf(spot);
     document.getElementById("chosen").replaceChildren(element("h3", {}, name), ...lines.map(line => element("div", {}, line)),
         element("div", {class: "scroll", tabindex: 0, role: "group", "aria-label": "cells of this point"}, tableOf(["task", "cell", "score", "samples", "run it again"], spot.cells.map(cell =>
-            [data.tasks[cell.task].label, element("code", {}, cell.key), fixed(cell.score, 3), String(cell.samples), element("code", {}, repeat(cell.key))]), 2)));
-    if (typeof showSamplesOf === "function") showSamplesOf(spot);
+            [data.tasks[cell.task].label, element("code", {}, cell.key), fixed(cell.score, 3), String(cell.samples), element("code", {}, repeat(cell.key))]), [0, 1, 4])));
+    showSamplesOf(spot);
 }

@@ -7,11 +7,13 @@ const state_lists = new Set();
 
 function stateBegin(defaults, lists) {
     Object.assign(state_defaults, defaults);
+    Object.assign(state, defaults);
     lists.forEach(name => state_lists.add(name));
     stateRead();
 }
 
 function stateRead() {
+    if (location.hash && !location.hash.includes("=")) return; /* the name of a section */
     const address = new URLSearchParams(location.hash.slice(1));
     for (const [key, value] of Object.entries(state_defaults)) {
         if (!address.has(key)) state[key] = value;

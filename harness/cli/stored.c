@@ -1,0 +1,64 @@
+#include "harness/cli/stored.h"
+#include "base/strings.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+sf_status sf_stored_open(const char *text, sf_road *road)
+{
+    int fd = memfd_create("config", 0);
+    size_t n = strlen(text);
+    if (fd < 0 || write(fd, text, n) != (ssize_t)n) return sf_fail(SF_IO, "the stored config cannot be laid out");
+    char path[64], *copy = strdup(text), *rest = copy;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    sf_strings set = {0};
+    for (char *line; (line = strsep(&rest, "\n"));)
+        if (strncmp(line, "# --set ", 8) == 0 && set.n < SF_STRINGS_MOST) set.item[set.n++] = line + 8;
+    sf_status status = sf_road_open_stored(path, set.n, set.item, road);
+    free(copy);
+    close(fd);
+    return status;
+}
+
+/* Of a road's sweep; -1: not there. */
+static int model_of(const sf_sweep *s, const char *label)
+{
+    for (int i = 0; i < s->models; i++)
+        if (strcmp(s->model[i].label, label) == 0) return i;
+    return -1;
+}
+
+static int task_of(const sf_sweep *s, const char *label)
+{
+    for (int i = 0; i < s->tasks; i++)
+        if (strcmp(s->task[i].label, label) == 0) return i;
+    return -1;
+}
+
+static int length_of(const sf_sweep *s, int tokens)
+{
+    for (int i = 0; i < s->lengths; i++)
+        if (s->length[i] == tokens) return i;
+    return -1;
+}
+
+sf_status sf_stored_prompt(void *road, const sf_cell_info *cell, const sf_record *record, char **prompt)
+{
+    const sf_sweep *s = ((const sf_road *)road)->sweep;
+    const int model = model_of(s, cell->model), task = task_of(s, cell->task_label), length = length_of(s, cell->length);
+    if (model < 0 || task < 0 || length < 0)
+        return sf_fail(SF_BAD_INPUT, "the stored config has no such model, task or length");
+    sf_sample sample;
+    int32_t *ids;
+    int n;
+    SF_TRY(sf_road_sample(road, model, task, length, record->sample, &sample, &ids, &n));
+    bool same = record->prompt_hash == XXH3_64bits(ids, (size_t)n * sizeof *ids);
+    free(ids);
+    if (same) *prompt = strdup(sample.prompt);
+    sf_sample_free(&sample);
+    if (!same) return sf_fail(SF_BAD_INPUT, "what the stored config makes here is not the prompt that was asked");
+    return *prompt ? SF_OK : sf_fail(SF_NO_MEMORY, "out of memory for a prompt");
+}
