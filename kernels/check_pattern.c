@@ -157,13 +157,14 @@ static sf_status check_one(sf_phase phase, const sf_attention *a, const sf_patte
 /* Parts of one softmax must not share a pair. All rows are too many to look at each time: five of them. */
 static sf_status check_disjoint(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
 {
-    enum { ROWS = 5 };
+    int rows = a->queries < 5 ? a->queries : 5, selections = 1; /* heads that select alike are looked at once */
+    for (int k = 0; k < p->parts; k++) selections = p->part[k].heads > selections ? p->part[k].heads : selections;
     uint8_t *mask;
     SF_TRY(sf_host_alloc(b, 2 * (size_t)a->keys, (void **)&mask));
     uint8_t *taken = mask + a->keys;
     sf_status status = SF_OK;
-    for (int x = 0; x < a->heads * ROWS && status == SF_OK; x++) {
-        int h = x / ROWS, i = (int)((int64_t)(x % ROWS) * (a->queries - 1) / (ROWS - 1));
+    for (int x = 0; x < selections * rows && status == SF_OK; x++) {
+        int h = x / rows * (a->heads / selections), i = rows > 1 ? (int)((int64_t)(x % rows) * (a->queries - 1) / (rows - 1)) : 0;
         for (int j = 0; j < a->keys; j++) taken[j] = 0;
         for (int k = 0; k < p->parts && status == SF_OK; k++) {
             sf_reference_named(a, &p->part[k], h, i, mask);

@@ -17,7 +17,11 @@
 
 #include <cmocka.h>
 
+#include <limits.h>
+
 #include "methods/method.h"
+
+enum { HOLDS = 512 };
 
 typedef struct twin {
     sf_backend b[2]; /* reference, filling */
@@ -26,7 +30,7 @@ typedef struct twin {
     uint64_t seed;
     double worst;           /* error seen so far */
     long chosen, differing; /* selections whose scores differ by rounding */
-    void *held[2][256];
+    void *held[2][HOLDS];
     int holds;
     uint64_t read_back[512]; /* hashes of what was downloaded of the filling, one after the other */
     int reads;
@@ -83,7 +87,7 @@ static float *randoms(twin *t, int64_t n, float scale)
 
 static void *hold(twin *t, int side, void *p)
 {
-    assert_true(t->holds < 256);
+    assert_true(t->holds < HOLDS);
     t->held[side][t->holds] = p;
     t->held[!side][t->holds++] = NULL;
     return p;
@@ -660,7 +664,7 @@ enum { PLAIN, TIED, LARGE, SINK, VALUES };
 typedef struct scene {
     sf_attention a[2];
     double tolerance; /* the twin's; of large scores, which fp32 rounds to 1e-3, and so their exponentials, relatively */
-    char what[320];
+    char what[1200];
 } scene;
 
 /* A cache [G, capacity, D] of n keys, the rest NaN; `ragged`: heads hold fewer, at least 1, and where both sides read such,
@@ -825,6 +829,188 @@ static void random_pattern(twin *t, const sf_attention *a, sf_pattern_kind kind,
                             .second = second[s]};
 }
 
+/* ---- patterns that are more than one set of pairs under one softmax ---- */
+
+__attribute__((format(printf, 2, 3))) static void tell(scene *c, const char *format, ...)
+{
+    size_t used = strlen(c->what);
+    va_list list;
+    va_start(list, format);
+    vsnprintf(c->what + used, sizeof c->what - used, format, list);
+    va_end(list);
+}
+
+static void put_both(twin *t, const void *x, size_t bytes, void *out[2])
+{
+    for (int s = 0; s < 2; s++) out[s] = put(t, s, x, bytes);
+}
+
+/* Normal numbers [d0, d1] or [d0, d1, d2] for both sides, f32 or activations. */
+static void both_tensors(twin *t, bool activations, int64_t d0, int64_t d1, int64_t d2, sf_tensor out[2])
+{
+    int64_t n = d0 * d1 * (d2 ? d2 : 1);
+    float *x = randoms(t, n, 1);
+    for (int s = 0; s < 2; s++) {
+        void *data = activations ? put_activations(t, s, x, n) : put(t, s, x, (size_t)n * sizeof *x);
+        out[s] = (sf_tensor){data, activations ? t->b[s].activation : SF_F32, d2 ? 3 : 2, {d0, d1, d2}};
+    }
+    free(x);
+}
+
+static void give_bands(twin *t, int heads, const sf_band *band, sf_pattern p[2])
+{
+    void *at[2];
+    put_both(t, band, (size_t)heads * SF_BANDS_A_HEAD * sizeof *band, at);
+    for (int s = 0; s < 2; s++) p[s] = (sf_pattern){.kind = SF_BANDS, .heads = heads, .band = at[s], .empty = true};
+}
+
+static void random_bands(twin *t, scene *c, bool rows, sf_pattern p[2])
+{
+    const sf_attention *a = &c->a[0];
+    int heads = ONE_OF(t, 1, a->heads, a->kv_heads);
+    sf_band *band = calloc((size_t)heads * SF_BANDS_A_HEAD, sizeof *band);
+    for (int h = 0; h < heads; h++) {
+        int near = ONE_OF(t, 0, 0, 1, 17, 90, 300);
+        band[2 * h] = (sf_band){.sinks = ONE_OF(t, 0, 2), .far = ONE_OF(t, 1, 8, 33, 200), .step = ONE_OF(t, 1, 1, 3)};
+        if (in_range(t, 0, 2)) continue;
+        band[2 * h + 1] = (sf_band){.sinks = ONE_OF(t, 0, 0, 4, 40, 150), .apart = ONE_OF(t, 0, 1, 30), .near = near,
+                                    .far = near + ONE_OF(t, 0, 1, 16, 70, 500), .step = ONE_OF(t, 1, 1, 2, 5, 64)};
+    }
+    give_bands(t, heads, band, p);
+    free(band);
+    sf_lists columns[2] = {{0}}, full[2] = {{0}};
+    if (in_range(t, 0, 1)) random_lists(t, heads, a->keys, 0, columns);
+    if (rows && in_range(t, 0, 1)) random_lists(t, heads, a->queries, 0, full);
+    for (int s = 0; s < 2; s++) p[s].first = columns[s], p[s].second = full[s];
+    tell(c, "; bands of %d heads, columns %d, rows %d", heads, columns[0].rows != 0, full[0].rows != 0);
+}
+
+/* Pages of 1, G or H lists, with a bias. */
+static void random_pages(twin *t, scene *c, sf_pattern p[2])
+{
+    const sf_attention *a = &c->a[0];
+    int heads = ONE_OF(t, 1, a->heads, a->kv_heads), page = ONE_OF(t, 1, 1, 5, 16);
+    sf_lists first[2];
+    sf_tensor bias[2] = {{0}};
+    random_lists(t, heads, (a->keys + page - 1) / page, 1, first);
+    if (in_range(t, 0, 2)) both_tensors(t, false, heads, first[0].stride, 0, bias);
+    for (int s = 0; s < 2; s++)
+        p[s] = (sf_pattern){.kind = SF_PAGES, .heads = heads, .page = page, .first = first[s], .bias = bias[s], .empty = true};
+    tell(c, "; pages of %d, heads %d, bias %d", page, heads, bias[0].data != NULL);
+}
+
+static void summarise(twin *t, scene *c, sf_pattern p[2])
+{
+    const sf_attention *a = &c->a[0];
+    int m = in_range(t, 1, a->keys + 1);
+    int32_t *from = malloc((size_t)m * sizeof *from);
+    void *at[2] = {NULL, NULL};
+    sf_tensor k[2], v[2], bias[2] = {{0}};
+    for (int i = 0; i < m; i++) from[i] = in_range(t, 0, a->keys + 3);
+    if (in_range(t, 0, 1)) put_both(t, from, (size_t)m * sizeof *from, at);
+    both_tensors(t, true, a->kv_heads, m, a->head_dim, k), both_tensors(t, true, a->kv_heads, m, a->head_dim, v);
+    if (in_range(t, 0, 2)) both_tensors(t, false, ONE_OF(t, a->heads, a->kv_heads), m, 0, bias);
+    for (int s = 0; s < 2; s++) p[s].sum = (sf_summaries){k[s], v[s], bias[s], at[s]};
+    free(from);
+    tell(c, "; %d summaries, from %d, bias %d", m, at[0] != NULL, (int)bias[0].dim[0]);
+}
+
+/* Where queries and keys are turned in bf16, as a prefill on a device does, logits of 1e4 would be off by tens. */
+static void set_reach(twin *t, scene *c, bool decode, sf_pattern p[2])
+{
+    const sf_attention *a = &c->a[0];
+    if (!decode && t->b[1].activation != SF_F32 && a->scale * sqrtf((float)a->head_dim) > 2) return;
+    int chunk = ONE_OF(t, 1, 6, 16, 50, INT_MAX), cap = (chunk < a->keys ? chunk : a->keys) - 1 + ONE_OF(t, 0, 2, 30);
+    for (int s = 0; s < 2; s++) p[s].reach = (sf_reach){chunk, cap};
+    tell(c, "; reach %d, %d", chunk, cap);
+}
+
+static void random_part(twin *t, scene *c, bool decode, sf_pattern p[2])
+{
+    if (in_range(t, 0, 1)) {
+        random_bands(t, c, !decode, p);
+    } else if (decode && in_range(t, 0, 1)) {
+        random_pages(t, c, p);
+    } else {
+        sf_pattern_kind kind = (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_WINDOW, decode ? SF_DENSE : SF_BLOCKS,
+                                                       decode ? SF_WINDOW : SF_COLUMNS_DIAGONALS);
+        random_pattern(t, &c->a[0], kind, p);
+        if (kind == SF_COLUMNS_DIAGONALS && in_range(t, 0, 1)) /* one selection for all */
+            for (int s = 0; s < 2; s++) p[s].heads = 1, p[s].first.rows = p[s].second.rows = 1;
+        if (kind == SF_BLOCKS && in_range(t, 0, 1))
+            for (int s = 0; s < 2; s++) p[s].first.rows /= p[s].heads, p[s].heads = 1;
+        for (int s = 0; s < 2; s++) p[s].empty = true;
+        tell(c, "; pattern %d of %d heads, blocks %dx%d", kind, p[0].heads, p[0].block_q, p[0].block_k);
+    }
+    if (!in_range(t, 0, 2)) summarise(t, c, p);
+    if (in_range(t, 0, 1)) set_reach(t, c, decode, p);
+}
+
+/* Near and far distances in one softmax; or these, whatever is at hand, and a constant, gated. */
+static void random_parts(twin *t, scene *c, bool decode, sf_pattern p[2])
+{
+    const sf_attention *a = &c->a[0];
+    int cut = ONE_OF(t, 1, 8, 40), sinks = ONE_OF(t, 0, 3, 30), gated = in_range(t, 0, 1), parts = gated ? 4 : 2;
+    sf_band band[2][SF_BANDS_A_HEAD] = {{{.far = cut, .step = 1}},
+                                        {{.sinks = sinks, .apart = cut, .near = cut, .far = cut + ONE_OF(t, 0, 9, 400), .step = ONE_OF(t, 1, 3)}}};
+    for (int k = 0; k < parts; k++) {
+        sf_pattern part[2] = {{.kind = SF_CONSTANT}, {.kind = SF_CONSTANT}};
+        sf_tensor gate[2] = {{0}}, value[2] = {{0}};
+        tell(c, "; part %d", k);
+        if (k < 2) {
+            give_bands(t, 1, band[k], part);
+            if (in_range(t, 0, 1)) set_reach(t, c, decode, part);
+            if (!in_range(t, 0, 3)) summarise(t, c, part);
+        }
+        if (k == 2) random_part(t, c, decode, part);
+        if (k == 3) both_tensors(t, true, a->kv_heads, 1, a->head_dim, value);
+        if (gated && in_range(t, 0, 2)) both_tensors(t, false, ONE_OF(t, 1, a->queries), a->heads, 0, gate);
+        int repeat = gated && k < 3 && !decode ? ONE_OF(t, 0, 0, 1, 5, 64) : 0;
+        for (int s = 0; s < 2; s++) {
+            if (k == 3) part[s].sum.v = value[s];
+            part[s].gate = gate[s], part[s].repeat = repeat;
+            c->a[s].part[k] = part[s];
+        }
+        tell(c, ", repeated %d", repeat);
+    }
+    for (int s = 0; s < 2; s++)
+        p[s] = (sf_pattern){.kind = SF_PARTS, .part = c->a[s].part, .parts = parts, .gated = gated, .empty = true};
+    tell(c, gated ? "; gated" : "; joined");
+}
+
+/* The keys of both sides are taken for rotated ones. */
+static void rich_pattern(twin *t, scene *c, bool decode, sf_pattern p[2])
+{
+    int half = c->a[0].head_dim / 2;
+    float *frequency = malloc((size_t)(half + 1) * sizeof *frequency);
+    void *at[2];
+    bool interleaved = in_range(t, 0, 1);
+    for (int d = 0; d < half; d++) frequency[d] = powf(10000, -(float)d / (float)half);
+    put_both(t, frequency, (size_t)half * sizeof *frequency, at);
+    for (int s = 0; s < 2; s++) c->a[s].frequency = at[s], c->a[s].interleaved = interleaved;
+    free(frequency);
+    if (in_range(t, 0, 2))
+        random_part(t, c, decode, p);
+    else
+        random_parts(t, c, decode, p);
+}
+
+/* Room for log-sum-exps, which gated parts do not write. */
+static void give_lse(twin *t, scene *c)
+{
+    for (int s = 0; s < 2; s++) c->a[s].lse = room(t, s, (size_t)c->a[s].queries * c->a[s].heads * sizeof(float));
+}
+
+static void lse_agree(twin *t, const scene *c, const sf_pattern *p)
+{
+    if (p->kind == SF_PARTS && p->gated) return;
+    int64_t n = (int64_t)c->a[0].queries * c->a[0].heads;
+    float *lse[2];
+    for (int s = 0; s < 2; s++) lse[s] = get(t, s, c->a[s].lse, SF_F32, n);
+    agree(t, lse[0], lse[1], n, c->tolerance, c->what);
+    free(lse[0]), free(lse[1]);
+}
+
 static void observe_pattern(twin *t, scene *c, const sf_pattern p[2])
 {
     uint64_t total[2];
@@ -845,18 +1031,26 @@ static void observe_pattern(twin *t, scene *c, const sf_pattern p[2])
     free(covered[0]), free(covered[1]);
 }
 
-static void prefill_case(twin *t, uint64_t seed, int most_keys)
+/* Whether a row's keys come in groups that do not depend on the rows beside it. */
+static bool cuts(const sf_pattern *p)
+{
+    return p->kind == SF_DENSE || (p->kind == SF_WINDOW && p->last == 0) || (p->kind == SF_BANDS && !p->first.rows && !p->second.rows);
+}
+
+static void prefill_rows(twin *t, uint64_t seed, int most_keys, bool rich)
 {
     begin_case(t, seed);
     scene c;
     make_scene(t, &c, seed, false, false, most_keys);
     sf_pattern_kind kind = (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_BLOCKS, SF_BLOCKS, SF_COLUMNS_DIAGONALS, SF_WINDOW);
-    if (t->b[1].activation != SF_F32 && (kind == SF_COLUMNS_DIAGONALS || kind == SF_BLOCKS)) c.a[0].window = c.a[1].window = 0;
-    give_pairs(t, &c);
+    if (!rich && t->b[1].activation != SF_F32 && (kind == SF_COLUMNS_DIAGONALS || kind == SF_BLOCKS)) c.a[0].window = c.a[1].window = 0;
+    give_pairs(t, &c), give_lse(t, &c);
     sf_pattern p[2];
-    random_pattern(t, &c.a[0], kind, p);
-    snprintf(c.what + strlen(c.what), 100, " pattern %d heads %d block %dx%d", kind, p[0].heads, p[0].block_q,
-             p[0].block_k);
+    if (rich)
+        rich_pattern(t, &c, false, p);
+    else
+        random_pattern(t, &c.a[0], kind, p);
+    tell(&c, " pattern %d heads %d block %dx%d", p[0].kind, p[0].heads, p[0].block_q, p[0].block_k);
     int64_t n = (int64_t)c.a[0].queries * c.a[0].heads * c.a[0].head_dim;
     float *out[2];
     void *to[2];
@@ -864,13 +1058,14 @@ static void prefill_case(twin *t, uint64_t seed, int most_keys)
     BOTH(t, prefill(&t->b[s], &c.a[s], &p[s], to[s]));
     for (int s = 0; s < 2; s++) out[s] = get_activations(t, s, to[s], n);
     agree(t, out[0], out[1], n, c.tolerance, c.what);
+    lse_agree(t, &c, p);
     pairs_agree(t, &c);
     observe_pattern(t, &c, p);
-    if (kind == SF_DENSE || (kind == SF_WINDOW && p[1].last == 0)) { /* cut in two: the same bits */
+    if (cuts(&p[1]) && !p[1].sum.k.data) { /* cut in two: the same bits */
         int cut = in_range(t, 0, c.a[1].queries);
         int64_t width = (int64_t)c.a[1].heads * c.a[1].head_dim;
         sf_attention half = c.a[1];
-        half.pairs = NULL;
+        half.pairs = NULL, half.lse = NULL;
         void *cut_out = activation_room(t, 1, n);
         half.queries = cut, half.keys = c.a[1].keys - (c.a[1].queries - cut), half.kv.prompt.n = half.keys;
         if (cut) OK(t, 1, t->b[1].ops->prefill(&t->b[1], &half, &p[1], cut_out));
@@ -887,6 +1082,9 @@ static void prefill_case(twin *t, uint64_t seed, int most_keys)
     free(out[0]), free(out[1]);
     end_case(t, c.what);
 }
+
+static void prefill_case(twin *t, uint64_t seed, int most_keys) { prefill_rows(t, seed, most_keys, false); }
+static void patterns_case(twin *t, uint64_t seed, int most_keys) { prefill_rows(t, seed, most_keys, true); }
 
 /* Columns and diagonals within a density: by fit_slashes() or by the search that does without, the same. */
 static void within_case(twin *t, uint64_t seed, int most_keys)
@@ -924,7 +1122,7 @@ static void within_case(twin *t, uint64_t seed, int most_keys)
     end_case(t, c.what);
 }
 
-static void decode_case(twin *t, uint64_t seed, int most_keys)
+static void decode_lanes(twin *t, uint64_t seed, int most_keys, bool rich)
 {
     begin_case(t, seed);
     t->b[0].phase = t->b[1].phase = SF_DECODE;
@@ -966,14 +1164,17 @@ static void decode_case(twin *t, uint64_t seed, int most_keys)
                                        .q = put_activations(t, s, x, (int64_t)kv_heads * group * dim),
                                        .kv = {prompt[s], rest[s], t->b[s].activation}};
         free(x);
+        snprintf(c[l].what, sizeof c[l].what, "seed %llu: decode lane %d heads %d/%d dim %d keys %d tail %d window %d values %d%s",
+                 (unsigned long long)seed, l, kv_heads * group, kv_heads, dim, keys, tail, window, values, ragged ? " ragged" : "");
         if (kv_heads * group <= 64) give_pairs(t, &c[l]);
-        random_pattern(t, &c[l].a[0],
-                       ragged ? SF_DENSE : (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_PAGES, SF_PAGES, SF_WINDOW), p[l]);
-        if (p[l][0].kind == SF_PAGES) c[l].a[0].window = c[l].a[1].window = 0;
-        snprintf(c[l].what, sizeof c[l].what,
-                 "seed %llu: decode lane %d heads %d/%d dim %d keys %d tail %d window %d pattern %d page %d%s",
-                 (unsigned long long)seed, l, kv_heads * group, kv_heads, dim, keys, tail, window, p[l][0].kind,
-                 p[l][0].page, ragged ? " ragged" : "");
+        give_lse(t, &c[l]);
+        if (rich && (ragged || in_range(t, 0, 3)))
+            rich_pattern(t, &c[l], true, p[l]);
+        else
+            random_pattern(t, &c[l].a[0],
+                           ragged ? SF_DENSE : (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_PAGES, SF_PAGES, SF_WINDOW), p[l]);
+        if (p[l][0].kind == SF_PAGES && !p[l][0].empty) c[l].a[0].window = c[l].a[1].window = 0;
+        tell(&c[l], " pattern %d page %d", p[l][0].kind, p[l][0].page);
         for (int s = 0; s < 2; s++) a[s][l] = &c[l].a[s], q[s][l] = &p[l][s];
     }
     int64_t n = (int64_t)c[0].a[0].heads * c[0].a[0].head_dim;
@@ -984,9 +1185,10 @@ static void decode_case(twin *t, uint64_t seed, int most_keys)
     for (int s = 0; s < 2; s++) out[s] = get_activations(t, s, to[s], LANES * n);
     for (int l = 0; l < LANES; l++) {
         agree(t, out[0] + l * n, out[1] + l * n, n, c[l].tolerance, c[l].what);
+        lse_agree(t, &c[l], p[l]);
         if (c[l].a[0].pairs) pairs_agree(t, &c[l]);
         observe_pattern(t, &c[l], p[l]);
-        c[l].a[1].pairs = NULL; /* alone: the same bits */
+        c[l].a[1].pairs = NULL, c[l].a[1].lse = NULL; /* alone: the same bits */
         void *one = activation_room(t, 1, n);
         OK(t, 1, t->b[1].ops->decode(&t->b[1], 1, &a[1][l], &q[1][l], one));
         float *alone = get_activations(t, 1, one, n);
@@ -997,6 +1199,9 @@ static void decode_case(twin *t, uint64_t seed, int most_keys)
     free(out[0]), free(out[1]);
     end_case(t, c[0].what);
 }
+
+static void decode_case(twin *t, uint64_t seed, int most_keys) { decode_lanes(t, seed, most_keys, false); }
+static void decode_patterns_case(twin *t, uint64_t seed, int most_keys) { decode_lanes(t, seed, most_keys, true); }
 
 static void cache_case(twin *t, uint64_t seed)
 {

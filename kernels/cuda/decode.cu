@@ -50,12 +50,18 @@ struct lane {
     int64_t capacity[2];
     int n[2];
     const int32_t *count[2];       /* [G] or NULL */
-    const int32_t *pages, *listed; /* page numbers [G, stride] and how many [G]; NULL: all keys */
+    const int32_t *pages, *listed; /* page numbers [lists, stride] and how many [lists]; NULL: all keys */
+    const float *bias;             /* [lists, stride] on the logits of a page's keys, or NULL */
     int64_t stride;
     int page, part, window, sinks, local, layer;
+    int readers, lists; /* query heads that read the same are one reader: G of them, or H; lists: as many, or one for all */
     float scale;
-    uint64_t *pairs; /* [H], or NULL: nobody asks */
+    bool complains;  /* of a head without keys */
+    float *lse;      /* [H], or NULL: nobody asks */
+    uint64_t *pairs; /* likewise */
 };
+
+__device__ static inline int list_of(const lane &l, int reader) { return l.lists == 1 ? 0 : reader; }
 
 struct batch {
     lane lane[LANES];
@@ -109,15 +115,20 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
     ring<DIM> &own = ((ring<DIM> *)shared)[threadIdx.x / 32];
     int32_t *page_list = (int32_t *)((ring<DIM> *)shared + WARPS);
     const lane &l = b.lane[blockIdx.x]; /* fastest: lanes of one prompt read the same keys at the same time */
-    int g = blockIdx.z, group = H / G, part = blockIdx.y, slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
+    int reader = blockIdx.z, group = H / l.readers, part = blockIdx.y, list = list_of(l, reader), g = reader * group / (H / G);
+    if (reader >= l.readers || first_head >= group) return;
+    int slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1];
     int from = part * l.part, end = min(slots, from + l.part);
     if (from >= slots) return;
+    float *page_bias = (float *)(page_list + l.part + 1);
     int warp = threadIdx.x / 32, at = threadIdx.x % 32, r = at / 4, t = at % 4;
     const int32_t *pages = NULL;
     if (l.pages) {
         int begin = from / l.page;
-        for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x)
-            page_list[i - begin] = l.pages[g * l.stride + i];
+        for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x) {
+            page_list[i - begin] = l.pages[list * l.stride + i];
+            if (l.bias) page_bias[i - begin] = l.bias[list * l.stride + i] * (float)M_LOG2E;
+        }
         pages = page_list;
         __syncthreads();
     }
@@ -128,7 +139,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         for (int half = 0; half < 2; half++) {
             int head = first_head + r + half * 8;
             if (head >= group) continue;
-            uint4 x = load8(l.q + (int64_t)(g * group + head) * D, c * 32 + t * 8, D, D % 8 == 0);
+            uint4 x = load8(l.q + (int64_t)(reader * group + head) * D, c * 32 + t * 8, D, D % 8 == 0);
             q[c][0][half] = x.x, q[c][0][half + 2] = x.y, q[c][1][half] = x.z, q[c][1][half + 2] = x.w;
         }
     }
@@ -185,7 +196,10 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         for (int n = 0; n < 2; n++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                s[n][e] = known >> (n * 8 + t * 2 + e % 2) & 1 ? s[n][e] * l.scale : -INFINITY;
+                int slot = n * 8 + t * 2 + e % 2;
+                s[n][e] = known >> slot & 1 ? s[n][e] * l.scale : -INFINITY;
+                if (l.bias && known >> slot & 1)
+                    s[n][e] += page_bias[(from + (step * WARPS + warp) * STEP + slot) / l.page - from / l.page];
                 higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
             }
         }
@@ -267,14 +281,14 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
             all += share * shared_weight[w][h].sum;
             value += share * shared_out[w][h][d];
         }
-        int64_t to = ((int64_t)blockIdx.x * H + g * group + first_head + h) * max_parts + part;
+        int64_t to = ((int64_t)blockIdx.x * H + reader * group + first_head + h) * max_parts + part;
         out[to * D + d] = value;
         if (d == 0) weight[to] = partial{top, all};
     }
 }
 
-/* Keys that the query reads in kv head g, shared out over a warp. */
-__device__ static inline int64_t keys_read(const lane &l, int g)
+/* Keys that the query reads in kv head g by a list, shared out over a warp. */
+__device__ static inline int64_t keys_read(const lane &l, int g, int list)
 {
     int at = threadIdx.x % 32, N = l.n[0] + l.n[1], oldest = l.window && l.window < N ? N - l.window : 0;
     int held[2]; /* prompt and tail may hold fewer keys for this head than for others */
@@ -285,8 +299,8 @@ __device__ static inline int64_t keys_read(const lane &l, int g)
     };
     int64_t keys = 0;
     if (l.pages) {
-        for (int i = at; i < l.listed[g]; i += 32) {
-            int first = l.pages[g * l.stride + i] * l.page;
+        for (int i = at; i < l.listed[list]; i += 32) {
+            int first = l.pages[list * l.stride + i] * l.page;
             keys += within(max(first, oldest), min(first + l.page, N));
         }
     } else if (at == 0) {
@@ -306,11 +320,11 @@ __global__ void __launch_bounds__(JOINERS)
     sf_begin();
     __shared__ float share[PARTS_WISHED + 1], shared[32], value[JOINERS];
     const lane &l = b.lane[blockIdx.y];
-    int h = blockIdx.x, g = h / (H / G), slots = l.pages ? l.listed[g] * l.page : l.n[0] + l.n[1];
+    int h = blockIdx.x, g = h / (H / G), list = list_of(l, h / (H / l.readers)), slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1];
     int parts = (slots + l.part - 1) / l.part, rows = JOINERS / D, d = threadIdx.x % D, row = threadIdx.x / D;
     int64_t from = ((int64_t)blockIdx.y * H + h) * max_parts;
     if (l.pairs && threadIdx.x / 32 == JOINERS / 32 - 1) {
-        int64_t keys = keys_read(l, g);
+        int64_t keys = keys_read(l, g, list);
         if (threadIdx.x % 32 == 0) l.pairs[h] += keys;
     }
     partial mine = threadIdx.x < parts ? weight[from + threadIdx.x] : partial{-INFINITY, 0};
@@ -327,15 +341,17 @@ __global__ void __launch_bounds__(JOINERS)
     __syncthreads();
     if (threadIdx.x >= D) return;
     for (int i = 1; i < rows; i++) sum += value[i * D + d];
-    if (!(all > 0) && d == 0) sf_raise(report, SF_FAULT_EMPTY_ROW, l.layer, h, 0);
+    if (!(all > 0) && d == 0 && l.complains) sf_raise(report, SF_FAULT_EMPTY_ROW, l.layer, h, 0);
+    if (l.lse && d == 0) l.lse[h] = all > 0 ? (top + log2f(all)) * (float)M_LN2 : -INFINITY;
     out[((int64_t)blockIdx.y * H + h) * D + d] = __float2bfloat16(all > 0 ? sum / all : 0);
 }
 
 __global__ void tally_decode(const __grid_constant__ batch b, int H, int G)
 {
     const lane &l = b.lane[blockIdx.y];
-    int64_t keys = keys_read(l, blockIdx.x);
-    for (int i = threadIdx.x; i < H / G; i += 32) l.pairs[blockIdx.x * (H / G) + i] += keys;
+    int h = blockIdx.x;
+    int64_t keys = keys_read(l, h / (H / G), list_of(l, h / (H / l.readers)));
+    if (threadIdx.x == 0) l.pairs[h] += keys;
 }
 
 static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane *l)
@@ -352,10 +368,14 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     l->layer = a->layer;
     l->pairs = a->pairs;
     l->local = a->keys;
+    l->readers = l->lists = a->kv_heads;
+    l->lse = a->lse, l->complains = !pattern->empty;
     int64_t most = a->keys;
     if (pattern->kind == SF_PAGES) {
         l->pages = pattern->first.index, l->listed = pattern->first.count;
-        l->stride = pattern->first.stride, l->page = pattern->page;
+        l->stride = pattern->first.stride, l->page = pattern->page, l->bias = (const float *)pattern->bias.data;
+        l->lists = pattern->heads;
+        if (pattern->heads == a->heads) l->readers = a->heads;
         most = ceil_div<int64_t>(most, l->page) * l->page; /* the last page may reach past the last key */
         if (pattern->first.stride * pattern->page < most) most = pattern->first.stride * pattern->page;
     } else if (pattern->kind == SF_WINDOW) {
@@ -377,15 +397,19 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     partial *weight;
     SF_TRY(sf_cuda_workspace(b, rows * (sizeof *weight + D * sizeof(float)), (void **)&weight));
     float *part_out = (float *)(weight + rows);
-    int longest = 0; /* part: as many page numbers at most */
-    for (int i = 0; i < n; i++)
+    int longest = 0, readers = 0; /* part: as many page numbers at most */
+    bool biased = false;
+    for (int i = 0; i < n; i++) {
         longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
+        readers = lanes->lane[i].readers > readers ? lanes->lane[i].readers : readers;
+        biased |= lanes->lane[i].bias != NULL;
+    }
     size_t shares = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
-    size_t bytes = WARPS * sizeof(ring<DIM>) + (longest + 1) * sizeof(int32_t);
+    size_t bytes = WARPS * sizeof(ring<DIM>) + (longest + 1) * sizeof(int32_t) * (1 + biased);
     if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        SF_TRY(sf_cuda_follow(b, decode_part<DIM>, dim3(n, parts, G), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
+        SF_TRY(sf_cuda_follow(b, decode_part<DIM>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
                               part_out));
     }
     SF_TRY(sf_cuda_follow(b, decode_join, dim3(H, n), JOINERS, 0, *lanes, H, G, D, parts, (const partial *)weight,
@@ -394,8 +418,8 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     return SF_OK;
 }
 
-sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
-                         void *out)
+/* Lanes of dense, window and page patterns, one softmax each at true distances. */
+static sf_status decode_listed(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out)
 {
     for (int done = 0; done < lanes; done += LANES) {
         int now = lanes - done < LANES ? lanes - done : LANES, parts = 1;
@@ -411,17 +435,30 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
             int needed = (int)ceil_div<int64_t>(slots, lane.lane[i].part);
             if (needed > parts) parts = needed;
         }
-        bf16 *to = (bf16 *)out + (int64_t)done * a[0]->heads * a[0]->head_dim;
+        bf16 *to = out + (int64_t)done * a[0]->heads * a[0]->head_dim;
         SF_TRY(BY_HEAD_DIM(a[0]->head_dim, run, b, a[0], &lane, now, parts, to));
+    }
+    return SF_OK;
+}
+
+sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
+                         void *out)
+{
+    for (int l = 0, n = 1; l < lanes; l += n) {
+        bf16 *to = (bf16 *)out + (int64_t)l * a[l]->heads * a[l]->head_dim;
+        bool parts = sf_cuda_decodes_parts(a[l], pattern[l]);
+        for (n = 1; !parts && l + n < lanes && !sf_cuda_decodes_parts(a[l + n], pattern[l + n]);) n++;
+        SF_TRY(parts ? sf_cuda_decode_parts(b, a[l], pattern[l], to) : decode_listed(b, n, a + l, pattern + l, to));
     }
     return SF_OK;
 }
 
 sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pattern *pattern)
 {
+    if (sf_cuda_decodes_parts(a, pattern)) return sf_cuda_tally_parts(b, a, pattern);
     batch one = {};
     SF_TRY(describe(a, pattern, &one.lane[0]));
-    tally_decode<<<dim3(a->kv_heads, 1), 32, 0, sf_cuda_of(b)->stream>>>(one, a->heads, a->kv_heads);
+    tally_decode<<<dim3(a->heads, 1), 32, 0, sf_cuda_of(b)->stream>>>(one, a->heads, a->kv_heads);
     LAUNCH_TRY(tally_decode);
     return SF_OK;
 }

@@ -315,4 +315,9 @@ void sf_cuda_forget(sf_backend *b);  /* all that is kept */
 /* Queues the adding of the keys that one query reads, for each of its heads, to a->pairs. */
 sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
 
+/* decode_parts.cu: the patterns that are more than pages or a window under one softmax at true distances. */
+bool sf_cuda_decodes_parts(const sf_attention *a, const sf_pattern *pattern);
+sf_status sf_cuda_decode_parts(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out);
+sf_status sf_cuda_tally_parts(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
+
 #endif

@@ -137,9 +137,10 @@ static sf_cuda_plan plan_of(const sf_attention *a, int lists, const uint32_t *co
     p.T = a->queries, p.N = a->keys, p.H = a->heads, p.G = a->kv_heads, p.D = a->head_dim;
     p.group = a->heads / a->kv_heads, p.layer = a->layer, p.window = a->window;
     p.local = p.dense_from = p.N;
-    p.lists = lists, p.packed = a->heads / lists;
-    p.block_q = p.span = SF_DIAGONAL_TILE, p.parts = 1, p.block_k = 1;
-    p.tiles = ceil_div(p.T, p.block_q);
+    p.origin = a->keys - a->queries, p.every = 1;
+    p.lists = p.selections = lists, p.packed = a->heads / lists;
+    p.block_q = p.span = p.list_q = SF_DIAGONAL_TILE, p.parts = 1, p.block_k = 1;
+    p.tiles = p.list_rows = ceil_div(p.T, p.block_q);
     p.base = sf_cuda_slash_base(p.N), p.words = sf_cuda_slash_words(p.N);
     p.cover = cover, p.column_set = set;
     return p;

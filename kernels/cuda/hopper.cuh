@@ -2,15 +2,17 @@
 #ifndef SF_CUDA_HOPPER_CUH
 #define SF_CUDA_HOPPER_CUH
 
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/pattern.cuh"
 
 /* Whether the image of the current device holds sm_90a code. */
 bool sf_hopper_built(void);
 
-/* Whether the kernel takes this shape: head dim 64 or 128, key blocks that divide or are divided by its key tile. */
-bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
+/* Whether the kernel takes this shape: head dim 64 or 128, key blocks that divide or are divided by its key tile; of lists,
+ * all of their pairs. */
+bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share);
 
-/* As sf_backend_ops.prefill, for shapes that it takes. */
-sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out);
+/* A pass of sf_backend_ops.prefill, for shapes that it takes. */
+sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share,
+                            const sf_cuda_finish *to);
 
 #endif

@@ -98,12 +98,11 @@ struct slash_room {
 static slash_room room_of(const sf_cuda_plan *p, bool counting)
 {
     slash_room r = {};
-    size_t tiles = p->tiles / p->parts;
-    r.bits = ceil_div<size_t>((size_t)p->lists * p->words * sizeof(uint32_t), 256) * 256;
+    r.bits = ceil_div<size_t>((size_t)p->selections * p->words * sizeof(uint32_t), 256) * 256;
     if (counting) return r;
-    r.piece = (size_t)p->lists * 2 * p->piece_stride * sizeof(int2);
-    r.pieces = ceil_div<size_t>((size_t)p->lists * 2 * sizeof(int32_t), 256) * 256;
-    r.column_bits = (size_t)p->lists * tiles * p->column_words * sizeof(uint16_t);
+    r.piece = (size_t)p->selections * 2 * p->piece_stride * sizeof(int2);
+    r.pieces = ceil_div<size_t>((size_t)p->selections * 2 * sizeof(int32_t), 256) * 256;
+    r.column_bits = (size_t)p->selections * p->list_rows * p->column_words * sizeof(uint16_t);
     return r;
 }
 
@@ -113,49 +112,78 @@ static sf_status prepare_slashes(sf_backend *b, const sf_pattern *pattern, sf_cu
     slash_room r = room_of(p, counting);
     uint32_t *cover = (uint32_t *)space, *set = (uint32_t *)(space + r.bits);
     CUDA_TRY(cudaMemsetAsync(cover, 0, 2 * r.bits, stream));
-    mark_diagonals<<<p->lists, 1024, 0, stream>>>(pattern->second, p->base, p->words, cover);
+    mark_diagonals<<<p->selections, 1024, 0, stream>>>(pattern->second, p->base, p->words, cover);
     LAUNCH_TRY(mark_diagonals);
-    mark_column_set<<<p->lists, 1024, 0, stream>>>(pattern->first, p->words, set);
+    mark_column_set<<<p->selections, 1024, 0, stream>>>(pattern->first, p->words, set);
     LAUNCH_TRY(mark_column_set);
     p->cover = cover, p->column_set = set;
     if (counting) return SF_OK;
     int2 *piece = (int2 *)(space + 2 * r.bits);
     int32_t *pieces = (int32_t *)((char *)piece + r.piece);
     uint16_t *column_bits = (uint16_t *)((char *)pieces + r.pieces);
-    list_pieces<<<dim3(p->lists, 2), 1024, 0, stream>>>(cover, p->words, p->base, piece, p->piece_stride, pieces);
+    list_pieces<<<dim3(p->selections, 2), 1024, 0, stream>>>(cover, p->words, p->base, piece, p->piece_stride, pieces);
     LAUNCH_TRY(list_pieces);
-    int64_t tiles = p->tiles / p->parts, n = tiles * p->column_words;
-    mark_columns<<<dim3((unsigned)ceil_div<int64_t>(n, 256), p->lists), 256, 0, stream>>>(
-        pattern->first, cover, p->words, p->base, (int)tiles, p->N - p->T, p->column_words, column_bits);
+    int64_t n = (int64_t)p->list_rows * p->column_words;
+    mark_columns<<<dim3((unsigned)ceil_div<int64_t>(n, 256), p->selections), 256, 0, stream>>>(
+        pattern->first, cover, p->words, p->base, p->list_rows, p->origin, p->column_words, column_bits);
     LAUNCH_TRY(mark_columns);
     p->piece = piece, p->pieces = pieces, p->column_bits = column_bits;
     return SF_OK;
 }
 
-sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, size_t reserve,
-                            sf_cuda_plan *p, void **reserved)
+static void begin_plan(const sf_attention *a, const sf_pattern *pattern, int rows, sf_cuda_plan *p)
 {
     memset(p, 0, sizeof *p);
     p->kind = pattern->kind;
-    p->T = a->queries, p->N = a->keys, p->H = a->heads, p->G = a->kv_heads, p->D = a->head_dim;
-    bool counting = rows == 0;
-    if (counting) rows = SF_DIAGONAL_TILE;
+    p->every = pattern->repeat > 1 ? pattern->repeat : 1;
+    p->T = ceil_div(a->queries, p->every), p->N = a->keys, p->H = a->heads, p->G = a->kv_heads, p->D = a->head_dim;
+    p->origin = a->keys - a->queries;
     p->group = a->heads / a->kv_heads, p->layer = a->layer, p->window = a->window;
     p->local = p->dense_from = p->N;
-    p->lists = a->heads, p->packed = 1, p->block_q = p->span = rows, p->parts = 1, p->block_k = 1;
+    p->lists = p->selections = a->heads, p->packed = 1;
+    p->block_q = p->span = rows, p->parts = p->block_k = p->list_q = p->list_rows = 1;
+}
+
+sf_cuda_plan sf_cuda_plan_summaries(const sf_attention *a, const sf_pattern *pattern, int rows)
+{
+    const sf_summaries *sum = &pattern->sum;
+    sf_cuda_plan p;
+    begin_plan(a, pattern, rows, &p);
+    p.kind = SF_DENSE, p.summaries = true, p.window = 0, p.selections = 1;
+    p.N = p.local = p.dense_from = (int)sum->k.dim[1];
+    p.from = sum->from;
+    p.bias = (const float *)sum->bias.data, p.bias_rows = (int)sum->bias.dim[0];
+    p.tiles = ceil_div(p.T, p.block_q);
+    return p;
+}
+
+sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share, int rows,
+                            size_t reserve, sf_cuda_plan *p, void **reserved)
+{
+    bool counting = rows == 0;
+    if (counting) rows = SF_DIAGONAL_TILE;
+    begin_plan(a, pattern, rows, p);
+    p->reach = pattern->reach, p->share = share;
     reserve = ceil_div<size_t>(reserve, 256) * 256;
+    bool apart = share != SF_SHARE_ALL || p->every > 1;
     switch (pattern->kind) {
     case SF_DENSE:
+        p->own[0].far = INT_MAX, p->own[0].step = 1;
         break;
     case SF_WINDOW:
         p->sinks = pattern->sinks, p->local = pattern->local, p->dense_from = p->N - pattern->last;
+        p->own[0].sinks = p->sinks, p->own[0].far = p->local, p->own[0].step = 1;
+        break;
+    case SF_BANDS:
+        p->selections = pattern->heads, p->band = pattern->band;
+        p->first = pattern->first, p->second = pattern->second;
         break;
     case SF_BLOCKS:
-        p->block_q = pattern->block_q, p->block_k = pattern->block_k;
+        p->block_q = p->list_q = pattern->block_q, p->block_k = pattern->block_k;
         p->first = pattern->first;
         break;
     case SF_COLUMNS_DIAGONALS:
-        p->block_q = SF_DIAGONAL_TILE;
+        p->block_q = p->list_q = SF_DIAGONAL_TILE;
         p->first = pattern->first;
         p->base = sf_cuda_slash_base(p->N);
         p->words = sf_cuda_slash_words(p->N);
@@ -163,17 +191,23 @@ sf_status sf_cuda_plan_make(sf_backend *b, const sf_attention *a, const sf_patte
         p->column_words = (int)ceil_div<int64_t>(pattern->first.stride, 16) + 1;
         break;
     default:
-        return sf_fail(SF_INTERNAL, "prefill takes dense, block, column-diagonal and window patterns, not kind %d",
+        return sf_fail(SF_INTERNAL, "prefill takes dense, block, column-diagonal, window and band patterns, not kind %d",
                        pattern->kind);
     }
     if (p->kind == SF_BLOCKS || p->kind == SF_COLUMNS_DIAGONALS) {
-        p->lists = pattern->heads;
-        p->packed = a->heads / pattern->heads;
+        p->selections = pattern->heads;
+        p->lists = pattern->heads == a->heads ? a->heads : a->kv_heads; /* a tile reads one kv head */
+        p->packed = a->heads / p->lists;
+        p->list_rows = ceil_div(a->queries, p->list_q);
         if (p->packed > rows && !counting)
             return sf_fail(SF_UNSUPPORTED, "cuda: %d query heads share a selection; at most %d fit a tile", p->packed,
                            rows);
+        if (p->every > 1) p->block_q = 1; /* rows far apart: a tile each */
         p->span = counting ? p->block_q : rows / p->packed < p->block_q ? rows / p->packed : p->block_q;
         p->parts = ceil_div(p->block_q, p->span);
+    } else if (apart) {
+        p->kind = SF_BANDS;
+        if (pattern->kind != SF_BANDS) p->selections = 1;
     }
     p->tiles = ceil_div(p->T, p->block_q) * p->parts;
     slash_room r = {};
@@ -196,10 +230,11 @@ __device__ static inline int64_t rows_that_see(int key, int from, int n, int win
     return max(high - low, 0);
 }
 
-/* Pairs of block list `list` (block numbers ascending). Blocks wholly in the past count as rectangles. */
-__device__ static inline int64_t block_pairs(const sf_cuda_plan &p, int list, int block, int lane, int lanes)
+/* Pairs of a tile of rows under block list `list` (block numbers ascending). Blocks wholly in the past count as rectangles. */
+__device__ static inline int64_t block_pairs(const sf_cuda_plan &p, int selection, int tile, int lane, int lanes)
 {
-    int query = block * p.block_q, queries = min(p.block_q, p.T - query), position = p.N - p.T + query;
+    int query = tile * p.block_q, queries = min(p.block_q, p.T - query), position = p.origin + query * p.every,
+        list = selection * p.list_rows + query * p.every / p.list_q;
     int64_t pairs = 0;
     for (int i = lane; i < p.first.count[list]; i += lanes) {
         int key = p.first.index[list * p.first.stride + i] * p.block_k, keys = min(p.block_k, p.N - key);
@@ -215,12 +250,12 @@ __device__ static inline int64_t block_pairs(const sf_cuda_plan &p, int list, in
  * relative ones, moved by its position, and the columns. */
 __device__ static inline int64_t slash_pairs(const sf_cuda_plan &p, int list, int tile, int lane)
 {
-    int query = tile * SF_DIAGONAL_TILE, queries = min((int)SF_DIAGONAL_TILE, p.T - query),
-        position = p.N - p.T + query;
+    int query = tile * p.block_q, queries = min(p.block_q, p.T - query), position = p.origin + query * p.every,
+        anchor = p.origin + query * p.every / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE;
     const uint32_t *cover = p.cover + (int64_t)list * p.words, *set = p.column_set + (int64_t)list * p.words;
     int64_t pairs = 0;
     for (int key = lane * 32; key < position + queries; key += 32 * 32) {
-        int u = key - position + p.base;
+        int u = key - anchor + p.base;
         uint32_t bits = __funnelshift_r(cover[u / 32], cover[u / 32 + 1], u % 32) | set[key / 32];
         if (key + 31 <= position && !p.window)
             pairs += (int64_t)__popc(bits) * queries;
@@ -231,21 +266,52 @@ __device__ static inline int64_t slash_pairs(const sf_cuda_plan &p, int list, in
     return pairs;
 }
 
+/* Pairs of the rows that this thread takes: bands without walking their keys, columns one by one. */
+__device__ static inline int64_t band_pairs(const sf_cuda_plan &p, int selection)
+{
+    const sf_band *band = p.band ? p.band + selection * SF_BANDS_A_HEAD : p.own;
+    const int32_t *column = p.first.rows ? p.first.index + selection * p.first.stride : NULL;
+    int columns = column ? p.first.count[selection] : 0;
+    int64_t pairs = 0;
+    for (int r = blockIdx.x * blockDim.x + threadIdx.x; r < p.T; r += gridDim.x * blockDim.x) {
+        int position = p.origin + r * p.every;
+        sf_cuda_row row = sf_cuda_row_at(position, p.window, p.reach, SF_SHARE_ALL, sf_cuda_full(p, selection, r));
+        pairs += sf_cuda_band_keys(band, row);
+        for (int i = 0; i < columns && column[i] <= position; i++) pairs += sf_cuda_row_sees(band, row, column[i], true);
+    }
+    return pairs;
+}
+
+/* Pairs of the summaries that this thread takes. */
+__device__ static inline int64_t summary_pairs(const sf_cuda_plan &p)
+{
+    int64_t pairs = 0;
+    for (int s = blockIdx.x * blockDim.x + threadIdx.x; s < p.N; s += gridDim.x * blockDim.x) {
+        int before = p.from ? max(0, p.from[s] - p.origin) : 0; /* rows of q that do not see it */
+        pairs += max(0, p.T - (before + p.every - 1) / p.every);
+    }
+    return pairs;
+}
+
 __global__ void tally_pairs(const __grid_constant__ sf_cuda_plan p, uint64_t *per_head)
 {
     __shared__ unsigned long long sum;
     if (threadIdx.x == 0) sum = 0;
     __syncthreads();
-    int list = blockIdx.y, blocks = p.tiles / p.parts, warp = threadIdx.x / 32, warps = blockDim.x / 32,
-        lane = threadIdx.x % 32;
+    int selection = blockIdx.y, blocks = p.tiles / p.parts, warp = threadIdx.x / 32, warps = blockDim.x / 32,
+        lane = threadIdx.x % 32, each = p.H / p.selections;
     int64_t pairs = 0;
-    for (int tile = blockIdx.x * warps + warp; tile < blocks; tile += gridDim.x * warps)
-        pairs += p.kind == SF_BLOCKS ? block_pairs(p, list * blocks + tile, tile, lane, 32)
-                                     : slash_pairs(p, list, tile, lane);
+    if (p.summaries)
+        pairs = summary_pairs(p);
+    else if (p.kind == SF_BANDS)
+        pairs = band_pairs(p, selection);
+    else
+        for (int tile = blockIdx.x * warps + warp; tile < blocks; tile += gridDim.x * warps)
+            pairs += p.kind == SF_BLOCKS ? block_pairs(p, selection, tile, lane, 32) : slash_pairs(p, selection, tile, lane);
     atomicAdd(&sum, (unsigned long long)pairs);
     __syncthreads();
     if (threadIdx.x == 0 && sum)
-        for (int i = 0; i < p.packed; i++) atomicAdd((unsigned long long *)per_head + list * p.packed + i, sum);
+        for (int i = 0; i < each; i++) atomicAdd((unsigned long long *)per_head + selection * each + i, sum);
 }
 
 __global__ void add_pairs(uint64_t *per_head, int heads, uint64_t pairs)
@@ -257,7 +323,7 @@ __global__ void add_pairs(uint64_t *per_head, int heads, uint64_t pairs)
 static uint64_t pairs_of_window(const sf_cuda_plan *p)
 {
     uint64_t pairs = 0;
-    for (int64_t position = p->N - p->T; position < p->N; position++) {
+    for (int64_t position = p->origin; position < p->N; position++) {
         int64_t oldest = p->window && p->window <= position ? position - p->window + 1 : 0; /* that the layer sees */
         int64_t from = position >= p->dense_from ? 0 : position - p->local + 1;
         if (from < oldest) from = oldest;
@@ -272,10 +338,10 @@ sf_status sf_cuda_tally_pairs(sf_backend *b, const sf_attention *a, const sf_cud
     if (!a->pairs) return SF_OK;
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int blocks = p->tiles / p->parts;
-    if (p->kind == SF_DENSE || p->kind == SF_WINDOW)
+    if (!p->summaries && (p->kind == SF_DENSE || p->kind == SF_WINDOW))
         add_pairs<<<1, 128, 0, stream>>>(a->pairs, p->H, pairs_of_window(p));
     else
-        tally_pairs<<<dim3(blocks < 256 ? blocks : 256, p->lists), 128, 0, stream>>>(*p, a->pairs);
+        tally_pairs<<<dim3(blocks < 256 ? blocks : 256, p->summaries ? 1 : p->selections), 128, 0, stream>>>(*p, a->pairs);
     LAUNCH_TRY(tally_pairs);
     return SF_OK;
 }
@@ -287,33 +353,48 @@ __global__ void tally_tokens(sf_lists lists, int heads, uint64_t *per_head)
     for (int h = threadIdx.x; h < heads; h += blockDim.x) per_head[h] = lists.count[h / group];
 }
 
+/* Queues the counting of a prefill pattern without parts. */
+static sf_status tally_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *p)
+{
+    sf_cuda_plan plan;
+    SF_TRY(sf_cuda_plan_make(b, a, p, SF_SHARE_ALL, 0, 0, &plan, NULL));
+    SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
+    if (!p->sum.k.data) return SF_OK;
+    plan = sf_cuda_plan_summaries(a, p, SF_DIAGONAL_TILE);
+    return sf_cuda_tally_pairs(b, a, &plan);
+}
+
+static sf_status tally(sf_backend *b, const sf_attention *a, const sf_pattern *p)
+{
+    bool one = a->queries == 1 && (p->kind == SF_DENSE || p->kind == SF_WINDOW);
+    if (p->kind == SF_TOKENS) {
+        tally_tokens<<<1, 128, 0, sf_cuda_of(b)->stream>>>(p->first, a->heads, a->pairs);
+        LAUNCH_TRY(tally_tokens);
+        return SF_OK;
+    }
+    if (p->kind == SF_PAGES || one || (a->queries == 1 && b->phase == SF_DECODE)) return sf_cuda_tally_decode(b, a, p);
+    if (p->kind != SF_PARTS) return tally_prefill(b, a, p);
+    for (int k = 0; k < p->parts; k++)
+        if (p->part[k].kind != SF_CONSTANT) SF_TRY(tally_prefill(b, a, p->part + k));
+    return SF_OK;
+}
+
 sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
 {
-    sf_cuda *c = sf_cuda_of(b);
     size_t bytes = a->heads * sizeof(uint64_t);
     sf_attention counted = *a;
-    sf_cuda_plan plan;
-    bool decodes =
-        pattern->kind == SF_PAGES || (a->queries == 1 && (pattern->kind == SF_DENSE || pattern->kind == SF_WINDOW));
-    if (decodes || pattern->kind == SF_TOKENS)
-        SF_TRY(sf_cuda_workspace(b, bytes, (void **)&counted.pairs));
-    else
-        SF_TRY(sf_cuda_plan_make(b, a, pattern, 0, bytes, &plan, (void **)&counted.pairs));
-    CUDA_TRY(cudaMemsetAsync(counted.pairs, 0, bytes, c->stream));
-    if (decodes) {
-        SF_TRY(sf_cuda_tally_decode(b, &counted, pattern));
-    } else if (pattern->kind == SF_TOKENS) {
-        tally_tokens<<<1, 128, 0, c->stream>>>(pattern->first, a->heads, counted.pairs);
-        LAUNCH_TRY(tally_tokens);
-    } else {
-        SF_TRY(sf_cuda_tally_pairs(b, &counted, &plan));
-    }
+    sf_mark mark = sf_scratch_mark(b);
+    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&counted.pairs));
     uint64_t *home = (uint64_t *)malloc(bytes);
-    if (!home) return sf_fail(SF_NO_MEMORY, "count_pairs: no host memory for %d heads", a->heads);
-    sf_status status = b->ops->download(b, home, counted.pairs, bytes);
+    sf_status status = home ? SF_OK : sf_fail(SF_NO_MEMORY, "count_pairs: no host memory for %d heads", a->heads);
+    if (status == SF_OK && cudaMemsetAsync(counted.pairs, 0, bytes, sf_cuda_of(b)->stream) != cudaSuccess)
+        status = sf_cuda_failed(cudaGetLastError(), "cudaMemsetAsync", __FILE__, __LINE__);
+    if (status == SF_OK) status = tally(b, &counted, pattern);
+    if (status == SF_OK) status = b->ops->download(b, home, counted.pairs, bytes);
     *total = 0;
     for (int h = 0; status == SF_OK && h < a->heads; h++) *total += home[h];
     free(home);
+    sf_scratch_release(b, mark);
     return status;
 }
 
@@ -332,66 +413,91 @@ __global__ void check_lists(sf_lists lists, int64_t limit, bool may_be_empty, in
     }
 }
 
-static sf_status bring_home(sf_backend *b, const sf_lists *lists, sf_lists *home)
+/* Copies of what lies in device memory, freed together. */
+struct copies {
+    void *at[8 * (SF_MOST_PARTS + 1)];
+    int n;
+};
+
+template <typename T> static sf_status bring_home(sf_backend *b, copies *c, size_t bytes, T **data)
 {
-    *home = *lists;
-    if (lists->rows <= 0 || lists->stride < 0) return SF_OK;
-    size_t counts = lists->rows * sizeof(int32_t), indices = lists->rows * lists->stride * sizeof(int32_t);
-    home->count = (int32_t *)calloc(1, counts), home->index = (int32_t *)calloc(1, indices + 1);
-    if (!home->count || !home->index)
-        return sf_fail(SF_NO_MEMORY, "check_pattern: no host memory for %zu bytes", counts + indices);
-    SF_TRY(b->ops->download(b, home->count, lists->count, counts));
-    return b->ops->download(b, home->index, lists->index, indices);
+    void *home = malloc(bytes + 1);
+    if (!home) return sf_fail(SF_NO_MEMORY, "check_pattern: no host memory for %zu bytes", bytes);
+    c->at[c->n++] = home;
+    sf_status status = b->ops->download(b, home, *data, bytes);
+    *data = (T *)home;
+    return status;
 }
 
-/* What cpu and reference compute, and this filling does not yet. */
-static const char *not_here(const sf_attention *a, const sf_pattern *p)
+static sf_status lists_home(sf_backend *b, copies *c, sf_lists *lists)
 {
-    if (p->kind >= SF_BANDS && p->kind < SF_PATTERN_KINDS) return "bands or parts";
-    if (p->bias.data) return "weights on keys";
-    if (p->sum.k.data) return "summaries";
-    if (p->reach.chunk) return "other distances than the true ones";
-    if (p->kind == SF_PAGES && p->heads != a->kv_heads) return "pages for other than kv heads";
-    return p->heads == 1 && a->kv_heads > 1 && p->kind != SF_TOKENS ? "one selection for all heads" : NULL;
+    if (lists->rows <= 0 || lists->stride < 0 || !lists->count || !lists->index) return SF_OK;
+    SF_TRY(bring_home(b, c, lists->rows * sizeof(int32_t), &lists->count));
+    return bring_home(b, c, lists->rows * lists->stride * sizeof(int32_t), &lists->index);
+}
+
+static sf_status tensor_home(sf_backend *b, copies *c, sf_tensor *t)
+{
+    return t->data ? bring_home(b, c, sf_bytes(t->dtype, sf_elements(t)), &t->data) : SF_OK;
+}
+
+/* What of a pattern the host's check reads. */
+static sf_status pattern_home(sf_backend *b, copies *c, sf_pattern *p)
+{
+    bool lists = p->kind == SF_BLOCKS || p->kind == SF_PAGES || p->kind == SF_TOKENS || p->kind == SF_BANDS,
+         paired = p->kind == SF_COLUMNS_DIAGONALS || p->kind == SF_BANDS;
+    if (lists || paired) SF_TRY(lists_home(b, c, &p->first));
+    if (paired) SF_TRY(lists_home(b, c, &p->second));
+    if (p->kind == SF_BANDS && p->band && p->heads > 0)
+        SF_TRY(bring_home(b, c, (size_t)p->heads * SF_BANDS_A_HEAD * sizeof *p->band, &p->band));
+    SF_TRY(tensor_home(b, c, &p->bias));
+    SF_TRY(tensor_home(b, c, &p->sum.bias));
+    return tensor_home(b, c, &p->gate);
+}
+
+static sf_status check_at_home(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
+{
+    copies c = {};
+    sf_pattern home = *p, part[SF_MOST_PARTS];
+    sf_status status = pattern_home(b, &c, &home);
+    if (p->kind == SF_PARTS && p->parts > 0 && p->parts <= SF_MOST_PARTS && p->part) {
+        home.part = part;
+        for (int k = 0; k < p->parts; k++) {
+            part[k] = p->part[k];
+            if (status == SF_OK) status = pattern_home(b, &c, &part[k]);
+        }
+    }
+    if (status == SF_OK) status = sf_host_check_pattern(b, a, &home, who);
+    while (c.n) free(c.at[--c.n]);
+    return status;
 }
 
 sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
 {
-    if (not_here(a, p)) return sf_fail(SF_UNSUPPORTED, "%s: cuda computes no %s; run it on cpu", who, not_here(a, p));
-    if (p->kind == SF_DENSE || p->kind == SF_WINDOW || (unsigned)p->kind >= SF_PATTERN_KINDS)
-        return sf_host_check_pattern(b, a, p, who);
     sf_cuda *c = sf_cuda_of(b);
-    bool paired = p->kind == SF_COLUMNS_DIAGONALS;
+    bool paired = p->kind == SF_COLUMNS_DIAGONALS, lists = p->kind == SF_BLOCKS || p->kind == SF_PAGES || p->kind == SF_TOKENS || paired;
     int wrong = 1, *report;
     int64_t rows = p->heads, limit = a->keys;
-    bool plain = (p->heads == a->kv_heads || (p->heads == a->heads && (p->kind == SF_BLOCKS || paired))) &&
+    bool plain = lists && !p->bias.data && !p->sum.k.data && !p->reach.chunk &&
+                 (p->heads == a->kv_heads || (p->kind != SF_TOKENS && (p->heads == a->heads || p->heads == 1))) &&
                  (b->phase == SF_DECODE ? p->kind == SF_PAGES : p->kind != SF_PAGES) &&
                  (p->kind != SF_BLOCKS || (p->block_q > 0 && p->block_k > 0)) && (p->kind != SF_PAGES || p->page > 0);
     if (plain && p->kind == SF_BLOCKS) rows *= ceil_div(a->queries, p->block_q), limit = ceil_div(a->keys, p->block_k);
     if (plain && p->kind == SF_PAGES) limit = ceil_div(a->keys, p->page);
-    bool may_be_empty = p->kind == SF_BLOCKS || paired; /* one that may not, and is, the executor reports */
+    bool may_be_empty = p->kind == SF_BLOCKS || paired || p->empty; /* one that may not, and is, the executor reports */
     bool whole = plain && p->first.rows == rows && (!paired || p->second.rows == rows);
     if (whole && p->kind != SF_TOKENS && sf_cuda_vouches(b, &p->first, limit) &&
         (!paired || sf_cuda_vouches(b, &p->second, limit)))
         return SF_OK;
-    if (whole) {
-        SF_TRY(sf_cuda_workspace(b, sizeof *report, (void **)&report));
-        CUDA_TRY(cudaMemsetAsync(report, 0, sizeof *report, c->stream));
-        unsigned blocks = (unsigned)(rows < 4096 ? rows : 4096);
-        check_lists<<<blocks, 128, 0, c->stream>>>(p->first, limit, may_be_empty, report);
-        if (paired) check_lists<<<blocks, 128, 0, c->stream>>>(p->second, limit, true, report);
-        LAUNCH_TRY(check_lists);
-        SF_TRY(b->ops->download(b, &wrong, report, sizeof wrong));
-    }
-    if (!wrong) return SF_OK;
-    sf_pattern home = *p;
-    home.first.count = home.first.index = home.second.count = home.second.index = NULL;
-    sf_status status = bring_home(b, &p->first, &home.first);
-    if (status == SF_OK && paired) status = bring_home(b, &p->second, &home.second);
-    if (status == SF_OK) status = sf_host_check_pattern(b, a, &home, who);
-    if (home.first.count != p->first.count) free(home.first.count), free(home.first.index);
-    if (paired && home.second.count != p->second.count) free(home.second.count), free(home.second.index);
-    return status;
+    if (!whole) return check_at_home(b, a, p, who);
+    SF_TRY(sf_cuda_workspace(b, sizeof *report, (void **)&report));
+    CUDA_TRY(cudaMemsetAsync(report, 0, sizeof *report, c->stream));
+    unsigned blocks = (unsigned)(rows < 4096 ? rows : 4096);
+    check_lists<<<blocks, 128, 0, c->stream>>>(p->first, limit, may_be_empty, report);
+    if (paired) check_lists<<<blocks, 128, 0, c->stream>>>(p->second, limit, true, report);
+    LAUNCH_TRY(check_lists);
+    SF_TRY(b->ops->download(b, &wrong, report, sizeof wrong));
+    return wrong ? check_at_home(b, a, p, who) : SF_OK;
 }
 
 /* ---- attention mass that a pattern covers ---- */
@@ -407,28 +513,47 @@ __device__ static inline bool listed(const sf_lists &lists, int64_t row, int val
 __device__ static inline bool names(const sf_pattern &p, int group, int head, int query, int first_position,
                                     int queries, int key)
 {
-    int position = first_position + query;
+    int position = first_position + query, heads = gridDim.y, row = p.heads == heads ? head : p.heads == 1 ? 0 : head / group;
     switch (p.kind) {
     case SF_WINDOW:
         return key < p.sinks || key > position - p.local || query >= queries - p.last;
     case SF_BLOCKS: {
-        int blocks = (queries + p.block_q - 1) / p.block_q, list = p.heads == gridDim.y ? head : head / group;
-        return listed(p.first, (int64_t)list * blocks + query / p.block_q, key / p.block_k);
+        int blocks = (queries + p.block_q - 1) / p.block_q;
+        return listed(p.first, (int64_t)row * blocks + query / p.block_q, key / p.block_k);
     }
     case SF_COLUMNS_DIAGONALS: {
-        int offset = first_position + query / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE - key;
-        int row = p.heads == gridDim.y ? head : head / group, n = p.second.count[row];
+        int offset = first_position + query / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE - key, n = p.second.count[row];
         const int32_t *list = p.second.index + row * p.second.stride;
         int at = sf_lower_bound(list, n, offset);
         return (at < n && list[at] < offset + SF_DIAGONAL_TILE) || listed(p.first, row, key);
     }
     case SF_PAGES:
-        return listed(p.first, head / group, key / p.page);
+        return listed(p.first, row, key / p.page);
     case SF_TOKENS:
         return listed(p.first, head / group, key);
+    case SF_BANDS:
+        return sf_cuda_in_bands(p.band + row * SF_BANDS_A_HEAD, position, key) || (p.first.rows && listed(p.first, row, key)) ||
+               (p.second.rows && listed(p.second, row, query));
+    case SF_CONSTANT:
+        return false;
     default:
         return true;
     }
+}
+
+/* A pattern, or its parts. */
+struct named {
+    sf_pattern part[SF_MOST_PARTS];
+    int parts;
+};
+
+__device__ static inline bool any_names(const named &x, int group, int head, int query, int first_position, int queries, int key)
+{
+    for (int k = 0; k < x.parts; k++) {
+        int repeat = x.part[k].repeat > 1 ? x.part[k].repeat : 1, from = query / repeat * repeat;
+        if (key <= first_position + from && names(x.part[k], group, head, from, first_position, queries, key)) return true;
+    }
+    return false;
 }
 
 enum { MASS_KEYS = 512, MASS_ROWS = 64, MASS_LANES = 8 };
@@ -444,7 +569,7 @@ struct share_of_mass {
 /* One block for a stretch of keys of a sampled row and head: the softmax in fp32. Eight lanes take a key, each 8 elements
  * at a time; a group of lanes sums up its own keys. */
 __global__ void mass_parts(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale,
-                           sf_pattern pattern, sampled rows, share_of_mass *part)
+                           const __grid_constant__ named pattern, sampled rows, share_of_mass *part)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM], shared[32];
     int head = blockIdx.y, r = rows.row[blockIdx.z], g = head / group, position = N - T + r;
@@ -479,7 +604,7 @@ __global__ void mass_parts(const bf16 *q, sf_kv kv, int H, int group, int D, int
         if (!seen) continue;
         float higher = fmaxf(most, s), p = __expf(s - higher), fade = __expf(most - higher);
         sum = sum * fade + p;
-        covered = covered * fade + (names(pattern, group, head, r, N - T, T, key) ? p : 0);
+        covered = covered * fade + (any_names(pattern, group, head, r, N - T, T, key) ? p : 0);
         most = higher;
     }
     float top = block_max(most, shared);
@@ -516,6 +641,9 @@ sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *p
     sf_cuda *c = sf_cuda_of(b);
     if (rows < 1) return sf_fail(SF_INTERNAL, "mass: no rows sampled");
     int parts = ceil_div(a->keys, (int)MASS_KEYS);
+    named patterns = {};
+    patterns.parts = pattern->kind == SF_PARTS ? pattern->parts : 1;
+    for (int k = 0; k < patterns.parts; k++) patterns.part[k] = pattern->kind == SF_PARTS ? pattern->part[k] : *pattern;
     share_of_mass *part;
     SF_TRY(sf_cuda_workspace(b, (size_t)rows * a->heads * parts * sizeof *part, (void **)&part));
     for (int done = 0; done < rows; done += MASS_ROWS) {
@@ -524,7 +652,7 @@ sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *p
         memcpy(some.row, row + done, now * sizeof *row);
         mass_parts<<<dim3(parts, a->heads, now), 256, 0, c->stream>>>(
             (const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim, a->queries, a->keys, a->window,
-            a->scale, *pattern, some, part + (int64_t)done * a->heads * parts);
+            a->scale, patterns, some, part + (int64_t)done * a->heads * parts);
         LAUNCH_TRY(mass_parts);
     }
     mean_mass<<<a->heads, 128, 0, c->stream>>>(part, rows, a->heads, parts, covered);

@@ -16,6 +16,8 @@
  * the gaps. It is what chips without wgmma run, and head dims above 128; next, were it to matter there, P·V of a tile
  * under the scores of the next one, and 8 warps on 128 rows that share the keys.
  *
+ * Scores may have a bias (of summaries), and a pass may join what others left.
+ *
  * Test: make test-cuda. */
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/pattern.cuh"
@@ -30,7 +32,7 @@ template <int DIM> struct layout {
 
 struct operands {
     const bf16 *q, *k, *v;
-    bf16 *out;
+    sf_cuda_finish finish;
     int64_t capacity;
     const int32_t *count; /* [G] keys in use, or NULL */
     float scale;          /* times log2 e */
@@ -61,7 +63,7 @@ __global__ void __launch_bounds__(THREADS)
     const bf16 *k = o.k + g * o.capacity * p.D, *v = o.v + g * o.capacity * p.D;
 
     for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
-        int row = i / CHUNKS, query = t.query + row / p.packed, head = t.head + row % p.packed;
+        int row = i / CHUNKS, query = (t.query + row / p.packed) * p.every, head = t.head + row % p.packed;
         bool valid = row < t.queries * p.packed;
         copy_chunk(&s.q[row][i % CHUNKS * 8], valid ? o.q + ((int64_t)query * p.H + head) * p.D : o.q, i % CHUNKS, p.D,
                    valid);
@@ -80,7 +82,14 @@ __global__ void __launch_bounds__(THREADS)
 
     /* This thread's rows: low = warp * 16 + lane / 4, and 8 below it. */
     int row[2] = {warp * 16 + lane / 4, warp * 16 + lane / 4 + 8};
-    int position[2] = {t.position + row[0] / p.packed, t.position + row[1] / p.packed};
+    sf_cuda_row sight[2];
+    const float *bias[2];
+    for (int r = 0; r < 2; r++) {
+        int at = row[r] / p.packed, head = t.head + row[r] % p.packed;
+        bool full = p.kind == SF_BANDS && at < t.queries && sf_cuda_full(p, t.selection, t.query + at);
+        sight[r] = sf_cuda_row_of(p, t.position + at * p.every, full);
+        bias[r] = p.bias + (int64_t)(p.bias_rows == p.H ? head : g) * p.N;
+    }
     float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, out[DIM / 8][4] = {};
 
     for (int round = 0; round < rounds; round++) {
@@ -98,8 +107,10 @@ __global__ void __launch_bounds__(THREADS)
         for (int n = 0; n < TILES; n++) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                bool seen = sf_cuda_sees(p, position[i / 2], key[n * 8 + lane % 4 * 2 + i % 2]);
+                int at = key[n * 8 + lane % 4 * 2 + i % 2];
+                bool seen = sf_cuda_sees_any(p, t, sight[i / 2], at, round * KEYS >= t.split);
                 score[n][i] = seen ? score[n][i] * o.scale : -INFINITY;
+                if (p.bias && seen) score[n][i] += bias[i / 2][at] * (float)M_LOG2E;
                 higher[i / 2] = fmaxf(higher[i / 2], score[n][i]);
             }
         }
@@ -146,28 +157,176 @@ __global__ void __launch_bounds__(THREADS)
         sum[r] += __shfl_xor_sync(~0u, sum[r], 1);
         sum[r] += __shfl_xor_sync(~0u, sum[r], 2);
         if (row[r] >= t.queries * p.packed) continue;
-        int query = t.query + row[r] / p.packed, head = t.head + row[r] % p.packed;
-        if (sum[r] == 0 && lane % 4 == 0) sf_raise(o.report, SF_FAULT_EMPTY_ROW, p.layer, head, query);
-        float share = sum[r] > 0 ? 1 / sum[r] : 0;
-        bf16 *to = o.out + ((int64_t)query * p.H + head) * p.D;
+        int query = (t.query + row[r] / p.packed) * p.every, head = t.head + row[r] % p.packed;
+        float lse = sum[r] > 0 ? (most[r] + log2f(sum[r])) * (float)M_LN2 : -INFINITY;
+        sf_cuda_weights w = sf_cuda_weigh(o.finish, p, query, head, lse, lane % 4 == 0, o.report);
+        float share = sum[r] > 0 ? w.found / sum[r] : 0;
+        bf16 *to = o.finish.out + ((int64_t)query * p.H + head) * p.D;
+#pragma unroll
         for (int d = 0; d < DIM / 8; d++) {
-            int at = d * 8 + lane % 4 * 2;
-            if (at < p.D) to[at] = __float2bfloat16(out[d][r * 2] * share);
-            if (at + 1 < p.D) to[at + 1] = __float2bfloat16(out[d][r * 2 + 1] * share);
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                int at = d * 8 + lane % 4 * 2 + e;
+                if (at >= p.D) continue;
+                float x = out[d][r * 2 + e] * share;
+                if (w.there > 0) x += w.there * __bfloat162float(to[at]);
+                to[at] = __float2bfloat16(x);
+            }
         }
     }
 }
 
-template <int DIM> static sf_status run(sf_backend *b, const sf_attention *a, const sf_cuda_plan *plan, bf16 *out)
+template <int DIM>
+static sf_status run(sf_backend *b, const sf_attention *a, const sf_cuda_plan *plan, const sf_kv_part *kv, const sf_cuda_finish *to)
 {
     sf_cuda *c = sf_cuda_of(b);
     size_t bytes = sizeof(layout<DIM>);
     SF_TRY(sf_cuda_allow_shared((const void *)prefill_mma<DIM>, bytes));
-    operands o = {(const bf16 *)a->q,    (const bf16 *)a->kv.prompt.k, (const bf16 *)a->kv.prompt.v, out,
-                  a->kv.prompt.capacity, a->kv.prompt.count,           a->scale * (float)M_LOG2E,    c->report};
+    operands o = {(const bf16 *)a->q, (const bf16 *)kv->k, (const bf16 *)kv->v,         *to,
+                  kv->capacity,       kv->count,           a->scale * (float)M_LOG2E, c->report};
     prefill_mma<DIM><<<dim3(plan->tiles, plan->lists), THREADS, bytes, c->stream>>>(*plan, o);
     LAUNCH_TRY(prefill_mma);
     c->pending = true;
+    return SF_OK;
+}
+
+/* ---- passes -------------------------------------------------------------------------------------------------------------
+ * One softmax is one pass for each of its parts: of their pairs at true distances, of those at other distances, with queries
+ * turned to the cap and keys to their places in their chunks, and of their summaries. Each pass joins what those before it
+ * left, by the rows' log-sum-exps, as it writes its own; so joining costs reading a result. Gated parts are results of their
+ * own, then added. */
+
+/* to[row, h] = from[row, h] turned by so many positions: `cap` less the row's own, or back to the beginning of its chunk. */
+__global__ void turn_rows(const bf16 *from, bf16 *to, int64_t rows, int heads, int64_t row_stride, int64_t head_stride, int D,
+                          const float *frequency, bool interleaved, int origin, sf_reach reach, bool queries)
+{
+    int half = D / 2, apart = interleaved ? 1 : half;
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * half; i += (int64_t)gridDim.x * blockDim.x) {
+        int row = (int)(i / half), d = (int)(i % half), at = interleaved ? 2 * d : d;
+        double by = queries ? (double)reach.cap - origin - row : -(double)(row / reach.chunk * reach.chunk);
+        float s, c;
+        sincosf((float)remainder(by * frequency[d], 2 * M_PI), &s, &c);
+        for (int h = 0; h < heads; h++) {
+            int64_t x = row * row_stride + h * head_stride + at;
+            float u = __bfloat162float(from[x]), v = __bfloat162float(from[x + apart]);
+            to[x] = __float2bfloat16(u * c - v * s), to[x + apart] = __float2bfloat16(u * s + v * c);
+        }
+    }
+}
+
+/* The attention of the pairs at other distances. What it holds is scratch. */
+static sf_status turn(sf_backend *b, const sf_attention *a, sf_reach reach, sf_attention *out)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    int64_t width = (int64_t)a->heads * a->head_dim, half = a->head_dim / 2, capacity = a->kv.prompt.capacity, D = a->head_dim;
+    int keys = sf_lesser(sf_reach_bound(reach, a->keys - 1), a->keys);
+    bf16 *q, *k;
+    *out = *a;
+    SF_TRY(sf_scratch_alloc(b, a->queries * width * sizeof(bf16), (void **)&q));
+    turn_rows<<<(unsigned)ceil_div<int64_t>(a->queries * half, 256), 256, 0, stream>>>(
+        (const bf16 *)a->q, q, a->queries, a->heads, width, D, (int)D, a->frequency, a->interleaved, a->keys - a->queries, reach, true);
+    LAUNCH_TRY(turn_rows);
+    out->q = q;
+    if (reach.chunk >= a->keys) return SF_OK; /* one chunk: keys are in their places */
+    SF_TRY(sf_scratch_alloc(b, (a->kv_heads * capacity + 8) * D * sizeof(bf16), (void **)&k));
+    turn_rows<<<(unsigned)ceil_div<int64_t>(keys * half, 256), 256, 0, stream>>>(
+        (const bf16 *)a->kv.prompt.k, k, keys, a->kv_heads, D, capacity * D, (int)D, a->frequency, a->interleaved, 0, reach, false);
+    LAUNCH_TRY(turn_rows);
+    out->kv.prompt.k = k;
+    return SF_OK;
+}
+
+/* out += gate * own, or = where it is the first; own NULL: the constant [G, 1, D]. */
+__global__ void add_gated(bf16 *out, const bf16 *own, const bf16 *constant, const float *gate, int64_t gate_stride, int64_t rows, int H,
+                          int group, int D, int every, bool first)
+{
+    int64_t width = (int64_t)H * D;
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * width; i += (int64_t)gridDim.x * blockDim.x) {
+        int64_t row = i / width, at = i % width, h = at / D;
+        float x = __bfloat162float(own ? own[row / every * every * width + at] : constant[h / group * D + at % D]);
+        if (gate) x *= gate[row * gate_stride + h];
+        out[i] = __float2bfloat16(first ? x : x + __bfloat162float(out[i]));
+    }
+}
+
+/* One softmax: the log-sum-exps of its passes take turns in two rooms. */
+struct softmax {
+    bf16 *out;
+    float *lse, *room[2]; /* the caller's, or NULL */
+    int done, passes;
+    bool complains;
+};
+
+static sf_cuda_finish next_pass(softmax *s)
+{
+    int i = s->done++;
+    bool last = s->done == s->passes;
+    return {s->out, i ? s->room[(i + 1) % 2] : NULL, last ? s->lse : s->room[i % 2], last && s->complains};
+}
+
+static bool turns(const sf_attention *a, const sf_pattern *p) { return sf_reach_bound(p->reach, a->keys - 1) > 0; }
+static int passes_of(const sf_attention *a, const sf_pattern *p) { return 1 + turns(a, p) + (p->sum.k.data != NULL); }
+
+static sf_status take_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *p, sf_cuda_share share, softmax *s)
+{
+    sf_cuda_finish to = next_pass(s);
+    if (sf_hopper_takes(b, a, p, share)) return sf_hopper_prefill(b, a, p, share, &to);
+    sf_cuda_plan plan;
+    SF_TRY(sf_cuda_plan_make(b, a, p, share, ROWS, 0, &plan, NULL));
+    if (share != SF_SHARE_TURNED) SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
+    return BY_HEAD_DIM(a->head_dim, run, b, a, &plan, &a->kv.prompt, &to);
+}
+
+static sf_status take_part(sf_backend *b, const sf_attention *a, const sf_pattern *p, softmax *s)
+{
+    SF_TRY(take_pairs(b, a, p, turns(a, p) ? SF_SHARE_TRUE : SF_SHARE_ALL, s));
+    if (turns(a, p)) {
+        sf_attention turned;
+        SF_TRY(turn(b, a, p->reach, &turned));
+        SF_TRY(take_pairs(b, &turned, p, SF_SHARE_TURNED, s));
+    }
+    if (!p->sum.k.data) return SF_OK;
+    int64_t m = p->sum.k.dim[1];
+    sf_kv_part summaries = {};
+    summaries.k = p->sum.k.data, summaries.v = p->sum.v.data, summaries.capacity = m, summaries.n = (int)m;
+    sf_cuda_plan plan = sf_cuda_plan_summaries(a, p, ROWS);
+    sf_cuda_finish to = next_pass(s);
+    SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
+    return BY_HEAD_DIM(a->head_dim, run, b, a, &plan, &summaries, &to);
+}
+
+/* A pattern that is not gated. */
+static sf_status take_softmax(sf_backend *b, const sf_attention *a, const sf_pattern *p, bool complains, bf16 *out)
+{
+    softmax s = {};
+    s.out = out, s.lse = a->lse, s.complains = complains;
+    const sf_pattern *part = p->kind == SF_PARTS ? p->part : p;
+    int parts = p->kind == SF_PARTS ? p->parts : 1;
+    for (int k = 0; k < parts; k++) s.passes += passes_of(a, part + k);
+    for (int i = 0; i < 2 && s.passes > 1; i++)
+        SF_TRY(sf_scratch_alloc(b, (size_t)a->queries * a->heads * sizeof(float), (void **)&s.room[i]));
+    for (int k = 0; k < parts; k++) SF_TRY(take_part(b, a, part + k, &s));
+    return SF_OK;
+}
+
+static sf_status take_gated(sf_backend *b, const sf_attention *a, const sf_pattern *p, bf16 *out)
+{
+    int64_t n = (int64_t)a->queries * a->heads * a->head_dim;
+    unsigned blocks = (unsigned)(ceil_div<int64_t>(n, 256) < 65536 ? ceil_div<int64_t>(n, 256) : 65536);
+    sf_attention quiet = *a;
+    quiet.lse = NULL;
+    bf16 *own;
+    SF_TRY(sf_scratch_alloc(b, n * sizeof *own, (void **)&own));
+    for (int k = 0; k < p->parts; k++) {
+        const sf_pattern *part = p->part + k;
+        bool constant = part->kind == SF_CONSTANT;
+        if (!constant) SF_TRY(take_softmax(b, &quiet, part, false, own));
+        add_gated<<<blocks, 256, 0, sf_cuda_of(b)->stream>>>(out, constant ? NULL : own, (const bf16 *)part->sum.v.data,
+                                                            (const float *)part->gate.data, part->gate.dim[0] > 1 ? a->heads : 0,
+                                                            a->queries, a->heads, a->heads / a->kv_heads, a->head_dim,
+                                                            part->repeat > 1 ? part->repeat : 1, k == 0);
+        LAUNCH_TRY(add_gated);
+    }
     return SF_OK;
 }
 
@@ -176,9 +335,9 @@ sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern
     if (a->queries == 0) return SF_OK;
     if (a->kv.tail.n)
         return sf_fail(SF_INTERNAL, "prefill: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);
-    if (sf_hopper_takes(b, a, pattern)) return sf_hopper_prefill(b, a, pattern, (bf16 *)out);
-    sf_cuda_plan plan;
-    SF_TRY(sf_cuda_plan_make(b, a, pattern, ROWS, 0, &plan, NULL));
-    SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
-    return BY_HEAD_DIM(a->head_dim, run, b, a, &plan, (bf16 *)out);
+    sf_mark mark = sf_scratch_mark(b);
+    sf_status status = pattern->kind == SF_PARTS && pattern->gated ? take_gated(b, a, pattern, (bf16 *)out)
+                                                                   : take_softmax(b, a, pattern, !pattern->empty, (bf16 *)out);
+    sf_scratch_release(b, mark);
+    return status;
 }

@@ -52,7 +52,7 @@
 #define SM90A 1
 #endif
 
-enum { GROUP = 128, MASKED = 1, RAGGED = 2 };
+enum { GROUP = 128, MASKED = 1, RAGGED = 2, COLUMN = 4 };
 
 struct maps {
     CUtensorMap k, v, column_k, column_v;
@@ -60,9 +60,9 @@ struct maps {
 
 struct work {
     const bf16 *q;
-    bf16 *out;
+    sf_cuda_finish finish;
     float scale; /* times log2 e */
-    int octets, piece;
+    int octets, piece, packs; /* packs: rows of packed columns */
     sf_cuda_report *report;
 };
 
@@ -82,6 +82,9 @@ template <int DIM, int WARPGROUPS> struct layout {
     bf16 k[K_STAGES][TILE], v[V_STAGES][TILE];
     bf16 q[HELD ? 1 : WARPGROUPS * HALVES][HELD ? 8 : 64 * 64];
     int key[NAMES][KEYS], flags[NAMES];
+    sf_band band[SF_BANDS_A_HEAD];  /* of a tile under bands */
+    sf_cuda_stretches stretch;      /* likewise */
+    sf_cuda_row ends[2];            /* likewise: its first row and its last */
     uint64_t k_full[K_STAGES], k_empty[K_STAGES], v_full[V_STAGES], v_empty[V_STAGES];
 };
 
@@ -102,7 +105,7 @@ struct ahead {
     int4 column;
 };
 
-__device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
+template <bool BANDS> __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
 {
     int lane = threadIdx.x % 32, slot = i * KEYS + lane * piece;
     ahead a = {INT_MIN, 0, {-1, -1, -1, -1}};
@@ -112,11 +115,15 @@ __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_t
     } else if (p.kind == SF_COLUMNS_DIAGONALS && i * KEYS < t.split) {
         int2 x = lane < KEYS / piece ? sf_cuda_piece(p, t, slot / SF_PIECE) : make_int2(0, 0);
         if (x.y) a.start = t.anchor + x.x, a.bits = x.y;
+    } else if (BANDS && i * KEYS >= t.split) {
+        int from = i * KEYS - t.split + lane * 4, left = t.slots - t.split - from;
+        const int32_t *column = p.first.index + t.selection * p.first.stride + from;
+        if (lane * 4 < KEYS && left > 0) a.column = {column[0], left > 1 ? column[1] : -1, left > 2 ? column[2] : -1, left > 3 ? column[3] : -1};
     } else if (p.kind == SF_COLUMNS_DIAGONALS) {
         int from = i * KEYS - t.split + lane * 4;
         if (lane * 4 < KEYS && from < t.slots - t.split) {
             const uint16_t *bits =
-                p.column_bits + ((int64_t)t.list * (p.tiles / p.parts) + t.query / SF_DIAGONAL_TILE) * p.column_words;
+                p.column_bits + ((int64_t)t.list * p.list_rows + t.query * p.every / SF_DIAGONAL_TILE) * p.column_words;
             const int32_t *column = p.first.index + t.list * p.first.stride;
             int now = bits[from / 16] >> from % 16, left = t.slots - t.split - from;
             a.column.x = now & 1 ? column[from] : -1;
@@ -128,20 +135,22 @@ __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_t
     return a;
 }
 
-template <class Layout>
+template <class Layout, bool BANDS>
 __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m, const sf_cuda_tile &t,
                                int tiles)
 {
     int lane = threadIdx.x % 32, head = t.head / p.group, last = t.position + t.queries - 1, piece = w.piece;
     bool bounded = p.window || p.local < p.N;
     int reach = p.window && p.window < p.local ? p.window : p.local;
-    ahead next = look_ahead(p, t, piece, 0);
+    ahead next = look_ahead<BANDS>(p, t, piece, 0);
     for (int i = 0; i < tiles; i++) {
         ahead now = next;
-        bool columns = p.kind == SF_COLUMNS_DIAGONALS && i * KEYS >= t.split,
+        bool columns = (BANDS || p.kind == SF_COLUMNS_DIAGONALS) && i * KEYS >= t.split,
              listed = p.kind == SF_BLOCKS || (p.kind == SF_COLUMNS_DIAGONALS && !columns);
-        if (i + 1 < tiles) next = look_ahead(p, t, piece, i + 1);
-        int first = i * KEYS < t.split ? i * KEYS : t.base + i * KEYS - t.split; /* of dense and window tiles */
+        if (i + 1 < tiles) next = look_ahead<BANDS>(p, t, piece, i + 1);
+        int first = BANDS                  ? sf_cuda_stretch_key(s.stretch, i * KEYS)
+                    : i * KEYS < t.split ? i * KEYS
+                                         : t.base + i * KEYS - t.split; /* of dense and window tiles */
         int4 key = now.column;
         int mine = lane * 4; /* this lane's slots */
         if (listed) {
@@ -154,7 +163,7 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
             key.z = some && (all || bits & 4) ? at + 2 : -1;
             key.w = some && (all || bits & 8) ? at + 3 : -1;
         } else if (!columns) {
-            int limit = i * KEYS < t.split ? min(p.sinks, t.base) : p.N;
+            int limit = !BANDS && i * KEYS < t.split ? min(p.sinks, t.base) : p.N;
             key = make_int4(first + mine, first + mine + 1, first + mine + 2, first + mine + 3);
             key.x = key.x < limit ? key.x : -1, key.y = key.y < limit ? key.y : -1;
             key.z = key.z < limit ? key.z : -1, key.w = key.w < limit ? key.w : -1;
@@ -166,10 +175,11 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         int least = min(min(key.x, key.y), min(key.z, key.w)), most = max(max(key.x, key.y), max(key.z, key.w));
         bool inside = mine < KEYS;
         bool masked = inside && (least < 0 || most > t.position || (bounded && least <= last - reach));
+        if (BANDS) masked = columns || first + KEYS > p.N || !sf_cuda_all_see(s.band, s.ends[0], s.ends[1], first, first + KEYS);
         /* rows of the last octet behind key N hold anything, also NaN, which 0 · P does not silence */
         int end = listed ? now.start == INT_MIN ? 0 : now.start + piece : columns ? 0 : first + KEYS;
         bool ragged = p.N % 8 && end > p.N / 8 * 8;
-        int flags = (__any_sync(~0u, masked) ? MASKED : 0) | (__any_sync(~0u, ragged) ? RAGGED : 0);
+        int flags = (__any_sync(~0u, masked) ? MASKED : 0) | (__any_sync(~0u, ragged) ? RAGGED : 0) | (columns ? COLUMN : 0);
 
         int stage = i % Layout::K_STAGES;
         barrier_wait(&s.k_empty[stage], i / Layout::K_STAGES % 2 ^ 1);
@@ -178,7 +188,7 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         __syncwarp();
         int boxes = listed ? KEYS / piece : 1, octet = columns ? (i * KEYS - t.split) / 8 : first / 8;
         const CUtensorMap *from_k = columns ? &m.column_k : &m.k, *from_v = columns ? &m.column_v : &m.v;
-        if (columns) head = t.list;
+        if (columns) head = BANDS ? t.head / (p.H / w.packs) : t.head / p.packed;
         if (listed) octet = now.start == INT_MIN ? w.octets : now.start >> 3; /* none: outside, zeros */
         if (lane == 0)
             barrier_expect(&s.k_full[stage], Layout::TILE * (int)sizeof(bf16));
@@ -206,7 +216,7 @@ __device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, cons
     for (int i = threadIdx.x % GROUP; i < 64 * DIM / 8; i += GROUP) {
         int row = i / (DIM / 8), chunk = i % (DIM / 8), r = row0 + row;
         bool valid = r < t.queries * p.packed;
-        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.H + t.head + r % p.packed) * DIM + chunk * 8;
+        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.every * p.H + t.head + r % p.packed) * DIM + chunk * 8;
         uint4 x = valid ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
         *(uint4 *)(to + chunk / 8 * 64 * 64 + row * 64 + (chunk % 8 ^ row % 8) * 8) = x;
     }
@@ -222,7 +232,7 @@ __device__ static inline void hold_queries(uint32_t (&to)[DIM / 4], const sf_cud
     for (int h = 0; h < 2; h++) {
         int r = row0 + h * 8;
         bool valid = r < t.queries * p.packed;
-        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.H + t.head + r % p.packed) * DIM + lane % 4 * 2;
+        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.every * p.H + t.head + r % p.packed) * DIM + lane % 4 * 2;
 #pragma unroll
         for (int d = 0; d < DIM / 16; d++) {
             to[d * 4 + h] = valid ? *(const uint32_t *)(from + d * 16) : 0;
@@ -262,19 +272,25 @@ struct row_state {
 };
 
 /* Turns scores into exp2(score - maximum) and the state along; fade: what the output so far is to be scaled by. */
+template <bool BANDS>
 __device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, float (&fade)[2], float scale, int flags,
-                                     const int *key, const sf_cuda_plan &p, const int (&position)[2])
+                                     const int *key, const sf_cuda_plan &p, const sf_band *band, const int (&position)[2],
+                                     const bool (&full)[2])
 {
     int lane = threadIdx.x % 32;
     if (flags & MASKED) {
         bool bounded = p.window || p.local < p.N;
+        sf_cuda_row sight[2];
+        if (BANDS) sight[0] = sf_cuda_row_of(p, position[0], full[0]), sight[1] = sf_cuda_row_of(p, position[1], full[1]);
 #pragma unroll
         for (int n = 0; n < KEYS / 8; n++) {
             int2 k = *(const int2 *)&key[n * 8 + lane % 4 * 2];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 int at = i % 2 ? k.y : k.x;
-                bool seen = bounded ? sf_cuda_sees(p, position[i / 2], at) : (unsigned)at <= (unsigned)position[i / 2];
+                bool seen = BANDS ? sf_cuda_row_sees(band, sight[i / 2], at, flags & COLUMN)
+                            : bounded ? sf_cuda_sees(p, position[i / 2], at)
+                                      : (unsigned)at <= (unsigned)position[i / 2];
                 if (!seen) score[n * 4 + i] = -INFINITY;
             }
         }
@@ -325,13 +341,15 @@ template <int DIM> __device__ static inline void clear_ragged(bf16 *v, const int
     named_sync(barrier, GROUP);
 }
 
-template <class Layout, int DIM, int WARPGROUPS>
+template <class Layout, int DIM, int WARPGROUPS, bool BANDS>
 __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, const sf_cuda_tile &t, int tiles)
 {
     const int K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES, NAMES = Layout::NAMES;
     int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64,
         row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
-    int position[2] = {t.position + row / p.packed, t.position + (row + 8) / p.packed};
+    int position[2] = {t.position + row / p.packed * p.every, t.position + (row + 8) / p.packed * p.every};
+    bool full[2] = {};
+    for (int h = 0; BANDS && h < 2; h++) full[h] = row + h * 8 < t.queries && sf_cuda_full(p, t.selection, t.query + row + h * 8);
     bf16 *q = s.q[Layout::HELD ? 0 : me * Layout::HALVES];
     uint32_t held[Layout::HELD ? DIM / 4 : 1];
     if constexpr (Layout::HELD) {
@@ -356,7 +374,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
         hold(score);
         __syncwarp();
         if (lane == 0) barrier_arrive(&s.k_empty[0]);
-        soften(score, r, fade, w.scale, s.flags[0], s.key[0], p, position);
+        soften<BANDS>(score, r, fade, w.scale, s.flags[0], s.key[0], p, s.band, position, full);
         narrow(prob, score);
         auto await_values = [&](int i) {
             barrier_wait(&s.v_full[i % V_STAGES], i / V_STAGES % 2);
@@ -375,7 +393,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
             hold(score);
             __syncwarp();
             if (lane == 0) barrier_arrive(&s.k_empty[stage]);
-            soften(score, r, fade, w.scale, s.flags[i % NAMES], s.key[i % NAMES], p, position);
+            soften<BANDS>(score, r, fade, w.scale, s.flags[i % NAMES], s.key[i % NAMES], p, s.band, position, full);
             wgmma_wait<0>();
             hold(out);
             __syncwarp();
@@ -402,19 +420,26 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
         sum += __shfl_xor_sync(~0u, sum, 2);
         int at = row + h * 8;
         if (at >= t.queries * p.packed) continue;
-        int query = t.query + at / p.packed, head = t.head + at % p.packed;
-        if (sum == 0 && lane % 4 == 0) sf_raise(w.report, SF_FAULT_EMPTY_ROW, p.layer, head, query);
-        float share = sum > 0 ? 1 / sum : 0;
-        bf16 *to = w.out + ((int64_t)query * p.H + head) * DIM + lane % 4 * 2;
+        int query = (t.query + at / p.packed) * p.every, head = t.head + at % p.packed;
+        float lse = sum > 0 ? (r.most[h] * w.scale + log2f(sum)) * (float)M_LN2 : -INFINITY;
+        sf_cuda_weights weights = sf_cuda_weigh(w.finish, p, query, head, lse, lane % 4 == 0, w.report);
+        float share = sum > 0 ? weights.found / sum : 0;
+        bf16 *to = w.finish.out + ((int64_t)query * p.H + head) * DIM + lane % 4 * 2;
 #pragma unroll
-        for (int n = 0; n < DIM / 8; n++)
-            *(uint32_t *)(to + n * 8) = pack(out[n * 4 + h * 2] * share, out[n * 4 + h * 2 + 1] * share);
+        for (int n = 0; n < DIM / 8; n++) {
+            float x = out[n * 4 + h * 2] * share, y = out[n * 4 + h * 2 + 1] * share;
+            if (weights.there > 0) {
+                float2 there = __bfloat1622float2(*(const __nv_bfloat162 *)(to + n * 8));
+                x += weights.there * there.x, y += weights.there * there.y;
+            }
+            *(uint32_t *)(to + n * 8) = pack(x, y);
+        }
     }
 }
 #endif
 
 /* Grid: (heads of a kv head that select apart) x tiles x kv heads, the tiles with the most keys first. */
-template <int DIM, int WARPGROUPS>
+template <int DIM, int WARPGROUPS, bool BANDS>
 __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 : 1)
     prefill_wgmma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ work w,
                   const __grid_constant__ maps m)
@@ -427,6 +452,11 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - blockIdx.x / apart, blockIdx.y * apart + blockIdx.x % apart);
     if (t.queries == 0) return;
     int tiles = (t.slots + KEYS - 1) / KEYS;
+    if (BANDS && threadIdx.x == 0) {
+        s.band[0] = t.band[0], s.band[1] = t.band[1], s.stretch = t.stretch;
+        s.ends[0] = sf_cuda_row_of(p, t.position, false);
+        s.ends[1] = sf_cuda_row_of(p, t.position + (t.queries - 1) * p.every, false);
+    }
     if (threadIdx.x == 0) {
         for (int i = 0; i < Layout::K_STAGES; i++) {
             barrier_init(&s.k_full[i], 32);
@@ -441,33 +471,36 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     }
     __syncthreads();
     if (threadIdx.x < GROUP) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-        if (threadIdx.x < 32) produce<Layout>(s, p, w, m, t, tiles);
+        if (BANDS)
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 32;"); /* 2 * 240 + 32 are all there are */
+        else
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+        if (threadIdx.x < 32) produce<Layout, BANDS>(s, p, w, m, t, tiles);
     } else {
         if (WARPGROUPS == 2)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
         else
             asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        consume<Layout, DIM, WARPGROUPS>(s, p, w, t, tiles);
+        consume<Layout, DIM, WARPGROUPS, BANDS>(s, p, w, t, tiles);
     }
 #endif
 }
 
 /* ---- columns, packed ---- */
 
-/* to [lists, room, D]: the keys and values of each list's columns, then zeros up to a multiple of 128. group: lists a
- * kv head. */
+/* to [packs, room, D]: the keys and values of each list's columns, then zeros up to a multiple of 128. group: packs a kv
+ * head. One list may serve all. */
 __global__ void pack_columns(const bf16 *k, const bf16 *v, int64_t capacity, int group, int D, sf_lists columns,
                              int room, bf16 *to_k, bf16 *to_v)
 {
-    int head = blockIdx.y, n = columns.count[head], chunks = D / 8;
+    int head = blockIdx.y, list = columns.rows == 1 ? 0 : head, n = columns.count[list], chunks = D / 8;
     int64_t rows = min(room, (n + 127) / 128 * 128);
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * chunks;
          i += (int64_t)gridDim.x * blockDim.x) {
         int64_t row = i / chunks, chunk = i % chunks, at = ((int64_t)head * room + row) * D + chunk * 8;
         uint4 x = {0, 0, 0, 0}, y = x;
         if (row < n) {
-            int64_t from = (head / group * capacity + columns.index[head * columns.stride + row]) * D + chunk * 8;
+            int64_t from = (head / group * capacity + columns.index[list * columns.stride + row]) * D + chunk * 8;
             x = *(const uint4 *)(k + from), y = *(const uint4 *)(v + from);
         }
         *(uint4 *)(to_k + at) = x;
@@ -497,47 +530,56 @@ static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int
                    (long long)rows, D, heads, (int)result);
 }
 
+template <int DIM, int WARPGROUPS, bool BANDS>
+static sf_status launch(sf_backend *b, const sf_cuda_plan &plan, const work &w, const maps &m)
+{
+    size_t bytes = sizeof(layout<DIM, WARPGROUPS>);
+    SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS, BANDS>, bytes));
+    prefill_wgmma<DIM, WARPGROUPS, BANDS>
+        <<<dim3(plan.tiles * (plan.lists / plan.G), plan.G), GROUP *(WARPGROUPS + 1), bytes, sf_cuda_of(b)->stream>>>(plan, w, m);
+    LAUNCH_TRY(prefill_wgmma);
+    return SF_OK;
+}
+
 template <int DIM, int WARPGROUPS>
-static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
+static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share, const sf_cuda_finish *to)
 {
     sf_cuda *c = sf_cuda_of(b);
     const sf_kv_part *kv = &a->kv.prompt;
-    bool slashes = pattern->kind == SF_COLUMNS_DIAGONALS;
-    int room = slashes ? (int)(ceil_div<int64_t>(pattern->first.stride, 128) * 128) : 0;
-    size_t packed = (size_t)pattern->heads * room * DIM;
+    bool scattered = (pattern->kind == SF_COLUMNS_DIAGONALS || pattern->kind == SF_BANDS) && pattern->first.rows;
+    int room = scattered ? (int)(ceil_div<int64_t>(pattern->first.stride, 128) * 128) : 0;
+    int packs = pattern->heads == a->heads ? a->heads : a->kv_heads;
+    size_t packed = (size_t)packs * room * DIM;
     sf_cuda_plan plan;
     bf16 *columns;
-    SF_TRY(sf_cuda_plan_make(b, a, pattern, 64 * WARPGROUPS, 2 * packed * sizeof(bf16), &plan, (void **)&columns));
-    SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
-    int piece = slashes                                                 ? (int)SF_PIECE
-                : pattern->kind == SF_BLOCKS && pattern->block_k < KEYS ? pattern->block_k
-                                                                        : KEYS;
+    SF_TRY(sf_cuda_plan_make(b, a, pattern, share, 64 * WARPGROUPS, 2 * packed * sizeof(bf16), &plan, (void **)&columns));
+    if (share != SF_SHARE_TURNED) SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
+    int piece = plan.kind == SF_COLUMNS_DIAGONALS                    ? (int)SF_PIECE
+                : plan.kind == SF_BLOCKS && pattern->block_k < KEYS ? pattern->block_k
+                                                                    : KEYS;
     maps m;
     SF_TRY(describe(b, &m.k, kv->k, DIM, a->keys, kv->capacity, a->kv_heads, piece));
     SF_TRY(describe(b, &m.v, kv->v, DIM, a->keys, kv->capacity, a->kv_heads, piece));
     m.column_k = m.k, m.column_v = m.v;
     if (room) {
-        pack_columns<<<dim3(ceil_div(room * (DIM / 8), 256), plan.lists), 256, 0, c->stream>>>(
-            (const bf16 *)kv->k, (const bf16 *)kv->v, kv->capacity, plan.lists / plan.G, DIM, pattern->first, room,
+        pack_columns<<<dim3(ceil_div(room * (DIM / 8), 256), packs), 256, 0, c->stream>>>(
+            (const bf16 *)kv->k, (const bf16 *)kv->v, kv->capacity, packs / a->kv_heads, DIM, pattern->first, room,
             columns, columns + packed);
         LAUNCH_TRY(pack_columns);
-        SF_TRY(describe(b, &m.column_k, columns, DIM, room, room, plan.lists, KEYS));
-        SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, plan.lists, KEYS));
+        SF_TRY(describe(b, &m.column_k, columns, DIM, room, room, packs, KEYS));
+        SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, packs, KEYS));
     }
-    work w = {(const bf16 *)a->q, out, a->scale * (float)M_LOG2E, ceil_div(a->keys, 8), piece, c->report};
-    size_t bytes = sizeof(layout<DIM, WARPGROUPS>);
-    SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS>, bytes));
-    prefill_wgmma<DIM, WARPGROUPS>
-        <<<dim3(plan.tiles * (plan.lists / plan.G), plan.G), GROUP *(WARPGROUPS + 1), bytes, c->stream>>>(plan, w, m);
-    LAUNCH_TRY(prefill_wgmma);
+    work w = {(const bf16 *)a->q, *to, a->scale * (float)M_LOG2E, ceil_div(a->keys, 8), piece, packs, c->report};
     c->pending = true;
-    return SF_OK;
+    if (plan.kind != SF_BANDS) return launch<DIM, WARPGROUPS, false>(b, plan, w, m);
+    if constexpr (WARPGROUPS == 2) return launch<DIM, 2, true>(b, plan, w, m);
+    return sf_fail(SF_INTERNAL, "bands in tiles of 64 rows are not built");
 }
 
 bool sf_hopper_built(void)
 {
     cudaFuncAttributes built;
-    bool found = cudaFuncGetAttributes(&built, (const void *)prefill_wgmma<128, 2>) == cudaSuccess;
+    bool found = cudaFuncGetAttributes(&built, (const void *)prefill_wgmma<128, 2, false>) == cudaSuccess;
     (void)cudaGetLastError();
     return found && built.ptxVersion >= 90;
 }
@@ -545,25 +587,28 @@ bool sf_hopper_built(void)
 /* Rows that share a list of keys; with 128 or more, two warpgroups work on one list. */
 static int rows_together(const sf_attention *a, const sf_pattern *p)
 {
-    if (p->kind == SF_BLOCKS) return p->block_q * (a->heads / p->heads);
-    return p->kind == SF_COLUMNS_DIAGONALS ? SF_DIAGONAL_TILE * (a->heads / p->heads) : 128;
+    int group = p->heads == a->heads ? 1 : a->heads / a->kv_heads;
+    if (p->kind == SF_BLOCKS) return p->block_q * group;
+    return p->kind == SF_COLUMNS_DIAGONALS ? SF_DIAGONAL_TILE * group : 128;
 }
 
-bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p)
+bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p, sf_cuda_share share)
 {
     int D = a->head_dim;
     const sf_kv_part *kv = &a->kv.prompt;
     bool aligned = ((uintptr_t)a->q | (uintptr_t)kv->k | (uintptr_t)kv->v) % 16 == 0;
     if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128) || kv->count || !aligned) return false;
     if (p->kind != SF_BLOCKS && p->kind != SF_COLUMNS_DIAGONALS) return true;
-    if (a->heads / p->heads > 64) return false;
+    if (share != SF_SHARE_ALL || p->repeat > 1) return false;
+    if (p->heads != a->heads && a->heads / a->kv_heads > 64) return false;
     if (p->kind == SF_COLUMNS_DIAGONALS) return (a->keys - a->queries) % 8 == 0;
     return p->block_k % 8 == 0 && (KEYS % p->block_k == 0 || p->block_k % KEYS == 0);
 }
 
-sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
+sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share,
+                            const sf_cuda_finish *to)
 {
     bool wide = rows_together(a, pattern) > 64;
-    if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, out) : run<128, 1>(b, a, pattern, out);
-    return wide ? run<64, 2>(b, a, pattern, out) : run<64, 1>(b, a, pattern, out);
+    if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, share, to) : run<128, 1>(b, a, pattern, share, to);
+    return wide ? run<64, 2>(b, a, pattern, share, to) : run<64, 1>(b, a, pattern, share, to);
 }

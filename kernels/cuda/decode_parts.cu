@@ -1,0 +1,319 @@
+/* Decode attention of patterns that are more than pages or a window: bands, parts joined or gated, summaries, other distances.
+ *
+ * A block of 8 warps takes its share of the slots of one query head, part by part (in bands.cuh's runs, a list's pages, or
+ * all keys; then summaries), 32 slots a warp at a time: a lane finds one slot's key, then the warp takes the keys that are
+ * seen one by one, a lane 1/32 of the head dim, and softens the 32 logits together. A second kernel joins the shares in order.
+ * Other distances turn the query, for each chunk of keys: what a key's logit depends on is their difference, and the cache
+ * stays as it is. Angles are taken in double, as the query is turned in fp32.
+ *
+ * Every head reads its keys itself, where decode.cu reads them once for a group; what is read here is mostly little. A part
+ * that reads much at other distances (Dual Chunk Attention on a long cache) takes the group's keys from the L2 cache.
+ *
+ * Test: make test-cuda. */
+#include "kernels/cuda/bands.cuh"
+#include "kernels/cuda/device.cuh"
+
+#include <string.h>
+
+enum { WARPS = 8, ELEMENTS = SF_CUDA_HEAD_DIM / 32, SLOTS_A_BLOCK = 2048, MOST_BLOCKS = 64 };
+
+struct term {
+    sf_pattern_kind kind; /* DENSE, BANDS, PAGES, CONSTANT */
+    sf_band own[SF_BANDS_A_HEAD];
+    const sf_band *band; /* [selections, SF_BANDS_A_HEAD], or NULL: own */
+    int selections, page;
+    sf_lists first;
+    const float *bias; /* of pages */
+    sf_reach reach;
+    const bf16 *k, *v; /* of summaries: [G, summaries, D] */
+    int summaries, bias_rows;
+    const int32_t *from;
+    const float *sum_bias, *gate; /* gate [H] or NULL: 1 */
+};
+
+struct query {
+    const bf16 *q;
+    sf_kv kv;
+    int H, G, D, N, window, layer, terms, blocks;
+    bool gated, complains, interleaved;
+    float scale;
+    const float *frequency;
+    float *lse;
+    uint64_t *pairs;
+    term term[SF_MOST_PARTS];
+};
+
+struct partial {
+    float most, sum;
+};
+
+/* ---- slots ---- */
+
+/* The slots of a part for one head. */
+struct slots {
+    int selection, columns, keys, all; /* keys: before the summaries' */
+    const sf_band *band;
+    sf_cuda_runs runs;
+};
+
+__device__ static inline slots slots_of(const query &x, const term &t, int h)
+{
+    slots s = {};
+    s.selection = t.selections == x.H ? h : t.selections == x.G ? h / (x.H / x.G) : 0;
+    s.band = t.band ? t.band + s.selection * SF_BANDS_A_HEAD : t.own;
+    if (t.kind == SF_DENSE) s.keys = x.N;
+    if (t.kind == SF_PAGES) s.keys = t.first.count[s.selection] * t.page;
+    if (t.kind == SF_BANDS) {
+        s.runs = sf_cuda_runs_of(s.band, x.N - 1);
+        s.columns = t.first.rows ? t.first.count[s.selection] : 0;
+        s.keys = s.runs.until[SF_STRETCHES - 1] + s.columns;
+    }
+    s.all = s.keys + (t.kind == SF_CONSTANT ? 0 : t.summaries);
+    return s;
+}
+
+/* What a lane knows of its slot. */
+struct found {
+    const bf16 *k, *v; /* NULL: no key that is seen */
+    float bias;
+    int by; /* positions to turn the query by */
+};
+
+__device__ static inline found find(const query &x, const term &t, const slots &s, int h, int i, int end)
+{
+    found f = {};
+    int g = h / (x.H / x.G), position = x.N - 1, key = -1;
+    if (i >= end) return f;
+    if (i >= s.keys) {
+        int at = i - s.keys;
+        if (t.from && t.from[at] > position) return f;
+        int64_t row = ((int64_t)g * t.summaries + at) * x.D;
+        f.k = t.k + row, f.v = t.v + row;
+        if (t.sum_bias) f.bias = t.sum_bias[(int64_t)(t.bias_rows == x.H ? h : g) * t.summaries + at];
+        return f;
+    }
+    if (t.kind == SF_DENSE) key = i;
+    if (t.kind == SF_PAGES) {
+        int64_t at = s.selection * t.first.stride + i / t.page;
+        key = t.first.index[at] * t.page + i % t.page;
+        if (t.bias) f.bias = t.bias[at];
+    }
+    if (t.kind == SF_BANDS) {
+        int before = s.runs.until[SF_STRETCHES - 1];
+        key = i < before ? sf_cuda_run_key(s.runs, s.band, position, i) : t.first.index[s.selection * t.first.stride + i - before];
+        if (i >= before && sf_cuda_in_bands(s.band, position, key)) return f;
+    }
+    if (key < 0 || key > position || (x.window && key <= position - x.window)) return f;
+    bool old = key < x.kv.prompt.n;
+    const sf_kv_part &part = old ? x.kv.prompt : x.kv.tail;
+    int at = old ? key : key - x.kv.prompt.n;
+    if (part.count && at >= part.count[g]) return f;
+    int64_t row = (g * part.capacity + at) * x.D;
+    f.k = (const bf16 *)part.k + row, f.v = (const bf16 *)part.v + row;
+    if (key < sf_reach_bound(t.reach, position)) f.by = t.reach.cap + key / t.reach.chunk * t.reach.chunk - position;
+    return f;
+}
+
+/* ---- one head ---- */
+
+/* Element d of the query turned by so many positions. */
+__device__ static inline float turned(const query &x, const float *q, int d, int by)
+{
+    int half = x.D / 2, pair = x.interleaved ? d / 2 : d % half, apart = x.interleaved ? 1 : half;
+    bool second = x.interleaved ? d % 2 : d >= half;
+    float s, c;
+    sincosf((float)remainder((double)by * x.frequency[pair], 2 * M_PI), &s, &c);
+    return second ? q[d - apart] * s + q[d] * c : q[d] * c - q[d + apart] * s;
+}
+
+/* Shares [blocks] of head h, of all its parts together or, gated, of each: weight [H, blocks, results], out likewise times D. */
+__global__ void __launch_bounds__(WARPS * 32) decode_shares(const __grid_constant__ query x, partial *weight, float *out)
+{
+    __shared__ float q[SF_CUDA_HEAD_DIM], shared_out[WARPS][SF_CUDA_HEAD_DIM];
+    __shared__ partial shared_weight[WARPS];
+    int h = blockIdx.y, block = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32, results = x.gated ? x.terms : 1;
+    for (int d = threadIdx.x; d < x.D; d += blockDim.x) q[d] = __bfloat162float(x.q[(int64_t)h * x.D + d]);
+    __syncthreads();
+    float most = -INFINITY, sum = 0, o[ELEMENTS], now[ELEMENTS];
+    unsigned long long pairs = 0;
+    for (int e = 0; e < ELEMENTS; e++) o[e] = 0;
+    for (int k = 0; k < x.terms; k++) {
+        const term &t = x.term[k];
+        slots s = slots_of(x, t, h);
+        int share = ((s.all + x.blocks - 1) / x.blocks + 31) / 32 * 32, end = min(s.all, (block + 1) * share), by = INT_MAX;
+        for (int i = block * share + warp * 32; i < end; i += WARPS * 32) {
+            found f = find(x, t, s, h, i + lane, end);
+            unsigned seen = __ballot_sync(~0u, f.k != NULL);
+            float logit = -INFINITY;
+            pairs += __popc(seen);
+            for (unsigned left = seen; left; left &= left - 1) {
+                int from = __ffs(left) - 1, turn = __shfl_sync(~0u, f.by, from);
+                const bf16 *key = (const bf16 *)__shfl_sync(~0u, (unsigned long long)f.k, from);
+                if (turn != by) {
+                    by = turn;
+#pragma unroll
+                    for (int e = 0; e < ELEMENTS; e++) {
+                        int d = lane + 32 * e;
+                        now[e] = d < x.D ? by ? turned(x, q, d, by) : q[d] : 0;
+                    }
+                }
+                float dot = 0;
+#pragma unroll
+                for (int e = 0; e < ELEMENTS; e++)
+                    if (lane + 32 * e < x.D) dot += now[e] * __bfloat162float(key[lane + 32 * e]);
+                dot = warp_sum(dot);
+                if (lane == from) logit = dot * x.scale + f.bias;
+            }
+            if (!seen) continue;
+            float higher = fmaxf(most, warp_max(logit)), fade = expf(most - higher), p = expf(logit - higher);
+            sum = sum * fade + warp_sum(p);
+            most = higher;
+#pragma unroll
+            for (int e = 0; e < ELEMENTS; e++) o[e] *= fade;
+            for (unsigned left = seen; left; left &= left - 1) {
+                int from = __ffs(left) - 1;
+                float weight = __shfl_sync(~0u, p, from);
+                const bf16 *value = (const bf16 *)__shfl_sync(~0u, (unsigned long long)f.v, from);
+#pragma unroll
+                for (int e = 0; e < ELEMENTS; e++)
+                    if (lane + 32 * e < x.D) o[e] += weight * __bfloat162float(value[lane + 32 * e]);
+            }
+        }
+        if (!x.gated && k + 1 < x.terms) continue;
+
+        /* The warps' results, joined. */
+        if (lane == 0) shared_weight[warp] = partial{most, sum};
+#pragma unroll
+        for (int e = 0; e < ELEMENTS; e++)
+            if (lane + 32 * e < x.D) shared_out[warp][lane + 32 * e] = o[e];
+        __syncthreads();
+        int64_t to = ((int64_t)h * x.blocks + block) * results + (x.gated ? k : 0);
+        float top = -INFINITY;
+        for (int w = 0; w < WARPS; w++) top = fmaxf(top, shared_weight[w].most);
+        for (int d = threadIdx.x; d < x.D; d += blockDim.x) {
+            float all = 0, value = 0;
+            for (int w = 0; w < WARPS && top != -INFINITY; w++) {
+                float fade = expf(shared_weight[w].most - top);
+                all += fade * shared_weight[w].sum, value += fade * shared_out[w][d];
+            }
+            out[to * x.D + d] = value;
+            if (d == 0) weight[to] = partial{top, all};
+        }
+        __syncthreads();
+        most = -INFINITY, sum = 0;
+        for (int e = 0; e < ELEMENTS; e++) o[e] = 0;
+    }
+    if (lane == 0 && x.pairs && pairs) atomicAdd((unsigned long long *)x.pairs + h, pairs);
+}
+
+/* A block a head. */
+__global__ void join_shares(const __grid_constant__ query x, const partial *weight, const float *from, bf16 *out, sf_cuda_report *report)
+{
+    int h = blockIdx.x, results = x.gated ? x.terms : 1, g = h / (x.H / x.G);
+    for (int d = threadIdx.x; d < x.D; d += blockDim.x) {
+        float result = 0;
+        for (int k = 0; k < results; k++) {
+            const term &t = x.term[k];
+            int64_t at = (int64_t)h * x.blocks * results + k;
+            float top = -INFINITY, all = 0, value = 0;
+            for (int i = 0; i < x.blocks; i++) top = fmaxf(top, weight[at + i * results].most);
+            for (int i = 0; i < x.blocks && top != -INFINITY; i++) {
+                float fade = expf(weight[at + i * results].most - top);
+                all += fade * weight[at + i * results].sum, value += fade * from[(at + i * results) * x.D + d];
+            }
+            value = all > 0 ? value / all : 0;
+            if (x.gated && t.kind == SF_CONSTANT) value = __bfloat162float(t.v[(int64_t)g * x.D + d]);
+            result += (x.gated && t.gate ? t.gate[h] : 1) * value;
+            if (x.gated || d) continue;
+            if (x.lse) x.lse[h] = all > 0 ? top + logf(all) : -INFINITY;
+            if (x.complains && !(all > 0)) sf_raise(report, SF_FAULT_EMPTY_ROW, x.layer, h, 0);
+        }
+        out[(int64_t)h * x.D + d] = __float2bfloat16(result);
+    }
+}
+
+/* The keys alone, counted. */
+__global__ void tally_shares(const __grid_constant__ query x)
+{
+    int h = blockIdx.x;
+    unsigned long long pairs = 0;
+    for (int k = 0; k < x.terms; k++) {
+        slots s = slots_of(x, x.term[k], h);
+        for (int i = threadIdx.x; i < s.all; i += blockDim.x) pairs += find(x, x.term[k], s, h, i, s.all).k != NULL;
+    }
+    if (pairs) atomicAdd((unsigned long long *)x.pairs + h, pairs);
+}
+
+/* ---- host ---- */
+
+static bool turns(const sf_attention *a, const sf_pattern *p) { return sf_reach_bound(p->reach, a->keys - 1) > 0; }
+
+bool sf_cuda_decodes_parts(const sf_attention *a, const sf_pattern *p)
+{
+    return p->kind == SF_BANDS || p->kind == SF_PARTS || p->sum.k.data || turns(a, p);
+}
+
+static sf_status describe(const sf_attention *a, const sf_pattern *p, term *t)
+{
+    memset(t, 0, sizeof *t);
+    t->kind = p->kind, t->selections = p->heads, t->reach = p->reach, t->first = p->first;
+    t->k = (const bf16 *)p->sum.k.data, t->v = (const bf16 *)p->sum.v.data, t->from = p->sum.from;
+    t->summaries = t->k ? (int)p->sum.k.dim[1] : 0;
+    t->sum_bias = (const float *)p->sum.bias.data, t->bias_rows = (int)p->sum.bias.dim[0];
+    t->gate = (const float *)p->gate.data;
+    switch (p->kind) {
+    case SF_DENSE:
+    case SF_CONSTANT: return SF_OK;
+    case SF_PAGES: t->page = p->page, t->bias = (const float *)p->bias.data; return SF_OK;
+    case SF_BANDS: t->band = p->band; return SF_OK;
+    case SF_WINDOW:
+        t->kind = p->last > 0 ? SF_DENSE : SF_BANDS, t->selections = 1, t->first = sf_lists{};
+        t->own[0].sinks = p->sinks, t->own[0].far = p->local, t->own[0].step = 1;
+        return SF_OK;
+    default:
+        return sf_fail(SF_INTERNAL, "decode takes dense, page, window and band patterns and parts of them, not kind %d; %d keys",
+                       p->kind, a->keys);
+    }
+}
+
+static sf_status describe_all(const sf_attention *a, const sf_pattern *p, query *x)
+{
+    memset(x, 0, sizeof *x);
+    x->q = (const bf16 *)a->q, x->kv = a->kv;
+    x->H = a->heads, x->G = a->kv_heads, x->D = a->head_dim, x->N = a->keys, x->window = a->window, x->layer = a->layer;
+    x->scale = a->scale, x->frequency = a->frequency, x->interleaved = a->interleaved;
+    x->pairs = a->pairs;
+    x->gated = p->kind == SF_PARTS && p->gated;
+    x->complains = !x->gated && !p->empty, x->lse = x->gated ? NULL : a->lse;
+    x->terms = p->kind == SF_PARTS ? p->parts : 1;
+    x->blocks = ceil_div(a->keys, (int)SLOTS_A_BLOCK) < MOST_BLOCKS ? ceil_div(a->keys, (int)SLOTS_A_BLOCK) : MOST_BLOCKS;
+    for (int k = 0; k < x->terms; k++) SF_TRY(describe(a, p->kind == SF_PARTS ? p->part + k : p, &x->term[k]));
+    return SF_OK;
+}
+
+sf_status sf_cuda_decode_parts(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    query x;
+    SF_TRY(describe_all(a, pattern, &x));
+    if (x.D > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", x.D, SF_CUDA_HEAD_DIM);
+    size_t shares = (size_t)x.H * x.blocks * (x.gated ? x.terms : 1);
+    partial *weight;
+    SF_TRY(sf_cuda_workspace(b, shares * (sizeof *weight + x.D * sizeof(float)), (void **)&weight));
+    float *of = (float *)(weight + shares);
+    decode_shares<<<dim3(x.blocks, x.H), WARPS * 32, 0, c->stream>>>(x, weight, of);
+    LAUNCH_TRY(decode_shares);
+    join_shares<<<x.H, SF_CUDA_HEAD_DIM, 0, c->stream>>>(x, weight, of, out, c->report);
+    LAUNCH_TRY(join_shares);
+    c->pending = c->awaited = true;
+    return SF_OK;
+}
+
+sf_status sf_cuda_tally_parts(sf_backend *b, const sf_attention *a, const sf_pattern *pattern)
+{
+    query x;
+    SF_TRY(describe_all(a, pattern, &x));
+    tally_shares<<<x.H, 256, 0, sf_cuda_of(b)->stream>>>(x);
+    LAUNCH_TRY(tally_shares);
+    return SF_OK;
+}
