@@ -53,6 +53,7 @@ typedef struct sf_attention {
     const float *frequency;          /* [D/2] backend memory: radians per position that rotary embedding turns each pair by;
                                         NULL: the model has none, or nobody knows; then no pattern may have a reach */
     bool interleaved;                /* pairs are (2i, 2i + 1), not (i, i + D/2) */
+    struct sf_state *carry;          /* methods/method.h: what the method left at the layer before; NULL: it carries nothing */
     sf_pattern part[SF_MOST_PARTS];  /* room for the parts of a pattern chosen for this attention */
     sf_status status;                /* first failure of the composition functions in methods/method.h */
     struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */

@@ -22,8 +22,9 @@ static const sf_param PARAMS[] = {
 };
 /* clang-format on */
 
-static sf_status compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     const struct params *p = params;
     int sinks = p->sinks < p->capacity / 2 ? p->sinks : p->capacity / 2;
     sf_tensor score = sf_group(a, sf_expected_probabilities(a, p->sinks, p->ahead), SF_MEAN); /* [G, keys] */

@@ -16,8 +16,9 @@ static const sf_param PARAMS[] = {
 };
 /* clang-format on */
 
-static sf_status compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     const struct params *p = params;
     sf_tensor score = sf_key_cosines(a);
     sf_scale(a, score, -1);

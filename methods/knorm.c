@@ -18,8 +18,9 @@ static const sf_param PARAMS[] = {
 };
 /* clang-format on */
 
-static sf_status compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     const struct params *p = params;
     if (a->layer < p->dense_layers) return sf_dense(a, out);
     sf_tensor score = sf_key_norms(a, false);

@@ -10,13 +10,19 @@
  *   estimate   for the cost models only, never in a run: what choosing costs
  *   fit        once, when the config asks for a target sparsity: set the budget parameters, and no others, for this
  *              sample, inside their ranges (what does not fit a short prompt is cut in the hook)
+ *   carry      once, before the first layer: say what goes along from layer to layer
  *   prefill    once a layer, all prompt queries and keys present: choose which pairs the prefill computes
- *   compress   once a layer, after that layer's prefill: choose which prompt keys stay in the cache (sf_dense: all)
- *   state      once a layer, before anything is observed: say how much state the method keeps
+ *   state      once a layer, after that layer's prefill: say how much state the method keeps
+ *   compress   then: choose which prompt keys stay in the cache (sf_dense: all)
+ *   settle     once, after the last layer: choose for all layers, by what compress has left in their states
  *   observe    after the prompt's keys are cached (first = 0), with the prompt's queries, and after each generated token's
  *              key (first = its index), with that token's query: at every step, whatever decode then reads
  *              (of a cache that compress cut, the first observation sees keys without queries)
+ *              (with settle: after it, layer by layer)
  *   decode     once a layer and generated token: choose what this query reads
+ *
+ * What is carried, a->carry, is zeroed before the prompt's first layer. A prefill has one of its own; a lane's is seen by
+ * compress, observe and decode, and goes on from the last layer of a step to the first of the next.
  *
  * Methods are called on layers with full attention only; sliding-window layers stay as the model has them. */
 #ifndef SF_METHOD_H
@@ -27,7 +33,7 @@
 #include "kernels/backend.h"
 #include "base/param.h"
 
-enum { SF_METHOD_ABI = 4, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 5, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -60,8 +66,12 @@ typedef struct sf_method {
 
     sf_status (*fit)(const sf_extent *extent, double sparsity, void *params);
     sf_estimate (*estimate)(const sf_extent *extent, const void *params); /* NULL: choosing costs nothing */
+    sf_status (*carry)(const sf_attention *a, const void *params, int max_keys, sf_state *out);
     sf_status (*prefill)(sf_attention *a, const void *params, sf_pattern *out);
-    sf_status (*compress)(sf_attention *a, const void *params, sf_pattern *out);
+    sf_status (*compress)(sf_attention *a, const void *params, sf_state *state, sf_pattern *out);
+    /* Instead of what compress chooses, which then is sf_dense(). a, state, out [layers]: those with full attention, the prompt's
+     * keys without its queries. */
+    sf_status (*settle)(int layers, sf_attention *a, const void *params, const sf_state *state, sf_pattern *out);
     sf_status (*state)(const sf_attention *a, const void *params, int max_keys, sf_state *out);
     sf_status (*observe)(sf_attention *a, const void *params, sf_state *state, int first);
     sf_status (*decode)(sf_attention *a, const void *params, sf_state *state, sf_pattern *out);

@@ -173,8 +173,11 @@ sf_status sf_method_validate(const sf_method *m, const char *where)
     if (!m->prefill && !m->compress && !m->decode)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s' offers no hook: one of prefill, compress, decode is needed",
                        where, m->name);
-    if (m->state && !m->decode)
-        return sf_fail(SF_BAD_INPUT, "%s: method '%s' keeps state but has no decode hook to use it", where, m->name);
+    if (m->state && !m->decode && !m->compress)
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' keeps state but has no decode or compress hook to use it", where, m->name);
+    if (m->settle && (!m->compress || !m->state))
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' settles all layers at last, but has no compress and state hooks to settle by",
+                       where, m->name);
     if (m->observe && !m->state)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s' observes keys but has no state hook to keep anything in", where,
                        m->name);

@@ -37,8 +37,9 @@ static int budget(int layer, int layers, int keys, int average, int window, int 
     return most - layer * (layers > 1 ? (most - least) / (layers - 1) : 0);
 }
 
-static sf_status compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     const struct params *p = params;
     if (p->kernel % 2 == 0) return sf_fail(SF_BAD_INPUT, "pyramidkv: kernel must be odd, is %d", p->kernel);
     if (a->keys < p->capacity) return sf_dense(a, out);

@@ -28,8 +28,9 @@ static const sf_param PARAMS[] = {
 
 static int smaller(int x, int y) { return x < y ? x : y; }
 
-static sf_status compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     const struct params *p = params;
     if (p->kernel % 2 == 0) return sf_fail(SF_BAD_INPUT, "snapkv: kernel must be odd, is %d", p->kernel);
     int sinks = smaller(p->sinks, p->capacity / 2), local = smaller(p->local, p->capacity / 2 - sinks);

@@ -226,17 +226,21 @@ static inline void close_world(world *w)
     sf_backend_close(&w->backend);
 }
 
-/* Keeps the first half of the prompt's keys. */
-static inline sf_status half_compress(sf_attention *a, const void *params, sf_pattern *out)
+/* Keeps the first n of the prompt's keys. */
+static inline sf_status keep_first(sf_attention *a, int n, sf_pattern *out)
 {
-    (void)params;
-    int n = a->keys / 2;
     int32_t count[HEADS], *index = malloc(HEADS * (size_t)n * sizeof *index);
     for (int g = 0; g < a->kv_heads; g++) count[g] = n;
     for (int i = 0; i < a->kv_heads * n; i++) index[i] = i % n;
     sf_lists kept = sf_host_lists(a, a->kv_heads, n, count, index);
     free(index);
     return sf_keep(a, out, kept);
+}
+
+static inline sf_status half_compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    return keep_first(a, a->keys / 2, out);
 }
 
 #endif

@@ -80,8 +80,9 @@ static sf_status block_after(sf_attention *a, const void *params, sf_pattern *ou
     return sf_blocks(a, out, a->heads, 16, 16, lists);
 }
 
-static sf_status keep_twice(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status keep_twice(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     (void)params;
     int32_t count[8], index[16];
     for (int g = 0; g < a->kv_heads; g++) count[g] = a->keys > 1 ? 2 : 1, index[2 * g] = index[2 * g + 1] = 0;
@@ -203,8 +204,9 @@ static sf_status small_heads(sf_attention *a, const void *params, sf_pattern *ou
 }
 
 /* Keeps the first 32 keys of every prompt, also of shorter ones. */
-static sf_status keep_32(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status keep_32(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     (void)params;
     int32_t count[8], index[8 * 32];
     for (int g = 0; g < a->kv_heads; g++) {
@@ -334,6 +336,78 @@ static sf_status observe_hoarding(sf_attention *a, const void *params, sf_state 
     return observe_living(a, &p, s, first, false);
 }
 
+/* A window that is one key narrower from layer to layer, by what is carried; and by what a static says. */
+static sf_status carry_width(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)a, (void)params, (void)max_keys;
+    out->tensor[0] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {1, 1}};
+    return SF_OK;
+}
+
+static sf_status carry_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    struct params p = *(const struct params *)params;
+    float layers;
+    sf_read(a, a->carry->tensor[0], &layers);
+    if (a->status) return a->status;
+    if (layers > 0 && p.keys > 8 && p.keys < a->keys) p.keys -= (int)layers;
+    sf_fill(a, a->carry->tensor[0], 0, 1, layers + 1);
+    return window(a, &p, out);
+}
+
+static sf_status carry_in_static(sf_attention *a, const void *params, sf_pattern *out)
+{
+    static int calls;
+    struct params p = *(const struct params *)params;
+    if (p.keys > 8 && p.keys < a->keys) p.keys -= calls++ % 3;
+    return window(a, &p, out);
+}
+
+/* Knorm in small, over all layers: what compress writes down is settled at last. */
+static sf_status norms_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    out->tensor[0] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {a->kv_heads, max_keys}};
+    return SF_OK;
+}
+
+static sf_status note_norms(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    (void)params;
+    sf_fill(a, s->tensor[0], 0, s->tensor[0].dim[1], -INFINITY);
+    sf_fill(a, s->tensor[0], 0, a->keys, 0);
+    sf_add(a, s->tensor[0], 1, sf_key_norms(a, false));
+    return sf_dense(a, out);
+}
+
+static sf_status keep_first(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    (void)params, (void)s;
+    return sf_keep(a, out, sf_every(a, a->kv_heads, 0, 1, 1));
+}
+
+static sf_status settle_some(int layers, sf_attention *a, int keys, const sf_state *s, sf_pattern *out)
+{
+    for (int i = 0; i < layers; i++)
+        SF_TRY(sf_keep(&a[i], &out[i], sf_top(&a[i], s[i].tensor[0], keys < a[i].keys ? keys : a[i].keys)));
+    return SF_OK;
+}
+
+static sf_status settle_norms(int layers, sf_attention *a, const void *params, const sf_state *s, sf_pattern *out)
+{
+    return settle_some(layers, a, ((const struct params *)params)->keys, s, out);
+}
+
+static sf_status settle_twice(int layers, sf_attention *a, const void *params, const sf_state *s, sf_pattern *out)
+{
+    return settle_some(layers, a, 2 * ((const struct params *)params)->keys, s, out);
+}
+
+static sf_status settle_first(int layers, sf_attention *a, const void *params, const sf_state *s, sf_pattern *out)
+{
+    return settle_some(layers > 0, a, ((const struct params *)params)->keys, s, out);
+}
+
 /* A window in two parts that overlap by one key. */
 static sf_status overlapping(sf_attention *a, const void *params, sf_pattern *out)
 {
@@ -378,7 +452,17 @@ static const struct {
      "what is evicted never returns"},
     {"evicts nothing, and says it does",
      {WINDOW, .state = scores_state, .observe = observe_hoarding, .decode = read_living, .evicts = true},
-     "what is evicted never returns"},
+     "memory falls as claimed"},
+    {"right carrying", {WINDOW, .carry = carry_width, .prefill = carry_prefill}, NULL},
+    {"carries in a place of its own", {WINDOW, .prefill = carry_in_static}, "no state kept"},
+    {"right settling", {WINDOW, .state = norms_state, .compress = note_norms, .settle = settle_norms, .leaves_sinks = true}, NULL},
+    {"chooses, and settles too", {WINDOW, .state = norms_state, .compress = keep_first, .settle = settle_norms}, "indices in range"},
+    {"settles for more than the target leaves",
+     {WINDOW, .state = norms_state, .compress = note_norms, .settle = settle_twice, .leaves_sinks = true},
+     "memory falls as claimed"},
+    {"settles by the first layer alone",
+     {WINDOW, .state = norms_state, .compress = note_norms, .settle = settle_first, .leaves_sinks = true},
+     "returned without making a pattern"},
     {"parts that share a key", {WINDOW, .prefill = overlapping}, "indices in range"},
     {"a weight that is not finite", {WINDOW, .decode = weightless}, "indices in range"},
     {"reads the block after its own", {WINDOW, .prefill = block_after}, "indices in range"},

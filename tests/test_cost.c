@@ -101,8 +101,9 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     return (sf_estimate){.paper = width * e->heads * e->tokens, .exact = width * e->kv_heads * e->head_dim};
 }
 
-static sf_status keep_all(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status keep_all(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     (void)a, (void)params, (void)out;
     return SF_OK;
 }

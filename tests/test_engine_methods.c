@@ -61,6 +61,126 @@ static void hooks_in_order(void **state)
     close_world(&w);
 }
 
+/* ---- what is carried along, and what is settled at last ---- */
+
+static sf_status carry_one(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    if (a->layer != 0 || max_keys != a->keys + OUTPUT - 1) return sf_fail(SF_INTERNAL, "layer %d, %d keys", a->layer, max_keys);
+    out->tensor[2] = (sf_tensor){.dtype = SF_I32, .rank = 1, .dim = {1}};
+    return SF_OK;
+}
+
+/* How often it was called before, by what is carried; what is expected, of a model whose layers all are the method's. */
+static sf_status count_carried(sf_attention *a, int expected)
+{
+    int32_t *calls = a->carry->tensor[2].data; /* host memory on this backend */
+    return (*calls)++ == expected ? SF_OK : sf_fail(SF_INTERNAL, "layer %d: carries %d, not %d", a->layer, *calls - 1, expected);
+}
+
+static sf_status carry_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    SF_TRY(count_carried(a, a->layer));
+    return sf_dense(a, out);
+}
+
+static sf_status carry_observe(sf_attention *a, const void *params, sf_state *state, int first)
+{
+    (void)params, (void)state;
+    return first ? SF_OK : count_carried(a, a->layer);
+}
+
+static sf_status carry_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    SF_TRY(count_carried(a, LAYERS * a->kv.tail.n + a->layer));
+    return sf_dense(a, out);
+}
+
+/* From layer to layer and step to step; begun anew for each sample, and each lane's own. */
+static void carried_along(void **state)
+{
+    (void)state;
+    static const sf_method in_prefill = {.name = "before", .carry = carry_one, .prefill = carry_prefill},
+                           in_decode = {.name = "after", .carry = carry_one, .state = diary_state, .observe = carry_observe,
+                                        .decode = carry_decode};
+    world w;
+    result r[4];
+    open_world(&w, "reference", 1, LLAMA);
+    for (int sample = 0; sample < 2; sample++) {
+        set_arms(4, COMPANY, r);
+        for (int i = 0; i < 3; i++) set_result(&r[i], i ? &in_prefill : NULL, i < 2 ? &in_decode : NULL);
+        run(w.engine, 40, 3, 4, r);
+    }
+    close_world(&w);
+}
+
+/* Layer l keeps its first keys / (2 + l): at once, or as its compress hook has written down for all layers to settle. */
+static sf_status share_compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    return keep_first(a, a->keys / (2 + a->layer), out);
+}
+
+static sf_status note_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)a, (void)params, (void)max_keys;
+    out->tensor[0] = (sf_tensor){.dtype = SF_I32, .rank = 1, .dim = {1}};
+    return SF_OK;
+}
+
+static sf_status note_compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params;
+    *(int32_t *)state->tensor[0].data = a->keys / (2 + a->layer);
+    return sf_dense(a, out);
+}
+
+static sf_status settle_notes(int layers, sf_attention *a, const void *params, const sf_state *state, sf_pattern *out)
+{
+    (void)params;
+    for (int i = 0; i < layers; i++) SF_TRY(keep_first(&a[i], *(int32_t *)state[i].tensor[0].data, &out[i]));
+    return SF_OK;
+}
+
+static sf_status settle_nothing(int layers, sf_attention *a, const void *params, const sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state, (void)layers;
+    return keep_first(&a[0], 5, &out[0]);
+}
+
+static void settled_at_last(void **state)
+{
+    (void)state;
+    static const sf_method at_once = {.name = "share", .compress = share_compress},
+                           at_last = {.name = "share", .state = note_state, .compress = note_compress, .settle = settle_notes},
+                           not_all = {.name = "some", .state = note_state, .compress = note_compress, .settle = settle_nothing},
+                           too_early = {.name = "early", .state = note_state, .compress = share_compress, .settle = settle_notes};
+    static const int shapes[] = {LLAMA, GEMMA}; /* all layers are the method's; one is */
+    for (int i = 0; i < 4; i++) {
+        world w;
+        result r[3], alone;
+        open_world(&w, i % 2 ? "reference" : "cpu", 1, shapes[i / 2]);
+        set_arms(3, COMPANY, r), set_arms(1, COMPANY, &alone);
+        set_result(&r[0], NULL, &at_once), set_result(&r[1], NULL, &at_last), set_result(&alone, NULL, &at_last);
+        run(w.engine, 60, 3, 3, r);
+        run(w.engine, 60, 3, 1, &alone);
+        assert_same(&r[0], &r[1], "settled at last");
+        assert_same(&r[0], &alone, "settled at last, alone");
+        assert_true(r[0].density[SF_DECODE][1][0] < 0.6f);
+        set_result(&alone, NULL, &too_early);
+        assert_int_equal(try_run(w.engine, 60, 3, &HOW, 1, &alone), SF_BAD_INPUT);
+        assert_non_null(strstr(sf_error(), "chose keys to keep, which settle() does"));
+        set_result(&alone, NULL, &not_all);
+        if (shapes[i / 2] == LLAMA) {
+            assert_int_equal(try_run(w.engine, 60, 3, &HOW, 1, &alone), SF_BAD_INPUT);
+            assert_non_null(strstr(sf_error(), "method 'some', settle: layer 1: returned without making a pattern"));
+        }
+        close_world(&w);
+    }
+}
+
 /* Watches how much of the softmax lies on the last keys, and on those that half_compress() keeps: layer 0, head 1. */
 static struct {
     double last[OUTPUT], half;
@@ -81,8 +201,9 @@ static sf_status watch_decode(sf_attention *a, const void *params, sf_state *sta
     return sf_window(a, out, 0, 9);
 }
 
-static sf_status all_compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status all_compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     (void)params;
     return sf_dense(a, out);
 }
@@ -158,14 +279,16 @@ static sf_status range_decode(sf_attention *a, const void *params, sf_state *sta
     return host_pattern(a, out, 16, (int32_t[]){0, 99}, 2);
 }
 
-static sf_status order_compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status order_compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     (void)params;
     return host_pattern(a, out, 0, (int32_t[]){5, 3}, 2);
 }
 
-static sf_status empty_compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status empty_compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     (void)params;
     return host_pattern(a, out, 0, (int32_t[]){0}, 0);
 }
@@ -394,6 +517,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hooks_in_order),
+        cmocka_unit_test(carried_along),
+        cmocka_unit_test(settled_at_last),
         cmocka_unit_test(evicting_nothing),
         cmocka_unit_test(recall_as_defined),
         cmocka_unit_test(recall_rows_by_seed),

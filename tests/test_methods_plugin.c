@@ -53,6 +53,18 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *state, i
     return a->status;
 }
 
+static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)state;
+    return choose(a, params, out);
+}
+
+static sf_status settle(int layers, sf_attention *a, const void *params, const sf_state *state, sf_pattern *out)
+{
+    (void)layers, (void)a, (void)params, (void)state, (void)out;
+    return SF_OK;
+}
+
 static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
 {
     (void)params, (void)max_keys, (void)out;
@@ -76,14 +88,15 @@ static const struct {
 } RULES[] = {
     {{GOOD}, NULL},
     {{GOOD, WITH({K, .low = 1, .high = 8, .initial = 2, .budget = true}), .fit = fit}, NULL},
-    {{GOOD, .abi = 0}, "built for method ABI 0, this program has 4"},
+    {{GOOD, .abi = 0}, "built for method ABI 0, this program has 5"},
     {{GOOD, .name = NULL}, "name '(none)'"},
     {{GOOD, .name = "Not-Good"}, "name 'Not-Good' must be [a-z0-9_]+"},
     {{GOOD, .summary = NULL}, "no summary"},
     {{GOOD, .prefill = NULL}, "offers no hook"},
-    {{GOOD, .state = state}, "no decode hook"},
+    {{GOOD, .state = state}, "no decode or compress hook"},
+    {{GOOD, .settle = settle}, "no compress and state hooks"},
     {{GOOD, .observe = observe}, "no state hook"},
-    {{GOOD, .prefill = NULL, .compress = choose, .steers_backwards = true}, "steers_backwards"},
+    {{GOOD, .prefill = NULL, .compress = compress, .steers_backwards = true}, "steers_backwards"},
     {{GOOD, .fit = fit}, "fit() needs a parameter marked `budget`"},
     {{GOOD, .params_size = 8}, "given together"},
     {{GOOD, WITH({K, .low = 1, .high = 8, .initial = 9})}, "good.k: default 9 lies outside [1, 8]"},

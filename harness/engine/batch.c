@@ -98,7 +98,7 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
     s->lane = lane;
     s->prompt = prompt_of(batch, job, lane);
     s->evicts = lane->decode && lane->decode->compress;
-    bool reads = lane->decode ? !s->evicts : batch->how->max_output > 1; /* the first token needs no cache */
+    bool reads = lane->decode ? !s->evicts || lane->decode->settle : batch->how->max_output > 1; /* the first token needs no cache */
     if (reads || wants(batch, lane, SF_DECODE)) s->prompt->kept = true;
     if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
         SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));

@@ -32,6 +32,7 @@ typedef struct sf_prompt {
     int32_t *recall_row; /* … [recall_rows] host, ascending */
     int row;          /* where its rows begin in the buffers of its wave */
     sf_picture *picture; /* host; NULL: not wanted */
+    sf_state carry;      /* of its method, from layer to layer */
     int32_t token;    /* the first generated */
     sf_meter meter;
     double seconds;
@@ -69,6 +70,7 @@ typedef struct sf_sequence {
     uint64_t *pairs; /* [layers, H] backend memory, of decode */
     double *recall;  /* [layers, H] host: weighted sum over sampled steps; NULL: not wanted */
     double recall_weight;
+    sf_state carry;  /* of the lane's decode method, from layer to layer and from step to step */
     uint8_t *pictured; /* [tokens] host: of an evicting lane, the prompt keys kept where pictures are taken; or NULL */
     int steps;         /* of decode executed */
 } sf_sequence;

@@ -34,6 +34,7 @@ static void attend(lockstep *l, int i, int layer)
     const void *q = sf_activation_at(batch->backend, batch->q, i * width);
     l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
     l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
+    l->attention[i].carry = s->lane->decode && s->lane->decode->carry ? &s->carry : NULL;
     l->pattern[i] = (sf_pattern){0};
 }
 

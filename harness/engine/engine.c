@@ -235,19 +235,28 @@ static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
     for (int layer = 0; layer < batch->config->layers; layer++) {
         if (!lane->decode || sf_layer_slides(batch->config, layer)) continue;
         sf_cache *cache = &s->at[layer];
-        int n = s->evicts ? (int)(kept * tokens + 0.5) : tokens;
-        if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, n, cache));
-        sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = n}, (sf_kv_part){0});
-        SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, n + batch->how->max_output - 1, batch->store,
-                             &cache->state));
+        int most = tokens + batch->how->max_output - 1;
+        if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, (int)(kept * tokens + 0.5), cache));
+        sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = tokens}, (sf_kv_part){0});
+        SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, most, batch->store, &cache->state));
+        if (layer == 0) SF_TRY(sf_hook_carry(&a, lane->decode, lane->decode_params, most, batch->store, &s->carry));
     }
     return SF_OK;
+}
+
+static sf_status measure_prompt(sf_batch *batch, sf_prompt *p)
+{
+    if (!p->method) return SF_OK;
+    int tokens = p->job->tokens;
+    sf_attention a = sf_batch_attention(batch, 0, 0, NULL, (sf_kv_part){.n = tokens}, (sf_kv_part){0});
+    return sf_hook_carry(&a, p->method, p->params, tokens + batch->how->max_output - 1, batch->store, &p->carry);
 }
 
 static sf_status measure(sf_batch *batch, const double *kept)
 {
     SF_TRY(sf_batch_open(batch));
     SF_TRY(sf_batch_prefill_buffers(batch));
+    for (int i = 0; i < batch->prompts; i++) SF_TRY(measure_prompt(batch, &batch->prompt[i]));
     for (int i = 0; i < batch->lanes; i++) SF_TRY(measure_sequence(batch, &batch->sequence[i], kept ? kept[i] : 1));
     return sf_batch_decode_buffers(batch);
 }

@@ -26,7 +26,7 @@ static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const v
 {
     switch (hook) {
     case SF_HOOK_PREFILL: return m->prefill(a, params, out);
-    case SF_HOOK_COMPRESS: return m->compress(a, params, out);
+    case SF_HOOK_COMPRESS: return m->compress(a, params, state, out);
     case SF_HOOK_DECODE: return m->decode(a, params, state, out);
     }
     return sf_fail(SF_INTERNAL, "no hook %d", (int)hook);
@@ -80,12 +80,9 @@ static bool lists_missing(const sf_pattern *p)
     }
 }
 
-sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
-                         sf_pattern *out)
+/* Whether the hook's answer is a pattern that it may give. */
+static sf_status check_answer(sf_status status, sf_hook hook, sf_attention *a, const sf_method *m, const sf_pattern *out)
 {
-    *out = (sf_pattern){.kind = SF_PATTERN_KINDS}; /* none of them, so that a pattern never made is seen */
-    enter(m, hooks[hook].name, a->layer);
-    sf_status status = outcome(a, call(hook, a, m, params, state, out));
     if (status == SF_OK && out->kind == SF_PATTERN_KINDS)
         status = sf_fail(SF_BAD_INPUT, "returned without making a pattern; expected %s (sf_dense() computes everything)",
                          hooks[hook].expected);
@@ -94,8 +91,29 @@ sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, cons
                          (int)out->kind);
     if (status == SF_OK && lists_missing(out))
         status = sf_fail(SF_BAD_INPUT, "the pattern's lists are not set; make it with sf_blocks(), sf_keep(), …");
-    if (status == SF_OK) status = a->backend->ops->check_pattern(a->backend, a, out, m->name);
+    return status == SF_OK ? a->backend->ops->check_pattern(a->backend, a, out, m->name) : status;
+}
+
+sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
+                         sf_pattern *out)
+{
+    *out = (sf_pattern){.kind = SF_PATTERN_KINDS}; /* none of them, so that a pattern never made is seen */
+    enter(m, hooks[hook].name, a->layer);
+    sf_status status = check_answer(outcome(a, call(hook, a, m, params, state, out)), hook, a, m, out);
+    if (status == SF_OK && hook == SF_HOOK_COMPRESS && m->settle && out->kind != SF_DENSE)
+        status = sf_fail(SF_BAD_INPUT, "chose keys to keep, which settle() does at last; expected sf_dense()");
     return sf_hook_blame(status, hook, m, a->layer);
+}
+
+sf_status sf_hook_settle(int layers, sf_attention *a, const sf_method *m, const void *params, const sf_state *state,
+                         sf_pattern *out)
+{
+    for (int i = 0; i < layers; i++) out[i] = (sf_pattern){.kind = SF_PATTERN_KINDS};
+    enter(m, "settle", -1);
+    sf_status status = leave(m->settle(layers, a, params, state, out));
+    for (int i = 0; i < layers && status == SF_OK; i++)
+        status = sf_blame(check_answer(a[i].status, SF_HOOK_COMPRESS, &a[i], m, &out[i]), "layer %d", a[i].layer);
+    return sf_blame(status, "method '%s', settle", m->name);
 }
 
 sf_status sf_hook_blame(sf_status status, sf_hook hook, const sf_method *m, int layer)
@@ -117,16 +135,30 @@ static sf_status open_tensor(sf_backend *b, sf_arena *arena, sf_tensor *t)
     return t->data ? b->ops->zero(b, t->data, bytes) : SF_OK;
 }
 
+typedef sf_status state_hook(const sf_attention *a, const void *params, int max_keys, sf_state *out);
+
+static sf_status open_state(state_hook *hook, const char *name, sf_attention *a, const sf_method *m, const void *params, int max_keys,
+                            sf_arena *arena, sf_state *out)
+{
+    *out = (sf_state){0};
+    if (!hook) return SF_OK;
+    enter(m, name, a->layer);
+    sf_status status = outcome(a, hook(a, params, max_keys, out));
+    for (int i = 0; status == SF_OK && i < SF_STATE_TENSORS; i++)
+        status = sf_blame(open_tensor(a->backend, arena, &out->tensor[i]), "tensor %d", i);
+    return sf_blame(status, "method '%s', %s at layer %d", m->name, name, a->layer);
+}
+
 sf_status sf_hook_state(sf_attention *a, const sf_method *m, const void *params, int max_keys, sf_arena *arena,
                         sf_state *out)
 {
-    *out = (sf_state){0};
-    if (!m->state) return SF_OK;
-    enter(m, "state", a->layer);
-    sf_status status = outcome(a, m->state(a, params, max_keys, out));
-    for (int i = 0; status == SF_OK && i < SF_STATE_TENSORS; i++)
-        status = sf_blame(open_tensor(a->backend, arena, &out->tensor[i]), "tensor %d", i);
-    return sf_blame(status, "method '%s', state at layer %d", m->name, a->layer);
+    return open_state(m->state, "state", a, m, params, max_keys, arena, out);
+}
+
+sf_status sf_hook_carry(sf_attention *a, const sf_method *m, const void *params, int max_keys, sf_arena *arena,
+                        sf_state *out)
+{
+    return open_state(m->carry, "carry", a, m, params, max_keys, arena, out);
 }
 
 sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *params, sf_state *state, int first)

@@ -17,11 +17,19 @@ sf_status sf_hook_fit(const sf_method *method, const sf_extent *extent, double s
 sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *method, const void *params, sf_state *state,
                          sf_pattern *out);
 
+/* What settle() chooses for `layers` layers, checked: dense or keys to keep. Their attentions, states and patterns: [layers]. */
+sf_status sf_hook_settle(int layers, sf_attention *a, const sf_method *method, const void *params, const sf_state *state,
+                         sf_pattern *out);
+
 /* Puts the method, the hook and the layer in front of a failure: also of an executor that was given the hook's pattern. */
 sf_status sf_hook_blame(sf_status status, sf_hook hook, const sf_method *method, int layer);
 
 /* Asks for the state of a lane at a layer, and allocates and zeroes it; nothing for methods without state. */
 sf_status sf_hook_state(sf_attention *a, const sf_method *method, const void *params, int max_keys, sf_arena *arena,
+                        sf_state *out);
+
+/* The same for what it carries along, which the caller zeroes again before each prompt. */
+sf_status sf_hook_carry(sf_attention *a, const sf_method *method, const void *params, int max_keys, sf_arena *arena,
                         sf_state *out);
 
 /* New keys from logical key `first` on; nothing for methods that do not observe. The caller releases its scratch. */

@@ -91,10 +91,20 @@ static sf_status project_first(sf_batch *batch, sf_prompt *prompt)
     return SF_OK;
 }
 
-static sf_status attend(sf_batch *batch, const sf_prompt *prompt, sf_attention *a, void *out)
+/* What a method carries along: opened at the prompt's first layer, zeroed by that. */
+static sf_status open_carry(sf_batch *batch, const sf_method *m, const void *params, const sf_attention *a, sf_state *carry)
+{
+    sf_attention all = *a;
+    all.queries = 0, all.q = NULL;
+    return a->layer == 0 ? sf_hook_carry(&all, m, params, a->keys + batch->how->max_output - 1, batch->store, carry) : SF_OK;
+}
+
+static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, void *out)
 {
     sf_backend *b = batch->backend;
     sf_pattern pattern = {0};
+    if (prompt->method) SF_TRY(open_carry(batch, prompt->method, prompt->params, a, &prompt->carry));
+    a->carry = prompt->method && prompt->method->carry ? &prompt->carry : NULL;
     sf_mark mark = sf_scratch_mark(b);
     bool chosen = prompt->method && !sf_layer_slides(batch->config, a->layer);
     if (chosen) SF_TRY(sf_hook_choose(SF_HOOK_PREFILL, a, prompt->method, prompt->params, NULL, &pattern));
@@ -145,16 +155,13 @@ static sf_status remember_kept(const sf_batch *batch, int tokens, const sf_lists
 }
 
 /* The lane's own cache of the keys that its method keeps. */
-static sf_status evict(sf_batch *batch, sf_sequence *s, sf_attention *a)
+static sf_status keep(sf_batch *batch, sf_sequence *s, const sf_attention *a, const sf_pattern *pattern)
 {
     sf_backend *b = batch->backend;
     sf_cache *cache = &s->at[a->layer];
-    const sf_lane *lane = s->lane;
-    sf_pattern pattern;
-    SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, a, lane->decode, lane->decode_params, NULL, &pattern));
-    if (lane->picture[SF_DECODE] && a->layer == batch->how->picture_layer)
-        SF_TRY(sf_batch_picture_kept(batch, a, &pattern, s));
-    if (pattern.kind == SF_DENSE) {
+    if (s->lane->picture[SF_DECODE] && a->layer == batch->how->picture_layer)
+        SF_TRY(sf_batch_picture_kept(batch, a, pattern, s));
+    if (pattern->kind == SF_DENSE) {
         if (s->prompt->kept) return SF_OK;
         SF_TRY(sf_batch_own_copy(batch, s, a->keys, cache));
         cache->prompt.count = NULL;
@@ -162,34 +169,78 @@ static sf_status evict(sf_batch *batch, sf_sequence *s, sf_attention *a)
     }
 
     int32_t count[a->kv_heads], longest = 0;
-    SF_TRY(b->ops->download(b, count, pattern.first.count, sizeof count));
+    SF_TRY(b->ops->download(b, count, pattern->first.count, sizeof count));
     for (int g = 0; g < a->kv_heads; g++) longest = count[g] > longest ? count[g] : longest;
     SF_TRY(sf_batch_own_copy(batch, s, longest, cache));
-    SF_TRY(b->ops->gather_kv(b, &a->kv.prompt, &pattern.first, a->head_dim, &cache->prompt));
+    SF_TRY(b->ops->gather_kv(b, &a->kv.prompt, &pattern->first, a->head_dim, &cache->prompt));
     if (!s->recall) return SF_OK;
     for (int g = 0; g < a->kv_heads; g++) cache->kept_count[g] = count[g];
-    return remember_kept(batch, a->keys, &pattern.first, cache);
+    return remember_kept(batch, a->keys, &pattern->first, cache);
+}
+
+/* An evicted cache no longer lines up with the prompt's queries, so that observers then see keys alone. */
+static sf_status observe(sf_batch *batch, sf_sequence *s, const sf_attention *a)
+{
+    sf_cache *cache = &s->at[a->layer];
+    bool whole = cache->prompt.n == a->keys;
+    sf_attention own = sf_batch_attention(batch, a->layer, whole ? a->queries : 0, whole ? a->q : NULL, cache->prompt,
+                                          (sf_kv_part){0});
+    own.carry = a->carry;
+    return sf_hook_observe(&own, s->lane->decode, s->lane->decode_params, &cache->state, 0);
 }
 
 static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
 {
-    const sf_lane *lane = s->lane;
+    const sf_method *m = s->lane->decode;
+    const void *params = s->lane->decode_params;
     sf_backend *b = batch->backend;
     sf_cache *cache = &s->at[a->layer];
     sf_mark mark = sf_scratch_mark(b);
+    sf_attention all = *a; /* what was the prefill's is not the lane's */
+    all.pairs = NULL, all.carry = m->carry ? &s->carry : NULL;
     cache->prompt = s->prompt->part[a->layer];
-    if (s->evicts) SF_TRY(evict(batch, s, a));
+    SF_TRY(sf_hook_state(&all, m, params, a->keys + batch->how->max_output - 1, batch->store, &cache->state));
+    if (s->evicts) {
+        sf_pattern pattern;
+        SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, &all, m, params, &cache->state, &pattern));
+        if (!m->settle) SF_TRY(keep(batch, s, &all, &pattern));
+    }
     sf_scratch_release(b, mark);
-
-    /* An evicted cache no longer lines up with the prompt's queries, so that observers then see keys alone. */
-    bool whole = cache->prompt.n == a->keys;
-    sf_attention own = sf_batch_attention(batch, a->layer, whole ? a->queries : 0, whole ? a->q : NULL, cache->prompt,
-                                          (sf_kv_part){0});
-    int most = own.keys + batch->how->max_output - 1;
-    SF_TRY(sf_hook_state(&own, lane->decode, lane->decode_params, most, batch->store, &cache->state));
-    SF_TRY(sf_hook_observe(&own, lane->decode, lane->decode_params, &cache->state, 0));
+    if (!m->settle) SF_TRY(observe(batch, s, &all));
     sf_scratch_release(b, mark);
     return SF_OK;
+}
+
+/* What a lane's method settles once it has seen all layers, and its first observation of what it keeps. */
+static sf_status settle(sf_batch *batch, sf_sequence *s)
+{
+    const sf_method *m = s->lane->decode;
+    sf_backend *b = batch->backend;
+    int layers = batch->config->layers, n = 0;
+    sf_mark mark = sf_scratch_mark(b);
+    sf_attention *a = calloc((size_t)layers, sizeof *a);
+    sf_state *state = calloc((size_t)layers, sizeof *state);
+    sf_pattern *out = calloc((size_t)layers, sizeof *out);
+    sf_status status = a && state && out ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the choices of %d layers", layers);
+    for (int layer = 0; layer < layers && status == SF_OK; layer++) {
+        if (sf_layer_slides(batch->config, layer)) continue;
+        a[n] = sf_batch_attention(batch, layer, 0, NULL, s->prompt->part[layer], (sf_kv_part){0});
+        a[n].carry = m->carry ? &s->carry : NULL;
+        state[n++] = s->at[layer].state;
+    }
+    if (status == SF_OK) status = sf_hook_settle(n, a, m, s->lane->decode_params, state, out);
+    for (int i = 0; i < n && status == SF_OK; i++) status = keep(batch, s, &a[i], &out[i]);
+    for (int i = 0; i < n && status == SF_OK; i++) status = observe(batch, s, &a[i]);
+    sf_scratch_release(b, mark);
+    free(a), free(state), free(out);
+    return status;
+}
+
+static int last_full_layer(const sf_model_config *c)
+{
+    int last = c->layers - 1;
+    while (last > 0 && sf_layer_slides(c, last)) last--;
+    return last;
 }
 
 /* Serves the prompt's lanes one after the other; what a lane's hooks cost is its own, in counts and in time. */
@@ -201,13 +252,16 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
+        if (s->lane->decode) SF_TRY(open_carry(batch, s->lane->decode, s->lane->decode_params, a, &s->carry));
         if (!s->lane->decode || sf_layer_slides(batch->config, a->layer)) {
             s->at[a->layer].prompt = prompt->part[a->layer];
             continue;
         }
         double began = sf_batch_time(batch);
+        bool last = a->layer == last_full_layer(batch->config);
         b->meter = &s->lane->meter;
         SF_TRY(take_layer(batch, s, a));
+        if (last && s->lane->decode->settle) SF_TRY(settle(batch, s));
         double own = sf_batch_time(batch) - began;
         s->lane->seconds[SF_PREFILL] += own + batch->probes.saved; /* as if it had been alone */
         batch->probes.saved = 0;

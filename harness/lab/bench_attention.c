@@ -186,6 +186,8 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
         status = sf_synthetic_observe(&x->on, method, x->params, &x->state);
     x->a = phase == SF_PREFILL || x->hook == SF_HOOK_COMPRESS ? sf_synthetic_prompt(&x->on)
                                                               : sf_synthetic_step(&x->on, TAIL);
+    if (status == SF_OK && x->hook == SF_HOOK_COMPRESS && method)
+        status = sf_hook_state(&x->a, method, x->params, x->tokens + TAIL, &x->on.arena, &x->state);
     if (status == SF_OK) status = measure(x, method ? method->name : "dense", growth);
     free(x->params);
     x->params = NULL;
@@ -193,9 +195,10 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
     return status;
 }
 
+/* What needs several layers cannot be timed at one. */
 static bool serves(const sf_method *m, sf_phase phase)
 {
-    return m->fit && (phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress);
+    return m->fit && !m->carry && !m->settle && (phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress);
 }
 
 static sf_status bench_phase(struct bench *x, sf_phase phase)

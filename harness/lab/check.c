@@ -15,6 +15,7 @@ typedef struct check {
     sf_backend reference, one, two; /* the device with one thread and with two */
     int tokens;                     /* of the usual prompt */
     bool error, hopeless;           /* the method failed in a row; it fails already on the usual prompt */
+    double living;                  /* keys of a kv head that the row of evictions saw live at most */
     char detail[512];
 } check;
 
@@ -171,7 +172,7 @@ static verdict full_budget(check *c)
     if (!c->method->fit) return say(c, NOT_APPLICABLE, "maps no target sparsity");
     if (c->method->never_dense) return say(c, NOT_APPLICABLE, "never dense, as the method says");
     static const sf_method everything = {
-        .name = "everything", .prefill = all_pairs, .compress = all_pairs, .decode = all_keys};
+        .name = "everything", .prefill = all_pairs, .compress = all_keys, .decode = all_keys};
     sf_trial t = trial(c, shape(c, c->tokens), 0), dense = t;
     sf_outcome o = {0}, d = {0};
     dense.method = &everything;
@@ -420,11 +421,13 @@ static verdict short_prompts(check *c)
     return say(c, PASS, "as on the reference");
 }
 
+enum { STEPS = 40 };
+
 /* What is gone stays gone: of a method that evicts while decoding, the keys that a step reads are among those of the step
- * before and its own; and no more live than the target leaves of all tokens, but for what is born between evictions. */
+ * before and its own. */
 static verdict eviction(check *c)
 {
-    enum { STEPS = 40 };
+    c->living = NAN;
     if (!c->method->evicts) return say(c, NOT_APPLICABLE, "evicts nothing while decoding");
     sf_outcome before = {0}, now = {0};
     double most = 0;
@@ -446,8 +449,39 @@ static verdict eviction(check *c)
     }
     sf_outcome_free(&before), sf_outcome_free(&now);
     if (!good || returned) return FAIL;
-    double room = (1 - USUAL) * c->tokens * 1.02 + STEPS;
-    return say(c, most <= room ? PASS : FAIL, "%d steps: none returns; at most %.0f keys live in a kv head", STEPS, most);
+    c->living = most;
+    return say(c, PASS, "%d steps: none returns", STEPS);
+}
+
+/* No more keys live than the target leaves of all tokens: of a method that evicts while decoding, but for what is born between
+ * evictions; of one that compresses, on average over kv heads and, if it shares out over them, layers. */
+static verdict memory(check *c)
+{
+    if (c->hook == SF_HOOK_DECODE) {
+        if (!c->method->evicts || isnan(c->living)) return say(c, NOT_APPLICABLE, "keeps all keys, as far as it is told");
+        double room = (1 - USUAL) * c->tokens * 1.02 + STEPS;
+        return say(c, c->living <= room ? PASS : FAIL, "at most %.0f keys live in a kv head, %.0f may", c->living, room);
+    }
+    if (!c->method->fit) return say(c, NOT_APPLICABLE, "maps no target sparsity");
+    double kept[2], tail = shape(c, c->tokens).tail, fullest = 0;
+    for (int i = 0; i < 2; i++) {
+        enum { LAYERS = 4 };
+        int layers = c->method->over_layers ? LAYERS : 1;
+        kept[i] = 0;
+        for (int layer = 0; layer < layers; layer++) {
+            sf_trial t = trial(c, shape(c, c->tokens), (double[]){0, USUAL}[i]);
+            sf_outcome o;
+            if (layers > 1) t.on.layer = layer, t.on.layers = layers;
+            bool good = run(c, &c->reference, t, &o);
+            if (good) kept[i] += ((double)o.pairs / t.on.heads - tail) / layers;
+            for (size_t at = 0; good && i && at < o.choices; at += 1 + (size_t)o.chosen[at]) fullest = fmax(fullest, o.chosen[at]);
+            sf_outcome_free(&o);
+            if (!good) return FAIL;
+        }
+    }
+    double room = (1 - USUAL) * (c->tokens + tail) * 1.02 + 1;
+    return say(c, kept[1] <= room && kept[1] < kept[0] ? PASS : FAIL, "%.0f keys of %.0f live in a kv head, %.0f may; the fullest %.0f",
+               kept[1], kept[0], room, fullest);
 }
 
 static const struct {
@@ -470,6 +504,7 @@ static const struct {
     {"same alone and in company", IN(SF_HOOK_COMPRESS) | IN(SF_HOOK_DECODE), company},
     {"no state kept between samples", ALL, stateless},
     {"what is evicted never returns", IN(SF_HOOK_DECODE), eviction},
+    {"memory falls as claimed", IN(SF_HOOK_COMPRESS) | IN(SF_HOOK_DECODE), memory},
     {"query heads per kv head 1 2 4 8", ALL, groups},
     {"head dim 64 128 256", ALL, head_dims},
     {"prompts of 1 to 65 tokens", ALL, short_prompts},

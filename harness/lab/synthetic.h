@@ -42,7 +42,7 @@ sf_attention sf_synthetic_prompt(const sf_synthetic *s);
 sf_attention sf_synthetic_step(const sf_synthetic *s, int n);
 
 /* A state for `method` that has observed the prompt and the tail, token by token, as in a generation. Memory is the
- * arena's. */
+ * arena's. Not for methods that carry something along. */
 sf_status sf_synthetic_observe(sf_synthetic *s, const sf_method *method, const void *params, sf_state *out);
 
 /* The last generated token's query over the tail and those keys of the prompt that `keep` names (TOKENS; DENSE:

@@ -15,7 +15,7 @@ enum { OUTPUT = 32 }; /* tokens of a generation that budgets are fitted for */
 typedef struct lane {
     sf_synthetic s;
     void *params;
-    sf_state state;
+    sf_state state, carry;
     sf_attention look, read; /* what the hook sees; what attends */
     sf_pattern chosen, reads;
     double flops, estimate; /* of choosing: counted, and as the method says */
@@ -67,20 +67,88 @@ static sf_status choose(const sf_trial *t, sf_backend *b, lane *l)
     return status;
 }
 
-/* Calls the hook as the engine would. */
+static sf_state *carried(const sf_trial *t, lane *l) { return t->method->carry ? &l->carry : NULL; }
+
+/* Calls the hook over the prompt at one layer as the engine would. */
+static sf_status ask(const sf_trial *t, sf_backend *b, lane *l, int layer)
+{
+    l->s.layer = layer;
+    l->look = sf_synthetic_prompt(&l->s);
+    l->look.carry = carried(t, l);
+    if (t->hook == SF_HOOK_COMPRESS)
+        SF_TRY(sf_hook_state(&l->look, t->method, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->state));
+    return choose(t, b, l);
+}
+
+/* Calls the decode hook as the engine would: step by step, and where something is carried layer by layer in each. */
+static sf_status generate(const sf_trial *t, sf_backend *b, lane *l, int first)
+{
+    const sf_method *m = t->method;
+    int last = t->on.layer, layers = last - first + 1;
+    sf_state state[layers];
+    for (l->s.layer = first; l->s.layer <= last; l->s.layer++) {
+        sf_attention a = sf_synthetic_prompt(&l->s);
+        sf_mark mark = sf_scratch_mark(b);
+        a.carry = carried(t, l);
+        SF_TRY(sf_hook_state(&a, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &state[l->s.layer - first]));
+        SF_TRY(sf_hook_observe(&a, m, l->params, &state[l->s.layer - first], 0));
+        sf_scratch_release(b, mark);
+    }
+    for (int n = 1; n <= l->s.tail; n++) {
+        for (l->s.layer = first; l->s.layer <= last; l->s.layer++) {
+            sf_mark mark = sf_scratch_mark(b);
+            bool asked = n == l->s.tail && l->s.layer == last;
+            l->look = sf_synthetic_step(&l->s, n);
+            l->look.carry = carried(t, l);
+            l->state = state[l->s.layer - first];
+            SF_TRY(sf_hook_observe(&l->look, m, l->params, &l->state, l->look.keys - 1));
+            if (m->carry || asked) SF_TRY(choose(t, b, l));
+            if (!asked) sf_scratch_release(b, mark);
+        }
+    }
+    l->s.layer = last;
+    return SF_OK;
+}
+
+/* All layers, and what is settled then for the trial's own. */
+static sf_status settle(const sf_trial *t, sf_backend *b, lane *l)
+{
+    int layers = l->look.layers;
+    sf_attention *a = calloc((size_t)layers, sizeof *a);
+    sf_state *state = calloc((size_t)layers, sizeof *state);
+    sf_pattern *out = calloc((size_t)layers, sizeof *out);
+    sf_status status = a && state && out ? SF_OK : no_memory();
+    for (int i = 0; i < layers && status == SF_OK; i++) {
+        status = ask(t, b, l, i);
+        a[i] = l->look, state[i] = l->state;
+        a[i].queries = 0, a[i].q = NULL;
+    }
+    if (status == SF_OK) status = sf_hook_settle(layers, a, t->method, l->params, state, out);
+    if (status == SF_OK) l->chosen = out[t->on.layer], l->s.layer = t->on.layer;
+    free(a), free(state), free(out);
+    return status;
+}
+
+/* What is carried comes from the layers before. */
 static sf_status open_lane(const sf_trial *t, sf_backend *b, lane *l)
 {
     const sf_method *m = t->method;
     l->s = t->on;
     SF_TRY(fit(t, l));
+    l->s.layers = l->s.layers ? l->s.layers : l->s.layer + 1;
     SF_TRY(sf_synthetic_open(&l->s, b));
     b->phase = t->hook == SF_HOOK_DECODE ? SF_DECODE : SF_PREFILL;
     l->look = l->read = sf_synthetic_prompt(&l->s);
+    SF_TRY(sf_hook_carry(&l->look, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->carry));
+    int first = m->carry ? 0 : t->on.layer;
     if (t->hook == SF_HOOK_DECODE) {
-        SF_TRY(sf_synthetic_observe(&l->s, m, l->params, &l->state));
-        l->look = l->read = sf_synthetic_step(&l->s, l->s.tail);
+        SF_TRY(generate(t, b, l, first));
+        l->read = l->look;
+    } else if (t->hook == SF_HOOK_COMPRESS && m->settle) {
+        SF_TRY(settle(t, b, l));
+    } else {
+        for (int layer = first; layer <= t->on.layer; layer++) SF_TRY(ask(t, b, l, layer));
     }
-    SF_TRY(choose(t, b, l));
     l->reads = l->chosen;
     if (t->hook != SF_HOOK_COMPRESS) return SF_OK;
     l->reads = (sf_pattern){.kind = SF_DENSE};
