@@ -471,6 +471,7 @@ static verdict memory(check *c)
         for (int layer = 0; layer < layers; layer++) {
             sf_trial t = trial(c, shape(c, c->tokens), (double[]){0, USUAL}[i]);
             sf_outcome o;
+            t.choose_only = true;
             if (layers > 1) t.on.layer = layer, t.on.layers = layers;
             bool good = run(c, &c->reference, t, &o);
             if (good) kept[i] += ((double)o.pairs / t.on.heads - tail) / layers;

@@ -58,8 +58,9 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
     return here("state");
 }
 
-static sf_status compress(sf_attention *a, const void *params, sf_pattern *out)
+static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
+    (void)state;
     (void)params;
     sf_status status = here("compress");
     return status != SF_OK ? status : sf_dense(a, out);
