@@ -8,7 +8,6 @@ struct params {
     int sinks, local;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 3968, .doc = "latest keys a query reads, its own included"},
@@ -16,7 +15,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 20, .initial = 128, .doc = "first keys, always read; at most half of a target's keys"},
     {0},
 };
-/* clang-format on */
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {

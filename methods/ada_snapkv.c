@@ -10,7 +10,6 @@ struct params {
     double floor;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys kept per kv head on average, forced ones included"},
@@ -28,7 +27,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 20, .initial = 128, .doc = "last keys, always kept; with the sinks at most half of it all"},
     {0},
 };
-/* clang-format on */
 
 static int smaller(int x, int y) { return x < y ? x : y; }
 static int larger(int x, int y) { return x > y ? x : y; }

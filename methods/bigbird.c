@@ -14,7 +14,6 @@ struct params {
     bool last;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "random", .type = SF_INT, .offset = offsetof(struct params, random), .budget = true,
      .low = 0, .high = 1 << 20, .initial = 3, .doc = "key blocks drawn for each query block"},
@@ -30,7 +29,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 30, .initial = 43, .doc = "of the draws"},
     {0},
 };
-/* clang-format on */
 
 /* splitmix64's output function: the n-th number of a stream. */
 static uint64_t draw(uint64_t stream, uint64_t n)

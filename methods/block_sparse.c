@@ -8,7 +8,6 @@ struct params {
     int block, k, sinks, local, selection;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "k", .type = SF_INT, .offset = offsetof(struct params, k), .budget = true,
      .low = 1, .high = 1 << 20, .initial = 100, .doc = "key blocks for each query block, forced ones included"},
@@ -22,7 +21,6 @@ static const sf_param PARAMS[] = {
      .choices = "head|group", .initial = 0, .doc = "each query head its own, or one for the group (scores summed)"},
     {0},
 };
-/* clang-format on */
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {

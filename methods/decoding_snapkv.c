@@ -10,7 +10,6 @@ struct params {
     int capacity, window, kernel, pooling, every;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys that a kv head is cut down to"},
@@ -24,7 +23,6 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 1 << 20, .initial = 32, .doc = "steps between cuts"},
     {0},
 };
-/* clang-format on */
 
 enum { ALIVE, SEEN }; /* [G, max_keys] 0 or -INFINITY; what the latest queries looked at */
 

@@ -8,7 +8,6 @@ struct params {
     int sinks, local, span, step;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "span", .type = SF_INT, .offset = offsetof(struct params, span), .budget = true,
      .low = 0, .high = 1 << 24, .initial = 8192, .doc = "distances up to which every step-th key is read"},
@@ -20,7 +19,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 20, .initial = 4, .doc = "first keys, always read"},
     {0},
 };
-/* clang-format on */
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {

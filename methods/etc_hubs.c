@@ -10,7 +10,6 @@ struct params {
     int hubs, window;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 85, .doc = "latest keys a query reads, its own included"},
@@ -18,7 +17,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 20, .initial = 230, .doc = "hubs in the prompt, evenly spaced, the first key among them"},
     {0},
 };
-/* clang-format on */
 
 static int smaller(int x, int y) { return x < y ? x : y; }
 

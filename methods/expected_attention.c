@@ -10,7 +10,6 @@ struct params {
     int capacity, sinks, ahead;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys a kv head keeps"},
@@ -20,7 +19,6 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 1 << 20, .initial = 512, .doc = "positions to come that queries are expected at"},
     {0},
 };
-/* clang-format on */
 
 static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {

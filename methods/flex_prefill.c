@@ -18,7 +18,6 @@ struct params {
     double alpha, density;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "alpha", .type = SF_REAL, .offset = offsetof(struct params, alpha), .budget = true,
      .low = 0, .high = 1, .initial = 0.9, .doc = "share of the probe's attention to cover"},
@@ -36,7 +35,6 @@ static const sf_param PARAMS[] = {
      .choices = "own|authors", .initial = 0, .doc = "tiles along each diagonal, or melted as in MInference's kernel (slower)"},
     {0},
 };
-/* clang-format on */
 
 /* What the choice looks at: scores as probed, which say how many, and with the forced ones, which say which. */
 struct scores {

@@ -17,7 +17,6 @@ struct params {
     double gamma, tau, density;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "gamma", .type = SF_REAL, .offset = offsetof(struct params, gamma), .budget = true,
      .low = 0, .high = 1, .initial = 0.9, .doc = "share of attention to cover"},
@@ -31,7 +30,6 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 4096, .initial = 128, .doc = "queries and keys per block, and queries of the probe"},
     {0},
 };
-/* clang-format on */
 
 /* What the choice looks at. n blocks; H query heads. */
 struct scores {

@@ -16,7 +16,6 @@ struct params {
     const char *roles;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "streaming", .type = SF_REAL, .offset = offsetof(struct params, streaming), .budget = true,
      .low = 0, .high = 1, .initial = 0.5, .doc = "share of the kv heads that read the first and the latest keys only"},
@@ -30,7 +29,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 30, .initial = 43, .doc = "of the draw"},
     {0},
 };
-/* clang-format on */
 
 /* splitmix64's output function: the n-th number of a stream. */
 static uint64_t draw(uint64_t stream, uint64_t n)

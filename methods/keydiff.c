@@ -8,13 +8,11 @@ struct params {
     int capacity;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys a kv head keeps"},
     {0},
 };
-/* clang-format on */
 
 static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {

@@ -8,7 +8,6 @@ struct params {
     int capacity, dense_layers;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys a kv head keeps"},
@@ -16,7 +15,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1024, .initial = 0, .doc = "first layers that keep everything"},
     {0},
 };
-/* clang-format on */
 
 static sf_status compress(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {

@@ -11,7 +11,6 @@ struct params {
     int global, local, limit;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 4096, .doc = "latest keys a query reads, its own included"},
@@ -21,7 +20,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 24, .initial = 0, .doc = "the farthest that a first key is seen away; 0: as `local`"},
     {0},
 };
-/* clang-format on */
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {

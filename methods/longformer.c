@@ -13,7 +13,6 @@ struct params {
     int window, globals, dilation, heads, from;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 512, .doc = "keys of the window, the query's own included"},
@@ -27,7 +26,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 16, .initial = 0, .doc = "first layer with dilated heads"},
     {0},
 };
-/* clang-format on */
 
 static int larger(int x, int y) { return x > y ? x : y; }
 

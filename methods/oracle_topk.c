@@ -6,13 +6,11 @@ struct params {
     int budget;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "budget", .type = SF_INT, .offset = offsetof(struct params, budget), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys to read"},
     {0},
 };
-/* clang-format on */
 
 static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {

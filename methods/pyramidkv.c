@@ -12,7 +12,6 @@ struct params {
     int capacity, window, kernel, pooling, beta;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 2048, .doc = "keys a kv head keeps on average over layers, the window's included"},
@@ -26,7 +25,6 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 1 << 20, .initial = 20, .doc = "how steep: the last layer keeps the average's beta-th part"},
     {0},
 };
-/* clang-format on */
 
 /* Keys that this layer keeps beside its window. */
 static int budget(int layer, int layers, int keys, int average, int window, int beta)

@@ -11,7 +11,6 @@ struct params {
     int page, budget, least, dense_layers;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "budget", .type = SF_INT, .offset = offsetof(struct params, budget), .budget = true,
      .low = 0, .high = 1 << 24, .initial = 1024, .doc = "keys to read, rounded to pages; the current page on top"},
@@ -23,7 +22,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1024, .initial = 0, .doc = "first layers that read everything"},
     {0},
 };
-/* clang-format on */
 
 enum { LOW, HIGH }; /* [G, pages, D] each: elementwise bounds of the keys of a page */
 

@@ -10,7 +10,6 @@ struct params {
     int block, k, sinks, local, seed;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "k", .type = SF_INT, .offset = offsetof(struct params, k), .budget = true,
      .low = 1, .high = 1 << 20, .initial = 100, .doc = "key blocks for each query block (decode: query), forced ones included"},
@@ -24,7 +23,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 30, .initial = 43, .doc = "of the draws; the same for every sample"},
     {0},
 };
-/* clang-format on */
 
 /* splitmix64: the n-th draw of a stream, without state. */
 static uint64_t draw(uint64_t stream, uint64_t n)

@@ -1,7 +1,6 @@
 /* The built-in methods: one line each. SF_METHOD(x) names `const sf_method sf_x`, defined in a file here. */
 #include "methods/method.h"
 
-/* clang-format off */
 #define METHODS                     \
     /* of the study */              \
     SF_METHOD(vertical_slash)       \
@@ -38,7 +37,6 @@
     SF_METHOD(oracle_blocks)        \
     SF_METHOD(oracle_topk)          \
     SF_METHOD(null)
-/* clang-format on */
 
 #define SF_METHOD(name) extern const sf_method sf_##name;
 METHODS

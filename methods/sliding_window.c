@@ -8,13 +8,11 @@ struct params {
     int window;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 4096, .doc = "latest keys a query reads, its own included"},
     {0},
 };
-/* clang-format on */
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {

@@ -8,7 +8,6 @@ struct params {
     int capacity, window, kernel, pooling, sinks, local;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys a kv head keeps, forced ones included"},
@@ -24,7 +23,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 20, .initial = 128, .doc = "last keys, always kept; with the sinks at most half of it all"},
     {0},
 };
-/* clang-format on */
 
 static int smaller(int x, int y) { return x < y ? x : y; }
 

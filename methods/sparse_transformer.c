@@ -15,7 +15,6 @@ struct params {
     int form, length, summary, heads;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "length", .type = SF_INT, .offset = offsetof(struct params, length), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 128, .doc = "latest keys, and the stride; keys of a segment"},
@@ -27,7 +26,6 @@ static const sf_param PARAMS[] = {
      .doc = "strided: both in each head, or one to each other head"},
     {0},
 };
-/* clang-format on */
 
 static int segment(const struct params *p) { return (p->length + p->summary - 1) / p->summary * p->summary; }
 

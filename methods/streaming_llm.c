@@ -13,7 +13,6 @@ struct params {
     int start, recent, own;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "recent", .type = SF_INT, .offset = offsetof(struct params, recent), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1020, .doc = "latest keys a query reads"},
@@ -23,7 +22,6 @@ static const sf_param PARAMS[] = {
      .choices = "counted|on_top", .initial = 0, .doc = "whether the query's own key is one of `recent`"},
     {0},
 };
-/* clang-format on */
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {

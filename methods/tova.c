@@ -11,7 +11,6 @@ struct params {
     bool grows;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys that live in a layer; a step's own one on top"},
@@ -23,7 +22,6 @@ static const sf_param PARAMS[] = {
      .doc = "a target sparsity is of all tokens so far, not of the prompt"},
     {0},
 };
-/* clang-format on */
 
 enum { SCORE }; /* [1, max_keys] what the latest query gives */
 

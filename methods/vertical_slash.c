@@ -15,7 +15,6 @@ struct params {
     double density;
 };
 
-/* clang-format off */
 static const sf_param PARAMS[] = {
     {.name = "columns", .type = SF_INT, .offset = offsetof(struct params, columns), .budget = true,
      .low = 0, .high = 1 << 20, .initial = 0, .doc = "columns a head, forced ones included; 0 of both: by density"},
@@ -35,7 +34,6 @@ static const sf_param PARAMS[] = {
      .choices = "own|authors", .initial = 0, .doc = "tiles along each diagonal, or melted as in MInference's kernel (slower)"},
     {0},
 };
-/* clang-format on */
 
 static int larger(int x, int y) { return x > y ? x : y; }
 

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* clang-format off */
 #define TASKS                           \
     /* the study's */                   \
     SF_TASK(niah)                       \
@@ -30,7 +29,6 @@
     SF_TASK(ruler_fwe)                  \
     SF_TASK(ruler_qa_1)                 \
     SF_TASK(ruler_qa_2)
-/* clang-format on */
 
 #define SF_TASK(name) extern const sf_task sf_##name;
 TASKS

@@ -515,7 +515,6 @@ static void rope_table(void **state)
 
 /* ---- spoiled files ----------------------------------------------------------------------------------------------- */
 
-/* clang-format off */
 static const struct spoiled {
     const char *field;
     int width; /* bytes written */
@@ -626,7 +625,6 @@ static const struct spoiled {
     {"blk.0.attn_q.weight:dim1", 8, 16, "tensor blk.0.attn_q.weight: expected shape [32, 32], found [16, 32]"},
     {"blk.0.ffn_down.weight:dim0", 8, 128, "tensor blk.0.ffn_down.weight: expected rows of a multiple of 256 elements"},
 };
-/* clang-format on */
 enum { N_SPOILED = sizeof SPOILED / sizeof *SPOILED };
 
 static void spoiled_fields(void **state)
@@ -650,7 +648,6 @@ static void spoiled_fields(void **state)
 static void spoiled_names(void **state)
 {
     (void)state;
-    /* clang-format off */
     static const struct { const char *field; int letter; char to; const char *expected; } rows[] = {
         {"general.architecture:value", 0, 'x',
      "key general.architecture: expected one of llama, qwen2, qwen3, gemma3, found \"xlama\""},
@@ -674,7 +671,6 @@ static void spoiled_names(void **state)
         {"blk.0.attn_q.weight:name", 10, 'z', "tensor blk.0.attn_q.weight: expected shape [32, 32], not found"},
         {"blk.1.ffn_norm.weight:name", 2, ' ', "name of a tensor"},
     };
-    /* clang-format on */
     file f = write_file(NULL);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *at = (char *)f.data + find_mark(&f, rows[i].field) + 8 + rows[i].letter, kept = *at;
@@ -693,7 +689,6 @@ static void spoiled_wholes(void **state)
     (void)state;
     static const float ones[64];
     static const tensor_row bias = {"blk.0.attn_q.bias", F32, D, 0}, stacked = {"blk.0.ffn_gate_inp.weight", F32, 2, D};
-    /* clang-format off */
     const struct { const char *what; extras x; const char *expected; } rows[] = {
         {"key twice", {.keys = twice}, "key general.alignment: expected once, found twice"},
         {"scaling", {.keys = unknown_scaling},
@@ -713,7 +708,6 @@ static void spoiled_wholes(void **state)
         {"gpt", {.architecture = "gpt2"},
      "found \"gpt2\"; other families may be read from their Hugging Face folder"},
     };
-    /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         file f = write_file(&rows[i].x);
         save(&f);

@@ -14,7 +14,6 @@
 static const int POSITIONS[] = {0, 1, 77, 4095, 131071};
 enum { LAST = 131072, MOST_PAIRS = 128 };
 
-/* clang-format off */
 static const struct { int head_dim, max_tokens; sf_rope_config rope; } cases[] = {
     {64, LAST, {.theta = 1e5, .factor = 1}},
     {128, LAST, {.theta = 1e6, .factor = 1}},
@@ -28,7 +27,6 @@ static const struct { int head_dim, max_tokens; sf_rope_config rope; } cases[] =
     {64, LAST, {.theta = 1e4, .scaling = SF_ROPE_YARN, .factor = 2.5, .beta_fast = 24, .beta_slow = 2,
                 .attention_factor = 1.25, .original_positions = 2048}},
 };
-/* clang-format on */
 
 static void as_transformers(void **state)
 {

@@ -105,13 +105,11 @@ static void free_contents(contents *c)
 /* A JSON text as it would stand in a file. */
 #define JSON(...) #__VA_ARGS__
 
-/* clang-format off */
 static const char CONFIG[] = JSON(
     {"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
      "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 320, "max_position_embeddings": 512,
      "rms_norm_eps": 1e-06, "hidden_act": "silu", "rope_theta": 10000.0, "rope_scaling": null,
      "use_sliding_window": false, "sliding_window": 64, "max_window_layers": 1, "tie_word_embeddings": false});
-/* clang-format on */
 
 enum { MLP = -1 };
 static int mlp = 24; /* made huge by one test */
@@ -280,7 +278,6 @@ static void whole_and_sharded(void **state)
 static void hashes(void **state)
 {
     (void)state;
-    /* clang-format off */
     static const struct { const char *file, *find, *with; bool changes; } rows[] = {
         {"config.json", "1e-06", "1e-05", true},
         {"config.json", "'rope_theta': 10000.0", "'rope_theta': 10001.0", true},
@@ -293,7 +290,6 @@ static void hashes(void **state)
         {"model.safetensors", "'format':'pt'", "'format':'np'", false},
         {"model.safetensors", "'BF16','shape':[16,24]", "'F16','shape':[16,24]", true},
     };
-    /* clang-format on */
     contents c = whole_folder();
     save(&c);
     sf_model *m = open_good(folder);
@@ -442,7 +438,6 @@ static void same_config(const sf_model_config *a, const sf_model_config *b, cons
 static void published_configs(void **state)
 {
     (void)state;
-/* clang-format off */
 #define QWEN(layers, d, heads, kv, mlp, window_layers)                                                                 \
     JSON({"model_type": "qwen2", "hidden_act": "silu", "hidden_size": d, "intermediate_size": mlp,                     \
           "max_position_embeddings": 32768, "max_window_layers": window_layers, "num_attention_heads": heads,          \
@@ -474,7 +469,6 @@ static void published_configs(void **state)
                               "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128,
                               "query_pre_attn_scalar": 168)},
     };
-    /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char path[128];
         sf_model_config shape, config = config_of(rows[i].json);
@@ -485,17 +479,14 @@ static void published_configs(void **state)
 }
 
 /* A config of some sizes, with the keys given. */
-/* clang-format off */
 #define SIZES JSON("hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 8, "num_attention_heads": 4,       \
                    "num_key_value_heads": 2, "vocab_size": 100, "rms_norm_eps": 1e-6)
 #define SIZED(type, ...) "{\"model_type\": \"" type "\", " SIZES ", " #__VA_ARGS__ "}"
-/* clang-format on */
 
 /* The same model as transformers 4 and 5 write it, and in between. */
 static void two_layouts(void **state)
 {
     (void)state;
-    /* clang-format off */
     static const struct { const char *what, *four, *five; } rows[] = {
         {"plain",
          SIZED("llama", "rope_theta": 5000.0, "rope_scaling": null),
@@ -528,7 +519,6 @@ static void two_layouts(void **state)
                "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention", "full_attention",
                                "full_attention", "sliding_attention", "sliding_attention"])},
     };
-    /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         sf_model_config four = config_of(rows[i].four), five = config_of(rows[i].five);
         same_config(&four, &five, rows[i].what);
@@ -552,7 +542,6 @@ static void two_layouts(void **state)
 
 /* ---- spoiled folders --------------------------------------------------------------------------------------------- */
 
-/* clang-format off */
 #define NORM "'model.norm.weight':{'dtype':'BF16','shape':[16]"
 
 static const struct spoiled { const char *file, *find, *with, *expected; } SPOILED[] = {
@@ -754,7 +743,6 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
     {"tokenizer.json", "{", "", "tokenizer.json"},
 };
 enum { N_SPOILED = sizeof SPOILED / sizeof *SPOILED };
-/* clang-format on */
 _Static_assert(N_SPOILED >= 100, "cases");
 
 static bool of_shards(const char *file) { return strstr(file, "index") || strstr(file, "-2."); }

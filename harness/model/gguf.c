@@ -392,7 +392,6 @@ sf_status sf_gguf_int(const sf_gguf *g, const char *name, bool required, int64_t
     const sf_gguf_key *key;
     SF_TRY(find(g, name, required, &key));
     if (!key) return SF_OK;
-    /* clang-format off */
     union { uint8_t u8; uint16_t u16; uint32_t u32; uint64_t u64; int8_t i8; int16_t i16; int32_t i32; int64_t i64; }
         v = {0};
     memcpy(&v, key->value, TYPES[key->type].bytes);
@@ -408,7 +407,6 @@ sf_status sf_gguf_int(const sf_gguf *g, const char *name, bool required, int64_t
     case SF_GGUF_I64: value = v.i64; break;
     default: return wrong_type(g, key, "an integer");
     }
-    /* clang-format on */
     if (value < low || value > high) {
         return sf_fail(SF_BAD_INPUT, "%s: key %s: expected %" PRId64 " to %" PRId64 ", found %" PRId64, g->path, name,
                        low, high, value);

@@ -44,7 +44,6 @@ static void fill_slot(const sf_model_config *c, const sf_weight_slot *slot, uint
 {
     sf_tensor *t = slot->at;
     int64_t n = sf_elements(t);
-    /* clang-format off */
     switch (slot->role) {
     case SF_ROLE_NORM:
         for (int64_t i = 0; i < n; i++) ((uint16_t *)t->data)[i] = to_bf16(1 - c->norm_offset);
@@ -55,7 +54,6 @@ static void fill_slot(const sf_model_config *c, const sf_weight_slot *slot, uint
     case SF_ROLE_INNER: fill(t->data, n, key, 1 / sqrt((double)t->dim[1])); break;
     }
 }
-/* clang-format on */
 
 static sf_status make(sf_model *m, sf_weight_slot *slot, uint64_t seed)
 {

@@ -23,14 +23,12 @@ enum { NAME_LIMIT = 255, RANK_LIMIT = 8, SHARD_LIMIT = 4096 };
 static const size_t HEADER_LIMIT = 100000000, INDEX_LIMIT = (size_t)64 << 20; /* the first is the format's own */
 
 /* Types whose size is known; those without our own dtype may be there, unused. */
-/* clang-format off */
 static const struct { const char *name; size_t bytes; int dtype; } TYPES[] = {
     {"F32", 4, SF_F32}, {"F16", 2, SF_F16}, {"BF16", 2, SF_BF16}, {"F64", 8, -1},   {"I64", 8, -1},
     {"I32", 4, -1},     {"I16", 2, -1},     {"I8", 1, -1},        {"U64", 8, -1},   {"U32", 4, -1},
     {"U16", 2, -1},     {"U8", 1, -1},      {"BOOL", 1, -1},      {"C64", 8, -1},   {"F8_E4M3", 1, -1},
     {"F8_E5M2", 1, -1}, {"F8_E8M0", 1, -1},
 };
-/* clang-format on */
 
 /* ---- one tensor of a header -------------------------------------------------------------------------------------- */
 

@@ -16,7 +16,6 @@ struct shape {
 
 #define AT(field) offsetof(struct shape, field)
 
-/* clang-format off */
 static const sf_param SHAPE[] = {
     {.name = "name", .type = SF_STRING, .offset = AT(name), .doc = "as shown"},
     {.name = "architecture", .type = SF_STRING, .offset = AT(architecture),
@@ -42,7 +41,6 @@ static const sf_param SHAPE[] = {
      .doc = "every so manieth layer attends to everything; all slide if not given"},
     {0},
 };
-/* clang-format on */
 
 static const char *const REQUIRED[] = {"name",     "architecture", "layers", "hidden", "heads",
                                        "kv_heads", "head_dim",     "mlp",    "vocab",  "max_position",
@@ -56,7 +54,6 @@ struct rope {
 #undef AT
 #define AT(field) offsetof(struct rope, field)
 
-/* clang-format off */
 static const sf_param ROPE[] = {
     {.name = "theta", .type = SF_REAL, .offset = AT(theta), .low = 1, .high = 1e12, .initial = 10000,
      .doc = "rotation base"},
@@ -76,7 +73,6 @@ static const sf_param ROPE[] = {
      .doc = "yarn"},
     {0},
 };
-/* clang-format on */
 
 static sf_status read_rope(const sf_node *node, sf_rope_config *out)
 {

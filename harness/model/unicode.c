@@ -5,12 +5,10 @@
 #include <string.h>
 
 /* General categories, and two sorts of runs that save room: capital and small letters in turn. */
-/* clang-format off */
 enum {
     CN, LU, LL, LT, LM, LO, MN, MC, ME, ND, NL, NO, PC, PD, PS, PE, PI, PF, PO, SM, SC, SK, SO, ZS, ZL, ZP, CC, CF, CS, CO,
     CATEGORIES, LU_LL = CATEGORIES, LL_LU
 };
-/* clang-format on */
 
 #include "harness/model/unicode_tables.h"
 

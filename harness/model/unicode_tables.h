@@ -1,6 +1,5 @@
 /* Written by tests/golden/tokenizer/make_unicode.py from tokenizers 0.23.3 (Oniguruma 6.9.10: Unicode 16.0); see
  * unicode.h. Not to be edited. */
-/* clang-format off */
 
 static const struct { uint32_t first; uint8_t category; } RUN[] = {
     {0x0, CC}, {0x20, ZS}, {0x21, PO}, {0x24, SC}, {0x25, PO}, {0x28, PS}, {0x29, PE}, {0x2a, PO}, {0x2b, SM},

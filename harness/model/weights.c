@@ -10,7 +10,6 @@
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
 typedef enum size { NONE, ONE, MODEL, QUERIES, KEYS, Q_NORM, K_NORM, MLP, SHARED, EXPERTS, HEADS } size;
 
-/* clang-format off */
 static int64_t size_of(const sf_model_config *c, size s)
 {
     switch (s) {
@@ -27,14 +26,12 @@ static int64_t size_of(const sf_model_config *c, size s)
     default: return 0;
     }
 }
-/* clang-format on */
 
 typedef enum condition {
     ALWAYS, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS,
     CORRECTION
 } condition;
 
-/* clang-format off */
 static bool holds(const sf_model_config *c, int layer, condition when)
 {
     bool mixes = sf_layer_mixes(c, layer);
@@ -62,12 +59,10 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     }
     return false;
 }
-/* clang-format on */
 
 #define AT(field) offsetof(sf_layer_weights, field)
 
 /* As Llama calls them; norms that it does not have, as those do that have. */
-/* clang-format off */
 static const struct {
     size_t at;
     const char *gguf, *hf;
@@ -110,10 +105,8 @@ static const struct {
     {AT(curve[2]), "xielu.beta", "mlp.act_fn.beta", ONE, NONE, XIELU},
     {AT(curve[3]), "xielu.eps", "mlp.act_fn.eps", ONE, NONE, XIELU},
 };
-/* clang-format on */
 enum { LAYER_ROWS = sizeof LAYER / sizeof *LAYER };
 
-/* clang-format off */
 static const struct {
     const char *gguf, *hf;
     enum { WIDE, NARROW, WIDE_BIAS, NARROW_BIAS } shape; /* [m, d], [d, m], [m], [d] */
@@ -125,7 +118,6 @@ static const struct {
     [SF_EXPERT_UP_BIAS] = {"ffn_up_exps.bias", "mlp.experts.%d.up_proj.bias", WIDE_BIAS},
     [SF_EXPERT_DOWN_BIAS] = {"ffn_down_exps.bias", "mlp.experts.%d.down_proj.bias", NARROW_BIAS},
 };
-/* clang-format on */
 
 int64_t sf_weight_slots_most(const sf_model_config *c)
 {

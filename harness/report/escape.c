@@ -6,7 +6,6 @@ struct sign {
     const char *from, *to;
 };
 
-/* clang-format off */
 static const struct sign
     tex[] = {{"\\", "\\textbackslash{}"}, {"~", "\\textasciitilde{}"}, {"^", "\\textasciicircum{}"}, {"_", "\\_"},
              {"%", "\\%"}, {"&", "\\&"}, {"#", "\\#"}, {"$", "\\$"}, {"{", "\\{"}, {"}", "\\}"},
@@ -15,7 +14,6 @@ static const struct sign
     md[] = {{"\\", "\\\\"}, {"|", "\\|"}, {"_", "\\_"}, {"*", "\\*"}, {"`", "\\`"}, {"](", "]\\("}, {"#", "\\#"},
             {"~", "\\~"}, {"$", "\\$"}, {"<", "&lt;"}, {">", "&gt;"}, {"&", "&amp;"}, {0}},
     html[] = {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}, {0}};
-/* clang-format on */
 
 static const struct sign *const signs[] = {[SF_TEX] = tex, [SF_MD] = md, [SF_HTML] = html};
 

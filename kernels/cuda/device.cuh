@@ -103,7 +103,11 @@ sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *
         if (blas_ != CUBLAS_STATUS_SUCCESS) return sf_cublas_failed(blas_, #call, __FILE__, __LINE__);                 \
     } while (0)
 /* After every launch. */
-#define LAUNCH_TRY(kernel) CUDA_TRY((cudaGetLastError()))
+#define LAUNCH_TRY(kernel)                                                                                             \
+    do {                                                                                                               \
+        cudaError_t error_ = cudaGetLastError();                                                                       \
+        if (error_ != cudaSuccess) return sf_cuda_failed(error_, "launch of " #kernel, __FILE__, __LINE__);            \
+    } while (0)
 
 #ifdef __CUDACC__
 /* Queues a kernel that calls sf_begin(): in decode, whose kernels are short, its blocks come in while the one before it ends,

@@ -1,7 +1,6 @@
 /* AFM 4.5B. Arcee AI 2025, arcee.ai/blog; transformers 5: models/arcee. Llama with squared ReLU instead of a gated MLP. */
 #include "harness/model/family.h"
 
-/* clang-format off */
 const sf_family sf_family_arcee = {
     .name = "arcee",
     .gateless = true,

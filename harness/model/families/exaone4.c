@@ -9,7 +9,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_exaone4 = {
     .name = "exaone4",
     .qk_norm = true, .post_norms = true, .no_pre_norms = true,

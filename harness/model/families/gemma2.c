@@ -16,7 +16,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_gemma2 = {
     .name = "gemma2",
     .post_norms = true, .scaled_embedding = true, .norm_offset = 1, .activation = SF_GELU_TANH,

@@ -29,7 +29,6 @@ static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_gemma3 = {
     .name = "gemma3",
     .qk_norm = true, .post_norms = true, .scaled_embedding = true, .norm_offset = 1, .activation = SF_GELU_TANH,

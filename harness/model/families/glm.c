@@ -4,7 +4,6 @@
 
 static sf_status read(sf_json_at at, sf_model_config *c) { return sf_json_bool(at, "attention_bias", false, &c->qkv_bias); }
 
-/* clang-format off */
 const sf_family sf_family_glm = {
     .name = "glm",
     .neighbours = true,

@@ -9,7 +9,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return sf_family_deepseek_experts(at, c);
 }
 
-/* clang-format off */
 const sf_family sf_family_glm4_moe = {
     .name = "glm4_moe",
     .predicts_further = true,

@@ -9,7 +9,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_hunyuan = {
     .name = "hunyuan",
     .qk_norm = true, .norm_after_rope = true,

@@ -2,7 +2,6 @@
  * transformers 5: models/llama. */
 #include "harness/model/family.h"
 
-/* clang-format off */
 const sf_family sf_family_llama = {
     .name = "llama",
 

@@ -13,7 +13,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_minimax_m2 = {
     .name = "minimax_m2",
     .qk_norm = true, .qk_norm_whole = true,

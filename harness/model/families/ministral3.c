@@ -18,7 +18,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_ministral3 = {
     .name = "ministral3",
 

@@ -2,7 +2,6 @@
  * models/ministral, which its AutoConfig takes for a mistral that has layer_types. GGUF files call themselves llama. */
 #include "harness/model/family.h"
 
-/* clang-format off */
 const sf_family sf_family_mistral = {
     .name = "mistral",
 

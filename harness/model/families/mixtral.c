@@ -8,7 +8,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_mixtral = {
     .name = "mixtral",
 

@@ -2,7 +2,6 @@
  * stored minus one, squared ReLU without a gate, half of each head rotated. */
 #include "harness/model/family.h"
 
-/* clang-format off */
 const sf_family sf_family_nemotron = {
     .name = "nemotron",
     .layer_norm = true, .norm_bias = true, .norm_offset = 1, .gateless = true,

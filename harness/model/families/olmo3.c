@@ -9,7 +9,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_olmo3 = {
     .name = "olmo3",
     .qk_norm = true, .qk_norm_whole = true, .post_norms = true, .no_pre_norms = true,

@@ -2,7 +2,6 @@
  * queries, keys and values in one tensor, gate and up in another. Phi-4-mini turns three quarters of each head only. */
 #include "harness/model/family.h"
 
-/* clang-format off */
 const sf_family sf_family_phi3 = {
     .name = "phi3",
 

@@ -2,7 +2,6 @@
  * positions YaRN by the rule of the study (arXiv 2504.17768). */
 #include "harness/model/family.h"
 
-/* clang-format off */
 const sf_family sf_family_qwen2 = {
     .name = "qwen2",
     .qkv_bias = true,

@@ -16,7 +16,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return sf_family_experts(at, c);
 }
 
-/* clang-format off */
 const sf_family sf_family_qwen2_moe = {
     .name = "qwen2_moe",
 

@@ -8,7 +8,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return sf_family_experts(at, c);
 }
 
-/* clang-format off */
 const sf_family sf_family_qwen3_moe = {
     .name = "qwen3_moe",
     .qk_norm = true,

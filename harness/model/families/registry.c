@@ -2,7 +2,6 @@
  * them in this order. */
 #include "harness/model/family.h"
 
-/* clang-format off */
 #define FAMILIES       \
     FAMILY(llama)      \
     FAMILY(mistral)    \
@@ -32,7 +31,6 @@
     FAMILY(mixtral)    \
     FAMILY(glm4_moe)   \
     FAMILY(minimax_m2)
-/* clang-format on */
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

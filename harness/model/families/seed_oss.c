@@ -8,7 +8,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return sf_json_bool(at, "attention_out_bias", false, &c->o_bias);
 }
 
-/* clang-format off */
 const sf_family sf_family_seed_oss = {
     .name = "seed_oss",
 

@@ -9,7 +9,6 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* clang-format off */
 const sf_family sf_family_starcoder2 = {
     .name = "starcoder2",
     .layer_norm = true, .norm_bias = true, .gateless = true,

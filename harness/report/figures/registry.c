@@ -1,7 +1,6 @@
 /* The figures, in page order: one line each. SF_FIGURE(x) names `const sf_figure sf_figure_x`, defined in a file here. */
 #include "harness/report/figures/registry.h"
 
-/* clang-format off */
 #define FIGURES                 \
     SF_FIGURE(patterns)         \
     SF_FIGURE(frontier)         \
@@ -19,7 +18,6 @@
     SF_FIGURE(heads)            \
     SF_FIGURE(canvas)           \
     SF_FIGURE(cost)
-/* clang-format on */
 
 #define SF_FIGURE(name) extern const sf_figure sf_figure_##name;
 FIGURES

@@ -118,7 +118,6 @@ def main():
 
     print("/* Written by tests/golden/tokenizer/make_unicode.py from tokenizers 0.23.3 (Oniguruma 6.9.10: Unicode 16.0); see")
     print(" * unicode.h. Not to be edited. */")
-    print("/* clang-format off */\n")
     print("static const struct { uint32_t first; uint8_t category; } RUN[] = {")
     rows("{0x%x, %s}" % run for run in runs(category))
     print("};\n")
