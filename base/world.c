@@ -37,6 +37,12 @@ void sf_world_close(sf_world *w) { (void)w; }
 sf_status sf_world_agree(const sf_world *w, sf_status status) { return (void)w, status; }
 void sf_world_tell(const sf_world *w, void *data, size_t bytes) { (void)w, (void)data, (void)bytes; }
 
+void sf_world_gather(const sf_world *w, const void *from, size_t bytes, void *to) { (void)w, memcpy(to, from, bytes); }
+
+void sf_world_abort(const sf_world *w) { (void)w, abort(); }
+
+sf_status sf_world_split(const sf_world *w, int colour, sf_world *out) { return (void)w, (void)colour, *out = sf_alone, SF_OK; }
+
 void sf_world_ask(const sf_world *w, const void *question, size_t bytes, void *answer, size_t answer_bytes)
 {
     (void)w, (void)question, (void)bytes;
@@ -63,26 +69,49 @@ const char *sf_world_library(void)
 
 static MPI_Comm comm_of(const sf_world *w) { return *(MPI_Comm *)w->self; }
 
+/* Who is where, of the communicator in out->self. */
+static void place(sf_world *out)
+{
+    MPI_Comm node;
+    MPI_Comm_rank(comm_of(out), &out->rank);
+    MPI_Comm_size(comm_of(out), &out->size);
+    MPI_Comm_split_type(comm_of(out), MPI_COMM_TYPE_SHARED, out->rank, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &out->local);
+    MPI_Comm_size(node, &out->locals);
+    MPI_Comm_free(&node);
+}
+
 static sf_status open_mpi(int size, sf_world *out)
 {
-    static MPI_Comm all;
     int threads = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &threads) != MPI_SUCCESS)
         return sf_fail(SF_UNSUPPORTED, "MPI cannot be initialised");
-    all = MPI_COMM_WORLD;
-    out->self = &all;
-    MPI_Comm_rank(all, &out->rank);
-    MPI_Comm_size(all, &out->size);
+    out->self = malloc(sizeof(MPI_Comm));
+    if (!out->self) return MPI_Finalize(), sf_fail(SF_NO_MEMORY, "no memory for MPI");
+    *(MPI_Comm *)out->self = MPI_COMM_WORLD;
+    place(out);
     if (out->size != size)
         return sf_fail(SF_UNSUPPORTED, "%d processes were started together, but MPI sees %d: start them with the mpirun of the MPI "
                        "that this was built with, or by srun --mpi=pmix (srun --mpi=list says what there is)", size, out->size);
     if (threads < MPI_THREAD_MULTIPLE)
         return sf_fail(SF_UNSUPPORTED, "this MPI has no MPI_THREAD_MULTIPLE, which is needed");
-    MPI_Comm node;
-    MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, out->rank, MPI_INFO_NULL, &node);
-    MPI_Comm_rank(node, &out->local);
-    MPI_Comm_size(node, &out->locals);
-    MPI_Comm_free(&node);
+    return SF_OK;
+}
+
+void sf_world_abort(const sf_world *w)
+{
+    fprintf(stderr, "frontier: error: rank %d of %d: %s\n", w->rank, w->size, sf_error());
+    MPI_Abort(comm_of(w), EXIT_FAILURE);
+}
+
+sf_status sf_world_split(const sf_world *w, int colour, sf_world *out)
+{
+    *out = sf_alone;
+    if (!w->self) return SF_OK;
+    out->self = malloc(sizeof(MPI_Comm));
+    if (!out->self) return sf_fail(SF_NO_MEMORY, "no memory for a part of the processes");
+    MPI_Comm_split(comm_of(w), colour, w->rank, out->self);
+    place(out);
     return SF_OK;
 }
 
@@ -98,7 +127,10 @@ sf_status sf_world_open(sf_world *out)
 
 void sf_world_close(sf_world *w)
 {
-    if (w->self) MPI_Finalize();
+    if (!w->self) return;
+    if (comm_of(w) == MPI_COMM_WORLD) MPI_Finalize();
+    else MPI_Comm_free(w->self);
+    free(w->self);
     w->self = NULL;
 }
 
@@ -118,6 +150,23 @@ sf_status sf_world_agree(const sf_world *w, sf_status status)
 void sf_world_tell(const sf_world *w, void *data, size_t bytes)
 {
     if (w->self) MPI_Bcast(data, (int)bytes, MPI_BYTE, 0, comm_of(w));
+}
+
+void sf_world_gather(const sf_world *w, const void *from, size_t bytes, void *to)
+{
+    enum { PIECE = 1 << 28 }; /* counts are int */
+    if (!w->self) memcpy(to, from, bytes);
+    if (!w->self) return;
+    MPI_Datatype spaced, piece;
+    for (size_t at = 0; at < bytes; at += PIECE) {
+        int some = (int)(bytes - at < PIECE ? bytes - at : PIECE);
+        MPI_Type_contiguous(some, MPI_BYTE, &piece);
+        MPI_Type_create_resized(piece, 0, (MPI_Aint)bytes, &spaced);
+        MPI_Type_commit(&spaced);
+        MPI_Allgather((const char *)from + at, some, MPI_BYTE, (char *)to + at, 1, spaced, comm_of(w));
+        MPI_Type_free(&spaced);
+        MPI_Type_free(&piece);
+    }
 }
 
 /* MPI's own waiting spins. */

@@ -32,6 +32,13 @@ sf_status sf_world_agree(const sf_world *w, sf_status status);
 /* Rank 0's bytes, to all. */
 void sf_world_tell(const sf_world *w, void *data, size_t bytes);
 
+/* to [size, bytes] = everyone's `from` [bytes], in the order of ranks. */
+void sf_world_gather(const sf_world *w, const void *from, size_t bytes, void *to);
+/* Ends all processes at once, after printing this thread's message: for an error after which the others would wait for ever. */
+void sf_world_abort(const sf_world *w);
+/* A world of those that bring the same colour, in the order of their ranks; closed before the one it is of. */
+sf_status sf_world_split(const sf_world *w, int colour, sf_world *out);
+
 /* ---- question and answer: any rank but 0 asks, rank 0 answers. At most SF_WORLD_WORDS bytes each ----------------------- */
 
 enum { SF_WORLD_WORDS = 8192 };

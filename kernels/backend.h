@@ -57,7 +57,17 @@ typedef struct sf_attention {
     sf_pattern part[SF_MOST_PARTS];  /* room for the parts of a pattern chosen for this attention */
     sf_status status;                /* first failure of the composition functions in methods/method.h */
     struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */
+
+    /* Where a model is split over ranks: heads are then those of this one. Else zeros and NULL. */
+    struct sf_comm *comm;            /* the ranks, each with an attention like this one */
+    int first_head, first_kv_head;   /* where the heads stand among all of the layer … */
+    int all_heads, all_kv_heads;     /* … which are so many */
+    int repeat;                      /* ranks that hold the same kv heads, and the same heads here */
+    int across;                      /* the method's at hand: sf_across of methods/method.h */
 } sf_attention;
+
+/* kv heads of the layer, on all ranks. */
+static inline int sf_layer_kv_heads(const sf_attention *a) { return a->comm ? a->all_kv_heads : a->kv_heads; }
 
 /* Whether every row sees all keys up to its own, and each is held: no sliding window, no compacted cache. */
 static inline bool sf_sees_all(const sf_attention *a) { return a->window == 0 && !a->kv.prompt.count; }
@@ -355,6 +365,7 @@ struct sf_backend {
     sf_meter *meter;       /* where ops count; the core points it at the lane that is being served */
     sf_phase phase;
     void *self;            /* the filling's own */
+    struct sf_comm *comm;  /* ranks that a model is split over (comm.h); NULL: none */
     struct sf_scratch *scratch;
 };
 
@@ -365,6 +376,9 @@ extern const sf_backend_ops *const sf_backends[];
  * several, or the device is not usable. The meter points at a discarding one until the caller sets it. */
 sf_status sf_backend_open(const char *name, int threads, sf_backend *out);
 void sf_backend_close(sf_backend *b); /* accepts a half-opened or zeroed one */
+
+/* For what is not to be counted: read by nobody. */
+sf_meter *sf_meter_aside(void);
 
 /* Scratch: memory that lives until the mark is released; for one layer's estimation, never per-token mallocs. */
 typedef struct sf_mark { size_t chunk, used; } sf_mark;

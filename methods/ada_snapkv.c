@@ -74,4 +74,5 @@ const sf_method sf_ada_snapkv = {
     .fit = fit,
     .estimate = estimate,
     .compress = compress,
+    .across = SF_OVER_HEADS,
 };

@@ -73,7 +73,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     char *chosen = malloc((size_t)blocks);
     if (!count || !index || !chosen) a->status = sf_fail(SF_NO_MEMORY, "bigbird: %zu lists of %d blocks", rows, most);
     for (size_t row = 0; row < rows && !a->status; row++) {
-        int head = (int)(row / (size_t)blocks), own = (int)(row % (size_t)blocks);
+        int head = a->first_head + (int)(row / (size_t)blocks), own = (int)(row % (size_t)blocks);
         int32_t *to = index + row * (size_t)most;
         uint64_t stream = draw(draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head), (uint64_t)own);
         if (p->last && own == blocks - 1)

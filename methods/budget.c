@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "kernels/comm.h"
+
 double sf_causal_pairs(int64_t queries, int64_t keys)
 {
     return (double)queries * (double)(keys - queries) + 0.5 * (double)queries * (double)(queries + 1);
@@ -11,8 +13,15 @@ double sf_causal_pairs(int64_t queries, int64_t keys)
 double sf_density(sf_attention *a, const sf_pattern *pattern)
 {
     uint64_t pairs = 0;
+    int heads = a->heads;
     if (a->status == SF_OK) a->status = a->backend->ops->count_pairs(a->backend, a, pattern, &pairs);
-    return (double)pairs / (a->heads * sf_causal_pairs(a->queries, a->keys));
+    if (a->comm) { /* of all heads of the layer, some of which several ranks may have counted */
+        a->status = sf_comm_agree(a->comm, a->status);
+        if (a->status == SF_OK) sf_comm_sum(a->comm, &pairs, 1);
+        pairs /= (uint64_t)a->repeat;
+        heads = a->all_heads;
+    }
+    return (double)pairs / (heads * sf_causal_pairs(a->queries, a->keys));
 }
 
 /* Pairs of one head when query block i reads k of its i + 1 causal key blocks, the diagonal one among them. */
@@ -89,6 +98,7 @@ static sf_status choose_within(sf_attention *a, sf_pattern *out, double density,
     sf_backend *b = a->backend;
     sf_meter before = *b->meter; /* the search is the harness's, not the method's: its cost is not counted */
     double below = 0, above = 2; /* the first dial tried is 1, everything */
+    if (a->comm) a->status = sf_comm_agree(a->comm, a->status); /* ranks search together, or not at all */
     for (int i = 0; i <= STEPS && below < 1 && a->status == SF_OK; i++) {
         double dial = (below + above) / 2;
         if (grain > 0 && below > 0 && floor(dial * grain) == floor(below * grain)) {
@@ -144,7 +154,7 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
                                           double density)
 {
     sf_backend *b = a->backend;
-    if (b->ops->fit_slashes && sf_sees_all(a)) {
+    if (b->ops->fit_slashes && sf_sees_all(a) && !a->comm) {
         int64_t columns = 0, diagonals = 0;
         if (a->status == SF_OK)
             a->status = b->ops->fit_slashes(b, a, (int)column.dim[0], column.data, diagonal.data, most_pairs(a, density),
@@ -164,7 +174,7 @@ bool sf_fit_masses(sf_attention *a, sf_tensor column, sf_tensor diagonal, sf_ten
                    sf_tensor diagonal_forced, double density, double *mass, int64_t *least)
 {
     sf_backend *b = a->backend;
-    if (!b->ops->fit_masses || density >= 1 || !sf_sees_all(a)) return false;
+    if (!b->ops->fit_masses || density >= 1 || a->comm || !sf_sees_all(a)) return false;
     *mass = 0;
     if (a->status == SF_OK)
         a->status = b->ops->fit_masses(b, a, (int)column.dim[0], column.data, diagonal.data, column_forced.data,

@@ -1,6 +1,7 @@
 /* The vocabulary of methods/method.h over the backend table: scratch for every result, and one sticky status. */
 #include "methods/method.h"
 
+#include "kernels/comm.h"
 #include "kernels/count.h"
 
 #include <assert.h>
@@ -27,6 +28,14 @@ static sf_lists lists(sf_attention *a, int64_t rows, int64_t stride)
     l.count = scratch(a, (size_t)rows * sizeof(int32_t));
     l.index = scratch(a, (size_t)(rows * stride) * sizeof(int32_t));
     return l;
+}
+
+/* A row for all heads is computed on every rank alike, and counted on one. Returns the meter to be put back. */
+static sf_meter *count_rows(sf_attention *a, int64_t rows)
+{
+    sf_meter *before = a->backend->meter;
+    if (a->comm && a->across == SF_ONE_FOR_ALL && rows == 1 && a->comm->rank > 0) a->backend->meter = sf_meter_aside();
+    return before;
 }
 
 static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
@@ -94,7 +103,9 @@ sf_tensor sf_pool(sf_attention *a, sf_tensor x, int kernel, sf_reduce reduce)
 static void fill(sf_attention *a, sf_tensor x, int64_t begin, int64_t end, float value)
 {
     if (a->status) return;
+    sf_meter *before = count_rows(a, x.dim[0]);
     a->status = a->backend->ops->fill(a->backend, x.data, x.dim[0], x.dim[1], begin, end, value);
+    a->backend->meter = before;
 }
 
 void sf_force(sf_attention *a, sf_tensor x, int64_t begin, int64_t end) { fill(a, x, begin, end, INFINITY); }
@@ -173,11 +184,35 @@ sf_tensor sf_listed_probabilities(sf_attention *a, sf_lists at)
     return out;
 }
 
+/* Where heads lie on several ranks, rows of all of them, which every rank then chooses among alike: x [rows, n] of this one's
+ * heads becomes that of the layer's. What it costs to choose among them is counted on one rank; *before: to be put back. */
+static sf_tensor all_rows(sf_attention *a, sf_tensor x, sf_meter **before)
+{
+    sf_backend *b = a->backend;
+    *before = b->meter;
+    if (!a->comm) return x;
+    a->status = sf_comm_agree(a->comm, a->status);
+    const int64_t ranks = a->comm->size, rows = x.dim[0], n = x.dim[1];
+    const size_t bytes = (size_t)(rows * n) * sizeof(float);
+    sf_tensor all = floats(a, 2, ranks * rows, n, 0);
+    if (!a->status && a->across == SF_EACH_HEAD)
+        a->status = sf_fail(SF_BAD_INPUT, "a method that chooses over all heads has to say so (`across`) where a model is split over ranks");
+    if (!a->status) a->status = a->comm->ops->gather(a->comm, b, x.data, bytes, all.data);
+    /* Heads that several ranks hold are there several times. */
+    for (int64_t r = 1; r < ranks / a->repeat && a->repeat > 1 && !a->status; r++)
+        a->status = b->ops->copy(b, (float *)all.data + r * rows * n, (float *)all.data + r * a->repeat * rows * n, bytes);
+    all.dim[0] = ranks / a->repeat * rows;
+    if (a->comm->rank > 0) b->meter = sf_meter_aside();
+    return all;
+}
+
 sf_tensor sf_all_heads(sf_attention *a, sf_tensor x, sf_reduce reduce)
 {
-    sf_tensor out = floats(a, 2, 1, x.dim[1], 0);
-    if (a->status) return out;
-    a->status = a->backend->ops->reduce_rows(a->backend, x.data, 1, a->heads, x.dim[1], reduce, out.data);
+    sf_meter *before;
+    sf_tensor out = floats(a, 2, 1, x.dim[1], 0), all = all_rows(a, x, &before);
+    if (!a->status)
+        a->status = a->backend->ops->reduce_rows(a->backend, all.data, 1, (int)all.dim[0], x.dim[1], reduce, out.data);
+    a->backend->meter = before;
     return out;
 }
 
@@ -208,7 +243,9 @@ sf_tensor sf_expected_probabilities(sf_attention *a, int skip, int ahead)
 static void accumulate(sf_attention *a, sf_tensor to, double keep, const float *x, int64_t n)
 {
     if (a->status) return;
+    sf_meter *before = count_rows(a, to.dim[0]);
     a->status = a->backend->ops->accumulate(a->backend, to.data, to.dim[1], (float)keep, x, to.dim[0], n);
+    a->backend->meter = before;
 }
 
 void sf_add(sf_attention *a, sf_tensor to, double keep, sf_tensor x) { accumulate(a, to, keep, x.data, x.dim[1]); }
@@ -237,7 +274,9 @@ sf_lists sf_living(sf_attention *a, sf_tensor score) { return sf_top(a, score, s
 void sf_living_keep(sf_attention *a, sf_tensor score, sf_lists kept)
 {
     if (a->status) return;
+    sf_meter *before = count_rows(a, score.dim[0]);
     a->status = a->backend->ops->fill_except(a->backend, score.data, score.dim[0], score.dim[1], &kept, -INFINITY);
+    a->backend->meter = before;
 }
 
 int sf_living_most(const sf_attention *a, int capacity, double share)
@@ -254,17 +293,25 @@ sf_lists sf_top(sf_attention *a, sf_tensor x, int64_t k)
     k = k < 0 ? 0 : least(k, x.dim[1]);
     sf_lists out = lists(a, x.dim[0], k);
     if (a->status) return out;
+    sf_meter *before = count_rows(a, x.dim[0]);
     a->status = a->backend->ops->top(a->backend, x.data, x.dim[0], x.dim[1], k, &out);
+    a->backend->meter = before;
     return out;
 }
 
 sf_lists sf_top_total(sf_attention *a, sf_tensor x, int64_t total)
 {
+    sf_meter *before;
+    const int64_t rows = x.dim[0];
+    x = all_rows(a, x, &before);
+    total = total * (x.dim[0] / rows); /* `total` is of the rows given */
     total = total < 0 ? 0 : least(total, x.dim[0] * x.dim[1]);
     sf_lists out = lists(a, x.dim[0], least(total, x.dim[1]));
-    if (a->status) return out;
-    a->status = a->backend->ops->top_total(a->backend, x.data, x.dim[0], x.dim[1], total, &out);
-    return out;
+    if (!a->status) a->status = a->backend->ops->top_total(a->backend, x.data, x.dim[0], x.dim[1], total, &out);
+    a->backend->meter = before;
+    if (!a->comm) return out;
+    const int64_t own = a->comm->rank / a->repeat * rows;
+    return (sf_lists){.rows = rows, .stride = out.stride, .count = out.count + own, .index = out.index + own * out.stride};
 }
 
 sf_lists sf_top_mass(sf_attention *a, sf_tensor x, double mass, int64_t fewest, int64_t most)

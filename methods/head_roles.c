@@ -43,12 +43,12 @@ static sf_status read_gates(const sf_attention *a, const char *path, double *gat
 {
     FILE *f = fopen(path, "r");
     if (!f) return sf_fail(SF_IO, "%s: the table of roles cannot be opened", path);
-    int n = 0, wanted = a->layers * a->kv_heads;
+    int n = 0, wanted = a->layers * sf_layer_kv_heads(a);
     while (n < wanted && fscanf(f, "%lf", &gate[n]) == 1) n++;
     fclose(f);
     if (n == wanted) return SF_OK;
     return sf_fail(SF_BAD_INPUT, "%s: row %d, column %d: expected a gate; the model has %d layers of %d kv heads", path,
-                   n / a->kv_heads + 1, n % a->kv_heads + 1, a->layers, a->kv_heads);
+                   n / sf_layer_kv_heads(a) + 1, n % sf_layer_kv_heads(a) + 1, a->layers, sf_layer_kv_heads(a));
 }
 
 /* How many gates are lower than this one, equal ones in order. */
@@ -63,12 +63,12 @@ static int rank(const double *gate, int n, int of)
 static sf_status roles(const sf_attention *a, const struct params *p, bool *streams)
 {
     bool table = p->roles && *p->roles;
-    int layers = table ? a->layers : 1, n = layers * a->kv_heads, first = table ? a->layer * a->kv_heads : 0;
+    int layers = table ? a->layers : 1, all = sf_layer_kv_heads(a), n = layers * all, first = table ? a->layer * all : 0;
     double gate[n];
     if (table) SF_TRY(read_gates(a, p->roles, gate));
     for (int i = 0; !table && i < n; i++) gate[i] = (double)(draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)i) >> 11);
     int many = (int)(p->streaming * n + 0.5);
-    for (int g = 0; g < a->kv_heads; g++) streams[g] = rank(gate, n, first + g) < many;
+    for (int g = 0; g < a->kv_heads; g++) streams[g] = rank(gate, n, first + a->first_kv_head + g) < many;
     return SF_OK;
 }
 

@@ -50,6 +50,14 @@ typedef struct sf_estimate {
     double exact; /* as the meter counts the primitives that the hooks call */
 } sf_estimate;
 
+/* How far a choice looks beyond one head. Where a model is split over ranks, each holding some heads, what looks no further
+ * needs nothing; the others' functions of the vocabulary (sf_top_total(), sf_all_heads()) then look at all ranks' heads. */
+typedef enum sf_across {
+    SF_EACH_HEAD,     /* each query head, or each group of one kv head, for itself */
+    SF_OVER_HEADS,    /* rows for each head, chosen over all of the layer's together: one budget for all */
+    SF_ONE_FOR_ALL    /* one row for all heads of the layer: tensors of one row are of all of them */
+} sf_across;
+
 /* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
 typedef struct sf_state {
     sf_tensor tensor[SF_STATE_TENSORS]; /* backend memory; state() fills dtype, rank and dim, the core fills data */
@@ -83,6 +91,7 @@ typedef struct sf_method {
     bool never_dense;        /* by nature: full budget is not dense attention */
     bool leaves_sinks;       /* by nature: first keys may go unread */
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
+    sf_across across;        /* how far a choice looks beyond one head */
     bool random;             /* looks at nothing to choose: what choosing is worth */
 } sf_method;
 
@@ -124,7 +133,7 @@ sf_status sf_plugin_load(const char *path, const sf_method **out);
  *   rows    blocks: head * query_blocks + query block. columns, diagonals: head. pages, keys to keep: kv head.
  *           Heads are all query heads, or the kv heads (one selection for the group)
  *   memory  sf_host_lists() copies: free your own arrays. What the vocabulary returns is freed after the hook
- *   draws   from (seed parameter, a->layer, head, row) alone, as in methods/random_blocks.c: no rand(), no statics; then
+ *   draws   from (seed parameter, a->layer, head, row) alone, head a->first_head + h or a->first_kv_head + g, as in methods/random_blocks.c: no rand(), no statics; then
  *           neither thread count nor order nor other samples change a result
  *
  * The first block and the own one, as an example:

@@ -58,8 +58,8 @@ static int32_t choose(const struct params *p, int k, int seen, uint64_t stream, 
     return n;
 }
 
-/* Lists of `heads` heads; each head of a prefill has one for each block of queries, of a decode step one. */
-static sf_lists draw_lists(sf_attention *a, const struct params *p, int heads, bool every_block)
+/* Lists of `heads` heads, the first of which is number `first` of the layer's; each head of a prefill has one for each block of queries, of a decode step one. */
+static sf_lists draw_lists(sf_attention *a, const struct params *p, int first, int heads, bool every_block)
 {
     int blocks = (a->keys + p->block - 1) / p->block, forced = p->sinks + p->local, each = every_block ? blocks : 1;
     int k = p->k > forced ? p->k : forced;
@@ -71,7 +71,7 @@ static sf_lists draw_lists(sf_attention *a, const struct params *p, int heads, b
         a->status = sf_fail(SF_NO_MEMORY, "random_blocks: %zu lists of %d blocks", rows, k);
 
     for (size_t row = 0; row < rows && a->status == SF_OK; row++) {
-        int head = (int)(row / (size_t)each), seen = every_block ? (int)(row % (size_t)each) + 1 : blocks;
+        int head = first + (int)(row / (size_t)each), seen = every_block ? (int)(row % (size_t)each) + 1 : blocks;
         uint64_t stream = draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head);
         count[row] = choose(p, k, seen, draw(stream, (uint64_t)(every_block ? seen : a->keys)), chosen,
                             index + row * (size_t)k);
@@ -85,7 +85,7 @@ static sf_lists draw_lists(sf_attention *a, const struct params *p, int heads, b
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    return sf_blocks(a, out, a->heads, p->block, p->block, draw_lists(a, p, a->heads, true));
+    return sf_blocks(a, out, a->heads, p->block, p->block, draw_lists(a, p, a->first_head, a->heads, true));
 }
 
 /* Blocks of the cache are its pages; drawn anew for each token. */
@@ -93,7 +93,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf
 {
     const struct params *p = params;
     (void)state;
-    return sf_pages(a, out, p->block, draw_lists(a, p, a->kv_heads, false));
+    return sf_pages(a, out, p->block, draw_lists(a, p, a->first_kv_head, a->kv_heads, false));
 }
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)

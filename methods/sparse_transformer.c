@@ -35,8 +35,9 @@ static sf_status strided(sf_attention *a, const struct params *p, sf_pattern *ou
     sf_band band[heads][SF_BANDS_A_HEAD];
     for (int h = 0; h < heads; h++) {
         const sf_band local = {.far = p->length, .step = 1}, stride = {.far = INT_MAX, .step = p->length}, none = {0};
-        band[h][0] = heads > 1 && h % 2 ? none : local;
-        band[h][1] = heads > 1 && h % 2 == 0 ? none : stride;
+        bool other = (a->first_head + h) % 2;
+        band[h][0] = p->heads == 1 && other ? none : local;
+        band[h][1] = p->heads == 1 && !other ? none : stride;
     }
     return sf_bands(a, out, heads, band[0], (sf_lists){0}, (sf_lists){0});
 }

@@ -76,4 +76,5 @@ const sf_method sf_tova = {
     .observe = observe,
     .decode = decode,
     .evicts = true,
+    .across = SF_ONE_FOR_ALL,
 };

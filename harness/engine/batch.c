@@ -5,8 +5,12 @@
 
 #include "base/clock.h"
 #include "harness/engine/hooks.h"
+#include "harness/model/part.h"
 
 static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together, and of what experts give */
+
+/* Ranks that hold the same kv heads as this one. */
+static int repeat_of(const sf_batch *batch) { return sf_part_repeat(batch->whole, sf_batch_ranks(batch)); }
 
 /* ---- lanes to prompts -------------------------------------------------------------------------------------------- */
 
@@ -135,7 +139,7 @@ sf_status sf_batch_open(sf_batch *batch)
         most += job->lanes ? job->lanes : 1;
         if (job->tokens > batch->longest) batch->longest = job->tokens;
     }
-    if (batch->chunk <= 0) batch->chunk = default_chunk(c, batch->backend->activation);
+    if (batch->chunk <= 0) batch->chunk = default_chunk(batch->whole, batch->backend->activation);
     sf_arena_reset(batch->store);
     sf_arena_reset(batch->work);
 
@@ -196,7 +200,9 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
     SF_TRY(sf_arena_alloc(batch->work, heads, &batch->attention));
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
-    SF_TRY(sf_workspace_open(c, activation, chunk, batch->work, &batch->workspace));
+    batch->shared_q = NULL;
+    if (repeat_of(batch) > 1) SF_TRY(sf_arena_alloc(batch->work, heads * (size_t)repeat_of(batch), &batch->shared_q));
+    SF_TRY(sf_workspace_open(c, activation, chunk, sf_batch_ranks(batch), batch->work, &batch->workspace));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, logits * c->vocab), (void **)&batch->logits));
     return sf_arena_alloc(batch->work, (size_t)logits * sizeof *batch->next, (void **)&batch->next);
 }
@@ -225,7 +231,7 @@ static sf_status probe_buffers(sf_batch *batch)
             evicting += batch->sequence[l].prompt == &batch->prompt[i] && batch->sequence[l].evicts;
         if (evicting > most) most = evicting;
     }
-    size_t bytes = (size_t)batch->config->heads * (size_t)batch->longest * sizeof(float);
+    size_t bytes = (size_t)(batch->config->heads * repeat_of(batch)) * (size_t)batch->longest * sizeof(float);
     for (int i = 0; i < SF_PROBES; i++) {
         batch->probes.probe[i].column = NULL;
         if (most > SF_PROBES) SF_TRY(sf_arena_alloc(batch->work, bytes, (void **)&batch->probes.probe[i].column));
@@ -301,11 +307,58 @@ sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_
                           (void **)&cache->kept.index);
 }
 
+sf_status sf_batch_share_queries(sf_batch *batch, const void *q, int64_t rows)
+{
+    const int repeat = repeat_of(batch);
+    if (repeat == 1) return SF_OK;
+    sf_comm *comm = batch->backend->comm;
+    return sf_comm_rows(comm, batch->backend, q, comm->rank / repeat * repeat, 1, repeat, rows,
+                        (int64_t)batch->config->heads * batch->config->head_dim, batch->shared_q);
+}
+
+sf_attention sf_batch_view(const sf_batch *batch, const sf_attention *a, int64_t row)
+{
+    sf_attention view = *a;
+    if (a->repeat <= 1) return view;
+    view.heads *= a->repeat;
+    view.first_head = a->first_head / view.heads * view.heads;
+    if (a->q) view.q = sf_activation_at(batch->backend, batch->shared_q, row * view.heads * view.head_dim);
+    return view;
+}
+
+sf_meter *sf_batch_meter_heads(const sf_batch *batch, sf_meter *meter)
+{
+    const sf_comm *comm = batch->backend->comm;
+    return comm && comm->rank % repeat_of(batch) ? sf_meter_aside() : meter;
+}
+
+sf_meter *sf_batch_meter_once(const sf_batch *batch, sf_meter *meter)
+{
+    const sf_comm *comm = batch->backend->comm;
+    return comm && comm->rank ? sf_meter_aside() : meter;
+}
+
+sf_status sf_batch_agree(sf_batch *batch, sf_status status)
+{
+    if (!batch->backend->comm) return status;
+    status = sf_comm_agree(batch->backend->comm, status);
+    batch->agreed |= status != SF_OK;
+    return status;
+}
+
 sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, const void *q, sf_kv_part prompt,
                                 sf_kv_part tail)
 {
     const sf_model_config *c = batch->config;
+    const sf_comm *comm = batch->backend->comm;
+    const int rank = comm ? comm->rank : 0, repeat = repeat_of(batch);
     return (sf_attention){.backend = batch->backend,
+                          .comm = batch->backend->comm,
+                          .first_head = rank * c->heads,
+                          .first_kv_head = rank / repeat * c->kv_heads,
+                          .all_heads = batch->whole->heads,
+                          .all_kv_heads = batch->whole->kv_heads,
+                          .repeat = repeat,
                           .layer = layer,
                           .layers = c->layers,
                           .heads = c->heads,

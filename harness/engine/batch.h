@@ -18,6 +18,7 @@
 
 #include "harness/engine/lane.h"
 #include "harness/engine/transformer.h"
+#include "kernels/comm.h"
 
 /* One prefill, and what it leaves to the lanes that share it. */
 typedef struct sf_prompt {
@@ -81,7 +82,8 @@ typedef struct sf_batch {
     /* set by the caller before sf_batch_open() */
     const sf_transformer *model; /* NULL when a batch is only measured */
     sf_backend *backend;
-    const sf_model_config *config;
+    const sf_model_config *config; /* heads and MLP of this rank … */
+    const sf_model_config *whole;  /* … and of the whole model: equal, where it is not split */
     const sf_generation *how;
     const int32_t *stop; /* [stops] */
     int stops;
@@ -106,11 +108,13 @@ typedef struct sf_batch {
     float *hidden;          /* [R, d] */
     void *q, *attention;    /* [R, H, D] */
     void *k, *v;            /* [R, G, D] */
+    void *shared_q;         /* [R, H * repeat, D] queries of all ranks that hold the same kv heads; NULL: this one alone does */
     sf_workspace workspace; /* of C rows */
     sf_first first;         /* prefill */
     sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all */
     sf_probes probes;       /* prefill: of a prompt at a layer, for the lanes that evict; none where few do */
     float *last;            /* prefill: [L, d] the prompts' last rows */
+    bool agreed;            /* ranks know of the failure that ends this */
     float *logits;          /* [L, vocab] */
     int32_t *next;          /* [L] argmax of the logits */
 } sf_batch;
@@ -135,7 +139,21 @@ sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_
 sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, const void *q, sf_kv_part prompt,
                                 sf_kv_part tail);
 
-/* All query heads of the model. */
+/* What methods see of an attention of `rows` query rows in all (of all lanes): all query heads of its kv heads, be they on
+ * several ranks. q: their rows, gathered first; every rank comes here. */
+sf_status sf_batch_share_queries(sf_batch *batch, const void *q, int64_t rows);
+sf_attention sf_batch_view(const sf_batch *batch, const sf_attention *a, int64_t row);
+
+/* Where what is done head by head is counted: heads that several ranks hold count once. And what all ranks do alike. */
+sf_meter *sf_batch_meter_heads(const sf_batch *batch, sf_meter *meter);
+sf_meter *sf_batch_meter_once(const sf_batch *batch, sf_meter *meter);
+
+/* SF_OK where all ranks bring it, else the failure of the first of them, on all. */
+sf_status sf_batch_agree(sf_batch *batch, sf_status status);
+
+static inline int sf_batch_ranks(const sf_batch *batch) { return batch->backend->comm ? batch->backend->comm->size : 1; }
+
+/* All query heads of this rank. */
 static inline int64_t sf_batch_heads(const sf_batch *batch)
 {
     return (int64_t)batch->config->layers * batch->config->heads;

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 sf_status sf_batch_look(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                         double weight, double *sum)
@@ -44,6 +45,33 @@ sf_status sf_batch_looked(sf_batch *batch)
     return SF_OK;
 }
 
+static int64_t whole_heads(const sf_batch *batch) { return (int64_t)batch->whole->layers * batch->whole->heads; }
+
+/* of [layers, H] 8-byte numbers of this rank's heads: *out [layers, H] those of all heads, malloc'ed. */
+static sf_status gather_heads(const sf_batch *batch, const void *own, void *out)
+{
+    sf_comm *comm = batch->backend->comm;
+    const int ranks = sf_batch_ranks(batch), layers = batch->config->layers;
+    const size_t width = (size_t)batch->config->heads * sizeof(uint64_t), bytes = width * (size_t)layers;
+    char *all = malloc((size_t)ranks * bytes), *whole = *(void **)out = malloc((size_t)ranks * bytes);
+    if (!all || !whole) {
+        free(all);
+        return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", layers);
+    }
+    if (comm) comm->ops->gather_host(comm, own, bytes, all);
+    else memcpy(all, own, bytes);
+    for (int layer = 0; layer < layers; layer++)
+        for (int r = 0; r < ranks; r++)
+            memcpy(whole + (size_t)(layer * ranks + r) * width, all + (size_t)r * bytes + (size_t)layer * width, width);
+    free(all);
+    return SF_OK;
+}
+
+static void sum_meter(const sf_batch *batch, sf_meter *meter)
+{
+    sf_comm_sum(batch->backend->comm, (uint64_t *)meter, sizeof *meter / sizeof(uint64_t));
+}
+
 static void add_part(sf_count *to, const sf_count *from, uint64_t part, uint64_t whole, bool weights_whole)
 {
     to->flops += from->flops / whole * part; /* whole rows each, so nothing is lost; a product first might overflow */
@@ -60,20 +88,20 @@ void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool 
             add_part(&to->at[phase][work], &together->at[phase][work], (uint64_t)part, (uint64_t)whole, !gathered);
 }
 
-/* Adds the attention of a phase to a meter: pairs [layers, H] host, `queries` rows each layer. */
+/* Adds the attention of a phase to a meter: pairs [layers, H] host, of the whole model, `queries` rows each layer. */
 static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_phase phase, uint64_t queries,
                             sf_meter *meter)
 {
-    const sf_model_config *c = batch->config;
+    const sf_model_config *c = batch->whole;
     sf_count *to = &meter->at[phase][SF_ATTENTION];
     uint64_t total = 0, group = (uint64_t)(c->heads / c->kv_heads);
-    for (int64_t i = 0; i < sf_batch_heads(batch); i++) total += pairs[i];
+    for (int64_t i = 0; i < whole_heads(batch); i++) total += pairs[i];
     uint64_t keys = phase == SF_PREFILL ? (uint64_t)c->layers * (uint64_t)c->kv_heads * queries : total / group;
     uint64_t key_bytes = 2 * sf_bytes(batch->backend->activation, c->head_dim);
     to->pairs += total;
     to->flops += total * (4 * (uint64_t)c->head_dim + 3);
     to->cache_bytes += keys * key_bytes;
-    to->other_bytes += queries * (uint64_t)sf_batch_heads(batch) * key_bytes;
+    to->other_bytes += queries * (uint64_t)whole_heads(batch) * key_bytes;
 }
 
 /* `times` that a layer's experts are read for `rows` rows. */
@@ -91,8 +119,8 @@ static void count_experts(const sf_batch *batch, sf_phase phase, uint64_t times,
 /* out [layers, H] = value / whole; NAN on sliding layers and where there was nothing. */
 static void ratio(const sf_batch *batch, const uint64_t *count, const double *sum, double whole, float *out)
 {
-    const sf_model_config *c = batch->config;
-    for (int64_t i = 0; i < sf_batch_heads(batch); i++) {
+    const sf_model_config *c = batch->whole;
+    for (int64_t i = 0; i < whole_heads(batch); i++) {
         bool absent = whole <= 0 || sf_layer_slides(c, (int)(i / c->heads));
         out[i] = absent ? NAN : (float)((count ? (double)count[i] : sum[i]) / whole);
     }
@@ -105,11 +133,9 @@ static void report_phase(const sf_batch *batch, sf_lane *lane, sf_phase phase, c
     if (lane->recall[phase]) ratio(batch, NULL, recall, recall ? weight : 0, lane->recall[phase]);
 }
 
-static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *pairs)
+static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pairs, const double *recall)
 {
-    sf_backend *b = batch->backend;
     double n = prompt->job->tokens;
-    SF_TRY(b->ops->download(b, pairs, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
     count_attention(batch, pairs, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
     count_experts(batch, SF_PREFILL, 1, prompt->job->tokens, &prompt->meter);
     for (int i = 0; i < batch->lanes; i++) {
@@ -118,31 +144,55 @@ static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *pair
         sf_batch_share(&prompt->meter, 1, 1, false, &s->lane->meter);
         s->lane->seconds[SF_PREFILL] += prompt->seconds;
         if (s->lane->picture[SF_PREFILL]) *s->lane->picture[SF_PREFILL] = *prompt->picture;
-        report_phase(batch, s->lane, SF_PREFILL, pairs, n * (n + 1) / 2, prompt->recall, 1);
+        report_phase(batch, s->lane, SF_PREFILL, pairs, n * (n + 1) / 2, recall, 1);
     }
-    return SF_OK;
 }
 
-static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *pairs)
+/* From tallies of this rank's heads, [layers, H] backend memory and host, to those of all. own: room for them. */
+static sf_status tallies(sf_batch *batch, const uint64_t *tally, const double *looked, uint64_t *own, uint64_t **pairs, double **recall)
 {
     sf_backend *b = batch->backend;
-    double n = s->steps;
-    SF_TRY(b->ops->download(b, pairs, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *pairs));
-    count_attention(batch, pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
-    count_experts(batch, SF_DECODE, (uint64_t)s->steps, 1, &s->lane->meter);
-    report_phase(batch, s->lane, SF_DECODE, pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, s->recall,
-                 s->recall_weight);
-    return SF_OK;
+    *recall = NULL;
+    SF_TRY(b->ops->download(b, own, tally, (size_t)sf_batch_heads(batch) * sizeof *own));
+    SF_TRY(gather_heads(batch, own, pairs));
+    return looked ? gather_heads(batch, looked, recall) : SF_OK;
+}
+
+static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *own)
+{
+    uint64_t *pairs = NULL;
+    double *recall = NULL;
+    sum_meter(batch, &prompt->meter);
+    sf_status status = tallies(batch, prompt->pairs, prompt->recall, own, &pairs, &recall);
+    if (status == SF_OK) give_prompt(batch, prompt, pairs, recall);
+    free(pairs);
+    free(recall);
+    return status;
+}
+
+static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *own)
+{
+    uint64_t *pairs = NULL;
+    double n = s->steps, *recall = NULL;
+    sf_status status = tallies(batch, s->pairs, s->recall, own, &pairs, &recall);
+    if (status == SF_OK) {
+        count_attention(batch, pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
+        count_experts(batch, SF_DECODE, (uint64_t)s->steps, 1, &s->lane->meter);
+        report_phase(batch, s->lane, SF_DECODE, pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, recall, s->recall_weight);
+    }
+    free(pairs);
+    free(recall);
+    return status;
 }
 
 sf_status sf_batch_tally(sf_batch *batch)
 {
-    uint64_t *pairs = malloc((size_t)sf_batch_heads(batch) * sizeof *pairs);
-    if (!pairs) return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", batch->config->layers);
+    uint64_t *own = malloc((size_t)sf_batch_heads(batch) * sizeof *own);
+    if (!own) return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", batch->config->layers);
     sf_status status = SF_OK;
-    for (int i = 0; status == SF_OK && i < batch->prompts; i++) status = count_prompt(batch, &batch->prompt[i], pairs);
-    for (int i = 0; status == SF_OK && i < batch->lanes; i++)
-        status = count_sequence(batch, &batch->sequence[i], pairs);
-    free(pairs);
+    for (int i = 0; i < batch->lanes; i++) sum_meter(batch, &batch->sequence[i].lane->meter); /* what prompts add is summed apart */
+    for (int i = 0; status == SF_OK && i < batch->prompts; i++) status = count_prompt(batch, &batch->prompt[i], own);
+    for (int i = 0; status == SF_OK && i < batch->lanes; i++) status = count_sequence(batch, &batch->sequence[i], own);
+    free(own);
     return status;
 }

@@ -14,7 +14,7 @@ typedef struct lockstep {
     int rows; /* lanes still running; all arrays are [lanes] */
     sf_sequence **sequence;
     sf_kv_part **tail;
-    sf_attention *attention;
+    sf_attention *attention, *view; /* for the executor, and as methods see it */
     sf_pattern *pattern;
     const sf_attention **attentions; /* the arrays above as the executor takes them */
     const sf_pattern **patterns;
@@ -35,6 +35,7 @@ static void attend(lockstep *l, int i, int layer)
     l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
     l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
     l->attention[i].carry = s->lane->decode && s->lane->decode->carry ? &s->carry : NULL;
+    l->view[i] = sf_batch_view(batch, &l->attention[i], i);
     l->pattern[i] = (sf_pattern){0};
 }
 
@@ -57,14 +58,14 @@ static sf_status choose(lockstep *l, int i, int layer)
     sf_batch *batch = l->batch;
     sf_lane *lane = l->sequence[i]->lane;
     const sf_method *m = lane->decode;
-    sf_attention *a = &l->attention[i];
+    sf_attention *a = &l->view[i];
     sf_state *state = &l->sequence[i]->at[layer].state;
     if (!m || (!m->observe && !m->decode) || sf_layer_slides(batch->config, layer)) return SF_OK;
     SF_TRY(apart(l, i));
-    batch->backend->meter = &lane->meter;
+    batch->backend->meter = sf_batch_meter_heads(batch, &lane->meter);
     SF_TRY(sf_hook_observe(a, m, lane->decode_params, state, a->keys - 1));
     if (m->decode) SF_TRY(sf_hook_choose(SF_HOOK_DECODE, a, m, lane->decode_params, state, &l->pattern[i]));
-    batch->backend->meter = &l->shared;
+    batch->backend->meter = sf_batch_meter_heads(batch, &l->shared);
     return SF_OK;
 }
 
@@ -120,14 +121,17 @@ static sf_status go_on(lockstep *l, int layer)
     uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
     for (int i = 0; i < POINTERS; i++) key[3 + i] = (uintptr_t)memory[i];
     bool done = false;
-    bool replays = b->ops->replay && !c->router.experts; /* which rows go to which expert differs from step to step */
+    /* Which rows go to which expert differs from step to step, and what ranks say to each other is not kept. */
+    const bool replays = b->ops->replay && !c->router.experts && !b->comm;
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
+    b->meter = &l->shared;
     SF_TRY(sf_transformer_finish(m, layer, batch->attention, l->rows, batch->hidden, &batch->workspace));
     if (layer + 1 < c->layers) {
         SF_TRY(queries(l, layer + 1));
     } else {
         SF_TRY(sf_transformer_logits(m, batch->hidden, l->rows, batch->logits, &batch->workspace));
+        b->meter = sf_batch_meter_once(batch, &l->shared);
         SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
     }
     return replays ? b->ops->recorded(b) : SF_OK;
@@ -140,14 +144,16 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
     for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
+    b->meter = sf_batch_meter_heads(batch, &l->shared);
     SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->k, batch->v));
 
     sf_mark mark = sf_scratch_mark(b);
+    SF_TRY(sf_batch_share_queries(batch, batch->q, l->rows));
     for (int i = 0; i < l->rows; i++) {
         l->tail[i]->n++;
         attend(l, i, layer);
     }
-    for (int i = 0; i < l->rows; i++) SF_TRY(choose(l, i, layer));
+    for (int i = 0; i < l->rows; i++) SF_TRY(sf_batch_agree(batch, choose(l, i, layer)));
     SF_TRY(together(l));
     SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
     if (weight) SF_TRY(b->ops->watch(b, true));
@@ -239,12 +245,13 @@ static sf_status open_lockstep(lockstep *l, sf_batch *batch)
         .sequence = calloc(n, sizeof *l->sequence),
         .tail = calloc(n, sizeof *l->tail),
         .attention = calloc(n, sizeof *l->attention),
+        .view = calloc(n, sizeof *l->view),
         .pattern = calloc(n, sizeof *l->pattern),
         .attentions = calloc(n, sizeof *l->attentions),
         .patterns = calloc(n, sizeof *l->patterns),
         .input = calloc(2 * n, sizeof *l->input),
     };
-    if (!l->sequence || !l->tail || !l->attention || !l->pattern || !l->attentions || !l->patterns || !l->input)
+    if (!l->sequence || !l->tail || !l->attention || !l->view || !l->pattern || !l->attentions || !l->patterns || !l->input)
         return sf_fail(SF_NO_MEMORY, "no memory for the tables of %d lanes", batch->lanes);
     for (int i = 0; i < batch->lanes; i++) {
         l->sequence[i] = &batch->sequence[i];
@@ -259,6 +266,7 @@ static void close_lockstep(lockstep *l)
     free(l->sequence);
     free(l->tail);
     free(l->attention);
+    free(l->view);
     free(l->pattern);
     free(l->attentions);
     free(l->patterns);

@@ -10,10 +10,12 @@
 #include "harness/engine/decode.h"
 #include "harness/engine/prefill.h"
 #include "harness/engine/hooks.h"
+#include "harness/model/part.h"
 #include "harness/model/weights.h"
 
 struct sf_engine {
-    const sf_model *source;
+    const sf_model *source; /* whole */
+    sf_part part;           /* of it, where the backend is one of several ranks; else zero */
     sf_transformer model;
     sf_arena store, work;
     int chunk;
@@ -39,12 +41,18 @@ sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tok
     if (!engine) return sf_fail(SF_NO_MEMORY, "no memory for the engine");
     engine->source = model;
     engine->store.backend = engine->work.backend = backend;
-    sf_status status = sf_transformer_open(backend, model, max_tokens, &engine->model);
+    sf_comm *comm = backend->comm;
+    sf_status status = comm ? sf_comm_agree(comm, sf_part_open(model, comm->rank, comm->size, &engine->part)) : SF_OK;
     if (status == SF_OK)
-        *out = engine;
-    else
-        free(engine);
-    return status;
+        status = sf_transformer_open(backend, comm ? &engine->part.model : model, comm ? model : NULL, max_tokens, &engine->model);
+    status = sf_comm_agree(comm, status);
+    if (status == SF_OK && backend->ops->devices) sf_part_drop(&engine->part); /* the device has its own copies */
+    if (status != SF_OK) {
+        sf_engine_close(engine);
+        return status;
+    }
+    *out = engine;
+    return SF_OK;
 }
 
 sf_status sf_engine_set_length(sf_engine *engine, int max_tokens)
@@ -59,6 +67,7 @@ void sf_engine_close(sf_engine *engine)
     sf_arena_close(&engine->store);
     sf_arena_close(&engine->work);
     sf_transformer_close(&engine->model);
+    sf_part_close(&engine->part);
     free(engine);
 }
 
@@ -112,7 +121,8 @@ static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const 
     return (sf_batch){
         .model = &engine->model,
         .backend = engine->model.backend,
-        .config = &engine->source->config,
+        .config = engine->model.config,
+        .whole = &engine->source->config,
         .how = how,
         .stop = engine->source->stop,
         .stops = engine->source->stops,
@@ -155,6 +165,13 @@ static void leave(sf_backend *b, guard g)
     sf_scratch_release(b, g.mark);
 }
 
+/* A rank whose failure the others have not heard of cannot leave them waiting for it. */
+static void end_together(const sf_batch *batch, sf_status status)
+{
+    sf_comm *comm = batch->backend->comm;
+    if (status != SF_OK && comm && !batch->agreed) comm->ops->abort(comm);
+}
+
 /* Weights that are no numbers make a method's choice and the logits none either: then those are to be named instead. */
 static sf_status explain(sf_status status, const sf_model *model)
 {
@@ -162,6 +179,30 @@ static sf_status explain(sf_status status, const sf_model *model)
     if (status != SF_BAD_INPUT) return status;
     snprintf(text, sizeof text, "%s", sf_error());
     return sf_weights_finite(model) == SF_OK ? sf_fail(status, "%s", text) : SF_BAD_INPUT;
+}
+
+/* Pictures are taken by the rank that has the head, which it knows by a number of its own: *how becomes what this rank takes. */
+static int own_picture(const sf_engine *engine, sf_generation *how)
+{
+    const sf_comm *comm = engine->model.backend->comm;
+    const int heads = engine->model.config->heads, owner = comm ? how->picture_head / heads : 0;
+    if (!comm) return 0;
+    if (owner != comm->rank) how->picture_layer = -1;
+    how->picture_head %= heads;
+    return owner;
+}
+
+static sf_status tell_pictures(const sf_engine *engine, const sf_generation *how, int owner, int jobs, const sf_job *job)
+{
+    for (int j = 0; engine->model.backend->comm && j < jobs; j++)
+        for (int i = 0; i < job[j].lanes; i++)
+            for (int p = 0; p < SF_PHASES; p++) {
+                sf_picture *picture = job[j].lane[i].picture[p];
+                if (!picture || how->picture_layer < 0) continue;
+                SF_TRY(sf_comm_tell(engine->model.backend->comm, owner, picture, sizeof *picture));
+                picture->head = how->picture_head;
+            }
+    return SF_OK;
 }
 
 sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how)
@@ -172,8 +213,12 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
         for (int i = 0; i < job[j].lanes; i++) reset_lane(&job[j].lane[i]);
     }
     guard before = enter(engine->model.backend);
-    sf_batch batch = new_batch(engine, jobs, job, how);
+    sf_generation own = *how;
+    const int owner = own_picture(engine, &own);
+    sf_batch batch = new_batch(engine, jobs, job, &own);
     sf_status status = generate(&batch);
+    end_together(&batch, status);
+    if (status == SF_OK) status = tell_pictures(engine, how, owner, jobs, job);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
     return explain(status, engine->source);
@@ -221,6 +266,7 @@ sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, 
     guard before = enter(engine->model.backend);
     sf_batch batch = new_batch(engine, 1, &job, &plain);
     sf_status status = logits(&batch, out);
+    end_together(&batch, status);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
     return explain(status, engine->source);
@@ -267,8 +313,10 @@ sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *back
     for (int j = 0; j < jobs; j++) SF_TRY(check_lanes(job[j].lanes, job[j].lane));
     sf_arena store = {0}, work = {0};
     sf_backend shape = *backend; /* nothing is executed on it */
+    sf_model_config part;
+    SF_TRY(sf_config_part(config, backend->comm ? backend->comm->rank : 0, backend->comm ? backend->comm->size : 1, &part));
     sf_batch batch = {
-        .backend = &shape, .config = config, .how = how, .store = &store, .work = &work, .jobs = jobs, .job = job};
+        .backend = &shape, .config = &part, .whole = config, .how = how, .store = &store, .work = &work, .jobs = jobs, .job = job};
     sf_status status = measure(&batch, kept);
     sf_batch_close(&batch);
     *bytes = store.peak + work.peak;

@@ -1,6 +1,7 @@
 #include "harness/engine/hooks.h"
 
 #include "base/running.h"
+#include "kernels/comm.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,14 +95,49 @@ static sf_status check_answer(sf_status status, sf_hook hook, sf_attention *a, c
     return status == SF_OK ? a->backend->ops->check_pattern(a->backend, a, out, m->name) : status;
 }
 
+static void skip_rows(sf_lists *l, int64_t rows, int64_t first, int64_t heads, int64_t all)
+{
+    int64_t each = rows / all;
+    if (!l->rows) return;
+    l->count += first * each;
+    l->index += first * each * l->stride;
+    l->rows = heads * each;
+}
+
+static void skip_floats(sf_tensor *t, int64_t first, int64_t heads, int64_t all)
+{
+    int64_t each = t->data ? sf_elements(t) / all : 0;
+    if (!t->data) return;
+    t->data = (float *)t->data + first * each;
+    t->dim[0] = t->dim[0] / all * heads;
+}
+
+/* Of a pattern for the query heads of several ranks, that of this rank's. */
+static sf_status narrow(const sf_attention *a, sf_pattern *p)
+{
+    const int heads = a->heads / a->repeat, first = a->comm->rank % a->repeat * heads;
+    for (int i = 0; p->kind == SF_PARTS && i < p->parts; i++) SF_TRY(narrow(a, (sf_pattern *)&p->part[i])); /* of the view's own room */
+    if (p->gate.data) return sf_fail(SF_UNSUPPORTED, "parts with gates on kv heads that %d ranks share", a->repeat);
+    if (p->sum.bias.data && p->sum.bias.dim[0] == a->heads) skip_floats(&p->sum.bias, first, heads, a->heads);
+    if (p->heads != a->heads) return SF_OK; /* kv heads' or one for all */
+    if (p->bias.data) skip_floats(&p->bias, first, heads, a->heads);
+    skip_rows(&p->first, p->first.rows, first, heads, a->heads);
+    skip_rows(&p->second, p->second.rows, first, heads, a->heads);
+    if (p->band) p->band += first * SF_BANDS_A_HEAD;
+    p->heads = heads;
+    return SF_OK;
+}
+
 sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, const void *params, sf_state *state,
                          sf_pattern *out)
 {
     *out = (sf_pattern){.kind = SF_PATTERN_KINDS}; /* none of them, so that a pattern never made is seen */
+    a->across = m->across;
     enter(m, hooks[hook].name, a->layer);
     sf_status status = check_answer(outcome(a, call(hook, a, m, params, state, out)), hook, a, m, out);
     if (status == SF_OK && hook == SF_HOOK_COMPRESS && m->settle && out->kind != SF_DENSE)
         status = sf_fail(SF_BAD_INPUT, "chose keys to keep, which settle() does at last; expected sf_dense()");
+    if (status == SF_OK && a->repeat > 1) status = narrow(a, out);
     return sf_hook_blame(status, hook, m, a->layer);
 }
 
@@ -109,6 +145,9 @@ sf_status sf_hook_settle(int layers, sf_attention *a, const sf_method *m, const 
                          sf_pattern *out)
 {
     for (int i = 0; i < layers; i++) out[i] = (sf_pattern){.kind = SF_PATTERN_KINDS};
+    if (layers && a->comm)
+        return sf_fail(SF_UNSUPPORTED, "method '%s' settles its choice over all layers, which is not done where a model is split over "
+                       "ranks; run it unsplit", m->name);
     enter(m, "settle", -1);
     sf_status status = leave(m->settle(layers, a, params, state, out));
     for (int i = 0; i < layers && status == SF_OK; i++)
@@ -142,6 +181,7 @@ static sf_status open_state(state_hook *hook, const char *name, sf_attention *a,
 {
     *out = (sf_state){0};
     if (!hook) return SF_OK;
+    a->across = m->across;
     enter(m, name, a->layer);
     sf_status status = outcome(a, hook(a, params, max_keys, out));
     for (int i = 0; status == SF_OK && i < SF_STATE_TENSORS; i++)
@@ -164,6 +204,7 @@ sf_status sf_hook_carry(sf_attention *a, const sf_method *m, const void *params,
 sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *params, sf_state *state, int first)
 {
     if (!m->observe) return SF_OK;
+    a->across = m->across;
     enter(m, "observe", a->layer);
     sf_status status = outcome(a, m->observe(a, params, state, first));
     return sf_blame(status, "method '%s', observe at layer %d", m->name, a->layer);

@@ -99,16 +99,19 @@ static sf_status open_carry(sf_batch *batch, const sf_method *m, const void *par
     return a->layer == 0 ? sf_hook_carry(&all, m, params, a->keys + batch->how->max_output - 1, batch->store, carry) : SF_OK;
 }
 
-static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, void *out)
+/* view: of `a`, as the method sees it. */
+static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_attention *view, void *out)
 {
     sf_backend *b = batch->backend;
     sf_pattern pattern = {0};
-    if (prompt->method) SF_TRY(open_carry(batch, prompt->method, prompt->params, a, &prompt->carry));
-    a->carry = prompt->method && prompt->method->carry ? &prompt->carry : NULL;
+    if (prompt->method) SF_TRY(open_carry(batch, prompt->method, prompt->params, view, &prompt->carry));
+    view->carry = prompt->method && prompt->method->carry ? &prompt->carry : NULL;
     sf_mark mark = sf_scratch_mark(b);
     bool chosen = prompt->method && !sf_layer_slides(batch->config, a->layer);
-    if (chosen) SF_TRY(sf_hook_choose(SF_HOOK_PREFILL, a, prompt->method, prompt->params, NULL, &pattern));
-    sf_status status = b->ops->prefill(b, a, &pattern, out);
+    sf_status status = SF_OK;
+    if (chosen) status = sf_hook_choose(SF_HOOK_PREFILL, view, prompt->method, prompt->params, NULL, &pattern);
+    SF_TRY(sf_batch_agree(batch, status));
+    status = sf_batch_agree(batch, b->ops->prefill(b, a, &pattern, out));
     if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;
     if (prompt->recall) {
         SF_TRY(b->ops->watch(b, true));
@@ -185,6 +188,7 @@ static sf_status observe(sf_batch *batch, sf_sequence *s, const sf_attention *a)
     bool whole = cache->prompt.n == a->keys;
     sf_attention own = sf_batch_attention(batch, a->layer, whole ? a->queries : 0, whole ? a->q : NULL, cache->prompt,
                                           (sf_kv_part){0});
+    own = sf_batch_view(batch, &own, 0);
     own.carry = a->carry;
     return sf_hook_observe(&own, s->lane->decode, s->lane->decode_params, &cache->state, 0);
 }
@@ -259,9 +263,9 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
         }
         double began = sf_batch_time(batch);
         bool last = a->layer == last_full_layer(batch->config);
-        b->meter = &s->lane->meter;
-        SF_TRY(take_layer(batch, s, a));
-        if (last && s->lane->decode->settle) SF_TRY(settle(batch, s));
+        b->meter = sf_batch_meter_heads(batch, &s->lane->meter);
+        SF_TRY(sf_batch_agree(batch, take_layer(batch, s, a)));
+        if (last && s->lane->decode->settle) SF_TRY(sf_batch_agree(batch, settle(batch, s)));
         double own = sf_batch_time(batch) - began;
         s->lane->seconds[SF_PREFILL] += own + batch->probes.saved; /* as if it had been alone */
         batch->probes.saved = 0;
@@ -286,7 +290,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     const void *v = first ? batch->first.v : kv_rows(batch, batch->v, prompt->row);
 
     double began = sf_batch_time(batch);
-    b->meter = &prompt->meter;
+    b->meter = sf_batch_meter_heads(batch, &prompt->meter);
     sf_kv_part *part = &prompt->part[layer];
     bool staged = part->capacity < tokens;
     sf_kv_part *all = staged ? &batch->staging : part;
@@ -296,9 +300,11 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
 
     sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
     a.pairs = prompt->pairs + (int64_t)layer * a.heads;
-    SF_TRY(attend(batch, prompt, &a, head_rows(batch, batch->attention, prompt->row)));
+    if (batch->lanes) SF_TRY(sf_batch_share_queries(batch, q, tokens));
+    sf_attention view = sf_batch_view(batch, &a, 0);
+    SF_TRY(attend(batch, prompt, &a, &view, head_rows(batch, batch->attention, prompt->row)));
     if (staged && part->capacity) SF_TRY(copy_keys(batch, all, tokens - (int)part->capacity, part));
-    SF_TRY(serve_lanes(batch, prompt, &a));
+    SF_TRY(serve_lanes(batch, prompt, &view));
     prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;
 }
@@ -363,6 +369,7 @@ sf_status sf_batch_first_tokens(sf_batch *batch, const sf_wave *wave)
         SF_TRY(b->ops->copy(b, batch->last + i * c->d, batch->hidden + last * c->d, bytes));
     }
     SF_TRY(sf_transformer_logits(batch->model, batch->last, wave->prompts, batch->logits, &batch->workspace));
+    b->meter = sf_batch_meter_once(batch, &s.meter);
     SF_TRY(b->ops->argmax(b, batch->logits, wave->prompts, c->vocab, batch->next));
     SF_TRY(b->ops->download(b, token, batch->next, sizeof token));
     b->meter = s.before;

@@ -6,6 +6,9 @@
 
 #include "harness/engine/rope.h"
 #include "harness/model/weights.h"
+#include "harness/model/part.h"
+#include "kernels/comm.h"
+#include "kernels/counting.h"
 
 /* A layer's weights are nothing but tensors, so they can be walked as an array. */
 enum { LAYER_TENSORS = sizeof(sf_layer_weights) / sizeof(sf_tensor) };
@@ -47,6 +50,45 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model)
     }
     return SF_OK;
 }
+
+/* The whole model of which a rank has a part, seen by its shapes alone. */
+struct sf_whole {
+    sf_backend counts;
+    sf_transformer model;
+};
+
+/* Weights count in the dtype that the backend has them in. */
+static sf_status open_whole(sf_transformer *t, const sf_model *whole)
+{
+    const size_t layers = (size_t)whole->config.layers;
+    struct sf_whole *w = t->whole = calloc(1, sizeof *w);
+    if (!w) return sf_fail(SF_NO_MEMORY, "no memory for the shape of the whole model");
+    w->counts = (sf_backend){.ops = &sf_counting_ops, .activation = t->backend->activation};
+    w->model = (sf_transformer){.backend = &w->counts, .config = &whole->config, .weights = t->weights, .curve = t->curve};
+    w->model.weights.layer = malloc(layers * sizeof *w->model.weights.layer);
+    if (!w->model.weights.layer) return sf_fail(SF_NO_MEMORY, "no memory for the table of %zu layers", layers);
+    memcpy(w->model.weights.layer, whole->weights.layer, layers * sizeof *w->model.weights.layer);
+    for (size_t i = 0; i < layers * LAYER_TENSORS; i++) {
+        const sf_tensor *own = (const sf_tensor *)t->weights.layer + i;
+        if (own->data) ((sf_tensor *)w->model.weights.layer)[i].dtype = own->dtype;
+    }
+    return SF_OK;
+}
+
+/* Walks the part, whose ops then count for nobody, and once more the whole, which counts on one rank. */
+#define IN_PARTS(t, walk, ...)                                                                                         \
+    do {                                                                                                               \
+        sf_backend *b_ = (t)->backend;                                                                                 \
+        if (!(t)->whole) return walk(t, __VA_ARGS__);                                                                  \
+        sf_meter *meter_ = b_->meter;                                                                                  \
+        b_->meter = sf_meter_aside();                                                                                  \
+        sf_status status_ = walk(t, __VA_ARGS__);                                                                      \
+        b_->meter = meter_;                                                                                            \
+        if (status_ != SF_OK || b_->comm->rank > 0) return status_;                                                    \
+        (t)->whole->counts.meter = meter_;                                                                             \
+        (t)->whole->counts.phase = b_->phase;                                                                          \
+        return walk(&(t)->whole->model, __VA_ARGS__);                                                                  \
+    } while (0)
 
 /* The numbers of each layer's activation, as the host has them. xIELU's slopes are stored as what softplus makes them of. */
 static sf_status read_curves(sf_transformer *t, const sf_model *model)
@@ -164,7 +206,7 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
     return status;
 }
 
-sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_transformer *out)
+sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, const sf_model *whole, int max_tokens, sf_transformer *out)
 {
     *out = (sf_transformer){.backend = backend, .config = &model->config};
     if (model->config.attention_softcap != 0 && !backend->ops->caps)
@@ -172,6 +214,7 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int ma
                        model->config.name, (double)model->config.attention_softcap, backend->ops->name);
     sf_status status = import_weights(out, model);
     if (status == SF_OK) status = read_curves(out, model);
+    if (status == SF_OK && whole) status = open_whole(out, whole);
     if (status == SF_OK) status = sf_transformer_set_length(out, max_tokens);
     if (status != SF_OK) sf_transformer_close(out);
     return sf_blame(status, "model '%s' on %s", model->config.name, backend->ops->name);
@@ -195,6 +238,8 @@ void sf_transformer_close(sf_transformer *t)
     int64_t experts = t->weights.expert ? (int64_t)t->config->layers * SF_EXPERT_PARTS * t->config->router.experts : 0;
     for (int64_t i = 0; i < experts; i++) release(b, &t->weights.expert[i]);
     sf_weights_free(&t->weights);
+    if (t->whole) free(t->whole->model.weights.layer);
+    free(t->whole);
     free(t->curve);
     close_positions(b, &t->positions);
     memset(t, 0, sizeof *t);
@@ -211,7 +256,7 @@ static sf_status open_mixture(const sf_model_config *c, sf_dtype activation, int
     return sf_arena_alloc(arena, sf_bytes(activation, slots * c->d), &out->out);
 }
 
-sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64_t rows, sf_arena *arena,
+sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64_t rows, int ranks, sf_arena *arena,
                             sf_workspace *out)
 {
     *out = (sf_workspace){0};
@@ -219,7 +264,8 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->normed));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->gate));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
-    if (c->post_norms) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
+    if (c->post_norms || ranks > 1) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
+    if (ranks > 1) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
     return c->router.experts ? open_mixture(c, activation, rows, arena, &out->mixture) : SF_OK;
 }
 
@@ -250,6 +296,19 @@ static sf_status linear(const sf_transformer *t, const void *x, int64_t rows, co
     return t->backend->ops->linear(t->backend, x, rows, w, bias, false, y, t->backend->activation);
 }
 
+/* work->branch [rows, d] = the sum over ranks of x · Wᵀ + bias, in their order. */
+static sf_status sum_branch(const sf_transformer *t, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
+                            sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const int64_t n = rows * t->config->d;
+    SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
+    SF_TRY(b->comm->ops->gather(b->comm, b, work->branch, sf_bytes(SF_F32, n), work->parts));
+    SF_TRY(b->ops->copy(b, work->branch, work->parts, sf_bytes(SF_F32, n)));
+    for (int r = 1; r < b->comm->size; r++) SF_TRY(b->ops->accumulate(b, work->branch, n, 1, work->parts + r * n, 1, n));
+    return SF_OK;
+}
+
 /* hidden += scale · (x · Wᵀ + bias), through the post norm where the family has one. */
 static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows, const sf_tensor *w,
                             const sf_tensor *bias, const sf_tensor *post_norm, float *hidden, sf_workspace *work)
@@ -257,8 +316,13 @@ static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
     float scale = c->residual_scale != 0 ? c->residual_scale : 1;
-    if (!c->post_norms && scale == 1) return b->ops->linear(b, x, rows, w, bias, true, hidden, SF_F32);
-    if (c->post_norms) {
+    if (!c->post_norms && scale == 1 && !t->whole) return b->ops->linear(b, x, rows, w, bias, true, hidden, SF_F32);
+    if (t->whole) {
+        SF_TRY(sum_branch(t, x, rows, w, bias, work));
+        if (!c->post_norms && scale == 1) return b->ops->accumulate(b, hidden, rows * c->d, 1, work->branch, 1, rows * c->d);
+        if (!c->post_norms) SF_TRY(b->ops->cast(b, work->branch, rows * c->d, work->normed));
+        else SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, NULL, work->normed));
+    } else if (c->post_norms) {
         SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
         SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, NULL, work->normed));
     } else {
@@ -274,9 +338,31 @@ const float *sf_transformer_frequency(const sf_transformer *t, int layer)
     return sf_layer_slides(t->config, layer) ? p->local.frequency : p->global.frequency;
 }
 
-sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden)
+static sf_status embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden)
 {
     return t->backend->ops->embed(t->backend, &t->weights.embedding, token, rows, t->config->embed_scale, hidden);
+}
+
+sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden)
+{
+    IN_PARTS(t, embed, token, rows, hidden);
+}
+
+/* A norm over all heads of the model, of which a rank has some: ranks that hold the same ones, `repeat`, stand together. */
+static sf_status norm_split(const sf_transformer *t, const sf_tensor *weight, int64_t rows, int heads, int repeat, void *x)
+{
+    sf_backend *b = t->backend;
+    sf_mark mark = sf_scratch_mark(b);
+    const int64_t width = (int64_t)heads * t->config->head_dim, n = b->comm->size / repeat;
+    const size_t bytes = sf_bytes(b->activation, width);
+    char *all;
+    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * bytes, (void **)&all));
+    SF_TRY(sf_comm_rows(b->comm, b, x, 0, repeat, (int)n, rows, width, all));
+    SF_TRY(norm(t, all, b->activation, rows, weight, NULL, all));
+    for (int64_t r = 0; r < rows; r++)
+        SF_TRY(b->ops->copy(b, (char *)x + (size_t)r * bytes, all + (size_t)(r * n + b->comm->rank / repeat) * bytes, bytes));
+    sf_scratch_release(b, mark);
+    return SF_OK;
 }
 
 /* The norms over each head of q and k, where the family has them. */
@@ -284,12 +370,16 @@ static sf_status norm_heads(const sf_transformer *t, const sf_layer_weights *w, 
 {
     const sf_model_config *c = t->config;
     if (!c->qk_norm) return SF_OK;
+    if (c->qk_norm_whole && t->whole) {
+        SF_TRY(norm_split(t, &w->q_norm, rows, c->heads, 1, q));
+        return norm_split(t, &w->k_norm, rows, c->kv_heads, sf_part_repeat(t->whole->model.config, t->backend->comm->size), k);
+    }
     SF_TRY(norm(t, q, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->heads), &w->q_norm, NULL, q));
     return norm(t, k, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->kv_heads), &w->k_norm, NULL, k);
 }
 
-sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
-                             const int32_t *position, void *q, void *k, void *v, sf_workspace *work)
+static sf_status qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows, const int32_t *position, void *q, void *k,
+                     void *v, sf_workspace *work)
 {
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
@@ -307,6 +397,12 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
         SF_TRY(b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, rotary, position, r->cosine, r->sine, c->rope_interleaved));
     }
     return c->norm_after_rope ? norm_heads(t, w, rows, q, k) : SF_OK;
+}
+
+sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
+                             const int32_t *position, void *q, void *k, void *v, sf_workspace *work)
+{
+    IN_PARTS(t, qkv, layer, hidden, rows, position, q, k, v, work);
 }
 
 /* work->gate = what `down` reads of the normed rows */
@@ -356,8 +452,7 @@ static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, f
     return b->ops->combine(b, hidden, m->out, rows, 1, c->d, m->share);
 }
 
-sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
-                                sf_workspace *work)
+static sf_status finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden, sf_workspace *work)
 {
     const sf_layer_weights *w = &t->weights.layer[layer];
 
@@ -374,10 +469,21 @@ sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *
     return add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, hidden, work);
 }
 
-sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, int64_t rows, float *logits,
+sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
                                 sf_workspace *work)
+{
+    IN_PARTS(t, finish, layer, attention, rows, hidden, work);
+}
+
+static sf_status logits_of(const sf_transformer *t, const float *hidden, int64_t rows, float *logits, sf_workspace *work)
 {
     const sf_tensor no_bias = {0};
     SF_TRY(norm(t, hidden, SF_F32, rows, &t->weights.final_norm, &t->weights.final_norm_bias, work->normed));
     return t->backend->ops->linear(t->backend, work->normed, rows, &t->weights.head, &no_bias, false, logits, SF_F32);
+}
+
+sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, int64_t rows, float *logits,
+                                sf_workspace *work)
+{
+    IN_PARTS(t, logits_of, hidden, rows, logits, work);
 }

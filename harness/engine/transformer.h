@@ -7,6 +7,9 @@
  *              └──────────────────────────────────────────────────────────────(+)── hidden     router chooses for each row
  *
  * Families leave out norms or add some, leave out the gate, or let both halves read the same normed rows (config.h).
+ * Where the model is split over ranks, q, k, v, gate and up are a rank's heads and its part of the MLP, and each (+) adds
+ * the sum of what o and down of all ranks give. What a rank computes is then not what the model takes; that is counted by
+ * walking the same functions once more, over the whole model's shapes, on a backend that only counts (kernels/counting.c).
  * The hidden state is f32; what lies between norms and projections is in the backend's activation dtype. Every function
  * works on any number of rows, and a row's result does not depend on the others (the backend's promise). */
 #ifndef SF_TRANSFORMER_H
@@ -35,13 +38,15 @@ typedef struct sf_transformer {
     sf_weights weights; /* imported into the backend */
     sf_positions positions;
     sf_curve *curve; /* [layers] activation of each MLP */
+    struct sf_whole *whole; /* of a model that is split over ranks (backend->comm): what counts for all of it; else NULL */
 } sf_transformer;
 
 /* Intermediates of `rows` rows. */
 typedef struct sf_workspace {
     void *normed;    /* [rows, d] */
     void *gate, *up; /* [rows, mlp] */
-    float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms */
+    float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms and ranks */
+    float *parts;    /* [ranks, rows, d] what each rank has of it; NULL without ranks */
     struct sf_mixture {
         float *logits, *share; /* [rows, E], [rows, K] */
         int32_t *expert;       /* [rows, K] */
@@ -49,13 +54,15 @@ typedef struct sf_workspace {
     } mixture;       /* NULL without experts */
 } sf_workspace;
 
-sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, int max_tokens, sf_transformer *out);
+/* `whole`: where `model` is a rank's part of one (part.h), that; else NULL. */
+sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, const sf_model *whole, int max_tokens, sf_transformer *out);
 void sf_transformer_close(sf_transformer *t); /* accepts half-opened and zeroed ones */
 
 /* Makes the tables anew for another longest sequence; on failure the old ones stay. */
 sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens);
 
-sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, int64_t rows, sf_arena *arena,
+/* `ranks`: that the model is split over; 1: it is not. */
+sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, int64_t rows, int ranks, sf_arena *arena,
                             sf_workspace *out);
 
 /* The frequencies (sf_attention) of a layer. */

@@ -148,8 +148,20 @@ static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_
     slot->role = role;
     slot->rank = columns ? 2 : 1;
     slot->of_hf = slot->of_gguf = (struct sf_weight_share){0};
+    slot->rows_by = slot->columns_by = SF_UNCUT;
     slot->dim[0] = rows;
     slot->dim[1] = columns;
+}
+
+static sf_cut cut_of(size s)
+{
+    switch (s) {
+    case QUERIES: return SF_BY_HEADS;
+    case KEYS: return SF_BY_KV_HEADS;
+    case MLP: return SF_BY_MLP;
+    case NONE: case ONE: case MODEL: case Q_NORM: case K_NORM: return SF_UNCUT;
+    default: return SF_CUT_UNKNOWN;
+    }
 }
 
 /* The family's own name of a row's tensor. */
@@ -241,6 +253,9 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
                                                              : SF_ROLE_INNER;
             put(&slot[n], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
                 size_of(c, LAYER[r].columns));
+            bool summed = LAYER[r].at == AT(o_bias) || LAYER[r].at == AT(down_bias);
+            slot[n].rows_by = summed ? SF_ONCE : cut_of(LAYER[r].rows);
+            slot[n].columns_by = cut_of(LAYER[r].columns);
             slot[n].of_hf = share(c, f, hf, LAYER[r].at, false);
             slot[n++].of_gguf = share(c, f, gguf, LAYER[r].at, true);
         }

@@ -11,12 +11,15 @@ typedef enum sf_weight_role {
     SF_ROLE_NORM, SF_ROLE_BIAS
 } sf_weight_role;
 
+typedef enum sf_cut { SF_UNCUT, SF_BY_HEADS, SF_BY_KV_HEADS, SF_BY_MLP, SF_ONCE /* of what ranks sum: one has it */, SF_CUT_UNKNOWN } sf_cut;
+
 typedef struct sf_weight_slot {
     char gguf[64], hf[112]; /* names in a GGUF file; in a Hugging Face checkpoint, below "model." but for the head */
     sf_tensor *at;         /* in the weights given */
     sf_weight_role role;
     int rank;              /* 1: a norm or bias, of a plain dtype; 2: a matrix [rows, columns], of any float dtype */
     int64_t dim[2];
+    sf_cut rows_by, columns_by; /* how they are cut where a model is split over ranks */
     struct sf_weight_share { int64_t first_row, whole_rows; } of_hf, of_gguf; /* which rows of a tensor that several slots share,
                                                                 one below the other; whole_rows 0: all of it */
 } sf_weight_slot;

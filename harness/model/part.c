@@ -1,0 +1,110 @@
+#include "harness/model/part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/model/weights.h"
+
+sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model_config *out)
+{
+    (void)rank; /* all are alike */
+    *out = *c;
+    if (ranks == 1) return SF_OK;
+    const char *name = c->name;
+    if (c->router.experts)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': a mixture of experts is not split over ranks yet; run it unsplit", name);
+    if (c->heads % ranks != 0)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': %d query heads cannot be split over %d ranks evenly; choose a divisor", name, c->heads,
+                       ranks);
+    if (c->kv_heads % ranks != 0 && ranks % c->kv_heads != 0)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': %d kv heads cannot be split over %d ranks, nor repeated on them evenly; choose a "
+                       "divisor or a multiple", name, c->kv_heads, ranks);
+    if (c->mlp % ranks != 0)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': an MLP of %d cannot be split over %d ranks evenly; choose a divisor", name, c->mlp,
+                       ranks);
+    out->heads = c->heads / ranks;
+    out->kv_heads = c->kv_heads / ranks > 1 ? c->kv_heads / ranks : 1;
+    out->mlp = c->mlp / ranks;
+    return SF_OK;
+}
+
+/* Elements [*first, *first + *n) of a dimension that is cut so. */
+static void range_of(const sf_model_config *c, sf_cut cut, int rank, int ranks, int64_t whole, int64_t *first, int64_t *n)
+{
+    int repeat = sf_part_repeat(c, ranks);
+    *n = cut == SF_UNCUT ? whole : cut == SF_BY_KV_HEADS ? whole * repeat / ranks : whole / ranks;
+    *first = cut == SF_UNCUT ? 0 : cut == SF_BY_KV_HEADS ? rank / repeat * *n : rank * *n;
+}
+
+static void take_rows(sf_tensor *t, int64_t first, int64_t n)
+{
+    size_t row = sf_bytes(t->dtype, t->rank == 2 ? t->dim[1] : 1);
+    t->data = (char *)t->data + (size_t)first * row;
+    t->dim[0] = n;
+}
+
+static sf_status take_columns(const sf_weight_slot *slot, const char *name, int64_t first, int64_t n, sf_tensor *t, void **copy)
+{
+    int block = sf_dtypes[t->dtype].block;
+    if (n % block != 0)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': tensor %s (%s): %lld columns a rank cut through its blocks of %d; split it over fewer "
+                       "ranks, or take a checkpoint of another type", name, slot->gguf, sf_dtypes[t->dtype].name, (long long)n, block);
+    const size_t whole = sf_bytes(t->dtype, t->dim[1]), some = sf_bytes(t->dtype, n), skip = sf_bytes(t->dtype, first);
+    char *to = *copy = aligned_alloc(64, ((size_t)t->dim[0] * some + 63) / 64 * 64);
+    if (!to) return sf_fail(SF_NO_MEMORY, "model '%s': no memory for a part of tensor %s", name, slot->gguf);
+    for (int64_t r = 0; r < t->dim[0]; r++) memcpy(to + (size_t)r * some, (const char *)t->data + (size_t)r * whole + skip, some);
+    t->data = to;
+    t->dim[1] = n;
+    return SF_OK;
+}
+
+static sf_status take_slot(const sf_model *whole, const sf_weight_slot *slot, int rank, int ranks, void ***next, sf_tensor *t)
+{
+    int64_t first, n;
+    if (!t->data) return SF_OK;
+    if (slot->rows_by == SF_CUT_UNKNOWN || slot->columns_by == SF_CUT_UNKNOWN)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': it is not known how tensor %s is split over ranks; run it unsplit", whole->config.name,
+                       slot->gguf);
+    if (slot->rows_by == SF_ONCE) return rank > 0 ? (void)(*t = (sf_tensor){0}) : (void)0, SF_OK;
+    range_of(&whole->config, slot->rows_by, rank, ranks, t->dim[0], &first, &n);
+    if (slot->rows_by != SF_UNCUT) take_rows(t, first, n);
+    if (slot->columns_by == SF_UNCUT) return SF_OK;
+    range_of(&whole->config, slot->columns_by, rank, ranks, t->dim[1], &first, &n);
+    return take_columns(slot, whole->config.name, first, n, t, (*next)++);
+}
+
+sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
+{
+    const size_t layers = (size_t)whole->config.layers;
+    *out = (sf_part){.model = {.weights = whole->weights, .stops = whole->stops, .bos = whole->bos}};
+    memcpy(out->model.stop, whole->stop, sizeof whole->stop);
+    out->model.weights.layer = NULL, out->model.weights.expert = NULL;
+    SF_TRY(sf_config_part(&whole->config, rank, ranks, &out->model.config));
+    if (!whole->weights.layer) return SF_OK; /* a shape alone: whoever opens it says so */
+    sf_weight_slot *slot = NULL;
+    sf_status status = sf_weights_room(&whole->config, &out->model.weights, &slot, whole->config.name);
+    out->columns = calloc(layers * 2, sizeof *out->columns);
+    if (status == SF_OK && !out->columns) status = sf_fail(SF_NO_MEMORY, "no memory for a part of the model");
+    if (status == SF_OK) {
+        memcpy(out->model.weights.layer, whole->weights.layer, layers * sizeof *out->model.weights.layer);
+        void **next = out->columns;
+        int slots = sf_weight_slots(&whole->config, &out->model.weights, slot);
+        for (int i = 0; status == SF_OK && i < slots; i++) status = take_slot(whole, &slot[i], rank, ranks, &next, slot[i].at);
+    }
+    free(slot);
+    if (status != SF_OK) sf_part_close(out);
+    return status;
+}
+
+void sf_part_drop(sf_part *part)
+{
+    for (int i = 0; part->columns && i < 2 * part->model.config.layers; i++) free(part->columns[i]), part->columns[i] = NULL;
+}
+
+void sf_part_close(sf_part *part)
+{
+    sf_part_drop(part);
+    free(part->columns);
+    sf_weights_free(&part->model.weights);
+    *part = (sf_part){0};
+}

@@ -1,0 +1,25 @@
+/* One rank's part of a model that is split over several, as Megatron does (Shoeybi et al. 2019, arXiv 1909.08053): rows of q, k,
+ * v, gate and up, columns of o and down; norms, embedding and head are whole on every rank. */
+#ifndef SF_PART_H
+#define SF_PART_H
+
+#include "harness/model/model.h"
+
+typedef struct sf_part {
+    sf_model model; /* config, weights and stops alone; rows point into the whole model's files, which must stay open */
+    void **columns; /* [layers * 2] copies of o and down */
+} sf_part;
+
+/* How many ranks hold each kv head: 1 where there are enough of them. */
+static inline int sf_part_repeat(const sf_model_config *whole, int ranks) { return whole->kv_heads < ranks ? ranks / whole->kv_heads : 1; }
+
+/* The shape of a rank's part. Error: heads, kv heads or MLP cannot be cut so, by name. */
+sf_status sf_config_part(const sf_model_config *whole, int rank, int ranks, sf_model_config *out);
+
+/* Reads only what the part has. Error: as above, or columns that cut through a block of a quantised weight. */
+sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out);
+/* Gives back the copies, once a device has its own. */
+void sf_part_drop(sf_part *part);
+void sf_part_close(sf_part *part); /* accepts a zeroed and a half-opened one */
+
+#endif
