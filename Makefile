@@ -216,10 +216,12 @@ $(BUILD)-fuzz/%.ran: $(BUILD)-fuzz/% $(BIN)
 	@if [ -e tests/fuzz/$*.py ]; then FRONTIER=$(BIN) $(PYTHON) tests/fuzz/$*.py $<.corpus; fi
 	$< -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -artifact_prefix=$<. $<.corpus
 
-faults: all tests ## every write, sync, rename and allocation of a run fails in turn (half an hour)
-	tests/faults/io.sh
-	tests/faults/alloc.sh
-	tests/faults/pairs.sh
+faults: all tests ## every write, sync, rename and allocation of a run fails in turn; kills; plug-ins that crash (CPU-hours)
+	JOBS=$$(nproc) tests/faults/io.sh
+	JOBS=$$(nproc) tests/faults/alloc.sh
+	JOBS=$$(nproc) KILLS=2000 tests/faults/kills.sh
+	JOBS=$$(nproc) PAIRS=200 tests/faults/pairs.sh
+	JOBS=$$(nproc) ALL=1 tests/cli/apart.sh
 	tests/faults/ranks.sh
 	KILLS=200 tests/cli/kill.sh
 	FRONTIER_KILLS=200 FRONTIER_DAMAGES=2000 $(BUILD)/tests/test_store

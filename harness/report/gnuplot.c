@@ -2,22 +2,26 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 struct job {
     pid_t pid;
     const sf_drawing *of;
-    char log[64];
+    char log[4400]; /* beside what it draws */
 };
 
 static pid_t start(const char *folder, const sf_drawing *d, const char *log)
 {
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid != 0) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(126);
     char set[64], script[160];
     snprintf(set, sizeof set, "format='%.8s'", d->format);
     snprintf(script, sizeof script, "%.128s.gp", d->name);
@@ -63,11 +67,9 @@ sf_status sf_gnuplot(const char *folder, int drawings, const sf_drawing *drawing
         if (next < drawings && running < AT_ONCE && status == SF_OK) {
             struct job *j = &job[running];
             j->of = &drawing[next++];
-            strcpy(j->log, "/tmp/frontier-gnuplot-XXXXXX");
-            int log = mkstemp(j->log);
-            if (log >= 0) close(log);
+            snprintf(j->log, sizeof j->log, "%.4200s/%.128s.%.8s.log", folder, j->of->name, j->of->format);
             fflush(NULL);
-            j->pid = log >= 0 ? start(folder, j->of, j->log) : -1;
+            j->pid = start(folder, j->of, j->log);
             if (j->pid > 0)
                 running++;
             else

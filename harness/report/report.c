@@ -9,6 +9,7 @@
 #include "harness/report/paper.h"
 #include "harness/report/resample.h"
 #include "harness/report/settings.h"
+#include "harness/report/stage.h"
 #include "harness/report/tables.h"
 
 #include <errno.h>
@@ -155,8 +156,9 @@ static sf_status make_plots(const sf_view *v, const char *folder, const sf_repor
     return SF_OK;
 }
 
-/* One group of settings, into a folder of its own. */
-static sf_status report_group(const sf_results *results, const char *folder, const sf_report_options *options,
+/* One group of settings, into a folder of its own. *written: all of it, but for pictures that could not be drawn and figures
+ * that the results do not allow, which are errors. */
+static sf_status report_group(const sf_results *results, const char *folder, const sf_report_options *options, bool *written,
                               const sf_settings *settings /* whose other groups the page names; NULL: it names none */)
 {
     char figures[4300], tables[4300], lacking[1024] = "", trouble[1024] = "";
@@ -165,6 +167,7 @@ static sf_status report_group(const sf_results *results, const char *folder, con
     sf_findings findings = {0};
     sf_made *made = NULL;
     int count = 0;
+    *written = false;
     SF_TRY(sf_make_folder(folder, "the report"));
     snprintf(figures, sizeof figures, "%.4200s/figures", folder);
     snprintf(tables, sizeof tables, "%.4200s/tables", folder);
@@ -181,6 +184,7 @@ static sf_status report_group(const sf_results *results, const char *folder, con
     sf_status drawn = status == SF_OK ? draw(figures, options, count, made) : status;
     if (status == SF_OK && drawn != SF_OK) snprintf(trouble, sizeof trouble, "%s", sf_error());
     if (status == SF_OK) status = sf_report_page(&view, seed, options, folder, count, made, &warnings, &findings, settings, trouble);
+    *written = status == SF_OK;
     if (status == SF_OK && drawn != SF_OK) status = sf_fail(drawn, "%s", trouble);
     if (status == SF_OK && *lacking)
         status = sf_fail(SF_BAD_INPUT, "figures that these results do not allow: %s; everything else is written", lacking);
@@ -212,17 +216,29 @@ sf_status sf_report_leaderboard(const sf_results *results, double within, const 
 sf_status sf_report(const sf_results *results, const sf_report_options *options)
 {
     sf_settings settings;
+    sf_stage stage;
+    bool written = false;
     SF_TRY(check_options(options));
-    SF_TRY(sf_make_folder(options->folder, "the report"));
     SF_TRY(sf_settings_split(results, &settings));
     sf_status status = settings.groups ? SF_OK : sf_fail(SF_BAD_INPUT, "there are no results to report");
+    if (status == SF_OK) status = sf_stage_open(options->folder, &stage);
+    bool staged = status == SF_OK;
     for (int g = settings.groups - 1; g >= 0 && status == SF_OK; g--) { /* the shown one last: its error is the one that counts */
         char folder[4200], name[64];
         sf_file_label(settings.group[g].name, name);
-        snprintf(folder, sizeof folder, g ? "%.4100s/settings-%s" : "%.4100s", options->folder, name);
-        sf_status one = report_group(&settings.group[g].results, folder, options, g ? NULL : &settings);
+        snprintf(folder, sizeof folder, g ? "%.4100s/settings-%s" : "%.4100s", stage.aside, name);
+        sf_status one = report_group(&settings.group[g].results, folder, options, &written, g ? NULL : &settings);
         if (!g || one != SF_BAD_INPUT) status = one; /* a figure that another group does not allow is no error */
     }
     sf_settings_free(&settings);
+    if (staged && written) {
+        char said[2048];
+        snprintf(said, sizeof said, "%s", sf_error());
+        sf_status shown = sf_stage_show(&stage);
+        if (status != SF_OK && shown == SF_OK) sf_fail(status, "%s", said);
+        if (shown != SF_OK) status = shown;
+    } else if (staged) {
+        sf_stage_drop(&stage);
+    }
     return status;
 }

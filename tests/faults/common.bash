@@ -21,10 +21,9 @@ answer:   direct
 EOF
 run=("$FRONTIER" run "$T/tiny.yaml" -t 1)
 
-# What lies at the results' place; what ended as it must not.
-clear_results() { rm -rf "$T"/x/*; }
-bad=0 tried=0
+# What ended as it must not, and with which statuses the rest did.
 wrong() { bad=$((bad + 1)) && echo "WRONG: $*"; }
+ended() { statuses[$1]=$((${statuses[$1]:-0} + 1)); }
 
 # chosen FILE: its lines, or a sample of them where SAMPLE says how many; SEED draws another.
 chosen() {
@@ -32,3 +31,33 @@ chosen() {
 }
 # Whether the time that SECONDS_MOST allows is over.
 over() { [ -n "${SECONDS_MOST:-}" ] && [ $SECONDS -ge "$SECONDS_MOST" ]; }
+
+# try_all NAME FILE: `try LINE` for each line of a file, JOBS at once (1), each with a folder $X of its own. Says how it went, and
+# fails if anything was wrong.
+try_all() {
+    local name=$1 file=$2 jobs=${JOBS:-1} job
+    for ((job = 0; job < jobs; job++)); do
+        (
+            X=$T/job$job bad=0 tried=0
+            declare -A statuses=()
+            mkdir "$X"
+            while read -r -a line; do
+                ! over || break
+                try "${line[@]}"
+                tried=$((tried + 1))
+            done < <(awk -v j=$job -v n="$jobs" 'NR % n == j' "$file")
+            echo "tried $tried" && echo "bad $bad"
+            for s in "${!statuses[@]}"; do echo "status $s: ${statuses[$s]}"; done
+        ) >"$T/said$job" 2>&1 &
+    done
+    wait
+    grep -hvE '^(tried|bad|status) ' "$T"/said* || true
+    cat "$T"/said* | awk -v name="$name" -v all="$(wc -l <"$file")" '
+        /^tried / {tried += $2} /^bad / {bad += $2; jobs++} /^status / {ended[$2] += $3}
+        END {
+            for (s in ended) text = text sprintf("status %s %d; ", s, ended[s])
+            printf "faults, %s: %d of %d tried (%s%d wrong)\n", name, tried, all, text, bad
+            exit bad > 0
+        }' || exit 1
+    [ "$(cat "$T"/said* | grep -c '^bad ')" = "$jobs" ] || fail "$name: a job did not come to its end"
+}

@@ -2,7 +2,7 @@
  *
  *   FAULT_CALL    write, pwrite, fsync, rename, ftruncate, copy (copy_file_range), open, close, mkdir, unlink
  *   FAULT_AT      the how manieth fails, from 1 on; "5+": that and all that follow
- *   FAULT_HOW     EIO, ENOSPC, EINTR, or short: half of it is done, which is no error
+ *   FAULT_HOW     EIO, ENOSPC, EINTR; short: half of it is done, which is no error; kill: the program is killed before it
  *   FAULT_FOLDER  only on files whose path holds this text
  *   FAULT_COUNTS  a file that receives "CALL COUNT" lines when the program ends
  *
@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,10 +23,11 @@
 enum call { WRITE, PWRITE, FSYNC, RENAME, FTRUNCATE, COPY, OPEN, CLOSE, MKDIR, UNLINK, CALLS };
 static const char *const names[CALLS] = {"write", "pwrite", "fsync", "rename", "ftruncate",
                                          "copy",  "open",   "close", "mkdir",  "unlink"};
+enum { SHORT = 0, KILL = -1 };
 static const struct {
     const char *name;
-    int code; /* 0: short */
-} hows[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"short", 0}};
+    int code; /* an errno, or one of these */
+} hows[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"short", 0}, {"kill", KILL}};
 
 static atomic_long count[CALLS];
 static long at;
@@ -44,14 +46,15 @@ __attribute__((constructor)) static void begin(void)
     for (size_t i = 0; how && i < sizeof hows / sizeof *hows; i++)
         if (strcmp(how, hows[i].name) == 0) code = hows[i].code;
     folder = getenv("FAULT_FOLDER");
-    ready = true;
+    ready = strcmp(program_invocation_short_name, "frontier") == 0; /* not what it starts */
 }
 
 __attribute__((destructor)) static void end(void)
 {
     const char *path = getenv("FAULT_COUNTS");
+    bool counted = ready;
     ready = false;
-    FILE *f = path ? fopen(path, "w") : NULL;
+    FILE *f = path && counted ? fopen(path, "w") : NULL;
     for (int i = 0; f && i < CALLS; i++) fprintf(f, "%s %ld\n", names[i], (long)count[i]);
     if (f) fclose(f);
 }
@@ -72,7 +75,9 @@ static bool concerns_file(int fd)
 static bool fails(enum call which)
 {
     long n = ++count[which];
-    return (int)which == call && (n == at || (onwards && n > at));
+    bool now = (int)which == call && (n == at || (onwards && n > at));
+    if (now && code == KILL) kill(getpid(), SIGKILL);
+    return now;
 }
 
 /* The next definition of a function: the C library's own. */
