@@ -17,6 +17,9 @@ extern const sf_command sf_commands[]; /* ended by a row without name (main.c) *
 
 int sf_cmd_run(int argc, char **argv);
 int sf_cmd_plan(int argc, char **argv);
+int sf_cmd_init(int argc, char **argv);
+int sf_cmd_status(int argc, char **argv);
+int sf_cmd_rm(int argc, char **argv);
 int sf_cmd_list(int argc, char **argv);
 int sf_cmd_show(int argc, char **argv);
 int sf_cmd_tasks(int argc, char **argv);

@@ -11,12 +11,15 @@
 #include "base/yaml.h"
 
 const sf_command sf_commands[] = {
+    {"init", "write a config, from five questions", sf_cmd_init},
     {"run", "run a sweep: every method, length and sparsity of a config", sf_cmd_run},
     {"plan", "what a sweep would run, without running it", sf_cmd_plan},
+    {"status", "what results hold, and what lacks", sf_cmd_status},
     {"report", "figures and tables of results", sf_cmd_report},
     {"show", "one sample: prompt, gold answer, prediction, scores", sf_cmd_show},
     {"export", "results as CSV or JSON lines", sf_cmd_export},
     {"compare", "two results files, sample by sample", sf_cmd_compare},
+    {"rm", "take cells out of results", sf_cmd_rm},
     {"list", "the models, families, methods and tasks there are", sf_cmd_list},
     {"tasks", "training samples of the tasks, tokenised", sf_cmd_tasks},
     {"cost", "FLOPs and memory traffic of a model by formula", sf_cmd_cost},

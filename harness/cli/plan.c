@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "harness/cli/cli.h"
@@ -15,17 +16,21 @@
 
 static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "override a key of the config (repeatable)", 0},
+    {"out", 'o', "FILE", 0, "results of which it says what is stored (default: results/NAME.h5)", 0},
+    {"only", 'O', "CELLS", 0, "these cells alone, as `run --only`", 0},
     {"json", 'j', NULL, 0, "print JSON", 0},
     {0},
 };
 
-struct args { const char *config; sf_strings set; bool json; };
+struct args { const char *config, *out, *only; sf_strings set; bool json; };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct args *a = state->input;
     switch (key) {
     case 's': sf_strings_add(state, &a->set, arg); return 0;
+    case 'o': a->out = arg; return 0;
+    case 'O': a->only = arg; return 0;
     case 'j': a->json = true; return 0;
     case ARGP_KEY_ARG: a->config = arg; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "name a config, e.g. configs/demo.yaml"); return 0;
@@ -141,7 +146,47 @@ static sf_status add_all(const sf_road *road, struct totals *t)
     return status;
 }
 
-static void print_text(const sf_road *road, const struct totals *t, double seconds, const char *basis)
+/* What results hold of a plan: samples of each cell. */
+struct stored {
+    char path[4096];
+    int *samples;      /* [cells of the plan]; NULL: there are no results yet */
+    int cells, failed; /* whole, failed */
+    long all;          /* samples */
+};
+
+static int by_key(const void *a, const void *b) { return strcmp((*(const sf_cell_info *const *)a)->key, (*(const sf_cell_info *const *)b)->key); }
+
+static sf_status find_stored(const sf_road *road, const char *out, struct stored *s)
+{
+    snprintf(s->path, sizeof s->path, out ? "%s" : "results/%s.h5", out ? out : road->sweep->name);
+    char parts[4200];
+    snprintf(parts, sizeof parts, "%s.parts", s->path);
+    if (access(s->path, F_OK) != 0 && access(parts, F_OK) != 0) return SF_OK;
+    sf_results r;
+    const char *path = s->path;
+    SF_TRY(sf_results_read(1, &path, 0, &r));
+    sf_cell_info wanted;
+    const sf_cell_info **index = malloc(((size_t)r.cells + 1) * sizeof *index), *key = &wanted;
+    s->samples = calloc((size_t)road->plan.cells + 1, sizeof *s->samples);
+    sf_status status = index && s->samples ? SF_OK : sf_fail(SF_NO_MEMORY, "plan: no memory for %d cells", r.cells);
+    for (int c = 0; status == SF_OK && c < r.cells; c++) index[c] = &r.cell[c];
+    if (status == SF_OK) qsort(index, (size_t)r.cells, sizeof *index, by_key);
+    for (int i = 0; status == SF_OK && i < road->plan.cells; i++) {
+        const sf_cell *cell = &road->plan.cell[i];
+        wanted = sf_road_cell_info(road, cell);
+        const sf_cell_info **found = bsearch(&key, index, (size_t)r.cells, sizeof *index, by_key);
+        const int c = found ? (int)(*found - r.cell) : -1;
+        for (int k = 0; c >= 0 && k < r.records[c]; k++) s->samples[i] += r.record[c][k].sample < cell->samples;
+        s->all += s->samples[i];
+        s->cells += s->samples[i] == cell->samples;
+        for (int f = 0; f < r.failures; f++) s->failed += strcmp(r.failure[f].key, wanted.key) == 0;
+    }
+    free(index);
+    sf_results_free(&r);
+    return status;
+}
+
+static void print_text(const sf_road *road, const struct totals *t, double seconds, const char *basis, const struct stored *stored)
 {
     const sf_sweep *s = road->sweep;
     char a[32], b[32], time[32];
@@ -164,6 +209,11 @@ static void print_text(const sf_road *road, const struct totals *t, double secon
     putchar('\n');
     sf_road_print_cuts(road, stdout);
     sf_duration(seconds, time);
+    if (stored->samples) {
+        printf("  stored already    %12ld samples, %d of %d cells whole", stored->all, stored->cells, road->plan.cells);
+        if (stored->failed) printf(", %d failed (run --retry)", stored->failed);
+        printf(" (%s); of all:\n", stored->path);
+    }
     printf("  samples           %12ld\n  prefill passes    %12ld (lanes that share one count once)\n"
            "  tokens read       %12ld\n", t->samples, t->prefills, t->input_tokens);
     printf("  FLOPs, prefill    %12s\n  FLOPs, decode     %12s (at the full output limit)\n", sf_si(t->prefill, a), sf_si(t->decode, b));
@@ -174,15 +224,18 @@ static void print_text(const sf_road *road, const struct totals *t, double secon
 int sf_cmd_plan(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, "CONFIG.yaml",
-                                     "Checks a sweep and prints what it would run: cells, FLOPs, memory, time. Runs nothing.\v"
+                                     "Checks a sweep and prints what it would run: cells, FLOPs, memory, time, and what of it is stored already. Runs nothing.\v"
                                      "Example:\n  frontier plan configs/demo.yaml --set samples=100",
                                      NULL, NULL, NULL};
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     sf_road road;
     struct totals t = {0};
+    struct stored stored = {.samples = NULL};
     sf_status status = sf_road_open(a.config, a.set.n, a.set.item, &road);
+    if (status == SF_OK && a.only) status = sf_road_only(&road, a.only);
     if (status == SF_OK) status = sf_road_try_samples(&road);
+    if (status == SF_OK) status = find_stored(&road, a.out, &stored);
     if (status == SF_OK) status = add_all(&road, &t);
     if (status == SF_OK) {
         bool host = strncmp(road.sweep->device, "cuda", 4) != 0;
@@ -205,6 +258,7 @@ int sf_cmd_plan(int argc, char **argv)
                 for (int p = 0; p < SF_PHASES; p++)
                     json_object_set_new(c, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",
                                         isnan(info.sparsity[p]) ? json_null() : json_real(info.sparsity[p]));
+                json_object_set_new(c, "stored", json_integer(stored.samples ? stored.samples[i] : 0));
                 json_array_append_new(cells, c);
             }
             json_object_set_new(o, "cell", cells);
@@ -212,9 +266,10 @@ int sf_cmd_plan(int argc, char **argv)
             putchar('\n');
             json_decref(o);
         } else {
-            print_text(&road, &t, seconds, basis);
+            print_text(&road, &t, seconds, basis, &stored);
         }
     }
+    free(stored.samples);
     sf_road_close(&road);
     return sf_cli_end(status);
 }

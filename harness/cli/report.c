@@ -11,6 +11,7 @@ struct args {
     sf_report_options report;
     const char *out;
     sf_export_format format;
+    bool verbose;
     const char *leaderboard;
     double within; /* per cent */
 };
@@ -28,6 +29,7 @@ static error_t parse_files(int key, char *arg, struct argp_state *state)
         a->report.prompts = (int)strtol(arg, &end, 10);
         if (*end || a->report.prompts < 0) argp_error(state, "--prompts: expected a number from 0, found '%s'", arg);
         return 0;
+    case 'v': a->verbose = true; return 0;
     case 'l': a->leaderboard = arg; return 0;
     case 'w':
         a->within = strtod(arg, &end);
@@ -58,6 +60,17 @@ static sf_status read_results(const sf_strings *file, unsigned what, sf_results 
     return SF_OK;
 }
 
+/* Where the page is, as a link that terminals and browsers open. */
+static void print_link(const char *folder)
+{
+    char *path = realpath(folder, NULL);
+    printf("\nReport: file://");
+    for (const char *at = path ? path : folder; *at; at++)
+        printf(strchr(" %?#\"<>", *at) || (unsigned char)*at < ' ' ? "%%%02X" : "%c", (unsigned char)*at);
+    printf("/index.html\n");
+    free(path);
+}
+
 int sf_cmd_report(int argc, char **argv)
 {
     static const struct argp_option options[] = {
@@ -67,6 +80,7 @@ int sf_cmd_report(int argc, char **argv)
         {"prompts", 'p', "N", 0, "samples of each model, task and length whose prompts the page shows (default 10; 0: none)", 0},
         {"leaderboard", 'l', "FORMAT", 0, "print the leaderboard alone: md, csv, json or tex", 0},
         {"within", 'w', "PERCENT", 0, "of dense's score that the leaderboard's methods may lose (default 5)", 0},
+        {"verbose", 'v', NULL, 0, "print the table of scores too, as `run` does at its end", 0},
         {"style", 'y', "STYLE", 0, "paper (84 mm columns, the default) or slides", 0},
         {0},
     };
@@ -86,14 +100,14 @@ int sf_cmd_report(int argc, char **argv)
         status = sf_report_leaderboard(&results, a.within / 100, a.leaderboard, stdout);
         sf_results_free(&results);
     } else if (status == SF_OK) {
-        sf_report_table(&results, stdout);
+        if (a.verbose) sf_report_table(&results, stdout);
         sf_report_gates(&results, stdout);
         sf_road road = {0};
         const char *config = results.runs && a.report.prompts ? results.run[results.runs - 1].config : NULL;
         if (config && sf_stored_open(config, &road) == SF_OK) a.report.prompt = sf_stored_prompt, a.report.user = &road;
         status = sf_report(&results, &a.report);
         if (road.sweep) sf_road_close(&road);
-        if (status == SF_OK) printf("\nReport: %s/index.html\n", a.report.folder);
+        if (status == SF_OK) print_link(a.report.folder);
         sf_results_free(&results);
     }
     return sf_cli_end(status);

@@ -12,6 +12,9 @@ static const struct argp_option options[] = {
     {"threads", 't', "N", 0, "threads; overrides the config", 0},
     {"memory", 'm', "GIB", 0, "limit for caches and activations; overrides the config", 0},
     {"shard", 'S', "I/N", 0, "run part I of N alone, into results/NAME-IofN.h5; report reads all parts as one", 0},
+    {"only", 'O', "CELLS", 0, "these cells alone: method=quest,sparsity=0.9, or the beginning of a cell's key (model, task, method, phase, "
+                              "length, sparsity, seed, device, key)", 0},
+    {"verbose", 'v', NULL, 0, "a line a cell, as it is done", 0},
     {"retry", 'r', NULL, 0, "try cells again that failed in an earlier run", 0},
     {"overwrite", 'w', NULL, 0, "drop the results that are there and run everything again", 0},
     {0},
@@ -44,6 +47,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'd': override(state, "device", arg, a->device); return 0;
     case 't': override(state, "threads", arg, a->threads); return 0;
     case 'm': override(state, "memory", arg, a->memory); return 0;
+    case 'O': a->run.only = arg; return 0;
+    case 'v': a->run.verbose = true; return 0;
     case 'r': a->run.retry = true; return 0;
     case 'w': a->run.overwrite = true; return 0;
     case 'S': parse_shard(state, arg); return 0;

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { WIDTH = 118, CELL = 7 /* "0.43*  " */, LABEL = 30, LINES = 120, JOINT_COLUMNS = 8, RESAMPLES = 2000 };
 
@@ -310,8 +311,11 @@ int sf_report_gates(const sf_results *results, FILE *out)
         fprintf(out, "\nWarnings could not be made: %s\n", sf_error());
         return 1;
     }
-    int count = warnings.count;
-    for (int i = 0; i < count; i++) fprintf(out, "%sWARNING: %s\n         %s\n", i ? "" : "\n", warnings.at[i].text, warnings.at[i].todo);
+    const int count = warnings.count;
+    const bool colours = isatty(fileno(out)) && !getenv("NO_COLOR"); /* https://no-color.org */
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s%sWARNING:%s %s\n         %s\n", i ? "" : "\n", colours ? "\033[1;33m" : "", colours ? "\033[0m" : "", warnings.at[i].text,
+                warnings.at[i].todo);
     sf_warnings_free(&warnings);
     return count;
 }

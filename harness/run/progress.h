@@ -14,6 +14,8 @@ typedef struct sf_progress {
 void sf_progress_begin(sf_progress *p, double total);
 /* `part`: work done inside the current place beyond `done`; redraws at most a few times a second. */
 void sf_progress_show(sf_progress *p, double part, const char *detail);
+/* "ETA 3 min", by what is done. */
+void sf_progress_left(const sf_progress *p, char out[48]);
 void sf_progress_clear(sf_progress *p); /* before printing anything else */
 
 #endif

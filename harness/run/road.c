@@ -1,5 +1,6 @@
 /* What a sweep stands on: its models, its plan, and any one of its samples. */
 #include "harness/run/road.h"
+#include "harness/store/where.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -105,6 +106,20 @@ sf_status sf_road_open_stored(const char *config, int sets, const char *const *s
     *out = (sf_road){0};
     SF_TRY(sf_sweep_read_stored(config, sets, set, &sweep));
     return open_road(config, sweep, false, out);
+}
+
+sf_status sf_road_only(sf_road *road, const char *text)
+{
+    sf_where where;
+    SF_TRY(sf_where_parse(text, &where));
+    int kept = 0;
+    for (int i = 0; i < road->plan.cells; i++) {
+        const sf_cell_info info = sf_road_cell_info(road, &road->plan.cell[i]);
+        if (sf_where_matches(&where, &info)) road->plan.cell[kept++] = road->plan.cell[i];
+    }
+    if (!kept) return sf_fail(SF_BAD_INPUT, "no cell of the sweep's %d is %s; `frontier plan --json` lists them", road->plan.cells, text);
+    road->plan.cells = kept;
+    return SF_OK;
 }
 
 void sf_road_close(sf_road *road)

@@ -26,6 +26,9 @@ sf_status sf_road_open_text(const char *config, int sets, const char *const *set
 sf_status sf_road_open_stored(const char *config, int sets, const char *const *set, sf_road *out);
 void sf_road_close(sf_road *road);
 
+/* Leaves of the plan the cells that are chosen (harness/store/where.h) alone. Error: none is, or the choice is none. */
+sf_status sf_road_only(sf_road *road, const char *where);
+
 /* Sample `index` of a task for a model at a length, and its tokens: what the model reads. ids may be NULL. */
 sf_status sf_road_sample(const sf_road *road, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
                          int *n);

@@ -86,6 +86,8 @@ struct work {
     int lanes_now;                            /* in the engine run at hand */
     size_t memory_limit, memory_held;         /* bytes for caches and activations; what the engine may hold of them */
     int shard, shards;                        /* as in sf_run_options */
+    bool verbose;                             /* too */
+    int cells_done;                           /* of this worker, in groups that it has left */
 
     struct taken *taken;                      /* [room] */
     int takings;
@@ -534,8 +536,8 @@ static sf_status run_samples(struct work *w, struct group g, int from, int to)
 
 /* ---- the sweep ------------------------------------------------------------------------------------------------------ */
 
-/* Where nobody watches a progress line: one line a cell that this run added to. */
-static void print_cells(struct work *w, struct group g)
+/* One line a cell that this run added to. */
+static void print_cells(const struct work *w, struct group g)
 {
     for (int i = 0; i < g.cells; i++) {
         const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
@@ -681,9 +683,26 @@ static sf_status enter_group(struct work *w, struct group g)
     return sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output);
 }
 
+/* Where nobody watches a progress line: one line a group that this run added to. */
+static void print_group(const struct work *w, struct group g)
+{
+    const sf_cell_info info = sf_road_cell_info(w->road, g.cell);
+    char left[48];
+    sf_progress_left(&w->progress, left);
+    if (w->workers > 1) fprintf(stderr, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
+    else fprintf(stderr, "%d/%d cells: ", w->cells_done, w->road->plan.cells);
+    fprintf(stderr, "%s, %s, %d tokens; %s\n", info.model, info.task_label, info.length, left);
+}
+
 static void leave_group(struct work *w, struct group g)
 {
-    if (g.cells && !w->ranks && !isatty(STDERR_FILENO)) print_cells(w, g);
+    int added = 0;
+    for (int i = 0; i < g.cells; i++) added += w->samples[i] > 0;
+    w->cells_done += added;
+    if (w->shared) w->progress.done = w->shared->done;
+    if (!added || w->ranks) return;
+    if (w->verbose) sf_progress_clear(&w->progress), print_cells(w, g);
+    else if (!isatty(STDERR_FILENO)) print_group(w, g);
 }
 
 static bool take_next(struct work *w, double done, sf_take *out)
@@ -921,12 +940,38 @@ static sf_status name_results(const sf_run_options *options, const struct work *
     return w->world.rank == 0 ? sf_make_folder_of(path, "results") : SF_OK;
 }
 
+/* Cells that are stored under other labels than the config's get these; says what is stored already. */
+static sf_status take_up(struct work *w, const char *path)
+{
+    const sf_road *road = w->road;
+    int cells = 0, renamed = 0;
+    long samples = 0, all = 0;
+    sf_cell_info *info = malloc(((size_t)road->plan.cells + 1) * sizeof *info);
+    if (!info) return sf_fail(SF_NO_MEMORY, "no memory for %d cells", road->plan.cells);
+    for (int i = 0; i < road->plan.cells; i++) {
+        int have = 0;
+        info[i] = sf_road_cell_info(road, &road->plan.cell[i]);
+        for (int n = 0; n < road->plan.cell[i].samples; n++) have += sf_store_has(w->store, info[i].key, n);
+        w->cells_done += have == road->plan.cell[i].samples;
+        samples += have;
+        all += road->plan.cell[i].samples;
+    }
+    cells = w->cells_done;
+    sf_status status = samples ? sf_store_relabel(w->store, road->plan.cells, info, &renamed) : SF_OK;
+    free(info);
+    if (renamed) fprintf(stderr, "%d stored cells are renamed: the config labels them otherwise now\n", renamed);
+    if (samples && samples < all)
+        fprintf(stderr, "%s: %d of %d cells are stored, %ld of %ld samples; what lacks is run\n", path, cells, road->plan.cells, samples, all);
+    return status;
+}
+
 /* Rank 0 opens the results and notes the run, then the others join it. */
 static sf_status open_results(const sf_run_options *options, struct work *w, const char *path, const sf_run_info *run)
 {
     sf_status status = SF_OK;
     if (w->world.rank == 0) {
         status = sf_store_open(path, options->overwrite, &w->store);
+        if (status == SF_OK) status = take_up(w, path);
         if (status == SF_OK) status = sf_store_note(w->store, run);
     }
     SF_TRY(sf_world_agree(&w->world, status));
@@ -980,6 +1025,7 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     silent = w->world.rank > 0;
 
     sf_status status = sf_road_open(options->config, options->sets, options->set, &road);
+    if (status == SF_OK && options->only) status = sf_road_only(&road, options->only);
     if (status == SF_OK) status = sf_road_try_samples(&road);
     if (status == SF_OK && !silent) sf_road_print_cuts(&road, stderr);
     if (status == SF_OK) status = name_results(options, w, path);
@@ -1007,7 +1053,7 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
 
 sf_status sf_run(const sf_run_options *options, sf_run_end *end)
 {
-    struct work w = {.shard = options->shard, .shards = options->shards};
+    struct work w = {.shard = options->shard, .shards = options->shards, .verbose = options->verbose};
     *end = (sf_run_end){0};
     sf_status status = sf_world_open(&w.world);
     end->speaks = w.world.rank == 0;

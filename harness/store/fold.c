@@ -180,8 +180,7 @@ static sf_status fold_batch(const char *aside, bool create, int folder, const ch
     return status;
 }
 
-/* The results file as it is, copied to where the new one grows. */
-static sf_status copy_aside(const char *path, const char *aside, bool *existed)
+sf_status sf_fold_copy(const char *path, const char *aside, bool *existed)
 {
     struct stat st;
     int from = open(path, O_RDONLY | O_CLOEXEC), to = -1, failure = 0;
@@ -232,7 +231,7 @@ sf_status sf_fold_aside(const char *path, const char *aside, int folder, const c
 {
     bool existed;
     int at = 0;
-    SF_TRY(copy_aside(path, aside, &existed));
+    SF_TRY(sf_fold_copy(path, aside, &existed));
     do SF_TRY(fold_batch(aside, !existed && at == 0, folder, folder_path, count, name, &at));
     while (at < count);
     if (existed) SF_TRY(check_against(path, aside));

@@ -3,6 +3,7 @@
  * What is on disk is at every instant one of: the results file, plus parts that it may already hold in full (a kill
  * after the rename of a fold, before its parts are gone). Both are read as a set of (cell, sample), so nothing counts
  * twice. */
+#include "harness/store/edit.h"
 #include "harness/store/fold.h"
 #include "harness/store/hdf5.h"
 #include "harness/store/part.h"
@@ -388,6 +389,15 @@ sf_status sf_store_refresh(sf_store *s)
 
 /* ---- Folding ---- */
 
+/* The file that grew aside becomes the results file. */
+static sf_status take_place(sf_store *s)
+{
+    struct stat st;
+    if (rename(s->aside, s->path) != 0) return sf_fail(SF_IO, "cannot rename %s to %s: %s", s->aside, s->path, strerror(errno));
+    if (stat(s->path, &st) == 0) s->result_bytes = (size_t)st.st_size;
+    return sf_sync_folder(s->parent, s->parent_path);
+}
+
 sf_status sf_store_fold(sf_store *s, const sf_run_info *run)
 {
     int count;
@@ -400,20 +410,50 @@ sf_status sf_store_fold(sf_store *s, const sf_run_info *run)
         return SF_OK;
     }
     sf_status status = sf_fold_aside(s->path, s->aside, s->folder, s->folder_path, count, name);
-    if (status == SF_OK && rename(s->aside, s->path) != 0)
-        status = sf_fail(SF_IO, "cannot rename %s to %s: %s", s->aside, s->path, strerror(errno));
-    if (status == SF_OK) status = sf_sync_folder(s->parent, s->parent_path);
+    if (status == SF_OK) status = take_place(s);
     if (status == SF_OK) {
         /* From here the parts are superfluous; those that a kill leaves behind are known as doubles. */
         for (int i = 0; i < count; i++) unlinkat(s->folder, name[i], 0);
         s->parts = 0;
         s->part_bytes = 0;
-        if (stat(s->path, &st) == 0) s->result_bytes = (size_t)st.st_size;
     } else {
         unlink(s->aside);
         sf_blame(status, "results cannot be folded into %s; what was finished is kept in %s, the next run folds it",
                  s->path, s->folder_path);
     }
     free(name);
+    return status;
+}
+
+/* ---- Changing what is there ---- */
+
+sf_status sf_store_remove(sf_store *s, int n, const char *const *key)
+{
+    SF_TRY(sf_store_fold(s, NULL));
+    sf_status status = sf_edit_without(s->path, s->aside, n, key);
+    if (status == SF_OK) status = take_place(s);
+    if (status != SF_OK) {
+        unlink(s->aside);
+        return status;
+    }
+    for (int i = 0; i < n && s->slots; i++) {
+        struct seen *cell = find(s->seen, s->slots, key[i]);
+        if (cell->bits) memset(cell->bits, 0, cell->bytes);
+        cell->failed = 0;
+    }
+    return SF_OK;
+}
+
+sf_status sf_store_relabel(sf_store *s, int n, const sf_cell_info *cell, int *renamed)
+{
+    struct stat st;
+    *renamed = 0;
+    if (s->parts) SF_TRY(sf_store_fold(s, NULL));
+    if (stat(s->path, &st) != 0) return SF_OK; /* nothing is stored yet */
+    SF_TRY(sf_edit_count_labels(s->path, n, cell, renamed));
+    if (!*renamed) return SF_OK;
+    sf_status status = sf_edit_labels(s->path, s->aside, n, cell);
+    if (status == SF_OK) status = take_place(s);
+    if (status != SF_OK) unlink(s->aside);
     return status;
 }

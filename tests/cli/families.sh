@@ -10,7 +10,7 @@ for phase in prefill decode; do
         sed -n "/^  $phase:/,/]$/p" $config $shapes | grep -qE "\b$method\b" || fail "$method is not in $config or $shapes under $phase"
     done
 done
-"$FRONTIER" run $config -o "$T/f.h5" -s samples=2 >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
+"$FRONTIER" run $config -v -o "$T/f.h5" -s samples=2 >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
 cells=$(grep -c 'over 2 samples' "$T/log")
 expected=$("$FRONTIER" plan $config | grep -oE '^families: [0-9]+' | grep -oE '[0-9]+')
 [ "$cells" = "$expected" ] || fail "$cells of $expected cells ran"

@@ -4,13 +4,13 @@
 tiny
 "$FRONTIER" plan "$T/tiny.yaml" | grep -q '10 cells' || fail "plan"
 "$FRONTIER" plan "$T/tiny.yaml" --json | grep -q '"memory_bytes"' || fail "plan --json"
-"$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" 2>"$T/log" >/dev/null || fail "run: $(cat "$T/log")"
+"$FRONTIER" run "$T/tiny.yaml" -v -o "$T/a.h5" 2>"$T/log" >/dev/null || fail "run: $(cat "$T/log")"
 [ "$(grep -c 'over 3 samples' "$T/log")" = 10 ] || fail "not one line a cell: $(cat "$T/log")"
 [ "$(rows "$T/a.h5" | wc -l)" = 30 ] || fail "expected 30 rows"
 
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" 2>"$T/log" >/dev/null
 [ "$(grep -c 'over' "$T/log")" = 0 ] || fail "the second run ran something: $(cat "$T/log")"
-"$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" -s samples=4 2>"$T/log" >/dev/null
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" -v -s samples=4 2>"$T/log" >/dev/null
 [ "$(grep -c 'over 1 samples' "$T/log")" = 10 ] || fail "a fourth sample did not extend: $(cat "$T/log")"
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/b.h5" -s samples=4 -t 2 >/dev/null 2>&1
 rows "$T/a.h5" >"$T/a"; rows "$T/b.h5" >"$T/b"
