@@ -151,7 +151,7 @@ deps: ## install the Debian or Ubuntu packages that are missing
 	@missing=""; for p in $(DEB); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ -n "$(SUDO)" ] && ! { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; then \
-	    echo "Packages are missing. Install them as root with:"; echo "  apt-get install -y$$missing"; exit 1; fi; \
+	    echo "Packages are missing. Install them as root with:"; echo "  apt-get update && apt-get install -y$$missing"; exit 1; fi; \
 	echo "Installing:$$missing"; \
 	$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends$$missing >/dev/null
 
@@ -162,7 +162,7 @@ AGAIN = $(MAKE) --no-print-directory
 demo: deps ## install what is missing, build, run configs/demo.yaml, draw the plots
 	@$(AGAIN) -j$$(nproc) all
 	$(BIN) run configs/demo.yaml
-	$(BIN) report results/demo.h5
+	$(BIN) report results/demo.h5 --quiet
 
 test: deps ## install what is missing, build, run every test
 	@$(AGAIN) -j$$(nproc) all tests
@@ -238,13 +238,13 @@ $(MAN): $(BIN)
 	$(call say,MAN)
 	@harness/cli/man.sh $(BIN) $(VERSION) $(@D)
 
-install: all man ## install under PREFIX (default /usr/local): program, manual, completion, headers for plug-ins, templates
+install: all man ## install under PREFIX (default /usr/local): program, manual, completion, headers for plug-ins, templates, demo and its models
 	install -D $(BIN) $(DESTDIR)$(PREFIX)/bin/frontier
 	for f in $(BUILD)/man/*.1; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man1/$${f##*/}; done
 	install -D -m 644 harness/cli/completion/frontier.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/frontier
 	install -D -m 644 harness/cli/completion/_frontier $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_frontier
 	for h in base/*.h kernels/*.h methods/*.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/frontier/$$h; done
-	for f in plots/*.gp configs/models/*.yaml models/verify.py; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/frontier/$$f; done
+	for f in plots/*.gp configs/demo.yaml configs/models/*.yaml models/verify.py models/frontier-mini/README.md models/frontier-mini/[sml]/*; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/frontier/$$f; done
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz

@@ -26,3 +26,9 @@ sf_status sf_data_path(const char *relative, char out[4096])
     }
     return sf_fail(SF_IO, "%s: not found beside the program; set FRONTIER_DATA to the folder that holds it", relative);
 }
+
+const char *sf_data_found(const char *path, char room[4096])
+{
+    if (*path == '/' || access(path, F_OK) == 0) return path;
+    return sf_data_path(path, room) == SF_OK ? room : path;
+}

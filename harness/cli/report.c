@@ -11,7 +11,7 @@ struct args {
     sf_report_options report;
     const char *out;
     sf_export_format format;
-    bool verbose;
+    bool verbose, quiet;
     const char *leaderboard;
     double within; /* per cent */
 };
@@ -30,6 +30,7 @@ static error_t parse_files(int key, char *arg, struct argp_state *state)
         if (*end || a->report.prompts < 0) argp_error(state, "--prompts: expected a number from 0, found '%s'", arg);
         return 0;
     case 'v': a->verbose = true; return 0;
+    case 'q': a->quiet = true; return 0;
     case 'l': a->leaderboard = arg; return 0;
     case 'w':
         a->within = strtod(arg, &end);
@@ -80,6 +81,7 @@ int sf_cmd_report(int argc, char **argv)
         {"prompts", 'p', "N", 0, "samples of each model, task and length whose prompts the page shows (default 10; 0: none)", 0},
         {"leaderboard", 'l', "FORMAT", 0, "print the leaderboard alone: md, csv, json or tex", 0},
         {"within", 'w', "PERCENT", 0, "of dense's score that the leaderboard's methods may lose (default 5)", 0},
+        {"quiet", 'q', NULL, 0, "leave the warnings to the page", 0},
         {"verbose", 'v', NULL, 0, "print the table of scores too, as `run` does at its end", 0},
         {"style", 'y', "STYLE", 0, "paper (84 mm columns, the default) or slides", 0},
         {0},
@@ -101,7 +103,7 @@ int sf_cmd_report(int argc, char **argv)
         sf_results_free(&results);
     } else if (status == SF_OK) {
         if (a.verbose) sf_report_table(&results, stdout);
-        sf_report_gates(&results, stdout);
+        if (!a.quiet) sf_report_gates(&results, stdout);
         sf_road road = {0};
         const char *config = results.runs && a.report.prompts ? results.run[results.runs - 1].config : NULL;
         if (config && sf_stored_open(config, &road) == SF_OK) a.report.prompt = sf_stored_prompt, a.report.user = &road;

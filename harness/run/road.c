@@ -1,5 +1,6 @@
 /* What a sweep stands on: its models, its plan, and any one of its samples. */
 #include "harness/run/road.h"
+#include "base/data.h"
 #include "harness/store/where.h"
 
 #include <jansson.h>
@@ -23,7 +24,9 @@ static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **
         SF_TRY(sf_shape_open(spec->path, &config));
         return sf_model_random(&config, 0, out);
     }
-    SF_TRY(weights ? sf_model_open(spec->path, out) : sf_model_open_text(spec->path, out));
+    char room[4096];
+    const char *path = sf_data_found(spec->path, room);
+    SF_TRY(weights ? sf_model_open(path, out) : sf_model_open_text(path, out));
     return sf_blame(sf_model_chat(*out, spec->chat), "%s", spec->path);
 }
 
@@ -88,7 +91,8 @@ sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_
 {
     sf_sweep *sweep;
     *out = (sf_road){0};
-    SF_TRY(sf_sweep_read(config, sets, set, &sweep));
+    char room[4096];
+    SF_TRY(sf_sweep_read(sf_data_found(config, room), sets, set, &sweep));
     return open_road(config, sweep, true, out);
 }
 
@@ -96,7 +100,8 @@ sf_status sf_road_open_text(const char *config, int sets, const char *const *set
 {
     sf_sweep *sweep;
     *out = (sf_road){0};
-    SF_TRY(sf_sweep_read(config, sets, set, &sweep));
+    char room[4096];
+    SF_TRY(sf_sweep_read(sf_data_found(config, room), sets, set, &sweep));
     return open_road(config, sweep, false, out);
 }
 

@@ -106,6 +106,13 @@ static const char *name_of(int i)
     return column->name;
 }
 
+bool sf_edit_same_labels(const sf_cell_info *a, const sf_cell_info *b)
+{
+    for (int i = 0; i < LABELS; i++)
+        if (strcmp(label_of(a, i), label_of(b, i)) != 0) return false;
+    return true;
+}
+
 /* Which labels of a stored cell are others than the given ones; its group is left open, and is negative where there is none. */
 static sf_status compare_labels(const sf_hdf5 *f, const sf_cell_info *cell, hid_t *group, bool other[LABELS])
 {

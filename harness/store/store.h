@@ -115,8 +115,8 @@ sf_status sf_store_written(const sf_store *s, uint64_t lead, int writer, int *pa
 sf_status sf_store_fold(sf_store *s, const sf_run_info *run);
 /* Takes cells [n] out, with all their samples and failures; what there is of them in parts, too. Nothing is gone where it fails. */
 sf_status sf_store_remove(sf_store *s, int n, const char *const *key);
-/* Gives those of the cells [n] that are stored under other labels (of model, task, methods) the labels that these have; folds parts
- * first. *renamed: how many. */
+/* Gives those of the cells [n] that are stored under other labels (of model, task, methods) the labels that these have; folds first
+ * where parts have others. *renamed: how many. */
 sf_status sf_store_relabel(sf_store *s, int n, const sf_cell_info *cell, int *renamed);
 /* Accepts NULL. Does not fold: parts stay, readers and the next sf_store_open() see them. */
 void sf_store_close(sf_store *s);

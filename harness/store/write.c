@@ -444,12 +444,44 @@ sf_status sf_store_remove(sf_store *s, int n, const char *const *key)
     return SF_OK;
 }
 
+static int by_key(const void *a, const void *b) { return strcmp((*(const sf_cell_info *const *)a)->key, (*(const sf_cell_info *const *)b)->key); }
+
+/* Whether a part has a record of one of the cells under another label. */
+static sf_status find_labels(const sf_store *s, int n, const sf_cell_info *cell, bool *others)
+{
+    int count;
+    char(*name)[32];
+    const sf_cell_info **index = malloc(((size_t)n + 1) * sizeof *index);
+    if (!index) return sf_fail(SF_NO_MEMORY, "out of memory for %d cells", n);
+    for (int i = 0; i < n; i++) index[i] = &cell[i];
+    qsort(index, (size_t)n, sizeof *index, by_key);
+    *others = false;
+    sf_status status = sf_part_list(s->folder, s->folder_path, &count, &name);
+    if (status != SF_OK) count = 0, name = NULL;
+    for (int i = 0; i < count && status == SF_OK && !*others; i++) {
+        sf_heap arena = {0};
+        sf_part part;
+        bool gone;
+        status = sf_part_read(s->folder, s->folder_path, name[i], &arena, &part, &gone);
+        for (int j = 0; status == SF_OK && j < part.records; j++) {
+            const sf_cell_info *own = &part.cell[j], *const *found = bsearch(&own, index, (size_t)n, sizeof *index, by_key);
+            *others |= found && !sf_edit_same_labels(own, *found);
+        }
+        sf_heap_free(&arena);
+    }
+    free(name);
+    free(index);
+    return status;
+}
+
 sf_status sf_store_relabel(sf_store *s, int n, const sf_cell_info *cell, int *renamed)
 {
     struct stat st;
+    bool in_parts = false;
     *renamed = 0;
-    if (s->parts) SF_TRY(sf_store_fold(s, NULL));
-    if (stat(s->path, &st) != 0) return SF_OK; /* nothing is stored yet */
+    if (s->parts) SF_TRY(find_labels(s, n, cell, &in_parts));
+    if (in_parts) SF_TRY(sf_store_fold(s, NULL));
+    if (stat(s->path, &st) != 0) return SF_OK; /* no results file yet */
     SF_TRY(sf_edit_count_labels(s->path, n, cell, renamed));
     if (!*renamed) return SF_OK;
     sf_status status = sf_edit_labels(s->path, s->aside, n, cell);

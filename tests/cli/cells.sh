@@ -56,6 +56,19 @@ sed -e 's/"task_label":"vt[^"]*"/"task_label":"vt(chains=1,hops=1)"/' "$T/whole"
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" >/dev/null 2>"$T/log" || fail "old labels and a third sample: $(cat "$T/log")"
 [ "$(rows "$T/a.h5" | grep -c '"model":"qwen2"')" = 30 ] || fail "labels are not as they were"
 
+# In parts, as a kill leaves them: a run is stopped at once by SIGKILL when its first parts are there.
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -s samples=200 >/dev/null 2>&1 &
+run=$!
+for _ in $(seq 400); do
+    [ "$(ls "$T/k.h5.parts" 2>/dev/null | wc -l)" -gt 3 ] && break
+    read -r -t 0.05 <> <(:) || true
+done
+kill -9 $run
+wait $run 2>/dev/null || true
+[ -d "$T/k.h5.parts" ] || fail "no parts are left"
+"$FRONTIER" run "$T/named.yaml" -o "$T/k.h5" -s samples=1 >/dev/null 2>"$T/log" || fail "labels of parts: $(cat "$T/log")"
+! rows "$T/k.h5" | grep -qv '"model":"other"' || fail "parts keep their labels"
+
 # Five questions.
 (cd "$T" && printf '%s\n' '{path: m, label: mine}' 'niah, vt' '2048' 'quest, block_sparse' '7' | "$FRONTIER" init mine.yaml >out) || fail "init: $(cat "$T/out")"
 for line in 'tasks:  \[niah, vt\]' 'lengths: \[2048\]' '  prefill: \[.*block_sparse\]' '  decode:  \[quest\]' 'samples: 7 '; do

@@ -7,6 +7,11 @@ for c in $("$FRONTIER" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p
     grep -q "^\.TH FRONTIER-${c^^} " "$P/share/man/man1/frontier-$c.1" || fail "no manual page of $c"
     grep -q "frontier-$c" "$P/share/man/man1/frontier.1" || fail "frontier.1 does not name frontier-$c"
 done
+# The demo and its models come along, and are found from anywhere; so do copies of a model's folder.
+mkdir "$T/elsewhere"
+(cd "$T/elsewhere" && "$P/bin/frontier" plan configs/demo.yaml) | grep -q '^demo: 744 cells' || fail "the demo is not found once installed"
+cp -r models/frontier-mini/m "$T/elsewhere/copy"
+"$FRONTIER" show "$T/elsewhere/copy" --chat | grep -q user || fail "a copy of models/frontier-mini/m is no model"
 PATH=$P/bin:$PATH
 . "$P/share/bash-completion/completions/frontier"
 # completes WORDS...: what is offered for the last of them

@@ -4,7 +4,7 @@
 tiny
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/one.h5" -s samples=4 >/dev/null 2>&1
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/two.h5" -s samples=1 -d cpu:0,1 2>"$T/log" >/dev/null || fail "run: $(cat "$T/log")"
-"$FRONTIER" run "$T/tiny.yaml" -o "$T/two.h5" -s samples=4 -d cpu:0,1,2 2>"$T/log" >"$T/said" || fail "run: $(cat "$T/log")"
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/two.h5" -v -s samples=4 -d cpu:0,1,2 2>"$T/log" >"$T/said" || fail "run: $(cat "$T/log")"
 [ "$(sed -nE 's/^cpu:[012]: .* over ([0-9]+) samples$/\1/p' "$T/log" | awk '{ n += $1 } END { print n }')" = 30 ] ||
     fail "three more samples of ten cells are not 30: $(cat "$T/log")"
 grep -q '^Results: ' "$T/said" || fail "no closing words"

@@ -39,8 +39,12 @@ const levelsOf = phase => [...new Set(points.filter(point => data.arms[point.arm
     .sort((a, b) => parseFloat(a) - parseFloat(b) || (a < b ? -1 : 1));
 
 function mean(list, of) {
-    const values = list.map(of).filter(known);
-    return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+    let sum = 0, n = 0;
+    for (const item of list) {
+        const value = of(item);
+        if (known(value)) sum += value, n++;
+    }
+    return n ? sum / n : null;
 }
 
 /* A cost of batch 1 at another: a decode step reads the weights once, the caches of all. */
@@ -66,7 +70,8 @@ function spotOf(point, group, phase, cost, batch) {
 }
 
 const samePlace = (a, b) => a.model === b.model && a.length === b.length;
-const denseOf = point => points.find(other => other.arm === 0 && samePlace(other, point));
+const dense_points = new Map(points.filter(point => point.arm === 0).map(point => [point.model + "," + point.length, point]));
+const denseOf = point => dense_points.get(point.model + "," + point.length);
 
 function nameOf(point) {
     const arm = data.arms[point.arm];
