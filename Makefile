@@ -44,7 +44,12 @@ SRCS := $(filter-out harness/cli/main.c,$(wildcard $(ROOMS:%=%/*.c)))
 OBJS := $(SRCS:%.c=$(BUILD)/%.o)
 ifeq ($(CUDA),1)
 DEFS += -DSF_HAVE_CUDA
-OBJS += $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard kernels/cuda/*.cu))
+NCCL ?= $(if $(wildcard $(CUDA_HOME)/include/nccl.h /usr/include/nccl.h),1,0)
+OBJS += $(patsubst %.cu,$(BUILD)/%.cu.o,$(filter-out $(if $(filter 0,$(NCCL)),kernels/cuda/comm.cu),$(wildcard kernels/cuda/*.cu)))
+ifeq ($(NCCL),1)
+DEFS += -DSF_HAVE_NCCL
+LIBS += -L$(CUDA_HOME)/lib64 -lnccl
+endif
 LIBS += -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublasLt -lstdc++
 NVCC_FLAGS = -O3 -lineinfo -std=c++20 -I. -Xcompiler -Wall,-Wextra$(if $(WERROR),$(comma)-Werror) $(if $(WERROR),-Werror all-warnings) \
              $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a),code=sm_$(a)) \
@@ -139,6 +144,7 @@ features: ## what was found on this machine
 	@for p in $(PKGS); do printf '%-10s %s\n' "$$p" "$$(pkg-config --modversion $$p 2>/dev/null || echo 'not found: make deps')"; done
 	@echo "CUDA       $(if $(filter 1,$(CUDA)),$(NVCC) for sm_$(subst $() $(), sm_,$(CUDA_ARCH)),not found: CPU only)"
 	@echo "MPI        $(if $(filter 1,$(MPI)),$$(command -v $(MPICC)),not found: one machine only)"
+	@echo "NCCL       $(if $(filter 1,$(NCCL)),found,not found: a model on one GPU only)"
 	@echo "gnuplot    $$(command -v gnuplot || echo 'not found: make deps (needed for figures)')"
 
 # ---- packages (Debian, Ubuntu) ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ typedef struct sf_world {
     void *self;        /* the communicator; NULL: alone */
 } sf_world;
 
-static const sf_world sf_alone = {.size = 1, .locals = 1};
+static const sf_world sf_alone = {0, 1, 0, 1, NULL};
 
 /* Joins the processes that this one was started with. Error: it is one of several, but this build has no MPI, or what
  * started them speaks another one. */
