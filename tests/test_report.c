@@ -913,6 +913,9 @@ static void test_export(void **state)
     (void)state;
     make_results(&small);
     results.record[0][0].prediction = "two\nlines, \"quoted\" and \xff";
+    results.record[0][0].prompt_hash = 0x8000000000000000u;
+    results.record[0][1].prompt_hash = 0;
+    results.cell[0].version[SF_DECODE] = "1";
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
@@ -932,9 +935,14 @@ static void test_export(void **state)
             assert_true(json_real_value(json_object_get(row, "strict")) == results.record[c][i].strict);
             assert_int_equal(json_integer_value(json_object_get(row, "decode_attention_flops")),
                              results.record[c][i].meter.at[SF_DECODE][SF_ATTENTION].flops);
-            if (!c && !i)
+            if (!c && !i) {
                 assert_string_equal(json_string_value(json_object_get(row, "prediction")),
                                     "two\nlines, \"quoted\" and ?");
+                assert_string_equal(json_string_value(json_object_get(row, "prompt_hash")), "XXH3:8000000000000000");
+                assert_string_equal(json_string_value(json_object_get(row, "decode_version")), "v1");
+                assert_true(json_is_null(json_object_get(row, "prefill_version")));
+            }
+            if (!c && i == 1) assert_true(json_is_null(json_object_get(row, "prompt_hash")));
             json_decref(row);
             line = end + 1;
         }
@@ -945,6 +953,7 @@ static void test_export(void **state)
     assert_int_equal(lines(text), records + 2); /* a header, and one line break within quotes */
     assert_int_equal(strncmp(text, "cell,model,model_hash,task,", 27), 0);
     assert_non_null(strstr(text, ",\"two\nlines, \"\"quoted\"\" and \xff\","));
+    assert_non_null(strstr(text, ",XXH3:8000000000000000,") && strstr(text, ",,v1,") ? text : NULL);
     free(text);
 }
 
@@ -1002,17 +1011,31 @@ static void test_paper(void **state)
         printf("skipped: pdflatex with booktabs is not installed (Debian: texlive-latex-recommended)\n");
         skip();
     }
-    snprintf(command, sizeof command,
-             "cd '%s' && pdflatex -interaction=batchmode -halt-on-error paper.tex >/dev/null 2>&1", report_folder());
-    if (system(command) != 0) fail_msg("paper.tex does not compile: see paper.log, or run\n%s", command);
-    char *pdf = slurp("report/paper.pdf");
-    assert_int_equal(memcmp(pdf, "%PDF", 4), 0);
-    free(pdf);
-    tex = slurp("report/paper.log");
-    for (const char *line = tex; (line = strstr(line, "Overfull \\hbox (")); line++)
-        if (atof(line + 16) > 5) fail_msg("%.80s", line);
-    assert_null(strstr(tex, "Missing character"));
-    free(tex);
+    /* All tables in an article as LaTeX makes it by default, 345 points wide. */
+    static const char *const article = "\\documentclass{article}\n\\usepackage{textcomp,booktabs,graphicx}\n\\begin{document}\n"
+                                       "\\input{tables/scores}\\input{tables/tasks}\\input{tables/limits}\n"
+                                       "\\input{tables/budgets}\\input{tables/leaderboard}\n\\end{document}\n";
+    char path[256];
+    snprintf(path, sizeof path, "%s/article.tex", report_folder());
+    FILE *f = fopen(path, "w");
+    fputs(article, f);
+    fclose(f);
+    static const char *const documents[] = {"paper", "article"};
+    for (int d = 0; d < 2; d++) {
+        snprintf(command, sizeof command, "cd '%s' && pdflatex -interaction=batchmode -halt-on-error %s.tex >/dev/null 2>&1",
+                 report_folder(), documents[d]);
+        if (system(command) != 0) fail_msg("%s.tex does not compile: see its log, or run\n%s", documents[d], command);
+        snprintf(path, sizeof path, "report/%s.pdf", documents[d]);
+        char *pdf = slurp(path);
+        assert_int_equal(memcmp(pdf, "%PDF", 4), 0);
+        free(pdf);
+        snprintf(path, sizeof path, "report/%s.log", documents[d]);
+        tex = slurp(path);
+        for (const char *line = tex; (line = strstr(line, "Overfull \\hbox (")); line++)
+            if (atof(line + 16) > 5) fail_msg("%s: %.80s", documents[d], line);
+        assert_null(strstr(tex, "Missing character"));
+        free(tex);
+    }
 }
 
 static void test_patterns(void **state)

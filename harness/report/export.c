@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,32 @@ static void meter_name(int i, char name[64])
 {
     snprintf(name, 64, "%s_%s_%s", sf_phase_names[i / (SF_WORKS * 5)], sf_work_names[i / 5 % SF_WORKS],
              sf_count_names[i % 5]);
+}
+
+/* Hashes and versions, which readers would take for numbers (too large for most, or of another type in the next row), have a mark in
+ * front; "": none. */
+static const char *mark_of(const sf_column *column, bool of_cell)
+{
+    static const struct {
+        size_t offset;
+        bool of_cell;
+        const char *mark;
+    } marks[] = {{offsetof(sf_record, prompt_hash), false, "XXH3:"},
+                 {offsetof(sf_cell_info, version[SF_PREFILL]), true, "v"},
+                 {offsetof(sf_cell_info, version[SF_DECODE]), true, "v"}};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (marks[i].offset == column->offset && marks[i].of_cell == of_cell) return marks[i].mark;
+    return "";
+}
+
+/* The value of such a column as text; "": there is none. */
+static void marked(const sf_column *column, const char *mark, const void *field, char out[128])
+{
+    const char *text = column->type == SF_COLUMN_TEXT ? *(const char *const *)field : NULL;
+    const uint64_t hash = column->type == SF_COLUMN_U64 ? *(const uint64_t *)field : 0;
+    *out = 0;
+    if (text && *text) snprintf(out, 128, "%s%.100s", mark, text);
+    if (hash) snprintf(out, 128, "%s%016llx", mark, (unsigned long long)hash);
 }
 
 /* ---- CSV: RFC 4180, with a header; NAN is an empty field ---- */
@@ -50,8 +77,15 @@ static void csv_field(void *user, const sf_column *column, bool of_cell)
 {
     const struct row *row = user;
     const char *field = (const char *)(of_cell ? (const void *)row->cell : row->record) + column->offset;
+    const char *mark = mark_of(column, of_cell);
     double real;
+    char text[128];
     fputc(',', row->out);
+    if (*mark) {
+        marked(column, mark, field, text);
+        sf_csv_text(row->out, text);
+        return;
+    }
     switch (column->type) {
     case SF_COLUMN_INT:
         fprintf(row->out, "%d", *(const int *)field);
@@ -104,8 +138,14 @@ static void json_field(void *user, const sf_column *column, bool of_cell)
 {
     struct object *o = user;
     const char *field = (const char *)(of_cell ? (const void *)o->cell : o->record) + column->offset;
+    const char *mark = mark_of(column, of_cell);
     json_t *value = NULL;
-    char name[64];
+    char name[64], text[128];
+    if (*mark) {
+        marked(column, mark, field, text);
+        json_object_set_new(o->json, column->name, *text ? json_text(text) : json_null());
+        return;
+    }
     switch (column->type) {
     case SF_COLUMN_INT:
         value = json_integer(*(const int *)field);

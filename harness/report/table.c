@@ -8,11 +8,11 @@ void sf_table_begin(sf_table *t, int texts, int numbers, const char *caption)
     t->columns = texts + numbers;
     t->cells = 0;
     if (t->style == SF_MD) return;
-    fputs(t->style == SF_TEX ? "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n\\caption{"
+    fputs(t->style == SF_TEX ? "% needs \\usepackage{booktabs,graphicx}; as wide as the page allows\n\\begin{table}\n\\centering\n\\caption{"
                                    : "<p class=note>",
           t->out);
     sf_escape(t->out, t->style, caption);
-    fputs(t->style == SF_TEX ? "}\n\\begin{tabular}{" : "</p><div class=\"scroll tall\" tabindex=0 role=group aria-label=table><table><thead>\n", t->out);
+    fputs(t->style == SF_TEX ? "}\n\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}{" : "</p><div class=\"scroll tall\" tabindex=0 role=group aria-label=table><table><thead>\n", t->out);
     for (int i = 0; t->style == SF_TEX && i < t->columns; i++) fputc(i < texts ? 'l' : 'r', t->out);
     if (t->style == SF_TEX) fputs("}\n\\toprule\n", t->out);
 }
@@ -56,7 +56,7 @@ void sf_table_number(sf_table *t, const char *format, double value, const char *
 void sf_table_end(sf_table *t, const char *name, const char *caption)
 {
     if (t->style == SF_TEX)
-        fprintf(t->out, "\\bottomrule\n\\end{tabular}\n\\label{tab:%s}\n\\end{table}\n", name);
+        fprintf(t->out, "\\bottomrule\n\\end{tabular}}\n\\label{tab:%s}\n\\end{table}\n", name);
     else if (t->style == SF_HTML)
         fputs("</tbody></table></div>\n", t->out);
     else

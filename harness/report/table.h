@@ -1,4 +1,4 @@
-/* A table as LaTeX (booktabs), Markdown or HTML, written cell by cell. */
+/* A table as LaTeX (booktabs; scaled down to the width of the page where it is wider), Markdown or HTML, written cell by cell. */
 #ifndef SF_REPORT_TABLE_H
 #define SF_REPORT_TABLE_H
 

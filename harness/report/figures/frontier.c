@@ -118,6 +118,10 @@ static int arm_id(const sf_view *v, int arm)
     return id;
 }
 
+enum { MARKS = 6 /* of methods, in plots/common.gp */ };
+
+static int arms_drawn(const sf_view *v) { return arm_id(v, v->arms - 1); }
+
 static int plots(const sf_view *v) { return (v->lengths + MOST_LENGTHS - 1) / MOST_LENGTHS; }
 
 /* Lengths are dealt evenly: five are three and two, not four and one. */
@@ -192,8 +196,8 @@ static const char *missing_in(const struct panels *f, int phase, int l)
     return phase == SF_PREFILL ? "no sparse prefill" : "no sparse decode";
 }
 
-/* Names and marks of models and arms, and the legend's room. Where colour says the model, marks say the method; there are
- * six, so that they begin anew in the decode row. */
+/* Names and marks of models and arms, and the legend's room. Where colour says the model, marks say the method: one each, as far as
+ * they reach; dense has its own, 0. */
 static sf_status style_legend(const sf_view *v, sf_plot *plot)
 {
     const char **arm = malloc(((size_t)v->arms + (size_t)v->models + 2) * sizeof *arm), **model = arm + v->arms + 1;
@@ -203,13 +207,13 @@ static sf_status style_legend(const sf_view *v, sf_plot *plot)
         free(arm), free(name), free(marks);
         return no_memory();
     }
-    int arms = 0, of_phase[SF_PHASES] = {0}, longest = 24;
+    int arms = 0, longest = 24;
     for (int a = 0; a < v->arms; a++) {
         if (sf_arm_joint(&v->arm[a])) continue;
         int phase = v->arm[a].sparse[SF_DECODE] ? SF_DECODE : SF_PREFILL;
         bool says = v->models > 1 && a > 0;
         snprintf(name[arms], sizeof *name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
-        marks[arms] = a == 0 || v->models == 1 ? arms + 1 : 2 + of_phase[phase]++ % 5;
+        marks[arms] = a == 0 ? 0 : 1 + (arms - 1) % MARKS;
         if ((int)strlen(name[arms]) > longest) longest = (int)strlen(name[arms]);
         arm[arms] = name[arms];
         arms++;
@@ -286,11 +290,14 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
         style_axes(v, &panels, axis, plot);
         fprintf(plot->caption,
                 "Score against %s. One point a model, method and sparsity (sparser is further left within a curve); filled: on "
-                "the Pareto frontier of its panel, the grey line. Scores are means over tasks, bars their standard errors; costs "
+                "the Pareto frontier of its panel, the grey line; the star is dense. Scores are means over tasks; bars, of the points on "
+                "the frontier alone so that they can be told apart, are standard errors; costs "
                 "within 1 %% count as equal; frontier_probability in the CSV is the share of %d bootstrap resamples in which a "
                 "point is on the frontier.",
                 axis->says, v->resamples);
         if (axis->batched) fprintf(plot->caption, " Batch %g.", v->batch);
+        if (arms_drawn(v) - 1 > MARKS)
+            fprintf(plot->caption, " There are %d marks for %d methods: they begin anew.", MARKS, arms_drawn(v) - 1);
         if (panels.left_out)
             fprintf(plot->caption, " Left out: %d points that lack a task that the others have.", panels.left_out);
     }

@@ -80,7 +80,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             "Share of the dense attention mass that falls on what a method selected (mean over samples, layers and "
             "heads) against its score relative to dense; one point a model, length, method and sparsity (%d points). "
             "Filled: "
-            "prefill, hollow: decode.",
+            "prefill, hollow: decode. No bars, which would hide the cloud: each score's interval is in tables/scores.csv.",
             n);
     if (!isnan(tau)) fprintf(plot->caption, " Rank correlation (Kendall's tau-b): %.2f.", tau);
     free(arm), free(dashed), free(x);
