@@ -345,14 +345,14 @@ typedef struct sf_backend_ops {
  * SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_) declares sf_cpu_embed() and all that follow. */
 #define SF_EACH_OP(DO, filling)                                                                                        \
     DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
-    DO(filling, rope) DO(filling, gated) DO(filling, route) DO(filling, experts) DO(filling, combine) DO(filling, add) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)             \
+    DO(filling, rope) DO(filling, gated) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
+    DO(filling, combine) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
     DO(filling, decode) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \
-    DO(filling, block_probabilities) DO(filling, top_block_mass) DO(filling, page_bounds)                              \
-    DO(filling, page_scores) DO(filling, key_probabilities) DO(filling, listed_probabilities)                          \
-    DO(filling, accumulate) DO(filling, multiply) DO(filling, fill_except) DO(filling, key_norms)                      \
-    DO(filling, key_cosines) DO(filling, expected_attention)
+    DO(filling, block_probabilities) DO(filling, top_block_mass) DO(filling, page_bounds) DO(filling, page_scores)     \
+    DO(filling, key_probabilities) DO(filling, listed_probabilities) DO(filling, accumulate) DO(filling, multiply)     \
+    DO(filling, fill_except) DO(filling, key_norms) DO(filling, key_cosines) DO(filling, expected_attention)
 
 #define SF_OP_PROTOTYPE(filling, op) __typeof__(*((sf_backend_ops *)0)->op) filling##op;
 #define SF_OP_ROW(filling, op)       .op = filling##op,
