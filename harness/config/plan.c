@@ -43,6 +43,7 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     json_object_set_new(o, "length", json_integer(sweep->length[cell->length]));
     json_object_set_new(o, "seed", json_integer((json_int_t)sweep->seed));
     json_object_set_new(o, "backend", json_stringn(sweep->device, device));
+    if (sweep->tensor > 1) json_object_set_new(o, "tensor", json_integer(sweep->tensor)); /* sums round otherwise */
     json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL]));
     json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE]));
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);

@@ -316,11 +316,26 @@ static sf_status read_picture(const sf_node *node, sf_sweep *s)
     return SF_OK;
 }
 
+static sf_status read_parallel(const sf_node *node, sf_sweep *s)
+{
+    static const char *const keys[] = {"tensor", "pipeline", NULL};
+    int64_t n = 1;
+    s->tensor = 1;
+    if (!node) return SF_OK;
+    SF_TRY(sf_yaml_known(node, keys));
+    if (sf_yaml_get(node, "pipeline"))
+        return sf_yaml_fail(sf_yaml_get(node, "pipeline"), "pipeline: models are not split by layers; `tensor: N` splits heads and MLP");
+    SF_TRY(whole(node, "tensor", 1, 1024, 1, &n));
+    s->tensor = (int)n;
+    return SF_OK;
+}
+
 static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "plugins", "device",   "threads",
-                                       "batch",  "recall", "picture", "memory",  "on_error", "hook_limit", NULL};
+                                       "batch",  "recall", "picture", "memory",  "on_error", "hook_limit",
+                                       "parallel", NULL};
     SF_TRY(sf_yaml_known(root, keys));
     static const char *const needed[] = {"models", "tasks", "lengths", NULL};
     for (int i = 0; needed[i]; i++)
@@ -339,6 +354,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     SF_TRY(whole(root, "batch", 1, 1e6, 64, &n)); s->batch = (int)n;
     SF_TRY(whole(root, "recall", 0, 4096, 16, &n)); s->recall_rows = (int)n;
     SF_TRY(read_picture(sf_yaml_get(root, "picture"), s));
+    SF_TRY(read_parallel(sf_yaml_get(root, "parallel"), s));
     if ((node = sf_yaml_get(root, "memory"))) SF_TRY(sf_yaml_real(node, 0.001, 1e6, &s->memory_gib));
     s->hook_limit = 600;
     if ((node = sf_yaml_get(root, "hook_limit"))) SF_TRY(sf_yaml_real(node, 1, 1e6, &s->hook_limit));

@@ -57,6 +57,7 @@ typedef struct sf_sweep {
     uint64_t seed;
     const char *device;            /* "cpu", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */
+    int tensor;                    /* ranks that each model is split over; 1: none */
     int batch;                     /* B of the cost models in plots */
     int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */
     int picture_layer, picture_head; /* of whom a picture is kept, of each cell's first sample; layer -1: the middle one,

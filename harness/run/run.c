@@ -31,6 +31,7 @@
 #include "harness/run/schedule.h"
 #include "harness/run/spread.h"
 #include "harness/run/version.h"
+#include "kernels/comm.h"
 
 static volatile sig_atomic_t interrupted;
 static bool silent; /* a worker says nothing, its parent or rank 0 does */
@@ -43,9 +44,10 @@ static void on_signal(int number)
     if (!silent && write(STDERR_FILENO, words, sizeof words - 1) < 0) return;
 }
 
-static sf_status stop_if_asked(void)
+/* All of a team stop, or none. */
+static sf_status stop_if_asked(const sf_world *team)
 {
-    return interrupted ? sf_fail(SF_INTERRUPTED, "stopped as asked; run the same command again to go on from here") : SF_OK;
+    return sf_world_agree(team, interrupted ? sf_fail(SF_INTERRUPTED, "stopped as asked; run the same command again to go on from here") : SF_OK);
 }
 
 /* ---- samples at hand ------------------------------------------------------------------------------------------------ */
@@ -72,7 +74,9 @@ struct work {
     sf_store *store;
     sf_progress progress;
     sf_devices devices;                       /* of the run on this machine */
-    sf_world world;                           /* processes that were started together, maybe on several */
+    sf_world world;                           /* processes that were started together, maybe on several … */
+    sf_world team, leaders;                   /* … those that split a model with this one; the first of each such team */
+    sf_comm comm;                             /* what they split it by */
     int worker, workers;                      /* this process among all that take samples */
     bool plugins;                             /* this pass runs the cells of plug-ins, in a process apart; else all others */
     struct at_hand *at_hand;                  /* shared with the process that waits for this one; NULL: none does */
@@ -247,6 +251,7 @@ static sf_status fail_cell(const struct work *w, const sf_cell *cell, int sample
                                 .label = {info.label[0], info.label[1]}, .sparsity = {info.sparsity[0], info.sparsity[1]},
                                 .length = info.length, .sample = sample, .message = message};
     SF_TRY(sf_store_fail(w->store, &failure));
+    if (w->team.rank > 0) return SF_OK;
     fprintf(stderr, "frontier: a cell failed and is left out: %s, %s, %d tokens, %s in prefill, %s in decode, sample %d: %s\n",
             info.model, info.task_label, info.length, info.label[SF_PREFILL], info.label[SF_DECODE], sample, message);
     return SF_OK;
@@ -361,7 +366,7 @@ static sf_status run_lanes(struct work *w)
                                .progress = show_progress, .user = w};
     for (int at = 0, done = 0; at < w->takings;) { /* done: lanes of all samples */
         int jobs = 0;
-        SF_TRY(stop_if_asked());
+        SF_TRY(stop_if_asked(&w->team));
         for (int j = at; j < w->takings; j++) {
             const struct taken *t = &w->taken[j];
             int first = t->first > done ? t->first : done;
@@ -485,12 +490,25 @@ static void drop_taken(struct taken *t)
     sf_sample_free(&t->sample);
 }
 
+/* A team runs what its leader has found to be pending: what the others see of a file system may be older. */
+static void tell_pending(struct work *w, struct group g, struct taken *t)
+{
+    if (w->team.size == 1) return;
+    int cell[g.cells + 1];
+    for (int i = 0; i < t->lanes; i++) cell[i] = (int)(w->pending[t->first + i] - g.cell);
+    cell[g.cells] = t->lanes;
+    sf_world_tell(&w->team, cell, sizeof cell);
+    t->lanes = cell[g.cells];
+    for (int i = 0; i < t->lanes; i++) w->pending[t->first + i] = &g.cell[cell[i]];
+}
+
 /* Takes sample `index` if some cells lack it. */
 static sf_status take_sample(struct work *w, struct group g, int index)
 {
     struct taken *t = &w->taken[w->takings];
     *t = (struct taken){.index = index, .first = w->lanes};
     t->lanes = find_pending(w, g, index, w->pending + w->lanes);
+    tell_pending(w, g, t);
     if (!t->lanes) return SF_OK;
     SF_TRY(sf_road_sample(w->road, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->ids, &t->tokens));
     w->takings++;
@@ -707,7 +725,13 @@ static void leave_group(struct work *w, struct group g)
 
 static bool take_next(struct work *w, double done, sf_take *out)
 {
-    if (w->ranks) return sf_ranks_take(w->ranks, done, out);
+    struct { bool there; sf_take take; } next = {0};
+    if (w->ranks) {
+        if (w->team.rank == 0) next.there = sf_ranks_take(w->ranks, done, &next.take);
+        sf_world_tell(&w->team, &next, sizeof next);
+        *out = next.take;
+        return next.there;
+    }
     sf_shared_add(w->shared, done);
     return sf_dispatch_take(&w->dispatch, &w->shared->next, out);
 }
@@ -720,7 +744,7 @@ static sf_status run_takes(struct work *w)
     sf_progress_begin(&w->progress, w->dispatch.left ? w->dispatch.left[0] : 0);
     w->progress.terminal &= w->worker == 0; /* one line for all */
     w->model = -1;
-    for (sf_take t = {0}; (status = stop_if_asked()) == SF_OK && take_next(w, t.work, &t);) {
+    for (sf_take t = {0}; (status = stop_if_asked(&w->team)) == SF_OK && take_next(w, t.work, &t);) {
         if (!g.cells || g.cell != &w->road->plan.cell[t.at]) {
             leave_group(w, g);
             g = group_at(&w->road->plan, t.at);
@@ -753,7 +777,8 @@ static sf_status run_device(struct work *w)
     w->memory_limit = sf_memory_limit(w->road->sweep, &w->backend);
     if (w->road->sweep->memory_gib == 0 && sf_device_is_host(w->backend.ops->name))
         w->memory_limit /= (size_t)(w->world.size > 1 ? w->world.locals : w->workers); /* it is all one memory */
-    SF_TRY(check_memory(w));
+    sf_world_tell(&w->team, &w->memory_limit, sizeof w->memory_limit); /* what goes together must be the same on all of a team */
+    SF_TRY(sf_world_agree(&w->team, check_memory(w)));
     return run_takes(w);
 }
 
@@ -863,9 +888,20 @@ static sf_status open_rank(struct work *w)
 {
     char device[SF_DEVICE_NAME];
     SF_TRY(sf_device_of_rank(w->road->sweep->device, w->world.local, w->world.locals, device));
-    SF_TRY(run_plugins(w, device, threads_of_rank(w)));
+    if (w->team.size == 1) SF_TRY(run_plugins(w, device, threads_of_rank(w)));
+    else if (any_left_of_plugins(w))
+        return sf_fail(SF_UNSUPPORTED, "cells of plug-ins run in processes apart, which cannot split a model: leave out `parallel` or the plug-ins");
     SF_TRY(sf_backend_open(device, threads_of_rank(w), &w->backend));
     return w->world.rank == 0 ? open_dispatch(w, w->workers) : SF_OK;
+}
+
+/* Collective, once all have their backends. */
+static sf_status open_team(struct work *w)
+{
+    if (w->team.size == 1) return SF_OK;
+    SF_TRY(sf_comm_open(&w->team, &w->backend, &w->comm));
+    w->backend.comm = &w->comm;
+    return SF_OK;
 }
 
 /* Before folding: a file system may show what another machine has written some time later. */
@@ -873,7 +909,7 @@ static sf_status await_parts(const struct work *w, const sf_ranks *ranks)
 {
     enum { SECONDS = 60, TRIES_A_SECOND = 10 };
     const struct timespec pause = {.tv_nsec = 1000 * 1000 * 1000 / TRIES_A_SECOND};
-    for (int rank = 0; rank < w->world.size; rank++) {
+    for (int rank = 0; rank < w->leaders.size; rank++) {
         int seen = -1;
         for (int i = 0; i < SECONDS * TRIES_A_SECOND; i++) {
             if (i) nanosleep(&pause, NULL);
@@ -893,16 +929,20 @@ static sf_status run_ranks(struct work *w)
     sf_ranks ranks = {0};
     sf_shared shared = {0};
     int written = 0;
-    sf_store_share(w->store, w->world.rank, w->world.size);
+    const bool leads = w->team.rank == 0;
+    sf_store_share(w->store, leads ? w->leaders.rank : -1, w->leaders.size);
     sf_status status = sf_world_agree(&w->world, open_rank(w));
+    if (status == SF_OK) status = sf_world_agree(&w->world, open_team(w));
     if (status == SF_OK) {
         w->shared = &shared;
         w->ranks = &ranks;
-        status = sf_ranks_open(&w->world, &w->dispatch, &shared, true, &ranks);
+        if (leads) status = sf_ranks_open(&w->leaders, &w->dispatch, &shared, true, &ranks);
+        status = sf_world_agree(&w->team, status);
         if (status == SF_OK) status = run_device(w);
         w->ranks = NULL;
-        sf_status counted = sf_store_written(w->store, w->first_part, w->world.rank, &written);
-        status = sf_ranks_end(&ranks, status == SF_OK ? counted : status, written);
+        sf_status counted = leads ? sf_store_written(w->store, w->first_part, w->leaders.rank, &written) : SF_OK;
+        if (status == SF_OK) status = counted;
+        if (leads) status = sf_ranks_end(&ranks, status, written);
         if (w->world.rank == 0 && (status == SF_OK || status == SF_INTERRUPTED)) {
             sf_status seen = await_parts(w, &ranks);
             if (seen != SF_OK) status = seen;
@@ -1015,6 +1055,20 @@ static sf_status end_together(const struct work *w, sf_status status, int *faile
     return (sf_status)whole.status;
 }
 
+/* Neighbours split a model: they are most likely on one node. */
+static sf_status open_teams(struct work *w)
+{
+    const int each = w->road->sweep->tensor;
+    w->team = sf_alone;
+    w->leaders = w->world;
+    if (each == 1) return SF_OK;
+    if (w->world.size % each != 0 || w->world.size < each)
+        return sf_fail(SF_BAD_INPUT, "parallel: {tensor: %d} takes %d processes or a multiple of them, this is one of %d: mpirun -n %d "
+                       "frontier run …, or srun", each, each, w->world.size, each);
+    SF_TRY(sf_world_split(&w->world, w->world.rank / each, &w->team));
+    return sf_world_split(&w->world, w->world.rank % each, &w->leaders);
+}
+
 static sf_status run(const sf_run_options *options, struct work *w, char path[4096], int *failed)
 {
     sf_road road = {0};
@@ -1030,8 +1084,9 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     if (status == SF_OK && !silent) sf_road_print_cuts(&road, stderr);
     if (status == SF_OK) status = name_results(options, w, path);
     if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w->devices);
-    w->workers = w->world.size > 1 ? w->world.size : w->devices.n;
-    w->worker = w->world.rank;
+    if (status == SF_OK) status = open_teams(w);
+    w->workers = w->world.size > 1 ? w->leaders.size : w->devices.n;
+    w->worker = w->leaders.rank;
     bool early = w->workers == 1 && (!any_of_plugins(&road) || sf_device_is_host(w->devices.name[0]));
     if (status == SF_OK && early) status = sf_backend_open(w->devices.name[0], road.sweep->threads, &w->backend);
     status = sf_world_agree(&w->world, status);
@@ -1046,14 +1101,18 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     }
     sf_dispatch_close(&w->dispatch);
     sf_store_close(w->store);
+    sf_comm_close(&w->comm);
     sf_backend_close(&w->backend);
     sf_road_close(&road);
+    if (w->leaders.self != w->world.self) sf_world_close(&w->leaders);
+    sf_world_close(&w->team);
     return status;
 }
 
 sf_status sf_run(const sf_run_options *options, sf_run_end *end)
 {
-    struct work w = {.shard = options->shard, .shards = options->shards, .verbose = options->verbose};
+    struct work w = {.shard = options->shard, .shards = options->shards, .verbose = options->verbose, .team = sf_alone,
+                     .leaders = sf_alone};
     *end = (sf_run_end){0};
     sf_status status = sf_world_open(&w.world);
     end->speaks = w.world.rank == 0;

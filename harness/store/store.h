@@ -100,7 +100,7 @@ sf_status sf_store_refresh(sf_store *s);
  */
 sf_status sf_store_note(sf_store *s, const sf_run_info *run);
 /* From here on `writers` processes add: this one and forks of it. Each calls this with a number of its own and then names
- * its parts apart from the others'. Only writer 0 notes, and folds once the others have ended; they leave without
+ * its parts apart from the others'; number -1 adds nothing to the disk, and only knows what it would have added. Only writer 0 notes, and folds once the others have ended; they leave without
  * closing the store. */
 void sf_store_share(sf_store *s, int writer, int writers);
 /* For processes on other machines, that no fork connects: one has the store open and leads; the others join it with what

@@ -36,6 +36,7 @@ struct sf_store {
     bool locked;        /* the folder is ours; else it is another process's */
     uint64_t next;      /* number of the next part */
     int writers;        /* processes that add, each with every writers-th number */
+    bool quiet;         /* this one does not */
     int parts;
     size_t part_bytes, result_bytes;
     struct seen *seen; /* hash table by key, open addressing, `slots` a power of two */
@@ -330,6 +331,7 @@ void sf_store_close(sf_store *s)
 static sf_status write_part(sf_store *s, int n, const sf_cell_info *cell, const sf_record *record,
                             const sf_run_info *run, const sf_failure *failure)
 {
+    if (s->quiet) return SF_OK;
     char name[32];
     snprintf(name, sizeof name, "%016llx.part", (unsigned long long)s->next);
     SF_TRY(sf_part_write(s->folder, s->folder_path, name, n, cell, record, run, failure));
@@ -368,7 +370,8 @@ sf_status sf_store_add(sf_store *s, int n, const sf_cell_info *cell, const sf_re
 
 void sf_store_share(sf_store *s, int writer, int writers)
 {
-    s->next += (uint64_t)writer;
+    s->quiet = writer < 0;
+    s->next += writer < 0 ? 0 : (uint64_t)writer;
     s->writers = writers;
 }
 
