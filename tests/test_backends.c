@@ -57,9 +57,9 @@ static const struct suite {
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
     {"decode", decode_case, 80, 12, .seed = 7000, .size = 300, .every = 5, .larger = 3000},
-    {"patterns", patterns_case, 240, 40, .seed = 14000, .size = 150, .every = 5, .larger = 400},
-    {"long_patterns", patterns_case, 12, 0, .seed = 14500, .size = 1200},
-    {"decode_patterns", decode_patterns_case, 120, 40, .seed = 15000, .size = 300, .every = 10, .larger = 6000},
+    {"patterns", patterns_case, 160, 40, .seed = 14000, .size = 150, .every = 8, .larger = 400},
+    {"long_patterns", patterns_case, 3, 0, .seed = 14500, .size = 900},
+    {"decode_patterns", decode_patterns_case, 100, 40, .seed = 15000, .size = 300, .every = 10, .larger = 6000},
     {"probe", probe_case, 80, 20, .seed = 8000, .size = 500},
     {"blocks", blocks_case, 40, 15, .seed = 9000, .size = 150, .every = 10, .larger = 400},
     {"pages", pages_case, 40, 15, .seed = 10000, .size = 700},
@@ -84,7 +84,7 @@ static void refusals(void **state)
     twin *t = &both;
     begin_case(t, 1);
     scene c;
-    make_scene(t, &c, 1, false, false, 100);
+    make_scene(t, &c, 1, false, false, false, 100);
     c.a[0].window = c.a[1].window = 0;
     int rows = c.a[1].heads * ((c.a[1].queries + 15) / 16);
     int32_t *count = calloc((size_t)rows, sizeof *count), index[2] = {5, 5};

@@ -51,16 +51,37 @@ static char *default_label(const char *path)
 
 static sf_status no_memory(const sf_node *node) { return sf_fail(SF_NO_MEMORY, "%s:%d: no memory to read it", node->file, node->line); }
 
+/* "dca", or "dca: {chunk, cap}". */
+static sf_status read_positions(const sf_node *node, sf_model_spec *out)
+{
+    static const char *const kinds[] = {"dca", NULL}, *const keys[] = {"chunk", "cap", NULL};
+    const sf_node *dca = node;
+    int choice;
+    int64_t chunk, cap;
+    out->dual_chunks = true;
+    if (node->kind != SF_MAP) return sf_yaml_choice(node, "dca", &choice);
+    SF_TRY(sf_yaml_known(node, kinds));
+    if (!(dca = sf_yaml_get(node, "dca")) || dca->kind != SF_MAP) return sf_yaml_fail(node, "expected 'dca', or 'dca: {chunk: KEYS, cap: DISTANCE}'");
+    SF_TRY(sf_yaml_known(dca, keys));
+    const sf_node *in[] = {sf_yaml_get(dca, "chunk"), sf_yaml_get(dca, "cap")};
+    if (!in[0] || !in[1]) return sf_yaml_fail(dca, "expected both a chunk, in keys, and a cap on distances");
+    SF_TRY(sf_yaml_int(in[0], 1, 1 << 30, &chunk));
+    SF_TRY(sf_yaml_int(in[1], 0, 1 << 30, &cap));
+    out->reach = (sf_reach){(int)chunk, (int)cap};
+    return SF_OK;
+}
+
 static sf_status read_model(const sf_node *node, sf_model_spec *out)
 {
-    static const char *const keys[] = {"path", "label", "chat", "weights", NULL};
-    const sf_node *path = node, *chat = NULL, *label = NULL;
+    static const char *const keys[] = {"path", "label", "chat", "weights", "positions", NULL};
+    const sf_node *path = node, *chat = NULL, *label = NULL, *positions;
     if (node->kind == SF_MAP) {
         SF_TRY(sf_yaml_known(node, keys));
         path = sf_yaml_get(node, "path");
         chat = sf_yaml_get(node, "chat");
         label = sf_yaml_get(node, "label");
         if (!path) return sf_yaml_fail(node, "expected a path: the model's file or folder");
+        if ((positions = sf_yaml_get(node, "positions"))) SF_TRY(read_positions(positions, out));
         const sf_node *weights = sf_yaml_get(node, "weights");
         int choice;
         if (weights) {

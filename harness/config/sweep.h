@@ -14,6 +14,8 @@ typedef struct sf_model_spec {
     const char *prefix, *suffix;   /* own chat template; NULL: the model's */
     char *chat;                    /* the key `chat` as JSON, for sf_model_chat(); NULL: the model's own */
     bool random;                   /* weights: random */
+    bool dual_chunks;              /* positions: dca */
+    sf_reach reach;                /* its chunk and cap, for sf_model_dual_chunks(); 0: by the model */
 } sf_model_spec;
 
 /* Fills prefix, suffix and chat from the value of `chat` (chat.c). */

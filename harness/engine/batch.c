@@ -32,7 +32,7 @@ static sf_prompt *prompt_of(sf_batch *batch, const sf_job *job, const sf_lane *l
 
 static bool wants(const sf_batch *batch, const sf_lane *lane, sf_phase phase)
 {
-    return batch->how->recall_rows > 0 && lane->recall[phase];
+    return batch->how->recall_rows > 0 && lane->recall[phase] && !batch->config->reach.chunk; /* mass is looked at true distances */
 }
 
 static sf_status host_array(int64_t n, size_t size, void *out)
@@ -373,6 +373,23 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .frequency = batch->model ? sf_transformer_frequency(batch->model, layer) : NULL,
                           .interleaved = c->rope_interleaved,
                           .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation}};
+}
+
+/* A cache that was cut has lost its keys' places. */
+sf_status sf_batch_reach(const sf_batch *batch, sf_attention *a, sf_pattern *pattern, const char *who)
+{
+    if (!sf_layer_reaches(batch->config, a->layer)) return SF_OK;
+    if (a->kv.prompt.count)
+        return sf_fail(SF_UNSUPPORTED, "method '%s' cuts the cache, whose keys then have no places to see them at: it does not go "
+                                       "with `positions: dca`", who ? who : "dense");
+    int parts = pattern->kind == SF_PARTS ? pattern->parts : 1;
+    for (int k = 0; k < parts; k++) {
+        sf_pattern *part = pattern->kind == SF_PARTS ? &a->part[k] : pattern;
+        if (part->reach.chunk)
+            return sf_fail(SF_UNSUPPORTED, "method '%s' has distances of its own, and does not go with `positions: dca`", who);
+        part->reach = batch->config->reach;
+    }
+    return SF_OK;
 }
 
 double sf_batch_clock(sf_backend *b)

@@ -159,6 +159,9 @@ static inline int64_t sf_batch_heads(const sf_batch *batch)
     return (int64_t)batch->config->layers * batch->config->heads;
 }
 
+/* Gives a chosen pattern, or a dense one, the distances of the model. `who`: the method, or NULL. */
+sf_status sf_batch_reach(const sf_batch *batch, sf_attention *a, sf_pattern *pattern, const char *who);
+
 double sf_batch_clock(sf_backend *b); /* seconds, once the backend has finished what it was given */
 
 /* Likewise, on a clock that stands still while recall and pictures are looked at. */

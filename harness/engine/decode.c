@@ -155,6 +155,10 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     }
     for (int i = 0; i < l->rows; i++) SF_TRY(sf_batch_agree(batch, choose(l, i, layer)));
     SF_TRY(together(l));
+    for (int i = 0; i < l->rows; i++) {
+        const sf_method *m = l->sequence[i]->lane->decode;
+        SF_TRY(sf_batch_reach(batch, &l->view[i], &l->pattern[i], m ? m->name : NULL));
+    }
     SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
     if (weight) SF_TRY(b->ops->watch(b, true));
     for (int i = 0; weight && i < l->rows; i++) {

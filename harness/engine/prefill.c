@@ -110,6 +110,7 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
     bool chosen = prompt->method && !sf_layer_slides(batch->config, a->layer);
     sf_status status = SF_OK;
     if (chosen) status = sf_hook_choose(SF_HOOK_PREFILL, view, prompt->method, prompt->params, NULL, &pattern);
+    if (status == SF_OK) status = sf_batch_reach(batch, view, &pattern, chosen ? prompt->method->name : NULL);
     SF_TRY(sf_batch_agree(batch, status));
     status = sf_batch_agree(batch, b->ops->prefill(b, a, &pattern, out));
     if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;

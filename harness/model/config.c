@@ -57,11 +57,15 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         sf_hash_fold(hash, text, (size_t)n);
         sf_hash_fold(hash, c->whole_mlp, (size_t)c->layers);
     }
+    if (c->reach.chunk) {
+        n = snprintf(text, sizeof text, "reach %d %d", c->reach.chunk, c->reach.cap);
+        sf_hash_fold(hash, text, (size_t)n);
+    }
     if (c->rope.scaling == SF_ROPE_LONG) sf_hash_fold(hash, c->rope.longer, sizeof c->rope.longer);
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2280 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2288 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {

@@ -58,12 +58,17 @@ typedef struct sf_model_config {
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
     uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
+    sf_reach reach;                      /* layers with full attention see keys at these distances (Dual Chunk Attention); chunk 0: at true ones */
 } sf_model_config;                       /* no pointers: copied by assignment */
 
 static inline int sf_rotary_dim(const sf_model_config *c) { return c->rotary_dim ? c->rotary_dim : c->head_dim; }
 /* Whether a layer's MLP is a mixture of experts. */
 static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer]; }
 static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
+static inline bool sf_layer_reaches(const sf_model_config *c, int layer)
+{
+    return c->reach.chunk > 0 && !c->sliding[layer] && !c->unrotated[layer];
+}
 
 /* Checks that the numbers of a config make a model. `where` names the file. */
 sf_status sf_config_validate(const sf_model_config *c, const char *where);

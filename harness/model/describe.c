@@ -64,6 +64,7 @@ const char *sf_positions_text(const sf_model_config *c, size_t bytes, char *text
     for (int l = 0; l < c->layers; l++) unrotated += c->unrotated[l];
     if (unrotated) append(bytes, text, "; none on %d of %d layers", unrotated, c->layers);
     if (c->max_position > 0) append(bytes, text, "; up to %d tokens", c->max_position);
+    if (c->reach.chunk) append(bytes, text, "; dual chunks of %d, distances up to %d", c->reach.chunk, c->reach.cap);
     return text;
 }
 

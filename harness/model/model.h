@@ -77,6 +77,11 @@ sf_status sf_model_open_text(const char *path, sf_model **out);
 /* Chooses how the model's prompts are made: `options` of a config (chat.h), NULL: as its files say, which opening has
  * tried; where they do not, no_chat says why. Folds into the hash what changes prompts. Once a model, before it is used. */
 sf_status sf_model_chat(sf_model *model, const char *options);
+/* Dual Chunk Attention (An et al. 2024, arXiv 2402.17463): keys of another chunk are seen at their place in it, from no farther
+ * than the cap, so that inputs of any length stay within the positions that the model was trained at; attention within so
+ * many is as it was. chunk 0: as the paper has it, chunks of 3/4 of the trained positions and the last of them as cap. YaRN
+ * by rule is left out. Without the paper's successor's temperature (2501.15383). Folds into the hash. Once a model. */
+sf_status sf_model_dual_chunks(sf_model *model, sf_reach asked);
 void sf_model_close(sf_model *model);     /* accepts NULL and half-opened ones */
 
 /* A shape (configs/models/NAME.yaml) alone. */

@@ -22,11 +22,13 @@ static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **
     if (spec->random && weights) {
         sf_model_config config;
         SF_TRY(sf_shape_open(spec->path, &config));
-        return sf_model_random(&config, 0, out);
+        SF_TRY(sf_model_random(&config, 0, out));
+        return spec->dual_chunks ? sf_model_dual_chunks(*out, spec->reach) : SF_OK;
     }
     char room[4096];
     const char *path = sf_data_found(spec->path, room);
     SF_TRY(weights ? sf_model_open(path, out) : sf_model_open_text(path, out));
+    if (spec->dual_chunks) SF_TRY(sf_model_dual_chunks(*out, spec->reach));
     return sf_blame(sf_model_chat(*out, spec->chat), "%s", spec->path);
 }
 

@@ -471,13 +471,13 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     }
     __syncthreads();
     if (threadIdx.x < GROUP) {
-        if (BANDS)
-            asm volatile("setmaxnreg.dec.sync.aligned.u32 32;"); /* 2 * 240 + 32 are all there are */
+        if (BANDS) /* what one side gains the other must lose: 3 * 168 are all there are, and whoever asks for more waits for ever */
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
         else
             asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
         if (threadIdx.x < 32) produce<Layout, BANDS>(s, p, w, m, t, tiles);
     } else {
-        if (WARPGROUPS == 2)
+        if (WARPGROUPS == 2 && !BANDS)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
         else
             asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
