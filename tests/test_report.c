@@ -587,6 +587,22 @@ static void test_seeds_are_pooled(void **state)
     OK(sf_settings_split(&results, &split));
     assert_int_equal(split.groups, 1);
     sf_settings_free(&split);
+
+    s.tasks = 2; /* of which one asks the same questions under every seed: those samples do not count twice */
+    make_results(&s);
+    const char *task = results.cell[0].task;
+    int asked = 0;
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].task, task)) results.cell[c].questions = "fixed", asked++;
+    add_copies(other_seed);
+    OK(sf_settings_split(&results, &split));
+    assert_int_equal(split.groups, 2);
+    assert_string_equal(split.group[1].name, "seed 44");
+    assert_int_equal(split.group[1].results.cells, asked);
+    assert_int_equal(split.group[0].results.cells, results.cells / 2);
+    for (int c = 0; c < split.group[0].results.cells; c++)
+        assert_int_equal(split.group[0].results.records[c], strcmp(split.group[0].results.cell[c].task, task) ? 6 : 3);
+    sf_settings_free(&split);
 }
 
 /* Whatever numbers samples have, the bootstrap takes them, in no more room than there are samples. */
@@ -957,6 +973,8 @@ static void test_export(void **state)
     free(text);
 }
 
+static void second_version(sf_cell_info *c) { c->version[SF_DECODE] = "2"; }
+
 static void test_compare(void **state)
 {
     (void)state;
@@ -985,6 +1003,35 @@ static void test_compare(void **state)
     assert_non_null(strstr(text, "quest 0.50"));
     free(text);
     other.cells++;
+    sf_results_free(&other);
+
+    /* A second version of quest stands beside the first: the newer is compared, the older named. */
+    OK(synthetic_make(&small, &other));
+    make_results(&small);
+    for (int c = 0; c < results.cells; c++) results.cell[c].version[SF_DECODE] = other.cell[c].version[SF_DECODE] = "1";
+    add_copies(second_version);
+    int n = results.cells / 2, of_quest = 0, kept = n;
+    for (int c = 0; c < n; c++) {
+        if (strcmp(results.cell[c].label[SF_DECODE], "quest")) continue;
+        of_quest++;
+        results.cell[kept] = results.cell[n + c], results.records[kept] = results.records[n + c];
+        results.record[kept++] = results.record[n + c];
+    }
+    results.cells = kept;
+    results.record[n][0].strict = results.record[n][0].strict > 0.5 ? 0 : 1;
+    char words[2][128];
+    snprintf(words[0], sizeof words[0], "%d cells in both, 0 only in the first, 0 only in the second", n);
+    snprintf(words[1], sizeof words[1], "%d cells are not compared, since a newer version of their method stands beside them: quest 1.\n",
+             of_quest);
+    for (int way = 0; way < 2; way++) {
+        f = open_memstream(&text, &size);
+        OK(way ? sf_compare(&other, &results, f) : sf_compare(&results, &other, f));
+        fclose(f);
+        for (int i = 0; i < 2; i++)
+            if (!strstr(text, words[i])) fail_msg("no \"%s\" in:\n%s", words[i], text);
+        assert_non_null(strstr(text, "1 cells changed"));
+        free(text);
+    }
     sf_results_free(&other);
 }
 

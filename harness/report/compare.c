@@ -37,6 +37,33 @@ static int likeness(const sf_cell_info *x, const sf_cell_info *y)
     return n;
 }
 
+/* Of two versions which is the newer: 1 the first, −1 the second, 0: they are alike, or there is no telling. */
+static int newer(const sf_cell_info *x, const sf_cell_info *y)
+{
+    if (strcmp(x->model_hash, y->model_hash) || strcmp(x->device, y->device) || strcmp(x->dtype, y->dtype)) return 0;
+    bool first = false, second = false;
+    for (int p = 0; p < SF_PHASES; p++) {
+        long a = strtol(x->version[p], NULL, 10), b = strtol(y->version[p], NULL, 10);
+        first |= a > b, second |= a < b;
+    }
+    return first - second;
+}
+
+/* Takes out of order[0 … n) whatever has a newer version there; those stand behind the others. Returns how many stay. */
+static int keep_newest(const sf_results *r, int *order, int n)
+{
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        bool old = false;
+        for (int j = 0; j < n; j++) old |= newer(&r->cell[order[j]], &r->cell[order[i]]) > 0;
+        if (old) continue;
+        int newest = order[i];
+        memmove(order + kept + 1, order + kept, (size_t)(i - kept) * sizeof *order);
+        order[kept++] = newest;
+    }
+    return kept;
+}
+
 struct pair {
     int a, b, samples, same_score, other_prompt;
     double mean_a, mean_b, difference, p, holm;
@@ -135,9 +162,23 @@ static int alike(const sf_results *r, const int *order, int first)
     return n;
 }
 
+/* Adds "quest 1" to the list, once. */
+static void note_older(const sf_cell_info *c, char list[512])
+{
+    for (int p = 0; p < SF_PHASES; p++) {
+        char one[200], *at;
+        if (strcmp(c->method[p], "dense") == 0) continue;
+        int n = snprintf(one, sizeof one, "%.120s %.60s", c->label[p], c->version[p]);
+        size_t used = strlen(list);
+        if ((at = strstr(list, one)) && (!at[n] || at[n] == ',')) continue;
+        snprintf(list + used, 512 - used, "%s%s", used ? ", " : "", one);
+    }
+}
+
 sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
 {
-    int most = 1, pairs = 0, only_a = 0, only_b = 0, several = 0, *order_a = sorted(a), *order_b = sorted(b);
+    char versions[512] = "";
+    int most = 1, pairs = 0, only_a = 0, only_b = 0, several = 0, older = 0, *order_a = sorted(a), *order_b = sorted(b);
     for (int c = 0; c < a->cells; c++)
         if (a->records[c] > most) most = a->records[c];
     double *difference = malloc((size_t)most * sizeof *difference), *p = malloc(((size_t)a->cells + 1) * 2 * sizeof *p);
@@ -152,8 +193,12 @@ sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
             j++, only_b++;
         } else {
             int na = alike(a, order_a, i), nb = alike(b, order_b, j);
-            int found = match(a, b, order_a + i, na, order_b + j, nb, pair + pairs);
-            several += na + nb - 2 * found;
+            int newest_a = keep_newest(a, order_a + i, na), newest_b = keep_newest(b, order_b + j, nb);
+            int found = match(a, b, order_a + i, newest_a, order_b + j, newest_b, pair + pairs);
+            older += na + nb - newest_a - newest_b;
+            several += newest_a + newest_b - 2 * found;
+            for (int k = newest_a; k < na; k++) note_older(&a->cell[order_a[i + k]], versions);
+            for (int k = newest_b; k < nb; k++) note_older(&b->cell[order_b[j + k]], versions);
             i += na, j += nb;
             for (; found-- && status == SF_OK; pairs++) {
                 status = compare_cells(a, b, &pair[pairs], difference);
@@ -175,6 +220,8 @@ sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
             largest = fmax(largest, fabs(pair[i].difference));
         }
         fprintf(out, "%d cells in both, %d only in the first, %d only in the second.\n", pairs, only_a, only_b);
+        if (older)
+            fprintf(out, "%d cells are not compared, since a newer version of their method stands beside them: %s.\n", older, versions);
         if (several)
             fprintf(out, "%d cells are not compared: several of one question stand in a file, and which belong together is not "
                          "told by device, dtype or the model's files.\n", several);

@@ -1,5 +1,6 @@
 #include "harness/report/findings.h"
 #include "harness/report/points.h"
+#include "harness/report/resample.h"
 #include "harness/report/stats.h"
 
 #include <math.h>
@@ -280,7 +281,7 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
                  "; rankings of single models and lengths agree with it at a mean Kendall's tau of %.2f",
                  agreement / rankings);
     char often[64] = ""; /* a share of resamples is one of samples only where there are enough */
-    if (r->basis.fewest >= 10) snprintf(often, sizeof often, "; it is first in %.0f %% of resamples", 100.0 * first / B);
+    if (r->basis.fewest >= SF_SHARES_FROM) snprintf(often, sizeof often, "; it is first in %.0f %% of resamples", 100.0 * first / B);
     return add(out, "method", low > 0 ? "yes" : "not decided", false, r->basis.fewest, difference, low, high,
                "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, "
                "difference %.3f [%+.3f, %+.3f]%s%s.",

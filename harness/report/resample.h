@@ -4,7 +4,10 @@
 
 #include "harness/report/view.h"
 
-enum { SF_RESAMPLES = 10000 };
+enum {
+    SF_RESAMPLES = 10000,
+    SF_SHARES_FROM = 10 /* samples of a cell, from which on a share of resamples is said: of fewer it claims too much */
+};
 
 /* Tests every cell against its dense cell: `verdict` of cells, without intervals. */
 sf_status sf_view_test(sf_view *view);

@@ -23,7 +23,7 @@ static bool same_device(const sf_cell_info *x, const sf_cell_info *y) /* which c
 static bool same_task(const sf_cell_info *x, const sf_cell_info *y)
 {
     return strcmp(x->task, y->task) == 0 && strcmp(x->task_params, y->task_params) == 0 &&
-           x->output_limit == y->output_limit;
+           x->output_limit == y->output_limit && (x->seed == y->seed || strcmp(text_of(x->questions), "fixed") != 0);
 }
 
 static bool same_model(const sf_cell_info *x, const sf_cell_info *y)
@@ -223,9 +223,11 @@ static void say_parameters(char name[256], const json_t *now, const json_t *then
 
 static void say_task(char name[256], const sf_cell_info *now, const sf_cell_info *then)
 {
-    char output[32];
-    snprintf(output, sizeof output, "%d", now->output_limit);
-    if (now->output_limit != then->output_limit) say(name, "%s %s", "output", output);
+    char number[32];
+    snprintf(number, sizeof number, "%d", now->output_limit);
+    if (now->output_limit != then->output_limit) say(name, "%s %s", "output", number);
+    snprintf(number, sizeof number, "%llu", (unsigned long long)now->seed);
+    if (now->seed != then->seed && strcmp(text_of(now->questions), "fixed") == 0) say(name, "%s %s", "seed", number);
     if (strcmp(now->task, then->task) != 0) say(name, "%s is %s", now->task_label, now->task);
     if (strcmp(now->task_params, then->task_params) == 0) return;
     json_t *a = json_loads(now->task_params, 0, NULL), *b = json_loads(then->task_params, 0, NULL);

@@ -3,7 +3,8 @@
  * A results file may hold cells of many runs: other output limits, prompts, chat templates, devices. Numbers are only
  * compared within a group of equal settings: one device class and dtype; of each task one set of parameters and prompts
  * and one output limit; of each model one set of files and one chat template. Cells that differ in nothing but their
- * seed are pooled into one cell with the samples of all. */
+ * seed are pooled into one cell with the samples of all; but for tasks that ask the same questions under every seed, whose
+ * samples would count twice: there another seed is another setting. */
 #ifndef SF_REPORT_SETTINGS_H
 #define SF_REPORT_SETTINGS_H
 

@@ -325,6 +325,7 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
         .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",
         .bos = model->bos >= 0 ? sf_token_text(model->tokenizer, model->bos) : "",
+        .questions = task->task->supply ? "fixed" : "",
         .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
     };
     if (road->understood) {

@@ -245,7 +245,7 @@ static bool take_later(struct cursor *c, const sf_column *column, void *of, sf_h
 }
 
 static const sf_cell_info nothing_later = {.version = {"", ""}, .kind = {"", ""}, .positions = "", .doubts = "", .chat = "",
-                                          .bos = ""};
+                                          .bos = "", .questions = ""};
 
 /* First pass counts entries, second pass keeps them: `out` has its arrays by then. */
 static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)

@@ -50,6 +50,7 @@ const sf_column sf_cell_columns[] = {
     {"positions", SF_COLUMN_TEXT, CELL(positions), NULL, true},
     {"doubts", SF_COLUMN_TEXT, CELL(doubts), NULL, true},
     {"bos", SF_COLUMN_TEXT, CELL(bos), NULL, true},
+    {"questions", SF_COLUMN_TEXT, CELL(questions), NULL, true},
     {0},
 };
 

@@ -38,6 +38,8 @@ typedef struct sf_cell_info {
     const char *positions;          /* how the model's rotations were read, in words */
     const char *doubts;             /* what of the model may not be what its authors meant; "": nothing */
     const char *chat;               /* JSON of the config's `chat`, and of the date if the template asks for it; "": neither */
+    const char *questions;          /* "fixed": the task has so many questions and no more, and asks them under every seed;
+                                       "": others under each; absent in older files, then "" */
     const char *bos;                /* the BOS token that an input should begin with; "": none is due */
 } sf_cell_info;
 

@@ -1,5 +1,6 @@
 /* isoCost and isoTime frontiers: score against what it costs, every model, method and sparsity in one panel. */
 #include "harness/report/figure.h"
+#include "harness/report/resample.h"
 #include "harness/report/stats.h"
 
 #include <stdlib.h>
@@ -81,6 +82,10 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
     qsort(spot, (size_t)n, sizeof *spot, by_cost);
     *count = n;
 
+    bool few = false; /* resamples of so few say nothing of other samples: of ten alike, each is alike too */
+    for (int i = 0; i < n; i++)
+        for (int t = 0; t < v->tasks; t++)
+            few |= in[t] && v->results->records[spot[i].point->cell[t]] < SF_SHARES_FROM;
     int B = v->resamples;
     double *cost = malloc(((size_t)n + 1) * 3 * sizeof *cost);
     float *replicate = malloc(((size_t)n * (size_t)B + 1) * sizeof *replicate);
@@ -101,7 +106,7 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
         }
         status = sf_pareto(n, cost, score, on);
         sf_pareto_probability(n, cost, B, replicate, probability);
-        for (int i = 0; i < n; i++) spot[i].on = on[i], spot[i].probability = probability[i];
+        for (int i = 0; i < n; i++) spot[i].on = on[i], spot[i].probability = few ? NAN : probability[i];
     }
     free(cost);
     free(replicate);
@@ -293,8 +298,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
                 "the Pareto frontier of its panel, the grey line; the star is dense. Scores are means over tasks; bars, of the points on "
                 "the frontier alone so that they can be told apart, are standard errors; costs "
                 "within 1 %% count as equal; frontier_probability in the CSV is the share of %d bootstrap resamples in which a "
-                "point is on the frontier.",
-                axis->says, v->resamples);
+                "point is on the frontier, where each cell has %d samples or more.",
+                axis->says, v->resamples, SF_SHARES_FROM);
         if (axis->batched) fprintf(plot->caption, " Batch %g.", v->batch);
         if (arms_drawn(v) - 1 > MARKS)
             fprintf(plot->caption, " There are %d marks for %d methods: they begin anew.", MARKS, arms_drawn(v) - 1);
