@@ -71,6 +71,7 @@ static void check_text(const json_t *item, bool chat)
     int n;
     const char *text = text_of(item, "text");
     OK(open_model(item, "model", false, &m));
+    if (text_of(item, "options")) OK(sf_model_chat(m, text_of(item, "options")));
     if (chat && !m->chat) fail_msg("%s: %s", text_of(item, "name"), m->no_chat);
     OK(chat ? sf_chat_encode(m->chat, m->tokenizer, text, strlen(text), &id, &n)
             : sf_encode(m->tokenizer, text, strlen(text), true, &id, &n));
