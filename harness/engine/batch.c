@@ -30,6 +30,13 @@ static sf_prompt *prompt_of(sf_batch *batch, const sf_job *job, const sf_lane *l
     return added;
 }
 
+const sf_prompt *sf_batch_dense(const sf_batch *batch, const sf_prompt *prompt)
+{
+    const sf_prompt *first = batch->prompt;
+    while (first->job != prompt->job) first++;
+    return first;
+}
+
 static bool wants(const sf_batch *batch, const sf_lane *lane, sf_phase phase)
 {
     return batch->how->recall_rows > 0 && lane->recall[phase] && !batch->config->reach.chunk; /* mass is looked at true distances */
@@ -71,23 +78,45 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-/* One row drawn from each of `recall_rows` equal stretches of the prompt. */
-static sf_status sample_rows(const sf_generation *how, sf_prompt *prompt)
+/* One row drawn from each of `wanted` equal stretches of a prompt, with room for one more. */
+static sf_status sample_rows(uint64_t seed, int64_t tokens, int64_t wanted, int *rows, int32_t **row)
 {
-    int64_t tokens = prompt->job->tokens, n = how->recall_rows < tokens ? how->recall_rows : tokens;
-    prompt->recall_rows = n > 0 ? (int)n : 0;
-    SF_TRY(host_array(n, sizeof *prompt->recall_row, &prompt->recall_row));
+    int64_t n = wanted < tokens ? wanted : tokens;
+    *rows = n > 0 ? (int)n : 0;
+    SF_TRY(host_array(*rows + 1, sizeof **row, row));
     for (int64_t i = 0; i < n; i++) {
         int64_t begin = i * tokens / n, end = (i + 1) * tokens / n;
-        prompt->recall_row[i] = (int32_t)(begin + (int64_t)(mix(how->seed + (uint64_t)i) % (uint64_t)(end - begin)));
+        (*row)[i] = (int32_t)(begin + (int64_t)(mix(seed + (uint64_t)i) % (uint64_t)(end - begin)));
     }
     return SF_OK;
+}
+
+/* Rows whose next token is in the prompt, and then the last row, which predicts the first token generated. */
+static sf_status sample_predictions(const sf_generation *how, sf_prompt *prompt)
+{
+    int64_t tokens = prompt->job->tokens;
+    SF_TRY(sample_rows(how->seed, tokens - 1, how->divergence_rows, &prompt->predictions, &prompt->predict_row));
+    prompt->predict_row[prompt->predictions++] = (int32_t)tokens - 1;
+    return SF_OK;
+}
+
+/* Whether the prompt's predictions are wanted by a lane of its own, or to hold those of the sample's lanes against. */
+static bool is_predicted(const sf_batch *batch, const sf_prompt *prompt)
+{
+    for (int i = 0; i < batch->lanes; i++) {
+        const sf_sequence *s = &batch->sequence[i];
+        if (!s->lane->divergence[SF_PREFILL] && !s->lane->divergence[SF_DECODE]) continue;
+        if (s->prompt == prompt || sf_batch_dense(batch, s->prompt) == prompt) return true;
+    }
+    return false;
 }
 
 static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
 {
     SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
-    SF_TRY(sample_rows(batch->how, prompt));
+    SF_TRY(sample_rows(batch->how->seed, prompt->job->tokens, batch->how->recall_rows, &prompt->recall_rows,
+                       &prompt->recall_row));
+    if (is_predicted(batch, prompt)) SF_TRY(sample_predictions(batch->how, prompt));
     size_t tally = (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs;
     SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
     for (int layer = 0; layer < batch->config->layers; layer++) {
@@ -160,6 +189,8 @@ void sf_batch_close(sf_batch *batch)
         free(batch->prompt[i].recall);
         free(batch->prompt[i].recall_row);
         free(batch->prompt[i].picture);
+        free(batch->prompt[i].predict_row);
+        free(batch->prompt[i].predicted);
     }
     for (int i = 0; batch->sequence && i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
@@ -240,6 +271,17 @@ static sf_status probe_buffers(sf_batch *batch)
     return SF_OK;
 }
 
+static sf_status prediction_buffers(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    bool some = false;
+    for (int i = 0; i < batch->prompts; i++) some |= batch->prompt[i].predictions > 0;
+    batch->some = batch->predicted = NULL;
+    if (!some) return SF_OK;
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)SF_PREDICTIONS * c->d), (void **)&batch->some));
+    return sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)SF_PREDICTIONS * c->vocab), (void **)&batch->predicted);
+}
+
 sf_status sf_batch_prefill_buffers(sf_batch *batch)
 {
     const sf_model_config *c = batch->config;
@@ -256,6 +298,7 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)most * c->d), (void **)&batch->last));
     SF_TRY(first_buffers(batch));
     SF_TRY(probe_buffers(batch));
+    SF_TRY(prediction_buffers(batch));
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
         for (int layer = 0; layer < c->layers; layer++)

@@ -31,6 +31,9 @@ typedef struct sf_prompt {
     double *recall;   /* [layers, H] host; NULL: not wanted */
     int recall_rows;  /* sampled rows … */
     int32_t *recall_row; /* … [recall_rows] host, ascending */
+    int predictions;      /* rows whose predictions are looked at, the last row among them; 0: none */
+    int32_t *predict_row; /* [predictions] host, ascending */
+    float *predicted;     /* [predictions, vocab] host: logits, of a sample's dense prompt until its others are done */
     int row;          /* where its rows begin in the buffers of its wave */
     sf_picture *picture; /* host; NULL: not wanted */
     sf_state carry;      /* of its method, from layer to layer */
@@ -76,6 +79,7 @@ typedef struct sf_sequence {
     int steps;         /* of decode executed */
 } sf_sequence;
 
+enum { SF_PREDICTIONS = 16 }; /* rows whose logits are taken at a time */
 enum { SF_LOOKS = 1024 }; /* queued before one has to wait */
 
 typedef struct sf_batch {
@@ -114,6 +118,7 @@ typedef struct sf_batch {
     sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all */
     sf_probes probes;       /* prefill: of a prompt at a layer, for the lanes that evict; none where few do */
     float *last;            /* prefill: [L, d] the prompts' last rows */
+    float *some, *predicted; /* prefill: [SF_PREDICTIONS, d], [SF_PREDICTIONS, vocab] for rows looked at; NULL: none are */
     bool agreed;            /* ranks know of the failure that ends this */
     float *logits;          /* [L, vocab] */
     int32_t *next;          /* [L] argmax of the logits */
@@ -134,6 +139,9 @@ sf_status sf_batch_decode_buffers(sf_batch *batch);
 /* Room for what an evicting lane keeps, at most `capacity` prompt keys a head: k and v, or, where the prompt's stay and
  * the backend reads views, the list of those kept; counts; the lists for recall. */
 sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_t capacity, sf_cache *cache);
+
+/* The dense prompt of the prompt's sample, where some lane's divergence is wanted: the sample's first lane is dense then. */
+const sf_prompt *sf_batch_dense(const sf_batch *batch, const sf_prompt *prompt);
 
 /* The attention of `queries` rows of q at one layer over these keys; pairs are not tallied. */
 sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, const void *q, sf_kv_part prompt,

@@ -3,6 +3,7 @@
  * position. */
 #include "harness/engine/decode.h"
 #include "harness/engine/counts.h"
+#include "harness/engine/divergence.h"
 #include "harness/engine/picture.h"
 #include "harness/engine/hooks.h"
 
@@ -205,6 +206,7 @@ static sf_status take_step(lockstep *l, int step)
         l->sequence[i]->steps++;
         l->sequence[i]->recall_weight += weight;
     }
+    SF_TRY(sf_batch_diverge(batch, l->rows, l->sequence, step, l->input));
     return sf_batch_looked(batch);
 }
 
@@ -217,10 +219,26 @@ static bool is_stop(const sf_batch *batch, int32_t token)
     return false;
 }
 
+static sf_status no_number(void) { return sf_fail(SF_BAD_INPUT, "no logit of the next token is a number (NaN)"); }
+
+/* Lanes that follow another are fed with its tokens. */
+static sf_status follow(lockstep *l)
+{
+    for (int i = 0; i < l->rows; i++) {
+        const sf_lane *lane = l->sequence[i]->lane;
+        if (!lane->follows) continue;
+        if (l->input[i] < 0) return no_number();
+        int r = 0;
+        while (l->sequence[r]->lane != lane->follows) r++;
+        l->input[i] = l->input[r];
+    }
+    return SF_OK;
+}
+
 /* Hands row i its next token. */
 static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t token)
 {
-    if (token < 0) return sf_fail(SF_BAD_INPUT, "no logit of the next token is a number (NaN)");
+    if (token < 0) return no_number();
     sf_lane *lane = s->lane;
     lane->stopped = is_stop(batch, token);
     if (!lane->stopped) lane->output[lane->outputs++] = token;
@@ -288,6 +306,7 @@ static sf_status decode(lockstep *l)
         l->input[i] = s->prompt->token;
     }
     for (int step = 0;; step++) {
+        SF_TRY(follow(l));
         for (int i = 0; i < l->rows; i++) SF_TRY(accept(batch, l->sequence[i], l->input[i]));
         close_ranks(l);
         if (l->rows == 0) return SF_OK;

@@ -8,6 +8,7 @@
 #include "harness/engine/batch.h"
 #include "harness/engine/counts.h"
 #include "harness/engine/decode.h"
+#include "harness/engine/divergence.h"
 #include "harness/engine/prefill.h"
 #include "harness/engine/hooks.h"
 #include "harness/model/part.h"
@@ -114,6 +115,7 @@ static void reset_lane(sf_lane *lane)
     lane->stopped = false;
     memset(&lane->meter, 0, sizeof lane->meter);
     memset(lane->seconds, 0, sizeof lane->seconds);
+    memset(lane->divergences, 0, sizeof lane->divergences);
 }
 
 static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const sf_generation *how)
@@ -142,6 +144,7 @@ static sf_status generate(sf_batch *batch)
         const sf_wave wave = sf_batch_wave(batch, i);
         SF_TRY(sf_batch_prefill(batch, &wave));
         SF_TRY(sf_batch_first_tokens(batch, &wave));
+        SF_TRY(sf_batch_predict(batch, &wave));
         i += wave.prompts;
     }
     SF_TRY(sf_batch_decode_buffers(batch));
@@ -212,14 +215,20 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
         SF_TRY(check_lanes(job[j].lanes, job[j].lane));
         for (int i = 0; i < job[j].lanes; i++) reset_lane(&job[j].lane[i]);
     }
+    sf_company company;
     guard before = enter(engine->model.backend);
     sf_generation own = *how;
     const int owner = own_picture(engine, &own);
-    sf_batch batch = new_batch(engine, jobs, job, &own);
-    sf_status status = generate(&batch);
-    end_together(&batch, status);
+    sf_status status = sf_company_open(jobs, job, &own, NULL, &company);
+    if (status == SF_OK) {
+        sf_batch batch = new_batch(engine, jobs, company.job, &own);
+        status = generate(&batch);
+        end_together(&batch, status);
+        sf_batch_close(&batch);
+        sf_company_settle(&company);
+    }
+    sf_company_close(&company);
     if (status == SF_OK) status = tell_pictures(engine, how, owner, jobs, job);
-    sf_batch_close(&batch);
     leave(engine->model.backend, before);
     return explain(status, engine->source);
 }
@@ -314,11 +323,16 @@ sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *back
     sf_arena store = {0}, work = {0};
     sf_backend shape = *backend; /* nothing is executed on it */
     sf_model_config part;
+    sf_company company;
     SF_TRY(sf_config_part(config, backend->comm ? backend->comm->rank : 0, backend->comm ? backend->comm->size : 1, &part));
-    sf_batch batch = {
-        .backend = &shape, .config = &part, .whole = config, .how = how, .store = &store, .work = &work, .jobs = jobs, .job = job};
-    sf_status status = measure(&batch, kept);
-    sf_batch_close(&batch);
+    sf_status status = sf_company_open(jobs, job, how, kept, &company);
+    if (status == SF_OK) {
+        sf_batch batch = {.backend = &shape, .config = &part, .whole = config, .how = how, .store = &store, .work = &work,
+                          .jobs = jobs, .job = company.job};
+        status = measure(&batch, company.kept);
+        sf_batch_close(&batch);
+    }
+    sf_company_close(&company);
     *bytes = store.peak + work.peak;
     return status;
 }

@@ -13,6 +13,7 @@
  *   prefill.c      the prefills, some together, and what each lane takes from its own
  *   decode.c       the lock-step
  *   hooks.h        calling a method, and holding what it chose against the contract
+ *   divergence.c   predictions held against the dense model's
  *   counts.c       from tallies to meters, densities and recall
  *   transformer.h  the layers around attention          rope.h  rotation tables          arena.h  memory of samples */
 #ifndef SF_ENGINE_H

@@ -5,6 +5,15 @@
 #include "base/picture.h"
 #include "methods/method.h"
 
+/* How one prediction differs from the dense model's after the same tokens; natural logarithms. */
+typedef struct sf_divergence {
+    int position;  /* of the token that is predicted, from 0 on, the prompt's first */
+    int rank;      /* of the dense model's likeliest token among this lane's logits; 1: they agree */
+    float nll;     /* -log p(token): in prefill the prompt's own token, in decode the one that the dense lane generates */
+    float dense_nll; /* that of the dense model */
+    float kl;      /* KL(dense ‖ lane) over the whole vocabulary */
+} sf_divergence;
+
 /* Density and recall of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in
  * decode when no step was executed (the first token comes from the prefill).
  *
@@ -19,12 +28,17 @@ typedef struct sf_lane {
     /* in: NULL method = dense in that phase; params already fitted to this sample */
     const sf_method *prefill, *decode; /* decode: a method with `compress` or `decode` hooks */
     const void *prefill_params, *decode_params;
+    const struct sf_lane *follows; /* a lane of the same sample whose tokens this one is fed with; NULL: with its own */
 
     /* out, caller-provided arrays */
     int32_t *output;           /* [max_output] generated ids, the stop token not included */
     float *density[SF_PHASES]; /* [layers, H]; NULL: not wanted */
     float *recall[SF_PHASES];  /* [layers, H]; NULL: not wanted */
     sf_picture *picture[SF_PHASES]; /* NULL: not wanted; written whole, in decode once there is a step */
+    sf_divergence *divergence[SF_PHASES]; /* NULL: not wanted; [divergence_rows] at rows of the prompt, one drawn from each of
+                                             as many equal stretches; [max_output] along what the dense lane generates,
+                                             its stop token included */
+    int divergences[SF_PHASES];           /* how many there are */
     int outputs;
     bool stopped; /* by a stop token; else cut off at the limit */
     sf_meter meter;
@@ -43,7 +57,8 @@ typedef struct sf_job {
 typedef struct sf_generation {
     int max_output;
     int recall_rows; /* query rows sampled for recall per layer; 0: none, recall arrays are NAN */
-    uint64_t seed;   /* of that sampling */
+    int divergence_rows; /* rows of a prompt at which divergence is measured, where a lane wants it in prefill */
+    uint64_t seed;   /* of both samplings */
     int picture_layer, picture_head; /* that pictures show; a layer with full attention */
     void (*progress)(void *user, sf_phase phase, int done, int of); /* layers of all prefills, steps of decode; or NULL */
     void *user;

@@ -1,0 +1,236 @@
+#include "harness/engine/divergence.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- who comes along ----------------------------------------------------------------------------------------------- */
+
+static bool wants(const sf_lane *lane) { return lane->divergence[SF_PREFILL] || lane->divergence[SF_DECODE]; }
+static bool is_dense(const sf_lane *lane) { return !lane->prefill && !lane->decode; }
+
+static bool any_wants(const sf_job *job)
+{
+    bool any = false;
+    for (int i = 0; i < job->lanes; i++) any |= wants(&job->lane[i]);
+    return any;
+}
+
+/* Where the first dense lane stands; lanes: there is none. */
+static int find_dense(const sf_job *job)
+{
+    int i = 0;
+    while (i < job->lanes && !is_dense(&job->lane[i])) i++;
+    return i;
+}
+
+/* The lanes of one sample: the dense one, the others in their order, then those that follow. Returns how many. */
+static int gather(const sf_job *job, const double *kept, int max_output, sf_lane *lane, int32_t *output, double *keeps)
+{
+    int dense = find_dense(job), n = 1;
+    lane[0] = dense < job->lanes ? job->lane[dense] : (sf_lane){.output = output};
+    keeps[0] = 1;
+    for (int i = 0; i < job->lanes; i++) {
+        if (i == dense) continue;
+        lane[n] = job->lane[i];
+        lane[n].divergence[SF_DECODE] = NULL;
+        keeps[n++] = kept ? kept[i] : 1;
+    }
+    for (int i = 0; i < job->lanes; i++) {
+        const sf_lane *l = &job->lane[i];
+        if (i == dense || !l->divergence[SF_DECODE]) continue;
+        lane[n] = (sf_lane){.prefill = l->prefill, .decode = l->decode, .prefill_params = l->prefill_params,
+                            .decode_params = l->decode_params, .follows = lane, .output = output + (int64_t)n * max_output,
+                            .divergence = {[SF_DECODE] = l->divergence[SF_DECODE]}};
+        keeps[n++] = kept ? kept[i] : 1;
+    }
+    return n;
+}
+
+sf_status sf_company_open(int jobs, const sf_job *job, const sf_generation *how, const double *kept, sf_company *out)
+{
+    int64_t most = 0;
+    for (int j = 0; j < jobs; j++) most += 2 * job[j].lanes + 1;
+    *out = (sf_company){.jobs = jobs, .asked = job, .job = calloc((size_t)jobs, sizeof *out->job),
+                        .lane = calloc((size_t)most, sizeof *out->lane), .kept = calloc((size_t)most, sizeof *out->kept),
+                        .output = calloc((size_t)most * (size_t)how->max_output, sizeof *out->output)};
+    if (!out->job || !out->lane || !out->kept || !out->output) return sf_fail(SF_NO_MEMORY, "no memory for %d samples", jobs);
+    int64_t at = 0, keeps = 0;
+    for (int j = 0; j < jobs; j++) {
+        out->job[j] = job[j];
+        if (any_wants(&job[j])) {
+            out->job[j].lane = out->lane + at;
+            out->job[j].lanes = gather(&job[j], kept, how->max_output, out->lane + at,
+                                       out->output + at * how->max_output, out->kept + keeps);
+            at += out->job[j].lanes;
+        } else {
+            for (int i = 0; i < job[j].lanes; i++) out->kept[keeps + i] = kept ? kept[i] : 1;
+        }
+        keeps += out->job[j].lanes;
+        if (kept) kept += job[j].lanes;
+    }
+    return SF_OK;
+}
+
+void sf_company_settle(const sf_company *company)
+{
+    for (int j = 0; j < company->jobs; j++) {
+        const sf_job *asked = &company->asked[j], *ran = &company->job[j];
+        if (ran->lane == asked->lane) continue;
+        int dense = find_dense(asked), n = 1, follower = dense < asked->lanes ? asked->lanes : asked->lanes + 1;
+        for (int i = 0; i < asked->lanes; i++) {
+            sf_divergence *decode = asked->lane[i].divergence[SF_DECODE];
+            asked->lane[i] = ran->lane[i == dense ? 0 : n++];
+            asked->lane[i].divergence[SF_DECODE] = decode;
+            if (i != dense && decode) asked->lane[i].divergences[SF_DECODE] = ran->lane[follower++].divergences[SF_DECODE];
+        }
+    }
+}
+
+void sf_company_close(sf_company *company)
+{
+    free(company->job);
+    free(company->lane);
+    free(company->output);
+    free(company->kept);
+}
+
+/* ---- two rows of logits -------------------------------------------------------------------------------------------- */
+
+/* log Σ exp */
+static double log_sum_exp(const float *logit, int vocab)
+{
+    double most = -INFINITY, sum = 0;
+    for (int i = 0; i < vocab; i++) most = fmax(most, (double)logit[i]);
+    for (int i = 0; i < vocab; i++) sum += exp((double)logit[i] - most);
+    return most + log(sum);
+}
+
+sf_divergence sf_divergence_of(const float *dense, const float *lane, int vocab, int position, int32_t token)
+{
+    int32_t likeliest = 0;
+    for (int32_t i = 1; i < vocab; i++)
+        if (dense[i] > dense[likeliest]) likeliest = i;
+    if (token < 0) token = likeliest;
+    double whole = log_sum_exp(dense, vocab), lanes = log_sum_exp(lane, vocab), kl = 0;
+    int rank = 1;
+    for (int i = 0; i < vocab; i++) {
+        double p = (double)dense[i] - whole, q = (double)lane[i] - lanes;
+        kl += exp(p) * (p - q);
+        rank += lane[i] > lane[likeliest];
+    }
+    return (sf_divergence){.position = position, .rank = rank, .kl = (float)fmax(kl, 0),
+                           .nll = (float)(lanes - (double)lane[token]), .dense_nll = (float)(whole - (double)dense[token])};
+}
+
+/* Where tokens are chosen, a scale of all logits changes nothing; here it does. */
+static void scale(const sf_model_config *c, float *logit, int64_t rows)
+{
+    for (int64_t i = 0; c->logit_scale != 0 && i < rows * c->vocab; i++) logit[i] *= c->logit_scale;
+}
+
+static void add(sf_lane *lane, sf_phase phase, sf_divergence d)
+{
+    if (lane->divergence[phase]) lane->divergence[phase][lane->divergences[phase]++] = d;
+}
+
+/* ---- at the prompt's rows ------------------------------------------------------------------------------------------ */
+
+/* Logits of the prompt's rows that are looked at, to host memory. */
+static sf_status predict(sf_batch *batch, sf_prompt *prompt)
+{
+    sf_backend *b = batch->backend;
+    const sf_model_config *c = batch->config;
+    const int most = batch->chunk < SF_PREDICTIONS ? batch->chunk : SF_PREDICTIONS;
+    size_t bytes = sf_bytes(SF_F32, c->d);
+    prompt->predicted = malloc((size_t)prompt->predictions * (size_t)c->vocab * sizeof *prompt->predicted);
+    if (!prompt->predicted) return sf_fail(SF_NO_MEMORY, "no memory for logits of %d rows", prompt->predictions);
+    for (int at = 0, rows; at < prompt->predictions; at += rows) {
+        rows = prompt->predictions - at < most ? prompt->predictions - at : most;
+        for (int i = 0; i < rows; i++)
+            SF_TRY(b->ops->copy(b, batch->some + (int64_t)i * c->d,
+                                batch->hidden + ((int64_t)prompt->row + prompt->predict_row[at + i]) * c->d, bytes));
+        SF_TRY(sf_transformer_logits(batch->model, batch->some, rows, batch->predicted, &batch->workspace));
+        SF_TRY(b->ops->download(b, prompt->predicted + (int64_t)at * c->vocab, batch->predicted,
+                                sf_bytes(SF_F32, (int64_t)rows * c->vocab)));
+    }
+    scale(c, prompt->predicted, prompt->predictions);
+    return SF_OK;
+}
+
+/* Hands the prompt's lanes what is between it and the sample's dense prompt. */
+static void compare(const sf_batch *batch, const sf_prompt *prompt)
+{
+    const sf_prompt *dense = sf_batch_dense(batch, prompt);
+    const int vocab = batch->config->vocab, last = prompt->predictions - 1;
+    sf_divergence between[prompt->predictions];
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i <= last; i++) {
+        int32_t row = prompt->predict_row[i], token = i < last ? prompt->job->token[row + 1] : -1;
+        between[i] = sf_divergence_of(dense->predicted + (int64_t)i * vocab, prompt->predicted + (int64_t)i * vocab, vocab,
+                                      row + 1, token);
+    }
+    for (int l = 0; l < batch->lanes; l++) {
+        if (batch->sequence[l].prompt != prompt) continue;
+        sf_lane *lane = batch->sequence[l].lane;
+        for (int i = 0; i < last; i++) add(lane, SF_PREFILL, between[i]);
+        add(lane, SF_DECODE, between[last]);
+    }
+}
+
+sf_status sf_batch_predict(sf_batch *batch, const sf_wave *wave)
+{
+    sf_backend *b = batch->backend;
+    sf_meter nobody = {0}, *before = b->meter;
+    double began = sf_batch_clock(b);
+    b->meter = &nobody;
+    for (int i = 0; i < wave->prompts; i++) {
+        sf_prompt *prompt = &wave->prompt[i];
+        if (!prompt->predictions) continue;
+        SF_TRY(predict(batch, prompt));
+        compare(batch, prompt);
+        if (prompt == sf_batch_dense(batch, prompt)) continue;
+        free(prompt->predicted);
+        prompt->predicted = NULL;
+    }
+    b->meter = before;
+    batch->looking += sf_batch_clock(b) - began;
+    return SF_OK;
+}
+
+/* ---- along the generation ------------------------------------------------------------------------------------------ */
+
+/* The row of the lane that row i is compared with. */
+static int dense_row(sf_sequence *const *sequence, int i)
+{
+    const sf_lane *dense = sequence[i]->lane->follows ? sequence[i]->lane->follows : sequence[i]->lane;
+    int r = 0;
+    while (sequence[r]->lane != dense) r++;
+    return r;
+}
+
+sf_status sf_batch_diverge(sf_batch *batch, int rows, sf_sequence *const *sequence, int step, const int32_t *next)
+{
+    sf_backend *b = batch->backend;
+    const int vocab = batch->config->vocab;
+    bool any = false;
+    for (int i = 0; i < rows; i++) any |= sequence[i]->lane->divergence[SF_DECODE] != NULL;
+    if (!any) return SF_OK;
+    double began = sf_batch_clock(b);
+    size_t bytes = sf_bytes(SF_F32, (int64_t)rows * vocab);
+    float *logit = malloc(bytes);
+    if (!logit) return sf_fail(SF_NO_MEMORY, "no memory for logits of %d lanes", rows);
+    sf_status status = b->ops->download(b, logit, batch->logits, bytes);
+    if (status == SF_OK) scale(batch->config, logit, rows);
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < (status == SF_OK ? rows : 0); i++) {
+        if (!sequence[i]->lane->divergence[SF_DECODE]) continue;
+        int r = dense_row(sequence, i);
+        add(sequence[i]->lane, SF_DECODE,
+            sf_divergence_of(logit + (int64_t)r * vocab, logit + (int64_t)i * vocab, vocab,
+                             sequence[i]->prompt->job->tokens + step + 1, next[r]));
+    }
+    free(logit);
+    batch->looking += sf_batch_clock(b) - began;
+    return status;
+}

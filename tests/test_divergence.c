@@ -1,0 +1,167 @@
+/* Divergence on tiny random models: against logits taken apart, the generation against the same tokens as a prompt, and
+ * nothing else changed by it. */
+#include "tests/engine_world.h"
+
+#include "harness/engine/divergence.h"
+
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        if ((call) != SF_OK) fail_msg("%s: %s", #call, sf_error());                                                    \
+    } while (0)
+
+enum { TOKENS = 100, ROWS = 16 };
+
+static const sf_generation MEASURED = {.max_output = OUTPUT, .recall_rows = 4, .seed = 1, .divergence_rows = ROWS};
+
+typedef struct measured {
+    result r;
+    sf_divergence prompt[MOST_TOKENS], generation[OUTPUT];
+} measured;
+
+static void set_measured(int n, const arm *arms, measured *m)
+{
+    for (int i = 0; i < n; i++) {
+        set_arms(1, &arms[i], &m[i].r);
+        m[i].r.lane.divergence[SF_PREFILL] = m[i].prompt;
+        m[i].r.lane.divergence[SF_DECODE] = m[i].generation;
+    }
+}
+
+static void run_measured(sf_engine *e, const int32_t *token, int tokens, const sf_generation *how, int n, measured *m)
+{
+    sf_lane lane[MOST_LANES];
+    for (int i = 0; i < n; i++) lane[i] = m[i].r.lane;
+    OK(sf_engine_generate(e, token, tokens, how, n, lane));
+    for (int i = 0; i < n; i++) m[i].r.lane = lane[i];
+}
+
+static void near(double found, double expected, double tolerance, const char *what)
+{
+    if (!(fabs(found - expected) <= tolerance)) fail_msg("%s: %.9g instead of %.9g", what, found, expected);
+}
+
+/* ½ ¼ ¼ against ¼ ½ ¼ */
+static void two_rows(void **state)
+{
+    (void)state;
+    const float dense[] = {logf(0.5F) + 3, logf(0.25F) + 3, logf(0.25F) + 3}, lane[] = {logf(0.25F), logf(0.5F), logf(0.25F)};
+    sf_divergence d = sf_divergence_of(dense, lane, 3, 7, 2);
+    assert_int_equal(d.position, 7);
+    assert_int_equal(d.rank, 2);
+    near(d.nll, log(4), 1e-6, "nll");
+    near(d.dense_nll, log(4), 1e-6, "dense nll");
+    near(d.kl, 0.5 * log(2) + 0.25 * log(0.5), 1e-6, "kl");
+    d = sf_divergence_of(dense, dense, 3, 0, -1);
+    assert_int_equal(d.rank, 1);
+    near(d.nll, log(2), 1e-6, "nll of the likeliest");
+    near(d.kl, 0, 1e-9, "kl of the same");
+}
+
+/* The dense lane against logits of the same tokens as one prompt. */
+static void dense_is_its_own_measure(void **state)
+{
+    (void)state;
+    for (int which = 0; which < SHAPES; which++) {
+        static measured m[1];
+        static float logit[MOST_TOKENS * VOCAB];
+        int32_t token[MOST_TOKENS];
+        world w;
+        open_world(&w, "cpu", 1, which);
+        fill_prompt(token, TOKENS, 3);
+        set_measured(1, (const arm[]){{NULL, NULL}}, m);
+        run_measured(w.engine, token, TOKENS, &MEASURED, 1, m);
+        const sf_lane *lane = &m->r.lane;
+        assert_int_equal(lane->divergences[SF_PREFILL], ROWS);
+        assert_int_equal(lane->divergences[SF_DECODE], lane->outputs + lane->stopped);
+        memcpy(token + TOKENS, m->r.output, (size_t)lane->outputs * sizeof *token);
+        OK(sf_engine_logits(w.engine, token, TOKENS + lane->outputs - 1, logit));
+        for (int p = 0, before = 0; p < SF_PHASES; p++) {
+            for (int i = 0; i < lane->divergences[p]; i++) {
+                const sf_divergence *d = &lane->divergence[p][i];
+                if (d->position >= TOKENS + lane->outputs) continue; /* the stop token */
+                double sum = 0;
+                const float *row = logit + (d->position - 1) * VOCAB;
+                for (int v = 0; v < VOCAB; v++) sum += exp((double)row[v]);
+                assert_true(d->position > before);
+                before = d->position;
+                near(d->nll, log(sum) - (double)row[token[d->position]], 1e-4, "nll");
+                near(d->dense_nll, d->nll, 0, "dense nll");
+                near(d->kl, 0, 0, "kl");
+                assert_int_equal(d->rank, p == SF_DECODE ? 1 : d->rank);
+            }
+        }
+        close_world(&w);
+    }
+}
+
+/* A window is the same in both phases: along the generation as at those tokens of a longer prompt. */
+static void generation_as_prompt(void **state)
+{
+    (void)state;
+    for (int which = 0; which < SHAPES; which++) {
+        static measured sparse[2], whole[1];
+        int32_t token[MOST_TOKENS];
+        world w;
+        open_world(&w, "cpu", 1, which);
+        fill_prompt(token, TOKENS, 4);
+        const arm window = {"sliding_window window=12", "sliding_window window=12"}, dense = {NULL, NULL};
+        set_measured(2, (const arm[]){window, dense}, sparse);
+        run_measured(w.engine, token, TOKENS, &MEASURED, 2, sparse);
+        const sf_lane *lane = &sparse[0].r.lane;
+        int n = sparse[1].r.lane.outputs, far = 0;
+        assert_int_equal(lane->divergences[SF_DECODE], sparse[1].r.lane.divergences[SF_DECODE]);
+        memcpy(token + TOKENS, sparse[1].r.output, (size_t)n * sizeof *token);
+        sf_generation all = MEASURED;
+        all.divergence_rows = TOKENS + n;
+        set_measured(1, (const arm[]){{window.prefill, NULL}}, whole);
+        run_measured(w.engine, token, TOKENS + n, &all, 1, whole);
+        assert_int_equal(whole->r.lane.divergences[SF_PREFILL], TOKENS + n - 1);
+        for (int i = 0; i < n; i++) {
+            const sf_divergence *d = &sparse[0].generation[i], *e = &whole->prompt[TOKENS + i - 1];
+            assert_int_equal(d->position, TOKENS + i);
+            assert_int_equal(e->position, d->position);
+            near(d->nll, e->nll, 1e-4, "nll");
+            near(d->dense_nll, e->dense_nll, 1e-4, "dense nll");
+            near(d->kl, e->kl, 1e-4, "kl");
+            assert_int_equal(d->rank, e->rank);
+            far += d->kl > 1e-3F;
+        }
+        assert_true(far > 0 || which == GEMMA);
+        close_world(&w);
+    }
+}
+
+/* A budget of everything is dense; tokens, counts, densities and recall are those of a run that measures nothing, with a
+ * dense lane beside and without. */
+static void nothing_else_changes(void **state)
+{
+    (void)state;
+    static const arm arms[] = {{NULL, "quest budget=1000 page=8"}, {"vertical_slash columns=10 diagonals=20 window=16 sinks=2 local=4", NULL},
+                               {NULL, "snapkv capacity=40 window=16 kernel=5"}, {NULL, "quest budget=32 page=8"}, {NULL, NULL}};
+    enum { N = sizeof arms / sizeof *arms };
+    int32_t token[MOST_TOKENS];
+    fill_prompt(token, TOKENS, 5);
+    for (int which = 0; which < SHAPES; which++) {
+        static measured with[N], without[N];
+        world w;
+        open_world(&w, "cpu", 1, which);
+        for (int n = N - 1; n <= N; n++) {
+            set_measured(n, arms, with);
+            set_measured(n, arms, without);
+            for (int i = 0; i < n; i++) memset(without[i].r.lane.divergence, 0, sizeof without[i].r.lane.divergence);
+            run_measured(w.engine, token, TOKENS, &MEASURED, n, with);
+            run_measured(w.engine, token, TOKENS, &MEASURED, n, without);
+            for (int i = 0; i < n; i++) assert_same(&with[i].r, &without[i].r, "measured or not");
+            for (int i = 0; i < with[0].r.lane.divergences[SF_DECODE]; i++) near(with[0].generation[i].kl, 0, 1e-6, "whole budget");
+            for (int i = 0; i < ROWS; i++) near(with[2].prompt[i].kl, 0, 0, "a dense prefill");
+        }
+        close_world(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(two_rows), cmocka_unit_test(dense_is_its_own_measure),
+                                       cmocka_unit_test(generation_as_prompt), cmocka_unit_test(nothing_else_changes)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
