@@ -351,12 +351,32 @@ static sf_status read_parallel(const sf_node *node, sf_sweep *s)
     return SF_OK;
 }
 
+/* [score], [score, divergence] or [score, divergence: ROWS] */
+static sf_status read_measures(const sf_node *node, sf_sweep *s)
+{
+    enum { ROWS = 32 };
+    bool score = !node;
+    if (node) SF_TRY(sf_yaml_list(node));
+    for (int i = 0; node && i < node->items; i++) {
+        const sf_node *item = node->item[i], *rows = sf_yaml_get(item, "divergence");
+        static const char *const keys[] = {"divergence", NULL};
+        int which = 1;
+        int64_t n = ROWS;
+        if (item->kind == SF_MAP) SF_TRY(sf_yaml_known(item, keys));
+        else SF_TRY(sf_yaml_choice(item, "score|divergence", &which));
+        if (rows) SF_TRY(sf_yaml_int(rows, 1, 4096, &n));
+        if (which == 1) s->divergence_rows = (int)n;
+        score |= which == 0;
+    }
+    return score ? SF_OK : sf_yaml_fail(node, "expected score among the measures: every cell has one");
+}
+
 static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "plugins", "device",   "threads",
                                        "batch",  "recall", "picture", "memory",  "on_error", "hook_limit",
-                                       "parallel", NULL};
+                                       "parallel", "measures", NULL};
     SF_TRY(sf_yaml_known(root, keys));
     static const char *const needed[] = {"models", "tasks", "lengths", NULL};
     for (int i = 0; needed[i]; i++)
@@ -374,6 +394,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     SF_TRY(whole(root, "threads", 0, 4096, 0, &n)); s->threads = (int)n;
     SF_TRY(whole(root, "batch", 1, 1e6, 64, &n)); s->batch = (int)n;
     SF_TRY(whole(root, "recall", 0, 4096, 16, &n)); s->recall_rows = (int)n;
+    SF_TRY(read_measures(sf_yaml_get(root, "measures"), s));
     SF_TRY(read_picture(sf_yaml_get(root, "picture"), s));
     SF_TRY(read_parallel(sf_yaml_get(root, "parallel"), s));
     if ((node = sf_yaml_get(root, "memory"))) SF_TRY(sf_yaml_real(node, 0.001, 1e6, &s->memory_gib));

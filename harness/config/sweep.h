@@ -61,6 +61,7 @@ typedef struct sf_sweep {
     int threads;                   /* 0: all cores */
     int tensor;                    /* ranks that each model is split over; 1: none */
     int batch;                     /* B of the cost models in plots */
+    int divergence_rows;           /* rows of a prompt at which divergence from dense is measured, beside what it generates; 0: off */
     int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */
     int picture_layer, picture_head; /* of whom a picture is kept, of each cell's first sample; layer -1: the middle one,
                                         head -1: the middle one, layer -2: no pictures */

@@ -116,6 +116,7 @@ struct work {
 static sf_status work_reserve(struct work *w, int room, int max_output, const sf_model_config *c)
 {
     size_t n = (size_t)room, map = (size_t)c->layers * (size_t)c->heads;
+    const int rows = w->road->sweep->divergence_rows, divergences[SF_PHASES] = {rows, rows ? max_output : 0};
     w->room = room;
     w->taken = calloc(n, sizeof *w->taken);
     w->kept = calloc(n, sizeof *w->kept);
@@ -141,6 +142,9 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
             lane->density[p] = malloc(map * sizeof(float));
             lane->recall[p] = malloc(map * sizeof(float));
             ok = ok && lane->density[p] && lane->recall[p];
+            if (!divergences[p]) continue;
+            lane->divergence[p] = malloc((size_t)divergences[p] * sizeof *lane->divergence[p]);
+            ok = ok && lane->divergence[p];
         }
     }
     return ok ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the results of %d cells", room);
@@ -153,6 +157,7 @@ static void work_release(struct work *w)
         for (int p = 0; p < SF_PHASES; p++) {
             free(w->lane[i].density[p]);
             free(w->lane[i].recall[p]);
+            free(w->lane[i].divergence[p]);
         }
     }
     free(w->taken);
@@ -193,6 +198,22 @@ static double mean_over_global(const float *map, const sf_model_config *c)
     for (int i = 0; i < c->layers * c->heads; i++)
         if (!isnan(map[i])) sum += map[i], n++;
     return n ? sum / n : 1;
+}
+
+static sf_diverged mean_divergence(const sf_lane *lane, sf_phase phase)
+{
+    sf_diverged mean = SF_NOT_DIVERGED;
+    const int n = lane->divergence[phase] ? lane->divergences[phase] : 0;
+    if (n) mean = (sf_diverged){0};
+    for (int i = 0; i < n; i++) {
+        const sf_divergence *d = &lane->divergence[phase][i];
+        mean.nll += (double)d->nll / n;
+        mean.dense_nll += (double)d->dense_nll / n;
+        mean.kl += (double)d->kl / n;
+        mean.agreement += (double)(d->rank == 1) / n;
+        mean.rank += (double)d->rank / n;
+    }
+    return mean;
 }
 
 static char *gold_json(const sf_sample *sample)
@@ -282,6 +303,7 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
         r->seconds[p] = lane->seconds[p];
         r->density[p] = lane->density[p];
         r->recall[p] = w->road->sweep->recall_rows ? lane->recall[p] : NULL;
+        r->diverged[p] = mean_divergence(lane, (sf_phase)p);
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
         sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->tokens, .batch = 1, .density = density,
@@ -361,7 +383,7 @@ static sf_status run_lanes(struct work *w)
     const sf_cell *some = w->pending[0];
     const sf_model_config *c = &w->road->model[some->model]->config;
     const sf_generation how = {.max_output = sweep->task[some->task].output, .recall_rows = sweep->recall_rows,
-                               .seed = sweep->seed,
+                               .divergence_rows = sweep->divergence_rows, .seed = sweep->seed,
                                .picture_layer = w->picture_layer, .picture_head = w->picture_head,
                                .progress = show_progress, .user = w};
     for (int at = 0, done = 0; at < w->takings;) { /* done: lanes of all samples */

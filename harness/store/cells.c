@@ -114,6 +114,7 @@ bool sf_column_pack(const sf_column *column, const sf_cell_info *cell, int n, co
                 for (size_t j = 0; j < bytes / sizeof(float); j++) ((float *)row)[j] = NAN;
         } else {
             memcpy(row, field, bytes);
+            any |= column->type != SF_COLUMN_REAL || !isnan(*(const double *)field);
         }
     }
     return any;
@@ -131,7 +132,8 @@ static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *c
     int rank = sf_column_dims(column, cell, dim);
     sf_status status = SF_OK;
     htri_t exists = H5Lexists(group, column->name, H5P_DEFAULT);
-    if (column->type == SF_COLUMN_MAP && exists == 0 && !any) goto done; /* never recorded: no dataset */
+    bool optional = column->type == SF_COLUMN_MAP || (column->later && column->type == SF_COLUMN_REAL);
+    if (optional && exists == 0 && !any) goto done; /* never recorded: no dataset */
     if (exists > 0) status = sf_hdf5_open_dataset(f, group, cell->key, column->name, &set);
     if (exists == 0) set = create_column(group, column, cell, dim[0]);
     if (status != SF_OK) goto done;

@@ -82,6 +82,16 @@ const sf_column sf_record_columns[] = {
     {"depth", SF_COLUMN_REAL, RECORD(depth), NULL, true},
     {"prefill_picture", SF_COLUMN_PICTURE, RECORD(picture[SF_PREFILL]), NULL, true},
     {"decode_picture", SF_COLUMN_PICTURE, RECORD(picture[SF_DECODE]), NULL, true},
+    {"prefill_nll", SF_COLUMN_REAL, RECORD(diverged[SF_PREFILL].nll), "nat", true},
+    {"prefill_dense_nll", SF_COLUMN_REAL, RECORD(diverged[SF_PREFILL].dense_nll), "nat", true},
+    {"prefill_kl", SF_COLUMN_REAL, RECORD(diverged[SF_PREFILL].kl), "nat", true},
+    {"prefill_agreement", SF_COLUMN_REAL, RECORD(diverged[SF_PREFILL].agreement), NULL, true},
+    {"prefill_rank", SF_COLUMN_REAL, RECORD(diverged[SF_PREFILL].rank), NULL, true},
+    {"decode_nll", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].nll), "nat", true},
+    {"decode_dense_nll", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].dense_nll), "nat", true},
+    {"decode_kl", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].kl), "nat", true},
+    {"decode_agreement", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].agreement), NULL, true},
+    {"decode_rank", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].rank), NULL, true},
     {0},
 };
 

@@ -43,6 +43,16 @@ typedef struct sf_cell_info {
     const char *bos;                /* the BOS token that an input should begin with; "": none is due */
 } sf_cell_info;
 
+/* How far the predictions of a phase are from the dense model's after the same tokens (engine/lane.h): means over the rows of
+ * the prompt that were looked at, or over what the dense model generates. NAN: not measured. */
+typedef struct sf_diverged {
+    double nll, dense_nll; /* of what comes next, nats */
+    double kl;             /* KL(dense ‖ sparse), nats */
+    double agreement;      /* share of predictions whose likeliest token is the dense model's */
+    double rank;           /* of the dense model's likeliest token */
+} sf_diverged;
+#define SF_NOT_DIVERGED {NAN, NAN, NAN, NAN, NAN}
+
 typedef struct sf_record {
     int sample;
     int input_tokens, output_tokens;
@@ -59,6 +69,7 @@ typedef struct sf_record {
     const float *density[SF_PHASES], *recall[SF_PHASES]; /* [layers, heads]; NULL: not recorded */
     double depth;                         /* where in the context its evidence stands, 0 … 1; NAN: not in one place */
     const sf_picture *picture[SF_PHASES]; /* NULL: not recorded; a cell keeps those of one record */
+    sf_diverged diverged[SF_PHASES];
 } sf_record;
 
 /* Who ran, and with what. A run is known by `started` and `host`: a later note of the same run replaces the earlier. */
