@@ -1,6 +1,6 @@
 # Curves of score (or another value) against sparsity, in panels. Sparsity runs on a logarithmic scale of what is left:
 # 0.5, 0.75, 0.875 stand at equal distances. Set above: title[], panel_n, series[], dashed[], reference[], reference_error[],
-# missing[], ylabel_text, ymin, ymax, ystep, percent, columns.
+# missing[], ylabel_text, ymin, ymax, ystep, percent, logarithmic, columns.
 
 rows = int((panel_n + columns - 1) / columns)
 if (percent) { left_mm = 16.0 }
@@ -12,6 +12,7 @@ set xtics ('0' x(0), '0.5' x(0.5), '0.8' x(0.8), '0.9' x(0.9), '0.95' x(0.95), '
 set xrange [-0.15:xmax]
 set yrange [ymin:ymax]
 set ytics ystep
+if (logarithmic) { set logscale y 10 }
 do for [panel = 1:panel_n] {
     eval place
     title_of_panel = title[panel]; eval heading

@@ -180,6 +180,8 @@ static sf_status synthetic_each(const struct synthetic *s, synthetic_sink *sink,
                             double kept = 1 - lane[c].sparsity[p] * (0.99 + 0.01 * synthetic_uniform(&own)),
                                    tokens = r->input_tokens;
                             r->achieved[p] = 1 - kept;
+                            double kl = a < 0 ? 0 : -synthetic_arm[a].hurt * log(kept) * (0.9 + 0.2 * common[0]);
+                            r->diverged[p] = (sf_diverged){2 + kl, 2, kl, exp(-kl), exp(kl)};
                             if (a >= 0)
                                 penalty += s->gain * synthetic_arm[a].hurt * pow(-log10(kept), 1.8) *
                                            (1 + synthetic_task[t].dispersion + 0.7 * synthetic_task[t].scope) *

@@ -1159,6 +1159,45 @@ static void test_depth(void **state)
     free(csv);
 }
 
+/* Divergence of a method is the mean of its cells' means, in its own phase. */
+static void test_divergence_figure(void **state)
+{
+    (void)state;
+    make_results(&small);
+    sf_report_options o = {.folder = report_folder(), .figures = "divergence", .formats = "png"};
+    OK(sf_report(&results, &o));
+    char *csv = slurp("report/figures/divergence.csv");
+    int rows = 0;
+    for (char *rest = strchr(csv, '\n') + 1, *line; *(line = strsep(&rest, "\n"));) {
+        char panel[64], arm[64];
+        double sparsity, value, error, sum = 0;
+        int cells, samples, seen = 0;
+        assert_int_equal(sscanf(line, "%63[^,],%63[^,],%lf,%lf,%lf,%d,%d", panel, arm, &sparsity, &value, &error, &cells, &samples), 7);
+        const bool decode = !strcmp(arm, "quest");
+        if ((!decode && strcmp(arm, "vertical_slash") != 0) || strcmp(panel, "mean over tasks") != 0) continue;
+        for (int c = 0; c < results.cells; c++) {
+            const sf_cell_info *x = &results.cell[c];
+            const int p = decode ? SF_DECODE : SF_PREFILL;
+            if (strcmp(x->label[p], arm) != 0 || strcmp(x->label[1 - p], "dense") != 0 || fabs(x->sparsity[p] - sparsity) > 0.02) continue;
+            double mean = 0;
+            for (int i = 0; i < results.records[c]; i++) mean += results.record[c][i].diverged[p].kl / results.records[c];
+            sum += mean, seen++;
+        }
+        assert_int_equal(cells, seen);
+        near(value, sum / seen, 1e-4, "divergence");
+        assert_true(error > 0 && error < value);
+        rows++;
+    }
+    assert_true(rows > 4);
+    free(csv);
+
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < results.records[c]; i++)
+            for (int p = 0; p < SF_PHASES; p++) results.record[c][i].diverged[p] = (sf_diverged)SF_NOT_DIVERGED;
+    OK(sf_report(&results, &o));
+    assert_false(there("report/figures/divergence.csv"));
+}
+
 static void test_report_files(void **state)
 {
     (void)state;
@@ -1762,6 +1801,7 @@ int main(void)
         TEST(test_paper),
         TEST(test_patterns),
         TEST(test_depth),
+        TEST(test_divergence_figure),
         TEST(test_partial_results),
         TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);

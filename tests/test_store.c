@@ -106,6 +106,10 @@ static void make_record(int c, int sample, struct maps *maps, sf_record *out)
     if (sample % 3) out->density[0] = maps->m[0], out->recall[0] = maps->m[2];
     if (c == 2) out->density[1] = maps->m[1];
     out->depth = sample % 4 ? x / 13 : NAN;
+    for (int p = 0; p < SF_PHASES; p++) { /* of cell 1 nothing was measured, of the others some */
+        out->diverged[p] = (sf_diverged)SF_NOT_DIVERGED;
+        if (c != 1 && (sample + p) % 3) out->diverged[p] = (sf_diverged){x / 17, x / 18, x / 19, 1 / (x + 1), x + p};
+    }
     if (sample > 1 || c == 3) return; /* cells 0 to 2 keep sample 0's, though sample 1 has one too */
     maps->picture = (sf_picture){.layer = 1, .head = 2, .queries = 500, .keys = 501 + sample};
     for (int i = 0; i < SF_PICTURE_SIDE; i++) maps->picture.at[i][(i + c) % SF_PICTURE_SIDE] = i % 3 ? (float)i : NAN;
@@ -175,6 +179,11 @@ static void same_record(const sf_record *a, int c, int sample, unsigned what)
     same_real(a->reference, b.reference);
     same_real(a->depth, b.depth);
     for (int p = 0; p < SF_PHASES; p++) {
+        same_real(a->diverged[p].nll, b.diverged[p].nll);
+        same_real(a->diverged[p].dense_nll, b.diverged[p].dense_nll);
+        same_real(a->diverged[p].kl, b.diverged[p].kl);
+        same_real(a->diverged[p].agreement, b.diverged[p].agreement);
+        same_real(a->diverged[p].rank, b.diverged[p].rank);
         same_real(a->achieved[p], b.achieved[p]);
         same_real(a->cost_paper[p], b.cost_paper[p]);
         same_real(a->cost_exact[p], b.cost_exact[p]);
@@ -332,6 +341,7 @@ static void test_schema(void **state)
                   {"prefill_cost_paper", H5T_IEEE_F64LE, 1, true, "FLOP"},
                   {"decode_seconds", H5T_IEEE_F64LE, 1, true, "s"},
                   {"depth", H5T_IEEE_F64LE, 1, true, NULL},
+                  {"decode_kl", H5T_IEEE_F64LE, 1, true, "nat"},
                   {"prefill_picture", H5T_IEEE_F32LE, 2, true, NULL},
                   {"meter", H5T_STD_U64LE, 4, true, NULL},
                   {"prefill_density", H5T_IEEE_F32LE, 3, true, NULL},
@@ -857,7 +867,7 @@ static void test_edited_elsewhere(void **state)
 static void test_before_later_columns(void **state)
 {
     (void)state;
-    enum { LATER = 1 + 4 + 8 + 1 + 1 /* an entry 'l' without pictures ends a part */, HEADER = 32 };
+    enum { LATER = 1 + 4 + 8 + 1 + 1 + 10 * 8 /* an entry 'l' without pictures ends a part */, HEADER = 32 };
     char path[160];
     sf_store *s;
     sf_results r;

@@ -67,6 +67,7 @@ static void keys(void **state)
     (void)state;
     static const struct { const char *set; const char *hash; bool same; } rows[] = {
         {"samples=7", "abc", true},      {"threads=2", "abc", true},     {"name=other", "abc", true},
+        {"measures=[score, divergence]", "abc", true},
         {"batch=8", "abc", true},        {"seed=44", "abc", false},      {"output=9", "abc", false},
         {"answer=direct", "abc", false}, {"question=after", "abc", false}, {"samples=1", "abd", false},
         {"device=reference", "abc", false}, {"tasks.niah.output=9", "abc", false}, {"tasks.niah.queries=1", "abc", false},
@@ -184,6 +185,11 @@ static const struct { const char *text, *set, *expect; } bad[] = {
     {"models: [a/m, b/m]\ntasks: [niah]\nlengths: [512]\n", NULL, "two models are called 'm'"},
     {"models: [{label: x}]\ntasks: [niah]\nlengths: [512]\n", NULL, "expected a path"},
     {HEAD "name: a/b\n", NULL, "expected a plain name"},
+    {HEAD "measures: [divergence]\n", NULL, "expected score among the measures"},
+    {HEAD "measures: [score, speed]\n", NULL, "measures.1: expected one of"},
+    {HEAD "measures: [score, {divergence: 0}]\n", NULL, "expected a whole number from 1"},
+    {HEAD "measures: [score, {rows: 3}]\n", NULL, "unknown key"},
+    {HEAD "measures: score\n", NULL, "expected a list"},
     {HEAD "plugins: [/nowhere/x.so]\n", NULL, "/nowhere/x.so"},
     {HEAD, "samples", "expected path.to.key=value"},
     {HEAD, "tasks.vt.hops=3", "'vt' is not an item of the list 'tasks'"},
@@ -239,6 +245,20 @@ static void nothing(void **state)
     assert_int_equal(s->seed, SF_DEFAULT_SEED);
     assert_string_equal(s->name, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
     sf_sweep_free(s);
+}
+
+static void measures(void **state)
+{
+    (void)state;
+    static const struct { const char *text; int rows; } rows[] = {{"[score]", 0}, {"[score, divergence]", 32},
+                                                                  {"[{divergence: 64}, score]", 64}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[128];
+        snprintf(text, sizeof text, HEAD "measures: %s\n", rows[i].text);
+        sf_sweep *s = read_good(text, 0, NULL);
+        assert_int_equal(s->divergence_rows, rows[i].rows);
+        sf_sweep_free(s);
+    }
 }
 
 static void refusals(void **state)
@@ -298,7 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(keys_of_old_results), cmocka_unit_test(explicit_and_joint),
-        cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(floods), cmocka_unit_test(nothing), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
+        cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(floods), cmocka_unit_test(nothing), cmocka_unit_test(measures), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,8 @@ void sf_curves_begin(sf_plot *plot, sf_curves *c)
 static void widen(sf_curves *c, double value, double error)
 {
     error = isnan(error) ? 0 : error;
-    if (isnan(value)) return;
+    if (isnan(value) || (c->logarithmic && value <= 0)) return;
+    if (c->logarithmic) error = 0;
     c->negative |= value < 0;
     c->low = fmin(c->low, value - error);
     c->high = fmax(c->high, value + error);
@@ -63,6 +64,16 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     sf_set_texts(plot, "missing", panels, c->note ? c->note : empty);
     sf_set_text(plot, "ylabel_text", c->ylabel);
     sf_set_number(plot, "percent", c->percent);
+    sf_set_number(plot, "logarithmic", c->logarithmic);
+    if (c->logarithmic) {
+        const bool any = c->low <= c->high;
+        sf_set_number(plot, "ymin", any ? pow(10, floor(log10(c->low))) : 0.1);
+        sf_set_number(plot, "ymax", any ? pow(10, ceil(log10(c->high) + 1e-9)) : 1);
+        sf_set_number(plot, "ystep", 10);
+        sf_set_number(plot, "xmax", plot->xmax + 0.25);
+        sf_set_number(plot, "columns", columns);
+        return;
+    }
     sf_set_number(plot, "ymin", (floor(low / step) * step) * (c->percent ? 100 : 1));
     sf_set_number(plot, "ymax", (ceil(high / step) * step) * (c->percent ? 100 : 1));
     sf_set_number(plot, "ystep", (high - low > 1.5 ? 0.5 : high - low > 0.5 ? 0.2 : high - low > 0.25 ? 0.1 : 0.05) * (c->percent ? 100 : 1));

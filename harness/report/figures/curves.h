@@ -13,6 +13,7 @@ typedef struct sf_curves {
     int columns;                               /* of panels; 0: chosen */
     const char *ylabel;
     bool percent;     /* values are shares */
+    bool logarithmic; /* the axis, of values above 0 */
     double low, high; /* of the values drawn with their errors; sf_curves_row() widens them */
     bool negative;    /* some value is; else the axis ends at 0, whatever the errors say */
 } sf_curves;

@@ -15,6 +15,7 @@
     SF_FIGURE(joint)            \
     SF_FIGURE(estimation)       \
     SF_FIGURE(recall)           \
+    SF_FIGURE(divergence)       \
     SF_FIGURE(heads)            \
     SF_FIGURE(canvas)           \
     SF_FIGURE(cost)
