@@ -78,11 +78,11 @@ int sf_cmd_run(int argc, char **argv)
         options, parse, "CONFIG.yaml",
         "Runs every cell of a sweep that is not stored yet: after a stop or a crash, the same command goes on.\v"
         "Exit status: 0 all cells are stored; 3 all but those that failed, which it names; 130 stopped; 1 anything else.\n"
-        "Example:\n  frontier run configs/demo.yaml --set samples=5 --set 'lengths=[1024]' --out results/quick.h5\n"
+        "Example:\n  frontier run configs/demo.yaml --set 'lengths=[1024]' --out results/quick.h5\n"
         "Eight processes of a cluster, one for each GPU, into one file:\n"
         "  mpirun -n 8 frontier run configs/demo.yaml --device cuda\n"
         "Twelve processes without MPI, then one report:\n"
-        "  for i in $(seq 12); do frontier run configs/demo.yaml --shard $i/12 --threads 2 & done; wait\n"
+        "  for i in $(seq 12); do frontier run configs/demo.yaml --shard $i/12 & done; wait\n"
         "  frontier report results/demo-*of12.h5 --out results/demo-report",
         NULL, NULL, NULL};
     struct args a = {0};

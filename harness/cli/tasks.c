@@ -66,7 +66,7 @@ int sf_cmd_tasks(int argc, char **argv)
         "a seed are always the same ones; the config's own seed is kept for evaluation and refused. Tasks that read "
         "questions from a file (qa_*, ruler_qa_*) have the same questions for every seed: do not train on what you "
         "evaluate. harness/train/hdf5.h explains the file.\v"
-        "Example:\n  frontier tasks export configs/demo.yaml --out train.h5 --samples 10000 --seed 7 --mix niah=2",
+        "Example:\n  frontier tasks export configs/demo.yaml --out train.h5 --seed 7 --mix niah=2",
         NULL, NULL, NULL};
     struct args a = {.o = {.seed = 1}};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;

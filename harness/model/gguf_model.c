@@ -13,16 +13,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Whether a list "llama, qwen2" names a family. */
+static bool lists(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = list; n && (at = strstr(at, name)); at++)
+        if ((at == list || at[-1] == ' ') && (!at[n] || at[n] == ',')) return true;
+    return false;
+}
+
 static sf_status find_family(const sf_gguf *g, const sf_family **out)
 {
-    char *name, known[1024];
+    char *name, known[1024], folders[2048];
     SF_TRY(sf_gguf_text(g, "general.architecture", true, &name));
     *out = sf_family_of_architecture(name);
     sf_status status = *out ? SF_OK
                             : sf_fail(SF_UNSUPPORTED,
-                                      "%s: key general.architecture: expected one of %s, found \"%.64s\"; other"
-                                      " families may be read from their Hugging Face folder",
-                                      g->path, sf_family_list(SF_IN_GGUF, sizeof known, known), name);
+                                      "%s: key general.architecture: expected one of %s, found \"%.64s\"; %s",
+                                      g->path, sf_family_list(SF_IN_GGUF, sizeof known, known), name,
+                                      lists(sf_family_list(SF_IN_JSON, sizeof folders, folders), name)
+                                          ? "the model's Hugging Face folder can be read"
+                                          : "its Hugging Face folder cannot be read either");
     free(name);
     return status;
 }

@@ -7,6 +7,8 @@ commands=$("$FRONTIER" --help | awk '/^  [a-z]+ /{print $1}')
 for c in $commands; do
     text=$("$FRONTIER" "$c" --help) || fail "$c --help exits with $?"
     grep -qE 'Examples?:' <<<"$text" || fail "$c --help gives no example"
+    long=$(ARGP_HELP_FMT=rmargin=500 "$FRONTIER" "$c" --help | grep -E '^  [a-z]' | awk 'length > 78') # --help breaks lines there
+    [ -z "$long" ] || fail "$c --help breaks within a command: $long"
     if "$FRONTIER" "$c" --no-such-option >/dev/null 2>&1; then fail "$c takes an unknown option"; fi
 done
 if "$FRONTIER" >/dev/null 2>&1; then fail "no command: exit status 0"; fi
