@@ -99,7 +99,7 @@ static json_t *tasks(void)
     json_t *list = json_array();
     for (int i = 0; sf_tasks[i]; i++) {
         const sf_task *t = sf_tasks[i];
-        json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:i}", "name", t->name, "summary", t->summary, "source",
+        json_t *o = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:b, s:i}", "name", t->name, "summary", t->summary, "source",
                               t->source, "metric", t->metric, "dispersion", t->high_dispersion ? "high" : "low", "scope",
                               t->high_scope ? "high" : "low", "natural", t->natural, "output", t->output);
         json_object_set_new(o, "params", params_json(t->params));
@@ -256,8 +256,9 @@ static void print_text(const char *what, const json_t *list, bool whole)
             if (*text_of(o, "paper")) printf("      %s\n", text_of(o, "paper"));
             print_params(o);
         } else if (strcmp(what, "tasks") == 0) {
-            printf("%-22s %s\n      %s; metric %s; dispersion %s, scope %s%s\n", text_of(o, "name"), text_of(o, "summary"),
-                   text_of(o, "source"), text_of(o, "metric"), text_of(o, "dispersion"), text_of(o, "scope"),
+            const char *source = text_of(o, "source");
+            printf("%-22s %s\n      %s%smetric %s; dispersion %s, scope %s%s\n", text_of(o, "name"), text_of(o, "summary"),
+                   source, *source ? "; " : "", text_of(o, "metric"), text_of(o, "dispersion"), text_of(o, "scope"),
                    json_is_true(json_object_get(o, "natural")) ? ", natural text" : "");
             print_params(o);
         } else if (strcmp(what, "families") == 0) {

@@ -12,7 +12,6 @@ import csv
 import pathlib
 import shutil
 import sys
-import time
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
@@ -39,10 +38,15 @@ class Reader:
         self.page.on("console", lambda message: check(message.type != "error", f"console: {message.text}"))
         self.page.on("pageerror", lambda error: check(False, f"page error: {error}"))
         self.page.on("request", lambda request: check(request.url.startswith(("file:", "data:", "blob:")), f"loads {request.url}"))
-        begun = time.monotonic()
-        self.page.goto(f"file://{folder.resolve()}/index.html{address}")
-        self.page.wait_for_selector("html[data-ready]", timeout=30000)
-        self.seconds = time.monotonic() - begun
+        self.protocol = self.page.context.new_cdp_session(self.page)
+        self.protocol.send("Performance.enable", {"timeDomain": "threadTicks"})
+        self.page.goto(f"file://{folder.resolve()}/index.html{address}", timeout=300000)
+        self.page.wait_for_selector("html[data-ready]", timeout=300000, state="attached")
+        self.seconds = self.thread_time()
+
+    def thread_time(self):
+        """Seconds that the page's own thread has run: what a reader waits for on a machine that does nothing else."""
+        return next(x["value"] for x in self.protocol.send("Performance.getMetrics")["metrics"] if x["name"] == "ThreadTime")
 
     def table(self):
         """The points that are drawn, as the page's own table has them."""
@@ -150,16 +154,16 @@ def check_samples(browser, folder):
     page = reader.page
     total = int(page.inner_text("#sample-count").split(", of ")[1].split()[0])
     check(total == sum(int(row["samples"]) for row in read(folder / "tables/tasks.csv")), f"{total} samples are listed")
-    took = page.evaluate("""() => {
-        const select = document.querySelector('#sample-list select'), times = [];
-        for (const option of [...select.options].map(one => one.value)) {
-            const own = document.querySelector('#sample-list select'), begun = performance.now();
-            own.value = option;
-            own.dispatchEvent(new Event('change'));
-            times.push(performance.now() - begun);
-        }
-        return Math.max(...times);
-    }""")
+    took = 0
+    for option in page.eval_on_selector_all("#sample-list select >> nth=0 >> option", "all => all.map(one => one.value)"):
+        begun = reader.thread_time()
+        page.evaluate("""option => {
+            const select = document.querySelector('#sample-list select');
+            select.value = option;
+            select.dispatchEvent(new Event('change'));
+            document.body.getBoundingClientRect(); // laid out, too
+        }""", option)
+        took = max(took, 1000 * (reader.thread_time() - begun))
     page.select_option("#sample-list select", "lost")
     page.locator("#sample-list select").nth(1).select_option("loss")
     scores = page.eval_on_selector_all("#sample-list tbody tr", "all => all.map(row => parseFloat(row.cells[6].textContent) - parseFloat(row.cells[7].textContent))")
@@ -180,7 +184,7 @@ def check_samples(browser, folder):
         if page.locator("#sample canvas").count():
             page.locator("#sample canvas").first.hover()
     page.close()
-    print(f"samples: {total}, slowest filter {took:.0f} ms")
+    print(f"samples: {total}, slowest filter {took:.0f} ms of the page's thread")
 
 
 def check_use(browser, folder):
@@ -242,7 +246,7 @@ def main():
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         reader = Reader(browser, arguments.folder)
-        print(f"{(arguments.folder / 'index.html').stat().st_size / 1e6:.1f} MB, open in {reader.seconds:.2f} s")
+        print(f"{(arguments.folder / 'index.html').stat().st_size / 1e6:.1f} MB, open after {reader.seconds:.2f} s of the page's thread")
         check_points(browser, arguments.folder)
         check_costs(browser, arguments.folder)
         check_leaderboard(browser, arguments.folder)
