@@ -130,7 +130,7 @@ int sf_cmd_bench(int argc, char **argv)
         "sweep: a decode grid (dense and 3 methods at 9 sparsities, at the first length) and a prefill grid (3 methods at 9, at the "
         "last) on a model: the dense cell alone, each cell's part, all together, all one by one; memory planned and held.\n\n"
         "Examples:\n  frontier bench attention --tokens 4096,16384 --sparsity 0.9 --threads 1\n"
-        "  frontier bench attention --tokens 1024,32768 --method block_sparse --block 64\n"
+        "  frontier bench attention --tokens 1024,32768 --method block_sparse\n"
         "  frontier bench sweep --model models/smollm2-135m",
         NULL, NULL, NULL};
     sf_bench_args a = {.device = "cpu", .threads = {1, {0}}, .heads = {1, {7}}, .kv_heads = {1, {1}}, .head_dim = {1, {128}},

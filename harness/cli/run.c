@@ -78,12 +78,12 @@ int sf_cmd_run(int argc, char **argv)
         options, parse, "CONFIG.yaml",
         "Runs every cell of a sweep that is not stored yet: after a stop or a crash, the same command goes on.\v"
         "Exit status: 0 all cells are stored; 3 all but those that failed, which it names; 130 stopped; 1 anything else.\n"
-        "Example:\n  frontier run configs/demo.yaml --set 'lengths=[1024]' --out results/quick.h5\n"
+        "Example:\n  frontier run configs/demo.yaml --set 'lengths=[1024]' --out quick.h5\n"
         "Eight processes of a cluster, one for each GPU, into one file:\n"
         "  mpirun -n 8 frontier run configs/demo.yaml --device cuda\n"
         "Twelve processes without MPI, then one report:\n"
-        "  for i in $(seq 12); do frontier run configs/demo.yaml --shard $i/12 & done; wait\n"
-        "  frontier report results/demo-*of12.h5 --out results/demo-report",
+        "  for i in $(seq 12); do frontier run my.yaml --shard $i/12 & done; wait\n"
+        "  frontier report results/my-*of12.h5 --out results/my-report",
         NULL, NULL, NULL};
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;

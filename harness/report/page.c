@@ -1,9 +1,11 @@
 #include "harness/report/page.h"
 #include "harness/report/escape.h"
 #include "harness/report/fidelity.h"
+#include "harness/report/figure.h"
 #include "harness/report/interactive.h"
 #include "harness/report/limits.h"
 #include "harness/report/out.h"
+#include "harness/report/points.h"
 #include "harness/report/resample.h"
 
 #include <errno.h>
@@ -246,24 +248,66 @@ static void fits(FILE *out, const sf_view *v)
 
 /* ---- What was run ---- */
 
-static void list(FILE *out, const char *what, int n, const char *(*label)(const sf_view *v, int i, char room[32]), const sf_view *v)
+static void list_models(FILE *out, const sf_view *v)
 {
-    char room[32];
-    fprintf(out, "<li>%d %s%s: ", n, what, n == 1 ? "" : "s");
-    for (int i = 0; i < n; i++) {
-        if (i) fputs(", ", out);
-        text(out, label(v, i, room));
+    fprintf(out, "<li>%d model%s: ", v->models, v->models == 1 ? "" : "s");
+    for (int m = 0; m < v->models; m++) {
+        const char *prefix;
+        double parameters = v->model[m].parameters, scale = sf_si_scale(parameters, &prefix);
+        fputs(m ? ", " : "", out);
+        text(out, v->model[m].label);
+        if (parameters > 0) fprintf(out, " (%.3g%s parameters)", parameters / scale, prefix);
     }
     fputs("</li>\n", out);
 }
 
-static const char *model_name(const sf_view *v, int i, char room[32]) { return (void)room, v->model[i].label; }
-static const char *task_name(const sf_view *v, int i, char room[32]) { return (void)room, v->task[i].label; }
-static const char *arm_name(const sf_view *v, int i, char room[32]) { return (void)room, v->arm[i + 1].label; }
-static const char *length_name(const sf_view *v, int i, char room[32])
+static void list_tasks(FILE *out, const sf_view *v)
 {
-    snprintf(room, 32, "%d", v->length[i]);
-    return room;
+    fprintf(out, "<li>%d task%s: ", v->tasks, v->tasks == 1 ? "" : "s");
+    for (int t = 0; t < v->tasks; t++) fputs(t ? ", " : "", out), text(out, v->task[t].label);
+    fprintf(out, "</li>\n<li>%d length%s: ", v->lengths, v->lengths == 1 ? "" : "s");
+    for (int l = 0; l < v->lengths; l++) fprintf(out, "%s%d", l ? ", " : "", v->length[l]);
+    fputs(" tokens</li>\n", out);
+}
+
+/* Methods by the phase that they make sparse, and the sparsities that they were asked for. */
+static void list_methods(FILE *out, const sf_view *v)
+{
+    static const char *const phase[] = {"in prefill", "in decode", "in both phases"};
+    for (int kind = 0; kind < 3; kind++) {
+        int n = 0;
+        for (int a = 1; a < v->arms; a++) n += (sf_arm_joint(&v->arm[a]) ? 2 : v->arm[a].sparse[SF_DECODE]) == kind;
+        if (!n) continue;
+        fprintf(out, "<li>%d method%s %s: ", n, n == 1 ? "" : "s", phase[kind]);
+        for (int a = 1, k = 0; a < v->arms; a++)
+            if ((sf_arm_joint(&v->arm[a]) ? 2 : v->arm[a].sparse[SF_DECODE]) == kind) fputs(k++ ? ", " : "", out), text(out, v->arm[a].label);
+        fputs("</li>\n", out);
+    }
+    double level[SF_LEVELS];
+    int levels = sf_view_levels(v, level);
+    if (!levels) return;
+    fprintf(out, "<li>%d sparsit%s asked for: ", levels, levels == 1 ? "y" : "ies");
+    for (int l = 0; l < levels; l++) fprintf(out, "%s%g", l ? ", " : "", level[l]);
+    fputs("</li>\n", out);
+}
+
+static bool same_variant(const sf_point *a, const sf_point *b)
+{
+    return a->arm == b->arm && (a->sparsity[0] == b->sparsity[0] || (isnan(a->sparsity[0]) && isnan(b->sparsity[0]))) &&
+           (a->sparsity[1] == b->sparsity[1] || (isnan(a->sparsity[1]) && isnan(b->sparsity[1])));
+}
+
+/* Cells that a full grid of what was run anywhere would have, and these results lack. */
+static int cells_missing(const sf_view *v)
+{
+    int variants = 0, there = 0;
+    for (int i = 0; i < v->points; i++) {
+        bool first = true;
+        for (int j = 0; j < i && first; j++) first = !same_variant(&v->point[i], &v->point[j]);
+        variants += first;
+        there += v->point[i].tasks;
+    }
+    return variants * v->models * v->lengths * v->tasks - there;
 }
 
 static void what_was_run(FILE *out, const sf_view *v, const sf_settings *settings)
@@ -279,14 +323,15 @@ static void what_was_run(FILE *out, const sf_view *v, const sf_settings *setting
     }
     heading(out, "run", "What was run");
     fputs("<ul>\n", out);
-    list(out, "model", v->models, model_name, v);
-    list(out, "task", v->tasks, task_name, v);
-    list(out, "length", v->lengths, length_name, v);
-    list(out, "method arm", v->arms - 1, arm_name, v);
+    list_models(out, v);
+    list_tasks(out, v);
+    list_methods(out, v);
     fprintf(out, "<li>%d cells, %d samples: ", there, samples);
     if (fewest == most) fprintf(out, "%d a cell", most);
     else fprintf(out, "%d to %d a cell", fewest, most);
     if (r->cells) fputs("; ", out), text(out, r->cell[0].device), fputs(", ", out), text(out, r->cell[0].dtype);
+    const int missing = cells_missing(v);
+    if (missing) fprintf(out, "; <b>%d cells of the full grid are missing</b>, and every mean is over what is there", missing);
     fputs("</li></ul>\n", out);
     if (r->failures) fprintf(out, "<p class=warning>%d cells failed: <a href=\"#distrust\">why</a>.</p>\n", r->failures);
     for (int g = 1; settings && g < settings->groups; g++) {

@@ -17,6 +17,8 @@ const cost_units = {
     seconds: {prefill: "seconds a prefill, batch 1", decode: "seconds a sample's decode, batch 1"},
     bytes: {prefill: "bytes a prefill, batch 1", decode: "bytes a token, batch 1"},
 };
+/* Colour says the model where it was asked to, or where a panel has several of them; else the method. */
+const byModel = () => state.colour === "model" || (state.colour === "auto" && data.models.length > 1 && views[state.view].panel === "length");
 const batched = () => state.cost === "paper" || state.cost === "exact";
 
 const axisLabel = (name, of) => name === "cost"
@@ -121,7 +123,7 @@ function drawControls() {
             batched() ? kept("batch")(element("label", {}, "batch", element("input", {type: "number", min: 1, max: 65536, value: state.batch,
                 onchange: event => { state.batch = Math.max(1, Math.round(Number(event.target.value)) || data.batch); redraw(); }}))) : null,
             view.level ? kept("level")(chooser("sparsity asked for", levelsOf(state.phase).map(level => [level, level]), state.level, setter("level"))) : null,
-            data.models.length > 1 && data.arms.length > 2 ? kept("colour")(chooser("colour says", [["method", "method"], ["model", "model"]], state.colour, setter("colour"))) : null),
+            data.models.length > 1 && data.arms.length > 2 ? kept("colour")(chooser("colour says", [["auto", "what a panel mixes"], ["method", "method"], ["model", "model"]], state.colour, setter("colour"))) : null),
         element("div", {class: "lists"},
             data.models.length > 1 ? listOf("models", "model", data.models.map(model => model.label), label => label, modelSwatch) : null,
             data.lengths.length > 1 ? listOf("lengths", "length", data.lengths.map(String), length => length + " tokens") : null,
@@ -131,9 +133,9 @@ function drawControls() {
     if (again) (again.matches("button") ? again : [...again.querySelectorAll("input,select,summary")].find(own => own.value === focused.value) || again).focus();
 }
 
-const modelSwatch = label => state.colour !== "model" ? null
+const modelSwatch = label => !byModel() ? null
     : element("span", {"aria-hidden": "true", style: `color:${colourOf(data.models.findIndex(model => model.label === label))}`}, "■");
-const armSwatch = label => swatch(data.arms.findIndex(arm => arm.label === label && arm.phase === state.phase), state.colour === "model" ? "var(--ink)" : null);
+const armSwatch = label => swatch(data.arms.findIndex(arm => arm.label === label && arm.phase === state.phase), byModel() ? "var(--ink)" : null);
 
 /* ---- Drawing ---- */
 
@@ -147,7 +149,7 @@ function drawExplorer() {
     drawControls();
     const xName = view.x === "cost" ? "cost" : view.x, yName = view.y;
     const shown = shownSpots().filter(spot => known(spot[xName]) && known(spot[yName]));
-    const colour = spot => state.colour === "model" ? colourOf(spot.point.model) : markOf(spot.point.arm).colour;
+    const colour = spot => byModel() ? colourOf(spot.point.model) : markOf(spot.point.arm).colour;
     const panels = panelsOf(shown, view), host = document.getElementById("panels");
     const columns = Math.max(1, Math.min(panels.length, Math.floor(host.clientWidth / 352)));
     const most = Math.max(0, ...panels.map(panel => panel.spots.length)), bars = most <= 150;

@@ -1,7 +1,7 @@
 /* Sets the page up, once the data are there. */
 
 stateBegin({view: "frontier", phase: phases[0] || "prefill", tasks: groups[0].label, y: "score", cost: "paper", batch: data.batch, level: "",
-            colour: data.models.length > 1 ? "model" : "method", model: null, length: null, arm: null,
+            colour: "auto", model: null, length: null, arm: null,
             within: data.within, rows: "all", sort: "-sparsity", find: "", show: "all", order: "grid", page: 1, of: "", sample: "", against: ""}, ["model", "length", "arm"]);
 document.body.append(tip, spoken);
 document.getElementById("chart-table").addEventListener("toggle", () => drawExplorer());
