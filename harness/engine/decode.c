@@ -124,15 +124,15 @@ static sf_status go_on(lockstep *l, int layer)
     bool done = false;
     /* Which rows go to which expert differs from step to step, and what ranks say to each other is not kept. */
     const bool replays = b->ops->replay && !c->router.experts && !b->comm;
+    b->meter = &l->shared; /* before a recording, which counts for itself */
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
-    b->meter = &l->shared;
     SF_TRY(sf_transformer_finish(m, layer, batch->attention, l->rows, batch->hidden, &batch->workspace));
     if (layer + 1 < c->layers) {
         SF_TRY(queries(l, layer + 1));
     } else {
         SF_TRY(sf_transformer_logits(m, batch->hidden, l->rows, batch->logits, &batch->workspace));
-        b->meter = sf_batch_meter_once(batch, &l->shared);
+        if (b->comm) b->meter = sf_batch_meter_once(batch, &l->shared);
         SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
     }
     return replays ? b->ops->recorded(b) : SF_OK;
