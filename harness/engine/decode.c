@@ -122,6 +122,7 @@ static sf_status go_on(lockstep *l, int layer)
     uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
     for (int i = 0; i < POINTERS; i++) key[3 + i] = (uintptr_t)memory[i];
     bool done = false;
+    b->meter = &l->shared; /* before replay(), which counts in a place of its own what it keeps */
     /* Which rows go to which expert differs from step to step, and what ranks say to each other is not kept. */
     const bool replays = b->ops->replay && !c->router.experts && !b->comm;
     b->meter = &l->shared; /* before a recording, which counts for itself */

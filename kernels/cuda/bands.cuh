@@ -71,6 +71,32 @@ SF_BOTH bool sf_cuda_row_sees(const sf_band *b, const sf_cuda_row &r, int key, b
     return (r.full || sf_cuda_in_bands(b, r.position, key)) != column;
 }
 
+/* The keys that a row sees by bands whose steps are all 1, as three spans: what masks of whole tiles are made from. */
+struct sf_cuda_spans {
+    int start[SF_BANDS_A_HEAD + 1];
+    unsigned length[SF_BANDS_A_HEAD + 1];
+};
+
+SF_BOTH sf_cuda_spans sf_cuda_spans_of(const sf_band *b, const sf_cuda_row &r)
+{
+    sf_cuda_spans s;
+    int sunk = r.low;
+    for (int i = 0; i < SF_BANDS_A_HEAD; i++) {
+        int from = sf_larger(r.low, r.position - b[i].far + 1), to = sf_lesser(r.high, r.position - b[i].near + 1);
+        s.start[i] = from, s.length[i] = (unsigned)sf_larger(0, to - from);
+        sunk = sf_larger(sunk, sf_lesser(b[i].sinks, r.position - b[i].apart + 1));
+    }
+    if (r.full) s.start[0] = r.low, s.length[0] = (unsigned)sf_larger(0, r.high - r.low);
+    s.start[SF_BANDS_A_HEAD] = r.low, s.length[SF_BANDS_A_HEAD] = (unsigned)sf_larger(0, sf_lesser(sunk, r.high) - r.low);
+    return s;
+}
+
+SF_BOTH bool sf_cuda_in_spans(const sf_cuda_spans &s, int key)
+{
+    return (unsigned)(key - s.start[0]) < s.length[0] || (unsigned)(key - s.start[1]) < s.length[1] ||
+           (unsigned)(key - s.start[2]) < s.length[2];
+}
+
 /* Whether all rows between two see all keys of [begin, end), told by one band. */
 SF_BOTH bool sf_cuda_all_see(const sf_band *b, const sf_cuda_row &first, const sf_cuda_row &last, int begin, int end)
 {

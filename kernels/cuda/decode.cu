@@ -120,15 +120,12 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
     int slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1];
     int from = part * l.part, end = min(slots, from + l.part);
     if (from >= slots) return;
-    float *page_bias = (float *)(page_list + l.part + 1);
     int warp = threadIdx.x / 32, at = threadIdx.x % 32, r = at / 4, t = at % 4;
     const int32_t *pages = NULL;
     if (l.pages) {
         int begin = from / l.page;
-        for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x) {
+        for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x)
             page_list[i - begin] = l.pages[list * l.stride + i];
-            if (l.bias) page_bias[i - begin] = l.bias[list * l.stride + i] * (float)M_LOG2E;
-        }
         pages = page_list;
         __syncthreads();
     }
@@ -144,13 +141,15 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         }
     }
 
-    /* Queues step i of this warp; returns which of its 16 slots hold keys. */
+    /* Queues step i of this warp; returns which of its 16 slots hold keys. Lane i then has the bias of slot i in `ahead`. */
+    float ahead = 0, pending[STAGES] = {}; /* biases of steps queued */
     auto fetch = [&](int step) {
         int old;
         int64_t row;
         int i = from + (step * WARPS + warp) * STEP;
         bool seen = find(l, pages, from, g, i + at % STEP, end, &old, &row);
         unsigned known = __ballot_sync(~0u, seen) & 0xffff;
+        if (l.bias) ahead = seen ? l.bias[list * l.stride + (i + at % STEP) / l.page] * (float)M_LOG2E : 0;
         const bf16 *k = l.k[old] + row * D, *v = l.v[old] + row * D;
         int stage = step % STAGES;
 #pragma unroll
@@ -170,6 +169,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
 #pragma unroll
     for (int i = 0; i < STAGES - 1; i++) {
         if (i < steps) queue |= (uint64_t)fetch(i) << 16 * i;
+        pending[i] = ahead;
         copy_commit();
     }
     for (int step = 0; step < steps; step++) {
@@ -177,7 +177,11 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         __syncwarp();
         unsigned known = queue & 0xffff;
         queue >>= 16;
+        float bias = pending[0];
+#pragma unroll
+        for (int i = 0; i + 1 < STAGES; i++) pending[i] = pending[i + 1];
         if (step + STAGES - 1 < steps) queue |= (uint64_t)fetch(step + STAGES - 1) << 16 * (STAGES - 2);
+        pending[STAGES - 2] = ahead;
         copy_commit();
 
         int stage = step % STAGES;
@@ -198,8 +202,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
             for (int e = 0; e < 4; e++) {
                 int slot = n * 8 + t * 2 + e % 2;
                 s[n][e] = known >> slot & 1 ? s[n][e] * l.scale : -INFINITY;
-                if (l.bias && known >> slot & 1)
-                    s[n][e] += page_bias[(from + (step * WARPS + warp) * STEP + slot) / l.page - from / l.page];
+                if (l.bias) s[n][e] += __shfl_sync(~0u, bias, slot);
                 higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
             }
         }
@@ -398,14 +401,12 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     SF_TRY(sf_cuda_workspace(b, rows * (sizeof *weight + D * sizeof(float)), (void **)&weight));
     float *part_out = (float *)(weight + rows);
     int longest = 0, readers = 0; /* part: as many page numbers at most */
-    bool biased = false;
     for (int i = 0; i < n; i++) {
         longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
         readers = lanes->lane[i].readers > readers ? lanes->lane[i].readers : readers;
-        biased |= lanes->lane[i].bias != NULL;
     }
     size_t shares = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
-    size_t bytes = WARPS * sizeof(ring<DIM>) + (longest + 1) * sizeof(int32_t) * (1 + biased);
+    size_t bytes = WARPS * sizeof(ring<DIM>) + (longest + 1) * sizeof(int32_t);
     if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {

@@ -279,21 +279,28 @@ __device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, flo
 {
     int lane = threadIdx.x % 32;
     if (flags & MASKED) {
-        bool bounded = p.window || p.local < p.N;
+        bool bounded = p.window || p.local < p.N, solid = band[0].step <= 1 && band[1].step <= 1 && !(flags & COLUMN);
         sf_cuda_row sight[2];
-        if (BANDS) sight[0] = sf_cuda_row_of(p, position[0], full[0]), sight[1] = sf_cuda_row_of(p, position[1], full[1]);
-#pragma unroll
-        for (int n = 0; n < KEYS / 8; n++) {
-            int2 k = *(const int2 *)&key[n * 8 + lane % 4 * 2];
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                int at = i % 2 ? k.y : k.x;
-                bool seen = BANDS ? sf_cuda_row_sees(band, sight[i / 2], at, flags & COLUMN)
-                            : bounded ? sf_cuda_sees(p, position[i / 2], at)
-                                      : (unsigned)at <= (unsigned)position[i / 2];
-                if (!seen) score[n * 4 + i] = -INFINITY;
-            }
+        sf_cuda_spans spans[2];
+        for (int h = 0; BANDS && h < 2; h++) {
+            sight[h] = sf_cuda_row_of(p, position[h], full[h]);
+            spans[h] = sf_cuda_spans_of(band, sight[h]);
         }
+        auto mask = [&](auto sees) {
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; n++) {
+                int2 k = *(const int2 *)&key[n * 8 + lane % 4 * 2];
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    if (!sees(i / 2, i % 2 ? k.y : k.x)) score[n * 4 + i] = -INFINITY;
+            }
+        };
+        if (BANDS && solid)
+            mask([&](int h, int at) { return sf_cuda_in_spans(spans[h], at); });
+        else if (BANDS)
+            mask([&](int h, int at) { return sf_cuda_row_sees(band, sight[h], at, flags & COLUMN); });
+        else
+            mask([&](int h, int at) { return bounded ? sf_cuda_sees(p, position[h], at) : (unsigned)at <= (unsigned)position[h]; });
     }
 #pragma unroll
     for (int h = 0; h < 2; h++) {
