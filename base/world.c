@@ -39,7 +39,11 @@ void sf_world_tell(const sf_world *w, void *data, size_t bytes) { (void)w, (void
 
 void sf_world_gather(const sf_world *w, const void *from, size_t bytes, void *to) { (void)w, memcpy(to, from, bytes); }
 
-void sf_world_abort(const sf_world *w) { (void)w, abort(); }
+void sf_world_abort(const sf_world *w)
+{
+    fprintf(stderr, "frontier: error: rank %d of %d: %s\n", w->rank, w->size, sf_error());
+    abort();
+}
 
 sf_status sf_world_split(const sf_world *w, int colour, sf_world *out) { return (void)w, (void)colour, *out = sf_alone, SF_OK; }
 

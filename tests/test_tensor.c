@@ -60,7 +60,7 @@ static void split(int ranks, const char *device, const sf_model *model, int max_
 
 /* ---- golden models ------------------------------------------------------------------------------------------------------ */
 
-enum { TOKENS = 200, NEXT = 24 };
+enum { TOKENS = 96, NEXT = 8 };
 
 typedef struct answer {
     float *logits; /* [TOKENS, vocab] */
@@ -94,7 +94,7 @@ static int compare_model(const char *path, const sf_model *m)
     OK(sf_engine_open(&b, m, TOKENS + NEXT, &e));
     whole.logits = malloc(size * sizeof(float));
     OK(read_on(m, e, &whole));
-    for (int ranks = 2; ranks <= MOST_RANKS; ranks += 2) {
+    for (int ranks = 1; ranks <= MOST_RANKS; ranks *= 2) {
         sf_model_config config;
         rank r[MOST_RANKS];
         void *out[MOST_RANKS];
@@ -138,7 +138,7 @@ static void compare_family(const char *path, sf_model_config c)
     }
     c.heads = 8, c.kv_heads = 2, c.mlp = (c.mlp + 3) / 4 * 4;
     OK(sf_model_random(&c, 3, &m));
-    assert_int_equal(compare_model(path, m), 2);
+    assert_int_equal(compare_model(path, m), 3);
     sf_model_close(m);
 }
 
@@ -161,7 +161,7 @@ static void golden_models(void **state)
         sf_model_close(m);
     }
     globfree(&found);
-    assert_true(tried >= 12);
+    assert_true(tried >= 25);
 }
 
 /* Families whose golden checkpoints come from seeds. */
@@ -233,6 +233,7 @@ static void every_method(void **state)
             for (int i = 0; sf_methods[i]; i++) {
                 const sf_method *m = sf_methods[i];
                 if (!m->prefill && !m->compress && !m->decode) continue;
+                if ((i + which + ranks / 2) % 4 && !getenv("EVERY_SHAPE")) continue; /* each on one shape over two ranks, on another over four */
                 if (strcmp(m->name, "knorm") == 0 && model->config.qk_norm) continue; /* all keys' norms are one but for rounding */
                 const char *on = device[(which + i) % 2];
                 char what[128];

@@ -17,6 +17,7 @@ extern const sf_command sf_commands[]; /* ended by a row without name (main.c) *
 
 int sf_cmd_run(int argc, char **argv);
 int sf_cmd_plan(int argc, char **argv);
+int sf_cmd_submit(int argc, char **argv);
 int sf_cmd_init(int argc, char **argv);
 int sf_cmd_status(int argc, char **argv);
 int sf_cmd_rm(int argc, char **argv);

@@ -15,6 +15,7 @@ const sf_command sf_commands[] = {
     {"run", "run a sweep: every method, length and sparsity of a config", sf_cmd_run},
     {"plan", "what a sweep would run, without running it", sf_cmd_plan},
     {"status", "what results hold, and what lacks", sf_cmd_status},
+    {"submit", "a Slurm batch script for a sweep on several nodes", sf_cmd_submit},
     {"report", "figures and tables of results", sf_cmd_report},
     {"show", "one sample: prompt, gold answer, prediction, scores", sf_cmd_show},
     {"export", "results as CSV or JSON lines", sf_cmd_export},

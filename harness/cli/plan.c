@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "harness/cli/cli.h"
 #include "harness/model/cost.h"
+#include "harness/cli/plan_cluster.h"
 #include "harness/run/dispatch.h"
 #include "harness/run/progress.h"
 #include "harness/run/road.h"
@@ -18,11 +19,13 @@ static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "override a key of the config (repeatable)", 0},
     {"out", 'o', "FILE", 0, "results of which it says what is stored (default: results/NAME.h5)", 0},
     {"only", 'O', "CELLS", 0, "these cells alone, as `run --only`", 0},
+    {"cluster", 'c', "NxG:KIND", 0, "what it takes on N nodes of G GPUs, e.g. 4x8:h200: hours, GPU hours, what does not fit", 0},
+    {"measured", 'M', "FILE", 0, "with --cluster: seconds of cells from this results file, where it has them", 0},
     {"json", 'j', NULL, 0, "print JSON", 0},
     {0},
 };
 
-struct args { const char *config, *out, *only; sf_strings set; bool json; };
+struct args { const char *config, *out, *only, *cluster, *measured; sf_strings set; bool json; };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -32,6 +35,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': a->out = arg; return 0;
     case 'O': a->only = arg; return 0;
     case 'j': a->json = true; return 0;
+    case 'c': a->cluster = arg; return 0;
+    case 'M': a->measured = arg; return 0;
+    case ARGP_KEY_END:
+        if (a->measured && !a->cluster) argp_error(state, "--measured is for --cluster");
+        return 0;
     case ARGP_KEY_ARG: a->config = arg; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "name a config, e.g. configs/demo.yaml"); return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -225,7 +233,8 @@ int sf_cmd_plan(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, "CONFIG.yaml",
                                      "Checks a sweep and prints what it would run: cells, FLOPs, memory, time, and what of it is stored already. Runs nothing.\v"
-                                     "Example:\n  frontier plan configs/demo.yaml --set samples=100",
+                                     "Examples:\n  frontier plan configs/demo.yaml --set samples=100\n"
+                                     "  frontier plan configs/mine.yaml --cluster 4x8:h200",
                                      NULL, NULL, NULL};
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
@@ -249,6 +258,7 @@ int sf_cmd_plan(int argc, char **argv)
                                   (json_int_t)t.input_tokens, "prefill_flops", t.prefill, "decode_flops", t.decode,
                                   "memory_bytes", (double)t.memory);
             json_object_set_new(o, "seconds", isnan(seconds) ? json_null() : json_real(seconds));
+            if (a.cluster) status = sf_plan_cluster(&road, a.cluster, a.measured, o);
             json_t *cells = json_array();
             for (int i = 0; i < road.plan.cells; i++) {
                 const sf_cell_info info = sf_road_cell_info(&road, &road.plan.cell[i]);
@@ -262,11 +272,11 @@ int sf_cmd_plan(int argc, char **argv)
                 json_array_append_new(cells, c);
             }
             json_object_set_new(o, "cell", cells);
-            json_dumpf(o, stdout, JSON_INDENT(2));
-            putchar('\n');
+            if (status == SF_OK) json_dumpf(o, stdout, JSON_INDENT(2)), putchar('\n');
             json_decref(o);
         } else {
             print_text(&road, &t, seconds, basis, &stored);
+            if (a.cluster) status = sf_plan_cluster(&road, a.cluster, a.measured, NULL);
         }
     }
     free(stored.samples);

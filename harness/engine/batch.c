@@ -233,7 +233,7 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
     batch->shared_q = NULL;
     if (repeat_of(batch) > 1) SF_TRY(sf_arena_alloc(batch->work, heads * (size_t)repeat_of(batch), &batch->shared_q));
-    SF_TRY(sf_workspace_open(c, activation, chunk, sf_batch_ranks(batch), batch->work, &batch->workspace));
+    SF_TRY(sf_workspace_open(c, activation, chunk, batch->backend->comm ? sf_batch_ranks(batch) : 0, batch->work, &batch->workspace));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, logits * c->vocab), (void **)&batch->logits));
     return sf_arena_alloc(batch->work, (size_t)logits * sizeof *batch->next, (void **)&batch->next);
 }

@@ -264,8 +264,8 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->normed));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->gate));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
-    if (c->post_norms || ranks > 1) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
-    if (ranks > 1) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
+    if (c->post_norms || ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
+    if (ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
     return c->router.experts ? open_mixture(c, activation, rows, arena, &out->mixture) : SF_OK;
 }
 

@@ -61,7 +61,7 @@ void sf_transformer_close(sf_transformer *t); /* accepts half-opened and zeroed 
 /* Makes the tables anew for another longest sequence; on failure the old ones stay. */
 sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens);
 
-/* `ranks`: that the model is split over; 1: it is not. */
+/* `ranks`: that the model is split over, be it one; 0: it is not split. */
 sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, int64_t rows, int ranks, sf_arena *arena,
                             sf_workspace *out);
 
