@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness/run/dispatch.h"
+#include "harness/run/simulate.h"
 #include "tests/testing.h"
 
 /* Groups of random sizes, of several models; work grows with the group's length, as in a grid. */
@@ -114,6 +114,34 @@ static void test_at_once(void **state)
     sf_dispatch_close(&d);
 }
 
+static double as_estimated(void *user, const sf_unit *unit) { return *(double *)user * unit->work; }
+static double a_minute(void *user, int model) { return (void)user, (void)model, 60; }
+
+/* A grid of models, lengths and tasks as a study has it: nearly all of 32 workers' time goes to samples, opening models apart. */
+static void test_balance(void **state)
+{
+    (void)state;
+    for (int workers = 1; workers <= 256; workers *= 2) {
+        sf_unit *unit = malloc(5 * 4 * 6 * 50 * sizeof *unit);
+        int n = 0;
+        for (int model = 0; model < 5; model++)
+            for (int length = 0; length < 4; length++)
+                for (int task = 0; task < 6; task++)
+                    for (int i = 0; i < 50; i++, n++)
+                        unit[n] = (sf_unit){.model = model, .at = n - i, .sample = i, .lanes = 40, .work = 20.0 * (model + 1) * (1 << 2 * length)};
+        sf_dispatch d;
+        sf_simulated s;
+        double scale = 0.01;
+        assert_int_equal(sf_dispatch_open(n, unit, workers, &d), SF_OK);
+        assert_int_equal(sf_simulate(&d, as_estimated, a_minute, &scale, 1e-3, &s), SF_OK);
+        assert_true(fabs(s.busy - scale * d.left[0]) < 1e-6 * s.busy);
+        assert_true(s.seconds * workers >= s.busy);
+        assert_true(s.opening >= 5 * 60 && s.opening <= 5 * 60.0 * workers);
+        if (workers <= 32) assert_true((s.busy + s.opening) / (s.seconds * workers) > 0.95);
+        sf_dispatch_close(&d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +149,7 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_balance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
