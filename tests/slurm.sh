@@ -70,7 +70,7 @@ tiny
 echo "threads: 1" >>"$T/tiny.yaml"
 more=(-s "samples=${SAMPLES:-150}")
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/one.h5" "${more[@]}" >/dev/null 2>"$T/log" || fail "one process: $(cat "$T/log")"
-"$FRONTIER" submit "$T/tiny.yaml" "${more[@]}" --out "$T/many.h5" --nodes 2 --tasks-per-node 2 --time 10:00 --script "$T/tiny.sbatch" \
+"$FRONTIER" submit "$T/tiny.yaml" "${more[@]}" --out "$T/many.h5" --nodes 2 --tasks-per-node 2 --time 20:00 --ahead 60 --script "$T/tiny.sbatch" \
     --log "$T/job-%j.log" --go >"$T/said" 2>&1 || fail "submit: $(cat "$T/said")"
 cat "$T/said"
 job=$(sed -nE 's/^Job ([0-9]+).*/\1/p' "$T/said") report=$(sed -nE 's/^Job [0-9]+, then ([0-9]+).*/\1/p' "$T/said")
@@ -82,7 +82,7 @@ scontrol requeue "$job" || fail "requeue"
 echo "requeued job $job with $(ls "$T/many.h5.parts" 2>/dev/null | wc -l) parts stored"
 state() { squeue -h -j "$1" -o %T 2>/dev/null; }
 over() { [ -z "$(state "$job")$(state "$report")" ] || scontrol show job "$report" | grep -qE 'JobState=(COMPLETED|FAILED|CANCELLED)'; }
-until_true 300 over || fail "it did not end: $(squeue; cat "$T"/job-*.log)"
+until_true 900 over || fail "it did not end: $(squeue; cat "$T"/job-*.log)"
 scontrol show job "$job" | grep -E 'JobState|Restarts' | sed 's/^ */    /'
 scontrol show job "$job" | grep -q 'Restarts=[1-9]' || fail "it was not requeued"
 scontrol show job "$job" | grep -q 'JobState=COMPLETED' || fail "the job: $(scontrol show job "$job"; cat "$T"/job-*.log)"

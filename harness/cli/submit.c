@@ -22,7 +22,7 @@ static const struct argp_option options[] = {
     {"partition", PARTITION, "NAME", 0, "partition", 0},
     {"account", ACCOUNT, "NAME", 0, "account", 0},
     {"mpi", MPI, "NAME", 0, "how srun starts MPI, one of `srun --mpi=list` (default pmix)", 0},
-    {"ahead", AHEAD, "SECONDS", 0, "how long before the limit the samples at hand are to be finished (default 600)", 0},
+    {"ahead", AHEAD, "SECONDS", 0, "how long before the limit the samples at hand are to be finished (default 600, or a tenth of it)", 0},
     {"script", SCRIPT, "FILE", 0, "where the script goes (default: NAME.sbatch)", 0},
     {"log", LOG, "FILE", 0, "where the job's output goes; %j is its number (default: NAME-%j.log)", 0},
     {"overwrite", OVERWRITE, NULL, 0, "replace a script that is there, and may have been edited", 0},
@@ -73,6 +73,36 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
+}
+
+/* Seconds of a limit as Slurm writes it: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S. -1: it is none of these. */
+static long seconds_of(const char *text)
+{
+    long days = 0, part[3] = {0};
+    int n = 0, end = 0;
+    const char *dash = strchr(text, '-'), *at = dash ? dash + 1 : text;
+    if (dash && (sscanf(text, "%ld-%n", &days, &end) != 1 || text + end != at)) return -1;
+    for (;;) {
+        if (n == 3 || *at < '0' || *at > '9') return -1;
+        char *next;
+        part[n++] = strtol(at, &next, 10);
+        if (!*next) break;
+        if (*next != ':') return -1;
+        at = next + 1;
+    }
+    if (dash) return ((days * 24 + part[0]) * 60 + part[1]) * 60 + part[2];
+    return n == 1 ? part[0] * 60 : n == 2 ? part[0] * 60 + part[1] : (part[0] * 60 + part[1]) * 60 + part[2];
+}
+
+/* Told too early, a job would do nothing but begin again. Slurm tells it up to a minute before it should. */
+static sf_status set_ahead(struct args *a)
+{
+    long limit = a->time ? seconds_of(a->time) : 0;
+    if (limit < 0) return sf_fail(SF_BAD_INPUT, "--time %s: expected minutes, or [days-]hours:minutes:seconds, as Slurm writes it", a->time);
+    if (!a->ahead) a->ahead = limit && limit < 6000 ? (int)(limit / 10) : 600;
+    if (!a->time || a->ahead + 60 < limit) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "--time %s is over before %d seconds ahead of it, with the minute that Slurm may be early: nothing would run; "
+                   "give more time, or less --ahead", a->time, a->ahead);
 }
 
 /* As one word of a shell. */
@@ -193,10 +223,11 @@ static sf_status send(const char *script, const char *name, const char *program,
     return SF_OK;
 }
 
-static sf_status submit(const struct args *a)
+static sf_status submit(struct args *a)
 {
     sf_sweep *sweep;
     char program[4096], out[4096], script[4096];
+    SF_TRY(set_ahead(a));
     SF_TRY(sf_sweep_read(a->config, a->set.n, a->set.item, &sweep));
     snprintf(out, sizeof out, "%s", a->out ? a->out : "");
     if (!a->out) snprintf(out, sizeof out, "results/%s.h5", sweep->name);
@@ -232,9 +263,9 @@ int sf_cmd_submit(int argc, char **argv)
         "Writes a Slurm batch script that runs a sweep on several nodes, into one results file.\v"
         "It is short, and meant to be read and edited. The job goes on by itself where it was when it is requeued, by its time limit, "
         "by preemption or by hand.\n"
-        "Example:\n  frontier submit configs/mine.yaml --nodes 4 --gpus-per-node 8 --time 12:00:00 --go",
+        "Example:\n  frontier submit configs/mine.yaml --nodes 4 --gpus-per-node 8 --go",
         NULL, NULL, NULL};
-    struct args a = {.nodes = 1, .mpi = "pmix", .ahead = 600};
+    struct args a = {.nodes = 1, .mpi = "pmix"};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     return sf_cli_end(submit(&a));
 }

@@ -10,6 +10,10 @@ for line in '#SBATCH --nodes=4' '#SBATCH --ntasks-per-node=8' '#SBATCH --time=12
 done
 refused "may have been edited" "$FRONTIER" submit "$T/tiny.yaml" --script "$T/job"
 refused "add --set device=cuda" "$FRONTIER" submit "$T/tiny.yaml" --gpus-per-node 2 --script "$T/other"
+refused "nothing would run" "$FRONTIER" submit "$T/tiny.yaml" --time 10:00 --ahead 600 --script "$T/other"
+refused "as Slurm writes it" "$FRONTIER" submit "$T/tiny.yaml" --time soon --script "$T/other"
+"$FRONTIER" submit "$T/tiny.yaml" --time 1-00 --script "$T/day" >/dev/null && grep -q 'TERM@600' "$T/day" || fail "a day"
+"$FRONTIER" submit "$T/tiny.yaml" --time 30 --script "$T/half" >/dev/null && grep -q 'TERM@180' "$T/half" || fail "half an hour"
 refused "takes a multiple of 3" "$FRONTIER" submit "$T/tiny.yaml" --nodes 2 --set 'parallel={tensor: 3}' --script "$T/other"
 [ ! -e "$T/other" ] || fail "a refused submit left a script"
 
