@@ -1271,6 +1271,96 @@ static void test_report_files(void **state)
     free(page);
 }
 
+/* The first difference of two texts, or NULL. Numbers may differ by 1 in 100 000, as machines round. */
+static const char *first_difference(const char *got, const char *want)
+{
+    const char *begin = got;
+    while (*got && *want) {
+        bool number = (isdigit((unsigned char)*got) || *got == '.') && (got == begin || !isalnum((unsigned char)got[-1]));
+        char *got_end, *want_end;
+        double x = number ? strtod(got, &got_end) : 0, y = number ? strtod(want, &want_end) : 0;
+        if (number && got_end > got && want_end > want) {
+            if (fabs(x - y) > 1e-5 * fabs(y) + 1e-9) return got;
+            got = got_end, want = want_end;
+        } else if (*got++ != *want++) {
+            return got - 1;
+        }
+    }
+    return *got || *want ? got : NULL;
+}
+
+/* A text as it was when somebody last looked at it: tests/golden/report/NAME. */
+static void as_before(const char *name, const char *got)
+{
+    char path[256];
+    snprintf(path, sizeof path, "tests/golden/report/%s", name);
+    if (getenv("FRONTIER_GOLDEN")) return file_write(path, got, strlen(got));
+    char *want = file_read(path, NULL);
+    const char *at = first_difference(got, want);
+    if (at) {
+        while (at > got && at[-1] != '\n') at--;
+        fail_msg("%s has another line %d than when it was last looked at: %.*s\nIf that is meant: FRONTIER_GOLDEN=write "
+                 "build/tests/test_report, and look at what git diff says", name, 1 + (int)lines(got) - lines(at),
+                 (int)strcspn(at, "\n"), at);
+    }
+    free(want);
+}
+
+/* What a report writes about results that never change: order, numbers, words, and what the figures' templates are told. */
+static void whole_as_before(const char *which, const struct synthetic *what, int files, const char *const *file)
+{
+    make_results(what);
+    sf_report_options o = {.folder = report_folder()};
+    char *path = strdup(getenv("PATH")), name[128];
+    setenv("PATH", "", 1); /* nothing is drawn */
+    assert_int_not_equal(sf_report(&results, &o), SF_OK);
+    assert_non_null(strstr(sf_error(), "gnuplot"));
+    setenv("PATH", path, 1);
+    free(path);
+    for (int i = 0; i < files; i++) {
+        snprintf(name, sizeof name, "report/%s", file[i]);
+        char *got = slurp(name), *template = strstr(got, "# Shared by all figures");
+        if (template) *template = '\0';
+        snprintf(name, sizeof name, "%s/%s", which, file[i]);
+        for (char *slash = strrchr(name, '/'); slash > strchr(name, '/'); slash = strrchr(name, '/')) *slash = '-';
+        as_before(name, got);
+        free(got);
+    }
+    char *got = table_of();
+    snprintf(name, sizeof name, "%s/terminal.txt", which);
+    as_before(name, got);
+    free(got);
+}
+
+#define FIGURE(name)  "figures/" name ".csv", "figures/" name ".gp"
+#define TABLE(name)   "tables/" name ".csv", "tables/" name ".md"
+static void test_several_as_before(void **state)
+{
+    (void)state;
+    static const char *const FILES[] = {
+        FIGURE("frontier"), FIGURE("frontier_exact"), FIGURE("isotime"), FIGURE("tasks"), FIGURE("lengths"),
+        FIGURE("lengths_absolute"), FIGURE("depth-mini-8m"), FIGURE("models"), FIGURE("ablation"), FIGURE("joint"),
+        FIGURE("estimation"), FIGURE("recall"), FIGURE("heads-mini-8m"), FIGURE("cost"), "figures/patterns.gp",
+        "figures/canvas.gp", "figures/heads-mini-30m.gp", TABLE("budgets"), TABLE("limits"), TABLE("recall"),
+        TABLE("scores"), "tables/budgets.tex", "tables/findings.csv", "tables/fits.csv", "tables/tasks.md", "paper.tex"};
+    struct synthetic s = small;
+    s.samples = 6, s.faults = 0.1;
+    s.joint = s.ablation = s.maps = true;
+    whole_as_before("several", &s, sizeof FILES / sizeof *FILES, FILES);
+}
+
+static void test_few_as_before(void **state)
+{
+    (void)state;
+    static const char *const FILES[] = {
+        FIGURE("frontier-1"), FIGURE("frontier-2"), FIGURE("tasks"), FIGURE("lengths"), FIGURE("cost"), FIGURE("estimation"),
+        FIGURE("depth"), "figures/heads.gp", "figures/patterns.gp", "figures/recall.gp", TABLE("budgets"), TABLE("scores"), "tables/scores.tex",
+        "tables/findings.csv", "paper.tex"};
+    const struct synthetic s = {.models = 1, .tasks = 4, .lengths = 5, .levels = 2, .samples = 30, .prefill = true,
+                                .decode = true, .more = true, .maps = true, .gain = 2.5};
+    whole_as_before("few", &s, sizeof FILES / sizeof *FILES, FILES);
+}
+
 /* Labels that other programs could take for markup, formulas or commands are text everywhere. */
 static void test_hostile_labels(void **state)
 {
@@ -1789,6 +1879,8 @@ int main(void)
         TEST(test_export),
         TEST(test_compare),
         TEST(test_report_files),
+        TEST(test_several_as_before),
+        TEST(test_few_as_before),
         TEST(test_hostile_labels),
         TEST(test_page_data),
         TEST(test_page_groups),

@@ -1,5 +1,6 @@
 /* The results store: what goes in comes out, kills lose and double nothing, damage is named.
  * FRONTIER_KILLS=N, FRONTIER_DAMAGES=N: so many instead of the few that fit a test suite. */
+#include "harness/store/hdf5.h"
 #include "harness/store/store.h"
 #include "tests/testing.h"
 
@@ -278,6 +279,115 @@ static void test_round_trip(void **state)
     OK(sf_store_fold(s, NULL));
     sf_store_close(s);
     holds(2, 1);
+}
+
+/* ---- Failures ---- */
+
+static sf_status fail_cell(sf_store *s, int c, int sample, const char *message)
+{
+    sf_cell_info cell;
+    make_cell(c, &cell);
+    return sf_store_fail(s, &(sf_failure){.key = cell.key, .model = cell.model, .task = cell.task_label,
+                                          .label = {cell.label[0], cell.label[1]},
+                                          .sparsity = {cell.sparsity[0], cell.sparsity[1]},
+                                          .length = cell.length, .sample = sample, .message = message});
+}
+
+/* The failures on record are those of the cells from `first` to 3, sample 10 + c, and those words. */
+static void failed_are(int first, const char *const words[4])
+{
+    sf_results r;
+    read_one(results, EVERYTHING, &r);
+    assert_int_equal(r.problems, 0);
+    assert_int_equal(r.failures, 4 - first);
+    for (int c = first; c < 4; c++) {
+        sf_cell_info cell;
+        int i = 0;
+        make_cell(c, &cell);
+        while (i < r.failures && strcmp(r.failure[i].key, cell.key)) i++;
+        assert_true(i < r.failures);
+        const sf_failure *f = &r.failure[i];
+        assert_string_equal(f->model, cell.model);
+        assert_string_equal(f->task, cell.task_label);
+        for (int p = 0; p < SF_PHASES; p++) {
+            assert_string_equal(f->label[p], cell.label[p]);
+            same_real(f->sparsity[p], cell.sparsity[p]);
+        }
+        assert_true(f->length == cell.length && f->sample == 10 + c);
+        assert_string_equal(f->message, words[c]);
+    }
+    sf_results_free(&r);
+}
+
+/* A cell's last failure stands, in parts and in the file, until its sample is stored after all. */
+static void test_failures(void **state)
+{
+    (void)state;
+    static const char *const words[4] = {"zero", "ended by signal 11, \"quoted\"", "two\nlines", "漢字"};
+    sf_store *s;
+    sf_cell_info cell;
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 2, 0));
+    OK(fail_cell(s, 1, 3, "before"));
+    for (int c = 0; c < 4; c++) OK(fail_cell(s, c, 10 + c, words[c]));
+    failed_are(0, words);
+    OK(sf_store_fold(s, NULL));
+    failed_are(0, words);
+    OK(fail_cell(s, 2, 1, "again"));
+    OK(fail_cell(s, 2, 12, words[2])); /* in the file and in parts */
+    failed_are(0, words);
+    sf_store_close(s);
+    OK(sf_store_open(results, false, &s));
+    for (int c = 0; c < 5; c++) {
+        make_cell(c, &cell);
+        assert_int_equal(sf_store_failed(s, cell.key), c < 4);
+    }
+    sf_store_forgive(s);
+    for (int c = 0; c < 4; c++) {
+        make_cell(c, &cell);
+        assert_false(sf_store_failed(s, cell.key));
+    }
+    OK(add(s, 1, 10)); /* cell 0's */
+    OK(add(s, 2, 10)); /* and another sample of cell 1 than failed */
+    failed_are(1, words);
+    OK(sf_store_fold(s, NULL));
+    failed_are(1, words);
+    sf_store_close(s);
+}
+
+/* What a fold has written is read again before the parts go: any value that came back otherwise is named. */
+static void test_read_back(void **state)
+{
+    (void)state;
+    sf_hdf5 file;
+    sf_cell_info cell;
+    struct maps maps[2], other_maps;
+    sf_record record[2], other;
+    OK(sf_hdf5_create(results, &file));
+    make_cell(2, &cell);
+    for (int i = 0; i < 2; i++) make_record(2, i + 1, &maps[i], &record[i]);
+    const sf_record *const written[] = {&record[0], &record[1]}, *const changed[] = {&record[0], &other};
+    OK(sf_hdf5_append(&file, &cell, 2, written));
+    OK(sf_hdf5_same_rows(&file, &cell, 0, 2, written));
+#define CHANGED(change, name)                                                                                          \
+    do {                                                                                                               \
+        make_record(2, 2, &other_maps, &other);                                                                        \
+        change;                                                                                                        \
+        assert_error(sf_hdf5_same_rows(&file, &cell, 0, 2, changed), "read back, " name " of cell");                   \
+    } while (0)
+    CHANGED(other.sample = 7, "sample");
+    CHANGED(other.input_tokens++, "input_tokens");
+    CHANGED(other.strict += 1e-9, "strict");
+    CHANGED(other.parsed = !other.parsed, "parsed");
+    CHANGED(other.prompt_hash ^= 1, "prompt_hash");
+    CHANGED(other.prediction = "another", "prediction");
+    CHANGED(other.gold = "[]", "gold");
+    CHANGED(((uint64_t *)&other.meter)[39]++, "meter");
+    CHANGED(other_maps.m[1][LAYERS * HEADS - 1] += 1, "decode_density");
+#undef CHANGED
+    cell.seed++;
+    assert_error(sf_hdf5_same_rows(&file, &cell, 0, 2, written), "an attribute");
+    OK(sf_hdf5_close(&file));
 }
 
 static void test_selected_reading(void **state)
@@ -1192,7 +1302,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {TEST(test_round_trip),
-                                       TEST(test_selected_reading),
+                                       TEST(test_failures),
+        TEST(test_read_back),
+        TEST(test_selected_reading),
                                        TEST(test_schema),
                                        TEST(test_runs),
                                        TEST(test_large_config),

@@ -41,6 +41,11 @@ done
 "$FRONTIER" show "$T/tiny.yaml" "${sweep[@]}" --chat >"$T/out"
 says '---- conversation ----'
 
+"$FRONTIER" show "$T/tiny.yaml" "${sweep[@]}" -s "models=[{path: $T/model, chat: {prefix: '<<', suffix: '>>'}}]" --chat >"$T/out" || fail "prefix, suffix"
+says '<<' && says '>>'
+show --set enable_thinking=true --set 'note="true"' # a flag is no text
+says 'options: {"date":"2024-07-26","enable_thinking":true,"note":"true"}'
+
 # What cannot be prompted says what to do.
 echo '{% include "x" %}' >"$T/model/chat_template.jinja"
 refused "chat template, line 1: not supported: the statement 'include'" "$FRONTIER" plan "$T/tiny.yaml" "${sweep[@]}"

@@ -7,6 +7,19 @@ tiny
 "$FRONTIER" run "$T/tiny.yaml" -v -o "$T/a.h5" 2>"$T/log" >/dev/null || fail "run: $(cat "$T/log")"
 [ "$(grep -c 'over 3 samples' "$T/log")" = 10 ] || fail "not one line a cell: $(cat "$T/log")"
 [ "$(rows "$T/a.h5" | wc -l)" = 30 ] || fail "expected 30 rows"
+# What each row says of itself: near its target, at its cost and time, cut off as a random model always is.
+"$FRONTIER" export "$T/a.h5" -c | sed -E 's/"([^"]|"")*"/_/g' | LC_ALL=C awk -F, '
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    { for (k = split("prefill decode", phase, " "); k; k--) {
+          p = phase[k]; target = $at[p "_sparsity"]; got = $at[p "_achieved"]
+          if (got < target - 0.03 || got > target + 0.1) print "achieved " got " of " target " in " p
+          if ($at[p "_seconds"] <= 0) print "no time in " p
+          if ($at[p "_cost_exact"] <= 0 || $at[p "_cost_paper"] <= 0) print "no cost in " p
+      }
+      if ($at["truncated"] != ($at["output_tokens"] == 6)) print "cut off: " $at["truncated"] " at " $at["output_tokens"] " tokens"
+      cut += $at["truncated"] }
+    END { if (cut < 20) print cut " of 30 are cut off" }' >"$T/log"
+[ ! -s "$T/log" ] || fail "rows: $(sort "$T/log" | uniq -c)"
 
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" 2>"$T/log" >/dev/null
 [ "$(grep -c 'over' "$T/log")" = 0 ] || fail "the second run ran something: $(cat "$T/log")"
@@ -15,6 +28,12 @@ tiny
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/b.h5" -s samples=4 -t 2 >/dev/null 2>&1
 rows "$T/a.h5" >"$T/a"; rows "$T/b.h5" >"$T/b"
 cmp -s "$T/a" "$T/b" || fail "three samples and one, on all threads, are not four at once on two: $(diff "$T/a" "$T/b" | head -n 4)"
+
+# With the file: what the model read at first, and pictures of patterns unless none are asked for.
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/none.h5" -s samples=1 -s picture=none >/dev/null 2>&1 || fail "picture: none"
+grep -aq '"begins"' "$T/a.h5" || fail "no first prompts"
+grep -aq prefill_picture "$T/a.h5" || fail "no picture"
+! grep -aq prefill_picture "$T/none.h5" || fail "a picture where none was asked for"
 
 # Memory: the least that is named is enough, and gives the same; any less is refused.
 refused 'the limit is 0\.001 GiB\. The least is --memory [0-9.]+' \

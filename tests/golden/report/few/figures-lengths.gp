@@ -1,0 +1,69 @@
+# Length: relative error
+name = 'lengths'
+width = 174
+height = 164.4
+style = 'paper'
+legend = 4.4
+legend_rows = 1
+legend_width = -1
+array title[7]
+title[1] = 'block_sparse'
+title[2] = 'flex_prefill'
+title[3] = 'vertical_slash'
+title[4] = 'ada_snapkv'
+title[5] = 'quest'
+title[6] = 'snapkv'
+title[7] = 'streaming'
+title_n = 7
+panel_n = 7
+array series[5]
+series[1] = '1024 tokens'
+series[2] = '2048 tokens'
+series[3] = '4096 tokens'
+series[4] = '8192 tokens'
+series[5] = '16384 tokens'
+series_n = 5
+array dashed[5]
+dashed[1] = 0
+dashed[2] = 0
+dashed[3] = 0
+dashed[4] = 0
+dashed[5] = 0
+dashed_n = 5
+array reference[7]
+reference[1] = NaN
+reference[2] = NaN
+reference[3] = NaN
+reference[4] = NaN
+reference[5] = NaN
+reference[6] = NaN
+reference[7] = NaN
+reference_n = 7
+array reference_error[7]
+reference_error[1] = NaN
+reference_error[2] = NaN
+reference_error[3] = NaN
+reference_error[4] = NaN
+reference_error[5] = NaN
+reference_error[6] = NaN
+reference_error[7] = NaN
+reference_error_n = 7
+has_reference = 0
+array missing[7]
+missing[1] = ''
+missing[2] = ''
+missing[3] = ''
+missing[4] = ''
+missing[5] = ''
+missing[6] = ''
+missing[7] = ''
+missing_n = 7
+ylabel_text = 'Relative error'
+percent = 1
+logarithmic = 0
+ymin = 0
+ymax = 70
+ystep = 20
+xmax = 1.972138403
+columns = 3
+

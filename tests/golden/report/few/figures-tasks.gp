@@ -1,0 +1,65 @@
+# Score against sparsity, by task
+name = 'tasks'
+width = 174
+height = 115.8
+style = 'paper'
+legend = 7.8
+legend_rows = 2
+legend_width = -1
+array title[5]
+title[1] = 'niah'
+title[2] = 'story_retrieval'
+title[3] = 'vt (high dispersion)'
+title[4] = 'cwe (high scope)'
+title[5] = 'mean over tasks'
+title_n = 5
+panel_n = 5
+array series[7]
+series[1] = 'block_sparse'
+series[2] = 'flex_prefill'
+series[3] = 'vertical_slash'
+series[4] = 'ada_snapkv'
+series[5] = 'quest'
+series[6] = 'snapkv'
+series[7] = 'streaming'
+series_n = 7
+array dashed[7]
+dashed[1] = 0
+dashed[2] = 0
+dashed[3] = 0
+dashed[4] = 1
+dashed[5] = 1
+dashed[6] = 1
+dashed[7] = 1
+dashed_n = 7
+array reference[5]
+reference[1] = 0.7166666667
+reference[2] = 0.615
+reference[3] = 0.348
+reference[4] = 0.3
+reference[5] = 0.4949166667
+reference_n = 5
+array reference_error[5]
+reference_error[1] = 0.02034661334
+reference_error[2] = 0.01291643493
+reference_error[3] = 0.02052939207
+reference_error[4] = 0.01526069752
+reference_error[5] = 0.008786224278
+reference_error_n = 5
+has_reference = 1
+array missing[5]
+missing[1] = ''
+missing[2] = ''
+missing[3] = ''
+missing[4] = ''
+missing[5] = ''
+missing_n = 5
+ylabel_text = 'Score'
+percent = 0
+logarithmic = 0
+ymin = 0
+ymax = 0.8
+ystep = 0.2
+xmax = 1.970898699
+columns = 3
+

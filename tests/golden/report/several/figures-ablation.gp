@@ -1,0 +1,39 @@
+# Settings of a method
+name = 'ablation'
+width = 84
+height = 69.8
+style = 'paper'
+legend = 7.8
+legend_rows = 2
+legend_width = -1
+array title[1]
+title[1] = 'quest'
+title_n = 1
+panel_n = 1
+array series[2]
+series[1] = 'quest'
+series[2] = 'quest(page=64)'
+series_n = 2
+array dashed[2]
+dashed[1] = 1
+dashed[2] = 1
+dashed_n = 2
+array reference[1]
+reference[1] = 0.4958333333
+reference_n = 1
+array reference_error[1]
+reference_error[1] = 0.03325511657
+reference_error_n = 1
+has_reference = 1
+array missing[1]
+missing[1] = ''
+missing_n = 1
+ylabel_text = 'Score (mean over tasks)'
+percent = 0
+logarithmic = 0
+ymin = 0.35
+ymax = 0.6
+ystep = 0.05
+xmax = 2.545186304
+columns = 1
+

@@ -1,0 +1,82 @@
+# isoTime frontier
+name = 'isotime'
+width = 120
+height = 128
+style = 'paper'
+legend = 18
+legend_rows = 5
+legend_width = -4
+array arm[6]
+arm[1] = 'dense'
+arm[2] = 'block_sparse, prefill'
+arm[3] = 'vertical_slash, prefill'
+arm[4] = 'quest, decode'
+arm[5] = 'quest(page=64), decode'
+arm[6] = 'snapkv, decode'
+arm_n = 6
+array mark_of[6]
+mark_of[1] = 0
+mark_of[2] = 1
+mark_of[3] = 2
+mark_of[4] = 3
+mark_of[5] = 4
+mark_of[6] = 5
+mark_of_n = 6
+array model[2]
+model[1] = 'mini-8m'
+model[2] = 'mini-30m'
+model_n = 2
+by_model = 1
+array phase[2]
+phase[1] = 'prefill'
+phase[2] = 'decode'
+phase_n = 2
+array length[2]
+length[1] = '1024'
+length[2] = '4096'
+length_n = 2
+array length_label[2]
+length_label[1] = '1024 tokens'
+length_label[2] = '4096 tokens'
+length_label_n = 2
+array unit[2]
+unit[1] = 'Prefill (s per sample)'
+unit[2] = 'Decode (s per sample)'
+unit_n = 2
+array divide[2]
+divide[1] = 1
+divide[2] = 1
+divide_n = 2
+array tics[4]
+tics[1] = '(0.1, 0.2, 0.3)'
+tics[2] = '(0.5, 0.7, 1)'
+tics[3] = '(0.07, 0.1, 0.2)'
+tics[4] = '(0.07, 0.1, 0.2, 0.3)'
+tics_n = 4
+array logarithmic[4]
+logarithmic[1] = 1
+logarithmic[2] = 1
+logarithmic[3] = 1
+logarithmic[4] = 1
+logarithmic_n = 4
+array low[4]
+low[1] = 0.07821198633
+low[2] = 0.3489520233
+low[3] = 0.06267820104
+low[4] = 0.06920376606
+low_n = 4
+array high[4]
+high[1] = 0.3652938213
+high[2] = 2.021752424
+high[3] = 0.2807830706
+high[4] = 0.3282197982
+high_n = 4
+array missing[4]
+missing[1] = ''
+missing[2] = ''
+missing[3] = ''
+missing[4] = ''
+missing_n = 4
+ymin = 0.1
+ymax = 0.81
+

@@ -1,0 +1,75 @@
+# Model size
+name = 'models'
+width = 174
+height = 164.4
+style = 'paper'
+legend = 4.4
+legend_rows = 1
+legend_width = -1
+array title[10]
+title[1] = 'block_sparse: easy tasks'
+title[2] = 'block_sparse: hard tasks'
+title[3] = 'vertical_slash: easy tasks'
+title[4] = 'vertical_slash: hard tasks'
+title[5] = 'quest: easy tasks'
+title[6] = 'quest: hard tasks'
+title[7] = 'quest(page=64): easy tasks'
+title[8] = 'quest(page=64): hard tasks'
+title[9] = 'snapkv: easy tasks'
+title[10] = 'snapkv: hard tasks'
+title_n = 10
+panel_n = 10
+array series[2]
+series[1] = 'mini-8m'
+series[2] = 'mini-30m'
+series_n = 2
+array dashed[2]
+dashed[1] = 0
+dashed[2] = 0
+dashed_n = 2
+array reference[10]
+reference[1] = NaN
+reference[2] = NaN
+reference[3] = NaN
+reference[4] = NaN
+reference[5] = NaN
+reference[6] = NaN
+reference[7] = NaN
+reference[8] = NaN
+reference[9] = NaN
+reference[10] = NaN
+reference_n = 10
+array reference_error[10]
+reference_error[1] = NaN
+reference_error[2] = NaN
+reference_error[3] = NaN
+reference_error[4] = NaN
+reference_error[5] = NaN
+reference_error[6] = NaN
+reference_error[7] = NaN
+reference_error[8] = NaN
+reference_error[9] = NaN
+reference_error[10] = NaN
+reference_error_n = 10
+has_reference = 0
+array missing[10]
+missing[1] = ''
+missing[2] = ''
+missing[3] = ''
+missing[4] = ''
+missing[5] = ''
+missing[6] = ''
+missing[7] = ''
+missing[8] = ''
+missing[9] = ''
+missing[10] = ''
+missing_n = 10
+ylabel_text = 'Score'
+percent = 0
+logarithmic = 0
+ymin = 0.1
+ymax = 1
+ystep = 0.2
+xmax = 2.548326293
+columns = 4
+

@@ -1,0 +1,57 @@
+# Score against sparsity, by task
+name = 'tasks'
+width = 84
+height = 99.2
+style = 'paper'
+legend = 11.2
+legend_rows = 3
+legend_width = -1
+array title[4]
+title[1] = 'niah'
+title[2] = 'vt (high dispersion)'
+title[3] = 'cwe (high scope)'
+title[4] = 'mean over tasks'
+title_n = 4
+panel_n = 4
+array series[5]
+series[1] = 'block_sparse'
+series[2] = 'vertical_slash'
+series[3] = 'quest'
+series[4] = 'quest(page=64)'
+series[5] = 'snapkv'
+series_n = 5
+array dashed[5]
+dashed[1] = 0
+dashed[2] = 0
+dashed[3] = 1
+dashed[4] = 1
+dashed[5] = 1
+dashed_n = 5
+array reference[4]
+reference[1] = 0.6875
+reference[2] = 0.3916666667
+reference[3] = 0.4083333333
+reference[4] = 0.4958333333
+reference_n = 4
+array reference_error[4]
+reference_error[1] = 0.07003223464
+reference_error[2] = 0.05761462006
+reference_error[3] = 0.04158324983
+reference_error[4] = 0.03325511657
+reference_error_n = 4
+has_reference = 1
+array missing[4]
+missing[1] = ''
+missing[2] = ''
+missing[3] = ''
+missing[4] = ''
+missing_n = 4
+ylabel_text = 'Score'
+percent = 0
+logarithmic = 0
+ymin = 0.1
+ymax = 0.9
+ystep = 0.2
+xmax = 2.546922155
+columns = 2
+
