@@ -174,7 +174,7 @@ test: deps ## install what is missing, build, run every test
 	@$(AGAIN) -j$$(nproc) all tests
 	@tests/run $(BUILD)
 
-tests: $(TESTS) $(SHIMS)
+tests: $(TESTS) $(SHIMS) ## build the tests, run none (one: make build/tests/test_NAME)
 
 test-cuda: ## the CUDA backend: parity with the reference, the engine, every method (needs a GPU)
 	@tests/cuda.sh
