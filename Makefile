@@ -68,7 +68,7 @@ LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
 .PHONY: all help features deps man demo test test-cuda tests lengths bench asan fuzz fuzzers faults install clean
-.SECONDARY:
+.PRECIOUS: $(BUILD)/%.o # kept; .SECONDARY would leave out a new source that is older than the library
 
 all: $(BIN) ## build build/frontier
 
