@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness/run/simulate.h"
+#include "harness/run/forecast.h"
 #include "tests/testing.h"
 
 /* Groups of random sizes, of several models; work grows with the group's length, as in a grid. */
@@ -142,6 +142,33 @@ static void test_balance(void **state)
     }
 }
 
+/* 72B in bf16, with a cache of 128k tokens, is more than one card; 7B is not. */
+static void test_what_fits(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"models=[72b, 7b]", "tasks=[vt]"}, *const hash[] = {"a", "b"};
+    static const int least[] = {2, 1};
+    sf_model *model = calloc(2, sizeof *model), *models[] = {model, model + 1};
+    sf_road road = {.model = models};
+    sf_cluster cluster;
+    OK(sf_sweep_read("configs/paper/128000.yaml", 2, set, &road.sweep));
+    OK(sf_shape_open("configs/models/qwen2.5-72b.yaml", &model[0].config));
+    OK(sf_shape_open("configs/models/qwen2.5-7b.yaml", &model[1].config));
+    model[0].weight_bytes = (size_t)145 << 30, model[1].weight_bytes = (size_t)15 << 30;
+    OK(sf_plan_make(road.sweep, hash, &road.plan));
+    OK(sf_cluster_of("4x8:h200", &cluster));
+    for (int m = 0; m < 2; m++) {
+        double gib;
+        int fits;
+        OK(sf_forecast_fit(&road, &cluster, m, 1, &gib, &fits));
+        assert_int_equal(fits, least[m]);
+        assert_true(gib > (double)model[m].weight_bytes / (1 << 30));
+    }
+    sf_plan_free(&road.plan);
+    sf_sweep_free(road.sweep);
+    free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +177,7 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_balance),
+        cmocka_unit_test(test_what_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
