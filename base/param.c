@@ -41,9 +41,10 @@ static bool is_default(const sf_param *p, const void *params)
 char *sf_params_json(const sf_param *table, const void *params)
 {
     json_t *object = json_object();
+    bool whole = object != NULL;
     for (const sf_param *p = table; p && p->name; p++)
-        if (!p->late || !is_default(p, params)) json_object_set_new(object, p->name, param_json(p, params));
-    char *text = json_dumps(object, JSON_COMPACT);
+        if (!p->late || !is_default(p, params)) whole &= json_object_set_new(object, p->name, param_json(p, params)) == 0;
+    char *text = whole ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     return text;
 }
@@ -56,15 +57,17 @@ char *sf_params_label(const char *name, const sf_param *table, const void *param
     if (!f) return NULL;
     fputs(name, f);
     int changed = 0;
+    bool whole = true;
     for (const sf_param *p = table; p && p->name; p++) {
         if (is_default(p, params)) continue;
         json_t *value = param_json(p, params);
         char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
-        fprintf(f, "%s%s=%s", changed++ ? ", " : "(", p->name, text);
+        if (text) fprintf(f, "%s%s=%s", changed++ ? ", " : "(", p->name, text);
+        whole &= text != NULL;
         free(text);
         json_decref(value);
     }
     if (changed) fputc(')', f);
-    fclose(f);
+    if ((fclose(f) != 0) | !whole) free(out), out = NULL;
     return out;
 }

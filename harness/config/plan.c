@@ -21,7 +21,9 @@ static json_t *arm_json(const sf_arm *arm, double sparsity)
     json_object_set_new(object, "params", json_loads(arm->json, 0, NULL));
     json_object_set_new(object, "code", json_string(arm->code));
     json_object_set_new(object, "sparsity", isnan(sparsity) ? json_null() : json_real(sparsity));
-    return object;
+    if (json_object_size(object) == (arm->method->version ? 5 : 4)) return object;
+    json_decref(object); /* no memory: a key without one of these would be another cell's */
+    return NULL;
 }
 
 /* What a cell's results depend on, as one canonical text, hashed. The number of samples is not part of it: more samples
@@ -46,9 +48,9 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     if (sweep->tensor > 1) json_object_set_new(o, "tensor", json_integer(sweep->tensor)); /* sums round otherwise */
     json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL]));
     json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE]));
-    char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = json_object_size(o) == 13 ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(o);
-    if (!text) return sf_fail(SF_BAD_INPUT, "a text of the sweep is not valid UTF-8");
+    if (!text) return sf_fail(SF_NO_MEMORY, "plan: no memory for a cell's key; or a text of the sweep is not valid UTF-8");
     XXH128_hash_t h = XXH3_128bits(text, strlen(text));
     snprintf(cell->key, sizeof cell->key, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
     free(text);

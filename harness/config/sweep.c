@@ -148,7 +148,7 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
         json_decref(given);
         return no_memory(node);
     }
-    json_object_set_new(object, "params", given);
+    bool whole = json_object_set_new(object, "params", given) == 0;
     for (const sf_param *p = spec->task->params; p && p->name; p++) {
         const char *path = p->file ? *(char *const *)((char *)spec->params + p->offset) : NULL;
         char hash[17];
@@ -160,17 +160,17 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
             }
             char key[80];
             snprintf(key, sizeof key, "%s_hash", p->name);
-            json_object_set_new(object, key, json_string(hash));
+            whole &= json_object_set_new(object, key, json_string(hash)) == 0;
         }
     }
     static const char *const places[] = {"own", "both", "after", "before"};
-    json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain"));
-    json_object_set_new(object, "question", json_string(places[spec->prompting.place]));
+    whole &= json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain")) == 0;
+    whole &= json_object_set_new(object, "question", json_string(places[spec->prompting.place])) == 0;
     if (spec->prompting.introduction)
-        json_object_set_new(object, "introduction", json_string(spec->prompting.introduction));
+        whole &= json_object_set_new(object, "introduction", json_string(spec->prompting.introduction)) == 0;
     if (spec->prompting.instructions)
-        json_object_set_new(object, "instructions", json_string(spec->prompting.instructions));
-    spec->json = json_dumps(object, JSON_COMPACT);
+        whole &= json_object_set_new(object, "instructions", json_string(spec->prompting.instructions)) == 0;
+    spec->json = whole ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     return spec->json ? SF_OK : sf_yaml_fail(node, "a text of this task is not valid UTF-8");
 }

@@ -109,9 +109,10 @@ sf_status sf_reference_top_blocks(sf_backend *b, const sf_attention *a, const fl
     SF_TRY(sf_host_alloc(b, (size_t)blocks * (sizeof *score + sizeof(float)) * 2, (void **)&score));
     double *sum = score + blocks;
     float *rounded = (float *)(sum + blocks);
+    sf_status status = SF_OK;
     out->rows = heads * queries;
     for (int s = 0; s < heads; s++) {
-        for (int64_t i = 0; i < queries; i++) {
+        for (int64_t i = 0; i < queries && status == SF_OK; i++) {
             int64_t visible = visible_blocks(a, block_q, block_k, i);
             memset(sum, 0, (size_t)blocks * sizeof *sum);
             for (int64_t m = 0; m < group; m++) {
@@ -123,12 +124,12 @@ sf_status sf_reference_top_blocks(sf_backend *b, const sf_attention *a, const fl
                 rounded[j] = forced ? INFINITY : (float)sum[j];
             }
             int64_t row = s * queries + i;
-            out->count[row] = sf_reference_best(rounded, visible, k, out->index + row * out->stride);
+            status = sf_reference_best(rounded, visible, k, out->index + row * out->stride, &out->count[row]);
         }
     }
     sf_host_free(b, score);
     sf_meter_top_blocks(b, a, block_q, block_k);
-    return SF_OK;
+    return status;
 }
 
 sf_status sf_reference_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
@@ -163,9 +164,10 @@ sf_status sf_reference_top_block_mass(sf_backend *b, const sf_attention *a, int 
     double *mass = p + n;
     float *rounded = (float *)(mass + blocks);
     uint8_t *mask = (uint8_t *)(rounded + blocks);
+    sf_status status = SF_OK;
     out->rows = heads * queries;
     for (int s = 0; s < heads; s++) {
-        for (int64_t i = 0; i < queries; i++) {
+        for (int64_t i = 0; i < queries && status == SF_OK; i++) {
             memset(mass, 0, (size_t)blocks * sizeof *mass);
             for (int64_t r = i * block_q; r < (i + 1) * block_q && r < a->queries; r++) {
                 for (int64_t m = 0; m < group; m++) {
@@ -177,12 +179,12 @@ sf_status sf_reference_top_block_mass(sf_backend *b, const sf_attention *a, int 
             }
             int64_t row = s * queries + i, visible = visible_blocks(a, block_q, block_k, i);
             for (int64_t j = 0; j < visible; j++) rounded[j] = (float)mass[j];
-            out->count[row] = sf_reference_best(rounded, visible, k, out->index + row * out->stride);
+            status = sf_reference_best(rounded, visible, k, out->index + row * out->stride, &out->count[row]);
         }
     }
     sf_host_free(b, p);
     sf_meter_top_block_mass(b, a);
-    return SF_OK;
+    return status;
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */

@@ -19,9 +19,9 @@ const float *sf_reference_value(const sf_attention *a, int g, int j);
 /* p[j] = exact softmax over the keys with mask[j] = 1, 0 elsewhere. p [N]. */
 void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *mask, double *p);
 
-/* The k best of x[0..n) as an ascending list: by value, ties to the lowest index; -INFINITY and NaN never. Returns
- * their number. */
-int32_t sf_reference_best(const float *x, int64_t n, int64_t k, int32_t *index);
+/* The k best of x[0..n) as an ascending list: by value, ties to the lowest index; -INFINITY and NaN never. *count: how
+ * many. Error: no memory. */
+sf_status sf_reference_best(const float *x, int64_t n, int64_t k, int32_t *index, int32_t *count);
 
 /* ---- the ops: layers.c, attention.c, estimate.c, select.c -------------------------------------------------------------- */
 

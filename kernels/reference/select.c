@@ -101,20 +101,22 @@ static int32_t ascending(const entry *e, int64_t n, int32_t *index)
     return (int32_t)n;
 }
 
-int32_t sf_reference_best(const float *x, int64_t n, int64_t k, int32_t *index)
+sf_status sf_reference_best(const float *x, int64_t n, int64_t k, int32_t *index, int32_t *count)
 {
     entry *e = malloc(((size_t)n + 1) * sizeof *e);
-    if (!e) abort(); /* no way on: an oracle without memory for one row */
+    *count = 0;
+    if (!e) return sf_fail(SF_NO_MEMORY, "no memory to sort %lld numbers", (long long)n);
     int64_t m = sorted(x, n, e);
-    int32_t count = k > 0 ? ascending(e, k < m ? k : m, index) : 0;
+    *count = k > 0 ? ascending(e, k < m ? k : m, index) : 0;
     free(e);
-    return count;
+    return SF_OK;
 }
 
 sf_status sf_reference_top(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, sf_lists *out)
 {
     out->rows = rows;
-    for (int64_t r = 0; r < rows; r++) out->count[r] = sf_reference_best(x + r * n, n, k, out->index + r * out->stride);
+    for (int64_t r = 0; r < rows; r++)
+        SF_TRY(sf_reference_best(x + r * n, n, k, out->index + r * out->stride, &out->count[r]));
     sf_meter_select(b, rows * n);
     return SF_OK;
 }
@@ -125,7 +127,7 @@ sf_status sf_reference_top_counts(sf_backend *b, const float *x, int64_t rows, i
     out->rows = rows;
     for (int64_t r = 0; r < rows; r++) {
         int64_t k = count[r] < most ? count[r] : most;
-        out->count[r] = sf_reference_best(x + r * n, n, k, out->index + r * out->stride);
+        SF_TRY(sf_reference_best(x + r * n, n, k, out->index + r * out->stride, &out->count[r]));
     }
     sf_meter_select(b, rows * n);
     return SF_OK;
@@ -135,7 +137,8 @@ sf_status sf_reference_top_total(sf_backend *b, const float *x, int64_t rows, in
 {
     int32_t *best;
     SF_TRY(sf_host_alloc(b, (size_t)(rows * n) * sizeof *best, (void **)&best));
-    int32_t m = sf_reference_best(x, rows * n, total, best);
+    int32_t m;
+    sf_status status = sf_reference_best(x, rows * n, total, best, &m);
     out->rows = rows;
     for (int64_t r = 0; r < rows; r++) out->count[r] = 0;
     for (int32_t i = 0; i < m; i++) { /* ascending over all rows is ascending in each */
@@ -144,7 +147,7 @@ sf_status sf_reference_top_total(sf_backend *b, const float *x, int64_t rows, in
     }
     sf_host_free(b, best);
     sf_meter_select(b, rows * n);
-    return SF_OK;
+    return status;
 }
 
 sf_status sf_reference_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least,

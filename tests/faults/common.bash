@@ -25,9 +25,9 @@ run=("$FRONTIER" run "$T/tiny.yaml" -t 1)
 wrong() { bad=$((bad + 1)) && echo "WRONG: $*"; }
 ended() { statuses[$1]=$((${statuses[$1]:-0} + 1)); }
 
-# chosen FILE: its lines, or a sample of them where SAMPLE says how many; SEED draws another.
+# chosen FILE: its lines, those from FROM on, or a sample of them where SAMPLE says how many; SEED draws another.
 chosen() {
-    if [ -z "${SAMPLE:-}" ]; then cat "$1"; else shuf -n "$SAMPLE" --random-source=<(yes "${SEED:-1}") "$1"; fi
+    if [ -z "${SAMPLE:-}" ]; then tail -n "+${FROM:-1}" "$1"; else shuf -n "$SAMPLE" --random-source=<(yes "${SEED:-1}") "$1"; fi
 }
 # Whether the time that SECONDS_MOST allows is over.
 over() { [ -n "${SECONDS_MOST:-}" ] && [ $SECONDS -ge "$SECONDS_MOST" ]; }
