@@ -20,7 +20,7 @@ command() {
 
 for name in ${COMMANDS:-plan run export show report}; do
     X=$T/count && mkdir -p "$X" && command $name
-    LD_PRELOAD=$FAULTS/fail_alloc.so FAULT_COUNTS=$T/counts "${command[@]}" >/dev/null 2>&1 || true
+    LD_PRELOAD=$FAULTS/fail_alloc.so FAULT_COUNTS=$T/counts "${command[@]}" >"$T/$name.out" 2>/dev/null || true
     for ((k = 1; k <= $(awk '{print $2}' "$T/counts"); k++)); do echo "$name $k"; done
 done >"$T/places"
 chosen "$T/places" >"$T/chosen"
@@ -36,6 +36,7 @@ try() {
     [ $status -le 1 ] || wrong "$what at $(addr2line -fe "$FRONTIER" "$(awk '{print $2}' "$X/where")" 2>/dev/null | tr '\n' ' ')"
     [ $status != 1 ] || [ "$(grep -c '^frontier: error' "$X/log")" = 1 ] ||
         wrong "$what, not one error line: $(head -c 300 "$X/log")"
+    [ $status != 0 ] || [[ $name =~ ^(run|report)$ ]] || cmp -s <(grep -v '^  time, about' "$X/out") <(grep -v '^  time, about' "$T/$name.out") || wrong "$what, but it says something else"
     [ "$name" = run ] || return 0
     if [ $status != 0 ]; then
         "${command[@]}" >/dev/null 2>"$X/err" || wrong "$what, and cannot be resumed: $(cat "$X/err")"
