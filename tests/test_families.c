@@ -149,7 +149,7 @@ static void compare_prompt(const char *name, sf_engine *engine, const golden *g,
 static void compare_model(const char *path, const char *golden_path, double tolerance)
 {
     sf_backend b;
-    sf_model *model;
+    sf_model *model = NULL;
     if (sf_backend_open("cpu", 0, &b) != SF_OK || sf_model_open(path, &model) != SF_OK) fail_msg("%s", sf_error());
     model->stops = 0;               /* the golden greedy ids go on after stop tokens … */
     model->config.max_position = 0; /* … and beyond the positions that a tiny checkpoint says it has */

@@ -95,7 +95,7 @@ static void lengths(void **state)
 {
     (void)state;
     static const int wanted[] = {512, 1024, 2000, 4096, 16384, 65536, 131072};
-    static const struct {
+    const struct {
         const char *name;
         sf_token_counter counter;
     } counters[] = {{"fours", counter_fours}, {"words", counter_words}};

@@ -15,13 +15,14 @@ static json_t *arm_json(const sf_arm *arm, double sparsity)
 {
     if (!arm) return json_null();
     json_t *object = json_object();
-    json_object_set_new(object, "method", json_string(arm->method->name));
+    bool whole = true;
+    whole &= json_object_set_new(object, "method", json_string(arm->method->name)) == 0;
     if (arm->method->version) /* absent for 0, so that keys made before methods had versions hold */
-        json_object_set_new(object, "version", json_integer(arm->method->version));
-    json_object_set_new(object, "params", json_loads(arm->json, 0, NULL));
-    json_object_set_new(object, "code", json_string(arm->code));
-    json_object_set_new(object, "sparsity", isnan(sparsity) ? json_null() : json_real(sparsity));
-    if (json_object_size(object) == (arm->method->version ? 5 : 4)) return object;
+        whole &= json_object_set_new(object, "version", json_integer(arm->method->version)) == 0;
+    whole &= json_object_set_new(object, "params", json_loads(arm->json, 0, NULL)) == 0;
+    whole &= json_object_set_new(object, "code", json_string(arm->code)) == 0;
+    whole &= json_object_set_new(object, "sparsity", isnan(sparsity) ? json_null() : json_real(sparsity)) == 0;
+    if (whole) return object;
     json_decref(object); /* no memory: a key without one of these would be another cell's */
     return NULL;
 }
@@ -34,21 +35,22 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     const sf_task_spec *task = &sweep->task[cell->task];
     size_t device = strcspn(sweep->device, ":"); /* which card does not matter, which backend does */
     json_t *o = json_object();
-    json_object_set_new(o, "version", json_integer(RESULT_VERSION));
-    json_object_set_new(o, "model", json_string(hash));
-    json_object_set_new(o, "prefix", model->prefix ? json_string(model->prefix) : json_null());
-    json_object_set_new(o, "suffix", model->suffix ? json_string(model->suffix) : json_null());
-    json_object_set_new(o, "task", json_string(task->task->name));
-    json_object_set_new(o, "task_version", json_integer(task->task->version));
-    json_object_set_new(o, "task_params", json_loads(task->json, 0, NULL));
-    json_object_set_new(o, "output", json_integer(task->output));
-    json_object_set_new(o, "length", json_integer(sweep->length[cell->length]));
-    json_object_set_new(o, "seed", json_integer((json_int_t)sweep->seed));
-    json_object_set_new(o, "backend", json_stringn(sweep->device, device));
-    if (sweep->tensor > 1) json_object_set_new(o, "tensor", json_integer(sweep->tensor)); /* sums round otherwise */
-    json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL]));
-    json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE]));
-    char *text = json_object_size(o) == 13 ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    bool whole = true;
+    whole &= json_object_set_new(o, "version", json_integer(RESULT_VERSION)) == 0;
+    whole &= json_object_set_new(o, "model", json_string(hash)) == 0;
+    whole &= json_object_set_new(o, "prefix", model->prefix ? json_string(model->prefix) : json_null()) == 0;
+    whole &= json_object_set_new(o, "suffix", model->suffix ? json_string(model->suffix) : json_null()) == 0;
+    whole &= json_object_set_new(o, "task", json_string(task->task->name)) == 0;
+    whole &= json_object_set_new(o, "task_version", json_integer(task->task->version)) == 0;
+    whole &= json_object_set_new(o, "task_params", json_loads(task->json, 0, NULL)) == 0;
+    whole &= json_object_set_new(o, "output", json_integer(task->output)) == 0;
+    whole &= json_object_set_new(o, "length", json_integer(sweep->length[cell->length])) == 0;
+    whole &= json_object_set_new(o, "seed", json_integer((json_int_t)sweep->seed)) == 0;
+    whole &= json_object_set_new(o, "backend", json_stringn(sweep->device, device)) == 0;
+    if (sweep->tensor > 1) whole &= json_object_set_new(o, "tensor", json_integer(sweep->tensor)) == 0; /* sums round otherwise */
+    whole &= json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL])) == 0;
+    whole &= json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE])) == 0;
+    char *text = whole ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(o);
     if (!text) return sf_fail(SF_NO_MEMORY, "plan: no memory for a cell's key; or a text of the sweep is not valid UTF-8");
     XXH128_hash_t h = XXH3_128bits(text, strlen(text));
