@@ -47,8 +47,8 @@ sf_status sf_backend_open(const char *name, int threads, sf_backend *out)
         out->device = (int)device;
         out->meter = &discarded;
         out->scratch = calloc(1, sizeof *out->scratch);
-        if (!out->scratch) return sf_fail(SF_NO_MEMORY, "device '%s': no memory for its scratch table", name);
-        sf_status status = out->ops->open(out, out->device, threads);
+        sf_status status = out->scratch ? out->ops->open(out, out->device, threads)
+                                        : sf_fail(SF_NO_MEMORY, "device '%s': no memory for its scratch table", name);
         if (status != SF_OK) {
             free(out->scratch);
             memset(out, 0, sizeof *out);

@@ -29,8 +29,9 @@ sf_status sf_score_match_all(const void *params, const sf_sample *sample, const 
     (void)params;
     int found;
     SF_TRY(count_matches(sample, text, &found));
-    double share = sample->gold_count ? (double)found / sample->gold_count : 0;
-    *out = (sf_score){share, share, sf_strip(sf_span_of(text)).bytes > 0};
+    bool parsed = sf_strip(sf_span_of(text)).bytes > 0; /* blanks alone hold nothing, not even a gold text of blanks */
+    double share = sample->gold_count && parsed ? (double)found / sample->gold_count : 0;
+    *out = (sf_score){share, share, parsed};
     return SF_OK;
 }
 
@@ -39,6 +40,7 @@ sf_status sf_score_match_part(const void *params, const sf_sample *sample, const
     (void)params;
     int found;
     SF_TRY(count_matches(sample, text, &found));
-    *out = (sf_score){found > 0, found > 0, sf_strip(sf_span_of(text)).bytes > 0};
+    bool parsed = sf_strip(sf_span_of(text)).bytes > 0;
+    *out = (sf_score){parsed && found > 0, parsed && found > 0, parsed};
     return SF_OK;
 }

@@ -407,6 +407,21 @@ static void no_scores(void **state)
     }
 }
 
+/* A gold text of blanks, which a data set may have, is no part of an answer of blanks. */
+static void blanks(void **state)
+{
+    (void)state;
+    char *gold[] = {(char *)" ", (char *)"a"};
+    sf_sample sample = {.gold_count = 2, .gold = gold};
+    sf_score score;
+    assert_int_equal(sf_score_match_part(NULL, &sample, " ", &score), SF_OK);
+    assert_true(score.strict == 0 && score.reference == 0 && !score.parsed);
+    assert_int_equal(sf_score_match_all(NULL, &sample, " \n", &score), SF_OK);
+    assert_true(score.strict == 0 && score.reference == 0 && !score.parsed);
+    assert_int_equal(sf_score_match_part(NULL, &sample, "an answer", &score), SF_OK);
+    assert_true(score.strict == 1 && score.parsed);
+}
+
 static void squad_golden(void **state)
 {
     (void)state;
@@ -434,6 +449,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hand_made_answers),
         cmocka_unit_test(no_scores),
+        cmocka_unit_test(blanks),
         cmocka_unit_test(scored_in_python),
         cmocka_unit_test(any_bytes),
         cmocka_unit_test(squad_golden),

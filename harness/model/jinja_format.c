@@ -51,7 +51,7 @@ static void put_number(sf_jrun *r, sf_jbuffer *b, const struct conversion *c, sf
         sf_jinja_fail(r, SF_UNSUPPORTED, "an integer beyond 64 bits");
         return;
     }
-    long long whole = v.kind == SF_J_FLOAT ? (long long)f : (long long)sf_jinja_whole(v);
+    long long whole = real ? 0 : v.kind == SF_J_FLOAT ? (long long)f : (long long)sf_jinja_whole(v);
     bool hex = c->letter == 'x' || c->letter == 'X' || c->letter == 'o';
     if ((hex && (whole < 0 || strchr(c->flags, '#'))) || (real && !isfinite(f))) {
         sf_jinja_fail(r, SF_UNSUPPORTED, "this number with the format %%%c", c->letter);

@@ -139,7 +139,7 @@ static sf_status apply(const sf_decoder *step, const struct list *from, struct l
     if (step->kind == SF_DECODE_BYTE_FALLBACK) return byte_fallback(from, to, run);
     size_t begin = 0;
     for (size_t i = 0; i < from->n; i++) {
-        const char *token = from->text + begin;
+        const char *token = from->text ? from->text + begin : ""; /* all are empty */
         size_t bytes = from->end[i] - begin;
         begin = from->end[i];
         switch (step->kind) {
