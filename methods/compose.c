@@ -279,10 +279,17 @@ void sf_living_keep(sf_attention *a, sf_tensor score, sf_lists kept)
     a->backend->meter = before;
 }
 
-int sf_living_most(const sf_attention *a, int capacity, double share)
+int sf_living_most(const sf_attention *a, const sf_living_budget *budget)
 {
-    int most = share > 0 ? (int)lround(share * a->keys) : capacity;
+    int most = budget->share > 0 ? (int)lround(budget->share * a->keys) : budget->capacity;
     return most < 1 ? 1 : most;
+}
+
+void sf_fit_living(const sf_extent *extent, double sparsity, int spare, sf_living_budget *budget)
+{
+    int keys = sf_fit_keys(extent, sparsity) - spare;
+    budget->capacity = keys > 1 ? keys : 1;
+    budget->share = budget->grows ? (sparsity < 0.999 ? 1 - sparsity : 0.001) : 0;
 }
 
 /* ---- choices -------------------------------------------------------------------------------------------------------

@@ -7,20 +7,18 @@
 #include "methods/method.h"
 
 struct params {
-    int capacity, window, kernel, pooling, every;
+    sf_living_budget budget;
+    int window, kernel, pooling;
 };
 
 static const sf_param PARAMS[] = {
-    {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
-     .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys that a kv head is cut down to"},
+    SF_LIVING_PARAMS(32),
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
-     .low = 1, .high = 1 << 20, .initial = 32, .doc = "queries that look, and latest keys that stay (half the capacity at most)"},
+     .low = 1, .high = 1 << 20, .initial = 32, .doc = "queries that look, and latest keys that stay (half of what lives at most)"},
     {.name = "kernel", .type = SF_INT, .offset = offsetof(struct params, kernel),
      .low = 1, .high = 4095, .initial = 5, .doc = "keys pooled together, odd"},
     {.name = "pooling", .type = SF_CHOICE, .offset = offsetof(struct params, pooling),
      .choices = "mean|max", .initial = 0, .doc = "how neighbouring keys are pooled"},
-    {.name = "every", .type = SF_INT, .offset = offsetof(struct params, every),
-     .low = 1, .high = 1 << 20, .initial = 32, .doc = "steps between cuts"},
     {0},
 };
 
@@ -36,11 +34,11 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
 
 static void cut(sf_attention *a, const struct params *p, sf_state *s)
 {
-    int before = a->keys - 1, local = p->window < p->capacity / 2 ? p->window : p->capacity / 2;
+    int before = a->keys - 1, most = sf_living_most(a, &p->budget), local = p->window < most / 2 ? p->window : most / 2;
     sf_tensor rank = sf_copy(a, s->tensor[ALIVE]);
     sf_add(a, rank, 1, sf_pool(a, s->tensor[SEEN], p->kernel, p->pooling == 1 ? SF_MAX : SF_MEAN));
     sf_force(a, rank, before > local ? before - local : 0, before);
-    sf_living_keep(a, s->tensor[ALIVE], sf_top(a, rank, p->capacity));
+    sf_living_keep(a, s->tensor[ALIVE], sf_top(a, rank, most));
     sf_fill(a, s->tensor[SEEN], 0, s->tensor[SEEN].dim[1], 0);
 }
 
@@ -53,10 +51,10 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
         sf_living_open(a, s->tensor[ALIVE]);
         sf_probe(a, p->window, SF_SUM, &seen, NULL);
     } else {
-        int since = (a->kv.tail.n - 1) % p->every; /* steps since the last cut */
+        int since = (a->kv.tail.n - 1) % p->budget.every; /* steps since the last cut */
         if (since == 0) cut(a, p, s);
         sf_living_born(a, s->tensor[ALIVE]);
-        if (since < p->every - p->window) return a->status;
+        if (since < p->budget.every - p->window) return a->status;
         seen = sf_listed_probabilities(a, sf_living(a, s->tensor[ALIVE]));
     }
     sf_add(a, s->tensor[SEEN], 1, sf_group(a, seen, SF_MEAN));
@@ -73,8 +71,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
     struct params *p = params;
-    int keys = sf_fit_keys(extent, sparsity) - (sparsity > 0 ? p->every / 2 : 0);
-    p->capacity = keys > 1 ? keys : 1;
+    sf_fit_living(extent, sparsity, sparsity > 0 ? p->budget.every / 2 : 0, &p->budget);
     return SF_OK;
 }
 

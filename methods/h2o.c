@@ -9,22 +9,14 @@
 #include "methods/method.h"
 
 struct params {
-    int capacity, every;
-    double share, recent;
-    bool grows;
+    sf_living_budget budget;
+    double recent;
 };
 
 static const sf_param PARAMS[] = {
-    {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
-     .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys that live in a kv head, recent ones included; the own one on top"},
-    {.name = "share", .type = SF_REAL, .offset = offsetof(struct params, share), .budget = true,
-     .low = 0, .high = 1, .initial = 0, .doc = "instead: share of all tokens so far that lives; 0: as `capacity` says"},
+    SF_LIVING_PARAMS(1),
     {.name = "recent", .type = SF_REAL, .offset = offsetof(struct params, recent),
      .low = 0, .high = 1, .initial = 0.5, .doc = "share of them that goes to the latest keys"},
-    {.name = "every", .type = SF_INT, .offset = offsetof(struct params, every),
-     .low = 1, .high = 1 << 20, .initial = 1, .doc = "steps between evictions"},
-    {.name = "grows", .type = SF_BOOL, .offset = offsetof(struct params, grows),
-     .doc = "a target sparsity is of all tokens so far, not of the prompt"},
     {0},
 };
 
@@ -39,7 +31,7 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
 
 static void evict(sf_attention *a, const struct params *p, sf_tensor score)
 {
-    int most = sf_living_most(a, p->capacity, p->share), recent = (int)(p->recent * most + 0.5), before = a->keys - 1;
+    int most = sf_living_most(a, &p->budget), recent = (int)(p->recent * most + 0.5), before = a->keys - 1;
     sf_tensor rank = sf_copy(a, score);
     if (recent > before) recent = before;
     sf_force(a, rank, before - recent, before);
@@ -54,7 +46,7 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
         sf_living_open(a, score);
         sf_probe(a, a->keys, SF_SUM, &seen, NULL);
     } else {
-        if ((a->kv.tail.n - 1) % p->every == 0) evict(a, p, score);
+        if ((a->kv.tail.n - 1) % p->budget.every == 0) evict(a, p, score);
         sf_living_born(a, score);
         seen = sf_listed_probabilities(a, sf_living(a, score));
     }
@@ -70,10 +62,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
-    struct params *p = params;
-    int keys = sf_fit_keys(extent, sparsity) - 1;
-    p->capacity = keys > 1 ? keys : 1;
-    p->share = p->grows ? (sparsity < 0.999 ? 1 - sparsity : 0.001) : 0;
+    sf_fit_living(extent, sparsity, 1, params);
     return SF_OK;
 }
 

@@ -196,12 +196,32 @@ void sf_fill(sf_attention *a, sf_tensor x, int64_t begin, int64_t end, double va
  *   sf_living_born    the newest key too
  *   sf_living         lists of all that live: what the query may read (pages of 1)
  *   sf_living_keep    all but the listed are gone
- *   sf_living_most    how many may live: `share` of all tokens so far if it is set, else `capacity` */
+ *   sf_living_most    how many may live: a share of all tokens so far if that is set, else so many */
 void sf_living_open(sf_attention *a, sf_tensor score);
 void sf_living_born(sf_attention *a, sf_tensor score);
 sf_lists sf_living(sf_attention *a, sf_tensor score);
 void sf_living_keep(sf_attention *a, sf_tensor score, sf_lists kept);
-int sf_living_most(const sf_attention *a, int capacity, double share);
+
+/* The budget of such a method, the first member of its parameters; its rows of the table; and what fit() does: a target sparsity
+ * is of the prompt's keys, or, where it `grows`, of all tokens so far. spare: keys that live beside those that are kept. */
+typedef struct sf_living_budget {
+    int capacity, every;
+    double share;
+    bool grows;
+} sf_living_budget;
+
+#define SF_LIVING_PARAMS(steps)                                                                                        \
+    {.name = "capacity", .type = SF_INT, .offset = offsetof(sf_living_budget, capacity), .budget = true, .low = 1,     \
+     .high = 1 << 24, .initial = 1024, .doc = "keys that live; a step's own one on top"},                              \
+    {.name = "share", .type = SF_REAL, .offset = offsetof(sf_living_budget, share), .budget = true, .high = 1,         \
+     .doc = "instead: share of all tokens so far that lives; 0: as `capacity` says"},                                  \
+    {.name = "every", .type = SF_INT, .offset = offsetof(sf_living_budget, every), .low = 1, .high = 1 << 20,          \
+     .initial = steps, .doc = "steps between evictions"},                                                                  \
+    {.name = "grows", .type = SF_BOOL, .offset = offsetof(sf_living_budget, grows),                                    \
+     .doc = "a target sparsity is of all tokens so far, not of the prompt"}
+
+int sf_living_most(const sf_attention *a, const sf_living_budget *budget);
+void sf_fit_living(const sf_extent *extent, double sparsity, int spare, sf_living_budget *budget);
 
 /* Block lists [heads * n] of what block columns, block diagonals (offset >= 0) and pairs of blocks (query block * n +
  * key block) name, future ones left out. pairs.count NULL: none. Made on the host. */

@@ -5,21 +5,8 @@
  * kvpress' TOVAPress is the first choice alone, with the own key kept, for each kv head by its group's mean. */
 #include "methods/method.h"
 
-struct params {
-    int capacity, every;
-    double share;
-    bool grows;
-};
-
 static const sf_param PARAMS[] = {
-    {.name = "capacity", .type = SF_INT, .offset = offsetof(struct params, capacity), .budget = true,
-     .low = 1, .high = 1 << 24, .initial = 1024, .doc = "keys that live in a layer; a step's own one on top"},
-    {.name = "share", .type = SF_REAL, .offset = offsetof(struct params, share), .budget = true,
-     .low = 0, .high = 1, .initial = 0, .doc = "instead: share of all tokens so far that lives; 0: as `capacity` says"},
-    {.name = "every", .type = SF_INT, .offset = offsetof(struct params, every),
-     .low = 1, .high = 1 << 20, .initial = 1, .doc = "steps between evictions"},
-    {.name = "grows", .type = SF_BOOL, .offset = offsetof(struct params, grows),
-     .doc = "a target sparsity is of all tokens so far, not of the prompt"},
+    SF_LIVING_PARAMS(1),
     {0},
 };
 
@@ -34,14 +21,14 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
 
 static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
 {
-    const struct params *p = params;
+    const sf_living_budget *p = params;
     sf_tensor score = s->tensor[SCORE], seen;
     if (first == 0) {
         sf_living_open(a, score);
         sf_probe(a, 1, SF_SUM, &seen, NULL);
     } else {
         if ((a->kv.tail.n - 1) % p->every == 0)
-            sf_living_keep(a, score, sf_top(a, score, sf_living_most(a, p->capacity, p->share)));
+            sf_living_keep(a, score, sf_top(a, score, sf_living_most(a, p)));
         sf_living_born(a, score);
         seen = sf_listed_probabilities(a, sf_living(a, score));
     }
@@ -57,10 +44,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
-    struct params *p = params;
-    int keys = sf_fit_keys(extent, sparsity) - 1;
-    p->capacity = keys > 1 ? keys : 1;
-    p->share = p->grows ? (sparsity < 0.999 ? 1 - sparsity : 0.001) : 0;
+    sf_fit_living(extent, sparsity, 1, params);
     return SF_OK;
 }
 
@@ -70,7 +54,7 @@ const sf_method sf_tova = {
     .summary = "the cache drops what the latest query looks at least",
     .paper = "Oren et al. 2024, TOVA, arXiv 2401.06104",
     .params = PARAMS,
-    .params_size = sizeof(struct params),
+    .params_size = sizeof(sf_living_budget),
     .fit = fit,
     .state = state,
     .observe = observe,

@@ -61,6 +61,48 @@ static void hooks_in_order(void **state)
     close_world(&w);
 }
 
+/* What each step reads is what each method's rule says, from its budget alone. */
+static void read_by_step(void **state)
+{
+    (void)state;
+    enum { PROMPT = 60, CAPACITY = 20, EVERY = 4, PAGE = 8, BUDGET = 24 };
+    static const arm arms[] = {
+        {NULL, NULL},
+        {NULL, "tova capacity=20"},
+        {NULL, "h2o capacity=20 every=4"},
+        {NULL, "decoding_snapkv capacity=20 every=4 window=4"},
+        {NULL, "snapkv capacity=20 window=16 kernel=5"},
+        {NULL, "quest budget=24 page=8"},
+        {NULL, "tova share=0.5"},
+    };
+    enum { N = sizeof arms / sizeof *arms };
+    static const char *const devices[] = {"reference", "cpu"};
+    for (int d = 0; d < 2; d++) {
+        world w;
+        result r[N];
+        uint64_t read[N][OUTPUT];
+        open_world(&w, devices[d], 1, LLAMA);
+        set_arms(N, arms, r);
+        for (int i = 0; i < N; i++) r[i].lane.read = read[i];
+        run(w.engine, PROMPT, 3, N, r);
+        for (int n = 1; n < OUTPUT; n++) { /* the n-th step */
+            const int keys = PROMPT + n, since = (n - 1) % EVERY;
+            const double expected[N] = {keys,
+                                        CAPACITY + 1,
+                                        CAPACITY + 1 + since,
+                                        CAPACITY + 1 + since,
+                                        CAPACITY + n,
+                                        BUDGET + (keys - 1) % PAGE + 1,
+                                        round(0.5 * keys) + 1};
+            for (int i = 0; i < N; i++)
+                if ((double)read[i][n - 1] != expected[i] * LAYERS * HEADS)
+                    fail_msg("%s, %s, step %d: reads %g keys a head, by its rule %g", devices[d], arms[i].decode ? arms[i].decode : "dense",
+                             n, (double)read[i][n - 1] / (LAYERS * HEADS), expected[i]);
+        }
+        close_world(&w);
+    }
+}
+
 /* ---- what is carried along, and what is settled at last ---- */
 
 static sf_status carry_one(const sf_attention *a, const void *params, int max_keys, sf_state *out)
@@ -517,6 +559,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hooks_in_order),
+        cmocka_unit_test(read_by_step),
         cmocka_unit_test(carried_along),
         cmocka_unit_test(settled_at_last),
         cmocka_unit_test(evicting_nothing),

@@ -241,6 +241,62 @@ static void fits_the_published_budgets(void **state)
     free(params);
 }
 
+static void set(const sf_method *m, char *params, const char *name, double value)
+{
+    for (const sf_param *p = m->params; p->name; p++)
+        if (strcmp(p->name, name) == 0) {
+            if (p->type == SF_REAL) *(double *)(params + p->offset) = value;
+            else *(int *)(params + p->offset) = (int)value;
+            return;
+        }
+    fail_msg("%s has no parameter %s", m->name, name);
+}
+
+/* Of three keys with sums (5, .2, .9) one heavy hitter stays, beside the step's own key: keys 0 and 3. The published shares of
+ * PyramidKV's layers: 3932 to 119 keys beside a window of 32, whose whole steps make the mean 2025.5, not 2016. */
+static void worked_examples(void **state)
+{
+    (void)state;
+    sf_backend b;
+    ok(sf_backend_open("cpu", 1, &b), "cpu");
+    const sf_method *h2o = find("h2o"), *pyramid = find("pyramidkv");
+    char *params = make_params(h2o, NULL);
+    set(h2o, params, "capacity", 1), set(h2o, params, "recent", 0);
+    sf_synthetic s = {.tokens = 3, .tail = 1, .heads = 1, .kv_heads = 1, .head_dim = 16, .seed = 7};
+    sf_state living;
+    sf_pattern pattern;
+    ok(sf_synthetic_open(&s, &b), "h2o");
+    sf_attention a = sf_synthetic_prompt(&s), step = sf_synthetic_step(&s, 1);
+    ok(sf_hook_state(&a, h2o, params, 4, &s.arena, &living), "h2o");
+    ok(sf_hook_observe(&a, h2o, params, &living, 0), "h2o");
+    memcpy(living.tensor[0].data, (float[]){5, .2f, .9f}, 3 * sizeof(float)); /* host memory */
+    b.phase = SF_DECODE;
+    ok(sf_hook_observe(&step, h2o, params, &living, 3), "h2o");
+    ok(sf_hook_choose(SF_HOOK_DECODE, &step, h2o, params, &living, &pattern), "h2o");
+    assert_int_equal(pattern.first.count[0], 2);
+    assert_memory_equal(pattern.first.index, ((int32_t[]){0, 3}), 2 * sizeof(int32_t));
+    free(params);
+    sf_synthetic_close(&s);
+
+    params = make_params(pyramid, NULL);
+    s = (sf_synthetic){.tokens = 32768, .heads = 1, .kv_heads = 1, .head_dim = 8, .layers = 32, .seed = 7};
+    b.phase = SF_PREFILL;
+    ok(sf_synthetic_open(&s, &b), "pyramidkv");
+    double sum = 0;
+    for (s.layer = 0; s.layer < 32; s.layer++) {
+        sf_mark mark = sf_scratch_mark(&b);
+        a = sf_synthetic_prompt(&s);
+        ok(sf_hook_choose(SF_HOOK_COMPRESS, &a, pyramid, params, NULL, &pattern), "pyramidkv");
+        sum += pattern.first.count[0] - 32;
+        assert_int_equal(pattern.first.count[0], 3932 - 123 * s.layer + 32);
+        sf_scratch_release(&b, mark);
+    }
+    assert_true(sum / 32 == 2025.5);
+    free(params);
+    sf_synthetic_close(&s);
+    sf_backend_close(&b);
+}
+
 /* What a method says that choosing costs is what the meter counts when it chooses. */
 static void estimates_equal_the_meter(void **state)
 {
@@ -295,6 +351,7 @@ int main(void)
         cmocka_unit_test(equals_golden),
         cmocka_unit_test(every_method_is_valid_and_has_golden_values),
         cmocka_unit_test(fits_the_published_budgets),
+        cmocka_unit_test(worked_examples),
         cmocka_unit_test(estimates_equal_the_meter),
         cmocka_unit_test(an_oracle_reads_every_key),
     };

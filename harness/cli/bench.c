@@ -9,7 +9,7 @@
 static const struct argp_option options[] = {
     {"device", 'd', "NAME", 0, "backend (default: cpu)", 0},
     {"threads", 't', "N,…", 0, "threads (default: all cores)", 0},
-    {"tokens", 'n', "N,…", 0, "lengths of the prompt (default 8192; sweep: 2048,4096)", 0},
+    {"tokens", 'n', "N,…", 0, "lengths of the prompt (default 8192; sweep: 2048,4096; memory: 512)", 0},
     {"heads", 'H', "H/G,…", 0, "query heads / kv heads (default 7/1, a group of Qwen2.5-7B)", 0},
     {"head-dim", 'D', "D,…", 0, "head dims (default 128)", 0},
     {"sparsity", 's', "S,…", 0, "target sparsities, 1 - density (default 0.9); default: the methods' default budgets", 0},
@@ -18,8 +18,8 @@ static const struct argp_option options[] = {
     {"rows", 'R', "N,…", 0, "linear: rows of activations (default 1,28,2048)", 1},
     {"shape", 'S', "INxOUT", 0, "linear: shape of the weights (repeatable; default 576x1536, 3584x3584)", 1},
     {"dtype", 'T', "NAME", 0, "linear: only weights of this type (repeatable)", 1},
-    {"model", 'M', "PATH", 0, "sweep: the model", 2},
-    {"output", 'o', "N", 0, "sweep: tokens generated in the decode grid (default 64)", 2},
+    {"model", 'M', "PATH", 0, "sweep, memory: the model", 2},
+    {"output", 'o', "N", 0, "sweep, memory: tokens generated (default 64; memory: 4096)", 2},
     {"repeat", 'r', "N", 0, "timed calls (default 5; sweep: 1)", 3},
     {"csv", 'c', NULL, 0, "print comma-separated values", 3},
     {0},
@@ -59,7 +59,7 @@ static void heads(struct argp_state *state, const char *arg, sf_bench_args *a)
     }
 }
 
-static const char *const parts[] = {"attention", "decode", "linear", "estimate", "sweep"};
+static const char *const parts[] = {"attention", "decode", "linear", "estimate", "sweep", "memory"};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -89,7 +89,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
             if (!a->part && strcmp(arg, parts[i]) == 0) return a->part = arg, 0;
-        argp_error(state, "expected one of attention, decode, linear, estimate, sweep; found '%s'", arg);
+        argp_error(state, "expected one of attention, decode, linear, estimate, sweep, memory; found '%s'", arg);
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -98,6 +98,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static void complete(sf_bench_args *a)
 {
     const bool sweep = a->part && strcmp(a->part, "sweep") == 0;
+    const bool memory = a->part && strcmp(a->part, "memory") == 0;
+    if (!a->output) a->output = memory ? 4096 : 64;
+    if (!a->tokens.n && memory) a->tokens = (sf_numbers){1, {512}};
     if (!a->tokens.n) a->tokens = sweep ? (sf_numbers){2, {2048, 4096}} : (sf_numbers){1, {8192}};
     if (!a->repeat) a->repeat = sweep ? 1 : 5;
     if (!a->shapes.n) a->shapes = (sf_strings){2, {"576x1536", "3584x3584"}};
@@ -111,13 +114,14 @@ static sf_status run_part(const sf_bench_args *a)
     if (strcmp(part, "estimate") == 0) return sf_bench_attention(a, true, true, true);
     if (strcmp(part, "linear") == 0) return sf_bench_linear(a);
     if (strcmp(part, "sweep") == 0) return sf_bench_sweep(a);
+    if (strcmp(part, "memory") == 0) return sf_bench_memory(a);
     return sf_bench_attention(a, true, true, false);
 }
 
 int sf_cmd_bench(int argc, char **argv)
 {
     static const struct argp argp = {
-        options, parse, "[attention|decode|linear|estimate|sweep]",
+        options, parse, "[attention|decode|linear|estimate|sweep|memory]",
         "Times the parts that a run is made of, beside this machine's multiply-adds and memory, measured in the same run. "
         "Without a part: attention, then decode. Let nothing else run.\v"
         "attention, decode: made-up queries and keys under every method, beside dense. Columns: choose, the time to select "
@@ -129,12 +133,14 @@ int sf_cmd_bench(int argc, char **argv)
         "linear: rows by weights of each type; % peak of multiply-adds, % read of the memory's, x BLAS over fp32 weights.\n\n"
         "sweep: a decode grid (dense and 3 methods at 9 sparsities, at the first length) and a prefill grid (3 methods at 9, at the "
         "last) on a model: the dense cell alone, each cell's part, all together, all one by one; memory planned and held.\n\n"
+        "memory: one generation that no token ends, dense and under every decode method: the keys that live in a kv head, and all "
+        "their bytes; what a step reads. Nothing is timed.\n\n"
         "Examples:\n  frontier bench attention --tokens 4096,16384 --sparsity 0.9 --threads 1\n"
         "  frontier bench attention --tokens 1024,32768 --method block_sparse\n"
         "  frontier bench sweep --model models/smollm2-135m",
         NULL, NULL, NULL};
     sf_bench_args a = {.device = "cpu", .threads = {1, {0}}, .heads = {1, {7}}, .kv_heads = {1, {1}}, .head_dim = {1, {128}},
-                       .sparsity = {1, {0.9}}, .block = {1, {0}}, .rows = {3, {1, 28, 2048}}, .output = 64};
+                       .sparsity = {1, {0.9}}, .block = {1, {0}}, .rows = {3, {1, 28, 2048}}};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     complete(&a);
     return sf_cli_end(run_part(&a));

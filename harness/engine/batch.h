@@ -77,6 +77,7 @@ typedef struct sf_sequence {
     sf_state carry;  /* of the lane's decode method, from layer to layer and from step to step */
     uint8_t *pictured; /* [tokens] host: of an evicting lane, the prompt keys kept where pictures are taken; or NULL */
     int steps;         /* of decode executed */
+    uint64_t pairs_before; /* of all of them, where they are told step by step */
 } sf_sequence;
 
 enum { SF_PREDICTIONS = 16 }; /* rows whose logits are taken at a time */

@@ -177,6 +177,19 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     return SF_OK;
 }
 
+/* What the latest step has read, of a lane that wants to know. */
+static sf_status tell_read(const sf_batch *batch, sf_sequence *s, int step)
+{
+    if (!s->lane->read) return SF_OK;
+    int64_t heads = sf_batch_heads(batch);
+    uint64_t pairs[heads], sum = 0;
+    SF_TRY(batch->backend->ops->download(batch->backend, pairs, s->pairs, sizeof pairs));
+    for (int64_t i = 0; i < heads; i++) sum += pairs[i];
+    s->lane->read[step] = sum - s->pairs_before;
+    s->pairs_before = sum;
+    return SF_OK;
+}
+
 /* From the rows' latest tokens to the ones after them, which are left in `input`. */
 static sf_status take_step(lockstep *l, int step)
 {
@@ -204,6 +217,7 @@ static sf_status take_step(lockstep *l, int step)
     memset(&l->shared, 0, sizeof l->shared);
     memset(&l->embed, 0, sizeof l->embed);
     for (int i = 0; i < l->rows; i++) {
+        SF_TRY(tell_read(batch, l->sequence[i], step));
         l->sequence[i]->steps++;
         l->sequence[i]->recall_weight += weight;
     }

@@ -32,6 +32,7 @@ typedef struct sf_lane {
 
     /* out, caller-provided arrays */
     int32_t *output;           /* [max_output] generated ids, the stop token not included */
+    uint64_t *read;            /* [max_output - 1] keys that each decode step reads, over layers and query heads; NULL: not wanted */
     float *density[SF_PHASES]; /* [layers, H]; NULL: not wanted */
     float *recall[SF_PHASES];  /* [layers, H]; NULL: not wanted */
     sf_picture *picture[SF_PHASES]; /* NULL: not wanted; written whole, in decode once there is a step */

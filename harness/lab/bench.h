@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "kernels/backend.h"
+#include "methods/method.h"
 
 enum { SF_BENCH_MOST = 16, SF_BENCH_REPEATS = 101 };
 
@@ -58,5 +59,9 @@ double sf_growth_exponent(const sf_growth *g);
 sf_status sf_bench_attention(const sf_bench_args *a, bool prefill, bool decode, bool choose_only);
 sf_status sf_bench_linear(const sf_bench_args *a);
 sf_status sf_bench_sweep(const sf_bench_args *a);
+sf_status sf_bench_memory(const sf_bench_args *a);
+
+/* Keys that live in a kv head at a decode step (from 0) that reads so many, after a prompt of `tokens`. */
+double sf_bench_living(const sf_method *method, double read, int tokens, int step);
 
 #endif
