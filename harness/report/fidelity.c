@@ -253,7 +253,7 @@ sf_status sf_report_fidelity(const sf_view *v, const char *folder)
 void sf_report_fidelity_html(const sf_view *v, FILE *out)
 {
     for (int i = 0; i < TABLES; i++) {
-        fprintf(out, "<h2>%s</h2>\n", tables[i].title);
+        fprintf(out, "<h3>%s</h3>\n", tables[i].title);
         tables[i].table(v, &(sf_table){.out = out, .style = SF_HTML});
     }
 }

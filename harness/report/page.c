@@ -93,9 +93,16 @@ static void interval(FILE *out, const char *format, double low, double high)
     }
 }
 
+enum { ROWS = 1000 /* of a table that a browser is given to lay out */ };
+
 static void scores(FILE *out, const sf_view *v)
 {
     heading(out, "scores", "Scores");
+    if (v->points > ROWS) {
+        fprintf(out, "<p class=note>%d rows: <code>tables/scores.csv</code>. The charts list what is chosen there as a table, the leaderboard "
+                     "sorts and finds.</p></section>\n", v->points);
+        return;
+    }
     fputs("<p class=note>Means over tasks of strict scores, with 95&nbsp;% intervals that hold from the first "
           "sample on: Bayesian bootstrap with one sample more, never seen, that is as bad (or good) as can be (Gaffke); samples "
           "drawn in pairs with dense. Difference to dense over the tasks that both have; p of a paired sign-flip test, "
@@ -433,7 +440,10 @@ sf_status sf_report_page(const sf_view *v, uint64_t seed, const sf_report_option
     status = figures(out, folder, plots, made);
     fputs("</section>\n", out);
     heading(out, "fidelity", "Budgets and recall");
-    sf_report_fidelity_html(v, out);
+    if (v->points > ROWS)
+        fputs("<p class=note><code>tables/budgets.csv</code>, <code>tables/recall.csv</code>.</p>\n", out);
+    else
+        sf_report_fidelity_html(v, out);
     fits(out, v);
     fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits, budgets, recall; CSV, LaTeX, "
           "Markdown). <code>paper.tex</code> is a document with two figures and a table.</p></section>\n",
