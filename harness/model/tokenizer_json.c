@@ -18,7 +18,7 @@ static sf_status item_at(const json_t *list, size_t i, const char *path, const c
                          sf_json_at *out)
 {
     const json_t *item = json_array_get(list, i);
-    snprintf(above, 128, "%s[%zu].", name, i);
+    snprintf(above, 128, "%.96s[%zu].", name, i);
     *out = (sf_json_at){item, path, above};
     if (!json_is_object(item)) return sf_fail(SF_BAD_INPUT, "%s: %s[%zu]: expected an object", path, name, i);
     return SF_OK;

@@ -338,7 +338,8 @@ static void what_was_run(FILE *out, const sf_view *v, const sf_settings *setting
     else fprintf(out, "%d to %d a cell", fewest, most);
     if (r->cells) fputs("; ", out), text(out, r->cell[0].device), fputs(", ", out), text(out, r->cell[0].dtype);
     const int missing = cells_missing(v);
-    if (missing) fprintf(out, "; <b>%d cells of the full grid are missing</b>, and every mean is over what is there", missing);
+    if (missing) fprintf(out, "; <b>%d cells of the full grid are missing</b>: means of such points are over fewer tasks; the same <code>frontier run</code> goes on with them", missing);
+    if (r->runs && isnan(r->run[r->runs - 1].seconds)) fputs("; <b>the last run is not finished</b>", out);
     fputs("</li></ul>\n", out);
     if (r->failures) fprintf(out, "<p class=warning>%d cells failed: <a href=\"#distrust\">why</a>.</p>\n", r->failures);
     for (int g = 1; settings && g < settings->groups; g++) {

@@ -165,7 +165,7 @@ def check_samples(browser, folder):
         }""", option)
         took = max(took, 1000 * (reader.thread_time() - begun))
     page.select_option("#sample-list select", "lost")
-    page.locator("#sample-list select").nth(1).select_option("loss")
+    page.locator("#sample-list select").last.select_option("loss")
     scores = page.eval_on_selector_all("#sample-list tbody tr", "all => all.map(row => parseFloat(row.cells[6].textContent) - parseFloat(row.cells[7].textContent))")
     check(all(x < 0 for x in scores) and scores == sorted(scores), f"worse than dense, largest loss first: {scores[:5]}")
     if scores:

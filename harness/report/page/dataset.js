@@ -15,6 +15,12 @@ const groups = data.summaries.groups.map(group => ({
     label: group.label, tasks: group.tasks, rows: records({columns: data.summaries.columns, rows: group.rows})}));
 if (data.tasks.length > 1) data.tasks.forEach((task, i) => groups.push({label: task.label, tasks: [i], rows: null}));
 
+/* With the study's class behind the name of a single task. */
+function groupText(group) {
+    const task = group.rows ? null : data.tasks[group.tasks[0]];
+    return task ? `${group.label}: ${task.dispersion ? "multi-hop" : ""}${task.dispersion && task.scope ? ", " : ""}${task.scope ? "aggregation" : task.dispersion ? "" : "retrieval"}` : group.label;
+}
+
 const groupNamed = label => groups.find(group => group.label === label) || groups[0];
 
 function statistics(group, point) {

@@ -116,7 +116,7 @@ function drawControls() {
             element("button", {type: "button", "aria-pressed": String(name === state.view), onclick: () => { state.view = name; state.y = own.y; redraw(); }}, own.label)))),
         element("div", {class: "controls"},
             phases.length > 1 ? kept("phase")(chooser("sparse in", phases.map(phase => [phase, phase === "both" ? "both phases" : phase]), state.phase, setter("phase"))) : null,
-            groups.length > 1 ? kept("tasks")(chooser("tasks", groups.map(group => [group.label, group.label]), state.tasks, setter("tasks"))) : null,
+            groups.length > 1 ? kept("tasks")(chooser("tasks", groups.map(group => [group.label, groupText(group)]), state.tasks, setter("tasks"))) : null,
             kept("y")(chooser("up", ["score", "loss", "difference", "recall", "choosing", "seconds", "bytes"].filter(name => !["recall"].includes(name) || has(name))
                 .map(name => [name, measures[name].label]), state.y, setter("y"))),
             kept("cost")(chooser("cost model", Object.entries(costs), state.cost, setter("cost"))),
@@ -146,28 +146,31 @@ function drawExplorer() {
     if (!(state.cost in costs)) state.cost = "paper";
     const levels = levelsOf(state.phase), view = {...views[state.view], y: state.y};
     if (!levels.includes(state.level)) state.level = levels[Math.min(levels.length - 1, Math.floor(levels.length * .6))] || "";
+    if (state.arm && !armsOf(state.phase).some(arm => chosen("arm", data.arms[arm].label))) state.arm = null; /* of the other phase */
     drawControls();
     const xName = view.x === "cost" ? "cost" : view.x, yName = view.y;
-    const shown = shownSpots().filter(spot => known(spot[xName]) && known(spot[yName]));
+    const measurable = shownSpots().filter(spot => known(spot[xName]) && known(spot[yName]));
+    const tasks = Math.max(0, ...measurable.map(spot => spot.tasks)), shown = measurable.filter(spot => spot.tasks === tasks); /* means over other tasks are no match */
+    const left_out = measurable.length - shown.length;
     const colour = spot => byModel() ? colourOf(spot.point.model) : markOf(spot.point.arm).colour;
     const panels = panelsOf(shown, view), host = document.getElementById("panels");
     const columns = Math.max(1, Math.min(panels.length, Math.floor(host.clientWidth / 352)));
     const most = Math.max(0, ...panels.map(panel => panel.spots.length)), bars = most <= 150;
-    host.style.gridTemplateColumns = panels.length < columns + 1 && columns > 1 ? `repeat(${columns}, minmax(0, 1fr))` : "";
+    host.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${panels.length === 1 ? "900px" : "1fr"}))`;
     host.replaceChildren(...panels.map(panel => drawPanel(panel.title, {
         spots: panel.spots, all: shown, x: measures[xName], y: measures[yName], xName, yName, bars, shareX: view.x !== "cost",
         xLabel: axisLabel(xName, measured(state.phase)), width: Math.min(900, host.clientWidth / columns - 8), colour,
         lines: linesThrough(panel.spots, view, colour), pareto: view.pareto && yName === "score" ? paretoOf(panel.spots) : null}, pickSpot)));
     const measure = measures[yName];
     document.getElementById("chart-note").textContent = panels.length
-        ? `${view.says} Up: ${measure.label}. ${measure.low ? bars ? "Bars: 95 % intervals, as in the tables." : `Bars are left out, with ${most} points a panel: a point's own is shown when it is pointed at.` : "No interval is computed for this measure."} The star is dense. ${shown.length} points.`
+        ? `${view.says} Up: ${measure.label}. ${measure.low ? bars ? "Bars: 95 % intervals, as in the tables." : `Bars are left out, with ${most} points a panel: a point's own is shown when it is pointed at.` : "No interval is computed for this measure."} ${shown.some(spot => spot.point.arm === 0) ? "The star is dense. " : ""}${shown.length} points.${left_out ? ` Left out: ${left_out} points that lack a task that the others have.` : ""}`
         : "Nothing was run of what is chosen, or this was not measured.";
     drawTable(shown, xName, yName);
 }
 
 function drawTable(shown, xName, yName) {
     const most = 400, host = document.getElementById("chart-table");
-    const head = ["model", "tokens", "method", "requested", "sparsity", "cost", "score", "95 %", "against dense", "95 %", "samples"];
+    const head = ["model", "tokens", "method", "requested", "sparsity", axisLabel("cost", measured(state.phase)), "score", "95 %", "against dense", "95 %", "samples"];
     const row = spot => [data.models[spot.point.model].label, String(spot.length), data.arms[spot.point.arm].label, requested(spot.point), fixed(spot.sparsity, 3), prefixed(spot.cost),
         fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples)];
     if (!host.open) { host.querySelector("div").replaceChildren(); return; }

@@ -33,7 +33,7 @@ function leaders(within) {
             rows.push({arm: a, method: arm.label, phase: arm.phase, model: data.models[list[0].model].label, tokens: data.lengths[list[0].length], best,
                 sparsity: best ? levelOf(best) : null, executed: best?.sparsity ?? null, loss: best?.loss ?? null, low: best?.loss_low ?? null, high: best?.loss_high ?? null,
                 sure: sure ? levelOf(sure) : null, choosing: best?.choosing ?? null, seconds: best?.seconds ?? null, bytes: best?.bytes ?? null,
-                samples: Math.min(...spots.map(spot => spot.samples))});
+                samples: Math.min(...spots.map(spot => spot.samples)), tasks: Math.min(...spots.map(spot => spot.tasks))});
         }
     });
     return rows;
@@ -48,7 +48,7 @@ function leadersOverall(rows) {
         const over = (name, how) => holds && list.every(row => known(row[name])) ? how(...list.map(row => row[name])) : null;
         return {...list[0], model: `${list.length} settings`, tokens: null, best: worst?.best ?? null, sparsity: over("sparsity", Math.min), executed: over("executed", Math.min),
             loss: worst?.loss ?? null, low: worst?.low ?? null, high: worst?.high ?? null, sure: list.every(row => known(row.sure)) ? Math.min(...list.map(row => row.sure)) : null,
-            choosing: over("choosing", Math.max), seconds: over("seconds", Math.max), bytes: over("bytes", Math.max), samples: Math.min(...list.map(row => row.samples))};
+            choosing: over("choosing", Math.max), seconds: over("seconds", Math.max), bytes: over("bytes", Math.max), samples: Math.min(...list.map(row => row.samples)), tasks: Math.min(...list.map(row => row.tasks))};
     });
 }
 
@@ -58,7 +58,7 @@ const board_columns = [
     ["loss", "loss there", row => percent(row.loss)], ["high", "95 %", row => known(row.low) ? `[${fixed(100 * row.low, 1)}, ${fixed(100 * row.high, 1)}]` : ""],
     ["sure", "sure up to", row => known(row.sure) ? levelText(row.sure) : "none"], ["choosing", "choosing", row => percent(row.choosing)],
     ["seconds", "seconds", row => known(row.seconds) ? String(Number(row.seconds.toPrecision(3))) : "–"], ["bytes", "bytes", row => prefixed(row.bytes)],
-    ["samples", "samples", row => String(row.samples)]];
+    ["samples", "samples", row => String(row.samples)], ["tasks", "tasks", row => String(row.tasks)]];
 
 function drawLeaderboard() {
     const host = document.getElementById("board"), within = state.within / 100, each = leaders(within), several = new Set(each.map(row => row.model + row.tokens)).size > 1;
@@ -80,7 +80,7 @@ function drawLeaderboard() {
         element("div", {class: "controls"},
             element("label", {}, "may lose, % of dense", element("input", {type: "number", min: 0, max: 100, step: "any", value: state.within, "data-board": "within",
                 onchange: event => set("within")(Math.max(0, Number(event.target.value) || 0))})),
-            groups.length > 1 ? chooser("tasks", groups.map(group => [group.label, group.label]), state.tasks, chosen_tasks => { state.tasks = chosen_tasks; redraw(); }) : null,
+            groups.length > 1 ? chooser("tasks", groups.map(group => [group.label, groupText(group)]), state.tasks, chosen_tasks => { state.tasks = chosen_tasks; redraw(); }) : null,
             several ? chooser("a row", [["all", "a method, what holds for all of them"], ["each", "a method, model and length"]], state.rows, set("rows")) : null,
             element("label", {}, "find", element("input", {type: "search", value: state.find, "data-board": "find", oninput: event => set("find")(event.target.value)}))),
         element("p", {class: "note"}, `Largest sparsity asked for up to which a method loses at most ${state.within} % of dense, on ${groupNamed(state.tasks).label}; sure up to: ` +

@@ -2,7 +2,7 @@
 
 stateBegin({view: "frontier", phase: phases[0] || "prefill", tasks: groups[0].label, y: "score", cost: "paper", batch: data.batch, level: "",
             colour: "auto", model: null, length: null, arm: null,
-            within: data.within, rows: "all", sort: "-sparsity", find: "", show: "all", order: "grid", page: 1, of: "", sample: "", against: ""}, ["model", "length", "arm"]);
+            within: data.within, rows: "all", sort: "-sparsity", find: "", asked: "", show: "all", order: "grid", page: 1, of: "", sample: "", against: ""}, ["model", "length", "arm"]);
 document.body.append(tip, spoken);
 document.getElementById("chart-table").addEventListener("toggle", () => drawExplorer());
 function drawAll() {

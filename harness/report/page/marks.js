@@ -2,7 +2,7 @@
  * common divisor: 72 methods are told apart. */
 
 const mark_colours = 8;
-const mark_shapes = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
+const mark_shapes = ["circle", "square", "triangle-up", "triangle-down", "diamond", "cross"];
 const mark_styles = 9; /* six filled, three hollow */
 
 function markOf(arm) {

@@ -56,6 +56,7 @@ function cellsInView() {
             : (point.arm === 0 || (arm.phase === state.phase && chosen("arm", arm.label))) && group.tasks.includes(cell.task) &&
               chosen("model", data.models[point.model].label) && chosen("length", data.lengths[point.length]);
         if (state.of && !group.tasks.includes(cell.task)) kept[c] = 0;
+        if (state.asked && requested(point) !== state.asked) kept[c] = 0;
     });
     return kept;
 }
@@ -97,6 +98,7 @@ function drawSampleList() {
     host.replaceChildren(
         element("div", {class: "controls"},
             chooser("show", Object.entries(sample_filters).map(([name, [text]]) => [name, text]), state.show, set("show")),
+            chooser("sparsity asked for", [["", "all"], ...["0", ...levelsOf(state.phase)].map(level => [level, level === "0" ? "dense" : level])], state.asked, set("asked")),
             chooser("order", Object.entries(sample_orders).map(([name, [text]]) => [name, text]), state.order, set("order")),
             state.of ? element("button", {type: "button", onclick: () => set("of")("")}, "show all that is chosen above, not only the point that was clicked") : null),
         element("p", {class: "note", id: "sample-count", "aria-live": "polite"}, `${list.length} samples of ${state.of ? "the point that was clicked" : "what is chosen above"}, of ${all_samples.count} in all`),
@@ -196,6 +198,15 @@ function pictureOf(title, picture) {
         element("div", {class: "note"}, `layer ${picture.layer}, head ${picture.head}; ${picture.queries} queries down, ${picture.keys} keys across`));
 }
 
+/* The expected answers, stored as a JSON list. */
+function goldText(gold) {
+    try {
+        return JSON.parse(gold).join("; ");
+    } catch {
+        return gold;
+    }
+}
+
 const cellTitle = cell => { const point = points[cell.point]; return point.arm ? `${data.arms[point.arm].label} at ${requested(point)}` : "dense"; };
 
 async function drawSample() {
@@ -217,7 +228,7 @@ async function drawSample() {
         host.replaceChildren(
             element("h3", {tabindex: -1}, `Sample ${number}: ${data.tasks[cell.task].label}, ${nameOf(point)}`),
             element("div", {class: "controls"}, chooser("beside", beside.map(own => [own.key, cellTitle(own)]), other?.key, value => { state.against = value; stateWrite(); drawSample(); })),
-            element("p", {}, "Expected: ", element("code", {id: "gold"}, gold)),
+            element("p", {}, "Expected: ", element("code", {id: "gold"}, goldText(gold))),
             element("p", {class: "note", id: "difference"}, theirAnswer === undefined ? "There is no other cell with this sample." : found ? `The answers part at word ${found.word + 1}, marked.` : "Both answer the same."),
             element("div", {class: "pair"}, answerOf(cellTitle(cell), answer, found && found.at[0], data.samples.rows[cell.index][1][row], mine.tokens[row]),
                 theirAnswer === undefined ? null : answerOf(cellTitle(other), theirAnswer, found && found.at[1], data.samples.rows[other.index][1][otherRow], theirs.tokens[otherRow])),
