@@ -30,7 +30,7 @@ static sf_status keep(void *user, int cells, const sf_cell_info *cell, const sf_
         for (int p = 0; p < SF_PHASES; p++)
             if (c % 200) what[n].picture[p] = NULL; /* 64 KB each */
         if (!dense) {
-            snprintf(label[n], sizeof label[n], "%s_%c", synthetic_arm[arm].method, 'a' + many->variant);
+            snprintf(label[n], sizeof label[n], "%s%s_%c", synthetic_arm[arm].method, arm == SYNTHETIC_QUEST_64 ? "64" : "", 'a' + many->variant);
             own[n].label[phase] = label[n];
             snprintf(own[n].key, sizeof own[n].key, "%08x%.24s", many->variant + 1, cell[c].key + 8);
             own[n].key[0] = cell[c].key[7]; /* the model's digit, which the variant's has replaced */

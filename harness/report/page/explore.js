@@ -90,12 +90,14 @@ function listOf(legend, list, items, text, mark) {
     const boxes = items.map(item => element("label", {}, element("input", {type: "checkbox", value: item, checked: chosen(list, item), onchange: apply}),
         mark ? mark(item) : null, text(item)));
     function apply() { choose(list, items, own => boxes.some(box => box.firstChild.checked && box.firstChild.value === own)); redraw(); }
-    const set = wanted => () => { boxes.forEach(box => { if (box.style.display !== "none") box.firstChild.checked = wanted; }); if (wanted) apply(); };
+    /* Those that are found, and no others; without a search, all. */
+    const only = () => { boxes.forEach(box => { box.firstChild.checked = box.style.display !== "none"; }); apply(); };
+    const none = () => boxes.forEach(box => { box.firstChild.checked = false; }); /* drawn once one is ticked */
     const find = event => boxes.forEach(box => { box.style.display = box.textContent.toLowerCase().includes(event.target.value.toLowerCase()) ? "" : "none"; });
     const buttons = items.length > 3 ? element("div", {class: "controls"},
         many ? element("input", {type: "search", "aria-label": `find in ${legend}`, placeholder: "find…", oninput: find}) : null,
-        element("button", {type: "button", onclick: set(true)}, many ? "tick all found" : "tick all"),
-        element("button", {type: "button", onclick: set(false)}, "untick")) : null;
+        element("button", {type: "button", onclick: only}, many ? "only those found" : "tick all"),
+        element("button", {type: "button", onclick: none}, "untick, to choose anew")) : null;
     const count = items.filter(item => chosen(list, item)).length;
     return element("details", {class: "field", open: open_lists.has(list), "data-control": list,
         ontoggle: event => event.target.open ? open_lists.add(list) : open_lists.delete(list)},
