@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/status.h"
+
 typedef enum sf_param_type {
     SF_INT,    /* int */
     SF_REAL,   /* double */
@@ -34,6 +36,13 @@ typedef struct sf_param {
     bool late;            /* younger than results that hold: no part of their keys while it has its default */
     const char *doc;      /* one line, with the unit */
 } sf_param;
+
+/* That a table is well-formed and fits its struct; both may be absent. Messages name `where` it comes from, what it
+ * belongs to ("method", "quest"), and the row. */
+sf_status sf_params_validate(const sf_param *table, size_t size, const char *kind, const char *name, const char *where);
+bool sf_good_name(const char *name);      /* [a-z0-9_]+, shorter than 64 */
+size_t sf_param_size(sf_param_type type); /* bytes of its field; 0: there is no such type */
+void sf_param_range(const sf_param *p, double *low, double *high);
 
 /* Parameters as canonical JSON (table order; `late` ones at their default left out), malloc'ed. */
 char *sf_params_json(const sf_param *table, const void *params);

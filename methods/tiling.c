@@ -44,7 +44,8 @@ static int32_t keys_of(const struct slashes *s, int end, int keys, int32_t *inde
 static sf_lists lists_of(sf_attention *a, sf_lists columns, sf_lists diagonals)
 {
     size_t heads = (size_t)columns.rows, tiles = ((size_t)a->queries + TILE - 1) / TILE, rows = heads * tiles;
-    int32_t *columns_of = malloc((heads + 1) * sizeof *columns_of), *diagonals_of = malloc((heads + 1) * sizeof *columns_of);
+    int32_t *columns_of = malloc((heads + 1) * sizeof *columns_of),
+            *diagonals_of = malloc((heads + 1) * sizeof *columns_of);
     int32_t *column = malloc((heads * (size_t)columns.stride + 1) * sizeof *column);
     int32_t *diagonal = malloc((heads * (size_t)diagonals.stride + 1) * sizeof *diagonal);
     int32_t *count = malloc((rows + 1) * sizeof *count), *index = NULL;
@@ -59,8 +60,8 @@ static sf_lists lists_of(sf_attention *a, sf_lists columns, sf_lists diagonals)
             a->status = sf_fail(SF_NO_MEMORY, "tiling: %zu lists of %d keys", rows, (int)most);
         for (size_t row = 0; row < rows && !a->status; row++) {
             size_t h = row / tiles;
-            struct slashes s = {column + h * (size_t)columns.stride, diagonal + h * (size_t)diagonals.stride, columns_of[h],
-                                diagonals_of[h]};
+            struct slashes s = {column + h * (size_t)columns.stride, diagonal + h * (size_t)diagonals.stride,
+                                columns_of[h], diagonals_of[h]};
             int end = a->keys - a->queries + (int)(row % tiles + 1) * TILE;
             count[row] = keys_of(&s, end, a->keys, fill ? index + row * (size_t)most : NULL);
             if (count[row] > most) most = count[row];

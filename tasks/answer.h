@@ -32,7 +32,7 @@ typedef struct sf_list {
 
 void sf_list_add(sf_list *list, const char *at, size_t bytes);
 void sf_list_sort(sf_list *list);
-void sf_list_set(sf_list *list); /* sorts and drops repeats */
+void sf_list_set(sf_list *list);                        /* sorts and drops repeats */
 int sf_list_common(const sf_list *a, const sf_list *b); /* items of two sorted lists, repeats counted */
 void sf_list_free(sf_list *list);
 

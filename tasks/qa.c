@@ -77,8 +77,9 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     return SF_OK;
 }
 
-/* The first `wanted` items of the shuffled data set that fit, or as many as there are; leaves the last in p->item. Where
- * none can fit, the shortest of all is left there: the message about a length that is too small then names the least. */
+/* The first `wanted` items of the shuffled data set that fit, or as many as there are; leaves the last in p->item.
+ * Where none can fit, the shortest of all is left there: the message about a length that is too small then names the
+ * least. */
 static sf_status draw_items(packing *p, const sf_qa_params *params, const sf_request *request, int wanted, int *found)
 {
     const sf_qa_set *set = p->set;
@@ -126,9 +127,10 @@ static sf_status choose_item(packing *p, const sf_qa_params *params, const sf_re
                        prompt->task, request->index, found, p->set->items,
                        params->longest < request->max_tokens ? params->longest : request->max_tokens, found);
     SF_TRY(sf_prompt_least(request, prompt, &content, &tokens));
-    if (tokens > request->max_tokens || tokens <= params->longest) return SF_OK; /* the fitting says how many it takes */
-    return sf_fail(SF_BAD_INPUT, "%s: no question takes at most %d tokens, the shortest %d; raise longest", prompt->task,
-                   params->longest, tokens);
+    if (tokens > request->max_tokens || tokens <= params->longest)
+        return SF_OK; /* the fitting says how many it takes */
+    return sf_fail(SF_BAD_INPUT, "%s: no question takes at most %d tokens, the shortest %d; raise longest",
+                   prompt->task, params->longest, tokens);
 }
 
 static sf_status open_packing(const sf_qa_params *params, const sf_request *request, const sf_qa_style *style,

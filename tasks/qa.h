@@ -31,9 +31,9 @@ typedef struct sf_qa_style {
     const char *ask; /* stands in front of the question */
 } sf_qa_style;
 
-/* Fills prompt and gold answers of a zeroed sample. Questions are drawn without replacement: sample i of a seed asks the
- * i-th of a shuffled data set among those that take at most `longest` tokens and the request's. Error: so many there are
- * not. */
+/* Fills prompt and gold answers of a zeroed sample. Questions are drawn without replacement: sample i of a seed asks
+ * the i-th of a shuffled data set among those that take at most `longest` tokens and the request's. Error: so many
+ * there are not. */
 sf_status sf_qa_fit(const sf_qa_params *params, const sf_request *request, const sf_qa_style *style, sf_sample *out);
 
 /* How many of these there are, at most `most` (sf_task.supply). */

@@ -194,7 +194,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     n->needles = keys * p->values;
 
     bool single = p->queries * p->values == 1;
-    char introduction[300], closing[100]; /* one question: one secret is spoken of, as RULER does, whatever else is there */
+    char introduction[300],
+        closing[100]; /* one question: one secret is spoken of, as RULER does, whatever else is there */
     if (single)
         snprintf(introduction, sizeof introduction,
                  "A secret %s is written down somewhere in the text below. Read the text with "
@@ -227,8 +228,11 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     };
     static const char *const units[] = {
         [NOISE] = "neutral sentences", [PROSE] = "words of prose", [NEEDLES] = "other needles"};
-    const sf_content content = {
-        .self = n, .unit = units[p->haystack], .most = 1 << 24, .pad = p->haystack == NEEDLES ? sf_noise : NULL, .write = write};
+    const sf_content content = {.self = n,
+                                .unit = units[p->haystack],
+                                .most = 1 << 24,
+                                .pad = p->haystack == NEEDLES ? sf_noise : NULL,
+                                .write = write};
     sf_status status = prefix.failed ? sf_fail(SF_NO_MEMORY, "ruler_niah: no memory") : SF_OK;
     if (status == SF_OK && p->haystack == PROSE) status = sf_prose_open(p->text, &n->prose);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);

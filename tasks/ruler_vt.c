@@ -89,8 +89,7 @@ static void add_question(const chains *k, sf_text *out)
 static void add_prefix(const chains *k, const struct params *p, sf_text *out)
 {
     sf_text_add(out, "Answer:");
-    if (p->answer_prefix)
-        sf_text_format(out, " The %d variables with the value %d are:", k->hops + 1, k->value[0]);
+    if (p->answer_prefix) sf_text_format(out, " The %d variables with the value %d are:", k->hops + 1, k->value[0]);
 }
 
 static sf_status write(void *self, int units, sf_text *context, sf_text *question)

@@ -1,4 +1,5 @@
-/* The formats of the synthetic tasks and of the stories. score_open.c, score_letters.c and score_match.c have the rest. */
+/* The formats of the synthetic tasks and of the stories. score_open.c, score_letters.c and score_match.c have the rest.
+ */
 #include "tasks/score.h"
 
 #include <math.h>
@@ -27,10 +28,7 @@ static parts parts_of(const char *text, bool whole_if_untagged)
     return p;
 }
 
-static sf_status end(bool failed)
-{
-    return failed ? sf_fail(SF_NO_MEMORY, "no memory to score an answer") : SF_OK;
-}
+static sf_status end(bool failed) { return failed ? sf_fail(SF_NO_MEMORY, "no memory to score an answer") : SF_OK; }
 
 static const char *characters(const sf_text *t) { return t->data ? t->data : ""; }
 
@@ -180,8 +178,7 @@ static void read_pairs(sf_span text, numbered *out)
     pcre2_match_data *match = code ? pcre2_match_data_create_from_pattern(code, NULL) : NULL;
     out->failed |= !match;
     sf_text pair = {0}, lower = {0};
-    for (PCRE2_SIZE from = 0;
-         match && pcre2_match(code, (PCRE2_SPTR)text.at, text.bytes, from, 0, match, NULL) > 0;) {
+    for (PCRE2_SIZE from = 0; match && pcre2_match(code, (PCRE2_SPTR)text.at, text.bytes, from, 0, match, NULL) > 0;) {
         const PCRE2_SIZE *at = pcre2_get_ovector_pointer(match);
         sf_text_clear(&pair);
         sf_text_clear(&lower);

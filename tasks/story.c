@@ -63,9 +63,10 @@ void sf_story_item(int item, sf_text *out)
 static int pool(const sf_story *s, sf_phrases kind)
 {
     static const int study[SF_PHRASE_KINDS] = {
-        [SF_ARRIVAL] = 10, [SF_REASON] = 10, [SF_EVENT] = 10,   [SF_EVENTS] = 20,   [SF_EXTRA] = 10,      [SF_MEETING] = 10,
-        [SF_TALK] = 30,    [SF_PURCHASE] = 9, [SF_SALE] = 5,    [SF_FAREWELL] = 10, [SF_CONCLUSION] = 10, [SF_PLACES] = 64,
-        [SF_PERSONS] = 49, [SF_ADJECTIVES] = 18, [SF_MATERIALS] = 15, [SF_NOUNS] = 21};
+        [SF_ARRIVAL] = 10, [SF_REASON] = 10,     [SF_EVENT] = 10,      [SF_EVENTS] = 20,
+        [SF_EXTRA] = 10,   [SF_MEETING] = 10,    [SF_TALK] = 30,       [SF_PURCHASE] = 9,
+        [SF_SALE] = 5,     [SF_FAREWELL] = 10,   [SF_CONCLUSION] = 10, [SF_PLACES] = 64,
+        [SF_PERSONS] = 49, [SF_ADJECTIVES] = 18, [SF_MATERIALS] = 15,  [SF_NOUNS] = 21};
     return s->shape.pools ? study[kind] : sf_phrase_count(kind);
 }
 

@@ -120,7 +120,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct params, f)
 static const sf_param params[] = {
-    {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_QUERIES, .initial = 16, .doc = "questions, each about another chapter"},
+    {FIELD(queries), .type = SF_INT, .low = 1, .high = MOST_QUERIES, .initial = 16,
+     .doc = "questions, each about another chapter"},
     {FIELD(depth), .type = SF_REAL, .low = -1, .high = 1, .initial = -1,
      .doc = "place of the chapters asked about, 0 (start) to 1 (end); below 0: anywhere"},
     SF_STORY_PARAMS(struct params),

@@ -2,7 +2,8 @@
  *
  * The same task, parameters, seed, index, budget and token counter give the same sample, byte for byte, on every
  * machine and at every sparsity, so that comparisons are paired. A task knows text and token counts, no model. To add
- * one: write tasks/NAME.c and add a line to tasks/registry.c. */
+ * one: write tasks/NAME.c and add a line to tasks/registry.c; or build the same file as a shared object that also
+ * exports `const sf_task *sf_plugin_task(void)`, and name it under `plugins:` in the config (examples/task). */
 #ifndef SF_TASK_H
 #define SF_TASK_H
 
@@ -92,6 +93,5 @@ typedef struct sf_task {
 sf_status sf_task_score(const sf_task *task, const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 extern const sf_task *const sf_tasks[]; /* NULL-terminated (tasks/registry.c) */
-const sf_task *sf_task_find(const char *name); /* NULL: none has this name */
 
 #endif

@@ -99,7 +99,8 @@ static const struct {
     {SF_QA_CHOICE, QUALITY("\"question\": \"q\", \"options\": [\"a\", \"b\"], \"gold_label\": 3"), 1, "found 3 of 2"},
     {SF_QA_CHOICE, QUALITY("\"question\": \"q\", \"options\": [\"a\", 2], \"gold_label\": 1"), 1,
      "expected options[1] of questions[0] to be a text"},
-    {SF_QA_CHOICE, "{\"article\": \"\", \"questions\": []}\n", 1, "\"article\" of the line to be a text, found an empty"},
+    {SF_QA_CHOICE, "{\"article\": \"\", \"questions\": []}\n", 1,
+     "\"article\" of the line to be a text, found an empty"},
     {SF_QA_HOTPOT, "[{\"question\": \"q\", \"answer\": \"a\"}]", 1, "with a member \"context\""},
     {SF_QA_HOTPOT, "[{\"question\": \"q\", \"answer\": \"\", \"context\": []}]", 1, "found an empty one"},
     {SF_QA_HOTPOT, "[{\"question\": \"q\", \"answer\": \"a\", \"context\": []}]", 1, "1 to 64 documents, found 0"},
@@ -204,7 +205,8 @@ static void good_files(void **state)
     assert_ptr_equal(set, again); /* not read twice */
     unlink(path);
 
-    write_file("{\"context\": \"c\", \"questions\": [\"Question: q\\nA. a\", \"Q\\na. A\"], \"answer\": [\"A\", \"B\"]}\n");
+    write_file(
+        "{\"context\": \"c\", \"questions\": [\"Question: q\\nA. a\", \"Q\\na. A\"], \"answer\": [\"A\", \"B\"]}\n");
     assert_int_equal(sf_qa_open(path, SF_QA_CHOICE, &set), SF_OK);
     assert_int_equal(set->items, 1); /* the same question, as the study compares them: letter case aside */
     assert_string_equal(set->item[0].question, "q\nA. a"); /* TOEFL-QA's label is gone */
@@ -259,15 +261,16 @@ static void official_layouts(void **state)
     assert_string_equal(set->document[0].text, "The mill was built in 1512.");
     unlink(path);
 
-    write_file("{\"article_id\": \"52845\", \"set_unique_id\": \"52845_75VB1ISR\", \"batch_num\": \"23\", \"writer_id\": "
-               "\"1005\", \"source\": \"Gutenberg\", \"title\": \"The Mill\", \"year\": 1953, \"author\": \"N. N.\", "
-               "\"topic\": \"Short stories\", \"article\": \"THE MILL\\n\\nIt stood by the river.\\n\", \"questions\": "
-               "[{\"question\": \"Where did the mill stand?\", \"question_unique_id\": \"52845_75VB1ISR_1\", "
-               "\"options\": [\"On a hill\", \"By the river\", \"In a wood\", \"Nowhere\"], \"writer_label\": 2, "
-               "\"gold_label\": 2, \"validation\": [{\"untimed_annotator_id\": \"0021\", \"untimed_answer\": 2, "
-               "\"untimed_eval1_answerability\": 1, \"untimed_eval2_context\": 1, \"untimed_best_distractor\": 1}], "
-               "\"speed_validation\": [{\"speed_annotator_id\": \"0016\", \"speed_answer\": 1}], \"difficult\": 0}], "
-               "\"url\": \"http://example.org/52845\", \"license\": \"none\"}\n");
+    write_file(
+        "{\"article_id\": \"52845\", \"set_unique_id\": \"52845_75VB1ISR\", \"batch_num\": \"23\", \"writer_id\": "
+        "\"1005\", \"source\": \"Gutenberg\", \"title\": \"The Mill\", \"year\": 1953, \"author\": \"N. N.\", "
+        "\"topic\": \"Short stories\", \"article\": \"THE MILL\\n\\nIt stood by the river.\\n\", \"questions\": "
+        "[{\"question\": \"Where did the mill stand?\", \"question_unique_id\": \"52845_75VB1ISR_1\", "
+        "\"options\": [\"On a hill\", \"By the river\", \"In a wood\", \"Nowhere\"], \"writer_label\": 2, "
+        "\"gold_label\": 2, \"validation\": [{\"untimed_annotator_id\": \"0021\", \"untimed_answer\": 2, "
+        "\"untimed_eval1_answerability\": 1, \"untimed_eval2_context\": 1, \"untimed_best_distractor\": 1}], "
+        "\"speed_validation\": [{\"speed_annotator_id\": \"0016\", \"speed_answer\": 1}], \"difficult\": 0}], "
+        "\"url\": \"http://example.org/52845\", \"license\": \"none\"}\n");
     assert_int_equal(sf_qa_open(path, SF_QA_CHOICE, &set), SF_OK); /* QuALITY 1.0.1 */
     assert_true(set->documents == 1 && set->items == 1);
     assert_string_equal(set->document[0].text, "THE MILL\n\nIt stood by the river.");

@@ -212,9 +212,9 @@ static const struct row {
     {&LETTER, T("B."), 1, 1, true},
     {&LETTER, T("A"), 0, 0, true},
     {&LETTER, T("BB"), 0, 0, true},
-    {&LETTER, T("Question 7. B"), 0, 1, false},    /* prose: no choice, whatever letters it holds */
-    {&LETTER, T("The answer is B"), 0, 0, false},  /* "answer" brings an A */
-    {&LETTER, T("It must be so"), 0, 1, false},    /* "be" brings a B */
+    {&LETTER, T("Question 7. B"), 0, 1, false},   /* prose: no choice, whatever letters it holds */
+    {&LETTER, T("The answer is B"), 0, 0, false}, /* "answer" brings an A */
+    {&LETTER, T("It must be so"), 0, 1, false},   /* "be" brings a B */
     {&LETTER, T("The light of noon"), 0, 0, false},
     {&LETTER, T("**B**"), 1, 1, true},
     {&LETTER, T("\u00a0[b];\n"), 1, 1, true},
@@ -328,8 +328,8 @@ static void scored_in_python(void **state)
         sf_score got;
         assert_string_equal(formats[n % 10]->name, name);
         assert_int_equal(formats[n % 10]->score(NULL, &sample, text, &got), SF_OK);
-        bool same = json_is_null(reference) ? isnan(got.reference)
-                                            : fabs(got.reference - json_number_value(reference)) < 1e-12;
+        bool same =
+            json_is_null(reference) ? isnan(got.reference) : fabs(got.reference - json_number_value(reference)) < 1e-12;
         if (!same || fabs(got.strict - strict) > 1e-12 || got.parsed != (bool)parsed) {
             print_error("row %d: found %g %g %d for %s", n, got.strict, got.reference, got.parsed, line);
             wrong++;

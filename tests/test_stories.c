@@ -218,7 +218,8 @@ static void distinct_chapters(void **state)
     for (int pools = 0; pools < 2; pools++)
         for (int index = 0; index < 30; index++) {
             sf_sample s = {0};
-            sf_request request = {.seed = 1, .index = index, .max_tokens = index % 2 ? 4096 : 32768, .tokens = counter_fours};
+            sf_request request = {
+                .seed = 1, .index = index, .max_tokens = index % 2 ? 4096 : 32768, .tokens = counter_fours};
             struct retrieval_params p = {{1, 0.5, pools}, 16, index % 3 ? -1 : 0.5};
             assert_int_equal(sf_story_retrieval.generate(&p, &request, &s), SF_OK);
             bool asked[1000] = {false};

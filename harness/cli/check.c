@@ -1,54 +1,91 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/lab/check.h"
+#include "base/plugin.h"
 #include "harness/cli/cli.h"
-#include "harness/config/sweep.h"
+#include "harness/lab/check.h"
 #include "methods/find.h"
+#include "tasks/check.h"
+#include "tasks/find.h"
 
 static const struct argp_option options[] = {
-    {"device", 'd', "NAME", 0, "backend to check beside the reference (default: cpu)", 0},
+    {"device", 'd', "NAME", 0, "backend to check methods on, beside the reference (default: cpu)", 0},
     {0},
 };
 
-struct args { const char *method, *device; };
+struct args { const char *what, *device; };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct args *a = state->input;
     switch (key) {
     case 'd': a->device = arg; return 0;
-    case ARGP_KEY_ARG: a->method = arg; return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "name a method, a plug-in (.so), or all"); return 0;
+    case ARGP_KEY_ARG: a->what = arg; return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "name a method, a task, a plug-in (.so), all, or tasks"); return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
 
+static sf_status check_method(const sf_method *method, const char *device, int *failed)
+{
+    int here = 0;
+    SF_TRY(sf_check_method(method, device, stdout, &here));
+    *failed += here;
+    return SF_OK;
+}
+
+static sf_status check_task(const sf_task *task, int *failed)
+{
+    int here = 0;
+    SF_TRY(sf_check_task(task, stdout, &here));
+    *failed += here;
+    return SF_OK;
+}
+
+/* What a shared object brings: a method, a task, or both. */
+static sf_status check_plugin(const char *path, const char *device, int *failed)
+{
+    void *brings_method;
+    const sf_method *method;
+    const sf_task *task;
+    SF_TRY(sf_plugin_symbol(path, "sf_plugin", &brings_method));
+    SF_TRY(sf_task_load(path, &task));
+    if (task) SF_TRY(check_task(task, failed));
+    if (task && !brings_method) return SF_OK;
+    SF_TRY(sf_plugin_load(path, &method));
+    return check_method(method, device, failed);
+}
+
+static sf_status check(const struct args *a, int *failed)
+{
+    const sf_method *method = sf_method_find(a->what);
+    const sf_task *task = sf_task_find(a->what);
+    bool methods = strcmp(a->what, "all") == 0, tasks = strcmp(a->what, "tasks") == 0;
+    for (int i = 0; methods && sf_methods[i]; i++) SF_TRY(check_method(sf_methods[i], a->device, failed));
+    for (int i = 0; tasks && sf_tasks[i]; i++) SF_TRY(check_task(sf_tasks[i], failed));
+    if (methods || tasks) return SF_OK;
+    if (method) return check_method(method, a->device, failed);
+    if (task) return check_task(task, failed);
+    if (strstr(a->what, ".so")) return check_plugin(a->what, a->device, failed);
+    return sf_fail(SF_BAD_INPUT, "unknown method or task '%s'; `frontier list methods` and `frontier list tasks` name them",
+                   a->what);
+}
+
 int sf_cmd_check(int argc, char **argv)
 {
-    static const struct argp argp = {options, parse, "METHOD|PLUGIN.so|all",
+    static const struct argp argp = {options, parse, "METHOD|TASK|PLUGIN.so|all|tasks",
                                      "Certifies a sparse-attention method: full budget equals dense, causality, density as "
-                                     "counted, the same result on every backend and thread count, and more.\v"
-                                     "Example:\n  frontier check quest\n  frontier check ./sink_window.so",
+                                     "counted, the same result on every backend and thread count, and more. Certifies a "
+                                     "task: same seed, same sample, lengths met, its own answer scores 1, an empty one 0, "
+                                     "any bytes are an answer. `all`: every method, `tasks`: every task.\v"
+                                     "Example:\n  frontier check quest\n  frontier check ./sink_window.so\n"
+                                     "  frontier check niah",
                                      NULL, NULL, NULL};
     struct args a = {.device = "cpu"};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
-    bool all = strcmp(a.method, "all") == 0;
     int failed = 0;
-    if (!all) {
-        const sf_method *method = sf_method_find(a.method);
-        sf_status status = SF_OK;
-        if (!method && strstr(a.method, ".so")) status = sf_plugin_load(a.method, &method);
-        else if (!method) status = sf_fail(SF_BAD_INPUT, "unknown method '%s'; `frontier list methods` names them", a.method);
-        if (status == SF_OK) status = sf_check_method(method, a.device, stdout, &failed);
-        if (status != SF_OK) return sf_cli_end(status);
-    }
-    for (int i = 0; all && sf_methods[i]; i++) {
-        int here = 0;
-        sf_status status = sf_check_method(sf_methods[i], a.device, stdout, &here);
-        if (status != SF_OK) return sf_cli_end(status);
-        failed += here;
-    }
+    sf_status status = check(&a, &failed);
+    if (status != SF_OK) return sf_cli_end(status);
     fflush(stdout);
     if (failed) fprintf(stderr, "frontier: %d check%s failed\n", failed, failed > 1 ? "s" : "");
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -7,10 +7,12 @@
 
 #include "harness/cli/cli.h"
 #include "base/data.h"
+#include "base/plugin.h"
 #include "harness/model/describe.h"
 #include "harness/model/family.h"
 #include "harness/model/model.h"
 #include "harness/config/sweep.h"
+#include "tasks/find.h"
 
 static const struct argp_option options[] = {
     {"json", 'j', NULL, 0, "print JSON", 0},
@@ -88,22 +90,32 @@ static json_t *methods(const sf_strings *plugin, sf_status *status)
     for (int i = 0; sf_methods[i]; i++) json_array_append_new(list, method_json(sf_methods[i]));
     for (int i = 0; i < plugin->n && *status == SF_OK; i++) {
         const sf_method *m;
+        void *brings_one;
+        *status = sf_plugin_symbol(plugin->item[i], "sf_plugin", &brings_one);
+        if (*status != SF_OK || !brings_one) continue;
         *status = sf_plugin_load(plugin->item[i], &m);
         if (*status == SF_OK) json_array_append_new(list, method_json(m));
     }
     return list;
 }
 
-static json_t *tasks(void)
+static json_t *task_json(const sf_task *t)
+{
+    json_t *o = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:b, s:i}", "name", t->name, "summary", t->summary, "source",
+                          t->source, "metric", t->metric, "dispersion", t->high_dispersion ? "high" : "low", "scope",
+                          t->high_scope ? "high" : "low", "natural", t->natural, "output", t->output);
+    json_object_set_new(o, "params", params_json(t->params));
+    return o;
+}
+
+static json_t *tasks(const sf_strings *plugin, sf_status *status)
 {
     json_t *list = json_array();
-    for (int i = 0; sf_tasks[i]; i++) {
-        const sf_task *t = sf_tasks[i];
-        json_t *o = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:b, s:i}", "name", t->name, "summary", t->summary, "source",
-                              t->source, "metric", t->metric, "dispersion", t->high_dispersion ? "high" : "low", "scope",
-                              t->high_scope ? "high" : "low", "natural", t->natural, "output", t->output);
-        json_object_set_new(o, "params", params_json(t->params));
-        json_array_append_new(list, o);
+    for (int i = 0; sf_tasks[i]; i++) json_array_append_new(list, task_json(sf_tasks[i]));
+    for (int i = 0; i < plugin->n && *status == SF_OK; i++) {
+        const sf_task *t;
+        *status = sf_task_load(plugin->item[i], &t);
+        if (t) json_array_append_new(list, task_json(t));
     }
     return list;
 }
@@ -293,7 +305,7 @@ int sf_cmd_list(int argc, char **argv)
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     sf_status status = SF_OK;
     json_t *list = strcmp(a.what, "methods") == 0    ? methods(&a.plugin, &status)
-                   : strcmp(a.what, "tasks") == 0    ? tasks()
+                   : strcmp(a.what, "tasks") == 0    ? tasks(&a.plugin, &status)
                    : strcmp(a.what, "families") == 0 ? families()
                    : strcmp(a.what, "models") == 0   ? models(&a.path)
                                                      : NULL;

@@ -42,6 +42,7 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     whole &= json_object_set_new(o, "suffix", model->suffix ? json_string(model->suffix) : json_null()) == 0;
     whole &= json_object_set_new(o, "task", json_string(task->task->name)) == 0;
     whole &= json_object_set_new(o, "task_version", json_integer(task->task->version)) == 0;
+    if (*task->code) whole &= json_object_set_new(o, "task_code", json_string(task->code)) == 0;
     whole &= json_object_set_new(o, "task_params", json_loads(task->json, 0, NULL)) == 0;
     whole &= json_object_set_new(o, "output", json_integer(task->output)) == 0;
     whole &= json_object_set_new(o, "length", json_integer(sweep->length[cell->length])) == 0;

@@ -2,7 +2,9 @@
 #include "harness/config/sweep.h"
 
 #include "base/files.h"
+#include "base/plugin.h"
 #include "methods/find.h"
+#include "tasks/find.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -21,15 +23,28 @@ static sf_status unknown(const sf_node *node, const char *kind, const char *name
                         near ? "; did you mean '" : ".", near ? near : "", near ? "'?" : "", kind);
 }
 
+/* A plug-in brings a method, a task or both. */
+static sf_status load_plugin(const char *path)
+{
+    const sf_method *method;
+    const sf_task *task;
+    void *brings_method;
+    SF_TRY(sf_plugin_symbol(path, "sf_plugin", &brings_method));
+    SF_TRY(sf_task_load(path, &task));
+    if (brings_method || task) return brings_method ? sf_method_load(path, &method) : SF_OK;
+    return sf_fail(SF_BAD_INPUT,
+                   "plug-in %s: exports neither `const sf_method *sf_plugin(void)` nor `const sf_task *sf_plugin_task(void)`",
+                   path);
+}
+
 static sf_status read_plugins(const sf_node *list)
 {
     if (!list) return SF_OK;
     SF_TRY(sf_yaml_list(list));
     for (int i = 0; i < list->items; i++) {
         const char *path;
-        const sf_method *method;
         SF_TRY(sf_yaml_text(list->item[i], &path));
-        sf_status status = sf_method_load(path, &method);
+        sf_status status = load_plugin(path);
         if (status != SF_OK) return sf_blame(status, "%s:%d: plugins", list->item[i]->file, list->item[i]->line);
     }
     return SF_OK;
@@ -178,8 +193,6 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
 static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int output, const sf_prompting *prompting,
                            sf_task_spec *out)
 {
-    static const char *const reserved[] = {"answer", "question", "introduction", "instructions", "output", "label",
-                                           NULL};
     const char *name, *label = NULL;
     const sf_node *params, *given;
     SF_TRY(read_entry(node, &name, &params));
@@ -188,11 +201,13 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int outpu
         const char *names[NAMES];
         int n = 0;
         for (; sf_tasks[n] && n < NAMES; n++) names[n] = sf_tasks[n]->name;
+        for (int i = 0; sf_task_plugin(i) && n < NAMES; i++) names[n++] = sf_task_plugin(i)->name;
         return unknown(node, "task", name, names, n);
     }
+    out->code = sf_task_code(out->task);
     out->params = calloc(1, out->task->params_size + 1);
     if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);
-    SF_TRY(sf_yaml_params(params, out->task->params, reserved, out->params));
+    SF_TRY(sf_yaml_params(params, out->task->params, sf_task_keys, out->params));
     out->prompting = *prompting;
     out->output = output ? output : out->task->output;
     if (params) SF_TRY(read_prompting(params, &out->output, &out->prompting));

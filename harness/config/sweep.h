@@ -23,6 +23,7 @@ sf_status sf_chat_read(const sf_node *chat, sf_model_spec *out);
 
 typedef struct sf_task_spec {
     const sf_task *task;
+    const char *code;              /* hash of the plug-in file it came from; "" for a built-in */
     char *label;                   /* as the config names it; default: the task's name, with the parameters that differ from their defaults */
     void *params;
     char *json;                    /* all parameters and prompting, canonical */

@@ -1,0 +1,54 @@
+#!/bin/bash
+# A task out of tree: built against installed headers, certified, run in a sweep; broken ones are refused, or fail the row
+# of `frontier check` that is theirs, in clear words.
+. "$(dirname "$0")/common.bash"
+tiny
+P=$T/prefix
+make -s install PREFIX="$P" BUILD="$(dirname "$FRONTIER")" >"$T/log" 2>&1 || fail "install: $(cat "$T/log")"
+cp -r examples/task "$T/task"
+cd "$T/task"
+make -s PREFIX="$P" >"$T/log" 2>&1 || fail "the example does not build: $(cat "$T/log")"
+frontier=$P/bin/frontier
+"$frontier" check ./ledger.so >"$T/out" 2>&1 || fail "the example is not certified: $(cat "$T/out")"
+# The same on every machine:
+grep -q 'sample 0 of seed 43 at 4096 tokens: e0ecae67b1fa4f67$' "$T/out" || fail "another sample: $(cat "$T/out")"
+"$frontier" list tasks --plugin ledger.so | grep -q 'digits of a debt' || fail "list tasks does not show it"
+
+cd "$OLDPWD"
+sweep=(-s "plugins=[$T/task/ledger.so]" -s 'tasks=[ledger, ledger: {digits: 6, label: dear}]' -s samples=2)
+"$frontier" run "$T/tiny.yaml" "${sweep[@]}" -o "$T/p.h5" >/dev/null 2>"$T/log" || fail "run: $(cat "$T/log")"
+[ "$(rows "$T/p.h5" | grep -c '"dear"')" = 10 ] || fail "expected 10 rows of the plug-in"
+key() { "$frontier" plan "$T/tiny.yaml" "${sweep[@]}" --json | grep -m1 '"key"'; }
+before=$(key)
+sed -i 's/of debts/of old debts/' "$T/task/ledger.c"
+make -s -C "$T/task" PREFIX="$P" >"$T/log" 2>&1
+[ "$before" != "$(key)" ] || fail "another plug-in, the same key"
+
+# broken NAME SED: an example with a fault
+broken() {
+    sed "$2" "$T/task/ledger.c" >"$T/task/$1.c"
+    cmp -s "$T/task/ledger.c" "$T/task/$1.c" && fail "$1: nothing was broken"
+    make -s -C "$T/task" PREFIX="$P" "$1.so" >"$T/log" 2>&1 || fail "$1: $(cat "$T/log")"
+}
+# refuses NAME SED PATTERN: not loaded; not_certified NAME SED ROW: loaded, and found out
+refuses() { broken "$1" "$2"; refused "$3" "$frontier" plan "$T/tiny.yaml" -s "plugins=[$T/task/$1.so]"; }
+not_certified() {
+    broken "$1" "$2"
+    if "$frontier" check "$T/task/$1.so" >"$T/out" 2>&1; then fail "$1 is certified: $(cat "$T/out")"; fi
+    grep -qE "$3" "$T/out" || fail "$1: no '$3' in $(cat "$T/out")"
+}
+refuses abi 's/SF_TASK_ABI/1/' 'abi.so: built for task ABI 1'
+refuses symbol 's/sf_plugin_task/sf_task_plugin_/' 'exports neither .*sf_plugin_task'
+refuses name 's/"ledger"/"niah"/' "'niah' of .*name.so: another one has that name"
+refuses hook '/\.score/d' 'both generate and score'
+refuses reserved 's/"digits"/"label"/' 'ledger.label: every task has a key of that name'
+refuses range 's/\.initial = 4/.initial = 40/' 'default 40 lies outside'
+not_certified chance 's/request->index)/request->index + rand())/; 1i #include <stdlib.h>' 'same seed, same sample +FAIL'
+not_certified repeats 's/request->index)/request->index % 7)/' 'no sample repeats another +FAIL +samples 0 and 7'
+not_certified short 's/sf_prompt_fit(request/sf_prompt_fit(\&(sf_request){request->seed, request->index, request->max_tokens * 3 \/ 4, request->tokens, request->prompting}/' 'fills 95 to 100 % of a length +FAIL'
+not_certified wrong 's/request, "I looked[^;]*;/request, "I guess.", "1");/' 'the perfect answer scores 1 +FAIL'
+not_certified empty 's/\.score = sf_score_item/.score = right/; /^static const sf_task/i static sf_status right(const void *p, const sf_sample *s, const char *text, sf_score *out) { *out = (sf_score){1, 1, 1}; return SF_OK; }' 'an empty answer scores 0 +FAIL'
+not_certified crash 's/\.score = sf_score_item/.score = crash/; /^static const sf_task/i static sf_status crash(const void *p, const sf_sample *s, const char *text, sf_score *out) { if (text[0] < 0) *(volatile int *)8 = 0; return sf_score_item(p, s, text, out); }' 'any bytes are an answer +FAIL +(crashed|ended the program)'
+not_certified exits 's/\.score = sf_score_item/.score = leave/; 1i #include <stdlib.h>
+/^static const sf_task/i static sf_status leave(const void *p, const sf_sample *s, const char *text, sf_score *out) { exit(0); }' 'the perfect answer scores 1 +FAIL +ended the program \(status 0\)'
+echo "task plug-in: ok"
