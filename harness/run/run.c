@@ -576,20 +576,25 @@ static sf_status run_samples(struct work *w, struct group g, int from, int to)
 
 /* ---- the sweep ------------------------------------------------------------------------------------------------------ */
 
-/* One line a cell that this run added to. */
+/* One line a cell that this run added to, all of them written at once: other workers write to the same place. */
 static void print_cells(const struct work *w, struct group g)
 {
-    for (int i = 0; i < g.cells; i++) {
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    for (int i = 0; out && i < g.cells; i++) {
         const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
         if (!w->samples[i]) continue;
-        if (w->workers > 1) fprintf(stderr, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
-        fprintf(stderr, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
+        if (w->workers > 1) fprintf(out, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
+        fprintf(out, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
         for (int p = 0; p < SF_PHASES; p++)
             if (strcmp(info.method[p], "dense") != 0)
-                fprintf(stderr, isnan(info.sparsity[p]) ? "%s, " : "%s at %g, ", info.label[p], info.sparsity[p]);
-        if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(stderr, "dense, ");
-        fprintf(stderr, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
+                fprintf(out, isnan(info.sparsity[p]) ? "%s, " : "%s at %g, ", info.label[p], info.sparsity[p]);
+        if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(out, "dense, ");
+        fprintf(out, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
     }
+    if (out && fclose(out) == 0) fwrite(text, 1, bytes, stderr);
+    free(text);
 }
 
 /* Whose picture is taken: the head that was asked for, else one in the middle of the model. */
@@ -727,11 +732,11 @@ static sf_status enter_group(struct work *w, struct group g)
 static void print_group(const struct work *w, struct group g)
 {
     const sf_cell_info info = sf_road_cell_info(w->road, g.cell);
-    char left[48];
+    char left[48], who[80];
     sf_progress_left(&w->progress, left);
-    if (w->workers > 1) fprintf(stderr, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
-    else fprintf(stderr, "%d/%d cells: ", w->cells_done, w->road->plan.cells);
-    fprintf(stderr, "%s, %s, %d tokens; %s\n", info.model, info.task_label, info.length, left);
+    if (w->workers > 1) snprintf(who, sizeof who, "%.70s", w->devices.name[w->worker]); /* its share of the samples */
+    else snprintf(who, sizeof who, "%d/%d cells", w->cells_done, w->road->plan.cells);
+    fprintf(stderr, "%s: %s, %s, %d tokens; %s\n", who, info.model, info.task_label, info.length, left);
 }
 
 static void leave_group(struct work *w, struct group g)
