@@ -11,17 +11,26 @@
  *     Q4_K   d m    6-bit (scale, min)[8]   nibble q[256]            d * scale * q - m * min, one pair for 32 elements
  *     Q6_K   nibble l[256]   2-bit h[256]   int8 scale[16]   d       d * scale * (l + 16h - 32), one scale for 16
  *
- * Checked bit for bit against the Python package gguf: tests/test_backend_dtypes.c, tests/golden/dtypes.py. */
+ * The rarer ones are in ggml_blocks.h. Checked bit for bit against the Python package gguf: tests/test_backend_dtypes.c, tests/golden/dtypes.py. */
 #include "kernels/tensor.h"
 
 #include <assert.h>
 #include <string.h>
+
+#include "kernels/ggml_blocks.h"
 
 const sf_dtype_info sf_dtypes[SF_DTYPES] = {
     [SF_F32] = {"F32", 1, 4},     [SF_F16] = {"F16", 1, 2},     [SF_BF16] = {"BF16", 1, 2},
     [SF_I32] = {"I32", 1, 4},     [SF_Q8_0] = {"Q8_0", 32, 34}, [SF_Q4_0] = {"Q4_0", 32, 18},
     [SF_Q4_1] = {"Q4_1", 32, 20}, [SF_Q5_0] = {"Q5_0", 32, 22}, [SF_Q5_1] = {"Q5_1", 32, 24},
     [SF_Q4_K] = {"Q4_K", 256, 144}, [SF_Q6_K] = {"Q6_K", 256, 210},
+    [SF_Q2_K] = {"Q2_K", 256, 84},  [SF_Q3_K] = {"Q3_K", 256, 110},      [SF_Q5_K] = {"Q5_K", 256, 176},
+    [SF_IQ4_NL] = {"IQ4_NL", 32, 18}, [SF_IQ4_XS] = {"IQ4_XS", 256, 136}, [SF_IQ2_XXS] = {"IQ2_XXS", 256, 66},
+    [SF_IQ2_XS] = {"IQ2_XS", 256, 74}, [SF_IQ2_S] = {"IQ2_S", 256, 82},   [SF_IQ3_XXS] = {"IQ3_XXS", 256, 98},
+    [SF_IQ3_S] = {"IQ3_S", 256, 110}, [SF_IQ1_S] = {"IQ1_S", 256, 50},    [SF_IQ1_M] = {"IQ1_M", 256, 56},
+    [SF_TQ1_0] = {"TQ1_0", 256, 54},  [SF_TQ2_0] = {"TQ2_0", 256, 66},    [SF_MXFP4] = {"MXFP4", 32, 17},
+    [SF_NVFP4] = {"NVFP4", 64, 36},   [SF_F64] = {"F64", 1, 8},           [SF_I8] = {"I8", 1, 1},
+    [SF_I16] = {"I16", 1, 2},         [SF_I64] = {"I64", 1, 8},
 };
 
 size_t sf_bytes(sf_dtype dtype, int64_t elements)
@@ -45,23 +54,19 @@ static float from_bits(uint32_t bits)
     return f;
 }
 
-static float from_half(const uint8_t *p)
-{
-    uint32_t h = p[0] | (uint32_t)p[1] << 8, sign = (h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 0x3ff;
-    if (exponent == 31) return from_bits(sign | 0x7f800000 | mantissa << 13);
-    if (exponent) return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
-    float subnormal = (float)mantissa * 0x1p-24f;
-    return sign ? -subnormal : subnormal;
-}
+static uint64_t little64(const uint8_t *p) { return little32(p) | (uint64_t)little32(p + 4) << 32; }
 
-static uint32_t little32(const uint8_t *p)
+static double from_bits64(const uint8_t *p)
 {
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    uint64_t bits = little64(p);
+    double f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
 }
 
 static void q8_0(const uint8_t *b, float *to)
 {
-    float d = from_half(b);
+    float d = half(b);
     for (int i = 0; i < 32; i++) to[i] = (float)(int8_t)b[2 + i] * d;
 }
 
@@ -77,11 +82,11 @@ static void nibbles(const uint8_t *q, uint32_t high, int zero, float d, float m,
 
 static void q4_k(const uint8_t *b, float *to)
 {
-    float d = from_half(b), dmin = from_half(b + 2);
-    const uint8_t *s = b + 4, *q = b + 16;
+    float d = half(b), dmin = half(b + 2);
+    const uint8_t *q = b + 16;
     for (int j = 0; j < 8; j++) { /* 32 elements each */
-        int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
-        int min = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | (s[j] >> 6) << 4;
+        int scale, min;
+        k_scales(b + 4, j, &scale, &min);
         float a = d * (float)scale, m = dmin * (float)min;
         for (int i = 0; i < 32; i++) {
             int byte = q[j / 2 * 32 + i];
@@ -92,7 +97,7 @@ static void q4_k(const uint8_t *b, float *to)
 
 static void q6_k(const uint8_t *b, float *to)
 {
-    float d = from_half(b + 208);
+    float d = half(b + 208);
     for (int e = 0; e < 256; e++) {
         int half = e / 128, quarter = e % 128 / 32, i = e % 32;
         int l = b[half * 64 + quarter % 2 * 32 + i], h = b[128 + half * 32 + i] >> (2 * quarter) & 3;
@@ -109,16 +114,36 @@ void sf_to_f32(sf_dtype dtype, const void *from, float *to, int64_t elements)
     for (int64_t i = 0; i < elements; i += info->block, b += info->bytes, to += info->block) {
         switch (dtype) {
         case SF_F32: memcpy(to, b, 4); break;
-        case SF_F16: *to = from_half(b); break;
+        case SF_F16: *to = half(b); break;
         case SF_BF16: *to = from_bits((uint32_t)b[0] << 16 | (uint32_t)b[1] << 24); break;
         case SF_I32: *to = (float)(int32_t)little32(b); break;
         case SF_Q8_0: q8_0(b, to); break;
-        case SF_Q4_0: nibbles(b + 2, 0, 8, from_half(b), 0, to); break;
-        case SF_Q4_1: nibbles(b + 4, 0, 0, from_half(b), from_half(b + 2), to); break;
-        case SF_Q5_0: nibbles(b + 6, little32(b + 2), 16, from_half(b), 0, to); break;
-        case SF_Q5_1: nibbles(b + 8, little32(b + 4), 0, from_half(b), from_half(b + 2), to); break;
+        case SF_Q4_0: nibbles(b + 2, 0, 8, half(b), 0, to); break;
+        case SF_Q4_1: nibbles(b + 4, 0, 0, half(b), half(b + 2), to); break;
+        case SF_Q5_0: nibbles(b + 6, little32(b + 2), 16, half(b), 0, to); break;
+        case SF_Q5_1: nibbles(b + 8, little32(b + 4), 0, half(b), half(b + 2), to); break;
         case SF_Q4_K: q4_k(b, to); break;
         case SF_Q6_K: q6_k(b, to); break;
+        case SF_F64: *to = (float)from_bits64(b); break;
+        case SF_I8: *to = (float)(int8_t)*b; break;
+        case SF_I16: *to = (float)(int16_t)(b[0] | b[1] << 8); break;
+        case SF_I64: *to = (float)(int64_t)little64(b); break;
+        case SF_Q2_K: q2_k(b, to); break;
+        case SF_Q3_K: q3_k(b, to); break;
+        case SF_Q5_K: q5_k(b, to); break;
+        case SF_IQ4_NL: curve(b + 2, half(b), to); break;
+        case SF_IQ4_XS: iq4_xs(b, to); break;
+        case SF_IQ2_XXS: iq2_xxs(b, to); break;
+        case SF_IQ2_XS: iq2_xs(b, to); break;
+        case SF_IQ2_S: iq2_s(b, to); break;
+        case SF_IQ3_XXS: iq3_xxs(b, to); break;
+        case SF_IQ3_S: iq3_s(b, to); break;
+        case SF_IQ1_S: iq1_s(b, to); break;
+        case SF_IQ1_M: iq1_m(b, to); break;
+        case SF_TQ1_0: tq1_0(b, to); break;
+        case SF_TQ2_0: tq2_0(b, to); break;
+        case SF_MXFP4: mxfp4(b, to); break;
+        case SF_NVFP4: nvfp4(b, to); break;
         case SF_DTYPES: assert(!"a dtype");
         }
     }

@@ -14,6 +14,10 @@ typedef enum sf_dtype {
     SF_F32, SF_F16, SF_BF16, SF_I32,
     /* ggml block formats: 32 (…_0, …_1) or 256 (…_K) weights a block along the last dimension */
     SF_Q8_0, SF_Q4_0, SF_Q4_1, SF_Q5_0, SF_Q5_1, SF_Q4_K, SF_Q6_K,
+    /* the rarer ones (ggml_blocks.h): as above, but 64 weights in NVFP4 */
+    SF_Q2_K, SF_Q3_K, SF_Q5_K, SF_IQ4_NL, SF_IQ4_XS, SF_IQ2_XXS, SF_IQ2_XS, SF_IQ2_S, SF_IQ3_XXS, SF_IQ3_S, SF_IQ1_S, SF_IQ1_M,
+    SF_TQ1_0, SF_TQ2_0, SF_MXFP4, SF_NVFP4,
+    SF_F64, SF_I8, SF_I16, SF_I64, /* in files only; whole numbers are no weights */
     SF_DTYPES
 } sf_dtype;
 

@@ -277,6 +277,18 @@ static void seeded(void **state)
     folder_remove(above);
 }
 
+/* The same weights in GGUF: make_seeded_gguf.py; *state is the name, before ".gguf" or the number of a first part. */
+static void seeded_gguf(void **state)
+{
+    char file[200], golden_path[200], name[64];
+    snprintf(name, sizeof name, "%s", (const char *)*state);
+    snprintf(file, sizeof file, "tests/golden/model/seeded/gguf/%s.gguf", name);
+    char *part = strstr(name, "-00001-of-");
+    if (part) *part = '\0';
+    snprintf(golden_path, sizeof golden_path, "tests/golden/model/seeded/%s/golden.bin", name);
+    compare_model(file, golden_path, 1e-4);
+}
+
 static void smollm2(void **state)
 {
     (void)state;
@@ -320,21 +332,26 @@ int main(int argc, char **argv)
     struct CMUnitTest tests[MOST] = {cmocka_unit_test(smollm2)};
     size_t n = 1;
     static const struct {
-        const char *above;
+        const char *above, *end;
         CMUnitTestFunction test;
-    } KINDS[] = {{"tests/golden/model/", family}, {"tests/golden/model/seeded/", seeded}};
-    glob_t found[2];
-    for (int k = 0; k < 2; k++) {
+    } KINDS[] = {{"tests/golden/model/", "/golden.bin", family},
+                 {"tests/golden/model/seeded/", "/golden.bin", seeded},
+                 {"tests/golden/model/seeded/gguf/", ".gguf", seeded_gguf}};
+    enum { N = sizeof KINDS / sizeof *KINDS };
+    glob_t found[N];
+    for (int k = 0; k < N; k++) {
         char pattern[64];
-        snprintf(pattern, sizeof pattern, "%s*/golden.bin", KINDS[k].above);
+        snprintf(pattern, sizeof pattern, "%s*%s", KINDS[k].above, KINDS[k].end);
         if (glob(pattern, 0, NULL, &found[k]) != 0 || n + found[k].gl_pathc > MOST) return 1;
         for (size_t i = 0; i < found[k].gl_pathc; i++) {
             char *name = found[k].gl_pathv[i] + strlen(KINDS[k].above);
-            name[strcspn(name, "/")] = '\0';
+            name[strlen(name) - strlen(KINDS[k].end)] = '\0';
+            const char *part = strstr(name, "-of-");
+            if (part && strncmp(part - 5, "00001", 5) != 0) continue; /* the first part leads to the others */
             tests[n++] = (struct CMUnitTest){.name = name, .test_func = KINDS[k].test, .initial_state = name};
         }
     }
     int failed = _cmocka_run_group_tests("families", tests, n, NULL, NULL);
-    for (int k = 0; k < 2; k++) globfree(&found[k]);
+    for (int k = 0; k < N; k++) globfree(&found[k]);
     return failed;
 }

@@ -97,7 +97,7 @@ static sf_status bench_layers(struct layer *l, const sf_bench_args *a, const sf_
         if (sscanf(a->shapes.item[s], "%dx%d", &in, &out) != 2 || in < 1 || out < 1 || in > 1 << 20 || out > 1 << 20)
             return sf_fail(SF_BAD_INPUT, "--shape: expected INxOUT, e.g. 576x1536, found '%s'", a->shapes.item[s]);
         for (int t = 0; t < SF_DTYPES; t++)
-            if (t != SF_I32 && sf_bench_wants(&a->dtypes, sf_dtypes[t].name))
+            if (t != SF_I32 && t < SF_F64 && sf_bench_wants(&a->dtypes, sf_dtypes[t].name))
                 SF_TRY(bench_layer(l, a, c, (sf_dtype)t, in, out));
     }
     return SF_OK;

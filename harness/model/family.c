@@ -35,12 +35,13 @@ const sf_family *sf_family_of_wrapper(const char *type)
     return NULL;
 }
 
-const sf_family *sf_family_of_architecture(const char *gguf)
+const sf_family *sf_family_of_architecture(const char *gguf, bool experts)
 {
+    const sf_family *found = NULL;
     for (int i = 0; sf_families[i]; i++) {
-        if (same(sf_families[i]->gguf, gguf)) return sf_families[i];
+        if (same(sf_families[i]->gguf, gguf) && (!found || sf_families[i]->gguf_experts == experts)) found = sf_families[i];
     }
-    return NULL;
+    return found;
 }
 
 static void append(const char *name, size_t bytes, char *text)
@@ -55,7 +56,7 @@ const char *sf_family_list(sf_family_source source, size_t bytes, char *text)
     for (int i = 0; sf_families[i]; i++) {
         const sf_family *f = sf_families[i];
         if (source == SF_IN_SHAPES) append(f->name, bytes, text);
-        if (source == SF_IN_GGUF) append(f->gguf, bytes, text);
+        if (source == SF_IN_GGUF && !f->gguf_experts) append(f->gguf, bytes, text);
         if (source != SF_IN_JSON) continue;
         for (int k = 0; k < MODEL_TYPES; k++) append(f->model_type[k], bytes, text);
         append(f->wrapper, bytes, text);
@@ -122,6 +123,17 @@ sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c)
     c->router_correction = true;
     c->shared_mlp = (int)shared * c->expert_mlp;
     for (int64_t l = 0; l < dense; l++) c->whole_mlp[l] = 1;
+    return SF_OK;
+}
+
+sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c)
+{
+    int all = 0, chosen = 0, mlp = c->mlp;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "expert_count"), true, 1, SF_MOST_EXPERTS, &all));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "expert_used_count"), true, 1, SF_MOST_EXPERTS, &chosen));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "expert_feed_forward_length"), false, 1, 1 << 24, &mlp));
+    c->router = (sf_router){.experts = all, .chosen = chosen, .normalize = true, .scale = 1};
+    c->expert_mlp = mlp;
     return SF_OK;
 }
 

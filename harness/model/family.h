@@ -67,6 +67,7 @@ typedef struct sf_family {
     /* ---- GGUF ---- */
     const char *gguf;      /* general.architecture and the prefix of its keys; NULL: not read from GGUF */
     bool interleaved;      /* llama.cpp's converter reorders the rows of q and k */
+    bool gguf_experts;     /* of files of that architecture, those with experts are this family's */
     sf_status (*read_gguf)(const sf_gguf *g, sf_model_config *c); /* what its keys leave to the reader; NULL: nothing */
 
     /* Ended by a row without names; NULL: none is called otherwise. Rows of one hf name share a tensor, in this order. */
@@ -80,7 +81,7 @@ extern const sf_family *const sf_families[]; /* NULL-ended */
 const sf_family *sf_family_named(const char *name);            /* of shapes and configs */
 const sf_family *sf_family_of_model_type(const char *type);    /* of config.json; wrappers are not among them */
 const sf_family *sf_family_of_wrapper(const char *type);
-const sf_family *sf_family_of_architecture(const char *gguf);
+const sf_family *sf_family_of_architecture(const char *gguf, bool experts);
 
 /* "llama, mistral, …": the names known to one kind of source, for messages; `text` ends cut off rather than overflow. */
 typedef enum sf_family_source { SF_IN_SHAPES, SF_IN_JSON, SF_IN_GGUF } sf_family_source;
@@ -99,5 +100,6 @@ extern const char *const sf_family_bias_keys[];
  * that all rows share, dense layers first). */
 sf_status sf_family_experts(sf_json_at at, sf_model_config *c);
 sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c);
+sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */
 
 #endif

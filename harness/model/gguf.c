@@ -32,11 +32,13 @@ static const struct {
 } TENSOR_TYPES[] = {
     {0, "F32", SF_F32},   {1, "F16", SF_F16},   {30, "BF16", SF_BF16}, {8, "Q8_0", SF_Q8_0},  {2, "Q4_0", SF_Q4_0},
     {3, "Q4_1", SF_Q4_1}, {6, "Q5_0", SF_Q5_0}, {7, "Q5_1", SF_Q5_1},  {12, "Q4_K", SF_Q4_K}, {14, "Q6_K", SF_Q6_K},
-    {9, "Q8_1", -1},      {10, "Q2_K", -1},     {11, "Q3_K", -1},      {13, "Q5_K", -1},      {15, "Q8_K", -1},
-    {16, "IQ2_XXS", -1},  {17, "IQ2_XS", -1},   {18, "IQ3_XXS", -1},   {19, "IQ1_S", -1},     {20, "IQ4_NL", -1},
-    {21, "IQ3_S", -1},    {22, "IQ2_S", -1},    {23, "IQ4_XS", -1},    {24, "I8", -1},        {25, "I16", -1},
-    {26, "I32", -1},      {27, "I64", -1},      {28, "F64", -1},       {29, "IQ1_M", -1},     {34, "TQ1_0", -1},
-    {35, "TQ2_0", -1},    {39, "MXFP4", -1},
+    {10, "Q2_K", SF_Q2_K},       {11, "Q3_K", SF_Q3_K},     {13, "Q5_K", SF_Q5_K},       {16, "IQ2_XXS", SF_IQ2_XXS},
+    {17, "IQ2_XS", SF_IQ2_XS},   {18, "IQ3_XXS", SF_IQ3_XXS}, {19, "IQ1_S", SF_IQ1_S},   {20, "IQ4_NL", SF_IQ4_NL},
+    {21, "IQ3_S", SF_IQ3_S},     {22, "IQ2_S", SF_IQ2_S},   {23, "IQ4_XS", SF_IQ4_XS},   {24, "I8", SF_I8},
+    {25, "I16", SF_I16},         {26, "I32", SF_I32},       {27, "I64", SF_I64},         {28, "F64", SF_F64},
+    {29, "IQ1_M", SF_IQ1_M},     {34, "TQ1_0", SF_TQ1_0},   {35, "TQ2_0", SF_TQ2_0},     {39, "MXFP4", SF_MXFP4},
+    {40, "NVFP4", SF_NVFP4},
+    {9, "Q8_1", -1},             {15, "Q8_K", -1},          {41, "Q1_0", -1}, /* of products, and of no file */
 };
 
 /* ---- a cursor that cannot leave the file ------------------------------------------------------------------------- */
@@ -320,7 +322,7 @@ static sf_status read_header(cursor *c, sf_gguf *g)
     if (version != 2 && version != 3) {
         bool swapped = __builtin_bswap32(version) == 2 || __builtin_bswap32(version) == 3;
         return sf_fail(SF_UNSUPPORTED, "%s: expected GGUF version 2 or 3, found %u%s", c->path, version,
-                       swapped ? " (a big-endian file)" : "");
+                       swapped ? " (a big-endian file): convert the model anew, for little-endian machines" : "");
     }
     SF_TRY(take_u64(c, "the number of tensors", &g->tensors));
     SF_TRY(take_u64(c, "the number of keys", &g->keys));

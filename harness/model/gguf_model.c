@@ -26,7 +26,9 @@ static sf_status find_family(const sf_gguf *g, const sf_family **out)
 {
     char *name, known[1024], folders[2048];
     SF_TRY(sf_gguf_text(g, "general.architecture", true, &name));
-    *out = sf_family_of_architecture(name);
+    int experts = 0;
+    sf_status counted = sf_gguf_int(g, sf_gguf_key_of(name, "expert_count"), false, 0, INT_MAX, &experts);
+    *out = sf_family_of_architecture(name, experts > 0);
     sf_status status = *out ? SF_OK
                             : sf_fail(SF_UNSUPPORTED,
                                       "%s: key general.architecture: expected one of %s, found \"%.64s\"; %s",
@@ -35,22 +37,71 @@ static sf_status find_family(const sf_gguf *g, const sf_family **out)
                                           ? "the model's Hugging Face folder can be read"
                                           : "its Hugging Face folder cannot be read either");
     free(name);
-    return status;
+    return counted == SF_OK ? status : counted;
 }
 
 static const char *key_of(const sf_family *f, const char *rest) { return sf_gguf_key_of(f->gguf, rest); }
 
-/* A model that llama-gguf-split cut into files: each says so, and only the first has the other keys. */
-static sf_status refuse_split(const sf_gguf *g)
+/* ---- files that are parts of one model --------------------------------------------------------------------------- */
+
+/* llama-gguf-split's names: "NAME-00002-of-00005.gguf"; a part has tensors, and only the first has the other keys. */
+enum { MOST_PARTS = 1000, PART_NAME = sizeof "-00001-of-00001.gguf" - 1 };
+
+static sf_status check_part(const sf_gguf *g, int part, int parts)
 {
-    int parts = 0, part = 0;
-    SF_TRY(sf_gguf_int(g, "split.count", false, 0, 65535, &parts));
+    int found = -1, of = 0;
+    SF_TRY(sf_gguf_int(g, "split.no", true, 0, 65535, &found));
+    SF_TRY(sf_gguf_int(g, "split.count", true, 0, 65535, &of));
+    if (found == part && of == parts) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: keys split.no and split.count: expected part %d of %d, found part %d of %d", g->path, part + 1, parts,
+                   found + 1, of);
+}
+
+/* Adds the tensors of part `part`, whose path ends as the first one's does. */
+static sf_status add_part(sf_gguf *whole, const char *path, int part, int parts, sf_model *out)
+{
+    char name[4096];
+    sf_gguf g;
+    snprintf(name, sizeof name, "%.*s-%05d-of-%05d.gguf", (int)(strlen(path) - PART_NAME), path, part + 1, parts);
+    SF_TRY(sf_blame(sf_map_file(name, &out->mapping[part]), "part %d of %d of a split GGUF", part + 1, parts));
+    out->mappings++;
+    SF_TRY(sf_gguf_read(name, out->mapping[part], &g));
+    sf_status status = check_part(&g, part, parts);
+    sf_gguf_tensor *all = status == SF_OK ? realloc(whole->tensor, (whole->tensors + g.tensors + 1) * sizeof *all) : NULL;
+    if (all) whole->tensor = all;
+    if (status == SF_OK && !all) status = sf_fail(SF_NO_MEMORY, "%s: no memory for its tensors", name);
+    for (uint64_t i = 0; status == SF_OK && i < g.tensors; i++) {
+        if (sf_gguf_find_tensor(whole, g.tensor[i].name))
+            status = sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected in one part alone", name, g.tensor[i].name);
+        else
+            whole->tensor[whole->tensors++] = g.tensor[i];
+    }
+    sf_gguf_free(&g);
+    return status;
+}
+
+/* The other parts, where there are any. */
+static sf_status add_parts(sf_gguf *g, const char *path, sf_model *out)
+{
+    int parts = 0, part = 0, tensors = 0, named = 0, of = 0;
+    size_t n = strlen(path);
+    SF_TRY(sf_gguf_int(g, "split.count", false, 0, MOST_PARTS, &parts));
     SF_TRY(sf_gguf_int(g, "split.no", false, 0, 65535, &part));
     if (parts <= 1) return SF_OK;
-    return sf_fail(SF_UNSUPPORTED,
-                   "%s: key split.count: this is part %d of a split GGUF of %d parts; merge them into one file:"
-                   " llama-gguf-split --merge FIRST-PART WHOLE.gguf",
-                   g->path, part + 1, parts);
+    if (part != 0)
+        return sf_fail(SF_BAD_INPUT, "%s: key split.no: this is part %d of a split GGUF of %d parts; name the first, which leads to the"
+                       " others", path, part + 1, parts);
+    if (n < PART_NAME || sscanf(path + n - PART_NAME, "-%5d-of-%5d.gguf", &named, &of) != 2 || named != 1 || of != parts)
+        return sf_fail(SF_BAD_INPUT, "%s: key split.count: expected a name that ends in \"-00001-of-%05d.gguf\", by which its other parts"
+                       " are found", path, parts);
+    sf_mapping *mapping = realloc(out->mapping, (size_t)parts * sizeof *mapping);
+    if (!mapping) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d parts", path, parts);
+    out->mapping = mapping;
+    for (int i = 1; i < parts; i++) SF_TRY(add_part(g, path, i, parts, out));
+    SF_TRY(sf_gguf_int(g, "split.tensors.count", true, 1, INT_MAX, &tensors));
+    if ((uint64_t)tensors == g->tensors) return SF_OK;
+    return sf_fail(SF_BAD_INPUT, "%s: key split.tensors.count: expected %d tensors in %d parts, found %llu", path, tensors, parts,
+                   (unsigned long long)g->tensors);
 }
 
 /* ---- the config -------------------------------------------------------------------------------------------------- */
@@ -58,7 +109,6 @@ static sf_status refuse_split(const sf_gguf *g)
 static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 {
     const sf_family *f;
-    SF_TRY(refuse_split(g));
     SF_TRY(find_family(g, &f));
     sf_family_begin(f, c);
     char *name;
@@ -81,13 +131,13 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
                        key_of(f, "attention.value_length"), c->head_dim, value_dim);
     }
     SF_TRY(sf_gguf_int(g, key_of(f, "context_length"), false, 1, INT_MAX, &c->max_position));
-    SF_TRY(sf_gguf_real(g, key_of(f, "attention.layer_norm_rms_epsilon"), true, 1e-12, 1, &c->norm_eps));
+    SF_TRY(sf_gguf_real(g, key_of(f, f->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon"), true,
+                        1e-12, 1, &c->norm_eps));
+    c->qkv_bias |= sf_gguf_find_tensor(g, "blk.0.attn_q.bias") != NULL;
+    c->o_bias |= sf_gguf_find_tensor(g, "blk.0.attn_output.bias") != NULL;
+    c->mlp_bias |= sf_gguf_find_tensor(g, "blk.0.ffn_up.bias") != NULL;
 
     int experts = 0, window = 0;
-    SF_TRY(sf_gguf_int(g, key_of(f, "expert_count"), false, 0, INT_MAX, &experts));
-    if (experts > 0)
-        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected 0, a dense model, found %d", g->path,
-                       key_of(f, "expert_count"), experts);
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.sliding_window"), false, 0, INT_MAX, &window));
     if (window > 0 && (c->max_position == 0 || window < c->max_position)) {
         c->window = window; /* on all layers, unless the family knows better */
@@ -104,9 +154,14 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
                        sf_shape_text(embedding->tensor.rank, embedding->tensor.dim));
     }
     c->tied = !sf_gguf_find_tensor(g, "output.weight");
-    c->rope_interleaved = f->interleaved;
+    c->rope_interleaved = f->interleaved || f->neighbours;
+    c->norm_offset = 0; /* files have it added */
     SF_TRY(sf_positions_from_gguf(g, f, c));
     if (f->read_gguf) SF_TRY(f->read_gguf(g, c));
+    SF_TRY(sf_gguf_int(g, key_of(f, "expert_count"), false, 0, INT_MAX, &experts));
+    if (experts > 0 && !c->router.experts)
+        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected 0, as every %s is dense, found %d", g->path, key_of(f, "expert_count"),
+                       f->name, experts);
     sf_family_finish(f, c);
     return SF_OK;
 }
@@ -325,7 +380,8 @@ sf_status sf_gguf_open(const char *path, sf_model *out)
 
     sf_gguf g;
     SF_TRY(sf_gguf_read(path, *out->mapping, &g));
-    sf_status status = read_config(&g, &out->config);
+    sf_status status = add_parts(&g, path, out);
+    if (status == SF_OK) status = read_config(&g, &out->config);
     if (status == SF_OK) status = sf_config_validate(&out->config, path);
     if (status == SF_OK) status = read_weights(&g, out);
     if (status == SF_OK) status = read_tokenizer(&g, out->config.architecture, &out->tokenizer);

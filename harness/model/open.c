@@ -94,7 +94,8 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* A folder with config.json is a checkpoint; one with a single .gguf file stands for that file. */
+/* A folder with config.json is a checkpoint; one with a single .gguf file, or the parts of one, stands for
+ * that file. */
 static sf_status look_into(const char *folder, kind *what, char file[PATH_MAX])
 {
     struct stat st;
@@ -106,23 +107,21 @@ static sf_status look_into(const char *folder, kind *what, char file[PATH_MAX])
     }
     DIR *d = opendir(folder);
     if (!d) return sf_fail(SF_IO, "%s: cannot be opened: %s", folder, strerror(errno));
-    int found = 0, parts = 0;
+    int found = 0;
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         if (!ends_with(e->d_name, ".gguf")) continue;
-        int part, of;
+        int part = 0, of;
         const char *tail = strstr(e->d_name, "-of-");
+        bool split = tail && tail - e->d_name > 6 && sscanf(tail - 6, "-%5d-of-%5d.gguf", &part, &of) == 2;
+        if (split && part != 1) continue; /* the first part leads to the others */
         found++;
-        parts += tail && tail - e->d_name > 6 && sscanf(tail - 6, "-%5d-of-%5d.gguf", &part, &of) == 2;
         snprintf(file, PATH_MAX, "%s/%s", folder, e->d_name);
     }
     closedir(d);
     *what = GGUF;
     if (found == 1) return SF_OK;
     return sf_fail(SF_BAD_INPUT, "%s: expected config.json (a Hugging Face folder) or one .gguf file in it, found %s",
-                   folder,
-                   found && parts == found ? "the parts of a split GGUF: merge them with llama-gguf-split --merge"
-                   : found                 ? "several .gguf files: name one"
-                                           : "neither");
+                   folder, found ? "several .gguf files: name one" : "neither");
 }
 
 static sf_status recognise(const char *path, kind *what, char file[PATH_MAX])

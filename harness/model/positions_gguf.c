@@ -75,19 +75,41 @@ static sf_status refuse_unknown(const sf_gguf *g, const sf_family *f)
     return SF_OK;
 }
 
-static sf_status check_dimensions(const sf_gguf *g, const sf_family *f, int head_dim)
+static sf_status read_dimensions(const sf_gguf *g, const sf_family *f, sf_model_config *c)
 {
     static const char *const KEYS[] = {"rope.dimension_count", "rope.dimension_count_swa"};
     for (int i = 0; i < 2; i++) {
-        int rotated = head_dim;
+        int rotated = c->head_dim;
         SF_TRY(sf_gguf_int(g, key_of(f, KEYS[i]), false, 1, INT_MAX, &rotated));
-        if (rotated != head_dim) {
-            return sf_fail(SF_UNSUPPORTED,
-                           "%s: key %s: expected the head dim, %d, found %d: partial rotation is not supported",
-                           g->path, key_of(f, KEYS[i]), head_dim, rotated);
+        if (rotated == c->head_dim) continue;
+        if (i == 0 && f->partial_rotary && rotated < c->head_dim && rotated % 2 == 0) {
+            c->rotary_dim = rotated;
+            continue;
         }
+        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected the head dim, %d, found %d: %s", g->path, key_of(f, KEYS[i]), c->head_dim,
+                       rotated, f->partial_rotary ? "an even part of it may be rotated" : "no model of this family turns a part of its heads");
     }
     return SF_OK;
+}
+
+/* Phi-3's two lists of divisors are tensors; how scores grow is a key. */
+static sf_status read_long(const sf_gguf *g, const sf_family *f, sf_model_config *c)
+{
+    static const char *const NAMES[] = {"rope_factors_short.weight", "rope_factors_long.weight"};
+    sf_rope_config *r = &c->rope;
+    int pairs = sf_rotary_dim(c) / 2;
+    for (int i = 0; i < 2; i++) {
+        sf_gguf_tensor *t = sf_gguf_find_tensor(g, NAMES[i]);
+        if (!t || t->tensor.dtype != SF_F32 || t->tensor.rank != 1 || t->tensor.dim[0] != pairs || pairs > SF_LONG_PAIRS)
+            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected F32 [%d], at most [%d], found %s", g->path, NAMES[i], pairs,
+                           SF_LONG_PAIRS, t ? sf_shape_text(t->tensor.rank, t->tensor.dim) : "none");
+        memcpy(r->longer[i], t->tensor.data, (size_t)pairs * sizeof(float));
+        t->used = true;
+    }
+    r->scaling = SF_ROPE_LONG;
+    SF_TRY(sf_gguf_int(g, key_of(f, "rope.scaling.original_context_length"), true, 2, INT_MAX, &r->original_positions));
+    r->factor = fmax(1, (double)c->max_position / r->original_positions);
+    return sf_gguf_real(g, key_of(f, "rope.scaling.attn_factor"), false, 1e-3, 1e3, &r->attention_factor);
 }
 
 /* The factor under its present name or its old one; 0: neither. */
@@ -179,13 +201,14 @@ sf_status sf_positions_from_gguf(const sf_gguf *g, const sf_family *f, sf_model_
     sf_rope_config *r = &c->rope;
     double factor;
     SF_TRY(refuse_unknown(g, f));
-    SF_TRY(check_dimensions(g, f, c->head_dim));
+    SF_TRY(read_dimensions(g, f, c));
     *r = (sf_rope_config){.theta = f->theta, .factor = 1, .beta_fast = 32, .beta_slow = 1};
     SF_TRY(sf_gguf_real(g, key_of(f, "rope.freq_base"), false, 1, 1e12, &r->theta));
     SF_TRY(read_scaling(g, f, &r->scaling, &factor));
     if (r->scaling != SF_ROPE_PLAIN) r->factor = factor;
     if (r->scaling == SF_ROPE_YARN) SF_TRY(read_yarn(g, f, c->max_position, r));
 
+    if (r->scaling == SF_ROPE_PLAIN && sf_gguf_find_tensor(g, "rope_factors_long.weight")) SF_TRY(read_long(g, f, c));
     sf_gguf_tensor *table = sf_gguf_find_tensor(g, "rope_freqs.weight");
     if (table && r->scaling == SF_ROPE_PLAIN) SF_TRY(rope_from_table(g, table, c));
     return read_local(g, f, c);

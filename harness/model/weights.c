@@ -296,7 +296,8 @@ sf_status sf_weight_set(const sf_weight_slot *slot, const sf_tensor *found, cons
         return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", where, name,
                        sf_shape_text(slot->rank, slot->dim), sf_shape_text(found->rank, found->dim));
     }
-    bool fits = found->dtype != SF_I32 && (slot->rank == 2 || sf_dtypes[found->dtype].block == 1);
+    bool whole = found->dtype == SF_I8 || found->dtype == SF_I16 || found->dtype == SF_I32 || found->dtype == SF_I64;
+    bool fits = !whole && (slot->rank == 2 || sf_dtypes[found->dtype].block == 1);
     if (!fits) {
         return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected %s, found %s", where, name,
                        slot->rank == 1 ? "F32, F16 or BF16 (a norm or bias)" : "a float type",

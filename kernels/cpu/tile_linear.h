@@ -203,7 +203,17 @@ INLINE void widen_stepped(sf_dtype dtype, const void *from, float *to, int64_t n
     default:
         break;
     }
-    for (; n >= LANES; n -= LANES, b += LANES * size, to += step) widen_plain16(dtype, b, to);
+    if (sf_dtypes[dtype].block > 1) { /* formats without a fast path */
+        float wide[256];
+        for (; blocks > 0; blocks--, b += size) {
+            sf_to_f32(dtype, b, wide, sf_dtypes[dtype].block);
+            for (int i = 0; i < sf_dtypes[dtype].block; i += LANES, to += step) memcpy(to, wide + i, LANES * sizeof *to);
+        }
+        return;
+    }
+    bool known = dtype == SF_F32 || dtype == SF_BF16 || dtype == SF_F16;
+    for (; known && n >= LANES; n -= LANES, b += LANES * size, to += step) widen_plain16(dtype, b, to);
+    for (; n >= LANES; n -= LANES, b += LANES * size, to += step) sf_to_f32(dtype, b, to, LANES);
     if (n == 0) return;
     float tail[LANES] = {0};
     sf_to_f32(dtype, b, tail, n);

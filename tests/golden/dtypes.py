@@ -20,7 +20,23 @@ def blocks(kind, size, bytes_, at):
     raw = rng.integers(0, 256, (N // size, bytes_), dtype=np.uint8)
     for offset in at:
         raw[:, offset:offset + 2] = scales(N // size)
-    raw[0, at[0]:at[0] + 2] = np.array([3e-6], "<f2").view(np.uint8)  # a subnormal scale
+    if at:
+        raw[0, at[0]:at[0] + 2] = np.array([3e-6], "<f2").view(np.uint8)  # a subnormal scale
+    return raw, quants.dequantize(raw, kind).astype("<f4")
+
+
+def spread_scale(kind, size, bytes_):
+    """IQ1_M, whose fp16 scale lies in the upper bits of four words."""
+    raw, bits = rng.integers(0, 256, (N // size, bytes_), dtype=np.uint8), scales(N // size).view("<u2")[:, 0]
+    for i in range(4):
+        raw[:, 49 + 2 * i] = (raw[:, 49 + 2 * i] & 15) | ((bits >> 4 * i & 15) << 4).astype(np.uint8)
+    return raw, quants.dequantize(raw, kind).astype("<f4")
+
+
+def powers(kind, size, bytes_):
+    """MXFP4, whose scale is a power of two: from subnormal ones on."""
+    raw = rng.integers(0, 256, (N // size, bytes_), dtype=np.uint8)
+    raw[:, 0] = np.linspace(0, 140, N // size).astype(np.uint8)
     return raw, quants.dequantize(raw, kind).astype("<f4")
 
 
@@ -41,6 +57,26 @@ pairs = [
     blocks(Q.Q5_1, 32, 24, [0, 2]),
     blocks(Q.Q4_K, 256, 144, [0, 2]),
     blocks(Q.Q6_K, 256, 210, [208]),
+    blocks(Q.Q2_K, 256, 84, [80, 82]),
+    blocks(Q.Q3_K, 256, 110, [108]),
+    blocks(Q.Q5_K, 256, 176, [0, 2]),
+    blocks(Q.IQ4_NL, 32, 18, [0]),
+    blocks(Q.IQ4_XS, 256, 136, [0]),
+    blocks(Q.IQ2_XXS, 256, 66, [0]),
+    blocks(Q.IQ2_XS, 256, 74, [0]),
+    blocks(Q.IQ2_S, 256, 82, [0]),
+    blocks(Q.IQ3_XXS, 256, 98, [0]),
+    blocks(Q.IQ3_S, 256, 110, [0]),
+    blocks(Q.IQ1_S, 256, 50, [0]),
+    spread_scale(Q.IQ1_M, 256, 56),
+    blocks(Q.TQ1_0, 256, 54, [52]),
+    blocks(Q.TQ2_0, 256, 66, [64]),
+    powers(Q.MXFP4, 32, 17),
+    blocks(Q.NVFP4, 64, 36, []),
+    (wide.astype("<f8") * np.pi, (wide.astype("<f8") * np.pi).astype("<f4")),
+    (whole.astype("i1"), whole.astype("i1").astype("<f4")),
+    (whole.astype("<i2"), whole.astype("<i2").astype("<f4")),
+    (whole.astype("<i8") << 20, (whole.astype("<i8") << 20).astype("<f4")),
 ]
 with open(pathlib.Path(__file__).with_suffix(".bin"), "wb") as out:
     for raw, decoded in pairs:

@@ -3,7 +3,7 @@
 
 const sf_family sf_family_arcee = {
     .name = "arcee",
-    .gateless = true,
+    .gateless = true, .activation = SF_RELU2,
 
     .model_type = {"arcee"},
     .defaults = SF_JSON({"hidden_act": "relu2", "max_position_embeddings": 4096, "rms_norm_eps": 1e-5,
@@ -11,4 +11,7 @@ const sf_family sf_family_arcee = {
     .theta = 10000,
     .own = sf_family_bias_keys,
     .read = sf_family_biases,
+
+    .gguf = "arcee",
+    .interleaved = true,
 };

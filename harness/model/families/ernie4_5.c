@@ -18,4 +18,6 @@ const sf_family sf_family_ernie4_5 = {
     .theta = 5e5,
     .own = (const char *const[]){"use_bias", NULL},
     .read = read,
+
+    .gguf = "ernie4_5",
 };

@@ -2,6 +2,7 @@
  * logits have caps. */
 #include "harness/model/family.h"
 
+#include <limits.h>
 #include <math.h>
 
 static sf_status read(sf_json_at at, sf_model_config *c)
@@ -11,6 +12,22 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     SF_TRY(sf_json_real(at, "attn_logit_softcapping", false, 1e-3, 1e6, &scores));
     SF_TRY(sf_json_real(at, "final_logit_softcapping", false, 1e-3, 1e6, &logits));
     c->attention_scale = (float)(1 / sqrt(scalar));
+    c->attention_softcap = (float)scores;
+    c->logit_softcap = (float)logits;
+    return SF_OK;
+}
+
+enum { LAYERS_OF_27B = 46 };
+
+/* Its files say neither which layers slide nor the scale of attention. */
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    double scores = 50, logits = 30;
+    SF_TRY(sf_gguf_int(g, "gemma2.attention.sliding_window", true, 1, INT_MAX, &c->window));
+    SF_TRY(sf_gguf_real(g, "gemma2.attn_logit_softcapping", false, 1e-3, 1e6, &scores));
+    SF_TRY(sf_gguf_real(g, "gemma2.final_logit_softcapping", false, 1e-3, 1e6, &logits));
+    for (int l = 0; l < c->layers; l++) c->sliding[l] = (l + 1) % 2 != 0;
+    c->attention_scale = (float)(1 / sqrt(c->layers == LAYERS_OF_27B ? (double)c->d / c->heads : c->head_dim));
     c->attention_softcap = (float)scores;
     c->logit_softcap = (float)logits;
     return SF_OK;
@@ -33,6 +50,8 @@ const sf_family sf_family_gemma2 = {
     .own = (const char *const[]){"query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", NULL},
     .read = read,
 
+    .gguf = "gemma2",
+    .read_gguf = read_gguf,
     .tensor = (const sf_tensor_name[]){
         {SF_LAYER_TENSOR(mlp_norm), .hf = "pre_feedforward_layernorm.weight"},
         {0}},

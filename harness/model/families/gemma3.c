@@ -24,7 +24,6 @@ static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
     SF_TRY(sf_gguf_int(g, "gemma3.attention.sliding_window", true, 1, INT_MAX, &c->window));
     SF_TRY(sf_gguf_int(g, "gemma3.attention.sliding_window_pattern", false, 2, SF_MAX_LAYERS, &every));
     for (int l = 0; l < c->layers; l++) c->sliding[l] = (l + 1) % every != 0;
-    c->norm_offset = 0;
     c->attention_scale = (float)(1 / sqrt(c->layers == LAYERS_OF_27B ? (double)c->d / c->heads : c->head_dim));
     return SF_OK;
 }

@@ -17,6 +17,20 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    double embedding = 1, attention = 0, residual = 1, logits = 1;
+    SF_TRY(sf_gguf_real(g, "granite.embedding_scale", false, 1e-6, 1e6, &embedding));
+    SF_TRY(sf_gguf_real(g, "granite.attention.scale", false, 1e-6, 1e6, &attention));
+    SF_TRY(sf_gguf_real(g, "granite.residual_scale", false, 1e-6, 1e6, &residual));
+    SF_TRY(sf_gguf_real(g, "granite.logit_scale", false, 1e-6, 1e6, &logits));
+    c->embed_scale = (float)embedding;
+    c->attention_scale = (float)attention; /* 0: as usual */
+    c->residual_scale = (float)residual;
+    c->logit_scale = (float)(1 / logits);
+    return SF_OK;
+}
+
 const sf_family sf_family_granite = {
     .name = "granite",
 
@@ -28,4 +42,8 @@ const sf_family sf_family_granite = {
     .own = (const char *const[]){"attention_bias", "mlp_bias", "embedding_multiplier", "attention_multiplier",
                                  "residual_multiplier", "logits_scaling", NULL},
     .read = read,
+
+    .gguf = "granite",
+    .interleaved = true,
+    .read_gguf = read_gguf,
 };

@@ -8,6 +8,8 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c) { return sf_family_gguf_experts(g, "llama", c); }
+
 const sf_family sf_family_mixtral = {
     .name = "mixtral",
 
@@ -19,6 +21,10 @@ const sf_family sf_family_mixtral = {
     .sliding = SF_EVERY_LAYER_SLIDES,
     .read = read,
 
+    .gguf = "llama",
+    .gguf_experts = true,
+    .interleaved = true,
+    .read_gguf = read_gguf,
     .tensor = (const sf_tensor_name[]){{SF_LAYER_TENSOR(router), .hf = "block_sparse_moe.gate.weight"}, {0}},
     .expert = &(const sf_expert_names){{
         [SF_EXPERT_GATE] = "block_sparse_moe.experts.%d.w1.weight",

@@ -4,7 +4,7 @@
 
 const sf_family sf_family_nemotron = {
     .name = "nemotron",
-    .layer_norm = true, .norm_bias = true, .norm_offset = 1, .gateless = true,
+    .layer_norm = true, .norm_bias = true, .norm_offset = 1, .gateless = true, .activation = SF_RELU2,
 
     .model_type = {"nemotron"},
     .defaults = SF_JSON({"hidden_act": "relu2", "max_position_embeddings": 4096, "norm_eps": 1e-5,

@@ -19,4 +19,6 @@ const sf_family sf_family_olmo2 = {
     .theta = 10000,
     .own = (const char *const[]){"attention_bias", NULL},
     .read = read,
+
+    .gguf = "olmo2",
 };

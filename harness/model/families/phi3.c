@@ -12,11 +12,12 @@ const sf_family sf_family_phi3 = {
     .partial_rotary = 1,
     .sliding = SF_EVERY_LAYER_SLIDES,
 
+    .gguf = "phi3",
     .tensor = (const sf_tensor_name[]){
-        {SF_LAYER_TENSOR(q), .hf = "self_attn.qkv_proj.weight"},
-        {SF_LAYER_TENSOR(k), .hf = "self_attn.qkv_proj.weight"},
-        {SF_LAYER_TENSOR(v), .hf = "self_attn.qkv_proj.weight"},
-        {SF_LAYER_TENSOR(gate), .hf = "mlp.gate_up_proj.weight"},
-        {SF_LAYER_TENSOR(up), .hf = "mlp.gate_up_proj.weight"},
+        {SF_LAYER_TENSOR(q), .hf = "self_attn.qkv_proj.weight", .gguf = "attn_qkv.weight"},
+        {SF_LAYER_TENSOR(k), .hf = "self_attn.qkv_proj.weight", .gguf = "attn_qkv.weight"},
+        {SF_LAYER_TENSOR(v), .hf = "self_attn.qkv_proj.weight", .gguf = "attn_qkv.weight"},
+        {SF_LAYER_TENSOR(gate), .hf = "mlp.gate_up_proj.weight", .gguf = "ffn_up.weight"},
+        {SF_LAYER_TENSOR(up), .hf = "mlp.gate_up_proj.weight", .gguf = "ffn_up.weight"},
         {0}},
 };

@@ -16,6 +16,15 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return sf_family_experts(at, c);
 }
 
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    SF_TRY(sf_family_gguf_experts(g, "qwen2moe", c));
+    SF_TRY(sf_gguf_int(g, "qwen2moe.expert_shared_feed_forward_length", true, 1, 1 << 24, &c->shared_mlp));
+    c->shared_switch = true;
+    c->router.normalize = false;
+    return SF_OK;
+}
+
 const sf_family sf_family_qwen2_moe = {
     .name = "qwen2_moe",
 
@@ -29,6 +38,8 @@ const sf_family sf_family_qwen2_moe = {
     .layer_types = true,
     .read = read,
 
+    .gguf = "qwen2moe",
+    .read_gguf = read_gguf,
     .tensor = (const sf_tensor_name[]){
         {SF_LAYER_TENSOR(shared_gate), .hf = "mlp.shared_expert.gate_proj.weight"},
         {SF_LAYER_TENSOR(shared_up), .hf = "mlp.shared_expert.up_proj.weight"},

@@ -8,6 +8,8 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return sf_family_experts(at, c);
 }
 
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c) { return sf_family_gguf_experts(g, "qwen3moe", c); }
+
 const sf_family sf_family_qwen3_moe = {
     .name = "qwen3_moe",
     .qk_norm = true,
@@ -21,4 +23,7 @@ const sf_family sf_family_qwen3_moe = {
     .sliding = SF_EVERY_LAYER_SLIDES,
     .own = (const char *const[]){"attention_bias", NULL},
     .read = read,
+
+    .gguf = "qwen3moe",
+    .read_gguf = read_gguf,
 };

@@ -18,4 +18,7 @@ const sf_family sf_family_seed_oss = {
     .theta = 10000,
     .own = (const char *const[]){"attention_bias", "attention_out_bias", "mlp_bias", NULL},
     .read = read,
+
+    .gguf = "seed_oss",
+    .tensor = (const sf_tensor_name[]){{SF_LAYER_TENSOR(mlp_norm), .gguf = "post_attention_norm.weight"}, {0}},
 };

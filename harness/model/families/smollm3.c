@@ -20,6 +20,14 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
+/* Files do not say which: every fourth. */
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    (void)g;
+    for (int l = 0; l < c->layers; l++) c->unrotated[l] = (l + 1) % 4 == 0;
+    return SF_OK;
+}
+
 const sf_family sf_family_smollm3 = {
     .name = "smollm3",
 
@@ -30,4 +38,8 @@ const sf_family sf_family_smollm3 = {
     .theta = 2e6,
     .own = (const char *const[]){"attention_bias", "mlp_bias", "no_rope_layers", NULL},
     .read = read,
+
+    .gguf = "smollm3",
+    .interleaved = true,
+    .read_gguf = read_gguf,
 };

@@ -11,7 +11,7 @@ static sf_status read(sf_json_at at, sf_model_config *c)
 
 const sf_family sf_family_starcoder2 = {
     .name = "starcoder2",
-    .layer_norm = true, .norm_bias = true, .gateless = true,
+    .layer_norm = true, .norm_bias = true, .gateless = true, .activation = SF_GELU_TANH,
 
     .model_type = {"starcoder2"},
     .defaults = SF_JSON({"hidden_act": "gelu_pytorch_tanh", "max_position_embeddings": 4096, "norm_epsilon": 1e-5,
@@ -22,6 +22,7 @@ const sf_family sf_family_starcoder2 = {
     .own = (const char *const[]){"use_bias", NULL},
     .read = read,
 
+    .gguf = "starcoder2",
     .tensor = (const sf_tensor_name[]){
         {SF_LAYER_TENSOR(up), .hf = "mlp.c_fc.weight"},
         {SF_LAYER_TENSOR(up_bias), .hf = "mlp.c_fc.bias"},

@@ -15,12 +15,9 @@ attention is peaked, so that a wrong rotation, window or norm shows in every log
     gemma3      a multimodal checkpoint's text tower: window 64 in five of six layers, linear scaling of the others
     phi3        fused tensors, longrope
     granite     scales of embeddings, scores, residuals and logits; biases everywhere
-    smollm3     every second layer without positions
-    seed_oss    biases on q, k and v
-    ernie4_5    neighbours turn together
-    hunyuan     norms on q and k after the rotation
 
-A new family is a row of MODELS and, if its tokenizer is of another kind, of FAMILY; test_families finds the folder.
+A new family is a row of make_seeded.py, unless its tokenizer is of another kind: then it is one of MODELS and of FAMILY here;
+test_families finds the folder.
 
 golden.bin, little-endian, written by transformers in fp32 (eager attention):
 
@@ -143,7 +140,7 @@ def gemma():
 
 # Smaller ones, and no long prompt where no window or scaling calls for it.
 TINY = SMALL | dict(hidden_size=32, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1)
-SHORT = {"granite", "smollm3", "seed_oss", "ernie4_5", "hunyuan"}
+SHORT = {"granite"}
 
 
 def tiny(name, family, **k):
@@ -174,12 +171,6 @@ MODELS = {  # class, config, family, dtype, bytes of a shard
                                       long_factor=[1.0, 1.1, 1.3, 1.6, 2.0, 3.0, 5.0, 9.0])),
     "granite": tiny("Granite", "qwen", embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.22,
                     logits_scaling=8.0, attention_bias=True, mlp_bias=True, rope_parameters=rope(), tie_word_embeddings=False),
-    "smollm3": tiny("SmolLM3", "qwen", rope_parameters=rope(rope_theta=5e6), no_rope_layers=[1, 0], pad_token_id=0,
-                    tie_word_embeddings=False),
-    "seed_oss": tiny("SeedOss", "qwen", rope_parameters=rope(rope_theta=1e7), head_dim=16, pad_token_id=0),
-    "ernie4_5": tiny("Ernie4_5", "qwen", rope_parameters=rope(rope_theta=5e5), head_dim=16,
-                     tie_word_embeddings=False),
-    "hunyuan": tiny("HunYuanDenseV1", "qwen", rope_parameters=rope(), head_dim=16),
 }
 
 

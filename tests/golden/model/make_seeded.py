@@ -96,10 +96,16 @@ def row(cls, head_dim=8, **k):
 
 
 MODELS = {
-    "phi4-mini": row("Phi3", None, hidden_size=64, sliding_window=None, original_max_position_embeddings=512,
+    "phi4-mini": row("Phi3", None, num_attention_heads=2, num_key_value_heads=1, sliding_window=None, original_max_position_embeddings=512,
                      rope_parameters=rope(rope_type="longrope", partial_rotary_factor=0.75, original_max_position_embeddings=512,
                                           short_factor=[1.0] * 6, long_factor=[1.0, 1.1, 1.3, 1.6, 2.0, 3.0])),
     "llama-partial": row("Llama", rope_parameters=rope(partial_rotary_factor=0.5), hidden_act="gelu"),  # which Llama leaves unread
+    "granite": row("Granite", None, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.22, logits_scaling=8.0,
+                   attention_bias=True, mlp_bias=True, **PLAIN),
+    "smollm3": row("SmolLM3", None, num_hidden_layers=4, rope_parameters=rope(rope_theta=5e6)),
+    "seed_oss": row("SeedOss", rope_parameters=rope(rope_theta=1e7)),
+    "ernie4_5": row("Ernie4_5", rope_parameters=rope(rope_theta=5e5)),
+    "hunyuan": row("HunYuanDenseV1", **PLAIN),
     "glm": row("Glm", rope_parameters=rope(partial_rotary_factor=0.5)),
     "glm4": row("Glm4", rope_parameters=rope(partial_rotary_factor=0.5)),
     "nemotron": row("Nemotron", rope_parameters=rope(partial_rotary_factor=0.5), mlp_bias=True),
@@ -109,15 +115,16 @@ MODELS = {
                                                                     original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0))),
     "cohere2": row("Cohere2", None, num_hidden_layers=4, sliding_window=64, **PLAIN),
     "exaone4": row("Exaone4", num_hidden_layers=4, sliding_window=64, rope_parameters=rope(rope_theta=1e6)),
-    "gemma2": row("Gemma2", num_hidden_layers=4, sliding_window=64, query_pre_attn_scalar=24, attn_logit_softcapping=2.0,
+    "gemma2": row("Gemma2", num_hidden_layers=4, sliding_window=64, query_pre_attn_scalar=8, attn_logit_softcapping=2.0,
                   final_logit_softcapping=3.0, **PLAIN),
     "ministral3": row("Ministral3", max_position_embeddings=2048, rope_parameters=rope(
         rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
         mscale_all_dim=1.0, llama_4_scaling_beta=0.3)),
     "starcoder2": row("Starcoder2", None, sliding_window=64, **PLAIN),
     "arcee": row("Arcee", **PLAIN),
-    "qwen2_moe": row("Qwen2Moe", None, shared_expert_intermediate_size=48, mlp_only_layers=[0], num_hidden_layers=3, **MOE, **PLAIN),
+    "qwen2_moe": row("Qwen2Moe", None, shared_expert_intermediate_size=48, **MOE, **PLAIN),
     "qwen3_moe": row("Qwen3Moe", norm_topk_prob=True, **MOE, **PLAIN),
+    "qwen3_moe-mixed": row("Qwen3Moe", mlp_only_layers=[0], decoder_sparse_step=2, num_hidden_layers=4, **MOE, **PLAIN),
     "mixtral": row("Mixtral", None, num_local_experts=4, **PLAIN),
     "glm4_moe": row("Glm4Moe", n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=16, n_shared_experts=2, n_group=4,
                     topk_group=2, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True, num_hidden_layers=3,

@@ -1,0 +1,139 @@
+"""The checkpoints of make_seeded.py in GGUF (seeded/gguf/NAME.gguf), whose golden values are seeded/NAME/golden.bin:
+
+    python3 tests/golden/model/make_seeded_gguf.py [NAME ...]        needs gguf (0.19) beside what make_seeded.py needs
+
+Names of tensors and keys come from the gguf package; what llama.cpp's converter does beside renaming is done here: rows of q and
+k in another order, one added to norms, experts stacked. One is split, by the package too.
+"""
+import json
+import os
+import sys
+
+import gguf
+import numpy as np
+from make_seeded import HERE, OFFSET, tensor
+
+A = gguf.MODEL_ARCH
+ROWS = {  # architecture, whether q and k are reordered
+    "phi4-mini": (A.PHI3, False), "granite": (A.GRANITE, True), "smollm3": (A.SMOLLM3, True), "qwen2_moe": (A.QWEN2MOE, False),
+    "qwen3_moe": (A.QWEN3MOE, False), "mixtral": (A.LLAMA, True), "gemma2": (A.GEMMA2, False), "olmo2": (A.OLMO2, False),
+    "arcee": (A.ARCEE, True), "starcoder2": (A.STARCODER2, False), "seed_oss": (A.SEED_OSS, False), "ernie4_5": (A.ERNIE4_5, False),
+}
+SPLIT = {"qwen3_moe": 12}  # tensors a part
+
+
+def weights(name):
+    lines = open(os.path.join(HERE, "seeded", name, "tensors.txt")).read().split("\n")
+    for line in filter(None, lines[1:]):
+        n, dtype, base, gain, *shape = line.split()
+        yield n, tensor(n, int(lines[0]), dtype, float(base), float(gain), list(map(int, shape))).float().numpy()
+
+
+def reorder(w, heads):
+    """LlamaModel.permute of convert_hf_to_gguf.py: halves become neighbours."""
+    return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
+
+
+def keys(w, c, arch):
+    head = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+    rope = c["rope_parameters"]
+    w.add_name("tiny")
+    w.add_block_count(c["num_hidden_layers"])
+    w.add_embedding_length(c["hidden_size"])
+    w.add_feed_forward_length(c["intermediate_size"])
+    w.add_head_count(c["num_attention_heads"])
+    w.add_head_count_kv(c["num_key_value_heads"])
+    w.add_key_length(head)
+    w.add_value_length(head)
+    w.add_context_length(c["max_position_embeddings"])
+    if "rms_norm_eps" in c:
+        w.add_layer_norm_rms_eps(c["rms_norm_eps"])
+    else:
+        w.add_layer_norm_eps(c["norm_epsilon"])
+    w.add_rope_freq_base(rope["rope_theta"])
+    w.add_rope_dimension_count(int(head * rope.get("partial_rotary_factor", 1)))
+    if rope["rope_type"] == "longrope":
+        original = rope["original_max_position_embeddings"]
+        w.add_rope_scaling_orig_ctx_len(original)
+        w.add_rope_scaling_attn_factors(float(np.sqrt(1 + np.log(c["max_position_embeddings"] / original) / np.log(original))))
+        w.add_tensor("rope_factors_long.weight", np.array(rope["long_factor"], "f4"))
+        w.add_tensor("rope_factors_short.weight", np.array(rope["short_factor"], "f4"))
+    if c.get("sliding_window"):
+        w.add_sliding_window(c["sliding_window"])
+    if arch == A.GRANITE:
+        w.add_attention_scale(c["attention_multiplier"])
+        w.add_embedding_scale(c["embedding_multiplier"])
+        w.add_residual_scale(c["residual_multiplier"])
+        w.add_logit_scale(c["logits_scaling"])
+    if arch == A.GEMMA2:
+        w.add_attn_logit_softcapping(c["attn_logit_softcapping"])
+        w.add_final_logit_softcapping(c["final_logit_softcapping"])
+    experts = c.get("num_local_experts") or c.get("num_experts")
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(c["num_experts_per_tok"])
+        if "moe_intermediate_size" in c:
+            w.add_expert_feed_forward_length(c["moe_intermediate_size"])
+        if "shared_expert_intermediate_size" in c:
+            w.add_expert_shared_feed_forward_length(c["shared_expert_intermediate_size"])
+
+
+def vocabulary(w):
+    t = json.load(open(os.path.join(HERE, "granite", "tokenizer.json")))
+    tokens = [k for k, _ in sorted(t["model"]["vocab"].items(), key=lambda x: x[1])]
+    special = {a["id"]: a["content"] for a in t["added_tokens"]}
+    for i in sorted(special):
+        if i >= len(tokens):
+            tokens.append(special[i])
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("qwen2")
+    w.add_token_list(tokens)
+    w.add_token_types([3 if i in special else 1 for i in range(len(tokens))])
+    w.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in t["model"]["merges"]])
+    w.add_eos_token_id(tokens.index("<|im_end|>"))
+    w.add_add_bos_token(False)
+
+
+def make(name):
+    arch, reordered = ROWS[name]
+    c = json.load(open(os.path.join(HERE, "seeded", name, "config.json")))
+    path = os.path.join(HERE, "seeded", "gguf", name + ".gguf")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    w = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch], split_max_tensors=SPLIT.get(name, 0))
+    keys(w, c, arch)
+    vocabulary(w)
+    names = gguf.get_tensor_name_map(arch, c["num_hidden_layers"])
+    stacks = {}
+
+    def put(n, x):
+        target = names.get_name(n, try_suffixes=(".weight", ".bias"))
+        assert target, n
+        if x.ndim == 1:
+            w.add_tensor(target, x.astype("f4"))
+        else:
+            w.add_tensor(target, gguf.quants.quantize(x, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16)
+
+    for n, x in weights(name):
+        if reordered and ("q_proj" in n or "k_proj" in n):
+            x = reorder(x, c["num_attention_heads" if "q_proj" in n else "num_key_value_heads"])
+        if c["architectures"][0].removesuffix("ForCausalLM") in OFFSET and "norm" in n and not n.endswith("bias"):
+            x = x + 1
+        parts = n.split(".")
+        if "experts" in parts and "shared_experts" not in parts:
+            at = parts.index("experts")
+            whole = ".".join(parts[:at + 1] + parts[at + 2:])
+            stacks.setdefault(whole, {})[int(parts[at + 1])] = x
+        else:
+            put(n, x)
+    for n, parts in stacks.items():
+        put(n, np.stack([parts[i] for i in range(len(parts))]))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    print(name, sum(os.path.getsize(os.path.join(HERE, "seeded", "gguf", f)) for f in os.listdir(os.path.join(HERE, "seeded", "gguf")) if f.startswith(name)))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ROWS:
+        make(name)
