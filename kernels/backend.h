@@ -96,6 +96,7 @@ typedef struct sf_backend_ops {
     const char *name;
     bool views; /* the prompt's part of a cache may be a view (sf_kv_part.index) */
     bool caps;  /* logits may have a cap (sf_attention.softcap) */
+    bool lse;   /* the attention executors write sf_attention.lse, which sink() needs */
 
     /* ---- life and memory -------------------------------------------------------------------------------------- */
     int (*devices)(void); /* of this kind that the process can see; NULL: one */
@@ -208,6 +209,10 @@ typedef struct sf_backend_ops {
 
     /* One query (queries == 1) for each of several sequences; out [lanes, H, D]. */
     sf_status (*decode)(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out);
+
+    /* As if each row's softmax had had one key more, of logit sink[h] and value 0: out[t, h] /= 1 + exp(sink[h] - lse[t, h]).
+     * out [rows, H, D] activation; lse [rows, H] as the executors write it; sink [H]. 5 FLOPs a row and head, D products. */
+    sf_status (*sink)(sf_backend *b, void *out, const float *lse, const sf_tensor *sink, int64_t rows, int heads, int head_dim);
 
     /* Pairs the pattern computes, summed over heads, to host memory. */
     sf_status (*count_pairs)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total);
@@ -347,7 +352,7 @@ typedef struct sf_backend_ops {
     DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
     DO(filling, rope) DO(filling, gated) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
     DO(filling, combine) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
-    DO(filling, decode) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
+    DO(filling, decode) DO(filling, sink) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \
     DO(filling, block_probabilities) DO(filling, top_block_mass) DO(filling, page_bounds) DO(filling, page_scores)     \

@@ -103,6 +103,15 @@ void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim)
     count(b, SF_OTHER, (sf_count){.cache_bytes = bytes, .other_bytes = bytes});
 }
 
+void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads, int head_dim)
+{
+    int64_t n = rows * heads;
+    count(b, SF_OTHER,
+          (sf_count){.flops = n * (5 + head_dim),
+                     .weight_bytes = weights(sink),
+                     .other_bytes = sf_bytes(SF_F32, n) + 2 * activations(b, n * head_dim)});
+}
+
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab)
 {
     count(b, SF_OTHER, (sf_count){.flops = rows * vocab, .other_bytes = sf_bytes(SF_F32, rows * vocab)});

@@ -18,6 +18,7 @@ void sf_meter_combine(sf_backend *b, int64_t rows, int chosen, int width);
 void sf_meter_residual(sf_backend *b, int64_t n);
 void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim);
 void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim); /* keys: kept, summed over kv heads */
+void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads, int head_dim);
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab);
 
 void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, bool column, bool diagonal);

@@ -351,6 +351,19 @@ static void layers_case(twin *t, uint64_t seed)
     agree(t, a, b, (int64_t)rows * heads * dim, t->tolerance, what);
     free(a), free(b);
 
+    /* sinks */
+    float *sums = randoms(t, (int64_t)rows * heads, 3), *sunk = randoms(t, heads, 2);
+    sf_tensor sink[2];
+    void *lse[2];
+    import(t, sunk, SF_F32, heads, 0, sink);
+    for (int s = 0; s < 2; s++) lse[s] = put(t, s, sums, (size_t)(rows * heads) * sizeof *sums);
+    BOTH(t, sink(&t->b[s], v[s], lse[s], &sink[s], rows, heads, dim));
+    a = get_activations(t, 0, v[0], (int64_t)rows * heads * dim),
+    b = get_activations(t, 1, v[1], (int64_t)rows * heads * dim);
+    agree(t, a, b, (int64_t)rows * heads * dim, t->tolerance, what);
+    for (int s = 0; s < 2; s++) t->b[s].ops->release_weight(&t->b[s], &sink[s]);
+    free(a), free(b), free(sums), free(sunk);
+
     /* greedy choice, with ties */
     float *logits = randoms(t, (int64_t)rows * vocab, 1);
     for (int i = 0; i < rows; i++)

@@ -231,6 +231,8 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
     SF_TRY(sf_arena_alloc(batch->work, heads, &batch->attention));
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
+    batch->lse = NULL;
+    if (c->sinks) SF_TRY(sf_arena_alloc(batch->work, (size_t)(rows * c->heads) * sizeof *batch->lse, (void **)&batch->lse));
     batch->shared_q = NULL;
     if (repeat_of(batch) > 1) SF_TRY(sf_arena_alloc(batch->work, heads * (size_t)repeat_of(batch), &batch->shared_q));
     SF_TRY(sf_workspace_open(c, activation, chunk, batch->backend->comm ? sf_batch_ranks(batch) : 0, batch->work, &batch->workspace));
@@ -433,6 +435,17 @@ sf_status sf_batch_reach(const sf_batch *batch, sf_attention *a, sf_pattern *pat
         part->reach = batch->config->reach;
     }
     return SF_OK;
+}
+
+sf_status sf_batch_sink(const sf_batch *batch, int layer, int rows, int patterns, const sf_pattern *const *pattern, const float *lse,
+                        void *out)
+{
+    const sf_model_config *c = batch->config;
+    if (!c->sinks) return SF_OK;
+    for (int i = 0; i < patterns; i++)
+        if (pattern[i]->kind == SF_PARTS && pattern[i]->gated)
+            return sf_fail(SF_UNSUPPORTED, "parts with gates, which have no softmax of their own for model '%s' to add its sinks to", c->name);
+    return batch->backend->ops->sink(batch->backend, out, lse, &batch->model->weights.layer[layer].sinks, rows, c->heads, c->head_dim);
 }
 
 double sf_batch_clock(sf_backend *b)

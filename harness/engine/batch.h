@@ -113,6 +113,7 @@ typedef struct sf_batch {
     float *hidden;          /* [R, d] */
     void *q, *attention;    /* [R, H, D] */
     void *k, *v;            /* [R, G, D] */
+    float *lse;             /* [R, H] of the attention; NULL where the model has no sinks */
     void *shared_q;         /* [R, H * repeat, D] queries of all ranks that hold the same kv heads; NULL: this one alone does */
     sf_workspace workspace; /* of C rows */
     sf_first first;         /* prefill */
@@ -129,6 +130,11 @@ typedef struct sf_batch {
  * (logits). Close the batch after success and failure alike; the arenas keep their memory for the next samples. */
 sf_status sf_batch_open(sf_batch *batch);
 void sf_batch_close(sf_batch *batch);
+
+/* After attention of `rows` rows, at out [rows, H, D] and lse [rows, H], by these patterns: the layer's learned sinks, where the
+ * model has them. */
+sf_status sf_batch_sink(const sf_batch *batch, int layer, int rows, int patterns, const sf_pattern *const *pattern, const float *lse,
+                        void *out);
 
 /* The prompts that go together, from prompt `first` on. */
 sf_wave sf_batch_wave(const sf_batch *batch, int first);

@@ -37,6 +37,7 @@ static void attend(lockstep *l, int i, int layer)
     l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
     l->attention[i].carry = s->lane->decode && s->lane->decode->carry ? &s->carry : NULL;
     l->view[i] = sf_batch_view(batch, &l->attention[i], i);
+    if (batch->lse) l->attention[i].lse = batch->lse + (int64_t)i * batch->config->heads;
     l->pattern[i] = (sf_pattern){0};
 }
 
@@ -162,6 +163,7 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
         SF_TRY(sf_batch_reach(batch, &l->view[i], &l->pattern[i], m ? m->name : NULL));
     }
     SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
+    SF_TRY(sf_batch_sink(batch, layer, l->rows, l->rows, l->patterns, batch->lse, batch->attention));
     if (weight) SF_TRY(b->ops->watch(b, true));
     for (int i = 0; weight && i < l->rows; i++) {
         if (!l->sequence[i]->recall) continue;

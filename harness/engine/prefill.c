@@ -113,6 +113,7 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
     if (status == SF_OK) status = sf_batch_reach(batch, view, &pattern, chosen ? prompt->method->name : NULL);
     SF_TRY(sf_batch_agree(batch, status));
     status = sf_batch_agree(batch, b->ops->prefill(b, a, &pattern, out));
+    if (status == SF_OK) status = sf_batch_sink(batch, a->layer, a->queries, 1, (const sf_pattern *[]){&pattern}, a->lse, out);
     if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;
     if (prompt->recall) {
         SF_TRY(b->ops->watch(b, true));
@@ -301,6 +302,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
 
     sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
     a.pairs = prompt->pairs + (int64_t)layer * a.heads;
+    a.lse = batch->lse ? batch->lse + (int64_t)prompt->row * a.heads : NULL;
     if (batch->lanes) SF_TRY(sf_batch_share_queries(batch, q, tokens));
     sf_attention view = sf_batch_view(batch, &a, 0);
     SF_TRY(attend(batch, prompt, &a, &view, head_rows(batch, batch->attention, prompt->row)));

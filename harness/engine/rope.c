@@ -28,8 +28,10 @@ static double yarn_pair(const sf_rope_config *rope, double rotations, int head_d
 /* YaRN: pairs that turn more than beta_fast times keep their frequency, below beta_slow they are interpolated. */
 static float stretch_yarn(const sf_rope_config *rope, int head_dim, double factor, float *frequency)
 {
-    double low = fmax(floor(yarn_pair(rope, rope->beta_fast, head_dim)), 0);
-    double high = fmin(ceil(yarn_pair(rope, rope->beta_slow, head_dim)), head_dim - 1);
+    double low = yarn_pair(rope, rope->beta_fast, head_dim), high = yarn_pair(rope, rope->beta_slow, head_dim);
+    if (!rope->between_pairs) low = floor(low), high = ceil(high);
+    low = fmax(low, 0);
+    high = fmin(high, head_dim - 1);
     if (low == high) high += 0.001;
     for (int i = 0; i < head_dim / 2; i++) {
         float ramp = ((float)i - (float)low) / (float)(high - low);

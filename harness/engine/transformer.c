@@ -100,6 +100,7 @@ static sf_status read_curves(sf_transformer *t, const sf_model *model)
         sf_curve *curve = &t->curve[layer];
         const sf_tensor *from = model->weights.layer[layer].curve;
         curve->kind = c->activation;
+        if (curve->kind == SF_CLAMPED) curve->p[0] = c->swiglu[0], curve->p[1] = c->swiglu[1];
         if (curve->kind != SF_XIELU) continue;
         for (int i = 0; i < 4; i++) sf_to_f32(from[i].dtype, from[i].data, &curve->p[i], 1);
         curve->p[0] = log1pf(expf(curve->p[0]));
@@ -209,6 +210,9 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
 sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, const sf_model *whole, int max_tokens, sf_transformer *out)
 {
     *out = (sf_transformer){.backend = backend, .config = &model->config};
+    if (model->config.sinks && !backend->ops->lse)
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has learned attention sinks, which %s does not compute; run it on cpu", model->config.name,
+                       backend->ops->name);
     if (model->config.attention_softcap != 0 && !backend->ops->caps)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has a cap on its attention scores (%g), which %s does not compute; run it on cpu",
                        model->config.name, (double)model->config.attention_softcap, backend->ops->name);

@@ -51,9 +51,9 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     }
     if (c->router.experts || c->sinks) {
         const sf_router *r = &c->router;
-        n = snprintf(text, sizeof text, "%d %d %d %d %.9g %d %d %d %d %d %d %d %d %d %d", r->kind, r->experts, r->chosen, r->normalize,
+        n = snprintf(text, sizeof text, "%d %d %d %d %.9g %d %d %d %d %d %d %d %d %d %d %.9g %.9g", r->kind, r->experts, r->chosen, r->normalize,
                      (double)r->scale, r->groups, r->best_groups, r->group_top, c->expert_mlp, c->shared_mlp, c->shared_switch,
-                     c->router_bias, c->router_correction, c->expert_bias, c->sinks);
+                     c->router_bias, c->router_correction, c->expert_bias, c->sinks, (double)c->swiglu[0], (double)c->swiglu[1]);
         sf_hash_fold(hash, text, (size_t)n);
         sf_hash_fold(hash, c->whole_mlp, (size_t)c->layers);
     }
@@ -61,11 +61,12 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         n = snprintf(text, sizeof text, "reach %d %d", c->reach.chunk, c->reach.cap);
         sf_hash_fold(hash, text, (size_t)n);
     }
+    if (c->rope.between_pairs || c->rope_local.between_pairs) sf_hash_fold(hash, "between", 7);
     if (c->rope.scaling == SF_ROPE_LONG) sf_hash_fold(hash, c->rope.longer, sizeof c->rope.longer);
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2288 && sizeof(sf_rope_config) == 584, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2312 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {

@@ -17,6 +17,7 @@ typedef struct sf_rope_config {
     double factor;                       /* LINEAR, LLAMA3, YARN; YARN 0: max(1, (input + output) / original) */
     double low_freq_factor, high_freq_factor; /* LLAMA3 */
     double beta_fast, beta_slow;         /* YARN */
+    bool between_pairs;                  /* YARN: the ramp may begin and end between pairs (gpt-oss) */
     double attention_factor;             /* YARN; 0: 0.1 ln(factor) + 1 */
     int original_positions;              /* LLAMA3, YARN, LONG; DYNAMIC: those that need no scaling */
     float longer[2][SF_LONG_PAIRS];      /* LONG: what each pair's frequency is divided by, within and beyond them */
@@ -53,6 +54,7 @@ typedef struct sf_model_config {
     int expert_mlp, shared_mlp;          /* sizes of an expert's MLP, and of one that all rows go through beside them; 0: none */
     bool shared_switch;                  /* … counted by a sigmoid of its own (Qwen2 MoE) */
     bool router_bias, router_correction, expert_bias; /* gpt-oss; DeepSeek V3; gpt-oss */
+    float swiglu[2];                     /* of SF_CLAMPED: α and the limit (gpt-oss) */
     bool sinks;                          /* a learned logit for each head, of a key that has no value (gpt-oss) */
     uint8_t whole_mlp[SF_MAX_LAYERS];    /* [layers] 1: this layer of a mixture has one MLP for all rows */
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */

@@ -40,7 +40,7 @@ const char *sf_rope_text(const sf_rope_config *r, size_t bytes, char *text)
             append(bytes, text, ", YaRN by rule beyond %d positions", r->original_positions);
         else
             append(bytes, text, ", YaRN, factor %g from %d positions", r->factor, r->original_positions);
-        append(bytes, text, ", betas %g and %g", r->beta_fast, r->beta_slow);
+        append(bytes, text, ", betas %g and %g%s", r->beta_fast, r->beta_slow, r->between_pairs ? " between pairs" : "");
         if (r->attention_factor != 0) append(bytes, text, ", attention factor %g", r->attention_factor);
         break;
     }

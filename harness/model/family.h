@@ -29,6 +29,8 @@ typedef struct sf_expert_names { const char *part[SF_EXPERT_PARTS]; } sf_expert_
 /* A JSON text as it would stand in a file. */
 #define SF_JSON(...) #__VA_ARGS__
 
+struct sf_safetensors;
+
 typedef struct sf_family {
     const char *name; /* in shapes, messages and results; part of every key, so it never changes */
 
@@ -57,11 +59,13 @@ typedef struct sf_family {
     double theta, local_theta;   /* rotation base where a file has none; local_theta: of sliding layers, 0: one for all */
     const char *activation_key;  /* NULL: hidden_act */
     const char *norm_eps_key;    /* NULL: rms_norm_eps */
+    const char *packed;          /* quant_method of quantization_config whose weights `unpack` understands; NULL: none */
     double partial_rotary;       /* of a file that says nothing; 0: transformers does not look for the key here */
     sf_sliding_rule sliding;
     bool layer_types;            /* transformers obeys that key here */
     const char *const *refused;  /* keys (NULL-ended) of the class whose other graph we do not compute: see hf_config.c */
     const char *const *own;      /* keys (NULL-ended) that `read` reads, and other families do not have */
+    sf_status (*unpack)(struct sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c); /* unpack.h; NULL: nothing */
     sf_status (*read)(sf_json_at at, sf_model_config *c); /* keys of its own; NULL: none. Sizes are there already */
 
     /* ---- GGUF ---- */

@@ -118,10 +118,12 @@ static void settle_tie(const sf_safetensors *s, int prefix, sf_model *out)
              head->file, head->name);
 }
 
-static sf_status read_weights(const sf_safetensors *s, const char *folder, bool multimodal, sf_model *out)
+static sf_status read_weights(sf_safetensors *s, const char *folder, bool multimodal, sf_model *out)
 {
     int p;
     SF_TRY(find_prefix(s, folder, &p));
+    const sf_family *f = sf_family_named(out->config.architecture);
+    if (f->unpack) SF_TRY(f->unpack(s, folder, PREFIXES[p].decoder, &out->config));
     settle_tie(s, p, out);
     sf_weight_slot *slot;
     sf_status status = sf_weights_room(&out->config, &out->weights, &slot, folder);
@@ -276,9 +278,16 @@ static sf_status open_weights(const texts *t, bool multimodal, sf_model *out)
     sf_safetensors s;
     SF_TRY(sf_safetensors_open(t->folder, &s));
     sf_status status = read_weights(&s, t->folder, multimodal, out);
-    out->mapping = s.mapping; /* the weights point into them */
-    out->mappings = s.files;
+    sf_mapping *mapping = realloc(s.mapping, ((size_t)s.files + 1) * sizeof *mapping); /* the weights point into them */
+    if (!mapping) {
+        sf_safetensors_free(&s);
+        return sf_fail(SF_NO_MEMORY, "%s: no memory for its list of files", t->folder);
+    }
+    mapping[s.files] = s.made;
+    out->mapping = mapping;
+    out->mappings = s.files + 1;
     s.mapping = NULL;
+    s.made = (sf_mapping){0};
     sf_safetensors_free(&s);
     return status;
 }

@@ -44,7 +44,11 @@ static bool lists(const char *const *keys, const char *key)
 static sf_status check_graph(sf_json_at at, const sf_family *f, sf_doubts *doubts)
 {
     /* No family of transformers leaves this one unread. */
-    if (sf_json_value(at, "quantization_config"))
+    const json_t *quantized = NULL;
+    const char *method = NULL;
+    SF_TRY(sf_json_object(at, "quantization_config", false, &quantized));
+    if (quantized) SF_TRY(sf_json_text((sf_json_at){quantized, at.path, "quantization_config."}, "quant_method", false, &method));
+    if (quantized && !(method && f->packed && strcmp(method, f->packed) == 0))
         return sf_json_fail(SF_UNSUPPORTED, at, "quantization_config", "none");
     for (size_t i = 0; i < sizeof GRAPH / sizeof *GRAPH; i++) {
         const json_t *value = sf_json_value(at, GRAPH[i].key);

@@ -84,7 +84,7 @@ static sf_status read_yarn(const place *p, sf_rope_config *out)
     SF_TRY(sf_json_real(p->in, "mscale", false, 0, 1e3, &mscale));
     SF_TRY(sf_json_real(p->in, "mscale_all_dim", false, 0, 1e3, &mscale_all));
     SF_TRY(sf_json_bool(p->in, "truncate", false, &truncate));
-    if (!truncate) return sf_json_fail(SF_UNSUPPORTED, p->in, "truncate", "true");
+    out->between_pairs = !truncate;
     /* One of the two alone is not read there either. */
     if (out->attention_factor == 0 && mscale != 0 && mscale_all != 0) {
         out->attention_factor = yarn_scale(out->factor, mscale) / yarn_scale(out->factor, mscale_all);
@@ -188,7 +188,7 @@ static bool same_rope(const sf_rope_config *a, const sf_rope_config *b)
     return a->theta == b->theta && a->scaling == b->scaling && a->factor == b->factor &&
            a->low_freq_factor == b->low_freq_factor && a->high_freq_factor == b->high_freq_factor &&
            a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow && a->attention_factor == b->attention_factor &&
-           a->original_positions == b->original_positions && memcmp(a->longer, b->longer, sizeof a->longer) == 0;
+           a->original_positions == b->original_positions && a->between_pairs == b->between_pairs && memcmp(a->longer, b->longer, sizeof a->longer) == 0;
 }
 
 /* The dictionary at `key`; one that is empty counts as none, as in Python. */

@@ -103,11 +103,9 @@ static sf_status read_tensor(const char *name, const json_t *value, const char *
     out->end = offset[1];
     out->file = path;
     out->readable = TYPES[t].dtype >= 0 && rank <= 4;
-    if (out->readable) {
-        out->tensor =
-            (sf_tensor){.data = (char *)data + offset[0], .dtype = (sf_dtype)TYPES[t].dtype, .rank = (int)rank};
-        for (size_t i = 0; i < rank; i++) out->tensor.dim[i] = (int64_t)dim[i];
-    }
+    out->tensor = (sf_tensor){.data = (char *)data + offset[0], .rank = rank <= 4 ? (int)rank : -1};
+    if (out->readable) out->tensor.dtype = (sf_dtype)TYPES[t].dtype;
+    for (size_t i = 0; i < rank && rank <= 4; i++) out->tensor.dim[i] = (int64_t)dim[i];
     return SF_OK;
 }
 
@@ -379,11 +377,26 @@ void sf_safetensors_free(sf_safetensors *s)
         free(s->file[i]);
         if (s->mapping) sf_unmap(&s->mapping[i]);
     }
+    sf_unmap(&s->made);
     free(s->tensor);
     free(s->file);
     free(s->mapping);
     *s = (sf_safetensors){0};
 }
+
+sf_status sf_safetensors_add(sf_safetensors *s, const char *name, const sf_tensor *tensor, const char *file)
+{
+    sf_st_tensor *more = realloc(s->tensor, ((size_t)s->tensors + 1) * sizeof *more);
+    if (more) s->tensor = more;
+    char *own = more ? strdup(name) : NULL;
+    if (!own) return sf_fail(SF_NO_MEMORY, "%s: no memory for tensor %s", file, name);
+    s->tensor[s->tensors] = (sf_st_tensor){.name = own, .file = file, .readable = true, .tensor = *tensor};
+    snprintf(s->tensor[s->tensors].type, sizeof s->tensor->type, "%s", sf_dtypes[tensor->dtype].name);
+    s->tensors++;
+    return SF_OK;
+}
+
+void sf_safetensors_sort(sf_safetensors *s) { qsort(s->tensor, (size_t)s->tensors, sizeof *s->tensor, by_name); }
 
 sf_st_tensor *sf_safetensors_find(const sf_safetensors *s, const char *name)
 {

@@ -13,7 +13,7 @@ typedef struct sf_st_tensor {
     char *name;
     const char *file;    /* path of the file it stands in */
     char type[16];       /* as the file calls it: "BF16" */
-    bool readable;       /* F32, F16 or BF16, at most 4 dimensions: `tensor` is filled; else its extent was checked */
+    bool readable;       /* F32, F16 or BF16, at most 4 dimensions; else `tensor` has no dtype, and rank -1 beyond 4 dimensions */
     sf_tensor tensor;    /* into the mapped file */
     size_t begin, end;   /* bytes of the file's data */
     bool used;           /* for the reader's own book-keeping */
@@ -23,12 +23,17 @@ typedef struct sf_safetensors {
     int files, tensors;
     char **file;          /* [files] paths */
     sf_mapping *mapping;  /* [files] */
+    sf_mapping made;      /* of tensors that were added (unpack.h) */
     sf_st_tensor *tensor; /* [tensors] sorted by name, no two alike */
 } sf_safetensors;
 
 /* Error: names file, tensor, expected and found. The caller may take the mappings out before freeing. */
 sf_status sf_safetensors_open(const char *folder, sf_safetensors *out);
 void sf_safetensors_free(sf_safetensors *s); /* accepts a zeroed one; unmaps */
+
+/* Adds a tensor that is made of others, of the file named for messages; sorting makes those that were added findable. */
+sf_status sf_safetensors_add(sf_safetensors *s, const char *name, const sf_tensor *tensor, const char *file);
+void sf_safetensors_sort(sf_safetensors *s);
 
 sf_st_tensor *sf_safetensors_find(const sf_safetensors *s, const char *name); /* NULL: none */
 

@@ -197,7 +197,8 @@ static struct sf_weight_share share(const sf_model_config *c, const sf_family *f
     return parts < 2 ? (struct sf_weight_share){0} : (struct sf_weight_share){before, all};
 }
 
-/* A mixture's experts, part by part. In GGUF a part of all experts is one tensor. */
+/* A mixture's experts, part by part. In GGUF a part of all experts is one tensor, as in families whose name of it
+ * has no number. */
 static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights *weights, int layer, sf_weight_slot *slot)
 {
     int n = 0, experts = c->router.experts;
@@ -212,7 +213,9 @@ static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights 
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", layer, name);
             put(&slot[n], sf_expert_tensors(c, weights, layer, p) + e, bias ? SF_ROLE_BIAS : wide ? SF_ROLE_INNER : SF_ROLE_RESIDUAL,
                 rows, columns);
-            slot[n++].of_gguf = (struct sf_weight_share){e * rows, experts * rows};
+            slot[n].of_gguf = (struct sf_weight_share){e * rows, experts * rows};
+            if (!strchr(hf, '%')) slot[n].of_hf = slot[n].of_gguf;
+            n++;
         }
     }
     return n;

@@ -61,6 +61,7 @@ const sf_backend_ops sf_cpu_ops = {
     .name = "cpu",
     .views = true,
     .caps = true,
+    .lse = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,

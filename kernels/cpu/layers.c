@@ -283,6 +283,21 @@ sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists
     return SF_OK;
 }
 
+sf_status sf_cpu_sink(sf_backend *b, void *out, const float *lse, const sf_tensor *sink, int64_t rows, int heads, int head_dim)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    const float *logit;
+    SF_TRY(as_f32(b, sink, &logit));
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * heads * head_dim > 1 << 15)
+    for (int64_t i = 0; i < rows * heads; i++) {
+        float kept = 1 / (1 + expf(logit[i % heads] - lse[i]));
+        for (int d = 0; d < head_dim; d++) ((float *)out)[i * head_dim + d] *= kept;
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_sink(b, sink, rows, heads, head_dim);
+    return SF_OK;
+}
+
 sf_status sf_cpu_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)
 {
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows > 1)

@@ -345,6 +345,7 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .name = "cuda",
     .views = false,
     .caps = false,
+    .lse = false,
     .devices = cuda_devices,
     .open = cuda_open,
     .close = cuda_close,

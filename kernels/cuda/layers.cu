@@ -226,6 +226,24 @@ sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n, float s
     return SF_OK;
 }
 
+__global__ void sink_rows(bf16 *out, const float *lse, const float *sink, int64_t n, int heads, int head_dim)
+{
+    sf_begin();
+    FOR_ALL(i, n)
+    {
+        int64_t row = i / head_dim;
+        out[i] = __float2bfloat16(__bfloat162float(out[i]) / (1.f + expf(sink[row % heads] - lse[row])));
+    }
+}
+
+sf_status sf_cuda_sink(sf_backend *b, void *out, const float *lse, const sf_tensor *sink, int64_t rows, int heads, int head_dim)
+{
+    int64_t n = rows * heads * head_dim;
+    if (n) SF_TRY(sf_cuda_follow(b, sink_rows, grid_for(n), THREADS, 0, (bf16 *)out, lse, (const float *)sink->data, n, heads, head_dim));
+    sf_meter_sink(b, sink, rows, heads, head_dim);
+    return SF_OK;
+}
+
 /* ---- cache ---- */
 
 struct store_lanes {

@@ -194,6 +194,18 @@ sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf
     return SF_OK;
 }
 
+sf_status sf_reference_sink(sf_backend *b, void *out, const float *lse, const sf_tensor *sink, int64_t rows, int heads, int head_dim)
+{
+    for (int64_t i = 0; i < rows * heads; i++) {
+        float logit;
+        sf_to_f32(sink->dtype, (const char *)sink->data + sf_bytes(sink->dtype, i % heads), &logit, 1);
+        double kept = 1 / (1 + exp((double)logit - lse[i]));
+        for (int d = 0; d < head_dim; d++) ((float *)out)[i * head_dim + d] *= (float)kept;
+    }
+    sf_meter_sink(b, sink, rows, heads, head_dim);
+    return SF_OK;
+}
+
 sf_status sf_reference_argmax(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token)
 {
     for (int64_t r = 0; r < rows; r++) {

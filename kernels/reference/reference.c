@@ -19,6 +19,7 @@ const sf_backend_ops sf_reference_ops = {
     .name = "reference",
     .views = true,
     .caps = true,
+    .lse = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,

@@ -30,7 +30,8 @@
     FAMILY(qwen3_moe)  \
     FAMILY(mixtral)    \
     FAMILY(glm4_moe)   \
-    FAMILY(minimax_m2)
+    FAMILY(minimax_m2) \
+    FAMILY(gpt_oss)
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

@@ -130,6 +130,12 @@ MODELS = {
                     topk_group=2, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True, num_hidden_layers=3,
                     rope_parameters=rope(partial_rotary_factor=0.5)),
     "minimax_m2": row("MiniMaxM2", num_local_experts=6, num_experts_per_tok=2, rotary_dim=4, rope_parameters=rope(partial_rotary_factor=0.5)),
+    "gpt_oss": row("GptOss", num_local_experts=4, num_experts_per_tok=2, sliding_window=64, num_hidden_layers=4, rope_parameters=rope(
+        rope_theta=150000.0, rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0,
+        truncate=False)),
+    "gpt_oss-mxfp4": row("GptOss", num_local_experts=4, num_experts_per_tok=2, sliding_window=64, num_hidden_layers=2, rope_parameters=rope(
+        rope_theta=150000.0, rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0,
+        truncate=False)),
     "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
                                                         high_freq_factor=4.0, original_max_position_embeddings=256)),
 }
@@ -139,7 +145,7 @@ def spread(name, shape, dtype, offset):
     """Base and gain: matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter."""
     leaf = name.rsplit(".", 1)[-1]
     if dtype == "U8":
-        return 0, 256
+        return (121, 3) if leaf.endswith("scales") else (0, 256)
     if leaf in ("alpha_p", "alpha_n"):
         return 0.2, 0.3
     if leaf == "beta":
@@ -196,6 +202,21 @@ def config_of(cls, arguments):
     return config(**arguments)
 
 
+def in_mxfp4(rows, folder):
+    """Experts as OpenAI publishes them: blocks of 32 along the input, and their scales."""
+    out = []
+    for n, d, s in rows:
+        if n.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            out += [(n + "_blocks", "U8", [s[0], s[2], s[1] // 32, 16]), (n + "_scales", "U8", [s[0], s[2], s[1] // 32])]
+        else:
+            out.append((n, d, s))
+    path = os.path.join(folder, "config.json")
+    c = json.load(open(path)) | dict(quantization_config=dict(quant_method="mxfp4", modules_to_not_convert=[
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]))
+    json.dump(c, open(path, "w"), indent=1)
+    return sorted(out)
+
+
 def listed(cls, config, folder):
     """What transformers writes: (name, dtype, shape)."""
     model = getattr(transformers, cls + "ForCausalLM")(config)
@@ -210,6 +231,8 @@ def make(name):
     cls, arguments = MODELS[name]
     with tempfile.TemporaryDirectory() as folder:
         tensors = listed(cls, config_of(cls, arguments), folder)
+        if name.endswith("-mxfp4"):
+            tensors = in_mxfp4(tensors, folder)
         for seed in range(200):
             rows = [(n, d, *spread(n, s, d, cls in OFFSET), s) for n, d, s in tensors]
             from safetensors.torch import save_file as save
