@@ -285,7 +285,7 @@ static sf_status open_weights(const texts *t, bool multimodal, sf_model *out)
     }
     mapping[s.files] = s.made;
     out->mapping = mapping;
-    out->mappings = s.files + 1;
+    out->mappings = s.files + (s.made.data != NULL);
     s.mapping = NULL;
     s.made = (sf_mapping){0};
     sf_safetensors_free(&s);
