@@ -132,7 +132,7 @@ sf_status sf_world_open(sf_world *out)
 void sf_world_close(sf_world *w)
 {
     if (!w->self) return;
-    if (comm_of(w) == MPI_COMM_WORLD) MPI_Finalize();
+    if (comm_of(w) == MPI_COMM_WORLD) MPI_Barrier(comm_of(w)), MPI_Finalize();
     else MPI_Comm_free(w->self);
     free(w->self);
     w->self = NULL;

@@ -72,6 +72,19 @@ static sf_status summarise(const char *path)
     return SF_OK;
 }
 
+/* Says how it went, where this process is the one that does, and gives the exit status. */
+static int tell(sf_status status, const sf_run_end *end, bool shard)
+{
+    if (!end->speaks) return status == SF_INTERRUPTED ? 130 : status != SF_OK ? EXIT_FAILURE : end->failed ? SF_CLI_CELLS_FAILED : EXIT_SUCCESS;
+    if (status == SF_OK && !shard) status = summarise(end->path); /* a part alone lacks its dense cells */
+    if (status == SF_OK) printf("\nResults: %s\n", end->path);
+    if (status != SF_OK || !end->failed) return sf_cli_end(status);
+    fflush(stdout);
+    fprintf(stderr, "frontier: %d cell%s failed and %s left out; `frontier show %s` says which and why, run --retry tries again\n",
+            end->failed, end->failed == 1 ? "" : "s", end->failed == 1 ? "is" : "are", end->path);
+    return SF_CLI_CELLS_FAILED;
+}
+
 int sf_cmd_run(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -91,12 +104,8 @@ int sf_cmd_run(int argc, char **argv)
     a.run.set = a.set.item;
     sf_run_end end;
     sf_status status = sf_run(&a.run, &end);
-    if (!end.speaks) return status == SF_INTERRUPTED ? 130 : status != SF_OK ? EXIT_FAILURE : end.failed ? SF_CLI_CELLS_FAILED : EXIT_SUCCESS;
-    if (status == SF_OK && !a.run.shards) status = summarise(end.path); /* a part alone lacks its dense cells */
-    if (status == SF_OK) printf("\nResults: %s\n", end.path);
-    if (status != SF_OK || !end.failed) return sf_cli_end(status);
+    int code = tell(status, &end, a.run.shards > 0);
     fflush(stdout);
-    fprintf(stderr, "frontier: %d cell%s failed and %s left out; `frontier show %s` says which and why, run --retry tries again\n",
-            end.failed, end.failed == 1 ? "" : "s", end.failed == 1 ? "is" : "are", end.path);
-    return SF_CLI_CELLS_FAILED;
+    sf_world_close(&end.world); /* last: as soon as one process leaves with a failure, mpirun ends the others */
+    return code;
 }

@@ -1144,6 +1144,6 @@ sf_status sf_run(const sf_run_options *options, sf_run_end *end)
     sf_status status = sf_world_open(&w.world);
     end->speaks = w.world.rank == 0;
     if (status == SF_OK) status = run(options, &w, end->path, &end->failed);
-    sf_world_close(&w.world);
+    end->world = w.world;
     return status;
 }

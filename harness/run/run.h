@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/status.h"
+#include "base/world.h"
 
 typedef struct sf_run_options {
     const char *config, *out;         /* out NULL: results/NAME.h5 */
@@ -19,6 +20,7 @@ typedef struct sf_run_options {
 typedef struct sf_run_end {
     char path[4096]; /* where the results are */
     int failed;      /* cells of the sweep that failed, now or before, and are left out */
+    sf_world world;  /* closed by the caller once all is said (sf_world_close) */
     bool speaks;     /* of processes that run together, the one that says how it went */
 } sf_run_end;
 
