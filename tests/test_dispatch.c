@@ -149,23 +149,23 @@ static void test_what_fits(void **state)
     static const char *const set[] = {"models=[72b, 7b]", "tasks=[vt]"}, *const hash[] = {"a", "b"};
     static const int least[] = {2, 1};
     sf_model *model = calloc(2, sizeof *model), *models[] = {model, model + 1};
-    sf_road road = {.model = models};
+    sf_study study = {.model = models};
     sf_cluster cluster;
-    OK(sf_sweep_read("configs/paper/128000.yaml", 2, set, &road.sweep));
+    OK(sf_sweep_read("configs/paper/128000.yaml", 2, set, &study.sweep));
     OK(sf_shape_open("configs/models/qwen2.5-72b.yaml", &model[0].config));
     OK(sf_shape_open("configs/models/qwen2.5-7b.yaml", &model[1].config));
     model[0].weight_bytes = (size_t)145 << 30, model[1].weight_bytes = (size_t)15 << 30;
-    OK(sf_plan_make(road.sweep, hash, &road.plan));
+    OK(sf_plan_make(study.sweep, hash, &study.plan));
     OK(sf_cluster_of("4x8:h200", &cluster));
     for (int m = 0; m < 2; m++) {
         double gib;
         int fits;
-        OK(sf_forecast_fit(&road, &cluster, m, 1, &gib, &fits));
+        OK(sf_forecast_fit(&study, &cluster, m, 1, &gib, &fits));
         assert_int_equal(fits, least[m]);
         assert_true(gib > (double)model[m].weight_bytes / (1 << 30));
     }
-    sf_plan_free(&road.plan);
-    sf_sweep_free(road.sweep);
+    sf_plan_free(&study.plan);
+    sf_sweep_free(study.sweep);
     free(model);
 }
 

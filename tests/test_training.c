@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "harness/model/chat.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 #include "harness/train/training.h"
 #include "tests/testing.h"
 
@@ -168,16 +168,16 @@ static void content(void **state)
 {
     (void)state;
     read_back(exported("content.h5", 1), N);
-    sf_road road;
-    if (sf_road_open_text(config, 0, NULL, &road) != SF_OK) fail_msg("%s", sf_error());
-    road.sweep->seed = SEED;
-    const sf_model *m = road.model[0];
+    sf_study study;
+    if (sf_study_open_text(config, 0, NULL, &study) != SF_OK) fail_msg("%s", sf_error());
+    study.sweep->seed = SEED;
+    const sf_model *m = study.model[0];
     for (int i = 0; i < N; i += 7) {
         sf_sample sample;
         int32_t *ids;
         int n, tokens = (int)(got.offset[i + 1] - got.offset[i]);
         const int32_t *row = got.tokens + got.offset[i];
-        if (sf_road_sample(&road, 0, got.task[i], got.length[i] > 1100, (int)got.sample[i], &sample, &ids, &n) != SF_OK)
+        if (sf_study_sample(&study, 0, got.task[i], got.length[i] > 1100, (int)got.sample[i], &sample, &ids, &n) != SF_OK)
             fail_msg("%s", sf_error());
         assert_int_equal(n, got.prompt[i]);
         assert_memory_equal(row, ids, (size_t)n * sizeof *ids);
@@ -192,7 +192,7 @@ static void content(void **state)
         free(input), free(answer), free(ids);
         sf_sample_free(&sample);
     }
-    sf_road_close(&road);
+    sf_study_close(&study);
 }
 
 static void threads(void **state)
@@ -262,11 +262,11 @@ static void families(void **state)
         o.sets = 1, o.set = &sets[i], o.overwrite = true, o.samples = 2;
         if (sf_training_export(&o) != SF_OK) fail_msg("%s: %s", sets[i], sf_error());
         read_back(o.out, 2 * TASKS * LENGTHS);
-        sf_road road;
-        assert_int_equal(sf_road_open_text(config, 1, &sets[i], &road), SF_OK);
+        sf_study study;
+        assert_int_equal(sf_study_open_text(config, 1, &sets[i], &study), SF_OK);
         for (int k = 0; k < 2 * TASKS * LENGTHS; k++)
-            check_whole(road.model[0], got.tokens + got.offset[k], (int)(got.offset[k + 1] - got.offset[k]));
-        sf_road_close(&road);
+            check_whole(study.model[0], got.tokens + got.offset[k], (int)(got.offset[k + 1] - got.offset[k]));
+        sf_study_close(&study);
     }
 }
 

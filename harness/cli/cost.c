@@ -8,7 +8,7 @@
 #include "methods/find.h"
 #include "harness/model/cost.h"
 #include "base/data.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 
 static const struct argp_option options[] = {
     {"model", 'm', "NAME", 0, "a name under configs/models, or the path of a model", 0},

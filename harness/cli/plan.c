@@ -11,7 +11,7 @@
 #include "harness/cli/plan_cluster.h"
 #include "harness/run/dispatch.h"
 #include "harness/run/progress.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 #include "harness/run/schedule.h"
 #include "harness/run/spread.h"
 
@@ -69,10 +69,10 @@ struct totals {
 };
 
 /* Bytes that a run of `n` cells would hold: as many samples together as it would take. lane, kept: [n]. */
-static sf_status memory_of(const sf_road *road, sf_backend *backend, const sf_cell *first, int n, const sf_lane *lane,
+static sf_status memory_of(const sf_study *study, sf_backend *backend, const sf_cell *first, int n, const sf_lane *lane,
                            const double *kept, size_t *bytes)
 {
-    const sf_sweep *s = road->sweep;
+    const sf_sweep *s = study->sweep;
     const sf_generation how = {.max_output = s->task[first->task].output, .recall_rows = s->recall_rows};
     int together = (SF_LANES_TOGETHER + n - 1) / n;
     size_t jobs = (size_t)(together < first->samples ? together : first->samples), lanes = jobs * (size_t)n;
@@ -87,7 +87,7 @@ static sf_status memory_of(const sf_road *road, sf_backend *backend, const sf_ce
     }
     sf_fit fit = {0};
     if (status == SF_OK)
-        status = sf_fit_memory(&road->model[first->model]->config, backend, (int)jobs, job, &how, shares,
+        status = sf_fit_memory(&study->model[first->model]->config, backend, (int)jobs, job, &how, shares,
                                sf_memory_limit(s, backend), &fit);
     *bytes = fit.bytes;
     free(job);
@@ -97,10 +97,10 @@ static sf_status memory_of(const sf_road *road, sf_backend *backend, const sf_ce
 }
 
 /* One model, length and task: `n` cells from `first` on. */
-static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_cell *first, int n, struct totals *t)
+static sf_status add_group(const sf_study *study, sf_backend *backend, const sf_cell *first, int n, struct totals *t)
 {
-    const sf_sweep *s = road->sweep;
-    const sf_model *model = road->model[first->model];
+    const sf_sweep *s = study->sweep;
+    const sf_model *model = study->model[first->model];
     const int tokens = s->length[first->length], output = s->task[first->task].output;
     sf_lane *lane = calloc((size_t)n, sizeof *lane);
     double *kept = calloc((size_t)n, sizeof *kept);
@@ -111,7 +111,7 @@ static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_ce
         for (int j = 0; j < i && !shared; j++)
             shared = c->prefill == first[j].prefill &&
                      (!c->prefill || c->sparsity[SF_PREFILL] == first[j].sparsity[SF_PREFILL]);
-        double work = sf_road_work(road, c, true), all = sf_road_work(road, c, false);
+        double work = sf_study_work(study, c, true), all = sf_study_work(study, c, false);
         t->decode += c->samples * work;
         if (!shared) t->prefill += c->samples * (all - work), t->prefills += c->samples;
         t->samples += c->samples;
@@ -125,7 +125,7 @@ static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_ce
         kept[i] = sf_cell_kept(c);
     }
     size_t bytes = 0;
-    if (status == SF_OK) status = memory_of(road, backend, first, n, lane, kept, &bytes);
+    if (status == SF_OK) status = memory_of(study, backend, first, n, lane, kept, &bytes);
     if (bytes + model->weight_bytes > t->memory) t->memory = bytes + model->weight_bytes;
     for (int i = 0; lane && i < n; i++) {
         free((void *)lane[i].prefill_params);
@@ -136,19 +136,19 @@ static sf_status add_group(const sf_road *road, sf_backend *backend, const sf_ce
     return status;
 }
 
-static sf_status add_all(const sf_road *road, struct totals *t)
+static sf_status add_all(const sf_study *study, struct totals *t)
 {
     sf_backend backend;
     sf_devices devices;
-    SF_TRY(sf_devices_of(road->sweep->device, &devices));
-    SF_TRY(sf_backend_open(devices.name[0], road->sweep->threads, &backend)); /* one stands for all */
+    SF_TRY(sf_devices_of(study->sweep->device, &devices));
+    SF_TRY(sf_backend_open(devices.name[0], study->sweep->threads, &backend)); /* one stands for all */
     sf_status status = SF_OK;
-    for (int at = 0, n; status == SF_OK && at < road->plan.cells; at += n) {
-        const sf_cell *first = &road->plan.cell[at];
-        for (n = 1; at + n < road->plan.cells && first[n].model == first->model && first[n].task == first->task &&
+    for (int at = 0, n; status == SF_OK && at < study->plan.cells; at += n) {
+        const sf_cell *first = &study->plan.cell[at];
+        for (n = 1; at + n < study->plan.cells && first[n].model == first->model && first[n].task == first->task &&
                     first[n].length == first->length;)
             n++;
-        status = add_group(road, &backend, first, n, t);
+        status = add_group(study, &backend, first, n, t);
     }
     sf_backend_close(&backend);
     return status;
@@ -164,9 +164,9 @@ struct stored {
 
 static int by_key(const void *a, const void *b) { return strcmp((*(const sf_cell_info *const *)a)->key, (*(const sf_cell_info *const *)b)->key); }
 
-static sf_status find_stored(const sf_road *road, const char *out, struct stored *s)
+static sf_status find_stored(const sf_study *study, const char *out, struct stored *s)
 {
-    snprintf(s->path, sizeof s->path, out ? "%s" : "results/%s.h5", out ? out : road->sweep->name);
+    snprintf(s->path, sizeof s->path, out ? "%s" : "results/%s.h5", out ? out : study->sweep->name);
     char parts[4200];
     snprintf(parts, sizeof parts, "%s.parts", s->path);
     if (access(s->path, F_OK) != 0 && access(parts, F_OK) != 0) return SF_OK;
@@ -175,13 +175,13 @@ static sf_status find_stored(const sf_road *road, const char *out, struct stored
     SF_TRY(sf_results_read(1, &path, 0, &r));
     sf_cell_info wanted;
     const sf_cell_info **index = malloc(((size_t)r.cells + 1) * sizeof *index), *key = &wanted;
-    s->samples = calloc((size_t)road->plan.cells + 1, sizeof *s->samples);
+    s->samples = calloc((size_t)study->plan.cells + 1, sizeof *s->samples);
     sf_status status = index && s->samples ? SF_OK : sf_fail(SF_NO_MEMORY, "plan: no memory for %d cells", r.cells);
     for (int c = 0; status == SF_OK && c < r.cells; c++) index[c] = &r.cell[c];
     if (status == SF_OK) qsort(index, (size_t)r.cells, sizeof *index, by_key);
-    for (int i = 0; status == SF_OK && i < road->plan.cells; i++) {
-        const sf_cell *cell = &road->plan.cell[i];
-        wanted = sf_road_cell_info(road, cell);
+    for (int i = 0; status == SF_OK && i < study->plan.cells; i++) {
+        const sf_cell *cell = &study->plan.cell[i];
+        wanted = sf_study_cell_info(study, cell);
         const sf_cell_info **found = bsearch(&key, index, (size_t)r.cells, sizeof *index, by_key);
         const int c = found ? (int)(*found - r.cell) : -1;
         for (int k = 0; c >= 0 && k < r.records[c]; k++) s->samples[i] += r.record[c][k].sample < cell->samples;
@@ -194,19 +194,19 @@ static sf_status find_stored(const sf_road *road, const char *out, struct stored
     return status;
 }
 
-static void print_text(const sf_road *road, const struct totals *t, double seconds, const char *basis, const struct stored *stored)
+static void print_text(const sf_study *study, const struct totals *t, double seconds, const char *basis, const struct stored *stored)
 {
-    const sf_sweep *s = road->sweep;
+    const sf_sweep *s = study->sweep;
     char a[32], b[32], time[32];
-    printf("%s: %d cells = %d model%s x %d length%s x %d task%s x %d variants, %d samples each\n\n", s->name, road->plan.cells,
+    printf("%s: %d cells = %d model%s x %d length%s x %d task%s x %d variants, %d samples each\n\n", s->name, study->plan.cells,
            s->models, s->models > 1 ? "s" : "", s->lengths, s->lengths > 1 ? "s" : "", s->tasks, s->tasks > 1 ? "s" : "",
-           road->plan.cells / (s->models * s->lengths * s->tasks), s->samples);
+           study->plan.cells / (s->models * s->lengths * s->tasks), s->samples);
     for (int i = 0; i < s->models; i++) {
-        const sf_model_config *c = &road->model[i]->config;
+        const sf_model_config *c = &study->model[i]->config;
         int sliding = 0;
         for (int l = 0; l < c->layers; l++) sliding += sf_layer_slides(c, l);
         printf("  model   %-28s %s, %.1f MB of weights%s\n", s->model[i].label, c->architecture,
-               (double)road->model[i]->weight_bytes / 1e6,
+               (double)study->model[i]->weight_bytes / 1e6,
                sliding == c->layers ? "; every layer has a sliding window: methods leave it dense" : "");
     }
     for (int i = 0; i < s->tasks; i++) printf("  task    %-28s up to %d tokens of output\n", s->task[i].label, s->task[i].output);
@@ -215,10 +215,10 @@ static void print_text(const sf_road *road, const struct totals *t, double secon
                s->arm[i].prefill.method && s->arm[i].decode.method ? " + " : "",
                s->arm[i].decode.method ? s->arm[i].decode.label : "");
     putchar('\n');
-    sf_road_print_cuts(road, stdout);
+    sf_study_print_cuts(study, stdout);
     sf_duration(seconds, time);
     if (stored->samples) {
-        printf("  stored already    %12ld samples, %d of %d cells whole", stored->all, stored->cells, road->plan.cells);
+        printf("  stored already    %12ld samples, %d of %d cells whole", stored->all, stored->cells, study->plan.cells);
         if (stored->failed) printf(", %d failed (run --retry)", stored->failed);
         printf(" (%s); of all:\n", stored->path);
     }
@@ -238,32 +238,32 @@ int sf_cmd_plan(int argc, char **argv)
                                      NULL, NULL, NULL};
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
-    sf_road road;
+    sf_study study;
     struct totals t = {0};
     struct stored stored = {.samples = NULL};
-    sf_status status = sf_road_open(a.config, a.set.n, a.set.item, &road);
-    if (status == SF_OK && a.only) status = sf_road_only(&road, a.only);
-    if (status == SF_OK) status = sf_road_try_samples(&road);
-    if (status == SF_OK) status = find_stored(&road, a.out, &stored);
-    if (status == SF_OK) status = add_all(&road, &t);
+    sf_status status = sf_study_open(a.config, a.set.n, a.set.item, &study);
+    if (status == SF_OK && a.only) status = sf_study_only(&study, a.only);
+    if (status == SF_OK) status = sf_study_try_samples(&study);
+    if (status == SF_OK) status = find_stored(&study, a.out, &stored);
+    if (status == SF_OK) status = add_all(&study, &t);
     if (status == SF_OK) {
-        bool host = strncmp(road.sweep->device, "cuda", 4) != 0;
+        bool host = strncmp(study.sweep->device, "cuda", 4) != 0;
         double rate = host ? flops_per_second() : NAN;
         double seconds = (t.prefill + t.decode) / rate;
         const char *basis = host ? "FLOPs at the rate of a matrix product here; sparse attention and short rows run slower"
                                  : "not estimated on this device";
         if (a.json) {
-            json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:f, s:f, s:f}", "name", road.sweep->name, "cells", road.plan.cells,
+            json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:f, s:f, s:f}", "name", study.sweep->name, "cells", study.plan.cells,
                                   "samples", (json_int_t)t.samples, "prefill_passes", (json_int_t)t.prefills, "input_tokens",
                                   (json_int_t)t.input_tokens, "prefill_flops", t.prefill, "decode_flops", t.decode,
                                   "memory_bytes", (double)t.memory);
             json_object_set_new(o, "seconds", isnan(seconds) ? json_null() : json_real(seconds));
-            if (a.cluster) status = sf_plan_cluster(&road, a.cluster, a.measured, o);
+            if (a.cluster) status = sf_plan_cluster(&study, a.cluster, a.measured, o);
             json_t *cells = json_array();
-            for (int i = 0; i < road.plan.cells; i++) {
-                const sf_cell_info info = sf_road_cell_info(&road, &road.plan.cell[i]);
+            for (int i = 0; i < study.plan.cells; i++) {
+                const sf_cell_info info = sf_study_cell_info(&study, &study.plan.cell[i]);
                 json_t *c = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s}", "key", info.key, "model", info.model, "task",
-                                      info.task_label, "length", info.length, "samples", road.plan.cell[i].samples,
+                                      info.task_label, "length", info.length, "samples", study.plan.cell[i].samples,
                                       "prefill", info.label[SF_PREFILL], "decode", info.label[SF_DECODE]);
                 for (int p = 0; p < SF_PHASES; p++)
                     json_object_set_new(c, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",
@@ -275,11 +275,11 @@ int sf_cmd_plan(int argc, char **argv)
             if (status == SF_OK) json_dumpf(o, stdout, JSON_INDENT(2)), putchar('\n');
             json_decref(o);
         } else {
-            print_text(&road, &t, seconds, basis, &stored);
-            if (a.cluster) status = sf_plan_cluster(&road, a.cluster, a.measured, NULL);
+            print_text(&study, &t, seconds, basis, &stored);
+            if (a.cluster) status = sf_plan_cluster(&study, a.cluster, a.measured, NULL);
         }
     }
     free(stored.samples);
-    sf_road_close(&road);
+    sf_study_close(&study);
     return sf_cli_end(status);
 }

@@ -104,11 +104,11 @@ int sf_cmd_report(int argc, char **argv)
     } else if (status == SF_OK) {
         if (a.verbose) sf_report_table(&results, stdout);
         if (!a.quiet) sf_report_gates(&results, stdout);
-        sf_road road = {0};
+        sf_study study = {0};
         const char *config = results.runs && a.report.prompts ? results.run[results.runs - 1].config : NULL;
-        if (config && sf_stored_open(config, &road) == SF_OK) a.report.prompt = sf_stored_prompt, a.report.user = &road;
+        if (config && sf_stored_open(config, &study) == SF_OK) a.report.prompt = sf_stored_prompt, a.report.user = &study;
         status = sf_report(&results, &a.report);
-        if (road.sweep) sf_road_close(&road);
+        if (study.sweep) sf_study_close(&study);
         if (status == SF_OK) print_link(a.report.folder);
         sf_results_free(&results);
     }

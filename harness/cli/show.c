@@ -9,7 +9,7 @@
 #include "harness/cli/stored.h"
 #include "harness/model/chat.h"
 #include "harness/model/tokenizer.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 
 static const struct argp_option options[] = {
     {"model", 'm', "LABEL", 0, "model (default: the first)", 0},
@@ -65,14 +65,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* ---- the sample as the model reads it ---------------------------------------------------------------------------------- */
 
 /* Adds prompt, gold, tokens and the template's own text of one sample to `o`. */
-static sf_status add_prompt(const struct args *a, const sf_road *road, int model, int task, int length, json_t *o)
+static sf_status add_prompt(const struct args *a, const sf_study *study, int model, int task, int length, json_t *o)
 {
-    const sf_sweep *s = road->sweep;
-    const sf_model *m = road->model[model];
+    const sf_sweep *s = study->sweep;
+    const sf_model *m = study->model[model];
     sf_sample sample;
     int32_t *ids;
     int n;
-    SF_TRY(sf_road_sample(road, model, task, length, a->sample, &sample, &ids, &n));
+    SF_TRY(sf_study_sample(study, model, task, length, a->sample, &sample, &ids, &n));
     json_object_set_new(o, "model", json_string(s->model[model].label));
     json_object_set_new(o, "task", json_string(s->task[task].label));
     json_object_set_new(o, "length", json_integer(s->length[length]));
@@ -101,24 +101,24 @@ static sf_status add_prompt(const struct args *a, const sf_road *road, int model
 }
 
 /* Of the first model, length and task that fit; NULL and 0: any. */
-static sf_status add_sample(const struct args *a, const sf_road *road, const char *model, const char *task, int length, json_t *o)
+static sf_status add_sample(const struct args *a, const sf_study *study, const char *model, const char *task, int length, json_t *o)
 {
-    const sf_sweep *s = road->sweep;
+    const sf_sweep *s = study->sweep;
     for (int m = 0; m < s->models; m++)
         for (int l = 0; l < s->lengths; l++)
             for (int t = 0; t < s->tasks; t++)
                 if ((!model || strcmp(model, s->model[m].label) == 0) && (!length || length == s->length[l]) &&
                     (!task || strcmp(task, s->task[t].label) == 0 || strcmp(task, s->task[t].task->name) == 0))
-                    return add_prompt(a, road, m, t, l, o);
+                    return add_prompt(a, study, m, t, l, o);
     return sf_fail(SF_BAD_INPUT, "%s: no such model, task or length in it", a->file);
 }
 
 static sf_status show_config(const struct args *a, json_t *o)
 {
-    sf_road road;
-    sf_status status = sf_road_open(a->file, a->set.n, a->set.item, &road);
-    if (status == SF_OK) status = add_sample(a, &road, a->model, a->task, a->length, o);
-    sf_road_close(&road);
+    sf_study study;
+    sf_status status = sf_study_open(a->file, a->set.n, a->set.item, &study);
+    if (status == SF_OK) status = add_sample(a, &study, a->model, a->task, a->length, o);
+    sf_study_close(&study);
     return status;
 }
 
@@ -199,11 +199,11 @@ static sf_status show_results(const struct args *a, json_t *o)
         for (int k = 0; k < r.records[i]; k++) {
             const sf_record *s = &r.record[i][k];
             if (s->sample != a->sample) continue;
-            sf_road road = {0};
+            sf_study study = {0};
             const char *config = r.runs ? r.run[r.runs - 1].config : NULL;
-            if (!config || sf_stored_open(config, &road) != SF_OK || add_sample(a, &road, c->model, c->task_label, c->length, o) != SF_OK)
+            if (!config || sf_stored_open(config, &study) != SF_OK || add_sample(a, &study, c->model, c->task_label, c->length, o) != SF_OK)
                 json_object_set_new(o, "prompt_missing", json_string(config ? sf_error() : "no config is stored"));
-            if (road.sweep) sf_road_close(&road);
+            if (study.sweep) sf_study_close(&study);
             json_object_set_new(o, "cell", json_string(c->key));
             json_object_set_new(o, "prefill", json_string(c->label[SF_PREFILL]));
             json_object_set_new(o, "decode", json_string(c->label[SF_DECODE]));

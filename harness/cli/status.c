@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "harness/cli/cli.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 #include "harness/store/where.h"
 
 static const struct argp_option options[] = {
@@ -76,21 +76,21 @@ static int find(const sf_results *r, const sf_cell_info *const *index, const cha
 
 /* Rows of what the config plans; without a config of what is stored, of which the most samples of its model, task and length are
  * wanted. */
-static sf_status make_rows(const sf_results *r, const sf_road *road, const sf_where *where, struct row *row, int *rows)
+static sf_status make_rows(const sf_results *r, const sf_study *study, const sf_where *where, struct row *row, int *rows)
 {
     const sf_cell_info **index = malloc(((size_t)r->cells + 1) * sizeof *index);
     if (!index) return sf_fail(SF_NO_MEMORY, "no memory for %d cells", r->cells);
     for (int c = 0; c < r->cells; c++) index[c] = &r->cell[c];
     qsort(index, (size_t)r->cells, sizeof *index, by_key);
     *rows = 0;
-    for (int i = 0; i < (road ? road->plan.cells : r->cells); i++) {
+    for (int i = 0; i < (study ? study->plan.cells : r->cells); i++) {
         struct row *x = &row[*rows];
-        *x = (struct row){.info = road ? sf_road_cell_info(road, &road->plan.cell[i]) : r->cell[i]};
-        const int c = road ? find(r, index, x->info.key) : i;
-        for (int k = 0; c >= 0 && k < r->records[c]; k++) x->have += !road || r->record[c][k].sample < road->plan.cell[i].samples;
-        x->wanted = road ? road->plan.cell[i].samples : x->have;
+        *x = (struct row){.info = study ? sf_study_cell_info(study, &study->plan.cell[i]) : r->cell[i]};
+        const int c = study ? find(r, index, x->info.key) : i;
+        for (int k = 0; c >= 0 && k < r->records[c]; k++) x->have += !study || r->record[c][k].sample < study->plan.cell[i].samples;
+        x->wanted = study ? study->plan.cell[i].samples : x->have;
         x->failure = failure_of(r, x->info.key);
-        if (x->failure && x->have >= x->wanted && road) x->failure = NULL; /* it was made up for */
+        if (x->failure && x->have >= x->wanted && study) x->failure = NULL; /* it was made up for */
         *rows += !where || sf_where_matches(where, &x->info);
     }
     free(index);
@@ -179,16 +179,16 @@ int sf_cmd_status(int argc, char **argv)
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     sf_results r = {0};
-    sf_road road = {0};
+    sf_study study = {0};
     sf_where where;
     int rows = 0;
     sf_status status = a.where ? sf_where_parse(a.where, &where) : SF_OK;
     if (status == SF_OK) status = sf_results_read(1, &a.file, 0, &r);
-    if (status == SF_OK && a.config) status = sf_road_open(a.config, a.set.n, a.set.item, &road);
-    if (status == SF_OK && a.config) status = sf_road_try_samples(&road);
-    struct row *row = status == SF_OK ? malloc(((size_t)r.cells + (size_t)road.plan.cells + 1) * sizeof *row) : NULL;
+    if (status == SF_OK && a.config) status = sf_study_open(a.config, a.set.n, a.set.item, &study);
+    if (status == SF_OK && a.config) status = sf_study_try_samples(&study);
+    struct row *row = status == SF_OK ? malloc(((size_t)r.cells + (size_t)study.plan.cells + 1) * sizeof *row) : NULL;
     if (status == SF_OK && !row) status = sf_fail(SF_NO_MEMORY, "no memory for %d cells", r.cells);
-    if (status == SF_OK) status = make_rows(&r, a.config ? &road : NULL, a.where ? &where : NULL, row, &rows);
+    if (status == SF_OK) status = make_rows(&r, a.config ? &study : NULL, a.where ? &where : NULL, row, &rows);
     if (status == SF_OK && !rows && a.where) status = sf_fail(SF_BAD_INPUT, "%s: no cell is %s", a.file, a.where);
     if (status == SF_OK) {
         if (!a.config) want_the_most(row, rows);
@@ -196,7 +196,7 @@ int sf_cmd_status(int argc, char **argv)
         else print_rows(row, rows, a.verbose);
     }
     free(row);
-    if (road.sweep) sf_road_close(&road);
+    if (study.sweep) sf_study_close(&study);
     sf_results_free(&r);
     return sf_cli_end(status);
 }

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-sf_status sf_stored_open(const char *text, sf_road *road)
+sf_status sf_stored_open(const char *text, sf_study *study)
 {
     int fd = memfd_create("config", 0);
     size_t n = strlen(text);
@@ -17,13 +17,13 @@ sf_status sf_stored_open(const char *text, sf_road *road)
     sf_strings set = {0};
     for (char *line; (line = strsep(&rest, "\n"));)
         if (strncmp(line, "# --set ", 8) == 0 && set.n < SF_STRINGS_MOST) set.item[set.n++] = line + 8;
-    sf_status status = sf_road_open_stored(path, set.n, set.item, road);
+    sf_status status = sf_study_open_stored(path, set.n, set.item, study);
     free(copy);
     close(fd);
     return status;
 }
 
-/* Of a road's sweep; -1: not there. */
+/* Of a study's sweep; -1: not there. */
 static int model_of(const sf_sweep *s, const char *label)
 {
     for (int i = 0; i < s->models; i++)
@@ -45,16 +45,16 @@ static int length_of(const sf_sweep *s, int tokens)
     return -1;
 }
 
-sf_status sf_stored_prompt(void *road, const sf_cell_info *cell, const sf_record *record, char **prompt)
+sf_status sf_stored_prompt(void *study, const sf_cell_info *cell, const sf_record *record, char **prompt)
 {
-    const sf_sweep *s = ((const sf_road *)road)->sweep;
+    const sf_sweep *s = ((const sf_study *)study)->sweep;
     const int model = model_of(s, cell->model), task = task_of(s, cell->task_label), length = length_of(s, cell->length);
     if (model < 0 || task < 0 || length < 0)
         return sf_fail(SF_BAD_INPUT, "the stored config has no such model, task or length");
     sf_sample sample;
     int32_t *ids;
     int n;
-    SF_TRY(sf_road_sample(road, model, task, length, record->sample, &sample, &ids, &n));
+    SF_TRY(sf_study_sample(study, model, task, length, record->sample, &sample, &ids, &n));
     bool same = record->prompt_hash == XXH3_64bits(ids, (size_t)n * sizeof *ids);
     free(ids);
     if (same) *prompt = strdup(sample.prompt);

@@ -8,7 +8,7 @@
 
 #include "base/files.h"
 #include "harness/cli/cli.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 
 enum { OUT = 'o', NODES = 'N', GPUS = 'g', TIME = 't', TASKS = 256, PARTITION, ACCOUNT, MPI, SCRIPT, LOG, AHEAD, GO, OVERWRITE };
 

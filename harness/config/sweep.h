@@ -86,7 +86,7 @@ typedef struct sf_cell {
     int model, task, length;         /* positions in the sweep */
     const sf_arm *prefill, *decode;  /* NULL: dense in that phase */
     double sparsity[SF_PHASES];      /* requested; 0 where dense, NAN with explicit parameters */
-    int samples;                     /* the sweep's; fewer where its task has no more that differ (sf_road_try_samples) */
+    int samples;                     /* the sweep's; fewer where its task has no more that differ (sf_study_try_samples) */
     char key[33];                    /* content key, hex: hash of everything that can change a result */
 } sf_cell;
 

@@ -51,11 +51,11 @@ static bool same_prefill(const sf_cell *a, const sf_cell *b)
 
 /* Of cell i of a group of n: a prefill is shared by those that ask for the same, the reading of weights by all lanes that
  * decode together. */
-static double by_formula(const sf_road *road, const sf_cell *group, int n, int i, double flops, double bytes)
+static double by_formula(const sf_study *study, const sf_cell *group, int n, int i, double flops, double bytes)
 {
-    const sf_sweep *s = road->sweep;
+    const sf_sweep *s = study->sweep;
     const sf_cell *cell = &group[i];
-    const sf_model_config *c = &road->model[cell->model]->config;
+    const sf_model_config *c = &study->model[cell->model]->config;
     const int output = s->task[cell->task].output;
     const double lanes = fmin(SF_LANES_TOGETHER, (double)n * cell->samples);
     int sharers = 0;
@@ -69,24 +69,24 @@ static double by_formula(const sf_road *road, const sf_cell *group, int n, int i
     return prefill.exact / sharers / flops + output * read / bytes;
 }
 
-static void fill_by_formula(const sf_road *road, double flops, double bytes, double *seconds)
+static void fill_by_formula(const sf_study *study, double flops, double bytes, double *seconds)
 {
-    const sf_plan *plan = &road->plan;
+    const sf_plan *plan = &study->plan;
     for (int at = 0, n; at < plan->cells; at += n) {
         for (n = 1; at + n < plan->cells && same_group(&plan->cell[at], &plan->cell[at + n]);) n++;
-        for (int i = 0; i < n; i++) seconds[at + i] = by_formula(road, &plan->cell[at], n, i, flops, bytes);
+        for (int i = 0; i < n; i++) seconds[at + i] = by_formula(study, &plan->cell[at], n, i, flops, bytes);
     }
 }
 
 /* A file's own seconds, and, for cells that it lacks, the formula scaled to what the others took. */
-static sf_status fill_by_file(const sf_road *road, const char *path, sf_forecast *f)
+static sf_status fill_by_file(const sf_study *study, const char *path, sf_forecast *f)
 {
     sf_results r;
     SF_TRY(sf_results_read(1, &path, 0, &r));
     double took = 0, formula = 0;
-    for (int i = 0; i < road->plan.cells; i++)
+    for (int i = 0; i < study->plan.cells; i++)
         for (int c = 0; c < r.cells; c++) {
-            if (strcmp(r.cell[c].key, road->plan.cell[i].key) != 0 || !r.records[c]) continue;
+            if (strcmp(r.cell[c].key, study->plan.cell[i].key) != 0 || !r.records[c]) continue;
             double sum = 0;
             for (int k = 0; k < r.records[c]; k++) sum += r.record[c][k].seconds[SF_PREFILL] + r.record[c][k].seconds[SF_DECODE];
             formula += f->seconds[i];
@@ -95,7 +95,7 @@ static sf_status fill_by_file(const sf_road *road, const char *path, sf_forecast
         }
     sf_results_free(&r);
     if (took == 0) return sf_fail(SF_BAD_INPUT, "%s has no cell of this config: its times say nothing about it", path);
-    for (int i = 0; i < road->plan.cells; i++)
+    for (int i = 0; i < study->plan.cells; i++)
         if (!f->measured[i]) f->seconds[i] *= took / formula;
     return SF_OK;
 }
@@ -103,11 +103,11 @@ static sf_status fill_by_file(const sf_road *road, const char *path, sf_forecast
 /* ---- the whole ------------------------------------------------------------------------------------------------------- */
 
 static double seconds_of(void *user, const sf_unit *unit) { return (void)user, unit->work; }
-static double opening_of(void *user, int model) { return (double)((const sf_road *)user)->model[model]->weight_bytes / READING; }
+static double opening_of(void *user, int model) { return (double)((const sf_study *)user)->model[model]->weight_bytes / READING; }
 
-static sf_status simulate(const sf_road *road, sf_forecast *f)
+static sf_status simulate(const sf_study *study, sf_forecast *f)
 {
-    const sf_plan *plan = &road->plan;
+    const sf_plan *plan = &study->plan;
     size_t most = 0;
     int units = 0;
     for (int at = 0, n; at < plan->cells; at += n) {
@@ -124,15 +124,15 @@ static sf_status simulate(const sf_road *road, sf_forecast *f)
     }
     sf_dispatch d;
     sf_status status = sf_dispatch_open(units, unit, f->workers, &d);
-    if (status == SF_OK) status = sf_simulate(&d, seconds_of, opening_of, (void *)road, ASKING, &f->whole);
+    if (status == SF_OK) status = sf_simulate(&d, seconds_of, opening_of, (void *)study, ASKING, &f->whole);
     sf_dispatch_close(&d);
     return status;
 }
 
-sf_status sf_forecast_open(const sf_road *road, const sf_cluster *cluster, const char *measured, sf_forecast *out)
+sf_status sf_forecast_open(const sf_study *study, const sf_cluster *cluster, const char *measured, sf_forecast *out)
 {
-    const int gpus = cluster->nodes * cluster->gpus, each = road->sweep->tensor;
-    const size_t cells = (size_t)road->plan.cells;
+    const int gpus = cluster->nodes * cluster->gpus, each = study->sweep->tensor;
+    const size_t cells = (size_t)study->plan.cells;
     *out = (sf_forecast){.workers = gpus / each};
     if (gpus % each != 0) return sf_fail(SF_BAD_INPUT, "%d GPUs, but parallel: {tensor: %d} takes a multiple of %d", gpus, each, each);
     if (!measured && !*cluster->kind)
@@ -140,9 +140,9 @@ sf_status sf_forecast_open(const sf_road *road, const sf_cluster *cluster, const
     out->seconds = calloc(cells, sizeof *out->seconds);
     out->measured = calloc(cells, sizeof *out->measured);
     if (!out->seconds || !out->measured) return sf_fail(SF_NO_MEMORY, "no memory for the times of %zu cells", cells);
-    fill_by_formula(road, (*cluster->kind ? cluster->flops : 450e12) * each, (*cluster->kind ? cluster->bytes : 3e12) * each, out->seconds);
-    if (measured) SF_TRY(fill_by_file(road, measured, out));
-    return simulate(road, out);
+    fill_by_formula(study, (*cluster->kind ? cluster->flops : 450e12) * each, (*cluster->kind ? cluster->bytes : 3e12) * each, out->seconds);
+    if (measured) SF_TRY(fill_by_file(study, measured, out));
+    return simulate(study, out);
 }
 
 void sf_forecast_close(sf_forecast *f)
@@ -152,7 +152,7 @@ void sf_forecast_close(sf_forecast *f)
     *f = (sf_forecast){0};
 }
 
-static sf_status hold(const sf_road *road, int model, int tensor, double *gib)
+static sf_status hold(const sf_study *study, int model, int tensor, double *gib)
 {
     sf_backend b;
     sf_comm team = {.size = tensor}; /* nothing is said in it */
@@ -161,26 +161,26 @@ static sf_status hold(const sf_road *road, int model, int tensor, double *gib)
     b.activation = SF_BF16;
     if (tensor > 1) b.comm = &team;
     sf_status status = SF_OK;
-    for (int i = 0; status == SF_OK && i < road->plan.cells; i++) {
+    for (int i = 0; status == SF_OK && i < study->plan.cells; i++) {
         size_t bytes = 0;
-        if (road->plan.cell[i].model != model) continue;
-        status = sf_cell_memory(road, &b, &road->plan.cell[i], &bytes);
+        if (study->plan.cell[i].model != model) continue;
+        status = sf_cell_memory(study, &b, &study->plan.cell[i], &bytes);
         if (bytes > most) most = bytes;
     }
     b.comm = NULL;
     sf_backend_close(&b);
-    *gib = ((double)most + (double)road->model[model]->weight_bytes / tensor) / (1 << 30);
+    *gib = ((double)most + (double)study->model[model]->weight_bytes / tensor) / (1 << 30);
     return status;
 }
 
-sf_status sf_forecast_fit(const sf_road *road, const sf_cluster *cluster, int model, int tensor, double *gib, int *least)
+sf_status sf_forecast_fit(const sf_study *study, const sf_cluster *cluster, int model, int tensor, double *gib, int *least)
 {
     *least = 0;
     for (int n = tensor; !*least && n <= 64; n *= 2) {
         sf_model_config part;
         double held;
-        if (sf_config_part(&road->model[model]->config, 0, n, &part) != SF_OK) break;
-        SF_TRY(hold(road, model, n, &held));
+        if (sf_config_part(&study->model[model]->config, 0, n, &part) != SF_OK) break;
+        SF_TRY(hold(study, model, n, &held));
         if (n == tensor) *gib = held;
         if (cluster->memory == 0 || held <= cluster->memory * 0.95) *least = n;
     }

@@ -3,7 +3,7 @@
 #ifndef SF_FORECAST_H
 #define SF_FORECAST_H
 
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 #include "harness/run/simulate.h"
 
 typedef struct sf_cluster {
@@ -24,11 +24,11 @@ typedef struct sf_forecast {
 } sf_forecast;
 
 /* `measured`: a results file, or NULL. To be closed also after failure. */
-sf_status sf_forecast_open(const sf_road *road, const sf_cluster *cluster, const char *measured, sf_forecast *out);
+sf_status sf_forecast_open(const sf_study *study, const sf_cluster *cluster, const char *measured, sf_forecast *out);
 void sf_forecast_close(sf_forecast *f);
 
 /* The fewest GPUs over which a model fits, with the largest sample of its cells; 0: none up to 64. *gib: what each then holds,
  * or would hold unsplit. */
-sf_status sf_forecast_fit(const sf_road *road, const sf_cluster *cluster, int model, int tensor, double *gib, int *least);
+sf_status sf_forecast_fit(const sf_study *study, const sf_cluster *cluster, int model, int tensor, double *gib, int *least);
 
 #endif

@@ -1,4 +1,4 @@
-/* The main road: for each model, length and task, sample by sample, all cells of the grid that are not yet stored. */
+/* The main path: for each model, length and task, sample by sample, all cells of the grid that are not yet stored. */
 #include "harness/run/run.h"
 
 #include <errno.h>
@@ -27,7 +27,7 @@
 #include "harness/run/dispatch.h"
 #include "harness/run/progress.h"
 #include "harness/run/ranks.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 #include "harness/run/schedule.h"
 #include "harness/run/spread.h"
 #include "harness/run/version.h"
@@ -68,7 +68,7 @@ struct at_hand {
 
 /* What the samples at hand hold; sized once for the widest group of cells. */
 struct work {
-    const sf_road *road;
+    const sf_study *study;
     sf_backend backend;
     sf_engine *engine;
     sf_store *store;
@@ -116,7 +116,7 @@ struct work {
 static sf_status work_reserve(struct work *w, int room, int max_output, const sf_model_config *c)
 {
     size_t n = (size_t)room, map = (size_t)c->layers * (size_t)c->heads;
-    const int rows = w->road->sweep->divergence_rows, divergences[SF_PHASES] = {rows, rows ? max_output : 0};
+    const int rows = w->study->sweep->divergence_rows, divergences[SF_PHASES] = {rows, rows ? max_output : 0};
     w->room = room;
     w->taken = calloc(n, sizeof *w->taken);
     w->kept = calloc(n, sizeof *w->kept);
@@ -256,7 +256,7 @@ static bool is_plugins(const sf_cell *cell)
 
 static void take_in_hand(struct work *w, const sf_cell *cell, int sample)
 {
-    if (w->at_hand) *w->at_hand = (struct at_hand){cell ? (int)(cell - w->road->plan.cell) : -1, sample};
+    if (w->at_hand) *w->at_hand = (struct at_hand){cell ? (int)(cell - w->study->plan.cell) : -1, sample};
 }
 
 /* Notes a cell as failed, with the message of `status`, and goes on; or passes the status on, where the fault is not the
@@ -264,10 +264,10 @@ static void take_in_hand(struct work *w, const sf_cell *cell, int sample)
 static sf_status fail_cell(const struct work *w, const sf_cell *cell, int sample, sf_status status)
 {
     bool cells_own = status == SF_BAD_INPUT || status == SF_UNSUPPORTED || status == SF_INTERNAL;
-    if (status == SF_OK || !cells_own || w->road->sweep->stop_on_error) return status;
+    if (status == SF_OK || !cells_own || w->study->sweep->stop_on_error) return status;
     char message[2048];
     snprintf(message, sizeof message, "%s", sf_error());
-    const sf_cell_info info = sf_road_cell_info(w->road, cell);
+    const sf_cell_info info = sf_study_cell_info(w->study, cell);
     const sf_failure failure = {.key = info.key, .model = info.model, .task = info.task_label,
                                 .label = {info.label[0], info.label[1]}, .sparsity = {info.sparsity[0], info.sparsity[1]},
                                 .length = info.length, .sample = sample, .message = message};
@@ -282,8 +282,8 @@ static sf_status fail_cell(const struct work *w, const sf_cell *cell, int sample
 static sf_status judge(struct work *w, const struct taken *t, int i)
 {
     const sf_cell *cell = w->pending[i];
-    const sf_task_spec *task = &w->road->sweep->task[cell->task];
-    const sf_model *model = w->road->model[cell->model];
+    const sf_task_spec *task = &w->study->sweep->task[cell->task];
+    const sf_model *model = w->study->model[cell->model];
     const sf_lane *lane = &w->lane[i];
     SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &w->text[i]));
     sf_score score;
@@ -302,7 +302,7 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
         r->achieved[p] = 1 - density;
         r->seconds[p] = lane->seconds[p];
         r->density[p] = lane->density[p];
-        r->recall[p] = w->road->sweep->recall_rows ? lane->recall[p] : NULL;
+        r->recall[p] = w->study->sweep->recall_rows ? lane->recall[p] : NULL;
         r->diverged[p] = mean_divergence(lane, (sf_phase)p);
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
@@ -316,7 +316,7 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
         r->cost_paper[p] = cost.paper;
         r->cost_exact[p] = cost.exact;
     }
-    w->info[i] = sf_road_cell_info(w->road, cell);
+    w->info[i] = sf_study_cell_info(w->study, cell);
     return SF_OK;
 }
 
@@ -324,8 +324,8 @@ static sf_status judge(struct work *w, const struct taken *t, int i)
 static sf_status fit_lane(struct work *w, const struct taken *t, int i)
 {
     const sf_cell *cell = w->pending[i];
-    const sf_model_config *c = &w->road->model[cell->model]->config;
-    const int output = w->road->sweep->task[cell->task].output;
+    const sf_model_config *c = &w->study->model[cell->model]->config;
+    const int output = w->study->sweep->task[cell->task].output;
     const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
     for (int p = 0; p < SF_PHASES; p++)
         SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, t->tokens, output, &w->params[i][p]));
@@ -379,9 +379,9 @@ static void drop_lane(const struct work *w, int *done, int *at)
  * time, and who fails alone is left out. */
 static sf_status run_lanes(struct work *w)
 {
-    const sf_sweep *sweep = w->road->sweep;
+    const sf_sweep *sweep = w->study->sweep;
     const sf_cell *some = w->pending[0];
-    const sf_model_config *c = &w->road->model[some->model]->config;
+    const sf_model_config *c = &w->study->model[some->model]->config;
     const sf_generation how = {.max_output = sweep->task[some->task].output, .recall_rows = sweep->recall_rows,
                                .divergence_rows = sweep->divergence_rows, .seed = sweep->seed,
                                .picture_layer = w->picture_layer, .picture_head = w->picture_head,
@@ -450,13 +450,13 @@ static bool same_arm(const sf_cell *a, const sf_cell *b)
 }
 
 /* FLOPs, by formula, of one sample of these cells; a prefill that several share counts once. */
-static double work_of(const sf_road *road, const sf_cell *const *cell, int n)
+static double work_of(const sf_study *study, const sf_cell *const *cell, int n)
 {
     double work = 0;
     for (int i = 0; i < n; i++) {
         bool shared = false;
         for (int j = 0; j < i && !shared; j++) shared = same_arm(cell[i], cell[j]);
-        work += sf_road_work(road, cell[i], shared);
+        work += sf_study_work(study, cell[i], shared);
     }
     return work;
 }
@@ -532,12 +532,12 @@ static sf_status take_sample(struct work *w, struct group g, int index)
     t->lanes = find_pending(w, g, index, w->pending + w->lanes);
     tell_pending(w, g, t);
     if (!t->lanes) return SF_OK;
-    SF_TRY(sf_road_sample(w->road, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->ids, &t->tokens));
+    SF_TRY(sf_study_sample(w->study, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->ids, &t->tokens));
     w->takings++;
     t->gold = gold_json(&t->sample);
     sf_status status = t->gold ? fit_lanes(w, t) : sf_fail(SF_INTERNAL, "the gold answer is not valid UTF-8");
     w->lanes += t->lanes;
-    w->taken_work += work_of(w->road, w->pending + t->first, t->lanes);
+    w->taken_work += work_of(w->study, w->pending + t->first, t->lanes);
     if (!t->lanes) drop_taken(&w->taken[--w->takings]); /* none is left that could run */
     return status;
 }
@@ -554,7 +554,7 @@ static void drop_samples(struct work *w)
 /* Runs samples from … to - 1 of a group. */
 static sf_status run_samples(struct work *w, struct group g, int from, int to)
 {
-    const sf_sweep *s = w->road->sweep;
+    const sf_sweep *s = w->study->sweep;
     sf_status status = SF_OK;
     w->takings = w->lanes = 0;
     w->taken_work = w->done_before = 0;
@@ -583,7 +583,7 @@ static void print_cells(const struct work *w, struct group g)
     size_t bytes;
     FILE *out = open_memstream(&text, &bytes);
     for (int i = 0; out && i < g.cells; i++) {
-        const sf_cell_info info = sf_road_cell_info(w->road, &g.cell[i]);
+        const sf_cell_info info = sf_study_cell_info(w->study, &g.cell[i]);
         if (!w->samples[i]) continue;
         if (w->workers > 1) fprintf(out, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
         fprintf(out, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
@@ -600,7 +600,7 @@ static void print_cells(const struct work *w, struct group g)
 /* Whose picture is taken: the head that was asked for, else one in the middle of the model. */
 static sf_status choose_picture(struct work *w, const char *path, const sf_model_config *c)
 {
-    const sf_sweep *s = w->road->sweep;
+    const sf_sweep *s = w->study->sweep;
     int layer = s->picture_layer < 0 ? c->layers / 2 : s->picture_layer;
     while (s->picture_layer == -1 && layer < c->layers && sf_layer_slides(c, layer)) layer++;
     bool absent = layer >= c->layers || s->picture_head >= c->heads || sf_layer_slides(c, layer);
@@ -614,28 +614,28 @@ static sf_status choose_picture(struct work *w, const char *path, const sf_model
 /* Every cell with something left to run must fit the memory limit at least alone; known before anything runs. */
 static sf_status check_memory(struct work *w)
 {
-    const sf_road *road = w->road;
+    const sf_study *study = w->study;
     const sf_cell *largest = NULL;
     size_t most = 0;
-    for (int i = 0; i < road->plan.cells; i++) {
-        const sf_cell *cell = &road->plan.cell[i];
+    for (int i = 0; i < study->plan.cells; i++) {
+        const sf_cell *cell = &study->plan.cell[i];
         bool left = false;
         for (int n = 0; n < cell->samples && !left; n++) left = !sf_store_has(w->store, cell->key, n);
         size_t bytes = 0;
         if (!left || is_plugins(cell) != w->plugins || sf_store_failed(w->store, cell->key)) continue;
         take_in_hand(w, cell, 0);
-        SF_TRY(fail_cell(w, cell, 0, sf_cell_memory(road, &w->backend, cell, &bytes)));
+        SF_TRY(fail_cell(w, cell, 0, sf_cell_memory(study, &w->backend, cell, &bytes)));
         if (bytes > most) most = bytes, largest = cell;
     }
     if (most <= w->memory_limit) return SF_OK;
-    const sf_cell_info info = sf_road_cell_info(road, largest);
+    const sf_cell_info info = sf_study_cell_info(study, largest);
     double least = ceil((double)most / (1 << 30) * 1000) / 1000;
     return sf_fail(SF_NO_MEMORY,
                    "%s, %d tokens, %s in prefill, %s in decode: one sample alone takes %.3f GiB of caches and activations; "
                    "the limit is %.3f GiB%s. The least is --memory %.3f; or shorten `lengths`",
                    info.model, info.length, info.label[SF_PREFILL], info.label[SF_DECODE], least,
                    (double)w->memory_limit / (1 << 30),
-                   road->sweep->memory_gib > 0 ? "" : " (80 % of what is free; --memory sets another)", least);
+                   study->sweep->memory_gib > 0 ? "" : " (80 % of what is free; --memory sets another)", least);
 }
 
 static int widest_group(const sf_plan *plan)
@@ -652,7 +652,7 @@ static int widest_group(const sf_plan *plan)
 /* The samples that some cells lack; of plug-ins' cells, this worker's. */
 static sf_status list_units(struct work *w, int *units, sf_unit **out)
 {
-    const sf_plan *plan = &w->road->plan;
+    const sf_plan *plan = &w->study->plan;
     size_t most = 0;
     for (int at = 0; at < plan->cells; at += group_at(plan, at).cells) most += (size_t)plan->cell[at].samples;
     const sf_cell **pending = calloc((size_t)widest_group(plan) + 1, sizeof *pending);
@@ -667,7 +667,7 @@ static sf_status list_units(struct work *w, int *units, sf_unit **out)
         for (int i = 0; i < g.cell->samples; i++) {
             int lanes = w->plugins && i % w->workers != w->worker ? 0 : find_pending(w, g, i, pending);
             if (lanes) unit[(*units)++] = (sf_unit){.model = g.cell->model, .at = at, .sample = i, .lanes = lanes,
-                                                    .work = work_of(w->road, pending, lanes)};
+                                                    .work = work_of(w->study, pending, lanes)};
         }
         at += g.cells;
     }
@@ -677,8 +677,8 @@ static sf_status list_units(struct work *w, int *units, sf_unit **out)
 
 static bool any_left_of_plugins(const struct work *w)
 {
-    for (int i = 0; i < w->road->plan.cells; i++) {
-        const sf_cell *cell = &w->road->plan.cell[i];
+    for (int i = 0; i < w->study->plan.cells; i++) {
+        const sf_cell *cell = &w->study->plan.cell[i];
         if (!is_plugins(cell) || sf_store_failed(w->store, cell->key)) continue;
         for (int n = 0; n < cell->samples; n++)
             if (!sf_store_has(w->store, cell->key, n)) return true;
@@ -695,31 +695,31 @@ static sf_status open_dispatch(struct work *w, int workers)
     if (status != SF_OK) free(unit);
     else status = sf_dispatch_open(units, unit, workers, &w->dispatch);
     if (status == SF_OK && !units && !w->ran_plugins && !w->plugins && !any_left_of_plugins(w))
-        fprintf(stderr, "all %d cells are stored; nothing is left to run\n", w->road->plan.cells);
+        fprintf(stderr, "all %d cells are stored; nothing is left to run\n", w->study->plan.cells);
     return status;
 }
 
 static sf_status enter_model(struct work *w, int model)
 {
-    const sf_road *road = w->road;
-    const sf_sweep *s = road->sweep;
-    const sf_model_config *c = &road->model[model]->config;
+    const sf_study *study = w->study;
+    const sf_sweep *s = study->sweep;
+    const sf_model_config *c = &study->model[model]->config;
     int output = 0;
     for (int t = 0; t < s->tasks; t++)
         if (s->task[t].output > output) output = s->task[t].output;
     sf_engine_close(w->engine);
     w->engine = NULL;
     work_release(w);
-    SF_TRY(work_reserve(w, widest_group(&road->plan) + SF_LANES_TOGETHER, output, c));
+    SF_TRY(work_reserve(w, widest_group(&study->plan) + SF_LANES_TOGETHER, output, c));
     w->memory_held = 0;
     int longest = s->length[s->lengths - 1] + output;
     SF_TRY(choose_picture(w, s->model[model].path, c));
-    return sf_blame(sf_engine_open(&w->backend, road->model[model], longest, &w->engine), "%s", s->model[model].path);
+    return sf_blame(sf_engine_open(&w->backend, study->model[model], longest, &w->engine), "%s", s->model[model].path);
 }
 
 static sf_status enter_group(struct work *w, struct group g)
 {
-    const sf_sweep *s = w->road->sweep;
+    const sf_sweep *s = w->study->sweep;
     if (w->model != g.cell->model) SF_TRY(enter_model(w, g.cell->model));
     w->model = g.cell->model;
     memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
@@ -731,11 +731,11 @@ static sf_status enter_group(struct work *w, struct group g)
 /* Where nobody watches a progress line: one line a group that this run added to. */
 static void print_group(const struct work *w, struct group g)
 {
-    const sf_cell_info info = sf_road_cell_info(w->road, g.cell);
+    const sf_cell_info info = sf_study_cell_info(w->study, g.cell);
     char left[48], who[80];
     sf_progress_left(&w->progress, left);
     if (w->workers > 1) snprintf(who, sizeof who, "%.70s", w->devices.name[w->worker]); /* its share of the samples */
-    else snprintf(who, sizeof who, "%d/%d cells", w->cells_done, w->road->plan.cells);
+    else snprintf(who, sizeof who, "%d/%d cells", w->cells_done, w->study->plan.cells);
     fprintf(stderr, "%s: %s, %s, %d tokens; %s\n", who, info.model, info.task_label, info.length, left);
 }
 
@@ -772,9 +772,9 @@ static sf_status run_takes(struct work *w)
     w->progress.terminal &= w->worker == 0; /* one line for all */
     w->model = -1;
     for (sf_take t = {0}; (status = stop_if_asked(&w->team)) == SF_OK && take_next(w, t.work, &t);) {
-        if (!g.cells || g.cell != &w->road->plan.cell[t.at]) {
+        if (!g.cells || g.cell != &w->study->plan.cell[t.at]) {
             leave_group(w, g);
-            g = group_at(&w->road->plan, t.at);
+            g = group_at(&w->study->plan, t.at);
             status = enter_group(w, g);
         }
         if (status == SF_OK) status = run_samples(w, g, t.from, t.to);
@@ -801,8 +801,8 @@ static void iso_now(char out[40])
 
 static sf_status run_device(struct work *w)
 {
-    w->memory_limit = sf_memory_limit(w->road->sweep, &w->backend);
-    if (w->road->sweep->memory_gib == 0 && sf_device_is_host(w->backend.ops->name))
+    w->memory_limit = sf_memory_limit(w->study->sweep, &w->backend);
+    if (w->study->sweep->memory_gib == 0 && sf_device_is_host(w->backend.ops->name))
         w->memory_limit /= (size_t)(w->world.size > 1 ? w->world.locals : w->workers); /* it is all one memory */
     sf_world_tell(&w->team, &w->memory_limit, sizeof w->memory_limit); /* what goes together must be the same on all of a team */
     SF_TRY(sf_world_agree(&w->team, check_memory(w)));
@@ -811,10 +811,10 @@ static sf_status run_device(struct work *w)
 
 /* ---- plug-ins ------------------------------------------------------------------------------------------------------- */
 
-static bool any_of_plugins(const sf_road *road)
+static bool any_of_plugins(const sf_study *study)
 {
-    for (int i = 0; i < road->plan.cells; i++)
-        if (is_plugins(&road->plan.cell[i])) return true;
+    for (int i = 0; i < study->plan.cells; i++)
+        if (is_plugins(&study->plan.cell[i])) return true;
     return false;
 }
 
@@ -853,7 +853,7 @@ static sf_status run_plugins(struct work *w, const char *device, int threads)
     sf_status status;
     for (bool died = true; died;) {
         *w->at_hand = (struct at_hand){-1, 0};
-        status = sf_apart(run_plugins_pass, &pass, w->road->sweep->hook_limit, &interrupted, &died);
+        status = sf_apart(run_plugins_pass, &pass, w->study->sweep->hook_limit, &interrupted, &died);
         if (!died) continue;
         char why[2048];
         snprintf(why, sizeof why, "%s", sf_error());
@@ -861,8 +861,8 @@ static sf_status run_plugins(struct work *w, const char *device, int threads)
         sf_status known = sf_store_refresh(w->store);
         sf_fail(status, "%s", why);
         if (known != SF_OK) status = known;
-        else if (at.cell >= 0) status = fail_cell(w, &w->road->plan.cell[at.cell], at.sample, status);
-        else if (!w->alone && !w->road->sweep->stop_on_error) status = SF_OK;
+        else if (at.cell >= 0) status = fail_cell(w, &w->study->plan.cell[at.cell], at.sample, status);
+        else if (!w->alone && !w->study->sweep->stop_on_error) status = SF_OK;
         w->alone = at.cell < 0;
         if (status != SF_OK) break;
     }
@@ -905,7 +905,7 @@ static sf_status run_shares(struct work *w)
 static int threads_of_rank(const struct work *w)
 {
     cpu_set_t set;
-    if (w->road->sweep->threads || sched_getaffinity(0, sizeof set, &set) != 0) return w->road->sweep->threads;
+    if (w->study->sweep->threads || sched_getaffinity(0, sizeof set, &set) != 0) return w->study->sweep->threads;
     int mine = CPU_COUNT(&set), all = (int)sysconf(_SC_NPROCESSORS_ONLN);
     int share = mine < all ? mine : all / w->world.locals;
     return share > 1 ? share : 1;
@@ -914,7 +914,7 @@ static int threads_of_rank(const struct work *w)
 static sf_status open_rank(struct work *w)
 {
     char device[SF_DEVICE_NAME];
-    SF_TRY(sf_device_of_rank(w->road->sweep->device, w->world.local, w->world.locals, device));
+    SF_TRY(sf_device_of_rank(w->study->sweep->device, w->world.local, w->world.locals, device));
     if (w->team.size == 1) SF_TRY(run_plugins(w, device, threads_of_rank(w)));
     else if (any_left_of_plugins(w))
         return sf_fail(SF_UNSUPPORTED, "cells of plug-ins run in processes apart, which cannot split a model: leave out `parallel` or the plug-ins");
@@ -985,9 +985,9 @@ static sf_status run_all(struct work *w)
     if (w->world.size > 1) return run_ranks(w);
     if (w->workers > 1) return run_shares(w);
     sf_shared own = {0};
-    SF_TRY(run_plugins(w, w->devices.name[0], w->road->sweep->threads));
+    SF_TRY(run_plugins(w, w->devices.name[0], w->study->sweep->threads));
     w->shared = &own;
-    if (!w->backend.ops) SF_TRY(sf_backend_open(w->devices.name[0], w->road->sweep->threads, &w->backend));
+    if (!w->backend.ops) SF_TRY(sf_backend_open(w->devices.name[0], w->study->sweep->threads, &w->backend));
     SF_TRY(open_dispatch(w, 1));
     return run_device(w);
 }
@@ -995,40 +995,40 @@ static sf_status run_all(struct work *w)
 static int failed_cells(const struct work *w)
 {
     int n = 0;
-    for (int i = 0; i < w->road->plan.cells; i++) n += sf_store_failed(w->store, w->road->plan.cell[i].key);
+    for (int i = 0; i < w->study->plan.cells; i++) n += sf_store_failed(w->store, w->study->plan.cell[i].key);
     return n;
 }
 
 static sf_status name_results(const sf_run_options *options, const struct work *w, char path[4096])
 {
     if (options->out) snprintf(path, 4096, "%s", options->out);
-    else if (w->shards) snprintf(path, 4096, "results/%s-%dof%d.h5", w->road->sweep->name, w->shard, w->shards);
-    else snprintf(path, 4096, "results/%s.h5", w->road->sweep->name);
+    else if (w->shards) snprintf(path, 4096, "results/%s-%dof%d.h5", w->study->sweep->name, w->shard, w->shards);
+    else snprintf(path, 4096, "results/%s.h5", w->study->sweep->name);
     return w->world.rank == 0 ? sf_make_folder_of(path, "results") : SF_OK;
 }
 
 /* Cells that are stored under other labels than the config's get these; says what is stored already. */
 static sf_status take_up(struct work *w, const char *path)
 {
-    const sf_road *road = w->road;
+    const sf_study *study = w->study;
     int cells = 0, renamed = 0;
     long samples = 0, all = 0;
-    sf_cell_info *info = malloc(((size_t)road->plan.cells + 1) * sizeof *info);
-    if (!info) return sf_fail(SF_NO_MEMORY, "no memory for %d cells", road->plan.cells);
-    for (int i = 0; i < road->plan.cells; i++) {
+    sf_cell_info *info = malloc(((size_t)study->plan.cells + 1) * sizeof *info);
+    if (!info) return sf_fail(SF_NO_MEMORY, "no memory for %d cells", study->plan.cells);
+    for (int i = 0; i < study->plan.cells; i++) {
         int have = 0;
-        info[i] = sf_road_cell_info(road, &road->plan.cell[i]);
-        for (int n = 0; n < road->plan.cell[i].samples; n++) have += sf_store_has(w->store, info[i].key, n);
-        w->cells_done += have == road->plan.cell[i].samples;
+        info[i] = sf_study_cell_info(study, &study->plan.cell[i]);
+        for (int n = 0; n < study->plan.cell[i].samples; n++) have += sf_store_has(w->store, info[i].key, n);
+        w->cells_done += have == study->plan.cell[i].samples;
         samples += have;
-        all += road->plan.cell[i].samples;
+        all += study->plan.cell[i].samples;
     }
     cells = w->cells_done;
-    sf_status status = samples ? sf_store_relabel(w->store, road->plan.cells, info, &renamed) : SF_OK;
+    sf_status status = samples ? sf_store_relabel(w->store, study->plan.cells, info, &renamed) : SF_OK;
     free(info);
     if (renamed) fprintf(stderr, "%d stored cells are renamed: the config labels them otherwise now\n", renamed);
     if (samples && samples < all)
-        fprintf(stderr, "%s: %d of %d cells are stored, %ld of %ld samples; what lacks is run\n", path, cells, road->plan.cells, samples, all);
+        fprintf(stderr, "%s: %d of %d cells are stored, %ld of %ld samples; what lacks is run\n", path, cells, study->plan.cells, samples, all);
     return status;
 }
 
@@ -1052,13 +1052,13 @@ static sf_status open_results(const sf_run_options *options, struct work *w, con
 /* Runs what is left and folds it, between two notes of who ran. */
 static sf_status run_noted(const sf_run_options *options, struct work *w, const char *path, const char *started, double begun)
 {
-    const sf_road *road = w->road;
+    const sf_study *study = w->study;
     struct utsname host = {0};
     uname(&host);
-    char *versions = sf_versions_json(), *cells = sf_road_cells(road), *prompts = NULL;
-    sf_status status = sf_road_first_prompts(road, &prompts);
-    sf_run_info run = {.config = road->sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
-                       .started = started, .seconds = NAN, .batch = road->sweep->batch, .cells = cells, .first_prompts = prompts};
+    char *versions = sf_versions_json(), *cells = sf_study_cells(study), *prompts = NULL;
+    sf_status status = sf_study_first_prompts(study, &prompts);
+    sf_run_info run = {.config = study->sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
+                       .started = started, .seconds = NAN, .batch = study->sweep->batch, .cells = cells, .first_prompts = prompts};
     status = sf_world_agree(&w->world, status);
     if (status == SF_OK) status = open_results(options, w, path, &run);
     if (status == SF_OK) status = run_all(w);
@@ -1085,7 +1085,7 @@ static sf_status end_together(const struct work *w, sf_status status, int *faile
 /* Neighbours split a model: they are most likely on one node. */
 static sf_status open_teams(struct work *w)
 {
-    const int each = w->road->sweep->tensor;
+    const int each = w->study->sweep->tensor;
     w->team = sf_alone;
     w->leaders = w->world;
     if (each == 1) return SF_OK;
@@ -1098,24 +1098,24 @@ static sf_status open_teams(struct work *w)
 
 static sf_status run(const sf_run_options *options, struct work *w, char path[4096], int *failed)
 {
-    sf_road road = {0};
+    sf_study study = {0};
     char started[40];
     iso_now(started);
     double begun = sf_now();
-    w->road = &road;
+    w->study = &study;
     silent = w->world.rank > 0;
 
-    sf_status status = sf_road_open(options->config, options->sets, options->set, &road);
-    if (status == SF_OK && options->only) status = sf_road_only(&road, options->only);
-    if (status == SF_OK) status = sf_road_try_samples(&road);
-    if (status == SF_OK && !silent) sf_road_print_cuts(&road, stderr);
+    sf_status status = sf_study_open(options->config, options->sets, options->set, &study);
+    if (status == SF_OK && options->only) status = sf_study_only(&study, options->only);
+    if (status == SF_OK) status = sf_study_try_samples(&study);
+    if (status == SF_OK && !silent) sf_study_print_cuts(&study, stderr);
     if (status == SF_OK) status = name_results(options, w, path);
-    if (status == SF_OK) status = sf_devices_of(road.sweep->device, &w->devices);
+    if (status == SF_OK) status = sf_devices_of(study.sweep->device, &w->devices);
     if (status == SF_OK) status = open_teams(w);
     w->workers = w->world.size > 1 ? w->leaders.size : w->devices.n;
     w->worker = w->leaders.rank;
-    bool early = w->workers == 1 && (!any_of_plugins(&road) || sf_device_is_host(w->devices.name[0]));
-    if (status == SF_OK && early) status = sf_backend_open(w->devices.name[0], road.sweep->threads, &w->backend);
+    bool early = w->workers == 1 && (!any_of_plugins(&study) || sf_device_is_host(w->devices.name[0]));
+    if (status == SF_OK && early) status = sf_backend_open(w->devices.name[0], study.sweep->threads, &w->backend);
     status = sf_world_agree(&w->world, status);
     if (status == SF_OK) {
         struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second Ctrl-C ends at once */
@@ -1130,7 +1130,7 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     sf_store_close(w->store);
     sf_comm_close(&w->comm);
     sf_backend_close(&w->backend);
-    sf_road_close(&road);
+    sf_study_close(&study);
     if (w->leaders.self != w->world.self) sf_world_close(&w->leaders);
     sf_world_close(&w->team);
     return status;

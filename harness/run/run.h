@@ -1,4 +1,4 @@
-/* The main road: a sweep's cells, run and stored. */
+/* The main path: a sweep's cells, run and stored. */
 #ifndef SF_RUN_H
 #define SF_RUN_H
 

@@ -33,10 +33,10 @@ sf_status sf_fit_memory(const sf_model_config *config, const sf_backend *backend
     return SF_OK;
 }
 
-sf_status sf_cell_memory(const sf_road *road, const sf_backend *backend, const sf_cell *cell, size_t *bytes)
+sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const sf_cell *cell, size_t *bytes)
 {
-    const sf_sweep *s = road->sweep;
-    const sf_model_config *c = &road->model[cell->model]->config;
+    const sf_sweep *s = study->sweep;
+    const sf_model_config *c = &study->model[cell->model]->config;
     const int tokens = s->length[cell->length], output = s->task[cell->task].output;
     const sf_generation how = {.max_output = output, .recall_rows = s->recall_rows};
     void *params[SF_PHASES] = {0};

@@ -3,7 +3,7 @@
 #define SF_SCHEDULE_H
 
 #include "harness/engine/engine.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 
 /* Bytes for caches and activations: as the sweep says, else 80 % of what is free; the rest is for weights' pages,
  * scratch and the neighbours. */
@@ -28,6 +28,6 @@ static inline double sf_cell_kept(const sf_cell *cell)
 }
 
 /* Bytes that one sample of a cell holds, all alone, at the full length. */
-sf_status sf_cell_memory(const sf_road *road, const sf_backend *backend, const sf_cell *cell, size_t *bytes);
+sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const sf_cell *cell, size_t *bytes);
 
 #endif

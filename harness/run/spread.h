@@ -1,6 +1,6 @@
 /* Several devices of one machine: a process for each, forked from the one that holds the plan and the store.
  *
- *     parent   opens road and store, forks, waits, folds
+ *     parent   opens study and store, forks, waits, folds
  *     worker   opens its device, and takes samples of the list that all share (dispatch.h) until none is left. What it
  *              finishes it adds to the store as parts of its own (sf_store_share()).
  *

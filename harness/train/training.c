@@ -11,7 +11,7 @@
 
 #include "harness/model/chat.h"
 #include "harness/run/progress.h"
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 #include "harness/train/hdf5.h"
 #include "harness/run/version.h"
 #include "tasks/random.h"
@@ -36,7 +36,7 @@ struct item {
 };
 
 struct exporter {
-    sf_road road;
+    sf_study study;
     const sf_training_options *o;
     const sf_model *model; /* the first: all have the same tokenizer and template */
     int32_t stop;
@@ -51,7 +51,7 @@ struct exporter {
 
 static sf_status check_seed(const struct exporter *e)
 {
-    uint64_t evaluation = e->road.sweep->seed;
+    uint64_t evaluation = e->study.sweep->seed;
     if (e->o->seed != evaluation && e->o->seed != SF_DEFAULT_SEED) return SF_OK;
     return sf_fail(SF_BAD_INPUT,
                    "seed %llu is %s: a model trained on these samples would be evaluated on the same ones; give "
@@ -64,9 +64,9 @@ static sf_status check_seed(const struct exporter *e)
 /* Samples are those of one tokenizer and template. */
 static sf_status check_models(const struct exporter *e)
 {
-    const sf_sweep *s = e->road.sweep;
+    const sf_sweep *s = e->study.sweep;
     for (int i = 1; i < s->models; i++)
-        if (strcmp(e->road.model[i]->hash, e->model->hash) != 0)
+        if (strcmp(e->study.model[i]->hash, e->model->hash) != 0)
             return sf_fail(SF_BAD_INPUT,
                            "%s: its tokenizer or chat template is not that of %s; choose one model with --set "
                            "'models=[PATH]'",
@@ -77,7 +77,7 @@ static sf_status check_models(const struct exporter *e)
 
 static sf_status weigh(const struct exporter *e, const char *name, double weight)
 {
-    const sf_sweep *s = e->road.sweep;
+    const sf_sweep *s = e->study.sweep;
     bool found = false;
     for (int t = 0; t < s->tasks; t++) {
         if (strcmp(s->task[t].task->name, name) != 0) continue;
@@ -93,7 +93,7 @@ static sf_status weigh(const struct exporter *e, const char *name, double weight
 
 static sf_status read_mix(const struct exporter *e)
 {
-    for (int t = 0; t < e->road.sweep->tasks; t++) e->samples[t] = e->o->samples;
+    for (int t = 0; t < e->study.sweep->tasks; t++) e->samples[t] = e->o->samples;
     char *copy = strdup(e->o->mix ? e->o->mix : ""), *rest = copy;
     sf_status status = copy ? SF_OK : sf_fail(SF_NO_MEMORY, "--mix: no memory");
     for (char *part; status == SF_OK && (part = strsep(&rest, ","));) {
@@ -111,11 +111,11 @@ static sf_status read_mix(const struct exporter *e)
 /* That no sample would repeat another, in any length. */
 static sf_status check_supply(const struct exporter *e)
 {
-    const sf_sweep *s = e->road.sweep;
+    const sf_sweep *s = e->study.sweep;
     for (int t = 0; t < s->tasks; t++)
         for (int l = 0; l < s->lengths; l++) {
             int wanted = e->samples[t] ? e->o->first + e->samples[t] : 0, samples;
-            SF_TRY(sf_road_supply(&e->road, 0, t, l, wanted, &samples));
+            SF_TRY(sf_study_supply(&e->study, 0, t, l, wanted, &samples));
             if (samples < wanted)
                 return sf_fail(SF_BAD_INPUT,
                                "task %s, %d tokens: it has %d samples that do not repeat a question, %d were asked for; "
@@ -131,7 +131,7 @@ static int *order_of(const struct exporter *e, int length, int n)
     int *order = malloc(((size_t)n + 1) * sizeof *order);
     if (!order) return NULL;
     for (int i = 0; i < n; i++) order[i] = i;
-    sf_random r = sf_random_stream("training order", e->o->seed, e->road.sweep->length[length]);
+    sf_random r = sf_random_stream("training order", e->o->seed, e->study.sweep->length[length]);
     sf_random_shuffle(&r, order, n);
     return order;
 }
@@ -185,12 +185,12 @@ static sf_status join(const struct exporter *e, const int32_t *prompt, const int
 
 static sf_status make(const struct exporter *e, int length, struct item *out)
 {
-    const sf_sweep *s = e->road.sweep;
+    const sf_sweep *s = e->study.sweep;
     const sf_task_spec *spec = &s->task[out->task];
     sf_sample sample;
     int32_t *ids, *answer = NULL;
     int answers = 0;
-    SF_TRY(sf_road_sample(&e->road, 0, out->task, length, out->sample, &sample, &ids, &out->prompt));
+    SF_TRY(sf_study_sample(&e->study, 0, out->task, length, out->sample, &sample, &ids, &out->prompt));
     sf_status status = sample.answer ? SF_OK : sf_fail(SF_UNSUPPORTED, "it gives no answer to train on");
     if (status == SF_OK)
         status = sf_chat_encode_answer(e->model->chat, e->model->tokenizer, sample.answer, strlen(sample.answer),
@@ -242,7 +242,7 @@ static sf_status append_batch(struct exporter *e, int length, int n, const struc
         c->offset[i] = e->tokens + (int64_t)at;
         c->sample[i] = item[i].sample;
         c->prompt[i] = item[i].prompt;
-        c->length[i] = e->road.sweep->length[length];
+        c->length[i] = e->study.sweep->length[length];
         c->task[i] = (uint8_t)item[i].task;
         e->answers += item[i].n - item[i].prompt;
     }
@@ -275,8 +275,8 @@ static sf_status write_batch(struct exporter *e, int length, int n, const struct
 
 static void show(struct exporter *e, int length, int n)
 {
-    snprintf(e->progress.place, sizeof e->progress.place, "%d tokens", e->road.sweep->length[length]);
-    e->progress.done += (double)n * e->road.sweep->length[length];
+    snprintf(e->progress.place, sizeof e->progress.place, "%d tokens", e->study.sweep->length[length]);
+    e->progress.done += (double)n * e->study.sweep->length[length];
     char detail[64];
     snprintf(detail, sizeof detail, "%.1f M written, %.2f M/s", (double)e->tokens / 1e6,
              (double)e->tokens / 1e6 / (sf_now() - e->progress.begun));
@@ -285,9 +285,9 @@ static void show(struct exporter *e, int length, int n)
 
 static sf_status export_length(struct exporter *e, int length)
 {
-    const int fit = BATCH_TOKENS / e->road.sweep->length[length], room = fit > LEAST_BATCH ? fit : LEAST_BATCH;
+    const int fit = BATCH_TOKENS / e->study.sweep->length[length], room = fit > LEAST_BATCH ? fit : LEAST_BATCH;
     int n = 0;
-    for (int t = 0; t < e->road.sweep->tasks; t++) n += e->samples[t];
+    for (int t = 0; t < e->study.sweep->tasks; t++) n += e->samples[t];
     int *order = order_of(e, length, n);
     struct item *item = malloc((size_t)room * sizeof *item);
     sf_status status = order && item ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the order of %d samples", n);
@@ -308,7 +308,7 @@ static sf_status export_length(struct exporter *e, int length)
 
 static sf_status create(struct exporter *e, uint64_t evaluation_seed)
 {
-    const sf_sweep *s = e->road.sweep;
+    const sf_sweep *s = e->study.sweep;
     const char **name = calloc(2 * (size_t)s->tasks, sizeof *name), **params = name + s->tasks;
     if (!name) return sf_fail(SF_NO_MEMORY, "no memory for the names of %d tasks", s->tasks);
     for (int t = 0; t < s->tasks; t++) name[t] = s->task[t].label, params[t] = s->task[t].json;
@@ -330,8 +330,8 @@ static sf_status create(struct exporter *e, uint64_t evaluation_seed)
 
 static sf_status prepare(struct exporter *e)
 {
-    sf_sweep *s = e->road.sweep;
-    e->model = e->road.model[0];
+    sf_sweep *s = e->study.sweep;
+    e->model = e->study.model[0];
     e->stop = sf_chat_stop(e->model->chat, e->model->tokenizer, e->model->stop, e->model->stops);
     e->width = sf_training_token_bytes(e->model->config.vocab);
     e->threads = e->o->threads ? e->o->threads : s->threads ? s->threads : omp_get_max_threads();
@@ -353,10 +353,10 @@ static sf_status export_all(struct exporter *e)
 {
     SF_TRY(prepare(e));
     SF_TRY(check_supply(e));
-    uint64_t evaluation_seed = e->road.sweep->seed;
+    uint64_t evaluation_seed = e->study.sweep->seed;
     sf_status status = create(e, evaluation_seed);
-    e->road.sweep->seed = e->o->seed;
-    for (int l = 0; status == SF_OK && l < e->road.sweep->lengths; l++) status = export_length(e, l);
+    e->study.sweep->seed = e->o->seed;
+    for (int l = 0; status == SF_OK && l < e->study.sweep->lengths; l++) status = export_length(e, l);
     sf_progress_clear(&e->progress);
     SF_TRY(sf_training_close(&e->file, status));
     double seconds = sf_now() - e->progress.begun;
@@ -373,11 +373,11 @@ sf_status sf_training_export(const sf_training_options *options)
     if (!options->overwrite && access(options->out, F_OK) == 0)
         return sf_fail(SF_BAD_INPUT, "%s is there already; --force replaces it", options->out);
     struct exporter e = {.o = options};
-    sf_status status = sf_road_open_text(options->config, options->sets, options->set, &e.road);
+    sf_status status = sf_study_open_text(options->config, options->sets, options->set, &e.study);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     if (status == SF_OK) status = export_all(&e);
     free(e.samples);
-    sf_road_close(&e.road);
+    sf_study_close(&e.study);
     return status;
 }

@@ -53,7 +53,7 @@ static double opening(void *user, int model) { return ((grid *)user)->weights[mo
 /* Adds a file's cells of models that are `large`, or that are not. */
 static void add(grid *g, const char *path, bool large, int tensor, int *ats)
 {
-    sf_road road = {0};
+    sf_study study = {0};
     sf_model *model = calloc(9, sizeof *model), *models[9];
     const char *hash[9];
     sf_forecast f;
@@ -61,12 +61,12 @@ static void add(grid *g, const char *path, bool large, int tensor, int *ats)
     snprintf(split, sizeof split, "parallel={tensor: %d}", tensor);
     /* Times do not depend on what a task asks; data files of questions are not there. */
     const char *set[] = {split, "tasks=[vt, cwe, ruler_cwe, ruler_fwe, ruler_vt, story_multihop, story_filtering]"};
-    if (sf_sweep_read(path, strstr(path, "-retrieval") ? 1 : 2, set, &road.sweep) != SF_OK) die(path);
-    for (int i = 0; i < road.sweep->models; i++) {
+    if (sf_sweep_read(path, strstr(path, "-retrieval") ? 1 : 2, set, &study.sweep) != SF_OK) die(path);
+    for (int i = 0; i < study.sweep->models; i++) {
         int m = 0;
         char shape[128];
-        while (m < 9 && strcmp(MODELS[m].name, road.sweep->model[i].label) != 0) m++;
-        if (m == 9) die(road.sweep->model[i].label);
+        while (m < 9 && strcmp(MODELS[m].name, study.sweep->model[i].label) != 0) m++;
+        if (m == 9) die(study.sweep->model[i].label);
         snprintf(shape, sizeof shape, "configs/models/%s.yaml", MODELS[m].shape);
         if (sf_shape_open(shape, &model[i].config) != SF_OK) die(shape);
         sf_cost c;
@@ -76,18 +76,18 @@ static void add(grid *g, const char *path, bool large, int tensor, int *ats)
         models[i] = &model[i];
         hash[i] = MODELS[m].name;
     }
-    road.model = models;
-    if (sf_plan_make(road.sweep, hash, &road.plan) != SF_OK) die(path);
+    study.model = models;
+    if (sf_plan_make(study.sweep, hash, &study.plan) != SF_OK) die(path);
     const sf_cluster one = {.nodes = 1, .gpus = tensor, .kind = "h200", .flops = 450e12, .bytes = 3e12};
-    if (sf_forecast_open(&road, &one, NULL, &f) != SF_OK) die(path);
-    const sf_plan *p = &road.plan;
+    if (sf_forecast_open(&study, &one, NULL, &f) != SF_OK) die(path);
+    const sf_plan *p = &study.plan;
     for (int at = 0, n; at < p->cells; at += n) {
         double work = f.seconds[at];
         for (n = 1; at + n < p->cells && p->cell[at + n].model == p->cell[at].model && p->cell[at + n].task == p->cell[at].task &&
                     p->cell[at + n].length == p->cell[at].length; n++)
             work += f.seconds[at + n];
         int m = 0;
-        while (strcmp(MODELS[m].name, road.sweep->model[p->cell[at].model].label) != 0) m++;
+        while (strcmp(MODELS[m].name, study.sweep->model[p->cell[at].model].label) != 0) m++;
         if (MODELS[m].large != large) continue;
         g->unit = realloc(g->unit, (size_t)(g->units + p->cell[at].samples) * sizeof *g->unit);
         for (int i = 0; i < p->cell[at].samples; i++)
@@ -95,8 +95,8 @@ static void add(grid *g, const char *path, bool large, int tensor, int *ats)
     }
     *ats += p->cells;
     sf_forecast_close(&f);
-    sf_plan_free(&road.plan);
-    sf_sweep_free(road.sweep);
+    sf_plan_free(&study.plan);
+    sf_sweep_free(study.sweep);
     free(model);
 }
 

@@ -1,6 +1,6 @@
 /* What a run stands on: a sweep, its models, its plan, and any one of its samples. */
-#ifndef SF_ROAD_H
-#define SF_ROAD_H
+#ifndef SF_STUDY_H
+#define SF_STUDY_H
 
 #include <stdio.h>
 
@@ -9,55 +9,55 @@
 #include "harness/store/store.h"
 
 /* A sweep with its models opened and its plan made: what `run`, `plan` and `show` start from. */
-typedef struct sf_road {
+typedef struct sf_study {
     sf_sweep *sweep;
     sf_model **model;   /* [models] */
     struct sf_understood {
         char positions[256], doubts[1024];
     } *understood;      /* [models] kept with results; NULL: texts alone */
     sf_plan plan;
-} sf_road;
+} sf_study;
 
 /* Opens models (mapped, not read), checks that every length fits them, and unrolls the plan. */
-sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out);
+sf_status sf_study_open(const char *config, int sets, const char *const *set, sf_study *out);
 /* The same for texts alone: models need no weights (sf_model_open_text()), and there is no plan. */
-sf_status sf_road_open_text(const char *config, int sets, const char *const *set, sf_road *out);
+sf_status sf_study_open_text(const char *config, int sets, const char *const *set, sf_study *out);
 /* That of a config from a results file (sf_sweep_read_stored()): texts alone, and dense. */
-sf_status sf_road_open_stored(const char *config, int sets, const char *const *set, sf_road *out);
-void sf_road_close(sf_road *road);
+sf_status sf_study_open_stored(const char *config, int sets, const char *const *set, sf_study *out);
+void sf_study_close(sf_study *study);
 
 /* Leaves of the plan the cells that are chosen (harness/store/where.h) alone. Error: none is, or the choice is none. */
-sf_status sf_road_only(sf_road *road, const char *where);
+sf_status sf_study_only(sf_study *study, const char *where);
 
 /* Sample `index` of a task for a model at a length, and its tokens: what the model reads. ids may be NULL. */
-sf_status sf_road_sample(const sf_road *road, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
-                         int *n);
+sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
+                          int *n);
 
 /* How many samples of a task for a model at a length there are of which none repeats another, at most `most`. */
-sf_status sf_road_supply(const sf_road *road, int model, int task, int length, int most, int *samples);
+sf_status sf_study_supply(const sf_study *study, int model, int task, int length, int most, int *samples);
 
 /* Makes the first sample of every model, length and task, so that a length too short for a task, or a broken data file,
  * is told before anything runs; and lowers the samples of cells whose task has not as many that differ, as no question
  * may count twice. */
-sf_status sf_road_try_samples(sf_road *road);
+sf_status sf_study_try_samples(sf_study *study);
 /* Prints a line for every model, length and task whose samples were lowered. */
-void sf_road_print_cuts(const sf_road *road, FILE *out);
+void sf_study_print_cuts(const sf_study *study, FILE *out);
 
 /* Parameters of an arm for one sample: its own, fitted to the target sparsity where one is asked. malloc'ed, *out NULL
  * for a dense arm. */
 sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const sf_model_config *model, int tokens,
                      int output, void **out);
 
-/* What a cell is, for the store. Strings point into the road. */
-sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell);
+/* What a cell is, for the store. Strings point into the study. */
+sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell);
 /* The first and last tokens of each model's first prompt (first task, shortest length, sample 0), as JSON by the model's label.
  * malloc'ed. */
-sf_status sf_road_first_prompts(const sf_road *road, char **out);
+sf_status sf_study_first_prompts(const sf_study *study, char **out);
 /* Keys of the dense cells of the shortest length, with blanks between: of the settings that this run has. malloc'ed. */
-char *sf_road_cells(const sf_road *road);
+char *sf_study_cells(const sf_study *study);
 
 /* Work of one sample of a cell by formula: FLOPs of its prefill (0 when `shared`, as another lane has done it) and of
  * its decode steps. For estimates of time. */
-double sf_road_work(const sf_road *road, const sf_cell *cell, bool shared);
+double sf_study_work(const sf_study *study, const sf_cell *cell, bool shared);
 
 #endif

@@ -1,5 +1,5 @@
 /* What a sweep stands on: its models, its plan, and any one of its samples. */
-#include "harness/run/road.h"
+#include "harness/run/study.h"
 #include "base/data.h"
 #include "harness/store/where.h"
 
@@ -67,10 +67,10 @@ static sf_status understand(const sf_model *model, struct sf_understood *out)
     return SF_OK;
 }
 
-/* Opens the models of `sweep`, which the road then owns. */
-static sf_status open_road(const char *config, sf_sweep *sweep, bool weights, sf_road *out)
+/* Opens the models of `sweep`, which the study then owns. */
+static sf_status open_study(const char *config, sf_sweep *sweep, bool weights, sf_study *out)
 {
-    *out = (sf_road){.sweep = sweep};
+    *out = (sf_study){.sweep = sweep};
     int n = out->sweep->models;
     out->model = calloc((size_t)n, sizeof *out->model);
     out->understood = weights ? calloc((size_t)n, sizeof *out->understood) : NULL;
@@ -89,54 +89,54 @@ static sf_status open_road(const char *config, sf_sweep *sweep, bool weights, sf
     return status;
 }
 
-sf_status sf_road_open(const char *config, int sets, const char *const *set, sf_road *out)
+sf_status sf_study_open(const char *config, int sets, const char *const *set, sf_study *out)
 {
     sf_sweep *sweep;
-    *out = (sf_road){0};
+    *out = (sf_study){0};
     char room[4096];
     SF_TRY(sf_sweep_read(sf_data_found(config, room), sets, set, &sweep));
-    return open_road(config, sweep, true, out);
+    return open_study(config, sweep, true, out);
 }
 
-sf_status sf_road_open_text(const char *config, int sets, const char *const *set, sf_road *out)
+sf_status sf_study_open_text(const char *config, int sets, const char *const *set, sf_study *out)
 {
     sf_sweep *sweep;
-    *out = (sf_road){0};
+    *out = (sf_study){0};
     char room[4096];
     SF_TRY(sf_sweep_read(sf_data_found(config, room), sets, set, &sweep));
-    return open_road(config, sweep, false, out);
+    return open_study(config, sweep, false, out);
 }
 
-sf_status sf_road_open_stored(const char *config, int sets, const char *const *set, sf_road *out)
+sf_status sf_study_open_stored(const char *config, int sets, const char *const *set, sf_study *out)
 {
     sf_sweep *sweep;
-    *out = (sf_road){0};
+    *out = (sf_study){0};
     SF_TRY(sf_sweep_read_stored(config, sets, set, &sweep));
-    return open_road(config, sweep, false, out);
+    return open_study(config, sweep, false, out);
 }
 
-sf_status sf_road_only(sf_road *road, const char *text)
+sf_status sf_study_only(sf_study *study, const char *text)
 {
     sf_where where;
     SF_TRY(sf_where_parse(text, &where));
     int kept = 0;
-    for (int i = 0; i < road->plan.cells; i++) {
-        const sf_cell_info info = sf_road_cell_info(road, &road->plan.cell[i]);
-        if (sf_where_matches(&where, &info)) road->plan.cell[kept++] = road->plan.cell[i];
+    for (int i = 0; i < study->plan.cells; i++) {
+        const sf_cell_info info = sf_study_cell_info(study, &study->plan.cell[i]);
+        if (sf_where_matches(&where, &info)) study->plan.cell[kept++] = study->plan.cell[i];
     }
-    if (!kept) return sf_fail(SF_BAD_INPUT, "no cell of the sweep's %d is %s; `frontier plan --json` lists them", road->plan.cells, text);
-    road->plan.cells = kept;
+    if (!kept) return sf_fail(SF_BAD_INPUT, "no cell of the sweep's %d is %s; `frontier plan --json` lists them", study->plan.cells, text);
+    study->plan.cells = kept;
     return SF_OK;
 }
 
-void sf_road_close(sf_road *road)
+void sf_study_close(sf_study *study)
 {
-    for (int i = 0; road->model && i < road->sweep->models; i++) sf_model_close(road->model[i]);
-    free(road->model);
-    free(road->understood);
-    sf_plan_free(&road->plan);
-    sf_sweep_free(road->sweep);
-    memset(road, 0, sizeof *road);
+    for (int i = 0; study->model && i < study->sweep->models; i++) sf_model_close(study->model[i]);
+    free(study->model);
+    free(study->understood);
+    sf_plan_free(&study->plan);
+    sf_sweep_free(study->sweep);
+    memset(study, 0, sizeof *study);
 }
 
 /* What the model reads: a user message in its template, and the beginning of its answer, if it is begun for it. */
@@ -192,12 +192,12 @@ static sf_status take_input(struct counter *c, const sf_sample *sample, int32_t 
     return SF_OK;
 }
 
-sf_status sf_road_sample(const sf_road *road, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
-                         int *n)
+sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
+                          int *n)
 {
-    const sf_sweep *s = road->sweep;
+    const sf_sweep *s = study->sweep;
     const sf_task_spec *spec = &s->task[task];
-    struct counter counter = {.model = road->model[model]};
+    struct counter counter = {.model = study->model[model]};
     const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length],
                                 .tokens = {&counter, count_input}, .prompting = spec->prompting};
     memset(out, 0, sizeof *out);
@@ -217,13 +217,13 @@ static bool same_group(const sf_cell *a, const sf_cell *b)
     return a->model == b->model && a->task == b->task && a->length == b->length;
 }
 
-sf_status sf_road_supply(const sf_road *road, int model, int task, int length, int most, int *samples)
+sf_status sf_study_supply(const sf_study *study, int model, int task, int length, int most, int *samples)
 {
-    const sf_sweep *s = road->sweep;
+    const sf_sweep *s = study->sweep;
     const sf_task_spec *spec = &s->task[task];
     *samples = most;
     if (!spec->task->supply) return SF_OK;
-    struct counter counter = {.model = road->model[model]};
+    struct counter counter = {.model = study->model[model]};
     const sf_request request = {.seed = s->seed, .max_tokens = s->length[length], .tokens = {&counter, count_input},
                                 .prompting = spec->prompting};
     sf_status status = spec->task->supply(spec->params, &request, most, samples);
@@ -231,31 +231,31 @@ sf_status sf_road_supply(const sf_road *road, int model, int task, int length, i
     return sf_blame(status, "task %s, %d tokens, for %s", spec->label, s->length[length], s->model[model].label);
 }
 
-static sf_status try_sample(const sf_road *road, sf_cell *cell)
+static sf_status try_sample(const sf_study *study, sf_cell *cell)
 {
     sf_sample sample;
-    SF_TRY(sf_road_sample(road, cell->model, cell->task, cell->length, 0, &sample, NULL, NULL));
+    SF_TRY(sf_study_sample(study, cell->model, cell->task, cell->length, 0, &sample, NULL, NULL));
     sf_sample_free(&sample);
-    return sf_road_supply(road, cell->model, cell->task, cell->length, road->sweep->samples, &cell->samples);
+    return sf_study_supply(study, cell->model, cell->task, cell->length, study->sweep->samples, &cell->samples);
 }
 
-sf_status sf_road_try_samples(sf_road *road)
+sf_status sf_study_try_samples(sf_study *study)
 {
-    for (int i = 0; i < road->plan.cells; i++) {
-        sf_cell *cell = &road->plan.cell[i];
+    for (int i = 0; i < study->plan.cells; i++) {
+        sf_cell *cell = &study->plan.cell[i];
         if (i && same_group(cell - 1, cell))
             cell->samples = cell[-1].samples;
         else
-            SF_TRY(try_sample(road, cell));
+            SF_TRY(try_sample(study, cell));
     }
     return SF_OK;
 }
 
-void sf_road_print_cuts(const sf_road *road, FILE *out)
+void sf_study_print_cuts(const sf_study *study, FILE *out)
 {
-    const sf_sweep *s = road->sweep;
-    for (int i = 0; i < road->plan.cells; i++) {
-        const sf_cell *cell = &road->plan.cell[i];
+    const sf_sweep *s = study->sweep;
+    for (int i = 0; i < study->plan.cells; i++) {
+        const sf_cell *cell = &study->plan.cell[i];
         if (cell->samples == s->samples || (i && same_group(cell - 1, cell))) continue;
         fprintf(out, "%s, %d tokens, %s: %d samples instead of %d: it has no more that fit without repeating a question\n",
                 s->task[cell->task].label, s->length[cell->length], s->model[cell->model].label, cell->samples, s->samples);
@@ -308,11 +308,11 @@ static const char *kind_of(const char *device)
     return device;
 }
 
-sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
+sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
 {
-    const sf_sweep *s = road->sweep;
+    const sf_sweep *s = study->sweep;
     const sf_task_spec *task = &s->task[cell->task];
-    const sf_model *model = road->model[cell->model];
+    const sf_model *model = study->model[cell->model];
     const sf_model_config *c = &model->config;
     const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
     sf_cell_info info = {
@@ -328,9 +328,9 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
         .questions = task->task->supply ? "fixed" : "",
         .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
     };
-    if (road->understood) {
-        info.positions = road->understood[cell->model].positions;
-        info.doubts = road->understood[cell->model].doubts;
+    if (study->understood) {
+        info.positions = study->understood[cell->model].positions;
+        info.doubts = study->understood[cell->model].doubts;
     }
     for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);
     sf_cost cost;
@@ -348,24 +348,24 @@ sf_cell_info sf_road_cell_info(const sf_road *road, const sf_cell *cell)
     return info;
 }
 
-char *sf_road_cells(const sf_road *road)
+char *sf_study_cells(const sf_study *study)
 {
     char *out = NULL;
     size_t size;
     FILE *f = open_memstream(&out, &size);
     if (!f) return NULL;
-    for (int i = 0; i < road->plan.cells; i++) {
-        const sf_cell *cell = &road->plan.cell[i];
+    for (int i = 0; i < study->plan.cells; i++) {
+        const sf_cell *cell = &study->plan.cell[i];
         if (cell->length == 0 && !cell->prefill && !cell->decode) fprintf(f, "%s%s", ftell(f) ? " " : "", cell->key);
     }
     fclose(f);
     return out;
 }
 
-double sf_road_work(const sf_road *road, const sf_cell *cell, bool shared)
+double sf_study_work(const sf_study *study, const sf_cell *cell, bool shared)
 {
-    const sf_model_config *c = &road->model[cell->model]->config;
-    int tokens = road->sweep->length[cell->length], output = road->sweep->task[cell->task].output;
+    const sf_model_config *c = &study->model[cell->model]->config;
+    int tokens = study->sweep->length[cell->length], output = study->sweep->task[cell->task].output;
     double density[SF_PHASES];
     for (int p = 0; p < SF_PHASES; p++) density[p] = isnan(cell->sparsity[p]) ? 1 : 1 - cell->sparsity[p];
     sf_cost cost;
@@ -393,17 +393,17 @@ static json_t *ends_of(const sf_tokenizer *t, const int32_t *ids, int n)
     return json_pack("{s:i, s:o, s:o}", "tokens", n, "begins", side[0], "ends", side[1]);
 }
 
-sf_status sf_road_first_prompts(const sf_road *road, char **out)
+sf_status sf_study_first_prompts(const sf_study *study, char **out)
 {
     json_t *all = json_object();
     sf_status status = SF_OK;
-    for (int m = 0; status == SF_OK && m < road->sweep->models; m++) {
+    for (int m = 0; status == SF_OK && m < study->sweep->models; m++) {
         sf_sample sample;
         int32_t *ids;
         int n;
-        status = sf_road_sample(road, m, 0, 0, 0, &sample, &ids, &n);
+        status = sf_study_sample(study, m, 0, 0, 0, &sample, &ids, &n);
         if (status != SF_OK) break;
-        json_object_set_new(all, road->sweep->model[m].label, ends_of(road->model[m]->tokenizer, ids, n));
+        json_object_set_new(all, study->sweep->model[m].label, ends_of(study->model[m]->tokenizer, ids, n));
         free(ids);
         sf_sample_free(&sample);
     }
