@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/splitmix.h"
 #include "methods/method.h"
 
 struct params {
@@ -30,15 +31,6 @@ static const sf_param PARAMS[] = {
     {0},
 };
 
-/* splitmix64's output function: the n-th number of a stream. */
-static uint64_t draw(uint64_t stream, uint64_t n)
-{
-    uint64_t z = stream + (n + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /* Blocks that row `own` may draw from: 1 … own - local, inside the stretch that draws come from. */
 static int free_blocks(const struct params *p, int own)
 {
@@ -55,7 +47,7 @@ static int32_t choose(const struct params *p, int own, uint64_t stream, char *ch
     chosen[0] = 1;
     for (int i = own; i >= 0 && i > own - p->local; i--) chosen[i] = 1;
     for (int at = n - wanted + 1; at <= n; at++) {
-        int t = 1 + (int)(draw(stream, (uint64_t)at) % (uint64_t)at);
+        int t = 1 + (int)(sf_splitmix(stream, (uint64_t)at) % (uint64_t)at);
         chosen[chosen[t] ? at : t] = 1;
     }
     int32_t count = 0;
@@ -75,7 +67,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     for (size_t row = 0; row < rows && !a->status; row++) {
         int head = a->first_head + (int)(row / (size_t)blocks), own = (int)(row % (size_t)blocks);
         int32_t *to = index + row * (size_t)most;
-        uint64_t stream = draw(draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head), (uint64_t)own);
+        uint64_t stream = sf_splitmix(sf_splitmix(sf_splitmix((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head), (uint64_t)own);
         if (p->last && own == blocks - 1)
             for (count[row] = 0; count[row] < blocks; count[row]++) to[count[row]] = count[row];
         else

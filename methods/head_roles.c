@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/splitmix.h"
 #include "methods/method.h"
 
 struct params {
@@ -29,15 +30,6 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 30, .initial = 43, .doc = "of the draw"},
     {0},
 };
-
-/* splitmix64's output function: the n-th number of a stream. */
-static uint64_t draw(uint64_t stream, uint64_t n)
-{
-    uint64_t z = stream + (n + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
 
 static sf_status read_gates(const sf_attention *a, const char *path, double *gate)
 {
@@ -66,7 +58,7 @@ static sf_status roles(const sf_attention *a, const struct params *p, bool *stre
     int layers = table ? a->layers : 1, all = sf_layer_kv_heads(a), n = layers * all, first = table ? a->layer * all : 0;
     double gate[n];
     if (table) SF_TRY(read_gates(a, p->roles, gate));
-    for (int i = 0; !table && i < n; i++) gate[i] = (double)(draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)i) >> 11);
+    for (int i = 0; !table && i < n; i++) gate[i] = (double)(sf_splitmix(sf_splitmix((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)i) >> 11);
     int many = (int)(p->streaming * n + 0.5);
     for (int g = 0; g < a->kv_heads; g++) streams[g] = rank(gate, n, first + a->first_kv_head + g) < many;
     return SF_OK;

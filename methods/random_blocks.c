@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/splitmix.h"
+
 struct params {
     int block, k, sinks, local, seed;
 };
@@ -24,20 +26,11 @@ static const sf_param PARAMS[] = {
     {0},
 };
 
-/* splitmix64: the n-th draw of a stream, without state. */
-static uint64_t draw(uint64_t stream, uint64_t n)
-{
-    uint64_t z = stream + (n + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /* Marks `wanted` of the blocks [begin, end), every subset equally likely (Floyd). */
 static void mark(char *chosen, int begin, int end, int wanted, uint64_t stream)
 {
     for (int j = end - wanted; j < end; j++) {
-        int t = begin + (int)(draw(stream, (uint64_t)j) % (uint64_t)(j - begin + 1));
+        int t = begin + (int)(sf_splitmix(stream, (uint64_t)j) % (uint64_t)(j - begin + 1));
         chosen[chosen[t] ? j : t] = 1;
     }
 }
@@ -72,8 +65,8 @@ static sf_lists draw_lists(sf_attention *a, const struct params *p, int first, i
 
     for (size_t row = 0; row < rows && a->status == SF_OK; row++) {
         int head = first + (int)(row / (size_t)each), seen = every_block ? (int)(row % (size_t)each) + 1 : blocks;
-        uint64_t stream = draw(draw((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head);
-        count[row] = choose(p, k, seen, draw(stream, (uint64_t)(every_block ? seen : a->keys)), chosen,
+        uint64_t stream = sf_splitmix(sf_splitmix((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head);
+        count[row] = choose(p, k, seen, sf_splitmix(stream, (uint64_t)(every_block ? seen : a->keys)), chosen,
                             index + row * (size_t)k);
     }
     sf_lists lists = {0};

@@ -2,18 +2,12 @@
 
 #include <assert.h>
 
-static uint64_t splitmix(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
+#include "base/splitmix.h"
 
 static sf_random from(uint64_t state)
 {
     sf_random r;
-    for (int i = 0; i < 4; i++) r.s[i] = splitmix(&state);
+    for (int i = 0; i < 4; i++) r.s[i] = sf_splitmix_next(&state);
     return r;
 }
 
@@ -22,15 +16,15 @@ sf_random sf_random_stream(const char *task, uint64_t seed, int index)
     uint64_t name = 0xcbf29ce484222325; /* FNV-1a of the name, then each word is mixed in on its own */
     for (; *task; task++) name = (name ^ (unsigned char)*task) * 0x100000001b3;
     uint64_t state = name;
-    state = splitmix(&state) ^ seed;
-    state = splitmix(&state) ^ (uint64_t)(int64_t)index;
+    state = sf_splitmix_next(&state) ^ seed;
+    state = sf_splitmix_next(&state) ^ (uint64_t)(int64_t)index;
     return from(state);
 }
 
 sf_random sf_random_fork(const sf_random *r, uint64_t part)
 {
     uint64_t state = r->s[0] ^ part;
-    state = splitmix(&state) ^ r->s[1];
+    state = sf_splitmix_next(&state) ^ r->s[1];
     return from(state);
 }
 

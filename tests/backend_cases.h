@@ -19,6 +19,8 @@
 
 #include <limits.h>
 
+#include "base/splitmix.h"
+#include "kernels/backend.h"
 #include "methods/method.h"
 
 enum { HOLDS = 512 };
@@ -38,13 +40,7 @@ typedef struct twin {
 
 /* ---- random numbers and memory ---- */
 
-static uint64_t next_random(twin *t)
-{
-    uint64_t z = t->seed += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
+static uint64_t next_random(twin *t) { return sf_splitmix_next(&t->seed); }
 
 static int in_range(twin *t, int low, int high) { return low + (int)(next_random(t) % (uint64_t)(high - low + 1)); }
 static int one_of(twin *t, int n, const int *choice) { return choice[next_random(t) % (uint64_t)n]; }

@@ -4,6 +4,7 @@
 #define SYNTHETIC_RESULTS_H
 
 #include "base/heap.h"
+#include "base/splitmix.h"
 #include "harness/store/store.h"
 
 #include <math.h>
@@ -53,16 +54,9 @@ enum { SYNTHETIC_ARMS = sizeof synthetic_arm / sizeof *synthetic_arm, SYNTHETIC_
 static const double synthetic_level[] = {0.5, 0.7, 0.8, 0.9, 0.95, 0.6};
 static const int synthetic_length[] = {1024, 4096, 16384, 2048, 8192};
 
-static uint64_t synthetic_hash(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 static double synthetic_uniform(uint64_t *state)
 {
-    return (double)(synthetic_hash(*state += 0x9e3779b97f4a7c15u) >> 11) / 9007199254740992.0;
+    return (double)(sf_splitmix_next(state) >> 11) / 9007199254740992.0;
 }
 
 struct synthetic_lane {
@@ -122,7 +116,7 @@ static sf_status synthetic_each(const struct synthetic *s, synthetic_sink *sink,
                 for (int i = 0; i < s->samples && status == SF_OK; i++) {
                     sf_cell_info cell[LANES];
                     sf_record record[LANES];
-                    uint64_t shared = synthetic_hash((uint64_t)(((m * 10 + l) * 10 + t) * 100000 + i));
+                    uint64_t shared = sf_mix((uint64_t)(((m * 10 + l) * 10 + t) * 100000 + i));
                     double hard = 1.2 * (synthetic_uniform(&shared) + synthetic_uniform(&shared) - 1);
                     double common[16];
                     for (int k = 0; k < synthetic_task[t].steps; k++) common[k] = synthetic_uniform(&shared);
@@ -130,7 +124,7 @@ static sf_status synthetic_each(const struct synthetic *s, synthetic_sink *sink,
                         const double length = synthetic_length[l], d = synthetic_model[m].d,
                                      N = synthetic_model[m].layers;
                         const double heads = synthetic_model[m].heads, kv = synthetic_model[m].kv_heads, D = 64;
-                        uint64_t own = synthetic_hash(shared + (uint64_t)c * 77);
+                        uint64_t own = sf_mix(shared + (uint64_t)c * 77);
                         double penalty = 0;
                         sf_cell_info *o = &cell[c];
                         sf_record *r = &record[c];

@@ -16,6 +16,7 @@
 
 #include "tests/testing.h"
 
+#include "base/splitmix.h"
 #include "harness/engine/engine.h"
 
 enum { SIGNS = 2 };
@@ -38,14 +39,6 @@ static void *read_array(FILE *f, size_t n)
     return to;
 }
 
-static uint64_t splitmix64(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
-    return x ^ x >> 31;
-}
-
 /* seeded: the format of make_seeded.py, whose prompts are not stored. */
 static void read_golden(FILE *f, int vocab, bool seeded, golden *g)
 {
@@ -56,7 +49,7 @@ static void read_golden(FILE *f, int vocab, bool seeded, golden *g)
     if (seeded) {
         g->id = malloc((size_t)g->tokens * sizeof *g->id);
         for (uint64_t i = 0; i < (uint64_t)g->tokens; i++)
-            g->id[i] = 10 + (int32_t)(splitmix64(((uint64_t)g->tokens << 32) + i) % 280);
+            g->id[i] = 10 + (int32_t)(sf_splitmix(((uint64_t)g->tokens << 32) + i, 0) % 280);
     } else {
         g->id = read_array(f, n);
     }
@@ -195,7 +188,7 @@ static uint64_t fnv1a64(const char *text)
 static void write_seeded(FILE *to, uint64_t start, const char *dtype, float base, float gain, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        uint64_t raw = splitmix64(start + (uint64_t)i);
+        uint64_t raw = sf_splitmix(start + (uint64_t)i, 0);
         float value = base + gain * (float)(((double)(raw >> 40) + 0.5) / (1 << 23) - 1);
         uint32_t bits;
         memcpy(&bits, &value, sizeof bits);

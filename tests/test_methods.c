@@ -12,7 +12,10 @@
 #include <string.h>
 
 #include "harness/lab/synthetic.h"
+#include "base/splitmix.h"
 #include "base/yaml.h"
+#include "methods/find.h"
+#include "methods/plugin.h"
 
 static const char *const DEVICES[] = {"reference", "cpu", NULL};
 
@@ -101,7 +104,7 @@ static void compare(const json_t *c, const char *at, uint64_t lists, uint64_t pa
     for (size_t r = 0; r < json_array_size(projection); r++) {
         double sum = 0;
         for (int64_t i = 0; i < n; i++)
-            sum += sf_synthetic_draw(100 + r, (uint64_t)i) >> 63 ? -(double)out[i] : (double)out[i];
+            sum += sf_splitmix(100 + r, (uint64_t)i) >> 63 ? -(double)out[i] : (double)out[i];
         double off = fabs(sum - json_number_value(json_array_get(projection, r))) / norm;
         if (!(off <= error)) error = off; /* NaN too */
     }

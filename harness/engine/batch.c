@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/splitmix.h"
 #include "harness/engine/hooks.h"
 #include "harness/model/part.h"
 
@@ -69,15 +70,6 @@ static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int lay
     return tokens < batch->config->window ? tokens : batch->config->window;
 }
 
-/* splitmix64, Vigna 2015 */
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 /* One row drawn from each of `wanted` equal stretches of a prompt, with room for one more. */
 static sf_status sample_rows(uint64_t seed, int64_t tokens, int64_t wanted, int *rows, int32_t **row)
 {
@@ -86,7 +78,7 @@ static sf_status sample_rows(uint64_t seed, int64_t tokens, int64_t wanted, int 
     SF_TRY(host_array(*rows + 1, sizeof **row, row));
     for (int64_t i = 0; i < n; i++) {
         int64_t begin = i * tokens / n, end = (i + 1) * tokens / n;
-        (*row)[i] = (int32_t)(begin + (int64_t)(mix(seed + (uint64_t)i) % (uint64_t)(end - begin)));
+        (*row)[i] = (int32_t)(begin + (int64_t)(sf_splitmix(seed + (uint64_t)i, 0) % (uint64_t)(end - begin)));
     }
     return SF_OK;
 }

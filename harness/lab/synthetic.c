@@ -4,13 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t sf_synthetic_draw(uint64_t stream, uint64_t n)
-{
-    uint64_t z = stream + (n + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+#include "base/splitmix.h"
 
 /* ---- values ---------------------------------------------------------------------------------------------------------
  */
@@ -21,11 +15,11 @@ enum { OTHER = 1 << 20 };                           /* seeds that far away are f
 /* Multiples of 1/64 in [-2, 2); coarse: of 1. */
 static float uniform(uint64_t stream, uint64_t n, bool coarse)
 {
-    uint64_t z = sf_synthetic_draw(stream, n);
+    uint64_t z = sf_splitmix(stream, n);
     return coarse ? (float)(z >> 62) - 2 : ((float)(z >> 56) - 128) / 64;
 }
 
-static float sign(uint64_t stream, uint64_t n) { return sf_synthetic_draw(stream, n) >> 63 ? -1 : 1; }
+static float sign(uint64_t stream, uint64_t n) { return sf_splitmix(stream, n) >> 63 ? -1 : 1; }
 
 static void add_signs(float *x, int dim, uint64_t stream, int head, float size)
 {
@@ -58,7 +52,7 @@ static void fill_all(const sf_synthetic *s, float *q, float *k, float *v)
             add_signs(q + ((size_t)i * heads + h) * dim, dim, stream + SINK, h / group, 0.5f);
     }
     for (int i = 0; s->needles && i < 3; i++) {
-        size_t j = sf_synthetic_draw(stream + PLACE, (uint64_t)i) % (uint64_t)s->tokens;
+        size_t j = sf_splitmix(stream + PLACE, (uint64_t)i) % (uint64_t)s->tokens;
         for (int g = 0; g < kv; g++) add_signs(k + (j * kv + g) * dim, dim, stream + NEEDLE, g, 1.5f);
     }
     for (int i = s->tokens > 32 ? s->tokens - 32 : 0; s->needles && i < rows; i++)

@@ -28,9 +28,6 @@ typedef struct sf_synthetic {
     sf_kv_part prompt, generated;
 } sf_synthetic;
 
-/* The n-th number of a stream (splitmix64). */
-uint64_t sf_synthetic_draw(uint64_t stream, uint64_t n);
-
 /* Fills the values, on the backend. Closed with sf_synthetic_close() whatever is returned. */
 sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend);
 void sf_synthetic_close(sf_synthetic *s); /* accepts a zeroed one */

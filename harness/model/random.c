@@ -1,4 +1,5 @@
 /* Random weights of a config's shape: for cost, speed and memory work, where what is said does not matter. */
+#include "base/splitmix.h"
 #include "harness/model/chat.h"
 #include "harness/model/mapping.h"
 #include "harness/model/model.h"
@@ -10,13 +11,7 @@
 #include <string.h>
 
 /* A number depends on the seed, its tensor and its place only, so that threads can share the work as they like. */
-static uint64_t mix(uint64_t x) /* the finaliser of SplitMix64 */
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
+static uint64_t mix(uint64_t x) { return sf_splitmix(x, 0); }
 
 static uint16_t to_bf16(float value)
 {

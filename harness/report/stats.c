@@ -5,6 +5,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/splitmix.h"
+
 void sf_mean_error(int n, const double *x, double *mean, double *error)
 {
     double sum = 0, squares = 0;
@@ -43,25 +45,16 @@ double sf_normal_quantile(double p)
     return 0.5 * (low + high);
 }
 
-/* ---- Random numbers: splitmix64 (Steele, Lea, Flood 2014), whose state is a counter ---- */
-
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static uint64_t next(uint64_t *state) { return mix(*state += 0x9e3779b97f4a7c15u); }
+/* ---- Random numbers ---- */
 
 uint64_t sf_seed_of(uint64_t seed, const char *what) { return XXH3_64bits_withSeed(what, strlen(what), seed); }
 
 void sf_resample(uint64_t seed, int r, int n, float *weight)
 {
-    uint64_t state = mix(seed + mix((uint64_t)r + 1));
+    uint64_t state = sf_mix(seed + sf_mix((uint64_t)r + 1));
     double sum = 0;
     for (int i = 0; i < n; i++) { /* exponentials over their sum: a uniform draw of n shares */
-        uint64_t u = next(&state);
+        uint64_t u = sf_splitmix_next(&state);
         weight[i] = -logf(((float)(u >> 40) + 0.5f) * 0x1p-24f);
         sum += weight[i];
     }
@@ -199,12 +192,12 @@ sf_status sf_sign_flip_test(int n, const double *difference, int resamples, uint
     /* Sums in another order differ in their last bits; such ties count as as extreme. */
     double bar = fabs(seen) - 1e-12 * total;
     int64_t patterns = exact ? (int64_t)1 << changed : resamples, extreme = 0;
-    uint64_t state = mix(seed);
+    uint64_t state = sf_mix(seed);
     for (int64_t pattern = 0; pattern < patterns; pattern++) {
         double sum = 0;
         uint64_t bits = (uint64_t)pattern;
         for (int k = 0; k < bytes; k++) {
-            if (!exact && k % 8 == 0) bits = next(&state);
+            if (!exact && k % 8 == 0) bits = sf_splitmix_next(&state);
             sum += table[k][bits & 255];
             bits >>= 8;
         }

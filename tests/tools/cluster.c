@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/splitmix.h"
 #include "harness/model/cost.h"
 #include "harness/run/forecast.h"
 
@@ -31,12 +32,7 @@ static double factor(int at, int sample, double sigma)
 {
     uint64_t x = ((uint64_t)at << 32) + (uint64_t)sample;
     double u[2];
-    for (int i = 0; i < 2; i++) {
-        x += 0x9e3779b97f4a7c15u;
-        uint64_t z = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        u[i] = ((double)((z ^ (z >> 31)) >> 11) + 0.5) / (double)(1ull << 53);
-    }
+    for (int i = 0; i < 2; i++) u[i] = ((double)(sf_splitmix_next(&x) >> 11) + 0.5) / (double)(1ull << 53);
     return exp(sigma * sqrt(-2 * log(u[0])) * cos(2 * 3.141592653589793 * u[1]) - sigma * sigma / 2);
 }
 
