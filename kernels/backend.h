@@ -18,14 +18,9 @@
 
 #include <stdbool.h>
 
+#include "kernels/attention.h"
 #include "kernels/meter.h"
-#include "kernels/pattern.h"
-#include "base/status.h"
-#include "kernels/tensor.h"
 
-typedef struct sf_backend sf_backend;
-
-typedef enum sf_reduce { SF_SUM, SF_MEAN, SF_MAX } sf_reduce;
 typedef enum sf_activation { SF_SILU, SF_GELU_TANH, SF_GELU, SF_RELU2, SF_XIELU, SF_CLAMPED } sf_activation;
 
 /* An activation and its numbers. XIELU (2411.13010): p[0] x² + p[2] x above 0, else p[1] (exp(min(x, p[3])) - 1 - x) + p[2] x.
@@ -34,43 +29,6 @@ typedef struct sf_curve {
     sf_activation kind;
     float p[4];
 } sf_curve;
-
-/* Attention of one sequence at one layer: what executors compute and what methods look at. */
-typedef struct sf_attention {
-    sf_backend *backend;
-    int layer, layers;               /* this layer and their number */
-    int heads, kv_heads, head_dim;   /* H, G, D */
-    int queries, keys;               /* T rows of q; N logical keys in kv. Row i stands at position keys - queries + i */
-    int window;                      /* a query sees its latest `window` keys only (sliding-window layer); 0: all */
-    float scale;                     /* on q·k, before the softmax */
-    float softcap;                   /* c: a logit x = scale · q·k becomes c tanh(x / c), before a pattern's bias (Gemma 2); 0: it
-                                        stays. Estimates from means, of blocks or of queries, go without. Only where ops->caps */
-    const void *q;                   /* [T, H, D], backend->activation */
-    sf_kv kv;
-    uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */
-    float *lse;                      /* [T, H] executors write the log of each row's sum of exp(logit), of what it computed
-                                        (-INFINITY: nothing; gated parts: not written); NULL: nobody asks */
-    const float *frequency;          /* [D/2] backend memory: radians per position that rotary embedding turns each pair by;
-                                        NULL: the model has none, or nobody knows; then no pattern may have a reach */
-    bool interleaved;                /* pairs are (2i, 2i + 1), not (i, i + D/2) */
-    struct sf_state *carry;          /* methods/method.h: what the method left at the layer before; NULL: it carries nothing */
-    sf_pattern part[SF_MOST_PARTS];  /* room for the parts of a pattern chosen for this attention */
-    sf_status status;                /* first failure of the composition functions in methods/method.h */
-    struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */
-
-    /* Where a model is split over ranks: heads are then those of this one. Else zeros and NULL. */
-    struct sf_comm *comm;            /* the ranks, each with an attention like this one */
-    int first_head, first_kv_head;   /* where the heads stand among all of the layer … */
-    int all_heads, all_kv_heads;     /* … which are so many */
-    int repeat;                      /* ranks that hold the same kv heads, and the same heads here */
-    int across;                      /* the method's at hand: sf_across of methods/method.h */
-} sf_attention;
-
-/* kv heads of the layer, on all ranks. */
-static inline int sf_layer_kv_heads(const sf_attention *a) { return a->comm ? a->all_kv_heads : a->kv_heads; }
-
-/* Whether every row sees all keys up to its own, and each is held: no sliding window, no compacted cache. */
-static inline bool sf_sees_all(const sf_attention *a) { return a->window == 0 && !a->kv.prompt.count; }
 
 /* How a router chooses experts for a row, and what each counts there. */
 typedef enum sf_routing {

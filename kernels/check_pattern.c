@@ -2,7 +2,6 @@
 #include <math.h>
 
 #include "kernels/host.h"
-#include "kernels/reference/reference.h"
 
 static const char *const kind_name[SF_PATTERN_KINDS] = {"DENSE",  "BLOCKS", "COLUMNS_DIAGONALS", "WINDOW",  "PAGES",
                                                         "TOKENS", "BANDS",  "PARTS",             "CONSTANT"};
@@ -167,7 +166,7 @@ static sf_status check_disjoint(sf_backend *b, const sf_attention *a, const sf_p
         int h = x / rows * (a->heads / selections), i = rows > 1 ? (int)((int64_t)(x % rows) * (a->queries - 1) / (rows - 1)) : 0;
         for (int j = 0; j < a->keys; j++) taken[j] = 0;
         for (int k = 0; k < p->parts && status == SF_OK; k++) {
-            sf_reference_named(a, &p->part[k], h, i, mask);
+            sf_pattern_named(a, &p->part[k], h, i, mask);
             for (int j = 0; j < a->keys && status == SF_OK; j++) {
                 if (mask[j] && taken[j])
                     status = sf_fail(SF_BAD_INPUT, "%s: head %d, row %d: key %d is in two parts of one softmax, and would count twice",

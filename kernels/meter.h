@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-typedef enum sf_phase { SF_PREFILL, SF_DECODE, SF_PHASES } sf_phase;
+#include "kernels/pattern.h"
+
 typedef enum sf_work { SF_LINEAR, SF_ATTENTION, SF_ESTIMATION, SF_OTHER, SF_WORKS } sf_work;
 
 typedef struct sf_count {

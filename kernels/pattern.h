@@ -46,6 +46,8 @@
 
 enum { SF_DIAGONAL_TILE = 64, SF_BANDS_A_HEAD = 2, SF_MOST_PARTS = 4 };
 
+typedef enum sf_phase { SF_PREFILL, SF_DECODE, SF_PHASES } sf_phase;
+
 typedef enum sf_pattern_kind {
     SF_DENSE = 0,         /* every causal pair (inside the layer's own sliding window, if it has one) */
     SF_BLOCKS,            /* first: [heads * query_blocks] rows of key-block numbers; row = head * query_blocks + block */
@@ -123,5 +125,14 @@ static inline int64_t sf_reach_position(sf_reach r, int64_t position, int64_t ke
 {
     return sf_reach_turns(r, position, key) ? r.cap + key / r.chunk * r.chunk : position;
 }
+
+struct sf_attention;
+
+/* The list among a pattern's `first` lists that row i of query head h goes by. Lists in host memory, here and below. */
+int64_t sf_pattern_list(const struct sf_attention *a, const sf_pattern *p, int h, int i);
+
+/* mask[j] = 1 where query head h at row i reads key j by the pattern, of a cache that holds every key; else 0. mask [N].
+ * Keys are not looked at. p NULL: every key that the row may see. */
+void sf_pattern_named(const struct sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "kernels/comm.h"
 #include "kernels/count.h"
+#include "methods/probes.h"
 
 #include <assert.h>
 #include <math.h>
@@ -290,6 +291,18 @@ void sf_fit_living(const sf_extent *extent, double sparsity, int spare, sf_livin
     int keys = sf_fit_keys(extent, sparsity) - spare;
     budget->capacity = keys > 1 ? keys : 1;
     budget->share = budget->grows ? (sparsity < 0.999 ? 1 - sparsity : 0.001) : 0;
+}
+
+sf_status sf_living_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params;
+    return sf_pages(a, out, 1, sf_living(a, state->tensor[0]));
+}
+
+sf_status sf_living_fit(const sf_extent *extent, double sparsity, void *params)
+{
+    sf_fit_living(extent, sparsity, 1, params);
+    return SF_OK;
 }
 
 /* ---- choices -------------------------------------------------------------------------------------------------------

@@ -61,12 +61,6 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
-{
-    (void)params;
-    return sf_pages(a, out, 1, sf_living(a, s->tensor[ALIVE]));
-}
-
 /* Half of what a cut takes is there on average. */
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
@@ -85,6 +79,6 @@ const sf_method sf_decoding_snapkv = {
     .fit = fit,
     .state = state,
     .observe = observe,
-    .decode = decode,
+    .decode = sf_living_decode,
     .evicts = true,
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "methods/plugin.h"
 
 enum { PLUGINS = 64 };
 

@@ -4,6 +4,9 @@
 
 #include "methods/method.h"
 
+/* Built-in methods, NULL-terminated (methods/registry.c). */
+extern const sf_method *const sf_methods[];
+
 /* NULL: none has this name. */
 const sf_method *sf_method_find(const char *name);
 /* The n-th plug-in, in the order in which they were loaded; NULL: there are not so many. */

@@ -99,7 +99,7 @@ static void look(sf_attention *a, struct scores *s)
     sf_tensor k = sf_block_means(a, true, block), q = sf_block_means(a, false, block);
     sf_attention last = *a; /* the probe's queries as one block */
     last.q =
-        (const char *)a->q + sf_bytes(a->backend->activation, (int64_t)(a->queries - rows) * a->heads * a->head_dim);
+        (const char *)a->q + sf_bytes(a->kv.dtype, (int64_t)(a->queries - rows) * a->heads * a->head_dim);
     last.queries = rows;
     sf_tensor pooled = sf_block_probabilities(&last, sf_block_means(&last, false, rows), rows, k, block);
     if (!a->status) a->status = last.status;

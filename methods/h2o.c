@@ -54,18 +54,6 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
-{
-    (void)params;
-    return sf_pages(a, out, 1, sf_living(a, s->tensor[SCORE]));
-}
-
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    sf_fit_living(extent, sparsity, 1, params);
-    return SF_OK;
-}
-
 const sf_method sf_h2o = {
     .abi = SF_METHOD_ABI,
     .name = "h2o",
@@ -73,9 +61,9 @@ const sf_method sf_h2o = {
     .paper = "Zhang et al. 2023, H2O, arXiv 2306.14048",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_living_fit,
     .state = state,
     .observe = observe,
-    .decode = decode,
+    .decode = sf_living_decode,
     .evicts = true,
 };

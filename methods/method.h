@@ -30,8 +30,8 @@
 
 #include <stddef.h> /* offsetof, for parameter tables */
 
-#include "kernels/backend.h"
 #include "base/param.h"
+#include "kernels/attention.h"
 
 enum { SF_METHOD_ABI = 5, SF_STATE_TENSORS = 4 };
 
@@ -94,34 +94,6 @@ typedef struct sf_method {
     sf_across across;        /* how far a choice looks beyond one head */
     bool random;             /* looks at nothing to choose: what choosing is worth */
 } sf_method;
-
-/* Column sums of the first probes that lanes asked of one attention; the core owns the room. */
-enum { SF_PROBES = 2 };
-typedef struct sf_probes {
-    double (*clock)(sf_backend *b); /* seconds */
-    double saved;                   /* that reading them again spared; the core sets it back to 0 */
-    int n;
-    struct sf_probe_columns {
-        int window;
-        sf_reduce reduce;
-        float *column; /* [H, keys] */
-        double seconds;
-    } probe[SF_PROBES];
-} sf_probes;
-
-/* Built-in methods, NULL-terminated (methods/registry.c). */
-extern const sf_method *const sf_methods[];
-
-/* Fails with what is wrong unless the struct keeps the contract: ABI, name, a hook for some phase, parameters whose
- * ranges hold their defaults and whose fields lie inside params_size, aligned and apart. `where` names the file in the
- * message. */
-sf_status sf_method_validate(const sf_method *method, const char *where);
-
-/* Fails where fit() left a parameter outside its range, or changed one from `before` that is no budget. */
-sf_status sf_method_check_fit(const sf_method *method, const void *before, const void *params);
-
-/* Loads PATH, checks and returns its method. The object stays loaded until the process ends. */
-sf_status sf_plugin_load(const char *path, const sf_method **out);
 
 /* ---- What a hook must deliver -----------------------------------------------------------------------------------
  * prefill, compress and decode make one pattern (kernels/pattern.h) with a pattern maker below and return what that
@@ -222,6 +194,10 @@ typedef struct sf_living_budget {
 
 int sf_living_most(const sf_attention *a, const sf_living_budget *budget);
 void sf_fit_living(const sf_extent *extent, double sparsity, int spare, sf_living_budget *budget);
+
+/* Hooks of such a method. decode: what lives by its first state tensor. fit: the step's own key comes on top. */
+sf_status sf_living_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out);
+sf_status sf_living_fit(const sf_extent *extent, double sparsity, void *params);
 
 /* Block lists [heads * n] of what block columns, block diagonals (offset >= 0) and pairs of blocks (query block * n +
  * key block) name, future ones left out. pairs.count NULL: none. Made on the host. */

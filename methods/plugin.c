@@ -1,5 +1,4 @@
-/* What makes a struct a method (sf_method_validate), and methods from shared objects (sf_plugin_load). */
-#include "methods/method.h"
+#include "methods/plugin.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* The built-in methods: one line each. SF_METHOD(x) names `const sf_method sf_x`, defined in a file here. */
-#include "methods/method.h"
+#include "methods/find.h"
 
 #define METHODS                     \
     /* of the study */              \

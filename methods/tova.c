@@ -36,18 +36,6 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
-{
-    (void)params;
-    return sf_pages(a, out, 1, sf_living(a, s->tensor[SCORE]));
-}
-
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    sf_fit_living(extent, sparsity, 1, params);
-    return SF_OK;
-}
-
 const sf_method sf_tova = {
     .abi = SF_METHOD_ABI,
     .name = "tova",
@@ -55,10 +43,10 @@ const sf_method sf_tova = {
     .paper = "Oren et al. 2024, TOVA, arXiv 2401.06104",
     .params = PARAMS,
     .params_size = sizeof(sf_living_budget),
-    .fit = fit,
+    .fit = sf_living_fit,
     .state = state,
     .observe = observe,
-    .decode = decode,
+    .decode = sf_living_decode,
     .evicts = true,
     .across = SF_ONE_FOR_ALL,
 };

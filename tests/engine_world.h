@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "harness/engine/engine.h"
+#include "methods/find.h"
 
 enum { LAYERS = 3, HEADS = 4, VOCAB = 131, MOST_TOKENS = 192, OUTPUT = 12, MOST_LANES = 16, PARAMS = 256 };
 

@@ -333,7 +333,7 @@ static void bands_as_drawn(void **unused)
     sf_attention a = {.layers = 1, .heads = 1, .kv_heads = 1, .head_dim = 1, .queries = 7, .keys = 7, .kv.prompt.n = 7};
     for (int i = 0; i < 7; i++) {
         uint8_t mask[7];
-        sf_reference_named(&a, &p, 0, i, mask);
+        sf_pattern_named(&a, &p, 0, i, mask);
         for (int j = 0; j < 7; j++)
             if (mask[j] != (j <= i && drawn[i][j] != '.')) fail_msg("row %d, key %d: %d", i, j, mask[j]);
     }

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "harness/lab/check.h"
+#include "kernels/backend.h"
+#include "methods/find.h"
 
 /* ---- broken methods ------------------------------------------------------------------------------------------------
  */

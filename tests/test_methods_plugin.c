@@ -17,6 +17,8 @@
 #include "harness/lab/synthetic.h"
 #include "base/running.h"
 #include "base/yaml.h"
+#include "methods/find.h"
+#include "methods/plugin.h"
 
 static void says(const char *wanted)
 {

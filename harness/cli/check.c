@@ -5,6 +5,7 @@
 #include "harness/cli/cli.h"
 #include "harness/lab/check.h"
 #include "methods/find.h"
+#include "methods/plugin.h"
 #include "tasks/check.h"
 #include "tasks/find.h"
 

@@ -7,7 +7,7 @@
 
 #include "harness/cli/cli.h"
 #include "harness/config/sweep.h"
-#include "methods/method.h"
+#include "methods/find.h"
 #include "tasks/task.h"
 
 static const struct argp_option options[] = {

@@ -12,6 +12,8 @@
 #include "harness/model/family.h"
 #include "harness/model/model.h"
 #include "harness/config/sweep.h"
+#include "methods/find.h"
+#include "methods/plugin.h"
 #include "tasks/find.h"
 
 static const struct argp_option options[] = {

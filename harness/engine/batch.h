@@ -19,6 +19,7 @@
 #include "harness/engine/lane.h"
 #include "harness/engine/transformer.h"
 #include "kernels/comm.h"
+#include "methods/probes.h"
 
 /* One prefill, and what it leaves to the lanes that share it. */
 typedef struct sf_prompt {

@@ -2,6 +2,7 @@
 
 #include "base/running.h"
 #include "kernels/comm.h"
+#include "methods/plugin.h"
 
 #include <stdlib.h>
 #include <string.h>

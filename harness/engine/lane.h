@@ -3,6 +3,7 @@
 #define SF_LANE_H
 
 #include "base/picture.h"
+#include "kernels/meter.h"
 #include "methods/method.h"
 
 /* How one prediction differs from the dense model's after the same tokens; natural logarithms. */

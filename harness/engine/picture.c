@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "harness/engine/picture.h"
-#include "kernels/reference/reference.h"
 
 enum { SIDE = SF_PICTURE_SIDE };
 
@@ -116,7 +115,7 @@ static sf_status draw_pattern(const sf_attention *a, const sf_pattern *pattern, 
     sf_status status = pattern_of_head(a, pattern, p->head, &own);
     if (status == SF_OK && !mask) status = sf_fail(SF_NO_MEMORY, "no memory for a picture's line");
     for (int i = 0; i < lines && status == SF_OK; i++) {
-        sf_reference_named(&alone, &own, 0, query[i], mask);
+        sf_pattern_named(&alone, &own, 0, query[i], mask);
         draw_mask(p, line[i], a->keys - a->queries + query[i] + 1, mask);
     }
     free(mask);

@@ -5,7 +5,7 @@
 
 #include "base/strings.h"
 #include "kernels/backend.h"
-#include "methods/method.h"
+#include "methods/find.h"
 
 enum { SF_BENCH_MOST = 16, SF_BENCH_REPEATS = 101 };
 

@@ -5,12 +5,9 @@
 
 #include "kernels/backend.h"
 
-/* The oracle of executors, count_pairs and mass: mask[j] = 1 where query head h at row i computes key j, else 0.
- * mask [N]. pattern NULL: every key that the row may see. Returns the number of ones. */
+/* The oracle of executors, count_pairs and mass: mask[j] = 1 where query head h at row i computes key j: where
+ * sf_pattern_named() says so and the cache holds it. mask [N]. Returns the number of ones. */
 int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *pattern, int h, int i, uint8_t *mask);
-
-/* The same of a cache that holds every key: the pattern alone, keys are not looked at. */
-void sf_reference_named(const sf_attention *a, const sf_pattern *pattern, int h, int i, uint8_t *mask);
 
 /* Logical key j of kv head g, D floats; NULL where a compacted cache does not hold it. */
 const float *sf_reference_key(const sf_attention *a, int g, int j);
