@@ -15,7 +15,7 @@ SF_EMBED(shipped, "tasks/data/haystack.txt");
 void sf_noise(void *unused, int i, sf_text *out)
 {
     (void)unused;
-    static const char *const sentence[SF_NOISE_PERIOD] = {"The lake is calm.", "The study is long.",
+    static const char *const sentence[SF_NOISE_PERIOD] = {"The lake is calm.", "The road is long.",
                                                           "The bread is warm.", "On we walk.", "Out and home again."};
     sf_text_add(out, sentence[i % SF_NOISE_PERIOD]);
 }
