@@ -233,7 +233,10 @@ faults: all tests ## every write, sync, rename and allocation of a run fails in 
 	FRONTIER_KILLS=200 FRONTIER_DAMAGES=2000 $(BUILD)/tests/test_store
 
 models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*.yaml
-	@models/get-smollm2.sh $@
+	@models/get.sh smollm2-135m $@
+
+models/gemma3-270m: ## get Gemma 3 270M (253 MB, under Google's terms), for configs/gemma3-ruler.yaml
+	@models/get.sh gemma3-270m $@
 
 # A page a command, from its own --help.
 MAN := $(BUILD)/man/frontier.1

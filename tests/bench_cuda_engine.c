@@ -2,11 +2,12 @@
  *
  *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers]      Qwen2.5-7B, 131072, all
  *
- * Ceilings, measured here: a product of 8192 x 8192 x 8192, and dense attention at the model's shape.
+ * Ceilings, measured here: a product of 8192 x 8192 x 8192, dense attention at the model's shape, and a copy of 4 GiB, of which
+ * each byte is read and written.
  * Prefill rows: seconds, density as executed, the meter's FLOPs over the time, the share of the time that linear layers and
  * attention would take at those ceilings, and the speed-up over the dense row.
  * Grid: 28 cells of one sample, dense and three decode methods at nine sparsities; of fewer tokens where it would not fit the
- * device. Together: one prefill, one batch. Alone: each cell with its own prefill; one cell of each method is run, the others
+ * device; alone, the weights and the cache that a step reads as the meter has them, over its time. Together: one prefill, one batch. Alone: each cell with its own prefill; one cell of each method is run, the others
  * are taken to be alike. */
 #include <math.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@ static sf_engine *engine;
 static sf_model_config shape;
 static int tokens;
 static int32_t *token;
-static double linear_rate, attention_rate; /* ceilings, FLOP/s */
+static double linear_rate, attention_rate, memory_rate; /* ceilings: FLOP/s, byte/s */
 
 #define MUST(call)                                                                                                     \
     do {                                                                                                               \
@@ -96,6 +97,16 @@ static void measure_ceilings(void)
     void *all[] = {x, y, w.data};
     for (int i = 0; i < 3; i++) backend.ops->free(&backend, all[i]);
 
+    const size_t bytes = (size_t)1 << 32;
+    void *from = noise((int64_t)bytes / 2), *to;
+    MUST(backend.ops->alloc(&backend, bytes, &to));
+    for (int i = 0; i < 2; i++) {
+        double began = now();
+        for (int j = 0; j < 5; j++) MUST(backend.ops->copy(&backend, to, from, bytes));
+        memory_rate = 10. * (double)bytes / (now() - began);
+    }
+    backend.ops->free(&backend, from), backend.ops->free(&backend, to);
+
     int64_t kv = (int64_t)tokens * shape.kv_heads * shape.head_dim, q = (int64_t)tokens * shape.heads * shape.head_dim;
     sf_kv_part part = {.k = noise(kv), .v = noise(kv), .capacity = tokens, .n = tokens};
     sf_attention a = {.backend = &backend, .layers = 1, .heads = shape.heads, .kv_heads = shape.kv_heads,
@@ -111,7 +122,8 @@ static void measure_ceilings(void)
     attention_rate = (4. * shape.head_dim + 3) * shape.heads * sf_causal_pairs(tokens, tokens) / seconds[1];
     void *rest[] = {part.k, part.v, (void *)(uintptr_t)a.q, out};
     for (int i = 0; i < 4; i++) backend.ops->free(&backend, rest[i]);
-    printf("ceilings: linear %.0f TFLOP/s, attention %.0f TFLOP/s\n", linear_rate / 1e12, attention_rate / 1e12);
+    printf("ceilings: linear %.0f TFLOP/s, attention %.0f TFLOP/s, memory %.2f TB/s\n", linear_rate / 1e12, attention_rate / 1e12,
+           memory_rate / 1e12);
 }
 
 static double prefill(const char *label, const sf_method *m, void *params, double dense)
@@ -169,6 +181,15 @@ static double generate(const char *label, int n, struct cell *cell)
     }
     printf("%-22s %2d cells  %7.2f s, decode %7.2f ms a step, %8.1f tokens/s\n", label, n, all,
            1e3 * decode / (STEPS - 1), n * (STEPS - 1) / decode);
+    if (n == 1) {
+        double read = 0;
+        for (int w = 0; w < SF_WORKS; w++) {
+            const sf_count *c = &lane->meter.at[SF_DECODE][w];
+            read += (double)(c->weight_bytes + c->cache_bytes) / (STEPS - 1);
+        }
+        printf("%-22s reads %.2f GB a step: %.2f TB/s, %.0f %% of memory\n", "", read / 1e9, read * (STEPS - 1) / decode / 1e12,
+               100 * read * (STEPS - 1) / decode / memory_rate);
+    }
     fflush(stdout);
     return all;
 }

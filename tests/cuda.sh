@@ -2,13 +2,13 @@
 # The CUDA backend on this machine's GPU, part by part. What proves it runs side by side, then what times it runs alone. Each
 # part has its own time limit and its own log, so that one that hangs or fails loses nothing of the others.
 #
-#   tests/cuda.sh [PART ...]     without: parity engine check; `all`: all but the sweep
+#   tests/cuda.sh [PART ...]     without: parity engine families check; `all`: all but the sweep
 #
 #   parity      every op against the reference             memcheck, racecheck   the same under compute-sanitizer
 #   engine      the engine's tests                         peers                 cuDNN's dense attention (needs PyTorch)
-#   check       every method's certificate                 grouped               a Triton kernel of packed heads, $GROUPED
-#   sweep       the same scores on CPU and GPU             bench                 kernels, against what peers said
-#                                                          end                   a 7B model's shape, end to end
+#   families    tiny checkpoints against transformers      grouped               a Triton kernel of packed heads, $GROUPED
+#   check       every method's certificate                 bench                 kernels, against what peers said
+#   sweep       the same scores on CPU and GPU             end                   a 7B model's shape, end to end
 #
 #   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_backends cuda:0`; default: `make`, then
 #                  build/ itself
@@ -19,12 +19,12 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 logs=${LOGS:-build/cuda} limit=${LIMIT:-560} device=${DEVICE:-cuda} begun=$SECONDS
 parts=("$@")
-[ $# -gt 0 ] || parts=(parity engine check)
-[ "${1:-}" != all ] || parts=(parity engine check memcheck racecheck peers grouped bench end)
+[ $# -gt 0 ] || parts=(parity engine families check)
+[ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench end)
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,bench_cuda,bench_cuda_engine} || exit 1
+    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,bench_cuda,bench_cuda_engine} || exit 1
 fi
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 
@@ -76,6 +76,8 @@ for name in engine engine_methods; do
     program test_$name
     ! wanted engine || part $name 60 2 "${words[@]}" &
 done
+program test_families
+! wanted families || part families 120 4 "${words[@]}" cuda &
 program frontier
 ! wanted check || part check 200 2 "${words[@]}" check all --device cuda &
 wait

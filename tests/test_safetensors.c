@@ -468,6 +468,13 @@ static void published_configs(void **state)
         {"gemma-3-27b", GEMMA("hidden_size": 5376, "intermediate_size": 21504, "num_hidden_layers": 62,
                               "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128,
                               "query_pre_attn_scalar": 168)},
+        {"qwen3-30b-a3b",
+         JSON({"model_type": "qwen3_moe", "attention_bias": false, "decoder_sparse_step": 1, "head_dim": 128, "hidden_act": "silu",
+               "hidden_size": 2048, "intermediate_size": 6144, "max_position_embeddings": 262144, "max_window_layers": 48,
+               "mlp_only_layers": [], "moe_intermediate_size": 768, "norm_topk_prob": true, "num_attention_heads": 32,
+               "num_experts": 128, "num_experts_per_tok": 8, "num_hidden_layers": 48, "num_key_value_heads": 4,
+               "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 10000000, "sliding_window": null,
+               "tie_word_embeddings": false, "use_sliding_window": false, "vocab_size": 151936})},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char path[128];

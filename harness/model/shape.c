@@ -87,9 +87,38 @@ static sf_status read_rope(const sf_node *node, sf_rope_config *out)
     return SF_OK;
 }
 
+struct experts {
+    int all, chosen, mlp;
+    bool normalize;
+};
+
+#undef AT
+#define AT(field) offsetof(struct experts, field)
+
+static const sf_param EXPERTS[] = {
+    {.name = "all", .type = SF_INT, .offset = AT(all), .low = 1, .high = SF_MOST_EXPERTS, .doc = "num_experts"},
+    {.name = "chosen", .type = SF_INT, .offset = AT(chosen), .low = 1, .high = SF_MOST_EXPERTS, .doc = "num_experts_per_tok"},
+    {.name = "mlp", .type = SF_INT, .offset = AT(mlp), .low = 1, .high = 1 << 24, .doc = "moe_intermediate_size"},
+    {.name = "normalize", .type = SF_BOOL, .offset = AT(normalize), .doc = "norm_topk_prob"},
+    {0},
+};
+
+/* Of a mixture that chooses by softmax, in all layers. */
+static sf_status read_experts(const sf_node *node, const char *file, sf_model_config *c)
+{
+    struct experts e;
+    if (!node) return SF_OK;
+    SF_TRY(sf_yaml_params(node, EXPERTS, NULL, &e));
+    for (const sf_param *p = EXPERTS; p->name; p++)
+        if (!sf_yaml_get(node, p->name)) return sf_fail(SF_BAD_INPUT, "%s: experts.%s: expected, not found", file, p->name);
+    c->router = (sf_router){.experts = e.all, .chosen = e.chosen, .normalize = e.normalize, .scale = 1};
+    c->expert_mlp = e.mlp;
+    return SF_OK;
+}
+
 static sf_status read_shape(const sf_node *root, const char *file, sf_model_config *c)
 {
-    static const char *const nested[] = {"rope", "rope_local", NULL};
+    static const char *const nested[] = {"rope", "rope_local", "experts", NULL};
     struct shape s;
     SF_TRY(sf_yaml_params(root, SHAPE, nested, &s));
     for (size_t i = 0; i < sizeof REQUIRED / sizeof *REQUIRED; i++) {
@@ -125,6 +154,7 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
     SF_TRY(read_rope(sf_yaml_get(root, "rope"), &c->rope));
     c->rope_local = c->rope;
     if (local) SF_TRY(read_rope(local, &c->rope_local));
+    SF_TRY(read_experts(sf_yaml_get(root, "experts"), file, c));
 
     sf_family_finish(family, c);
     return sf_config_validate(c, file);

@@ -344,8 +344,8 @@ static sf_status cuda_memory(sf_backend *b, size_t *available, size_t *total)
 extern "C" const sf_backend_ops sf_cuda_ops = {
     .name = "cuda",
     .views = false,
-    .caps = false,
-    .lse = false,
+    .caps = true,
+    .lse = true,
     .devices = cuda_devices,
     .open = cuda_open,
     .close = cuda_close,

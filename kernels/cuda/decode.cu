@@ -55,7 +55,7 @@ struct lane {
     int64_t stride;
     int page, part, window, sinks, local, layer;
     int readers, lists; /* query heads that read the same are one reader: G of them, or H; lists: as many, or one for all */
-    float scale;
+    float scale, cap; /* times log2 e */
     bool complains;  /* of a head without keys */
     float *lse;      /* [H], or NULL: nobody asks */
     uint64_t *pairs; /* likewise */
@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 int slot = n * 8 + t * 2 + e % 2;
-                s[n][e] = known >> slot & 1 ? s[n][e] * l.scale : -INFINITY;
+                s[n][e] = known >> slot & 1 ? capped(s[n][e] * l.scale, l.cap) : -INFINITY;
                 if (l.bias) s[n][e] += __shfl_sync(~0u, bias, slot);
                 higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
             }
@@ -366,7 +366,7 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
         l->k[i] = (const bf16 *)part[i]->k, l->v[i] = (const bf16 *)part[i]->v;
         l->capacity[i] = part[i]->capacity, l->n[i] = part[i]->n, l->count[i] = part[i]->count;
     }
-    l->scale = a->scale * (float)M_LOG2E;
+    l->scale = a->scale * (float)M_LOG2E, l->cap = a->softcap * (float)M_LOG2E;
     l->window = a->window;
     l->layer = a->layer;
     l->pairs = a->pairs;

@@ -36,7 +36,7 @@ struct query {
     sf_kv kv;
     int H, G, D, N, window, layer, terms, blocks;
     bool gated, complains, interleaved;
-    float scale;
+    float scale, cap;
     const float *frequency;
     float *lse;
     uint64_t *pairs;
@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_shares(const __grid_constan
                 for (int e = 0; e < ELEMENTS; e++)
                     if (lane + 32 * e < x.D) dot += now[e] * __bfloat162float(key[lane + 32 * e]);
                 dot = warp_sum(dot);
-                if (lane == from) logit = dot * x.scale + f.bias;
+                if (lane == from) logit = capped(dot * x.scale, x.cap) + f.bias;
             }
             if (!seen) continue;
             float higher = fmaxf(most, warp_max(logit)), fade = expf(most - higher), p = expf(logit - higher);
@@ -281,7 +281,7 @@ static sf_status describe_all(const sf_attention *a, const sf_pattern *p, query 
     memset(x, 0, sizeof *x);
     x->q = (const bf16 *)a->q, x->kv = a->kv;
     x->H = a->heads, x->G = a->kv_heads, x->D = a->head_dim, x->N = a->keys, x->window = a->window, x->layer = a->layer;
-    x->scale = a->scale, x->frequency = a->frequency, x->interleaved = a->interleaved;
+    x->scale = a->scale, x->cap = a->softcap, x->frequency = a->frequency, x->interleaved = a->interleaved;
     x->pairs = a->pairs;
     x->gated = p->kind == SF_PARTS && p->gated;
     x->complains = !x->gated && !p->empty, x->lse = x->gated ? NULL : a->lse;

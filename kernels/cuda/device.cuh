@@ -196,6 +196,9 @@ __device__ static inline float warp_sum(float x)
     return x;
 }
 
+/* A logit under its cap, 0: it has none; both in the same base of exponentials. */
+__device__ static inline float capped(float logit, float cap) { return cap != 0 ? cap * tanhf(logit / cap) : logit; }
+
 __device__ static inline float warp_max(float x)
 {
     for (int i = 16; i; i >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, i));

@@ -245,7 +245,7 @@ sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, cons
 
 /* score[h, j] of one query row `t` a block of heads: one warp a key. */
 __global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, int t,
-                           float scale, float *score)
+                           float scale, float cap, float *score)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM];
     int head = blockIdx.y, lane = threadIdx.x % 32, position = N - T + t;
@@ -257,7 +257,7 @@ __global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int
         float s = 0;
         for (int d = lane; k && d < D; d += 32) s += query[d] * __bfloat162float(k[d]);
         s = warp_sum(s);
-        if (lane == 0) score[(int64_t)head * N + j] = k ? s : -INFINITY;
+        if (lane == 0) score[(int64_t)head * N + j] = k ? capped(s, cap) : -INFINITY;
     }
 }
 
@@ -267,7 +267,7 @@ static sf_status queue_row(sf_backend *b, const sf_attention *a, int t, float *s
     int blocks = ceil_div(a->keys, 8) < 512 ? ceil_div(a->keys, 8) : 512;
     row_scores<<<dim3(blocks, a->heads), THREADS, 0, stream>>>((const bf16 *)a->q, a->kv, a->heads,
                                                                a->heads / a->kv_heads, a->head_dim, a->queries, a->keys,
-                                                               a->window, t, a->scale, score);
+                                                               a->window, t, a->scale, a->softcap, score);
     LAUNCH_TRY(row_scores);
     softmax_rows<<<a->heads, 1024, 0, stream>>>(score, a->keys, true);
     LAUNCH_TRY(softmax_rows);

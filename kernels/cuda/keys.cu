@@ -41,7 +41,7 @@ __device__ static inline const bf16 *row_at(const rows &r, int g, int j)
 }
 
 /* One block a query head. */
-__global__ void listed_probabilities(sf_lists at, const bf16 *q, rows keys, int N, int heads, int group, float scale, float *p)
+__global__ void listed_probabilities(sf_lists at, const bf16 *q, rows keys, int N, int heads, int group, float scale, float cap, float *p)
 {
     __shared__ float shared[32];
     int h = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -56,7 +56,7 @@ __global__ void listed_probabilities(sf_lists at, const bf16 *q, rows keys, int 
         const bf16 *k = row_at(keys, h / group, list[i]);
         float dot = 0;
         for (int d = lane; d < keys.D; d += 32) dot += __bfloat162float(q[d]) * __bfloat162float(k[d]);
-        dot = warp_sum(dot) * scale;
+        dot = capped(warp_sum(dot) * scale, cap);
         most = fmaxf(most, dot);
         if (lane == 0) p[list[i]] = dot;
     }
@@ -70,7 +70,7 @@ __global__ void listed_probabilities(sf_lists at, const bf16 *q, rows keys, int 
 sf_status sf_cuda_listed_probabilities(sf_backend *b, const sf_attention *a, const sf_lists *at, float *p)
 {
     listed_probabilities<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(*at, (const bf16 *)a->q, rows_of(a, false), a->keys,
-                                                                          a->heads, a->heads / a->kv_heads, a->scale, p);
+                                                                          a->heads, a->heads / a->kv_heads, a->scale, a->softcap, p);
     LAUNCH_TRY(listed_probabilities);
     int32_t *count = (int32_t *)malloc((size_t)at->rows * sizeof *count);
     if (!count) return sf_fail(SF_NO_MEMORY, "counts of %lld lists", (long long)at->rows);

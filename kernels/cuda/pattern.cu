@@ -568,7 +568,7 @@ struct share_of_mass {
 
 /* One block for a stretch of keys of a sampled row and head: the softmax in fp32. Eight lanes take a key, each 8 elements
  * at a time; a group of lanes sums up its own keys. */
-__global__ void mass_parts(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale,
+__global__ void mass_parts(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, float scale, float cap,
                            const __grid_constant__ named pattern, sampled rows, share_of_mass *part)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM], shared[32];
@@ -602,6 +602,7 @@ __global__ void mass_parts(const bf16 *q, sf_kv kv, int H, int group, int D, int
         }
         for (int step = MASS_LANES / 2; step; step >>= 1) s += __shfl_xor_sync(~0u, s, step);
         if (!seen) continue;
+        s = capped(s, cap);
         float higher = fmaxf(most, s), p = __expf(s - higher), fade = __expf(most - higher);
         sum = sum * fade + p;
         covered = covered * fade + (any_names(pattern, group, head, r, N - T, T, key) ? p : 0);
@@ -652,7 +653,7 @@ sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *p
         memcpy(some.row, row + done, now * sizeof *row);
         mass_parts<<<dim3(parts, a->heads, now), 256, 0, c->stream>>>(
             (const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim, a->queries, a->keys, a->window,
-            a->scale, patterns, some, part + (int64_t)done * a->heads * parts);
+            a->scale, a->softcap, patterns, some, part + (int64_t)done * a->heads * parts);
         LAUNCH_TRY(mass_parts);
     }
     mean_mass<<<a->heads, 128, 0, c->stream>>>(part, rows, a->heads, parts, covered);

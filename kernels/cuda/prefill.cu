@@ -35,7 +35,7 @@ struct operands {
     sf_cuda_finish finish;
     int64_t capacity;
     const int32_t *count; /* [G] keys in use, or NULL */
-    float scale;          /* times log2 e */
+    float scale, cap;     /* times log2 e */
     sf_cuda_report *report;
 };
 
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(THREADS)
             for (int i = 0; i < 4; i++) {
                 int at = key[n * 8 + lane % 4 * 2 + i % 2];
                 bool seen = sf_cuda_sees_any(p, t, sight[i / 2], at, round * KEYS >= t.split);
-                score[n][i] = seen ? score[n][i] * o.scale : -INFINITY;
+                score[n][i] = seen ? capped(score[n][i] * o.scale, o.cap) : -INFINITY;
                 if (p.bias && seen) score[n][i] += bias[i / 2][at] * (float)M_LOG2E;
                 higher[i / 2] = fmaxf(higher[i / 2], score[n][i]);
             }
@@ -183,7 +183,7 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_cuda_plan *p
     size_t bytes = sizeof(layout<DIM>);
     SF_TRY(sf_cuda_allow_shared((const void *)prefill_mma<DIM>, bytes));
     operands o = {(const bf16 *)a->q, (const bf16 *)kv->k, (const bf16 *)kv->v,         *to,
-                  kv->capacity,       kv->count,           a->scale * (float)M_LOG2E, c->report};
+                  kv->capacity,       kv->count,           a->scale * (float)M_LOG2E, a->softcap * (float)M_LOG2E, c->report};
     prefill_mma<DIM><<<dim3(plan->tiles, plan->lists), THREADS, bytes, c->stream>>>(*plan, o);
     LAUNCH_TRY(prefill_mma);
     c->pending = true;

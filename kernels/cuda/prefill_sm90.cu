@@ -604,7 +604,7 @@ bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p, 
     int D = a->head_dim;
     const sf_kv_part *kv = &a->kv.prompt;
     bool aligned = ((uintptr_t)a->q | (uintptr_t)kv->k | (uintptr_t)kv->v) % 16 == 0;
-    if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128) || kv->count || !aligned) return false;
+    if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128) || kv->count || !aligned || a->softcap != 0) return false;
     if (p->kind != SF_BLOCKS && p->kind != SF_COLUMNS_DIAGONALS) return true;
     if (share != SF_SHARE_ALL || p->repeat > 1) return false;
     if (p->heads != a->heads && a->heads / a->kv_heads > 64) return false;

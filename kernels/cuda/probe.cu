@@ -32,7 +32,7 @@ struct input {
     int T, N, H, group, D, w, window;
     int64_t capacity;
     const int32_t *count;
-    float scale;
+    float scale, cap; /* times log2 e */
 };
 
 /* A vector type, read whole: of a struct of two floats under a condition, nvcc 13.0 loads the same one twice. */
@@ -63,7 +63,7 @@ __device__ static inline void score_tile(layout<DIM> &s, const input &in, int he
             int row = first + warp * 16 + lane / 4 + i / 2 * 8, position = in.N - in.w + row,
                 key = key0 + n * 8 + lane % 4 * 2 + i % 2;
             bool seen = row < in.w && key <= position && key < used && (!in.window || key > position - in.window);
-            score[n][i] = seen ? score[n][i] * in.scale : -INFINITY;
+            score[n][i] = seen ? capped(score[n][i] * in.scale, in.cap) : -INFINITY;
         }
     }
 }
@@ -210,7 +210,8 @@ static sf_status run(sf_backend *b, const sf_attention *a, int w, sf_reduce redu
     const int KEYS = layout<DIM>::KEYS;
     input in = {(const bf16 *)a->q, (const bf16 *)a->kv.prompt.k, a->queries,         a->keys,
                 a->heads,           a->heads / a->kv_heads,       a->head_dim,        w,
-                a->window,          a->kv.prompt.capacity,        a->kv.prompt.count, a->scale * (float)M_LOG2E};
+                a->window,          a->kv.prompt.capacity,        a->kv.prompt.count, a->scale * (float)M_LOG2E,
+                a->softcap * (float)M_LOG2E};
     int blocks = ceil_div(a->keys, KEYS), slots = w + KEYS - 1;
     size_t parts = (size_t)a->heads * blocks * w, logs = (size_t)a->heads * w,
            shares = diagonal ? (size_t)a->heads * blocks * slots : 0;
