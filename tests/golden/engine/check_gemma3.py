@@ -4,8 +4,10 @@
     of disk in the folder for temporary files, and some minutes)
 
 The weights are dequantised to fp32 by the `gguf` package, which also knows what transformers calls them; GGUF has 1 added to the
-weights of norms. Texts are encoded by what transformers makes of the file's tokenizer. Made with transformers 5.24, gguf 0.19.
-Exits non-zero if an id differs, or logits by more than 1e-3 of their norm.
+weights of norms. Texts are encoded by SentencePiece, given the file's pieces, scores and types, and by what transformers makes of
+them: merges, which split a run of more than 31 blanks otherwise than SentencePiece (and llama.cpp) does, whose longest piece of
+blanks comes first. Made with transformers 5.24, gguf 0.19, sentencepiece 0.2.3.
+Exits non-zero if ids differ from SentencePiece's, or logits by more than 1e-3 of their norm.
 """
 import glob
 import os
@@ -18,6 +20,7 @@ import gguf
 import numpy as np
 import torch
 from gguf.quants import dequantize
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
 
 ROOT = os.path.dirname(os.path.abspath(__file__)) + "/../../.."
@@ -50,6 +53,17 @@ def load(path):
     assert missing == ["lm_head.weight"] and not unexpected, (missing, unexpected)
     model.tie_weights()
     return model
+
+
+def sentencepiece(path):
+    """A processor of the file's pieces, whose types are numbered as in GGUF; those defined by the user stand there with blanks."""
+    of = lambda key: gguf_fields["tokenizer.ggml." + key].contents()
+    gguf_fields, model = gguf.GGUFReader(path).fields, sentencepiece_model_pb2.ModelProto()
+    for text, score, kind in zip(of("tokens"), of("scores"), of("token_type")):
+        model.pieces.add(piece=text.replace(" ", "\u2581"), score=score, type=kind)
+    model.trainer_spec.model_type, model.trainer_spec.byte_fallback = 2, True  # BPE
+    model.normalizer_spec.add_dummy_prefix = model.normalizer_spec.remove_extra_whitespaces = False
+    return SentencePieceProcessor(model_proto=model.SerializeToString())
 
 
 def texts():
@@ -85,13 +99,17 @@ def main():
     path = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else ROOT + "/models/gemma3-270m/gemma-3-270m-q4_k_m.gguf")
     tokenizer = AutoTokenizer.from_pretrained(os.path.dirname(path), gguf_file=os.path.basename(path))
     some, prose = texts()
-    theirs = [tokenizer.encode(t, add_special_tokens=False) for t in some]
-    differ = [(t, a, b) for t, a, b in zip(some, theirs, ids_of(path, some)) if a != b]
-    print(f"{len(some)} texts, {sum(map(len, theirs))} tokens: {len(differ)} differ", flush=True)
-    for t, a, b in differ[:5]:
-        print(f"  {t!r}: {a}, ours {b}")
+    ours, good = ids_of(path, some), True
+    references = {"SentencePiece": sentencepiece(path).encode,
+                  "transformers": lambda t: tokenizer.encode(t, add_special_tokens=False)}
+    for name, encode in references.items():
+        differ = [(t, a, b) for t, a, b in zip(some, map(encode, some), ours) if a != b]
+        good &= not differ or name == "transformers"
+        print(f"{len(some)} texts, {sum(map(len, ours))} tokens: {len(differ)} differ from {name}", flush=True)
+        for t, a, b in differ[:3]:
+            i = next(i for i, (x, y) in enumerate(zip(a + [-1], b + [-1])) if x != y)
+            print(f"  after {tokenizer.decode(a[max(0, i - 8):i])!r}: {a[i:i + 3]}, ours {b[i:i + 3]}, of {t!r}")
     model, all_ids = load(path), [tokenizer.bos_token_id] + tokenizer.encode(prose * 2, add_special_tokens=False)
-    good = not differ
     for n in PROMPTS:
         good &= compare(model, path, all_ids[:n])
     sys.exit(not good)
