@@ -13,23 +13,6 @@ static volatile sf_running here, *running = &here;
 
 void sf_running_note_in(volatile sf_running *shared) { running = shared ? shared : &here; }
 
-static void copy(volatile char *to, size_t size, const char *text)
-{
-    size_t i = 0;
-    for (; text[i] && i + 1 < size; i++) to[i] = text[i];
-    to[i] = 0;
-}
-
-void sf_running_enter(const char *method, const char *hook, int layer)
-{
-    copy(running->hook, sizeof running->hook, hook);
-    running->layer = layer;
-    running->since = sf_now();
-    copy(running->method, sizeof running->method, method);
-}
-
-void sf_running_leave(void) { running->method[0] = 0; }
-
 struct line {
     char text[400];
     size_t n;
@@ -41,24 +24,49 @@ static void append(struct line *line, const volatile char *text)
     line->text[line->n] = 0;
 }
 
+static void copy(volatile char *to, size_t size, const char *text)
+{
+    size_t i = 0;
+    for (; text[i] && i + 1 < size; i++) to[i] = text[i];
+    to[i] = 0;
+}
+
+void sf_running_enter(const char *kind, const char *name, const char *hook, const char *of, int number)
+{
+    struct line what = {0};
+    append(&what, kind);
+    append(&what, " '");
+    append(&what, name);
+    append(&what, "'");
+    copy(running->hook, sizeof running->hook, hook);
+    copy(running->of, sizeof running->of, of);
+    running->number = number;
+    running->since = sf_now();
+    copy(running->what, sizeof running->what, what.text);
+}
+
+void sf_running_leave(void) { running->what[0] = 0; }
+
 /* Nothing here may allocate or lock: a signal handler calls it. */
 static void append_running(struct line *line, const volatile sf_running *r)
 {
     char digits[12], *digit = digits + sizeof digits - 1;
-    append(line, "method '");
-    append(line, r->method);
-    append(line, "', ");
+    append(line, r->what);
+    append(line, ", ");
     append(line, r->hook);
+    if (r->number < 0) return;
     *digit = 0;
-    for (int left = r->layer; left >= 0; left = left >= 10 ? left / 10 : -1) *--digit = (char)('0' + left % 10);
-    append(line, *digit ? ", layer " : "");
+    for (int left = r->number; left >= 0; left = left >= 10 ? left / 10 : -1) *--digit = (char)('0' + left % 10);
+    append(line, ", ");
+    append(line, r->of);
+    append(line, " ");
     append(line, digit);
 }
 
 void sf_running_text(const volatile sf_running *r, char out[128])
 {
     struct line line = {0};
-    if (r->method[0]) append_running(&line, r);
+    if (r->what[0]) append_running(&line, r);
     copy(out, 128, line.text);
 }
 
@@ -67,7 +75,7 @@ static void say(const char *begin, const char *end)
     struct line line = {0};
     append(&line, "\nfrontier: error: ");
     append(&line, begin);
-    if (running->method[0]) append_running(&line, running);
+    if (running->what[0]) append_running(&line, running);
     append(&line, end);
     append(&line, "\n");
     if (write(STDERR_FILENO, line.text, line.n) < 0) line.n = 0; /* nothing can be done about it */
@@ -78,9 +86,9 @@ static void name_crash(int signal, siginfo_t *info, void *context)
     (void)context;
     const char *file = signal == SIGBUS ? sf_mapped_at(info->si_addr) : NULL;
     if (file) {
-        running->method[0] = 0; /* whoever read it */
+        running->what[0] = 0; /* whoever read it */
         say(file, ": another program cut the file short while it was read; get it whole again, then run the same command");
-    } else if (running->method[0]) {
+    } else if (running->what[0]) {
         say("crashed in ", signal == SIGABRT ? " (it called abort())" : "");
     }
     raise(signal); /* SA_RESETHAND: ends the process when this returns */
@@ -88,7 +96,7 @@ static void name_crash(int signal, siginfo_t *info, void *context)
 
 static void name_exit(void)
 {
-    if (running != &here || !running->method[0]) return; /* of a process that another waits for, that one says it */
+    if (running != &here || !running->what[0]) return; /* of a process that another waits for, that one says it */
     fflush(stdout);
     say("", " ended the program with exit(); a hook that fails returns sf_fail(…) with the reason");
     _exit(EXIT_FAILURE);

@@ -1,16 +1,18 @@
-/* Which method's hook runs right now: what a crash, an exit() or a wait without end is put down to. */
+/* Which hook of a method or a task runs right now: what a crash, an exit() or a wait without end is put down to. */
 #ifndef SF_RUNNING_H
 #define SF_RUNNING_H
 
 /* Texts are copies, so that another process may read them. */
 typedef struct sf_running {
-    char method[64]; /* "": none runs */
+    char what[80]; /* "method 'quest'"; "": none runs */
     char hook[16];
-    int layer;    /* -1: of no layer */
-    double since; /* sf_now() */
+    char of[8];    /* what `number` counts: "layer", "sample" */
+    int number;    /* -1: of none */
+    double since;  /* sf_now() */
 } sf_running;
 
-void sf_running_enter(const char *method, const char *hook, int layer);
+/* Hook `hook` of the `kind` ("method", "task") `name` begins; number -1: of no layer or sample. */
+void sf_running_enter(const char *kind, const char *name, const char *hook, const char *of, int number);
 void sf_running_leave(void);
 
 /* From now on it is noted there, in memory that the caller shares with others. NULL: in this process's own. */

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/plugin.h"
+#include "base/running.h"
 
 enum { PLUGINS = 64 };
 
@@ -81,10 +82,34 @@ sf_status sf_task_load(const char *path, const sf_task **out)
     return SF_OK;
 }
 
+static void enter(const sf_task *task, const char *hook, int sample)
+{
+    if (*sf_task_code(task)) sf_running_enter("task", task->name, hook, "sample", sample);
+}
+
+static sf_status leave(const sf_task *task, sf_status status)
+{
+    if (*sf_task_code(task)) sf_running_leave();
+    return status;
+}
+
+sf_status sf_task_generate(const sf_task *task, const void *params, const sf_request *request, sf_sample *out)
+{
+    enter(task, "generate", request->index);
+    return leave(task, task->generate(params, request, out));
+}
+
+sf_status sf_task_supply(const sf_task *task, const void *params, const sf_request *request, int most, int *samples)
+{
+    enter(task, "supply", -1);
+    return leave(task, task->supply(params, request, most, samples));
+}
+
 sf_status sf_task_score(const sf_task *task, const void *params, const sf_sample *sample, const char *text, sf_score *out)
 {
     *out = (sf_score){.strict = NAN};
-    SF_TRY(task->score(params, sample, text, out));
+    enter(task, "score", -1);
+    SF_TRY(leave(task, task->score(params, sample, text, out)));
     if (!(out->strict >= 0 && out->strict <= 1))
         return sf_fail(SF_INTERNAL, "task '%s', score: strict is %g, expected 0 … 1", task->name, out->strict);
     if (!isnan(out->reference) && !(out->reference >= 0 && out->reference <= 1))

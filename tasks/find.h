@@ -4,6 +4,9 @@
 
 #include "tasks/task.h"
 
+/* Built-in tasks, NULL-terminated (tasks/registry.c). */
+extern const sf_task *const sf_tasks[];
+
 /* NULL: none has this name. */
 const sf_task *sf_task_find(const char *name);
 /* The n-th plug-in, in the order in which they were loaded; NULL: there are not so many. */
@@ -14,6 +17,12 @@ const sf_task *sf_task_plugin(int n);
 sf_status sf_task_load(const char *path, const sf_task **out);
 /* Hash of the file that a plug-in came from, in hex; "" of a built-in. */
 const char *sf_task_code(const sf_task *task);
+
+/* The task's hooks, noted while they run (base/running.h) where it is a plug-in's. Error: as theirs; of score() also where its
+ * score lies outside of what sf_score says, by task and field. */
+sf_status sf_task_generate(const sf_task *task, const void *params, const sf_request *request, sf_sample *out);
+sf_status sf_task_supply(const sf_task *task, const void *params, const sf_request *request, int most, int *samples);
+sf_status sf_task_score(const sf_task *task, const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
 /* That a task has this program's ABI, a name, its texts and hooks, and a table of parameters that fits its struct. */
 sf_status sf_task_validate(const sf_task *task, const char *where);

@@ -1,5 +1,5 @@
 /* Every built-in task: one line each. SF_TASK(x) names `const sf_task sf_x`, defined in a file here. */
-#include "tasks/task.h"
+#include "tasks/find.h"
 
 #define TASKS                           \
     /* the study's */                   \

@@ -89,9 +89,4 @@ typedef struct sf_task {
     sf_status (*score)(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 } sf_task;
 
-/* The task's score() of an answer. Error: as score; or its score lies outside of what sf_score says, by task and field. */
-sf_status sf_task_score(const sf_task *task, const void *params, const sf_sample *sample, const char *text, sf_score *out);
-
-extern const sf_task *const sf_tasks[]; /* NULL-terminated (tasks/registry.c) */
-
 #endif

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "tasks/task.h"
+#include "tasks/find.h"
 
 enum { CHAT_TEMPLATE = 23 }; /* tokens that the template around the message would take */
 

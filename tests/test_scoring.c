@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "tasks/find.h"
 #include "tasks/score.h"
 
 #define LEFT_OUT NAN /* the reference leaves the sample out of its mean */

@@ -8,7 +8,7 @@
 #include "harness/cli/cli.h"
 #include "harness/config/sweep.h"
 #include "methods/find.h"
-#include "tasks/task.h"
+#include "tasks/find.h"
 
 static const struct argp_option options[] = {
     {"yes", 'y', NULL, 0, "take every default, ask nothing", 0},

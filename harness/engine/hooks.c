@@ -39,7 +39,7 @@ static sf_status call(sf_hook hook, sf_attention *a, const sf_method *m, const v
 /* Empties the message too, so that outcome() can tell whether the hook left one. */
 static void enter(const sf_method *m, const char *hook, int layer)
 {
-    sf_running_enter(m->name, hook, layer);
+    sf_running_enter("method", m->name, hook, "layer", layer);
     sf_fail(SF_OK, "%s", "");
 }
 

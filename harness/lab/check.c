@@ -309,7 +309,7 @@ static verdict target_sparsity(check *c)
                step ? " (its steps are wider)" : "");
 }
 
-/* What the config's study does: the parameter by its row in the table, nothing through fit(). */
+/* What a config's reader does: the parameter by its row in the table, nothing through fit(). */
 static verdict budgets(check *c)
 {
     char text[256] = "";

@@ -46,7 +46,7 @@ static int await(pid_t pid, const volatile sf_running *running, double hook_seco
     for (pid_t ended; (ended = waitpid(pid, &how, WNOHANG)) != pid;) {
         if (ended < 0 && errno != EINTR) return how;
         double since = running->since;
-        if (!*hung && running->method[0] && since == running->since && sf_now() - since > hook_seconds) {
+        if (!*hung && running->what[0] && since == running->since && sf_now() - since > hook_seconds) {
             *hung = true;
             kill(pid, SIGKILL);
         }

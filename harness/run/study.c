@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "harness/model/cost.h"
@@ -16,6 +18,9 @@
 #include "harness/model/describe.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/verify.h"
+#include "harness/run/apart.h"
+#include "harness/run/interrupt.h"
+#include "tasks/find.h"
 
 static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **out)
 {
@@ -201,7 +206,7 @@ sf_status sf_study_sample(const sf_study *study, int model, int task, int length
     const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length],
                                 .tokens = {&counter, count_input}, .prompting = spec->prompting};
     memset(out, 0, sizeof *out);
-    sf_status status = spec->task->generate(spec->params, &request, out);
+    sf_status status = sf_task_generate(spec->task, spec->params, &request, out);
     if (status == SF_OK && ids) status = take_input(&counter, out, ids, n);
     free(counter.ids);
     if (status != SF_OK) {
@@ -226,29 +231,60 @@ sf_status sf_study_supply(const sf_study *study, int model, int task, int length
     struct counter counter = {.model = study->model[model]};
     const sf_request request = {.seed = s->seed, .max_tokens = s->length[length], .tokens = {&counter, count_input},
                                 .prompting = spec->prompting};
-    sf_status status = spec->task->supply(spec->params, &request, most, samples);
+    sf_status status = sf_task_supply(spec->task, spec->params, &request, most, samples);
     free(counter.ids);
     return sf_blame(status, "task %s, %d tokens, for %s", spec->label, s->length[length], s->model[model].label);
 }
 
-static sf_status try_sample(const sf_study *study, sf_cell *cell)
+static sf_status try_sample(const sf_study *study, const sf_cell *cell, int *samples)
 {
     sf_sample sample;
     SF_TRY(sf_study_sample(study, cell->model, cell->task, cell->length, 0, &sample, NULL, NULL));
     sf_sample_free(&sample);
-    return sf_study_supply(study, cell->model, cell->task, cell->length, study->sweep->samples, &cell->samples);
+    return sf_study_supply(study, cell->model, cell->task, cell->length, study->sweep->samples, samples);
+}
+
+static bool of_plugin(const sf_study *study, int task) { return *study->sweep->task[task].code; }
+
+/* Lets tasks of plug-ins write in a process apart, which may crash; what it is to leave is in memory that both share. */
+static sf_status write_apart(const sf_study *study, sf_status (*write)(void *user), void *user)
+{
+    bool died;
+    return sf_apart(write, user, study->sweep->hook_limit, &sf_interrupted, &died);
+}
+
+/* How many samples each cell has, where another process counts them too. */
+struct tries {
+    const sf_study *study;
+    bool of_plugins;
+    int *samples; /* [cells] */
+};
+
+static sf_status try_samples(void *user)
+{
+    const struct tries *t = user;
+    const sf_cell *cell = t->study->plan.cell;
+    for (int i = 0; i < t->study->plan.cells; i++) {
+        if (of_plugin(t->study, cell[i].task) != t->of_plugins) continue;
+        if (i && same_group(&cell[i - 1], &cell[i])) t->samples[i] = t->samples[i - 1];
+        else SF_TRY(try_sample(t->study, &cell[i], &t->samples[i]));
+    }
+    return SF_OK;
 }
 
 sf_status sf_study_try_samples(sf_study *study)
 {
-    for (int i = 0; i < study->plan.cells; i++) {
-        sf_cell *cell = &study->plan.cell[i];
-        if (i && same_group(cell - 1, cell))
-            cell->samples = cell[-1].samples;
-        else
-            SF_TRY(try_sample(study, cell));
-    }
-    return SF_OK;
+    const size_t bytes = ((size_t)study->plan.cells + 1) * sizeof(int);
+    bool plugins = false;
+    for (int t = 0; t < study->sweep->tasks; t++) plugins |= of_plugin(study, t);
+    struct tries t = {.study = study, .samples = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
+    if (t.samples == MAP_FAILED) return sf_fail(SF_NO_MEMORY, "no memory for %d cells", study->plan.cells);
+    sf_status status = try_samples(&t);
+    t.of_plugins = true;
+    if (status == SF_OK && plugins) status = write_apart(study, try_samples, &t);
+    for (int i = 0; status == SF_OK && i < study->plan.cells; i++) study->plan.cell[i].samples = t.samples[i];
+    munmap(t.samples, bytes);
+    return status;
 }
 
 void sf_study_print_cuts(const sf_study *study, FILE *out)
@@ -393,8 +429,16 @@ static json_t *ends_of(const sf_tokenizer *t, const int32_t *ids, int n)
     return json_pack("{s:i, s:o, s:o}", "tokens", n, "begins", side[0], "ends", side[1]);
 }
 
-sf_status sf_study_first_prompts(const sf_study *study, char **out)
+/* The first prompts of all models as one JSON text, in memory that another process may have written to. */
+struct prompts {
+    const sf_study *study;
+    FILE *to;
+};
+
+static sf_status write_prompts(void *user)
 {
+    const struct prompts *p = user;
+    const sf_study *study = p->study;
     json_t *all = json_object();
     sf_status status = SF_OK;
     for (int m = 0; status == SF_OK && m < study->sweep->models; m++) {
@@ -407,7 +451,25 @@ sf_status sf_study_first_prompts(const sf_study *study, char **out)
         free(ids);
         sf_sample_free(&sample);
     }
-    *out = status == SF_OK ? json_dumps(all, JSON_COMPACT) : NULL;
+    if (status == SF_OK && (json_dumpf(all, p->to, JSON_COMPACT) != 0 || fflush(p->to) != 0))
+        status = sf_fail(SF_NO_MEMORY, "no memory for the first prompts");
     json_decref(all);
-    return status != SF_OK || *out ? status : sf_fail(SF_NO_MEMORY, "no memory for the first prompts");
+    return status;
+}
+
+sf_status sf_study_first_prompts(const sf_study *study, char **out)
+{
+    const int file = memfd_create("first prompts", MFD_CLOEXEC);
+    struct prompts p = {.study = study, .to = file < 0 ? NULL : fdopen(file, "w+")};
+    *out = NULL;
+    if (!p.to) {
+        if (file >= 0) close(file);
+        return sf_fail(SF_NO_MEMORY, "no memory for the first prompts");
+    }
+    sf_status status = of_plugin(study, 0) ? write_apart(study, write_prompts, &p) : write_prompts(&p);
+    size_t room = 0;
+    rewind(p.to);
+    if (status == SF_OK && getdelim(out, &room, 0, p.to) < 0) status = sf_fail(SF_IO, "the first prompts cannot be read back");
+    fclose(p.to);
+    return status;
 }

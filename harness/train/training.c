@@ -12,6 +12,7 @@
 #include "harness/model/chat.h"
 #include "harness/run/progress.h"
 #include "harness/run/study.h"
+#include "tasks/find.h"
 #include "harness/train/hdf5.h"
 #include "harness/run/version.h"
 #include "tasks/random.h"

@@ -2,7 +2,7 @@
 # What `make install` brings beside the program: manual pages and completion, which ask the program itself.
 . "$(dirname "$0")/common.bash"
 P=$T/prefix
-make -s install PREFIX="$P" BUILD="$(dirname "$FRONTIER")" >"$T/log" 2>&1 || fail "install: $(cat "$T/log")"
+installed "$P"
 for c in $("$FRONTIER" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
     grep -q "^\.TH FRONTIER-${c^^} " "$P/share/man/man1/frontier-$c.1" || fail "no manual page of $c"
     grep -q "frontier-$c" "$P/share/man/man1/frontier.1" || fail "frontier.1 does not name frontier-$c"

@@ -1,10 +1,10 @@
 #!/bin/bash
 # A task out of tree: built against installed headers, certified, run in a sweep; broken ones are refused, or fail the row
-# of `frontier check` that is theirs, in clear words.
+# of `frontier check` that is theirs, or their own cells of a run, in clear words.
 . "$(dirname "$0")/common.bash"
 tiny
 P=$T/prefix
-make -s install PREFIX="$P" BUILD="$(dirname "$FRONTIER")" >"$T/log" 2>&1 || fail "install: $(cat "$T/log")"
+installed "$P"
 cp -r examples/task "$T/task"
 cd "$T/task"
 make -s PREFIX="$P" >"$T/log" 2>&1 || fail "the example does not build: $(cat "$T/log")"
@@ -51,4 +51,33 @@ not_certified empty 's/\.score = sf_score_item/.score = right/; /^static const s
 not_certified crash 's/\.score = sf_score_item/.score = crash/; /^static const sf_task/i static sf_status crash(const void *p, const sf_sample *s, const char *text, sf_score *out) { if (text[0] < 0) *(volatile int *)8 = 0; return sf_score_item(p, s, text, out); }' 'any bytes are an answer +FAIL +(crashed|ended the program)'
 not_certified exits 's/\.score = sf_score_item/.score = leave/; 1i #include <stdlib.h>
 /^static const sf_task/i static sf_status leave(const void *p, const sf_sample *s, const char *text, sf_score *out) { exit(0); }' 'the perfect answer scores 1 +FAIL +ended the program \(status 0\)'
+
+# In a run, each costs its own cells alone: the rows of another task are complete, and the plug-in's cells are named.
+both=(-s 'tasks=[vt: {chains: 1, hops: 1}, ledger]' -s samples=2 -s hook_limit=2)
+"$frontier" run "$T/tiny.yaml" "${both[@]}" -s "plugins=[$T/task/ledger.so]" -o "$T/b.h5" >/dev/null 2>"$T/log" || fail "run: $(cat "$T/log")"
+rows "$T/b.h5" >"$T/all"
+grep -v '"ledger"' "$T/all" >"$T/others"
+# costs_its_cells NAME SED CELLS WORDS: so many cells fail, all that the plug-in has
+costs_its_cells() {
+    local status=0
+    broken "$1" "$2"
+    "$frontier" run "$T/tiny.yaml" "${both[@]}" -s "plugins=[$T/task/$1.so]" -o "$T/$1.h5" >"$T/out" 2>"$T/log" || status=$?
+    [ $status = 3 ] || fail "$1: status $status, expected 3: $(cat "$T/log")"
+    [ "$(grep -c "a cell failed.*ledger.*$4" "$T/log")" = "$3" ] || fail "$1: expected $3 times '$4': $(cat "$T/log")"
+    rows "$T/$1.h5" | grep -v '"ledger"' | cmp -s - "$T/others" || fail "$1: the other task's rows are not those of a run without it"
+    [ "$(rows "$T/$1.h5" | grep -c '"ledger"')" -le "$3" ] || fail "$1: more than the first samples of its cells: $(rows "$T/$1.h5")"
+}
+cells=$(($(grep -c '"ledger"' "$T/all") / 2))
+costs_its_cells later '/sf_prompt_fit(request/i if (request->index == 1) *(volatile int *)8 = 0;' $cells "sample 1: task 'ledger', generate, sample 1 crashed by signal 11"
+costs_its_cells leaves '1i #include <stdlib.h>
+/sf_prompt_fit(request/i if (request->index == 1) exit(0);' $cells "task 'ledger', generate, sample 1 ended its process with exit(0)"
+costs_its_cells waits '1i int pause(void);
+/sf_prompt_fit(request/i while (request->index == 1) pause();' $cells "task 'ledger', generate, sample 1 did not return within 2 seconds"
+costs_its_cells says '/sf_prompt_fit(request/i if (request->index == 1) return sf_fail(SF_BAD_INPUT, "no ink");' $cells "sample 1: task ledger, [0-9]* tokens, sample 1, for [^:]*: no ink"
+costs_its_cells judges 's/\.score = sf_score_item/.score = crash/; /^static const sf_task/i static sf_status crash(const void *p, const sf_sample *s, const char *text, sf_score *out) { *(volatile int *)8 = 0; return SF_OK; }' $cells "task 'ledger', score crashed by signal 11"
+# The first sample is tried before anything runs, by `plan` too.
+broken first '/sf_prompt_fit(request/i *(volatile int *)8 = 0;'
+refused "task 'ledger', generate, sample 0 crashed by signal 11" "$frontier" run "$T/tiny.yaml" "${both[@]}" -s "plugins=[$T/task/first.so]" -o "$T/first.h5"
+refused "task 'ledger', generate, sample 0 crashed by signal 11" "$frontier" plan "$T/tiny.yaml" "${both[@]}" -s "plugins=[$T/task/first.so]"
+[ ! -e "$T/first.h5" ] || fail "a run that was refused left results"
 echo "task plug-in: ok"

@@ -1,0 +1,88 @@
+#include "harness/run/judge.h"
+
+#include <math.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "harness/model/cost.h"
+#include "harness/model/tokenizer.h"
+#include "tasks/find.h"
+
+static double mean_over_global(const float *map, const sf_model_config *c)
+{
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < c->layers * c->heads; i++)
+        if (!isnan(map[i])) sum += map[i], n++;
+    return n ? sum / n : 1;
+}
+
+static sf_diverged mean_divergence(const sf_lane *lane, sf_phase phase)
+{
+    sf_diverged mean = SF_NOT_DIVERGED;
+    const int n = lane->divergence[phase] ? lane->divergences[phase] : 0;
+    if (n) mean = (sf_diverged){0};
+    for (int i = 0; i < n; i++) {
+        const sf_divergence *d = &lane->divergence[phase][i];
+        mean.nll += (double)d->nll / n;
+        mean.dense_nll += (double)d->dense_nll / n;
+        mean.kl += (double)d->kl / n;
+        mean.agreement += (double)(d->rank == 1) / n;
+        mean.rank += (double)d->rank / n;
+    }
+    return mean;
+}
+
+/* Where in the context the answer stands, 0 (begin) … 1 (end): its gold texts' first places, on average. NAN where one is
+ * not there, or where they are further apart than a tenth. */
+static double depth_of(const sf_sample *sample)
+{
+    const char *context = sample->prompt + sample->context_begin;
+    size_t bytes = (size_t)(sample->context_end - sample->context_begin);
+    double low = 1, high = 0, sum = 0;
+    for (int i = 0; i < sample->gold_count; i++) {
+        const char *at = memmem(context, bytes, sample->gold[i], strlen(sample->gold[i]));
+        if (!at) return NAN;
+        double depth = (double)(at - context) / (double)bytes;
+        low = fmin(low, depth), high = fmax(high, depth), sum += depth;
+    }
+    return sample->gold_count && high - low <= 0.1 ? sum / sample->gold_count : NAN;
+}
+
+sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t, const sf_lane *lane,
+                   void *const params[SF_PHASES], char **text, sf_record *r)
+{
+    const sf_task_spec *task = &study->sweep->task[cell->task];
+    const sf_model *model = study->model[cell->model];
+    SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, text));
+    sf_score score;
+    SF_TRY(sf_task_score(task->task, task->params, &t->sample, *text, &score));
+    *r = (sf_record){.sample = t->index, .input_tokens = t->tokens, .output_tokens = lane->outputs,
+                     .parsed = score.parsed, .truncated = !lane->stopped,
+                     .strict = score.strict, .reference = score.reference, .meter = lane->meter,
+                     .prediction = *text, .gold = t->gold, .depth = depth_of(&t->sample),
+                     .prompt_hash = XXH3_64bits(t->ids, (size_t)t->tokens * sizeof *t->ids)};
+    while (model->bos >= 0 && r->bos_tokens < t->tokens && t->ids[r->bos_tokens] == model->bos) r->bos_tokens++;
+    const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
+    const sf_method *evicts = lane->decode && lane->decode->compress ? lane->decode : NULL;
+    for (int p = 0; p < SF_PHASES; p++) {
+        double density = mean_over_global(lane->density[p], &model->config);
+        r->achieved[p] = 1 - density;
+        r->seconds[p] = lane->seconds[p];
+        r->density[p] = lane->density[p];
+        r->recall[p] = study->sweep->recall_rows ? lane->recall[p] : NULL;
+        r->diverged[p] = mean_divergence(lane, (sf_phase)p);
+        r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
+        sf_cost cost;
+        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->tokens, .batch = 1, .density = density,
+                                                    .method = method[p], .params = params[p], .evicts = evicts,
+                                                    .evicts_params = params[SF_DECODE]}, &cost);
+        if (!(cost.paper >= 0 && cost.exact >= 0) || isinf(cost.paper) || isinf(cost.exact))
+            return sf_fail(SF_BAD_INPUT, "method '%s', estimate: the cost of the %s comes to %g (paper) and %g (exact), expected finite "
+                           "numbers that are not negative", method[p] ? method[p]->name : evicts ? evicts->name : "dense",
+                           p == SF_PREFILL ? "prefill" : "decode", cost.paper, cost.exact);
+        r->cost_paper[p] = cost.paper;
+        r->cost_exact[p] = cost.exact;
+    }
+    return SF_OK;
+}

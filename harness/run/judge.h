@@ -1,0 +1,21 @@
+/* From a lane that has generated to the record that is stored of it. */
+#ifndef SF_JUDGE_H
+#define SF_JUDGE_H
+
+#include "harness/engine/engine.h"
+#include "harness/run/study.h"
+
+/* A sample at hand, whose lanes stand at [first, first + lanes) of all at hand. */
+typedef struct sf_taken {
+    int index, first, lanes, tokens;
+    sf_sample sample;
+    int32_t *ids; /* [tokens] */
+    char *gold;   /* expected answers, as JSON */
+} sf_taken;
+
+/* Scores what the lane of a cell, with its methods' parameters, has answered: *text is the answer, malloc'ed, also where it
+ * then fails. *record points into it, into the lane and the sample. Error: as the task's score; a method's estimate is no cost. */
+sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *taken, const sf_lane *lane,
+                   void *const params[SF_PHASES], char **text, sf_record *record);
+
+#endif
