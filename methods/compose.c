@@ -374,6 +374,8 @@ sf_lists sf_top_block_mass(sf_attention *a, int block, int heads, int k)
     return out;
 }
 
+sf_tensor sf_room(sf_attention *a, int64_t rows, int64_t n) { return floats(a, 2, rows, n, 0); }
+
 /* ---- copies, to and from the host ---------------------------------------------------------------------------------
  */
 

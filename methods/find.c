@@ -1,5 +1,7 @@
 #include "methods/find.h"
 
+#include "methods/delta.h"
+
 #include <string.h>
 
 #include "base/files.h"
@@ -13,13 +15,24 @@ static struct {
 } plugin[PLUGINS];
 static int plugins;
 
+/* NAME_delta */
+static const sf_method *corrected(const char *name)
+{
+    char base[64];
+    size_t n = strlen(name), end = strlen("_delta");
+    if (n <= end || n - end >= sizeof base || strcmp(name + n - end, "_delta") != 0) return NULL;
+    memcpy(base, name, n - end);
+    base[n - end] = '\0';
+    return sf_delta_over(sf_method_find(base));
+}
+
 const sf_method *sf_method_find(const char *name)
 {
     for (int i = 0; sf_methods[i]; i++)
         if (strcmp(sf_methods[i]->name, name) == 0) return sf_methods[i];
     for (int i = 0; i < plugins; i++)
         if (strcmp(plugin[i].method->name, name) == 0) return plugin[i].method;
-    return NULL;
+    return corrected(name);
 }
 
 const sf_method *sf_method_plugin(int n) { return n < plugins ? plugin[n].method : NULL; }
@@ -38,6 +51,7 @@ sf_status sf_method_load(const char *path, const sf_method **out)
 
 const char *sf_method_code(const sf_method *method)
 {
+    if (sf_delta_base(method)) method = sf_delta_base(method);
     for (int i = 0; i < plugins; i++)
         if (plugin[i].method == method) return plugin[i].hash;
     return "";

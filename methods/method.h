@@ -204,6 +204,7 @@ sf_status sf_living_fit(const sf_extent *extent, double sparsity, void *params);
 sf_lists sf_block_union(sf_attention *a, int n, sf_lists columns, sf_lists diagonals, sf_lists pairs);
 
 sf_tensor sf_copy(sf_attention *a, sf_tensor x);                                  /* f32 */
+sf_tensor sf_room(sf_attention *a, int64_t rows, int64_t n);                      /* f32, not filled */
 
 /* To the host, for decisions that a method takes itself: small things only, each call waits for the device. */
 void sf_read(sf_attention *a, sf_tensor x, float *host);

@@ -21,10 +21,9 @@ static const char *const DEVICES[] = {"reference", "cpu", NULL};
 
 static const sf_method *find(const char *name)
 {
-    for (int i = 0; sf_methods[i]; i++)
-        if (strcmp(sf_methods[i]->name, name) == 0) return sf_methods[i];
-    fail_msg("golden values for '%s', which is not registered", name);
-    return NULL;
+    const sf_method *m = sf_method_find(name);
+    if (!m) fail_msg("golden values for '%s', which is not registered", name);
+    return m;
 }
 
 static int position(const char *choices, const char *name)

@@ -128,6 +128,22 @@ static void keys_of_old_results(void **state)
     }
 }
 
+/* Delta over a method is another method, with the parameters of both. */
+static void corrected_methods(void **state)
+{
+    (void)state;
+    sf_sweep *s = read_good(HEAD "sparsity: [0.9]\nmethods: {prefill: [block_sparse: {block: 32, delta: {every: 16}}, "
+                                 "block_sparse_delta: {delta_every: 16, block: 32}, block_sparse: {block: 32}]}\n", 0, NULL);
+    const sf_arm *nested = &s->arm[0].prefill, *flat = &s->arm[1].prefill, *plain = &s->arm[2].prefill;
+    assert_string_equal(nested->method->name, "block_sparse_delta");
+    assert_ptr_equal(nested->method, flat->method);
+    assert_string_equal(nested->json, flat->json);
+    assert_string_equal(nested->label, "block_sparse_delta(block=32, delta_every=16)");
+    assert_string_not_equal(nested->json, plain->json);
+    assert_false(nested->explicit_budget);
+    sf_sweep_free(s);
+}
+
 static void explicit_and_joint(void **state)
 {
     (void)state;
@@ -170,6 +186,8 @@ static const struct { const char *text, *set, *expect; } bad[] = {
     {HEAD "methods: {decode: [qest]}\nsparsity: [0.5]\n", NULL, "unknown method 'qest'; did you mean 'quest'?"},
     {HEAD "methods: {prefill: [quest]}\nsparsity: [0.5]\n", NULL, "list it under methods.decode"},
     {HEAD "methods: {decode: [quest: {pages: 3}]}\nsparsity: [0.5]\n", NULL, "did you mean 'page'?"},
+    {HEAD "methods: {prefill: [block_sparse_delta: {delta: {every: 4}}]}\nsparsity: [0.5]\n", NULL, "each once"},
+    {HEAD "methods: {prefill: [block_sparse: {delta: {evry: 4}}]}\nsparsity: [0.5]\n", NULL, "did you mean 'every'?"},
     {HEAD "methods: {decode: [quest]}\n", NULL, "needs target sparsities"},
     {HEAD "methods: {decode: [dense]}\nsparsity: [0.5]\n", NULL, "'dense' is always run"},
     {HEAD "methods: {decode: []}\nsparsity: [0.5]\n", NULL, "the list is empty"},
@@ -317,7 +335,7 @@ static void published_budgets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(keys_of_old_results), cmocka_unit_test(explicit_and_joint),
+        cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(keys_of_old_results), cmocka_unit_test(corrected_methods), cmocka_unit_test(explicit_and_joint),
         cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(floods), cmocka_unit_test(nothing), cmocka_unit_test(measures), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

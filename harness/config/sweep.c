@@ -3,6 +3,7 @@
 
 #include "base/files.h"
 #include "base/plugin.h"
+#include "methods/delta.h"
 #include "methods/find.h"
 #include "tasks/find.h"
 
@@ -244,12 +245,18 @@ static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
         for (int i = 0; sf_method_plugin(i) && n < NAMES; i++) names[n++] = sf_method_plugin(i)->name;
         return unknown(node, "method", name, names, n);
     }
+    const sf_node *delta = params && phase == SF_PREFILL ? sf_yaml_get(params, "delta") : NULL;
+    static const char *const reserved[] = {"delta", NULL};
+    if (delta && !(method = sf_delta_over(method)))
+        return sf_yaml_fail(delta, "delta corrects methods with a prefill, each once; '%s' is none", name);
+    if (delta) name = method->name;
     out->method = method;
     out->code = sf_method_code(method);
     snprintf(out->version, sizeof out->version, *out->code ? "%d %.8s" : "%d", method->version, out->code);
     out->params = calloc(1, method->params_size + 1);
     if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);
-    SF_TRY(sf_yaml_params(params, method->params, NULL, out->params));
+    SF_TRY(sf_yaml_params(params, method->params, delta ? reserved : NULL, out->params));
+    if (delta) SF_TRY(sf_yaml_params(delta, sf_delta_params, NULL, out->params));
     bool budget = false;
     for (const sf_param *p = method->params; p && p->name; p++) {
         budget |= p->budget;

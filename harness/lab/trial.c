@@ -231,6 +231,19 @@ static int blocks_of_the_future(const lane *l)
     return n;
 }
 
+/* Pairs of one part of a pattern, or of the whole where it has none, by its definition. */
+static uint64_t named(const lane *l, const sf_pattern *p, uint8_t *mask)
+{
+    uint64_t pairs = 0;
+    for (int h = 0; h < l->look.heads; h++)
+        for (int i = 0; i < l->look.queries; i += p->repeat ? p->repeat : 1) {
+            pairs += (uint64_t)sf_reference_mask(&l->look, p, h, i, mask);
+            for (int64_t s = 0; p->sum.k.data && s < p->sum.k.dim[1]; s++)
+                pairs += !p->sum.from || p->sum.from[s] <= l->look.keys - l->look.queries + i;
+        }
+    return pairs;
+}
+
 static sf_status explain(const sf_trial *t, const lane *l, sf_outcome *o)
 {
     size_t row = (size_t)o->keys;
@@ -242,7 +255,12 @@ static sf_status explain(const sf_trial *t, const lane *l, sf_outcome *o)
                 mask_kept(l, h, mask);
             else
                 sf_reference_mask(&l->look, &l->chosen, h, i, mask);
+            for (size_t j = 0; t->hook == SF_HOOK_COMPRESS && j < row; j++) o->named += mask[j];
         }
+    if (t->hook == SF_HOOK_COMPRESS) return SF_OK;
+    const sf_pattern *part = l->chosen.kind == SF_PARTS ? l->chosen.part : &l->chosen;
+    uint8_t room[row + 1];
+    for (int k = 0; k < (l->chosen.kind == SF_PARTS ? l->chosen.parts : 1); k++) o->named += named(l, &part[k], room);
     return SF_OK;
 }
 

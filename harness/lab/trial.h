@@ -29,6 +29,7 @@ typedef struct sf_outcome {
     size_t choices;
     float *out;           /* [rows, H, D]; NULL: chosen only */
     uint8_t *mask;        /* [H, rows, keys] what is read, from the pattern's definition; NULL: not explained */
+    uint64_t named;       /* pairs of it, each part's own and only in the rows that it computes, and of summaries; if explained */
     int future;           /* key blocks named that lie wholly after their queries; reference backend only */
 } sf_outcome;
 

@@ -884,6 +884,31 @@ def head_roles(a, p, sparsity):
     return by_distance(a, [stream if sorted(gates).index(gates[h // a.group]) < many else j <= i for h in range(a.heads)])
 
 
+# ---- Delta Attention over another method (2505.11254; jeffwillette/delta-attention b1b2f77, delta_forward) -------------
+
+def corrected(base):
+    def delta(a, p, sparsity):
+        n, every, tail = a.c["tokens"], p.get("delta_every", 64), p.get("delta_tail", 128)
+        end = max(n - n % every - max(tail, every), 0)
+        anchors = np.arange(0, n, every)
+        whole, again, dense = n * (n + 1) / 2, (anchors + 1).sum(), (np.arange(end, n) + 1).sum()
+        if sparsity:
+            sparsity = 1 - max((1 - sparsity - (again + dense) / whole) / (1 + again / whole), 1e-3)
+        own = {k: v for k, v in p.items() if not k.startswith("delta_")}
+        if end == 0 or sparsity == 0 and base(a, own, sparsity)["lists"] == []:
+            return everything(a)
+        result = base(a, own, sparsity)
+        sparse, full = output(a, result["masks"], False), output(a, [causal_mask(n)] * a.heads, False)
+        out = full.copy()
+        for i in range(end):
+            first = i // every * every
+            out[i] = sparse[i] + full[first] - sparse[first]
+        pairs = sum(int(m.sum()) + int(m[anchors].sum()) for m in result["masks"]) + a.heads * int(again + dense)
+        return {"lists": [], "masks": result["masks"], "out": out, "pairs": pairs}
+
+    return delta
+
+
 # ---- cases ----------------------------------------------------------------------------------------------------------
 
 #          tokens  H  G   D  sinks needles ties
@@ -992,6 +1017,15 @@ PLAN = {
     "head_roles": ("both", head_roles, [
         {"sinks": 2, "recent": 8}, 0.5, {"sinks": 4, "recent": 30, "streaming": 1.0}, {"sinks": 1, "recent": 20}, {"sinks": 3, "recent": 40, "streaming": 0.75},
         {"sinks": 2, "recent": 9, "streaming": 0.34, "seed": 1}, 0.0, 0.7, {"sinks": 2, "recent": 9, "seed": 3}, 0.7]),
+    "vertical_slash_delta": ("prefill", corrected(vertical_slash), [
+        {"columns": 10, "diagonals": 8, "local": 1, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 16, "delta_tail": 0}),
+        {"columns": 40, "diagonals": 20, "window": 64, "local": 4}, {"columns": 9, "diagonals": 12, "local": 4, "delta_every": 7, "delta_tail": 3},
+        (0.6, {"delta_every": 50}), {"columns": 20, "diagonals": 30, "local": 10, "selection": "group", "delta_every": 1, "delta_tail": 1},
+        {"columns": 4, "diagonals": 2, "local": 2, "delta_every": 5, "delta_tail": 0}, {"columns": 2, "diagonals": 1}]),
+    "block_sparse_delta": ("prefill", corrected(block_sparse), [
+        {"k": 3, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 64, "delta_tail": 5}), {"k": 5, "block": 32}]),
+    "streaming_delta": ("prefill", corrected(streaming), [
+        {"local": 8, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 64, "delta_tail": 5}), {"local": 30, "sinks": 2}]),
 }
 
 
@@ -1043,11 +1077,14 @@ def case(name, phase, method, index, setting):
         except Close:
             globals()["searching"] = False
             continue
-        if phase == "prefill":
+        if "pairs" in result:
+            pairs = result["pairs"]
+        elif phase == "prefill":
             pairs = sum(int(m.sum()) for m in result["masks"])
         else:  # of the decode step
             pairs = sum(int(m[-1].sum()) for m in result["masks"])
-        out = output(a, result["masks"], phase != "prefill", result.get("distance")).reshape(-1)
+        out = result["out"] if "out" in result else output(a, result["masks"], phase != "prefill", result.get("distance"))
+        out = out.reshape(-1)
         sign = [1 - 2 * (splitmix(100 + r, np.arange(out.size)) >> np.uint64(63)).astype(np.float64) for r in range(4)]
         c.update(pairs=pairs, lists=fnv(result["lists"]), norm=float(np.linalg.norm(out)),
                  projection=[float((out * s).sum()) for s in sign])

@@ -1,0 +1,133 @@
+"""Methods that estimate, sample or correct, beside NumPy: what each reads, weighs and gives, on random attention.
+
+    make build/tests/tools/hook
+    python3 tests/peers/estimators.py [cases [method …]]        needs numpy; cases: of each method, default 200
+
+The C methods run one hook each (tests/tools/hook.c, on the reference and on cpu) on queries, keys and values that are given to
+them; the NumPy methods of tests/golden/methods/make_methods.py, written from the papers and the authors' code, choose on the same.
+A case is equal where both read the same keys, add the same to their logits, count the same pairs, and give the same output;
+near-ties (a choice that hangs on 1e-5 of a score) are drawn again and counted apart. tests/golden holds the C methods to the
+same functions on a few shapes; here it is fresh inputs, odd sizes and parameters drawn at random.
+"""
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+here = pathlib.Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("make_methods", here / "golden/methods/make_methods.py")
+golden = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(golden)
+HOOK = here.parent / "build/tests/tools/hook"
+
+
+def hook(method, phase, layers, shape, params, device="reference", sparsity=None):
+    """What the C method chooses at the last of `layers`: [(q, k, v)] with rows first. shape: tokens, tail, heads, kv_heads, head_dim."""
+    words = [f"{k}={v}" for k, v in shape.items()] + [f"layers={len(layers)}", f"device={device}"]
+    words += [f"sparsity={sparsity}"] if sparsity is not None else []
+    words += [f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in params.items()]
+    given = b"".join(np.ascontiguousarray(x, dtype=np.float32).tobytes() for layer in layers for x in layer)
+    ran = subprocess.run([HOOK, method, phase, *words], input=given, capture_output=True)
+    if ran.returncode:
+        raise SystemExit(f"{method} {words}: {ran.stderr.decode()}")
+    rows = shape["tokens"] if phase == "prefill" else 1
+    keys = shape["tokens"] + (0 if phase == "prefill" else shape["tail"])
+    heads, dim, at, results = shape["heads"], shape["head_dim"], 0, []
+
+    def take(dtype, *shape):
+        nonlocal at
+        n = int(np.prod(shape))
+        x = np.frombuffer(ran.stdout, dtype, n, at).reshape(shape)
+        at += x.nbytes
+        return x
+
+    for _ in layers:
+        pairs, flops, moved, m = (int(x) for x in take(np.uint64, 4))
+        results.append({"pairs": pairs, "flops": flops, "bytes": moved, "out": take(np.float32, rows, heads, dim),
+                        "bias": take(np.float32, heads, rows, keys), "sum": take(np.float32, heads, m)})
+    assert at == len(ran.stdout)
+    return results[-1]
+
+
+def shape_of(rng, phase, most):
+    group, kv = int(rng.choice([1, 2, 4, 7])), int(rng.integers(1, 4))
+    return {"tokens": int(rng.integers(1, most)), "tail": 0 if phase == "prefill" else int(rng.integers(1, 20)), "heads": group * kv,
+            "kv_heads": kv, "head_dim": int(rng.choice([16, 64, 128]))}
+
+
+# ---- parameters, drawn ------------------------------------------------------------------------------------------------
+
+def delta_params(own):
+    return lambda rng, n: {**own(rng, n), "delta_every": int(rng.integers(1, 80)), "delta_tail": int(rng.integers(0, 100))}
+
+
+# method: phase, the NumPy method, parameters drawn, longest prompt
+METHODS = {
+    "vertical_slash_delta": ("prefill", golden.corrected(golden.vertical_slash), delta_params(lambda rng, n: {
+        "columns": int(rng.integers(1, 40)), "diagonals": int(rng.integers(1, 40)), "local": int(rng.integers(1, 8)), "window": int(rng.integers(1, 300))}), 300),
+    "block_sparse_delta": ("prefill", golden.corrected(golden.block_sparse), delta_params(lambda rng, n: {
+        "k": int(rng.integers(1, 8)), "block": int(rng.choice([8, 16, 32]))}), 300),
+    "streaming_delta": ("prefill", golden.corrected(golden.streaming), delta_params(lambda rng, n: {
+        "local": int(rng.integers(1, 60)), "sinks": int(rng.integers(0, 8))}), 300),
+}
+
+
+# ---- comparing --------------------------------------------------------------------------------------------------------
+
+def expected(a, result, phase):
+    """Masks [H, rows, N], biases of what is read, pairs and output, of a NumPy method's answer."""
+    rows = a.c["tokens"] if phase == "prefill" else 1
+    masks = np.stack([np.asarray(m)[-rows:] for m in result["masks"]])
+    out = result["out"] if "out" in result else golden.output(a, result["masks"], phase != "prefill", result.get("distance"))
+    pairs = result.get("pairs", int(masks.sum()))
+    return masks, result.get("bias"), pairs, out
+
+
+def differs(got, masks, bias, pairs, out, tolerance, gated):
+    read = ~np.isnan(got["bias"])
+    if not gated and (read != masks).any():
+        return f"{int((read != masks).sum())} keys read otherwise"
+    if bias is not None and np.abs(np.where(read, got["bias"], 0) - np.where(masks, bias, 0)).max() > tolerance:
+        return "other biases"
+    if got["pairs"] != pairs:
+        return f"{got['pairs']} pairs, expected {pairs}"
+    off = np.linalg.norm(got["out"] - out, axis=-1) / (np.linalg.norm(out, axis=-1) + 1e-30)
+    return f"output {off.max():.1e} off" if not off.max() <= 2e-5 else None
+
+
+def run(name, cases):
+    phase, method, params_of, most = METHODS[name]
+    equal, close, worst, index = 0, 0, 0.0, 0
+    while equal < cases:
+        rng = np.random.default_rng([sum(name.encode()), index])
+        index += 1
+        shape = shape_of(rng, phase, most)
+        params = params_of(rng, shape["tokens"])
+        c = {**shape, "phase": phase, "layer": 0, "output": 64, "ties": 0, "sinks": int(rng.integers(0, 2)), "needles": int(rng.integers(0, 2)), "seed": index}
+        a = golden.Attention(c)
+        try:
+            result = method(a, params, None)
+        except golden.Close:
+            close += 1
+            continue
+        masks, bias, pairs, out = expected(a, result, phase)
+        for device in ("reference", "cpu"):
+            got = hook(name, phase, [(a.q, a.k, a.v)], shape, params, device)
+            wrong = differs(got, masks, bias, pairs, out, 2e-5, name.endswith("_delta"))
+            if wrong:
+                raise SystemExit(f"{name}, case {index - 1} on {device}: {wrong}\n{shape} {params}")
+            worst = max(worst, float(np.abs(got["out"] - out).max() / np.abs(out).max()))
+        equal += 1
+    print(f"{name}: {equal} equal on reference and cpu, {close} near-ties drawn again, output to {worst:.1e}", flush=True)
+
+
+def main():
+    cases = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    for name in sys.argv[2:] or METHODS:
+        run(name, cases)
+
+
+if __name__ == "__main__":
+    main()
