@@ -33,6 +33,7 @@ typedef struct sf_param {
     const char *choices;  /* SF_CHOICE: "mean|max" */
     bool budget;          /* this parameter sets how much is computed: naming it in a config replaces target sparsities */
     bool file;            /* SF_STRING: path of a file that is read; results depend on its content too */
+    bool folder;          /* … or of a folder, of which all files are read */
     bool late;            /* younger than results that hold: no part of their keys while it has its default */
     const char *doc;      /* one line, with the unit */
 } sf_param;

@@ -107,6 +107,8 @@ static sf_status read_file(const char *path, char **text, size_t *bytes)
     return SF_OK;
 }
 
+sf_span sf_prose_shipped(void) { return (sf_span){shipped, (size_t)(shipped_end - shipped)}; }
+
 static sf_prose own;
 static sf_status own_status;
 static pthread_once_t once = PTHREAD_ONCE_INIT;

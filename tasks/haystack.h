@@ -36,6 +36,9 @@ typedef struct sf_prose {
 sf_status sf_prose_open(const char *path, sf_prose *out);
 void sf_prose_close(sf_prose *p);
 
+/* The whole text of the prose that comes with Frontier. */
+sf_span sf_prose_shipped(void);
+
 /* Appends words from … to − 1, one space between any two. Past its end the prose begins anew. */
 void sf_prose_add(const sf_prose *p, int from, int to, sf_text *out);
 

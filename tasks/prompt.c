@@ -253,5 +253,6 @@ void sf_sample_free(sf_sample *sample)
     free(sample->prompt);
     free(sample->answer_prefix);
     free(sample->answer);
+    free(sample->continuation);
     *sample = (sf_sample){0};
 }

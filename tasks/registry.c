@@ -25,7 +25,9 @@
     SF_TASK(ruler_cwe)                  \
     SF_TASK(ruler_fwe)                  \
     SF_TASK(ruler_qa_1)                 \
-    SF_TASK(ruler_qa_2)
+    SF_TASK(ruler_qa_2)                 \
+    /* others */                        \
+    SF_TASK(natural_text)
 
 #define SF_TASK(name) extern const sf_task sf_##name;
 TASKS

@@ -13,10 +13,10 @@
 #include "base/param.h"
 #include "base/status.h"
 
-enum { SF_TASK_ABI = 2 };
+enum { SF_TASK_ABI = 3 };
 
 /* Counts the tokens of the model's whole input for a user message: chat template, BOS and the generation prompt
- * included, and the words that its answer is begun with (NULL: none). Thread-safe. −1: failed, sf_error() says why. */
+ * included (of a `raw` task the text's own and BOS), and the words that its answer is begun with (NULL: none). Thread-safe. −1: failed, sf_error() says why. */
 typedef struct sf_token_counter {
     void *self;
     int (*count)(void *self, const char *text, size_t bytes, const char *answer_prefix);
@@ -45,6 +45,7 @@ typedef struct sf_request {
     int max_tokens; /* input length wanted: the sample counts 95 … 100 % of it */
     sf_token_counter tokens;
     sf_prompting prompting;
+    int output;     /* limit of generated tokens; 0: not known */
 } sf_request;
 
 typedef struct sf_sample {
@@ -55,6 +56,8 @@ typedef struct sf_sample {
     char **gold;                    /* expected answers, in order where order matters */
     char *answer;                   /* a perfect answer, as a model would write it, after the prefix (training data) */
     int context_begin, context_end; /* bytes of the prompt that are context (evidence and filler), for analysis */
+    char *continuation; /* what the source has after the prompt: divergence along a generation is then measured along this
+                           instead of what the dense model writes, as far as the output limit; NULL: there is none */
 } sf_sample;
 
 void sf_sample_free(sf_sample *sample); /* accepts zeroed ones */
@@ -74,6 +77,7 @@ typedef struct sf_task {
     int version;                               /* raise when samples or scores change: part of every cell's key */
     int output;                                /* default limit of generated tokens */
     bool high_dispersion, high_scope, natural; /* the study's axes of task difficulty */
+    bool raw; /* the model reads the prompt as it is, after BOS where one is due: no chat template */
     const sf_param *params;
     size_t params_size;
 

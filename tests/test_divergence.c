@@ -159,9 +159,77 @@ static void nothing_else_changes(void **state)
     }
 }
 
+/* A text is forced through all lanes, whatever the dense one would write and whatever stops: as at those tokens of a longer
+ * prompt. What lanes write by themselves stays. */
+static void along_a_continuation(void **state)
+{
+    (void)state;
+    enum { BEHIND = 9 };
+    for (int which = 0; which < SHAPES; which++) {
+        static measured sparse[2], alone[2], whole[2];
+        int32_t token[MOST_TOKENS];
+        world w;
+        open_world(&w, "cpu", 1, which);
+        fill_prompt(token, TOKENS + BEHIND, 6);
+        w.model->stop[w.model->stops++] = token[TOKENS + 2];
+        const arm window = {"sliding_window window=12", "sliding_window window=12"}, dense = {NULL, NULL};
+        set_measured(2, (const arm[]){window, dense}, sparse);
+        set_measured(2, (const arm[]){window, dense}, alone);
+        sf_lane lane[2] = {sparse[0].r.lane, sparse[1].r.lane};
+        const sf_job job = {.token = token, .tokens = TOKENS, .lanes = 2, .lane = lane, .continuation = token + TOKENS, .continuations = BEHIND};
+        OK(sf_engine_run(w.engine, 1, &job, &MEASURED));
+        run_measured(w.engine, token, TOKENS, &MEASURED, 2, alone);
+        sf_generation all = MEASURED;
+        all.divergence_rows = TOKENS + BEHIND;
+        set_measured(2, (const arm[]){{window.prefill, NULL}, dense}, whole);
+        run_measured(w.engine, token, TOKENS + BEHIND, &all, 2, whole);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(lane[i].divergences[SF_DECODE], BEHIND);
+            assert_int_equal(lane[i].outputs, alone[i].r.lane.outputs);
+            assert_memory_equal(lane[i].output, alone[i].r.output, (size_t)lane[i].outputs * sizeof *token);
+            for (int k = 0; k < BEHIND; k++) {
+                const sf_divergence *d = &sparse[i].generation[k], *e = &whole[i].prompt[TOKENS + k - 1];
+                assert_int_equal(d->position, TOKENS + k);
+                near(d->nll, e->nll, 1e-4, "nll");
+                near(d->dense_nll, e->dense_nll, 1e-4, "dense nll");
+                near(d->kl, e->kl, 1e-4, "kl");
+                assert_int_equal(d->rank, e->rank);
+            }
+        }
+        close_world(&w);
+    }
+}
+
+/* Scale and cap of logits change what is predicted, not what is likeliest. */
+static void scaled_and_capped(void **state)
+{
+    (void)state;
+    static measured m[1];
+    static float logit[MOST_TOKENS * VOCAB];
+    int32_t token[MOST_TOKENS];
+    world w;
+    open_world(&w, "cpu", 1, LLAMA);
+    w.model->config.logit_scale = 3, w.model->config.logit_softcap = 2;
+    fill_prompt(token, TOKENS, 8);
+    set_measured(1, (const arm[]){{NULL, NULL}}, m);
+    run_measured(w.engine, token, TOKENS, &MEASURED, 1, m);
+    OK(sf_engine_logits(w.engine, token, TOKENS, logit));
+    float most = 0;
+    for (int i = 0; i < ROWS; i++) {
+        const sf_divergence *d = &m->prompt[i];
+        const float *row = logit + (d->position - 1) * VOCAB;
+        double sum = 0;
+        for (int v = 0; v < VOCAB; v++) sum += exp((double)row[v]), most = fmaxf(most, fabsf(row[v]));
+        near(d->nll, log(sum) - (double)row[token[d->position]], 1e-4, "nll");
+    }
+    assert_true(most > 1 && most < 2);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(two_rows), cmocka_unit_test(dense_is_its_own_measure),
-                                       cmocka_unit_test(generation_as_prompt), cmocka_unit_test(nothing_else_changes)};
+                                       cmocka_unit_test(generation_as_prompt), cmocka_unit_test(nothing_else_changes),
+                                       cmocka_unit_test(along_a_continuation), cmocka_unit_test(scaled_and_capped)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

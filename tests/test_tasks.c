@@ -78,7 +78,7 @@ static void check_sample(const sf_task *task, const void *params, int length, co
     if (s->tokens > length || s->tokens < 0.95 * length)
         fail_msg("%s: %d tokens of %d (%.1f %%)", task->name, s->tokens, length, 100.0 * s->tokens / length);
     assert_true(s->gold_count > 0);
-    assert_true(0 < s->context_begin && s->context_begin <= s->context_end && s->context_end <= (int)strlen(s->prompt));
+    assert_true((task->raw || 0 < s->context_begin) && s->context_begin <= s->context_end && s->context_end <= (int)strlen(s->prompt));
     assert_false(isspace((unsigned char)s->prompt[strlen(s->prompt) - 1]));
     sf_score score;
     assert_int_equal(task->score(params, s, s->answer, &score), SF_OK);
@@ -269,6 +269,7 @@ static void samples_stay(void **state)
         {"ruler_fwe", 2, 0x15add931ba2467ef},
         {"ruler_qa_1", 3, 0x9b32328b6cef632f},
         {"ruler_qa_2", 3, 0x51e9a67d82ef92d2},
+        {"text", 1, 0x82c8a1f1cf6d9745},
     };
     int changed = 0;
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
@@ -479,6 +480,100 @@ static void haystack_files(void **state)
     free(params);
 }
 
+static void write_file(const char *folder, const char *name, const char *content, size_t bytes)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(content, 1, bytes, f), bytes);
+    fclose(f);
+}
+
+/* Stretches of a folder's files as they are, one after the other: what follows a prompt there is its continuation, and no two
+ * samples share a word. Each word of the files is a number of its own. */
+static void natural_texts(void **state)
+{
+    (void)state;
+    enum { WORDS = 9000, LENGTH = 400, OUTPUT = 40 };
+    const sf_task *task = task_named("text");
+    void *params = default_params(task);
+    char folder[] = "/tmp/sf_text_XXXXXX", file[64];
+    assert_non_null(mkdtemp(folder));
+    sf_text all = {0}, part = {0};
+    for (int i = 0; i < WORDS; i++) {
+        sf_text_format(&part, "w%05d%s", i, i % 97 == 96 ? "\n\n" : i % 3 ? "  " : "\n");
+        if (i % 3000 != 2999) continue;
+        snprintf(file, sizeof file, "%c.txt", 'a' + i / 3000);
+        write_file(folder, file, part.data, part.size);
+        if (all.size) sf_text_add(&all, "\n\n");
+        sf_text_bytes(&all, part.data, part.size);
+        sf_text_clear(&part);
+    }
+    write_file(folder, ".hidden", "\xff", 1); /* not looked at */
+    *(const char **)param(task, params, "file") = folder;
+
+    sf_request request = {.seed = 43, .max_tokens = LENGTH, .output = OUTPUT, .tokens = counter_fours};
+    int samples, seen[WORDS] = {0};
+    assert_int_equal(task->supply(params, &request, 1000, &samples), SF_OK);
+    assert_true(samples > 25 && samples < (int)all.size / 4 / LENGTH);
+    for (request.index = 0; request.index < samples; request.index++) {
+        sf_sample s = {0};
+        if (task->generate(params, &request, &s) != SF_OK) fail_msg("%s", sf_error());
+        check_sample(task, params, LENGTH, &s);
+        sf_text whole = {0};
+        sf_text_add(&whole, s.prompt);
+        sf_text_add(&whole, s.continuation);
+        assert_non_null(strstr(all.data, whole.data));
+        assert_true(isspace((unsigned char)s.continuation[0]));
+        assert_true(strlen(s.continuation) >= 4 * OUTPUT);
+        assert_memory_equal(s.continuation + strspn(s.continuation, " \n"), s.gold[0], strlen(s.gold[0]));
+        for (const char *at = whole.data; (at = strchr(at, 'w')); at++) assert_int_equal(seen[atoi(at + 1)]++, 0);
+        sf_text_free(&whole);
+        sf_sample_free(&s);
+    }
+    sf_sample s = {0};
+    assert_int_equal(task->generate(params, &request, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "stretches of 400 tokens"));
+    request.index = 0, request.max_tokens = 40000;
+    assert_int_equal(task->generate(params, &request, &s), SF_BAD_INPUT);
+    if (!strstr(sf_error(), "are too many: all of")) fail_msg("%s", sf_error());
+    request.max_tokens = LENGTH;
+    snprintf(file, sizeof file, "%s/a.txt", folder); /* one file alone, to its very end */
+    *(const char **)param(task, params, "file") = file;
+    request.max_tokens = 5700;
+    if (task->generate(params, &request, &s) != SF_OK) fail_msg("%s", sf_error());
+    check_sample(task, params, 5700, &s);
+    sf_sample_free(&s);
+
+    static const struct {
+        const char *content;
+        size_t bytes;
+        const char *message;
+    } bad[] = {{"", 0, "found an empty file"}, {" \n ", 3, "found blanks"}, {"x\ny\xe9z", 5, ":2: expected UTF-8 text, found byte 0xe9 at offset 3"},
+               {"a\0b", 3, "found byte 0x00"}};
+    for (int i = 0; i < 4; i++) {
+        write_file(folder, "a.txt", bad[i].content, bad[i].bytes);
+        assert_int_equal(task->generate(params, &request, &s), SF_BAD_INPUT);
+        if (!strstr(sf_error(), bad[i].message) || !strstr(sf_error(), "a.txt")) fail_msg("%s", sf_error());
+        assert_null(s.prompt);
+    }
+    for (const char *name = "abc"; *name; name++) {
+        snprintf(file, sizeof file, "%s/%c.txt", folder, *name);
+        unlink(file);
+    }
+    *(const char **)param(task, params, "file") = folder;
+    assert_int_equal(task->generate(params, &request, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "expected files in this folder, found none"));
+    snprintf(file, sizeof file, "%s/.hidden", folder);
+    unlink(file);
+    rmdir(folder);
+    assert_int_equal(task->generate(params, &request, &s), SF_IO);
+    sf_text_free(&all);
+    sf_text_free(&part);
+    free(params);
+}
+
 static void registry(void **state)
 {
     (void)state;
@@ -513,6 +608,7 @@ int main(void)
         cmocka_unit_test(own_words),
         cmocka_unit_test(depth),
         cmocka_unit_test(haystack_files),
+        cmocka_unit_test(natural_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

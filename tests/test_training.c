@@ -174,22 +174,22 @@ static void content(void **state)
     const sf_model *m = study.model[0];
     for (int i = 0; i < N; i += 7) {
         sf_sample sample;
-        int32_t *ids;
-        int n, tokens = (int)(got.offset[i + 1] - got.offset[i]);
+        sf_input asked;
+        int tokens = (int)(got.offset[i + 1] - got.offset[i]);
         const int32_t *row = got.tokens + got.offset[i];
-        if (sf_study_sample(&study, 0, got.task[i], got.length[i] > 1100, (int)got.sample[i], &sample, &ids, &n) != SF_OK)
+        if (sf_study_sample(&study, 0, got.task[i], got.length[i] > 1100, (int)got.sample[i], &sample, &asked) != SF_OK)
             fail_msg("%s", sf_error());
-        assert_int_equal(n, got.prompt[i]);
-        assert_memory_equal(row, ids, (size_t)n * sizeof *ids);
+        assert_int_equal(asked.tokens, got.prompt[i]);
+        assert_memory_equal(row, asked.id, (size_t)asked.tokens * sizeof *row);
         char *input, *answer;
-        assert_int_equal(sf_decode(m->tokenizer, row, n, false, &input), SF_OK);
+        assert_int_equal(sf_decode(m->tokenizer, row, asked.tokens, false, &input), SF_OK);
         assert_non_null(strstr(input, sample.prompt));
-        assert_int_equal(sf_decode(m->tokenizer, row + n, tokens - n, true, &answer), SF_OK);
+        assert_int_equal(sf_decode(m->tokenizer, row + asked.tokens, tokens - asked.tokens, true, &answer), SF_OK);
         assert_string_equal(answer, sample.answer);
         assert_int_equal(row[tokens - 1], got.stop);
         assert_string_equal(sf_token_text(m->tokenizer, got.stop), "<|im_end|>");
         check_whole(m, row, tokens);
-        free(input), free(answer), free(ids);
+        free(input), free(answer), free(asked.id);
         sf_sample_free(&sample);
     }
     sf_study_close(&study);

@@ -52,11 +52,10 @@ sf_status sf_stored_prompt(void *study, const sf_cell_info *cell, const sf_recor
     if (model < 0 || task < 0 || length < 0)
         return sf_fail(SF_BAD_INPUT, "the stored config has no such model, task or length");
     sf_sample sample;
-    int32_t *ids;
-    int n;
-    SF_TRY(sf_study_sample(study, model, task, length, record->sample, &sample, &ids, &n));
-    bool same = record->prompt_hash == XXH3_64bits(ids, (size_t)n * sizeof *ids);
-    free(ids);
+    sf_input input;
+    SF_TRY(sf_study_sample(study, model, task, length, record->sample, &sample, &input));
+    bool same = record->prompt_hash == XXH3_64bits(input.id, (size_t)input.tokens * sizeof *input.id);
+    free(input.id);
     if (same) *prompt = strdup(sample.prompt);
     sf_sample_free(&sample);
     if (!same) return sf_fail(SF_BAD_INPUT, "what the stored config makes here is not the prompt that was asked");

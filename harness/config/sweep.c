@@ -169,7 +169,7 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
         const char *path = p->file ? *(char *const *)((char *)spec->params + p->offset) : NULL;
         char hash[17];
         if (path) {
-            sf_status status = sf_file_hash(path, hash);
+            sf_status status = p->folder ? sf_files_hash(path, hash) : sf_file_hash(path, hash);
             if (status != SF_OK) {
                 json_decref(object);
                 return sf_blame(status, "%s:%d: %s.%s", node->file, node->line, spec->task->name, p->name);

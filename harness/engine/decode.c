@@ -238,16 +238,16 @@ static bool is_stop(const sf_batch *batch, int32_t token)
 
 static sf_status no_number(void) { return sf_fail(SF_BAD_INPUT, "no logit of the next token is a number (NaN)"); }
 
-/* Lanes that follow another are fed with its tokens. */
-static sf_status follow(lockstep *l)
+/* Lanes that follow another are fed with its tokens, and one that is forced with the sample's. It stands before its followers. */
+static sf_status follow(lockstep *l, int step)
 {
     for (int i = 0; i < l->rows; i++) {
-        const sf_lane *lane = l->sequence[i]->lane;
-        if (!lane->follows) continue;
+        const sf_sequence *s = l->sequence[i];
+        if (!s->lane->follows && !s->lane->forced) continue;
         if (l->input[i] < 0) return no_number();
         int r = 0;
-        while (l->sequence[r]->lane != lane->follows) r++;
-        l->input[i] = l->input[r];
+        while (s->lane->follows && l->sequence[r]->lane != s->lane->follows) r++;
+        l->input[i] = s->lane->forced ? s->prompt->job->continuation[step] : l->input[r];
     }
     return SF_OK;
 }
@@ -257,9 +257,10 @@ static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t token)
 {
     if (token < 0) return no_number();
     sf_lane *lane = s->lane;
-    lane->stopped = is_stop(batch, token);
+    const bool forced = (lane->follows ? lane->follows : lane)->forced; /* no token of a text ends it */
+    lane->stopped = !forced && is_stop(batch, token);
     if (!lane->stopped) lane->output[lane->outputs++] = token;
-    s->done = lane->stopped || lane->outputs == batch->how->max_output;
+    s->done = lane->stopped || lane->outputs == (forced ? s->prompt->job->continuations : batch->how->max_output);
     return SF_OK;
 }
 
@@ -323,7 +324,7 @@ static sf_status decode(lockstep *l)
         l->input[i] = s->prompt->token;
     }
     for (int step = 0;; step++) {
-        SF_TRY(follow(l));
+        SF_TRY(follow(l, step));
         for (int i = 0; i < l->rows; i++) SF_TRY(accept(batch, l->sequence[i], l->input[i]));
         close_ranks(l);
         if (l->rows == 0) return SF_OK;

@@ -24,10 +24,19 @@ static int find_dense(const sf_job *job)
     return i;
 }
 
-/* The lanes of one sample: the dense one, the others in their order, then those that follow. Returns how many. */
+static bool is_forced(const sf_job *job)
+{
+    bool any = false;
+    for (int i = 0; i < job->lanes; i++) any |= job->lane[i].divergence[SF_DECODE] != NULL;
+    return any && job->continuations > 0;
+}
+
+/* The lanes of one sample: the dense one, the others in their order, then the one that is fed with the continuation, and those
+ * that follow. Returns how many. */
 static int gather(const sf_job *job, const double *kept, int max_output, sf_lane *lane, int32_t *output, double *keeps)
 {
     int dense = find_dense(job), n = 1;
+    const sf_lane *leader = lane;
     lane[0] = dense < job->lanes ? job->lane[dense] : (sf_lane){.output = output};
     keeps[0] = 1;
     for (int i = 0; i < job->lanes; i++) {
@@ -36,11 +45,18 @@ static int gather(const sf_job *job, const double *kept, int max_output, sf_lane
         lane[n].divergence[SF_DECODE] = NULL;
         keeps[n++] = kept ? kept[i] : 1;
     }
+    if (is_forced(job)) {
+        lane[n] = (sf_lane){.forced = true, .output = output + (int64_t)n * max_output,
+                            .divergence = {[SF_DECODE] = lane[0].divergence[SF_DECODE]}};
+        lane[0].divergence[SF_DECODE] = NULL;
+        leader = &lane[n];
+        keeps[n++] = 1;
+    }
     for (int i = 0; i < job->lanes; i++) {
         const sf_lane *l = &job->lane[i];
         if (i == dense || !l->divergence[SF_DECODE]) continue;
         lane[n] = (sf_lane){.prefill = l->prefill, .decode = l->decode, .prefill_params = l->prefill_params,
-                            .decode_params = l->decode_params, .follows = lane, .output = output + (int64_t)n * max_output,
+                            .decode_params = l->decode_params, .follows = leader, .output = output + (int64_t)n * max_output,
                             .divergence = {[SF_DECODE] = l->divergence[SF_DECODE]}};
         keeps[n++] = kept ? kept[i] : 1;
     }
@@ -50,7 +66,7 @@ static int gather(const sf_job *job, const double *kept, int max_output, sf_lane
 sf_status sf_company_open(int jobs, const sf_job *job, const sf_generation *how, const double *kept, sf_company *out)
 {
     int64_t most = 0;
-    for (int j = 0; j < jobs; j++) most += 2 * job[j].lanes + 1;
+    for (int j = 0; j < jobs; j++) most += 2 * job[j].lanes + 2;
     *out = (sf_company){.jobs = jobs, .asked = job, .job = calloc((size_t)jobs, sizeof *out->job),
                         .lane = calloc((size_t)most, sizeof *out->lane), .kept = calloc((size_t)most, sizeof *out->kept),
                         .output = calloc((size_t)most * (size_t)how->max_output, sizeof *out->output)};
@@ -78,11 +94,13 @@ void sf_company_settle(const sf_company *company)
         const sf_job *asked = &company->asked[j], *ran = &company->job[j];
         if (ran->lane == asked->lane) continue;
         int dense = find_dense(asked), n = 1, follower = dense < asked->lanes ? asked->lanes : asked->lanes + 1;
+        const bool forced = is_forced(asked);
+        const int leader = forced ? follower++ : 0;
         for (int i = 0; i < asked->lanes; i++) {
             sf_divergence *decode = asked->lane[i].divergence[SF_DECODE];
             asked->lane[i] = ran->lane[i == dense ? 0 : n++];
             asked->lane[i].divergence[SF_DECODE] = decode;
-            if (i != dense && decode) asked->lane[i].divergences[SF_DECODE] = ran->lane[follower++].divergences[SF_DECODE];
+            if (decode) asked->lane[i].divergences[SF_DECODE] = ran->lane[i == dense ? leader : follower++].divergences[SF_DECODE];
         }
     }
 }
@@ -123,12 +141,6 @@ sf_divergence sf_divergence_of(const float *dense, const float *lane, int vocab,
                            .nll = (float)(lanes - (double)lane[token]), .dense_nll = (float)(whole - (double)dense[token])};
 }
 
-/* Where tokens are chosen, a scale of all logits changes nothing; here it does. */
-static void scale(const sf_model_config *c, float *logit, int64_t rows)
-{
-    for (int64_t i = 0; c->logit_scale != 0 && i < rows * c->vocab; i++) logit[i] *= c->logit_scale;
-}
-
 static void add(sf_lane *lane, sf_phase phase, sf_divergence d)
 {
     if (lane->divergence[phase]) lane->divergence[phase][lane->divergences[phase]++] = d;
@@ -154,9 +166,12 @@ static sf_status predict(sf_batch *batch, sf_prompt *prompt)
         SF_TRY(b->ops->download(b, prompt->predicted + (int64_t)at * c->vocab, batch->predicted,
                                 sf_bytes(SF_F32, (int64_t)rows * c->vocab)));
     }
-    scale(c, prompt->predicted, prompt->predictions);
+    sf_transformer_finish_logits(c, prompt->predicted, prompt->predictions);
     return SF_OK;
 }
+
+/* Token i behind the prompt; -1: the dense lane's likeliest. */
+static int32_t known(const sf_job *job, int i) { return i < job->continuations ? job->continuation[i] : -1; }
 
 /* Hands the prompt's lanes what is between it and the sample's dense prompt. */
 static void compare(const sf_batch *batch, const sf_prompt *prompt)
@@ -166,7 +181,7 @@ static void compare(const sf_batch *batch, const sf_prompt *prompt)
     sf_divergence between[prompt->predictions];
 #pragma omp parallel for schedule(static)
     for (int i = 0; i <= last; i++) {
-        int32_t row = prompt->predict_row[i], token = i < last ? prompt->job->token[row + 1] : -1;
+        int32_t row = prompt->predict_row[i], token = i < last ? prompt->job->token[row + 1] : known(prompt->job, 0);
         between[i] = sf_divergence_of(dense->predicted + (int64_t)i * vocab, prompt->predicted + (int64_t)i * vocab, vocab,
                                       row + 1, token);
     }
@@ -221,14 +236,15 @@ sf_status sf_batch_diverge(sf_batch *batch, int rows, sf_sequence *const *sequen
     float *logit = malloc(bytes);
     if (!logit) return sf_fail(SF_NO_MEMORY, "no memory for logits of %d lanes", rows);
     sf_status status = b->ops->download(b, logit, batch->logits, bytes);
-    if (status == SF_OK) scale(batch->config, logit, rows);
+    if (status == SF_OK) sf_transformer_finish_logits(batch->config, logit, rows);
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < (status == SF_OK ? rows : 0); i++) {
         if (!sequence[i]->lane->divergence[SF_DECODE]) continue;
         int r = dense_row(sequence, i);
+        const sf_job *job = sequence[i]->prompt->job;
         add(sequence[i]->lane, SF_DECODE,
-            sf_divergence_of(logit + (int64_t)r * vocab, logit + (int64_t)i * vocab, vocab,
-                             sequence[i]->prompt->job->tokens + step + 1, next[r]));
+            sf_divergence_of(logit + (int64_t)r * vocab, logit + (int64_t)i * vocab, vocab, job->tokens + step + 1,
+                             sequence[r]->lane->forced ? known(job, step + 1) : next[r]));
     }
     free(logit);
     batch->looking += sf_batch_clock(b) - began;

@@ -1,15 +1,16 @@
 /* Divergence: a lane's predictions held against the dense model's after the same tokens.
  *
  * At rows of the prompt both have read the same tokens anyway. Along the generation the dense lane writes, and a lane that
- * follows it, beside the one that goes its own way, is fed with what the dense one wrote. Nothing of it is counted or timed
+ * follows it, beside the one that goes its own way, is fed with what the dense one wrote. Where a sample has a continuation, a
+ * second dense lane is fed with that, and is the one that is followed. Nothing of it is counted or timed
  * as a lane's own. */
 #ifndef SF_ENGINE_DIVERGENCE_H
 #define SF_ENGINE_DIVERGENCE_H
 
 #include "harness/engine/batch.h"
 
-/* Samples with the lanes that divergence calls for: a dense one first, and one that follows it for each lane that wants to
- * be compared along the generation. */
+/* Samples with the lanes that divergence calls for: a dense one first, where there is a continuation one that is fed with it, and
+ * one that follows for each lane that wants to be compared along the generation. */
 typedef struct sf_company {
     int jobs;
     const sf_job *asked;
@@ -30,7 +31,7 @@ sf_status sf_batch_predict(sf_batch *batch, const sf_wave *wave);
 /* Divergence of a step: sequence [rows] of the logits at hand, next [rows] their likeliest tokens. */
 sf_status sf_batch_diverge(sf_batch *batch, int rows, sf_sequence *const *sequence, int step, const int32_t *next);
 
-/* Of two rows of logits [vocab]. token: what is predicted; < 0: the dense model's likeliest. */
+/* Of two rows of logits [vocab], scaled and capped. token: what is predicted; < 0: the dense model's likeliest. */
 sf_divergence sf_divergence_of(const float *dense, const float *lane, int vocab, int position, int32_t token);
 
 #endif

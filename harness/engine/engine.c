@@ -1,6 +1,5 @@
 #include "harness/engine/engine.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,10 +87,13 @@ static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int ma
     if (max_output - 1 > engine->model.positions.max_tokens - job->tokens)
         return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", job->tokens,
                        max_output, engine->model.positions.max_tokens);
-    for (int i = 0; i < job->tokens; i++)
-        if (job->token[i] < 0 || job->token[i] >= c->vocab)
-            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i,
-                           job->token[i], c->vocab - 1);
+    if (job->continuations > max_output)
+        return sf_fail(SF_BAD_INPUT, "a continuation of %d tokens, expected at most the output limit, %d", job->continuations, max_output);
+    for (int i = 0; i < job->tokens + job->continuations; i++) {
+        const int32_t token = i < job->tokens ? job->token[i] : job->continuation[i - job->tokens];
+        if (token < 0 || token >= c->vocab)
+            return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, token, c->vocab - 1);
+    }
     return SF_OK;
 }
 
@@ -258,11 +260,7 @@ static sf_status logits(sf_batch *batch, float *out)
         int64_t rows = wave.rows - row < piece ? wave.rows - row : piece;
         SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
         SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
-        /* Where tokens are chosen, a scale of all logits changes nothing. */
-        for (int64_t i = row * c->vocab; i < (row + rows) * c->vocab; i++) {
-            if (c->logit_scale != 0) out[i] *= c->logit_scale;
-            if (c->logit_softcap != 0) out[i] = c->logit_softcap * tanhf(out[i] / c->logit_softcap);
-        }
+        sf_transformer_finish_logits(c, out + row * c->vocab, rows);
     }
     return SF_OK;
 }

@@ -10,7 +10,7 @@
 typedef struct sf_divergence {
     int position;  /* of the token that is predicted, from 0 on, the prompt's first */
     int rank;      /* of the dense model's likeliest token among this lane's logits; 1: they agree */
-    float nll;     /* -log p(token): in prefill the prompt's own token, in decode the one that the dense lane generates */
+    float nll;     /* -log p(token): in prefill the prompt's own token, in decode the continuation's, or the one that the dense lane generates */
     float dense_nll; /* that of the dense model */
     float kl;      /* KL(dense ‖ lane) over the whole vocabulary */
 } sf_divergence;
@@ -30,6 +30,7 @@ typedef struct sf_lane {
     const sf_method *prefill, *decode; /* decode: a method with `compress` or `decode` hooks */
     const void *prefill_params, *decode_params;
     const struct sf_lane *follows; /* a lane of the same sample whose tokens this one is fed with; NULL: with its own */
+    bool forced;                   /* it is fed with the sample's continuation, and ends with that */
 
     /* out, caller-provided arrays */
     int32_t *output;           /* [max_output] generated ids, the stop token not included */
@@ -39,7 +40,7 @@ typedef struct sf_lane {
     sf_picture *picture[SF_PHASES]; /* NULL: not wanted; written whole, in decode once there is a step */
     sf_divergence *divergence[SF_PHASES]; /* NULL: not wanted; [divergence_rows] at rows of the prompt, one drawn from each of
                                              as many equal stretches; [max_output] along what the dense lane generates,
-                                             its stop token included */
+                                             its stop token included, or along the sample's continuation */
     int divergences[SF_PHASES];           /* how many there are */
     int outputs;
     bool stopped; /* by a stop token; else cut off at the limit */
@@ -54,6 +55,9 @@ typedef struct sf_job {
     const int32_t *token; /* [tokens] host */
     int tokens, lanes;
     sf_lane *lane; /* [lanes] */
+    const int32_t *continuation; /* [continuations] what follows the tokens in their source, at most max_output: divergence in
+                                    decode is along this; none: along what the dense lane generates */
+    int continuations;
 } sf_job;
 
 typedef struct sf_generation {

@@ -491,3 +491,10 @@ sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, in
 {
     IN_PARTS(t, logits_of, hidden, rows, logits, work);
 }
+
+void sf_transformer_finish_logits(const sf_model_config *c, float *logits, int64_t rows)
+{
+    for (int64_t i = 0; c->logit_scale != 0 && i < rows * c->vocab; i++) logits[i] *= c->logit_scale;
+    for (int64_t i = 0; c->logit_softcap != 0 && i < rows * c->vocab; i++)
+        logits[i] = c->logit_softcap * tanhf(logits[i] / c->logit_softcap);
+}

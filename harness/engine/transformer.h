@@ -79,9 +79,11 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
                                 sf_workspace *work);
 
-/* logits [rows, vocab] f32 */
+/* logits [rows, vocab] f32, without the model's scale and cap on them: where the largest is chosen, these change nothing. */
 sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, int64_t rows, float *logits,
                                 sf_workspace *work);
+/* These, in host memory. */
+void sf_transformer_finish_logits(const sf_model_config *config, float *logits, int64_t rows);
 
 /* Element `n` of an array in the activation dtype. */
 static inline void *sf_activation_at(const sf_backend *b, const void *array, int64_t n)

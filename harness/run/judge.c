@@ -57,12 +57,12 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
     SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, text));
     sf_score score;
     SF_TRY(sf_task_score(task->task, task->params, &t->sample, *text, &score));
-    *r = (sf_record){.sample = t->index, .input_tokens = t->tokens, .output_tokens = lane->outputs,
+    *r = (sf_record){.sample = t->index, .input_tokens = t->input.tokens, .output_tokens = lane->outputs,
                      .parsed = score.parsed, .truncated = !lane->stopped,
                      .strict = score.strict, .reference = score.reference, .meter = lane->meter,
                      .prediction = *text, .gold = t->gold, .depth = depth_of(&t->sample),
-                     .prompt_hash = XXH3_64bits(t->ids, (size_t)t->tokens * sizeof *t->ids)};
-    while (model->bos >= 0 && r->bos_tokens < t->tokens && t->ids[r->bos_tokens] == model->bos) r->bos_tokens++;
+                     .prompt_hash = XXH3_64bits(t->input.id, (size_t)t->input.tokens * sizeof *t->input.id)};
+    while (model->bos >= 0 && r->bos_tokens < t->input.tokens && t->input.id[r->bos_tokens] == model->bos) r->bos_tokens++;
     const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
     const sf_method *evicts = lane->decode && lane->decode->compress ? lane->decode : NULL;
     for (int p = 0; p < SF_PHASES; p++) {
@@ -74,7 +74,7 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
         r->diverged[p] = mean_divergence(lane, (sf_phase)p);
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
-        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->tokens, .batch = 1, .density = density,
+        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->input.tokens, .batch = 1, .density = density,
                                                     .method = method[p], .params = params[p], .evicts = evicts,
                                                     .evicts_params = params[SF_DECODE]}, &cost);
         if (!(cost.paper >= 0 && cost.exact >= 0) || isinf(cost.paper) || isinf(cost.exact))

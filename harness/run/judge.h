@@ -7,9 +7,9 @@
 
 /* A sample at hand, whose lanes stand at [first, first + lanes) of all at hand. */
 typedef struct sf_taken {
-    int index, first, lanes, tokens;
+    int index, first, lanes;
     sf_sample sample;
-    int32_t *ids; /* [tokens] */
+    sf_input input;
     char *gold;   /* expected answers, as JSON */
 } sf_taken;
 

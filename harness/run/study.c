@@ -37,6 +37,8 @@ static sf_status open_model(const sf_model_spec *spec, bool weights, sf_model **
     return sf_blame(sf_model_chat(*out, spec->chat), "%s", spec->path);
 }
 
+static const char NO_TEMPLATE[] = "\"none\"";
+
 static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, bool weights, const sf_model *model)
 {
     if (weights && !model->weights.embedding.data)
@@ -72,6 +74,13 @@ static sf_status understand(const sf_model *model, struct sf_understood *out)
     return SF_OK;
 }
 
+static bool any_task(const sf_sweep *s, bool raw)
+{
+    bool any = false;
+    for (int t = 0; t < s->tasks; t++) any |= s->task[t].task->raw == raw;
+    return any;
+}
+
 /* Opens the models of `sweep`, which the study then owns. */
 static sf_status open_study(const char *config, sf_sweep *sweep, bool weights, sf_study *out)
 {
@@ -79,13 +88,16 @@ static sf_status open_study(const char *config, sf_sweep *sweep, bool weights, s
     int n = out->sweep->models;
     out->model = calloc((size_t)n, sizeof *out->model);
     out->understood = weights ? calloc((size_t)n, sizeof *out->understood) : NULL;
+    out->plain = any_task(sweep, true) ? calloc((size_t)n, sizeof *out->plain) : NULL;
     const char **hash = calloc((size_t)n, sizeof *hash);
-    sf_status status = out->model && hash && (out->understood || !weights)
+    sf_status status = out->model && hash && (out->understood || !weights) && (out->plain || !any_task(sweep, true))
                            ? SF_OK
                            : sf_fail(SF_NO_MEMORY, "%s: no memory for its models", config);
     for (int i = 0; status == SF_OK && i < n; i++) {
         status = open_model(&out->sweep->model[i], weights, &out->model[i]);
+        if (status == SF_OK && !out->model[i]->chat && !any_task(sweep, false)) status = sf_model_chat(out->model[i], NO_TEMPLATE);
         if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], weights, out->model[i]);
+        if (status == SF_OK && out->plain) status = sf_chat_open(out->model[i]->chat_files, NO_TEMPLATE, &out->plain[i]);
         if (status == SF_OK && weights) status = understand(out->model[i], &out->understood[i]);
         if (status == SF_OK) hash[i] = out->model[i]->hash;
     }
@@ -137,7 +149,9 @@ sf_status sf_study_only(sf_study *study, const char *text)
 void sf_study_close(sf_study *study)
 {
     for (int i = 0; study->model && i < study->sweep->models; i++) sf_model_close(study->model[i]);
+    for (int i = 0; study->plain && i < study->sweep->models; i++) sf_chat_free(study->plain[i]);
     free(study->model);
+    free(study->plain);
     free(study->understood);
     sf_plan_free(&study->plan);
     sf_sweep_free(study->sweep);
@@ -145,13 +159,13 @@ void sf_study_close(sf_study *study)
 }
 
 /* What the model reads: a user message in its template, and the beginning of its answer, if it is begun for it. */
-static sf_status encode_input(const sf_model *m, const char *text, size_t bytes, const char *prefix, int32_t **ids, int *n)
+static sf_status encode_input(const sf_model *m, const sf_chat *chat, const char *text, size_t bytes, const char *prefix, int32_t **ids, int *n)
 {
-    SF_TRY(sf_chat_encode(m->chat, m->tokenizer, text, bytes, ids, n));
+    SF_TRY(sf_chat_encode(chat, m->tokenizer, text, bytes, ids, n));
     if (!prefix) return SF_OK;
     int32_t *begun = NULL, *grown = NULL;
     int more = 0;
-    sf_status status = sf_chat_encode_answer(m->chat, m->tokenizer, prefix, strlen(prefix), &begun, &more);
+    sf_status status = sf_chat_encode_answer(chat, m->tokenizer, prefix, strlen(prefix), &begun, &more);
     if (status == SF_OK && !(grown = realloc(*ids, ((size_t)*n + (size_t)more + 1) * sizeof *grown)))
         status = sf_fail(SF_NO_MEMORY, "no memory for %d tokens", *n + more);
     if (status == SF_OK) {
@@ -169,45 +183,70 @@ static sf_status encode_input(const sf_model *m, const char *text, size_t bytes,
 /* Counts, and keeps the tokens of the text it counted last: that is mostly the sample's own. */
 struct counter {
     const sf_model *model;
+    const sf_chat *chat;
     int32_t *ids;
     int n;
     size_t bytes;
     XXH128_hash_t hash; /* of the text; a task begins all answers of a sample alike */
 };
 
+static struct counter counter_of(const sf_study *study, int model, const sf_task *task)
+{
+    const sf_model *m = study->model[model];
+    return (struct counter){.model = m, .chat = task->raw ? study->plain[model] : m->chat};
+}
+
 static int count_input(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
     struct counter *c = self;
     free(c->ids);
-    if (encode_input(c->model, text, bytes, answer_prefix, &c->ids, &c->n) != SF_OK) return c->ids = NULL, -1;
+    if (encode_input(c->model, c->chat, text, bytes, answer_prefix, &c->ids, &c->n) != SF_OK) return c->ids = NULL, -1;
     c->bytes = bytes;
     c->hash = XXH3_128bits(text, bytes);
     return c->n;
 }
 
+/* The sample and what follows it, as one text: cut where the sample's tokens end. */
+static sf_status encode_whole(const struct counter *c, const sf_sample *sample, int output, sf_input *out)
+{
+    size_t before = strlen(sample->prompt), after = strlen(sample->continuation);
+    char *whole = malloc(before + after + 1);
+    int n = 0;
+    if (!whole) return sf_fail(SF_NO_MEMORY, "no memory for a text of %zu bytes", before + after);
+    memcpy(whole, sample->prompt, before);
+    memcpy(whole + before, sample->continuation, after + 1);
+    sf_status status = encode_input(c->model, c->chat, whole, before + after, sample->answer_prefix, &out->id, &n);
+    free(whole);
+    if (status != SF_OK) return status;
+    out->tokens = n < sample->tokens ? n : sample->tokens;
+    out->behind = n - out->tokens < output ? n - out->tokens : output;
+    return SF_OK;
+}
+
 /* Tokens of a sample's input, moved out of the counter if it has them. */
-static sf_status take_input(struct counter *c, const sf_sample *sample, int32_t **ids, int *n)
+static sf_status take_input(struct counter *c, const sf_sample *sample, int output, sf_input *out)
 {
     size_t bytes = strlen(sample->prompt);
+    *out = (sf_input){0};
+    if (sample->continuation) return encode_whole(c, sample, output, out);
     if (!c->ids || bytes != c->bytes || !XXH128_isEqual(c->hash, XXH3_128bits(sample->prompt, bytes)))
-        return encode_input(c->model, sample->prompt, bytes, sample->answer_prefix, ids, n);
-    *ids = c->ids;
-    *n = c->n;
+        return encode_input(c->model, c->chat, sample->prompt, bytes, sample->answer_prefix, &out->id, &out->tokens);
+    out->id = c->ids;
+    out->tokens = c->n;
     c->ids = NULL;
     return SF_OK;
 }
 
-sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
-                          int *n)
+sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, sf_input *input)
 {
     const sf_sweep *s = study->sweep;
     const sf_task_spec *spec = &s->task[task];
-    struct counter counter = {.model = study->model[model]};
-    const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length],
+    struct counter counter = counter_of(study, model, spec->task);
+    const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length], .output = spec->output,
                                 .tokens = {&counter, count_input}, .prompting = spec->prompting};
     memset(out, 0, sizeof *out);
     sf_status status = sf_task_generate(spec->task, spec->params, &request, out);
-    if (status == SF_OK && ids) status = take_input(&counter, out, ids, n);
+    if (status == SF_OK && input) status = take_input(&counter, out, spec->output, input);
     free(counter.ids);
     if (status != SF_OK) {
         sf_sample_free(out);
@@ -228,8 +267,8 @@ sf_status sf_study_supply(const sf_study *study, int model, int task, int length
     const sf_task_spec *spec = &s->task[task];
     *samples = most;
     if (!spec->task->supply) return SF_OK;
-    struct counter counter = {.model = study->model[model]};
-    const sf_request request = {.seed = s->seed, .max_tokens = s->length[length], .tokens = {&counter, count_input},
+    struct counter counter = counter_of(study, model, spec->task);
+    const sf_request request = {.seed = s->seed, .max_tokens = s->length[length], .output = spec->output, .tokens = {&counter, count_input},
                                 .prompting = spec->prompting};
     sf_status status = sf_task_supply(spec->task, spec->params, &request, most, samples);
     free(counter.ids);
@@ -239,7 +278,7 @@ sf_status sf_study_supply(const sf_study *study, int model, int task, int length
 static sf_status try_sample(const sf_study *study, const sf_cell *cell, int *samples)
 {
     sf_sample sample;
-    SF_TRY(sf_study_sample(study, cell->model, cell->task, cell->length, 0, &sample, NULL, NULL));
+    SF_TRY(sf_study_sample(study, cell->model, cell->task, cell->length, 0, &sample, NULL));
     sf_sample_free(&sample);
     return sf_study_supply(study, cell->model, cell->task, cell->length, study->sweep->samples, samples);
 }
@@ -443,12 +482,11 @@ static sf_status write_prompts(void *user)
     sf_status status = SF_OK;
     for (int m = 0; status == SF_OK && m < study->sweep->models; m++) {
         sf_sample sample;
-        int32_t *ids;
-        int n;
-        status = sf_study_sample(study, m, 0, 0, 0, &sample, &ids, &n);
+        sf_input input;
+        status = sf_study_sample(study, m, 0, 0, 0, &sample, &input);
         if (status != SF_OK) break;
-        json_object_set_new(all, study->sweep->model[m].label, ends_of(study->model[m]->tokenizer, ids, n));
-        free(ids);
+        json_object_set_new(all, study->sweep->model[m].label, ends_of(study->model[m]->tokenizer, input.id, input.tokens));
+        free(input.id);
         sf_sample_free(&sample);
     }
     if (status == SF_OK && (json_dumpf(all, p->to, JSON_COMPACT) != 0 || fflush(p->to) != 0))

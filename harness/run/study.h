@@ -15,8 +15,16 @@ typedef struct sf_study {
     struct sf_understood {
         char positions[256], doubts[1024];
     } *understood;      /* [models] kept with results; NULL: texts alone */
+    struct sf_chat **plain; /* [models] of tasks that are read without a template; NULL: there are none */
     sf_plan plan;
 } sf_study;
+
+/* A sample as its model reads it. */
+typedef struct sf_input {
+    int32_t *id; /* [tokens + behind] malloc'ed */
+    int tokens;  /* of the prompt */
+    int behind;  /* that follow in the sample's source, at most the output limit */
+} sf_input;
 
 /* Opens models (mapped, not read), checks that every length fits them, and unrolls the plan. */
 sf_status sf_study_open(const char *config, int sets, const char *const *set, sf_study *out);
@@ -29,9 +37,8 @@ void sf_study_close(sf_study *study);
 /* Leaves of the plan the cells that are chosen (harness/store/where.h) alone. Error: none is, or the choice is none. */
 sf_status sf_study_only(sf_study *study, const char *where);
 
-/* Sample `index` of a task for a model at a length, and its tokens: what the model reads. ids may be NULL. */
-sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, int32_t **ids,
-                          int *n);
+/* Sample `index` of a task for a model at a length, and what the model reads. input may be NULL. */
+sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, sf_input *input);
 
 /* How many samples of a task for a model at a length there are of which none repeats another, at most `most`. */
 sf_status sf_study_supply(const sf_study *study, int model, int task, int length, int most, int *samples);

@@ -151,7 +151,7 @@ static sf_status fit_lane(struct work *w, const sf_taken *t, int i)
     const int output = w->study->sweep->task[cell->task].output;
     const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
     for (int p = 0; p < SF_PHASES; p++)
-        SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, t->tokens, output, &w->params[i][p]));
+        SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, t->input.tokens, output, &w->params[i][p]));
     sf_lane *lane = &w->lane[i];
     lane->prefill = arm[SF_PREFILL] ? arm[SF_PREFILL]->method : NULL;
     lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
@@ -215,7 +215,9 @@ static sf_status run_lanes(struct work *w)
         for (int j = at; j < w->takings; j++) {
             const sf_taken *t = &w->taken[j];
             int first = t->first > done ? t->first : done;
-            w->job[jobs++] = (sf_job){t->ids, t->tokens, t->first + t->lanes - first, w->lane + first};
+            w->job[jobs++] = (sf_job){.token = t->input.id, .tokens = t->input.tokens, .lanes = t->first + t->lanes - first,
+                                      .lane = w->lane + first, .continuation = t->input.id + t->input.tokens,
+                                      .continuations = t->input.behind};
         }
         sf_fit fit;
         SF_TRY(sf_fit_memory(c, &w->backend, jobs, w->job, &how, w->kept + done, w->memory_limit, &fit));
@@ -287,7 +289,7 @@ static sf_status fit_lanes(struct work *w, sf_taken *t)
 static void drop_taken(sf_taken *t)
 {
     free(t->gold);
-    free(t->ids);
+    free(t->input.id);
     sf_sample_free(&t->sample);
 }
 
@@ -312,7 +314,7 @@ static sf_status take_sample(struct work *w, sf_cells g, int index)
     tell_pending(w, g, t);
     if (!t->lanes) return SF_OK;
     take_all_in_hand(w, g, index);
-    sf_status made = sf_study_sample(w->study, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->ids, &t->tokens);
+    sf_status made = sf_study_sample(w->study, g.cell->model, g.cell->task, g.cell->length, index, &t->sample, &t->input);
     if (made != SF_OK) return sf_worker_fail_all(w, g, index, made);
     w->takings++;
     t->gold = gold_json(&t->sample);

@@ -1,9 +1,10 @@
 """Divergence against PyTorch: NLL, KL, agreement and rank of dense and of sinks-and-window attention, in both phases.
 
-    python3 tests/peers/divergence.py [MODEL] [--tokens 2048] [--samples 2] [--output 32]
+    python3 tests/peers/divergence.py [MODEL] [--task niah|text] [--tokens 2048] [--samples 2] [--output 32]
 
 MODEL is a Hugging Face folder (models/frontier-mini/s) or SmolLM2's GGUF file. `frontier run` measures; transformers computes
-the same models in fp32 with masks made by hand: what it generates under the dense one is forced through the others. The rows
+the same models in fp32 with masks made by hand: what it generates under the dense one is forced through the others; of the task
+`text`, which no template is around, what follows in the text. The rows
 of a prompt are those that harness/engine/batch.c draws. Needs torch, transformers 5, xxhash, and build/frontier. Prints a row
 for each cell and measure; exits 1 if one differs by more than 1e-4, or a method of whole budget is not dense."""
 import argparse
@@ -60,7 +61,7 @@ def frontier(*arguments):
 def sweep(folder, a):
     methods = {phase: [{"streaming": {"sinks": SINKS, "local": w}} for w in WINDOWS] for phase in ("prefill", "decode")}
     config = folder / "c.yaml"
-    config.write_text(json.dumps(dict(name="c", models=[str(pathlib.Path(a.model).resolve())], tasks=["niah"],
+    config.write_text(json.dumps(dict(name="c", models=[str(pathlib.Path(a.model).resolve())], tasks=[a.task],
                                       lengths=[a.tokens], methods=methods, answer="direct", samples=a.samples, seed=SEED,
                                       output=a.output, measures=["score", {"divergence": ROWS}])))
     frontier("run", config, "-o", folder / "c.h5")
@@ -96,6 +97,7 @@ def measures(dense, lane, targets):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=str(ROOT / "models/frontier-mini/s"))
+    parser.add_argument("--task", choices=["niah", "text"], default="niah")
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--output", type=int, default=32)
@@ -108,13 +110,17 @@ def main():
         config, rows = sweep(pathlib.Path(folder), a)
         for sample in range(a.samples):
             shown = json.loads(frontier("show", "--json", config, "-i", sample))
-            text = tokenizer.apply_chat_template([dict(role="user", content=shown["prompt"])], tokenize=False,
-                                                 add_generation_prompt=True)
-            ids = tokenizer(text, add_special_tokens=False).input_ids
+            if a.task == "text":
+                behind = tokenizer(shown["prompt"] + shown["continuation"]).input_ids
+                ids, behind = behind[:shown["tokens"]], behind[shown["tokens"]:][:a.output]
+            else:
+                text = tokenizer.apply_chat_template([dict(role="user", content=shown["prompt"])], tokenize=False,
+                                                     add_generation_prompt=True)
+                ids, behind = tokenizer(text, add_special_tokens=False).input_ids, None
             mine = [r for r in rows if int(r["sample"]) == sample]
             assert str(xxhash.xxh3_64_intdigest(np.array(ids, np.int32).tobytes())) == mine[0]["prompt_hash"], "other tokens"
-            n, whole = len(ids), list(ids)
-            for _ in range(a.output):
+            n, whole = len(ids), list(ids) + (behind or [])
+            for _ in range(0 if behind else a.output):
                 whole.append(int(logits(model, whole, mask(len(whole), n, 10**9, "prefill"))[-1].argmax()))
                 if whole[-1] in stops:
                     break
