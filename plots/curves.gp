@@ -1,6 +1,6 @@
 # Curves of score (or another value) against sparsity, in panels. Sparsity runs on a logarithmic scale of what is left:
-# 0.5, 0.75, 0.875 stand at equal distances. Set above: title[], panel_n, series[], dashed[], reference[], reference_error[],
-# missing[], ylabel_text, ymin, ymax, ystep, percent, logarithmic, columns.
+# 0.5, 0.75, 0.875 stand at equal distances. Set above: title[], panel_n, series[], dashed[], reference[], reference_low[],
+# reference_high[], missing[], ylabel_text, ymin, ymax, ystep, percent, logarithmic, columns.
 
 rows = int((panel_n + columns - 1) / columns)
 if (percent) { left_mm = 16.0 }
@@ -21,10 +21,10 @@ do for [panel = 1:panel_n] {
     if (panel > panel_n - columns) { set xlabel 'Sparsity (executed)' offset 0, 0.5 } else { unset xlabel }
     in(s, v) = (column('panel_id') == panel && column('series_id') == s) ? v : NaN
     value = percent ? 100.0 : 1.0
-    ref = reference[panel] * value; band = reference_error[panel] * value
-    if (ref == ref && band == band) { set object 1 rectangle from graph 0, first ref - band to graph 1, first ref + band fillcolor rgb '#e8e8e8' fillstyle solid noborder behind }
+    ref = reference[panel] * value; ref_low = reference_low[panel] * value; ref_high = reference_high[panel] * value
+    if (ref_low == ref_low && ref_high == ref_high) { set object 1 rectangle from graph 0, first ref_low to graph 1, first ref_high fillcolor rgb '#e8e8e8' fillstyle solid noborder behind }
     plot ref with lines dashtype 3 linewidth 0.8 linecolor rgb colour[8], \
-        for [s = 1:series_n] csv using (in(s, x(column('sparsity')))):(column('value') * value):(column('standard_error') * value) with yerrorbars pointtype 0 linewidth 0.5 linecolor rgb hue(s), \
+        for [s = 1:series_n] csv using (in(s, x(column('sparsity')))):(column('value') * value):(column('low') * value):(column('high') * value) with yerrorbars pointtype 0 linewidth 0.5 linecolor rgb hue(s), \
         for [s = 1:series_n] csv using (in(s, x(column('sparsity')))):(column('value') * value) with linespoints dashtype 1 + dashed[s] pointtype (dashed[s] ? mark(s) - 1 : mark(s)) pointsize 0.7 linewidth 0.9 linecolor rgb hue(s)
     unset label; unset object
 }

@@ -25,7 +25,7 @@ do for [p = 1:phase_n] {
         csv = name.'.csv'
         plot csv using (on(here(column('cost')))):(column('score')) with lines linewidth 2.5 linecolor rgb '#c8c8c8', \
             for [m = 1:model_n] for [a = 2:arm_n] csv using (of(m, a, here(column('cost')))):(column('score')) with lines linewidth 0.4 linecolor rgb hue(by_model ? m : a - 1), \
-            csv using (on(here(column('cost')))):(column('score')):(column('standard_error')) with yerrorbars pointtype 0 linewidth 0.5 linecolor rgb grey, \
+            csv using (on(here(column('cost')))):(column('score')):(column('low')):(column('high')) with yerrorbars pointtype 0 linewidth 0.5 linecolor rgb grey, \
             for [m = 1:model_n] for [a = 1:arm_n] csv using (off(of(m, a, here(column('cost'))))):(column('score')) with points pointtype hollow(mark_of[a]) pointsize (a == 1 ? 0.8 : 0.55) linewidth 0.6 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1)), \
             for [m = 1:model_n] for [a = 1:arm_n] csv using (on(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(mark_of[a]) pointsize 0.8 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1))
         unset label

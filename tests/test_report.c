@@ -744,7 +744,7 @@ static void test_same_cost(void **state)
         int on = 0;
         for (char *line = strchr(csv, '\n') + 1; !strncmp(line, "prefill,1024", 12); line = strchr(line, '\n') + 1) {
             char mark;
-            assert_int_equal(sscanf(line, "prefill,1024,%*[^,],%*[^,],%*[^,],%*[^,],%*f,%*f,%*[^,],%*[^,],%*[^,],%c", &mark),
+            assert_int_equal(sscanf(line, "prefill,1024,%*[^,],%*[^,],%*[^,],%*[^,],%*f,%*f,%*[^,],%*[^,],%*[^,],%*[^,],%c", &mark),
                              1);
             on += mark == '1';
         }
@@ -1170,9 +1170,9 @@ static void test_divergence_figure(void **state)
     int rows = 0;
     for (char *rest = strchr(csv, '\n') + 1, *line; *(line = strsep(&rest, "\n"));) {
         char panel[64], arm[64];
-        double sparsity, value, error, sum = 0;
+        double sparsity, value, low, high, sum = 0;
         int cells, samples, seen = 0;
-        assert_int_equal(sscanf(line, "%63[^,],%63[^,],%lf,%lf,%lf,%d,%d", panel, arm, &sparsity, &value, &error, &cells, &samples), 7);
+        assert_int_equal(sscanf(line, "%63[^,],%63[^,],%lf,%lf,%lf,%lf,%d,%d", panel, arm, &sparsity, &value, &low, &high, &cells, &samples), 8);
         const bool decode = !strcmp(arm, "quest");
         if ((!decode && strcmp(arm, "vertical_slash") != 0) || strcmp(panel, "mean over tasks") != 0) continue;
         for (int c = 0; c < results.cells; c++) {
@@ -1185,7 +1185,7 @@ static void test_divergence_figure(void **state)
         }
         assert_int_equal(cells, seen);
         near(value, sum / seen, 1e-4, "divergence");
-        assert_true(error > 0 && error < value);
+        assert_true(0 < low && low < value && value < high);
         rows++;
     }
     assert_true(rows > 4);
@@ -1236,7 +1236,7 @@ static void test_report_files(void **state)
     for (char *line = strchr(csv, '\n') + 1; !strncmp(line, "prefill,1024", 12); line = strchr(line, '\n') + 1) {
         double cost, score;
         char on;
-        assert_int_equal(sscanf(line, "prefill,1024,%*[^,],%*[^,],%*[^,],%*[^,],%lf,%lf,%*[^,],%*[^,],%*[^,],%c", &cost,
+        assert_int_equal(sscanf(line, "prefill,1024,%*[^,],%*[^,],%*[^,],%*[^,],%lf,%lf,%*[^,],%*[^,],%*[^,],%*[^,],%c", &cost,
                                 &score, &on),
                          3);
         if (on != '1') continue;
@@ -1460,6 +1460,70 @@ static void same_number(const json_t *columns, const json_t *row, const char *na
     csv_at(csv, line, column, text);
     if (json_is_null(value) ? *text : fabs(json_number_value(value) - atof(text)) > 1e-9 * fabs(atof(text)))
         fail_msg("%s of line %d: %.9g in the page, %s in the CSV", name, line, json_number_value(value), text);
+}
+
+/* The line of a CSV text that begins so. */
+static int row_of(const char *csv, const char *begin)
+{
+    const char *at = csv;
+    for (int row = -1; at && *at; row++, at = strchr(at, '\n') + 1)
+        if (!strncmp(at, begin, strlen(begin))) return row;
+    fail_msg("no line begins with %s", begin);
+    return 0;
+}
+
+static double csv_number(const char *csv, const char *begin, const char *column)
+{
+    char text[128];
+    csv_at(csv, row_of(csv, begin), column, text);
+    return atof(text);
+}
+
+/* A figure's bars are the intervals of the tables, of a point and of what it loses; and so they are there where all scores are
+ * alike, and where there is one. */
+static void test_bars(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *figure, *row, *point;
+        enum { SCORE, DROP, LOSS } kind;
+    } rows[] = {
+        {"frontier", "decode,4096,mini-8m,quest,", "mini-8m,4096,quest,", SCORE},
+        {"frontier", "prefill,1024,mini-8m,dense,", "mini-8m,1024,dense,", SCORE},
+        {"tasks", "niah,dense,", "mini-8m,niah,4096,dense,", SCORE},
+        {"lengths_absolute", "quest,4096 tokens,", "mini-8m,4096,quest,", DROP},
+        {"lengths", "quest,4096 tokens,", "mini-8m,4096,quest,", LOSS},
+    };
+    const int sizes[] = {1, 5, 12};
+    for (int k = 0; k < 6; k++) {
+        const bool alike = k >= 3;
+        struct synthetic s = {.models = 1, .tasks = 2, .lengths = 2, .levels = 1, .samples = sizes[k % 3], .decode = true, .gain = 1};
+        make_results(&s);
+        for (int c = 0; c < results.cells; c++)
+            for (int i = 0; i < s.samples; i++) {
+                if (alike) results.record[c][i].strict = 0.75;
+                if (results.cell[c].length == 1024 && !strcmp(results.cell[c].task, "niah")) results.cell[c].task_label = "niah_short";
+            }
+        sf_report_options o = {.folder = report_folder(), .figures = "frontier,tasks,lengths,lengths_absolute", .formats = "svg"};
+        OK(sf_report(&results, &o));
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+            char name[64];
+            snprintf(name, sizeof name, "report/figures/%s.csv", rows[r].figure);
+            char *figure = slurp(name), *table = slurp(strchr(rows[r].point, ',')[1] == 'n' ? "report/tables/tasks.csv" : "report/tables/scores.csv");
+            const double low = csv_number(figure, rows[r].row, "low"), high = csv_number(figure, rows[r].row, "high");
+            if (rows[r].kind == SCORE) {
+                near(low, csv_number(table, rows[r].point, "low"), 2e-5, "lower end of a score");
+                near(high, csv_number(table, rows[r].point, "high"), 2e-5, "upper end of a score");
+            } else {
+                const double dense = rows[r].kind == LOSS ? csv_number(table, "mini-8m,4096,dense,", "score") : 1;
+                near(low, -csv_number(table, rows[r].point, "difference_high") / dense, 2e-5, "lower end of a loss");
+                near(high, fmin(1, -csv_number(table, rows[r].point, "difference_low") / dense), 2e-5, "upper end of a loss");
+            }
+            const double least = 1 - pow(0.025, 1.0 / (2 * s.samples)); /* that so many alike leave open on one side */
+            if (!(high - low >= 0.4 * least)) fail_msg("%s: %d samples, from %g to %g", rows[r].figure, s.samples, low, high);
+            free(figure), free(table);
+        }
+    }
 }
 
 /* Every number of the page's charts is one of the tables'. */
@@ -1893,6 +1957,7 @@ int main(void)
         TEST(test_patterns),
         TEST(test_depth),
         TEST(test_divergence_figure),
+        TEST(test_bars),
         TEST(test_partial_results),
         TEST(test_report_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);

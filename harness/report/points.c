@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool same_level(const double *a, const double *b)
+bool sf_same_level(const double *a, const double *b)
 {
     for (int p = 0; p < SF_PHASES; p++)
         if (!(a[p] == b[p] || (isnan(a[p]) && isnan(b[p])))) return false;
@@ -25,7 +25,7 @@ const sf_point *sf_view_find(const sf_view *v, int model, int length, int arm, d
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
         if (p->model == model && p->length == length && p->arm == arm &&
-            same_level(p->sparsity, (const double[SF_PHASES]){[SF_PREFILL] = prefill, [SF_DECODE] = decode}))
+            sf_same_level(p->sparsity, (const double[SF_PHASES]){[SF_PREFILL] = prefill, [SF_DECODE] = decode}))
             return p;
     }
     return NULL;
@@ -73,7 +73,7 @@ int sf_arm_levels(const sf_view *v, int arm, int most, double (*level)[SF_PHASES
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
         int at = 0;
-        while (at < n && !same_level(level[at], p->sparsity)) at++;
+        while (at < n && !sf_same_level(level[at], p->sparsity)) at++;
         if (p->arm != arm || at < n || n == most) continue;
         for (at = n++; at > 0 && (level[at - 1][0] > p->sparsity[0] ||
                                   (level[at - 1][0] == p->sparsity[0] && level[at - 1][1] > p->sparsity[1]));
@@ -173,65 +173,11 @@ int sf_cell_differences(const sf_results *r, int cell, int minus, double *differ
     return n;
 }
 
-/* Mean of the paired differences and the square of its standard error (NAN for one pair); returns how many pairs. */
-static int mean_difference(const sf_results *r, int cell, int minus, double *mean, double *square)
+int sf_cell_mean_difference(const sf_results *r, int cell, int minus, double *mean)
 {
-    int n = 0;
-    double x, sum = 0, squares = 0;
-    for (int i = 0, j = 0; next_pair(r, cell, minus, &i, &j, &x); n++) sum += x;
+    int n = 0, i = 0, j = 0;
+    double x, sum = 0;
+    for (; next_pair(r, cell, minus, &i, &j, &x); n++) sum += x;
     *mean = n ? sum / n : NAN;
-    for (int i = 0, j = 0; next_pair(r, cell, minus, &i, &j, &x);) squares += (x - *mean) * (x - *mean);
-    *square = n > 1 ? squares / (n - 1) / n : NAN;
     return n;
-}
-
-sf_average sf_view_average(const sf_view *v, const sf_selection *s)
-{
-    sf_average a = {0};
-    double error = 0, loss_error = 0, drop_error = 0;
-    int points = 0, compared = 0;
-    for (int i = 0; i < v->points; i++) {
-        const sf_point *p = &v->point[i], *dense;
-        if (p->arm != s->arm || !same_level(p->sparsity, s->sparsity) || (s->model >= 0 && p->model != s->model) ||
-            (s->length >= 0 && p->length != s->length))
-            continue;
-        double score = 0, variance = 0, of_dense = 0, own = 0, difference = 0;
-        int n = 0, both = 0;
-        dense = sf_view_dense(v, p);
-        for (int t = 0; t < v->tasks; t++) {
-            int c = p->cell[t], hard = v->task[t].dispersion || v->task[t].scope;
-            if (c < 0 || (s->task >= 0 && t != s->task) || (s->hard >= 0 && hard != s->hard)) continue;
-            score += v->mean[c];
-            variance += v->error[c] * v->error[c];
-            a.samples += v->results->records[c];
-            n++;
-            if (!dense || dense->cell[t] < 0) continue;
-            double mean, square;
-            if (!mean_difference(v->results, c, dense->cell[t], &mean, &square)) continue;
-            difference += square;
-            of_dense += v->mean[dense->cell[t]];
-            own += v->mean[dense->cell[t]] + mean;
-            both++;
-        }
-        if (!n) continue;
-        a.cells += n;
-        a.score += score / n;
-        error += variance / n / n;
-        a.sparsity += sf_point_sparsity(v, p);
-        points++;
-        if (!both || !(of_dense > 0)) continue;
-        a.loss += (of_dense - own) / of_dense;
-        loss_error += difference / (of_dense * of_dense); /* the dense mean taken as known */
-        a.drop += (of_dense - own) / both;
-        drop_error += difference / both / both;
-        compared++;
-    }
-    a.score = points ? a.score / points : NAN;
-    a.error = points ? sqrt(error) / points : NAN;
-    a.sparsity = points ? a.sparsity / points : NAN;
-    a.loss = compared ? a.loss / compared : NAN;
-    a.loss_error = compared ? sqrt(loss_error) / compared : NAN;
-    a.drop = compared ? a.drop / compared : NAN;
-    a.drop_error = compared ? sqrt(drop_error) / compared : NAN;
-    return a;
 }

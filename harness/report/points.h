@@ -8,6 +8,8 @@
 
 /* NULL: not run. */
 const sf_point *sf_view_find(const sf_view *view, int model, int length, int arm, double prefill, double decode);
+/* Whether two points ask for the same sparsities. */
+bool sf_same_level(const double *a, const double *b);
 /* The dense point of a point's model and length; NULL: none. */
 const sf_point *sf_view_dense(const sf_view *view, const sf_point *point);
 /* The dense cell of a sparse cell's model, task and length; -1: none. */
@@ -48,22 +50,7 @@ double sf_cell_unparsed(const sf_results *r, int cell);
 /* Paired differences of two cells, sample by sample, where both were given the same prompt: how many, in `difference`
  * (room for the fewer of both). */
 int sf_cell_differences(const sf_results *r, int cell, int minus, double *difference);
-
-/* A mean over cells that a selection names, each task of each point weighing the same. -1: all. */
-typedef struct sf_selection {
-    int model, length, task, arm;
-    int hard;                   /* 0: tasks of low dispersion and scope, 1: the others, -1: all */
-    double sparsity[SF_PHASES]; /* requested */
-} sf_selection;
-
-typedef struct sf_average {
-    int cells, samples;
-    double score, error;     /* strict, and its standard error */
-    double sparsity;         /* as executed, in the arm's phase */
-    double loss, loss_error; /* (dense - sparse) / dense of each (model, length), averaged; over cells that both have */
-    double drop, drop_error; /* dense - sparse */
-} sf_average;
-
-sf_average sf_view_average(const sf_view *view, const sf_selection *selection);
+/* Their mean (NAN for none); returns how many. */
+int sf_cell_mean_difference(const sf_results *r, int cell, int minus, double *mean);
 
 #endif

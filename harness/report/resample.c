@@ -138,32 +138,59 @@ static int by_group(const void *a, const void *b, void *results)
 
 static const double level = 0.95;
 
-static void add_replicates(const sf_view *v, int cell, double weight, double *sum)
-{
-    const float *replicate = v->replicate + (size_t)cell * v->resamples;
-    for (int b = 0; b < v->resamples; b++) sum[b] += weight * replicate[b];
-}
+/* A weighted sum of means as it grows: its replicates, and what its interval stands on. */
+struct total {
+    double *replicate; /* [2 * resamples], of which the second half is room to work in */
+    int means, fewest;
+    double least, most, down, up; /* bounds; how far an unseen observation beside those of one mean alone can move it */
+};
 
-static void add_mean(sf_basis *basis, int samples, double mean)
+static struct total nothing(const sf_view *v, double *replicate)
 {
-    bool first = !basis->means++;
-    if (first || samples < basis->fewest) basis->fewest = samples;
-    basis->lowest = first ? mean : fmin(basis->lowest, mean);
-    basis->highest = first ? mean : fmax(basis->highest, mean);
-}
-
-/* Interval of a point's score: a mean of means. */
-static void judge_score(const sf_view *v, sf_point *point, double *replicate)
-{
-    sf_basis basis = {.least = 0, .most = 1};
     memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
+    return (struct total){.replicate = replicate};
+}
+
+/* Adds the mean of a cell's scores, or of its differences to cell `minus` (-1: none), over so many samples. */
+static void add_mean(const sf_view *v, int cell, int minus, int samples, double mean, double weight, struct total *to)
+{
+    const float *of_cell = v->replicate + (size_t)cell * v->resamples;
+    const float *of_minus = minus < 0 ? NULL : v->replicate + (size_t)minus * v->resamples;
+    /* Replicates are of all samples that each has: moved to those that both have. */
+    const double least = of_minus ? -1 : 0, aside = of_minus ? mean - (v->mean[cell] - v->mean[minus]) : 0;
+    for (int b = 0; b < v->resamples; b++) to->replicate[b] += weight * (of_cell[b] - (of_minus ? of_minus[b] : 0) + aside);
+    to->fewest = to->means++ && to->fewest < samples ? to->fewest : samples;
+    to->least += weight * least;
+    to->most += weight;
+    to->down = fmax(to->down, weight * (mean - least));
+    to->up = fmax(to->up, weight * (1 - mean));
+}
+
+static void scale(const sf_view *v, double by, struct total *t)
+{
+    for (int b = 0; b < v->resamples; b++) t->replicate[b] *= by;
+    t->least *= by, t->most *= by, t->down *= by, t->up *= by;
+}
+
+/* Leaves nothing of the replicates. */
+static void interval(const sf_view *v, const struct total *t, double *low, double *high)
+{
+    const sf_basis basis = {.means = t->means, .fewest = t->fewest, .least = t->least, .most = t->most,
+                            .lowest = t->most - t->means * t->up, .highest = t->least + t->means * t->down};
+    sf_interval_bounded(v->resamples, t->replicate, &basis, level, low, high);
+}
+
+/* Of the mean over a point's tasks; `in` [tasks]: over these of them, NULL: all. */
+static void score_interval(const sf_view *v, const sf_point *point, const bool *in, double *replicate, double *low, double *high)
+{
+    int tasks = 0;
+    struct total total = nothing(v, replicate);
+    for (int t = 0; t < v->tasks; t++) tasks += point->cell[t] >= 0 && (!in || in[t]);
     for (int t = 0; t < v->tasks; t++) {
         int c = point->cell[t];
-        if (c < 0) continue;
-        add_mean(&basis, v->results->records[c], v->mean[c]);
-        add_replicates(v, c, 1.0 / point->tasks, replicate);
+        if (c >= 0 && (!in || in[t])) add_mean(v, c, -1, v->results->records[c], v->mean[c], 1.0 / tasks, &total);
     }
-    sf_interval_bounded(v->resamples, replicate, &basis, level, &point->low, &point->high);
+    interval(v, &total, low, high);
 }
 
 /* Difference of a point to dense over the tasks that both have: its interval and its test. */
@@ -174,11 +201,10 @@ static sf_status judge_difference(const sf_view *v, sf_point *point, const sf_po
     if (!difference) return no_memory();
     int n = 0, common = 0;
     double of_dense = 0;
-    sf_basis basis = {.least = -1, .most = 1};
     for (int t = 0; t < v->tasks; t++)
         if (point->cell[t] >= 0 && dense->cell[t] >= 0)
             common += sf_cell_differences(r, point->cell[t], dense->cell[t], difference) > 0;
-    memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
+    struct total total = nothing(v, replicate);
     for (int t = 0; t < v->tasks && common; t++) {
         int c = point->cell[t], d = dense->cell[t];
         int pairs = c >= 0 && d >= 0 ? sf_cell_differences(r, c, d, difference + n) : 0;
@@ -190,19 +216,14 @@ static sf_status judge_difference(const sf_view *v, sf_point *point, const sf_po
         }
         sum += mean / common;
         of_dense += v->mean[d] / common;
-        add_replicates(v, c, 1.0 / common, replicate);
-        add_replicates(v, d, -1.0 / common, replicate);
-        /* Replicates are of all samples that each has: moved to those that both have. */
-        double aside = (mean - (v->mean[c] - v->mean[d])) / common;
-        for (int b = 0; b < v->resamples; b++) replicate[b] += aside;
-        add_mean(&basis, pairs, mean);
+        add_mean(v, c, d, pairs, mean, 1.0 / common, &total);
         n += pairs;
     }
     sf_status status = SF_OK;
     if (common) {
         sf_verdict *x = &point->verdict;
         *x = (sf_verdict){.tasks = common, .samples = n, .dense = of_dense, .difference = sum, .p_holm = NAN};
-        sf_interval_bounded(v->resamples, replicate, &basis, level, &x->low, &x->high);
+        interval(v, &total, &x->low, &x->high);
         status = sf_sign_flip_test(n, difference, FLIPS, seed, &x->p);
     }
     free(difference);
@@ -215,7 +236,7 @@ static sf_status judge(const sf_view *v, sf_point *point, const sf_point *whole,
     const sf_point *dense = sf_view_dense(v, whole);
     double *replicate = malloc(2 * (size_t)v->resamples * sizeof *replicate);
     if (!replicate) return no_memory();
-    judge_score(v, point, replicate);
+    score_interval(v, point, NULL, replicate, &point->low, &point->high);
     sf_status status = dense && dense != whole ? judge_difference(v, point, dense, seed, replicate) : SF_OK;
     free(replicate);
     return status;
@@ -229,18 +250,14 @@ static sf_status judge_cell(const sf_view *v, int cell)
     double *replicate = malloc(2 * (size_t)v->resamples * sizeof *replicate);
     if (!replicate) return no_memory();
     if (n) {
-        memset(replicate, 0, (size_t)v->resamples * sizeof *replicate);
-        add_replicates(v, cell, 1, replicate);
-        sf_interval_bounded(v->resamples, replicate, &(sf_basis){.means = 1, .fewest = n, .least = 0, .most = 1}, level,
-                            &v->low[cell], &v->high[cell]);
+        struct total total = nothing(v, replicate);
+        add_mean(v, cell, -1, n, v->mean[cell], 1, &total);
+        interval(v, &total, &v->low[cell], &v->high[cell]);
     }
     if (x->tasks) {
-        double aside = x->difference - (v->mean[cell] - v->mean[dense]);
-        for (int b = 0; b < v->resamples; b++) replicate[b] = aside;
-        add_replicates(v, cell, 1, replicate);
-        add_replicates(v, dense, -1, replicate);
-        sf_interval_bounded(v->resamples, replicate, &(sf_basis){.means = 1, .fewest = x->samples, .least = -1, .most = 1}, level,
-                            &x->low, &x->high);
+        struct total total = nothing(v, replicate);
+        add_mean(v, cell, dense, x->samples, x->difference, 1, &total);
+        interval(v, &total, &x->low, &x->high);
     }
     free(replicate);
     return SF_OK;
@@ -278,7 +295,8 @@ sf_status sf_view_bootstrap(sf_view *v, int resamples, uint64_t seed)
     double *p = malloc(((size_t)v->points + 1) * 2 * sizeof *p);
     v->resamples = resamples;
     v->replicate = malloc(((size_t)r->cells * resamples + 1) * sizeof *v->replicate);
-    sf_status status = order && group && p && v->replicate ? sf_view_test(v) : no_memory();
+    v->room = malloc(2 * (size_t)resamples * sizeof *v->room);
+    sf_status status = order && group && p && v->replicate && v->room ? sf_view_test(v) : no_memory();
     if (status != SF_OK) goto done;
     for (int c = 0; c < r->cells; c++)
         if (r->records[c]) order[n++] = c;
@@ -326,4 +344,67 @@ done:
     free(group);
     free(p);
     return status;
+}
+
+/* ---- Averages ---- */
+
+void sf_point_interval(const sf_view *v, const sf_point *point, const bool *in, double *low, double *high)
+{
+    score_interval(v, point, in, v->room, low, high);
+}
+
+static bool selected(const sf_selection *s, const sf_point *p)
+{
+    return p->arm == s->arm && sf_same_level(p->sparsity, s->sparsity) && (s->model < 0 || p->model == s->model) &&
+           (s->length < 0 || p->length == s->length);
+}
+
+/* The next task, from *t on, in which the point has a cell that the selection names and of which there is something to average:
+ * its mean, over how many samples; 0: no more. */
+static int next_cell(const sf_view *v, const sf_selection *s, sf_averaged of, const sf_point *p, const sf_point *dense, int *t,
+                     double *mean)
+{
+    for (; *t < v->tasks; ++*t) {
+        int c = p->cell[*t], d = dense ? dense->cell[*t] : -1, hard = v->task[*t].dispersion || v->task[*t].scope;
+        if (c < 0 || (s->task >= 0 && *t != s->task) || (s->hard >= 0 && hard != s->hard)) continue;
+        *mean = v->mean[c];
+        int samples = of == SF_SCORE ? v->results->records[c] : d < 0 ? 0 : sf_cell_mean_difference(v->results, c, d, mean);
+        if (samples) return samples;
+    }
+    return 0;
+}
+
+sf_average sf_view_average(const sf_view *v, const sf_selection *s, sf_averaged of)
+{
+    sf_average a = {.value = NAN, .low = NAN, .high = NAN, .sparsity = NAN};
+    int points = 0, samples;
+    double sum = 0, sparsity = 0, mean;
+    struct total total = nothing(v, v->room);
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (!selected(s, p)) continue;
+        const sf_point *dense = of == SF_SCORE ? NULL : sf_view_dense(v, p);
+        int n = 0;
+        double of_dense = 0;
+        for (int t = 0; next_cell(v, s, of, p, dense, &t, &mean); t++, n++) of_dense += dense ? v->mean[dense->cell[t]] : 1;
+        if (!n || !(of_dense > 0)) continue;
+        double weight = 1 / (of == SF_LOSS ? of_dense : n);
+        for (int t = 0; (samples = next_cell(v, s, of, p, dense, &t, &mean)); t++) {
+            add_mean(v, p->cell[t], dense ? dense->cell[t] : -1, samples, mean, weight, &total);
+            sum += weight * mean;
+            a.samples += v->results->records[p->cell[t]];
+        }
+        a.cells += n;
+        sparsity += sf_point_sparsity(v, p);
+        points++;
+    }
+    if (!points) return a;
+    scale(v, 1.0 / points, &total);
+    interval(v, &total, &a.low, &a.high);
+    a.value = sum / points;
+    a.sparsity = sparsity / points;
+    if (of == SF_SCORE) return a;
+    const double low = a.low;
+    a.value = -a.value, a.low = -a.high, a.high = of == SF_LOSS ? fmin(1, -low) : -low; /* no more than all is lost */
+    return a;
 }

@@ -378,5 +378,6 @@ void sf_view_free(sf_view *v)
         free(v->heap);
     }
     free(v->replicate);
+    free(v->room);
     *v = (sf_view){0};
 }

@@ -66,6 +66,7 @@ typedef struct sf_view {
     sf_verdict *verdict;  /* [cells] against the dense cell; tasks 0 before sf_view_test() and where there is none */
     int resamples;
     float *replicate; /* [cells, resamples] Bayesian bootstrap of the means; NULL until sf_view_bootstrap() */
+    double *room;     /* [2 * resamples] for who reads intervals, one at a time; likewise */
     int left_out;     /* cells that stand where another one stands */
     void *heap;
 } sf_view;

@@ -33,17 +33,16 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     int panels = 0, series = 0;
     const char **panel = calloc((size_t)v->arms * 2, sizeof *panel), **name = panel + v->arms;
     bool *dashed = calloc((size_t)v->arms, sizeof *dashed);
-    double *reference = calloc((size_t)v->arms * 2, sizeof *reference);
+    sf_average *reference = calloc((size_t)v->arms, sizeof *reference);
     if (!panel || !dashed || !reference) {
         free(panel), free(dashed), free(reference);
         return sf_fail(SF_NO_MEMORY, "out of memory for a figure");
     }
-    sf_average dense = sf_view_average(v, &(sf_selection){.model = -1, .length = -1, .task = -1, .hard = -1});
+    sf_average dense = sf_view_average(v, &(sf_selection){.model = -1, .length = -1, .task = -1, .hard = -1}, SF_SCORE);
     sf_curves c = {.panel = panel,
                    .name = name,
                    .dashed = dashed,
                    .reference = reference,
-                   .reference_error = reference + v->arms,
                    .ylabel = "Score (mean over tasks)"};
     sf_curves_begin(plot, &c);
     for (int a = 1; a < v->arms; a++) {
@@ -53,8 +52,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         while (at < panels && strcmp(panel[at], method_of(&v->arm[a])) != 0) at++;
         if (at == panels) {
             panel[panels] = method_of(&v->arm[a]);
-            reference[panels] = dense.score;
-            reference[v->arms + panels++] = dense.error;
+            reference[panels++] = dense;
         }
         dashed[series] = v->arm[a].sparse[SF_DECODE];
         name[series] = v->arm[a].label;
@@ -62,8 +60,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         for (int k = 0; k < levels; k++) {
             sf_selection s = {
                 .model = -1, .length = -1, .task = -1, .arm = a, .hard = -1, .sparsity = {level[k][0], level[k][1]}};
-            sf_average x = sf_view_average(v, &s);
-            sf_curves_row(plot, &c, at, series, x.sparsity, x.score, x.error, x.cells, x.samples);
+            sf_average x = sf_view_average(v, &s, SF_SCORE);
+            sf_curves_row(plot, &c, at, series, &x);
         }
         series++;
     }
@@ -72,7 +70,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_curves_end(plot, &c);
     fprintf(plot->caption,
             "Settings of a method against each other: score against executed sparsity, means over models, lengths "
-            "and tasks. Bars and the band around dense: standard errors.");
+            "and tasks. Bars and the band around dense: 95 %% intervals.");
     free(panel), free(dashed), free(reference);
     return SF_OK;
 }

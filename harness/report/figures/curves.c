@@ -3,52 +3,50 @@
 
 void sf_curves_begin(sf_plot *plot, sf_curves *c)
 {
-    fprintf(plot->csv, "panel,series,sparsity,value,standard_error,cells,samples,panel_id,series_id\n");
+    fprintf(plot->csv, "panel,series,sparsity,value,low,high,cells,samples,panel_id,series_id\n");
     c->low = INFINITY;
     c->high = -INFINITY;
 }
 
-static void widen(sf_curves *c, double value, double error)
+static void widen(sf_curves *c, const sf_average *x)
 {
-    error = isnan(error) ? 0 : error;
-    if (isnan(value) || (c->logarithmic && value <= 0)) return;
-    if (c->logarithmic) error = 0;
-    c->negative |= value < 0;
-    c->low = fmin(c->low, value - error);
-    c->high = fmax(c->high, value + error);
+    if (isnan(x->value) || (c->logarithmic && x->value <= 0)) return;
+    c->negative |= x->value < 0;
+    c->low = fmin(c->low, c->logarithmic ? x->value : fmin(x->value, x->low)); /* fmin() passes over NAN */
+    c->high = fmax(c->high, c->logarithmic ? x->value : fmax(x->value, x->high));
 }
 
-void sf_curves_row(sf_plot *plot, sf_curves *c, int panel, int series, double sparsity, double value, double error,
-                   int cells, int samples)
+void sf_curves_row(sf_plot *plot, sf_curves *c, int panel, int series, const sf_average *x)
 {
-    if (isnan(value) || isnan(sparsity)) return;
-    sf_csv_row(plot->csv, "ssfffdddd", c->panel[panel], series < 0 ? "dense" : c->name[series], sparsity, value, error,
-               cells, samples, panel + 1, series + 1);
-    widen(c, value, error);
-    if (sparsity < 1) plot->xmax = fmax(plot->xmax, -log2(1 - sparsity));
+    if (isnan(x->value) || isnan(x->sparsity)) return;
+    sf_csv_row(plot->csv, "ssffffdddd", c->panel[panel], series < 0 ? "dense" : c->name[series], x->sparsity, x->value, x->low,
+               x->high, x->cells, x->samples, panel + 1, series + 1);
+    widen(c, x);
+    if (x->sparsity < 1) plot->xmax = fmax(plot->xmax, -log2(1 - x->sparsity));
 }
 
 void sf_curves_end(sf_plot *plot, sf_curves *c)
 {
     enum { MOST = 256 };
     const char *empty[MOST];
-    double dashed[MOST], nothing[MOST];
+    double dashed[MOST], reference[MOST], low_of[MOST], high_of[MOST];
     int panels = c->panels < MOST ? c->panels : MOST, series = c->series < MOST ? c->series : MOST, longest = 5,
-        reference = 0;
-    for (int i = 0; i < MOST; i++) empty[i] = "", nothing[i] = NAN;
+        has_reference = 0;
+    for (int i = 0; i < MOST; i++) empty[i] = "", reference[i] = low_of[i] = high_of[i] = NAN;
     for (int i = 0; i < series; i++) {
         dashed[i] = c->dashed && c->dashed[i];
         if ((int)strlen(c->name[i]) > longest) longest = (int)strlen(c->name[i]);
     }
     for (int i = 0; i < panels && c->reference; i++) {
-        widen(c, c->reference[i], c->reference_error ? c->reference_error[i] : 0);
-        reference |= !isnan(c->reference[i]);
+        widen(c, &c->reference[i]);
+        reference[i] = c->reference[i].value, low_of[i] = c->reference[i].low, high_of[i] = c->reference[i].high;
+        has_reference |= !isnan(reference[i]);
     }
     int columns = c->columns ? c->columns : panels <= 1 ? 1 : panels <= 4 ? 2 : panels <= 9 ? 3 : 4;
     int rows = (panels + columns - 1) / columns;
     plot->template = "curves";
     plot->width = columns <= 2 ? 84 : 174;
-    sf_set_legend(plot, series + reference, longest);
+    sf_set_legend(plot, series + has_reference, longest);
     plot->height += 14 + rows * (columns == 1 ? 48 : columns == 2 ? 32 : 42) + (rows - 1) * 10;
     double step = c->high - c->low > 0.5 ? 0.1 : 0.05, low = c->low, high = c->high;
     if (!(low <= high)) low = 0, high = 1;
@@ -58,9 +56,10 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     sf_set_number(plot, "panel_n", panels);
     sf_set_texts(plot, "series", series, c->name);
     sf_set_numbers(plot, "dashed", series, dashed);
-    sf_set_numbers(plot, "reference", panels, c->reference ? c->reference : nothing);
-    sf_set_numbers(plot, "reference_error", panels, c->reference_error ? c->reference_error : nothing);
-    sf_set_number(plot, "has_reference", reference);
+    sf_set_numbers(plot, "reference", panels, reference);
+    sf_set_numbers(plot, "reference_low", panels, low_of);
+    sf_set_numbers(plot, "reference_high", panels, high_of);
+    sf_set_number(plot, "has_reference", has_reference);
     sf_set_texts(plot, "missing", panels, c->note ? c->note : empty);
     sf_set_text(plot, "ylabel_text", c->ylabel);
     sf_set_number(plot, "percent", c->percent);

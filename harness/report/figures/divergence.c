@@ -94,8 +94,10 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             for (int k = 0; k < levels; k++) {
                 kl x = average(v, a, level[k], t < v->tasks ? t : -1, phase_of(&v->arm[a]));
                 if (!x.cells) continue;
-                sf_curves_row(plot, &c, t, s, sparsity_of(v, a, level[k]), x.sum / x.cells, sqrt(x.variance) / x.cells,
-                              x.cells, x.samples);
+                double mean = x.sum / x.cells, error = sqrt(x.variance) / x.cells;
+                sf_curves_row(plot, &c, t, s,
+                              &(sf_average){.cells = x.cells, .samples = x.samples, .value = mean, .low = mean - error,
+                                            .high = mean + error, .sparsity = sparsity_of(v, a, level[k])});
                 most = x.samples > most ? x.samples : most;
             }
             s++;
@@ -103,7 +105,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_curves_end(plot, &c);
     fprintf(plot->caption,
             "KL divergence of the sparse model's predictions from the dense model's after the same tokens, against executed "
-            "sparsity; means over %s and samples, up to %d a point; bars: standard errors. Solid: sparse prefill, at rows of "
+            "sparsity; means over %s and samples, up to %d a point; bars: one standard error each way (it has no bound, so that no interval of few samples holds), none of "
+            "single samples. Solid: sparse prefill, at rows of "
             "the prompt; dashed: sparse decode, along what the dense model generates.",
             v->models > 1 ? "models, lengths" : "lengths", most);
     free(panel), free(dashed);

@@ -57,7 +57,9 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                     samples += p->samples;
                     n++;
                 }
-                if (n) sf_curves_row(plot, &c, l, s, sparsity / n, share / n, NAN, n, samples);
+                if (n)
+                    sf_curves_row(plot, &c, l, s,
+                                  &(sf_average){.cells = n, .samples = samples, .value = share / n, .low = NAN, .high = NAN, .sparsity = sparsity / n});
             }
             s++;
         }

@@ -18,7 +18,7 @@ struct axis {
 
 struct spot {
     const sf_point *point;
-    double cost, score, error, probability;
+    double cost, score, low, high, probability;
     bool on;
 };
 
@@ -64,12 +64,11 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
         if (p->length != length || v->arm[p->arm].sparse[!phase]) continue; /* joint points cost in both phases */
-        double score = 0, variance = 0;
+        double score = 0;
         int has = 0;
         for (int t = 0; t < v->tasks; t++)
             if (in[t] && p->cell[t] >= 0) {
                 score += v->mean[p->cell[t]] / tasks;
-                variance += v->error[p->cell[t]] * v->error[p->cell[t]] / tasks / tasks;
                 has++;
             }
         double cost = axis->cost(p, phase);
@@ -77,7 +76,9 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
             ++*left_out;
             continue;
         }
-        spot[n++] = (struct spot){.point = p, .cost = cost, .score = score, .error = sqrt(variance)};
+        spot[n] = (struct spot){.point = p, .cost = cost, .score = score};
+        sf_point_interval(v, p, in, &spot[n].low, &spot[n].high);
+        n++;
     }
     qsort(spot, (size_t)n, sizeof *spot, by_cost);
     *count = n;
@@ -142,7 +143,7 @@ struct panels {
     struct spot *spot[SF_PHASES][MOST_LENGTHS];
     int count[SF_PHASES][MOST_LENGTHS], left_out;
     double low[SF_PHASES][MOST_LENGTHS], high[SF_PHASES][MOST_LENGTHS], largest[SF_PHASES]; /* costs */
-    double ymin, ymax;                                                                      /* scores with their errors */
+    double ymin, ymax;                                                                      /* scores with their bars */
 };
 
 static void release(struct panels *f)
@@ -163,11 +164,10 @@ static sf_status collect(const sf_view *v, int which, const struct axis *axis, s
             SF_TRY(find_spots(v, axis, p, first + l, spot, &f->count[p][l], &f->left_out));
             f->low[p][l] = INFINITY;
             for (int i = 0; i < f->count[p][l]; i++) {
-                double error = isnan(spot[i].error) ? 0 : spot[i].error;
                 f->low[p][l] = fmin(f->low[p][l], spot[i].cost);
                 f->high[p][l] = fmax(f->high[p][l], spot[i].cost);
-                f->ymin = fmin(f->ymin, spot[i].score - error);
-                f->ymax = fmax(f->ymax, spot[i].score + error);
+                f->ymin = fmin(f->ymin, spot[i].on ? spot[i].low : spot[i].score);
+                f->ymax = fmax(f->ymax, spot[i].on ? spot[i].high : spot[i].score);
             }
             f->largest[p] = fmax(f->largest[p], f->high[p][l]);
         }
@@ -177,7 +177,7 @@ static sf_status collect(const sf_view *v, int which, const struct axis *axis, s
 /* The numbers. */
 static void write_rows(const sf_view *v, const struct panels *f, sf_plot *plot)
 {
-    fprintf(plot->csv, "phase,tokens,model,arm,requested,sparsity,cost,score,standard_error,tasks,samples,on_frontier,"
+    fprintf(plot->csv, "phase,tokens,model,arm,requested,sparsity,cost,score,low,high,tasks,samples,on_frontier,"
                        "frontier_probability,model_id,arm_id\n");
     for (int p = 0; p < SF_PHASES; p++)
         for (int l = 0; l < f->lengths; l++)
@@ -185,9 +185,9 @@ static void write_rows(const sf_view *v, const struct panels *f, sf_plot *plot)
                 const struct spot *s = &f->spot[p][l][i];
                 char level[32];
                 sf_point_level(v, s->point, level);
-                sf_csv_row(plot->csv, "sdsssffffddsfdd", sf_phase_label(p), v->length[f->first + l],
+                sf_csv_row(plot->csv, "sdsssfffffddsfdd", sf_phase_label(p), v->length[f->first + l],
                            v->model[s->point->model].label, v->arm[s->point->arm].label, level, s->point->achieved[p], s->cost,
-                           s->score, s->error, s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability,
+                           s->score, s->low, s->high, s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability,
                            s->point->model + 1, arm_id(v, s->point->arm));
             }
 }
@@ -296,7 +296,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
         fprintf(plot->caption,
                 "Score against %s. One point a model, method and sparsity (sparser is further left within a curve); filled: on "
                 "the Pareto frontier of its panel, the grey line; the star is dense. Scores are means over tasks; bars, of the points on "
-                "the frontier alone so that they can be told apart, are standard errors; costs "
+                "the frontier alone so that they can be told apart, are 95 %% intervals; costs "
                 "within 1 %% count as equal; frontier_probability in the CSV is the share of %d bootstrap resamples in which a "
                 "point is on the frontier, where each cell has %d samples or more.",
                 axis->says, v->resamples, SF_SHARES_FROM);

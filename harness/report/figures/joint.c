@@ -1,5 +1,6 @@
 /* Prefill and decode made sparse together: what each pair of sparsities costs, against dense. Needs joint cells. */
 #include "harness/report/figure.h"
+#include "harness/report/resample.h"
 
 #include <stdlib.h>
 
@@ -53,7 +54,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     double xn[PANELS], yn[PANELS], worst = 0;
     const char *title[PANELS], *note[PANELS], *xt[PANELS], *yt[PANELS];
     char titles[PANELS][200], x_tics[PANELS][512], y_tics[PANELS][512];
-    fprintf(plot->csv, "x,y,prefill_requested,decode_requested,value,standard_error,cells,samples,panel_id,panel\n");
+    fprintf(plot->csv, "x,y,prefill_requested,decode_requested,value,low,high,cells,samples,panel_id,panel\n");
     for (int a = 1; a < v->arms && panels < PANELS; a++) {
         double level[LEVELS * 4][SF_PHASES], prefill[LEVELS] = {0}, decode[LEVELS] = {0};
         if (!sf_arm_joint(&v->arm[a])) continue;
@@ -69,10 +70,11 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                 int arm = x && y ? a : y ? single[SF_PREFILL] : x ? single[SF_DECODE] : 0;
                 sf_selection s = {
                     .model = -1, .length = -1, .task = -1, .arm = arm, .hard = -1, .sparsity = {prefill[y], decode[x]}};
-                sf_average m = arm < 0 ? (sf_average){.drop = NAN, .drop_error = NAN} : sf_view_average(v, &s);
-                double change = arm ? -m.drop : 0;
+                sf_average m = arm < 0 ? (sf_average){.value = NAN, .low = NAN, .high = NAN} : sf_view_average(v, &s, SF_DROP);
+                if (!arm) m.low = m.high = 0; /* dense against itself */
+                double change = arm ? -m.value : 0;
                 worst = fmax(worst, fabs(change));
-                sf_csv_row(plot->csv, "ddffffddds", x, y, prefill[y], decode[x], change, arm ? m.drop_error : 0.0,
+                sf_csv_row(plot->csv, "ddfffffddds", x, y, prefill[y], decode[x], change, -m.high, -m.low,
                            m.cells, m.samples, panels + 1, v->arm[a].label);
             }
         snprintf(titles[panels], sizeof titles[panels], "%.190s", v->arm[a].label);

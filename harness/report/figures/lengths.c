@@ -42,19 +42,17 @@ static sf_status make(const sf_view *v, sf_plot *plot, bool relative)
             for (int k = 0; k < levels; k++) {
                 sf_selection s = {
                     .model = -1, .length = l, .task = -1, .arm = a, .hard = -1, .sparsity = {level[k][0], level[k][1]}};
-                sf_average x = sf_view_average(v, &s);
-                if (x.cells)
-                    sf_curves_row(plot, &c, at, l, x.sparsity, relative ? x.loss : x.drop,
-                                  relative ? x.loss_error : x.drop_error, x.cells, x.samples);
+                sf_average x = sf_view_average(v, &s, relative ? SF_LOSS : SF_DROP);
+                sf_curves_row(plot, &c, at, l, &x);
             }
         at++;
     }
     sf_curves_end(plot, &c);
     fprintf(plot->caption,
-            "%s by length, mean over %s, over the tasks that dense and sparse both have. Bars: standard errors of "
-            "the paired difference.",
+            "%s by length, mean over %s, over the tasks that dense and sparse both have. Bars: 95 %% intervals of "
+            "the paired difference%s.",
             relative ? "Relative error, (dense − sparse) / dense of mean scores," : "Score lost, dense − sparse,",
-            v->models > 1 ? "models" : "tasks");
+            v->models > 1 ? "models" : "tasks", relative ? ", over dense as it was measured" : "");
     free(panel), free(length);
     return SF_OK;
 }

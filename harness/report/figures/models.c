@@ -43,9 +43,10 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                 for (int k = -1; k < levels; k++) { /* dense, as sparsity 0 */
                     sf_selection s = {.model = m, .length = -1, .task = -1, .arm = k < 0 ? 0 : a, .hard = hard};
                     if (k >= 0) memcpy(s.sparsity, level[k], sizeof s.sparsity);
-                    sf_average x = sf_view_average(v, &s);
+                    sf_average x = sf_view_average(v, &s, SF_SCORE);
                     if (!x.cells) continue;
-                    sf_curves_row(plot, &c, at, m, k < 0 ? 0 : x.sparsity, x.score, x.error, x.cells, x.samples);
+                    if (k < 0) x.sparsity = 0;
+                    sf_curves_row(plot, &c, at, m, &x);
                     any |= k >= 0;
                 }
             note[at] = any ? "" : hard ? "no hard tasks" : "no easy tasks";
@@ -54,7 +55,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_curves_end(plot, &c);
     fprintf(plot->caption,
             "Score against executed sparsity by model size, means over lengths and tasks; easy: tasks of low "
-            "dispersion and low scope, hard: the others. Bars: standard errors.");
+            "dispersion and low scope, hard: the others. Bars: 95 %% intervals.");
     free(panel), free(title);
     return SF_OK;
 }

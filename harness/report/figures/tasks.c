@@ -13,7 +13,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     const char **panel = calloc((size_t)panels * 2 + (size_t)v->arms, sizeof *panel), **note = panel + panels,
                **name = note + panels;
     bool *dashed = calloc((size_t)v->arms, sizeof *dashed);
-    double *reference = calloc((size_t)panels * 2, sizeof *reference);
+    sf_average *reference = calloc((size_t)panels, sizeof *reference);
     char(*title)[128] = calloc((size_t)panels, sizeof *title);
     if (!panel || !dashed || !reference || !title) {
         free(panel), free(dashed), free(reference), free(title);
@@ -45,17 +45,15 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                    .name = name,
                    .dashed = dashed,
                    .reference = reference,
-                   .reference_error = reference + panels,
                    .note = note,
                    .ylabel = "Score"};
     sf_curves_begin(plot, &c);
     int most = 0, fewest = 1 << 30, samples = 0;
     for (int t = 0; t < panels; t++) {
         sf_selection all = {.model = model, .length = -1, .task = t < v->tasks ? t : -1, .arm = 0, .hard = -1};
-        sf_average dense = sf_view_average(v, &all);
-        reference[t] = dense.score;
-        reference[panels + t] = dense.error;
-        sf_curves_row(plot, &c, t, -1, 0, dense.score, dense.error, dense.cells, dense.samples);
+        reference[t] = sf_view_average(v, &all, SF_SCORE);
+        reference[t].sparsity = 0;
+        sf_curves_row(plot, &c, t, -1, &reference[t]);
         bool any = false;
         for (int a = 1, s = 0; a < v->arms; a++) {
             double level[LEVELS][SF_PHASES];
@@ -65,9 +63,9 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                 sf_selection one = all;
                 one.arm = a;
                 memcpy(one.sparsity, level[l], sizeof one.sparsity);
-                sf_average x = sf_view_average(v, &one);
+                sf_average x = sf_view_average(v, &one, SF_SCORE);
                 if (!x.cells) continue;
-                sf_curves_row(plot, &c, t, s, x.sparsity, x.score, x.error, x.cells, x.samples);
+                sf_curves_row(plot, &c, t, s, &x);
                 any = true;
                 if (t == panels - 1)
                     most = x.cells > most ? x.cells : most, fewest = x.cells < fewest ? x.cells : fewest;
@@ -79,8 +77,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     }
     sf_curves_end(plot, &c);
     fprintf(plot->caption,
-            "Score (strict) against executed sparsity%s%s, means over %s; bars and the band around dense: standard "
-            "errors; up to %d samples a point. Solid: sparse prefill, dashed: sparse decode.",
+            "Score (strict) against executed sparsity%s%s, means over %s; bars and the band around dense: 95 %% "
+            "intervals; up to %d samples a point. Solid: sparse prefill, dashed: sparse decode.",
             model >= 0 ? ", " : "", model >= 0 ? v->model[model].label : "",
             model >= 0 || v->models == 1 ? "lengths" : "models and lengths", samples);
     if (fewest < most)

@@ -80,6 +80,6 @@ missing[2] = ''
 missing[3] = ''
 missing[4] = ''
 missing_n = 4
-ymin = 0.1
+ymin = 0.2
 ymax = 0.51
 

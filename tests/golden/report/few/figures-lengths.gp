@@ -39,15 +39,24 @@ reference[5] = NaN
 reference[6] = NaN
 reference[7] = NaN
 reference_n = 7
-array reference_error[7]
-reference_error[1] = NaN
-reference_error[2] = NaN
-reference_error[3] = NaN
-reference_error[4] = NaN
-reference_error[5] = NaN
-reference_error[6] = NaN
-reference_error[7] = NaN
-reference_error_n = 7
+array reference_low[7]
+reference_low[1] = NaN
+reference_low[2] = NaN
+reference_low[3] = NaN
+reference_low[4] = NaN
+reference_low[5] = NaN
+reference_low[6] = NaN
+reference_low[7] = NaN
+reference_low_n = 7
+array reference_high[7]
+reference_high[1] = NaN
+reference_high[2] = NaN
+reference_high[3] = NaN
+reference_high[4] = NaN
+reference_high[5] = NaN
+reference_high[6] = NaN
+reference_high[7] = NaN
+reference_high_n = 7
 has_reference = 0
 array missing[7]
 missing[1] = ''
@@ -62,7 +71,7 @@ ylabel_text = 'Relative error'
 percent = 1
 logarithmic = 0
 ymin = 0
-ymax = 70
+ymax = 80
 ystep = 20
 xmax = 1.972138403
 columns = 3

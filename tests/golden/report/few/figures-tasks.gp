@@ -39,13 +39,20 @@ reference[3] = 0.348
 reference[4] = 0.3
 reference[5] = 0.4949166667
 reference_n = 5
-array reference_error[5]
-reference_error[1] = 0.02034661334
-reference_error[2] = 0.01291643493
-reference_error[3] = 0.02052939207
-reference_error[4] = 0.01526069752
-reference_error[5] = 0.008786224278
-reference_error_n = 5
+array reference_low[5]
+reference_low[1] = 0.6711457905
+reference_low[2] = 0.5832150098
+reference_low[3] = 0.3057031973
+reference_low[4] = 0.2682968553
+reference_low[5] = 0.4769040835
+reference_low_n = 5
+array reference_high[5]
+reference_high[1] = 0.7581711979
+reference_high[2] = 0.6440929933
+reference_high[3] = 0.3934512321
+reference_high[4] = 0.3367218768
+reference_high[5] = 0.5129803447
+reference_high_n = 5
 has_reference = 1
 array missing[5]
 missing[1] = ''

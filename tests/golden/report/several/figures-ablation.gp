@@ -21,9 +21,12 @@ dashed_n = 2
 array reference[1]
 reference[1] = 0.4958333333
 reference_n = 1
-array reference_error[1]
-reference_error[1] = 0.03325511657
-reference_error_n = 1
+array reference_low[1]
+reference_low[1] = 0.4005412063
+reference_low_n = 1
+array reference_high[1]
+reference_high[1] = 0.5916530931
+reference_high_n = 1
 has_reference = 1
 array missing[1]
 missing[1] = ''
@@ -31,9 +34,9 @@ missing_n = 1
 ylabel_text = 'Score (mean over tasks)'
 percent = 0
 logarithmic = 0
-ymin = 0.35
-ymax = 0.6
-ystep = 0.05
+ymin = 0.3
+ymax = 0.65
+ystep = 0.1
 xmax = 2.545186304
 columns = 1
 

@@ -29,10 +29,14 @@ array reference[2]
 reference[1] = NaN
 reference[2] = NaN
 reference_n = 2
-array reference_error[2]
-reference_error[1] = NaN
-reference_error[2] = NaN
-reference_error_n = 2
+array reference_low[2]
+reference_low[1] = NaN
+reference_low[2] = NaN
+reference_low_n = 2
+array reference_high[2]
+reference_high[1] = NaN
+reference_high[2] = NaN
+reference_high_n = 2
 has_reference = 0
 array missing[2]
 missing[1] = ''

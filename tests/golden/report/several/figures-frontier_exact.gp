@@ -78,5 +78,5 @@ missing[3] = ''
 missing[4] = ''
 missing_n = 4
 ymin = 0.1
-ymax = 0.81
+ymax = 0.91
 

@@ -77,6 +77,6 @@ missing[2] = ''
 missing[3] = ''
 missing[4] = ''
 missing_n = 4
-ymin = 0.1
-ymax = 0.81
+ymin = 0
+ymax = 0.91
 

@@ -29,13 +29,20 @@ reference[3] = NaN
 reference[4] = NaN
 reference[5] = NaN
 reference_n = 5
-array reference_error[5]
-reference_error[1] = NaN
-reference_error[2] = NaN
-reference_error[3] = NaN
-reference_error[4] = NaN
-reference_error[5] = NaN
-reference_error_n = 5
+array reference_low[5]
+reference_low[1] = NaN
+reference_low[2] = NaN
+reference_low[3] = NaN
+reference_low[4] = NaN
+reference_low[5] = NaN
+reference_low_n = 5
+array reference_high[5]
+reference_high[1] = NaN
+reference_high[2] = NaN
+reference_high[3] = NaN
+reference_high[4] = NaN
+reference_high[5] = NaN
+reference_high_n = 5
 has_reference = 0
 array missing[5]
 missing[1] = ''
@@ -47,9 +54,9 @@ missing_n = 5
 ylabel_text = 'Score lost'
 percent = 0
 logarithmic = 0
-ymin = -0.15
-ymax = 0.3
-ystep = 0.1
+ymin = -0.3
+ymax = 0.5
+ystep = 0.2
 xmax = 2.550354774
 columns = 3
 

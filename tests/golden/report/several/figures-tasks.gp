@@ -33,12 +33,18 @@ reference[2] = 0.3916666667
 reference[3] = 0.4083333333
 reference[4] = 0.4958333333
 reference_n = 4
-array reference_error[4]
-reference_error[1] = 0.07003223464
-reference_error[2] = 0.05761462006
-reference_error[3] = 0.04158324983
-reference_error[4] = 0.03325511657
-reference_error_n = 4
+array reference_low[4]
+reference_low[1] = 0.476548388
+reference_low[2] = 0.2538241637
+reference_low[3] = 0.2827876961
+reference_low[4] = 0.4005412063
+reference_low_n = 4
+array reference_high[4]
+reference_high[1] = 0.8194993054
+reference_high[2] = 0.5706218812
+reference_high[3] = 0.5752970234
+reference_high[4] = 0.5916530931
+reference_high_n = 4
 has_reference = 1
 array missing[4]
 missing[1] = ''
