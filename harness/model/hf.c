@@ -118,9 +118,10 @@ static void settle_tie(const sf_safetensors *s, int prefix, sf_model *out)
              head->file, head->name);
 }
 
-static sf_status read_weights(sf_safetensors *s, const char *folder, bool multimodal, sf_model *out)
+static sf_status read_weights(sf_safetensors *s, const char *folder, const sf_quantization *q, bool multimodal, sf_model *out)
 {
     int p;
+    if (q->kind) SF_TRY(sf_unpack_quantized(q, s, folder));
     SF_TRY(find_prefix(s, folder, &p));
     const sf_family *f = sf_family_named(out->config.architecture);
     if (f->unpack) SF_TRY(f->unpack(s, folder, PREFIXES[p].decoder, &out->config));
@@ -276,8 +277,11 @@ static void name_after(const char *folder, sf_model_config *c)
 static sf_status open_weights(const texts *t, bool multimodal, sf_model *out)
 {
     sf_safetensors s;
+    sf_quantization q;
+    sf_doubts said = {0};
+    SF_TRY(sf_hf_quantization(t->config, t->folder, &q, &said));
     SF_TRY(sf_safetensors_open(t->folder, &s));
-    sf_status status = read_weights(&s, t->folder, multimodal, out);
+    sf_status status = read_weights(&s, t->folder, &q, multimodal, out);
     sf_mapping *mapping = realloc(s.mapping, ((size_t)s.files + 1) * sizeof *mapping); /* the weights point into them */
     if (!mapping) {
         sf_safetensors_free(&s);

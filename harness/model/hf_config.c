@@ -43,13 +43,6 @@ static bool lists(const char *const *keys, const char *key)
 
 static sf_status check_graph(sf_json_at at, const sf_family *f, sf_doubts *doubts)
 {
-    /* No family of transformers leaves this one unread. */
-    const json_t *quantized = NULL;
-    const char *method = NULL;
-    SF_TRY(sf_json_object(at, "quantization_config", false, &quantized));
-    if (quantized) SF_TRY(sf_json_text((sf_json_at){quantized, at.path, "quantization_config."}, "quant_method", false, &method));
-    if (quantized && !(method && f->packed && strcmp(method, f->packed) == 0))
-        return sf_json_fail(SF_UNSUPPORTED, at, "quantization_config", "none");
     for (size_t i = 0; i < sizeof GRAPH / sizeof *GRAPH; i++) {
         const json_t *value = sf_json_value(at, GRAPH[i].key);
         if (!value || (GRAPH[i].neutral == FALSE && json_is_false(value)) || lists(f->own, GRAPH[i].key)) continue;
@@ -178,12 +171,25 @@ static sf_status find_decoder(sf_json_at *at, const sf_family **f, bool *multimo
     return sf_json_fail(SF_UNSUPPORTED, *at, "model_type", expected);
 }
 
+sf_status sf_hf_quantization(const json_t *config, const char *path, sf_quantization *out, sf_doubts *doubts)
+{
+    sf_json_at at = {config, path, ""};
+    const sf_family *f;
+    bool multimodal;
+    SF_TRY(find_decoder(&at, &f, &multimodal));
+    SF_TRY(sf_quantization_read(at, f->packed, out, doubts));
+    if (!multimodal || out->kind) return SF_OK;
+    return sf_quantization_read((sf_json_at){config, path, ""}, f->packed, out, doubts);
+}
+
 sf_status sf_hf_config(const json_t *config, const char *path, sf_model_config *out, bool *multimodal,
                        sf_doubts *doubts)
 {
     sf_json_at at = {config, path, ""};
     const sf_family *f;
+    sf_quantization quantized;
     SF_TRY(find_decoder(&at, &f, multimodal));
+    SF_TRY(sf_hf_quantization(config, path, &quantized, doubts));
     json_t *whole = json_copy((json_t *)at.object), *defaults = json_loads(f->defaults, 0, NULL);
     if (*multimodal && json_object_get(config, "tie_word_embeddings")) {
         json_object_set(whole, "tie_word_embeddings", json_object_get(config, "tie_word_embeddings"));
