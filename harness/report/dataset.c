@@ -117,7 +117,7 @@ static void cells(const sf_view *v, FILE *out)
     fputs("\"cells\":{\"columns\":[\"key\",\"point\",\"task\",\"samples\",\"score\",\"low\",\"high\",\"dense\",\"difference\",\"difference_"
           "low\",\"difference_high\",\"p\"",
           out);
-    static const char *const measures[] = {"sparsity", "paper", "exact", "seconds", "choosing", "bytes", "recall"};
+    static const char *const measures[] = {"sparsity", "paper", "exact", "seconds", "choosing", "bytes", "kl", "agreement", "recall"};
     for (size_t m = 0; m < sizeof measures / sizeof *measures; m++)
         fprintf(out, ",\"prefill_%s\",\"decode_%s\"", measures[m], measures[m]);
     fputs("],\"rows\":[\n", out);
@@ -133,7 +133,7 @@ static void cells(const sf_view *v, FILE *out)
         fprintf(out, ",%d,%d,%d,", v->point_of[c], task, v->results->records[c]);
         verdict(out, v->mean[c], v->low[c], v->high[c], &v->verdict[c]);
         const sf_cell_means m = sf_view_cell_means(v, c);
-        const double *column[] = {m.achieved, m.cost_paper, m.cost_exact, m.seconds, m.estimation, m.bytes};
+        const double *column[] = {m.achieved, m.cost_paper, m.cost_exact, m.seconds, m.estimation, m.bytes, m.kl, m.agreement};
         for (size_t k = 0; k < sizeof column / sizeof *column; k++) fputc(',', out), numbers(out, SF_PHASES, column[k]);
         for (int p = 0; p < SF_PHASES; p++) {
             const float *map = v->results->mean ? v->results->mean[c].recall[p] : NULL;

@@ -235,7 +235,7 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
 sf_cell_means sf_view_cell_means(const sf_view *v, int cell)
 {
     const sf_results *r = v->results;
-    double n = r->records[cell], work[SF_PHASES] = {0}, chosen[SF_PHASES] = {0}, answers = 0;
+    double n = r->records[cell], work[SF_PHASES] = {0}, chosen[SF_PHASES] = {0}, answers = 0, measured[SF_PHASES] = {0};
     sf_cell_means m = {0};
     for (int i = 0; i < n; i++) {
         const sf_record *x = &r->record[cell][i];
@@ -254,10 +254,18 @@ sf_cell_means sf_view_cell_means(const sf_view *v, int cell)
             if (p == SF_PREFILL) m.bytes[p] += bytes / n;
             else if (x->output_tokens > 0) m.bytes[p] += bytes / x->output_tokens;
             chosen[p] += (double)x->meter.at[p][SF_ESTIMATION].flops;
+            if (isnan(x->diverged[p].kl)) continue;
+            measured[p]++;
+            m.kl[p] += x->diverged[p].kl;
+            m.agreement[p] += x->diverged[p].agreement;
         }
     }
     m.bytes[SF_DECODE] = answers ? m.bytes[SF_DECODE] / answers : NAN;
-    for (int p = 0; p < SF_PHASES; p++) m.estimation[p] = work[p] > 0 ? chosen[p] / work[p] : 0;
+    for (int p = 0; p < SF_PHASES; p++) {
+        m.estimation[p] = work[p] > 0 ? chosen[p] / work[p] : 0;
+        m.kl[p] = measured[p] ? m.kl[p] / measured[p] : NAN;
+        m.agreement[p] = measured[p] ? m.agreement[p] / measured[p] : NAN;
+    }
     return m;
 }
 

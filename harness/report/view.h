@@ -82,6 +82,7 @@ typedef struct sf_cell_means {
     double seconds[SF_PHASES];
     double estimation[SF_PHASES]; /* share of executed FLOPs */
     double bytes[SF_PHASES];      /* read and written, batch 1: by the prefill, per generated token; NAN: none was */
+    double kl[SF_PHASES], agreement[SF_PHASES]; /* with dense predictions, of the samples that were measured; NAN: none was */
 } sf_cell_means;
 sf_cell_means sf_view_cell_means(const sf_view *view, int cell);
 /* A cost of batch 1 at another: a prefill costs so many times as much, a decode step reads the weights once. */

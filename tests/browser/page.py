@@ -114,6 +114,34 @@ def check_costs(browser, folder):
     print(f"costs: {seen} equal to the figures' CSV files")
 
 
+def check_divergence(browser, folder):
+    """KL over all tasks, its mean over models and lengths, against figures/divergence.csv."""
+    path = folder / "figures/divergence.csv"
+    if not path.exists():
+        return
+    rows = read(path)
+    whole = rows[-1]["panel"] # the mean over tasks stands last; the only task where there is one
+    reader, seen = Reader(browser, folder, address="#view=divergence"), 0
+    page = {}
+    for phase in reader.page.eval_on_selector_all("[data-control=phase] option", "all => all.map(one => one.value)") or [None]:
+        if phase == "both":
+            continue
+        if phase:
+            reader.choose("phase", phase)
+        for cells in reader.table():
+            if cells[-1] != "–":
+                page.setdefault(cells[2], {}).setdefault(cells[3], []).append((float(cells[4]), float(cells[-1])))
+    for row in rows:
+        if row["panel"] != whole:
+            continue
+        means = [[sum(x) / len(own) for x in zip(*own)] for own in page.get(row["series"], {}).values()]
+        own = min(means, key=lambda mean: abs(mean[0] - float(row["sparsity"])), default=None)
+        check(own and abs(own[1] - float(row["value"])) <= 0.006 * float(row["value"]) + 1e-6, f"KL of {row['series']} at {row['sparsity']}: {own} and {row['value']}")
+        seen += 1
+    check(seen > 0, "no KL was compared")
+    print(f"divergence: {seen} means equal to divergence.csv")
+
+
 def check_leaderboard(browser, folder):
     """Every row, over all tasks and each of the study's groups, against tables/leaderboard.csv; sorting and finding."""
     rows = read(folder / "tables/leaderboard.csv")
@@ -209,7 +237,7 @@ def check_use(browser, folder):
     check("score" in page.inner_text("[aria-live=polite].hide"), "an arrow key says nothing")
     page.keyboard.press("Enter")
     before = reader.note()
-    page.locator("[data-control=arm] input").first.uncheck()
+    page.locator("[data-control=arm] input[type=checkbox]").first.uncheck()
     check(reader.note() != before and "arm=" in page.url, "leaving a method out changes nothing")
     after = reader.note()
     page.reload()
@@ -249,6 +277,7 @@ def main():
         print(f"{(arguments.folder / 'index.html').stat().st_size / 1e6:.1f} MB, open after {reader.seconds:.2f} s of the page's thread")
         check_points(browser, arguments.folder)
         check_costs(browser, arguments.folder)
+        check_divergence(browser, arguments.folder)
         check_leaderboard(browser, arguments.folder)
         check_samples(browser, arguments.folder)
         check_use(browser, arguments.folder)

@@ -16,6 +16,8 @@ const measures = {
     seconds: {label: "seconds a sample, measured", positive: true, write: value => known(value) ? Number(value.toPrecision(3)) + " s" : "–"},
     bytes: {label: "bytes read and written, batch 1 (decode: a token)", positive: true, write: prefixed},
     choosing: {label: "share of FLOPs spent on choosing", at: value => value, write: percent},
+    kl: {label: "KL(dense ‖ sparse), nats", positive: true, write: value => known(value) ? String(Number(value.toPrecision(3))) : "–"},
+    agreement: {label: "predictions that are dense's", at: value => value, write: percent, tick: value => short(100 * value) + " %"},
     recall: {label: "attention mass kept", at: value => value, write: value => fixed(value, 3), tick: short},
 };
 
@@ -54,6 +56,7 @@ function linesOf(spot) {
             (known(spot.p) ? `, p ${Number(spot.p.toPrecision(2))} (Holm)` : ""));
     lines.push(`sparsity ${fixed(spot.sparsity, 3)}, cost ${prefixed(spot.cost)}, ${measures.seconds.write(spot.seconds)}, ${prefixed(spot.bytes)}B` +
         (known(spot.recall) ? `, attention mass ${fixed(spot.recall, 3)}` : ""));
+    if (known(spot.kl) && spot.point.arm) lines.push(`KL(dense ‖ sparse) ${measures.kl.write(spot.kl)} nats, ${percent(spot.agreement)} of predictions are dense's`);
     return lines;
 }
 

@@ -69,6 +69,7 @@ function spotOf(point, group, phase, cost, batch) {
     const relative = value => known(value) && found.dense > 0 ? -value / found.dense : null;
     const spot = {...found, point, cells: mine, phase, sparsity: average("sparsity"), paper: scaled("paper"), exact: scaled("exact"),
         seconds: average("seconds"), bytes: average("bytes"), choosing: average("choosing"), recall: average("recall"),
+        kl: average("kl"), agreement: average("agreement"),
         loss: relative(found.difference), loss_low: relative(found.difference_high), loss_high: relative(found.difference_low),
         length: data.lengths[point.length]};
     spot.cost = spot[cost];

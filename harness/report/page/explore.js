@@ -8,6 +8,8 @@ const views = {
     lengths: {label: "Lengths", x: "length", y: "loss", panel: "model", lines: true, level: true,
               says: "What one sparsity costs at each length."},
     recall: {label: "Recall", x: "recall", y: "loss", panel: "length", says: "Share of dense's attention mass that was kept, against what was lost."},
+    divergence: {label: "Divergence", x: "sparsity", y: "kl", panel: "setting", lines: true,
+                 says: "How far predictions are from the dense model's after the same tokens: of a method of prefill at rows of the prompt, of one of decode along what dense generates."},
     choosing: {label: "Choosing", x: "sparsity", y: "choosing", panel: "setting", lines: true, says: "Share of executed FLOPs that went into choosing what to compute."},
 };
 const costs = {paper: "paper: the study's formula", exact: "exact: as executed", seconds: "seconds, measured", bytes: "bytes, executed"};
@@ -109,7 +111,7 @@ function listOf(legend, list, items, text, mark) {
 function drawControls() {
     const view = views[state.view], host = document.getElementById("controls");
     const has = name => cells.some(cell => known(cell["prefill_" + name]) || known(cell["decode_" + name]));
-    const offered = Object.entries(views).filter(([name]) => (name !== "recall" || has("recall")) && (name !== "lengths" || data.lengths.length > 1));
+    const offered = Object.entries(views).filter(([name]) => (name !== "recall" || has("recall")) && (name !== "divergence" || has("kl")) && (name !== "lengths" || data.lengths.length > 1));
     const active = document.activeElement, control = active && active.closest("[data-control]");
     const focused = control && {control: control.dataset.control, value: active.value}; /* what is drawn anew keeps the keyboard's place */
     const kept = name => node => { node.dataset.control = name; return node; };
@@ -119,7 +121,7 @@ function drawControls() {
         element("div", {class: "controls"},
             phases.length > 1 ? kept("phase")(chooser("sparse in", phases.map(phase => [phase, phase === "both" ? "both phases" : phase]), state.phase, setter("phase"))) : null,
             groups.length > 1 ? kept("tasks")(chooser("tasks", groups.map(group => [group.label, groupText(group)]), state.tasks, setter("tasks"))) : null,
-            kept("y")(chooser("up", ["score", "loss", "difference", "recall", "choosing", "seconds", "bytes"].filter(name => !["recall"].includes(name) || has(name))
+            kept("y")(chooser("up", ["score", "loss", "difference", "recall", "kl", "agreement", "choosing", "seconds", "bytes"].filter(name => !["recall", "kl", "agreement"].includes(name) || has(name))
                 .map(name => [name, measures[name].label]), state.y, setter("y"))),
             kept("cost")(chooser("cost model", Object.entries(costs), state.cost, setter("cost"))),
             batched() ? kept("batch")(element("label", {}, "batch", element("input", {type: "number", min: 1, max: 65536, value: state.batch,
@@ -172,9 +174,9 @@ function drawExplorer() {
 
 function drawTable(shown, xName, yName) {
     const most = 400, host = document.getElementById("chart-table");
-    const head = ["model", "tokens", "method", "requested", "sparsity", axisLabel("cost", measured(state.phase)), "score", "95 %", "against dense", "95 %", "samples"];
+    const head = ["model", "tokens", "method", "requested", "sparsity", axisLabel("cost", measured(state.phase)), "score", "95 %", "against dense", "95 %", "samples", ...(shown.some(spot => known(spot.kl)) ? ["KL"] : [])];
     const row = spot => [data.models[spot.point.model].label, String(spot.length), data.arms[spot.point.arm].label, requested(spot.point), fixed(spot.sparsity, 3), prefixed(spot.cost),
-        fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples)];
+        fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples), ...(head.includes("KL") ? [measures.kl.write(spot.point.arm ? spot.kl : null)] : [])];
     if (!host.open) { host.querySelector("div").replaceChildren(); return; }
     host.querySelector("div").replaceChildren(tableOf(head, shown.slice(0, most).map(row), [0, 2],
         `${shown.length} points over ${state.tasks}` + (shown.length > most ? `; the first ${most} are listed` : "")));
