@@ -266,15 +266,16 @@ static const struct gate gates[] = {
 const char *const sf_topic_names[SF_TOPICS] = {"What was not run", "What the models were given", "What the methods did",
                                                "What the answers can say"};
 
-static sf_status add(sf_warnings *w, sf_topic topic, char *text, const char *todo)
+/* Takes both strings. */
+static sf_status add(sf_warnings *w, sf_topic topic, char *text, char *cells, const char *todo)
 {
     sf_warning *grown = text ? realloc(w->at, ((size_t)w->count + 1) * sizeof *grown) : NULL;
     if (!grown) {
-        free(text);
+        free(text), free(cells);
         return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
     }
     w->at = grown;
-    w->at[w->count++] = (sf_warning){topic, text, todo};
+    w->at[w->count++] = (sf_warning){topic, text, cells, todo};
     return SF_OK;
 }
 
@@ -287,20 +288,22 @@ static int worst_first(const void *a, const void *b)
 
 static sf_status warn(const sf_view *v, sf_warnings *w, const struct gate *gate, int n, struct finding *finding)
 {
-    char *out = NULL;
+    char *text = NULL, *cells = NULL;
     size_t size;
-    FILE *f = open_memstream(&out, &size);
-    if (!f) return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
+    FILE *f = open_memstream(&text, &size), *all = n > NAMED ? open_memstream(&cells, &size) : NULL;
     qsort(finding, (size_t)n, sizeof *finding, worst_first);
-    fprintf(f, "%s (%d of %d cells): ", gate->text, n, v->results->cells);
-    for (int i = 0; i < n && i < NAMED; i++) {
+    if (f) fprintf(f, "%s (%d of %d cells): ", gate->text, n, v->results->cells);
+    for (int i = 0; i < n; i++) {
         char name[SF_CELL_NAME];
         sf_cell_name(v, finding[i].cell, name);
-        fprintf(f, "%s%s (%s)", i ? ", " : "", name, finding[i].detail);
+        if (f && i < NAMED) fprintf(f, "%s%s (%s)", i ? ", " : "", name, finding[i].detail);
+        if (all) fprintf(all, "%s (%s)\n", name, finding[i].detail);
     }
-    if (n > NAMED) fprintf(f, ", and %d more", n - NAMED);
-    fclose(f);
-    return add(w, gate->topic, out, gate->todo);
+    if (f && n > NAMED) fprintf(f, ", and %d more", n - NAMED);
+    bool written = f && fclose(f) == 0 && (n <= NAMED || (all && fclose(all) == 0));
+    if (written) return add(w, gate->topic, text, cells, gate->todo);
+    free(text), free(cells);
+    return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
 }
 
 /* A cell that could not be run, in whole or from some sample on. */
@@ -310,7 +313,7 @@ static sf_status warn_failed(sf_warnings *w, const sf_failure *f)
     if (asprintf(&text, "failed at sample %d and left out: %s, %s, %d tokens, %s in prefill, %s in decode: %s", f->sample,
                  f->model, f->task, f->length, f->label[SF_PREFILL], f->label[SF_DECODE], f->message) < 0)
         text = NULL;
-    return add(w, SF_TOPIC_RUN, text, "once its cause is mended, `frontier run --retry` tries it again");
+    return add(w, SF_TOPIC_RUN, text, NULL, "once its cause is mended, `frontier run --retry` tries it again");
 }
 
 sf_status sf_gates(const sf_view *v, sf_warnings *out)
@@ -322,7 +325,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
     for (int i = 0; i < r->problems && status == SF_OK; i++) {
         char *text = NULL;
         if (asprintf(&text, "left out: %s", r->problem[i]) < 0) text = NULL;
-        status = add(out, SF_TOPIC_RUN, text, "what is damaged is run again by `frontier run`, once the file named is moved away");
+        status = add(out, SF_TOPIC_RUN, text, NULL, "what is damaged is run again by `frontier run`, once the file named is moved away");
     }
     for (int i = 0; i < r->failures && status == SF_OK; i++) status = warn_failed(out, &r->failure[i]);
     if (v->left_out && status == SF_OK) {
@@ -332,7 +335,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
                      "more samples is shown",
                      v->left_out) < 0)
             text = NULL;
-        status = add(out, SF_TOPIC_RUN, text, "`frontier report` of a file of its own shows one version alone");
+        status = add(out, SF_TOPIC_RUN, text, NULL, "`frontier report` of a file of its own shows one version alone");
     }
     for (size_t g = 0; g < sizeof gates / sizeof *gates && status == SF_OK; g++) {
         int n = 0;
@@ -349,7 +352,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
 
 void sf_warnings_free(sf_warnings *w)
 {
-    for (int i = 0; i < w->count; i++) free(w->at[i].text);
+    for (int i = 0; i < w->count; i++) free(w->at[i].text), free(w->at[i].cells);
     free(w->at);
     *w = (sf_warnings){0};
 }

@@ -10,7 +10,8 @@ extern const char *const sf_topic_names[SF_TOPICS]; /* "What was not run" */
 
 typedef struct sf_warning {
     sf_topic topic;
-    char *text;       /* what does not hold, and in which cells */
+    char *text;       /* what does not hold, and in which cells: the worst are named */
+    char *cells;      /* all of them, worst first, a line each; NULL: `text` names all */
     const char *todo; /* what to do about it */
 } sf_warning;
 

@@ -9,9 +9,18 @@
 #include "harness/report/resample.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 
 static void text(FILE *out, const char *s) { sf_escape(out, SF_HTML, s); }
+
+/* With what stands between backticks as code. */
+static void prose(FILE *out, const char *s)
+{
+    for (bool code = false; *s; s++)
+        if (*s == '`') fputs(code ? "</code>" : "<code>", out), code = !code;
+        else text(out, (char[]){*s, 0});
+}
 
 static sf_status inline_image(FILE *out, const char *path)
 {
@@ -165,6 +174,10 @@ static void verdict(FILE *out, const sf_finding *f)
     if (open) would_decide(out, f);
 }
 
+enum { ANSWERS = 8 }; /* to one question that stand open; more are folded under their count */
+
+static bool asked(const sf_finding *f, const char *question) { return !f->detail && strcmp(f->question, question) == 0; }
+
 static void conclusions(FILE *out, const sf_findings *findings)
 {
     static const struct {
@@ -175,18 +188,25 @@ static void conclusions(FILE *out, const sf_findings *findings)
     bool any = false;
     heading(out, "findings", "What it says");
     for (int q = 0; q < 3; q++) {
-        bool begun = false;
+        int n = 0, yes = 0, no = 0;
+        for (int i = 0; i < findings->count; i++)
+            if (asked(&findings->at[i], question[q].key))
+                n++, yes += strcmp(findings->at[i].verdict, "yes") == 0, no += strcmp(findings->at[i].verdict, "no") == 0;
+        if (!n) continue;
+        any = true;
+        fprintf(out, "<h3>%s</h3>", question[q].asks);
+        if (n > ANSWERS)
+            fprintf(out, "<p>Of %d: <b class=\"verdict yes\">yes</b> %d, <b class=\"verdict no\">no</b> %d, <b class=\"verdict "
+                         "undecided\">not decided yet</b> %d.</p><details><summary>each of them</summary>", n, yes, no, n - yes - no);
+        fputs("<ul>", out);
         for (int i = 0; i < findings->count; i++) {
-            const sf_finding *f = &findings->at[i];
-            if (f->detail || strcmp(f->question, question[q].key) != 0) continue;
-            if (!begun) fprintf(out, "<h3>%s</h3><ul>", question[q].asks);
-            begun = any = true;
+            if (!asked(&findings->at[i], question[q].key)) continue;
             fputs("<li>", out);
-            text(out, f->text);
-            verdict(out, f);
+            text(out, findings->at[i].text);
+            verdict(out, &findings->at[i]);
             fputs("</li>\n", out);
         }
-        if (begun) fputs("</ul>\n", out);
+        fputs(n > ANSWERS ? "</ul></details>\n" : "</ul>\n", out);
     }
     fputs(any ? "<p class=note>Intervals: 95&nbsp;%, as of the scores below. Scores between tested sparsities are interpolated "
                 "linearly. All comparisons: <code>tables/findings.csv</code>.</p></section>\n"
@@ -217,9 +237,18 @@ static void doubts(FILE *out, const sf_warnings *warnings, const char *trouble)
             if (!begun) fprintf(out, "<h3>%s</h3>\n", sf_topic_names[topic]);
             begun = true;
             fputs("<div class=warning><p>", out);
-            text(out, w->text);
-            fputs("</p><p class=todo>To do: ", out);
-            text(out, w->todo);
+            prose(out, w->text);
+            fputs("</p>", out);
+            if (w->cells) {
+                fputs("<details><summary>every cell, the worst first</summary><div class=\"scroll tall\" tabindex=0 role=group "
+                      "aria-label=cells>", out);
+                for (const char *at = w->cells; *at; at++)
+                    if (*at == '\n') fputs("<br>", out);
+                    else text(out, (char[]){*at, 0});
+                fputs("</div></details>", out);
+            }
+            fputs("<p class=todo>To do: ", out);
+            prose(out, w->todo);
             fputs(".</p></div>\n", out);
         }
     }
@@ -354,6 +383,25 @@ static void what_was_run(FILE *out, const sf_view *v, const sf_settings *setting
     fputs("</section>\n", out);
 }
 
+/* The JSON of `frontier version` as words: "hdf5 1.10.8; backends cpu, reference". */
+static void versions(FILE *out, const char *json)
+{
+    json_t *all = json_loads(json, 0, NULL), *value, *one;
+    const char *key;
+    int n = 0;
+    size_t i;
+    json_object_foreach(all, key, value)
+    {
+        fputs(n++ ? "; " : "", out);
+        text(out, key);
+        fputc(' ', out);
+        if (json_is_string(value)) text(out, json_string_value(value));
+        json_array_foreach(value, i, one) fputs(i ? ", " : "", out), text(out, json_is_string(one) ? json_string_value(one) : "");
+    }
+    if (!n) text(out, json);
+    json_decref(all);
+}
+
 static void provenance(FILE *out, const sf_view *v)
 {
     const sf_results *r = v->results;
@@ -372,8 +420,9 @@ static void provenance(FILE *out, const sf_view *v)
         else
             fprintf(out, ", %.0f s", run->seconds);
         fputs(". ", out);
-        text(out, run->versions);
-        fputs("</p><details><summary>config</summary><pre>", out);
+        fputs("</p><details><summary>versions</summary><p>", out);
+        versions(out, run->versions);
+        fputs("</p></details><details><summary>config</summary><pre>", out);
         text(out, run->config);
         fputs("</pre></details>\n", out);
     }

@@ -52,6 +52,25 @@ ${PYTHON:-python3} "$T/read.py" "$T/a" "$FRONTIER" "$T/a.h5" >"$T/same" || fail 
 [ "$(grep -c same "$T/same")" -ge 10 ] || fail "too few samples were compared: $(wc -l <"$T/same")"
 [ -s "$T/a/config.yaml" ] || fail "no config beside the page"
 
+# What a warning counts, it lists; commands stand as code, versions as words.
+cat >"$T/words.py" <<'EOF'
+import re, sys
+page = re.sub(r"<script.*?</script>", "", open(sys.argv[1]).read(), flags=re.S)
+folded = 0
+for warning in re.findall(r"<div class=warning>.*?</p></div>", page, flags=re.S):
+    more, cells = re.search(r", and (\d+) more</p>", warning), re.search(r"aria-label=cells>(.*?)</div>", warning, flags=re.S)
+    assert bool(more) == bool(cells), warning
+    if not more: continue
+    folded, named = folded + 1, cells[1].split("<br>")[:-1]
+    assert len(named) == 4 + int(more[1]) and all("(" in one for one in named), warning
+    assert "`" not in warning, warning
+assert folded, "no warning of this report has more cells than it names"
+assert "<code>frontier" in page or "<code>output</code>" in page or "<code>answer" in page, "no command as code"
+words = re.search(r"<summary>versions</summary><p>(.*?)</p>", page, flags=re.S)[1]
+assert re.search(r"hdf5 \d", words) and "{" not in words, words
+EOF
+${PYTHON:-python3} "$T/words.py" "$T/a/index.html" || fail "warnings or versions of the page"
+
 # Another prompt than the one that was asked is not shown: here the file's config is of another seed.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/a.h5" -s samples=2 -s seed=44 -s 'sparsity=[0.5]' >/dev/null 2>&1 || fail "run of another seed"
 "$FRONTIER" report "$T/a.h5" -o "$T/b" -f tasks -F png >/dev/null 2>&1 || fail "report of two seeds"
