@@ -2,180 +2,15 @@
  * run.
  *
  *   tests/cuda.sh peers bench           peers (PyTorch) first, then this; what results/bench/ keeps
- *   bench_cuda [peers.txt] [quick | patterns]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"; patterns:
- *                                                   bands, parts and weights alone
+ *   bench_cuda [peers.txt] [quick]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"
  *
  * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density
  * that was executed. Every attention row is checked: rows of the output against the decode kernel, which shares no code
  * with it, on the same keys; the largest ‖Δ‖ / ‖decode‖ is printed, and more than 1e-2 fails the run. Wall-clock: each
  * repetition queues its work and waits. */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include "tests/bench_scene.h"
 
-#include "kernels/backend.h"
-
-static sf_backend b;
-static sf_meter meter;
-static int failures;
 static double copied; /* bytes a millisecond that a copy moves, read and written */
-
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != SF_OK) {                                                                                         \
-            printf("%s: %s\n", #call, sf_error());                                                                     \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1e3 + t.tv_nsec * 1e-6;
-}
-
-static int ascending(const void *x, const void *y)
-{
-    return (*(const double *)x > *(const double *)y) - (*(const double *)x < *(const double *)y);
-}
-
-/* Median milliseconds of `call`, run `many` times between two waits. */
-#define TIME(ms, many, call)                                                                                           \
-    do {                                                                                                               \
-        double took[5];                                                                                                \
-        for (int run_ = -1; run_ < 5; run_++) {                                                                        \
-            MUST(b.ops->synchronize(&b));                                                                              \
-            double begun_ = now();                                                                                     \
-            for (int many_ = 0; many_ < (many); many_++) MUST(call);                                                   \
-            MUST(b.ops->synchronize(&b));                                                                              \
-            if (run_ >= 0) took[run_] = (now() - begun_) / (many);                                                     \
-        }                                                                                                              \
-        qsort(took, 5, sizeof *took, ascending);                                                                       \
-        ms = took[2];                                                                                                  \
-    } while (0)
-
-static uint64_t seed = 1;
-static uint32_t random32(void)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(seed >> 32);
-}
-
-static void *room(size_t bytes)
-{
-    void *p;
-    MUST(b.ops->alloc(&b, bytes, &p));
-    return p;
-}
-
-/* n bf16 numbers of about unit variance: a random block of 8M, repeated. */
-static void *noise(int64_t n)
-{
-    enum { BLOCK = 8 << 20 };
-    static uint16_t *block;
-    if (!block) {
-        block = malloc(BLOCK * sizeof *block);
-        for (int i = 0; i < BLOCK; i++) {
-            float x = 0;
-            for (int j = 0; j < 4; j++) x += (float)random32() / 4294967296.f - .5f;
-            x *= 1.732f;
-            uint32_t u;
-            memcpy(&u, &x, sizeof u);
-            block[i] = (uint16_t)(u >> 16);
-        }
-    }
-    char *p = room((size_t)n * 2);
-    for (int64_t at = 0; at < n; at += BLOCK)
-        MUST(b.ops->upload(&b, p + at * 2, block, (size_t)(n - at < BLOCK ? n - at : BLOCK) * 2));
-    return p;
-}
-
-static void *uploaded(const void *host, size_t bytes)
-{
-    void *p = room(bytes);
-    MUST(b.ops->upload(&b, p, host, bytes));
-    return p;
-}
-
-static struct {
-    int heads, kv_heads, dim, tokens;
-    double ms;
-} peer[64];
-static int peers;
-
-static double cudnn(int heads, int kv_heads, int dim, int tokens)
-{
-    for (int i = 0; i < peers; i++)
-        if (peer[i].heads == heads && peer[i].kv_heads == kv_heads && peer[i].dim == dim && peer[i].tokens == tokens)
-            return peer[i].ms;
-    return NAN;
-}
-
-static sf_attention scene(int heads, int kv_heads, int dim, int tokens)
-{
-    sf_attention a = {.backend = &b,
-                      .layers = 1,
-                      .heads = heads,
-                      .kv_heads = kv_heads,
-                      .head_dim = dim,
-                      .queries = tokens,
-                      .keys = tokens,
-                      .scale = 1 / sqrtf((float)dim),
-                      .q = noise((int64_t)tokens * heads * dim)};
-    a.kv.dtype = SF_BF16;
-    a.kv.prompt = (sf_kv_part){.k = noise((int64_t)tokens * kv_heads * dim),
-                               .v = noise((int64_t)tokens * kv_heads * dim),
-                               .capacity = tokens,
-                               .n = tokens};
-    return a;
-}
-
-static void free_scene(sf_attention *a)
-{
-    b.ops->free(&b, (void *)(uintptr_t)a->q);
-    b.ops->free(&b, a->kv.prompt.k);
-    b.ops->free(&b, a->kv.prompt.v);
-}
-
-static float widened(uint16_t x)
-{
-    uint32_t u = (uint32_t)x << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* Error of row `row` of out against decode over `pattern` (NULL: dense). member >= 0: of one query head of each group.
- */
-static double row_error(const sf_attention *a, int row, const sf_pattern *pattern, int member, const void *out)
-{
-    static const sf_pattern dense = {.kind = SF_DENSE};
-    int width = a->heads * a->head_dim, group = a->heads / a->kv_heads;
-    sf_attention one = *a;
-    one.queries = 1, one.keys = a->keys - a->queries + row + 1, one.kv.prompt.n = one.keys;
-    one.q = (const char *)a->q + (size_t)row * width * 2;
-    void *to = room((size_t)width * 2);
-    const sf_attention *lane = &one;
-    if (!pattern) pattern = &dense;
-    MUST(b.ops->decode(&b, 1, &lane, &pattern, to));
-    uint16_t *want = malloc((size_t)width * 2), *got = malloc((size_t)width * 2);
-    MUST(b.ops->download(&b, want, to, (size_t)width * 2)); /* of all heads, also those that have other lists */
-    MUST(b.ops->download(&b, got, (const char *)out + (size_t)row * width * 2, (size_t)width * 2));
-    double apart = 0, size = 0;
-    for (int i = 0; i < width; i++) {
-        if (member >= 0 && i / a->head_dim % group != member) continue;
-        double x = widened(want[i]), y = widened(got[i]);
-        apart += (x - y) * (x - y), size += x * x;
-    }
-    free(want), free(got);
-    b.ops->free(&b, to);
-    double error = sqrt(apart / size);
-    if (!(error <= 1e-2)) failures++;
-    return error;
-}
 
 static void ceilings(void)
 {
@@ -319,97 +154,7 @@ static void slashes(sf_attention *a, void *out, int clusters, int cluster, bool 
     free(count), free(first), free(second);
 }
 
-/* A pattern of bands, one pair a query head; its time and its share of the ideal. */
-static double bands(sf_attention *a, void *out, const char *what, const sf_pattern *p)
-{
-    uint64_t pairs;
-    MUST(b.ops->count_pairs(&b, a, p, &pairs));
-    double ms, error = 0, N = a->keys, density = (double)pairs / (.5 * N * (N + 1) * a->heads),
-               peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, a->keys);
-    TIME(ms, 1, b.ops->prefill(&b, a, p, out));
-    for (int row = a->queries - 1; row > 0; row /= 3) error = fmax(error, row_error(a, row, p, -1, out));
-    printf("%-28s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  error %.1e\n", what, a->heads,
-           a->kv_heads, a->head_dim, a->keys, density, ms, peer_ms / ms, 100 * density * peer_ms / ms, error);
-    fflush(stdout);
-    return ms;
-}
-
-/* Bands at density .10: a window; sinks and a window that grows with the head; a band away from the diagonal. Then two parts
- * that are joined: the window, and as few keys as LM-Infinite has; and at other distances. */
-static void all_bands(sf_attention *a, void *out)
-{
-    int width = (int)(a->keys * (1 - sqrt(.9))), H = a->heads;
-    sf_band window[64][SF_BANDS_A_HEAD] = {{{0}}}, growing[64][SF_BANDS_A_HEAD] = {{{0}}}, apart[64][SF_BANDS_A_HEAD] = {{{0}}},
-            first[SF_BANDS_A_HEAD] = {{.sinks = 128, .apart = width}};
-    float frequency[256];
-    for (int h = 0; h < H; h++) {
-        window[h][0] = (sf_band){.far = width, .step = 1};
-        growing[h][0] = (sf_band){.sinks = 128, .far = width / 2 + width * h / (H - 1), .step = 1};
-        apart[h][0] = (sf_band){.far = width / 2, .step = 1};
-        apart[h][1] = (sf_band){.near = a->keys / 4, .far = a->keys / 4 + width / 2, .step = 1};
-    }
-    for (int d = 0; d < a->head_dim / 2; d++) frequency[d] = powf(1e6f, -2.f * (float)d / (float)a->head_dim);
-    const size_t bytes = (size_t)H * sizeof *window;
-    sf_pattern p = {.kind = SF_BANDS, .heads = H, .band = uploaded(window, bytes)}, q = {.kind = SF_BANDS, .heads = H},
-               two[2] = {p, {.kind = SF_BANDS, .heads = 1, .band = uploaded(first, sizeof first), .empty = true}};
-    sf_pattern joined = {.kind = SF_PARTS, .part = two, .parts = 2};
-    a->frequency = uploaded(frequency, (size_t)a->head_dim / 2 * sizeof *frequency);
-    double alone = bands(a, out, "bands, a window", &p);
-    q.band = uploaded(growing, bytes);
-    bands(a, out, "bands, growing, 128 sinks", &q);
-    b.ops->free(&b, (void *)(uintptr_t)q.band);
-    q.band = uploaded(apart, bytes);
-    bands(a, out, "bands, a window and one apart", &q);
-    double small, both = bands(a, out, "two parts joined", &joined);
-    TIME(small, 1, b.ops->prefill(&b, a, &two[1], out));
-    printf("joining costs %.3f ms, %.1f %% of the larger part (the smaller alone: %.3f ms)\n", both - alone - small,
-           100 * (both - alone - small) / alone, small);
-    two[1].reach = (sf_reach){1, width};
-    bands(a, out, "the same at other distances", &joined);
-    sf_pattern chunks = {.kind = SF_DENSE, .reach = {a->keys / 4, a->keys / 4 + a->keys / 16}};
-    bands(a, out, "dense, 4 chunks' distances", &chunks);
-    b.ops->free(&b, (void *)(uintptr_t)q.band), b.ops->free(&b, (void *)(uintptr_t)p.band);
-    b.ops->free(&b, (void *)(uintptr_t)two[1].band), b.ops->free(&b, (void *)(uintptr_t)a->frequency);
-    a->frequency = NULL;
-}
-
 enum { HEADS = 32, KV = 8, DIM = 128, PAGE = 16 };
-
-/* Lists of keys with a bias each, against the same without; 1/16 of the keys in pages of 1 and of 16. */
-static void biased(int keys, int page)
-{
-    int pages = keys / page, listed = pages / 16;
-    int64_t size = (int64_t)keys * KV * DIM;
-    sf_attention a = {.backend = &b, .layers = 1, .heads = HEADS, .kv_heads = KV, .head_dim = DIM, .queries = 1, .keys = keys,
-                      .scale = .088f, .q = noise(HEADS * DIM)};
-    a.kv.dtype = SF_BF16;
-    a.kv.prompt = (sf_kv_part){.k = noise(size), .v = noise(size), .capacity = keys, .n = keys};
-    int32_t count[KV], *index = malloc((size_t)listed * KV * sizeof *index);
-    float *weight = malloc((size_t)listed * KV * sizeof *weight);
-    for (int i = 0; i < listed * KV; i++) {
-        index[i] = (int)(((double)(i % listed) + (double)random32() / 4294967296.0) * pages / listed);
-        weight[i] = (float)random32() / 4294967296.f;
-    }
-    for (int g = 0; g < KV; g++) count[g] = listed;
-    sf_pattern p = {.kind = SF_PAGES, .heads = KV, .page = page}, with;
-    p.first = (sf_lists){KV, listed, uploaded(count, sizeof count), uploaded(index, (size_t)listed * KV * sizeof *index)};
-    with = p;
-    with.bias = (sf_tensor){uploaded(weight, (size_t)listed * KV * sizeof *weight), SF_F32, 2, {KV, listed}};
-    const sf_attention *lane = &a;
-    const sf_pattern *pattern = &p, *biased_pattern = &with;
-    void *out = room((size_t)HEADS * DIM * 2);
-    double ms, more;
-    b.phase = SF_DECODE;
-    TIME(ms, 20, b.ops->decode(&b, 1, &lane, &pattern, out));
-    TIME(more, 20, b.ops->decode(&b, 1, &lane, &biased_pattern, out));
-    printf("decode lists 1/16 of %6d keys, pages of %2d  %7.1f us, biased %7.1f us: %3.0f %% of unbiased\n", keys, page, ms * 1e3,
-           more * 1e3, 100 * ms / more);
-    fflush(stdout);
-    b.phase = SF_PREFILL;
-    b.ops->free(&b, (void *)(uintptr_t)a.q), b.ops->free(&b, a.kv.prompt.k), b.ops->free(&b, a.kv.prompt.v), b.ops->free(&b, out);
-    b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index), b.ops->free(&b, with.bias.data);
-    free(index), free(weight);
-}
 
 /* A Quest step as the engine takes it: every lane's choice beside the others', then attention. Bounds and scores are each
  * lane's own, `pages` rows apart. */
@@ -482,32 +227,12 @@ static void decode(int keys, int lanes)
         b.ops->free(&b, high), b.ops->free(&b, score);
 }
 
-/* What the contract holds beside lists and windows. */
-static void patterns(void)
-{
-    for (int dim = 128; dim >= 64; dim /= 2) {
-        sf_attention a = scene(HEADS, KV, dim, 131072);
-        void *out = room((size_t)a.keys * HEADS * (size_t)dim * 2);
-        all_bands(&a, out);
-        b.ops->free(&b, out);
-        free_scene(&a);
-    }
-    biased(131072, 1);
-    biased(131072, 16);
-}
-
 int main(int argc, char **argv)
 {
-    bool quick = argc > 2, alone = quick && !strcmp(argv[2], "patterns");
-    FILE *f = argc > 1 ? fopen(argv[1], "r") : NULL;
-    char line[256];
-    while (f && fgets(line, sizeof line, f) && peers < 64)
-        peers += sscanf(line, "cudnn %d %d %d %d %lf", &peer[peers].heads, &peer[peers].kv_heads, &peer[peers].dim,
-                        &peer[peers].tokens, &peer[peers].ms) == 5;
-    if (f) fclose(f);
+    bool quick = argc > 2;
+    if (argc > 1) read_peers(argv[1]);
     if (sf_backend_open("cuda", 0, &b) != SF_OK) return printf("%s\n", sf_error()), 1;
     b.meter = &meter;
-    if (alone) return patterns(), sf_backend_close(&b), printf("%d rows out of tolerance\n", failures), failures != 0;
     ceilings();
     for (int tokens = 8192; tokens <= 131072; tokens *= quick ? 4 : 2) dense(32, 8, 128, tokens);
     for (int tokens = 8192; tokens <= 131072; tokens *= quick ? 4 : 2) dense(32, 8, 64, tokens);
@@ -532,7 +257,6 @@ int main(int argc, char **argv)
     decode(32768, 1);
     decode(131072, 1);
     decode(131072, 16);
-    patterns();
     sf_backend_close(&b);
     printf("%d rows out of tolerance\n", failures);
     return failures != 0;

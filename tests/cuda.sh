@@ -8,7 +8,8 @@
 #   engine      the engine's tests                         peers                 cuDNN's dense attention (needs PyTorch)
 #   families    tiny checkpoints against transformers      grouped               a Triton kernel of packed heads, $GROUPED
 #   check       every method's certificate                 bench                 kernels, against what peers said
-#   sweep       the same scores on CPU and GPU             end                   a 7B model's shape, end to end
+#   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
+#                                                          end                   a 7B model's shape, end to end
 #
 #   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_backends cuda:0`; default: `make`, then
 #                  build/ itself
@@ -20,11 +21,11 @@ cd "$(dirname "$0")/.." || exit 1
 logs=${LOGS:-build/cuda} limit=${LIMIT:-560} device=${DEVICE:-cuda} begun=$SECONDS
 parts=("$@")
 [ $# -gt 0 ] || parts=(parity engine families check)
-[ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench end)
+[ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench patterns end)
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,bench_cuda,bench_cuda_engine} || exit 1
+    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
 fi
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 
@@ -100,6 +101,8 @@ fi
 ! wanted grouped || [ -z "${GROUPED:-}" ] || part grouped 90 20 "${PYTHON:-python3}" "$GROUPED"
 program bench_cuda
 ! wanted bench || part bench 200 80 "${words[@]}" "$logs/peers.log"
+program bench_patterns
+! wanted patterns || part patterns 120 30 "${words[@]}" cuda "$logs/peers.log"
 program bench_cuda_engine
 ! wanted end || part end 300 40 "${words[@]}"
 
