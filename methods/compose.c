@@ -155,6 +155,35 @@ sf_tensor sf_block_probabilities(sf_attention *a, sf_tensor q_mean, int block_q,
     return out;
 }
 
+sf_tensor sf_last_block_probabilities(sf_attention *a, int window, sf_tensor k_mean, int block_k)
+{
+    sf_attention last = *a;
+    last.queries = (int)least(window, a->queries);
+    last.q = (const char *)a->q + sf_bytes(a->backend->activation, (int64_t)(a->queries - last.queries) * a->heads * a->head_dim);
+    sf_tensor p = sf_block_probabilities(&last, sf_block_means(&last, false, last.queries), last.queries, k_mean, block_k);
+    a->status = last.status;
+    p.rank = 2, p.dim[1] = p.dim[2];
+    return p;
+}
+
+void sf_row_distances(sf_attention *a, sf_tensor x, sf_tensor y, double *apart)
+{
+    size_t rows = (size_t)x.dim[0], n = (size_t)x.dim[1], all = rows * n;
+    float *p = malloc((all + 1) * sizeof *p), *q = malloc((all + 1) * sizeof *q);
+    if (!p || !q) a->status = sf_fail(SF_NO_MEMORY, "distances of %zu rows of %zu", rows, n);
+    sf_read(a, x, p), sf_read(a, y, q);
+    for (size_t r = 0; r < rows && !a->status; r++) {
+        double sum = 0, js = 0;
+        for (size_t i = r * n; i < (r + 1) * n; i++) sum += q[i];
+        for (size_t i = r * n; i < (r + 1) * n; i++) {
+            double u = p[i], v = q[i] / sum, m = (u + v) / 2;
+            js += 0.5 * ((u > 0 ? u * log(u / m) : 0) + (v > 0 ? v * log(v / m) : 0));
+        }
+        apart[r] = sqrt(js > 0 ? js : 0);
+    }
+    free(p), free(q);
+}
+
 void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tensor high)
 {
     if (a->status) return;

@@ -2,8 +2,8 @@
  * whole cache is cut again, by what the queries of the last steps looked at.
  *
  * kvpress' DecodingPress does so with any press: {every: 512, capacity: 2048, window: 32, kernel: 5}; it pools over the keys
- * that are left as if they were neighbours, this over neighbours in the text, of which the gone weigh nothing. Between two
- * cuts the cache grows by `every` keys. */
+ * that are left as if they were neighbours, without the window's; this over neighbours in the text, the window's among them
+ * (as snapkv does), of which the gone weigh nothing. Between two cuts the cache grows by `every` keys. */
 #include "methods/method.h"
 
 struct params {

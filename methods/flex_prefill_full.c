@@ -8,9 +8,7 @@
  * sparsity is met layer by layer, as in flex_prefill.c. */
 #include "methods/method.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct params {
     int block, min_budget;
@@ -34,32 +32,19 @@ static const sf_param PARAMS[] = {
 /* What the choice looks at. n blocks; H query heads. */
 struct scores {
     const struct params *p;
-    int n;
+    int n, least;                             /* blocks covered at least */
     sf_tensor column, diagonal;               /* [H, keys]: how many */
     sf_tensor column_blocks, diagonal_blocks; /* [H, n]: which; the first forced */
     sf_tensor map;                            /* [H, n * n] pooled attention of block pairs; absent: no head is aware */
     char *aware;                              /* [H] */
 };
 
-/* Square root of the Jensen-Shannon divergence (nats) of two rows; `q` is scaled to sum to one. */
-static double distance(const float *p, const float *q, int n)
-{
-    double sum = 0, js = 0;
-    for (int i = 0; i < n; i++) sum += q[i];
-    for (int i = 0; i < n; i++) {
-        double x = p[i], y = q[i] / sum, m = (x + y) / 2;
-        js += 0.5 * ((x > 0 ? x * log(x / m) : 0) + (y > 0 ? y * log(y / m) : 0));
-    }
-    return sqrt(js > 0 ? js : 0);
-}
-
 /* The top of `from` in each head: as many as cover gamma of x. Keys count in blocks, at least `least`, and no more in
  * query-aware heads; pairs of blocks count in those heads only. */
 static sf_lists cover(sf_attention *a, const struct scores *s, sf_tensor x, sf_tensor from, double gamma, int least)
 {
     bool pairs = x.data == s->map.data;
-    int32_t *count = malloc((size_t)a->heads * sizeof *count);
-    if (!count) a->status = sf_fail(SF_NO_MEMORY, "flex_prefill_full: %d counts", a->heads);
+    int32_t count[a->heads];
     sf_read_lists(a, sf_top_mass(a, x, gamma, 1, x.dim[1]), count, NULL);
     for (int h = 0; h < a->heads && !a->status; h++) {
         int k = pairs ? count[h] : count[h] / s->p->block + 1;
@@ -67,9 +52,7 @@ static sf_lists cover(sf_attention *a, const struct scores *s, sf_tensor x, sf_t
         if (pairs && !s->aware[h]) k = 0;
         count[h] = k < from.dim[1] ? k : (int32_t)from.dim[1];
     }
-    sf_lists chosen = a->status ? (sf_lists){0} : sf_top_counts(a, from, count);
-    free(count);
-    return chosen;
+    return a->status ? (sf_lists){0} : sf_top_counts(a, from, count);
 }
 
 static sf_status choose(sf_attention *a, const struct scores *s, double gamma, int least, sf_pattern *out)
@@ -80,13 +63,12 @@ static sf_status choose(sf_attention *a, const struct scores *s, double gamma, i
     return sf_blocks(a, out, a->heads, s->p->block, s->p->block, sf_block_union(a, s->n, columns, diagonals, pairs));
 }
 
-/* The lower half of the dial raises the floor at gamma 0, the upper half gamma; at the end, everything. By
- * trials: sf_fit_masses() counts pairs of single columns and diagonals, not of unions of blocks and pairs of blocks. */
+/* The lower half of the dial raises the floor at gamma 0, the upper half gamma; at the end, everything. By trials:
+ * sf_fit_masses() counts pairs of single columns and diagonals, not of blocks. */
 static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_pattern *out)
 {
     const struct scores *s = what;
-    int least = (s->p->min_budget + s->p->block - 1) / s->p->block;
-    if (least > s->n / 32) least = s->n / 32 + 1;
+    int least = s->least > s->n / 32 ? s->n / 32 + 1 : s->least;
     if (dial >= 1) return sf_dense(a, out);
     if (dial >= 0.5) return choose(a, s, 2 * dial - 1, least, out);
     return choose(a, s, 0, 1 + (int)(2 * dial * (least - 1)), out);
@@ -95,24 +77,13 @@ static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_patt
 /* Which heads are query-aware, and their map. */
 static void look(sf_attention *a, struct scores *s)
 {
-    int block = s->p->block, rows = a->queries < block ? a->queries : block;
-    sf_tensor k = sf_block_means(a, true, block), q = sf_block_means(a, false, block);
-    sf_attention last = *a; /* the probe's queries as one block */
-    last.q =
-        (const char *)a->q + sf_bytes(a->kv.dtype, (int64_t)(a->queries - rows) * a->heads * a->head_dim);
-    last.queries = rows;
-    sf_tensor pooled = sf_block_probabilities(&last, sf_block_means(&last, false, rows), rows, k, block);
-    if (!a->status) a->status = last.status;
-
-    size_t n = (size_t)s->n, all = (size_t)a->heads * n;
-    float *estimate = malloc(all * sizeof *estimate), *exact = malloc(all * sizeof *exact);
-    if (!estimate || !exact) a->status = sf_fail(SF_NO_MEMORY, "flex_prefill_full: %zu scores", all);
-    sf_read(a, pooled, estimate);
-    sf_read(a, s->column_blocks, exact);
+    int block = s->p->block;
+    double apart[a->heads];
     bool any = false;
-    for (size_t h = 0; h < (size_t)a->heads && !a->status; h++)
-        if (distance(estimate + h * n, exact + h * n, s->n) < s->p->tau) s->aware[h] = any = true;
-    free(estimate), free(exact);
+    sf_tensor k = sf_block_means(a, true, block), q = sf_block_means(a, false, block);
+    sf_row_distances(a, sf_last_block_probabilities(a, block, k, block), s->column_blocks, apart);
+    for (int h = 0; h < a->heads && !a->status; h++)
+        if (apart[h] < s->p->tau) s->aware[h] = any = true;
     if (!any) return;
     s->map = sf_block_probabilities(a, q, block, k, block);
     s->map.rank = 2, s->map.dim[1] *= s->map.dim[2];
@@ -121,7 +92,8 @@ static void look(sf_attention *a, struct scores *s)
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    struct scores s = {.p = p, .n = (a->keys + p->block - 1) / p->block, .aware = calloc((size_t)a->heads, 1)};
+    struct scores s = {.p = p, .n = (a->keys + p->block - 1) / p->block, .least = (p->min_budget + p->block - 1) / p->block,
+                       .aware = calloc((size_t)a->heads, 1)};
     if (!s.aware) a->status = sf_fail(SF_NO_MEMORY, "flex_prefill_full: %d heads", a->heads);
     if (a->keys <= 2 * p->block || (p->density <= 0 && a->keys <= p->min_budget)) {
         sf_dense(a, out); /* too short for blocks, as the authors' code decides */
@@ -135,7 +107,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
         if (p->density > 0)
             sf_choose_within(a, out, p->density, by_dial, &s);
         else
-            choose(a, &s, p->gamma, (p->min_budget + p->block - 1) / p->block, out);
+            choose(a, &s, p->gamma, s.least, out);
     }
     free(s.aware);
     return a->status;

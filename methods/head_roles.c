@@ -24,7 +24,7 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 20, .initial = 128, .doc = "first keys that streaming heads read"},
     {.name = "recent", .type = SF_INT, .offset = offsetof(struct params, recent),
      .low = 1, .high = 1 << 24, .initial = 256, .doc = "latest keys that streaming heads read, the query's own included"},
-    {.name = "roles", .type = SF_STRING, .offset = offsetof(struct params, roles),
+    {.name = "roles", .type = SF_STRING, .offset = offsetof(struct params, roles), .file = true,
      .doc = "file of gates, a row for each layer, a column for each kv head; without one, heads are drawn"},
     {.name = "seed", .type = SF_INT, .offset = offsetof(struct params, seed),
      .low = 0, .high = 1 << 30, .initial = 43, .doc = "of the draw"},

@@ -145,6 +145,8 @@ sf_tensor sf_block_means(sf_attention *a, bool of_keys, int block);
 sf_lists sf_top_blocks(sf_attention *a, sf_tensor q_mean, int block_q, sf_tensor k_mean, int block_k, int heads, int k,
                        int sinks, int local);
 sf_tensor sf_block_probabilities(sf_attention *a, sf_tensor q_mean, int block_q, sf_tensor k_mean, int block_k);
+/* The same of the last `window` queries, as one block: [H, ceil(keys/block_k)]. */
+sf_tensor sf_last_block_probabilities(sf_attention *a, int window, sf_tensor k_mean, int block_k);
 sf_lists sf_top_block_mass(sf_attention *a, int block, int heads, int k);         /* exact and quadratic: for oracles */
 
 void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tensor high);
@@ -208,6 +210,9 @@ sf_tensor sf_room(sf_attention *a, int64_t rows, int64_t n);                    
 
 /* To the host, for decisions that a method takes itself: small things only, each call waits for the device. */
 void sf_read(sf_attention *a, sf_tensor x, float *host);
+/* How far rows are apart as distributions: the square root of their Jensen-Shannon divergence, in nats. Rows of x sum to one,
+ * those of y are scaled to; both [rows, n]. apart [rows]. */
+void sf_row_distances(sf_attention *a, sf_tensor x, sf_tensor y, double *apart);
 void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);  /* index may be NULL */
 
 /* Lists a method made on the host: count [rows], index [rows, stride], copied to the backend. For selections that need

@@ -2,7 +2,7 @@
  * choice for all heads of a layer.
  *
  * As the authors' code: the prompt's last query chooses first, a step's own key comes on top and is not protected after it.
- * kvpress' TOVAPress is the first choice alone, with the own key kept, for each kv head by its group's mean. */
+ * kvpress' TOVAPress is the first choice alone, with the own key kept. */
 #include "methods/method.h"
 
 static const sf_param PARAMS[] = {

@@ -6,57 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <jansson.h>
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "harness/lab/synthetic.h"
 #include "base/splitmix.h"
-#include "base/yaml.h"
-#include "methods/find.h"
 #include "methods/plugin.h"
+#include "tests/method_case.h"
 
 static const char *const DEVICES[] = {"reference", "cpu", NULL};
-
-static const sf_method *find(const char *name)
-{
-    const sf_method *m = sf_method_find(name);
-    if (!m) fail_msg("golden values for '%s', which is not registered", name);
-    return m;
-}
-
-static int position(const char *choices, const char *name)
-{
-    int n = 0;
-    for (const char *c = choices; *c; n++) {
-        size_t length = strcspn(c, "|");
-        if (strlen(name) == length && strncmp(c, name, length) == 0) return n;
-        c += length + (c[length] == '|');
-    }
-    fail_msg("'%s' is none of %s", name, choices);
-    return -1;
-}
-
-/* Defaults, then what the case names. */
-static void *make_params(const sf_method *m, const json_t *named)
-{
-    char *params = calloc(1, m->params_size + 1);
-    assert_int_equal(sf_yaml_params(NULL, m->params, NULL, params), SF_OK);
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)named, key, value)
-    {
-        const sf_param *p = m->params;
-        while (p && p->name && strcmp(p->name, key) != 0) p++;
-        if (!p || !p->name) fail_msg("%s has no parameter '%s'", m->name, key);
-        if (p->type == SF_INT) *(int *)(params + p->offset) = (int)json_integer_value(value);
-        if (p->type == SF_REAL) *(double *)(params + p->offset) = json_number_value(value);
-        if (p->type == SF_BOOL) *(bool *)(params + p->offset) = json_is_true(value);
-        if (p->type == SF_CHOICE) *(int *)(params + p->offset) = position(p->choices, json_string_value(value));
-    }
-    return params;
-}
 
 static uint64_t fnv(uint64_t h, int32_t x)
 {
@@ -85,14 +39,6 @@ static uint64_t hash_pattern(const sf_pattern *p)
     return h;
 }
 
-static int integer(const json_t *c, const char *key) { return (int)json_integer_value(json_object_get(c, key)); }
-static const char *text(const json_t *c, const char *key) { return json_string_value(json_object_get(c, key)); }
-
-static void ok(sf_status status, const char *at)
-{
-    if (status != SF_OK) fail_msg("%s: %s", at, sf_error());
-}
-
 static void compare(const json_t *c, const char *at, uint64_t lists, uint64_t pairs, const float *out, int64_t n)
 {
     if (lists != strtoull(text(c, "lists"), NULL, 16)) fail_msg("%s: another selection", at);
@@ -110,60 +56,18 @@ static void compare(const json_t *c, const char *at, uint64_t lists, uint64_t pa
     if (!(error <= 1e-5)) fail_msg("%s: output differs by %g of its norm", at, error);
 }
 
-static void run_case(const json_t *c, const char *device, const char *at)
+static void run_case(const json_t *given, const char *device, const char *at)
 {
-    const sf_method *m = find(text(c, "method"));
-    const char *phase = text(c, "phase");
-    bool prefill = strcmp(phase, "prefill") == 0, compress = strcmp(phase, "compress") == 0;
-    sf_synthetic s = {.tokens = integer(c, "tokens"),
-                      .tail = integer(c, "tail"),
-                      .heads = integer(c, "heads"),
-                      .kv_heads = integer(c, "kv_heads"),
-                      .head_dim = integer(c, "head_dim"),
-                      .layer = integer(c, "layer"),
-                      .sinks = integer(c, "sinks"),
-                      .needles = integer(c, "needles"),
-                      .ties = integer(c, "ties"),
-                      .seed = (uint64_t)json_integer_value(json_object_get(c, "seed"))};
-    void *params = make_params(m, json_object_get(c, "params"));
-    const json_t *sparsity = json_object_get(c, "sparsity");
-    sf_extent extent = {.phase = prefill ? SF_PREFILL : SF_DECODE,
-                        .tokens = s.tokens,
-                        .output = integer(c, "output"),
-                        .heads = s.heads,
-                        .kv_heads = s.kv_heads,
-                        .head_dim = s.head_dim,
-                        .layers = 3};
-    if (json_is_number(sparsity) && m->fit)
-        assert_int_equal(sf_hook_fit(m, &extent, json_number_value(sparsity), params), SF_OK);
-
-    sf_backend b;
-    ok(sf_backend_open(device, 2, &b), at);
-    ok(sf_synthetic_open(&s, &b), at);
-    b.phase = extent.phase;
-    float *out = malloc((size_t)s.tokens * (size_t)(s.heads * s.head_dim) * sizeof *out);
+    method_case c;
     uint64_t pairs = 0;
-    sf_pattern pattern;
-    const sf_pattern dense = {.kind = SF_DENSE}, *reads = &pattern;
-    sf_state state = {0};
-    sf_attention a = sf_synthetic_prompt(&s);
-    const sf_attention *lane = &a;
-    if (prefill) {
-        ok(sf_hook_choose(SF_HOOK_PREFILL, &a, m, params, NULL, &pattern), at);
-    } else if (compress) {
-        ok(sf_hook_choose(SF_HOOK_COMPRESS, &a, m, params, NULL, &pattern), at);
-        ok(sf_synthetic_evict(&s, &pattern, &a), at);
-        reads = &dense;
-    } else {
-        ok(sf_synthetic_observe(&s, m, params, &state), at);
-        a = sf_synthetic_step(&s, s.tail);
-        ok(sf_hook_choose(SF_HOOK_DECODE, &a, m, params, &state, &pattern), at);
-    }
+    open_case(given, device, at, &c);
+    float *out = malloc((size_t)c.a.queries * (size_t)(c.s.heads * c.s.head_dim) * sizeof *out);
+    const sf_attention *lane = &c.a;
+    const sf_pattern *reads = &c.reads;
     ok(sf_synthetic_attend(1, &lane, &reads, out, &pairs), at);
-    compare(c, at, hash_pattern(&pattern), pairs, out, (int64_t)a.queries * s.heads * s.head_dim);
-    free(out), free(params);
-    sf_synthetic_close(&s);
-    sf_backend_close(&b);
+    compare(given, at, hash_pattern(&c.pattern), pairs, out, (int64_t)c.a.queries * c.s.heads * c.s.head_dim);
+    free(out);
+    close_case(&c);
 }
 
 static json_t *golden(void)

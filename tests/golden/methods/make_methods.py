@@ -589,7 +589,7 @@ def decoding_snapkv(a, p, sparsity):
 
 
 def pyramidkv(a, p, sparsity):
-    n, layer, layers = a.c["tokens"], a.c["layer"], a.c["layer"] + 1
+    n, layer, layers = a.c["tokens"], a.c["layer"], a.c.get("layers", a.c["layer"] + 1)
     capacity = p.get("capacity", 2048) if sparsity is None else fit_keys(a.c, sparsity)
     if n < capacity:
         return kept(a, [list(range(n))] * a.kv) | {"lists": []}
