@@ -228,6 +228,7 @@ faults: all tests ## every write, sync, rename and allocation of a run fails in 
 	JOBS=$$(nproc) KILLS=2000 tests/faults/kills.sh
 	JOBS=$$(nproc) PAIRS=200 tests/faults/pairs.sh
 	JOBS=$$(nproc) ALL=1 tests/cli/apart.sh
+	ALL=1 tests/cli/task_plugin.sh
 	tests/faults/ranks.sh
 	KILLS=200 tests/cli/kill.sh
 	FRONTIER_KILLS=200 FRONTIER_DAMAGES=2000 $(BUILD)/tests/test_store

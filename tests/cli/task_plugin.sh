@@ -75,6 +75,30 @@ costs_its_cells waits '1i int pause(void);
 /sf_prompt_fit(request/i while (request->index == 1) pause();' $cells "task 'ledger', generate, sample 1 did not return within 2 seconds"
 costs_its_cells says '/sf_prompt_fit(request/i if (request->index == 1) return sf_fail(SF_BAD_INPUT, "no ink");' $cells "sample 1: task ledger, [0-9]* tokens, sample 1, for [^:]*: no ink"
 costs_its_cells judges 's/\.score = sf_score_item/.score = crash/; /^static const sf_task/i static sf_status crash(const void *p, const sf_sample *s, const char *text, sf_score *out) { *(volatile int *)8 = 0; return SF_OK; }' $cells "task 'ledger', score crashed by signal 11"
+# With ALL=1 each hook in every way.
+if [ -n "${ALL:-}" ]; then
+    declare -A does=([segv]='*(volatile int *)8 = 0;' [abort]='abort();' [ill]='__builtin_trap();' [exit]='_exit(0);' [exit0]='exit(0);'
+        [hang]='for (;;) pause();' [heap]='for (volatile char *x = malloc(24), *end = x + (1 << 22); x < end; x++) *x = -1;'
+        [fail]='return sf_fail(SF_BAD_INPUT, "no ink");')
+    declare -A says=([segv]='crashed by signal 11' [abort]='crashed by signal 6' [ill]='crashed by signal 4' [exit]='ended its process with exit(0)'
+        [exit0]='ended its process with exit(0)' [hang]='did not return within 2 seconds' [heap]='' [fail]='no ink')
+    includes='1i #include <stdlib.h>\nint pause(void);\nvoid _exit(int);' # whose header has another write()
+    for how in "${!does[@]}"; do
+        costs_its_cells "generate-$how" "$includes
+/sf_prompt_fit(request/i if (request->index == 1) ${does[$how]}" $cells "${says[$how]}"
+        costs_its_cells "score-$how" "$includes
+s/\.score = sf_score_item/.score = misjudge/
+/^static const sf_task/i static sf_status misjudge(const void *p, const sf_sample *s, const char *text, sf_score *out) { ${does[$how]} return sf_score_item(p, s, text, out); }" \
+            $cells "${says[$how]}"
+    done
+    for number in NAN -1 2 INFINITY; do
+        costs_its_cells "score$number" "1i #include <math.h>
+s/\.score = sf_score_item/.score = misjudge/
+/^static const sf_task/i static sf_status misjudge(const void *p, const sf_sample *s, const char *text, sf_score *out) { *out = (sf_score){$number, 0, 1}; return SF_OK; }" \
+            $cells "ledger"
+    done
+    echo "$((2 * ${#does[@]} + 4)) ways of a task to fail"
+fi
 # The first sample is tried before anything runs, by `plan` too.
 broken first '/sf_prompt_fit(request/i *(volatile int *)8 = 0;'
 refused "task 'ledger', generate, sample 0 crashed by signal 11" "$frontier" run "$T/tiny.yaml" "${both[@]}" -s "plugins=[$T/task/first.so]" -o "$T/first.h5"
