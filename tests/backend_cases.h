@@ -231,15 +231,22 @@ static void *random_weights(twin *t, sf_dtype dtype, int64_t n, float scale)
         for (size_t i = 0; i < bytes; i++) raw[i] = (uint8_t)next_random(t);
     for (size_t i = 0; sf_dtypes[dtype].block > 1 && i < bytes; i += size) {
         uint16_t half = (uint16_t)(0x2000 + next_random(t) % 0x0800);
-        memcpy(raw + i + (dtype == SF_Q6_K ? 208 : 0), &half, 2);
-        if (dtype == SF_Q4_1 || dtype == SF_Q5_1 || dtype == SF_Q4_K) memcpy(raw + i + 2, &half, 2);
+        if (dtype == SF_MXFP4) { /* a power of two, below one */
+            raw[i] = (uint8_t)(118 + next_random(t) % 6);
+            continue;
+        }
+        int at = dtype == SF_Q6_K ? 208 : dtype == SF_Q2_K ? 80 : dtype == SF_Q3_K ? 108 : 0;
+        bool least = dtype == SF_Q4_1 || dtype == SF_Q5_1 || dtype == SF_Q4_K || dtype == SF_Q5_K || dtype == SF_Q2_K;
+        memcpy(raw + i + at, &half, 2);
+        if (least) memcpy(raw + i + at + 2, &half, 2);
     }
     return raw;
 }
 
 static sf_dtype any_weight_type(twin *t)
 {
-    return (sf_dtype)ONE_OF(t, SF_F32, SF_F32, SF_F16, SF_BF16, SF_Q8_0, SF_Q4_0, SF_Q4_1, SF_Q5_0, SF_Q5_1, SF_Q4_K, SF_Q6_K);
+    return (sf_dtype)ONE_OF(t, SF_F32, SF_F32, SF_F16, SF_BF16, SF_Q8_0, SF_Q4_0, SF_Q4_1, SF_Q5_0, SF_Q5_1, SF_Q4_K, SF_Q6_K, SF_Q2_K,
+                            SF_Q3_K, SF_Q5_K, SF_IQ4_NL, SF_IQ4_XS, SF_MXFP4);
 }
 
 static void layers_case(twin *t, uint64_t seed)

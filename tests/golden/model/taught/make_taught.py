@@ -11,6 +11,11 @@ a method leaves out breaks no answer's form. Seeds are fixed, one thread: a minu
     qwen2    QKV bias, untied head, bf16           mistral  no window (as from v0.2 on), f16
     qwen3    norms on q and k, tied head, bf16     gemma3   multimodal; window 64 in five of six layers, linear scaling, f32
     llama    llama3 scaling over 256 positions, bf16
+
+and of the kinds of kinds.yaml, bf16:
+
+    qwen3_moe    two of four experts a token             gemma2    caps on scores and logits, window 64 in every second layer
+    gpt_oss      learned sinks, experts with biases, window 64 in every second layer
 """
 import json
 import math
@@ -21,7 +26,8 @@ import subprocess
 import sys
 
 import torch
-from transformers import AutoTokenizer, MistralConfig
+from transformers import (AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, GptOssConfig, GptOssForCausalLM, MistralConfig,
+                          Qwen3MoeConfig, Qwen3MoeForCausalLM)
 from transformers.utils import logging
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -32,12 +38,26 @@ from make_checkpoints import FAMILY, MODELS, SMALL, randomize, rope  # noqa: E40
 SAMPLES, RATE, SURE = 3, 4e-3, 40
 MISTRAL = lambda: MistralConfig(**SMALL, sliding_window=None, rms_norm_eps=1e-5, rope_parameters=rope(),
                                 tie_word_embeddings=False)
+FOUR = SMALL | dict(hidden_size=32, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+KINDS = {  # as MODELS; no dtype and shards
+    "qwen3_moe": (Qwen3MoeForCausalLM, lambda: Qwen3MoeConfig(**FOUR, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32,
+                                                              rope_parameters=rope(rope_theta=1e6), tie_word_embeddings=True), "qwen"),
+    "gemma2": (Gemma2ForCausalLM, lambda: Gemma2Config(**FOUR | dict(num_hidden_layers=4), query_pre_attn_scalar=16, sliding_window=64,
+                                                       attn_logit_softcapping=20.0, final_logit_softcapping=30.0,
+                                                       rope_parameters=rope()), "gemma"),
+    "gpt_oss": (GptOssForCausalLM, lambda: GptOssConfig(**FOUR | dict(intermediate_size=32, num_hidden_layers=4), num_local_experts=4,
+                                                        num_experts_per_tok=2, sliding_window=64,
+                                                        rope_parameters=rope(rope_theta=150000.0)), "qwen"),
+}
 PUPILS = {  # dtype, steps, which of them see the whole attention
     "qwen2": (torch.bfloat16, 600, 2),
     "qwen3": (torch.bfloat16, 600, 2),
     "llama": (torch.bfloat16, 900, 4),
     "mistral": (torch.float16, 900, 4),
     "gemma3": (torch.float32, 600, 2),
+    "qwen3_moe": (torch.bfloat16, 900, 3),
+    "gemma2": (torch.bfloat16, 900, 3),
+    "gpt_oss": (torch.bfloat16, 900, 3),
 }
 
 
@@ -125,12 +145,12 @@ def loss_of(model, ids, labels, mask=None):
 
 
 def make(name):
-    cls, config, family, _, _ = MODELS[name]
+    cls, config, family = (KINDS.get(name) or MODELS[name])[:3]
     dtype, steps, every = PUPILS[name]
     config = MISTRAL if name == "mistral" else config
     torch.manual_seed(43)
     model = cls(config())
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation("eager" if name in KINDS else "sdpa")  # which knows caps and sinks
     randomize(model, 43, offset=family == "gemma", dtype=torch.float32)
     folder = write(model, name, family, dtype)
     pairs, rng = list(lessons(folder, family)), random.Random(43)
