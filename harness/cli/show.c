@@ -227,6 +227,8 @@ static sf_status show_results(const struct args *a, json_t *o)
             add_map(o, "decode_density", s->density[SF_DECODE], c->layers, c->heads);
             add_map(o, "prefill_recall", s->recall[SF_PREFILL], c->layers, c->heads);
             add_map(o, "decode_recall", s->recall[SF_DECODE], c->layers, c->heads);
+            add_map(o, "prefill_error", s->error[SF_PREFILL], c->layers, c->heads);
+            add_map(o, "decode_error", s->error[SF_DECODE], c->layers, c->heads);
             list_failures(&r, o);
             sf_results_free(&r);
             return SF_OK;

@@ -43,6 +43,11 @@ static bool wants(const sf_batch *batch, const sf_lane *lane, sf_phase phase)
     return batch->how->recall_rows > 0 && lane->recall[phase] && !batch->config->reach.chunk; /* mass is looked at true distances */
 }
 
+static bool wants_error(const sf_batch *batch, const sf_lane *lane, sf_phase phase)
+{
+    return batch->how->recall_rows > 0 && lane->error[phase] && !batch->config->reach.chunk;
+}
+
 static sf_status host_array(int64_t n, size_t size, void *out)
 {
     void **to = out;
@@ -124,10 +129,13 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
     s->prompt = prompt_of(batch, job, lane);
     s->evicts = lane->decode && lane->decode->compress;
     bool reads = lane->decode ? !s->evicts || lane->decode->settle : batch->how->max_output > 1; /* the first token needs no cache */
-    if (reads || wants(batch, lane, SF_DECODE)) s->prompt->kept = true;
+    if (reads || wants(batch, lane, SF_DECODE) || wants_error(batch, lane, SF_DECODE)) s->prompt->kept = true;
     if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
         SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));
     if (wants(batch, lane, SF_DECODE)) SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->recall, &s->recall));
+    if (wants_error(batch, lane, SF_PREFILL) && !s->prompt->error)
+        SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->error, &s->prompt->error));
+    if (wants_error(batch, lane, SF_DECODE)) SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->error, &s->error));
     if (lane->picture[SF_PREFILL] && !s->prompt->picture)
         SF_TRY(host_array(1, sizeof *s->prompt->picture, &s->prompt->picture));
     SF_TRY(host_array(batch->config->layers, sizeof *s->at, &s->at));
@@ -179,6 +187,7 @@ void sf_batch_close(sf_batch *batch)
     for (int i = 0; i < batch->prompts; i++) {
         free(batch->prompt[i].part);
         free(batch->prompt[i].recall);
+        free(batch->prompt[i].error);
         free(batch->prompt[i].recall_row);
         free(batch->prompt[i].picture);
         free(batch->prompt[i].predict_row);
@@ -189,6 +198,7 @@ void sf_batch_close(sf_batch *batch)
         for (int layer = 0; s->at && layer < batch->config->layers; layer++) free(s->at[layer].kept_count);
         free(s->at);
         free(s->recall);
+        free(s->error);
         free(s->pictured);
     }
     free(batch->prompt);

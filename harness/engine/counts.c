@@ -127,13 +127,14 @@ static void ratio(const sf_batch *batch, const uint64_t *count, const double *su
 }
 
 static void report_phase(const sf_batch *batch, sf_lane *lane, sf_phase phase, const uint64_t *pairs, double causal,
-                         const double *recall, double weight)
+                         const double *recall, const double *error, double weight)
 {
     if (lane->density[phase]) ratio(batch, pairs, NULL, causal, lane->density[phase]);
     if (lane->recall[phase]) ratio(batch, NULL, recall, recall ? weight : 0, lane->recall[phase]);
+    if (lane->error[phase]) ratio(batch, NULL, error, error ? weight : 0, lane->error[phase]);
 }
 
-static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pairs, const double *recall)
+static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pairs, const double *recall, const double *error)
 {
     double n = prompt->job->tokens;
     count_attention(batch, pairs, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
@@ -144,44 +145,55 @@ static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pair
         sf_batch_share(&prompt->meter, 1, 1, false, &s->lane->meter);
         s->lane->seconds[SF_PREFILL] += prompt->seconds;
         if (s->lane->picture[SF_PREFILL]) *s->lane->picture[SF_PREFILL] = *prompt->picture;
-        report_phase(batch, s->lane, SF_PREFILL, pairs, n * (n + 1) / 2, recall, 1);
+        report_phase(batch, s->lane, SF_PREFILL, pairs, n * (n + 1) / 2, recall, error, 1);
     }
 }
 
-/* From tallies of this rank's heads, [layers, H] backend memory and host, to those of all. own: room for them. */
-static sf_status tallies(sf_batch *batch, const uint64_t *tally, const double *looked, uint64_t *own, uint64_t **pairs, double **recall)
+/* What was tallied of one prompt or sequence, of all ranks' heads: [layers, H], malloc'ed; NULL: not wanted. */
+typedef struct tally {
+    uint64_t *pairs;
+    double *recall, *error;
+} tally;
+
+static void free_tally(tally *t)
+{
+    free(t->pairs);
+    free(t->recall);
+    free(t->error);
+}
+
+/* From this rank's heads, pairs [layers, H] backend memory and host arrays. own: room for them. */
+static sf_status gather_tally(sf_batch *batch, const uint64_t *pairs, const double *recall, const double *error, uint64_t *own, tally *out)
 {
     sf_backend *b = batch->backend;
-    *recall = NULL;
-    SF_TRY(b->ops->download(b, own, tally, (size_t)sf_batch_heads(batch) * sizeof *own));
-    SF_TRY(gather_heads(batch, own, pairs));
-    return looked ? gather_heads(batch, looked, recall) : SF_OK;
+    *out = (tally){0};
+    SF_TRY(b->ops->download(b, own, pairs, (size_t)sf_batch_heads(batch) * sizeof *own));
+    SF_TRY(gather_heads(batch, own, &out->pairs));
+    if (recall) SF_TRY(gather_heads(batch, recall, &out->recall));
+    return error ? gather_heads(batch, error, &out->error) : SF_OK;
 }
 
 static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *own)
 {
-    uint64_t *pairs = NULL;
-    double *recall = NULL;
+    tally t;
     sum_meter(batch, &prompt->meter);
-    sf_status status = tallies(batch, prompt->pairs, prompt->recall, own, &pairs, &recall);
-    if (status == SF_OK) give_prompt(batch, prompt, pairs, recall);
-    free(pairs);
-    free(recall);
+    sf_status status = gather_tally(batch, prompt->pairs, prompt->recall, prompt->error, own, &t);
+    if (status == SF_OK) give_prompt(batch, prompt, t.pairs, t.recall, t.error);
+    free_tally(&t);
     return status;
 }
 
 static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *own)
 {
-    uint64_t *pairs = NULL;
-    double n = s->steps, *recall = NULL;
-    sf_status status = tallies(batch, s->pairs, s->recall, own, &pairs, &recall);
+    tally t;
+    double n = s->steps;
+    sf_status status = gather_tally(batch, s->pairs, s->recall, s->error, own, &t);
     if (status == SF_OK) {
-        count_attention(batch, pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
+        count_attention(batch, t.pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
         count_experts(batch, SF_DECODE, (uint64_t)s->steps, 1, &s->lane->meter);
-        report_phase(batch, s->lane, SF_DECODE, pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, recall, s->recall_weight);
+        report_phase(batch, s->lane, SF_DECODE, t.pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, t.recall, t.error, s->recall_weight);
     }
-    free(pairs);
-    free(recall);
+    free_tally(&t);
     return status;
 }
 

@@ -99,6 +99,26 @@ static sf_status look(lockstep *l, int i, int layer, int weight)
     return sf_batch_look(batch, &all, &kept, 1, &first_row, weight, sum);
 }
 
+/* What the rows' attention gave, against that of all keys; what eviction took is in the prompt's. */
+static sf_status step_error(lockstep *l, int layer, int weight)
+{
+    sf_batch *batch = l->batch;
+    const int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
+    sf_attention all[l->rows];
+    const void *out[l->rows];
+    double *sum[l->rows];
+    int n = 0;
+    for (int i = 0; i < l->rows; i++) {
+        sf_sequence *s = l->sequence[i];
+        const sf_cache *cache = &s->at[layer];
+        if (!s->error || (!s->evicts && l->pattern[i].kind == SF_DENSE)) continue;
+        out[n] = sf_activation_at(batch->backend, batch->attention, i * width);
+        sum[n] = s->error + (int64_t)layer * batch->config->heads;
+        all[n++] = sf_batch_attention(batch, layer, 1, l->attention[i].q, s->evicts ? s->prompt->part[layer] : cache->prompt, cache->tail);
+    }
+    return sf_batch_output_error(batch, layer, n, all, out, weight, sum);
+}
+
 static sf_status queries(lockstep *l, int layer)
 {
     sf_batch *batch = l->batch;
@@ -172,6 +192,7 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     }
     SF_TRY(together(l));
     if (weight) SF_TRY(b->ops->watch(b, false));
+    if (weight && !sf_layer_slides(c, layer)) SF_TRY(step_error(l, layer, weight));
     for (int i = 0; layer == batch->how->picture_layer && i < l->rows; i++)
         if (l->sequence[i]->lane->picture[SF_DECODE])
             SF_TRY(sf_batch_picture_step(batch, l->sequence[i], &l->attention[i], &l->pattern[i], step));

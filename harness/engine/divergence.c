@@ -250,3 +250,71 @@ sf_status sf_batch_diverge(sf_batch *batch, int rows, sf_sequence *const *sequen
     batch->looking += sf_batch_clock(b) - began;
     return status;
 }
+
+/* ---- attention's outputs --------------------------------------------------------------------------------------------- */
+
+/* Dense outputs of the attentions to `dense` [rows, H, D] f32 host memory, and what they gave, to `given`. */
+static sf_status fetch_outputs(sf_batch *batch, int layer, int rows, sf_attention *all, const void *const *out, float *dense, float *given,
+                               void *raw)
+{
+    sf_backend *b = batch->backend;
+    const int64_t width = (int64_t)all->heads * all->head_dim;
+    const size_t bytes = sf_bytes(b->activation, width);
+    const sf_pattern whole = {0}, *pattern[rows];
+    const sf_attention *each[rows];
+    void *room, *lse = NULL;
+    SF_TRY(sf_scratch_alloc(b, bytes * (size_t)rows, &room));
+    if (batch->config->sinks) SF_TRY(sf_scratch_alloc(b, sf_bytes(SF_F32, (int64_t)rows * all->heads), &lse));
+    for (int i = 0; i < rows; i++) {
+        all[i].pairs = NULL;
+        all[i].lse = lse ? (float *)lse + (int64_t)i * all->heads : NULL;
+        pattern[i] = &whole;
+        each[i] = &all[i];
+    }
+    SF_TRY(b->ops->decode(b, rows, each, pattern, room));
+    SF_TRY(sf_batch_sink(batch, layer, rows, rows, pattern, lse, room));
+    SF_TRY(b->ops->download(b, raw, room, bytes * (size_t)rows));
+    sf_to_f32(b->activation, raw, dense, width * rows);
+    for (int i = 0; i < rows; i++) {
+        SF_TRY(b->ops->download(b, raw, out[i], bytes));
+        sf_to_f32(b->activation, raw, given + i * width, width);
+    }
+    return SF_OK;
+}
+
+static double relative_error(const float *given, const float *dense, int n)
+{
+    double apart = 0, length = 0;
+    for (int i = 0; i < n; i++) {
+        double d = (double)given[i] - (double)dense[i];
+        apart += d * d;
+        length += (double)dense[i] * (double)dense[i];
+    }
+    return length > 0 ? sqrt(apart / length) : apart > 0;
+}
+
+sf_status sf_batch_output_error(sf_batch *batch, int layer, int rows, sf_attention *all, const void *const *out, double weight,
+                                double *const *sum)
+{
+    if (rows == 0) return SF_OK;
+    sf_backend *b = batch->backend;
+    const int heads = all->heads, n = all->head_dim;
+    sf_meter nobody = {0}, *before = b->meter;
+    sf_mark mark = sf_scratch_mark(b);
+    double began = sf_batch_clock(b);
+    size_t floats = (size_t)rows * (size_t)heads * (size_t)n;
+    float *dense = malloc(3 * floats * sizeof *dense); /* and what was given, and either as the backend has it */
+    if (!dense) return sf_fail(SF_NO_MEMORY, "no memory for attention outputs of %d rows", rows);
+    b->meter = &nobody;
+    sf_status status = fetch_outputs(batch, layer, rows, all, out, dense, dense + floats, dense + 2 * floats);
+    b->meter = before;
+    for (int i = 0; i < rows && status == SF_OK; i++)
+        for (int h = 0; h < heads; h++) {
+            const int64_t at = ((int64_t)i * heads + h) * n;
+            sum[i][h] += weight * relative_error(dense + floats + at, dense + at, n);
+        }
+    free(dense);
+    sf_scratch_release(b, mark);
+    batch->looking += sf_batch_clock(b) - began;
+    return status;
+}

@@ -15,7 +15,7 @@ typedef struct sf_divergence {
     float kl;      /* KL(dense ‖ lane) over the whole vocabulary */
 } sf_divergence;
 
-/* Density and recall of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in
+/* Density, recall and error of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in
  * decode when no step was executed (the first token comes from the prefill).
  *
  *   density   executed pairs / causal pairs. In decode the causal pairs are those of the whole prompt and all tokens
@@ -24,7 +24,10 @@ typedef struct sf_divergence {
  *             is dense. In prefill `recall_rows` rows, one drawn from each of as many equal stretches of the prompt. In
  *             decode the first 2·recall_rows steps, then every 2nd, 4th, …, recall_rows each doubling, weighted by the
  *             steps that they stand for. Of an evicting lane: mass of what it kept among all keys, for its own decode
- *             queries (the prompt's cache is then kept beside the lane's copy, to look at). */
+ *             queries (the prompt's cache is then kept beside the lane's copy, to look at).
+ *   error     |o - d| / |d| of the attention's output o of a query head against d, that of the same query over all keys,
+ *             mean over the queries that recall is sampled at; 0 where the phase is dense. What earlier layers did to query
+ *             and keys is in both. */
 typedef struct sf_lane {
     /* in: NULL method = dense in that phase; params already fitted to this sample */
     const sf_method *prefill, *decode; /* decode: a method with `compress` or `decode` hooks */
@@ -37,6 +40,7 @@ typedef struct sf_lane {
     uint64_t *read;            /* [max_output - 1] keys that each decode step reads, over layers and query heads; NULL: not wanted */
     float *density[SF_PHASES]; /* [layers, H]; NULL: not wanted */
     float *recall[SF_PHASES];  /* [layers, H]; NULL: not wanted */
+    float *error[SF_PHASES];   /* [layers, H]; NULL: not wanted */
     sf_picture *picture[SF_PHASES]; /* NULL: not wanted; written whole, in decode once there is a step */
     sf_divergence *divergence[SF_PHASES]; /* NULL: not wanted; [divergence_rows] at rows of the prompt, one drawn from each of
                                              as many equal stretches; [max_output] along what the dense lane generates,
@@ -62,7 +66,7 @@ typedef struct sf_job {
 
 typedef struct sf_generation {
     int max_output;
-    int recall_rows; /* query rows sampled for recall per layer; 0: none, recall arrays are NAN */
+    int recall_rows; /* query rows sampled for recall and error per layer; 0: none, their arrays are NAN */
     int divergence_rows; /* rows of a prompt at which divergence is measured, where a lane wants it in prefill */
     uint64_t seed;   /* of both samplings */
     int picture_layer, picture_head; /* that pictures show; a layer with full attention */

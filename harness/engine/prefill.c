@@ -4,6 +4,7 @@
  * its copy, others their first observation. */
 #include "harness/engine/prefill.h"
 #include "harness/engine/counts.h"
+#include "harness/engine/divergence.h"
 #include "harness/engine/picture.h"
 #include "harness/engine/hooks.h"
 
@@ -99,6 +100,25 @@ static sf_status open_carry(sf_batch *batch, const sf_method *m, const void *par
     return a->layer == 0 ? sf_hook_carry(&all, m, params, a->keys + batch->how->max_output - 1, batch->store, carry) : SF_OK;
 }
 
+/* At the rows that recall is sampled at, each a query over the keys up to its own. */
+static sf_status prompt_error(sf_batch *batch, sf_prompt *prompt, const sf_attention *a, const void *out)
+{
+    const int n = prompt->recall_rows;
+    const int64_t width = (int64_t)a->heads * a->head_dim;
+    sf_attention all[n];
+    const void *given[n];
+    double *sum[n];
+    for (int i = 0; i < n; i++) {
+        const int32_t row = prompt->recall_row[i];
+        sf_kv_part part = a->kv.prompt;
+        part.n = row + 1;
+        all[i] = sf_batch_attention(batch, a->layer, 1, sf_activation_at(batch->backend, a->q, row * width), part, (sf_kv_part){0});
+        given[i] = sf_activation_at(batch->backend, out, row * width);
+        sum[i] = prompt->error + (int64_t)a->layer * a->heads;
+    }
+    return sf_batch_output_error(batch, a->layer, n, all, given, 1.0 / n, sum);
+}
+
 /* view: of `a`, as the method sees it. */
 static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_attention *view, void *out)
 {
@@ -121,6 +141,7 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
                              prompt->recall + (int64_t)a->layer * a->heads));
         SF_TRY(b->ops->watch(b, false));
     }
+    if (prompt->error && chosen) SF_TRY(prompt_error(batch, prompt, a, out));
     if (prompt->picture && a->layer == batch->how->picture_layer)
         SF_TRY(sf_batch_picture_prefill(batch, a, prompt->method ? &pattern : NULL, prompt->picture));
     sf_scratch_release(b, mark);

@@ -15,7 +15,7 @@ static void each_column(void *user, void (*visit)(void *user, const sf_column *c
 {
     for (const sf_column *c = sf_cell_columns; c->name; c++) visit(user, c, true);
     for (const sf_column *c = sf_record_columns; c->name; c++)
-        if (c->type != SF_COLUMN_MAP && c->type != SF_COLUMN_PICTURE) visit(user, c, false);
+        if (!sf_column_is_floats(c->type) && c->type != SF_COLUMN_PICTURE) visit(user, c, false);
 }
 
 static void meter_name(int i, char name[64])
@@ -108,6 +108,7 @@ static void csv_field(void *user, const sf_column *column, bool of_cell)
             fprintf(row->out, "%s%llu", i ? "," : "", (unsigned long long)((const uint64_t *)field)[i]);
         break;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PROFILE:
     case SF_COLUMN_PICTURE:
         break;
     }
@@ -171,6 +172,7 @@ static void json_field(void *user, const sf_column *column, bool of_cell)
         }
         return;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PROFILE:
     case SF_COLUMN_PICTURE:
         return;
     }

@@ -319,17 +319,21 @@ static sf_status find_draws(const sf_results *g, struct draw **out, int *count)
 }
 
 /* Mean maps of two cells as one of all their records. */
-static sf_status add_maps(sf_heap *heap, sf_maps *sum, int have, const sf_maps *more, int n, size_t floats)
+static sf_status add_maps(sf_heap *heap, sf_maps *sum, int have, const sf_maps *more, int n, size_t map)
 {
-    for (int k = 0; k < 2 * SF_PHASES; k++) {
-        const float **to = k < SF_PHASES ? &sum->density[k] : &sum->recall[k - SF_PHASES];
-        const float *a = *to, *b = k < SF_PHASES ? more->density[k] : more->recall[k - SF_PHASES];
+    enum { KINDS = 4 };
+    for (int k = 0; k < KINDS * SF_PHASES; k++) {
+        const int p = k % SF_PHASES, kind = k / SF_PHASES;
+        const float **to[KINDS] = {&sum->density[p], &sum->recall[p], &sum->error[p], (const float **)&sum->along[p]};
+        const float *from[KINDS] = {more->density[p], more->recall[p], more->error[p], (const float *)more->along[p]};
+        const float *a = *to[kind], *b = from[kind];
+        const size_t floats = kind == KINDS - 1 ? sizeof(sf_profile) / sizeof(float) : map;
         if (!b || !floats) continue;
         float *mean = sf_heap_alloc(heap, floats * sizeof *mean);
         if (!mean) return no_memory();
         for (size_t i = 0; i < floats; i++)
             mean[i] = !a || isnan(a[i]) ? b[i] : isnan(b[i]) ? a[i] : (a[i] * (float)have + b[i] * (float)n) / (float)(have + n);
-        *to = mean;
+        *to[kind] = mean;
     }
     return SF_OK;
 }

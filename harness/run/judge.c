@@ -33,6 +33,26 @@ static sf_diverged mean_divergence(const sf_lane *lane, sf_phase phase)
     return mean;
 }
 
+/* By stretches of what positions count in: the prompt, or the output that there may be behind it. */
+static void divergence_along(const sf_lane *lane, sf_phase phase, int tokens, int max_output, sf_profile *out)
+{
+    const int first = phase == SF_PREFILL ? 1 : tokens, whole = phase == SF_PREFILL ? tokens - 1 : max_output;
+    int n[SF_STRETCHES] = {0};
+    *out = (sf_profile){0};
+    for (int i = 0; i < lane->divergences[phase]; i++) {
+        const sf_divergence *d = &lane->divergence[phase][i];
+        const int at = (int)((int64_t)(d->position - first) * SF_STRETCHES / whole);
+        n[at]++;
+        out->nll[at] += d->nll;
+        out->dense_nll[at] += d->dense_nll;
+        out->kl[at] += d->kl;
+    }
+    for (int k = 0; k < SF_STRETCHES; k++) {
+        const float share = n[k] ? 1.0f / (float)n[k] : NAN;
+        out->nll[k] *= share, out->dense_nll[k] *= share, out->kl[k] *= share;
+    }
+}
+
 /* Where in the context the answer stands, 0 (begin) … 1 (end): its gold texts' first places, on average. NAN where one is
  * not there, or where they are further apart than a tenth. */
 static double depth_of(const sf_sample *sample)
@@ -50,7 +70,7 @@ static double depth_of(const sf_sample *sample)
 }
 
 sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t, const sf_lane *lane,
-                   void *const params[SF_PHASES], char **text, sf_record *r)
+                   void *const params[SF_PHASES], char **text, sf_profile along[SF_PHASES], sf_record *r)
 {
     const sf_task_spec *task = &study->sweep->task[cell->task];
     const sf_model *model = study->model[cell->model];
@@ -72,6 +92,11 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
         r->density[p] = lane->density[p];
         r->recall[p] = study->sweep->recall_rows ? lane->recall[p] : NULL;
         r->diverged[p] = mean_divergence(lane, (sf_phase)p);
+        if (lane->divergence[p]) {
+            divergence_along(lane, (sf_phase)p, t->input.tokens, task->output, &along[p]);
+            r->along[p] = &along[p];
+        }
+        r->error[p] = study->sweep->recall_rows ? lane->error[p] : NULL;
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
         sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->input.tokens, .batch = 1, .density = density,

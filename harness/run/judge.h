@@ -14,8 +14,8 @@ typedef struct sf_taken {
 } sf_taken;
 
 /* Scores what the lane of a cell, with its methods' parameters, has answered: *text is the answer, malloc'ed, also where it
- * then fails. *record points into it, into the lane and the sample. Error: as the task's score; a method's estimate is no cost. */
+ * then fails. *record points into it, into `along`, the lane and the sample. Error: as the task's score; a method's estimate is no cost. */
 sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *taken, const sf_lane *lane,
-                   void *const params[SF_PHASES], char **text, sf_record *record);
+                   void *const params[SF_PHASES], char **text, sf_profile along[SF_PHASES], sf_record *record);
 
 #endif

@@ -51,6 +51,7 @@ struct work {
     const sf_cell **pending;                  /* [room] cells of the group that lack the lane's sample */
     sf_lane *lane;                            /* [room] … */
     sf_picture (*picture)[SF_PHASES];
+    sf_profile (*along)[SF_PHASES];
     int picture_layer, picture_head;          /* of the model at hand; layer -1: no pictures */
     void *(*params)[SF_PHASES];
     double *kept;

@@ -29,6 +29,7 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
     w->pending = calloc(n, sizeof *w->pending);
     w->lane = calloc(n, sizeof *w->lane);
     w->picture = calloc(n, sizeof *w->picture);
+    w->along = calloc(n, sizeof *w->along);
     w->params = calloc(n, sizeof *w->params);
     w->record = calloc(n, sizeof *w->record);
     w->done_info = calloc(n, sizeof *w->done_info);
@@ -36,7 +37,7 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
     w->text = calloc(n, sizeof *w->text);
     w->sum = calloc(n, sizeof *w->sum);
     w->samples = calloc(n, sizeof *w->samples);
-    bool ok = w->taken && w->kept && w->job && w->pending && w->lane && w->picture && w->params && w->record &&
+    bool ok = w->taken && w->kept && w->job && w->pending && w->lane && w->picture && w->along && w->params && w->record &&
               w->done_info && w->done_record && w->text && w->sum && w->samples;
     for (int i = 0; ok && i < room; i++) {
         sf_lane *lane = &w->lane[i];
@@ -47,6 +48,8 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
             lane->recall[p] = malloc(map * sizeof(float));
             ok = ok && lane->density[p] && lane->recall[p];
             if (!divergences[p]) continue;
+            lane->error[p] = malloc(map * sizeof(float));
+            ok = ok && lane->error[p];
             lane->divergence[p] = malloc((size_t)divergences[p] * sizeof *lane->divergence[p]);
             ok = ok && lane->divergence[p];
         }
@@ -61,6 +64,7 @@ static void work_release(struct work *w)
         for (int p = 0; p < SF_PHASES; p++) {
             free(w->lane[i].density[p]);
             free(w->lane[i].recall[p]);
+            free(w->lane[i].error[p]);
             free(w->lane[i].divergence[p]);
         }
     }
@@ -70,6 +74,7 @@ static void work_release(struct work *w)
     free(w->pending);
     free(w->lane);
     free(w->picture);
+    free(w->along);
     free(w->params);
     free(w->record);
     free(w->done_info);
@@ -78,7 +83,7 @@ static void work_release(struct work *w)
     free(w->sum);
     free(w->samples);
     w->room = 0;
-    w->taken = NULL, w->kept = NULL, w->job = NULL, w->pending = NULL, w->lane = NULL, w->picture = NULL;
+    w->taken = NULL, w->kept = NULL, w->job = NULL, w->pending = NULL, w->lane = NULL, w->picture = NULL, w->along = NULL;
     w->params = NULL, w->record = NULL, w->done_info = NULL, w->done_record = NULL, w->text = NULL;
     w->sum = NULL, w->samples = NULL;
 }
@@ -179,7 +184,7 @@ static sf_status finish_lanes(struct work *w, const sf_taken *t, int first, int 
     for (int i = first; i < first + lanes; i++) {
         if (sf_store_failed(w->store, w->pending[i]->key)) continue; /* at an earlier sample */
         take_in_hand(w, w->pending[i], t->index);
-        sf_status status = sf_judge(w->study, w->pending[i], t, &w->lane[i], w->params[i], &w->text[i], &w->record[i]);
+        sf_status status = sf_judge(w->study, w->pending[i], t, &w->lane[i], w->params[i], &w->text[i], w->along[i], &w->record[i]);
         if (status != SF_OK) forget_answer(w, i);
         SF_TRY(sf_worker_fail(w, w->pending[i], t->index, status));
         if (status != SF_OK) continue;

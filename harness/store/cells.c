@@ -20,6 +20,10 @@ int sf_column_dims(const sf_column *column, const sf_cell_info *cell, hsize_t di
         dim[1] = (hsize_t)cell->layers, dim[2] = (hsize_t)cell->heads;
         return 3;
     }
+    if (column->type == SF_COLUMN_PROFILE) {
+        dim[1] = SF_PROFILE_MEASURES, dim[2] = SF_STRETCHES;
+        return 3;
+    }
     return 1;
 }
 
@@ -39,6 +43,7 @@ static size_t element_bytes(sf_column_type type)
     case SF_COLUMN_METER:
         return sizeof(sf_meter);
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PROFILE:
     case SF_COLUMN_PICTURE:
         return sizeof(float);
     }
@@ -47,8 +52,8 @@ static size_t element_bytes(sf_column_type type)
 
 size_t sf_column_bytes(const sf_column *column, const sf_cell_info *cell)
 {
-    size_t bytes = element_bytes(column->type);
-    return column->type == SF_COLUMN_MAP ? bytes * (size_t)cell->layers * (size_t)cell->heads : bytes;
+    size_t bytes = element_bytes(column->type), floats = sf_column_floats(column, (size_t)cell->layers * (size_t)cell->heads);
+    return sf_column_is_floats(column->type) ? bytes * floats : bytes;
 }
 
 static hid_t create_column(hid_t group, const sf_column *column, const sf_cell_info *cell, hsize_t rows)
@@ -69,7 +74,7 @@ static hid_t create_column(hid_t group, const sf_column *column, const sf_cell_i
         H5Pset_deflate(list, 4);
         H5Pset_fletcher32(list);
     }
-    if (column->type == SF_COLUMN_MAP || column->later) {
+    if (sf_column_is_floats(column->type) || column->later) {
         float absent = NAN;
         H5Pset_fill_value(list, H5T_NATIVE_FLOAT, &absent);
     }
@@ -105,7 +110,7 @@ bool sf_column_pack(const sf_column *column, const sf_cell_info *cell, int n, co
             *(const char **)row = *(const char *const *)field ? *(const char *const *)field : "";
         } else if (column->type == SF_COLUMN_FLAG) {
             *row = *(const bool *)field;
-        } else if (column->type == SF_COLUMN_MAP) {
+        } else if (sf_column_is_floats(column->type)) {
             const float *map = *(const float *const *)field;
             any |= map != NULL;
             if (map)
@@ -132,7 +137,7 @@ static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *c
     int rank = sf_column_dims(column, cell, dim);
     sf_status status = SF_OK;
     htri_t exists = H5Lexists(group, column->name, H5P_DEFAULT);
-    bool optional = column->type == SF_COLUMN_MAP || (column->later && column->type == SF_COLUMN_REAL);
+    bool optional = sf_column_is_floats(column->type) || (column->later && column->type == SF_COLUMN_REAL);
     if (optional && exists == 0 && !any) goto done; /* never recorded: no dataset */
     if (exists > 0) status = sf_hdf5_open_dataset(f, group, cell->key, column->name, &set);
     if (exists == 0) set = create_column(group, column, cell, dim[0]);
@@ -142,9 +147,10 @@ static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *c
         status = sf_hdf5_fail(f, SF_IO, "cannot write %d rows of %s of cell %s", n, column->name, cell->key);
     else if (exists == 0 && column->unit)
         status = sf_hdf5_put_attribute(f, set, "unit", SF_COLUMN_TEXT, &column->unit);
-    if (exists == 0 && status == SF_OK && column->type == SF_COLUMN_METER) {
-        const char *axes = "phase: prefill, decode; work: linear, attention, estimation, other; "
-                           "count: flops, weight_bytes, cache_bytes, other_bytes, pairs";
+    if (exists == 0 && status == SF_OK && (column->type == SF_COLUMN_METER || column->type == SF_COLUMN_PROFILE)) {
+        const char *axes = column->type == SF_COLUMN_PROFILE ? "measure: nll, dense_nll, kl; stretch"
+                                                           : "phase: prefill, decode; work: linear, attention, estimation, other; "
+                                                             "count: flops, weight_bytes, cache_bytes, other_bytes, pairs";
         status = sf_hdf5_put_attribute(f, set, "axes", SF_COLUMN_TEXT, &axes);
     }
 done:
@@ -335,7 +341,7 @@ sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, cons
     for (const sf_column *column = sf_record_columns; status == SF_OK && column->name; column++)
         if (column->type == SF_COLUMN_PICTURE)
             status = put_picture(f, group, column, cell, n, record);
-        else if (column->type != SF_COLUMN_MAP || cell->layers * (size_t)cell->heads > 0)
+        else if (column->type != SF_COLUMN_MAP || sf_column_floats(column, cell->layers * (size_t)cell->heads))
             status = append_column(f, group, column, cell, (hsize_t)have, n, record);
     if (group >= 0) H5Gclose(group);
     sf_heap_free(&arena);
@@ -403,7 +409,7 @@ static sf_status read_maps(const sf_hdf5 *f, hid_t group, const sf_cell_info *ce
     hsize_t dim[4];
     hid_t set;
     SF_TRY(sf_column_open(f, group, cell, column, (hsize_t)n, &set, dim));
-    size_t floats = (size_t)cell->layers * (size_t)cell->heads, slab = (4 << 20) / (floats * sizeof(float)) + 1;
+    size_t floats = sf_column_floats(column, (size_t)cell->layers * (size_t)cell->heads), slab = (4 << 20) / (floats * sizeof(float)) + 1;
     if (slab > (size_t)n) slab = (size_t)n;
     sf_status status = SF_OK;
     float *rows = malloc(slab * floats * sizeof *rows);
@@ -472,15 +478,15 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
             if (what & SF_READ_PICTURES) status = sf_cell_picture(f, group, column, cell, n, *record, arena);
             continue;
         }
-        if (column->later && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {
+        if (column->later && column->type == SF_COLUMN_REAL && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {
             for (int i = 0; i < n; i++) *(double *)((char *)&(*record)[i] + column->offset) = NAN;
             continue;
         }
-        if (column->type != SF_COLUMN_MAP) {
+        if (!sf_column_is_floats(column->type)) {
             status = read_column(f, group, cell, column, n, *record, arena);
             continue;
         }
-        if (!(what & (SF_READ_MAPS | SF_READ_MEANS)) || !cell->layers || !cell->heads) continue;
+        if (!(what & (SF_READ_MAPS | SF_READ_MEANS)) || !sf_column_floats(column, (size_t)cell->layers * (size_t)cell->heads)) continue;
         /* sf_maps holds its pointers in the order of the record's */
         size_t slot = (column->offset - offsetof(sf_record, density)) / sizeof(float *);
         const float **at = (what & SF_READ_MEANS) ? (const float **)mean + slot : NULL;
@@ -492,5 +498,5 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
     if (status == SF_OK) *count = n;
     return status;
 }
-_Static_assert(offsetof(sf_record, recall) - offsetof(sf_record, density) == offsetof(sf_maps, recall),
+_Static_assert(offsetof(sf_record, along) - offsetof(sf_record, density) == offsetof(sf_maps, along),
                "sf_maps lies like the maps of sf_record");

@@ -101,6 +101,7 @@ hid_t sf_hdf5_memory_type(sf_column_type type, bool *made)
     case SF_COLUMN_REAL:
         return H5T_NATIVE_DOUBLE;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PROFILE:
     case SF_COLUMN_PICTURE:
         return H5T_NATIVE_FLOAT;
     case SF_COLUMN_TEXT:
@@ -123,6 +124,7 @@ hid_t sf_hdf5_file_type(sf_column_type type, bool *made)
     case SF_COLUMN_REAL:
         return H5T_IEEE_F64LE;
     case SF_COLUMN_MAP:
+    case SF_COLUMN_PROFILE:
     case SF_COLUMN_PICTURE:
         return H5T_IEEE_F32LE;
     case SF_COLUMN_TEXT:
@@ -153,7 +155,7 @@ bool sf_hdf5_kind_fits(hid_t stored, sf_column_type type)
 {
     H5T_class_t kind = H5Tget_class(stored);
     if (type == SF_COLUMN_TEXT) return kind == H5T_STRING && H5Tis_variable_str(stored) > 0;
-    if (type == SF_COLUMN_REAL || type == SF_COLUMN_MAP) return kind == H5T_FLOAT;
+    if (type == SF_COLUMN_REAL || sf_column_is_floats(type)) return kind == H5T_FLOAT;
     return kind == H5T_INTEGER;
 }
 

@@ -81,11 +81,12 @@ static void put_columns(struct buffer *b, const sf_column *column, bool later, c
             }
             put(b, &stored, sizeof stored);
             put(b, text, length);
-        } else if (column->type == SF_COLUMN_MAP) {
+        } else if (sf_column_is_floats(column->type)) {
             const float *map = *(const float *const *)field;
-            char present = map && map_floats;
+            const size_t floats = sf_column_floats(column, map_floats);
+            char present = map && floats;
             put(b, &present, 1);
-            if (present) put(b, map, map_floats * sizeof *map);
+            if (present) put(b, map, floats * sizeof *map);
         } else if (column->type == SF_COLUMN_PICTURE) {
             const sf_picture *picture = *(const sf_picture *const *)field;
             char present = picture != NULL;
@@ -97,12 +98,12 @@ static void put_columns(struct buffer *b, const sf_column *column, bool later, c
     }
 }
 
-static void put_later(struct buffer *b, char kind, const sf_column *column, const void *of)
+static void put_later(struct buffer *b, char kind, const sf_column *column, const void *of, size_t map_floats)
 {
     uint32_t n = later_columns(column);
     put(b, &kind, 1);
     put(b, &n, sizeof n);
-    put_columns(b, column, true, of, 0);
+    put_columns(b, column, true, of, map_floats);
 }
 
 static sf_status write_all(int fd, const char *data, size_t bytes)
@@ -136,15 +137,15 @@ sf_status sf_part_write(int folder, const char *folder_path, const char *name, i
         put(&b, "C", 1);
         put(&b, key, sizeof key);
         put_columns(&b, sf_cell_columns, false, &cell[i], 0);
-        put_later(&b, 'v', sf_cell_columns, &cell[i]);
+        put_later(&b, 'v', sf_cell_columns, &cell[i], 0);
         put(&b, "R", 1);
         put_columns(&b, sf_record_columns, false, &record[i], (size_t)cell[i].layers * cell[i].heads);
-        put_later(&b, 'l', sf_record_columns, &record[i]);
+        put_later(&b, 'l', sf_record_columns, &record[i], (size_t)cell[i].layers * cell[i].heads);
     }
     if (run) {
         put(&b, "N", 1);
         put_columns(&b, sf_run_columns, false, run, 0);
-        put_later(&b, 'n', sf_run_columns, run);
+        put_later(&b, 'n', sf_run_columns, run, 0);
     }
     if (failure) {
         put(&b, "F", 1);
@@ -212,8 +213,8 @@ static bool take_columns(struct cursor *c, const sf_column *column, bool later, 
             const char *text = take(c, length);
             if (!text) break;
             if (arena && !(*(const char **)field = sf_heap_text(arena, text, length))) return false;
-        } else if (column->type == SF_COLUMN_MAP || column->type == SF_COLUMN_PICTURE) {
-            size_t bytes = column->type == SF_COLUMN_MAP ? map_floats * sizeof(float) : sizeof(sf_picture);
+        } else if (sf_column_is_floats(column->type) || column->type == SF_COLUMN_PICTURE) {
+            const size_t floats = sf_column_floats(column, map_floats), bytes = floats ? floats * sizeof(float) : sizeof(sf_picture);
             const char *present = take(c, 1);
             if (!present || !*present) continue;
             const void *map = take(c, bytes);
@@ -235,13 +236,13 @@ static bool take_columns(struct cursor *c, const sf_column *column, bool later, 
 }
 
 /* Later columns, of which there were fewer when an older program wrote the part. */
-static bool take_later(struct cursor *c, const sf_column *column, void *of, sf_heap *arena)
+static bool take_later(struct cursor *c, const sf_column *column, void *of, size_t map_floats, sf_heap *arena)
 {
     uint32_t n = 0;
     const void *stored = take(c, sizeof n);
     if (stored) memcpy(&n, stored, sizeof n);
     if (n > later_columns(column)) c->broken = true;
-    return take_columns(c, column, true, n, of, 0, arena);
+    return take_columns(c, column, true, n, of, map_floats, arena);
 }
 
 static const sf_cell_info nothing_later = {.version = {"", ""}, .kind = {"", ""}, .positions = "", .doubts = "", .chat = "",
@@ -265,7 +266,7 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
                 cell.heads > 1 << 20)
                 c.broken = true;
         } else if (*kind == 'v' && cell.key[0]) {
-            room = take_later(&c, sf_cell_columns, &cell, memory);
+            room = take_later(&c, sf_cell_columns, &cell, 0, memory);
         } else if (*kind == 'V' && cell.key[0]) {
             room = take_columns(&c, sf_cell_columns, true, FIRST_V, &cell, 0, memory);
         } else if (*kind == 'R' && cell.key[0]) {
@@ -279,7 +280,7 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
             records++;
         } else if ((*kind == 'l' || *kind == 'L') && records) {
             sf_record passed = {0}, *record = keep ? &out->record[records - 1] : &passed;
-            room = *kind == 'l' ? take_later(&c, sf_record_columns, record, memory)
+            room = *kind == 'l' ? take_later(&c, sf_record_columns, record, (size_t)cell.layers * cell.heads, memory)
                                 : take_columns(&c, sf_record_columns, true, FIRST_L, record, 0, memory);
         } else if (*kind == 'N') {
             sf_run_info run = {.cells = "", .first_prompts = ""};
@@ -288,7 +289,7 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
             runs++;
         } else if (*kind == 'n' && runs) {
             sf_run_info passed = {0};
-            room = take_later(&c, sf_run_columns, keep ? &out->run[runs - 1] : &passed, memory);
+            room = take_later(&c, sf_run_columns, keep ? &out->run[runs - 1] : &passed, 0, memory);
         } else if (*kind == 'F') {
             sf_failure failure = {0};
             room = take_columns(&c, sf_failure_columns, false, ALL, &failure, 0, memory);

@@ -286,19 +286,22 @@ static int by_place(const void *a, const void *b)
 
 static sf_status mean_of_records(struct reading *r, struct cell *cell)
 {
-    size_t floats = (size_t)cell->info.layers * (size_t)cell->info.heads;
     cell->mean = (sf_maps){0};
-    for (const sf_column *column = sf_record_columns; column->name && floats; column++) {
-        if (column->type != SF_COLUMN_MAP) continue;
-        size_t seen = 0, place = (column->offset - offsetof(sf_record, density)) / sizeof(float *);
-        float *mean = NULL;
+    for (const sf_column *column = sf_record_columns; column->name; column++) {
+        const size_t floats = sf_column_floats(column, (size_t)cell->info.layers * (size_t)cell->info.heads);
+        if (!floats) continue;
+        size_t place = (column->offset - offsetof(sf_record, density)) / sizeof(float *);
+        float *mean = NULL, *seen = NULL;
         for (size_t i = 0; i < cell->count; i++) {
             const float *map = *(const float *const *)((const char *)&cell->found[i].record + column->offset);
             if (!map) continue;
-            if (!mean && !(mean = sf_heap_alloc(&r->arena, floats * sizeof *mean))) return no_memory();
-            seen++;
-            for (size_t j = 0; j < floats; j++) mean[j] += (map[j] - mean[j]) / (float)seen;
+            if (!mean && (!(mean = sf_heap_alloc(&r->arena, floats * sizeof *mean)) || !(seen = sf_heap_alloc(&r->arena, floats * sizeof *seen))))
+                return no_memory();
+            for (size_t j = 0; j < floats; j++)
+                if (!isnan(map[j])) mean[j] += (map[j] - mean[j]) / ++seen[j];
         }
+        for (size_t j = 0; mean && j < floats; j++)
+            if (seen[j] == 0) mean[j] = NAN;
         ((const float **)&cell->mean)[place] = mean;
     }
     return SF_OK;

@@ -16,7 +16,7 @@ static bool same_real(double a, double b) { return a == b || (isnan(a) && isnan(
 /* `n` elements of a column, as sf_column_pack() lays them out. */
 static bool same_values(sf_column_type type, const void *a, const void *b, size_t bytes)
 {
-    if (type == SF_COLUMN_MAP) {
+    if (sf_column_is_floats(type)) {
         for (size_t i = 0; i < bytes / sizeof(float); i++)
             if (!same_real(((const float *)a)[i], ((const float *)b)[i])) return false;
         return true;
@@ -40,7 +40,7 @@ static bool same_values(sf_column_type type, const void *a, const void *b, size_
 static void fill_absent(const sf_column *column, void *rows, size_t bytes)
 {
     memset(rows, 0, bytes);
-    for (size_t i = 0; column->type == SF_COLUMN_MAP && i < bytes / sizeof(float); i++) ((float *)rows)[i] = NAN;
+    for (size_t i = 0; sf_column_is_floats(column->type) && i < bytes / sizeof(float); i++) ((float *)rows)[i] = NAN;
     for (size_t i = 0; column->type == SF_COLUMN_REAL && i < bytes / sizeof(double); i++) ((double *)rows)[i] = NAN;
 }
 
@@ -54,7 +54,7 @@ static void free_texts(const sf_column *column, void *rows, size_t n)
 static sf_status read_rows(const sf_hdf5 *f, hid_t group, const sf_cell_info *cell, const sf_column *column, size_t first,
                            size_t n, void *rows)
 {
-    if ((column->type == SF_COLUMN_MAP || column->later) && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {
+    if ((sf_column_is_floats(column->type) || column->later) && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {
         fill_absent(column, rows, n * sf_column_bytes(column, cell));
         return SF_OK;
     }

@@ -92,6 +92,10 @@ const sf_column sf_record_columns[] = {
     {"decode_kl", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].kl), "nat", true},
     {"decode_agreement", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].agreement), NULL, true},
     {"decode_rank", SF_COLUMN_REAL, RECORD(diverged[SF_DECODE].rank), NULL, true},
+    {"prefill_error", SF_COLUMN_MAP, RECORD(error[SF_PREFILL]), NULL, true},
+    {"decode_error", SF_COLUMN_MAP, RECORD(error[SF_DECODE]), NULL, true},
+    {"prefill_along", SF_COLUMN_PROFILE, RECORD(along[SF_PREFILL]), "nat", true},
+    {"decode_along", SF_COLUMN_PROFILE, RECORD(along[SF_DECODE]), "nat", true},
     {0},
 };
 

@@ -14,6 +14,7 @@ typedef enum sf_column_type {
     SF_COLUMN_TEXT,  /* const char *  variable-length UTF-8 */
     SF_COLUMN_METER, /* sf_meter      uint64 [phases, works, counts] */
     SF_COLUMN_MAP,   /* const float * float32 [layers, heads], optional */
+    SF_COLUMN_PROFILE, /* const sf_profile * float32 [SF_PROFILE_MEASURES, SF_STRETCHES], optional */
     SF_COLUMN_PICTURE, /* const sf_picture * float32 [SIDE, SIDE] of one row of the cell, optional */
 } sf_column_type;
 
@@ -34,6 +35,14 @@ extern const sf_column sf_run_columns[];    /* of sf_run_info */
 extern const sf_column sf_failure_columns[]; /* of sf_failure */
 
 extern const char *const sf_phase_names[SF_PHASES], *const sf_work_names[SF_WORKS], *const sf_count_names[5];
+
+/* Maps and curves are floats behind a pointer, which sf_maps holds in the record's order: how many there are of a column, `map`
+ * being layers × heads; 0: it is not of these. */
+static inline size_t sf_column_floats(const sf_column *column, size_t map)
+{
+    return column->type == SF_COLUMN_MAP ? map : column->type == SF_COLUMN_PROFILE ? SF_PROFILE_MEASURES * SF_STRETCHES : 0;
+}
+static inline bool sf_column_is_floats(sf_column_type type) { return type == SF_COLUMN_MAP || type == SF_COLUMN_PROFILE; }
 
 /* A key is 1 … 32 hex digits, so that it can name a group and a part. */
 bool sf_key_valid(const char *key);

@@ -53,6 +53,13 @@ typedef struct sf_diverged {
 } sf_diverged;
 #define SF_NOT_DIVERGED {NAN, NAN, NAN, NAN, NAN}
 
+/* The same by position: means over equal stretches, of the prompt in prefill, of the output limit in decode; NAN: none was
+ * looked at there. */
+enum { SF_STRETCHES = 16, SF_PROFILE_MEASURES = 3 };
+typedef struct sf_profile {
+    float nll[SF_STRETCHES], dense_nll[SF_STRETCHES], kl[SF_STRETCHES];
+} sf_profile;
+
 typedef struct sf_record {
     int sample;
     int input_tokens, output_tokens;
@@ -66,7 +73,8 @@ typedef struct sf_record {
     double seconds[SF_PHASES];
     sf_meter meter;
     const char *prediction, *gold;                       /* gold: JSON list */
-    const float *density[SF_PHASES], *recall[SF_PHASES]; /* [layers, heads]; NULL: not recorded */
+    const float *density[SF_PHASES], *recall[SF_PHASES], *error[SF_PHASES]; /* [layers, heads]; NULL: not recorded */
+    const sf_profile *along[SF_PHASES];                    /* NULL: not measured */
     double depth;                         /* where in the context its evidence stands, 0 … 1; NAN: not in one place */
     const sf_picture *picture[SF_PHASES]; /* NULL: not recorded; a cell keeps those of one record */
     sf_diverged diverged[SF_PHASES];
@@ -138,14 +146,15 @@ void sf_store_close(sf_store *s);
  * records by sample. */
 enum {
     SF_READ_TEXTS = 1 /* prediction, gold; else NULL */,
-    SF_READ_MAPS = 2 /* density and recall of each record */,
-    SF_READ_MEANS = 4 /* density and recall as means over a cell's records, `mean` below */,
+    SF_READ_MAPS = 2 /* density, recall, error and curves of each record */,
+    SF_READ_MEANS = 4 /* these as means over a cell's records, `mean` below */,
     SF_READ_PICTURES = 8
 };
 
 typedef struct sf_maps {
-    const float *density[SF_PHASES], *recall[SF_PHASES];
-} sf_maps; /* [layers, heads] or NULL */
+    const float *density[SF_PHASES], *recall[SF_PHASES], *error[SF_PHASES]; /* [layers, heads] or NULL */
+    const sf_profile *along[SF_PHASES];
+} sf_maps;
 
 typedef struct sf_results {
     int cells, runs;
