@@ -104,7 +104,8 @@ typedef sf_status synthetic_sink(void *user, int cells, const sf_cell_info *cell
 static sf_status synthetic_each(const struct synthetic *s, synthetic_sink *sink, void *user)
 {
     enum { LANES = 96, HEADS = 12 * 12 };
-    static float map[LANES][4][HEADS];
+    static float map[LANES][6][HEADS];
+    static sf_profile along[LANES][SF_PHASES];
     static char text[LANES][64];
     static sf_picture picture[LANES][SF_PHASES];
     sf_status status = SF_OK;
@@ -201,6 +202,15 @@ static sf_status synthetic_each(const struct synthetic *s, synthetic_sink *sink,
                                 }
                                 r->density[p] = map[c][p];
                                 if (a >= 0) r->recall[p] = map[c][2 + p];
+                                for (int h = 0; h < N * heads; h++) map[c][4 + p][h] = 2 * (1 - map[c][2 + p][h]);
+                                r->error[p] = map[c][4 + p];
+                                for (int k = 0; k < SF_STRETCHES; k++) {
+                                    const float there = (float)kl * (0.5f + (float)k / SF_STRETCHES);
+                                    along[c][p].kl[k] = there;
+                                    along[c][p].dense_nll[k] = 2;
+                                    along[c][p].nll[k] = 2 + there;
+                                }
+                                r->along[p] = &along[c][p];
                             }
                         }
                         double logit = synthetic_model[m].skill + synthetic_task[t].easy -
@@ -282,14 +292,17 @@ static inline sf_status synthetic_keep(void *results, int cells, const sf_cell_i
         out->prediction = sf_heap_text(r->arena, record[c].prediction, strlen(record[c].prediction));
         for (int p = 0; p < SF_PHASES; p++) {
             out->picture[p] = synthetic_copy(r, record[c].picture[p], sizeof(sf_picture));
-            for (int kind = 0; kind < 2; kind++) {
-                const float *map = kind ? record[c].recall[p] : record[c].density[p];
-                const float **mean = kind ? &r->mean[at].recall[p] : &r->mean[at].density[p];
+            const float *const one[] = {record[c].density[p], record[c].recall[p], record[c].error[p], (const float *)record[c].along[p]};
+            sf_maps *all = &r->mean[at];
+            const float **const means[] = {&all->density[p], &all->recall[p], &all->error[p], (const float **)&all->along[p]};
+            for (int kind = 0; kind < 4; kind++) {
+                const float *map = one[kind], **mean = means[kind];
+                const size_t n_floats = kind == 3 ? sizeof(sf_profile) / sizeof(float) : floats;
                 if (!map) continue;
-                if (!*mean) *mean = sf_heap_alloc(r->arena, floats * sizeof **mean);
-                for (size_t i = 0; i < floats; i++) ((float *)*mean)[i] += (map[i] - (*mean)[i]) / (float)(n + 1);
-                out->density[p] = out->recall[p] = NULL; /* as they are read without SF_READ_MAPS */
+                if (!*mean) *mean = sf_heap_alloc(r->arena, n_floats * sizeof **mean);
+                for (size_t i = 0; i < n_floats; i++) ((float *)*mean)[i] += (map[i] - (*mean)[i]) / (float)(n + 1);
             }
+            out->density[p] = out->recall[p] = out->error[p] = NULL, out->along[p] = NULL; /* as read without SF_READ_MAPS */
         }
     }
     return SF_OK;

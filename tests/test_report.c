@@ -1214,6 +1214,7 @@ static void test_report_files(void **state)
         char name[128];
         const char *own = sf_figures[i]->name;
         if (!strcmp(own, "heads")) own = "heads-mini-8m";
+        if (!strcmp(own, "output_error")) own = "output_error-mini-8m";
         if (!strcmp(own, "depth")) own = "depth-mini-8m";
         const char *const endings[] = {"csv", "gp", "png"};
         for (int e = 0; e < 3; e++) {

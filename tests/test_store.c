@@ -77,7 +77,8 @@ static void make_cell(int c, sf_cell_info *out)
 }
 
 struct maps {
-    float m[4][LAYERS * HEADS];
+    float m[6][LAYERS * HEADS];
+    sf_profile along;
     char prediction[64];
     sf_picture picture;
 };
@@ -102,10 +103,15 @@ static void make_record(int c, int sample, struct maps *maps, sf_record *out)
     for (int i = 0; i < 40; i++) ((uint64_t *)&out->meter)[i] = (uint64_t)(x * 100) + (uint64_t)i + ((uint64_t)1 << 60);
     snprintf(maps->prediction, sizeof maps->prediction, "answer %d of cell %d: 漢字 🙂\n\"q\"", sample, c);
     out->prediction = maps->prediction;
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < 6; k++)
         for (int i = 0; i < LAYERS * HEADS; i++) maps->m[k][i] = (float)(x + k * 0.25 + i);
     if (sample % 3) out->density[0] = maps->m[0], out->recall[0] = maps->m[2];
     if (c == 2) out->density[1] = maps->m[1];
+    if (c == 1 && sample % 3) out->error[0] = maps->m[4];
+    if (c == 2 && sample % 2) out->error[1] = maps->m[5];
+    for (int k = 0; k < SF_PROFILE_MEASURES * SF_STRETCHES; k++) /* cell 2 has no divergence at odd stretches of odd samples */
+        (&maps->along.nll[0])[k] = c == 2 && sample % 2 && k % 2 ? NAN : (float)(x + k);
+    if (c && sample % 3) out->along[c % 2] = &maps->along;
     out->depth = sample % 4 ? x / 13 : NAN;
     for (int p = 0; p < SF_PHASES; p++) { /* of cell 1 nothing was measured, of the others some */
         out->diverged[p] = (sf_diverged)SF_NOT_DIVERGED;
@@ -195,6 +201,10 @@ static void same_record(const sf_record *a, int c, int sample, unsigned what)
         if (what & SF_READ_MAPS) {
             same_map(a->density[p], b.density[p]);
             same_map(a->recall[p], b.recall[p]);
+            same_map(a->error[p], b.error[p]);
+            assert_int_equal(a->along[p] != NULL, b.along[p] != NULL);
+            for (int k = 0; b.along[p] && k < SF_PROFILE_MEASURES * SF_STRETCHES; k++)
+                same_real((double)(&a->along[p]->nll[0])[k], (double)(&b.along[p]->nll[0])[k]);
         }
     }
     assert_memory_equal(&a->meter, &b.meter, sizeof a->meter);
@@ -410,6 +420,12 @@ static void test_selected_reading(void **state)
             assert_float_equal(r.mean[c].recall[0][i], mean + 0.5 + i, 1e-3);
             if (c == 2) assert_float_equal(r.mean[c].density[1][i], 2 + 2000 + 0.25 + i, 1e-3);
         }
+        for (int i = 0; c == 1 && i < LAYERS * HEADS; i++) assert_float_equal(r.mean[c].error[0][i], mean + 1 + i, 1e-3);
+        assert_int_equal(r.mean[c].error[1] != NULL, c == 2);
+        assert_int_equal(r.mean[c].along[c % 2] != NULL, c > 0);
+        for (int k = 0; c == 1 && k < SF_STRETCHES; k++) assert_float_equal(r.mean[c].along[1]->nll[k], mean + k, 1e-3);
+        for (int k = 0; c == 2 && k < SF_STRETCHES; k++) /* at odd stretches samples 2 and 4 alone */
+            assert_float_equal(r.mean[c].along[0]->nll[k], (k % 2 ? 2003 : mean) + k, 1e-3);
         assert_null(r.mean[c].recall[1]);
         if (c != 2) assert_null(r.mean[c].density[1]);
     }
@@ -977,7 +993,7 @@ static void test_edited_elsewhere(void **state)
 static void test_before_later_columns(void **state)
 {
     (void)state;
-    enum { LATER = 1 + 4 + 8 + 1 + 1 + 10 * 8 /* an entry 'l' without pictures ends a part */, HEADER = 32 };
+    enum { LATER = 1 + 4 + 8 + 1 + 1 + 10 * 8 + 2 + 2 /* an entry 'l' without pictures, errors and profiles ends a part */, HEADER = 32 };
     char path[160];
     sf_store *s;
     sf_results r;

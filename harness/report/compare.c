@@ -67,6 +67,8 @@ static int keep_newest(const sf_results *r, int *order, int n)
 struct pair {
     int a, b, samples, same_score, other_prompt;
     double mean_a, mean_b, difference, p, holm;
+    int diverged[SF_PHASES];      /* samples whose divergence both have */
+    double kl_change[SF_PHASES];  /* of their mean */
 };
 
 static int by_change(const void *a, const void *b)
@@ -98,7 +100,13 @@ static sf_status compare_cells(const sf_results *a, const sf_results *b, struct 
         pair->mean_a += x->strict;
         pair->mean_b += y->strict;
         pair->same_score += x->strict == y->strict;
+        for (int p = 0; p < SF_PHASES; p++) {
+            const double change = y->diverged[p].kl - x->diverged[p].kl;
+            if (!isnan(change)) pair->kl_change[p] += change, pair->diverged[p]++;
+        }
     }
+    for (int p = 0; p < SF_PHASES; p++)
+        if (pair->diverged[p]) pair->kl_change[p] /= pair->diverged[p];
     pair->samples = n;
     pair->p = NAN;
     if (!n) return SF_OK;
@@ -175,6 +183,24 @@ static void note_older(const sf_cell_info *c, char list[512])
     }
 }
 
+/* A line about divergence, where both measured it. */
+static void print_divergence(const struct pair *pair, int pairs, FILE *out)
+{
+    int samples = 0, changed = 0;
+    double largest = 0;
+    for (int i = 0; i < pairs; i++) {
+        bool other = false;
+        for (int p = 0; p < SF_PHASES; p++) {
+            other |= pair[i].kl_change[p] != 0;
+            largest = fmax(largest, fabs(pair[i].kl_change[p]));
+        }
+        samples += pair[i].diverged[SF_PREFILL] > pair[i].diverged[SF_DECODE] ? pair[i].diverged[SF_PREFILL] : pair[i].diverged[SF_DECODE];
+        changed += other;
+    }
+    if (samples)
+        fprintf(out, "Divergence of %d samples: the mean KL changed in %d cells, the most by %.3g nat.\n", samples, changed, largest);
+}
+
 sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
 {
     char versions[512] = "";
@@ -234,6 +260,7 @@ sf_status sf_compare(const sf_results *a, const sf_results *b, FILE *out)
                 "%d of %d samples score the same; %d cells changed, the largest mean by %.3f; %d differ beyond noise "
                 "(paired sign flips, Holm, p < %.2f).\n",
                 same, samples, changed, largest, significant, alpha);
+            print_divergence(pair, pairs, out);
             qsort(pair, (size_t)pairs, sizeof *pair, by_change);
             if (changed)
                 fprintf(out, "\n%-16s %-18s %7s  %-28s %5s  %5s  %5s  %6s  %-8s %s\n", "model", "task", "tokens", "arm",

@@ -1,9 +1,12 @@
 #include "harness/report/fidelity.h"
 #include "harness/report/out.h"
 #include "harness/report/points.h"
+#include "harness/report/stats.h"
 #include "harness/report/table.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double tolerance = 0.02, /* of executed sparsity */
@@ -222,6 +225,90 @@ static void recall_csv(const sf_view *v, FILE *out)
             }
 }
 
+/* ---- Divergence ---- */
+
+/* Of one cell's samples in a phase; n 0: not measured. */
+typedef struct apart {
+    int n;
+    double kl, kl_error, nll, dense_nll, agreement, rank;
+    double error; /* of attention's outputs, over layers and heads; NAN: not measured */
+} apart;
+
+static apart apart_of(const sf_view *v, const row *r, int task, double level)
+{
+    const sf_point *p = sf_point_at_level(v, r->model, r->length, r->arm, level);
+    const int cell = p ? p->cell[task] : -1;
+    apart out = {.error = NAN};
+    if (cell < 0) return out;
+    double *kl = malloc((size_t)v->results->records[cell] * sizeof *kl);
+    for (int i = 0; kl && i < v->results->records[cell]; i++) {
+        const sf_diverged *d = &v->results->record[cell][i].diverged[r->phase];
+        if (isnan(d->kl)) continue;
+        kl[out.n++] = d->kl;
+        out.nll += d->nll, out.dense_nll += d->dense_nll, out.agreement += d->agreement, out.rank += d->rank;
+    }
+    sf_mean_error(out.n, kl, &out.kl, &out.kl_error);
+    free(kl);
+    out.nll /= out.n, out.dense_nll /= out.n, out.agreement /= out.n, out.rank /= out.n;
+    const float *map = v->results->mean ? v->results->mean[cell].error[r->phase] : NULL;
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; map && i < v->results->cell[cell].layers * v->results->cell[cell].heads; i++)
+        if (!isnan(map[i])) sum += map[i], n++;
+    if (n) out.error = sum / n;
+    return out;
+}
+
+static void divergence_table(const sf_view *v, sf_table *table)
+{
+    static const char caption[] = "KL divergence (nat) of a method's predictions from the dense model's after the same tokens, at each "
+                                  "requested sparsity: at rows of the prompt in prefill, along the generation or the text in decode; mean "
+                                  "over samples, with its standard error.";
+    double level[SF_LEVELS];
+    int levels = sf_view_levels(v, level);
+    sf_table_begin(table, 4, levels + 1, caption);
+    static const char *const left[] = {"model", "task", "phase", "method", "tokens"};
+    for (int i = 0; i < 5; i++) sf_table_cell(table, left[i], "");
+    for (int l = 0; l < levels; l++) sf_table_number(table, "%g", level[l], "");
+    for (int t = 0; t < v->tasks; t++)
+        for (row r = before_first; next_row(v, &r);) {
+            apart x[SF_LEVELS];
+            bool any = false;
+            for (int l = 0; l < levels; l++) {
+                x[l] = apart_of(v, &r, t, level[l]);
+                any |= x[l].n > 0;
+            }
+            if (!any) continue;
+            sf_table_cell(table, v->model[r.model].label, "");
+            sf_table_cell(table, v->task[t].label, "");
+            sf_table_cell(table, phase_name[r.phase], "");
+            sf_table_cell(table, v->arm[r.arm].label, "");
+            sf_table_number(table, "%.0f", v->length[r.length], "");
+            for (int l = 0; l < levels; l++) {
+                char text[64] = "";
+                if (x[l].n > 1) snprintf(text, sizeof text, "%.3g ± %.1g", x[l].kl, x[l].kl_error);
+                else if (x[l].n) snprintf(text, sizeof text, "%.3g", x[l].kl);
+                sf_table_cell(table, text, "");
+            }
+        }
+    sf_table_end(table, "divergence", caption);
+}
+
+static void divergence_csv(const sf_view *v, FILE *out)
+{
+    double level[SF_LEVELS];
+    int levels = sf_view_levels(v, level);
+    fprintf(out, "model,task,phase,arm,tokens,requested,samples,kl,kl_standard_error,nll,dense_nll,agreement,rank,output_error\n");
+    for (int t = 0; t < v->tasks; t++)
+        for (row r = before_first; next_row(v, &r);)
+            for (int l = 0; l < levels; l++) {
+                const apart x = apart_of(v, &r, t, level[l]);
+                if (x.n)
+                    sf_csv_row(out, "ssssdfdfffffff", v->model[r.model].label, v->task[t].label, phase_name[r.phase], v->arm[r.arm].label,
+                               v->length[r.length], level[l], x.n, x.kl, x.kl_error, x.nll, x.dense_nll, x.agreement, x.rank, x.error);
+            }
+}
+
 /* ---- Where they go ---- */
 
 static const struct {
@@ -229,7 +316,8 @@ static const struct {
     void (*table)(const sf_view *v, sf_table *table);
     void (*csv)(const sf_view *v, FILE *out);
 } tables[] = {{"budgets", "Requested and executed sparsity", budget_table, budget_csv},
-              {"recall", "Attention mass kept", recall_table, recall_csv}};
+              {"recall", "Attention mass kept", recall_table, recall_csv},
+              {"divergence", "Divergence from dense", divergence_table, divergence_csv}};
 
 enum { TABLES = sizeof tables / sizeof *tables };
 

@@ -451,7 +451,7 @@ static void contents(FILE *out)
     static const char *const entry[][2] = {{"run", "What was run"},   {"findings", "What it says"}, {"distrust", "What to distrust"},
                                            {"charts", "Charts"},      {"leaderboard", "Leaderboard"}, {"samples", "Samples"}, {"scores", "Scores"},
                                            {"figures", "Figures"},
-                                           {"fidelity", "Budgets and recall"}, {"provenance", "Provenance"}};
+                                           {"fidelity", "Budgets, recall, divergence"}, {"provenance", "Provenance"}};
     fputs("<nav aria-label=Contents><ol>", out);
     for (size_t i = 0; i < sizeof entry / sizeof *entry; i++)
         fprintf(out, "<li><a href=\"#%s\">%s</a></li>", entry[i][0], entry[i][1]);
@@ -489,13 +489,13 @@ sf_status sf_report_page(const sf_view *v, uint64_t seed, const sf_report_option
     fputs("<p class=note>For papers and slides; also as PDF in <code>figures/</code>.</p>\n", out);
     status = figures(out, folder, plots, made);
     fputs("</section>\n", out);
-    heading(out, "fidelity", "Budgets and recall");
+    heading(out, "fidelity", "Budgets, recall, divergence");
     if (v->points > ROWS)
-        fputs("<p class=note><code>tables/budgets.csv</code>, <code>tables/recall.csv</code>.</p>\n", out);
+        fputs("<p class=note><code>tables/budgets.csv</code>, <code>tables/recall.csv</code>, <code>tables/divergence.csv</code>.</p>\n", out);
     else
         sf_report_fidelity_html(v, out);
     fits(out, v);
-    fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits, budgets, recall; CSV, LaTeX, "
+    fputs("<p class=note>Tables for papers: <code>tables/</code> (scores, tasks, limits, budgets, recall, divergence; CSV, LaTeX, "
           "Markdown). <code>paper.tex</code> is a document with two figures and a table.</p></section>\n",
           out);
     provenance(out, v);

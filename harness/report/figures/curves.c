@@ -3,7 +3,7 @@
 
 void sf_curves_begin(sf_plot *plot, sf_curves *c)
 {
-    fprintf(plot->csv, "panel,series,sparsity,value,low,high,cells,samples,panel_id,series_id\n");
+    fprintf(plot->csv, "panel,series,%s,value,low,high,cells,samples,panel_id,series_id\n", c->xlabel ? "place" : "sparsity");
     c->low = INFINITY;
     c->high = -INFINITY;
 }
@@ -22,7 +22,8 @@ void sf_curves_row(sf_plot *plot, sf_curves *c, int panel, int series, const sf_
     sf_csv_row(plot->csv, "ssffffdddd", c->panel[panel], series < 0 ? "dense" : c->name[series], x->sparsity, x->value, x->low,
                x->high, x->cells, x->samples, panel + 1, series + 1);
     widen(c, x);
-    if (x->sparsity < 1) plot->xmax = fmax(plot->xmax, -log2(1 - x->sparsity));
+    if (c->xlabel) plot->xmax = 1;
+    else if (x->sparsity < 1) plot->xmax = fmax(plot->xmax, -log2(1 - x->sparsity));
 }
 
 void sf_curves_end(sf_plot *plot, sf_curves *c)
@@ -62,6 +63,8 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     sf_set_number(plot, "has_reference", has_reference);
     sf_set_texts(plot, "missing", panels, c->note ? c->note : empty);
     sf_set_text(plot, "ylabel_text", c->ylabel);
+    sf_set_text(plot, "xlabel_text", c->xlabel ? c->xlabel : "Sparsity (executed)");
+    sf_set_number(plot, "share", c->xlabel != NULL);
     sf_set_number(plot, "percent", c->percent);
     sf_set_number(plot, "logarithmic", c->logarithmic);
     if (c->logarithmic) {
@@ -69,13 +72,13 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
         sf_set_number(plot, "ymin", any ? pow(10, floor(log10(c->low))) : 0.1);
         sf_set_number(plot, "ymax", any ? pow(10, ceil(log10(c->high) + 1e-9)) : 1);
         sf_set_number(plot, "ystep", 10);
-        sf_set_number(plot, "xmax", plot->xmax + 0.25);
+        sf_set_number(plot, "xmax", plot->xmax + (c->xlabel ? 0 : 0.25));
         sf_set_number(plot, "columns", columns);
         return;
     }
     sf_set_number(plot, "ymin", (floor(low / step) * step) * (c->percent ? 100 : 1));
     sf_set_number(plot, "ymax", (ceil(high / step) * step) * (c->percent ? 100 : 1));
     sf_set_number(plot, "ystep", (high - low > 1.5 ? 0.5 : high - low > 0.5 ? 0.2 : high - low > 0.25 ? 0.1 : 0.05) * (c->percent ? 100 : 1));
-    sf_set_number(plot, "xmax", plot->xmax + 0.25);
+    sf_set_number(plot, "xmax", plot->xmax + (c->xlabel ? 0 : 0.25));
     sf_set_number(plot, "columns", columns);
 }

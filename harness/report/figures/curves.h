@@ -15,6 +15,7 @@ typedef struct sf_curves {
     const char *ylabel;
     bool percent;     /* values are shares */
     bool logarithmic; /* the axis, of values above 0 */
+    const char *xlabel; /* of a share, 0 … 1, that stands in place of sparsity; NULL: sparsity */
     double low, high; /* of the values drawn with their bars; sf_curves_row() widens them */
     bool negative;    /* some value is; else the axis ends at 0, whatever the bars say */
 } sf_curves;

@@ -1,5 +1,5 @@
-/* Where the budget goes: density of each layer and query head, a panel a method, for each model at its longest length.
- */
+/* By layer and query head, a panel a method, for each model at its longest length: where the budget goes (density), and what the
+ * choice does to the attention's output (error). */
 #include "harness/report/figure.h"
 
 #include <stdlib.h>
@@ -7,7 +7,16 @@
 enum { PANELS = 8 };
 static const double wanted = 0.9; /* the sparsity that is shown: the nearest one that was run */
 
-static int arms_with_maps(const sf_view *v, int model, const sf_point **point)
+typedef enum measure { DENSITY, ERROR } measure;
+
+/* [layers, heads] of a cell; NULL: not recorded. */
+static const float *map_of(const sf_view *v, int cell, int phase, measure what)
+{
+    const sf_maps *mean = cell >= 0 && v->results->mean ? &v->results->mean[cell] : NULL;
+    return !mean ? NULL : what == DENSITY ? mean->density[phase] : mean->error[phase];
+}
+
+static int arms_with_maps(const sf_view *v, int model, measure what, const sf_point **point)
 {
     int n = 0;
     for (int a = 1; a < v->arms && n < PANELS; a++) {
@@ -18,7 +27,7 @@ static int arms_with_maps(const sf_view *v, int model, const sf_point **point)
             const sf_point *p = &v->point[i];
             bool maps = false;
             if (p->arm != a || p->model != model) continue;
-            for (int t = 0; t < v->tasks; t++) maps |= p->cell[t] >= 0 && v->results->mean[p->cell[t]].density[phase];
+            for (int t = 0; t < v->tasks; t++) maps |= map_of(v, p->cell[t], phase, what) != NULL;
             if (!maps) continue;
             bool longer = !best || p->length > best->length;
             bool nearer = best && p->length == best->length &&
@@ -30,19 +39,19 @@ static int arms_with_maps(const sf_view *v, int model, const sf_point **point)
     return n;
 }
 
-static int plots(const sf_view *v)
+static int plots(const sf_view *v, measure what)
 {
     const sf_point *point[PANELS];
     int n = 0;
-    for (int m = 0; m < v->models; m++) n += arms_with_maps(v, m, point) > 0;
+    for (int m = 0; m < v->models; m++) n += arms_with_maps(v, m, what, point) > 0;
     return n;
 }
 
-static sf_status make(const sf_view *v, int which, sf_plot *plot)
+static sf_status make(const sf_view *v, measure what, int which, sf_plot *plot)
 {
     const sf_point *point[PANELS];
     int model = 0, panels;
-    while (!(panels = arms_with_maps(v, model, point)) || which--) model++;
+    while (!(panels = arms_with_maps(v, model, what, point)) || which--) model++;
     const sf_cell_info *shape = v->model[model].shape;
     int layers = shape->layers, heads = shape->heads;
     char titles[PANELS][200], xt[64], yt[64];
@@ -66,7 +75,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                 double sum = 0;
                 int n = 0;
                 for (int t = 0; t < v->tasks; t++) {
-                    const float *map = p->cell[t] >= 0 ? v->results->mean[p->cell[t]].density[phase] : NULL;
+                    const float *map = map_of(v, p->cell[t], phase, what);
                     if (map && !isnan(map[y * heads + x])) sum += map[y * heads + x], n++;
                 }
                 double mean = n ? sum / n : NAN; /* none: a sliding-window layer */
@@ -89,7 +98,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_numbers(plot, "y_n", panels, yn);
     sf_set_text(plot, "xlabel_text", "Query head");
     sf_set_text(plot, "ylabel_text", "Layer");
-    sf_set_text(plot, "box_text", "Density (executed / causal pairs)");
+    sf_set_text(plot, "box_text", what == DENSITY ? "Density (executed / causal pairs)" : "Relative error of the attention's output");
     sf_set_number(plot, "zmin", 0);
     sf_set_number(plot, "zmax", highest > 0 ? highest : 1);
     sf_set_number(plot, "numbers", 0);
@@ -97,14 +106,26 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_set_number(plot, "alike", 1);
     sf_set_number(plot, "columns", columns);
     fprintf(plot->caption,
-            "Density of each layer and query head of %s, means over samples and tasks, at its longest length and "
+            "%s of each layer and query head of %s, means over samples and tasks, at its longest length and "
             "the sparsity nearest %g. White: not recorded, or a sliding-window layer.",
+            what == DENSITY ? "Density" : "Relative error |o - d| / |d| of the attention's output against that of all keys for the same queries",
             v->model[model].label, wanted);
     return SF_OK;
 }
 
+static int plots_density(const sf_view *v) { return plots(v, DENSITY); }
+static int plots_error(const sf_view *v) { return plots(v, ERROR); }
+static sf_status make_density(const sf_view *v, int which, sf_plot *plot) { return make(v, DENSITY, which, plot); }
+static sf_status make_error(const sf_view *v, int which, sf_plot *plot) { return make(v, ERROR, which, plot); }
+
 const sf_figure sf_figure_heads = {.name = "heads",
                                    .title = "Density of layers and heads",
-                                   .plots = plots,
-                                   .make = make,
+                                   .plots = plots_density,
+                                   .make = make_density,
                                    .lacks = "needs density maps"};
+
+const sf_figure sf_figure_output_error = {.name = "output_error",
+                                          .title = "Error of layers and heads",
+                                          .plots = plots_error,
+                                          .make = make_error,
+                                          .lacks = "needs divergence and recall (config: measures, recall)"};

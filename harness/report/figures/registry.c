@@ -16,7 +16,10 @@
     SF_FIGURE(estimation)       \
     SF_FIGURE(recall)           \
     SF_FIGURE(divergence)       \
+    SF_FIGURE(divergence_along) \
+    SF_FIGURE(nll_along)        \
     SF_FIGURE(heads)            \
+    SF_FIGURE(output_error)     \
     SF_FIGURE(canvas)           \
     SF_FIGURE(cost)
 

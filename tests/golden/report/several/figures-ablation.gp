@@ -32,6 +32,8 @@ array missing[1]
 missing[1] = ''
 missing_n = 1
 ylabel_text = 'Score (mean over tasks)'
+xlabel_text = 'Sparsity (executed)'
+share = 0
 percent = 0
 logarithmic = 0
 ymin = 0.3
