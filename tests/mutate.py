@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Do the tests notice? Changes one place of the source at a time and runs the tests that concern it.
 
-    tests/mutate.py [--count 300] [--seed 1] [--rooms run,store] [--jobs 1]     goes on where it stopped
+    tests/mutate.py [--count 300] [--seed 1] [--rooms run,store] [--jobs 1] [--seconds 400] [--whole]
+    tests/mutate.py --at tasks/vt.c:80,tasks/vt.c:82    all mutants of these lines
     tests/mutate.py --again     those that lived once more, against the tests as they are now
-    tests/mutate.py --whole     those that lived, against the rest of the suite
     tests/mutate.py --table     the table of what is known, and what lives
+
+Each mutant is first held against the tests of its room; with --whole, those that live against all others then. It goes on
+where it stopped, or was stopped by --seconds: what is known stands in --log.
 
 A mutant is one change of one place: a comparison, a sign, a constant, a condition, a statement left out. What does not
 compile, or compiles to the same code, is none. Each room gets its share of the mutants by the size of its code; the seed
@@ -12,20 +15,22 @@ chooses them. A mutant is killed by the first test that fails or takes many time
 its room pass, and in the end when the whole suite does. tests/mutants.txt names those that live because they change nothing
 that anybody could see, with the reason.
 
-Works in build/mutate, in copies of the tracked files, which each start brings up to date.
+Works in build/mutate, in copies of the tracked files, which each start brings up to date. One is built, the others are its
+copies; a mutant costs one object, the links of the tests that see it, and those tests: a program that comes out the same
+byte for byte is not run.
 """
-import argparse, collections, concurrent.futures, json, os, pathlib, queue, random, re, resource, shutil, signal, subprocess, sys
-import tempfile, threading, time
+import argparse, collections, concurrent.futures, hashlib, json, os, pathlib, queue, random, re, resource, shutil, signal
+import subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutate"
-LOG = WORK / "log.jsonl"
-MAKE = ["make", "--no-print-directory", "CUDA=0", f"CC={'ccache gcc' if shutil.which('ccache') else 'gcc'}"]
+MAKE = ["make", "--no-print-directory", "CUDA=0", "CFLAGS=-O2", "V=1"] # without -g, programs that do the same are the same
 
 # Where a room lies, and the tests that concern it, the quickest first. A test with a file's own name comes before them.
 ROOMS = {
-    "run": ("harness/run", ["errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh", "stored.sh", "apart.sh", "kill.sh", "families.sh"]),
-    "engine": ("harness/engine", ["test_engine_methods", "test_engine", "sweep.sh"]),
+    "run": ("harness/run", ["test_dispatch", "errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh", "stored.sh", "apart.sh",
+                            "kill.sh", "families.sh"]),
+    "engine": ("harness/engine", ["test_engine_methods", "test_engine", "test_divergence", "sweep.sh"]),
     "store": ("harness/store", ["test_store", "stored.sh", "kill.sh", "apart.sh", "faults.sh"]),
     "report": ("harness/report", ["test_stats", "test_report", "sweep.sh", "families.sh"]),
     "config": ("harness/config", ["test_sweep", "errors.sh", "sweep.sh"]),
@@ -34,7 +39,8 @@ ROOMS = {
 }
 # Seconds of processors that the long ones take; a test may take three times that, and some more; and many times that until it
 # ends, as others use the machine too.
-SECONDS = {"test_report": 10, "test_check": 10, "test_store": 7, "mini.sh": 10, "families.sh": 7, "sweep.sh": 7, "faults.sh": 7}
+SECONDS = {"test_report": 10, "test_check": 10, "test_store": 7, "mini.sh": 10, "families.sh": 7, "sweep.sh": 7, "faults.sh": 7,
+           "test_tensor": 15, "apart.sh": 7, "spread.sh": 7, "task_plugin.sh": 6, "test_backends": 6, "test_methods": 6}
 USUAL, TIMES, SPARE, WAIT = 5, 3, 5, 30
 
 Mutant = collections.namedtuple("Mutant", "room file line column before after")
@@ -124,7 +130,9 @@ def run(words, cwd, **more):
 def copy_tree(to):
     """The tracked files as they lie here; those that did not change keep their times, so that make has little to do."""
     to.mkdir(parents=True, exist_ok=True)
-    names = run(["git", "ls-files", "-z"], ROOT).stdout.split("\0")
+    listed = run(["git", "ls-files", "-z"], ROOT)
+    names = listed.stdout.split("\0") if listed.returncode == 0 else \
+        [str(p.relative_to(ROOT)) for top in ROOT.iterdir() if not top.name.startswith(("build", ".")) for p in [top, *top.rglob("*")]]
     names = {n for n in names if n and (ROOT / n).is_file()}
     for old in [p for p in to.rglob("*") if p.is_file() and p.suffix in (".c", ".h", ".sh", ".txt", ".py")]:
         if "build" not in old.relative_to(to).parts and str(old.relative_to(to)) not in names:
@@ -137,10 +145,42 @@ def copy_tree(to):
         shutil.copy(here, there)
 
 
+ARCHIVE = "build/libfrontier.a"
+
+
 def build(tree):
+    (tree / ARCHIVE).unlink(missing_ok=True)  # the last campaign's
     done = run([*MAKE, f"-j{os.cpu_count()}", "WERROR=1", "all", "tests"], tree)
     if done.returncode:
         sys.exit(f"{tree} does not build:\n{done.stdout[-3000:]}")
+
+
+COMMAND = {}  # of the Makefile, by what it makes
+SAME = {}     # program: hash of what is linked where nothing is changed
+
+
+def learn(tree):
+    """How each object and program is made, and what comes out."""
+    for line in run([*MAKE, "--always-make", "--dry-run", "all", "tests"], tree).stdout.splitlines():
+        made = re.search(r" (?:-o|rcs) (\S+)", line)
+        if made and " -MM " not in line:
+            COMMAND[made.group(1)] = line.lstrip("@")
+    COMMAND[ARCHIVE] = f"rm -f {ARCHIVE}; " + COMMAND[ARCHIVE].replace(" rcs ", " rcsT ", 1)  # names alone, no copies
+    for target in [t for t in COMMAND if re.fullmatch(r"build/(frontier|tests/test_\w+)", t)]:
+        if not make(tree, target):
+            sys.exit(f"{target} does not link in {tree}")
+        SAME[target] = digest(tree / target)
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def make(tree, target):
+    """Whether it could be made, anew."""
+    if not target.endswith((".o", ".a")) and run(COMMAND[ARCHIVE], tree, shell=True).returncode:
+        return False
+    return run(COMMAND[target], tree, shell=True).returncode == 0
 
 
 def tests_of(tree):
@@ -152,6 +192,9 @@ def tests_of(tree):
 def run_test(tree, test):
     """Whether it passes; ends at the first failure that is told, and when it takes too long."""
     limit = TIMES * SECONDS.get(test, USUAL) + SPARE
+    wait = min(limit * WAIT, DEADLINE - time.monotonic())
+    if wait <= 0:
+        raise TimeoutError
     script = test.endswith(".sh")
     words = [str(tree / "tests" / "cli" / test)] if script else [str(tree / "build" / "tests" / test)]
     roomy = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30 # in a container it may hold 64 MB
@@ -173,14 +216,19 @@ def run_test(tree, test):
             if "[  FAILED  ]" in line:
                 stop()
 
-    reader, alarm = threading.Thread(target=first_failure), threading.Timer(limit * WAIT, stop)
+    reader, alarm = threading.Thread(target=first_failure), threading.Timer(wait, stop)
     reader.start(), alarm.start()
     p.wait()
     alarm.cancel()
     stop()
     reader.join()
     shutil.rmtree(scratch, ignore_errors=True)
+    if p.returncode and time.monotonic() >= DEADLINE:
+        raise TimeoutError
     return p.returncode == 0
+
+
+DEADLINE = float("inf")
 
 
 def concerning(tree, m, whole):
@@ -200,10 +248,13 @@ def put(path, text, stat=None):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def make_test(tree, test):
-    """Builds what the test needs; whether that went well."""
+def links(tree, test):
+    """Links the programs that a test needs. None: one does not link; else whether one of them is another than without the mutant."""
     needs = ["build/frontier"] if test.endswith(".sh") or test in NEEDS_PROGRAM else []
-    return run([*MAKE, *needs, *([] if test.endswith(".sh") else [f"build/tests/{test}"])], tree).returncode == 0
+    needs += [] if test.endswith(".sh") else [f"build/tests/{test}"]
+    if not all([make(tree, target) for target in needs]):
+        return None
+    return any(digest(tree / target) != SAME[target] for target in needs)
 
 
 def try_mutant(tree, m, tests):
@@ -217,15 +268,17 @@ def try_mutant(tree, m, tests):
     rows[m.line - 1] = m.after
     try:
         put(source, "\n".join(rows))
-        if run([*MAKE, target], tree).returncode:
+        if not make(tree, target):
             return "none", "does not compile"
         if (tree / target).read_bytes() == compiled:
             return "none", "the same code"
-        failed = []
+        failed, ran = [], 0
         for test in tests:
-            if not make_test(tree, test):
+            another = links(tree, test)
+            if another is None:
                 return "none", "does not link"
-            if not run_test(tree, test):
+            ran += another
+            if another and not run_test(tree, test):
                 failed.append(test)
                 if test in TRUSTED:
                     break
@@ -235,13 +288,12 @@ def try_mutant(tree, m, tests):
         os.utime(tree / target, ns=(object_kept.st_atime_ns, object_kept.st_mtime_ns))
     for test in failed:
         if test not in TRUSTED:  # does it pass where nothing is changed?
-            (tree / "build" / "libfrontier.a").unlink(missing_ok=True)
-            if not make_test(tree, test) or not run_test(tree, test):
+            if links(tree, test) or not run_test(tree, test):
                 print(f"{test} fails where nothing is changed, in {tree}", flush=True)
                 continue
             TRUSTED.add(test)
         return "killed", test
-    return "lived", f"{len(tests) - len(failed)} tests"
+    return "lived", f"{ran - len(failed)} tests"
 
 
 TRUSTED = set()  # have failed of a mutant and passed without it
@@ -254,10 +306,10 @@ def identity(m):
     return (m.file, m.before.strip(), m.after.strip())
 
 
-def read_log():
+def read_log(log):
     known = {}
-    if LOG.exists():
-        for row in map(json.loads, LOG.read_text().splitlines()):
+    if log.exists():
+        for row in map(json.loads, log.read_text().splitlines()):
             known[(row["file"], row["before"].strip(), row["after"].strip())] = row
     return known
 
@@ -290,78 +342,96 @@ def table(known):
 
 
 def main():
+    global DEADLINE
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--count", type=int, default=300)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--rooms", default=",".join(ROOMS))
+    p.add_argument("--at", metavar="FILE:LINE,...", help="all mutants of these lines, instead of chosen ones")
     p.add_argument("--jobs", type=int, default=1)
+    p.add_argument("--seconds", type=float, default=float("inf"), help="stop then")
+    p.add_argument("--log", type=pathlib.Path, default=WORK / "log.jsonl")
     for option in ("--again", "--whole", "--table"):
         p.add_argument(option, action="store_true")
     o = p.parse_args()
     rooms = o.rooms.split(",")
-    known = read_log()
     if o.table:
-        return table(known)
+        return table(read_log(o.log))
 
+    DEADLINE = time.monotonic() + o.seconds
     every, share = choose(rooms, o.count, o.seed)
-    WORK.mkdir(parents=True, exist_ok=True)
-    trees = queue.Queue()
+    if o.at:
+        every = {r: [m for m in ms if f"{m.file}:{m.line}" in o.at.split(",")] for r, ms in every.items()}
+        share = {r: len(ms) for r, ms in every.items()}
+    first, trees = WORK / "tree0", queue.Queue()
+    copy_tree(first)
+    build(first)
+    learn(first)
     for i in range(o.jobs):
-        copy_tree(WORK / f"tree{i}")
-        build(WORK / f"tree{i}")
-        trees.put(WORK / f"tree{i}")
+        tree = WORK / f"tree{i}"
+        if i:
+            shutil.rmtree(tree, ignore_errors=True)
+            run(["cp", "-a", first, tree], WORK)
+        trees.put(tree)
+    print(f"{o.jobs} trees after {time.monotonic() - DEADLINE + o.seconds:.0f} s" if o.seconds < float("inf") else f"{o.jobs} trees", flush=True)
+    writing = threading.Lock()
 
-    def one(m):
-        tree = trees.get()
+    def one(m, whole=False):
+        """The verdict; None: there was no time for one."""
+        tree, begun = trees.get(), time.monotonic()
         try:
-            begun = time.monotonic()
-            verdict, by = try_mutant(tree, m, concerning(tree, m, o.whole))
+            verdict, by = try_mutant(tree, m, concerning(tree, m, whole))
+        except TimeoutError:
+            return None
         finally:
             trees.put(tree)
-        row = {**m._asdict(), "verdict": verdict, "by": by, "seconds": round(time.monotonic() - begun, 1)}
-        with LOG.open("a") as f:
+        row = {**m._asdict(), "verdict": verdict, "by": by, "whole": whole, "seconds": round(time.monotonic() - begun, 1)}
+        with writing, o.log.open("a") as f:
             f.write(json.dumps(row) + "\n")
         print(f"{verdict:6} {m.file}:{m.line} by {by}, {row['seconds']} s", flush=True)
         return verdict
 
-    if o.again or o.whole:
-        reasons = excused()
-        todo = [m for r in rooms for m in every[r]
-                if known.get(identity(m), {}).get("verdict") == "lived" and identity(m) not in reasons]
-        with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-            list(pool.map(one, todo))
-        return table(read_log())
+    def living(whole):
+        known, reasons = read_log(o.log), excused()
+        rows = [(m, known.get(identity(m), {})) for r in rooms for m in every[r]]
+        return [m for m, row in rows if row.get("verdict") == "lived" and not (whole and row.get("whole")) and identity(m) not in reasons]
 
-    # Room by room in turn, so that a campaign that is cut short has seen them all.
-    waiting = {r: iter(every[r]) for r in rooms}
-    left = {r: share[r] for r in rooms}
-    for r in rooms:
-        left[r] -= sum(known.get(identity(m), {}).get("verdict", "none") != "none" for m in every[r])
+    with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
+        if o.again:
+            list(pool.map(one, living(False)))
+        else:
+            new_ones(pool, one, every, share, read_log(o.log), o.jobs)
+        if o.whole:
+            list(pool.map(lambda m: one(m, True), living(True)))
+    if time.monotonic() >= DEADLINE:
+        print("stopped by --seconds: the same command goes on")
+    table(read_log(o.log))
+
+
+def new_ones(pool, one, every, share, known, jobs):
+    """Room by room in turn, so that a campaign that is cut short has seen them all; those that are none are replaced."""
+    waiting = {r: iter(ms) for r, ms in every.items()}
+    left = {r: share[r] - sum(known.get(identity(m), {}).get("verdict", "none") != "none" for m in ms) for r, ms in every.items()}
 
     def turns():
         while any(n > 0 for n in left.values()):
-            for r in sorted(rooms, key=lambda r: -left[r] / max(share[r], 1)):
+            for r in sorted(every, key=lambda r: -left[r] / max(share[r], 1)):
                 if left[r] > 0:
                     m = next((m for m in waiting[r] if identity(m) not in known), None)
-                    if m is None:
-                        left[r] = 0
-                        continue
-                    left[r] -= 1
-                    yield m
+                    left[r] = left[r] - 1 if m else 0
+                    if m:
+                        yield m
 
-    with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-        running = set()
-        for m in turns():
-            running.add((pool.submit(one, m), m.room))
-            while len(running) >= o.jobs:
-                concurrent.futures.wait([f for f, _ in running], return_when=concurrent.futures.FIRST_COMPLETED)
-                for f, room in [x for x in running if x[0].done()]:
-                    running.discard((f, room))
-                    if f.result() == "none":
-                        left[room] += 1  # another one in its place
-        for f, room in running:
-            f.result()
-    table(read_log())
+    running = {}
+    for m in turns():
+        if time.monotonic() >= DEADLINE:
+            break
+        running[pool.submit(one, m)] = m.room
+        while len(running) >= jobs:
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for f in done:
+                left[running.pop(f)] += f.result() == "none"
+    concurrent.futures.wait(running)
 
 
 if __name__ == "__main__":
