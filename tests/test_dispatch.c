@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness/run/forecast.h"
+#include "harness/run/spread.h"
 #include "tests/testing.h"
 
 /* Groups of random sizes, of several models; work grows with the group's length, as in a grid. */
@@ -84,6 +85,40 @@ static void test_alone(void **state)
     assert_int_equal(t.from, 0);
     assert_int_equal(t.to, 7); /* of ten lanes, the first so many that reach 64 */
     sf_dispatch_close(&d);
+    unit = malloc(20 * sizeof *unit);
+    for (int i = 0; i < 20; i++) unit[i] = (sf_unit){.sample = i, .lanes = 8, .work = 1};
+    assert_int_equal(sf_dispatch_open(20, unit, 1, &d), SF_OK);
+    assert_true(sf_dispatch_take(&d, &(_Atomic int){0}, &t));
+    assert_int_equal(t.to, 8); /* of eight lanes, those that reach it exactly */
+    sf_dispatch_close(&d);
+}
+
+/* One device, some of a kind, all of it; of processors there are as many as one likes. */
+static void test_devices(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *device;
+        int n;
+        const char *first, *last, *says; /* says: of an error */
+    } row[] = {{"cpu", 1, "cpu", "cpu", NULL}, {"cpu:3", 1, "cpu:3", "cpu:3", NULL}, {"cpu:2,0", 2, "cpu:2", "cpu:0", NULL},
+               {"cpu:all", SF_WORKERS, "cpu:0", "cpu:15", NULL}, {"abacus:0,1", 1, "abacus:0,1", "abacus:0,1", NULL},
+               {"cpu:1,1", 0, NULL, NULL, "names 1 twice"}, {"cpu:0,16", 0, NULL, NULL, "there are 16, numbered from 0"},
+               {"cpu:0,x", 0, NULL, NULL, "expected numbers"}, {"cpu:0,", 0, NULL, NULL, "expected numbers"},
+               {"cpu:-1,0", 0, NULL, NULL, "numbered from 0"}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        sf_devices d;
+        sf_status status = sf_devices_of(row[i].device, &d);
+        if (row[i].says) {
+            assert_int_equal(status, SF_BAD_INPUT);
+            if (!strstr(sf_error(), row[i].says)) fail_msg("%s: %s", row[i].device, sf_error());
+            continue;
+        }
+        assert_int_equal(status, SF_OK);
+        assert_int_equal(d.n, row[i].n);
+        assert_string_equal(d.name[0], row[i].first);
+        assert_string_equal(d.name[d.n - 1], row[i].last);
+    }
 }
 
 /* Processes that take at once: none gets what another one has. */
@@ -174,7 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_once),
         cmocka_unit_test(test_order),
-        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_alone), cmocka_unit_test(test_devices),
         cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_balance),
         cmocka_unit_test(test_what_fits),

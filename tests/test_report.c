@@ -1,6 +1,7 @@
 /* The report on results with known truth: numbers, warnings, tables, figures, export, comparison. */
 #include "harness/report/report.h"
 #include "harness/report/fidelity.h"
+#include "harness/report/figures/curves.h"
 #include "harness/report/figures/registry.h"
 #include "harness/report/findings.h"
 #include "harness/report/limits.h"
@@ -434,6 +435,77 @@ static void test_tics(void **state)
     assert_string_equal(text, "('0.55' 0.550261)");
     sf_axis_tics(136.419, 136.42, text, &logarithmic);
     assert_string_equal(text, "('136' 136.42)");
+}
+
+/* What a figure of curves tells its template of its axes, of values from low to high; errors of a hundredth. */
+static void curves_axes(const char *want, double low, double high, bool percent)
+{
+    const char *panel = "tasks", *name = "quest";
+    sf_curves c = {.panels = 1, .series = 1, .panel = &panel, .name = &name, .ylabel = "y", .percent = percent};
+    char *set = NULL, *csv = NULL, got[128] = "";
+    size_t room;
+    sf_plot plot = {.set = open_memstream(&set, &room), .csv = open_memstream(&csv, &room)};
+    sf_curves_begin(&plot, &c);
+    sf_curves_row(&plot, &c, 0, 0, 0.5, low, 0.01, 1, 1);
+    sf_curves_row(&plot, &c, 0, 0, 0.875, high, 0.01, 1, 1);
+    sf_curves_end(&plot, &c);
+    fclose(plot.set), fclose(plot.csv);
+    static const char *const shown[] = {"ymin = ", "ymax = ", "ystep = ", "xmax = "};
+    for (int i = 0; i < 4; i++) {
+        char *at = strstr(set, shown[i]);
+        assert_non_null(at);
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%.6g", i ? " " : "", atof(at + strlen(shown[i])));
+    }
+    if (strcmp(got, want) != 0) fail_msg("%g to %g: %s, expected %s", low, high, got, want);
+    free(set), free(csv);
+}
+
+static void test_curves_axes(void **state)
+{
+    (void)state;
+    /* lowest, highest, step, and the end of the axis of sparsity: three halvings and a quarter */
+    curves_axes("0.45 0.7 0.05 3.25", 0.47, 0.69, false);
+    curves_axes("0.4 1 0.2 3.25", 0.43, 0.93, false);
+    curves_axes("0.4 1.1 0.2 3.25", 0.43, 1.03, false);
+    curves_axes("40 110 20 3.25", 0.43, 1.03, true);
+    curves_axes("0 1.5 0.2 3.25", 0.05, 1.43, false);
+    curves_axes("0 1.6 0.2 3.25", 0.05, 1.55, false);
+    curves_axes("0 2.5 0.5 3.25", 0.05, 2.37, false);
+    curves_axes("0 35 5 3.25", 0.1, 33, false);
+    curves_axes("0 800 100 3.25", 3, 723, false);
+    curves_axes("0.6 0.7 0.05 3.25", 0.6125, 0.6125, false);
+    curves_axes("-1.5 1.5 0.5 3.25", -1.22, 1.22, false);
+}
+
+/* Tics of the map of heads: every one of a few, fewer of many. */
+static void test_heads_tics(void **state)
+{
+    (void)state;
+    static const struct {
+        int heads, layers, every_head, every_layer;
+    } row[] = {{1, 4, 1, 1}, {4, 5, 1, 4}, {5, 12, 4, 4}, {12, 13, 4, 8}, {13, 32, 8, 8}, {32, 33, 8, 16}, {33, 1, 16, 1}};
+    static float map[33 * 33];
+    struct synthetic s = small;
+    s.models = s.tasks = s.lengths = s.levels = 1, s.samples = 2, s.maps = true;
+    make_results(&s);
+    for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
+        for (int c = 0; c < results.cells; c++) {
+            results.cell[c].heads = row[k].heads, results.cell[c].kv_heads = 1, results.cell[c].layers = row[k].layers;
+            for (int p = 0; p < SF_PHASES; p++) results.mean[c].density[p] = results.mean[c].recall[p] = map;
+        }
+        sf_report_options o = {.folder = report_folder(), .figures = "heads", .formats = "png"};
+        char *path = strdup(getenv("PATH")), want[64];
+        setenv("PATH", "", 1); /* nothing is drawn */
+        assert_int_not_equal(sf_report(&results, &o), SF_OK);
+        setenv("PATH", path, 1);
+        free(path);
+        char *gp = slurp("report/figures/heads.gp");
+        snprintf(want, sizeof want, "x_tics[1] = '%d'\n", row[k].every_head);
+        if (!strstr(gp, want)) fail_msg("%d heads: no %s in %.900s", row[k].heads, want, gp);
+        snprintf(want, sizeof want, "y_tics[1] = '%d'\n", row[k].every_layer);
+        if (!strstr(gp, want)) fail_msg("%d layers: no %s in %.900s", row[k].layers, want, gp);
+        free(gp);
+    }
 }
 
 /* ---- Settings ---- */
@@ -973,6 +1045,26 @@ static void test_export(void **state)
     free(text);
 }
 
+/* A file of one cell holds one. */
+static void test_compare_one(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .samples = 4};
+    sf_results other;
+    char *text = NULL;
+    make_results(&s);
+    OK(synthetic_make(&s, &other));
+    assert_int_equal(results.cells, 1);
+    FILE *f = open_memstream(&text, &(size_t){0});
+    OK(sf_compare(&results, &other, f));
+    fclose(f);
+    assert_string_equal(text, "1 cells in both, 0 only in the first, 0 only in the second.\n"
+                              "4 of 4 samples score the same; 0 cells changed, the largest mean by 0.000; 0 differ beyond noise "
+                              "(paired sign flips, Holm, p < 0.05).\n");
+    free(text);
+    sf_results_free(&other);
+}
+
 static void second_version(sf_cell_info *c) { c->version[SF_DECODE] = "2"; }
 
 static void test_compare(void **state)
@@ -1261,6 +1353,10 @@ static void test_report_files(void **state)
     free(tex);
     char *page = slurp("report/index.html");
     assert_non_null(strstr(page, "data:image/png;base64,iVBORw0KGgo"));
+    for (char *at = page; (at = strstr(at, ";base64,")); at++) { /* its data, then its caption */
+        size_t data = strspn(at + 8, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
+        assert_memory_equal(at + 8 + data, "\"><figcaption>", 14);
+    }
     assert_non_null(strstr(page, "&lt;b&gt;"));
     assert_null(strstr(page, "<b>"));
     assert_null(strstr(page, "src=\"figures"));
@@ -1952,6 +2048,8 @@ int main(void)
         TEST(test_pairs_have_one_prompt),
         TEST(test_explicit_parameters),
         TEST(test_tics),
+        TEST(test_curves_axes),
+        TEST(test_heads_tics),
         TEST(test_findings),
         TEST(test_same_name_in_both_phases),
         TEST(test_gates),
@@ -1961,6 +2059,7 @@ int main(void)
         TEST(test_unparsed_shares),
         TEST(test_export),
         TEST(test_compare),
+        TEST(test_compare_one),
         TEST(test_report_files),
         TEST(test_several_as_before),
         TEST(test_few_as_before),

@@ -241,6 +241,10 @@ static void test_pareto(void **state)
         free(score);
         free(want);
     }
+    const float replicate[] = {0.5f, 0.5f, 0.7f, 0.4f, 0.6f, 0.6f}; /* two resamples of each */
+    double probability[4] = {[3] = 7};
+    sf_pareto_probability(3, (double[]){1, 2, 3}, 2, replicate, probability);
+    assert_true(probability[0] == 1 && probability[1] == 0.5 && probability[2] == 0.5 && probability[3] == 7);
     bool on[3];
     assert_int_equal(sf_pareto(3, (double[]){1, 2, NAN}, (double[]){NAN, 0.5, 0.9}, on), SF_OK);
     assert_true(!on[0] && on[1] && !on[2]);
@@ -275,6 +279,10 @@ static void test_fit_and_rank(void **state)
     for (int i = 0; i < n; i++) x[i * 3 + 2] = 2 * x[i * 3 + 1];
     assert_int_equal(sf_least_squares(n, k, x, y, got), SF_BAD_INPUT);
     assert_int_equal(sf_least_squares(2, 3, x, y, got), SF_BAD_INPUT);
+    const double tiny[] = {1e-12, 2e-12, 1e-12, 3e-12, 1e-12, 5e-12}, of_tiny[] = {8, 11, 17}; /* 2e12 and 3e12 of each */
+    assert_int_equal(sf_least_squares(3, 2, tiny, of_tiny, got), SF_OK);
+    near(got[0], 2e12, 1e4, "a fit of small numbers");
+    near(got[1], 3e12, 1e4, "a fit of small numbers");
     free(x);
     free(y);
     free(want);

@@ -1,6 +1,7 @@
 /* Every built-in task: lengths, determinism, prompts, perfect answers, errors. What the prompts hold is checked from
  * outside by tests/oracle.py. */
 #include <ctype.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -376,6 +377,57 @@ static void depth(void **state)
         }
 }
 
+/* Several needles at one depth are neighbours, the first of them there. */
+static void depth_of_several(void **state)
+{
+    (void)state;
+    const sf_task *task = task_named("niah");
+    for (int d = 0; d <= 2; d++) {
+        void *params = default_params(task);
+        *(int *)param(task, params, "queries") = 3;
+        *(double *)param(task, params, "depth") = d / 2.0;
+        sf_sample s;
+        assert_int_equal(generate(task, params, 4096, 0, counter_fours, NULL, &s), SF_OK);
+        assert_int_equal(s.gold_count, 3);
+        int lines = 1, place[3], first = INT_MAX, last = 0;
+        for (int i = s.context_begin; i < s.context_end; i++) lines += s.prompt[i] == '\n';
+        for (int i = 0; i < 3; i++) {
+            const char *at = strstr(s.prompt, strrchr(s.gold[i], ' ') + 1);
+            assert_non_null(at);
+            place[i] = 0;
+            for (const char *c = s.prompt + s.context_begin; c < at; c++) place[i] += *c == '\n';
+            if (place[i] < first) first = place[i];
+            if (place[i] > last) last = place[i];
+        }
+        assert_int_equal(last - first, 2);
+        assert_true(place[0] != place[1] && place[1] != place[2] && place[2] != place[0]);
+        if (abs(first - (int)(d / 2.0 * (lines - 3))) > 1) fail_msg("depth %g: line %d of %d", d / 2.0, first, lines);
+        sf_sample_free(&s);
+        free(params);
+    }
+}
+
+/* The least length that a refusal names is enough, and one less is not. */
+static void least_length(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"niah", "vt", "cwe", "story_filtering", "ruler_niah_single_1", "ruler_fwe"};
+    for (int t = 0; t < 6; t++) {
+        const sf_task *task = task_named(names[t]);
+        void *params = default_params(task);
+        sf_sample s;
+        assert_int_equal(generate(task, params, 60, 0, counter_fours, NULL, &s), SF_BAD_INPUT);
+        const char *least = strstr(sf_error(), "at least ");
+        if (!least) fail_msg("%s: %s", names[t], sf_error());
+        int n = atoi(least + 9);
+        if (generate(task, params, n, 0, counter_fours, NULL, &s) != SF_OK) fail_msg("%s at %d: %s", names[t], n, sf_error());
+        assert_true(s.tokens <= n);
+        sf_sample_free(&s);
+        if (generate(task, params, s.tokens - 1, 0, counter_fours, NULL, &s) == SF_OK) fail_msg("%s: fits less than %d", names[t], n);
+        free(params);
+    }
+}
+
 /* ---- what tasks are made of -------------------------------------------------------------------------------------- */
 
 static void chance(void **state)
@@ -607,6 +659,8 @@ int main(void)
         cmocka_unit_test(question_places),
         cmocka_unit_test(own_words),
         cmocka_unit_test(depth),
+        cmocka_unit_test(depth_of_several),
+        cmocka_unit_test(least_length),
         cmocka_unit_test(haystack_files),
         cmocka_unit_test(natural_texts),
     };

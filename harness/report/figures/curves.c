@@ -26,6 +26,14 @@ void sf_curves_row(sf_plot *plot, sf_curves *c, int panel, int series, const sf_
     else if (x->sparsity < 1) plot->xmax = fmax(plot->xmax, -log2(1 - x->sparsity));
 }
 
+/* A step of 1, 2 or 5 times a power of ten that makes at most ten of a span; as wide as readers are used to where it is a score. */
+static double tic_step(double span)
+{
+    if (span <= 1.5) return span > 0.5 ? 0.2 : span > 0.25 ? 0.1 : 0.05;
+    double power = pow(10, floor(log10(span / 10))), steps = span / 10 / power;
+    return power * (steps <= 1 ? 1 : steps <= 2 ? 2 : steps <= 5 ? 5 : 10);
+}
+
 void sf_curves_end(sf_plot *plot, sf_curves *c)
 {
     enum { MOST = 256 };
@@ -49,7 +57,7 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     plot->width = columns <= 2 ? 84 : 174;
     sf_set_legend(plot, series + has_reference, longest);
     plot->height += 14 + rows * (columns == 1 ? 48 : columns == 2 ? 32 : 42) + (rows - 1) * 10;
-    double step = c->high - c->low > 0.5 ? 0.1 : 0.05, low = c->low, high = c->high;
+    double low = c->low, high = c->high, span = high - low, step = span > 1.5 ? tic_step(span) : span > 0.5 ? 0.1 : 0.05;
     if (!(low <= high)) low = 0, high = 1;
     if (!c->negative && low < 0) low = 0;
     if (high - low < step) high = low + step; /* all alike */
@@ -78,7 +86,7 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     }
     sf_set_number(plot, "ymin", (floor(low / step) * step) * (c->percent ? 100 : 1));
     sf_set_number(plot, "ymax", (ceil(high / step) * step) * (c->percent ? 100 : 1));
-    sf_set_number(plot, "ystep", (high - low > 1.5 ? 0.5 : high - low > 0.5 ? 0.2 : high - low > 0.25 ? 0.1 : 0.05) * (c->percent ? 100 : 1));
+    sf_set_number(plot, "ystep", tic_step(high - low) * (c->percent ? 100 : 1));
     sf_set_number(plot, "xmax", plot->xmax + (c->xlabel ? 0 : 0.25));
     sf_set_number(plot, "columns", columns);
 }
