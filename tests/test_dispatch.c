@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "harness/model/cost.h"
 #include "harness/run/forecast.h"
 #include "harness/run/spread.h"
 #include "tests/testing.h"
@@ -199,6 +200,15 @@ static void test_what_fits(void **state)
         assert_int_equal(fits, least[m]);
         assert_true(gib > (double)model[m].weight_bytes / (1 << 30));
     }
+    /* The work of a sample: its prefill, which another may have done, and two FLOPs for every element that a step reads. */
+    const sf_cell *dense = &study.plan.cell[0];
+    sf_cost prefill, step;
+    const int tokens = study.sweep->length[dense->length], output = study.sweep->task[dense->task].output;
+    sf_cost_of(&model[0].config, &(sf_cost_query){.phase = SF_PREFILL, .tokens = tokens, .batch = 1, .density = 1}, &prefill);
+    sf_cost_of(&model[0].config, &(sf_cost_query){.phase = SF_DECODE, .tokens = tokens, .batch = 1, .density = 1}, &step);
+    const double decode = 2 * step.exact * output, shared = sf_study_work(&study, dense, true), whole = sf_study_work(&study, dense, false);
+    assert_true(fabs(shared - decode) < 1e-9 * decode);
+    assert_true(fabs(whole - decode - prefill.exact) < 1e-9 * whole);
     sf_plan_free(&study.plan);
     sf_sweep_free(study.sweep);
     free(model);

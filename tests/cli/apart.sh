@@ -84,6 +84,20 @@ done
 while [ -n "$(jobs -p)" ]; do wait -n || exit 1; jobs >/dev/null; done
 echo "$tried ways of a plug-in to fail"
 
+# Asked to stop, it ends after the samples at hand, and what is finished is there.
+"$FRONTIER" run "$T/both.yaml" -o "$T/t.h5" -t 1 -s samples=100000 >/dev/null 2>"$T/log" &
+pid=$!
+for ((i = 0; i < 600; i++)); do
+    compgen -G "$T/t.h5.parts/*.part" >/dev/null && break
+    sleep 0.05
+done
+status=0
+kill -TERM $pid
+wait $pid || status=$?
+[ $status = 130 ] || fail "asked to stop: status $status: $(cat "$T/log")"
+[ "$(grep -c 'stopping after the samples at hand' "$T/log")" = 1 ] || fail "asked to stop: $(cat "$T/log")"
+[ -z "$(comm -13 <(rows "$T/t.h5" "$T/some") <(grep -a misbehaves "$T/well"))" ] || fail "asked to stop: rows are missing"
+
 # on_error: stop ends the run at the first, with its words.
 export FRONTIER_HOOK=prefill FRONTIER_HOW=segv
 refused "prefill, layer 0 crashed by signal 11" "$FRONTIER" run "$T/both.yaml" -o "$T/s.h5" -t 1 -s on_error=stop
