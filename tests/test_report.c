@@ -437,7 +437,7 @@ static void test_tics(void **state)
     assert_string_equal(text, "('136' 136.42)");
 }
 
-/* What a figure of curves tells its template of its axes, of values from low to high; errors of a hundredth. */
+/* What a figure of curves tells its template of its axes, of values from low to high, known to a hundredth. */
 static void curves_axes(const char *want, double low, double high, bool percent)
 {
     const char *panel = "tasks", *name = "quest";
@@ -446,8 +446,8 @@ static void curves_axes(const char *want, double low, double high, bool percent)
     size_t room;
     sf_plot plot = {.set = open_memstream(&set, &room), .csv = open_memstream(&csv, &room)};
     sf_curves_begin(&plot, &c);
-    sf_curves_row(&plot, &c, 0, 0, 0.5, low, 0.01, 1, 1);
-    sf_curves_row(&plot, &c, 0, 0, 0.875, high, 0.01, 1, 1);
+    sf_curves_row(&plot, &c, 0, 0, &(sf_average){1, 1, low, low - 0.01, low + 0.01, 0.5});
+    sf_curves_row(&plot, &c, 0, 0, &(sf_average){1, 1, high, high - 0.01, high + 0.01, 0.875});
     sf_curves_end(&plot, &c);
     fclose(plot.set), fclose(plot.csv);
     static const char *const shown[] = {"ymin = ", "ymax = ", "ystep = ", "xmax = "};

@@ -57,8 +57,8 @@ share = 0
 percent = 1
 logarithmic = 0
 ymin = -80
-ymax = 90
-ystep = 50
+ymax = 100
+ystep = 20
 xmax = 2.550354774
 columns = 3
 
