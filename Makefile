@@ -189,7 +189,7 @@ bench: all ## measure speed (nothing else should run)
 asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(AGAIN) -j$$(nproc) BUILD=$(BUILD)-asan CUDA=0 CFLAGS='-O1 -g' \
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all tests
-	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:fast_unwind_on_malloc=0 \
+	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:fast_unwind_on_malloc=0:handle_sigbus=0 \
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
 
 # Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang. What a target does

@@ -64,12 +64,30 @@ void sf_resample(uint64_t seed, int r, int n, float *weight)
 
 /* ---- Intervals ---- */
 
+/* Of x[low … high], one that is likely to lie just behind the k-th smallest, where that is in the lower half, else just before
+ * it: of a few taken evenly. Then one pass leaves little. */
+static double pivot_for(const double *x, int low, int high, int k)
+{
+    enum { FEW = 25 };
+    if (high - low < 16 * FEW) return x[low + (high - low) / 2];
+    double few[FEW];
+    for (int i = 0; i < FEW; i++) {
+        double v = x[low + (int)((int64_t)(high - low) * i / (FEW - 1))];
+        int at = i;
+        for (; at > 0 && few[at - 1] > v; at--) few[at] = few[at - 1];
+        few[at] = v;
+    }
+    int at = (int)((int64_t)(k - low) * FEW / (high - low + 1));
+    at += at < FEW / 2 ? 1 : -1;
+    return few[at];
+}
+
 /* Puts the k-th smallest at k, no larger before it, no smaller behind it (Hoare's selection): an interval looks at two or
  * three of ten thousand replicates, and sorting them all took half of a report's time. */
 static void select_kth(int n, double *x, int k)
 {
     for (int low = 0, high = n - 1; low < high;) {
-        double pivot = x[low + (high - low) / 2];
+        double pivot = pivot_for(x, low, high, k);
         int i = low, j = high;
         while (i <= j) {
             while (i < high && x[i] < pivot) i++;
@@ -104,7 +122,24 @@ static double unseen(int r, double n)
 {
     const double golden = 0.61803398874989484820;
     double u = (r + 0.5) * golden;
-    return -expm1f(log1pf((float)(floor(u) - u)) / (float)n); /* single precision is a third of the time of a report */
+    return -expm1f(log1pf((float)(floor(u) - u)) / (float)n);
+}
+
+/* The shares of so many replicates, which most intervals of a report have in common: kept from one to the next, of two kinds. */
+enum { MOST_KEPT = 10000 };
+static const float *unseen_shares(int kind, int replicates, double n)
+{
+    static _Thread_local struct {
+        int replicates;
+        double n;
+        float share[MOST_KEPT];
+    } kept[2];
+    if (kept[kind].replicates < replicates || kept[kind].n != n)
+        for (int r = 0; r < replicates; r++) kept[kind].share[r] = (float)unseen(r, n);
+    else
+        replicates = kept[kind].replicates;
+    kept[kind].replicates = replicates, kept[kind].n = n;
+    return kept[kind].share;
 }
 
 /* How many samples all means together stand on: fewer than there are where each has under ten, whose spread is then not known
@@ -118,8 +153,12 @@ static double standing(const sf_basis *b)
 void sf_interval_bounded(int replicates, double *replicate, const sf_basis *b, double level, double *low, double *high)
 {
     double *below = replicate + replicates, n = standing(b);
+    const bool kept = replicates <= MOST_KEPT;
+    const float *shares = kept ? unseen_shares(0, replicates, n) : NULL;
+    const float *of_one = kept && b->means > 1 ? unseen_shares(1, replicates, b->fewest) : NULL;
     for (int r = 0; r < replicates; r++) {
-        double seen = replicate[r], share = unseen(r, n), alone = b->means > 1 ? unseen(r, b->fewest) / b->means : 0;
+        double seen = replicate[r], share = kept ? shares[r] : unseen(r, n);
+        double alone = b->means > 1 ? (kept ? of_one[r] : unseen(r, b->fewest)) / b->means : 0;
         double down = fmax(share * (seen - b->least), alone * (b->highest - b->least));
         double up = fmax(share * (b->most - seen), alone * (b->most - b->lowest));
         below[r] = fmax(b->least, seen - down);
