@@ -8,11 +8,9 @@
 /* Not 0: it was asked. Of this process; those that it has forked are told by it. */
 extern volatile sig_atomic_t sf_interrupted;
 
-/* From now on SIGINT and SIGTERM ask, and the process says so. A second SIGINT ends it at once, as does a second SIGTERM unless
- * it runs in a `batch` system, which says it more than once, and ends at once by SIGKILL. */
-void sf_interrupt_watch(bool batch);
-
-/* This process does not say so: another one does. */
-void sf_interrupt_silence(void);
+/* From now on SIGINT and SIGTERM ask; this process says so, if it `speaks`, and those that it forks do not. A second SIGINT ends
+ * it at once, as does a second SIGTERM unless it runs in a `batch` system, which says it more than once, and ends at once by
+ * SIGKILL. */
+void sf_interrupt_watch(bool speaks, bool batch);
 
 #endif

@@ -24,7 +24,6 @@ static sf_status run_plugins_pass(void *user)
 {
     const struct plugins_pass *pass = user;
     struct work *w = pass->w;
-    sf_interrupt_silence();
     sf_shared own = {0};
     w->shared = &own;
     w->ranks = NULL;
@@ -75,7 +74,6 @@ static sf_status run_plugins(struct work *w, const char *device, int threads)
 static sf_status run_share(void *user, int worker, const char *device, sf_shared *shared)
 {
     struct work *w = user;
-    sf_interrupt_silence();
     w->worker = worker;
     w->shared = shared;
     sf_store_share(w->store, worker + 1, w->workers + 1);

@@ -141,7 +141,6 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     iso_now(started);
     double begun = sf_now();
     w->study = &study;
-    if (w->world.rank > 0) sf_interrupt_silence();
 
     sf_status status = sf_study_open(options->config, options->sets, options->set, &study);
     if (status == SF_OK && options->only) status = sf_study_only(&study, options->only);
@@ -156,7 +155,7 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     if (status == SF_OK && early) status = sf_backend_open(w->devices.name[0], study.sweep->threads, &w->backend);
     status = sf_world_agree(&w->world, status);
     if (status == SF_OK) {
-        sf_interrupt_watch(w->world.size > 1);
+        sf_interrupt_watch(w->world.rank == 0, w->world.size > 1);
         status = run_noted(options, w, path, started, begun);
         *failed = w->world.rank == 0 && w->store ? failed_cells(w) : 0;
         status = end_together(w, status, failed);

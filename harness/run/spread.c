@@ -124,7 +124,8 @@ static void be_worker(struct board *board, int i, const sf_devices *devices, pid
     if (devices->host) name[strcspn(name, ":")] = 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* the store survives it, and is free for the next run */
     if (getppid() != parent) _exit(EXIT_FAILURE);
-    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* lines of several workers stay whole */
+    static char line[BUFSIZ]; /* else glibc keeps its room for one byte (findings/line_buffered_stderr.sh) */
+    setvbuf(stderr, line, _IOLBF, sizeof line); /* lines of several workers stay whole */
     sf_status status = share(user, i, name, &board->shared);
     board->worker[i].status = status;
     if (status != SF_OK) snprintf(board->worker[i].error, sizeof board->worker[i].error, "%s", sf_error());

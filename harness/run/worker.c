@@ -1,5 +1,6 @@
 #include "harness/run/worker.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -381,7 +382,13 @@ static void print_cells(const struct work *w, sf_cells g)
         if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(out, "dense, ");
         fprintf(out, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
     }
-    if (out && fclose(out) == 0) fwrite(text, 1, bytes, stderr);
+    const bool whole = out && fclose(out) == 0;
+    /* One write, unlike fwrite() to a stream, whatever its buffer holds. */
+    for (size_t at = 0; whole && at < bytes;) {
+        const ssize_t n = write(STDERR_FILENO, text + at, bytes - at);
+        if (n < 0 && errno != EINTR) break;
+        at += n > 0 ? (size_t)n : 0;
+    }
     free(text);
 }
 
