@@ -130,8 +130,8 @@ def run(words, cwd, **more):
 def copy_tree(to):
     """The tracked files as they lie here; those that did not change keep their times, so that make has little to do."""
     to.mkdir(parents=True, exist_ok=True)
-    listed = run(["git", "ls-files", "-z"], ROOT)
-    names = listed.stdout.split("\0") if listed.returncode == 0 else \
+    tracked = shutil.which("git") and run(["git", "ls-files", "-z", "Makefile", "*"], ROOT).stdout
+    names = tracked.split("\0") if tracked and "Makefile\0" in tracked else \
         [str(p.relative_to(ROOT)) for top in ROOT.iterdir() if not top.name.startswith(("build", ".")) for p in [top, *top.rglob("*")]]
     names = {n for n in names if n and (ROOT / n).is_file()}
     for old in [p for p in to.rglob("*") if p.is_file() and p.suffix in (".c", ".h", ".sh", ".txt", ".py")]:
