@@ -28,13 +28,13 @@ MAKE = ["make", "--no-print-directory", "CUDA=0", "CFLAGS=-O2", "V=1"] # without
 
 # Where a room lies, and the tests that concern it, the quickest first. A test with a file's own name comes before them.
 ROOMS = {
-    "run": ("harness/run", ["test_dispatch", "errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh", "stored.sh", "apart.sh",
+    "run": ("harness/run", ["test_dispatch", "counted.sh", "errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh", "stored.sh", "apart.sh",
                             "kill.sh", "families.sh"]),
-    "engine": ("harness/engine", ["test_engine_methods", "test_engine", "test_divergence", "sweep.sh"]),
+    "engine": ("harness/engine", ["counted.sh", "test_engine_methods", "test_engine", "test_divergence", "sweep.sh"]),
     "store": ("harness/store", ["test_store", "stored.sh", "kill.sh", "apart.sh", "faults.sh"]),
     "report": ("harness/report", ["test_stats", "test_report", "sweep.sh", "families.sh"]),
     "config": ("harness/config", ["test_sweep", "errors.sh", "sweep.sh"]),
-    "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "help.sh", "plugin.sh"]),
+    "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "counted.sh", "help.sh", "plugin.sh"]),
     "tasks": ("tasks", ["test_scoring", "test_stories", "test_qa", "test_tasks", "help.sh"]),
 }
 # Seconds of processors that the long ones take; a test may take three times that, and some more; and many times that until it

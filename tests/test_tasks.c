@@ -56,6 +56,20 @@ static void *param(const sf_task *task, void *params, const char *name)
     return NULL;
 }
 
+static void set_param(const sf_task *task, void *params, const char *name, double value)
+{
+    const sf_param *p = task->params;
+    while (strcmp(p->name, name) != 0) p++;
+    void *at = param(task, params, name);
+    switch (p->type) {
+    case SF_REAL: *(double *)at = value; break;
+    case SF_BOOL: *(bool *)at = value != 0; break;
+    case SF_INT:
+    case SF_CHOICE: *(int *)at = (int)value; break;
+    case SF_STRING: fail_msg("%s is a text", name);
+    }
+}
+
 static sf_status generate(const sf_task *task, const void *params, int length, int index, sf_token_counter counter,
                           const sf_prompting *prompting, sf_sample *out)
 {
@@ -280,6 +294,60 @@ static void samples_stay(void **state)
         assert_int_equal(generate(task, params, 4096, 7, counter_fours, NULL, &s), SF_OK);
         if (digest(&s) != golden[i].digest || task->version != golden[i].version) {
             print_error("{\"%s\", %d, 0x%016llx},\n", task->name, task->version, (unsigned long long)digest(&s));
+            changed++;
+        }
+        sf_sample_free(&s);
+        free(params);
+    }
+    assert_int_equal(changed, 0);
+}
+
+/* The same of other parameters, lengths and ways to ask: what the study's values do not reach. */
+static void other_samples_stay(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int length;
+        struct { const char *param; double value; } set[5];
+        sf_prompting how;
+        uint64_t digest;
+    } golden[] = {
+        {"niah", 1000, {{"queries", 1}, {"key_groups", 1}, {"value_groups", 1}, {"group_length", 4}, {"density", 0}}, .digest = 0x12e0c41248d55e3a},
+        {"niah", 2000, {{"queries", 3}, {"depth", 0.25}, {"density", 0.5}}, .how = {.direct = true}, .digest = 0x44aaf159660aae60},
+        {"niah", 3000, {{"group_length", 3}, {"density", 0.07}}, .how = {.place = SF_QUESTION_BOTH}, .digest = 0x264f29b42e958144},
+        {"vt", 1000, {{"chains", 1}, {"hops", 1}}, .how = {.direct = true}, .digest = 0x0065bd71c7cfa353},
+        {"vt", 3000, {{"chains", 3}, {"hops", 2}, {"name_length", 3}, {"digits", 2}}, .how = {.place = SF_QUESTION_BEFORE}, .digest = 0xd7094b075bd3c39d},
+        {"cwe", 2000, {{"common", 3}, {"common_repeats", 6}, {"rare_repeats", 2}}, .how = {.direct = true}, .digest = 0xa4ba2d1878fbbc88},
+        {"cwe", 5000, {{"words", 500}}, .how = {.place = SF_QUESTION_BOTH}, .digest = 0xb9bf13457af0f2ef},
+        {"story_retrieval", 2500, {{"queries", 1}, {"depth", 0.5}, {"talk", 1}}, .how = {.direct = true}, .digest = 0xecd23669c429748c},
+        {"story_retrieval", 6000, {{"queries", 2}, {"sales", 0}, {"pools", 1}}, .how = {.place = SF_QUESTION_BEFORE}, .digest = 0x3fc64fedb8e57eec},
+        {"story_multihop", 3000, {{"depth", 0}, {"talk", 0}}, .digest = 0x116f3c1ae22aa757},
+        {"story_multihop", 3000, {{"depth", 1}, {"sales", 1}}, .how = {.direct = true}, .digest = 0xe6c065995f677571},
+        {"story_filtering", 2000, {{"empty", 1}}, .how = {.direct = true}, .digest = 0x6a650b2affddddf4},
+        {"story_filtering", 4000, {{"empty", 2}, {"pools", 1}, {"talk", 5}}, .how = {.place = SF_QUESTION_BOTH}, .digest = 0xb0bb97483969fa4c},
+        {"qa_squad", 1500, {{"longest", 1000}}, .how = {.direct = true}, .digest = 0x90243ef311627ae8},
+        {"qa_quality", 2500, .how = {.place = SF_QUESTION_BEFORE}, .digest = 0xb52468d6e034914e},
+        {"qa_toefl", 1000, .how = {.direct = true}, .digest = 0xaed40c65c4b82baf},
+        {"ruler_niah_single_2", 3000, {{"depth", 0.5}, {"answer_prefix", 0}}, .digest = 0x46e0206cb6a07c33},
+        {"ruler_niah_multikey_3", 2500, {{"keys", 2}, {"queries", 2}}, .digest = 0xa58cdd89ab507470},
+        {"ruler_niah_multiquery", 2500, {{"queries", 2}, {"values", 2}}, .digest = 0x9df2a97cbe014bf3},
+        {"ruler_vt", 1500, {{"chains", 2}, {"hops", 1}}, .digest = 0xde38f0b141c449b7},
+        {"ruler_cwe", 2000, {{"common", 4}, {"answer_prefix", 0}}, .digest = 0x545de72b5a4a1afc},
+        {"ruler_fwe", 1500, {{"alpha", 3.5}, {"letters", 4}}, .digest = 0x85ccd7ed9643d892},
+        {"ruler_qa_2", 3000, {{"answer_prefix", 0}}, .digest = 0x66538cc88f843a16},
+    };
+    int changed = 0;
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+        const sf_task *task = task_named(golden[i].name);
+        void *params = default_params(task);
+        for (int k = 0; k < 5 && golden[i].set[k].param; k++) set_param(task, params, golden[i].set[k].param, golden[i].set[k].value);
+        sf_sample s;
+        if (generate(task, params, golden[i].length, 3, counter_fours, &golden[i].how, &s) != SF_OK)
+            fail_msg("row %zu, %s: %s", i, golden[i].name, sf_error());
+        check_sample(task, params, golden[i].length, &s);
+        if (digest(&s) != golden[i].digest) {
+            print_error("row %zu, %s at %d: 0x%016llx\n", i, task->name, golden[i].length, (unsigned long long)digest(&s));
             changed++;
         }
         sf_sample_free(&s);
@@ -656,6 +724,7 @@ int main(void)
         cmocka_unit_test(failures),
         cmocka_unit_test(two_runs_and_two_threads),
         cmocka_unit_test(samples_stay),
+        cmocka_unit_test(other_samples_stay),
         cmocka_unit_test(question_places),
         cmocka_unit_test(own_words),
         cmocka_unit_test(depth),
