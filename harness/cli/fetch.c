@@ -12,17 +12,19 @@
 extern char **environ;
 
 static const struct argp_option options[] = {
+    {"file", 'f', "PATTERN", 0, "this file alone, or those that match, of a repository of GGUF files: '*Q4_K_M*.gguf'", 0},
     {"out", 'o', "DIR", 0, "where to (default: models/NAME)", 0},
     {"revision", 'r', "REV", 0, "branch, tag or commit (default: main)", 0},
     {0},
 };
 
-struct args { const char *id, *out, *revision; };
+struct args { const char *id, *out, *revision, *file; };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct args *a = state->input;
     switch (key) {
+    case 'f': a->file = arg; return 0;
     case 'o': a->out = arg; return 0;
     case 'r': a->revision = arg; return 0;
     case ARGP_KEY_ARG: a->id = arg; return 0;
@@ -36,7 +38,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static int download(const char *client, const struct args *a, const char *out, bool *found)
 {
     const char *command[] = {client, "download", a->id, "--local-dir", out, "--revision", a->revision ? a->revision : "main",
-                             "--include", "*.safetensors", "--include", "*.json", "--include", "*.jinja", NULL};
+                             "--include", a->file ? a->file : "*.safetensors", a->file ? NULL : "--include", "*.json",
+                             "--include", "*.jinja", NULL};
     pid_t pid;
     int status = posix_spawnp(&pid, client, NULL, NULL, (char *const *)command, environ);
     *found = status == 0;
@@ -79,7 +82,8 @@ int sf_cmd_fetch(int argc, char **argv)
     static const struct argp argp = {options, parse, "OWNER/NAME",
                                      "Gets a model from Hugging Face with its own client (`hf`), which resumes where it was "
                                      "stopped, and checks that it can be used.\v"
-                                     "Example:\n  frontier fetch Qwen/Qwen2.5-0.5B-Instruct",
+                                     "Examples:\n  frontier fetch Qwen/Qwen2.5-0.5B-Instruct\n"
+                                     "  frontier fetch Qwen/Qwen3-0.6B-GGUF --file '*Q8_0.gguf'",
                                      NULL, NULL, NULL};
     struct args a = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;

@@ -448,6 +448,16 @@ sf_status sf_gguf_bool(const sf_gguf *g, const char *name, bool *out)
     return SF_OK;
 }
 
+sf_status sf_gguf_bools(const sf_gguf *g, const char *name, int n, bool *out)
+{
+    const sf_gguf_key *key = sf_gguf_find(g, name);
+    if (!key) return SF_OK;
+    if (key->type != SF_GGUF_ARRAY || key->element != SF_GGUF_BOOL || key->count != (uint64_t)n)
+        return wrong_type(g, key, "an array of bools, one a layer");
+    for (int i = 0; i < n; i++) out[i] = key->value[i];
+    return SF_OK;
+}
+
 /* The string at `at`, which moves behind it. */
 static const char *next_string(const unsigned char **at, uint64_t *bytes)
 {

@@ -7,6 +7,7 @@ cat >"$T/bin/hf" <<'EOF'
 echo "$*" >"$0.asked"
 [ "$1 $3" = "download --local-dir" ] || exit 2
 case $2 in
+    some/packed) mkdir -p "$4" && cp tests/golden/model/seeded/gguf/olmo2.gguf "$4" ;;
     some/good) mkdir -p "$4" && cp tests/golden/model/qwen2/* "$4" ;;
     some/gated) echo "401 Client Error" >&2; exit 1 ;;
     some/empty) mkdir -p "$4" ;;
@@ -17,6 +18,9 @@ clients() { env PATH="$T/bin:/usr/bin:/bin" "$@"; }
 clients "$FRONTIER" fetch some/good -o "$T/good" >"$T/log" 2>&1 || fail "good: $(cat "$T/log")"
 grep -q 'qwen2, 2 layers' "$T/log" || fail "what came is not told: $(cat "$T/log")"
 grep -q -- '--revision main --include \*.safetensors' "$T/bin/hf.asked" || fail "asked: $(cat "$T/bin/hf.asked")"
+clients "$FRONTIER" fetch some/packed --file '*2.gguf' -o "$T/packed" >"$T/log" 2>&1 || fail "packed: $(cat "$T/log")"
+grep -q 'olmo2, ' "$T/log" || fail "what came is not told: $(cat "$T/log")"
+grep -q -- '--revision main --include \*2.gguf$' "$T/bin/hf.asked" || fail "asked: $(cat "$T/bin/hf.asked")"
 refused 'gated.*hf auth login' clients "$FRONTIER" fetch some/gated -o "$T/gated"
 refused 'cannot be used.*config.json' clients "$FRONTIER" fetch some/empty -o "$T/empty"
 refused 'expected OWNER/NAME' "$FRONTIER" fetch good

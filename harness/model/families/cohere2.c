@@ -2,6 +2,21 @@
  * normed rows; layers that do not slide, one of four, have no positions. */
 #include "harness/model/family.h"
 
+#include <limits.h>
+
+enum { WHOLE_EVERY = 4 };
+
+/* Its files do not say which layers slide. */
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    double scale = 1;
+    SF_TRY(sf_gguf_int(g, "cohere2.attention.sliding_window", true, 1, INT_MAX, &c->window));
+    SF_TRY(sf_gguf_real(g, "cohere2.logit_scale", true, 1e-6, 1e6, &scale));
+    c->logit_scale = (float)scale;
+    for (int l = 0; l < c->layers; l++) c->unrotated[l] = !(c->sliding[l] = (l + 1) % WHOLE_EVERY != 0);
+    return SF_OK;
+}
+
 static sf_status read(sf_json_at at, sf_model_config *c)
 {
     double scale = 1;
@@ -28,4 +43,7 @@ const sf_family sf_family_cohere2 = {
     .layer_types = true,
     .own = (const char *const[]){"attention_bias", "logit_scale", NULL},
     .read = read,
+
+    .gguf = "cohere2",
+    .read_gguf = read_gguf,
 };

@@ -2,6 +2,18 @@
  * and not before them; where some layers slide, the others have no positions. */
 #include "harness/model/family.h"
 
+enum { WHOLE_EVERY = 4 };
+
+/* The 1.2B has no window, in the 32B one layer of four attends to everything: its files need not say which. */
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    bool slides[SF_MAX_LAYERS];
+    for (int l = 0; l < c->layers; l++) slides[l] = (l + 1) % WHOLE_EVERY != 0;
+    SF_TRY(sf_gguf_bools(g, "exaone4.attention.sliding_window_pattern", c->layers, slides));
+    for (int l = 0; l < c->layers; l++) c->unrotated[l] = c->window && !(c->sliding[l] = c->window && slides[l]);
+    return SF_OK;
+}
+
 static sf_status read(sf_json_at at, sf_model_config *c)
 {
     bool hybrid = sf_json_value(at, "sliding_window") != NULL;
@@ -21,4 +33,7 @@ const sf_family sf_family_exaone4 = {
     .sliding = SF_SLIDES_BUT_EVERY_NTH,
     .layer_types = true,
     .read = read,
+
+    .gguf = "exaone4",
+    .read_gguf = read_gguf,
 };

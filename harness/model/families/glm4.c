@@ -16,9 +16,10 @@ const sf_family sf_family_glm4 = {
     .own = (const char *const[]){"attention_bias", NULL},
     .read = read,
 
+    .gguf = "glm4",
     .tensor = (const sf_tensor_name[]){
-        {SF_LAYER_TENSOR(gate), .hf = "mlp.gate_up_proj.weight"},
-        {SF_LAYER_TENSOR(up), .hf = "mlp.gate_up_proj.weight"},
+        {SF_LAYER_TENSOR(gate), .hf = "mlp.gate_up_proj.weight", .gguf = "ffn_up.weight"},
+        {SF_LAYER_TENSOR(up), .hf = "mlp.gate_up_proj.weight", .gguf = "ffn_up.weight"},
         {SF_LAYER_TENSOR(post_attention_norm), .hf = "post_self_attn_layernorm.weight"},
         {SF_LAYER_TENSOR(post_mlp_norm), .hf = "post_mlp_layernorm.weight"},
         {0}},

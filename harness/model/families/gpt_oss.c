@@ -3,6 +3,8 @@
 #include "harness/model/family.h"
 #include "harness/model/unpack.h"
 
+#include <limits.h>
+
 static sf_status read(sf_json_at at, sf_model_config *c)
 {
     double alpha = 0, limit = 0;
@@ -23,6 +25,21 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
+/* What its files leave to the reader is alike in both sizes. */
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    SF_TRY(sf_family_gguf_experts(g, "gpt-oss", c));
+    SF_TRY(sf_gguf_int(g, "gpt-oss.attention.sliding_window", true, 1, INT_MAX, &c->window));
+    for (int l = 0; l < c->layers; l++) c->sliding[l] = l % 2 == 0;
+    c->rope.between_pairs = c->rope_local.between_pairs = c->rope.scaling == SF_ROPE_YARN;
+    c->activation = SF_CLAMPED;
+    c->swiglu[0] = 1.702f;
+    c->swiglu[1] = 7;
+    c->router.kind = SF_ROUTE_CHOSEN;
+    c->router_bias = c->expert_bias = c->sinks = true;
+    return SF_OK;
+}
+
 const sf_family sf_family_gpt_oss = {
     .name = "gpt_oss",
 
@@ -39,7 +56,12 @@ const sf_family sf_family_gpt_oss = {
     .read = read,
     .unpack = sf_unpack_gpt_oss,
 
-    .tensor = (const sf_tensor_name[]){{SF_LAYER_TENSOR(router), .hf = "mlp.router.weight"}, {0}},
+    .gguf = "gpt-oss",
+    .read_gguf = read_gguf,
+    .tensor = (const sf_tensor_name[]){
+        {SF_LAYER_TENSOR(router), .hf = "mlp.router.weight"},
+        {SF_LAYER_TENSOR(mlp_norm), .gguf = "post_attention_norm.weight"},
+        {0}},
     .expert = &(const sf_expert_names){{
         [SF_EXPERT_GATE] = "mlp.experts.gate",
         [SF_EXPERT_UP] = "mlp.experts.up",

@@ -13,6 +13,17 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    enum { SIGMOID = 2 };
+    int gate = SIGMOID;
+    SF_TRY(sf_gguf_int(g, "minimax-m2.expert_gating_func", false, SIGMOID, SIGMOID, &gate));
+    SF_TRY(sf_family_gguf_experts(g, "minimax-m2", c));
+    c->router.kind = SF_ROUTE_SIGMOID;
+    c->router_correction = true;
+    return SF_OK;
+}
+
 const sf_family sf_family_minimax_m2 = {
     .name = "minimax_m2",
     .qk_norm = true, .qk_norm_whole = true,
@@ -25,6 +36,8 @@ const sf_family sf_family_minimax_m2 = {
     .partial_rotary = 1,
     .read = read,
 
+    .gguf = "minimax-m2",
+    .read_gguf = read_gguf,
     .tensor = (const sf_tensor_name[]){
         {SF_LAYER_TENSOR(router), .hf = "block_sparse_moe.gate.weight"},
         {SF_LAYER_TENSOR(router_correction), .hf = "block_sparse_moe.e_score_correction_bias"},

@@ -18,6 +18,8 @@ ROWS = {  # architecture, whether q and k are reordered
     "phi4-mini": (A.PHI3, False), "granite": (A.GRANITE, True), "smollm3": (A.SMOLLM3, True), "qwen2_moe": (A.QWEN2MOE, False),
     "qwen3_moe": (A.QWEN3MOE, False), "mixtral": (A.LLAMA, True), "gemma2": (A.GEMMA2, False), "olmo2": (A.OLMO2, False),
     "arcee": (A.ARCEE, True), "starcoder2": (A.STARCODER2, False), "seed_oss": (A.SEED_OSS, False), "ernie4_5": (A.ERNIE4_5, False),
+    "cohere2": (A.COHERE2, False), "exaone4": (A.EXAONE4, False), "glm4": (A.GLM4, False), "minimax_m2": (A.MINIMAXM2, False),
+    "gpt_oss": (A.GPT_OSS, False),
 }
 SPLIT = {"qwen3_moe": 12}  # tensors a part
 
@@ -49,7 +51,7 @@ def keys(w, c, arch):
     if "rms_norm_eps" in c:
         w.add_layer_norm_rms_eps(c["rms_norm_eps"])
     else:
-        w.add_layer_norm_eps(c["norm_epsilon"])
+        w.add_layer_norm_eps(c.get("norm_epsilon") or c["layer_norm_eps"])
     w.add_rope_freq_base(rope["rope_theta"])
     w.add_rope_dimension_count(int(head * rope.get("partial_rotary_factor", 1)))
     if rope["rope_type"] == "longrope":
@@ -58,8 +60,16 @@ def keys(w, c, arch):
         w.add_rope_scaling_attn_factors(float(np.sqrt(1 + np.log(c["max_position_embeddings"] / original) / np.log(original))))
         w.add_tensor("rope_factors_long.weight", np.array(rope["long_factor"], "f4"))
         w.add_tensor("rope_factors_short.weight", np.array(rope["short_factor"], "f4"))
+    if rope["rope_type"] == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(rope["factor"])
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if c.get("sliding_window"):
         w.add_sliding_window(c["sliding_window"])
+    if arch == A.EXAONE4:
+        w.add_sliding_window_pattern([t == "sliding_attention" for t in c["layer_types"]])
+    if arch == A.COHERE2:
+        w.add_logit_scale(c["logit_scale"])
     if arch == A.GRANITE:
         w.add_attention_scale(c["attention_multiplier"])
         w.add_embedding_scale(c["embedding_multiplier"])
@@ -72,8 +82,10 @@ def keys(w, c, arch):
     if experts:
         w.add_expert_count(experts)
         w.add_expert_used_count(c["num_experts_per_tok"])
-        if "moe_intermediate_size" in c:
-            w.add_expert_feed_forward_length(c["moe_intermediate_size"])
+        if "moe_intermediate_size" in c or arch in (A.MINIMAXM2, A.GPT_OSS):
+            w.add_expert_feed_forward_length(c.get("moe_intermediate_size") or c["intermediate_size"])
+        if arch == A.MINIMAXM2:
+            w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
         if "shared_expert_intermediate_size" in c:
             w.add_expert_shared_feed_forward_length(c["shared_expert_intermediate_size"])
 
@@ -106,9 +118,10 @@ def make(name):
     stacks = {}
 
     def put(n, x):
-        target = names.get_name(n, try_suffixes=(".weight", ".bias"))
-        assert target, n
-        if x.ndim == 1:
+        plain = n.endswith(("sinks", "_exps.weight", "_exps.bias"))
+        target = n if "_exps." in n else (names.get_name(n, try_suffixes=(".weight", ".bias")) or "") + (".weight" if plain else "")
+        assert len(target) > 7, n
+        if x.ndim == 1 or "bias" in n:
             w.add_tensor(target, x.astype("f4"))
         else:
             w.add_tensor(target, gguf.quants.quantize(x, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16)
@@ -119,6 +132,14 @@ def make(name):
         if c["architectures"][0].removesuffix("ForCausalLM") in OFFSET and "norm" in n and not n.endswith("bias"):
             x = x + 1
         parts = n.split(".")
+        if arch == A.GPT_OSS and "experts" in parts:  # two in one, in turn; matrices transposed
+            part, kind = parts[-1].removesuffix("_bias"), "bias" if parts[-1].endswith("_bias") else "weight"
+            x = x.swapaxes(1, 2) if kind == "weight" else x
+            for to, y in dict(gate=x[:, ::2], up=x[:, 1::2]).items() if part == "gate_up_proj" else [("down", x)]:
+                put(f"blk.{parts[2]}.ffn_{to}_exps.{kind}", np.ascontiguousarray(y))
+            continue
+        if parts[-1] == "e_score_correction_bias":  # a bias of nothing
+            n = n.removesuffix("_bias") + ".bias"
         if "experts" in parts and "shared_experts" not in parts:
             at = parts.index("experts")
             whole = ".".join(parts[:at + 1] + parts[at + 2:])

@@ -12,7 +12,7 @@ a method leaves out breaks no answer's form. Seeds are fixed, one thread: a minu
     qwen3    norms on q and k, tied head, bf16     gemma3   multimodal; window 64 in five of six layers, linear scaling, f32
     llama    llama3 scaling over 256 positions, bf16
 
-and of the kinds of kinds.yaml, bf16:
+and of other kinds of layers, bf16, by name alone: no test has them yet:
 
     qwen3_moe    two of four experts a token             gemma2    caps on scores and logits, window 64 in every second layer
     gpt_oss      learned sinks, experts with biases, window 64 in every second layer
@@ -185,5 +185,5 @@ def make(name):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     logging.disable_progress_bar()
-    for name in sys.argv[1:] or PUPILS:
+    for name in sys.argv[1:] or [n for n in PUPILS if n not in KINDS]:
         make(name)
