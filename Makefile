@@ -67,7 +67,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LIB := $(BUILD)/libfrontier.a
 BIN := $(BUILD)/frontier
 
-.PHONY: all help features deps man demo test test-cuda tests lengths bench asan fuzz fuzzers faults install clean
+.PHONY: all help features deps man demo test test-cuda tests lengths bench asan tsan fuzz fuzzers faults install clean
 .PRECIOUS: $(BUILD)/%.o # kept; .SECONDARY would leave out a new source that is older than the library
 
 all: $(BIN) ## build build/frontier
@@ -191,6 +191,14 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all tests
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:fast_unwind_on_malloc=0:handle_sigbus=0 \
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
+
+# libomp tells the sanitizer of OpenMP's barriers, through archer; gcc's libgomp does not, and races are seen that are none.
+TSAN := backends dispatch engine report stats store tensor
+tsan: ## races: the tests that work with threads, under ThreadSanitizer (needs clang, libomp)
+	@$(AGAIN) -j$$(nproc) BUILD=$(BUILD)-tsan CUDA=0 MPI=0 CC=clang CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread \
+	    all $(TSAN:%=$(BUILD)-tsan/tests/test_%)
+	@OMP_NUM_THREADS=4 OPENBLAS_NUM_THREADS=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	    tests/run $(BUILD)-tsan $(TSAN:%=test_%)
 
 # Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang. What a target does
 # not need of the library is not linked.

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The hook that runs; read by the signal handler, which may do little more than write(). */
+/* The hook that runs; read by the signal handler, which may do little more than write(). One for all threads, since a hook may crash
+ * in any; where ranks are threads it names one of them. */
 static volatile sf_running here, *running = &here;
 
 void sf_running_note_in(volatile sf_running *shared) { running = shared ? shared : &here; }
@@ -27,8 +28,8 @@ static void append(struct line *line, const volatile char *text)
 static void copy(volatile char *to, size_t size, const char *text)
 {
     size_t i = 0;
-    for (; text[i] && i + 1 < size; i++) to[i] = text[i];
-    to[i] = 0;
+    for (; text[i] && i + 1 < size; i++) __atomic_store_n(&to[i], text[i], __ATOMIC_RELAXED);
+    __atomic_store_n(&to[i], 0, __ATOMIC_RELAXED);
 }
 
 void sf_running_enter(const char *kind, const char *name, const char *hook, const char *of, int number)
@@ -40,12 +41,13 @@ void sf_running_enter(const char *kind, const char *name, const char *hook, cons
     append(&what, "'");
     copy(running->hook, sizeof running->hook, hook);
     copy(running->of, sizeof running->of, of);
-    running->number = number;
-    running->since = sf_now();
+    double now = sf_now();
+    __atomic_store_n(&running->number, number, __ATOMIC_RELAXED);
+    __atomic_store(&running->since, &now, __ATOMIC_RELAXED);
     copy(running->what, sizeof running->what, what.text);
 }
 
-void sf_running_leave(void) { running->what[0] = 0; }
+void sf_running_leave(void) { __atomic_store_n(&running->what[0], 0, __ATOMIC_RELAXED); }
 
 /* Nothing here may allocate or lock: a signal handler calls it. */
 static void append_running(struct line *line, const volatile sf_running *r)

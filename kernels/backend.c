@@ -29,10 +29,6 @@ typedef struct sf_scratch {
     size_t chunks, at, used; /* at: the chunk being filled */
 } sf_scratch;
 
-static sf_meter discarded;
-
-sf_meter *sf_meter_aside(void) { return &discarded; }
-
 sf_status sf_backend_open(const char *name, int threads, sf_backend *out)
 {
     memset(out, 0, sizeof *out);
@@ -45,7 +41,7 @@ sf_status sf_backend_open(const char *name, int threads, sf_backend *out)
             return sf_fail(SF_BAD_INPUT, "device '%s': expected one device, its number after the colon", name);
         out->ops = sf_backends[i];
         out->device = (int)device;
-        out->meter = &discarded;
+        out->meter = &out->aside;
         out->scratch = calloc(1, sizeof *out->scratch);
         sf_status status = out->scratch ? out->ops->open(out, out->device, threads)
                                         : sf_fail(SF_NO_MEMORY, "device '%s': no memory for its scratch table", name);

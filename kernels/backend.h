@@ -330,18 +330,16 @@ struct sf_backend {
     void *self;            /* the filling's own */
     struct sf_comm *comm;  /* ranks that a model is split over (comm.h); NULL: none */
     struct sf_scratch *scratch;
+    sf_meter aside;        /* of what is not to be counted: read by nobody */
 };
 
 /* The fillings compiled in, NULL-terminated. */
 extern const sf_backend_ops *const sf_backends[];
 
 /* Opens a backend by name ("cpu", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known), it names
- * several, or the device is not usable. The meter points at a discarding one until the caller sets it. */
+ * several, or the device is not usable. The meter is `aside` until the caller sets it: *out stays where it is. */
 sf_status sf_backend_open(const char *name, int threads, sf_backend *out);
 void sf_backend_close(sf_backend *b); /* accepts a half-opened or zeroed one */
-
-/* For what is not to be counted: read by nobody. */
-sf_meter *sf_meter_aside(void);
 
 /* Scratch: memory that lives until the mark is released; for one layer's estimation, never per-token mallocs. */
 typedef struct sf_mark { size_t chunk, used; } sf_mark;

@@ -35,7 +35,7 @@ static sf_lists lists(sf_attention *a, int64_t rows, int64_t stride)
 static sf_meter *count_rows(sf_attention *a, int64_t rows)
 {
     sf_meter *before = a->backend->meter;
-    if (a->comm && a->across == SF_ONE_FOR_ALL && rows == 1 && a->comm->rank > 0) a->backend->meter = sf_meter_aside();
+    if (a->comm && a->across == SF_ONE_FOR_ALL && rows == 1 && a->comm->rank > 0) a->backend->meter = &a->backend->aside;
     return before;
 }
 
@@ -232,7 +232,7 @@ static sf_tensor all_rows(sf_attention *a, sf_tensor x, sf_meter **before)
     for (int64_t r = 1; r < ranks / a->repeat && a->repeat > 1 && !a->status; r++)
         a->status = b->ops->copy(b, (float *)all.data + r * rows * n, (float *)all.data + r * a->repeat * rows * n, bytes);
     all.dim[0] = ranks / a->repeat * rows;
-    if (a->comm->rank > 0) b->meter = sf_meter_aside();
+    if (a->comm->rank > 0) b->meter = &b->aside;
     return all;
 }
 

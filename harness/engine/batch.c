@@ -376,13 +376,13 @@ sf_attention sf_batch_view(const sf_batch *batch, const sf_attention *a, int64_t
 sf_meter *sf_batch_meter_heads(const sf_batch *batch, sf_meter *meter)
 {
     const sf_comm *comm = batch->backend->comm;
-    return comm && comm->rank % repeat_of(batch) ? sf_meter_aside() : meter;
+    return comm && comm->rank % repeat_of(batch) ? &batch->backend->aside : meter;
 }
 
 sf_meter *sf_batch_meter_once(const sf_batch *batch, sf_meter *meter)
 {
     const sf_comm *comm = batch->backend->comm;
-    return comm && comm->rank ? sf_meter_aside() : meter;
+    return comm && comm->rank ? &batch->backend->aside : meter;
 }
 
 sf_status sf_batch_agree(sf_batch *batch, sf_status status)

@@ -81,7 +81,7 @@ static sf_status open_whole(sf_transformer *t, const sf_model *whole)
         sf_backend *b_ = (t)->backend;                                                                                 \
         if (!(t)->whole) return walk(t, __VA_ARGS__);                                                                  \
         sf_meter *meter_ = b_->meter;                                                                                  \
-        b_->meter = sf_meter_aside();                                                                                  \
+        b_->meter = &b_->aside;                                                                                        \
         sf_status status_ = walk(t, __VA_ARGS__);                                                                      \
         b_->meter = meter_;                                                                                            \
         if (status_ != SF_OK || b_->comm->rank > 0) return status_;                                                    \
