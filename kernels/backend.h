@@ -183,11 +183,13 @@ typedef struct sf_backend_ops {
 
     /* ---- estimation primitives: what methods are made of (scores are f32) ----------------------------------------- */
 
-    /* Softmax of the last w = min(window, T) queries against all their causal keys, p [H, w, N], never stored whole:
-     * column[h, j] = reduce over rows of p, diagonal[h, o] = sum of p where query - key = o. Either may be NULL.
-     * Estimation FLOPs: H·w·N·(2D + 5). MInference (2407.02490) algorithm 1; SnapKV (2404.14469) section 4. */
-    sf_status (*probe)(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column /* [H, N] */,
-                       float *diagonal /* [H, N] */);
+    /* Softmax of w queries against all their causal keys, p [H, w, N], never stored whole: the last one, T - 1, and before it
+     * every `step`-th, w = min(window, ceil(T / step)) of them:
+     * column[h, j] = reduce over rows of p, diagonal[h, o] = sum of p where query - key = o. Either may be NULL; diagonals
+     * only with step 1. Estimation FLOPs: H·w·min(N, the layer's window)·(2D + 5). MInference (2407.02490) algorithm 1; SnapKV
+     * (2404.14469) section 4; SampleAttention (2406.15877) section 4. */
+    sf_status (*probe)(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce,
+                       float *column /* [H, N] */, float *diagonal /* [H, N] */);
 
     /* out[g] = reduce over the `group` rows g*group … of x        x [rows * group, n], out [rows, n] */
     sf_status (*reduce_rows)(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce, float *out);
@@ -256,6 +258,60 @@ typedef struct sf_backend_ops {
     sf_status (*page_scores)(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
                              const float *high, float *score);
 
+    /* The antidiagonal map: queries and keys in groups of `stride`, whose score is the sum along the antidiagonal of their
+     * stride x stride logits, s[h, a, c] = scale / stride · Σ_t <q[S·a + S-1-t], k[S·c + t]> over what exists; softmax over the
+     * groups c that hold a key at or before group a's last query; p[h, i, j] = mean over block i's groups a of the sum over
+     * block j's groups c, so that a row adds up to 1; -INFINITY for blocks wholly in the future of block i. block: a multiple
+     * of stride. p [H, ceil(T/block), ceil(N/block)]. Only of a cache that holds every key. Estimation FLOPs: (2·D·stride + 5)
+     * per pair of groups scored. XAttention (2503.16428) section 2. */
+    sf_status (*antidiagonals)(sf_backend *b, const sf_attention *a, int block, int stride, float *p);
+
+    /* ---- components: what a query and its keys have in some dimensions, or in a basis (decode) ---- */
+
+    /* Of the query, out [H, R] f32 (rows of one query; stride, first are not looked at); or of the keys [first, N), out [G, R,
+     * stride], columns first … N - 1: component c of x is Σ_d basis[g, d, c] · x_d. basis [G, D, R] f32; NULL: the dimensions
+     * themselves, R = D. Keys are written in the activation dtype; NaN where a compacted cache holds no key. 2·D FLOPs a
+     * component, none without a basis. Loki (2406.02542); Double Sparsity (2408.07092); SparQ (2312.04985). */
+    sf_status (*components)(sf_backend *b, const sf_attention *a, bool of_keys, const float *basis, int R, int first,
+                            int64_t stride, void *out);
+
+    /* score[h, j] = scale · Σ over the components c that list g = h / group names (at NULL: all) of q[h, c] · k[g, c, j].
+     * tempered: divided by the root of the share Σ_listed |q[h, c]| / Σ |q[h, c]|, as if the rest were of the same kind (SparQ,
+     * equation 6). q [H, R] f32, k [G, R, stride] activation, at [G], score [H, N]. FLOPs and bytes by the lists' stride r:
+     * 2·r per key and query head, r elements per key and kv head. */
+    sf_status (*component_scores)(sf_backend *b, const sf_attention *a, const float *q, const void *k, int R, int64_t stride,
+                                  const sf_lists *at, bool tempered, float *score);
+
+    /* As page_scores(), but of each query head by itself, over the listed dimensions alone, and taking `high` where the
+     * group's summed query is not negative, else `low`; scaled and tempered as component_scores(). at [G]; score [H,
+     * ceil(N/page)]. RocketKV (2502.14051) section 3.4. */
+    sf_status (*page_component_scores)(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
+                                       const float *high, const sf_lists *at, bool tempered, float *score);
+
+    /* x = |x| */
+    sf_status (*magnitudes)(sf_backend *b, float *x, int64_t rows, int64_t n);
+
+    /* Each row becomes its softmax, over the entries that are not -INFINITY; those become 0. 5 FLOPs an entry. */
+    sf_status (*softmax_rows)(sf_backend *b, float *x, int64_t rows, int64_t n);
+
+    /* sum[0, r] = Σ of x[r, i] over the i that list r / (rows / at->rows) names; sum[1, r] = 1 - sum[0, r], what of a softmax lies
+     * elsewhere. x [rows, n], sum [2, rows]. */
+    sf_status (*sums_at)(sf_backend *b, const float *x, int64_t rows, int64_t n, const sf_lists *at, float *sum);
+
+    /* Values [first, N) are added to sum [G, D] f32 (first 0: it is set), and mean [G, D] activation becomes sum / N. Not of a
+     * compacted cache. */
+    sf_status (*value_means)(sf_backend *b, const sf_attention *a, int first, float *sum, void *mean);
+
+    /* The keys that stand for their page: the `most` best of each of the pages [first, end) by score [G, stride] (ties to the
+     * lowest), averaged: mean[g, p, D] f32, pages rows apart `pages`. Whole pages of held keys only. InfLLM (2402.04617). */
+    sf_status (*representatives)(sf_backend *b, const sf_attention *a, int page, int most, const float *score, int64_t stride,
+                                 int first, int end, int64_t pages, float *mean);
+
+    /* One key and value for each of the m whole segments of the prompt: k = the mean of its keys, v = what the mean query of the
+     * segment's rows, also over the group, attends to in it (its softmax over the segment's own keys). k, v [G, m, D]
+     * activation, m <= N / segment. Combiner (2107.05768) section 4. (4·D + 5) FLOPs a key and kv head, D for each mean. */
+    sf_status (*segment_summaries)(sf_backend *b, const sf_attention *a, int segment, int64_t m, void *k, void *v);
+
     /* Exact softmax of one query (decode) over all keys: p[h, j]        p [H, N]. For oracles. */
     sf_status (*key_probabilities)(sf_backend *b, const sf_attention *a, float *p);
 
@@ -314,6 +370,9 @@ typedef struct sf_backend_ops {
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \
     DO(filling, block_probabilities) DO(filling, top_block_mass) DO(filling, page_bounds) DO(filling, page_scores)     \
+    DO(filling, antidiagonals) DO(filling, components) DO(filling, component_scores)                                   \
+    DO(filling, page_component_scores) DO(filling, magnitudes) DO(filling, softmax_rows) DO(filling, sums_at)          \
+    DO(filling, value_means) DO(filling, representatives) DO(filling, segment_summaries)                               \
     DO(filling, key_probabilities) DO(filling, listed_probabilities) DO(filling, accumulate) DO(filling, multiply)     \
     DO(filling, fill_except) DO(filling, key_norms) DO(filling, key_cosines) DO(filling, expected_attention)
 

@@ -122,12 +122,13 @@ static uint64_t all_keys(const sf_attention *a)
     return sf_bytes(a->kv.dtype, (int64_t)a->keys * a->kv_heads * a->head_dim);
 }
 
-void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, bool column, bool diagonal)
+void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, int step, bool column, bool diagonal)
 {
-    int64_t w = window < a->queries ? window : a->queries, n = a->keys, h = a->heads;
+    int64_t rows = parts(a->queries, step), w = window < rows ? window : rows, n = a->keys, h = a->heads;
+    int64_t seen = a->window > 0 && a->window < n ? a->window : n;
     count(
         b, SF_ESTIMATION,
-        (sf_count){.flops = h * w * n * (2 * a->head_dim + 5),
+        (sf_count){.flops = h * w * seen * (2 * a->head_dim + 5),
                    .cache_bytes = all_keys(a),
                    .other_bytes = activations(b, h * w * a->head_dim) + sf_bytes(SF_F32, (column + diagonal) * h * n)});
 }
@@ -206,6 +207,68 @@ void sf_meter_page_scores(sf_backend *b, const sf_attention *a, int page)
     count(b, SF_ESTIMATION,
           (sf_count){.flops = pages * a->heads * 4 * d,
                      .other_bytes = sf_bytes(SF_F32, 2 * pages * g * d + pages * g) + activations(b, a->heads * d)});
+}
+
+void sf_meter_antidiagonals(sf_backend *b, const sf_attention *a, int block, int stride)
+{
+    int64_t groups = block_pairs(a, stride, stride), map = parts(a->queries, block) * parts(a->keys, block);
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = groups * a->heads * (2 * (int64_t)a->head_dim * stride + 5),
+                     .cache_bytes = all_keys(a),
+                     .other_bytes = activations(b, (int64_t)a->queries * a->heads * a->head_dim) + sf_bytes(SF_F32, map * a->heads)});
+}
+
+void sf_meter_components(sf_backend *b, const sf_attention *a, bool of_keys, bool basis, int R, int first)
+{
+    int64_t rows = of_keys ? (int64_t)a->kv_heads * (a->keys - first) : a->heads, d = a->head_dim;
+    uint64_t table = basis ? sf_bytes(SF_F32, a->kv_heads * d * R) : 0;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = basis ? 2 * rows * d * R : 0,
+                     .cache_bytes = of_keys ? sf_bytes(a->kv.dtype, rows * d) : 0,
+                     .other_bytes = table + (of_keys ? activations(b, rows * R) : activations(b, rows * d) + sf_bytes(SF_F32, rows * R))});
+}
+
+void sf_meter_component_scores(sf_backend *b, const sf_attention *a, int R, const sf_lists *at)
+{
+    int64_t r = at ? at->stride : R, n = a->keys;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = 2 * r * n * a->heads,
+                     .other_bytes = activations(b, r * n * a->kv_heads) + sf_bytes(SF_F32, (int64_t)a->heads * (R + n))});
+}
+
+void sf_meter_page_component_scores(sf_backend *b, const sf_attention *a, int page, const sf_lists *at)
+{
+    int64_t pages = parts(a->keys, page), r = at->stride;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = 2 * r * pages * a->heads,
+                     .other_bytes = sf_bytes(SF_F32, r * pages * a->kv_heads + pages * a->heads) + activations(b, (int64_t)a->heads * a->head_dim)});
+}
+
+void sf_meter_value_means(sf_backend *b, const sf_attention *a, int first)
+{
+    int64_t width = (int64_t)a->kv_heads * a->head_dim, values = (a->keys - first) * width;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = values + width,
+                     .cache_bytes = sf_bytes(a->kv.dtype, values),
+                     .other_bytes = sf_bytes(SF_F32, width) + activations(b, width)});
+}
+
+void sf_meter_representatives(sf_backend *b, const sf_attention *a, int page, int most, int pages)
+{
+    int64_t kept = (int64_t)a->kv_heads * pages * most * a->head_dim, scores = (int64_t)a->kv_heads * pages * page;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = kept + scores,
+                     .cache_bytes = sf_bytes(a->kv.dtype, kept),
+                     .other_bytes = sf_bytes(SF_F32, scores + (int64_t)a->kv_heads * pages * a->head_dim)});
+}
+
+void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m)
+{
+    int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = keys * (5 * d + 5) + queries * d,
+                     .cache_bytes = 2 * sf_bytes(a->kv.dtype, keys * d),
+                     .other_bytes = activations(b, queries * d + 2 * m * a->kv_heads * d)});
 }
 
 void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a)

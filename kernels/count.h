@@ -21,7 +21,7 @@ void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim); /* keys: kept, 
 void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads, int head_dim);
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab);
 
-void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, bool column, bool diagonal);
+void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, int step, bool column, bool diagonal);
 
 /* f32 scores in and out. reduce_rows: one FLOP per score read; pool: `kernel` per score; fill, fill_at: none. */
 void sf_meter_scores(sf_backend *b, int64_t read, int64_t written, int64_t flops);
@@ -34,6 +34,13 @@ void sf_meter_block_probabilities(sf_backend *b, const sf_attention *a, int bloc
 void sf_meter_top_block_mass(sf_backend *b, const sf_attention *a);
 void sf_meter_page_bounds(sf_backend *b, const sf_attention *a, int page, int first);
 void sf_meter_page_scores(sf_backend *b, const sf_attention *a, int page);
+void sf_meter_antidiagonals(sf_backend *b, const sf_attention *a, int block, int stride);
+void sf_meter_components(sf_backend *b, const sf_attention *a, bool of_keys, bool basis, int R, int first);
+void sf_meter_component_scores(sf_backend *b, const sf_attention *a, int R, const sf_lists *at);
+void sf_meter_page_component_scores(sf_backend *b, const sf_attention *a, int page, const sf_lists *at);
+void sf_meter_value_means(sf_backend *b, const sf_attention *a, int first);
+void sf_meter_representatives(sf_backend *b, const sf_attention *a, int page, int most, int pages);
+void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m);
 void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a);
 void sf_meter_listed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys);
 void sf_meter_key_scores(sf_backend *b, const sf_attention *a, int64_t flops);

@@ -52,7 +52,7 @@ static bool ask_again(sf_attention *a, int window, sf_reduce reduce, const sf_te
     for (int i = 0; a->probes && i < a->probes->n; i++) {
         if (a->probes->probe[i].window != window || a->probes->probe[i].reduce != reduce) continue;
         a->status = b->ops->copy(b, column->data, a->probes->probe[i].column, (size_t)sf_elements(column) * sizeof(float));
-        sf_meter_probe(b, a, window, true, false);
+        sf_meter_probe(b, a, window, 1, true, false);
         a->probes->saved += a->probes->probe[i].seconds;
         return true;
     }
@@ -64,7 +64,7 @@ static sf_status probe_and_keep(sf_attention *a, int window, sf_reduce reduce, c
     sf_backend *b = a->backend;
     struct sf_probe_columns *to = &a->probes->probe[a->probes->n];
     double began = a->probes->clock(b);
-    SF_TRY(b->ops->probe(b, a, window, reduce, column->data, NULL));
+    SF_TRY(b->ops->probe(b, a, window, 1, reduce, column->data, NULL));
     SF_TRY(b->ops->copy(b, to->column, column->data, (size_t)sf_elements(column) * sizeof(float)));
     to->window = window, to->reduce = reduce, to->seconds = a->probes->clock(b) - began;
     a->probes->n++;
@@ -80,8 +80,26 @@ void sf_probe(sf_attention *a, int window, sf_reduce reduce, sf_tensor *column, 
     if (columns && a->probes && a->probes->n < SF_PROBES)
         a->status = probe_and_keep(a, window, reduce, column);
     else
-        a->status = a->backend->ops->probe(a->backend, a, window, reduce, column ? column->data : NULL,
+        a->status = a->backend->ops->probe(a->backend, a, window, 1, reduce, column ? column->data : NULL,
                                            diagonal ? diagonal->data : NULL);
+}
+
+sf_tensor sf_probe_every(sf_attention *a, int step, sf_reduce reduce)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->probe(a->backend, a, a->queries, step, reduce, out.data, NULL);
+    return out;
+}
+
+sf_tensor sf_probe_near(sf_attention *a, int near, sf_reduce reduce)
+{
+    sf_attention within = *a;
+    within.window = near < a->keys ? near : 0;
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->probe(a->backend, &within, a->queries, 1, reduce, out.data, NULL);
+    return out;
 }
 
 sf_tensor sf_group(sf_attention *a, sf_tensor x, sf_reduce reduce)
@@ -268,6 +286,79 @@ sf_tensor sf_expected_probabilities(sf_attention *a, int skip, int ahead)
     if (a->status) return out;
     a->status = a->backend->ops->expected_attention(a->backend, a, skip, ahead, out.data);
     return out;
+}
+
+/* ---- components, and what stands for many keys ----------------------------------------------------------------------
+ */
+
+sf_tensor sf_antidiagonals(sf_attention *a, int block, int stride)
+{
+    sf_tensor out = floats(a, 3, a->heads, blocks_in(a->queries, block), blocks_in(a->keys, block));
+    if (a->status) return out;
+    a->status = a->backend->ops->antidiagonals(a->backend, a, block, stride, out.data);
+    return out;
+}
+
+sf_tensor sf_query_components(sf_attention *a, sf_tensor basis)
+{
+    sf_tensor out = floats(a, 2, a->heads, basis.data ? basis.dim[2] : a->head_dim, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->components(a->backend, a, false, basis.data, (int)out.dim[1], 0, 0, out.data);
+    return out;
+}
+
+void sf_key_components(sf_attention *a, sf_tensor basis, int first, sf_tensor to)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->components(a->backend, a, true, basis.data, (int)to.dim[1], first, to.dim[2], to.data);
+}
+
+sf_tensor sf_component_scores(sf_attention *a, sf_tensor q, sf_tensor k, const sf_lists *at, bool tempered)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->component_scores(a->backend, a, q.data, k.data, (int)k.dim[1], k.dim[2], at, tempered, out.data);
+    return out;
+}
+
+sf_tensor sf_page_component_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high, sf_lists at, bool tempered)
+{
+    sf_tensor out = floats(a, 2, a->heads, blocks_in(a->keys, page), 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->page_component_scores(a->backend, a, page, low.dim[1], low.data, high.data, &at, tempered, out.data);
+    return out;
+}
+
+void sf_magnitudes(sf_attention *a, sf_tensor x)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->magnitudes(a->backend, x.data, x.dim[0], x.dim[1]);
+}
+
+void sf_softmax(sf_attention *a, sf_tensor x)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->softmax_rows(a->backend, x.data, x.dim[0], x.dim[1]);
+}
+
+sf_tensor sf_sums_at(sf_attention *a, sf_tensor x, sf_lists at)
+{
+    sf_tensor out = floats(a, 2, 2, x.dim[0], 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->sums_at(a->backend, x.data, x.dim[0], x.dim[1], &at, out.data);
+    return out;
+}
+
+void sf_value_means(sf_attention *a, int first, sf_tensor sum, sf_tensor mean)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->value_means(a->backend, a, first, sum.data, mean.data);
+}
+
+void sf_representatives(sf_attention *a, int page, int most, sf_tensor score, int first, int end, sf_tensor mean)
+{
+    if (a->status || first >= end) return;
+    a->status = a->backend->ops->representatives(a->backend, a, page, most, score.data, score.dim[1], first, end, mean.dim[1], mean.data);
 }
 
 static void accumulate(sf_attention *a, sf_tensor to, double keep, const float *x, int64_t n)

@@ -130,6 +130,10 @@ typedef struct sf_method {
 /* Probe softmax of the last `window` queries: column [H, N], diagonal [H, N] (offsets 0 … N-1). Either may be NULL. */
 void sf_probe(sf_attention *a, int window, sf_reduce reduce, sf_tensor *column, sf_tensor *diagonal);
 
+/* Its columns [H, N], of every `step`-th query, the last one among them; of every query, over the `near` latest keys alone. */
+sf_tensor sf_probe_every(sf_attention *a, int step, sf_reduce reduce);
+sf_tensor sf_probe_near(sf_attention *a, int near, sf_reduce reduce);
+
 sf_tensor sf_group(sf_attention *a, sf_tensor x, sf_reduce reduce);               /* [H, n] -> [G, n] */
 sf_tensor sf_pool(sf_attention *a, sf_tensor x, int kernel, sf_reduce reduce);    /* [rows, n] -> [rows, n] */
 void sf_force(sf_attention *a, sf_tensor x, int64_t begin, int64_t end);          /* always chosen: +INFINITY */
@@ -157,6 +161,22 @@ sf_tensor sf_all_heads(sf_attention *a, sf_tensor x, sf_reduce reduce);         
 sf_tensor sf_key_norms(sf_attention *a, bool of_values);                          /* [G, N] */
 sf_tensor sf_key_cosines(sf_attention *a);                                        /* [G, N] to the mean direction */
 sf_tensor sf_expected_probabilities(sf_attention *a, int skip, int ahead);        /* [H, N] */
+
+/* Components (decode): of the query [H, R] in a basis [G, D, R], or ({0}) the dimensions themselves, R = D; of the keys [first,
+ * N) into a state tensor [G, R, max_keys] of the activation dtype; scores [H, N] by the components that lists [G] name (NULL:
+ * all). Bounds of pages [G, pages, D] likewise, [H, pages]. kernels/backend.h says what `tempered` is. */
+sf_tensor sf_query_components(sf_attention *a, sf_tensor basis);
+void sf_key_components(sf_attention *a, sf_tensor basis, int first, sf_tensor to);
+sf_tensor sf_component_scores(sf_attention *a, sf_tensor q, sf_tensor k, const sf_lists *at, bool tempered);
+sf_tensor sf_page_component_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high, sf_lists at, bool tempered);
+
+sf_tensor sf_antidiagonals(sf_attention *a, int block, int stride);               /* [H, query blocks, key blocks] */
+void sf_value_means(sf_attention *a, int first, sf_tensor sum, sf_tensor mean);   /* [G, 1, D] states: f32, activation */
+void sf_representatives(sf_attention *a, int page, int most, sf_tensor score, int first, int end, sf_tensor mean);
+
+void sf_magnitudes(sf_attention *a, sf_tensor x);                                 /* |x|, in place */
+void sf_softmax(sf_attention *a, sf_tensor x);                                    /* of each row, in place */
+sf_tensor sf_sums_at(sf_attention *a, sf_tensor x, sf_lists at);                  /* [2, rows]: at the lists, and 1 less that */
 
 /* In place. sf_add: to = keep * to + x over the first columns of `to`, where -INFINITY stays; sf_multiply: to *= x. */
 void sf_add(sf_attention *a, sf_tensor to, double keep, sf_tensor x);

@@ -141,7 +141,7 @@ static void slashes(sf_attention *a, void *out, int clusters, int cluster, bool 
     float *column = room((size_t)a->heads * N * 4), *diagonal = room((size_t)a->heads * N * 4);
     sf_lists l = {0, columns, room((size_t)a->heads * 4), room((size_t)a->heads * columns * 4)};
     double top;
-    TIME(probe, 1, b.ops->probe(&b, a, 256, SF_SUM, column, diagonal));
+    TIME(probe, 1, b.ops->probe(&b, a, 256, 1, SF_SUM, column, diagonal));
     TIME(top, 1, b.ops->top(&b, column, a->heads, N, columns, &l));
     printf("columns+diagonals of %3d %-8s %2d/%d dim %3d %6d density %.3f %8.3f ms  %5.2f x dense  %3.0f %% of ideal  "
            "probe 256 %6.3f ms, 2 top %6.3f ms -> %3.0f %%\n",

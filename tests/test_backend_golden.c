@@ -163,9 +163,9 @@ static void attention(void)
     attend("columns and diagonals", &a, &slash);
 
     static float one[H * N], two[H * N], q_mean[H * 6 * D], k_mean[G * 7 * D], low[G * 7 * D], high[G * 7 * D];
-    OK(b.ops->probe(&b, &a, 20, SF_SUM, one, two));
+    OK(b.ops->probe(&b, &a, 20, 1, SF_SUM, one, two));
     expect("column sums", one, H * N);
-    OK(b.ops->probe(&b, &a, 20, SF_MAX, one, NULL));
+    OK(b.ops->probe(&b, &a, 20, 1, SF_MAX, one, NULL));
     expect("column maxima", one, H * N);
     expect("diagonal sums", two, H * N);
     const int32_t row[] = {3, 50, 89};

@@ -94,10 +94,10 @@ static void attention(void **state)
     assert_int_equal(op->mass(&b, &a, &dense, 1, (int32_t[]){3}, y), SF_OK);
     counts("executors and observers", SF_ATTENTION, (sf_count){0}); /* the core counts attention, from pairs */
 
-    assert_int_equal(op->probe(&b, &a, 4, SF_SUM, y, NULL), SF_OK);
+    assert_int_equal(op->probe(&b, &a, 4, 1, SF_SUM, y, NULL), SF_OK);
     counts("probe", SF_ESTIMATION,
            (sf_count){.flops = H * 4 * N * (2 * D + 5), .cache_bytes = keys, .other_bytes = H * 4 * D * 4 + H * N * 4});
-    assert_int_equal(op->probe(&b, &a, 99, SF_SUM, y, y + 1000), SF_OK);
+    assert_int_equal(op->probe(&b, &a, 99, 1, SF_SUM, y, y + 1000), SF_OK);
     counts("probe of all rows", SF_ESTIMATION,
            (sf_count){
                .flops = H * T * N * (2 * D + 5), .cache_bytes = keys, .other_bytes = H * T * D * 4 + 2 * H * N * 4});

@@ -6,6 +6,7 @@
  *   panels.c      from a pattern to the keys that some query rows compute          turn.c  rotations by other distances
  *   prefill.c     attention of many rows          decode.c     attention of one row of each of several sequences
  *   estimate.c    probes, blocks, pages           select.c     rows of scores: reduce, pool, choose
+ *   components.c  antidiagonals, components, what stands for many keys
  *
  * Work is shared out over OpenMP threads in units whose results do not depend on who computes them. */
 #ifndef SF_CPU_H

@@ -25,15 +25,15 @@ static void pack_keys(sf_backend *b, const sf_attention *a, int g, float *panels
 
 static int64_t padded_keys(const sf_attention *a) { return sf_cpu_parts(a->keys, SF_PANEL) * SF_PANEL; }
 
-/* Queries of rows [row, row + rows) of head h, rows <= 8, as score() takes them, and where they stand; the last row
+/* `rows` queries of head h, row, row + step …, at most 8, as score() takes them, and where they stand; the last row
  * fills up. q [D, 8] */
-static void load_strip(const sf_attention *a, int h, int row, int rows, float *q, int32_t *position)
+static void load_strip(const sf_attention *a, int h, int row, int step, int rows, float *q, int32_t *position)
 {
     float scale = a->scale * LOG2E;
     for (int r = 0; r < SF_STRIP; r++) {
-        const float *from = (const float *)a->q + ((int64_t)(row + r) * a->heads + h) * a->head_dim;
+        const float *from = (const float *)a->q + ((int64_t)(row + r * step) * a->heads + h) * a->head_dim;
         for (int d = 0; d < a->head_dim; d++) q[d * SF_STRIP + r] = r < rows ? from[d] * scale : 0;
-        position[r] = a->keys - a->queries + row + (r < rows ? r : rows - 1);
+        position[r] = a->keys - a->queries + row + (r < rows ? r : rows - 1) * step;
     }
 }
 
@@ -43,7 +43,7 @@ static int strip_of(sf_backend *b, const sf_attention *a, int h, int row, int ro
                     float *p, int64_t ld, float *share)
 {
     int32_t position[SF_STRIP];
-    load_strip(a, h, row, rows, q, position);
+    load_strip(a, h, row, 1, rows, q, position);
     int keys = (position[rows - 1] / SF_PANEL + 1) * SF_PANEL;
     int low =
         a->window > 0 && position[0] >= a->window ? (position[0] - a->window + 1) / SF_PANEL : 0; /* no row sees less */
@@ -72,8 +72,8 @@ static int probe_rows(const sf_attention *a)
 static int64_t score_stride(const sf_attention *a) { return padded_keys(a) + SF_PANEL; }
 static int64_t probe_room(const sf_attention *a) { return probe_rows(a) * (a->head_dim + score_stride(a)); }
 
-/* Rows [first, first + rows) of head h, at most probe_rows(), are added to column [N] and reversed [N]. */
-static void probe_strips(sf_backend *b, const sf_attention *a, int h, int first, int rows, bool largest,
+/* `rows` rows of head h, first, first + step …, at most probe_rows(), are added to column [N] and reversed [N]. */
+static void probe_strips(sf_backend *b, const sf_attention *a, int h, int first, int step, int rows, bool largest,
                          const float *panels, float *room, float *column, float *reversed)
 {
     const sf_tiles *tiles = sf_cpu_tiles(b);
@@ -82,8 +82,8 @@ static void probe_strips(sf_backend *b, const sf_attention *a, int h, int first,
     int end[PROBE_ROWS / SF_STRIP], strips = (rows + SF_STRIP - 1) / SF_STRIP, last = 0; /* panels that a strip sees */
     for (int s = 0; s < strips; s++) {
         int32_t position[SF_STRIP];
-        int row = first + s * SF_STRIP, here = rows - s * SF_STRIP < SF_STRIP ? rows - s * SF_STRIP : SF_STRIP;
-        load_strip(a, h, row, here, q + s * SF_STRIP * dim, position);
+        int row = first + s * SF_STRIP * step, here = rows - s * SF_STRIP < SF_STRIP ? rows - s * SF_STRIP : SF_STRIP;
+        load_strip(a, h, row, step, here, q + s * SF_STRIP * dim, position);
         last = end[s] = position[here - 1] / SF_PANEL + 1;
     }
     int low = a->keys - a->queries + first - a->window + 1; /* no row sees less */
@@ -97,7 +97,7 @@ static void probe_strips(sf_backend *b, const sf_attention *a, int h, int first,
         }
     }
     for (int r = 0; r < rows; r++) {
-        int32_t position = a->keys - a->queries + first + r; /* entry u of `reversed` is offset N-1-u */
+        int32_t position = a->keys - a->queries + first + r * step; /* entry u of `reversed` is offset N-1-u */
         float share;
         tiles->cap(p + r * ld + (int64_t)low * SF_PANEL, position + 1 - (int64_t)low * SF_PANEL, a->softcap * LOG2E);
         tiles->softmax(&position, 1, a->window, position + 1, p + r * ld, ld, &share);
@@ -105,21 +105,21 @@ static void probe_strips(sf_backend *b, const sf_attention *a, int h, int first,
     }
 }
 
-static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, int rows, bool largest,
+static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, int step, int rows, bool largest,
                        const float *panels, float *room, float *column, float *reversed)
 {
     int at_once = probe_rows(a);
     memset(column, 0, (size_t)padded_keys(a) * sizeof *column);
     memset(reversed, 0, (size_t)padded_keys(a) * sizeof *reversed);
     for (int r = 0; r < rows; r += at_once)
-        probe_strips(b, a, h, first + r, rows - r < at_once ? rows - r : at_once, largest, panels, room, column,
+        probe_strips(b, a, h, first + r * step, step, rows - r < at_once ? rows - r : at_once, largest, panels, room, column,
                      reversed);
 }
 
-sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
+sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column,
                        float *diagonal)
 {
-    int w = window < a->queries ? window : a->queries, group = a->heads / a->kv_heads;
+    int all = (int)sf_cpu_parts(a->queries, step), w = window < all ? window : all, group = a->heads / a->kv_heads;
     int parts = (int)sf_cpu_parts(w, PROBE_ROWS);
     int64_t keys = padded_keys(a), room_size = probe_room(a);
     sf_mark mark = sf_scratch_mark(b);
@@ -133,10 +133,10 @@ sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_redu
         {
 #pragma omp for schedule(dynamic)
             for (int unit = 0; unit < group * parts; unit++) {
-                int h = g * group + unit / parts, first = a->queries - w + unit % parts * PROBE_ROWS;
-                int rows = a->queries - first < PROBE_ROWS ? a->queries - first : PROBE_ROWS;
+                int h = g * group + unit / parts, before = unit % parts * PROBE_ROWS;
+                int rows = w - before < PROBE_ROWS ? w - before : PROBE_ROWS, first = a->queries - 1 - (w - 1 - before) * step;
                 float *to = sums + unit * 2 * keys;
-                probe_part(b, a, h, first, rows, reduce == SF_MAX, panels, room + omp_get_thread_num() * room_size, to,
+                probe_part(b, a, h, first, step, rows, reduce == SF_MAX, panels, room + omp_get_thread_num() * room_size, to,
                            to + keys);
             }
 #pragma omp for schedule(static)
@@ -157,7 +157,7 @@ sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, sf_redu
         }
     }
     sf_scratch_release(b, mark);
-    sf_meter_probe(b, a, window, column, diagonal);
+    sf_meter_probe(b, a, window, step, column, diagonal);
     return SF_OK;
 }
 

@@ -228,6 +228,16 @@ __global__ void softmax_rows(float *x, int64_t n, bool zeros)
         if (row[i] != -INFINITY || zeros) row[i] = row[i] == -INFINITY ? 0 : expf(row[i] - most) / sum;
 }
 
+sf_status sf_cuda_softmax_rows(sf_backend *b, float *x, int64_t rows, int64_t n)
+{
+    if (rows && n) {
+        softmax_rows<<<(unsigned)rows, n > 4096 ? 1024 : THREADS, 0, sf_cuda_of(b)->stream>>>(x, n, true);
+        LAUNCH_TRY(softmax_rows);
+    }
+    sf_meter_scores(b, rows * n, rows * n, 5 * rows * n);
+    return SF_OK;
+}
+
 sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, const float *q_mean, int block_q,
                                       const float *k_mean, int block_k, float *p)
 {

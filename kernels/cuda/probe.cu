@@ -29,7 +29,7 @@ template <int DIM> struct layout {
 
 struct input {
     const bf16 *q, *k;
-    int T, N, H, group, D, w, window;
+    int T, N, H, group, D, w, step, window; /* w rows, the last of which is T - 1, `step` apart */
     int64_t capacity;
     const int32_t *count;
     float scale, cap; /* times log2 e */
@@ -47,7 +47,7 @@ __device__ static inline void score_tile(layout<DIM> &s, const input &in, int he
     __syncthreads();
     for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
         int row = first + i / CHUNKS;
-        int64_t query = in.T - in.w + row;
+        int64_t query = in.T - 1 - (int64_t)(in.w - 1 - row) * in.step;
         copy_chunk(&s.q[i / CHUNKS][i % CHUNKS * 8], row < in.w ? in.q + (query * in.H + head) * in.D : in.q,
                    i % CHUNKS, in.D, row < in.w);
     }
@@ -60,7 +60,7 @@ __device__ static inline void score_tile(layout<DIM> &s, const input &in, int he
     for (int n = 0; n < layout<DIM>::KEYS / 8; n++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            int row = first + warp * 16 + lane / 4 + i / 2 * 8, position = in.N - in.w + row,
+            int row = first + warp * 16 + lane / 4 + i / 2 * 8, position = in.N - 1 - (in.w - 1 - row) * in.step,
                 key = key0 + n * 8 + lane % 4 * 2 + i % 2;
             bool seen = row < in.w && key <= position && key < used && (!in.window || key > position - in.window);
             score[n][i] = seen ? capped(score[n][i] * in.scale, in.cap) : -INFINITY;
@@ -204,13 +204,13 @@ __global__ void probe_diagonals(const float *diagonals, int blocks, int keys, in
 }
 
 template <int DIM>
-static sf_status run(sf_backend *b, const sf_attention *a, int w, sf_reduce reduce, float *column, float *diagonal)
+static sf_status run(sf_backend *b, const sf_attention *a, int w, int step, sf_reduce reduce, float *column, float *diagonal)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     const int KEYS = layout<DIM>::KEYS;
     input in = {(const bf16 *)a->q, (const bf16 *)a->kv.prompt.k, a->queries,         a->keys,
                 a->heads,           a->heads / a->kv_heads,       a->head_dim,        w,
-                a->window,          a->kv.prompt.capacity,        a->kv.prompt.count, a->scale * (float)M_LOG2E,
+                step,               a->window,          a->kv.prompt.capacity,        a->kv.prompt.count, a->scale * (float)M_LOG2E,
                 a->softcap * (float)M_LOG2E};
     int blocks = ceil_div(a->keys, KEYS), slots = w + KEYS - 1;
     size_t parts = (size_t)a->heads * blocks * w, logs = (size_t)a->heads * w,
@@ -218,7 +218,7 @@ static sf_status run(sf_backend *b, const sf_attention *a, int w, sf_reduce redu
     row_sum *part;
     SF_TRY(sf_cuda_workspace(b, parts * sizeof *part + (logs + shares) * sizeof(float), (void **)&part));
     float *log_sum = (float *)(part + parts), *share = log_sum + logs;
-    size_t bytes = sizeof(layout<DIM>) + slots * sizeof(float);
+    size_t bytes = sizeof(layout<DIM>) + (diagonal ? slots * sizeof(float) : 0);
     if (bytes > sf_cuda_of(b)->shared_memory)
         return sf_fail(SF_UNSUPPORTED, "cuda: a probe of %d queries is too wide", w);
     SF_TRY(sf_cuda_allow_shared((const void *)probe_sums<DIM>, sizeof(layout<DIM>)));
@@ -238,13 +238,13 @@ static sf_status run(sf_backend *b, const sf_attention *a, int w, sf_reduce redu
     return SF_OK;
 }
 
-sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
+sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column,
                         float *diagonal)
 {
-    int w = window < a->queries ? window : a->queries;
+    int rows = ceil_div(a->queries, step), w = window < rows ? window : rows;
     if (a->kv.tail.n)
         return sf_fail(SF_INTERNAL, "probe: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);
-    if (w > 0) SF_TRY(BY_HEAD_DIM(a->head_dim, run, b, a, w, reduce, column, diagonal));
-    sf_meter_probe(b, a, window, column, diagonal);
+    if (w > 0) SF_TRY(BY_HEAD_DIM(a->head_dim, run, b, a, w, step, reduce, column, diagonal));
+    sf_meter_probe(b, a, window, step, column, diagonal);
     return SF_OK;
 }

@@ -9,17 +9,17 @@
 
 static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-sf_status sf_reference_probe(sf_backend *b, const sf_attention *a, int window, sf_reduce reduce, float *column,
+sf_status sf_reference_probe(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column,
                              float *diagonal)
 {
-    int n = a->keys, w = window < a->queries ? window : a->queries;
+    int n = a->keys, rows = (int)parts(a->queries, step), w = window < rows ? window : rows;
     double *p, *columns, *diagonals;
     SF_TRY(sf_host_alloc(b, (size_t)n * (3 * sizeof *p + 1), (void **)&p));
     columns = p + n, diagonals = columns + n;
     uint8_t *mask = (uint8_t *)(diagonals + n);
     for (int h = 0; h < a->heads; h++) {
         memset(columns, 0, 2 * (size_t)n * sizeof *columns);
-        for (int i = a->queries - w; i < a->queries; i++) {
+        for (int i = a->queries - 1 - (w - 1) * step; i < a->queries; i += step) {
             int position = a->keys - a->queries + i;
             sf_reference_mask(a, NULL, h, i, mask);
             sf_reference_softmax(a, h, i, mask, p);
@@ -37,7 +37,7 @@ sf_status sf_reference_probe(sf_backend *b, const sf_attention *a, int window, s
         }
     }
     sf_host_free(b, p);
-    sf_meter_probe(b, a, window, column, diagonal);
+    sf_meter_probe(b, a, window, step, column, diagonal);
     return SF_OK;
 }
 
