@@ -34,6 +34,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_a_shape = {
     .abi = SF_METHOD_ABI,
     .name = "a_shape",
+    .form = SF_FORM_FIXED,
     .summary = "in prefill the first keys and a sliding window",
     .paper = "Li et al. 2024, SCBench, arXiv 2412.10319",
     .params = PARAMS,

@@ -66,6 +66,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_ada_snapkv = {
     .abi = SF_METHOD_ABI,
     .name = "ada_snapkv",
+    .form = SF_FORM_EVICTING,
     .summary = "SnapKV with one budget for all kv heads of a layer",
     .paper = "Feng et al. 2024, Ada-KV, arXiv 2407.11550",
     .version = 1, /* 0: cost of choosing stood under decode */

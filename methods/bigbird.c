@@ -106,6 +106,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_bigbird = {
     .abi = SF_METHOD_ABI,
     .name = "bigbird",
+    .form = SF_FORM_FIXED,
     .summary = "the first, the latest and random blocks",
     .paper = "Zaheer et al. 2020, Big Bird, arXiv 2007.14062",
     .params = PARAMS,

@@ -52,6 +52,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_block_sparse = {
     .abi = SF_METHOD_ABI,
     .name = "block_sparse",
+    .form = SF_FORM_BLOCKS,
     .summary = "key blocks whose mean agrees most with the query block's",
     .paper = "Jiang et al. 2024, MInference 1.0, arXiv 2407.02490",
     .params = PARAMS,

@@ -60,6 +60,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_combiner = {
     .abi = SF_METHOD_ABI,
     .name = "combiner",
+    .form = SF_FORM_FIXED,
     .summary = "the own segment's keys, and a summary of each earlier segment",
     .paper = "Ren et al. 2021, Combiner, arXiv 2107.05768",
     .params = PARAMS,

@@ -136,6 +136,12 @@ void sf_force_at(sf_attention *a, sf_tensor x, sf_lists at)
     a->status = a->backend->ops->fill_at(a->backend, x.data, x.dim[0], x.dim[1], &at, INFINITY);
 }
 
+void sf_fill_at(sf_attention *a, sf_tensor x, sf_lists at, double value)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->fill_at(a->backend, x.data, x.dim[0], x.dim[1], &at, (float)value);
+}
+
 /* reduce_rows() adds up `block` rows of one element each: a row of x, padded with zeros to whole blocks, is such rows.
  */
 sf_tensor sf_block_sums(sf_attention *a, sf_tensor x, int block)
@@ -361,6 +367,21 @@ void sf_representatives(sf_attention *a, int page, int most, sf_tensor score, in
     a->status = a->backend->ops->representatives(a->backend, a, page, most, score.data, score.dim[1], first, end, mean.dim[1], mean.data);
 }
 
+sf_summaries sf_segment_summaries(sf_attention *a, int segment, double bias)
+{
+    sf_backend *b = a->backend;
+    int64_t m = a->keys / segment, n = a->kv_heads * m * a->head_dim;
+    int32_t *from = scratch(a, (size_t)m * sizeof *from), first[m];
+    sf_tensor k = {scratch(a, sf_bytes(a->kv.dtype, n)), a->kv.dtype, 3, {a->kv_heads, m, a->head_dim}}, v = k, weight;
+    v.data = scratch(a, sf_bytes(a->kv.dtype, n));
+    weight = floats(a, 2, a->kv_heads, m, 0);
+    for (int64_t s = 0; s < m; s++) first[s] = (int32_t)(s + 1) * segment;
+    if (!a->status) a->status = b->ops->upload(b, from, first, sizeof first);
+    if (!a->status) a->status = b->ops->segment_summaries(b, a, segment, m, k.data, v.data);
+    sf_fill(a, weight, 0, m, bias);
+    return (sf_summaries){.k = k, .v = v, .bias = weight, .from = from};
+}
+
 static void accumulate(sf_attention *a, sf_tensor to, double keep, const float *x, int64_t n)
 {
     if (a->status) return;
@@ -544,6 +565,22 @@ sf_lists sf_every(sf_attention *a, int64_t rows, int64_t begin, int64_t end, int
     if (!a->status) out = sf_host_lists(a, rows, n, count, index);
     free(count), free(index);
     return out;
+}
+
+sf_lists sf_own(sf_attention *a, int64_t rows)
+{
+    int32_t *one = malloc((size_t)rows * sizeof *one), *index = malloc((size_t)rows * sizeof *index);
+    if (!one || !index) a->status = sf_fail(SF_NO_MEMORY, "%lld lists", (long long)rows);
+    for (int64_t r = 0; r < rows && !a->status; r++) one[r] = 1, index[r] = (int32_t)r;
+    sf_lists out = {0};
+    if (!a->status) out = sf_host_lists(a, rows, 1, one, index);
+    free(one), free(index);
+    return out;
+}
+
+void sf_clear(sf_attention *a, sf_lists x, int64_t begin, int64_t end)
+{
+    if (a->status == SF_OK) a->status = a->backend->ops->zero(a->backend, x.count + begin, (size_t)(end - begin) * sizeof *x.count);
 }
 
 /* [rows, n] marks of what lists name, on the host; NULL when a failure stands. */

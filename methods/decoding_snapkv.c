@@ -72,6 +72,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 const sf_method sf_decoding_snapkv = {
     .abi = SF_METHOD_ABI,
     .name = "decoding_snapkv",
+    .form = SF_FORM_EVICTING,
     .summary = "SnapKV that cuts the cache again while tokens are generated",
     .paper = "Li et al. 2024, SnapKV, arXiv 2404.14469; kvpress, DecodingPress",
     .params = PARAMS,

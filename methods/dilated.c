@@ -81,6 +81,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_dilated = {
     .abi = SF_METHOD_ABI,
     .name = "dilated",
+    .form = SF_FORM_FIXED,
     .summary = "the first keys, the latest ones, and every step-th key up to a distance",
     .paper = "Jiang et al. 2024, MInference 1.0 (baselines), arXiv 2407.02490",
     .params = PARAMS,

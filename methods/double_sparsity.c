@@ -36,7 +36,7 @@ static int rank_of(const sf_attention *a, const struct params *p) { return p->ra
 static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
 {
     int rank = rank_of(a, params);
-    out->tensor[LABELS] = (sf_tensor){.dtype = a->backend->activation, .rank = 3, .dim = {a->kv_heads, rank, max_keys}};
+    out->tensor[LABELS] = (sf_tensor){.dtype = a->kv.dtype, .rank = 3, .dim = {a->kv_heads, rank, max_keys}};
     out->tensor[BASIS] = (sf_tensor){.dtype = SF_F32, .rank = 3, .dim = {a->kv_heads, a->head_dim, rank}};
     return SF_OK;
 }
@@ -115,6 +115,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_double_sparsity = {
     .abi = SF_METHOD_ABI,
     .name = "double_sparsity",
+    .form = SF_FORM_PAGES,
     .summary = "keys with the largest logits in the channels that matter most in calibration",
     .paper = "Yang et al. 2024, Double Sparsity, arXiv 2408.07092",
     .params = PARAMS,

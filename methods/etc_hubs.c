@@ -74,6 +74,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_etc_hubs = {
     .abi = SF_METHOD_ABI,
     .name = "etc_hubs",
+    .form = SF_FORM_FIXED,
     .summary = "hubs that all read and that read all, and a window",
     .paper = "Ainslie et al. 2020, ETC, arXiv 2004.08483",
     .params = PARAMS,

@@ -49,6 +49,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_expected_attention = {
     .abi = SF_METHOD_ABI,
     .name = "expected_attention",
+    .form = SF_FORM_EVICTING,
     .summary = "each kv head keeps the keys that queries to come are expected to look at",
     .paper = "Devoto et al. 2025, Expected Attention, arXiv 2510.00636",
     .params = PARAMS,

@@ -107,6 +107,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_flex_prefill = {
     .abi = SF_METHOD_ABI,
     .name = "flex_prefill",
+    .form = SF_FORM_COLUMNS,
     .summary = "columns and diagonals, as many for each head as cover a share of its attention",
     .paper = "Lai et al. 2025, FlexPrefill, arXiv 2502.20766",
     .params = PARAMS,

@@ -138,6 +138,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_flex_prefill_full = {
     .abi = SF_METHOD_ABI,
     .name = "flex_prefill_full",
+    .form = SF_FORM_BLOCKS,
     .summary = "FlexPrefill with its query-aware arm, in blocks, as its authors have it",
     .paper = "Lai et al. 2025, FlexPrefill, arXiv 2502.20766",
     .params = PARAMS,

@@ -57,6 +57,7 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
 const sf_method sf_h2o = {
     .abi = SF_METHOD_ABI,
     .name = "h2o",
+    .form = SF_FORM_EVICTING,
     .summary = "the cache keeps the latest keys and those that all queries look at most",
     .paper = "Zhang et al. 2023, H2O, arXiv 2306.14048",
     .params = PARAMS,

@@ -98,6 +98,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_head_roles = {
     .abi = SF_METHOD_ABI,
     .name = "head_roles",
+    .form = SF_FORM_FIXED,
     .summary = "some kv heads read everything, the others the first and the latest keys",
     .paper = "Xiao et al. 2024, DuoAttention, arXiv 2410.10819",
     .params = PARAMS,

@@ -116,6 +116,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_infllm = {
     .abi = SF_METHOD_ABI,
     .name = "infllm",
+    .form = SF_FORM_BLOCKS,
     .summary = "a window, and older blocks whose representatives agree most with the queries",
     .paper = "Xiao et al. 2024, InfLLM, arXiv 2402.04617",
     .params = PARAMS,

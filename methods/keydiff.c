@@ -40,6 +40,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_keydiff = {
     .abi = SF_METHOD_ABI,
     .name = "keydiff",
+    .form = SF_FORM_EVICTING,
     .summary = "each kv head keeps the keys that differ most from their mean direction",
     .paper = "Park et al. 2025, KeyDiff, arXiv 2504.15364",
     .params = PARAMS,

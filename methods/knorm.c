@@ -44,6 +44,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_knorm = {
     .abi = SF_METHOD_ABI,
     .name = "knorm",
+    .form = SF_FORM_EVICTING,
     .summary = "each kv head keeps the keys of smallest norm",
     .paper = "Devoto et al. 2024, A Simple and Effective L2 Norm-Based Strategy, arXiv 2406.11430",
     .params = PARAMS,

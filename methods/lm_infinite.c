@@ -51,6 +51,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_lm_infinite = {
     .abi = SF_METHOD_ABI,
     .name = "lm_infinite",
+    .form = SF_FORM_FIXED,
     .summary = "the first keys and a sliding window, no distance beyond a limit",
     .paper = "Han et al. 2023, LM-Infinite, arXiv 2308.16137",
     .params = PARAMS,

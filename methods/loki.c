@@ -35,7 +35,7 @@ static int rank_of(const sf_attention *a, const struct params *p) { return p->ra
 static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
 {
     int rank = rank_of(a, params);
-    out->tensor[COMPONENTS] = (sf_tensor){.dtype = a->backend->activation, .rank = 3, .dim = {a->kv_heads, rank, max_keys}};
+    out->tensor[COMPONENTS] = (sf_tensor){.dtype = a->kv.dtype, .rank = 3, .dim = {a->kv_heads, rank, max_keys}};
     out->tensor[BASIS] = (sf_tensor){.dtype = SF_F32, .rank = 3, .dim = {a->kv_heads, a->head_dim, rank}};
     return SF_OK;
 }
@@ -87,11 +87,12 @@ static int64_t columns(const sf_attention *a, const void *params)
     return (int64_t)a->kv_heads * a->head_dim * a->head_dim;
 }
 
-static sf_status conclude(const sf_attention *a, const void *params, double *row)
+static int64_t conclude(const sf_attention *a, const void *params, double *row)
 {
-    (void)params;
-    for (int g = 0; g < a->kv_heads; g++) SF_TRY(sf_principal_axes(a->head_dim, row + (int64_t)g * a->head_dim * a->head_dim));
-    return SF_OK;
+    int64_t each = (int64_t)a->head_dim * a->head_dim;
+    for (int g = 0; g < a->kv_heads; g++)
+        if (sf_principal_axes(a->head_dim, row + g * each)) return -1;
+    return columns(a, params);
 }
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
@@ -111,6 +112,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_loki = {
     .abi = SF_METHOD_ABI,
     .name = "loki",
+    .form = SF_FORM_PAGES,
     .summary = "keys with the largest logits in their first principal components",
     .paper = "Singhania et al. 2024, Loki, arXiv 2406.02542",
     .params = PARAMS,

@@ -64,6 +64,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_longformer = {
     .abi = SF_METHOD_ABI,
     .name = "longformer",
+    .form = SF_FORM_FIXED,
     .summary = "a window, dilated for some heads, and global tokens",
     .paper = "Beltagy et al. 2020, Longformer, arXiv 2004.05150",
     .params = PARAMS,

@@ -33,7 +33,7 @@
 #include "base/param.h"
 #include "kernels/attention.h"
 
-enum { SF_METHOD_ABI = 5, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 6, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -57,6 +57,22 @@ typedef enum sf_across {
     SF_OVER_HEADS,    /* rows for each head, chosen over all of the layer's together: one budget for all */
     SF_ONE_FOR_ALL    /* one row for all heads of the layer: tensors of one row are of all of them */
 } sf_across;
+
+/* What a method is of: methods of one form are compared with each other first. */
+typedef enum sf_form {
+    SF_FORM_OTHER,    /* nothing below */
+    SF_FORM_FIXED,    /* looks at nothing to choose */
+    SF_FORM_BLOCKS,   /* prefill: blocks of keys for blocks of queries, or for queries */
+    SF_FORM_COLUMNS,  /* prefill: columns and diagonals, for all rows of a head */
+    SF_FORM_PAGES,    /* decode: pages, or single keys, of a cache that is kept */
+    SF_FORM_SAMPLED,  /* decode: drawn, and weighted for it; or by mass */
+    SF_FORM_EVICTING, /* keys that are gone */
+    SF_FORM_ORACLE,   /* bounds of what choosing is worth */
+    SF_FORMS
+} sf_form;
+
+/* Their names, "" for the first. */
+extern const char *const sf_form_names[SF_FORMS];
 
 /* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
 typedef struct sf_state {
@@ -93,6 +109,15 @@ typedef struct sf_method {
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
     sf_across across;        /* how far a choice looks beyond one head */
     bool random;             /* looks at nothing to choose: what choosing is worth */
+    sf_form form;
+
+    /* Calibration, offline, once for a model (`frontier calibrate`): what makes the table that a parameter names, a row of
+     * numbers for each layer. columns: how many numbers a layer's sums have. calibrate: adds to them what one prompt says, all
+     * queries and keys present; q and k are those of dense attention. conclude: makes a row of the sums, in place, and says how
+     * many numbers it has, at most `columns`, -1 after a failure; NULL: the sums are the row. */
+    int64_t (*columns)(const sf_attention *a, const void *params);
+    sf_status (*calibrate)(sf_attention *a, const void *params, double *sum);
+    int64_t (*conclude)(const sf_attention *a, const void *params, double *row);
 } sf_method;
 
 /* ---- What a hook must deliver -----------------------------------------------------------------------------------
@@ -139,6 +164,11 @@ sf_tensor sf_pool(sf_attention *a, sf_tensor x, int kernel, sf_reduce reduce);  
 void sf_force(sf_attention *a, sf_tensor x, int64_t begin, int64_t end);          /* always chosen: +INFINITY */
 void sf_exclude(sf_attention *a, sf_tensor x, int64_t begin, int64_t end);        /* never chosen: -INFINITY */
 void sf_force_at(sf_attention *a, sf_tensor x, sf_lists at);
+void sf_fill_at(sf_attention *a, sf_tensor x, sf_lists at, double value);
+static inline sf_tensor sf_row(sf_tensor x, int64_t r)                            /* of [rows, n] f32, as [1, n] */
+{
+    return (sf_tensor){(float *)x.data + r * x.dim[1], SF_F32, 2, {1, x.dim[1]}};
+}
 sf_lists sf_top(sf_attention *a, sf_tensor x, int64_t k);                         /* per row */
 sf_lists sf_top_total(sf_attention *a, sf_tensor x, int64_t total);               /* over all rows */
 sf_lists sf_top_mass(sf_attention *a, sf_tensor x, double mass, int64_t least, int64_t most);
@@ -240,6 +270,25 @@ void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);
 sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int32_t *count, const int32_t *index);
 
 /* `rows` lists of the numbers begin, begin + step, … below end. */
+sf_lists sf_own(sf_attention *a, int64_t rows);                                   /* row r: r */
+void sf_clear(sf_attention *a, sf_lists x, int64_t begin, int64_t end);           /* rows [begin, end) name nothing */
+void sf_write(sf_attention *a, sf_tensor to, const float *host);                  /* f32, from the host */
+
+/* Summaries of the prompt's whole segments (segment_summaries() in kernels/backend.h), seen by what comes after each. Only where
+ * all keys have their queries. */
+sf_summaries sf_segment_summaries(sf_attention *a, int segment, double bias);
+
+/* ---- Calibration: what it adds up, and how its tables are read -----------------------------------------------------
+ * sf_table_row: row `row` of n numbers of the table at `path`. Errors: no such file, fewer rows, another count.
+ * sf_key_moments: sum [G, D, D] += Σ k kᵀ. sf_channel_sizes: sum [G, D] += mean |q_d| (of the group) · mean |k_d|.
+ * sf_recalled: sum[h · step] += the share of head h's attention that a pattern holds, mean over rows of the prompt.
+ * sf_principal_axes: a symmetric m [n, n] becomes its eigenvectors, columns by falling eigenvalue. */
+sf_status sf_table_row(const char *path, int row, int64_t n, double *out);
+sf_status sf_key_moments(sf_attention *a, double *sum);
+sf_status sf_channel_sizes(sf_attention *a, double *sum);
+sf_status sf_recalled(sf_attention *a, const sf_pattern *pattern, double *sum, int step);
+sf_status sf_principal_axes(int n, double *m);
+
 sf_lists sf_every(sf_attention *a, int64_t rows, int64_t begin, int64_t end, int64_t step);
 
 /* Pattern makers. */

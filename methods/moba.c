@@ -59,6 +59,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_moba = {
     .abi = SF_METHOD_ABI,
     .name = "moba",
+    .form = SF_FORM_BLOCKS,
     .summary = "for each query by itself, the key blocks whose mean agrees most with it",
     .paper = "Lu et al. 2025, MoBA, arXiv 2502.13189",
     .params = PARAMS,

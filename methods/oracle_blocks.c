@@ -41,6 +41,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_oracle_blocks = {
     .abi = SF_METHOD_ABI,
     .name = "oracle_blocks",
+    .form = SF_FORM_ORACLE,
     .summary = "key blocks with most exact attention mass (quadratic, for analysis)",
     .params = PARAMS,
     .params_size = sizeof(struct params),

@@ -38,6 +38,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_oracle_topk = {
     .abi = SF_METHOD_ABI,
     .name = "oracle_topk",
+    .form = SF_FORM_ORACLE,
     .summary = "keys with the largest exact probability for the query (for analysis)",
     .params = PARAMS,
     .params_size = sizeof(struct params),

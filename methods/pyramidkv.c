@@ -70,6 +70,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_pyramidkv = {
     .abi = SF_METHOD_ABI,
     .name = "pyramidkv",
+    .form = SF_FORM_EVICTING,
     .summary = "SnapKV whose budget falls from layer to layer",
     .paper = "Cai et al. 2024, PyramidKV, arXiv 2406.02069",
     .params = PARAMS,

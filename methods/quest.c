@@ -76,6 +76,7 @@ static sf_estimate estimate(const sf_extent *extent, const void *params)
 const sf_method sf_quest = {
     .abi = SF_METHOD_ABI,
     .name = "quest",
+    .form = SF_FORM_PAGES,
     .summary = "pages whose key bounds allow the largest score for the query",
     .paper = "Tang et al. 2024, Quest, arXiv 2406.10774",
     .params = PARAMS,

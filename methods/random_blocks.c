@@ -101,6 +101,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 const sf_method sf_random_blocks = {
     .abi = SF_METHOD_ABI,
     .name = "random_blocks",
+    .form = SF_FORM_FIXED,
     .summary = "sink and local blocks, the rest of the budget at random",
     .params = PARAMS,
     .params_size = sizeof(struct params),

@@ -24,6 +24,18 @@
     SF_METHOD(sparse_transformer)   \
     SF_METHOD(dilated)              \
     SF_METHOD(head_roles)           \
+    SF_METHOD(combiner)             \
+    /* that choose blocks or columns in prefill */ \
+    SF_METHOD(moba)                 \
+    SF_METHOD(infllm)               \
+    SF_METHOD(xattention)           \
+    SF_METHOD(sample_attention)     \
+    SF_METHOD(minference)           \
+    /* that choose keys in decode */ \
+    SF_METHOD(sparq)                \
+    SF_METHOD(loki)                 \
+    SF_METHOD(double_sparsity)      \
+    SF_METHOD(rocketkv)             \
     /* that keep a part of the cache */ \
     SF_METHOD(h2o)                  \
     SF_METHOD(tova)                 \
@@ -37,6 +49,8 @@
     SF_METHOD(oracle_blocks)        \
     SF_METHOD(oracle_topk)          \
     SF_METHOD(null)
+
+const char *const sf_form_names[SF_FORMS] = {"", "fixed", "blocks", "columns", "pages", "sampled", "evicting", "oracle"};
 
 #define SF_METHOD(name) extern const sf_method sf_##name;
 METHODS

@@ -89,6 +89,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 const sf_method sf_rocketkv = {
     .abi = SF_METHOD_ABI,
     .name = "rocketkv",
+    .form = SF_FORM_PAGES,
     .summary = "a compressed cache, of which each step reads the chunks that bounds of few components point to",
     .paper = "Behnam et al. 2025, RocketKV, arXiv 2502.14051",
     .params = PARAMS,

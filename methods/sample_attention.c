@@ -79,6 +79,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_sample_attention = {
     .abi = SF_METHOD_ABI,
     .name = "sample_attention",
+    .form = SF_FORM_COLUMNS,
     .summary = "a window, and the columns that a sample of all queries looks at",
     .paper = "Zhu et al. 2024, SampleAttention, arXiv 2406.15877",
     .params = PARAMS,

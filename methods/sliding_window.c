@@ -35,6 +35,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_sliding_window = {
     .abi = SF_METHOD_ABI,
     .name = "sliding_window",
+    .form = SF_FORM_FIXED,
     .summary = "the latest keys and nothing else",
     .paper = "Jiang et al. 2023, Mistral 7B, arXiv 2310.06825",
     .params = PARAMS,

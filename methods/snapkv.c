@@ -59,6 +59,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_snapkv = {
     .abi = SF_METHOD_ABI,
     .name = "snapkv",
+    .form = SF_FORM_EVICTING,
     .summary = "each kv head keeps the keys that the last queries look at",
     .paper = "Li et al. 2024, SnapKV, arXiv 2404.14469",
     .version = 1, /* 0: cost of choosing stood under decode */

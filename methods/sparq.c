@@ -33,9 +33,9 @@ enum { COMPONENTS, SUM, MEAN }; /* [G, D, max_keys] of keys; [G, D], [G, 1, D] o
 static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
 {
     (void)params;
-    out->tensor[COMPONENTS] = (sf_tensor){.dtype = a->backend->activation, .rank = 3, .dim = {a->kv_heads, a->head_dim, max_keys}};
+    out->tensor[COMPONENTS] = (sf_tensor){.dtype = a->kv.dtype, .rank = 3, .dim = {a->kv_heads, a->head_dim, max_keys}};
     out->tensor[SUM] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {a->kv_heads, a->head_dim}};
-    out->tensor[MEAN] = (sf_tensor){.dtype = a->backend->activation, .rank = 3, .dim = {a->kv_heads, 1, a->head_dim}};
+    out->tensor[MEAN] = (sf_tensor){.dtype = a->kv.dtype, .rank = 3, .dim = {a->kv_heads, 1, a->head_dim}};
     return SF_OK;
 }
 
@@ -87,6 +87,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_sparq = {
     .abi = SF_METHOD_ABI,
     .name = "sparq",
+    .form = SF_FORM_PAGES,
     .summary = "keys scored by the query's largest components; the rest counts as the mean value",
     .paper = "Ribar et al. 2023, SparQ Attention, arXiv 2312.04985",
     .params = PARAMS,

@@ -107,6 +107,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_sparse_transformer = {
     .abi = SF_METHOD_ABI,
     .name = "sparse_transformer",
+    .form = SF_FORM_FIXED,
     .summary = "the latest keys and a regular grid of those before",
     .paper = "Child et al. 2019, Sparse Transformer, arXiv 1904.10509",
     .params = PARAMS,

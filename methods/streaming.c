@@ -36,6 +36,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 const sf_method sf_streaming = {
     .abi = SF_METHOD_ABI,
     .name = "streaming",
+    .form = SF_FORM_FIXED,
     .summary = "the first keys and a sliding window",
     .paper = "Xiao et al. 2023, StreamingLLM, arXiv 2309.17453; Han et al. 2023, LM-Infinite, arXiv 2308.16137",
     .params = PARAMS,

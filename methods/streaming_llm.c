@@ -52,6 +52,7 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 const sf_method sf_streaming_llm = {
     .abi = SF_METHOD_ABI,
     .name = "streaming_llm",
+    .form = SF_FORM_FIXED,
     .summary = "the first keys and a sliding window, at positions in the cache",
     .paper = "Xiao et al. 2023, StreamingLLM, arXiv 2309.17453",
     .params = PARAMS,

@@ -39,6 +39,7 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
 const sf_method sf_tova = {
     .abi = SF_METHOD_ABI,
     .name = "tova",
+    .form = SF_FORM_EVICTING,
     .summary = "the cache drops what the latest query looks at least",
     .paper = "Oren et al. 2024, TOVA, arXiv 2401.06104",
     .params = PARAMS,

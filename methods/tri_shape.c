@@ -48,6 +48,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 const sf_method sf_tri_shape = {
     .abi = SF_METHOD_ABI,
     .name = "tri_shape",
+    .form = SF_FORM_FIXED,
     .summary = "the first keys, a sliding window, and dense last queries",
     .paper = "Li et al. 2024, SCBench, arXiv 2412.10319",
     .params = PARAMS,

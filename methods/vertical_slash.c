@@ -99,6 +99,7 @@ static sf_estimate estimate(const sf_extent *extent, const void *params)
 const sf_method sf_vertical_slash = {
     .abi = SF_METHOD_ABI,
     .name = "vertical_slash",
+    .form = SF_FORM_COLUMNS,
     .summary = "columns and diagonals that the last queries look at",
     .paper = "Jiang et al. 2024, MInference 1.0, arXiv 2407.02490",
     .params = PARAMS,

@@ -95,6 +95,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_xattention = {
     .abi = SF_METHOD_ABI,
     .name = "xattention",
+    .form = SF_FORM_BLOCKS,
     .summary = "key blocks whose antidiagonals hold a share of the attention",
     .paper = "Xu et al. 2025, XAttention, arXiv 2503.16428",
     .params = PARAMS,
