@@ -68,5 +68,5 @@ const sf_method sf_combiner = {
     .fit = fit,
     .estimate = estimate,
     .prefill = prefill,
-    .steers_backwards = false,
+    .leaves_sinks = true, /* but in a summary */
 };

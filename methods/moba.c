@@ -67,4 +67,5 @@ const sf_method sf_moba = {
     .fit = fit,
     .estimate = estimate,
     .prefill = prefill,
+    .leaves_sinks = true,
 };

@@ -39,7 +39,7 @@ static sf_status choose(sf_attention *a, const void *what, double mass, sf_patte
     if (mass >= 1) return sf_dense(a, out);
     sf_band band[SF_BANDS_A_HEAD] = {{.far = s->window, .step = 1}}, bands[a->heads][SF_BANDS_A_HEAD];
     for (int h = 0; h < a->heads; h++) bands[h][0] = band[0], bands[h][1] = band[1];
-    return sf_bands(a, out, a->heads, bands[0], sf_top_mass(a, s->column, mass, 0, a->keys), (sf_lists){0});
+    return sf_bands(a, out, a->heads, bands[0], sf_top_mass(a, s->column, mass, 1, a->keys), (sf_lists){0});
 }
 
 /* The widest window, no wider than `most`, that takes at most half of a density. */

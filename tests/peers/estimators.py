@@ -13,6 +13,7 @@ import importlib.util
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
@@ -63,6 +64,68 @@ def delta_params(own):
     return lambda rng, n: {**own(rng, n), "delta_every": int(rng.integers(1, 80)), "delta_tail": int(rng.integers(0, 100))}
 
 
+def some(rng, *choices):
+    return choices[int(rng.integers(len(choices)))]
+
+
+def moba_params(rng, n):
+    return {"block": some(rng, 1, 4, 8, 16, 64), "k": int(rng.integers(1, 9)), "selection": some(rng, "head", "group")}
+
+
+def sample_params(rng, n):
+    return {"mass": float(rng.uniform()), "sample": some(rng, 0.01, 0.05, 0.3, 1.0), "window": float(rng.uniform(0, 0.2))}
+
+
+def xattention_params(rng, n):
+    stride = some(rng, 1, 3, 4, 8, 16)
+    return {"stride": stride, "block": stride * some(rng, 1, 2, 4, 8), "threshold": float(rng.uniform(0, 0.97))}
+
+
+def minference_params(rng, n):
+    return {"density": float(rng.uniform(0.1, 0.9)), "diagonals": int(rng.integers(1, 40)), "columns": int(rng.integers(0, 20)),
+            "sinks": int(rng.integers(0, 20)), "window": int(rng.integers(1, 100)), "block": some(rng, 8, 16, 64)}
+
+
+def infllm_params(rng, n):
+    block = some(rng, 2, 4, 8, 16)
+    return {"block": block, "local": int(rng.integers(1, 80)), "topk": int(rng.integers(1, 6)), "init": int(rng.integers(0, 20)),
+            "chunk": some(rng, 1, 5, 8, 32), "representatives": int(rng.integers(1, block + 1))}
+
+
+def sparq_params(rng, n):
+    return {"k": int(rng.integers(1, 60)), "rank": int(rng.integers(1, 70)), "recent": float(rng.uniform()),
+            "rank_by": some(rng, "logits", "softmax"), "mean_value": bool(rng.integers(2))}
+
+
+def rocket_params(rng, n):
+    return {"budget": int(rng.integers(1, 80)), "rank": int(rng.integers(1, 70)), "chunk": some(rng, 1, 2, 4, 8, 16)}
+
+
+def component_params(rng, n):
+    return {"k": int(rng.integers(1, 60)), "rank": int(rng.integers(1, 70)), "selection": some(rng, "head", "group")}
+
+
+# Of tables that a method reads: parameter; numbers of a layer's row, drawn; and what NumPy is told instead of the file.
+
+def kinds_table(rng, a):
+    kinds = [int(x) for x in rng.integers(0, 3, a.heads)]
+    return "kinds", kinds, {"kinds": kinds}
+
+
+def basis_table(rng, a):
+    """Principal axes of the keys at hand, with signs as they come: scores do not depend on them."""
+    moments = np.einsum("jgd,jge->gde", a.k, a.k) + np.diag(np.arange(a.dim))
+    return "basis", np.linalg.eigh(moments)[1][:, :, ::-1].ravel(), {"moments": moments}
+
+
+def channel_table(rng, a):
+    weights = rng.uniform(size=(a.kv, a.dim))
+    return "channels", weights.ravel(), {"weights": weights}
+
+
+TABLES = {"minference": kinds_table, "loki": basis_table, "double_sparsity": channel_table}
+
+
 # method: phase, the NumPy method, parameters drawn, longest prompt
 METHODS = {
     "vertical_slash_delta": ("prefill", golden.corrected(golden.vertical_slash), delta_params(lambda rng, n: {
@@ -71,6 +134,21 @@ METHODS = {
         "k": int(rng.integers(1, 8)), "block": int(rng.choice([8, 16, 32]))}), 300),
     "streaming_delta": ("prefill", golden.corrected(golden.streaming), delta_params(lambda rng, n: {
         "local": int(rng.integers(1, 60)), "sinks": int(rng.integers(0, 8))}), 300),
+}
+
+
+METHODS |= {
+    "moba": ("prefill", golden.moba, moba_params, 200),
+    "sample_attention": ("prefill", golden.sample_attention, sample_params, 300),
+    "xattention": ("prefill", golden.xattention, xattention_params, 400),
+    "minference": ("prefill", golden.minference, minference_params, 200),
+    "combiner": ("prefill", golden.combiner, lambda rng, n: {"segment": int(rng.integers(1, 80)), "weight": some(rng, "keys", "one")}, 250),
+    "infllm": ("prefill", golden.infllm, infllm_params, 200),
+    "infllm/decode": ("decode", golden.infllm, infllm_params, 200),
+    "sparq": ("decode", golden.sparq, sparq_params, 400),
+    "loki": ("decode", golden.loki, component_params, 400),
+    "double_sparsity": ("decode", golden.double_sparsity, component_params, 400),
+    "rocketkv": ("decode", golden.rocketkv, rocket_params, 400),
 }
 
 
@@ -99,7 +177,7 @@ def differs(got, masks, bias, pairs, out, tolerance, gated):
 
 def run(name, cases):
     phase, method, params_of, most = METHODS[name]
-    equal, close, worst, index = 0, 0, 0.0, 0
+    equal, close, worst, index, table = 0, 0, 0.0, 0, pathlib.Path(tempfile.mkdtemp()) / "table"
     while equal < cases:
         rng = np.random.default_rng([sum(name.encode()), index])
         index += 1
@@ -107,14 +185,19 @@ def run(name, cases):
         params = params_of(rng, shape["tokens"])
         c = {**shape, "phase": phase, "layer": 0, "output": 64, "ties": 0, "sinks": int(rng.integers(0, 2)), "needles": int(rng.integers(0, 2)), "seed": index}
         a = golden.Attention(c)
+        told = params
+        if name in TABLES and index % 3:  # else as without a table
+            key, row, told = TABLES[name](rng, a)
+            table.write_text("# a table\n" + " ".join(repr(float(x)) for x in row) + "\n")
+            params, told = {**params, key: table}, {**params, **told}
         try:
-            result = method(a, params, None)
+            result = method(a, told, None)
         except golden.Close:
             close += 1
             continue
         masks, bias, pairs, out = expected(a, result, phase)
         for device in ("reference", "cpu"):
-            got = hook(name, phase, [(a.q, a.k, a.v)], shape, params, device)
+            got = hook(name.split("/")[0], phase, [(a.q, a.k, a.v)], shape, params, device)
             wrong = differs(got, masks, bias, pairs, out, 2e-5, name.endswith("_delta"))
             if wrong:
                 raise SystemExit(f"{name}, case {index - 1} on {device}: {wrong}\n{shape} {params}")

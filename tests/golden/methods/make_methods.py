@@ -884,6 +884,323 @@ def head_roles(a, p, sparsity):
     return by_distance(a, [stream if sorted(gates).index(gates[h // a.group]) < many else j <= i for h in range(a.heads)])
 
 
+# ---- blocks and columns, estimated -----------------------------------------------------------------------------------
+
+def whole(x):
+    """Half away from zero, as lround()."""
+    return int(math.floor(x + 0.5))
+
+
+def moba(a, p, sparsity):
+    n, block, k = a.c["tokens"], p.get("block", 64), p.get("k", 12)
+    row = np.arange(n)
+    if sparsity is not None:
+        k = fit_amount(a, sparsity, 1, -(-n // block), lambda k: np.minimum(row + 1, row % block + 1 + (k - 1) * block))
+    score = np.einsum("ihd,hjd->hij", a.q, np.repeat(a.means(a.k, block), a.group, axis=0)) * a.scale
+    if p.get("selection") == "group":
+        score = a.grouped(score, np.sum)
+    chosen = []
+    for s in score:
+        chosen.append([])
+        for i in range(n):
+            seen = s[i, : i // block + 1].copy()
+            seen[-1] = np.inf
+            chosen[-1].append(top(seen, k))
+    return blocks(a, chosen, 1, block)
+
+
+def fewest(x, mass):
+    return sorted(int(i) for i in order(x)[: count_of_mass(x, mass)])
+
+
+def sample_attention(a, p, sparsity):
+    n, step, span = a.c["tokens"], whole(1 / p.get("sample", 0.05)), max(math.ceil(p.get("window", 0.08) * a.c["tokens"]), 1)
+    column = a.rows(0, n)[:, n - 1 :: -step].sum(axis=1)
+    i, j = grid(a)
+
+    def choose(mass, span=span):
+        if mass >= 1:
+            return everything(a)
+        lists = [fewest(x, mass) for x in column]
+        return {"lists": lists, "masks": [((i - j < span) | np.isin(j, l)) & (j <= i) for l in lists]}
+
+    if sparsity is None:
+        result = choose(p.get("mass", 0.95))
+    else:
+        pairs = (1 - sparsity) / 2 * n * (n + 1) / 2
+        while span > 1 and span * n > pairs + span * span / 2:
+            span -= 1
+        result = within(a, 1 - sparsity, lambda dial: choose(dial, span))
+    return {**result, "lists": []}
+
+
+def xattention(a, p, sparsity):
+    n, block, stride = a.c["tokens"], p.get("block", 128), p.get("stride", 16)
+    groups, each = -(-n // stride), block // stride
+    room = groups * stride
+    q, k = np.zeros((room, a.heads, a.dim)), np.zeros((room, a.heads, a.dim))
+    q[:n], k[:n] = a.q, np.repeat(a.k, a.group, axis=1)
+    q, k = q.reshape(groups, stride, a.heads, a.dim)[:, ::-1], k.reshape(groups, stride, a.heads, a.dim)
+    score = np.einsum("ashd,cshd->hac", q, k) * a.scale / stride
+    share = softmax(np.where(np.tri(groups, dtype=bool), score, -np.inf))
+    count = -(-groups // each)
+
+    def choose(threshold):
+        if threshold >= 1:
+            return everything(a)
+        lists = []
+        for s in share:
+            head = []
+            for i in range(count):
+                row = s[i * each : (i + 1) * each].mean(axis=0)
+                row = np.array([row[j * each : (j + 1) * each].sum() for j in range(i + 1)])
+                chosen, have, last = {0, i}, row[list({0, i})].sum(), None
+                for j in order(row):
+                    if j not in chosen and have < threshold:
+                        chosen.add(int(j))
+                        have, last = have + row[j], have
+                    if not searching and (abs(have - threshold) < MARGIN or last is not None and abs(last - threshold) < MARGIN):
+                        raise Close
+                rest = [row[j] for j in range(i + 1) if j not in chosen]
+                others = [row[j] for j in chosen - {0, i}]
+                if rest and others and not searching and 0 < min(others) - max(rest) < MARGIN * min(others):
+                    raise Close
+                head.append(sorted(chosen))
+            lists.append(head)
+        return blocks(a, lists, block)
+
+    if sparsity is None:
+        return choose(p.get("threshold", 0.9))
+    return within(a, 1 - sparsity, choose)
+
+
+def minference(a, p, sparsity):
+    """kinds: of each head, 0 A-shape, 1 Vertical-Slash, 2 Block-Sparse."""
+    n, block, kinds = a.c["tokens"], p.get("block", 64), np.array(p.get("kinds", [1] * a.heads))
+    target = p.get("density", 0.1) if sparsity is None else 1 - sparsity
+    if target >= 1:
+        return everything(a)
+    i, j = grid(a)
+    masks = [None] * a.heads
+    keys = fit_blocks(n, 1, 1 - target)
+    sinks = min(p.get("sinks", 128), keys // 2)
+    column, diagonal = a.probe(p.get("window", 64))
+    column[:, : p.get("columns", 30)], diagonal[:, : p.get("diagonals", 100)] = np.inf, np.inf
+    slashed = np.flatnonzero(kinds == 1)
+
+    def slash(v, s):
+        lists = [[top(column[h], v) for h in slashed], [top(diagonal[h], s) for h in slashed]]
+        return lists, [columns_diagonals_mask(n, x, y) for x, y in zip(*lists)]
+
+    lists = []
+    if len(slashed):
+        most = target * len(slashed) * n * (n + 1) / 2
+        fits = lambda v, s: sum(int(m.sum()) for m in slash(v, s)[1]) / (a.heads * n * (n + 1) / 2) <= target * len(slashed) / a.heads
+        k = 1
+        while k < n and fits(k + 1, k + 1):
+            k += 1
+        more = k
+        while more < n and fits(more + 1, k):
+            more += 1
+        lists, made = slash(more, k)
+        for h, m in zip(slashed, made):
+            masks[h] = m
+    score = np.einsum("hid,hjd->hij", a.means(a.q, block), np.repeat(a.means(a.k, block), a.group, axis=0)) * a.scale
+    k = fit_blocks(n, block, 1 - target)
+    for h in np.flatnonzero(kinds == 2):
+        mask = np.zeros((n, n), bool)
+        for b, row in enumerate(score[h]):
+            row = row[: b + 1].copy()
+            row[b] = np.inf
+            for c in top(row, k):
+                mask[b * block : (b + 1) * block, c * block : (c + 1) * block] = True
+        masks[h] = mask & causal_mask(n)
+    for h in np.flatnonzero(kinds == 0):
+        masks[h] = ((j < sinks) | (i - j < keys - sinks)) & (j <= i)
+    return {"lists": lists[0] + lists[1] if len(slashed) == a.heads else [], "masks": masks}
+
+
+def combiner(a, p, sparsity):
+    n, segment = a.c["tokens"], p.get("segment", 256)
+    i = np.arange(n)
+    if sparsity is not None:
+        segment = fit_amount(a, sparsity, math.ceil(math.sqrt(n)), n, lambda l: i % l + 1 + i // l)
+    if segment >= n:
+        return everything(a)
+    m = n // segment
+    weight = math.log(segment) if p.get("weight", "keys") == "keys" else 0
+    parts = lambda x: x[: m * segment].reshape(m, segment, *x.shape[1:])
+    q = parts(a.q).reshape(m, segment, a.kv, a.group, a.dim).mean(axis=(1, 3))
+    k, v = parts(a.k), parts(a.v)
+    value = np.einsum("msg,msgd->mgd", softmax(np.einsum("mgd,msgd->mgs", q, k) * a.scale).transpose(0, 2, 1), v)
+    mask = (i[:, None] // segment == i[None, :] // segment) & causal_mask(n)
+    own = np.where(mask, logits(a, slice(0, n), None), -np.inf)
+    far = np.einsum("ihd,mhd->him", a.q, np.repeat(k.mean(axis=1), a.group, axis=1)) * a.scale + weight
+    far = np.where(i[:, None] // segment > np.arange(m)[None, :], far, -np.inf)
+    share = softmax(np.concatenate([own, far], axis=2))
+    values = np.repeat(np.concatenate([a.v, value]), a.group, axis=1)
+    pairs = a.heads * int(mask.sum() + (i // segment).sum())
+    return {"lists": [[b] for b in range(-(-n // segment))], "masks": [mask] * a.heads, "pairs": pairs,
+            "out": np.einsum("hij,jhd->ihd", share, values)}
+
+
+# ---- a memory of blocks (2402.04617) -----------------------------------------------------------------------------------
+
+def edge(p, position):
+    return max(position - p["local"] + 1, 0) // p["block"]
+
+
+def near_mass(a, p, first, last):
+    """[G, last]: what query rows first … last - 1 give to the `local` latest keys, summed over them and over the group."""
+    i, j = np.arange(first, last)[:, None], np.arange(last)[None, :]
+    s = np.einsum("ihd,jhd->hij", a.q[first:last], np.repeat(a.k[:last], a.group, axis=1)) * a.scale
+    return a.grouped(softmax(np.where((j <= i) & (i - j < p["local"]), s, -np.inf)).sum(axis=1), np.sum)
+
+
+def stand_in(a, p, score, g, b):
+    return a.k[[b * p["block"] + x for x in top(score[g, b * p["block"] : (b + 1) * p["block"]], p["representatives"])], g].mean(axis=0)
+
+
+def infllm(a, p, sparsity):
+    p = {"topk": 16, "local": 4096, "init": 128, "block": 128, "chunk": 512, "representatives": 4, **p}
+    n, prefill = a.c["tokens"], a.c["phase"] == "prefill"
+    up = lambda x: -(-x // p["block"])
+    if sparsity is not None:
+        rows = np.arange(n) if prefill else np.array([n])
+        first = rows // p["chunk"] * p["chunk"] if prefill else rows
+
+        def keys(topk):
+            begin = np.maximum(first - 2 * topk * p["block"] + 1, 0) // p["block"] * p["block"]
+            return rows + 1 - begin + np.minimum(begin, (topk + up(p["init"])) * p["block"])
+
+        p["topk"] = fit_amount(a, sparsity, 1, up(n + a.c["output"]), keys)
+        p["local"] = 2 * p["topk"] * p["block"]
+    score = near_mass(a, p, 0, n)
+    i, j = grid(a)
+    distance = np.minimum(i - j, p["local"])
+    if prefill:
+        near, init = up(p["local"] + p["chunk"]) + 1, up(p["init"])
+        k = min(init + near + p["topk"], up(n))
+        mean = a.means(a.k, p["block"])
+        for g in range(a.kv):
+            for b in range(n // p["block"]):
+                mean[g, b] = stand_in(a, p, score, g, b)
+        q = a.grouped(a.means(a.q, p["chunk"]), np.sum)
+        chosen = []
+        for g in range(a.kv):
+            chosen.append([])
+            for c in range(q.shape[1]):
+                seen = (min((c + 1) * p["chunk"], n) - 1) // p["block"] + 1
+                row = mean[g, :seen] @ q[g, c] * a.scale
+                row[:init], row[max(seen - near, 0) :] = np.inf, np.inf
+                chosen[-1].append(top(row, k))
+        return {**blocks(a, chosen, p["chunk"], p["block"]), "distance": distance}
+    mean = {(g, b): stand_in(a, p, score, g, b) for g in range(a.kv) for b in range(edge(p, n - 1))}
+    for now in range(n, n + a.c["tail"]):
+        score = np.concatenate([score, np.zeros((a.kv, 1))], axis=1) + near_mass(a, p, now, now + 1)
+        for b in range(edge(p, now - 1), edge(p, now)):
+            mean.update({(g, b): stand_in(a, p, score, g, b) for g in range(a.kv)})
+    last = n + a.c["tail"]
+    far, init, count = edge(p, last - 1), up(p["init"]), up(last)
+    q, lists = a.grouped(a.q[last - 1], np.sum), []
+    for g in range(a.kv):
+        row = np.array([mean[g, b] @ q[g] if b < far else np.inf for b in range(count)])
+        row[:init] = np.inf
+        lists.append(top(row, min(init, far) + count - far + p["topk"]))
+    keys = [[x for b in l for x in range(b * p["block"], min((b + 1) * p["block"], last))] for l in lists]
+    return {**read_keys(a, lists, keys), "distance": distance}
+
+
+# ---- keys by components (decode) ---------------------------------------------------------------------------------------
+
+def read_heads(a, lists):
+    """Lists of keys, of each query head or of each group."""
+    n, per = a.c["tokens"] + a.c["tail"], a.heads // len(lists)
+    masks = [np.isin(np.arange(n), lists[h // per])[None] for h in range(a.heads)]
+    return {"lists": lists, "masks": masks}
+
+
+def largest_components(a, rank):
+    """Of each group, the dimensions with the largest sums of |q|; and the share of |q| that they have, [H]."""
+    q = np.abs(a.q[-1])
+    chosen = [top(x, rank) for x in a.grouped(q, np.sum)]
+    return chosen, np.array([q[h, chosen[h // a.group]].sum() / q[h].sum() for h in range(a.heads)])
+
+
+def sparq(a, p, sparsity):
+    n = a.c["tokens"] + a.c["tail"]
+    k = p.get("k", 128) if sparsity is None else max(fit_keys(a.c, sparsity) - 1, 1)
+    at, coverage = largest_components(a, p.get("rank", 32))
+    logit = np.array([a.k[:, h // a.group, at[h // a.group]] @ a.q[-1, h, at[h // a.group]] for h in range(a.heads)])
+    logit = logit / np.sqrt(a.dim * coverage)[:, None]
+    share = softmax(logit)
+    rank = a.grouped(share if p.get("rank_by") == "softmax" else logit, np.sum)
+    rank[:, max(n - 1 - int(p.get("recent", 0.25) * k), 0) :] = np.inf
+    lists = [top(x, k + 1) for x in rank]
+    result = read_heads(a, lists)
+    if not p.get("mean_value", True):
+        return result
+    alpha = np.array([share[h, lists[h // a.group]].sum() for h in range(a.heads)])[None, :, None]
+    rest = np.repeat(a.v.mean(axis=0), a.group, axis=0)
+    return {**result, "lists": [], "out": alpha * output(a, result["masks"], True) + (1 - alpha) * rest}
+
+
+def by_components(a, p, sparsity, basis):
+    """basis: [G, D, r]."""
+    k = p.get("k", 1024) if sparsity is None else fit_keys(a.c, sparsity)
+    basis = np.repeat(basis, a.group, axis=0)
+    logit = np.einsum("hr,jhr->hj", np.einsum("hd,hdr->hr", a.q[-1], basis),
+                      np.einsum("jhd,hdr->jhr", np.repeat(a.k, a.group, axis=1), basis)) * a.scale
+    if p.get("selection") == "group":
+        logit = a.grouped(logit, np.sum)
+    logit[:, -1] = np.inf
+    return read_heads(a, [top(x, k) for x in logit])
+
+
+def loki(a, p, sparsity):
+    """moments [G, D, D]: what its basis is made of; none: the dimensions themselves."""
+    rank, basis = min(p.get("rank", 32), a.dim), np.eye(a.dim)[None].repeat(a.kv, axis=0)
+    if "moments" in p:
+        values, basis = np.linalg.eigh(p["moments"])
+        basis = basis[:, :, ::-1]
+    return by_components(a, p, sparsity, basis[:, :, :rank])
+
+
+def double_sparsity(a, p, sparsity):
+    rank = min(p.get("rank", 16), a.dim)
+    channels = [[c * a.dim // rank for c in range(rank)]] * a.kv
+    if "weights" in p:
+        channels = [order(w)[:rank] for w in p["weights"]]
+    return by_components(a, p, sparsity, np.stack([np.eye(a.dim)[:, c] for c in channels]))
+
+
+def rocketkv(a, p, sparsity):
+    n, decode = a.c["tokens"], a.c["phase"] == "decode"
+    capacity, budget = p.get("capacity", 4096), p.get("budget", 1024)
+    if sparsity is not None:
+        capacity, budget = n if sparsity == 0 else max(whole(math.sqrt(1 - sparsity) * n), 1), fit_keys(a.c, sparsity)
+    if not decode:
+        if capacity >= n:
+            return {**kept(a, [list(range(n))] * a.kv), "lists": []}
+        window = min(p.get("window", 32), capacity)
+        column = a.grouped(a.probe(p.get("window", 32))[0], np.sum)
+        column[:, n - window :] = 0
+        column = pool(column, p.get("kernel", 63), "max")
+        column[:, n - window :] = np.inf
+        return kept(a, [top(x, capacity) for x in column])
+    n, chunk = n + a.c["tail"], p.get("chunk", 4)
+    at, coverage = largest_components(a, p.get("rank", 32))
+    together, lists = a.grouped(a.q[-1], np.sum), []
+    for g in range(a.kv):
+        parts = [a.k[b : b + chunk, g] for b in range(0, n, chunk)]
+        bound = np.array([np.where(together[g] >= 0, x.max(axis=0), x.min(axis=0)) for x in parts])
+        share = []
+        for h in range(g * a.group, (g + 1) * a.group):
+            share.append(softmax(bound[:, at[g]] @ a.q[-1, h, at[g]] / math.sqrt(a.dim * coverage[h])))
+        lists.append(top(np.mean(share, axis=0), -(-budget // chunk)))
+    return read_keys(a, lists, [[j for x in l for j in range(x * chunk, min((x + 1) * chunk, n))] for l in lists])
+
+
 # ---- Delta Attention over another method (2505.11254; jeffwillette/delta-attention b1b2f77, delta_forward) -------------
 
 def corrected(base):
@@ -1017,6 +1334,37 @@ PLAN = {
     "head_roles": ("both", head_roles, [
         {"sinks": 2, "recent": 8}, 0.5, {"sinks": 4, "recent": 30, "streaming": 1.0}, {"sinks": 1, "recent": 20}, {"sinks": 3, "recent": 40, "streaming": 0.75},
         {"sinks": 2, "recent": 9, "streaming": 0.34, "seed": 1}, 0.0, 0.7, {"sinks": 2, "recent": 9, "seed": 3}, 0.7]),
+    "moba": ("prefill", moba, [
+        {"k": 2, "block": 8}, (0.5, {"block": 16}), {"k": 3, "block": 32}, {"k": 4, "block": 16, "selection": "group"}, 0.8, {"k": 5, "block": 8},
+        0.0, {}, (0.7, {"block": 32}), (0.6, {"block": 20})]),
+    "sample_attention": ("prefill", sample_attention, [
+        {"mass": 0.5}, 0.5, {"mass": 0.8, "sample": 0.2, "window": 0.02}, {"mass": 0.3, "window": 0.1}, 0.8, {"mass": 0.0, "window": 0.2}, 0.0, {},
+        (0.5, {"sample": 0.011}), 0.9]),
+    "xattention": ("prefill", xattention, [
+        {"threshold": 0.6, "block": 16, "stride": 4}, (0.4, {"block": 32}), {"threshold": 0.8, "block": 32, "stride": 8}, {"threshold": 0.5, "block": 48},
+        (0.6, {"block": 16}), {"threshold": 0.3, "block": 8, "stride": 8}, 0.0, {}, (0.5, {"block": 20, "stride": 5}), {"block": 16, "stride": 1, "threshold": 0.7}]),
+    "minference": ("prefill", minference, [
+        {"density": 0.8}, (0.4, {"diagonals": 1, "columns": 2}), {"density": 0.3, "diagonals": 10, "columns": 0, "window": 20}, {"density": 0.5, "diagonals": 30}, 0.6,
+        (0.2, {"diagonals": 3, "columns": 3}), 0.0, {}, (0.3, {"window": 200, "diagonals": 20}), (0.5, {"diagonals": 20, "columns": 10})]),
+    "combiner": ("prefill", combiner, [
+        {"segment": 8}, 0.5, {"segment": 37}, {"segment": 16, "weight": "one"}, 0.8, {"segment": 10}, 0.0, {}, {"segment": 145}, (0.85, {"weight": "one"})]),
+    "infllm": ("both", infllm, [
+        {"local": 10, "topk": 1, "init": 4, "block": 4, "chunk": 8}, (0.5, {"block": 8, "chunk": 16, "init": 8}),
+        {"local": 33, "topk": 3, "init": 0, "block": 16, "chunk": 16, "representatives": 1}, {"local": 40, "topk": 4, "init": 9, "block": 8, "chunk": 1},
+        (0.7, {"block": 8, "chunk": 20, "init": 8}), {"local": 7, "topk": 2, "init": 3, "block": 3, "chunk": 10, "representatives": 3}, 0.0, {},
+        {"local": 64, "topk": 5, "init": 8, "block": 8, "chunk": 32, "representatives": 8}, (0.8, {"block": 4, "chunk": 4, "init": 4})]),
+    "sparq": ("decode", sparq, [
+        {"k": 10, "rank": 4}, 0.5, {"k": 33, "rank": 8, "rank_by": "softmax"}, {"k": 20, "rank": 32, "mean_value": False}, (0.8, {"rank": 16}),
+        {"k": 12, "rank": 5, "recent": 0.5}, 0.0, {}, {"k": 40, "rank": 16, "recent": 0.0, "mean_value": False}, 0.9]),
+    "loki": ("decode", loki, [
+        {"k": 10, "rank": 4}, 0.5, {"k": 33, "rank": 8, "selection": "group"}, {"k": 20}, (0.8, {"rank": 16}), {"k": 12, "rank": 5}, 0.0, {}, {"k": 40, "rank": 16}, 0.9]),
+    "double_sparsity": ("decode", double_sparsity, [
+        {"k": 10, "rank": 4}, 0.5, {"k": 33, "rank": 8, "selection": "group"}, {"k": 20}, (0.8, {"rank": 32}), {"k": 12, "rank": 5}, 0.0, {}, {"k": 40}, 0.9]),
+    "rocketkv/compress": ("compress", rocketkv, [
+        {"capacity": 12, "kernel": 5, "window": 4}, 0.5, {"capacity": 60}, {"capacity": 100, "kernel": 7}, 0.9, {"capacity": 20, "kernel": 3}, 0.0, {}, 0.95, 0.8]),
+    "rocketkv/decode": ("decode", rocketkv, [
+        {"budget": 12, "rank": 4}, 0.5, {"budget": 33, "chunk": 8, "rank": 8}, {"budget": 60, "chunk": 3}, (0.8, {"rank": 16}), {"budget": 20}, 0.0, {},
+        {"budget": 40, "chunk": 16, "rank": 16}, 0.9]),
     "vertical_slash_delta": ("prefill", corrected(vertical_slash), [
         {"columns": 10, "diagonals": 8, "local": 1, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 16, "delta_tail": 0}),
         {"columns": 40, "diagonals": 20, "window": 64, "local": 4}, {"columns": 9, "diagonals": 12, "local": 4, "delta_every": 7, "delta_tail": 3},
