@@ -89,27 +89,32 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return a->status;
 }
 
-/* With topk blocks beyond the window, and a window of twice as many keys, as the authors' 2048 and 4096. */
-static double keys(const void *params, int topk, int i)
+/* So many blocks, a third of them beyond the window, as the authors' 2048 and 4096. */
+static void share(struct params *p, int blocks)
+{
+    p->topk = blocks / 3 > 1 ? blocks / 3 : 1;
+    p->local = blocks > p->topk ? (blocks - p->topk) * p->block : 1;
+}
+
+static double keys(const void *params, int blocks, int i)
 {
     struct params p = *(const struct params *)params;
-    p.local = 2 * topk * p.block;
-    int first = i / p.chunk * p.chunk, begin = edge(&p, first) * p.block, others = (topk + blocks_of(p.init, p.block)) * p.block;
+    share(&p, blocks);
+    int first = i / p.chunk * p.chunk, begin = edge(&p, first) * p.block, others = (p.topk + blocks_of(p.init, p.block)) * p.block;
     return i + 1 - begin + (others < begin ? others : begin);
 }
 
-static double pairs(const sf_extent *e, const void *params, int topk)
+static double pairs(const sf_extent *e, const void *params, int blocks)
 {
     struct params p = *(const struct params *)params;
     if (e->phase == SF_DECODE) p.chunk = 1;
-    return sf_sum_rows(e, &p, topk, keys);
+    return sf_sum_rows(e, &p, blocks, keys);
 }
 
 static sf_status fit(const sf_extent *e, double sparsity, void *params)
 {
     struct params *p = params;
-    p->topk = sf_fit_amount(e, sparsity, 1, blocks_of(e->tokens + e->output, p->block), pairs, p);
-    p->local = 2 * p->topk * p->block;
+    share(p, sf_fit_amount(e, sparsity, 1, 2 * blocks_of(e->tokens + e->output, p->block), pairs, p));
     return SF_OK;
 }
 

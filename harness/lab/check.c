@@ -282,6 +282,7 @@ static verdict target_sparsity(check *c)
     static const double LEVELS[] = {0.5, 0.6, 0.7, 0.8, 0.9, 0.95};
     enum { N = sizeof LEVELS / sizeof *LEVELS };
     if (!c->method->fit) return say(c, NOT_APPLICABLE, "maps no target sparsity");
+    if (c->hook == SF_HOOK_COMPRESS && c->method->decode) return say(c, NOT_APPLICABLE, "met by what decode reads of what is kept");
     double most = achieved(c, 0.999);
     if (isnan(most)) return FAIL;
     if (most <= 0) return say(c, FAIL, "density 1 at every target: it leaves nothing out");
@@ -461,6 +462,7 @@ static verdict memory(check *c)
         return say(c, c->living <= room ? PASS : FAIL, "at most %.0f keys live in a kv head, %.0f may", c->living, room);
     }
     if (!c->method->fit) return say(c, NOT_APPLICABLE, "maps no target sparsity");
+    if (c->method->decode) return say(c, NOT_APPLICABLE, "a target is met by what decode reads of what is kept");
     double kept[2], tail = shape(c, c->tokens).tail, fullest = 0;
     for (int i = 0; i < 2; i++) {
         enum { LAYERS = 4 };

@@ -1069,12 +1069,16 @@ def infllm(a, p, sparsity):
         rows = np.arange(n) if prefill else np.array([n])
         first = rows // p["chunk"] * p["chunk"] if prefill else rows
 
-        def keys(topk):
-            begin = np.maximum(first - 2 * topk * p["block"] + 1, 0) // p["block"] * p["block"]
+        def share(count):
+            topk = max(count // 3, 1)
+            return topk, (count - topk) * p["block"] if count > topk else 1
+
+        def keys(count):
+            topk, local = share(count)
+            begin = np.maximum(first - local + 1, 0) // p["block"] * p["block"]
             return rows + 1 - begin + np.minimum(begin, (topk + up(p["init"])) * p["block"])
 
-        p["topk"] = fit_amount(a, sparsity, 1, up(n + a.c["output"]), keys)
-        p["local"] = 2 * p["topk"] * p["block"]
+        p["topk"], p["local"] = share(fit_amount(a, sparsity, 1, 2 * up(n + a.c["output"]), keys))
     score = near_mass(a, p, 0, n)
     i, j = grid(a)
     distance = np.minimum(i - j, p["local"])
