@@ -31,6 +31,7 @@ int sf_cmd_compare(int argc, char **argv);
 int sf_cmd_fetch(int argc, char **argv);
 int sf_cmd_bench(int argc, char **argv);
 int sf_cmd_check(int argc, char **argv);
+int sf_cmd_calibrate(int argc, char **argv);
 int sf_cmd_verify(int argc, char **argv);
 int sf_cmd_version(int argc, char **argv);
 

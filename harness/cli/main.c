@@ -27,6 +27,7 @@ const sf_command sf_commands[] = {
     {"fetch", "get a model from Hugging Face by its id", sf_cmd_fetch},
     {"verify", "what was understood of a model, and whether that holds", sf_cmd_verify},
     {"check", "certify a sparse-attention method", sf_cmd_check},
+    {"calibrate", "what a method finds out once for a model", sf_cmd_calibrate},
     {"bench", "speed of attention under every method on this machine", sf_cmd_bench},
     {"version", "version, revision and libraries", sf_cmd_version},
     {0},

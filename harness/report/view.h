@@ -13,7 +13,7 @@
 typedef struct sf_view_arm {
     const char *label;             /* "vertical_slash"; a joint one "vertical_slash + quest" */
     const char *method[SF_PHASES]; /* "dense" where none */
-    const char *kind[SF_PHASES];   /* as stored: "method", "oracle", "random", "" */
+    const char *kind[SF_PHASES];   /* as stored: "oracle", "random", a form ("blocks"), "method", "" */
     bool sparse[SF_PHASES];        /* which phases it makes sparse; none: dense, which is arm 0 */
 } sf_view_arm;
 

@@ -416,7 +416,8 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         info.label[p] = arm[p] ? arm[p]->label : "dense";
         info.params[p] = arm[p] ? arm[p]->json : "{}";
         info.version[p] = arm[p] ? arm[p]->version : "";
-        info.kind[p] = !arm[p] ? "" : arm[p]->method->oracle ? "oracle" : arm[p]->method->random ? "random" : "method";
+        info.kind[p] = !arm[p] ? "" : arm[p]->method->oracle ? "oracle" : arm[p]->method->random ? "random"
+                       : arm[p]->method->form ? sf_form_names[arm[p]->method->form] : "method";
         info.sparsity[p] = cell->sparsity[p];
     }
     memcpy(info.key, cell->key, sizeof info.key);

@@ -34,7 +34,7 @@ typedef struct sf_cell_info {
     const char *device, *dtype;
     uint64_t seed;
     const char *version[SF_PHASES]; /* of the methods' code: "1", of a plug-in with its file's hash; "" where none */
-    const char *kind[SF_PHASES];    /* "method", "oracle" or "random" (bounds of what choosing is worth); "" where none */
+    const char *kind[SF_PHASES];    /* "oracle" or "random" (bounds of what choosing is worth), else its form ("blocks") or "method"; "" where none */
     const char *positions;          /* how the model's rotations were read, in words */
     const char *doubts;             /* what of the model may not be what its authors meant; "": nothing */
     const char *chat;               /* JSON of the config's `chat`, and of the date if the template asks for it; "": neither */

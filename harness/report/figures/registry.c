@@ -7,6 +7,7 @@
     SF_FIGURE(frontier_exact)   \
     SF_FIGURE(isotime)          \
     SF_FIGURE(tasks)            \
+    SF_FIGURE(forms)            \
     SF_FIGURE(lengths)          \
     SF_FIGURE(lengths_absolute) \
     SF_FIGURE(depth)            \

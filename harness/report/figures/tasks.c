@@ -1,15 +1,33 @@
-/* Score against sparsity, a panel a task and one for their mean: over all models and lengths, then for each model. */
+/* Score against sparsity, a panel a task and one for their mean: over all models and lengths, then for each model; and, for
+ * reports of more methods than one panel holds, over all of them for the methods of each form beside the bounds. */
 #include "harness/report/figures/curves.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { LEVELS = 64 };
 
-static int plots(const sf_view *v) { return v->arms < 2 ? 0 : v->models > 1 ? 1 + v->models : 1; }
+/* What arms are of, as a reader would group them; the last two are bounds, which every group has. */
+static const char *const FORMS[] = {"fixed", "blocks", "columns", "pages", "sampled", "evicting", "method", "oracle", "random"};
+enum { GROUPS = 7, ALL = -1 };
 
-static sf_status make(const sf_view *v, int which, sf_plot *plot)
+static int form_of(const sf_view_arm *arm)
 {
-    int model = which - 1, panels = v->tasks + (v->tasks > 1), series = 0;
+    const char *kind = arm->kind[arm->sparse[SF_PREFILL] ? SF_PREFILL : SF_DECODE];
+    int f = 0;
+    while (f < GROUPS + 2 && strcmp(FORMS[f], kind) != 0) f++;
+    return f < GROUPS + 2 ? f : GROUPS - 1;
+}
+
+/* form ALL: every arm. Joint ones have figures of their own. */
+static bool drawn(const sf_view_arm *arm, int form)
+{
+    return !sf_arm_joint(arm) && (form == ALL || form_of(arm) == form || form_of(arm) >= GROUPS);
+}
+
+static sf_status draw(const sf_view *v, int model, int form, sf_plot *plot)
+{
+    int panels = v->tasks + (v->tasks > 1), series = 0;
     const char **panel = calloc((size_t)panels * 2 + (size_t)v->arms, sizeof *panel), **note = panel + panels,
                **name = note + panels;
     bool *dashed = calloc((size_t)v->arms, sizeof *dashed);
@@ -19,6 +37,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         free(panel), free(dashed), free(reference), free(title);
         return sf_fail(SF_NO_MEMORY, "out of memory for a figure");
     }
+    if (form != ALL) snprintf(plot->name + strlen(plot->name), 32, "-%s", form == GROUPS - 1 ? "other" : FORMS[form]);
     if (model >= 0) {
         char label[64];
         sf_file_label(v->model[model].label, label);
@@ -35,7 +54,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         panel[t] = title[t];
     }
     for (int a = 1; a < v->arms; a++) {
-        if (sf_arm_joint(&v->arm[a])) continue;
+        if (!drawn(&v->arm[a], form)) continue;
         dashed[series] = v->arm[a].sparse[SF_DECODE];
         name[series++] = v->arm[a].label;
     }
@@ -57,7 +76,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         bool any = false;
         for (int a = 1, s = 0; a < v->arms; a++) {
             double level[LEVELS][SF_PHASES];
-            if (sf_arm_joint(&v->arm[a])) continue;
+            if (!drawn(&v->arm[a], form)) continue;
             int levels = sf_arm_levels(v, a, LEVELS, level);
             for (int l = 0; l < levels; l++) {
                 sf_selection one = all;
@@ -78,15 +97,51 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_curves_end(plot, &c);
     fprintf(plot->caption,
             "Score (strict) against executed sparsity%s%s, means over %s; bars and the band around dense: 95 %% "
-            "intervals; up to %d samples a point. Solid: sparse prefill, dashed: sparse decode.",
+            "intervals; up to %d samples a point. Solid: sparse prefill, dashed: sparse decode.%s",
             model >= 0 ? ", " : "", model >= 0 ? v->model[model].label : "",
-            model >= 0 || v->models == 1 ? "lengths" : "models and lengths", samples);
+            model >= 0 || v->models == 1 ? "lengths" : "models and lengths", samples,
+            form == ALL ? "" : " Beside the methods of this form: oracles and random choices, between which they may lie.");
     if (fewest < most)
         fprintf(plot->caption,
                 " Some points lack models, tasks or lengths that others have: column `cells` of the CSV.");
     free(panel), free(dashed), free(reference), free(title);
     return SF_OK;
 }
+
+static int plots(const sf_view *v) { return v->arms < 2 ? 0 : v->models > 1 ? 1 + v->models : 1; }
+static sf_status make(const sf_view *v, int which, sf_plot *plot) { return draw(v, which - 1, ALL, plot); }
+
+/* Forms that have an arm, where all arms together are more than a panel holds. */
+static int forms(const sf_view *v, int form[GROUPS])
+{
+    enum { CROWDED = 12 };
+    int n = 0;
+    for (int f = 0; f < GROUPS && v->arms > CROWDED; f++) {
+        bool any = false;
+        for (int a = 1; a < v->arms; a++) any |= !sf_arm_joint(&v->arm[a]) && form_of(&v->arm[a]) == f;
+        if (any) form[n++] = f;
+    }
+    return n;
+}
+
+static int plots_of_forms(const sf_view *v)
+{
+    int form[GROUPS];
+    return forms(v, form);
+}
+
+static sf_status make_form(const sf_view *v, int which, sf_plot *plot)
+{
+    int form[GROUPS];
+    forms(v, form);
+    return draw(v, -1, form[which], plot);
+}
+
+const sf_figure sf_figure_forms = {.name = "forms",
+                                   .title = "Score against sparsity, by form of method",
+                                   .plots = plots_of_forms,
+                                   .make = make_form,
+                                   .lacks = "needs more than 12 arms; fewer stand in one panel above"};
 
 const sf_figure sf_figure_tasks = {.name = "tasks",
                                    .title = "Score against sparsity, by task",

@@ -30,7 +30,7 @@ function leaders(within) {
             const spots = list.map(point => spotOf(point, group, arm.phase, "paper", 1)).filter(spot => spot && known(spot.difference)).sort((x, y) => levelOf(x) - levelOf(y));
             if (!spots.length) continue;
             const {best, sure} = leaderOf(spots, within);
-            rows.push({arm: a, method: arm.label, phase: arm.phase, model: data.models[list[0].model].label, tokens: data.lengths[list[0].length], best,
+            rows.push({arm: a, method: arm.label, form: arm.kind, phase: arm.phase, model: data.models[list[0].model].label, tokens: data.lengths[list[0].length], best,
                 sparsity: best ? levelOf(best) : null, executed: best?.sparsity ?? null, loss: best?.loss ?? null, low: best?.loss_low ?? null, high: best?.loss_high ?? null,
                 sure: sure ? levelOf(sure) : null, choosing: best?.choosing ?? null, seconds: best?.seconds ?? null, bytes: best?.bytes ?? null,
                 samples: Math.min(...spots.map(spot => spot.samples)), tasks: Math.min(...spots.map(spot => spot.tasks))});
@@ -53,7 +53,7 @@ function leadersOverall(rows) {
 }
 
 const board_columns = [
-    ["method", "method", row => row.method], ["phase", "phase", row => row.phase], ["model", "model", row => row.model], ["tokens", "tokens", row => known(row.tokens) ? String(row.tokens) : "all"],
+    ["method", "method", row => row.method], ["form", "form", row => row.form], ["phase", "phase", row => row.phase], ["model", "model", row => row.model], ["tokens", "tokens", row => known(row.tokens) ? String(row.tokens) : "all"],
     ["sparsity", "largest sparsity", row => known(row.sparsity) ? levelText(row.sparsity) : "none"], ["executed", "executed", row => fixed(row.executed, 3)],
     ["loss", "loss there", row => percent(row.loss)], ["high", "95 %", row => known(row.low) ? `[${fixed(100 * row.low, 1)}, ${fixed(100 * row.high, 1)}]` : ""],
     ["sure", "sure up to", row => known(row.sure) ? levelText(row.sure) : "none"], ["choosing", "choosing", row => percent(row.choosing)],
@@ -64,7 +64,7 @@ function drawLeaderboard() {
     const host = document.getElementById("board"), within = state.within / 100, each = leaders(within), several = new Set(each.map(row => row.model + row.tokens)).size > 1;
     let rows = state.rows === "all" && several ? leadersOverall(each) : each;
     const words = state.find.toLowerCase().split(/\s+/).filter(word => word);
-    rows = rows.filter(row => words.every(word => `${row.method} ${row.phase} ${row.model} ${row.tokens}`.toLowerCase().includes(word)));
+    rows = rows.filter(row => words.every(word => `${row.method} ${row.form} ${row.phase} ${row.model} ${row.tokens}`.toLowerCase().includes(word)));
     const down = state.sort.startsWith("-"), column = state.sort.replace("-", "");
     const value = row => typeof row[column] === "string" ? row[column] : known(row[column]) ? row[column] : down ? -Infinity : Infinity;
     rows.sort((a, b) => { const [x, y] = [value(a), value(b)]; const order = x < y ? -1 : x > y ? 1 : 0;
@@ -74,7 +74,7 @@ function drawLeaderboard() {
     const table = tableOf(board_columns.map(([name, label]) => {
         const mine = name === column, button = element("button", {type: "button", "data-board": "sort-" + name, onclick: () => set("sort")(mine && down ? name : "-" + name)}, label + (mine ? down ? " ▼" : " ▲" : ""));
         return button;
-    }), rows.map(row => board_columns.map(([name, , write]) => name === "method" ? element("span", {class: "named"}, swatch(row.arm), write(row)) : write(row))), [0, 1, 2], null);
+    }), rows.map(row => board_columns.map(([name, , write]) => name === "method" ? element("span", {class: "named"}, swatch(row.arm), write(row)) : write(row))), [0, 1, 2, 3], null);
     [...table.tHead.rows[0].cells].forEach((cell, i) => { if (board_columns[i][0] === column) cell.setAttribute("aria-sort", down ? "descending" : "ascending"); });
     host.replaceChildren(
         element("div", {class: "controls"},
