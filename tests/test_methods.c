@@ -251,6 +251,57 @@ static void an_oracle_reads_every_key(void **state)
     assert_true(said.exact == 2 * 32 * 333 && said.paper == 2 * 32 * 333);
 }
 
+/* SparQ, q = (3, -2, .5, .1), two components: 0 and 1, which are 5 / 5.6 of |q|, so that logits are over sqrt(4 · 5 / 5.6) =
+ * 1.890, not sqrt(4) or sqrt(2). */
+static void sparq_divides_by_what_it_looks_at(void **state)
+{
+    (void)state;
+    static float q[] = {3, -2, .5f, .1f}, k[] = {1, 0, 0, 9, 0, 1, 0, 9, 1, 1, 9, 0};
+    sf_backend b;
+    ok(sf_backend_open("reference", 1, &b), "reference");
+    b.phase = SF_DECODE;
+    sf_attention a = {.backend = &b, .layers = 1, .heads = 1, .kv_heads = 1, .head_dim = 4, .queries = 1, .keys = 3, .scale = .5f, .q = q,
+                      .kv = {.prompt = {.k = k, .v = k, .capacity = 3, .n = 3}, .dtype = SF_F32}};
+    float of_keys[12];
+    sf_mark mark = sf_scratch_mark(&b);
+    sf_tensor components = {of_keys, SF_F32, 3, {1, 4, 3}}, of_query = sf_query_components(&a, (sf_tensor){0}), size = sf_copy(&a, of_query);
+    sf_key_components(&a, (sf_tensor){0}, 0, components);
+    sf_magnitudes(&a, size);
+    sf_lists at = sf_top(&a, size, 2);
+    const float *score = sf_component_scores(&a, of_query, components, &at, true).data;
+    ok(a.status, "sparq");
+    assert_int_equal(at.count[0], 2);
+    assert_memory_equal(at.index, ((int32_t[]){0, 1}), 2 * sizeof(int32_t));
+    assert_true(fabs(score[0] - 3 / 1.8898) < 1e-4 && fabs(score[1] + 2 / 1.8898) < 1e-4 && fabs(score[2] - 1 / 1.8898) < 1e-4);
+    sf_scratch_release(&b, mark);
+    sf_backend_close(&b);
+}
+
+/* Axes of a made-up matrix of second moments are at right angles, by falling value, and nothing is left beside the diagonal. */
+static void axes_diagonalise(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    double m[N * N] = {0}, axes[N * N], last = INFINITY;
+    for (uint64_t j = 0; j < 40; j++)
+        for (uint64_t d = 0; d < N; d++)
+            for (uint64_t e = 0; e < N; e++)
+                m[d * N + e] += ((double)(sf_synthetic_draw(j, d) >> 40) - 8e6) * ((double)(sf_synthetic_draw(j, e) >> 40) - 8e6) / 7e13;
+    memcpy(axes, m, sizeof m);
+    ok(sf_principal_axes(N, axes), "axes");
+    for (int a = 0; a < N; a++)
+        for (int b = 0; b < N; b++) {
+            double both = 0, between = 0;
+            for (int d = 0; d < N; d++) {
+                both += axes[d * N + a] * axes[d * N + b];
+                for (int e = 0; e < N; e++) between += axes[d * N + a] * m[d * N + e] * axes[e * N + b];
+            }
+            assert_true(fabs(both - (a == b)) < 1e-10);
+            if (a == b) assert_true(between <= last + 1e-10), last = between;
+            else assert_true(fabs(between) < 1e-9);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +309,8 @@ int main(void)
         cmocka_unit_test(every_method_is_valid_and_has_golden_values),
         cmocka_unit_test(fits_the_published_budgets),
         cmocka_unit_test(worked_examples),
+        cmocka_unit_test(sparq_divides_by_what_it_looks_at),
+        cmocka_unit_test(axes_diagonalise),
         cmocka_unit_test(estimates_equal_the_meter),
         cmocka_unit_test(an_oracle_reads_every_key),
     };
