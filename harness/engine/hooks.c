@@ -118,7 +118,9 @@ static sf_status narrow(const sf_attention *a, sf_pattern *p)
 {
     const int heads = a->heads / a->repeat, first = a->comm->rank % a->repeat * heads;
     for (int i = 0; p->kind == SF_PARTS && i < p->parts; i++) SF_TRY(narrow(a, (sf_pattern *)&p->part[i])); /* of the view's own room */
-    if (p->gate.data) return sf_fail(SF_UNSUPPORTED, "parts with gates on kv heads that %d ranks share", a->repeat);
+    if (p->gate.data && p->gate.dim[0] > 1)
+        return sf_fail(SF_UNSUPPORTED, "parts with gates for each row, on kv heads that %d ranks share", a->repeat);
+    if (p->gate.data) p->gate.data = (float *)p->gate.data + first, p->gate.dim[1] = heads;
     if (p->sum.bias.data && p->sum.bias.dim[0] == a->heads) skip_floats(&p->sum.bias, first, heads, a->heads);
     if (p->heads != a->heads) return SF_OK; /* kv heads' or one for all */
     if (p->bias.data) skip_floats(&p->bias, first, heads, a->heads);

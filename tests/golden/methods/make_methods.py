@@ -910,7 +910,7 @@ def moba(a, p, sparsity):
 
 
 def fewest(x, mass):
-    return sorted(int(i) for i in order(x)[: count_of_mass(x, mass)])
+    return top(x, count_of_mass(x, mass))
 
 
 def sample_attention(a, p, sparsity):
@@ -1343,7 +1343,7 @@ PLAN = {
         0.0, {}, (0.7, {"block": 32}), (0.6, {"block": 20})]),
     "sample_attention": ("prefill", sample_attention, [
         {"mass": 0.5}, 0.5, {"mass": 0.8, "sample": 0.2, "window": 0.02}, {"mass": 0.3, "window": 0.1}, 0.8, {"mass": 0.0, "window": 0.2}, 0.0, {},
-        (0.5, {"sample": 0.011}), 0.9]),
+        {"sample": 0.011, "mass": 0.4}, 0.9]),
     "xattention": ("prefill", xattention, [
         {"threshold": 0.6, "block": 16, "stride": 4}, (0.4, {"block": 32}), {"threshold": 0.8, "block": 32, "stride": 8}, {"threshold": 0.5, "block": 48},
         (0.6, {"block": 16}), {"threshold": 0.3, "block": 8, "stride": 8}, 0.0, {}, (0.5, {"block": 20, "stride": 5}), {"block": 16, "stride": 1, "threshold": 0.7}]),
