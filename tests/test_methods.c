@@ -286,7 +286,7 @@ static void axes_diagonalise(void **state)
     for (uint64_t j = 0; j < 40; j++)
         for (uint64_t d = 0; d < N; d++)
             for (uint64_t e = 0; e < N; e++)
-                m[d * N + e] += ((double)(sf_synthetic_draw(j, d) >> 40) - 8e6) * ((double)(sf_synthetic_draw(j, e) >> 40) - 8e6) / 7e13;
+                m[d * N + e] += ((double)(sf_splitmix(j, d) >> 40) - 8e6) * ((double)(sf_splitmix(j, e) >> 40) - 8e6) / 7e13;
     memcpy(axes, m, sizeof m);
     ok(sf_principal_axes(N, axes), "axes");
     for (int a = 0; a < N; a++)
