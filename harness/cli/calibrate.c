@@ -191,8 +191,7 @@ int sf_cmd_calibrate(int argc, char **argv)
                                      "Finds out what a method wants to know of a model, once: principal axes of its keys (loki), its "
                                      "heaviest channels (double_sparsity), the kind of pattern that suits each head (minference). The "
                                      "table has a row for each layer; name it in the method's parameter (basis, channels, kinds).\v"
-                                     "Example:\n  frontier calibrate minference density=0.1 --model models/frontier-mini/s "
-                                     "--text README.md --out kinds.table",
+                                     "Example:\n  frontier calibrate loki -M models/frontier-mini/s -x README.md -o loki.table",
                                      NULL, NULL, NULL};
     struct args a = {.device = "cpu", .tokens = 2048, .samples = 8};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
