@@ -11,6 +11,9 @@ typedef struct sf_backend sf_backend; /* what computes (backend.h); methods do n
 
 typedef enum sf_reduce { SF_SUM, SF_MEAN, SF_MAX } sf_reduce;
 
+/* What begins at a token of the prompt. */
+enum sf_begins { SF_BEGINS_LINE = 1, SF_BEGINS_SENTENCE = 2, SF_BEGINS_CHAPTER = 4 };
+
 typedef struct sf_attention {
     sf_backend *backend;
     int layer, layers;               /* this layer and their number */
@@ -28,6 +31,8 @@ typedef struct sf_attention {
     const float *frequency;          /* [D/2] backend memory: radians per position that rotary embedding turns each pair by;
                                         NULL: the model has none, or nobody knows; then no pattern may have a reach */
     bool interleaved;                /* pairs are (2i, 2i + 1), not (i, i + D/2) */
+    const uint8_t *begins;           /* [tokens of the prompt] host memory: bits of sf_begins; NULL: nobody knows, or the method
+                                        does not say that it looks at structure */
     struct sf_state *carry;          /* methods/method.h: what the method left at the layer before; NULL: it carries nothing */
     sf_pattern part[SF_MOST_PARTS];  /* room for the parts of a pattern chosen for this attention */
     sf_status status;                /* first failure of the composition functions in methods/method.h */

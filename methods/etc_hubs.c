@@ -1,20 +1,27 @@
-/* ETC in a decoder: every so many-th key is a hub, which all later queries read, and whose own query reads all that is
- * before it; beside them a window.
+/* ETC in a decoder: some keys are hubs, which all later queries read, and whose own queries read all that is before them;
+ * beside them a window. Hubs stand evenly, or where a line, a sentence or a chapter of the prompt begins.
  *
- * ETC gives its hubs (230 beside 4096 tokens) an input of their own, and labels that tie a hub to its segment; a language
- * model has neither, so that tokens of the prompt stand in, and a hub's query sees its past only. Half of a target's pairs
- * go to the hubs, their columns and their rows, half to the window. */
+ * ETC gives its hubs (230 beside 4096 tokens) an input of their own, one for each sentence or so, and labels that tie a hub
+ * to its segment; a language model has neither, so that tokens of the prompt stand in, and a hub's query sees its past only.
+ * Of more beginnings than hubs every so many-th is one; of fewer, all are. Half of a target's pairs go to the hubs, their
+ * columns and their rows, half to the window: where the prompt has fewer beginnings, less than the target is read. */
 #include "methods/method.h"
 
+#include <stdlib.h>
+
 struct params {
-    int hubs, window;
+    int hubs, window, structure;
 };
+
+enum { EVEN, LINES, SENTENCES, CHAPTERS };
 
 static const sf_param PARAMS[] = {
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 85, .doc = "latest keys a query reads, its own included"},
     {.name = "hubs", .type = SF_INT, .offset = offsetof(struct params, hubs), .budget = true,
-     .low = 0, .high = 1 << 20, .initial = 230, .doc = "hubs in the prompt, evenly spaced, the first key among them"},
+     .low = 0, .high = 1 << 20, .initial = 230, .doc = "hubs in the prompt at most, the first key among them"},
+    {.name = "structure", .type = SF_CHOICE, .offset = offsetof(struct params, structure),
+     .choices = "even|line|sentence|chapter", .initial = 0, .late = true, .doc = "where hubs stand: evenly spaced, or where one begins"},
     {0},
 };
 
@@ -23,11 +30,27 @@ static int smaller(int x, int y) { return x < y ? x : y; }
 /* The distance between hubs; of the prompt's tokens, so that it stays while tokens are generated. */
 static int spacing(int tokens, int hubs) { return (tokens + hubs - 1) / hubs; }
 
+/* Where the prompt's parts begin, or every so many-th of these. */
+static sf_lists beginnings(sf_attention *a, int tokens, int hubs, int structure)
+{
+    const int bit = structure == LINES ? SF_BEGINS_LINE : structure == SENTENCES ? SF_BEGINS_SENTENCE : SF_BEGINS_CHAPTER;
+    int32_t found = 0, kept = 0, *at = malloc((size_t)tokens * sizeof *at);
+    if (!a->begins) a->status = sf_fail(SF_UNSUPPORTED, "etc_hubs: nobody knows where the parts of this prompt begin; structure: even");
+    else if (!at) a->status = sf_fail(SF_NO_MEMORY, "etc_hubs: %d tokens", tokens);
+    for (int i = 0; i < tokens && !a->status; i++)
+        if (i == 0 || a->begins[i] & bit) at[found++] = i;
+    for (int32_t i = 0; i < found; i += spacing(found, smaller(hubs, found))) at[kept++] = at[i];
+    sf_lists hub = sf_host_lists(a, 1, kept, &kept, at);
+    free(at);
+    return hub;
+}
+
 static sf_status choose(sf_attention *a, const struct params *p, int tokens, bool rows, sf_pattern *out)
 {
     const sf_band band[SF_BANDS_A_HEAD] = {{.far = p->window, .step = 1}};
     int hubs = smaller(p->hubs, tokens);
-    sf_lists at = hubs ? sf_every(a, 1, 0, tokens, spacing(tokens, hubs)) : (sf_lists){0};
+    sf_lists at = {0};
+    if (hubs) at = p->structure == EVEN ? sf_every(a, 1, 0, tokens, spacing(tokens, hubs)) : beginnings(a, tokens, hubs, p->structure);
     return sf_bands(a, out, 1, band, at, rows ? at : (sf_lists){0});
 }
 
@@ -82,4 +105,5 @@ const sf_method sf_etc_hubs = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .structure = true,
 };

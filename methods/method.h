@@ -108,6 +108,7 @@ typedef struct sf_method {
     bool leaves_sinks;       /* by nature: first keys may go unread */
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
     sf_across across;        /* how far a choice looks beyond one head */
+    bool structure;          /* looks at where lines, sentences and chapters of the prompt begin: a->begins */
     bool random;             /* looks at nothing to choose: what choosing is worth */
     sf_form form;
 

@@ -58,7 +58,7 @@ static const struct suite {
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
     {"decode", decode_case, 80, 12, .seed = 7000, .size = 300, .every = 5, .larger = 3000},
     {"patterns", patterns_case, 160, 40, .seed = 14000, .size = 150, .every = 8, .larger = 400},
-    {"long_patterns", patterns_case, 3, 0, .seed = 14500, .size = 900},
+    {"long_patterns", patterns_case, 8, 0, .seed = 14500, .size = 900, .every = 4, .larger = 2100},
     {"decode_patterns", decode_patterns_case, 100, 40, .seed = 15000, .size = 300, .every = 10, .larger = 6000},
     {"probe", probe_case, 80, 20, .seed = 8000, .size = 500},
     {"blocks", blocks_case, 40, 15, .seed = 9000, .size = 150, .every = 10, .larger = 400},

@@ -25,6 +25,7 @@ int sf_cmd_list(int argc, char **argv);
 int sf_cmd_show(int argc, char **argv);
 int sf_cmd_tasks(int argc, char **argv);
 int sf_cmd_cost(int argc, char **argv);
+int sf_cmd_roles(int argc, char **argv);
 int sf_cmd_report(int argc, char **argv);
 int sf_cmd_export(int argc, char **argv);
 int sf_cmd_compare(int argc, char **argv);

@@ -26,6 +26,7 @@ const sf_command sf_commands[] = {
     {"cost", "FLOPs and memory traffic of a model by formula", sf_cmd_cost},
     {"fetch", "get a model from Hugging Face by its id", sf_cmd_fetch},
     {"verify", "what was understood of a model, and whether that holds", sf_cmd_verify},
+    {"roles", "which heads look far back: a table for head_roles", sf_cmd_roles},
     {"check", "certify a sparse-attention method", sf_cmd_check},
     {"calibrate", "what a method finds out once for a model", sf_cmd_calibrate},
     {"bench", "speed of attention under every method on this machine", sf_cmd_bench},

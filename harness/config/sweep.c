@@ -152,6 +152,20 @@ static sf_status read_prompting(const sf_node *map, int *output, sf_prompting *o
     return SF_OK;
 }
 
+/* Adds the hash of each file that a parameter names, since results depend on what it holds. */
+static sf_status add_hashes(const sf_node *node, const char *name, const sf_param *table, const void *params, json_t *object)
+{
+    for (const sf_param *p = table; p && p->name; p++) {
+        const char *path = p->file ? *(char *const *)((const char *)params + p->offset) : NULL;
+        char hash[17], key[80];
+        if (!path) continue;
+        SF_TRY(sf_blame(p->folder ? sf_files_hash(path, hash) : sf_file_hash(path, hash), "%s:%d: %s.%s", node->file, node->line, name, p->name));
+        snprintf(key, sizeof key, "%s_hash", p->name);
+        if (json_object_set_new(object, key, json_string(hash)) != 0) return no_memory(node);
+    }
+    return SF_OK;
+}
+
 /* All that a task's samples depend on: parameters, and the content of files they name, and the prompting. */
 static sf_status task_json(const sf_node *node, sf_task_spec *spec)
 {
@@ -165,19 +179,10 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
         return no_memory(node);
     }
     bool whole = json_object_set_new(object, "params", given) == 0;
-    for (const sf_param *p = spec->task->params; p && p->name; p++) {
-        const char *path = p->file ? *(char *const *)((char *)spec->params + p->offset) : NULL;
-        char hash[17];
-        if (path) {
-            sf_status status = p->folder ? sf_files_hash(path, hash) : sf_file_hash(path, hash);
-            if (status != SF_OK) {
-                json_decref(object);
-                return sf_blame(status, "%s:%d: %s.%s", node->file, node->line, spec->task->name, p->name);
-            }
-            char key[80];
-            snprintf(key, sizeof key, "%s_hash", p->name);
-            whole &= json_object_set_new(object, key, json_string(hash)) == 0;
-        }
+    sf_status status = add_hashes(node, spec->task->name, spec->task->params, spec->params, object);
+    if (status != SF_OK) {
+        json_decref(object);
+        return status;
     }
     static const char *const places[] = {"own", "both", "after", "before"};
     whole &= json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain")) == 0;
@@ -226,6 +231,18 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int outpu
     return SF_OK;
 }
 
+/* Parameters, and the content of files they name. */
+static sf_status arm_json(const sf_node *node, sf_arm *arm)
+{
+    char *params = sf_params_json(arm->method->params, arm->params);
+    json_t *object = params ? json_loads(params, 0, NULL) : NULL;
+    free(params);
+    sf_status status = object ? add_hashes(node, arm->method->name, arm->method->params, arm->params, object) : no_memory(node);
+    if (status == SF_OK && !(arm->json = json_dumps(object, JSON_COMPACT))) status = no_memory(node);
+    json_decref(object);
+    return status;
+}
+
 static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
 {
     const char *name;
@@ -266,8 +283,7 @@ static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
     if (!out->explicit_budget && !method->fit)
         return sf_yaml_fail(node, "method '%s' does not map a target sparsity; give its parameters", name);
     out->label = sf_params_label(name, method->params, out->params);
-    out->json = sf_params_json(method->params, out->params);
-    return out->label && out->json ? SF_OK : no_memory(node);
+    return out->label ? arm_json(node, out) : no_memory(node);
 }
 
 static sf_status read_methods(const sf_node *map, sf_sweep *sweep)

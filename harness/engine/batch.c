@@ -7,6 +7,7 @@
 #include "base/splitmix.h"
 #include "harness/engine/hooks.h"
 #include "harness/model/part.h"
+#include "harness/model/structure.h"
 
 static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together, and of what experts give */
 
@@ -108,8 +109,22 @@ static bool is_predicted(const sf_batch *batch, const sf_prompt *prompt)
     return false;
 }
 
+static bool wants_structure(const sf_job *job)
+{
+    for (int i = 0; i < job->lanes; i++) {
+        const sf_lane *lane = &job->lane[i];
+        if ((lane->prefill && lane->prefill->structure) || (lane->decode && lane->decode->structure)) return true;
+    }
+    return false;
+}
+
 static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
 {
+    const sf_job *job = prompt->job;
+    if (batch->tokenizer && job->token && wants_structure(job)) {
+        SF_TRY(host_array(job->tokens, 1, &prompt->begins));
+        SF_TRY(sf_structure(batch->tokenizer, job->token, job->tokens, prompt->begins));
+    }
     SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
     SF_TRY(sample_rows(batch->how->seed, prompt->job->tokens, batch->how->recall_rows, &prompt->recall_rows,
                        &prompt->recall_row));
@@ -191,6 +206,7 @@ void sf_batch_close(sf_batch *batch)
         free(batch->prompt[i].recall_row);
         free(batch->prompt[i].picture);
         free(batch->prompt[i].predict_row);
+        free(batch->prompt[i].begins);
         free(batch->prompt[i].predicted);
     }
     for (int i = 0; batch->sequence && i < batch->lanes; i++) {

@@ -18,6 +18,7 @@
 
 #include "harness/engine/lane.h"
 #include "harness/engine/transformer.h"
+#include "harness/model/tokenizer.h"
 #include "kernels/comm.h"
 #include "methods/probes.h"
 
@@ -33,6 +34,7 @@ typedef struct sf_prompt {
     int recall_rows;  /* sampled rows … */
     int32_t *recall_row; /* … [recall_rows] host, ascending */
     int predictions;      /* rows whose predictions are looked at, the last row among them; 0: none */
+    uint8_t *begins;      /* [tokens] host: sf_attention.begins; NULL: no lane of the sample looks at structure */
     int32_t *predict_row; /* [predictions] host, ascending */
     float *predicted;     /* [predictions, vocab] host: logits, of a sample's dense prompt until its others are done */
     int row;          /* where its rows begin in the buffers of its wave */
@@ -91,6 +93,7 @@ typedef struct sf_batch {
     const sf_model_config *config; /* heads and MLP of this rank … */
     const sf_model_config *whole;  /* … and of the whole model: equal, where it is not split */
     const sf_generation *how;
+    const sf_tokenizer *tokenizer; /* NULL: the model has none */
     const int32_t *stop; /* [stops] */
     int stops;
     sf_arena *store, *work;

@@ -34,6 +34,7 @@ static void attend(lockstep *l, int i, int layer)
     int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
     const void *q = sf_activation_at(batch->backend, batch->q, i * width);
     l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
+    l->attention[i].begins = s->prompt->begins;
     l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
     l->attention[i].carry = s->lane->decode && s->lane->decode->carry ? &s->carry : NULL;
     l->view[i] = sf_batch_view(batch, &l->attention[i], i);

@@ -128,6 +128,7 @@ static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const 
         .config = engine->model.config,
         .whole = &engine->source->config,
         .how = how,
+        .tokenizer = engine->source->tokenizer,
         .stop = engine->source->stop,
         .stops = engine->source->stops,
         .store = &engine->store,

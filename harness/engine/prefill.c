@@ -322,6 +322,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     all->n = tokens;
 
     sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
+    a.begins = prompt->begins;
     a.pairs = prompt->pairs + (int64_t)layer * a.heads;
     a.lse = batch->lse ? batch->lse + (int64_t)prompt->row * a.heads : NULL;
     if (batch->lanes) SF_TRY(sf_batch_share_queries(batch, q, tokens));

@@ -9,7 +9,7 @@
 /* ---- values ---------------------------------------------------------------------------------------------------------
  */
 
-enum { Q, K, V, SINK, NEEDLE, PLACE, STREAMS = 8 }; /* streams of a seed */
+enum { Q, K, V, SINK, NEEDLE, PLACE, BEGINS, STREAMS = 8 }; /* streams of a seed */
 enum { OTHER = 1 << 20 };                           /* seeds that far away are for altered rows */
 
 /* Multiples of 1/64 in [-2, 2); coarse: of 1. */
@@ -110,6 +110,17 @@ static sf_status put_part(sf_synthetic *s, int first, int n, const float *x, voi
     return status;
 }
 
+/* A line at every 16th token or so, a sentence at every fifth, a chapter at every 64th; the first begins all. */
+static sf_status open_structure(sf_synthetic *s)
+{
+    if (!(s->begins = malloc((size_t)s->tokens + 1))) return sf_fail(SF_NO_MEMORY, "synthetic text of %d tokens", s->tokens);
+    for (int i = 0; i < s->tokens; i++) {
+        uint64_t draw = i ? sf_splitmix(STREAMS * s->seed + BEGINS, (uint64_t)i) >> 58 : 0;
+        s->begins[i] = (uint8_t)((draw < 4 ? SF_BEGINS_LINE : 0) | (draw < 13 ? SF_BEGINS_SENTENCE : 0) | (draw < 1 ? SF_BEGINS_CHAPTER : 0));
+    }
+    return SF_OK;
+}
+
 static sf_status open_frequency(sf_synthetic *s)
 {
     int pairs = s->head_dim / 2;
@@ -140,6 +151,7 @@ sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
         status = sf_arena_alloc(&s->arena, sf_bytes(backend->activation, (int64_t)(rows * heads * dim)), &s->q);
     if (status == SF_OK) status = put(s, s->q, q, rows * heads * dim);
     if (status == SF_OK) status = open_frequency(s);
+    if (status == SF_OK) status = open_structure(s);
     free(q), free(k), free(v);
     return status;
 }
@@ -147,7 +159,8 @@ sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
 void sf_synthetic_close(sf_synthetic *s)
 {
     sf_arena_close(&s->arena);
-    s->q = NULL;
+    free(s->begins);
+    s->q = NULL, s->begins = NULL;
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------------
@@ -163,6 +176,7 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
                       .head_dim = s->head_dim,
                       .queries = queries,
                       .keys = s->tokens + generated,
+                      .begins = s->begins,
                       .frequency = s->frequency};
     a.scale = (float)(1 / sqrt(s->head_dim));
     a.q = (const char *)s->q + sf_bytes(s->backend->activation, (int64_t)first * s->heads * s->head_dim);

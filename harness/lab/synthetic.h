@@ -24,6 +24,7 @@ typedef struct sf_synthetic {
     sf_backend *backend;
     sf_arena arena;
     void *q; /* [tokens + tail, H, D] */
+    uint8_t *begins;  /* [tokens] of a made-up text */
     float *frequency; /* [D/2] as if rotated by rotary embedding of base 10000, halves paired */
     sf_kv_part prompt, generated;
 } sf_synthetic;

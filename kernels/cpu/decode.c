@@ -19,7 +19,8 @@ enum { SPLIT = 512 };
  * head where each has lists of its own. */
 typedef struct reads {
     const float **k, **v;
-    float *bias; /* [heads of the reader, most]; NULL: none */
+    float *bias; /* [biases, most]; NULL: none */
+    int biases;  /* 1 for all of the reader's heads, or one for each: where summaries have biases of their own */
     int64_t n, most;
     int head, heads; /* the first query head, and their number */
     float *turned, *angles; /* where the next key that a reach turns is put; [D] */
@@ -44,6 +45,13 @@ static bool has_bias(const sf_pattern *p)
     return false;
 }
 
+static bool has_bias_of_summaries(const sf_pattern *p)
+{
+    for (int k = 0; k < parts_of(p); k++)
+        if (part_of(p, k)->sum.bias.data) return true;
+    return false;
+}
+
 static int64_t turned_keys(const sf_attention *a, const sf_pattern *p)
 {
     int64_t n = 0;
@@ -61,7 +69,7 @@ static int64_t most_reads(const sf_attention *a, const sf_pattern *p)
 static void add_read(reads *to, const float *k, const float *v)
 {
     to->k[to->n] = k, to->v[to->n] = v;
-    for (int h = 0; to->bias && h < to->heads; h++) to->bias[h * to->most + to->n] = 0;
+    for (int h = 0; to->bias && h < to->biases; h++) to->bias[h * to->most + to->n] = 0;
     to->n++;
 }
 
@@ -81,6 +89,7 @@ static void list_reads(const sf_attention *a, const sf_pattern *p, bool turned, 
     int g = to->head / (a->heads / a->kv_heads), page = 0;
     int64_t list = p->first.rows ? sf_selection_of(p, a->heads, a->kv_heads, to->head) : 0;
     const int32_t *index = p->bias.data ? p->first.index + list * p->first.stride : NULL;
+    const float *bias = index ? (const float *)p->bias.data + list * p->first.stride : NULL;
     for (int c = 0; c < panels; c++) {
         const sf_panel *x = panel + c;
         for (unsigned lanes = x->lanes; lanes; lanes &= lanes - 1) {
@@ -99,10 +108,8 @@ static void list_reads(const sf_attention *a, const sf_pattern *p, bool turned, 
             }
             add_read(to, k, (const float *)part->v + at);
             if (!index) continue;
-            while (index[page] < j / p->page) page++;
-            for (int h = 0; h < to->heads; h++)
-                to->bias[h * to->most + to->n - 1] =
-                    ((const float *)p->bias.data)[list * p->first.stride + page] * LOG2E;
+            while (j >= ((int64_t)index[page] + 1) * p->page) page++;
+            for (int h = 0; h < to->biases; h++) to->bias[h * to->most + to->n - 1] = bias[page] * LOG2E;
         }
     }
 }
@@ -162,7 +169,7 @@ static void run_part(sf_backend *b, const sf_attention *a, const reads *r, int64
     int64_t end = begin + SPLIT < r->n ? begin + SPLIT : r->n;
     for (int64_t j = begin; j < end; j += SF_STEP) {
         int n = (int)(end - j < SF_STEP ? end - j : SF_STEP), left = (int)(end - j - n);
-        if (r->bias) t.bias = r->bias + j, t.bias_stride = r->most;
+        if (r->bias) t.bias = r->bias + j, t.bias_stride = r->biases > 1 ? r->most : 0;
         sf_cpu_tiles(b)->decode(&t, r->k + j, r->v + j, n, left < SF_STEP ? left : SF_STEP);
     }
 }
@@ -241,6 +248,7 @@ static sf_status joined(sf_backend *b, int lanes, const sf_attention *const *a, 
             list[r] = (reads){.k = address + r * 2 * e.reads,
                               .v = address + (r * 2 + 1) * e.reads,
                               .bias = has_bias(pattern[l]) ? bias + ((int64_t)l * heads + reader * each) * e.reads : NULL,
+                              .biases = has_bias_of_summaries(pattern[l]) ? each : 1,
                               .most = e.reads,
                               .head = reader * each,
                               .heads = each,

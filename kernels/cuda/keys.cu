@@ -1,7 +1,5 @@
 /* Probabilities over listed keys, scores of keys by themselves, and the small algebra of scores. Plain kernels: a block a
- * row, a warp a key; none of them is where time goes.
- *
- * Not run on a device yet: parity with the reference is to be shown by tests/cuda.sh. */
+ * row, a warp a key; none of them is where time goes. */
 #include "kernels/cuda/rows.cuh"
 extern "C" {
 #include "kernels/count.h"
@@ -183,8 +181,165 @@ sf_status sf_cuda_key_cosines(sf_backend *b, const sf_attention *a, float *cosin
     return SF_OK;
 }
 
+/* ---- expected attention: head after head, in double, as the moments of one take rows * D numbers ---- */
+
+/* Where pair d of D / 2 stands. */
+struct pairing {
+    int half;
+    bool interleaved;
+    __device__ int x(int d) const { return interleaved ? 2 * d : d; }
+    __device__ int y(int d) const { return interleaved ? 2 * d + 1 : d + half; }
+};
+
+__device__ static inline void turn_pair(double &x, double &y, double cosine, double sine)
+{
+    double was = x;
+    x = was * cosine - y * sine, y = was * sine + y * cosine;
+}
+
+/* rotation [2, D / 2]: means of cosine and sine over the positions from, from + 1, … A block. */
+__global__ void mean_rotation(const float *frequency, int half, int from, int positions, double *rotation)
+{
+    for (int d = threadIdx.x; d < half; d += THREADS) {
+        double cosines = 0, sines = 0;
+        for (int i = 0; i < positions; i++) {
+            double cosine, sine;
+            sincos((double)(from + i) * (double)frequency[d], &sine, &cosine);
+            cosines += cosine, sines += sine;
+        }
+        rotation[d] = cosines / positions, rotation[half + d] = sines / positions;
+    }
+}
+
+/* back [rows, D]: a head's queries, which stand at `from` and behind, as they were before rotation. */
+__global__ void turn_back(const bf16 *q, int heads, int rows, int from, const float *frequency, pairing at, float *back)
+{
+    int64_t all = (int64_t)rows * at.half, D = 2 * at.half;
+    for (int64_t i = blockIdx.x * (int64_t)THREADS + threadIdx.x; i < all; i += (int64_t)gridDim.x * THREADS) {
+        int64_t row = i / at.half;
+        int d = (int)(i % at.half);
+        const bf16 *of = q + row * heads * D;
+        double x = __bfloat162float(of[at.x(d)]), y = __bfloat162float(of[at.y(d)]), cosine, sine;
+        sincos(-(double)(from + row) * (double)frequency[d], &sine, &cosine);
+        turn_pair(x, y, cosine, sine);
+        back[row * D + at.x(d)] = (float)x, back[row * D + at.y(d)] = (float)y;
+    }
+}
+
+/* Sum over the block's threads, in one order; all get it. */
+__device__ static inline double block_total(double x, double *shared)
+{
+    __syncthreads();
+    shared[threadIdx.x] = x;
+    for (int n = THREADS / 2; n > 0; n /= 2) {
+        __syncthreads();
+        if (threadIdx.x < n) shared[threadIdx.x] += shared[threadIdx.x + n];
+    }
+    __syncthreads();
+    return shared[0];
+}
+
+/* A block a dimension. */
+__global__ void mean_rows(const float *back, int rows, int D, double *mean)
+{
+    __shared__ double shared[THREADS];
+    double sum = 0;
+    for (int i = threadIdx.x; i < rows; i += THREADS) sum += back[(int64_t)i * D + blockIdx.x];
+    sum = block_total(sum, shared);
+    if (threadIdx.x == 0) mean[blockIdx.x] = sum / rows;
+}
+
+/* Row blockIdx.x of the covariance [D, D]; THREADS / D threads share an entry where D is smaller. */
+__global__ void covariances(const float *back, const double *mean, int rows, int D, double *covariance)
+{
+    __shared__ double shared[THREADS];
+    int d = blockIdx.x, parts = D < THREADS ? THREADS / D : 1, e = threadIdx.x % D, part = threadIdx.x / D;
+    double sum = 0;
+    for (int i = part; i < rows && part < parts; i += parts)
+        sum += (back[(int64_t)i * D + d] - mean[d]) * (back[(int64_t)i * D + e] - mean[e]);
+    shared[threadIdx.x] = sum;
+    __syncthreads();
+    if (part) return;
+    for (int n = 1; n < parts; n++) sum += shared[n * D + e];
+    covariance[d * D + e] = sum / rows;
+}
+
+/* m becomes R m, S becomes R S R'. A block. */
+__global__ void turn_moments(const double *rotation, pairing at, double *mean, double *covariance)
+{
+    int D = 2 * at.half;
+    for (int d = threadIdx.x; d < D; d += THREADS)
+        for (int i = 0; i < at.half; i++)
+            turn_pair(covariance[d * D + at.x(i)], covariance[d * D + at.y(i)], rotation[i], rotation[at.half + i]);
+    __syncthreads();
+    for (int e = threadIdx.x; e < D; e += THREADS)
+        for (int i = 0; i < at.half; i++)
+            turn_pair(covariance[at.x(i) * D + e], covariance[at.y(i) * D + e], rotation[i], rotation[at.half + i]);
+    for (int i = threadIdx.x; i < at.half; i += THREADS) turn_pair(mean[at.x(i)], mean[at.y(i)], rotation[i], rotation[at.half + i]);
+}
+
+/* A warp a key. */
+__global__ void expected_logits(rows keys, int g, int N, int skip, const double *mean, const double *covariance, float scale, float *p)
+{
+    int j = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32, D = keys.D;
+    if (j >= N) return;
+    const bf16 *k = j >= skip ? row_at(keys, g, j) : NULL;
+    double first = 0, second = 0;
+    for (int e = lane; k && e < D; e += 32) {
+        double own = __bfloat162float(k[e]), inner = 0;
+        for (int d = 0; d < D; d++) inner += (double)__bfloat162float(k[d]) * covariance[d * D + e];
+        first += mean[e] * own, second += inner * own;
+    }
+    for (int n = 16; n > 0; n /= 2) first += __shfl_xor_sync(~0u, first, n), second += __shfl_xor_sync(~0u, second, n);
+    if (lane == 0) p[j] = k ? (float)(first * scale + second * scale * scale / 2) : -INFINITY;
+}
+
+__global__ void softmax_row(float *p, int N)
+{
+    __shared__ float few[32];
+    __shared__ double shared[THREADS];
+    float most = -INFINITY;
+    for (int j = threadIdx.x; j < N; j += THREADS) most = fmaxf(most, p[j]);
+    most = block_max(most, few);
+    double sum = 0;
+    for (int j = threadIdx.x; j < N; j += THREADS) sum += exp((double)p[j] - most);
+    sum = block_total(sum, shared);
+    for (int j = threadIdx.x; j < N; j += THREADS) p[j] = (float)(exp((double)p[j] - most) / sum);
+}
+
 sf_status sf_cuda_expected_attention(sf_backend *b, const sf_attention *a, int skip, int ahead, float *p)
 {
-    (void)b, (void)a, (void)skip, (void)ahead, (void)p;
-    return sf_fail(SF_UNSUPPORTED, "cuda computes no expected attention; run it on cpu");
+    if (!a->frequency) return sf_fail(SF_UNSUPPORTED, "expected attention needs rotary positions");
+    if (skip >= a->queries) skip = 0;
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    const int D = a->head_dim, rows_there = a->queries - skip, from = a->keys - rows_there;
+    const pairing at = {D / 2, a->interleaved};
+    const rows keys = rows_of(a, false);
+    double *rotation, *mean, *covariance;
+    size_t moments = (size_t)D * (size_t)(D + 2);
+    SF_TRY(sf_cuda_workspace(b, moments * sizeof *rotation + (size_t)rows_there * D * sizeof(float), (void **)&rotation));
+    mean = rotation + D, covariance = mean + D;
+    float *back = (float *)(covariance + (size_t)D * D);
+    mean_rotation<<<1, THREADS, 0, stream>>>(a->frequency, at.half, a->keys, ahead, rotation);
+    LAUNCH_TRY(mean_rotation);
+    for (int h = 0; h < a->heads; h++) {
+        const bf16 *q = (const bf16 *)a->q + ((int64_t)skip * a->heads + h) * D;
+        float *row = p + (int64_t)h * a->keys;
+        turn_back<<<ceil_div<int64_t>((int64_t)rows_there * at.half, THREADS), THREADS, 0, stream>>>(q, a->heads, rows_there, from,
+                                                                                                    a->frequency, at, back);
+        LAUNCH_TRY(turn_back);
+        mean_rows<<<D, THREADS, 0, stream>>>(back, rows_there, D, mean);
+        LAUNCH_TRY(mean_rows);
+        covariances<<<D, THREADS, 0, stream>>>(back, mean, rows_there, D, covariance);
+        LAUNCH_TRY(covariances);
+        turn_moments<<<1, THREADS, 0, stream>>>(rotation, at, mean, covariance);
+        LAUNCH_TRY(turn_moments);
+        expected_logits<<<ceil_div(a->keys, (int)WARPS), THREADS, 0, stream>>>(keys, h / (a->heads / a->kv_heads), a->keys, skip, mean,
+                                                                              covariance, a->scale, row);
+        LAUNCH_TRY(expected_logits);
+        softmax_row<<<1, THREADS, 0, stream>>>(row, a->keys);
+        LAUNCH_TRY(softmax_row);
+    }
+    sf_meter_key_scores(b, a, (int64_t)a->heads * D * D * (a->queries + 2 * (int64_t)a->keys));
+    return SF_OK;
 }

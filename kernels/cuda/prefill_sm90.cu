@@ -28,14 +28,17 @@
  * 60 to 72 % (41 to 49 % at head dim 64). Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
  *
  *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: 8 bytes at 64, 2; else none
- *     registers at launch      168       128       168      128        consumers take 240 or 232, the producer 24
+ *     registers at launch      168       128       168      128        consumers take 240 or 232, the producer 24; bands 224, 56
  *     shared memory, KB        162       97        115      74
  *     blocks a multiprocessor  1         2         1        2
  *
  * What mattered: key tiles of 128, not 64, for single warpgroups (70 -> 92 % at blocks of 64), two of whose blocks must fit
  * a multiprocessor to the byte (with one, 45 %); whole pieces before those that need a mask. What limits it now: at head
  * dim 128, the two warpgroups' products and softmax do not overlap perfectly, and the query tile is loaded and the result
- * stored without anything beside them; a persistent grid would hide both. At head dim 64 the exponentials take as long as
+ * stored without anything beside them. Under bands a persistent grid hides both: a block's start and end took as long as six
+ * key tiles; a window of density .10 went from 89 to 97 % of ideal, two bands from 84 to 90 (head dim 64: 77 to 80, 71 to 75).
+ * Scores of the next tile of rows under the stores of this one were tried: the compiler then has all products waited for. The
+ * other patterns could have it too. At head dim 64 the exponentials take as long as
  * the products: part of them belongs on the FMA units. Columns and diagonals cost 600 to 800 cycles a key tile more than
  * blocks of 64, at either head dim: masks and half-filled pieces at the edges of runs, and the start of a block, whose
  * searches were about a third of it before whole warps made them (an estimate). It is not the number of boxes: 16 a tile cost
@@ -71,6 +74,12 @@ struct work {
  * whose next tile arrives under the softmax. */
 enum { KEYS = 128 };
 
+/* A tile of query rows as consumers need it. queries 0: there are no more. */
+struct job {
+    sf_band band[SF_BANDS_A_HEAD]; /* under bands */
+    int position, query, queries, head, selection, tiles;
+};
+
 template <int DIM, int WARPGROUPS> struct layout {
     static const bool HELD = DIM == 128 && WARPGROUPS == 1;
     static const int HALVES = DIM / 64, TILE = KEYS * DIM,
@@ -82,9 +91,10 @@ template <int DIM, int WARPGROUPS> struct layout {
     bf16 k[K_STAGES][TILE], v[V_STAGES][TILE];
     bf16 q[HELD ? 1 : WARPGROUPS * HALVES][HELD ? 8 : 64 * 64];
     int key[NAMES][KEYS], flags[NAMES];
-    sf_band band[SF_BANDS_A_HEAD];  /* of a tile under bands */
-    sf_cuda_stretches stretch;      /* likewise */
-    sf_cuda_row ends[2];            /* likewise: its first row and its last */
+    job jobs[NAMES]; /* under bands: whoever has let go of a job's first keys has done with the job before it */
+    sf_band band[SF_BANDS_A_HEAD]; /* under bands, of the producer's tile */
+    sf_cuda_stretches stretch;     /* likewise */
+    sf_cuda_row ends[2];           /* likewise: its first row and its last */
     uint64_t k_full[K_STAGES], k_empty[K_STAGES], v_full[V_STAGES], v_empty[V_STAGES];
 };
 
@@ -135,9 +145,10 @@ template <bool BANDS> __device__ static inline ahead look_ahead(const sf_cuda_pl
     return a;
 }
 
+/* The key tiles of one tile of rows, the first of them the block's `before`-th; what consumers need to know goes ahead. */
 template <class Layout, bool BANDS>
 __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m, const sf_cuda_tile &t,
-                               int tiles)
+                               int tiles, int before, job *told)
 {
     int lane = threadIdx.x % 32, head = t.head / p.group, last = t.position + t.queries - 1, piece = w.piece;
     bool bounded = p.window || p.local < p.N;
@@ -145,7 +156,7 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
     ahead next = look_ahead<BANDS>(p, t, piece, 0);
     for (int i = 0; i < tiles; i++) {
         ahead now = next;
-        bool columns = (BANDS || p.kind == SF_COLUMNS_DIAGONALS) && i * KEYS >= t.split,
+        bool columns = (BANDS ? t.slots > t.split : p.kind == SF_COLUMNS_DIAGONALS) && i * KEYS >= t.split,
              listed = p.kind == SF_BLOCKS || (p.kind == SF_COLUMNS_DIAGONALS && !columns);
         if (i + 1 < tiles) next = look_ahead<BANDS>(p, t, piece, i + 1);
         int first = BANDS                  ? sf_cuda_stretch_key(s.stretch, i * KEYS)
@@ -181,10 +192,11 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         bool ragged = p.N % 8 && end > p.N / 8 * 8;
         int flags = (__any_sync(~0u, masked) ? MASKED : 0) | (__any_sync(~0u, ragged) ? RAGGED : 0) | (columns ? COLUMN : 0);
 
-        int stage = i % Layout::K_STAGES;
-        barrier_wait(&s.k_empty[stage], i / Layout::K_STAGES % 2 ^ 1);
-        if (inside) *(int4 *)&s.key[i % Layout::NAMES][mine] = key;
-        if (lane == 0) s.flags[i % Layout::NAMES] = flags;
+        int n = before + i, stage = n % Layout::K_STAGES;
+        barrier_wait(&s.k_empty[stage], n / Layout::K_STAGES % 2 ^ 1);
+        if (inside) *(int4 *)&s.key[n % Layout::NAMES][mine] = key;
+        if (lane == 0) s.flags[n % Layout::NAMES] = flags;
+        if (BANDS && i == 0 && lane == 0) *told = {{s.band[0], s.band[1]}, t.position, t.query, t.queries, t.head, t.selection, tiles};
         __syncwarp();
         int boxes = listed ? KEYS / piece : 1, octet = columns ? (i * KEYS - t.split) / 8 : first / 8;
         const CUtensorMap *from_k = columns ? &m.column_k : &m.k, *from_v = columns ? &m.column_v : &m.v;
@@ -197,8 +209,8 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
         __syncwarp();
         if (lane < boxes)
             copy_box(s.k[stage] + lane * piece * (Layout::TILE / KEYS), from_k, &s.k_full[stage], octet, head);
-        stage = i % Layout::V_STAGES;
-        barrier_wait(&s.v_empty[stage], i / Layout::V_STAGES % 2 ^ 1);
+        stage = n % Layout::V_STAGES;
+        barrier_wait(&s.v_empty[stage], n / Layout::V_STAGES % 2 ^ 1);
         if (lane == 0) barrier_expect(&s.v_full[stage], Layout::TILE * (int)sizeof(bf16));
         __syncwarp();
         if (lane < boxes)
@@ -206,11 +218,40 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
     }
 }
 
+/* Under bands a block takes one tile of rows after the other, so that the next one's keys are on their way while the last
+ * one's result is stored. A turn's tiles are dealt one place further on than the turn before: heads of different widths
+ * follow each other. */
+template <class Layout>
+__device__ static void produce_jobs(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m)
+{
+    int lane = threadIdx.x % 32, apart = p.lists / p.G, wide = p.tiles * apart, all = wide * p.G, n = 0, jobs = 0;
+    for (int turn = 0;; turn++) {
+        int at = turn * gridDim.x + (blockIdx.x + turn) % gridDim.x;
+        if (at >= all) break;
+        sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - at % wide / apart, at / wide * apart + at % wide % apart);
+        if (t.queries == 0) continue;
+        if (lane == 0) {
+            s.band[0] = t.band[0], s.band[1] = t.band[1], s.stretch = t.stretch;
+            s.ends[0] = sf_cuda_row_of(p, t.position, false);
+            s.ends[1] = sf_cuda_row_of(p, t.position + (t.queries - 1) * p.every, false);
+        }
+        __syncwarp();
+        int tiles = max(1, (t.slots + KEYS - 1) / KEYS); /* without slots the first keys, which nobody sees */
+        produce<Layout, true>(s, p, w, m, t, tiles, n, &s.jobs[jobs++ % Layout::NAMES]);
+        n += tiles;
+        __syncwarp();
+    }
+    barrier_wait(&s.k_empty[n % Layout::K_STAGES], n / Layout::K_STAGES % 2 ^ 1);
+    if (lane == 0) s.jobs[jobs % Layout::NAMES].queries = 0;
+    __syncwarp();
+    barrier_arrive(&s.k_full[n % Layout::K_STAGES]);
+}
+
 /* ---- consumers ---- */
 
 /* Query rows [64] of this warpgroup to shared memory, swizzled; rows past the tile's end as zeros. */
 template <int DIM>
-__device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const sf_cuda_tile &t,
+__device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const job &t,
                                            int row0)
 {
     for (int i = threadIdx.x % GROUP; i < 64 * DIM / 8; i += GROUP) {
@@ -225,7 +266,7 @@ __device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, cons
 /* The same rows as this thread's fragments of the first operand. */
 template <int DIM>
 __device__ static inline void hold_queries(uint32_t (&to)[DIM / 4], const sf_cuda_plan &p, const bf16 *q,
-                                           const sf_cuda_tile &t, int row0)
+                                           const job &t, int row0)
 {
     int lane = threadIdx.x % 32;
 #pragma unroll
@@ -348,78 +389,12 @@ template <int DIM> __device__ static inline void clear_ragged(bf16 *v, const int
     named_sync(barrier, GROUP);
 }
 
-template <class Layout, int DIM, int WARPGROUPS, bool BANDS>
-__device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, const sf_cuda_tile &t, int tiles)
+/* What a row has come to, to where it goes. */
+template <int DIM>
+__device__ static inline void store_rows(const float (&out)[DIM / 2], const row_state &r, const sf_cuda_plan &p, const work &w,
+                                         const job &t, int row)
 {
-    const int K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES, NAMES = Layout::NAMES;
-    int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64,
-        row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
-    int position[2] = {t.position + row / p.packed * p.every, t.position + (row + 8) / p.packed * p.every};
-    bool full[2] = {};
-    for (int h = 0; BANDS && h < 2; h++) full[h] = row + h * 8 < t.queries && sf_cuda_full(p, t.selection, t.query + row + h * 8);
-    bf16 *q = s.q[Layout::HELD ? 0 : me * Layout::HALVES];
-    uint32_t held[Layout::HELD ? DIM / 4 : 1];
-    if constexpr (Layout::HELD) {
-        hold_queries<DIM>(held, p, w.q, t, row);
-    } else {
-        load_queries<DIM>(q, p, w.q, t, row0);
-        fence_async();
-        named_sync(1 + me, GROUP);
-    }
-    if (WARPGROUPS == 2 && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
-
-    float out[DIM / 2], score[KEYS / 2], fade[2];
-    uint32_t prob[KEYS / 4];
-    row_state r = {{-INFINITY, -INFINITY}, {0, 0}};
-#pragma unroll
-    for (int i = 0; i < DIM / 2; i++) out[i] = 0;
-
-    if (tiles) {
-        barrier_wait(&s.k_full[0], 0);
-        start_scores<DIM, Layout::HELD>(score, q, held, s.k[0]);
-        wgmma_wait<0>();
-        hold(score);
-        __syncwarp();
-        if (lane == 0) barrier_arrive(&s.k_empty[0]);
-        soften<BANDS>(score, r, fade, w.scale, s.flags[0], s.key[0], p, s.band, position, full);
-        narrow(prob, score);
-        auto await_values = [&](int i) {
-            barrier_wait(&s.v_full[i % V_STAGES], i / V_STAGES % 2);
-            if (s.flags[i % NAMES] & RAGGED) clear_ragged<DIM>(s.v[i % V_STAGES], s.key[i % NAMES], 1 + me);
-        };
-#pragma unroll 1
-        for (int i = 1; i < tiles; i++) {
-            int stage = i % K_STAGES, before = (i - 1) % V_STAGES;
-            barrier_wait(&s.k_full[stage], i / K_STAGES % 2);
-            await_values(i - 1);
-            if (WARPGROUPS == 2) named_sync(3 + me, 2 * GROUP);
-            start_scores<DIM, Layout::HELD>(score, q, held, s.k[stage]);
-            start_output<DIM>(out, prob, s.v[before]);
-            if (WARPGROUPS == 2) named_arrive(4 - me, 2 * GROUP);
-            wgmma_wait<1>();
-            hold(score);
-            __syncwarp();
-            if (lane == 0) barrier_arrive(&s.k_empty[stage]);
-            soften<BANDS>(score, r, fade, w.scale, s.flags[i % NAMES], s.key[i % NAMES], p, s.band, position, full);
-            wgmma_wait<0>();
-            hold(out);
-            __syncwarp();
-            if (lane == 0) barrier_arrive(&s.v_empty[before]);
-            if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
-#pragma unroll
-                for (int n = 0; n < DIM / 8; n++) {
-#pragma unroll
-                    for (int e = 0; e < 4; e++) out[n * 4 + e] *= fade[e / 2];
-                }
-            }
-            narrow(prob, score);
-        }
-        await_values(tiles - 1);
-        start_output<DIM>(out, prob, s.v[(tiles - 1) % V_STAGES]);
-        wgmma_wait<0>();
-        hold(out);
-    }
-
+    int lane = threadIdx.x % 32;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         float sum = r.sum[h];
@@ -443,9 +418,106 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
         }
     }
 }
+
+/* Under bands t comes from the producer, one job after the other. */
+template <class Layout, int DIM, int WARPGROUPS, bool BANDS>
+__device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, job t)
+{
+    const int K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES, NAMES = Layout::NAMES;
+    int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64,
+        row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
+    bf16 *q = s.q[Layout::HELD ? 0 : me * Layout::HALVES];
+    uint32_t held[Layout::HELD ? DIM / 4 : 1];
+    if (BANDS) {
+        barrier_wait(&s.k_full[0], 0);
+        t = s.jobs[0];
+        if (t.queries == 0) return;
+    }
+    if constexpr (Layout::HELD)
+        hold_queries<DIM>(held, p, w.q, t, row);
+    else
+        load_queries<DIM>(q, p, w.q, t, row0);
+    if (WARPGROUPS == 2 && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
+
+    float out[DIM / 2], score[KEYS / 2], fade[2];
+    uint32_t prob[KEYS / 4];
+    auto await_values = [&](int n) {
+        barrier_wait(&s.v_full[n % V_STAGES], n / V_STAGES % 2);
+        if (s.flags[n % NAMES] & RAGGED) clear_ragged<DIM>(s.v[n % V_STAGES], s.key[n % NAMES], 1 + me);
+    };
+    int first = 0, jobs = 0; /* key tiles and jobs before this one */
+    for (;;) {
+        const sf_band *band = s.jobs[jobs % NAMES].band;
+        int position[2] = {t.position + row / p.packed * p.every, t.position + (row + 8) / p.packed * p.every};
+        bool full[2] = {};
+        for (int h = 0; BANDS && h < 2; h++) full[h] = row + h * 8 < t.queries && sf_cuda_full(p, t.selection, t.query + row + h * 8);
+        row_state r = {{-INFINITY, -INFINITY}, {0, 0}};
+#pragma unroll
+        for (int i = 0; i < DIM / 2; i++) out[i] = 0;
+        if (!Layout::HELD) {
+            fence_async();
+            named_sync(1 + me, GROUP);
+        }
+        job next = {};
+        if (BANDS || t.tiles) {
+            barrier_wait(&s.k_full[first % K_STAGES], first / K_STAGES % 2);
+            start_scores<DIM, Layout::HELD>(score, q, held, s.k[first % K_STAGES]);
+            wgmma_wait<0>();
+            hold(score);
+            __syncwarp();
+            if (lane == 0) barrier_arrive(&s.k_empty[first % K_STAGES]);
+            soften<BANDS>(score, r, fade, w.scale, s.flags[first % NAMES], s.key[first % NAMES], p, band, position, full);
+            narrow(prob, score);
+#pragma unroll 1
+            for (int n = first + 1; n < first + t.tiles; n++) {
+                int stage = n % K_STAGES, before = (n - 1) % V_STAGES;
+                barrier_wait(&s.k_full[stage], n / K_STAGES % 2);
+                await_values(n - 1);
+                if (WARPGROUPS == 2) named_sync(3 + me, 2 * GROUP);
+                start_scores<DIM, Layout::HELD>(score, q, held, s.k[stage]);
+                start_output<DIM>(out, prob, s.v[before]);
+                if (WARPGROUPS == 2) named_arrive(4 - me, 2 * GROUP);
+                wgmma_wait<1>();
+                hold(score);
+                __syncwarp();
+                if (lane == 0) barrier_arrive(&s.k_empty[stage]);
+                soften<BANDS>(score, r, fade, w.scale, s.flags[n % NAMES], s.key[n % NAMES], p, band, position, full);
+                wgmma_wait<0>();
+                hold(out);
+                __syncwarp();
+                if (lane == 0) barrier_arrive(&s.v_empty[before]);
+                if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
+#pragma unroll
+                    for (int i = 0; i < DIM / 8; i++) {
+#pragma unroll
+                        for (int e = 0; e < 4; e++) out[i * 4 + e] *= fade[e / 2];
+                    }
+                }
+                narrow(prob, score);
+            }
+            first += t.tiles;
+            await_values(first - 1);
+            start_output<DIM>(out, prob, s.v[(first - 1) % V_STAGES]);
+            if constexpr (BANDS) { /* the next one's queries come in under the last product */
+                barrier_wait(&s.k_full[first % K_STAGES], first / K_STAGES % 2);
+                next = s.jobs[++jobs % NAMES];
+                named_sync(1 + me, GROUP); /* all four warps have read this one's */
+                if (next.queries) load_queries<DIM>(q, p, w.q, next, row0);
+            }
+            wgmma_wait<0>();
+            hold(out);
+            __syncwarp();
+            if (BANDS && lane == 0) barrier_arrive(&s.v_empty[(first - 1) % V_STAGES]);
+        }
+        store_rows<DIM>(out, r, p, w, t, row);
+        if (next.queries == 0) return;
+        t = next;
+    }
+}
 #endif
 
-/* Grid: (heads of a kv head that select apart) x tiles x kv heads, the tiles with the most keys first. */
+/* Grid: (heads of a kv head that select apart) x tiles x kv heads, the tiles with the most keys first; under bands as many
+ * blocks as there is room for, each of which takes many of these. */
 template <int DIM, int WARPGROUPS, bool BANDS>
 __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 : 1)
     prefill_wgmma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ work w,
@@ -455,14 +527,13 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     typedef layout<DIM, WARPGROUPS> Layout;
     extern __shared__ __align__(1024) unsigned char shared[];
     Layout &s = *(Layout *)shared;
-    int apart = p.lists / p.G;
-    sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - blockIdx.x / apart, blockIdx.y * apart + blockIdx.x % apart);
-    if (t.queries == 0) return;
-    int tiles = (t.slots + KEYS - 1) / KEYS;
-    if (BANDS && threadIdx.x == 0) {
-        s.band[0] = t.band[0], s.band[1] = t.band[1], s.stretch = t.stretch;
-        s.ends[0] = sf_cuda_row_of(p, t.position, false);
-        s.ends[1] = sf_cuda_row_of(p, t.position + (t.queries - 1) * p.every, false);
+    sf_cuda_tile t = {};
+    int tiles = 0;
+    if (!BANDS) {
+        int apart = p.lists / p.G;
+        t = sf_cuda_tile_of(p, p.tiles - 1 - blockIdx.x / apart, blockIdx.y * apart + blockIdx.x % apart);
+        if (t.queries == 0) return;
+        tiles = (t.slots + KEYS - 1) / KEYS;
     }
     if (threadIdx.x == 0) {
         for (int i = 0; i < Layout::K_STAGES; i++) {
@@ -479,16 +550,22 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     __syncthreads();
     if (threadIdx.x < GROUP) {
         if (BANDS) /* what one side gains the other must lose: 3 * 168 are all there are, and whoever asks for more waits for ever */
-            asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
         else
             asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-        if (threadIdx.x < 32) produce<Layout, BANDS>(s, p, w, m, t, tiles);
+        if (threadIdx.x >= 32) return;
+        if constexpr (BANDS)
+            produce_jobs(s, p, w, m);
+        else
+            produce<Layout, false>(s, p, w, m, t, tiles, 0, NULL);
     } else {
-        if (WARPGROUPS == 2 && !BANDS)
+        if (BANDS)
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+        else if (WARPGROUPS == 2)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
         else
             asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        consume<Layout, DIM, WARPGROUPS, BANDS>(s, p, w, t, tiles);
+        consume<Layout, DIM, WARPGROUPS, BANDS>(s, p, w, {{}, t.position, t.query, t.queries, t.head, t.selection, tiles});
     }
 #endif
 }
@@ -542,8 +619,9 @@ static sf_status launch(sf_backend *b, const sf_cuda_plan &plan, const work &w, 
 {
     size_t bytes = sizeof(layout<DIM, WARPGROUPS>);
     SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS, BANDS>, bytes));
-    prefill_wgmma<DIM, WARPGROUPS, BANDS>
-        <<<dim3(plan.tiles * (plan.lists / plan.G), plan.G), GROUP *(WARPGROUPS + 1), bytes, sf_cuda_of(b)->stream>>>(plan, w, m);
+    dim3 grid(plan.tiles * (plan.lists / plan.G), plan.G);
+    if (BANDS) grid = dim3(min((int)(grid.x * grid.y), sf_cuda_of(b)->sms));
+    prefill_wgmma<DIM, WARPGROUPS, BANDS><<<grid, GROUP *(WARPGROUPS + 1), bytes, sf_cuda_of(b)->stream>>>(plan, w, m);
     LAUNCH_TRY(prefill_wgmma);
     return SF_OK;
 }

@@ -759,12 +759,18 @@ def fit_grid(a):
     return (np.arange(n)[:, None], np.arange(n)[None, :]) if a.c["phase"] == "prefill" else (np.array([[n]]), np.arange(n + 1)[None, :])
 
 
-def hub_mask(a, i, j, hubs, window):
+def beginnings(c, structure):
+    """Tokens of the made-up text at which a line, a sentence or a chapter begins."""
+    draws = splitmix(8 * c["seed"] + 6, np.arange(c["tokens"])) >> np.uint64(58)
+    return np.flatnonzero((draws < {"line": 4, "sentence": 13, "chapter": 1}[structure]) | (np.arange(c["tokens"]) == 0))
+
+
+def hub_mask(a, i, j, hubs, window, structure="even"):
     n = a.c["tokens"]
     if hubs == 0:
         return (i - j < window) & (j <= i)
-    each = -(-n // min(hubs, n))
-    hub = lambda x: (x % each == 0) & (x < n)
+    places = np.arange(n) if structure == "even" else beginnings(a.c, structure)
+    hub = lambda x: np.isin(x, places[::-(-len(places) // min(hubs, len(places)))])
     mask = (i - j < window) | hub(j)
     return (mask | hub(i) if a.c["phase"] == "prefill" else mask) & (j <= i)
 
@@ -776,7 +782,7 @@ def etc_hubs(a, p, sparsity):
         hubs = fit_amount(a, (1 + sparsity) / 2, 1, n, lambda x: hub_mask(a, i, j, x, 1))
         w = fit_amount(a, sparsity, 1, n + (a.c["output"] if a.c["phase"] == "decode" else 0), lambda x: hub_mask(a, i, j, hubs, x))
     i, j = grid(a)
-    return by_distance(a, hub_mask(a, i, j, hubs, w))
+    return by_distance(a, hub_mask(a, i, j, hubs, w, p.get("structure", "even")))
 
 
 def bigbird(a, p, sparsity):
@@ -1326,6 +1332,9 @@ PLAN = {
         0.0, 0.7, {"window": 16, "dilation": 2, "dilated_from": 3}, 0.7]),
     "etc_hubs": ("both", etc_hubs, [
         {"window": 8, "hubs": 5}, 0.5, {"window": 20, "hubs": 1}, 0.9, 0.8, {"window": 5, "hubs": 40}, 0.0, 0.7, {"window": 16, "hubs": 0}, 0.7]),
+    "etc_hubs/structure": ("both", etc_hubs, [
+        {"window": 8, "hubs": 9, "structure": "line"}, (0.7, {"structure": "sentence"}), {"window": 5, "hubs": 200, "structure": "chapter"},
+        {"window": 3, "hubs": 11, "structure": "sentence"}, (0.0, {"structure": "line"})]),
     "bigbird": ("prefill", bigbird, [
         {"random": 2, "block": 8}, 0.5, {"random": 3, "block": 16, "drawn_from": 100}, (0.7, {"block": 16}), (0.8, {"block": 8, "local": 3}),
         {"random": 1, "block": 8, "last": False}, 0.0, (0.3, {"block": 1}), {"random": 2, "block": 16, "seed": 7}, (0.6, {"block": 16})]),
