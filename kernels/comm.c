@@ -24,12 +24,18 @@ static void gather_threads_host(sf_comm *c, const void *from, size_t bytes, void
     pthread_barrier_wait(&m->barrier);
 }
 
-/* Backends of threads compute in host memory, which all of them see. */
+/* Each copies from where the others' bytes lie, which are there once their backends have done what they were given, and stay
+ * until all have copied. */
 static sf_status gather_threads(sf_comm *c, sf_backend *b, const void *from, size_t bytes, void *to)
 {
-    SF_TRY(b->ops->synchronize(b));
-    gather_threads_host(c, from, bytes, to);
-    return SF_OK;
+    struct meeting *m = c->self;
+    sf_status status = b->ops->synchronize(b);
+    m->from[c->rank] = from;
+    pthread_barrier_wait(&m->barrier);
+    for (int r = 0; r < c->size && status == SF_OK; r++) status = b->ops->copy(b, (char *)to + (size_t)r * bytes, m->from[r], bytes);
+    if (status == SF_OK) status = b->ops->synchronize(b);
+    pthread_barrier_wait(&m->barrier);
+    return status;
 }
 
 static void close_threads(sf_comm *c)
@@ -54,7 +60,7 @@ static const sf_comm_ops threads_ops = {
     .name = "threads", .gather = gather_threads, .gather_host = gather_threads_host, .abort = abort_threads,
     .close = close_threads};
 
-sf_status sf_comm_threads(int size, sf_comm *comm)
+static sf_status open_threads(int size, sf_comm *comm)
 {
     struct meeting *m = calloc(1, sizeof *m + (size_t)size * sizeof *m->from);
     if (!m || pthread_barrier_init(&m->barrier, NULL, (unsigned)size) != 0) {
@@ -85,20 +91,88 @@ static const sf_comm_ops world_ops = {
     .name = "mpi", .gather = gather_world, .gather_host = gather_world_host, .abort = abort_world,
     .close = close_world};
 
+/* ---- devices ------------------------------------------------------------------------------------------------------ */
+
 #ifdef SF_HAVE_NCCL
-sf_status sf_nccl_open(const sf_world *world, sf_backend *b, sf_comm *out); /* kernels/cuda/comm.cu */
+sf_status sf_nccl_open(sf_comm *c); /* kernels/cuda/comm.cu */
+#else
+static sf_status sf_nccl_open(sf_comm *c)
+{
+    (void)c;
+    return sf_fail(SF_UNSUPPORTED, "a model is split over several devices through NCCL, which this build lacks: install libnccl-dev "
+                   "and build again");
+}
 #endif
 
 sf_status sf_comm_open(const sf_world *world, sf_backend *b, sf_comm *out)
 {
     *out = (sf_comm){.ops = &world_ops, .rank = world->rank, .size = world->size, .self = (void *)world};
-    if (!b->ops->devices) return SF_OK;
-#ifdef SF_HAVE_NCCL
-    return sf_nccl_open(world, b, out);
-#else
-    return sf_fail(SF_UNSUPPORTED, "a model is split over several %s devices through NCCL, which this build lacks: install "
-                   "libnccl-dev and build again", b->ops->name);
-#endif
+    return b->ops->devices ? sf_nccl_open(out) : SF_OK;
+}
+
+/* ---- a team of threads -------------------------------------------------------------------------------------------- */
+
+struct member {
+    pthread_t thread;
+    sf_comm comm;
+    char device[64];
+    int threads;
+    sf_status (*work)(sf_backend *b, void *user);
+    void *user;
+    sf_status status;
+    char error[2048];
+};
+
+/* Threads on one device see each other's memory there; on one each they need not. */
+static sf_status join(sf_comm *c, sf_backend *b)
+{
+    int device[c->size], mine = b->device;
+    b->comm = c;
+    c->ops->gather_host(c, &mine, sizeof mine, device);
+    for (int r = 0; r < c->size && b->ops->devices; r++)
+        if (r != c->rank && device[r] == mine) return SF_OK;
+    return b->ops->devices ? sf_nccl_open(c) : SF_OK;
+}
+
+static void *be_member(void *self)
+{
+    struct member *m = self;
+    sf_backend b = {0};
+    m->status = sf_comm_agree(&m->comm, sf_backend_open(m->device, m->threads, &b));
+    if (m->status == SF_OK) m->status = join(&m->comm, &b);
+    if (m->status == SF_OK) m->status = m->work(&b, m->user);
+    if (m->status != SF_OK) snprintf(m->error, sizeof m->error, "%s", sf_error());
+    sf_comm_close(&m->comm);
+    sf_backend_close(&b);
+    return NULL;
+}
+
+/* "cuda" is "cuda:1" for rank 1, where there are enough of them. */
+static void name_device(const char *device, int rank, int ranks, char *out, size_t room)
+{
+    int there = 1;
+    for (int i = 0; sf_backends[i]; i++)
+        if (strcmp(sf_backends[i]->name, device) == 0 && sf_backends[i]->devices) there = sf_backends[i]->devices();
+    if (there >= ranks && ranks > 1)
+        snprintf(out, room, "%s:%d", device, rank);
+    else
+        snprintf(out, room, "%s", device);
+}
+
+sf_status sf_comm_team(int ranks, const char *device, int threads, sf_status (*work)(sf_backend *b, void *user), void *user)
+{
+    struct member member[ranks];
+    sf_comm comm[ranks];
+    SF_TRY(open_threads(ranks, comm));
+    for (int r = 0; r < ranks; r++) {
+        member[r] = (struct member){.comm = comm[r], .threads = threads, .work = work, .user = user};
+        name_device(device, r, ranks, member[r].device, sizeof member[r].device);
+        if (pthread_create(&member[r].thread, NULL, be_member, &member[r]) != 0) abort(); /* the others would wait for ever */
+    }
+    for (int r = 0; r < ranks; r++) pthread_join(member[r].thread, NULL);
+    for (int r = 0; r < ranks; r++)
+        if (member[r].status != SF_OK) return sf_fail(member[r].status, "rank %d: %s", r, member[r].error);
+    return SF_OK;
 }
 
 void sf_comm_close(sf_comm *c)

@@ -1,6 +1,6 @@
 /* The comm table: what the ranks of a team, which split one model, say to each other. Like the backend's, one struct of
- * function pointers with several fillings: threads of this process (tests, `check`), processes of an MPI job, and, on their
- * GPUs, NCCL (kernels/cuda/comm.cu).
+ * function pointers with several fillings: threads of this process (tests, `check`, benchmarks), processes of an MPI job, and, on
+ * GPUs of theirs, NCCL (kernels/cuda/comm.cu).
  *
  * One op is enough: everyone gets what everyone has, in the order of ranks. Sums are then made by each rank for itself, in
  * that order: so every rank has the same bits, and they do not depend on how many rows travel together, which no all-reduce
@@ -32,10 +32,12 @@ struct sf_comm {
     void *self;
 };
 
-/* `size` ranks that are threads of this process; each uses its own of comm [size]. */
-sf_status sf_comm_threads(int size, sf_comm *comm);
 /* The processes of a world, each with a backend of `b`'s kind: NCCL where it has devices, else MPI. Collective. */
 sf_status sf_comm_open(const sf_world *world, sf_backend *b, sf_comm *out);
+/* Does work() on `ranks` threads of this process, each with a backend of its own that has the comm: of a kind with devices ("cuda"),
+ * one to a device and NCCL between them where there are enough, else all on the first. Error: that of the lowest rank that
+ * failed, after its number. */
+sf_status sf_comm_team(int ranks, const char *device, int threads, sf_status (*work)(sf_backend *b, void *user), void *user);
 /* Accepts a zeroed one. */
 void sf_comm_close(sf_comm *c);
 

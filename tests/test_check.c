@@ -439,6 +439,34 @@ static sf_status weightless(sf_attention *a, const void *params, sf_state *s, sf
 
 /* Some put another hook over the one of WINDOW. */
 #pragma GCC diagnostic ignored "-Woverride-init"
+/* Heads' numbers are those of the layer, of which a rank may hold some. */
+static sf_status blocks_by_head(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    int blocks = (a->keys + 15) / 16, rows = a->heads * blocks;
+    int32_t *count = malloc((size_t)rows * sizeof *count), *index = malloc((size_t)rows * 2 * sizeof *index);
+    for (int r = 0; r < rows; r++) {
+        int own = r % blocks, head = r / blocks;
+        index[2 * r] = head < own ? head : 0, index[2 * r + 1] = own;
+        count[r] = own > 0 ? 2 : 1;
+        if (!own) index[2 * r] = 0;
+    }
+    sf_lists lists = sf_host_lists(a, rows, 2, count, index);
+    free(count), free(index);
+    return sf_blocks(a, out, a->heads, 16, 16, lists);
+}
+
+/* As many keys as the budget gives the kv heads, wherever their norms are largest. */
+static sf_status keep_over_heads(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    const struct params *p = params;
+    (void)state;
+    sf_tensor norm = sf_key_norms(a, false);
+    sf_force(a, norm, 0, 1); /* each kv head keeps one */
+    int keys = p->keys < a->keys ? p->keys : a->keys;
+    return sf_keep(a, out, sf_top_total(a, norm, (int64_t)keys * a->kv_heads));
+}
+
 static const struct {
     const char *what;
     sf_method method;
@@ -447,13 +475,13 @@ static const struct {
     {"a right window", {WINDOW, .prefill = window, .decode = window_decode}, NULL},
     {"right pages", {WINDOW, PAGES_OF, .decode = pages_right}, NULL},
     {"right eviction while decoding",
-     {WINDOW, .state = scores_state, .observe = observe_right, .decode = read_living, .evicts = true},
+     {WINDOW, .state = scores_state, .observe = observe_right, .decode = read_living, .evicts = true, .across = SF_ONE_FOR_ALL},
      NULL},
     {"reads again what it evicted",
-     {WINDOW, .state = scores_state, .observe = observe_forgetful, .decode = read_living, .evicts = true},
+     {WINDOW, .state = scores_state, .observe = observe_forgetful, .decode = read_living, .evicts = true, .across = SF_ONE_FOR_ALL},
      "what is evicted never returns"},
     {"evicts nothing, and says it does",
-     {WINDOW, .state = scores_state, .observe = observe_hoarding, .decode = read_living, .evicts = true},
+     {WINDOW, .state = scores_state, .observe = observe_hoarding, .decode = read_living, .evicts = true, .across = SF_ONE_FOR_ALL},
      "memory falls as claimed"},
     {"right carrying", {WINDOW, .carry = carry_width, .prefill = carry_prefill}, NULL},
     {"carries in a place of its own", {WINDOW, .prefill = carry_in_static}, "no state kept"},
@@ -496,6 +524,9 @@ static const struct {
     {"groups of at most 4", {WINDOW, .prefill = small_groups}, "query heads per kv head"},
     {"head dim of at most 128", {WINDOW, .prefill = small_heads}, "head dim 64 128 256"},
     {"no prompt below 32 tokens", {WINDOW, .compress = keep_32}, "prompts of 1 to 65 tokens"},
+    {"numbers heads by those at hand", {WINDOW, .prefill = blocks_by_head}, "same with heads split over ranks"},
+    {"looks over all heads, unsaid", {WINDOW, .compress = keep_over_heads, .leaves_sinks = true}, "same with heads split over ranks"},
+    {"looks over all heads", {WINDOW, .compress = keep_over_heads, .leaves_sinks = true, .across = SF_OVER_HEADS}, NULL},
 };
 
 /* ---- what the table says
@@ -507,7 +538,7 @@ static char *table(const sf_method *m, int *failed)
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
-    sf_status status = sf_check_method(m, "cpu", out, failed);
+    sf_status status = sf_check_method(m, "cpu", 2, out, failed);
     fclose(out);
     if (status != SF_OK) fail_msg("%s: %s", m->name, sf_error());
     return text;
@@ -563,7 +594,7 @@ static void names_a_device_that_is_not_there(void **state)
 {
     (void)state;
     int failed;
-    assert_int_equal(sf_check_method(sf_methods[0], "abacus", stdout, &failed), SF_BAD_INPUT);
+    assert_int_equal(sf_check_method(sf_methods[0], "abacus", 2, stdout, &failed), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "abacus"));
 }
 

@@ -2,7 +2,6 @@
  * Ranks are threads here; tests/cli/tensor.sh has them as processes. */
 #include <dirent.h>
 #include <glob.h>
-#include <pthread.h>
 #include <sys/stat.h>
 
 #include "tests/testing.h"
@@ -11,51 +10,43 @@
 #include "harness/engine/hooks.h"
 #include "harness/model/hf.h"
 #include "harness/model/part.h"
+#include "harness/model/tokenizer.h"
 #include "kernels/comm.h"
 
+#ifndef GPU
+#define GPU "cuda" /* -DGPU='"cpu"' tries these tests without one */
+#endif
 enum { MOST_RANKS = 4 };
 
 /* What every rank does, each on its own backend. */
 typedef struct rank {
-    pthread_t thread;
-    sf_comm comm;
     const sf_model *model;
     int max_tokens;
     sf_status (*work)(struct rank *r, sf_engine *e);
     const void *with;
     void *out;
-    const char *device;
     sf_status status;
     char error[512];
 } rank;
 
-static void *be_rank(void *user)
+static sf_status be_rank(sf_backend *b, void *ranks)
 {
-    rank *r = user;
-    sf_backend b;
+    rank *r = (rank *)ranks + b->comm->rank;
     sf_engine *e = NULL;
-    r->status = sf_backend_open(r->device, 1, &b);
-    b.comm = &r->comm;
-    if (r->status == SF_OK) r->status = sf_engine_open(&b, r->model, r->max_tokens, &e);
+    r->status = sf_engine_open(b, r->model, r->max_tokens, &e);
     if (r->status == SF_OK) r->status = r->work(r, e);
     snprintf(r->error, sizeof r->error, "%s", r->status != SF_OK ? sf_error() : "");
     sf_engine_close(e);
-    sf_backend_close(&b);
-    return NULL;
+    return SF_OK;
 }
 
 /* Does work() on `ranks` of them; out[r]: the r-th one's. */
 static void split(int ranks, const char *device, const sf_model *model, int max_tokens, sf_status (*work)(rank *r, sf_engine *e), const void *with,
                   void *const *out, rank *r)
 {
-    sf_comm comm[MOST_RANKS];
-    OK(sf_comm_threads(ranks, comm));
-    for (int i = 0; i < ranks; i++) {
-        r[i] = (rank){.comm = comm[i], .model = model, .max_tokens = max_tokens, .work = work, .with = with, .out = out[i], .device = device};
-        pthread_create(&r[i].thread, NULL, be_rank, &r[i]);
-    }
-    for (int i = 0; i < ranks; i++) pthread_join(r[i].thread, NULL);
-    for (int i = 0; i < ranks; i++) sf_comm_close(&r[i].comm);
+    for (int i = 0; i < ranks; i++)
+        r[i] = (rank){.model = model, .max_tokens = max_tokens, .work = work, .with = with, .out = out[i]};
+    OK(sf_comm_team(ranks, device, 1, be_rank, r));
 }
 
 /* ---- golden models ------------------------------------------------------------------------------------------------------ */
@@ -128,16 +119,22 @@ static int compare_model(const char *path, const sf_model *m)
 }
 
 /* A random model of the family's build, with heads that two and four ranks can share. */
-static void compare_family(const char *path, sf_model_config c)
+static sf_model *new_split_family(sf_model_config c)
 {
     sf_model *m;
+    c.heads = 8, c.kv_heads = 2, c.mlp = (c.mlp + 3) / 4 * 4;
+    OK(sf_model_random(&c, 3, &m));
+    return m;
+}
+
+static void compare_family(const char *path, sf_model_config c)
+{
     sf_model_config part;
     if (c.router.experts) {
         assert_error(sf_config_part(&c, 0, 2, &part), "mixture of experts");
         return;
     }
-    c.heads = 8, c.kv_heads = 2, c.mlp = (c.mlp + 3) / 4 * 4;
-    OK(sf_model_random(&c, 3, &m));
+    sf_model *m = new_split_family(c);
     assert_int_equal(compare_model(path, m), 3);
     sf_model_close(m);
 }
@@ -164,22 +161,25 @@ static void golden_models(void **state)
     assert_true(tried >= 17);
 }
 
-/* Families whose golden checkpoints come from seeds. */
+/* Of a family whose golden checkpoint comes from a seed. */
+static sf_model_config config_of(const char *path)
+{
+    sf_model_config c = {0};
+    sf_doubts doubts = {0};
+    bool multimodal;
+    json_t *json = json_load_file(path, 0, NULL);
+    OK(sf_hf_config(json, path, &c, &multimodal, &doubts));
+    json_decref(json);
+    return c;
+}
+
 static void seeded_families(void **state)
 {
     (void)state;
     glob_t found;
     assert_int_equal(glob("tests/golden/model/seeded/*/config.json", 0, NULL, &found), 0);
     assert_true(found.gl_pathc >= 25);
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        sf_model_config c = {0};
-        sf_doubts doubts = {0};
-        bool multimodal;
-        json_t *json = json_load_file(found.gl_pathv[i], 0, NULL);
-        OK(sf_hf_config(json, found.gl_pathv[i], &c, &multimodal, &doubts));
-        json_decref(json);
-        compare_family(found.gl_pathv[i], c);
-    }
+    for (size_t i = 0; i < found.gl_pathc; i++) compare_family(found.gl_pathv[i], config_of(found.gl_pathv[i]));
     globfree(&found);
 }
 
@@ -381,6 +381,209 @@ static void nccl_of_one(void **state)
     free(whole.logits), free(part.logits);
 }
 
+/* ---- GPUs: two ranks, on one or on two of them ------------------------------------------------------------------------ */
+
+static bool gpu_there(void)
+{
+    sf_backend b;
+    if (sf_backend_open(GPU, 0, &b) != SF_OK) {
+        printf("skipped: %s\n", sf_error());
+        return false;
+    }
+    sf_backend_close(&b);
+    return true;
+}
+
+static sf_status name_comm(sf_backend *b, void *name)
+{
+    if (b->comm->rank == 0) *(const char **)name = b->comm->ops->name;
+    return SF_OK;
+}
+
+/* What a rank says with one GPU for all, or one for each. */
+static void print_team(void)
+{
+    const char *name = NULL;
+    OK(sf_comm_team(2, GPU, 1, name_comm, &name));
+    printf("             two ranks on %s, by %s\n", GPU, name);
+}
+
+/* How far two ranks on GPUs come from one. */
+struct apart {
+    int tried, same; /* models, and those whose greedy tokens are equal */
+    double most;     /* largest difference of logits, as a share of the largest logit */
+};
+
+/* Sums over ranks round otherwise than one product does; bf16 then carries the difference on. */
+static void compare_on_gpus(const char *path, const sf_model *m, struct apart *all)
+{
+    sf_model_config config;
+    sf_backend b;
+    sf_engine *e;
+    const size_t size = (size_t)TOKENS * (size_t)m->config.vocab;
+    OK(sf_backend_open(GPU, 1, &b));
+    sf_status status = sf_config_part(&m->config, 0, 2, &config);
+    if (status == SF_OK) status = sf_engine_open(&b, m, TOKENS + NEXT, &e);
+    if (status != SF_OK) {
+        if (status != SF_UNSUPPORTED) fail_msg("%s: %s", path, sf_error());
+        printf("             %s: %s\n", path, sf_error());
+        sf_backend_close(&b);
+        return;
+    }
+    answer whole = {.logits = malloc(size * sizeof(float))}, part[2];
+    rank r[2];
+    for (int k = 0; k < 2; k++) part[k] = (answer){.logits = malloc(size * sizeof(float))};
+    OK(read_on(m, e, &whole));
+    sf_engine_close(e);
+    sf_backend_close(&b);
+    split(2, GPU, m, TOKENS + NEXT, read_rank, NULL, (void *[]){&part[0], &part[1]}, r);
+    for (int k = 0; k < 2; k++)
+        if (r[k].status != SF_OK) fail_msg("%s, rank %d: %s", path, k, r[k].error);
+    double worst = 0, largest = 0;
+    for (size_t k = 0; k < size; k++) {
+        worst = fmax(worst, fabs((double)part[0].logits[k] - whole.logits[k]));
+        largest = fmax(largest, fabs((double)whole.logits[k]));
+    }
+    bool equal = part[0].n == whole.n && memcmp(part[0].next, whole.next, (size_t)whole.n * sizeof *whole.next) == 0;
+    printf("             %s: logits differ by %.1e of %.1f, greedy tokens %s\n", path, worst, largest, equal ? "equal" : "differ");
+    if (memcmp(part[0].logits, part[1].logits, size * sizeof(float)) != 0) fail_msg("%s: the ranks differ", path);
+    if (!(worst <= 0.03 * largest)) fail_msg("%s: logits differ by %.1e of %.1f", path, worst, largest);
+    all->tried++, all->same += equal;
+    all->most = fmax(all->most, worst / largest);
+    free(whole.logits), free(part[0].logits), free(part[1].logits);
+}
+
+static void families_on_gpus(void **state)
+{
+    (void)state;
+    glob_t found;
+    struct apart all = {0};
+    if (!gpu_there()) skip();
+    print_team();
+    assert_int_equal(glob("tests/golden/model/*/config.json", 0, NULL, &found), 0);
+    assert_int_equal(glob("tests/golden/model/seeded/*/config.json", GLOB_APPEND, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *path = found.gl_pathv[i];
+        sf_model *m;
+        if (strstr(path, "/seeded/")) {
+            m = new_split_family(config_of(path));
+        } else {
+            char folder[256];
+            snprintf(folder, sizeof folder, "%.*s", (int)(strlen(path) - strlen("/config.json")), path);
+            OK(sf_model_open(folder, &m));
+        }
+        compare_on_gpus(path, m, &all);
+        sf_model_close(m);
+    }
+    globfree(&found);
+    printf("             %d models, greedy tokens equal in %d; logits differ by at most %.1e of the largest\n", all.tried, all.same, all.most);
+    assert_true(all.tried >= 20);
+    assert_true(all.same >= all.tried * 8 / 10);
+}
+
+enum { SAMPLES = 100, SAMPLE = 512, ANSWER = 24, ARMS = 3, STRIDE = 64 };
+typedef struct sampled {
+    int32_t token[SAMPLE], next[ARMS][ANSWER];
+    sf_meter meter[ARMS];
+    float *logits; /* [SAMPLE / STRIDE, vocab] of every STRIDE-th token */
+} sampled;
+
+static sf_status answer_samples(const sf_model *m, sf_engine *e, sampled *s)
+{
+    static const arm ARM[ARMS] = {{NULL, NULL}, {NULL, "quest budget=96"}, {NULL, "snapkv capacity=64"}};
+    const size_t vocab = (size_t)m->config.vocab;
+    float *logits = malloc(SAMPLE * vocab * sizeof *logits);
+    sf_status status = logits ? SF_OK : sf_fail(SF_NO_MEMORY, "logits of a sample");
+    for (int i = 0; i < SAMPLES && status == SF_OK; i++) {
+        _Alignas(8) char params[ARMS][PARAMS] = {{0}};
+        sf_lane lane[ARMS] = {{0}};
+        const sf_generation how = {.max_output = ANSWER};
+        for (int k = 0; k < ARMS; k++) {
+            memset(s[i].next[k], 0xff, sizeof s[i].next[k]);
+            lane[k] = (sf_lane){.decode = method_of(ARM[k].decode, params[k]), .decode_params = params[k], .output = s[i].next[k]};
+        }
+        status = sf_engine_generate(e, s[i].token, SAMPLE, &how, ARMS, lane);
+        if (status == SF_OK) status = sf_engine_logits(e, s[i].token, SAMPLE, logits);
+        for (int k = 0; k < ARMS; k++) s[i].meter[k] = lane[k].meter;
+        for (int row = 0; row < SAMPLE / STRIDE; row++)
+            memcpy(s[i].logits + (size_t)row * vocab, logits + (size_t)(row * STRIDE + STRIDE - 1) * vocab, vocab * sizeof *logits);
+    }
+    free(logits);
+    return status;
+}
+
+static sf_status answer_rank(rank *r, sf_engine *e) { return answer_samples(r->model, e, r->out); }
+
+/* A hundred stretches of a text, as long as there are so many. */
+static void read_text(const sf_model *m, sampled *s)
+{
+    static char text[1 << 20];
+    int32_t *id;
+    int n;
+    FILE *f = fopen("tasks/data/haystack.txt", "r");
+    assert_non_null(f);
+    size_t bytes = fread(text, 1, sizeof text, f);
+    fclose(f);
+    OK(sf_encode(m->tokenizer, text, bytes, false, &id, &n));
+    assert_true(n > SAMPLE + SAMPLES);
+    for (int i = 0; i < SAMPLES; i++) memcpy(s[i].token, id + (int64_t)(n - SAMPLE) * i / SAMPLES, sizeof s[i].token);
+    free(id);
+}
+
+/* The embedded model's answers. Where greedy tokens differ, two logits were closer than the rounding; counts never do until then. */
+static void embedded_model_on_gpus(void **state)
+{
+    (void)state;
+    if (!gpu_there()) skip();
+    sf_model *m;
+    sf_backend b;
+    sf_engine *e;
+    rank r[2];
+    sampled *of[3];
+    OK(sf_model_open("models/frontier-mini/l", &m));
+    const size_t size = SAMPLE / STRIDE * (size_t)m->config.vocab;
+    for (int k = 0; k < 3; k++) {
+        of[k] = calloc(SAMPLES, sizeof *of[k]);
+        read_text(m, of[k]);
+        for (int i = 0; i < SAMPLES; i++) of[k][i].logits = malloc(size * sizeof(float));
+    }
+    OK(sf_backend_open(GPU, 1, &b));
+    OK(sf_engine_open(&b, m, SAMPLE + ANSWER, &e));
+    OK(answer_samples(m, e, of[2]));
+    sf_engine_close(e);
+    sf_backend_close(&b);
+    split(2, GPU, m, SAMPLE + ANSWER, answer_rank, NULL, (void *[]){of[0], of[1]}, r);
+    for (int k = 0; k < 2; k++)
+        if (r[k].status != SF_OK) fail_msg("rank %d: %s", k, r[k].error);
+
+    int same[ARMS] = {0}, counts[ARMS] = {0};
+    double worst = 0, largest = 0;
+    for (int i = 0; i < SAMPLES; i++) {
+        const sampled *x = &of[0][i], *y = &of[2][i];
+        if (memcmp(x->logits, of[1][i].logits, size * sizeof(float)) != 0) fail_msg("sample %d: the ranks differ", i);
+        for (int k = 0; k < ARMS; k++) {
+            bool equal = memcmp(x->next[k], y->next[k], sizeof x->next[k]) == 0, counted = memcmp(&x->meter[k], &y->meter[k], sizeof x->meter[k]) == 0;
+            same[k] += equal, counts[k] += counted;
+            if (equal && !counted) fail_msg("sample %d, arm %d: the same tokens, other counts", i, k);
+        }
+        for (size_t v = 0; v < size; v++) {
+            worst = fmax(worst, fabs((double)x->logits[v] - y->logits[v]));
+            largest = fmax(largest, fabs((double)y->logits[v]));
+        }
+    }
+    for (int k = 0; k < ARMS; k++)
+        printf("             frontier-mini/l, %s: %d tokens equal in %d of %d samples, counts in %d\n", (const char *[]){"dense", "quest", "snapkv"}[k],
+               ANSWER, same[k], SAMPLES, counts[k]);
+    printf("             frontier-mini/l: logits differ by at most %.1e of %.1f\n", worst, largest);
+    assert_true(worst <= 0.03 * largest);
+    assert_true(same[0] >= SAMPLES * 8 / 10);
+    for (int k = 0; k < 3; k++) {
+        for (int i = 0; i < SAMPLES; i++) free(of[k][i].logits);
+        free(of[k]);
+    }
+    sf_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +593,8 @@ int main(void)
         cmocka_unit_test(failures),
         cmocka_unit_test(refusals),
         cmocka_unit_test(nccl_of_one),
+        cmocka_unit_test(families_on_gpus),
+        cmocka_unit_test(embedded_model_on_gpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,8 @@ typedef struct check {
     const sf_method *method;
     sf_hook hook;
     sf_backend reference, one, two; /* the device with one thread and with two */
+    const char *device;
+    int ranks;                      /* that heads are split over; 1: none */
     int tokens;                     /* of the usual prompt */
     bool error, hopeless;           /* the method failed in a row; it fails already on the usual prompt */
     double living;                  /* keys of a kv head that the row of evictions saw live at most */
@@ -420,6 +422,65 @@ static verdict short_prompts(check *c)
     return say(c, PASS, "as on the reference");
 }
 
+/* A trial whose heads are split over ranks: what each found. */
+struct split {
+    sf_trial trial;
+    sf_outcome part[SF_CHECK_RANKS];
+};
+
+static sf_status try_part(sf_backend *b, void *user)
+{
+    struct split *s = user;
+    sf_trial t = s->trial;
+    t.on.comm = b->comm;
+    return sf_trial_run(&t, b, &s->part[b->comm->rank]);
+}
+
+/* Row by row: the outputs and masks of these ranks' heads are those of the whole; pairs and FLOPs are theirs together. */
+static const char *unlike(const struct split *s, int ranks, const sf_outcome *whole)
+{
+    const size_t all = (size_t)s->trial.on.heads, some = all / (size_t)ranks, dim = (size_t)s->trial.on.head_dim;
+    uint64_t pairs = 0;
+    double flops = 0;
+    for (int r = 0; r < ranks; r++) {
+        const sf_outcome *part = &s->part[r];
+        pairs += part->pairs, flops += part->flops;
+        if (part->rows != whole->rows || part->keys != whole->keys) return "rows and keys";
+        const size_t heads = some * (size_t)whole->rows * (size_t)whole->keys;
+        if (whole->mask && memcmp(part->mask, whole->mask + (size_t)r * heads, heads) != 0) return "the keys that are read";
+        for (size_t row = 0; row < (size_t)whole->rows; row++)
+            if (memcmp(part->out + row * some * dim, whole->out + (row * all + (size_t)r * some) * dim, some * dim * sizeof(float)) != 0)
+                return "the outputs";
+    }
+    return pairs != whole->pairs ? "the pairs" : flops != whole->flops ? "what choosing costs" : NULL;
+}
+
+/* Heads split over ranks, each of which sees the others' only where the method says that it looks beyond a head. */
+static verdict ranks(check *c)
+{
+    if (c->ranks == 1) return say(c, NOT_APPLICABLE, "not asked for");
+    if (c->hook == SF_HOOK_COMPRESS && c->method->settle) return say(c, NOT_APPLICABLE, "settles over all layers, which a split model refuses");
+    for (int i = 0; i < 4; i++) {
+        sf_backend *b = i % 2 ? &c->one : &c->reference;
+        struct split s = {.trial = trial(c, shape(c, c->tokens), i < 2 ? USUAL : 0.9)};
+        sf_outcome whole;
+        s.trial.on.heads = 4 * c->ranks, s.trial.on.kv_heads = 2 * c->ranks;
+        s.trial.on.sinks = s.trial.on.needles = true;
+        s.trial.explain = b == &c->reference;
+        bool good = run(c, b, s.trial, &whole);
+        if (good && sf_comm_team(c->ranks, i % 2 ? c->device : "reference", 1, try_part, &s) != SF_OK) {
+            c->error = true;
+            good = say(c, FAIL, "on %s: %s", b->ops->name, sf_error()) == PASS;
+        }
+        const char *what = good ? unlike(&s, c->ranks, &whole) : NULL;
+        sf_outcome_free(&whole);
+        for (int r = 0; r < c->ranks; r++) sf_outcome_free(&s.part[r]);
+        if (what) return say(c, FAIL, "on %s: %s are not those of all heads together", b->ops->name, what);
+        if (!good) return FAIL;
+    }
+    return say(c, PASS, "%d heads over %d: selections, outputs and counts equal", 4 * c->ranks, c->ranks);
+}
+
 enum { STEPS = 40 };
 
 /* What is gone stays gone: of a method that evicts while decoding, the keys that a step reads are among those of the step
@@ -509,6 +570,7 @@ static const struct {
     {"query heads per kv head 1 2 4 8", ALL, groups},
     {"head dim 64 128 256", ALL, head_dims},
     {"prompts of 1 to 65 tokens", ALL, short_prompts},
+    {"same with heads split over ranks", ALL, ranks},
 };
 
 static bool offers(const sf_method *m, sf_hook hook)
@@ -548,11 +610,13 @@ static sf_status open_backends(check *c, const char *device)
     return sf_backend_open(device, 2, &c->two);
 }
 
-sf_status sf_check_method(const sf_method *method, const char *device, FILE *out, int *failed)
+sf_status sf_check_method(const sf_method *method, const char *device, int tensor, FILE *out, int *failed)
 {
     static const char *const VERDICT[] = {"pass", "FAIL", "-"};
-    check c = {.method = method};
+    check c = {.method = method, .device = device, .ranks = tensor};
     *failed = 0;
+    if (tensor < 1 || tensor > SF_CHECK_RANKS)
+        return sf_fail(SF_BAD_INPUT, "heads can be split over 1 to %d ranks here; found %d", SF_CHECK_RANKS, tensor);
     sf_status status = open_backends(&c, device);
     if (status == SF_OK) fprintf(out, "%s: %s, on %s\n", method->name, method->summary, device);
     for (int h = 0; status == SF_OK && h < HOOKS; h++) {

@@ -6,7 +6,10 @@
 
 #include "methods/method.h"
 
-/* Prints one row a property; *failed counts those that do not hold. `device`: checked beside `reference`. */
-sf_status sf_check_method(const sf_method *method, const char *device, FILE *out, int *failed);
+enum { SF_CHECK_RANKS = 8 };
+
+/* Prints one row a property; *failed counts those that do not hold. `device`: checked beside `reference`. tensor: ranks, at most
+ * SF_CHECK_RANKS, that the heads are split over in the row of that; 1: none. */
+sf_status sf_check_method(const sf_method *method, const char *device, int tensor, FILE *out, int *failed);
 
 #endif

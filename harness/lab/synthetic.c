@@ -130,16 +130,30 @@ static sf_status open_frequency(sf_synthetic *s)
     return s->backend->ops->upload(s->backend, s->frequency, frequency, (size_t)pairs * sizeof *frequency);
 }
 
+/* In x [rows, all * D], this rank's part of the heads: its columns, moved together. */
+static void own_heads(const sf_synthetic *s, int all, float *x)
+{
+    const size_t dim = (size_t)s->head_dim, some = (size_t)all / (size_t)s->comm->size, rows = (size_t)(s->tokens + s->tail);
+    for (size_t row = 0; row < rows; row++)
+        memmove(x + row * some * dim, x + (row * (size_t)all + some * (size_t)s->comm->rank) * dim, some * dim * sizeof *x);
+}
+
 sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
 {
     size_t rows = (size_t)(s->tokens + s->tail), dim = (size_t)s->head_dim, heads = (size_t)s->heads,
            kv = (size_t)s->kv_heads;
     s->backend = s->arena.backend = backend;
+    s->all_heads = s->heads, s->all_kv_heads = s->kv_heads;
     float *q = malloc(rows * heads * dim * sizeof *q), *k = malloc(rows * kv * dim * sizeof *k),
           *v = malloc(rows * kv * dim * sizeof *v);
     sf_status status = q && k && v ? SF_OK : sf_fail(SF_NO_MEMORY, "synthetic attention of %d tokens", s->tokens);
     if (status == SF_OK) {
         fill_all(s, q, k, v);
+        if (s->comm) {
+            own_heads(s, s->heads, q), own_heads(s, s->kv_heads, k), own_heads(s, s->kv_heads, v);
+            s->heads /= s->comm->size, s->kv_heads /= s->comm->size;
+            heads = (size_t)s->heads, kv = (size_t)s->kv_heads;
+        }
         s->prompt.n = s->tokens, s->prompt.capacity = s->tokens;
         s->generated.n = s->tail, s->generated.capacity = s->tail;
         status = put_part(s, 0, s->tokens, k, &s->prompt.k);
@@ -178,6 +192,11 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
                       .keys = s->tokens + generated,
                       .begins = s->begins,
                       .frequency = s->frequency};
+    if (s->comm) {
+        a.comm = s->comm, a.repeat = 1;
+        a.first_head = s->comm->rank * s->heads, a.first_kv_head = s->comm->rank * s->kv_heads;
+        a.all_heads = s->all_heads, a.all_kv_heads = s->all_kv_heads;
+    }
     a.scale = (float)(1 / sqrt(s->head_dim));
     a.q = (const char *)s->q + sf_bytes(s->backend->activation, (int64_t)first * s->heads * s->head_dim);
     a.kv = (sf_kv){.prompt = s->prompt, .tail = s->generated, .dtype = s->backend->activation};

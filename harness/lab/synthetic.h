@@ -9,6 +9,7 @@
 
 #include "harness/engine/arena.h"
 #include "harness/engine/hooks.h"
+#include "kernels/comm.h"
 
 typedef struct sf_synthetic {
     /* in */
@@ -19,6 +20,7 @@ typedef struct sf_synthetic {
     bool bf16;                   /* values rounded to bf16, to compare with a backend that computes in it */
     int other_values, other_all; /* from this row on, other v; other q, k and v; 0: nowhere */
     uint64_t seed;
+    sf_comm *comm;               /* ranks, on each of which some of the heads are then made; NULL: all of them */
 
     /* made by sf_synthetic_open() */
     sf_backend *backend;
@@ -27,6 +29,7 @@ typedef struct sf_synthetic {
     uint8_t *begins;  /* [tokens] of a made-up text */
     float *frequency; /* [D/2] as if rotated by rotary embedding of base 10000, halves paired */
     sf_kv_part prompt, generated;
+    int all_heads, all_kv_heads; /* heads, kv_heads as given; those are this rank's now */
 } sf_synthetic;
 
 /* Fills the values, on the backend. Closed with sf_synthetic_close() whatever is returned. */

@@ -54,13 +54,16 @@ static sf_status fit(const sf_trial *t, lane *l)
     return isnan(t->sparsity) || !m->fit ? SF_OK : sf_hook_fit(m, &extent, t->sparsity, l->params);
 }
 
+/* What a hook returned: on ranks, all go on or none. */
+static sf_status together(const lane *l, sf_status status) { return sf_comm_agree(l->s.comm, status); }
+
 /* A hook that compresses counts in the prefill. */
 static sf_status choose(const sf_trial *t, sf_backend *b, lane *l)
 {
     const sf_extent extent = extent_of(t, b->phase);
     sf_meter meter = {0}, *before = b->meter;
     b->meter = &meter;
-    sf_status status = sf_hook_choose(t->hook, &l->look, t->method, l->params, &l->state, &l->chosen);
+    sf_status status = together(l, sf_hook_choose(t->hook, &l->look, t->method, l->params, &l->state, &l->chosen));
     b->meter = before;
     l->flops = (double)meter.at[b->phase][SF_ESTIMATION].flops;
     l->estimate = status == SF_OK && t->method->estimate ? t->method->estimate(&extent, l->params).exact : 0;
@@ -76,7 +79,7 @@ static sf_status ask(const sf_trial *t, sf_backend *b, lane *l, int layer)
     l->look = sf_synthetic_prompt(&l->s);
     l->look.carry = carried(t, l);
     if (t->hook == SF_HOOK_COMPRESS)
-        SF_TRY(sf_hook_state(&l->look, t->method, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->state));
+        SF_TRY(together(l, sf_hook_state(&l->look, t->method, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->state)));
     return choose(t, b, l);
 }
 
@@ -90,8 +93,8 @@ static sf_status generate(const sf_trial *t, sf_backend *b, lane *l, int first)
         sf_attention a = sf_synthetic_prompt(&l->s);
         sf_mark mark = sf_scratch_mark(b);
         a.carry = carried(t, l);
-        SF_TRY(sf_hook_state(&a, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &state[l->s.layer - first]));
-        SF_TRY(sf_hook_observe(&a, m, l->params, &state[l->s.layer - first], 0));
+        SF_TRY(together(l, sf_hook_state(&a, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &state[l->s.layer - first])));
+        SF_TRY(together(l, sf_hook_observe(&a, m, l->params, &state[l->s.layer - first], 0)));
         sf_scratch_release(b, mark);
     }
     for (int n = 1; n <= l->s.tail; n++) {
@@ -101,7 +104,7 @@ static sf_status generate(const sf_trial *t, sf_backend *b, lane *l, int first)
             l->look = sf_synthetic_step(&l->s, n);
             l->look.carry = carried(t, l);
             l->state = state[l->s.layer - first];
-            SF_TRY(sf_hook_observe(&l->look, m, l->params, &l->state, l->look.keys - 1));
+            SF_TRY(together(l, sf_hook_observe(&l->look, m, l->params, &l->state, l->look.keys - 1)));
             if (m->carry || asked) SF_TRY(choose(t, b, l));
             if (!asked) sf_scratch_release(b, mark);
         }
@@ -139,7 +142,7 @@ static sf_status open_lane(const sf_trial *t, sf_backend *b, lane *l)
     SF_TRY(sf_synthetic_open(&l->s, b));
     b->phase = t->hook == SF_HOOK_DECODE ? SF_DECODE : SF_PREFILL;
     l->look = l->read = sf_synthetic_prompt(&l->s);
-    SF_TRY(sf_hook_carry(&l->look, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->carry));
+    SF_TRY(together(l, sf_hook_carry(&l->look, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->carry)));
     int first = m->carry ? 0 : t->on.layer;
     if (t->hook == SF_HOOK_DECODE) {
         SF_TRY(generate(t, b, l, first));
@@ -247,8 +250,8 @@ static uint64_t named(const lane *l, const sf_pattern *p, uint8_t *mask)
 static sf_status explain(const sf_trial *t, const lane *l, sf_outcome *o)
 {
     size_t row = (size_t)o->keys;
-    if (!(o->mask = malloc((size_t)t->on.heads * (size_t)o->rows * row + 1))) return no_memory();
-    for (int h = 0; h < t->on.heads; h++)
+    if (!(o->mask = malloc((size_t)l->s.heads * (size_t)o->rows * row + 1))) return no_memory();
+    for (int h = 0; h < l->s.heads; h++)
         for (int i = 0; i < o->rows; i++) {
             uint8_t *mask = o->mask + ((size_t)h * (size_t)o->rows + (size_t)i) * row;
             if (t->hook == SF_HOOK_COMPRESS)
@@ -286,12 +289,12 @@ static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_
         b->phase = t->hook == SF_HOOK_PREFILL ? SF_PREFILL : SF_DECODE;
         SF_TRY(b->ops->count_pairs(b, a[0], p[0], &o->pairs));
     } else {
-        if (!(o->out = malloc((size_t)o->rows * (size_t)(t->on.heads * t->on.head_dim) * sizeof *o->out)))
+        if (!(o->out = malloc((size_t)o->rows * (size_t)(l->s.heads * t->on.head_dim) * sizeof *o->out)))
             return no_memory();
         SF_TRY(sf_hook_blame(sf_synthetic_attend(t->among ? 2 : 1, a, p, o->out, &o->pairs), t->hook, t->method,
                              t->on.layer));
     }
-    o->density = (double)o->pairs / (t->on.heads * sf_causal_pairs(o->rows, o->keys));
+    o->density = (double)o->pairs / (l->s.heads * sf_causal_pairs(o->rows, o->keys));
     if (b->ops != &sf_reference_ops) return SF_OK;
     if (l->chosen.kind == SF_BLOCKS) o->future = blocks_of_the_future(l);
     return t->explain ? explain(t, l, o) : SF_OK;

@@ -33,7 +33,8 @@ typedef struct sf_outcome {
     int future;           /* key blocks named that lie wholly after their queries; reference backend only */
 } sf_outcome;
 
-/* Freed with sf_outcome_free() whatever is returned. */
+/* Where on.comm is set, of this rank's heads; every rank of it then calls this. Freed with sf_outcome_free() whatever is
+ * returned. */
 sf_status sf_trial_run(const sf_trial *trial, sf_backend *backend, sf_outcome *out);
 void sf_outcome_free(sf_outcome *o); /* accepts a zeroed one */
 

@@ -1,18 +1,18 @@
-/* The comm table on GPUs: NCCL, one rank a GPU. What ranks say to each other on the host goes the way of their processes
- * (base/world.h), which also takes NCCL's name of the team around. A gather is queued on the backend's stream, between the ops
- * before and after it, and nothing waits for it on the host. */
+/* The comm table on GPUs: NCCL, one rank a GPU. What ranks say to each other on the host goes as it went before, between
+ * processes or threads, which also takes NCCL's name of the team around. A gather is queued on the backend's stream, between
+ * the ops before and after it, and nothing waits for it on the host. */
 #include "kernels/cuda/device.cuh"
 
 extern "C" {
 #include "kernels/comm.h"
-sf_status sf_nccl_open(const sf_world *world, sf_backend *b, sf_comm *out);
+sf_status sf_nccl_open(sf_comm *c);
 }
 #include <nccl.h>
 #include <stdlib.h>
 
 struct team {
     ncclComm_t nccl;
-    const sf_world *world;
+    sf_comm host; /* what it went by before */
 };
 
 static sf_status check(ncclResult_t result, const char *call)
@@ -30,43 +30,42 @@ static sf_status gather(sf_comm *c, sf_backend *b, const void *from, size_t byte
 
 static void gather_host(sf_comm *c, const void *from, size_t bytes, void *to)
 {
-    sf_world_gather(((team *)c->self)->world, from, bytes, to);
+    sf_comm *host = &((team *)c->self)->host;
+    host->ops->gather_host(host, from, bytes, to);
 }
 
 static void abort_team(sf_comm *c)
 {
-    sf_world_abort(((team *)c->self)->world);
+    sf_comm *host = &((team *)c->self)->host;
+    host->ops->abort(host);
 }
 
 static void close_team(sf_comm *c)
 {
     team *t = (team *)c->self;
     if (t->nccl) ncclCommDestroy(t->nccl);
+    sf_comm_close(&t->host);
     free(t);
 }
 
 static const sf_comm_ops nccl_ops = {"nccl", gather, gather_host, abort_team, close_team};
 
-sf_status sf_nccl_open(const sf_world *world, sf_backend *b, sf_comm *out)
+/* The device is the one that this thread is on. Error: *c goes on as it was. */
+sf_status sf_nccl_open(sf_comm *c)
 {
-    (void)b; /* its device is the one that this thread is on */
     team *t = (team *)calloc(1, sizeof *t);
-    struct {
-        ncclUniqueId id;
-        int made;
-    } name = {};
+    ncclUniqueId name = {};
     sf_status status = t ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for a team");
-    if (status == SF_OK && world->rank == 0) status = check(ncclGetUniqueId(&name.id), "unique id");
-    name.made = status == SF_OK;
-    sf_world_tell(world, &name, sizeof name);
-    if (status == SF_OK && !name.made) status = sf_fail(SF_INTERNAL, "NCCL: rank 0 has no name for the team");
-    status = sf_world_agree(world, status);
-    if (status == SF_OK) status = sf_world_agree(world, check(ncclCommInitRank(&t->nccl, world->size, name.id, world->rank), "init"));
+    if (status == SF_OK && c->rank == 0) status = check(ncclGetUniqueId(&name), "unique id");
+    status = sf_comm_agree(c, status);
+    if (status == SF_OK) status = sf_comm_agree(c, sf_comm_tell(c, 0, &name, sizeof name));
+    if (status == SF_OK) status = sf_comm_agree(c, check(ncclCommInitRank(&t->nccl, c->size, name, c->rank), "init"));
     if (status != SF_OK) {
         free(t);
         return status;
     }
-    t->world = world;
-    *out = sf_comm{&nccl_ops, world->rank, world->size, t};
+    t->host = *c;
+    c->ops = &nccl_ops;
+    c->self = t;
     return SF_OK;
 }
