@@ -1,14 +1,20 @@
-/* End to end on a GPU with random weights: a long prefill, dense and sparse, and a grid of cells that decode in lock-step.
+/* End to end on GPUs with random weights: a long prefill, dense and sparse, and a grid of cells that decode in lock-step.
  *
- *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers]      Qwen2.5-7B, 131072, all
+ *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief]      Qwen2.5-7B, 131040, 0: all, 1
  *
- * Ceilings, measured here: a product of 8192 x 8192 x 8192, dense attention at the model's shape, and a copy of 4 GiB, of which
- * each byte is read and written.
- * Prefill rows: seconds, density as executed, the meter's FLOPs over the time, the share of the time that linear layers and
- * attention would take at those ceilings, and the speed-up over the dense row.
+ * Several ranks: threads, each on a GPU of its own, that split the model (tensor parallelism). Weights lie over each other on the
+ * host (sf_model_random_overlaid), so that 145 GB of them need 4.
+ *
+ * Ceilings are measured here, each apart, on every rank at once: the products of the model's own shapes, at the rows of a chunk
+ * and at those of the grid's lanes; dense attention of a rank's heads; what ranks say to each other; reading memory.
+ *
+ * Prefill rows: seconds, density as executed, FLOPs of all ranks over the time, the share of the time that linear layers,
+ * attention (of the pairs that are computed) and exchanges would take at those ceilings, and the speed-up over the dense row.
  * Grid: 28 cells of one sample, dense and three decode methods at nine sparsities; of fewer tokens where it would not fit the
- * device; alone, the weights and the cache that a step reads as the meter has them, over its time. Together: one prefill, one batch. Alone: each cell with its own prefill; one cell of each method is run, the others
- * are taken to be alike. */
+ * device. Together: one prefill, one batch; of a step, the share that the products at so many rows, reading the keys, and
+ * exchanges would take. Alone (not where several ranks or `brief` are asked for): each cell with its own prefill, and the weights
+ * and the cache that a step reads as the meter has them, over its time; one cell of each method is run, the others are taken to
+ * be alike. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,22 +22,38 @@
 #include <time.h>
 
 #include "harness/engine/engine.h"
+#include "harness/model/part.h"
 #include "base/yaml.h"
+#include "kernels/comm.h"
 
 extern const sf_method sf_vertical_slash, sf_block_sparse, sf_flex_prefill, sf_quest, sf_snapkv, sf_ada_snapkv;
 
-enum { LEVELS = 9, CELLS = 1 + 3 * LEVELS, STEPS = 32, SIDE = 8192 };
-static sf_backend backend;
-static sf_engine *engine;
-static sf_model_config shape;
-static int tokens;
-static int32_t *token;
-static double linear_rate, attention_rate, memory_rate; /* ceilings: FLOP/s, byte/s */
+#ifndef DEVICE
+#define DEVICE "cuda" /* -DDEVICE='"cpu"' tries it without one */
+#endif
+enum { LEVELS = 9, CELLS = 1 + 3 * LEVELS, STEPS = 32 };
+enum { CHUNK = 4096 };
+static sf_model *model;
+static int asked_tokens, ranks;
+static bool brief;
+
+/* Of each rank. */
+static _Thread_local sf_backend *backend;
+static _Thread_local sf_engine *engine;
+static _Thread_local sf_model_config shape; /* the whole model's */
+static _Thread_local int tokens, rank;
+static _Thread_local int32_t *token;
+
+/* Ceilings. Of a rank, seconds: */
+static _Thread_local double linear_seconds[2], exchange_seconds[2]; /* of all layers, for a row of a chunk; for a step of the grid */
+static _Thread_local double attention_rate, read_rate;              /* FLOP/s; bytes/s */
+
+#define SAY(...) (rank == 0 ? (void)printf(__VA_ARGS__), (void)fflush(stdout) : (void)0)
 
 #define MUST(call)                                                                                                     \
     do {                                                                                                               \
         if ((call) != SF_OK) {                                                                                         \
-            printf("%s: %s\n", #call, sf_error());                                                                     \
+            printf("rank %d: %s: %s\n", rank, #call, sf_error());                                                          \
             exit(1);                                                                                                   \
         }                                                                                                              \
     } while (0)
@@ -63,7 +85,7 @@ static void *fitted(const sf_method *m, sf_phase phase, double sparsity, int blo
 static double now(void)
 {
     struct timespec t;
-    MUST(backend.ops->synchronize(&backend));
+    MUST(backend->ops->synchronize(backend));
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
@@ -72,58 +94,109 @@ static double now(void)
 static void *noise(int64_t n)
 {
     enum { PIECE = 1 << 24 };
+    if (backend->activation == SF_F32) n *= 2;
     uint16_t *host = malloc(PIECE * sizeof *host);
     uint32_t x = 1;
     for (int i = 0; i < PIECE; i++) x = x * 1664525u + 1013904223u, host[i] = (uint16_t)(0x3f80 | (x >> 9 & 0x807f));
     void *p;
-    MUST(backend.ops->alloc(&backend, (size_t)n * sizeof *host, &p));
+    MUST(backend->ops->alloc(backend, (size_t)n * sizeof *host, &p));
     for (int64_t at = 0; at < n; at += PIECE)
-        MUST(backend.ops->upload(&backend, (uint16_t *)p + at, host, (size_t)(n - at < PIECE ? n - at : PIECE) * sizeof *host));
+        MUST(backend->ops->upload(backend, (uint16_t *)p + at, host, (size_t)(n - at < PIECE ? n - at : PIECE) * sizeof *host));
     free(host);
     return p;
 }
 
-static void measure_ceilings(void)
+/* Seconds that all products of the layers of a rank take for `rows` rows, in the order that they come in. */
+static double time_products(int rows)
 {
-    double seconds[2];
-    void *x = noise((int64_t)SIDE * SIDE), *y = noise((int64_t)SIDE * SIDE);
-    sf_tensor w = {noise((int64_t)SIDE * SIDE), SF_BF16, 2, {SIDE, SIDE}};
-    for (int i = 0; i < 2; i++) { /* the first warms up */
+    sf_model_config c;
+    MUST(sf_config_part(&shape, rank, ranks, &c));
+    const int64_t q = (int64_t)c.heads * c.head_dim, kv = (int64_t)c.kv_heads * c.head_dim;
+    const int64_t product[][2] = {{q, c.d}, {kv, c.d}, {kv, c.d}, {c.d, q}, {c.mlp, c.d}, {c.mlp, c.d}, {c.d, c.mlp}}; /* out, in */
+    enum { PRODUCTS = sizeof product / sizeof *product };
+    void *x = noise((int64_t)rows * (c.mlp > c.d ? c.mlp : c.d)), *y = noise((int64_t)rows * 2 * (c.mlp > c.d ? c.mlp : c.d));
+    sf_tensor w[PRODUCTS];
+    double seconds = 0;
+    for (int i = 0; i < PRODUCTS; i++)
+        w[i] = (sf_tensor){noise(product[i][0] * product[i][1]), SF_BF16, 2, {product[i][0], product[i][1]}};
+    enum { TIMES = 10 };
+    for (int warm = 0; warm < 2; warm++) {
         double began = now();
-        for (int j = 0; j < 10; j++) MUST(backend.ops->linear(&backend, x, SIDE, &w, NULL, false, y, SF_BF16));
-        seconds[i] = (now() - began) / 10;
+        for (int j = 0; j < TIMES; j++)
+            for (int i = 0; i < PRODUCTS; i++)
+                MUST(backend->ops->linear(backend, x, rows, &w[i], NULL, false, y, product[i][0] == c.d ? SF_F32 : SF_BF16));
+        seconds = (now() - began) / TIMES * c.layers;
     }
-    linear_rate = 2. * SIDE * SIDE * SIDE / seconds[1];
-    void *all[] = {x, y, w.data};
-    for (int i = 0; i < 3; i++) backend.ops->free(&backend, all[i]);
+    for (int i = 0; i < PRODUCTS; i++) backend->ops->free(backend, w[i].data);
+    backend->ops->free(backend, x), backend->ops->free(backend, y);
+    return seconds;
+}
 
-    const size_t bytes = (size_t)1 << 32;
-    void *from = noise((int64_t)bytes / 2), *to;
-    MUST(backend.ops->alloc(&backend, bytes, &to));
-    for (int i = 0; i < 2; i++) {
+/* Seconds that the sums of all layers take for `rows` rows: the exchange alone. */
+static double time_exchanges(int rows)
+{
+    sf_comm *c = backend->comm;
+    if (!c) return 0;
+    const int64_t n = (int64_t)rows * shape.d;
+    void *x = noise(2 * n), *all = noise(2 * n * c->size); /* fp32 */
+    double seconds = 0;
+    enum { TIMES = 10 };
+    for (int warm = 0; warm < 2; warm++) {
         double began = now();
-        for (int j = 0; j < 5; j++) MUST(backend.ops->copy(&backend, to, from, bytes));
-        memory_rate = 10. * (double)bytes / (now() - began);
+        for (int i = 0; i < TIMES; i++) MUST(c->ops->gather(c, backend, x, sf_bytes(SF_F32, n), all));
+        seconds = (now() - began) / TIMES * 2 * shape.layers;
     }
-    backend.ops->free(&backend, from), backend.ops->free(&backend, to);
+    backend->ops->free(backend, x), backend->ops->free(backend, all);
+    return seconds;
+}
 
-    int64_t kv = (int64_t)tokens * shape.kv_heads * shape.head_dim, q = (int64_t)tokens * shape.heads * shape.head_dim;
+static double time_reading(void)
+{
+    const int64_t n = (int64_t)1 << 31; /* bytes */
+    void *x = noise(n / 2), *y = noise(n / 2);
+    double seconds = 0;
+    for (int warm = 0; warm < 2; warm++) {
+        double began = now();
+        for (int i = 0; i < 10; i++) MUST(backend->ops->copy(backend, y, x, (size_t)n));
+        seconds = (now() - began) / 10;
+    }
+    backend->ops->free(backend, x), backend->ops->free(backend, y);
+    return 2. * (double)n / seconds;
+}
+
+static double time_attention(void)
+{
+    sf_model_config c;
+    MUST(sf_config_part(&shape, rank, ranks, &c));
+    int64_t kv = (int64_t)tokens * c.kv_heads * c.head_dim, q = (int64_t)tokens * c.heads * c.head_dim;
     sf_kv_part part = {.k = noise(kv), .v = noise(kv), .capacity = tokens, .n = tokens};
-    sf_attention a = {.backend = &backend, .layers = 1, .heads = shape.heads, .kv_heads = shape.kv_heads,
-                      .head_dim = shape.head_dim, .queries = tokens, .keys = tokens, .scale = 1 / sqrtf((float)shape.head_dim),
+    sf_attention a = {.backend = backend, .layers = 1, .heads = c.heads, .kv_heads = c.kv_heads,
+                      .head_dim = c.head_dim, .queries = tokens, .keys = tokens, .scale = 1 / sqrtf((float)c.head_dim),
                       .q = noise(q), .kv = {.prompt = part, .dtype = SF_BF16}};
     sf_pattern dense = {.kind = SF_DENSE};
     void *out = noise(q);
-    for (int i = 0; i < 2; i++) {
+    double seconds = 0;
+    for (int i = 0; i < 2; i++) { /* the first warms up */
         double began = now();
-        MUST(backend.ops->prefill(&backend, &a, &dense, out));
-        seconds[i] = now() - began;
+        MUST(backend->ops->prefill(backend, &a, &dense, out));
+        seconds = now() - began;
     }
-    attention_rate = (4. * shape.head_dim + 3) * shape.heads * sf_causal_pairs(tokens, tokens) / seconds[1];
     void *rest[] = {part.k, part.v, (void *)(uintptr_t)a.q, out};
-    for (int i = 0; i < 4; i++) backend.ops->free(&backend, rest[i]);
-    printf("ceilings: linear %.0f TFLOP/s, attention %.0f TFLOP/s, memory %.2f TB/s\n", linear_rate / 1e12, attention_rate / 1e12,
-           memory_rate / 1e12);
+    for (int i = 0; i < 4; i++) backend->ops->free(backend, rest[i]);
+    return (4. * c.head_dim + 3) * c.heads * sf_causal_pairs(tokens, tokens) / seconds;
+}
+
+static void measure_ceilings(void)
+{
+    linear_seconds[SF_PREFILL] = time_products(CHUNK) / CHUNK;
+    linear_seconds[SF_DECODE] = time_products(CELLS);
+    exchange_seconds[SF_PREFILL] = time_exchanges(CHUNK) / CHUNK;
+    exchange_seconds[SF_DECODE] = time_exchanges(CELLS);
+    attention_rate = time_attention();
+    read_rate = time_reading();
+    SAY("ceilings of a rank: linear %.2f s for %d tokens, %.2f ms for %d lanes; exchanges %.2f s and %.2f ms; attention %.0f TFLOP/s; "
+        "memory %.0f GB/s\n", linear_seconds[SF_PREFILL] * tokens, tokens, 1e3 * linear_seconds[SF_DECODE], CELLS,
+        exchange_seconds[SF_PREFILL] * tokens, 1e3 * exchange_seconds[SF_DECODE], attention_rate / 1e12, read_rate / 1e9);
 }
 
 static double prefill(const char *label, const sf_method *m, void *params, double dense)
@@ -138,14 +211,13 @@ static double prefill(const char *label, const sf_method *m, void *params, doubl
     double mean = 0, flops[SF_WORKS];
     for (int i = 0; i < pairs; i++) mean += density[i] / pairs;
     for (int w = 0; w < SF_WORKS; w++) flops[w] = (double)lane.meter.at[SF_PREFILL][w].flops;
-    double seconds = lane.seconds[SF_PREFILL];
-    printf("prefill %-34s %8.3f s  density %.3f  linear %.3f attention %.3f estimation %.4f PFLOP  %5.0f TFLOP/s  "
-           "%3.0f %% of ceilings  %5.2f x dense\n",
-           label, seconds, mean, flops[SF_LINEAR] / 1e15, flops[SF_ATTENTION] / 1e15, flops[SF_ESTIMATION] / 1e15,
-           (flops[SF_LINEAR] + flops[SF_ATTENTION] + flops[SF_ESTIMATION]) / seconds / 1e12,
-           100 * (flops[SF_LINEAR] / linear_rate + flops[SF_ATTENTION] / attention_rate) / seconds,
-           dense ? dense / seconds : 1);
-    fflush(stdout);
+    double seconds = lane.seconds[SF_PREFILL], attention = flops[SF_ATTENTION] / ranks / attention_rate;
+    SAY("prefill %-28s %8.3f s  density %.3f  linear %.3f attention %.3f estimation %.4f PFLOP  %5.0f TFLOP/s  %3.0f %% of ceilings "
+        "(linear %.2f, attention %.2f, exchanges %.2f s)  %5.2f x dense\n",
+        label, seconds, mean, flops[SF_LINEAR] / 1e15, flops[SF_ATTENTION] / 1e15, flops[SF_ESTIMATION] / 1e15,
+        (flops[SF_LINEAR] + flops[SF_ATTENTION] + flops[SF_ESTIMATION]) / seconds / 1e12,
+        100 * ((linear_seconds[SF_PREFILL] + exchange_seconds[SF_PREFILL]) * tokens + attention) / seconds,
+        linear_seconds[SF_PREFILL] * tokens, attention, exchange_seconds[SF_PREFILL] * tokens, dense ? dense / seconds : 1);
     free(density);
     free(params);
     return seconds;
@@ -159,7 +231,7 @@ struct cell {
     int32_t output[STEPS];
 };
 
-static struct cell grid[CELLS];
+static _Thread_local struct cell grid[CELLS];
 
 static const char *name_of(const struct cell *c) { return c->method ? c->method->name : "dense"; }
 
@@ -174,23 +246,28 @@ static double generate(const char *label, int n, struct cell *cell)
     sf_generation how = {.max_output = STEPS};
     double began = now(), decode = 0;
     MUST(sf_engine_generate(engine, token, tokens, &how, n, lane));
-    double all = now() - began;
+    double all = now() - began, bytes = 0;
     for (int i = 0; i < n; i++) {
         decode += lane[i].seconds[SF_DECODE];
+        bytes += (double)(lane[i].meter.at[SF_DECODE][SF_ATTENTION].cache_bytes + lane[i].meter.at[SF_DECODE][SF_ESTIMATION].cache_bytes +
+                          lane[i].meter.at[SF_DECODE][SF_ESTIMATION].other_bytes);
         free((void *)(uintptr_t)lane[i].decode_params);
     }
-    printf("%-22s %2d cells  %7.2f s, decode %7.2f ms a step, %8.1f tokens/s\n", label, n, all,
-           1e3 * decode / (STEPS - 1), n * (STEPS - 1) / decode);
+    double step = decode / (STEPS - 1), keys = bytes / (STEPS - 1) / ranks / read_rate;
+    SAY("%-22s %2d cells  %7.2f s, decode %7.2f ms a step, %8.1f tokens/s", label, n, all, 1e3 * step, n / step);
+    if (n == CELLS)
+        SAY(", %3.0f %% of ceilings (linear %.2f, keys %.2f, exchanges %.2f ms)",
+            100 * (linear_seconds[SF_DECODE] + keys + exchange_seconds[SF_DECODE]) / step, 1e3 * linear_seconds[SF_DECODE], 1e3 * keys,
+            1e3 * exchange_seconds[SF_DECODE]);
+    SAY("\n");
     if (n == 1) {
         double read = 0;
         for (int w = 0; w < SF_WORKS; w++) {
             const sf_count *c = &lane->meter.at[SF_DECODE][w];
             read += (double)(c->weight_bytes + c->cache_bytes) / (STEPS - 1);
         }
-        printf("%-22s reads %.2f GB a step: %.2f TB/s, %.0f %% of memory\n", "", read / 1e9, read * (STEPS - 1) / decode / 1e12,
-               100 * read * (STEPS - 1) / decode / memory_rate);
+        SAY("%-22s reads %.2f GB a step: %.2f TB/s, %.0f %% of memory\n", "", read / 1e9, read / step / 1e12, 100 * read / ranks / step / read_rate);
     }
-    fflush(stdout);
     return all;
 }
 
@@ -203,7 +280,7 @@ static void fit_grid(void)
     size_t bytes, available, total;
     sf_engine_trim(engine);
     for (int i = 0; i < CELLS; i++) kept[i] = grid[i].method ? 1 - grid[i].sparsity : 1;
-    MUST(backend.ops->memory(&backend, &available, &total));
+    MUST(backend->ops->memory(backend, &available, &total));
     for (;; tokens = tokens / 2 / 256 * 256) {
         for (int i = 0; i < CELLS; i++) {
             free((void *)(uintptr_t)lane[i].decode_params);
@@ -211,11 +288,18 @@ static void fit_grid(void)
             lane[i].decode_params = grid[i].method ? fitted(grid[i].method, SF_DECODE, grid[i].sparsity, -1, -1) : NULL;
         }
         sf_job job = {token, tokens, CELLS, lane};
-        MUST(sf_engine_memory(&shape, &backend, 1, &job, &how, kept, &bytes));
+        MUST(sf_engine_memory(&shape, backend, 1, &job, &how, kept, &bytes));
         if (bytes + bytes / 20 + ((size_t)2 << 30) < available || tokens < 1024) break; /* scratch; heads keep unequally */
     }
     for (int i = 0; i < CELLS; i++) free((void *)(uintptr_t)lane[i].decode_params);
-    printf("grid: %d tokens, %.1f GB of %.1f free\n", tokens, (double)bytes / 1e9, (double)available / 1e9);
+    SAY("grid: %d tokens, %.1f GB planned of %.1f free\n", tokens, (double)bytes / 1e9, (double)available / 1e9);
+}
+
+static void say_memory(const char *when)
+{
+    size_t available, total;
+    MUST(backend->ops->memory(backend, &available, &total));
+    SAY("memory %s: %.1f GB held of %.1f\n", when, (double)(total - available) / 1e9, (double)total / 1e9);
 }
 
 static void run_grid(void)
@@ -226,6 +310,8 @@ static void run_grid(void)
         for (int i = 0; i < LEVELS; i++) grid[1 + m * LEVELS + i] = (struct cell){.method = method[m], .sparsity = level[i]};
     fit_grid();
     double together = generate("together", CELLS, grid), alone = 0;
+    say_memory("after the grid");
+    if (brief) return;
     for (int i = 0; i < CELLS; i++) {
         int like = i ? (i - 1) / LEVELS * LEVELS + 1 + LEVELS / 2 : 0; /* the method's cell that is run */
         static double seconds;
@@ -234,42 +320,63 @@ static void run_grid(void)
             struct cell one = grid[like];
             snprintf(label, sizeof label, "alone: %s %.2f", name_of(&one), one.sparsity);
             seconds = generate(label, 1, &one);
-            if (memcmp(one.output, grid[like].output, sizeof one.output) != 0) printf("%s: tokens differ from company's\n", label);
+            if (memcmp(one.output, grid[like].output, sizeof one.output) != 0) SAY("%s: tokens differ from company's\n", label);
         }
         alone += seconds;
     }
-    printf("%d cells of one sample: %.1f s together, %.0f s one by one: %.1f x\n", CELLS, together, alone, alone / together);
+    SAY("%d cells of one sample: %.1f s together, %.0f s one by one: %.1f x\n", CELLS, together, alone, alone / together);
+}
+
+static sf_status be_rank(sf_backend *b, void *user)
+{
+    (void)user;
+    backend = b;
+    rank = b->comm ? b->comm->rank : 0;
+    shape = model->config;
+    tokens = asked_tokens;
+    token = malloc((size_t)tokens * sizeof *token);
+    for (int i = 0; i < tokens; i++) token[i] = (int32_t)((uint32_t)i * 2654435761u % (uint32_t)shape.vocab);
+    SAY("%s, %d layers, %d tokens; weights %.1f GB; %d rank%s%s%s\n", shape.name, shape.layers, tokens, (double)model->weight_bytes / 1e9,
+        ranks, ranks > 1 ? "s by " : "", ranks > 1 ? b->comm->ops->name : "", "");
+    measure_ceilings();
+    double began = now();
+    MUST(sf_engine_open(backend, model, tokens + STEPS, &engine));
+    SAY("weights to the device: %.1f s\n", now() - began);
+    say_memory("of the weights");
+    prefill("block_sparse 64 (first)", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), 0);
+    double dense = prefill("dense", NULL, NULL, 0);
+    say_memory("after dense prefills");
+    prefill("block_sparse 64, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), dense);
+    prefill("vertical_slash", &sf_vertical_slash, fitted(&sf_vertical_slash, SF_PREFILL, .9, -1, -1), dense);
+    if (!brief) {
+        prefill("block_sparse 64, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 1), dense);
+        prefill("block_sparse 16, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 0), dense);
+        prefill("block_sparse 16, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 1), dense);
+        prefill("flex_prefill", &sf_flex_prefill, fitted(&sf_flex_prefill, SF_PREFILL, .9, -1, -1), dense);
+    }
+    run_grid();
+    sf_engine_close(engine);
+    free(token);
+    return SF_OK;
 }
 
 int main(int argc, char **argv)
 {
-    sf_model *model;
-    MUST(sf_shape_open(argc > 1 ? argv[1] : "configs/models/qwen2.5-7b.yaml", &shape));
-    tokens = argc > 2 ? atoi(argv[2]) : 131072 - STEPS;
-    if (argc > 3 && atoi(argv[3]) > 0) shape.layers = atoi(argv[3]);
-    MUST(sf_backend_open("cuda", 0, &backend));
-    MUST(sf_model_random(&shape, 1, &model));
-    MUST(sf_engine_open(&backend, model, tokens + STEPS, &engine));
-    size_t available, total;
-    MUST(backend.ops->memory(&backend, &available, &total));
-    printf("%s, %d layers, %d tokens; weights %.1f GB, %.1f GB free\n", shape.name, shape.layers, tokens,
-           (double)model->weight_bytes / 1e9, (double)available / 1e9);
-    token = malloc((size_t)tokens * sizeof *token);
-    for (int i = 0; i < tokens; i++) token[i] = (int32_t)((uint32_t)i * 2654435761u % (uint32_t)shape.vocab);
-
-    measure_ceilings();
-    prefill("dense (first)", NULL, NULL, 0);
-    double dense = prefill("dense", NULL, NULL, 0);
-    prefill("block_sparse 64, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), dense);
-    prefill("block_sparse 64, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 1), dense);
-    prefill("block_sparse 16, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 0), dense);
-    prefill("block_sparse 16, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 1), dense);
-    prefill("vertical_slash", &sf_vertical_slash, fitted(&sf_vertical_slash, SF_PREFILL, .9, -1, -1), dense);
-    prefill("flex_prefill", &sf_flex_prefill, fitted(&sf_flex_prefill, SF_PREFILL, .9, -1, -1), dense);
-
-    run_grid();
-    sf_engine_close(engine);
+    sf_model_config whole;
+    sf_backend alone;
+    MUST(sf_shape_open(argc > 1 ? argv[1] : "configs/models/qwen2.5-7b.yaml", &whole));
+    asked_tokens = argc > 2 ? atoi(argv[2]) : 131072 - STEPS;
+    if (argc > 3 && atoi(argv[3]) > 0) whole.layers = atoi(argv[3]);
+    ranks = argc > 4 ? atoi(argv[4]) : 1;
+    brief = ranks > 1 || argc > 5;
+    MUST(sf_model_random_overlaid(&whole, 1, &model));
+    if (ranks > 1) {
+        MUST(sf_comm_team(ranks, DEVICE, 0, be_rank, NULL));
+    } else {
+        MUST(sf_backend_open(DEVICE, 0, &alone));
+        be_rank(&alone, NULL);
+        sf_backend_close(&alone);
+    }
     sf_model_close(model);
-    sf_backend_close(&backend);
     return 0;
 }

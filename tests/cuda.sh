@@ -11,21 +11,29 @@
 #   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
 #                                                          end                   a 7B model's shape, end to end
 #
+# And of two GPUs and more, `two`:
+#   tensor      models split over two ranks, and every method's certificate over two
+#   split       a sweep with a model split over two MPI processes against one process: rows, and one of the two killed
+#   large       a 72B model's shape over two GPUs, end to end, and a 7B model's on one
+#   spread      a sweep on one GPU, on all as workers, and on two by MPI: times, and 0 cells changed
+#
 #   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_backends cuda:0`; default: `make`, then
 #                  build/ itself
 #   LOGS=FOLDER    where logs go: one a part, and all.txt, what results/bench/ keeps; default build/cuda
 #   LIMIT=SECONDS  for all parts together, 560: a part that would end later is cut short, and one that would begin later left out
 #   SWEEP='CONFIG [KEY=VALUE ...]', DEVICE=cuda    of the sweep; DEVICE=cuda:all runs it on one GPU too
+#   SPREAD='CONFIG [KEY=VALUE ...]'    of `spread`; default configs/mini-study.yaml with one sample a cell
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 logs=${LOGS:-build/cuda} limit=${LIMIT:-560} device=${DEVICE:-cuda} begun=$SECONDS
 parts=("$@")
 [ $# -gt 0 ] || parts=(parity engine families check)
 [ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench patterns end)
+[ "${1:-}" != two ] || parts=(tensor split large spread)
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
+    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,test_tensor,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
 fi
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 
@@ -46,7 +54,11 @@ part() {
     if [ "$seconds" -lt 5 ]; then
         verdict='NOT RUN'
     else
-        timeout -k 5 "$seconds" "$@" >"$logs/$label.log" 2>&1 || status=$?
+        if [ "$(type -t "$1")" = function ]; then
+            timeout -k 5 "$seconds" bash -c "$(declare -f alike "$1"); $(declare -p words logs); $*" >"$logs/$label.log" 2>&1 || status=$?
+        else
+            timeout -k 5 "$seconds" "$@" >"$logs/$label.log" 2>&1 || status=$?
+        fi
         [ $status = 0 ] || verdict=FAILED lines=40
         [ $status != 124 ] || verdict='CUT SHORT'
     fi
@@ -59,6 +71,52 @@ part() {
 same() {
     "${words[@]}" compare "$logs/$1.h5" "$logs/$2.h5" | tee "$logs/compare.txt" || return 1
     grep -q "$3" "$logs/compare.txt"
+}
+
+# each_method JOBS: every method's certificate on the GPU, so many methods at a time
+each_method() {
+    local status=0
+    "${words[@]}" list methods | awk '/^[a-z]/ { print $1 }' | xargs -P "$1" -I{} sh -c '"$@" check {} --device cuda >'"$logs"'/check-{}.txt 2>&1' \
+        sh "${words[@]}" || status=1
+    grep -h FAIL "$logs"/check-*.txt
+    grep -h 'split over ranks' "$logs"/check-*.txt | awk '{ n[$8]++ } END { for (v in n) print n[v], "hooks over two ranks:", v }'
+    echo "$(cat "$logs"/check-*.txt | grep -c ' pass ') rows pass"
+    return $status
+}
+
+# What a split does not change of a row: everything but keys, times and recall, whose last digits it may.
+alike() { "${words[@]}" export "$1" --jsonl | sed -E 's/"[a-z_]*seconds[a-z_]*": ?[^,}]*,?//g; s/"(cell|key)": ?"[^"]*",?//g; s/"[a-z_]*recall[a-z_]*": ?[^,}]*,?//g' | sort; }
+
+# split_rows: dense and six methods on the embedded l, 100 samples: unsplit on one GPU, split over two
+split_rows() {
+    local options=(configs/mini-study.yaml --set 'models=[models/frontier-mini/l]' --set 'tasks=[niah: {key_groups: 2, value_groups: 2, group_length: 4}]'
+        --set 'lengths=[1024]' --set 'sparsity=[0.8]' --set samples=100 --set output=32 --device cuda)
+    "${words[@]}" run "${options[@]}" --out "$logs/unsplit.h5" || return 1
+    mpirun -n 2 "${words[@]}" run "${options[@]}" --set 'parallel={tensor: 2}' --out "$logs/split.h5" || return 1
+    "${words[@]}" compare "$logs/unsplit.h5" "$logs/split.h5"
+    alike "$logs/unsplit.h5" >"$logs/unsplit.rows"
+    alike "$logs/split.h5" >"$logs/split.rows"
+    echo "rows: $(wc -l <"$logs/unsplit.rows"), equal but for times, keys and recall: $(comm -12 "$logs"/{unsplit,split}.rows | wc -l)"
+}
+
+# One of two processes that split a model is killed: what it says, and that what was finished is kept.
+split_killed() {
+    local options=(configs/mini-study.yaml --set 'models=[models/frontier-mini/l]' --set 'tasks=[cwe: {words: 1200, common_repeats: 12, rare_repeats: 2}]'
+        --set 'lengths=[4096]' --set samples=40 --set 'sparsity=[0.5, 0.9]' --device cuda --set 'parallel={tensor: 2}' --out "$logs/killed.h5")
+    rm -rf "$logs"/killed.h5*
+    mpirun -n 2 "${words[@]}" run "${options[@]}" >"$logs/killed.said" 2>&1 &
+    local mpirun=$! status=0 kept
+    for _ in $(seq 1200); do
+        [ "$(ls "$logs/killed.h5.parts" 2>/dev/null | wc -l)" -lt 4 ] || break
+        read -r -t 0.05 <> <(:) || true
+    done
+    kill -9 "$(awk -v parent=$mpirun '$4 == parent { print $1 }' /proc/[0-9]*/stat 2>/dev/null | sort -n | tail -n 1)"
+    wait $mpirun || status=$?
+    kept=$(ls "$logs/killed.h5.parts" | wc -l)
+    echo "killed: status $status, $kept finished parts kept; it said:"
+    grep -vE '^-*$' "$logs/killed.said" | tail -n 8
+    [ $status != 0 ] && [ "$kept" -ge 4 ] || return 1
+    mpirun -n 2 "${words[@]}" run "${options[@]}" || return 1
 }
 
 # ---- what proves it: side by side ----
@@ -81,7 +139,15 @@ program test_families
 ! wanted families || part families 120 4 "${words[@]}" cuda &
 program frontier
 ! wanted check || part check 200 2 "${words[@]}" check all --device cuda &
+if wanted tensor; then
+    part tensor-check 200 5 each_method 8 &
+    program test_tensor
+    part tensor 200 16 "${words[@]}" &
+    program frontier
+fi
 wait
+! wanted split || part split 120 8 split_rows
+! wanted split || part split-killed 120 16 split_killed
 
 # ---- what compares and times it: alone ----
 if wanted sweep; then
@@ -96,6 +162,22 @@ if wanted sweep; then
         part sweep-one 200 3 "${words[@]}" run "$config" --device "${device%%:*}" "${options[@]}" --out "$logs/one.h5"
         same one gpu '; 0 cells changed' || : >"$logs/sweep-one-same.failed"
     fi
+fi
+if wanted large; then
+    program bench_cuda_engine
+    part large 280 20 "${words[@]}" configs/models/qwen2.5-72b.yaml 131040 0 2
+    part large-7b 120 20 "${words[@]}" configs/models/qwen2.5-7b.yaml 131040 0 1 brief
+    program frontier
+fi
+if wanted spread; then
+    read -r config sets <<<"${SPREAD:-configs/mini-study.yaml samples=1}"
+    options=()
+    for set in $sets; do options+=(--set "$set"); done
+    rm -rf "$logs"/spread-*.h5*
+    part spread-one 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:0 --out "$logs/spread-one.h5"
+    part spread-all 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:all --out "$logs/spread-all.h5"
+    part spread-mpi 300 1 mpirun -n 2 "${words[@]}" run "$config" "${options[@]}" --device cuda --out "$logs/spread-mpi.h5"
+    for other in all mpi; do same spread-one spread-$other '; 0 cells changed' || : >"$logs/spread-$other-same.failed"; done
 fi
 ! wanted peers || part peers 120 40 "${PYTHON:-python3}" tests/bench_cuda_peers.py
 ! wanted grouped || [ -z "${GROUPED:-}" ] || part grouped 90 20 "${PYTHON:-python3}" "$GROUPED"

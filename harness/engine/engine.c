@@ -43,10 +43,8 @@ sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tok
     engine->store.backend = engine->work.backend = backend;
     sf_comm *comm = backend->comm;
     sf_status status = comm ? sf_comm_agree(comm, sf_part_open(model, comm->rank, comm->size, &engine->part)) : SF_OK;
-    if (status == SF_OK)
-        status = sf_transformer_open(backend, comm ? &engine->part.model : model, comm ? model : NULL, max_tokens, &engine->model);
+    if (status == SF_OK) status = sf_transformer_open(backend, model, comm ? &engine->part : NULL, max_tokens, &engine->model);
     status = sf_comm_agree(comm, status);
-    if (status == SF_OK && backend->ops->devices) sf_part_drop(&engine->part); /* the device has its own copies */
     if (status != SF_OK) {
         sf_engine_close(engine);
         return status;

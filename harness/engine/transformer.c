@@ -21,7 +21,20 @@ static sf_status import(sf_backend *b, const sf_tensor *host, sf_tensor *out)
     return host->data ? b->ops->import_weight(b, host, out) : SF_OK;
 }
 
-static sf_status import_weights(sf_transformer *t, const sf_model *model)
+static sf_status import_layer(sf_transformer *t, const sf_model *model, int layer)
+{
+    const sf_router *r = &model->config.router;
+    const sf_weights *host = &model->weights;
+    const sf_tensor *from = (const sf_tensor *)&host->layer[layer];
+    sf_tensor *to = (sf_tensor *)&t->weights.layer[layer];
+    for (int i = 0; i < LAYER_TENSORS; i++) SF_TRY(import(t->backend, &from[i], &to[i]));
+    const int64_t experts = host->expert ? (int64_t)SF_EXPERT_PARTS * r->experts : 0, first = layer * experts;
+    for (int64_t i = first; i < first + experts; i++) SF_TRY(sf_blame(import(t->backend, &host->expert[i], &t->weights.expert[i]), "expert"));
+    return SF_OK;
+}
+
+/* part: what `model` is of, NULL: it is whole. */
+static sf_status import_weights(sf_transformer *t, const sf_model *model, sf_part *part)
 {
     const sf_weights *host = &model->weights;
     int layers = model->config.layers;
@@ -41,12 +54,10 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model)
     int64_t experts = host->expert ? (int64_t)layers * SF_EXPERT_PARTS * model->config.router.experts : 0;
     t->weights.expert = experts ? calloc((size_t)experts, sizeof *t->weights.expert) : NULL;
     if (experts && !t->weights.expert) return sf_fail(SF_NO_MEMORY, "no memory for the table of %lld experts", (long long)experts);
-    for (int64_t i = 0; i < experts; i++) SF_TRY(sf_blame(import(t->backend, &host->expert[i], &t->weights.expert[i]), "expert"));
     for (int layer = 0; layer < layers; layer++) {
-        const sf_tensor *from = (const sf_tensor *)&host->layer[layer];
-        sf_tensor *to = (sf_tensor *)&t->weights.layer[layer];
-        for (int i = 0; i < LAYER_TENSORS; i++)
-            SF_TRY(sf_blame(import(t->backend, &from[i], &to[i]), "layer %d", layer));
+        if (part) SF_TRY(sf_part_columns(part, layer));
+        SF_TRY(sf_blame(import_layer(t, model, layer), "layer %d", layer));
+        if (part && t->backend->ops->devices) sf_part_drop(part, layer); /* the device has its own copies */
     }
     return SF_OK;
 }
@@ -207,8 +218,9 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
     return status;
 }
 
-sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, const sf_model *whole, int max_tokens, sf_transformer *out)
+sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_part *part, int max_tokens, sf_transformer *out)
 {
+    const sf_model *model = part ? &part->model : whole;
     *out = (sf_transformer){.backend = backend, .config = &model->config};
     if (model->config.sinks && !backend->ops->lse)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has learned attention sinks, which %s does not compute; run it on cpu", model->config.name,
@@ -216,9 +228,9 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, const 
     if (model->config.attention_softcap != 0 && !backend->ops->caps)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has a cap on its attention scores (%g), which %s does not compute; run it on cpu",
                        model->config.name, (double)model->config.attention_softcap, backend->ops->name);
-    sf_status status = import_weights(out, model);
+    sf_status status = import_weights(out, model, part);
     if (status == SF_OK) status = read_curves(out, model);
-    if (status == SF_OK && whole) status = open_whole(out, whole);
+    if (status == SF_OK && part) status = open_whole(out, whole);
     if (status == SF_OK) status = sf_transformer_set_length(out, max_tokens);
     if (status != SF_OK) sf_transformer_close(out);
     return sf_blame(status, "model '%s' on %s", model->config.name, backend->ops->name);

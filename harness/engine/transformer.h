@@ -54,8 +54,10 @@ typedef struct sf_workspace {
     } mixture;       /* NULL without experts */
 } sf_workspace;
 
-/* `whole`: where `model` is a rank's part of one (part.h), that; else NULL. */
-sf_status sf_transformer_open(sf_backend *backend, const sf_model *model, const sf_model *whole, int max_tokens, sf_transformer *out);
+struct sf_part; /* harness/model/part.h */
+
+/* part: of the model, that this rank has, just opened; NULL: all of it. */
+sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, struct sf_part *part, int max_tokens, sf_transformer *out);
 void sf_transformer_close(sf_transformer *t); /* accepts half-opened and zeroed ones */
 
 /* Makes the tables anew for another longest sequence; on failure the old ones stay. */

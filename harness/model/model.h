@@ -89,6 +89,9 @@ sf_status sf_shape_open(const char *yaml, sf_model_config *out);
 
 /* Fills the weights with seeded random numbers of sane scale (bf16), for cost, speed and memory work. */
 sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model **out);
+/* The same where memory is dear: tensors of a kind lie over each other, shifted, so that a model takes the host no more than its
+ * largest tensors do. For speed alone. */
+sf_status sf_model_random_overlaid(const sf_model_config *config, uint64_t seed, sf_model **out);
 
 /* Checks that every weight that the config calls for is there with the right shape. `where` names the file. */
 sf_status sf_model_validate(const sf_model *model, const char *where);

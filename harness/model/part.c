@@ -43,23 +43,30 @@ static void take_rows(sf_tensor *t, int64_t first, int64_t n)
     t->dim[0] = n;
 }
 
-static sf_status take_columns(const sf_weight_slot *slot, const char *name, int64_t first, int64_t n, sf_tensor *t, void **copy)
+/* A tensor of a layer of which the part has columns [first, first + at->dim[1]) of the whole's rows. */
+struct sf_part_slot {
+    sf_tensor *at;
+    int layer;
+    const char *from; /* the whole's first row */
+    size_t row, skip; /* bytes of a whole one, and before the part's columns */
+};
+
+static sf_status cut_columns(const sf_weight_slot *slot, const char *name, int64_t first, int64_t n, sf_tensor *t, struct sf_part_slot *out)
 {
     int block = sf_dtypes[t->dtype].block;
     if (n % block != 0)
         return sf_fail(SF_UNSUPPORTED, "model '%s': tensor %s (%s): %lld columns a rank cut through its blocks of %d; split it over fewer "
                        "ranks, or take a checkpoint of another type", name, slot->gguf, sf_dtypes[t->dtype].name, (long long)n, block);
-    const size_t whole = sf_bytes(t->dtype, t->dim[1]), some = sf_bytes(t->dtype, n), skip = sf_bytes(t->dtype, first);
-    char *to = *copy = aligned_alloc(64, ((size_t)t->dim[0] * some + 63) / 64 * 64);
-    if (!to) return sf_fail(SF_NO_MEMORY, "model '%s': no memory for a part of tensor %s", name, slot->gguf);
-    for (int64_t r = 0; r < t->dim[0]; r++) memcpy(to + (size_t)r * some, (const char *)t->data + (size_t)r * whole + skip, some);
-    t->data = to;
+    *out = (struct sf_part_slot){.at = t, .layer = slot->layer, .from = t->data, .row = sf_bytes(t->dtype, t->dim[1]),
+                                 .skip = sf_bytes(t->dtype, first)};
+    t->data = NULL;
     t->dim[1] = n;
     return SF_OK;
 }
 
-static sf_status take_slot(const sf_model *whole, const sf_weight_slot *slot, int rank, int ranks, void ***next, sf_tensor *t)
+static sf_status take_slot(const sf_model *whole, const sf_weight_slot *slot, int rank, int ranks, sf_part *part)
 {
+    sf_tensor *t = slot->at;
     int64_t first, n;
     if (!t->data) return SF_OK;
     if (slot->rows_by == SF_CUT_UNKNOWN || slot->columns_by == SF_CUT_UNKNOWN)
@@ -70,7 +77,7 @@ static sf_status take_slot(const sf_model *whole, const sf_weight_slot *slot, in
     if (slot->rows_by != SF_UNCUT) take_rows(t, first, n);
     if (slot->columns_by == SF_UNCUT) return SF_OK;
     range_of(&whole->config, slot->columns_by, rank, ranks, t->dim[1], &first, &n);
-    return take_columns(slot, whole->config.name, first, n, t, (*next)++);
+    return cut_columns(slot, whole->config.name, first, n, t, &part->slot[part->slots++]);
 }
 
 sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
@@ -83,28 +90,40 @@ sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
     if (!whole->weights.layer) return SF_OK; /* a shape alone: whoever opens it says so */
     sf_weight_slot *slot = NULL;
     sf_status status = sf_weights_room(&whole->config, &out->model.weights, &slot, whole->config.name);
-    out->columns = calloc(layers * 2, sizeof *out->columns);
-    if (status == SF_OK && !out->columns) status = sf_fail(SF_NO_MEMORY, "no memory for a part of the model");
+    out->slot = calloc((size_t)sf_weight_slots_most(&whole->config), sizeof *out->slot);
+    if (status == SF_OK && !out->slot) status = sf_fail(SF_NO_MEMORY, "no memory for a part of the model");
     if (status == SF_OK) {
         memcpy(out->model.weights.layer, whole->weights.layer, layers * sizeof *out->model.weights.layer);
-        void **next = out->columns;
         int slots = sf_weight_slots(&whole->config, &out->model.weights, slot);
-        for (int i = 0; status == SF_OK && i < slots; i++) status = take_slot(whole, &slot[i], rank, ranks, &next, slot[i].at);
+        for (int i = 0; status == SF_OK && i < slots; i++) status = take_slot(whole, &slot[i], rank, ranks, out);
     }
     free(slot);
     if (status != SF_OK) sf_part_close(out);
     return status;
 }
 
-void sf_part_drop(sf_part *part)
+sf_status sf_part_columns(sf_part *part, int layer)
 {
-    for (int i = 0; part->columns && i < 2 * part->model.config.layers; i++) free(part->columns[i]), part->columns[i] = NULL;
+    for (struct sf_part_slot *s = part->slot; s && s < part->slot + part->slots; s++) {
+        if (s->layer != layer || s->at->data) continue;
+        const size_t some = sf_bytes(s->at->dtype, s->at->dim[1]);
+        char *to = s->at->data = aligned_alloc(64, ((size_t)s->at->dim[0] * some + 63) / 64 * 64);
+        if (!to) return sf_fail(SF_NO_MEMORY, "no memory for a part of the weights of layer %d", layer);
+        for (int64_t r = 0; r < s->at->dim[0]; r++) memcpy(to + (size_t)r * some, s->from + (size_t)r * s->row + s->skip, some);
+    }
+    return SF_OK;
+}
+
+void sf_part_drop(sf_part *part, int layer)
+{
+    for (struct sf_part_slot *s = part->slot; s && s < part->slot + part->slots; s++)
+        if (s->layer == layer) free(s->at->data), s->at->data = NULL;
 }
 
 void sf_part_close(sf_part *part)
 {
-    sf_part_drop(part);
-    free(part->columns);
+    for (int layer = 0; layer < part->model.config.layers; layer++) sf_part_drop(part, layer);
+    free(part->slot);
     sf_weights_free(&part->model.weights);
     *part = (sf_part){0};
 }

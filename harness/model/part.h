@@ -7,7 +7,8 @@
 
 typedef struct sf_part {
     sf_model model; /* config, weights and stops alone; rows point into the whole model's files, which must stay open */
-    void **columns; /* [layers * 2] copies of o and down */
+    int slots;
+    struct sf_part_slot *slot; /* [slots] what is cut by columns */
 } sf_part;
 
 /* How many ranks hold each kv head: 1 where there are enough of them. */
@@ -16,10 +17,12 @@ static inline int sf_part_repeat(const sf_model_config *whole, int ranks) { retu
 /* The shape of a rank's part. Error: heads, kv heads or MLP cannot be cut so, by name. */
 sf_status sf_config_part(const sf_model_config *whole, int rank, int ranks, sf_model_config *out);
 
-/* Reads only what the part has. Error: as above, or columns that cut through a block of a quantised weight. */
+/* Reads nothing but the numbers of its shape; tensors that are cut by columns have no data yet. Error: as above, or columns that
+ * cut through a block of a quantised weight. */
 sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out);
-/* Gives back the copies, once a device has its own. */
-void sf_part_drop(sf_part *part);
+/* Copies the part's columns of a layer out of the whole model's rows; and gives the copies back, once a device has its own. */
+sf_status sf_part_columns(sf_part *part, int layer);
+void sf_part_drop(sf_part *part, int layer);
 void sf_part_close(sf_part *part); /* accepts a zeroed and a half-opened one */
 
 #endif

@@ -50,30 +50,73 @@ static void fill_slot(const sf_model_config *c, const sf_weight_slot *slot, uint
     }
 }
 
-static sf_status make(sf_model *m, sf_weight_slot *slot, uint64_t seed)
+enum { ALIGN = 64 };
+
+static size_t bytes_of(const sf_tensor *t) { return (sf_bytes(SF_BF16, sf_elements(t)) + ALIGN - 1) / ALIGN * ALIGN; }
+
+/* Each tensor in a place of its own. */
+static sf_status place_apart(sf_model *m, sf_weight_slot *slot, int slots, uint64_t seed)
 {
-    const char *where = m->config.name;
-    m->mapping = calloc(1, sizeof *m->mapping);
-    if (!m->mapping) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
-
-    enum { ALIGN = 64 };
-    int slots = sf_weight_slots(&m->config, &m->weights, slot);
     size_t total = 0;
-    for (int i = 0; i < slots; i++) {
-        sf_tensor t = {.dtype = SF_BF16, .rank = slot[i].rank, .dim = {slot[i].dim[0], slot[i].dim[1]}};
-        *slot[i].at = t;
-        m->weight_bytes += sf_bytes(SF_BF16, sf_elements(&t));
-        total += (sf_bytes(SF_BF16, sf_elements(&t)) + ALIGN - 1) / ALIGN * ALIGN;
-    }
-    SF_TRY(sf_blame(sf_map_memory(total, m->mapping), "%s", where));
+    for (int i = 0; i < slots; i++) total += bytes_of(slot[i].at);
+    SF_TRY(sf_blame(sf_map_memory(total, m->mapping), "%s", m->config.name));
     m->mappings = 1;
-
     char *at = m->mapping->data;
     for (int i = 0; i < slots; i++) {
         slot[i].at->data = at;
-        at += (sf_bytes(SF_BF16, sf_elements(slot[i].at)) + ALIGN - 1) / ALIGN * ALIGN;
+        at += bytes_of(slot[i].at);
         fill_slot(&m->config, &slot[i], mix(seed) + (uint64_t)i);
     }
+    return SF_OK;
+}
+
+/* Tensors of one role and width, whose numbers are of one kind, in one place, where each begins a little further on. */
+static sf_status place_overlaid(sf_model *m, sf_weight_slot *slot, int slots, uint64_t seed)
+{
+    enum { KINDS = 16, SHIFTS = 1024 };
+    struct {
+        sf_weight_slot all; /* as one tensor */
+        sf_tensor tensor;
+        size_t first;
+    } kind[KINDS];
+    int kinds = 0;
+    size_t total = 0;
+    for (int i = 0; i < slots; i++) {
+        const int64_t width = slot[i].rank == 2 ? slot[i].dim[1] : 1, rows = slot[i].dim[0] + (ALIGN * SHIFTS / 2 + width - 1) / width;
+        int k = 0;
+        while (k < kinds && (kind[k].all.role != slot[i].role || kind[k].tensor.dim[1] != width)) k++;
+        if (k == KINDS) return sf_fail(SF_UNSUPPORTED, "%s: weights of more than %d kinds", m->config.name, KINDS);
+        if (k == kinds) kind[kinds++].all = slot[i], kind[k].tensor = (sf_tensor){.dtype = SF_BF16, .rank = 2, .dim = {0, width}};
+        if (kind[k].tensor.dim[0] < rows) kind[k].tensor.dim[0] = rows;
+    }
+    for (int k = 0; k < kinds; k++) kind[k].first = total, total += bytes_of(&kind[k].tensor);
+    SF_TRY(sf_blame(sf_map_memory(total, m->mapping), "%s", m->config.name));
+    m->mappings = 1;
+    for (int k = 0; k < kinds; k++) {
+        kind[k].tensor.data = (char *)m->mapping->data + kind[k].first;
+        kind[k].all.at = &kind[k].tensor;
+        fill_slot(&m->config, &kind[k].all, mix(seed) + (uint64_t)k);
+    }
+    for (int i = 0; i < slots; i++) {
+        int k = 0;
+        while (kind[k].all.role != slot[i].role || kind[k].tensor.dim[1] != (slot[i].rank == 2 ? slot[i].dim[1] : 1)) k++;
+        slot[i].at->data = (char *)kind[k].tensor.data + (size_t)(i % SHIFTS) * ALIGN;
+    }
+    return SF_OK;
+}
+
+typedef sf_status placing(sf_model *m, sf_weight_slot *slot, int slots, uint64_t seed);
+
+static sf_status make(sf_model *m, sf_weight_slot *slot, placing *place, uint64_t seed)
+{
+    m->mapping = calloc(1, sizeof *m->mapping);
+    if (!m->mapping) return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", m->config.name);
+    int slots = sf_weight_slots(&m->config, &m->weights, slot);
+    for (int i = 0; i < slots; i++) {
+        *slot[i].at = (sf_tensor){.dtype = SF_BF16, .rank = slot[i].rank, .dim = {slot[i].dim[0], slot[i].dim[1]}};
+        m->weight_bytes += sf_bytes(SF_BF16, sf_elements(slot[i].at));
+    }
+    SF_TRY(place(m, slot, slots, seed));
     if (m->config.tied) m->weights.head = m->weights.embedding;
     return SF_OK;
 }
@@ -99,7 +142,7 @@ static sf_status read_bytes(sf_model *m)
     return sf_chat_custom("", "", &m->chat);
 }
 
-sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model **out)
+static sf_status open_random(const sf_model_config *config, placing *place, const char *kind, uint64_t seed, sf_model **out)
 {
     *out = NULL;
     SF_TRY(sf_config_validate(config, config->name));
@@ -110,9 +153,9 @@ sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model
         m->config = *config;
         m->bos = -1;
         sf_config_hash(config, m->hash);
-        sf_hash_fold(m->hash, "random", 6);
+        sf_hash_fold(m->hash, kind, strlen(kind));
         sf_hash_fold(m->hash, &seed, sizeof seed);
-        status = make(m, slot, seed);
+        status = make(m, slot, place, seed);
         if (status == SF_OK) status = read_bytes(m);
     }
     free(slot);
@@ -121,4 +164,14 @@ sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model
     else
         sf_model_close(m);
     return status;
+}
+
+sf_status sf_model_random(const sf_model_config *config, uint64_t seed, sf_model **out)
+{
+    return open_random(config, place_apart, "random", seed, out);
+}
+
+sf_status sf_model_random_overlaid(const sf_model_config *config, uint64_t seed, sf_model **out)
+{
+    return open_random(config, place_overlaid, "overlaid", seed, out);
 }

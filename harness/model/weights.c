@@ -145,6 +145,7 @@ void sf_weights_free(sf_weights *weights)
 static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_t rows, int64_t columns)
 {
     slot->at = at;
+    slot->layer = -1;
     slot->role = role;
     slot->rank = columns ? 2 : 1;
     slot->of_hf = slot->of_gguf = (struct sf_weight_share){0};
@@ -213,6 +214,7 @@ static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights 
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", layer, name);
             put(&slot[n], sf_expert_tensors(c, weights, layer, p) + e, bias ? SF_ROLE_BIAS : wide ? SF_ROLE_INNER : SF_ROLE_RESIDUAL,
                 rows, columns);
+            slot[n].layer = layer;
             slot[n].of_gguf = (struct sf_weight_share){e * rows, experts * rows};
             if (!strchr(hf, '%')) slot[n].of_hf = slot[n].of_gguf;
             n++;
@@ -256,6 +258,7 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
                                                              : SF_ROLE_INNER;
             put(&slot[n], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
                 size_of(c, LAYER[r].columns));
+            slot[n].layer = l;
             bool summed = LAYER[r].at == AT(o_bias) || LAYER[r].at == AT(down_bias);
             slot[n].rows_by = summed ? SF_ONCE : cut_of(LAYER[r].rows);
             slot[n].columns_by = cut_of(LAYER[r].columns);

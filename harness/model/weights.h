@@ -16,6 +16,7 @@ typedef enum sf_cut { SF_UNCUT, SF_BY_HEADS, SF_BY_KV_HEADS, SF_BY_MLP, SF_ONCE 
 typedef struct sf_weight_slot {
     char gguf[64], hf[112]; /* names in a GGUF file; in a Hugging Face checkpoint, below "model." but for the head */
     sf_tensor *at;         /* in the weights given */
+    int layer;             /* -1: of none */
     sf_weight_role role;
     int rank;              /* 1: a norm or bias, of a plain dtype; 2: a matrix [rows, columns], of any float dtype */
     int64_t dim[2];
