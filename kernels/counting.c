@@ -55,7 +55,28 @@ static sf_status add(sf_backend *b, float *x, const void *y, int64_t n, float sc
     return sf_meter_residual(b, n), SF_OK;
 }
 
+static sf_status route(sf_backend *b, const float *logits, int64_t rows, const sf_router *router, const sf_tensor *correction,
+                       int32_t *expert, float *share)
+{
+    (void)logits, (void)expert, (void)share;
+    return sf_meter_route(b, rows, router, correction), SF_OK;
+}
+
+static sf_status experts(sf_backend *b, const void *x, bool own, int64_t rows, int n, int chosen, const int32_t *expert,
+                         const sf_tensor *w, const sf_tensor *bias, void *y)
+{
+    (void)x, (void)n, (void)expert, (void)bias, (void)y;
+    return sf_meter_experts(b, rows, own, chosen, w), SF_OK;
+}
+
+static sf_status combine(sf_backend *b, float *x, const void *y, int64_t rows, int chosen, int width, const float *share)
+{
+    (void)x, (void)y, (void)share;
+    return sf_meter_combine(b, rows, chosen, width), SF_OK;
+}
+
 const sf_backend_ops sf_counting_ops = {
     .name = "counting", .embed = embed, .rms_norm = rms_norm, .layer_norm = layer_norm, .cast = cast,
     .linear = linear,   .rope = rope,   .gated = gated,       .add = add,
+    .route = route,     .experts = experts, .combine = combine,
 };

@@ -57,6 +57,7 @@ typedef struct answer {
     float *logits; /* [TOKENS, vocab] */
     int32_t next[NEXT];
     int n;
+    sf_meter meter;
 } answer;
 
 static sf_status read_on(const sf_model *m, sf_engine *e, answer *out)
@@ -68,6 +69,7 @@ static sf_status read_on(const sf_model *m, sf_engine *e, answer *out)
     SF_TRY(sf_engine_logits(e, token, TOKENS, out->logits));
     SF_TRY(sf_engine_generate(e, token, TOKENS, &how, 1, &lane));
     out->n = lane.outputs;
+    out->meter = lane.meter;
     return SF_OK;
 }
 
@@ -108,6 +110,7 @@ static int compare_model(const char *path, const sf_model *m)
             if (memcmp(part[i].logits, part[0].logits, size * sizeof(float)) != 0) fail_msg("%s: ranks 0 and %d differ", path, i);
             assert_int_equal(part[i].n, whole.n);
             assert_memory_equal(part[i].next, whole.next, (size_t)whole.n * sizeof *whole.next);
+            if (memcmp(&part[i].meter, &whole.meter, sizeof whole.meter) != 0) fail_msg("%s, rank %d of %d: other counts", path, i, ranks);
         }
         tried++;
     }
@@ -122,18 +125,14 @@ static int compare_model(const char *path, const sf_model *m)
 static sf_model *new_split_family(sf_model_config c)
 {
     sf_model *m;
-    c.heads = 8, c.kv_heads = 2, c.mlp = (c.mlp + 3) / 4 * 4;
+    c.heads = 8, c.kv_heads = 2;
+    c.mlp = (c.mlp + 3) / 4 * 4, c.expert_mlp = (c.expert_mlp + 3) / 4 * 4, c.shared_mlp = (c.shared_mlp + 3) / 4 * 4;
     OK(sf_model_random(&c, 3, &m));
     return m;
 }
 
 static void compare_family(const char *path, sf_model_config c)
 {
-    sf_model_config part;
-    if (c.router.experts) {
-        assert_error(sf_config_part(&c, 0, 2, &part), "mixture of experts");
-        return;
-    }
     sf_model *m = new_split_family(c);
     assert_int_equal(compare_model(path, m), 3);
     sf_model_close(m);
@@ -332,6 +331,11 @@ static void refusals(void **state)
     assert_error(sf_config_part(&c, 0, 3, &part), "4 query heads cannot be split over 3 ranks");
     c.mlp = 49;
     assert_error(sf_config_part(&c, 0, 2, &part), "an MLP of 49");
+    c.mlp = 48, c.router.experts = 4, c.expert_mlp = 33;
+    assert_error(sf_config_part(&c, 0, 2, &part), "an MLP of 33 of each expert");
+    c.expert_mlp = 32, c.shared_mlp = 7;
+    assert_error(sf_config_part(&c, 0, 2, &part), "an MLP of 7 of each expert (of the shared one)");
+    c.shared_mlp = 0, c.router.experts = 0;
     c = shape(LLAMA);
     c.heads = 12, c.kv_heads = 3;
     assert_error(sf_config_part(&c, 0, 2, &part), "3 kv heads");

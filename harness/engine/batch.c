@@ -455,15 +455,20 @@ sf_status sf_batch_reach(const sf_batch *batch, sf_attention *a, sf_pattern *pat
     return SF_OK;
 }
 
-sf_status sf_batch_sink(const sf_batch *batch, int layer, int rows, int patterns, const sf_pattern *const *pattern, const float *lse,
-                        void *out)
+sf_status sf_batch_sink(const sf_batch *batch, sf_meter *meter, int layer, int rows, int patterns, const sf_pattern *const *pattern,
+                        const float *lse, void *out)
 {
     const sf_model_config *c = batch->config;
     if (!c->sinks) return SF_OK;
     for (int i = 0; i < patterns; i++)
         if (pattern[i]->kind == SF_PARTS && pattern[i]->gated)
             return sf_fail(SF_UNSUPPORTED, "parts with gates, which have no softmax of their own for model '%s' to add its sinks to", c->name);
-    return batch->backend->ops->sink(batch->backend, out, lse, &batch->model->weights.layer[layer].sinks, rows, c->heads, c->head_dim);
+    sf_backend *b = batch->backend;
+    sf_meter *before = b->meter;
+    b->meter = meter;
+    sf_status status = b->ops->sink(b, out, lse, &batch->model->weights.layer[layer].sinks, rows, c->heads, c->head_dim);
+    b->meter = before;
+    return status;
 }
 
 double sf_batch_clock(sf_backend *b)

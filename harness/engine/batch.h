@@ -136,9 +136,9 @@ sf_status sf_batch_open(sf_batch *batch);
 void sf_batch_close(sf_batch *batch);
 
 /* After attention of `rows` rows, at out [rows, H, D] and lse [rows, H], by these patterns: the layer's learned sinks, where the
- * model has them. */
-sf_status sf_batch_sink(const sf_batch *batch, int layer, int rows, int patterns, const sf_pattern *const *pattern, const float *lse,
-                        void *out);
+ * model has them. meter: where it counts, each rank for its own heads. */
+sf_status sf_batch_sink(const sf_batch *batch, sf_meter *meter, int layer, int rows, int patterns, const sf_pattern *const *pattern,
+                        const float *lse, void *out);
 
 /* The prompts that go together, from prompt `first` on. */
 sf_wave sf_batch_wave(const sf_batch *batch, int first);

@@ -104,14 +104,15 @@ static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_pha
     to->other_bytes += queries * (uint64_t)whole_heads(batch) * key_bytes;
 }
 
-/* `times` that a layer's experts are read for `rows` rows. */
-static void count_experts(const sf_batch *batch, sf_phase phase, uint64_t times, int64_t rows, sf_meter *meter)
+/* `times` that a layer's experts are read for `rows` rows; by one rank for all. */
+static void count_experts(const sf_batch *batch, sf_phase phase, uint64_t times, int64_t rows, sf_meter *lane)
 {
-    const sf_model_config *c = batch->config;
+    const sf_model_config *c = batch->whole;
+    sf_meter *meter = sf_batch_meter_once(batch, lane);
     int64_t read = rows * c->router.chosen < c->router.experts ? rows * c->router.chosen : c->router.experts;
     for (int layer = 0; batch->model && layer < c->layers; layer++)
         for (int p = 0; sf_layer_mixes(c, layer) && p < SF_EXPERT_PARTS; p++) {
-            const sf_tensor *first = sf_expert_tensors(c, &batch->model->weights, layer, (sf_expert_part)p);
+            const sf_tensor *first = sf_expert_tensors(c, sf_transformer_shapes(batch->model), layer, (sf_expert_part)p);
             if (first->data) meter->at[phase][SF_LINEAR].weight_bytes += times * (uint64_t)read * sf_bytes(first->dtype, sf_elements(first));
         }
 }
@@ -138,7 +139,6 @@ static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pair
 {
     double n = prompt->job->tokens;
     count_attention(batch, pairs, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
-    count_experts(batch, SF_PREFILL, 1, prompt->job->tokens, &prompt->meter);
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
@@ -176,6 +176,7 @@ static sf_status gather_tally(sf_batch *batch, const uint64_t *pairs, const doub
 static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *own)
 {
     tally t;
+    count_experts(batch, SF_PREFILL, 1, prompt->job->tokens, &prompt->meter);
     sum_meter(batch, &prompt->meter);
     sf_status status = gather_tally(batch, prompt->pairs, prompt->recall, prompt->error, own, &t);
     if (status == SF_OK) give_prompt(batch, prompt, t.pairs, t.recall, t.error);
@@ -190,7 +191,6 @@ static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *own)
     sf_status status = gather_tally(batch, s->pairs, s->recall, s->error, own, &t);
     if (status == SF_OK) {
         count_attention(batch, t.pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
-        count_experts(batch, SF_DECODE, (uint64_t)s->steps, 1, &s->lane->meter);
         report_phase(batch, s->lane, SF_DECODE, t.pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, t.recall, t.error, s->recall_weight);
     }
     free_tally(&t);
@@ -202,7 +202,11 @@ sf_status sf_batch_tally(sf_batch *batch)
     uint64_t *own = malloc((size_t)sf_batch_heads(batch) * sizeof *own);
     if (!own) return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", batch->config->layers);
     sf_status status = SF_OK;
-    for (int i = 0; i < batch->lanes; i++) sum_meter(batch, &batch->sequence[i].lane->meter); /* what prompts add is summed apart */
+    for (int i = 0; i < batch->lanes; i++) { /* what prompts add is summed apart */
+        sf_sequence *s = &batch->sequence[i];
+        count_experts(batch, SF_DECODE, (uint64_t)s->steps, 1, &s->lane->meter);
+        sum_meter(batch, &s->lane->meter);
+    }
     for (int i = 0; status == SF_OK && i < batch->prompts; i++) status = count_prompt(batch, &batch->prompt[i], own);
     for (int i = 0; status == SF_OK && i < batch->lanes; i++) status = count_sequence(batch, &batch->sequence[i], own);
     free(own);

@@ -184,7 +184,7 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
         SF_TRY(sf_batch_reach(batch, &l->view[i], &l->pattern[i], m ? m->name : NULL));
     }
     SF_TRY(b->ops->decode(b, l->rows, l->attentions, l->patterns, batch->attention));
-    SF_TRY(sf_batch_sink(batch, layer, l->rows, l->rows, l->patterns, batch->lse, batch->attention));
+    SF_TRY(sf_batch_sink(batch, &l->shared, layer, l->rows, l->rows, l->patterns, batch->lse, batch->attention));
     if (weight) SF_TRY(b->ops->watch(b, true));
     for (int i = 0; weight && i < l->rows; i++) {
         if (!l->sequence[i]->recall) continue;

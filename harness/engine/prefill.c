@@ -133,7 +133,7 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
     if (status == SF_OK) status = sf_batch_reach(batch, view, &pattern, chosen ? prompt->method->name : NULL);
     SF_TRY(sf_batch_agree(batch, status));
     status = sf_batch_agree(batch, b->ops->prefill(b, a, &pattern, out));
-    if (status == SF_OK) status = sf_batch_sink(batch, a->layer, a->queries, 1, (const sf_pattern *[]){&pattern}, a->lse, out);
+    if (status == SF_OK) status = sf_batch_sink(batch, &prompt->meter, a->layer, a->queries, 1, (const sf_pattern *[]){&pattern}, a->lse, out);
     if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;
     if (prompt->recall) {
         SF_TRY(b->ops->watch(b, true));

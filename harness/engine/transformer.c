@@ -21,6 +21,11 @@ static sf_status import(sf_backend *b, const sf_tensor *host, sf_tensor *out)
     return host->data ? b->ops->import_weight(b, host, out) : SF_OK;
 }
 
+static size_t expert_tensors(const sf_model_config *c, const sf_weights *w)
+{
+    return w->expert ? (size_t)c->layers * SF_EXPERT_PARTS * (size_t)c->router.experts : 0;
+}
+
 static sf_status import_layer(sf_transformer *t, const sf_model *model, int layer)
 {
     const sf_router *r = &model->config.router;
@@ -51,9 +56,9 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model, sf_par
         t->weights.head = t->weights.embedding;
     else
         SF_TRY(sf_blame(import(t->backend, &host->head, &t->weights.head), "head"));
-    int64_t experts = host->expert ? (int64_t)layers * SF_EXPERT_PARTS * model->config.router.experts : 0;
-    t->weights.expert = experts ? calloc((size_t)experts, sizeof *t->weights.expert) : NULL;
-    if (experts && !t->weights.expert) return sf_fail(SF_NO_MEMORY, "no memory for the table of %lld experts", (long long)experts);
+    const size_t experts = expert_tensors(&model->config, host);
+    t->weights.expert = experts ? calloc(experts, sizeof *t->weights.expert) : NULL;
+    if (experts && !t->weights.expert) return sf_fail(SF_NO_MEMORY, "no memory for the table of %zu experts", experts);
     for (int layer = 0; layer < layers; layer++) {
         if (part) SF_TRY(sf_part_columns(part, layer));
         SF_TRY(sf_blame(import_layer(t, model, layer), "layer %d", layer));
@@ -68,23 +73,30 @@ struct sf_whole {
     sf_transformer model;
 };
 
-/* Weights count in the dtype that the backend has them in. */
+/* `n` tensors of the whole model: weights count in the dtype that the backend has them in. */
+static sf_tensor *shapes_of(const void *whole, const void *own, size_t n)
+{
+    sf_tensor *t = malloc(n * sizeof *t);
+    if (!t) return NULL;
+    memcpy(t, whole, n * sizeof *t);
+    for (size_t i = 0; i < n; i++)
+        if (((const sf_tensor *)own)[i].data) t[i].dtype = ((const sf_tensor *)own)[i].dtype;
+    return t;
+}
+
 static sf_status open_whole(sf_transformer *t, const sf_model *whole)
 {
-    const size_t layers = (size_t)whole->config.layers;
+    const size_t layers = (size_t)whole->config.layers, experts = expert_tensors(&whole->config, &whole->weights);
     struct sf_whole *w = t->whole = calloc(1, sizeof *w);
     if (!w) return sf_fail(SF_NO_MEMORY, "no memory for the shape of the whole model");
     w->counts = (sf_backend){.ops = &sf_counting_ops, .activation = t->backend->activation};
     w->model = (sf_transformer){.backend = &w->counts, .config = &whole->config, .weights = t->weights, .curve = t->curve};
-    w->model.weights.layer = malloc(layers * sizeof *w->model.weights.layer);
-    if (!w->model.weights.layer) return sf_fail(SF_NO_MEMORY, "no memory for the table of %zu layers", layers);
-    memcpy(w->model.weights.layer, whole->weights.layer, layers * sizeof *w->model.weights.layer);
-    for (size_t i = 0; i < layers * LAYER_TENSORS; i++) {
-        const sf_tensor *own = (const sf_tensor *)t->weights.layer + i;
-        if (own->data) ((sf_tensor *)w->model.weights.layer)[i].dtype = own->dtype;
-    }
-    return SF_OK;
+    w->model.weights.layer = (sf_layer_weights *)shapes_of(whole->weights.layer, t->weights.layer, layers * LAYER_TENSORS);
+    w->model.weights.expert = experts ? shapes_of(whole->weights.expert, t->weights.expert, experts) : NULL;
+    return w->model.weights.layer && (!experts || w->model.weights.expert) ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the table of %zu layers", layers);
 }
+
+const sf_weights *sf_transformer_shapes(const sf_transformer *t) { return t->whole ? &t->whole->model.weights : &t->weights; }
 
 /* Walks the part, whose ops then count for nobody, and once more the whole, which counts on one rank. */
 #define IN_PARTS(t, walk, ...)                                                                                         \
@@ -251,10 +263,9 @@ void sf_transformer_close(sf_transformer *t)
     release(b, &t->weights.final_norm_bias);
     for (int layer = 0; t->weights.layer && layer < t->config->layers; layer++)
         for (int i = 0; i < LAYER_TENSORS; i++) release(b, (sf_tensor *)&t->weights.layer[layer] + i);
-    int64_t experts = t->weights.expert ? (int64_t)t->config->layers * SF_EXPERT_PARTS * t->config->router.experts : 0;
-    for (int64_t i = 0; i < experts; i++) release(b, &t->weights.expert[i]);
+    for (size_t i = 0; i < expert_tensors(t->config, &t->weights); i++) release(b, &t->weights.expert[i]);
     sf_weights_free(&t->weights);
-    if (t->whole) free(t->whole->model.weights.layer);
+    if (t->whole) sf_weights_free(&t->whole->model.weights);
     free(t->whole);
     free(t->curve);
     close_positions(b, &t->positions);
@@ -312,13 +323,11 @@ static sf_status linear(const sf_transformer *t, const void *x, int64_t rows, co
     return t->backend->ops->linear(t->backend, x, rows, w, bias, false, y, t->backend->activation);
 }
 
-/* work->branch [rows, d] = the sum over ranks of x · Wᵀ + bias, in their order. */
-static sf_status sum_branch(const sf_transformer *t, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
-                            sf_workspace *work)
+/* work->branch [rows, d] = the sum over ranks of theirs, in their order. */
+static sf_status sum_branches(const sf_transformer *t, int64_t rows, sf_workspace *work)
 {
     sf_backend *b = t->backend;
     const int64_t n = rows * t->config->d;
-    SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
     SF_TRY(b->comm->ops->gather(b->comm, b, work->branch, sf_bytes(SF_F32, n), work->parts));
     SF_TRY(b->ops->copy(b, work->branch, work->parts, sf_bytes(SF_F32, n)));
     for (int r = 1; r < b->comm->size; r++) SF_TRY(b->ops->accumulate(b, work->branch, n, 1, work->parts + r * n, 1, n));
@@ -334,7 +343,8 @@ static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows
     float scale = c->residual_scale != 0 ? c->residual_scale : 1;
     if (!c->post_norms && scale == 1 && !t->whole) return b->ops->linear(b, x, rows, w, bias, true, hidden, SF_F32);
     if (t->whole) {
-        SF_TRY(sum_branch(t, x, rows, w, bias, work));
+        SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
+        SF_TRY(sum_branches(t, rows, work));
         if (!c->post_norms && scale == 1) return b->ops->accumulate(b, hidden, rows * c->d, 1, work->branch, 1, rows * c->d);
         if (!c->post_norms) SF_TRY(b->ops->cast(b, work->branch, rows * c->d, work->normed));
         else SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, NULL, work->normed));
@@ -432,8 +442,8 @@ static sf_status widen(const sf_transformer *t, int layer, int64_t rows, sf_work
     return b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, c->mlp, t->curve[layer]);
 }
 
-/* hidden += what the experts of each row give, and the MLP that all rows share, of the normed rows. */
-static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, float *hidden, sf_workspace *work)
+/* to += what the experts of each row give, and the MLP that all rows share, of the normed rows. */
+static sf_status mix(const sf_transformer *t, int layer, int64_t rows, float *to, sf_workspace *work)
 {
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
@@ -441,8 +451,10 @@ static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, f
     const sf_router *r = &c->router;
     struct sf_mixture *m = &work->mixture;
     const sf_tensor *part[SF_EXPERT_PARTS], none = {0};
-    for (int p = 0; p < SF_EXPERT_PARTS; p++)
-        part[p] = p < SF_EXPERT_GATE_BIAS || c->expert_bias ? sf_expert_tensors(c, &t->weights, layer, (sf_expert_part)p) : NULL;
+    for (int p = 0; p < SF_EXPERT_PARTS; p++) {
+        const sf_tensor *first = sf_expert_tensors(c, &t->weights, layer, (sf_expert_part)p);
+        part[p] = first->data ? first : NULL; /* biases, where there are some; of what ranks sum, one has it */
+    }
 
     SF_TRY(b->ops->linear(b, work->normed, rows, &w->router, &w->router_bias, false, m->logits, SF_F32));
     SF_TRY(b->ops->route(b, m->logits, rows, r, &w->router_correction, m->expert, m->share));
@@ -453,19 +465,31 @@ static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, f
     SF_TRY(b->ops->gated(b, m->gate, m->up, rows * r->chosen, c->expert_mlp, t->curve[layer]));
     SF_TRY(b->ops->experts(b, m->gate, true, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_DOWN],
                            part[SF_EXPERT_DOWN_BIAS], m->out));
-    SF_TRY(b->ops->combine(b, hidden, m->out, rows, r->chosen, c->d, m->share));
+    SF_TRY(b->ops->combine(b, to, m->out, rows, r->chosen, c->d, m->share));
     if (!c->shared_mlp) return SF_OK;
 
     SF_TRY(linear(t, work->normed, rows, &w->shared_gate, &none, work->gate));
     SF_TRY(linear(t, work->normed, rows, &w->shared_up, &none, work->up));
     SF_TRY(b->ops->gated(b, work->gate, work->up, rows, c->shared_mlp, t->curve[layer]));
-    if (!c->shared_switch) return b->ops->linear(b, work->gate, rows, &w->shared_down, &none, true, hidden, SF_F32);
+    if (!c->shared_switch) return b->ops->linear(b, work->gate, rows, &w->shared_down, &none, true, to, SF_F32);
     /* A router of one expert, which counts by the sigmoid of its logit. */
     static const sf_router one = {.kind = SF_ROUTE_SIGMOID, .experts = 1, .chosen = 1, .scale = 1};
     SF_TRY(linear(t, work->gate, rows, &w->shared_down, &none, m->out));
     SF_TRY(b->ops->linear(b, work->normed, rows, &w->shared_switch, &none, false, m->logits, SF_F32));
     SF_TRY(b->ops->route(b, m->logits, rows, &one, &none, m->expert, m->share));
-    return b->ops->combine(b, hidden, m->out, rows, 1, c->d, m->share);
+    return b->ops->combine(b, to, m->out, rows, 1, c->d, m->share);
+}
+
+/* Each rank has its part of every expert's MLP: all of them compute for all rows, and share the router. */
+static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, float *hidden, sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const int64_t n = rows * t->config->d;
+    if (!t->whole) return mix(t, layer, rows, hidden, work);
+    SF_TRY(b->ops->zero(b, work->branch, sf_bytes(SF_F32, n)));
+    SF_TRY(mix(t, layer, rows, work->branch, work));
+    SF_TRY(sum_branches(t, rows, work));
+    return b->ops->accumulate(b, hidden, n, 1, work->branch, 1, n);
 }
 
 static sf_status finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden, sf_workspace *work)

@@ -58,6 +58,8 @@ struct sf_part; /* harness/model/part.h */
 
 /* part: of the model, that this rank has, just opened; NULL: all of it. */
 sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, struct sf_part *part, int max_tokens, sf_transformer *out);
+/* The weights' shapes and dtypes: of the whole model, also where this rank has a part. */
+const sf_weights *sf_transformer_shapes(const sf_transformer *t);
 void sf_transformer_close(sf_transformer *t); /* accepts half-opened and zeroed ones */
 
 /* Makes the tables anew for another longest sequence; on failure the old ones stay. */

@@ -11,8 +11,6 @@ sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model
     *out = *c;
     if (ranks == 1) return SF_OK;
     const char *name = c->name;
-    if (c->router.experts)
-        return sf_fail(SF_UNSUPPORTED, "model '%s': a mixture of experts is not split over ranks yet; run it unsplit", name);
     if (c->heads % ranks != 0)
         return sf_fail(SF_UNSUPPORTED, "model '%s': %d query heads cannot be split over %d ranks evenly; choose a divisor", name, c->heads,
                        ranks);
@@ -22,9 +20,14 @@ sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model
     if (c->mlp % ranks != 0)
         return sf_fail(SF_UNSUPPORTED, "model '%s': an MLP of %d cannot be split over %d ranks evenly; choose a divisor", name, c->mlp,
                        ranks);
+    if (c->expert_mlp % ranks != 0 || c->shared_mlp % ranks != 0)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': an MLP of %d of each expert%s cannot be split over %d ranks evenly; choose a divisor", name,
+                       c->expert_mlp % ranks ? c->expert_mlp : c->shared_mlp, c->expert_mlp % ranks ? "" : " (of the shared one)", ranks);
     out->heads = c->heads / ranks;
     out->kv_heads = c->kv_heads / ranks > 1 ? c->kv_heads / ranks : 1;
     out->mlp = c->mlp / ranks;
+    out->expert_mlp = c->expert_mlp / ranks;
+    out->shared_mlp = c->shared_mlp / ranks;
     return SF_OK;
 }
 
@@ -82,7 +85,7 @@ static sf_status take_slot(const sf_model *whole, const sf_weight_slot *slot, in
 
 sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
 {
-    const size_t layers = (size_t)whole->config.layers;
+    const size_t layers = (size_t)whole->config.layers, experts = layers * SF_EXPERT_PARTS * (size_t)whole->config.router.experts;
     *out = (sf_part){.model = {.weights = whole->weights, .stops = whole->stops, .bos = whole->bos}};
     memcpy(out->model.stop, whole->stop, sizeof whole->stop);
     out->model.weights.layer = NULL, out->model.weights.expert = NULL;
@@ -94,6 +97,7 @@ sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
     if (status == SF_OK && !out->slot) status = sf_fail(SF_NO_MEMORY, "no memory for a part of the model");
     if (status == SF_OK) {
         memcpy(out->model.weights.layer, whole->weights.layer, layers * sizeof *out->model.weights.layer);
+        if (whole->weights.expert) memcpy(out->model.weights.expert, whole->weights.expert, experts * sizeof *out->model.weights.expert);
         int slots = sf_weight_slots(&whole->config, &out->model.weights, slot);
         for (int i = 0; status == SF_OK && i < slots; i++) status = take_slot(whole, &slot[i], rank, ranks, out);
     }

@@ -1,5 +1,5 @@
 /* One rank's part of a model that is split over several, as Megatron does (Shoeybi et al. 2019, arXiv 1909.08053): rows of q, k,
- * v, gate and up, columns of o and down; norms, embedding and head are whole on every rank. */
+ * v, gate and up, columns of o and down, of each expert too; norms, routers, embedding and head are whole on every rank. */
 #ifndef SF_PART_H
 #define SF_PART_H
 

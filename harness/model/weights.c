@@ -159,8 +159,9 @@ static sf_cut cut_of(size s)
     switch (s) {
     case QUERIES: return SF_BY_HEADS;
     case KEYS: return SF_BY_KV_HEADS;
-    case MLP: return SF_BY_MLP;
-    case NONE: case ONE: case MODEL: case Q_NORM: case K_NORM: return SF_UNCUT;
+    case HEADS: return SF_BY_HEADS;
+    case MLP: case SHARED: return SF_BY_MLP;
+    case NONE: case ONE: case MODEL: case EXPERTS: case Q_NORM: case K_NORM: return SF_UNCUT;
     default: return SF_CUT_UNKNOWN;
     }
 }
@@ -215,6 +216,8 @@ static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights 
             put(&slot[n], sf_expert_tensors(c, weights, layer, p) + e, bias ? SF_ROLE_BIAS : wide ? SF_ROLE_INNER : SF_ROLE_RESIDUAL,
                 rows, columns);
             slot[n].layer = layer;
+            slot[n].rows_by = wide ? SF_BY_MLP : bias ? SF_ONCE : SF_UNCUT;
+            slot[n].columns_by = !wide && !bias ? SF_BY_MLP : SF_UNCUT;
             slot[n].of_gguf = (struct sf_weight_share){e * rows, experts * rows};
             if (!strchr(hf, '%')) slot[n].of_hf = slot[n].of_gguf;
             n++;
