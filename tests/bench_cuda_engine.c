@@ -287,9 +287,11 @@ static void fit_grid(void)
             lane[i].decode = grid[i].method;
             lane[i].decode_params = grid[i].method ? fitted(grid[i].method, SF_DECODE, grid[i].sparsity, -1, -1) : NULL;
         }
-        sf_job job = {token, tokens, CELLS, lane};
+        sf_job job = {.token = token, .tokens = tokens, .lanes = CELLS, .lane = lane};
         MUST(sf_engine_memory(&shape, backend, 1, &job, &how, kept, &bytes));
-        if (bytes + bytes / 20 + ((size_t)2 << 30) < available || tokens < 1024) break; /* scratch; heads keep unequally */
+        uint64_t unfit = bytes + bytes / 20 + ((size_t)2 << 30) >= available; /* on any rank: they go on alike */
+        sf_comm_sum(backend->comm, &unfit, 1);
+        if (!unfit || tokens < 1024) break; /* scratch; heads keep unequally */
     }
     for (int i = 0; i < CELLS; i++) free((void *)(uintptr_t)lane[i].decode_params);
     SAY("grid: %d tokens, %.1f GB planned of %.1f free\n", tokens, (double)bytes / 1e9, (double)available / 1e9);

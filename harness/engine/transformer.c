@@ -323,14 +323,14 @@ static sf_status linear(const sf_transformer *t, const void *x, int64_t rows, co
     return t->backend->ops->linear(t->backend, x, rows, w, bias, false, y, t->backend->activation);
 }
 
-/* work->branch [rows, d] = the sum over ranks of theirs, in their order. */
-static sf_status sum_branches(const sf_transformer *t, int64_t rows, sf_workspace *work)
+/* The sum over ranks of work->branch [rows, d], in their order: at *sum, in the workspace. */
+static sf_status sum_branches(const sf_transformer *t, int64_t rows, sf_workspace *work, float **sum)
 {
     sf_backend *b = t->backend;
     const int64_t n = rows * t->config->d;
+    *sum = work->parts;
     SF_TRY(b->comm->ops->gather(b->comm, b, work->branch, sf_bytes(SF_F32, n), work->parts));
-    SF_TRY(b->ops->copy(b, work->branch, work->parts, sf_bytes(SF_F32, n)));
-    for (int r = 1; r < b->comm->size; r++) SF_TRY(b->ops->accumulate(b, work->branch, n, 1, work->parts + r * n, 1, n));
+    for (int r = 1; r < b->comm->size; r++) SF_TRY(b->ops->accumulate(b, *sum, n, 1, work->parts + r * n, 1, n));
     return SF_OK;
 }
 
@@ -344,10 +344,11 @@ static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows
     if (!c->post_norms && scale == 1 && !t->whole) return b->ops->linear(b, x, rows, w, bias, true, hidden, SF_F32);
     if (t->whole) {
         SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
-        SF_TRY(sum_branches(t, rows, work));
-        if (!c->post_norms && scale == 1) return b->ops->accumulate(b, hidden, rows * c->d, 1, work->branch, 1, rows * c->d);
-        if (!c->post_norms) SF_TRY(b->ops->cast(b, work->branch, rows * c->d, work->normed));
-        else SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, NULL, work->normed));
+        float *sum;
+        SF_TRY(sum_branches(t, rows, work, &sum));
+        if (!c->post_norms && scale == 1) return b->ops->accumulate(b, hidden, rows * c->d, 1, sum, 1, rows * c->d);
+        if (!c->post_norms) SF_TRY(b->ops->cast(b, sum, rows * c->d, work->normed));
+        else SF_TRY(norm(t, sum, SF_F32, rows, post_norm, NULL, work->normed));
     } else if (c->post_norms) {
         SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
         SF_TRY(norm(t, work->branch, SF_F32, rows, post_norm, NULL, work->normed));
@@ -488,8 +489,9 @@ static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, f
     if (!t->whole) return mix(t, layer, rows, hidden, work);
     SF_TRY(b->ops->zero(b, work->branch, sf_bytes(SF_F32, n)));
     SF_TRY(mix(t, layer, rows, work->branch, work));
-    SF_TRY(sum_branches(t, rows, work));
-    return b->ops->accumulate(b, hidden, n, 1, work->branch, 1, n);
+    float *sum;
+    SF_TRY(sum_branches(t, rows, work, &sum));
+    return b->ops->accumulate(b, hidden, n, 1, sum, 1, n);
 }
 
 static sf_status finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden, sf_workspace *work)
