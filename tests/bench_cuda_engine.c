@@ -1,6 +1,6 @@
 /* End to end on GPUs with random weights: a long prefill, dense and sparse, and a grid of cells that decode in lock-step.
  *
- *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief]      Qwen2.5-7B, 131040, 0: all, 1
+ *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief|grid]      Qwen2.5-7B, 131040, 0: all, 1
  *
  * Several ranks: threads, each on a GPU of its own, that split the model (tensor parallelism). Weights lie over each other on the
  * host (sf_model_random_overlaid), so that 145 GB of them need 4.
@@ -12,7 +12,7 @@
  * attention (of the pairs that are computed) and exchanges would take at those ceilings, and the speed-up over the dense row.
  * Grid: 28 cells of one sample, dense and three decode methods at nine sparsities; of fewer tokens where it would not fit the
  * device. Together: one prefill, one batch; of a step, the share that the products at so many rows, reading the keys, and
- * exchanges would take. Alone (not where several ranks or `brief` are asked for): each cell with its own prefill, and the weights
+ * exchanges would take (`grid`: that alone). Alone (not where several ranks or `brief` are asked for): each cell with its own prefill, and the weights
  * and the cache that a step reads as the meter has them, over its time; one cell of each method is run, the others are taken to
  * be alike. */
 #include <math.h>
@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "harness/engine/engine.h"
 #include "harness/model/part.h"
@@ -35,7 +36,7 @@ enum { LEVELS = 9, CELLS = 1 + 3 * LEVELS, STEPS = 32 };
 enum { CHUNK = 4096 };
 static sf_model *model;
 static int asked_tokens, ranks;
-static bool brief;
+static bool brief, grid_alone;
 
 /* Of each rank. */
 static _Thread_local sf_backend *backend;
@@ -54,7 +55,8 @@ static _Thread_local double attention_rate, read_rate;              /* FLOP/s; b
     do {                                                                                                               \
         if ((call) != SF_OK) {                                                                                         \
             printf("rank %d: %s: %s\n", rank, #call, sf_error());                                                          \
-            exit(1);                                                                                                   \
+            fflush(stdout);                                                                                            \
+            _exit(1); /* at once: other ranks run */                                                                   \
         }                                                                                                              \
     } while (0)
 
@@ -289,9 +291,10 @@ static void fit_grid(void)
         }
         sf_job job = {.token = token, .tokens = tokens, .lanes = CELLS, .lane = lane};
         MUST(sf_engine_memory(&shape, backend, 1, &job, &how, kept, &bytes));
-        uint64_t unfit = bytes + bytes / 20 + ((size_t)2 << 30) >= available; /* on any rank: they go on alike */
+        size_t spare = bytes / (ranks > 1 ? 3 : 20) + ((size_t)2 << 30); /* scratch; heads keep unequally, so that one rank may keep more */
+        uint64_t unfit = bytes + spare >= available; /* on any: all go on alike */
         sf_comm_sum(backend->comm, &unfit, 1);
-        if (!unfit || tokens < 1024) break; /* scratch; heads keep unequally */
+        if (!unfit || tokens < 1024) break;
     }
     for (int i = 0; i < CELLS; i++) free((void *)(uintptr_t)lane[i].decode_params);
     SAY("grid: %d tokens, %.1f GB planned of %.1f free\n", tokens, (double)bytes / 1e9, (double)available / 1e9);
@@ -329,6 +332,21 @@ static void run_grid(void)
     SAY("%d cells of one sample: %.1f s together, %.0f s one by one: %.1f x\n", CELLS, together, alone, alone / together);
 }
 
+static void run_prefills(void)
+{
+    prefill("block_sparse 64 (first)", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), 0);
+    double dense = prefill("dense", NULL, NULL, 0);
+    say_memory("after dense prefills");
+    prefill("block_sparse 64, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), dense);
+    prefill("vertical_slash", &sf_vertical_slash, fitted(&sf_vertical_slash, SF_PREFILL, .9, -1, -1), dense);
+    if (!brief) {
+        prefill("block_sparse 64, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 1), dense);
+        prefill("block_sparse 16, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 0), dense);
+        prefill("block_sparse 16, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 1), dense);
+        prefill("flex_prefill", &sf_flex_prefill, fitted(&sf_flex_prefill, SF_PREFILL, .9, -1, -1), dense);
+    }
+}
+
 static sf_status be_rank(sf_backend *b, void *user)
 {
     (void)user;
@@ -345,17 +363,7 @@ static sf_status be_rank(sf_backend *b, void *user)
     MUST(sf_engine_open(backend, model, tokens + STEPS, &engine));
     SAY("weights to the device: %.1f s\n", now() - began);
     say_memory("of the weights");
-    prefill("block_sparse 64 (first)", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), 0);
-    double dense = prefill("dense", NULL, NULL, 0);
-    say_memory("after dense prefills");
-    prefill("block_sparse 64, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), dense);
-    prefill("vertical_slash", &sf_vertical_slash, fitted(&sf_vertical_slash, SF_PREFILL, .9, -1, -1), dense);
-    if (!brief) {
-        prefill("block_sparse 64, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 1), dense);
-        prefill("block_sparse 16, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 0), dense);
-        prefill("block_sparse 16, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 1), dense);
-        prefill("flex_prefill", &sf_flex_prefill, fitted(&sf_flex_prefill, SF_PREFILL, .9, -1, -1), dense);
-    }
+    if (!grid_alone) run_prefills();
     run_grid();
     sf_engine_close(engine);
     free(token);
@@ -371,6 +379,7 @@ int main(int argc, char **argv)
     if (argc > 3 && atoi(argv[3]) > 0) whole.layers = atoi(argv[3]);
     ranks = argc > 4 ? atoi(argv[4]) : 1;
     brief = ranks > 1 || argc > 5;
+    grid_alone = argc > 5 && strcmp(argv[5], "grid") == 0;
     MUST(sf_model_random_overlaid(&whole, 1, &model));
     if (ranks > 1) {
         MUST(sf_comm_team(ranks, DEVICE, 0, be_rank, NULL));

@@ -272,7 +272,7 @@ static sf_status fetch_outputs(sf_batch *batch, int layer, int rows, sf_attentio
         each[i] = &all[i];
     }
     SF_TRY(b->ops->decode(b, rows, each, pattern, room));
-    SF_TRY(sf_batch_sink(batch, layer, rows, rows, pattern, lse, room));
+    SF_TRY(sf_batch_sink(batch, b->meter, layer, rows, rows, pattern, lse, room));
     SF_TRY(b->ops->download(b, raw, room, bytes * (size_t)rows));
     sf_to_f32(b->activation, raw, dense, width * rows);
     for (int i = 0; i < rows; i++) {

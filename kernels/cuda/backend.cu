@@ -2,6 +2,7 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/hopper.cuh"
 
+#include <mutex>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,19 +25,23 @@ sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *
     return sf_fail(code, "cuda: cuBLAS says %s (%s, at %s:%d)", cublasLtGetStatusString(status), what, file, line);
 }
 
+/* What is allowed is the device's for all threads, each of which would lower what another has been allowed: it only grows. */
 sf_status sf_cuda_allow_shared(const void *kernel, size_t bytes)
 {
-    enum { KERNELS = 64 };
-    static thread_local struct {
+    enum { ALLOWED = 1024 };
+    static struct {
         const void *kernel;
         int device;
         size_t bytes;
-    } allowed[KERNELS]; /* asked before */
+    } allowed[ALLOWED];
+    static std::mutex lock;
     int device = 0, i = 0;
     if (bytes <= 48 * 1024) return SF_OK;
     CUDA_TRY(cudaGetDevice(&device));
-    while (i < KERNELS - 1 && allowed[i].kernel && (allowed[i].kernel != kernel || allowed[i].device != device)) i++;
-    if (allowed[i].kernel == kernel && allowed[i].device == device && allowed[i].bytes >= bytes) return SF_OK;
+    std::lock_guard<std::mutex> held(lock);
+    while (i < ALLOWED && allowed[i].kernel && (allowed[i].kernel != kernel || allowed[i].device != device)) i++;
+    if (i == ALLOWED) return sf_fail(SF_INTERNAL, "cuda: more than %d kernels ask for shared memory", ALLOWED);
+    if (allowed[i].bytes >= bytes) return SF_OK;
     CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
     allowed[i].kernel = kernel, allowed[i].device = device, allowed[i].bytes = bytes;
     return SF_OK;
