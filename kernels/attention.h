@@ -52,4 +52,28 @@ static inline int sf_layer_kv_heads(const sf_attention *a) { return a->comm ? a-
 /* Whether every row sees all keys up to its own, and each is held: no sliding window, no compacted cache. */
 static inline bool sf_sees_all(const sf_attention *a) { return a->window == 0 && !a->kv.prompt.count; }
 
+/* For kmeans(). */
+typedef struct sf_kmeans_how {
+    int begin, end, segment, each, iterations;
+} sf_kmeans_how;
+
+static inline int sf_clusters(const sf_kmeans_how *how)
+{
+    int keys = how->end - how->begin, rest = keys % how->segment;
+    return keys / how->segment * ((how->segment + how->each - 1) / how->each) + (rest + how->each - 1) / how->each;
+}
+
+/* For hash_keys() and hash_matches(). */
+typedef struct sf_hash {
+    int bits, tables, least;
+    int begin, end; /* keys that are hashed */
+} sf_hash;
+
+/* For sample_sizes(): with which certainty (z, of a normal distribution, both sides) within which relative error. */
+typedef enum sf_verified { SF_DENOMINATOR, SF_NUMERATOR, SF_DENOMINATOR_AND_NUMERATOR } sf_verified;
+typedef struct sf_promise {
+    double error, z;
+    sf_verified verified;
+} sf_promise;
+
 #endif

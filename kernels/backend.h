@@ -343,6 +343,72 @@ typedef struct sf_backend_ops {
      * Only with a->frequency. Expected Attention (2510.00636). */
     sf_status (*expected_attention)(sf_backend *b, const sf_attention *a, int skip, int ahead, float *p);
 
+    /* ---- samples, and estimates from fewer bits ------------------------------------------------------------------- */
+
+    /* x[r, i] = u, or weight[r, i] / u: u is number i in (0, 1) of stream sf_splitmix(stream, first + r) (kernels/draw.h). The k largest
+     * of a row are then k entries drawn without replacement, each set as likely as another; of weights, a priority sample
+     * (Duffield, Lund & Thorup 2007). 2 FLOPs a number. */
+    sf_status (*draw)(sf_backend *b, uint64_t stream, int64_t first, int64_t rows, int64_t n, const float *weight, float *x);
+
+    /* What each entry of a row's list stands for: bias[r, e] = log(1 / its probability of being drawn), 0 beyond the list's end, to
+     * be added to its logit. An x of +INFINITY was not drawn, but taken: 0. weight NULL: the list's others are a uniform sample of
+     * the row's finite x. Else they are a priority sample of their row, which the list holds the best of:
+     * log(max(1, t / weight)), t the largest x that the list leaves out. bias [rows, at.stride]. A FLOP a score. */
+    sf_status (*sample_bias)(sf_backend *b, const float *x, const float *weight, int64_t rows, int64_t n, const sf_lists *at,
+                             float *bias);
+
+    /* How many keys each query head (of one query) has to read so that what it estimates keeps a promise: lists that hold the keys of
+     * x = +INFINITY, which are read anyhow, and a uniform sample of the others, at least two, by which mean and variance of exp(logit)
+     * are estimated. count[h] = those read anyhow + the least b with  (z n s)² / b · (1 - b / n) <= (error · total)²,  n of the
+     * row's x being finite, at least as many as were sampled; `total` is of all exp(logit), s² their variance (denominator), or the
+     * length of the sum of exp(logit) value, s² the trace of its covariance (numerator), or the larger b of both. at [H] of x [H, N].
+     * FLOPs per listed key: 2·D + 5, with values 5·D more. vAttention (2510.05688). */
+    sf_status (*sample_sizes)(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, const sf_promise *promise,
+                              int32_t *count);
+
+    /* Keys [first, N) in 4 bits: k[d] is about low + step · code, low the least and low + 15 step the most of the key. code [G, room,
+     * ceil(D/8)] i32, 8 codes a word, the first in its lowest bits; range [G, room, 2] = low, step. Keys that a compacted cache does
+     * not hold: step NaN. 4·D FLOPs a key. Twilight (2502.02770) section 4. */
+    sf_status (*pack_keys)(sf_backend *b, const sf_attention *a, int first, int64_t room, int32_t *code, float *range);
+
+    /* Softmax of one query (decode) over the packed keys that lists name (1, G or H; NULL: over all), -INFINITY elsewhere. p [H, N].
+     * Counted: D/2 + 8 bytes a key listed, as in listed_probabilities(). */
+    sf_status (*packed_probabilities)(sf_backend *b, const sf_attention *a, int64_t room, const int32_t *code, const float *range,
+                                      const sf_lists *at, float *p);
+
+    /* x[r, j] = y[r, m], m the member that j belongs to: j / page, or member[r * members / rows, j] (rows of `room`), where -1 gives
+     * +INFINITY. y [rows, n], x [rows, N]. */
+    sf_status (*spread)(sf_backend *b, const float *y, int64_t rows, int64_t n, int page, const int32_t *member, int64_t members,
+                        int64_t room, int64_t keys, float *x);
+
+    /* x[i] = number i of the stream, about normal (sf_draw_normal, kernels/draw.h). 12 FLOPs each. */
+    sf_status (*normals)(sf_backend *b, uint64_t stream, int64_t n, float *x);
+
+    /* out[r, e] = x[r, list[r][e]], 0 beyond the list's end. out [rows, at.stride]. */
+    sf_status (*pick_at)(sf_backend *b, const float *x, int64_t rows, int64_t n, const sf_lists *at, float *out);
+
+    /* Locality-sensitive hashing by signs of random projections (SimHash): tables of `bits` planes each, bits <= 16, plane [tables ·
+     * bits, D]. Keys [hash.begin, hash.end), less their mean centre [G, D], which is written: bit i of table t of code [G, room,
+     * ceil(tables/2)] i32, two tables a word, the even one in the lower half, is 1 where k · plane[t · bits + i] > 0. All are held.
+     * 2·D·bits·tables FLOPs a key. */
+    sf_status (*hash_keys)(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room, float *centre,
+                           int32_t *code);
+
+    /* Which keys one query (decode) meets in at least hash.least tables: x[h, j] = -log(p + 1e-4), p the chance of it by the angle of query
+     * and centred key, else -INFINITY; 0 for keys that are not hashed. x [H, N]. Counted: the query's code, a comparison a table and
+     * key; the angle is of a product that attention over the key needs anyhow. MagicPIG (2410.16179), equations 8 to 11; least 1 or 2. */
+    sf_status (*hash_matches)(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room,
+                              const float *centre, const int32_t *code, float *x);
+
+    /* Lloyd's k-means of the keys [how.begin, how.end) of each kv head, in segments of how.segment keys, each of which has one cluster
+     * for how.each of its keys, rounded up: sf_clusters() in all, C. They begin at keys evenly spaced; how.iterations times each
+     * key goes to the nearest centroid (of equal ones to the first), and centroids become means; then keys go once more. member [G, room]: the
+     * cluster of each key, -1 outside. centroid, value [G, C, D] activation: means of its keys, of their values (of a cluster without
+     * keys: what its centroid was, and 0). size, log_size [H, C] f32, for each query head its kv head's; at least e^-60 of a key.
+     * Keys are held. 3·D FLOPs a key, cluster of its segment and pass. */
+    sf_status (*kmeans)(sf_backend *b, const sf_attention *a, const sf_kmeans_how *how, int64_t room, int32_t *member, void *centroid,
+                        void *value, float *size, float *log_size);
+
     /* ---- searches that a filling may leave to the caller: NULL ----------------------------------------------------- */
 
     /* Amounts for a pattern of columns and diagonals that computes at most `most` pairs over all heads: the largest k for
@@ -374,7 +440,10 @@ typedef struct sf_backend_ops {
     DO(filling, page_component_scores) DO(filling, magnitudes) DO(filling, softmax_rows) DO(filling, sums_at)          \
     DO(filling, value_means) DO(filling, representatives) DO(filling, segment_summaries)                               \
     DO(filling, key_probabilities) DO(filling, listed_probabilities) DO(filling, accumulate) DO(filling, multiply)     \
-    DO(filling, fill_except) DO(filling, key_norms) DO(filling, key_cosines) DO(filling, expected_attention)
+    DO(filling, fill_except) DO(filling, key_norms) DO(filling, key_cosines) DO(filling, expected_attention)  \
+    DO(filling, draw) DO(filling, sample_bias) DO(filling, sample_sizes) DO(filling, pack_keys)                         \
+    DO(filling, packed_probabilities) DO(filling, spread) DO(filling, normals) DO(filling, pick_at)             \
+    DO(filling, hash_keys) DO(filling, hash_matches) DO(filling, kmeans)
 
 #define SF_OP_PROTOTYPE(filling, op) __typeof__(*((sf_backend_ops *)0)->op) filling##op;
 #define SF_OP_ROW(filling, op)       .op = filling##op,

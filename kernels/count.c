@@ -297,3 +297,57 @@ void sf_meter_key_scores(sf_backend *b, const sf_attention *a, int64_t flops)
                      .cache_bytes = all_keys(a),
                      .other_bytes = sf_bytes(SF_F32, (int64_t)a->kv_heads * a->keys)});
 }
+
+void sf_meter_sample_sizes(sf_backend *b, const sf_attention *a, int64_t listed, bool values)
+{
+    int64_t d = a->head_dim;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = listed * (2 * d + 5 + (values ? 5 * d : 0)),
+                     .cache_bytes = sf_bytes(a->kv.dtype, (values ? 2 : 1) * listed * d),
+                     .other_bytes = activations(b, a->heads * d) + sf_bytes(SF_F32, listed)});
+}
+
+static uint64_t packed(const sf_attention *a, int64_t keys) { return (uint64_t)keys * (4 * (uint64_t)parts(a->head_dim, 8) + 8); }
+
+void sf_meter_pack_keys(sf_backend *b, const sf_attention *a, int first)
+{
+    int64_t keys = (int64_t)(a->keys - first) * a->kv_heads;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = keys * 4 * a->head_dim,
+                     .cache_bytes = sf_bytes(a->kv.dtype, keys * a->head_dim),
+                     .other_bytes = packed(a, keys)});
+}
+
+/* As sf_meter_listed_probabilities(). */
+void sf_meter_packed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys)
+{
+    int64_t q = activations(b, (int64_t)a->heads * a->head_dim), written = sf_bytes(SF_F32, (int64_t)a->heads * a->keys);
+    count(b, SF_ESTIMATION, (sf_count){.flops = pairs * (2 * a->head_dim + 5), .other_bytes = packed(a, keys) + q + written});
+}
+
+void sf_meter_hash_keys(sf_backend *b, const sf_attention *a, const sf_hash *hash)
+{
+    int64_t keys = (int64_t)a->kv_heads * (hash->end - hash->begin), planes = (int64_t)hash->bits * hash->tables;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = keys * (2 * planes + 1) * a->head_dim,
+                     .cache_bytes = sf_bytes(a->kv.dtype, keys * a->head_dim),
+                     .other_bytes = (uint64_t)(keys * 4 * parts(hash->tables, 2))});
+}
+
+void sf_meter_hash_matches(sf_backend *b, const sf_attention *a, const sf_hash *hash)
+{
+    int64_t keys = hash->end - hash->begin, planes = (int64_t)hash->bits * hash->tables, h = a->heads;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = h * (2 * planes * a->head_dim + keys * hash->tables),
+                     .other_bytes = sf_bytes(SF_F32, h * a->keys) + (uint64_t)(a->kv_heads * keys * 4 * parts(hash->tables, 2))});
+}
+
+void sf_meter_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *how)
+{
+    int64_t keys = how->end - how->begin, whole = keys / how->segment, rest = keys % how->segment, d = a->head_dim, g = a->kv_heads;
+    int64_t pairs = whole * how->segment * parts(how->segment, how->each) + rest * parts(rest, how->each), passes = how->iterations + 1;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = g * passes * pairs * 3 * d,
+                     .cache_bytes = sf_bytes(a->kv.dtype, (passes + 1) * g * keys * d),
+                     .other_bytes = 2 * activations(b, g * sf_clusters(how) * d) + sf_bytes(SF_F32, g * keys)});
+}

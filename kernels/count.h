@@ -43,6 +43,13 @@ void sf_meter_representatives(sf_backend *b, const sf_attention *a, int page, in
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m);
 void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a);
 void sf_meter_listed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys);
+void sf_meter_sample_sizes(sf_backend *b, const sf_attention *a, int64_t listed, bool values); /* keys listed, of all lists */
+void sf_meter_pack_keys(sf_backend *b, const sf_attention *a, int first);
+void sf_meter_packed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys);
+/* The planes, which all heads share, are left out: they stay where they are read. */
+void sf_meter_hash_keys(sf_backend *b, const sf_attention *a, const sf_hash *hash);
+void sf_meter_hash_matches(sf_backend *b, const sf_attention *a, const sf_hash *hash);
+void sf_meter_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *how);
 void sf_meter_key_scores(sf_backend *b, const sf_attention *a, int64_t flops);
 
 #endif

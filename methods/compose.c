@@ -1,6 +1,7 @@
 /* The vocabulary of methods/method.h over the backend table: scratch for every result, and one sticky status. */
 #include "methods/method.h"
 
+#include "base/splitmix.h"
 #include "kernels/comm.h"
 #include "kernels/count.h"
 #include "methods/probes.h"
@@ -401,6 +402,134 @@ void sf_multiply(sf_attention *a, sf_tensor to, sf_tensor x)
 
 void sf_fill(sf_attention *a, sf_tensor x, int64_t begin, int64_t end, double value) { fill(a, x, begin, end, (float)value); }
 
+/* ---- sampling ------------------------------------------------------------------------------------------------------
+ */
+
+sf_tensor sf_draws(sf_attention *a, int seed, int which, const sf_tensor *weight)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    uint64_t stream = sf_splitmix(sf_splitmix(sf_splitmix((uint64_t)seed, (uint64_t)a->layer), (uint64_t)a->keys), (uint64_t)which);
+    if (a->status) return out;
+    a->status = a->backend->ops->draw(a->backend, stream, a->first_head, a->heads, a->keys, weight ? weight->data : NULL, out.data);
+    return out;
+}
+
+int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise)
+{
+    int32_t *count = scratch(a, (size_t)a->heads * sizeof *count);
+    if (a->status == SF_OK) a->status = a->backend->ops->sample_sizes(a->backend, a, x.data, &at, &promise, count);
+    return count;
+}
+
+sf_lists sf_top_sized(sf_attention *a, sf_tensor x, const int32_t *count)
+{
+    sf_lists out = lists(a, x.dim[0], x.dim[1]);
+    if (a->status) return out;
+    a->status = a->backend->ops->top_counts(a->backend, x.data, x.dim[0], x.dim[1], count, x.dim[1], &out);
+    return out;
+}
+
+sf_tensor sf_sample_bias(sf_attention *a, sf_tensor x, const sf_tensor *weight, sf_lists at)
+{
+    sf_tensor out = floats(a, 2, at.rows, at.stride, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->sample_bias(a->backend, x.data, weight ? weight->data : NULL, x.dim[0], x.dim[1], &at, out.data);
+    return out;
+}
+
+void sf_normals(sf_attention *a, int seed, int which, sf_tensor plane)
+{
+    if (a->status) return;
+    sf_meter *before = a->backend->meter;
+    if (a->comm && a->comm->rank > 0) a->backend->meter = &a->backend->aside; /* each rank draws the same: counted on one */
+    a->status = a->backend->ops->normals(a->backend, sf_splitmix((uint64_t)seed, (uint64_t)which), sf_elements(&plane), plane.data);
+    a->backend->meter = before;
+}
+
+void sf_hash_keys(sf_attention *a, const sf_hash *hash, sf_tensor plane, sf_tensor centre, sf_tensor code)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->hash_keys(a->backend, a, hash, plane.data, code.dim[1], centre.data, code.data);
+}
+
+sf_tensor sf_hash_matches(sf_attention *a, const sf_hash *hash, sf_tensor plane, sf_tensor centre, sf_tensor code)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->hash_matches(a->backend, a, hash, plane.data, code.dim[1], centre.data, code.data, out.data);
+    return out;
+}
+
+sf_tensor sf_pick_at(sf_attention *a, sf_tensor x, sf_lists at)
+{
+    sf_tensor out = floats(a, 2, at.rows, at.stride, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->pick_at(a->backend, x.data, x.dim[0], x.dim[1], &at, out.data);
+    return out;
+}
+
+void sf_kmeans(sf_attention *a, const sf_kmeans_how *how, sf_tensor member, sf_tensor centroid, sf_tensor value, sf_tensor size, sf_tensor log_size)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->kmeans(a->backend, a, how, member.dim[1], member.data, centroid.data, value.data, size.data, log_size.data);
+}
+
+sf_tensor sf_cluster_masses(sf_attention *a, sf_tensor centroid, sf_tensor value, sf_tensor size)
+{
+    sf_attention over = *a; /* as if centroids were keys */
+    int clusters = (int)centroid.dim[1];
+    over.keys = clusters, over.window = 0;
+    over.kv = (sf_kv){.prompt = {.k = centroid.data, .v = value.data, .capacity = clusters, .n = clusters}, .dtype = a->kv.dtype};
+    sf_tensor out = sf_key_probabilities(&over);
+    a->status = over.status;
+    sf_multiply(a, out, size);
+    return out;
+}
+
+sf_tensor sf_of_cluster(sf_attention *a, sf_tensor y, sf_tensor member)
+{
+    sf_tensor out = floats(a, 2, y.dim[0], a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->spread(a->backend, y.data, y.dim[0], y.dim[1], 1, member.data, member.dim[0], member.dim[1], a->keys, out.data);
+    return out;
+}
+
+void sf_fill_except(sf_attention *a, sf_tensor x, sf_lists at, double value)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->fill_except(a->backend, x.data, x.dim[0], x.dim[1], &at, (float)value);
+}
+
+void sf_packed_state(const sf_attention *a, int max_keys, sf_tensor *code, sf_tensor *range)
+{
+    *code = (sf_tensor){.dtype = SF_I32, .rank = 3, .dim = {a->kv_heads, max_keys, (a->head_dim + 7) / 8}};
+    *range = (sf_tensor){.dtype = SF_F32, .rank = 3, .dim = {a->kv_heads, max_keys, 2}};
+}
+
+void sf_pack_keys(sf_attention *a, int first, sf_tensor code, sf_tensor range)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->pack_keys(a->backend, a, first, code.dim[1], code.data, range.data);
+}
+
+sf_tensor sf_packed_probabilities(sf_attention *a, sf_tensor code, sf_tensor range, const sf_lists *at)
+{
+    sf_tensor out = floats(a, 2, a->heads, a->keys, 0);
+    if (a->status) return out;
+    a->status = a->backend->ops->packed_probabilities(a->backend, a, code.dim[1], code.data, range.data, at, out.data);
+    return out;
+}
+
+sf_lists sf_keys_of_pages(sf_attention *a, sf_tensor score, int page, sf_lists pages)
+{
+    sf_tensor x = floats(a, 2, score.dim[0], a->keys, 0);
+    if (a->status == SF_OK)
+        a->status = a->backend->ops->fill_except(a->backend, score.data, score.dim[0], score.dim[1], &pages, -INFINITY);
+    if (a->status == SF_OK)
+        a->status = a->backend->ops->spread(a->backend, score.data, score.dim[0], score.dim[1], page, NULL, 1, 0, a->keys, x.data);
+    return sf_top(a, x, a->keys);
+}
+
 /* ---- what lives ----------------------------------------------------------------------------------------------------
  */
 
@@ -667,6 +796,11 @@ sf_status sf_parts(sf_attention *a, sf_pattern *out, bool gated, int parts, cons
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages)
 {
     return done(a, out, (sf_pattern){.kind = SF_PAGES, .heads = (int)pages.rows, .page = page, .first = pages});
+}
+
+sf_status sf_weighted_keys(sf_attention *a, sf_pattern *out, sf_lists keys, sf_tensor bias)
+{
+    return done(a, out, (sf_pattern){.kind = SF_PAGES, .heads = (int)keys.rows, .page = 1, .first = keys, .bias = bias});
 }
 
 sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens)

@@ -17,10 +17,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST = 64, ROWS = 80, NAME = 80, OWN = 2 };
+enum { MOST = 64, ROWS = 80, NAME = 80, OWN = 3 };
 
 struct params {
     int every, tail;
+    bool added;
     const char *of;                   /* the name of the base, by its address: how a hook finds its base */
     _Alignas(max_align_t) char own[]; /* the base's parameters */
 };
@@ -38,10 +39,12 @@ const sf_param sf_delta_params[] = {
      .low = 1, .high = 1 << 20, .initial = 64, .doc = "rows from one that is computed densely to the next"},
     {.name = "tail", .type = SF_INT, .offset = offsetof(struct params, tail),
      .low = 0, .high = 1 << 20, .initial = 128, .doc = "rows at the prompt's end that are dense: so many, or `every`, and what that leaves"},
+    {.name = "added", .type = SF_BOOL, .offset = offsetof(struct params, added),
+     .doc = "a target sparsity is that of the method corrected, and what corrects it comes on top"},
     {0},
 };
 
-static const char *const NAMES[OWN] = {"delta_every", "delta_tail"};
+static const char *const NAMES[OWN] = {"delta_every", "delta_tail", "delta_added"};
 
 const sf_method *sf_delta_base(const sf_method *method)
 {
@@ -110,7 +113,8 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     for (int i = from; i < e->tokens; i++) dense += i + 1;
     double density = (1 - sparsity - (every + dense) / whole) / (1 + every / whole);
     if (density < 1e-3) density = 1e-3;
-    return base->fit(e, sparsity > 0 ? 1 - density : 0, p->own);
+    if (p->added || sparsity <= 0) density = 1 - sparsity;
+    return base->fit(e, 1 - density, p->own);
 }
 
 static sf_estimate estimate(const sf_extent *e, const void *params)

@@ -252,6 +252,36 @@ void sf_fit_living(const sf_extent *extent, double sparsity, int spare, sf_livin
 sf_status sf_living_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out);
 sf_status sf_living_fit(const sf_extent *extent, double sparsity, void *params);
 
+/* ---- sampling (kernels/backend.h says what each op computes): rows are query heads, x [H, N] as drawn, with forced keys.
+ *
+ *   sf_draws         a number in (0, 1) for each key, or weight / number, of (seed, layer, position, `which`) and the head alone
+ *   sf_sample_sizes  counts on the device, for sf_top_sized(): how many keys keep the promise
+ *   sf_sample_bias   what each listed key stands for */
+sf_tensor sf_draws(sf_attention *a, int seed, int which, const sf_tensor *weight);
+int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise);
+sf_lists sf_top_sized(sf_attention *a, sf_tensor x, const int32_t *count);
+sf_tensor sf_sample_bias(sf_attention *a, sf_tensor x, const sf_tensor *weight, sf_lists at);
+
+/* Hashing, as backend.h says: projections [n, D] of a seed, which layers may share; keys' codes and centre; what a query meets. */
+void sf_normals(sf_attention *a, int seed, int which, sf_tensor plane);
+void sf_hash_keys(sf_attention *a, const sf_hash *hash, sf_tensor plane, sf_tensor centre, sf_tensor code);
+sf_tensor sf_hash_matches(sf_attention *a, const sf_hash *hash, sf_tensor plane, sf_tensor centre, sf_tensor code); /* [H, N] */
+sf_tensor sf_pick_at(sf_attention *a, sf_tensor x, sf_lists at); /* x where the lists point, [rows, stride] */
+
+/* Clusters, as backend.h says of kmeans(): centroid and value [G, C, D] of a->kv.dtype, member [G, max_keys] i32, size and log_size [H, C];
+ * softmax of the query over centroids alone, each times `size`; each key's cluster's number of y [H, C], +INFINITY without one. */
+void sf_kmeans(sf_attention *a, const sf_kmeans_how *how, sf_tensor member, sf_tensor centroid, sf_tensor value, sf_tensor size, sf_tensor log_size);
+sf_tensor sf_cluster_masses(sf_attention *a, sf_tensor centroid, sf_tensor value, sf_tensor size); /* [H, C] */
+sf_tensor sf_of_cluster(sf_attention *a, sf_tensor y, sf_tensor member);                           /* [H, N] */
+void sf_fill_except(sf_attention *a, sf_tensor x, sf_lists at, double value);
+
+/* Keys in 4 bits: two tensors of state, shaped by sf_packed_state(); what they give a query over listed keys (NULL: all). */
+void sf_packed_state(const sf_attention *a, int max_keys, sf_tensor *code, sf_tensor *range);
+void sf_pack_keys(sf_attention *a, int first, sf_tensor code, sf_tensor range);
+sf_tensor sf_packed_probabilities(sf_attention *a, sf_tensor code, sf_tensor range, const sf_lists *at); /* [H, N], else -INFINITY */
+
+sf_lists sf_keys_of_pages(sf_attention *a, sf_tensor score, int page, sf_lists pages); /* score [rows, pages] is overwritten */
+
 /* Block lists [heads * n] of what block columns, block diagonals (offset >= 0) and pairs of blocks (query block * n +
  * key block) name, future ones left out. pairs.count NULL: none. Made on the host. */
 sf_lists sf_block_union(sf_attention *a, int n, sf_lists columns, sf_lists diagonals, sf_lists pairs);
@@ -307,6 +337,9 @@ sf_status sf_bands(sf_attention *a, sf_pattern *out, int heads, const sf_band *b
 sf_status sf_parts(sf_attention *a, sf_pattern *out, bool gated, int parts, const sf_pattern *part);
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages); /* 1, G or H lists */
 sf_status sf_keep(sf_attention *a, sf_pattern *out, sf_lists tokens);
+
+/* Keys (pages of 1), each with what is added to its logit: bias [rows, stride] of the lists. */
+sf_status sf_weighted_keys(sf_attention *a, sf_pattern *out, sf_lists keys, sf_tensor bias);
 
 /* ---- Budgets ------------------------------------------------------------------------------------------------
  * Density is executed pairs over causal pairs of the phase, for every method; sparsity is 1 - density. */

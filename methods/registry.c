@@ -44,10 +44,17 @@
     SF_METHOD(knorm)                \
     SF_METHOD(keydiff)              \
     SF_METHOD(expected_attention)   \
+    /* by mass, by samples */        \
+    SF_METHOD(twilight)             \
+    SF_METHOD(vattention)           \
+    SF_METHOD(magicpig)             \
+    SF_METHOD(double_p)             \
     /* for analysis */              \
     SF_METHOD(random_blocks)        \
     SF_METHOD(oracle_blocks)        \
     SF_METHOD(oracle_topk)          \
+    SF_METHOD(oracle_topp)          \
+    SF_METHOD(oracle_sample)        \
     SF_METHOD(null)
 
 const char *const sf_form_names[SF_FORMS] = {"", "fixed", "blocks", "columns", "pages", "sampled", "evicting", "oracle"};

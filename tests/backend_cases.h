@@ -1563,6 +1563,174 @@ static void pages_alone_case(twin *t, uint64_t seed, int most_keys)
     end_case(t, c.what);
 }
 
+static void same_floats(twin *t, float *const x[2], int64_t n, double tolerance, const char *what)
+{
+    float *want = get(t, 0, x[0], SF_F32, n), *got = get(t, 1, x[1], SF_F32, n);
+    agree(t, want, got, n, tolerance, what);
+    free(want), free(got);
+}
+
+static void float_rooms(twin *t, int64_t n, float *out[2])
+{
+    for (int s = 0; s < 2; s++) out[s] = room(t, s, (size_t)(n + 1) * sizeof(float));
+}
+
+static void list_rooms(twin *t, int64_t rows, int64_t stride, sf_lists out[2])
+{
+    for (int s = 0; s < 2; s++)
+        out[s] = (sf_lists){rows, stride, room(t, s, (size_t)rows * sizeof(int32_t)), room(t, s, (size_t)(rows * stride + 1) * sizeof(int32_t))};
+}
+
+/* Samples of one query's keys, and keys in 4 bits. What was drawn and what is taken anyhow (forced) is the same on both sides. */
+static void samples_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    t->b[0].phase = t->b[1].phase = SF_DECODE;
+    scene c;
+    make_scene(t, &c, seed, true, false, false, most_keys);
+    const sf_attention *a = &c.a[0];
+    int64_t heads = a->heads, n = a->keys, words = (a->head_dim + 7) / 8, most = n + in_range(t, 0, 9);
+    int sure = in_range(t, 0, (int)n), listed = in_range(t, sure, (int)n), first = in_range(t, 0, 40);
+    uint64_t stream = next_random(t);
+    float *x[2], *weight[2], *priority[2], *bias[2], *p[2], *range[2], *wide[2];
+    int32_t *code[2], *count[2], *member[2];
+    sf_lists at[2];
+    float_rooms(t, heads * n, x), float_rooms(t, heads * n, weight), float_rooms(t, heads * n, priority), float_rooms(t, heads * n, p);
+    float_rooms(t, heads * listed, bias), float_rooms(t, a->kv_heads * most * 2, range), float_rooms(t, heads * n, wide);
+    list_rooms(t, heads, listed, at);
+    for (int s = 0; s < 2; s++) {
+        code[s] = room(t, s, (size_t)(a->kv_heads * most * words) * sizeof(int32_t));
+        count[s] = room(t, s, (size_t)heads * sizeof(int32_t));
+    }
+
+    BOTH(t, draw(&t->b[s], stream, first, heads, n, NULL, weight[s]));
+    BOTH(t, draw(&t->b[s], stream + 1, first, heads, n, weight[s], priority[s]));
+    BOTH(t, draw(&t->b[s], stream + 2, first, heads, n, NULL, x[s]));
+    same_floats(t, weight, heads * n, 0, c.what), same_floats(t, priority, heads * n, 0, c.what);
+    BOTH(t, fill(&t->b[s], x[s], heads, n, n - sure, n, INFINITY));
+    BOTH(t, top(&t->b[s], x[s], heads, n, listed, &at[s]));
+    BOTH(t, sample_bias(&t->b[s], x[s], NULL, heads, n, &at[s], bias[s]));
+    same_floats(t, bias, heads * listed, 1e-6, c.what);
+    BOTH(t, top(&t->b[s], priority[s], heads, n, listed, &at[s]));
+    BOTH(t, sample_bias(&t->b[s], priority[s], weight[s], heads, n, &at[s], bias[s]));
+    same_floats(t, bias, heads * listed, 1e-6, c.what);
+
+    BOTH(t, top(&t->b[s], x[s], heads, n, listed, &at[s]));
+    for (int v = SF_DENOMINATOR; v <= SF_DENOMINATOR_AND_NUMERATOR; v++) {
+        sf_promise promise = {.error = ONE_OF(t, 1, 5, 20) * 0.01, .z = 1.96, .verified = (sf_verified)v};
+        int32_t sizes[2][64];
+        BOTH(t, sample_sizes(&t->b[s], &c.a[s], x[s], &at[s], &promise, count[s]));
+        for (int s = 0; s < 2; s++) fetch(t, s, sizes[s], count[s], (size_t)heads * sizeof(int32_t));
+        for (int h = 0; h < heads; h++) /* logits differ by rounding, the larger they are the more */
+            if (abs(sizes[0][h] - sizes[1][h]) > 1 + 2e-2 * (t->b[1].activation == SF_F32 && a->scale < 1 ? 0.01 : 1) * (double)n)
+                fail_msg("%s: head %d of %d sure, %d listed: a sample of %d, expected %d", c.what, h, sure, listed, sizes[1][h], sizes[0][h]);
+    }
+
+    BOTH(t, pack_keys(&t->b[s], &c.a[s], 0, most, code[s], range[s]));
+    same_floats(t, range, a->kv_heads * most * 2, 0, c.what);
+    int32_t *packed[2];
+    for (int s = 0; s < 2; s++) packed[s] = malloc((size_t)(a->kv_heads * most * words) * sizeof(int32_t)), fetch(t, s, packed[s], code[s], (size_t)(a->kv_heads * most * words) * sizeof(int32_t));
+    assert_memory_equal(packed[0], packed[1], (size_t)(a->kv_heads * most * words) * sizeof(int32_t));
+    free(packed[0]), free(packed[1]);
+    BOTH(t, packed_probabilities(&t->b[s], &c.a[s], most, code[s], range[s], NULL, p[s]));
+    same_floats(t, p, heads * n, c.tolerance, c.what);
+    BOTH(t, packed_probabilities(&t->b[s], &c.a[s], most, code[s], range[s], &at[s], p[s]));
+    same_floats(t, p, heads * n, c.tolerance, c.what);
+
+    int page = ONE_OF(t, 1, 3, 16);
+    int32_t of[64 * 3];
+    BOTH(t, spread(&t->b[s], weight[s], heads, n, page, NULL, 1, 0, n, wide[s]));
+    same_floats(t, wide, heads * n, 0, c.what);
+    int64_t short_n = n < 64 ? n : 64;
+    for (int64_t i = 0; i < a->kv_heads * short_n; i++) of[i] = in_range(t, -1, (int)n - 1);
+    for (int s = 0; s < 2; s++) member[s] = put(t, s, of, (size_t)(a->kv_heads * short_n) * sizeof *of);
+    BOTH(t, spread(&t->b[s], weight[s], heads, n, 1, member[s], a->kv_heads, short_n, short_n, wide[s]));
+    same_floats(t, wide, heads * short_n, 0, c.what);
+    end_case(t, c.what);
+}
+
+/* Keys hashed, and what a query meets. A bit hangs on the sign of a sum, so that few codes may differ by rounding. */
+static void hashes_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    t->b[0].phase = t->b[1].phase = SF_DECODE;
+    scene c;
+    make_scene(t, &c, seed, true, false, false, most_keys);
+    const sf_attention *a = &c.a[0];
+    sf_hash hash = {.bits = in_range(t, 1, 16), .tables = in_range(t, 1, 9), .least = in_range(t, 1, 2), .begin = in_range(t, 0, a->keys - 1)};
+    hash.end = in_range(t, hash.begin + 1, a->keys);
+    int64_t planes = (int64_t)hash.bits * hash.tables * a->head_dim, most = a->keys + in_range(t, 0, 9), words = (hash.tables + 1) / 2,
+            codes = a->kv_heads * most * words, n = (int64_t)a->heads * a->keys;
+    uint64_t stream = next_random(t);
+    float *plane[2], *centre[2], *x[2], *picked[2];
+    int32_t *code[2], *host[2];
+    sf_lists at[2];
+    float_rooms(t, planes, plane), float_rooms(t, (int64_t)a->kv_heads * a->head_dim, centre), float_rooms(t, n, x), float_rooms(t, n, picked);
+    list_rooms(t, a->heads, a->keys, at);
+    for (int s = 0; s < 2; s++) code[s] = room(t, s, (size_t)codes * sizeof(int32_t));
+    BOTH(t, normals(&t->b[s], stream, planes, plane[s]));
+    same_floats(t, plane, planes, 0, c.what);
+    BOTH(t, hash_keys(&t->b[s], &c.a[s], &hash, plane[s], most, centre[s], code[s]));
+    same_floats(t, centre, (int64_t)a->kv_heads * a->head_dim, 1e-6, c.what);
+    int64_t apart = 0, all = (int64_t)a->kv_heads * (hash.end - hash.begin) * hash.bits * hash.tables;
+    for (int s = 0; s < 2; s++) host[s] = malloc((size_t)codes * sizeof(int32_t)), fetch(t, s, host[s], code[s], (size_t)codes * sizeof(int32_t));
+    for (int64_t i = 0; i < codes; i++) apart += __builtin_popcount((unsigned)(host[0][i] ^ host[1][i]));
+    if (apart > 1 + all / 10000 && hash.end - hash.begin > 1) /* a key alone is its own mean: all sums are 0 */
+        fail_msg("%s: %lld of %lld bits of codes differ", c.what, (long long)apart, (long long)all);
+    for (int s = 0; s < 2; s++) OK(t, s, t->b[s].ops->upload(&t->b[s], code[s], host[0], (size_t)codes * sizeof(int32_t)));
+    free(host[0]), free(host[1]);
+    BOTH(t, hash_matches(&t->b[s], &c.a[s], &hash, plane[s], most, centre[s], code[s], x[s]));
+    float *want = get(t, 0, x[0], SF_F32, n), *got = get(t, 1, x[1], SF_F32, n);
+    int64_t met = 0, other = 0;
+    for (int64_t i = 0; i < n; i++) {
+        met += want[i] != -INFINITY;
+        other += (want[i] == -INFINITY) != (got[i] == -INFINITY) || (want[i] != -INFINITY && fabsf(want[i] - got[i]) > 2e-3f);
+    }
+    if (other > 1 + met / 200) fail_msg("%s: %lld of %lld keys are met or weigh otherwise", c.what, (long long)other, (long long)met);
+    free(want), free(got);
+    BOTH(t, top(&t->b[s], plane[s], 1, planes < a->keys ? planes : a->keys, 5, &at[s]));
+    for (int s = 0; s < 2; s++) at[s].rows = 1;
+    BOTH(t, pick_at(&t->b[s], plane[s], 1, planes, &at[s], picked[s]));
+    same_floats(t, picked, at[0].stride < n ? at[0].stride : n, 0, c.what);
+    end_case(t, c.what);
+}
+
+/* k-means: a key between two centroids may go to either by rounding, and then draws others after it; few may. */
+static void clusters_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    scene c;
+    make_scene(t, &c, seed, true, false, false, most_keys);
+    const sf_attention *a = &c.a[0];
+    sf_kmeans_how how = {.begin = in_range(t, 0, a->keys - 1), .segment = in_range(t, 1, a->keys), .each = in_range(t, 1, 40), .iterations = in_range(t, 0, 3)};
+    how.end = in_range(t, how.begin + 1, a->keys);
+    int64_t most = a->keys + in_range(t, 0, 9), members = a->kv_heads * most, all = sf_clusters(&how), n = a->kv_heads * all * a->head_dim;
+    int32_t *member[2], *host[2];
+    void *centroid[2], *value[2];
+    float *size[2], *log_size[2];
+    float_rooms(t, a->heads * all, size), float_rooms(t, a->heads * all, log_size);
+    for (int s = 0; s < 2; s++) {
+        member[s] = room(t, s, (size_t)members * sizeof(int32_t));
+        centroid[s] = activation_room(t, s, n), value[s] = activation_room(t, s, n);
+    }
+    BOTH(t, kmeans(&t->b[s], &c.a[s], &how, most, member[s], centroid[s], value[s], size[s], log_size[s]));
+    int64_t apart = 0;
+    for (int s = 0; s < 2; s++) host[s] = malloc((size_t)members * sizeof(int32_t)), fetch(t, s, host[s], member[s], (size_t)members * sizeof(int32_t));
+    for (int64_t i = 0; i < members; i++) apart += host[0][i] != host[1][i];
+    free(host[0]), free(host[1]);
+    if (apart > members / 100) fail_msg("%s: %lld of %lld keys are in other clusters", c.what, (long long)apart, (long long)members);
+    if (apart == 0) {
+        float *want = get_activations(t, 0, centroid[0], n), *got = get_activations(t, 1, centroid[1], n);
+        agree(t, want, got, n, t->tolerance, c.what);
+        free(want), free(got);
+        want = get_activations(t, 0, value[0], n), got = get_activations(t, 1, value[1], n);
+        agree(t, want, got, n, t->tolerance, c.what);
+        free(want), free(got);
+        same_floats(t, size, a->heads * all, 1e-6, c.what), same_floats(t, log_size, a->heads * all, 1e-5, c.what);
+    }
+    end_case(t, c.what);
+}
+
 /* What lanes choose side by side is what each chooses alone, bit for bit, also where one of them waits; more lanes than
  * queues. Of the filling alone: what it chooses is compared with the reference elsewhere. */
 static void lanes_case(twin *t, uint64_t seed, int most_keys)

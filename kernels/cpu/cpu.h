@@ -7,6 +7,7 @@
  *   prefill.c     attention of many rows          decode.c     attention of one row of each of several sequences
  *   estimate.c    probes, blocks, pages           select.c     rows of scores: reduce, pool, choose
  *   components.c  antidiagonals, components, what stands for many keys
+ *   keys.c        keys by themselves, or listed   sample.c     samples of keys; keys in 4 bits
  *
  * Work is shared out over OpenMP threads in units whose results do not depend on who computes them. */
 #ifndef SF_CPU_H

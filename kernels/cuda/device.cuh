@@ -190,6 +190,16 @@ __device__ static inline void sf_raise(sf_cuda_report *report, int fault, int la
     }
 }
 
+/* Logical key j of kv head g, or its value; NULL where a compacted cache does not hold it. */
+__device__ static inline const bf16 *sf_cuda_kv_row(const sf_kv &kv, int g, int j, int D, bool value)
+{
+    bool old = j < kv.prompt.n;
+    const sf_kv_part &part = old ? kv.prompt : kv.tail;
+    int at = old ? j : j - kv.prompt.n;
+    if (part.count && at >= part.count[g]) return NULL;
+    return (const bf16 *)(value ? part.v : part.k) + (g * part.capacity + at) * D;
+}
+
 __device__ static inline float warp_sum(float x)
 {
     for (int i = 16; i; i >>= 1) x += __shfl_xor_sync(~0u, x, i);

@@ -20,15 +20,7 @@ static unsigned grid_for(int64_t n)
 #define FOR_ALL(i, n)                                                                                                  \
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
 
-/* Logical key j of kv head g; NULL where a compacted cache does not hold it. */
-__device__ static inline const bf16 *key_row(const sf_kv &kv, int g, int j, int D)
-{
-    bool old = j < kv.prompt.n;
-    const sf_kv_part &part = old ? kv.prompt : kv.tail;
-    int at = old ? j : j - kv.prompt.n;
-    if (part.count && at >= part.count[g]) return NULL;
-    return (const bf16 *)part.k + (g * part.capacity + at) * D;
-}
+__device__ static inline const bf16 *key_row(const sf_kv &kv, int g, int j, int D) { return sf_cuda_kv_row(kv, g, j, D, false); }
 
 /* ---- pooled blocks ---- */
 

@@ -124,10 +124,25 @@ def channel_table(rng, a):
 
 
 TABLES = {"minference": kinds_table, "loki": basis_table, "double_sparsity": channel_table}
+def vattention_params(rng, n):
+    return {"sinks": int(rng.integers(0, 12)), "local": int(rng.integers(1, 30)), "top": int(rng.integers(0, 30)), "base": float(rng.choice([0.02, 0.1, 0.3])),
+            "error": float(rng.choice([0.05, 0.1, 0.2, 0.5])), "failures": float(rng.choice([0.05, 0.1, 0.3])), "seed": int(rng.integers(0, 1000)),
+            "verified": str(rng.choice(["denominator", "numerator", "output"])), "predictor": str(rng.choice(["int4", "exact"]))}
 
 
 # method: phase, the NumPy method, parameters drawn, longest prompt
 METHODS = {
+    "oracle_topp": ("decode", golden.oracle_topp, lambda rng, n: {"mass": float(rng.uniform(0, 1)), "selection": str(rng.choice(["head", "group"]))}, 600),
+    "oracle_sample": ("decode", golden.oracle_sample, lambda rng, n: {"budget": int(rng.integers(1, n + 20)), "seed": int(rng.integers(0, 1000))}, 600),
+    "twilight": ("decode", golden.twilight, lambda rng, n: {
+        "mass": float(rng.uniform(0.2, 1)), "candidates": int(rng.integers(1, n + 20)), "page": int(rng.choice([1, 4, 16, 33])), "base": str(rng.choice(["quest", "quest", "all"]))}, 600),
+    "vattention": ("decode", golden.vattention, vattention_params, 600),
+    "double_p": ("decode", golden.double_p, lambda rng, n: {
+        "mass": float(rng.uniform(0, 1)), "exact": float(rng.choice([0, 0.5, 0.8, 1])), "each": int(rng.integers(1, 40)), "segment": int(rng.choice([50, 8192])),
+        "iterations": int(rng.integers(0, 6)), "sinks": int(rng.integers(0, 9)), "local": int(rng.integers(0, 40))}, 300),
+    "magicpig": ("decode", golden.magicpig, lambda rng, n: {
+        "bits": int(rng.integers(1, 9)), "tables": int(rng.integers(1, 16)), "least": int(rng.integers(1, 3)), "sinks": int(rng.integers(0, 9)),
+        "local": int(rng.integers(0, 40)), "seed": int(rng.integers(0, 1000))}, 250),
     "vertical_slash_delta": ("prefill", golden.corrected(golden.vertical_slash), delta_params(lambda rng, n: {
         "columns": int(rng.integers(1, 40)), "diagonals": int(rng.integers(1, 40)), "local": int(rng.integers(1, 8)), "window": int(rng.integers(1, 300))}), 300),
     "block_sparse_delta": ("prefill", golden.corrected(golden.block_sparse), delta_params(lambda rng, n: {

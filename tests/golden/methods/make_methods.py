@@ -1209,6 +1209,282 @@ def rocketkv(a, p, sparsity):
             share.append(softmax(bound[:, at[g]] @ a.q[-1, h, at[g]] / math.sqrt(a.dim * coverage[h])))
         lists.append(top(np.mean(share, axis=0), -(-budget // chunk)))
     return read_keys(a, lists, [[j for x in l for j in range(x * chunk, min((x + 1) * chunk, n))] for l in lists])
+# ---- by mass and by samples -------------------------------------------------------------------------------------------
+
+def last_row(a):
+    """Exact probabilities [H, keys] of the last query."""
+    n = a.c["tokens"] + a.c["tail"]
+    return a.rows(n - 1, n)[:, 0]
+
+
+def read_by_head(a, lists, bias=None):
+    """Decode: keys of each query head, or of each kv head, with what is added to their logits."""
+    n, per = a.c["tokens"] + a.c["tail"], a.heads // len(lists)
+    masks = np.zeros((a.heads, 1, n), bool)
+    for h in range(a.heads):
+        masks[h, 0, lists[h // per]] = True
+    result = {"lists": lists, "masks": list(masks)}
+    if bias is not None:
+        result["bias"] = np.where(masks, bias[:, None, :], 0)
+        result["out"] = output(a, list(masks), True, bias=result["bias"])
+    return result
+
+
+def dense_step(a):
+    return {"lists": [], "masks": [np.ones((1, a.c["tokens"] + a.c["tail"]), bool)] * a.heads}
+
+
+def within_step(a, target, choose):
+    """within() of one decode step; choose(dial, exact) gives lists by head, with `exact` watching for choices that hang on rounding."""
+    n = a.c["tokens"] + a.c["tail"]
+    if target >= 1:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        lists = choose(middle, False)
+        size = sum(len(x) for x in lists) * (a.heads // len(lists)) / (a.heads * n)
+        low, high = (middle, high) if size <= target else (low, middle)
+    if choose(low, False) != choose(max(low - 2 * MARGIN, 0.0), False):
+        raise Close
+    return low
+
+
+def of_mass(x, mass, exact=True):
+    """The fewest of a row's finite entries that hold a share of their sum."""
+    finite = np.where(np.isfinite(x), x, 0)
+    o = order(x)
+    share = np.cumsum(finite[o]) / finite.sum()
+    if exact and mass < 1 and np.abs(share - mass).min() < MARGIN:
+        raise Close
+    count = min(int((share < mass).sum()) + 1 if mass > 0 else 1, int((x > -np.inf).sum()))
+    if count < len(x) and x[o[count - 1]] == x[o[count]]:  # equal here, but exp() and sums may tell them apart elsewhere
+        raise Close
+    return top(x, count) if exact else sorted(int(i) for i in o[:count])
+
+
+def by_mass(a, share, mass, target):
+    """mass, or with a target density the largest mass within it."""
+    if target is not None:
+        mass = within_step(a, target, lambda dial, exact: [of_mass(x, dial, exact) for x in share])
+        if mass is None:
+            return dense_step(a)
+        return read_by_head(a, [of_mass(x, mass, False) for x in share])
+    return dense_step(a) if mass >= 1 else read_by_head(a, [of_mass(x, mass) for x in share])
+
+
+def oracle_topp(a, p, sparsity):
+    share = last_row(a)
+    if p.get("selection") == "group":
+        share = a.grouped(share, np.mean)
+    return by_mass(a, share, p.get("mass", 0.9), None if sparsity is None else 1 - sparsity)
+
+
+def unit_draws(a, seed, which):
+    """[H, keys] numbers in (0, 1) of (seed, layer, keys, which) and the head."""
+    n = a.c["tokens"] + a.c["tail"]
+    stream = draw(draw(draw(seed, a.c["layer"]), n), which)
+    z = np.stack([splitmix(draw(stream, h), np.arange(n)) for h in range(a.heads)])
+    return ((z >> np.uint64(41)).astype(np.float64) + 0.5) * 2.0**-23
+
+
+def oracle_sample(a, p, sparsity):
+    """Priority sampling: priorities p / u; the k highest, and the largest of the rest as threshold."""
+    k = p.get("budget", 1024) if sparsity is None else fit_keys(a.c, sparsity)
+    share = last_row(a)
+    priority = share / unit_draws(a, p.get("seed", 43), 0)
+    lists, bias = [top(x, k) for x in priority], np.zeros_like(share)
+    for h, chosen in enumerate(lists):
+        left = np.delete(priority[h], chosen)
+        threshold = left.max() if len(left) else 0
+        bias[h] = np.log(np.maximum(threshold / share[h], 1))
+    return read_by_head(a, lists, bias)
+
+
+def four_bits(a):
+    """Keys as their codes between each one's least and most number give them back."""
+    k = a.k.astype(np.float32)
+    low, high = k.min(axis=2, keepdims=True), k.max(axis=2, keepdims=True)
+    step = (high - low) / np.float32(15)
+    code = np.rint((k - low) / np.where(step > 0, step, np.float32(1)))
+    return low.astype(np.float64) + step.astype(np.float64) * code
+
+
+def packed_probabilities(a, keep=None):
+    """[H, keys] softmax of the last query over the keys in 4 bits, those that `keep` [G, keys] marks; -inf elsewhere."""
+    n = a.c["tokens"] + a.c["tail"]
+    s = np.einsum("hd,jhd->hj", a.q[n - 1], np.repeat(four_bits(a), a.group, axis=1)) * a.scale
+    if keep is not None:
+        s = np.where(np.repeat(keep, a.group, axis=0), s, -np.inf)
+    return np.where(np.isfinite(s), softmax(s), -np.inf)
+
+
+def twilight(a, p, sparsity):
+    n, page = a.c["tokens"] + a.c["tail"], p.get("page", 16)
+    if a.c["layer"] < p.get("dense_layers", 0):
+        return dense_step(a)
+    keep = None
+    if p.get("base", "quest") == "quest":
+        q, pages = a.q[n - 1].reshape(a.kv, a.group, a.dim), -(-p.get("candidates", 8192) // page)
+        keep = np.zeros((a.kv, n), bool)
+        for g in range(a.kv):
+            parts = [a.k[i : i + page, g] for i in range(0, n, page)]
+            score = np.array([np.maximum(q[g] * x.min(axis=0), q[g] * x.max(axis=0)).sum() for x in parts])
+            score[-1] = np.inf
+            for x in top(score, pages + 1):
+                keep[g, x * page : (x + 1) * page] = True
+    return by_mass(a, packed_probabilities(a, keep), p.get("mass", 0.85), None if sparsity is None else 1 - sparsity)
+
+
+def normal_above(p):
+    """z with P(Z > z) = p."""
+    low, high = 0.0, 40.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if 0.5 * math.erfc(middle / math.sqrt(2)) > p else (low, middle)
+    return low
+
+
+def sample_size(e, v, sure, first, n, error, z, verified, exact):
+    """Others to draw, by the first sample (indices) and what is read anyhow: the least b of (z n s)^2 / b (1 - b / n) <= (error total)^2."""
+    sizes = []
+    if verified != "numerator":
+        sizes.append((e[first].var(ddof=1), e[sure].sum() + n * e[first].mean()))
+    if verified != "denominator":
+        parts = e[:, None] * v
+        sizes.append((parts[first].var(axis=0, ddof=1).sum(), np.linalg.norm(parts[sure].sum(axis=0) + n * parts[first].mean(axis=0))))
+    most = 0
+    for variance, total in sizes:
+        if variance <= 0:
+            continue
+        least = 1 / ((error * total / (z * n)) ** 2 / variance + 1 / n)
+        if exact and abs(least - round(least)) < 1e-4 * least:
+            raise Close
+        most = max(most, math.ceil(least))
+    return min(max(most, len(first)), n)
+
+
+def vattention(a, p, sparsity):
+    n = a.c["tokens"] + a.c["tail"]
+    sinks, local, heavy, base = p.get("sinks", 128), p.get("local", 128), p.get("top", 128), p.get("base", 0.05)
+    error, failures, verified, seed = p.get("error", 0.25), p.get("failures", 0.25), p.get("verified", "denominator"), p.get("seed", 43)
+    if sparsity is not None:
+        each = fit_keys(a.c, sparsity) // 8
+        sinks, local, heavy, base = min(sinks, each), min(local, max(each, 1)), min(heavy, each), min(base, (1 - sparsity) / 8)
+    others = n - sinks - local - heavy
+    if others < 2 or sparsity == 0:
+        return dense_step(a)
+    best = last_row(a) if p.get("predictor") == "exact" else packed_probabilities(a)
+    best[:, :sinks], best[:, n - local :] = -np.inf, -np.inf
+    sure = np.zeros((a.heads, n), bool)
+    sure[:, :sinks], sure[:, n - local :] = True, True
+    for h in range(a.heads):
+        sure[h, top(best[h], heavy)] = True
+    x = [np.where(sure, np.inf, unit_draws(a, seed, which)) for which in (0, 1)]
+    s = logits(a, slice(n - 1, n), None)[:, 0]
+    e = np.exp(s - s.max(axis=1, keepdims=True))
+    first = [[j for j in top(x[0][h], n - others + max(2, int(base * others))) if not sure[h, j]] for h in range(a.heads)]
+
+    def choose(error):
+        both = verified == "output"
+        within, z = error / (2 + error) if both else error, normal_above(failures / (4 if both else 2))
+        return [n - others + sample_size(e[h], a.v[:, h // a.group], sure[h], first[h], others, within, z, verified, sparsity is None) for h in range(a.heads)]
+
+    if sparsity is not None:
+        error = within_step(a, 1 - sparsity, lambda dial, exact: [[h] * k for h, k in enumerate(choose(1 / dial - 1 if dial > 0 else 1e6))])
+        error = 1 / error - 1 if error > 0 else 1e6
+    sizes = choose(error)
+    bias = np.log(others / (np.array(sizes) - (n - others)))[:, None] * ~sure
+    return read_by_head(a, [top(x[1][h], k) for h, k in enumerate(sizes)], bias)
+
+
+def magicpig(a, p, sparsity):
+    """Keys met by the query in `least` of L tables of K sign bits; weights by the chance of it."""
+    n, prompt = a.c["tokens"] + a.c["tail"], a.c["tokens"]
+    bits, tables, least = p.get("bits", 10), p.get("tables", 150), p.get("least", 2)
+    begin = min(p.get("sinks", 4), prompt)
+    end = max(prompt - p.get("local", 64), begin)
+    every = p.get("dense_every", 0)
+    if begin == end or every and a.c["layer"] % every == 0:
+        return dense_step(a)
+    z = splitmix(draw(p.get("seed", 43), a.c["layer"] // 16), np.arange(3 * tables * bits * a.dim)).reshape(-1, 3)
+    halves = sum((z >> np.uint64(16 * i) & np.uint64(0xFFFF)).astype(np.int64) for i in range(4)).sum(axis=1)
+    plane = ((halves - 6 * 65535) / 65536).reshape(tables, bits, a.dim)
+
+    def codes(x):
+        dots = np.einsum("jd,tbd->jtb", x, plane)
+        size = np.linalg.norm(x, axis=1)[:, None, None] * np.linalg.norm(plane, axis=2)
+        if (np.abs(dots) < 3e-7 * size).any():
+            raise Close
+        return dots > 0
+
+    lists, bias = [], np.zeros((a.heads, n))
+    for h in range(a.heads):
+        k = a.k[begin:end, h // a.group]
+        k = k - k.mean(axis=0).astype(np.float32)
+        q = a.q[n - 1, h]
+        met = (codes(k) == codes(q[None])).all(axis=2).sum(axis=1) >= least
+        cosine = np.clip(k @ q / np.linalg.norm(k, axis=1) / np.linalg.norm(q), -1, 1)
+        u = (1 - np.arccos(cosine) / np.pi) ** bits
+        chance = 1 - (1 - u) ** tables - (tables * u * (1 - u) ** (tables - 1) if least == 2 else 0)
+        bias[h, begin:end] = -np.log(chance + 1e-4)
+        lists.append([j for j in range(n) if not begin <= j < end or met[j - begin]])
+    return read_by_head(a, lists, bias)
+
+
+def clusters(a, g, p, begin, end):
+    """Lloyd's k-means of a kv head's keys: member [keys], centroids and mean values [C, D], sizes [C]."""
+    each, segment = p.get("each", 32), p.get("segment", 8192)
+    member, centroids, values, sizes = np.full(a.k.shape[0], -1), [], [], []
+    for first in range(begin, end, segment):
+        last = min(first + segment, end)
+        n, k, v = -(-(last - first) // each), a.k[first:last, g], a.v[first:last, g]
+        at = k[[c * len(k) // n for c in range(n)]].copy()
+        for _ in range(p.get("iterations", 10) + 1):
+            own = ((k[:, None] - at[None]) ** 2).sum(axis=2).argmin(axis=1)
+            for c in range(n):
+                if (own == c).any():
+                    at[c] = k[own == c].mean(axis=0)
+        member[first:last] = own + len(sizes)
+        for c in range(n):
+            centroids.append(at[c].astype(np.float32))
+            values.append(v[own == c].mean(axis=0) if (own == c).any() else np.zeros(a.dim))
+            sizes.append(max((own == c).sum(), math.exp(-60)))
+    return member, np.array(centroids, np.float64), np.array(values), np.array(sizes, np.float64)
+
+
+def double_p(a, p, sparsity):
+    n, prompt = a.c["tokens"] + a.c["tail"], a.c["tokens"]
+    begin = min(p.get("sinks", 4), prompt)
+    end = max(prompt - p.get("local", 64), begin)
+    if begin == end or sparsity == 0:
+        return dense_step(a)
+    made = [clusters(a, g, p, begin, end) for g in range(a.kv)]
+    q, many = a.q[n - 1], len(made[0][3])
+    logit = np.stack([made[h // a.group][1] @ q[h] * a.scale for h in range(a.heads)])
+    mass = softmax(logit) * np.stack([made[h // a.group][3] for h in range(a.heads)])
+
+    def choose(share, exact=False):
+        counted = [of_mass(x, share, exact) for x in mass]
+        heavy = [of_mass(x, p.get("exact", 0.8) * share, exact) if p.get("exact", 0.8) * share > 0 else [] for x in mass]
+        keys = [[j for j in range(n) if made[h // a.group][0][j] in [-1] + heavy[h]] for h in range(a.heads)]
+        return keys, [sorted(set(x) - set(y)) for x, y in zip(counted, heavy)]
+
+    share = p.get("mass", 0.95)
+    if sparsity is not None:
+        share = within_step(a, 1 - sparsity, lambda dial, exact: [x + list(range(n, n + many)) for x in choose(dial)[0]])
+    if share >= 1:
+        return dense_step(a)
+    keys, light = choose(share, sparsity is None)
+    result = read_by_head(a, keys)
+    out = np.zeros((1, a.heads, a.dim))
+    s = logits(a, slice(n - 1, n), None)[:, 0]
+    for h in range(a.heads):
+        _, _, values, sizes = made[h // a.group]
+        terms = np.concatenate([s[h, keys[h]], logit[h, light[h]] + np.log(sizes[light[h]])])
+        out[0, h] = softmax(terms) @ np.concatenate([a.v[keys[h], h // a.group], values[light[h]]])
+    result.update(out=out, pairs=sum(len(x) for x in keys) + a.heads * many)
+    return result
 
 
 # ---- Delta Attention over another method (2505.11254; jeffwillette/delta-attention b1b2f77, delta_forward) -------------
@@ -1378,6 +1654,26 @@ PLAN = {
     "rocketkv/decode": ("decode", rocketkv, [
         {"budget": 12, "rank": 4}, 0.5, {"budget": 33, "chunk": 8, "rank": 8}, {"budget": 60, "chunk": 3}, (0.8, {"rank": 16}), {"budget": 20}, 0.0, {},
         {"budget": 40, "chunk": 16, "rank": 16}, 0.9]),
+    "oracle_topp": ("decode", oracle_topp, [
+        {"mass": 0.5}, 0.5, {"mass": 0.9, "selection": "group"}, {"mass": 0.8, "selection": "group"}, 0.8, {"mass": 0.0}, 0.0, {"mass": 1.0}, {"mass": 0.97, "selection": "group"}, (0.7, {"selection": "group"})]),
+    "oracle_sample": ("decode", oracle_sample, [
+        {"budget": 10}, 0.5, {"budget": 33, "seed": 1}, 0.9, 0.8, {"budget": 5}, 0.0, {"budget": 3}, {"budget": 40}, 0.7]),
+    "twilight": ("decode", twilight, [
+        {"mass": 0.5}, 0.5, {"mass": 0.9, "base": "all"}, {"mass": 0.5, "dense_layers": 1}, (0.8, {"base": "all"}), {"mass": 0.7, "candidates": 20, "page": 4}, 0.0,
+        {"mass": 0.6, "page": 3}, {"mass": 0.97, "dense_layers": 3}, (0.7, {"page": 5})]),
+    "vattention": ("decode", vattention, [
+        {"sinks": 4, "local": 8, "top": 8}, 0.5, {"sinks": 2, "local": 20, "top": 10, "error": 0.1, "failures": 0.05}, 0.9,
+        (0.8, {"verified": "output"}), {"sinks": 1, "local": 2, "top": 0, "verified": "numerator", "error": 0.3, "base": 0.1}, 0.0,
+        {"sinks": 1, "local": 1, "top": 1, "base": 0.3, "error": 1.0}, {"sinks": 16, "local": 16, "top": 0, "verified": "output", "error": 0.5, "predictor": "exact"},
+        (0.7, {"predictor": "exact", "seed": 5})]),
+    "magicpig": ("decode", magicpig, [
+        {"bits": 4, "tables": 10, "local": 8}, {"bits": 5, "tables": 15}, {"bits": 3, "tables": 7, "least": 1, "sinks": 0, "local": 0}, {"local": 10},
+        {"bits": 6, "tables": 21, "seed": 4}, {"bits": 2, "tables": 5, "local": 20}, {"tables": 1}, {"sinks": 100},
+        {"bits": 7, "tables": 9, "dense_every": 3}, {"bits": 16, "tables": 3, "least": 1}]),
+    "double_p": ("decode", double_p, [
+        {"each": 4, "local": 8, "mass": 0.8}, (0.5, {"each": 16}), {"each": 8, "local": 20, "segment": 100, "iterations": 3}, {"each": 300},
+        (0.7, {"each": 16, "exact": 0.5}), {"each": 8, "local": 0, "sinks": 0, "exact": 0.0}, 0.0, {"mass": 0.5},
+        {"each": 10, "local": 10, "exact": 1.0, "mass": 0.9}, (0.8, {"each": 32, "segment": 64})]),
     "vertical_slash_delta": ("prefill", corrected(vertical_slash), [
         {"columns": 10, "diagonals": 8, "local": 1, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 16, "delta_tail": 0}),
         {"columns": 40, "diagonals": 20, "window": 64, "local": 4}, {"columns": 9, "diagonals": 12, "local": 4, "delta_every": 7, "delta_tail": 3},
@@ -1413,11 +1709,11 @@ def logits(a, rows, distance):
     return (products * np.exp(1j * distance[:, :, None] * turn)).real.sum(axis=-1) * a.scale
 
 
-def output(a, masks, decode, distance=None):
-    """Attention over the pairs: [rows, H, D] for a prefill, [1, H, D] for the last row."""
+def output(a, masks, decode, distance=None, bias=0):
+    """Attention over the pairs: [rows, H, D] for a prefill, [1, H, D] for the last row. bias [H, rows, keys]: added to logits."""
     n = a.c["tokens"] + a.c["tail"]
     rows = slice(n - 1, n) if decode else slice(0, n)
-    s = logits(a, rows, distance)
+    s = logits(a, rows, distance) + bias
     mask = np.stack([m[-s.shape[1] :] for m in masks])
     return np.einsum("hij,jhd->ihd", softmax(np.where(mask, s, -np.inf)), np.repeat(a.v, a.group, axis=1))
 

@@ -1,0 +1,64 @@
+/* Oracle top-p: decode reads the fewest keys that hold a share of the exact attention probability. It looks at every key to
+ * choose, so no method; what an estimator of probabilities (twilight, double_p) could do at best.
+ *
+ * A target sparsity is met at each step by all heads of a layer together: one share for all of them, so that heads that need
+ * more keys take more. */
+#include "methods/method.h"
+
+struct params {
+    double mass, density;
+    int selection;
+};
+
+static const sf_param PARAMS[] = {
+    {.name = "mass", .type = SF_REAL, .offset = offsetof(struct params, mass), .budget = true,
+     .low = 0, .high = 1, .initial = 0.9, .doc = "share of the probability to read"},
+    {.name = "density", .type = SF_REAL, .offset = offsetof(struct params, density), .budget = true,
+     .low = 0, .high = 1, .initial = 0, .doc = "share of the keys to read; 0: as mass says"},
+    {.name = "selection", .type = SF_CHOICE, .offset = offsetof(struct params, selection),
+     .choices = "head|group", .initial = 0, .doc = "each query head its own, or one for the group (mean probability)"},
+    {0},
+};
+
+static sf_status by_mass(sf_attention *a, const void *what, double mass, sf_pattern *out)
+{
+    if (mass >= 1) return sf_dense(a, out);
+    return sf_pages(a, out, 1, sf_top_mass(a, *(const sf_tensor *)what, mass, 1, a->keys));
+}
+
+static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    const struct params *p = params;
+    (void)state;
+    sf_tensor share = sf_key_probabilities(a); /* [H, keys], or [G, keys] */
+    if (p->selection == 1) share = sf_group(a, share, SF_MEAN);
+    return p->density > 0 ? sf_choose_within(a, out, p->density, by_mass, &share) : by_mass(a, &share, p->mass, out);
+}
+
+static sf_status fit(const sf_extent *extent, double sparsity, void *params)
+{
+    (void)extent;
+    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
+    return SF_OK;
+}
+
+/* Every key is read to choose. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    (void)params;
+    double keys = (double)e->kv_heads * e->head_dim * e->tokens;
+    return (sf_estimate){.paper = keys, .exact = keys};
+}
+
+const sf_method sf_oracle_topp = {
+    .abi = SF_METHOD_ABI,
+    .name = "oracle_topp",
+    .summary = "the fewest keys that hold a share of the exact probability (for analysis)",
+    .form = SF_FORM_ORACLE,
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .fit = fit,
+    .estimate = estimate,
+    .decode = decode,
+    .oracle = true,
+};

@@ -1,0 +1,162 @@
+/* vAttention: decode reads what is sure to matter (first and latest keys, and the best by an estimate) and a uniform sample of all
+ * others, whose weights are the inverse of their chance. The sample is as large as it has to be for the softmax's denominator (or
+ * numerator, or the output) to be within `error` of its own size in all but a share `failures` of the queries.
+ *
+ * The paper: n others, of which a first sample gives mean and variance s² of exp(logit), and so an estimate of the denominator;
+ * then b >= (z n s / (error · denominator))² with z = Φ⁻¹(1 - failures / 2). The authors' code (skylight-org/sparse-attention-hub
+ * f5abf91, adaptive_sampling.py) departs from it in ways that break the promise, which are mended here:
+ *
+ *   z        theirs is Φ⁻¹(1 - failures), of one side, while errors have two
+ *   draws    theirs are with replacement and from a range that holds the best keys too; what is drawn twice counts once, so that
+ *            the estimate is too small (half of n drawn: by a fifth). Here none comes twice, and only others are drawn; a sample of
+ *            all is exact, and (1 - b / n) of the variance is left
+ *   sums     theirs count the best keys' part twice in the denominator, and in s²
+ *
+ * As theirs: the first sample is thrown away, each query head draws its own keys, the default verifies the denominator. `output`
+ * verifies numerator and denominator to error / (2 + error) and half of the failures each, which bounds the output's error by
+ * `error`. The promise is that of a normal distribution: a heavy tail beyond the best keys that the first sample misses breaks it.
+ *
+ * The best keys are those of highest probability by keys of 4 bits, {predictor: exact} by all of each key (an oracle's, as in the
+ * paper's own tables). A target sparsity sets `error`, in each step for all heads of a layer together, and cuts the sure keys and
+ * the first sample to an eighth of the budget each where it is small. */
+#include "methods/method.h"
+
+#include <math.h>
+
+enum { INT4, EXACT };
+enum { DENOMINATOR, NUMERATOR, OUTPUT };
+
+struct params {
+    double error, failures, base, density;
+    int sinks, local, top, verified, predictor, seed;
+};
+
+static const sf_param PARAMS[] = {
+    {.name = "error", .type = SF_REAL, .offset = offsetof(struct params, error), .budget = true,
+     .low = 0.001, .high = 100, .initial = 0.25, .doc = "relative error that is promised (the paper's epsilon)"},
+    {.name = "failures", .type = SF_REAL, .offset = offsetof(struct params, failures), .budget = true,
+     .low = 0.0001, .high = 0.99, .initial = 0.25, .doc = "share of queries that may miss it (the paper's delta)"},
+    {.name = "base", .type = SF_REAL, .offset = offsetof(struct params, base), .budget = true,
+     .low = 0, .high = 1, .initial = 0.05, .doc = "share of the others that is sampled first, and at least"},
+    {.name = "density", .type = SF_REAL, .offset = offsetof(struct params, density), .budget = true,
+     .low = 0, .high = 1, .initial = 0, .doc = "share of the keys to read; 0: as error and failures say"},
+    {.name = "sinks", .type = SF_INT, .offset = offsetof(struct params, sinks), .budget = true,
+     .low = 0, .high = 1 << 20, .initial = 128, .doc = "first keys, always read"},
+    {.name = "local", .type = SF_INT, .offset = offsetof(struct params, local), .budget = true,
+     .low = 1, .high = 1 << 24, .initial = 128, .doc = "latest keys, always read"},
+    {.name = "top", .type = SF_INT, .offset = offsetof(struct params, top), .budget = true,
+     .low = 0, .high = 1 << 24, .initial = 128, .doc = "best other keys by the predictor"},
+    {.name = "verified", .type = SF_CHOICE, .offset = offsetof(struct params, verified),
+     .choices = "denominator|numerator|output", .initial = 0, .doc = "whose error is promised"},
+    {.name = "predictor", .type = SF_CHOICE, .offset = offsetof(struct params, predictor),
+     .choices = "int4|exact", .initial = 0, .doc = "what the best keys are found by"},
+    {.name = "seed", .type = SF_INT, .offset = offsetof(struct params, seed),
+     .low = 0, .high = 1 << 30, .initial = 43, .doc = "of the draws; the same for every sample"},
+    {0},
+};
+
+enum { CODE, RANGE };
+
+static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    if (((const struct params *)params)->predictor == INT4) sf_packed_state(a, max_keys, &out->tensor[CODE], &out->tensor[RANGE]);
+    return SF_OK;
+}
+
+static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    if (((const struct params *)params)->predictor == INT4) sf_pack_keys(a, first, s->tensor[CODE], s->tensor[RANGE]);
+    return a->status;
+}
+
+/* Φ⁻¹(1 - p) for p < .5, by Newton on erfc. */
+static double normal_above(double p)
+{
+    double z = 0;
+    for (int i = 0; i < 60; i++) {
+        double above = 0.5 * erfc(z / M_SQRT2), density = exp(-z * z / 2) / sqrt(2 * M_PI);
+        z += (above - p) / density;
+    }
+    return z;
+}
+
+struct sampled {
+    sf_tensor first, second; /* [H, keys] numbers drawn, +INFINITY for what is read anyhow */
+    sf_lists sample;         /* that and the first sample */
+    double failures;
+    int verified;
+};
+
+/* The sample that keeps the promise. */
+static sf_status promise(sf_attention *a, const struct sampled *s, double error, sf_pattern *out)
+{
+    bool both = s->verified == OUTPUT;
+    sf_promise made = {.error = both ? error / (2 + error) : error, .z = normal_above(s->failures / (both ? 4 : 2)),
+                       .verified = (sf_verified)s->verified};
+    sf_lists keys = sf_top_sized(a, s->second, sf_sample_sizes(a, s->first, s->sample, made));
+    return sf_weighted_keys(a, out, keys, sf_sample_bias(a, s->second, NULL, keys));
+}
+
+static sf_status by_error(sf_attention *a, const void *what, double dial, sf_pattern *out)
+{
+    return dial >= 1 ? sf_dense(a, out) : promise(a, what, dial > 0 ? 1 / dial - 1 : 1e6, out);
+}
+
+static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    const struct params *p = params;
+    int sure = p->sinks + p->local + p->top, others = a->keys - sure;
+    if (others < 2 || p->density >= 1) return sf_dense(a, out);
+    sf_tensor best = p->predictor == EXACT ? sf_key_probabilities(a)
+                                           : sf_packed_probabilities(a, s->tensor[CODE], s->tensor[RANGE], NULL); /* [H, keys] */
+    sf_exclude(a, best, 0, p->sinks);
+    sf_exclude(a, best, a->keys - p->local, a->keys);
+    sf_lists heavy = sf_top(a, best, p->top);
+    struct sampled drawn = {.failures = p->failures, .verified = p->verified};
+    for (int which = 0; which < 2; which++) {
+        sf_tensor x = sf_draws(a, p->seed, which, NULL);
+        sf_force(a, x, 0, p->sinks);
+        sf_force(a, x, a->keys - p->local, a->keys);
+        sf_force_at(a, x, heavy);
+        *(which ? &drawn.second : &drawn.first) = x;
+    }
+    int first = (int)(p->base * others);
+    drawn.sample = sf_top(a, drawn.first, sure + (first < 2 ? 2 : first));
+    return p->density > 0 ? sf_choose_within(a, out, p->density, by_error, &drawn) : promise(a, &drawn, p->error, out);
+}
+
+static sf_status fit(const sf_extent *extent, double sparsity, void *params)
+{
+    struct params *p = params;
+    int each = sf_fit_keys(extent, sparsity) / 8;
+    p->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
+    if (p->sinks > each) p->sinks = each;
+    if (p->local > each) p->local = each > 1 ? each : 1;
+    if (p->top > each) p->top = each;
+    if (p->base > p->density / 8) p->base = p->density / 8;
+    return SF_OK;
+}
+
+/* What predicts, of every key, and the first sample's keys: in elements of two bytes. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    double width = (double)e->kv_heads * e->head_dim, keys = e->tokens, group = (double)e->heads / e->kv_heads;
+    double read = (p->predictor == EXACT ? width : width / 4 + 4 * e->kv_heads) * keys + p->base * keys * width * group;
+    return (sf_estimate){.paper = read, .exact = read};
+}
+
+const sf_method sf_vattention = {
+    .abi = SF_METHOD_ABI,
+    .name = "vattention",
+    .summary = "first, latest and best keys, and a weighted sample of the others that keeps a promise",
+    .paper = "Desai et al. 2025, vAttention, arXiv 2510.05688",
+    .form = SF_FORM_SAMPLED,
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .fit = fit,
+    .estimate = estimate,
+    .state = state,
+    .observe = observe,
+    .decode = decode,
+};
