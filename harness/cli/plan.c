@@ -197,10 +197,11 @@ static sf_status find_stored(const sf_study *study, const char *out, struct stor
 static void print_text(const sf_study *study, const struct totals *t, double seconds, const char *basis, const struct stored *stored)
 {
     const sf_sweep *s = study->sweep;
-    char a[32], b[32], time[32];
-    printf("%s: %d cells = %d model%s x %d length%s x %d task%s x %d variants, %d samples each\n\n", s->name, study->plan.cells,
+    char a[32], b[32], time[32], least[24] = "";
+    if (s->until > 0) snprintf(least, sizeof least, "%d to ", s->least);
+    printf("%s: %d cells = %d model%s x %d length%s x %d task%s x %d variants, %s%d samples each\n\n", s->name, study->plan.cells,
            s->models, s->models > 1 ? "s" : "", s->lengths, s->lengths > 1 ? "s" : "", s->tasks, s->tasks > 1 ? "s" : "",
-           study->plan.cells / (s->models * s->lengths * s->tasks), s->samples);
+           study->plan.cells / (s->models * s->lengths * s->tasks), least, s->samples);
     for (int i = 0; i < s->models; i++) {
         const sf_model_config *c = &study->model[i]->config;
         int sliding = 0;
@@ -221,6 +222,12 @@ static void print_text(const sf_study *study, const struct totals *t, double sec
         printf("  stored already    %12ld samples, %d of %d cells whole", stored->all, stored->cells, study->plan.cells);
         if (stored->failed) printf(", %d failed (run --retry)", stored->failed);
         printf(" (%s); of all:\n", stored->path);
+    }
+    if (s->until > 0) {
+        long fewest = 0;
+        for (int i = 0; i < study->plan.cells; i++)
+            fewest += study->plan.cell[i].samples < s->least ? study->plan.cell[i].samples : s->least;
+        printf("  samples at least  %12ld (until what they say is known within %g); at most, and with all of them:\n", fewest, s->until);
     }
     printf("  samples           %12ld\n  prefill passes    %12ld (lanes that share one count once)\n"
            "  tokens read       %12ld\n", t->samples, t->prefills, t->input_tokens);

@@ -409,6 +409,27 @@ static sf_status read_measures(const sf_node *node, sf_sweep *s)
     return score ? SF_OK : sf_yaml_fail(node, "expected score among the measures: every cell has one");
 }
 
+/* samples: N, or {least, most, until} */
+static sf_status read_samples(const sf_node *node, sf_sweep *s)
+{
+    static const char *const keys[] = {"least", "most", "until", NULL};
+    enum { FEWEST = 2, MOST = 1000000 };
+    int64_t n = 20;
+    if (node && node->kind == SF_MAP) {
+        SF_TRY(sf_yaml_known(node, keys));
+        const sf_node *in[] = {sf_yaml_get(node, "least"), sf_yaml_get(node, "most"), sf_yaml_get(node, "until")};
+        if (!in[0] || !in[1] || !in[2]) return sf_yaml_fail(node, "expected {least: SAMPLES, most: SAMPLES, until: SCORE}, all three");
+        SF_TRY(sf_yaml_int(in[0], FEWEST, MOST, &n));
+        s->least = (int)n;
+        SF_TRY(sf_yaml_int(in[1], s->least, MOST, &n));
+        SF_TRY(sf_yaml_real(in[2], 0.001, 1, &s->until));
+    } else if (node) {
+        SF_TRY(sf_yaml_int(node, 1, MOST, &n));
+    }
+    s->samples = (int)n;
+    return SF_OK;
+}
+
 static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
@@ -427,7 +448,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
         return sf_yaml_fail(node, "expected a plain name; it becomes results/NAME.h5");
 
     int64_t n;
-    SF_TRY(whole(root, "samples", 1, 1e6, 20, &n)); s->samples = (int)n;
+    SF_TRY(read_samples(sf_yaml_get(root, "samples"), s));
     SF_TRY(whole(root, "seed", 0, 9e15, SF_DEFAULT_SEED, &n)); s->seed = (uint64_t)n;
     SF_TRY(whole(root, "threads", 0, 4096, 0, &n)); s->threads = (int)n;
     SF_TRY(whole(root, "batch", 1, 1e6, 64, &n)); s->batch = (int)n;

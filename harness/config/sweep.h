@@ -56,7 +56,9 @@ typedef struct sf_sweep {
     int *length;                   /* tokens, ascending */
     double *sparsity;              /* ascending, 0 left out: dense is always a cell of its own */
     sf_arm_pair *arm;
-    int samples;
+    int samples;                   /* of each cell, at most */
+    int least;                     /* of each cell before it may stop … */
+    double until;                  /* … since what it says is known within so much of the score; 0: all have `samples` */
     uint64_t seed;
     const char *device;            /* "cpu", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */

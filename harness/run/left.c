@@ -56,7 +56,7 @@ int sf_left_cells(const struct work *w, sf_cells g, int index, const sf_cell **o
     for (int sparse = 0; sparse < 2; sparse++)
         for (int i = 0; i < g.cells; i++)
             if ((g.cell[i].prefill != NULL) == sparse && in_shard(w, g, &g.cell[i], index) &&
-                sf_is_plugins(w->study, &g.cell[i]) == w->plugins && !sf_store_has(w->store, g.cell[i].key, index) &&
+                sf_is_plugins(w->study, &g.cell[i]) == w->plugins && index < g.cell[i].samples && !sf_store_has(w->store, g.cell[i].key, index) &&
                 !sf_store_failed(w->store, g.cell[i].key))
                 out[n++] = &g.cell[i];
     return n;
@@ -117,7 +117,7 @@ sf_status sf_left_open(struct work *w, int workers)
     sf_status status = list_units(w, &units, &unit);
     if (status != SF_OK) free(unit);
     else status = sf_dispatch_open(units, unit, workers, &w->dispatch);
-    if (status == SF_OK && !units && !w->ran_plugins && !w->plugins && !sf_left_of_plugins(w))
+    if (status == SF_OK && !units && !(w->study->sweep->until > 0) && !w->ran_plugins && !w->plugins && !sf_left_of_plugins(w))
         fprintf(stderr, "all %d cells are stored; nothing is left to run\n", w->study->plan.cells);
     return status;
 }

@@ -12,6 +12,7 @@
 #include "harness/run/interrupt.h"
 #include "harness/run/left.h"
 #include "harness/run/processes.h"
+#include "harness/run/stopping.h"
 #include "harness/run/version.h"
 
 /* To the microsecond: a run is known by its start and its host. */
@@ -80,10 +81,33 @@ static sf_status open_results(const sf_run_options *options, struct work *w, con
     return sf_world_agree(&w->world, status);
 }
 
-/* Runs what is left and folds it, between two notes of who ran. */
-static sf_status run_noted(const sf_run_options *options, struct work *w, const char *path, const char *started, double begun)
+/* Where samples stop once it is known what they say: rounds, after each of which the undecided cells get more. */
+static sf_status run_until_known(sf_study *study, struct work *w, const char *path)
 {
-    const sf_study *study = w->study;
+    sf_plan *plan = &study->plan;
+    int *most = malloc(((size_t)plan->cells + 1) * sizeof *most);
+    if (!most) return sf_fail(SF_NO_MEMORY, "no memory for %d cells", plan->cells);
+    for (int i = 0; i < plan->cells; i++) {
+        most[i] = plan->cell[i].samples;
+        if (study->sweep->least < most[i]) plan->cell[i].samples = study->sweep->least;
+    }
+    sf_status status = SF_OK;
+    for (bool more = true; status == SF_OK && more;) {
+        status = sf_processes_run(w);
+        sf_dispatch_close(&w->dispatch);
+        w->dispatch = (sf_dispatch){0};
+        if (status == SF_OK) status = sf_stopping_next(study, most, path, &more);
+    }
+    long samples = 0, all = 0;
+    for (int i = 0; i < plan->cells; i++) samples += plan->cell[i].samples, all += most[i];
+    if (status == SF_OK) fprintf(stderr, "%ld samples decided what they could, of at most %ld\n", samples, all);
+    free(most);
+    return status;
+}
+
+/* Runs what is left and folds it, between two notes of who ran. */
+static sf_status run_noted(const sf_run_options *options, sf_study *study, struct work *w, const char *path, const char *started, double begun)
+{
     struct utsname host = {0};
     uname(&host);
     char *versions = sf_versions_json(), *cells = sf_study_cells(study), *prompts = NULL;
@@ -92,7 +116,7 @@ static sf_status run_noted(const sf_run_options *options, struct work *w, const 
                        .started = started, .seconds = NAN, .batch = study->sweep->batch, .cells = cells, .first_prompts = prompts};
     status = sf_world_agree(&w->world, status);
     if (status == SF_OK) status = open_results(options, w, path, &run);
-    if (status == SF_OK) status = sf_processes_run(w);
+    if (status == SF_OK) status = study->sweep->until > 0 ? run_until_known(study, w, path) : sf_processes_run(w);
     if (status == SF_OK) run.seconds = sf_now() - begun;
     if (w->world.rank == 0 && w->store && (status == SF_OK || status == SF_INTERRUPTED)) { /* what is finished becomes the results file either way */
         sf_status folded = sf_store_fold(w->store, &run);
@@ -153,10 +177,13 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     w->worker = w->leaders.rank;
     bool early = w->workers == 1 && (!any_of_plugins(&study) || sf_device_is_host(w->devices.name[0]));
     if (status == SF_OK && early) status = sf_backend_open(w->devices.name[0], study.sweep->threads, &w->backend);
+    if (status == SF_OK && study.sweep->until > 0 && (w->world.size > 1 || w->shards))
+        status = sf_fail(SF_UNSUPPORTED, "samples: {until: …} decides over all cells after each round, so that it goes with one process, on one or "
+                         "several devices, not with ranks or shards: give `samples` a number there");
     status = sf_world_agree(&w->world, status);
     if (status == SF_OK) {
         sf_interrupt_watch(w->world.rank == 0, w->world.size > 1);
-        status = run_noted(options, w, path, started, begun);
+        status = run_noted(options, &study, w, path, started, begun);
         *failed = w->world.rank == 0 && w->store ? failed_cells(w) : 0;
         status = end_together(w, status, failed);
     }

@@ -118,7 +118,7 @@ def main():
                                                      add_generation_prompt=True)
                 ids, behind = tokenizer(text, add_special_tokens=False).input_ids, None
             mine = [r for r in rows if int(r["sample"]) == sample]
-            assert str(xxhash.xxh3_64_intdigest(np.array(ids, np.int32).tobytes())) == mine[0]["prompt_hash"], "other tokens"
+            assert mine[0]["prompt_hash"] == f"XXH3:{xxhash.xxh3_64_hexdigest(np.array(ids, np.int32).tobytes())}", "other tokens"
             n, whole = len(ids), list(ids) + (behind or [])
             for _ in range(0 if behind else a.output):
                 whole.append(int(logits(model, whole, mask(len(whole), n, 10**9, "prefill"))[-1].argmax()))

@@ -1,0 +1,25 @@
+#!/bin/bash
+# Sampling that stops when it knows: a model that answers nothing is known to lose nothing after four rounds of two tasks.
+. "$(dirname "$0")/common.bash"
+tiny
+stops=(-s 'samples={least: 2, most: 12, until: 0.5}')
+"$FRONTIER" plan "$T/tiny.yaml" "${stops[@]}" >"$T/plan" || fail "plan"
+grep -q '2 to 12 samples each' "$T/plan" || fail "plan does not say how many: $(cat "$T/plan")"
+grep -qE 'samples at least +20 ' "$T/plan" || fail "plan does not say the least: $(cat "$T/plan")"
+"$FRONTIER" run "$T/tiny.yaml" "${stops[@]}" -o "$T/a.h5" >/dev/null 2>"$T/log" || fail "run: $(cat "$T/log")"
+grep -q '^40 samples decided what they could, of at most 120$' "$T/log" || fail "not 40 samples: $(cat "$T/log")"
+"$FRONTIER" export "$T/a.h5" --jsonl | sed -E 's/.*"cell":"([0-9a-f]*)".*/\1/' | sort | uniq -c | awk '$1 != 4 { exit 1 }' || fail "not 4 samples a cell"
+
+# Begun with fewer, gone on: the same rows; once it is known, nothing is added.
+"$FRONTIER" run "$T/tiny.yaml" -s samples=1 -o "$T/b.h5" >/dev/null 2>&1 || fail "one sample"
+"$FRONTIER" run "$T/tiny.yaml" "${stops[@]}" -o "$T/b.h5" -d cpu:0,1 >/dev/null 2>"$T/log" || fail "resumed: $(cat "$T/log")"
+rows "$T/a.h5" >"$T/x"; rows "$T/b.h5" >"$T/y"
+cmp -s "$T/x" "$T/y" || fail "resumed, other rows: $(diff "$T/x" "$T/y" | head -n 4)"
+"$FRONTIER" run "$T/tiny.yaml" "${stops[@]}" -o "$T/b.h5" >/dev/null 2>&1 || fail "again"
+rows "$T/b.h5" >"$T/y"
+cmp -s "$T/x" "$T/y" || fail "nothing was left, but rows were added"
+
+refused 'expected {least: SAMPLES, most: SAMPLES, until: SCORE}' "$FRONTIER" run "$T/tiny.yaml" -s 'samples={least: 2}' -o "$T/x.h5"
+refused 'samples.*expected' "$FRONTIER" run "$T/tiny.yaml" -s 'samples={least: 9, most: 3, until: 0.1}' -o "$T/x.h5"
+refused 'not with ranks or shards' "$FRONTIER" run "$T/tiny.yaml" "${stops[@]}" --shard 1/2 -o "$T/x.h5"
+echo "stopping: ok"

@@ -1,0 +1,112 @@
+/* Sampling that stops: what is known, by the rounds of an independent implementation, by its errors on chance, and on planted arms. */
+#include "tests/testing.h"
+
+#include "base/confidence.h"
+#include "base/splitmix.h"
+#include "harness/run/stopping.h"
+
+enum { ROUNDS = 400, MOST_STRATA = 9 };
+
+static uint64_t state = 1;
+static double uniform(void) { return (double)(sf_splitmix_next(&state) >> 11) / 9007199254740992.0; }
+
+/* tests/golden/stats/confidence.py */
+static void first_rounds(void **unused)
+{
+    (void)unused;
+    static const struct {
+        int strata;
+        double spread, shift, at;
+        int above, below;
+    } rows[] = {
+        {1, 0.0, 0.0, -0.03, 161, 0},
+        {1, 0.0, 0.0, 0, 0, 0},
+        {1, 0.0, 0.0, 0.03, 0, 161},
+        {6, 0.0, 0.0, -0.03, 27, 0},
+        {6, 0.0, 0.0, 0, 0, 0},
+        {6, 0.0, 0.0, 0.03, 0, 27},
+        {1, 1.0, 0.0, -0.03, 0, 0},
+        {1, 1.0, 0.0, 0, 0, 0},
+        {1, 1.0, 0.0, 0.03, 0, 0},
+        {6, 1.0, -0.2, -0.03, 0, 15},
+        {6, 1.0, -0.2, 0, 0, 9},
+        {6, 1.0, -0.2, 0.03, 0, 8},
+        {3, 0.5, 0.1, -0.03, 19, 0},
+        {3, 0.5, 0.1, 0, 31, 0},
+        {3, 0.5, 0.1, 0.03, 56, 0},
+        {9, 0.2, -0.05, -0.03, 0, 42},
+        {9, 0.2, -0.05, 0, 0, 12},
+        {9, 0.2, -0.05, 0.03, 0, 8},
+        {1, 0.9, 0.6, -0.03, 15, 0},
+        {1, 0.9, 0.6, 0, 15, 0},
+        {1, 0.9, 0.6, 0.03, 17, 0},
+    };
+    static double x[ROUNDS * MOST_STRATA];
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        int above = 0, below = 0;
+        for (int i = 0; i < ROUNDS * rows[k].strata; i++)
+            x[i] = fmin(fmax(rows[k].shift + rows[k].spread * ((double)(i * 7919L % 101) / 50 - 1), -1), 1);
+        for (int n = 1; n <= ROUNDS; n++) {
+            const sf_side side = sf_confidence_side(n, rows[k].strata, x, -1, 1, rows[k].at, 0.05);
+            if (!above && side.above) above = n;
+            if (!below && side.below) below = n;
+            assert_int_equal(side.above, above > 0); /* known once, known for good */
+            assert_int_equal(side.below, below > 0);
+        }
+        if (above != rows[k].above || below != rows[k].below) fail_msg("row %zu: %d %d", k, above, below);
+    }
+}
+
+/* Looked at after every round: a mean of 0 is hardly ever taken for another one, one of 0.3 is seen. */
+static void by_chance(void **unused)
+{
+    (void)unused;
+    enum { TRIALS = 400, LOOKS = 100, STRATA = 3 };
+    int wrong = 0, seen = 0;
+    for (int i = 0; i < TRIALS; i++) {
+        double x[LOOKS * STRATA], y[LOOKS * STRATA];
+        for (int k = 0; k < LOOKS * STRATA; k++) { /* strata of other means, 0 and 0.3 together */
+            const double shift = 0.2 * (k % STRATA - 1);
+            x[k] = uniform() < 0.5 * (1 + shift) ? 1 : -1;
+            y[k] = uniform() < 0.5 * (1.3 + shift) ? 1 : -1;
+        }
+        const sf_side none = sf_confidence_side(LOOKS, STRATA, x, -1, 1, 0, 0.05), some = sf_confidence_side(LOOKS, STRATA, y, -1, 1, 0, 0.05);
+        wrong += none.above || none.below;
+        seen += some.above && !some.below;
+    }
+    assert_true(wrong <= TRIALS / 20);
+    assert_true(seen > TRIALS * 9 / 10);
+}
+
+/* Dense, its like, one that loses nearly all, two that lose as much. */
+static void planted(void **unused)
+{
+    (void)unused;
+    enum { ARMS = 5, TASKS = 4, N = 60 };
+    static double score[ARMS][N * TASKS];
+    const double *scores[ARMS];
+    int rounds[ARMS];
+    bool open[ARMS];
+    for (int i = 0; i < N * TASKS; i++) {
+        score[0][i] = score[1][i] = i % 7 > 0;
+        score[2][i] = i % 29 == 0;
+        score[3][i] = score[0][i] * (i % 2);
+        score[4][i] = score[0][i] * (i / 2 % 2);
+    }
+    for (int a = 0; a < ARMS; a++) scores[a] = score[a], rounds[a] = 3;
+    assert_int_equal(sf_stopping_open(ARMS, TASKS, rounds, scores, 0.05, open), SF_OK);
+    assert_true(!open[0] && open[1] && open[2] && open[3] && open[4]);
+    for (int a = 0; a < ARMS; a++) rounds[a] = N;
+    assert_int_equal(sf_stopping_open(ARMS, TASKS, rounds, scores, 0.05, open), SF_OK);
+    for (int a = 0; a < ARMS; a++) assert_false(open[a]); /* 1 is alike, the others are worse than it: their order does not matter */
+    assert_int_equal(sf_known_of(N, TASKS, score[0], 0.05), SF_MORE);
+    const double *two[] = {score[0], score[3], score[4]};
+    assert_int_equal(sf_stopping_open(3, TASKS, rounds, two, 0.05, open), SF_OK);
+    assert_true(open[1] && open[2]); /* both lose, and which is the better one is not known */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(first_rounds), cmocka_unit_test(by_chance), cmocka_unit_test(planted)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
