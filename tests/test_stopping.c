@@ -1,6 +1,8 @@
 /* Sampling that stops: what is known, by the rounds of an independent implementation, by its errors on chance, and on planted arms. */
 #include "tests/testing.h"
 
+#include <math.h>
+
 #include "base/confidence.h"
 #include "base/splitmix.h"
 #include "harness/run/stopping.h"
