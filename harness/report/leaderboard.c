@@ -48,8 +48,9 @@ static void rate(const sf_view *v, double within, int n, const sf_point *const *
     for (int i = 0; i < n; i++) {
         const sf_verdict *x = &point[i]->verdict;
         const bool some = x->dense > 0; /* of nothing, any share could be lost */
-        mean_holds &= some && -x->difference <= within * x->dense;
-        all_holds &= some && -x->low <= within * x->dense;
+        const double most = within * x->dense + 1e-9; /* a loss of just so much, whatever rounding made of it, is within */
+        mean_holds &= some && -x->difference <= most;
+        all_holds &= some && -x->low <= most;
         if (!i || x->samples < row->samples) row->samples = x->samples;
         if (all_holds) row->sure = sf_point_requested(v, point[i]);
         if (!mean_holds) continue;

@@ -5,8 +5,9 @@
 function leaderOf(list, within) {
     let best = null, sure = null, mean_holds = true, all_holds = true;
     for (const spot of list) {
-        mean_holds = mean_holds && spot.dense > 0 && -spot.difference <= within * spot.dense;
-        all_holds = all_holds && spot.dense > 0 && -spot.difference_low <= within * spot.dense;
+        const most = within * spot.dense + 2e-6; /* numbers of the page have six digits */
+        mean_holds = mean_holds && spot.dense > 0 && -spot.difference <= most;
+        all_holds = all_holds && spot.dense > 0 && -spot.difference_low <= most;
         if (all_holds) sure = spot;
         if (mean_holds) best = spot;
     }
