@@ -197,7 +197,7 @@ TSAN := backends dispatch engine report stats store tensor
 tsan: ## races: the tests that work with threads, under ThreadSanitizer (needs clang, libomp)
 	@$(AGAIN) -j$$(nproc) BUILD=$(BUILD)-tsan CUDA=0 MPI=0 CC=clang CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread \
 	    all $(TSAN:%=$(BUILD)-tsan/tests/test_%)
-	@OMP_NUM_THREADS=4 OPENBLAS_NUM_THREADS=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	@OMP_NUM_THREADS=4 OPENBLAS_NUM_THREADS=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1:allocator_may_return_null=1 \
 	    tests/run $(BUILD)-tsan $(TSAN:%=test_%)
 
 # Any bytes into a reader, under sanitizers. tests/fuzz/fuzz_NAME.py, if there, writes seeds. Needs clang. What a target does
