@@ -126,6 +126,12 @@ static void keys_of_old_results(void **state)
         sf_plan_free(&plan);
         sf_sweep_free(s);
     }
+    sf_sweep *s = read_good("models: [{path: m.gguf, chat: {prefix: a, suffix: b}}]\ntasks: [story_multihop]\nlengths: [512]\n", 0, NULL);
+    sf_plan plan;
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_string_equal(plan.cell[0].key, "dab2f387a7cc917012253d4286f86405");
+    sf_plan_free(&plan);
+    sf_sweep_free(s);
 }
 
 /* Delta over a method is another method, with the parameters of both. */
