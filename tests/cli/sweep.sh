@@ -6,6 +6,10 @@ tiny
 "$FRONTIER" plan "$T/tiny.yaml" --json | grep -q '"memory_bytes"' || fail "plan --json"
 "$FRONTIER" run "$T/tiny.yaml" -v -o "$T/a.h5" 2>"$T/log" >/dev/null || fail "run: $(cat "$T/log")"
 [ "$(grep -c 'over 3 samples' "$T/log")" = 10 ] || fail "not one line a cell: $(cat "$T/log")"
+for arm in dense 'vertical_slash at 0.9' 'quest at 0.5'; do
+    grep -qE "^qwen2, vt\(chains=1, hops=1\), 1100 tokens, $arm, IoU 0\.[0-9]{3} over 3 samples\$" "$T/log" || fail "no line of vt, $arm: $(cat "$T/log")"
+done
+! grep -q 'are stored' "$T/log" || fail "of a new file, something is stored: $(cat "$T/log")"
 [ "$(rows "$T/a.h5" | wc -l)" = 30 ] || fail "expected 30 rows"
 # What each row says of itself: near its target, at its cost and time, cut off as a random model always is.
 "$FRONTIER" export "$T/a.h5" -c | sed -E 's/"([^"]|"")*"/_/g' | LC_ALL=C awk -F, '
@@ -28,6 +32,10 @@ tiny
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/b.h5" -s samples=4 -t 2 >/dev/null 2>&1
 rows "$T/a.h5" >"$T/a"; rows "$T/b.h5" >"$T/b"
 cmp -s "$T/a" "$T/b" || fail "three samples and one, on all threads, are not four at once on two: $(diff "$T/a" "$T/b" | head -n 4)"
+
+# On a terminal, how far it is.
+script -qec "'$FRONTIER' run '$T/tiny.yaml' -o '$T/seen.h5' -s samples=2 -s methods={}" /dev/null </dev/null >"$T/seen" 2>&1 || fail "on a terminal: $(cat "$T/seen")"
+grep -aqE 'qwen2 · vt\(chains=1, hops=1\) · 1100 tokens · sample 1-2/2' "$T/seen" || fail "no progress on a terminal: $(cat "$T/seen")"
 
 # With the file: what the model read at first, and pictures of patterns unless none are asked for.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/none.h5" -s samples=1 -s picture=none >/dev/null 2>&1 || fail "picture: none"
