@@ -20,6 +20,7 @@ sweep=(-s "plugins=[$T/task/ledger.so]" -s 'tasks=[ledger, ledger: {digits: 6, l
 [ "$(rows "$T/p.h5" | grep -c '"dear"')" = 10 ] || fail "expected 10 rows of the plug-in"
 key() { "$frontier" plan "$T/tiny.yaml" "${sweep[@]}" --json | grep -m1 '"key"'; }
 before=$(key)
+refused "ledgr.*ledger" "$frontier" plan "$T/tiny.yaml" -s "plugins=[$T/task/ledger.so]" -s 'tasks=[ledgr]'
 "$frontier" plan examples/task/ledger.yaml -s "plugins=[$T/task/ledger.so]" >"$T/log" 2>&1 || fail "the example's sweep: $(cat "$T/log")"
 sed -i 's/of debts/of old debts/' "$T/task/ledger.c"
 make -s -C "$T/task" PREFIX="$P" >"$T/log" 2>&1
