@@ -274,6 +274,8 @@ def try_mutant(tree, m, tests):
             return "none", "the same code"
         failed, ran = [], 0
         for test in tests:
+            if BROKEN[test] > 1 and test not in TRUSTED:
+                continue
             another = links(tree, test)
             if another is None:
                 return "none", "does not link"
@@ -290,6 +292,7 @@ def try_mutant(tree, m, tests):
         if test not in TRUSTED:  # does it pass where nothing is changed?
             if links(tree, test) or not run_test(tree, test):
                 print(f"{test} fails where nothing is changed, in {tree}", flush=True)
+                BROKEN[test] += 1
                 continue
             TRUSTED.add(test)
         return "killed", test
@@ -297,6 +300,7 @@ def try_mutant(tree, m, tests):
 
 
 TRUSTED = set()  # have failed of a mutant and passed without it
+BROKEN = collections.Counter()  # fail anyway, so often: twice is enough
 NEEDS_PROGRAM = {p.stem for p in (ROOT / "tests").glob("test_*.c") if "FRONTIER" in p.read_text()}
 
 
