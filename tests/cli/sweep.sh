@@ -33,10 +33,6 @@ done
 rows "$T/a.h5" >"$T/a"; rows "$T/b.h5" >"$T/b"
 cmp -s "$T/a" "$T/b" || fail "three samples and one, on all threads, are not four at once on two: $(diff "$T/a" "$T/b" | head -n 4)"
 
-# On a terminal, how far it is.
-script -qec "'$FRONTIER' run '$T/tiny.yaml' -o '$T/seen.h5' -s samples=2 -s methods={}" /dev/null </dev/null >"$T/seen" 2>&1 || fail "on a terminal: $(cat "$T/seen")"
-grep -aqE 'qwen2 · vt\(chains=1, hops=1\) · 1100 tokens · sample 1-2/2' "$T/seen" || fail "no progress on a terminal: $(cat "$T/seen")"
-
 # With the file: what the model read at first, and pictures of patterns unless none are asked for.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/none.h5" -s samples=1 -s picture=none >/dev/null 2>&1 || fail "picture: none"
 grep -aq '"begins"' "$T/a.h5" || fail "no first prompts"
