@@ -152,7 +152,7 @@ def check_leaderboard(browser, folder):
         if len(groups) > 1:
             reader.choose("tasks", group)
         shown = page.evaluate("() => [...document.querySelectorAll('#board tbody tr')].map(row => [...row.cells].map(cell => cell.textContent.replaceAll('−', '-')))")
-        shown = {(c[2], c[3], c[1], c[0]): c for c in shown}
+        shown = {(c[3], c[4], c[2], c[0]): c for c in shown}
         own = [row for row in rows if row["tasks"] == group]
         check(len(own) == len(shown), f"{group}: {len(shown)} rows, {len(own)} in leaderboard.csv")
         for row in own:
@@ -160,13 +160,13 @@ def check_leaderboard(browser, folder):
             check(cells is not None, f"leaderboard: no {row['model']} {row['arm']}")
             if not cells:
                 continue
-            for at, name, scale in ((4, "sparsity", 1), (6, "loss", 100), (8, "sure_up_to", 1)):
+            for at, name, scale in ((5, "sparsity", 1), (7, "loss", 100), (9, "sure_up_to", 1)):
                 value = cells[at].removesuffix(" %")
                 holds = value in ("none", "–") if row[name] == "" else value not in ("none", "–") and abs(float(value) - scale * float(row[name])) < (0.051 if scale > 1 else 1e-4)
                 check(holds, f"{group}: {row['model']} {row['tokens']} {row['arm']}: {name} {value} and {row[name]}")
             seen += 1
     page.click("[data-board=sort-choosing]")
-    order = page.eval_on_selector_all("#board tbody tr td:nth-child(10)", "all => all.map(one => parseFloat(one.textContent)).filter(x => !isNaN(x))")
+    order = page.eval_on_selector_all("#board tbody tr td:nth-child(11)", "all => all.map(one => parseFloat(one.textContent)).filter(x => !isNaN(x))")
     check(order == sorted(order, reverse=True), "sorting by the cost of choosing does not sort")
     name = rows[0]["arm"]
     page.fill("[data-board=find]", name)
