@@ -65,6 +65,7 @@ static const struct suite {
     {"decode_patterns", decode_patterns_case, 100, 40, .seed = 15000, .size = 300, .every = 10, .larger = 6000},
     {"probe", probe_case, 80, 20, .seed = 8000, .size = 500},
     {"blocks", blocks_case, 40, 15, .seed = 9000, .size = 150, .every = 10, .larger = 400},
+    {"long_blocks", blocks_case, 6, 0, .seed = 9500, .size = 2100},
     {"pages", pages_case, 40, 15, .seed = 10000, .size = 700},
     {"antidiagonals", antidiagonals_case, 60, 15, .seed = 10300, .size = 150, .every = 6, .larger = 900},
     {"components", components_case, 80, 20, .seed = 10500, .size = 300, .every = 8, .larger = 3000},

@@ -245,83 +245,98 @@ sf_status sf_cuda_block_probabilities(sf_backend *b, const sf_attention *a, cons
 
 /* ---- exact probabilities, for oracles: plain fp32, quadratic ---- */
 
-/* score[h, j] of one query row `t` a block of heads: one warp a key. */
-__global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, int t,
+/* score[h, r, j] of query row first + r, a block for some keys of one row and head: one warp a key. */
+__global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int T, int N, int window, int first,
                            float scale, float cap, float *score)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM];
-    int head = blockIdx.y, lane = threadIdx.x % 32, position = N - T + t;
+    int head = blockIdx.z, lane = threadIdx.x % 32, t = first + blockIdx.y, position = N - T + t;
     for (int d = threadIdx.x; d < D; d += blockDim.x)
         query[d] = __bfloat162float(q[((int64_t)t * H + head) * D + d]) * scale;
     __syncthreads();
+    score += ((int64_t)head * gridDim.y + blockIdx.y) * N;
     for (int j = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; j < N; j += gridDim.x * (blockDim.x / 32)) {
         const bf16 *k = j <= position && (!window || j > position - window) ? key_row(kv, head / group, j, D) : NULL;
         float s = 0;
         for (int d = lane; k && d < D; d += 32) s += query[d] * __bfloat162float(k[d]);
         s = warp_sum(s);
-        if (lane == 0) score[(int64_t)head * N + j] = k ? capped(s, cap) : -INFINITY;
+        if (lane == 0) score[j] = k ? capped(s, cap) : -INFINITY;
     }
 }
 
-static sf_status queue_row(sf_backend *b, const sf_attention *a, int t, float *score)
+/* p [H, rows, N] of query rows [first, first + rows) */
+static sf_status queue_rows(sf_backend *b, const sf_attention *a, int first, int rows, float *p)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
-    int blocks = ceil_div(a->keys, 8) < 512 ? ceil_div(a->keys, 8) : 512;
-    row_scores<<<dim3(blocks, a->heads), THREADS, 0, stream>>>((const bf16 *)a->q, a->kv, a->heads,
-                                                               a->heads / a->kv_heads, a->head_dim, a->queries, a->keys,
-                                                               a->window, t, a->scale, a->softcap, score);
+    int blocks = ceil_div(a->keys, 8), most = rows == 1 ? 512 : 16; /* of many rows each fills the device less */
+    row_scores<<<dim3(blocks < most ? blocks : most, rows, a->heads), THREADS, 0, stream>>>(
+        (const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim, a->queries, a->keys, a->window, first,
+        a->scale, a->softcap, p);
     LAUNCH_TRY(row_scores);
-    softmax_rows<<<a->heads, 1024, 0, stream>>>(score, a->keys, true);
+    softmax_rows<<<a->heads * rows, rows == 1 ? 1024 : THREADS, 0, stream>>>(p, a->keys, true);
     LAUNCH_TRY(softmax_rows);
     return SF_OK;
 }
 
 sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float *p)
 {
-    SF_TRY(queue_row(b, a, 0, p));
+    SF_TRY(queue_rows(b, a, 0, 1, p));
     sf_meter_key_probabilities(b, a);
     return SF_OK;
 }
 
-/* mass[list, j] (+)= Σ over the list's heads and block j's keys of p [H, N]; blocks that no row of query block i sees:
- * -INFINITY */
-__global__ void add_mass(const float *p, int N, int block, int blocks, int visible, int heads_each, bool begin,
-                         float *mass)
+/* What of p [H, rows, N], query rows [first, first + rows), falls on query block i and key block j: mass[list, i - i0, j]
+ * (+)= Σ over the list's heads, the block's rows and its keys, where i0 is the first row's block; begin: those rows are the
+ * first of their block. Blocks that no row of query block i sees: -INFINITY. */
+__global__ void add_mass(const float *p, int first, int rows, int T, int N, int block_q, int block_k, int heads_each,
+                         bool begin, float *mass)
 {
-    int list = blockIdx.y;
+    int list = blockIdx.z, i = first / block_q + blockIdx.y, blocks = (N + block_k - 1) / block_k;
+    int from = max(i * block_q, first) - first, end = min(min((i + 1) * block_q, T), first + rows) - first;
+    int visible = (N - T + min((i + 1) * block_q, T) - 1) / block_k + 1;
+    mass += ((int64_t)list * gridDim.y + blockIdx.y) * blocks;
     FOR_ALL(j, blocks)
     {
-        float sum = begin ? 0 : mass[list * (int64_t)blocks + j];
-        for (int h = list * heads_each; h < (list + 1) * heads_each; h++)
-            for (int64_t i = j * block; i < (j + 1) * block && i < N; i++) sum += p[(int64_t)h * N + i];
-        mass[list * (int64_t)blocks + j] = j < visible ? sum : -INFINITY;
+        float sum = begin ? 0 : mass[j];
+        for (int r = from; r < end; r++)
+            for (int h = list * heads_each; h < (list + 1) * heads_each; h++)
+                for (int64_t at = j * block_k; at < (j + 1) * block_k && at < N; at++) sum += p[((int64_t)h * rows + r) * N + at];
+        mass[j] = j < visible ? sum : -INFINITY;
     }
 }
+
+/* Rows of queries at a time: their probabilities take some 64 MB. */
+enum { MASS_BYTES = 64 << 20, MASS_ROWS = 32768 };
 
 sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
                                  sf_lists *out)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int queries = ceil_div(a->queries, block_q), blocks = ceil_div(a->keys, block_k);
-    size_t probabilities = (size_t)a->heads * a->keys, masses = (size_t)heads * blocks;
+    int64_t row_bytes = (int64_t)a->heads * a->keys * (int64_t)sizeof(float), some = row_bytes ? MASS_BYTES / row_bytes : 1;
+    int most = some < 1 ? 1 : some < MASS_ROWS ? (int)some : MASS_ROWS;
+    if (most > block_q) most -= most % block_q; /* whole blocks of queries, or one block's rows in turn */
+    if (most > a->queries) most = a->queries;
+    size_t probabilities = (size_t)a->heads * most * a->keys, masses = (size_t)heads * ceil_div(most, block_q) * blocks;
     float *p;
     SF_TRY(sf_cuda_workspace(b, (probabilities + masses) * sizeof *p, (void **)&p));
     float *mass = p + probabilities;
     out->rows = (int64_t)heads * queries;
-    for (int i = 0; i < queries; i++) {
-        int end = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
-        int visible = (a->keys - a->queries + end - 1) / block_k + 1;
-        for (int t = i * block_q; t < end; t++) {
-            SF_TRY(queue_row(b, a, t, p));
-            add_mass<<<dim3(grid_for(blocks), heads), THREADS, 0, stream>>>(p, a->keys, block_k, blocks, visible,
-                                                                            a->heads / heads, t == i * block_q, mass);
-            LAUNCH_TRY(add_mass);
-        }
-        /* list rows of one query block lie `queries` apart */
-        for (int s = 0; s < heads; s++) {
+    for (int first = 0, rows; first < a->queries; first += rows) {
+        int i = first / block_q, block_end = (i + 1) * block_q < a->queries ? (i + 1) * block_q : a->queries;
+        rows = first + most < a->queries ? most : a->queries - first;
+        if (most < block_q && first + rows > block_end) rows = block_end - first;
+        int some_queries = ceil_div(first + rows, block_q) - i;
+        SF_TRY(queue_rows(b, a, first, rows, p));
+        add_mass<<<dim3(grid_for(blocks), some_queries, heads), THREADS, 0, stream>>>(
+            p, first, rows, a->queries, a->keys, block_q, block_k, a->heads / heads, first % block_q == 0, mass);
+        LAUNCH_TRY(add_mass);
+        if (first + rows < block_end) continue;
+        for (int s = 0; s < heads; s++) { /* lists of one head lie `queries` apart */
             int64_t row = (int64_t)s * queries + i;
-            sf_lists to = {1, out->stride, out->count + row, out->index + row * out->stride};
-            SF_TRY(sf_cuda_select_rows(b, mass + (int64_t)s * blocks, 1, blocks, k > 0 ? k : 0, NULL, {}, &to));
+            sf_lists to = {some_queries, out->stride, out->count + row, out->index + row * out->stride};
+            SF_TRY(sf_cuda_select_rows(b, mass + (int64_t)s * some_queries * blocks, some_queries, blocks, k > 0 ? k : 0, NULL, {},
+                                       &to));
         }
     }
     sf_cuda_vouch(b, out, blocks);
