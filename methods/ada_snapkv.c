@@ -48,13 +48,6 @@ static sf_status compress(sf_attention *a, const void *params, sf_state *state, 
     return sf_keep(a, out, sf_top_total(a, column, (int64_t)p->capacity * a->kv_heads));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    struct params *p = params;
-    p->capacity = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* Probe, maximum over the group, pooling, two selections. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -72,7 +65,7 @@ const sf_method sf_ada_snapkv = {
     .version = 1, /* 0: cost of choosing stood under decode */
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .compress = compress,
     .across = SF_OVER_HEADS,

@@ -59,6 +59,19 @@ int sf_fit_keys(const sf_extent *e, double sparsity)
     return keys < 1 ? 1 : (int)keys;
 }
 
+sf_status sf_keys_fit(const sf_extent *extent, double sparsity, void *params)
+{
+    *(int *)params = sf_fit_keys(extent, sparsity);
+    return SF_OK;
+}
+
+sf_status sf_density_fit(const sf_extent *extent, double sparsity, void *params)
+{
+    (void)extent;
+    *(double *)params = sparsity < 1 ? 1 - sparsity : 1e-6;
+    return SF_OK;
+}
+
 int sf_fit_amount(const sf_extent *e, double sparsity, int low, int high, sf_pairs_of pairs, const void *params)
 {
     if (sparsity <= 0) return high;

@@ -39,6 +39,19 @@ sf_status sf_table_row(const char *path, int row, int64_t n, double *out)
     return status;
 }
 
+sf_status sf_table_choices(const char *path, int row, int64_t n, int choices, int *out)
+{
+    double number[n];
+    SF_TRY(sf_table_row(path, row, n, number));
+    for (int64_t i = 0; i < n; i++) {
+        if (number[i] < 0 || number[i] >= choices || number[i] != floor(number[i]))
+            return sf_fail(SF_BAD_INPUT, "%s: row %d: number %lld is %g; expected a whole one from 0 to %d", path, row + 1, (long long)i + 1,
+                           number[i], choices - 1);
+        out[i] = (int)number[i];
+    }
+    return SF_OK;
+}
+
 void sf_write(sf_attention *a, sf_tensor to, const float *host)
 {
     if (a->status == SF_OK) a->status = a->backend->ops->upload(a->backend, to.data, host, (size_t)sf_elements(&to) * sizeof *host);

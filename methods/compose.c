@@ -414,6 +414,23 @@ sf_tensor sf_draws(sf_attention *a, int seed, int which, const sf_tensor *weight
     return out;
 }
 
+/* Φ⁻¹(1 - p) for p < .5, by Newton on erfc. */
+static double normal_above(double p)
+{
+    double z = 0;
+    for (int i = 0; i < 60; i++) {
+        double above = 0.5 * erfc(z / M_SQRT2), density = exp(-z * z / 2) / sqrt(2 * M_PI);
+        z += (above - p) / density;
+    }
+    return z;
+}
+
+sf_promise sf_promised(double error, double failures, sf_verified verified)
+{
+    bool both = verified == SF_DENOMINATOR_AND_NUMERATOR;
+    return (sf_promise){.error = both ? error / (2 + error) : error, .z = normal_above(failures / (both ? 4 : 2)), .verified = verified};
+}
+
 int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise)
 {
     int32_t *count = scratch(a, (size_t)a->heads * sizeof *count);

@@ -106,11 +106,10 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
 {
     struct params *p = params;
     const sf_method *base = base_of(p);
-    double whole = sf_causal_pairs(e->tokens, e->tokens), every = 0, dense = 0;
     int from = dense_from(p, e->tokens);
+    double whole = sf_causal_pairs(e->tokens, e->tokens), every = 0, dense = whole - sf_causal_pairs(from, from);
     if (!base) return SF_BAD_INPUT;
     for (int i = 0; i < e->tokens; i += p->every) every += i + 1;
-    for (int i = from; i < e->tokens; i++) dense += i + 1;
     double density = (1 - sparsity - (every + dense) / whole) / (1 + every / whole);
     if (density < 1e-3) density = 1e-3;
     if (p->added || sparsity <= 0) density = 1 - sparsity;
@@ -136,14 +135,8 @@ const sf_method *sf_delta_over(const sf_method *base)
     c->base = base;
     snprintf(c->name, sizeof c->name, "%s_delta", base->name);
     snprintf(c->summary, sizeof c->summary, "%s, corrected by dense rows (Delta Attention)", base->summary);
-    for (int i = 0; i < rows; i++) {
-        c->row[i] = base->params[i];
-        c->row[i].offset += offsetof(struct params, own);
-    }
-    for (int i = 0; i < OWN; i++) {
-        c->row[rows + i] = sf_delta_params[i];
-        c->row[rows + i].name = NAMES[i];
-    }
+    for (int i = 0; i < rows; i++) c->row[i] = base->params[i], c->row[i].offset += offsetof(struct params, own);
+    for (int i = 0; i < OWN; i++) c->row[rows + i] = sf_delta_params[i], c->row[rows + i].name = NAMES[i];
     c->row[rows + OWN] = (sf_param){.name = "delta_of", .type = SF_STRING, .offset = offsetof(struct params, of), .text = base->name,
                                     .doc = "what is corrected; not to be set"};
     c->method = *base;

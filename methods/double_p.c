@@ -14,7 +14,7 @@
 #include <math.h>
 
 struct params {
-    double mass, exact, density;
+    double density, mass, exact;
     int each, segment, iterations, sinks, local;
 };
 
@@ -102,13 +102,6 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return p->density > 0 ? sf_choose_within(a, out, p->density, by_mass, &c) : by_mass(a, &c, p->mass, out);
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
-    return SF_OK;
-}
-
 /* A centroid for so many keys. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -124,7 +117,7 @@ const sf_method sf_double_p = {
     .form = SF_FORM_SAMPLED,
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .estimate = estimate,
     .state = state,
     .observe = observe,

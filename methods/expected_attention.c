@@ -31,12 +31,6 @@ static sf_status compress(sf_attention *a, const void *params, sf_state *state, 
     return sf_keep(a, out, sf_top(a, score, p->capacity));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    ((struct params *)params)->capacity = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* Moments and expected logits, mean over the group, norms of values and their product, selection. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -54,7 +48,7 @@ const sf_method sf_expected_attention = {
     .paper = "Devoto et al. 2025, Expected Attention, arXiv 2510.00636",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .compress = compress,
 };

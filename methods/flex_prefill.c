@@ -14,8 +14,8 @@
 #include <stdlib.h>
 
 struct params {
+    double density, alpha;
     int window, min_budget, sinks, local, tiling;
-    double alpha, density;
 };
 
 static const sf_param PARAMS[] = {
@@ -89,13 +89,6 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     return sf_choose_within(a, out, p->density, by_dial, &s);
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
-    return SF_OK;
-}
-
 /* Probe; how many and which, for columns and for diagonals. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -112,7 +105,7 @@ const sf_method sf_flex_prefill = {
     .paper = "Lai et al. 2025, FlexPrefill, arXiv 2502.20766",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,

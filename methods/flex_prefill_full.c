@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 struct params {
+    double density, gamma, tau;
     int block, min_budget;
-    double gamma, tau, density;
 };
 
 static const sf_param PARAMS[] = {
@@ -113,13 +113,6 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     return a->status;
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
-    return SF_OK;
-}
-
 /* Probe and its sums over blocks; means; the pooled map (where tau allows query-aware heads) and its selection; how
  * many keys and which blocks, for columns and for diagonals. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
@@ -143,7 +136,7 @@ const sf_method sf_flex_prefill_full = {
     .paper = "Lai et al. 2025, FlexPrefill, arXiv 2502.20766",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,

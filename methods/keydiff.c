@@ -23,12 +23,6 @@ static sf_status compress(sf_attention *a, const void *params, sf_state *state, 
     return sf_keep(a, out, sf_top(a, score, p->capacity));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    ((struct params *)params)->capacity = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* Norms, mean direction and cosines, their sign, selection. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -45,7 +39,7 @@ const sf_method sf_keydiff = {
     .paper = "Park et al. 2025, KeyDiff, arXiv 2504.15364",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .compress = compress,
     .leaves_sinks = true,

@@ -26,12 +26,6 @@ static sf_status compress(sf_attention *a, const void *params, sf_state *state, 
     return sf_keep(a, out, sf_top(a, score, p->capacity));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    ((struct params *)params)->capacity = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* A norm a key, its sign, selection. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -49,7 +43,7 @@ const sf_method sf_knorm = {
     .paper = "Devoto et al. 2024, A Simple and Effective L2 Norm-Based Strategy, arXiv 2406.11430",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .compress = compress,
     .leaves_sinks = true,

@@ -255,9 +255,12 @@ sf_status sf_living_fit(const sf_extent *extent, double sparsity, void *params);
 /* ---- sampling (kernels/backend.h says what each op computes): rows are query heads, x [H, N] as drawn, with forced keys.
  *
  *   sf_draws         a number in (0, 1) for each key, or weight / number, of (seed, layer, position, `which`) and the head alone
+ *   sf_promised      a relative error of what is verified (of an output: by its numerator and its denominator, error / (2 + error) and
+ *                    half of the failures each) that all but a share `failures` of normally distributed estimates keep
  *   sf_sample_sizes  counts on the device, for sf_top_sized(): how many keys keep the promise
  *   sf_sample_bias   what each listed key stands for */
 sf_tensor sf_draws(sf_attention *a, int seed, int which, const sf_tensor *weight);
+sf_promise sf_promised(double error, double failures, sf_verified verified);
 int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise);
 sf_lists sf_top_sized(sf_attention *a, sf_tensor x, const int32_t *count);
 sf_tensor sf_sample_bias(sf_attention *a, sf_tensor x, const sf_tensor *weight, sf_lists at);
@@ -311,10 +314,12 @@ sf_summaries sf_segment_summaries(sf_attention *a, int segment, double bias);
 
 /* ---- Calibration: what it adds up, and how its tables are read -----------------------------------------------------
  * sf_table_row: row `row` of n numbers of the table at `path`. Errors: no such file, fewer rows, another count.
+ * sf_table_choices: the same of whole numbers from 0 below `choices`; others are an error.
  * sf_key_moments: sum [G, D, D] += Σ k kᵀ. sf_channel_sizes: sum [G, D] += mean |q_d| (of the group) · mean |k_d|.
  * sf_recalled: sum[h · step] += the share of head h's attention that a pattern holds, mean over rows of the prompt.
  * sf_principal_axes: a symmetric m [n, n] becomes its eigenvectors, columns by falling eigenvalue. */
 sf_status sf_table_row(const char *path, int row, int64_t n, double *out);
+sf_status sf_table_choices(const char *path, int row, int64_t n, int choices, int *out);
 sf_status sf_key_moments(sf_attention *a, double *sum);
 sf_status sf_channel_sizes(sf_attention *a, double *sum);
 sf_status sf_recalled(sf_attention *a, const sf_pattern *pattern, double *sum, int step);
@@ -357,6 +362,11 @@ int sf_fit_blocks(const sf_extent *extent, int block, double sparsity);
 /* Decode: how many keys a query may read, (1 - sparsity) of the prompt, at least 1; at sparsity 0 enough for every key
  * that the generation can reach. */
 int sf_fit_keys(const sf_extent *extent, double sparsity);
+
+/* Fit hooks, for parameters that begin with what they set. sf_keys_fit: an int, to sf_fit_keys(). sf_density_fit: a double, to 1 - sparsity,
+ * which the method then meets layer by layer (sf_choose_within()); never to 0, which says that other parameters decide. */
+sf_status sf_keys_fit(const sf_extent *extent, double sparsity, void *params);
+sf_status sf_density_fit(const sf_extent *extent, double sparsity, void *params);
 
 /* The amount from `low` to `high` whose pairs come nearest to a sparsity; pairs() never falls with the amount, and says
  * how many one head reads of the whole prompt (prefill) or at a step just behind it (decode). At sparsity 0: high. */

@@ -8,16 +8,15 @@
  * [heads] numbers, 0 A-shape, 1 Vertical-Slash, 2 Block-Sparse. Without one every head is Vertical-Slash, as most of the
  * authors' are. Their sizes: {sinks: 128} of the A-shape, a probe of 64 queries with 30 columns and 100 diagonals forced,
  * blocks of 64. */
-#include <math.h>
-#include <stdlib.h>
-
 #include "methods/method.h"
+
+#include <string.h>
 
 enum { A_SHAPE, VERTICAL_SLASH, BLOCK_SPARSE, KINDS };
 
 struct params {
-    int window, sinks, columns, diagonals, block;
     double density;
+    int window, sinks, columns, diagonals, block;
     const char *kinds;
 };
 
@@ -39,18 +38,20 @@ static const sf_param PARAMS[] = {
     {0},
 };
 
-static sf_extent extent_of(const sf_attention *a) { return (sf_extent){.phase = SF_PREFILL, .tokens = a->keys}; }
+/* Blocks (of 1: keys) that each query of a head may read. */
+static int most(const sf_attention *a, const struct params *p, int block)
+{
+    return sf_fit_blocks(&(sf_extent){.phase = SF_PREFILL, .tokens = a->keys}, block, 1 - p->density);
+}
 
 /* Patterns of one kind each, for the heads that `kind` names so; others' rows are empty. */
 static void a_shape(sf_attention *a, const struct params *p, const int *kind, sf_pattern *out)
 {
-    sf_extent e = extent_of(a);
     sf_band band[a->heads][SF_BANDS_A_HEAD];
-    int keys = sf_fit_blocks(&e, 1, 1 - p->density), sinks = p->sinks < keys / 2 ? p->sinks : keys / 2;
-    for (int h = 0; h < a->heads; h++) {
-        band[h][0] = kind[h] == A_SHAPE ? (sf_band){.sinks = sinks, .far = keys - sinks, .step = 1} : (sf_band){0};
-        band[h][1] = (sf_band){0};
-    }
+    int keys = most(a, p, 1), sinks = p->sinks < keys / 2 ? p->sinks : keys / 2;
+    memset(band, 0, sizeof band);
+    for (int h = 0; h < a->heads; h++)
+        if (kind[h] == A_SHAPE) band[h][0] = (sf_band){.sinks = sinks, .far = keys - sinks, .step = 1};
     sf_bands(a, out, a->heads, band[0], (sf_lists){0}, (sf_lists){0});
 }
 
@@ -70,9 +71,8 @@ static void vertical_slash(sf_attention *a, const struct params *p, const int *k
 
 static void block_sparse(sf_attention *a, const struct params *p, const int *kind, sf_pattern *out)
 {
-    sf_extent e = extent_of(a);
     sf_tensor q = sf_block_means(a, false, p->block), k = sf_block_means(a, true, p->block);
-    sf_lists chosen = sf_top_blocks(a, q, p->block, k, p->block, a->heads, sf_fit_blocks(&e, p->block, 1 - p->density), 0, 1);
+    sf_lists chosen = sf_top_blocks(a, q, p->block, k, p->block, a->heads, most(a, p, p->block), 0, 1);
     for (int h = 0; h < a->heads; h++)
         if (kind[h] != BLOCK_SPARSE) sf_clear(a, chosen, h * q.dim[1], (h + 1) * q.dim[1]);
     sf_blocks(a, out, a->heads, p->block, p->block, chosen);
@@ -96,17 +96,10 @@ static sf_status patterns(sf_attention *a, const struct params *p, const int *ki
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    int all = a->comm ? a->all_heads : a->heads, kind[a->heads];
-    double row[all];
-    for (int h = 0; h < all; h++) row[h] = VERTICAL_SLASH;
-    if (p->kinds && *p->kinds) SF_TRY(sf_table_row(p->kinds, a->layer, all, row));
-    for (int h = 0; h < a->heads; h++) {
-        double given = row[a->first_head + h];
-        if (given != A_SHAPE && given != VERTICAL_SLASH && given != BLOCK_SPARSE)
-            return sf_fail(SF_BAD_INPUT, "%s: row %d: head %d has kind %g; kinds are 0, 1 and 2", p->kinds, a->layer + 1, a->first_head + h, given);
-        kind[h] = (int)given;
-    }
-    return patterns(a, p, kind, out);
+    int all = a->comm ? a->all_heads : a->heads, kind[all];
+    for (int h = 0; h < all; h++) kind[h] = VERTICAL_SLASH;
+    if (p->kinds && *p->kinds) SF_TRY(sf_table_choices(p->kinds, a->layer, all, KINDS, kind));
+    return patterns(a, p, kind + a->first_head, out);
 }
 
 /* Recall of each head under each kind, [H, KINDS]; of which the largest is its kind. */
@@ -140,13 +133,6 @@ static int64_t conclude(const sf_attention *a, const void *params, double *row)
     return a->heads;
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6;
-    return SF_OK;
-}
-
 const sf_method sf_minference = {
     .abi = SF_METHOD_ABI,
     .name = "minference",
@@ -155,7 +141,7 @@ const sf_method sf_minference = {
     .paper = "Jiang et al. 2024, MInference 1.0, arXiv 2407.02490",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .prefill = prefill,
     .steers_backwards = true,
     .columns = columns,

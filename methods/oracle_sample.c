@@ -28,13 +28,6 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf
     return sf_weighted_keys(a, out, drawn, sf_sample_bias(a, priority, &chance, drawn));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    struct params *p = params;
-    p->budget = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* Every key is read to draw. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -50,7 +43,7 @@ const sf_method sf_oracle_sample = {
     .form = SF_FORM_ORACLE,
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .decode = decode,
     .oracle = true,

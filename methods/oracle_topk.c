@@ -20,13 +20,6 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf
     return sf_pages(a, out, 1, sf_top(a, mass, p->budget));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    struct params *p = params;
-    p->budget = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* Every key is read to choose. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -42,7 +35,7 @@ const sf_method sf_oracle_topk = {
     .summary = "keys with the largest exact probability for the query (for analysis)",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .decode = decode,
     .oracle = true,

@@ -6,7 +6,7 @@
 #include "methods/method.h"
 
 struct params {
-    double mass, density;
+    double density, mass;
     int selection;
 };
 
@@ -35,13 +35,6 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf
     return p->density > 0 ? sf_choose_within(a, out, p->density, by_mass, &share) : by_mass(a, &share, p->mass, out);
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
-    return SF_OK;
-}
-
 /* Every key is read to choose. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -57,7 +50,7 @@ const sf_method sf_oracle_topp = {
     .form = SF_FORM_ORACLE,
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .estimate = estimate,
     .decode = decode,
     .oracle = true,

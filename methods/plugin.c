@@ -43,6 +43,13 @@ sf_status sf_method_check_fit(const sf_method *m, const void *before, const void
     return SF_OK;
 }
 
+static bool begins_with_budget(const sf_method *m, sf_param_type type)
+{
+    for (const sf_param *p = m->params; p && p->name; p++)
+        if (p->offset == 0 && p->type == type && p->budget) return true;
+    return false;
+}
+
 sf_status sf_method_validate(const sf_method *m, const char *where)
 {
     if (!m) return sf_fail(SF_BAD_INPUT, "%s: no method (NULL)", where);
@@ -72,6 +79,9 @@ sf_status sf_method_validate(const sf_method *m, const char *where)
     for (const sf_param *p = m->params; p && p->name; p++) budget |= p->budget;
     if (m->fit && !budget)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s': fit() needs a parameter marked `budget` to set", where, m->name);
+    if ((m->fit == sf_keys_fit && !begins_with_budget(m, SF_INT)) || (m->fit == sf_density_fit && !begins_with_budget(m, SF_REAL)))
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s': its fit() sets what its parameters begin with: a budget, an int for sf_keys_fit(), "
+                       "a double for sf_density_fit()", where, m->name);
     return SF_OK;
 }
 

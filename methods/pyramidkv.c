@@ -52,12 +52,6 @@ static sf_status compress(sf_attention *a, const void *params, sf_state *state, 
     return sf_keep(a, out, sf_top(a, column, keeps > 1 ? keeps : 1));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    ((struct params *)params)->capacity = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* Probe, mean over the group, pooling, selection. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -75,7 +69,7 @@ const sf_method sf_pyramidkv = {
     .paper = "Cai et al. 2024, PyramidKV, arXiv 2406.02069",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .compress = compress,
     .over_layers = true,

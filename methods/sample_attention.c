@@ -13,7 +13,7 @@
 #include "methods/method.h"
 
 struct params {
-    double mass, sample, window, density;
+    double density, mass, sample, window;
 };
 
 static const sf_param PARAMS[] = {
@@ -61,13 +61,6 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     return sf_choose_within(a, out, p->density, choose, &s);
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
-    return SF_OK;
-}
-
 /* The sampled rows, and the choice among their columns. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -84,7 +77,7 @@ const sf_method sf_sample_attention = {
     .paper = "Zhu et al. 2024, SampleAttention, arXiv 2406.15877",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,

@@ -41,13 +41,6 @@ static sf_status compress(sf_attention *a, const void *params, sf_state *state, 
     return sf_keep(a, out, sf_top(a, column, p->capacity));
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    struct params *p = params;
-    p->capacity = sf_fit_keys(extent, sparsity);
-    return SF_OK;
-}
-
 /* Probe, mean over the group, pooling, selection. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -65,7 +58,7 @@ const sf_method sf_snapkv = {
     .version = 1, /* 0: cost of choosing stood under decode */
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_keys_fit,
     .estimate = estimate,
     .compress = compress,
 };

@@ -12,7 +12,7 @@
 #include "methods/method.h"
 
 struct params {
-    double mass, density;
+    double density, mass;
     int candidates, page, base, dense_layers;
 };
 
@@ -74,13 +74,6 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return p->density > 0 ? sf_choose_within(a, out, p->density, by_mass, &share) : by_mass(a, &share, p->mass, out);
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
-    return SF_OK;
-}
-
 /* Bounds of every page; half a byte a number, and a range, of every candidate: in elements of two bytes. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -99,7 +92,7 @@ const sf_method sf_twilight = {
     .form = SF_FORM_SAMPLED,
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .estimate = estimate,
     .state = state,
     .observe = observe,

@@ -21,13 +21,10 @@
  * the first sample to an eighth of the budget each where it is small. */
 #include "methods/method.h"
 
-#include <math.h>
-
 enum { INT4, EXACT };
-enum { DENOMINATOR, NUMERATOR, OUTPUT };
 
 struct params {
-    double error, failures, base, density;
+    double density, error, failures, base;
     int sinks, local, top, verified, predictor, seed;
 };
 
@@ -69,30 +66,16 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-/* Φ⁻¹(1 - p) for p < .5, by Newton on erfc. */
-static double normal_above(double p)
-{
-    double z = 0;
-    for (int i = 0; i < 60; i++) {
-        double above = 0.5 * erfc(z / M_SQRT2), density = exp(-z * z / 2) / sqrt(2 * M_PI);
-        z += (above - p) / density;
-    }
-    return z;
-}
-
 struct sampled {
+    const struct params *p;
     sf_tensor first, second; /* [H, keys] numbers drawn, +INFINITY for what is read anyhow */
     sf_lists sample;         /* that and the first sample */
-    double failures;
-    int verified;
 };
 
 /* The sample that keeps the promise. */
 static sf_status promise(sf_attention *a, const struct sampled *s, double error, sf_pattern *out)
 {
-    bool both = s->verified == OUTPUT;
-    sf_promise made = {.error = both ? error / (2 + error) : error, .z = normal_above(s->failures / (both ? 4 : 2)),
-                       .verified = (sf_verified)s->verified};
+    sf_promise made = sf_promised(error, s->p->failures, (sf_verified)s->p->verified);
     sf_lists keys = sf_top_sized(a, s->second, sf_sample_sizes(a, s->first, s->sample, made));
     return sf_weighted_keys(a, out, keys, sf_sample_bias(a, s->second, NULL, keys));
 }
@@ -112,7 +95,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     sf_exclude(a, best, 0, p->sinks);
     sf_exclude(a, best, a->keys - p->local, a->keys);
     sf_lists heavy = sf_top(a, best, p->top);
-    struct sampled drawn = {.failures = p->failures, .verified = p->verified};
+    struct sampled drawn = {.p = p};
     for (int which = 0; which < 2; which++) {
         sf_tensor x = sf_draws(a, p->seed, which, NULL);
         sf_force(a, x, 0, p->sinks);
@@ -129,7 +112,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 {
     struct params *p = params;
     int each = sf_fit_keys(extent, sparsity) / 8;
-    p->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
+    sf_density_fit(extent, sparsity, params);
     if (p->sinks > each) p->sinks = each;
     if (p->local > each) p->local = each > 1 ? each : 1;
     if (p->top > each) p->top = each;

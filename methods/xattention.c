@@ -13,8 +13,8 @@
 #include "methods/method.h"
 
 struct params {
+    double density, threshold;
     int block, stride;
-    double threshold, density;
 };
 
 static const sf_param PARAMS[] = {
@@ -76,13 +76,6 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     return sf_choose_within(a, out, p->density, choose, &s);
 }
 
-static sf_status fit(const sf_extent *extent, double sparsity, void *params)
-{
-    (void)extent;
-    ((struct params *)params)->density = sparsity < 1 ? 1 - sparsity : 1e-6; /* 0 means something else */
-    return SF_OK;
-}
-
 /* Scores of groups and their softmax; what is added to the map, and the choice in it. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
@@ -100,7 +93,7 @@ const sf_method sf_xattention = {
     .paper = "Xu et al. 2025, XAttention, arXiv 2503.16428",
     .params = PARAMS,
     .params_size = sizeof(struct params),
-    .fit = fit,
+    .fit = sf_density_fit,
     .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
