@@ -20,7 +20,8 @@ command() {
 
 for name in ${COMMANDS:-plan run export show report}; do
     X=$T/count && mkdir -p "$X" && command $name
-    LD_PRELOAD=$FAULTS/fail_alloc.so FAULT_COUNTS=$T/counts "${command[@]}" >"$T/$name.out" 2>/dev/null || true
+    counted fail_alloc "${command[@]}"
+    mv "$T/counted" "$T/$name.out"
     for ((k = 1; k <= $(awk '{print $2}' "$T/counts"); k++)); do echo "$name $k"; done
 done >"$T/places"
 chosen "$T/places" >"$T/chosen"

@@ -25,6 +25,17 @@ run=("$FRONTIER" run "$T/tiny.yaml" -t 1)
 wrong() { bad=$((bad + 1)) && echo "WRONG: $*"; }
 ended() { statuses[$1]=$((${statuses[$1]:-0} + 1)); }
 
+# counted SHIM COMMAND…: runs it whole; $T/counts receives how many calls of each kind it makes that the shim of this name can let
+# fail, $T/counted what it prints.
+counted() {
+    local shim=$FAULTS/$1.so
+    shift
+    rm -f "$T/counts"
+    [ -e "$shim" ] || fail "$shim is not there; \`make tests\` builds it, or FAULTS names another folder" >&2
+    LD_PRELOAD=$shim FAULT_COUNTS=$T/counts "$@" >"$T/counted" 2>"$T/log" || fail "$*, with nothing made to fail: $(tail -n 1 "$T/log")" >&2
+    [ -s "$T/counts" ] || fail "$shim counted nothing in $*: $(head -n 1 "$T/log")" >&2
+}
+
 # chosen FILE: its lines, those from FROM on, or a sample of them where SAMPLE says how many; SEED draws another.
 chosen() {
     if [ -z "${SAMPLE:-}" ]; then tail -n "+${FROM:-1}" "$1"; else shuf -n "$SAMPLE" --random-source=<(yes "${SEED:-1}") "$1"; fi

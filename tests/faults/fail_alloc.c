@@ -103,21 +103,36 @@ static char *copy(const char *text, size_t n)
 char *(strdup)(const char *text) { return FAILS ? NULL : copy(text, strlen(text)); }
 char *(strndup)(const char *text, size_t most) { return FAILS ? NULL : copy(text, strnlen(text, most)); }
 
-int vasprintf(char **out, const char *format, va_list args)
+static int print(char **out, const char *format, va_list args)
 {
-    if (FAILS) return *out = NULL, -1;
     return ((int (*)(char **, const char *, va_list))dlsym(RTLD_NEXT, "vasprintf"))(out, format, args);
 }
 
-int asprintf(char **out, const char *format, ...)
+/* Of each a twin, which a compiler that fortifies (_FORTIFY_SOURCE, some distributions' default) calls instead. */
+int __vasprintf_chk(char **out, int level, const char *format, va_list args);
+int __asprintf_chk(char **out, int level, const char *format, ...);
+
+int vasprintf(char **out, const char *format, va_list args)
 {
-    if (FAILS) return *out = NULL, -1;
-    va_list args;
-    va_start(args, format);
-    int n = ((int (*)(char **, const char *, va_list))dlsym(RTLD_NEXT, "vasprintf"))(out, format, args);
-    va_end(args);
-    return n;
+    return FAILS ? *out = NULL, -1 : print(out, format, args);
 }
+
+int __vasprintf_chk(char **out, int level, const char *format, va_list args)
+{
+    (void)level;
+    return FAILS ? *out = NULL, -1 : print(out, format, args);
+}
+
+#define PRINT                                                                                                          \
+    if (FAILS) return *out = NULL, -1;                                                                                 \
+    va_list args;                                                                                                      \
+    va_start(args, format);                                                                                            \
+    int n = print(out, format, args);                                                                                  \
+    va_end(args);                                                                                                      \
+    return n
+
+int asprintf(char **out, const char *format, ...) { PRINT; }
+int __asprintf_chk(char **out, int level, const char *format, ...) { (void)level; PRINT; }
 
 FILE *open_memstream(char **text, size_t *bytes)
 {

@@ -21,7 +21,7 @@ begin() {
 
 for scene in first resumed; do
     X=$T/count && mkdir -p "$X" && begin $scene
-    LD_PRELOAD=$FAULTS/fail_io.so FAULT_FOLDER=$X/at FAULT_COUNTS=$T/counts "${run[@]}" -o "$X/at/x.h5" >/dev/null 2>&1
+    FAULT_FOLDER=$X/at counted fail_io "${run[@]}" -o "$X/at/x.h5"
     for call in ${CALLS:-write pwrite fsync rename ftruncate copy open close mkdir unlink}; do
         n=$(awk -v c="$call" '$1 == c {print $2}' "$T/counts")
         for how in ${HOWS:-EIO EIO+ ENOSPC+ EINTR short}; do

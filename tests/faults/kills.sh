@@ -29,7 +29,7 @@ scene() {
 for scene in ${SCENES:-run fold report}; do
     X=$T/count && mkdir -p "$X" && scene $scene
     begin=$(date +%s%N)
-    LD_PRELOAD=$FAULTS/fail_io.so FAULT_FOLDER=$X/at FAULT_COUNTS=$T/counts "${command[@]}" >/dev/null 2>&1
+    FAULT_FOLDER=$X/at counted fail_io "${command[@]}"
     milliseconds=$((($(date +%s%N) - begin) / 1000000))
     for ((i = 0; i < ${KILLS:-60} / 6; i++)); do echo "$scene time $((RANDOM % milliseconds))"; done
     awk '$2 {for (k = 1; k <= $2; k++) print $1, k}' "$T/counts" | sed "s/^/$scene /" |
