@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <hdf5.h>
 #include <math.h>
+#include <sanitizer/lsan_interface.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,11 +190,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     const char *list[] = {path};
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0 || write(fd, image, image_bytes) != (ssize_t)image_bytes || close(fd) != 0) abort();
+    /* HDF5 itself leaks after some edits (a group moved into what it held, …); what reads is watched, and shares no blocks. */
+    H5garbage_collect();
+    __lsan_disable();
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     if (file < 0) abort();
     struct edits e = {data, data + bytes};
     for (int i = 0; e.at < e.end && i < 16; i++) edit(&e, file);
-    if (H5Fclose(file) < 0) return 0;
+    bool closed = H5Fclose(file) >= 0;
+    H5garbage_collect();
+    __lsan_enable();
+    if (!closed) return 0;
     sf_results r;
     if (sf_results_read(1, list, SF_READ_TEXTS | SF_READ_MAPS | SF_READ_MEANS | SF_READ_PICTURES, &r) != SF_OK) return 0;
     for (int c = 0; c < r.cells; c++)

@@ -14,6 +14,7 @@ methods: {prefill: [vertical_slash], decode: [quest]}
 samples: 3
 output: 2
 answer: direct
+measures: [score, divergence]
 """
 folder = sys.argv[1]
 file = os.path.join(folder, "..", "fuzz_results.h5")
