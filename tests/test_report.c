@@ -1574,12 +1574,14 @@ static void csv_at(const char *csv, int row, const char *column, char out[128])
     snprintf(out, 128, "%.*s", (int)strcspn(at, ",\n"), at);
 }
 
+/* The page's number, in the CSV file's six digits. */
 static void same_number(const json_t *columns, const json_t *row, const char *name, const char *csv, int line, const char *column)
 {
-    char text[128];
+    char text[128], rounded[32];
     const json_t *value = value_at(columns, row, name);
     csv_at(csv, line, column, text);
-    if (json_is_null(value) ? *text : fabs(json_number_value(value) - atof(text)) > 1e-9 * fabs(atof(text)))
+    snprintf(rounded, sizeof rounded, "%.6g", json_number_value(value));
+    if (json_is_null(value) ? *text : atof(rounded) != atof(text))
         fail_msg("%s of line %d: %.9g in the page, %s in the CSV", name, line, json_number_value(value), text);
 }
 

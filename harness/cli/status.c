@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "harness/cli/cli.h"
-#include "harness/run/study.h"
+#include "harness/run/stopping.h"
 #include "harness/store/where.h"
 
 static const struct argp_option options[] = {
@@ -42,6 +42,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 struct row {
     sf_cell_info info;
     int have, wanted;    /* samples */
+    bool stopped;        /* with fewer than it might have had: it was known what they say */
     const char *failure; /* NULL: none */
 };
 
@@ -74,16 +75,35 @@ static int find(const sf_results *r, const sf_cell_info *const *index, const cha
     return found ? (int)(*found - r->cell) : -1;
 }
 
+/* Where samples stop once it is known what they say, a cell wants what it has, and in an undecided point what the next round would
+ * give it. */
+static sf_status want_until_known(sf_study *study, const int *most, const sf_results *r, const sf_cell_info *const *index, const char *path)
+{
+    bool more;
+    for (int i = 0; i < study->plan.cells; i++) {
+        sf_cell *cell = &study->plan.cell[i];
+        const int least = study->sweep->least, stored = find(r, index, sf_study_cell_info(study, cell).key);
+        const int have = stored < 0 ? 0 : r->records[stored], wanted = have > least ? have : least;
+        cell->samples = wanted < most[i] ? wanted : most[i];
+    }
+    return sf_stopping_next(study, most, path, &more);
+}
+
 /* Rows of what the config plans; without a config of what is stored, of which the most samples of its model, task and length are
  * wanted. */
-static sf_status make_rows(const sf_results *r, const sf_study *study, const sf_where *where, struct row *row, int *rows)
+static sf_status make_rows(const char *path, const sf_results *r, sf_study *study, const sf_where *where, struct row *row, int *rows)
 {
+    const int cells = study ? study->plan.cells : r->cells;
     const sf_cell_info **index = malloc(((size_t)r->cells + 1) * sizeof *index);
-    if (!index) return sf_fail(SF_NO_MEMORY, "no memory for %d cells", r->cells);
+    int *most = malloc(((size_t)cells + 1) * sizeof *most);
+    sf_status status = index && most ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %d cells", cells);
+    *rows = 0;
+    if (status != SF_OK) goto done;
     for (int c = 0; c < r->cells; c++) index[c] = &r->cell[c];
     qsort(index, (size_t)r->cells, sizeof *index, by_key);
-    *rows = 0;
-    for (int i = 0; i < (study ? study->plan.cells : r->cells); i++) {
+    for (int i = 0; study && i < cells; i++) most[i] = study->plan.cell[i].samples;
+    if (study && study->sweep->until > 0) status = want_until_known(study, most, r, index, path);
+    for (int i = 0; status == SF_OK && i < cells; i++) {
         struct row *x = &row[*rows];
         *x = (struct row){.info = study ? sf_study_cell_info(study, &study->plan.cell[i]) : r->cell[i]};
         const int c = study ? find(r, index, x->info.key) : i;
@@ -91,11 +111,13 @@ static sf_status make_rows(const sf_results *r, const sf_study *study, const sf_
         x->wanted = study ? study->plan.cell[i].samples : x->have;
         x->failure = failure_of(r, x->info.key);
         if (x->failure && x->have >= x->wanted && study) x->failure = NULL; /* it was made up for */
+        x->stopped = study && x->have >= x->wanted && x->wanted < most[i];
         *rows += !where || sf_where_matches(where, &x->info);
     }
-    free(index);
     qsort(row, (size_t)*rows, sizeof *row, by_place);
-    return SF_OK;
+done:
+    free(index), free(most);
+    return status;
 }
 
 static bool together(const struct row *a, const struct row *b)
@@ -123,20 +145,20 @@ static void print_cell(const struct row *x)
             printf(x->info.sparsity[p] >= 0 ? "%s%s at %g" : "%s%s", dense ? "" : " + ", x->info.label[p], x->info.sparsity[p]);
             dense = false;
         }
-    printf("%s: %d of %d samples%s%s\n", dense ? "dense" : "", x->have, x->wanted, x->failure ? "; failed: " : "", x->failure ? x->failure : "");
+    printf("%s: %d of %d samples%s%s%s\n", dense ? "dense" : "", x->have, x->wanted, x->stopped ? ", which are enough" : "", x->failure ? "; failed: " : "", x->failure ? x->failure : "");
 }
 
 static void print_rows(const struct row *row, int rows, bool verbose)
 {
     long have = 0, wanted = 0;
-    int whole = 0, failed = 0;
+    int whole = 0, failed = 0, stopped = 0;
     for (int i = 0, end; i < rows; i = end) {
         int cells = 0, full = 0, lost = 0;
         long there = 0, all = 0;
         for (end = i; end < rows && together(&row[i], &row[end]); end++) {
             const struct row *x = &row[end];
             cells++, there += x->have, all += x->wanted;
-            full += x->have >= x->wanted, lost += x->failure != NULL;
+            full += x->have >= x->wanted, lost += x->failure != NULL, stopped += x->stopped;
         }
         printf("%s, %s, %d tokens: %d of %d cells, %ld of %ld samples", row[i].info.model, row[i].info.task_label, row[i].info.length, full, cells,
                there, all);
@@ -146,6 +168,7 @@ static void print_rows(const struct row *row, int rows, bool verbose)
         have += there, wanted += all, whole += full, failed += lost;
     }
     printf("\n%d of %d cells are whole, %ld of %ld samples", whole, rows, have, wanted);
+    if (stopped) printf("; %d stopped early: it is known what they say", stopped);
     if (failed) printf("; %d failed", failed);
     printf("\n");
 }
@@ -161,6 +184,7 @@ static void print_json(const struct row *row, int rows)
         for (int p = 0; p < SF_PHASES; p++)
             json_object_set_new(o, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",
                                 x->info.sparsity[p] >= 0 ? json_real(x->info.sparsity[p]) : json_null());
+        json_object_set_new(o, "stopped", json_boolean(x->stopped));
         json_object_set_new(o, "failed", x->failure ? json_string(x->failure) : json_null());
         json_array_append_new(list, o);
     }
@@ -173,7 +197,7 @@ int sf_cmd_status(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, "RESULTS.h5 [CONFIG.yaml]",
                                      "Says what is stored, model by model, task by task, length by length; with a config, what of its cells "
-                                     "lacks, else which cells have fewer samples than the others of their kind.\v"
+                                     "lacks (where samples stop once they decide, what is not decided yet), else which cells have fewer samples than the others of their kind.\v"
                                      "Example:\n  frontier status results/demo.h5 configs/demo.yaml --where method=quest -v",
                                      NULL, NULL, NULL};
     struct args a = {0};
@@ -188,7 +212,7 @@ int sf_cmd_status(int argc, char **argv)
     if (status == SF_OK && a.config) status = sf_study_try_samples(&study);
     struct row *row = status == SF_OK ? malloc(((size_t)r.cells + (size_t)study.plan.cells + 1) * sizeof *row) : NULL;
     if (status == SF_OK && !row) status = sf_fail(SF_NO_MEMORY, "no memory for %d cells", r.cells);
-    if (status == SF_OK) status = make_rows(&r, a.config ? &study : NULL, a.where ? &where : NULL, row, &rows);
+    if (status == SF_OK) status = make_rows(a.file, &r, a.config ? &study : NULL, a.where ? &where : NULL, row, &rows);
     if (status == SF_OK && !rows && a.where) status = sf_fail(SF_BAD_INPUT, "%s: no cell is %s", a.file, a.where);
     if (status == SF_OK) {
         if (!a.config) want_the_most(row, rows);

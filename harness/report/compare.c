@@ -1,4 +1,5 @@
 /* Two results of the same sweep: another revision, backend or machine. */
+#include "harness/report/out.h"
 #include "harness/report/report.h"
 #include "harness/report/stats.h"
 
@@ -127,8 +128,8 @@ static void print_pair(const sf_results *a, const struct pair *x, FILE *out)
         size_t at = strlen(arm);
         snprintf(arm + at, sizeof arm - at, "%s%.80s %s", at ? " + " : "", c->label[p], level);
     }
-    fprintf(out, "%-16s %-18s %7d  %-28s %5d  %.3f  %.3f  %+.3f  %-8.2g %d\n", c->model, c->task_label, c->length,
-            *arm ? arm : "dense", x->samples, x->mean_a, x->mean_b, x->difference, x->holm, x->samples - x->same_score);
+    fprintf(out, "%-16s %-18s %7d  %-28s %5d  %.3f  %.3f  %6s  %-8.2g %d\n", c->model, c->task_label, c->length,
+            *arm ? arm : "dense", x->samples, x->mean_a, x->mean_b, SF_NUMBER("%+.3f", x->difference), x->holm, x->samples - x->same_score);
 }
 
 static int indirect(const void *x, const void *y, void *results)

@@ -105,11 +105,14 @@ static double mean_of_map(const float *map, int n)
     return there ? sum / there : NAN;
 }
 
+/* What is held against a limit is exact, so that the page's leaderboard is leaderboard.c's. */
 static void verdict(FILE *out, double score, double low, double high, const sf_verdict *x)
 {
-    double none = x->tasks ? 0 : NAN; /* what was not compared has no numbers */
-    numbers(out, 8,
-            (const double[]){score, low, high, x->dense + none, x->difference + none, x->low + none, x->high + none, x->p_holm + none});
+    const double none = x->tasks ? 0 : NAN; /* what was not compared has no numbers */
+    const double exact[] = {x->dense + none, x->difference + none, x->low + none, x->high + none};
+    numbers(out, 3, (const double[]){score, low, high});
+    for (int i = 0; i < 4; i++) fputc(',', out), sf_script_exact(out, exact[i]);
+    fputc(',', out), sf_script_number(out, x->p_holm + none);
 }
 
 static void cells(const sf_view *v, FILE *out)

@@ -1,4 +1,5 @@
 #include "harness/report/findings.h"
+#include "harness/report/out.h"
 #include "harness/report/points.h"
 #include "harness/report/resample.h"
 #include "harness/report/stats.h"
@@ -138,11 +139,11 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                 sf_point_level(v, best, level);
                 snprintf(
                     text, sizeof text,
-                    "%d tokens, %s: %.60s with %.60s at %s costs %.2f of dense %.60s and scores %+.3f [%+.3f, %+.3f] "
+                    "%d tokens, %s: %.60s with %.60s at %s costs %.2f of dense %.60s and scores %s [%s, %s] "
                     "(best of %d points that are no dearer)",
                     v->length[l], phase ? "decode" : "prefill", v->model[best->model].label, v->arm[best->arm].label,
-                    level, best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label, mean, low, high,
-                    tried);
+                    level, best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label,
+                    SF_NUMBER("%+.3f", mean), SF_NUMBER("%+.3f", low), SF_NUMBER("%+.3f", high), tried);
                 SF_TRY(add(out, "isoCost", verdict, true, basis.fewest, mean, low, high, "%s", text));
                 snprintf(example, sizeof example, "%s", text); /* the longest length comes last */
                 shown[0] = mean, shown[1] = low, shown[2] = high, fewest = basis.fewest;
@@ -284,9 +285,10 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
     if (r->basis.fewest >= SF_SHARES_FROM) snprintf(often, sizeof often, "; it is first in %.0f %% of resamples", 100.0 * first / B);
     return add(out, "method", low > 0 ? "yes" : "not decided", false, r->basis.fewest, difference, low, high,
                "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, "
-               "difference %.3f [%+.3f, %+.3f]%s%s.",
+               "difference %s [%s, %s]%s%s.",
                tasks, r->sparsity, v->arm[r->arm[best]].label, r->arms, phase ? "decode" : "prefill", r->mean[best],
-               r->mean[second], v->arm[r->arm[second]].label, difference, low, high, often, stable);
+               r->mean[second], v->arm[r->arm[second]].label, SF_NUMBER("%.3f", difference), SF_NUMBER("%+.3f", low),
+               SF_NUMBER("%+.3f", high), often, stable);
 }
 
 static sf_status rank_methods(const sf_view *v, sf_findings *out, double *scratch, bool *in)
@@ -371,11 +373,10 @@ static sf_status length_effect(const sf_view *v, sf_findings *out, int arm, doub
                      : low > 0 ? "no"
                                : "not decided",
                      false, basis.fewest, change, low, high,
-                     "%s at sparsity %.2f: the relative error goes from %.1f %% at %d tokens to %.1f %% at %d, %+.1f "
-                     "points a doubling "
-                     "[%+.1f, %+.1f]%s.",
-                     v->arm[arm].label, s, 100 * mean[0], of[0], 100 * mean[lengths - 1], of[lengths - 1], 100 * change,
-                     100 * low, 100 * high,
+                     "%s at sparsity %.2f: the relative error goes from %s %% at %d tokens to %s %% at %d, %s points a "
+                     "doubling [%s, %s]%s.",
+                     v->arm[arm].label, s, SF_NUMBER("%.1f", 100 * mean[0]), of[0], SF_NUMBER("%.1f", 100 * mean[lengths - 1]),
+                     of[lengths - 1], SF_NUMBER("%+.1f", 100 * change), SF_NUMBER("%+.1f", 100 * low), SF_NUMBER("%+.1f", 100 * high),
                      high < 0  ? ": it falls with length"
                      : low > 0 ? ": it grows with length"
                                : "");

@@ -189,6 +189,9 @@ static bool full_budget_differs(const sf_view *v, int cell, int dense, struct fi
     return false;
 }
 
+/* Whether cells have as many samples as it took to know; in a run that did not end, some have fewer. */
+static bool stopped_early(const sf_view *v) { return v->until > 0 && !isnan(v->results->run[v->results->runs - 1].seconds); }
+
 static bool fewer_samples(const sf_view *v, int cell, int dense, struct finding *out)
 {
     const sf_cell_info *c = &v->results->cell[cell];
@@ -201,7 +204,7 @@ static bool fewer_samples(const sf_view *v, int cell, int dense, struct finding 
     int missing = 0;
     for (int i = 0, at = 0; i < v->results->records[dense]; i++)
         missing += !twin(v->results, cell, v->results->record[dense][i].sample, &at);
-    if (!missing) return false;
+    if (!missing || stopped_early(v)) return false;
     out->badness = (double)missing / v->results->records[dense];
     snprintf(out->detail, sizeof out->detail, "%d of %d samples missing", missing, v->results->records[dense]);
     return true;
@@ -306,6 +309,17 @@ static sf_status warn(const sf_view *v, sf_warnings *w, const struct gate *gate,
     return sf_fail(SF_NO_MEMORY, "out of memory for warnings");
 }
 
+/* Of all numbers of such a study, also of the points that went on to the end. */
+static sf_status warn_stopped(const sf_view *v, sf_warnings *w)
+{
+    char *text = NULL;
+    if (asprintf(&text, "samples stopped once it was known what they say (`samples: {until: %g}`). The tests by which they stopped hold however "
+                 "often one looks; the 95 %% intervals and p values shown here are of a number of samples that is fixed beforehand, and say too "
+                 "much after such a stop", v->until) < 0)
+        text = NULL;
+    return add(w, SF_TOPIC_ANSWERS, text, NULL, "for intervals and p values to quote, run again with a seed of its own and `samples: N`");
+}
+
 /* A cell that could not be run, in whole or from some sample on. */
 static sf_status warn_failed(sf_warnings *w, const sf_failure *f)
 {
@@ -345,6 +359,7 @@ sf_status sf_gates(const sf_view *v, sf_warnings *out)
         }
         if (n) status = warn(v, out, &gates[g], n, finding);
     }
+    if (stopped_early(v) && status == SF_OK) status = warn_stopped(v, out);
     free(finding);
     if (status != SF_OK) sf_warnings_free(out);
     return status;

@@ -192,8 +192,8 @@ static void write_table(const sf_view *v, const sf_leaderboard *board, sf_markup
     snprintf(caption, sizeof caption,
              "Largest sparsity asked for up to which a method loses at most %g %% of dense's score, at every lower one too; the loss "
              "there with its 95 %% interval; up to which sparsity the whole interval stays within; share of FLOPs spent on "
-             "choosing; seconds a sample (prefill or decode) and bytes (a prefill, or a generated token), at batch 1.",
-             100 * board->within);
+             "choosing; seconds a sample (prefill or decode) and bytes (a prefill, or a generated token), at batch 1.%s",
+             100 * board->within, sf_stopped_note(v));
     sf_table table = {.out = out, .style = style};
     sf_table_begin(&table, 3, 8, caption);
     static const char *const head[] = {"tasks", "model", "method", "tokens", "sparsity", "loss %", "95 %", "sure", "choosing %", "s", "MB"};
@@ -208,7 +208,7 @@ static void write_table(const sf_view *v, const sf_leaderboard *board, sf_markup
         sf_table_number(&table, "%.0f", v->length[row->length], "");
         sf_table_number(&table, "%.2f", x[0], "");
         sf_table_number(&table, "%.1f", 100 * x[2], "");
-        snprintf(text, sizeof text, isnan(x[3]) ? "--" : "[%.1f, %.1f]", 100 * x[3], 100 * x[4]);
+        snprintf(text, sizeof text, isnan(x[3]) ? "--" : "[%s, %s]", SF_NUMBER("%.1f", 100 * x[3]), SF_NUMBER("%.1f", 100 * x[4]));
         sf_table_cell(&table, text, "");
         sf_table_number(&table, "%.2f", x[5], "");
         sf_table_number(&table, "%.1f", 100 * x[7], "");

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -40,6 +41,14 @@ void sf_file_label(const char *label, char text[64])
     if (changed) snprintf(text + n, 16, "-%08x", (unsigned)XXH3_64bits(label, strlen(label)));
 }
 
+const char *sf_number_text(char text[64], const char *format, double value)
+{
+    if (isnan(value)) return strcpy(text, "--");
+    snprintf(text, 64, format, value);
+    if (strchr("+-", *text) && !strpbrk(text, "123456789in")) memmove(text, text + 1, strlen(text)); /* "inf" is not zero */
+    return text;
+}
+
 void sf_csv_text(FILE *out, const char *text)
 {
     text = text ? text : "";
@@ -65,7 +74,7 @@ void sf_csv_row(FILE *out, const char *types, ...)
             fprintf(out, "%d", va_arg(args, int));
         } else {
             double value = va_arg(args, double);
-            if (!isnan(value)) fprintf(out, "%.6g", value);
+            if (!isnan(value)) fputs(SF_NUMBER("%.6g", value), out);
         }
     }
     va_end(args);
@@ -106,8 +115,15 @@ void sf_script_text(FILE *out, const char *text)
 
 void sf_script_number(FILE *out, double value)
 {
-    if (isfinite(value))
-        fprintf(out, "%.6g", value);
-    else
-        fputs("null", out);
+    fputs(isfinite(value) ? SF_NUMBER("%.6g", value) : "null", out);
+}
+
+void sf_script_exact(FILE *out, double value)
+{
+    char text[64] = "null";
+    for (int digits = 6; isfinite(value) && digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value + 0.0 /* -0 is 0 */);
+        if (strtod(text, NULL) == value) break;
+    }
+    fputs(text, out);
 }

@@ -15,6 +15,11 @@ void sf_report_close(FILE *file, const char *name, sf_status *status);
  * its like by the beginning of its hash. */
 void sf_file_label(const char *label, char text[64]);
 
+/* A number as printf's `format` writes it, into `text`, which it returns; NAN: "--". What rounds to zero has no sign: "-0.0" would say
+ * that there is a loss. */
+const char *sf_number_text(char text[64], const char *format, double value);
+#define SF_NUMBER(format, value) sf_number_text((char[64]){0}, format, value) /* for the rest of the block */
+
 /* A text; NULL: empty. One that a spreadsheet would take for a formula (= + - @ in front) gets an apostrophe in front,
  * which such programs do not show. */
 void sf_csv_text(FILE *out, const char *text);
@@ -26,5 +31,7 @@ void sf_csv_row(FILE *out, const char *types, ...);
 void sf_script_text(FILE *out, const char *text);
 /* Six digits, as in the CSV files; NAN and infinities: null. */
 void sf_script_number(FILE *out, double value);
+/* With as many digits as it takes to read the same number again. */
+void sf_script_exact(FILE *out, double value);
 
 #endif

@@ -81,25 +81,13 @@ static sf_status figures(FILE *out, const char *folder, int plots, const sf_made
 
 static void number(FILE *out, const char *format, double x)
 {
-    fputs("<td>", out);
-    if (isnan(x))
-        fputs("&ndash;", out);
-    else
-        fprintf(out, format, x);
-    fputs("</td>", out);
+    fprintf(out, "<td>%s</td>", isnan(x) ? "&ndash;" : SF_NUMBER(format, x));
 }
 
 static void interval(FILE *out, const char *format, double low, double high)
 {
-    if (isnan(low))
-        fputs("<td>&ndash;</td>", out);
-    else {
-        fputs("<td>[", out);
-        fprintf(out, format, low);
-        fputs(", ", out);
-        fprintf(out, format, high);
-        fputs("]</td>", out);
-    }
+    if (isnan(low)) fputs("<td>&ndash;</td>", out);
+    else fprintf(out, "<td>[%s, %s]</td>", SF_NUMBER(format, low), SF_NUMBER(format, high));
 }
 
 enum { ROWS = 1000 /* of a table that a browser is given to lay out */ };
@@ -365,6 +353,7 @@ static void what_was_run(FILE *out, const sf_view *v, const sf_settings *setting
     fprintf(out, "<li>%d cells, %d samples: ", there, samples);
     if (fewest == most) fprintf(out, "%d a cell", most);
     else fprintf(out, "%d to %d a cell", fewest, most);
+    if (v->until > 0) fprintf(out, ", <a href=\"#distrust\">until what they say was known within %g</a>", v->until);
     if (r->cells) fputs("; ", out), text(out, r->cell[0].device), fputs(", ", out), text(out, r->cell[0].dtype);
     const int missing = cells_missing(v);
     if (missing) fprintf(out, "; <b>%d cells of the full grid are missing</b>: means of such points are over fewer tasks; the same <code>frontier run</code> goes on with them", missing);

@@ -124,6 +124,11 @@ void sf_cell_name(const sf_view *v, int cell, char text[SF_CELL_NAME])
              v->arm[point->arm].label, point->arm ? " " : "", point->arm ? level : "");
 }
 
+const char *sf_stopped_note(const sf_view *v)
+{
+    return v->until > 0 ? " Samples stopped once they had decided; intervals are of a number fixed beforehand." : "";
+}
+
 /* ---- Groups of tasks ---- */
 
 const char *const sf_task_groups[SF_TASK_GROUPS] = {"retrieval and lookup (low dispersion, low scope)",

@@ -36,6 +36,9 @@ void sf_point_level(const sf_view *view, const sf_point *point, char text[32]);
 enum { SF_CELL_NAME = 512 };
 void sf_cell_name(const sf_view *view, int cell, char text[SF_CELL_NAME]);
 
+/* What a caption adds to intervals where samples stopped once they had decided; "": they did not. */
+const char *sf_stopped_note(const sf_view *view);
+
 /* ---- Groups of tasks, as the study has them ---- */
 
 enum { SF_TASK_GROUPS = 3 };

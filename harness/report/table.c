@@ -1,6 +1,5 @@
 #include "harness/report/table.h"
-
-#include <math.h>
+#include "harness/report/out.h"
 
 void sf_table_begin(sf_table *t, int texts, int numbers, const char *caption)
 {
@@ -48,9 +47,7 @@ void sf_table_cell(sf_table *t, const char *text, const char *mark)
 
 void sf_table_number(sf_table *t, const char *format, double value, const char *mark)
 {
-    char text[64] = "--";
-    if (!isnan(value)) snprintf(text, sizeof text, format, value);
-    sf_table_cell(t, text, mark);
+    sf_table_cell(t, SF_NUMBER(format, value), mark);
 }
 
 void sf_table_end(sf_table *t, const char *name, const char *caption)

@@ -50,8 +50,8 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
     char caption[512];
     snprintf(caption, sizeof caption,
              "Strict score at each requested sparsity, mean over n samples%s, with its 95 %% interval. "
-             "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).",
-             tasks ? "" : " of all tasks, each task weighing the same");
+             "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).%s",
+             tasks ? "" : " of all tasks, each task weighing the same", sf_stopped_note(v));
     sf_table table = {.out = sf_report_open(folder, name, style == SF_TEX ? ".tex" : ".md", &status), .style = style};
     if (!table.out) return status;
     sf_table_begin(&table, tasks ? 3 : 2, levels + 3, caption);
@@ -150,8 +150,8 @@ static sf_status limits_table(const sf_view *v, const char *folder, sf_markup st
     snprintf(caption, sizeof caption,
              "How sparse one may go, means over %d tasks. First: highest tested sparsity up to which the 95 %% interval of the "
              "paired difference to dense excludes a loss above %g (no fewer than %d pairs can). Second: lowest sparsity with "
-             "a loss that is shown (paired sign-flip test, Holm).",
-             v->tasks, SF_MARGIN, needed);
+             "a loss that is shown (paired sign-flip test, Holm).%s",
+             v->tasks, SF_MARGIN, needed, sf_stopped_note(v));
     sf_table_begin(&table, 1, arms + 1, caption);
     sf_table_cell(&table, "model", "");
     sf_table_cell(&table, "tokens", "");

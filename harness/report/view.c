@@ -341,6 +341,7 @@ sf_status sf_view_make(const sf_results *r, sf_view *out)
     *out = (sf_view){.results = r, .batch = 64};
     for (int i = 0; i < r->runs; i++)
         if (r->run[i].batch > 0) out->batch = r->run[i].batch;
+    if (r->runs && r->run[r->runs - 1].until > 0) out->until = r->run[r->runs - 1].until;
     sf_heap *heap = calloc(1, sizeof *heap);
     struct place *place = malloc(((size_t)r->cells + 1) * sizeof *place);
     sf_status status = heap && place ? SF_OK : no_memory();

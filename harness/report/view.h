@@ -54,6 +54,7 @@ typedef struct sf_point {
 typedef struct sf_view {
     const sf_results *results;
     double batch; /* of costs */
+    double until; /* of the last run: samples stopped once what they say was known within so much; 0: they did not */
     int models, tasks, lengths, arms, points;
     sf_view_model *model; /* by size */
     sf_view_task *task;   /* by the study's groups, then name */

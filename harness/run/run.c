@@ -113,7 +113,8 @@ static sf_status run_noted(const sf_run_options *options, sf_study *study, struc
     char *versions = sf_versions_json(), *cells = sf_study_cells(study), *prompts = NULL;
     sf_status status = sf_study_first_prompts(study, &prompts);
     sf_run_info run = {.config = study->sweep->text, .revision = sf_revision(), .host = host.nodename, .versions = versions,
-                       .started = started, .seconds = NAN, .batch = study->sweep->batch, .cells = cells, .first_prompts = prompts};
+                       .started = started, .seconds = NAN, .batch = study->sweep->batch, .cells = cells, .first_prompts = prompts,
+                       .until = study->sweep->until};
     status = sf_world_agree(&w->world, status);
     if (status == SF_OK) status = open_results(options, w, path, &run);
     if (status == SF_OK) status = study->sweep->until > 0 ? run_until_known(study, w, path) : sf_processes_run(w);

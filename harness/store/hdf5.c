@@ -205,10 +205,12 @@ sf_status sf_hdf5_get_attributes(const sf_hdf5 *f, hid_t at, const char *where, 
 {
     for (; column->name; column++) {
         void *field = (char *)of + column->offset;
-        if (column->later && H5Aexists(at, column->name) == 0)
-            *(const char **)field = ""; /* later attributes are texts */
-        else
+        if (!column->later || H5Aexists(at, column->name) != 0)
             SF_TRY(get_attribute(f, at, where, column->name, column->type, arena, field));
+        else if (column->type == SF_COLUMN_TEXT)
+            *(const char **)field = "";
+        else
+            *(double *)field = NAN; /* later attributes are texts and reals */
     }
     return SF_OK;
 }

@@ -105,6 +105,7 @@ const sf_column sf_run_columns[] = {
     {"config", SF_COLUMN_TEXT, RUN(config), NULL, false},     {"seconds", SF_COLUMN_REAL, RUN(seconds), "s", false},
     {"batch", SF_COLUMN_INT, RUN(batch), NULL, false},        {"cells", SF_COLUMN_TEXT, RUN(cells), NULL, true},
     {"first_prompts", SF_COLUMN_TEXT, RUN(first_prompts), NULL, true},
+    {"until", SF_COLUMN_REAL, RUN(until), NULL, true},
     {0},
 };
 

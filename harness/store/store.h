@@ -87,6 +87,7 @@ typedef struct sf_run_info {
     int batch;      /* that the config asks cost plots to be drawn at; 0: not said */
     const char *cells; /* a key of each model and task of the config, with blanks between: with which settings it ran */
     const char *first_prompts; /* JSON: first and last tokens of each model's first prompt */
+    double until; /* each point was sampled until it was known within so much of the score; 0 or NAN: to a number given beforehand */
 } sf_run_info;
 
 /* A cell that cannot be run: what its method's hook said, or how it ended the process. It stands until the sample that

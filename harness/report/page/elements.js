@@ -28,8 +28,9 @@ function tableOf(head, rows, left, caption) {
 }
 
 const known = value => value !== null && value !== undefined && !Number.isNaN(value);
-const fixed = (value, digits) => known(value) ? value.toFixed(digits).replace("-", "−") : "–";
-const signed = (value, digits) => known(value) ? (value > 0 ? "+" : "") + fixed(value, digits) : "–";
+/* What rounds to zero has no sign. */
+const fixed = (value, digits) => known(value) ? value.toFixed(digits).replace("-", Number(value.toFixed(digits)) ? "−" : "") : "–";
+const signed = (value, digits) => known(value) && Number(value.toFixed(digits)) > 0 ? "+" + fixed(value, digits) : fixed(value, digits);
 const percent = value => known(value) ? fixed(100 * value, 1) + " %" : "–";
 const interval = (low, high, write) => known(low) ? `[${write(low)}, ${write(high)}]` : "";
 

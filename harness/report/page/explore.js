@@ -172,14 +172,18 @@ function drawExplorer() {
     drawTable(shown, xName, yName);
 }
 
+let table_rows = 400; /* of the points as a table, until all are asked for */
+
 function drawTable(shown, xName, yName) {
-    const most = 400, host = document.getElementById("chart-table");
+    const host = document.getElementById("chart-table");
     const head = ["model", "tokens", "method", "requested", "sparsity", axisLabel("cost", measured(state.phase)), "score", "95 %", "against dense", "95 %", "samples", ...(shown.some(spot => known(spot.kl)) ? ["KL"] : [])];
     const row = spot => [data.models[spot.point.model].label, String(spot.length), data.arms[spot.point.arm].label, requested(spot.point), fixed(spot.sparsity, 3), prefixed(spot.cost),
         fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples), ...(head.includes("KL") ? [measures.kl.write(spot.point.arm ? spot.kl : null)] : [])];
     if (!host.open) { host.querySelector("div").replaceChildren(); return; }
-    host.querySelector("div").replaceChildren(tableOf(head, shown.slice(0, most).map(row), [0, 2],
-        `${shown.length} points over ${state.tasks}` + (shown.length > most ? `; the first ${most} are listed` : "")));
+    host.querySelector("div").replaceChildren(tableOf(head, shown.slice(0, table_rows).map(row), [0, 2],
+        `${shown.length} points over ${state.tasks}` + (shown.length > table_rows ? `; the first ${table_rows} are listed` : "")),
+        ...(shown.length > table_rows ? [element("button", {type: "button", "data-control": "list-all",
+            onclick: () => { table_rows = Infinity; drawTable(shown, xName, yName); }}, `list all ${shown.length}`)] : []));
 }
 
 /* A point that was clicked: its numbers, its cells with the commands that run them again, its samples. */

@@ -5,7 +5,7 @@
 function leaderOf(list, within) {
     let best = null, sure = null, mean_holds = true, all_holds = true;
     for (const spot of list) {
-        const most = within * spot.dense + 2e-6; /* numbers of the page have six digits */
+        const most = within * spot.dense + 1e-9; /* a loss of just so much, whatever rounding made of it, is within */
         mean_holds = mean_holds && spot.dense > 0 && -spot.difference <= most;
         all_holds = all_holds && spot.dense > 0 && -spot.difference_low <= most;
         if (all_holds) sure = spot;
