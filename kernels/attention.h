@@ -22,7 +22,8 @@ typedef struct sf_attention {
     int window;                      /* a query sees its latest `window` keys only (sliding-window layer); 0: all */
     float scale;                     /* on q·k, before the softmax */
     float softcap;                   /* c: a logit x = scale · q·k becomes c tanh(x / c), before a pattern's bias (Gemma 2); 0: it
-                                        stays. Estimates from means, of blocks or of queries, go without. Only where ops->caps */
+                                        stays. Estimates from means, of blocks or of queries, and from some of
+                                        the components go without. Only where ops->caps */
     const void *q;                   /* [T, H, D], of kv.dtype */
     sf_kv kv;
     uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */

@@ -87,6 +87,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_twilight = {
     .abi = SF_METHOD_ABI,
     .name = "twilight",
+    .version = 1, /* 0: estimates without the cap on logits */
     .summary = "of Quest's pages, the fewest keys that hold a share of what 4 bits of each estimate",
     .paper = "Lin et al. 2025, Twilight, arXiv 2502.02770",
     .form = SF_FORM_SAMPLED,

@@ -132,6 +132,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_vattention = {
     .abi = SF_METHOD_ABI,
     .name = "vattention",
+    .version = 1, /* 0: estimates without the cap on logits */
     .summary = "first, latest and best keys, and a weighted sample of the others that keeps a promise",
     .paper = "Desai et al. 2025, vAttention, arXiv 2510.05688",
     .form = SF_FORM_SAMPLED,

@@ -1313,7 +1313,7 @@ static void probe_case(twin *t, uint64_t seed, int most_keys)
     begin_case(t, seed);
     scene c;
     make_scene(t, &c, seed, false, false, false, most_keys);
-    int w = in_range(t, 1, 150);
+    int w = ONE_OF(t, 0, 0, 0, 1) ? c.a[0].queries : in_range(t, 1, 150);
     sf_reduce reduce = (sf_reduce)in_range(t, 0, 2);
     int step = ONE_OF(t, 1, 1, 3, 20);
     bool columns = step > 1 || ONE_OF(t, 0, 1, 1), diagonals = step == 1 && (!columns || ONE_OF(t, 0, 1));
@@ -1573,6 +1573,41 @@ static void same_floats(twin *t, float *const x[2], int64_t n, double tolerance,
 static void float_rooms(twin *t, int64_t n, float *out[2])
 {
     for (int s = 0; s < 2; s++) out[s] = room(t, s, (size_t)(n + 1) * sizeof(float));
+}
+
+/* Prefill over keys of ordinary values, each side's. */
+static void plain_attention(twin *t, int kv_heads, int group, int dim, int keys, int window, sf_attention a[2])
+{
+    sf_kv_part prompt[2];
+    make_part(t, kv_heads, dim, keys, false, PLAIN, prompt);
+    int64_t n = (int64_t)keys * kv_heads * group * dim;
+    float *q = make_queries(t, n, PLAIN);
+    for (int s = 0; s < 2; s++)
+        a[s] = (sf_attention){.backend = &t->b[s], .layers = 1, .heads = kv_heads * group, .kv_heads = kv_heads, .head_dim = dim, .queries = keys,
+                              .keys = keys, .window = window, .scale = scene_scale(dim, PLAIN), .q = put_activations(t, s, q, n),
+                              .kv = {.prompt = prompt[s], .dtype = t->b[s].activation}};
+    free(q);
+}
+
+/* Probes of so many rows and heads that a device takes rows in strips; a segment that no shared memory holds. */
+static void long_probe_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    sf_attention a[2];
+    float *column[2];
+    const int segment = 13000, dim = 16;
+    void *k[2], *v[2];
+    plain_attention(t, 8, 8, dim, 4096, ONE_OF(t, 100, 333), a);
+    float_rooms(t, (int64_t)a[0].heads * a[0].keys, column);
+    BOTH(t, probe(&t->b[s], &a[s], a[s].queries, 1, SF_SUM, column[s], NULL));
+    same_floats(t, column, (int64_t)a[0].heads * a[0].keys, t->tolerance, "columns of every query");
+
+    plain_attention(t, 1, 2, dim, segment + 7, 0, a);
+    for (int s = 0; s < 2; s++) k[s] = activation_room(t, s, dim), v[s] = activation_room(t, s, dim);
+    BOTH(t, segment_summaries(&t->b[s], &a[s], segment, 1, k[s], v[s]));
+    activations_agree(t, k, dim, t->tolerance, "a long segment's key");
+    activations_agree(t, v, dim, t->tolerance, "a long segment's value");
+    end_case(t, "long probe");
 }
 
 static void list_rooms(twin *t, int64_t rows, int64_t stride, sf_lists out[2])

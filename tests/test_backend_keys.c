@@ -61,6 +61,40 @@ static void keys_alone(void **unused)
     }
 }
 
+/* Keys of 16 even steps lose nothing in 4 bits: what is estimated is what is, the cap on logits and all. */
+static void packed_without_loss(void **unused)
+{
+    (void)unused;
+    CASES("keys in 4 bits", 40)
+    {
+        world w = random_world(PLAIN, 1, PICK(1, 17, 300), PICK(0, 1, 20), false, 0);
+        int64_t n = (int64_t)w.a.heads * w.a.keys, keys = (int64_t)w.a.kv_heads * w.a.keys, dim = w.a.head_dim;
+        w.a.softcap = (float)PICK(0, 1, 3);
+        tell("; cap %g", (double)w.a.softcap);
+        for (int part = 0; part < 2; part++) {
+            const sf_kv_part *of = part ? &w.a.kv.tail : &w.a.kv.prompt;
+            for (int64_t g = 0; g < w.a.kv_heads; g++)
+                for (int64_t i = 0; i < of->n * dim; i++)
+                    (part ? w.tail_k : w.k)[g * of->capacity * dim + i] = (float)(i % dim < 2 ? 15 * (i % dim) : between(0, 15)) * .25f - 2;
+        }
+        float *packed[BACKENDS], *exact[BACKENDS];
+        EACH(v)
+        {
+            int32_t *code = room((size_t)(keys * ((dim + 7) / 8)) * sizeof *code);
+            float *range = floats(2 * keys);
+            backend[v].phase = SF_DECODE;
+            OK(backend[v].ops->pack_keys(&backend[v], &w.a, 0, w.a.keys, code, range));
+            OK(backend[v].ops->packed_probabilities(&backend[v], &w.a, w.a.keys, code, range, NULL, packed[v] = floats(n)));
+            OK(backend[v].ops->key_probabilities(&backend[v], &w.a, exact[v] = floats(n)));
+            close_to("p by 4 bits", packed[v], exact[v], NULL, n);
+            free(code), free(range);
+        }
+        compare("p by 4 bits", packed, n);
+        compare("p", exact, n);
+        free_world(&w);
+    }
+}
+
 static void algebra(void **unused)
 {
     (void)unused;
@@ -103,6 +137,7 @@ static void algebra(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(listed), cmocka_unit_test(keys_alone), cmocka_unit_test(algebra)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(listed), cmocka_unit_test(keys_alone), cmocka_unit_test(packed_without_loss),
+                                       cmocka_unit_test(algebra)};
     return cmocka_run_group_tests(tests, open_backends, close_backends);
 }

@@ -34,6 +34,7 @@ static void weights_of(twin *t, uint64_t seed, int phase) { (void)seed, weight_t
 static void cache_of(twin *t, uint64_t seed, int size) { (void)size, cache_case(t, seed); }
 static void select_of(twin *t, uint64_t seed, int size) { (void)size, select_case(t, seed); }
 static void long_pages_of(twin *t, uint64_t seed, int size) { (void)size, long_pages_case(t, seed); }
+static void long_probe_of(twin *t, uint64_t seed, int size) { (void)size, long_probe_case(t, seed); }
 static void steps_of(twin *t, uint64_t seed, int size) { (void)size, steps_case(t, seed); }
 
 /* What is run: `cases` random ones, from a seed on, of one size or, the `every`th of them, of a larger one. */
@@ -64,6 +65,7 @@ static const struct suite {
     {"long_patterns", patterns_case, 8, 0, .seed = 14500, .size = 900, .every = 4, .larger = 2100},
     {"decode_patterns", decode_patterns_case, 100, 40, .seed = 15000, .size = 300, .every = 10, .larger = 6000},
     {"probe", probe_case, 80, 20, .seed = 8000, .size = 500},
+    {"long_probe", long_probe_of, 2, 0, .seed = 8500},
     {"blocks", blocks_case, 40, 15, .seed = 9000, .size = 150, .every = 10, .larger = 400},
     {"long_blocks", blocks_case, 6, 0, .seed = 9500, .size = 2100},
     {"pages", pages_case, 40, 15, .seed = 10000, .size = 700},

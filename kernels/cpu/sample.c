@@ -168,6 +168,7 @@ sf_status sf_cpu_packed_probabilities(sf_backend *b, const sf_attention *a, int6
             }
             if (isnan(step)) continue;
             own[j] = (all * range[key * 2] + dot * step) * a->scale;
+            if (a->softcap != 0) own[j] = a->softcap * tanhf(own[j] / a->softcap);
             most = own[j] > most ? own[j] : most;
         }
         pairs += n;

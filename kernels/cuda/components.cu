@@ -360,13 +360,13 @@ sf_status sf_cuda_representatives(sf_backend *b, const sf_attention *a, int page
     return SF_OK;
 }
 
-/* A block a segment and kv head. */
+/* A block a segment and kv head; logits [G, m * segment], since a segment may be as long as the prompt. */
 __global__ void segment_summaries(const bf16 *q, rows keys, rows values, int first_query, int H, int group, int segment, int64_t m,
-                                  float scale, bf16 *k, bf16 *v)
+                                  float scale, float *logit, bf16 *k, bf16 *v)
 {
-    extern __shared__ float p[]; /* [segment] */
     __shared__ float query[SF_CUDA_HEAD_DIM], shared[32];
     int s = blockIdx.x, g = blockIdx.y, first = s * segment, D = keys.D, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    float *p = logit + (g * m + s) * segment;
     for (int d = threadIdx.x; d < D; d += THREADS) {
         float sum = 0;
         for (int j = 0; j < segment; j++)
@@ -399,9 +399,11 @@ __global__ void segment_summaries(const bf16 *q, rows keys, rows values, int fir
 sf_status sf_cuda_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m, void *k, void *v)
 {
     if (m) {
-        segment_summaries<<<dim3((unsigned)m, a->kv_heads), THREADS, (size_t)segment * sizeof(float), sf_cuda_of(b)->stream>>>(
+        float *logit;
+        SF_TRY(sf_cuda_workspace(b, (size_t)(a->kv_heads * m * segment) * sizeof *logit, (void **)&logit));
+        segment_summaries<<<dim3((unsigned)m, a->kv_heads), THREADS, 0, sf_cuda_of(b)->stream>>>(
             (const bf16 *)a->q, rows_of(a, false), rows_of(a, true), a->keys - a->queries, a->heads, a->heads / a->kv_heads, segment, m,
-            a->scale, (bf16 *)k, (bf16 *)v);
+            a->scale, logit, (bf16 *)k, (bf16 *)v);
         LAUNCH_TRY(segment_summaries);
     }
     sf_meter_segment_summaries(b, a, segment, m);

@@ -18,7 +18,8 @@
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"
 
-enum { ROWS = 64, THREADS = 128 };
+enum { ROWS = 64, THREADS = 128, STRIP = 512 };
+static const size_t SLICE = (size_t)32 << 20; /* bytes of parts at a time, if those are of STRIP rows */
 
 template <int DIM> struct layout {
     static const int KEYS = DIM > 128 ? 64 : 128, PITCH = DIM + 8, CHUNKS = DIM / 8, P_PITCH = KEYS + 1;
@@ -33,6 +34,8 @@ struct input {
     int64_t capacity;
     const int32_t *count;
     float scale, cap; /* times log2 e */
+
+    __device__ int position(int row) const { return N - 1 - (w - 1 - row) * step; }
 };
 
 /* A vector type, read whole: of a struct of two floats under a condition, nvcc 13.0 loads the same one twice. */
@@ -60,7 +63,7 @@ __device__ static inline void score_tile(layout<DIM> &s, const input &in, int he
     for (int n = 0; n < layout<DIM>::KEYS / 8; n++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            int row = first + warp * 16 + lane / 4 + i / 2 * 8, position = in.N - 1 - (in.w - 1 - row) * in.step,
+            int row = first + warp * 16 + lane / 4 + i / 2 * 8, position = in.position(row),
                 key = key0 + n * 8 + lane % 4 * 2 + i % 2;
             bool seen = row < in.w && key <= position && key < used && (!in.window || key > position - in.window);
             score[n][i] = seen ? capped(score[n][i] * in.scale, in.cap) : -INFINITY;
@@ -80,14 +83,24 @@ template <int DIM> __device__ static inline void load_keys(layout<DIM> &s, const
     copy_commit();
 }
 
-/* part [H, blocks, w] */
-template <int DIM> __global__ void __launch_bounds__(THREADS) probe_sums(const input in, row_sum *part)
+/* Whether some of `rows` probe rows from `first` on may see one of the keys from key0 on. */
+template <int DIM> __device__ static inline bool may_see(const input &in, int key0, int first, int rows)
+{
+    int last = min(first + rows, in.w) - 1;
+    return key0 <= in.position(last) && (!in.window || key0 + layout<DIM>::KEYS - 1 > in.position(first) - in.window);
+}
+
+/* Rows [begin, begin + rows), begin a multiple of 64: part [H, blocks, rows] */
+template <int DIM> __global__ void __launch_bounds__(THREADS) probe_sums(const input in, int begin, int rows, row_sum *part)
 {
     extern __shared__ __align__(128) unsigned char shared[];
     layout<DIM> &s = *(layout<DIM> *)shared;
     int head = blockIdx.y, key0 = blockIdx.x * layout<DIM>::KEYS, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (!may_see<DIM>(in, key0, begin, rows)) return;
     load_keys<DIM>(s, in, head, key0);
-    for (int first = 0; first < in.w; first += ROWS) {
+    part += ((int64_t)head * gridDim.x + blockIdx.x) * rows;
+    for (int first = begin; first < begin + rows; first += ROWS) {
+        if (!may_see<DIM>(in, key0, first, ROWS)) continue; /* nor does probe_join() ask */
         float score[layout<DIM>::KEYS / 8][4];
         score_tile<DIM>(s, in, head, key0, first, score);
 #pragma unroll
@@ -104,26 +117,27 @@ template <int DIM> __global__ void __launch_bounds__(THREADS) probe_sums(const i
                 sum += exp2f(score[n][r * 2] - offset) + exp2f(score[n][r * 2 + 1] - offset);
             sum += __shfl_xor_sync(~0u, sum, 1);
             sum += __shfl_xor_sync(~0u, sum, 2);
-            int row = first + warp * 16 + lane / 4 + r * 8;
-            if (lane % 4 == 0 && row < in.w)
-                part[((int64_t)head * gridDim.x + blockIdx.x) * in.w + row] = make_float2(most, sum);
+            int row = first - begin + warp * 16 + lane / 4 + r * 8;
+            if (lane % 4 == 0 && row < rows) part[row] = make_float2(most, sum);
         }
     }
+    copy_wait<0>(); /* of keys that no tile has waited for */
 }
 
-/* log2 of each row's sum of exponentials [H, w] */
-__global__ void probe_join(const row_sum *part, int blocks, int w, float *log_sum)
+/* log2 of each of those rows' sum of exponentials [H, w], over the blocks that it sees. */
+__global__ void probe_join(const input in, const row_sum *part, int blocks, int keys, int begin, int rows, float *log_sum)
 {
     int head = blockIdx.y, row = blockIdx.x * blockDim.x + threadIdx.x;
-    if (row >= w) return;
-    const row_sum *p = part + (int64_t)head * blocks * w + row;
+    if (row >= rows) return;
+    int position = in.position(begin + row), last = position / keys, from = in.window ? max(0, position - in.window + 1) / keys : 0;
+    const row_sum *p = part + (int64_t)head * blocks * rows + row;
     float most = -INFINITY, sum = 0;
-    for (int i = 0; i < blocks; i++) most = fmaxf(most, p[(int64_t)i * w].x);
-    for (int i = 0; i < blocks; i++) {
-        row_sum part_of = p[(int64_t)i * w];
-        sum += part_of.y * exp2f(part_of.x - most); /* a block that the row does not see: 0 · 0 */
+    for (int i = from; i <= last; i++) most = fmaxf(most, p[(int64_t)i * rows].x);
+    for (int i = from; i <= last; i++) {
+        row_sum part_of = p[(int64_t)i * rows];
+        sum += part_of.y * exp2f(part_of.x - most); /* a block whose keys are gone: 0 · 0 */
     }
-    log_sum[head * w + row] = most + log2f(sum);
+    log_sum[(int64_t)head * in.w + begin + row] = most + log2f(sum);
 }
 
 /* column [H, N]; diagonals [H, blocks, w + KEYS - 1]: slot of (row, key) = row - (key - key0) + KEYS - 1 */
@@ -142,13 +156,14 @@ __global__ void __launch_bounds__(THREADS)
         for (int i = threadIdx.x; i < slots; i += THREADS) diagonal[i] = 0;
     float columns[TILES][2] = {};
     for (int first = 0; first < in.w; first += ROWS) {
+        if (!may_see<DIM>(in, key0, first, ROWS)) continue; /* all zeros */
         float score[TILES][4];
         score_tile<DIM>(s, in, head, key0, first, score);
         float log_of[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             int row = first + warp * 16 + lane / 4 + r * 8;
-            log_of[r] = row < in.w ? log_sum[head * in.w + row] : 0;
+            log_of[r] = row < in.w ? log_sum[(int64_t)head * in.w + row] : 0;
         }
 #pragma unroll
         for (int n = 0; n < TILES; n++) {
@@ -167,6 +182,7 @@ __global__ void __launch_bounds__(THREADS)
             if (first + d < slots) diagonal[first + d] += sum;
         }
     }
+    copy_wait<0>();
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
 #pragma unroll
@@ -213,7 +229,11 @@ static sf_status run(sf_backend *b, const sf_attention *a, int w, int step, sf_r
                 step,               a->window,          a->kv.prompt.capacity,        a->kv.prompt.count, a->scale * (float)M_LOG2E,
                 a->softcap * (float)M_LOG2E};
     int blocks = ceil_div(a->keys, KEYS), slots = w + KEYS - 1;
-    size_t parts = (size_t)a->heads * blocks * w, logs = (size_t)a->heads * w,
+    /* All rows' parts at once would be more than a device has, where every query of a long prompt is looked at. */
+    int strip = (int)(SLICE / ((size_t)a->heads * blocks * sizeof(row_sum)) / ROWS * ROWS);
+    if (strip < STRIP) strip = STRIP;
+    if (strip > w) strip = w;
+    size_t parts = (size_t)a->heads * blocks * strip, logs = (size_t)a->heads * w,
            shares = diagonal ? (size_t)a->heads * blocks * slots : 0;
     row_sum *part;
     SF_TRY(sf_cuda_workspace(b, parts * sizeof *part + (logs + shares) * sizeof(float), (void **)&part));
@@ -223,10 +243,13 @@ static sf_status run(sf_backend *b, const sf_attention *a, int w, int step, sf_r
         return sf_fail(SF_UNSUPPORTED, "cuda: a probe of %d queries is too wide", w);
     SF_TRY(sf_cuda_allow_shared((const void *)probe_sums<DIM>, sizeof(layout<DIM>)));
     SF_TRY(sf_cuda_allow_shared((const void *)probe_reduce<DIM>, bytes));
-    probe_sums<DIM><<<dim3(blocks, a->heads), THREADS, sizeof(layout<DIM>), stream>>>(in, part);
-    LAUNCH_TRY(probe_sums);
-    probe_join<<<dim3(ceil_div(w, 64), a->heads), 64, 0, stream>>>(part, blocks, w, log_sum);
-    LAUNCH_TRY(probe_join);
+    for (int begin = 0; begin < w; begin += strip) {
+        int rows = w - begin < strip ? w - begin : strip;
+        probe_sums<DIM><<<dim3(blocks, a->heads), THREADS, sizeof(layout<DIM>), stream>>>(in, begin, rows, part);
+        LAUNCH_TRY(probe_sums);
+        probe_join<<<dim3(ceil_div(rows, 64), a->heads), 64, 0, stream>>>(in, part, blocks, KEYS, begin, rows, log_sum);
+        LAUNCH_TRY(probe_join);
+    }
     probe_reduce<DIM>
         <<<dim3(blocks, a->heads), THREADS, bytes, stream>>>(in, log_sum, reduce, column, diagonal ? share : NULL);
     LAUNCH_TRY(probe_reduce);

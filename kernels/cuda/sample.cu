@@ -226,8 +226,8 @@ sf_status sf_cuda_pack_keys(sf_backend *b, const sf_attention *a, int first, int
 }
 
 /* Logits, a thread a key; p is -INFINITY before. at.count NULL: all keys. */
-__global__ void packed_logits(const bf16 *q, int N, int group, int heads, int D, float scale, int64_t room, const int32_t *code,
-                              const float *range, sf_lists at, float *p)
+__global__ void packed_logits(const bf16 *q, int N, int group, int heads, int D, float scale, float cap, int64_t room,
+                              const int32_t *code, const float *range, sf_lists at, float *p)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM];
     __shared__ float shared[32];
@@ -245,7 +245,7 @@ __global__ void packed_logits(const bf16 *q, int N, int group, int heads, int D,
             uint32_t word = (uint32_t)code[key * words + w];
             for (int d = 0; d < 8 && w * 8 + d < D; d++) dot += query[w * 8 + d] * (float)(word >> 4 * d & 15);
         }
-        if (!isnan(step)) p[(int64_t)h * N + j] = (all * range[key * 2] + dot * step) * scale;
+        if (!isnan(step)) p[(int64_t)h * N + j] = capped((all * range[key * 2] + dot * step) * scale, cap);
     }
 }
 
@@ -274,7 +274,7 @@ sf_status sf_cuda_packed_probabilities(sf_backend *b, const sf_attention *a, int
     fill_with<<<grid_of(n, 1), THREADS, 0, stream>>>(p, n, -INFINITY);
     LAUNCH_TRY(fill_with);
     packed_logits<<<grid_of(at ? at->stride : a->keys, a->heads), THREADS, 0, stream>>>(
-        (const bf16 *)a->q, a->keys, (int)group, a->heads, a->head_dim, a->scale, room, code, range, at ? *at : sf_lists{}, p);
+        (const bf16 *)a->q, a->keys, (int)group, a->heads, a->head_dim, a->scale, a->softcap, room, code, range, at ? *at : sf_lists{}, p);
     LAUNCH_TRY(packed_logits);
     soften<<<a->heads, THREADS, 0, stream>>>(p, a->keys);
     LAUNCH_TRY(soften);

@@ -28,7 +28,7 @@ int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *p, int h, int
     return ones;
 }
 
-static double capped(const sf_attention *a, double x)
+double sf_reference_capped(const sf_attention *a, double x)
 {
     return a->softcap != 0 ? (double)a->softcap * tanh(x / (double)a->softcap) : x;
 }
@@ -44,7 +44,7 @@ void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *ma
         const float *k = sf_reference_key(a, g, j);
         double sum = 0;
         for (int d = 0; d < a->head_dim; d++) sum += (double)q[d] * k[d];
-        p[j] = capped(a, sum * a->scale);
+        p[j] = sf_reference_capped(a, sum * a->scale);
         if (p[j] > largest) largest = p[j];
     }
     for (int j = 0; j < a->keys; j++)
@@ -77,7 +77,7 @@ static void add_term(const sf_attention *a, terms *t, const double *q, const flo
 {
     double dot = 0;
     for (int d = 0; d < a->head_dim; d++) dot += q[d] * k[d];
-    t->logit[t->n] = capped(a, dot * a->scale) + bias;
+    t->logit[t->n] = sf_reference_capped(a, dot * a->scale) + bias;
     t->value[t->n++] = v;
 }
 

@@ -15,6 +15,7 @@ const float *sf_reference_value(const sf_attention *a, int g, int j);
 
 /* p[j] = exact softmax over the keys with mask[j] = 1, 0 elsewhere. p [N]. */
 void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *mask, double *p);
+double sf_reference_capped(const sf_attention *a, double logit);
 
 /* The k best of x[0..n) as an ascending list: by value, ties to the lowest index; -INFINITY and NaN never. *count: how
  * many. Error: no memory. */

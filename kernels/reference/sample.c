@@ -139,7 +139,7 @@ sf_status sf_reference_packed_probabilities(sf_backend *b, const sf_attention *a
                 dot += (double)q[d] * (range[key * 2] + (double)range[key * 2 + 1] * bits);
             }
             if (isnan(range[key * 2 + 1])) continue;
-            own[j] = (float)(dot * a->scale);
+            own[j] = (float)sf_reference_capped(a, dot * a->scale);
             most = fmax(most, own[j]);
         }
         pairs += n;
