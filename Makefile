@@ -256,13 +256,14 @@ $(MAN): $(BIN)
 	$(call say,MAN)
 	@harness/cli/man.sh $(BIN) $(VERSION) $(@D)
 
+# `make install MAN=` leaves the manual out.
 # What plug-ins include: the two contracts, and what methods and tasks are written with.
 PLUGIN_HEADERS := $(addprefix base/,status.h param.h splitmix.h) $(addprefix kernels/,tensor.h pattern.h attention.h) \
                   methods/method.h $(addprefix tasks/,task.h prompt.h text.h random.h score.h answer.h unicode.h unique.h words.h)
 
-install: all man ## install under PREFIX (default /usr/local): program, manual, completion, headers for plug-ins, templates, demo and its models
+install: all $(MAN) ## install under PREFIX (default /usr/local): program, manual, completion, headers for plug-ins, templates, demo and its models
 	install -D $(BIN) $(DESTDIR)$(PREFIX)/bin/frontier
-	for f in $(BUILD)/man/*.1; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man1/$${f##*/}; done
+	for f in $(if $(MAN),$(BUILD)/man/*.1); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man1/$${f##*/}; done
 	install -D -m 644 harness/cli/completion/frontier.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/frontier
 	install -D -m 644 harness/cli/completion/_frontier $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_frontier
 	for h in $(PLUGIN_HEADERS); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/frontier/$$h; done

@@ -3,11 +3,12 @@
 
     tests/mutate.py [--count 300] [--seed 1] [--rooms run,store] [--jobs 1] [--seconds 400] [--whole]
     tests/mutate.py --at tasks/vt.c:80,tasks/vt.c:82    all mutants of these lines
-    tests/mutate.py --again     those that lived once more, against the tests as they are now
+    tests/mutate.py --again     those that lived against other tests once more, against the tests as they are now
     tests/mutate.py --table     the table of what is known, and what lives
 
 Each mutant is first held against the tests of its room; with --whole, those that live against all others then. It goes on
-where it stopped, or was stopped by --seconds: what is known stands in --log.
+where it stopped, or was stopped by --seconds: what is known stands in --log. Each start runs every test once where nothing is
+changed: one that fails there is told with its last lines, and left out.
 
 A mutant is one change of one place: a comparison, a sign, a constant, a condition, a statement left out. What does not
 compile, or compiles to the same code, is none. Each room gets its share of the mutants by the size of its code; the seed
@@ -19,29 +20,29 @@ Works in build/mutate, in copies of the tracked files, which each start brings u
 copies; a mutant costs one object, the links of the tests that see it, and those tests: a program that comes out the same
 byte for byte is not run.
 """
-import argparse, collections, concurrent.futures, hashlib, json, os, pathlib, queue, random, re, resource, shutil, signal
+import argparse, collections, concurrent.futures, functools, hashlib, json, os, pathlib, queue, random, re, resource, shutil, signal
 import subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutate"
 MAKE = ["make", "--no-print-directory", "CUDA=0", "CFLAGS=-O2", "V=1"] # without -g, programs that do the same are the same
 
-# Where a room lies, and the tests that concern it, the quickest first. A test with a file's own name comes before them.
+# Where a room lies, and the tests that concern it. A test with a file's own name comes first, then the quickest.
 ROOMS = {
-    "run": ("harness/run", ["test_dispatch", "counted.sh", "errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh", "stored.sh", "apart.sh",
-                            "kill.sh", "families.sh"]),
-    "engine": ("harness/engine", ["counted.sh", "test_engine_methods", "test_engine", "test_divergence", "sweep.sh"]),
-    "store": ("harness/store", ["test_store", "stored.sh", "kill.sh", "apart.sh", "faults.sh"]),
-    "report": ("harness/report", ["test_stats", "test_report", "sweep.sh", "families.sh"]),
-    "config": ("harness/config", ["test_sweep", "errors.sh", "sweep.sh"]),
-    "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "counted.sh", "help.sh", "plugin.sh"]),
-    "tasks": ("tasks", ["test_scoring", "test_stories", "test_qa", "test_tasks", "help.sh"]),
+    "run": ("harness/run", ["test_dispatch", "test_stopping", "counted.sh", "errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh",
+                            "stopping.sh", "stored.sh", "cells.sh", "apart.sh", "mpi.sh", "task_plugin.sh", "kill.sh", "families.sh"]),
+    "engine": ("harness/engine", ["counted.sh", "test_engine_methods", "test_engine", "test_divergence", "test_families", "test_tensor", "sweep.sh"]),
+    "store": ("harness/store", ["test_store", "stored.sh", "cells.sh", "mpi.sh", "kill.sh", "apart.sh", "faults.sh"]),
+    "report": ("harness/report", ["test_stats", "test_report", "page.sh", "sweep.sh", "families.sh"]),
+    "config": ("harness/config", ["test_sweep", "errors.sh", "chat.sh", "cells.sh", "sweep.sh"]),
+    "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "counted.sh", "help.sh", "calibrate.sh",
+                            "roles.sh", "plugin.sh", "test_tensor"]),
+    "tasks": ("tasks", ["test_scoring", "test_stories", "test_qa", "test_tasks", "task_plugin.sh", "help.sh"]),
 }
-# Seconds of processors that the long ones take; a test may take three times that, and some more; and many times that until it
-# ends, as others use the machine too.
-SECONDS = {"test_report": 10, "test_check": 10, "test_store": 7, "mini.sh": 10, "families.sh": 7, "sweep.sh": 7, "faults.sh": 7,
-           "test_tensor": 15, "apart.sh": 7, "spread.sh": 7, "task_plugin.sh": 6, "test_backends": 6, "test_methods": 6}
-USUAL, TIMES, SPARE, WAIT = 5, 3, 5, 30
+# A test may take so many times the processor seconds that it takes where nothing is changed, and some more; and many times
+# that until it ends, as others use the machine too. MOST is what it may take where nothing is changed.
+TIMES, SPARE, WAIT, MOST = 3, 5, 10, 120
+seconds = {}  # of processors, of each test that passes where nothing is changed
 
 Mutant = collections.namedtuple("Mutant", "room file line column before after")
 
@@ -189,9 +190,9 @@ def tests_of(tree):
             [p.name for p in sorted((tree / "tests" / "cli").glob("*.sh"))])
 
 
-def run_test(tree, test):
-    """Whether it passes; ends at the first failure that is told, and when it takes too long."""
-    limit = TIMES * SECONDS.get(test, USUAL) + SPARE
+def run_test(tree, test, limit):
+    """(whether it passes, processor seconds, its last lines); ends at the first failure that is told, and when it takes more
+    than `limit` seconds of processors, or many times that."""
     wait = min(limit * WAIT, DEADLINE - time.monotonic())
     if wait <= 0:
         raise TimeoutError
@@ -199,11 +200,12 @@ def run_test(tree, test):
     words = [str(tree / "tests" / "cli" / test)] if script else [str(tree / "build" / "tests" / test)]
     roomy = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30 # in a container it may hold 64 MB
     scratch = tempfile.mkdtemp(prefix="mutant-", dir="/dev/shm" if roomy else None)
-    env = {**os.environ, "FRONTIER": str(tree / "build" / "frontier"), "OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0",
-           "TMPDIR": scratch}
-    p = subprocess.Popen(words, cwd=tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    env = {"OMP_NUM_THREADS": "2", **os.environ, "FRONTIER": str(tree / "build" / "frontier"), "OPENBLAS_NUM_THREADS": "1",
+           "GOMP_SPINCOUNT": "0", "TMPDIR": scratch}
+    p = subprocess.Popen(words, cwd=tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, errors="replace", start_new_session=True,
                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
+    last = collections.deque(maxlen=12)
 
     def stop():
         try:
@@ -211,33 +213,54 @@ def run_test(tree, test):
         except ProcessLookupError:
             pass
 
-    def first_failure():
-        for line in p.stderr:
+    def read():
+        for line in p.stdout:
+            if not re.match(r"\[ RUN|\[ +OK", line):
+                last.append(line)
             if "[  FAILED  ]" in line:
                 stop()
 
-    reader, alarm = threading.Thread(target=first_failure), threading.Timer(wait, stop)
+    reader, alarm = threading.Thread(target=read, daemon=True), threading.Timer(wait, stop)
     reader.start(), alarm.start()
-    p.wait()
+    _, status, used = os.wait4(p.pid, 0)
+    p.returncode = os.waitstatus_to_exitcode(status)
     alarm.cancel()
     stop()
-    reader.join()
+    reader.join(5)  # what a test left running in a session of its own may hold the pipe
     shutil.rmtree(scratch, ignore_errors=True)
     if p.returncode and time.monotonic() >= DEADLINE:
         raise TimeoutError
-    return p.returncode == 0
+    if p.returncode < 0:
+        last.append(f"ended by signal {-p.returncode}, of {limit} s\n")
+    return p.returncode == 0, used.ru_utime + used.ru_stime, "".join(last)
 
 
+def measure(pool, trees):
+    """Runs every test where nothing is changed."""
+    def one(test):
+        tree = trees.get()
+        try:
+            return test, *run_test(tree, test, MOST)
+        except TimeoutError:
+            return test, False, 0, "no time was left for it"
+        finally:
+            trees.put(tree)
+
+    for test, passes, took, last in pool.map(one, sorted(tests_of(WORK / "tree0"), key=lambda t: t not in LONG)):
+        if passes:
+            seconds[test] = took
+        else:
+            print(f"LEFT OUT: {test} fails where nothing is changed, after {took:.0f} s:\n{last}", flush=True)
+
+
+LONG = ["test_report", "test_tensor", "test_check", "mini.sh", "test_store"]  # begin first
 DEADLINE = float("inf")
 
 
-def concerning(tree, m, whole):
+def concerning(m, whole):
     """The tests of the mutant's room; or all others."""
-    room = ROOMS[m.room][1]
-    if whole:
-        return [t for t in sorted(tests_of(tree), key=lambda t: SECONDS.get(t, USUAL)) if t not in room]
-    own = f"test_{pathlib.Path(m.file).stem}"
-    return ([own] if own in tests_of(tree) and own not in room else []) + sorted(room, key=lambda t: t != own)
+    room = [f"test_{pathlib.Path(m.file).stem}", *ROOMS[m.room][1]]
+    return sorted((t for t in seconds if (t in room) != whole), key=lambda t: (t != room[0], seconds[t]))
 
 
 # ---- one mutant ------------------------------------------------------------------------------------------------------
@@ -272,35 +295,21 @@ def try_mutant(tree, m, tests):
             return "none", "does not compile"
         if (tree / target).read_bytes() == compiled:
             return "none", "the same code"
-        failed, ran = [], 0
+        ran = 0
         for test in tests:
-            if BROKEN[test] > 1 and test not in TRUSTED:
-                continue
             another = links(tree, test)
             if another is None:
                 return "none", "does not link"
             ran += another
-            if another and not run_test(tree, test):
-                failed.append(test)
-                if test in TRUSTED:
-                    break
+            if another and not run_test(tree, test, int(TIMES * seconds[test] + SPARE))[0]:
+                return "killed", test
     finally:
         put(source, text, kept)
         (tree / target).write_bytes(compiled)
         os.utime(tree / target, ns=(object_kept.st_atime_ns, object_kept.st_mtime_ns))
-    for test in failed:
-        if test not in TRUSTED:  # does it pass where nothing is changed?
-            if links(tree, test) or not run_test(tree, test):
-                print(f"{test} fails where nothing is changed, in {tree}", flush=True)
-                BROKEN[test] += 1
-                continue
-            TRUSTED.add(test)
-        return "killed", test
-    return "lived", f"{ran - len(failed)} tests"
+    return "lived", f"{ran} tests"
 
 
-TRUSTED = set()  # have failed of a mutant and passed without it
-BROKEN = collections.Counter()  # fail anyway, so often: twice is enough
 NEEDS_PROGRAM = {p.stem for p in (ROOT / "tests").glob("test_*.c") if "FRONTIER" in p.read_text()}
 
 
@@ -311,11 +320,18 @@ def identity(m):
 
 
 def read_log(log):
+    """The last row of each mutant, by its identity."""
     known = {}
     if log.exists():
         for row in map(json.loads, log.read_text().splitlines()):
             known[(row["file"], row["before"].strip(), row["after"].strip())] = row
     return known
+
+
+def suite():
+    """A number of the tests as they are now."""
+    files = [p for p in sorted((ROOT / "tests").rglob("*")) if p.suffix in (".c", ".h", ".sh", ".bash") or "golden" in p.parts]
+    return hashlib.sha256(b"".join(p.read_bytes() for p in files if p.is_file())).hexdigest()[:12]
 
 
 def excused():
@@ -329,9 +345,11 @@ def excused():
 
 
 def table(known):
+    """Of the mutants whose line is still there."""
     reasons, count = excused(), collections.defaultdict(collections.Counter)
+    lines = functools.cache(lambda file: {l.strip() for l in (ROOT / file).read_text().split("\n")} if (ROOT / file).exists() else set())
     for key, row in known.items():
-        if row["verdict"] != "none":
+        if row["verdict"] != "none" and row["before"].strip() in lines(row["file"]):
             verdict = "equivalent" if row["verdict"] == "lived" and key in reasons else row["verdict"]
             count[row["room"]][verdict] += 1
             count["all"][verdict] += 1
@@ -362,7 +380,9 @@ def main():
     if o.table:
         return table(read_log(o.log))
 
-    DEADLINE = time.monotonic() + o.seconds
+    begun = time.monotonic()
+    DEADLINE = begun + o.seconds
+    since = lambda: time.monotonic() - begun
     every, share = choose(rooms, o.count, o.seed)
     if o.at:
         every = {r: [m for m in ms if f"{m.file}:{m.line}" in o.at.split(",")] for r, ms in every.items()}
@@ -377,36 +397,43 @@ def main():
             shutil.rmtree(tree, ignore_errors=True)
             run(["cp", "-a", first, tree], WORK)
         trees.put(tree)
-    print(f"{o.jobs} trees after {time.monotonic() - DEADLINE + o.seconds:.0f} s" if o.seconds < float("inf") else f"{o.jobs} trees", flush=True)
+    print(f"{o.jobs} trees after {since():.0f} s", flush=True)
     writing = threading.Lock()
 
     def one(m, whole=False):
         """The verdict; None: there was no time for one."""
-        tree, begun = trees.get(), time.monotonic()
+        tree, first = trees.get(), since()
         try:
-            verdict, by = try_mutant(tree, m, concerning(tree, m, whole))
+            verdict, by = try_mutant(tree, m, concerning(m, whole))
         except TimeoutError:
             return None
         finally:
             trees.put(tree)
-        row = {**m._asdict(), "verdict": verdict, "by": by, "whole": whole, "seconds": round(time.monotonic() - begun, 1)}
+        row = {**m._asdict(), "verdict": verdict, "by": by, "whole": whole, "suite": tests_now, "seconds": round(since() - first, 1)}
         with writing, o.log.open("a") as f:
             f.write(json.dumps(row) + "\n")
         print(f"{verdict:6} {m.file}:{m.line} by {by}, {row['seconds']} s", flush=True)
         return verdict
 
-    def living(whole):
-        known, reasons = read_log(o.log), excused()
-        rows = [(m, known.get(identity(m), {})) for r in rooms for m in every[r]]
-        return [m for m, row in rows if row.get("verdict") == "lived" and not (whole and row.get("whole")) and identity(m) not in reasons]
+    tests_now = suite()
+
+    def known():
+        """Without those that lived against other tests, where they are to be tried again."""
+        reasons = excused()
+        return {key: row for key, row in read_log(o.log).items()
+                if not o.again or row["verdict"] != "lived" or row.get("suite") == tests_now or key in reasons}
+
+    def living():
+        rows, reasons = known(), excused()
+        found = [(m, rows.get(identity(m), {})) for r in rooms for m in every[r]]
+        return [m for m, row in found if row.get("verdict") == "lived" and not row["whole"] and identity(m) not in reasons]
 
     with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-        if o.again:
-            list(pool.map(one, living(False)))
-        else:
-            new_ones(pool, one, every, share, read_log(o.log), o.jobs)
+        measure(pool, trees)
+        print(f"{len(seconds)} tests pass where nothing is changed, after {since():.0f} s", flush=True)
+        new_ones(pool, one, every, share, known(), o.jobs)
         if o.whole:
-            list(pool.map(lambda m: one(m, True), living(True)))
+            list(pool.map(lambda m: one(m, True), living()))
     if time.monotonic() >= DEADLINE:
         print("stopped by --seconds: the same command goes on")
     table(read_log(o.log))

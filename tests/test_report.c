@@ -1436,7 +1436,9 @@ static void whole_as_before(const char *which, const struct synthetic *what, int
     make_results(what);
     sf_report_options o = {.folder = report_folder()};
     char name[128];
+    setenv("FRONTIER_D3", "tests/synthetic_results.h", 1); /* any text, whether D3 is installed here or not */
     report_undrawn(&o);
+    unsetenv("FRONTIER_D3");
     for (int i = 0; i < files; i++) {
         snprintf(name, sizeof name, "report/%s", file[i]);
         char *got = slurp(name), *template = strstr(got, "# Shared by all figures");

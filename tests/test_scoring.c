@@ -14,6 +14,7 @@
 
 #include "tasks/find.h"
 #include "tasks/score.h"
+#include "tasks/unicode.h"
 
 #define LEFT_OUT NAN /* the reference leaves the sample out of its mean */
 
@@ -423,6 +424,20 @@ static void blanks(void **state)
     assert_true(score.strict == 1 && score.parsed);
 }
 
+/* str.isspace() of Python 3.11, of all there are. */
+static void white_space(void **state)
+{
+    (void)state;
+    static const int white[] = {0x9,    0xa,    0xb,    0xc,    0xd,    0x1c,   0x1d,   0x1e,   0x1f,   0x20,   0x85,   0xa0,  0x1680, 0x2000, 0x2001,
+                                0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000};
+    size_t n = 0;
+    for (int c = -1; c <= 0x10ffff; c++) {
+        const bool is = n < sizeof white / sizeof *white && c == white[n];
+        n += is;
+        if (sf_is_space(c) != is) fail_msg("U+%04X is %staken for white space", c, is ? "not " : "");
+    }
+}
+
 static void squad_golden(void **state)
 {
     (void)state;
@@ -451,6 +466,7 @@ int main(void)
         cmocka_unit_test(hand_made_answers),
         cmocka_unit_test(no_scores),
         cmocka_unit_test(blanks),
+        cmocka_unit_test(white_space),
         cmocka_unit_test(scored_in_python),
         cmocka_unit_test(any_bytes),
         cmocka_unit_test(squad_golden),

@@ -107,8 +107,87 @@ static void planted(void **unused)
     assert_true(open[1] && open[2]); /* both lose, and which is the better one is not known */
 }
 
+/* Without any difference it is known that there is none as soon as both sides are: row (6, 0, 0) of first_rounds. */
+static void alike(void **unused)
+{
+    (void)unused;
+    static const double none[27 * 6];
+    assert_int_equal(sf_known_of(26, 6, none, 0.03), SF_OPEN);
+    assert_int_equal(sf_known_of(27, 6, none, 0.03), SF_ALIKE);
+}
+
+/* A study as it stands after a round, in a results file: who gets more samples next. */
+enum { TASKS = 2, ARMS = 4, LENGTHS = 2, MOST = 60 };
+static sf_arm arms[ARMS];
+
+static sf_cell cell_of(int length, int task, int arm, double sparsity)
+{
+    sf_cell c = {.task = task, .length = length, .samples = 4, .decode = arm ? &arms[arm] : NULL, .sparsity = {[SF_DECODE] = sparsity}};
+    snprintf(c.key, sizeof c.key, "%032x", 0x100 * length + 0x10 * task + arm);
+    return c;
+}
+
+static void store(sf_store *s, const char *key, int samples, double (*strict)(int))
+{
+    sf_cell_info info = {.model = "m", .task = "t"};
+    snprintf(info.key, sizeof info.key, "%s", key);
+    for (int i = 0; i < samples; i++) {
+        const sf_record record = {.sample = i, .strict = strict(i), .reference = NAN, .depth = NAN, .diverged = {SF_NOT_DIVERGED, SF_NOT_DIVERGED}};
+        OK(sf_store_add(s, 1, &info, &record));
+    }
+}
+
+static double all(int i) { return (void)i, 1; }
+static double no(int i) { return (void)i, 0; }
+static double even(int i) { return i % 2 == 0; }
+static double odd(int i) { return i % 2; }
+
+static void next_round(void **unused)
+{
+    (void)unused;
+    char folder[64], path[96];
+    assert_int_equal(folder_make(folder), 0);
+    snprintf(path, sizeof path, "%s/r.h5", folder);
+    sf_cell cell[LENGTHS * TASKS * ARMS];
+    int n = 0, most[LENGTHS * TASKS * ARMS];
+    sf_store *s;
+    OK(sf_store_open(path, false, &s));
+    for (int l = 0; l < LENGTHS; l++)
+        for (int t = 0; t < TASKS; t++) {
+            double (*const score[ARMS])(int) = {all, l ? even : no, l ? odd : all, l ? odd : no};
+            for (int a = 0; a < ARMS; a++) { /* rivals: 1 and 2 */
+                cell[n] = cell_of(l, t, a, !a ? 0 : a == 3 ? 0.9 : 0.5);
+                cell[n].samples = l ? MOST : 8;
+                most[n] = a == 2 && t == 1 && !l ? 9 : 100;
+                store(s, cell[n].key, cell[n].samples + (a == 2 && !t), score[a]); /* one sample that its other task lacks */
+                n++;
+            }
+        }
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+
+    /* At the first length 1 and 3 lose all, which is known, and whether 2 loses is not. At the second all three lose; of the
+     * rivals, which is the better one is not known, and 3 has none. */
+    sf_sweep sweep = {.tasks = TASKS, .least = 7, .until = 0.05};
+    sf_study study = {.sweep = &sweep, .plan = {.cells = n, .cell = cell}};
+    bool more = false;
+    OK(sf_stopping_next(&study, most, path, &more));
+    assert_true(more);
+    for (int i = 0; i < n; i++) {
+        const int l = cell[i].length, a = i % ARMS;
+        const int first = a == 0 || a == 2 ? (cell[i].task == 1 && a == 2 ? 9 : 12) : 8;
+        const int want = l ? (a < 3 ? MOST + 4 : MOST) : a == 0 && cell[i].task == 1 ? 9 : first;
+        if (cell[i].samples != want) fail_msg("length %d, task %d, arm %d: %d samples, expected %d", l, cell[i].task, a, cell[i].samples, want);
+    }
+    for (int i = 0; i < n; i++) most[i] = cell[i].samples; /* no more are allowed */
+    OK(sf_stopping_next(&study, most, path, &more));
+    assert_false(more);
+    folder_remove(folder);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(first_rounds), cmocka_unit_test(by_chance), cmocka_unit_test(planted)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(first_rounds), cmocka_unit_test(by_chance), cmocka_unit_test(planted),
+                                       cmocka_unit_test(alike), cmocka_unit_test(next_round)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -574,6 +575,51 @@ static void test_folds_by_itself(void **state)
     holds(1, 257);
 }
 
+/* A file system that cannot copy by itself. */
+static bool copies_by_kernel = true;
+ssize_t copy_file_range(int from, off64_t *from_at, int to, off64_t *to_at, size_t bytes, unsigned flags)
+{
+    if (!copies_by_kernel) return errno = EXDEV, -1;
+    return syscall(SYS_copy_file_range, from, from_at, to, to_at, bytes, flags);
+}
+
+static void test_folds_by_hand(void **state)
+{
+    (void)state;
+    sf_store *s;
+    copies_by_kernel = false;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 2; i++) {
+        OK(add(s, 2, i));
+        OK(sf_store_fold(s, NULL)); /* the second copies what the first has made */
+    }
+    sf_store_close(s);
+    copies_by_kernel = true;
+    holds(2, 2);
+}
+
+static void test_many_cells(void **state)
+{
+    (void)state;
+    enum { CELLS = 600 };
+    sf_store *s;
+    sf_cell_info *cell = calloc(CELLS, sizeof *cell);
+    sf_record *record = calloc(CELLS, sizeof *record);
+    struct maps maps;
+    for (int i = 0; i < CELLS; i++) {
+        make_cell(i, &cell[i]);
+        make_record(0, 2, &maps, &record[i]);
+    }
+    OK(sf_store_open(results, false, &s));
+    OK(sf_store_add(s, CELLS, cell, record));
+    for (int i = 0; i < CELLS; i++) assert_true(sf_store_has(s, cell[i].key, 2) && !sf_store_has(s, cell[i].key, 3));
+    sf_store_close(s);
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < CELLS; i++) assert_true(sf_store_has(s, cell[i].key, 2) && !sf_store_has(s, cell[i].key, 3));
+    sf_store_close(s);
+    free(cell), free(record);
+}
+
 static void test_several_files(void **state)
 {
     (void)state;
@@ -595,7 +641,8 @@ static void test_several_files(void **state)
     assert_int_equal(r.records[0], 6);
     assert_int_equal(r.records[2], 4);
     for (int i = 0; i < 6; i++) same_record(&r.record[1][i], 1, i, 0);
-    assert_float_equal(r.mean[0].density[0][0], (1 + 2 + 4 + 5) / 4.0, 1e-5); /* sample 2 is in both and counts once */
+    for (int i = 0; i < LAYERS * HEADS; i++)
+        assert_float_equal(r.mean[0].density[0][i], (1 + 2 + 4 + 5) / 4.0 + i, 1e-5); /* sample 2 is in both and counts once */
     sf_results_free(&r);
 }
 
@@ -722,6 +769,23 @@ static void test_two_processes(void **state)
 }
 
 /* A report of a sweep that runs on: never an error, never a step back, never a double. */
+/* What a kill leaves half-written is removed by the next who opens the file. */
+static void test_half_written(void **state)
+{
+    (void)state;
+    char path[160];
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 1, 0));
+    sf_store_close(s);
+    snprintf(path, sizeof path, "%s/%016x.part.tmp", parts, 7);
+    file_write(path, "SFpart", 6);
+    OK(sf_store_open(results, false, &s));
+    assert_false(exists(path));
+    sf_store_close(s);
+    holds(1, 1);
+}
+
 static void test_reading_meanwhile(void **state)
 {
     (void)state;
@@ -834,6 +898,11 @@ static void test_refusals(void **state)
     assert_error(sf_store_open(path, false, &s), "Not a directory");
     assert_null(s);
 
+    unlink(results);
+    assert_int_equal(mkfifo(results, 0666), 0);
+    assert_error(sf_store_open(results, true, &s), "is not a file");
+    unlink(results);
+
     hid_t file = H5Fcreate(results, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     H5Fclose(file);
     assert_error(sf_store_open(results, false, &s), "not results of frontier");
@@ -916,6 +985,65 @@ static void test_damaged_parts(void **state)
     holds(2, 2);
     free(whole);
     free(bent);
+}
+
+/* A part whose checksum is right, of a program that writes what no cell has. */
+static void test_cells_in_range(void **state)
+{
+    (void)state;
+    static const int shape[] = {LAYERS, HEADS, 1, 8}; /* as it lies in a part */
+    static const struct {
+        int layers, heads;
+        char key;
+    } wrong[] = {{-1, HEADS, '0'}, {LAYERS, -1, '0'}, {(1 << 20) + 1, 0, '0'}, {0, (1 << 20) + 1, '0'}, {LAYERS, HEADS, 'z'}};
+    enum { HEADER = 32 };
+    char path[160];
+    size_t bytes;
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 1, 0));
+    sf_store_close(s);
+    snprintf(path, sizeof path, "%s/%016x.part", parts, 0);
+    char *whole = file_read(path, &bytes), *bent = malloc(bytes);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memcpy(bent, whole, bytes);
+        char *at = memmem(bent, bytes, shape, sizeof shape);
+        assert_non_null(at);
+        memcpy(at, &wrong[i], 2 * sizeof(int));
+        bent[HEADER + 1] = wrong[i].key;
+        uint64_t hash = XXH3_64bits(bent + HEADER, bytes - HEADER);
+        memcpy(bent + 24, &hash, 8);
+        file_write(path, bent, bytes);
+        assert_error(sf_store_open(results, false, &s), "0000000000000000.part");
+    }
+    free(whole);
+    free(bent);
+}
+
+/* A broken seal alone: all is read, cell by cell, and said to be damaged. */
+static void test_broken_seal(void **state)
+{
+    (void)state;
+    sf_store *s;
+    sf_results r;
+    size_t bytes;
+    OK(sf_store_open(results, false, &s));
+    for (int i = 0; i < 3; i++) OK(add(s, 3, i));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    char *whole = file_read(results, &bytes);
+    whole[bytes - 16] ^= 1; /* of the checksum */
+    file_write(results, whole, bytes);
+    free(whole);
+    read_one(results, EVERYTHING, &r);
+    assert_int_equal(r.problems, 1);
+    assert_non_null(strstr(r.problem[0], "damaged"));
+    assert_int_equal(r.cells, 3);
+    for (int c = 0; c < 3; c++) {
+        same_cell(&r.cell[c], c);
+        assert_int_equal(r.records[c], 3);
+    }
+    sf_results_free(&r);
 }
 
 /* Cuts and flipped bytes anywhere in a results file: refused, or read as damaged, and never a crash. Each try is a
@@ -1045,6 +1173,38 @@ static void test_before_later_columns(void **state)
         OK(sf_store_fold(s, NULL));
         sf_store_close(s);
     }
+}
+
+/* What files have had from the first on they must have; the rest reads as not recorded. */
+static void test_lost_columns(void **state)
+{
+    (void)state;
+    static const char *const later[] = {"prefill_version", "decode_version", "prefill_kind", "decode_kind", "chat", "positions", "doubts", "bos", "questions"};
+    size_t bytes;
+    sf_store *s;
+    sf_results r;
+    sf_cell_info cell;
+    char path[96];
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 1, 0));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    char *whole = file_read(results, &bytes);
+    make_cell(0, &cell);
+    snprintf(path, sizeof path, "cells/%s", cell.key);
+    for (const sf_column *column = sf_cell_columns; column->name; column++) {
+        bool may = false;
+        for (size_t i = 0; i < sizeof later / sizeof *later; i++) may |= !strcmp(later[i], column->name);
+        file_write(results, whole, bytes);
+        hid_t file = H5Fopen(results, H5F_ACC_RDWR, H5P_DEFAULT);
+        assert_true(H5Adelete_by_name(file, path, column->name, H5P_DEFAULT) >= 0);
+        H5Fclose(file);
+        read_one(results, EVERYTHING, &r);
+        if (r.cells != may || r.problems != !may || (!may && !strstr(r.problem[0], column->name)))
+            fail_msg("without %s: %d cells, %s", column->name, r.cells, r.problems ? r.problem[0] : "no problem");
+        sf_results_free(&r);
+    }
+    free(whole);
 }
 
 /* ---- Files from elsewhere ---- */
@@ -1216,6 +1376,26 @@ static void test_samples_in_range(void **state)
     }
 }
 
+static void test_shapes_in_range(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int value;
+    } wrong[] = {{"layers", -1}, {"heads", -1}, {"layers", (1 << 20) + 1}, {"heads", (1 << 20) + 1}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char cell[64];
+        hid_t file = begin_bending(cell), one = H5Screate(H5S_SCALAR);
+        assert_true(H5Adelete_by_name(file, cell, wrong[i].name, H5P_DEFAULT) >= 0);
+        hid_t at = H5Acreate_by_name(file, cell, wrong[i].name, H5T_STD_I32LE, one, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        assert_true(H5Awrite(at, H5T_NATIVE_INT, &wrong[i].value) >= 0);
+        H5Aclose(at);
+        H5Sclose(one);
+        H5Fclose(file);
+        left_out("claims ");
+    }
+}
+
 /* Scores outside of 0 … 1, NaN or infinite numbers are neither stored nor read. */
 static void test_numbers_in_range(void **state)
 {
@@ -1325,10 +1505,13 @@ int main(void)
                                        TEST(test_runs),
                                        TEST(test_large_config),
                                        TEST(test_folds_by_itself),
+                                       TEST(test_folds_by_hand),
                                        TEST(test_several_files),
+                                       TEST(test_many_cells),
                                        TEST(test_kills),
                                        TEST(test_parts_already_folded),
                                        TEST(test_two_processes),
+                                       TEST(test_half_written),
                                        TEST(test_reading_meanwhile),
                                        TEST(test_filter_of_its_own), /* before closing fails: HDF5 1.10 forgets such
                                                                         a file only half, and unregistering looks */
@@ -1337,12 +1520,16 @@ int main(void)
                                        TEST(test_refusals),
                                        TEST(test_one_damaged_cell),
                                        TEST(test_damaged_parts),
+                                       TEST(test_cells_in_range),
                                        TEST(test_damaged_file),
+                                       TEST(test_broken_seal),
                                        TEST(test_edited_elsewhere),
                                        TEST(test_before_later_columns),
+                                       TEST(test_lost_columns),
                                        TEST(test_links_to_elsewhere),
                                        TEST(test_rows_elsewhere),
                                        TEST(test_samples_in_range),
+                                       TEST(test_shapes_in_range),
                                        TEST(test_numbers_in_range),
                                        TEST(test_open_elsewhere),
                                        TEST(test_user_block)};

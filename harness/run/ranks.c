@@ -75,7 +75,6 @@ sf_status sf_ranks_open(const sf_world *world, const sf_dispatch *dispatch, sf_s
         out->end = calloc((size_t)world->size, sizeof *out->end);
         if (!out->end) status = sf_fail(SF_NO_MEMORY, "no memory for what %d ranks say", world->size);
         else if (pthread_create(&out->thread, NULL, serve, out) != 0) status = sf_fail(SF_INTERNAL, "no thread to give out samples");
-        else out->serving = true;
     }
     return sf_world_agree(world, status);
 }
@@ -113,7 +112,6 @@ sf_status sf_ranks_end(sf_ranks *r, sf_status mine, int parts)
     }
     hear_end(r, 0, &q.how);
     pthread_join(r->thread, NULL);
-    r->serving = false;
     return verdict(r);
 }
 

@@ -27,7 +27,7 @@ typedef struct sf_ranks {
         char error[4096];
     } *end;                      /* [size] of rank 0 */
     double begun, told, when;    /* seconds; share of the work that was printed last, and when */
-    bool prints, serving;        /* serving: `thread` runs */
+    bool prints;
     pthread_t thread;
 } sf_ranks;
 

@@ -320,7 +320,6 @@ sf_status sf_hdf5_append(const sf_hdf5 *f, const sf_cell_info *cell, int n, cons
     if (status != SF_OK) return status;
     if (group >= 0) {
         sf_cell_info stored = {0};
-        memcpy(stored.key, cell->key, sizeof stored.key);
         status = sf_hdf5_get_attributes(f, group, cell->key, sf_cell_columns, &arena, &stored);
         if (status == SF_OK && (stored.layers != cell->layers || stored.heads != cell->heads))
             status = sf_fail(SF_BAD_INPUT,

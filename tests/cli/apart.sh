@@ -43,6 +43,9 @@ misbehave() {
     [ $status = 3 ] || fail "$hook, $how: status $status, expected 3: $(tail -n 3 "$x/log")"
     grep -q "$words" "$x/log" || fail "$hook, $how: no '$words' in $(cat "$x/log")"
     rows "$x/m.h5" "$x/rows" >"$x/found"
+    [[ $hook =~ ^(fit|estimate)$ || $how = heap ]] || [ "$(grep -ac misbehaves "$x/found")" = 2 ] ||
+        fail "$hook, $how: not the two rows of its other phase: $(grep -a misbehaves "$x/found")"
+    [ $how = heap ] || grep -q "sample 0: .*$words" "$x/log" || fail "$hook, $how: not at sample 0: $(cat "$x/log")"
     grep -av misbehaves "$x/found" | cmp -s - "$T/good" || fail "$hook, $how: the good methods' rows are not those of a run without it: $(grep -av misbehaves "$x/found" | diff - "$T/good" | cut -c1-400)"
     [ -z "$(comm -23 "$x/found" "$T/well")" ] || fail "$hook, $how: a row that it does not give when it behaves"
     grep -q "WARNING: failed.*misbehaves" "$x/out" || fail "$hook, $how: not among the run's warnings"
@@ -66,8 +69,8 @@ misbehave() {
 }
 
 # Each hook and each way; with ALL=1 every hook by every way, JOBS at once.
-cases="prefill:segv decode:abort state:ill observe:exit0 fit:exit estimate:segv compress:segv decode:hang prefill:heap fit:fail
-estimate:nan"
+cases="prefill:segv decode:abort state:ill observe:exit0 fit:exit estimate:segv compress:segv decode:hang prefill:heap prefill:fail
+fit:fail estimate:nan"
 if [ -n "${ALL:-}" ]; then
     cases=$(for hook in fit estimate prefill compress state observe decode; do
         for how in segv abort ill exit exit0 hang heap fail; do

@@ -39,11 +39,11 @@ refused() {
     [ "$(grep -c '^frontier: error' "$T/err")" = 1 ] || fail "not one error line: $(cat "$T/err") ($*)"
 }
 
-# Installs what is built under a folder; the program is not linked for it, since other tests use that.
+# installed FOLDER [MAKE_WORD...]: installs what is built there; the program is not linked for it, since other tests use that.
 installed() {
     local build
     build=$(dirname "$FRONTIER")
-    make -s install PREFIX="$1" BUILD="$build" -o "$build/libfrontier.a" -o "$build/harness/cli/main.o" >"$T/log" 2>&1 || fail "install: $(cat "$T/log")"
+    make -s install PREFIX="$1" "${@:2}" BUILD="$build" -o "$build/libfrontier.a" -o "$build/harness/cli/main.o" >"$T/log" 2>&1 || fail "install: $(cat "$T/log")"
 }
 
 # Ends the script, with a line, where there is no MPI; else lets mpirun start more processes than there are cores, also as

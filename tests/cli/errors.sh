@@ -7,6 +7,7 @@ refused 'cannot be opened' "$FRONTIER" run "$T/none.yaml"
 refused 'directory' "$FRONTIER" run "$T"
 refused 'tasks: the list is empty' "${run[@]}" -s 'tasks=[]'
 refused 'positions' "${run[@]}" -s 'lengths=[4000000]'
+refused 'length 4091 and 6 tokens of output do not fit its 4096 positions' "${run[@]}" -s 'lengths=[4091]'
 refused 'too few' "${run[@]}" -s 'lengths=[64]'
 refused 'too few' "$FRONTIER" plan "$T/tiny.yaml" -s 'lengths=[64]'
 printf '{"context": "c", "questions": ["q"], "answer": ["A"]}\n{"context": "caf\xe9"}\n' >"$T/bad.jsonl"

@@ -12,7 +12,9 @@ for c in $commands; do
 done
 if "$FRONTIER" >/dev/null 2>&1; then fail "no command: exit status 0"; fi
 "$FRONTIER" rnu 2>&1 | grep -q "did you mean 'run'" || fail "no nearest command"
-"$FRONTIER" version | grep -q '^  "frontier": ' || fail "version is not JSON"
+for key in frontier revision compiler openblas hdf5 libyaml jansson patterns unicode mpi cpu; do
+    "$FRONTIER" version | grep -qE "^  \"$key\": \"[^\"]+\"" || fail "version does not say $key: $("$FRONTIER" version)"
+done
 for what in methods tasks; do
     "$FRONTIER" list $what --json | grep -q '"params"' || fail "list $what --json"
     "$FRONTIER" list $what | grep -q default || fail "list $what shows no parameters"

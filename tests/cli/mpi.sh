@@ -58,6 +58,7 @@ status=0
 wait $mpirun || status=$?
 [ $status = 130 ] || fail "stopped with status $status: $(cat "$T/log")"
 [ ! -e "$T/s.h5.parts" ] && [ "$(rows "$T/s.h5" | wc -l)" -gt 0 ] || fail "what was finished is not in the results"
+[ "$(rows "$T/s.h5" | wc -l)" -lt 3900 ] || fail "the others went on"
 
 KILLS=3 tests/faults/ranks.sh
 echo "mpi: ok"

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/common.bash"
 tiny
 P=$T/prefix
-installed "$P"
+installed "$P" MAN=
 cp -r tests/plugin "$T/plugin"
 make -s -C "$T/plugin" PREFIX="$P" >"$T/log" 2>&1 || fail "the plug-in does not build: $(cat "$T/log")"
 for broken in wrong_abi no_symbol no_hooks out_of_range needs_more crashes; do

@@ -35,7 +35,14 @@ cmp -s "$T/a" "$T/b" || fail "three samples and one, on all threads, are not fou
 
 # With the file: what the model read at first, and pictures of patterns unless none are asked for.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/none.h5" -s samples=1 -s picture=none >/dev/null 2>&1 || fail "picture: none"
-grep -aq '"begins"' "$T/a.h5" || fail "no first prompts"
+# the first prompt's first and last tokens, beside what `show` prints of the sample
+first=$(grep -aoE '"tokens": ?[0-9]+, ?"begins": ?\[\[.*"ends": ?\[\[[^}]*\]\]' "$T/a.h5" | head -n 1)
+"$FRONTIER" show "$T/tiny.yaml" --task niah --sample 0 >"$T/shown"
+py() { ${PYTHON:-python3} -c "$@"; }
+py 'import json, sys
+x, shown = json.loads("{" + sys.argv[1] + "}"), open(sys.argv[2]).read()
+assert len(x["begins"]) == len(x["ends"]) == 12 and 1000 < x["tokens"] <= 1100, x
+for side in "begins", "ends": assert "".join(t for _, t in x[side]).strip() in shown, x[side]' "$first" "$T/shown" || fail "first prompts: $first"
 grep -aq prefill_picture "$T/a.h5" || fail "no picture"
 ! grep -aq prefill_picture "$T/none.h5" || fail "a picture where none was asked for"
 

@@ -86,8 +86,9 @@ static sf_estimate estimate(const sf_extent *extent, const void *params)
     here("estimate");
     const char *wanted = getenv("FRONTIER_HOOK"), *how = getenv("FRONTIER_HOW");
     if (!wanted || !how || strcmp(wanted, "estimate") != 0) return (sf_estimate){0};
-    double x = strcmp(how, "nan") == 0 ? NAN : strcmp(how, "infinite") == 0 ? INFINITY : strcmp(how, "negative") == 0 ? -1e300 : 0;
-    return (sf_estimate){x, x};
+    if (strcmp(how, "nan") == 0) return (sf_estimate){0, NAN};
+    if (strcmp(how, "infinite") == 0) return (sf_estimate){INFINITY, 0};
+    return (sf_estimate){strcmp(how, "negative") == 0 ? -1e300 : 0, 0};
 }
 
 static const sf_method method = {.abi = SF_METHOD_ABI, .name = "misbehaves", .summary = "a window, if it is let",
