@@ -312,6 +312,16 @@ typedef struct sf_backend_ops {
      * activation, m <= N / segment. Combiner (2107.05768) section 4. (4·D + 5) FLOPs a key and kv head, D for each mean. */
     sf_status (*segment_summaries)(sf_backend *b, const sf_attention *a, int segment, int64_t m, void *k, void *v);
 
+    /* y[i, j] = <x[i], w[j]>        x [m, k], w [n, k], y [m, n]. 2·k FLOPs each. */
+    sf_status (*inner_products)(sf_backend *b, const float *x, const float *w, int64_t m, int64_t n, int64_t k, float *y);
+
+    /* A step of a walk over n blocks, each of which goes to blocks at or before it: with W[c, j] = (score[c, j] / the largest |score|
+     * of those j <= c)^power, walk[i, j] becomes Σ walk[i, c] · W[c, j] over c from j to i, over the row's largest magnitude;
+     * -INFINITY where j > i. A row of nothing but 0, as memory is at first, stands at its own block: it becomes W[i, j], likewise.
+     * W and sums in double, as powers lie far apart. walk, score [n, n] f32; power >= 1. FLOPs: 2 for each product of that sum,
+     * power + 1 for each pair of blocks. Sketch-and-Walk (2602.07397). */
+    sf_status (*walk)(sf_backend *b, int64_t n, const float *score, int power, float *walk);
+
     /* Exact softmax of one query (decode) over all keys: p[h, j]        p [H, N]. For oracles. */
     sf_status (*key_probabilities)(sf_backend *b, const sf_attention *a, float *p);
 
@@ -439,6 +449,7 @@ typedef struct sf_backend_ops {
     DO(filling, antidiagonals) DO(filling, components) DO(filling, component_scores)                                   \
     DO(filling, page_component_scores) DO(filling, magnitudes) DO(filling, softmax_rows) DO(filling, sums_at)          \
     DO(filling, value_means) DO(filling, representatives) DO(filling, segment_summaries)                               \
+    DO(filling, inner_products) DO(filling, walk)                                                                      \
     DO(filling, key_probabilities) DO(filling, listed_probabilities) DO(filling, accumulate) DO(filling, multiply)     \
     DO(filling, fill_except) DO(filling, key_norms) DO(filling, key_cosines) DO(filling, expected_attention)  \
     DO(filling, draw) DO(filling, sample_bias) DO(filling, sample_sizes) DO(filling, pack_keys)                         \

@@ -262,6 +262,12 @@ void sf_meter_representatives(sf_backend *b, const sf_attention *a, int page, in
                      .other_bytes = sf_bytes(SF_F32, scores + (int64_t)a->kv_heads * pages * a->head_dim)});
 }
 
+void sf_meter_walk(sf_backend *b, int64_t n, int power)
+{
+    int64_t pairs = n * (n + 1) / 2;
+    sf_meter_scores(b, 2 * pairs, n * n, pairs * (n + 2) / 3 * 2 + pairs * (power + 1));
+}
+
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m)
 {
     int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads;

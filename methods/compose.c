@@ -32,13 +32,15 @@ static sf_lists lists(sf_attention *a, int64_t rows, int64_t stride)
     return l;
 }
 
-/* A row for all heads is computed on every rank alike, and counted on one. Returns the meter to be put back. */
-static sf_meter *count_rows(sf_attention *a, int64_t rows)
+/* What is of all heads is computed on every rank alike, and counted on one. Returns the meter to be put back. */
+static sf_meter *count_once(sf_attention *a)
 {
     sf_meter *before = a->backend->meter;
-    if (a->comm && a->across == SF_ONE_FOR_ALL && rows == 1 && a->comm->rank > 0) a->backend->meter = &a->backend->aside;
+    if (a->comm && a->across == SF_ONE_FOR_ALL && a->comm->rank > 0) a->backend->meter = &a->backend->aside;
     return before;
 }
+
+static sf_meter *count_rows(sf_attention *a, int64_t rows) { return rows == 1 ? count_once(a) : a->backend->meter; }
 
 static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 static int64_t blocks_in(int64_t n, int64_t block) { return (n + block - 1) / block; }
@@ -303,6 +305,42 @@ sf_tensor sf_antidiagonals(sf_attention *a, int block, int stride)
     sf_tensor out = floats(a, 3, a->heads, blocks_in(a->queries, block), blocks_in(a->keys, block));
     if (a->status) return out;
     a->status = a->backend->ops->antidiagonals(a->backend, a, block, stride, out.data);
+    return out;
+}
+
+sf_tensor sf_block_means_of_all(sf_attention *a, bool of_keys, int block)
+{
+    sf_tensor of_each = sf_block_means(a, of_keys, block);
+    sf_tensor rows = {of_each.data, SF_F32, 2, {of_each.dim[0], of_each.dim[1] * of_each.dim[2]}};
+    return (sf_tensor){sf_all_heads(a, rows, SF_MEAN).data, SF_F32, 2, {of_each.dim[1], of_each.dim[2]}};
+}
+
+sf_tensor sf_inner_products(sf_attention *a, sf_tensor x, sf_tensor w)
+{
+    sf_tensor out = floats(a, 2, x.dim[0], w.dim[0], 0);
+    if (a->status) return out;
+    sf_meter *before = count_once(a);
+    a->status = a->backend->ops->inner_products(a->backend, x.data, w.data, x.dim[0], w.dim[0], x.dim[1], out.data);
+    a->backend->meter = before;
+    return out;
+}
+
+void sf_walk(sf_attention *a, sf_tensor walk, sf_tensor score, int power)
+{
+    if (a->status) return;
+    sf_meter *before = count_once(a);
+    a->status = a->backend->ops->walk(a->backend, walk.dim[0], score.data, power, walk.data);
+    a->backend->meter = before;
+}
+
+sf_lists sf_top_walked(sf_attention *a, sf_tensor walk, int64_t k)
+{
+    sf_meter *before = count_once(a);
+    sf_tensor x = sf_copy(a, walk);
+    sf_force(a, x, 0, 1);
+    sf_force_at(a, x, sf_own(a, x.dim[0]));
+    sf_lists out = sf_top(a, x, k);
+    a->backend->meter = before;
     return out;
 }
 

@@ -202,6 +202,14 @@ sf_tensor sf_component_scores(sf_attention *a, sf_tensor q, sf_tensor k, const s
 sf_tensor sf_page_component_scores(sf_attention *a, int page, sf_tensor low, sf_tensor high, sf_lists at, bool tempered);
 
 sf_tensor sf_antidiagonals(sf_attention *a, int block, int stride);               /* [H, query blocks, key blocks] */
+
+/* Of all heads of the layer together, and counted once (SF_ONE_FOR_ALL): means over heads of block means, [blocks, D]; inner products
+ * of rows, [m, k] and [n, k] -> [m, n]; a step of a walk over blocks, walk, score [n, n], as backend.h says; the k blocks that each
+ * has walked to most, the first and the own one among them. */
+sf_tensor sf_block_means_of_all(sf_attention *a, bool of_keys, int block);
+sf_tensor sf_inner_products(sf_attention *a, sf_tensor x, sf_tensor w);
+void sf_walk(sf_attention *a, sf_tensor walk, sf_tensor score, int power);
+sf_lists sf_top_walked(sf_attention *a, sf_tensor walk, int64_t k);
 void sf_value_means(sf_attention *a, int first, sf_tensor sum, sf_tensor mean);   /* [G, 1, D] states: f32, activation */
 void sf_representatives(sf_attention *a, int page, int most, sf_tensor score, int first, int end, sf_tensor mean);
 

@@ -29,6 +29,7 @@
     SF_METHOD(moba)                 \
     SF_METHOD(infllm)               \
     SF_METHOD(xattention)           \
+    SF_METHOD(sketch_walk)          \
     SF_METHOD(sample_attention)     \
     SF_METHOD(minference)           \
     /* that choose keys in decode */ \

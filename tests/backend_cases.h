@@ -1684,6 +1684,35 @@ static void samples_case(twin *t, uint64_t seed, int most_keys)
     end_case(t, c.what);
 }
 
+/* Three steps of a walk over blocks, some of which have not set out; scores as inner products are. */
+static void walks_case(twin *t, uint64_t seed, int most)
+{
+    begin_case(t, seed);
+    int64_t n = in_range(t, 1, most), m = in_range(t, 1, 90), k = in_range(t, 1, 140);
+    int power = ONE_OF(t, 1, 2, 3, 8, 11);
+    char what[120];
+    snprintf(what, sizeof what, "seed %llu: walks over %d blocks, power %d; %d x %d of %d", (unsigned long long)seed, (int)n, power, (int)m, (int)n, (int)k);
+    float *x = randoms(t, m * k, 1), *w = randoms(t, n * k, 1), *walk = randoms(t, n * n, 1), *score[2], *walked[2], *y[2];
+    for (int64_t i = 0; i < n; i++)
+        if (in_range(t, 0, 2) == 0) memset(walk + i * n, 0, (size_t)n * sizeof *walk);
+    float_rooms(t, m * n, y);
+    for (int s = 0; s < 2; s++) {
+        float *rows = put(t, s, x, (size_t)(m * k) * sizeof *x), *columns = put(t, s, w, (size_t)(n * k) * sizeof *w);
+        OK(t, s, t->b[s].ops->inner_products(&t->b[s], rows, columns, m, n, k, y[s]));
+        walked[s] = put(t, s, walk, (size_t)(n * n) * sizeof *walk);
+    }
+    scores_agree(t, (void *const *)y, m * n, 1e-5, what);
+    for (int step = 0; step < 3; step++) {
+        float *map = randoms(t, n * n, in_range(t, 0, 9) ? 1e3f : 0);
+        for (int s = 0; s < 2; s++) score[s] = put(t, s, map, (size_t)(n * n) * sizeof *map);
+        BOTH(t, walk(&t->b[s], n, score[s], power, walked[s]));
+        scores_agree(t, (void *const *)walked, n * n, 1e-5, what);
+        free(map);
+    }
+    free(x), free(w), free(walk);
+    end_case(t, what);
+}
+
 /* Keys hashed, and what a query meets. A bit hangs on the sign of a sum, so that few codes may differ by rounding. */
 static void hashes_case(twin *t, uint64_t seed, int most_keys)
 {

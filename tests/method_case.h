@@ -30,7 +30,7 @@ typedef struct method_case {
     void *params;
     sf_synthetic s;
     sf_backend b;
-    sf_state state;
+    sf_state state, carry;
     sf_pattern pattern, reads; /* what the hook chose; what attends, by it or over what it has kept */
     sf_attention look, a;      /* what the hook saw; what attends */
 } method_case;
@@ -120,6 +120,8 @@ static void open_case(const json_t *told, const char *device, const char *at, me
         ok(sf_synthetic_observe(&c->s, c->method, c->params, &c->state), at);
         c->look = sf_synthetic_step(&c->s, c->s.tail);
     }
+    ok(sf_hook_carry(&c->look, c->method, c->params, c->s.tokens + c->s.tail, &c->s.arena, &c->carry), at);
+    c->look.carry = &c->carry;
     sf_hook hook = prefill ? SF_HOOK_PREFILL : compress ? SF_HOOK_COMPRESS : SF_HOOK_DECODE;
     ok(sf_hook_choose(hook, &c->look, c->method, c->params, prefill || compress ? NULL : &c->state, &c->pattern), at);
     c->a = c->look;

@@ -141,6 +141,10 @@ static void scores(void **state)
     sf_lists lists = {2, 20, count, index_};
     assert_int_equal(op->reduce_rows(&b, x, 2, 3, 20, SF_SUM, y), SF_OK);
     counts("reduce_rows", SF_ESTIMATION, (sf_count){.flops = 120, .other_bytes = 480 + 160});
+    assert_int_equal(op->inner_products(&b, x, x, 3, 5, 7, y), SF_OK);
+    counts("inner_products", SF_ESTIMATION, (sf_count){.flops = 2 * 3 * 5 * 7, .other_bytes = 4 * (3 * 7 + 5 * 7 + 3 * 5)});
+    assert_int_equal(op->walk(&b, 4, x, 8, y), SF_OK); /* 10 pairs of blocks, 4 + 2·3 + 3·2 + 4 = 20 ways between them */
+    counts("walk", SF_ESTIMATION, (sf_count){.flops = 2 * 20 + 10 * 9, .other_bytes = 4 * (10 + 10 + 16)});
     assert_int_equal(op->pool(&b, x, 2, 20, 5, SF_MEAN, y), SF_OK);
     counts("pool", SF_ESTIMATION, (sf_count){.flops = 200, .other_bytes = 320});
     assert_int_equal(op->fill(&b, y, 2, 20, -5, 3, 1), SF_OK);

@@ -203,6 +203,41 @@ static void worked_examples(void **state)
     sf_backend_close(&b);
 }
 
+/* Sketch-and-Walk, four blocks of one token, two layers, power 1, a full turn for a sketch (which leaves products as they are, but for
+ * a scale). The first layer's map has rows (1), (1 0), (1 0 2), (1 0 2 0): block 3 has been at 0 and, twice as much, at 2. The
+ * second's are (0), (0 3), (0 3 1), (5 0 0 1): by itself block 3 would go to 0, but from 2 the walk goes to 1: 1 (0) + 2 (0 3 1) =
+ * (0 6 2 0). Beside the first block and its own it reads 2 in layer 0, 1 in layer 1. */
+static void a_walk_goes_on_from_layer_to_layer(void **state)
+{
+    (void)state;
+    static const float q[2][8] = {{1, 0, 1, 0, 1, 0, 1, 0}, {1, 0, 1, 0, 1, 0, 0, 1}},
+                       k[2][8] = {{1, 0, 0, 0, 2, 0, 0, 0}, {0, 5, 3, 0, 1, 0, 1, 1}};
+    const sf_method *m = find("sketch_walk");
+    char *params = make_params(m, NULL);
+    float walk[16] = {0};
+    sf_state carry = {{{walk, SF_F32, 2, {4, 4}}}};
+    sf_backend b;
+    ok(sf_backend_open("cpu", 1, &b), "cpu");
+    set(m, params, "block", 1), set(m, params, "power", 1), set(m, params, "k", 3);
+    for (int layer = 0; layer < 2; layer++) {
+        sf_attention a = {.backend = &b, .layer = layer, .layers = 2, .heads = 1, .kv_heads = 1, .head_dim = 2, .queries = 4, .keys = 4,
+                          .scale = 1, .q = q[layer], .carry = &carry,
+                          .kv = {.prompt = {.k = (void *)(uintptr_t)k[layer], .v = walk, .capacity = 4, .n = 4}, .dtype = SF_F32}};
+        sf_pattern pattern;
+        sf_mark mark = sf_scratch_mark(&b);
+        ok(sf_hook_choose(SF_HOOK_PREFILL, &a, m, params, NULL, &pattern), "sketch_walk");
+        assert_int_equal(pattern.heads, 1);
+        assert_int_equal(pattern.first.count[3], 3);
+        assert_memory_equal(pattern.first.index + 3 * pattern.first.stride, layer ? ((int32_t[]){0, 1, 3}) : ((int32_t[]){0, 2, 3}), 3 * sizeof(int32_t));
+        sf_scratch_release(&b, mark);
+    }
+    const float row[] = {0, 1, 1 / 3.f, 0};
+    for (int j = 0; j < 4; j++) assert_true(fabsf(walk[12 + j] - row[j]) < 1e-6f);
+    assert_true(walk[1] == -INFINITY && walk[11] == -INFINITY);
+    free(params);
+    sf_backend_close(&b);
+}
+
 /* What a method says that choosing costs is what the meter counts when it chooses. */
 static void estimates_equal_the_meter(void **state)
 {
@@ -231,6 +266,9 @@ static void estimates_equal_the_meter(void **state)
             ok(sf_synthetic_open(&s, &b), m->name);
             b.meter = &meter;
             sf_attention a = sf_synthetic_prompt(&s);
+            sf_state carry;
+            ok(sf_hook_carry(&a, m, params, s.tokens, &s.arena, &carry), m->name);
+            a.carry = &carry;
             ok(sf_hook_choose(m->prefill ? SF_HOOK_PREFILL : SF_HOOK_COMPRESS, &a, m, params, NULL, &pattern), m->name);
             double said = m->estimate(&e, params).exact, counted = (double)meter.at[SF_PREFILL][SF_ESTIMATION].flops;
             if (fabs(said / counted - 1) > 1e-12)
@@ -310,6 +348,7 @@ int main(void)
         cmocka_unit_test(fits_the_published_budgets),
         cmocka_unit_test(worked_examples),
         cmocka_unit_test(sparq_divides_by_what_it_looks_at),
+        cmocka_unit_test(a_walk_goes_on_from_layer_to_layer),
         cmocka_unit_test(axes_diagonalise),
         cmocka_unit_test(estimates_equal_the_meter),
         cmocka_unit_test(an_oracle_reads_every_key),

@@ -30,7 +30,7 @@ struct bench {
     const sf_method *method; /* the one at hand; NULL: dense */
     sf_hook hook;
     void *params;
-    sf_state state;
+    sf_state state, carry;
     sf_attention a;
     sf_pattern pattern;
     double dense[SF_PHASES]; /* median seconds of dense attention */
@@ -188,6 +188,8 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
                                                               : sf_synthetic_step(&x->on, TAIL);
     if (status == SF_OK && x->hook == SF_HOOK_COMPRESS && method)
         status = sf_hook_state(&x->a, method, x->params, x->tokens + TAIL, &x->on.arena, &x->state);
+    if (status == SF_OK && method) status = sf_hook_carry(&x->a, method, x->params, x->tokens + TAIL, &x->on.arena, &x->carry);
+    x->a.carry = &x->carry;
     if (status == SF_OK) status = measure(x, method ? method->name : "dense", growth);
     free(x->params);
     x->params = NULL;
@@ -195,10 +197,10 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
     return status;
 }
 
-/* What needs several layers cannot be timed at one. */
+/* What needs several layers cannot be timed at one; a prefill that carries goes on from its last choice, as from the layer before. */
 static bool serves(const sf_method *m, sf_phase phase)
 {
-    return m->fit && !m->carry && !m->settle && (phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress);
+    return m->fit && !(m->carry && phase == SF_DECODE) && !m->settle && (phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress);
 }
 
 static sf_status bench_phase(struct bench *x, sf_phase phase)

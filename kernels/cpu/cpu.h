@@ -8,6 +8,7 @@
  *   estimate.c    probes, blocks, pages           select.c     rows of scores: reduce, pool, choose
  *   components.c  antidiagonals, components, what stands for many keys
  *   keys.c        keys by themselves, or listed   sample.c     samples of keys; keys in 4 bits
+ *   walk.c        inner products of rows; a walk over blocks
  *
  * Work is shared out over OpenMP threads in units whose results do not depend on who computes them. */
 #ifndef SF_CPU_H

@@ -105,6 +105,11 @@ def component_params(rng, n):
     return {"k": int(rng.integers(1, 60)), "rank": int(rng.integers(1, 70)), "selection": some(rng, "head", "group")}
 
 
+def walk_params(rng, n):
+    return {"k": int(rng.integers(2, 9)), "block": some(rng, 4, 8, 16, 64), "rank": some(rng, 4, 16, 64, 128), "power": some(rng, 1, 2, 3, 8, 8),
+            "dense_layers": int(rng.integers(0, 3)), "seed": int(rng.integers(0, 1000))}
+
+
 # Of tables that a method reads: parameter; numbers of a layer's row, drawn; and what NumPy is told instead of the file.
 
 def kinds_table(rng, a):
@@ -124,6 +129,9 @@ def channel_table(rng, a):
 
 
 TABLES = {"minference": kinds_table, "loki": basis_table, "double_sparsity": channel_table}
+WALKED = {"sketch_walk"}  # on one to five layers, the last of which is compared
+
+
 def vattention_params(rng, n):
     return {"sinks": int(rng.integers(0, 12)), "local": int(rng.integers(1, 30)), "top": int(rng.integers(0, 30)), "base": float(rng.choice([0.02, 0.1, 0.3])),
             "error": float(rng.choice([0.05, 0.1, 0.2, 0.5])), "failures": float(rng.choice([0.05, 0.1, 0.3])), "seed": int(rng.integers(0, 1000)),
@@ -156,6 +164,7 @@ METHODS |= {
     "moba": ("prefill", golden.moba, moba_params, 200),
     "sample_attention": ("prefill", golden.sample_attention, sample_params, 300),
     "xattention": ("prefill", golden.xattention, xattention_params, 400),
+    "sketch_walk": ("prefill", golden.sketch_walk, walk_params, 400),
     "minference": ("prefill", golden.minference, minference_params, 200),
     "combiner": ("prefill", golden.combiner, lambda rng, n: {"segment": int(rng.integers(1, 80)), "weight": some(rng, "keys", "one")}, 250),
     "infllm": ("prefill", golden.infllm, infllm_params, 200),
@@ -199,8 +208,9 @@ def run(name, cases):
         shape = shape_of(rng, phase, most)
         params = params_of(rng, shape["tokens"])
         c = {**shape, "phase": phase, "layer": 0, "output": 64, "ties": 0, "sinks": int(rng.integers(0, 2)), "needles": int(rng.integers(0, 2)), "seed": index}
-        a = golden.Attention(c)
-        told = params
+        earlier = [golden.Attention({**c, "layer": i, "seed": 1000 * (i + 1) + index}) for i in range(int(rng.integers(0, 5)) if name in WALKED else 0)]
+        a = golden.Attention({**c, "layer": len(earlier)})
+        told = {**params, "earlier": earlier} if name in WALKED else params
         if name in TABLES and index % 3:  # else as without a table
             key, row, told = TABLES[name](rng, a)
             table.write_text("# a table\n" + " ".join(repr(float(x)) for x in row) + "\n")
@@ -212,7 +222,7 @@ def run(name, cases):
             continue
         masks, bias, pairs, out = expected(a, result, phase)
         for device in ("reference", "cpu"):
-            got = hook(name.split("/")[0], phase, [(a.q, a.k, a.v)], shape, params, device)
+            got = hook(name.split("/")[0], phase, [(x.q, x.k, x.v) for x in (*earlier, a)], shape, params, device)
             wrong = differs(got, masks, bias, pairs, out, 2e-5, name.endswith("_delta"))
             if wrong:
                 raise SystemExit(f"{name}, case {index - 1} on {device}: {wrong}\n{shape} {params}")
