@@ -1260,7 +1260,7 @@ static void test_depth(void **state)
     free(csv);
 }
 
-/* Divergence of a method is the mean of its cells' means, in its own phase. */
+/* Divergence of a method is the mean of its cells' means, in its own phase; it has no bound, and so no interval that holds. */
 static void test_divergence_figure(void **state)
 {
     (void)state;
@@ -1271,9 +1271,9 @@ static void test_divergence_figure(void **state)
     int rows = 0;
     for (char *rest = strchr(csv, '\n') + 1, *line; *(line = strsep(&rest, "\n"));) {
         char panel[64], arm[64];
-        double sparsity, value, low, high, sum = 0;
+        double sparsity, value, sum = 0;
         int cells, samples, seen = 0;
-        assert_int_equal(sscanf(line, "%63[^,],%63[^,],%lf,%lf,%lf,%lf,%d,%d", panel, arm, &sparsity, &value, &low, &high, &cells, &samples), 8);
+        assert_int_equal(sscanf(line, "%63[^,],%63[^,],%lf,%lf,,,%d,%d", panel, arm, &sparsity, &value, &cells, &samples), 6);
         const bool decode = !strcmp(arm, "quest");
         if ((!decode && strcmp(arm, "vertical_slash") != 0) || strcmp(panel, "mean over tasks") != 0) continue;
         for (int c = 0; c < results.cells; c++) {
@@ -1286,7 +1286,6 @@ static void test_divergence_figure(void **state)
         }
         assert_int_equal(cells, seen);
         near(value, sum / seen, 1e-4, "divergence");
-        assert_true(0 < low && low < value && value < high);
         rows++;
     }
     assert_true(rows > 4);

@@ -263,7 +263,7 @@ static void divergence_table(const sf_view *v, sf_table *table)
 {
     static const char caption[] = "KL divergence (nat) of a method's predictions from the dense model's after the same tokens, at each "
                                   "requested sparsity: at rows of the prompt in prefill, along the generation or the text in decode; mean "
-                                  "over samples, with its standard error.";
+                                  "over samples, ± its standard error (no interval: KL has no bound).";
     double level[SF_LEVELS];
     int levels = sf_view_levels(v, level);
     sf_table_begin(table, 4, levels + 1, caption);

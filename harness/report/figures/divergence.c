@@ -8,23 +8,21 @@ enum { LEVELS = 64 };
 
 /* Over cells: each the mean of its samples. */
 typedef struct kl {
-    double sum, variance; /* of the cells' means: sum, and the sum of their squared standard errors */
+    double sum; /* of the cells' means */
     int cells, samples;
 } kl;
 
 static void add_cell(const sf_view *v, int cell, int phase, kl *to)
 {
     const sf_results *r = v->results;
-    double sum = 0, squares = 0;
+    double sum = 0;
     int n = 0;
     for (int i = 0; cell >= 0 && i < r->records[cell]; i++) {
         double x = r->record[cell][i].diverged[phase].kl;
-        if (!isnan(x)) sum += x, squares += x * x, n++;
+        if (!isnan(x)) sum += x, n++;
     }
     if (!n) return;
-    double mean = sum / n;
-    to->sum += mean;
-    to->variance += n > 1 ? fmax(squares / n - mean * mean, 0) / (n - 1) : NAN;
+    to->sum += sum / n;
     to->cells++;
     to->samples += n;
 }
@@ -94,10 +92,9 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
             for (int k = 0; k < levels; k++) {
                 kl x = average(v, a, level[k], t < v->tasks ? t : -1, phase_of(&v->arm[a]));
                 if (!x.cells) continue;
-                double mean = x.sum / x.cells, error = sqrt(x.variance) / x.cells;
                 sf_curves_row(plot, &c, t, s,
-                              &(sf_average){.cells = x.cells, .samples = x.samples, .value = mean, .low = mean - error,
-                                            .high = mean + error, .sparsity = sparsity_of(v, a, level[k])});
+                              &(sf_average){.cells = x.cells, .samples = x.samples, .value = x.sum / x.cells, .low = NAN, .high = NAN,
+                                            .sparsity = sparsity_of(v, a, level[k])});
                 most = x.samples > most ? x.samples : most;
             }
             s++;
@@ -105,9 +102,9 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_curves_end(plot, &c);
     fprintf(plot->caption,
             "KL divergence of the sparse model's predictions from the dense model's after the same tokens, against executed "
-            "sparsity; means over %s and samples, up to %d a point; bars: one standard error each way (it has no bound, so that no interval of few samples holds), none of "
-            "single samples. Solid: sparse prefill, at rows of "
-            "the prompt; dashed: sparse decode, along what the dense model generates.",
+            "sparsity; means over %s and samples, up to %d a point. No bars: KL has no bound, so that no interval of a mean of few "
+            "samples holds. Solid: sparse prefill, at rows of the prompt; dashed: sparse decode, along what the dense model "
+            "generates.",
             v->models > 1 ? "models, lengths" : "lengths", most);
     free(panel), free(dashed);
     return SF_OK;
