@@ -172,12 +172,15 @@ function heatMap(title, rows) {
     const size = Math.max(4, Math.min(22, Math.floor(320 / rows[0].length))), values = rows.flat().filter(known);
     const canvas = element("canvas", {width: rows[0].length * size, height: rows.length * size, role: "img",
         "aria-label": `${title} by layer and head: ${fixed(Math.min(...values), 3)} to ${fixed(Math.max(...values), 3)}, mean ${fixed(mean(values, value => value), 3)}`});
-    const pen = canvas.getContext("2d"), says = element("div", {class: "note"}, `mean ${fixed(mean(values, value => value), 3)}`);
+    const least = Math.min(...values), layer_of = rows.findIndex(row => row.includes(least));
+    const whole = `mean ${fixed(mean(values, value => value), 3)}; least: layer ${layer_of}, head ${rows[layer_of].indexOf(least)}: ${fixed(least, 3)}`;
+    const pen = canvas.getContext("2d"), says = element("div", {class: "note"}, whole);
     rows.forEach((row, layer) => row.forEach((value, head) => { pen.fillStyle = shade(value); pen.fillRect(head * size, layer * size, size, size); }));
     canvas.addEventListener("pointermove", event => {
         const box = canvas.getBoundingClientRect(), head = Math.floor((event.clientX - box.left) / box.width * rows[0].length), layer = Math.floor((event.clientY - box.top) / box.height * rows.length);
         if (rows[layer]?.[head] !== undefined) says.textContent = `layer ${layer}, head ${head}: ${fixed(rows[layer][head], 3)}`;
     });
+    canvas.addEventListener("pointerleave", () => { says.textContent = whole; });
     return element("div", {}, element("h4", {}, title), canvas, says);
 }
 
