@@ -33,7 +33,7 @@ ROOMS = {
                             "stopping.sh", "stored.sh", "cells.sh", "apart.sh", "mpi.sh", "task_plugin.sh", "kill.sh", "families.sh"]),
     "engine": ("harness/engine", ["counted.sh", "test_engine_methods", "test_engine", "test_divergence", "test_families", "test_tensor", "sweep.sh"]),
     "store": ("harness/store", ["test_store", "stored.sh", "cells.sh", "mpi.sh", "kill.sh", "apart.sh", "faults.sh"]),
-    "report": ("harness/report", ["test_stats", "test_report", "page.sh", "sweep.sh", "families.sh"]),
+    "report": ("harness/report", ["test_stats", "test_report", "test_report_page", "test_report_files", "page.sh", "sweep.sh", "families.sh"]),
     "config": ("harness/config", ["test_sweep", "errors.sh", "chat.sh", "cells.sh", "sweep.sh"]),
     "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "counted.sh", "help.sh", "calibrate.sh",
                             "roles.sh", "plugin.sh", "test_tensor"]),
@@ -253,7 +253,7 @@ def measure(pool, trees):
             print(f"LEFT OUT: {test} fails where nothing is changed, after {took:.0f} s:\n{last}", flush=True)
 
 
-LONG = ["test_report", "test_tensor", "test_check", "mini.sh", "test_store"]  # begin first
+LONG = ["test_report_files", "test_tensor", "test_check", "mini.sh", "test_store"]  # begin first
 DEADLINE = float("inf")
 
 

@@ -37,6 +37,10 @@ static const format REPEAT = {"open", sf_score_open, {"the day and the night"}};
 static const format ALL = {"match_all", sf_score_match_all, {"1234567", "7654321"}};
 static const format PART = {"match_part", sf_score_match_part, {"Paris", "the city of Paris"}};
 
+/* In the order of FORMATS in tests/golden/tasks/scorer.py. */
+static const format *const formats[] = {&PAIRS, &NAMES, &WORDS, &NUMBERED, &ITEM, &CHAPTERS, &LETTER, &OPEN, &ALL, &PART};
+enum { FORMATS = sizeof formats / sizeof *formats };
+
 #define T(body) "<answer>\n" body "\n</answer>"
 #define P1      "1. The answer for aa11-bb22 is cc33-dd44."
 #define P2      "2. The answer for ee55-ff66 is gg77-hh88."
@@ -304,8 +308,6 @@ static void hand_made_answers(void **state)
 static void scored_in_python(void **state)
 {
     (void)state;
-    static const format *const formats[] = {&PAIRS,    &NAMES,  &WORDS, &NUMBERED, &ITEM,
-                                            &CHAPTERS, &LETTER, &OPEN,  &ALL,      &PART};
     if (system("python3 -c '' 2>/dev/null") != 0) {
         print_message("skipped: no python3 to score with\n");
         skip();
@@ -328,8 +330,8 @@ static void scored_in_python(void **state)
         for (; sample.gold_count < (int)json_array_size(gold); sample.gold_count++)
             golds[sample.gold_count] = (char *)json_string_value(json_array_get(gold, (size_t)sample.gold_count));
         sf_score got;
-        assert_string_equal(formats[n % 10]->name, name);
-        assert_int_equal(formats[n % 10]->score(NULL, &sample, text, &got), SF_OK);
+        assert_string_equal(formats[n % FORMATS]->name, name);
+        assert_int_equal(formats[n % FORMATS]->score(NULL, &sample, text, &got), SF_OK);
         bool same =
             json_is_null(reference) ? isnan(got.reference) : fabs(got.reference - json_number_value(reference)) < 1e-12;
         if (!same || fabs(got.strict - strict) > 1e-12 || got.parsed != (bool)parsed) {
@@ -351,8 +353,6 @@ static void any_bytes(void **state)
         "<answer>", "</answer>", "1. ",      "The answer for aa11-bb22 is", "\n",     " ",    "\xff",
         "\xc3",     "\xe2\x80",  "chapter ", "99999999999999999999",        "\u00a0", "VAR ", ".",
         "ABCDE",    "İ"};
-    static const format *const formats[] = {&PAIRS,    &NAMES,  &WORDS, &NUMBERED, &ITEM,
-                                            &CHAPTERS, &LETTER, &OPEN,  &ALL,      &PART};
     unsigned random = 1;
     for (int i = 0; i < 4000; i++) {
         char text[400] = "";
@@ -360,7 +360,7 @@ static void any_bytes(void **state)
             random = random * 1664525 + 1013904223;
             strcat(text, pieces[random >> 28]);
         }
-        const format *f = formats[i % 10];
+        const format *f = formats[i % FORMATS];
         char *gold[4];
         sf_sample sample = {.gold = gold};
         for (; sample.gold_count < 4 && f->gold[sample.gold_count]; sample.gold_count++)

@@ -223,17 +223,18 @@ sf_status sf_report(const sf_results *results, const sf_report_options *options)
     sf_status status = settings.groups ? SF_OK : sf_fail(SF_BAD_INPUT, "there are no results to report");
     if (status == SF_OK) status = sf_stage_open(options->folder, &stage);
     bool staged = status == SF_OK;
-    for (int g = settings.groups - 1; g >= 0 && status == SF_OK; g--) { /* the shown one last: its error is the one that counts */
+    char said[2048] = "";
+    for (int g = settings.groups - 1; g >= 0 && staged && (status == SF_OK || written); g--) { /* the shown one last: its error is the one that counts */
         char folder[4200], name[64];
         sf_file_label(settings.group[g].name, name);
         snprintf(folder, sizeof folder, g ? "%.4100s/settings-%s" : "%.4100s", stage.aside, name);
         sf_status one = report_group(&settings.group[g].results, folder, options, &written, g ? NULL : &settings);
-        if (!g || one != SF_BAD_INPUT) status = one; /* a figure that another group does not allow is no error */
+        if (one == SF_OK || (g && one == SF_BAD_INPUT && written)) continue; /* a figure that another group does not allow is no error */
+        status = one;
+        snprintf(said, sizeof said, "%s", sf_error());
     }
     sf_settings_free(&settings);
     if (staged && written) {
-        char said[2048];
-        snprintf(said, sizeof said, "%s", sf_error());
         sf_status shown = sf_stage_show(&stage);
         if (status != SF_OK && shown == SF_OK) sf_fail(status, "%s", said);
         if (shown != SF_OK) status = shown;

@@ -150,6 +150,10 @@ static double standing(const sf_basis *b)
     return b->fewest < 2 ? b->fewest : b->fewest * (b->fewest < ENOUGH ? sqrt(b->means) : b->means);
 }
 
+/* Without a call; NAN in `a` gives b. */
+static inline double larger(double a, double b) { return a > b ? a : b; }
+static inline double smaller(double a, double b) { return a < b ? a : b; }
+
 void sf_interval_bounded(int replicates, double *replicate, const sf_basis *b, double level, double *low, double *high)
 {
     double *below = replicate + replicates, n = standing(b);
@@ -159,10 +163,10 @@ void sf_interval_bounded(int replicates, double *replicate, const sf_basis *b, d
     for (int r = 0; r < replicates; r++) {
         double seen = replicate[r], share = kept ? shares[r] : unseen(r, n);
         double alone = b->means > 1 ? (kept ? of_one[r] : unseen(r, b->fewest)) / b->means : 0;
-        double down = fmax(share * (seen - b->least), alone * (b->highest - b->least));
-        double up = fmax(share * (b->most - seen), alone * (b->most - b->lowest));
-        below[r] = fmax(b->least, seen - down);
-        replicate[r] = fmin(b->most, seen + up);
+        double down = larger(share * (seen - b->least), alone * (b->highest - b->least));
+        double up = larger(share * (b->most - seen), alone * (b->most - b->lowest));
+        below[r] = larger(seen - down, b->least);
+        replicate[r] = smaller(seen + up, b->most);
     }
     *low = quantile_of(replicates, below, (1 - level) / 2);
     *high = quantile_of(replicates, replicate, (1 + level) / 2);
