@@ -315,6 +315,101 @@ static void sparq_divides_by_what_it_looks_at(void **state)
     sf_backend_close(&b);
 }
 
+/* One query over keys [keys, dim], whose values they are too. */
+static sf_attention step_over(sf_backend *b, int dim, const float *q, int keys, const float *k)
+{
+    const sf_kv_part part = {.k = (void *)(uintptr_t)k, .v = (void *)(uintptr_t)k, .capacity = keys, .n = keys};
+    b->phase = SF_DECODE;
+    return (sf_attention){.backend = b, .layers = 1, .heads = 1, .kv_heads = 1, .head_dim = dim, .queries = 1, .keys = keys, .scale = 1, .q = q,
+                          .kv = {.prompt = part, .dtype = SF_F32}};
+}
+
+static void near(const char *what, double found, double expected, double tolerance)
+{
+    if (!(fabs(found - expected) <= tolerance)) fail_msg("%s: %g, expected %g", what, found, expected);
+}
+
+/* Twilight's keys in 4 bits: (-1.2 .3 .9 2.1) has steps of .22 from -1.2, codes 0 7 10 15, and is read as (-1.2 .34 1.0 2.1). */
+static void a_key_in_four_bits(sf_backend *b)
+{
+    static const float q[] = {1, 0, 0, 0}, k[] = {-1.2f, .3f, .9f, 2.1f};
+    sf_attention a = step_over(b, 4, q, 1, k);
+    int32_t code;
+    float range[2];
+    sf_pack_keys(&a, 0, (sf_tensor){&code, SF_I32, 3, {1, 1, 1}}, (sf_tensor){range, SF_F32, 3, {1, 1, 2}});
+    ok(a.status, "keys in 4 bits");
+    assert_int_equal(code, 0xfa70);
+    near("low", range[0], -1.2, 1e-6), near("step", range[1], .22, 1e-6);
+    near("read as", range[0] + 7 * range[1], .34, 1e-6), near("read as", range[0] + 10 * range[1], 1, 1e-6);
+}
+
+/* Double-P: clusters of 2, 10 and 40 keys whose centroids give 2, 1 and .5: by mass the order is the other way round. */
+static void clusters_by_mass(sf_backend *b)
+{
+    static const float q[] = {1}, centroid[] = {2, 1, .5f}, alike[] = {1, 1, 1}, size[] = {2, 10, 40};
+    const double share[2][3] = {{.629, .231, .140}, {.137, .252, .611}};
+    for (int by_size = 0; by_size < 2; by_size++) {
+        sf_attention a = step_over(b, 1, q, 3, centroid);
+        sf_mark mark = sf_scratch_mark(b);
+        sf_tensor at = {(void *)(uintptr_t)centroid, SF_F32, 3, {1, 3, 1}}, sizes = {(void *)(uintptr_t)(by_size ? size : alike), SF_F32, 2, {1, 3}};
+        const float *mass = sf_cluster_masses(&a, at, at, sizes).data;
+        ok(a.status, "masses of clusters");
+        for (int c = 0; c < 3; c++) near("share", mass[c] / (mass[0] + mass[1] + mass[2]), share[by_size][c], 6e-4);
+        sf_scratch_release(b, mark);
+    }
+}
+
+/* vAttention, 4096 others of deviation .02 in a total of 60, within .1 but for a tenth: (1.645 · 4096 · .02 / 6)² = 504.35 draws
+ * with replacement, 505; without, 1 / (1 / 504.35 + 1 / 4096) = 449.05: 450. (The authors' 1.282 would make it 307.) */
+static void a_sample_that_keeps_a_promise(sf_backend *b)
+{
+    enum { N = 4096 };
+    static float q[] = {1}, k[N], x[N];
+    k[0] = logf(60. / N + .02 * M_SQRT1_2), k[1] = logf(60. / N - .02 * M_SQRT1_2); /* a sample of two of that mean and deviation */
+    sf_attention a = step_over(b, 1, q, N, k);
+    int32_t listed = 2, index[] = {0, 1};
+    sf_lists at = {1, 2, &listed, index};
+    sf_mark mark = sf_scratch_mark(b);
+    const int32_t *count = sf_sample_sizes(&a, (sf_tensor){x, SF_F32, 2, {1, N}}, at, (sf_promise){.error = .1, .z = 1.6448536, .verified = SF_DENOMINATOR});
+    ok(a.status, "sizes of samples");
+    assert_int_equal(*count, 450);
+    sf_scratch_release(b, mark);
+}
+
+/* MagicPIG, 150 tables of 10 bits: a key at a right angle is met in two of them with a chance of .0097 (in one: .136), at a
+ * cosine of .5 of .736. All planes have both on one side, so that they do meet. */
+static void chances_of_meeting(sf_backend *b)
+{
+    enum { TABLES = 150, BITS = 10 };
+    static const float q[] = {1, 0}, k[] = {0, 1, .5f, .8660254f};
+    static float plane[TABLES * BITS * 2], centre[2];
+    static int32_t code[2 * TABLES / 2];
+    for (int i = 0; i < TABLES * BITS * 2; i++) plane[i] = 1;
+    for (int i = 0; i < TABLES; i++) code[i] = 0x03ff03ff;
+    for (int fewest = 1; fewest <= 2; fewest++) {
+        sf_attention a = step_over(b, 2, q, 2, k);
+        const sf_hash hash = {.bits = BITS, .tables = TABLES, .least = fewest, .begin = 0, .end = 2};
+        sf_mark mark = sf_scratch_mark(b);
+        const float *x = sf_hash_matches(&a, &hash, (sf_tensor){plane, SF_F32, 2, {TABLES * BITS, 2}}, (sf_tensor){centre, SF_F32, 2, {1, 2}},
+                                         (sf_tensor){code, SF_I32, 3, {1, 2, TABLES / 2}}).data;
+        ok(a.status, "chances");
+        near("a right angle", exp(-x[0]) - 1e-4, fewest == 1 ? .136 : .0097, fewest == 1 ? 6e-4 : 6e-5);
+        if (fewest == 2) near("a cosine of .5", exp(-x[1]) - 1e-4, .736, 6e-4);
+        sf_scratch_release(b, mark);
+    }
+}
+
+static void worked_examples_of_estimates(void **state)
+{
+    (void)state;
+    for (int d = 0; DEVICES[d]; d++) {
+        sf_backend b;
+        ok(sf_backend_open(DEVICES[d], 1, &b), DEVICES[d]);
+        a_key_in_four_bits(&b), clusters_by_mass(&b), a_sample_that_keeps_a_promise(&b), chances_of_meeting(&b);
+        sf_backend_close(&b);
+    }
+}
+
 /* Axes of a made-up matrix of second moments are at right angles, by falling value, and nothing is left beside the diagonal. */
 static void axes_diagonalise(void **state)
 {
@@ -348,6 +443,7 @@ int main(void)
         cmocka_unit_test(fits_the_published_budgets),
         cmocka_unit_test(worked_examples),
         cmocka_unit_test(sparq_divides_by_what_it_looks_at),
+        cmocka_unit_test(worked_examples_of_estimates),
         cmocka_unit_test(a_walk_goes_on_from_layer_to_layer),
         cmocka_unit_test(axes_diagonalise),
         cmocka_unit_test(estimates_equal_the_meter),
