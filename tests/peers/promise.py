@@ -1,7 +1,7 @@
 """vAttention's promise: in how many queries is what it estimates farther off than `error`, where a share `failures` may be?
 
-    python3 tests/peers/promise.py [--queries=10000] [random] [MODEL …]        needs torch; MODEL, a Hugging Face folder or a GGUF file,
-                                                                                transformers 5
+    python3 tests/peers/promise.py [--queries=10000] [--seconds=S] [random | 'deviation 1' …] [MODEL …]      needs torch; MODEL, a
+                                                                Hugging Face folder or a GGUF file, transformers 5
 
 For each (error, failures), of so many queries and some more, the share that fails with its 95 % interval (Wilson), and the share of keys
 read, of three estimators: the authors' (skylight-org/sparse-attention-hub f5abf91, adaptive_sampling.py, re-read: one-sided
@@ -11,17 +11,20 @@ rows at once; tests/peers/estimators.py holds the C method to the same ones, cas
 
 Queries: `random`, logits with deviations of 1 and 3, and with a heavy tail (Student's t, 3 degrees of freedom); a model's last rows of each
 layer and query head, over 4096 tokens of this repository's documents. 128 first, 128 latest and the 128 exactly best keys are
-sure; the first sample is 5 % of the others. "D": of the denominator's error; "out": of the output's.
+sure; the first sample is 5 % of the others. "D": of the denominator's error; "out": of the output's. With a limit of seconds each
+source stops there, with as many queries as it has got to, in an order drawn at random.
 """
 import math
 import pathlib
 import sys
+import time
 
 import torch
 
 ROOT = pathlib.Path(__file__).parents[2]
 SINKS = LOCAL = TOP = 128
-BASE, KEYS, QUERIES = 0.05, 4096, 10000
+BASE, KEYS, QUERIES, SECONDS = 0.05, 4096, 10000, math.inf
+KINDS = ("deviation 1", "deviation 3", "heavy tail")
 PROMISES = [(error, failures) for error in (0.05, 0.1, 0.2) for failures in (0.05, 0.1)]
 torch.set_num_threads(1)
 torch.manual_seed(7)
@@ -55,7 +58,17 @@ class Rows:
         draws = torch.randint(SINKS, self.n - LOCAL, (self.r, self.span))
         when = torch.arange(self.span).expand(self.r, -1)
         self.seen = torch.full((self.r, self.n), self.span).scatter_reduce(1, draws, when, "amin")
-        self.D, self.N = self.e.sum(1), self.e @ self.v
+        self.D, self.N = self.e.sum(1), self.values(self.e)
+        self.of_sure = (self.sure * self.e).sum(1), self.values(self.sure * self.e)
+        base = (self.rank[0] < max(2, int(BASE * self.others))).double()
+        self.m, drawn = base.sum(1), base * self.e
+        self.mean, self.sum = drawn.sum(1) / self.m, self.values(drawn)
+        self.variance = (base * (self.e - self.mean[:, None]) ** 2).sum(1) / (self.m - 1)
+        squares = (drawn**2) @ self.v**2
+        self.trace = ((squares - self.sum**2 / self.m[:, None]) / (self.m[:, None] - 1)).sum(1)
+
+    def values(self, weight):
+        return weight @ self.v
 
     def ranks(self):
         """A random order of the others; the sure ones come last."""
@@ -63,7 +76,7 @@ class Rows:
         return torch.empty_like(order).scatter(1, order, torch.arange(self.n).expand(self.r, -1))
 
     def errors(self, weight):
-        D, N = (self.e * weight).sum(1), (self.e * weight) @ self.v
+        D, N = (self.e * weight).sum(1), self.values(self.e * weight)
         out, dense = N / D[:, None], self.N / self.D[:, None]
         return (D / self.D - 1).abs(), (out - dense).norm(dim=1) / dense.norm(dim=1), (weight > 0).double().mean(1)
 
@@ -72,24 +85,19 @@ class Rows:
         return torch.where(variance > 0, (1 / (1 / without + 1 / self.others)).ceil(), 0)
 
     def mended(self, error, failures, output):
-        first, n = (self.rank[0] < max(2, int(BASE * self.others))).double(), self.others
-        m, sure = first.sum(1), self.sure.double()
+        n, (sure_D, sure_N) = self.others, self.of_sure
         within, z = (error / (2 + error), quantile(failures / 4)) if output else (error, quantile(failures / 2))
-        mean = (first * self.e).sum(1) / m
-        variance = (first * (self.e - mean[:, None]) ** 2).sum(1) / (m - 1)
-        size = self.enough(z, within, variance, (sure * self.e).sum(1) + n * mean)
+        size = self.enough(z, within, self.variance, sure_D + n * self.mean)
         if output:
-            s, squares = (first * self.e) @ self.v, (first * self.e**2) @ self.v**2
-            trace = ((squares - s**2 / m[:, None]) / (m[:, None] - 1)).sum(1)
-            size = torch.maximum(size, self.enough(z, within, trace, ((sure * self.e) @ self.v + n * s / m[:, None]).norm(dim=1)))
-        size = size.clamp(min=m).clamp(max=n)
+            size = torch.maximum(size, self.enough(z, within, self.trace, (sure_N + n * self.sum / self.m[:, None]).norm(dim=1)))
+        size = size.clamp(min=self.m).clamp(max=n)
         drawn = self.rank[1] < size[:, None]
-        return self.errors(sure + drawn * (n / size)[:, None])
+        return self.errors(self.sure + drawn * (n / size)[:, None])
 
     def authors(self, error, failures):
         sampled = self.e.gather(1, self.first)
         unique = torch.zeros_like(self.e).scatter(1, self.first, 1.0)
-        total = (self.sure * self.e).sum(1) + (unique * self.e).sum(1) * self.span / self.first.shape[1]
+        total = self.of_sure[0] + (unique * self.e).sum(1) * self.span / self.first.shape[1]
         size = (quantile(failures) * sampled.std(1).clamp(min=1e-8) * self.span / (error * total).clamp(min=1e-8)) ** 2
         size = size.clamp(1, self.span).long().clamp(self.first.shape[1], self.span)
         share = size.double() / self.span
@@ -128,18 +136,18 @@ def model_rows(path):
     assert ids.shape[1] == KEYS
     with torch.no_grad():
         model.model(ids)
-    for q, k, v in kept:
-        for h in range(q.shape[0]):
-            g = h * k.shape[0] // q.shape[0]
-            for rows in range(0, ROWS, 64):  # each row sees the keys up to its own; the few behind it are left out for all of them
-                yield Rows(q[h, rows : rows + 64] @ k[g, : KEYS - ROWS + 1].T, v[g, : KEYS - ROWS + 1])
+    places = [(layer, h, row) for layer, (q, _, _) in enumerate(kept) for h in range(q.shape[0]) for row in range(0, ROWS, 64)]
+    for at in torch.randperm(len(places)):
+        layer, h, row = places[at]
+        q, k, v = kept[layer]
+        g = h * k.shape[0] // q.shape[0]  # each row sees the keys up to its own; the few behind it are left out for all of them
+        yield Rows(q[h, row : row + 64] @ k[g, : KEYS - ROWS + 1].T, v[g, : KEYS - ROWS + 1])
 
 
 def tell(name, source):
-    fails = {}
-    total = 0
+    fails, total, began = {}, 0, None
     for rows in source:
-        total += rows.r
+        total, began = total + rows.r, began or time.monotonic()
         for error, failures in PROMISES:
             for who, got in (("authors", rows.authors(error, failures)), ("denominator", rows.mended(error, failures, False)),
                              ("output", rows.mended(error, failures, True))):
@@ -147,6 +155,8 @@ def tell(name, source):
                 at[0] += int((got[0] > error).sum())
                 at[1] += int((got[1] > error).sum())
                 at[2] += float(got[2].sum())
+        if time.monotonic() - began > SECONDS:
+            break
     print(f"\n{name}: {total} queries\n error  failures  estimator     D: failed, 95 %            out: failed, 95 %          keys read")
     for (error, failures, who), (d, out, read) in fails.items():
         spans = [f"{k / total:.4f} [{wilson(k, total)[0]:.4f}, {wilson(k, total)[1]:.4f}]" for k in (d, out)]
@@ -155,12 +165,12 @@ def tell(name, source):
 
 
 def main():
-    global QUERIES
-    for arg in [x for x in sys.argv[1:] if x.startswith("--queries=")]:
-        QUERIES = int(arg.split("=")[1])
+    global QUERIES, SECONDS
+    for name, value in [x[2:].split("=") for x in sys.argv[1:] if x.startswith("--")]:
+        QUERIES, SECONDS = (int(value), SECONDS) if name == "queries" else (QUERIES, float(value))
     for what in [x for x in sys.argv[1:] if not x.startswith("--")] or ["random", "models/frontier-mini/l"]:
-        if what == "random":
-            for kind in ("deviation 1", "deviation 3", "heavy tail"):
+        if what == "random" or what in KINDS:
+            for kind in KINDS if what == "random" else [what]:
                 tell(f"random, {kind}", random_rows(kind))
         else:
             tell(what, model_rows(what))
