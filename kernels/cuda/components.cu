@@ -6,7 +6,7 @@
  * side by side over keys, so that what is not listed is not read.
  *
  * Test: make test-cuda. */
-#include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/device.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / 32, TILE = 64, STEP = 64, PITCH = STEP + 8, HEADS = 8 };
 static const size_t SLICE = (size_t)256 << 20; /* bytes of scores at a time */
@@ -130,15 +130,15 @@ __global__ void query_components(const bf16 *q, const float *basis, int H, int g
     out[i] = basis ? sum : __bfloat162float(q[(int64_t)h * D + c]);
 }
 
-__global__ void key_components(rows keys, const float *basis, int N, int R, int first, int64_t stride, bf16 *out)
+__global__ void key_components(sf_kv kv, int D, const float *basis, int N, int R, int first, int64_t stride, bf16 *out)
 {
     int64_t n = N - first, i = blockIdx.x * (int64_t)THREADS + threadIdx.x;
     if (i >= n * R) return;
     int g = blockIdx.y, j = first + (int)(i % n), c = (int)(i / n);
-    const bf16 *k = row_at(keys, g, j);
-    const float *from = basis + (int64_t)g * keys.D * R;
+    const bf16 *k = sf_cuda_kv_row(kv, g, j, D, false);
+    const float *from = basis + (int64_t)g * D * R;
     float sum = k ? 0 : NAN;
-    for (int d = 0; basis && k && d < keys.D; d++) sum += from[(int64_t)d * R + c] * __bfloat162float(k[d]);
+    for (int d = 0; basis && k && d < D; d++) sum += from[(int64_t)d * R + c] * __bfloat162float(k[d]);
     out[((int64_t)g * R + c) * stride + j] = basis || !k ? __float2bfloat16(sum) : k[c];
 }
 
@@ -148,7 +148,7 @@ sf_status sf_cuda_components(sf_backend *b, const sf_attention *a, bool of_keys,
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int keys = a->keys - first;
     if (of_keys && keys > 0) {
-        key_components<<<dim3(grid_for((int64_t)keys * R), a->kv_heads), THREADS, 0, stream>>>(rows_of(a, false), basis, a->keys, R, first, stride, (bf16 *)out);
+        key_components<<<dim3(grid_for((int64_t)keys * R), a->kv_heads), THREADS, 0, stream>>>(a->kv, a->head_dim, basis, a->keys, R, first, stride, (bf16 *)out);
         LAUNCH_TRY(key_components);
     } else if (!of_keys) {
         query_components<<<grid_for((int64_t)a->heads * R), THREADS, 0, stream>>>((const bf16 *)a->q, basis, a->heads, a->heads / a->kv_heads, a->head_dim, R, (float *)out);
@@ -285,13 +285,13 @@ sf_status sf_cuda_sums_at(sf_backend *b, const float *x, int64_t rows, int64_t n
 /* ---- what stands for many keys -------------------------------------------------------------------------------------- */
 
 /* Sums of pieces of `piece` values, part [pieces, G, D], and then of the pieces, in order. */
-__global__ void value_pieces(rows values, int N, int first, int piece, float *part)
+__global__ void value_pieces(sf_kv kv, int D, int N, int first, int piece, float *part)
 {
     int g = blockIdx.y, from = first + blockIdx.x * piece, end = min(from + piece, N);
-    for (int d = threadIdx.x; d < values.D; d += THREADS) {
+    for (int d = threadIdx.x; d < D; d += THREADS) {
         float sum = 0;
-        for (int j = from; j < end; j++) sum += __bfloat162float(row_at(values, g, j)[d]);
-        part[((int64_t)blockIdx.x * gridDim.y + g) * values.D + d] = sum;
+        for (int j = from; j < end; j++) sum += __bfloat162float(sf_cuda_kv_row(kv, g, j, D, true)[d]);
+        part[((int64_t)blockIdx.x * gridDim.y + g) * D + d] = sum;
     }
 }
 
@@ -312,7 +312,7 @@ sf_status sf_cuda_value_means(sf_backend *b, const sf_attention *a, int first, f
     float *part;
     SF_TRY(sf_cuda_workspace(b, (size_t)(pieces + 1) * width * sizeof *part, (void **)&part));
     if (pieces) {
-        value_pieces<<<dim3(pieces, a->kv_heads), THREADS, 0, stream>>>(rows_of(a, true), a->keys, first, PIECE, part);
+        value_pieces<<<dim3(pieces, a->kv_heads), THREADS, 0, stream>>>(a->kv, a->head_dim, a->keys, first, PIECE, part);
         LAUNCH_TRY(value_pieces);
     }
     join_pieces<<<grid_for(width), THREADS, 0, stream>>>(part, pieces, width, a->keys, first == 0, sum, (bf16 *)mean);
@@ -322,13 +322,13 @@ sf_status sf_cuda_value_means(sf_backend *b, const sf_attention *a, int first, f
 }
 
 /* A warp a page: the best, then the best of what comes after it, and so on; then their mean. */
-__global__ void representatives(rows keys, int page, int most, const float *score, int64_t stride, int first, int64_t pages, float *mean)
+__global__ void representatives(sf_kv kv, int D, int page, int most, const float *score, int64_t stride, int first, int64_t pages, float *mean)
 {
     int p = first + blockIdx.x, g = blockIdx.y, lane = threadIdx.x, n = 0;
     const float *x = score + g * stride + (int64_t)p * page;
-    float *to = mean + (g * pages + p) * keys.D, last = INFINITY;
+    float *to = mean + (g * pages + p) * D, last = INFINITY;
     int last_at = -1;
-    for (int d = lane; d < keys.D; d += 32) to[d] = 0;
+    for (int d = lane; d < D; d += 32) to[d] = 0;
     for (; n < most; n++) {
         float best = -INFINITY;
         int at = page;
@@ -342,18 +342,18 @@ __global__ void representatives(rows keys, int page, int most, const float *scor
             if (other > best || (other == best && other_at < at)) best = other, at = other_at;
         }
         if (best == -INFINITY) break;
-        const bf16 *k = row_at(keys, g, p * page + at);
-        for (int d = lane; d < keys.D; d += 32) to[d] += __bfloat162float(k[d]);
+        const bf16 *k = sf_cuda_kv_row(kv, g, p * page + at, D, false);
+        for (int d = lane; d < D; d += 32) to[d] += __bfloat162float(k[d]);
         last = best, last_at = at;
     }
-    for (int d = lane; d < keys.D; d += 32) to[d] /= n;
+    for (int d = lane; d < D; d += 32) to[d] /= n;
 }
 
 sf_status sf_cuda_representatives(sf_backend *b, const sf_attention *a, int page, int most, const float *score, int64_t stride,
                                   int first, int end, int64_t pages, float *mean)
 {
     if (end > first) {
-        representatives<<<dim3(end - first, a->kv_heads), 32, 0, sf_cuda_of(b)->stream>>>(rows_of(a, false), page, most, score, stride, first, pages, mean);
+        representatives<<<dim3(end - first, a->kv_heads), 32, 0, sf_cuda_of(b)->stream>>>(a->kv, a->head_dim, page, most, score, stride, first, pages, mean);
         LAUNCH_TRY(representatives);
     }
     sf_meter_representatives(b, a, page, most, end - first);
@@ -361,11 +361,11 @@ sf_status sf_cuda_representatives(sf_backend *b, const sf_attention *a, int page
 }
 
 /* A block a segment and kv head; logits [G, m * segment], since a segment may be as long as the prompt. */
-__global__ void segment_summaries(const bf16 *q, rows keys, rows values, int first_query, int H, int group, int segment, int64_t m,
+__global__ void segment_summaries(const bf16 *q, sf_kv kv, int D, int first_query, int H, int group, int segment, int64_t m,
                                   float scale, float *logit, bf16 *k, bf16 *v)
 {
     __shared__ float query[SF_CUDA_HEAD_DIM], shared[32];
-    int s = blockIdx.x, g = blockIdx.y, first = s * segment, D = keys.D, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int s = blockIdx.x, g = blockIdx.y, first = s * segment, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float *p = logit + (g * m + s) * segment;
     for (int d = threadIdx.x; d < D; d += THREADS) {
         float sum = 0;
@@ -377,7 +377,7 @@ __global__ void segment_summaries(const bf16 *q, rows keys, rows values, int fir
     __syncthreads();
     float most = -INFINITY, sum = 0;
     for (int j = warp; j < segment; j += WARPS) {
-        const bf16 *key = row_at(keys, g, first + j);
+        const bf16 *key = sf_cuda_kv_row(kv, g, first + j, D, false);
         float dot = 0;
         for (int d = lane; d < D; d += 32) dot += query[d] * __bfloat162float(key[d]);
         dot = warp_sum(dot), most = fmaxf(most, dot);
@@ -389,8 +389,8 @@ __global__ void segment_summaries(const bf16 *q, rows keys, rows values, int fir
     for (int d = threadIdx.x; d < D; d += THREADS) {
         float key = 0, value = 0;
         for (int j = 0; j < segment; j++) {
-            key += __bfloat162float(row_at(keys, g, first + j)[d]);
-            value += p[j] * __bfloat162float(row_at(values, g, first + j)[d]);
+            key += __bfloat162float(sf_cuda_kv_row(kv, g, first + j, D, false)[d]);
+            value += p[j] * __bfloat162float(sf_cuda_kv_row(kv, g, first + j, D, true)[d]);
         }
         k[(g * m + s) * D + d] = __float2bfloat16(key / segment), v[(g * m + s) * D + d] = __float2bfloat16(value / sum);
     }
@@ -402,7 +402,7 @@ sf_status sf_cuda_segment_summaries(sf_backend *b, const sf_attention *a, int se
         float *logit;
         SF_TRY(sf_cuda_workspace(b, (size_t)(a->kv_heads * m * segment) * sizeof *logit, (void **)&logit));
         segment_summaries<<<dim3((unsigned)m, a->kv_heads), THREADS, 0, sf_cuda_of(b)->stream>>>(
-            (const bf16 *)a->q, rows_of(a, false), rows_of(a, true), a->keys - a->queries, a->heads, a->heads / a->kv_heads, segment, m,
+            (const bf16 *)a->q, a->kv, a->head_dim, a->keys - a->queries, a->heads, a->heads / a->kv_heads, segment, m,
             a->scale, logit, (bf16 *)k, (bf16 *)v);
         LAUNCH_TRY(segment_summaries);
     }

@@ -20,8 +20,6 @@ static unsigned grid_for(int64_t n)
 #define FOR_ALL(i, n)                                                                                                  \
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
 
-__device__ static inline const bf16 *key_row(const sf_kv &kv, int g, int j, int D) { return sf_cuda_kv_row(kv, g, j, D, false); }
-
 /* ---- pooled blocks ---- */
 
 __global__ void key_means(sf_kv kv, int64_t n, int N, int D, int block, float *out)
@@ -32,7 +30,7 @@ __global__ void key_means(sf_kv kv, int64_t n, int N, int D, int block, float *o
         int d = (int)(i % D), at = (int)(i / D % blocks), g = (int)(i / D / blocks), there = 0;
         float sum = 0;
         for (int j = at * block; j < (at + 1) * block && j < N; j++) {
-            const bf16 *k = key_row(kv, g, j, D);
+            const bf16 *k = sf_cuda_kv_row(kv, g, j, D, false);
             if (k) sum += __bfloat162float(k[d]), there++;
         }
         out[i] = sum / there;
@@ -256,7 +254,7 @@ __global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int
     __syncthreads();
     score += ((int64_t)head * gridDim.y + blockIdx.y) * N;
     for (int j = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; j < N; j += gridDim.x * (blockDim.x / 32)) {
-        const bf16 *k = j <= position && (!window || j > position - window) ? key_row(kv, head / group, j, D) : NULL;
+        const bf16 *k = j <= position && (!window || j > position - window) ? sf_cuda_kv_row(kv, head / group, j, D, false) : NULL;
         float s = 0;
         for (int d = lane; k && d < D; d += 32) s += query[d] * __bfloat162float(k[d]);
         s = warp_sum(s);
@@ -355,7 +353,7 @@ __global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int fir
         int d = (int)(i % D), p = first_page + (int)(i / D % touched), g = (int)(i / D / touched);
         float least = NAN, most = NAN;
         for (int j = p * page; j < (p + 1) * page && j < N; j++) {
-            const bf16 *k = key_row(kv, g, j, D);
+            const bf16 *k = sf_cuda_kv_row(kv, g, j, D, false);
             if (!k) continue;
             least = fminf(least, __bfloat162float(k[d])); /* of NaN and x, x */
             most = fmaxf(most, __bfloat162float(k[d]));

@@ -1,6 +1,6 @@
 /* Probabilities over listed keys, scores of keys by themselves, and the small algebra of scores. Plain kernels: a block a
  * row, a warp a key; none of them is where time goes. */
-#include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/device.cuh"
 extern "C" {
 #include "kernels/count.h"
 }
@@ -10,7 +10,7 @@ extern "C" {
 enum { THREADS = 256, WARPS = THREADS / 32 };
 
 /* One block a query head. */
-__global__ void listed_probabilities(sf_lists at, const bf16 *q, rows keys, int N, int heads, int group, float scale, float cap, float *p)
+__global__ void listed_probabilities(sf_lists at, const bf16 *q, sf_kv kv, int D, int N, int heads, int group, float scale, float cap, float *p)
 {
     __shared__ float shared[32];
     int h = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -18,13 +18,13 @@ __global__ void listed_probabilities(sf_lists at, const bf16 *q, rows keys, int 
     const int32_t *list = at.index + row * at.stride;
     int n = at.count[row];
     float most = -INFINITY, sum = 0;
-    p += (int64_t)h * N, q += (int64_t)h * keys.D;
+    p += (int64_t)h * N, q += (int64_t)h * D;
     for (int j = threadIdx.x; j < N; j += THREADS) p[j] = 0;
     __syncthreads();
     for (int i = warp; i < n; i += WARPS) {
-        const bf16 *k = row_at(keys, h / group, list[i]);
+        const bf16 *k = sf_cuda_kv_row(kv, h / group, list[i], D, false);
         float dot = 0;
-        for (int d = lane; d < keys.D; d += 32) dot += __bfloat162float(q[d]) * __bfloat162float(k[d]);
+        for (int d = lane; d < D; d += 32) dot += __bfloat162float(q[d]) * __bfloat162float(k[d]);
         dot = capped(warp_sum(dot) * scale, cap);
         most = fmaxf(most, dot);
         if (lane == 0) p[list[i]] = dot;
@@ -38,7 +38,7 @@ __global__ void listed_probabilities(sf_lists at, const bf16 *q, rows keys, int 
 
 sf_status sf_cuda_listed_probabilities(sf_backend *b, const sf_attention *a, const sf_lists *at, float *p)
 {
-    listed_probabilities<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(*at, (const bf16 *)a->q, rows_of(a, false), a->keys,
+    listed_probabilities<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(*at, (const bf16 *)a->q, a->kv, a->head_dim, a->keys,
                                                                           a->heads, a->heads / a->kv_heads, a->scale, a->softcap, p);
     LAUNCH_TRY(listed_probabilities);
     int32_t *count = (int32_t *)malloc((size_t)at->rows * sizeof *count);
@@ -116,13 +116,13 @@ sf_status sf_cuda_fill_except(sf_backend *b, float *x, int64_t rows, int64_t n, 
 }
 
 /* A warp a key. */
-__global__ void key_norms(rows r, int N, float *norm)
+__global__ void key_norms(sf_kv kv, int D, bool values, int N, float *norm)
 {
     int j = blockIdx.x * WARPS + threadIdx.x / 32, g = blockIdx.y;
     if (j >= N) return;
-    const bf16 *x = row_at(r, g, j);
+    const bf16 *x = sf_cuda_kv_row(kv, g, j, D, values);
     float sum = 0;
-    for (int d = threadIdx.x % 32; x && d < r.D; d += 32) sum += __bfloat162float(x[d]) * __bfloat162float(x[d]);
+    for (int d = threadIdx.x % 32; x && d < D; d += 32) sum += __bfloat162float(x[d]) * __bfloat162float(x[d]);
     sum = warp_sum(sum);
     if (threadIdx.x % 32 == 0) norm[(int64_t)g * N + j] = x ? sqrtf(sum) : NAN;
 }
@@ -130,34 +130,34 @@ __global__ void key_norms(rows r, int N, float *norm)
 sf_status sf_cuda_key_norms(sf_backend *b, const sf_attention *a, bool of_values, float *norm)
 {
     dim3 grid((unsigned)ceil_div(a->keys, (int)WARPS), (unsigned)a->kv_heads);
-    key_norms<<<grid, THREADS, 0, sf_cuda_of(b)->stream>>>(rows_of(a, of_values), a->keys, norm);
+    key_norms<<<grid, THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, a->head_dim, of_values, a->keys, norm);
     LAUNCH_TRY(key_norms);
     sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 2 * a->head_dim);
     return SF_OK;
 }
 
 /* mean [G, D] of directions: a block a kv head, a thread a dimension, keys in order. */
-__global__ void mean_directions(rows r, int N, const float *norm, float *mean)
+__global__ void mean_directions(sf_kv kv, int D, int N, const float *norm, float *mean)
 {
     int g = blockIdx.x;
-    for (int d = threadIdx.x; d < r.D; d += THREADS) {
+    for (int d = threadIdx.x; d < D; d += THREADS) {
         double sum = 0;
         for (int j = 0; j < N; j++) {
-            const bf16 *k = row_at(r, g, j);
+            const bf16 *k = sf_cuda_kv_row(kv, g, j, D, false);
             if (k) sum += (double)__bfloat162float(k[d]) / norm[(int64_t)g * N + j];
         }
-        mean[g * r.D + d] = (float)sum;
+        mean[g * D + d] = (float)sum;
     }
 }
 
-__global__ void key_cosines(rows r, int N, const float *mean, float *cosine /* norms, before */)
+__global__ void key_cosines(sf_kv kv, int D, int N, const float *mean, float *cosine /* norms, before */)
 {
     int j = blockIdx.x * WARPS + threadIdx.x / 32, g = blockIdx.y;
     if (j >= N) return;
-    const bf16 *k = row_at(r, g, j);
+    const bf16 *k = sf_cuda_kv_row(kv, g, j, D, false);
     float dot = 0, size = 0;
-    for (int d = threadIdx.x % 32; k && d < r.D; d += 32) {
-        float m = mean[g * r.D + d];
+    for (int d = threadIdx.x % 32; k && d < D; d += 32) {
+        float m = mean[g * D + d];
         dot += m * __bfloat162float(k[d]), size += m * m;
     }
     dot = warp_sum(dot), size = warp_sum(size);
@@ -169,13 +169,12 @@ sf_status sf_cuda_key_cosines(sf_backend *b, const sf_attention *a, float *cosin
     cudaStream_t stream = sf_cuda_of(b)->stream;
     dim3 grid((unsigned)ceil_div(a->keys, (int)WARPS), (unsigned)a->kv_heads);
     float *mean;
-    rows keys = rows_of(a, false);
     SF_TRY(sf_cuda_workspace(b, (size_t)a->kv_heads * a->head_dim * sizeof *mean, (void **)&mean));
-    key_norms<<<grid, THREADS, 0, stream>>>(keys, a->keys, cosine);
+    key_norms<<<grid, THREADS, 0, stream>>>(a->kv, a->head_dim, false, a->keys, cosine);
     LAUNCH_TRY(key_norms);
-    mean_directions<<<a->kv_heads, THREADS, 0, stream>>>(keys, a->keys, cosine, mean);
+    mean_directions<<<a->kv_heads, THREADS, 0, stream>>>(a->kv, a->head_dim, a->keys, cosine, mean);
     LAUNCH_TRY(mean_directions);
-    key_cosines<<<grid, THREADS, 0, stream>>>(keys, a->keys, mean, cosine);
+    key_cosines<<<grid, THREADS, 0, stream>>>(a->kv, a->head_dim, a->keys, mean, cosine);
     LAUNCH_TRY(key_cosines);
     sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 6 * a->head_dim);
     return SF_OK;
@@ -279,11 +278,11 @@ __global__ void turn_moments(const double *rotation, pairing at, double *mean, d
 }
 
 /* A warp a key. */
-__global__ void expected_logits(rows keys, int g, int N, int skip, const double *mean, const double *covariance, float scale, float *p)
+__global__ void expected_logits(sf_kv kv, int D, int g, int N, int skip, const double *mean, const double *covariance, float scale, float *p)
 {
-    int j = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32, D = keys.D;
+    int j = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (j >= N) return;
-    const bf16 *k = j >= skip ? row_at(keys, g, j) : NULL;
+    const bf16 *k = j >= skip ? sf_cuda_kv_row(kv, g, j, D, false) : NULL;
     double first = 0, second = 0;
     for (int e = lane; k && e < D; e += 32) {
         double own = __bfloat162float(k[e]), inner = 0;
@@ -314,7 +313,6 @@ sf_status sf_cuda_expected_attention(sf_backend *b, const sf_attention *a, int s
     cudaStream_t stream = sf_cuda_of(b)->stream;
     const int D = a->head_dim, rows_there = a->queries - skip, from = a->keys - rows_there;
     const pairing at = {D / 2, a->interleaved};
-    const rows keys = rows_of(a, false);
     double *rotation, *mean, *covariance;
     size_t moments = (size_t)D * (size_t)(D + 2);
     SF_TRY(sf_cuda_workspace(b, moments * sizeof *rotation + (size_t)rows_there * D * sizeof(float), (void **)&rotation));
@@ -334,7 +332,7 @@ sf_status sf_cuda_expected_attention(sf_backend *b, const sf_attention *a, int s
         LAUNCH_TRY(covariances);
         turn_moments<<<1, THREADS, 0, stream>>>(rotation, at, mean, covariance);
         LAUNCH_TRY(turn_moments);
-        expected_logits<<<ceil_div(a->keys, (int)WARPS), THREADS, 0, stream>>>(keys, h / (a->heads / a->kv_heads), a->keys, skip, mean,
+        expected_logits<<<ceil_div(a->keys, (int)WARPS), THREADS, 0, stream>>>(a->kv, a->head_dim, h / (a->heads / a->kv_heads), a->keys, skip, mean,
                                                                               covariance, a->scale, row);
         LAUNCH_TRY(expected_logits);
         softmax_row<<<1, THREADS, 0, stream>>>(row, a->keys);
