@@ -222,6 +222,16 @@ SF_BOTH int sf_cuda_band_keys(const sf_band *b, const sf_cuda_row &r)
     return found;
 }
 
+/* Rows at positions first … last that see the key and not by its bands: those of a column. A key's rows lie as a row's keys do, when
+ * they are counted from the last one back. */
+SF_BOTH int sf_cuda_column_rows(const sf_band *b, int window, int first, int last, int key)
+{
+    sf_band mirrored[SF_BANDS_A_HEAD];
+    for (int i = 0; i < SF_BANDS_A_HEAD; i++) mirrored[i] = b[i], mirrored[i].sinks = key < b[i].sinks ? INT_MAX : 0;
+    sf_cuda_row r = {last - key, window ? sf_larger(0, last - key - window + 1) : 0, last - sf_larger(key, first) + 1, false};
+    return r.low < r.high ? r.high - r.low - sf_cuda_band_keys(mirrored, r) : 0;
+}
+
 /* ---- one query: the keys of its bands as four runs, each key in the first that has it ---- */
 
 struct sf_cuda_runs {

@@ -266,18 +266,22 @@ __device__ static inline int64_t slash_pairs(const sf_cuda_plan &p, int list, in
     return pairs;
 }
 
-/* Pairs of the rows that this thread takes: bands without walking their keys, columns one by one. */
+/* Pairs of the rows that this thread takes, bands without walking their keys; and of the columns that it takes, without walking
+ * their rows, unless some rows see all or lie apart. */
 __device__ static inline int64_t band_pairs(const sf_cuda_plan &p, int selection)
 {
     const sf_band *band = p.band ? p.band + selection * SF_BANDS_A_HEAD : p.own;
     const int32_t *column = p.first.rows ? p.first.index + selection * p.first.stride : NULL;
-    int columns = column ? p.first.count[selection] : 0;
+    int columns = column ? p.first.count[selection] : 0, thread = blockIdx.x * blockDim.x + threadIdx.x, threads = gridDim.x * blockDim.x;
+    bool alike = p.every == 1 && !p.second.rows && p.dense_from >= p.origin + p.T;
     int64_t pairs = 0;
-    for (int r = blockIdx.x * blockDim.x + threadIdx.x; r < p.T; r += gridDim.x * blockDim.x) {
+    for (int i = thread; alike && i < columns; i += threads)
+        pairs += sf_cuda_column_rows(band, p.window, p.origin, p.origin + p.T - 1, column[i]);
+    for (int r = thread; r < p.T; r += threads) {
         int position = p.origin + r * p.every;
         sf_cuda_row row = sf_cuda_row_at(position, p.window, p.reach, SF_SHARE_ALL, sf_cuda_full(p, selection, r));
         pairs += sf_cuda_band_keys(band, row);
-        for (int i = 0; i < columns && column[i] <= position; i++) pairs += sf_cuda_row_sees(band, row, column[i], true);
+        for (int i = 0; !alike && i < columns && column[i] <= position; i++) pairs += sf_cuda_row_sees(band, row, column[i], true);
     }
     return pairs;
 }
