@@ -47,6 +47,10 @@ void sf_world_abort(const sf_world *w)
 
 sf_status sf_world_split(const sf_world *w, int colour, sf_world *out) { return (void)w, (void)colour, *out = sf_alone, SF_OK; }
 
+/* There is nobody else. */
+void sf_world_send(const sf_world *w, int to, const void *from, size_t bytes) { (void)w, (void)to, (void)from, (void)bytes; }
+void sf_world_receive(const sf_world *w, int from, void *to, size_t bytes) { (void)w, (void)from, (void)to, (void)bytes; }
+
 void sf_world_ask(const sf_world *w, const void *question, size_t bytes, void *answer, size_t answer_bytes)
 {
     (void)w, (void)question, (void)bytes;
@@ -60,7 +64,8 @@ bool sf_world_answer(const sf_world *w, size_t (*answer)(void *user, int rank, c
 
 #else
 
-enum { QUESTION = 1, ANSWER };
+enum { QUESTION = 1, ANSWER, BYTES };
+enum { PIECE = 1 << 28 }; /* counts are int */
 
 const char *sf_world_library(void)
 {
@@ -156,14 +161,15 @@ void sf_world_tell(const sf_world *w, void *data, size_t bytes)
     if (w->self) MPI_Bcast(data, (int)bytes, MPI_BYTE, 0, comm_of(w));
 }
 
+static int piece_at(size_t at, size_t bytes) { return (int)(bytes - at < PIECE ? bytes - at : PIECE); }
+
 void sf_world_gather(const sf_world *w, const void *from, size_t bytes, void *to)
 {
-    enum { PIECE = 1 << 28 }; /* counts are int */
     if (!w->self) memcpy(to, from, bytes);
     if (!w->self) return;
     MPI_Datatype spaced, piece;
     for (size_t at = 0; at < bytes; at += PIECE) {
-        int some = (int)(bytes - at < PIECE ? bytes - at : PIECE);
+        int some = piece_at(at, bytes);
         MPI_Type_contiguous(some, MPI_BYTE, &piece);
         MPI_Type_create_resized(piece, 0, (MPI_Aint)bytes, &spaced);
         MPI_Type_commit(&spaced);
@@ -178,6 +184,24 @@ static void await(MPI_Request *request)
 {
     const struct timespec pause = {.tv_nsec = 200 * 1000};
     for (int done = 0; MPI_Test(request, &done, MPI_STATUS_IGNORE), !done;) nanosleep(&pause, NULL);
+}
+
+void sf_world_send(const sf_world *w, int to, const void *from, size_t bytes)
+{
+    MPI_Request request;
+    for (size_t at = 0; at < bytes; at += PIECE) {
+        MPI_Isend((const char *)from + at, piece_at(at, bytes), MPI_BYTE, to, BYTES, comm_of(w), &request);
+        await(&request);
+    }
+}
+
+void sf_world_receive(const sf_world *w, int from, void *to, size_t bytes)
+{
+    MPI_Request request;
+    for (size_t at = 0; at < bytes; at += PIECE) {
+        MPI_Irecv((char *)to + at, piece_at(at, bytes), MPI_BYTE, from, BYTES, comm_of(w), &request);
+        await(&request);
+    }
 }
 
 void sf_world_ask(const sf_world *w, const void *question, size_t bytes, void *answer, size_t answer_bytes)

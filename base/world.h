@@ -39,6 +39,11 @@ void sf_world_abort(const sf_world *w);
 /* A world of those that bring the same colour, in the order of their ranks; closed before the one it is of. */
 sf_status sf_world_split(const sf_world *w, int colour, sf_world *out);
 
+/* ---- from one rank to another, in the order in which they are sent; either waits until the bytes have come over --------- */
+
+void sf_world_send(const sf_world *w, int to, const void *from, size_t bytes);
+void sf_world_receive(const sf_world *w, int from, void *to, size_t bytes);
+
 /* ---- question and answer: any rank but 0 asks, rank 0 answers. At most SF_WORLD_WORDS bytes each ----------------------- */
 
 enum { SF_WORLD_WORDS = 8192 };

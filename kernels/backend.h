@@ -467,7 +467,8 @@ struct sf_backend {
     sf_meter *meter;       /* where ops count; the core points it at the lane that is being served */
     sf_phase phase;
     void *self;            /* the filling's own */
-    struct sf_comm *comm;  /* ranks that a model is split over (comm.h); NULL: none */
+    struct sf_comm *comm;   /* ranks that a model's heads are split over (comm.h); NULL: none */
+    struct sf_comm *stages; /* that its layers are split over; NULL: none */
     struct sf_scratch *scratch;
     sf_meter aside;        /* of what is not to be counted: read by nobody */
 };

@@ -7,12 +7,14 @@
 
 /* ---- threads of one process --------------------------------------------------------------------------------------- */
 
-/* What they share: where each one's bytes lie while all read them. */
+/* What they share: where each one's bytes lie while all read them, and what one sends to another. */
 struct meeting {
     pthread_barrier_t barrier;
     int users;
     pthread_mutex_t lock;
-    const void *from[];
+    pthread_cond_t changed; /* some box */
+    const void **from;      /* [size] */
+    const void *box[];      /* [from, to] what waits to be received; NULL: nothing */
 };
 
 static void gather_threads_host(sf_comm *c, const void *from, size_t bytes, void *to)
@@ -38,6 +40,37 @@ static sf_status gather_threads(sf_comm *c, sf_backend *b, const void *from, siz
     return status;
 }
 
+static sf_status send_threads(sf_comm *c, sf_backend *b, const void *from, size_t bytes, int to)
+{
+    (void)bytes;
+    struct meeting *m = c->self;
+    const void **box = &m->box[c->rank * c->size + to];
+    sf_status status = b->ops->synchronize(b);
+    pthread_mutex_lock(&m->lock);
+    *box = from;
+    pthread_cond_broadcast(&m->changed);
+    while (*box) pthread_cond_wait(&m->changed, &m->lock);
+    pthread_mutex_unlock(&m->lock);
+    return status;
+}
+
+static sf_status receive_threads(sf_comm *c, sf_backend *b, void *to, size_t bytes, int from)
+{
+    struct meeting *m = c->self;
+    const void **box = &m->box[from * c->size + c->rank];
+    pthread_mutex_lock(&m->lock);
+    while (!*box) pthread_cond_wait(&m->changed, &m->lock);
+    const void *there = *box;
+    pthread_mutex_unlock(&m->lock);
+    sf_status status = b->ops->copy(b, to, there, bytes);
+    if (status == SF_OK) status = b->ops->synchronize(b);
+    pthread_mutex_lock(&m->lock);
+    *box = NULL;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    return status;
+}
+
 static void close_threads(sf_comm *c)
 {
     struct meeting *m = c->self;
@@ -47,6 +80,8 @@ static void close_threads(sf_comm *c)
     if (!last) return;
     pthread_barrier_destroy(&m->barrier);
     pthread_mutex_destroy(&m->lock);
+    pthread_cond_destroy(&m->changed);
+    free(m->from);
     free(m);
 }
 
@@ -57,19 +92,25 @@ static void abort_threads(sf_comm *c)
 }
 
 static const sf_comm_ops threads_ops = {
-    .name = "threads", .gather = gather_threads, .gather_host = gather_threads_host, .abort = abort_threads,
-    .close = close_threads};
+    .name = "threads", .gather = gather_threads, .gather_host = gather_threads_host, .send = send_threads,
+    .receive = receive_threads, .abort = abort_threads, .close = close_threads};
 
-static sf_status open_threads(int size, sf_comm *comm)
+/* comm [size], every step-th. */
+static sf_status open_threads(int size, int step, sf_comm *comm)
 {
-    struct meeting *m = calloc(1, sizeof *m + (size_t)size * sizeof *m->from);
-    if (!m || pthread_barrier_init(&m->barrier, NULL, (unsigned)size) != 0) {
+    const size_t n = (size_t)size;
+    struct meeting *m = calloc(1, sizeof *m + n * n * sizeof *m->box);
+    const void **from = calloc(n, sizeof *from);
+    if (!m || !from || pthread_barrier_init(&m->barrier, NULL, (unsigned)size) != 0) {
+        free(from);
         free(m);
         return sf_fail(SF_NO_MEMORY, "no memory for a team of %d threads", size);
     }
     pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->changed, NULL);
     m->users = size;
-    for (int r = 0; r < size; r++) comm[r] = (sf_comm){.ops = &threads_ops, .rank = r, .size = size, .self = m};
+    m->from = from;
+    for (int r = 0; r < size; r++) comm[r * step] = (sf_comm){.ops = &threads_ops, .rank = r, .size = size, .self = m};
     return SF_OK;
 }
 
@@ -84,12 +125,26 @@ static sf_status gather_world(sf_comm *c, sf_backend *b, const void *from, size_
     return SF_OK;
 }
 
+static sf_status send_world(sf_comm *c, sf_backend *b, const void *from, size_t bytes, int to)
+{
+    SF_TRY(b->ops->synchronize(b));
+    sf_world_send(c->self, to, from, bytes);
+    return SF_OK;
+}
+
+static sf_status receive_world(sf_comm *c, sf_backend *b, void *to, size_t bytes, int from)
+{
+    SF_TRY(b->ops->synchronize(b));
+    sf_world_receive(c->self, from, to, bytes);
+    return SF_OK;
+}
+
 static void abort_world(sf_comm *c) { sf_world_abort(c->self); }
 static void close_world(sf_comm *c) { (void)c; }
 
 static const sf_comm_ops world_ops = {
-    .name = "mpi", .gather = gather_world, .gather_host = gather_world_host, .abort = abort_world,
-    .close = close_world};
+    .name = "mpi", .gather = gather_world, .gather_host = gather_world_host, .send = send_world, .receive = receive_world,
+    .abort = abort_world, .close = close_world};
 
 /* ---- devices ------------------------------------------------------------------------------------------------------ */
 
@@ -114,7 +169,7 @@ sf_status sf_comm_open(const sf_world *world, sf_backend *b, sf_comm *out)
 
 struct member {
     pthread_t thread;
-    sf_comm comm;
+    sf_comm all, comm, stages; /* the whole team; comm and stages of the backend, without ops where it has none */
     char device[64];
     int threads;
     sf_status (*work)(sf_backend *b, void *user);
@@ -124,10 +179,11 @@ struct member {
 };
 
 /* Threads on one device see each other's memory there; on one each they need not. */
-static sf_status join(sf_comm *c, sf_backend *b)
+static sf_status join(sf_comm *c, sf_backend *b, struct sf_comm **as)
 {
-    int device[c->size], mine = b->device;
-    b->comm = c;
+    int device[c->size ? c->size : 1], mine = b->device;
+    if (!c->ops) return SF_OK;
+    *as = c;
     c->ops->gather_host(c, &mine, sizeof mine, device);
     for (int r = 0; r < c->size && b->ops->devices; r++)
         if (r != c->rank && device[r] == mine) return SF_OK;
@@ -138,11 +194,14 @@ static void *be_member(void *self)
 {
     struct member *m = self;
     sf_backend b = {0};
-    m->status = sf_comm_agree(&m->comm, sf_backend_open(m->device, m->threads, &b));
-    if (m->status == SF_OK) m->status = join(&m->comm, &b);
+    m->status = sf_comm_agree(&m->all, sf_backend_open(m->device, m->threads, &b));
+    if (m->status == SF_OK) m->status = sf_comm_agree(&m->all, join(&m->comm, &b, &b.comm));
+    if (m->status == SF_OK) m->status = sf_comm_agree(&m->all, join(&m->stages, &b, &b.stages));
     if (m->status == SF_OK) m->status = m->work(&b, m->user);
     if (m->status != SF_OK) snprintf(m->error, sizeof m->error, "%s", sf_error());
+    sf_comm_close(&m->stages);
     sf_comm_close(&m->comm);
+    sf_comm_close(&m->all);
     sf_backend_close(&b);
     return NULL;
 }
@@ -159,13 +218,27 @@ static void name_device(const char *device, int rank, int ranks, char *out, size
         snprintf(out, room, "%s", device);
 }
 
-sf_status sf_comm_team(int ranks, const char *device, int threads, sf_status (*work)(sf_backend *b, void *user), void *user)
+/* The comms of all: of a stage's ranks, which are neighbours, and of those with the same heads. */
+static sf_status open_members(int tensor, int pipeline, struct member *member)
 {
+    const int ranks = tensor * pipeline;
+    sf_comm all[ranks], comm[ranks], stages[ranks];
+    memset(comm, 0, sizeof comm), memset(stages, 0, sizeof stages);
+    SF_TRY(open_threads(ranks, 1, all));
+    for (int s = 0; s < pipeline && (tensor > 1 || pipeline == 1); s++) SF_TRY(open_threads(tensor, 1, comm + s * tensor));
+    for (int t = 0; t < tensor && pipeline > 1; t++) SF_TRY(open_threads(pipeline, tensor, stages + t));
+    for (int r = 0; r < ranks; r++) member[r].all = all[r], member[r].comm = comm[r], member[r].stages = stages[r];
+    return SF_OK;
+}
+
+sf_status sf_comm_team(int tensor, int pipeline, const char *device, int threads, sf_status (*work)(sf_backend *b, void *user), void *user)
+{
+    const int ranks = tensor * pipeline;
     struct member member[ranks];
-    sf_comm comm[ranks];
-    SF_TRY(open_threads(ranks, comm));
+    memset(member, 0, sizeof member);
+    SF_TRY(open_members(tensor, pipeline, member));
     for (int r = 0; r < ranks; r++) {
-        member[r] = (struct member){.comm = comm[r], .threads = threads, .work = work, .user = user};
+        member[r].threads = threads, member[r].work = work, member[r].user = user;
         name_device(device, r, ranks, member[r].device, sizeof member[r].device);
         if (pthread_create(&member[r].thread, NULL, be_member, &member[r]) != 0) abort(); /* the others would wait for ever */
     }
@@ -174,6 +247,12 @@ sf_status sf_comm_team(int ranks, const char *device, int threads, sf_status (*w
         if (member[r].status != SF_OK) return sf_fail(member[r].status, "rank %d: %s", r, member[r].error);
     return SF_OK;
 }
+
+static int rank_in(const sf_comm *c) { return c ? c->rank : 0; }
+static int size_of(const sf_comm *c) { return c ? c->size : 1; }
+
+int sf_comm_rank(const sf_backend *b) { return rank_in(b->stages) * size_of(b->comm) + rank_in(b->comm); }
+int sf_comm_size(const sf_backend *b) { return size_of(b->stages) * size_of(b->comm); }
 
 void sf_comm_close(sf_comm *c)
 {
@@ -197,6 +276,9 @@ sf_status sf_comm_agree(sf_comm *c, sf_status status)
     }
     return SF_OK;
 }
+
+/* Each stage, then from stage to stage. */
+sf_status sf_comm_agree_all(const sf_backend *b, sf_status status) { return sf_comm_agree(b->stages, sf_comm_agree(b->comm, status)); }
 
 void sf_comm_sum(sf_comm *c, uint64_t *x, int n)
 {

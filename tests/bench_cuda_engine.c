@@ -382,7 +382,7 @@ int main(int argc, char **argv)
     grid_alone = argc > 5 && strcmp(argv[5], "grid") == 0;
     MUST(sf_model_random_overlaid(&whole, 1, &model));
     if (ranks > 1) {
-        MUST(sf_comm_team(ranks, DEVICE, 0, be_rank, NULL));
+        MUST(sf_comm_team(ranks, 1, DEVICE, 0, be_rank, NULL));
     } else {
         MUST(sf_backend_open(DEVICE, 0, &alone));
         be_rank(&alone, NULL);

@@ -244,4 +244,41 @@ static inline sf_status half_compress(sf_attention *a, const void *params, sf_st
     return keep_first(a, a->keys / 2, out);
 }
 
+/* ---- hooks that count by what is carried along: in prefill, and in decode ---- */
+
+static inline sf_status carry_one(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    if (a->layer != 0 || max_keys != a->keys + OUTPUT - 1) return sf_fail(SF_INTERNAL, "layer %d, %d keys", a->layer, max_keys);
+    out->tensor[2] = (sf_tensor){.dtype = SF_I32, .rank = 1, .dim = {1}};
+    return SF_OK;
+}
+
+/* How often it was called before, by what is carried; what is expected, of a model whose layers all are the method's. */
+static inline sf_status count_carried(sf_attention *a, int expected)
+{
+    int32_t *calls = a->carry->tensor[2].data; /* host memory on this backend */
+    return (*calls)++ == expected ? SF_OK : sf_fail(SF_INTERNAL, "layer %d: carries %d, not %d", a->layer, *calls - 1, expected);
+}
+
+static inline sf_status carry_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    SF_TRY(count_carried(a, a->layer));
+    return sf_dense(a, out);
+}
+
+static inline sf_status carry_observe(sf_attention *a, const void *params, sf_state *state, int first)
+{
+    (void)params, (void)state;
+    return first ? SF_OK : count_carried(a, a->layer);
+}
+
+static inline sf_status carry_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    SF_TRY(count_carried(a, LAYERS * a->kv.tail.n + a->layer));
+    return sf_dense(a, out);
+}
+
 #endif

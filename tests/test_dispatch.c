@@ -198,11 +198,20 @@ static void test_what_fits(void **state)
     OK(sf_cluster_of("4x8:h200", &cluster));
     for (int m = 0; m < 2; m++) {
         double gib;
-        int fits;
-        OK(sf_forecast_fit(&study, &cluster, m, 1, &gib, &fits));
-        assert_int_equal(fits, least[m]);
+        sf_split fits;
+        OK(sf_forecast_fit(&study, &cluster, m, &gib, &fits));
+        assert_int_equal(fits.tensor, least[m]);
+        assert_int_equal(fits.pipeline, 1);
         assert_true(gib > (double)model[m].weight_bytes / (1 << 30));
     }
+    /* Heads that no two ranks can share: by layers. */
+    double gib;
+    sf_split fits;
+    model[0].config.heads = model[0].config.kv_heads = 5;
+    OK(sf_forecast_fit(&study, &cluster, 0, &gib, &fits));
+    assert_int_equal(fits.tensor, 1);
+    assert_int_equal(fits.pipeline, 2);
+    OK(sf_shape_open("configs/models/qwen2.5-72b.yaml", &model[0].config));
     /* The work of a sample: its prefill, which another may have done, and two FLOPs for every element that a step reads. */
     const sf_cell *dense = &study.plan.cell[0];
     sf_cost prefill, step;

@@ -6,74 +6,12 @@
 
 #include "tests/testing.h"
 #include "tests/engine_world.h"
+#include "tests/ranks.h"
 
 #include "harness/engine/hooks.h"
-#include "harness/model/hf.h"
 #include "harness/model/part.h"
 #include "harness/model/tokenizer.h"
-#include "kernels/comm.h"
-
-#ifndef GPU
-#define GPU "cuda" /* -DGPU='"cpu"' tries these tests without one */
-#endif
-enum { MOST_RANKS = 4 };
-
-/* What every rank does, each on its own backend. */
-typedef struct rank {
-    const sf_model *model;
-    int max_tokens;
-    sf_status (*work)(struct rank *r, sf_engine *e);
-    const void *with;
-    void *out;
-    sf_status status;
-    char error[512];
-} rank;
-
-static sf_status be_rank(sf_backend *b, void *ranks)
-{
-    rank *r = (rank *)ranks + b->comm->rank;
-    sf_engine *e = NULL;
-    r->status = sf_engine_open(b, r->model, r->max_tokens, &e);
-    if (r->status == SF_OK) r->status = r->work(r, e);
-    snprintf(r->error, sizeof r->error, "%s", r->status != SF_OK ? sf_error() : "");
-    sf_engine_close(e);
-    return SF_OK;
-}
-
-/* Does work() on `ranks` of them; out[r]: the r-th one's. */
-static void split(int ranks, const char *device, const sf_model *model, int max_tokens, sf_status (*work)(rank *r, sf_engine *e), const void *with,
-                  void *const *out, rank *r)
-{
-    for (int i = 0; i < ranks; i++)
-        r[i] = (rank){.model = model, .max_tokens = max_tokens, .work = work, .with = with, .out = out[i]};
-    OK(sf_comm_team(ranks, device, 1, be_rank, r));
-}
-
 /* ---- golden models ------------------------------------------------------------------------------------------------------ */
-
-enum { TOKENS = 96, NEXT = 8 };
-
-typedef struct answer {
-    float *logits; /* [TOKENS, vocab] */
-    int32_t next[NEXT];
-    int n;
-    sf_meter meter;
-} answer;
-
-static sf_status read_on(const sf_model *m, sf_engine *e, answer *out)
-{
-    int32_t token[TOKENS];
-    for (int i = 0; i < TOKENS; i++) token[i] = (int32_t)((uint32_t)i * 2654435761u >> 8) % m->config.vocab;
-    sf_lane lane = {.output = out->next};
-    const sf_generation how = {.max_output = NEXT};
-    SF_TRY(sf_engine_logits(e, token, TOKENS, out->logits));
-    SF_TRY(sf_engine_generate(e, token, TOKENS, &how, 1, &lane));
-    out->n = lane.outputs;
-    out->meter = lane.meter;
-    return SF_OK;
-}
-
-static sf_status read_rank(rank *r, sf_engine *e) { return read_on(r->model, e, r->out); }
 
 /* How many splits gave the whole model's answers; the others are refused, by all ranks alike. */
 static int compare_model(const char *path, const sf_model *m)
@@ -92,7 +30,7 @@ static int compare_model(const char *path, const sf_model *m)
         rank r[MOST_RANKS];
         void *out[MOST_RANKS];
         for (int i = 0; i < ranks; i++) part[i].logits = realloc(part[i].logits, size * sizeof(float)), out[i] = &part[i];
-        split(ranks, "cpu", m, TOKENS + NEXT, read_rank, NULL, out, r);
+        split(ranks, 1, "cpu", m, TOKENS + NEXT, read_rank, NULL, out, r);
         if (sf_config_part(&m->config, 0, ranks, &config) != SF_OK) {
             printf("             %s: %s\n", path, sf_error());
             for (int i = 0; i < ranks; i++) assert_string_equal(r[i].error, sf_error());
@@ -119,16 +57,6 @@ static int compare_model(const char *path, const sf_model *m)
     sf_engine_close(e);
     sf_backend_close(&b);
     return tried;
-}
-
-/* A random model of the family's build, with heads that two and four ranks can share. */
-static sf_model *new_split_family(sf_model_config c)
-{
-    sf_model *m;
-    c.heads = 8, c.kv_heads = 2;
-    c.mlp = (c.mlp + 3) / 4 * 4, c.expert_mlp = (c.expert_mlp + 3) / 4 * 4, c.shared_mlp = (c.shared_mlp + 3) / 4 * 4;
-    OK(sf_model_random(&c, 3, &m));
-    return m;
 }
 
 static void compare_family(const char *path, sf_model_config c)
@@ -158,18 +86,6 @@ static void golden_models(void **state)
     }
     globfree(&found);
     assert_true(tried >= 17);
-}
-
-/* Of a family whose golden checkpoint comes from a seed. */
-static sf_model_config config_of(const char *path)
-{
-    sf_model_config c = {0};
-    sf_doubts doubts = {0};
-    bool multimodal;
-    json_t *json = json_load_file(path, 0, NULL);
-    OK(sf_hf_config(json, path, &c, &multimodal, &doubts));
-    json_decref(json);
-    return c;
 }
 
 static void seeded_families(void **state)
@@ -255,7 +171,7 @@ static void every_method(void **state)
                     }
                 }
                 if (try_run(e, PROMPT, 5, &HOW, whole.n, whole.r) != SF_OK) fail_msg("%s: %s", m->name, sf_error());
-                split(ranks, on, model, MOST_TOKENS, run_lanes, NULL, out, r);
+                split(ranks, 1, on, model, MOST_TOKENS, run_lanes, NULL, out, r);
                 for (int k = 0; k < ranks; k++) {
                     if (r[k].status == SF_UNSUPPORTED) { /* by all alike, and by name */
                         assert_string_equal(r[k].error, r[0].error);
@@ -319,7 +235,7 @@ static void failures(void **state)
             set_arms(1, COMPANY, part[k].r);
             set_result(&part[k].r[0], i == 0 ? &broken : NULL, i == 1 ? &silent : NULL);
         }
-        split(2, "cpu", model, MOST_TOKENS, run_twice, NULL, out, r);
+        split(2, 1, "cpu", model, MOST_TOKENS, run_twice, NULL, out, r);
         for (int k = 0; k < 2; k++) {
             assert_int_equal(r[k].status, SF_BAD_INPUT);
             const char *expected = i == 0 ? "'broken', prefill at layer 1: the hook of these heads" : "has to say so (`across`)";
@@ -393,31 +309,6 @@ static void nccl_of_one(void **state)
 
 /* ---- GPUs: two ranks, on one or on two of them ------------------------------------------------------------------------ */
 
-static bool gpu_there(void)
-{
-    sf_backend b;
-    if (sf_backend_open(GPU, 0, &b) != SF_OK) {
-        printf("skipped: %s\n", sf_error());
-        return false;
-    }
-    sf_backend_close(&b);
-    return true;
-}
-
-static sf_status name_comm(sf_backend *b, void *name)
-{
-    if (b->comm->rank == 0) *(const char **)name = b->comm->ops->name;
-    return SF_OK;
-}
-
-/* What a rank says with one GPU for all, or one for each. */
-static void print_team(void)
-{
-    const char *name = NULL;
-    OK(sf_comm_team(2, GPU, 1, name_comm, &name));
-    printf("             two ranks on %s, by %s\n", GPU, name);
-}
-
 /* How far two ranks on GPUs come from one. */
 struct apart {
     int tried, same; /* models, and those whose greedy tokens are equal */
@@ -446,7 +337,7 @@ static void compare_on_gpus(const char *path, const sf_model *m, struct apart *a
     OK(read_on(m, e, &whole));
     sf_engine_close(e);
     sf_backend_close(&b);
-    split(2, GPU, m, TOKENS + NEXT, read_rank, NULL, (void *[]){&part[0], &part[1]}, r);
+    split(2, 1, GPU, m, TOKENS + NEXT, read_rank, NULL, (void *[]){&part[0], &part[1]}, r);
     for (int k = 0; k < 2; k++)
         if (r[k].status != SF_OK) fail_msg("%s, rank %d: %s", path, k, r[k].error);
     const size_t vocab = (size_t)m->config.vocab;
@@ -475,7 +366,7 @@ static void families_on_gpus(void **state)
     glob_t found;
     struct apart all = {0};
     if (!gpu_there()) skip();
-    print_team();
+    print_team(2, 1);
     assert_int_equal(glob("tests/golden/model/*/config.json", 0, NULL, &found), 0);
     assert_int_equal(glob("tests/golden/model/seeded/*/config.json", GLOB_APPEND, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
@@ -568,7 +459,7 @@ static void embedded_model_on_gpus(void **state)
     OK(answer_samples(m, e, of[2]));
     sf_engine_close(e);
     sf_backend_close(&b);
-    split(2, GPU, m, SAMPLE + ANSWER, answer_rank, NULL, (void *[]){of[0], of[1]}, r);
+    split(2, 1, GPU, m, SAMPLE + ANSWER, answer_rank, NULL, (void *[]){of[0], of[1]}, r);
     for (int k = 0; k < 2; k++)
         if (r[k].status != SF_OK) fail_msg("rank %d: %s", k, r[k].error);
 

@@ -9,7 +9,7 @@
 static double gpu_hours(const sf_study *study, const sf_forecast *f, int at, int n)
 {
     double seconds = 0;
-    for (int i = at; i < at + n; i++) seconds += f->seconds[i] * study->plan.cell[i].samples * study->sweep->tensor;
+    for (int i = at; i < at + n; i++) seconds += f->seconds[i] * study->plan.cell[i].samples * sf_sweep_ranks(study->sweep);
     return seconds / 3600;
 }
 
@@ -23,7 +23,7 @@ static void print(const sf_study *study, const sf_cluster *c, const sf_forecast 
     int measured = 0;
     printf("\n%d node%s of %d GPU%s%s%s, %d worker%s%s\n\n  %-28s %8s %6s %10s %16s\n", c->nodes, c->nodes > 1 ? "s" : "", c->gpus,
            c->gpus > 1 ? "s" : "", *c->kind ? ", " : "", c->kind, f->workers, f->workers > 1 ? "s" : "",
-           s->tensor > 1 ? " of several GPUs each" : "", "model", "tokens", "cells", "GPU hours", "minutes a cell");
+           sf_sweep_ranks(s) > 1 ? " of several GPUs each" : "", "model", "tokens", "cells", "GPU hours", "minutes a cell");
     for (int at = 0, n; at < plan->cells; at += n) {
         const sf_cell *first = &plan->cell[at];
         for (n = 1; at + n < plan->cells && first[n].model == first->model && first[n].length == first->length;) n++;
@@ -54,12 +54,13 @@ static sf_status warn_of_memory(const sf_study *study, const sf_cluster *c)
     const sf_sweep *s = study->sweep;
     for (int m = 0; m < s->models; m++) {
         double gib = 0;
-        int least;
-        SF_TRY(sf_forecast_fit(study, c, m, s->tensor, &gib, &least));
-        if (least == s->tensor) continue;
+        sf_split least;
+        SF_TRY(sf_forecast_fit(study, c, m, &gib, &least));
+        if (least.tensor == s->tensor && least.pipeline == s->pipeline) continue;
         printf("WARNING: %s takes %.0f GiB of each GPU (weights, and one sample's cache and activations), which has %.0f; ", s->model[m].label, gib,
                c->memory);
-        if (least) printf("parallel: {tensor: %d} fits\n", least);
+        if (least.pipeline > 1) printf("parallel: {tensor: %d, pipeline: %d} fits\n", least.tensor, least.pipeline);
+        else if (least.tensor) printf("parallel: {tensor: %d} fits\n", least.tensor);
         else printf("it cannot be split so far that it fits\n");
     }
     return SF_OK;

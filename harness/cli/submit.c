@@ -235,8 +235,9 @@ static sf_status submit(struct args *a)
     if (!a->script) snprintf(script, sizeof script, "%s.sbatch", sweep->name);
     const int processes = a->nodes * (a->gpus ? a->gpus : a->tasks ? a->tasks : 1);
     sf_status status = SF_OK;
-    if (processes % sweep->tensor != 0)
-        status = sf_fail(SF_BAD_INPUT, "%d processes, but parallel: {tensor: %d} takes a multiple of %d", processes, sweep->tensor, sweep->tensor);
+    if (processes % sf_sweep_ranks(sweep) != 0)
+        status = sf_fail(SF_BAD_INPUT, "%d processes, but parallel: {tensor: %d, pipeline: %d} takes a multiple of %d", processes, sweep->tensor,
+                         sweep->pipeline, sf_sweep_ranks(sweep));
     else if (a->gpus && strncmp(sweep->device, "cuda", 4) != 0)
         status = sf_fail(SF_BAD_INPUT, "--gpus-per-node, but the config's device is %s: add --set device=cuda", sweep->device);
     else if (!a->gpus && strncmp(sweep->device, "cuda", 4) == 0)

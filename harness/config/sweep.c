@@ -378,14 +378,13 @@ static sf_status read_picture(const sf_node *node, sf_sweep *s)
 static sf_status read_parallel(const sf_node *node, sf_sweep *s)
 {
     static const char *const keys[] = {"tensor", "pipeline", NULL};
-    int64_t n = 1;
-    s->tensor = 1;
+    int64_t tensor = 1, pipeline = 1;
+    s->tensor = s->pipeline = 1;
     if (!node) return SF_OK;
     SF_TRY(sf_yaml_known(node, keys));
-    if (sf_yaml_get(node, "pipeline"))
-        return sf_yaml_fail(sf_yaml_get(node, "pipeline"), "pipeline: models are not split by layers; `tensor: N` splits heads and MLP");
-    SF_TRY(whole(node, "tensor", 1, 1024, 1, &n));
-    s->tensor = (int)n;
+    SF_TRY(whole(node, "tensor", 1, 1024, 1, &tensor));
+    SF_TRY(whole(node, "pipeline", 1, 1024, 1, &pipeline));
+    s->tensor = (int)tensor, s->pipeline = (int)pipeline;
     return SF_OK;
 }
 

@@ -62,7 +62,8 @@ typedef struct sf_sweep {
     uint64_t seed;
     const char *device;            /* "cpu", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */
-    int tensor;                    /* ranks that each model is split over; 1: none */
+    int tensor;                    /* ranks that each layer of a model is split over; 1: none */
+    int pipeline;                  /* stages that its layers are split over; 1: none */
     int batch;                     /* B of the cost models in plots */
     int divergence_rows;           /* rows of a prompt at which divergence from dense is measured, beside what it generates; 0: off */
     int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */
@@ -74,6 +75,9 @@ typedef struct sf_sweep {
     char *file_name;               /* the name, where it is the config file's */
     sf_node *tree;                 /* owns every const text above */
 } sf_sweep;
+
+/* Ranks, or GPUs, that one model is split over. */
+static inline int sf_sweep_ranks(const sf_sweep *s) { return s->tensor * s->pipeline; }
 
 /* Reads, checks and completes a sweep. `set`: "path.to.key=value" overrides. Errors give file:line, key, what was
  * expected, and the nearest valid name. */

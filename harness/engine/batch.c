@@ -131,7 +131,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
     if (is_predicted(batch, prompt)) SF_TRY(sample_predictions(batch->how, prompt));
     size_t tally = (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs;
     SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
-    for (int layer = 0; layer < batch->config->layers; layer++) {
+    for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
         if (capacity) SF_TRY(open_part(batch, capacity, &prompt->part[layer]));
     }
@@ -254,7 +254,7 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
     batch->shared_q = NULL;
     if (repeat_of(batch) > 1) SF_TRY(sf_arena_alloc(batch->work, heads * (size_t)repeat_of(batch), &batch->shared_q));
     SF_TRY(sf_workspace_open(c, activation, chunk, batch->backend->comm ? sf_batch_ranks(batch) : 0, batch->work, &batch->workspace));
-    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, logits * c->vocab), (void **)&batch->logits));
+    if (sf_batch_ends(batch)) SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, logits * c->vocab), (void **)&batch->logits));
     return sf_arena_alloc(batch->work, (size_t)logits * sizeof *batch->next, (void **)&batch->next);
 }
 
@@ -265,7 +265,7 @@ static sf_status first_buffers(sf_batch *batch)
     bool several = false;
     for (int i = 1; i < batch->prompts; i++) several |= batch->prompt[i].job == batch->prompt[i - 1].job;
     batch->first = (sf_first){0};
-    if (!several) return SF_OK;
+    if (!several || !sf_batch_leads(batch)) return SF_OK;
     int64_t rows = batch->longest;
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * c->head_dim), &batch->first.q));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.k));
@@ -297,14 +297,13 @@ static sf_status prediction_buffers(sf_batch *batch)
     bool some = false;
     for (int i = 0; i < batch->prompts; i++) some |= batch->prompt[i].predictions > 0;
     batch->some = batch->predicted = NULL;
-    if (!some) return SF_OK;
+    if (!some || !sf_batch_ends(batch)) return SF_OK;
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)SF_PREDICTIONS * c->d), (void **)&batch->some));
     return sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)SF_PREDICTIONS * c->vocab), (void **)&batch->predicted);
 }
 
 sf_status sf_batch_prefill_buffers(sf_batch *batch)
 {
-    const sf_model_config *c = batch->config;
     sf_wave widest = {0};
     int most = 0;
     for (int i = 0; i < batch->prompts;) {
@@ -315,15 +314,16 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     }
     if (batch->chunk > widest.rows) batch->chunk = widest.rows;
     SF_TRY(row_buffers(batch, widest.rows, batch->chunk, most));
-    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)most * c->d), (void **)&batch->last));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)most * batch->config->d), (void **)&batch->last));
     SF_TRY(first_buffers(batch));
     SF_TRY(probe_buffers(batch));
     SF_TRY(prediction_buffers(batch));
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
-        for (int layer = 0; layer < c->layers; layer++)
+        for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
             staged |= batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
     if (!staged) return SF_OK;
+    const sf_model_config *c = batch->config;
     size_t bytes = sf_bytes(batch->backend->activation, (int64_t)c->kv_heads * batch->longest * c->head_dim);
     batch->staging = (sf_kv_part){.capacity = batch->longest};
     SF_TRY(sf_arena_alloc(batch->work, bytes, &batch->staging.k));
@@ -338,7 +338,7 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
     int64_t capacity = batch->how->max_output - 1; /* the last token generated is never read */
     size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
     for (int i = 0; i < batch->lanes; i++) {
-        for (int layer = 0; layer < c->layers; layer++) {
+        for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
             sf_kv_part *tail = &batch->sequence[i].at[layer].tail;
             *tail = (sf_kv_part){.capacity = capacity};
             SF_TRY(sf_arena_alloc(batch->work, bytes, &tail->k));

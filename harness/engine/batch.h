@@ -92,6 +92,7 @@ typedef struct sf_batch {
     sf_backend *backend;
     const sf_model_config *config; /* heads and MLP of this rank … */
     const sf_model_config *whole;  /* … and of the whole model: equal, where it is not split */
+    sf_stage stage;                /* layers of this rank; what other layers have is absent here, or zero */
     const sf_generation *how;
     const sf_tokenizer *tokenizer; /* NULL: the model has none */
     const int32_t *stop; /* [stops] */
@@ -126,7 +127,7 @@ typedef struct sf_batch {
     float *last;            /* prefill: [L, d] the prompts' last rows */
     float *some, *predicted; /* prefill: [SF_PREDICTIONS, d], [SF_PREDICTIONS, vocab] for rows looked at; NULL: none are */
     bool agreed;            /* ranks know of the failure that ends this */
-    float *logits;          /* [L, vocab] */
+    float *logits;          /* [L, vocab] on the last stage */
     int32_t *next;          /* [L] argmax of the logits */
 } sf_batch;
 
@@ -172,7 +173,10 @@ sf_status sf_batch_agree(sf_batch *batch, sf_status status);
 
 static inline int sf_batch_ranks(const sf_batch *batch) { return batch->backend->comm ? batch->backend->comm->size : 1; }
 
-/* All query heads of this rank. */
+static inline bool sf_batch_leads(const sf_batch *batch) { return batch->stage.first == 0; }
+static inline bool sf_batch_ends(const sf_batch *batch) { return batch->stage.end == batch->config->layers; }
+
+/* All query heads of this rank, of all layers. */
 static inline int64_t sf_batch_heads(const sf_batch *batch)
 {
     return (int64_t)batch->config->layers * batch->config->heads;

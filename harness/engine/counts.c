@@ -47,7 +47,27 @@ sf_status sf_batch_looked(sf_batch *batch)
 
 static int64_t whole_heads(const sf_batch *batch) { return (int64_t)batch->whole->layers * batch->whole->heads; }
 
-/* of [layers, H] 8-byte numbers of this rank's heads: *out [layers, H] those of all heads, malloc'ed. */
+/* Each layer's from the stage that has it: all [layers, width bytes], of which the others' are replaced. */
+static sf_status gather_layers(const sf_batch *batch, char *all, size_t width)
+{
+    sf_comm *stages = batch->backend->stages;
+    const int layers = batch->config->layers;
+    const size_t bytes = (size_t)layers * width;
+    if (!stages) return SF_OK;
+    char *each = malloc((size_t)stages->size * bytes);
+    if (!each) return sf_fail(SF_NO_MEMORY, "no memory for the tally of %d layers", layers);
+    stages->ops->gather_host(stages, all, bytes, each);
+    for (int s = 0; s < stages->size; s++) {
+        sf_stage stage;
+        if (sf_stage_of(batch->whole, s, stages->size, &stage) != SF_OK) continue;
+        const size_t first = (size_t)stage.first * width, end = (size_t)stage.end * width;
+        memcpy(all + first, each + (size_t)s * bytes + first, end - first);
+    }
+    free(each);
+    return SF_OK;
+}
+
+/* of [layers, H] 8-byte numbers of this rank's heads: *out [layers, H] those of all heads and layers, malloc'ed. */
 static sf_status gather_heads(const sf_batch *batch, const void *own, void *out)
 {
     sf_comm *comm = batch->backend->comm;
@@ -64,13 +84,17 @@ static sf_status gather_heads(const sf_batch *batch, const void *own, void *out)
         for (int r = 0; r < ranks; r++)
             memcpy(whole + (size_t)(layer * ranks + r) * width, all + (size_t)r * bytes + (size_t)layer * width, width);
     free(all);
-    return SF_OK;
+    return gather_layers(batch, whole, (size_t)ranks * width);
 }
 
-static void sum_meter(const sf_batch *batch, sf_meter *meter)
+/* Over all ranks. */
+static void sum(const sf_batch *batch, uint64_t *x, int n)
 {
-    sf_comm_sum(batch->backend->comm, (uint64_t *)meter, sizeof *meter / sizeof(uint64_t));
+    sf_comm_sum(batch->backend->comm, x, n);
+    sf_comm_sum(batch->backend->stages, x, n);
 }
+
+static void sum_meter(const sf_batch *batch, sf_meter *meter) { sum(batch, (uint64_t *)meter, sizeof *meter / sizeof(uint64_t)); }
 
 static void add_part(sf_count *to, const sf_count *from, uint64_t part, uint64_t whole, bool weights_whole)
 {
@@ -104,13 +128,13 @@ static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_pha
     to->other_bytes += queries * (uint64_t)whole_heads(batch) * key_bytes;
 }
 
-/* `times` that a layer's experts are read for `rows` rows; by one rank for all. */
+/* `times` that a layer's experts are read for `rows` rows; by one rank of a stage for all. */
 static void count_experts(const sf_batch *batch, sf_phase phase, uint64_t times, int64_t rows, sf_meter *lane)
 {
     const sf_model_config *c = batch->whole;
     sf_meter *meter = sf_batch_meter_once(batch, lane);
     int64_t read = rows * c->router.chosen < c->router.experts ? rows * c->router.chosen : c->router.experts;
-    for (int layer = 0; batch->model && layer < c->layers; layer++)
+    for (int layer = batch->stage.first; batch->model && layer < batch->stage.end; layer++)
         for (int p = 0; sf_layer_mixes(c, layer) && p < SF_EXPERT_PARTS; p++) {
             const sf_tensor *first = sf_expert_tensors(c, sf_transformer_shapes(batch->model), layer, (sf_expert_part)p);
             if (first->data) meter->at[phase][SF_LINEAR].weight_bytes += times * (uint64_t)read * sf_bytes(first->dtype, sf_elements(first));
@@ -206,6 +230,7 @@ sf_status sf_batch_tally(sf_batch *batch)
         sf_sequence *s = &batch->sequence[i];
         count_experts(batch, SF_DECODE, (uint64_t)s->steps, 1, &s->lane->meter);
         sum_meter(batch, &s->lane->meter);
+        if (s->lane->read && s->steps) sum(batch, s->lane->read, s->steps);
     }
     for (int i = 0; status == SF_OK && i < batch->prompts; i++) status = count_prompt(batch, &batch->prompt[i], own);
     for (int i = 0; status == SF_OK && i < batch->lanes; i++) status = count_sequence(batch, &batch->sequence[i], own);

@@ -6,6 +6,7 @@
 #include "harness/engine/divergence.h"
 #include "harness/engine/picture.h"
 #include "harness/engine/hooks.h"
+#include "harness/engine/stages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -127,7 +128,7 @@ static sf_status queries(lockstep *l, int layer)
                               batch->v, &batch->workspace);
 }
 
-/* From a layer's attention to the queries of the next one, or to the next tokens: the same ops at each step. */
+/* From a layer's attention to the queries of the stage's next one, or to the next tokens: the same ops at each step. */
 static sf_status go_on(lockstep *l, int layer)
 {
     sf_batch *batch = l->batch;
@@ -151,9 +152,9 @@ static sf_status go_on(lockstep *l, int layer)
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
     SF_TRY(sf_transformer_finish(m, layer, batch->attention, l->rows, batch->hidden, &batch->workspace));
-    if (layer + 1 < c->layers) {
+    if (layer + 1 < batch->stage.end) {
         SF_TRY(queries(l, layer + 1));
-    } else {
+    } else if (sf_batch_ends(batch)) {
         SF_TRY(sf_transformer_logits(m, batch->hidden, l->rows, batch->logits, &batch->workspace));
         if (b->comm) b->meter = sf_batch_meter_once(batch, &l->shared);
         SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
@@ -201,7 +202,7 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     return SF_OK;
 }
 
-/* What the latest step has read, of a lane that wants to know. */
+/* What the latest step has read of this rank's layers and heads, of a lane that wants to know. */
 static sf_status tell_read(const sf_batch *batch, sf_sequence *s, int step)
 {
     if (!s->lane->read) return SF_OK;
@@ -214,25 +215,24 @@ static sf_status tell_read(const sf_batch *batch, sf_sequence *s, int step)
     return SF_OK;
 }
 
-/* From the rows' latest tokens to the ones after them, which are left in `input`. */
-static sf_status take_step(lockstep *l, int step)
+/* This stage's part of a step, from the rows' latest tokens, or from hidden state that is there already. */
+static sf_status take_layers(lockstep *l, int step)
 {
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
-    const sf_model_config *c = batch->config;
     int weight = batch->how->recall_rows > 0 ? sampled(step, batch->how->recall_rows) : 0;
     for (int i = 0; i < l->rows; i++) l->input[batch->lanes + i] = l->sequence[i]->prompt->job->tokens + step;
 
     SF_TRY(b->ops->upload(b, batch->token, l->input, 2 * (size_t)batch->lanes * sizeof *l->input));
     b->meter = &l->embed;
-    SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden));
+    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden));
     b->meter = &l->shared;
-    SF_TRY(queries(l, 0));
-    for (int layer = 0; layer < c->layers; layer++) {
+    SF_TRY(queries(l, batch->stage.first));
+    for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         SF_TRY(step_layer(l, step, layer, weight));
         SF_TRY(go_on(l, layer));
     }
-    SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
+    if (sf_batch_ends(batch)) SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
 
     for (int i = 0; i < l->rows; i++) {
         sf_batch_share(&l->shared, 1, l->rows, false, &l->sequence[i]->lane->meter);
@@ -245,8 +245,22 @@ static sf_status take_step(lockstep *l, int step)
         l->sequence[i]->steps++;
         l->sequence[i]->recall_weight += weight;
     }
-    SF_TRY(sf_batch_diverge(batch, l->rows, l->sequence, step, l->input));
+    if (sf_batch_ends(batch)) SF_TRY(sf_batch_diverge(batch, l->rows, l->sequence, step, l->input));
     return sf_batch_looked(batch);
+}
+
+/* From the rows' latest tokens to the ones after them, which are left in `input`, through all stages. */
+static sf_status take_step(lockstep *l, int step)
+{
+    sf_batch *batch = l->batch;
+    SF_TRY(sf_stages_receive_step(batch, l->rows, l->sequence));
+    const sf_status status = take_layers(l, step);
+    if (status != SF_OK && !batch->backend->stages) return status;
+    SF_TRY(together(l)); /* also after a failure */
+    SF_TRY(sf_stages_send_step(batch, l->rows, l->sequence));
+    SF_TRY(sf_stages_agree(batch, status));
+    SF_TRY(sf_stages_carry_on(batch, l->rows, l->sequence));
+    return sf_stages_tell(batch, l->input, (size_t)l->rows * sizeof *l->input);
 }
 
 /* ---- the decode -------------------------------------------------------------------------------------------------- */
@@ -283,6 +297,13 @@ static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t token)
     lane->stopped = !forced && is_stop(batch, token);
     if (!lane->stopped) lane->output[lane->outputs++] = token;
     s->done = lane->stopped || lane->outputs == (forced ? s->prompt->job->continuations : batch->how->max_output);
+    return SF_OK;
+}
+
+static sf_status accept_all(lockstep *l, int step)
+{
+    SF_TRY(follow(l, step));
+    for (int i = 0; i < l->rows; i++) SF_TRY(accept(l->batch, l->sequence[i], l->input[i]));
     return SF_OK;
 }
 
@@ -345,9 +366,10 @@ static sf_status decode(lockstep *l)
         SF_TRY(b->ops->zero(b, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *s->pairs));
         l->input[i] = s->prompt->token;
     }
+    SF_TRY(sf_stages_carry_on(batch, l->rows, l->sequence));
+    SF_TRY(sf_stages_tell(batch, l->input, (size_t)l->rows * sizeof *l->input));
     for (int step = 0;; step++) {
-        SF_TRY(follow(l, step));
-        for (int i = 0; i < l->rows; i++) SF_TRY(accept(batch, l->sequence[i], l->input[i]));
+        SF_TRY(sf_stages_agree_all(batch, accept_all(l, step)));
         close_ranks(l);
         if (l->rows == 0) return SF_OK;
         double began = sf_batch_time(batch);

@@ -10,6 +10,7 @@
 #include "harness/engine/divergence.h"
 #include "harness/engine/prefill.h"
 #include "harness/engine/hooks.h"
+#include "harness/engine/stages.h"
 #include "harness/model/part.h"
 #include "harness/model/weights.h"
 
@@ -41,10 +42,13 @@ sf_status sf_engine_open(sf_backend *backend, const sf_model *model, int max_tok
     if (!engine) return sf_fail(SF_NO_MEMORY, "no memory for the engine");
     engine->source = model;
     engine->store.backend = engine->work.backend = backend;
-    sf_comm *comm = backend->comm;
-    sf_status status = comm ? sf_comm_agree(comm, sf_part_open(model, comm->rank, comm->size, &engine->part)) : SF_OK;
-    if (status == SF_OK) status = sf_transformer_open(backend, model, comm ? &engine->part : NULL, max_tokens, &engine->model);
-    status = sf_comm_agree(comm, status);
+    const sf_comm *comm = backend->comm, *stages = backend->stages;
+    sf_stage stage;
+    sf_status status = sf_stage_of(&model->config, stages ? stages->rank : 0, stages ? stages->size : 1, &stage);
+    if (status == SF_OK && comm) status = sf_part_open(model, comm->rank, comm->size, &engine->part);
+    status = sf_comm_agree_all(backend, status);
+    if (status == SF_OK) status = sf_transformer_open(backend, model, stage, comm ? &engine->part : NULL, max_tokens, &engine->model);
+    status = sf_comm_agree_all(backend, status);
     if (status != SF_OK) {
         sf_engine_close(engine);
         return status;
@@ -125,6 +129,7 @@ static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const 
         .backend = engine->model.backend,
         .config = engine->model.config,
         .whole = &engine->source->config,
+        .stage = engine->model.stage,
         .how = how,
         .tokenizer = engine->source->tokenizer,
         .stop = engine->source->stop,
@@ -137,20 +142,45 @@ static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const 
     };
 }
 
-static sf_status generate(sf_batch *batch)
+static sf_status prepare(sf_batch *batch)
 {
     SF_TRY(sf_batch_open(batch));
     SF_TRY(sf_batch_prefill_buffers(batch));
+    batch->backend->meter = &batch->backend->aside;
+    return sf_stages_carry(batch);
+}
+
+static sf_status run_wave(sf_batch *batch, const sf_wave *wave)
+{
+    SF_TRY(sf_batch_prefill(batch, wave));
+    if (!sf_batch_ends(batch) || batch->lanes == 0) return SF_OK;
+    SF_TRY(sf_batch_first_tokens(batch, wave));
+    return sf_batch_predict(batch, wave);
+}
+
+/* All waves, stage after stage. One that has failed hands on what it gets. */
+static sf_status prefill(sf_batch *batch)
+{
+    sf_status status = SF_OK;
+    SF_TRY(sf_stages_agree_all(batch, prepare(batch)));
     for (int i = 0; i < batch->prompts;) {
         const sf_wave wave = sf_batch_wave(batch, i);
-        SF_TRY(sf_batch_prefill(batch, &wave));
-        SF_TRY(sf_batch_first_tokens(batch, &wave));
-        SF_TRY(sf_batch_predict(batch, &wave));
+        SF_TRY(sf_stages_receive_wave(batch, &wave));
+        if (status == SF_OK) status = run_wave(batch, &wave);
+        if (status != SF_OK && !batch->backend->stages) return status;
+        SF_TRY(sf_stages_send_wave(batch, &wave));
         i += wave.prompts;
     }
-    SF_TRY(sf_batch_decode_buffers(batch));
+    return sf_stages_agree(batch, status);
+}
+
+static sf_status generate(sf_batch *batch)
+{
+    SF_TRY(prefill(batch));
+    SF_TRY(sf_stages_agree_all(batch, sf_batch_decode_buffers(batch)));
     SF_TRY(sf_batch_decode(batch));
-    return sf_batch_tally(batch);
+    SF_TRY(sf_batch_tally(batch));
+    return sf_stages_share(batch);
 }
 
 /* The backend is left as it was found, whatever happened. */
@@ -172,7 +202,7 @@ static void leave(sf_backend *b, guard g)
 /* A rank whose failure the others have not heard of cannot leave them waiting for it. */
 static void end_together(const sf_batch *batch, sf_status status)
 {
-    sf_comm *comm = batch->backend->comm;
+    sf_comm *comm = batch->backend->comm ? batch->backend->comm : batch->backend->stages;
     if (status != SF_OK && comm && !batch->agreed) comm->ops->abort(comm);
 }
 
@@ -185,25 +215,34 @@ static sf_status explain(sf_status status, const sf_model *model)
     return sf_weights_finite(model) == SF_OK ? sf_fail(status, "%s", text) : SF_BAD_INPUT;
 }
 
-/* Pictures are taken by the rank that has the head, which it knows by a number of its own: *how becomes what this rank takes. */
-static int own_picture(const sf_engine *engine, sf_generation *how)
+/* Pictures are taken by the rank that has layer and head, which it knows by a number of its own: *how becomes what this rank takes. */
+static void own_picture(const sf_engine *engine, sf_generation *how)
 {
     const sf_comm *comm = engine->model.backend->comm;
-    const int heads = engine->model.config->heads, owner = comm ? how->picture_head / heads : 0;
-    if (!comm) return 0;
-    if (owner != comm->rank) how->picture_layer = -1;
-    how->picture_head %= heads;
-    return owner;
+    const int heads = engine->model.config->heads, layer = how->picture_layer;
+    const bool mine = layer >= engine->model.stage.first && layer < engine->model.stage.end;
+    if (!mine || (comm && how->picture_head / heads != comm->rank)) how->picture_layer = -1;
+    if (comm) how->picture_head %= heads;
 }
 
-static sf_status tell_pictures(const sf_engine *engine, const sf_generation *how, int owner, int jobs, const sf_job *job)
+static int stage_with(const sf_engine *engine, int layer)
 {
-    for (int j = 0; engine->model.backend->comm && j < jobs; j++)
+    int stage = 0;
+    sf_stage s;
+    while (sf_stage_of(&engine->source->config, stage, engine->model.backend->stages->size, &s) == SF_OK && layer >= s.end) stage++;
+    return stage;
+}
+
+static sf_status tell_pictures(const sf_engine *engine, const sf_generation *how, int jobs, const sf_job *job)
+{
+    const sf_backend *b = engine->model.backend;
+    for (int j = 0; (b->comm || b->stages) && j < jobs; j++)
         for (int i = 0; i < job[j].lanes; i++)
             for (int p = 0; p < SF_PHASES; p++) {
                 sf_picture *picture = job[j].lane[i].picture[p];
                 if (!picture || how->picture_layer < 0) continue;
-                SF_TRY(sf_comm_tell(engine->model.backend->comm, owner, picture, sizeof *picture));
+                SF_TRY(sf_comm_tell(b->comm, how->picture_head / engine->model.config->heads, picture, sizeof *picture));
+                if (b->stages) SF_TRY(sf_comm_tell(b->stages, stage_with(engine, how->picture_layer), picture, sizeof *picture));
                 picture->head = how->picture_head;
             }
     return SF_OK;
@@ -219,7 +258,7 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
     sf_company company;
     guard before = enter(engine->model.backend);
     sf_generation own = *how;
-    const int owner = own_picture(engine, &own);
+    own_picture(engine, &own);
     sf_status status = sf_company_open(jobs, job, &own, NULL, &company);
     if (status == SF_OK) {
         sf_batch batch = new_batch(engine, jobs, company.job, &own);
@@ -229,7 +268,7 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
         sf_company_settle(&company);
     }
     sf_company_close(&company);
-    if (status == SF_OK) status = tell_pictures(engine, how, owner, jobs, job);
+    if (status == SF_OK) status = tell_pictures(engine, how, jobs, job);
     leave(engine->model.backend, before);
     return explain(status, engine->source);
 }
@@ -249,14 +288,12 @@ static sf_status logits(sf_batch *batch, float *out)
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
     float *some;
-    SF_TRY(sf_batch_open(batch));
-    SF_TRY(sf_batch_prefill_buffers(batch));
-    const sf_wave wave = sf_batch_wave(batch, 0);
+    SF_TRY(prefill(batch));
     int64_t piece = batch->chunk < LOGIT_ROWS ? batch->chunk : LOGIT_ROWS;
+    if (!sf_batch_ends(batch)) return SF_OK;
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, piece * c->vocab), (void **)&some));
-    SF_TRY(sf_batch_prefill(batch, &wave));
-    for (int64_t row = 0; row < wave.rows; row += piece) {
-        int64_t rows = wave.rows - row < piece ? wave.rows - row : piece;
+    for (int64_t row = 0; row < batch->longest; row += piece) {
+        int64_t rows = batch->longest - row < piece ? batch->longest - row : piece;
         SF_TRY(sf_transformer_logits(batch->model, batch->hidden + row * c->d, rows, some, &batch->workspace));
         SF_TRY(b->ops->download(b, out + row * c->vocab, some, sf_bytes(SF_F32, rows * c->vocab)));
         sf_transformer_finish_logits(c, out + row * c->vocab, rows);
@@ -271,7 +308,8 @@ sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, 
     SF_TRY(check_tokens(engine, &job, 1));
     guard before = enter(engine->model.backend);
     sf_batch batch = new_batch(engine, 1, &job, &plain);
-    sf_status status = logits(&batch, out);
+    sf_status status = sf_stages_agree(&batch, logits(&batch, out));
+    if (status == SF_OK) status = sf_stages_tell(&batch, out, sf_bytes(SF_F32, (int64_t)tokens * batch.config->vocab));
     end_together(&batch, status);
     sf_batch_close(&batch);
     leave(engine->model.backend, before);
@@ -284,52 +322,58 @@ static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
 {
     const sf_lane *lane = s->lane;
     int tokens = s->prompt->job->tokens;
-    for (int layer = 0; layer < batch->config->layers; layer++) {
+    for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         if (!lane->decode || sf_layer_slides(batch->config, layer)) continue;
         sf_cache *cache = &s->at[layer];
         int most = tokens + batch->how->max_output - 1;
         if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, (int)(kept * tokens + 0.5), cache));
         sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = tokens}, (sf_kv_part){0});
         SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, most, batch->store, &cache->state));
-        if (layer == 0) SF_TRY(sf_hook_carry(&a, lane->decode, lane->decode_params, most, batch->store, &s->carry));
     }
     return SF_OK;
-}
-
-static sf_status measure_prompt(sf_batch *batch, sf_prompt *p)
-{
-    if (!p->method) return SF_OK;
-    int tokens = p->job->tokens;
-    sf_attention a = sf_batch_attention(batch, 0, 0, NULL, (sf_kv_part){.n = tokens}, (sf_kv_part){0});
-    return sf_hook_carry(&a, p->method, p->params, tokens + batch->how->max_output - 1, batch->store, &p->carry);
 }
 
 static sf_status measure(sf_batch *batch, const double *kept)
 {
     SF_TRY(sf_batch_open(batch));
     SF_TRY(sf_batch_prefill_buffers(batch));
-    for (int i = 0; i < batch->prompts; i++) SF_TRY(measure_prompt(batch, &batch->prompt[i]));
+    SF_TRY(sf_stages_carry(batch));
     for (int i = 0; i < batch->lanes; i++) SF_TRY(measure_sequence(batch, &batch->sequence[i], kept ? kept[i] : 1));
     return sf_batch_decode_buffers(batch);
+}
+
+/* What one of the stages holds. */
+static sf_status stage_memory(const sf_model_config *config, const sf_model_config *part, sf_stage stage, const sf_backend *backend, int jobs,
+                              const sf_job *job, const double *kept, const sf_generation *how, size_t *bytes)
+{
+    sf_arena store = {0}, work = {0};
+    sf_backend shape = *backend; /* nothing is executed on it */
+    sf_batch batch = {.backend = &shape, .config = part, .whole = config, .stage = stage, .how = how, .store = &store, .work = &work,
+                      .jobs = jobs, .job = job};
+    sf_status status = measure(&batch, kept);
+    sf_batch_close(&batch);
+    *bytes = store.peak + work.peak;
+    return status;
 }
 
 sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
                            const sf_generation *how, const double *kept, size_t *bytes)
 {
     for (int j = 0; j < jobs; j++) SF_TRY(check_lanes(job[j].lanes, job[j].lane));
-    sf_arena store = {0}, work = {0};
-    sf_backend shape = *backend; /* nothing is executed on it */
+    const sf_comm *comm = backend->comm;
+    const int stages = backend->stages ? backend->stages->size : 1;
     sf_model_config part;
     sf_company company;
-    SF_TRY(sf_config_part(config, backend->comm ? backend->comm->rank : 0, backend->comm ? backend->comm->size : 1, &part));
+    *bytes = 0;
+    SF_TRY(sf_config_part(config, comm ? comm->rank : 0, comm ? comm->size : 1, &part));
     sf_status status = sf_company_open(jobs, job, how, kept, &company);
-    if (status == SF_OK) {
-        sf_batch batch = {.backend = &shape, .config = &part, .whole = config, .how = how, .store = &store, .work = &work,
-                          .jobs = jobs, .job = company.job};
-        status = measure(&batch, company.kept);
-        sf_batch_close(&batch);
+    for (int i = 0; i < stages && status == SF_OK; i++) {
+        sf_stage stage;
+        size_t held = 0;
+        status = sf_stage_of(config, i, stages, &stage);
+        if (status == SF_OK) status = stage_memory(config, &part, stage, backend, jobs, company.job, company.kept, how, &held);
+        if (held > *bytes) *bytes = held;
     }
     sf_company_close(&company);
-    *bytes = store.peak + work.peak;
     return status;
 }

@@ -148,7 +148,7 @@ sf_status sf_hook_settle(int layers, sf_attention *a, const sf_method *m, const 
                          sf_pattern *out)
 {
     for (int i = 0; i < layers; i++) out[i] = (sf_pattern){.kind = SF_PATTERN_KINDS};
-    if (layers && a->comm)
+    if (layers && (a->comm || a->backend->stages))
         return sf_fail(SF_UNSUPPORTED, "method '%s' settles its choice over all layers, which is not done where a model is split over "
                        "ranks; run it unsplit", m->name);
     enter(m, "settle", -1);

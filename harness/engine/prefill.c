@@ -92,14 +92,6 @@ static sf_status project_first(sf_batch *batch, sf_prompt *prompt)
     return SF_OK;
 }
 
-/* What a method carries along: opened at the prompt's first layer, zeroed by that. */
-static sf_status open_carry(sf_batch *batch, const sf_method *m, const void *params, const sf_attention *a, sf_state *carry)
-{
-    sf_attention all = *a;
-    all.queries = 0, all.q = NULL;
-    return a->layer == 0 ? sf_hook_carry(&all, m, params, a->keys + batch->how->max_output - 1, batch->store, carry) : SF_OK;
-}
-
 /* At the rows that recall is sampled at, each a query over the keys up to its own. */
 static sf_status prompt_error(sf_batch *batch, sf_prompt *prompt, const sf_attention *a, const void *out)
 {
@@ -124,7 +116,6 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
 {
     sf_backend *b = batch->backend;
     sf_pattern pattern = {0};
-    if (prompt->method) SF_TRY(open_carry(batch, prompt->method, prompt->params, view, &prompt->carry));
     view->carry = prompt->method && prompt->method->carry ? &prompt->carry : NULL;
     sf_mark mark = sf_scratch_mark(b);
     bool chosen = prompt->method && !sf_layer_slides(batch->config, a->layer);
@@ -279,7 +270,6 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
-        if (s->lane->decode) SF_TRY(open_carry(batch, s->lane->decode, s->lane->decode_params, a, &s->carry));
         if (!s->lane->decode || sf_layer_slides(batch->config, a->layer)) {
             s->at[a->layer].prompt = prompt->part[a->layer];
             continue;
@@ -337,7 +327,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
 static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
 {
     const sf_generation *how = batch->how;
-    int layers = batch->config->layers, before = (int)(wave->prompt - batch->prompt) * layers;
+    const int first = batch->stage.first, layers = batch->stage.end - first, before = (int)(wave->prompt - batch->prompt) * layers;
     shared s;
     if (layer > 0 || !batch->first.q) {
         begin_shared(batch, &s);
@@ -348,7 +338,7 @@ static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
     for (int i = 0; i < wave->prompts; i++) {
         SF_TRY(attend_layer(batch, &wave->prompt[i], layer));
         if (how->progress)
-            how->progress(how->user, SF_PREFILL, before + layer * wave->prompts + i + 1, batch->prompts * layers);
+            how->progress(how->user, SF_PREFILL, before + (layer - first) * wave->prompts + i + 1, batch->prompts * layers);
     }
     begin_shared(batch, &s);
     SF_TRY(finish(batch, layer, wave->rows));
@@ -356,7 +346,7 @@ static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
     return SF_OK;
 }
 
-/* Tokens and positions to the buffers, embeddings to the hidden state. */
+/* Tokens and positions to the buffers, embeddings to the hidden state, where no stage before has made more of them. */
 static sf_status embed(sf_batch *batch, const sf_wave *wave, sf_prompt *prompt)
 {
     sf_backend *b = batch->backend;
@@ -368,7 +358,8 @@ static sf_status embed(sf_batch *batch, const sf_wave *wave, sf_prompt *prompt)
     SF_TRY(b->ops->zero(b, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs));
     SF_TRY(b->ops->upload(b, token, prompt->job->token, bytes));
     SF_TRY(b->ops->copy(b, token + wave->rows, batch->model->positions.position, bytes));
-    SF_TRY(sf_transformer_embed(batch->model, token, tokens, batch->hidden + (int64_t)prompt->row * batch->config->d));
+    float *hidden = batch->hidden + (int64_t)prompt->row * batch->config->d;
+    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed(batch->model, token, tokens, hidden));
     prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;
 }
@@ -377,7 +368,7 @@ sf_status sf_batch_prefill(sf_batch *batch, const sf_wave *wave)
 {
     batch->backend->phase = SF_PREFILL;
     for (int i = 0; i < wave->prompts; i++) SF_TRY(embed(batch, wave, &wave->prompt[i]));
-    for (int layer = 0; layer < batch->config->layers; layer++) SF_TRY(prefill_layer(batch, wave, layer));
+    for (int layer = batch->stage.first; layer < batch->stage.end; layer++) SF_TRY(prefill_layer(batch, wave, layer));
     return sf_batch_looked(batch);
 }
 

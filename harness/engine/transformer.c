@@ -6,7 +6,6 @@
 
 #include "harness/engine/rope.h"
 #include "harness/model/weights.h"
-#include "harness/model/part.h"
 #include "kernels/comm.h"
 #include "kernels/counting.h"
 
@@ -38,6 +37,22 @@ static sf_status import_layer(sf_transformer *t, const sf_model *model, int laye
     return SF_OK;
 }
 
+static bool leads(const sf_transformer *t) { return t->stage.first == 0; }
+static bool ends(const sf_transformer *t) { return t->stage.end == t->config->layers; }
+
+/* What comes after the layers. Where head and embedding are one, so they are on a stage that has both. */
+static sf_status import_end(sf_transformer *t, const sf_model *model)
+{
+    const sf_weights *host = &model->weights;
+    const bool tied = model->config.tied || host->head.data == host->embedding.data;
+    SF_TRY(sf_blame(import(t->backend, &host->final_norm, &t->weights.final_norm), "final norm"));
+    SF_TRY(sf_blame(import(t->backend, &host->final_norm_bias, &t->weights.final_norm_bias), "final norm"));
+    if (!tied) return sf_blame(import(t->backend, &host->head, &t->weights.head), "head");
+    if (!leads(t)) SF_TRY(sf_blame(import(t->backend, &host->embedding, &t->weights.embedding), "embedding"));
+    t->weights.head = t->weights.embedding;
+    return SF_OK;
+}
+
 /* part: what `model` is of, NULL: it is whole. */
 static sf_status import_weights(sf_transformer *t, const sf_model *model, sf_part *part)
 {
@@ -49,17 +64,12 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model, sf_par
     t->weights.layer = calloc((size_t)layers, sizeof *t->weights.layer);
     if (!t->weights.layer) return sf_fail(SF_NO_MEMORY, "no memory for the table of %d layers", layers);
 
-    SF_TRY(sf_blame(import(t->backend, &host->embedding, &t->weights.embedding), "embedding"));
-    SF_TRY(sf_blame(import(t->backend, &host->final_norm, &t->weights.final_norm), "final norm"));
-    SF_TRY(sf_blame(import(t->backend, &host->final_norm_bias, &t->weights.final_norm_bias), "final norm"));
-    if (model->config.tied || host->head.data == host->embedding.data)
-        t->weights.head = t->weights.embedding;
-    else
-        SF_TRY(sf_blame(import(t->backend, &host->head, &t->weights.head), "head"));
+    if (leads(t)) SF_TRY(sf_blame(import(t->backend, &host->embedding, &t->weights.embedding), "embedding"));
+    if (ends(t)) SF_TRY(import_end(t, model));
     const size_t experts = expert_tensors(&model->config, host);
     t->weights.expert = experts ? calloc(experts, sizeof *t->weights.expert) : NULL;
     if (experts && !t->weights.expert) return sf_fail(SF_NO_MEMORY, "no memory for the table of %zu experts", experts);
-    for (int layer = 0; layer < layers; layer++) {
+    for (int layer = t->stage.first; layer < t->stage.end; layer++) {
         if (part) SF_TRY(sf_part_columns(part, layer));
         SF_TRY(sf_blame(import_layer(t, model, layer), "layer %d", layer));
         if (part && t->backend->ops->devices) sf_part_drop(part, layer); /* the device has its own copies */
@@ -230,10 +240,10 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
     return status;
 }
 
-sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_part *part, int max_tokens, sf_transformer *out)
+sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_stage stage, sf_part *part, int max_tokens, sf_transformer *out)
 {
     const sf_model *model = part ? &part->model : whole;
-    *out = (sf_transformer){.backend = backend, .config = &model->config};
+    *out = (sf_transformer){.backend = backend, .config = &model->config, .stage = stage};
     if (model->config.sinks && !backend->ops->lse)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has learned attention sinks, which %s does not compute; run it on cpu", model->config.name,
                        backend->ops->name);

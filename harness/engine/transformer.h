@@ -17,6 +17,7 @@
 
 #include "harness/engine/arena.h"
 #include "harness/model/model.h"
+#include "harness/model/part.h"
 
 typedef struct sf_rotation {
     float *cosine, *sine;   /* [max_tokens, R/2] backend memory; R: sf_rotary_dim() */
@@ -35,6 +36,7 @@ typedef struct sf_positions {
 typedef struct sf_transformer {
     sf_backend *backend;
     const sf_model_config *config;
+    sf_stage stage;     /* layers whose weights are here */
     sf_weights weights; /* imported into the backend */
     sf_positions positions;
     sf_curve *curve; /* [layers] activation of each MLP */
@@ -54,10 +56,8 @@ typedef struct sf_workspace {
     } mixture;       /* NULL without experts */
 } sf_workspace;
 
-struct sf_part; /* harness/model/part.h */
-
-/* part: of the model, that this rank has, just opened; NULL: all of it. */
-sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, struct sf_part *part, int max_tokens, sf_transformer *out);
+/* stage: the layers that this rank has, of these, part: its heads of them, just opened; NULL: all. */
+sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_stage stage, sf_part *part, int max_tokens, sf_transformer *out);
 /* The weights' shapes and dtypes: of the whole model, also where this rank has a part. */
 const sf_weights *sf_transformer_shapes(const sf_transformer *t);
 void sf_transformer_close(sf_transformer *t); /* accepts half-opened and zeroed ones */

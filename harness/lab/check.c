@@ -493,7 +493,7 @@ static verdict ranks(check *c)
         s.trial.on.sinks = s.trial.on.needles = true;
         s.trial.explain = b == &c->reference;
         bool good = run(c, b, s.trial, &whole);
-        if (good && sf_comm_team(c->ranks, i % 2 ? c->device : "reference", 1, try_part, &s) != SF_OK) {
+        if (good && sf_comm_team(c->ranks, 1, i % 2 ? c->device : "reference", 1, try_part, &s) != SF_OK) {
             c->error = true;
             good = say(c, FAIL, "on %s: %s", b->ops->name, sf_error()) == PASS;
         }

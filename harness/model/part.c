@@ -5,6 +5,13 @@
 
 #include "harness/model/weights.h"
 
+sf_status sf_stage_of(const sf_model_config *c, int stage, int stages, sf_stage *out)
+{
+    *out = (sf_stage){stage * c->layers / stages, (stage + 1) * c->layers / stages};
+    if (stages <= c->layers) return SF_OK;
+    return sf_fail(SF_UNSUPPORTED, "model '%s': %d layers cannot be split over %d stages; choose fewer", c->name, c->layers, stages);
+}
+
 sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model_config *out)
 {
     (void)rank; /* all are alike */

@@ -131,16 +131,19 @@ static sf_status simulate(const sf_study *study, sf_forecast *f)
 
 sf_status sf_forecast_open(const sf_study *study, const sf_cluster *cluster, const char *measured, sf_forecast *out)
 {
-    const int gpus = cluster->nodes * cluster->gpus, each = study->sweep->tensor;
+    const sf_sweep *s = study->sweep;
+    const int gpus = cluster->nodes * cluster->gpus, each = sf_sweep_ranks(s);
     const size_t cells = (size_t)study->plan.cells;
     *out = (sf_forecast){.workers = gpus / each};
-    if (gpus % each != 0) return sf_fail(SF_BAD_INPUT, "%d GPUs, but parallel: {tensor: %d} takes a multiple of %d", gpus, each, each);
+    if (gpus % each != 0)
+        return sf_fail(SF_BAD_INPUT, "%d GPUs, but parallel: {tensor: %d, pipeline: %d} takes a multiple of %d", gpus, s->tensor, s->pipeline, each);
     if (!measured && !*cluster->kind)
         return sf_fail(SF_BAD_INPUT, "how long cells take is told by a kind of GPU (4x8:h200), or by --measured FILE");
     out->seconds = calloc(cells, sizeof *out->seconds);
     out->measured = calloc(cells, sizeof *out->measured);
     if (!out->seconds || !out->measured) return sf_fail(SF_NO_MEMORY, "no memory for the times of %zu cells", cells);
-    fill_by_formula(study, (*cluster->kind ? cluster->flops : 450e12) * each, (*cluster->kind ? cluster->bytes : 3e12) * each, out->seconds);
+    /* The stages of a pipeline work one after the other: always in decode, in prefill where a sample has one alone. */
+    fill_by_formula(study, (*cluster->kind ? cluster->flops : 450e12) * s->tensor, (*cluster->kind ? cluster->bytes : 3e12) * s->tensor, out->seconds);
     if (measured) SF_TRY(fill_by_file(study, measured, out));
     return simulate(study, out);
 }
@@ -152,14 +155,15 @@ void sf_forecast_close(sf_forecast *f)
     *f = (sf_forecast){0};
 }
 
-static sf_status hold(const sf_study *study, int model, int tensor, double *gib)
+static sf_status hold(const sf_study *study, int model, sf_split split, double *gib)
 {
     sf_backend b;
-    sf_comm team = {.size = tensor}; /* nothing is said in it */
+    sf_comm heads = {.size = split.tensor}, stages = {.size = split.pipeline}; /* nothing is said in them */
     size_t most = 0;
     SF_TRY(sf_backend_open("cpu", 1, &b));
     b.activation = SF_BF16;
-    if (tensor > 1) b.comm = &team;
+    if (split.tensor > 1) b.comm = &heads;
+    if (split.pipeline > 1) b.stages = &stages;
     sf_status status = SF_OK;
     for (int i = 0; status == SF_OK && i < study->plan.cells; i++) {
         size_t bytes = 0;
@@ -167,22 +171,32 @@ static sf_status hold(const sf_study *study, int model, int tensor, double *gib)
         status = sf_cell_memory(study, &b, &study->plan.cell[i], &bytes);
         if (bytes > most) most = bytes;
     }
-    b.comm = NULL;
+    b.comm = b.stages = NULL;
     sf_backend_close(&b);
-    *gib = ((double)most + (double)study->model[model]->weight_bytes / tensor) / (1 << 30);
+    *gib = ((double)most + (double)study->model[model]->weight_bytes / (split.tensor * split.pipeline)) / (1 << 30);
     return status;
 }
 
-sf_status sf_forecast_fit(const sf_study *study, const sf_cluster *cluster, int model, int tensor, double *gib, int *least)
+static bool divides(const sf_model_config *c, sf_split split)
 {
-    *least = 0;
-    for (int n = tensor; !*least && n <= 64; n *= 2) {
-        sf_model_config part;
+    sf_model_config part;
+    sf_stage stage;
+    return sf_config_part(c, 0, split.tensor, &part) == SF_OK && sf_stage_of(c, 0, split.pipeline, &stage) == SF_OK;
+}
+
+sf_status sf_forecast_fit(const sf_study *study, const sf_cluster *cluster, int model, double *gib, sf_split *least)
+{
+    const sf_model_config *c = &study->model[model]->config;
+    sf_split split = {study->sweep->tensor, study->sweep->pipeline};
+    *least = (sf_split){0};
+    for (bool first = true; divides(c, split) && split.tensor * split.pipeline <= 64; first = false) {
+        const sf_split wider = {2 * split.tensor, split.pipeline};
         double held;
-        if (sf_config_part(&study->model[model]->config, 0, n, &part) != SF_OK) break;
-        SF_TRY(hold(study, model, n, &held));
-        if (n == tensor) *gib = held;
-        if (cluster->memory == 0 || held <= cluster->memory * 0.95) *least = n;
+        SF_TRY(hold(study, model, split, &held));
+        if (first) *gib = held;
+        if (cluster->memory == 0 || held <= cluster->memory * 0.95) return *least = split, SF_OK;
+        if (divides(c, wider)) split = wider;
+        else split.pipeline *= 2;
     }
     return SF_OK;
 }

@@ -27,8 +27,11 @@ typedef struct sf_forecast {
 sf_status sf_forecast_open(const sf_study *study, const sf_cluster *cluster, const char *measured, sf_forecast *out);
 void sf_forecast_close(sf_forecast *f);
 
-/* The fewest GPUs over which a model fits, with the largest sample of its cells; 0: none up to 64. *gib: what each then holds,
- * or would hold unsplit. */
-sf_status sf_forecast_fit(const sf_study *study, const sf_cluster *cluster, int model, int tensor, double *gib, int *least);
+/* GPUs that a model is split over: by heads and MLP, and by layers. */
+typedef struct sf_split { int tensor, pipeline; } sf_split;
+
+/* The fewest GPUs, from those of the sweep on, over which a model fits with the largest sample of its cells: by heads as far as
+ * they divide, then by layers; zeros: none up to 64. *gib: what each holds, split as the sweep says. */
+sf_status sf_forecast_fit(const sf_study *study, const sf_cluster *cluster, int model, double *gib, sf_split *least);
 
 #endif

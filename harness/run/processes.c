@@ -120,8 +120,14 @@ static sf_status open_rank(struct work *w)
 static sf_status open_team(struct work *w)
 {
     if (w->team.size == 1) return SF_OK;
-    SF_TRY(sf_comm_open(&w->team, &w->backend, &w->comm));
-    w->backend.comm = &w->comm;
+    if (w->heads.size > 1) {
+        SF_TRY(sf_comm_open(&w->heads, &w->backend, &w->heads_comm));
+        w->backend.comm = &w->heads_comm;
+    }
+    if (w->stages.size > 1) {
+        SF_TRY(sf_comm_open(&w->stages, &w->backend, &w->stages_comm));
+        w->backend.stages = &w->stages_comm;
+    }
     return SF_OK;
 }
 

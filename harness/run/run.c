@@ -141,14 +141,17 @@ static sf_status end_together(const struct work *w, sf_status status, int *faile
 /* Neighbours split a model: they are most likely on one node. */
 static sf_status open_teams(struct work *w)
 {
-    const int each = w->study->sweep->tensor;
-    w->team = sf_alone;
+    const sf_sweep *s = w->study->sweep;
+    const int each = sf_sweep_ranks(s);
+    w->team = w->heads = w->stages = sf_alone;
     w->leaders = w->world;
     if (each == 1) return SF_OK;
     if (w->world.size % each != 0 || w->world.size < each)
-        return sf_fail(SF_BAD_INPUT, "parallel: {tensor: %d} takes %d processes or a multiple of them, this is one of %d: mpirun -n %d "
-                       "frontier run …, or srun", each, each, w->world.size, each);
+        return sf_fail(SF_BAD_INPUT, "parallel: {tensor: %d, pipeline: %d} takes %d processes or a multiple of them, this is one of %d: mpirun "
+                       "-n %d frontier run …, or srun", s->tensor, s->pipeline, each, w->world.size, each);
     SF_TRY(sf_world_split(&w->world, w->world.rank / each, &w->team));
+    SF_TRY(sf_world_split(&w->team, w->team.rank / s->tensor, &w->heads));
+    SF_TRY(sf_world_split(&w->team, w->team.rank % s->tensor, &w->stages));
     return sf_world_split(&w->world, w->world.rank % each, &w->leaders);
 }
 
@@ -190,10 +193,13 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     }
     sf_dispatch_close(&w->dispatch);
     sf_store_close(w->store);
-    sf_comm_close(&w->comm);
+    sf_comm_close(&w->stages_comm);
+    sf_comm_close(&w->heads_comm);
     sf_backend_close(&w->backend);
     sf_study_close(&study);
     if (w->leaders.self != w->world.self) sf_world_close(&w->leaders);
+    sf_world_close(&w->stages);
+    sf_world_close(&w->heads);
     sf_world_close(&w->team);
     return status;
 }
@@ -201,7 +207,7 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
 sf_status sf_run(const sf_run_options *options, sf_run_end *end)
 {
     struct work w = {.shard = options->shard, .shards = options->shards, .verbose = options->verbose, .team = sf_alone,
-                     .leaders = sf_alone};
+                     .leaders = sf_alone, .heads = sf_alone, .stages = sf_alone};
     *end = (sf_run_end){0};
     sf_status status = sf_world_open(&w.world);
     end->speaks = w.world.rank == 0;

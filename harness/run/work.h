@@ -29,7 +29,8 @@ struct work {
     sf_devices devices;                       /* of the run on this machine */
     sf_world world;                           /* processes that were started together, maybe on several … */
     sf_world team, leaders;                   /* … those that split a model with this one; the first of each such team */
-    sf_comm comm;                             /* what they split it by */
+    sf_world heads, stages;                   /* of the team: those that have the same layers; that have the same heads */
+    sf_comm heads_comm, stages_comm;          /* what is said among either */
     int worker, workers;                      /* this process among all that take samples */
     bool plugins;                             /* this pass runs the cells of plug-ins, in a process apart; else all others */
     struct at_hand *at_hand;                  /* shared with the process that waits for this one; NULL: none does */

@@ -1,6 +1,6 @@
 /* The comm table on GPUs: NCCL, one rank a GPU. What ranks say to each other on the host goes as it went before, between
- * processes or threads, which also takes NCCL's name of the team around. A gather is queued on the backend's stream, between
- * the ops before and after it, and nothing waits for it on the host. */
+ * processes or threads, which also takes NCCL's name of the team around. Gather, send and receive are queued on the backend's
+ * stream, between the ops before and after them, and nothing waits for them on the host. */
 #include "kernels/cuda/device.cuh"
 
 extern "C" {
@@ -34,6 +34,20 @@ static void gather_host(sf_comm *c, const void *from, size_t bytes, void *to)
     host->ops->gather_host(host, from, bytes, to);
 }
 
+static sf_status send(sf_comm *c, sf_backend *b, const void *from, size_t bytes, int to)
+{
+    sf_cuda *cuda = sf_cuda_of(b);
+    cuda->awaited = true;
+    return check(ncclSend(from, bytes, ncclChar, to, ((team *)c->self)->nccl, cuda->stream), "send");
+}
+
+static sf_status receive(sf_comm *c, sf_backend *b, void *to, size_t bytes, int from)
+{
+    sf_cuda *cuda = sf_cuda_of(b);
+    cuda->awaited = true;
+    return check(ncclRecv(to, bytes, ncclChar, from, ((team *)c->self)->nccl, cuda->stream), "receive");
+}
+
 static void abort_team(sf_comm *c)
 {
     sf_comm *host = &((team *)c->self)->host;
@@ -48,7 +62,7 @@ static void close_team(sf_comm *c)
     free(t);
 }
 
-static const sf_comm_ops nccl_ops = {"nccl", gather, gather_host, abort_team, close_team};
+static const sf_comm_ops nccl_ops = {"nccl", gather, gather_host, send, receive, abort_team, close_team};
 
 /* The device is the one that this thread is on. Error: *c goes on as it was. */
 sf_status sf_nccl_open(sf_comm *c)
