@@ -193,7 +193,7 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	    LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 tests/run $(BUILD)-asan
 
 # libomp tells the sanitizer of OpenMP's barriers, through archer; gcc's libgomp does not, and races are seen that are none.
-TSAN := backends dispatch engine report stats store tensor
+TSAN := backends dispatch engine pipeline report stats store tensor
 tsan: ## races: the tests that work with threads, under ThreadSanitizer (needs clang, libomp)
 	@$(AGAIN) -j$$(nproc) BUILD=$(BUILD)-tsan CUDA=0 MPI=0 CC=clang CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread \
 	    all $(TSAN:%=$(BUILD)-tsan/tests/test_%)

@@ -36,8 +36,8 @@ static inline sf_status be_rank(sf_backend *b, void *ranks)
 }
 
 /* Does work() on tensor × pipeline of them; out[r]: the r-th one's. */
-static inline void split(int tensor, int pipeline, const char *device, const sf_model *model, int max_tokens, sf_status (*work)(rank *r, sf_engine *e), const void *with,
-                  void *const *out, rank *r)
+static inline void split(int tensor, int pipeline, const char *device, const sf_model *model, int max_tokens,
+                         sf_status (*work)(rank *r, sf_engine *e), const void *with, void *const *out, rank *r)
 {
     for (int i = 0; i < tensor * pipeline; i++)
         r[i] = (rank){.model = model, .max_tokens = max_tokens, .work = work, .with = with, .out = out[i]};
