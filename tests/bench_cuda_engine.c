@@ -2,8 +2,10 @@
  *
  *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief|grid]      Qwen2.5-7B, 131040, 0: all, 1
  *
- * Several ranks: threads, each on a GPU of its own, that split the model (tensor parallelism). Weights lie over each other on the
- * host (sf_model_random_overlaid), so that 145 GB of them need 4.
+ * Several ranks: threads, each on a GPU of its own, that split the model: `2` by heads and MLP (tensor parallelism), `1x2` by layers
+ * (two stages of one), `2x2` both ways. Weights lie over each other on the host (sf_model_random_overlaid), so that 145 GB of them
+ * need 4. A pipeline's prefill of one prompt goes through one stage after the other: its seconds are their sum; four prompts, of a
+ * quarter of the tokens, show what stages do beside each other.
  *
  * Ceilings are measured here, each apart, on every rank at once: the products of the model's own shapes, at the rows of a chunk
  * and at those of the grid's lanes; dense attention of a rank's heads; what ranks say to each other; reading memory.
@@ -35,7 +37,7 @@ extern const sf_method sf_vertical_slash, sf_block_sparse, sf_flex_prefill, sf_q
 enum { LEVELS = 9, CELLS = 1 + 3 * LEVELS, STEPS = 32 };
 enum { CHUNK = 4096 };
 static sf_model *model;
-static int asked_tokens, ranks;
+static int asked_tokens, ranks, stages = 1; /* ranks of each stage */
 static bool brief, grid_alone;
 
 /* Of each rank. */
@@ -112,7 +114,7 @@ static void *noise(int64_t n)
 static double time_products(int rows)
 {
     sf_model_config c;
-    MUST(sf_config_part(&shape, rank, ranks, &c));
+    MUST(sf_config_part(&shape, 0, ranks, &c));
     const int64_t q = (int64_t)c.heads * c.head_dim, kv = (int64_t)c.kv_heads * c.head_dim;
     const int64_t product[][2] = {{q, c.d}, {kv, c.d}, {kv, c.d}, {c.d, q}, {c.mlp, c.d}, {c.mlp, c.d}, {c.d, c.mlp}}; /* out, in */
     enum { PRODUCTS = sizeof product / sizeof *product };
@@ -138,7 +140,7 @@ static double time_products(int rows)
 static double time_exchanges(int rows)
 {
     sf_comm *c = backend->comm;
-    if (!c) return 0;
+    if (!c) return 0; /* what stages say to each other is a layer's, once */
     const int64_t n = (int64_t)rows * shape.d;
     void *x = noise(2 * n), *all = noise(2 * n * c->size); /* fp32 */
     double seconds = 0;
@@ -169,7 +171,7 @@ static double time_reading(void)
 static double time_attention(void)
 {
     sf_model_config c;
-    MUST(sf_config_part(&shape, rank, ranks, &c));
+    MUST(sf_config_part(&shape, 0, ranks, &c));
     int64_t kv = (int64_t)tokens * c.kv_heads * c.head_dim, q = (int64_t)tokens * c.heads * c.head_dim;
     sf_kv_part part = {.k = noise(kv), .v = noise(kv), .capacity = tokens, .n = tokens};
     sf_attention a = {.backend = backend, .layers = 1, .heads = c.heads, .kv_heads = c.kv_heads,
@@ -291,9 +293,10 @@ static void fit_grid(void)
         }
         sf_job job = {.token = token, .tokens = tokens, .lanes = CELLS, .lane = lane};
         MUST(sf_engine_memory(&shape, backend, 1, &job, &how, kept, &bytes));
-        size_t spare = bytes / (ranks > 1 ? 3 : 20) + ((size_t)2 << 30); /* scratch; heads keep unequally, so that one rank may keep more */
+        size_t spare = bytes / (ranks * stages > 1 ? 3 : 20) + ((size_t)2 << 30); /* scratch; heads keep unequally, so that one rank may keep more */
         uint64_t unfit = bytes + spare >= available; /* on any: all go on alike */
         sf_comm_sum(backend->comm, &unfit, 1);
+        sf_comm_sum(backend->stages, &unfit, 1);
         if (!unfit || tokens < 1024) break;
     }
     for (int i = 0; i < CELLS; i++) free((void *)(uintptr_t)lane[i].decode_params);
@@ -332,6 +335,29 @@ static void run_grid(void)
     SAY("%d cells of one sample: %.1f s together, %.0f s one by one: %.1f x\n", CELLS, together, alone, alone / together);
 }
 
+/* Four samples, each its own prefill: a stage works on one while the next has the one before. */
+static void run_beside(void)
+{
+    enum { PROMPTS = 4 };
+    int32_t output[PROMPTS];
+    sf_lane lane[PROMPTS];
+    sf_job job[PROMPTS];
+    const sf_generation how = {.max_output = 1};
+    const int each = tokens / PROMPTS;
+    double one = 0;
+    for (int n = 1; n <= PROMPTS; n += PROMPTS - 1) {
+        for (int i = 0; i < n; i++) {
+            lane[i] = (sf_lane){.output = &output[i]};
+            job[i] = (sf_job){.token = token + i * each, .tokens = each, .lanes = 1, .lane = &lane[i]};
+        }
+        double began = now();
+        MUST(sf_engine_run(engine, n, job, &how));
+        const double seconds = now() - began;
+        if (n == 1) one = seconds;
+        else SAY("%d prompts of %d tokens, dense: %.2f s, one alone %.2f s: %.2f x as fast as one after the other\n", n, each, seconds, one, n * one / seconds);
+    }
+}
+
 static void run_prefills(void)
 {
     prefill("block_sparse 64 (first)", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), 0);
@@ -351,19 +377,21 @@ static sf_status be_rank(sf_backend *b, void *user)
 {
     (void)user;
     backend = b;
-    rank = b->comm ? b->comm->rank : 0;
+    rank = sf_comm_rank(b);
     shape = model->config;
     tokens = asked_tokens;
     token = malloc((size_t)tokens * sizeof *token);
     for (int i = 0; i < tokens; i++) token[i] = (int32_t)((uint32_t)i * 2654435761u % (uint32_t)shape.vocab);
-    SAY("%s, %d layers, %d tokens; weights %.1f GB; %d rank%s%s%s\n", shape.name, shape.layers, tokens, (double)model->weight_bytes / 1e9,
-        ranks, ranks > 1 ? "s by " : "", ranks > 1 ? b->comm->ops->name : "", "");
+    const sf_comm *said = b->comm ? b->comm : b->stages;
+    SAY("%s, %d layers, %d tokens; weights %.1f GB; %d stage%s of %d rank%s%s%s\n", shape.name, shape.layers, tokens, (double)model->weight_bytes / 1e9,
+        stages, stages > 1 ? "s" : "", ranks, ranks > 1 ? "s" : "", said ? ", by " : "", said ? said->ops->name : "");
     measure_ceilings();
     double began = now();
     MUST(sf_engine_open(backend, model, tokens + STEPS, &engine));
     SAY("weights to the device: %.1f s\n", now() - began);
     say_memory("of the weights");
     if (!grid_alone) run_prefills();
+    if (!grid_alone && stages > 1) run_beside();
     run_grid();
     sf_engine_close(engine);
     free(token);
@@ -378,11 +406,12 @@ int main(int argc, char **argv)
     asked_tokens = argc > 2 ? atoi(argv[2]) : 131072 - STEPS;
     if (argc > 3 && atoi(argv[3]) > 0) whole.layers = atoi(argv[3]);
     ranks = argc > 4 ? atoi(argv[4]) : 1;
-    brief = ranks > 1 || argc > 5;
+    if (argc > 4 && strchr(argv[4], 'x')) stages = atoi(strchr(argv[4], 'x') + 1);
+    brief = ranks * stages > 1 || argc > 5;
     grid_alone = argc > 5 && strcmp(argv[5], "grid") == 0;
     MUST(sf_model_random_overlaid(&whole, 1, &model));
-    if (ranks > 1) {
-        MUST(sf_comm_team(ranks, 1, DEVICE, 0, be_rank, NULL));
+    if (ranks * stages > 1) {
+        MUST(sf_comm_team(ranks, stages, DEVICE, 0, be_rank, NULL));
     } else {
         MUST(sf_backend_open(DEVICE, 0, &alone));
         be_rank(&alone, NULL);

@@ -13,8 +13,9 @@
 #
 # And of two GPUs and more, `two`:
 #   tensor      models split over two ranks, and every method's certificate over two
-#   split       a sweep with a model split over two MPI processes against one process: rows, and one of the two killed
-#   large       a 72B model's shape over two GPUs, end to end, and a 7B model's on one
+#   split       a sweep with a model split over two MPI processes, by heads and by layers, against one process: rows, and one of
+#               the two killed
+#   large       a 72B model's shape over two GPUs, by heads and by layers, end to end, and a 7B model's on one
 #   spread      a sweep on one GPU, on all as workers, and on two by MPI: times, and 0 cells changed
 #
 #   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_backends cuda:0`; default: `make`, then
@@ -33,7 +34,7 @@ parts=("$@")
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,test_tensor,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
+    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
 fi
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 
@@ -97,6 +98,10 @@ split_rows() {
     alike "$logs/unsplit.h5" >"$logs/unsplit.rows"
     alike "$logs/split.h5" >"$logs/split.rows"
     echo "rows: $(wc -l <"$logs/unsplit.rows"), equal but for times, keys and recall: $(comm -12 "$logs"/{unsplit,split}.rows | wc -l)"
+    mpirun -n 2 "${words[@]}" run "${options[@]}" --set 'parallel={pipeline: 2}' --out "$logs/stages.h5" || return 1
+    "${words[@]}" compare "$logs/unsplit.h5" "$logs/stages.h5"
+    alike "$logs/stages.h5" >"$logs/stages.rows"
+    echo "rows of two stages, equal but for times, keys and recall: $(comm -12 "$logs"/{unsplit,stages}.rows | wc -l)"
 }
 
 # One of two processes that split a model is killed: what it says, and that what was finished is kept.
@@ -143,10 +148,12 @@ if wanted tensor; then
     part tensor-check 200 5 each_method 8 &
     program test_tensor
     part tensor 200 16 "${words[@]}" &
+    program test_pipeline
+    part pipeline 200 16 "${words[@]}" &
     program frontier
 fi
 wait
-! wanted split || part split 120 8 split_rows
+! wanted split || part split 160 16 split_rows
 ! wanted split || part split-killed 120 16 split_killed
 
 # ---- what compares and times it: alone ----
@@ -166,6 +173,7 @@ fi
 if wanted large; then
     program bench_cuda_engine
     part large 280 20 "${words[@]}" configs/models/qwen2.5-72b.yaml 131040 0 2
+    part large-stages 240 20 "${words[@]}" configs/models/qwen2.5-72b.yaml 65520 0 1x2
     part large-7b 120 20 "${words[@]}" configs/models/qwen2.5-7b.yaml 131040 0 1 brief
     program frontier
 fi

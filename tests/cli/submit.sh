@@ -15,6 +15,7 @@ refused "as Slurm writes it" "$FRONTIER" submit "$T/tiny.yaml" --time soon --scr
 "$FRONTIER" submit "$T/tiny.yaml" --time 1-00 --script "$T/day" >/dev/null && grep -q 'TERM@600' "$T/day" || fail "a day"
 "$FRONTIER" submit "$T/tiny.yaml" --time 30 --script "$T/half" >/dev/null && grep -q 'TERM@180' "$T/half" || fail "half an hour"
 refused "takes a multiple of 3" "$FRONTIER" submit "$T/tiny.yaml" --nodes 2 --set 'parallel={tensor: 3}' --script "$T/other"
+refused "takes a multiple of 4" "$FRONTIER" submit "$T/tiny.yaml" --nodes 2 --set 'parallel={tensor: 2, pipeline: 2}' --script "$T/other"
 [ ! -e "$T/other" ] || fail "a refused submit left a script"
 
 # Sent: the job, and one for the report after it. What srun would run is run here.
