@@ -28,7 +28,8 @@ static json_t *arm_json(const sf_arm *arm, double sparsity)
 }
 
 /* What a cell's results depend on, as one canonical text, hashed. The number of samples is not part of it: more samples
- * extend a cell. The thread count is not: results do not depend on it. */
+ * extend a cell. The thread count is not, nor are the stages that a model's layers are split over: results do not depend on
+ * either. */
 static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell)
 {
     const sf_model_spec *model = &sweep->model[cell->model];
