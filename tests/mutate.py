@@ -20,7 +20,7 @@ Works in build/mutate, in copies of the tracked files, which each start brings u
 copies; a mutant costs one object, the links of the tests that see it, and those tests: a program that comes out the same
 byte for byte is not run.
 """
-import argparse, collections, concurrent.futures, functools, hashlib, json, os, pathlib, queue, random, re, resource, shutil, signal
+import argparse, collections, concurrent.futures, functools, hashlib, json, os, pathlib, queue, re, resource, shutil, signal
 import subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -112,14 +112,13 @@ def mutants_of(room, file):
 
 
 def choose(rooms, count, seed):
-    """Mutants in a fixed random order, each room's share of `count` and as many again in reserve."""
+    """Every mutant of a room in a random order that a change elsewhere leaves as it is, and each room's share of `count`."""
     every = {r: [m for f in sorted((ROOT / ROOMS[r][0]).rglob("*.c")) for m in mutants_of(r, str(f.relative_to(ROOT)))]
              for r in rooms}
     size = {r: len(every[r]) ** 0.5 for r in rooms}  # a large room gets more, but no room little
     share = {r: round(count * size[r] / sum(size.values())) for r in rooms}
-    for r in rooms:
-        random.Random(f"{seed} {r}").shuffle(every[r])
-    return every, share
+    place = lambda m: hashlib.sha256(f"{seed} {identity(m)}".encode()).digest()
+    return {r: sorted(every[r], key=place) for r in rooms}, share
 
 
 # ---- a copy that is built --------------------------------------------------------------------------------------------
@@ -190,6 +189,13 @@ def tests_of(tree):
             [p.name for p in sorted((tree / "tests" / "cli").glob("*.sh"))])
 
 
+def cores(tree):
+    """Two or more for each tree: a test that takes all there are takes no other's."""
+    every, i = sorted(os.sched_getaffinity(0)), int(tree.name[4:])
+    each = max(2, len(every) // JOBS)
+    return {every[(i * each + k) % len(every)] for k in range(each)}
+
+
 def run_test(tree, test, limit):
     """(whether it passes, processor seconds, its last lines); ends at the first failure that is told, and when it takes more
     than `limit` seconds of processors, or many times that."""
@@ -200,11 +206,11 @@ def run_test(tree, test, limit):
     words = [str(tree / "tests" / "cli" / test)] if script else [str(tree / "build" / "tests" / test)]
     roomy = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30 # in a container it may hold 64 MB
     scratch = tempfile.mkdtemp(prefix="mutant-", dir="/dev/shm" if roomy else None)
-    env = {"OMP_NUM_THREADS": "2", **os.environ, "FRONTIER": str(tree / "build" / "frontier"), "OPENBLAS_NUM_THREADS": "1",
+    env = {**os.environ, "FRONTIER": str(tree / "build" / "frontier"), "OPENBLAS_NUM_THREADS": "1",
            "GOMP_SPINCOUNT": "0", "TMPDIR": scratch}
     p = subprocess.Popen(words, cwd=tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, errors="replace", start_new_session=True,
-                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
+                         preexec_fn=lambda: (resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)), os.sched_setaffinity(0, cores(tree))))
     last = collections.deque(maxlen=12)
 
     def stop():
@@ -254,7 +260,7 @@ def measure(pool, trees):
 
 
 LONG = ["test_report_files", "test_tensor", "test_check", "mini.sh", "test_store"]  # begin first
-DEADLINE = float("inf")
+DEADLINE, JOBS = float("inf"), 1
 
 
 def concerning(m, whole):
@@ -364,7 +370,7 @@ def table(known):
 
 
 def main():
-    global DEADLINE
+    global DEADLINE, JOBS
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--count", type=int, default=300)
     p.add_argument("--seed", type=int, default=1)
@@ -380,7 +386,7 @@ def main():
     if o.table:
         return table(read_log(o.log))
 
-    begun = time.monotonic()
+    begun, JOBS = time.monotonic(), o.jobs
     DEADLINE = begun + o.seconds
     since = lambda: time.monotonic() - begun
     every, share = choose(rooms, o.count, o.seed)
@@ -431,6 +437,10 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
         measure(pool, trees)
         print(f"{len(seconds)} tests pass where nothing is changed, after {since():.0f} s", flush=True)
+        if o.again:
+            rows, now = read_log(o.log), known()
+            again = [m for r in rooms for m in every[r] if identity(m) in rows and identity(m) not in now]
+            list(pool.map(one, sorted(again, key=lambda m: hashlib.sha256(str(m).encode()).digest())))  # of all rooms in turn
         new_ones(pool, one, every, share, known(), o.jobs)
         if o.whole:
             list(pool.map(lambda m: one(m, True), living()))

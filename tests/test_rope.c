@@ -1,4 +1,4 @@
-/* Rotation tables against transformers' (tests/golden/engine/rope.py): plain, linear, Llama 3, YaRN fixed, by rule. */
+/* Rotation tables against transformers' (tests/golden/engine/rope.py): plain, linear, Llama 3, YaRN fixed, by rule, dynamic, long. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 static const int POSITIONS[] = {0, 1, 77, 4095, 131071};
 enum { LAST = 131072, MOST_PAIRS = 128 };
 
-static const struct { int head_dim, max_tokens; sf_rope_config rope; } cases[] = {
+static struct { int head_dim, max_tokens; sf_rope_config rope; } cases[] = {
     {64, LAST, {.theta = 1e5, .factor = 1}},
     {128, LAST, {.theta = 1e6, .factor = 1}},
     {256, LAST, {.theta = 1e6, .scaling = SF_ROPE_LINEAR, .factor = 8}},
@@ -26,11 +26,15 @@ static const struct { int head_dim, max_tokens; sf_rope_config rope; } cases[] =
                    .original_positions = 32768}},
     {64, LAST, {.theta = 1e4, .scaling = SF_ROPE_YARN, .factor = 2.5, .beta_fast = 24, .beta_slow = 2,
                 .attention_factor = 1.25, .original_positions = 2048}},
+    {96, LAST, {.theta = 5e5, .scaling = SF_ROPE_DYNAMIC, .factor = 2, .original_positions = 32768}},
+    {64, LAST, {.theta = 1e4, .scaling = SF_ROPE_LONG, .factor = 32, .original_positions = 4096}}, /* longer: below */
 };
 
 static void as_transformers(void **state)
 {
     (void)state;
+    float(*longer)[SF_LONG_PAIRS] = cases[sizeof cases / sizeof *cases - 1].rope.longer;
+    for (int i = 0; i < 32; i++) longer[0][i] = 1, longer[1][i] = 1 + (float)(i * i) / 32;
     FILE *f = fopen("tests/golden/engine/rope.bin", "rb");
     assert_non_null(f);
     float *cosine = malloc(LAST * MOST_PAIRS * sizeof *cosine), *sine = malloc(LAST * MOST_PAIRS * sizeof *sine);

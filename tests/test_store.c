@@ -401,6 +401,39 @@ static void test_read_back(void **state)
     OK(sf_hdf5_close(&file));
 }
 
+/* Rows that were there before must be what they were, in a file that rows were added to. */
+static void test_read_back_older(void **state)
+{
+    (void)state;
+    char older[112];
+    sf_cell_info cell;
+    struct maps maps[3];
+    sf_record first, other, second;
+    make_cell(2, &cell);
+    make_record(2, 1, &maps[0], &first);
+    make_record(2, 2, &maps[1], &second);
+    snprintf(older, sizeof older, "%s/older.h5", folder);
+    for (int k = 0; k < 5; k++) {
+        static const char *const name[] = {NULL, "strict", "prediction", "meter", "decode_density"};
+        sf_hdf5 before, after;
+        make_record(2, 1, &maps[2], &other);
+        if (k == 1) other.strict += 1e-9;
+        if (k == 2) other.prediction = "another";
+        if (k == 3) ((uint64_t *)&other.meter)[39]++;
+        if (k == 4) maps[2].m[1][LAYERS * HEADS - 1] += 1;
+        const sf_record *const was[] = {&first}, *const now[] = {&other, &second};
+        unlink(older), unlink(results);
+        OK(sf_hdf5_create(older, &before));
+        OK(sf_hdf5_append(&before, &cell, 1, was));
+        OK(sf_hdf5_create(results, &after));
+        OK(sf_hdf5_append(&after, &cell, 2, now));
+        if (k) assert_error(sf_hdf5_same_cells(&after, &before), name[k]);
+        else OK(sf_hdf5_same_cells(&after, &before));
+        OK(sf_hdf5_close(&before));
+        OK(sf_hdf5_close(&after));
+    }
+}
+
 static void test_selected_reading(void **state)
 {
     (void)state;
@@ -1506,6 +1539,7 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(test_round_trip),
                                        TEST(test_failures),
         TEST(test_read_back),
+        TEST(test_read_back_older),
         TEST(test_selected_reading),
                                        TEST(test_schema),
                                        TEST(test_runs),

@@ -22,7 +22,7 @@ refused "is unknown" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -d gpu:0,1
 [ -e "$T/x.h5" ] && fail "a refused run left a file"
 
 # A killed worker ends the run, which says whose it was; what was finished is kept.
-"$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -s samples=200 -d cpu:0,1 >/dev/null 2>"$T/log" &
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -s samples=100000 -d cpu:0,1 >/dev/null 2>"$T/log" &
 parent=$!
 pause() { read -r -t 0.05 <> <(:) || true; }
 for _ in $(seq 400); do
@@ -38,7 +38,7 @@ grep -q 'error: cpu:[01]: its process was ended by signal 9' "$T/log" || fail "k
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -s samples=2 -d cpu:0,1 >/dev/null 2>"$T/log" || fail "going on: $(cat "$T/log")"
 
 # Asked to stop, all workers finish what they have at hand, and it becomes the results.
-"$FRONTIER" run "$T/tiny.yaml" -o "$T/s.h5" -s samples=400 -d cpu:0,1 >/dev/null 2>"$T/log" &
+"$FRONTIER" run "$T/tiny.yaml" -o "$T/s.h5" -s samples=100000 -d cpu:0,1 >/dev/null 2>"$T/log" &
 parent=$!
 for _ in $(seq 400); do
     [ "$(ls "$T/s.h5.parts" 2>/dev/null | wc -l)" -gt 3 ] && break

@@ -26,12 +26,15 @@ CASES = [  # as in test_rope.c
            "original_max_position_embeddings": 32768}),
     (64, {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.5, "beta_fast": 24.0, "beta_slow": 2.0,
           "attention_factor": 1.25, "original_max_position_embeddings": 2048}),
+    (96, {"rope_type": "dynamic", "rope_theta": 500000.0, "factor": 2.0, "original_max_position_embeddings": 32768}, 32768),
+    (64, {"rope_type": "longrope", "rope_theta": 10000.0, "factor": 32.0, "original_max_position_embeddings": 4096,
+          "short_factor": [1.0] * 32, "long_factor": [1 + i * i / 32 for i in range(32)]}),
 ]
 
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "rope.bin"), "wb") as f:
-    for head_dim, rope in CASES:
+    for head_dim, rope, *most in CASES:
         config = LlamaConfig(head_dim=head_dim, hidden_size=head_dim * 4, num_attention_heads=4,
-                             max_position_embeddings=131072, rope_parameters=rope)
+                             max_position_embeddings=most[0] if most else 131072, rope_parameters=rope)
         rotary = LlamaRotaryEmbedding(config)
         cos, sin = rotary(torch.zeros(1), torch.tensor([POSITIONS]))
         rotary.inv_freq.numpy().astype(np.float32).tofile(f)
