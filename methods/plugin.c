@@ -89,7 +89,9 @@ sf_status sf_plugin_load(const char *path, const sf_method **out)
 {
     const sf_method *(*plugin)(void);
     SF_TRY(sf_plugin_symbol(path, "sf_plugin", (void **)&plugin));
-    if (!plugin) return sf_fail(SF_BAD_INPUT, "plug-in %s: exports no `const sf_method *sf_plugin(void)`", path);
+    if (!plugin)
+        return sf_fail(SF_BAD_INPUT, "plug-in %s: exports neither `const sf_method *sf_plugin(void)`, for a method, nor "
+                       "`const sf_task *sf_plugin_task(void)`, for a task", path);
     SF_TRY(sf_method_validate(plugin(), path));
     *out = plugin();
     return SF_OK;

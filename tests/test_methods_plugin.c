@@ -207,7 +207,7 @@ static void refuses_bad_plugins(void **unused)
                      SF_BAD_INPUT); /* without a slash: here, not in the system's folders */
     says("./Makefile");
     assert_int_equal(sf_plugin_load(built("no_symbol.so"), &m), SF_BAD_INPUT);
-    says("exports no `const sf_method *sf_plugin(void)`");
+    says("exports neither `const sf_method *sf_plugin(void)`, for a method, nor `const sf_task *sf_plugin_task(void)`, for a task");
     assert_int_equal(sf_plugin_load(built("wrong_abi.so"), &m), SF_BAD_INPUT);
     says("build it again");
     assert_int_equal(sf_plugin_load(built("no_hooks.so"), &m), SF_BAD_INPUT);

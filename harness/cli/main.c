@@ -27,7 +27,7 @@ const sf_command sf_commands[] = {
     {"fetch", "get a model from Hugging Face by its id", sf_cmd_fetch},
     {"verify", "what was understood of a model, and whether that holds", sf_cmd_verify},
     {"roles", "which heads look far back: a table for head_roles", sf_cmd_roles},
-    {"check", "certify a sparse-attention method", sf_cmd_check},
+    {"check", "certify a sparse-attention method or a task", sf_cmd_check},
     {"calibrate", "what a method finds out once for a model", sf_cmd_calibrate},
     {"bench", "speed of attention under every method on this machine", sf_cmd_bench},
     {"version", "version, revision and libraries", sf_cmd_version},
@@ -38,7 +38,7 @@ static void usage(FILE *out)
 {
     fprintf(out, "frontier %s: benchmarks sparse attention in language models\n\n"
                  "Usage: frontier COMMAND [OPTIONS]\n\nCommands:\n", sf_version());
-    for (const sf_command *c = sf_commands; c->name; c++) fprintf(out, "  %-9s %s\n", c->name, c->summary);
+    for (const sf_command *c = sf_commands; c->name; c++) fprintf(out, "  %-10s %s\n", c->name, c->summary);
     fputs("\n`frontier COMMAND --help` explains a command. A first run: frontier run configs/demo.yaml\n", out);
 }
 

@@ -7,7 +7,7 @@ trap 'rm -rf "$T"' EXIT
 # The help as help2man likes it: lines that are not wrapped yet, commands of examples marked as such.
 cat >"$T/frontier" <<EOF
 #!/bin/bash
-ARGP_HELP_FMT=rmargin=1000 "$program" "\$@" | sed -E 's/^  (frontier .*|for .*)\$/  \$ \\1/'
+ARGP_HELP_FMT=rmargin=1000 "$program" "\$@" | sed -E 's/^  (frontier .*|for .*)\$/  \$ \\1/; s/^Example/\\n&/'
 EOF
 chmod +x "$T/frontier"
 commands=$("$program" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')

@@ -106,8 +106,11 @@ int sf_cmd_report(int argc, char **argv)
         if (!a.quiet) sf_report_gates(&results, stdout);
         sf_study study = {0};
         const char *config = results.runs && a.report.prompts ? results.run[results.runs - 1].config : NULL;
+        char *why = NULL;
         if (config && sf_stored_open(config, &study) == SF_OK) a.report.prompt = sf_stored_prompt, a.report.user = &study;
+        else if (config) a.report.no_prompt = why = strdup(sf_error());
         status = sf_report(&results, &a.report);
+        free(why);
         if (study.sweep) sf_study_close(&study);
         if (status == SF_OK) print_link(a.report.folder);
         sf_results_free(&results);

@@ -48,6 +48,29 @@ static int choose(const sf_results *r, const sf_where *where, const char **key, 
             printf("%s  %s, %s, %d tokens, %s in prefill, %s in decode: %d samples\n", x->key, x->model, x->task_label, x->length,
                    x->label[SF_PREFILL], x->label[SF_DECODE], r->records[c]);
     }
+    for (int i = 0; i < r->failures; i++) {
+        const sf_failure *f = &r->failure[i];
+        if (!sf_where_matches_failure(where, f)) continue;
+        bool there = false;
+        for (int c = 0; c < n && !there; c++) there = strcmp(key[c], f->key) == 0;
+        if (there) continue;
+        key[n++] = f->key;
+        if (say)
+            printf("%s  %s, %s, %d tokens, %s in prefill, %s in decode: failed at sample %d\n", f->key, f->model, f->task, f->length,
+                   f->label[SF_PREFILL], f->label[SF_DECODE], f->sample);
+    }
+    return n;
+}
+
+/* Cells with samples, and those that have failed without any. */
+static int count_cells(const sf_results *r)
+{
+    int n = r->cells;
+    for (int i = 0; i < r->failures; i++) {
+        bool there = false;
+        for (int c = 0; c < r->cells && !there; c++) there = strcmp(r->cell[c].key, r->failure[i].key) == 0;
+        n += !there;
+    }
     return n;
 }
 
@@ -64,14 +87,14 @@ int sf_cmd_rm(int argc, char **argv)
     sf_store *store = NULL;
     sf_status status = sf_where_parse(a.where, &where);
     if (status == SF_OK) status = sf_results_read(1, &a.file, 0, &r);
-    const char **key = status == SF_OK ? malloc(((size_t)r.cells + 1) * sizeof *key) : NULL;
-    if (status == SF_OK && !key) status = sf_fail(SF_NO_MEMORY, "no memory for %d cells", r.cells);
+    const char **key = status == SF_OK ? malloc(((size_t)r.cells + (size_t)r.failures + 1) * sizeof *key) : NULL;
+    if (status == SF_OK && !key) status = sf_fail(SF_NO_MEMORY, "no memory for %d cells", r.cells + r.failures);
     int n = key ? choose(&r, &where, key, a.dry) : 0;
     if (status == SF_OK && !n) status = sf_fail(SF_BAD_INPUT, "%s: no cell is %s; `frontier status %s -v` lists them", a.file, a.where, a.file);
     if (status == SF_OK && !a.dry) status = sf_store_open(a.file, false, &store);
     if (store) status = sf_store_remove(store, n, key);
     sf_store_close(store);
-    if (status == SF_OK) printf("%d of %d cells %s\n", n, r.cells, a.dry ? "would be removed" : "are removed");
+    if (status == SF_OK) printf("%d of %d cells %s\n", n, count_cells(&r), a.dry ? "would be removed" : "are removed");
     free(key);
     sf_results_free(&r);
     return sf_cli_end(status);

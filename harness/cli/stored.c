@@ -1,11 +1,25 @@
 #include "harness/cli/stored.h"
 #include "base/strings.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+/* The error at hand, without the place that the config was laid out at. */
+static sf_status explain(sf_status status, const char *path, const char *text)
+{
+    const char *said = sf_error();
+    const size_t n = strlen(path);
+    const bool placed = strncmp(said, path, n) == 0 && said[n] == ':';
+    char own[512];
+    snprintf(own, sizeof own, "%s%s", placed ? "line " : "", placed ? said + n + 1 : said);
+    return sf_fail(status, "of the config that the results hold, %s%s", own,
+                   strstr(text, "plugins:") ? "; plug-ins that a results file names are never loaded: `frontier show CONFIG.yaml` shows what "
+                                              "theirs makes" : "");
+}
 
 sf_status sf_stored_open(const char *text, sf_study *study)
 {
@@ -20,7 +34,7 @@ sf_status sf_stored_open(const char *text, sf_study *study)
     sf_status status = sf_study_open_stored(path, set.n, set.item, study);
     free(copy);
     close(fd);
-    return status;
+    return status == SF_OK ? SF_OK : explain(status, path, text);
 }
 
 /* Of a study's sweep; -1: not there. */

@@ -32,10 +32,7 @@ static sf_status load_plugin(const char *path)
     void *brings_method;
     SF_TRY(sf_plugin_symbol(path, "sf_plugin", &brings_method));
     SF_TRY(sf_task_load(path, &task));
-    if (brings_method || task) return brings_method ? sf_method_load(path, &method) : SF_OK;
-    return sf_fail(SF_BAD_INPUT,
-                   "plug-in %s: exports neither `const sf_method *sf_plugin(void)` nor `const sf_task *sf_plugin_task(void)`",
-                   path);
+    return task && !brings_method ? SF_OK : sf_method_load(path, &method);
 }
 
 static sf_status read_plugins(const sf_node *list)

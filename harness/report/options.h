@@ -15,6 +15,7 @@ typedef struct sf_report_options {
     const char *formats; /* "png,pdf,svg"; NULL: png,pdf */
     const char *style;   /* "paper" or "slides"; NULL: paper */
     sf_prompt_maker *prompt; /* for the page's samples; NULL: none */
+    const char *no_prompt;   /* then, why; NULL: none were asked for */
     void *user;              /* its argument */
     int prompts;             /* shown of each model, task and length, at most */
 } sf_report_options;

@@ -185,13 +185,13 @@ static void show_setting(const sf_view *v, int c, const sf_report_options *o, FI
     fputs("],\"gold\":[", out);
     for (int i = 0; i < r->records[c]; i++) comma(out, i), sf_script_text(out, r->record[c][i].gold);
     fputs("],\"prompt\":[", out);
-    const char *reason = "no prompts were asked for";
+    const char *reason = o->no_prompt ? o->no_prompt : "no prompts were asked for";
     for (int i = 0; i < r->records[c]; i++) {
         const sf_record *x = &r->record[c][i];
         char *prompt = NULL;
         comma(out, i);
         if (i < prompts && o->prompt(o->user, &r->cell[c], x, &prompt) == SF_OK) show_prompt(out, prompt);
-        else fputs("null", out), reason = i < prompts ? sf_error() : "of each task the first samples' prompts are here";
+        else fputs("null", out), reason = !o->prompt ? reason : i < prompts ? sf_error() : "of each task the first samples' prompts are here";
         free(prompt);
     }
     fputs("],\"why\":", out);

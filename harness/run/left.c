@@ -110,6 +110,15 @@ bool sf_left_of_plugins(const struct work *w)
     return false;
 }
 
+static void say_nothing_left(const struct work *w)
+{
+    const int cells = w->study->plan.cells;
+    int failed = 0;
+    for (int i = 0; i < cells; i++) failed += sf_store_failed(w->store, w->study->plan.cell[i].key);
+    if (failed) fprintf(stderr, "%d of %d cells are stored, and %d failed (`--retry` tries those again); nothing is left to run\n", cells - failed, cells, failed);
+    else fprintf(stderr, "all %d cells are stored; nothing is left to run\n", cells);
+}
+
 sf_status sf_left_open(struct work *w, int workers)
 {
     int units;
@@ -118,6 +127,6 @@ sf_status sf_left_open(struct work *w, int workers)
     if (status != SF_OK) free(unit);
     else status = sf_dispatch_open(units, unit, workers, &w->dispatch);
     if (status == SF_OK && !units && !(w->study->sweep->until > 0) && !w->ran_plugins && !w->plugins && !sf_left_of_plugins(w))
-        fprintf(stderr, "all %d cells are stored; nothing is left to run\n", w->study->plan.cells);
+        say_nothing_left(w);
     return status;
 }

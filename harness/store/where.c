@@ -133,3 +133,24 @@ bool sf_where_matches(const sf_where *where, const sf_cell_info *cell)
         if (!terms[where->term[i].what].holds(cell, where->term[i].value)) return false;
     return true;
 }
+
+/* A label without its parameters. */
+static const char *bare(const char *label, char *name, size_t room)
+{
+    snprintf(name, room, "%.*s", (int)strcspn(label, "("), label);
+    return name;
+}
+
+bool sf_where_matches_failure(const sf_where *where, const sf_failure *f)
+{
+    char name[1 + SF_PHASES][256];
+    sf_cell_info cell = {.model = f->model, .task = bare(f->task, name[SF_PHASES], sizeof *name), .task_label = f->task,
+                         .length = f->length, .device = "", .seed = UINT64_MAX};
+    snprintf(cell.key, sizeof cell.key, "%s", f->key);
+    for (int p = 0; p < SF_PHASES; p++) {
+        cell.method[p] = bare(f->label[p], name[p], sizeof *name);
+        cell.label[p] = f->label[p];
+        cell.sparsity[p] = f->sparsity[p];
+    }
+    return sf_where_matches(where, &cell);
+}

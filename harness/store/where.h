@@ -21,5 +21,7 @@ typedef struct sf_where {
  * nothing, an unknown name, a value that cannot be one. */
 sf_status sf_where_parse(const char *text, sf_where *out);
 bool sf_where_matches(const sf_where *where, const sf_cell_info *cell);
+/* The same of a cell that failed, whose seed and device nothing says: terms of those never hold. */
+bool sf_where_matches_failure(const sf_where *where, const sf_failure *failure);
 
 #endif

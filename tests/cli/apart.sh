@@ -62,6 +62,12 @@ misbehave() {
     "$FRONTIER" run "$T/both.yaml" -o "$x/m.h5" -t 1 >/dev/null 2>"$x/log" || status=$?
     [ $status = 3 ] || fail "$hook, $how: again: status $status"
     rows "$x/m.h5" "$x/rows" | cmp -s - "$x/found" || fail "$hook, $how: again: other rows"
+    grep -q 'cells are stored, and [1-9].* failed (`--retry` tries those again); nothing is left to run' "$x/log" || fail "$hook, $how: again: $(cat "$x/log")"
+    # A failure is taken out like a cell.
+    cp "$x/m.h5" "$x/without.h5"
+    "$FRONTIER" rm "$x/without.h5" --where method=misbehaves >"$x/log" 2>&1 || fail "$hook, $how: rm: $(cat "$x/log")"
+    "$FRONTIER" show "$x/without.h5" | grep -q misbehaves && fail "$hook, $how: rm leaves the failure"
+    rm "$x/without.h5"
     # Mended, it is tried again when asked for.
     unset FRONTIER_HOOK FRONTIER_HOW
     "$FRONTIER" run "$T/both.yaml" -o "$x/m.h5" -t 1 --retry >/dev/null 2>"$x/log" || fail "$hook, $how: mended: $(cat "$x/log")"

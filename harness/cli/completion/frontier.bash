@@ -14,7 +14,7 @@ _frontier()
         *)
             case $command in
             calibrate) words="loki double_sparsity minference" ;;
-            check) words="all tasks $({ "$program" list methods; "$program" list tasks; } | sed -n 's/^\([a-z_0-9]*\) .*/\1/p')" ;;
+            check) words="$(compgen -G "$2*.so") all tasks $({ "$program" list methods; "$program" list tasks; } | sed -n 's/^\([a-z_0-9]*\) .*/\1/p')" ;;
             list) words="models families methods tasks" ;;
             bench) words="attention decode linear estimate sweep" ;;
             tasks) words="export" ;;
