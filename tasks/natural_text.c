@@ -102,7 +102,7 @@ static sf_status count(const source *s, size_t begin, size_t end, int *tokens)
 {
     const sf_token_counter *c = &s->request->tokens;
     *tokens = c->count(c->self, s->text.data + begin, end - begin, NULL);
-    return *tokens < 0 ? sf_blame(SF_BAD_INPUT, "text: counting the tokens of %s", s->name) : SF_OK;
+    return *tokens < 0 ? sf_blame((sf_status)-*tokens, "text: counting the tokens of %s", s->name) : SF_OK;
 }
 
 /* Bytes a token: in some pieces, evenly spread over the text. */

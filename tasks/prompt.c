@@ -89,7 +89,7 @@ static sf_status try(draft *d, const sf_request *r, const sf_prompt *p, const sf
 {
     SF_TRY(compose(d, r, p, c, t));
     t->tokens = r->tokens.count(r->tokens.self, d->prompt.data, d->prompt.size, p->answer_prefix);
-    return t->tokens < 0 ? sf_blame(SF_BAD_INPUT, "%s: counting the tokens of a prompt", p->task) : SF_OK;
+    return t->tokens < 0 ? sf_blame((sf_status)-t->tokens, "%s: counting the tokens of a prompt", p->task) : SF_OK;
 }
 
 static int least_tokens(const sf_request *r) { return (int)ceil(0.95 * r->max_tokens); }

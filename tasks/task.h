@@ -16,7 +16,8 @@
 enum { SF_TASK_ABI = 3 };
 
 /* Counts the tokens of the model's whole input for a user message: chat template, BOS and the generation prompt
- * included (of a `raw` task the text's own and BOS), and the words that its answer is begun with (NULL: none). Thread-safe. −1: failed, sf_error() says why. */
+ * included (of a `raw` task the text's own and BOS), and the words that its answer is begun with (NULL: none). Thread-safe.
+ * Negative: failed, a status with its sign changed (−1: SF_BAD_INPUT); sf_error() says why. */
 typedef struct sf_token_counter {
     void *self;
     int (*count)(void *self, const char *text, size_t bytes, const char *answer_prefix);

@@ -165,7 +165,7 @@ static void same_cell(const sf_cell_info *a, int c)
         assert_string_equal(a->kind[p], b.kind[p]);
         same_real(a->sparsity[p], b.sparsity[p]);
     }
-    assert_memory_equal(&a->length, &b.length, offsetof(sf_cell_info, parameters) - offsetof(sf_cell_info, length));
+    assert_memory_equal(&a->length, &b.length, offsetof(sf_cell_info, sliding_layers) + sizeof b.sliding_layers - offsetof(sf_cell_info, length));
     same_real(a->parameters, b.parameters);
     same_real(a->weight_elements, b.weight_elements);
     assert_true(a->dispersion == b.dispersion && a->scope == b.scope && a->natural == b.natural && a->seed == b.seed);

@@ -173,9 +173,8 @@ static void counts_are_few(void **state)
 
 static int count_fails(void *self, const char *text, size_t bytes, const char *answer_prefix)
 {
-    (void)self, (void)text, (void)bytes, (void)answer_prefix;
-    sf_fail(SF_BAD_INPUT, "no such token");
-    return -1;
+    (void)text, (void)bytes, (void)answer_prefix;
+    return -(int)sf_fail(*(const sf_status *)self, "no such token");
 }
 
 /* Nothing lies between 100 and 200, 200 and 300, … */
@@ -191,9 +190,12 @@ static void failures(void **state)
     sf_sample s;
     const sf_task *niah = task_named("niah"), *cwe = task_named("cwe"), *vt = task_named("vt");
     void *p = default_params(niah);
-    assert_int_equal(generate(niah, p, 4096, 0, (sf_token_counter){NULL, count_fails}, NULL, &s), SF_BAD_INPUT);
-    assert_non_null(strstr(sf_error(), "no such token"));
-    assert_null(s.prompt);
+    const sf_status failed[] = {SF_BAD_INPUT, SF_NO_MEMORY}; /* as the counter says */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(generate(niah, p, 4096, 0, (sf_token_counter){(void *)&failed[i], count_fails}, NULL, &s), failed[i]);
+        assert_non_null(strstr(sf_error(), "no such token"));
+        assert_null(s.prompt);
+    }
     assert_int_equal(generate(niah, p, 160, 0, (sf_token_counter){NULL, count_steps}, NULL, &s), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "no number of other sentences fills"));
     *(int *)param(niah, p, "key_groups") = *(int *)param(niah, p, "group_length") = 1;

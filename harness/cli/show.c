@@ -89,8 +89,9 @@ static sf_status add_prompt(const struct args *a, const sf_study *study, int mod
     json_object_set_new(o, "answer", sample.answer ? json_string(sample.answer) : json_null());
     char *head = NULL, *tail = NULL;
     int ends = n < 24 ? n : 24;
-    if (sf_decode(m->tokenizer, ids, ends, false, &head) == SF_OK &&
-        sf_decode(m->tokenizer, ids + n - ends, ends, false, &tail) == SF_OK) {
+    sf_status status = sf_decode(m->tokenizer, ids, ends, false, &head);
+    if (status == SF_OK) status = sf_decode(m->tokenizer, ids + n - ends, ends, false, &tail);
+    if (status == SF_OK) {
         json_object_set_new(o, "input_begins", json_string(head));
         json_object_set_new(o, "input_ends", json_string(tail));
     }
@@ -99,7 +100,7 @@ static sf_status add_prompt(const struct args *a, const sf_study *study, int mod
     if (a->chat) json_object_set_new(o, "conversation", sf_conversation(m, ids, n));
     free(ids);
     sf_sample_free(&sample);
-    return SF_OK;
+    return status;
 }
 
 /* Of the first model, length and task that fit; NULL and 0: any. */
@@ -203,9 +204,11 @@ static sf_status show_results(const struct args *a, json_t *o)
             if (s->sample != a->sample) continue;
             sf_study study = {0};
             const char *config = r.runs ? r.run[r.runs - 1].config : NULL;
-            if (!config || sf_stored_open(config, &study) != SF_OK || add_sample(a, &study, c->model, c->task_label, c->length, o) != SF_OK)
-                json_object_set_new(o, "prompt_missing", json_string(config ? sf_error() : "no config is stored"));
+            sf_status status = config ? sf_stored_open(config, &study) : sf_fail(SF_BAD_INPUT, "no config is stored");
+            if (status == SF_OK) status = add_sample(a, &study, c->model, c->task_label, c->length, o);
             if (study.sweep) sf_study_close(&study);
+            if (status == SF_NO_MEMORY) return sf_results_free(&r), status; /* nothing that the file lacks */
+            if (status != SF_OK) json_object_set_new(o, "prompt_missing", json_string(sf_error()));
             json_object_set_new(o, "cell", json_string(c->key));
             json_object_set_new(o, "prefill", json_string(c->label[SF_PREFILL]));
             json_object_set_new(o, "decode", json_string(c->label[SF_DECODE]));
@@ -278,10 +281,12 @@ static void print_text(const json_t *o)
             printf("\n");
         } else if (strcmp(key, "prompt") == 0 || strcmp(key, "prediction") == 0 || strcmp(key, "rendered") == 0) {
             printf("---- %s ----\n%s\n----\n", key, json_string_value(value));
+        } else if (json_is_string(value)) {
+            printf("%s: %s\n", key, json_string_value(value));
         } else {
-            char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-            printf("%s: %s\n", key, text);
-            free(text);
+            printf("%s: ", key);
+            json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+            printf("\n");
         }
     }
 }

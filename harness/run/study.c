@@ -200,7 +200,8 @@ static int count_input(void *self, const char *text, size_t bytes, const char *a
 {
     struct counter *c = self;
     free(c->ids);
-    if (encode_input(c->model, c->chat, text, bytes, answer_prefix, &c->ids, &c->n) != SF_OK) return c->ids = NULL, -1;
+    const sf_status status = encode_input(c->model, c->chat, text, bytes, answer_prefix, &c->ids, &c->n);
+    if (status != SF_OK) return c->ids = NULL, -(int)status;
     c->bytes = bytes;
     c->hash = XXH3_128bits(text, bytes);
     return c->n;
