@@ -9,8 +9,8 @@
  * pattern is a single part. What is computed and counted beyond theirs: S_a a second time, and the method's own choice in
  * the dense rows at the end.
  *
- * A method `base` becomes another one, NAME_delta, made when it is first asked for: the same hooks and parameters but for prefill
- * and fit, and delta's parameters before them. */
+ * A method `base` becomes another one, NAME_delta, made when it is first asked for: its prefill, carry and fit within these here, and
+ * delta's parameters before its own. */
 #include "methods/delta.h"
 
 #include <stddef.h>
@@ -57,8 +57,7 @@ static const sf_method *base_of(const struct params *p)
 {
     for (int i = 0; i < corrected_methods; i++)
         if (made[i].base->name == p->of) return made[i].base;
-    sf_fail(SF_BAD_INPUT, "delta_of is '%s'; it is not to be set", p->of ? p->of : "");
-    return NULL;
+    return sf_fail(SF_BAD_INPUT, "delta_of is '%s'; it is not to be set", p->of ? p->of : ""), NULL;
 }
 
 /* Rows from here on are dense. */
@@ -73,8 +72,7 @@ static sf_tensor gates(sf_attention *a, int from, double early, double late)
 {
     int64_t n = (int64_t)a->queries * a->heads, cut = (int64_t)from * a->heads;
     sf_tensor gate = sf_room(a, 1, n);
-    sf_fill(a, gate, 0, cut, early);
-    sf_fill(a, gate, cut, n, late);
+    sf_fill(a, gate, 0, cut, early), sf_fill(a, gate, cut, n, late);
     gate.dim[0] = a->queries, gate.dim[1] = a->heads;
     return gate;
 }
@@ -110,17 +108,20 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     double whole = sf_causal_pairs(e->tokens, e->tokens), every = 0, dense = whole - sf_causal_pairs(from, from);
     if (!base) return SF_BAD_INPUT;
     for (int i = 0; i < e->tokens; i += p->every) every += i + 1;
-    double density = (1 - sparsity - (every + dense) / whole) / (1 + every / whole);
-    if (density < 1e-3) density = 1e-3;
-    if (p->added || sparsity <= 0) density = 1 - sparsity;
-    return base->fit(e, 1 - density, p->own);
+    double rest = (1 - sparsity - (every + dense) / whole) / (1 + every / whole);
+    return base->fit(e, p->added || sparsity <= 0 ? sparsity : 1 - (rest > 1e-3 ? rest : 1e-3), p->own);
 }
 
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
-    const struct params *p = params;
-    const sf_method *base = base_of(p);
-    return base && base->estimate && dense_from(p, e->tokens) ? base->estimate(e, p->own) : (sf_estimate){0};
+    const sf_method *base = base_of(params);
+    return base && base->estimate && dense_from(params, e->tokens) ? base->estimate(e, ((const struct params *)params)->own) : (sf_estimate){0};
+}
+
+static sf_status carry(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    const sf_method *base = base_of(params);
+    return base ? base->carry(a, ((const struct params *)params)->own, max_keys, out) : SF_BAD_INPUT;
 }
 
 const sf_method *sf_delta_over(const sf_method *base)
@@ -132,19 +133,18 @@ const sf_method *sf_delta_over(const sf_method *base)
     while (base->params && base->params[rows].name) rows++;
     if (corrected_methods == MOST || rows + OWN + 2 > ROWS) return NULL;
     struct corrected *c = &made[corrected_methods++];
-    c->base = base;
+    c->base = base, c->method = *base;
     snprintf(c->name, sizeof c->name, "%s_delta", base->name);
     snprintf(c->summary, sizeof c->summary, "%s, corrected by dense rows (Delta Attention)", base->summary);
     for (int i = 0; i < rows; i++) c->row[i] = base->params[i], c->row[i].offset += offsetof(struct params, own);
     for (int i = 0; i < OWN; i++) c->row[rows + i] = sf_delta_params[i], c->row[rows + i].name = NAMES[i];
     c->row[rows + OWN] = (sf_param){.name = "delta_of", .type = SF_STRING, .offset = offsetof(struct params, of), .text = base->name,
                                     .doc = "what is corrected; not to be set"};
-    c->method = *base;
-    c->method.name = c->name, c->method.summary = c->summary;
+    c->method.name = c->name, c->method.summary = c->summary, c->method.evicts = false, c->method.never_dense = true;
     c->method.paper = "Willette et al. 2025, Delta Attention, arXiv 2505.11254";
     c->method.params = c->row, c->method.params_size = offsetof(struct params, own) + base->params_size;
-    c->method.fit = base->fit ? fit : NULL, c->method.estimate = estimate, c->method.prefill = prefill;
+    c->method.fit = base->fit ? fit : NULL, c->method.carry = base->carry ? carry : NULL, c->method.estimate = estimate, c->method.prefill = prefill;
     c->method.compress = NULL, c->method.settle = NULL, c->method.state = NULL, c->method.observe = NULL, c->method.decode = NULL;
-    c->method.evicts = false, c->method.never_dense = true;
+    c->method.columns = NULL, c->method.calibrate = NULL, c->method.conclude = NULL; /* a table is the base's */
     return &c->method;
 }

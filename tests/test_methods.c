@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/splitmix.h"
+#include "methods/delta.h"
 #include "methods/plugin.h"
 #include "tests/method_case.h"
 
@@ -238,6 +239,28 @@ static void a_walk_goes_on_from_layer_to_layer(void **state)
     sf_backend_close(&b);
 }
 
+/* Corrected, a method carries what it carries by itself, by its own parameters; what a model is calibrated for is the base's. */
+static void corrected_methods_carry_their_bases_own(void **state)
+{
+    (void)state;
+    const sf_attention a = {.layers = 1, .heads = 2, .kv_heads = 1, .head_dim = 16};
+    int carrying = 0;
+    for (int i = 0; sf_methods[i]; i++) {
+        const sf_method *base = sf_methods[i], *corrected = sf_delta_over(base);
+        if (!corrected) continue;
+        assert_true(!corrected->calibrate && !corrected->columns && !corrected->conclude);
+        if (!base->carry) continue;
+        char *own = make_params(base, NULL), *all = make_params(corrected, NULL);
+        sf_state want = {0}, got = {0};
+        ok(base->carry(&a, own, 1000, &want), base->name);
+        ok(corrected->carry(&a, all, 1000, &got), corrected->name);
+        assert_memory_equal(&want, &got, sizeof want);
+        carrying++;
+        free(own), free(all);
+    }
+    assert_true(carrying > 0);
+}
+
 /* What a method says that choosing costs is what the meter counts when it chooses. */
 static void estimates_equal_the_meter(void **state)
 {
@@ -443,6 +466,7 @@ int main(void)
         cmocka_unit_test(fits_the_published_budgets),
         cmocka_unit_test(worked_examples),
         cmocka_unit_test(sparq_divides_by_what_it_looks_at),
+        cmocka_unit_test(corrected_methods_carry_their_bases_own),
         cmocka_unit_test(worked_examples_of_estimates),
         cmocka_unit_test(a_walk_goes_on_from_layer_to_layer),
         cmocka_unit_test(axes_diagonalise),
