@@ -253,12 +253,23 @@ static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float
     memset(t->out, 0, (size_t)strips * SF_STRIP * (size_t)t->padded * sizeof *t->out);
 }
 
-/* The lanes of a panel that can weigh in a strip whose last row stands at `last`: the others need no value. */
-INLINE void span_of(const sf_panel *p, int last, int span[2])
+/* No row before the first or behind the second position sees anything of a panel; of an empty one, none. */
+INLINE int64_t seen_from(const sf_panel *p) { return !p->lanes ? INT64_MAX : (int64_t)p->first + (p->sight ? 0 : p->near); }
+INLINE int64_t seen_until(const sf_panel *p)
 {
+    if (!p->lanes) return INT64_MIN;
+    return p->sight ? INT64_MAX : sf_panel_key(p, 31 - __builtin_clz(p->lanes)) + p->reach - 1;
+}
+
+/* The lanes of a panel that can weigh in a strip whose rows stand from `first` to `last`: the others need no value. */
+INLINE void span_of(const sf_panel *p, int64_t first, int64_t last, int span[2])
+{
+    int64_t begin = p->sight ? 0 : first - p->reach + 1 - p->first, end = last - (p->sight ? 0 : p->near) - p->first + 1;
     span[0] = p->lanes ? __builtin_ctz(p->lanes) : 0;
     span[1] = p->lanes ? 32 - __builtin_clz(p->lanes) : 0;
-    if (!p->key && last - p->first + 1 < span[1]) span[1] = last < p->first ? 0 : last - p->first + 1;
+    if (p->key) return;
+    if (end < span[1]) span[1] = end < 0 ? 0 : (int)end;
+    if (begin > span[0]) span[0] = begin < span[1] ? (int)begin : span[1];
 }
 
 /* Piece i of the keys and values of `panels` panels, which may lie anywhere: a half or the whole of one's keys or
@@ -274,27 +285,30 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
 {
     _Alignas(64) float s[SF_TILE_ROWS * SCORES], factor[SF_TILE_ROWS + LANES];
     for (int c0 = 0; c0 < panels; c0 += SF_BATCH, panel += SF_BATCH) {
-        int batch = panels - c0 < SF_BATCH ? panels - c0 : SF_BATCH, start = 0;
-        int32_t first = INT32_MAX;
-        for (int c = 0; c < batch; c++)
-            if (panel[c].lanes && panel[c].first < first) first = panel[c].first;
-        if (first > t->position)
-            start = (first - t->position) / SF_STRIP * SF_STRIP; /* the rows before see none of it */
+        int batch = panels - c0 < SF_BATCH ? panels - c0 : SF_BATCH, start = 0, end = t->rows; /* the other rows see none of it */
+        int64_t from = INT64_MAX, until = INT64_MIN;
+        for (int c = 0; c < batch; c++) {
+            if (seen_from(panel + c) < from) from = seen_from(panel + c);
+            if (seen_until(panel + c) > until) until = seen_until(panel + c);
+        }
+        if (from >= t->position + end || until < t->position) continue;
+        if (from > t->position) start = (int)(from - t->position) / SF_STRIP * SF_STRIP;
+        if (until < t->position + end) end = (int)(until - t->position) + 1;
 
-        int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH,
-            strips = (t->rows - start) / SF_STRIP, called = 0;
+        int next = panels - c0 - batch < SF_BATCH ? panels - c0 - batch : SF_BATCH, strips = (end - start) / SF_STRIP, called = 0;
         if (strips < 6) next = 0; /* so few would only wait for them here */
         int halves = batch / PANELS_AT_ONCE * strips >= 4 * next;
         for (int c = 0; c < batch; c += PANELS_AT_ONCE) {
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
-            for (int row = start; row < t->rows; row += SF_STRIP) {
-                int seen = here; /* hide() gives the others their -INFINITY */
-                while (seen > 0 && panel[c + seen - 1].first > t->position + row + SF_STRIP - 1) seen--;
-                scores(t->q + row * t->dim, t->dim, panel + c, seen, s + row * SCORES + c * SF_PANEL, SCORES,
+            for (int row = start; row < end; row += SF_STRIP) {
+                int gone = 0, seen = here; /* hide() gives the others their -INFINITY */
+                while (seen > 0 && seen_from(panel + c + seen - 1) > t->position + row + SF_STRIP - 1) seen--;
+                while (gone < seen && seen_until(panel + c + gone) < t->position + row) gone++;
+                scores(t->q + row * t->dim, t->dim, panel + c + gone, seen - gone, s + row * SCORES + (c + gone) * SF_PANEL, SCORES,
                        piece(panel + batch, next, t->dim, halves, called++));
             }
         }
-        for (int row = start; row < t->rows; row += SF_STRIP) {
+        for (int row = start; row < end; row += SF_STRIP) {
             float *at = s + row * SCORES;
             for (int r = 0; t->cap != 0 && r < SF_STRIP; r++) cap_scores(at + r * SCORES, batch * SF_PANEL, t->cap);
             for (int c = 0; c < batch; c++)
@@ -306,12 +320,12 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
             soften(at, batch, t->most + row, t->sum + row * LANES, factor + row);
         }
         int span[SF_TILE_ROWS / SF_STRIP][SF_BATCH][2];
-        for (int row = start; row < t->rows; row += SF_STRIP)
+        for (int row = start; row < end; row += SF_STRIP)
             for (int c = 0; c < batch; c++)
-                span_of(panel + c, t->position + row + SF_STRIP - 1, span[row / SF_STRIP][c]);
+                span_of(panel + c, t->position + row, t->position + row + SF_STRIP - 1, span[row / SF_STRIP][c]);
         for (int d = 0; d < t->padded;) {
             bool full = d + VECS_AT_ONCE * W <= t->padded;
-            for (int row = start; row < t->rows; row += SF_STRIP)
+            for (int row = start; row < end; row += SF_STRIP)
                 (full ? values_full : values_one)(panel, (const int(*)[2])span[row / SF_STRIP], batch, s + row * SCORES,
                                                   factor + row, t->out + row * t->padded, t->padded, d);
             d += (full ? VECS_AT_ONCE : 1) * W;
