@@ -153,7 +153,8 @@ function drawExplorer() {
     if (state.arm && !armsOf(state.phase).some(arm => chosen("arm", data.arms[arm].label))) state.arm = null; /* of the other phase */
     drawControls();
     const xName = view.x === "cost" ? "cost" : view.x, yName = view.y;
-    const measurable = shownSpots().filter(spot => known(spot[xName]) && known(spot[yName]));
+    const measurable = shownSpots().filter(spot => known(spot[xName]) && known(spot[yName]) &&
+        (yName !== "kl" || spot.point.arm !== 0)); /* dense's KL from itself, 0, has no place on a logarithmic axis */
     const tasks = Math.max(0, ...measurable.map(spot => spot.tasks)), shown = measurable.filter(spot => spot.tasks === tasks); /* means over other tasks are no match */
     const left_out = measurable.length - shown.length;
     const colour = spot => byModel() ? colourOf(spot.point.model) : markOf(spot.point.arm).colour;
