@@ -312,12 +312,12 @@ static void divergence_csv(const sf_view *v, FILE *out)
 /* ---- Where they go ---- */
 
 static const struct {
-    const char *name, *title;
+    const char *name, *title, *asks /* what in a config */;
     void (*table)(const sf_view *v, sf_table *table);
     void (*csv)(const sf_view *v, FILE *out);
-} tables[] = {{"budgets", "Requested and executed sparsity", budget_table, budget_csv},
-              {"recall", "Attention mass kept", recall_table, recall_csv},
-              {"divergence", "Divergence from dense", divergence_table, divergence_csv}};
+} tables[] = {{"budgets", "Requested and executed sparsity", "sparsity", budget_table, budget_csv},
+              {"recall", "Attention mass kept", "recall", recall_table, recall_csv},
+              {"divergence", "Divergence from dense", "measures: [score, divergence]", divergence_table, divergence_csv}};
 
 enum { TABLES = sizeof tables / sizeof *tables };
 
@@ -342,6 +342,8 @@ void sf_report_fidelity_html(const sf_view *v, FILE *out)
 {
     for (int i = 0; i < TABLES; i++) {
         fprintf(out, "<h3>%s</h3>\n", tables[i].title);
-        tables[i].table(v, &(sf_table){.out = out, .style = SF_HTML});
+        sf_table table = {.out = out, .style = SF_HTML};
+        tables[i].table(v, &table);
+        if (table.cells == table.columns) fprintf(out, "<p class=note>Nothing was measured: <code>%s</code> in the config asks for it.</p>\n", tables[i].asks);
     }
 }

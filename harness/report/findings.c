@@ -139,8 +139,8 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                 sf_point_level(v, best, level);
                 snprintf(
                     text, sizeof text,
-                    "%d tokens, %s: %.60s with %.60s at %s costs %.2f of dense %.60s and scores %s [%s, %s] "
-                    "(best of %d points that are no dearer)",
+                    "%d tokens, %s: %.60s with %.60s at %s costs %.2f of dense %.60s and differs from it in score by %s "
+                    "[%s, %s] (best of %d points that are no dearer)",
                     v->length[l], phase ? "decode" : "prefill", v->model[best->model].label, v->arm[best->arm].label,
                     level, best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label,
                     SF_NUMBER("%+.3f", mean), SF_NUMBER("%+.3f", low), SF_NUMBER("%+.3f", high), tried);
@@ -279,12 +279,12 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
     char stable[128] = "";
     if (r->arms > 2 && rankings > 1)
         snprintf(stable, sizeof stable,
-                 "; rankings of single models and lengths agree with it at a mean Kendall's tau of %.2f",
+                 "; Kendall's tau with the rankings of single models and lengths is %.2f on the mean (1: all alike, 0: unrelated)",
                  agreement / rankings);
     char often[64] = ""; /* a share of resamples is one of samples only where there are enough */
     if (r->basis.fewest >= SF_SHARES_FROM) snprintf(often, sizeof often, "; it is first in %.0f %% of resamples", 100.0 * first / B);
     return add(out, "method", low > 0 ? "yes" : "not decided", false, r->basis.fewest, difference, low, high,
-               "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f against %.3f with %s, "
+               "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f of score against %.3f with %s, "
                "difference %s [%s, %s]%s%s.",
                tasks, r->sparsity, v->arm[r->arm[best]].label, r->arms, phase ? "decode" : "prefill", r->mean[best],
                r->mean[second], v->arm[r->arm[second]].label, SF_NUMBER("%.3f", difference), SF_NUMBER("%+.3f", low),

@@ -248,8 +248,8 @@ static const struct gate gates[] = {
      "take a model with layers of full attention"},
     {full_budget_differs, SF_TOPIC_METHOD, "nothing was left out, and yet the answer is not dense's",
      "a fault of the method or of a kernel: `frontier check METHOD`"},
-    {off_budget, SF_TOPIC_METHOD, "executed sparsity is not the requested one",
-     "read these cells at the sparsity that they executed, as the charts do; table budgets has all"},
+    {off_budget, SF_TOPIC_METHOD, "executed sparsity is not the requested one: what is computed is off by more than a quarter of what was asked for",
+     "read these cells at the sparsity that they executed, as the charts do; means over tasks: tables/budgets.csv"},
     {better_than_dense, SF_TOPIC_ANSWERS,
      "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
      "dense setting that hurts",

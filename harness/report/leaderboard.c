@@ -58,7 +58,7 @@ static void rate(const sf_view *v, double within, int n, const sf_point *const *
         row->requested = sf_point_requested(v, point[i]);
         row->loss = -x->difference / x->dense;
         row->low = -x->high / x->dense;
-        row->high = -x->low / x->dense;
+        row->high = fmin(-x->low / x->dense, 1); /* no more than all can be lost */
         row->score = point[i]->score;
     }
     if (row->point) row->means = means_of(v, row->point);

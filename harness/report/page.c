@@ -14,6 +14,13 @@
 
 static void text(FILE *out, const char *s) { sf_escape(out, SF_HTML, s); }
 
+static void lines(FILE *out, const char *s, const char *end)
+{
+    for (; *s; s++)
+        if (*s == '\n') fputs(end, out);
+        else text(out, (char[]){*s, 0});
+}
+
 /* With what stands between backticks as code. */
 static void prose(FILE *out, const char *s)
 {
@@ -157,8 +164,9 @@ static void would_decide(FILE *out, const sf_finding *f)
 
 static void verdict(FILE *out, const sf_finding *f)
 {
-    bool open = strcmp(f->verdict, "not decided") == 0;
-    fprintf(out, " <b class=\"verdict %s\">%s</b>", open ? "undecided" : f->verdict, open ? "not decided yet" : f->verdict);
+    const bool open = strcmp(f->verdict, "not decided") == 0, which = strcmp(f->question, "method") == 0;
+    fprintf(out, "<b class=\"verdict %s\">%s</b>: ", open ? "undecided" : f->verdict, open ? "not decided yet" : which ? "decided" : f->verdict);
+    text(out, f->text);
     if (open) would_decide(out, f);
 }
 
@@ -190,7 +198,6 @@ static void conclusions(FILE *out, const sf_findings *findings)
         for (int i = 0; i < findings->count; i++) {
             if (!asked(&findings->at[i], question[q].key)) continue;
             fputs("<li>", out);
-            text(out, findings->at[i].text);
             verdict(out, &findings->at[i]);
             fputs("</li>\n", out);
         }
@@ -230,9 +237,7 @@ static void doubts(FILE *out, const sf_warnings *warnings, const char *trouble)
             if (w->cells) {
                 fputs("<details><summary>every cell, the worst first</summary><div class=\"scroll tall\" tabindex=0 role=group "
                       "aria-label=cells>", out);
-                for (const char *at = w->cells; *at; at++)
-                    if (*at == '\n') fputs("<br>", out);
-                    else text(out, (char[]){*at, 0});
+                lines(out, w->cells, "<br>");
                 fputs("</div></details>", out);
             }
             fputs("<p class=todo>To do: ", out);
@@ -288,7 +293,12 @@ static void list_models(FILE *out, const sf_view *v)
 static void list_tasks(FILE *out, const sf_view *v)
 {
     fprintf(out, "<li>%d task%s: ", v->tasks, v->tasks == 1 ? "" : "s");
-    for (int t = 0; t < v->tasks; t++) fputs(t ? ", " : "", out), text(out, v->task[t].label);
+    for (int t = 0; t < v->tasks; t++) {
+        const sf_view_task *task = &v->task[t];
+        fputs(t ? ", " : "", out), text(out, task->label);
+        fprintf(out, " (%s%s%s)", task->dispersion ? "multi-hop" : "", task->dispersion && task->scope ? ", " : "",
+                task->scope ? "aggregation" : task->dispersion ? "" : "retrieval");
+    }
     fprintf(out, "</li>\n<li>%d length%s: ", v->lengths, v->lengths == 1 ? "" : "s");
     for (int l = 0; l < v->lengths; l++) fprintf(out, "%s%d", l ? ", " : "", v->length[l]);
     fputs(" tokens</li>\n", out);
@@ -350,11 +360,11 @@ static void what_was_run(FILE *out, const sf_view *v, const sf_settings *setting
     list_models(out, v);
     list_tasks(out, v);
     list_methods(out, v);
-    fprintf(out, "<li>%d cells, %d samples: ", there, samples);
+    fprintf(out, "<li>%d cells (each of one model, length, task and method at one sparsity; dense is one, too), %d samples: ", there, samples);
     if (fewest == most) fprintf(out, "%d a cell", most);
     else fprintf(out, "%d to %d a cell", fewest, most);
     if (v->until > 0) fprintf(out, ", <a href=\"#distrust\">until what they say was known within %g</a>", v->until);
-    if (r->cells) fputs("; ", out), text(out, r->cell[0].device), fputs(", ", out), text(out, r->cell[0].dtype);
+    if (r->cells) fputs("; ", out), text(out, r->cell[0].device), fputs(", computing in ", out), text(out, r->cell[0].dtype);
     const int missing = cells_missing(v);
     if (missing) fprintf(out, "; <b>%d cells of the full grid are missing</b>: means of such points are over fewer tasks; the same <code>frontier run</code> goes on with them", missing);
     if (r->runs && isnan(r->run[r->runs - 1].seconds)) fputs("; <b>the last run is not finished</b>", out);
@@ -412,7 +422,7 @@ static void provenance(FILE *out, const sf_view *v)
         fputs("</p><details><summary>versions</summary><p>", out);
         versions(out, run->versions);
         fputs("</p></details><details><summary>config</summary><pre>", out);
-        text(out, run->config);
+        lines(out, run->config, "\n");
         fputs("</pre></details>\n", out);
     }
     fputs("<div class=scroll tabindex=0 role=group aria-label=models><table><thead><tr><th>model<th class=l>hash<th>layers<th>heads<th>kv heads<th>head "

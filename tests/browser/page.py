@@ -169,7 +169,7 @@ def check_leaderboard(browser, folder):
             check(cells is not None, f"leaderboard: no {row['model']} {row['arm']}")
             if not cells:
                 continue
-            for at, name, scale in ((5, "sparsity", 1), (7, "loss", 100), (9, "sure_up_to", 1)):
+            for at, name, scale in ((5, "sparsity", 1), (8, "loss", 100), (6, "sure_up_to", 1)):
                 value = cells[at].removesuffix(" %")
                 holds = value in ("none", "–") if row[name] == "" else value not in ("none", "–") and abs(float(value) - scale * float(row[name])) < (0.051 if scale > 1 else 1e-4)
                 check(holds, f"{group}: {row['model']} {row['tokens']} {row['arm']}: {name} {value} and {row[name]}")

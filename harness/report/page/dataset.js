@@ -70,7 +70,7 @@ function spotOf(point, group, phase, cost, batch) {
     const spot = {...found, point, cells: mine, phase, sparsity: average("sparsity"), paper: scaled("paper"), exact: scaled("exact"),
         seconds: average("seconds"), bytes: average("bytes"), choosing: average("choosing"), recall: average("recall"),
         kl: average("kl"), agreement: average("agreement"),
-        loss: relative(found.difference), loss_low: relative(found.difference_high), loss_high: relative(found.difference_low),
+        loss: relative(found.difference), loss_low: relative(found.difference_high), loss_high: known(found.difference_low) && found.dense > 0 ? Math.min(1, relative(found.difference_low)) : null, /* no more than all can be lost */
         length: data.lengths[point.length]};
     spot.cost = spot[cost];
     return spot;
@@ -79,6 +79,12 @@ function spotOf(point, group, phase, cost, batch) {
 const samePlace = (a, b) => a.model === b.model && a.length === b.length;
 const dense_points = new Map(points.filter(point => point.arm === 0).map(point => [point.model + "," + point.length, point]));
 const denseOf = point => dense_points.get(point.model + "," + point.length);
+
+/* A point's cost as a share of dense's. */
+function ofDense(spot) {
+    const dense = denseOf(spot.point), base = dense && spotOf(dense, groupNamed(state.tasks), spot.phase, state.cost, state.batch);
+    return base && base.cost > 0 && known(spot.cost) ? spot.cost / base.cost : null;
+}
 
 function nameOf(point) {
     const arm = data.arms[point.arm];

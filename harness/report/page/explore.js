@@ -12,10 +12,10 @@ const views = {
                  says: "How far predictions are from the dense model's after the same tokens: of a method of prefill at rows of the prompt, of one of decode along what dense generates."},
     choosing: {label: "Choosing", x: "sparsity", y: "choosing", panel: "setting", lines: true, says: "Share of executed FLOPs that went into choosing what to compute."},
 };
-const costs = {paper: "paper: the study's formula", exact: "exact: as executed", seconds: "seconds, measured", bytes: "bytes, executed"};
+const costs = {paper: "paper: formula of The Sparse Frontier", exact: "exact: as executed", seconds: "seconds, measured", bytes: "bytes, executed"};
 const cost_units = {
-    paper: {prefill: "FLOP, study's formula", decode: "elements a token, study's formula"},
-    exact: {prefill: "FLOP, as executed", decode: "elements a token, as executed"},
+    paper: {prefill: "FLOP, study's formula", decode: "elements that a step of the batch reads, study's formula"},
+    exact: {prefill: "FLOP, as executed", decode: "elements that a step of the batch reads, as executed"},
     seconds: {prefill: "seconds a prefill, batch 1", decode: "seconds a sample's decode, batch 1"},
     bytes: {prefill: "bytes a prefill, batch 1", decode: "bytes a token, batch 1"},
 };
@@ -149,7 +149,7 @@ function drawExplorer() {
     if (!(state.y in measures)) state.y = views[state.view].y;
     if (!(state.cost in costs)) state.cost = "paper";
     const levels = levelsOf(state.phase), view = {...views[state.view], y: state.y};
-    if (!levels.includes(state.level)) state.level = levels[Math.min(levels.length - 1, Math.floor(levels.length * .6))] || "";
+    if (!levels.includes(state.level)) state.level = state_defaults.level = levels[Math.min(levels.length - 1, Math.floor(levels.length * .6))] || "";
     if (state.arm && !armsOf(state.phase).some(arm => chosen("arm", data.arms[arm].label))) state.arm = null; /* of the other phase */
     drawControls();
     const xName = view.x === "cost" ? "cost" : view.x, yName = view.y;
@@ -168,7 +168,7 @@ function drawExplorer() {
         lines: linesThrough(panel.spots, view, colour), pareto: view.pareto && yName === "score" ? paretoOf(panel.spots) : null}, pickSpot)));
     const measure = measures[yName];
     document.getElementById("chart-note").textContent = panels.length
-        ? `${view.says} Up: ${measure.label}. ${measure.low ? bars ? "Bars: 95 % intervals, as in the tables." : `Bars are left out, with ${most} points a panel: a point's own is shown when it is pointed at.` : "No interval is computed for this measure."} ${shown.some(spot => spot.point.arm === 0) ? "The star is dense. " : ""}${shown.length} points.${left_out ? ` Left out: ${left_out} points that lack a task that the others have.` : ""}`
+        ? `${view.says} Up: ${measure.label}. ${measure.low ? bars ? "Bars: 95 % intervals, as in the tables." : `Bars are left out, with ${most} points a panel: a point's own is shown when it is pointed at.` : "No interval is computed for this measure."} ${shown.some(spot => spot.point.arm === 0) ? "The star is dense. " : ""}${shown.length} points.${[xName, yName].includes("seconds") || (xName === "cost" && state.cost === "seconds") ? " Lanes that decode together share the time of their steps: in decode, seconds tell methods apart only where each ran alone." : ""}${left_out ? ` Left out: ${left_out} points that lack a task that the others have.` : ""}`
         : "Nothing was run of what is chosen, or this was not measured.";
     drawTable(shown, xName, yName);
 }
@@ -176,10 +176,10 @@ function drawExplorer() {
 let table_rows = 400; /* of the points as a table, until all are asked for */
 
 function drawTable(shown, xName, yName) {
-    const host = document.getElementById("chart-table");
-    const head = ["model", "tokens", "method", "requested", "sparsity", axisLabel("cost", measured(state.phase)), "score", "95 %", "against dense", "95 %", "samples", ...(shown.some(spot => known(spot.kl)) ? ["KL"] : [])];
+    const host = document.getElementById("chart-table"), extra = ["score", "difference", "kl"].includes(yName) ? null : measures[yName]; /* what is drawn stands there, too */
+    const head = ["model", "tokens", "method", "requested", "sparsity", axisLabel("cost", measured(state.phase)), "score", "95 %", "against dense", "95 %", "samples", "cost of dense's", ...(extra ? [extra.label] : []), ...(shown.some(spot => known(spot.kl)) ? ["KL"] : [])];
     const row = spot => [data.models[spot.point.model].label, String(spot.length), data.arms[spot.point.arm].label, requested(spot.point), fixed(spot.sparsity, 3), prefixed(spot.cost),
-        fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples), ...(head.includes("KL") ? [measures.kl.write(spot.point.arm ? spot.kl : null)] : [])];
+        fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples), percent(ofDense(spot)), ...(extra ? [extra.write(spot[yName])] : []), ...(head.includes("KL") ? [measures.kl.write(spot.point.arm ? spot.kl : null)] : [])];
     if (!host.open) { host.querySelector("div").replaceChildren(); return; }
     host.querySelector("div").replaceChildren(tableOf(head, shown.slice(0, table_rows).map(row), [0, 2],
         `${shown.length} points over ${state.tasks}` + (shown.length > table_rows ? `; the first ${table_rows} are listed` : "")),

@@ -55,9 +55,10 @@ function leadersOverall(rows) {
 
 const board_columns = [
     ["method", "method", row => row.method], ["form", "form", row => row.form], ["phase", "phase", row => row.phase], ["model", "model", row => row.model], ["tokens", "tokens", row => known(row.tokens) ? String(row.tokens) : "all"],
-    ["sparsity", "largest sparsity", row => known(row.sparsity) ? levelText(row.sparsity) : "none"], ["executed", "executed", row => fixed(row.executed, 3)],
+    ["sparsity", "largest sparsity", row => known(row.sparsity) ? levelText(row.sparsity) : "none"],
+    ["sure", "sure up to", row => known(row.sure) ? levelText(row.sure) : element("span", {class: "verdict undecided"}, "none")], ["executed", "executed", row => fixed(row.executed, 3)],
     ["loss", "loss there", row => percent(row.loss)], ["high", "95 %", row => known(row.low) ? `[${fixed(100 * row.low, 1)}, ${fixed(100 * row.high, 1)}]` : ""],
-    ["sure", "sure up to", row => known(row.sure) ? levelText(row.sure) : "none"], ["choosing", "choosing", row => percent(row.choosing)],
+    ["choosing", "choosing", row => percent(row.choosing)],
     ["seconds", "seconds", row => known(row.seconds) ? String(Number(row.seconds.toPrecision(3))) : "–"], ["bytes", "bytes", row => prefixed(row.bytes)],
     ["samples", "samples", row => String(row.samples)], ["tasks", "tasks", row => String(row.tasks)]];
 
@@ -83,10 +84,13 @@ function drawLeaderboard() {
                 onchange: event => set("within")(Math.max(0, Number(event.target.value) || 0))})),
             groups.length > 1 ? chooser("tasks", groups.map(group => [group.label, groupText(group)]), state.tasks, chosen_tasks => { state.tasks = chosen_tasks; redraw(); }) : null,
             several ? chooser("a row", [["all", "a method, what holds for all of them"], ["each", "a method, model and length"]], state.rows, set("rows")) : null,
-            element("label", {}, "find", element("input", {type: "search", value: state.find, "data-board": "find", oninput: event => set("find")(event.target.value)}))),
+            element("label", {}, "find", element("input", {type: "search", placeholder: "decode quest 2048", value: state.find, "data-board": "find", oninput: event => set("find")(event.target.value)}))),
         element("p", {class: "note"}, `Largest sparsity asked for up to which a method loses at most ${state.within} % of dense, on ${groupNamed(state.tasks).label}; sure up to: ` +
-            "the whole 95 % interval stays within. Choosing: share of FLOPs. Seconds a sample and bytes (in decode a token's) at batch 1, as executed." +
-            (state.rows === "all" && several ? " Of all models and lengths that are chosen above: the smallest sparsity, the largest loss and costs." : "")),
+            "the whole 95 % interval stays within (none: too few samples to be sure, or a loss). Choosing: share of executed FLOPs. Seconds a sample, of which lanes that decode together share " +
+            "their steps', and bytes (in decode a token's) at batch 1, as executed." +
+            (state.rows === "all" && several ? " Of all models and lengths that are chosen above: the smallest sparsity, the largest loss and costs." : ""),
+            state.rows === "all" && several && rows.length && rows.every(row => !known(row.sparsity))
+                ? element("b", {}, " No method holds in every model and length: \"a row\" can be each of them.") : null),
         element("div", {class: "scroll tall", tabindex: 0, role: "group", "aria-label": "leaderboard"}, table),
         element("p", {class: "note"}, `${rows.length} rows. For each group of tasks, model and length: tables/leaderboard.csv, .md, .tex, .json (at most ${data.within} %); frontier report --leaderboard FORMAT --within PERCENT prints others.`));
     if (active) {

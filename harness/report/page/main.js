@@ -12,6 +12,7 @@ function drawAll() {
     drawSample();
 }
 drawAll();
+if (location.hash.includes("=")) document.getElementById(state.sample ? "sample" : "charts").scrollIntoView(); /* what was sent */
 addEventListener("hashchange", () => { stateRead(); drawAll(); });
 /* A link to a section keeps what was chosen in the address. */
 document.addEventListener("click", event => {

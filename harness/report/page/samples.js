@@ -85,7 +85,7 @@ function drawSampleList() {
     const host = document.getElementById("sample-list"), active = document.activeElement?.dataset.turn;
     const rows = [...list.subarray((state.page - 1) * page_rows, state.page * page_rows)].map(i => {
         const cell = cells[all_samples.cell[i]], point = points[cell.point], name = `${cell.key}.${numberOf(cell, all_samples.row[i])}`, flags = all_samples.flags[i];
-        const open = element("button", {type: "button", onclick: () => openSample(name)}, String(numberOf(cell, all_samples.row[i])));
+        const open = element("button", {type: "button", onclick: () => openSample(name)}, `open ${numberOf(cell, all_samples.row[i])}`);
         const row = element("tr", {"data-row": i, onclick: event => { if (event.target !== open) openSample(name); }, "aria-current": state.sample === name ? "true" : null},
             ...[open, data.models[point.model].label, String(data.lengths[point.length]), data.tasks[cell.task].label, data.arms[point.arm].label, requested(point),
                 fixed(all_samples.score[i], 3), fixed(all_samples.dense[i], 3),
@@ -154,7 +154,7 @@ function answerOf(title, text, from, score, tokens) {
     const body = element("pre", {tabindex: 0}), end = from === null ? null : text.slice(from).match(/^\s*\S*/)[0].length + from;
     if (from === null) body.append(text);
     else body.append(text.slice(0, from), element("mark", {}, text.slice(from, end) || "␃"), text.slice(end));
-    return element("div", {}, element("h4", {}, title), element("div", {class: "note"}, `score ${fixed(score, 3)}, ${tokens[1]} tokens of answer to ${tokens[0]}`), body);
+    return element("div", {}, element("h4", {}, title), element("div", {class: "note"}, `score ${fixed(score, 3)}, ${tokens[1]} tokens of answer to a prompt of ${tokens[0]}`), body);
 }
 
 function promptOf(setting, row) {
@@ -170,15 +170,27 @@ function promptOf(setting, row) {
 /* Layers down, heads across; pale: 0, strong: 1. */
 function heatMap(title, rows) {
     const size = Math.max(4, Math.min(22, Math.floor(320 / rows[0].length))), values = rows.flat().filter(known);
-    const canvas = element("canvas", {width: rows[0].length * size, height: rows.length * size, role: "img",
+    const canvas = element("canvas", {width: rows[0].length * size, height: rows.length * size, role: "img", tabindex: 0,
         "aria-label": `${title} by layer and head: ${fixed(Math.min(...values), 3)} to ${fixed(Math.max(...values), 3)}, mean ${fixed(mean(values, value => value), 3)}`});
     const least = Math.min(...values), layer_of = rows.findIndex(row => row.includes(least));
     const whole = `mean ${fixed(mean(values, value => value), 3)}; least: layer ${layer_of}, head ${rows[layer_of].indexOf(least)}: ${fixed(least, 3)}`;
-    const pen = canvas.getContext("2d"), says = element("div", {class: "note"}, whole);
+    const pen = canvas.getContext("2d"), says = element("div", {class: "note", "aria-live": "polite"}, whole);
     rows.forEach((row, layer) => row.forEach((value, head) => { pen.fillStyle = shade(value); pen.fillRect(head * size, layer * size, size, size); }));
+    let at = [0, -1]; /* layer and head that the arrow keys are at */
+    const say = (layer, head) => {
+        if (rows[layer]?.[head] === undefined) return;
+        at = [layer, head];
+        says.textContent = `layer ${layer}, head ${head}: ${fixed(rows[layer][head], 3)}`;
+    };
     canvas.addEventListener("pointermove", event => {
-        const box = canvas.getBoundingClientRect(), head = Math.floor((event.clientX - box.left) / box.width * rows[0].length), layer = Math.floor((event.clientY - box.top) / box.height * rows.length);
-        if (rows[layer]?.[head] !== undefined) says.textContent = `layer ${layer}, head ${head}: ${fixed(rows[layer][head], 3)}`;
+        const box = canvas.getBoundingClientRect();
+        say(Math.floor((event.clientY - box.top) / box.height * rows.length), Math.floor((event.clientX - box.left) / box.width * rows[0].length));
+    });
+    canvas.addEventListener("keydown", event => {
+        const step = {ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0]}[event.key];
+        if (!step) return;
+        say(at[0] + step[0], Math.max(0, at[1] + step[1]));
+        event.preventDefault();
     });
     canvas.addEventListener("pointerleave", () => { says.textContent = whole; });
     return element("div", {}, element("h4", {}, title), canvas, says);
@@ -198,7 +210,7 @@ function pictureOf(title, picture) {
         for (let end = at + Number(count || 1); at < end; at++) pen.fillRect(at % picture.side, Math.floor(at / picture.side), 1, 1);
     }
     return element("div", {}, element("h4", {}, title), canvas,
-        element("div", {class: "note"}, `layer ${picture.layer}, head ${picture.head}; ${picture.queries} queries down, ${picture.keys} keys across`));
+        element("div", {class: "note"}, `of one sample; layer ${picture.layer}, head ${picture.head}; ${picture.queries} queries down, ${picture.keys} keys across`));
 }
 
 /* The expected answers, stored as a JSON list. */
@@ -248,9 +260,11 @@ async function drawSample() {
 /* From a point of a chart. */
 function showSamplesOf(spot) {
     state.of = String(spot.point.index);
+    state.asked = state.sample = ""; /* of what was looked at before */
     state.page = 1;
     stateWrite();
     drawSampleList();
+    drawSample();
     document.getElementById("chosen").append(element("p", {}, element("a", {href: "#samples", onclick: event => { event.preventDefault(); document.getElementById("samples").scrollIntoView(); }},
         `Its ${spot.samples} samples`)));
 }
