@@ -20,7 +20,7 @@ const cost_units = {
     bytes: {prefill: "bytes a prefill, batch 1", decode: "bytes a token, batch 1"},
 };
 /* Colour says the model where it was asked to, or where a panel has several of them; else the method. */
-const byModel = () => state.colour === "model" || (state.colour === "auto" && data.models.length > 1 && views[state.view].panel === "length");
+const byModel = () => state.colour === "model" || (state.colour === "auto" && data.models.length > 1 && (state.model || data.models).length > 1 && views[state.view].panel === "length");
 const batched = () => state.cost === "paper" || state.cost === "exact";
 
 const axisLabel = (name, of) => name === "cost"

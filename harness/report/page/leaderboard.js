@@ -86,11 +86,11 @@ function drawLeaderboard() {
             several ? chooser("a row", [["all", "a method, what holds for all of them"], ["each", "a method, model and length"]], state.rows, set("rows")) : null,
             element("label", {}, "find", element("input", {type: "search", placeholder: "decode quest 2048", value: state.find, "data-board": "find", oninput: event => set("find")(event.target.value)}))),
         element("p", {class: "note"}, `Largest sparsity asked for up to which a method loses at most ${state.within} % of dense, on ${groupNamed(state.tasks).label}; sure up to: ` +
-            "the whole 95 % interval stays within (none: too few samples to be sure, or a loss). Choosing: share of executed FLOPs. Seconds a sample, of which lanes that decode together share " +
-            "their steps', and bytes (in decode a token's) at batch 1, as executed." +
+            "the whole 95 % interval stays within (none: too few samples to be sure, or a loss). Choosing: share of executed FLOPs. Seconds a sample (lanes that decode together share a " +
+            "step's time) and bytes (in decode a token's) at batch 1, as executed." +
             (state.rows === "all" && several ? " Of all models and lengths that are chosen above: the smallest sparsity, the largest loss and costs." : ""),
             state.rows === "all" && several && rows.length && rows.every(row => !known(row.sparsity))
-                ? element("b", {}, " No method holds in every model and length: \"a row\" can be each of them.") : null),
+                ? element("b", {}, " No method holds in every model and length; choose \"a method, model and length\" for each of them.") : null),
         element("div", {class: "scroll tall", tabindex: 0, role: "group", "aria-label": "leaderboard"}, table),
         element("p", {class: "note"}, `${rows.length} rows. For each group of tasks, model and length: tables/leaderboard.csv, .md, .tex, .json (at most ${data.within} %); frontier report --leaderboard FORMAT --within PERCENT prints others.`));
     if (active) {

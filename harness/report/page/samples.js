@@ -172,8 +172,8 @@ function heatMap(title, rows) {
     const size = Math.max(4, Math.min(22, Math.floor(320 / rows[0].length))), values = rows.flat().filter(known);
     const canvas = element("canvas", {width: rows[0].length * size, height: rows.length * size, role: "img", tabindex: 0,
         "aria-label": `${title} by layer and head: ${fixed(Math.min(...values), 3)} to ${fixed(Math.max(...values), 3)}, mean ${fixed(mean(values, value => value), 3)}`});
-    const least = Math.min(...values), layer_of = rows.findIndex(row => row.includes(least));
-    const whole = `mean ${fixed(mean(values, value => value), 3)}; least: layer ${layer_of}, head ${rows[layer_of].indexOf(least)}: ${fixed(least, 3)}`;
+    const least = Math.min(...values), layer_of = rows.findIndex(row => row.includes(least)), alike = Math.max(...values) - least < 5e-4;
+    const whole = alike ? `${fixed(least, 3)} in every head` : `mean ${fixed(mean(values, value => value), 3)}; least: layer ${layer_of}, head ${rows[layer_of].indexOf(least)}: ${fixed(least, 3)}`;
     const pen = canvas.getContext("2d"), says = element("div", {class: "note", "aria-live": "polite"}, whole);
     rows.forEach((row, layer) => row.forEach((value, head) => { pen.fillStyle = shade(value); pen.fillRect(head * size, layer * size, size, size); }));
     let at = [0, -1]; /* layer and head that the arrow keys are at */
@@ -210,7 +210,7 @@ function pictureOf(title, picture) {
         for (let end = at + Number(count || 1); at < end; at++) pen.fillRect(at % picture.side, Math.floor(at / picture.side), 1, 1);
     }
     return element("div", {}, element("h4", {}, title), canvas,
-        element("div", {class: "note"}, `of one sample; layer ${picture.layer}, head ${picture.head}; ${picture.queries} queries down, ${picture.keys} keys across`));
+        element("div", {class: "note"}, `of one sample; layer ${picture.layer}, head ${picture.head}; ${picture.queries} queries down, ${picture.keys} keys across; grey: nothing was asked there`));
 }
 
 /* The expected answers, stored as a JSON list. */
