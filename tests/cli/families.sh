@@ -29,7 +29,7 @@ if grep WARNING "$T/out"; then fail "the report warns"; fi
 
 # Shapes that look at nothing run to the end, and warn of lost answers alone. Roles of two heads come in steps.
 "$FRONTIER" run $shapes -o "$T/s.h5" >"$T/out" 2>"$T/log" || fail "shapes: $(cat "$T/log")"
-if grep WARNING "$T/out" | grep -vE 'cannot be parsed|cut off|near zero|not the requested one .*head_roles'; then fail "shapes warn"; fi
+if grep WARNING "$T/out" | grep -vE 'cannot be parsed|cut off|near zero|not the requested one: .*head_roles'; then fail "shapes warn"; fi
 
 # Noise for answers, and nothing to sparsify.
 "$FRONTIER" run $config -o "$T/r.h5" -s samples=1 -s 'sparsity=[0.5]' -s 'methods={prefill: [vertical_slash], decode: [quest]}' \
