@@ -482,6 +482,49 @@ static void test_hostile_labels(void **state)
     }
 }
 
+/* Bytes of labels and answers inside of a script: UTF-8 in its shortest form stays, the rest becomes U+FFFD byte by byte. */
+static void test_script_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {{"a é अ 漢 🙂", "a é अ 漢 🙂"},
+                {"\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", "\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf"}, /* beside what is none */
+                {"\xc1\x81", "\\ufffd\\ufffd"},
+                {"\xe0\x9f\xbf", "\\ufffd\\ufffd\\ufffd"},
+                {"\xf0\x8f\xbf\xbf", "\\ufffd\\ufffd\\ufffd\\ufffd"},
+                {"\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd"},
+                {"\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"},
+                {"\xe2\x80", "\\ufffd\\ufffd"},
+                {"\xe2\x80\xa8|\xe2\x80\xa9|\xe2\x80\xaa", "\\u2028|\\u2029|\xe2\x80\xaa"},
+                {"\"\\</&\n\x7f", "\\u0022\\u005c\\u003c/\\u0026\\u000a\\u007f"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *got = NULL, want[128];
+        FILE *out = open_memstream(&got, &(size_t){0});
+        sf_script_text(out, rows[i].text);
+        fclose(out);
+        snprintf(want, sizeof want, "\"%s\"", rows[i].want);
+        assert_string_equal(got, want);
+        free(got);
+    }
+}
+
+/* A full disk is told whether a write notices it or the end. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    for (int buffered = 0; buffered < 2; buffered++) {
+        sf_status status = SF_OK;
+        FILE *f = fopen("/dev/full", "w");
+        if (!buffered) setvbuf(f, NULL, _IONBF, 0);
+        fputs("a table", f);
+        assert_int_equal(ferror(f) != 0, !buffered);
+        sf_report_close(f, "scores.csv", &status);
+        assert_int_equal(status, SF_IO);
+        assert_non_null(strstr(sf_error(), "scores.csv"));
+    }
+}
+
 /* Names that look alike as file names are files of their own. */
 static void test_file_labels(void **state)
 {
@@ -649,6 +692,8 @@ int main(void)
         REPORT_TEST(test_several_as_before),
         REPORT_TEST(test_few_as_before),
         REPORT_TEST(test_hostile_labels),
+        REPORT_TEST(test_script_text),
+        REPORT_TEST(test_full_disk),
         REPORT_TEST(test_file_labels),
         REPORT_TEST(test_fidelity),
         REPORT_TEST(test_partial_results),
