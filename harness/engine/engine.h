@@ -55,8 +55,8 @@ void sf_engine_trim(sf_engine *engine);
 sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *logits);
 
 /* Bytes of backend memory that sf_engine_run() holds at its peak for these samples (methods and params as there; tokens
- * and arrays not needed), weights and the methods' scratch not included; of a pipeline, those of the stage that holds most. `kept`: [lanes of all samples] share of the
- * prompt's keys that an evicting lane keeps, 1 - its target sparsity; NULL: all. */
+ * and arrays not needed), weights and the methods' scratch not included; of a pipeline, those of the stage that holds most.
+ * `kept`: [lanes of all samples] share of the prompt's keys that an evicting lane keeps, 1 - its target sparsity; NULL: all. */
 sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *backend, int jobs, const sf_job *job,
                            const sf_generation *how, const double *kept, size_t *bytes);
 
