@@ -32,6 +32,6 @@ cmp -s "$T/a" "$T/b" || fail "stages of two ranks give other rows than two ranks
 refused "takes 6 processes" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -s 'parallel={tensor: 3, pipeline: 2}'
 refused "pipeline: expected" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -s 'parallel={pipeline: 0}'
 ! mpirun -n 3 "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -s 'parallel={pipeline: 3}' >/dev/null 2>"$T/err" || fail "3 stages of 2 layers"
-grep -q "2 layers cannot be split over 3 stages" "$T/err" || fail "3 stages of 2 layers: $(cat "$T/err")"
-[ ! -e "$T/x.h5" ] || fail "a refused run left results"
+grep -q "^frontier: error: .*2 layers cannot be split over 3 stages" "$T/err" || fail "3 stages of 2 layers: $(cat "$T/err")"
+[ ! -e "$T/x.h5" ] && [ ! -e "$T/x.h5.parts" ] || fail "a refused run left results"
 echo "pipeline: ok"
