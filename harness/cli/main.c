@@ -98,9 +98,9 @@ int main(int argc, char **argv)
         return end(c->run(argc - 1, argv + 1));
     }
     if (!*name) return usage(stderr), EXIT_FAILURE;
-    const char *names[32];
+    const char *names[64];
     int n = 0;
-    while (sf_commands[n].name) names[n] = sf_commands[n].name, n++;
+    for (; sf_commands[n].name && n < 64; n++) names[n] = sf_commands[n].name;
     const char *near = sf_nearest(name, names, n);
     fprintf(stderr, "frontier: error: unknown command '%s'%s%s%s `frontier --help` lists them\n", name,
             near ? "; did you mean '" : ".", near ? near : "", near ? "'?" : "");

@@ -76,8 +76,8 @@ static sf_status find_prefix(const sf_safetensors *s, const char *folder, int *a
         snprintf(name, sizeof name, "%sembed_tokens.weight", PREFIXES[*at].decoder);
         if (sf_safetensors_find(s, name)) return SF_OK;
     }
-    return sf_fail(SF_BAD_INPUT, "%s: tensor model.embed_tokens.weight: expected in its safetensors files, not found",
-                   folder);
+    return sf_fail(SF_BAD_INPUT, "%s: tensor model.embed_tokens.weight: expected in its safetensors files, not found; nor with "
+                   "another of the prefixes that harness/model/hf.c knows", folder);
 }
 
 static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, const char *name, const char *folder,
