@@ -12,8 +12,9 @@ struct meeting {
     pthread_barrier_t barrier;
     int users;
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* some box */
+    pthread_cond_t changed; /* some box, or signals */
     const void **from;      /* [size] */
+    unsigned *signals;      /* [from, to] given and not awaited yet */
     const void *box[];      /* [from, to] what waits to be received; NULL: nothing */
 };
 
@@ -71,6 +72,25 @@ static sf_status receive_threads(sf_comm *c, sf_backend *b, void *to, size_t byt
     return status;
 }
 
+static void signal_threads(sf_comm *c, int to)
+{
+    struct meeting *m = c->self;
+    pthread_mutex_lock(&m->lock);
+    m->signals[c->rank * c->size + to]++;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void await_threads(sf_comm *c, int from)
+{
+    struct meeting *m = c->self;
+    unsigned *signals = &m->signals[from * c->size + c->rank];
+    pthread_mutex_lock(&m->lock);
+    while (!*signals) pthread_cond_wait(&m->changed, &m->lock);
+    --*signals;
+    pthread_mutex_unlock(&m->lock);
+}
+
 static void close_threads(sf_comm *c)
 {
     struct meeting *m = c->self;
@@ -82,6 +102,7 @@ static void close_threads(sf_comm *c)
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);
     free(m->from);
+    free(m->signals);
     free(m);
 }
 
@@ -93,7 +114,7 @@ static void abort_threads(sf_comm *c)
 
 static const sf_comm_ops threads_ops = {
     .name = "threads", .gather = gather_threads, .gather_host = gather_threads_host, .send = send_threads,
-    .receive = receive_threads, .abort = abort_threads, .close = close_threads};
+    .receive = receive_threads, .signal = signal_threads, .await = await_threads, .abort = abort_threads, .close = close_threads};
 
 /* comm [size], every step-th. */
 static sf_status open_threads(int size, int step, sf_comm *comm)
@@ -101,8 +122,10 @@ static sf_status open_threads(int size, int step, sf_comm *comm)
     const size_t n = (size_t)size;
     struct meeting *m = calloc(1, sizeof *m + n * n * sizeof *m->box);
     const void **from = calloc(n, sizeof *from);
-    if (!m || !from || pthread_barrier_init(&m->barrier, NULL, (unsigned)size) != 0) {
+    unsigned *signals = calloc(n * n, sizeof *signals);
+    if (!m || !from || !signals || pthread_barrier_init(&m->barrier, NULL, (unsigned)size) != 0) {
         free(from);
+        free(signals);
         free(m);
         return sf_fail(SF_NO_MEMORY, "no memory for a team of %d threads", size);
     }
@@ -110,6 +133,7 @@ static sf_status open_threads(int size, int step, sf_comm *comm)
     pthread_cond_init(&m->changed, NULL);
     m->users = size;
     m->from = from;
+    m->signals = signals;
     for (int r = 0; r < size; r++) comm[r * step] = (sf_comm){.ops = &threads_ops, .rank = r, .size = size, .self = m};
     return SF_OK;
 }
@@ -139,12 +163,20 @@ static sf_status receive_world(sf_comm *c, sf_backend *b, void *to, size_t bytes
     return SF_OK;
 }
 
+static void signal_world(sf_comm *c, int to) { sf_world_send(c->self, to, "", 1); }
+
+static void await_world(sf_comm *c, int from)
+{
+    char byte;
+    sf_world_receive(c->self, from, &byte, 1);
+}
+
 static void abort_world(sf_comm *c) { sf_world_abort(c->self); }
 static void close_world(sf_comm *c) { (void)c; }
 
 static const sf_comm_ops world_ops = {
     .name = "mpi", .gather = gather_world, .gather_host = gather_world_host, .send = send_world, .receive = receive_world,
-    .abort = abort_world, .close = close_world};
+    .signal = signal_world, .await = await_world, .abort = abort_world, .close = close_world};
 
 /* ---- devices ------------------------------------------------------------------------------------------------------ */
 

@@ -33,6 +33,9 @@ typedef struct sf_comm_ops {
     /* `bytes` of backend memory to another rank, which receives them; queued likewise, one after the other. */
     sf_status (*send)(sf_comm *c, sf_backend *b, const void *from, size_t bytes, int to);
     sf_status (*receive)(sf_comm *c, sf_backend *b, void *to, size_t bytes, int from);
+    /* On the host alone, beside those: one rank tells another that something is done, which waits for as many tellings. */
+    void (*signal)(sf_comm *c, int to);
+    void (*await)(sf_comm *c, int from);
     void (*abort)(sf_comm *c); /* ends all ranks at once, as one cannot go on and the others would wait for it */
     void (*close)(sf_comm *c);
 } sf_comm_ops;

@@ -584,6 +584,29 @@ static void own_layers_alone(void **state)
     }
 }
 
+/* Each rank tells the next one twice before it awaits what it was told itself, and the last number counts. */
+static sf_status tell_next(sf_backend *b, void *user)
+{
+    sf_comm *c = b->stages;
+    int *told = user;
+    const int next = (c->rank + 1) % c->size, before = (c->rank + c->size - 1) % c->size;
+    for (int i = 1; i <= 2; i++) {
+        __atomic_store_n(&told[next], i, __ATOMIC_RELEASE);
+        c->ops->signal(c, next);
+    }
+    for (int i = 1; i <= 2; i++) {
+        c->ops->await(c, before);
+        if (__atomic_load_n(&told[c->rank], __ATOMIC_ACQUIRE) < i) return sf_fail(SF_INTERNAL, "told %d before it was said", i);
+    }
+    return SF_OK;
+}
+
+static void signals(void **state)
+{
+    (void)state;
+    for (int stages = 2; stages <= 5; stages++) OK(sf_comm_team(1, stages, "cpu", 1, tell_next, (int[5]){0}));
+}
+
 /* ---- two GPUs --------------------------------------------------------------------------------------------------------------- */
 
 /* As above, with a stage on each: the same kernels see the same rows. */
@@ -654,6 +677,7 @@ int main(void)
         cmocka_unit_test(failures),
         cmocka_unit_test(no_numbers),
         cmocka_unit_test(own_layers_alone),
+        cmocka_unit_test(signals),
         cmocka_unit_test(families_on_gpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
