@@ -702,6 +702,7 @@ static void test_gates(void **state)
                     {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (0.300 for 0.500)"},
                     {"near zero", "mini-8m cwe 1024 dense (0.000)"},
                     {"cannot be parsed, which score 0", "mini-8m niah 1024 block_sparse 0.80 (25 %)"},
+                    {"read some, and the expected ones", "mini-8m vt 1024 block_sparse 0.80 (35 %)"},
                     {"cut off at the output limit", "mini-8m niah 1024 block_sparse 0.80 (30 %)"},
                     {"reference scorer", "mini-8m vt 1024 snapkv 0.80 (1.00 for"},
                     {"incomplete against dense", "mini-8m vt 1024 snapkv 0.50 (2 of 20 samples missing)"},
@@ -721,6 +722,10 @@ static void test_gates(void **state)
     cell = find_cell("niah", "block_sparse", 0.8);
     for (int i = 0; i < 5; i++) results.record[cell][i].parsed = false;
     for (int i = 0; i < 6; i++) results.record[cell][i].truncated = true;
+    cell = find_cell("vt", "block_sparse", 0.8);
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].task, "vt")) results.cell[c].task_params = "{\"params\":{},\"answer\":\"direct\"}";
+    for (int i = 0; i < 7; i++) results.record[cell][i].parsed = false;
     cell = find_cell("vt", "snapkv", 0.8);
     for (int i = 0; i < N; i++) results.record[cell][i].reference = 1;
     results.records[find_cell("vt", "snapkv", 0.5)] = N - 2;

@@ -89,10 +89,22 @@ static bool share_over(const sf_view *v, int cell, bool cut_off, struct finding 
     return true;
 }
 
+/* Whether the task asks for the answer alone, without words before it. */
+static bool asks_directly(const sf_view *v, int cell)
+{
+    const char *params = v->results->cell[cell].task_params;
+    return params && strstr(params, "\"answer\":\"direct\"");
+}
+
 static bool unparsed(const sf_view *v, int cell, int dense, struct finding *out)
 {
     (void)dense;
-    return share_over(v, cell, false, out);
+    return !asks_directly(v, cell) && share_over(v, cell, false, out);
+}
+static bool unparsed_direct(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    return asks_directly(v, cell) && share_over(v, cell, false, out);
 }
 static bool cut_off(const sf_view *v, int cell, int dense, struct finding *out)
 {
@@ -258,6 +270,7 @@ static const struct gate gates[] = {
      "take a shorter length, an easier setting of the task, or a larger model; leave these cells out of means"},
     {unparsed, SF_TOPIC_ANSWERS, "answers that cannot be parsed, which score 0",
      "read some; small models answer better with `answer: direct`"},
+    {unparsed_direct, SF_TOPIC_ANSWERS, "answers that cannot be parsed, which score 0", "read some, and the expected ones beside them"},
     {cut_off, SF_TOPIC_ANSWERS, "answers cut off at the output limit", "raise `output`, for dense and sparse alike"},
     {flattered, SF_TOPIC_ANSWERS,
      "the reference scorer leaves out answers that it cannot parse, and scores higher than the strict one",
