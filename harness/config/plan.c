@@ -49,10 +49,7 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     whole &= json_object_set_new(o, "length", json_integer(sweep->length[cell->length])) == 0;
     whole &= json_object_set_new(o, "seed", json_integer((json_int_t)sweep->seed)) == 0;
     whole &= json_object_set_new(o, "backend", json_stringn(sweep->device, device)) == 0;
-    if (sweep->tensor > 1) whole &= json_object_set_new(o, "tensor", json_integer(sweep->tensor)) == 0; /* sums round otherwise */
-    /* Stages change nothing to the bit: shown on CPUs, not on devices yet (tests/test_pipeline.c, families_on_gpus). */
-    if (sweep->pipeline > 1 && strncmp(sweep->device, "cpu", 3) != 0)
-        whole &= json_object_set_new(o, "pipeline", json_integer(sweep->pipeline)) == 0;
+    if (sweep->tensor > 1) whole &= json_object_set_new(o, "tensor", json_integer(sweep->tensor)) == 0; /* sums round otherwise; stages change nothing */
     whole &= json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL])) == 0;
     whole &= json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE])) == 0;
     char *text = whole ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
