@@ -17,10 +17,19 @@ static int plugins;
 
 const char *const sf_task_keys[] = {"answer", "question", "introduction", "instructions", "output", "label", NULL};
 
+const sf_task *sf_suite_task(int n)
+{
+    for (int i = 0; sf_suites[i]; n -= sf_suites[i++]->tasks)
+        if (n < sf_suites[i]->tasks) return &sf_suites[i]->task[n];
+    return NULL;
+}
+
 const sf_task *sf_task_find(const char *name)
 {
     for (int i = 0; sf_tasks[i]; i++)
         if (strcmp(sf_tasks[i]->name, name) == 0) return sf_tasks[i];
+    for (int i = 0; sf_suite_task(i); i++)
+        if (strcmp(sf_suite_task(i)->name, name) == 0) return sf_suite_task(i);
     for (int i = 0; i < plugins; i++)
         if (strcmp(plugin[i].task->name, name) == 0) return plugin[i].task;
     return NULL;

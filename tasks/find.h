@@ -7,6 +7,16 @@
 /* Built-in tasks, NULL-terminated (tasks/registry.c). */
 extern const sf_task *const sf_tasks[];
 
+/* Suites of others, whose tasks read files of the user's: every one of their data sets is a task. NULL-terminated
+ * (tasks/registry.c). */
+typedef struct sf_suite {
+    const sf_task *task; /* [tasks] */
+    int tasks;
+} sf_suite;
+extern const sf_suite *const sf_suites[];
+/* The n-th task of all suites; NULL: there are not so many. */
+const sf_task *sf_suite_task(int n);
+
 /* NULL: none has this name. */
 const sf_task *sf_task_find(const char *name);
 /* The n-th plug-in, in the order in which they were loaded; NULL: there are not so many. */

@@ -254,5 +254,6 @@ void sf_sample_free(sf_sample *sample)
     free(sample->answer_prefix);
     free(sample->answer);
     free(sample->continuation);
+    free(sample->aside);
     *sample = (sf_sample){0};
 }

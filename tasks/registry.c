@@ -1,4 +1,4 @@
-/* Every built-in task: one line each. SF_TASK(x) names `const sf_task sf_x`, defined in a file here. */
+/* Every built-in task and every suite of others': one line each. SF_TASK(x) names `const sf_task sf_x`, defined in a file here. */
 #include "tasks/find.h"
 
 #define TASKS                           \
@@ -35,3 +35,14 @@ TASKS
 
 #define SF_TASK(name) &sf_##name,
 const sf_task *const sf_tasks[] = {TASKS NULL};
+
+/* SF_SUITE(x) names `const sf_suite sf_x`, defined in tasks/suite_x.c. */
+#define SUITES                          \
+    SF_SUITE(longbench)
+
+#define SF_SUITE(name) extern const sf_suite sf_##name;
+SUITES
+#undef SF_SUITE
+
+#define SF_SUITE(name) &sf_##name,
+const sf_suite *const sf_suites[] = {SUITES NULL};

@@ -17,6 +17,7 @@
 #define SF_SCORE_H
 
 #include "tasks/task.h"
+#include "tasks/text.h"
 
 /* NIAH. gold[i] = "KEY: VALUE"; asked: lines "1. The answer for KEY is VALUE.". Share of exact pairs. Reference: whole
  * text if there are no tags. */
@@ -53,6 +54,26 @@ sf_status sf_score_open(const void *params, const sf_sample *sample, const char 
  * are no tags, strict = reference, and every text that is not empty is parsed. */
 sf_status sf_score_match_all(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 sf_status sf_score_match_part(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+
+/* LongBench's, of the best gold answer: token F1; ROUGE-L; the class (`aside`: all of them, a line each); the share of the
+ * numbers written that are the right one, or that of the paragraph asked for; the likeness of the first line of code.
+ * `_line`, and class: of the first line of the answer alone. strict = reference; blanks alone are not parsed and have 0. */
+#define SF_SCORE_LONGBENCH(name)                                                                                       \
+    sf_status sf_score_longbench_##name(const void *params, const sf_sample *sample, const char *text, sf_score *out)
+SF_SCORE_LONGBENCH(f1);
+SF_SCORE_LONGBENCH(f1_line);
+SF_SCORE_LONGBENCH(rouge);
+SF_SCORE_LONGBENCH(rouge_line);
+SF_SCORE_LONGBENCH(class);
+SF_SCORE_LONGBENCH(count);
+SF_SCORE_LONGBENCH(retrieval);
+SF_SCORE_LONGBENCH(code);
+
+/* The number in the first "Paragraph N" of a gold answer; false: there is none. */
+bool sf_longbench_paragraph(const char *gold, sf_span *number);
+
+/* ROUGE-L as the Python package `rouge` has it (its F). −1: no memory. */
+double sf_rouge_l(sf_span prediction, sf_span gold);
 
 /* SQuAD's normalisation (lower case, no ASCII punctuation, no articles, single spaces), malloc'ed, and its two metrics
  * for one accepted answer. An empty side counts as right if both are (SQuAD 2.0). No memory: NULL, −1. */

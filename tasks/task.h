@@ -13,7 +13,7 @@
 #include "base/param.h"
 #include "base/status.h"
 
-enum { SF_TASK_ABI = 3 };
+enum { SF_TASK_ABI = 4 };
 
 /* Counts the tokens of the model's whole input for a user message: chat template, BOS and the generation prompt
  * included (of a `raw` task the text's own and BOS), and the words that its answer is begun with (NULL: none). Thread-safe.
@@ -59,6 +59,7 @@ typedef struct sf_sample {
     int context_begin, context_end; /* bytes of the prompt that are context (evidence and filler), for analysis */
     char *continuation; /* what the source has after the prompt: divergence along a generation is then measured along this
                            instead of what the dense model writes, as far as the output limit; NULL: there is none */
+    char *aside; /* what the task's scorer must know besides the gold answers, in a form of its own; NULL: nothing */
 } sf_sample;
 
 void sf_sample_free(sf_sample *sample); /* accepts zeroed ones */

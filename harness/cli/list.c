@@ -114,6 +114,7 @@ static json_t *tasks(const sf_strings *plugin, sf_status *status)
 {
     json_t *list = json_array();
     for (int i = 0; sf_tasks[i]; i++) json_array_append_new(list, task_json(sf_tasks[i]));
+    for (int i = 0; sf_suite_task(i); i++) json_array_append_new(list, task_json(sf_suite_task(i)));
     for (int i = 0; i < plugin->n && *status == SF_OK; i++) {
         const sf_task *t;
         *status = sf_task_load(plugin->item[i], &t);

@@ -204,6 +204,7 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int outpu
         const char *names[NAMES];
         int n = 0;
         for (; sf_tasks[n] && n < NAMES; n++) names[n] = sf_tasks[n]->name;
+        for (int i = 0; sf_suite_task(i) && n < NAMES; i++) names[n++] = sf_suite_task(i)->name;
         for (int i = 0; sf_task_plugin(i) && n < NAMES; i++) names[n++] = sf_task_plugin(i)->name;
         return unknown(node, "task", name, names, n);
     }

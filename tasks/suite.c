@@ -1,0 +1,377 @@
+#include "tasks/suite.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tasks/prompt.h"
+#include "tasks/random.h"
+
+/* ---- fields of a row ----------------------------------------------------------------------------------------------- */
+
+sf_status sf_suite_wrong(const sf_suite_row *row, const char *what, ...)
+{
+    char message[400];
+    va_list args;
+    va_start(args, what);
+    vsnprintf(message, sizeof message, what, args);
+    va_end(args);
+    return sf_fail(SF_BAD_INPUT, "%s:%d: row %d: %s", row->file, row->line, row->number, message);
+}
+
+static sf_status member(const sf_suite_row *row, const char *name, json_type type, const char *kind, const json_t **out)
+{
+    if (!json_is_object(row->json)) return sf_suite_wrong(row, "expected an object, found something else");
+    *out = json_object_get(row->json, name);
+    if (!*out) return sf_suite_wrong(row, "expected a member \"%s\", found none; is it a file of %s?", name, row->dataset->name);
+    if (json_typeof(*out) != type) return sf_suite_wrong(row, "expected \"%s\" to be %s, found something else", name, kind);
+    return SF_OK;
+}
+
+sf_status sf_suite_text(const sf_suite_row *row, const char *name, const char **out)
+{
+    const json_t *value = NULL;
+    SF_TRY(member(row, name, JSON_STRING, "a text", &value));
+    *out = json_string_value(value);
+    return SF_OK;
+}
+
+sf_status sf_suite_list(const sf_suite_row *row, const char *name, const json_t **out)
+{
+    return member(row, name, JSON_ARRAY, "a list", out);
+}
+
+sf_status sf_suite_gold(const sf_suite_row *row, const char *name, sf_sample *out)
+{
+    const json_t *list;
+    SF_TRY(sf_suite_list(row, name, &list));
+    if (json_array_size(list) == 0) return sf_suite_wrong(row, "expected \"%s\" to hold an answer, found none", name);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (!text) return sf_suite_wrong(row, "expected \"%s\"[%zu] to be a text, found something else", name, i);
+        SF_TRY(sf_sample_gold(out, text));
+    }
+    return SF_OK;
+}
+
+/* ---- prompts ------------------------------------------------------------------------------------------------------- */
+
+sf_status sf_suite_file(const char *path, char **out)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) return sf_fail(SF_IO, "%s: cannot open the suite's prompts: %s", path, strerror(errno));
+    sf_text text = {0};
+    char block[1 << 14];
+    for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;) sf_text_bytes(&text, block, n);
+    const bool whole = !ferror(f);
+    fclose(f);
+    if (whole && !text.failed && text.size && strlen(text.data) == text.size) return *out = text.data, SF_OK;
+    const bool failed = text.failed, empty = !text.size;
+    sf_text_free(&text);
+    return !whole   ? sf_fail(SF_IO, "%s: cannot read the suite's prompts: %s", path, strerror(errno))
+           : failed ? sf_fail(SF_NO_MEMORY, "%s: no memory for the suite's prompts", path)
+                    : sf_fail(SF_BAD_INPUT, "%s: expected the suite's prompts, found %s", path, empty ? "an empty file" : "a byte 0");
+}
+
+sf_status sf_suite_member(const char *path, const char *name, char **out)
+{
+    char *text;
+    json_error_t error;
+    SF_TRY(sf_suite_file(path, &text));
+    json_t *object = json_loads(text, 0, &error);
+    free(text);
+    if (!object) return sf_fail(SF_BAD_INPUT, "%s:%d: expected JSON: %s", path, error.line, error.text);
+    const char *prompt = json_string_value(json_object_get(object, name));
+    *out = prompt ? strdup(prompt) : NULL;
+    json_decref(object);
+    if (prompt) return *out ? SF_OK : sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", path);
+    return sf_fail(SF_BAD_INPUT, "%s: expected a prompt \"%s\", found none; is it the suite's own file?", path, name);
+}
+
+/* Appends the field that stands in braces from `at`; *at: behind them. */
+static sf_status fill_field(const sf_suite_row *row, const char **at, sf_text *out, sf_sample *sample)
+{
+    char name[64];
+    const size_t n = strcspn(*at, "{}");
+    if ((*at)[n] != '}' || n == 0 || n >= sizeof name)
+        return sf_fail(SF_BAD_INPUT, "%s: expected the name of a field between braces of its prompt, found \"{%.20s\"",
+                       row->dataset->task, *at);
+    memcpy(name, *at, n);
+    name[n] = 0;
+    *at += n + 1;
+    const bool context = strcmp(name, "context") == 0;
+    if (context) sample->context_begin = (int)out->size;
+    if (row->dataset->field) {
+        SF_TRY(row->dataset->field(row, name, out));
+    } else {
+        const char *text;
+        SF_TRY(sf_suite_text(row, name, &text));
+        sf_text_add(out, text);
+    }
+    if (context) sample->context_end = (int)out->size;
+    return SF_OK;
+}
+
+/* The prompt of a row, whole, and its answers. */
+static sf_status fill(const sf_suite_row *row, const char *prompt, sf_text *out, sf_sample *sample)
+{
+    for (const char *at = prompt; *at;) {
+        const size_t n = strcspn(at, "{}");
+        sf_text_bytes(out, at, n);
+        at += n;
+        if (!*at) break;
+        if (at[0] == at[1]) {
+            sf_text_char(out, *at);
+            at += 2;
+        } else if (*at++ == '{') {
+            SF_TRY(fill_field(row, &at, out, sample));
+        } else {
+            return sf_fail(SF_BAD_INPUT, "%s: its prompt has a single '}'", row->dataset->task);
+        }
+    }
+    if (out->failed || !out->size) return sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", row->dataset->task);
+    return row->dataset->answers(row, sample);
+}
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+/* A file that was read through and found good, mapped for the life of the program. */
+typedef struct kept {
+    struct kept *next;
+    const sf_dataset *dataset;
+    struct stat info;
+    sf_rows rows;    /* as opened */
+    sf_rows *before; /* [count] as they were before each row */
+    int count;
+    char path[];
+} kept;
+
+static kept *all;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The row before which `at` stands; NULL behind the last. Caller json_decref()s. */
+static sf_status next_row(const sf_dataset *dataset, const char *path, sf_rows *at, sf_suite_row *out, json_t **json)
+{
+    SF_TRY(sf_rows_next(at, json));
+    *out = (sf_suite_row){.dataset = dataset, .file = path, .line = at->here, .number = at->row + 1, .json = *json};
+    return SF_OK;
+}
+
+static sf_status look_through(kept *k, const char *prompt)
+{
+    sf_rows at = k->rows;
+    for (int room = 0;; k->count++) {
+        if (k->count == room) {
+            room = 2 * room + 64;
+            sf_rows *grown = realloc(k->before, (size_t)room * sizeof *grown);
+            if (!grown) return sf_fail(SF_NO_MEMORY, "%s: no memory for its rows", k->path);
+            k->before = grown;
+        }
+        k->before[k->count] = at;
+        sf_suite_row row;
+        json_t *json;
+        SF_TRY(next_row(k->dataset, k->path, &at, &row, &json));
+        if (!json) break;
+        sf_text text = {0};
+        sf_sample sample = {0};
+        sf_status status = fill(&row, prompt, &text, &sample);
+        sf_text_free(&text);
+        sf_sample_free(&sample);
+        json_decref(json);
+        SF_TRY(status);
+    }
+    return k->count ? SF_OK : sf_fail(SF_BAD_INPUT, "%s: expected rows of %s, found none", k->path, k->dataset->name);
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static sf_status find_or_read(const sf_dataset *dataset, const char *path, const char *prompt, const kept **out)
+{
+    struct stat info;
+    const char *end = strrchr(path, '.');
+    if (end && strcmp(end, ".parquet") == 0)
+        return sf_fail(SF_UNSUPPORTED, "%s: Parquet files are not read; write JSON lines: python3 -c 'import pandas, sys; "
+                       "pandas.read_parquet(sys.argv[1]).to_json(sys.argv[2], orient=\"records\", lines=True)' FILE.parquet FILE.jsonl", path);
+    if (stat(path, &info) != 0) return sf_fail(SF_IO, "%s: cannot open the data set: %s", path, strerror(errno));
+    for (const kept *k = all; k; k = k->next)
+        if (k->dataset == dataset && strcmp(k->path, path) == 0 && same_file(&k->info, &info)) return *out = k, SF_OK;
+    kept *k = calloc(1, sizeof *k + strlen(path) + 1);
+    if (!k) return sf_fail(SF_NO_MEMORY, "%s: no memory for a data set", path);
+    strcpy(k->path, path);
+    k->dataset = dataset;
+    k->info = info;
+    sf_status status = sf_rows_open(k->path, dataset->layout, &k->rows);
+    if (status == SF_OK) status = look_through(k, prompt);
+    if (status != SF_OK) {
+        sf_rows_close(&k->rows);
+        free(k->before);
+        free(k);
+        return status;
+    }
+    k->next = all;
+    all = k;
+    *out = k;
+    return SF_OK;
+}
+
+/* The file's rows and the suite's prompt, malloc'ed. */
+static sf_status open_set(const sf_dataset *dataset, const sf_suite_params *p, const sf_prompting *how, const kept **out, char **prompt)
+{
+    *prompt = NULL;
+    if (!p->file || !p->prompts)
+        return sf_fail(SF_BAD_INPUT, "%s: `%s` is missing: its data and its prompts are read from your copies of them (tasks/README.md says "
+                       "which files)", dataset->task, p->file ? "prompts" : "file");
+    if (how->place != SF_QUESTION_OWN || how->introduction || how->instructions)
+        return sf_fail(SF_UNSUPPORTED, "%s: its prompts are its authors'; leave out %s for it", dataset->task,
+                       how->place != SF_QUESTION_OWN ? "question" : how->introduction ? "introduction" : "instructions");
+    SF_TRY(dataset->prompt(dataset, p->prompts, prompt));
+    pthread_mutex_lock(&lock);
+    sf_status status = find_or_read(dataset, p->file, *prompt, out);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+/* ---- the length ---------------------------------------------------------------------------------------------------- */
+
+static sf_status count(const sf_request *r, const char *text, size_t bytes, int *tokens)
+{
+    *tokens = r->tokens.count(r->tokens.self, text, bytes, NULL);
+    return *tokens < 0 ? sf_blame((sf_status)-*tokens, "counting the tokens of a prompt") : SF_OK;
+}
+
+/* Where the character begins that a byte is of. */
+static size_t boundary(const sf_text *t, size_t at)
+{
+    while (at > 0 && at < t->size && ((unsigned char)t->data[at] & 0xc0) == 0x80) at--;
+    return at;
+}
+
+/* The most bytes of the text's beginning, or of its end, that take at most `most` tokens, a few in a thousand aside. */
+static sf_status longest(const sf_request *r, const sf_text *t, bool ends, int alone, int most, double rate, size_t *out)
+{
+    size_t low = 0, high = t->size + 1, next = (size_t)(rate * most);
+    for (int round = 0; round < 60 && high - low > 1; round++) {
+        if (next <= low || next >= high) next = low + (high - low) / 2;
+        size_t cut = boundary(t, ends ? t->size - next : next), bytes = ends ? t->size - cut : cut;
+        if (bytes <= low || bytes >= high) { /* within one character */
+            high = next > low + 1 && next < high ? next : high - 1;
+            continue;
+        }
+        int n;
+        SF_TRY(count(r, ends ? t->data + cut : t->data, bytes, &n));
+        n -= alone;
+        if (n > most) high = bytes;
+        else low = bytes;
+        if (n <= most && n >= most - 1 - most / 1024) break;
+        next = (size_t)((double)bytes + ((double)bytes / (n > 0 ? n : 1)) * (most - n - 0.5));
+    }
+    *out = low;
+    return SF_OK;
+}
+
+static int moved(int place, size_t from, size_t to)
+{
+    return (size_t)place <= from ? place : (size_t)place >= to ? place - (int)(to - from) : (int)from;
+}
+
+/* Cuts the middle out of a prompt that takes too many tokens. */
+static sf_status fit(const sf_request *r, const char *task, sf_text *t, sf_sample *out)
+{
+    int alone, tokens;
+    SF_TRY(count(r, t->data, t->size, &tokens));
+    out->tokens = tokens;
+    if (tokens <= r->max_tokens) return SF_OK;
+    SF_TRY(count(r, "", 0, &alone));
+    sf_text cut = {0};
+    sf_status status = SF_OK;
+    const double rate = (double)t->size / (tokens > alone ? tokens - alone : 1);
+    for (int half = (r->max_tokens - alone) / 2, excess; status == SF_OK; half -= (excess + 1) / 2) {
+        size_t head, tail;
+        if (half < 1) {
+            status = sf_fail(SF_BAD_INPUT, "%s: %d tokens hold nothing of its prompt; ask for a longer length", task, r->max_tokens);
+            break;
+        }
+        status = longest(r, t, false, alone, half, rate, &head);
+        if (status == SF_OK) status = longest(r, t, true, alone, half, rate, &tail);
+        if (status != SF_OK) break;
+        sf_text_clear(&cut);
+        sf_text_bytes(&cut, t->data, head);
+        sf_text_bytes(&cut, t->data + t->size - tail, tail);
+        status = cut.failed ? sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", task) : count(r, cut.data, cut.size, &out->tokens);
+        excess = out->tokens - r->max_tokens;
+        if (status != SF_OK || excess > 0) continue;
+        out->context_begin = moved(out->context_begin, head, t->size - tail);
+        out->context_end = moved(out->context_end, head, t->size - tail);
+        sf_text_free(t);
+        *t = cut;
+        return SF_OK;
+    }
+    sf_text_free(&cut);
+    return status;
+}
+
+/* ---- samples ------------------------------------------------------------------------------------------------------- */
+
+/* The row that sample `index` of a seed is made of. */
+static sf_status drawn(const kept *k, const sf_request *r, int *row)
+{
+    if (r->index >= k->count)
+        return sf_fail(SF_BAD_INPUT, "%s: %s has %d rows, sample %d is one too many; lower `samples`", k->dataset->task, k->path, k->count,
+                       r->index);
+    int *order = malloc((size_t)k->count * sizeof *order);
+    if (!order) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d rows", k->dataset->task, k->count);
+    for (int i = 0; i < k->count; i++) order[i] = i;
+    sf_random chance = sf_random_stream(k->dataset->task, r->seed, 0);
+    sf_random_shuffle(&chance, order, k->count);
+    *row = order[r->index];
+    free(order);
+    return SF_OK;
+}
+
+static sf_status write_sample(const kept *k, const char *prompt, const sf_request *r, sf_sample *out)
+{
+    int number = 0;
+    SF_TRY(drawn(k, r, &number));
+    sf_rows at = k->before[number];
+    sf_suite_row row;
+    json_t *json;
+    SF_TRY(next_row(k->dataset, k->path, &at, &row, &json));
+    sf_text text = {0};
+    sf_status status = fill(&row, prompt, &text, out);
+    if (status == SF_OK) status = fit(r, k->dataset->task, &text, out);
+    json_decref(json);
+    if (status == SF_OK && !out->answer && !(out->answer = strdup(out->gold[0])))
+        status = sf_fail(SF_NO_MEMORY, "%s: no memory for an answer", k->dataset->task);
+    if (status == SF_OK) out->prompt = text.data;
+    else sf_text_free(&text);
+    return status;
+}
+
+sf_status sf_suite_generate(const sf_dataset *dataset, const void *params, const sf_request *request, sf_sample *out)
+{
+    const kept *k;
+    char *prompt;
+    sf_status status = open_set(dataset, params, &request->prompting, &k, &prompt);
+    if (status == SF_OK) status = write_sample(k, prompt, request, out);
+    if (status != SF_OK) sf_sample_free(out);
+    free(prompt);
+    return status;
+}
+
+sf_status sf_suite_supply(const sf_dataset *dataset, const void *params, const sf_request *request, int most, int *samples)
+{
+    const kept *k;
+    char *prompt;
+    sf_status status = open_set(dataset, params, &request->prompting, &k, &prompt);
+    free(prompt);
+    if (status == SF_OK) *samples = k->count < most ? k->count : most;
+    return status;
+}

@@ -1,0 +1,49 @@
+#!/bin/bash
+# Suites of others, end to end on rows of ours in their layouts: planned, run on an embedded model, scored, stored.
+. "$(dirname "$0")/common.bash"
+
+# runs TASK PARAMETERS LENGTH ROWS: all rows are asked, and found complete afterwards.
+runs() {
+    local sweep=(-s "tasks=[$1: {$2, label: it}]" -s "lengths=[$3]" -s samples=9)
+    "$FRONTIER" plan "$T/suites.yaml" "${sweep[@]}" >"$T/out" 2>&1 || fail "$1, plan: $(cat "$T/out")"
+    grep -qE "^it, $3 tokens, .*: $4 samples instead of 9" "$T/out" || fail "$1: plan does not count $4 rows: $(cat "$T/out")"
+    "$FRONTIER" run "$T/suites.yaml" "${sweep[@]}" -o "$T/$1.h5" >/dev/null 2>"$T/err" || fail "$1, run: $(cat "$T/err")"
+    "$FRONTIER" export "$T/$1.h5" --jsonl >"$T/rows"
+    [ "$(grep -c '"task_label":"it"' "$T/rows")" = $((2 * $4)) ] || fail "$1: expected $4 rows dense and sparse: $(cut -c1-300 "$T/rows")"
+    "$FRONTIER" run "$T/suites.yaml" "${sweep[@]}" -o "$T/$1.h5" 2>&1 >/dev/null | grep -q 'nothing is left' || fail "$1: not complete"
+}
+cat >"$T/suites.yaml" <<EOF
+name: suites
+models:   [models/frontier-mini/s]
+tasks:    [niah]
+lengths:  [600]
+sparsity: [0.5]
+methods:  {prefill: [vertical_slash]}
+output:   4
+EOF
+long=$(for i in $(seq 150); do printf 'The ferry of day %d carried copper and letters over the river. ' "$i"; done)
+
+# LongBench: a row that is cut, and one that is not; without a chat template, too.
+prompts='{"qasper": "Read the paper.\n\n{context}\n\nQuestion: {input}\nAnswer:", "trec": "{context}\n{input}"}'
+echo "$prompts" >"$T/dataset2prompt.json"
+for context in "$long" "The mill burnt down in 1848."; do
+    printf '{"input": "When?", "context": "%s", "answers": ["1848", "in 1848"], "length": 7, "dataset": "qasper", "language": "en", "all_classes": null, "_id": "a%d"}\n' \
+        "$context" ${#context}
+done >"$T/qasper.jsonl"
+runs longbench_qasper "file: $T/qasper.jsonl, prompts: $T/dataset2prompt.json" 600 2
+grep -q 1848 "$T/rows" || fail "longbench_qasper: no gold answer stored: $(head -1 "$T/rows")"
+tokens=$(grep -oE '"input_tokens": *[0-9]+' "$T/rows" | grep -oE '[0-9]+$' | sort -n | tr '\n' ' ')
+read -r short _ _ cut <<<"$tokens"
+[ "$short" -lt 100 ] && [ "$cut" -gt 590 ] && [ "$cut" -le 600 ] || fail "longbench_qasper: lengths are $tokens"
+echo '{"input": "Type:", "context": "What is a mill? Type: Place", "answers": ["Place"], "all_classes": ["Place", "Food"], "dataset": "trec"}' >"$T/trec.jsonl"
+runs longbench_trec "file: $T/trec.jsonl, prompts: $T/dataset2prompt.json" 600 1
+
+# What a row lacks is said once, with file, line and field, before anything runs.
+sed -i '2s/"answers"/"answer"/' "$T/qasper.jsonl"
+refused 'qasper.jsonl:2: row 2: expected a member "answers"' "$FRONTIER" run "$T/suites.yaml" -o "$T/bad.h5" \
+    -s "tasks=[longbench_qasper: {file: $T/qasper.jsonl, prompts: $T/dataset2prompt.json}]"
+[ ! -e "$T/bad.h5" ] || fail "a results file of a refused run"
+refused 'longbench_qasper: `file` is missing' "$FRONTIER" plan "$T/suites.yaml" -s 'tasks=[longbench_qasper]'
+refused "unknown task 'longbench_multifieldqa_zh'" "$FRONTIER" plan "$T/suites.yaml" -s 'tasks=[longbench_multifieldqa_zh]'
+"$FRONTIER" list tasks | grep -q '^longbench_hotpotqa ' || fail "list tasks does not name the suites' tasks"
+echo "suites: ok"
