@@ -87,7 +87,9 @@ fi
 tried=0
 for case in $cases; do
     [ "$(jobs -rp | wc -l)" -lt "${JOBS:-1}" ] || wait -n || exit 1
-    misbehave "${case%:*}" "${case#*:}" &
+    way=()
+    [[ $case != *:exit0 ]] || way=(leaving)
+    "${way[@]}" misbehave "${case%:*}" "${case#*:}" &
     tried=$((tried + 1))
 done
 while [ -n "$(jobs -p)" ]; do wait -n || exit 1; jobs >/dev/null; done
@@ -118,6 +120,6 @@ status=0
 [ $status = 3 ] || fail "two devices: status $status: $(cat "$T/log")"
 rows "$T/d.h5" | grep -av misbehaves | cmp -s - "$T/good" || fail "two devices: the good methods' rows are not those of a run without it"
 # Where a hook runs in this very process, the end of the program is named too.
-FRONTIER_HOOK=fit FRONTIER_HOW=exit0 refused "method 'misbehaves', fit ended the program with exit()" \
+FRONTIER_HOOK=fit FRONTIER_HOW=exit0 leaving refused "method 'misbehaves', fit ended the program with exit()" \
     "$FRONTIER" check "$plugin"
 echo "apart: ok"

@@ -50,6 +50,9 @@ not_certified() {
     broken "$1" "$2"
     if "$frontier" check "$T/task/$1.so" >"$T/out" 2>&1; then fail "$1 is certified: $(cat "$T/out")"; fi
     grep -qE "$3" "$T/out" || fail "$1: no '$3' in $(cat "$T/out")"
+    local n
+    n=$(grep -cE ' FAIL  ' "$T/out")
+    grep -qE "^frontier: $n checks? failed" "$T/out" || fail "$1: $n checks are told to fail: $(cat "$T/out")"
 }
 refuses abi 's/SF_TASK_ABI/1/' 'abi.so: built for task ABI 1'
 refuses symbol 's/sf_plugin_task/sf_task_plugin_/' 'exports neither .*sf_plugin_task'
@@ -63,7 +66,7 @@ not_certified short 's/sf_prompt_fit(request/sf_prompt_fit(\&(sf_request){reques
 not_certified wrong 's/request, "I looked[^;]*;/request, "I guess.", "1");/' 'the perfect answer scores 1 +FAIL'
 not_certified empty 's/\.score = sf_score_item/.score = right/; /^static const sf_task/i static sf_status right(const void *p, const sf_sample *s, const char *text, sf_score *out) { *out = (sf_score){1, 1, 1}; return SF_OK; }' 'an empty answer scores 0 +FAIL'
 not_certified crash 's/\.score = sf_score_item/.score = crash/; /^static const sf_task/i static sf_status crash(const void *p, const sf_sample *s, const char *text, sf_score *out) { if (text[0] < 0) *(volatile int *)8 = 0; return sf_score_item(p, s, text, out); }' 'any bytes are an answer +FAIL +(crashed|ended the program)'
-not_certified exits 's/\.score = sf_score_item/.score = leave/; 1i #include <stdlib.h>
+leaving not_certified exits 's/\.score = sf_score_item/.score = leave/; 1i #include <stdlib.h>
 /^static const sf_task/i static sf_status leave(const void *p, const sf_sample *s, const char *text, sf_score *out) { exit(0); }' 'the perfect answer scores 1 +FAIL +ended the program \(status 0\)'
 
 # In a run, each costs its own cells alone: the rows of another task are complete, and the plug-in's cells are named.
@@ -83,7 +86,7 @@ costs_its_cells() {
 }
 cells=$(($(grep -c '"ledger"' "$T/all") / 2))
 costs_its_cells later '/sf_prompt_fit(request/i if (request->index == 1) *(volatile int *)8 = 0;' $cells "sample 1: task 'ledger', generate, sample 1 crashed by signal 11"
-costs_its_cells leaves '1i #include <stdlib.h>
+leaving costs_its_cells leaves '1i #include <stdlib.h>
 /sf_prompt_fit(request/i if (request->index == 1) exit(0);' $cells "task 'ledger', generate, sample 1 ended its process with exit(0)"
 costs_its_cells waits '1i int pause(void);
 /sf_prompt_fit(request/i while (request->index == 1) pause();' $cells "task 'ledger', generate, sample 1 did not return within 2 seconds"
@@ -98,9 +101,9 @@ if [ -n "${ALL:-}" ]; then
         [exit0]='ended its process with exit(0)' [hang]='did not return within 2 seconds' [heap]='' [fail]='no ink')
     includes='1i #include <stdlib.h>\nint pause(void);\nvoid _exit(int);' # whose header has another write()
     for how in "${!does[@]}"; do
-        costs_its_cells "generate-$how" "$includes
+        leaving costs_its_cells "generate-$how" "$includes
 /sf_prompt_fit(request/i if (request->index == 1) ${does[$how]}" $cells "${says[$how]}"
-        costs_its_cells "score-$how" "$includes
+        leaving costs_its_cells "score-$how" "$includes
 s/\.score = sf_score_item/.score = misjudge/
 /^static const sf_task/i static sf_status misjudge(const void *p, const sf_sample *s, const char *text, sf_score *out) { ${does[$how]} return sf_score_item(p, s, text, out); }" \
             $cells "${says[$how]}"
