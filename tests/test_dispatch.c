@@ -9,6 +9,7 @@
 
 #include "harness/model/cost.h"
 #include "harness/run/forecast.h"
+#include "harness/run/ranks.h"
 #include "harness/run/spread.h"
 #include "tests/testing.h"
 
@@ -153,6 +154,29 @@ static void test_at_once(void **state)
     sf_dispatch_close(&d);
 }
 
+/* Of several processes that share a list, none is given more once one of them has failed. */
+static void test_ranks_stop(void **state)
+{
+    (void)state;
+    for (int failing = 0; failing < 2; failing++) {
+        sf_unit *unit = malloc(40 * sizeof *unit);
+        sf_dispatch d;
+        sf_ranks r;
+        sf_take t;
+        sf_shared shared = {0};
+        for (int i = 0; i < 40; i++) unit[i] = (sf_unit){.at = i / 10, .sample = i % 10, .lanes = 1, .work = 1};
+        OK(sf_dispatch_open(40, unit, 2, &d));
+        OK(sf_ranks_open(&sf_alone, &d, &shared, false, &r));
+        assert_true(sf_ranks_take(&r, 0, &t));
+        const sf_status mine = failing ? sf_fail(SF_IO, "a disk") : SF_OK;
+        assert_int_equal(sf_ranks_end(&r, mine, 0), mine);
+        if (failing) assert_non_null(strstr(sf_error(), "rank 0 of 1: a disk"));
+        assert_int_equal(sf_ranks_take(&r, 0, &t), !failing);
+        sf_ranks_close(&r);
+        sf_dispatch_close(&d);
+    }
+}
+
 static double as_estimated(void *user, const sf_unit *unit) { return *(double *)user * unit->work; }
 static double a_minute(void *user, int model) { return (void)user, (void)model, 60; }
 
@@ -233,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_alone), cmocka_unit_test(test_devices),
         cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_ranks_stop),
         cmocka_unit_test(test_balance),
         cmocka_unit_test(test_what_fits),
     };

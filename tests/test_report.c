@@ -827,6 +827,81 @@ static void test_terminal(void **state)
     free(text);
 }
 
+/* Samples of a cell are taken away wherever `lost` says so. */
+static void lose(bool (*lost)(const sf_cell_info *cell))
+{
+    for (int c = 0; c < results.cells; c++)
+        if (lost(&results.cell[c])) results.records[c] = 0;
+}
+
+static bool is_joint(const sf_cell_info *x) { return strcmp(x->label[SF_PREFILL], "dense") && strcmp(x->label[SF_DECODE], "dense"); }
+static bool is_sparsest_pair(const sf_cell_info *x) { return is_joint(x) && x->sparsity[SF_PREFILL] == 0.8 && x->sparsity[SF_DECODE] == 0.8; }
+static bool is_first_of_shortest(const sf_cell_info *x)
+{
+    return !strcmp(x->label[SF_DECODE], "quest") && !is_joint(x) && x->sparsity[SF_DECODE] == 0.5 && x->length == 1024;
+}
+
+/* Joint arms are shown as long as they are eight columns; a column that the first length lacks stands at its place. */
+static void test_terminal_columns(void **state)
+{
+    (void)state;
+    struct synthetic s = {.models = 1, .tasks = 1, .lengths = 2, .levels = 3, .samples = 2, .prefill = true, .decode = true, .joint = true};
+    for (int shown = 0; shown < 2; shown++) {
+        make_results(&s);
+        lose(is_first_of_shortest);
+        if (shown) lose(is_sparsest_pair); /* eight of nine are left */
+        char *text = table_of();
+        if ((strstr(text, "vertical_slash + quest") != NULL) != shown) fail_msg("%d columns of a joint arm:\n%s", 9 - shown, text);
+        /* The heads of the first block: three levels of each of three arms. */
+        static const char heads[] = "0.50   0.70   0.80   0.50   0.70   0.80   0.50   0.70   0.80";
+        if (!strstr(text, heads)) fail_msg("columns are out of order:\n%s", text);
+        free(text);
+    }
+}
+
+/* Rankings are held against each other where there are two or more. */
+static void test_rankings(void **state)
+{
+    (void)state;
+    for (int lengths = 1; lengths <= 2; lengths++) {
+        const struct synthetic s = {.models = 1, .tasks = 1, .lengths = lengths, .levels = 2, .samples = 8, .decode = true, .more = true, .gain = 1};
+        sf_view v;
+        sf_findings f;
+        int said = 0;
+        make_results(&s);
+        OK(sf_view_make(&results, &v));
+        OK(sf_view_bootstrap(&v, 200, 1));
+        OK(sf_find(&v, &f));
+        assert_non_null(finding(&f, "method", "loses least among 4 decode methods", "difference"));
+        for (int i = 0; i < f.count; i++) said += strstr(f.at[i].text, "Kendall") != NULL;
+        assert_int_equal(said > 0, lengths == 2);
+        sf_findings_free(&f);
+        sf_view_free(&v);
+    }
+}
+
+/* A limit is of the view's points, and of no other. */
+static void test_limit_of_points(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 100, .decode = true};
+    sf_view v;
+    sf_limit limit;
+    make_results(&s);
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < 100; i++) results.record[c][i].strict = results.cell[c].sparsity[SF_DECODE] == 0.7 ? 0.25 : 1;
+    OK(sf_view_make(&results, &v));
+    OK(sf_view_bootstrap(&v, 1000, 1));
+    const int last = v.point[v.points - 1].arm;
+    assert_true(sf_view_limit(&v, 0, -1, 0, last, &limit));
+    assert_true(limit.safe == 0.5 && limit.shown == 0.7);
+    v.points--;
+    assert_true(sf_view_limit(&v, 0, -1, 0, last, &limit));
+    assert_true(limit.safe == 0.5 && limit.shown == -1);
+    v.points++;
+    sf_view_free(&v);
+}
+
 static void test_export(void **state)
 {
     (void)state;
@@ -985,6 +1060,9 @@ int main(void)
         REPORT_TEST(test_uncorrected_gain),
         REPORT_TEST(test_unparsed_shares),
         REPORT_TEST(test_terminal),
+        REPORT_TEST(test_terminal_columns),
+        REPORT_TEST(test_rankings),
+        REPORT_TEST(test_limit_of_points),
         REPORT_TEST(test_export),
         REPORT_TEST(test_compare_one),
         REPORT_TEST(test_compare),

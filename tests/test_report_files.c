@@ -94,6 +94,24 @@ static void test_heads_tics(void **state)
     }
 }
 
+/* A legend has as many columns as its entries' room in the figure's width allows. */
+static void test_legend(void **state)
+{
+    (void)state;
+    static const struct {
+        int width, characters, entries, rows;
+    } row[] = {{174, 36, 6, 2}, {174, 37, 6, 3}, {84, 24, 6, 6}, {84, 23, 6, 3}, {174, 4, 3, 1}};
+    for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
+        char *set = NULL, want[32];
+        sf_plot plot = {.width = row[k].width, .set = open_memstream(&set, &(size_t){0})};
+        sf_set_legend(&plot, row[k].entries, row[k].characters);
+        fclose(plot.set);
+        snprintf(want, sizeof want, "legend_rows = %d\n", row[k].rows);
+        if (!strstr(set, want)) fail_msg("%d characters in %d mm: no %s in %s", row[k].characters, row[k].width, want, set);
+        free(set);
+    }
+}
+
 /* ---- The report as files ---- */
 
 /* The document compiles, whatever the names. */
@@ -215,6 +233,23 @@ static void test_depth(void **state)
     }
     assert_true(rows > 4);
     free(csv);
+    /* Up to four panels stand in twos, five and nine in threes. */
+    static const int columns[] = {2, 2, 2, 2, 3, 3};
+    for (int panels = 1; panels <= 6; panels++) {
+        const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 2, .levels = 1, .samples = 6, .prefill = panels > 1, .decode = panels > 1,
+                                    .ablation = panels > 5, .more = panels > 5};
+        static const char *const arms[] = {"vertical_slash", "block_sparse", "quest", "snapkv"};
+        make_results(&s);
+        for (int c = 0; c < results.cells && panels < 6; c++)
+            for (int a = panels - 1; a < 4; a++)
+                for (int p = 0; p < SF_PHASES; p++)
+                    if (!strcmp(results.cell[c].label[p], arms[a])) results.records[c] = 0;
+        report_undrawn(&o);
+        char *gp = slurp("report/figures/depth.gp"), want[32];
+        snprintf(want, sizeof want, "\ncolumns = %d\n", columns[panels - 1]);
+        if (!strstr(gp, want)) fail_msg("%d panels: no %s in %.900s", panels, want + 1, gp);
+        free(gp);
+    }
 }
 
 /* Divergence of a method is the mean of its cells' means, in its own phase; it has no bound, and so no interval that holds. */
@@ -597,7 +632,77 @@ static void test_fidelity(void **state)
     assert_non_null(strstr(md, "| decode | quest | 1024 | 0.750 | 0.250- |\n"));
     assert_int_equal(lines(csv), 1 + 8);
     free(md), free(csv);
+    md = slurp("divergence.csv"); /* the error of attention's outputs is its map's mean */
+    for (int k = 0; k < 4; k++) {
+        const int p = k / 2;
+        const float *error = results.mean[cells[k]].error[p];
+        double mean = 0;
+        for (int h = 0; h < 6 * 4; h++) mean += (double)error[h] / (6 * 4);
+        char row[96];
+        snprintf(row, sizeof row, "mini-8m,niah,%s,%s,1024,%g,", p ? "decode" : "prefill", p ? "quest" : "vertical_slash", k % 2 ? 0.7 : 0.5);
+        char *at = strstr(md, row);
+        if (!at) fail_msg("no %s in\n%s", row, md);
+        at = strchr(at, '\n');
+        while (at[-1] != ',') at--;
+        near(atof(at), mean, 1e-4, "error of attention's outputs");
+    }
+    free(md);
     sf_view_free(&v);
+}
+
+/* A level that a model lacks costs it that level's row, in figures and tables, and none behind it. */
+static void test_holes(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 2, .tasks = 1, .lengths = 1, .levels = 3, .samples = 3, .decode = true, .maps = true};
+    make_results(&s);
+    for (int c = 0; c < results.cells; c++)
+        if (!strcmp(results.cell[c].model, "mini-30m") && results.cell[c].sparsity[SF_DECODE] == 0.5) results.records[c] = 0;
+    sf_report_options o = {.folder = report_folder(), .figures = "models", .formats = "png"};
+    report_undrawn(&o);
+    char *csv = slurp("report/figures/models.csv");
+    if (lines(csv) != 1 + 2 * (4 + 3)) fail_msg("quest and snapkv, dense and three levels of one model, two of the other:\n%s", csv);
+    free(csv);
+    csv = slurp("report/tables/recall.csv");
+    if (lines(csv) != 1 + 2 * (3 + 2)) fail_msg("quest and snapkv, three levels of one model, two of the other:\n%s", csv);
+    free(csv);
+}
+
+/* Along the text: each stretch of a method's divergence, from the results of its own model and length. */
+static void test_divergence_along(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 2, .decode = true, .maps = true};
+    make_results(&s);
+    sf_report_options o = {.folder = report_folder(), .figures = "divergence_along", .formats = "png"};
+    report_undrawn(&o);
+    char *csv = slurp("report/figures/divergence_along.csv");
+    const sf_profile *quest = results.mean[find_cell("niah", "quest", 0.5)].along[SF_DECODE];
+    int rows = 0;
+    for (char *rest = strchr(csv, '\n') + 1, *line; *(line = strsep(&rest, "\n"));) {
+        double place, value;
+        const char *at = strstr(line, ",quest,"); /* behind the panel's name */
+        if (!at || sscanf(at, ",quest,%lf,%lf", &place, &value) != 2) continue;
+        near(value, (double)quest->kl[(int)(place * SF_STRETCHES)], 1e-4, "divergence along the text");
+        rows++;
+    }
+    assert_int_equal(rows, SF_STRETCHES);
+    free(csv);
+}
+
+/* A figure of what choosing costs is made where a method chooses. */
+static void test_estimation(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 2, .decode = true};
+    make_results(&s);
+    sf_report_options o = {.folder = report_folder(), .figures = "estimation", .formats = "png"};
+    report_undrawn(&o);
+    assert_true(there("report/figures/estimation.csv"));
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < results.records[c]; i++)
+            for (int p = 0; p < SF_PHASES; p++) results.record[c][i].meter.at[p][SF_ESTIMATION].flops = 0;
+    assert_error(sf_report(&results, &o), "estimation needs a method that estimates");
 }
 
 /* Whatever is there, a page comes of it. */
@@ -607,6 +712,7 @@ static void test_partial_results(void **state)
     const struct synthetic odd[] = {
         {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 1, .gain = 1}, /* one dense sample */
         {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 4, .prefill = true, .gain = 1}, /* one phase */
+        {.models = 1, .tasks = 3, .lengths = 1, .samples = 2}, /* dense alone, of several groups of tasks */
         {.models = 1,
          .tasks = 2,
          .lengths = 2,
@@ -615,9 +721,9 @@ static void test_partial_results(void **state)
          .decode = true,
          .gain = 1,
          .faults = 1}}; /* all wrong */
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         make_results(&odd[i]);
-        sf_report_options o = {.folder = report_folder(), .formats = "png", .figures = i ? "frontier,tasks" : "frontier"};
+        sf_report_options o = {.folder = report_folder(), .formats = "png", .figures = i % 2 ? "frontier,tasks" : "frontier"};
         OK(sf_report(&results, &o));
         char *page = slurp("report/index.html");
         assert_non_null(strstr(page, "Scores"));
@@ -684,6 +790,7 @@ int main(void)
         REPORT_TEST(test_tics),
         REPORT_TEST(test_curves_axes),
         REPORT_TEST(test_heads_tics),
+        REPORT_TEST(test_legend),
         REPORT_TEST(test_paper),
         REPORT_TEST(test_patterns),
         REPORT_TEST(test_depth),
@@ -696,6 +803,9 @@ int main(void)
         REPORT_TEST(test_full_disk),
         REPORT_TEST(test_file_labels),
         REPORT_TEST(test_fidelity),
+        REPORT_TEST(test_holes),
+        REPORT_TEST(test_divergence_along),
+        REPORT_TEST(test_estimation),
         REPORT_TEST(test_partial_results),
         REPORT_TEST(test_report_errors),
     };

@@ -244,6 +244,55 @@ static void test_leaderboard(void **state)
     free(scores), free(board);
 }
 
+/* A method whose parameters were given stands where it was executed, below the sparsities that were asked for. */
+static void test_leaderboard_explicit(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 2, .samples = 100, .decode = true};
+    make_results(&s);
+    for (int c = 0; c < results.cells; c++) {
+        sf_cell_info *x = &results.cell[c];
+        const bool quest = !strcmp(x->label[SF_DECODE], "quest");
+        for (int i = 0; i < 100; i++) results.record[c][i].strict = quest && x->sparsity[SF_DECODE] == 0.7 ? 0.25 : 1;
+        if (quest && x->sparsity[SF_DECODE] == 0.5) x->sparsity[SF_DECODE] = NAN;
+    }
+    sf_report_options o = {.folder = report_folder(), .figures = "tasks", .formats = "png"};
+    report_undrawn(&o);
+    char *board = slurp("report/tables/leaderboard.csv"), text[128];
+    int seen = 0;
+    for (int i = 0; i < lines(board) - 1; i++) {
+        csv_at(board, i, "arm", text);
+        if (strcmp(text, "quest") != 0) continue;
+        csv_at(board, i, "sparsity", text);
+        near(atof(text), 0.4975, 0.003, "the sparsity that was executed");
+        seen++;
+    }
+    assert_int_equal(seen, 1);
+    free(board);
+}
+
+/* What an open question would take: two methods a hundredth of their noise apart are called alike, with the number of samples
+ * that it would need. */
+static void test_alike(void **state)
+{
+    (void)state;
+    const struct synthetic s = {.models = 1, .tasks = 1, .lengths = 1, .levels = 1, .samples = 20, .decode = true};
+    make_results(&s);
+    for (int c = 0; c < results.cells; c++)
+        for (int i = 0; i < 20; i++) {
+            const char *label = results.cell[c].label[SF_DECODE];
+            const double wave = i % 2 ? 0.2 : -0.2;
+            results.record[c][i].strict = !strcmp(label, "dense") ? 1 : !strcmp(label, "quest") ? 0.504 + wave : 0.5 - wave;
+        }
+    sf_report_options o = {.folder = report_folder(), .figures = "tasks", .formats = "png"};
+    report_undrawn(&o);
+    char *page = slurp("report/index.html"), *said = strstr(page, "The two are alike as far as this shows: to tell them apart would take about ");
+    assert_non_null(said);
+    const double samples = atof(strstr(said, "about ") + 6);
+    assert_true(samples > 7200 && samples < 1e6);
+    free(page);
+}
+
 /* ---- Samples ---- */
 
 static sf_status made_up_prompt(void *user, const sf_cell_info *cell, const sf_record *record, char **prompt)
@@ -372,6 +421,8 @@ int main(void)
         REPORT_TEST(test_page_data),
         REPORT_TEST(test_page_groups),
         REPORT_TEST(test_leaderboard),
+        REPORT_TEST(test_leaderboard_explicit),
+        REPORT_TEST(test_alike),
         REPORT_TEST(test_page_samples),
         REPORT_TEST(test_page_data_hostile),
     };

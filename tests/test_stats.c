@@ -119,6 +119,11 @@ static void test_degenerate(void **state)
     assert_true(isnan(mean) && isnan(error));
     sf_mean_error(1, same, &mean, &error);
     assert_true(mean == 0.25 && isnan(error));
+    const double behind[][4] = {{0.25, 0.5, 0.75, 0}, {0.25, 0.5, 0.75, NAN}}; /* what lies behind the last is not looked at */
+    double end[2][2];
+    for (int k = 0; k < 2; k++)
+        assert_int_equal(sf_bootstrap_mean(3, behind[k], -10, 10, 1000, 1, 0.95, &end[k][0], &end[k][1]), SF_OK);
+    assert_true(end[0][0] == end[1][0] && end[0][1] == end[1][1]);
     assert_int_equal(sf_bootstrap_mean(1, same, 0, 1, 1000, 1, 0.95, &low, &high), SF_OK);
     near(low, 0.25 * 0.025, 1e-3, "one sample, lower end");
     near(high, 1 - 0.75 * 0.025, 1e-3, "one sample, upper end");

@@ -801,7 +801,6 @@ static void test_two_processes(void **state)
     holds(1, 2);
 }
 
-/* A report of a sweep that runs on: never an error, never a step back, never a double. */
 /* What a kill leaves half-written is removed by the next who opens the file. */
 static void test_half_written(void **state)
 {
@@ -819,6 +818,26 @@ static void test_half_written(void **state)
     holds(1, 1);
 }
 
+/* How many parts each of several processes has written, which the one that folds holds against what they say. */
+static void test_written(void **state)
+{
+    (void)state;
+    sf_store *s;
+    OK(sf_store_open(results, false, &s));
+    const uint64_t lead = sf_store_lead(s);
+    sf_store_share(s, 1, 3);
+    for (int added = 0; added < 4; added++) {
+        for (int writer = 0; writer < 3; writer++) {
+            int n = -1;
+            OK(sf_store_written(s, lead, writer, &n));
+            assert_int_equal(n, writer == 1 ? added : 0);
+        }
+        OK(add(s, 1, added));
+    }
+    sf_store_close(s);
+}
+
+/* A report of a sweep that runs on: never an error, never a step back, never a double. */
 static void test_reading_meanwhile(void **state)
 {
     (void)state;
@@ -1552,6 +1571,7 @@ int main(void)
                                        TEST(test_parts_already_folded),
                                        TEST(test_two_processes),
                                        TEST(test_half_written),
+                                       TEST(test_written),
                                        TEST(test_reading_meanwhile),
                                        TEST(test_filter_of_its_own), /* before closing fails: HDF5 1.10 forgets such
                                                                         a file only half, and unregistering looks */

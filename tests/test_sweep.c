@@ -54,6 +54,7 @@ static void defaults_and_order(void **state)
     assert_null(plan.cell[0].prefill);
     assert_null(plan.cell[0].decode);
     for (int i = 0; i < plan.cells; i++) {
+        assert_int_equal(plan.cell[i].samples, s->samples);
         assert_int_equal(strlen(plan.cell[i].key), 32);
         for (int j = 0; j < i; j++) assert_string_not_equal(plan.cell[i].key, plan.cell[j].key);
     }

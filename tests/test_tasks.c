@@ -669,6 +669,21 @@ static void natural_texts(void **state)
     check_sample(task, params, 5700, &s);
     sf_sample_free(&s);
 
+    sf_text_clear(&part); /* five words are 95 tokens; four are far from 94 */
+    for (int i = 0; i < 400; i++) sf_text_format(&part, "%072d ", i);
+    write_file(folder, "long.txt", part.data, part.size);
+    snprintf(file, sizeof file, "%s/long.txt", folder);
+    request.tokens = counter_fours, request.max_tokens = 100;
+    if (task->generate(params, &request, &s) != SF_OK) fail_msg("%s", sf_error());
+    assert_int_equal(s.tokens, 95);
+    sf_sample_free(&s);
+    request.max_tokens = 94;
+    assert_int_equal(task->generate(params, &request, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "fill 95 to 100 % of 94 tokens"));
+    unlink(file);
+    snprintf(file, sizeof file, "%s/a.txt", folder);
+    request.max_tokens = LENGTH;
+
     static const struct {
         const char *content;
         size_t bytes;

@@ -19,7 +19,7 @@ refused "device 'gpu' is unknown" "${run[@]}" -d gpu
 refused 'no/such' "${run[@]}" -s 'models=[no/such]'
 refused 'expected config.json' "${run[@]}" -s "models=[$T]"
 refused 'shape without weights' "${run[@]}" -s 'models=[configs/models/qwen2.5-7b.yaml]'
-for picture in '[0, 99]' '[99, 0]'; do
+for picture in '[0, 99]' '[99, 0]' '[2, 0]'; do
     refused "picture: .* expected one of its 2 layers, with full attention, and one of its [0-9]+ query heads" "${run[@]}" -s "picture=$picture"
 done
 touch "$T/file"
