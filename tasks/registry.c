@@ -38,7 +38,10 @@ const sf_task *const sf_tasks[] = {TASKS NULL};
 
 /* SF_SUITE(x) names `const sf_suite sf_x`, defined in tasks/suite_x.c. */
 #define SUITES                          \
-    SF_SUITE(longbench)
+    SF_SUITE(longbench)                 \
+    SF_SUITE(longbench_v2)              \
+    SF_SUITE(infinitebench)             \
+    SF_SUITE(babilong)
 
 #define SF_SUITE(name) extern const sf_suite sf_##name;
 SUITES

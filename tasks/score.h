@@ -72,8 +72,34 @@ SF_SCORE_LONGBENCH(code);
 /* The number in the first "Paragraph N" of a gold answer; false: there is none. */
 bool sf_longbench_paragraph(const char *gold, sf_span *number);
 
+/* LongBench v2's: the letter behind "The correct answer is"; without one an answer is not parsed. */
+sf_status sf_score_longbench_v2(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+
+/* InfiniteBench's, of each data set. gold[0]: the answer; of the multiple-choice ones, gold[1] is its letter; of math_calc, all
+ * values, blanks between. strict = reference; blanks alone are not parsed and have 0. */
+#define SF_SCORE_INFINITEBENCH(name)                                                                                   \
+    sf_status sf_score_infinitebench_##name(const void *params, const sf_sample *sample, const char *text, sf_score *out)
+SF_SCORE_INFINITEBENCH(passkey);
+SF_SCORE_INFINITEBENCH(number_string);
+SF_SCORE_INFINITEBENCH(kv_retrieval);
+SF_SCORE_INFINITEBENCH(longbook_sum_eng);
+SF_SCORE_INFINITEBENCH(longbook_choice_eng);
+SF_SCORE_INFINITEBENCH(longbook_qa_eng);
+SF_SCORE_INFINITEBENCH(longdialogue_qa_eng);
+SF_SCORE_INFINITEBENCH(math_find);
+SF_SCORE_INFINITEBENCH(math_calc);
+SF_SCORE_INFINITEBENCH(code_run);
+SF_SCORE_INFINITEBENCH(code_debug);
+
+/* BABILong's, for a task that has these labels, '|' between them. `aside`: the question. */
+sf_status sf_score_babilong(const char *labels, const sf_sample *sample, const char *text, sf_score *out);
+
 /* ROUGE-L as the Python package `rouge` has it (its F). −1: no memory. */
 double sf_rouge_l(sf_span prediction, sf_span gold);
+
+/* ROUGE-Lsum of summaries whose sentences are lines, as the package rouge_score and Hugging Face's `evaluate` have it without
+ * stemming (its F). −1: no memory. */
+double sf_rouge_lsum(sf_span prediction, sf_span gold);
 
 /* SQuAD's normalisation (lower case, no ASCII punctuation, no articles, single spaces), malloc'ed, and its two metrics
  * for one accepted answer. An empty side counts as right if both are (SQuAD 2.0). No memory: NULL, −1. */

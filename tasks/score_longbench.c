@@ -160,7 +160,7 @@ static double class_of(sf_span prediction, const char *gold, const sf_sample *sa
 /* ---- hooks of tasks ---------------------------------------------------------------------------------------------------- */
 
 #define HOOK(name, line, of)                                                                                           \
-    sf_status sf_score_longbench_##name(const void *params, const sf_sample *sample, const char *text, sf_score *out)  \
+    SF_SCORE_LONGBENCH(name)                                                                                           \
     {                                                                                                                  \
         (void)params;                                                                                                  \
         return best(sample, text, line, of, out);                                                                      \

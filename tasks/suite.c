@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "tasks/prompt.h"
 #include "tasks/random.h"
+#include "tasks/rows.h"
 
 /* ---- fields of a row ----------------------------------------------------------------------------------------------- */
 
@@ -208,7 +208,10 @@ static sf_status find_or_read(const sf_dataset *dataset, const char *path, const
     strcpy(k->path, path);
     k->dataset = dataset;
     k->info = info;
-    sf_status status = sf_rows_open(k->path, dataset->layout, &k->rows);
+    sf_status status = sf_rows_open(k->path, SF_ROWS_LINES, &k->rows);
+    const char *first = status == SF_OK ? k->rows.at : NULL;
+    while (first && first < k->rows.end && strchr(" \t\r\n", *first)) first++;
+    if (first && first < k->rows.end && *first == '[') k->rows.layout = SF_ROWS_ARRAY;
     if (status == SF_OK) status = look_through(k, prompt);
     if (status != SF_OK) {
         sf_rows_close(&k->rows);
@@ -283,12 +286,16 @@ static int moved(int place, size_t from, size_t to)
 }
 
 /* Cuts the middle out of a prompt that takes too many tokens. */
-static sf_status fit(const sf_request *r, const char *task, sf_text *t, sf_sample *out)
+static sf_status fit(const sf_request *r, const sf_suite_row *row, sf_text *t, sf_sample *out)
 {
+    const char *task = row->dataset->task;
     int alone, tokens;
     SF_TRY(count(r, t->data, t->size, &tokens));
     out->tokens = tokens;
     if (tokens <= r->max_tokens) return SF_OK;
+    if (row->dataset->whole)
+        return sf_suite_wrong(row, "it takes %d tokens and is not to be cut; ask for a length of at least %d, or leave it out of the file",
+                              tokens, tokens);
     SF_TRY(count(r, "", 0, &alone));
     sf_text cut = {0};
     sf_status status = SF_OK;
@@ -346,7 +353,7 @@ static sf_status write_sample(const kept *k, const char *prompt, const sf_reques
     SF_TRY(next_row(k->dataset, k->path, &at, &row, &json));
     sf_text text = {0};
     sf_status status = fill(&row, prompt, &text, out);
-    if (status == SF_OK) status = fit(r, k->dataset->task, &text, out);
+    if (status == SF_OK) status = fit(r, &row, &text, out);
     json_decref(json);
     if (status == SF_OK && !out->answer && !(out->answer = strdup(out->gold[0])))
         status = sf_fail(SF_NO_MEMORY, "%s: no memory for an answer", k->dataset->task);

@@ -9,9 +9,7 @@
 
 #include <jansson.h>
 
-#include "tasks/rows.h"
-#include "tasks/task.h"
-#include "tasks/text.h"
+#include "tasks/prompt.h"
 
 typedef struct sf_suite_params {
     const char *file, *prompts;
@@ -19,7 +17,7 @@ typedef struct sf_suite_params {
 
 typedef struct sf_dataset sf_dataset;
 
-/* A row of the user's file. */
+/* A row of the user's file: a line, or an element of its array. */
 typedef struct sf_suite_row {
     const sf_dataset *dataset;
     const char *file; /* and below, for messages */
@@ -30,7 +28,7 @@ typedef struct sf_suite_row {
 struct sf_dataset {
     const char *task; /* the task's name */
     const char *name; /* what the suite calls it */
-    sf_row_layout layout;
+    bool whole;       /* no row is cut: one that is too long is an error */
 
     /* The prompt of all rows: a text with {field} where a row's field goes, {{ and }} where a brace does (as Python's
      * str.format has it), malloc'ed. */
@@ -62,7 +60,7 @@ sf_status sf_suite_supply(const sf_dataset *dataset, const void *params, const s
 /* Parameters of every suite's tasks: where its rows are, and where its prompts. */
 #define SF_SUITE_PARAMS(rows, words)                                                                                   \
     {.name = "file", .type = SF_STRING, .offset = offsetof(sf_suite_params, file), .file = true, .doc = rows},          \
-    {.name = "prompts", .type = SF_STRING, .offset = offsetof(sf_suite_params, prompts), .file = true, .doc = words}
+    {.name = "prompts", .type = SF_STRING, .offset = offsetof(sf_suite_params, prompts), .file = true, .folder = true, .doc = words}
 
 /* ---- for the suites' files ------------------------------------------------------------------------------------------ */
 

@@ -79,7 +79,7 @@ static sf_status paragraphs(const sf_suite_row *row, sf_sample *out)
 
 #define DATASET(id, title, reads, ...)                                                                                 \
     static const sf_dataset set_##id = {                                                                               \
-        .task = "longbench_" #id, .name = title, .layout = SF_ROWS_LINES, .prompt = prompt_of, .answers = reads};      \
+        .task = "longbench_" #id, .name = title, .prompt = prompt_of, .answers = reads};      \
     SF_SUITE_HOOKS(id)
 DATASETS(DATASET)
 

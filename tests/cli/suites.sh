@@ -38,6 +38,28 @@ read -r short _ _ cut <<<"$tokens"
 echo '{"input": "Type:", "context": "What is a mill? Type: Place", "answers": ["Place"], "all_classes": ["Place", "Food"], "dataset": "trec"}' >"$T/trec.jsonl"
 runs longbench_trec "file: $T/trec.jsonl, prompts: $T/dataset2prompt.json" 600 1
 
+# LongBench v2: one file of all questions.
+printf '<text>\n$DOC$\n</text>\n$Q$\n(A) $C_A$\n(B) $C_B$\n(C) $C_C$\n(D) $C_D$\n' >"$T/0shot.txt"
+row() {
+    printf '{"_id": "%s", "domain": "d", "sub_domain": "s", "difficulty": "easy", "length": "short", "question": "When?", "choice_A": "1848", ' "$1"
+    printf '"choice_B": "1849", "choice_C": "1850", "choice_D": "never", "answer": "A", "context": "%s"}' "$2"
+}
+printf '[\n%s,\n%s\n]\n' "$(row a "$long")" "$(row b "The mill burnt down in 1848.")" >"$T/data.json"
+runs longbench_v2 "file: $T/data.json, prompts: $T/0shot.txt" 600 2
+
+# InfiniteBench: without a chat template; prompts out of Python sources.
+for i in 1 2 3; do echo "{\"id\": $i, \"context\": \"$long The key is 7143$i.\", \"input\": \"What is it?\", \"answer\": [\"7143$i\"]}"; done >"$T/passkey.jsonl"
+runs infinitebench_passkey "file: $T/passkey.jsonl, prompts: tests/suites/infinitebench" 600 3
+echo '{"context": "[3, 9, 4]", "input": "One number. The largest number of the list is: ", "answer": 9}' >"$T/math_find.jsonl"
+runs infinitebench_math_find "file: $T/math_find.jsonl, prompts: tests/suites/infinitebench" 600 1
+
+# BABILong: nothing is cut.
+echo '[{"input": "Mary took the milk. It rained.", "question": "What is Mary carrying?", "target": "milk"}]' >"$T/qa8.json"
+runs babilong_qa8 "file: $T/qa8.json, prompts: tests/suites/babilong.py" 600 1
+echo "[{\"input\": \"$long\", \"question\": \"What is Mary carrying?\", \"target\": \"milk\"}]" >"$T/qa8.json"
+refused 'qa8.json:1: row 1: it takes [0-9]+ tokens and is not to be cut' "$FRONTIER" plan "$T/suites.yaml" \
+    -s "tasks=[babilong_qa8: {file: $T/qa8.json, prompts: tests/suites/babilong.py}]"
+
 # What a row lacks is said once, with file, line and field, before anything runs.
 sed -i '2s/"answers"/"answer"/' "$T/qasper.jsonl"
 refused 'qasper.jsonl:2: row 2: expected a member "answers"' "$FRONTIER" run "$T/suites.yaml" -o "$T/bad.h5" \

@@ -5,26 +5,33 @@
     build/tests/test_suites answers.jsonl                  scores the same
 
 CLONES is a folder with clones of the suites' repositories, or where they are to be cloned to; each is read at the commit
-below. tests/golden/tasks/suites.jsonl: N 40, SEED 1.
+below. tests/golden/tasks/suites/: longbench with N 40, longbench_v2 200,
+infinitebench 30, babilong 15, SEED 1.
 Python 3.11; rouge 1.0.1, fuzzywuzzy 0.18.0 (no python-Levenshtein: with it, fuzzywuzzy's ratio is another one), jieba 0.42.1,
-which LongBench imports.
+which LongBench imports; rouge_score 0.1.2, which Hugging Face's `evaluate` calls.
 """
-import importlib.util, json, pathlib, random, subprocess, sys, warnings
+import ast, importlib.util, json, pathlib, random, re, subprocess, sys, types, warnings
 
 warnings.filterwarnings("ignore")
 REPOSITORIES = {
     "LongBench": ("https://github.com/THUDM/LongBench", "2e00731f8d0bff23dc4325161044d0ed8af94c1e"),
+    "babilong": ("https://github.com/booydar/babilong", "7a6efee29f5cac03c3c410e6799c80fd2ffe3610"),
+    "InfiniteBench": ("https://github.com/OpenBMB/InfiniteBench", "88b3daa6989da2fbe0077170d7a3c84c25d5ae58"),
 }
 clones, count, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 
 
-def module(repository, path):
+def source_of(repository, path):
     url, commit = REPOSITORIES[repository]
     folder = clones / repository
     if not folder.exists():
         subprocess.run(["git", "clone", "-q", url, folder], check=True)
         subprocess.run(["git", "-C", folder, "checkout", "-q", commit], check=True)
-    file = folder / path
+    return folder / path
+
+
+def module(repository, path):
+    file = source_of(repository, path)
     sys.path.insert(0, str(file.parent))
     spec = importlib.util.spec_from_file_location(file.stem, file)
     made = importlib.util.module_from_spec(spec)
@@ -32,6 +39,15 @@ def module(repository, path):
     spec.loader.exec_module(made)
     sys.path.pop(0)
     return made
+
+
+def functions(repository, path, *names):
+    """Some functions of a file that imports what is not needed for them."""
+    tree = ast.parse(source_of(repository, path).read_text())
+    tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
+    space = {"re": re}
+    exec(compile(tree, path, "exec"), space)
+    return [space[name] for name in names]
 
 
 # ---- answers, right and wrong ------------------------------------------------------------------------------------------
@@ -117,7 +133,105 @@ def longbench(r):
             yield task, gold, "\n".join(classes) if classes else None, text, score
 
 
-SUITES = {"longbench": longbench}
+# ---- LongBench v2 ------------------------------------------------------------------------------------------------------
+
+def longbench_v2(r):
+    extract, = functions("LongBench", "pred.py", "extract_answer")
+    for _ in range(count):
+        gold, said = r.choice("ABCD"), r.choice("ABCDABCDE")
+        text = r.choice(["The correct answer is ({})", "The correct answer is {}", "**The correct answer is ({})**.", "the correct answer is ({})",
+                         "The *correct* answer is {}.", "The correct answer is: {}", "({})", "{}", "The correct answer is (A or {})",
+                         "The correct answer is A. No: The correct answer is ({})", "The correct answer is  ({})", "The correct answer is ({}", ""])
+        text = r.choice(["", "\n", sentence(r) + " "]) + text.format(said) + r.choice(["", ".", "\n" + sentence(r)])
+        yield "longbench_v2", [gold], None, text, extract(text.strip()) == gold
+
+
+# ---- InfiniteBench -----------------------------------------------------------------------------------------------------
+
+def infinitebench(r):
+    from rouge_score import rouge_scorer
+
+    class Rouge:  # what `evaluate` does for this metric
+        def compute(self, predictions, references, use_aggregator):
+            assert not use_aggregator
+            scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=False)
+            return {"rougeLsum": [scorer.score(g, p)["rougeLsum"].fmeasure for g, p in zip(references, predictions)]}
+
+    sys.modules["evaluate"] = types.SimpleNamespace(load=lambda name: Rouge())
+    sys.modules.pop("args", None)
+    official = module("InfiniteBench", "src/compute_scores.py")
+    names = ["ACE", "NICKY", "Remo", "MARY ANN", "O'BRIEN", "STRASSE"]
+    functions_named = ["repack_carchive", "Configer._set_option", "A", "option_value"]
+    digits = lambda n: "".join(r.choice("0123456789") for _ in range(n))
+    tasks = ["passkey", "number_string", "kv_retrieval", "longbook_sum_eng", "longbook_choice_eng", "longbook_qa_eng", "longdialogue_qa_eng",
+             "math_find", "math_calc", "code_run", "code_debug"]
+    for task in tasks:
+        for _ in range(count):
+            label = None
+            if task in ["passkey", "number_string"]:
+                gold = [digits(5 if task == "passkey" else 10)]
+                label, said = gold[0], r.choice([gold[0], gold[0], digits(5), gold[0] + "1", " 00" + gold[0], "٣" + gold[0]])
+                text = r.choice(["", " ", "It is ", "The number is 1. ", "\n"]) + said + r.choice(["", ".", " and 5", sentence(r)])
+            elif task == "kv_retrieval":
+                gold = [f"{digits(4)}-{digits(3)}a"]
+                label, said = gold[0], r.choice([gold[0], gold[0], gold[0].upper(), digits(4)])
+                text = r.choice(["", '"', "Value: ", "{'", "It is "]) + said + r.choice(["", '"}', ".", "x", "\n" + sentence(r), " ", "!"])
+            elif task == "longbook_sum_eng":
+                gold = ["\n".join(sentence(r) for _ in range(r.randint(1, 4)))]
+                label, text = gold[0], r.choice([answer(r, gold[0]), "\n".join(bent(r, s) for s in r.sample(gold[0].split("\n"), len(gold[0].split("\n"))))])
+            elif task == "longbook_choice_eng":
+                gold = [r.choice(["Walking Georgie", "Snowfield", "Be kind", "copper"]), r.choice("ABCD")]
+                said = r.choice(["A", "B", "C", "D", gold[1], gold[1], gold[0], gold[0].lower(), "AB", "E", "CD"])
+                text = r.choice(["", "The answer is: ", "answer:", "I think the answer is ", "My option is ", "(", "In it, answer is: ", "the\nanswer  is:\n"]) \
+                    + said + r.choice(["", ".", ") " + gold[0], "\n", ", I think B", " " + sentence(r)])
+                if r.random() < .1: text = r.choice(["the answer is:", "answer:", "  ", "E. answer is: ", "é"])
+            elif task == "longbook_qa_eng":
+                gold = golds(r)
+                text = answer(r, r.choice(gold))
+            elif task == "longdialogue_qa_eng":
+                gold = [r.choice(names)]
+                text = r.choice(["", "It is ", "\n", '"', "The character: "]) + r.choice([gold[0], gold[0].lower(), r.choice(names), "straße"]) + r.choice(["", ".", "\n" + sentence(r), "'s", "-"])
+            elif task == "math_find":
+                label = r.choice([r.randint(0, 99), -r.randint(1, 9), r.randint(1, 99) + .5, 12.0])
+                gold = [json.dumps(label)]
+                text = r.choice(["", "The number is ", "-", "[", "x."]) + r.choice([gold[0], gold[0], "0" + gold[0], gold[0] + ".5", "٣", str(r.randint(0, 99)), "", "12.", "1.2.3", ".5"]) + r.choice(["", ".", " ", ", 3", ".\n"])
+            elif task == "math_calc":
+                label = [r.randint(-3, 99) if r.random() < .2 else r.randint(0, 99) for _ in range(r.randint(1, 8))]
+                gold = [" ".join(map(str, label))]
+                said = [v if r.random() < .85 else r.randint(0, 99) for v in label][:r.choice([9, 9, 3])]
+                text = r.choice(["", "Values: "]) + r.choice([str(said), " ".join(map(str, said)), ",0".join(map(str, said))]) + r.choice(["", " 5", "."])
+            elif task == "code_run":
+                label = r.choice([r.randint(-9, 30), r.randint(100, 1000), 0])
+                gold = [str(label)]
+                text = r.choice(["", "It returns ", "The return value is: ", "5 "]) + r.choice([gold[0], gold[0], f"`{label}`", f"+{label}", f"0{label}", "1_0", "1__0", "٣", f"-0", str(r.randint(-9, 30)), f"{label}.0"]) \
+                    + r.choice(["", ".", "\n", " ", "'", " or so"])
+            else:
+                gold = [r.choice(functions_named), r.choice("ABCD")]
+                said = r.choice([gold[1], gold[1], gold[1] + ".", gold[0], r.choice("ABCD") + ":", r.choice(functions_named)])
+                text = r.choice(["", "The correct option is:", "The correct option is: ", "answer: ", "The answer is:\n", "Answer is: **", "is: ", "Option ", "\n\n    ", "I inspect. answer is:"]) + said + r.choice(["", ".", "\n", " " + sentence(r)])
+            try:
+                score = official.get_score_one(text, gold if label is None else label, task, "yarn-mistral")
+            except ValueError:  # a decimal number where a whole one is asked for
+                score = 0.
+            yield "infinitebench_" + task, gold, None, text, score
+
+
+# ---- BABILong ----------------------------------------------------------------------------------------------------------
+
+def babilong(r):
+    official = module("babilong", "babilong/metrics.py")
+    for task, labels in official.TASK_LABELS.items():
+        for _ in range(count):
+            target = r.choice(labels)
+            if task == "qa8" and r.random() < .4: target = ",".join(r.sample(labels, 2))
+            question = r.choice(["Where is Mary? ", "What is John carrying?", f"Where was the apple before the {r.choice(labels)}?", f"Is {r.choice(labels)} there?"])
+            said = r.choice([target, target, target.upper(), target.replace(",", " and "), r.choice(labels), " ".join(r.sample(labels, 2))])
+            text = r.choice(["", "\n", "The most recent location of Mary is ", "<example>", "Answer: ", "It is. ", f"The {r.choice(labels)} or the "]) + said \
+                + r.choice(["", ".", f". Not {r.choice(labels)}", f"\n{r.choice(labels)}", " <context> " + r.choice(labels), "<EXAMPLE>" + r.choice(labels), "\nQuestion: Where is the apple"])
+            yield "babilong_" + task, [target], question, text, official.compare_answers(target, text, question, labels)
+
+
+SUITES = {"longbench": longbench, "longbench_v2": longbench_v2, "infinitebench": infinitebench, "babilong": babilong}
 for name in sys.argv[4:] or SUITES:
     for task, gold, aside, text, score in SUITES[name](random.Random(f"{name} {seed}")):
         row = {"task": task, "gold": gold, "text": text, "score": float(score)}
