@@ -320,6 +320,45 @@ static void own_prefix_and_suffix(void **state)
     sf_tokenizer_free(t);
 }
 
+/* The head of a message is the same whatever follows it, spells nothing of what does, and is all but the last tokens of what stands
+ * there; of every model's template, with and without a BOS, cut at every byte of a word. */
+static void heads_know_no_tail(void **state)
+{
+    (void)state;
+    static const char *const tails[] = {"\n\nWhere is the key?", "s. And then", "\xc3\xa9t\xc3\xa9", "<|im_end|>"};
+    enum { TAILS = sizeof tails / sizeof *tails };
+    static const char head[] = "The key is in the box under the stairs";
+    size_t i;
+    json_t *chat;
+    int tried = 0;
+    json_array_foreach(cases, i, chat) {
+        sf_tokenizer *t = open_tokenizer(chat);
+        sf_chat *c = open_chat(chat, t);
+        for (size_t end = sizeof head - 7; end < sizeof head; end++) {
+            int32_t *ids[TAILS];
+            int n[TAILS], whole;
+            for (int k = 0; k < TAILS; k++) {
+                char user[128], *text, *rendered;
+                snprintf(user, sizeof user, "%.*s%s", (int)end, head, tails[k]);
+                assert_int_equal(sf_chat_encode(c, t, user, strlen(user), &ids[k], &whole), SF_OK);
+                assert_int_equal(sf_chat_head(c, t, user, strlen(user), end, &n[k]), SF_OK);
+                assert_true(n[k] > 0 && n[k] < whole);
+                assert_memory_equal(ids[k], ids[0], (size_t)(n[k] < n[0] ? n[k] : n[0]) * sizeof(int32_t));
+                assert_int_equal(sf_decode(t, ids[k], n[k], true, &text), SF_OK);
+                rendered = strstr(text, "The key is in the box");
+                assert_non_null(rendered);
+                assert_memory_equal(rendered, user, strlen(rendered));
+                assert_true(strlen(rendered) <= end);
+                free(text), tried++;
+            }
+            for (int k = 0; k < TAILS; k++) free(ids[k]);
+        }
+        sf_chat_free(c);
+        sf_tokenizer_free(t);
+    }
+    assert_true(tried > 200);
+}
+
 /* What stood before templates were rendered keeps its results; anything else has a key of its own. */
 static void keys_tell_prompts_apart(void **state)
 {
@@ -389,6 +428,7 @@ int main(void)
         cmocka_unit_test(options_change_the_prompt),   cmocka_unit_test(templates_by_name),
         cmocka_unit_test(one_bos_where_one_is_due),    cmocka_unit_test(own_prefix_and_suffix),
         cmocka_unit_test(keys_tell_prompts_apart),     cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(heads_know_no_tail),
     };
     return cmocka_run_group_tests(tests, read_golden, free_golden);
 }

@@ -237,6 +237,44 @@ static void along_a_continuation(void **state)
     }
 }
 
+/* Behind a question that is asked late: as along a text that is that question and what the dense lane then writes. */
+static void along_an_answer(void **state)
+{
+    if (!is_there(state)) return;
+    enum { ASKED = 5, REST = OUTPUT - ASKED };
+    for (int which = 0; which < SHAPES; which++) {
+        static const arm arms[] = {{NULL, NULL}, {NULL, "streaming local=12 sinks=2"}, {"streaming local=20", "snapkv capacity=20 window=8"}, {NULL, "h2o capacity=20 every=4"}};
+        enum { N = sizeof arms / sizeof *arms };
+        static measured late[N], text[N];
+        int32_t token[MOST_TOKENS];
+        sf_lane lane[N];
+        world w;
+        open_world(&w, *state, 1, which);
+        fill_prompt(token, TOKENS + ASKED, 6);
+        sf_generation how = MEASURED;
+        how.max_output = REST;
+        set_measured(N, arms, late);
+        for (int i = 0; i < N; i++) lane[i] = late[i].r.lane;
+        sf_job job = {.token = token, .tokens = TOKENS, .lanes = N, .lane = lane, .question = token + TOKENS, .questions = ASKED};
+        OK(sf_engine_run(w.engine, 1, &job, &how));
+        for (int i = 0; i < N; i++) late[i].r.lane = lane[i];
+        assert_int_equal(late[0].r.lane.outputs, REST);
+        memcpy(token + TOKENS + ASKED, late[0].r.output, REST * sizeof *token);
+        set_measured(N, arms, text);
+        for (int i = 0; i < N; i++) lane[i] = text[i].r.lane;
+        job = (sf_job){.token = token, .tokens = TOKENS, .lanes = N, .lane = lane, .continuation = token + TOKENS, .continuations = OUTPUT};
+        OK(sf_engine_run(w.engine, 1, &job, &MEASURED));
+        for (int i = 0; i < N; i++) {
+            assert_int_equal(late[i].r.lane.divergences[SF_DECODE], REST);
+            assert_int_equal(lane[i].divergences[SF_DECODE], OUTPUT);
+            if (is_exact()) assert_memory_equal(late[i].generation, text[i].generation + ASKED, REST * sizeof(sf_divergence));
+            if (is_exact()) assert_memory_equal(late[i].prompt, text[i].prompt, ROWS * sizeof(sf_divergence));
+            if (i) assert_true(late[i].generation[REST - 1].kl > 1e-6F);
+        }
+        close_world(&w);
+    }
+}
+
 /* A step's error is that of the same row of a longer prompt: one row each. */
 static void error_of_outputs(void **state)
 {
@@ -305,6 +343,7 @@ int main(void)
                                        ON_BOTH(generation_as_prompt),
                                        ON_BOTH(nothing_else_changes),
                                        ON_BOTH(along_a_continuation),
+                                       ON_BOTH(along_an_answer),
                                        ON_BOTH(scaled_and_capped),
                                        ON_BOTH(error_of_outputs)};
     return cmocka_run_group_tests(tests, NULL, NULL);

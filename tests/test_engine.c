@@ -276,6 +276,79 @@ static void decode_continues_prefill(void **state)
     }
 }
 
+/* A question that is asked late is read as what is generated is: a lane that is asked what it would have written itself goes on as it
+ * would have, with the same counts and choices. Samples with questions of two lengths go together. */
+static void asked_late(void **state)
+{
+    static const arm EVICTING[] = {{NULL, "tova capacity=20"}, {NULL, "h2o capacity=20 every=4"}, {NULL, "decoding_snapkv capacity=20 every=4 window=4"},
+                                   {NULL, "snapkv capacity=20 window=16"}};
+    enum { N = 120, JOBS = 2, SOME = LANES + 4, REST = 5 }; /* tokens that are generated after the question */
+    for (int which = 0; which < SHAPES; which++) {
+        world w;
+        result *whole = calloc(SOME, sizeof *whole), *rest = calloc(JOBS * SOME, sizeof *rest);
+        const sf_generation how = {.max_output = REST, .recall_rows = 4, .seed = 1};
+        open_world(&w, *state, 2, which);
+        set_arms(LANES, COMPANY, whole);
+        set_arms(4, EVICTING, whole + LANES);
+        for (int i = 0; i < SOME; i++) run(w.engine, N, 5, 1, &whole[i]);
+        for (int i = 0; i < SOME; i++) {
+            int32_t token[JOBS][N];
+            sf_lane lane[JOBS];
+            sf_job job[JOBS];
+            for (int j = 0; j < JOBS; j++) {
+                set_arms(1, i < LANES ? &COMPANY[i] : &EVICTING[i - LANES], &rest[j]);
+                lane[j] = rest[j].lane;
+                fill_prompt(token[j], N, 5);
+                const int asked = j ? 0 : OUTPUT - REST; /* the other one is asked nothing */
+                job[j] = (sf_job){.token = token[j], .tokens = N, .lanes = 1, .lane = &lane[j], .question = whole[i].output, .questions = asked};
+            }
+            w.model->stops = 1; /* what stands in a question ends nothing */
+            w.model->stop[0] = whole[i].output[0];
+            for (int n = OUTPUT - REST; n < OUTPUT; n++)
+                if (whole[i].output[n] == w.model->stop[0]) w.model->stops = 0;
+            if (sf_engine_run(w.engine, JOBS, job, &how) != SF_OK) fail_msg("%s", sf_error());
+            w.model->stops = 0;
+            rest[0].lane = lane[0];
+            assert_int_equal(lane[0].outputs, REST);
+            assert_int_equal(lane[1].outputs == 0, lane[1].stopped);
+            memmove(rest[0].output + OUTPUT - REST, rest[0].output, REST * sizeof(int32_t));
+            memcpy(rest[0].output, whole[i].output, (OUTPUT - REST) * sizeof(int32_t));
+            rest[0].lane.outputs = OUTPUT;
+            char what[64];
+            snprintf(what, sizeof what, "%s, shape %d, lane %d", (const char *)*state, which, i);
+            assert_same(&whole[i], &rest[0], what);
+        }
+        free(whole), free(rest);
+        close_world(&w);
+    }
+}
+
+/* Where nothing is sparse it does not matter when the question comes: what is generated after it is the argmax of the whole's logits. */
+static void asked_late_of_dense(void **state)
+{
+    enum { N = 60, MOST = 9 };
+    for (int which = 0; which < SHAPES; which++)
+        for (int asked = 1; asked <= MOST; asked += 4) {
+            world w;
+            result r;
+            int32_t all[MOST_TOKENS];
+            open_world(&w, *state, 1, which);
+            set_arms(1, COMPANY, &r);
+            fill_prompt(all, N, 9);
+            const sf_job job = {.token = all, .tokens = N - asked, .lanes = 1, .lane = &r.lane, .question = all + N - asked, .questions = asked};
+            if (sf_engine_run(w.engine, 1, &job, &HOW) != SF_OK) fail_msg("%s", sf_error());
+            memcpy(all + N, r.output, sizeof r.output);
+            float *logits = logits_of(w.engine, all, N + OUTPUT);
+            assert_int_equal(r.lane.outputs, OUTPUT);
+            for (int i = 0; i < OUTPUT; i++) {
+                const float *row = logits + (size_t)(N - 1 + i) * VOCAB;
+                for (int t = 0; t < VOCAB; t++) assert_true(row[t] <= row[r.output[i]] + 1e-5f);
+            }
+            free(logits);
+            close_world(&w);
+        }
+}
+
 static void reference_and_cpu(void **state)
 {
     (void)state;
@@ -521,6 +594,15 @@ static void bad_input(void **state)
     assert_int_equal(sf_engine_generate(w.engine, wrong, 3, &HOW, 1, &r.lane), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "token 1 of the input is 131"));
     assert_int_equal(sf_engine_generate(w.engine, wrong, 0, &HOW, 1, &r.lane), SF_BAD_INPUT);
+    sf_job late = {.token = wrong, .tokens = 1, .lanes = 1, .lane = &r.lane, .question = wrong, .questions = 3};
+    assert_int_equal(sf_engine_run(w.engine, 1, &late, &HOW), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "token 2 of the input is 131"));
+    late.questions = MOST_TOKENS - OUTPUT + 1;
+    assert_int_equal(sf_engine_run(w.engine, 1, &late, &HOW), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "182 tokens of input and 12 of output: the engine was opened for 192"));
+    late.questions = late.continuations = 1;
+    assert_int_equal(sf_engine_run(w.engine, 1, &late, &HOW), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "a question of 1 tokens and a continuation of 1"));
     assert_int_equal(sf_engine_generate(w.engine, wrong, 1, &none, 1, &r.lane), SF_BAD_INPUT);
     assert_int_equal(sf_engine_generate(w.engine, wrong, 1, &HOW, 0, NULL), SF_BAD_INPUT);
     w.model->config.max_position = 100;
@@ -684,6 +766,10 @@ int main(void)
         cmocka_unit_test(one_prefill_and_one_batch),
         cmocka_unit_test(time_is_shared_out),
         cmocka_unit_test(decode_continues_prefill),
+        cmocka_unit_test_prestate(asked_late, "reference"),
+        cmocka_unit_test_prestate(asked_late, "cpu"),
+        cmocka_unit_test_prestate(asked_late_of_dense, "reference"),
+        cmocka_unit_test_prestate(asked_late_of_dense, "cpu"),
         cmocka_unit_test(reference_and_cpu),
         cmocka_unit_test(longest_sequence),
         cmocka_unit_test(whole_budget_is_dense),

@@ -127,7 +127,7 @@ static sf_status read_entry(const sf_node *node, const char **name, const sf_nod
     return SF_OK;
 }
 
-static sf_status read_prompting(const sf_node *map, int *output, sf_prompting *out)
+static sf_status read_prompting(const sf_node *map, int *output, bool *late, sf_prompting *out)
 {
     const sf_node *node;
     int choice;
@@ -137,8 +137,9 @@ static sf_status read_prompting(const sf_node *map, int *output, sf_prompting *o
         out->direct = choice == 1;
     }
     if ((node = sf_yaml_get(map, "question"))) {
-        SF_TRY(sf_yaml_choice(node, "own|both|after|before", &choice));
-        out->place = (sf_question_place)choice;
+        SF_TRY(sf_yaml_choice(node, "own|both|after|before|late", &choice));
+        *late = choice > SF_QUESTION_BEFORE;
+        out->place = *late ? SF_QUESTION_AFTER : (sf_question_place)choice;
     }
     if ((node = sf_yaml_get(map, "introduction"))) SF_TRY(sf_yaml_text(node, &out->introduction));
     if ((node = sf_yaml_get(map, "instructions"))) SF_TRY(sf_yaml_text(node, &out->instructions));
@@ -183,7 +184,7 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
     }
     static const char *const places[] = {"own", "both", "after", "before"};
     whole &= json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain")) == 0;
-    whole &= json_object_set_new(object, "question", json_string(places[spec->prompting.place])) == 0;
+    whole &= json_object_set_new(object, "question", json_string(spec->late ? "late" : places[spec->prompting.place])) == 0;
     if (spec->prompting.introduction)
         whole &= json_object_set_new(object, "introduction", json_string(spec->prompting.introduction)) == 0;
     if (spec->prompting.instructions)
@@ -193,7 +194,7 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
     return spec->json ? SF_OK : sf_yaml_fail(node, "a text of this task is not valid UTF-8");
 }
 
-static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int output, const sf_prompting *prompting,
+static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int output, bool late, const sf_prompting *prompting,
                            sf_task_spec *out)
 {
     const char *name, *label = NULL;
@@ -214,7 +215,9 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int outpu
     SF_TRY(sf_yaml_params(params, out->task->params, sf_task_keys, out->params));
     out->prompting = *prompting;
     out->output = output ? output : out->task->output;
-    if (params) SF_TRY(read_prompting(params, &out->output, &out->prompting));
+    out->late = late;
+    if (params) SF_TRY(read_prompting(params, &out->output, &out->late, &out->prompting));
+    if (out->late && out->task->raw) return sf_yaml_fail(node, "task '%s' asks nothing, so that nothing can be asked late", name);
     if (params && (given = sf_yaml_get(params, "label"))) SF_TRY(sf_yaml_text(given, &label));
     out->label = label ? strdup(label) : sf_params_label(name, out->task->params, out->params);
     if (!out->label) return no_memory(node);
@@ -477,14 +480,15 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
                 return sf_yaml_fail(node->item[i], "two models are called '%s'; give one a label", s->model[i].label);
     }
     int output = 0;
+    bool late = false;
     sf_prompting prompting = {0};
-    SF_TRY(read_prompting(root, &output, &prompting));
+    SF_TRY(read_prompting(root, &output, &late, &prompting));
     node = sf_yaml_get(root, "tasks");
     SF_TRY(sf_yaml_list(node));
     s->task = calloc((size_t)node->items, sizeof *s->task);
     if (!s->task) return no_memory(node);
     for (int i = 0; i < node->items; i++)
-        SF_TRY(read_task(node->item[i], s, output, &prompting, &s->task[s->tasks++]));
+        SF_TRY(read_task(node->item[i], s, output, late, &prompting, &s->task[s->tasks++]));
 
     if (stored) return SF_OK;
     SF_TRY(read_methods(sf_yaml_get(root, "methods"), s));

@@ -28,6 +28,7 @@ typedef struct sf_task_spec {
     void *params;
     char *json;                    /* all parameters and prompting, canonical */
     int output;                    /* limit of generated tokens */
+    bool late;                     /* question: late: what stands behind the context is read after the prefill; prompting says AFTER */
     sf_prompting prompting;
 } sf_task_spec;
 

@@ -143,7 +143,7 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
     s->lane = lane;
     s->prompt = prompt_of(batch, job, lane);
     s->evicts = lane->decode && lane->decode->compress;
-    bool reads = lane->decode ? !s->evicts || lane->decode->settle : batch->how->max_output > 1; /* the first token needs no cache */
+    bool reads = lane->decode ? !s->evicts || lane->decode->settle : sf_job_steps(job, batch->how) > 0; /* the first token needs no cache */
     if (reads || wants(batch, lane, SF_DECODE) || wants_error(batch, lane, SF_DECODE)) s->prompt->kept = true;
     if (wants(batch, lane, SF_PREFILL) && !s->prompt->recall)
         SF_TRY(host_array(sf_batch_heads(batch), sizeof *s->prompt->recall, &s->prompt->recall));
@@ -335,9 +335,9 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
     const sf_model_config *c = batch->config;
     sf_arena_reset(batch->work);
     SF_TRY(row_buffers(batch, batch->lanes, batch->lanes, batch->lanes));
-    int64_t capacity = batch->how->max_output - 1; /* the last token generated is never read */
-    size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
     for (int i = 0; i < batch->lanes; i++) {
+        const int64_t capacity = sf_job_steps(batch->sequence[i].prompt->job, batch->how);
+        const size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
             sf_kv_part *tail = &batch->sequence[i].at[layer].tail;
             *tail = (sf_kv_part){.capacity = capacity};
@@ -363,7 +363,7 @@ sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_
     cache->prompt.count = count;
     if (!sequence->recall) return SF_OK;
 
-    cache->kept = (sf_lists){.rows = kv_heads, .stride = capacity + batch->how->max_output};
+    cache->kept = (sf_lists){.rows = kv_heads, .stride = capacity + sf_job_steps(sequence->prompt->job, batch->how) + 1};
     SF_TRY(host_array(kv_heads, sizeof *cache->kept_count, &cache->kept_count));
     SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof(int32_t), (void **)&cache->kept.count));
     return sf_arena_alloc(batch->store, (size_t)(kv_heads * cache->kept.stride) * sizeof(int32_t),

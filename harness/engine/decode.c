@@ -274,16 +274,23 @@ static bool is_stop(const sf_batch *batch, int32_t token)
 
 static sf_status no_number(void) { return sf_fail(SF_BAD_INPUT, "no logit of the next token is a number (NaN)"); }
 
-/* Lanes that follow another are fed with its tokens, and one that is forced with the sample's. It stands before its followers. */
+/* All are fed with a question that is asked late; then lanes that follow another with its tokens, and one that is forced with the
+ * sample's. It stands before its followers. */
 static sf_status follow(lockstep *l, int step)
 {
     for (int i = 0; i < l->rows; i++) {
         const sf_sequence *s = l->sequence[i];
-        if (!s->lane->follows && !s->lane->forced) continue;
+        const sf_job *job = s->prompt->job;
+        const bool asked = step < job->questions;
+        if (!asked && !s->lane->follows && !s->lane->forced) continue;
         if (l->input[i] < 0) return no_number();
+        if (asked) {
+            l->input[i] = job->question[step];
+            continue;
+        }
         int r = 0;
         while (s->lane->follows && l->sequence[r]->lane != s->lane->follows) r++;
-        l->input[i] = s->lane->forced ? s->prompt->job->continuation[step] : l->input[r];
+        l->input[i] = s->lane->forced ? job->continuation[step] : l->input[r];
     }
     return SF_OK;
 }
@@ -303,7 +310,9 @@ static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t token)
 static sf_status accept_all(lockstep *l, int step)
 {
     SF_TRY(follow(l, step));
-    for (int i = 0; i < l->rows; i++) SF_TRY(accept(l->batch, l->sequence[i], l->input[i]));
+    for (int i = 0; i < l->rows; i++) {
+        if (step >= l->sequence[i]->prompt->job->questions) SF_TRY(accept(l->batch, l->sequence[i], l->input[i]));
+    }
     return SF_OK;
 }
 
@@ -361,8 +370,11 @@ static sf_status decode(lockstep *l)
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
     b->phase = SF_DECODE;
+    int most = 0;
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
+        const int steps = sf_job_steps(s->prompt->job, batch->how);
+        if (steps > most) most = steps;
         SF_TRY(b->ops->zero(b, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *s->pairs));
         l->input[i] = s->prompt->token;
     }
@@ -377,7 +389,7 @@ static sf_status decode(lockstep *l)
         double share = (sf_batch_time(batch) - began) / l->rows;
         for (int i = 0; i < l->rows; i++) l->sequence[i]->lane->seconds[SF_DECODE] += share;
         if (batch->how->progress)
-            batch->how->progress(batch->how->user, SF_DECODE, step + 1, batch->how->max_output - 1);
+            batch->how->progress(batch->how->user, SF_DECODE, step + 1, most);
     }
 }
 

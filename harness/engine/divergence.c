@@ -189,7 +189,7 @@ static void compare(const sf_batch *batch, const sf_prompt *prompt)
         if (batch->sequence[l].prompt != prompt) continue;
         sf_lane *lane = batch->sequence[l].lane;
         for (int i = 0; i < last; i++) add(lane, SF_PREFILL, between[i]);
-        add(lane, SF_DECODE, between[last]);
+        if (!prompt->job->questions) add(lane, SF_DECODE, between[last]); /* else it would predict what is asked */
     }
 }
 
@@ -239,7 +239,7 @@ sf_status sf_batch_diverge(sf_batch *batch, int rows, sf_sequence *const *sequen
     if (status == SF_OK) sf_transformer_finish_logits(batch->config, logit, rows);
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < (status == SF_OK ? rows : 0); i++) {
-        if (!sequence[i]->lane->divergence[SF_DECODE]) continue;
+        if (!sequence[i]->lane->divergence[SF_DECODE] || step + 1 < sequence[i]->prompt->job->questions) continue;
         int r = dense_row(sequence, i);
         const sf_job *job = sequence[i]->prompt->job;
         add(sequence[i]->lane, SF_DECODE,

@@ -86,13 +86,17 @@ static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int ma
     const sf_model_config *c = &engine->source->config;
     if (job->tokens < 1) return sf_fail(SF_BAD_INPUT, "expected at least one token of input; found %d", job->tokens);
     if (max_output < 1) return sf_fail(SF_BAD_INPUT, "expected an output limit of at least 1; found %d", max_output);
-    if (max_output - 1 > engine->model.positions.max_tokens - job->tokens)
-        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", job->tokens,
+    if (job->questions < 0 || (job->questions && job->continuations))
+        return sf_fail(SF_BAD_INPUT, "a question of %d tokens and a continuation of %d, expected one of them", job->questions, job->continuations);
+    if (max_output - 1 > engine->model.positions.max_tokens - job->tokens - job->questions)
+        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", job->tokens + job->questions,
                        max_output, engine->model.positions.max_tokens);
     if (job->continuations > max_output)
         return sf_fail(SF_BAD_INPUT, "a continuation of %d tokens, expected at most the output limit, %d", job->continuations, max_output);
-    for (int i = 0; i < job->tokens + job->continuations; i++) {
-        const int32_t token = i < job->tokens ? job->token[i] : job->continuation[i - job->tokens];
+    const int behind = job->questions ? job->questions : job->continuations;
+    const int32_t *after = job->questions ? job->question : job->continuation;
+    for (int i = 0; i < job->tokens + behind; i++) {
+        const int32_t token = i < job->tokens ? job->token[i] : after[i - job->tokens];
         if (token < 0 || token >= c->vocab)
             return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, token, c->vocab - 1);
     }
@@ -325,7 +329,7 @@ static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         if (!lane->decode || sf_layer_slides(batch->config, layer)) continue;
         sf_cache *cache = &s->at[layer];
-        int most = tokens + batch->how->max_output - 1;
+        int most = tokens + sf_job_steps(s->prompt->job, batch->how);
         if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, (int)(kept * tokens + 0.5), cache));
         sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = tokens}, (sf_kv_part){0});
         SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, most, batch->store, &cache->state));

@@ -37,14 +37,15 @@ typedef struct sf_lane {
 
     /* out, caller-provided arrays */
     int32_t *output;           /* [max_output] generated ids, the stop token not included */
-    uint64_t *read;            /* [max_output - 1] keys that each decode step reads, over layers and query heads; NULL: not wanted */
+    uint64_t *read;            /* [sf_job_steps()] keys that each decode step reads, over layers and query heads; NULL: not wanted */
     float *density[SF_PHASES]; /* [layers, H]; NULL: not wanted */
     float *recall[SF_PHASES];  /* [layers, H]; NULL: not wanted */
     float *error[SF_PHASES];   /* [layers, H]; NULL: not wanted */
     sf_picture *picture[SF_PHASES]; /* NULL: not wanted; written whole, in decode once there is a step */
     sf_divergence *divergence[SF_PHASES]; /* NULL: not wanted; [divergence_rows] at rows of the prompt, one drawn from each of
                                              as many equal stretches; [max_output] along what the dense lane generates,
-                                             its stop token included, or along the sample's continuation */
+                                             its stop token included, or along the sample's continuation; of a question
+                                             that is asked late, from its last token on */
     int divergences[SF_PHASES];           /* how many there are */
     int outputs;
     bool stopped; /* by a stop token; else cut off at the limit */
@@ -54,11 +55,18 @@ typedef struct sf_lane {
                                   running. Looking for recall is not counted. */
 } sf_lane;
 
-/* One sample: its tokens and the lanes that it runs under. */
+/* One sample: its tokens and the lanes that it runs under.
+ *
+ * A question that is asked late is read after the prefill, and after what compress and settle chose, as what is generated is read:
+ * a token a step, in the decode phase, each seen by observe and chosen for by decode. A lane whose cache compress or settle has cut reads
+ * what they kept and what came since, less what it evicts while decoding; one that is dense in decode reads all keys, however sparse
+ * its prefill was. Its steps are decode steps in every count, density and recall. */
 typedef struct sf_job {
-    const int32_t *token; /* [tokens] host */
+    const int32_t *token; /* [tokens] host: what is prefilled */
     int tokens, lanes;
     sf_lane *lane; /* [lanes] */
+    const int32_t *question; /* [questions] host: tokens that come behind those, before anything is generated */
+    int questions;           /* 0: none; then there may be a continuation */
     const int32_t *continuation; /* [continuations] what follows the tokens in their source, at most max_output: divergence in
                                     decode is along this; none: along what the dense lane generates */
     int continuations;
@@ -73,5 +81,8 @@ typedef struct sf_generation {
     void (*progress)(void *user, sf_phase phase, int done, int of); /* layers of all prefills, steps of decode; or NULL */
     void *user;
 } sf_generation;
+
+/* Decode steps that a lane of the sample takes at most: the last token generated is never read. */
+static inline int sf_job_steps(const sf_job *job, const sf_generation *how) { return job->questions + how->max_output - 1; }
 
 #endif

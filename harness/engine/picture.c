@@ -182,7 +182,7 @@ sf_status sf_batch_picture_step(sf_batch *batch, sf_sequence *s, const sf_attent
                                 int step)
 {
     sf_picture *p = s->lane->picture[SF_DECODE];
-    int steps = batch->how->max_output - 1, stride = (steps + SIDE - 1) / SIDE, first = 0;
+    int steps = sf_job_steps(s->prompt->job, batch->how), stride = (steps + SIDE - 1) / SIDE, first = 0;
     if (step == 0) sf_picture_clear(p, a->layer, batch->how->picture_head, steps, s->prompt->job->tokens + steps);
     if (step % stride) return SF_OK;
     double began = sf_batch_clock(batch->backend);

@@ -157,16 +157,16 @@ static sf_status copy_keys(const sf_batch *batch, const sf_kv_part *from, int fi
 /* ---- what a lane takes from a layer ------------------------------------------------------------------------------ */
 
 /* The lists by which recall looks at an evicting lane in decode: the keys kept, then all that a tail can hold. */
-static sf_status remember_kept(const sf_batch *batch, int tokens, const sf_lists *chosen, sf_cache *cache)
+static sf_status remember_kept(const sf_batch *batch, const sf_job *job, const sf_lists *chosen, sf_cache *cache)
 {
     sf_backend *b = batch->backend;
-    int tail = batch->how->max_output - 1;
+    int tail = sf_job_steps(job, batch->how);
     for (int64_t g = 0; g < cache->kept.rows; g++) {
         int32_t *index = cache->kept.index + g * cache->kept.stride;
         int32_t n = cache->kept_count[g];
         SF_TRY(b->ops->copy(b, index, chosen->index + g * chosen->stride, (size_t)n * sizeof *index));
         if (tail > 0)
-            SF_TRY(b->ops->copy(b, index + n, batch->model->positions.position + tokens, (size_t)tail * sizeof *index));
+            SF_TRY(b->ops->copy(b, index + n, batch->model->positions.position + job->tokens, (size_t)tail * sizeof *index));
     }
     return SF_OK;
 }
@@ -192,7 +192,7 @@ static sf_status keep(sf_batch *batch, sf_sequence *s, const sf_attention *a, co
     SF_TRY(b->ops->gather_kv(b, &a->kv.prompt, &pattern->first, a->head_dim, &cache->prompt));
     if (!s->recall) return SF_OK;
     for (int g = 0; g < a->kv_heads; g++) cache->kept_count[g] = count[g];
-    return remember_kept(batch, a->keys, &pattern->first, cache);
+    return remember_kept(batch, s->prompt->job, &pattern->first, cache);
 }
 
 /* An evicted cache no longer lines up with the prompt's queries, so that observers then see keys alone. */
@@ -217,7 +217,7 @@ static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
     sf_attention all = *a; /* what was the prefill's is not the lane's */
     all.pairs = NULL, all.carry = m->carry ? &s->carry : NULL;
     cache->prompt = s->prompt->part[a->layer];
-    SF_TRY(sf_hook_state(&all, m, params, a->keys + batch->how->max_output - 1, batch->store, &cache->state));
+    SF_TRY(sf_hook_state(&all, m, params, a->keys + sf_job_steps(s->prompt->job, batch->how), batch->store, &cache->state));
     if (s->evicts) {
         sf_pattern pattern;
         SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, &all, m, params, &cache->state, &pattern));

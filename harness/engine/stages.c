@@ -10,23 +10,23 @@ static bool ends(const sf_comm *c) { return c->rank == c->size - 1; }
 
 static bool carries(const sf_method *m) { return m && m->carry; }
 
-static sf_status open_carry(sf_batch *batch, const sf_method *m, const void *params, int tokens, sf_state *out)
+static sf_status open_carry(sf_batch *batch, const sf_method *m, const void *params, const sf_job *job, sf_state *out)
 {
     if (!carries(m)) return SF_OK;
-    sf_attention a = sf_batch_attention(batch, 0, 0, NULL, (sf_kv_part){.n = tokens}, (sf_kv_part){0});
+    sf_attention a = sf_batch_attention(batch, 0, 0, NULL, (sf_kv_part){.n = job->tokens}, (sf_kv_part){0});
     a = sf_batch_view(batch, &a, 0);
-    return sf_hook_carry(&a, m, params, tokens + batch->how->max_output - 1, batch->store, out);
+    return sf_hook_carry(&a, m, params, job->tokens + sf_job_steps(job, batch->how), batch->store, out);
 }
 
 sf_status sf_stages_carry(sf_batch *batch)
 {
     for (int i = 0; i < batch->prompts; i++) {
         sf_prompt *p = &batch->prompt[i];
-        SF_TRY(open_carry(batch, p->method, p->params, p->job->tokens, &p->carry));
+        SF_TRY(open_carry(batch, p->method, p->params, p->job, &p->carry));
     }
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
-        SF_TRY(open_carry(batch, s->lane->decode, s->lane->decode_params, s->prompt->job->tokens, &s->carry));
+        SF_TRY(open_carry(batch, s->lane->decode, s->lane->decode_params, s->prompt->job, &s->carry));
     }
     return SF_OK;
 }

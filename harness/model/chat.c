@@ -144,15 +144,51 @@ static sf_status put_in_front(int32_t id, int32_t **ids, int *n)
     return SF_OK;
 }
 
+static sf_status encode_rendered(const sf_chat *c, const sf_tokenizer *t, const sf_jinja_output *text, size_t bytes, int32_t **ids, int *n)
+{
+    sf_status status = sf_encode_marked(t, text->text, bytes, text->mark, ids, n);
+    if (status != SF_OK || !c->in_front || (*n && (*ids)[0] == c->bos)) return status;
+    status = put_in_front(c->bos, ids, n);
+    if (status != SF_OK) free(*ids), *ids = NULL;
+    return status;
+}
+
 sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, int32_t **ids, int *n)
 {
     sf_jinja_output text;
     SF_TRY(sf_chat_render(c, user, bytes, &text));
-    sf_status status = sf_encode_marked(t, text.text, text.bytes, text.mark, ids, n);
+    sf_status status = encode_rendered(c, t, &text, text.bytes, ids, n);
     sf_jinja_output_free(&text);
-    if (status != SF_OK || !c->in_front || (*n && (*ids)[0] == c->bos)) return status;
-    status = put_in_front(c->bos, ids, n);
-    if (status != SF_OK) free(*ids), *ids = NULL;
+    return status;
+}
+
+/* Bytes of the rendered text up to byte `end` of the message. */
+static sf_status rendered_head(const sf_jinja_output *text, const char *user, size_t end, size_t *out)
+{
+    size_t at = 0;
+    for (size_t i = 0; text->mark && i < text->bytes && at < end; i++) {
+        if (!text->mark[i]) continue;
+        if (text->text[i] != user[at++]) break;
+        *out = i + 1;
+        if (at == end) return SF_OK;
+    }
+    return sf_fail(SF_UNSUPPORTED, "the chat template writes another message than it is given, so that its parts cannot be told apart");
+}
+
+sf_status sf_chat_head(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, size_t end, int *n)
+{
+    sf_jinja_output text;
+    int32_t *whole = NULL, *head = NULL;
+    int all = 0, some = 0;
+    size_t cut = 0;
+    SF_TRY(sf_chat_render(c, user, bytes, &text));
+    sf_status status = rendered_head(&text, user, end, &cut);
+    if (status == SF_OK) status = encode_rendered(c, t, &text, text.bytes, &whole, &all);
+    if (status == SF_OK) status = encode_rendered(c, t, &text, cut, &head, &some);
+    for (*n = 0; status == SF_OK && *n < some && *n < all && head[*n] == whole[*n];) ++*n;
+    sf_jinja_output_free(&text);
+    free(whole);
+    free(head);
     return status;
 }
 

@@ -67,6 +67,10 @@ sf_status sf_chat_render(const sf_chat *c, const char *user, size_t bytes, sf_ji
  * cannot end the user's turn. */
 sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, int32_t **ids, int *n);
 
+/* How many of the ids of sf_chat_encode(), from the first on, are of what stands before byte `end` of the message alone: they are the
+ * same whatever comes from there on. Error: the template writes another message than it is given, up to there. */
+sf_status sf_chat_head(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, size_t end, int *n);
+
 /* An answer's ids as a model would generate them after the generation prompt, without a stop token. *ids malloc'ed. */
 sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes, int32_t **ids,
                                 int *n);

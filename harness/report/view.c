@@ -252,7 +252,7 @@ sf_cell_means sf_view_cell_means(const sf_view *v, int cell)
                 bytes += (double)count->weight_bytes + (double)count->cache_bytes + (double)count->other_bytes;
             }
             if (p == SF_PREFILL) m.bytes[p] += bytes / n;
-            else if (x->output_tokens > 0) m.bytes[p] += bytes / x->output_tokens;
+            else if (x->output_tokens > 0) m.bytes[p] += bytes / (x->output_tokens + (isnan(x->late_tokens) ? 0 : x->late_tokens)); /* a step */
             chosen[p] += (double)x->meter.at[p][SF_ESTIMATION].flops;
             if (isnan(x->diverged[p].kl)) continue;
             measured[p]++;

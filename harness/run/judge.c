@@ -77,7 +77,8 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
     SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, text));
     sf_score score;
     SF_TRY(sf_task_score(task->task, task->params, &t->sample, *text, &score));
-    *r = (sf_record){.sample = t->index, .input_tokens = t->input.tokens, .output_tokens = lane->outputs,
+    *r = (sf_record){.sample = t->index, .input_tokens = t->input.tokens, .late_tokens = t->input.late ? t->input.late : NAN,
+                     .output_tokens = lane->outputs,
                      .parsed = score.parsed, .truncated = !lane->stopped,
                      .strict = score.strict, .reference = score.reference, .meter = lane->meter,
                      .prediction = *text, .gold = t->gold, .depth = depth_of(&t->sample),
@@ -85,6 +86,7 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
     while (model->bos >= 0 && r->bos_tokens < t->input.tokens && t->input.id[r->bos_tokens] == model->bos) r->bos_tokens++;
     const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
     const sf_method *evicts = lane->decode && lane->decode->compress ? lane->decode : NULL;
+    const int tokens[SF_PHASES] = {[SF_PREFILL] = t->input.tokens - t->input.late, [SF_DECODE] = t->input.tokens}; /* before it begins to write */
     for (int p = 0; p < SF_PHASES; p++) {
         double density = mean_over_global(lane->density[p], &model->config);
         r->achieved[p] = 1 - density;
@@ -93,13 +95,13 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
         r->recall[p] = study->sweep->recall_rows ? lane->recall[p] : NULL;
         r->diverged[p] = mean_divergence(lane, (sf_phase)p);
         if (lane->divergence[p]) {
-            divergence_along(lane, (sf_phase)p, t->input.tokens, task->output, &along[p]);
+            divergence_along(lane, (sf_phase)p, tokens[p], task->output, &along[p]);
             r->along[p] = &along[p];
         }
         r->error[p] = study->sweep->recall_rows ? lane->error[p] : NULL;
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
-        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = t->input.tokens, .batch = 1, .density = density,
+        sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = tokens[p], .batch = 1, .density = density,
                                                     .method = method[p], .params = params[p], .evicts = evicts,
                                                     .evicts_params = params[SF_DECODE]}, &cost);
         if (!(cost.paper >= 0 && cost.exact >= 0) || isinf(cost.paper) || isinf(cost.exact))

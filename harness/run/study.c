@@ -238,6 +238,20 @@ static sf_status take_input(struct counter *c, const sf_sample *sample, int outp
     return SF_OK;
 }
 
+/* Keeps from the prefill what stands behind the context: the question, how to answer it, and the end of the user's turn. */
+static sf_status hold_back(const struct counter *c, const sf_sample *sample, sf_input *input)
+{
+    const size_t bytes = strlen(sample->prompt);
+    int head;
+    if (sample->context_end <= sample->context_begin || (size_t)sample->context_end >= bytes)
+        return sf_fail(SF_UNSUPPORTED, "question: late takes a sample that says where its context ends, before the question");
+    SF_TRY(sf_chat_head(c->chat, c->model->tokenizer, sample->prompt, bytes, (size_t)sample->context_end, &head));
+    if (head < 1 || head >= input->tokens)
+        return sf_fail(SF_UNSUPPORTED, "question: late leaves %d of %d tokens to the prefill; expected some of them", head, input->tokens);
+    input->late = input->tokens - head;
+    return SF_OK;
+}
+
 sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, sf_input *input)
 {
     const sf_sweep *s = study->sweep;
@@ -248,6 +262,10 @@ sf_status sf_study_sample(const sf_study *study, int model, int task, int length
     memset(out, 0, sizeof *out);
     sf_status status = sf_task_generate(spec->task, spec->params, &request, out);
     if (status == SF_OK && input) status = take_input(&counter, out, spec->output, input);
+    if (status == SF_OK && input && spec->late && (status = hold_back(&counter, out, input)) != SF_OK) {
+        free(input->id);
+        *input = (sf_input){0};
+    }
     free(counter.ids);
     if (status != SF_OK) {
         sf_sample_free(out);

@@ -23,6 +23,7 @@ typedef struct sf_study {
 typedef struct sf_input {
     int32_t *id; /* [tokens + behind] malloc'ed */
     int tokens;  /* of the prompt */
+    int late;    /* of them, the last ones: what is asked after the prefill (question: late); else 0 */
     int behind;  /* that follow in the sample's source, at most the output limit */
 } sf_input;
 

@@ -154,10 +154,10 @@ static sf_status fit_lane(struct work *w, const sf_taken *t, int i)
 {
     const sf_cell *cell = w->pending[i];
     const sf_model_config *c = &w->study->model[cell->model]->config;
-    const int output = w->study->sweep->task[cell->task].output;
+    const int tokens = t->input.tokens - t->input.late, output = t->input.late + w->study->sweep->task[cell->task].output;
     const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
     for (int p = 0; p < SF_PHASES; p++)
-        SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, t->input.tokens, output, &w->params[i][p]));
+        SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, tokens, output, &w->params[i][p]));
     sf_lane *lane = &w->lane[i];
     lane->prefill = arm[SF_PREFILL] ? arm[SF_PREFILL]->method : NULL;
     lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
@@ -221,7 +221,9 @@ static sf_status run_lanes(struct work *w)
         for (int j = at; j < w->takings; j++) {
             const sf_taken *t = &w->taken[j];
             int first = t->first > done ? t->first : done;
-            w->job[jobs++] = (sf_job){.token = t->input.id, .tokens = t->input.tokens, .lanes = t->first + t->lanes - first,
+            const int tokens = t->input.tokens - t->input.late;
+            w->job[jobs++] = (sf_job){.token = t->input.id, .tokens = tokens, .question = t->input.id + tokens, .questions = t->input.late,
+                                      .lanes = t->first + t->lanes - first,
                                       .lane = w->lane + first, .continuation = t->input.id + t->input.tokens,
                                       .continuations = t->input.behind};
         }

@@ -96,6 +96,7 @@ const sf_column sf_record_columns[] = {
     {"decode_error", SF_COLUMN_MAP, RECORD(error[SF_DECODE]), NULL, true},
     {"prefill_along", SF_COLUMN_PROFILE, RECORD(along[SF_PREFILL]), "nat", true},
     {"decode_along", SF_COLUMN_PROFILE, RECORD(along[SF_DECODE]), "nat", true},
+    {"late_tokens", SF_COLUMN_REAL, RECORD(late_tokens), "tokens", true},
     {0},
 };
 

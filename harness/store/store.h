@@ -63,6 +63,7 @@ typedef struct sf_profile {
 typedef struct sf_record {
     int sample;
     int input_tokens, output_tokens;
+    double late_tokens;         /* of the input, the last ones, that were read after the prefill, in decode steps; NAN: none */
     int bos_tokens;             /* BOS ids in front of the input; more than one, and none where one is due, is a fault that
                                    a gate names */
     uint64_t prompt_hash;       /* of the input's token ids (XXH3), so that pairing can be checked; 0: not recorded */
