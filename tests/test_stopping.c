@@ -132,7 +132,7 @@ static void store(sf_store *s, const char *key, int samples, double (*strict)(in
     sf_cell_info info = {.model = "m", .task = "t"};
     snprintf(info.key, sizeof info.key, "%s", key);
     for (int i = 0; i < samples; i++) {
-        const sf_record record = {.sample = i, .strict = strict(i), .reference = NAN, .depth = NAN, .diverged = {SF_NOT_DIVERGED, SF_NOT_DIVERGED}};
+        const sf_record record = {.sample = i, .strict = strict(i), .reference = NAN, .depth = NAN, .late_tokens = NAN, .diverged = {SF_NOT_DIVERGED, SF_NOT_DIVERGED}};
         OK(sf_store_add(s, 1, &info, &record));
     }
 }

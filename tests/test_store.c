@@ -114,6 +114,7 @@ static void make_record(int c, int sample, struct maps *maps, sf_record *out)
         (&maps->along.nll[0])[k] = c == 2 && sample % 2 && k % 2 ? NAN : (float)(x + k);
     if (c && sample % 3) out->along[c % 2] = &maps->along;
     out->depth = sample % 4 ? x / 13 : NAN;
+    out->late_tokens = c == 2 ? 70 + sample : NAN; /* others have no such column */
     for (int p = 0; p < SF_PHASES; p++) { /* of cell 1 nothing was measured, of the others some */
         out->diverged[p] = (sf_diverged)SF_NOT_DIVERGED;
         if (c != 1 && (sample + p) % 3) out->diverged[p] = (sf_diverged){x / 17, x / 18, x / 19, 1 / (x + 1), x + p};
@@ -186,6 +187,7 @@ static void same_record(const sf_record *a, int c, int sample, unsigned what)
     same_real(a->strict, b.strict);
     same_real(a->reference, b.reference);
     same_real(a->depth, b.depth);
+    same_real(a->late_tokens, b.late_tokens);
     for (int p = 0; p < SF_PHASES; p++) {
         same_real(a->diverged[p].nll, b.diverged[p].nll);
         same_real(a->diverged[p].dense_nll, b.diverged[p].dense_nll);
@@ -1216,7 +1218,7 @@ static void test_before_later_columns(void **state)
         assert_int_equal(r.problems, 0);
         assert_int_equal(r.records[0], 2 + folded);
         for (int i = 0; i < 2; i++) {
-            assert_true(isnan(r.record[0][i].depth) && !r.record[0][i].picture[SF_PREFILL]);
+            assert_true(isnan(r.record[0][i].depth) && isnan(r.record[0][i].late_tokens) && !r.record[0][i].picture[SF_PREFILL]);
             same_real(r.record[0][i].strict, (1 + i) / 7.0);
         }
         assert_string_equal(r.cell[0].version[SF_PREFILL], "");

@@ -14,7 +14,7 @@ static const char results[] = "frontier results";
 
 /* ---- HDF5's own words ---- */
 
-static _Thread_local char cause[256];
+static _Thread_local char cause[256], told[256]; /* told: the one that a message has said last */
 static _Thread_local unsigned failures; /* calls that failed so far */
 
 static herr_t innermost(unsigned depth, const H5E_error2_t *e, void *unused)
@@ -46,6 +46,7 @@ sf_status sf_hdf5_fail(const sf_hdf5 *f, sf_status code, const char *format, ...
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     sf_fail(code, "%s: %s%s%s%s", f->path, what, *cause ? " (HDF5: " : "", cause, *cause ? ")" : "");
+    if (*cause) memcpy(told, cause, sizeof told);
     *cause = 0;
     return code;
 }
@@ -317,8 +318,10 @@ sf_status sf_hdf5_close(sf_hdf5 *f)
     bool ok = H5Fflush(f->file, H5F_SCOPE_GLOBAL) >= 0;
     sf_status status = ok ? SF_OK : sf_hdf5_fail(f, SF_IO, "cannot be written");
     if (H5Fclose(f->file) < 0 && status == SF_OK) status = sf_hdf5_fail(f, SF_IO, "cannot be closed");
-    if (f->writable && failures != f->failures && status == SF_OK)
+    if (f->writable && failures != f->failures && status == SF_OK) {
+        if (!*cause) memcpy(cause, told, sizeof cause); /* this message stands instead of the one that said so */
         status = sf_hdf5_fail(f, SF_IO, "some of it could not be written");
+    }
     f->file = H5I_INVALID_HID;
     return status;
 }

@@ -271,7 +271,7 @@ static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)
         } else if (*kind == 'V' && cell.key[0]) {
             room = take_columns(&c, sf_cell_columns, true, FIRST_V, &cell, 0, memory);
         } else if (*kind == 'R' && cell.key[0]) {
-            sf_record record = {.depth = NAN, .diverged = {SF_NOT_DIVERGED, SF_NOT_DIVERGED}};
+            sf_record record = {.depth = NAN, .late_tokens = NAN, .diverged = {SF_NOT_DIVERGED, SF_NOT_DIVERGED}};
             room = take_columns(&c, sf_record_columns, false, ALL, &record, (size_t)cell.layers * cell.heads, memory);
             c.broken |= !sf_sample_valid(record.sample) || sf_record_check(&record) != SF_OK;
             if (keep && room && !c.broken) {
