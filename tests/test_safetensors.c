@@ -621,7 +621,8 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
     {"model.safetensors", "'shape':[16,24]", "'shape':[24,16]",
      "tensor model.layers.0.mlp.down_proj.weight: expected shape [16, 24], found [24, 16]"},
     {"model.safetensors", "model.embed_tokens", "transformer.wte",
-     "tensor model.embed_tokens.weight: expected in its safetensors files, not found"},
+     "tensor embed_tokens.weight: expected in its safetensors files behind one of model., language_model.model., "
+     "model.language_model., found lm_head.weight first"},
 
     /* the index and the shards */
     {"model.safetensors.index.json", "{'metadata'", "['metadata'", "model.safetensors.index.json:1:"},
@@ -811,7 +812,7 @@ static void missing_files(void **state)
     } rows[] = {
         {"config.json", "expected config.json (a Hugging Face folder) or one .gguf file in it, found neither", false},
         {"model.safetensors", "expected model.safetensors or model.safetensors.index.json in it, found neither", false},
-        {"tokenizer.json", "tokenizer.json: expected, not found", false},
+        {"tokenizer.json", "tokenizer.json: expected, not found, nor an older vocabulary: download it", false},
         {"model-1.safetensors", "model-1.safetensors: cannot be opened: No such file", true},
         {"model-2.safetensors", "a shard of", true},
     };
@@ -892,8 +893,8 @@ static void without_index(void **state)
     sf_model_close(m);
     save(&b);
     unlink(in_folder("model.safetensors.index.json"));
-    expect_error("names that say nothing",
-                 "expected model.safetensors or model.safetensors.index.json in it, found neither");
+    expect_error("names that say nothing", "expected model.safetensors or model.safetensors.index.json in it, found "
+                                           "model-1.safetensors: give it the first of these names");
     move("model-1.safetensors", "model-00001-of-00002.safetensors");
     expect_error("one of two", "model-00002-of-00002.safetensors: cannot be opened");
     move("model-2.safetensors", "model-00002-of-00002.safetensors");
@@ -903,6 +904,15 @@ static void without_index(void **state)
     unlink(in_folder("model-00001-of-00002.safetensors"));
     move("model-00002-of-00002.safetensors", "pytorch_model.bin");
     expect_error("pickles", "found pickles of PyTorch alone, which are programs and are not run here");
+    move("pytorch_model.bin", "training_args.bin");
+    expect_error("another pickle", "found neither: download the model");
+    move("training_args.bin", "m-Q4_0.gguf");
+    expect_error("GGUF", "found m-Q4_0.gguf: name that file itself");
+    move("m-Q4_0.gguf", "adapter_model.safetensors");
+    assert_int_equal(symlink("blobs/0123", in_folder("model.safetensors")), 0);
+    expect_error("a link to nothing", "model.safetensors: cannot be opened: No such file or directory");
+    assert_int_equal(unlink(in_folder("model.safetensors")), 0);
+    expect_error("adapter", "found an adapter alone: merge it into its base model");
     free_contents(&a);
     free_contents(&b);
 }

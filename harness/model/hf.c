@@ -76,8 +76,13 @@ static sf_status find_prefix(const sf_safetensors *s, const char *folder, int *a
         snprintf(name, sizeof name, "%sembed_tokens.weight", PREFIXES[*at].decoder);
         if (sf_safetensors_find(s, name)) return SF_OK;
     }
-    return sf_fail(SF_BAD_INPUT, "%s: tensor model.embed_tokens.weight: expected in its safetensors files, not found; nor with "
-                   "another of the prefixes that harness/model/hf.c knows", folder);
+    char places[128] = "";
+    for (int i = 0; i < N_PREFIXES; i++)
+        snprintf(places + strlen(places), sizeof places - strlen(places), "%s%s", i ? ", " : "", PREFIXES[i].decoder);
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: tensor embed_tokens.weight: expected in its safetensors files behind one of %s, found %s first: save the"
+                   " model by transformers' AutoModelForCausalLM and save_pretrained()",
+                   folder, places, s->tensors ? s->tensor[0].name : "no tensor");
 }
 
 static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, const char *name, const char *folder,
@@ -237,7 +242,9 @@ static sf_status no_tokenizer(const char *folder)
                        "transformers import AutoTokenizer as t; t.from_pretrained('%s').save_pretrained('%s')\"",
                        folder, OLDER[i], folder, folder);
     }
-    return sf_fail(SF_BAD_INPUT, "%s: tokenizer.json: expected, not found", folder);
+    return sf_fail(SF_BAD_INPUT,
+                   "%s: tokenizer.json: expected, not found, nor an older vocabulary: download it from where the weights come from",
+                   folder);
 }
 
 /* With a hash of whatever decides on ids. */

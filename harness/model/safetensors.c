@@ -300,22 +300,31 @@ static bool shard_of(const char *name, int *part, int *parts)
            *part >= 1 && *part <= *parts && *parts <= SHARD_LIMIT;
 }
 
-/* What a folder holds in which no name says where the weights are. */
+/* What a folder holds in which no name says where the weights are. A name is "" where there is none of the kind. */
 typedef struct contents {
-    int parts;             /* of the shards that are there; 0: none is, -1: they do not agree */
-    bool pickles, adapter; /* PyTorch's own format; a LoRA without its base */
+    int parts;    /* of the shards that are there; 0: none is, -1: they do not agree */
+    bool pickles; /* PyTorch's own format */
+    char other[NAME_LIMIT + 1], gguf[NAME_LIMIT + 1]; /* weights by a name of their own */
 } contents;
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
 
 static void look_around(const char *folder, contents *c)
 {
     DIR *d = opendir(folder);
     *c = (contents){0};
     for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        const char *name = e->d_name;
         int part, parts;
-        const char *end = strrchr(e->d_name, '.');
-        if (shard_of(e->d_name, &part, &parts)) c->parts = c->parts == 0 || c->parts == parts ? parts : -1;
-        c->pickles |= end && (strcmp(end, ".bin") == 0 || strcmp(end, ".pth") == 0 || strcmp(end, ".pt") == 0);
-        c->adapter |= strcmp(e->d_name, "adapter_model.safetensors") == 0;
+        bool weights = ends_with(name, ".safetensors"), first = weights && (!*c->other || strcmp(name, c->other) < 0);
+        if (shard_of(name, &part, &parts)) c->parts = c->parts == 0 || c->parts == parts ? parts : -1;
+        c->pickles |= (strncmp(name, "pytorch_model", 13) == 0 && ends_with(name, ".bin")) || ends_with(name, ".pth") || ends_with(name, ".pt");
+        if (first) snprintf(c->other, sizeof c->other, "%s", name);
+        if (ends_with(name, ".gguf")) snprintf(c->gguf, sizeof c->gguf, "%s", name);
     }
     if (d) closedir(d);
 }
@@ -333,13 +342,22 @@ static sf_status read_without_index(sf_safetensors *s, const char *folder, const
         }
         return sf_blame(read_files(s), "a shard, one of %d", c.parts);
     }
-    return sf_fail(SF_BAD_INPUT, "%s: expected %s or %s in it, found %s", folder, single, index,
-                   c.parts < 0 ? "shards that differ in how many they are"
-                   : c.adapter ? "an adapter alone: merge it into its base model (peft: merge_and_unload) and save that"
-                   : c.pickles
-                       ? "pickles of PyTorch alone, which are programs and are not run here: load the model with"
-                         " transformers and save_pretrained() it, which writes safetensors"
-                       : "neither");
+    const char *name = "", *found = "neither: download the model's weights";
+    if (c.parts < 0) {
+        found = "shards that differ in how many they are: download them anew, or their index with them";
+    } else if (strcmp(c.other, "adapter_model.safetensors") == 0) {
+        found = "an adapter alone: merge it into its base model (peft: merge_and_unload) and save that";
+    } else if (*c.other) {
+        name = c.other;
+        found = ": give it the first of these names if it is the whole model, else download the index";
+    } else if (c.pickles) {
+        found = "pickles of PyTorch alone, which are programs and are not run here: load the model with transformers and"
+                 " save_pretrained() it, which writes safetensors";
+    } else if (*c.gguf) {
+        name = c.gguf;
+        found = ": name that file itself";
+    }
+    return sf_fail(SF_BAD_INPUT, "%s: expected %s or %s in it, found %s%s", folder, single, index, name, found);
 }
 
 static sf_status read_folder(const char *folder, sf_safetensors *s)
@@ -349,12 +367,12 @@ static sf_status read_folder(const char *folder, sf_safetensors *s)
     struct stat st;
     int at;
     snprintf(path, sizeof path, "%s/%s", folder, SINGLE);
-    if (stat(path, &st) == 0) {
+    if (lstat(path, &st) == 0) { /* a link to what is not there is said to be so by whoever opens it */
         SF_TRY(add_file(s, folder, SINGLE, &at));
         return read_files(s);
     }
     snprintf(path, sizeof path, "%s/%s", folder, INDEX);
-    if (stat(path, &st) != 0) return read_without_index(s, folder, SINGLE, INDEX);
+    if (lstat(path, &st) != 0) return read_without_index(s, folder, SINGLE, INDEX);
     json_t *root;
     SF_TRY(sf_json_read(path, INDEX_LIMIT, &root));
     sf_status status = read_shards(s, folder, path, root);

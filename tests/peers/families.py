@@ -1,12 +1,14 @@
-"""Tiny random checkpoints of the families that people have, read here and by transformers: the table of models/families.md.
+"""Tiny random checkpoints of the families that people have, read here and by transformers: results/bench/families.txt.
 
-    python3 tests/peers/families.py [NAME ...] > models/families.md        (needs `make tests`; torch, transformers 5, tokenizers)
+    python3 tests/peers/families.py [--rows FILE] [NAME ...] > results/bench/families.txt
+                                                                (needs `make tests`; torch, transformers 5, tokenizers)
 
 A row each: relative error of all logits of a prompt of 50 tokens and of one of 2100, how many of 32 greedy tokens are equal after
 the longer one; or why it is refused. transformers runs in fp32 with eager attention; what is stored is bf16 mostly. Where a greedy
 token differs, the lead of transformers' own choice is told. Exits non-zero if a row that loads differs by more than 1e-4, or in a
-token whose lead is more than that.
+token whose lead is more than that. FILE takes each row as it comes; those that it holds already are not run again.
 """
+import argparse
 import json
 import os
 import re
@@ -194,25 +196,39 @@ def compare(folder):
     return " | ".join(f"{e:.1e}" for e in errors) + f" | {equal}{told}", max(errors) <= MOST and (equal == GREEDY or leads[equal] <= MOST)
 
 
+def rows_of(path):
+    """(name, cells, whether it is as it must be) of each row that a file holds."""
+    if not path or not os.path.exists(path):
+        return []
+    return [json.loads(line) for line in open(path)]
+
+
 def main():
-    good, loaded, refused = True, [], []
-    for name in sys.argv[1:] or FAMILIES:
+    ask = argparse.ArgumentParser()
+    ask.add_argument("--rows")
+    ask.add_argument("name", nargs="*", metavar="NAME")
+    asked = ask.parse_args()
+    rows = rows_of(asked.rows)
+    for name in asked.name or FAMILIES:
+        if name in [row[0] for row in rows]:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 make(name, folder)
             except Exception as e:  # not all classes take all sizes; say so, and go on
-                print(f"{name}: transformers cannot make it: {type(e).__name__}: {str(e)[:200]}", file=sys.stderr)
-                good = False
-                continue
-            row, fine = compare(folder)
-            good &= fine
-            (refused if row.startswith("refused: ") else loaded).append(f"| {name} | {row.removeprefix('refused: ')} |")
-            print(name, row, "" if fine else "DIFFERS", file=sys.stderr, flush=True)
+                row, fine = f"transformers cannot make it: {type(e).__name__}: {str(e)[:200]}", False
+            else:
+                row, fine = compare(folder)
+        rows.append((name, row, fine))
+        print(name, row, "" if fine else "DIFFERS", file=sys.stderr, flush=True)
+        if asked.rows:
+            with open(asked.rows, "a") as f:
+                f.write(json.dumps(rows[-1]) + "\n")
     print(f"| checkpoint | {PROMPTS[0]} tokens | {PROMPTS[1]} tokens | greedy, of {GREEDY} |\n|---|---|---|---|")
-    print("\n".join(loaded))
+    print("\n".join(f"| {name} | {row} |" for name, row, fine in rows if "refused: " not in row))
     print("\n| refused | in these words |\n|---|---|")
-    print("\n".join(refused))
-    sys.exit(not good)
+    print("\n".join(f"| {name} | {row.removeprefix('refused: ')} |" for name, row, _ in rows if "refused: " in row))
+    sys.exit(not all(fine for _, _, fine in rows))
 
 
 main()
