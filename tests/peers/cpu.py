@@ -5,27 +5,38 @@
               beside `frontier bench attention --method dense`
   model       llama.cpp on the same GGUF: a prompt's processing at two lengths, and generation behind the first,
               beside `frontier bench sweep --method dense`
+  types       the same for the model in other types, which llama.cpp writes (--types), and the bandwidth at which our decoding
+              reads weights, as a share of what this machine reads
 
 Each pair is timed in turns, so that both meet the same machine; medians and the least and most of them are printed.
 llama.cpp keeps keys and values in fp16 and rounds activations to 8 bits for quantised weights; Frontier computes in fp32.
 
     python3 -m venv peers && peers/bin/pip install torch llama-cpp-python
     peers/bin/python tests/peers/cpu.py --model models/smollm2-135m --threads 2
+    peers/bin/python tests/peers/cpu.py --only model --prompts 128,2048 --types BF16,Q8_0,Q4_0,Q4_K,Q6_K
 
 llama-cpp-python builds llama.cpp from its source package, for this machine (minutes). Where the kernel does not let
 programs use AMX although the processor has it, that build crashes; name the instruction sets then:
 CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_BF16=ON".
 A peer that is not installed is left out, and said to be. With nothing else running: attention about 2 minutes; model one
-minute a repetition and one to warm up, `--repeat 1` is enough to see it."""
+minute a repetition and one to warm up, `--repeat 1` is enough to see it.
+
+Types are made of the model's file as it is, quantised once more: speed is compared, not quality. Rows that a K type's blocks do
+not divide (SmolLM2's of 576) get the type that llama.cpp puts there instead, in the same file for both."""
 
 import argparse
 import csv
 import glob
 import io
 import os
+import re
 import statistics
 import subprocess
+import tempfile
 import time
+
+TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 11, "Q4_K": 14, "Q5_K": 16,
+         "Q6_K": 18, "IQ4_NL": 25, "IQ3_S": 26, "IQ4_XS": 30, "BF16": 32}  # llama_ftype
 
 
 def frontier(args, *words):
@@ -80,6 +91,24 @@ def model(args):
     except ImportError:
         return print("model: llama-cpp-python is not installed; left out")
     path = args.model if os.path.isfile(args.model) else glob.glob(os.path.join(args.model, "*.gguf"))[0]
+    if not args.types:
+        return beside(args, path, "", None)
+    told = subprocess.run([args.frontier, "bench", "decode", "-t", str(args.threads), "-n", "8192", "-m", "dense"], check=True,
+                          capture_output=True, text=True).stdout
+    ceiling = float(re.search(r"memory read ([\d.]+) GB/s", told)[1])
+    print(f"memory read: {ceiling} GB/s by {args.threads} threads", flush=True)
+    for kind in args.types:
+        with tempfile.TemporaryDirectory() as folder:
+            how = llama_cpp.llama_model_quantize_default_params()
+            how.ftype, how.allow_requantize, how.pure, how.nthread = TYPES[kind], True, True, args.threads
+            made = os.path.join(folder, kind + ".gguf")
+            if llama_cpp.llama_model_quantize(path.encode(), made.encode(), how) != 0:
+                raise SystemExit(f"llama.cpp does not make {kind} of {path}")
+            beside(args, made, kind + ": ", ceiling)
+
+
+def beside(args, path, label, ceiling):
+    import llama_cpp
     short, long = args.prompts
     peer = llama_cpp.Llama(path, n_ctx=long + args.output + 8, n_batch=2048, n_ubatch=512, n_threads=args.threads,
                            n_threads_batch=args.threads, flash_attn=args.flash, verbose=False)
@@ -109,9 +138,14 @@ def model(args):
             for side, value in zip(times[name], pair):
                 side.append(value)
     for name, tokens in (("short", short), ("long", long)):
-        report(f"prompt of {tokens} tokens", *times[name], "llama.cpp", "tokens/s", lambda s, n=tokens: n / s)
-    report(f"{args.output - 1} steps behind {short}", *times["decode"], "llama.cpp", "tokens/s",
+        report(f"{label}prompt of {tokens} tokens", *times[name], "llama.cpp", "tokens/s", lambda s, n=tokens: n / s)
+    report(f"{label}{args.output - 1} steps behind {short}", *times["decode"], "llama.cpp", "tokens/s",
            lambda s: (args.output - 1) / s)
+    if ceiling:  # of a tied model, whose table is its head too, all weights are read in a step
+        weights = llama_cpp.llama_model_size(peer.model) / 1e9
+        rate = weights * (args.output - 1) / statistics.median(times["decode"][0])
+        print(f"{label}weights of {weights:.4f} GB read at {rate:.1f} GB/s, {100 * rate / ceiling:.0f} % of the ceiling", flush=True)
+    peer.close()
 
 
 def main():
@@ -127,6 +161,7 @@ def main():
     parser.add_argument("--head-dim", type=numbers, default=[64, 128])
     parser.add_argument("--prompts", type=numbers, default=[2048, 4096], help="two lengths of prompts")
     parser.add_argument("--output", type=int, default=64)
+    parser.add_argument("--types", type=lambda text: text.split(","), default=[], help="of " + ", ".join(TYPES))
     parser.add_argument("--flash", action="store_true", help="llama.cpp's flash attention")
     args = parser.parse_args()
     if args.only != "model":

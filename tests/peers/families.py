@@ -64,7 +64,7 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "ministral3": ("Ministral3", dict(head_dim=16)),
     "gemma2": ("Gemma2", rope() | dict(head_dim=16, query_pre_attn_scalar=16, sliding_window=16)),
     "gemma3-text": ("Gemma3", dict(head_dim=16, query_pre_attn_scalar=16, sliding_window=16, num_hidden_layers=7)),
-    "gemma3n-text": ("Gemma3n", dict(head_dim=16)),
+    "gemma3n-text": ("Gemma3n", dict(head_dim=16, num_kv_shared_layers=0)),
     "gemma4-text": ("Gemma4", dict(head_dim=16)),
     "phi3": ("Phi3", rope() | dict(sliding_window=None)),
     "phi4-mini-partial": ("Phi3", rope(partial_rotary_factor=0.75) | dict(tie_word_embeddings=True, sliding_window=None)),
