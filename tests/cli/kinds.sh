@@ -1,0 +1,58 @@
+#!/bin/bash
+# Kinds of layers in models that know their task (tests/golden/model/recast.py): mixtures, sinks, windows in every second layer, partial
+# rotation. Dense answers all, methods run and nothing warns; what is counted is what the kind's own rule gives, number by number; and
+# what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
+. "$(dirname "$0")/common.bash"
+${PYTHON:-python3} tests/golden/model/recast.py "$T" || fail "recast.py"
+"$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks]" \
+    >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
+if grep WARNING "$T/out" "$T/log"; then fail "the run warns"; fi
+for model in s moe partial windows sinks; do
+    grep -q "^$model, niah, .* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
+done
+"$FRONTIER" report "$T/k.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
+if grep WARNING "$T/out"; then fail "the report warns"; fi
+"$FRONTIER" export "$T/k.h5" --jsonl >"$T/rows" || fail "export"
+${PYTHON:-python3} - "$T/rows" <<'END' || fail "counts"
+import json, sys
+
+rows, W, L, H, D, d, M, VOCAB = [json.loads(l) for l in open(sys.argv[1])], 256, 4, 3, 64, 192, 512, 6144
+SLIDE = {"windows": 2, "sinks": 2}  # layers with a window
+MLP = {"moe": 3 * d * M // 2 + d + 4 * d + 2 * 3 * d * M // 2, "sinks": 4 * d + 2 * 3 * d * M}  # shared, switch, router, two experts; router, two
+READ = {"moe": 3 * d * M // 2 + d + 4 * d + 4 * 3 * d * M // 2, "sinks": 4 * d + 4 * 3 * d * M, "s": 3 * d * M, "windows": 3 * d * M}
+BIAS = {"sinks": d + 4 + 4 * (2 * M + d)}  # of o, router, experts
+wrong, checked = [], 0
+
+def expect(row, what, found, right, tolerance=0):
+    global checked
+    checked += 1
+    if abs(found - right) > tolerance:
+        wrong.append(f"{row['model']}, {row['prefill_label']}, {row['decode_label']}, sample {row['sample']}: {what} {found}, expected {right}")
+
+for r in rows:
+    slide, width, n = SLIDE.get(r["model"], 0), D * (2 if r["model"] == "partial" else 1), r["input_tokens"]
+    steps = r["output_tokens"] - r["truncated"]  # the prompt gives the first token; a token that ends the answer is not among them
+    windows = slide * H * sum(min(i + 1, W) for i in range(n))
+    whole = (L - slide) * H * sum(i + 1 for i in range(n))
+    expect(r, "pairs of the prompt", r["prefill_attention_pairs"], windows + whole * (1 - r["prefill_achieved"]), 0.5)
+    windows = slide * H * sum(min(n + s, W) for s in range(1, steps + 1))
+    whole = (L - slide) * H * sum(n + s for s in range(1, steps + 1))
+    expect(r, "pairs of steps", r["decode_attention_pairs"], windows + whole * (1 - r["decode_achieved"]), 0.5)
+    layer = d * (2 * H + 2) * width + MLP.get(r["model"], 3 * d * M)
+    expect(r, "linear FLOPs of the prompt", r["prefill_linear_flops"], 2 * (n * L * layer + d * VOCAB))
+    expect(r, "linear FLOPs of steps", r["decode_linear_flops"], 2 * steps * (L * layer + d * VOCAB))
+    if r["model"] in READ:
+        elements = L * (d * (2 * H + 2) * D + READ[r["model"]] + (H + 2) * D + BIAS.get(r["model"], 0)) + d * VOCAB
+        expect(r, "bytes of weights", r["prefill_linear_weight_bytes"], 2 * elements)
+
+key = lambda r: (r["prefill_label"], r["prefill_sparsity"], r["decode_label"], r["decode_sparsity"], r["sample"])
+own = {key(r): r for r in rows if r["model"] == "s"}
+for r in rows:
+    for what in ("strict", "output_tokens", "prefill_achieved", "decode_achieved", "prefill_attention_pairs", "decode_attention_pairs"):
+        if r["model"] in ("moe", "partial"):
+            expect(r, what, r[what], own[key(r)][what])
+print("\n".join(wrong[:20]))
+print(f"{len(rows)} rows, {checked} counts, {len(wrong)} wrong")
+sys.exit(bool(wrong) or len(rows) != 5 * 8 * 2)
+END
+echo "kinds: ok"

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""A taught model of other kinds, made by hand of models/frontier-mini/s, which solves the tasks (Python alone, no package):
+
+    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial
+
+    moe      qwen2_moe    of each MLP's neurons, half go to one that all rows share (its switch is at a half, its output twice), half
+                          to four experts, who hold the same ones in another order each; a row takes two, by a random router
+    sinks    gpt_oss      a sink of 0.5 to 1.5 in every softmax, a window of 256 in every second layer, four such experts with
+                          all neurons, whose linear part's bias of -1 undoes the 1 that the activation adds
+    windows  qwen2        a window of 256 in every second layer
+    partial  glm          heads twice as wide, of which the first half is rotated, by neighbours, and the second is zero; q times √2
+
+moe and partial compute what frontier-mini-s computes, up to rounding; sinks and windows take something off it.
+"""
+import array
+import json
+import math
+import os
+import random
+import shutil
+import struct
+import sys
+
+FROM = os.path.dirname(os.path.abspath(__file__)) + "/../../../models/frontier-mini/s"
+LAYERS, HEADS, DIM, EXPERTS, WINDOW = 4, 3, 64, 4, 256
+
+
+class Matrix:
+    """Rows of bf16, as bytes; a vector is one row."""
+
+    def __init__(self, rows, shape=None):
+        self.rows, self.shape = rows, shape or [len(rows), len(rows[0]) // 2]
+
+    def columns(self, order):
+        """`order` of columns; -1: a column of zeros."""
+        picked = [array.array("H", r) for r in self.rows]
+        return Matrix([array.array("H", [r[i] if i >= 0 else 0 for i in order]).tobytes() for r in picked])
+
+    def take(self, order):
+        """The same of rows."""
+        zero = bytes(len(self.rows[0]))
+        return Matrix([self.rows[i] if i >= 0 else zero for i in order])
+
+    def transposed(self):
+        picked = [array.array("H", r) for r in self.rows]
+        return Matrix([array.array("H", column).tobytes() for column in zip(*picked)])
+
+    def times(self, factor):
+        """In fp32, since a bf16 number times the factor may be none."""
+        picked = [array.array("H", r) for r in self.rows]
+        wide = [struct.pack(f"<{len(r)}f", *(factor * struct.unpack("<f", struct.pack("<I", x << 16))[0] for x in r)) for r in picked]
+        return Wide(wide, [len(wide), len(self.rows[0]) // 2])
+
+
+class Wide(Matrix):
+    pass
+
+
+def bf16(numbers):
+    return Matrix([array.array("H", [struct.unpack("<I", struct.pack("<f", x))[0] >> 16 for x in numbers]).tobytes()])
+
+
+def vector(m):
+    m.shape = m.shape[1:]
+    return m
+
+
+def stacked(matrices):
+    """[n, …] of n of one shape."""
+    return Matrix([r for m in matrices for r in m.rows], [len(matrices), *matrices[0].shape])
+
+
+def read(path):
+    data = open(path, "rb").read()
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    tensors = {}
+    for name, t in json.loads(data[8:start]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = t["data_offsets"]
+        rows = t["shape"][0] if len(t["shape"]) == 2 else 1
+        step = (end - begin) // rows
+        tensors[name] = Matrix([data[start + begin + i * step:start + begin + (i + 1) * step] for i in range(rows)], t["shape"])
+    return tensors
+
+
+def write(folder, tensors, config):
+    os.makedirs(folder)
+    for name in os.listdir(FROM):
+        if name not in ("config.json", "model.safetensors"):
+            shutil.copy(os.path.join(FROM, name), folder)
+    json.dump(config, open(os.path.join(folder, "config.json"), "w"), indent=1)
+    header, at = {}, 0
+    for name, m in tensors.items():
+        size = sum(map(len, m.rows))
+        header[name] = dict(dtype="F32" if isinstance(m, Wide) else "BF16", shape=m.shape, data_offsets=[at, at + size])
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(r for m in tensors.values() for r in m.rows))
+
+
+def turned(e, n):
+    return [(i + e * n // EXPERTS) % n for i in range(n)]
+
+
+def router(layer, d):
+    rng = random.Random(43 + layer)
+    return stacked([vector(bf16([rng.gauss(0, 1) for _ in range(d)])) for _ in range(EXPERTS)])
+
+
+def mlp_of(t, layer):
+    return [t.pop(f"model.layers.{layer}.mlp.{part}_proj.weight") for part in ("gate", "up", "down")]
+
+
+def moe(t, c):
+    half = c["intermediate_size"] // 2
+    for layer in range(LAYERS):
+        above = f"model.layers.{layer}.mlp."
+        gate, up, down = mlp_of(t, layer)
+        own, shared = list(range(half)), list(range(half, 2 * half))
+        t[above + "shared_expert.gate_proj.weight"], t[above + "shared_expert.up_proj.weight"] = gate.take(shared), up.take(shared)
+        twice = down.columns(shared)
+        double = lambda x: x + 0x80 if x & 0x7f80 else x  # the next exponent; subnormal numbers stay, and are nothing
+        t[above + "shared_expert.down_proj.weight"] = Matrix([array.array("H", map(double, array.array("H", r))).tobytes() for r in twice.rows])
+        t[above + "shared_expert_gate.weight"] = bf16([0.0] * c["hidden_size"])
+        t[above + "gate.weight"] = router(layer, c["hidden_size"])
+        for e in range(EXPERTS):
+            order = turned(e, half)
+            for name, m in (("gate", gate.take(order)), ("up", up.take(order)), ("down", down.columns([own[i] for i in order]))):
+                t[f"{above}experts.{e}.{name}_proj.weight"] = m
+    c |= dict(model_type="qwen2_moe", architectures=["Qwen2MoeForCausalLM"], num_experts=EXPERTS, num_experts_per_tok=2, norm_topk_prob=True,
+              moe_intermediate_size=half, shared_expert_intermediate_size=half)
+
+
+def sinks(t, c):
+    windows(t, c)
+    d, m = c["hidden_size"], c["intermediate_size"]
+    for layer in range(LAYERS):
+        above = f"model.layers.{layer}."
+        gate, up, down = mlp_of(t, layer)
+        both = [Matrix([r for pair in zip(gate.take(o).rows, up.take(o).rows) for r in pair]).transposed() for o in (turned(e, m) for e in range(EXPERTS))]
+        t[above + "mlp.experts.gate_up_proj"] = stacked(both)
+        t[above + "mlp.experts.gate_up_proj_bias"] = stacked([vector(bf16([0.0, -1.0] * m)) for _ in range(EXPERTS)])
+        t[above + "mlp.experts.down_proj"] = stacked([down.columns(turned(e, m)).transposed() for e in range(EXPERTS)])
+        t[above + "mlp.experts.down_proj_bias"] = stacked([vector(bf16([0.0] * d)) for _ in range(EXPERTS)])
+        t[above + "mlp.router.weight"] = router(layer, d)
+        t[above + "mlp.router.bias"] = vector(bf16([0.0] * EXPERTS))
+        t[above + "self_attn.o_proj.bias"] = vector(bf16([0.0] * d))
+        t[above + "self_attn.sinks"] = vector(bf16([0.5 + 0.5 * h for h in range(HEADS)]))
+    c |= dict(model_type="gpt_oss", architectures=["GptOssForCausalLM"], head_dim=DIM, num_local_experts=EXPERTS, num_experts_per_tok=2,
+              attention_bias=True, swiglu_alpha=1.0, swiglu_limit=100.0, rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta")))
+
+
+def windows(t, c):
+    c |= dict(use_sliding_window=True, sliding_window=WINDOW, layer_types=["sliding_attention", "full_attention"] * (LAYERS // 2))
+
+
+def partial(t, c):
+    neighbours = [i // 2 + i % 2 * (DIM // 2) for i in range(DIM)]
+    zeros = [-1] * DIM
+    spread = lambda order: [i if i < 0 else h * DIM + i for h in range(HEADS) for i in order + zeros]
+    for layer in range(LAYERS):
+        above = f"model.layers.{layer}."
+        gate, up, t[above + "mlp.down_proj.weight"] = mlp_of(t, layer)
+        t[above + "mlp.gate_up_proj.weight"] = Matrix(gate.rows + up.rows)
+        attn = above + "self_attn."
+        for name, heads, order in (("q", HEADS, neighbours), ("k", 1, neighbours), ("v", 1, list(range(DIM)))):
+            w, b = t[f"{attn}{name}_proj.weight"], t[f"{attn}{name}_proj.bias"]
+            rows = spread(order)[:heads * 2 * DIM]
+            w, b = w.take(rows), b.columns(rows)
+            if name == "q":
+                w, b = w.times(math.sqrt(2)), b.times(math.sqrt(2))
+            t[f"{attn}{name}_proj.weight"], t[f"{attn}{name}_proj.bias"] = w, vector(b)
+        t[attn + "o_proj.weight"] = t[attn + "o_proj.weight"].columns(spread(list(range(DIM))))
+    c |= dict(model_type="glm", architectures=["GlmForCausalLM"], head_dim=2 * DIM, attention_bias=True,
+              rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta"), partial_rotary_factor=0.5))
+
+
+if __name__ == "__main__":
+    for kind in (moe, sinks, windows, partial):
+        tensors, config = read(FROM + "/model.safetensors"), json.load(open(FROM + "/config.json"))
+        del config["use_sliding_window"]
+        kind(tensors, config)
+        write(os.path.join(sys.argv[1], kind.__name__), tensors, config)
