@@ -259,6 +259,31 @@ def check_use(browser, folder):
     page.close()
 
 
+def check_addresses(browser, folder):
+    """An address opens where it points: in a window of its own, in a window that is open, and again after a reload."""
+    key = read(folder / "tables/tasks.csv")[0]["cell"]
+    for address, part in ((f"#phase=decode&colour=method&sample={key}.0", "sample"), ("#show=wrong", "samples"),
+                          ("#within=7.5&rows=each", "leaderboard"), ("#y=loss", "charts"), (f"#rows=each&show=wrong&sample={key}.0", "sample")):
+        for width in (1280, 400) if part == "sample" else (1280,):
+            anew, open_already = Reader(browser, folder, width, address=address), Reader(browser, folder, width)
+            open_already.page.goto(open_already.page.url + address)
+            for reader, how in ((anew, "anew"), (open_already, "in an open window"), (anew, "again")):
+                if how == "again":
+                    reader.page.reload()
+                if part == "sample":
+                    reader.page.wait_for_selector("#sample .pair", timeout=10000)
+                reader.page.wait_for_load_state("load")
+                reader.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+                top = reader.page.evaluate("part => document.getElementById(part).getBoundingClientRect().top", part)
+                check(0 <= top <= 40, f"{address} opened {how} at {width} px: {part} stands {top:.0f} px below the window's top")
+            anew.page.close()
+            open_already.page.close()
+    reader = Reader(browser, folder, address="#sample=of-another-report.0")
+    check("of-another-report" in reader.page.inner_text("#sample"), "a sample of another report is passed over in silence")
+    reader.page.close()
+    print("addresses: open where they point")
+
+
 def check_access(browser, folder, screenshots):
     for width in (1200, 400):
         for scheme in ("light", "dark"):
@@ -294,6 +319,7 @@ def main():
         check_leaderboard(browser, arguments.folder)
         check_samples(browser, arguments.folder)
         check_use(browser, arguments.folder)
+        check_addresses(browser, arguments.folder)
         check_access(browser, arguments.folder, arguments.screenshots)
         browser.close()
     print(f"{len(failures)} checks failed" if failures else "ok")

@@ -9,11 +9,21 @@ function drawAll() {
     drawExplorer();
     drawLeaderboard();
     drawSampleList();
-    drawSample();
+    return drawSample();
 }
-drawAll();
-if (location.hash.includes("=")) document.getElementById(state.sample ? "sample" : "charts").scrollIntoView(); /* what was sent */
-addEventListener("hashchange", () => { stateRead(); drawAll(); });
+
+/* Which choices are of which part of the page; those of no other are the charts'. */
+const parts = {sample: ["sample"], samples: ["of", "asked", "show", "order", "page"], leaderboard: ["within", "rows", "sort", "find"]};
+
+/* Shows what an address says, and the part of the page that it points at: the last of those that it says something of. A
+ * sample comes later than the rest, and what stands below it would be seen in its place until then. */
+async function openAddress() {
+    const sent = location.hash.includes("="), address = new URLSearchParams(location.hash.slice(1));
+    await drawAll();
+    if (sent) document.getElementById(Object.keys(parts).find(part => parts[part].some(key => address.has(key))) || "charts").scrollIntoView();
+}
+openAddress();
+addEventListener("hashchange", () => { stateRead(); openAddress(); });
 /* A link to a section keeps what was chosen in the address. */
 document.addEventListener("click", event => {
     const link = event.target.closest('a[href^="#"]'), section = link && document.getElementById(link.getAttribute("href").slice(1));

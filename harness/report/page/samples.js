@@ -226,7 +226,7 @@ const cellTitle = cell => { const point = points[cell.point]; return point.arm ?
 
 async function drawSample() {
     const host = document.getElementById("sample"), [key, number] = state.sample.split("."), cell = cellOfKey(key);
-    if (!cell) { host.replaceChildren(); return; }
+    if (!cell) { host.replaceChildren(...(state.sample ? [element("p", {class: "warning"}, `This report has no cell ${key}.`)] : [])); return; }
     const point = points[cell.point], row = cell.numbers ? cell.numbers.indexOf(Number(number)) : Number(number);
     const beside = points.filter(other => samePlace(other, point) && other !== point && other.cell[cell.task]).map(other => other.cell[cell.task]);
     const against = beside.find(other => other.key === state.against) || denseCell(cell), other = against && against !== cell ? against : null;
