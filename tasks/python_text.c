@@ -109,22 +109,6 @@ static sf_status read_literal(reader *r, sf_text *out)
     return status;
 }
 
-/* Literals side by side, in parentheses or not. */
-static sf_status read_string(reader *r, sf_text *out)
-{
-    skip_blanks(r);
-    const bool parentheses = *r->at == '(';
-    r->at += parentheses;
-    skip_blanks(r);
-    do {
-        SF_TRY(read_literal(r, out));
-        skip_blanks(r);
-    } while (prefix_of(r) >= 0);
-    if (parentheses && *r->at != ')') return expected(r, "')'");
-    r->at += parentheses;
-    return SF_OK;
-}
-
 /* Goes past a value, to the ',' or the bracket behind it. */
 static sf_status skip_value(reader *r)
 {
@@ -140,6 +124,26 @@ static sf_status skip_value(reader *r)
         depth -= strchr(")]}", *r->at) != NULL;
         while (isalnum((unsigned char)*r->at) && isalnum((unsigned char)r->at[1])) r->at++; /* no prefix within a name */
     }
+}
+
+/* Literals side by side, in parentheses or not. */
+static sf_status read_string(reader *r, sf_text *out)
+{
+    skip_blanks(r);
+    const bool parentheses = *r->at == '(';
+    r->at += parentheses;
+    skip_blanks(r);
+    do {
+        SF_TRY(read_literal(r, out));
+        skip_blanks(r);
+    } while (prefix_of(r) >= 0);
+    while (parentheses && *r->at == ',') { /* a tuple: its first text counts */
+        r->at++;
+        SF_TRY(skip_value(r));
+    }
+    if (parentheses && *r->at != ')') return expected(r, "')'");
+    r->at += parentheses;
+    return SF_OK;
 }
 
 /* To the value of a key of the dictionary that begins here. */

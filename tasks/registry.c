@@ -41,7 +41,10 @@ const sf_task *const sf_tasks[] = {TASKS NULL};
     SF_SUITE(longbench)                 \
     SF_SUITE(longbench_v2)              \
     SF_SUITE(infinitebench)             \
-    SF_SUITE(babilong)
+    SF_SUITE(babilong)                  \
+    SF_SUITE(nolima)                    \
+    SF_SUITE(mrcr)                      \
+    SF_SUITE(scbench)
 
 #define SF_SUITE(name) extern const sf_suite sf_##name;
 SUITES

@@ -94,6 +94,14 @@ SF_SCORE_INFINITEBENCH(code_debug);
 /* BABILong's, for a task that has these labels, '|' between them. `aside`: the question. */
 sf_status sf_score_babilong(const char *labels, const sf_sample *sample, const char *text, sf_score *out);
 
+/* MRCR's: difflib's ratio to the answer behind what both must begin with, which is `aside`. An answer that does not is not parsed. */
+sf_status sf_score_mrcr(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+
+/* NoLiMa's: whether a gold text occurs. SCBench's: the same, letter case aside; the share of gold texts that do, to two decimals. */
+sf_status sf_score_contains(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_scbench_any(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_scbench_all(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+
 /* ROUGE-L as the Python package `rouge` has it (its F). −1: no memory. */
 double sf_rouge_l(sf_span prediction, sf_span gold);
 

@@ -144,9 +144,12 @@ typedef struct kept {
     struct kept *next;
     const sf_dataset *dataset;
     struct stat info;
-    sf_rows rows;    /* as opened */
-    sf_rows *before; /* [count] as they were before each row */
-    int count;
+    sf_rows rows; /* as opened */
+    struct place {
+        sf_rows before; /* as they were before the row */
+        int turn;
+    } *place;  /* [count] */
+    int count; /* of samples */
     char path[];
 } kept;
 
@@ -161,26 +164,45 @@ static sf_status next_row(const sf_dataset *dataset, const char *path, sf_rows *
     return SF_OK;
 }
 
+static sf_status add_place(kept *k, int *room, const sf_rows *before, int turn)
+{
+    if (k->count == *room) {
+        *room = 2 * *room + 64;
+        struct place *grown = realloc(k->place, (size_t)*room * sizeof *grown);
+        if (!grown) return sf_fail(SF_NO_MEMORY, "%s: no memory for its rows", k->path);
+        k->place = grown;
+    }
+    k->place[k->count++] = (struct place){*before, turn};
+    return SF_OK;
+}
+
+/* Writes every sample of a row once, so that all that is wrong with it is known before anything runs. */
+static sf_status look_at_row(kept *k, const char *prompt, sf_suite_row *row, const sf_rows *before, int *room)
+{
+    const json_t *turns = NULL;
+    if (row->dataset->turns) SF_TRY(sf_suite_list(row, row->dataset->turns, &turns));
+    for (row->turn = 0; row->turn < (turns ? (int)json_array_size(turns) : 1); row->turn++) {
+        sf_text text = {0};
+        sf_sample sample = {0};
+        sf_status status = fill(row, prompt, &text, &sample);
+        sf_text_free(&text);
+        sf_sample_free(&sample);
+        if (status == SF_OK) status = add_place(k, room, before, row->turn);
+        SF_TRY(status);
+    }
+    return SF_OK;
+}
+
 static sf_status look_through(kept *k, const char *prompt)
 {
     sf_rows at = k->rows;
-    for (int room = 0;; k->count++) {
-        if (k->count == room) {
-            room = 2 * room + 64;
-            sf_rows *grown = realloc(k->before, (size_t)room * sizeof *grown);
-            if (!grown) return sf_fail(SF_NO_MEMORY, "%s: no memory for its rows", k->path);
-            k->before = grown;
-        }
-        k->before[k->count] = at;
+    for (int room = 0;;) {
+        const sf_rows before = at;
         sf_suite_row row;
         json_t *json;
         SF_TRY(next_row(k->dataset, k->path, &at, &row, &json));
         if (!json) break;
-        sf_text text = {0};
-        sf_sample sample = {0};
-        sf_status status = fill(&row, prompt, &text, &sample);
-        sf_text_free(&text);
-        sf_sample_free(&sample);
+        sf_status status = look_at_row(k, prompt, &row, &before, &room);
         json_decref(json);
         SF_TRY(status);
     }
@@ -215,7 +237,7 @@ static sf_status find_or_read(const sf_dataset *dataset, const char *path, const
     if (status == SF_OK) status = look_through(k, prompt);
     if (status != SF_OK) {
         sf_rows_close(&k->rows);
-        free(k->before);
+        free(k->place);
         free(k);
         return status;
     }
@@ -225,16 +247,20 @@ static sf_status find_or_read(const sf_dataset *dataset, const char *path, const
     return SF_OK;
 }
 
+sf_status sf_suite_own_words(const char *task, const sf_prompting *how)
+{
+    const char *what = how->place != SF_QUESTION_OWN ? "question" : how->introduction ? "introduction" : how->instructions ? "instructions" : NULL;
+    return what ? sf_fail(SF_UNSUPPORTED, "%s: its prompts are its authors'; leave out %s for it", task, what) : SF_OK;
+}
+
 /* The file's rows and the suite's prompt, malloc'ed. */
 static sf_status open_set(const sf_dataset *dataset, const sf_suite_params *p, const sf_prompting *how, const kept **out, char **prompt)
 {
     *prompt = NULL;
-    if (!p->file || !p->prompts)
+    if (!p->file || (!dataset->worded && !p->prompts))
         return sf_fail(SF_BAD_INPUT, "%s: `%s` is missing: its data and its prompts are read from your copies of them (tasks/README.md says "
                        "which files)", dataset->task, p->file ? "prompts" : "file");
-    if (how->place != SF_QUESTION_OWN || how->introduction || how->instructions)
-        return sf_fail(SF_UNSUPPORTED, "%s: its prompts are its authors'; leave out %s for it", dataset->task,
-                       how->place != SF_QUESTION_OWN ? "question" : how->introduction ? "introduction" : "instructions");
+    SF_TRY(sf_suite_own_words(dataset->task, how));
     SF_TRY(dataset->prompt(dataset, p->prompts, prompt));
     pthread_mutex_lock(&lock);
     sf_status status = find_or_read(dataset, p->file, *prompt, out);
@@ -331,7 +357,7 @@ static sf_status fit(const sf_request *r, const sf_suite_row *row, sf_text *t, s
 static sf_status drawn(const kept *k, const sf_request *r, int *row)
 {
     if (r->index >= k->count)
-        return sf_fail(SF_BAD_INPUT, "%s: %s has %d rows, sample %d is one too many; lower `samples`", k->dataset->task, k->path, k->count,
+        return sf_fail(SF_BAD_INPUT, "%s: %s has %d samples, number %d is one too many; lower `samples`", k->dataset->task, k->path, k->count,
                        r->index);
     int *order = malloc((size_t)k->count * sizeof *order);
     if (!order) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d rows", k->dataset->task, k->count);
@@ -347,10 +373,11 @@ static sf_status write_sample(const kept *k, const char *prompt, const sf_reques
 {
     int number = 0;
     SF_TRY(drawn(k, r, &number));
-    sf_rows at = k->before[number];
+    sf_rows at = k->place[number].before;
     sf_suite_row row;
     json_t *json;
     SF_TRY(next_row(k->dataset, k->path, &at, &row, &json));
+    row.turn = k->place[number].turn;
     sf_text text = {0};
     sf_status status = fill(&row, prompt, &text, out);
     if (status == SF_OK) status = fit(r, &row, &text, out);

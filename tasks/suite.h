@@ -22,6 +22,7 @@ typedef struct sf_suite_row {
     const sf_dataset *dataset;
     const char *file; /* and below, for messages */
     int line, number; /* from 1 */
+    int turn; /* from 0, where a row holds several */
     const json_t *json;
 } sf_suite_row;
 
@@ -29,6 +30,8 @@ struct sf_dataset {
     const char *task; /* the task's name */
     const char *name; /* what the suite calls it */
     bool whole;       /* no row is cut: one that is too long is an error */
+    bool worded;      /* the rows hold their own words: `prompts` is not read */
+    const char *turns; /* a row's list of questions, each a sample of its own; NULL: a row is one */
 
     /* The prompt of all rows: a text with {field} where a row's field goes, {{ and }} where a brace does (as Python's
      * str.format has it), malloc'ed. */
@@ -61,6 +64,9 @@ sf_status sf_suite_supply(const sf_dataset *dataset, const void *params, const s
 #define SF_SUITE_PARAMS(rows, words)                                                                                   \
     {.name = "file", .type = SF_STRING, .offset = offsetof(sf_suite_params, file), .file = true, .doc = rows},          \
     {.name = "prompts", .type = SF_STRING, .offset = offsetof(sf_suite_params, prompts), .file = true, .folder = true, .doc = words}
+
+/* Refuses what a sweep may say of Frontier's own prompts (question, introduction, instructions). */
+sf_status sf_suite_own_words(const char *task, const sf_prompting *how);
 
 /* ---- for the suites' files ------------------------------------------------------------------------------------------ */
 

@@ -1,5 +1,6 @@
 /* Suites of others: their scorers against the official ones' values, their layouts, the drawing and cutting of rows. */
 #include <math.h>
+#include <sys/stat.h>
 
 #include <jansson.h>
 
@@ -51,7 +52,7 @@ static void compare(const char *path)
 static void official_scores(void **state)
 {
     (void)state;
-    static const char *const suites[] = {"longbench", "longbench_v2", "infinitebench", "babilong"};
+    static const char *const suites[] = {"longbench", "longbench_v2", "infinitebench", "babilong", "nolima", "mrcr", "scbench"};
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
         char path[80];
         snprintf(path, sizeof path, "tests/golden/tasks/suites/%s.jsonl", suites[i]);
@@ -112,7 +113,9 @@ static sf_status generate(const char *task, const params *p, int length, int ind
 /* The made-up prompts of a suite that has more than a text of them. */
 static const char *prompts_of(const char *task)
 {
-    return strncmp(task, "infinitebench", 13) == 0 ? "tests/suites/infinitebench" : "tests/suites/babilong.py";
+    return strncmp(task, "infinitebench", 13) == 0 ? "tests/suites/infinitebench"
+           : strncmp(task, "scbench", 7) == 0      ? "tests/suites/scbench.py"
+                                                   : "tests/suites/babilong.py";
 }
 
 /* One row, whole, of each suite: the prompt, the answers, what else the scorer reads. */
@@ -146,6 +149,14 @@ static const struct {
     {"babilong_qa8", "[{\"input\": \" Mary took it. \", \"question\": \"What is she carrying? \", \"target\": \"apple,milk\"}]", NULL,
      "Read {it}.\n\n<example>\nA.\n</example>\n\nBe short.\n\n<context>\nMary took it.\n</context>\n\nQuestion: What is she carrying?", "Mary took it.", "apple,milk",
      "What is she carrying? "},
+    {"mrcr", "{\"prompt\": \"[{\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"Write.\\\"}, {\\\"role\\\": \\\"assistant\\\", \\\"content\\\": \\\"A {poem}.\\\"}, {\\\"role\\\": \\\"user\\\","
+     " \\\"content\\\": \\\"Prepend xY7 to the 1st.\\\"}]\", \"answer\": \"xY7A {poem}.\", \"random_string_to_prepend\": \"xY7\", \"n_needles\": 2, \"n_chars\": 90}", NULL,
+     "User: Write.\n\nAssistant: A {poem}.\n\nUser: Prepend xY7 to the 1st.", "User: Write.\n\nAssistant: A {poem}.\n\n", "xY7A {poem}.", "xY7"},
+    {"scbench_kv", "{\"id\": 0, \"context\": \"{a: b}\", \"multi_turns\": [{\"input\": \"Key: a\", \"answer\": \"b\"}]}", NULL, "Find.\n\n{a: b}Key: a", "{a: b}", "b", NULL},
+    {"scbench_choice_eng", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"Who?\", \"answer\": \"B\", \"options\": [\"one\", \"two\", \"three\", \"four\"]}]}", NULL,
+     "Read.\n\ncQ Who?\nA. one\nB. two\nC. three\nD. four\n\nIt is", "c", "B", NULL},
+    {"scbench_many_shot", "{\"input\": \"c\", \"multi_turns\": [{\"input\": \"Who?\", \"answer\": \"(é\"}]}", NULL, "cWho?", "c", "(|é", NULL},
+    {"scbench_vt", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"Which?\", \"answer\": [\"ABC\", \"XYZ\"]}]}", NULL, "cWhich?", "c", "ABC|XYZ", NULL},
 };
 
 static void one_row(void **state)
@@ -231,6 +242,17 @@ static const struct {
     {"babilong_qa1", "[{}]", "DEFAULT_TEMPLATE = 'a\\q'\n", "expected an escape that this reader knows"},
     {"babilong_qa1", "[{}]", "DEFAULT_TEMPLATE = '{DEFAULT_TEMPLATE}'\n", "expected the name of a field"},
     {"babilong_qa8", "[{\"input\": \"i\", \"question\": \"q\", \"target\": \"\"}]", NULL, "expected \"target\" to be an answer"},
+    {"mrcr", "{\"prompt\": \"[\", \"answer\": \"a\", \"random_string_to_prepend\": \"a\"}", NULL, "expected \"prompt\" to be a list of turns, written as JSON"},
+    {"mrcr", "{\"prompt\": \"[{\\\"role\\\": \\\"user\\\"}]\", \"answer\": \"a\", \"random_string_to_prepend\": \"a\"}", NULL, "expected turn 0 of \"prompt\" to have a role and a content"},
+    {"mrcr", "{\"prompt\": \"[{\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"x\\\"}]\", \"answer\": \"a\", \"random_string_to_prepend\": \"b\"}", NULL,
+     "expected \"answer\" to begin with \"b\""},
+    {"scbench_kv", "{\"context\": \"c\"}", NULL, "row 1: expected a member \"multi_turns\""},
+    {"scbench_kv", "{\"context\": \"c\", \"multi_turns\": []}", NULL, "expected rows of scbench_kv, found none"},
+    {"scbench_kv", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"q\", \"answer\": \"a\"}, {\"answer\": \"a\"}]}", NULL, "expected \"multi_turns\"[1] with a text \"input\""},
+    {"scbench_kv", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"q\", \"answer\": \"\"}]}", NULL, "to be a text, found an empty one"},
+    {"scbench_choice_eng", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"q\", \"answer\": \"B\"}]}", NULL, "expected \"options\" of \"multi_turns\"[0] to be four texts"},
+    {"scbench_vt", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"q\", \"answer\": [\"A\", 3]}]}", NULL, "expected \"answer\"[1] of \"multi_turns\"[0] to be a text"},
+    {"scbench_passkey", "{}", NULL, "scbench.py:11: expected a key \"scbench_passkey\""},
 };
 
 static void bad_files(void **state)
@@ -274,7 +296,7 @@ static void every_row_once(void **state)
     }
     assert_true(moved);
     sf_sample s;
-    assert_error(generate("longbench_qasper", &p, 512, 20, &s), "has 20 rows, sample 20 is one too many");
+    assert_error(generate("longbench_qasper", &p, 512, 20, &s), "has 20 samples, number 20 is one too many");
     int n;
     sf_request request = {.max_tokens = 512, .tokens = counter_words};
     OK(sf_task_find("longbench_qasper")->supply(&p, &request, 200, &n));
@@ -297,6 +319,106 @@ static void never_cut(void **state)
     assert_int_equal(s.tokens, least);
     sf_sample_free(&s);
     assert_error(generate("babilong_qa8", &p, least - 1, 0, &s), "is not to be cut");
+}
+
+/* Each question of a row is a sample of its own. */
+static void every_turn(void **state)
+{
+    (void)state;
+    params p = {file_of("row.jsonl", "{\"context\": \"one \", \"multi_turns\": [{\"input\": \"a\", \"answer\": \"1\"}, {\"input\": \"b\", \"answer\": \"2\"}]}\n"
+                                     "{\"context\": \"two \", \"multi_turns\": [{\"input\": \"c\", \"answer\": \"3\"}]}\n"), prompts_of("scbench_kv")};
+    static const char *const prompts[] = {"Find.\n\none a", "Find.\n\none b", "Find.\n\ntwo c"};
+    bool seen[3] = {false};
+    for (int i = 0; i < 3; i++) {
+        sf_sample s;
+        OK(generate("scbench_kv", &p, 512, i, &s));
+        const int turn = atoi(s.gold[0]) - 1;
+        assert_in_range(turn, 0, 2);
+        assert_string_equal(s.prompt, prompts[turn]);
+        assert_false(seen[turn]);
+        seen[turn] = true;
+        sf_sample_free(&s);
+    }
+    sf_sample s;
+    assert_error(generate("scbench_kv", &p, 512, 3, &s), "has 3 samples, number 3 is one too many");
+}
+
+/* Needles at all depths of all books, each with its arguments, on a line of its own; lengths met. */
+static void needles(void **state)
+{
+    (void)state;
+    struct {
+        const char *file, *prompts, *haystack;
+    } p = {"tests/suites/nolima/needle_set.json", "tests/suites/nolima/run_tests.py", NULL};
+    char *book = calloc(1, 1 << 16), path[128];
+    for (int i = 0; i < 1200; i++) sprintf(book + strlen(book), "Line %d of a book.%s", i, i % 3 ? " " : "\n");
+    snprintf(path, sizeof path, "%s/books", folder);
+    mkdir(path, 0700);
+    p.haystack = path;
+    file_of("books/one.txt", book);
+    file_of("books/two.txt", book);
+    const sf_task *task = sf_task_find("nolima");
+    sf_request request = {.seed = 43, .max_tokens = 1500, .tokens = counter_words};
+    int n, kinds[5] = {0}, deep = 0, shallow = 0;
+    OK(task->supply(&p, &request, 10000, &n));
+    assert_int_equal(n, 5 * 2 * 26);
+    static const char *const question[] = {"Who has been to Brindle?", "Who has been to the north?", "Who has been to Lowmouth?", "Who has been to the south?",
+                                           "What may he not be served?"},
+                            *const needle[] = {"has lived beside the tall mill.", "has lived beside the tall mill.", "has lived beside the old quay.",
+                                               "has lived beside the old quay.", "The ferryman eats no eel."};
+    for (int i = 0; i < n; i++) {
+        sf_sample s = {0};
+        request.index = i;
+        OK(task->generate(&p, &request, &s));
+        assert_true(s.tokens <= 1500 && s.tokens >= 1470 && s.tokens == count_words(NULL, s.prompt, strlen(s.prompt), NULL));
+        int kind = 0;
+        while (kind < 5 && !strstr(s.prompt, question[kind])) kind++;
+        assert_in_range(kind, 0, 4);
+        kinds[kind]++;
+        const char *at = strstr(s.prompt, needle[kind]), *end = at + strlen(needle[kind]);
+        assert_true(at && *end == '\n' && !strstr(end, needle[kind]) && !strchr(s.prompt, '{'));
+        if (kind < 4) {
+            char said[80];
+            snprintf(said, sizeof said, "Since last spring, %s %s", s.gold[0], needle[kind]);
+            assert_true(s.gold_count == 1 && strstr(s.prompt, said) && strncmp(s.prompt, "Read this:\n\n", 12) == 0);
+        } else {
+            assert_true(s.gold_count == 2 && strcmp(s.gold[1], "pie") == 0 && strncmp(s.prompt, question[4], strlen(question[4])) == 0);
+        }
+        const double depth = (double)(at - s.prompt - s.context_begin) / (s.context_end - s.context_begin);
+        shallow += depth < 0.1;
+        deep += depth > 0.9;
+        sf_score score;
+        OK(sf_task_score(task, &p, &s, s.answer, &score));
+        assert_true(score.strict == 1);
+        sf_sample_free(&s);
+    }
+    for (int k = 0; k < 5; k++) assert_int_equal(kinds[k], 2 * 26);
+    assert_true(shallow > n / 20 && shallow < n / 5 && deep > n / 20 && deep < n / 5);
+    sf_sample s = {0};
+    request.index = n;
+    assert_error(task->generate(&p, &request, &s), "is one too many");
+    request.index = 0, request.max_tokens = 40;
+    assert_error(task->generate(&p, &request, &s), "too few: its prompt without a book takes");
+    request.max_tokens = 100000;
+    assert_error(task->generate(&p, &request, &s), "too many: a book fills");
+    request.max_tokens = 1500;
+    request.prompting.introduction = "x";
+    assert_error(task->generate(&p, &request, &s), "leave out introduction");
+    request.prompting.introduction = NULL;
+    static const char *const wrong[][2] = {
+        {"[", "expected JSON"}, {"[]", "expected a list of needles"}, {"[{\"needle\": 3}]", "needle 1: expected a text \"needle\""},
+        {"[{\"needle\": \"n\"}]", "an object \"questions\""}, {"[{\"needle\": \"n\", \"questions\": {\"a\": \"q\"}}]", "an object \"tests\""},
+        {"[{\"needle\": \"{CHAR}\", \"questions\": {\"a\": \"q\"}, \"tests\": {\"b\": {}}}]", "a list \"character_set\""},
+        {"[{\"needle\": \"n\", \"questions\": {\"a\": \"q\"}, \"tests\": {\"b\": {}}}]", "a list \"input_args\""},
+        {"[{\"needle\": \"n\", \"questions\": {\"a\": \"q\"}, \"tests\": {\"b\": {\"input_args\": [\"x\"]}}}]", "\"gold_answers\" where there is no {CHAR}"},
+        {"[{\"needle\": \"n\", \"distractors\": {}}]", "sets with distractors are not read"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        p.file = file_of("needles.json", wrong[i][0]);
+        assert_error(task->generate(&p, &request, &s), wrong[i][1]);
+    }
+    p.haystack = NULL;
+    assert_error(task->generate(&p, &request, &s), "nolima: `haystack` is missing");
+    free(book);
 }
 
 /* A row that is too long loses its middle, and nothing else: as many tokens stay of its beginning as of its end. */
@@ -349,7 +471,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(official_scores), cmocka_unit_test(one_row),           cmocka_unit_test(bad_files),
         cmocka_unit_test(every_row_once),  cmocka_unit_test(cut_in_the_middle),
-        cmocka_unit_test(never_cut),
+        cmocka_unit_test(never_cut),         cmocka_unit_test(every_turn),        cmocka_unit_test(needles),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

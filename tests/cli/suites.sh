@@ -60,6 +60,20 @@ echo "[{\"input\": \"$long\", \"question\": \"What is Mary carrying?\", \"target
 refused 'qa8.json:1: row 1: it takes [0-9]+ tokens and is not to be cut' "$FRONTIER" plan "$T/suites.yaml" \
     -s "tasks=[babilong_qa8: {file: $T/qa8.json, prompts: tests/suites/babilong.py}]"
 
+# NoLiMa: needles in books, as many as there are samples for.
+mkdir "$T/books"
+sed 's/\. /.\n/g' <<<"$long" >"$T/books/one.txt"
+"$FRONTIER" run "$T/suites.yaml" -s "tasks=[nolima: {file: tests/suites/nolima/needle_set.json, prompts: tests/suites/nolima/run_tests.py, haystack: $T/books}]" \
+    -s 'lengths=[600]' -s samples=3 -o "$T/nolima.h5" >/dev/null 2>"$T/err" || fail "nolima: $(cat "$T/err")"
+[ "$("$FRONTIER" export "$T/nolima.h5" --jsonl | grep -c '"nolima"')" = 6 ] || fail "nolima: expected 3 rows dense and sparse"
+
+# MRCR: a conversation, its own words; SCBench: each question of a context.
+turns='[{\"role\": \"user\", \"content\": \"Write.\"}, {\"role\": \"assistant\", \"content\": \"A poem.\"}, {\"role\": \"user\", \"content\": \"Prepend xY7 to the 1st.\"}]'
+echo "{\"prompt\": \"$turns\", \"answer\": \"xY7A poem.\", \"random_string_to_prepend\": \"xY7\", \"n_needles\": 2}" >"$T/2needle.jsonl"
+runs mrcr "file: $T/2needle.jsonl" 600 1
+echo "{\"id\": 0, \"context\": \"$long\", \"multi_turns\": [{\"input\": \"Key: a\", \"answer\": \"b\"}, {\"input\": \"Key: c\", \"answer\": \"d\"}]}" >"$T/scbench_kv.jsonl"
+runs scbench_kv "file: $T/scbench_kv.jsonl, prompts: tests/suites/scbench.py" 600 2
+
 # What a row lacks is said once, with file, line and field, before anything runs.
 sed -i '2s/"answers"/"answer"/' "$T/qasper.jsonl"
 refused 'qasper.jsonl:2: row 2: expected a member "answers"' "$FRONTIER" run "$T/suites.yaml" -o "$T/bad.h5" \

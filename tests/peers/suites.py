@@ -6,15 +6,17 @@
 
 CLONES is a folder with clones of the suites' repositories, or where they are to be cloned to; each is read at the commit
 below. tests/golden/tasks/suites/: longbench with N 40, longbench_v2 200,
-infinitebench 30, babilong 15, SEED 1.
+infinitebench 30, babilong 15, nolima and mrcr 200, scbench 20, SEED 1.
 Python 3.11; rouge 1.0.1, fuzzywuzzy 0.18.0 (no python-Levenshtein: with it, fuzzywuzzy's ratio is another one), jieba 0.42.1,
 which LongBench imports; rouge_score 0.1.2, which Hugging Face's `evaluate` calls.
 """
-import ast, importlib.util, json, pathlib, random, re, subprocess, sys, types, warnings
+import ast, difflib, importlib.util, json, pathlib, random, re, subprocess, sys, types, warnings
 
 warnings.filterwarnings("ignore")
 REPOSITORIES = {
     "LongBench": ("https://github.com/THUDM/LongBench", "2e00731f8d0bff23dc4325161044d0ed8af94c1e"),
+    "NoLiMa": ("https://github.com/adobe-research/NoLiMa", "7532e4eebf095c5540dc256900a63968da58a9d0"),
+    "MInference": ("https://github.com/microsoft/MInference", "fb56c917f618e8645f1cfc37535afd7424d78f0d"),
     "babilong": ("https://github.com/booydar/babilong", "7a6efee29f5cac03c3c410e6799c80fd2ffe3610"),
     "InfiniteBench": ("https://github.com/OpenBMB/InfiniteBench", "88b3daa6989da2fbe0077170d7a3c84c25d5ae58"),
 }
@@ -44,7 +46,8 @@ def module(repository, path):
 def functions(repository, path, *names):
     """Some functions of a file that imports what is not needed for them."""
     tree = ast.parse(source_of(repository, path).read_text())
-    tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
+    tree.body = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in names]
+    for node in tree.body: node.returns, node.decorator_list = None, []
     space = {"re": re}
     exec(compile(tree, path, "exec"), space)
     return [space[name] for name in names]
@@ -148,15 +151,16 @@ def longbench_v2(r):
 
 # ---- InfiniteBench -----------------------------------------------------------------------------------------------------
 
+class Rouge:
+    """What `evaluate` does for this metric."""
+    def compute(self, predictions, references, use_aggregator):
+        from rouge_score import rouge_scorer
+        assert not use_aggregator
+        scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=False)
+        return {"rougeLsum": [scorer.score(g, p)["rougeLsum"].fmeasure for g, p in zip(references, predictions)]}
+
+
 def infinitebench(r):
-    from rouge_score import rouge_scorer
-
-    class Rouge:  # what `evaluate` does for this metric
-        def compute(self, predictions, references, use_aggregator):
-            assert not use_aggregator
-            scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=False)
-            return {"rougeLsum": [scorer.score(g, p)["rougeLsum"].fmeasure for g, p in zip(references, predictions)]}
-
     sys.modules["evaluate"] = types.SimpleNamespace(load=lambda name: Rouge())
     sys.modules.pop("args", None)
     official = module("InfiniteBench", "src/compute_scores.py")
@@ -231,7 +235,67 @@ def babilong(r):
             yield "babilong_" + task, [target], question, text, official.compare_answers(target, text, question, labels)
 
 
-SUITES = {"longbench": longbench, "longbench_v2": longbench_v2, "infinitebench": infinitebench, "babilong": babilong}
+# ---- NoLiMa ------------------------------------------------------------------------------------------------------------
+
+def nolima(r):
+    evaluate, = functions("NoLiMa", "evaluation/async_evaluate.py", "_evaluate_response")
+    names = ["Yuki", "Stuart", "Katie", "Veronica", "Gary", "Megan"]
+    for _ in range(count):
+        gold = r.sample(names, r.choice([1, 1, 2]))
+        text = r.choice(["", " ", "The answer is ", "\n"]) + r.choice([gold[0], gold[-1], gold[0].lower(), r.choice(names), gold[0][:-1], ""]) + r.choice(["", ".", "'s", "\n" + sentence(r)])
+        yield "nolima", gold, None, text, evaluate(types.SimpleNamespace(metric="contains", gold_answers=gold), text)
+
+
+# ---- MRCR --------------------------------------------------------------------------------------------------------------
+
+def mrcr(r):
+    """Its data card has no repository: the ratio of difflib behind what the answer must begin with, else 0."""
+    for _ in range(count):
+        begin = "".join(r.choices("abcXYZ019", k=r.choice([10, 10, 3])))
+        answer = "\n".join(sentence(r, 30) for _ in range(r.choice([1, 2, 8])))
+        said = answer
+        for _ in range(r.randint(0, 6)):
+            a, b = sorted(r.choices(range(len(said) + 1), k=2))
+            said = r.choice([said[:a] + said[b:], said[:a] + sentence(r, 5) + said[a:], said[:a] + said[a:b] * 2 + said[b:], said[b:] + said[:b], said[:a] + said[a:b].upper() + said[b:]]) if len(said) < 3000 else said
+        text = r.choice([begin] * 6 + ["", " " + begin, begin[:-1]]) + r.choice([said, said, " " + said, sentence(r, 40), ""])
+        if not text.strip(): text = "x"
+        score = difflib.SequenceMatcher(None, text.removeprefix(begin), answer).ratio() if text.startswith(begin) else 0
+        yield "mrcr", [begin + answer], begin, text, score
+
+
+# ---- SCBench -----------------------------------------------------------------------------------------------------------
+
+def scbench(r):
+    sys.modules["evaluate"] = types.SimpleNamespace(load=lambda name: Rouge())
+    sys.modules["repo_qa_utils"] = types.SimpleNamespace(compute_score=None)
+    sys.modules["args"] = types.SimpleNamespace(parse_args=None)
+    sys.modules.pop("compute_scores", None)
+    official = module("MInference", "scbench/compute_scores.py")
+    names = official.Multiturnbench_to_Infinitebench
+    for task in ["kv", "kv_hard", "kv_compressible", "prefix_suffix", "hashhop", "choice_eng", "qa_eng", "many_shot", "passkey", "summary", "vt"]:
+        name = names.get("scbench_" + task, "scbench_" + task)
+        for _ in range(count):
+            if task in ["kv", "kv_hard", "kv_compressible", "prefix_suffix", "hashhop", "passkey"]:
+                gold = ["".join(r.choices("0123456789", k=5))] if task == "passkey" else ["".join(r.choices("abc-019", k=8))]
+                label, text = gold[0], r.choice(["", "It is ", '{"', "7 "]) + r.choice([gold[0], gold[0], gold[0].upper(), gold[0][:-1], sentence(r)]) + r.choice(["", ".", "x", "\n"])
+            elif task == "choice_eng":
+                gold = [r.choice("ABCD")]
+                label, text = gold[0], r.choice(["", "The answer is: ", "answer:", "(", "It is ", "option is B. "]) + r.choice(["A", "B", "C", "D", gold[0], "BC", "E"]) + r.choice(["", ".", ") x", "\n"])
+            elif task in ["qa_eng", "many_shot"]:
+                label = golds(r) if r.random() < .7 else "".join(r.choices("xyzQ7", k=r.randint(1, 2)))
+                gold = list(label)
+                text = answer(r, r.choice(gold))
+            elif task == "summary":
+                gold = ["\n".join(sentence(r) for _ in range(r.randint(1, 4)))]
+                label, text = gold[0], answer(r, gold[0])
+            else:
+                gold = label = r.sample(["VRMXZ", "ABCDE", "OPQRS", "LMNOP", "XYZZY", "AAAAA", "BCDEF"], r.randint(1, 7))
+                text = " ".join(w if r.random() < .8 else w.lower() for w in r.sample(gold, r.randint(0, len(gold)))) + r.choice(["", ".", " and VAR"])
+            yield "scbench_" + task, gold, None, text, official.get_score_one(text, label, name, "")
+
+
+SUITES = {"longbench": longbench, "longbench_v2": longbench_v2, "infinitebench": infinitebench, "babilong": babilong, "nolima": nolima,
+          "mrcr": mrcr, "scbench": scbench}
 for name in sys.argv[4:] or SUITES:
     for task, gold, aside, text, score in SUITES[name](random.Random(f"{name} {seed}")):
         row = {"task": task, "gold": gold, "text": text, "score": float(score)}
