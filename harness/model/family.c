@@ -64,6 +64,29 @@ const char *sf_family_list(sf_family_source source, size_t bytes, char *text)
     return text;
 }
 
+const char *sf_family_lacks(const char *model_type)
+{
+    static const char LATENT[] = "latent attention (MLA)", INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
+                      LINEAR[] = "linear attention (Gated DeltaNet) in most layers", STATE[] = "state-space layers (Mamba)",
+                      CONVOLVED[] = "short convolutions in most layers",
+                      CHUNKED[] = "attention in chunks, and experts whose input is scaled by the router",
+                      SHARED[] = "layers that take other layers' keys and values, and embeddings of their own";
+    static const struct {
+        const char *model_type, *lacks;
+    } ROWS[] = {
+        {"deepseek_v2", LATENT},      {"deepseek_v3", LATENT},     {"minicpm3", LATENT},       {"longcat_flash", LATENT},
+        {"deepseek_v32", INDEXED},    {"glm_moe_dsa", INDEXED},    {"qwen3_next", LINEAR},     {"qwen3_5", LINEAR},
+        {"qwen3_5_text", LINEAR},     {"qwen3_5_moe", LINEAR},     {"qwen3_5_moe_text", LINEAR}, {"granitemoehybrid", STATE},
+        {"falcon_h1", STATE},         {"falcon_mamba", STATE},     {"nemotron_h", STATE},      {"bamba", STATE},
+        {"jamba", STATE},             {"mamba", STATE},            {"mamba2", STATE},          {"zamba2", STATE},
+        {"lfm2", CONVOLVED},          {"lfm2_moe", CONVOLVED},     {"llama4", CHUNKED},        {"llama4_text", CHUNKED},
+        {"gemma3n", SHARED},          {"gemma3n_text", SHARED},    {"gemma4", SHARED},         {"gemma4_text", SHARED},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
+        if (strcmp(ROWS[i].model_type, model_type) == 0) return ROWS[i].lacks;
+    return NULL;
+}
+
 const char *const sf_family_bias_keys[] = {"attention_bias", "mlp_bias", NULL};
 
 sf_status sf_family_biases(sf_json_at at, sf_model_config *c)

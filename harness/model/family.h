@@ -87,6 +87,9 @@ const sf_family *sf_family_of_model_type(const char *type);    /* of config.json
 const sf_family *sf_family_of_wrapper(const char *type);
 const sf_family *sf_family_of_architecture(const char *gguf, bool experts);
 
+/* Of a model_type that is known and not computed: what its layers have that the engine has not. NULL: nothing is known of it. */
+const char *sf_family_lacks(const char *model_type);
+
 /* "llama, mistral, …": the names known to one kind of source, for messages; `text` ends cut off rather than overflow. */
 typedef enum sf_family_source { SF_IN_SHAPES, SF_IN_JSON, SF_IN_GGUF } sf_family_source;
 const char *sf_family_list(sf_family_source source, size_t bytes, char *text);

@@ -166,6 +166,9 @@ static sf_status find_decoder(sf_json_at *at, const sf_family **f, bool *multimo
     }
     *f = sf_family_of_model_type(type);
     if (*f) return SF_OK;
+    if (sf_family_lacks(type))
+        return sf_fail(SF_UNSUPPORTED, "%s: %smodel_type: expected a family of `frontier list families`, found \"%s\", which has %s: not computed here",
+                       at->path, at->above, type, sf_family_lacks(type));
     char known[1024], expected[1100];
     snprintf(expected, sizeof expected, "one of %s", sf_family_list(SF_IN_JSON, sizeof known, known));
     return sf_json_fail(SF_UNSUPPORTED, *at, "model_type", expected);
