@@ -82,11 +82,12 @@ static uint64_t digest(const sf_sample *s)
     return hash + (uint64_t)s->tokens;
 }
 
-/* The first length of the table that the task can fill, with a sample of it; 0: none, and sf_error() says why. */
+/* The first length of the table that the task can fill, with a sample of it; its least one only where its data do not
+ * fill more. 0: none, and sf_error() says why. */
 static int usual_length(const trial *t, sf_sample *out)
 {
-    for (int l = 1; l < LENGTHS; l++)
-        if (make(t, SEED, 0, lengths[l], 0, out) == SF_OK) return lengths[l];
+    for (int l = 1; l <= LENGTHS; l++)
+        if (make(t, SEED, 0, lengths[l % LENGTHS], 0, out) == SF_OK) return lengths[l % LENGTHS];
     return 0;
 }
 
@@ -195,6 +196,7 @@ static bool no_sample_repeats(trial *t)
     enum { SOME = 40 };
     sf_sample s;
     int length = usual_length(t, &s), n = SOME;
+    if (!length) return say(t, false, "%s", sf_error());
     sf_sample_free(&s);
     const sf_request request = {.seed = SEED, .max_tokens = length, .tokens = counters[0]};
     if (t->task->supply && t->task->supply(t->params, &request, SOME, &n) != SF_OK)
@@ -235,7 +237,8 @@ static bool empty_answer_scores_0(trial *t)
 {
     static const char *const empty[] = {"", " \n", "<answer></answer>"};
     sf_sample s;
-    bool holds = usual_length(t, &s) > 0;
+    if (!usual_length(t, &s)) return say(t, false, "%s", sf_error());
+    bool holds = true;
     for (int i = 0; holds && i < 3; i++) {
         sf_score score = {0};
         if (t->task->score(t->params, &s, empty[i], &score) != SF_OK) return say(t, false, "%s", sf_error());

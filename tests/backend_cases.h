@@ -177,7 +177,7 @@ static void end_case(twin *t, const char *what)
 static void agree(twin *t, const float *want, const float *got, int64_t n, double tolerance, const char *what)
 {
     double apart = 0, size = 0;
-    int64_t at = 0; /* where they are farthest apart */
+    int64_t at = -1; /* where they are farthest apart */
     for (int64_t i = 0; i < n; i++) {
         if (isinf(want[i]) || isnan(want[i])) {
             if (!(isnan(want[i]) && isnan(got[i])) && want[i] != got[i])
@@ -187,7 +187,7 @@ static void agree(twin *t, const float *want, const float *got, int64_t n, doubl
         }
         apart += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
         size += (double)want[i] * want[i];
-        if (fabs((double)got[i] - want[i]) > fabs((double)got[at] - want[at])) at = i;
+        if (at < 0 || fabs((double)got[i] - want[i]) > fabs((double)got[at] - want[at])) at = i;
         if (!isfinite(got[i]))
             fail_msg("%s: element %lld of %lld is %g, expected %g", what, (long long)i, (long long)n, got[i], want[i]);
     }

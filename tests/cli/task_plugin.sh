@@ -54,6 +54,9 @@ not_certified() {
     n=$(grep -cE ' FAIL  ' "$T/out")
     grep -qE "^frontier: $n checks? failed" "$T/out" || fail "$1: $n checks are told to fail: $(cat "$T/out")"
 }
+broken short 's/\.most = sf_word_count()/.most = 150/' # its data end below 4096 tokens
+"$frontier" check "$T/task/short.so" >"$T/out" 2>&1 || fail "a task of short data is not certified: $(cat "$T/out")"
+grep -q 'sample 0 of seed 43 at 1024 tokens' "$T/out" || fail "short: $(cat "$T/out")"
 refuses abi 's/SF_TASK_ABI/1/' 'abi.so: built for task ABI 1'
 refuses symbol 's/sf_plugin_task/sf_task_plugin_/' 'exports neither .*sf_plugin_task'
 refuses name 's/"ledger"/"niah"/' "'niah' of .*name.so: another one has that name"

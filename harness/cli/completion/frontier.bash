@@ -1,4 +1,4 @@
-# bash: completes frontier's commands, options and names. It asks the program, so that it is never behind it.
+# bash: completes frontier's commands, options and names. Commands, options, methods, models and tasks are asked of the program.
 _frontier()
 {
     local program=${COMP_WORDS[0]} command=${COMP_WORDS[1]} words=
