@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "harness/model/cost.h"
 #include "harness/run/forecast.h"
+#include "harness/run/progress.h"
 #include "harness/run/ranks.h"
 #include "harness/run/spread.h"
 #include "tests/testing.h"
@@ -177,6 +179,28 @@ static void test_ranks_stop(void **state)
     }
 }
 
+/* On a terminal the line of progress is written anew five times a second at most, however often it is told. */
+static void test_progress(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/sf_progress_XXXXXX";
+    int file = mkstemp(path), kept = dup(STDERR_FILENO), shown = 0;
+    sf_progress p;
+    sf_progress_begin(&p, 1);
+    p.terminal = true;
+    dup2(file, STDERR_FILENO);
+    const double begun = sf_now();
+    for (int i = 0; i < 100000; i++) sf_progress_show(&p, 0.5, "a sample");
+    const double took = sf_now() - begun;
+    dup2(kept, STDERR_FILENO);
+    close(kept), close(file);
+    char *text = file_read(path, NULL);
+    for (const char *at = text; (at = strstr(at, " 50%")); at++) shown++;
+    if (!(shown >= 1 && shown <= 1 + took / 0.2)) fail_msg("%d lines in %g s", shown, took);
+    free(text);
+    unlink(path);
+}
+
 static double as_estimated(void *user, const sf_unit *unit) { return *(double *)user * unit->work; }
 static double a_minute(void *user, int model) { return (void)user, (void)model, 60; }
 
@@ -258,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_alone), cmocka_unit_test(test_devices),
         cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_ranks_stop),
+        cmocka_unit_test(test_progress),
         cmocka_unit_test(test_balance),
         cmocka_unit_test(test_what_fits),
     };

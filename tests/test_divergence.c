@@ -334,11 +334,33 @@ static void scaled_and_capped(void **state)
     close_world(&w);
 }
 
+/* Those who come along keep what was asked of their own sample's lanes. */
+static void company_keeps(void **state)
+{
+    (void)state;
+    enum { JOBS = 3 };
+    static const double kept[2 * JOBS] = {1, 0.25, 1, 0.5, 1, 0.75};
+    measured m[2];
+    sf_job job[JOBS];
+    sf_company company;
+    set_measured(2, (const arm[]){{NULL, NULL}, {NULL, "snapkv capacity=40 window=16 kernel=5"}}, m);
+    sf_lane lane[2] = {m[0].r.lane, m[1].r.lane};
+    for (int j = 0; j < JOBS; j++) job[j] = (sf_job){.tokens = TOKENS, .lanes = 2, .lane = lane};
+    OK(sf_company_open(JOBS, job, &MEASURED, kept, &company));
+    int at = 0;
+    for (int j = 0; j < JOBS; at += company.job[j++].lanes) {
+        assert_int_equal(company.job[j].lanes, 3); /* the dense one, the other, and one that follows */
+        for (int i = 0; i < 3; i++) near(company.kept[at + i], i ? kept[2 * j + 1] : 1, 0, "share of keys that stay");
+    }
+    sf_company_close(&company);
+}
+
 int main(void)
 {
 #define ON(test, device) {.name = #test ", " device, .test_func = test, .initial_state = device}
 #define ON_BOTH(test) ON(test, "cpu"), ON(test, "cuda")
     const struct CMUnitTest tests[] = {cmocka_unit_test(two_rows),
+                                       cmocka_unit_test(company_keeps),
                                        ON_BOTH(dense_is_its_own_measure),
                                        ON_BOTH(generation_as_prompt),
                                        ON_BOTH(nothing_else_changes),

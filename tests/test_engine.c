@@ -48,7 +48,7 @@ static void samples_in_company(void **state)
 {
     enum { JOBS = 3 };
     static const int tokens[JOBS] = {130, 47, 90}, lanes[JOBS] = {LANES, 1, 4}, from[JOBS] = {0, 0, 5};
-    for (int which = 0; which < SHAPES; which++) {
+    for (int which = 0; which <= SINKS; which++) {
         for (int chunk = 0; chunk <= 230; chunk += 230) { /* all prompts together; two waves, one of two samples */
             world w;
             open_world(&w, *state, 2, which);
@@ -700,6 +700,28 @@ static void memory_as_estimated_and_steady(void **state)
     assert_int_equal(heap.live, 0);
 }
 
+/* Of a layer whose attention slides the last keys of its window stay, and no more. */
+static void memory_of_windows(void **state)
+{
+    (void)state;
+    enum { TOKENS = 1400 };
+    sf_backend b;
+    assert_int_equal(sf_backend_open("cpu", 1, &b), SF_OK);
+    sf_model_config slides = shape(GEMMA), reads_all = slides;
+    reads_all.window = 0;
+    memset(reads_all.sliding, 0, sizeof reads_all.sliding);
+    result r;
+    set_arms(1, (arm[]){{NULL, NULL}}, &r);
+    const sf_job job = {.tokens = TOKENS, .lanes = 1, .lane = &r.lane};
+    const sf_generation how = {.max_output = 2};
+    size_t less, more, key = 2 * sf_bytes(b.activation, (int64_t)slides.kv_heads * slides.head_dim);
+    assert_int_equal(sf_engine_memory(&slides, &b, 1, &job, &how, NULL, &less), SF_OK);
+    assert_int_equal(sf_engine_memory(&reads_all, &b, 1, &job, &how, NULL, &more), SF_OK);
+    const size_t saved = (size_t)(TOKENS - slides.window) * key; /* by each of two layers; one of these takes the layer whose turn it is */
+    if (!(more - less > saved / 2 && more - less < 2 * saved)) fail_msg("%zu and %zu bytes: less by %zd, of a layer by %zu", less, more, more - less, saved);
+    sf_backend_close(&b);
+}
+
 /* Prefill methods alone, and one token: the caches are one layer's, whose turn it is. */
 static void one_token_needs_no_cache(void **state)
 {
@@ -780,6 +802,7 @@ int main(void)
         cmocka_unit_test(one_token_needs_no_cache),
         cmocka_unit_test(bad_input),
         cmocka_unit_test(memory_as_estimated_and_steady),
+        cmocka_unit_test(memory_of_windows),
         cmocka_unit_test(as_many_as_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

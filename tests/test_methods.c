@@ -148,6 +148,22 @@ static void fits_the_published_budgets(void **state)
     free(params);
 }
 
+/* However sparse, fit() chooses what its own ranges allow, which is checked: a window of one key at least. */
+static void fits_within_ranges(void **state)
+{
+    (void)state;
+    for (int i = 0; sf_methods[i]; i++) {
+        const sf_method *m = sf_methods[i];
+        for (int tokens = 64; m->fit && tokens <= 512; tokens *= 8)
+            for (int s = 1; s < 400; s++) {
+                const sf_extent e = {.phase = m->prefill ? SF_PREFILL : SF_DECODE, .tokens = tokens, .output = 64, .heads = 8, .kv_heads = 2, .head_dim = 64, .layers = 4};
+                char *params = make_params(m, NULL);
+                if (sf_hook_fit(m, &e, s / 400.0, params) != SF_OK) fail_msg("%s at %g of %d tokens: %s", m->name, s / 400.0, tokens, sf_error());
+                free(params);
+            }
+    }
+}
+
 static void set(const sf_method *m, char *params, const char *name, double value)
 {
     for (const sf_param *p = m->params; p->name; p++)
@@ -464,6 +480,7 @@ int main(void)
         cmocka_unit_test(equals_golden),
         cmocka_unit_test(every_method_is_valid_and_has_golden_values),
         cmocka_unit_test(fits_the_published_budgets),
+        cmocka_unit_test(fits_within_ranges),
         cmocka_unit_test(worked_examples),
         cmocka_unit_test(sparq_divides_by_what_it_looks_at),
         cmocka_unit_test(corrected_methods_carry_their_bases_own),
