@@ -20,7 +20,7 @@ enum { LAYERS = 3, HEADS = 4, VOCAB = 131, MOST_TOKENS = 192, OUTPUT = 12, MOST_
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
 
-enum { LLAMA, QWEN, GEMMA, GGML, SHAPES, SINKS = SHAPES };
+enum { LLAMA, QWEN, GEMMA, GGML, SHAPES, WITH_SINKS = SHAPES };
 
 static inline sf_model_config shape(int which)
 {
@@ -56,7 +56,7 @@ static inline sf_model_config shape(int which)
         c.sliding[0] = c.sliding[2] = 1;
         break;
     case GGML: c.rope_interleaved = true; break;
-    case SINKS: c.sinks = true; break;
+    case WITH_SINKS: c.sinks = true; break;
     }
     c.rope_local = c.rope;
     if (which == GEMMA) c.rope_local.theta = 500;

@@ -48,7 +48,7 @@ static void samples_in_company(void **state)
 {
     enum { JOBS = 3 };
     static const int tokens[JOBS] = {130, 47, 90}, lanes[JOBS] = {LANES, 1, 4}, from[JOBS] = {0, 0, 5};
-    for (int which = 0; which <= SINKS; which++) {
+    for (int which = 0; which <= WITH_SINKS; which++) {
         for (int chunk = 0; chunk <= 230; chunk += 230) { /* all prompts together; two waves, one of two samples */
             world w;
             open_world(&w, *state, 2, which);
