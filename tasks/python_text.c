@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,16 +174,23 @@ static sf_status enter(reader *r, const char *key)
     }
 }
 
-/* Behind the '=' of the first assignment to a name. */
-static bool find_assignment(reader *r, const char *name)
+/* Behind the '=' of the assignment that a key names. */
+static bool find_assignment(reader *r, const char *key)
 {
-    const size_t n = strlen(name);
-    for (const char *line = r->source; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+    const char *dot = strchr(key, '.'), *name = dot ? dot + 1 : key, *from = r->source;
+    const size_t n = strcspn(name, "#");
+    int before = name[n] ? atoi(name + n + 1) : 0;
+    if (dot) {
+        char begin[80];
+        snprintf(begin, sizeof begin, "def %.*s(", (int)(dot - key), key);
+        if (!(from = strstr(from, begin))) return false;
+    }
+    for (const char *line = from; line && *line; line = strchr(line, '\n'), line += line != NULL) {
         const char *at = line + strspn(line, " \t");
         if (strncmp(at, name, n) != 0) continue;
         at += n;
         at += strspn(at, " \t");
-        if (at[0] == '=' && at[1] != '=') return r->at = at + 1, true;
+        if (at[0] == '=' && at[1] != '=' && before-- == 0) return r->at = at + 1, true;
     }
     return false;
 }

@@ -44,6 +44,7 @@ const sf_task *const sf_tasks[] = {TASKS NULL};
     SF_SUITE(babilong)                  \
     SF_SUITE(nolima)                    \
     SF_SUITE(mrcr)                      \
+    SF_SUITE(helmet)                    \
     SF_SUITE(scbench)
 
 #define SF_SUITE(name) extern const sf_suite sf_##name;

@@ -102,6 +102,11 @@ sf_status sf_score_contains(const void *params, const sf_sample *sample, const c
 sf_status sf_score_scbench_any(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 sf_status sf_score_scbench_all(const void *params, const sf_sample *sample, const char *text, sf_score *out);
 
+/* HELMET's, of `aside` and the answer behind it: the share of gold texts that occur, letter case aside; whether one does after SQuAD's
+ * normalisation. */
+sf_status sf_score_helmet_recall(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+sf_status sf_score_helmet_substring(const void *params, const sf_sample *sample, const char *text, sf_score *out);
+
 /* ROUGE-L as the Python package `rouge` has it (its F). −1: no memory. */
 double sf_rouge_l(sf_span prediction, sf_span gold);
 

@@ -134,6 +134,11 @@ static sf_status fill(const sf_suite_row *row, const char *prompt, sf_text *out,
         }
     }
     if (out->failed || !out->size) return sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", row->dataset->task);
+    if (row->dataset->begun) {
+        const char *last = strrchr(out->data, '\n');
+        sample->aside = strdup(last ? last + 1 : out->data);
+        if (!sample->aside) return sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", row->dataset->task);
+    }
     return row->dataset->answers(row, sample);
 }
 

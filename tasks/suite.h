@@ -31,6 +31,7 @@ struct sf_dataset {
     const char *name; /* what the suite calls it */
     bool whole;       /* no row is cut: one that is too long is an error */
     bool worded;      /* the rows hold their own words: `prompts` is not read */
+    bool begun;       /* the prompt's last line is the beginning of the answer, and the sample's `aside` */
     const char *turns; /* a row's list of questions, each a sample of its own; NULL: a row is one */
 
     /* The prompt of all rows: a text with {field} where a row's field goes, {{ and }} where a brace does (as Python's

@@ -52,7 +52,7 @@ static void compare(const char *path)
 static void official_scores(void **state)
 {
     (void)state;
-    static const char *const suites[] = {"longbench", "longbench_v2", "infinitebench", "babilong", "nolima", "mrcr", "scbench"};
+    static const char *const suites[] = {"longbench", "longbench_v2", "infinitebench", "babilong", "nolima", "mrcr", "scbench", "helmet"};
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
         char path[80];
         snprintf(path, sizeof path, "tests/golden/tasks/suites/%s.jsonl", suites[i]);
@@ -115,6 +115,7 @@ static const char *prompts_of(const char *task)
 {
     return strncmp(task, "infinitebench", 13) == 0 ? "tests/suites/infinitebench"
            : strncmp(task, "scbench", 7) == 0      ? "tests/suites/scbench.py"
+           : strncmp(task, "helmet", 6) == 0       ? "tests/suites/helmet.py"
                                                    : "tests/suites/babilong.py";
 }
 
@@ -152,6 +153,12 @@ static const struct {
     {"mrcr", "{\"prompt\": \"[{\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"Write.\\\"}, {\\\"role\\\": \\\"assistant\\\", \\\"content\\\": \\\"A {poem}.\\\"}, {\\\"role\\\": \\\"user\\\","
      " \\\"content\\\": \\\"Prepend xY7 to the 1st.\\\"}]\", \"answer\": \"xY7A {poem}.\", \"random_string_to_prepend\": \"xY7\", \"n_needles\": 2, \"n_chars\": 90}", NULL,
      "User: Write.\n\nAssistant: A {poem}.\n\nUser: Prepend xY7 to the 1st.", "User: Write.\n\nAssistant: A {poem}.\n\n", "xY7A {poem}.", "xY7"},
+    {"helmet_json_kv", "{\"context\": \"{a: b}\", \"question\": \"a\", \"answer\": \"b\", \"num_kvs\": 1, \"demos\": [[\"c\", \"d\"], [\"e\", \"f\"], [\"g\", \"h\"]]}", NULL,
+     "{a: b}\n\nFind.\n\nKey: c\nValue: d\n\nKey: e\nValue: f\n\nKey: a\nValue:", "{a: b}", "b", "Value:"},
+    {"helmet_ruler_niah_mk_2", "{\"context\": \"It is 7.\", \"query\": \"mill\", \"type_needle_v\": \"numbers\", \"outputs\": [\"7\"]}", NULL,
+     "Keep one of numbers.\nIt is 7.\nWhich for mill?\nFor mill it is", "It is 7.", "7", "For mill it is"},
+    {"helmet_ruler_niah_mv", "{\"context\": \"It is 7, 8.\", \"query\": \"mill\", \"type_needle_v\": \"numbers\", \"answer\": [\"7\", \"8\"]}", NULL,
+     "Keep numbers.\nIt is 7, 8.\nAll numbers for mill?\nThe numbers for mill are", "It is 7, 8.", "7|8", "The numbers for mill are"},
     {"scbench_kv", "{\"id\": 0, \"context\": \"{a: b}\", \"multi_turns\": [{\"input\": \"Key: a\", \"answer\": \"b\"}]}", NULL, "Find.\n\n{a: b}Key: a", "{a: b}", "b", NULL},
     {"scbench_choice_eng", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"Who?\", \"answer\": \"B\", \"options\": [\"one\", \"two\", \"three\", \"four\"]}]}", NULL,
      "Read.\n\ncQ Who?\nA. one\nB. two\nC. three\nD. four\n\nIt is", "c", "B", NULL},
@@ -252,6 +259,10 @@ static const struct {
     {"scbench_kv", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"q\", \"answer\": \"\"}]}", NULL, "to be a text, found an empty one"},
     {"scbench_choice_eng", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"q\", \"answer\": \"B\"}]}", NULL, "expected \"options\" of \"multi_turns\"[0] to be four texts"},
     {"scbench_vt", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"q\", \"answer\": [\"A\", 3]}]}", NULL, "expected \"answer\"[1] of \"multi_turns\"[0] to be a text"},
+    {"helmet_json_kv", "{\"context\": \"c\", \"question\": \"a\", \"answer\": \"b\", \"demos\": [[\"c\", \"d\"], [\"e\"]]}", NULL, "expected \"demos\" to hold 2 pairs of texts"},
+    {"helmet_json_kv", "{\"context\": \"c\", \"question\": \"a\", \"answer\": \"\", \"demos\": [[\"c\", \"d\"], [\"e\", \"f\"]]}", NULL, "expected \"answer\" to be a list"},
+    {"helmet_ruler_niah_mk_3", "{\"context\": \"c\", \"query\": \"a\"}", NULL, "expected a member \"type_needle_v\""},
+    {"helmet_ruler_niah_mv", "{}", "def load_json_kv(\n", "expected an assignment to load_ruler.user_template#1, found none"},
     {"scbench_passkey", "{}", NULL, "scbench.py:11: expected a key \"scbench_passkey\""},
 };
 

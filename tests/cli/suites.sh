@@ -74,6 +74,10 @@ runs mrcr "file: $T/2needle.jsonl" 600 1
 echo "{\"id\": 0, \"context\": \"$long\", \"multi_turns\": [{\"input\": \"Key: a\", \"answer\": \"b\"}, {\"input\": \"Key: c\", \"answer\": \"d\"}]}" >"$T/scbench_kv.jsonl"
 runs scbench_kv "file: $T/scbench_kv.jsonl, prompts: tests/suites/scbench.py" 600 2
 
+# HELMET: the prompt's last line begins the answer.
+echo '{"context": "{a: b}", "question": "a", "answer": "b", "num_kvs": 1, "demos": [["c", "d"], ["e", "f"]]}' >"$T/kv.jsonl"
+runs helmet_json_kv "file: $T/kv.jsonl, prompts: tests/suites/helmet.py" 600 1
+
 # What a row lacks is said once, with file, line and field, before anything runs.
 sed -i '2s/"answers"/"answer"/' "$T/qasper.jsonl"
 refused 'qasper.jsonl:2: row 2: expected a member "answers"' "$FRONTIER" run "$T/suites.yaml" -o "$T/bad.h5" \

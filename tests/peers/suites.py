@@ -6,15 +6,16 @@
 
 CLONES is a folder with clones of the suites' repositories, or where they are to be cloned to; each is read at the commit
 below. tests/golden/tasks/suites/: longbench with N 40, longbench_v2 200,
-infinitebench 30, babilong 15, nolima and mrcr 200, scbench 20, SEED 1.
+infinitebench 30, babilong 15, nolima and mrcr 200, scbench 20, helmet 100, SEED 1.
 Python 3.11; rouge 1.0.1, fuzzywuzzy 0.18.0 (no python-Levenshtein: with it, fuzzywuzzy's ratio is another one), jieba 0.42.1,
 which LongBench imports; rouge_score 0.1.2, which Hugging Face's `evaluate` calls.
 """
-import ast, difflib, importlib.util, json, pathlib, random, re, subprocess, sys, types, warnings
+import ast, collections, difflib, importlib.util, json, pathlib, random, re, string, subprocess, sys, types, warnings
 
 warnings.filterwarnings("ignore")
 REPOSITORIES = {
     "LongBench": ("https://github.com/THUDM/LongBench", "2e00731f8d0bff23dc4325161044d0ed8af94c1e"),
+    "HELMET": ("https://github.com/princeton-nlp/HELMET", "4526dfbdc512bd9ff721da336bff4e3e75ecfd27"),
     "NoLiMa": ("https://github.com/adobe-research/NoLiMa", "7532e4eebf095c5540dc256900a63968da58a9d0"),
     "MInference": ("https://github.com/microsoft/MInference", "fb56c917f618e8645f1cfc37535afd7424d78f0d"),
     "babilong": ("https://github.com/booydar/babilong", "7a6efee29f5cac03c3c410e6799c80fd2ffe3610"),
@@ -48,7 +49,7 @@ def functions(repository, path, *names):
     tree = ast.parse(source_of(repository, path).read_text())
     tree.body = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in names]
     for node in tree.body: node.returns, node.decorator_list = None, []
-    space = {"re": re}
+    space = {"re": re, "string": string, "Counter": collections.Counter}
     exec(compile(tree, path, "exec"), space)
     return [space[name] for name in names]
 
@@ -294,8 +295,28 @@ def scbench(r):
             yield "scbench_" + task, gold, None, text, official.get_score_one(text, label, name, "")
 
 
+# ---- HELMET ------------------------------------------------------------------------------------------------------------
+
+def helmet(r):
+    """Of all that its code measures, what it publishes: substring_exact_match and ruler_recall, behind the answer's beginning."""
+    best, substring, _, parse = functions("HELMET", "utils.py", "drqa_metric_max_over_ground_truths", "substring_exact_match_score", "normalize_answer", "parse_output")
+    official = {}
+    exec("import re\n" + re.search(r"    def post_process\(output, example\):\n        # we don't do any parsing.*?return mets, [^\n]*\n",
+                                   source_of("HELMET", "data.py").read_text(), re.S)[0].replace("\n    ", "\n").strip(), official)
+    for _ in range(count):
+        gold, begin = ["".join(r.choices("abc-019", k=8)) for _ in range(r.choice([1, 1, 2]))], "Corresponding value:"
+        if r.random() < .3: gold = [r.choice(["value", "The " + gold[0], gold[0].upper() + "!"])]
+        text = r.choice(["", " ", "\n", " Corresponding value: "]) + r.choice([gold[0], gold[-1], gold[0].upper(), gold[0][:-1], sentence(r)]) + r.choice(["", ".", "\nKey: x", " a b"])
+        whole = begin + text
+        yield "helmet_json_kv", gold, begin, text, max(best(substring, whole, gold), best(substring, parse(whole, "corresponding value:"), gold))
+    for _ in range(count):
+        gold, begin = [str(r.randint(1000, 9999)) for _ in range(r.choice([1, 4]))], f"The numbers for {r.randint(1000, 9999)} are"
+        text = r.choice(["", " ", "\n"]) + ", ".join(r.sample(gold + ["1234"], r.randint(0, len(gold)))) + r.choice([".", "", " and"])
+        yield "helmet_ruler_niah_mv", gold, begin, text or "x", official["post_process"]({"output": begin + (text or "x")}, {"answer": gold})[0]["ruler_recall"]
+
+
 SUITES = {"longbench": longbench, "longbench_v2": longbench_v2, "infinitebench": infinitebench, "babilong": babilong, "nolima": nolima,
-          "mrcr": mrcr, "scbench": scbench}
+          "mrcr": mrcr, "scbench": scbench, "helmet": helmet}
 for name in sys.argv[4:] or SUITES:
     for task, gold, aside, text, score in SUITES[name](random.Random(f"{name} {seed}")):
         row = {"task": task, "gold": gold, "text": text, "score": float(score)}
