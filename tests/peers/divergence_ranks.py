@@ -1,11 +1,12 @@
-"""Rank correlation of methods by divergence with a few samples, and by score with all: of an exported sweep.
+"""Rank correlation of methods by divergence with a few samples, and by score with many others: of an exported sweep.
 
     frontier export results/divergence-ranks.h5 --csv | python3 tests/peers/divergence_ranks.py [--few 10]
 
 For each model, task, length and phase, arms at all their levels are ranked by the mean KL over the first few samples of their
 own phase (tasks that the dense model solves alone, so that there is something to lose), and by the loss of the mean strict score
-over all samples. Spearman's rho of both, with a 95 % interval by resampling the samples (2000 times); beside it rho of the score
-of the few. Needs numpy."""
+over all other samples, so that no sample stands on both sides. Spearman's rho and Kendall's tau-b of both, each with a 95 % interval
+by resampling the samples (2000 times); beside them those of the score of the few. Samples beyond the few may lack divergence, which is dear (a run with `measures: [score]` adds
+them to the same file). Needs numpy."""
 import argparse
 import collections
 import csv
@@ -29,6 +30,21 @@ def rho(a, b):
     return np.corrcoef(a, b)[0, 1] if a.std() > 0 and b.std() > 0 else np.nan
 
 
+def tau(a, b):
+    i, j = np.triu_indices(len(a), 1)
+    x, y = np.sign(a[i] - a[j]), np.sign(b[i] - b[j])
+    whole = np.sqrt((x != 0).sum() * (y != 0).sum())
+    return (x * y).sum() / whole if whole else np.nan
+
+
+def interval(measure, table, few):
+    rng, n, drawn = np.random.default_rng(1), table.shape[1], [] # samples beyond the few are the others
+    for _ in range(2000):
+        some, every = rng.integers(0, few, few), rng.integers(few, n, n - few)
+        drawn.append(measure(table[:, some, 0].mean(1), -table[:, every, 1].mean(1)))
+    return np.nanquantile(drawn, [0.025, 0.975])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--few", type=int, default=10)
@@ -43,29 +59,29 @@ def main():
             continue
         phase = "prefill" if r["prefill_method"] != "dense" else "decode"
         arm = r[phase + "_label"], r[phase + "_sparsity"]
-        cells[group + (phase,)][arm][int(r["sample"])] = float(r[phase + "_kl"]), float(r["strict"])
-    rng, rhos = np.random.default_rng(1), collections.defaultdict(list)
-    print(f"{'model':18}{'task':17}{'tokens':>7} {'phase':8}{'arms':>5}{'dense':>7}  rho(KL of {a.few}, score of all)     rho(score of {a.few})")
+        cells[group + (phase,)][arm][int(r["sample"])] = float(r[phase + "_kl"] or "nan"), float(r["strict"])
+    found = collections.defaultdict(list)
+    print(f"{'model':18}{'task':17}{'tokens':>7} {'phase':8}{'arms':>5}{'n':>5}{'dense':>7}  KL of {a.few} and score of the others: rho, tau{'':17}score of {a.few}: rho, tau")
     for key in sorted(cells):
         arms, whole = cells[key], dense[key[:3]]
         n = min(len(v) for v in arms.values())
         table = np.array([[arms[k][i] for i in sorted(arms[k])[:n]] for k in sorted(arms)])  # [arms, samples, 2]
         score = np.mean(list(whole.values()))
-        if score < 0.3:
+        if score < 0.3 or n <= a.few:
             continue
-        kl, all_scores = table[:, :a.few, 0].mean(1), -table[:, :, 1].mean(1)
-        both = rho(kl, all_scores)
-        drawn = []
-        for _ in range(2000):
-            some, every = rng.integers(0, a.few, a.few), rng.integers(0, n, n)
-            drawn.append(rho(table[:, some, 0].mean(1), -table[:, every, 1].mean(1)))
-        low, high = np.nanquantile(drawn, [0.025, 0.975])
-        few = rho(-table[:, :a.few, 1].mean(1), all_scores)
-        rhos[key[3]].append((both, few))
-        print(f"{key[0]:18}{key[1]:17}{key[2]:7} {key[3]:8}{len(arms):5}{score:7.2f}  {both:6.3f} [{low:6.3f}, {high:6.3f}]          {few:6.3f}")
-    for phase, x in rhos.items():
-        x = np.array(x)
-        print(f"{phase}: median rho of KL {np.nanmedian(x[:, 0]):.3f} over {len(x)} groups, of the score of {a.few} samples {np.nanmedian(x[:, 1]):.3f}")
+        kl, all_scores = table[:, :a.few, 0].mean(1), -table[:, a.few:, 1].mean(1)
+        if np.isnan(kl).any():
+            sys.exit(f"{key}: the first {a.few} samples have no divergence")
+        early, row = -table[:, :a.few, 1].mean(1), []
+        for measure in (rho, tau):
+            low, high = interval(measure, table, a.few)
+            row += [measure(kl, all_scores), low, high, measure(early, all_scores)]
+        found[key[3]].append(row)
+        print(f"{key[0]:18}{key[1]:17}{key[2]:7} {key[3]:8}{len(arms):5}{n - a.few:5}{score:7.2f}  "
+              f"{row[0]:6.3f} [{row[1]:6.3f}, {row[2]:6.3f}]  {row[4]:6.3f} [{row[5]:6.3f}, {row[6]:6.3f}]      {row[3]:6.3f}  {row[7]:6.3f}")
+    for phase, x in found.items():
+        x = np.nanmedian(np.array(x), 0)
+        print(f"{phase}: medians over {len(found[phase])} groups: KL of {a.few}: rho {x[0]:.3f}, tau {x[4]:.3f}; score of {a.few}: rho {x[3]:.3f}, tau {x[7]:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""Do rankings of methods differ between protocols? Of an exported sweep whose tasks are labelled "NAME PROTOCOL" (configs/protocols.yaml).
+
+    frontier export results/protocols.h5 --csv | python3 tests/peers/protocol_ranks.py [--json FILE]
+
+For each model, length and phase, the methods' mean strict score over tasks and levels of sparsity under each protocol, and their
+ranks. Between each two protocols:
+
+  interaction  whether the methods' differences are the same under both, by sign flips of whole samples (10 000): of each sample and
+               method, the score under one less that under the other, less its mean over methods (a protocol may be harder for all)
+  tau          Kendall's tau-b of the methods' means under both, with a 95 % interval by resampling the samples (2000 times)
+  reversed     pairs of methods of which one is better under one protocol and worse under the other, each shown by sign flips
+               (the larger p of the two counts; Holm over all pairs and protocols of the phase)
+
+All is paired: sample i has the same context, question and answer under all. Needs numpy."""
+import argparse
+import collections
+import csv
+import itertools
+import json
+import sys
+
+import numpy as np
+
+FLIPS, DRAWS = 10000, 2000
+
+
+def tau(a, b):
+    i, j = np.triu_indices(len(a), 1)
+    x, y = np.sign(a[i] - a[j]), np.sign(b[i] - b[j])
+    whole = np.sqrt((x != 0).sum() * (y != 0).sum())
+    return (x * y).sum() / whole if whole else np.nan
+
+
+def flips(rng, difference, statistic):
+    """p of a statistic of the mean of difference [samples, ...] where the sign of each sample is a matter of chance."""
+    found = statistic(difference.mean(0))
+    n, at_least = len(difference), 1
+    flat = difference.reshape(n, -1)
+    for begin in range(0, FLIPS, 1000):
+        drawn = rng.choice([-1.0, 1.0], (1000, n)) @ flat / n
+        at_least += sum(statistic(d.reshape(difference.shape[1:])) >= found - 1e-12 for d in drawn)
+    return at_least / (FLIPS + 1)
+
+
+def holm(p):
+    order, out, most = np.argsort(p), np.empty(len(p)), 0.0
+    for k, i in enumerate(order):
+        most = max(most, min(1.0, (len(p) - k) * p[i]))
+        out[i] = most
+    return out
+
+
+def read(lines):
+    """-> {(model, length, phase): {protocol: {method: {(task, level): {sample: score}}}}}, and dense scores alike."""
+    tree = lambda: collections.defaultdict(tree)
+    cells, dense = tree(), tree()
+    for r in csv.DictReader(lines):
+        task, _, protocol = r["task_label"].rpartition(" ")
+        at, score = (r["model"], int(r["length"])), float(r["strict"])
+        if r["prefill_method"] == r["decode_method"] == "dense":
+            dense[at][protocol][task][int(r["sample"])] = score
+        elif "dense" in (r["prefill_method"], r["decode_method"]):
+            phase = "prefill" if r["decode_method"] == "dense" else "decode"
+            cells[at + (phase,)][protocol][r[phase + "_label"]][task, r[phase + "_sparsity"]][int(r["sample"])] = score
+    return cells, dense
+
+
+def table_of(cells, protocols, methods):
+    """[protocols, methods, samples] means over tasks and levels, of the samples that all have."""
+    levels = sorted(set.intersection(*(set(cells[p][m]) for p in protocols for m in methods)))
+    common = sorted(set.intersection(*(set(cells[p][m][v]) for p in protocols for m in methods for v in levels)))
+    return levels, np.array([[[np.mean([cells[p][m][v][i] for v in levels]) for i in common] for m in methods] for p in protocols])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="write all numbers there too")
+    a = parser.parse_args()
+    csv.field_size_limit(1 << 30)
+    cells, dense = read(sys.stdin)
+    rng, out = np.random.default_rng(1), []
+    for key in sorted(cells):
+        model, length, phase = key
+        protocols = sorted(cells[key], key=lambda p: (["both", "after", "late"] + [p]).index(p))
+        methods = sorted(set.intersection(*(set(cells[key][p]) for p in protocols)))
+        levels, x = table_of(cells[key], protocols, methods)  # [P, M, n]
+        mean, n = x.mean(2), x.shape[2]
+        rank = np.array([[1 + (row > v + 1e-12).sum() for v in row] for row in mean])
+        print(f"\n{model}, {length} tokens, {phase}: {n} samples, {', '.join(sorted({t for t, _ in levels}))}; "
+              f"sparsity {', '.join(f'{float(s):g}' for s in sorted({s for _, s in levels}, key=float))}")
+        print(f"  {'':18}" + "".join(f"{p:>16}" for p in protocols))
+        whole = [np.mean([np.mean(list(t.values())) for t in dense[model, length][p].values()]) for p in protocols]
+        print(f"  {'dense':18}" + "".join(f"{v:10.3f}      " for v in whole))
+        for m in np.argsort(rank[0], kind="stable"):
+            print(f"  {methods[m]:18}" + "".join(f"{mean[p, m]:10.3f} ({rank[p, m]:2d}) " for p in range(len(protocols))))
+        pairs, row = [], {"model": model, "length": length, "phase": phase, "samples": n, "protocols": protocols, "methods": methods,
+                          "dense": [float(v) for v in whole], "mean": mean.tolist(), "between": []}
+        for p, q in itertools.combinations(range(len(protocols)), 2):
+            apart = (x[p] - x[q]).T  # [n, M]
+            apart = apart - apart.mean(1, keepdims=True)
+            value = flips(rng, apart, lambda d: (d**2).sum())
+            drawn = [tau(*(x[[p, q]][:, :, rng.integers(0, n, n)].mean(2))) for _ in range(DRAWS)]
+            low, high = np.nanquantile(drawn, [0.025, 0.975]) if not np.isnan(drawn).all() else (np.nan, np.nan)
+            row["between"].append({"of": [protocols[p], protocols[q]], "interaction_p": value, "tau": tau(mean[p], mean[q]), "low": low, "high": high})
+            print(f"  {protocols[p]} and {protocols[q]}: interaction p {value:.4f}; tau {tau(mean[p], mean[q]):.3f} [{low:.3f}, {high:.3f}]")
+            for i, j in itertools.combinations(range(len(methods)), 2):
+                first, second = x[p, i] - x[p, j], x[q, i] - x[q, j]
+                value = 1.0
+                if first.mean() * second.mean() < 0:
+                    value = max(flips(rng, first[:, None], lambda d: abs(d[0])), flips(rng, second[:, None], lambda d: abs(d[0])))
+                pairs.append((value, protocols[p], protocols[q], methods[i], methods[j], first.mean(), second.mean()))
+        row["reversed"] = []
+        for value, (_, p, q, i, j, first, second) in zip(holm(np.array([v[0] for v in pairs])), pairs):
+            if first * second < 0:
+                row["reversed"].append({"of": [p, q], "methods": [i, j], "difference": [first, second], "p": value})
+                print(f"  {i} against {j}: {first:+.3f} under {p}, {second:+.3f} under {q}: {'reversed' if value < 0.05 else 'not shown'} (p {value:.4f})")
+        out.append(row)
+    if a.json:
+        with open(a.json, "w") as f:
+            json.dump(out, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()
