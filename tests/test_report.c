@@ -699,7 +699,7 @@ static void test_gates(void **state)
                     {"the answer is not dense's", "mini-8m niah 1024 vertical_slash 0.70 (sample 0)"},
                     {"no BOS token in front of the input", "vt 1024 dense (<s> in sample 2)"},
                     {"every layer of the model has a sliding window", "mini-8m vt 1024 vertical_slash 0.80 (window of 96"},
-                    {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (0.300 for 0.500)"},
+                    {"not the requested one", "mini-8m niah 1024 block_sparse 0.50 (computes 0.700 of the pairs where 0.5 was asked for)"},
                     {"near zero", "mini-8m cwe 1024 dense (0.000)"},
                     {"cannot be parsed, which score 0", "mini-8m niah 1024 block_sparse 0.80 (25 %)"},
                     {"read some, and the expected ones", "mini-8m vt 1024 block_sparse 0.80 (35 %)"},
@@ -744,6 +744,40 @@ static void test_gates(void **state)
     }
     assert_int_equal(count, (int)(sizeof expected / sizeof *expected) + 1);
     free(text);
+}
+
+/* Where the smaller model has next to nothing wrong, no larger one can be seen to beat it: said of the smaller alone, and samples are
+ * not advised for what takes a harder task. */
+static void test_nothing_to_win(void **state)
+{
+    (void)state;
+    static const struct {
+        int models;
+        double score;
+        bool warns;
+    } rows[] = {{2, 1, true}, {2, 0.96, true}, {2, 0.94, false}, {1, 1, false}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        struct synthetic s = small;
+        s.models = rows[k].models;
+        make_results(&s);
+        for (int c = 0; c < results.cells; c++)
+            for (int i = 0; i < results.records[c]; i++) results.record[c][i].strict = rows[k].score;
+        int count;
+        char *text = warnings_of(&count);
+        if (rows[k].warns != (strstr(text, "the dense score of a smaller model is near 1") && strstr(text, "mini-8m niah 1024 dense (") &&
+                              strstr(text, "(6 of "))) /* three tasks at two lengths */
+            fail_msg("%d models at %g: %s", rows[k].models, rows[k].score, text);
+        if (strstr(text, "mini-30m")) fail_msg("of the largest model, too: %s", text);
+        free(text);
+        sf_report_options o = {.folder = report_folder(), .figures = "tasks", .formats = "svg"};
+        report_undrawn(&o);
+        char *page = slurp("report/index.html");
+        const char *advice = strstr(page, "which takes a harder task"), *question = strstr(page, "Which method loses least?");
+        assert_non_null(question);
+        if (!advice != !rows[k].warns) fail_msg("%d models at %g: advice of a harder task is%s there", rows[k].models, rows[k].score, advice ? "" : " not");
+        if (advice && strstr(page, "Nothing differs here so far") < question) fail_msg("samples are advised where they cannot help");
+        free(page);
+    }
 }
 
 /* One gain of many that are looked at is no finding, whatever its own p says. */
@@ -1057,6 +1091,7 @@ int main(void)
         REPORT_TEST(test_same_cost),
         REPORT_TEST(test_same_name_in_both_phases),
         REPORT_TEST(test_gates),
+        REPORT_TEST(test_nothing_to_win),
         REPORT_TEST(test_uncorrected_gain),
         REPORT_TEST(test_unparsed_shares),
         REPORT_TEST(test_terminal),

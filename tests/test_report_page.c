@@ -335,6 +335,8 @@ static void test_page_samples(void **state)
         if (large) results.record[cell][2].prediction = long_answer;
         results.record[cell][1].parsed = false, results.record[cell][0].truncated = true;
         results.record[cell][1].prediction = "\xff is no text";
+        results.record[cell][1].picture[SF_DECODE] = results.record[cell][0].picture[SF_DECODE]; /* the first that has one is shown */
+        results.record[cell][0].picture[SF_DECODE] = NULL;
         sf_report_options o = {.folder = report_folder(), .figures = "tasks", .formats = "png", .prompt = made_up_prompt, .user = prompt, .prompts = 2};
         setenv("FRONTIER_D3", "tests/synthetic_results.h", 1); /* any text */
         report_undrawn(&o);
@@ -348,7 +350,8 @@ static void test_page_samples(void **state)
         assert_int_equal(json_array_size(map), 6);
         near(json_number_value(json_array_get(row, 3)), results.mean[cell].recall[SF_DECODE][5 * 4 + 3], 0.0006, "recall of layer 5, head 3");
         const char *runs = json_string_value(json_object_get(json_object_get(own, "decode_picture"), "runs"));
-        const sf_picture *picture = results.record[cell][0].picture[SF_DECODE];
+        const sf_picture *picture = results.record[cell][1].picture[SF_DECODE];
+        assert_int_equal(json_integer_value(json_object_get(json_object_get(own, "decode_picture"), "sample")), 1);
         int at = 0;
         while (*runs) { /* 0, 1 and NAN alone stand in this one */
             const char letter = *runs++;

@@ -1,4 +1,5 @@
 #include "harness/report/findings.h"
+#include "harness/report/limits.h"
 #include "harness/report/out.h"
 #include "harness/report/points.h"
 #include "harness/report/resample.h"
@@ -30,7 +31,8 @@ static sf_status add(sf_findings *f, const char *question, const char *verdict, 
         return no_memory();
     }
     f->at = grown;
-    f->at[f->count++] = (sf_finding){question, verdict, text, number, low, high, samples, detail};
+    f->at[f->count++] = (sf_finding){.question = question, .verdict = verdict, .text = text, .number = number, .low = low, .high = high,
+                                     .samples = samples, .detail = detail};
     return SF_OK;
 }
 
@@ -101,7 +103,8 @@ static void interval(int n, double *replicate, sf_basis basis, double reach, dou
 static sf_status compare_costs(const sf_view *v, sf_findings *out, double *replicate, bool *in)
 {
     for (int phase = 0; phase < SF_PHASES; phase++) {
-        int wins = 0, losses = 0, open = 0, none = 0, fewest = 0;
+        int wins = 0, losses = 0, open = 0, none = 0, full = 0, fewest = 0;
+        bool ceiling = false;
         double shown[3] = {NAN, NAN, NAN};
         char example[400] = "";
         for (int l = 0; l < v->lengths; l++)
@@ -147,6 +150,7 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                 SF_TRY(add(out, "isoCost", verdict, true, basis.fewest, mean, low, high, "%s", text));
                 snprintf(example, sizeof example, "%s", text); /* the longest length comes last */
                 shown[0] = mean, shown[1] = low, shown[2] = high, fewest = basis.fewest;
+                full += ceiling = dense->score >= 1 - SF_MARGIN;
             }
         int compared = wins + losses + open;
         if (!compared && !none) continue;
@@ -157,14 +161,17 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                        phase ? "decode" : "prefill"));
             continue;
         }
+        char little[120] = "";
+        if (full) snprintf(little, sizeof little, " In %d the smaller scores above %g, and leaves little to win.", full, 1 - SF_MARGIN);
         SF_TRY(add(out, "isoCost",
                    wins > losses && 2 * wins > compared     ? "yes"
                    : losses > wins && 2 * losses > compared ? "no"
                                                             : "not decided",
                    false, fewest, shown[0], shown[1], shown[2],
                    "At equal %s cost or less, a larger model made sparse beats the smaller dense one in %d "
-                   "of %d comparisons, loses in %d; in %d more nothing sparse is as cheap. For example: %s.",
-                   phase ? "decode" : "prefill", wins, compared, losses, none, example));
+                   "of %d comparisons, loses in %d; in %d more nothing sparse is as cheap.%s For example: %s.",
+                   phase ? "decode" : "prefill", wins, compared, losses, none, little, example));
+        out->at[out->count - 1].ceiling = ceiling;
     }
     return SF_OK;
 }

@@ -10,6 +10,7 @@ typedef struct sf_finding {
     char *text;
     double number, low, high; /* 95 % interval */
     int samples;              /* of the mean that has the fewest; 0: no number */
+    bool ceiling;             /* the dense score that is to be beaten is so near 1 that a harder task is needed, not samples */
     bool detail;              /* one of many comparisons: in the CSV, not on the page */
 } sf_finding;
 

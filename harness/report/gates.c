@@ -1,4 +1,5 @@
 #include "harness/report/gates.h"
+#include "harness/report/limits.h"
 #include "harness/report/points.h"
 
 #include <math.h>
@@ -69,8 +70,8 @@ static bool off_budget(const sf_view *v, int cell, int dense, struct finding *ou
         if (!(ratio > budget_ratio && fabs(budget - wanted) > budget_slack)) continue;
         out->badness = ratio;
         bool floor = budget > wanted && is_sparsest(v, cell, p, achieved);
-        snprintf(out->detail, sizeof out->detail, "%.3f for %.3f%s", achieved, c->sparsity[p],
-                 floor ? ", the most it reached here" : "");
+        snprintf(out->detail, sizeof out->detail, "computes %.3f of the pairs where %.3g was asked for%s", budget, wanted,
+                 floor ? ", the fewest here" : "");
         return true;
     }
     return false;
@@ -118,6 +119,19 @@ static bool nothing_to_lose(const sf_view *v, int cell, int dense, struct findin
     const sf_cell_info *c = &v->results->cell[cell];
     if (is_sparse(c, SF_PREFILL) || is_sparse(c, SF_DECODE) || !(v->mean[cell] < near_zero)) return false;
     out->badness = -v->mean[cell];
+    snprintf(out->detail, sizeof out->detail, "%.3f", v->mean[cell]);
+    return true;
+}
+
+/* Of a model that a larger one stands beside: what it leaves to be won. */
+static bool nothing_to_win(const sf_view *v, int cell, int dense, struct finding *out)
+{
+    (void)dense;
+    const sf_cell_info *c = &v->results->cell[cell];
+    bool larger = false;
+    for (int m = 0; m < v->models; m++) larger |= v->model[m].parameters > c->parameters;
+    if (is_sparse(c, SF_PREFILL) || is_sparse(c, SF_DECODE) || !larger || !(v->mean[cell] >= 1 - SF_MARGIN)) return false;
+    out->badness = v->mean[cell];
     snprintf(out->detail, sizeof out->detail, "%.3f", v->mean[cell]);
     return true;
 }
@@ -260,7 +274,7 @@ static const struct gate gates[] = {
      "take a model with layers of full attention"},
     {full_budget_differs, SF_TOPIC_METHOD, "nothing was left out, and yet the answer is not dense's",
      "a fault of the method or of a kernel: `frontier check METHOD`"},
-    {off_budget, SF_TOPIC_METHOD, "executed sparsity is not the requested one: what is computed is off by more than a quarter of what was asked for",
+    {off_budget, SF_TOPIC_METHOD, "executed sparsity is not the requested one: more pairs are computed than were asked for, or fewer, by over a quarter",
      "read these cells at the sparsity that they executed, as the charts do; means over tasks: tables/budgets.csv"},
     {better_than_dense, SF_TOPIC_ANSWERS,
      "sparse scores above dense beyond noise, which sparsity should not do: look for a fault, or for a "
@@ -268,6 +282,10 @@ static const struct gate gates[] = {
      "compare the answers of both, sample by sample"},
     {nothing_to_lose, SF_TOPIC_ANSWERS, "the dense score is near zero: these tasks say nothing about sparsity here",
      "take a shorter length, an easier setting of the task, or a larger model; leave these cells out of means"},
+    {nothing_to_win, SF_TOPIC_ANSWERS,
+     "the dense score of a smaller model is near 1: no larger one, dense or sparse, can be much better here, however many samples there are "
+     "(a loss can still be seen)",
+     "to compare models, take a greater length, a harder setting of the task, or smaller models"},
     {unparsed, SF_TOPIC_ANSWERS, "answers that cannot be parsed, which score 0",
      "read some; small models answer better with `answer: direct`"},
     {unparsed_direct, SF_TOPIC_ANSWERS, "answers that cannot be parsed, which score 0", "read some, and the expected ones beside them"},

@@ -148,6 +148,10 @@ static void would_decide(FILE *out, const sf_finding *f)
 {
     double aside = f->number > 0 ? f->number - f->low : f->high - f->number, needed = f->samples * pow(aside / f->number, 2);
     if (!f->samples || !(f->low <= 0 && f->high >= 0)) return;
+    if (f->ceiling) {
+        fputs(" More samples could only show a loss there: the smaller model leaves too little to win, which takes a harder task.", out);
+        return;
+    }
     if (!(needed < 1e6)) {
         fprintf(out, " Nothing differs here so far: %d samples a cell without a difference would exclude one above %g.",
                 sf_pairs_needed(SF_MARGIN), SF_MARGIN);
@@ -162,9 +166,11 @@ static void would_decide(FILE *out, const sf_finding *f)
             ceil(needed / fmax(unit, 1)) * fmax(unit, 1));
 }
 
+static bool is_open(const sf_finding *f) { return strcmp(f->verdict, "not decided") == 0; }
+
 static void verdict(FILE *out, const sf_finding *f)
 {
-    const bool open = strcmp(f->verdict, "not decided") == 0, which = strcmp(f->question, "method") == 0;
+    const bool open = is_open(f), which = strcmp(f->question, "method") == 0;
     fprintf(out, "<b class=\"verdict %s\">%s</b>: ", open ? "undecided" : f->verdict, open ? "not decided yet" : which ? "decided" : f->verdict);
     text(out, f->text);
     if (open) would_decide(out, f);
@@ -195,12 +201,13 @@ static void conclusions(FILE *out, const sf_findings *findings)
             fprintf(out, "<p>Of %d: <b class=\"verdict yes\">yes</b> %d, <b class=\"verdict no\">no</b> %d, <b class=\"verdict "
                          "undecided\">not decided yet</b> %d.</p><details><summary>each of them</summary>", n, yes, no, n - yes - no);
         fputs("<ul>", out);
-        for (int i = 0; i < findings->count; i++) {
-            if (!asked(&findings->at[i], question[q].key)) continue;
-            fputs("<li>", out);
-            verdict(out, &findings->at[i]);
-            fputs("</li>\n", out);
-        }
+        for (int undecided = 0; undecided < 2; undecided++)
+            for (int i = 0; i < findings->count; i++) {
+                if (!asked(&findings->at[i], question[q].key) || is_open(&findings->at[i]) != undecided) continue;
+                fputs("<li>", out);
+                verdict(out, &findings->at[i]);
+                fputs("</li>\n", out);
+            }
         fputs(n > ANSWERS ? "</ul></details>\n" : "</ul>\n", out);
     }
     fputs(any ? "<p class=note>Intervals: 95&nbsp;%, as of the scores below. Scores between tested sparsities are interpolated "

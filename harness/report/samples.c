@@ -100,15 +100,15 @@ static void map_of(FILE *out, const char *phase, const char *what, const float *
 
 /* A picture as runs, line after line: a letter, A to Z and a to z for the root of the value from 0 to 1, '.' where there is
  * none; behind it how often it stands, unless once. */
-static void picture_of(FILE *out, const char *phase, const sf_picture *p)
+static void picture_of(FILE *out, const char *phase, int sample, const sf_picture *p)
 {
     static const char letter[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     enum { N = SF_PICTURE_SIDE * SF_PICTURE_SIDE };
     const float *value = &p->at[0][0];
     char last = 0;
     int run = 0;
-    fprintf(out, ",\"%s_picture\":{\"layer\":%d,\"head\":%d,\"queries\":%d,\"keys\":%d,\"side\":%d,\"runs\":\"", phase, p->layer, p->head,
-            p->queries, p->keys, SF_PICTURE_SIDE);
+    fprintf(out, ",\"%s_picture\":{\"sample\":%d,\"layer\":%d,\"head\":%d,\"queries\":%d,\"keys\":%d,\"side\":%d,\"runs\":\"", phase, sample, p->layer,
+            p->head, p->queries, p->keys, SF_PICTURE_SIDE);
     for (int i = 0; i <= N; i++) {
         char now = i == N ? 0 : isnan(value[i]) ? '.' : letter[(int)lround(51 * sqrt(fmin(1, fmax(0, value[i]))))];
         if (now == last) {
@@ -140,7 +140,7 @@ static void show_cell(const sf_view *v, int c, FILE *out)
     for (int p = 0; p < SF_PHASES; p++)
         for (int i = 0; i < r->records[c]; i++)
             if (r->record[c][i].picture[p]) {
-                picture_of(out, phase[p], r->record[c][i].picture[p]);
+                picture_of(out, phase[p], r->record[c][i].sample, r->record[c][i].picture[p]);
                 break;
             }
     fputs("}", out);

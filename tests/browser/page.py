@@ -154,7 +154,7 @@ def check_divergence(browser, folder):
 
 def check_leaderboard(browser, folder):
     """Every row, over all tasks and each of the study's groups, against tables/leaderboard.csv; sorting and finding."""
-    rows = read(folder / "tables/leaderboard.csv")
+    rows, points, reasons = read(folder / "tables/leaderboard.csv"), read(folder / "tables/scores.csv"), set()
     reader, seen = Reader(browser, folder, address="#rows=each"), 0
     page = reader.page
     groups = page.eval_on_selector_all("[data-control=tasks] option", "all => all.map(one => one.value)") or ["all tasks"]
@@ -171,18 +171,33 @@ def check_leaderboard(browser, folder):
                 continue
             for at, name, scale in ((5, "sparsity", 1), (8, "loss", 100), (6, "sure_up_to", 1)):
                 value = cells[at].removesuffix(" %")
-                holds = value in ("none", "–") if row[name] == "" else value not in ("none", "–") and abs(float(value) - scale * float(row[name])) < (0.051 if scale > 1 else 1e-4)
+                none = value in ("none", "–", "a loss", "too few samples", "dense scores 0")
+                holds = none if row[name] == "" else not none and abs(float(value) - scale * float(row[name])) < (0.051 if scale > 1 else 1e-4)
                 check(holds, f"{group}: {row['model']} {row['tokens']} {row['arm']}: {name} {value} and {row[name]}")
             seen += 1
+            if row["sure_up_to"] == "" and group == groups[0]:
+                least = min((r for r in points if all(r[x] == row[x] for x in ("model", "tokens", "arm"))), key=lambda r: float(r["requested"]))
+                dense = float(least["score"]) - float(least["difference"])
+                sure_loss = -float(least["difference_high"]) > float(row["within"]) * dense
+                why = "dense scores 0" if dense < 1e-6 else "a loss" if sure_loss else "too few samples"
+                check(cells[6] == why, f"{row['model']} {row['tokens']} {row['arm']} is sure up to: {cells[6]}, not: {why}")
+                reasons.add(why)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for table, head in (("#board", "samples"), ("#scores", "p (Holm)")):
+        if page.locator(f"{table} th").count():
+            page.locator(f"{table} table").scroll_into_view_if_needed()
+            right = page.locator(f"{table} th", has_text=head).first.bounding_box()
+            room = page.locator(f"{table} .scroll, {table} > .scroll").first.bounding_box()
+            check(right["x"] + right["width"] <= room["x"] + room["width"], f"column {head} of {table} is out of sight at 1280 px")
     page.click("[data-board=sort-choosing]")
-    order = page.eval_on_selector_all("#board tbody tr td:nth-child(11)", "all => all.map(one => parseFloat(one.textContent)).filter(x => !isNaN(x))")
+    order = page.eval_on_selector_all("#board tbody tr td:nth-child(12)", "all => all.map(one => parseFloat(one.textContent)).filter(x => !isNaN(x))")
     check(order == sorted(order, reverse=True), "sorting by the cost of choosing does not sort")
     name = rows[0]["arm"]
     page.fill("[data-board=find]", name)
     found = page.eval_on_selector_all("#board tbody tr td:first-child", "all => all.map(one => one.textContent)")
     check(found and all(name in one for one in found), f"finding {name} shows {set(found)}")
     page.close()
-    print(f"leaderboard: {seen} rows equal to leaderboard.csv")
+    print(f"leaderboard: {seen} rows equal to leaderboard.csv; not sure for: {', '.join(sorted(reasons)) or 'no reason'}")
 
 
 def check_samples(browser, folder):
@@ -214,15 +229,25 @@ def check_samples(browser, folder):
             before = [text.split(mark)[0] if mark and mark != "␃" else None for text, mark in texts]
             check(any(texts[i][1] for i in range(2)), "two answers differ, and nothing is marked")
             check(None in before or before[0].split() == before[1].split() or texts[0][1] != texts[1][1], "what is marked is not the first difference")
+        again = page.locator("#sample", has_text="run it again").locator("p code").nth(1)
+        check("--only" in again.inner_text() and again.bounding_box()["y"] < page.locator("#sample .pair").bounding_box()["y"],
+              "the command that runs a sample again does not stand at its top")
+        number = page.inner_text("#sample h3").split(":")[0].removeprefix("Sample ")
+        for caption in page.eval_on_selector_all("#sample .maps .note", "all => all.map(one => one.textContent)"):
+            whose = re.match(r"of sample (\d+)(, not of the one above)?;", caption)
+            check(not whose or (whose[1] == number) == (whose[2] is None), f"under sample {number} a picture is {caption}")
+            check(whose or "queries down" not in caption, f"a picture does not say whose it is: {caption}")
+        if page.locator("#sample .maps").count():
+            check("counted from 0" in page.inner_text("#sample .scale >> nth=0"), "heads and layers are counted from nothing that is said")
         url = page.url
         page.reload()
         page.wait_for_selector("#sample .pair", timeout=10000)
         check(page.url == url, "the address of a sample does not stay")
-        if page.locator("#sample canvas").count():
-            page.locator("#sample canvas").first.hover()
+        if page.locator("#sample .maps canvas").count():
+            page.locator("#sample .maps canvas").first.hover()
             check("layer" in page.inner_text("#sample .maps .note >> nth=0"), "a heat map says nothing where it is pointed at")
             page.mouse.move(0, 0)
-            least = re.search(r": ([\d.]+) to", page.get_attribute("#sample canvas >> nth=0", "aria-label"))[1]
+            least = re.search(r": ([\d.]+) to", page.get_attribute("#sample .maps canvas >> nth=0", "aria-label"))[1]
             check(least in page.inner_text("#sample .maps .note >> nth=0"), "a heat map does not say what its least head keeps")
     page.close()
     print(f"samples: {total}, slowest filter {took:.0f} ms of the page's thread")
@@ -238,6 +263,8 @@ def check_use(browser, folder):
     check(page.is_visible("#tip"), "pointing at a point shows nothing")
     tip = page.inner_text("#tip")
     check("score" in tip and "samples" in tip, f"the tip lacks its numbers: {tip}")
+    unit = page.evaluate("[...document.querySelectorAll('.panel svg > text')].at(-1).textContent")
+    check(unit in tip, f"cost is in '{unit}' on the axis, and not where a point is pointed at: {tip}")
     page.mouse.click(mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2)
     picked = page.inner_text("#chosen")
     keys = {row["cell"] for row in read(folder / "tables/tasks.csv")}
@@ -250,8 +277,12 @@ def check_use(browser, folder):
     check("score" in page.inner_text("[aria-live=polite].hide"), "an arrow key says nothing")
     page.keyboard.press("Enter")
     before = reader.note()
-    page.locator("[data-control=arm] input[type=checkbox]").first.uncheck()
+    box = page.locator("[data-control=arm] input[type=checkbox]").first
+    method = box.get_attribute("value")
+    box.uncheck()
     check(reader.note() != before and "arm=" in page.url, "leaving a method out changes nothing")
+    leaders = page.eval_on_selector_all("#board tbody tr td:first-child", "all => all.map(one => one.textContent)")
+    check(leaders and method not in leaders, f"{method} is left out of the charts, and still leads: {leaders}")
     after = reader.note()
     page.reload()
     page.wait_for_selector("html[data-ready]")

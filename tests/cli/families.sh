@@ -1,5 +1,6 @@
 #!/bin/bash
-# One taught checkpoint per family through every method there is: the run and its report end well and warn of nothing. On
+# One taught checkpoint per family through every method there is: the run and its report end well and warn of nothing
+# but that models which know all leave nothing to win. On
 # answers that are noise, and on a model with nothing but sliding windows, they warn.
 . "$(dirname "$0")/common.bash"
 config=tests/golden/model/taught/families.yaml
@@ -14,13 +15,13 @@ done
 cells=$(grep -c 'over 2 samples' "$T/log")
 expected=$("$FRONTIER" plan $config | grep -oE '^families: [0-9]+' | grep -oE '[0-9]+')
 [ "$cells" = "$expected" ] || fail "$cells of $expected cells ran"
-if grep WARNING "$T/out" "$T/log"; then fail "the run warns"; fi
+if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail "the run warns"; fi
 [ "$(grep -c ' dense, exact 1.000' "$T/log")" = 5 ] || fail "not all that was taught is known: $(grep dense, "$T/log")"
 for model in qwen2 qwen3 llama mistral gemma3; do
     grep -qE "^$model +niah.* 1\.00" "$T/out" || fail "$model has no row in the table"
 done
 "$FRONTIER" report "$T/f.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
-if grep WARNING "$T/out"; then fail "the report warns"; fi
+if grep WARNING "$T/out" | grep -v "smaller model is near 1"; then fail "the report warns"; fi
 [ -s "$T/report/index.html" ] || fail "no page"
 
 # The null method, which reads two keys, answers nothing; it runs to the end all the same.

@@ -1,17 +1,17 @@
 #!/bin/bash
 # Kinds of layers in models that know their task (tests/golden/model/recast.py): mixtures, sinks, windows in every second layer, partial
-# rotation. Dense answers all, methods run and nothing warns; what is counted is what the kind's own rule gives, number by number; and
-# what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
+# rotation. Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
+# rule gives, number by number; and what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
 . "$(dirname "$0")/common.bash"
 ${PYTHON:-python3} tests/golden/model/recast.py "$T" || fail "recast.py"
 "$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks]" \
     >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
-if grep WARNING "$T/out" "$T/log"; then fail "the run warns"; fi
+if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail "the run warns"; fi
 for model in s moe partial windows sinks; do
     grep -q "^$model, niah, .* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
 done
 "$FRONTIER" report "$T/k.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
-if grep WARNING "$T/out"; then fail "the report warns"; fi
+if grep WARNING "$T/out" | grep -v "smaller model is near 1"; then fail "the report warns"; fi
 "$FRONTIER" export "$T/k.h5" --jsonl >"$T/rows" || fail "export"
 ${PYTHON:-python3} - "$T/rows" <<'END' || fail "counts"
 import json, sys

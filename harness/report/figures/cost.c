@@ -105,7 +105,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     fprintf(
         plot->caption,
         "Composition of cost by the study's formulas at batch %g: prefill FLOPs (over the full square) and elements "
-        "read per decode step, each relative to dense at that length. Left bars dense, right bars at sparsity %g of "
+        "read per decode step of the batch, each relative to dense at that length. Left bars dense, right bars at sparsity %g of "
         "the layers "
         "with full attention, without the cost of estimation; numbers: total of the sparse bar.",
         v->batch, sparsity);

@@ -300,7 +300,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
                 "within 1 %% count as equal; frontier_probability in the CSV is the share of %d bootstrap resamples in which a "
                 "point is on the frontier, where each cell has %d samples or more.",
                 axis->says, v->resamples, SF_SHARES_FROM);
-        if (axis->batched) fprintf(plot->caption, " Batch %g.", v->batch);
+        if (axis->batched) fprintf(plot->caption, " Batch %g: a decode step makes as many tokens.", v->batch);
         if (arms_drawn(v) - 1 > MARKS)
             fprintf(plot->caption, " There are %d marks for %d methods: they begin anew.", MARKS, arms_drawn(v) - 1);
         if (panels.left_out)
@@ -317,15 +317,15 @@ static double seconds(const sf_point *p, int phase) { return p->seconds[phase]; 
 static const struct axis
     by_paper =
         {paper,
-         {"Prefill (%sFLOP)", "Decode (%s elements/token)"},
+         {"Prefill (%sFLOP)", "Decode (%s elements/step)"},
          "cost by the study's formulas (prefill: FLOPs over the full square; decode: elements of weights and cache "
-         "that a step reads)",
+         "that a step of the batch reads)",
          true},
     by_exact =
         {exact,
-         {"Prefill (%sFLOP)", "Decode (%s elements/token)"},
+         {"Prefill (%sFLOP)", "Decode (%s elements/step)"},
          "cost as executed (prefill: FLOPs of the causal pairs that were computed; decode: elements of weights and "
-         "cache that a step reads)",
+         "cache that a step of the batch reads)",
          true},
     by_seconds = {
         seconds,

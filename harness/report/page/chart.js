@@ -54,7 +54,7 @@ function linesOf(spot) {
     if (known(spot.difference))
         lines.push(`against dense ${signed(spot.difference, 3)} ${interval(spot.difference_low, spot.difference_high, value => signed(value, 3))}` +
             (known(spot.p) ? `, p ${Number(spot.p.toPrecision(2))} (Holm)` : ""));
-    lines.push(`sparsity ${fixed(spot.sparsity, 3)}, cost ${prefixed(spot.cost)}${spot.point.arm && known(ofDense(spot)) ? ` (${percent(ofDense(spot))} of dense)` : ""}${known(spot.choosing) && spot.point.arm ? `, choosing ${percent(spot.choosing)} of FLOPs` : ""}, ${measures.seconds.write(spot.seconds)}, ${prefixed(spot.bytes)}B` +
+    lines.push(`sparsity ${fixed(spot.sparsity, 3)}, cost ${prefixed(spot.cost)} ${costUnit(measured(spot.phase))}${spot.point.arm && known(ofDense(spot)) ? ` (${percent(ofDense(spot))} of dense)` : ""}${known(spot.choosing) && spot.point.arm ? `, choosing ${percent(spot.choosing)} of FLOPs` : ""}, ${measures.seconds.write(spot.seconds)} a sample, ${prefixed(spot.bytes)}B a ${spot.phase === "decode" ? "token" : "prefill"} at batch 1` +
         (known(spot.recall) ? `, attention mass ${fixed(spot.recall, 3)}` : ""));
     if (known(spot.kl) && spot.point.arm) lines.push(`KL(dense ‖ sparse) ${measures.kl.write(spot.kl)} nats, ${percent(spot.agreement)} of predictions are dense's`);
     return lines;

@@ -14,8 +14,8 @@ const views = {
 };
 const costs = {paper: "paper: formula of The Sparse Frontier", exact: "exact: as executed", seconds: "seconds, measured", bytes: "bytes, executed"};
 const cost_units = {
-    paper: {prefill: "FLOP, study's formula", decode: "elements that a step of the batch reads, study's formula"},
-    exact: {prefill: "FLOP, as executed", decode: "elements that a step of the batch reads, as executed"},
+    paper: {prefill: "FLOP, study's formula", decode: "elements a decode step reads, study's formula"},
+    exact: {prefill: "FLOP, as executed", decode: "elements a decode step reads, as executed"},
     seconds: {prefill: "seconds a prefill, batch 1", decode: "seconds a sample's decode, batch 1"},
     bytes: {prefill: "bytes a prefill, batch 1", decode: "bytes a token, batch 1"},
 };
@@ -23,8 +23,10 @@ const cost_units = {
 const byModel = () => state.colour === "model" || (state.colour === "auto" && data.models.length > 1 && (state.model || data.models).length > 1 && views[state.view].panel === "length");
 const batched = () => state.cost === "paper" || state.cost === "exact";
 
-const axisLabel = (name, of) => name === "cost"
-    ? (state.phase === "both" ? "prefill: " : "") + cost_units[state.cost][of] + (batched() ? `, batch ${state.batch}` : "") : measures[name].label;
+/* What a cost is counted in: of a batch, what its prefills do together, or one decode step, which makes a token of each sequence. */
+const costUnit = of => (state.phase === "both" ? "prefill: " : "") + cost_units[state.cost][of] +
+    (batched() ? `, batch ${state.batch}${of === "decode" && state.batch > 1 ? ` (${state.batch} tokens)` : ""}` : "");
+const axisLabel = (name, of) => name === "cost" ? costUnit(of) : measures[name].label;
 
 /* ---- What is shown ---- */
 

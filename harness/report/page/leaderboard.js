@@ -14,6 +14,12 @@ function leaderOf(list, within) {
     return {best, sure};
 }
 
+/* Why not even the least sparsity is sure: what was lost there is no chance, or may be one. */
+function doubtOf(spot, within) {
+    if (!(spot.dense > 0)) return "dense scores 0";
+    return -spot.difference_high > within * spot.dense + 1e-9 ? "a loss" : "too few samples";
+}
+
 const levelOf = spot => {
     const level = spot.point[data.arms[spot.point.arm].phase + "_level"];
     return level === null ? spot.sparsity : level;
@@ -23,7 +29,7 @@ const levelOf = spot => {
 function leaders(within) {
     const group = groupNamed(state.tasks), rows = [];
     data.arms.forEach((arm, a) => {
-        if (arm.phase !== "prefill" && arm.phase !== "decode") return;
+        if ((arm.phase !== "prefill" && arm.phase !== "decode") || !chosen("arm", arm.label)) return;
         const own = points.filter(point => point.arm === a && chosen("model", data.models[point.model].label) && chosen("length", data.lengths[point.length]));
         const settings = new Map();
         own.forEach(point => { const key = point.model + "," + point.length; settings.set(key, [...(settings.get(key) || []), point]); });
@@ -33,7 +39,7 @@ function leaders(within) {
             const {best, sure} = leaderOf(spots, within);
             rows.push({arm: a, method: arm.label, form: arm.kind, phase: arm.phase, model: data.models[list[0].model].label, tokens: data.lengths[list[0].length], best,
                 sparsity: best ? levelOf(best) : null, executed: best?.sparsity ?? null, loss: best?.loss ?? null, low: best?.loss_low ?? null, high: best?.loss_high ?? null,
-                sure: sure ? levelOf(sure) : null, choosing: best?.choosing ?? null, seconds: best?.seconds ?? null, bytes: best?.bytes ?? null,
+                sure: sure ? levelOf(sure) : null, doubt: sure ? null : doubtOf(spots[0], within), choosing: best?.choosing ?? null, seconds: best?.seconds ?? null, bytes: best?.bytes ?? null,
                 samples: Math.min(...spots.map(spot => spot.samples)), tasks: Math.min(...spots.map(spot => spot.tasks))});
         }
     });
@@ -47,7 +53,8 @@ function leadersOverall(rows) {
     return [...methods.values()].map(list => {
         const holds = list.every(row => row.best), worst = holds ? list.reduce((a, b) => b.loss > a.loss ? b : a) : null;
         const over = (name, how) => holds && list.every(row => known(row[name])) ? how(...list.map(row => row[name])) : null;
-        return {...list[0], model: `${list.length} settings`, tokens: null, best: worst?.best ?? null, sparsity: over("sparsity", Math.min), executed: over("executed", Math.min),
+        const doubts = list.map(row => row.doubt).filter(doubt => doubt);
+        return {...list[0], doubt: doubts.find(doubt => doubt === "a loss") || doubts[0] || null, model: `${list.length} settings`, tokens: null, best: worst?.best ?? null, sparsity: over("sparsity", Math.min), executed: over("executed", Math.min),
             loss: worst?.loss ?? null, low: worst?.low ?? null, high: worst?.high ?? null, sure: list.every(row => known(row.sure)) ? Math.min(...list.map(row => row.sure)) : null,
             choosing: over("choosing", Math.max), seconds: over("seconds", Math.max), bytes: over("bytes", Math.max), samples: Math.min(...list.map(row => row.samples)), tasks: Math.min(...list.map(row => row.tasks))};
     });
@@ -56,11 +63,11 @@ function leadersOverall(rows) {
 const board_columns = [
     ["method", "method", row => row.method], ["form", "form", row => row.form], ["phase", "phase", row => row.phase], ["model", "model", row => row.model], ["tokens", "tokens", row => known(row.tokens) ? String(row.tokens) : "all"],
     ["sparsity", "largest sparsity", row => known(row.sparsity) ? levelText(row.sparsity) : "none"],
-    ["sure", "sure up to", row => known(row.sure) ? levelText(row.sure) : element("span", {class: "verdict undecided"}, "none")], ["executed", "executed", row => fixed(row.executed, 3)],
+    ["sure", "sure up to", row => known(row.sure) ? levelText(row.sure) : element("span", {class: `verdict ${row.doubt === "a loss" ? "no" : "undecided"}`}, row.doubt)], ["executed", "executed", row => fixed(row.executed, 3)],
     ["loss", "loss there", row => percent(row.loss)], ["high", "95 %", row => known(row.low) ? `[${fixed(100 * row.low, 1)}, ${fixed(100 * row.high, 1)}]` : ""],
-    ["choosing", "choosing", row => percent(row.choosing)],
+    ["samples", "samples", row => String(row.samples)], ["choosing", "choosing", row => percent(row.choosing)],
     ["seconds", "seconds", row => known(row.seconds) ? String(Number(row.seconds.toPrecision(3))) : "–"], ["bytes", "bytes", row => prefixed(row.bytes)],
-    ["samples", "samples", row => String(row.samples)], ["tasks", "tasks", row => String(row.tasks)]];
+    ["tasks", "tasks", row => String(row.tasks)]];
 
 function drawLeaderboard() {
     const host = document.getElementById("board"), within = state.within / 100, each = leaders(within), several = new Set(each.map(row => row.model + row.tokens)).size > 1;
@@ -86,9 +93,10 @@ function drawLeaderboard() {
             several ? chooser("a row", [["all", "a method, what holds for all of them"], ["each", "a method, model and length"]], state.rows, set("rows")) : null,
             element("label", {}, "find", element("input", {type: "search", placeholder: "decode quest 2048", value: state.find, "data-board": "find", oninput: event => set("find")(event.target.value)}))),
         element("p", {class: "note"}, `Largest sparsity asked for up to which a method loses at most ${state.within} % of dense, on ${groupNamed(state.tasks).label}; sure up to: ` +
-            "the whole 95 % interval stays within (none: too few samples to be sure, or a loss). Choosing: share of executed FLOPs. Seconds a sample (lanes that decode together share a " +
+            "the whole 95 % interval stays within; where it never does, why: at the least sparsity all of it lies beyond (a loss), or a part (too few samples). Choosing: share of executed FLOPs. Seconds a sample (lanes that decode together share a " +
             "step's time) and bytes (in decode a token's) at batch 1, as executed." +
-            (state.rows === "all" && several ? " Of all models and lengths that are chosen above: the smallest sparsity, the largest loss and costs." : ""),
+            (state.rows === "all" && several ? " Of all models and lengths that are chosen above: the smallest sparsity, the largest loss and costs." : "",
+            state.arm ? " Only methods that are chosen above." : ""),
             state.rows === "all" && several && rows.length && rows.every(row => !known(row.sparsity))
                 ? element("b", {}, " No method holds in every model and length; choose \"a method, model and length\" for each of them.") : null),
         element("div", {class: "scroll tall", tabindex: 0, role: "group", "aria-label": "leaderboard"}, table),

@@ -199,7 +199,15 @@ function heatMap(title, rows) {
 /* Zero is pale yellow, one dark blue; nothing there is grey. */
 const shade = value => known(value) ? d3.interpolateRgb("#fff6c9", "#08306b")(Math.sqrt(Math.max(0, Math.min(1, value)))) : "#8a8a8a";
 
-function pictureOf(title, picture) {
+/* What the colours of maps and pictures say. */
+function colourScale() {
+    const canvas = element("canvas", {width: 101, height: 12, role: "img", "aria-label": "colours from 0, pale, to 1, dark"}), pen = canvas.getContext("2d");
+    for (let x = 0; x <= 100; x++) { pen.fillStyle = shade(x / 100); pen.fillRect(x, 0, 1, 12); }
+    return element("p", {class: "note scale"}, "Layers down and heads across, both counted from 0. Colour: 0 ", canvas, " 1.");
+}
+
+/* `number`: the sample that it stands under. */
+function pictureOf(title, picture, number) {
     const canvas = element("canvas", {width: picture.side, height: picture.side, style: "width:256px", role: "img",
         "aria-label": `${title}: which keys (across) the queries (down) read, layer ${picture.layer}, head ${picture.head}`});
     const pen = canvas.getContext("2d");
@@ -210,7 +218,7 @@ function pictureOf(title, picture) {
         for (let end = at + Number(count || 1); at < end; at++) pen.fillRect(at % picture.side, Math.floor(at / picture.side), 1, 1);
     }
     return element("div", {}, element("h4", {}, title), canvas,
-        element("div", {class: "note"}, `of one sample; layer ${picture.layer}, head ${picture.head}; ${picture.queries} queries down, ${picture.keys} keys across; grey: nothing was asked there`));
+        element("div", {class: "note"}, `of sample ${picture.sample}${picture.sample === number ? "" : ", not of the one above"}; layer ${picture.layer}, head ${picture.head}; ${picture.queries} queries down, ${picture.keys} keys across; grey: nothing was asked there`));
 }
 
 /* The expected answers, stored as a JSON list. */
@@ -238,20 +246,22 @@ async function drawSample() {
         const found = theirAnswer === undefined || answer === undefined ? null : firstDifference(answer, theirAnswer), asked = setting.number.indexOf(Number(number));
         if (answer === undefined) throw new Error(`cell ${key} has no sample ${number}`);
         const maps = of => ["prefill", "decode"].flatMap(phase => ["density", "recall"].filter(what => of[`${phase}_${what}`]).map(what => heatMap(`${phase} ${what === "recall" ? "attention mass kept" : "density"}`, of[`${phase}_${what}`])));
-        const pictures = of => ["prefill", "decode"].filter(phase => of[phase + "_picture"]).map(phase => pictureOf(`what ${phase} read`, of[phase + "_picture"]));
+        const pictures = of => ["prefill", "decode"].filter(phase => of[phase + "_picture"]).map(phase => pictureOf(`what ${phase} read`, of[phase + "_picture"], Number(number)));
+        const mapped = (own, of) => { /* of a cell that has any */
+            const all = [...maps(of), ...pictures(of)];
+            return all.length ? [element("h4", {}, `${cellTitle(own)}: maps are means over the cell's samples`), colourScale(), element("div", {class: "maps"}, ...all)] : [];
+        };
         const gold = asked >= 0 ? setting.gold[asked] : "";
         host.replaceChildren(
             element("h3", {tabindex: -1}, `Sample ${number}: ${data.tasks[cell.task].label}, ${nameOf(point)}`),
+            element("p", {class: "note"}, "Cell ", element("code", {}, cell.key), "; run it again: ", element("code", {}, repeat(cell.key))),
             element("div", {class: "controls"}, chooser("beside", beside.map(own => [own.key, cellTitle(own)]), other?.key, value => { state.against = value; stateWrite(); drawSample(); })),
             element("p", {}, "Expected: ", element("code", {id: "gold"}, goldText(gold))),
             element("p", {class: "note", id: "difference"}, theirAnswer === undefined ? "There is no other cell with this sample." : found ? `The answers part at word ${found.word + 1}, marked.` : "Both answer the same."),
             element("div", {class: "pair"}, answerOf(cellTitle(cell), answer, found && found.at[0], data.samples.rows[cell.index][1][row], mine.tokens[row]),
                 theirAnswer === undefined ? null : answerOf(cellTitle(other), theirAnswer, found && found.at[1], data.samples.rows[other.index][1][otherRow], theirs.tokens[otherRow])),
             element("h4", {}, "Asked"), promptOf(setting, asked),
-            element("h4", {}, `${cellTitle(cell)}, means over the cell's samples`), element("div", {class: "maps"}, ...maps(mine), ...pictures(mine)),
-            other && (maps(theirs).length || theirs.prefill_picture || theirs.decode_picture) ? element("h4", {}, `${cellTitle(other)}, means over the cell's samples`) : null,
-            other ? element("div", {class: "maps"}, ...maps(theirs), ...pictures(theirs)) : null,
-            element("p", {class: "note"}, "Cell ", element("code", {}, cell.key), "; again: ", element("code", {}, repeat(cell.key))));
+            ...mapped(cell, mine), ...(other ? mapped(other, theirs) : []));
     } catch (error) {
         host.replaceChildren(element("p", {class: "warning"}, error.message));
     }

@@ -41,7 +41,7 @@ length_label[2] = '4096 tokens'
 length_label_n = 2
 array unit[2]
 unit[1] = 'Prefill (TFLOP)'
-unit[2] = 'Decode (M elements/token)'
+unit[2] = 'Decode (M elements/step)'
 unit_n = 2
 array divide[2]
 divide[1] = 1e+12
