@@ -318,7 +318,9 @@ def check_addresses(browser, folder):
 def check_access(browser, folder, screenshots):
     for width in (1200, 400):
         for scheme in ("light", "dark"):
-            reader = Reader(browser, folder, width, scheme)
+            reader = Reader(browser, folder, width, scheme, "#phase=decode")
+            right = reader.page.evaluate("Math.max(...[...document.querySelectorAll('.panel svg > text')].map(one => one.getBoundingClientRect().right))")
+            check(right <= width, f"at {width} px an axis' label ends at {right:.0f}")
             for view in reader.page.eval_on_selector_all("[data-control^=view-]", "all => all.map(one => one.dataset.control)"):
                 reader.page.click(f"[data-control={view}]")
                 if screenshots:

@@ -14,8 +14,8 @@ const views = {
 };
 const costs = {paper: "paper: formula of The Sparse Frontier", exact: "exact: as executed", seconds: "seconds, measured", bytes: "bytes, executed"};
 const cost_units = {
-    paper: {prefill: "FLOP, study's formula", decode: "elements a decode step reads, study's formula"},
-    exact: {prefill: "FLOP, as executed", decode: "elements a decode step reads, as executed"},
+    paper: {prefill: "FLOP, study's formula", decode: "elements a step reads, study's formula"},
+    exact: {prefill: "FLOP, as executed", decode: "elements a step reads, as executed"},
     seconds: {prefill: "seconds a prefill, batch 1", decode: "seconds a sample's decode, batch 1"},
     bytes: {prefill: "bytes a prefill, batch 1", decode: "bytes a token, batch 1"},
 };
@@ -24,8 +24,9 @@ const byModel = () => state.colour === "model" || (state.colour === "auto" && da
 const batched = () => state.cost === "paper" || state.cost === "exact";
 
 /* What a cost is counted in: of a batch, what its prefills do together, or one decode step, which makes a token of each sequence. */
-const costUnit = of => (state.phase === "both" ? "prefill: " : "") + cost_units[state.cost][of] +
-    (batched() ? `, batch ${state.batch}${of === "decode" && state.batch > 1 ? ` (${state.batch} tokens)` : ""}` : "");
+const costUnit = of => (state.phase === "both" ? "prefill: " : "") +
+    (batched() && of === "decode" ? cost_units[state.cost].decode.replace("a step", `a step of ${state.batch} token${state.batch > 1 ? "s" : ""}`)
+        : cost_units[state.cost][of] + (batched() ? `, batch ${state.batch}` : ""));
 const axisLabel = (name, of) => name === "cost" ? costUnit(of) : measures[name].label;
 
 /* ---- What is shown ---- */
