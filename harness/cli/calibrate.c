@@ -163,13 +163,22 @@ static sf_status calibrate_on(struct collection *c, const struct args *a, const 
     return status == SF_OK ? write_table(c, a, stretches) : status;
 }
 
+static sf_status not_calibrated(const char *name)
+{
+    char names[400] = "";
+    for (int i = 0; sf_methods[i]; i++) {
+        const size_t used = strlen(names);
+        if (sf_methods[i]->calibrate) snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", sf_methods[i]->name);
+    }
+    return sf_fail(SF_BAD_INPUT, "'%s' is no method that is calibrated; these are: %s", name, names);
+}
+
 static sf_status calibrate(const struct args *a)
 {
     sf_model *model = NULL;
     sf_node root = {.kind = SF_MAP, .file = "calibrate", .path = ""};
     struct collection c = {.method = sf_method_find(a->method)};
-    if (!c.method || !c.method->calibrate)
-        return sf_fail(SF_BAD_INPUT, "'%s' is no method that is calibrated; loki, double_sparsity and minference are", a->method);
+    if (!c.method || !c.method->calibrate) return not_calibrated(a->method);
     sf_status status = sf_model_open(a->model, &model);
     if (status == SF_OK && !model->tokenizer) status = sf_fail(SF_BAD_INPUT, "%s: a shape alone cannot be calibrated", a->model);
     for (int i = 0; i < a->set.n && status == SF_OK; i++) status = sf_yaml_set(&root, a->set.item[i]);

@@ -194,7 +194,7 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     if (status == SF_OK) status = open_teams(w);
     w->workers = w->world.size > 1 ? w->leaders.size : w->devices.n;
     w->worker = w->leaders.rank;
-    bool early = w->workers == 1 && (!any_of_plugins(&study) || sf_device_is_host(w->devices.name[0]));
+    bool early = w->world.size == 1 && w->workers == 1 && (!any_of_plugins(&study) || sf_device_is_host(w->devices.name[0]));
     if (status == SF_OK && early) status = sf_backend_open(w->devices.name[0], study.sweep->threads, &w->backend);
     if (status == SF_OK && study.sweep->until > 0 && (w->world.size > 1 || w->shards))
         status = sf_fail(SF_UNSUPPORTED, "samples: {until: …} decides over all cells after each round, so that it goes with one process, on one or "
