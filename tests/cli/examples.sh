@@ -9,3 +9,4 @@ for f in examples/*.yaml; do
 done
 "$FRONTIER" run examples/first.yaml --set samples=1 --out "$T/first.h5" >"$T/log" 2>&1 || fail "run: $(cat "$T/log")"
 [ "$(rows "$T/first.h5" | wc -l)" = 3 ] || fail "first.yaml: expected three rows"
+rows "$T/first.h5" | grep '"decode_method":"dense"' | grep -qE '"strict":1(\.0*)?[,}]' || fail "first.yaml: the dense model does not know what it is asked"
