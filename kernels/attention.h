@@ -77,4 +77,11 @@ typedef struct sf_promise {
     sf_verified verified;
 } sf_promise;
 
+/* What sample_moments() finds in a query head's sample: of exp(logit), times any one factor. */
+typedef struct sf_moments {
+    double others, taken, drawn; /* keys: that may be drawn, that are read anyhow, that were drawn */
+    double total, variance;      /* of all keys, estimated; of the others */
+    double length, trace;        /* of the sum of exp(logit) value, estimated; of the others' covariance. 0: not asked for */
+} sf_moments;
+
 #endif

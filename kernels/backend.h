@@ -218,6 +218,14 @@ typedef struct sf_backend_ops {
     sf_status (*top_mass)(sf_backend *b, const float *x, int64_t rows, int64_t n, float mass, int64_t least, int64_t most,
                           sf_lists *out);
 
+    /* top_mass() of the largest mass that a budget allows, as counts for top_counts(): count[r] = how many of row r top_mass(…,
+     * share · m, least, n) takes, whole[r] (NULL: nobody asks) how many top_mass(…, m, 1, n) does. m, the same for all rows, is the
+     * largest of 0, 2^-20, 2 · 2^-20, … below 1 at which the entries that `count` takes weigh at most `most` together: 1 each, or
+     * weight[r, i], rounded to a whole number (of a row below 2^31); 0, if it never is. No entry of x or weight is negative. Not
+     * metered, as a search is no part of a method; nothing waits for it. */
+    sf_status (*top_mass_within)(sf_backend *b, const float *x, int64_t rows, int64_t n, const float *weight, double share, int64_t least,
+                                 int64_t most, int32_t *count, int32_t *whole);
+
     /* As top(), with a k of each row's own: the min(count[r], n) largest of row r. count [rows] i32 backend memory, each at
      * most `most`. out: stride >= min(most, n). */
     sf_status (*top_counts)(sf_backend *b, const float *x, int64_t rows, int64_t n, const int32_t *count, int64_t most,
@@ -367,14 +375,18 @@ typedef struct sf_backend_ops {
     sf_status (*sample_bias)(sf_backend *b, const float *x, const float *weight, int64_t rows, int64_t n, const sf_lists *at,
                              float *bias);
 
-    /* How many keys each query head (of one query) has to read so that what it estimates keeps a promise: lists that hold the keys of
-     * x = +INFINITY, which are read anyhow, and a uniform sample of the others, at least two, by which mean and variance of exp(logit)
-     * are estimated. count[h] = those read anyhow + the least b with  (z n s)² / b · (1 - b / n) <= (error · total)²,  n of the
-     * row's x being finite, at least as many as were sampled; `total` is of all exp(logit), s² their variance (denominator), or the
-     * length of the sum of exp(logit) value, s² the trace of its covariance (numerator), or the larger b of both. at [H] of x [H, N].
-     * FLOPs per listed key: 2·D + 5, with values 5·D more. vAttention (2510.05688). */
-    sf_status (*sample_sizes)(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, const sf_promise *promise,
-                              int32_t *count);
+    /* What a sample says of the keys of each query head (of one query): lists that hold the keys of x = +INFINITY, which are read
+     * anyhow, and a uniform sample of the others, which are the row's finite x. at [H] of x [H, N]; moment [H], whose length and trace
+     * are 0 without `values`. FLOPs per listed key: 2·D + 5, with values 5·D more; counted by the lists' stride. */
+    sf_status (*sample_moments)(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, bool values, sf_moments *moment);
+
+    /* How many keys a row has to read so that what it estimates keeps a promise: count[r] = those read anyhow + the least b with
+     * (z n s)² / b · (1 - b / n) <= (error · total)²,  n being the others, at least as many as were sampled; `total` is of all
+     * exp(logit), s² their variance (denominator), or the length of the sum of exp(logit) value, s² the trace of its covariance
+     * (numerator), or the larger b of both. vAttention (2510.05688). most >= 0: the error is not the promise's, but the smallest
+     * that counts of no more than `most` together allow, 1 / d - 1 for the largest dial d of 0, 2^-20, 2 · 2^-20, … below 1
+     * (sf_promise_at(), promise.h; 0, if none does). moment, count [rows]. Not metered; nothing waits for the search. */
+    sf_status (*sample_sizes)(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count);
 
     /* Keys [first, N) in 4 bits: k[d] is about low + step · code, low the least and low + 15 step the most of the key. code [G, room,
      * ceil(D/8)] i32, 8 codes a word, the first in its lowest bits; range [G, room, 2] = low, step. Keys that a compacted cache does
@@ -382,7 +394,7 @@ typedef struct sf_backend_ops {
     sf_status (*pack_keys)(sf_backend *b, const sf_attention *a, int first, int64_t room, int32_t *code, float *range);
 
     /* Softmax of one query (decode) over the packed keys that lists name (1, G or H; NULL: over all), -INFINITY elsewhere. p [H, N].
-     * Counted: D/2 + 8 bytes a key listed, as in listed_probabilities(). */
+     * Counted: D/2 + 8 bytes a key, as in listed_probabilities(), but by the lists' stride. */
     sf_status (*packed_probabilities)(sf_backend *b, const sf_attention *a, int64_t room, const int32_t *code, const float *range,
                                       const sf_lists *at, float *p);
 
@@ -444,7 +456,7 @@ typedef struct sf_backend_ops {
     DO(filling, combine) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
     DO(filling, decode) DO(filling, sink) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
-    DO(filling, top_mass) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \
+    DO(filling, top_mass) DO(filling, top_mass_within) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \
     DO(filling, block_probabilities) DO(filling, top_block_mass) DO(filling, page_bounds) DO(filling, page_scores)     \
     DO(filling, antidiagonals) DO(filling, components) DO(filling, component_scores)                                   \
     DO(filling, page_component_scores) DO(filling, magnitudes) DO(filling, softmax_rows) DO(filling, sums_at)          \
@@ -452,7 +464,7 @@ typedef struct sf_backend_ops {
     DO(filling, inner_products) DO(filling, walk)                                                                      \
     DO(filling, key_probabilities) DO(filling, listed_probabilities) DO(filling, accumulate) DO(filling, multiply)     \
     DO(filling, fill_except) DO(filling, key_norms) DO(filling, key_cosines) DO(filling, expected_attention)  \
-    DO(filling, draw) DO(filling, sample_bias) DO(filling, sample_sizes) DO(filling, pack_keys)                         \
+    DO(filling, draw) DO(filling, sample_bias) DO(filling, sample_moments) DO(filling, sample_sizes) DO(filling, pack_keys)                         \
     DO(filling, packed_probabilities) DO(filling, spread) DO(filling, normals) DO(filling, pick_at)             \
     DO(filling, hash_keys) DO(filling, hash_matches) DO(filling, kmeans)
 

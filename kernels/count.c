@@ -304,7 +304,7 @@ void sf_meter_key_scores(sf_backend *b, const sf_attention *a, int64_t flops)
                      .other_bytes = sf_bytes(SF_F32, (int64_t)a->kv_heads * a->keys)});
 }
 
-void sf_meter_sample_sizes(sf_backend *b, const sf_attention *a, int64_t listed, bool values)
+void sf_meter_sample_moments(sf_backend *b, const sf_attention *a, int64_t listed, bool values)
 {
     int64_t d = a->head_dim;
     count(b, SF_ESTIMATION,

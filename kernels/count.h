@@ -44,7 +44,7 @@ void sf_meter_walk(sf_backend *b, int64_t n, int power);
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m);
 void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a);
 void sf_meter_listed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys);
-void sf_meter_sample_sizes(sf_backend *b, const sf_attention *a, int64_t listed, bool values); /* keys listed, of all lists */
+void sf_meter_sample_moments(sf_backend *b, const sf_attention *a, int64_t listed, bool values); /* keys listed, of all lists */
 void sf_meter_pack_keys(sf_backend *b, const sf_attention *a, int first);
 void sf_meter_packed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys);
 /* The planes, which all heads share, are left out: they stay where they are read. */

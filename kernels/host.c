@@ -1,5 +1,6 @@
 /* Memory and weights for the backends that compute in host memory. */
 #include "kernels/host.h"
+#include "kernels/promise.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -120,4 +121,18 @@ sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int ro
         "%s: layer %d, head %d, query row %d of %d (position %d): the pattern names no key that it may see; a method "
         "must name, for every query, a key at or before it: add the query's own block",
         op, a->layer, head, row, a->queries, a->keys - a->queries + row);
+}
+
+sf_status sf_host_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count)
+{
+    (void)b;
+    int64_t d = 0;
+    for (int64_t half = most >= 0 ? SF_DIALS / 2 : 0; half; half /= 2) { /* halves what is in question, from 1 down */
+        int64_t sum = 0;
+        for (int64_t r = 0; r < rows; r++) sum += sf_sample_size(&moment[r], sf_promise_at(promise, sf_dial_at(d + half)));
+        if (sum <= most) d += half;
+    }
+    if (most >= 0) promise = sf_promise_at(promise, sf_dial_at(d));
+    for (int64_t r = 0; r < rows; r++) count[r] = sf_sample_size(&moment[r], promise);
+    return SF_OK;
 }

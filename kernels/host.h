@@ -22,6 +22,9 @@ void sf_host_release_weight(sf_backend *b, sf_tensor *weight);
 /* check_pattern for lists in host memory. A filling whose memory is elsewhere downloads the lists and calls it. */
 sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
 
+/* sample_sizes(): a few rows, each a formula. */
+sf_status sf_host_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count);
+
 /* The executors' refusal of a query row without keys. */
 sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row);
 

@@ -153,10 +153,9 @@ static sf_status columns_and_diagonals(sf_attention *a, const void *what, double
     return sf_columns_and_diagonals(a, out, sf_top(a, s->column, 1 + more), sf_top(a, s->diagonal, 1 + more));
 }
 
-/* The most pairs whose share of the layer's causal ones is at most `density`, as sf_density() divides. */
-static uint64_t most_pairs(const sf_attention *a, double density)
+uint64_t sf_most_pairs(const sf_attention *a, double density)
 {
-    double whole = a->heads * sf_causal_pairs(a->queries, a->keys);
+    double whole = (a->comm ? a->all_heads : a->heads) * sf_causal_pairs(a->queries, a->keys);
     uint64_t most = (uint64_t)(density * whole);
     while (most > 0 && (double)most / whole > density) most--;
     while ((double)(most + 1) / whole <= density) most++;
@@ -170,7 +169,7 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
     if (b->ops->fit_slashes && sf_sees_all(a) && !a->comm) {
         int64_t columns = 0, diagonals = 0;
         if (a->status == SF_OK)
-            a->status = b->ops->fit_slashes(b, a, (int)column.dim[0], column.data, diagonal.data, most_pairs(a, density),
+            a->status = b->ops->fit_slashes(b, a, (int)column.dim[0], column.data, diagonal.data, sf_most_pairs(a, density),
                                             &columns, &diagonals);
         return sf_columns_and_diagonals(a, out, sf_top(a, column, columns), sf_top(a, diagonal, diagonals));
     }
@@ -191,6 +190,6 @@ bool sf_fit_masses(sf_attention *a, sf_tensor column, sf_tensor diagonal, sf_ten
     *mass = 0;
     if (a->status == SF_OK)
         a->status = b->ops->fit_masses(b, a, (int)column.dim[0], column.data, diagonal.data, column_forced.data,
-                                       diagonal_forced.data, most_pairs(a, density), mass, least);
+                                       diagonal_forced.data, sf_most_pairs(a, density), mass, least);
     return true;
 }

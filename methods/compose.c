@@ -4,6 +4,7 @@
 #include "base/splitmix.h"
 #include "kernels/comm.h"
 #include "kernels/count.h"
+#include "kernels/promise.h"
 #include "methods/probes.h"
 
 #include <assert.h>
@@ -263,6 +264,12 @@ static sf_tensor all_rows(sf_attention *a, sf_tensor x, sf_meter **before)
     return all;
 }
 
+/* Of what was found for all_rows(), this rank's `rows`. */
+static int32_t *own_rows(const sf_attention *a, int32_t *x, int64_t rows)
+{
+    return a->comm && x ? x + a->comm->rank / a->repeat * rows : x;
+}
+
 sf_tensor sf_all_heads(sf_attention *a, sf_tensor x, sf_reduce reduce)
 {
     sf_meter *before;
@@ -466,14 +473,22 @@ static double normal_above(double p)
 sf_promise sf_promised(double error, double failures, sf_verified verified)
 {
     bool both = verified == SF_DENOMINATOR_AND_NUMERATOR;
-    return (sf_promise){.error = both ? error / (2 + error) : error, .z = normal_above(failures / (both ? 4 : 2)), .verified = verified};
+    return (sf_promise){.error = sf_error_of_sums(verified, error), .z = normal_above(failures / (both ? 4 : 2)), .verified = verified};
 }
 
-int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise)
+int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise, double density)
 {
-    int32_t *count = scratch(a, (size_t)a->heads * sizeof *count);
-    if (a->status == SF_OK) a->status = a->backend->ops->sample_sizes(a->backend, a, x.data, &at, &promise, count);
-    return count;
+    sf_backend *b = a->backend;
+    sf_meter *before = b->meter;
+    const size_t bytes = (size_t)a->heads * sizeof(sf_moments);
+    sf_moments *moment = scratch(a, bytes);
+    if (!a->status) a->status = b->ops->sample_moments(b, a, x.data, &at, promise.verified != SF_DENOMINATOR, moment);
+    sf_tensor all = {moment, SF_F32, 2, {a->heads, sizeof(sf_moments) / sizeof(float)}};
+    if (density > 0) all = all_rows(a, all, &before);
+    int32_t *count = scratch(a, (size_t)all.dim[0] * sizeof *count);
+    if (!a->status) a->status = b->ops->sample_sizes(b, all.data, all.dim[0], promise, density > 0 ? (int64_t)sf_most_pairs(a, density) : -1, count);
+    b->meter = before;
+    return density > 0 ? own_rows(a, count, a->heads) : count;
 }
 
 sf_lists sf_top_sized(sf_attention *a, sf_tensor x, const int32_t *count)
@@ -575,14 +590,17 @@ sf_tensor sf_packed_probabilities(sf_attention *a, sf_tensor code, sf_tensor ran
     return out;
 }
 
-sf_lists sf_keys_of_pages(sf_attention *a, sf_tensor score, int page, sf_lists pages)
+sf_lists sf_keys_of_pages(sf_attention *a, sf_tensor score, int page, int64_t pages)
 {
+    const int64_t all = score.dim[1], kept = least(pages + 1, all);
     sf_tensor x = floats(a, 2, score.dim[0], a->keys, 0);
+    sf_force(a, score, all - 1, all);
+    sf_lists best = sf_top(a, score, kept);
     if (a->status == SF_OK)
-        a->status = a->backend->ops->fill_except(a->backend, score.data, score.dim[0], score.dim[1], &pages, -INFINITY);
+        a->status = a->backend->ops->fill_except(a->backend, score.data, score.dim[0], all, &best, -INFINITY);
     if (a->status == SF_OK)
-        a->status = a->backend->ops->spread(a->backend, score.data, score.dim[0], score.dim[1], page, NULL, 1, 0, a->keys, x.data);
-    return sf_top(a, x, a->keys);
+        a->status = a->backend->ops->spread(a->backend, score.data, score.dim[0], all, page, NULL, 1, 0, a->keys, x.data);
+    return sf_top(a, x, a->keys - (all - kept) * page);
 }
 
 /* ---- what lives ----------------------------------------------------------------------------------------------------
@@ -665,6 +683,43 @@ sf_lists sf_top_mass(sf_attention *a, sf_tensor x, double mass, int64_t fewest, 
     if (a->status) return out;
     a->status = a->backend->ops->top_mass(a->backend, x.data, x.dim[0], x.dim[1], (float)mass, fewest, most, &out);
     return out;
+}
+
+/* `others`: pairs of each head that are computed anyhow. A row's list is of as many heads as there are for each. */
+static void masses_within(sf_attention *a, sf_tensor x, const sf_tensor *weight, double share, int64_t fewest, int64_t others, double density,
+                          int32_t **count, int32_t **whole)
+{
+    sf_backend *b = a->backend;
+    sf_meter *before = b->meter, *aside;
+    const int64_t rows = x.dim[0], each = a->heads / rows;
+    const float *heavy = weight ? all_rows(a, *weight, &aside).data : NULL;
+    b->meter = before;
+    x = all_rows(a, x, &before);
+    const int64_t most = (int64_t)sf_most_pairs(a, density) - x.dim[0] * each * others;
+    *count = scratch(a, (size_t)x.dim[0] * sizeof **count);
+    if (whole) *whole = scratch(a, (size_t)x.dim[0] * sizeof **whole);
+    if (!a->status)
+        a->status = b->ops->top_mass_within(b, x.data, x.dim[0], x.dim[1], heavy, share, fewest, most < 0 ? -1 : most / each, *count,
+                                            whole ? *whole : NULL);
+    b->meter = before;
+    *count = own_rows(a, *count, rows);
+    if (whole) *whole = own_rows(a, *whole, rows);
+}
+
+sf_lists sf_top_mass_within(sf_attention *a, sf_tensor x, double density)
+{
+    int32_t *count;
+    masses_within(a, x, NULL, 1, 1, 0, density, &count, NULL);
+    return sf_top_sized(a, x, count);
+}
+
+void sf_top_masses_within(sf_attention *a, sf_tensor x, sf_tensor weight, double share, int64_t others, double density, sf_lists *heavy,
+                          sf_lists *all)
+{
+    int32_t *count, *whole;
+    masses_within(a, x, &weight, share, 0, others, density, &count, &whole);
+    *all = sf_top_sized(a, x, whole);
+    *heavy = sf_top_sized(a, x, count);
 }
 
 sf_lists sf_top_counts(sf_attention *a, sf_tensor x, const int32_t *k)
@@ -851,6 +906,12 @@ sf_status sf_parts(sf_attention *a, sf_pattern *out, bool gated, int parts, cons
 sf_status sf_pages(sf_attention *a, sf_pattern *out, int page, sf_lists pages)
 {
     return done(a, out, (sf_pattern){.kind = SF_PAGES, .heads = (int)pages.rows, .page = page, .first = pages});
+}
+
+sf_status sf_keys_of_mass(sf_attention *a, sf_pattern *out, sf_tensor x, double mass, double density)
+{
+    if ((density > 0 ? density : mass) >= 1) return sf_dense(a, out);
+    return sf_pages(a, out, 1, density > 0 ? sf_top_mass_within(a, x, density) : sf_top_mass(a, x, mass, 1, a->keys));
 }
 
 sf_status sf_weighted_keys(sf_attention *a, sf_pattern *out, sf_lists keys, sf_tensor bias)

@@ -73,33 +73,29 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-struct clusters {
-    const struct params *p;
-    const sf_state *state;
-    sf_tensor mass; /* [H, C] */
-};
-
-static sf_status by_mass(sf_attention *a, const void *what, double mass, sf_pattern *out)
-{
-    const struct clusters *c = what;
-    if (mass >= 1) return sf_dense(a, out);
-    int64_t clusters = c->mass.dim[1];
-    sf_lists counted = sf_top_mass(a, c->mass, mass, 1, clusters), heavy = sf_top_mass(a, c->mass, c->p->exact * mass, 0, clusters);
-    sf_tensor chosen = sf_copy(a, c->mass), bias = sf_copy(a, sizes(c->state, true));
-    sf_fill_except(a, chosen, heavy, -INFINITY);
-    sf_fill_except(a, bias, counted, -1e9); /* weighs nothing */
-    sf_fill_at(a, bias, heavy, -1e9);
-    sf_pages(a, out, 1, sf_top(a, sf_of_cluster(a, chosen, c->state->tensor[MEMBER]), a->keys));
-    out->sum = (sf_summaries){.k = c->state->tensor[CENTROID], .v = c->state->tensor[VALUE], .bias = bias};
-    return a->status;
-}
-
 static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
 {
     const struct params *p = params;
-    if (!s->tensor[CENTROID].data) return sf_dense(a, out);
-    struct clusters c = {p, s, sf_cluster_masses(a, s->tensor[CENTROID], s->tensor[VALUE], sizes(s, false))};
-    return p->density > 0 ? sf_choose_within(a, out, p->density, by_mass, &c) : by_mass(a, &c, p->mass, out);
+    const sf_kmeans_how how = how_of(p, a->kv.prompt.n);
+    const sf_tensor centroid = s->tensor[CENTROID], value = s->tensor[VALUE], size = sizes(s, false);
+    if (!centroid.data) return sf_dense(a, out);
+    sf_tensor mass = sf_cluster_masses(a, centroid, value, size); /* [H, C] */
+    if ((p->density > 0 ? p->density : p->mass) >= 1) return sf_dense(a, out);
+    int64_t clusters = mass.dim[1], others = clusters + a->keys - (how.end - how.begin); /* centroids; keys without a cluster */
+    sf_lists counted, heavy;
+    if (p->density > 0) {
+        sf_top_masses_within(a, mass, size, p->exact, others, p->density, &heavy, &counted);
+    } else {
+        counted = sf_top_mass(a, mass, p->mass, 1, clusters);
+        heavy = sf_top_mass(a, mass, p->exact * p->mass, 0, clusters);
+    }
+    sf_tensor chosen = sf_copy(a, mass), bias = sf_copy(a, sizes(s, true));
+    sf_fill_except(a, chosen, heavy, -INFINITY);
+    sf_fill_except(a, bias, counted, -1e9); /* weighs nothing */
+    sf_fill_at(a, bias, heavy, -1e9);
+    sf_pages(a, out, 1, sf_top(a, sf_of_cluster(a, chosen, s->tensor[MEMBER]), a->keys));
+    out->sum = (sf_summaries){.k = centroid, .v = value, .bias = bias};
+    return a->status;
 }
 
 /* A centroid for so many keys. */
@@ -122,4 +118,5 @@ const sf_method sf_double_p = {
     .state = state,
     .observe = observe,
     .decode = decode,
+    .across = SF_OVER_HEADS,
 };

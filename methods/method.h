@@ -265,11 +265,12 @@ sf_status sf_living_fit(const sf_extent *extent, double sparsity, void *params);
  *   sf_draws         a number in (0, 1) for each key, or weight / number, of (seed, layer, position, `which`) and the head alone
  *   sf_promised      a relative error of what is verified (of an output: by its numerator and its denominator, error / (2 + error) and
  *                    half of the failures each) that all but a share `failures` of normally distributed estimates keep
- *   sf_sample_sizes  counts on the device, for sf_top_sized(): how many keys keep the promise
+ *   sf_sample_sizes  counts on the device, for sf_top_sized(): how many keys keep the promise; density > 0: of the smallest error
+ *                    whose keys, of all heads together, are within it
  *   sf_sample_bias   what each listed key stands for */
 sf_tensor sf_draws(sf_attention *a, int seed, int which, const sf_tensor *weight);
 sf_promise sf_promised(double error, double failures, sf_verified verified);
-int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise);
+int32_t *sf_sample_sizes(sf_attention *a, sf_tensor x, sf_lists at, sf_promise promise, double density);
 sf_lists sf_top_sized(sf_attention *a, sf_tensor x, const int32_t *count);
 sf_tensor sf_sample_bias(sf_attention *a, sf_tensor x, const sf_tensor *weight, sf_lists at);
 
@@ -291,7 +292,8 @@ void sf_packed_state(const sf_attention *a, int max_keys, sf_tensor *code, sf_te
 void sf_pack_keys(sf_attention *a, int first, sf_tensor code, sf_tensor range);
 sf_tensor sf_packed_probabilities(sf_attention *a, sf_tensor code, sf_tensor range, const sf_lists *at); /* [H, N], else -INFINITY */
 
-sf_lists sf_keys_of_pages(sf_attention *a, sf_tensor score, int page, sf_lists pages); /* score [rows, pages] is overwritten */
+/* Keys of the `pages` best pages and of the last one. score [rows, pages there are] is overwritten. */
+sf_lists sf_keys_of_pages(sf_attention *a, sf_tensor score, int page, int64_t pages);
 
 /* Block lists [heads * n] of what block columns, block diagonals (offset >= 0) and pairs of blocks (query block * n +
  * key block) name, future ones left out. pairs.count NULL: none. Made on the host. */
@@ -360,6 +362,9 @@ sf_status sf_weighted_keys(sf_attention *a, sf_pattern *out, sf_lists keys, sf_t
 /* Causal pairs of one head: `queries` rows, the last of which sees `keys`. */
 double sf_causal_pairs(int64_t queries, int64_t keys);
 
+/* The most pairs of a layer, over all its heads, whose share of the causal ones is at most `density`. */
+uint64_t sf_most_pairs(const sf_attention *a, double density);
+
 /* Share of a layer's causal pairs that `pattern` computes. Not metered. */
 double sf_density(sf_attention *a, const sf_pattern *pattern);
 
@@ -390,6 +395,18 @@ double sf_sum_rows(const sf_extent *extent, const void *params, int amount, sf_k
  * is, by bisection; only the choice made at it is metered. */
 typedef sf_status (*sf_dial)(sf_attention *a, const void *what, double dial, sf_pattern *out);
 sf_status sf_choose_within(sf_attention *a, sf_pattern *out, double density, sf_dial choose, const void *what);
+
+/* In a decode hook, for choices by mass: that search on the device, without a wait, over all heads of the layer together (`across`).
+ * The mass m is the largest of 0, 2^-20, 2 · 2^-20, … below 1 that stays within `density` < 1; 0, if none does.
+ *
+ *   sf_top_mass_within    sf_top_mass(x, m, 1, n), each entry a pair
+ *   sf_top_masses_within  all: the same, but without pairs; heavy: sf_top_mass(x, share · m, 0, n), each entry weight [rows, n] pairs
+ *                         of each head that goes by the row, beside `others` of each head that are computed anyhow
+ *   sf_keys_of_mass       the pattern of sf_top_mass(x, mass, 1, n), or, density > 0, of sf_top_mass_within(); at 1: dense */
+sf_lists sf_top_mass_within(sf_attention *a, sf_tensor x, double density);
+void sf_top_masses_within(sf_attention *a, sf_tensor x, sf_tensor weight, double share, int64_t others, double density, sf_lists *heavy,
+                          sf_lists *all);
+sf_status sf_keys_of_mass(sf_attention *a, sf_pattern *out, sf_tensor x, double mass, double density);
 
 /* Columns and diagonals, k of each, the largest k (at least 1) that stays within `density`; forced ones count. One more
  * diagonal can be much, where a prompt is short; what is left then goes to further columns. */

@@ -20,19 +20,13 @@ static const sf_param PARAMS[] = {
     {0},
 };
 
-static sf_status by_mass(sf_attention *a, const void *what, double mass, sf_pattern *out)
-{
-    if (mass >= 1) return sf_dense(a, out);
-    return sf_pages(a, out, 1, sf_top_mass(a, *(const sf_tensor *)what, mass, 1, a->keys));
-}
-
 static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
     const struct params *p = params;
     (void)state;
     sf_tensor share = sf_key_probabilities(a); /* [H, keys], or [G, keys] */
     if (p->selection == 1) share = sf_group(a, share, SF_MEAN);
-    return p->density > 0 ? sf_choose_within(a, out, p->density, by_mass, &share) : by_mass(a, &share, p->mass, out);
+    return sf_keys_of_mass(a, out, share, p->mass, p->density);
 }
 
 /* Every key is read to choose. */
@@ -54,4 +48,5 @@ const sf_method sf_oracle_topp = {
     .estimate = estimate,
     .decode = decode,
     .oracle = true,
+    .across = SF_OVER_HEADS,
 };

@@ -52,26 +52,18 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-static sf_status by_mass(sf_attention *a, const void *what, double mass, sf_pattern *out)
-{
-    if (mass >= 1) return sf_dense(a, out);
-    return sf_pages(a, out, 1, sf_top_mass(a, *(const sf_tensor *)what, mass, 1, a->keys));
-}
-
 static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
 {
     const struct params *p = params;
     if (a->layer < p->dense_layers) return sf_dense(a, out);
     sf_lists candidates, *among = NULL;
     if (p->base == 0) {
-        int current = (a->keys - 1) / p->page, pages = (p->candidates + p->page - 1) / p->page;
         sf_tensor score = sf_page_scores(a, p->page, s->tensor[LOW], s->tensor[HIGH]);
-        sf_force(a, score, current, current + 1);
-        candidates = sf_keys_of_pages(a, score, p->page, sf_top(a, score, pages + 1));
+        candidates = sf_keys_of_pages(a, score, p->page, (p->candidates + p->page - 1) / p->page);
         among = &candidates;
     }
     sf_tensor share = sf_packed_probabilities(a, s->tensor[CODE], s->tensor[RANGE], among); /* [H, keys] */
-    return p->density > 0 ? sf_choose_within(a, out, p->density, by_mass, &share) : by_mass(a, &share, p->mass, out);
+    return sf_keys_of_mass(a, out, share, p->mass, p->density);
 }
 
 /* Bounds of every page; half a byte a number, and a range, of every candidate: in elements of two bytes. */
@@ -98,4 +90,5 @@ const sf_method sf_twilight = {
     .state = state,
     .observe = observe,
     .decode = decode,
+    .across = SF_OVER_HEADS,
 };

@@ -66,25 +66,6 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-struct sampled {
-    const struct params *p;
-    sf_tensor first, second; /* [H, keys] numbers drawn, +INFINITY for what is read anyhow */
-    sf_lists sample;         /* that and the first sample */
-};
-
-/* The sample that keeps the promise. */
-static sf_status promise(sf_attention *a, const struct sampled *s, double error, sf_pattern *out)
-{
-    sf_promise made = sf_promised(error, s->p->failures, (sf_verified)s->p->verified);
-    sf_lists keys = sf_top_sized(a, s->second, sf_sample_sizes(a, s->first, s->sample, made));
-    return sf_weighted_keys(a, out, keys, sf_sample_bias(a, s->second, NULL, keys));
-}
-
-static sf_status by_error(sf_attention *a, const void *what, double dial, sf_pattern *out)
-{
-    return dial >= 1 ? sf_dense(a, out) : promise(a, what, dial > 0 ? 1 / dial - 1 : 1e6, out);
-}
-
 static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
 {
     const struct params *p = params;
@@ -95,17 +76,18 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     sf_exclude(a, best, 0, p->sinks);
     sf_exclude(a, best, a->keys - p->local, a->keys);
     sf_lists heavy = sf_top(a, best, p->top);
-    struct sampled drawn = {.p = p};
+    sf_tensor drawn[2]; /* a first sample's, the sample's: numbers, +INFINITY for what is read anyhow */
     for (int which = 0; which < 2; which++) {
-        sf_tensor x = sf_draws(a, p->seed, which, NULL);
-        sf_force(a, x, 0, p->sinks);
-        sf_force(a, x, a->keys - p->local, a->keys);
-        sf_force_at(a, x, heavy);
-        *(which ? &drawn.second : &drawn.first) = x;
+        drawn[which] = sf_draws(a, p->seed, which, NULL);
+        sf_force(a, drawn[which], 0, p->sinks);
+        sf_force(a, drawn[which], a->keys - p->local, a->keys);
+        sf_force_at(a, drawn[which], heavy);
     }
     int first = (int)(p->base * others);
-    drawn.sample = sf_top(a, drawn.first, sure + (first < 2 ? 2 : first));
-    return p->density > 0 ? sf_choose_within(a, out, p->density, by_error, &drawn) : promise(a, &drawn, p->error, out);
+    sf_lists sample = sf_top(a, drawn[0], sure + (first < 2 ? 2 : first));
+    sf_promise made = sf_promised(p->error, p->failures, (sf_verified)p->verified);
+    sf_lists keys = sf_top_sized(a, drawn[1], sf_sample_sizes(a, drawn[0], sample, made, p->density));
+    return sf_weighted_keys(a, out, keys, sf_sample_bias(a, drawn[1], NULL, keys));
 }
 
 static sf_status fit(const sf_extent *extent, double sparsity, void *params)
@@ -143,4 +125,5 @@ const sf_method sf_vattention = {
     .state = state,
     .observe = observe,
     .decode = decode,
+    .across = SF_OVER_HEADS,
 };

@@ -1629,13 +1629,14 @@ static void samples_case(twin *t, uint64_t seed, int most_keys)
     uint64_t stream = next_random(t);
     float *x[2], *weight[2], *priority[2], *bias[2], *p[2], *range[2], *wide[2];
     int32_t *code[2], *count[2], *member[2];
+    sf_moments *moment[2];
     sf_lists at[2];
     float_rooms(t, heads * n, x), float_rooms(t, heads * n, weight), float_rooms(t, heads * n, priority), float_rooms(t, heads * n, p);
     float_rooms(t, heads * listed, bias), float_rooms(t, a->kv_heads * most * 2, range), float_rooms(t, heads * n, wide);
     list_rooms(t, heads, listed, at);
     for (int s = 0; s < 2; s++) {
         code[s] = room(t, s, (size_t)(a->kv_heads * most * words) * sizeof(int32_t));
-        count[s] = room(t, s, (size_t)heads * sizeof(int32_t));
+        count[s] = room(t, s, (size_t)heads * sizeof(int32_t)), moment[s] = room(t, s, (size_t)heads * sizeof(sf_moments));
     }
 
     BOTH(t, draw(&t->b[s], stream, first, heads, n, NULL, weight[s]));
@@ -1654,7 +1655,9 @@ static void samples_case(twin *t, uint64_t seed, int most_keys)
     for (int v = SF_DENOMINATOR; v <= SF_DENOMINATOR_AND_NUMERATOR; v++) {
         sf_promise promise = {.error = ONE_OF(t, 1, 5, 20) * 0.01, .z = 1.96, .verified = (sf_verified)v};
         int32_t sizes[2][64];
-        BOTH(t, sample_sizes(&t->b[s], &c.a[s], x[s], &at[s], &promise, count[s]));
+        bool values = v != SF_DENOMINATOR;
+        BOTH(t, sample_moments(&t->b[s], &c.a[s], x[s], &at[s], values, moment[s]));
+        BOTH(t, sample_sizes(&t->b[s], moment[s], heads, promise, -1, count[s]));
         for (int s = 0; s < 2; s++) fetch(t, s, sizes[s], count[s], (size_t)heads * sizeof(int32_t));
         for (int h = 0; h < heads; h++) /* logits differ by rounding, the larger they are the more */
             if (abs(sizes[0][h] - sizes[1][h]) > 1 + 2e-2 * (t->b[1].activation == SF_F32 && a->scale < 1 ? 0.01 : 1) * (double)n)

@@ -74,6 +74,15 @@ void sf_cpu_turn(const sf_attention *a, const float *cosine, const float *sine, 
 sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, int32_t *count, int32_t *index,
                        double *covered, double *total);
 
+/* What the best of each row cover, from scratch: count [rows], covered [rows, n + 1] and total [rows] as sf_cpu_order() tells them
+ * (index may be NULL); and how many of row r top_mass() takes of it. */
+typedef struct sf_cpu_covering {
+    int32_t *count;
+    double *covered, *total;
+} sf_cpu_covering;
+sf_status sf_cpu_cover(sf_backend *b, int64_t rows, int64_t n, const float *x, int32_t *index, sf_cpu_covering *c);
+int64_t sf_cpu_amount(const sf_cpu_covering *c, int64_t r, int64_t n, double mass, int64_t least);
+
 /* ---- the ops ----------------------------------------------------------------------------------------------------- */
 
 SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_)

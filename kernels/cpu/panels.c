@@ -567,47 +567,16 @@ sf_status sf_cpu_fit_slashes(sf_backend *b, const sf_attention *a, int rows, con
     return SF_OK;
 }
 
-/* The mass that all rows' best columns cover, or diagonals, as sf_cpu_order() tells it. */
-typedef struct covering {
-    int32_t *count;  /* [rows] */
-    double *covered; /* [rows, N + 1] */
-    double *total;   /* [rows] */
-} covering;
-
-static sf_status cover(sf_backend *b, int64_t rows, int64_t n, const float *x, covering *c)
-{
-    SF_TRY(sf_scratch_alloc(b, (size_t)rows * sizeof *c->count, (void **)&c->count));
-    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * (n + 1)) * sizeof *c->covered, (void **)&c->covered));
-    SF_TRY(sf_scratch_alloc(b, (size_t)rows * sizeof *c->total, (void **)&c->total));
-    return sf_cpu_order(b, x, rows, n, c->count, NULL, c->covered, c->total);
-}
-
-/* How many of row r top_mass() takes. */
-static int64_t amount(const covering *c, int64_t r, int64_t n, double mass, int64_t least)
-{
-    const double *covered = c->covered + r * (n + 1);
-    int64_t low = 0, high = c->count[r];
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (covered[middle] < mass * c->total[r])
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < least) low = least;
-    return low < c->count[r] ? low : c->count[r];
-}
-
 sf_status sf_cpu_fit_masses(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
                             const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
                             int64_t *least)
 {
     enum { STEPS = 1 << 19 };
     sf_mark mark = sf_scratch_mark(b);
-    covering columns, diagonals;
+    sf_cpu_covering columns, diagonals;
     ordered o;
-    SF_TRY(cover(b, rows, a->keys, column, &columns));
-    SF_TRY(cover(b, rows, a->keys, diagonal, &diagonals));
+    SF_TRY(sf_cpu_cover(b, rows, a->keys, column, NULL, &columns));
+    SF_TRY(sf_cpu_cover(b, rows, a->keys, diagonal, NULL, &diagonals));
     SF_TRY(order(b, a, rows, column_forced, diagonal_forced, &o));
 
     /* One scale: 1 to `given` at mass 0, then the masses above it. `at` is kept, `above` is too much. */
@@ -618,8 +587,8 @@ sf_status sf_cpu_fit_masses(sf_backend *b, const sf_attention *a, int rows, cons
         uint64_t pairs = 0;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : pairs)
         for (int64_t r = 0; r < rows; r++)
-            pairs += count_row(b, a, &o, r, amount(&columns, r, a->keys, share, fewest),
-                               amount(&diagonals, r, a->keys, share, fewest));
+            pairs += count_row(b, a, &o, r, sf_cpu_amount(&columns, r, a->keys, share, fewest),
+                               sf_cpu_amount(&diagonals, r, a->keys, share, fewest));
         if (pairs * (uint64_t)(a->heads / rows) <= most)
             at = middle;
         else

@@ -5,6 +5,7 @@
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/draw.h"
+#include "kernels/host.h"
 
 sf_status sf_cpu_draw(sf_backend *b, uint64_t stream, int64_t first, int64_t rows, int64_t n, const float *weight, float *x)
 {
@@ -47,15 +48,9 @@ sf_status sf_cpu_sample_bias(sf_backend *b, const float *x, const float *weight,
 }
 
 /* Of what is listed: how many were drawn, what is summed of those that were taken and of those drawn, and of their squares. */
-typedef struct moments {
+typedef struct sums {
     double drawn, fixed, sum, squares;
-} moments;
-
-static double enough(const sf_promise *promise, double n, double variance, double total)
-{
-    double without = promise->z * n / (promise->error * total) * (promise->z * n / (promise->error * total)) * variance;
-    return variance > 0 ? ceil(1 / (1 / without + 1 / n)) : 0;
-}
+} sums;
 
 /* p [n]: exp(logit), to the same scale, of the keys listed. room: n pointers; scaled: the padded head dim. */
 static void weigh(sf_backend *b, const sf_attention *a, int h, const int32_t *list, int n, const float **key, float *scaled, float *p)
@@ -70,28 +65,25 @@ static void weigh(sf_backend *b, const sf_attention *a, int h, const int32_t *li
     for (int i = 0; i < n; i++) p[i] = exp2f(p[i] - most);
 }
 
-sf_status sf_cpu_sample_sizes(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, const sf_promise *promise,
-                              int32_t *count)
+sf_status sf_cpu_sample_moments(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, bool values, sf_moments *moment)
 {
     int dim = a->head_dim, group = a->heads / a->kv_heads;
-    bool values = promise->verified != SF_DENOMINATOR;
     sf_mark mark = sf_scratch_mark(b);
     const float **key;
     float *weight, *scaled;
     double *vectors;
-    int64_t listed = 0;
     SF_TRY(sf_cpu_room(b, at->stride, sizeof *key, (void **)&key));
     SF_TRY(sf_cpu_room(b, at->stride + 8, sizeof *weight, (void **)&weight));
     SF_TRY(sf_cpu_room(b, sf_cpu_padded(dim), sizeof *scaled, (void **)&scaled));
     SF_TRY(sf_cpu_room(b, 3 * dim, sizeof *vectors, (void **)&vectors));
-#pragma omp parallel for num_threads(b->threads) schedule(dynamic) reduction(+ : listed)
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic)
     for (int h = 0; h < a->heads; h++) {
         int64_t t = omp_get_thread_num();
         const int32_t *list = at->index + h * at->stride;
         const float *own = x + (int64_t)h * a->keys;
         float *p = weight + t * (at->stride + 8);
         double *v_sum = vectors + t * 3 * dim, *v_squares = v_sum + dim, *v_fixed = v_squares + dim, n = 0;
-        moments m = {0};
+        sums m = {0};
         memset(v_sum, 0, 3 * (size_t)dim * sizeof *v_sum);
         for (int j = 0; j < a->keys; j++) n += isfinite(own[j]);
         weigh(b, a, h, list, at->count[h], key + t * at->stride, scaled + t * sf_cpu_padded(dim), p);
@@ -106,21 +98,23 @@ sf_status sf_cpu_sample_sizes(sf_backend *b, const sf_attention *a, const float 
                 else v_fixed[d] += part;
             }
         }
-        double most = 0, trace = 0, length = 0, mean = m.sum / m.drawn;
+        double trace = 0, length = 0, mean = m.sum / m.drawn;
         for (int d = 0; values && d < dim; d++) {
             double total = v_fixed[d] + n * v_sum[d] / m.drawn;
             trace += (v_squares[d] - v_sum[d] * v_sum[d] / m.drawn) / (m.drawn - 1);
             length += total * total;
         }
-        if (promise->verified != SF_NUMERATOR) most = enough(promise, n, (m.squares - m.sum * mean) / (m.drawn - 1), m.fixed + n * mean);
-        if (values) most = fmax(most, enough(promise, n, trace, sqrt(length)));
-        if (m.drawn < 2) most = n;
-        count[h] = at->count[h] - (int32_t)m.drawn + (int32_t)fmin(fmax(most, m.drawn), n);
-        listed += at->count[h];
+        moment[h] = (sf_moments){.others = n, .taken = at->count[h] - m.drawn, .drawn = m.drawn, .total = m.fixed + n * mean,
+                                 .variance = (m.squares - m.sum * mean) / (m.drawn - 1), .length = sqrt(length), .trace = trace};
     }
     sf_scratch_release(b, mark);
-    sf_meter_sample_sizes(b, a, listed, values);
+    sf_meter_sample_moments(b, a, at->rows * at->stride, values);
     return SF_OK;
+}
+
+sf_status sf_cpu_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count)
+{
+    return sf_host_sample_sizes(b, moment, rows, promise, most, count);
 }
 
 /* ---- keys in 4 bits ----------------------------------------------------------------------------------------------------- */
@@ -171,7 +165,7 @@ sf_status sf_cpu_packed_probabilities(sf_backend *b, const sf_attention *a, int6
             if (a->softcap != 0) own[j] = a->softcap * tanhf(own[j] / a->softcap);
             most = own[j] > most ? own[j] : most;
         }
-        pairs += n;
+        pairs += at ? at->stride : n;
         for (int j = 0; j < a->keys; j++)
             if (own[j] != -INFINITY) sum += own[j] = expf(own[j] - most);
         for (int j = 0; j < a->keys; j++)

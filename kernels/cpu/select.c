@@ -3,6 +3,7 @@
  * Choosing the k best needs no sort (tile_select.h). top_mass() needs the order itself, and sorts by radix. */
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/promise.h"
 
 #include <math.h>
 #include <string.h>
@@ -181,6 +182,67 @@ sf_status sf_cpu_order(sf_backend *b, const float *x, int64_t rows, int64_t n, i
             sum += isfinite(row[sorted[i].index]) ? row[sorted[i].index] : 0;
             most[i + 1] = sum > most[i] ? sum : most[i];
         }
+    }
+    sf_scratch_release(b, mark);
+    return SF_OK;
+}
+
+sf_status sf_cpu_cover(sf_backend *b, int64_t rows, int64_t n, const float *x, int32_t *index, sf_cpu_covering *c)
+{
+    SF_TRY(sf_scratch_alloc(b, (size_t)rows * sizeof *c->count, (void **)&c->count));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(rows * (n + 1)) * sizeof *c->covered, (void **)&c->covered));
+    SF_TRY(sf_scratch_alloc(b, (size_t)rows * sizeof *c->total, (void **)&c->total));
+    return sf_cpu_order(b, x, rows, n, c->count, index, c->covered, c->total);
+}
+
+int64_t sf_cpu_amount(const sf_cpu_covering *c, int64_t r, int64_t n, double mass, int64_t least)
+{
+    const double *covered = c->covered + r * (n + 1);
+    int64_t low = 0, high = c->count[r];
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (covered[middle] < mass * c->total[r])
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < least) low = least;
+    return low < c->count[r] ? low : c->count[r];
+}
+
+/* heavy [rows, n + 1]: what a row's best 0 … n weigh. */
+static void add_up(const float *weight, const int32_t *index, const int32_t *count, int64_t rows, int64_t n, int64_t *heavy)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t *sum = heavy + r * (n + 1);
+        sum[0] = 0;
+        for (int32_t i = 0; i < count[r]; i++) sum[i + 1] = sum[i] + llrintf(weight[r * n + index[r * n + i]]);
+    }
+}
+
+/* Rows are sorted once: a trial is a search in the sums of each. */
+sf_status sf_cpu_top_mass_within(sf_backend *b, const float *x, int64_t rows, int64_t n, const float *weight, double share, int64_t least,
+                                 int64_t most, int32_t *count, int32_t *whole)
+{
+    sf_mark mark = sf_scratch_mark(b);
+    sf_cpu_covering c;
+    int32_t *index = NULL;
+    int64_t *heavy = NULL, m = 0;
+    if (weight) SF_TRY(sf_scratch_alloc(b, (size_t)(rows * n) * sizeof *index, (void **)&index));
+    if (weight) SF_TRY(sf_scratch_alloc(b, (size_t)(rows * (n + 1)) * sizeof *heavy, (void **)&heavy));
+    SF_TRY(sf_cpu_cover(b, rows, n, x, index, &c));
+    if (weight) add_up(weight, index, c.count, rows, n, heavy);
+    for (int64_t half = SF_DIALS / 2; half; half /= 2) {
+        int64_t sum = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t taken = sf_cpu_amount(&c, r, n, (float)(share * sf_dial_at(m + half)), least);
+            sum += weight ? heavy[r * (n + 1) + taken] : taken;
+        }
+        if (sum <= most) m += half;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        count[r] = (int32_t)sf_cpu_amount(&c, r, n, (float)(share * sf_dial_at(m)), least);
+        if (whole) whole[r] = (int32_t)sf_cpu_amount(&c, r, n, (float)sf_dial_at(m), 1);
     }
     sf_scratch_release(b, mark);
     return SF_OK;

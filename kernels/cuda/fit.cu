@@ -1,6 +1,6 @@
-/* How many columns and diagonals stay within so many pairs: a search that only counting can answer, on the device.
+/* How much stays within so many pairs: searches that only counting can answer, on the device.
  *
- * Each row's scores are sorted once; "among the k best" is then a comparison of ranks. A trial is three kernels and no wait:
+ * Columns and diagonals, of a prefill. Each row's scores are sorted once; "among the k best" is then a comparison of ranks. A trial is three kernels and no wait:
  * sets of bits from ranks (a relative key is covered if any of the 64 diagonals that reach it is chosen: the least of their
  * ranks is kept), their pairs (pattern.cu), and the next trial from the sum. Both searches are bisections of a number that
  * pairs never fall with, so that they end where any search would: first the largest k for columns and diagonals alike, then
@@ -9,10 +9,25 @@
  * Before, each trial of the caller's own bisection chose lists anew and waited for their count: about 40 waits a layer, some
  * 2 ms on a short prompt and 30 ms of the 42 that Vertical-Slash spent beyond attention on 128k tokens (Qwen2.5-7B, H200).
  *
- * Test: make test-cuda. */
+ * Masses, of a decode step: as many of each row's best as hold the largest share of its sum that the budget allows. Rows are sorted
+ * (to 8192 scores in one block each), and masses, which are select.cu's, and weights added up along the order: what a share takes
+ * is then found by halving. One block tries 32 shares at once, four times over, and leaves counts on the device; nobody waits.
+ *
+ * What a step of one lane and layer costs, rows of up to 8192 scores, counted by reading (launches, copies to the host that are
+ * waited for, bytes of scores moved per row of n):
+ *                                  before                                               since
+ *     launches                     20 trials · (top_mass 2 + tally 1) + 1 + 2 = 63      sort, add up, find, select: 4
+ *     waits                        21, of 8·H bytes                                     0
+ *     bytes of scores              21 trials · (5 reads of scores, 1 of lists) · 4 n    (4 read + 8 sorted + 8 + 8 masses, twice) n
+ * double_p: 20 trials of 11 launches, 24 waits, of which 3 were copies of lists and biases to be checked on the host; now 12
+ * launches, no wait. vattention: 20 trials of 5 launches with 2 waits each, and 4; now 1 launch more than a fixed error takes.
+ *
+ * Test: make test-cuda ("selection", "within", "budgets"). */
 #include "kernels/cuda/pattern.cuh"
 #include "kernels/cuda/select.cuh"
 
+#include <cub/block/block_radix_sort.cuh>
+#include <cub/block/block_scan.cuh>
 #include <cub/device/device_segmented_radix_sort.cuh>
 
 enum { THREADS = 256 };
@@ -63,16 +78,35 @@ struct sorter {
     size_t bytes;
 };
 
-static sf_status rank_rows(sf_backend *b, const sorter *s, const float *x, int rows, int N, int32_t *rank)
+static sf_status sorter_bytes(int rows, int N, size_t *temporary)
+{
+    *temporary = 0;
+    CUDA_TRY(cub::DeviceSegmentedRadixSort::SortPairsDescending(
+        NULL, *temporary, (uint32_t *)NULL, (uint32_t *)NULL, (int32_t *)NULL, (int32_t *)NULL, rows * N, rows,
+        (int32_t *)NULL, (int32_t *)NULL, 0, 32, 0));
+    return SF_OK;
+}
+
+/* Keys to s->sorted, descending, and where they stood to s->order. */
+static sf_status sort_rows(sf_backend *b, const sorter *s, const float *x, int rows, int N)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int64_t all = (int64_t)rows * N;
     size_t bytes = s->bytes;
+    begin_rows<<<1, THREADS, 0, stream>>>(rows, N, s->begin);
+    LAUNCH_TRY(begin_rows);
     name_scores<<<grid_for(all), THREADS, 0, stream>>>(x, all, N, s->key, s->index);
     LAUNCH_TRY(name_scores);
     CUDA_TRY(cub::DeviceSegmentedRadixSort::SortPairsDescending(s->temporary, bytes, s->key, s->sorted, s->index, s->order,
                                                                 (int)all, rows, s->begin, s->begin + 1, 0, 32, stream));
-    place<<<grid_for(all), THREADS, 0, stream>>>(s->sorted, s->order, all, N, rank);
+    return SF_OK;
+}
+
+static sf_status rank_rows(sf_backend *b, const sorter *s, const float *x, int rows, int N, int32_t *rank)
+{
+    int64_t all = (int64_t)rows * N;
+    SF_TRY(sort_rows(b, s, x, rows, N));
+    place<<<grid_for(all), THREADS, 0, sf_cuda_of(b)->stream>>>(s->sorted, s->order, all, N, rank);
     LAUNCH_TRY(place);
     return SF_OK;
 }
@@ -166,13 +200,18 @@ struct memory {
     search *now;
 };
 
+static void lay_out_sorter(rooms *r, sorter *s, int rows, size_t all, size_t temporary)
+{
+    take(r, &s->key, all), take(r, &s->sorted, all), take(r, &s->index, all), take(r, &s->order, all);
+    take(r, &s->begin, rows + 1);
+    take(r, (char **)&s->temporary, temporary);
+    s->bytes = temporary;
+}
+
 static void lay_out(rooms *r, memory *m, int rows, int N, int words, int heads, size_t temporary)
 {
     size_t all = (size_t)rows * N;
-    take(r, &m->sort.key, all), take(r, &m->sort.sorted, all), take(r, &m->sort.index, all), take(r, &m->sort.order, all);
-    take(r, &m->sort.begin, rows + 1);
-    take(r, (char **)&m->sort.temporary, temporary);
-    m->sort.bytes = temporary;
+    lay_out_sorter(r, &m->sort, rows, all, temporary);
     take(r, &m->column_rank, all), take(r, &m->diagonal_rank, all);
     take(r, &m->reach, (size_t)rows * words * 32);
     take(r, &m->cover, (size_t)rows * words), take(r, &m->set, (size_t)rows * words);
@@ -185,10 +224,8 @@ sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, co
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int N = a->keys, words = sf_cuda_slash_words(N), base = sf_cuda_slash_base(N), trials = 0;
     int64_t bits = (int64_t)rows * words * 32;
-    size_t temporary = 0;
-    CUDA_TRY(cub::DeviceSegmentedRadixSort::SortPairsDescending(
-        NULL, temporary, (uint32_t *)NULL, (uint32_t *)NULL, (int32_t *)NULL, (int32_t *)NULL, rows * N, rows,
-        (int32_t *)NULL, (int32_t *)NULL, 0, 32, stream));
+    size_t temporary;
+    SF_TRY(sorter_bytes(rows, N, &temporary));
     rooms r = {};
     memory m = {};
     lay_out(&r, &m, rows, N, words, a->heads, temporary);
@@ -197,8 +234,6 @@ sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, co
     r = {(char *)space, 0};
     lay_out(&r, &m, rows, N, words, a->heads, temporary);
 
-    begin_rows<<<1, THREADS, 0, stream>>>(rows, N, m.sort.begin);
-    LAUNCH_TRY(begin_rows);
     SF_TRY(rank_rows(b, &m.sort, column, rows, N, m.column_rank));
     SF_TRY(rank_rows(b, &m.sort, diagonal, rows, N, m.diagonal_rank));
     spread_ranks<<<grid_for(bits), THREADS, 0, stream>>>(m.diagonal_rank, bits, N, base, words * 32, m.reach);
@@ -224,5 +259,149 @@ sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, co
     if (found.stage != 2) return sf_fail(SF_INTERNAL, "fit_slashes: %d trials over %d keys did not end the search", trials, N);
     *columns = found.columns;
     *diagonals = found.diagonals;
+    return SF_OK;
+}
+
+/* ---- masses ---- */
+
+enum { SORTERS = 512, ADDERS = 1024, SHORT_ROW = 16 * SORTERS };
+
+/* As sort_rows(), a block a row. */
+template <int EACH> __global__ void __launch_bounds__(SORTERS) sort_short_rows(const float *x, int n, uint32_t *sorted, int32_t *order)
+{
+    using block_sort = cub::BlockRadixSort<uint32_t, SORTERS, EACH, int32_t>;
+    __shared__ typename block_sort::TempStorage room;
+    int64_t row = blockIdx.x * (int64_t)n;
+    uint32_t key[EACH];
+    int32_t index[EACH];
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        index[i] = threadIdx.x * EACH + i;
+        key[i] = index[i] < n ? sf_cuda_key_of(x[row + index[i]]) : 0;
+    }
+    block_sort(room).SortDescendingBlockedToStriped(key, index);
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        int at = threadIdx.x + i * SORTERS;
+        if (at < n) sorted[row + at] = key[i], order[row + at] = index[i];
+    }
+}
+
+/* Of a row in its order: first those of +INFINITY, last those that are never chosen. */
+struct sorted_row {
+    unsigned long long total;
+    int infinite, valid; /* how many come before the first that is not, or is not to be chosen */
+};
+
+/* mass, heavy [rows, n]: what the entries up to each, in their order, have of their row's sum and weigh. */
+__global__ void __launch_bounds__(ADDERS) add_up(const uint32_t *sorted, const int32_t *order, const float *weight, int n,
+                                                 unsigned long long *mass, int32_t *heavy, sorted_row *rows)
+{
+    using block_scan = cub::BlockScan<unsigned long long, ADDERS>;
+    __shared__ typename block_scan::TempStorage room;
+    __shared__ int infinite, valid;
+    int64_t row = blockIdx.x * (int64_t)n;
+    sorted += row, order += row, mass += row;
+    if (threadIdx.x == 0) infinite = valid = n;
+    __syncthreads();
+    for (int i = threadIdx.x; i < n; i += ADDERS) {
+        uint32_t at = sorted[i], before = i ? sorted[i - 1] : SF_CUDA_INFINITE;
+        if (at != SF_CUDA_INFINITE && before == SF_CUDA_INFINITE) infinite = i;
+        if (at == 0 && before != 0) valid = i;
+    }
+    __syncthreads();
+    float most = infinite < valid ? fmaxf(sf_cuda_score_of(sorted[infinite]), 0) : 0;
+    unsigned long long sum = 0, weighs = 0, all;
+    for (int from = 0; from < n; from += ADDERS) {
+        int i = from + threadIdx.x;
+        unsigned long long mine = i >= infinite && i < valid ? sf_cuda_fixed(sf_cuda_score_of(sorted[i]), most) : 0;
+        block_scan(room).InclusiveSum(mine, mine, all);
+        __syncthreads();
+        if (i < n) mass[i] = sum + mine;
+        sum += all;
+        if (!weight) continue;
+        mine = i < valid ? (unsigned long long)llrintf(weight[row + order[i]]) : 0;
+        block_scan(room).InclusiveSum(mine, mine, all);
+        __syncthreads();
+        if (i < n) heavy[row + i] = (int32_t)(weighs + mine);
+        weighs += all;
+    }
+    if (threadIdx.x == 0) rows[blockIdx.x] = {sum, infinite, valid};
+}
+
+/* How many entries top_mass() takes. */
+__device__ static inline int taken(const sorted_row &row, const unsigned long long *mass, int n, float share, int least)
+{
+    unsigned long long want = min((unsigned long long)ceil((double)share * (double)row.total), row.total);
+    int low = 0, high = n - 1;
+    while (want && low < high) {
+        int middle = (low + high) / 2;
+        if (mass[middle] < want)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return min(max(want ? low + 1 : 0, least), row.valid);
+}
+
+__global__ void __launch_bounds__(1024) find_mass(const sorted_row *row, int rows, const unsigned long long *mass, const int32_t *heavy, int n,
+                                                  double share, int least, long long most, int32_t *count, int32_t *whole)
+{
+    auto weigh = [=](int k) {
+        long long sum = 0;
+        for (int r = threadIdx.x % 32; r < rows; r += 32) {
+            int m = taken(row[r], mass + (int64_t)r * n, n, (float)(share * sf_dial_at(k)), least);
+            sum += !heavy ? m : m ? heavy[(int64_t)r * n + m - 1] : 0;
+        }
+        return sum;
+    };
+    int k = sf_cuda_largest_dial(most, weigh);
+    for (int r = threadIdx.x; r < rows; r += blockDim.x) {
+        count[r] = taken(row[r], mass + (int64_t)r * n, n, (float)(share * sf_dial_at(k)), least);
+        if (whole) whole[r] = taken(row[r], mass + (int64_t)r * n, n, (float)sf_dial_at(k), 1);
+    }
+}
+
+static sf_status sort_any_rows(sf_backend *b, const sorter *s, const float *x, int rows, int n)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    if (n > SHORT_ROW) return sort_rows(b, s, x, rows, n);
+    if (n <= 4 * SORTERS)
+        sort_short_rows<4><<<rows, SORTERS, 0, stream>>>(x, n, s->sorted, s->order);
+    else if (n <= 9 * SORTERS)
+        sort_short_rows<9><<<rows, SORTERS, 0, stream>>>(x, n, s->sorted, s->order);
+    else
+        sort_short_rows<16><<<rows, SORTERS, 0, stream>>>(x, n, s->sorted, s->order);
+    LAUNCH_TRY(sort_short_rows);
+    return SF_OK;
+}
+
+sf_status sf_cuda_top_mass_within(sf_backend *b, const float *x, int64_t rows, int64_t n, const float *weight, double share, int64_t least,
+                                  int64_t most, int32_t *count, int32_t *whole)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    size_t all = (size_t)(rows * n), temporary = 0;
+    if (!rows || !n) return b->ops->zero(b, count, rows * sizeof *count);
+    if (n > SHORT_ROW) SF_TRY(sorter_bytes((int)rows, (int)n, &temporary));
+    sorter s = {};
+    unsigned long long *mass;
+    int32_t *heavy;
+    sorted_row *row;
+    rooms r = {};
+    for (int laid = 0; laid < 2; laid++) {
+        void *space = NULL;
+        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
+        r = {(char *)space, 0};
+        if (n > SHORT_ROW)
+            lay_out_sorter(&r, &s, (int)rows, all, temporary);
+        else
+            take(&r, &s.sorted, all), take(&r, &s.order, all);
+        take(&r, &mass, all), take(&r, &heavy, weight ? all : 0), take(&r, &row, rows);
+    }
+    SF_TRY(sort_any_rows(b, &s, x, (int)rows, (int)n));
+    add_up<<<(unsigned)rows, ADDERS, 0, stream>>>(s.sorted, s.order, weight, (int)n, mass, heavy, row);
+    LAUNCH_TRY(add_up);
+    find_mass<<<1, 1024, 0, stream>>>(row, (int)rows, mass, weight ? heavy : NULL, (int)n, share, (int)(least < n ? least : n), most, count, whole);
+    LAUNCH_TRY(find_mass);
     return SF_OK;
 }

@@ -1,13 +1,11 @@
 /* Samples of keys and what they stand for; keys in 4 bits. Plain kernels: a block a row, a warp or a thread a key.
  *
  * Test: make test-cuda ("samples"). */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/select.cuh"
 extern "C" {
 #include "kernels/count.h"
 }
 #include "kernels/draw.h"
-
-#include <stdlib.h>
 
 enum { THREADS = 256, WARPS = THREADS / 32 };
 
@@ -103,15 +101,9 @@ __device__ static double sum_of_block(double x, double *shared)
     return sum;
 }
 
-__device__ static double enough(const sf_promise &promise, double n, double variance, double total)
-{
-    double relative = promise.z * n / (promise.error * total);
-    return variance > 0 ? ceil(1 / (1 / (relative * relative * variance) + 1 / n)) : 0;
-}
-
 /* One block a query head. weight: room for at.stride floats a head. */
-__global__ void sample_sizes(const float *x, sf_lists at, const bf16 *q, sf_kv kv, int N, int group, int D, float scale, float cap,
-                             sf_promise promise, float *weight, int32_t *count)
+__global__ void sample_moments(const float *x, sf_lists at, const bf16 *q, sf_kv kv, int N, int group, int D, float scale, float cap,
+                               bool values, float *weight, sf_moments *moment)
 {
     __shared__ float shared[32], query[SF_CUDA_HEAD_DIM];
     __shared__ double sums[WARPS];
@@ -140,9 +132,9 @@ __global__ void sample_sizes(const float *x, sf_lists at, const bf16 *q, sf_kv k
     }
     n = sum_of_block(n, sums), drawn = sum_of_block(drawn, sums), fixed = sum_of_block(fixed, sums);
     sum = sum_of_block(sum, sums), squares = sum_of_block(squares, sums);
-    double b = 0, trace = 0, length = 0;
+    double trace = 0, length = 0;
     __syncthreads();
-    if (promise.verified != SF_DENOMINATOR) { /* a thread a dimension */
+    if (values) { /* a thread a dimension */
         for (int d = threadIdx.x; d < D; d += THREADS) {
             double v_fixed = 0, v_sum = 0, v_squares = 0;
             for (int i = 0; i < m; i++) {
@@ -154,39 +146,40 @@ __global__ void sample_sizes(const float *x, sf_lists at, const bf16 *q, sf_kv k
             length += (v_fixed + n * v_sum / drawn) * (v_fixed + n * v_sum / drawn);
         }
         trace = sum_of_block(trace, sums), length = sum_of_block(length, sums);
-        b = enough(promise, n, trace, sqrt(length));
     }
-    if (threadIdx.x) return;
-    if (promise.verified != SF_NUMERATOR)
-        b = fmax(b, enough(promise, n, (squares - sum * sum / drawn) / (drawn - 1), fixed + n * sum / drawn));
-    if (drawn < 2) b = n;
-    count[h] = m - (int)drawn + (int)fmin(fmax(b, drawn), n);
+    if (threadIdx.x == 0)
+        moment[h] = {n, m - drawn, drawn, fixed + n * sum / drawn, (squares - sum * sum / drawn) / (drawn - 1), sqrt(length), trace};
 }
 
-/* Keys that lists name, all together: to be counted, so that the device is waited for. */
-static sf_status listed(sf_backend *b, const sf_lists *at, int64_t *all)
-{
-    int32_t *count = (int32_t *)malloc((size_t)at->rows * sizeof *count);
-    if (!count) return sf_fail(SF_NO_MEMORY, "counts of %lld lists", (long long)at->rows);
-    sf_status status = b->ops->download(b, count, at->count, (size_t)at->rows * sizeof *count);
-    *all = 0;
-    for (int64_t r = 0; r < at->rows && status == SF_OK; r++) *all += count[r];
-    free(count);
-    return status;
-}
-
-sf_status sf_cuda_sample_sizes(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, const sf_promise *promise,
-                               int32_t *count)
+sf_status sf_cuda_sample_moments(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, bool values, sf_moments *moment)
 {
     if (a->head_dim > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", a->head_dim, SF_CUDA_HEAD_DIM);
     float *weight;
-    int64_t all;
     SF_TRY(sf_cuda_workspace(b, (size_t)(a->heads * at->stride + 1) * sizeof *weight, (void **)&weight));
-    sample_sizes<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(x, *at, (const bf16 *)a->q, a->kv, a->keys, a->heads / a->kv_heads,
-                                                                  a->head_dim, a->scale, a->softcap, *promise, weight, count);
+    sample_moments<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(x, *at, (const bf16 *)a->q, a->kv, a->keys, a->heads / a->kv_heads,
+                                                                    a->head_dim, a->scale, a->softcap, values, weight, moment);
+    LAUNCH_TRY(sample_moments);
+    sf_meter_sample_moments(b, a, at->rows * at->stride, values);
+    return SF_OK;
+}
+
+__global__ void __launch_bounds__(1024) sample_sizes(const sf_moments *moment, int rows, sf_promise promise, long long most, int32_t *count)
+{
+    auto weigh = [=](int k) {
+        sf_promise tried = sf_promise_at(promise, sf_dial_at(k));
+        long long sum = 0;
+        for (int r = threadIdx.x % 32; r < rows; r += 32) sum += sf_sample_size(&moment[r], tried);
+        return sum;
+    };
+    if (most >= 0) promise = sf_promise_at(promise, sf_dial_at(sf_cuda_largest_dial(most, weigh)));
+    for (int r = threadIdx.x; r < rows; r += blockDim.x) count[r] = sf_sample_size(&moment[r], promise);
+}
+
+sf_status sf_cuda_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count)
+{
+    if (!rows) return SF_OK;
+    sample_sizes<<<1, 1024, 0, sf_cuda_of(b)->stream>>>(moment, (int)rows, promise, most, count);
     LAUNCH_TRY(sample_sizes);
-    SF_TRY(listed(b, at, &all));
-    sf_meter_sample_sizes(b, a, all, promise->verified != SF_DENOMINATOR);
     return SF_OK;
 }
 
@@ -269,7 +262,7 @@ sf_status sf_cuda_packed_probabilities(sf_backend *b, const sf_attention *a, int
                                        const sf_lists *at, float *p)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
-    int64_t n = (int64_t)a->heads * a->keys, all = a->keys, rows = at ? at->rows : 1, group = a->heads / a->kv_heads;
+    int64_t n = (int64_t)a->heads * a->keys, rows = at ? at->rows : 1, all = at ? rows * at->stride : a->keys, group = a->heads / a->kv_heads;
     if (a->head_dim > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", a->head_dim, SF_CUDA_HEAD_DIM);
     fill_with<<<grid_of(n, 1), THREADS, 0, stream>>>(p, n, -INFINITY);
     LAUNCH_TRY(fill_with);
@@ -278,7 +271,6 @@ sf_status sf_cuda_packed_probabilities(sf_backend *b, const sf_attention *a, int
     LAUNCH_TRY(packed_logits);
     soften<<<a->heads, THREADS, 0, stream>>>(p, a->keys);
     LAUNCH_TRY(soften);
-    if (at) SF_TRY(listed(b, at, &all));
     int64_t pairs = all * (a->heads / rows);
     sf_meter_packed_probabilities(b, a, pairs, rows == a->heads ? pairs : pairs / group);
     return SF_OK;

@@ -16,7 +16,7 @@
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/select.cuh"
 
-enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CANDIDATES = 1024, CACHED_SCORES = 12288, FIXED_BITS = 48 };
+enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CANDIDATES = 1024, CACHED_SCORES = 12288 };
 
 #define FOR_ALL(i, n)                                                                                                  \
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
@@ -114,12 +114,6 @@ sf_status sf_cuda_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, cons
 
 /* ---- choosing ---- */
 
-static const uint32_t INFINITE = 0xff800000; /* the key of +INFINITY */
-__device__ static inline float score_of(uint32_t key)
-{
-    return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
-}
-
 /* Bits that a histogram of 2048 bins leaves to later ones. */
 __device__ static inline int bits_left(uint32_t span) { return max(0, 21 - __clz(span)); }
 
@@ -162,9 +156,9 @@ __device__ static inline int find_threshold(chooser *s, int n, int64_t k, Load l
 #pragma unroll 4
     for (int i = threadIdx.x; i < n; i += blockDim.x) {
         uint32_t at = load(i);
-        infinite += at == INFINITE;
+        infinite += at == SF_CUDA_INFINITE;
         least = min(least, at - 1); /* 0 becomes the largest */
-        most = max(most, at == INFINITE ? 0 : at);
+        most = max(most, at == SF_CUDA_INFINITE ? 0 : at);
     }
     least = __reduce_min_sync(~0u, least), most = __reduce_max_sync(~0u, most),
     infinite = __reduce_add_sync(~0u, infinite);
@@ -173,7 +167,7 @@ __device__ static inline int find_threshold(chooser *s, int n, int64_t k, Load l
     __syncthreads();
     least = s->least + 1, most = s->most, infinite = s->infinite;
     if (k <= infinite) {
-        if (threadIdx.x == 0) s->found = INFINITE, s->left = (uint32_t)k;
+        if (threadIdx.x == 0) s->found = SF_CUDA_INFINITE, s->left = (uint32_t)k;
         __syncthreads();
         return (int)k;
     }
@@ -373,11 +367,6 @@ sf_status sf_cuda_top_total(sf_backend *b, const float *x, int64_t rows, int64_t
 
 /* ---- by mass: how many of the largest make up the share, then as above ---- */
 
-__device__ static inline unsigned long long fixed_of(float x, float most)
-{
-    return isfinite(x) && x > 0 ? (unsigned long long)((double)(x / most) * (double)(1ull << FIXED_BITS)) : 0;
-}
-
 /* The mass descent goes by fixed digits: the highest 11 bits, the next 11, the last 10. */
 __device__ static inline int digit_of(uint32_t key, int pass)
 {
@@ -433,7 +422,7 @@ __global__ void __launch_bounds__(CHOOSERS)
     unsigned long long sum = 0;
     int infinities = 0, there = 0;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-        sum += fixed_of(score[i], most);
+        sum += sf_cuda_fixed(score[i], most);
         infinities += score[i] == INFINITY;
         there += sf_cuda_key_of(score[i]) != 0;
     }
@@ -452,7 +441,7 @@ __global__ void __launch_bounds__(CHOOSERS)
         for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
             uint32_t key = sf_cuda_key_of(score[i]);
             if (score[i] == INFINITY || !is_candidate(key, found, pass)) continue;
-            atomicAdd(&mass[digit_of(key, pass)], fixed_of(score[i], most));
+            atomicAdd(&mass[digit_of(key, pass)], sf_cuda_fixed(score[i], most));
             atomicAdd(&bin_count[digit_of(key, pass)], 1);
         }
         __syncthreads();
@@ -471,7 +460,7 @@ __global__ void __launch_bounds__(CHOOSERS)
     if (threadIdx.x) return;
     int64_t prefix = 0;
     if (some) {
-        unsigned long long each = fixed_of(score_of(found_so_far), most);
+        unsigned long long each = sf_cuda_fixed(sf_cuda_score_of(found_so_far), most);
         prefix = infinite + above + (each ? (want + each - 1) / each : 0);
     }
     prefix = prefix < least ? least : prefix;

@@ -46,20 +46,11 @@ sf_status sf_reference_sample_bias(sf_backend *b, const float *x, const float *w
     return SF_OK;
 }
 
-/* The least b with (z n s)² / b · (1 - b / n) <= (error · total)². */
-static double enough(const sf_promise *promise, double n, double variance, double total)
-{
-    double without = promise->z * n * promise->z * n * variance / (promise->error * total * promise->error * total);
-    return variance > 0 ? ceil(1 / (1 / without + 1 / n)) : 0;
-}
-
-sf_status sf_reference_sample_sizes(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at,
-                                    const sf_promise *promise, int32_t *count)
+sf_status sf_reference_sample_moments(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, bool values,
+                                      sf_moments *moment)
 {
     int dim = a->head_dim;
     double *e;
-    bool values = promise->verified != SF_DENOMINATOR;
-    int64_t all = 0;
     SF_TRY(sf_host_alloc(b, (size_t)(a->keys + 1) * (sizeof *e + 1), (void **)&e));
     uint8_t *mask = (uint8_t *)(e + a->keys + 1);
     for (int h = 0; h < a->heads; h++) {
@@ -69,7 +60,6 @@ sf_status sf_reference_sample_sizes(sf_backend *b, const sf_attention *a, const 
         double n = 0, taken = 0, drawn = 0, fixed = 0, sum = 0, squares = 0, fixed_v[dim], sum_v[dim], squares_v[dim];
         for (int j = 0; j < a->keys; j++) n += isfinite(own[j]), mask[j] = 0;
         for (int32_t i = 0; i < m; i++) mask[list[i]] = 1;
-        all += m;
         sf_reference_softmax(a, h, 0, mask, e); /* shares of what is listed: scale does not matter */
         for (int d = 0; d < dim; d++) fixed_v[d] = sum_v[d] = squares_v[d] = 0;
         for (int32_t i = 0; i < m; i++) {
@@ -83,19 +73,22 @@ sf_status sf_reference_sample_sizes(sf_backend *b, const sf_attention *a, const 
                 else fixed_v[d] += p * v[d];
             }
         }
-        double most = 0, mean = sum / drawn, variance = (squares - sum * mean) / (drawn - 1), trace = 0, length = 0;
+        double mean = sum / drawn, trace = 0, length = 0;
         for (int d = 0; values && d < dim; d++) {
             trace += (squares_v[d] - sum_v[d] * sum_v[d] / drawn) / (drawn - 1);
             length += pow(fixed_v[d] + n * sum_v[d] / drawn, 2);
         }
-        if (promise->verified != SF_NUMERATOR) most = enough(promise, n, variance, fixed + n * mean);
-        if (values) most = fmax(most, enough(promise, n, trace, sqrt(length)));
-        if (drawn < 2) most = n;
-        count[h] = (int32_t)(taken + fmin(fmax(most, drawn), n));
+        moment[h] = (sf_moments){.others = n, .taken = taken, .drawn = drawn, .total = fixed + n * mean,
+                                 .variance = (squares - sum * mean) / (drawn - 1), .length = sqrt(length), .trace = trace};
     }
     sf_host_free(b, e);
-    sf_meter_sample_sizes(b, a, all, values);
+    sf_meter_sample_moments(b, a, at->rows * at->stride, values);
     return SF_OK;
+}
+
+sf_status sf_reference_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count)
+{
+    return sf_host_sample_sizes(b, moment, rows, promise, most, count);
 }
 
 /* ---- keys in 4 bits ----------------------------------------------------------------------------------------------------- */
@@ -142,7 +135,7 @@ sf_status sf_reference_packed_probabilities(sf_backend *b, const sf_attention *a
             own[j] = (float)sf_reference_capped(a, dot * a->scale);
             most = fmax(most, own[j]);
         }
-        pairs += n;
+        pairs += at ? at->stride : n;
         for (int j = 0; j < a->keys; j++) sum += exp(own[j] - most);
         for (int j = 0; j < a->keys; j++)
             if (own[j] != -INFINITY) own[j] = (float)(exp(own[j] - most) / sum);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kernels/host.h"
+#include "kernels/promise.h"
 
 sf_status sf_reference_reduce_rows(sf_backend *b, const float *x, int64_t rows, int group, int64_t n, sf_reduce reduce,
                                    float *out)
@@ -169,6 +170,35 @@ sf_status sf_reference_top_mass(sf_backend *b, const float *x, int64_t rows, int
     sf_host_free(b, e);
     sf_meter_select(b, rows * n);
     return SF_OK;
+}
+
+/* What lists weigh. */
+static int64_t weigh(const sf_lists *l, int64_t n, const float *weight)
+{
+    int64_t sum = 0;
+    for (int64_t r = 0; r < l->rows; r++)
+        for (int32_t i = 0; i < l->count[r]; i++) sum += weight ? llrintf(weight[r * n + l->index[r * l->stride + i]]) : 1;
+    return sum;
+}
+
+/* Halves what is in question, from 1 down. */
+sf_status sf_reference_top_mass_within(sf_backend *b, const float *x, int64_t rows, int64_t n, const float *weight, double share,
+                                       int64_t least, int64_t most, int32_t *count, int32_t *whole)
+{
+    sf_meter before = *b->meter;
+    sf_lists tried = {.stride = n, .count = count};
+    sf_status status = sf_host_alloc(b, (size_t)(rows * n + 1) * sizeof *tried.index, (void **)&tried.index);
+    int64_t m = 0;
+    for (int64_t half = SF_DIALS / 2; half && status == SF_OK; half /= 2) {
+        status = sf_reference_top_mass(b, x, rows, n, (float)(share * sf_dial_at(m + half)), least, n, &tried);
+        if (status == SF_OK && weigh(&tried, n, weight) <= most) m += half;
+    }
+    if (status == SF_OK) status = sf_reference_top_mass(b, x, rows, n, (float)(share * sf_dial_at(m)), least, n, &tried);
+    tried.count = whole;
+    if (status == SF_OK && whole) status = sf_reference_top_mass(b, x, rows, n, (float)sf_dial_at(m), 1, n, &tried);
+    sf_host_free(b, tried.index);
+    *b->meter = before;
+    return status;
 }
 
 sf_status sf_reference_accumulate(sf_backend *b, float *y, int64_t stride, float keep, const float *x, int64_t rows, int64_t n)
