@@ -12,7 +12,8 @@
  *    tally pairs per query head (sf_attention.pairs), which the core turns into FLOPs and bytes once a phase.
  *  - Pointers are backend memory unless said to be host memory. Outputs are written whole. No op keeps a pointer.
  *  - Ops are asynchronous where the device is; download(), count_pairs() and synchronize() wait. What only the device
- *    sees (a query row without keys) is an error of each of them until a download() has said it. */
+ *    sees (a query row without keys, a weight in decode that is not finite) is an error of each of them until a
+ *    download() has said it. */
 #ifndef SF_BACKEND_H
 #define SF_BACKEND_H
 

@@ -10,7 +10,7 @@
 /* A search that ends in a number between 0 and 1 tries k / 2^20: finer than one key in a million. */
 enum { SF_DIALS = 1 << 20 };
 
-SF_ON_DEVICES static inline double sf_dial_at(int64_t k) { return (double)k / SF_DIALS; }
+SF_ON_DEVICES static inline double sf_dial_at(int64_t k) { return (double)k / (double)SF_DIALS; }
 
 /* The error that each of the sums is held to, so that what is verified is within `error`. */
 SF_ON_DEVICES static inline double sf_error_of_sums(sf_verified verified, double error)

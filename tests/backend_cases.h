@@ -21,6 +21,7 @@
 
 #include "base/splitmix.h"
 #include "kernels/backend.h"
+#include "kernels/promise.h"
 #include "methods/method.h"
 
 enum { HOLDS = 512 };
@@ -1685,6 +1686,69 @@ static void samples_case(twin *t, uint64_t seed, int most_keys)
     BOTH(t, spread(&t->b[s], weight[s], heads, n, 1, member[s], a->kv_heads, short_n, short_n, wide[s]));
     same_floats(t, wide, heads * short_n, 0, c.what);
     end_case(t, c.what);
+}
+
+/* As much as a budget allows: of rows by mass, some of whose entries weigh more than one or lie outside; of samples by their error. */
+static void budgets_case(twin *t, uint64_t seed, int most_wanted)
+{
+    begin_case(t, seed);
+    char what[256];
+    int rows = in_range(t, 1, most_wanted > 1000 ? 3 : 40), n = in_range(t, 1, most_wanted), kind = in_range(t, 0, 3);
+    bool weighed = in_range(t, 0, 1), asked = in_range(t, 0, 1);
+    double share = ONE_OF(t, 0, 5, 8, 10, 10) * 0.1;
+    int64_t least = ONE_OF(t, 0, 1, 3), cells = (int64_t)rows * n, all = 0;
+    float *x = malloc((size_t)cells * sizeof *x), *weight = malloc((size_t)cells * sizeof *weight);
+    for (int64_t i = 0; i < cells; i++) {
+        x[i] = kind == 1 ? (float)in_range(t, 0, 4) : expf(ONE_OF(t, 1, 4) * normal(t)); /* ties */
+        if (kind == 2 && in_range(t, 0, 5) == 0) x[i] = ONE_OF(t, 0, 1) ? INFINITY : NAN;
+        if (kind == 3 && in_range(t, 0, 5) == 0) x[i] = ONE_OF(t, 0, 1) ? -INFINITY : 0;
+        weight[i] = in_range(t, 0, 9) ? (float)in_range(t, 0, 60) : 8.75651e-27f; /* as of a cluster without keys */
+        all += weighed ? llrintf(weight[i]) : 1;
+    }
+    int64_t most = ONE_OF(t, -1, 0, 1, 2, 2, 2, 2, 2);
+    if (most == 2) most = (int64_t)((double)all * in_range(t, 0, 1000) / 1000);
+    snprintf(what, sizeof what, "seed %llu: budgets rows %d n %d kind %d, %s, share %g, least %d, most %lld of %lld", (unsigned long long)seed,
+             rows, n, kind, weighed ? "weighed" : "counted", share, (int)least, (long long)most, (long long)all);
+    float *from[2], *weighs[2];
+    int32_t *count[2], *whole[2], *found[2][2];
+    for (int s = 0; s < 2; s++) {
+        from[s] = put(t, s, x, (size_t)cells * sizeof *x), weighs[s] = put(t, s, weight, (size_t)cells * sizeof *x);
+        count[s] = room(t, s, (size_t)rows * sizeof(int32_t)), whole[s] = room(t, s, (size_t)rows * sizeof(int32_t));
+    }
+    BOTH(t, top_mass_within(&t->b[s], from[s], rows, n, weighed ? weighs[s] : NULL, share, least, most, count[s], asked ? whole[s] : NULL));
+    for (int i = 0; i < 1 + asked; i++) {
+        for (int s = 0; s < 2; s++) fetch(t, s, found[i][s] = malloc((size_t)rows * sizeof(int32_t)), i ? whole[s] : count[s], (size_t)rows * sizeof(int32_t));
+        for (int r = 0; r < rows; r++)
+            if (found[i][0][r] != found[i][1][r])
+                fail_msg("%s: row %d takes %d%s, expected %d", what, r, found[i][1][r], i ? " in all" : "", found[i][0][r]);
+        free(found[i][0]), free(found[i][1]);
+    }
+    free(x), free(weight);
+
+    sf_moments *moment = calloc((size_t)rows, sizeof *moment), *of[2];
+    sf_promise promise = {.error = ONE_OF(t, 1, 5, 20) * 0.01, .z = 1.96, .verified = (sf_verified)in_range(t, SF_DENOMINATOR, SF_DENOMINATOR_AND_NUMERATOR)};
+    int64_t nothing = 0;
+    all = 0;
+    for (int r = 0; r < rows; r++) {
+        sf_moments *m = &moment[r];
+        m->others = in_range(t, 2, 5000), m->taken = in_range(t, 0, 400), m->drawn = in_range(t, 2, (int)m->others);
+        m->total = expf(3 * normal(t)), m->variance = in_range(t, 0, 5) ? expf(4 * normal(t)) * 1e-6 : 0;
+        m->length = expf(3 * normal(t)), m->trace = expf(4 * normal(t)) * 1e-5;
+        all += (int64_t)(m->taken + m->others), nothing += sf_sample_size(m, sf_promise_at(promise, 0));
+    }
+    most = in_range(t, 0, 5) ? nothing + (int64_t)((double)(all - nothing) * in_range(t, 0, 1000) / 1000) : -1;
+    for (int s = 0; s < 2; s++) of[s] = put(t, s, moment, (size_t)rows * sizeof *moment);
+    BOTH(t, sample_sizes(&t->b[s], of[s], rows, promise, most, count[s]));
+    int64_t read[2] = {0, 0};
+    for (int s = 0; s < 2; s++) fetch(t, s, found[0][s] = malloc((size_t)rows * sizeof(int32_t)), count[s], (size_t)rows * sizeof(int32_t));
+    for (int r = 0; r < rows; r++) { /* a device may fuse a product with a sum */
+        for (int s = 0; s < 2; s++) read[s] += found[0][s][r];
+        if (abs(found[0][0][r] - found[0][1][r]) > 1 + 1e-4 * moment[r].others)
+            fail_msg("%s: row %d, at most %lld: a sample of %d, expected %d", what, r, (long long)most, found[0][1][r], found[0][0][r]);
+    }
+    if (most >= 0 && (read[0] > most || read[1] > most)) fail_msg("%s: %lld or %lld of at most %lld keys", what, (long long)read[0], (long long)read[1], (long long)most);
+    free(found[0][0]), free(found[0][1]), free(moment);
+    end_case(t, what);
 }
 
 /* Three steps of a walk over blocks, some of which have not set out; scores as inner products are. */

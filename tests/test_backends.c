@@ -59,6 +59,7 @@ static const struct suite {
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
     {"decode", decode_case, 80, 12, .seed = 7000, .size = 300, .every = 5, .larger = 3000},
     {"samples", samples_case, 60, 20, .seed = 15000, .size = 300, .every = 5, .larger = 3000},
+    {"budgets", budgets_case, 80, 25, .seed = 15500, .size = 700, .every = 5, .larger = 12000},
     {"hashes", hashes_case, 60, 20, .seed = 16000, .size = 300, .every = 10, .larger = 1200},
     {"clusters", clusters_case, 60, 20, .seed = 17000, .size = 300},
     {"patterns", patterns_case, 160, 40, .seed = 14000, .size = 150, .every = 8, .larger = 400},

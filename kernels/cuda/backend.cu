@@ -130,6 +130,13 @@ sf_status sf_cuda_settle(sf_backend *b)
                  "name, for every query, a key at or before it: add the query's own block",
                  r->layer, r->head, r->row);
     }
+    if (r->fault == SF_FAULT_WEIGHT) {
+        c->fault = SF_BAD_INPUT;
+        snprintf(c->fault_text, sizeof c->fault_text,
+                 "attention: layer %d, list %d: what a pattern adds to the logit of its entry, or summary, %d is not finite; a method "
+                 "gives a finite weight's logarithm",
+                 r->layer, r->head, r->row);
+    }
     if (r->fault == SF_FAULT_TOKEN) {
         c->fault = SF_BAD_INPUT;
         snprintf(c->fault_text, sizeof c->fault_text, "embedding: row %d: token %d is outside the vocabulary", r->row,

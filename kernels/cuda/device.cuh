@@ -20,7 +20,7 @@ typedef __nv_bfloat16 bf16;
 enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64, SF_CUDA_QUEUES = 9 };
 
 /* Why a kernel could not do what it was asked; the first one wins. */
-enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN };
+enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN, SF_FAULT_WEIGHT };
 struct sf_cuda_report {
     int fault, layer, head, row;
 };

@@ -1,10 +1,11 @@
 /* How much stays within so many pairs: searches that only counting can answer, on the device.
  *
- * Columns and diagonals, of a prefill. Each row's scores are sorted once; "among the k best" is then a comparison of ranks. A trial is three kernels and no wait:
- * sets of bits from ranks (a relative key is covered if any of the 64 diagonals that reach it is chosen: the least of their
- * ranks is kept), their pairs (pattern.cu), and the next trial from the sum. Both searches are bisections of a number that
- * pairs never fall with, so that they end where any search would: first the largest k for columns and diagonals alike, then
- * the most columns beside k diagonals. The host queues as many trials as the longest search takes and waits once.
+ * Columns and diagonals, of a prefill. Each row's scores are sorted once; "among the k best" is then a comparison of ranks. A
+ * trial is three kernels and no wait: sets of bits from ranks (a relative key is covered if any of the 64 diagonals that reach
+ * it is chosen: the least of their ranks is kept), their pairs (pattern.cu), and the next trial from the sum. Both searches are
+ * bisections of a number that pairs never fall with, so that they end where any search would: first the largest k for columns
+ * and diagonals alike, then the most columns beside k diagonals. The host queues as many trials as the longest search takes and
+ * waits once.
  *
  * Before, each trial of the caller's own bisection chose lists anew and waited for their count: about 40 waits a layer, some
  * 2 ms on a short prompt and 30 ms of the 42 that Vertical-Slash spent beyond attention on 128k tokens (Qwen2.5-7B, H200).
@@ -13,14 +14,15 @@
  * (to 8192 scores in one block each), and masses, which are select.cu's, and weights added up along the order: what a share takes
  * is then found by halving. One block tries 32 shares at once, four times over, and leaves counts on the device; nobody waits.
  *
- * What a step of one lane and layer costs, rows of up to 8192 scores, counted by reading (launches, copies to the host that are
- * waited for, bytes of scores moved per row of n):
- *                                  before                                               since
- *     launches                     20 trials · (top_mass 2 + tally 1) + 1 + 2 = 63      sort, add up, find, select: 4
- *     waits                        21, of 8·H bytes                                     0
- *     bytes of scores              21 trials · (5 reads of scores, 1 of lists) · 4 n    (4 read + 8 sorted + 8 + 8 masses, twice) n
- * double_p: 20 trials of 11 launches, 24 waits, of which 3 were copies of lists and biases to be checked on the host; now 12
- * launches, no wait. vattention: 20 trials of 5 launches with 2 waits each, and 4; now 1 launch more than a fixed error takes.
+ * What choosing by mass costs one lane at one layer and step, rows of n <= 8192 scores, counted by reading:
+ *
+ *                        before                                              since
+ *     kernels            20 trials of 3 (count, select, tally), 1, 2: 63     sort, add up, find, select: 4
+ *     waits for the host 21                                                  0
+ *     bytes a row        21 · 6 readings · 4 n = 504 n                       4 n + 8 n sorted, 8 n + 8 n added up, 4 n: 32 n
+ *
+ * double_p: 20 trials of 10 kernels, 24 waits, of which 3 brought lists and weights home to be checked; now 11 kernels, no wait.
+ * vattention (sample.cu): 84 kernels, 45 waits; now 5, no wait. twilight: another wait to count candidates, which is gone too.
  *
  * Test: make test-cuda ("selection", "within", "budgets"). */
 #include "kernels/cuda/pattern.cuh"

@@ -417,6 +417,42 @@ __global__ void check_lists(sf_lists lists, int64_t limit, bool may_be_empty, in
     }
 }
 
+/* What is added to logits: bias [at.rows, at.stride] of what lists name, sum [rows, m] of summaries; either may be NULL. */
+__global__ void check_weights(sf_lists at, const float *bias, const float *sum, int rows, int m, int layer, sf_cuda_report *report)
+{
+    int row = blockIdx.x;
+    for (int i = threadIdx.x; bias && row < at.rows && i < at.count[row]; i += blockDim.x)
+        if (!isfinite(bias[row * at.stride + i])) sf_raise(report, SF_FAULT_WEIGHT, layer, row, i);
+    for (int i = threadIdx.x; sum && row < rows && i < m; i += blockDim.x)
+        if (!isfinite(sum[(int64_t)row * m + i])) sf_raise(report, SF_FAULT_WEIGHT, layer, row, i);
+}
+
+static bool shaped(const sf_tensor *t, int64_t d0, int64_t d1, int64_t d2)
+{
+    return t->dim[0] == d0 && t->dim[1] == d1 && (t->rank < 3 ? d2 == 0 : t->dim[2] == d2);
+}
+
+/* Of a decode step that reads pages with weights, or summaries beside them: whether lists that were vouched for and shapes leave
+ * nothing to look at but the weights, which the device then does, and says so when it is waited for. */
+static sf_status check_weighed(sf_backend *b, const sf_attention *a, const sf_pattern *p, bool *done)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    const sf_summaries *s = &p->sum;
+    int64_t m = s->k.data ? s->k.dim[1] : 0, rows = s->k.data && s->bias.data ? s->bias.dim[0] : 0;
+    *done = b->phase == SF_DECODE && p->kind == SF_PAGES && p->page > 0 && !p->reach.chunk && (p->bias.data || s->k.data) &&
+            (p->heads == a->heads || p->heads == a->kv_heads || p->heads == 1) && p->first.rows == p->heads &&
+            sf_cuda_vouches(b, &p->first, ceil_div(a->keys, p->page)) &&
+            (!p->bias.data || shaped(&p->bias, p->first.rows, p->first.stride, 0)) &&
+            (!s->k.data || (shaped(&s->k, a->kv_heads, m, a->head_dim) && shaped(&s->v, a->kv_heads, m, a->head_dim))) &&
+            (!rows || ((rows == a->heads || rows == a->kv_heads) && shaped(&s->bias, rows, m, 0)));
+    if (!*done || (!p->bias.data && !rows)) return SF_OK;
+    check_weights<<<a->heads, 128, 0, c->stream>>>(p->first, (const float *)p->bias.data, rows ? (const float *)s->bias.data : NULL, (int)rows,
+                                                   (int)m, a->layer, c->report);
+    LAUNCH_TRY(check_weights);
+    c->pending = true;
+    return SF_OK;
+}
+
 /* Copies of what lies in device memory, freed together. */
 struct copies {
     void *at[8 * (SF_MOST_PARTS + 1)];
@@ -493,6 +529,9 @@ sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_p
     if (whole && p->kind != SF_TOKENS && sf_cuda_vouches(b, &p->first, limit) &&
         (!paired || sf_cuda_vouches(b, &p->second, limit)))
         return SF_OK;
+    bool weighed = false;
+    if (!whole) SF_TRY(check_weighed(b, a, p, &weighed));
+    if (weighed) return SF_OK;
     if (!whole) return check_at_home(b, a, p, who);
     SF_TRY(sf_cuda_workspace(b, sizeof *report, (void **)&report));
     CUDA_TRY(cudaMemsetAsync(report, 0, sizeof *report, c->stream));
