@@ -121,6 +121,28 @@ static void refusals(void **state)
     assert_int_equal(t->b[1].ops->check_pattern(&t->b[1], &c.a[1], &tokens, "plug-in"), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "plug-in"));
 
+    /* A step's weight, of lists of the filling's own making: a device looks by itself, and says it when it is waited for. */
+    scene step;
+    make_scene(t, &step, 2, true, false, false, 100);
+    sf_backend *b = &t->b[1];
+    b->phase = SF_DECODE;
+    float *score = randoms(t, (int64_t)step.a[1].heads * step.a[1].keys, 1), one_weight = NAN;
+    float *x = put(t, 1, score, (size_t)step.a[1].heads * (size_t)step.a[1].keys * sizeof *x);
+    sf_pattern weighed = {.kind = SF_PAGES, .heads = step.a[1].heads, .page = 1, .first = empty_lists(t, 1, step.a[1].heads, 1)};
+    weighed.bias = tensor(room(t, 1, (size_t)step.a[1].heads * sizeof *x), SF_F32, step.a[1].heads, 1);
+    OK(t, 1, b->ops->zero(b, weighed.bias.data, (size_t)step.a[1].heads * sizeof *x));
+    for (int wrong = 0; wrong < 2; wrong++) {
+        if (wrong) OK(t, 1, b->ops->upload(b, (float *)weighed.bias.data + step.a[1].heads - 1, &one_weight, sizeof one_weight));
+        OK(t, 1, b->ops->top(b, x, step.a[1].heads, step.a[1].keys, 1, &weighed.first));
+        status = b->ops->check_pattern(b, &step.a[1], &weighed, "plug-in");
+        if (status == SF_OK) status = b->ops->synchronize(b);
+        assert_int_equal(status, wrong ? SF_BAD_INPUT : SF_OK);
+    }
+    assert_non_null(strstr(sf_error(), "a finite weight's logarithm"));
+    if (later) assert_int_equal(b->ops->download(b, &one_weight, x, sizeof one_weight), SF_BAD_INPUT);
+    OK(t, 1, b->ops->synchronize(b));
+    memset(&t->meter[1], 0, sizeof t->meter[1]), free(score);
+
     void *far;
     assert_int_equal(t->b[1].ops->alloc(&t->b[1], (size_t)1 << 50, &far), SF_NO_MEMORY);
     assert_non_null(strstr(sf_error(), later ? "GiB are free" : "1125899906842624 bytes"));
