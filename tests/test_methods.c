@@ -398,6 +398,35 @@ static void clusters_by_mass(sf_backend *b)
     }
 }
 
+/* Four of eight pairs: a mass of .9 takes three keys of the even head and one of the sharp, a little more would take five. Where the
+ * sharp head's best weighs 2 and each head has a pair anyhow, six of eight leave four: .8 takes two of one, and one that weighs 2.
+ * Half of the mass takes the best of each, up to all of the mass. */
+static void a_mass_within_a_density(sf_backend *b)
+{
+    enum { N = 4 };
+    static float x[] = {.5f, .3f, .1f, .1f, .01f, .97f, .01f, .01f}, weight[] = {1, 1, 1, 1, 1, 2, 3, 4};
+    static const float q[] = {1, 1}, k[N] = {0};
+    const sf_tensor share = {x, SF_F32, 2, {2, N}}, weighs = {weight, SF_F32, 2, {2, N}};
+    sf_attention a = step_over(b, 1, q, N, k);
+    a.heads = 2;
+    sf_mark mark = sf_scratch_mark(b);
+    sf_lists keys = sf_top_mass_within(&a, share, .5), heavy, all;
+    ok(a.status, "a mass within a density");
+    assert_int_equal(keys.count[0], 3);
+    assert_int_equal(keys.index[2], 2);
+    assert_int_equal(keys.count[1], 1);
+    assert_int_equal(keys.index[keys.stride], 1);
+    for (int half = 0; half < 2; half++) {
+        sf_top_masses_within(&a, share, weighs, half ? .5 : 1, 1, .75, &heavy, &all);
+        ok(a.status, "masses within a density");
+        assert_int_equal(heavy.count[0], half ? 1 : 2);
+        assert_int_equal(heavy.count[1], 1);
+        assert_int_equal(all.count[0], half ? 4 : 2);
+        assert_int_equal(all.count[1], half ? 4 : 1);
+    }
+    sf_scratch_release(b, mark);
+}
+
 /* vAttention, 4096 others of deviation .02 in a total of 60, within .1 but for a tenth: (1.645 · 4096 · .02 / 6)² = 504.35 draws
  * with replacement, 505; without, 1 / (1 / 504.35 + 1 / 4096) = 449.05: 450. (The authors' 1.282 would make it 307.) */
 static void a_sample_that_keeps_a_promise(sf_backend *b)
@@ -444,7 +473,7 @@ static void worked_examples_of_estimates(void **state)
     for (int d = 0; DEVICES[d]; d++) {
         sf_backend b;
         ok(sf_backend_open(DEVICES[d], 1, &b), DEVICES[d]);
-        a_key_in_four_bits(&b), clusters_by_mass(&b), a_sample_that_keeps_a_promise(&b), chances_of_meeting(&b);
+        a_key_in_four_bits(&b), clusters_by_mass(&b), a_mass_within_a_density(&b), a_sample_that_keeps_a_promise(&b), chances_of_meeting(&b);
         sf_backend_close(&b);
     }
 }
