@@ -383,7 +383,7 @@ sf_status sf_cuda_top_mass_within(sf_backend *b, const float *x, int64_t rows, i
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     size_t all = (size_t)(rows * n), temporary = 0;
-    if (!rows || !n) return b->ops->zero(b, count, rows * sizeof *count);
+    if (!rows) return SF_OK;
     if (n > SHORT_ROW) SF_TRY(sorter_bytes((int)rows, (int)n, &temporary));
     sorter s = {};
     unsigned long long *mass;
