@@ -1,7 +1,8 @@
 """vAttention's promise: in how many queries is what it estimates farther off than `error`, where a share `failures` may be?
 
-    python3 tests/peers/promise.py [--queries=10000] [--seconds=S] [random | 'deviation 1' …] [MODEL …]      needs torch; MODEL, a
-                                                                Hugging Face folder or a GGUF file, transformers 5
+    python3 tests/peers/promise.py [--queries=10000] [--seconds=S] [--device=cpu] [random | 'deviation 1' …] [MODEL …]
+
+Needs torch, and for MODEL, a Hugging Face folder or a GGUF file, transformers 5.
 
 For each (error, failures), of so many queries and some more, the share that fails with its 95 % interval (Wilson), and the share of keys
 read, of three estimators: the authors' (skylight-org/sparse-attention-hub f5abf91, adaptive_sampling.py, re-read: one-sided
@@ -166,8 +167,9 @@ def tell(name, source):
 
 def main():
     global QUERIES, SECONDS
-    for name, value in [x[2:].split("=") for x in sys.argv[1:] if x.startswith("--")]:
-        QUERIES, SECONDS = (int(value), SECONDS) if name == "queries" else (QUERIES, float(value))
+    given = dict(x[2:].split("=") for x in sys.argv[1:] if x.startswith("--"))
+    QUERIES, SECONDS = int(given.get("queries", QUERIES)), float(given.get("seconds", SECONDS))
+    torch.set_default_device(given.get("device", "cpu"))
     for what in [x for x in sys.argv[1:] if not x.startswith("--")] or ["random", "models/frontier-mini/l"]:
         if what == "random" or what in KINDS:
             for kind in KINDS if what == "random" else [what]:
