@@ -96,6 +96,13 @@ $(BUILD)/revision: FORCE
 	@echo '$(VERSION) $(REVISION)' | cmp -s - $@ || echo '$(VERSION) $(REVISION)' > $@
 .PHONY: FORCE
 
+# A folder that was built with CUDA, NCCL or MPI, and now is not, or the other way: what asks for them is made anew.
+HAVE := $(filter -DSF_HAVE_%,$(DEFS))
+$(patsubst %.c,$(BUILD)/%.o,$(shell grep -l SF_HAVE_ $(SRCS))): $(BUILD)/have
+$(BUILD)/have: FORCE
+	@mkdir -p $(@D)
+	@echo '$(HAVE)' | cmp -s - $@ || echo '$(HAVE)' > $@
+
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
 $(BUILD)/kernels/reference/%.o: ALL_CFLAGS += -O3
 ifneq ($(CLANG),) # has no pragma for the instruction set of a file

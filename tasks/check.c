@@ -91,6 +91,17 @@ static int usual_length(const trial *t, sf_sample *out)
     return 0;
 }
 
+/* Whether it makes no sample for want of files, which only the user has. */
+static bool lacks_files(trial *t)
+{
+    sf_sample s;
+    bool asks = false;
+    for (const sf_param *p = t->task->params; p && p->name; p++) asks |= (p->file || p->folder) && !p->text;
+    if (!asks) return false;
+    if (usual_length(t, &s)) return sf_sample_free(&s), false;
+    return say(t, true, "%s", sf_error());
+}
+
 /* ---- properties -------------------------------------------------------------------------------------------------- */
 
 /* Fills 95 to 100 % of a length, or says at which least length it would, and does so there. */
@@ -328,6 +339,11 @@ sf_status sf_check_task(const sf_task *task, FILE *out, int *failed)
     trial t = {.task = task, .params = calloc(1, task->params_size + 1)};
     sf_status status = t.params ? sf_yaml_params(NULL, task->params, NULL, t.params)
                                 : sf_fail(SF_NO_MEMORY, "%s: no memory", task->name);
+    bool lacks = false;
+    if (status == SF_OK) status = try_apart(&t, lacks_files, &lacks);
+    if (status == SF_OK && lacks)
+        status = sf_fail(SF_UNSUPPORTED, "%s; `check` certifies tasks that make their own samples: name the files in a config, and `frontier plan` "
+                                         "reads all their rows", t.detail);
     if (status == SF_OK) fprintf(out, "%s: %s\n", task->name, task->summary);
     for (int i = 0; i < PROPERTIES && status == SF_OK; i++) {
         bool holds = false;

@@ -7,7 +7,8 @@
 #include "tasks/task.h"
 
 /* Prints one row a property, tried with default parameters at several lengths and two ways to count tokens; *failed
- * counts those that do not hold. A hook that crashes or hangs fails its row: each runs in a process of its own. */
+ * counts those that do not hold. A hook that crashes or hangs fails its row: each runs in a process of its own.
+ * SF_UNSUPPORTED, and no row: it makes samples out of files that are the user's. */
 sf_status sf_check_task(const sf_task *task, FILE *out, int *failed);
 
 #endif

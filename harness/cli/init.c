@@ -89,6 +89,38 @@ static void split_methods(const char *answer, char phase[2][ROOM])
     }
 }
 
+/* What the embedded models were trained to be asked, in few words (models/frontier-mini/README.md): they know no other. */
+static const struct {
+    const char *task, *asked;
+} embedded[] = {
+    {"niah", "key_groups: 2, value_groups: 2, group_length: 4, introduction: \"Find the values of keys.\", instructions: \"Write one line for each key.\""},
+    {"vt", "name_length: 4, introduction: \"Find the variables that have a value.\", instructions: \"Write their names.\""},
+    {"cwe", "words: 1200, common_repeats: 12, rare_repeats: 2, introduction: \"Find the frequent words.\", instructions: \"Write one word a line.\""},
+    {"story_retrieval", "queries: 4, talk: 1, introduction: \"Read the story.\", instructions: \"Write one line for each question.\""},
+    {"story_multihop", "talk: 1, introduction: \"Read the story.\", instructions: \"Write the item.\""},
+    {"story_filtering", "talk: 1, introduction: \"Read the story.\", instructions: \"Write the chapters.\""},
+};
+enum { EMBEDDED = sizeof embedded / sizeof *embedded };
+
+static bool asks_embedded(const struct question *q) { return strstr(q[MODEL].answer, "frontier-mini/") != NULL; }
+
+/* A task a line; one that is named alone is asked as the embedded models know it. */
+static void write_tasks(FILE *out, const char *answer)
+{
+    fprintf(out, "tasks:                  # asked as the embedded models know it; `frontier list tasks` has all, with their parameters\n");
+    for (const char *end; *answer; answer = end + (*end == ',')) {
+        int depth = 0;
+        answer += strspn(answer, " ");
+        for (end = answer; *end && (*end != ',' || depth); end++) depth += (*end == '{' || *end == '[') - (*end == '}' || *end == ']');
+        int n = (int)(end - answer);
+        while (n && answer[n - 1] == ' ') n--;
+        fprintf(out, "  - %.*s", n, answer);
+        for (int i = 0; i < EMBEDDED; i++)
+            if ((size_t)n == strlen(embedded[i].task) && memcmp(answer, embedded[i].task, (size_t)n) == 0) fprintf(out, ": {label: %s, %s}", embedded[i].task, embedded[i].asked);
+        fprintf(out, "\n");
+    }
+}
+
 static void write_config(FILE *out, const char *name, const struct question *q)
 {
     char phase[2][ROOM];
@@ -96,20 +128,26 @@ static void write_config(FILE *out, const char *name, const struct question *q)
     fprintf(out,
             "# Every key is explained in README.md. `frontier plan` of this file says what it takes, `frontier run` runs it.\n"
             "name: %s                # results/%s.h5\n\n"
-            "models: [%s]            # GGUF files, Hugging Face folders; {path: …, label: …} names one\n"
-            "tasks:  [%s]            # `frontier list tasks` has all, with their parameters\n"
+            "models: [%s]            # GGUF files, Hugging Face folders; {path: …, label: …} names one\n",
+            name, name, q[MODEL].answer);
+    if (asks_embedded(q)) write_tasks(out, q[TASKS].answer);
+    else fprintf(out, "tasks:  [%s]            # `frontier list tasks` has all, with their parameters\n", q[TASKS].answer);
+    fprintf(out,
             "lengths: [%s]           # tokens of input, chat template included\n\n"
             "sparsity: [0.5, 0.7, 0.8, 0.9, 0.95] # share of query–key pairs left out; dense is always run as well\n"
             "methods:                # `frontier list methods` has all, with their parameters\n",
-            name, name, q[MODEL].answer, q[TASKS].answer, q[LENGTHS].answer);
+            q[LENGTHS].answer);
     if (*phase[0]) fprintf(out, "  prefill: [%s]\n", phase[0]);
     if (*phase[1]) fprintf(out, "  decode:  [%s]\n", phase[1]);
     fprintf(out,
             "\nsamples: %s             # a cell; 72 without a difference are the fewest that exclude a loss of 0.05\n"
             "seed: 43                # the same seed gives the same samples everywhere\n"
-            "# answer: direct        # the answer alone, for models that are too small to explain\n"
+            "%s"
             "# device: cuda          # default: cpu\n",
-            q[SAMPLES].answer);
+            q[SAMPLES].answer,
+            asks_embedded(q) ? "answer: direct          # the answer alone: the embedded models are too small to explain\n"
+                               "output: 128             # tokens of an answer, at most\n"
+                             : "# answer: direct        # the answer alone, for models that are too small to explain\n");
 }
 
 /* Written aside and read as `run` would read it, before it is put where it belongs. */

@@ -79,3 +79,12 @@ refused "did you mean 'quest'" bash -c "printf '%s\n' '' '' '' 'qest' '' | '$FRO
 refused 'the answers ended before' bash -c "printf '%s\n' '' '' | '$FRONTIER' init '$T/bad.yaml'"
 [ ! -e "$T/bad.yaml" ] && [ ! -e "$T/bad.yaml.new" ] || fail "init leaves a config that is none"
 "$FRONTIER" init "$T/all.yaml" --yes >/dev/null && "$FRONTIER" plan "$T/all.yaml" | grep -q 'cells = ' || fail "init --yes"
+# What it proposes by itself is asked so that the embedded model knows the answer, in the words of configs/mini-study.yaml.
+"$FRONTIER" run "$T/all.yaml" -s lengths=[1024] -s samples=2 -s sparsity=[0.5] -s 'methods={decode: [quest]}' -o "$T/all.h5" >/dev/null 2>&1 || fail "run of init's config"
+[ "$(rows "$T/all.h5" | grep '"decode_method":"dense"' | grep -cE '"strict":1(\.0*)?[,}]')" = 6 ] || fail "dense is not right in init's config: $(rows "$T/all.h5")"
+printf '%s\n' models/frontier-mini/s "niah, {vt: {chains: 2}}, cwe, story_retrieval,story_multihop , story_filtering" '' '' '' | "$FRONTIER" init "$T/six.yaml" >/dev/null || fail "init: six tasks"
+grep -q '^  - {vt: {chains: 2}}$' "$T/six.yaml" || fail "init: a task with parameters is not left as it is: $(cat "$T/six.yaml")"
+grep -oE '(introduction|instructions): "[^"]*"' configs/mini-study.yaml | grep -v variables | grep -v 'their names' | while read -r words; do
+    grep -qF "$words" "$T/six.yaml" || fail "init: '$words' of mini-study.yaml is not asked: $(cat "$T/six.yaml")"
+done
+"$FRONTIER" plan "$T/six.yaml" >/dev/null || fail "init: plan of six tasks"

@@ -124,4 +124,7 @@ broken first '/sf_prompt_fit(request/i *(volatile int *)8 = 0;'
 refused "task 'ledger', generate, sample 0 crashed by signal 11" "$frontier" run "$T/tiny.yaml" "${both[@]}" -s "plugins=[$T/task/first.so]" -o "$T/first.h5"
 refused "task 'ledger', generate, sample 0 crashed by signal 11" "$frontier" plan "$T/tiny.yaml" "${both[@]}" -s "plugins=[$T/task/first.so]"
 [ ! -e "$T/first.h5" ] || fail "a run that was refused left results"
+# A task that takes files of the user is refused in one line.
+refused 'longbench_qasper: .file. is missing: .*: name the files in a config' "$FRONTIER" check longbench_qasper
+[ ! -s "$T/out" ] || fail "check: rows of a task that was not tried: $(cat "$T/out")"
 echo "task plug-in: ok"
