@@ -3,12 +3,17 @@
 
     tests/mutate.py [--count 300] [--seed 1] [--rooms run,store] [--jobs 1] [--seconds 400] [--whole]
     tests/mutate.py --at tasks/vt.c:80,tasks/vt.c:82    all mutants of these lines
-    tests/mutate.py --again     those that lived against other tests once more, against the tests as they are now
-    tests/mutate.py --table     the table of what is known, and what lives
+    tests/mutate.py --again         all that stand in the log once more, against source and tests as they are now
+    tests/mutate.py --again lived   those alone that lived, and that nothing excuses
+    tests/mutate.py --table         the table of what is known, and what lives
 
 Each mutant is first held against the tests of its room; with --whole, those that live against all others then. It goes on
-where it stopped, or was stopped by --seconds: what is known stands in --log. Each start runs every test once where nothing is
-changed: one that fails there is told with its last lines, and left out.
+where it stopped, or was stopped by --seconds: what is known stands in --log. Each start runs the tests that it needs once where
+nothing is changed: one that fails there is told with its last lines, and left out.
+
+--again begins with the test that killed the mutant the last time, so that it costs about one test a mutant. A mutant is known
+by its text and not by its line: it is looked for where code moved within its room. One whose text is no more is told, and
+another of its room takes its place.
 
 A mutant is one change of one place: a comparison, a sign, a constant, a condition, a statement left out. What does not
 compile, or compiles to the same code, is none. Each room gets its share of the mutants by the size of its code; the seed
@@ -112,7 +117,7 @@ def mutants_of(room, file):
 
 
 def choose(rooms, count, seed):
-    """Every mutant of a room in a random order that a change elsewhere leaves as it is, and each room's share of `count`."""
+    """Every mutant of a room, in a random order that a change elsewhere does not touch, and each room's share of `count`."""
     every = {r: [m for f in sorted((ROOT / ROOMS[r][0]).rglob("*.c")) for m in mutants_of(r, str(f.relative_to(ROOT)))]
              for r in rooms}
     size = {r: len(every[r]) ** 0.5 for r in rooms}  # a large room gets more, but no room little
@@ -127,13 +132,25 @@ def run(words, cwd, **more):
     return subprocess.run(words, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", **more)
 
 
-def copy_tree(to):
-    """The tracked files as they lie here; those that did not change keep their times, so that make has little to do."""
-    to.mkdir(parents=True, exist_ok=True)
+def files_here():
+    """Names of the tracked files; of all, where git does not know them."""
     tracked = shutil.which("git") and run(["git", "ls-files", "-z", "Makefile", "*"], ROOT).stdout
     names = tracked.split("\0") if tracked and "Makefile\0" in tracked else \
         [str(p.relative_to(ROOT)) for top in ROOT.iterdir() if not top.name.startswith(("build", ".")) for p in [top, *top.rglob("*")]]
-    names = {n for n in names if n and (ROOT / n).is_file()}
+    return {n for n in names if n and (ROOT / n).is_file()}
+
+
+def tree_hash():
+    """A number of the source and the tests as they lie here, on which verdicts depend."""
+    part = re.compile(r"(?:Makefile|base/|kernels/|methods/|tasks/|harness/|plots/|configs/|examples/|tests/(?!peers/|browser/|mut))(?!.*\.(?:md|pyc)$)")
+    names = sorted(n for n in files_here() if part.match(n))
+    return hashlib.sha256(b"".join(n.encode() + digest(ROOT / n) for n in names)).hexdigest()[:12]
+
+
+def copy_tree(to):
+    """The files as they lie here; those that did not change keep their times, so that make has little to do."""
+    to.mkdir(parents=True, exist_ok=True)
+    names = files_here()
     for old in [p for p in to.rglob("*") if p.is_file() and p.suffix in (".c", ".h", ".sh", ".txt", ".py")]:
         if "build" not in old.relative_to(to).parts and str(old.relative_to(to)) not in names:
             old.unlink()
@@ -241,8 +258,8 @@ def run_test(tree, test, limit):
     return p.returncode == 0, used.ru_utime + used.ru_stime, "".join(last)
 
 
-def measure(pool, trees):
-    """Runs every test where nothing is changed."""
+def measure(pool, trees, tests):
+    """Runs these tests where nothing is changed."""
     def one(test):
         tree = trees.get()
         try:
@@ -252,7 +269,7 @@ def measure(pool, trees):
         finally:
             trees.put(tree)
 
-    for test, passes, took, last in pool.map(one, sorted(tests_of(WORK / "tree0"), key=lambda t: t not in LONG)):
+    for test, passes, took, last in pool.map(one, sorted(tests, key=lambda t: t not in LONG)):
         if passes:
             seconds[test] = took
         else:
@@ -263,10 +280,14 @@ LONG = ["test_report_files", "test_tensor", "test_check", "mini.sh", "test_store
 DEADLINE, JOBS = float("inf"), 1
 
 
-def concerning(m, whole):
-    """The tests of the mutant's room; or all others."""
-    room = [f"test_{pathlib.Path(m.file).stem}", *ROOMS[m.room][1]]
-    return sorted((t for t in seconds if (t in room) != whole), key=lambda t: (t != room[0], seconds[t]))
+def room_tests(m):
+    return [f"test_{pathlib.Path(m.file).stem}", *ROOMS[m.room][1]]
+
+
+def concerning(m, whole, killer=None):
+    """The tests of the mutant's room, and the one that killed it the last time before them; or all others."""
+    room = room_tests(m)
+    return sorted((t for t in seconds if (t in room or t == killer) != whole), key=lambda t: (t != killer, t != room[0], seconds[t]))
 
 
 # ---- one mutant ------------------------------------------------------------------------------------------------------
@@ -325,19 +346,29 @@ def identity(m):
     return (m.file, m.before.strip(), m.after.strip())
 
 
-def read_log(log):
-    """The last row of each mutant, by its identity."""
+def mutant(row):
+    return Mutant(*[row[field] for field in Mutant._fields])
+
+
+def read_log(log, which=lambda row: True):
+    """The last row of each mutant, of those rows, by its identity."""
     known = {}
     if log.exists():
-        for row in map(json.loads, log.read_text().splitlines()):
-            known[(row["file"], row["before"].strip(), row["after"].strip())] = row
+        for row in filter(which, map(json.loads, log.read_text().splitlines())):
+            known[identity(mutant(row))] = row
     return known
 
 
-def suite():
-    """A number of the tests as they are now."""
-    files = [p for p in sorted((ROOT / "tests").rglob("*")) if p.suffix in (".c", ".h", ".sh", ".bash") or "golden" in p.parts]
-    return hashlib.sha256(b"".join(p.read_bytes() for p in files if p.is_file())).hexdigest()[:12]
+def real(row):
+    """Whether it says of a mutant how it fared: not of one that was none, or is gone."""
+    return row["verdict"] in ("killed", "lived")
+
+
+def find(row, every):
+    """The mutant of a row of the log in the source as it is; None: its text is no more. Of several, the one nearest to where it
+    was."""
+    same = [m for m in every[row["room"]] if identity(m)[1:] == identity(mutant(row))[1:]]
+    return min(same, key=lambda m: (m.file != row["file"], abs(m.line - row["line"])), default=None)
 
 
 def excused():
@@ -352,21 +383,23 @@ def excused():
 
 def table(known):
     """Of the mutants whose line is still there."""
-    reasons, count = excused(), collections.defaultdict(collections.Counter)
+    reasons, count, now = excused(), collections.defaultdict(collections.Counter), tree_hash()
     lines = functools.cache(lambda file: {l.strip() for l in (ROOT / file).read_text().split("\n")} if (ROOT / file).exists() else set())
     for key, row in known.items():
-        if row["verdict"] != "none" and row["before"].strip() in lines(row["file"]):
+        if real(row) and row["before"].strip() in lines(row["file"]):
+            count["tree"][row.get("tree") == now] += 1
             verdict = "equivalent" if row["verdict"] == "lived" and key in reasons else row["verdict"]
             count[row["room"]][verdict] += 1
             count["all"][verdict] += 1
             if verdict == "lived":
                 print(f"lives  {row['file']}:{row['line']} ({row['by']})\n  - {row['before'].strip()}\n  + {row['after'].strip()}")
+    print(f"{count['tree'][True]} of {count['tree'].total()} mutants were tried on the tree as it is ({now})")
     print(f"{'room':8} {'mutants':>8} {'killed':>8} {'equivalent':>10} {'living':>8} {'killed of those that are not equivalent':>40}")
     for room in [*ROOMS, "all"]:
         c = count[room]
-        total, real = sum(c.values()), c["killed"] + c["lived"]
+        total, judged = sum(c.values()), c["killed"] + c["lived"]
         if total:
-            print(f"{room:8} {total:8} {c['killed']:8} {c['equivalent']:10} {c['lived']:8} {100 * c['killed'] / max(real, 1):38.1f} %")
+            print(f"{room:8} {total:8} {c['killed']:8} {c['equivalent']:10} {c['lived']:8} {100 * c['killed'] / max(judged, 1):38.1f} %")
 
 
 def main():
@@ -379,7 +412,8 @@ def main():
     p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--seconds", type=float, default=float("inf"), help="stop then")
     p.add_argument("--log", type=pathlib.Path, default=WORK / "log.jsonl")
-    for option in ("--again", "--whole", "--table"):
+    p.add_argument("--again", nargs="?", const="all", choices=("all", "lived"))
+    for option in ("--whole", "--table"):
         p.add_argument(option, action="store_true")
     o = p.parse_args()
     rooms = o.rooms.split(",")
@@ -393,6 +427,14 @@ def main():
     if o.at:
         every = {r: [m for m in ms if f"{m.file}:{m.line}" in o.at.split(",")] for r, ms in every.items()}
         share = {r: len(ms) for r, ms in every.items()}
+    tree_now, reasons = tree_hash(), excused()
+    older, known = read_log(o.log, lambda row: row.get("tree") != tree_now), read_log(o.log)
+    again = [row for key, row in older.items() if real(row) and row["room"] in rooms and known[key].get("tree") != tree_now and
+             (o.again == "all" or o.again == "lived" and row["verdict"] == "lived" and key not in reasons)]
+    if o.again == "all":
+        share = {r: sum(real(row) and row["room"] == r for row in older.values()) for r in rooms}
+        known = read_log(o.log, lambda row: row.get("tree") == tree_now)
+
     first, trees = WORK / "tree0", queue.Queue()
     copy_tree(first)
     build(first)
@@ -406,42 +448,47 @@ def main():
     print(f"{o.jobs} trees after {since():.0f} s", flush=True)
     writing = threading.Lock()
 
-    def one(m, whole=False):
+    def write(m, verdict, by, **more):
+        with writing, o.log.open("a") as f:
+            f.write(json.dumps({**m._asdict(), "verdict": verdict, "by": by, "tree": tree_now, **more}) + "\n")
+        print(f"{verdict:6} {m.file}:{m.line} by {by}" + (f", {more['seconds']} s" if more else ""), flush=True)
+
+    def one(m, whole=False, killer=None):
         """The verdict; None: there was no time for one."""
         tree, first = trees.get(), since()
         try:
-            verdict, by = try_mutant(tree, m, concerning(m, whole))
+            verdict, by = try_mutant(tree, m, concerning(m, whole, killer))
         except TimeoutError:
             return None
         finally:
             trees.put(tree)
-        row = {**m._asdict(), "verdict": verdict, "by": by, "whole": whole, "suite": tests_now, "seconds": round(since() - first, 1)}
-        with writing, o.log.open("a") as f:
-            f.write(json.dumps(row) + "\n")
-        print(f"{verdict:6} {m.file}:{m.line} by {by}, {row['seconds']} s", flush=True)
+        write(m, verdict, by, whole=whole, seconds=round(since() - first, 1))
         return verdict
 
-    tests_now = suite()
+    killer = lambda row: row["by"] if row["verdict"] == "killed" else None
 
-    def known():
-        """Without those that lived against other tests, where they are to be tried again."""
-        reasons = excused()
-        return {key: row for key, row in read_log(o.log).items()
-                if not o.again or row["verdict"] != "lived" or row.get("suite") == tests_now or key in reasons}
+    def once_more(row):
+        m = find(row, every)
+        if not m:
+            return write(mutant(row), "gone", "a change of its text")
+        verdict = one(m, killer=killer(row))
+        if verdict and m.file != row["file"]:
+            write(mutant(row), "gone", f"a move to {m.file}")
 
     def living():
-        rows, reasons = known(), excused()
+        rows = read_log(o.log)
         found = [(m, rows.get(identity(m), {})) for r in rooms for m in every[r]]
         return [m for m, row in found if row.get("verdict") == "lived" and not row["whole"] and identity(m) not in reasons]
 
     with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-        measure(pool, trees)
+        tests = set(tests_of(first))
+        if not o.whole:
+            tests &= {t for r in rooms for m in every[r] for t in room_tests(m)} | set(map(killer, again))
+        measure(pool, trees, tests)
         print(f"{len(seconds)} tests pass where nothing is changed, after {since():.0f} s", flush=True)
-        if o.again:
-            rows, now = read_log(o.log), known()
-            again = [m for r in rooms for m in every[r] if identity(m) in rows and identity(m) not in now]
-            list(pool.map(one, sorted(again, key=lambda m: hashlib.sha256(str(m).encode()).digest())))  # of all rooms in turn
-        new_ones(pool, one, every, share, known(), o.jobs)
+        list(pool.map(once_more, sorted(again, key=lambda row: (row["verdict"] != "lived", -row["seconds"])))) # the longest first
+        known |= read_log(o.log, lambda row: row.get("tree") == tree_now)
+        new_ones(pool, one, every, share, known, o.jobs)
         if o.whole:
             list(pool.map(lambda m: one(m, True), living()))
     if time.monotonic() >= DEADLINE:
@@ -451,14 +498,16 @@ def main():
 
 def new_ones(pool, one, every, share, known, jobs):
     """Room by room in turn, so that a campaign that is cut short has seen them all; those that are none are replaced."""
-    waiting = {r: iter(ms) for r, ms in every.items()}
-    left = {r: share[r] - sum(known.get(identity(m), {}).get("verdict", "none") != "none" for m in ms) for r, ms in every.items()}
+    waiting = {r: iter({identity(m): m for m in ms if identity(m) not in known}.values()) for r, ms in every.items()}
+    there = {identity(m) for ms in every.values() for m in ms}
+    had = collections.Counter(row["room"] for key, row in known.items() if real(row) and key in there)
+    left = {r: share[r] - had[r] for r in every}
 
     def turns():
         while any(n > 0 for n in left.values()):
             for r in sorted(every, key=lambda r: -left[r] / max(share[r], 1)):
                 if left[r] > 0:
-                    m = next((m for m in waiting[r] if identity(m) not in known), None)
+                    m = next(waiting[r], None)
                     left[r] = left[r] - 1 if m else 0
                     if m:
                         yield m
