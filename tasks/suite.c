@@ -11,6 +11,13 @@
 #include "tasks/random.h"
 #include "tasks/rows.h"
 
+struct sf_suite_set {
+    const sf_dataset *dataset;
+    char *prompt, *document;
+    const struct kept *rows;
+    const sf_suite_set *demos;
+};
+
 /* ---- fields of a row ----------------------------------------------------------------------------------------------- */
 
 sf_status sf_suite_wrong(const sf_suite_row *row, const char *what, ...)
@@ -58,7 +65,24 @@ sf_status sf_suite_gold(const sf_suite_row *row, const char *name, sf_sample *ou
     return SF_OK;
 }
 
+char *sf_suite_key(const json_t *row, const char *name)
+{
+    const json_t *value = json_object_get(row, name);
+    char number[24];
+    snprintf(number, sizeof number, "%lld", json_is_integer(value) ? (long long)json_integer_value(value) : 0);
+    return json_is_integer(value) ? strdup(number) : json_is_string(value) ? strdup(json_string_value(value)) : NULL;
+}
+
 /* ---- prompts ------------------------------------------------------------------------------------------------------- */
+
+void sf_suite_put(sf_text *out, const char *text, const char *placeholder, const char *with)
+{
+    for (const char *at; (at = strstr(text, placeholder)); text = at + strlen(placeholder)) {
+        sf_text_bytes(out, text, (size_t)(at - text));
+        sf_text_add(out, with);
+    }
+    sf_text_add(out, text);
+}
 
 sf_status sf_suite_file(const char *path, char **out)
 {
@@ -93,7 +117,7 @@ sf_status sf_suite_member(const char *path, const char *name, char **out)
 }
 
 /* Appends the field that stands in braces from `at`; *at: behind them. */
-static sf_status fill_field(const sf_suite_row *row, const char **at, sf_text *out, sf_sample *sample)
+static sf_status fill_field(const sf_suite_row *row, bool hooked, const char **at, sf_text *out, sf_sample *sample)
 {
     char name[64];
     const size_t n = strcspn(*at, "{}");
@@ -103,9 +127,9 @@ static sf_status fill_field(const sf_suite_row *row, const char **at, sf_text *o
     memcpy(name, *at, n);
     name[n] = 0;
     *at += n + 1;
-    const bool context = strcmp(name, "context") == 0;
+    const bool context = sample && strcmp(name, "context") == 0;
     if (context) sample->context_begin = (int)out->size;
-    if (row->dataset->field) {
+    if (hooked && row->dataset->field) {
         SF_TRY(row->dataset->field(row, name, out));
     } else {
         const char *text;
@@ -116,10 +140,11 @@ static sf_status fill_field(const sf_suite_row *row, const char **at, sf_text *o
     return SF_OK;
 }
 
-/* The prompt of a row, whole, and its answers. */
-static sf_status fill(const sf_suite_row *row, const char *prompt, sf_text *out, sf_sample *sample)
+/* Appends a text with its fields filled, by the data set's hook or by the row's members. `sample` NULL: nobody asks where
+ * the context stands. */
+static sf_status format(const sf_suite_row *row, bool hooked, const char *text, sf_text *out, sf_sample *sample)
 {
-    for (const char *at = prompt; *at;) {
+    for (const char *at = text; *at;) {
         const size_t n = strcspn(at, "{}");
         sf_text_bytes(out, at, n);
         at += n;
@@ -128,18 +153,38 @@ static sf_status fill(const sf_suite_row *row, const char *prompt, sf_text *out,
             sf_text_char(out, *at);
             at += 2;
         } else if (*at++ == '{') {
-            SF_TRY(fill_field(row, &at, out, sample));
+            SF_TRY(fill_field(row, hooked, &at, out, sample));
         } else {
             return sf_fail(SF_BAD_INPUT, "%s: its prompt has a single '}'", row->dataset->task);
         }
     }
-    if (out->failed || !out->size) return sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", row->dataset->task);
+    return out->failed ? sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", row->dataset->task) : SF_OK;
+}
+
+/* The prompt of a row, whole, and its answers. */
+static sf_status fill(const sf_suite_row *row, sf_text *out, sf_sample *sample)
+{
+    SF_TRY(format(row, true, row->set->prompt, out, sample));
+    if (!out->size) return sf_fail(SF_BAD_INPUT, "%s: its prompt is empty", row->dataset->task);
     if (row->dataset->begun) {
         const char *last = strrchr(out->data, '\n');
         sample->aside = strdup(last ? last + 1 : out->data);
         if (!sample->aside) return sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", row->dataset->task);
     }
     return row->dataset->answers(row, sample);
+}
+
+sf_status sf_suite_documents(const sf_suite_row *row, const char *name, sf_text *out)
+{
+    const json_t *list;
+    SF_TRY(sf_suite_list(row, name, &list));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        sf_suite_row one = *row;
+        one.json = json_array_get(list, i);
+        if (i) sf_text_add(out, "\n\n");
+        SF_TRY(format(&one, false, row->set->document, out, NULL));
+    }
+    return SF_OK;
 }
 
 /* ---- files --------------------------------------------------------------------------------------------------------- */
@@ -153,6 +198,7 @@ typedef struct kept {
     struct place {
         sf_rows before; /* as they were before the row */
         int turn;
+        char *key[2]; /* where the data set has keys */
     } *place;  /* [count] */
     int count; /* of samples */
     char path[];
@@ -162,14 +208,14 @@ static kept *all;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The row before which `at` stands; NULL behind the last. Caller json_decref()s. */
-static sf_status next_row(const sf_dataset *dataset, const char *path, sf_rows *at, sf_suite_row *out, json_t **json)
+static sf_status next_row(const sf_suite_set *set, const char *path, sf_rows *at, sf_suite_row *out, json_t **json)
 {
     SF_TRY(sf_rows_next(at, json));
-    *out = (sf_suite_row){.dataset = dataset, .file = path, .line = at->here, .number = at->row + 1, .json = *json};
+    *out = (sf_suite_row){.dataset = set->dataset, .file = path, .line = at->here, .number = at->row + 1, .json = *json, .set = set};
     return SF_OK;
 }
 
-static sf_status add_place(kept *k, int *room, const sf_rows *before, int turn)
+static sf_status add_place(kept *k, int *room, const sf_rows *before, const sf_suite_row *row)
 {
     if (k->count == *room) {
         *room = 2 * *room + 64;
@@ -177,41 +223,54 @@ static sf_status add_place(kept *k, int *room, const sf_rows *before, int turn)
         if (!grown) return sf_fail(SF_NO_MEMORY, "%s: no memory for its rows", k->path);
         k->place = grown;
     }
-    k->place[k->count++] = (struct place){*before, turn};
+    struct place *place = &k->place[k->count++];
+    *place = (struct place){.before = *before, .turn = row->turn};
+    for (int i = 0; i < 2 && row->dataset->keys[i]; i++) place->key[i] = sf_suite_key(row->json, row->dataset->keys[i]);
     return SF_OK;
 }
 
 /* Writes every sample of a row once, so that all that is wrong with it is known before anything runs. */
-static sf_status look_at_row(kept *k, const char *prompt, sf_suite_row *row, const sf_rows *before, int *room)
+static sf_status look_at_row(kept *k, sf_suite_row *row, const sf_rows *before, int *room)
 {
     const json_t *turns = NULL;
+    bool takes = true;
+    if (row->dataset->takes) SF_TRY(row->dataset->takes(row, &takes));
+    if (!takes) return SF_OK;
     if (row->dataset->turns) SF_TRY(sf_suite_list(row, row->dataset->turns, &turns));
     for (row->turn = 0; row->turn < (turns ? (int)json_array_size(turns) : 1); row->turn++) {
         sf_text text = {0};
         sf_sample sample = {0};
-        sf_status status = fill(row, prompt, &text, &sample);
+        sf_status status = fill(row, &text, &sample);
         sf_text_free(&text);
         sf_sample_free(&sample);
-        if (status == SF_OK) status = add_place(k, room, before, row->turn);
+        if (status == SF_OK) status = add_place(k, room, before, row);
         SF_TRY(status);
     }
     return SF_OK;
 }
 
-static sf_status look_through(kept *k, const char *prompt)
+static sf_status look_through(const sf_suite_set *set, kept *k)
 {
     sf_rows at = k->rows;
     for (int room = 0;;) {
         const sf_rows before = at;
         sf_suite_row row;
         json_t *json;
-        SF_TRY(next_row(k->dataset, k->path, &at, &row, &json));
+        SF_TRY(next_row(set, k->path, &at, &row, &json));
         if (!json) break;
-        sf_status status = look_at_row(k, prompt, &row, &before, &room);
+        sf_status status = look_at_row(k, &row, &before, &room);
         json_decref(json);
         SF_TRY(status);
     }
     return k->count ? SF_OK : sf_fail(SF_BAD_INPUT, "%s: expected rows of %s, found none", k->path, k->dataset->name);
+}
+
+static void discard(kept *k)
+{
+    sf_rows_close(&k->rows);
+    for (int i = 0; i < k->count; i++) free(k->place[i].key[0]), free(k->place[i].key[1]);
+    free(k->place);
+    free(k);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -220,8 +279,10 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-static sf_status find_or_read(const sf_dataset *dataset, const char *path, const char *prompt, const kept **out)
+/* The set's rows, of a file that may have been read before. */
+static sf_status find_or_read(sf_suite_set *set, const char *path)
 {
+    const sf_dataset *dataset = set->dataset;
     struct stat info;
     const char *end = strrchr(path, '.');
     if (end && strcmp(end, ".parquet") == 0)
@@ -229,7 +290,7 @@ static sf_status find_or_read(const sf_dataset *dataset, const char *path, const
                        "pandas.read_parquet(sys.argv[1]).to_json(sys.argv[2], orient=\"records\", lines=True)' FILE.parquet FILE.jsonl", path);
     if (stat(path, &info) != 0) return sf_fail(SF_IO, "%s: cannot open the data set: %s", path, strerror(errno));
     for (const kept *k = all; k; k = k->next)
-        if (k->dataset == dataset && strcmp(k->path, path) == 0 && same_file(&k->info, &info)) return *out = k, SF_OK;
+        if (k->dataset == dataset && strcmp(k->path, path) == 0 && same_file(&k->info, &info)) return set->rows = k, SF_OK;
     kept *k = calloc(1, sizeof *k + strlen(path) + 1);
     if (!k) return sf_fail(SF_NO_MEMORY, "%s: no memory for a data set", path);
     strcpy(k->path, path);
@@ -239,16 +300,10 @@ static sf_status find_or_read(const sf_dataset *dataset, const char *path, const
     const char *first = status == SF_OK ? k->rows.at : NULL;
     while (first && first < k->rows.end && strchr(" \t\r\n", *first)) first++;
     if (first && first < k->rows.end && *first == '[') k->rows.layout = SF_ROWS_ARRAY;
-    if (status == SF_OK) status = look_through(k, prompt);
-    if (status != SF_OK) {
-        sf_rows_close(&k->rows);
-        free(k->place);
-        free(k);
-        return status;
-    }
+    if (status == SF_OK) status = look_through(set, k);
+    if (status != SF_OK) return discard(k), status;
     k->next = all;
-    all = k;
-    *out = k;
+    set->rows = all = k;
     return SF_OK;
 }
 
@@ -258,18 +313,59 @@ sf_status sf_suite_own_words(const char *task, const sf_prompting *how)
     return what ? sf_fail(SF_UNSUPPORTED, "%s: its prompts are its authors'; leave out %s for it", task, what) : SF_OK;
 }
 
-/* The file's rows and the suite's prompt, malloc'ed. */
-static sf_status open_set(const sf_dataset *dataset, const sf_suite_params *p, const sf_prompting *how, const kept **out, char **prompt)
+static sf_status read_words(sf_suite_set *set, const sf_dataset *dataset, const char *path)
 {
-    *prompt = NULL;
-    if (!p->file || (!dataset->worded && !p->prompts))
+    set->dataset = dataset;
+    SF_TRY(dataset->prompt(dataset, path, &set->prompt));
+    return dataset->document ? dataset->document(dataset, path, &set->document) : SF_OK;
+}
+
+/* A data set and the one that its examples are drawn from. */
+typedef struct opened {
+    sf_suite_set set, demos;
+} opened;
+
+static void close_set(opened *o)
+{
+    free(o->set.prompt);
+    free(o->set.document);
+    free(o->demos.prompt);
+    free(o->demos.document);
+}
+
+/* Fills a zeroed one, which does not move. */
+static sf_status open_set(const sf_dataset *dataset, const sf_suite_params *p, const sf_prompting *how, opened *out)
+{
+    const char *missing = !p->file ? "file" : !p->prompts && !dataset->worded ? "prompts" : !p->demos && dataset->demos ? "demos" : NULL;
+    if (missing)
         return sf_fail(SF_BAD_INPUT, "%s: `%s` is missing: its data and its prompts are read from your copies of them (tasks/README.md says "
-                       "which files)", dataset->task, p->file ? "prompts" : "file");
+                       "which files)", dataset->task, missing);
     SF_TRY(sf_suite_own_words(dataset->task, how));
-    SF_TRY(dataset->prompt(dataset, p->prompts, prompt));
+    SF_TRY(read_words(&out->set, dataset, p->prompts));
+    if (dataset->demos) SF_TRY(read_words(&out->demos, dataset->demos, p->prompts));
+    out->set.demos = &out->demos;
     pthread_mutex_lock(&lock);
-    sf_status status = find_or_read(dataset, p->file, *prompt, out);
+    sf_status status = dataset->demos ? find_or_read(&out->demos, p->demos) : SF_OK;
+    if (status == SF_OK) status = find_or_read(&out->set, p->file);
     pthread_mutex_unlock(&lock);
+    return status;
+}
+
+/* ---- examples ------------------------------------------------------------------------------------------------------ */
+
+int sf_suite_demos(const sf_suite_row *row) { return row->set->demos->rows->count; }
+
+const char *sf_suite_demo_key(const sf_suite_row *row, int demo, int which) { return row->set->demos->rows->place[demo].key[which]; }
+
+sf_status sf_suite_demo(const sf_suite_row *row, int demo, sf_text *out)
+{
+    const sf_suite_set *set = row->set->demos;
+    sf_rows at = set->rows->place[demo].before;
+    sf_suite_row one;
+    json_t *json;
+    SF_TRY(next_row(set, set->rows->path, &at, &one, &json));
+    sf_status status = format(&one, true, set->prompt, out, NULL);
+    json_decref(json);
     return status;
 }
 
@@ -316,7 +412,35 @@ static int moved(int place, size_t from, size_t to)
     return (size_t)place <= from ? place : (size_t)place >= to ? place - (int)(to - from) : (int)from;
 }
 
-/* Cuts the middle out of a prompt that takes too many tokens. */
+/* Cuts the end of its context off a prompt that takes out->tokens, which are too many. */
+static sf_status cut_context(const sf_request *r, const char *task, sf_text *t, int alone, sf_sample *out)
+{
+    const size_t begin = (size_t)out->context_begin, end = (size_t)out->context_end;
+    const double rate = (double)t->size / (out->tokens > alone ? out->tokens - alone : 1);
+    sf_text cut = {0};
+    sf_status status = SF_OK;
+    int behind = 0;
+    SF_TRY(count(r, t->data + end, t->size - end, &behind));
+    for (int most = r->max_tokens - behind, excess = 1; status == SF_OK && excess > 0; most -= excess) {
+        size_t head = 0;
+        if (most > 0) status = longest(r, t, false, alone, most, rate, &head);
+        if (status == SF_OK && head <= begin)
+            status = sf_fail(SF_BAD_INPUT, "%s: %d tokens hold nothing of its context; ask for a longer length", task, r->max_tokens);
+        if (status != SF_OK) break;
+        if (head > end) head = end;
+        sf_text_clear(&cut);
+        sf_text_bytes(&cut, t->data, head);
+        sf_text_add(&cut, t->data + end);
+        out->context_end = (int)head;
+        status = cut.failed ? sf_fail(SF_NO_MEMORY, "%s: no memory for a prompt", task) : count(r, cut.data, cut.size, &out->tokens);
+        excess = out->tokens - r->max_tokens;
+    }
+    sf_text_free(status == SF_OK ? t : &cut);
+    if (status == SF_OK) *t = cut;
+    return status;
+}
+
+/* Cuts a prompt that takes too many tokens, in its middle. */
 static sf_status fit(const sf_request *r, const sf_suite_row *row, sf_text *t, sf_sample *out)
 {
     const char *task = row->dataset->task;
@@ -328,6 +452,7 @@ static sf_status fit(const sf_request *r, const sf_suite_row *row, sf_text *t, s
         return sf_suite_wrong(row, "it takes %d tokens and is not to be cut; ask for a length of at least %d, or leave it out of the file",
                               tokens, tokens);
     SF_TRY(count(r, "", 0, &alone));
+    if (row->dataset->ends) return cut_context(r, task, t, alone, out);
     sf_text cut = {0};
     sf_status status = SF_OK;
     const double rate = (double)t->size / (tokens > alone ? tokens - alone : 1);
@@ -374,17 +499,18 @@ static sf_status drawn(const kept *k, const sf_request *r, int *row)
     return SF_OK;
 }
 
-static sf_status write_sample(const kept *k, const char *prompt, const sf_request *r, sf_sample *out)
+static sf_status write_sample(const sf_suite_set *set, const sf_request *r, sf_sample *out)
 {
+    const kept *k = set->rows;
     int number = 0;
     SF_TRY(drawn(k, r, &number));
     sf_rows at = k->place[number].before;
     sf_suite_row row;
     json_t *json;
-    SF_TRY(next_row(k->dataset, k->path, &at, &row, &json));
+    SF_TRY(next_row(set, k->path, &at, &row, &json));
     row.turn = k->place[number].turn;
     sf_text text = {0};
-    sf_status status = fill(&row, prompt, &text, out);
+    sf_status status = fill(&row, &text, out);
     if (status == SF_OK) status = fit(r, &row, &text, out);
     json_decref(json);
     if (status == SF_OK && !out->answer && !(out->answer = strdup(out->gold[0])))
@@ -396,21 +522,19 @@ static sf_status write_sample(const kept *k, const char *prompt, const sf_reques
 
 sf_status sf_suite_generate(const sf_dataset *dataset, const void *params, const sf_request *request, sf_sample *out)
 {
-    const kept *k;
-    char *prompt;
-    sf_status status = open_set(dataset, params, &request->prompting, &k, &prompt);
-    if (status == SF_OK) status = write_sample(k, prompt, request, out);
+    opened o = {0};
+    sf_status status = open_set(dataset, params, &request->prompting, &o);
+    if (status == SF_OK) status = write_sample(&o.set, request, out);
     if (status != SF_OK) sf_sample_free(out);
-    free(prompt);
+    close_set(&o);
     return status;
 }
 
 sf_status sf_suite_supply(const sf_dataset *dataset, const void *params, const sf_request *request, int most, int *samples)
 {
-    const kept *k;
-    char *prompt;
-    sf_status status = open_set(dataset, params, &request->prompting, &k, &prompt);
-    free(prompt);
-    if (status == SF_OK) *samples = k->count < most ? k->count : most;
+    opened o = {0};
+    sf_status status = open_set(dataset, params, &request->prompting, &o);
+    if (status == SF_OK) *samples = o.set.rows->count < most ? o.set.rows->count : most;
+    close_set(&o);
     return status;
 }

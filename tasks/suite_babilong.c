@@ -122,19 +122,15 @@ static const sf_param params[] = {
     {0}};
 
 #define TASK(id, labels, asks)                                                                                         \
-    {.abi = SF_TASK_ABI,                                                                                               \
+    {SF_SUITE_TASK(id, 20),                                                                                            \
      .name = "babilong_" #id,                                                                                          \
      .summary = asks,                                                                                                  \
      .source = "Kuratov et al. 2024, BABILong, arXiv 2406.10149",                                                      \
      .metric = "exact",                                                                                                \
      .version = 1,                                                                                                     \
-     .output = 20,                                                                                                     \
      .high_dispersion = true,                                                                                          \
      .natural = true,                                                                                                  \
      .params = params,                                                                                                 \
-     .params_size = sizeof(sf_suite_params),                                                                           \
-     .generate = generate_##id,                                                                                        \
-     .supply = supply_##id,                                                                                            \
      .score = score_##id},
 static const sf_task tasks[] = {DATASETS(TASK)};
 

@@ -219,20 +219,16 @@ static const sf_param params[] = {
     SF_SUITE_PARAMS("the data set's file, NAME.jsonl of InfiniteBench", "folder src of the repository OpenBMB/InfiniteBench"), {0}};
 
 #define TASK(id, reads, metric_name, limit, wide, asks)                                                                \
-    {.abi = SF_TASK_ABI,                                                                                               \
+    {SF_SUITE_TASK(id, limit),                                                                                         \
      .name = "infinitebench_" #id,                                                                                     \
      .summary = asks,                                                                                                  \
      .source = "Zhang et al. 2024, InfiniteBench, arXiv 2402.13718",                                                   \
      .metric = metric_name,                                                                                            \
      .version = 1,                                                                                                     \
-     .output = limit,                                                                                                  \
      .high_scope = wide,                                                                                               \
      .natural = true,                                                                                                  \
      .raw = true,                                                                                                      \
      .params = params,                                                                                                 \
-     .params_size = sizeof(sf_suite_params),                                                                           \
-     .generate = generate_##id,                                                                                        \
-     .supply = supply_##id,                                                                                            \
      .score = sf_score_infinitebench_##id},
 static const sf_task tasks[] = {DATASETS(TASK)};
 

@@ -89,19 +89,15 @@ static const sf_param params[] = {
     {0}};
 
 #define TASK(id, title, reads, hook, metric_name, limit, plain, asks)                                                  \
-    {.abi = SF_TASK_ABI,                                                                                               \
+    {SF_SUITE_TASK(id, limit),                                                                                         \
      .name = "longbench_" #id,                                                                                         \
      .summary = asks,                                                                                                  \
      .source = "Bai et al. 2023, LongBench, arXiv 2308.14508",                                                         \
      .metric = metric_name,                                                                                            \
      .version = 1,                                                                                                     \
-     .output = limit,                                                                                                  \
      .natural = true,                                                                                                  \
      .raw = plain,                                                                                                     \
      .params = params,                                                                                                 \
-     .params_size = sizeof(sf_suite_params),                                                                           \
-     .generate = generate_##id,                                                                                        \
-     .supply = supply_##id,                                                                                            \
      .score = sf_score_longbench_##hook},
 static const sf_task tasks[] = {DATASETS(TASK)};
 

@@ -104,16 +104,6 @@ static sf_status open_set(const struct params *p, const sf_prompting *how, set *
 
 /* ---- texts --------------------------------------------------------------------------------------------------------- */
 
-/* Appends a text with one placeholder filled. */
-static void put(sf_text *out, const char *text, const char *placeholder, const char *with)
-{
-    for (const char *at; (at = strstr(text, placeholder)); text = at + strlen(placeholder)) {
-        sf_text_bytes(out, text, (size_t)(at - text));
-        sf_text_add(out, with);
-    }
-    sf_text_add(out, text);
-}
-
 /* A text with its arguments and its character. Where a question has several arguments the official code fills the last of them
  * only (`all` false); none of its sets has such a question. */
 static void complete(sf_text *out, const char *text, const json_t *arguments, const char *character, bool all)
@@ -125,11 +115,11 @@ static void complete(sf_text *out, const char *text, const json_t *arguments, co
         snprintf(placeholder, sizeof placeholder, "{%zu}", i + 1);
         if (!strstr(all ? now.data : text, placeholder)) continue;
         sf_text_clear(&next);
-        put(&next, all ? now.data : text, placeholder, json_string_value(json_array_get(arguments, i)));
+        sf_suite_put(&next, all ? now.data : text, placeholder, json_string_value(json_array_get(arguments, i)));
         sf_text swap = now;
         now = next, next = swap;
     }
-    if (now.data) put(out, now.data, "{CHAR}", character);
+    if (now.data) sf_suite_put(out, now.data, "{CHAR}", character);
     out->failed |= now.failed || next.failed;
     sf_text_free(&now);
     sf_text_free(&next);

@@ -144,18 +144,14 @@ static const sf_param params[] = {
     SF_SUITE_PARAMS("the data set's file, scbench_NAME.jsonl of microsoft/SCBench", "scbench/eval_utils.py of the repository microsoft/MInference"), {0}};
 
 #define TASK(id, reads, hook, metric_name, limit, asks)                                                                 \
-    {.abi = SF_TASK_ABI,                                                                                                \
+    {SF_SUITE_TASK(id, limit),                                                                                          \
      .name = "scbench_" #id,                                                                                            \
      .summary = asks,                                                                                                   \
      .source = "Li et al. 2024, SCBench, arXiv 2412.10319",                                                             \
      .metric = metric_name,                                                                                             \
      .version = 1,                                                                                                      \
-     .output = limit,                                                                                                   \
      .natural = true,                                                                                                   \
      .params = params,                                                                                                  \
-     .params_size = sizeof(sf_suite_params),                                                                            \
-     .generate = generate_##id,                                                                                         \
-     .supply = supply_##id,                                                                                             \
      .score = sf_score_##hook},
 static const sf_task tasks[] = {DATASETS(TASK)};
 

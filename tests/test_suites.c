@@ -60,7 +60,7 @@ static void official_scores(void **state)
     }
 }
 
-static const char *table;
+static const char *table, *template_file; /* of a run by hand */
 static void given_scores(void **state)
 {
     (void)state;
@@ -93,7 +93,7 @@ static const char *file_of(const char *name, const char *content)
 
 /* The parameters of every suite's tasks. */
 typedef struct params {
-    const char *file, *prompts;
+    const char *file, *prompts, *demos;
 } params;
 
 static sf_status generate(const char *task, const params *p, int length, int index, sf_sample *out)
@@ -118,6 +118,11 @@ static const char *prompts_of(const char *task)
            : strncmp(task, "helmet", 6) == 0       ? "tests/suites/helmet.py"
                                                    : "tests/suites/babilong.py";
 }
+
+/* Of suites that have some: the rows that examples are drawn from. */
+#define DEMO(id, question, answer, passages) "{\"id\": \"" id "\", \"question\": \"" question "\", \"answers\": [\"" answer "\"], \"ctxs\": [" passages "]}\n"
+#define DEMOS DEMO("1", "q?", "x", "{\"title\": \"M\", \"text\": \"Mill.\"}") DEMO("2", "r?", "z", "")
+#define ASKED(rest) "{\"id\": 7, \"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": []" rest "}"
 
 /* One row, whole, of each suite: the prompt, the answers, what else the scorer reads. */
 static const struct {
@@ -159,6 +164,9 @@ static const struct {
      "Keep one of numbers.\nIt is 7.\nWhich for mill?\nFor mill it is", "It is 7.", "7", "For mill it is"},
     {"helmet_ruler_niah_mv", "{\"context\": \"It is 7, 8.\", \"query\": \"mill\", \"type_needle_v\": \"numbers\", \"answer\": [\"7\", \"8\"]}", NULL,
      "Keep numbers.\nIt is 7, 8.\nAll numbers for mill?\nThe numbers for mill are", "It is 7, 8.", "7|8", "The numbers for mill are"},
+    {"helmet_kilt_triviaqa", "{\"id\": \"tc_1\", \"question\": \"Who {was}?\", \"answers\": [\"Ann\", \"Lee\"], \"ctxs\": [{\"id\": \"9\", \"title\": \"A\", \"text\": \"Ann was.\", \"has_answer\": true},"
+     " {\"title\": \"B\", \"text\": \"No.\"}]}", NULL,
+     "Be short.\n\nM: Mill.\n\nAsked: q?\nSaid: x\n\n\n\nAsked: r?\nSaid: z\n\nA: Ann was.\n\nB: No.\n\nAsked: Who {was}?\nSaid:", "A: Ann was.\n\nB: No.", "Ann|Lee", "Said:"},
     {"scbench_kv", "{\"id\": 0, \"context\": \"{a: b}\", \"multi_turns\": [{\"input\": \"Key: a\", \"answer\": \"b\"}]}", NULL, "Find.\n\n{a: b}Key: a", "{a: b}", "b", NULL},
     {"scbench_choice_eng", "{\"context\": \"c\", \"multi_turns\": [{\"input\": \"Who?\", \"answer\": \"B\", \"options\": [\"one\", \"two\", \"three\", \"four\"]}]}", NULL,
      "Read.\n\ncQ Who?\nA. one\nB. two\nC. three\nD. four\n\nIt is", "c", "B", NULL},
@@ -170,7 +178,8 @@ static void one_row(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
-        params p = {file_of("row.jsonl", layouts[i].row), layouts[i].prompts ? file_of("prompts", layouts[i].prompts) : prompts_of(layouts[i].task)};
+        params p = {file_of("row.jsonl", layouts[i].row), layouts[i].prompts ? file_of("prompts", layouts[i].prompts) : prompts_of(layouts[i].task),
+                    file_of("demos.jsonl", DEMOS)};
         sf_sample s;
         OK(generate(layouts[i].task, &p, 512, 0, &s));
         assert_string_equal(s.prompt, layouts[i].prompt);
@@ -263,28 +272,117 @@ static const struct {
     {"helmet_json_kv", "{\"context\": \"c\", \"question\": \"a\", \"answer\": \"\", \"demos\": [[\"c\", \"d\"], [\"e\", \"f\"]]}", NULL, "expected \"answer\" to be a list"},
     {"helmet_ruler_niah_mk_3", "{\"context\": \"c\", \"query\": \"a\"}", NULL, "expected a member \"type_needle_v\""},
     {"helmet_ruler_niah_mv", "{}", "def load_json_kv(\n", "expected an assignment to load_ruler.user_template#1, found none"},
+    {"helmet_kilt_nq", "{\"question\": \"q\", \"answers\": [\"a\"]}", NULL, "row.jsonl:1: row 1: expected a member \"ctxs\""},
+    {"helmet_kilt_nq", "{\"question\": \"q\", \"answers\": [], \"ctxs\": []}", NULL, "row 1: expected \"answers\" to hold an answer"},
+    {"helmet_kilt_nq", "{\"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": [{\"title\": \"t\"}]}", NULL, "row 1: expected a member \"text\""},
+    {"helmet_kilt_nq", "{\"question\": 3, \"answers\": [\"a\"], \"ctxs\": []}", NULL, "row 1: expected \"question\" to be a text"},
+    {"helmet_kilt_nq", "{\"id\": 1.5, \"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": []}", NULL, "row 1: expected \"id\" to be a text or a whole number"},
+    {"helmet_kilt_nq", "{}", "def load_qa(\n", "expected an assignment to load_qa.user_template#1, found none"},
     {"scbench_passkey", "{}", NULL, "scbench.py:11: expected a key \"scbench_passkey\""},
 };
+
+static const struct {
+    const char *task, *rows, *message, *demos;
+} bad_demos[] = {
+    {"helmet_kilt_nq", ASKED(""), "demos.jsonl:1: row 1: expected a member \"answers\"", "{\"id\": 7, \"question\": \"q\", \"ctxs\": []}"},
+    {"helmet_kilt_nq", ASKED(""), "row.jsonl:1: row 1: expected examples with a text \"id\"", "{\"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": []}"},
+    {"helmet_kilt_nq", ASKED(""), "expected 2 examples that differ in `demos`, found 1", DEMO("1", "q", "a", "") DEMO("1", "r", "b", "")},
+    {"helmet_kilt_popqa_3", ASKED(""), "expected \"s_pop\" to be a number above 0", ASKED(", \"s_pop\": 3")},
+    {"helmet_kilt_popqa_3", ASKED(", \"s_pop\": 1000"), "expected rows of kilt_popqa_3, found none", ASKED(", \"s_pop\": 3")},
+    {"helmet_kilt_popqa_3", ASKED(", \"s_pop\": 3"), "expected 2 examples that differ in `demos`, found 0", ASKED(", \"s_pop\": 3")},
+};
+
+/* The sample is refused, by a message that mentions something. */
+static void is_refused(size_t row, const char *task, const params *p, const char *message)
+{
+    sf_sample s;
+    if (generate(task, p, 512, 0, &s) == SF_OK) fail_msg("row %zu is accepted: %s", row, s.prompt);
+    if (!strstr(sf_error(), message)) fail_msg("row %zu: \"%s\" does not mention \"%s\"", row, sf_error(), message);
+    assert_true(!s.prompt && !s.gold && !s.aside);
+}
 
 static void bad_files(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        params p = {file_of("row.jsonl", bad[i].rows), bad[i].prompts ? file_of("prompts", bad[i].prompts) : prompts_of(bad[i].task)};
-        sf_sample s;
-        if (generate(bad[i].task, &p, 512, 0, &s) == SF_OK) fail_msg("row %zu is accepted: %s", i, s.prompt);
-        if (!strstr(sf_error(), bad[i].message)) fail_msg("row %zu: \"%s\" does not mention \"%s\"", i, sf_error(), bad[i].message);
-        assert_true(!s.prompt && !s.gold && !s.aside);
+        const params p = {file_of("row.jsonl", bad[i].rows), bad[i].prompts ? file_of("prompts", bad[i].prompts) : prompts_of(bad[i].task),
+                          file_of("demos.jsonl", DEMOS)};
+        is_refused(i, bad[i].task, &p, bad[i].message);
+    }
+    for (size_t i = 0; i < sizeof bad_demos / sizeof *bad_demos; i++) {
+        const params p = {file_of("row.jsonl", bad_demos[i].rows), prompts_of(bad_demos[i].task), file_of("demos.jsonl", bad_demos[i].demos)};
+        is_refused(i, bad_demos[i].task, &p, bad_demos[i].message);
     }
     sf_sample s;
-    params none = {0}, half = {.file = "x.jsonl"}, table_file = {"x.parquet", file_of("prompts", QASPER)}, missing = {"x.jsonl", table_file.prompts};
+    params none = {0}, half = {.file = "x.jsonl"}, table_file = {.file = "x.parquet", .prompts = file_of("prompts", QASPER)}, missing = {.file = "x.jsonl", .prompts = table_file.prompts};
     assert_error(generate("longbench_qasper", &none, 512, 0, &s), "longbench_qasper: `file` is missing");
     assert_error(generate("longbench_qasper", &half, 512, 0, &s), "`prompts` is missing");
+    params rag = {.file = "x.jsonl", .prompts = "tests/suites/helmet.py"};
+    assert_error(generate("helmet_kilt_nq", &rag, 512, 0, &s), "helmet_kilt_nq: `demos` is missing");
     assert_error(generate("longbench_qasper", &table_file, 512, 0, &s), "Parquet files are not read");
     assert_error(generate("longbench_qasper", &missing, 512, 0, &s), "x.jsonl: cannot open the data set");
 }
 
 /* ---- rows ---------------------------------------------------------------------------------------------------------- */
+
+/* Every prompt of a data set of HELMET's RAG part is one that the official code makes of the same rows, each once. */
+static void compare_prompts(const char *from, const char *name, const char *templates)
+{
+    char path[3][256], task[64];
+    static const char *const file[] = {"rows", "demos", "prompts"};
+    for (int i = 0; i < 3; i++) snprintf(path[i], sizeof *path, "%s/%s_%s.jsonl", from, name, file[i]);
+    snprintf(task, sizeof task, "helmet_kilt_%s", name);
+    params p = {.file = path[0], .prompts = templates, .demos = path[1]};
+    json_t *right = json_array();
+    FILE *f = fopen(path[2], "r");
+    if (!f) fail_msg("%s is missing", path[2]);
+    for (json_t *one; (one = json_loadf(f, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, NULL));) json_array_append_new(right, one);
+    fclose(f);
+    const int all = (int)json_array_size(right);
+    assert_in_range(all, 5, 1000);
+    for (int i = 0; i < all; i++) {
+        sf_sample s;
+        OK(generate(task, &p, 4096, i, &s));
+        size_t k = 0;
+        while (k < json_array_size(right) && strcmp(json_string_value(json_array_get(right, k)), s.prompt) != 0) k++;
+        if (k == json_array_size(right)) fail_msg("%s: sample %d is no prompt of the official code: %s", name, i, s.prompt);
+        json_array_remove(right, k);
+        sf_sample_free(&s);
+    }
+    sf_sample s;
+    assert_error(generate(task, &p, 4096, all, &s), "is one too many");
+    print_message("%s: %d prompts\n", name, all);
+    json_decref(right);
+}
+
+static void official_examples(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"nq", "hotpotqa", "popqa_3"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        compare_prompts(table ? table : "tests/golden/tasks/suites/rag", names[i], template_file ? template_file : "tests/suites/helmet.py");
+}
+
+/* A prompt of HELMET's that is too long loses the end of its context alone. */
+static void context_cut(void **state)
+{
+    (void)state;
+    params p = {.file = file_of("row.jsonl", "{\"context\": \"a b c d e f g h i j k l m n o p\", \"query\": \"mill\", \"type_needle_v\": \"numbers\", \"outputs\": [\"7\"]}"),
+                .prompts = prompts_of("helmet_ruler_niah_mk_2")};
+    sf_sample s;
+    OK(generate("helmet_ruler_niah_mk_2", &p, 512, 0, &s));
+    const int whole = s.tokens;
+    sf_sample_free(&s);
+    OK(generate("helmet_ruler_niah_mk_2", &p, whole - 6, 0, &s));
+    assert_in_range(s.tokens, whole - 8, whole - 6);
+    assert_int_equal(s.tokens, count_words(NULL, s.prompt, strlen(s.prompt), NULL));
+    assert_true(strncmp(s.prompt, "Keep one of numbers.\na b c d e f g h", 36) == 0 && !strchr(strstr(s.prompt, "h") , 'p'));
+    const char *end = "\nWhich for mill?\nFor mill it is";
+    assert_string_equal(s.prompt + s.context_end, end);
+    assert_memory_equal(s.prompt + s.context_begin, "a b", 3);
+    sf_sample_free(&s);
+    assert_error(generate("helmet_ruler_niah_mk_2", &p, whole - 16, 0, &s), "tokens hold nothing of its context");
+}
 
 /* All rows are asked, each once, in the order of the seed; no more. */
 static void every_row_once(void **state)
@@ -293,7 +391,7 @@ static void every_row_once(void **state)
     char rows[4096] = "";
     for (int i = 0; i < 20; i++)
         snprintf(rows + strlen(rows), sizeof rows - strlen(rows), "{\"input\": \"%d\", \"context\": \"c\", \"answers\": [\"a\"]}\n%s", i, i == 7 ? "\n" : "");
-    params p = {file_of("row.jsonl", rows), file_of("prompts", "{\"qasper\": \"{context} {input}\"}")};
+    params p = {.file = file_of("row.jsonl", rows), .prompts = file_of("prompts", "{\"qasper\": \"{context} {input}\"}")};
     bool seen[20] = {false}, moved = false;
     for (int i = 0; i < 20; i++) {
         sf_sample s;
@@ -322,7 +420,7 @@ static void every_row_once(void **state)
 static void never_cut(void **state)
 {
     (void)state;
-    params p = {file_of("row.jsonl", "{\"input\": \"a b c d e f g h i j k l m n o p\", \"question\": \"q\", \"target\": \"t\"}"), prompts_of("babilong_qa8")};
+    params p = {.file = file_of("row.jsonl", "{\"input\": \"a b c d e f g h i j k l m n o p\", \"question\": \"q\", \"target\": \"t\"}"), .prompts = prompts_of("babilong_qa8")};
     sf_sample s;
     assert_error(generate("babilong_qa8", &p, 40, 0, &s), "row.jsonl:1: row 1: it takes ");
     const int least = atoi(strstr(sf_error(), "at least ") + 9);
@@ -336,8 +434,8 @@ static void never_cut(void **state)
 static void every_turn(void **state)
 {
     (void)state;
-    params p = {file_of("row.jsonl", "{\"context\": \"one \", \"multi_turns\": [{\"input\": \"a\", \"answer\": \"1\"}, {\"input\": \"b\", \"answer\": \"2\"}]}\n"
-                                     "{\"context\": \"two \", \"multi_turns\": [{\"input\": \"c\", \"answer\": \"3\"}]}\n"), prompts_of("scbench_kv")};
+    params p = {.file = file_of("row.jsonl", "{\"context\": \"one \", \"multi_turns\": [{\"input\": \"a\", \"answer\": \"1\"}, {\"input\": \"b\", \"answer\": \"2\"}]}\n"
+                                     "{\"context\": \"two \", \"multi_turns\": [{\"input\": \"c\", \"answer\": \"3\"}]}\n"), .prompts = prompts_of("scbench_kv")};
     static const char *const prompts[] = {"Find.\n\none a", "Find.\n\none b", "Find.\n\ntwo c"};
     bool seen[3] = {false};
     for (int i = 0; i < 3; i++) {
@@ -443,7 +541,7 @@ static void cut_in_the_middle(void **state)
         char *at = rows + sprintf(rows, "{\"input\": \"Who?\", \"answers\": [\"a\"], \"context\": \"");
         for (int i = 0; i < words; i++) at += sprintf(at, "%s%d", sf_random_below(&r, 5) ? " w" : " naïve ünï", i);
         strcpy(at, "\"}\n");
-        params p = {file_of("row.jsonl", rows), file_of("prompts", "{\"qasper\": \"First words. {context} Last: {input}\"}")};
+        params p = {.file = file_of("row.jsonl", rows), .prompts = file_of("prompts", "{\"qasper\": \"First words. {context} Last: {input}\"}")};
         sf_sample s;
         OK(generate("longbench_qasper", &p, length, 0, &s));
         assert_int_equal(s.tokens, count_words(NULL, s.prompt, strlen(s.prompt), NULL));
@@ -475,14 +573,15 @@ static void cut_in_the_middle(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1) {
-        table = argv[1];
-        const struct CMUnitTest given[] = {cmocka_unit_test(given_scores)};
+        table = argv[1], template_file = argv[2];
+        const struct CMUnitTest given[] = {argc > 2 ? (struct CMUnitTest)cmocka_unit_test(official_examples) : (struct CMUnitTest)cmocka_unit_test(given_scores)};
         return cmocka_run_group_tests(given, NULL, NULL);
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(official_scores), cmocka_unit_test(one_row),           cmocka_unit_test(bad_files),
         cmocka_unit_test(every_row_once),  cmocka_unit_test(cut_in_the_middle),
         cmocka_unit_test(never_cut),         cmocka_unit_test(every_turn),        cmocka_unit_test(needles),
+        cmocka_unit_test(official_examples), cmocka_unit_test(context_cut),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -78,6 +78,13 @@ runs scbench_kv "file: $T/scbench_kv.jsonl, prompts: tests/suites/scbench.py" 60
 echo '{"context": "{a: b}", "question": "a", "answer": "b", "num_kvs": 1, "demos": [["c", "d"], ["e", "f"]]}' >"$T/kv.jsonl"
 runs helmet_json_kv "file: $T/kv.jsonl, prompts: tests/suites/helmet.py" 600 1
 
+demo() { printf '{"id": "%s", "question": "%s", "answers": ["%s"], "ctxs": [{"title": "Mill", "text": "%s"}]}\n' "$@"; }
+for i in 1 2 3; do demo "d$i" "Who sold the mill in 184$i?" "Ann" "It was sold in 184$i."; done >"$T/nq-train.jsonl"
+{ demo q1 "When did it burn?" 1848 "$long"; demo q2 "Where?" Brindle "It burnt at Brindle."; } >"$T/nq-dev.jsonl"
+runs helmet_kilt_nq "file: $T/nq-dev.jsonl, prompts: tests/suites/helmet.py, demos: $T/nq-train.jsonl" 600 2
+"$FRONTIER" show "$T/suites.yaml" -s "tasks=[helmet_kilt_nq: {file: $T/nq-dev.jsonl, prompts: tests/suites/helmet.py, demos: $T/nq-train.jsonl}]" >"$T/out"
+[ "$(grep -c '^Asked: Who sold the mill in 184[123]?$' "$T/out")" = 2 ] || fail "helmet_kilt_nq: expected two examples in its prompt: $(cat "$T/out")"
+
 # What a row lacks is said once, with file, line and field, before anything runs.
 sed -i '2s/"answers"/"answer"/' "$T/qasper.jsonl"
 refused 'qasper.jsonl:2: row 2: expected a member "answers"' "$FRONTIER" run "$T/suites.yaml" -o "$T/bad.h5" \

@@ -313,6 +313,12 @@ def helmet(r):
         gold, begin = [str(r.randint(1000, 9999)) for _ in range(r.choice([1, 4]))], f"The numbers for {r.randint(1000, 9999)} are"
         text = r.choice(["", " ", "\n"]) + ", ".join(r.sample(gold + ["1234"], r.randint(0, len(gold)))) + r.choice([".", "", " and"])
         yield "helmet_ruler_niah_mv", gold, begin, text or "x", official["post_process"]({"output": begin + (text or "x")}, {"answer": gold})[0]["ruler_recall"]
+    for _ in range(2 * count):
+        gold = golds(r)
+        text = r.choice(["", " ", " Answer: ", "\n\nAnswer: the "]) + answer(r, r.choice(gold)) + r.choice(["", ".", "\n\nQuestion: who owns the mill?\nAnswer: " + sentence(r, 3)])
+        if not text.strip(): text = "x"
+        whole = "Answer:" + text
+        yield "helmet_kilt_nq", gold, "Answer:", text, max(best(substring, whole, gold), best(substring, parse(whole), gold))
 
 
 SUITES = {"longbench": longbench, "longbench_v2": longbench_v2, "infinitebench": infinitebench, "babilong": babilong, "nolima": nolima,

@@ -1,7 +1,14 @@
 # Made-up prompts in the layout of HELMET's data.py.
-def load_qa(dataset):
-    user_template = "no {context}"
-    system_template = "No:"
+def load_qa(dataset, path, demo_path, shots=0):
+    if "nq_bad" in dataset:
+        user_template = "no {context}"
+    else:
+        user_template = "Be short.\n\n{demos}{context}\n\nAsked: {question}"
+    system_template = "Said:"
+
+    # demo_template = "{gold_doc}"
+    demo_template = "{documents}\n\nAsked: {question}\nSaid: {answer}"
+    passage_template = "{title}: {text}"
 
 
 def load_json_kv(path, shots):
