@@ -105,9 +105,11 @@ $(BUILD)/have: FORCE
 
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
 $(BUILD)/kernels/reference/%.o: ALL_CFLAGS += -O3
-ifneq ($(CLANG),) # has no pragma for the instruction set of a file
-$(BUILD)/kernels/cpu/isa_avx2.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v3)
-$(BUILD)/kernels/cpu/isa_avx512.o: ALL_CFLAGS += $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4)
+# The instruction set of a file: flags, since clang has no pragma for it, and gcc 12 that only preprocesses, as ccache lets it,
+# passes over its own.
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+$(BUILD)/kernels/cpu/isa_avx2.o: ALL_CFLAGS += -march=x86-64-v3
+$(BUILD)/kernels/cpu/isa_avx512.o: ALL_CFLAGS += -march=x86-64-v4
 endif
 
 # Texts that objects embed (base/embed.h).

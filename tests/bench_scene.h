@@ -91,7 +91,7 @@ static void *noise(int64_t n)
     return p;
 }
 
-static void *uploaded(const void *host, size_t bytes)
+static inline void *uploaded(const void *host, size_t bytes)
 {
     void *p = room(bytes);
     MUST(b.ops->upload(&b, p, host, bytes));
@@ -104,7 +104,7 @@ static struct {
 } peer[64];
 static int peers;
 
-static void read_peers(const char *path)
+static inline void read_peers(const char *path)
 {
     FILE *f = fopen(path, "r");
     char line[256];
@@ -114,7 +114,7 @@ static void read_peers(const char *path)
     if (f) fclose(f);
 }
 
-static double cudnn(int heads, int kv_heads, int dim, int tokens)
+static inline double cudnn(int heads, int kv_heads, int dim, int tokens)
 {
     for (int i = 0; i < peers; i++)
         if (peer[i].heads == heads && peer[i].kv_heads == kv_heads && peer[i].dim == dim && peer[i].tokens == tokens)
@@ -160,7 +160,7 @@ static double number(const void *x, int i)
 
 /* Error of row `row` of out against decode over `pattern` (NULL: dense). member >= 0: of one query head of each group.
  */
-static double row_error(const sf_attention *a, int row, const sf_pattern *pattern, int member, const void *out)
+static inline double row_error(const sf_attention *a, int row, const sf_pattern *pattern, int member, const void *out)
 {
     static const sf_pattern dense = {.kind = SF_DENSE};
     int width = a->heads * a->head_dim, group = a->heads / a->kv_heads;

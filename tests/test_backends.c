@@ -2,12 +2,15 @@
  * "skipped".
  *
  *   test_backends [device] [percent] [test]    "cpu", "cuda:1"; default: all. percent: of the random cases, 100; test: only this
+ *
+ * The CPU is tested with each of its instruction sets that the machine has, or with the one that SF_CPU_ISA names.
  */
 #include "tests/backend_cases.h"
 
 static twin both;
 static sf_backend one; /* the filling with one thread; not open: it has but one way to work */
 static int percent = 100; /* of the random cases */
+static const char *set;   /* instruction set of the CPU that SF_CPU_ISA names; NULL: the widest */
 
 typedef void twin_case(twin *t, uint64_t seed, int size);
 
@@ -168,11 +171,33 @@ static int test_filling(const char *device)
         tests[i] = (struct CMUnitTest){.name = SUITES[i].name, .test_func = run_suite, .initial_state = (void *)&SUITES[i]};
     tests[SUITES_THERE] = (struct CMUnitTest)cmocka_unit_test(refusals);
     int failed = cmocka_run_group_tests_name(device, tests, NULL, NULL);
-    printf("%s: largest error %.2e; %ld of %ld choices by rounded scores differ\n", device, both.worst, both.differing,
-           both.chosen);
+    printf("%s%s%s: largest error %.2e; %ld of %ld choices by rounded scores differ\n", device, host && set ? " " : "",
+           host && set ? set : "", both.worst, both.differing, both.chosen);
     sf_backend_close(&both.b[0]), sf_backend_close(&both.b[1]);
     if (one.ops) sf_backend_close(&one);
     return failed;
+}
+
+/* The widest instruction set that this machine has, and the others with a third of the cases; one that it lacks is left out. */
+static int test_cpu(void)
+{
+    static const char *const sets[] = {"avx512", "avx2", "generic"};
+    int failed = 0, all = percent, tested = 0;
+    if ((set = getenv("SF_CPU_ISA"))) return test_filling("cpu");
+    for (int i = 0; i < 3; i++) {
+        sf_backend there;
+        setenv("SF_CPU_ISA", set = sets[i], 1);
+        if (sf_backend_open("cpu", 1, &there) != SF_OK) {
+            printf("skipped: %s\n", sf_error());
+            continue;
+        }
+        sf_backend_close(&there);
+        percent = tested++ ? (all + 2) / 3 : all;
+        failed += test_filling("cpu");
+    }
+    unsetenv("SF_CPU_ISA");
+    percent = all;
+    return failed + !tested;
 }
 
 int main(int argc, char **argv)
@@ -180,9 +205,12 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what it has said is kept when its time runs out */
     if (argc > 2) percent = atoi(argv[2]);
     if (argc > 3) cmocka_set_test_filter(argv[3]);
-    if (argc > 1) return test_filling(argv[1]);
+    if (argc > 1) return strcmp(argv[1], "cpu") ? test_filling(argv[1]) : test_cpu();
     int failed = 0;
     for (int i = 0; sf_backends[i]; i++)
-        if (strcmp(sf_backends[i]->name, "reference") != 0) failed += test_filling(sf_backends[i]->name);
+        if (strcmp(sf_backends[i]->name, "cpu") == 0)
+            failed += test_cpu();
+        else if (strcmp(sf_backends[i]->name, "reference") != 0)
+            failed += test_filling(sf_backends[i]->name);
     return failed;
 }

@@ -1,7 +1,7 @@
-/* The tiles for AVX2. */
+/* The tiles for AVX2; the Makefile names the instruction set. */
 #if defined __x86_64__
-#if !defined __clang__ /* which takes -march instead, see the Makefile */
-#pragma GCC target("arch=x86-64-v3")
+#if !defined __AVX2__
+#error "this file is for another instruction set than the flags that compile it"
 #endif
 #include "kernels/cpu/tiles.h"
 

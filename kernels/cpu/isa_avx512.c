@@ -1,7 +1,7 @@
-/* The tiles for AVX-512. */
+/* The tiles for AVX-512; the Makefile names the instruction set. */
 #if defined __x86_64__
-#if !defined __clang__ /* which takes -march instead, see the Makefile */
-#pragma GCC target("arch=x86-64-v4")
+#if !defined __AVX512F__
+#error "this file is for another instruction set than the flags that compile it"
 #endif
 #include "kernels/cpu/tiles.h"
 

@@ -44,6 +44,8 @@ INLINE vec all(float x) { return x - (vec){0}; } /* not x + 0, which would lose 
 
 #if defined __AVX512F__
 INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); } /* b where either is NaN */
+#elif defined __AVX2__
+INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
 #else
 INLINE vec larger(vec a, vec b)
 {

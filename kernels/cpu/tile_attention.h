@@ -1,7 +1,7 @@
 /* Tiles of attention: strips of 8 query rows against panels of 16 keys, with online softmax.
  *
  *     keys of a panel lie transposed        [D, 16]            one vector a dimension: scores need no shuffles
- *     values of a panel lie in columns      [D/32, 16, 32]     of 32 (the last may be 16 wide), read front to back
+ *     values of a panel lie in columns      [D/32, 16, 32]     of 32, AVX2: of 48 (the last may be less wide), read front to back
  *     queries of a strip lie transposed     [D, 8]             so that the 8 broadcasts are neighbours
  *     scores of a batch of up to 9 panels   [rows, 144]        become probabilities in place
  *
@@ -17,17 +17,21 @@
  * Measured on one core of a Xeon with AVX-512 whose FMA peak was 165 to 175 GFLOP/s then, best of several: dense causal
  * 139 at head dim 64 and 148 at 128 (8k keys); blocks of 16 and 64 at density .1 of 16k keys 132 and 127, columns and
  * diagonals 120. Of the rest, the exponentials take most: some 9 cycles of 16 scores, beside 2 D / 2 of products.
+ * On one core of a Zen 4 at 3.7 GHz, whose FMA peak is 118 with either set (tests/bench_cpu.c, a loaded machine): AVX2 93 and 97,
+ * AVX-512 100 and 105 at 4k keys; with AVX2's 4 by 16 sums of before, of which eight only just hide an FMA's latency, 88 and 91.
  */
 
 enum { SCORES = SF_BATCH * SF_PANEL };
 
-/* Register tiles: STRIP_ROWS of a strip, by PANELS_AT_ONCE panels of keys or by VECS_AT_ONCE vectors of values. */
+/* Register tiles: STRIP_ROWS of a strip, by KEY_VECS vectors of the keys of PANELS_AT_ONCE panels, or by VALUE_VECS of values,
+ * of which COLUMNS lie together. Twelve sums hide the latency of a multiply-add on two units; with what they are made of they
+ * fill AVX2's 16 registers. */
 #if defined __AVX512F__
-enum { STRIP_ROWS = 8, PANELS_AT_ONCE = 3, VECS_AT_ONCE = 2 };
+enum { STRIP_ROWS = 8, PANELS_AT_ONCE = 3, KEY_VECS = 3, VALUE_VECS = 2, COLUMNS = 32 };
 #elif defined __AVX2__
-enum { STRIP_ROWS = 4, PANELS_AT_ONCE = 1, VECS_AT_ONCE = 2 };
+enum { STRIP_ROWS = 4, PANELS_AT_ONCE = 3, KEY_VECS = 3, VALUE_VECS = 3, COLUMNS = 48 };
 #else
-enum { STRIP_ROWS = 2, PANELS_AT_ONCE = 1, VECS_AT_ONCE = 4 };
+enum { STRIP_ROWS = 2, PANELS_AT_ONCE = 1, KEY_VECS = 4, VALUE_VECS = 4, COLUMNS = 32 };
 #endif
 
 static void pack_keys(const float *const *key, int dim, float *out)
@@ -40,12 +44,12 @@ static void pack_keys(const float *const *key, int dim, float *out)
 }
 
 /* Width of the column block that begins at column d. */
-INLINE int block_width(int padded, int d) { return padded - d < SF_COLUMNS ? padded - d : SF_COLUMNS; }
+INLINE int block_width(int padded, int d) { return padded - d < COLUMNS ? padded - d : COLUMNS; }
 
 static void pack_values(const float *const *value, int dim, float *out)
 {
     int padded = (dim + 15) / 16 * 16;
-    for (int d = 0; d < padded; d += SF_COLUMNS) {
+    for (int d = 0; d < padded; d += COLUMNS) {
         int width = block_width(padded, d), there = dim - d < width ? dim - d : width;
         for (int i = 0; i < SF_PANEL; i++, out += width) {
             memset(out, 0, (size_t)width * sizeof *out);
@@ -64,24 +68,27 @@ typedef struct coming {
  * line by line as work goes on: all at once, lines would wait for each other, and the work for them. */
 INLINE void scores_of(int panels, const float *q, int dim, const sf_panel *panel, float *s, int64_t lds, coming soon)
 {
-    for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
-        vec acc[STRIP_ROWS][PANELS_AT_ONCE][WIDE];
-        UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int c = 0; c < panels; c++)
-            UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] = all(0);
-        for (int d = 0; d < dim; d++) {
-            if (panels == PANELS_AT_ONCE && r0 == 0) __builtin_prefetch(soon.at + (d >> soon.shift) * 16, 0, 2);
-            vec k[PANELS_AT_ONCE][WIDE];
-            UNROLL for (int c = 0; c < panels; c++) UNROLL for (int u = 0; u < WIDE; u++) k[c][u] =
-                load(panel[c].k + d * SF_PANEL + u * W);
-            UNROLL for (int r = 0; r < STRIP_ROWS; r++)
-            {
-                vec a = all(q[d * SF_STRIP + r0 + r]);
-                UNROLL for (int c = 0; c < panels; c++) UNROLL for (int u = 0; u < WIDE; u++) acc[r][c][u] +=
-                    a * k[c][u];
+    UNROLL for (int v0 = 0; v0 < panels * WIDE; v0 += KEY_VECS)
+    {
+        const int vecs = panels * WIDE - v0 < KEY_VECS ? panels * WIDE - v0 : KEY_VECS;
+        const float *key[KEY_VECS];
+        UNROLL for (int v = 0; v < vecs; v++) key[v] = panel[(v0 + v) / WIDE].k + (v0 + v) % WIDE * W;
+        for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
+            vec acc[STRIP_ROWS][KEY_VECS];
+            UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int v = 0; v < vecs; v++) acc[r][v] = all(0);
+            for (int d = 0; d < dim; d++) {
+                if (panels == PANELS_AT_ONCE && v0 == 0 && r0 == 0) __builtin_prefetch(soon.at + (d >> soon.shift) * 16, 0, 2);
+                vec k[KEY_VECS];
+                UNROLL for (int v = 0; v < vecs; v++) k[v] = load(key[v] + d * SF_PANEL);
+                UNROLL for (int r = 0; r < STRIP_ROWS; r++)
+                {
+                    vec a = all(q[d * SF_STRIP + r0 + r]);
+                    UNROLL for (int v = 0; v < vecs; v++) acc[r][v] += a * k[v];
+                }
             }
+            UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int v = 0; v < vecs; v++)
+                store(s + (r0 + r) * lds + (v0 + v) * W, acc[r][v]);
         }
-        UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int c = 0; c < panels; c++)
-            UNROLL for (int u = 0; u < WIDE; u++) store(s + (r0 + r) * lds + c * SF_PANEL + u * W, acc[r][c][u]);
     }
 }
 
@@ -191,15 +198,15 @@ NOINLINE void soften(float *s, int panels, float *running, float *sums, float *f
 INLINE void values_of(int vecs, const sf_panel *panel, const int (*span)[2], int panels, const float *p,
                       const float *factor, float *out, int padded, int d)
 {
-    int width = block_width(padded, d / SF_COLUMNS * SF_COLUMNS);
-    int64_t at = (int64_t)d / SF_COLUMNS * SF_COLUMNS * SF_PANEL + d % SF_COLUMNS;
+    int width = block_width(padded, d / COLUMNS * COLUMNS);
+    int64_t at = (int64_t)d / COLUMNS * COLUMNS * SF_PANEL + d % COLUMNS;
     for (int r0 = 0; r0 < SF_STRIP; r0 += STRIP_ROWS) {
-        vec acc[STRIP_ROWS][VECS_AT_ONCE];
+        vec acc[STRIP_ROWS][VALUE_VECS];
         UNROLL for (int r = 0; r < STRIP_ROWS; r++) UNROLL for (int u = 0; u < vecs; u++) acc[r][u] = all(0);
         for (int c = 0; c < panels; c++) {
             const float *v = panel[c].v + at + span[c][0] * width, *x = p + r0 * SCORES + c * SF_PANEL + span[c][0];
             for (int n = span[c][1] - span[c][0]; n > 0; n--, v += width, x++) {
-                vec b[VECS_AT_ONCE];
+                vec b[VALUE_VECS];
                 UNROLL for (int u = 0; u < vecs; u++) b[u] = load(v + u * W);
                 UNROLL for (int r = 0; r < STRIP_ROWS; r++)
                 {
@@ -219,16 +226,33 @@ INLINE void values_of(int vecs, const sf_panel *panel, const int (*span)[2], int
     }
 }
 
-NOINLINE void values_full(const sf_panel *panel, const int (*span)[2], int panels, const float *p, const float *factor,
-                          float *out, int padded, int d)
-{
-    values_of(VECS_AT_ONCE, panel, span, panels, p, factor, out, padded, d);
-}
+typedef void values_tile(const sf_panel *panel, const int (*span)[2], int panels, const float *p, const float *factor,
+                         float *out, int padded, int d);
+#define VALUES_(vecs)                                                                                                  \
+    NOINLINE void values##vecs(const sf_panel *panel, const int (*span)[2], int panels, const float *p,                \
+                               const float *factor, float *out, int padded, int d)                                     \
+    {                                                                                                                  \
+        values_of(vecs, panel, span, panels, p, factor, out, padded, d);                                               \
+    }
+#if defined __AVX512F__
+VALUES_(1)
+VALUES_(2)
+static values_tile *const values_tiles[] = {NULL, values1, values2};
+#elif defined __AVX2__
+VALUES_(2)
+VALUES_(3)
+static values_tile *const values_tiles[] = {NULL, NULL, values2, values3};
+#else
+VALUES_(4)
+static values_tile *const values_tiles[] = {NULL, NULL, NULL, NULL, values4};
+#endif
+#undef VALUES_
 
-NOINLINE void values_one(const sf_panel *panel, const int (*span)[2], int panels, const float *p, const float *factor,
-                         float *out, int padded, int d)
+/* Vectors of the next tile from column d on: no tile reaches over the end of a block of columns, none is left with one alone. */
+INLINE int values_at_once(int padded, int d)
 {
-    values_of(1, panel, span, panels, p, factor, out, padded, d);
+    int left = (block_width(padded, d / COLUMNS * COLUMNS) - d % COLUMNS) / W;
+    return left == VALUE_VECS + 1 ? (left + 1) / 2 : left < VALUE_VECS ? left : VALUE_VECS;
 }
 
 static void load_queries(sf_query_tile *t, const float *q, int64_t stride, float scale)
@@ -324,11 +348,11 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
             for (int c = 0; c < batch; c++)
                 span_of(panel + c, t->position + row, t->position + row + SF_STRIP - 1, span[row / SF_STRIP][c]);
         for (int d = 0; d < t->padded;) {
-            bool full = d + VECS_AT_ONCE * W <= t->padded;
+            int vecs = values_at_once(t->padded, d);
             for (int row = start; row < end; row += SF_STRIP)
-                (full ? values_full : values_one)(panel, (const int(*)[2])span[row / SF_STRIP], batch, s + row * SCORES,
-                                                  factor + row, t->out + row * t->padded, t->padded, d);
-            d += (full ? VECS_AT_ONCE : 1) * W;
+                values_tiles[vecs](panel, (const int(*)[2])span[row / SF_STRIP], batch, s + row * SCORES, factor + row,
+                                   t->out + row * t->padded, t->padded, d);
+            d += vecs * W;
         }
     }
 }

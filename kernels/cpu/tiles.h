@@ -16,7 +16,6 @@ enum {
     SF_STRIP = 8,          /* query rows side by side */
     SF_BATCH = 9,          /* panels between two updates of the running maximum */
     SF_TILE_ROWS = 128,    /* the most query rows of a tile */
-    SF_COLUMNS = 32,       /* columns of values that lie together */
     SF_STEP = 32,          /* keys between two updates in decode */
     SF_CHAIN_FLOATS = 192, /* products that a step of multiply_add() adds, each to a sum of its own */
 };
@@ -41,7 +40,7 @@ static inline bool sf_sight_sees(const sf_sight *s, bool always, int64_t positio
 /* 16 keys as a query tile sees them. Keys are stored transposed, [D][16], so that a row of scores is a vector. */
 typedef struct sf_panel {
     const float *k;     /* [D, 16] */
-    const float *v;     /* values in column blocks: [16, 32] for columns 0 …, then 32 …; the last may be 16 wide */
+    const float *v;     /* values [16, padded], in blocks of columns as pack_values() lays them out */
     const int32_t *key; /* [16] key numbers (of a summary: the first position that sees it); NULL: first, first + 1, … */
     const float *bias;  /* [16] added to the logits, in powers of two; NULL: none */
     const sf_sight *sight; /* NULL: a row at position p sees keys in (p - reach, p - near] */
