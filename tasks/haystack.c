@@ -115,6 +115,16 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void split_shipped(void) { own_status = split(shipped, (size_t)(shipped_end - shipped), "haystack.txt", &own); }
 
+static sf_status keep(char *text, size_t bytes, const char *where, sf_prose *out)
+{
+    sf_status status = split(text ? text : "", bytes, where, out);
+    if (status != SF_OK)
+        free(text);
+    else
+        out->owned[1] = text;
+    return status;
+}
+
 sf_status sf_prose_open(const char *path, sf_prose *out)
 {
     *out = (sf_prose){0};
@@ -127,13 +137,10 @@ sf_status sf_prose_open(const char *path, sf_prose *out)
     char *text = NULL;
     size_t bytes = 0;
     SF_TRY(read_file(path, &text, &bytes));
-    sf_status status = split(text ? text : "", bytes, path, out);
-    if (status != SF_OK)
-        free(text);
-    else
-        out->owned[1] = text;
-    return status;
+    return keep(text, bytes, path, out);
 }
+
+sf_status sf_prose_of(char *text, const char *where, sf_prose *out) { return keep(text, strlen(text), where, out); }
 
 void sf_prose_close(sf_prose *p)
 {

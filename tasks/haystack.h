@@ -34,6 +34,8 @@ typedef struct sf_prose {
 /* Reads a UTF-8 file of the user's, or, path NULL, the prose that comes with Frontier (tasks/README.md says what).
  * Error: not readable, not UTF-8, or less than a hundred words. */
 sf_status sf_prose_open(const char *path, sf_prose *out);
+/* The same of a text in memory, malloc'ed, which sf_prose_close() frees; `where` it is from, for messages. */
+sf_status sf_prose_of(char *text, const char *where, sf_prose *out);
 void sf_prose_close(sf_prose *p);
 
 /* The whole text of the prose that comes with Frontier. */

@@ -40,6 +40,20 @@ typedef struct draft {
     int context_begin, context_end;
 } draft;
 
+static void fill_whole(draft *d, const char *whole)
+{
+    sf_text *t = &d->prompt;
+    for (const char *at = whole; *at;) {
+        const bool context = strncmp(at, "{context}", 9) == 0, query = strncmp(at, "{query}", 7) == 0;
+        const sf_text *part = context ? &d->context : &d->question;
+        if (context) d->context_begin = (int)t->size;
+        if (context || query) sf_text_bytes(t, part->data ? part->data : "", part->size);
+        if (context) d->context_end = (int)t->size;
+        if (context || query) at += context ? 9 : 7;
+        else sf_text_char(t, *at++);
+    }
+}
+
 /* Puts the parts of the draft together. */
 static void assemble(draft *d, const sf_prompt *p, const sf_prompting *how)
 {
@@ -47,6 +61,10 @@ static void assemble(draft *d, const sf_prompt *p, const sf_prompting *how)
     bool before = place != SF_QUESTION_AFTER, after = place != SF_QUESTION_BEFORE;
     sf_text *t = &d->prompt;
     sf_text_clear(t);
+    if (p->whole) {
+        fill_whole(d, p->whole);
+        return;
+    }
     sf_text_format(t, "%s\n\n", how->introduction ? how->introduction : p->introduction);
     if (before) {
         if (after && !p->plain)

@@ -19,6 +19,7 @@ typedef struct sf_prompt {
     const char *rules;        /* more about the answer, lines that begin with "- " and end with a newline; or NULL */
     const char *closing;      /* replaces the instructions about explanation and tags altogether; NULL: those */
     bool plain;               /* no tags around question and context */
+    const char *whole; /* stands instead of all of this: a text with {context} and {query}, where the question goes; NULL: this */
     const char *answer_prefix; /* the model's turn begins with it; NULL: with what the model writes */
     sf_question_place place;  /* what OWN means here; OWN itself: both */
 } sf_prompt;

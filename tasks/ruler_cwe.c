@@ -1,5 +1,7 @@
 /* RULER's common word extraction: the ten words that occur most often in a numbered list, after a solved example. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tasks/random.h"
 #include "tasks/ruler.h"
@@ -10,7 +12,7 @@ enum { MOST_COMMON = 50, SHORT = 4096 /* tokens: below, words are repeated less 
 
 struct params {
     int common, common_repeats, rare_repeats, words;
-    bool answer_prefix;
+    sf_ruler_params ruler;
 };
 
 /* A list to be counted: words in the order they are drawn, the common ones first. */
@@ -24,6 +26,7 @@ typedef struct ruler_cwe {
     sf_random base;
     list asked;
     int *word; /* [sf_word_count()] a permutation */
+    sf_ruler_words words;
 } ruler_cwe;
 
 static const char task_line[] =
@@ -55,32 +58,70 @@ static void add_question(const list *l, sf_text *out)
 /* What stands before the words of an answer. */
 static void add_prefix(const ruler_cwe *c, sf_text *out)
 {
+    if (c->words.answer) {
+        sf_text_add(out, c->words.answer);
+        return;
+    }
     sf_text_add(out, "Answer:");
-    if (c->p->answer_prefix) sf_text_format(out, " The %d words that occur most often are:", c->asked.common);
+    if (c->p->ruler.answer_prefix) sf_text_format(out, " The %d words that occur most often are:", c->asked.common);
 }
 
 static sf_status write(void *self, int units, sf_text *context, sf_text *question)
 {
     const ruler_cwe *c = self;
-    add_question(&c->asked, question);
+    if (!c->words.prompt) add_question(&c->asked, question);
     return add_list(&c->asked, units, sf_random_fork(&c->base, 2), context);
 }
 
-/* A list of its own with the answer to it; then the line that opens the task. */
+static void add_answer(const list *l, sf_text *out)
+{
+    for (int i = 0; i < l->common; i++) sf_text_format(out, " %d. %s", i + 1, sf_word(l->word[i]));
+}
+
+/* RULER's: the template around the example's list, its answer, and the template once more. */
+static sf_status add_example(const ruler_cwe *c, const list *l, int rare, sf_text *out)
+{
+    sf_text words = {0};
+    sf_status status = add_list(l, rare, sf_random_fork(&c->base, 3), &words);
+    if (status == SF_OK) sf_ruler_format(out, c->words.prompt, words.data ? words.data : "", "");
+    out->failed |= words.failed;
+    sf_text_free(&words);
+    SF_TRY(status);
+    add_prefix(c, out);
+    add_answer(l, out);
+    sf_text_format(out, "\n%s", c->words.prompt);
+    return SF_OK;
+}
+
+/* A list of its own with the answer to it; then the line that opens the task, or RULER's template. */
 static sf_status add_introduction(const ruler_cwe *c, bool is_short, sf_text *out)
 {
     /* Its words are the last of the permutation: none of them is asked for afterwards. */
     int rare = is_short ? 10 : 30;
     list l = {c->asked.common, is_short ? 3 : 10, is_short ? 1 : 3, c->word + sf_word_count() - c->asked.common - rare};
+    if (c->words.prompt) return add_example(c, &l, rare, out);
     sf_text_format(out, "%s\n\n", task_line);
     SF_TRY(add_list(&l, rare, sf_random_fork(&c->base, 3), out));
     sf_text_add(out, "\n\n");
     add_question(&l, out);
     sf_text_char(out, '\n');
     add_prefix(c, out);
-    for (int i = 0; i < l.common; i++) sf_text_format(out, " %d. %s", i + 1, sf_word(l.word[i]));
+    add_answer(&l, out);
     sf_text_format(out, "\n\n%s", task_line);
     return SF_OK;
+}
+
+static sf_status read_words(ruler_cwe *c, const sf_request *request)
+{
+    char common[12];
+    SF_TRY(sf_ruler_read("ruler_cwe", &c->p->ruler, &request->prompting, "common_words_extraction", NULL, NULL, &c->words));
+    if (!c->words.prompt) return SF_OK;
+    snprintf(common, sizeof common, "%d", c->p->common);
+    if (!strstr(c->words.prompt, "{num_cw}") && !strstr(c->words.prompt, common))
+        return sf_fail(SF_BAD_INPUT, "ruler_cwe: RULER's words do not ask for %s words; leave out common", common);
+    SF_TRY(sf_ruler_replace(&c->words, "{num_cw}", common));
+    SF_TRY(sf_ruler_replace(&c->words, "{query}", ""));
+    return sf_ruler_filled("ruler_cwe", &c->words);
 }
 
 static sf_status generate(const void *params, const sf_request *request, sf_sample *out)
@@ -106,14 +147,16 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     sf_random_shuffle(&r, c.word + first, all - first);
 
     sf_text introduction = {0}, closing = {0}, prefix = {0};
-    sf_status status = add_introduction(&c, is_short, &introduction);
+    sf_status status = read_words(&c, request);
+    if (status == SF_OK) status = add_introduction(&c, is_short, &introduction);
     sf_text_format(&closing, "Answer with the %d words alone, as a numbered list.", p->common);
-    if (p->answer_prefix) add_prefix(&c, &prefix);
+    if (p->ruler.answer_prefix) add_prefix(&c, &prefix);
     if (status == SF_OK && (introduction.failed || closing.failed || prefix.failed))
         status = sf_fail(SF_NO_MEMORY, "ruler_cwe: no memory");
     const sf_prompt prompt = {
         .task = "ruler_cwe",
         .introduction = introduction.data,
+        .whole = c.words.prompt ? introduction.data : NULL,
         .closing = closing.data,
         .plain = true,
         .answer_prefix = prefix.data,
@@ -128,6 +171,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     sf_text_free(&introduction);
     sf_text_free(&closing);
     sf_text_free(&prefix);
+    sf_ruler_free(&c.words);
     free(c.word);
     return status;
 }
@@ -142,7 +186,7 @@ static const sf_param params[] = {
     {FIELD(words), .type = SF_INT, .low = 200, .high = 30000, .initial = 9000,
      .doc =
          "words are drawn from this many of the most common English ones, and from rarer ones when these are used up"},
-    SF_RULER_PARAM(struct params),
+    SF_RULER_PARAMS(struct params),
     {0},
 };
 

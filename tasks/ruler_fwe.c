@@ -13,7 +13,7 @@ enum { ASKED = 3, MOST_LETTERS = 12 };
 struct params {
     double alpha;
     int letters, words;
-    bool answer_prefix;
+    sf_ruler_params ruler;
 };
 
 typedef struct ruler_fwe {
@@ -49,6 +49,7 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
         sf_text_add(context, f->word[row[i]]);
     }
     free(row);
+    if (f->p->ruler.wording) return SF_OK; /* its template asks */
     sf_text_add(
         question,
         "Question: Which are the three most frequent words in the coded text above? The dots \"...\" are no word. "
@@ -88,23 +89,29 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
                                                  : 10,
     };
     /* From here on ranks 4 and 5 differ by one or more, so that there is one answer. */
+    sf_ruler_words words;
+    SF_TRY(sf_ruler_read("ruler_fwe", &p->ruler, &request->prompting, "freq_words_extraction", NULL, NULL, &words));
     int least = (int)ceil(f.zeta / (pow(4, -p->alpha) - pow(5, -p->alpha)));
+    const char *prefix = words.answer ? words.answer : "Answer: The three most frequent words are:";
     const sf_prompt prompt = {
         .task = "ruler_fwe",
+        .whole = words.prompt,
         .introduction =
             "Read the following coded text and keep count of how often each coded word occurs. Afterwards you will be "
             "asked for the three most frequent ones.",
         .closing = "Answer with the three words alone, separated by commas.",
         .plain = true,
-        .answer_prefix = p->answer_prefix ? "Answer: The three most frequent words are:" : NULL,
+        .answer_prefix = p->ruler.answer_prefix ? prefix : NULL,
         .place = SF_QUESTION_AFTER,
     };
     const sf_content content = {.self = &f, .unit = "words to draw", .least = least, .most = 1 << 24, .write = write};
-    sf_status status = draw(&f);
+    sf_status status = words.prompt ? sf_ruler_filled("ruler_fwe", &words) : SF_OK;
+    if (status == SF_OK) status = draw(&f);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
     for (int i = 1; i <= ASKED && status == SF_OK; i++) status = sf_sample_gold(out, f.word[i]);
     if (status == SF_OK) status = sf_ruler_answer(out, ", ");
     if (status != SF_OK) sf_sample_free(out);
+    sf_ruler_free(&words);
     free(f.word);
     return status;
 }
@@ -115,7 +122,7 @@ static const sf_param params[] = {
     {FIELD(letters), .type = SF_INT, .low = 4, .high = MOST_LETTERS, .initial = 6, .doc = "letters of a coded word"},
     {FIELD(words), .type = SF_INT, .low = 0, .high = 100000, .initial = 0,
      .doc = "different words, 5 or more; 0: one for every 50 tokens of length"},
-    SF_RULER_PARAM(struct params),
+    SF_RULER_PARAMS(struct params),
     {0},
 };
 

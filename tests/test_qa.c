@@ -14,6 +14,7 @@
 
 #include "tasks/qa.h"
 #include "tasks/rows.h"
+#include "tasks/ruler.h"
 #include "tests/counters.h"
 
 extern const sf_task sf_qa_squad, sf_qa_quality, sf_qa_toefl, sf_ruler_qa_1, sf_ruler_qa_2;
@@ -159,7 +160,7 @@ static void endless_rows(void **state)
 /* Of all QA tasks; the last is RULER's alone. */
 struct qa_params {
     sf_qa_params qa;
-    bool answer_prefix;
+    sf_ruler_params ruler;
 };
 
 static void no_files(void **state)
@@ -171,7 +172,7 @@ static void no_files(void **state)
     assert_int_equal(sf_qa_open("/tmp", SF_QA_SQUAD, &set), SF_IO);
     sf_request request = {.max_tokens = 4096, .tokens = counter_fours};
     sf_sample s = {0};
-    assert_int_equal(sf_qa_toefl.generate(&(struct qa_params){{"/nowhere", 8172}, false}, &request, &s), SF_IO);
+    assert_int_equal(sf_qa_toefl.generate(&(struct qa_params){.qa = {"/nowhere", 8172}}, &request, &s), SF_IO);
     assert_non_null(strstr(sf_error(), "qa_toefl: /nowhere: "));
     assert_null(s.prompt);
 }
@@ -360,7 +361,7 @@ static sf_status generate(const sf_task *task, int longest, int length, int inde
 {
     sf_request request = {.seed = 43, .index = index, .max_tokens = length, .tokens = counter_words};
     *out = (sf_sample){0};
-    return task->generate(&(struct qa_params){{path, longest}, false}, &request, out);
+    return task->generate(&(struct qa_params){.qa = {path, longest}}, &request, out);
 }
 
 static void documents(void **state)
@@ -415,7 +416,7 @@ static void documents(void **state)
         assert_non_null(strstr(sf_error(), "sample 39 would repeat a question: only 39 of 40"));
         assert_null(s.prompt);
         const sf_request request = {.seed = 43, .max_tokens = limits[l].length, .tokens = counter_words};
-        const struct qa_params p = {{path, limits[l].longest}, false};
+        const struct qa_params p = {.qa = {path, limits[l].longest}};
         for (int most = 5; most <= 50; most += 45) {
             int samples;
             assert_int_equal(sf_qa_squad.supply(&p, &request, most, &samples), SF_OK);

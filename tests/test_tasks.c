@@ -20,6 +20,7 @@
 #include "tasks/random.h"
 #include "tasks/words.h"
 #include "tests/counters.h"
+#include "tests/testing.h"
 
 /* ---- samples ----------------------------------------------------------------------------------------------------- */
 
@@ -357,6 +358,101 @@ static void other_samples_stay(void **state)
         free(params);
     }
     assert_int_equal(changed, 0);
+}
+
+/* ---- RULER's words ----------------------------------------------------------------------------------------------- */
+
+static void *worded(const sf_task *task, const char *repository)
+{
+    void *params = default_params(task);
+    set_param(task, params, "wording", 1);
+    for (const sf_param *row = task->params; row->name; row++)
+        if (strcmp(row->name, "repository") == 0) *(const char **)((char *)params + row->offset) = repository;
+    return params;
+}
+
+/* Prompts in words that are laid out as RULER's: those for which tests/peers/ruler.py found that RULER's own code writes the same. */
+static void rulers_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint64_t digest;
+    } golden[] = {
+        {"ruler_niah_single_1", 0x1592ff5aa3e8b547},
+        {"ruler_niah_single_2", 0xbcdc145a190b8fe5},
+        {"ruler_niah_single_3", 0x280e18b6ddff9347},
+        {"ruler_niah_multikey_1", 0xcb8e6624566af0db},
+        {"ruler_niah_multikey_2", 0x957602cad00f9527},
+        {"ruler_niah_multikey_3", 0xc40a2bdd2f0887a9},
+        {"ruler_niah_multivalue", 0xc2ff02ab31a2beee},
+        {"ruler_niah_multiquery", 0xb29dcd662d55ce02},
+        {"ruler_vt", 0xf61063715a0a48e2},
+        {"ruler_cwe", 0x747b46460b12e1b4},
+        {"ruler_fwe", 0x79e233165669ec82},
+        {"ruler_qa_1", 0x12b72a7c9c38f26c},
+        {"ruler_qa_2", 0x5d8724d187306f6c},
+    };
+    int changed = 0;
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+        const sf_task *task = task_named(golden[i].name);
+        void *params = worded(task, "tests/suites/ruler");
+        uint64_t all = 0;
+        for (int index = 0; index < 12; index++) {
+            sf_sample s;
+            if (generate(task, params, 3000, index, counter_fours, NULL, &s) != SF_OK) fail_msg("%s: %s", task->name, sf_error());
+            check_sample(task, params, 3000, &s);
+            assert_true(s.answer_prefix[0] == ' ' && !strchr(s.prompt, '{') && !strchr(s.answer_prefix, '{'));
+            all = all * 31 + digest(&s);
+            sf_sample_free(&s);
+        }
+        if (all != golden[i].digest) print_error("        {\"%s\", 0x%016llx},\n", task->name, (unsigned long long)all), changed++;
+        free(params);
+    }
+    assert_int_equal(changed, 0);
+}
+
+static void refused(const char *name, void *params, const sf_prompting *how, const char *message)
+{
+    sf_sample s;
+    if (generate(task_named(name), params, 3000, 0, counter_fours, how, &s) == SF_OK) fail_msg("%s is not refused: %s", name, message);
+    if (!strstr(sf_error(), message)) fail_msg("\"%s\" does not mention \"%s\"", sf_error(), message);
+    assert_true(!s.prompt && !s.gold && !s.answer_prefix);
+    free(params);
+}
+
+static void write_words(const char *folder, const char *name, const char *source)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s.py", folder, name);
+    file_write(path, source, strlen(source));
+}
+
+static void other_words(void **state)
+{
+    (void)state;
+    char folder[64];
+    assert_int_equal(folder_make(folder), 0);
+    write_words(folder, "constants", "TASKS = {'qa': {'template': '{context} {query} {what}', 'answer_prefix': ' A:'}, 'freq_words_extraction': {'template': 'none'},\n"
+                                "'common_words_extraction': {'template': '{context} The 20?', 'answer_prefix': '{context}'}}\n");
+    const sf_prompting how = {.introduction = "Read."};
+    const char *ours = "tests/suites/ruler";
+    refused("ruler_vt", worded(task_named("ruler_vt"), NULL), NULL, "`wording: ruler` takes `repository`");
+    void *unsaid = worded(task_named("ruler_vt"), ours);
+    set_param(task_named("ruler_vt"), unsaid, "wording", 0);
+    refused("ruler_vt", unsaid, NULL, "`repository` is read with `wording: ruler` alone");
+    refused("ruler_vt", worded(task_named("ruler_vt"), "/nowhere"), NULL, "/nowhere/constants.py: cannot open");
+    refused("ruler_fwe", worded(task_named("ruler_fwe"), ours), &how, "leave out introduction");
+    refused("ruler_niah_single_1", worded(task_named("ruler_niah_single_1"), folder), NULL, "expected a key \"niah\"");
+    refused("ruler_fwe", worded(task_named("ruler_fwe"), folder), NULL, "expected a key \"answer_prefix\"");
+    refused("ruler_cwe", worded(task_named("ruler_cwe"), folder), NULL, "do not ask for 10 words");
+    write_words(folder, "qa", "DOCUMENT_PROMPT = '{document}'\n");
+    refused("ruler_qa_1", worded(task_named("ruler_qa_1"), folder), NULL, "a field that this program does not know: \"{what}\"");
+    write_words(folder, "constants", "TASKS = {'qa': {'template': '{context}', 'answer_prefix': ' A:'},\n'niah': {'template': '{context}', 'answer_prefix': ''}}");
+    refused("ruler_qa_1", worded(task_named("ruler_qa_1"), folder), NULL, "expected DOCUMENT_PROMPT to be");
+    write_words(folder, "niah", "needle = '{key} {value}'\n");
+    refused("ruler_niah_single_2", worded(task_named("ruler_niah_single_2"), folder), NULL, "RULER's essays, which its json/download_paulgraham_essay.py fetches");
+    folder_remove(folder);
 }
 
 /* ---- the prompt -------------------------------------------------------------------------------------------------- */
@@ -735,6 +831,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(registry),
+        cmocka_unit_test(rulers_words),
+        cmocka_unit_test(other_words),
         cmocka_unit_test(chance),
         cmocka_unit_test(words),
         cmocka_unit_test(lengths),

@@ -85,6 +85,14 @@ runs helmet_kilt_nq "file: $T/nq-dev.jsonl, prompts: tests/suites/helmet.py, dem
 "$FRONTIER" show "$T/suites.yaml" -s "tasks=[helmet_kilt_nq: {file: $T/nq-dev.jsonl, prompts: tests/suites/helmet.py, demos: $T/nq-train.jsonl}]" >"$T/out"
 [ "$(grep -c '^Asked: Who sold the mill in 184[123]?$' "$T/out")" = 2 ] || fail "helmet_kilt_nq: expected two examples in its prompt: $(cat "$T/out")"
 
+# RULER in its own words, read as data.
+for task in ruler_niah_single_2 ruler_vt; do
+    "$FRONTIER" run "$T/suites.yaml" -s "tasks=[$task: {wording: ruler, repository: tests/suites/ruler}]" -s 'lengths=[700]' -s samples=2 -o "$T/$task.h5" \
+        >/dev/null 2>"$T/err" || fail "$task in RULER's words: $(cat "$T/err")"
+    [ "$("$FRONTIER" export "$T/$task.h5" --jsonl | grep -c '"wording\\":\\"ruler')" = 4 ] || fail "$task: expected 2 rows dense and sparse"
+done
+refused 'ruler_vt: `wording: ruler` takes `repository`' "$FRONTIER" plan "$T/suites.yaml" -s 'tasks=[ruler_vt: {wording: ruler}]'
+
 # What a row lacks is said once, with file, line and field, before anything runs.
 sed -i '2s/"answers"/"answer"/' "$T/qasper.jsonl"
 refused 'qasper.jsonl:2: row 2: expected a member "answers"' "$FRONTIER" run "$T/suites.yaml" -o "$T/bad.h5" \

@@ -1,0 +1,2 @@
+# Made-up words in the layout of RULER's qa.py.
+DOCUMENT_PROMPT = "Document {i}:\n{document}"
