@@ -54,13 +54,34 @@ void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *ma
 
 /* ---- one row ------------------------------------------------------------------------------------------------------ */
 
-/* The query turned by so many positions, as rotary embedding turns it. */
-static void turn(const sf_attention *a, const float *q, int64_t by, double *out)
+static bool reaches(const sf_pattern *p)
+{
+    bool any = p->reach.chunk > 0;
+    for (int k = 0; p->kind == SF_PARTS && k < p->parts; k++) any |= p->part[k].reach.chunk > 0;
+    return any;
+}
+
+/* Cosines and sines that turn a query back by each number of positions, [keys, 2, D/2]: many rows and heads turn by the same. */
+static sf_status open_turns(sf_backend *b, const sf_attention *a, double **out)
+{
+    int half = a->head_dim / 2;
+    SF_TRY(sf_host_alloc(b, (size_t)a->keys * 2 * (size_t)half * sizeof **out, (void **)out));
+    for (int64_t back = 0; back < a->keys; back++)
+        for (int d = 0; d < half; d++) {
+            double angle = -(double)back * a->frequency[d];
+            (*out)[(2 * back + 0) * half + d] = cos(angle);
+            (*out)[(2 * back + 1) * half + d] = sin(angle);
+        }
+    return SF_OK;
+}
+
+/* The query turned back by so many positions, as rotary embedding turns it. */
+static void turn(const sf_attention *a, const double *turns, const float *q, int64_t back, double *out)
 {
     int half = a->head_dim / 2, apart = a->interleaved ? 1 : half;
     for (int d = 0; d < half; d++) {
         int at = a->interleaved ? 2 * d : d;
-        double c = cos((double)by * a->frequency[d]), s = sin((double)by * a->frequency[d]);
+        double c = turns[(2 * back + 0) * half + d], s = turns[(2 * back + 1) * half + d];
         out[at] = q[at] * c - q[at + apart] * s;
         out[at + apart] = q[at] * s + q[at + apart] * c;
     }
@@ -71,6 +92,7 @@ typedef struct terms {
     double *logit;
     const float **value; /* [D] each */
     int64_t n;
+    double *turns; /* of open_turns(); NULL: no key stands elsewhere than it does */
 } terms;
 
 static void add_term(const sf_attention *a, terms *t, const double *q, const float *k, const float *v, double bias)
@@ -122,14 +144,14 @@ static void add_pattern(const sf_attention *a, const sf_pattern *p, int h, int i
     int g = h / (a->heads / a->kv_heads), position = a->keys - a->queries + i;
     const float *from = (const float *)a->q + ((int64_t)i * a->heads + h) * a->head_dim;
     double q[a->head_dim], turned[a->head_dim];
-    int64_t by = 0; /* positions that `turned` is turned by */
+    int64_t back = 0; /* positions that `turned` is turned by */
     uint8_t mask[a->keys];
     for (int d = 0; d < a->head_dim; d++) q[d] = turned[d] = from[d];
     sf_reference_mask(a, p, h, i, mask);
     for (int j = 0; j < a->keys; j++) {
-        int64_t now = sf_reach_position(p->reach, position, j) - position;
+        int64_t now = position - sf_reach_position(p->reach, position, j);
         if (!mask[j]) continue;
-        if (now != by) turn(a, from, by = now, turned);
+        if (now != back) turn(a, t->turns, from, back = now, turned);
         add_term(a, t, turned, sf_reference_key(a, g, j), sf_reference_value(a, g, j), bias_of(a, p, h, i, j));
     }
     add_summaries(a, p, h, i, q, t);
@@ -173,7 +195,7 @@ static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *
     int64_t most = most_terms(a, p);
     SF_TRY(sf_host_alloc(b, (size_t)most * (sizeof *t.logit + sizeof *t.value), (void **)&t.logit));
     t.value = (const float **)(t.logit + most);
-    sf_status status = SF_OK;
+    sf_status status = reaches(p) ? open_turns(b, a, &t.turns) : SF_OK;
     for (int h = 0; h < a->heads && status == SF_OK; h++) {
         for (int i = 0; i < a->queries && status == SF_OK; i++) {
             int64_t at = (int64_t)i * a->heads + h;
@@ -193,6 +215,7 @@ static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *
             for (int d = 0; d < a->head_dim; d++) out[at * a->head_dim + d] = (float)sums[d];
         }
     }
+    sf_host_free(b, t.turns);
     sf_host_free(b, t.logit);
     return status;
 }
