@@ -80,6 +80,19 @@ static void by_chance(void **unused)
     if (seen <= TRIALS * 9 / 10) fail_msg("%d of %d seen", seen, TRIALS);
 }
 
+/* Whether any decision of a pair is among these, and open. */
+static bool undecided(int n, const sf_decision *d, int a, int b)
+{
+    bool there = false, open = false;
+    for (int i = 0; i < n; i++) {
+        const bool is = (d[i].a == a && d[i].b == b) || (d[i].a == b && d[i].b == a);
+        there |= is;
+        open |= is && d[i].known == SF_OPEN;
+    }
+    if (!there) fail_msg("%d and %d are not held against each other", a, b);
+    return open;
+}
+
 /* Dense, its like, one that loses nearly all, two that lose as much. */
 static void planted(void **unused)
 {
@@ -87,24 +100,46 @@ static void planted(void **unused)
     enum { ARMS = 5, TASKS = 4, N = 60 };
     static double score[ARMS][N * TASKS];
     const double *scores[ARMS];
-    int rounds[ARMS];
-    bool open[ARMS];
+    double sparsity[ARMS][2] = {{0}};
+    int rounds[ARMS], n;
+    sf_decision d[4 * ARMS];
     for (int i = 0; i < N * TASKS; i++) {
         score[0][i] = score[1][i] = i % 7 > 0;
         score[2][i] = i % 29 == 0;
         score[3][i] = score[0][i] * (i % 2);
         score[4][i] = score[0][i] * (i / 2 % 2);
     }
-    for (int a = 0; a < ARMS; a++) scores[a] = score[a], rounds[a] = 3;
-    assert_int_equal(sf_stopping_open(ARMS, TASKS, rounds, scores, 0.05, open), SF_OK);
-    assert_true(!open[0] && open[1] && !open[2]); /* who loses nearly all is known at once */
+    for (int a = 0; a < ARMS; a++) scores[a] = score[a], rounds[a] = 3, sparsity[a][1] = a ? 0.5 : 0;
+    sf_contest c = {ARMS, TASKS, rounds, scores, sparsity, 0.05, SF_DECIDE_BEST};
+    OK(sf_stopping_decisions(&c, d, &n));
+    assert_true(n == 7 && undecided(n, d, 1, 0) && !undecided(n, d, 2, 0)); /* who loses nearly all is known at once */
     for (int a = 0; a < ARMS; a++) rounds[a] = N;
-    assert_int_equal(sf_stopping_open(ARMS, TASKS, rounds, scores, 0.05, open), SF_OK);
-    for (int a = 0; a < ARMS; a++) assert_false(open[a]); /* 1 is alike, the others are worse than it: their order does not matter */
+    OK(sf_stopping_decisions(&c, d, &n));
+    for (int i = 0; i < n; i++) assert_int_not_equal(d[i].known, SF_OPEN); /* 1 is alike, the others are worse than it: their order does not matter */
     assert_int_equal(sf_known_of(N, TASKS, score[0], 0.05), SF_MORE);
+
+    c.decide = SF_DECIDE_RANKING; /* where it does */
+    OK(sf_stopping_decisions(&c, d, &n));
+    assert_true(n == 7 && undecided(n, d, 3, 4) && !undecided(n, d, 4, 2) && !undecided(n, d, 1, 3));
+
+    c.decide = SF_DECIDE_FRONTIER; /* 3 and 4 at a lower sparsity than 1, which is better: they are off; 1 and 2, the sparsest, are not held against them */
+    sparsity[1][1] = 0.9, sparsity[2][1] = 0.95;
+    OK(sf_stopping_decisions(&c, d, &n));
+    assert_true(n == 7 && !undecided(n, d, 3, 1) && !undecided(n, d, 4, 1) && !undecided(n, d, 1, 2));
+    for (int i = 4; i < n; i++) assert_true((d[i].a == 1 && d[i].b == 2 && d[i].known == SF_MORE) || (d[i].a > 2 && d[i].b == 1 && d[i].known == SF_LESS));
+
+    c.decide = SF_DECIDE_BEST;
     const double *two[] = {score[0], score[3], score[4]};
-    assert_int_equal(sf_stopping_open(3, TASKS, rounds, two, 0.05, open), SF_OK);
-    assert_true(open[1] && open[2]); /* both lose, and which is the better one is not known */
+    const double half[3][2] = {{0, 0}, {0, 0.5}, {0, 0.5}}, apart[3][2] = {{0, 0}, {0, 0.5}, {0, 0.6}}, own[3][2] = {{0, 0}, {0, NAN}, {0, NAN}};
+    c.arms = 3, c.score = two, c.sparsity = half;
+    OK(sf_stopping_decisions(&c, d, &n));
+    assert_true(n == 3 && undecided(n, d, 1, 2)); /* both lose, and which is the better one is not known */
+    c.sparsity = apart;
+    OK(sf_stopping_decisions(&c, d, &n));
+    assert_int_equal(n, 2);
+    c.sparsity = own, c.decide |= SF_DECIDE_RANKING | SF_DECIDE_FRONTIER;
+    OK(sf_stopping_decisions(&c, d, &n));
+    assert_int_equal(n, 2); /* explicit parameters have no rivals */
 }
 
 /* Without any difference it is known that there is none as soon as both sides are: row (6, 0, 0) of first_rounds. */
@@ -168,7 +203,7 @@ static void next_round(void **unused)
 
     /* At the first length 1 and 3 lose all, which is known, and whether 2 loses is not. At the second all three lose; of the
      * rivals, which is the better one is not known, and 3 has none. */
-    sf_sweep sweep = {.tasks = TASKS, .least = 7, .until = 0.05};
+    sf_sweep sweep = {.tasks = TASKS, .least = 7, .until = 0.05, .decide = SF_DECIDE_BEST};
     sf_study study = {.sweep = &sweep, .plan = {.cells = n, .cell = cell}};
     bool more = false;
     OK(sf_stopping_next(&study, most, path, &more));

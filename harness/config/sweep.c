@@ -409,10 +409,25 @@ static sf_status read_measures(const sf_node *node, sf_sweep *s)
     return score ? SF_OK : sf_yaml_fail(node, "expected score among the measures: every cell has one");
 }
 
-/* samples: N, or {least, most, until} */
+/* decide: [best, ranking, frontier], one or more of them */
+static sf_status read_decisions(const sf_node *list, int *out)
+{
+    int which;
+    *out = SF_DECIDE_BEST;
+    if (!list) return SF_OK;
+    SF_TRY(sf_yaml_list(list));
+    *out = 0;
+    for (int i = 0; i < list->items; i++) {
+        SF_TRY(sf_yaml_choice(list->item[i], "best|ranking|frontier", &which));
+        *out |= 1 << which;
+    }
+    return SF_OK;
+}
+
+/* samples: N, or {least, most, until, decide} */
 static sf_status read_samples(const sf_node *node, sf_sweep *s)
 {
-    static const char *const keys[] = {"least", "most", "until", NULL};
+    static const char *const keys[] = {"least", "most", "until", "decide", NULL};
     enum { FEWEST = 2, MOST = 1000000 };
     int64_t n = 20;
     if (node && node->kind == SF_MAP) {
@@ -423,6 +438,7 @@ static sf_status read_samples(const sf_node *node, sf_sweep *s)
         s->least = (int)n;
         SF_TRY(sf_yaml_int(in[1], s->least, MOST, &n));
         SF_TRY(sf_yaml_real(in[2], 0.001, 1, &s->until));
+        SF_TRY(read_decisions(sf_yaml_get(node, "decide"), &s->decide));
     } else if (node) {
         SF_TRY(sf_yaml_int(node, 1, MOST, &n));
     }

@@ -48,6 +48,10 @@ typedef struct sf_arm_pair { sf_arm prefill, decode; } sf_arm_pair;
 /* Prefill methods have a prefill hook; decode methods compress the cache or choose at each step. */
 static inline bool sf_decodes(const sf_method *m) { return m->decode || m->compress; }
 
+/* What sampling that stops has to know, besides whether a method loses against dense: of the methods at a sparsity which is the best, or
+ * their whole order; of all points, whether one at least as sparse is better (the Pareto frontier of score and sparsity). */
+enum sf_decide { SF_DECIDE_BEST = 1, SF_DECIDE_RANKING = 2, SF_DECIDE_FRONTIER = 4 };
+
 typedef struct sf_sweep {
     const char *name;
     char *text;                    /* the file as it was, then one "# --set …" line an override: stored in the results */
@@ -60,6 +64,7 @@ typedef struct sf_sweep {
     int samples;                   /* of each cell, at most */
     int least;                     /* of each cell before it may stop … */
     double until;                  /* … since what it says is known within so much of the score; 0: all have `samples` */
+    int decide;                    /* what it is to say: bits of sf_decide */
     uint64_t seed;
     const char *device;            /* "cpu", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */

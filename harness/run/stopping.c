@@ -17,17 +17,6 @@ sf_known sf_known_of(int rounds, int tasks, const double *difference, double unt
     return within ? SF_ALIKE : SF_OPEN;
 }
 
-static sf_status compare(int tasks, const int *rounds, const double *const *score, int a, int b, double until, sf_known *out)
-{
-    const int n = rounds[a] < rounds[b] ? rounds[a] : rounds[b];
-    double *difference = malloc(((size_t)n * (size_t)tasks + 1) * sizeof *difference);
-    if (!difference) return sf_fail(SF_NO_MEMORY, "no memory for %d rounds of samples", n);
-    for (int i = 0; i < n * tasks; i++) difference[i] = score[a][i] - score[b][i];
-    *out = sf_known_of(n, tasks, difference, until);
-    free(difference);
-    return SF_OK;
-}
-
 static double mean(int n, const double *x)
 {
     double sum = 0;
@@ -35,21 +24,55 @@ static double mean(int n, const double *x)
     return n ? sum / n : -INFINITY;
 }
 
-sf_status sf_stopping_open(int arms, int tasks, const int *rounds, const double *const *score, double until, bool *open)
+static bool same_level(const sf_contest *c, int a, int b)
 {
-    sf_known against_dense[arms];
-    int best = 1;
-    memset(open, 0, (size_t)arms * sizeof *open);
-    for (int a = 1; a < arms; a++) {
-        SF_TRY(compare(tasks, rounds, score, a, 0, until, &against_dense[a]));
-        open[a] = against_dense[a] == SF_OPEN;
-        if (mean(rounds[a] * tasks, score[a]) > mean(rounds[best] * tasks, score[best])) best = a;
+    return c->sparsity[a][0] == c->sparsity[b][0] && c->sparsity[a][1] == c->sparsity[b][1];
+}
+
+static bool as_sparse(const sf_contest *c, int a, int b) /* as b, or sparser */
+{
+    return c->sparsity[a][0] >= c->sparsity[b][0] && c->sparsity[a][1] >= c->sparsity[b][1];
+}
+
+/* The best of the others that are at arm's sparsity (or at least as sparse), or that come behind `below` in their order; 0: there is none.
+ * Of two that are equal, the first. */
+static int best_rival(const sf_contest *c, const double *means, int arm, bool sparser, bool behind)
+{
+    int best = 0;
+    for (int b = 1; b < c->arms; b++) {
+        if (b == arm || !(sparser ? as_sparse(c, b, arm) : same_level(c, b, arm))) continue;
+        if (behind && (means[b] > means[arm] || (means[b] == means[arm] && b < arm))) continue;
+        if (!best || means[b] > means[best]) best = b;
     }
-    for (int a = 1; a < arms; a++) {
-        sf_known known;
-        if (a == best || (against_dense[a] == SF_ALIKE && against_dense[best] == SF_ALIKE)) continue; /* neither loses */
-        SF_TRY(compare(tasks, rounds, score, a, best, until, &known));
-        if (known == SF_OPEN) open[a] = open[best] = true;
+    return best;
+}
+
+static sf_status add(const sf_contest *c, int a, int b, sf_decision *out, int *count)
+{
+    const int n = c->rounds[a] < c->rounds[b] ? c->rounds[a] : c->rounds[b];
+    double *difference = malloc(((size_t)n * (size_t)c->tasks + 1) * sizeof *difference);
+    if (!difference) return sf_fail(SF_NO_MEMORY, "no memory for %d rounds of samples", n);
+    for (int i = 0; i < n * c->tasks; i++) difference[i] = c->score[a][i] - c->score[b][i];
+    out[(*count)++] = (sf_decision){a, b, sf_known_of(n, c->tasks, difference, c->until)};
+    free(difference);
+    return SF_OK;
+}
+
+sf_status sf_stopping_decisions(const sf_contest *c, sf_decision *out, int *count)
+{
+    double means[c->arms];
+    *count = 0;
+    for (int a = 0; a < c->arms; a++) means[a] = mean(c->rounds[a] * c->tasks, c->score[a]);
+    for (int a = 1; a < c->arms; a++) SF_TRY(add(c, a, 0, out, count)); /* out[a - 1] */
+    for (int a = 1; a < c->arms; a++) {
+        const int best = c->decide & SF_DECIDE_BEST ? best_rival(c, means, a, false, false) : 0,
+                  next = c->decide & SF_DECIDE_RANKING ? best_rival(c, means, a, false, true) : 0,
+                  over = c->decide & SF_DECIDE_FRONTIER ? best_rival(c, means, a, true, false) : 0;
+        const bool is_best = best && best_rival(c, means, a, false, true) == best; /* all others come behind it */
+        const bool loses = out[a - 1].known != SF_ALIKE;
+        if (best && !is_best && (loses || out[best - 1].known != SF_ALIKE)) SF_TRY(add(c, a, best, out, count));
+        if (next) SF_TRY(add(c, a, next, out, count));
+        if (over && (loses || out[over - 1].known != SF_ALIKE)) SF_TRY(add(c, a, over, out, count));
     }
     return SF_OK;
 }
@@ -64,15 +87,9 @@ typedef struct point {
     bool open;
 } point;
 
-static bool same_level(double a, double b) { return a == b; } /* not of explicit parameters, which are NAN: nobody's rivals */
-
 static bool is_dense(const sf_cell *c) { return !c->prefill && !c->decode; }
 
-static bool are_rivals(const sf_cell *a, const sf_cell *b)
-{
-    return !is_dense(a) && !is_dense(b) && !a->prefill == !b->prefill && !a->decode == !b->decode &&
-           same_level(a->sparsity[SF_PREFILL], b->sparsity[SF_PREFILL]) && same_level(a->sparsity[SF_DECODE], b->sparsity[SF_DECODE]);
-}
+static bool same_phase(const sf_cell *a, const sf_cell *b) { return !a->prefill == !b->prefill && !a->decode == !b->decode; }
 
 static int stored_cell(const sf_results *r, const char *key)
 {
@@ -105,23 +122,28 @@ static sf_status read_point(const sf_study *study, const sf_results *r, int task
     return SF_OK;
 }
 
-/* The points of one model and length, of which the first is dense; those that are at a level with point i decide together. */
+/* The points of one model and length, of which the first is dense; those of a phase decide together. */
 static sf_status decide(const sf_study *study, int tasks, int points, point *p)
 {
     bool done[points];
     memset(done, 0, sizeof done);
     for (int i = 1; i < points; i++) {
         const double *score[points];
-        int rounds[points], who[points], n = 0;
-        bool open[points];
+        double sparsity[points][2];
+        int rounds[points], who[points], n = 0, decisions;
         if (done[i]) continue;
         for (int j = 0; j < points; j++) {
-            if (j != 0 && j != i && !are_rivals(&study->plan.cell[p[i].cell[0]], &study->plan.cell[p[j].cell[0]])) continue;
+            const sf_cell *cell = &study->plan.cell[p[j].cell[0]];
+            if (j != 0 && !same_phase(&study->plan.cell[p[i].cell[0]], cell)) continue;
+            memcpy(sparsity[n], cell->sparsity, sizeof *sparsity);
             who[n] = j, score[n] = p[j].score, rounds[n++] = p[j].rounds;
             done[j] = true;
         }
-        SF_TRY(sf_stopping_open(n, tasks, rounds, score, study->sweep->until, open));
-        for (int k = 1; k < n; k++) p[who[k]].open = open[k];
+        const sf_contest contest = {n, tasks, rounds, score, sparsity, study->sweep->until, study->sweep->decide};
+        sf_decision decision[4 * n];
+        SF_TRY(sf_stopping_decisions(&contest, decision, &decisions));
+        for (int k = 0; k < decisions; k++)
+            if (decision[k].known == SF_OPEN) p[who[decision[k].a]].open = p[who[decision[k].b]].open = true;
     }
     return SF_OK;
 }

@@ -11,10 +11,26 @@ typedef enum sf_known { SF_OPEN, SF_LESS, SF_MORE, SF_ALIKE } sf_known;
  * below 0, above 0, or within `until` of it. */
 sf_known sf_known_of(int rounds, int tasks, const double *difference, double until);
 
-/* Methods that are to be held against each other: those of one phase at one sparsity. score[a] [rounds[a], tasks], the same samples
- * in the same order; arm 0 is dense, and has most rounds. open [arms]: whether more samples of the arm would decide something: if it
- * loses against dense, or which is the best of those that do. Error: no memory. */
-sf_status sf_stopping_open(int arms, int tasks, const int *rounds, const double *const *score, double until, bool *open);
+/* Methods that are to be held against each other: those of one phase, at all sparsities. */
+typedef struct sf_contest {
+    int arms, tasks;
+    const int *rounds;           /* [arms] that each has; arm 0 is dense, and has most */
+    const double *const *score;  /* [arms] [rounds, tasks] the same samples in the same order */
+    const double (*sparsity)[2]; /* [arms] of both phases; NAN: nobody's rival */
+    double until;
+    int decide; /* bits of sf_decide */
+} sf_contest;
+
+/* What would have to be known of two arms; against dense: b is 0. */
+typedef struct sf_decision {
+    int a, b;
+    sf_known known;
+} sf_decision;
+
+/* All decisions, at most arms * 4 of them: of each arm against dense; of each but the best of a sparsity against the best (unless neither
+ * loses against dense); of those next to each other in the order of a sparsity; of each against the best that is at least as sparse.
+ * Error: no memory. */
+sf_status sf_stopping_decisions(const sf_contest *c, sf_decision *out, int *count);
 
 /* Lets each cell have as many samples as it needs next: those of undecided points more, of the others as they have. `most`: [cells]
  * that each may have. *more: whether any got more. Reads what is stored at `path`. */

@@ -30,6 +30,12 @@ cmp -s "$T/x" "$T/y" || fail "resumed, other rows: $(diff "$T/x" "$T/y" | head -
 rows "$T/b.h5" >"$T/y"
 cmp -s "$T/x" "$T/y" || fail "nothing was left, but rows were added"
 
+# More to be decided: among rivals that nothing tells apart, the whole order and the frontier are known at once, too.
+"$FRONTIER" run "$T/tiny.yaml" -s 'samples={least: 2, most: 12, until: 0.5, decide: [ranking, frontier]}' -o "$T/c.h5" >/dev/null 2>"$T/log" || fail "ranking and frontier"
+grep -q '^40 samples decided what they could' "$T/log" || fail "ranking, frontier: not 40 samples: $(cat "$T/log")"
+refused 'expected one of best.ranking.frontier' "$FRONTIER" plan "$T/tiny.yaml" -s 'samples={least: 2, most: 12, until: 0.5, decide: [rank]}'
+refused 'samples.decide: the list is empty' "$FRONTIER" plan "$T/tiny.yaml" -s 'samples={least: 2, most: 12, until: 0.5, decide: []}'
+
 refused 'expected {least: SAMPLES, most: SAMPLES, until: SCORE}' "$FRONTIER" run "$T/tiny.yaml" -s 'samples={least: 2}' -o "$T/x.h5"
 refused 'samples.*expected' "$FRONTIER" run "$T/tiny.yaml" -s 'samples={least: 9, most: 3, until: 0.1}' -o "$T/x.h5"
 refused 'not with ranks or shards' "$FRONTIER" run "$T/tiny.yaml" "${stops[@]}" --shard 1/2 -o "$T/x.h5"

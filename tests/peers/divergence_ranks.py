@@ -1,12 +1,15 @@
 """Rank correlation of methods by divergence with a few samples, and by score with many others: of an exported sweep.
 
-    frontier export results/divergence-ranks.h5 --csv | python3 tests/peers/divergence_ranks.py [--few 10]
+    frontier export results/divergence-ranks.h5 --csv | python3 tests/peers/divergence_ranks.py [--few 10] [--at own|answer]
+                                                                                               [--by kl|log_kl|disagreement|nll] [--half a|b]
 
 For each model, task, length and phase, arms at all their levels are ranked by the mean KL over the first few samples of their
 own phase (tasks that the dense model solves alone, so that there is something to lose), and by the loss of the mean strict score
 over all other samples, so that no sample stands on both sides. Spearman's rho and Kendall's tau-b of both, each with a 95 % interval
 by resampling the samples (2000 times); beside them those of the score of the few. Samples beyond the few may lack divergence, which is dear (a run with `measures: [score]` adds
-them to the same file). Needs numpy."""
+them to the same file). --at answer: of prefill methods too along the answer that dense wrote, instead of at rows of the prompt; --by: the share of
+tokens that the arm would not have written, or what it loses in log-likelihood, or the mean of the KL's logarithm, instead of the KL;
+--half: even or odd samples alone, of the few and of the others, so that what is chosen on one half is tried on the other. Needs numpy."""
 import argparse
 import collections
 import csv
@@ -48,20 +51,35 @@ def interval(measure, table, few):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--few", type=int, default=10)
+    parser.add_argument("--at", choices=["own", "answer"], default="own")
+    parser.add_argument("--by", choices=["kl", "log_kl", "disagreement", "nll"], default="kl")
+    parser.add_argument("--half", choices=["a", "b"])
     a = parser.parse_args()
+
+    def measured(r, phase):
+        at = "decode" if a.at == "answer" else phase
+        if not r[at + "_kl"]:
+            return np.nan
+        value = {name: float(r[f"{at}_{name}"]) for name in ("kl", "agreement", "nll", "dense_nll")}
+        return {"kl": value["kl"], "log_kl": np.log(max(value["kl"], 1e-12)), "disagreement": 1 - value["agreement"], "nll": value["nll"] - value["dense_nll"]}[a.by]
+
     csv.field_size_limit(1 << 30)
     cells = collections.defaultdict(lambda: collections.defaultdict(dict))  # group -> (arm, level) -> sample -> (kl, score)
     dense = collections.defaultdict(dict)
     for r in csv.DictReader(sys.stdin):
+        if a.half and int(r["sample"]) % 2 != "ab".index(a.half):
+            continue
         group = r["model"], r["task_label"], int(r["length"])
         if r["prefill_method"] == r["decode_method"] == "dense":
             dense[group][int(r["sample"])] = float(r["strict"])
             continue
         phase = "prefill" if r["prefill_method"] != "dense" else "decode"
         arm = r[phase + "_label"], r[phase + "_sparsity"]
-        cells[group + (phase,)][arm][int(r["sample"])] = float(r[phase + "_kl"] or "nan"), float(r["strict"])
+        cells[group + (phase,)][arm][int(r["sample"])] = measured(r, phase), float(r["strict"])
     found = collections.defaultdict(list)
-    print(f"{'model':18}{'task':17}{'tokens':>7} {'phase':8}{'arms':>5}{'n':>5}{'dense':>7}  KL of {a.few} and score of the others: rho, tau{'':17}score of {a.few}: rho, tau")
+    if a.half:
+        a.few = sum(i % 2 == "ab".index(a.half) for i in range(a.few))
+    print(f"{'model':18}{'task':17}{'tokens':>7} {'phase':8}{'arms':>5}{'n':>5}{'dense':>7}  {a.by} of {a.few} and score of the others: rho, tau{'':17}score of {a.few}: rho, tau")
     for key in sorted(cells):
         arms, whole = cells[key], dense[key[:3]]
         n = min(len(v) for v in arms.values())
@@ -81,7 +99,7 @@ def main():
               f"{row[0]:6.3f} [{row[1]:6.3f}, {row[2]:6.3f}]  {row[4]:6.3f} [{row[5]:6.3f}, {row[6]:6.3f}]      {row[3]:6.3f}  {row[7]:6.3f}")
     for phase, x in found.items():
         x = np.nanmedian(np.array(x), 0)
-        print(f"{phase}: medians over {len(found[phase])} groups: KL of {a.few}: rho {x[0]:.3f}, tau {x[4]:.3f}; score of {a.few}: rho {x[3]:.3f}, tau {x[7]:.3f}")
+        print(f"{phase}: medians over {len(found[phase])} groups: {a.by} of {a.few}: rho {x[0]:.3f}, tau {x[4]:.3f}; score of {a.few}: rho {x[3]:.3f}, tau {x[7]:.3f}")
 
 
 if __name__ == "__main__":

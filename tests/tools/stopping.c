@@ -1,11 +1,13 @@
 /* Simulated studies of which the truth is known: how often sampling that stops decides wrongly, and how many samples it takes.
  *
- *     make build/tests/tools/stopping && build/tests/tools/stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE]
+ *     make build/tests/tools/stopping && build/tests/tools/stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE] [DECIDE]
  *
  * A study: methods at four sparsities against dense, on tasks. A sample of a task has a difficulty that all methods share; a method's
  * answer is right or wrong, or of four parts, and NOISE of them are a matter of luck of its own; what a sparsity costs a method is
- * drawn anew for each study, from nothing to all of the score, and nothing at all of SAFE of them (less at each higher sparsity). Decisions: does the method lose against dense (or gain, or is it within UNTIL), is it worse than the best of its
- * sparsity (or within UNTIL). A decision is wrong where the true mean says otherwise; "alike" where the truth is farther than UNTIL. */
+ * drawn anew for each study, from nothing to all of the score, and nothing at all of SAFE of them (less at each higher sparsity).
+ * Decisions: does the method lose against dense (or gain, or is it within UNTIL); and, by the letters of DECIDE, is it worse than the best
+ * of its sparsity (b), than the next in its order (r), than the best that is at least as sparse (f), each or within UNTIL. A decision is
+ * wrong where the true mean says otherwise; "alike" where the truth is farther than UNTIL. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@
 #include "base/splitmix.h"
 #include "harness/run/stopping.h"
 
-enum { ARMS = 7 /* dense, and six methods */, LEVELS = 4, TASKS = 6, ROUNDS = 1000 };
+enum { METHODS = 6, LEVELS = 4, ARMS = 1 + METHODS * LEVELS /* dense first */, TASKS = 6, ROUNDS = 1000 };
 
 static uint64_t state;
 static double noise = 0.05, safe = 0.5;
@@ -54,48 +56,55 @@ static void count(tally *t, sf_known known, double truth, double until, bool *sp
     *spoilt |= wrong;
 }
 
-static sf_known known_of(int rounds, const double *a, const double *b, double until)
+/* A study, sample by sample. */
+static void draw(int most, double score[ARMS][ROUNDS * TASKS], double truth[ARMS])
 {
-    double difference[ROUNDS * TASKS];
-    for (int i = 0; i < rounds * TASKS; i++) difference[i] = a[i] - b[i];
-    return sf_known_of(rounds, TASKS, difference, until);
-}
-
-/* One sparsity of a study: methods against dense and against the best. */
-static void run_level(int level, int least, int most, double until, tally *t, bool *spoilt)
-{
-    static double score[ARMS][ROUNDS * TASKS];
-    double skill[TASKS], loss[ARMS][TASKS], truth[ARMS] = {0};
-    const double *scores[ARMS];
-    int rounds[ARMS];
-    bool open[ARMS];
-    const int parts = 1 + 3 * (uniform() < 0.5);
+    static double loss[ARMS][TASKS];
+    double skill[TASKS];
+    int parts[LEVELS];
+    memset(truth, 0, ARMS * sizeof *truth);
+    for (int l = 0; l < LEVELS; l++) parts[l] = 1 + 3 * (uniform() < 0.5);
     for (int s = 0; s < TASKS; s++) skill[s] = 0.55 + 0.4 * uniform();
     for (int a = 0; a < ARMS; a++) {
+        const int level = (a - 1) / METHODS;
         const double u = uniform(), hurt = a && uniform() >= safe * (LEVELS - level) / LEVELS ? u * (level + 1) / LEVELS : 0;
         for (int s = 0; s < TASKS; s++) {
             loss[a][s] = a && uniform() < 0.8 ? hurt * (0.5 + uniform()) : 0;
             truth[a] += truth_of(skill[s], loss[a][s]) / TASKS;
         }
-        scores[a] = score[a];
-        rounds[a] = least;
-        open[a] = true;
     }
     for (int r = 0; r < most; r++)
         for (int s = 0; s < TASKS; s++) {
             const double difficulty = uniform();
+            const int pieces = parts[s % LEVELS];
             double luck[4];
-            for (int k = 0; k < parts; k++) luck[k] = uniform();
+            for (int k = 0; k < pieces; k++) luck[k] = uniform();
             for (int a = 0; a < ARMS; a++) {
                 int right = 0;
-                for (int k = 0; k < parts; k++) /* mostly the same luck: pairs are alike */
+                for (int k = 0; k < pieces; k++) /* mostly the same luck: pairs are alike */
                     right += (uniform() < noise ? uniform() : luck[k]) < chance(skill[s], loss[a][s], difficulty);
-                score[a][r * TASKS + s] = (double)right / parts;
+                score[a][r * TASKS + s] = (double)right / pieces;
             }
         }
+}
+
+static void run_study(int least, int most, double until, int decide, tally *t)
+{
+    static double score[ARMS][ROUNDS * TASKS];
+    double truth[ARMS], sparsity[ARMS][2];
+    const double *scores[ARMS];
+    int rounds[ARMS], decisions;
+    sf_decision decision[4 * ARMS];
+    bool spoilt = false;
+    draw(most, score, truth);
+    for (int a = 0; a < ARMS; a++) scores[a] = score[a], rounds[a] = least, sparsity[a][0] = a ? 1 + (a - 1) / METHODS : 0, sparsity[a][1] = 0;
+    const sf_contest contest = {ARMS, TASKS, rounds, scores, sparsity, until, decide};
     for (bool more = true; more;) {
+        bool open[ARMS] = {false};
         more = false;
-        if (sf_stopping_open(ARMS, TASKS, rounds, scores, until, open) != SF_OK) abort();
+        if (sf_stopping_decisions(&contest, decision, &decisions) != SF_OK) abort();
+        for (int i = 0; i < decisions; i++)
+            if (decision[i].known == SF_OPEN) open[decision[i].a] = open[decision[i].b] = true;
         for (int a = 1; a < ARMS; a++) {
             if (!open[a] || rounds[a] == most) continue;
             const int step = (least + 1) / 2;
@@ -104,19 +113,9 @@ static void run_level(int level, int least, int most, double until, tally *t, bo
         }
         for (int a = 1; a < ARMS; a++) rounds[0] = rounds[a] > rounds[0] ? rounds[a] : rounds[0];
     }
-    int best = 1;
-    double means[ARMS] = {0};
-    for (int a = 0; a < ARMS; a++) {
-        for (int i = 0; i < rounds[a] * TASKS; i++) means[a] += score[a][i] / (rounds[a] * TASKS);
-        if (a > 1 && means[a] > means[best]) best = a;
-        t->samples += (long)rounds[a] * TASKS;
-        t->cells += TASKS;
-    }
-    for (int a = 1; a < ARMS; a++) {
-        count(t, known_of(rounds[a], score[a], score[0], until), truth[a] - truth[0], until, spoilt);
-        const int n = rounds[a] < rounds[best] ? rounds[a] : rounds[best];
-        if (a != best) count(t, known_of(n, score[a], score[best], until), truth[a] - truth[best], until, spoilt);
-    }
+    for (int i = 0; i < decisions; i++) count(t, decision[i].known, truth[decision[i].a] - truth[decision[i].b], until, &spoilt);
+    for (int a = 0; a < ARMS; a++) t->samples += (long)rounds[a] * TASKS, t->cells += TASKS;
+    t->spoilt += spoilt;
 }
 
 int main(int argc, char **argv)
@@ -125,15 +124,16 @@ int main(int argc, char **argv)
     const double until = argc > 2 ? atof(argv[2]) : 0.03;
     if (argc > 5) noise = atof(argv[5]);
     if (argc > 6) safe = atof(argv[6]);
-    if (studies < 1 || least < 2 || most < least || most > ROUNDS || !(until > 0) || !(noise >= 0 && noise <= 1) || !(safe >= 0 && safe <= 1)) return fprintf(stderr, "usage: stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE]\n"), 2;
+    const char *letters = argc > 7 ? argv[7] : "b";
+    const int decide = (strchr(letters, 'b') ? SF_DECIDE_BEST : 0) | (strchr(letters, 'r') ? SF_DECIDE_RANKING : 0) | (strchr(letters, 'f') ? SF_DECIDE_FRONTIER : 0);
+    if (studies < 1 || least < 2 || most < least || most > ROUNDS || !(until > 0) || !(noise >= 0 && noise <= 1) || !(safe >= 0 && safe <= 1)) return fprintf(stderr, "usage: stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE] [DECIDE]\n"), 2;
     tally t = {.studies = studies};
     for (int i = 0; i < studies; i++) {
-        bool spoilt = false;
         state = 1000003u * (uint64_t)i + 7;
-        for (int level = 0; level < LEVELS; level++) run_level(level, least, most, until, &t, &spoilt);
-        t.spoilt += spoilt;
+        run_study(least, most, until, decide, &t);
     }
-    printf("samples: {least: %d, most: %d, until: %g}, noise %g, safe %g, %d studies of %d cells\n", least, most, until, noise, safe, studies, ARMS * LEVELS * TASKS);
+    printf("samples: {least: %d, most: %d, until: %g}, decide %s, noise %g, safe %g, %d studies of %d cells\n", least, most, until, letters, noise, safe, studies,
+           ARMS * TASKS);
     printf("decisions %ld, wrong %ld (%.2f %%); left open %ld (%.1f %%); studies with a wrong one %d (%.1f %%)\n", t.decisions, t.wrong,
            100.0 * (double)t.wrong / (double)t.decisions, t.open, 100.0 * (double)t.open / (double)(t.open + t.decisions), t.spoilt, 100.0 * t.spoilt / studies);
     printf("samples a cell %.1f; a fixed 100 takes %.2f times as many\n", (double)t.samples / (double)t.cells, 100.0 * (double)t.cells / (double)t.samples);
