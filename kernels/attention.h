@@ -32,6 +32,9 @@ typedef struct sf_attention {
     const float *frequency;          /* [D/2] backend memory: radians per position that rotary embedding turns each pair by;
                                         NULL: the model has none, or nobody knows; then no pattern may have a reach */
     bool interleaved;                /* pairs are (2i, 2i + 1), not (i, i + D/2) */
+    int rotated;                     /* latent attention: a key's row is its value too, but for so many numbers at its front (kv.*.v is
+                                        kv.*.k). Outputs and means of values are of whole rows, and nobody asks for these numbers
+                                        of them. Else 0 */
     const uint8_t *begins;           /* [tokens of the prompt] host memory: bits of sf_begins; NULL: nobody knows, or the method
                                         does not say that it looks at structure */
     struct sf_state *carry;          /* methods/method.h: what the method left at the layer before; NULL: it carries nothing */
@@ -49,6 +52,9 @@ typedef struct sf_attention {
 
 /* kv heads of the layer, on all ranks. */
 static inline int sf_layer_kv_heads(const sf_attention *a) { return a->comm ? a->all_kv_heads : a->kv_heads; }
+
+/* Numbers of a value. */
+static inline int sf_value_numbers(const sf_attention *a) { return a->head_dim - a->rotated; }
 
 /* Whether every row sees all keys up to its own, and each is held: no sliding window, no compacted cache. */
 static inline bool sf_sees_all(const sf_attention *a) { return a->window == 0 && !a->kv.prompt.count; }

@@ -56,6 +56,7 @@ typedef struct sf_backend_ops {
     bool views; /* the prompt's part of a cache may be a view (sf_kv_part.index) */
     bool caps;  /* logits may have a cap (sf_attention.softcap) */
     bool lse;   /* the attention executors write sf_attention.lse, which sink() needs */
+    bool latent; /* keys may be values too (sf_attention.rotated) */
 
     /* ---- life and memory -------------------------------------------------------------------------------------- */
     int (*devices)(void); /* of this kind that the process can see; NULL: one */
@@ -127,6 +128,9 @@ typedef struct sf_backend_ops {
     /* gate = curve(gate) * up        both [rows, width], activation dtype; up NULL: curve(gate) alone */
     sf_status (*gated)(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve);
 
+    /* y[r, i] = x[r, i] for i < n; rows of x lie `from` numbers apart, rows of y `to`; activation dtype */
+    sf_status (*copy_columns)(sf_backend *b, const void *x, int64_t from, int64_t rows, int64_t n, void *y, int64_t to);
+
     /* x += scale · y        x [n] f32, y [n] activation */
     sf_status (*add)(sf_backend *b, float *x, const void *y, int64_t n, float scale);
 
@@ -147,7 +151,7 @@ typedef struct sf_backend_ops {
     sf_status (*combine)(sf_backend *b, float *x, const void *y, int64_t rows, int chosen, int width, const float *share);
 
     /* Appends: row r of lane l goes to key part[l]->n + r of every kv head. k, v [lanes * rows, G, D] activation.
-     * Does not change part[l]->n; the caller checks the capacity and counts. */
+     * v NULL: keys are values too. Does not change part[l]->n; the caller checks the capacity and counts. */
     sf_status (*store_kv)(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
                           const void *k, const void *v);
 
@@ -453,7 +457,7 @@ typedef struct sf_backend_ops {
  * SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_) declares sf_cpu_embed() and all that follow. */
 #define SF_EACH_OP(DO, filling)                                                                                        \
     DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
-    DO(filling, rope) DO(filling, gated) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
+    DO(filling, rope) DO(filling, gated) DO(filling, copy_columns) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
     DO(filling, combine) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
     DO(filling, decode) DO(filling, sink) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \

@@ -87,19 +87,24 @@ void sf_meter_combine(sf_backend *b, int64_t rows, int chosen, int width)
                      .other_bytes = 2 * sf_bytes(SF_F32, n) + activations(b, n * chosen) + sf_bytes(SF_F32, rows * chosen)});
 }
 
+void sf_meter_columns(sf_backend *b, int64_t rows, int64_t n)
+{
+    count(b, SF_OTHER, (sf_count){.other_bytes = 2 * activations(b, rows * n)});
+}
+
 void sf_meter_residual(sf_backend *b, int64_t n)
 {
     count(b, SF_OTHER, (sf_count){.flops = n, .other_bytes = 2 * sf_bytes(SF_F32, n) + activations(b, n)});
 }
 
-void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim)
+void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim, bool values)
 {
-    count(b, SF_OTHER, (sf_count){.other_bytes = 4 * activations(b, rows * kv_heads * head_dim)}); /* k, v in and out */
+    count(b, SF_OTHER, (sf_count){.other_bytes = (values ? 4 : 2) * activations(b, rows * kv_heads * head_dim)}); /* k, v in and out */
 }
 
-void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim)
+void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim, bool values)
 {
-    uint64_t bytes = 2 * activations(b, keys * head_dim);
+    uint64_t bytes = (values ? 2 : 1) * activations(b, keys * head_dim);
     count(b, SF_OTHER, (sf_count){.cache_bytes = bytes, .other_bytes = bytes});
 }
 
@@ -246,7 +251,7 @@ void sf_meter_page_component_scores(sf_backend *b, const sf_attention *a, int pa
 
 void sf_meter_value_means(sf_backend *b, const sf_attention *a, int first)
 {
-    int64_t width = (int64_t)a->kv_heads * a->head_dim, values = (a->keys - first) * width;
+    int64_t width = (int64_t)a->kv_heads * sf_value_numbers(a), values = (a->keys - first) * width;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = values + width,
                      .cache_bytes = sf_bytes(a->kv.dtype, values),
@@ -270,10 +275,10 @@ void sf_meter_walk(sf_backend *b, int64_t n, int power)
 
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m)
 {
-    int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads;
+    int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads, cached = a->rotated ? d : 2 * d;
     count(b, SF_ESTIMATION,
-          (sf_count){.flops = keys * (5 * d + 5) + queries * d,
-                     .cache_bytes = 2 * sf_bytes(a->kv.dtype, keys * d),
+          (sf_count){.flops = keys * (3 * d + 2 * sf_value_numbers(a) + 5) + queries * d,
+                     .cache_bytes = sf_bytes(a->kv.dtype, keys * cached),
                      .other_bytes = activations(b, queries * d + 2 * m * a->kv_heads * d)});
 }
 
@@ -308,8 +313,8 @@ void sf_meter_sample_moments(sf_backend *b, const sf_attention *a, int64_t liste
 {
     int64_t d = a->head_dim;
     count(b, SF_ESTIMATION,
-          (sf_count){.flops = listed * (2 * d + 5 + (values ? 5 * d : 0)),
-                     .cache_bytes = sf_bytes(a->kv.dtype, (values ? 2 : 1) * listed * d),
+          (sf_count){.flops = listed * (2 * d + 5 + (values ? 5 * sf_value_numbers(a) : 0)),
+                     .cache_bytes = sf_bytes(a->kv.dtype, (values && !a->rotated ? 2 : 1) * listed * d),
                      .other_bytes = activations(b, a->heads * d) + sf_bytes(SF_F32, listed)});
 }
 
@@ -354,6 +359,6 @@ void sf_meter_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *
     int64_t pairs = whole * how->segment * parts(how->segment, how->each) + rest * parts(rest, how->each), passes = how->iterations + 1;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = g * passes * pairs * 3 * d,
-                     .cache_bytes = sf_bytes(a->kv.dtype, (passes + 1) * g * keys * d),
+                     .cache_bytes = sf_bytes(a->kv.dtype, (passes + !a->rotated) * g * keys * d),
                      .other_bytes = 2 * activations(b, g * sf_clusters(how) * d) + sf_bytes(SF_F32, g * keys)});
 }

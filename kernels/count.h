@@ -15,9 +15,11 @@ void sf_meter_gated(sf_backend *b, int64_t rows, int width, bool up);
 void sf_meter_route(sf_backend *b, int64_t rows, const sf_router *router, const sf_tensor *correction);
 void sf_meter_experts(sf_backend *b, int64_t rows, bool own, int chosen, const sf_tensor *w); /* no weight bytes */
 void sf_meter_combine(sf_backend *b, int64_t rows, int chosen, int width);
+void sf_meter_columns(sf_backend *b, int64_t rows, int64_t n);
 void sf_meter_residual(sf_backend *b, int64_t n);
-void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim);
-void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim); /* keys: kept, summed over kv heads */
+/* values: they are stored beside keys. */
+void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim, bool values);
+void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim, bool values); /* keys: kept, summed over kv heads */
 void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads, int head_dim);
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab);
 

@@ -49,6 +49,12 @@ static sf_status gated(sf_backend *b, void *gate, const void *up, int64_t rows, 
     return sf_meter_gated(b, rows, width, up != NULL), SF_OK;
 }
 
+static sf_status copy_columns(sf_backend *b, const void *x, int64_t from, int64_t rows, int64_t n, void *y, int64_t to)
+{
+    (void)x, (void)from, (void)y, (void)to;
+    return sf_meter_columns(b, rows, n), SF_OK;
+}
+
 static sf_status add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
     (void)x, (void)y, (void)scale;
@@ -77,6 +83,6 @@ static sf_status combine(sf_backend *b, float *x, const void *y, int64_t rows, i
 
 const sf_backend_ops sf_counting_ops = {
     .name = "counting", .embed = embed, .rms_norm = rms_norm, .layer_norm = layer_norm, .cast = cast,
-    .linear = linear,   .rope = rope,   .gated = gated,       .add = add,
+    .linear = linear,   .rope = rope,   .gated = gated,       .copy_columns = copy_columns, .add = add,
     .route = route,     .experts = experts, .combine = combine,
 };

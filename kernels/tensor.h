@@ -56,7 +56,7 @@ typedef struct sf_lists {
 /* One stretch of cached keys and values of one sequence at one layer. Keys are stored rotated (after RoPE), so their
  * place in the buffer does not matter to attention. */
 typedef struct sf_kv_part {
-    void *k, *v;          /* [G, capacity, D] */
+    void *k, *v;          /* [G, capacity, D]; latent attention: one and the same */
     int64_t capacity;     /* keys a head can hold */
     int n;                /* keys in use (of the fullest head where `count` is given) */
     const int32_t *count; /* [G] keys in use of each head, backend memory; NULL: n for all */

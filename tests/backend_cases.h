@@ -326,6 +326,11 @@ static void layers_case(twin *t, uint64_t seed)
     agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
     free(a), free(b);
     BOTH(t, cast(&t->b[s], stream[s], (int64_t)rows * width, out[s]));
+    if (t->b[1].ops->latent) { /* some columns to others' places, which keep the rest */
+        int n = in_range(t, 0, width), from = in_range(t, 0, width - n), to = in_range(t, 0, width - n);
+        BOTH(t, copy_columns(&t->b[s], (char *)act[s] + sf_bytes(t->b[s].activation, from), width, rows, n,
+                             (char *)out[s] + sf_bytes(t->b[s].activation, to), width));
+    }
     a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
     agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
     free(a), free(b);
@@ -1657,6 +1662,8 @@ static void samples_case(twin *t, uint64_t seed, int most_keys)
         sf_promise promise = {.error = ONE_OF(t, 1, 5, 20) * 0.01, .z = 1.96, .verified = (sf_verified)v};
         int32_t sizes[2][64];
         bool values = v != SF_DENOMINATOR;
+        int rotated = t->b[1].ops->latent ? ONE_OF(t, 0, 0, 2, a->head_dim - 1) : 0;
+        for (int s = 0; s < 2; s++) c.a[s].rotated = rotated;
         BOTH(t, sample_moments(&t->b[s], &c.a[s], x[s], &at[s], values, moment[s]));
         BOTH(t, sample_sizes(&t->b[s], moment[s], heads, promise, -1, count[s]));
         for (int s = 0; s < 2; s++) fetch(t, s, sizes[s], count[s], (size_t)heads * sizeof(int32_t));
@@ -1664,6 +1671,7 @@ static void samples_case(twin *t, uint64_t seed, int most_keys)
             if (abs(sizes[0][h] - sizes[1][h]) > 1 + 2e-2 * (t->b[1].activation == SF_F32 && a->scale < 1 ? 0.01 : 1) * (double)n)
                 fail_msg("%s: head %d of %d sure, %d listed: a sample of %d, expected %d", c.what, h, sure, listed, sizes[1][h], sizes[0][h]);
     }
+    for (int s = 0; s < 2; s++) c.a[s].rotated = 0;
 
     BOTH(t, pack_keys(&t->b[s], &c.a[s], 0, most, code[s], range[s]));
     same_floats(t, range, a->kv_heads * most * 2, 0, c.what);

@@ -72,7 +72,7 @@ static inline sf_status read_rank(rank *r, sf_engine *e) { return read_on(r->mod
 static inline sf_model *new_split_family(sf_model_config c)
 {
     sf_model *m;
-    c.heads = 8, c.kv_heads = 2;
+    c.heads = 8, c.kv_heads = c.latent ? 1 : 2;
     c.mlp = (c.mlp + 3) / 4 * 4, c.expert_mlp = (c.expert_mlp + 3) / 4 * 4, c.shared_mlp = (c.shared_mlp + 3) / 4 * 4;
     OK(sf_model_random(&c, 3, &m));
     return m;

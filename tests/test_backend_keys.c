@@ -42,7 +42,7 @@ static void keys_alone(void **unused)
         int queries = PICK(1, 5, 70, 200);
         bool compact = below(3) == 0;
         world w = random_world(i_ % 2 ? PLAIN : SINK, queries, queries, 0, compact, 0);
-        w.a.frequency = frequency, w.a.interleaved = below(2);
+        w.a.frequency = frequency, w.a.interleaved = below(2), w.a.rotated = PICK(0, 0, 2, w.a.head_dim - 1);
         for (int d = 0; d < w.a.head_dim / 2; d++) frequency[d] = powf(10000, -2.f * (float)d / (float)w.a.head_dim);
         int64_t n = (int64_t)w.a.kv_heads * w.a.keys, all = (int64_t)w.a.heads * w.a.keys;
         float *norm[BACKENDS], *cosine[BACKENDS], *expected[BACKENDS];

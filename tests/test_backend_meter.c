@@ -52,6 +52,8 @@ static void layers(void **state)
     counts("gated", SF_OTHER, (sf_count){.flops = 60, .other_bytes = 360});
     assert_int_equal(op->gated(&b, y, NULL, 3, 10, (sf_curve){.kind = SF_RELU2}), SF_OK);
     counts("gated alone", SF_OTHER, (sf_count){.flops = 30, .other_bytes = 240});
+    assert_int_equal(op->copy_columns(&b, x, 8, 3, 5, y, 6), SF_OK);
+    counts("copy_columns", SF_OTHER, (sf_count){.other_bytes = 2 * 3 * 5 * 4});
     assert_int_equal(op->rope(&b, y, 3, 2, 8, 4, tokens, x, x, false), SF_OK);
     counts("rope of halves", SF_OTHER, (sf_count){.flops = 72, .other_bytes = 192});
     assert_int_equal(op->cast(&b, x, 7, y), SF_OK);
@@ -69,6 +71,14 @@ static void layers(void **state)
     sf_kv_part to = {.k = y + 2000, .v = y + 3000, .capacity = 3, .count = count};
     assert_int_equal(op->gather_kv(&b, &part, &keep, D, &to), SF_OK);
     counts("gather_kv", SF_OTHER, (sf_count){.cache_bytes = 4 * 2 * D * 4, .other_bytes = 4 * 2 * D * 4});
+
+    sf_kv_part rows = {.k = y, .v = y, .capacity = 40}, kept = {.k = y + 2000, .v = y + 2000, .capacity = 3, .count = count}; /* keys are values */
+    at = &rows;
+    assert_int_equal(op->store_kv(&b, 1, &at, 3, G, D, x, NULL), SF_OK);
+    counts("store_kv of rows", SF_OTHER, (sf_count){.other_bytes = 2 * 3 * G * D * 4});
+    rows.n = 20;
+    assert_int_equal(op->gather_kv(&b, &rows, &keep, D, &kept), SF_OK);
+    counts("gather_kv of rows", SF_OTHER, (sf_count){.cache_bytes = 4 * D * 4, .other_bytes = 4 * D * 4});
 }
 
 static void attention(void **state)

@@ -654,8 +654,8 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
     {"config.json", "{'model_type'", "[1, {'model_type'", "config.json:1:"},
     {"config.json", "'qwen2'", "'rwkv7'", "model_type: expected one of llama, mistral, ministral, qwen2, qwen3, "},
     {"config.json", "'qwen2'", "'rwkv7'", "found 'rwkv7'"},
-    {"config.json", "'qwen2'", "'deepseek_v3'", "model_type: expected a family of `frontier list families`, found 'deepseek_v3', which has "
-     "latent attention (MLA): not computed here"},
+    {"config.json", "'qwen2'", "'deepseek_v32'", "model_type: expected a family of `frontier list families`, found 'deepseek_v32', which has "
+     "latent attention (MLA) behind an indexer (DSA): not computed here"},
     {"config.json", "'model_type': 'qwen2'", "'model_type': null", "model_type: expected a text, found null"},
     {"config.json", "'hidden_size': 16", "'hidden_size': 0",
      "hidden_size: expected a whole number from 1 to 1048576, found 0"},

@@ -9,7 +9,7 @@
 #include "harness/model/part.h"
 #include "harness/model/structure.h"
 
-static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together, and of what experts give */
+static const size_t CHUNK_BYTES = (size_t)256 << 20; /* of gate and up together, of what experts give, and of latents' heads */
 
 /* Ranks that hold the same kv heads as this one. */
 static int repeat_of(const sf_batch *batch) { return sf_part_repeat(batch->whole, sf_batch_ranks(batch)); }
@@ -58,13 +58,14 @@ static sf_status host_array(int64_t n, size_t size, void *out)
 
 /* ---- what stays to the end --------------------------------------------------------------------------------------- */
 
-static sf_status open_part(sf_batch *batch, int64_t capacity, sf_kv_part *out)
+static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t capacity, sf_kv_part *out)
 {
     const sf_model_config *c = batch->config;
     size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
     *out = (sf_kv_part){.capacity = capacity};
-    SF_TRY(sf_arena_alloc(batch->store, bytes, &out->k));
-    return sf_arena_alloc(batch->store, bytes, &out->v);
+    SF_TRY(sf_arena_alloc(arena, bytes, &out->k));
+    out->v = out->k;
+    return c->latent ? SF_OK : sf_arena_alloc(arena, bytes, &out->v);
 }
 
 /* Keys of the prompt that stay at this layer. */
@@ -133,7 +134,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
     SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
-        if (capacity) SF_TRY(open_part(batch, capacity, &prompt->part[layer]));
+        if (capacity) SF_TRY(open_part(batch, batch->store, capacity, &prompt->part[layer]));
     }
     return SF_OK;
 }
@@ -161,6 +162,7 @@ static int default_chunk(const sf_model_config *c, sf_dtype activation)
 {
     int64_t width = 2 * (int64_t)c->mlp, chosen = c->router.experts ? c->router.chosen : 0;
     if (width < 2 * (int64_t)c->shared_mlp) width = 2 * (int64_t)c->shared_mlp;
+    if (c->latent) width += (int64_t)c->heads * (sf_query_numbers(c) + c->value_dim);
     size_t rows = CHUNK_BYTES / sf_bytes(activation, width + chosen * (2 * c->expert_mlp + c->d));
     return rows > 256 ? (int)(rows / 256 * 256) : 256;
 }
@@ -248,7 +250,8 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
     SF_TRY(sf_arena_alloc(batch->work, heads, &batch->q));
     SF_TRY(sf_arena_alloc(batch->work, heads, &batch->attention));
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
-    SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
+    batch->v = NULL;
+    if (!c->latent) SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
     batch->lse = NULL;
     if (c->sinks) SF_TRY(sf_arena_alloc(batch->work, (size_t)(rows * c->heads) * sizeof *batch->lse, (void **)&batch->lse));
     batch->shared_q = NULL;
@@ -269,7 +272,7 @@ static sf_status first_buffers(sf_batch *batch)
     int64_t rows = batch->longest;
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * c->head_dim), &batch->first.q));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.k));
-    return sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.v);
+    return c->latent ? SF_OK : sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.v);
 }
 
 /* Worth its room from the third lane of a prompt on, since two methods may ask two things. */
@@ -323,27 +326,17 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
             staged |= batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
     if (!staged) return SF_OK;
-    const sf_model_config *c = batch->config;
-    size_t bytes = sf_bytes(batch->backend->activation, (int64_t)c->kv_heads * batch->longest * c->head_dim);
-    batch->staging = (sf_kv_part){.capacity = batch->longest};
-    SF_TRY(sf_arena_alloc(batch->work, bytes, &batch->staging.k));
-    return sf_arena_alloc(batch->work, bytes, &batch->staging.v);
+    return open_part(batch, batch->work, batch->longest, &batch->staging);
 }
 
 sf_status sf_batch_decode_buffers(sf_batch *batch)
 {
-    const sf_model_config *c = batch->config;
     sf_arena_reset(batch->work);
     SF_TRY(row_buffers(batch, batch->lanes, batch->lanes, batch->lanes));
     for (int i = 0; i < batch->lanes; i++) {
         const int64_t capacity = sf_job_steps(batch->sequence[i].prompt->job, batch->how);
-        const size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
-        for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
-            sf_kv_part *tail = &batch->sequence[i].at[layer].tail;
-            *tail = (sf_kv_part){.capacity = capacity};
-            SF_TRY(sf_arena_alloc(batch->work, bytes, &tail->k));
-            SF_TRY(sf_arena_alloc(batch->work, bytes, &tail->v));
-        }
+        for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
+            SF_TRY(open_part(batch, batch->work, capacity, &batch->sequence[i].at[layer].tail));
     }
     return SF_OK;
 }
@@ -357,7 +350,7 @@ sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_
         SF_TRY(sf_arena_alloc(batch->store, (size_t)(kv_heads * capacity) * sizeof *index, (void **)&index));
         cache->prompt.index = index;
     } else {
-        SF_TRY(open_part(batch, capacity, &cache->prompt));
+        SF_TRY(open_part(batch, batch->store, capacity, &cache->prompt));
     }
     SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof *count, (void **)&count));
     cache->prompt.count = count;
@@ -427,6 +420,7 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .heads = c->heads,
                           .kv_heads = c->kv_heads,
                           .head_dim = c->head_dim,
+                          .rotated = sf_latent_rotary(c),
                           .queries = queries,
                           .keys = prompt.n + tail.n,
                           .window = sf_layer_slides(c, layer) ? c->window : 0,

@@ -54,7 +54,7 @@ typedef struct sf_wave {
 /* Queries, keys and values of a sample's first layer, which all its prefills begin with. */
 typedef struct sf_first {
     const sf_job *job; /* whose they are; NULL: of none yet */
-    void *q, *k, *v;   /* [longest, H, D], [longest, G, D] twice; NULL where no sample has several prefills */
+    void *q, *k, *v;   /* [longest, H, D], [longest, G, D] twice (latent attention: once); NULL where no sample has several prefills */
     sf_meter meter;    /* what they took */
     double seconds;
 } sf_first;
@@ -117,7 +117,7 @@ typedef struct sf_batch {
     int32_t *token;         /* [2, R] tokens, positions */
     float *hidden;          /* [R, d] */
     void *q, *attention;    /* [R, H, D] */
-    void *k, *v;            /* [R, G, D] */
+    void *k, *v;            /* [R, G, D]; v NULL where keys are values too */
     float *lse;             /* [R, H] of the attention; NULL where the model has no sinks */
     void *shared_q;         /* [R, H * repeat, D] queries of all ranks that hold the same kv heads; NULL: this one alone does */
     sf_workspace workspace; /* of C rows */

@@ -1,9 +1,10 @@
 /* From tallies to meters, densities and recall.
  *
  * Attention is counted here and nowhere else, from the pairs that the executors tallied per query head:
- *   FLOPs        4·D + 3 a pair
+ *   FLOPs        4·D + 3 a pair; of latent attention 2·(R + r) + 2·r + 3, since a row's rotated numbers are no value
  *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query at
  *                least); in decode the keys that a step reads, which are the same for the query heads of a group
+ *                of latent attention the cache holds one row of R + r numbers for both
  *   other bytes  queries read and outputs written
  *
  * So are the weights of experts, which rows choose: K of E for a row of decode; for a prompt of T rows min(T·K, E), each once, as
@@ -121,11 +122,11 @@ static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_pha
     uint64_t total = 0, group = (uint64_t)(c->heads / c->kv_heads);
     for (int64_t i = 0; i < whole_heads(batch); i++) total += pairs[i];
     uint64_t keys = phase == SF_PREFILL ? (uint64_t)c->layers * (uint64_t)c->kv_heads * queries : total / group;
-    uint64_t key_bytes = 2 * sf_bytes(batch->backend->activation, c->head_dim);
+    const int numbers = 2 * c->head_dim - sf_latent_rotary(c); /* of a query and its output */
     to->pairs += total;
-    to->flops += total * (4 * (uint64_t)c->head_dim + 3);
-    to->cache_bytes += keys * key_bytes;
-    to->other_bytes += queries * (uint64_t)whole_heads(batch) * key_bytes;
+    to->flops += total * (2 * (uint64_t)numbers + 3);
+    to->cache_bytes += keys * sf_bytes(batch->backend->activation, sf_cached_numbers(c));
+    to->other_bytes += queries * (uint64_t)whole_heads(batch) * sf_bytes(batch->backend->activation, numbers);
 }
 
 /* `times` that a layer's experts are read for `rows` rows; by one rank of a stage for all. */

@@ -146,8 +146,9 @@ static sf_status go_on(lockstep *l, int layer)
     for (int i = 0; i < POINTERS; i++) key[3 + i] = (uintptr_t)memory[i];
     bool done = false;
     b->meter = &l->shared; /* before replay(), which counts in a place of its own what it keeps */
-    /* Which rows go to which expert differs from step to step, and what ranks say to each other is not kept. */
-    const bool replays = b->ops->replay && !c->router.experts && !b->comm;
+    /* Which rows go to which expert differs from step to step, what ranks say to each other is not kept, and the key has no room
+     * for a latent's buffers. */
+    const bool replays = b->ops->replay && !c->router.experts && !c->latent && !b->comm;
     b->meter = &l->shared; /* before a recording, which counts for itself */
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;

@@ -310,8 +310,8 @@ sf_status sf_batch_output_error(sf_batch *batch, int layer, int rows, sf_attenti
     b->meter = before;
     for (int i = 0; i < rows && status == SF_OK; i++)
         for (int h = 0; h < heads; h++) {
-            const int64_t at = ((int64_t)i * heads + h) * n;
-            sum[i][h] += weight * relative_error(dense + floats + at, dense + at, n);
+            const int64_t at = ((int64_t)i * heads + h) * n + all->rotated;
+            sum[i][h] += weight * relative_error(dense + floats + at, dense + at, sf_value_numbers(all));
         }
     free(dense);
     sf_scratch_release(b, mark);

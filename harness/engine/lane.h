@@ -26,7 +26,8 @@ typedef struct sf_divergence {
  *             steps that they stand for. Of an evicting lane: mass of what it kept among all keys, for its own decode
  *             queries (the prompt's cache is then kept beside the lane's copy, to look at).
  *   error     |o - d| / |d| of the attention's output o of a query head against d, that of the same query over all keys,
- *             mean over the queries that recall is sampled at; 0 where the phase is dense. What earlier layers did to query
+ *             mean over the queries that recall is sampled at; 0 where the phase is dense. Of latent attention o is the mean of
+ *             latents, before each head makes its values of it. What earlier layers did to query
  *             and keys is in both. */
 typedef struct sf_lane {
     /* in: NULL method = dense in that phase; params already fitted to this sample */

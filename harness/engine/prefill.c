@@ -31,7 +31,7 @@ static sf_status project(sf_batch *batch, int layer, const float *hidden, const 
     for (int row = 0; row < rows; row += batch->chunk) {
         int some = rows - row < batch->chunk ? rows - row : batch->chunk;
         SF_TRY(sf_transformer_qkv(batch->model, layer, hidden + (int64_t)row * batch->config->d, some, position + row,
-                                  head_rows(batch, q, row), kv_rows(batch, k, row), kv_rows(batch, v, row),
+                                  head_rows(batch, q, row), kv_rows(batch, k, row), v ? kv_rows(batch, v, row) : NULL,
                                   &batch->workspace));
     }
     return SF_OK;
@@ -148,7 +148,8 @@ static sf_status copy_keys(const sf_batch *batch, const sf_kv_part *from, int fi
     for (int64_t g = 0; g < batch->config->kv_heads; g++) {
         int64_t source = (g * from->capacity + first) * d, target = g * to->capacity * d;
         SF_TRY(b->ops->copy(b, sf_activation_at(b, to->k, target), sf_activation_at(b, from->k, source), bytes));
-        SF_TRY(b->ops->copy(b, sf_activation_at(b, to->v, target), sf_activation_at(b, from->v, source), bytes));
+        if (to->v != to->k)
+            SF_TRY(b->ops->copy(b, sf_activation_at(b, to->v, target), sf_activation_at(b, from->v, source), bytes));
     }
     to->n = from->n - first;
     return SF_OK;
@@ -300,7 +301,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     if (first) SF_TRY(project_first(batch, prompt));
     const void *q = first ? batch->first.q : head_rows(batch, batch->q, prompt->row);
     const void *k = first ? batch->first.k : kv_rows(batch, batch->k, prompt->row);
-    const void *v = first ? batch->first.v : kv_rows(batch, batch->v, prompt->row);
+    const void *v = c->latent ? NULL : first ? batch->first.v : kv_rows(batch, batch->v, prompt->row);
 
     double began = sf_batch_time(batch);
     b->meter = sf_batch_meter_heads(batch, &prompt->meter);

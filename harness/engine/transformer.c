@@ -25,6 +25,12 @@ static size_t expert_tensors(const sf_model_config *c, const sf_weights *w)
     return w->expert ? (size_t)c->layers * SF_EXPERT_PARTS * (size_t)c->router.experts : 0;
 }
 
+/* What the heads of latent attention have. */
+static size_t head_tensors(const sf_model_config *c, const sf_weights *w)
+{
+    return w->head_part ? (size_t)c->layers * SF_HEAD_PARTS * (size_t)c->heads : 0;
+}
+
 static sf_status import_layer(sf_transformer *t, const sf_model *model, int layer)
 {
     const sf_router *r = &model->config.router;
@@ -34,6 +40,8 @@ static sf_status import_layer(sf_transformer *t, const sf_model *model, int laye
     for (int i = 0; i < LAYER_TENSORS; i++) SF_TRY(import(t->backend, &from[i], &to[i]));
     const int64_t experts = host->expert ? (int64_t)SF_EXPERT_PARTS * r->experts : 0, first = layer * experts;
     for (int64_t i = first; i < first + experts; i++) SF_TRY(sf_blame(import(t->backend, &host->expert[i], &t->weights.expert[i]), "expert"));
+    const int64_t heads = host->head_part ? (int64_t)SF_HEAD_PARTS * model->config.heads : 0, head = layer * heads;
+    for (int64_t i = head; i < head + heads; i++) SF_TRY(sf_blame(import(t->backend, &host->head_part[i], &t->weights.head_part[i]), "head"));
     return SF_OK;
 }
 
@@ -69,6 +77,9 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model, sf_par
     const size_t experts = expert_tensors(&model->config, host);
     t->weights.expert = experts ? calloc(experts, sizeof *t->weights.expert) : NULL;
     if (experts && !t->weights.expert) return sf_fail(SF_NO_MEMORY, "no memory for the table of %zu experts", experts);
+    const size_t heads = head_tensors(&model->config, host);
+    t->weights.head_part = heads ? calloc(heads, sizeof *t->weights.head_part) : NULL;
+    if (heads && !t->weights.head_part) return sf_fail(SF_NO_MEMORY, "no memory for the table of %zu parts of heads", heads);
     for (int layer = t->stage.first; layer < t->stage.end; layer++) {
         if (part) SF_TRY(sf_part_columns(part, layer));
         SF_TRY(sf_blame(import_layer(t, model, layer), "layer %d", layer));
@@ -96,14 +107,17 @@ static sf_tensor *shapes_of(const void *whole, const void *own, size_t n)
 
 static sf_status open_whole(sf_transformer *t, const sf_model *whole)
 {
-    const size_t layers = (size_t)whole->config.layers, experts = expert_tensors(&whole->config, &whole->weights);
+    const size_t layers = (size_t)whole->config.layers, experts = expert_tensors(&whole->config, &whole->weights),
+                 heads = head_tensors(&whole->config, &whole->weights);
     struct sf_whole *w = t->whole = calloc(1, sizeof *w);
     if (!w) return sf_fail(SF_NO_MEMORY, "no memory for the shape of the whole model");
     w->counts = (sf_backend){.ops = &sf_counting_ops, .activation = t->backend->activation};
     w->model = (sf_transformer){.backend = &w->counts, .config = &whole->config, .weights = t->weights, .curve = t->curve};
     w->model.weights.layer = (sf_layer_weights *)shapes_of(whole->weights.layer, t->weights.layer, layers * LAYER_TENSORS);
     w->model.weights.expert = experts ? shapes_of(whole->weights.expert, t->weights.expert, experts) : NULL;
-    return w->model.weights.layer && (!experts || w->model.weights.expert) ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the table of %zu layers", layers);
+    w->model.weights.head_part = heads ? shapes_of(whole->weights.head_part, t->weights.head_part, heads) : NULL;
+    const bool made = w->model.weights.layer && (!experts || w->model.weights.expert) && (!heads || w->model.weights.head_part);
+    return made ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the table of %zu layers", layers);
 }
 
 const sf_weights *sf_transformer_shapes(const sf_transformer *t) { return t->whole ? &t->whole->model.weights : &t->weights; }
@@ -250,6 +264,9 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_sta
     if (model->config.attention_softcap != 0 && !backend->ops->caps)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has a cap on its attention scores (%g), which %s does not compute; run it on cpu",
                        model->config.name, (double)model->config.attention_softcap, backend->ops->name);
+    if (model->config.latent && !backend->ops->latent)
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has latent attention (MLA), which %s does not compute; run it on cpu", model->config.name,
+                       backend->ops->name);
     sf_status status = import_weights(out, model, part);
     if (status == SF_OK) status = read_curves(out, model);
     if (status == SF_OK && part) status = open_whole(out, whole);
@@ -274,6 +291,7 @@ void sf_transformer_close(sf_transformer *t)
     for (int layer = 0; t->weights.layer && layer < t->config->layers; layer++)
         for (int i = 0; i < LAYER_TENSORS; i++) release(b, (sf_tensor *)&t->weights.layer[layer] + i);
     for (size_t i = 0; i < expert_tensors(t->config, &t->weights); i++) release(b, &t->weights.expert[i]);
+    for (size_t i = 0; i < head_tensors(t->config, &t->weights); i++) release(b, &t->weights.head_part[i]);
     sf_weights_free(&t->weights);
     if (t->whole) sf_weights_free(&t->whole->model.weights);
     free(t->whole);
@@ -293,6 +311,17 @@ static sf_status open_mixture(const sf_model_config *c, sf_dtype activation, int
     return sf_arena_alloc(arena, sf_bytes(activation, slots * c->d), &out->out);
 }
 
+static sf_status open_latent(const sf_model_config *c, sf_dtype activation, int64_t rows, sf_arena *arena, struct sf_latent_work *out)
+{
+    const int64_t latent = c->latent > c->rotary_dim ? c->latent : c->rotary_dim, own = c->own_dim > c->value_dim ? c->own_dim : c->value_dim;
+    if (c->query_latent) SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->query_latent), &out->down));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->heads * sf_query_numbers(c)), &out->q));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * latent), &out->latent));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * own), &out->own));
+    SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->latent), &out->wide));
+    return sf_arena_alloc(arena, sf_bytes(activation, rows * c->heads * c->value_dim), &out->out);
+}
+
 sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64_t rows, int ranks, sf_arena *arena,
                             sf_workspace *out)
 {
@@ -303,6 +332,7 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
     if (c->post_norms || ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
     if (ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
+    if (c->latent) SF_TRY(open_latent(c, activation, rows, arena, &out->latent));
     return c->router.experts ? open_mixture(c, activation, rows, arena, &out->mixture) : SF_OK;
 }
 
@@ -415,24 +445,93 @@ static sf_status norm_heads(const sf_transformer *t, const sf_layer_weights *w, 
     return norm(t, k, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->kv_heads), &w->k_norm, NULL, k);
 }
 
-static sf_status qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows, const int32_t *position, void *q, void *k,
-                     void *v, sf_workspace *work)
+/* Norms of latents, in place. */
+static sf_status norm_latent(const sf_transformer *t, void *x, int64_t rows, const sf_tensor *weight)
+{
+    return t->backend->ops->rms_norm(t->backend, x, t->backend->activation, rows, (int)weight->dim[0], weight, t->config->norm_offset,
+                                     (float)t->config->latent_eps, x);
+}
+
+/* What a head's part does: rows of `in` numbers at x, `from` apart, to rows of `out` numbers at y, `to` apart. */
+static sf_status through_head(const sf_transformer *t, const sf_tensor *w, const void *x, int64_t from, int64_t rows, void *in, void *out,
+                              void *y, int64_t to)
+{
+    sf_backend *b = t->backend;
+    const sf_tensor none = {0};
+    SF_TRY(b->ops->copy_columns(b, x, from, rows, w->dim[1], in, w->dim[1]));
+    SF_TRY(linear(t, in, rows, w, &none, out));
+    return b->ops->copy_columns(b, out, w->dim[0], rows, w->dim[0], y, to);
+}
+
+/* q [rows, H, R + r] and k [rows, R + r], not rotated yet, of the normed rows. */
+static sf_status to_latent(const sf_transformer *t, int layer, int64_t rows, void *q, void *k, sf_workspace *work)
 {
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
     const sf_layer_weights *w = &t->weights.layer[layer];
+    const sf_tensor none = {0}, *key = sf_head_tensors(c, &t->weights, layer, SF_HEAD_KEY);
+    const int64_t heads = c->heads, own = c->own_dim, R = c->rotary_dim, r = c->latent, D = c->head_dim;
+    struct sf_latent_work *l = &work->latent;
+    const void *from = work->normed;
+    if (c->query_latent) {
+        SF_TRY(linear(t, from, rows, &w->q_down, &w->q_down_bias, l->down));
+        SF_TRY(norm_latent(t, l->down, rows, &w->q_down_norm));
+        from = l->down;
+    }
+    SF_TRY(linear(t, from, rows, &w->q, &none, l->q));
+    SF_TRY(b->ops->copy_columns(b, sf_activation_at(b, l->q, own), own + R, rows * heads, R, q, D));
+    for (int h = 0; h < heads; h++)
+        SF_TRY(through_head(t, &key[h], sf_activation_at(b, l->q, h * (own + R)), heads * (own + R), rows, l->own, l->wide,
+                            sf_activation_at(b, q, h * D + R), heads * D));
+
+    SF_TRY(linear(t, work->normed, rows, &w->rotated, &w->rotated_bias, l->latent));
+    SF_TRY(b->ops->copy_columns(b, l->latent, R, rows, R, k, D));
+    SF_TRY(linear(t, work->normed, rows, &w->latent, &w->latent_bias, l->latent));
+    SF_TRY(norm_latent(t, l->latent, rows, &w->latent_norm));
+    return b->ops->copy_columns(b, l->latent, r, rows, r, sf_activation_at(b, k, R), D);
+}
+
+/* work->latent.out [rows, H, value] of attention [rows, H, R + r] */
+static sf_status from_latent(const sf_transformer *t, int layer, const void *attention, int64_t rows, sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
+    const sf_tensor *value = sf_head_tensors(c, &t->weights, layer, SF_HEAD_VALUE);
+    const int64_t heads = c->heads, D = c->head_dim, V = c->value_dim;
+    struct sf_latent_work *l = &work->latent;
+    for (int h = 0; h < heads; h++)
+        SF_TRY(through_head(t, &value[h], sf_activation_at(b, attention, h * D + c->rotary_dim), heads * D, rows, l->wide, l->own,
+                            sf_activation_at(b, l->out, h * V), heads * V));
+    return SF_OK;
+}
+
+static sf_status rotate(const sf_transformer *t, int layer, int64_t rows, const int32_t *position, void *q, void *k)
+{
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
     const sf_rotation *r = sf_layer_slides(c, layer) ? &t->positions.local : &t->positions.global;
+    const int rotary = sf_rotary_dim(c);
+    if (c->unrotated[layer]) return SF_OK;
+    SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved));
+    return b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, rotary, position, r->cosine, r->sine, c->rope_interleaved);
+}
+
+static sf_status qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows, const int32_t *position, void *q, void *k,
+                     void *v, sf_workspace *work)
+{
+    const sf_model_config *c = t->config;
+    const sf_layer_weights *w = &t->weights.layer[layer];
 
     SF_TRY(read_hidden(t, hidden, rows, &w->attention_norm, &w->attention_norm_bias, work->normed));
+    if (c->latent) {
+        SF_TRY(to_latent(t, layer, rows, q, k, work));
+        return rotate(t, layer, rows, position, q, k);
+    }
     SF_TRY(linear(t, work->normed, rows, &w->q, &w->q_bias, q));
     SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, k));
     SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, v));
     if (!c->norm_after_rope) SF_TRY(norm_heads(t, w, rows, q, k));
-    if (!c->unrotated[layer]) {
-        int rotary = sf_rotary_dim(c);
-        SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved));
-        SF_TRY(b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, rotary, position, r->cosine, r->sine, c->rope_interleaved));
-    }
+    SF_TRY(rotate(t, layer, rows, position, q, k));
     return c->norm_after_rope ? norm_heads(t, w, rows, q, k) : SF_OK;
 }
 
@@ -508,6 +607,10 @@ static sf_status finish(const sf_transformer *t, int layer, const void *attentio
 {
     const sf_layer_weights *w = &t->weights.layer[layer];
 
+    if (t->config->latent) {
+        SF_TRY(from_latent(t, layer, attention, rows, work));
+        attention = work->latent.out;
+    }
     if (t->config->parallel) {
         SF_TRY(read_hidden(t, hidden, rows, &w->attention_norm, &w->attention_norm_bias, work->normed));
         SF_TRY(widen(t, layer, rows, work));

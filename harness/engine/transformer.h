@@ -6,6 +6,14 @@
  *            ──┬─ norm ─ gate, up ─ activation(gate)·up ─ down (─ post norm) ─┐      of one MLP, or of the experts that a
  *              └──────────────────────────────────────────────────────────────(+)── hidden     router chooses for each row
  *
+ * Latent attention (MLA) keeps no keys and values: a token's row of the cache, [R + r], is a part that is rotated and a latent. Each
+ * head's part of the key, [own, r] of the latent, takes the query to the latent's side instead; attention is then that of H query heads
+ * over one kv head, whose values are the same rows without their first R numbers, and what it gives goes through each head's value:
+ *
+ *     norm ─┬─ q_down ─ norm ─ q ─┬─ rotated part ────────── rotation ─┬─▶ attention ─ values of each head ─ o …
+ *           │                     └─ own part ─ key of each head ──────┘      ▲
+ *           └─ rotated, latent ─ norm of the latent, rotation of the rest ────┘
+ *
  * Families leave out norms or add some, leave out the gate, or let both halves read the same normed rows (config.h).
  * Where the model is split over ranks, q, k, v, gate and up are a rank's heads and its part of the MLP, and each (+) adds
  * the sum of what o and down of all ranks give. What a rank computes is then not what the model takes; that is counted by
@@ -54,6 +62,12 @@ typedef struct sf_workspace {
         int32_t *expert;       /* [rows, K] */
         void *gate, *up, *out; /* [rows · K, expert_mlp] twice, [rows · K, d] */
     } mixture;       /* NULL without experts */
+    struct sf_latent_work {
+        void *down;      /* [rows, ql] */
+        void *q, *latent; /* [rows, H, own + R], [rows, max(r, R)] */
+        void *own, *wide; /* of one head: [rows, max(own, value)], [rows, r] */
+        void *out;       /* [rows, H, value] */
+    } latent;        /* NULL without latent attention */
 } sf_workspace;
 
 /* stage: the layers that this rank has, of these, part: its heads of them, just opened; NULL: all. */
@@ -75,7 +89,8 @@ const float *sf_transformer_frequency(const sf_transformer *t, int layer);
 /* hidden [rows, d] = the tokens' embeddings. token [rows] backend memory. */
 sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden);
 
-/* From hidden [rows, d] to q [rows, H, D] and k, v [rows, G, D]; q and k rotated to position [rows]. */
+/* From hidden [rows, d] to q [rows, H, D] and k, v [rows, G, D]; q and k rotated to position [rows]. Of latent attention D is R + r, q
+ * on the latent's side, k the rows of the cache, and v not written. */
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
                              const int32_t *position, void *q, void *k, void *v, sf_workspace *work);
 

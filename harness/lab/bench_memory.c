@@ -66,7 +66,7 @@ double sf_bench_living(const sf_method *m, double read, int tokens, int step)
 static void print_step(const struct generation *g, int step)
 {
     const sf_model_config *c = &g->model->config;
-    double key_bytes = 2.0 * (double)sf_bytes(g->backend.activation, c->head_dim) * c->kv_heads * c->layers;
+    double key_bytes = (double)sf_bytes(g->backend.activation, sf_cached_numbers(c)) * c->kv_heads * c->layers;
     for (int i = 0; i < g->lanes; i++) {
         const sf_method *m = g->lane[i].decode;
         double read = (double)g->lane[i].read[step] / (c->heads * c->layers), living = sf_bench_living(m, read, g->tokens, step);

@@ -57,6 +57,11 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         sf_hash_fold(hash, text, (size_t)n);
         sf_hash_fold(hash, c->whole_mlp, (size_t)c->layers);
     }
+    if (c->latent) {
+        n = snprintf(text, sizeof text, "latent %d %d %d %d %.17g %d", c->latent, c->query_latent, c->own_dim, c->value_dim, c->latent_eps,
+                     c->latent_bias);
+        sf_hash_fold(hash, text, (size_t)n);
+    }
     if (c->reach.chunk) {
         n = snprintf(text, sizeof text, "reach %d %d", c->reach.chunk, c->reach.cap);
         sf_hash_fold(hash, text, (size_t)n);
@@ -66,7 +71,7 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2312 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2344 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -91,6 +96,30 @@ static sf_status check_rope(const sf_rope_config *r, const char *what, const cha
         return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < beta_slow < beta_fast, found %g and %g", where, what,
                        r->beta_slow, r->beta_fast);
     }
+    return SF_OK;
+}
+
+double sf_projection_elements(const sf_model_config *c)
+{
+    const double d = c->d, h = c->heads, query = h * sf_query_numbers(c), down = c->query_latent;
+    if (!c->latent) return d * (2 * query + 2.0 * c->head_dim * c->kv_heads);
+    return (down ? d * down + down * query : d * query) + d * c->head_dim + h * c->latent * (c->own_dim + c->value_dim) + h * c->value_dim * d;
+}
+
+static sf_status check_latent(const sf_model_config *c, const char *where)
+{
+    const int most = 1 << 16;
+    if (!c->latent) return SF_OK;
+    if (c->latent < 1 || c->latent > most || c->query_latent < 0 || c->query_latent > most || c->own_dim < 1 || c->own_dim > most ||
+        c->value_dim < 1 || c->value_dim > most || c->rotary_dim < 2 || c->head_dim != c->latent + c->rotary_dim || c->kv_heads != 1)
+        return sf_fail(SF_BAD_INPUT, "%s: latent attention: expected 1 to %d numbers of each latent and of each head's key and value, and 2"
+                       " or more rotated ones; found %d, %d, %d, %d, %d", where, most, c->latent, c->query_latent, c->own_dim, c->value_dim,
+                       c->rotary_dim);
+    if (!(c->latent_eps > 0 && c->latent_eps < 1))
+        return sf_fail(SF_BAD_INPUT, "%s: norm epsilon of latents: expected a number between 0 and 1, found %g", where, c->latent_eps);
+    if (c->window || c->sinks || c->qk_norm || c->qkv_bias || c->query_growth != 0 || c->layer_norm)
+        return sf_fail(SF_UNSUPPORTED, "%s: latent attention together with windows, sinks, norms over heads, biases of heads, growing queries"
+                       " or norms that take the mean off", where);
     return SF_OK;
 }
 
@@ -164,6 +193,7 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
                        " %s sliding layers",
                        where, c->window, slides ? "some" : "no");
     }
+    SF_TRY(check_latent(c, where));
     SF_TRY(check_experts(c, where));
     SF_TRY(check_rope(&c->rope, "rope", where));
     return check_rope(&c->rope_local, "rope of sliding layers", where);

@@ -26,7 +26,7 @@ typedef struct sf_rope_config {
 typedef struct sf_model_config {
     char name[128];
     char architecture[64];               /* name of the family (family.h) */
-    int layers, d, heads, kv_heads, head_dim, mlp, vocab;
+    int layers, d, heads, kv_heads, head_dim, mlp, vocab; /* of latent attention: one kv head, of the row that the cache holds */
     int max_position;                    /* positions the checkpoint says it can take, scaling included; 0: not said */
     double norm_eps;
     float norm_offset;                   /* 1 for Gemma: weight is stored minus one */
@@ -46,6 +46,10 @@ typedef struct sf_model_config {
     bool norm_after_rope;                /* with qk_norm: after the rotation (Hunyuan) */
     bool rope_interleaved;               /* pairs are neighbours: ggml's Llama layout of q and k, Ernie */
     int rotary_dim;                      /* numbers of each head that are rotated, its first ones; 0: all (GLM: half) */
+    int latent, query_latent;            /* r of latent attention (MLA), 0: keys and values are stored; of queries, 0: from d at once */
+    int own_dim, value_dim;              /* … numbers of a head's query and key beside the rotated ones, and of its value (DeepSeek V2) */
+    double latent_eps;                   /* … of the norms of latents */
+    bool latent_bias;                    /* … on the projections down to them */
     float query_growth;                  /* β: a query at p counts 1 + β ln(1 + ⌊p / original positions⌋) fold (Ministral 3) */
     float attention_softcap, logit_softcap; /* c: scores, logits become c tanh(x / c) (Gemma 2); 0: they stay */
     float residual_scale, logit_scale;   /* on what attention and MLP add, and on logits (Granite); 0: 1 */
@@ -64,6 +68,15 @@ typedef struct sf_model_config {
 } sf_model_config;                       /* no pointers: copied by assignment */
 
 static inline int sf_rotary_dim(const sf_model_config *c) { return c->rotary_dim ? c->rotary_dim : c->head_dim; }
+/* Of latent attention: numbers at the front of a token's row in the cache that are rotated, and no part of the value. Else 0. */
+static inline int sf_latent_rotary(const sf_model_config *c) { return c->latent ? c->rotary_dim : 0; }
+/* Numbers that a layer's cache holds of a token for each kv head; of a query head as its projection gives it; of a head's output as
+ * the projection behind it reads it. */
+static inline int sf_cached_numbers(const sf_model_config *c) { return c->latent ? c->head_dim : 2 * c->head_dim; }
+static inline int sf_query_numbers(const sf_model_config *c) { return c->latent ? c->own_dim + c->rotary_dim : c->head_dim; }
+static inline int sf_output_numbers(const sf_model_config *c) { return c->latent ? c->value_dim : c->head_dim; }
+/* Elements of a layer's projections to and from attention, without biases. */
+double sf_projection_elements(const sf_model_config *c);
 /* Whether a layer's MLP is a mixture of experts. */
 static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer]; }
 static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }

@@ -63,12 +63,11 @@ static double mlp_units(const sf_model_config *m)
 static void prefill(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
     double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab;
-    double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h + 3;
+    double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h - 2 * sf_latent_rotary(m) + 3, exact = sf_projection_elements(m);
     double window = m->window < L ? m->window : L;
 
     term(out, "embedding", B * 2 * L * d, 0);
-    term(out, "projections", B * N * 2 * L * d * (2 * d + 2 * d_h * kv),
-         B * N * 2 * L * d * (2 * d_h * h + 2 * d_h * kv));
+    term(out, "projections", B * N * 2 * L * (m->latent ? exact : d * (2 * d + 2 * d_h * kv)), B * N * 2 * L * exact);
     term(out, "attention", B * global * q->density * h * L * L * pair,
          B * global * q->density * h * causal_pairs(L, L) * pair);
     if (sliding) {
@@ -87,9 +86,9 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim;
     double window = m->window < L ? m->window : L;
 
-    double projections = N * d * (2 * d_h * h + 2 * d_h * kv);
+    double projections = N * sf_projection_elements(m), cached = sf_cached_numbers(m) * kv;
     double biases = m->qkv_bias ? N * d_h * (h + 2 * kv) : 0;
-    double norms = N * d * (m->post_norms ? 4 : 2) + (m->qk_norm ? N * 2 * d_h : 0) + d;
+    double norms = N * d * (m->post_norms ? 4 : 2) + (m->qk_norm ? N * 2 * d_h : 0) + N * (m->latent + m->query_latent) + d;
 
     term(out, "embedding", d, B * d);
     term(out, "projections", projections, projections);
@@ -97,8 +96,8 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     term(out, "head", d * V, d * V);
     term(out, "norms and biases", 0, norms + biases);
     out->weights = out->paper;
-    term(out, "cache", B * 2 * global * L * d_h * kv * q->density, B * 2 * global * L * d_h * kv * q->density);
-    if (sliding) term(out, "sliding cache", B * 2 * sliding * window * d_h * kv, B * 2 * sliding * window * d_h * kv);
+    term(out, "cache", B * global * L * cached * q->density, B * global * L * cached * q->density);
+    if (sliding) term(out, "sliding cache", B * sliding * window * cached, B * sliding * window * cached);
 }
 
 void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cost *out)

@@ -8,6 +8,9 @@
  * Of experts both count those that a row goes through: K of E in prefill's FLOPs, in decode min(B·K, E) once a step, as if B rows
  * spread over as many as they can. The study had no such model.
  *
+ * Of latent attention both count what is executed, as the study had no such model: projections to the latent and from it, pairs in
+ * the latent's space, 2 (R + r) + 2 r + 3 FLOPs, and R + r elements of the cache a token.
+ *
  * Methods apply to global layers only; sliding layers always cost their window. */
 #ifndef SF_COST_H
 #define SF_COST_H

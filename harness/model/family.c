@@ -66,7 +66,8 @@ const char *sf_family_list(sf_family_source source, size_t bytes, char *text)
 
 const char *sf_family_lacks(const char *model_type)
 {
-    static const char LATENT[] = "latent attention (MLA)", INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
+    static const char SCALED[] = "latent attention (MLA) among scales of its own", ZEROS[] = "latent attention (MLA) twice a layer, and experts that do nothing",
+                      INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
                       LINEAR[] = "linear attention (Gated DeltaNet) in most layers", STATE[] = "state-space layers (Mamba)",
                       CONVOLVED[] = "short convolutions in most layers",
                       CHUNKED[] = "attention in chunks, and experts whose input is scaled by the router",
@@ -74,7 +75,7 @@ const char *sf_family_lacks(const char *model_type)
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
-        {"deepseek_v2", LATENT},      {"deepseek_v3", LATENT},     {"minicpm3", LATENT},       {"longcat_flash", LATENT},
+        {"minicpm3", SCALED},         {"longcat_flash", ZEROS},
         {"deepseek_v32", INDEXED},    {"glm_moe_dsa", INDEXED},    {"qwen3_next", LINEAR},     {"qwen3_5", LINEAR},
         {"qwen3_5_text", LINEAR},     {"qwen3_5_moe", LINEAR},     {"qwen3_5_moe_text", LINEAR}, {"granitemoehybrid", STATE},
         {"falcon_h1", STATE},         {"falcon_mamba", STATE},     {"nemotron_h", STATE},      {"bamba", STATE},
@@ -130,14 +131,16 @@ sf_status sf_family_experts(sf_json_at at, sf_model_config *c)
 
 sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c)
 {
-    int64_t shared = 0, dense = 0, groups = 1, best = 1;
+    int64_t shared = 0, dense = 0, groups = 1, best = 1, every = 1;
     double scale = 1;
     SF_TRY(read_router(at, "n_routed_experts", c));
     SF_TRY(sf_json_int(at, "n_shared_experts", true, 1, 1024, &shared));
     SF_TRY(sf_json_int(at, "first_k_dense_replace", true, 0, c->layers, &dense));
-    SF_TRY(sf_json_int(at, "n_group", true, 1, SF_MOST_EXPERTS, &groups));
-    SF_TRY(sf_json_int(at, "topk_group", true, 1, SF_MOST_EXPERTS, &best));
+    SF_TRY(sf_json_int(at, "n_group", false, 1, SF_MOST_EXPERTS, &groups));
+    SF_TRY(sf_json_int(at, "topk_group", false, 1, SF_MOST_EXPERTS, &best));
     SF_TRY(sf_json_real(at, "routed_scaling_factor", true, 1e-6, 1e6, &scale));
+    SF_TRY(sf_json_int(at, "moe_layer_freq", false, 1, INT_MAX, &every));
+    if (every != 1) return sf_json_fail(SF_UNSUPPORTED, at, "moe_layer_freq", "1");
     c->router.kind = SF_ROUTE_SIGMOID;
     c->router.scale = (float)scale;
     c->router.groups = (int)groups;

@@ -107,6 +107,9 @@ extern const char *const sf_family_bias_keys[];
  * that all rows share, dense layers first). */
 sf_status sf_family_experts(sf_json_at at, sf_model_config *c);
 sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c);
+/* Latent attention: a `read` of its keys, and the names of what its two projections down share. */
+sf_status sf_family_latent(sf_json_at at, sf_model_config *c);
+extern const sf_tensor_name sf_latent_tensors[];
 sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */
 
 #endif

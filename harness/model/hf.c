@@ -289,16 +289,16 @@ static sf_status open_weights(const texts *t, bool multimodal, sf_model *out)
     SF_TRY(sf_hf_quantization(t->config, t->folder, &q, &said));
     SF_TRY(sf_safetensors_open(t->folder, &s));
     sf_status status = read_weights(&s, t->folder, &q, multimodal, out);
-    sf_mapping *mapping = realloc(s.mapping, ((size_t)s.files + 1) * sizeof *mapping); /* the weights point into them */
+    sf_mapping *mapping = realloc(s.mapping, ((size_t)s.files + SF_UNPACKINGS) * sizeof *mapping); /* the weights point into them */
     if (!mapping) {
         sf_safetensors_free(&s);
         return sf_fail(SF_NO_MEMORY, "%s: no memory for its list of files", t->folder);
     }
-    mapping[s.files] = s.made;
+    memcpy(mapping + s.files, s.made, sizeof s.made);
     out->mapping = mapping;
-    out->mappings = s.files + (s.made.data != NULL);
+    out->mappings = s.files + s.makings;
     s.mapping = NULL;
-    s.made = (sf_mapping){0};
+    s.makings = 0;
     sf_safetensors_free(&s);
     return status;
 }

@@ -26,6 +26,9 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor sinks;                      /* [H] */
     sf_tensor router, router_bias, router_correction; /* [E, d], [E], [E] */
     sf_tensor shared_gate, shared_up, shared_down, shared_switch; /* as gate, up, down, of shared_mlp; [1, d] */
+    sf_tensor q_down, q_down_norm, q_down_bias; /* [ql, d], [ql]: latent attention, where queries go through one; q is [.., ql] then */
+    sf_tensor latent, latent_norm, latent_bias; /* [r, d], [r] */
+    sf_tensor rotated, rotated_bias;      /* [R, d]: the part of keys that all heads share */
     sf_tensor curve[4];                   /* [1] each: the numbers of xIELU, as sf_curve has them but for their softplus */
 } sf_layer_weights;
 
@@ -34,18 +37,28 @@ typedef enum sf_expert_part {
     SF_EXPERT_GATE, SF_EXPERT_UP, SF_EXPERT_DOWN, SF_EXPERT_GATE_BIAS, SF_EXPERT_UP_BIAS, SF_EXPERT_DOWN_BIAS, SF_EXPERT_PARTS
 } sf_expert_part;
 
+/* What latent attention has for each head: of the key, transposed, so that it takes a query to the latent's side, and of the value. */
+typedef enum sf_head_part { SF_HEAD_KEY /* [r, own] */, SF_HEAD_VALUE /* [value, r] */, SF_HEAD_PARTS } sf_head_part;
+
 typedef struct sf_weights {
     sf_tensor embedding;                  /* [vocab, d] */
     sf_tensor head;                       /* [vocab, d]; equal to embedding when tied */
     sf_tensor final_norm, final_norm_bias; /* [d] */
     sf_layer_weights *layer;              /* [layers] */
     sf_tensor *expert;                    /* [layers, SF_EXPERT_PARTS, E]; NULL without experts */
+    sf_tensor *head_part;                 /* [layers, SF_HEAD_PARTS, H]; NULL where keys and values are stored */
 } sf_weights;
 
 /* [E] of one part of a layer. */
 static inline sf_tensor *sf_expert_tensors(const sf_model_config *c, const sf_weights *w, int layer, sf_expert_part part)
 {
     return w->expert + ((int64_t)layer * SF_EXPERT_PARTS + part) * c->router.experts;
+}
+
+/* [H] of one part of a layer. */
+static inline sf_tensor *sf_head_tensors(const sf_model_config *c, const sf_weights *w, int layer, sf_head_part part)
+{
+    return w->head_part + ((int64_t)layer * SF_HEAD_PARTS + part) * c->heads;
 }
 
 struct sf_tokenizer;

@@ -18,6 +18,9 @@ sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model
     *out = *c;
     if (ranks == 1) return SF_OK;
     const char *name = c->name;
+    if (c->latent)
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has latent attention, whose heads share one cache: it is not split over ranks by heads; run it "
+                       "unsplit", name);
     if (c->heads % ranks != 0)
         return sf_fail(SF_UNSUPPORTED, "model '%s': %d query heads cannot be split over %d ranks evenly; choose a divisor", name, c->heads,
                        ranks);
@@ -95,7 +98,7 @@ sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
     const size_t layers = (size_t)whole->config.layers, experts = layers * SF_EXPERT_PARTS * (size_t)whole->config.router.experts;
     *out = (sf_part){.model = {.weights = whole->weights, .stops = whole->stops, .bos = whole->bos}};
     memcpy(out->model.stop, whole->stop, sizeof whole->stop);
-    out->model.weights.layer = NULL, out->model.weights.expert = NULL;
+    out->model.weights.layer = NULL, out->model.weights.expert = out->model.weights.head_part = NULL;
     SF_TRY(sf_config_part(&whole->config, rank, ranks, &out->model.config));
     if (!whole->weights.layer) return SF_OK; /* a shape alone: whoever opens it says so */
     sf_weight_slot *slot = NULL;
@@ -104,6 +107,8 @@ sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
     if (status == SF_OK && !out->slot) status = sf_fail(SF_NO_MEMORY, "no memory for a part of the model");
     if (status == SF_OK) {
         memcpy(out->model.weights.layer, whole->weights.layer, layers * sizeof *out->model.weights.layer);
+        if (whole->weights.head_part)
+            memcpy(out->model.weights.head_part, whole->weights.head_part, layers * SF_HEAD_PARTS * (size_t)whole->config.heads * sizeof(sf_tensor));
         if (whole->weights.expert) memcpy(out->model.weights.expert, whole->weights.expert, experts * sizeof *out->model.weights.expert);
         int slots = sf_weight_slots(&whole->config, &out->model.weights, slot);
         for (int i = 0; status == SF_OK && i < slots; i++) status = take_slot(whole, &slot[i], rank, ranks, out);

@@ -395,7 +395,7 @@ void sf_safetensors_free(sf_safetensors *s)
         free(s->file[i]);
         if (s->mapping) sf_unmap(&s->mapping[i]);
     }
-    sf_unmap(&s->made);
+    for (int i = 0; i < s->makings; i++) sf_unmap(&s->made[i]);
     free(s->tensor);
     free(s->file);
     free(s->mapping);

@@ -19,11 +19,14 @@ typedef struct sf_st_tensor {
     bool used;           /* for the reader's own book-keeping */
 } sf_st_tensor;
 
+enum { SF_UNPACKINGS = 2 }; /* of what is quantised, and of what the family lays out otherwise */
+
 typedef struct sf_safetensors {
     int files, tensors;
     char **file;          /* [files] paths */
     sf_mapping *mapping;  /* [files] */
-    sf_mapping made;      /* of tensors that were added (unpack.h) */
+    sf_mapping made[SF_UNPACKINGS]; /* [makings] of tensors that were added (unpack.h) */
+    int makings;
     sf_st_tensor *tensor; /* [tensors] sorted by name, no two alike */
 } sf_safetensors;
 

@@ -136,6 +136,9 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
         return sf_fail(SF_UNSUPPORTED, "%s: architecture: expected one of %s, found \"%.64s\"", file,
                        sf_family_list(SF_IN_SHAPES, sizeof known, known), s.architecture);
     }
+    if (family->tensor == sf_latent_tensors)
+        return sf_fail(SF_UNSUPPORTED, "%s: architecture: %s has latent attention, whose sizes a shape has no keys for: name its checkpoint", file,
+                       s.architecture);
     sf_family_begin(family, c);
     snprintf(c->name, sizeof c->name, "%s", s.name);
     c->layers = s.layers;

@@ -24,8 +24,10 @@ sf_status sf_unpack_add(sf_unpack *u, const sf_unpack_item *i)
 
 sf_status sf_unpack_run(sf_unpack *u, sf_status status, sf_safetensors *s)
 {
-    if (status == SF_OK && u->items) status = sf_blame(sf_map_memory(u->bytes, &s->made), "%s: weights to be unpacked", u->folder);
-    char *at = s->made.data;
+    sf_mapping *made = status == SF_OK && u->items ? &s->made[s->makings] : NULL;
+    if (made) status = sf_blame(sf_map_memory(u->bytes, made), "%s: weights to be unpacked", u->folder);
+    if (made && status == SF_OK) s->makings++;
+    char *at = made ? made->data : NULL;
     for (int i = 0; status == SF_OK && i < u->items; i++) {
         const sf_st_tensor *there = sf_safetensors_find(s, u->item[i].name);
         u->item[i].to.data = at;
@@ -37,13 +39,13 @@ sf_status sf_unpack_run(sf_unpack *u, sf_status status, sf_safetensors *s)
     for (int i = 0; i < (status == SF_OK ? u->items : 0); i++) u->item[i].fill(&u->item[i]);
 
     for (int i = 0; status == SF_OK && i < u->items; i++) {
-        const sf_unpack_item *made = &u->item[i];
-        if (made->at < 0) {
-            status = sf_safetensors_add(s, made->name, &made->to, made->file);
+        const sf_unpack_item *item = &u->item[i];
+        if (item->at < 0) {
+            status = sf_safetensors_add(s, item->name, &item->to, item->file);
         } else {
-            s->tensor[made->at].tensor = made->to;
-            s->tensor[made->at].readable = true;
-            s->tensor[made->at].used = false;
+            s->tensor[item->at].tensor = item->to;
+            s->tensor[item->at].readable = true;
+            s->tensor[item->at].used = false;
         }
     }
     if (status == SF_OK) sf_safetensors_sort(s);

@@ -12,6 +12,10 @@
  * Makes PREFIXlayers.N.mlp.experts.{gate,up,down}, [E, m, d] or [E, d, m], and gate_bias and up_bias. */
 sf_status sf_unpack_gpt_oss(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 
+/* Latent attention: makes PREFIXlayers.N.self_attn.k_b_proj.weight [H · r, own] of kv_b_proj's rows of keys, each head's transposed; its
+ * values stay where they are. */
+sf_status sf_unpack_latent(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+
 /* ---- quantised checkpoints ---- */
 
 typedef enum sf_quantized { SF_UNQUANTIZED, SF_QUANT_FP8, SF_QUANT_COMPRESSED, SF_QUANT_AWQ, SF_QUANT_GPTQ } sf_quantized;

@@ -8,13 +8,17 @@
 #include <string.h>
 
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
-typedef enum size { NONE, ONE, MODEL, QUERIES, KEYS, Q_NORM, K_NORM, MLP, SHARED, EXPERTS, HEADS } size;
+typedef enum size { NONE, ONE, MODEL, QUERIES, KEYS, Q_NORM, K_NORM, MLP, SHARED, EXPERTS, HEADS, OUTPUTS, Q_LATENT, LATENT, ROTARY } size;
 
 static int64_t size_of(const sf_model_config *c, size s)
 {
     switch (s) {
     case MODEL: return c->d;
-    case QUERIES: return (int64_t)c->heads * c->head_dim;
+    case QUERIES: return (int64_t)c->heads * sf_query_numbers(c);
+    case OUTPUTS: return (int64_t)c->heads * sf_output_numbers(c);
+    case Q_LATENT: return c->query_latent;
+    case LATENT: return c->latent;
+    case ROTARY: return c->rotary_dim;
     case KEYS: return (int64_t)c->kv_heads * c->head_dim;
     case ONE: return 1;
     case Q_NORM: return (int64_t)(c->qk_norm_whole ? c->heads : 1) * c->head_dim;
@@ -28,8 +32,8 @@ static int64_t size_of(const sf_model_config *c, size s)
 }
 
 typedef enum condition {
-    ALWAYS, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS,
-    CORRECTION
+    ALWAYS, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS,
+    CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
 static bool holds(const sf_model_config *c, int layer, condition when)
@@ -37,6 +41,12 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     bool mixes = sf_layer_mixes(c, layer);
     switch (when) {
     case ALWAYS: return true;
+    case STORED: return !c->latent;
+    case COMPRESSED: return c->latent;
+    case Q_DIRECT: return !c->query_latent;
+    case Q_COMPRESSED: return c->query_latent;
+    case LATENT_BIAS: return c->latent_bias;
+    case Q_LATENT_BIAS: return c->latent_bias && c->query_latent;
     case PRE_NORMS: return !c->no_pre_norms;
     case MLP_NORM: return !c->no_pre_norms && !c->parallel;
     case POST_NORMS: return c->post_norms;
@@ -70,10 +80,11 @@ static const struct {
     condition when;
 } LAYER[] = {
     {AT(attention_norm), "attn_norm.weight", "input_layernorm.weight", MODEL, NONE, PRE_NORMS},
-    {AT(q), "attn_q.weight", "self_attn.q_proj.weight", QUERIES, MODEL, ALWAYS},
-    {AT(k), "attn_k.weight", "self_attn.k_proj.weight", KEYS, MODEL, ALWAYS},
-    {AT(v), "attn_v.weight", "self_attn.v_proj.weight", KEYS, MODEL, ALWAYS},
-    {AT(o), "attn_output.weight", "self_attn.o_proj.weight", MODEL, QUERIES, ALWAYS},
+    {AT(q), "attn_q.weight", "self_attn.q_proj.weight", QUERIES, MODEL, Q_DIRECT},
+    {AT(q), "attn_q_b.weight", "self_attn.q_b_proj.weight", QUERIES, Q_LATENT, Q_COMPRESSED},
+    {AT(k), "attn_k.weight", "self_attn.k_proj.weight", KEYS, MODEL, STORED},
+    {AT(v), "attn_v.weight", "self_attn.v_proj.weight", KEYS, MODEL, STORED},
+    {AT(o), "attn_output.weight", "self_attn.o_proj.weight", MODEL, OUTPUTS, ALWAYS},
     {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", QUERIES, NONE, QKV_BIAS},
     {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", KEYS, NONE, QKV_BIAS},
     {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", KEYS, NONE, QKV_BIAS},
@@ -100,6 +111,14 @@ static const struct {
     {AT(shared_up), "ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight", SHARED, MODEL, SHARE},
     {AT(shared_down), "ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight", MODEL, SHARED, SHARE},
     {AT(shared_switch), "ffn_gate_inp_shexp.weight", "mlp.shared_expert_gate.weight", ONE, MODEL, SWITCH},
+    {AT(q_down), "attn_q_a.weight", "self_attn.q_a_proj.weight", Q_LATENT, MODEL, Q_COMPRESSED},
+    {AT(q_down_norm), "attn_q_a_norm.weight", "self_attn.q_a_layernorm.weight", Q_LATENT, NONE, Q_COMPRESSED},
+    {AT(q_down_bias), "attn_q_a.bias", "self_attn.q_a_proj.bias", Q_LATENT, NONE, Q_LATENT_BIAS},
+    {AT(latent), "attn_kv_a_mqa.weight", "self_attn.kv_a_proj_with_mqa.weight", LATENT, MODEL, COMPRESSED},
+    {AT(rotated), "attn_kv_a_mqa.weight", "self_attn.kv_a_proj_with_mqa.weight", ROTARY, MODEL, COMPRESSED},
+    {AT(latent_bias), "attn_kv_a_mqa.bias", "self_attn.kv_a_proj_with_mqa.bias", LATENT, NONE, LATENT_BIAS},
+    {AT(rotated_bias), "attn_kv_a_mqa.bias", "self_attn.kv_a_proj_with_mqa.bias", ROTARY, NONE, LATENT_BIAS},
+    {AT(latent_norm), "attn_kv_a_norm.weight", "self_attn.kv_a_layernorm.weight", LATENT, NONE, COMPRESSED},
     {AT(curve[0]), "xielu.alpha_p", "mlp.act_fn.alpha_p", ONE, NONE, XIELU},
     {AT(curve[1]), "xielu.alpha_n", "mlp.act_fn.alpha_n", ONE, NONE, XIELU},
     {AT(curve[2]), "xielu.beta", "mlp.act_fn.beta", ONE, NONE, XIELU},
@@ -121,16 +140,18 @@ static const struct {
 
 int64_t sf_weight_slots_most(const sf_model_config *c)
 {
-    return 4 + (int64_t)c->layers * (LAYER_ROWS + SF_EXPERT_PARTS * c->router.experts);
+    return 4 + (int64_t)c->layers * (LAYER_ROWS + SF_EXPERT_PARTS * c->router.experts + SF_HEAD_PARTS * (c->latent ? c->heads : 0));
 }
 
 sf_status sf_weights_room(const sf_model_config *c, sf_weights *weights, sf_weight_slot **slot, const char *where)
 {
     size_t experts = (size_t)c->layers * SF_EXPERT_PARTS * (size_t)c->router.experts;
+    size_t heads = c->latent ? (size_t)c->layers * SF_HEAD_PARTS * (size_t)c->heads : 0;
     *slot = calloc((size_t)sf_weight_slots_most(c), sizeof **slot);
     weights->layer = calloc((size_t)c->layers, sizeof *weights->layer);
     weights->expert = experts ? calloc(experts, sizeof *weights->expert) : NULL;
-    if (*slot && weights->layer && (!experts || weights->expert)) return SF_OK;
+    weights->head_part = heads ? calloc(heads, sizeof *weights->head_part) : NULL;
+    if (*slot && weights->layer && (!experts || weights->expert) && (!heads || weights->head_part)) return SF_OK;
     return sf_fail(SF_NO_MEMORY, "%s: no memory for the list of weights", where);
 }
 
@@ -138,8 +159,9 @@ void sf_weights_free(sf_weights *weights)
 {
     free(weights->layer);
     free(weights->expert);
+    free(weights->head_part);
     weights->layer = NULL;
-    weights->expert = NULL;
+    weights->expert = weights->head_part = NULL;
 }
 
 static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_t rows, int64_t columns)
@@ -157,11 +179,11 @@ static void put(sf_weight_slot *slot, sf_tensor *at, sf_weight_role role, int64_
 static sf_cut cut_of(size s)
 {
     switch (s) {
-    case QUERIES: return SF_BY_HEADS;
+    case QUERIES: case OUTPUTS: return SF_BY_HEADS;
     case KEYS: return SF_BY_KV_HEADS;
     case HEADS: return SF_BY_HEADS;
     case MLP: case SHARED: return SF_BY_MLP;
-    case NONE: case ONE: case MODEL: case EXPERTS: case Q_NORM: case K_NORM: return SF_UNCUT;
+    case NONE: case ONE: case MODEL: case EXPERTS: case Q_NORM: case K_NORM: case Q_LATENT: case LATENT: case ROTARY: return SF_UNCUT;
     default: return SF_CUT_UNKNOWN;
     }
 }
@@ -226,6 +248,27 @@ static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights 
     return n;
 }
 
+/* What makes keys and values of the latent, head by head: rows of one tensor in a file. In GGUF keys and values stand apart, keys
+ * transposed; in safetensors a head's key and value follow each other, and unpacking has transposed the keys (unpack_latent.c). */
+static int put_heads(const sf_model_config *c, sf_weights *weights, int layer, sf_weight_slot *slot)
+{
+    const int64_t heads = c->heads, r = c->latent, value = c->value_dim, both = c->own_dim + value;
+    for (int h = 0; h < c->heads; h++) {
+        sf_weight_slot *key = &slot[2 * h], *values = key + 1;
+        snprintf(key->gguf, sizeof key->gguf, "blk.%d.attn_k_b.weight", layer);
+        snprintf(key->hf, sizeof key->hf, "layers.%d.self_attn.k_b_proj.weight", layer);
+        put(key, sf_head_tensors(c, weights, layer, SF_HEAD_KEY) + h, SF_ROLE_INNER, r, c->own_dim);
+        key->of_hf = key->of_gguf = (struct sf_weight_share){h * r, heads * r};
+        snprintf(values->gguf, sizeof values->gguf, "blk.%d.attn_v_b.weight", layer);
+        snprintf(values->hf, sizeof values->hf, "layers.%d.self_attn.kv_b_proj.weight", layer);
+        put(values, sf_head_tensors(c, weights, layer, SF_HEAD_VALUE) + h, SF_ROLE_INNER, value, r);
+        values->of_gguf = (struct sf_weight_share){h * value, heads * value};
+        values->of_hf = (struct sf_weight_share){h * both + c->own_dim, heads * both};
+        key->layer = values->layer = layer;
+    }
+    return 2 * c->heads;
+}
+
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot)
 {
     const sf_family *f = sf_family_named(c->architecture); /* NULL: one of a test, called as Llama's are */
@@ -268,6 +311,7 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
             slot[n].of_hf = share(c, f, hf, LAYER[r].at, false);
             slot[n++].of_gguf = share(c, f, gguf, LAYER[r].at, true);
         }
+        if (c->latent) n += put_heads(c, weights, l, slot + n);
         if (sf_layer_mixes(c, l)) n += put_experts(c, f, weights, l, slot + n);
     }
     return n;

@@ -384,12 +384,11 @@ sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const s
 /* Weights of the model, in elements; norms and biases are too few to matter and are left out. */
 static double parameters(const sf_model_config *c)
 {
-    double heads = (double)c->head_dim * (2 * c->heads + 2 * c->kv_heads);
     double mlp = 0;
     for (int l = 0; l < c->layers; l++)
         mlp += sf_layer_mixes(c, l) ? 3.0 * c->d * ((double)c->router.experts * c->expert_mlp + c->shared_mlp) + (double)c->d * c->router.experts
                                     : (c->gateless ? 2.0 : 3.0) * c->d * c->mlp;
-    return c->layers * (double)c->d * heads + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
+    return c->layers * sf_projection_elements(c) + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
 }
 
 /* Which card does not matter, nor how many. */

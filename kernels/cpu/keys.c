@@ -50,12 +50,13 @@ static double length(const float *x, int dim)
 
 sf_status sf_cpu_key_norms(sf_backend *b, const sf_attention *a, bool of_values, float *norm)
 {
+    const int first = of_values ? a->rotated : 0;
 #pragma omp parallel for num_threads(b->threads) schedule(static)
     for (int64_t r = 0; r < (int64_t)a->kv_heads * a->keys; r++) {
         const float *x = sf_cpu_row(a, (int)(r / a->keys), r % a->keys, of_values);
-        norm[r] = x ? (float)length(x, a->head_dim) : NAN;
+        norm[r] = x ? (float)length(x + first, a->head_dim - first) : NAN;
     }
-    sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 2 * a->head_dim);
+    sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 2 * (a->head_dim - first));
     return SF_OK;
 }
 

@@ -228,6 +228,14 @@ sf_status sf_cpu_gated(sf_backend *b, void *gate, const void *up, int64_t rows, 
     return SF_OK;
 }
 
+sf_status sf_cpu_copy_columns(sf_backend *b, const void *x, int64_t from, int64_t rows, int64_t n, void *y, int64_t to)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * n > 1 << 15)
+    for (int64_t r = 0; r < rows; r++) memcpy((float *)y + r * to, (const float *)x + r * from, (size_t)n * sizeof(float));
+    sf_meter_columns(b, rows, n);
+    return SF_OK;
+}
+
 sf_status sf_cpu_add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
     const float *from = y;
@@ -248,11 +256,11 @@ sf_status sf_cpu_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int
                 int64_t from = ((l * rows + r) * kv_heads + g) * head_dim;
                 int64_t to = (g * part[l]->capacity + part[l]->n + r) * head_dim;
                 memcpy((float *)part[l]->k + to, (const float *)k + from, bytes);
-                memcpy((float *)part[l]->v + to, (const float *)v + from, bytes);
+                if (v) memcpy((float *)part[l]->v + to, (const float *)v + from, bytes);
             }
         }
     }
-    sf_meter_store(b, lanes * rows, kv_heads, head_dim);
+    sf_meter_store(b, lanes * rows, kv_heads, head_dim, v != NULL);
     return SF_OK;
 }
 
@@ -276,10 +284,10 @@ sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists
             int64_t source = (g * from->capacity + keep->index[g * keep->stride + i]) * head_dim;
             int64_t target = (g * to->capacity + i) * head_dim;
             memcpy((float *)to->k + target, (const float *)from->k + source, bytes);
-            memcpy((float *)to->v + target, (const float *)from->v + source, bytes);
+            if (from->v != from->k) memcpy((float *)to->v + target, (const float *)from->v + source, bytes);
         }
     }
-    sf_meter_gather(b, total, head_dim);
+    sf_meter_gather(b, total, head_dim, from->v != from->k);
     return SF_OK;
 }
 

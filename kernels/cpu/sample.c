@@ -92,14 +92,14 @@ sf_status sf_cpu_sample_moments(sf_backend *b, const sf_attention *a, const floa
             const float *v = values ? sf_cpu_row(a, h / group, list[i], true) : NULL;
             if (drawn) m.drawn++, m.sum += p[i], m.squares += (double)p[i] * p[i];
             else m.fixed += p[i];
-            for (int d = 0; v && d < dim; d++) {
+            for (int d = a->rotated; v && d < dim; d++) {
                 double part = (double)p[i] * v[d];
                 if (drawn) v_sum[d] += part, v_squares[d] += part * part;
                 else v_fixed[d] += part;
             }
         }
         double trace = 0, length = 0, mean = m.sum / m.drawn;
-        for (int d = 0; values && d < dim; d++) {
+        for (int d = a->rotated; values && d < dim; d++) {
             double total = v_fixed[d] + n * v_sum[d] / m.drawn;
             trace += (v_squares[d] - v_sum[d] * v_sum[d] / m.drawn) / (m.drawn - 1);
             length += total * total;

@@ -358,6 +358,7 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .views = false,
     .caps = true,
     .lse = true,
+    .latent = false,
     .devices = cuda_devices,
     .open = cuda_open,
     .close = cuda_close,

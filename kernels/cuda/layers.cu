@@ -213,6 +213,11 @@ sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows,
     return SF_OK;
 }
 
+sf_status sf_cuda_copy_columns(sf_backend *, const void *, int64_t, int64_t, int64_t, void *, int64_t)
+{
+    return sf_fail(SF_UNSUPPORTED, "copy_columns is not on cuda");
+}
+
 __global__ void add(float *x, const bf16 *y, int64_t n, float scale)
 {
     sf_begin();
@@ -282,7 +287,7 @@ sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
         SF_TRY(sf_cuda_follow(b, store_kv, dim3(grid_for(rows * width), now), THREADS, 0, to, rows, kv_heads, head_dim,
                               (const bf16 *)k + done * rows * width, (const bf16 *)v + done * rows * width));
     }
-    sf_meter_store(b, lanes * rows, kv_heads, head_dim);
+    sf_meter_store(b, lanes * rows, kv_heads, head_dim, true);
     return SF_OK;
 }
 
@@ -320,7 +325,7 @@ sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_list
     }
     free(count);
     CUDA_TRY(error);
-    sf_meter_gather(b, (int64_t)kept, head_dim);
+    sf_meter_gather(b, (int64_t)kept, head_dim, true);
     return SF_OK;
 }
 

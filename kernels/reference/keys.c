@@ -42,9 +42,10 @@ sf_status sf_reference_key_norms(sf_backend *b, const sf_attention *a, bool of_v
     for (int g = 0; g < a->kv_heads; g++)
         for (int j = 0; j < a->keys; j++) {
             const float *x = of_values ? sf_reference_value(a, g, j) : sf_reference_key(a, g, j);
-            norm[(int64_t)g * a->keys + j] = x ? (float)length(x, a->head_dim) : NAN;
+            int first = of_values ? a->rotated : 0;
+            norm[(int64_t)g * a->keys + j] = x ? (float)length(x + first, a->head_dim - first) : NAN;
         }
-    sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 2 * a->head_dim);
+    sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 2 * (of_values ? sf_value_numbers(a) : a->head_dim));
     return SF_OK;
 }
 

@@ -140,6 +140,14 @@ sf_status sf_reference_gated(sf_backend *b, void *gate, const void *up, int64_t 
     return SF_OK;
 }
 
+sf_status sf_reference_copy_columns(sf_backend *b, const void *x, int64_t from, int64_t rows, int64_t n, void *y, int64_t to)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < n; i++) ((float *)y)[r * to + i] = ((const float *)x)[r * from + i];
+    sf_meter_columns(b, rows, n);
+    return SF_OK;
+}
+
 sf_status sf_reference_add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
     for (int64_t i = 0; i < n; i++) x[i] += scale * ((const float *)y)[i];
@@ -157,12 +165,12 @@ sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *par
                 int64_t to = (g * part[l]->capacity + part[l]->n + r) * head_dim;
                 for (int d = 0; d < head_dim; d++) {
                     ((float *)part[l]->k)[to + d] = ((const float *)k)[from + d];
-                    ((float *)part[l]->v)[to + d] = ((const float *)v)[from + d];
+                    if (v) ((float *)part[l]->v)[to + d] = ((const float *)v)[from + d];
                 }
             }
         }
     }
-    sf_meter_store(b, lanes * rows, kv_heads, head_dim);
+    sf_meter_store(b, lanes * rows, kv_heads, head_dim, v != NULL);
     return SF_OK;
 }
 
@@ -190,7 +198,7 @@ sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf
         if (n > to->n) to->n = n;
         total += n;
     }
-    sf_meter_gather(b, total, head_dim);
+    sf_meter_gather(b, total, head_dim, from->v != from->k);
     return SF_OK;
 }
 

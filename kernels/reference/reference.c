@@ -20,6 +20,7 @@ const sf_backend_ops sf_reference_ops = {
     .views = true,
     .caps = true,
     .lse = true,
+    .latent = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,

@@ -68,13 +68,13 @@ sf_status sf_reference_sample_moments(sf_backend *b, const sf_attention *a, cons
             bool free = isfinite(own[list[i]]);
             if (free) drawn++, sum += p, squares += p * p;
             else taken++, fixed += p;
-            for (int d = 0; v && d < dim; d++) {
+            for (int d = a->rotated; v && d < dim; d++) {
                 if (free) sum_v[d] += p * v[d], squares_v[d] += p * v[d] * p * v[d];
                 else fixed_v[d] += p * v[d];
             }
         }
         double mean = sum / drawn, trace = 0, length = 0;
-        for (int d = 0; values && d < dim; d++) {
+        for (int d = a->rotated; values && d < dim; d++) {
             trace += (squares_v[d] - sum_v[d] * sum_v[d] / drawn) / (drawn - 1);
             length += pow(fixed_v[d] + n * sum_v[d] / drawn, 2);
         }

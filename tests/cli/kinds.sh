@@ -1,13 +1,13 @@
 #!/bin/bash
 # Kinds of layers in models that know their task (tests/golden/model/recast.py): mixtures, sinks, windows in every second layer, partial
-# rotation. Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
+# rotation, latent attention. Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
 # rule gives, number by number; and what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
 . "$(dirname "$0")/common.bash"
 ${PYTHON:-python3} tests/golden/model/recast.py "$T" || fail "recast.py"
-"$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks]" \
+"$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks, $T/latent]" \
     >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
 if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail "the run warns"; fi
-for model in s moe partial windows sinks; do
+for model in s moe partial windows sinks latent; do
     grep -q "^$model, niah, .* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
 done
 "$FRONTIER" report "$T/k.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
@@ -21,6 +21,8 @@ SLIDE = {"windows": 2, "sinks": 2}  # layers with a window
 MLP = {"moe": 3 * d * M // 2 + d + 4 * d + 2 * 3 * d * M // 2, "sinks": 4 * d + 2 * 3 * d * M}  # shared, switch, router, two experts; router, two
 READ = {"moe": 3 * d * M // 2 + d + 4 * d + 4 * 3 * d * M // 2, "sinks": 4 * d + 4 * 3 * d * M, "s": 3 * d * M, "windows": 3 * d * M}
 BIAS = {"sinks": d + 4 + 4 * (2 * M + d)}  # of o, router, experts
+q, rank, still = H * D + 2, D + 2, 2  # latents of queries and of keys and values, numbers of a head's key that are not rotated
+LATENT = d * q + q * H * (still + D) + d * (D + rank) + H * rank * (still + D) + H * D * d  # to and from the latents
 wrong, checked = [], 0
 
 def expect(row, what, found, right, tolerance=0):
@@ -31,6 +33,8 @@ def expect(row, what, found, right, tolerance=0):
 
 for r in rows:
     slide, width, n = SLIDE.get(r["model"], 0), D * (2 if r["model"] == "partial" else 1), r["input_tokens"]
+    latent = r["model"] == "latent"  # whose cache is a row of the rotated part and the latent, the latent alone being values
+    numbers, products = (D + rank, 2 * (D + rank) + 2 * rank) if latent else (2 * width, 4 * width)
     steps = r["output_tokens"] - r["truncated"]  # the prompt gives the first token; a token that ends the answer is not among them
     windows = slide * H * sum(min(i + 1, W) for i in range(n))
     whole = (L - slide) * H * sum(i + 1 for i in range(n))
@@ -38,9 +42,13 @@ for r in rows:
     windows = slide * H * sum(min(n + s, W) for s in range(1, steps + 1))
     whole = (L - slide) * H * sum(n + s for s in range(1, steps + 1))
     expect(r, "pairs of steps", r["decode_attention_pairs"], windows + whole * (1 - r["decode_achieved"]), 0.5)
-    layer = d * (2 * H + 2) * width + MLP.get(r["model"], 3 * d * M)
+    layer = (LATENT if latent else d * (2 * H + 2) * width) + MLP.get(r["model"], 3 * d * M)
     expect(r, "linear FLOPs of the prompt", r["prefill_linear_flops"], 2 * (n * L * layer + d * VOCAB))
     expect(r, "linear FLOPs of steps", r["decode_linear_flops"], 2 * steps * (L * layer + d * VOCAB))
+    expect(r, "FLOPs of attention", r["prefill_attention_flops"], (products + 3) * r["prefill_attention_pairs"])
+    expect(r, "FLOPs of attention in steps", r["decode_attention_flops"], (products + 3) * r["decode_attention_pairs"])
+    expect(r, "bytes of the cache", r["prefill_attention_cache_bytes"], 4 * numbers * L * n)
+    expect(r, "bytes of the cache in steps", r["decode_attention_cache_bytes"], 4 * numbers * r["decode_attention_pairs"] // H)
     if r["model"] in READ:
         elements = L * (d * (2 * H + 2) * D + READ[r["model"]] + (H + 2) * D + BIAS.get(r["model"], 0)) + d * VOCAB
         expect(r, "bytes of weights", r["prefill_linear_weight_bytes"], 2 * elements)
@@ -49,10 +57,10 @@ key = lambda r: (r["prefill_label"], r["prefill_sparsity"], r["decode_label"], r
 own = {key(r): r for r in rows if r["model"] == "s"}
 for r in rows:
     for what in ("strict", "output_tokens", "prefill_achieved", "decode_achieved", "prefill_attention_pairs", "decode_attention_pairs"):
-        if r["model"] in ("moe", "partial"):
+        if r["model"] in ("moe", "partial", "latent"):
             expect(r, what, r[what], own[key(r)][what])
 print("\n".join(wrong[:20]))
 print(f"{len(rows)} rows, {checked} counts, {len(wrong)} wrong")
-sys.exit(bool(wrong) or len(rows) != 5 * 8 * 2)
+sys.exit(bool(wrong) or len(rows) != 6 * 8 * 2)
 END
 echo "kinds: ok"

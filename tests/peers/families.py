@@ -78,6 +78,11 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "qwen3.5-text": ("Qwen3_5", DELTA),
     "deepseek-v2": ("DeepseekV2", ROUTED | MLA),
     "deepseek-v3": ("DeepseekV3", ROUTED | MLA | dict(first_k_dense_replace=1)),
+    "deepseek-v2-lite": ("DeepseekV2", ROUTED | MLA | dict(q_lora_rank=None, first_k_dense_replace=1)),
+    "deepseek-v3-dims": ("DeepseekV3", ROUTED | MLA | dict(
+        first_k_dense_replace=1, kv_lora_rank=512, q_lora_rank=96, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128, num_attention_heads=16,
+        num_key_value_heads=16, num_hidden_layers=2)),
+    "glm4-moe-lite": ("Glm4MoeLite", ROUTED | MLA),
     "gpt-oss": ("GptOss", dict(num_local_experts=4, num_experts_per_tok=2, head_dim=16, sliding_window=16)),
     "granite3": ("Granite", rope() | dict(embedding_multiplier=12.0, logits_scaling=8.0, residual_multiplier=0.22, attention_multiplier=0.0625)),
     "granite4-hybrid": ("GraniteMoeHybrid", MAMBA | dict(num_local_experts=0, num_experts_per_tok=0, shared_intermediate_size=96,

@@ -26,6 +26,7 @@ test_families, which finds the folders.
 """
 import json
 import os
+import re
 import shutil
 import struct
 import sys
@@ -87,6 +88,8 @@ def prompt(n):
 TINY = dict(vocab_size=VOCAB, max_position_embeddings=4096, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, bos_token_id=None, pad_token_id=0, eos_token_id=list(STOPS))
 MOE = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16)
+ROUTED = dict(n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=16, n_shared_experts=2)
+MLA = dict(num_key_value_heads=4, kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=10)
 PLAIN = dict(rope_parameters=rope())
 
 
@@ -129,6 +132,16 @@ MODELS = {
     "glm4_moe": row("Glm4Moe", n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=16, n_shared_experts=2, n_group=4,
                     topk_group=2, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True, num_hidden_layers=3,
                     rope_parameters=rope(partial_rotary_factor=0.5)),
+    "deepseek_v2": row("DeepseekV2", None, **MLA, **ROUTED, q_lora_rank=None, first_k_dense_replace=1, n_group=4, topk_group=2,
+                       topk_method="group_limited_greedy", routed_scaling_factor=1.5, num_hidden_layers=3, rope_parameters=rope(
+                           rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=0.707,
+                           mscale_all_dim=0.707)),
+    "deepseek_v3": row("DeepseekV3", None, **MLA, **ROUTED, q_lora_rank=20, first_k_dense_replace=1, n_group=4, topk_group=2,
+                       attention_bias=True, num_nextn_predict_layers=0, num_hidden_layers=3, rope_parameters=rope(
+                           rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
+                           mscale_all_dim=0.5)),
+    "glm4_moe_lite": row("Glm4MoeLite", None, **MLA, **ROUTED, q_lora_rank=20, mlp_layer_types=["sparse", "dense", "sparse"],
+                         rope_interleave=False, num_hidden_layers=3, rms_norm_eps=1e-3, **PLAIN),
     "minimax_m2": row("MiniMaxM2", num_local_experts=6, num_experts_per_tok=2, rotary_dim=4, rope_parameters=rope(partial_rotary_factor=0.5)),
     "gpt_oss": row("GptOss", num_local_experts=4, num_experts_per_tok=2, sliding_window=64, num_hidden_layers=4, rope_parameters=rope(
         rope_theta=150000.0, rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0,
@@ -156,7 +169,7 @@ def spread(name, shape, dtype, offset):
         return (0 if leaf.endswith("bias") or "sinks" in name or offset else 1), 0.35
     if name.endswith(ROUTERS):  # choices far from ties
         return 0, 6 / shape[-1] ** 0.5
-    gain = 1.6 if "q_proj" in name or "k_proj" in name or "qkv_proj" in name else 1.0
+    gain = 1.6 if re.search("q_proj|k_proj|qkv_proj|q_b_proj|kv_b_proj", name) else 1.0
     fan = shape[-1] if leaf not in TRANSPOSED else shape[-2]
     return 0, 3**0.5 * gain / fan**0.5
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A taught model of other kinds, made by hand of models/frontier-mini/s, which solves the tasks (Python alone, no package):
 
-    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial
+    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial, OUT/latent
 
     moe      qwen2_moe    of each MLP's neurons, half go to one that all rows share (its switch is at a half, its output twice), half
                           to four experts, who hold the same ones in another order each; a row takes two, by a random router
@@ -9,8 +9,11 @@
                           all neurons, whose linear part's bias of -1 undoes the 1 that the activation adds
     windows  qwen2        a window of 256 in every second layer
     partial  glm          heads twice as wide, of which the first half is rotated, by neighbours, and the second is zero; q times √2
+    latent   deepseek_v3  the key is the rotated part, by neighbours, and the value the latent, queries go through a latent too; two numbers
+                          of each are 65536 by their bias, so that norms over latents divide by what hardly varies, which their
+                          weights undo; of each head's key two more numbers, which are zero; q times √(66/64)
 
-moe and partial compute what frontier-mini-s computes, up to rounding; sinks and windows take something off it.
+moe, partial and latent compute what frontier-mini-s computes, up to rounding; sinks and windows take something off it.
 """
 import array
 import json
@@ -178,8 +181,34 @@ def partial(t, c):
               rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta"), partial_rotary_factor=0.5))
 
 
+def identity(rows, columns):
+    return Matrix([bf16([1.0 * (r == c) for c in range(columns)]).rows[0] for r in rows])
+
+
+def latent(t, c):
+    neighbours, large, own = [i // 2 + i % 2 * (DIM // 2) for i in range(DIM)], 65536.0, 2
+    # of what a norm over n numbers leaves of the others, where two are large
+    weights = lambda n, factor=1.0: vector(bf16([1.0] * n).times(factor * math.sqrt(2 / n) * large))
+    d = c["hidden_size"]
+    for layer in range(LAYERS):
+        attn = f"model.layers.{layer}.self_attn."
+        q, k, v = ((t.pop(f"{attn}{x}_proj.weight"), t.pop(f"{attn}{x}_proj.bias")) for x in "qkv")
+        zeros, both = bf16([0.0] * d).rows * 2, bf16([large] * 2).rows[0]
+        t[attn + "q_a_proj.weight"], t[attn + "q_a_proj.bias"] = Matrix(q[0].rows + zeros), vector(Matrix([bytes(q[1].rows[0]) + both]))
+        t[attn + "q_a_layernorm.weight"] = weights(HEADS * DIM + 2, math.sqrt((own + DIM) / DIM))
+        t[attn + "q_b_proj.weight"] = identity([x for h in range(HEADS) for x in [-1] * own + [h * DIM + i for i in neighbours]], HEADS * DIM + 2)
+        t[attn + "kv_a_proj_with_mqa.weight"] = Matrix(v[0].rows + zeros + k[0].take(neighbours).rows)
+        t[attn + "kv_a_proj_with_mqa.bias"] = vector(Matrix([bytes(v[1].rows[0]) + both + k[1].columns(neighbours).rows[0]]))
+        t[attn + "kv_a_layernorm.weight"] = weights(DIM + 2)
+        t[attn + "kv_b_proj.weight"] = identity(([-1] * own + list(range(DIM))) * HEADS, DIM + 2)
+        t[attn + "o_proj.bias"] = vector(bf16([0.0] * d))
+    c |= dict(model_type="deepseek_v3", architectures=["DeepseekV3ForCausalLM"], attention_bias=True, q_lora_rank=HEADS * DIM + 2,
+              kv_lora_rank=DIM + 2, qk_nope_head_dim=own, qk_rope_head_dim=DIM, v_head_dim=DIM, num_key_value_heads=HEADS,
+              first_k_dense_replace=LAYERS, n_group=1, topk_group=1, rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta")))
+
+
 if __name__ == "__main__":
-    for kind in (moe, sinks, windows, partial):
+    for kind in (moe, sinks, windows, partial, latent):
         tensors, config = read(FROM + "/model.safetensors"), json.load(open(FROM + "/config.json"))
         del config["use_sliding_window"]
         kind(tensors, config)
