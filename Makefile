@@ -250,7 +250,8 @@ faults: all tests ## every write, sync, rename and allocation of a run fails in 
 	ALL=1 tests/cli/task_plugin.sh
 	tests/faults/ranks.sh
 	KILLS=200 tests/cli/kill.sh
-	FRONTIER_KILLS=200 FRONTIER_DAMAGES=2000 $(BUILD)/tests/test_store
+	FRONTIER_KILLS=200 $(BUILD)/tests/test_store
+	FRONTIER_DAMAGES=2000 $(BUILD)/tests/test_store_damage
 
 models/smollm2-135m: ## get SmolLM2-135M-Instruct (98 MB), for configs/smollm2-*.yaml
 	@models/get.sh smollm2-135m $@

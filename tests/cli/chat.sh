@@ -54,4 +54,7 @@ sed -i 's/"chat_template"/"none"/' "$T/model/tokenizer_config.json"
 refused 'chat: none for a base model' "$FRONTIER" plan "$T/tiny.yaml" "${sweep[@]}"
 "$FRONTIER" plan "$T/tiny.yaml" "${sweep[@]}" -s "models=[{path: $T/model, chat: none}]" >/dev/null || fail "chat: none"
 refused "expected 'none', or a map" "$FRONTIER" plan "$T/tiny.yaml" -s "models=[{path: $T/model, chat: chatml}]"
+for text in prefix suffix template system date; do
+    refused "chat.$text: expected a text" "$FRONTIER" plan "$T/tiny.yaml" -s "models=[{path: $T/model, chat: {$text: [a]}}]"
+done
 echo "chat: ok"
