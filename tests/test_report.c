@@ -598,6 +598,37 @@ static void test_findings(void **state)
     sf_view_free(&v);
 }
 
+/* The example of a finding at equal cost is of a place where the smaller model leaves something to win, if there is one. */
+static void test_example_can_be_won(void **state)
+{
+    (void)state;
+    struct synthetic s = {.models = 2, .tasks = 2, .lengths = 2, .levels = 2, .samples = 20, .prefill = true};
+    for (int everywhere = 0; everywhere < 2; everywhere++) {
+        sf_view v;
+        sf_findings f;
+        int longest = 0, shortest = 1 << 30;
+        char says[64];
+        make_results(&s);
+        for (int c = 0; c < results.cells; c++) {
+            if (results.cell[c].length > longest) longest = results.cell[c].length;
+            if (results.cell[c].length < shortest) shortest = results.cell[c].length;
+        }
+        for (int c = 0; c < results.cells; c++)
+            for (int i = 0; i < results.records[c]; i++) {
+                const sf_cell_info *x = &results.cell[c];
+                results.record[c][i].cost_paper[SF_PREFILL] = 1000;
+                if (!strcmp(x->model, "mini-8m") && (everywhere || x->length == longest)) results.record[c][i].strict = 1;
+            }
+        OK(sf_view_make(&results, &v));
+        OK(sf_view_bootstrap(&v, 200, 1));
+        OK(sf_find(&v, &f));
+        snprintf(says, sizeof says, "For example: %d tokens", everywhere ? longest : shortest);
+        assert_int_equal(finding(&f, "isoCost", "At equal prefill cost", says)->ceiling, everywhere);
+        sf_findings_free(&f);
+        sf_view_free(&v);
+    }
+}
+
 /* A cost within 1 % of another is no dearer, neither for a finding nor on a frontier; beyond that it is. */
 static void test_same_cost(void **state)
 {
@@ -1088,6 +1119,7 @@ int main(void)
         REPORT_TEST(test_huge_sample_numbers),
         REPORT_TEST(test_pairs_have_one_prompt),
         REPORT_TEST(test_findings),
+        REPORT_TEST(test_example_can_be_won),
         REPORT_TEST(test_same_cost),
         REPORT_TEST(test_same_name_in_both_phases),
         REPORT_TEST(test_gates),

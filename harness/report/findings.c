@@ -148,9 +148,11 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                     level, best->cost_paper[phase] / dense->cost_paper[phase], v->model[m].label,
                     SF_NUMBER("%+.3f", mean), SF_NUMBER("%+.3f", low), SF_NUMBER("%+.3f", high), tried);
                 SF_TRY(add(out, "isoCost", verdict, true, basis.fewest, mean, low, high, "%s", text));
-                snprintf(example, sizeof example, "%s", text); /* the longest length comes last */
-                shown[0] = mean, shown[1] = low, shown[2] = high, fewest = basis.fewest;
-                full += ceiling = dense->score >= 1 - SF_MARGIN;
+                const bool nothing_to_win = dense->score >= 1 - SF_MARGIN;
+                full += nothing_to_win;
+                if (*example && nothing_to_win && !ceiling) continue; /* the longest length comes last, but where much can be won */
+                snprintf(example, sizeof example, "%s", text);
+                shown[0] = mean, shown[1] = low, shown[2] = high, fewest = basis.fewest, ceiling = nothing_to_win;
             }
         int compared = wins + losses + open;
         if (!compared && !none) continue;

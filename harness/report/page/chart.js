@@ -60,9 +60,11 @@ function linesOf(spot) {
     return lines;
 }
 
-function showTip(spot, x, y) {
+/* `hidden`: spots that lie under it. */
+function showTip(spot, hidden, x, y) {
     const [name, ...lines] = linesOf(spot);
     tip.replaceChildren(element("b", {}, name), ...lines.map(line => element("div", {}, line)),
+        hidden.length ? element("div", {}, element("b", {}, "At the same place: "), hidden.map(other => nameOf(other.point)).join("; ")) : "",
         element("div", {class: "muted"}, spot.cells.length === 1 ? `cell ${spot.cells[0].key}; ${repeat(spot.cells[0].key)}`
             : `${spot.cells.length} cells; click for their keys, commands and samples`));
     tip.hidden = false;
@@ -112,7 +114,8 @@ function drawPanel(title, panel, choose) {
         const spot = ordered[at], [left, top] = place(spot), box = svg.node().getBoundingClientRect(), zoom = box.width / wide;
         here.attr({cx: left, cy: top}).style("display", null);
         fade(svg, spot.point);
-        showTip(spot, box.left + scrollX + left * zoom, box.top + scrollY + top * zoom);
+        const under = ordered.filter(other => other !== spot && Math.hypot(place(other)[0] - left, place(other)[1] - top) < 3);
+        showTip(spot, under, box.left + scrollX + left * zoom, box.top + scrollY + top * zoom);
         if (speak) spoken.textContent = linesOf(spot).join(". ");
     };
     const leave = () => { tip.hidden = true; here.style("display", "none"); fade(svg, null); };

@@ -203,7 +203,7 @@ const shade = value => known(value) ? d3.interpolateRgb("#fff6c9", "#08306b")(Ma
 function colourScale() {
     const canvas = element("canvas", {width: 101, height: 12, role: "img", "aria-label": "colours from 0, pale, to 1, dark"}), pen = canvas.getContext("2d");
     for (let x = 0; x <= 100; x++) { pen.fillStyle = shade(x / 100); pen.fillRect(x, 0, 1, 12); }
-    return element("p", {class: "note scale"}, "Layers down and heads across, both counted from 0. Colour: 0 ", canvas, " 1.");
+    return element("p", {class: "note scale"}, "Layers down and heads across, both counted from 0. Colour: 0 ", canvas, " 1; grey: not recorded, as in layers with a sliding window.");
 }
 
 /* `number`: the sample that it stands under. */
@@ -234,7 +234,8 @@ const cellTitle = cell => { const point = points[cell.point]; return point.arm ?
 
 async function drawSample() {
     const host = document.getElementById("sample"), [key, number] = state.sample.split("."), cell = cellOfKey(key);
-    if (!cell) { host.replaceChildren(...(state.sample ? [element("p", {class: "warning"}, `This report has no cell ${key}.`)] : [])); return; }
+    if (!cell) { host.replaceChildren(...(state.sample ? [element("p", {class: "warning"}, number === undefined
+        ? `The address asks for the sample “${state.sample}”, which is none: a cell's key, a point and the sample's number name one.` : `This report has no cell ${key}.`)] : [])); return; }
     const point = points[cell.point], row = cell.numbers ? cell.numbers.indexOf(Number(number)) : Number(number);
     const beside = points.filter(other => samePlace(other, point) && other !== point && other.cell[cell.task]).map(other => other.cell[cell.task]);
     const against = beside.find(other => other.key === state.against) || denseCell(cell), other = against && against !== cell ? against : null;
