@@ -479,6 +479,7 @@ static void linear_case(twin *t, uint64_t seed, sf_phase phase)
     in = (in + sf_dtypes[weight_type].block - 1) / sf_dtypes[weight_type].block * sf_dtypes[weight_type].block;
     if (t->b[1].activation == SF_F32 && (int64_t)rows * in * out > 5000000) rows = 13, out = ONE_OF(t, 65, 130, 200);
     if (seed % 100 == 0) rows = 800, in = 3072, out = 3; /* more rows than a host lays side by side at once */
+    if (seed % 100 == 1) rows = 61, in = 1280, out = 50; /* a strip and weights are more than the nearest cache holds */
     bool add = in_range(t, 0, 1), biased = in_range(t, 0, 1), f32 = in_range(t, 0, 1);
     snprintf(what, sizeof what, "seed %llu: linear of %s rows %d in %d out %d%s%s %s phase %d", (unsigned long long)seed,
              sf_dtypes[weight_type].name, rows, in, out, add ? " add" : "", biased ? " bias" : "", f32 ? "f32" : "activations",

@@ -9,8 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Outputs and rows of a unit; rows from which on weights are not the bottleneck; see tile_linear.h for SPAN. */
-enum { OUTS = 128, NARROW = 16, ROWS = 384, FEW = 64, SPAN = 1024, PACKED = 2 << 20 /* floats */ };
+/* Outputs and rows of a unit; rows from which on weights are not the bottleneck. */
+enum { OUTS = SF_LINEAR_OUTS, NARROW = 16, ROWS = 384, FEW = 64, PACKED = 2 << 20 /* floats */ };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
                        float *out)
@@ -104,7 +104,7 @@ static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, floa
     while (wide > 2 * NARROW && sf_cpu_parts(out, wide) * parts < 6 * b->threads) wide /= 2;
 #pragma omp parallel num_threads(b->threads) if (l->rows * out * l->in > 1 << 16)
     {
-        float *mine = room + (int64_t)omp_get_thread_num() * OUTS * SPAN;
+        float *mine = room + (int64_t)omp_get_thread_num() * SF_LINEAR_ROOM;
         if (packed) {
 #pragma omp for schedule(static)
             for (int64_t s = 0; s < strips; s++) {
@@ -138,7 +138,7 @@ sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_t
         SF_TRY(sf_scratch_alloc(b, (size_t)(most * padded) * sizeof *packed, (void **)&packed));
     }
     l.packed = packed;
-    SF_TRY(sf_cpu_room(b, OUTS * SPAN, sizeof *room, (void **)&room));
+    SF_TRY(sf_cpu_room(b, SF_LINEAR_ROOM, sizeof *room, (void **)&room));
     for (int64_t r = 0; r < rows; r += slab) {
         l.x = x + r * in;
         l.y = y + r * out;

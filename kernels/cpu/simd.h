@@ -39,6 +39,18 @@ INLINE vec load(const float *p)
     return v;
 }
 
+/* v, held in a register: GCC otherwise loads it anew for each multiply-add that takes it, and loads are what a tile has none of
+ * to spare. */
+INLINE vec held(vec v)
+{
+#if defined __AVX512F__
+    __asm__("" : "+v"(v));
+#elif defined __x86_64__
+    __asm__("" : "+x"(v));
+#endif
+    return v;
+}
+
 INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
 INLINE vec all(float x) { return x - (vec){0}; } /* not x + 0, which would lose the sign of -0 */
 

@@ -17,6 +17,8 @@ enum {
     SF_BATCH = 9,          /* panels between two updates of the running maximum */
     SF_TILE_ROWS = 128,    /* the most query rows of a tile */
     SF_STEP = 32,          /* keys between two updates in decode */
+    SF_LINEAR_OUTS = 128,  /* the most outputs that linear() is asked for at once */
+    SF_LINEAR_ROOM = SF_LINEAR_OUTS * (1024 + 6 * 16), /* for it: widened weights, and 16 sums for each of 6 rows */
     SF_CHAIN_FLOATS = 192, /* products that a step of multiply_add() adds, each to a sum of its own */
 };
 
@@ -95,8 +97,8 @@ typedef struct sf_tiles {
     /* Rows [first, first + count) of x into `to`: [rows, in], both rounded up, to whole strips and to 16. */
     void (*pack_rows)(const float *x, int64_t rows, int64_t in, int64_t first, int64_t count, float *to);
 
-    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs). room: 1024 floats for each of
-     * them, `outs` rounded up to 4. */
+    /* The part of `l` with rows [first, first + rows) and outputs [out, out + outs), at most SF_LINEAR_OUTS.
+     * room: SF_LINEAR_ROOM floats. */
     void (*linear)(const sf_linear *l, int64_t first, int64_t rows, int64_t out, int outs, float *room);
 
     void (*rms_norm)(const float *x, const float *weight, float offset, float eps, int width, float *out);
