@@ -49,6 +49,7 @@ typedef struct sf_family {
     bool scaled_embedding; /* token embeddings times sqrt(d) */
     float norm_offset;     /* added to norm weights as safetensors store them */
     sf_activation activation;
+    bool latent;           /* attention over latents (latent.c): no keys and values of heads are stored */
     bool predicts_further; /* files hold layers behind the last, which guess at tokens to come, and which transformers leaves unread */
     int yarn_by_rule;      /* a checkpoint of this many positions takes four times as many through YaRN; 0: none */
 
@@ -107,8 +108,9 @@ extern const char *const sf_family_bias_keys[];
  * that all rows share, dense layers first). */
 sf_status sf_family_experts(sf_json_at at, sf_model_config *c);
 sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c);
-/* Latent attention: a `read` of its keys, and the names of what its two projections down share. */
+/* Latent attention: a `read` of its keys, and the names of what its two projections down share; of GGUF's, under `architecture`. */
 sf_status sf_family_latent(sf_json_at at, sf_model_config *c);
+sf_status sf_family_gguf_latent(const sf_gguf *g, const char *architecture, sf_model_config *c);
 extern const sf_tensor_name sf_latent_tensors[];
 sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */
 

@@ -6,6 +6,7 @@
 #include "harness/model/positions.h"
 #include "harness/model/source.h"
 #include "harness/model/tokenizer.h"
+#include "harness/model/unpack.h"
 #include "harness/model/weights.h"
 
 #include <limits.h>
@@ -126,7 +127,7 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.key_length"), false, 1, 1 << 16, &c->head_dim));
     int value_dim = c->head_dim;
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.value_length"), false, 1, 1 << 16, &value_dim));
-    if (value_dim != c->head_dim) {
+    if (value_dim != c->head_dim && !f->latent) {
         return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected the length of keys, %d, found %d", g->path,
                        key_of(f, "attention.value_length"), c->head_dim, value_dim);
     }
@@ -197,6 +198,19 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
                          sf_shape_text(g->tensor[i].tensor.rank, g->tensor[i].tensor.dim));
     }
     return status;
+}
+
+/* Older files of latent attention have keys and values of heads in one tensor. */
+static sf_status add_heads(sf_gguf *g, sf_model *out)
+{
+    if (!out->config.latent || !sf_gguf_find_tensor(g, "blk.0.attn_kv_b.weight")) return SF_OK;
+    sf_mapping *mapping = realloc(out->mapping, ((size_t)out->mappings + 1) * sizeof *mapping);
+    if (!mapping) return sf_fail(SF_NO_MEMORY, "%s: no memory for its weights", g->path);
+    out->mapping = mapping;
+    mapping[out->mappings] = (sf_mapping){0};
+    SF_TRY(sf_unpack_latent_gguf(g, &out->config, &mapping[out->mappings]));
+    out->mappings++;
+    return SF_OK;
 }
 
 /* ---- tokenizer and chat ------------------------------------------------------------------------------------------ */
@@ -383,6 +397,7 @@ sf_status sf_gguf_open(const char *path, sf_model *out)
     sf_status status = add_parts(&g, path, out);
     if (status == SF_OK) status = read_config(&g, &out->config);
     if (status == SF_OK) status = sf_config_validate(&out->config, path);
+    if (status == SF_OK) status = add_heads(&g, out);
     if (status == SF_OK) status = read_weights(&g, out);
     if (status == SF_OK) status = read_tokenizer(&g, out->config.architecture, &out->tokenizer);
     if (status == SF_OK) status = read_special_tokens(&g, out);

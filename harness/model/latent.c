@@ -54,3 +54,26 @@ sf_status sf_family_latent(sf_json_at at, sf_model_config *c)
     finish(c, (int)rotary, mscale);
     return SF_OK;
 }
+
+sf_status sf_family_gguf_latent(const sf_gguf *g, const char *architecture, sf_model_config *c)
+{
+    enum { MOST = 1 << 16 };
+    int rotary = 0, key = 0;
+    double log_multiplier = 0;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "attention.kv_lora_rank"), true, 1, MOST, &c->latent));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "attention.q_lora_rank"), false, 1, MOST, &c->query_latent));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "rope.dimension_count"), true, 2, MOST, &rotary));
+    /* Newer files have the cache's row as key and value, and beside them what a head has. */
+    const bool newer = sf_gguf_find(g, sf_gguf_key_of(architecture, "attention.key_length_mla")) != NULL;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, newer ? "attention.key_length_mla" : "attention.key_length"), true, 1, MOST, &key));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, newer ? "attention.value_length_mla" : "attention.value_length"), true, 1, MOST, &c->value_dim));
+    SF_TRY(sf_gguf_real(g, sf_gguf_key_of(architecture, "rope.scaling.yarn_log_multiplier"), false, 0, 1e3, &log_multiplier));
+    if (c->rope.scaling == SF_ROPE_YARN && c->rope.attention_factor != 0)
+        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected none: what it does to latent attention is not known here", g->path,
+                       sf_gguf_key_of(architecture, "rope.scaling.attn_factor"));
+    if (c->rope.scaling == SF_ROPE_YARN) c->rope.attention_factor = c->rope_local.attention_factor = 1; /* all of it is in the scale */
+    c->own_dim = key - rotary;
+    c->latent_eps = 1e-6; /* as above: files do not say */
+    finish(c, rotary, log_multiplier / 0.1); /* stored times that */
+    return SF_OK;
+}

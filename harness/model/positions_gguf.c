@@ -55,12 +55,13 @@ static sf_status refuse_unknown(const sf_gguf *g, const sf_family *f)
         "freq_base",           "freq_base_swa",     "dimension_count",        "dimension_count_swa",
         "scale_linear",        "scaling.type",      "scaling.factor",         "scaling.original_context_length",
         "scaling.attn_factor", "scaling.finetuned", "scaling.yarn_beta_fast", "scaling.yarn_beta_slow"};
+    static const char MULTIPLIER[] = "scaling.yarn_log_multiplier";
     char above[80];
     int n = snprintf(above, sizeof above, "%s.rope.", f->gguf);
     for (uint64_t i = 0; i < g->keys; i++) {
         const sf_gguf_key *k = &g->key[i];
         if (k->name_bytes < (uint64_t)n || memcmp(k->name, above, (size_t)n) != 0) continue;
-        bool known = false;
+        bool known = f->latent && k->name_bytes - (size_t)n == sizeof MULTIPLIER - 1 && memcmp(k->name + n, MULTIPLIER, sizeof MULTIPLIER - 1) == 0;
         for (size_t j = 0; j < sizeof KNOWN / sizeof *KNOWN && !known; j++) {
             known =
                 strlen(KNOWN[j]) == k->name_bytes - (size_t)n && memcmp(k->name + n, KNOWN[j], strlen(KNOWN[j])) == 0;
@@ -77,6 +78,7 @@ static sf_status refuse_unknown(const sf_gguf *g, const sf_family *f)
 
 static sf_status read_dimensions(const sf_gguf *g, const sf_family *f, sf_model_config *c)
 {
+    if (f->latent) return SF_OK; /* what is rotated is no part of a head: latent.c */
     static const char *const KEYS[] = {"rope.dimension_count", "rope.dimension_count_swa"};
     for (int i = 0; i < 2; i++) {
         int rotated = c->head_dim;

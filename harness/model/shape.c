@@ -136,7 +136,7 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
         return sf_fail(SF_UNSUPPORTED, "%s: architecture: expected one of %s, found \"%.64s\"", file,
                        sf_family_list(SF_IN_SHAPES, sizeof known, known), s.architecture);
     }
-    if (family->tensor == sf_latent_tensors)
+    if (family->latent)
         return sf_fail(SF_UNSUPPORTED, "%s: architecture: %s has latent attention, whose sizes a shape has no keys for: name its checkpoint", file,
                        s.architecture);
     sf_family_begin(family, c);

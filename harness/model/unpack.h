@@ -5,6 +5,7 @@
 
 #include "harness/model/config.h"
 #include "harness/model/doubts.h"
+#include "harness/model/gguf.h"
 #include "harness/model/json.h"
 #include "harness/model/safetensors.h"
 
@@ -15,6 +16,10 @@ sf_status sf_unpack_gpt_oss(sf_safetensors *s, const char *folder, const char *p
 /* Latent attention: makes PREFIXlayers.N.self_attn.k_b_proj.weight [H · r, own] of kv_b_proj's rows of keys, each head's transposed; its
  * values stay where they are. */
 sf_status sf_unpack_latent(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+
+/* The same of GGUF: adds blk.N.attn_k_b.weight [H · r, own] and blk.N.attn_v_b.weight [H · value, r] to a file that has both in
+ * attn_kv_b, in `made`, which the caller unmaps. */
+sf_status sf_unpack_latent_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made);
 
 /* ---- quantised checkpoints ---- */
 

@@ -50,3 +50,54 @@ sf_status sf_unpack_latent(sf_safetensors *s, const char *folder, const char *pr
     }
     return sf_unpack_run(&u, status, s);
 }
+
+/* to [H · value, r], of the last rows of each head. */
+static void gather_values(const sf_tensor *both, int64_t heads, const sf_tensor *to)
+{
+    const size_t row = sf_bytes(both->dtype, both->dim[1]);
+    const int64_t rows = both->dim[0] / heads, value = to->dim[0] / heads;
+    for (int64_t h = 0; h < heads; h++)
+        memcpy((char *)to->data + (size_t)(h * value) * row, (const char *)both->data + (size_t)((h + 1) * rows - value) * row, (size_t)value * row);
+}
+
+static size_t room_of(const sf_tensor *t) { return (sf_bytes(t->dtype, sf_elements(t)) + 63) / 64 * 64; }
+
+static sf_gguf_tensor *both_of(const sf_gguf *g, int layer)
+{
+    char name[64];
+    snprintf(name, sizeof name, "blk.%d.attn_kv_b.weight", layer);
+    return sf_gguf_find_tensor(g, name);
+}
+
+sf_status sf_unpack_latent_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made)
+{
+    const int64_t heads = c->heads, dim[2] = {heads * (c->own_dim + c->value_dim), c->latent};
+    size_t bytes = 0;
+    for (int l = 0; l < c->layers; l++) { /* keys take eight bytes a number at most */
+        const sf_gguf_tensor *both = both_of(g, l);
+        if (!both) return sf_fail(SF_BAD_INPUT, "%s: tensor blk.%d.attn_kv_b.weight: expected shape %s, not found", g->path, l, sf_shape_text(2, dim));
+        if (both->tensor.rank != 2 || memcmp(both->tensor.dim, dim, sizeof dim) != 0)
+            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", g->path, both->name, sf_shape_text(2, dim),
+                           sf_shape_text(both->tensor.rank, both->tensor.dim));
+        bytes += 2 * 64 + (size_t)(heads * c->latent * c->own_dim) * sizeof(double) + room_of(&both->tensor);
+    }
+    sf_gguf_tensor *all = realloc(g->tensor, (g->tensors + 2 * (size_t)c->layers) * sizeof *all);
+    if (!all) return sf_fail(SF_NO_MEMORY, "%s: no memory for its tensors", g->path);
+    g->tensor = all;
+    SF_TRY(sf_blame(sf_map_memory(bytes, made), "%s: weights to be unpacked", g->path));
+    char *at = made->data;
+    for (int l = 0; l < c->layers; l++) {
+        sf_gguf_tensor *both = both_of(g, l), *key = &g->tensor[g->tensors++], *value = &g->tensor[g->tensors++];
+        both->used = true;
+        *key = *value = (sf_gguf_tensor){0};
+        snprintf(key->name, sizeof key->name, "blk.%d.attn_k_b.weight", l);
+        snprintf(value->name, sizeof value->name, "blk.%d.attn_v_b.weight", l);
+        key->tensor = (sf_tensor){at, dtype_of_keys(both->tensor.dtype), 2, {heads * c->latent, c->own_dim}};
+        at += room_of(&key->tensor);
+        value->tensor = (sf_tensor){at, both->tensor.dtype, 2, {heads * c->value_dim, c->latent}};
+        at += room_of(&value->tensor);
+        transpose_keys(&both->tensor, heads, &key->tensor);
+        gather_values(&both->tensor, heads, &value->tensor);
+    }
+    return SF_OK;
+}

@@ -24,6 +24,7 @@ static sf_status read(sf_json_at at, sf_model_config *c)
 
 const sf_family sf_family_deepseek_v3 = {
     .name = "deepseek_v3",
+    .latent = true,
     .predicts_further = true,
 
     .model_type = {"deepseek_v3", "kimi_k2"},

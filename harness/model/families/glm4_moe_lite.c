@@ -31,6 +31,7 @@ static sf_status read(sf_json_at at, sf_model_config *c)
 
 const sf_family sf_family_glm4_moe_lite = {
     .name = "glm4_moe_lite",
+    .latent = true,
     .predicts_further = true,
 
     .model_type = {"glm4_moe_lite"},

@@ -140,6 +140,8 @@ MODELS = {
                        attention_bias=True, num_nextn_predict_layers=0, num_hidden_layers=3, rope_parameters=rope(
                            rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
                            mscale_all_dim=0.5)),
+    "deepseek_v3-plain": row("DeepseekV3", None, **MLA, **ROUTED, q_lora_rank=20, first_k_dense_replace=1, n_group=4, topk_group=2,
+                             num_nextn_predict_layers=0, **PLAIN),
     "glm4_moe_lite": row("Glm4MoeLite", None, **MLA, **ROUTED, q_lora_rank=20, mlp_layer_types=["sparse", "dense", "sparse"],
                          rope_interleave=False, num_hidden_layers=3, rms_norm_eps=1e-3, **PLAIN),
     "minimax_m2": row("MiniMaxM2", num_local_experts=6, num_experts_per_tok=2, rotary_dim=4, rope_parameters=rope(partial_rotary_factor=0.5)),

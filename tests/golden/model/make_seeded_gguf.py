@@ -19,9 +19,10 @@ ROWS = {  # architecture, whether q and k are reordered
     "qwen3_moe": (A.QWEN3MOE, False), "mixtral": (A.LLAMA, True), "gemma2": (A.GEMMA2, False), "olmo2": (A.OLMO2, False),
     "arcee": (A.ARCEE, True), "starcoder2": (A.STARCODER2, False), "seed_oss": (A.SEED_OSS, False), "ernie4_5": (A.ERNIE4_5, False),
     "cohere2": (A.COHERE2, False), "exaone4": (A.EXAONE4, False), "glm4": (A.GLM4, False), "minimax_m2": (A.MINIMAXM2, False),
-    "gpt_oss": (A.GPT_OSS, False),
+    "gpt_oss": (A.GPT_OSS, False), "deepseek_v2": (A.DEEPSEEK2, False), "deepseek_v3-plain": (A.DEEPSEEK2, False),
 }
 SPLIT = {"qwen3_moe": 12}  # tensors a part
+OLDER = ("deepseek_v2",)  # keys and values of heads in one tensor, and their sizes where newer files have those of the cache's rows
 
 
 def weights(name):
@@ -36,7 +37,30 @@ def reorder(w, heads):
     return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
-def keys(w, c, arch):
+def latent(w, c, older):
+    key, value, row = c["qk_nope_head_dim"] + c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"] + c["qk_rope_head_dim"]
+    w.add_head_count_kv(c["num_attention_heads"] if older else 1)
+    w.add_key_length(key if older else row)
+    w.add_value_length(value if older else c["kv_lora_rank"])
+    if not older:
+        w.add_key_length_mla(key)
+        w.add_value_length_mla(value)
+    w.add_kv_lora_rank(c["kv_lora_rank"])
+    if c["q_lora_rank"]:
+        w.add_q_lora_rank(c["q_lora_rank"])
+    sigmoid = "topk_method" not in c
+    w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX)
+    w.add_expert_weights_norm(sigmoid)
+    w.add_expert_weights_scale(c["routed_scaling_factor"])
+    w.add_expert_shared_count(c["n_shared_experts"])
+    w.add_expert_group_count(c["n_group"])
+    w.add_expert_group_used_count(c["topk_group"])
+    w.add_leading_dense_block_count(c["first_k_dense_replace"])
+    if c["rope_parameters"]["rope_type"] == "yarn":
+        w.add_rope_scaling_yarn_log_mul(0.1 * c["rope_parameters"]["mscale_all_dim"])
+
+
+def keys(w, c, arch, older):
     head = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
     rope = c["rope_parameters"]
     w.add_name("tiny")
@@ -44,16 +68,19 @@ def keys(w, c, arch):
     w.add_embedding_length(c["hidden_size"])
     w.add_feed_forward_length(c["intermediate_size"])
     w.add_head_count(c["num_attention_heads"])
-    w.add_head_count_kv(c["num_key_value_heads"])
-    w.add_key_length(head)
-    w.add_value_length(head)
+    if arch == A.DEEPSEEK2:
+        latent(w, c, older)
+    else:
+        w.add_head_count_kv(c["num_key_value_heads"])
+        w.add_key_length(head)
+        w.add_value_length(head)
     w.add_context_length(c["max_position_embeddings"])
     if "rms_norm_eps" in c:
         w.add_layer_norm_rms_eps(c["rms_norm_eps"])
     else:
         w.add_layer_norm_eps(c.get("norm_epsilon") or c["layer_norm_eps"])
     w.add_rope_freq_base(rope["rope_theta"])
-    w.add_rope_dimension_count(int(head * rope.get("partial_rotary_factor", 1)))
+    w.add_rope_dimension_count(c.get("qk_rope_head_dim") or int(head * rope.get("partial_rotary_factor", 1)))
     if rope["rope_type"] == "longrope":
         original = rope["original_max_position_embeddings"]
         w.add_rope_scaling_orig_ctx_len(original)
@@ -78,7 +105,7 @@ def keys(w, c, arch):
     if arch == A.GEMMA2:
         w.add_attn_logit_softcapping(c["attn_logit_softcapping"])
         w.add_final_logit_softcapping(c["final_logit_softcapping"])
-    experts = c.get("num_local_experts") or c.get("num_experts")
+    experts = c.get("num_local_experts") or c.get("num_experts") or c.get("n_routed_experts")
     if experts:
         w.add_expert_count(experts)
         w.add_expert_used_count(c["num_experts_per_tok"])
@@ -112,7 +139,7 @@ def make(name):
     path = os.path.join(HERE, "seeded", "gguf", name + ".gguf")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     w = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch], split_max_tensors=SPLIT.get(name, 0))
-    keys(w, c, arch)
+    keys(w, c, arch, name in OLDER)
     vocabulary(w)
     names = gguf.get_tensor_name_map(arch, c["num_hidden_layers"])
     stacks = {}
@@ -137,6 +164,11 @@ def make(name):
             x = x.swapaxes(1, 2) if kind == "weight" else x
             for to, y in dict(gate=x[:, ::2], up=x[:, 1::2]).items() if part == "gate_up_proj" else [("down", x)]:
                 put(f"blk.{parts[2]}.ffn_{to}_exps.{kind}", np.ascontiguousarray(y))
+            continue
+        if parts[-2] == "kv_b_proj" and name not in OLDER:
+            both = x.reshape(c["num_attention_heads"], -1, c["kv_lora_rank"])
+            put(n.replace("kv_b_proj", "k_b_proj"), np.ascontiguousarray(both[:, :c["qk_nope_head_dim"]].swapaxes(1, 2)))
+            put(n.replace("kv_b_proj", "v_b_proj"), np.ascontiguousarray(both[:, c["qk_nope_head_dim"]:]))
             continue
         if parts[-1] == "e_score_correction_bias":  # a bias of nothing
             n = n.removesuffix("_bias") + ".bias"
