@@ -116,23 +116,24 @@ sf_status sf_cuda_fill_except(sf_backend *b, float *x, int64_t rows, int64_t n, 
 }
 
 /* A warp a key. */
-__global__ void key_norms(sf_kv kv, int D, bool values, int N, float *norm)
+__global__ void key_norms(sf_kv kv, int D, int first, bool values, int N, float *norm)
 {
     int j = blockIdx.x * WARPS + threadIdx.x / 32, g = blockIdx.y;
     if (j >= N) return;
     const bf16 *x = sf_cuda_kv_row(kv, g, j, D, values);
     float sum = 0;
-    for (int d = threadIdx.x % 32; x && d < D; d += 32) sum += __bfloat162float(x[d]) * __bfloat162float(x[d]);
+    for (int d = first + threadIdx.x % 32; x && d < D; d += 32) sum += __bfloat162float(x[d]) * __bfloat162float(x[d]);
     sum = warp_sum(sum);
     if (threadIdx.x % 32 == 0) norm[(int64_t)g * N + j] = x ? sqrtf(sum) : NAN;
 }
 
 sf_status sf_cuda_key_norms(sf_backend *b, const sf_attention *a, bool of_values, float *norm)
 {
+    const int first = of_values ? a->rotated : 0;
     dim3 grid((unsigned)ceil_div(a->keys, (int)WARPS), (unsigned)a->kv_heads);
-    key_norms<<<grid, THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, a->head_dim, of_values, a->keys, norm);
+    key_norms<<<grid, THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, a->head_dim, first, of_values, a->keys, norm);
     LAUNCH_TRY(key_norms);
-    sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 2 * a->head_dim);
+    sf_meter_key_scores(b, a, (int64_t)a->kv_heads * a->keys * 2 * (a->head_dim - first));
     return SF_OK;
 }
 
@@ -170,7 +171,7 @@ sf_status sf_cuda_key_cosines(sf_backend *b, const sf_attention *a, float *cosin
     dim3 grid((unsigned)ceil_div(a->keys, (int)WARPS), (unsigned)a->kv_heads);
     float *mean;
     SF_TRY(sf_cuda_workspace(b, (size_t)a->kv_heads * a->head_dim * sizeof *mean, (void **)&mean));
-    key_norms<<<grid, THREADS, 0, stream>>>(a->kv, a->head_dim, false, a->keys, cosine);
+    key_norms<<<grid, THREADS, 0, stream>>>(a->kv, a->head_dim, 0, false, a->keys, cosine);
     LAUNCH_TRY(key_norms);
     mean_directions<<<a->kv_heads, THREADS, 0, stream>>>(a->kv, a->head_dim, a->keys, cosine, mean);
     LAUNCH_TRY(mean_directions);

@@ -213,9 +213,17 @@ sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows,
     return SF_OK;
 }
 
-sf_status sf_cuda_copy_columns(sf_backend *, const void *, int64_t, int64_t, int64_t, void *, int64_t)
+__global__ void copy_columns(const bf16 *x, int64_t from, int64_t rows, int64_t n, bf16 *y, int64_t to)
 {
-    return sf_fail(SF_UNSUPPORTED, "copy_columns is not on cuda");
+    sf_begin();
+    FOR_ALL(i, rows * n) y[i / n * to + i % n] = x[i / n * from + i % n];
+}
+
+sf_status sf_cuda_copy_columns(sf_backend *b, const void *x, int64_t from, int64_t rows, int64_t n, void *y, int64_t to)
+{
+    if (rows * n > 0) SF_TRY(sf_cuda_follow(b, copy_columns, grid_for(rows * n), THREADS, 0, (const bf16 *)x, from, rows, n, (bf16 *)y, to));
+    sf_meter_columns(b, rows, n);
+    return SF_OK;
 }
 
 __global__ void add(float *x, const bf16 *y, int64_t n, float scale)
@@ -285,9 +293,9 @@ sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
             to.first[i] = part[done + i]->n;
         }
         SF_TRY(sf_cuda_follow(b, store_kv, dim3(grid_for(rows * width), now), THREADS, 0, to, rows, kv_heads, head_dim,
-                              (const bf16 *)k + done * rows * width, (const bf16 *)v + done * rows * width));
+                              (const bf16 *)k + done * rows * width, (const bf16 *)(v ? v : k) + done * rows * width));
     }
-    sf_meter_store(b, lanes * rows, kv_heads, head_dim, true);
+    sf_meter_store(b, lanes * rows, kv_heads, head_dim, v != NULL);
     return SF_OK;
 }
 
@@ -325,7 +333,7 @@ sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_list
     }
     free(count);
     CUDA_TRY(error);
-    sf_meter_gather(b, (int64_t)kept, head_dim, true);
+    sf_meter_gather(b, (int64_t)kept, head_dim, from->v != from->k);
     return SF_OK;
 }
 

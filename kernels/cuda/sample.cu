@@ -102,7 +102,7 @@ __device__ static double sum_of_block(double x, double *shared)
 }
 
 /* One block a query head. weight: room for at.stride floats a head. */
-__global__ void sample_moments(const float *x, sf_lists at, const bf16 *q, sf_kv kv, int N, int group, int D, float scale, float cap,
+__global__ void sample_moments(const float *x, sf_lists at, const bf16 *q, sf_kv kv, int N, int group, int D, int first, float scale, float cap,
                                bool values, float *weight, sf_moments *moment)
 {
     __shared__ float shared[32], query[SF_CUDA_HEAD_DIM];
@@ -135,7 +135,7 @@ __global__ void sample_moments(const float *x, sf_lists at, const bf16 *q, sf_kv
     double trace = 0, length = 0;
     __syncthreads();
     if (values) { /* a thread a dimension */
-        for (int d = threadIdx.x; d < D; d += THREADS) {
+        for (int d = first + threadIdx.x; d < D; d += THREADS) {
             double v_fixed = 0, v_sum = 0, v_squares = 0;
             for (int i = 0; i < m; i++) {
                 double part = (double)weight[i] * __bfloat162float(sf_cuda_kv_row(kv, h / group, list[i], D, true)[d]);
@@ -157,7 +157,7 @@ sf_status sf_cuda_sample_moments(sf_backend *b, const sf_attention *a, const flo
     float *weight;
     SF_TRY(sf_cuda_workspace(b, (size_t)(a->heads * at->stride + 1) * sizeof *weight, (void **)&weight));
     sample_moments<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(x, *at, (const bf16 *)a->q, a->kv, a->keys, a->heads / a->kv_heads,
-                                                                    a->head_dim, a->scale, a->softcap, values, weight, moment);
+                                                                    a->head_dim, a->rotated, a->scale, a->softcap, values, weight, moment);
     LAUNCH_TRY(sample_moments);
     sf_meter_sample_moments(b, a, at->rows * at->stride, values);
     return SF_OK;
