@@ -1665,6 +1665,8 @@ static void samples_case(twin *t, uint64_t seed, int most_keys)
         bool values = v != SF_DENOMINATOR;
         int rotated = t->b[1].ops->latent ? ONE_OF(t, 0, 0, 2, a->head_dim - 1) : 0;
         for (int s = 0; s < 2; s++) c.a[s].rotated = rotated;
+        BOTH(t, key_norms(&t->b[s], &c.a[s], true, wide[s]));
+        same_floats(t, wide, a->kv_heads * n, t->tolerance, c.what);
         BOTH(t, sample_moments(&t->b[s], &c.a[s], x[s], &at[s], values, moment[s]));
         BOTH(t, sample_sizes(&t->b[s], moment[s], heads, promise, -1, count[s]));
         for (int s = 0; s < 2; s++) fetch(t, s, sizes[s], count[s], (size_t)heads * sizeof(int32_t));
