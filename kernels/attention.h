@@ -24,9 +24,12 @@ typedef struct sf_attention {
     float softcap;                   /* c: a logit x = scale · q·k becomes c tanh(x / c), before a pattern's bias (Gemma 2); 0: it
                                         stays. Estimates from means, of blocks or of queries, and from some of
                                         the components go without. Only where ops->caps */
+    float alpha;                     /* rows are normalised by α-entmax, 1 < α <= 2, in softmax's place (2: sparsemax); 0: by softmax.
+                                        Exact probabilities are then α-entmax's; estimates stay softmax's. Only where ops->entmax */
     const void *q;                   /* [T, H, D], of kv.dtype */
     sf_kv kv;
     uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */
+    uint64_t *weighed;               /* [H] likewise, with alpha, those whose weight is above 0: the values of no others are read */
     float *lse;                      /* [T, H] executors write the log of each row's sum of exp(logit), of what it computed
                                         (-INFINITY: nothing; gated parts: not written); NULL: nobody asks */
     const float *frequency;          /* [D/2] backend memory: radians per position that rotary embedding turns each pair by;

@@ -57,6 +57,7 @@ typedef struct sf_backend_ops {
     bool caps;  /* logits may have a cap (sf_attention.softcap) */
     bool lse;   /* the attention executors write sf_attention.lse, which sink() needs */
     bool latent; /* keys may be values too (sf_attention.rotated) */
+    bool entmax; /* rows may be normalised by α-entmax (sf_attention.alpha) */
 
     /* ---- life and memory -------------------------------------------------------------------------------------- */
     int (*devices)(void); /* of this kind that the process can see; NULL: one */
@@ -124,6 +125,12 @@ typedef struct sf_backend_ops {
      * i32; cosine, sine [positions, R/2] f32. Pairs are (i, i + R/2), or (2i, 2i + 1) when interleaved (ggml's Llama layout). */
     sf_status (*rope)(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, int rotary, const int32_t *position,
                       const float *cosine, const float *sine, bool interleaved);
+
+    /* q[r, h] *= delta + softplus(beta[r, h]) · ln(position[r] + 2)^(range · tanh(gamma[r, h]))        q [rows, H, D] activation,
+     * beta, gamma [rows, H] f32, position [rows] i32. ASEntmax (2506.16640, section 4), n counted as in the authors' code. 10 FLOPs a
+     * row and head, D products. */
+    sf_status (*scale_queries)(sf_backend *b, void *q, int64_t rows, int heads, int head_dim, const int32_t *position,
+                               const float *beta, const float *gamma, float delta, float range);
 
     /* gate = curve(gate) * up        both [rows, width], activation dtype; up NULL: curve(gate) alone */
     sf_status (*gated)(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve);
@@ -457,7 +464,7 @@ typedef struct sf_backend_ops {
  * SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_) declares sf_cpu_embed() and all that follow. */
 #define SF_EACH_OP(DO, filling)                                                                                        \
     DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
-    DO(filling, rope) DO(filling, gated) DO(filling, copy_columns) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
+    DO(filling, rope) DO(filling, scale_queries) DO(filling, gated) DO(filling, copy_columns) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
     DO(filling, combine) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
     DO(filling, decode) DO(filling, sink) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \

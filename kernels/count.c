@@ -59,6 +59,12 @@ void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int rotary)
     count(b, SF_OTHER, (sf_count){.flops = 3 * n, .other_bytes = 2 * activations(b, n)});
 }
 
+void sf_meter_scale_queries(sf_backend *b, int64_t rows, int heads, int head_dim)
+{
+    int64_t n = rows * heads;
+    count(b, SF_OTHER, (sf_count){.flops = n * (10 + head_dim), .other_bytes = 2 * sf_bytes(SF_F32, n) + 2 * activations(b, n * head_dim)});
+}
+
 void sf_meter_gated(sf_backend *b, int64_t rows, int width, bool up)
 {
     int64_t n = rows * width; /* the activation as one, the product as the other, as the study counts */

@@ -11,6 +11,7 @@ void sf_meter_layer_norm(sf_backend *b, sf_dtype from, int64_t rows, int width, 
 void sf_meter_cast(sf_backend *b, int64_t n);
 void sf_meter_linear(sf_backend *b, int64_t rows, const sf_tensor *w, const sf_tensor *bias, sf_dtype to);
 void sf_meter_rope(sf_backend *b, int64_t rows, int heads, int rotary);
+void sf_meter_scale_queries(sf_backend *b, int64_t rows, int heads, int head_dim);
 void sf_meter_gated(sf_backend *b, int64_t rows, int width, bool up);
 void sf_meter_route(sf_backend *b, int64_t rows, const sf_router *router, const sf_tensor *correction);
 void sf_meter_experts(sf_backend *b, int64_t rows, bool own, int chosen, const sf_tensor *w); /* no weight bytes */

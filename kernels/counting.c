@@ -43,6 +43,13 @@ static sf_status rope(sf_backend *b, void *x, int64_t rows, int heads, int head_
     return sf_meter_rope(b, rows, heads, rotary), SF_OK;
 }
 
+static sf_status scale_queries(sf_backend *b, void *q, int64_t rows, int heads, int head_dim, const int32_t *position, const float *beta,
+                               const float *gamma, float delta, float range)
+{
+    (void)q, (void)position, (void)beta, (void)gamma, (void)delta, (void)range;
+    return sf_meter_scale_queries(b, rows, heads, head_dim), SF_OK;
+}
+
 static sf_status gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve)
 {
     (void)gate, (void)curve;
@@ -84,5 +91,5 @@ static sf_status combine(sf_backend *b, float *x, const void *y, int64_t rows, i
 const sf_backend_ops sf_counting_ops = {
     .name = "counting", .embed = embed, .rms_norm = rms_norm, .layer_norm = layer_norm, .cast = cast,
     .linear = linear,   .rope = rope,   .gated = gated,       .copy_columns = copy_columns, .add = add,
-    .route = route,     .experts = experts, .combine = combine,
+    .route = route,     .experts = experts, .combine = combine, .scale_queries = scale_queries,
 };

@@ -114,6 +114,13 @@ void sf_host_release_weight(sf_backend *b, sf_tensor *weight)
     memset(weight, 0, sizeof *weight);
 }
 
+sf_status sf_host_entmax(const sf_attention *a, const sf_pattern *p)
+{
+    if (a->alpha == 0 || (p->kind != SF_PARTS && !p->bias.data && !p->sum.k.data && !p->reach.chunk)) return SF_OK;
+    return sf_fail(SF_UNSUPPORTED, "layer %d: parts, weights of keys, summaries and other distances, together with attention that is "
+                   "normalised by %g-entmax: only softmax takes them in", a->layer, (double)a->alpha);
+}
+
 sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row)
 {
     return sf_fail(

@@ -25,6 +25,10 @@ sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_p
 /* sample_sizes(): a few rows, each a formula. */
 sf_status sf_host_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count);
 
+/* Fails where the attention's rows are normalised by α-entmax and the pattern has what only a softmax can take in: parts, weights of
+ * keys, summaries, other distances. */
+sf_status sf_host_entmax(const sf_attention *a, const sf_pattern *pattern);
+
 /* The executors' refusal of a query row without keys. */
 sf_status sf_host_no_key(const sf_attention *a, const char *op, int head, int row);
 

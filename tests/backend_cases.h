@@ -360,6 +360,20 @@ static void layers_case(twin *t, uint64_t seed)
     agree(t, a, b, (int64_t)rows * heads * dim, t->tolerance, what);
     free(a), free(b);
 
+    /* queries that grow with their position, as each row and head says */
+    float *says[2] = {randoms(t, (int64_t)rows * heads, 3), randoms(t, (int64_t)rows * heads, 1)};
+    says[0][0] = 40;
+    void *beta[2], *gamma[2];
+    for (int s = 0; s < 2; s++) {
+        beta[s] = put(t, s, says[0], (size_t)(rows * heads) * sizeof(float));
+        gamma[s] = put(t, s, says[1], (size_t)(rows * heads) * sizeof(float));
+    }
+    if (t->b[1].ops->entmax) BOTH(t, scale_queries(&t->b[s], v[s], rows, heads, dim, at[s], beta[s], gamma[s], .5f, 2));
+    a = get_activations(t, 0, v[0], (int64_t)rows * heads * dim),
+    b = get_activations(t, 1, v[1], (int64_t)rows * heads * dim);
+    agree(t, a, b, (int64_t)rows * heads * dim, t->tolerance, what);
+    free(a), free(b), free(says[0]), free(says[1]);
+
     /* sinks */
     float *sums = randoms(t, (int64_t)rows * heads, 3), *sunk = randoms(t, heads, 2);
     sf_tensor sink[2];
@@ -1103,6 +1117,53 @@ static void prefill_rows(twin *t, uint64_t seed, int most_keys, bool rich)
         free(again);
     }
     free(out[0]), free(out[1]);
+    end_case(t, c.what);
+}
+
+/* Rows normalised by α-entmax, of many rows and of one; what weighs is counted alike. Where all logits are as many units apart as
+ * float has digits there, ties are broken by rounding: such values are left out. */
+static void entmax_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    if (!t->b[1].ops->entmax) return;
+    const bool decode = in_range(t, 0, 1);
+    t->b[0].phase = t->b[1].phase = decode ? SF_DECODE : SF_PREFILL;
+    scene c;
+    make_scene(t, &c, seed, decode, false, decode && in_range(t, 0, 1), most_keys);
+    const float alpha = (float[]){1.5f, 1.5f, 2, 1.25f, 1.01f, 1.77f}[in_range(t, 0, 5)], times = (float[]){1, 1, .01f, 10}[in_range(t, 0, 3)];
+    sf_pattern p[2];
+    sf_pattern_kind kind = decode ? (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_PAGES, SF_WINDOW)
+                                  : (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_BLOCKS, SF_COLUMNS_DIAGONALS, SF_WINDOW);
+    if (decode && c.a[0].kv.prompt.count) kind = SF_DENSE;
+    random_pattern(t, &c.a[0], kind, p);
+    give_pairs(t, &c);
+    uint64_t zero[64] = {0}, weighed[2][64];
+    const int64_t n = (int64_t)c.a[0].queries * c.a[0].heads * c.a[0].head_dim;
+    void *to[2];
+    float *out[2];
+    for (int s = 0; s < 2; s++) {
+        c.a[s].alpha = alpha;
+        c.a[s].scale *= times;
+        c.a[s].weighed = put(t, s, zero, (size_t)c.a[s].heads * sizeof *zero);
+        to[s] = activation_room(t, s, n);
+    }
+    tell(&c, " alpha %g scale %g pattern %d", (double)alpha, (double)c.a[0].scale, kind);
+    for (int s = 0; s < 2; s++) {
+        const sf_attention *lane = &c.a[s];
+        const sf_pattern *one = &p[s];
+        if (decode) OK(t, s, t->b[s].ops->decode(&t->b[s], 1, &lane, &one, to[s]));
+        else OK(t, s, t->b[s].ops->prefill(&t->b[s], lane, one, to[s]));
+        out[s] = get_activations(t, s, to[s], n);
+        fetch(t, s, weighed[s], c.a[s].weighed, (size_t)c.a[s].heads * sizeof **weighed);
+    }
+    agree(t, out[0], out[1], n, c.tolerance, c.what);
+    pairs_agree(t, &c);
+    for (int h = 0; h < c.a[0].heads; h++) /* float and double may part where a weight is 1e-14 */
+        if (llabs((long long)(weighed[0][h] - weighed[1][h])) > (long long)(weighed[0][h] / 1000 + 1))
+            fail_msg("%s: head %d: %llu keys weigh, expected %llu", c.what, h, (unsigned long long)weighed[1][h], (unsigned long long)weighed[0][h]);
+    observe_pattern(t, &c, p);
+    free(out[0]), free(out[1]);
+    t->b[0].phase = t->b[1].phase = SF_PREFILL;
     end_case(t, c.what);
 }
 

@@ -61,6 +61,7 @@ static const struct suite {
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
     {"decode", decode_case, 80, 12, .seed = 7000, .size = 300, .every = 5, .larger = 3000},
+    {"entmax", entmax_case, 120, 40, .seed = 7500, .size = 200, .every = 5, .larger = 900},
     {"samples", samples_case, 60, 20, .seed = 15000, .size = 300, .every = 5, .larger = 3000},
     {"budgets", budgets_case, 80, 25, .seed = 15500, .size = 700, .every = 5, .larger = 12000},
     {"hashes", hashes_case, 60, 20, .seed = 16000, .size = 300, .every = 10, .larger = 1200},

@@ -132,6 +132,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
     if (is_predicted(batch, prompt)) SF_TRY(sample_predictions(batch->how, prompt));
     size_t tally = (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs;
     SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->pairs));
+    if (batch->config->entmax_alpha != 0) SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->weighed));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
         if (capacity) SF_TRY(open_part(batch, batch->store, capacity, &prompt->part[layer]));
@@ -155,7 +156,9 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
     if (lane->picture[SF_PREFILL] && !s->prompt->picture)
         SF_TRY(host_array(1, sizeof *s->prompt->picture, &s->prompt->picture));
     SF_TRY(host_array(batch->config->layers, sizeof *s->at, &s->at));
-    return sf_arena_alloc(batch->store, (size_t)sf_batch_heads(batch) * sizeof *s->pairs, (void **)&s->pairs);
+    size_t tally = (size_t)sf_batch_heads(batch) * sizeof *s->pairs;
+    if (batch->config->entmax_alpha != 0) SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&s->weighed));
+    return sf_arena_alloc(batch->store, tally, (void **)&s->pairs);
 }
 
 static int default_chunk(const sf_model_config *c, sf_dtype activation)
@@ -426,6 +429,7 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .window = sf_layer_slides(c, layer) ? c->window : 0,
                           .scale = c->attention_scale,
                           .softcap = c->attention_softcap,
+                          .alpha = c->entmax_alpha,
                           .q = q,
                           .frequency = batch->model ? sf_transformer_frequency(batch->model, layer) : NULL,
                           .interleaved = c->rope_interleaved,

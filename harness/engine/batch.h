@@ -30,6 +30,7 @@ typedef struct sf_prompt {
     bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
     sf_kv_part *part; /* [layers]; k NULL where not kept */
     uint64_t *pairs;  /* [layers, H] backend memory */
+    uint64_t *weighed; /* likewise, those that weigh; NULL: all do */
     double *recall, *error; /* [layers, H] host: sums over the sampled rows; NULL: not wanted */
     int recall_rows;  /* sampled rows … */
     int32_t *recall_row; /* … [recall_rows] host, ascending */
@@ -75,6 +76,7 @@ typedef struct sf_sequence {
     bool evicts, done;
     sf_cache *at;    /* [layers] */
     uint64_t *pairs; /* [layers, H] backend memory, of decode */
+    uint64_t *weighed; /* likewise, those that weigh; NULL: all do */
     double *recall, *error; /* [layers, H] host: weighted sums over sampled steps; NULL: not wanted */
     double recall_weight;
     sf_state carry;  /* of the lane's decode method, from layer to layer and from step to step */

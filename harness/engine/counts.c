@@ -1,10 +1,12 @@
 /* From tallies to meters, densities and recall.
  *
  * Attention is counted here and nowhere else, from the pairs that the executors tallied per query head:
- *   FLOPs        4·D + 3 a pair; of latent attention 2·(R + r) + 2·r + 3, since a row's rotated numbers are no value
+ *   FLOPs        4·D + 3 a pair; of latent attention 2·(R + r) + 2·r + 3, since a row's rotated numbers are no value; where rows are
+ *                normalised by α-entmax 2·D + 3, and 2·D one that weighs
  *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query at
  *                least); in decode the keys that a step reads, which are the same for the query heads of a group
- *                of latent attention the cache holds one row of R + r numbers for both
+ *                of latent attention the cache holds one row of R + r numbers for both; with α-entmax, of the values those that
+ *                weigh, for each query head by itself, but no more than there are keys
  *   other bytes  queries read and outputs written
  *
  * So are the weights of experts, which rows choose: K of E for a row of decode; for a prompt of T rows min(T·K, E), each once, as
@@ -113,19 +115,20 @@ void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool 
             add_part(&to->at[phase][work], &together->at[phase][work], (uint64_t)part, (uint64_t)whole, !gathered);
 }
 
-/* Adds the attention of a phase to a meter: pairs [layers, H] host, of the whole model, `queries` rows each layer. */
-static void count_attention(const sf_batch *batch, const uint64_t *pairs, sf_phase phase, uint64_t queries,
+/* Adds the attention of a phase to a meter: pairs and weighed [layers, H] host, of the whole model, `queries` rows each layer. */
+static void count_attention(const sf_batch *batch, const uint64_t *pairs, const uint64_t *weighed, sf_phase phase, uint64_t queries,
                             sf_meter *meter)
 {
     const sf_model_config *c = batch->whole;
     sf_count *to = &meter->at[phase][SF_ATTENTION];
-    uint64_t total = 0, group = (uint64_t)(c->heads / c->kv_heads);
-    for (int64_t i = 0; i < whole_heads(batch); i++) total += pairs[i];
+    uint64_t total = 0, weighs = 0, group = (uint64_t)(c->heads / c->kv_heads);
+    for (int64_t i = 0; i < whole_heads(batch); i++) total += pairs[i], weighs += weighed ? weighed[i] : pairs[i];
     uint64_t keys = phase == SF_PREFILL ? (uint64_t)c->layers * (uint64_t)c->kv_heads * queries : total / group;
     const int numbers = 2 * c->head_dim - sf_latent_rotary(c); /* of a query and its output */
+    const uint64_t unread = weighed && weighs < keys ? keys - weighs : 0; /* values of keys that do not weigh */
     to->pairs += total;
-    to->flops += total * (2 * (uint64_t)numbers + 3);
-    to->cache_bytes += keys * sf_bytes(batch->backend->activation, sf_cached_numbers(c));
+    to->flops += total * (2 * (uint64_t)numbers + 3) - (total - weighs) * 2 * (uint64_t)c->head_dim;
+    to->cache_bytes += keys * sf_bytes(batch->backend->activation, sf_cached_numbers(c)) - unread * sf_bytes(batch->backend->activation, c->head_dim);
     to->other_bytes += queries * (uint64_t)whole_heads(batch) * sf_bytes(batch->backend->activation, numbers);
 }
 
@@ -160,10 +163,11 @@ static void report_phase(const sf_batch *batch, sf_lane *lane, sf_phase phase, c
     if (lane->error[phase]) ratio(batch, NULL, error, error ? weight : 0, lane->error[phase]);
 }
 
-static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pairs, const double *recall, const double *error)
+static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pairs, const uint64_t *weighed, const double *recall,
+                        const double *error)
 {
     double n = prompt->job->tokens;
-    count_attention(batch, pairs, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
+    count_attention(batch, pairs, weighed, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
@@ -176,24 +180,27 @@ static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pair
 
 /* What was tallied of one prompt or sequence, of all ranks' heads: [layers, H], malloc'ed; NULL: not wanted. */
 typedef struct tally {
-    uint64_t *pairs;
+    uint64_t *pairs, *weighed;
     double *recall, *error;
 } tally;
 
 static void free_tally(tally *t)
 {
     free(t->pairs);
+    free(t->weighed);
     free(t->recall);
     free(t->error);
 }
 
-/* From this rank's heads, pairs [layers, H] backend memory and host arrays. own: room for them. */
-static sf_status gather_tally(sf_batch *batch, const uint64_t *pairs, const double *recall, const double *error, uint64_t *own, tally *out)
+/* From this rank's heads, pairs and weighed [layers, H] backend memory and host arrays. own: room for them. */
+static sf_status gather_tally(sf_batch *batch, const uint64_t *pairs, const uint64_t *weighed, const double *recall, const double *error, uint64_t *own, tally *out)
 {
     sf_backend *b = batch->backend;
     *out = (tally){0};
     SF_TRY(b->ops->download(b, own, pairs, (size_t)sf_batch_heads(batch) * sizeof *own));
     SF_TRY(gather_heads(batch, own, &out->pairs));
+    if (weighed) SF_TRY(b->ops->download(b, own, weighed, (size_t)sf_batch_heads(batch) * sizeof *own));
+    if (weighed) SF_TRY(gather_heads(batch, own, &out->weighed));
     if (recall) SF_TRY(gather_heads(batch, recall, &out->recall));
     return error ? gather_heads(batch, error, &out->error) : SF_OK;
 }
@@ -203,8 +210,8 @@ static sf_status count_prompt(sf_batch *batch, sf_prompt *prompt, uint64_t *own)
     tally t;
     count_experts(batch, SF_PREFILL, 1, prompt->job->tokens, &prompt->meter);
     sum_meter(batch, &prompt->meter);
-    sf_status status = gather_tally(batch, prompt->pairs, prompt->recall, prompt->error, own, &t);
-    if (status == SF_OK) give_prompt(batch, prompt, t.pairs, t.recall, t.error);
+    sf_status status = gather_tally(batch, prompt->pairs, prompt->weighed, prompt->recall, prompt->error, own, &t);
+    if (status == SF_OK) give_prompt(batch, prompt, t.pairs, t.weighed, t.recall, t.error);
     free_tally(&t);
     return status;
 }
@@ -213,9 +220,9 @@ static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *own)
 {
     tally t;
     double n = s->steps;
-    sf_status status = gather_tally(batch, s->pairs, s->recall, s->error, own, &t);
+    sf_status status = gather_tally(batch, s->pairs, s->weighed, s->recall, s->error, own, &t);
     if (status == SF_OK) {
-        count_attention(batch, t.pairs, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
+        count_attention(batch, t.pairs, t.weighed, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
         report_phase(batch, s->lane, SF_DECODE, t.pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, t.recall, t.error, s->recall_weight);
     }
     free_tally(&t);

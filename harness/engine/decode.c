@@ -35,6 +35,7 @@ static void attend(lockstep *l, int i, int layer)
     int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
     const void *q = sf_activation_at(batch->backend, batch->q, i * width);
     l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
+    if (s->weighed) l->attention[i].weighed = s->weighed + (int64_t)layer * batch->config->heads;
     l->attention[i].begins = s->prompt->begins;
     l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
     l->attention[i].carry = s->lane->decode && s->lane->decode->carry ? &s->carry : NULL;
@@ -377,6 +378,7 @@ static sf_status decode(lockstep *l)
         const int steps = sf_job_steps(s->prompt->job, batch->how);
         if (steps > most) most = steps;
         SF_TRY(b->ops->zero(b, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *s->pairs));
+        if (s->weighed) SF_TRY(b->ops->zero(b, s->weighed, (size_t)sf_batch_heads(batch) * sizeof *s->weighed));
         l->input[i] = s->prompt->token;
     }
     SF_TRY(sf_stages_carry_on(batch, l->rows, l->sequence));

@@ -216,7 +216,7 @@ static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
     sf_cache *cache = &s->at[a->layer];
     sf_mark mark = sf_scratch_mark(b);
     sf_attention all = *a; /* what was the prefill's is not the lane's */
-    all.pairs = NULL, all.carry = m->carry ? &s->carry : NULL;
+    all.pairs = all.weighed = NULL, all.carry = m->carry ? &s->carry : NULL;
     cache->prompt = s->prompt->part[a->layer];
     SF_TRY(sf_hook_state(&all, m, params, a->keys + sf_job_steps(s->prompt->job, batch->how), batch->store, &cache->state));
     if (s->evicts) {
@@ -315,6 +315,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
     a.begins = prompt->begins;
     a.pairs = prompt->pairs + (int64_t)layer * a.heads;
+    if (prompt->weighed) a.weighed = prompt->weighed + (int64_t)layer * a.heads;
     a.lse = batch->lse ? batch->lse + (int64_t)prompt->row * a.heads : NULL;
     if (batch->lanes) SF_TRY(sf_batch_share_queries(batch, q, tokens));
     sf_attention view = sf_batch_view(batch, &a, 0);
@@ -357,6 +358,7 @@ static sf_status embed(sf_batch *batch, const sf_wave *wave, sf_prompt *prompt)
     double began = sf_batch_time(batch);
     b->meter = &prompt->meter;
     SF_TRY(b->ops->zero(b, prompt->pairs, (size_t)sf_batch_heads(batch) * sizeof *prompt->pairs));
+    if (prompt->weighed) SF_TRY(b->ops->zero(b, prompt->weighed, (size_t)sf_batch_heads(batch) * sizeof *prompt->weighed));
     SF_TRY(b->ops->upload(b, token, prompt->job->token, bytes));
     SF_TRY(b->ops->copy(b, token + wave->rows, batch->model->positions.position, bytes));
     float *hidden = batch->hidden + (int64_t)prompt->row * batch->config->d;

@@ -267,6 +267,9 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_sta
     if (model->config.latent && !backend->ops->latent)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has latent attention (MLA), which %s does not compute; run it on cpu", model->config.name,
                        backend->ops->name);
+    if (model->config.entmax_alpha != 0 && !backend->ops->entmax)
+        return sf_fail(SF_UNSUPPORTED, "model '%s' normalises its attention by %g-entmax, which %s does not compute; run it on cpu",
+                       model->config.name, (double)model->config.entmax_alpha, backend->ops->name);
     sf_status status = import_weights(out, model, part);
     if (status == SF_OK) status = read_curves(out, model);
     if (status == SF_OK && part) status = open_whole(out, whole);
@@ -333,6 +336,8 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
     if (c->post_norms || ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
     if (ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
     if (c->latent) SF_TRY(open_latent(c, activation, rows, arena, &out->latent));
+    if (c->query_scales) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->heads), (void **)&out->beta));
+    if (c->query_scales) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->heads), (void **)&out->gamma));
     return c->router.experts ? open_mixture(c, activation, rows, arena, &out->mixture) : SF_OK;
 }
 
@@ -445,6 +450,19 @@ static sf_status norm_heads(const sf_transformer *t, const sf_layer_weights *w, 
     return norm(t, k, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->kv_heads), &w->k_norm, NULL, k);
 }
 
+/* Of the normed rows, which q is made of too. */
+static sf_status scale_queries(const sf_transformer *t, const sf_layer_weights *w, int64_t rows, const int32_t *position, void *q,
+                               sf_workspace *work)
+{
+    const sf_model_config *c = t->config;
+    const sf_tensor none = {0};
+    if (!c->query_scales) return SF_OK;
+    SF_TRY(t->backend->ops->linear(t->backend, work->normed, rows, &w->scale_beta, &none, false, work->beta, SF_F32));
+    SF_TRY(t->backend->ops->linear(t->backend, work->normed, rows, &w->scale_gamma, &none, false, work->gamma, SF_F32));
+    return t->backend->ops->scale_queries(t->backend, q, rows, c->heads, c->head_dim, position, work->beta, work->gamma, c->scale_delta,
+                                          c->scale_range);
+}
+
 /* Norms of latents, in place. */
 static sf_status norm_latent(const sf_transformer *t, void *x, int64_t rows, const sf_tensor *weight)
 {
@@ -530,6 +548,7 @@ static sf_status qkv(const sf_transformer *t, int layer, const float *hidden, in
     SF_TRY(linear(t, work->normed, rows, &w->q, &w->q_bias, q));
     SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, k));
     SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, v));
+    SF_TRY(scale_queries(t, w, rows, position, q, work));
     if (!c->norm_after_rope) SF_TRY(norm_heads(t, w, rows, q, k));
     SF_TRY(rotate(t, layer, rows, position, q, k));
     return c->norm_after_rope ? norm_heads(t, w, rows, q, k) : SF_OK;

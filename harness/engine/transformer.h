@@ -57,6 +57,7 @@ typedef struct sf_workspace {
     void *gate, *up; /* [rows, mlp] */
     float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms and ranks */
     float *parts;    /* [ranks, rows, d] what each rank has of it; NULL without ranks */
+    float *beta, *gamma; /* [rows, H] that queries are scaled by; NULL: they are not */
     struct sf_mixture {
         float *logits, *share; /* [rows, E], [rows, K] */
         int32_t *expert;       /* [rows, K] */

@@ -62,6 +62,11 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
                      c->latent_bias);
         sf_hash_fold(hash, text, (size_t)n);
     }
+    if (c->entmax_alpha != 0 || c->query_scales) {
+        n = snprintf(text, sizeof text, "entmax %.9g %d %.9g %.9g", (double)c->entmax_alpha, c->query_scales, (double)c->scale_delta,
+                     (double)c->scale_range);
+        sf_hash_fold(hash, text, (size_t)n);
+    }
     if (c->reach.chunk) {
         n = snprintf(text, sizeof text, "reach %d %d", c->reach.chunk, c->reach.cap);
         sf_hash_fold(hash, text, (size_t)n);
@@ -71,7 +76,7 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2344 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2360 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -185,6 +190,15 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
     if (!(c->attention_softcap >= 0 && c->logit_softcap >= 0 && c->query_growth >= 0)) {
         return sf_fail(SF_BAD_INPUT, "%s: expected caps of scores and logits and a growth of queries of at least 0, found %g, %g"
                        " and %g", where, (double)c->attention_softcap, (double)c->logit_softcap, (double)c->query_growth);
+    }
+    if (c->entmax_alpha != 0 && !(c->entmax_alpha > 1 && c->entmax_alpha <= 2)) {
+        return sf_fail(SF_BAD_INPUT, "%s: entmax alpha: expected a number above 1 and at most 2, found %g", where, (double)c->entmax_alpha);
+    }
+    if (c->entmax_alpha != 0 && c->sinks)
+        return sf_fail(SF_UNSUPPORTED, "%s: learned attention sinks together with %g-entmax", where, (double)c->entmax_alpha);
+    if (!(isfinite(c->scale_delta) && c->scale_delta >= 0 && isfinite(c->scale_range) && c->scale_range >= 0)) {
+        return sf_fail(SF_BAD_INPUT, "%s: expected a delta and a range of queries' scales of at least 0, found %g and %g", where,
+                       (double)c->scale_delta, (double)c->scale_range);
     }
     bool slides = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
     if (slides != (c->window > 0)) {

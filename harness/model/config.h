@@ -61,6 +61,9 @@ typedef struct sf_model_config {
     float swiglu[2];                     /* of SF_CLAMPED: α and the limit (gpt-oss) */
     bool sinks;                          /* a learned logit for each head, of a key that has no value (gpt-oss) */
     uint8_t whole_mlp[SF_MAX_LAYERS];    /* [layers] 1: this layer of a mixture has one MLP for all rows */
+    float entmax_alpha;                  /* α of the normaliser in softmax's place (frontier_mini); 0: softmax */
+    bool query_scales;                   /* queries are scaled by their position, as each row and head says (ASEntmax) … */
+    float scale_delta, scale_range;      /* … scale_queries() of kernels/backend.h */
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
     uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */

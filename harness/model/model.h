@@ -24,6 +24,7 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor o_bias, gate_bias, up_bias, down_bias;
     sf_tensor attention_norm_bias, mlp_norm_bias; /* [d]: StarCoder 2 */
     sf_tensor sinks;                      /* [H] */
+    sf_tensor scale_beta, scale_gamma;    /* [H, d]: ASEntmax */
     sf_tensor router, router_bias, router_correction; /* [E, d], [E], [E] */
     sf_tensor shared_gate, shared_up, shared_down, shared_switch; /* as gate, up, down, of shared_mlp; [1, d] */
     sf_tensor q_down, q_down_norm, q_down_bias; /* [ql, d], [ql]: latent attention, where queries go through one; q is [.., ql] then */

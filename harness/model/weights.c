@@ -32,7 +32,7 @@ static int64_t size_of(const sf_model_config *c, size s)
 }
 
 typedef enum condition {
-    ALWAYS, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS,
+    ALWAYS, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS,
     CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
@@ -57,6 +57,7 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case MIXTURE: return mixes;
     case SHARE: return mixes && c->shared_mlp;
     case SWITCH: return mixes && c->shared_switch;
+    case QUERY_SCALES: return c->query_scales;
     case SINKS: return c->sinks;
     case ROUTER_BIAS: return mixes && c->router_bias;
     case CORRECTION: return mixes && c->router_correction;
@@ -104,6 +105,8 @@ static const struct {
     {AT(attention_norm_bias), "attn_norm.bias", "input_layernorm.bias", MODEL, NONE, NORM_BIAS},
     {AT(mlp_norm_bias), "ffn_norm.bias", "post_attention_layernorm.bias", MODEL, NONE, MLP_NORM_BIAS},
     {AT(sinks), "attn_sinks.weight", "self_attn.sinks", HEADS, NONE, SINKS},
+    {AT(scale_beta), "attn_scale_beta.weight", "self_attn.attn_scale_beta_proj.weight", HEADS, MODEL, QUERY_SCALES},
+    {AT(scale_gamma), "attn_scale_gamma.weight", "self_attn.attn_scale_gamma_proj.weight", HEADS, MODEL, QUERY_SCALES},
     {AT(router), "ffn_gate_inp.weight", "mlp.gate.weight", EXPERTS, MODEL, MIXTURE},
     {AT(router_bias), "ffn_gate_inp.bias", "mlp.router.bias", EXPERTS, NONE, ROUTER_BIAS},
     {AT(router_correction), "exp_probs_b.bias", "mlp.gate.e_score_correction_bias", EXPERTS, NONE, CORRECTION},

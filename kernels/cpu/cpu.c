@@ -63,6 +63,7 @@ const sf_backend_ops sf_cpu_ops = {
     .caps = true,
     .lse = true,
     .latent = true,
+    .entmax = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,

@@ -5,6 +5,7 @@
  *   layers.c      linear layers, norms, rotations, moves     experts.c   mixtures of experts
  *   panels.c      from a pattern to the keys that some query rows compute          turn.c  rotations by other distances
  *   prefill.c     attention of many rows          decode.c     attention of one row of each of several sequences
+ *   entmax.c      both, where rows are normalised by α-entmax
  *   estimate.c    probes, blocks, pages           select.c     rows of scores: reduce, pool, choose
  *   components.c  antidiagonals, components, what stands for many keys
  *   keys.c        keys by themselves, or listed   sample.c     samples of keys; keys in 4 bits
@@ -65,6 +66,16 @@ int sf_cpu_most_panels(const sf_attention *a);
 /* cosine, sine [D/2] of what rotary embedding turns pairs by over so many positions; and a row turned by them. */
 void sf_cpu_angles(const sf_attention *a, int64_t positions, float *cosine, float *sine);
 void sf_cpu_turn(const sf_attention *a, const float *cosine, const float *sine, const float *from, float *to);
+
+/* ---- entmax.c ------------------------------------------------------------------------------------------------------ */
+
+/* The executors of attention whose rows are normalised by α-entmax (a->alpha). */
+sf_status sf_cpu_entmax_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out);
+sf_status sf_cpu_entmax_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, void *out);
+
+/* weight[i] of entry at[i], ascending, of x [n]: those that α-entmax gives more than nothing, whose number is returned. Entries of
+ * -INFINITY are not there. at, weight: room for n. */
+int64_t sf_cpu_entmax(sf_backend *b, const float *x, int64_t n, double alpha, int32_t *at, float *weight);
 
 /* ---- select.c ---------------------------------------------------------------------------------------------------- */
 

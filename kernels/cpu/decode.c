@@ -73,13 +73,6 @@ static void add_read(reads *to, const float *k, const float *v)
     to->n++;
 }
 
-static bool sees(const sf_panel *p, int lane, int64_t position)
-{
-    int64_t j = sf_panel_key(p, lane);
-    if (p->sight) return sf_sight_sees(p->sight, p->always >> lane & 1, position, j);
-    return j > position - p->reach && j <= position - p->near;
-}
-
 /* Adds the panels' keys, those that a reach moves as copies turned so far ahead that the query meets them at its distance.
  */
 static void list_reads(const sf_attention *a, const sf_pattern *p, bool turned, const sf_panel *panel, int panels, reads *to)
@@ -95,7 +88,7 @@ static void list_reads(const sf_attention *a, const sf_pattern *p, bool turned, 
         for (unsigned lanes = x->lanes; lanes; lanes &= lanes - 1) {
             int i = __builtin_ctz(lanes);
             int64_t j = sf_panel_key(x, i);
-            if (!sees(x, i, position)) continue;
+            if (!sf_panel_sees(x, i, position)) continue;
             const sf_kv_part *part = j < before ? prompt : tail;
             int64_t at = sf_kv_row(part, g, j < before ? j : j - before) * dim;
             const float *k = (const float *)part->k + at;
@@ -302,6 +295,7 @@ static bool is_gated(const sf_pattern *p) { return p->kind == SF_PARTS && p->gat
 sf_status sf_cpu_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
                         void *out)
 {
+    if (lanes && a[0]->alpha != 0) return sf_cpu_entmax_decode(b, lanes, a, pattern, out);
     sf_mark mark = sf_scratch_mark(b);
     sf_status status = SF_OK;
     for (int l = 0, n; l < lanes && status == SF_OK; l += n) {
@@ -333,23 +327,36 @@ static row_room row_room_of_thread(const sf_attention *a, const row_room *base)
     return (row_room){base->key + t * a->keys, base->x + t * (a->keys + 8), base->q + t * sf_cpu_padded(a->head_dim)};
 }
 
-/* x[j] = 2^(score - largest) for the keys that a row sees, 0 for the others; returns their sum. */
+/* x [n] of logits; returns the sum. */
+static double entmax_in_place(sf_backend *b, const sf_attention *a, row_room r, int64_t n)
+{
+    int32_t *at = (int32_t *)r.key; /* whose keys have been read */
+    float *weight = (float *)(at + n);
+    double sum = 0;
+    int64_t kept = sf_cpu_entmax(b, r.x, n, (double)a->alpha, at, weight);
+    memset(r.x, 0, (size_t)n * sizeof *r.x);
+    for (int64_t i = 0; i < kept; i++) sum += (double)(r.x[at[i]] = weight[i]);
+    return sum;
+}
+
+/* x[j] = 2^(score - largest) for the keys that a row sees, or what α-entmax gives them; 0 for the others; returns their sum. */
 static double row_powers(sf_backend *b, const sf_attention *a, int h, int i, row_room r)
 {
     int g = h / (a->heads / a->kv_heads), position = a->keys - a->queries + i, n = 0;
     int first = a->window > 0 && position - a->window + 1 > 0 ? position - a->window + 1 : 0;
     const float *q = (const float *)a->q + ((int64_t)i * a->heads + h) * a->head_dim;
     memset(r.q, 0, (size_t)sf_cpu_padded(a->head_dim) * sizeof *r.q);
-    for (int d = 0; d < a->head_dim; d++) r.q[d] = q[d] * (a->scale * LOG2E);
+    const float unit = a->alpha != 0 ? 1 : LOG2E;
+    for (int d = 0; d < a->head_dim; d++) r.q[d] = q[d] * (a->scale * unit);
     for (int j = first; j <= position; j++) {
         const float *k = sf_cpu_row(a, g, j, false);
         if (k) r.key[n++] = k;
     }
     if (n > 0) sf_cpu_tiles(b)->dots(r.q, 1, a->head_dim, r.key, n, r.x, 0);
-    sf_cpu_tiles(b)->cap(r.x, n, a->softcap * LOG2E);
+    sf_cpu_tiles(b)->cap(r.x, n, a->softcap * unit);
     memset(r.x + n, 0, (size_t)(a->keys - n) * sizeof *r.x);
     if (n == 0) return 0;
-    double sum = sf_cpu_tiles(b)->powers(r.x, n, sf_cpu_tiles(b)->largest(r.x, n));
+    double sum = a->alpha != 0 ? entmax_in_place(b, a, r, n) : sf_cpu_tiles(b)->powers(r.x, n, sf_cpu_tiles(b)->largest(r.x, n));
     if (n == a->keys) return sum;
     for (int j = position; j >= 0 && n > 0; j--) { /* back to where the keys are, from the end */
         bool seen = j >= first && sf_cpu_row(a, g, j, false);
@@ -371,7 +378,7 @@ static double mass_of(const sf_attention *a, const sf_pattern *p, int h, int i, 
     int n = sf_cpu_panels(a, &plain, (sf_rows){h, i, 1, false}, false, &sight, panel, &pairs);
     for (int c = 0; c < n; c++)
         for (int l = 0; l < SF_PANEL; l++)
-            if (panel[c].lanes >> l & 1 && sees(&panel[c], l, a->keys - a->queries + i)) inside += x[sf_panel_key(&panel[c], l)];
+            if (panel[c].lanes >> l & 1 && sf_panel_sees(&panel[c], l, a->keys - a->queries + i)) inside += x[sf_panel_key(&panel[c], l)];
     return inside;
 }
 

@@ -291,6 +291,19 @@ sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists
     return SF_OK;
 }
 
+sf_status sf_cpu_scale_queries(sf_backend *b, void *q, int64_t rows, int heads, int head_dim, const int32_t *position, const float *beta,
+                               const float *gamma, float delta, float range)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * heads * head_dim > 1 << 15)
+    for (int64_t i = 0; i < rows * heads; i++) {
+        float soft = beta[i] > 15 ? beta[i] : log1pf(expf(beta[i]));
+        float by = delta + soft * powf(logf((float)position[i / heads] + 2), range * tanhf(gamma[i]));
+        for (int d = 0; d < head_dim; d++) ((float *)q)[i * head_dim + d] *= by;
+    }
+    sf_meter_scale_queries(b, rows, heads, head_dim);
+    return SF_OK;
+}
+
 sf_status sf_cpu_sink(sf_backend *b, void *out, const float *lse, const sf_tensor *sink, int64_t rows, int heads, int head_dim)
 {
     sf_mark mark = sf_scratch_mark(b);

@@ -55,6 +55,13 @@ typedef struct sf_panel {
 
 static inline int64_t sf_panel_key(const sf_panel *p, int lane) { return p->key ? p->key[lane] : p->first + lane; }
 
+static inline bool sf_panel_sees(const sf_panel *p, int lane, int64_t position)
+{
+    int64_t j = sf_panel_key(p, lane);
+    if (p->sight) return sf_sight_sees(p->sight, p->always >> lane & 1, position, j);
+    return j > position - p->reach && j <= position - p->near;
+}
+
 /* Rows of one head at consecutive positions, on their way through online softmax. Rows are padded to strips of 8. */
 typedef struct sf_query_tile {
     int rows, dim, padded;   /* padded: dim rounded up to 16 */

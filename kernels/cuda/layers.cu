@@ -239,6 +239,12 @@ sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n, float s
     return SF_OK;
 }
 
+/* Models with α-entmax, the only ones that ask for it, are refused before. */
+sf_status sf_cuda_scale_queries(sf_backend *, void *, int64_t, int, int, const int32_t *, const float *, const float *, float, float)
+{
+    return sf_fail(SF_UNSUPPORTED, "queries that are scaled by their position are not computed on cuda; run it on cpu");
+}
+
 __global__ void sink_rows(bf16 *out, const float *lse, const float *sink, int64_t n, int heads, int head_dim)
 {
     sf_begin();

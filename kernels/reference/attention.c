@@ -33,11 +33,11 @@ double sf_reference_capped(const sf_attention *a, double x)
     return a->softcap != 0 ? (double)a->softcap * tanh(x / (double)a->softcap) : x;
 }
 
-void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *mask, double *p)
+/* p[j] = the logit of a key with mask[j] = 1, else 0. */
+static void logits(const sf_attention *a, int h, int i, const uint8_t *mask, double *p)
 {
     int g = h / (a->heads / a->kv_heads);
     const float *q = (const float *)a->q + ((int64_t)i * a->heads + h) * a->head_dim;
-    double largest = -INFINITY, total = 0;
     for (int j = 0; j < a->keys; j++) {
         p[j] = 0;
         if (!mask[j]) continue;
@@ -45,11 +45,33 @@ void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *ma
         double sum = 0;
         for (int d = 0; d < a->head_dim; d++) sum += (double)q[d] * k[d];
         p[j] = sf_reference_capped(a, sum * a->scale);
-        if (p[j] > largest) largest = p[j];
     }
+}
+
+void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *mask, double *p)
+{
+    double largest = -INFINITY, total = 0;
+    logits(a, h, i, mask, p);
+    for (int j = 0; j < a->keys; j++)
+        if (mask[j] && p[j] > largest) largest = p[j];
     for (int j = 0; j < a->keys; j++)
         if (mask[j]) total += p[j] = exp(p[j] - largest);
     for (int j = 0; j < a->keys; j++) p[j] /= mask[j] ? total : 1;
+}
+
+void sf_reference_weights(const sf_attention *a, int h, int i, const uint8_t *mask, double *p)
+{
+    double x[a->keys];
+    int n = 0;
+    if (a->alpha == 0) {
+        sf_reference_softmax(a, h, i, mask, p);
+        return;
+    }
+    logits(a, h, i, mask, p);
+    for (int j = 0; j < a->keys; j++)
+        if (mask[j]) x[n++] = p[j];
+    sf_reference_entmax(x, n, (double)a->alpha);
+    for (int j = 0, m = 0; j < a->keys; j++) p[j] = mask[j] ? x[m++] : 0;
 }
 
 /* ---- one row ------------------------------------------------------------------------------------------------------ */
@@ -114,6 +136,22 @@ static double soften(const sf_attention *a, const terms *t, double *out)
     for (int64_t i = 0; i < t->n; i++)
         for (int d = 0; d < a->head_dim; d++) out[d] += p[i] * t->value[i][d];
     return t->n ? largest + log(sum) : -INFINITY;
+}
+
+/* The same by α-entmax. Returns how many weigh more than nothing. */
+static uint64_t weigh(const sf_attention *a, const terms *t, double *out)
+{
+    double p[t->n + 1];
+    uint64_t weighed = 0;
+    memcpy(p, t->logit, (size_t)t->n * sizeof *p);
+    sf_reference_entmax(p, t->n, (double)a->alpha);
+    memset(out, 0, (size_t)a->head_dim * sizeof *out);
+    for (int64_t i = 0; i < t->n; i++) {
+        if (p[i] == 0) continue;
+        weighed++;
+        for (int d = 0; d < a->head_dim; d++) out[d] += p[i] * t->value[i][d];
+    }
+    return weighed;
 }
 
 /* What the pattern adds to the logit of key j. */
@@ -193,6 +231,7 @@ static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *
     terms t = {0};
     double sums[a->head_dim];
     int64_t most = most_terms(a, p);
+    SF_TRY(sf_host_entmax(a, p));
     SF_TRY(sf_host_alloc(b, (size_t)most * (sizeof *t.logit + sizeof *t.value), (void **)&t.logit));
     t.value = (const float **)(t.logit + most);
     sf_status status = reaches(p) ? open_turns(b, a, &t.turns) : SF_OK;
@@ -206,8 +245,12 @@ static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *
             } else {
                 for (int k = 0; k < (p->kind == SF_PARTS ? p->parts : 1); k++)
                     add_pattern(a, p->kind == SF_PARTS ? &p->part[k] : p, h, i, &t);
-                double lse = soften(a, &t, sums);
+                double lse = 0;
+                uint64_t weighed = 0;
+                if (a->alpha != 0) weighed = weigh(a, &t, sums);
+                else lse = soften(a, &t, sums);
                 pairs = (uint64_t)t.n;
+                if (a->weighed) a->weighed[h] += weighed;
                 if (a->lse) a->lse[at] = (float)lse;
                 if (pairs == 0 && !p->empty) status = sf_host_no_key(a, op, h, i);
             }
@@ -264,7 +307,7 @@ sf_status sf_reference_mass(sf_backend *b, const sf_attention *a, const sf_patte
         double mass = 0;
         for (int r = 0; r < rows; r++) {
             sf_reference_mask(a, NULL, h, row[r], mask);
-            sf_reference_softmax(a, h, row[r], mask, p);
+            sf_reference_weights(a, h, row[r], mask, p);
             sf_reference_mask(a, pattern, h, row[r], mask);
             for (int j = 0; j < a->keys; j++)
                 if (mask[j]) mass += p[j];

@@ -48,7 +48,7 @@ sf_status sf_reference_key_probabilities(sf_backend *b, const sf_attention *a, f
     uint8_t *mask = (uint8_t *)(p + a->keys);
     for (int h = 0; h < a->heads; h++) {
         sf_reference_mask(a, NULL, h, 0, mask);
-        sf_reference_softmax(a, h, 0, mask, p);
+        sf_reference_weights(a, h, 0, mask, p);
         for (int j = 0; j < a->keys; j++) out[(int64_t)h * a->keys + j] = (float)p[j];
     }
     sf_host_free(b, p);

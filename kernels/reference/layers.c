@@ -202,6 +202,18 @@ sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf
     return SF_OK;
 }
 
+sf_status sf_reference_scale_queries(sf_backend *b, void *q, int64_t rows, int heads, int head_dim, const int32_t *position,
+                                     const float *beta, const float *gamma, float delta, float range)
+{
+    for (int64_t i = 0; i < rows * heads; i++) {
+        double soft = beta[i] > 30 ? (double)beta[i] : log1p(exp((double)beta[i]));
+        double by = delta + soft * pow(log(position[i / heads] + 2.0), range * tanh((double)gamma[i]));
+        for (int d = 0; d < head_dim; d++) ((float *)q)[i * head_dim + d] *= (float)by;
+    }
+    sf_meter_scale_queries(b, rows, heads, head_dim);
+    return SF_OK;
+}
+
 sf_status sf_reference_sink(sf_backend *b, void *out, const float *lse, const sf_tensor *sink, int64_t rows, int heads, int head_dim)
 {
     for (int64_t i = 0; i < rows * heads; i++) {

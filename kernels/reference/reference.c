@@ -21,6 +21,7 @@ const sf_backend_ops sf_reference_ops = {
     .caps = true,
     .lse = true,
     .latent = true,
+    .entmax = true,
     .open = open_backend,
     .close = close_backend,
     .alloc = sf_host_alloc,

@@ -34,7 +34,8 @@
     FAMILY(deepseek_v2)   \
     FAMILY(deepseek_v3)   \
     FAMILY(glm4_moe_lite) \
-    FAMILY(gpt_oss)
+    FAMILY(gpt_oss)       \
+    FAMILY(frontier_mini)
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

@@ -1,4 +1,5 @@
-"""The frontier-mini decoder: Qwen2 as transformers has it (same parameter names), written for fast training."""
+"""The frontier-mini decoder: Qwen2 as transformers has it (same parameter names), written for fast training, with a kind of attention
+in its attention's place."""
 import json
 import math
 import pathlib
@@ -8,7 +9,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-HEAD_DIM = 64
+from attention import HEAD_DIM
+from kinds import kind
+
 VOCABULARY = 6144
 ROPE_THETA = 1e5
 EPS = 1e-6
@@ -22,29 +25,6 @@ SIZES = {
     "m": dict(hidden=256, heads=4, kv_heads=2, layers=8, mlp=448),
     "l": dict(hidden=384, heads=6, kv_heads=2, layers=10, mlp=512),
 }
-
-
-class Attention(nn.Module):
-    def __init__(self, c):
-        super().__init__()
-        self.q_proj = nn.Linear(c["hidden"], c["heads"] * HEAD_DIM)
-        self.k_proj = nn.Linear(c["hidden"], c["kv_heads"] * HEAD_DIM)
-        self.v_proj = nn.Linear(c["hidden"], c["kv_heads"] * HEAD_DIM)
-        self.o_proj = nn.Linear(c["heads"] * HEAD_DIM, c["hidden"], bias=False)
-
-    def forward(self, x, cos, sin):
-        rows, tokens, _ = x.shape
-
-        def heads(projection):
-            return projection(x).view(rows, tokens, -1, HEAD_DIM).transpose(1, 2)
-
-        def rotate(t):
-            a, b = t.chunk(2, -1)
-            return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(t.dtype)
-
-        out = F.scaled_dot_product_attention(rotate(heads(self.q_proj)), rotate(heads(self.k_proj)),
-                                             heads(self.v_proj), is_causal=True, enable_gqa=True)
-        return self.o_proj(out.transpose(1, 2).reshape(rows, tokens, -1))
 
 
 class MLP(nn.Module):
@@ -68,9 +48,9 @@ class Norm(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, c):
+    def __init__(self, c, attention, index):
         super().__init__()
-        self.self_attn, self.mlp = Attention(c), MLP(c)
+        self.self_attn, self.mlp = attention(c, index), MLP(c)
         self.input_layernorm, self.post_attention_layernorm = Norm(c["hidden"]), Norm(c["hidden"])
 
     def forward(self, x, cos, sin):
@@ -81,11 +61,12 @@ class Layer(nn.Module):
 class Decoder(nn.Module):
     """Token ids [rows, tokens] -> hidden states [rows, tokens, hidden]; logits are taken where the loss wants them."""
 
-    def __init__(self, size):
+    def __init__(self, size, attention="softmax"):
         super().__init__()
         c = self.shape = SIZES[size]
+        self.attention = kind(attention)
         self.embed_tokens = nn.Embedding(VOCABULARY, c["hidden"])
-        self.layers = nn.ModuleList(Layer(c) for _ in range(c["layers"]))
+        self.layers = nn.ModuleList(Layer(c, self.attention, i) for i in range(c["layers"]))
         self.norm = Norm(c["hidden"])
         for name, p in self.named_parameters():
             if p.dim() == 2:
@@ -131,7 +112,7 @@ def save_checkpoint(model, folder):
         "num_key_value_heads": c["kv_heads"], "intermediate_size": c["mlp"], "hidden_act": "silu",
         "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS, "rms_norm_eps": EPS, "rope_theta": ROPE_THETA,
         "tie_word_embeddings": True, "use_sliding_window": False, "bos_token_id": None, "eos_token_id": END,
-        "initializer_range": 0.02, "use_cache": True,
+        "initializer_range": 0.02, "use_cache": True, **model.attention.config(c),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "generation_config.json").write_text(

@@ -3,11 +3,13 @@
     frontier tasks export configs/mini-study.yaml --samples 20000 --seed 1 --out DATA/tasks.h5
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
     python3 models/frontier-mini/recipe/train.py l --data DATA2 --out OUT2 --minutes 12 --polish OUT/model --rate 0.005
+    python3 models/frontier-mini/recipe/train.py m --attention asentmax --data DATA --out OUT3 --minutes 25 --stop 8
 
 Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade; tasks that are still
 answered wrongly are drawn more often. Logs a JSON line every 100 steps (share of answer tokens and of whole answers that
 are right, by task and length, before the step learns from them); saves OUT/checkpoint.pt and OUT/model every two minutes,
-and goes on from the checkpoint when started again. A whole step is one CUDA graph a shape: these models are so small that
+and goes on from the checkpoint when started again; without it from OUT/model, which is a fifth of its size (the optimisers then
+begin anew: what they remember is of the last 50 steps). A whole step is one CUDA graph a shape: these models are so small that
 launches would take longer than the work.
 """
 import argparse
@@ -22,6 +24,7 @@ import torch
 import torch.nn.functional as F
 
 import batches
+import kinds
 import model as mini
 
 # Stages: length, share of warm-up rows, least and most share of the time that the stage takes. The first ones end as soon
@@ -53,7 +56,8 @@ class Muon:
         for shape, group in self.groups.items():
             gradient, momentum = torch.stack([p.grad for p in group]), self.momentum[shape]
             momentum.lerp_(gradient, 0.05)
-            update = gradient.lerp(momentum, 0.95).bfloat16()
+            update = gradient.lerp(momentum, 0.95)
+            update = update.bfloat16() if update.is_cuda else update
             tall = shape[0] > shape[1]
             if tall:
                 update = update.transpose(1, 2)
@@ -163,17 +167,25 @@ class Tally:
         return out
 
 
+HIDDEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def hidden(name):
+    """Whether a parameter is one of the matrices that every kind of attention has; what a kind adds is small."""
+    return name.endswith(tuple(f"{m}.weight" for m in HIDDEN)) and "attn_scale" not in name
+
+
 class Trainer:
     """Model, optimisers and the step on a batch; on a GPU a graph for each shape of batches."""
 
-    def __init__(self, size, tasks, widths, device, compiled):
-        self.net = mini.Decoder(size).to(device)
+    def __init__(self, size, attention, tasks, widths, device, compiled):
+        self.net = mini.Decoder(size, attention).to(device)
         named = list(self.net.named_parameters())
         muon_rate, adam_rate = RATES[size]
         self.optimisers = [
-            Muon([p for n, p in named if p.dim() == 2 and "embed" not in n], muon_rate),
+            Muon([p for n, p in named if hidden(n)], muon_rate),
             AdamW([p for n, p in named if "embed" in n], adam_rate, 0.1),
-            AdamW([p for _, p in named if p.dim() != 2], adam_rate, 0.0),
+            AdamW([p for n, p in named if not hidden(n) and "embed" not in n], adam_rate, 0.0),
         ]
         self.tally = Tally(tasks, widths, device)
         self.device, self.graphs = device, {}
@@ -193,7 +205,7 @@ class Trainer:
         """Forward, backward and both optimisers; what is to be known of the step stays on the device."""
         for p in self.net.parameters():
             p.grad = None
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16, cache_enabled=False):
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"), cache_enabled=False):
             hidden, target = self.net(batch.ids).flatten(0, 1), batch.ids.flatten()
             logits, wanted = self.net.logits(hidden[batch.answer]).float(), target[batch.answer + 1].long()
             answer = (F.cross_entropy(logits, wanted, reduction="none") * batch.weight).sum() / batch.weight.sum()
@@ -246,9 +258,11 @@ class Trainer:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("size", choices=mini.SIZES)
+    parser.add_argument("--attention", choices=kinds.KINDS, default="softmax", help="kinds/NAME.py (default softmax)")
     parser.add_argument("--data", required=True, help="folder of files from frontier tasks export")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--stop", type=float, metavar="MINUTES", help="save and end this call after so many, to go on later")
     parser.add_argument("--tokens", type=int, default=131072,
                         help="a step, at length 2048 and above; a quarter of it at the shortest")
     parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own; AdamW's go along")
@@ -274,24 +288,33 @@ def main():
     samples = batches.Samples(a.data)
     schedule = Schedule(samples.rows, a.tokens, mix)
     widths = {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}
-    trainer = Trainer(a.size, samples.tasks, widths, a.device, not a.eager)
+    trainer = Trainer(a.size, a.attention, samples.tasks, widths, a.device, not a.eager)
     step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
+    cold = 0  # the step at which the optimisers began
     if a.polish:
         mini.load_checkpoint(trainer.net, a.polish)
         schedule.index = len(STAGES) - 1
-    saved = a.out / "checkpoint.pt"
+    saved, short = a.out / "checkpoint.pt", a.out / "model" / "progress.json"
+    state = None
     if saved.exists():
         state = torch.load(saved, map_location=a.device)
         with torch.no_grad():
             for t, value in zip(trainer.state(), state["tensors"], strict=True):
                 t.copy_(value)
+    elif short.exists():
+        state = json.loads(short.read_text())
+        mini.load_checkpoint(trainer.net, short.parent)
+    if state:
+        if state["attention"] != a.attention:
+            raise SystemExit(f"{a.out}: its checkpoint is of --attention {state['attention']}")
         step, tokens, before = state["step"], state["tokens"], state["seconds"]
         (schedule.index, schedule.begun), schedule.mix = state["stage"], state["mix"]
+        cold = 0 if saved.exists() else step
     loader = batches.Loader(samples, schedule.draw, a.seed + step)
     log = open(a.out / "log.jsonl", "a", buffering=1)
     versions = {"torch": torch.__version__, "python": platform.python_version(),
                 "device": torch.cuda.get_device_name() if a.device.startswith("cuda") else "cpu"}
-    log.write(json.dumps({"size": a.size, "parameters": sum(p.numel() for p in trainer.net.parameters()), "seed": a.seed,
+    log.write(json.dumps({"size": a.size, "attention": a.attention, "parameters": sum(p.numel() for p in trainer.net.parameters()), "seed": a.seed,
                           "minutes": a.minutes, "rates": RATES[a.size], "polish": a.polish, "mix": mix,
                           "from_step": step, **versions}) + "\n")
 
@@ -300,10 +323,12 @@ def main():
     start = time.time()
 
     def save():
-        torch.save({"tensors": [t.detach() for t in trainer.state()], "step": step, "tokens": tokens, "seconds": seconds,
-                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix}, saved.with_suffix(".tmp"))
+        progress = {"attention": a.attention, "step": step, "tokens": tokens, "seconds": seconds,
+                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix}
+        torch.save({"tensors": [t.detach() for t in trainer.state()], **progress}, saved.with_suffix(".tmp"))
         saved.with_suffix(".tmp").rename(saved)
         mini.save_checkpoint(trainer.net, a.out / "model")
+        short.write_text(json.dumps(progress) + "\n")
 
     while True:
         seconds = before + time.time() - start - building
@@ -311,7 +336,7 @@ def main():
         mastered = step % 20 == 0 and schedule.stage()[1] == 1.0 and trainer.skill.item() > MASTERED
         if schedule.advance(share, mastered):
             trainer.skill.zero_()
-        if share >= 1:
+        if share >= 1 or (a.stop and time.time() - start >= 60 * a.stop):
             break
         stage, warm = schedule.stage()
         if random.random() < warm:
@@ -319,7 +344,7 @@ def main():
             batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
         else:
             batch = loader.get()
-        building += trainer.step(batch, min(1, (step + 1) / 100) * min(1, (1 - share) / decay + 0.01))
+        building += trainer.step(batch, min(1, (step - cold + 1) / 100) * min(1, (1 - share) / decay + 0.01))
         step += 1
         tokens += batch.ids.numel()
 
@@ -334,7 +359,7 @@ def main():
                 last_save = seconds
                 save()
     save()
-    log.write(json.dumps({"done": True, "step": step, "tokens": tokens, "seconds": round(seconds, 1)}) + "\n")
+    log.write(json.dumps({"done": share >= 1, "step": step, "tokens": tokens, "seconds": round(seconds, 1)}) + "\n")
 
 
 if __name__ == "__main__":

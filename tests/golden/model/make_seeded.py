@@ -40,6 +40,7 @@ from safetensors import safe_open
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import frontier_mini  # noqa: F401, which transformers does not have
 from make_checkpoints import LEAD, OUTPUTS, VOCAB, rope, signs
 
 PROMPTS, EVERY, STOPS = (50, 2100), 16, (310, 312)
@@ -153,6 +154,9 @@ MODELS = {
         truncate=False)),
     "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
                                                         high_freq_factor=4.0, original_max_position_embeddings=256)),
+    "frontier_mini": row("FrontierMini", None, entmax_alpha=1.5, num_hidden_layers=3, **PLAIN),
+    "frontier_mini-alpha": row("FrontierMini", None, entmax_alpha=1.25, **PLAIN),
+    "frontier_mini-scaled": row("FrontierMini", None, entmax_alpha=1.5, num_hidden_layers=3, attn_scale_type="adapt-softplus-tanh", **PLAIN),
 }
 
 

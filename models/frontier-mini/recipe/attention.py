@@ -1,0 +1,38 @@
+"""What all kinds of attention share: projections, rotation, and the reading of one row of hidden state by heads."""
+import torch
+import torch.nn as nn
+
+HEAD_DIM = 64
+
+
+class Attention(nn.Module):
+    """A kind is a class that fills in attend(); see kinds/__init__.py."""
+
+    def __init__(self, c, layer):
+        super().__init__()
+        self.q_proj = nn.Linear(c["hidden"], c["heads"] * HEAD_DIM)
+        self.k_proj = nn.Linear(c["hidden"], c["kv_heads"] * HEAD_DIM)
+        self.v_proj = nn.Linear(c["hidden"], c["kv_heads"] * HEAD_DIM)
+        self.o_proj = nn.Linear(c["heads"] * HEAD_DIM, c["hidden"], bias=False)
+
+    @staticmethod
+    def config(c):
+        """Keys of config.json beyond Qwen2's, or in their place."""
+        return {}
+
+    def attend(self, x, q, k, v):
+        """x [rows, tokens, hidden] as the layer reads it, q [rows, H, tokens, D], k, v [rows, G, tokens, D], rotated."""
+        raise NotImplementedError
+
+    def forward(self, x, cos, sin):
+        rows, tokens, _ = x.shape
+
+        def heads(projection):
+            return projection(x).view(rows, tokens, -1, HEAD_DIM).transpose(1, 2)
+
+        def rotate(t):
+            a, b = t.chunk(2, -1)
+            return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(t.dtype)
+
+        out = self.attend(x, rotate(heads(self.q_proj)), rotate(heads(self.k_proj)), heads(self.v_proj))
+        return self.o_proj(out.transpose(1, 2).reshape(rows, tokens, -1))

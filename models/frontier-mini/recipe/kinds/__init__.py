@@ -1,0 +1,12 @@
+"""The kinds of attention that a frontier-mini model can be trained with: a file and a line each.
+
+A file has a class Attention (attention.py) that says how rows attend, in training, and what config.json then says, so that
+Frontier computes the same.
+"""
+import importlib
+
+KINDS = ["softmax", "entmax15", "asentmax", "window", "moba"]
+
+
+def kind(name):
+    return importlib.import_module("kinds." + name).Attention
