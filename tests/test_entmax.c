@@ -143,7 +143,7 @@ static void with_methods(void **state)
         {{"block_sparse block=16 k=2", "quest budget=32 page=8"}, NULL}, /* these two run */
         {{"moba k=2 block=16", "tova capacity=40"}, NULL},
         {{"lm_infinite local=20 global=4", NULL}, "normalised by 1.5-entmax: only softmax"},
-        {{NULL, "vattention"}, "normalised by 1.5-entmax: only softmax"},
+        {{NULL, "streaming_llm recent=20"}, "normalised by 1.5-entmax: only softmax"},
     };
     sf_model_config c = entmax_shape(1.5f, true);
     c.layers = LAYERS;
