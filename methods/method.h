@@ -33,7 +33,7 @@
 #include "base/param.h"
 #include "kernels/attention.h"
 
-enum { SF_METHOD_ABI = 7, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 8, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
