@@ -26,7 +26,7 @@ import train  # noqa: E402
 
 PLAIN = ["softmax", "entmax15", "asentmax", "window"]  # what a folder says by itself
 WIDTH, ROWS, STEPS, OUTPUTS = 48, 32, 120, 12
-mini.SIZES["miniature"] = dict(hidden=128, heads=4, kv_heads=2, layers=4, mlp=128)
+mini.SIZES["miniature"] = dict(hidden=128, heads=2, kv_heads=1, layers=4, mlp=128)
 train.RATES["miniature"] = (0.02, 6e-3)
 
 
