@@ -43,6 +43,8 @@ typedef struct sf_attention {
     struct sf_state *carry;          /* methods/method.h: what the method left at the layer before; NULL: it carries nothing */
     sf_pattern part[SF_MOST_PARTS];  /* room for the parts of a pattern chosen for this attention */
     sf_status status;                /* first failure of the composition functions in methods/method.h */
+    const struct sf_side *sides;     /* methods/side.h: trained weights of methods, a list; NULL: none are loaded … */
+    const struct sf_side *side;      /* … and those of the method at hand: sf_weight() */
     struct sf_probes *probes;        /* theirs too: what other lanes have asked of this q and kv; NULL: nothing */
 
     /* Where a model is split over ranks: heads are then those of this one. Else zeros and NULL. */

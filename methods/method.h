@@ -33,7 +33,7 @@
 #include "base/param.h"
 #include "kernels/attention.h"
 
-enum { SF_METHOD_ABI = 8, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 9, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -74,6 +74,14 @@ typedef enum sf_form {
 /* Their names, "" for the first. */
 extern const char *const sf_form_names[SF_FORMS];
 
+/* A trained weight that a method owns at each layer with full attention: a tensor of the safetensors file that its parameter `weights`
+ * names (SF_STRING, `file`: what it holds is part of the cells' keys). */
+enum { SF_SIDE_HEADS = -1, SF_SIDE_KV_HEADS = -2, SF_SIDE_HEAD_DIM = -3 };
+typedef struct sf_side_weight {
+    const char *name; /* of the tensor; "%d" in it is the layer's number */
+    int dim[4];       /* its shape: numbers, or a size of the model as above; ended by 0 where there are fewer */
+} sf_side_weight;
+
 /* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
 typedef struct sf_state {
     sf_tensor tensor[SF_STATE_TENSORS]; /* backend memory; state() fills dtype, rank and dim, the core fills data */
@@ -87,6 +95,8 @@ typedef struct sf_method {
     int version;             /* raise when what it chooses changes: part of every cell's key */
     const sf_param *params;  /* static, at most 64 rows, ended by the row {0}; NULL: none */
     size_t params_size;      /* bytes of the parameter struct */
+
+    const sf_side_weight *weights; /* ended by the row {0}; NULL: it has none. Missing or of another shape: nothing is run */
 
     sf_status (*fit)(const sf_extent *extent, double sparsity, void *params);
     sf_estimate (*estimate)(const sf_extent *extent, const void *params); /* NULL: choosing costs nothing */
@@ -304,6 +314,10 @@ sf_tensor sf_room(sf_attention *a, int64_t rows, int64_t n);                    
 
 /* To the host, for decisions that a method takes itself: small things only, each call waits for the device. */
 void sf_read(sf_attention *a, sf_tensor x, float *host);
+
+/* A trained weight of the layer, by its name in `weights`: f32 backend memory, which lasts. Not in state(), carry() and calibrate(). */
+sf_tensor sf_weight(sf_attention *a, const char *name);
+
 /* How far rows are apart as distributions: the square root of their Jensen-Shannon divergence, in nats. Rows of x sum to one,
  * those of y are scaled to; both [rows, n]. apart [rows]. */
 void sf_row_distances(sf_attention *a, sf_tensor x, sf_tensor y, double *apart);

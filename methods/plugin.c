@@ -75,7 +75,11 @@ sf_status sf_method_validate(const sf_method *m, const char *where)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s': steers_backwards says something about prefill, which it lacks",
                        where, m->name);
     SF_TRY(sf_params_validate(m->params, m->params_size, "method", m->name, where));
-    bool budget = false;
+    bool budget = false, file = false;
+    for (const sf_param *p = m->params; p && p->name; p++) file |= strcmp(p->name, "weights") == 0 && p->type == SF_STRING && p->file;
+    if (m->weights && (!m->weights->name || !file))
+        return sf_fail(SF_BAD_INPUT, "%s: method '%s' has weights, which takes at least one row, and a parameter `weights` (SF_STRING, file) "
+                       "that says where they are", where, m->name);
     for (const sf_param *p = m->params; p && p->name; p++) budget |= p->budget;
     if (m->fit && !budget)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s': fit() needs a parameter marked `budget` to set", where, m->name);

@@ -418,6 +418,7 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .all_heads = batch->whole->heads,
                           .all_kv_heads = batch->whole->kv_heads,
                           .repeat = repeat,
+                          .sides = batch->sides,
                           .layer = layer,
                           .layers = c->layers,
                           .heads = c->heads,

@@ -21,6 +21,7 @@
 #include "harness/model/tokenizer.h"
 #include "kernels/comm.h"
 #include "methods/probes.h"
+#include "methods/side.h"
 
 /* One prefill, and what it leaves to the lanes that share it. */
 typedef struct sf_prompt {
@@ -96,6 +97,7 @@ typedef struct sf_batch {
     const sf_model_config *whole;  /* … and of the whole model: equal, where it is not split */
     sf_stage stage;                /* layers of this rank; what other layers have is absent here, or zero */
     const sf_generation *how;
+    const sf_side *sides;          /* trained weights of methods; NULL: none */
     const sf_tokenizer *tokenizer; /* NULL: the model has none */
     const int32_t *stop; /* [stops] */
     int stops;

@@ -12,6 +12,7 @@
 #include "harness/engine/hooks.h"
 #include "harness/engine/stages.h"
 #include "harness/model/part.h"
+#include "harness/model/side.h"
 #include "harness/model/weights.h"
 
 struct sf_engine {
@@ -19,6 +20,7 @@ struct sf_engine {
     sf_part part;           /* of it, where the backend is one of several ranks; else zero */
     sf_transformer model;
     sf_arena store, work;
+    sf_side *sides; /* of the methods that have run */
     int chunk;
 };
 
@@ -68,6 +70,7 @@ void sf_engine_close(sf_engine *engine)
     if (!engine) return;
     sf_arena_close(&engine->store);
     sf_arena_close(&engine->work);
+    sf_side_close(engine->model.backend, &engine->source->config, engine->sides);
     sf_transformer_close(&engine->model);
     sf_part_close(&engine->part);
     free(engine);
@@ -117,6 +120,17 @@ static sf_status check_lanes(int lanes, const sf_lane *lane)
     return SF_OK;
 }
 
+static sf_status open_sides(sf_engine *engine, int lanes, const sf_lane *lane)
+{
+    sf_backend *b = engine->model.backend;
+    const sf_model_config *c = &engine->source->config;
+    for (int i = 0; i < lanes; i++) {
+        if (lane[i].prefill) SF_TRY(sf_side_open(b, c, lane[i].prefill, lane[i].prefill_params, &engine->sides));
+        if (lane[i].decode) SF_TRY(sf_side_open(b, c, lane[i].decode, lane[i].decode_params, &engine->sides));
+    }
+    return SF_OK;
+}
+
 static void reset_lane(sf_lane *lane)
 {
     lane->outputs = 0;
@@ -135,6 +149,7 @@ static sf_batch new_batch(sf_engine *engine, int jobs, const sf_job *job, const 
         .whole = &engine->source->config,
         .stage = engine->model.stage,
         .how = how,
+        .sides = engine->sides,
         .tokenizer = engine->source->tokenizer,
         .stop = engine->source->stop,
         .stops = engine->source->stops,
@@ -257,6 +272,7 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
     for (int j = 0; j < jobs; j++) {
         SF_TRY(check_tokens(engine, &job[j], how->max_output));
         SF_TRY(check_lanes(job[j].lanes, job[j].lane));
+        SF_TRY(sf_comm_agree_all(engine->model.backend, open_sides(engine, job[j].lanes, job[j].lane)));
         for (int i = 0; i < job[j].lanes; i++) reset_lane(&job[j].lane[i]);
     }
     sf_company company;

@@ -3,6 +3,7 @@
 #include "base/running.h"
 #include "kernels/comm.h"
 #include "methods/plugin.h"
+#include "methods/side.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,7 @@ sf_status sf_hook_choose(sf_hook hook, sf_attention *a, const sf_method *m, cons
 {
     *out = (sf_pattern){.kind = SF_PATTERN_KINDS}; /* none of them, so that a pattern never made is seen */
     a->across = m->across;
+    a->side = sf_side_of(a->sides, m, params);
     enter(m, hooks[hook].name, a->layer);
     sf_status status = check_answer(outcome(a, call(hook, a, m, params, state, out)), hook, a, m, out);
     if (status == SF_OK && hook == SF_HOOK_COMPRESS && m->settle && out->kind != SF_DENSE)
@@ -151,6 +153,7 @@ sf_status sf_hook_settle(int layers, sf_attention *a, const sf_method *m, const 
     if (layers && (a->comm || a->backend->stages))
         return sf_fail(SF_UNSUPPORTED, "method '%s' settles its choice over all layers, which is not done where a model is split over "
                        "ranks; run it unsplit", m->name);
+    for (int i = 0; i < layers; i++) a[i].side = sf_side_of(a[i].sides, m, params);
     enter(m, "settle", -1);
     sf_status status = leave(m->settle(layers, a, params, state, out));
     for (int i = 0; i < layers && status == SF_OK; i++)
@@ -208,6 +211,7 @@ sf_status sf_hook_observe(sf_attention *a, const sf_method *m, const void *param
 {
     if (!m->observe) return SF_OK;
     a->across = m->across;
+    a->side = sf_side_of(a->sides, m, params);
     enter(m, "observe", a->layer);
     sf_status status = outcome(a, m->observe(a, params, state, first));
     return sf_blame(status, "method '%s', observe at layer %d", m->name, a->layer);

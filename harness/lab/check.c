@@ -642,6 +642,9 @@ sf_status sf_check_method(const sf_method *method, const char *device, int tenso
     *failed = 0;
     if (tensor < 1 || tensor > SF_CHECK_RANKS)
         return sf_fail(SF_BAD_INPUT, "heads can be split over 1 to %d ranks here; found %d", SF_CHECK_RANKS, tensor);
+    if (method->weights)
+        return sf_fail(SF_UNSUPPORTED, "method '%s' has weights that were trained for a model, and made-up keys are no model's: it cannot be "
+                       "certified here; run it, beside dense", method->name);
     sf_status status = open_backends(&c, device);
     if (status == SF_OK) fprintf(out, "%s: %s, on %s\n", method->name, method->summary, device);
     for (int h = 0; status == SF_OK && h < HOOKS; h++) {

@@ -388,6 +388,20 @@ sf_status sf_safetensors_open(const char *folder, sf_safetensors *out)
     return status;
 }
 
+sf_status sf_safetensors_open_file(const char *path, sf_safetensors *out)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[4096];
+    int at;
+    *out = (sf_safetensors){0};
+    if ((size_t)snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".") >= sizeof folder)
+        return sf_fail(SF_BAD_INPUT, "%.64s…: the path is too long", path);
+    sf_status status = add_file(out, folder, slash ? slash + 1 : path, &at);
+    if (status == SF_OK) status = read_files(out);
+    if (status != SF_OK) sf_safetensors_free(out);
+    return status;
+}
+
 void sf_safetensors_free(sf_safetensors *s)
 {
     for (int i = 0; i < s->tensors; i++) free(s->tensor[i].name);

@@ -32,6 +32,8 @@ typedef struct sf_safetensors {
 
 /* Error: names file, tensor, expected and found. The caller may take the mappings out before freeing. */
 sf_status sf_safetensors_open(const char *folder, sf_safetensors *out);
+/* The same of one file alone. */
+sf_status sf_safetensors_open_file(const char *path, sf_safetensors *out);
 void sf_safetensors_free(sf_safetensors *s); /* accepts a zeroed one; unmaps */
 
 /* Adds a tensor that is made of others, of the file named for messages; sorting makes those that were added findable. */

@@ -16,6 +16,7 @@
 #include "harness/engine/hooks.h"
 #include "harness/model/chat.h"
 #include "harness/model/describe.h"
+#include "harness/model/side.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/verify.h"
 #include "harness/run/apart.h"
@@ -74,6 +75,17 @@ static sf_status understand(const sf_model *model, struct sf_understood *out)
     return SF_OK;
 }
 
+/* That methods have what was trained for this model. */
+static sf_status check_weights(const sf_sweep *s, const sf_model_config *c)
+{
+    for (int i = 0; i < s->arms; i++) {
+        const sf_arm *prefill = &s->arm[i].prefill, *decode = &s->arm[i].decode;
+        if (prefill->method) SF_TRY(sf_blame(sf_side_check(c, prefill->method, prefill->params), "model '%s'", c->name));
+        if (decode->method) SF_TRY(sf_blame(sf_side_check(c, decode->method, decode->params), "model '%s'", c->name));
+    }
+    return SF_OK;
+}
+
 static bool any_task(const sf_sweep *s, bool raw)
 {
     bool any = false;
@@ -99,6 +111,7 @@ static sf_status open_study(const char *config, sf_sweep *sweep, bool weights, s
         if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], weights, out->model[i]);
         if (status == SF_OK && out->plain) status = sf_chat_open(out->model[i]->chat_files, NO_TEMPLATE, &out->plain[i]);
         if (status == SF_OK && weights) status = understand(out->model[i], &out->understood[i]);
+        if (status == SF_OK && weights) status = check_weights(out->sweep, &out->model[i]->config);
         if (status == SF_OK) hash[i] = out->model[i]->hash;
     }
     if (status == SF_OK && weights) status = sf_plan_make(out->sweep, hash, &out->plan);

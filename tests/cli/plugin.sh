@@ -20,6 +20,33 @@ try "$T/wrong_abi.so" prefill wrong_abi; refused 'wrong_abi.so.*ABI' "${run[@]}"
 try "$T/no_symbol.so" prefill no_symbol; refused 'no_symbol.so' "${run[@]}" "${try[@]}"
 try "$T/no_hooks.so" prefill no_hooks; refused 'no_hooks.so' "${run[@]}" "${try[@]}"
 try "$T/none.so" prefill none; refused 'none.so' "${run[@]}" "${try[@]}"
+
+# Weights of its own, of the two layers and the one kv head of the model here. weights FILE NAME FLOAT SHAPE: a window of so many
+# keys, the bytes of a float, for the kv head; the second layer's tensor has that name and shape.
+make -s -C "$T/plugin" PREFIX="$P" trained_window.so 2>"$T/log" || fail "trained_window.c: $(cat "$T/log")"
+weights() {
+    local keys=$3 header
+    header=$(printf '{"layers.0.window":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"%s":{"dtype":"F32","shape":%s,"data_offsets":[4,8]}}' "$2" "$4")
+    while [ $((${#header} % 8)) != 0 ]; do header+=' '; done
+    { printf "$(printf '\\x%02x\\x%02x' $((${#header} % 256)) $((${#header} / 256)))"'\0\0\0\0\0\0%s' "$header"
+      for _ in 1 2; do printf "$keys"; done; } >"$1"
+}
+weights "$T/w.safetensors" layers.1.window '\0\0\x80\x42' '[1]' # 64
+weights "$T/other.safetensors" layers.1.window '\0\0\0\x43' '[1]' # 128
+weights "$T/missing.safetensors" layers.7.window '\0\0\x80\x42' '[1]'
+weights "$T/misshapen.safetensors" layers.1.window '\0\0\x80\x42' '[1, 1]'
+trained=("$P/bin/frontier" run "$T/tiny.yaml" -s samples=1 -s "plugins=[$T/plugin/trained_window.so]")
+"${trained[@]}" -o "$T/w.h5" -s "methods={decode: [trained_window: {weights: $T/w.safetensors}]}" >/dev/null 2>"$T/log" || fail "weights: $(cat "$T/log")"
+"${trained[@]}" -o "$T/w.h5" -s "methods={decode: [trained_window: {weights: $T/other.safetensors}]}" >/dev/null 2>"$T/log" || fail "weights: $(cat "$T/log")"
+[ "$(rows "$T/w.h5" | grep -c trained_window)" = 4 ] || fail "expected 2 rows of either file: $(rows "$T/w.h5" | grep -c trained_window)"
+cp "$T/other.safetensors" "$T/w.safetensors" # under the same name: other cells
+"${trained[@]}" -o "$T/w.h5" -s "methods={decode: [trained_window: {weights: $T/w.safetensors}]}" >/dev/null 2>"$T/log" || fail "weights: $(cat "$T/log")"
+[ "$(rows "$T/w.h5" | grep -c trained_window)" = 6 ] || fail "a file that has changed is taken for what it was"
+refused 'tensor layers.1.window: expected shape \[1\], not found' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/missing.safetensors}]}"
+refused 'tensor layers.1.window: expected shape \[1\], found \[1, 1\]' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/misshapen.safetensors}]}"
+refused 'expected a safetensors file with what was trained' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window]}"
+[ ! -e "$T/no.h5" ] || fail "something was run without its weights"
+refused 'cannot be certified here' "$P/bin/frontier" check "$T/plugin/trained_window.so"
 run+=(-s on_error=stop) # tests/cli/apart.sh has the other way
 try "$T/out_of_range.so" prefill out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"
 try "$T/out_of_range.so" decode out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"

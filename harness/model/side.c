@@ -1,0 +1,139 @@
+#include "harness/model/side.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/model/safetensors.h"
+#include "harness/model/weights.h"
+
+static int rows_of(const sf_side_weight *w)
+{
+    int n = 0;
+    while (w[n].name) n++;
+    return n;
+}
+
+static int shape_of(const sf_model_config *c, const sf_side_weight *w, int64_t dim[4])
+{
+    int rank = 0;
+    for (; rank < 4 && w->dim[rank]; rank++)
+        dim[rank] = w->dim[rank] == SF_SIDE_HEADS      ? c->heads
+                    : w->dim[rank] == SF_SIDE_KV_HEADS ? c->kv_heads
+                    : w->dim[rank] == SF_SIDE_HEAD_DIM ? c->head_dim
+                                                       : w->dim[rank];
+    return rank;
+}
+
+/* "%d" becomes the layer's number. */
+static void name_of(const sf_side_weight *w, int layer, size_t room, char *out)
+{
+    const char *at = strstr(w->name, "%d");
+    if (at) snprintf(out, room, "%.*s%d%s", (int)(at - w->name), w->name, layer, at + 2);
+    else snprintf(out, room, "%s", w->name);
+}
+
+static sf_status find(const sf_model_config *c, const sf_safetensors *file, const char *path, const sf_side_weight *w, int layer,
+                      const sf_tensor **out)
+{
+    char name[256];
+    int64_t dim[4];
+    const int rank = shape_of(c, w, dim);
+    name_of(w, layer, sizeof name, name);
+    const sf_st_tensor *t = sf_safetensors_find(file, name);
+    if (!t) return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", path, name, sf_shape_text(rank, dim));
+    if (!t->readable) return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16, found %s", path, name, t->type);
+    if (t->tensor.rank != rank || memcmp(t->tensor.dim, dim, (size_t)rank * sizeof *dim) != 0)
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", path, name, sf_shape_text(rank, dim),
+                       sf_shape_text(t->tensor.rank, t->tensor.dim));
+    *out = &t->tensor;
+    return SF_OK;
+}
+
+static sf_status put(sf_backend *b, const sf_tensor *from, const char *path, const char *name, sf_tensor *to)
+{
+    const int64_t n = sf_elements(from);
+    float *host = malloc((size_t)n * sizeof *host + 1);
+    if (!host) return sf_fail(SF_NO_MEMORY, "%s: no memory for tensor %s", path, name);
+    sf_to_f32(from->dtype, from->data, host, n);
+    sf_status status = SF_OK;
+    for (int64_t i = 0; i < n && status == SF_OK; i++)
+        if (!isfinite(host[i])) status = sf_fail(SF_BAD_INPUT, "%s: tensor %s: element %lld is no finite number", path, name, (long long)i);
+    *to = *from;
+    to->dtype = SF_F32;
+    to->data = NULL;
+    if (status == SF_OK) status = b->ops->alloc(b, sf_bytes(SF_F32, n), &to->data);
+    if (status == SF_OK) status = b->ops->upload(b, to->data, host, sf_bytes(SF_F32, n));
+    free(host);
+    return status;
+}
+
+/* All of them; b NULL: looked at only. */
+static sf_status read_all(sf_backend *b, const sf_model_config *c, const sf_safetensors *file, const sf_method *m, const char *path,
+                          sf_side *to)
+{
+    const int n = rows_of(m->weights);
+    for (int layer = 0; layer < c->layers; layer++) {
+        for (int i = 0; i < n && !sf_layer_slides(c, layer); i++) {
+            const sf_tensor *found = NULL;
+            SF_TRY(find(c, file, path, &m->weights[i], layer, &found));
+            if (b) SF_TRY(put(b, found, path, m->weights[i].name, &to->tensor[(int64_t)layer * n + i]));
+        }
+    }
+    return SF_OK;
+}
+
+static sf_status read_file(sf_backend *b, const sf_model_config *c, const sf_method *m, const void *params, sf_side *to)
+{
+    const char *path = sf_side_path(m, params);
+    sf_safetensors file;
+    if (!path)
+        return sf_fail(SF_BAD_INPUT, "method '%s': weights: expected a safetensors file with what was trained for the model, found none: "
+                       "`%s: {weights: FILE}`", m->name, m->name);
+    SF_TRY(sf_blame(sf_safetensors_open_file(path, &file), "method '%s': weights", m->name));
+    sf_status status = read_all(b, c, &file, m, path, to);
+    sf_safetensors_free(&file);
+    return sf_blame(status, "method '%s': weights", m->name);
+}
+
+sf_status sf_side_check(const sf_model_config *c, const sf_method *m, const void *params)
+{
+    return m->weights ? read_file(NULL, c, m, params, NULL) : SF_OK;
+}
+
+sf_status sf_side_open(sf_backend *b, const sf_model_config *c, const sf_method *m, const void *params, sf_side **list)
+{
+    if (!m->weights || sf_side_of(*list, m, params)) return SF_OK;
+    if (b->comm) return sf_fail(SF_UNSUPPORTED, "method '%s' has trained weights, which are not split over ranks: run it unsplit", m->name);
+    sf_side *s = calloc(1, sizeof *s);
+    const int n = rows_of(m->weights);
+    const char *path = sf_side_path(m, params);
+    if (s) *s = (sf_side){*list, m, strdup(path ? path : ""), n, calloc((size_t)c->layers * (size_t)n, sizeof *s->tensor)};
+    if (!s || !s->path || !s->tensor) {
+        if (s) s->next = NULL;
+        sf_side_close(b, c, s);
+        return sf_fail(SF_NO_MEMORY, "method '%s': no memory for its weights", m->name);
+    }
+    sf_status status = read_file(b, c, m, params, s);
+    if (status == SF_OK) {
+        *list = s;
+        return SF_OK;
+    }
+    s->next = NULL;
+    sf_side_close(b, c, s);
+    return status;
+}
+
+void sf_side_close(sf_backend *b, const sf_model_config *c, sf_side *list)
+{
+    while (list) {
+        sf_side *next = list->next;
+        for (int64_t i = 0; list->tensor && i < (int64_t)c->layers * list->weights; i++)
+            if (list->tensor[i].data) b->ops->free(b, list->tensor[i].data);
+        free(list->tensor);
+        free(list->path);
+        free(list);
+        list = next;
+    }
+}

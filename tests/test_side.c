@@ -1,0 +1,131 @@
+/* Trained weights that a method owns: read from the file that its parameter names, and held against what it says it needs. */
+#include "tests/engine_world.h"
+#include "tests/testing.h"
+
+#include "harness/model/side.h"
+#include "methods/plugin.h"
+
+struct params { const char *weights; };
+
+static const sf_param TABLE[] = {
+    {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true, .doc = "windows"}, {0}};
+static const sf_side_weight WEIGHTS[] = {{"layers.%d.window", {SF_SIDE_KV_HEADS}}, {"gate.%d.w", {SF_SIDE_HEADS, SF_SIDE_HEAD_DIM, 3}}, {0}};
+
+/* The windows, of keys; the other weight must be what the file has: 1, 2, 3 … */
+static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)params, (void)state;
+    float keys[HEADS], gate[HEADS * 8 * 3];
+    sf_read(a, sf_weight(a, "layers.%d.window"), keys);
+    sf_read(a, sf_weight(a, "gate.%d.w"), gate);
+    for (int i = 0; a->status == SF_OK && i < HEADS * 8 * 3; i++)
+        if (gate[i] != (float)(i + 1)) return sf_fail(SF_INTERNAL, "element %d of the gate is %g", i, (double)gate[i]);
+    return a->status == SF_OK ? sf_window(a, out, 0, (int)keys[0] + a->layer) : a->status;
+}
+
+static sf_method method = {.abi = SF_METHOD_ABI, .name = "trained", .summary = "a window that was learned", .params = TABLE,
+                           .params_size = sizeof(struct params), .weights = WEIGHTS, .decode = decode};
+
+/* For LAYERS layers, 2 kv heads; `leave`: a layer that is left out; wide: elements of each window. */
+static void write_weights(const char *path, float window, int leave, int wide)
+{
+    static char header[4096];
+    static float data[LAYERS * (HEADS * 8 * 3 + 4)];
+    int n = 0, used = snprintf(header, sizeof header, "{");
+    for (int l = 0; l < LAYERS; l++) {
+        int begin = n;
+        if (l == leave) continue;
+        for (int i = 0; i < wide; i++) data[n++] = window;
+        used += snprintf(header + used, sizeof header - (size_t)used, "%s\"layers.%d.window\":{\"dtype\":\"F32\",\"shape\":[%d],\"data_offsets\":[%d,%d]}",
+                         used > 1 ? "," : "", l, wide, begin * 4, n * 4);
+        begin = n;
+        for (int i = 0; i < HEADS * 8 * 3; i++) data[n++] = (float)(i + 1);
+        used += snprintf(header + used, sizeof header - (size_t)used, ",\"gate.%d.w\":{\"dtype\":\"F32\",\"shape\":[%d,8,3],\"data_offsets\":[%d,%d]}", l,
+                         HEADS, begin * 4, n * 4);
+    }
+    used += snprintf(header + used, sizeof header - (size_t)used, "}");
+    while (used % 8) header[used++] = ' ';
+    uint64_t length = (uint64_t)used;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(&length, sizeof length, 1, f), fwrite(header, 1, (size_t)used, f), fwrite(data, sizeof *data, (size_t)n, f);
+    fclose(f);
+}
+
+static void read_and_used(void **state)
+{
+    (void)state;
+    char folder[64], path[2][96];
+    assert_int_equal(folder_make(folder), 0);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path[i], sizeof *path, "%s/%d.safetensors", folder, i);
+        write_weights(path[i], i ? 40 : 9, -1, 2);
+    }
+    OK(sf_method_validate(&method, "here"));
+    static const char *const devices[] = {"reference", "cpu"};
+    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+        world w;
+        result r[3];
+        open_world(&w, devices[d], 2, LLAMA);
+        set_arms(3, (arm[]){{NULL, NULL}, {NULL, NULL}, {NULL, NULL}}, r);
+        for (int i = 1; i < 3; i++) {
+            r[i].lane.decode = &method;
+            r[i].lane.decode_params = r[i].params[SF_DECODE];
+            *(const char **)r[i].params[SF_DECODE] = path[i - 1];
+        }
+        run(w.engine, 100, 3, 3, r);
+        for (int l = 0; l < LAYERS; l++) /* two files beside each other, each lane its own */
+            for (int i = 1; i < 3; i++) {
+                const int steps = r[i].lane.outputs - 1 + r[i].lane.stopped, window = (i == 2 ? 40 : 9) + l;
+                const double n = steps, all = n * 100 + n * (n + 1) / 2;
+                assert_float_equal((double)r[i].density[SF_DECODE][l][0], window * n / all, 1e-6);
+            }
+        close_world(&w);
+    }
+    folder_remove(folder);
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    char folder[64], path[96];
+    struct params p = {path};
+    sf_model_config c = shape(LLAMA);
+    assert_int_equal(folder_make(folder), 0);
+    snprintf(path, sizeof path, "%s/w.safetensors", folder);
+    assert_error(sf_side_check(&c, &method, &p), "w.safetensors: cannot be opened");
+    write_weights(path, 9, 1, 2);
+    assert_error(sf_side_check(&c, &method, &p), "method 'trained': weights: ");
+    assert_error(sf_side_check(&c, &method, &p), "w.safetensors: tensor layers.1.window: expected shape [2], not found");
+    c.window = 8, c.sliding[1] = 1; /* on a layer that slides none is wanted */
+    OK(sf_side_check(&c, &method, &p));
+    c = shape(LLAMA);
+    write_weights(path, 9, -1, 3);
+    assert_error(sf_side_check(&c, &method, &p), "tensor layers.0.window: expected shape [2], found [3]");
+    p.weights = NULL;
+    assert_error(sf_side_check(&c, &method, &p), "expected a safetensors file with what was trained for the model, found none");
+    p.weights = path;
+
+    world w; /* what does not fit is not run; what is no number neither */
+    result r;
+    open_world(&w, "cpu", 1, LLAMA);
+    set_arms(1, (arm[]){{NULL, NULL}}, &r);
+    r.lane.decode = &method, r.lane.decode_params = &p;
+    assert_int_equal(try_run(w.engine, 50, 3, &HOW, 1, &r), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "expected shape [2], found [3]"));
+    write_weights(path, NAN, -1, 2);
+    assert_int_equal(try_run(w.engine, 50, 3, &HOW, 1, &r), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "layers.%d.window: element 0 is no finite number"));
+    close_world(&w);
+
+    sf_method without = method;
+    without.params = NULL, without.params_size = 0;
+    assert_error(sf_method_validate(&without, "here"), "has weights, which takes at least one row, and a parameter `weights`");
+    folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(read_and_used), cmocka_unit_test(refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
