@@ -194,8 +194,9 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
     if (c->entmax_alpha != 0 && !(c->entmax_alpha > 1 && c->entmax_alpha <= 2)) {
         return sf_fail(SF_BAD_INPUT, "%s: entmax alpha: expected a number above 1 and at most 2, found %g", where, (double)c->entmax_alpha);
     }
-    if (c->entmax_alpha != 0 && c->sinks)
-        return sf_fail(SF_UNSUPPORTED, "%s: learned attention sinks together with %g-entmax", where, (double)c->entmax_alpha);
+    if (c->entmax_alpha != 0 && (c->sinks || c->latent))
+        return sf_fail(SF_UNSUPPORTED, "%s: %s together with %g-entmax", where, c->sinks ? "learned attention sinks" : "latent attention",
+                       (double)c->entmax_alpha);
     if (!(isfinite(c->scale_delta) && c->scale_delta >= 0 && isfinite(c->scale_range) && c->scale_range >= 0)) {
         return sf_fail(SF_BAD_INPUT, "%s: expected a delta and a range of queries' scales of at least 0, found %g and %g", where,
                        (double)c->scale_delta, (double)c->scale_range);
