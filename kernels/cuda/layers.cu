@@ -16,6 +16,13 @@ static unsigned grid_for(int64_t n)
 #define FOR_ALL(i, n)                                                                                                  \
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
 
+/* N neighbours, in accesses of 16 bytes: 8 where shape and addresses allow it, else 1. */
+template <int N, typename T = bf16> struct alignas(N == 1 ? sizeof(T) : 16) run {
+    T x[N];
+};
+
+template <typename... P> static bool aligned(P... p) { return (((uintptr_t)p | ...) % 16) == 0; }
+
 __global__ void embed(const bf16 *table, int64_t vocab, int width, const int32_t *token, int64_t rows, float scale,
                       float *out, sf_cuda_report *report)
 {
@@ -154,29 +161,40 @@ sf_status sf_cuda_cast(sf_backend *b, const float *x, int64_t n, void *out)
     return SF_OK;
 }
 
-__global__ void rope(bf16 *x, int64_t pairs, int heads, int head_dim, int half, const int32_t *position, const float *cosine,
-                     const float *sine, bool interleaved)
+/* A block a row, whose threads take N pairs at a time. */
+template <int N, bool INTERLEAVED>
+__global__ void rope(bf16 *x, int heads, int head_dim, int half, const int32_t *position, const float *cosine, const float *sine)
 {
     sf_begin();
-    FOR_ALL(i, pairs)
-    {
-        int64_t head = i / half, row = head / heads; /* head: of all rows together */
-        int p = (int)(i % half);
-        int64_t at = (int64_t)position[row] * half + p;
-        bf16 *first = x + head * head_dim + (interleaved ? 2 * p : p), *second = first + (interleaved ? 1 : half);
-        float a = __bfloat162float(*first), z = __bfloat162float(*second), co = cosine[at], si = sine[at];
-        *first = __float2bfloat16(a * co - z * si);
-        *second = __float2bfloat16(z * co + a * si);
+    const int64_t turn = (int64_t)position[blockIdx.x] * half;
+    x += blockIdx.x * (int64_t)heads * head_dim;
+    for (int i = threadIdx.x; i < heads * half / N; i += blockDim.x) {
+        const int head = i / (half / N), p = i % (half / N) * N;
+        bf16 *at = x + head * head_dim + (INTERLEAVED ? 2 * p : p);
+        const run<N, float> co = *(const run<N, float> *)(cosine + turn + p), si = *(const run<N, float> *)(sine + turn + p);
+        run<N> part[2] = {*(run<N> *)at, *(run<N> *)(at + (INTERLEAVED ? N : half))};
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            const int first = INTERLEAVED ? 2 * j : j, second = INTERLEAVED ? 2 * j + 1 : N + j;
+            bf16 &low = part[first / N].x[first % N], &high = part[second / N].x[second % N];
+            float a = __bfloat162float(low), z = __bfloat162float(high);
+            low = __float2bfloat16(a * co.x[j] - z * si.x[j]);
+            high = __float2bfloat16(z * co.x[j] + a * si.x[j]);
+        }
+        *(run<N> *)at = part[0], *(run<N> *)(at + (INTERLEAVED ? N : half)) = part[1];
     }
 }
 
 sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head_dim, int rotary,
                        const int32_t *position, const float *cosine, const float *sine, bool interleaved)
 {
-    int64_t pairs = rows * heads * (rotary / 2);
-    if (pairs)
-        SF_TRY(sf_cuda_follow(b, rope, grid_for(pairs), THREADS, 0, (bf16 *)x, pairs, heads, head_dim, rotary / 2,
-                              position, cosine, sine,                              interleaved));
+    const int half = rotary / 2, n = heads * half;
+    if (rows && n) {
+        const bool eight = half % 8 == 0 && head_dim % 8 == 0 && aligned(x, cosine, sine);
+        const int threads = min((int)THREADS, ceil_div(eight ? n / 8 : n, 32) * 32);
+        auto kernel = interleaved ? eight ? rope<8, true> : rope<1, true> : eight ? rope<8, false> : rope<1, false>;
+        SF_TRY(sf_cuda_follow(b, kernel, (unsigned)rows, threads, 0, (bf16 *)x, heads, head_dim, half, position, cosine, sine));
+    }
     sf_meter_rope(b, rows, heads, rotary);
     return SF_OK;
 }
@@ -194,21 +212,30 @@ __device__ static inline float bend(sf_curve c, float x)
     return x > 0 ? (c.p[0] * x + c.p[2]) * x : (expm1f(fminf(x, c.p[3])) - x) * c.p[1] + c.p[2] * x;
 }
 
-__global__ void gated(bf16 *gate, const bf16 *up, int64_t n, sf_curve curve)
+template <int N> __global__ void gated(bf16 *gate, const bf16 *up, int64_t runs, sf_curve curve)
 {
     sf_begin();
-    FOR_ALL(i, n)
+    FOR_ALL(i, runs)
     {
-        float by = up ? __bfloat162float(up[i]) : 1.f;
-        if (curve.kind == SF_CLAMPED && up) by = fminf(fmaxf(by, -curve.p[1]), curve.p[1]) + 1.f;
-        gate[i] = __float2bfloat16(bend(curve, __bfloat162float(gate[i])) * by);
+        run<N> x = ((run<N> *)gate)[i], times;
+        if (up) times = ((const run<N> *)up)[i];
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            float by = up ? __bfloat162float(times.x[j]) : 1.f;
+            if (curve.kind == SF_CLAMPED && up) by = fminf(fmaxf(by, -curve.p[1]), curve.p[1]) + 1.f;
+            x.x[j] = __float2bfloat16(bend(curve, __bfloat162float(x.x[j])) * by);
+        }
+        ((run<N> *)gate)[i] = x;
     }
 }
 
 sf_status sf_cuda_gated(sf_backend *b, void *gate, const void *up, int64_t rows, int width, sf_curve curve)
 {
-    int64_t n = rows * width;
-    if (n) SF_TRY(sf_cuda_follow(b, gated, grid_for(n), THREADS, 0, (bf16 *)gate, (const bf16 *)up, n, curve));
+    const int64_t n = rows * width;
+    const bool eight = n % 8 == 0 && aligned(gate, up);
+    const int64_t runs = eight ? n / 8 : n;
+    if (n)
+        SF_TRY(sf_cuda_follow(b, eight ? gated<8> : gated<1>, grid_for(runs), THREADS, 0, (bf16 *)gate, (const bf16 *)up, runs, curve));
     sf_meter_gated(b, rows, width, up != NULL);
     return SF_OK;
 }
@@ -271,17 +298,18 @@ struct store_lanes {
     int first[SF_CUDA_LANES];
 };
 
-__global__ void store_kv(store_lanes to, int64_t rows, int kv_heads, int head_dim, const bf16 *k, const bf16 *v)
+/* each: runs of a head. */
+template <int N> __global__ void store_kv(store_lanes to, int64_t rows, int kv_heads, int each, const bf16 *k, const bf16 *v)
 {
     sf_begin();
-    int lane = blockIdx.y;
-    int64_t width = (int64_t)kv_heads * head_dim;
+    const int lane = blockIdx.y, width = kv_heads * each;
     FOR_ALL(i, rows * width)
     {
-        int64_t row = i / width, g = i % width / head_dim, d = i % head_dim;
-        int64_t at = (g * to.capacity[lane] + to.first[lane] + row) * head_dim + d, from = lane * rows * width + i;
-        to.k[lane][at] = k[from];
-        to.v[lane][at] = v[from];
+        const int64_t row = i / width, from = lane * rows * width + i;
+        const int in_row = (int)(i - row * width), g = in_row / each;
+        const int64_t at = (g * to.capacity[lane] + to.first[lane] + row) * each + in_row % each;
+        ((run<N> *)to.k[lane])[at] = ((const run<N> *)k)[from];
+        ((run<N> *)to.v[lane])[at] = ((const run<N> *)v)[from];
     }
 }
 
@@ -292,13 +320,16 @@ sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
     for (int done = 0; rows && done < lanes; done += SF_CUDA_LANES) {
         int now = lanes - done < SF_CUDA_LANES ? lanes - done : SF_CUDA_LANES;
         store_lanes to = {};
+        bool eight = head_dim % 8 == 0 && aligned(k, v);
         for (int i = 0; i < now; i++) {
+            eight &= aligned(part[done + i]->k, part[done + i]->v);
             to.k[i] = (bf16 *)part[done + i]->k;
             to.v[i] = (bf16 *)part[done + i]->v;
             to.capacity[i] = part[done + i]->capacity;
             to.first[i] = part[done + i]->n;
         }
-        SF_TRY(sf_cuda_follow(b, store_kv, dim3(grid_for(rows * width), now), THREADS, 0, to, rows, kv_heads, head_dim,
+        const int each = eight ? head_dim / 8 : head_dim;
+        SF_TRY(sf_cuda_follow(b, eight ? store_kv<8> : store_kv<1>, dim3(grid_for(rows * kv_heads * each), now), THREADS, 0, to, rows, kv_heads, each,
                               (const bf16 *)k + done * rows * width, (const bf16 *)(v ? v : k) + done * rows * width));
     }
     sf_meter_store(b, lanes * rows, kv_heads, head_dim, v != NULL);
