@@ -767,7 +767,7 @@ static float scene_cap(twin *t, int values)
 static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool rich, bool ragged, int most_keys)
 {
     int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 3, 4, 7),
-        dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256);
+        dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256, 256);
     smaller_on_host(t, rich, &kv_heads, group, &dim);
     int keys = in_range(t, 1, most_keys), queries = decode ? 1 : ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
     int tail = decode ? in_range(t, 0, keys - 1) / 3 : 0;

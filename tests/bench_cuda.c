@@ -2,7 +2,8 @@
  * run.
  *
  *   tests/cuda.sh peers bench           peers (PyTorch) first, then this; what results/bench/ keeps
- *   bench_cuda [peers.txt] [quick]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"
+ *   bench_cuda [peers.txt] [quick|whole] [DIM]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"; DIM: rows
+ *                                                   of that head dim alone
  *
  * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density
  * that was executed. Every attention row is checked: rows of the output against the decode kernel, which shares no code
@@ -154,7 +155,7 @@ static void slashes(sf_attention *a, void *out, int clusters, int cluster, bool 
     free(count), free(first), free(second);
 }
 
-enum { HEADS = 32, KV = 8, DIM = 128, PAGE = 16 };
+enum { PAGE = 16 };
 
 /* A Quest step as the engine takes it: every lane's choice beside the others', then attention. Bounds and scores are each
  * lane's own, `pages` rows apart. */
@@ -162,64 +163,64 @@ static sf_status quest_step(int lanes, const sf_attention *const *a, sf_pattern 
                             int pages, int budget, const float *low, const float *high, float *score, void *out)
 {
     for (int i = 0; i < lanes; i++) {
-        int64_t bounds = (int64_t)i * pages * KV * DIM, scores = (int64_t)i * pages * KV;
+        int64_t scores = (int64_t)i * pages * a[i]->kv_heads, bounds = scores * a[i]->head_dim;
         if (lanes > 1) SF_TRY(b.ops->lane(&b, i));
         SF_TRY(b.ops->page_scores(&b, a[i], PAGE, pages, low + bounds, high + bounds, score + scores));
-        SF_TRY(b.ops->top(&b, score + scores, KV, pages, budget, &page[i].first));
+        SF_TRY(b.ops->top(&b, score + scores, a[i]->kv_heads, pages, budget, &page[i].first));
     }
     SF_TRY(b.ops->lane(&b, -1));
     return b.ops->decode(&b, lanes, a, pattern, out);
 }
 
-static void decode(int keys, int lanes)
+static void decode(int heads, int kv_heads, int dim, int keys, int lanes)
 {
     sf_attention a[16];
     const sf_attention *lane[16];
     sf_pattern dense = {.kind = SF_DENSE}, page[16];
     const sf_pattern *pattern[16];
-    int64_t size = (int64_t)keys * KV * DIM;
-    char *k = noise(size * lanes), *v = noise(size * lanes), *q = noise((int64_t)lanes * HEADS * DIM),
-         *out = room((size_t)lanes * HEADS * DIM * 2);
+    int64_t size = (int64_t)keys * kv_heads * dim;
+    char *k = noise(size * lanes), *v = noise(size * lanes), *q = noise((int64_t)lanes * heads * dim),
+         *out = room((size_t)lanes * heads * dim * 2);
     int pages = keys / PAGE, budget = pages / 16;
     size_t bounds = (size_t)lanes * (size_t)size / PAGE * 4;
-    float *low = room(bounds), *high = room(bounds), *score = room((size_t)lanes * KV * (size_t)pages * 4);
+    float *low = room(bounds), *high = room(bounds), *score = room((size_t)(lanes * kv_heads) * (size_t)pages * 4);
     for (int i = 0; i < lanes; i++) {
         a[i] = (sf_attention){.backend = &b,
                               .layers = 1,
-                              .heads = HEADS,
-                              .kv_heads = KV,
-                              .head_dim = DIM,
+                              .heads = heads,
+                              .kv_heads = kv_heads,
+                              .head_dim = dim,
                               .queries = 1,
                               .keys = keys,
-                              .scale = .088f,
-                              .q = q + (size_t)i * HEADS * DIM * 2};
+                              .scale = 1 / sqrtf((float)dim),
+                              .q = q + (size_t)(i * heads * dim) * 2};
         a[i].kv.dtype = SF_BF16;
         a[i].kv.prompt = (sf_kv_part){
             .k = k + (size_t)(size * i * 2), .v = v + (size_t)(size * i * 2), .capacity = keys, .n = keys};
         lane[i] = &a[i], pattern[i] = &dense;
         page[i] = (sf_pattern){.kind = SF_PAGES,
-                               .heads = KV,
+                               .heads = kv_heads,
                                .page = PAGE,
-                               .first = {KV, budget, room(KV * 4), room((size_t)KV * budget * 4)}};
+                               .first = {kv_heads, budget, room((size_t)kv_heads * 4), room((size_t)kv_heads * budget * 4)}};
     }
     double ms;
     b.phase = SF_DECODE;
     TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
-    printf("decode dense %6d x %2d lanes  %8.1f us  %6.0f GB/s = %3.0f %% of copy\n", keys, lanes, ms * 1e3,
+    printf("decode dense %2d/%d dim %3d %6d x %2d lanes  %8.1f us  %6.0f GB/s = %3.0f %% of copy\n", heads, kv_heads, dim, keys, lanes, ms * 1e3,
            4.0 * size * lanes / ms / 1e6, 100 * 4.0 * size * lanes / ms / copied);
     for (int64_t i = 0; i < lanes; i++)
         MUST(b.ops->page_bounds(&b, &a[i], PAGE, 0, pages, low + i * size / PAGE, high + i * size / PAGE));
     double choose, all;
     TIME(choose, 20, b.ops->page_scores(&b, &a[0], PAGE, pages, low, high, score));
     double top;
-    TIME(top, 20, b.ops->top(&b, score, KV, pages, budget, &page[0].first));
+    TIME(top, 20, b.ops->top(&b, score, kv_heads, pages, budget, &page[0].first));
     for (int i = 0; i < lanes; i++) pattern[i] = &page[i];
     TIME(all, 20, quest_step(lanes, lane, page, pattern, pages, budget, low, high, score, out));
     TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
     double bytes = lanes * (4.0 * size / 16 + 8.0 * size / PAGE);
-    printf("decode quest 1/16 %6d x %2d lanes  scores %6.1f us  top %6.1f us (a lane)  attention %7.1f us  all %7.1f "
+    printf("decode quest 1/16 %2d/%d dim %3d %6d x %2d lanes  scores %6.1f us  top %6.1f us (a lane)  attention %7.1f us  all %7.1f "
            "us = %.2f x bytes at copy's speed\n",
-           keys, lanes, choose * 1e3, top * 1e3, ms * 1e3, all * 1e3, all / (bytes / copied));
+           heads, kv_heads, dim, keys, lanes, choose * 1e3, top * 1e3, ms * 1e3, all * 1e3, all / (bytes / copied));
     fflush(stdout);
     b.phase = SF_PREFILL;
     for (int i = 0; i < lanes; i++) b.ops->free(&b, page[i].first.count), b.ops->free(&b, page[i].first.index);
@@ -229,23 +230,28 @@ static void decode(int keys, int lanes)
 
 int main(int argc, char **argv)
 {
-    bool quick = argc > 2;
+    const bool quick = argc > 2 && strcmp(argv[2], "quick") == 0;
+    const int only = argc > 3 ? atoi(argv[3]) : 0;
     if (argc > 1) read_peers(argv[1]);
     if (sf_backend_open("cuda", 0, &b) != SF_OK) return printf("%s\n", sf_error()), 1;
     b.meter = &meter;
     ceilings();
-    for (int tokens = 8192; tokens <= 131072; tokens *= quick ? 4 : 2) dense(32, 8, 128, tokens);
-    for (int tokens = 8192; tokens <= 131072; tokens *= quick ? 4 : 2) dense(32, 8, 64, tokens);
-    static const int shape[][3] = {{32, 8, 128}, {64, 8, 128}, {28, 4, 128}, {32, 8, 64}};
-    for (int i = 0; i < (quick ? 1 : 4); i++) {
+    static const int whole[][3] = {{32, 8, 128}, {32, 8, 64}, {16, 8, 256}};
+    for (int i = 0; i < 3; i++)
+        for (int tokens = 8192; tokens <= 131072 && (!only || whole[i][2] == only); tokens *= quick ? 4 : 2)
+            dense(whole[i][0], whole[i][1], whole[i][2], tokens);
+    static const int shape[][3] = {{32, 8, 128}, {16, 8, 256}, {64, 8, 128}, {28, 4, 128}, {32, 8, 64}};
+    enum { SHAPES = sizeof shape / sizeof *shape };
+    for (int i = 0; i < (quick ? 2 : SHAPES); i++) {
         int heads = shape[i][0], kv_heads = shape[i][1], dim = shape[i][2], tokens = 131072;
+        if (only && dim != only) continue;
         sf_attention a = scene(heads, kv_heads, dim, tokens);
         void *out = room((size_t)tokens * heads * dim * 2);
         for (int block = 128; block >= 16; block /= 2) {
             blocks(&a, out, block, true);
             if (i == 0 || block >= 64) blocks(&a, out, block, false);
         }
-        if (i == 0 || i == 3) {
+        if (i == 0 || i == SHAPES - 1) {
             for (int shared = 0; shared < 2; shared++) {
                 slashes(&a, out, 40, 128, shared);
                 slashes(&a, out, 112, 16, shared);
@@ -254,9 +260,12 @@ int main(int argc, char **argv)
         b.ops->free(&b, out);
         free_scene(&a);
     }
-    decode(32768, 1);
-    decode(131072, 1);
-    decode(131072, 16);
+    for (int i = 0; i < 3; i += 2) {
+        if (only && whole[i][2] != only) continue;
+        decode(whole[i][0], whole[i][1], whole[i][2], 32768, 1);
+        decode(whole[i][0], whole[i][1], whole[i][2], 131072, 1);
+        decode(whole[i][0], whole[i][1], whole[i][2], 131072, 16);
+    }
     sf_backend_close(&b);
     printf("%d rows out of tolerance\n", failures);
     return failures != 0;

@@ -13,8 +13,9 @@
  *     blocks a multiprocessor       3         2         2         (2, 1, 1 where it has 100 KB, as sm_86 and sm_89 do)
  *
  * What limits it: every tile's scores, softmax and output follow one another in a warp, and only the blocks beside it fill
- * the gaps. It is what chips without wgmma run, and head dims above 128; next, were it to matter there, P·V of a tile
- * under the scores of the next one, and 8 warps on 128 rows that share the keys.
+ * the gaps. It is what chips without wgmma run, head dims other than 64, 128 and 256, and at 256 lists that 64 rows or fewer
+ * share, which want a tile of their own there; next, were it to matter elsewhere, P·V of a tile under the scores of the next
+ * one, and 8 warps on 128 rows that share the keys.
  *
  * Scores may have a bias (of summaries), and a pass may join what others left.
  *

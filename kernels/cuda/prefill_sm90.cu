@@ -19,18 +19,20 @@
  * out those its diagonals cover.
  *
  * The rescaling of the output waits until a row's maximum has grown by 2^8: P stays far inside its range, and most
- * tiles skip 64 multiplications a thread. Everything a row computes depends on its own keys alone.
+ * tiles skip 64 multiplications a thread (at head dim 256, 128). Everything a row computes depends on its own keys alone.
  *
  * Measured on one H200 (bf16, 131072 tokens unless said, against cuDNN 9.19's dense kernel in the same run; everything in
  * results/bench/cuda-h200.txt). Dense, 32/8 heads: head dim 128, 8k to 128k, 545 to 600 TFLOP/s, 87 to 109 % of cuDNN;
  * head dim 64, 319 to 403, 76 to 87 %. Density .10, share of the ideal 1/density at head dim 128: blocks of 128 95 %, of 64
  * 91 % per head and 95 % shared, of 32 and 16 shared in the group 92 and 82 % (64/8 heads: 91 and 85), columns and diagonals
  * 60 to 72 % (41 to 49 % at head dim 64). Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
+ * Head dim 256, 16/8 heads (results/bench/cuda-dim256.txt): dense 618 to 644 TFLOP/s, 89 to 114 % of cuDNN; blocks of 128, and of
+ * 64 shared in the group, 94 and 95 % of ideal. Lists that 64 rows or fewer share are not taken there.
  *
- *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1      spills: 8 bytes at 64, 2; else none
- *     registers at launch      168       128       168      128        consumers take 240 or 232, the producer 24; bands 224, 56
- *     shared memory, KB        162       97        115      74
- *     blocks a multiprocessor  1         2         1        2
+ *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1    256, 2      spills in no loop
+ *     registers at launch      168       128       168      128      168         consumers take 240 or 232, the producer 24; bands 224, 56
+ *     shared memory, KB        162       97        115      74       210         under bands 226
+ *     blocks a multiprocessor  1         2         1        2        1
  *
  * What mattered: key tiles of 128, not 64, for single warpgroups (70 -> 92 % at blocks of 64), two of whose blocks must fit
  * a multiprocessor to the byte (with one, 45 %); whole pieces before those that need a mask. What limits it now: at head
@@ -44,7 +46,9 @@
  * searches were about a third of it before whole warps made them (an estimate). It is not the number of boxes: 16 a tile cost
  * blocks of 16 per head little. Next, timings without masks and without edges, which tell the rest apart. Small per-head blocks want mma.sync tiles of 16 rows.
  *
- * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
+ * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. Where the ring of key numbers wraps (long_prefill), racecheck names
+ * the producer's next write and the consumers' reads before it: between them stand __syncwarp(), lane 0's arrival at k_empty a tile
+ * later, and the producer's wait for all warps' arrivals, an order that it does not follow from one lane to another. */
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/pattern.cuh"
 #include "kernels/cuda/wgmma.cuh"
@@ -69,10 +73,9 @@ struct work {
     sf_cuda_report *report;
 };
 
-/* Keys of a tile, and how many tiles of keys and of values a block holds. Two blocks of one warpgroup share a
- * multiprocessor's 227 KB; to fit there with head dim 128, the query stays in registers and keys have a single stage,
- * whose next tile arrives under the softmax. */
-enum { KEYS = 128 };
+/* Keys of a tile: at head dim 256 the output of 64 rows takes 128 registers a thread, and leaves room for the scores of
+ * 64 keys. */
+__host__ __device__ static constexpr int keys_of(int dim) { return dim > 128 ? 64 : 128; }
 
 /* A tile of query rows as consumers need it. queries 0: there are no more. */
 struct job {
@@ -80,16 +83,23 @@ struct job {
     int position, query, queries, head, selection, tiles;
 };
 
-template <int DIM, int WARPGROUPS> struct layout {
-    static const bool HELD = DIM == 128 && WARPGROUPS == 1;
-    static const int HALVES = DIM / 64, TILE = KEYS * DIM,
-                     K_STAGES = HELD                           ? 1
-                                : DIM == 64 && WARPGROUPS == 2 ? 3
-                                                               : 2,
+/* How many tiles of keys and of values a block holds, and how much of a query (HELD, the first of DIM) stays in registers.
+ * Two blocks of one warpgroup share a multiprocessor's 227 KB; to fit there with head dim 128, the query stays in registers
+ * and keys have a single stage, whose next tile arrives under the softmax. At head dim 256 a product of 64 keys reads
+ * shared memory as long as it multiplies if both operands lie there: a quarter of the query does not. */
+template <int DIM, int WARPGROUPS, bool BANDS> struct layout {
+    static const int KEYS = keys_of(DIM),
+                     HELD = DIM == 256                      ? (BANDS ? 0 : 64)
+                            : DIM == 128 && WARPGROUPS == 1 ? 128
+                                                            : 0,
+                     Q_TILES = (DIM - HELD) / 64, TILE = KEYS * DIM,
+                     K_STAGES = DIM == 128 && WARPGROUPS == 1                  ? 1
+                                : DIM == 256 || (DIM == 64 && WARPGROUPS == 2) ? 3
+                                                                               : 2,
                      V_STAGES = DIM == 64 && WARPGROUPS == 2 ? 3 : 2;
     static const int NAMES = K_STAGES + 1; /* key numbers are read after the keys' own room is free */
     bf16 k[K_STAGES][TILE], v[V_STAGES][TILE];
-    bf16 q[HELD ? 1 : WARPGROUPS * HALVES][HELD ? 8 : 64 * 64];
+    bf16 q[Q_TILES ? WARPGROUPS * Q_TILES : 1][Q_TILES ? 64 * 64 : 8];
     int key[NAMES][KEYS], flags[NAMES];
     job jobs[NAMES]; /* under bands: whoever has let go of a job's first keys has done with the job before it */
     sf_band band[SF_BANDS_A_HEAD]; /* under bands, of the producer's tile */
@@ -115,7 +125,7 @@ struct ahead {
     int4 column;
 };
 
-template <bool BANDS> __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
+template <int KEYS, bool BANDS> __device__ static inline ahead look_ahead(const sf_cuda_plan &p, const sf_cuda_tile &t, int piece, int i)
 {
     int lane = threadIdx.x % 32, slot = i * KEYS + lane * piece;
     ahead a = {INT_MIN, 0, {-1, -1, -1, -1}};
@@ -150,15 +160,16 @@ template <class Layout, bool BANDS>
 __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m, const sf_cuda_tile &t,
                                int tiles, int before, job *told)
 {
+    const int KEYS = Layout::KEYS;
     int lane = threadIdx.x % 32, head = t.head / p.group, last = t.position + t.queries - 1, piece = w.piece;
     bool bounded = p.window || p.local < p.N;
     int reach = p.window && p.window < p.local ? p.window : p.local;
-    ahead next = look_ahead<BANDS>(p, t, piece, 0);
+    ahead next = look_ahead<KEYS, BANDS>(p, t, piece, 0);
     for (int i = 0; i < tiles; i++) {
         ahead now = next;
         bool columns = (BANDS ? t.slots > t.split : p.kind == SF_COLUMNS_DIAGONALS) && i * KEYS >= t.split,
              listed = p.kind == SF_BLOCKS || (p.kind == SF_COLUMNS_DIAGONALS && !columns);
-        if (i + 1 < tiles) next = look_ahead<BANDS>(p, t, piece, i + 1);
+        if (i + 1 < tiles) next = look_ahead<KEYS, BANDS>(p, t, piece, i + 1);
         int first = BANDS                  ? sf_cuda_stretch_key(s.stretch, i * KEYS)
                     : i * KEYS < t.split ? i * KEYS
                                          : t.base + i * KEYS - t.split; /* of dense and window tiles */
@@ -224,6 +235,7 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const work &w, 
 template <class Layout>
 __device__ static void produce_jobs(Layout &s, const sf_cuda_plan &p, const work &w, const maps &m)
 {
+    const int KEYS = Layout::KEYS;
     int lane = threadIdx.x % 32, apart = p.lists / p.G, wide = p.tiles * apart, all = wide * p.G, n = 0, jobs = 0;
     for (int turn = 0;; turn++) {
         int at = turn * gridDim.x + (blockIdx.x + turn) % gridDim.x;
@@ -249,23 +261,25 @@ __device__ static void produce_jobs(Layout &s, const sf_cuda_plan &p, const work
 
 /* ---- consumers ---- */
 
-/* Query rows [64] of this warpgroup to shared memory, swizzled; rows past the tile's end as zeros. */
-template <int DIM>
+/* Query rows [64] of this warpgroup, from d = HELD on, to shared memory, swizzled; rows past the tile's end as zeros. */
+template <int DIM, int HELD>
 __device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const job &t,
                                            int row0)
 {
-    for (int i = threadIdx.x % GROUP; i < 64 * DIM / 8; i += GROUP) {
-        int row = i / (DIM / 8), chunk = i % (DIM / 8), r = row0 + row;
+    const int CHUNKS = (DIM - HELD) / 8;
+    for (int i = threadIdx.x % GROUP; i < 64 * CHUNKS; i += GROUP) {
+        int row = i / CHUNKS, chunk = i % CHUNKS, r = row0 + row;
         bool valid = r < t.queries * p.packed;
-        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.every * p.H + t.head + r % p.packed) * DIM + chunk * 8;
+        const bf16 *from =
+            q + ((int64_t)(t.query + r / p.packed) * p.every * p.H + t.head + r % p.packed) * DIM + HELD + chunk * 8;
         uint4 x = valid ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
         *(uint4 *)(to + chunk / 8 * 64 * 64 + row * 64 + (chunk % 8 ^ row % 8) * 8) = x;
     }
 }
 
-/* The same rows as this thread's fragments of the first operand. */
-template <int DIM>
-__device__ static inline void hold_queries(uint32_t (&to)[DIM / 4], const sf_cuda_plan &p, const bf16 *q,
+/* The same rows, d < HELD, as this thread's fragments of the first operand. */
+template <int DIM, int HELD>
+__device__ static inline void hold_queries(uint32_t (&to)[HELD / 4], const sf_cuda_plan &p, const bf16 *q,
                                            const job &t, int row0)
 {
     int lane = threadIdx.x % 32;
@@ -275,36 +289,40 @@ __device__ static inline void hold_queries(uint32_t (&to)[DIM / 4], const sf_cud
         bool valid = r < t.queries * p.packed;
         const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.every * p.H + t.head + r % p.packed) * DIM + lane % 4 * 2;
 #pragma unroll
-        for (int d = 0; d < DIM / 16; d++) {
+        for (int d = 0; d < HELD / 16; d++) {
             to[d * 4 + h] = valid ? *(const uint32_t *)(from + d * 16) : 0;
             to[d * 4 + h + 2] = valid ? *(const uint32_t *)(from + d * 16 + 8) : 0;
         }
     }
 }
 
-template <int DIM, bool HELD>
-__device__ static inline void start_scores(float (&score)[KEYS / 2], const bf16 *q, const uint32_t *held, const bf16 *k)
+template <int DIM, int HELD>
+__device__ static inline void start_scores(float (&score)[keys_of(DIM) / 2], const bf16 *q, const uint32_t *held, const bf16 *k)
 {
     const int OCTET = DIM / 64 * 1024;
     wgmma_fence();
 #pragma unroll
     for (int d = 0; d < DIM; d += 16) {
         uint64_t keys = descriptor(k + d / 64 * 512 + d % 64, 16, OCTET);
-        if (HELD)
+        if (d < HELD)
             wgmma_mixed(score, held + d / 4, keys, d > 0);
         else
-            wgmma_shared(score, descriptor(q + d / 64 * 64 * 64 + d % 64, 16, 1024), keys, d > 0);
+            wgmma_shared(score, descriptor(q + (d - HELD) / 64 * 64 * 64 + d % 64, 16, 1024), keys, d > 0);
     }
     wgmma_commit();
 }
 
 template <int DIM>
-__device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t (&p)[KEYS / 4], const bf16 *v)
+__device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t (&p)[keys_of(DIM) / 4], const bf16 *v)
 {
-    const int OCTET = DIM / 64 * 1024;
+    const int OCTET = DIM / 64 * 1024, WIDE = DIM < 128 ? DIM : 128; /* columns of a product */
     wgmma_fence();
 #pragma unroll
-    for (int k = 0; k < KEYS / 16; k++) wgmma_registers(out, p + k * 4, descriptor(v + k * 16 * DIM, 1024, OCTET));
+    for (int k = 0; k < keys_of(DIM) / 16; k++) {
+#pragma unroll
+        for (int d = 0; d < DIM; d += WIDE)
+            wgmma_registers(*(float(*)[WIDE / 2]) & out[d / 2], p + k * 4, descriptor(v + k * 16 * DIM + d / 64 * 512, 1024, OCTET));
+    }
     wgmma_commit();
 }
 
@@ -313,7 +331,7 @@ struct row_state {
 };
 
 /* Turns scores into exp2(score - maximum) and the state along; fade: what the output so far is to be scaled by. */
-template <bool BANDS>
+template <int KEYS, bool BANDS>
 __device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, float (&fade)[2], float scale, int flags,
                                      const int *key, const sf_cuda_plan &p, const sf_band *band, const int (&position)[2],
                                      const bool (&full)[2])
@@ -367,7 +385,7 @@ __device__ static inline void soften(float (&score)[KEYS / 2], row_state &r, flo
     }
 }
 
-__device__ static inline void narrow(uint32_t (&p)[KEYS / 4], const float (&score)[KEYS / 2])
+template <int KEYS> __device__ static inline void narrow(uint32_t (&p)[KEYS / 4], const float (&score)[KEYS / 2])
 {
 #pragma unroll
     for (int k = 0; k < KEYS / 16; k++) {
@@ -379,7 +397,7 @@ __device__ static inline void narrow(uint32_t (&p)[KEYS / 4], const float (&scor
 /* Zeros for the values of slots without a key, in a tile that reaches behind key N. */
 template <int DIM> __device__ static inline void clear_ragged(bf16 *v, const int *key, int barrier)
 {
-    for (int i = threadIdx.x % GROUP; i < KEYS * DIM / 8; i += GROUP) {
+    for (int i = threadIdx.x % GROUP; i < keys_of(DIM) * DIM / 8; i += GROUP) {
         int slot = i / (DIM / 8), chunk = i % (DIM / 8);
         if (key[slot] < 0)
             *(uint4 *)(v + slot / 8 * 8 * DIM + chunk / 8 * 512 + slot % 8 * 64 + chunk % 8 * 8) =
@@ -423,20 +441,22 @@ __device__ static inline void store_rows(const float (&out)[DIM / 2], const row_
 template <class Layout, int DIM, int WARPGROUPS, bool BANDS>
 __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, job t)
 {
-    const int K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES, NAMES = Layout::NAMES;
+    const int KEYS = Layout::KEYS, HELD = Layout::HELD, K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES,
+              NAMES = Layout::NAMES;
     int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64,
         row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
-    bf16 *q = s.q[Layout::HELD ? 0 : me * Layout::HALVES];
-    uint32_t held[Layout::HELD ? DIM / 4 : 1];
+    bf16 *q = s.q[me * Layout::Q_TILES];
+    uint32_t held[HELD ? HELD / 4 : 1];
     if (BANDS) {
         barrier_wait(&s.k_full[0], 0);
         t = s.jobs[0];
         if (t.queries == 0) return;
     }
-    if constexpr (Layout::HELD)
-        hold_queries<DIM>(held, p, w.q, t, row);
-    else
-        load_queries<DIM>(q, p, w.q, t, row0);
+    auto take_queries = [&](const job &of) {
+        if constexpr (HELD > 0) hold_queries<DIM, HELD>(held, p, w.q, of, row);
+        if constexpr (HELD < DIM) load_queries<DIM, HELD>(q, p, w.q, of, row0);
+    };
+    take_queries(t);
     if (WARPGROUPS == 2 && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
 
     float out[DIM / 2], score[KEYS / 2], fade[2];
@@ -454,34 +474,35 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
         row_state r = {{-INFINITY, -INFINITY}, {0, 0}};
 #pragma unroll
         for (int i = 0; i < DIM / 2; i++) out[i] = 0;
-        if (!Layout::HELD) {
+        if (HELD < DIM) {
             fence_async();
             named_sync(1 + me, GROUP);
         }
         job next = {};
-        if (BANDS || t.tiles) {
-            barrier_wait(&s.k_full[first % K_STAGES], first / K_STAGES % 2);
-            start_scores<DIM, Layout::HELD>(score, q, held, s.k[first % K_STAGES]);
+        const int begin = first, end = first + t.tiles;
+        if (BANDS || begin < end) {
+            barrier_wait(&s.k_full[begin % K_STAGES], begin / K_STAGES % 2);
+            start_scores<DIM, HELD>(score, q, held, s.k[begin % K_STAGES]);
             wgmma_wait<0>();
             hold(score);
             __syncwarp();
-            if (lane == 0) barrier_arrive(&s.k_empty[first % K_STAGES]);
-            soften<BANDS>(score, r, fade, w.scale, s.flags[first % NAMES], s.key[first % NAMES], p, band, position, full);
-            narrow(prob, score);
+            if (lane == 0) barrier_arrive(&s.k_empty[begin % K_STAGES]);
+            soften<KEYS, BANDS>(score, r, fade, w.scale, s.flags[begin % NAMES], s.key[begin % NAMES], p, band, position, full);
+            narrow<KEYS>(prob, score);
 #pragma unroll 1
-            for (int n = first + 1; n < first + t.tiles; n++) {
+            for (int n = begin + 1; n < end; n++) {
                 int stage = n % K_STAGES, before = (n - 1) % V_STAGES;
                 barrier_wait(&s.k_full[stage], n / K_STAGES % 2);
                 await_values(n - 1);
                 if (WARPGROUPS == 2) named_sync(3 + me, 2 * GROUP);
-                start_scores<DIM, Layout::HELD>(score, q, held, s.k[stage]);
+                start_scores<DIM, HELD>(score, q, held, s.k[stage]);
                 start_output<DIM>(out, prob, s.v[before]);
                 if (WARPGROUPS == 2) named_arrive(4 - me, 2 * GROUP);
                 wgmma_wait<1>();
                 hold(score);
                 __syncwarp();
                 if (lane == 0) barrier_arrive(&s.k_empty[stage]);
-                soften<BANDS>(score, r, fade, w.scale, s.flags[n % NAMES], s.key[n % NAMES], p, band, position, full);
+                soften<KEYS, BANDS>(score, r, fade, w.scale, s.flags[n % NAMES], s.key[n % NAMES], p, band, position, full);
                 wgmma_wait<0>();
                 hold(out);
                 __syncwarp();
@@ -493,21 +514,22 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
                         for (int e = 0; e < 4; e++) out[i * 4 + e] *= fade[e / 2];
                     }
                 }
-                narrow(prob, score);
+                narrow<KEYS>(prob, score);
             }
-            first += t.tiles;
-            await_values(first - 1);
-            start_output<DIM>(out, prob, s.v[(first - 1) % V_STAGES]);
+            first = end;
+            const int last = end - 1;
+            await_values(last);
+            start_output<DIM>(out, prob, s.v[last % V_STAGES]);
             if constexpr (BANDS) { /* the next one's queries come in under the last product */
                 barrier_wait(&s.k_full[first % K_STAGES], first / K_STAGES % 2);
                 next = s.jobs[++jobs % NAMES];
                 named_sync(1 + me, GROUP); /* all four warps have read this one's */
-                if (next.queries) load_queries<DIM>(q, p, w.q, next, row0);
+                if (next.queries) take_queries(next);
             }
             wgmma_wait<0>();
             hold(out);
             __syncwarp();
-            if (BANDS && lane == 0) barrier_arrive(&s.v_empty[(first - 1) % V_STAGES]);
+            if (BANDS && lane == 0) barrier_arrive(&s.v_empty[last % V_STAGES]);
         }
         store_rows<DIM>(out, r, p, w, t, row);
         if (next.queries == 0) return;
@@ -524,7 +546,7 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
                   const __grid_constant__ maps m)
 {
 #ifdef SM90A
-    typedef layout<DIM, WARPGROUPS> Layout;
+    typedef layout<DIM, WARPGROUPS, BANDS> Layout;
     extern __shared__ __align__(1024) unsigned char shared[];
     Layout &s = *(Layout *)shared;
     sf_cuda_tile t = {};
@@ -533,7 +555,7 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
         int apart = p.lists / p.G;
         t = sf_cuda_tile_of(p, p.tiles - 1 - blockIdx.x / apart, blockIdx.y * apart + blockIdx.x % apart);
         if (t.queries == 0) return;
-        tiles = (t.slots + KEYS - 1) / KEYS;
+        tiles = (t.slots + Layout::KEYS - 1) / Layout::KEYS;
     }
     if (threadIdx.x == 0) {
         for (int i = 0; i < Layout::K_STAGES; i++) {
@@ -617,7 +639,8 @@ static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int
 template <int DIM, int WARPGROUPS, bool BANDS>
 static sf_status launch(sf_backend *b, const sf_cuda_plan &plan, const work &w, const maps &m)
 {
-    size_t bytes = sizeof(layout<DIM, WARPGROUPS>);
+    const size_t bytes = sizeof(layout<DIM, WARPGROUPS, BANDS>);
+    static_assert(bytes <= (WARPGROUPS == 1 ? 113 : 227) << 10, "what a block can have");
     SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS, BANDS>, bytes));
     dim3 grid(plan.tiles * (plan.lists / plan.G), plan.G);
     if (BANDS) grid = dim3(min((int)(grid.x * grid.y), sf_cuda_of(b)->sms));
@@ -629,6 +652,7 @@ static sf_status launch(sf_backend *b, const sf_cuda_plan &plan, const work &w, 
 template <int DIM, int WARPGROUPS>
 static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share, const sf_cuda_finish *to)
 {
+    const int KEYS = keys_of(DIM);
     sf_cuda *c = sf_cuda_of(b);
     const sf_kv_part *kv = &a->kv.prompt;
     bool scattered = (pattern->kind == SF_COLUMNS_DIAGONALS || pattern->kind == SF_BANDS) && pattern->first.rows;
@@ -679,10 +703,11 @@ static int rows_together(const sf_attention *a, const sf_pattern *p)
 
 bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p, sf_cuda_share share)
 {
-    int D = a->head_dim;
+    const int D = a->head_dim, KEYS = keys_of(D);
     const sf_kv_part *kv = &a->kv.prompt;
     bool aligned = ((uintptr_t)a->q | (uintptr_t)kv->k | (uintptr_t)kv->v) % 16 == 0;
-    if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128) || kv->count || !aligned || a->softcap != 0) return false;
+    if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128 && D != 256) || kv->count || !aligned || a->softcap != 0) return false;
+    if (D == 256 && rows_together(a, p) <= 64) return false;
     if (p->kind != SF_BLOCKS && p->kind != SF_COLUMNS_DIAGONALS) return true;
     if (share != SF_SHARE_ALL || p->repeat > 1) return false;
     if (p->heads != a->heads && a->heads / a->kv_heads > 64) return false;
@@ -694,6 +719,7 @@ sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_patte
                             const sf_cuda_finish *to)
 {
     bool wide = rows_together(a, pattern) > 64;
+    if (a->head_dim == 256) return run<256, 2>(b, a, pattern, share, to);
     if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, share, to) : run<128, 1>(b, a, pattern, share, to);
     return wide ? run<64, 2>(b, a, pattern, share, to) : run<64, 1>(b, a, pattern, share, to);
 }
