@@ -29,6 +29,9 @@ typedef struct niah {
     sf_random base;
     pair needle[MOST_QUERIES]; /* [queries] in the order of the question */
     sf_prose prose;            /* stands between the pairs if density < 1 */
+    bool asks_on;              /* later turns ask for … */
+    pair *other;               /* … some of the other pairs, [others of room] in the order of the text; kept for them alone */
+    int others, room;
 } niah;
 
 static void draw_groups(sf_random *r, int groups, int length, char *out)
@@ -49,6 +52,19 @@ static void draw_pair(sf_random *r, const struct params *p, sf_unique *seen, pai
     while (!sf_unique_add(seen, out->value, strlen(out->value)));
 }
 
+static sf_status keep_other(niah *n, const pair *q)
+{
+    if (!n->asks_on) return SF_OK;
+    if (n->others == n->room) {
+        n->room = 2 * n->room + 64;
+        pair *grown = realloc(n->other, (size_t)n->room * sizeof *grown);
+        if (!grown) return sf_fail(SF_NO_MEMORY, "niah: no memory for %d pairs", n->room);
+        n->other = grown;
+    }
+    n->other[n->others++] = *q;
+    return SF_OK;
+}
+
 static void add_pair(const pair *q, sf_text *out)
 {
     sf_text_add(out, "Key ");
@@ -56,6 +72,12 @@ static void add_pair(const pair *q, sf_text *out)
     sf_text_add(out, " has the value ");
     sf_text_add(out, q->value);
     sf_text_char(out, '.');
+}
+
+static void add_question(const pair *asked, int queries, sf_text *out)
+{
+    sf_text_add(out, queries == 1 ? "What is the value of the following key?" : "What are the values of the following keys?");
+    for (int i = 0; i < queries; i++) sf_text_format(out, "\n%d. %s", i + 1, asked[i].key);
 }
 
 static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
@@ -85,9 +107,11 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     sf_random_shuffle(&places, order, p->queries); /* the order of the questions is not that of the text */
 
     sf_unique seen = {0};
+    sf_status status = SF_OK;
+    n->others = 0;
     sf_random needle = sf_random_fork(&n->base, 2), others = sf_random_fork(&n->base, 3);
     for (int i = 0; i < p->queries; i++) draw_pair(&needle, p, &seen, &n->needle[i]);
-    for (int i = 0, needles = 0, word = 0; i < units + p->queries; i++) {
+    for (int i = 0, needles = 0, word = 0; i < units + p->queries && status == SF_OK; i++) {
         if (i) sf_text_char(context, '\n');
         int other = i - needles;
         if (needles < p->queries && slot[needles] == i) {
@@ -96,6 +120,7 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
             pair q;
             draw_pair(&others, p, &seen, &q);
             add_pair(&q, context);
+            status = keep_other(n, &q);
         } else {
             int end = sf_prose_boundary(&n->prose, word + 1, INT_MAX);
             sf_prose_add(&n->prose, word, end, context);
@@ -105,18 +130,16 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
     bool failed = seen.failed;
     sf_unique_free(&seen);
 
-    sf_text_add(question, p->queries == 1 ? "What is the value of the following key?"
-                                          : "What are the values of the following keys?");
-    for (int i = 0; i < p->queries; i++) sf_text_format(question, "\n%d. %s", i + 1, n->needle[i].key);
-    return failed ? sf_fail(SF_NO_MEMORY, "niah: no memory for %d sentences", units) : SF_OK;
+    add_question(n->needle, p->queries, question);
+    return failed ? sf_fail(SF_NO_MEMORY, "niah: no memory for %d sentences", units) : status;
 }
 
-static sf_status finish(const niah *n, const sf_request *request, sf_sample *out)
+static sf_status finish(const pair *asked, int queries, const sf_request *request, sf_sample *out)
 {
     sf_text answer = {0};
     sf_status status = SF_OK;
-    for (int i = 0; i < n->p->queries && status == SF_OK; i++) {
-        const pair *q = &n->needle[i];
+    for (int i = 0; i < queries && status == SF_OK; i++) {
+        const pair *q = &asked[i];
         char gold[2 * MOST_BYTES + 4];
         snprintf(gold, sizeof gold, "%s: %s", q->key, q->value);
         sf_text_format(&answer, "%s%d. The answer for %s is %s.", i ? "\n" : "", i + 1, q->key, q->value);
@@ -131,6 +154,34 @@ static sf_status finish(const niah *n, const sf_request *request, sf_sample *out
     return status;
 }
 
+/* The questions of later turns: pairs that nobody has asked for yet. */
+static sf_status ask_on(const niah *n, const sf_request *request, const sf_prompt *prompt, sf_sample *out)
+{
+    const int queries = n->p->queries, wanted = n->asks_on ? queries * (request->turns - 1) : 0;
+    if (wanted > n->others)
+        return sf_fail(SF_BAD_INPUT, "niah: %d later turns ask for %d more pairs, its context of %d tokens has %d; lower turns or queries, or ask for "
+                                     "a longer length", request->turns - 1, wanted, request->max_tokens, n->others);
+    int *order = malloc(((size_t)n->others + 1) * sizeof *order);
+    if (!order) return sf_fail(SF_NO_MEMORY, "niah: no memory for %d pairs", n->others);
+    for (int i = 0; i < n->others; i++) order[i] = i;
+    sf_random chosen = sf_random_fork(&n->base, 4);
+    sf_random_shuffle(&chosen, order, n->others);
+    sf_status status = SF_OK;
+    for (int at = 0; at < wanted && status == SF_OK; at += queries) {
+        pair asked[MOST_QUERIES];
+        sf_text question = {0};
+        sf_sample *later;
+        for (int i = 0; i < queries; i++) asked[i] = n->other[order[at + i]];
+        add_question(asked, queries, &question);
+        status = sf_sample_later(out, &later);
+        if (status == SF_OK) status = sf_prompt_later(request, prompt, &question, &later->prompt);
+        if (status == SF_OK) status = finish(asked, queries, request, later);
+        sf_text_free(&question);
+    }
+    free(order);
+    return status;
+}
+
 static sf_status generate(const void *params, const sf_request *request, sf_sample *out)
 {
     const struct params *p = params;
@@ -138,6 +189,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     if (!n) return sf_fail(SF_NO_MEMORY, "niah: no memory");
     n->p = p;
     n->base = sf_random_stream("niah", request->seed, request->index);
+    n->asks_on = request->turns > 1;
     const sf_prompt prompt = {
         .task = "niah",
         .introduction = p->density < 1
@@ -156,9 +208,11 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     const sf_content content = {.self = n, .unit = "other sentences", .most = 1 << 24, .pad = sf_noise, .write = write};
     sf_status status = sf_prose_open(NULL, &n->prose);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
-    if (status == SF_OK) status = finish(n, request, out);
+    if (status == SF_OK) status = finish(n->needle, p->queries, request, out);
+    if (status == SF_OK) status = ask_on(n, request, &prompt, out);
     if (status != SF_OK) sf_sample_free(out);
     sf_prose_close(&n->prose);
+    free(n->other);
     free(n);
     return status;
 }
@@ -186,6 +240,7 @@ const sf_task sf_niah = {
     .metric = "exact",
     .version = 1,
     .output = 1024,
+    .turns = true,
     .params = params,
     .params_size = sizeof(struct params),
     .generate = generate,

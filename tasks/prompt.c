@@ -238,7 +238,28 @@ sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, cons
     return status;
 }
 
+sf_status sf_prompt_later(const sf_request *request, const sf_prompt *prompt, const sf_text *question, char **out)
+{
+    sf_text t = {0};
+    write_question(&t, prompt, question);
+    write_closing(&t, prompt, &request->prompting);
+    *out = t.failed || question->failed ? NULL : t.data;
+    if (*out) return SF_OK;
+    sf_text_free(&t);
+    return sf_fail(SF_NO_MEMORY, "%s: no memory for a later question", prompt->task);
+}
+
 /* ---- what else a sample holds ------------------------------------------------------------------------------------ */
+
+sf_status sf_sample_later(sf_sample *sample, sf_sample **later)
+{
+    sf_sample *grown = realloc(sample->later, ((size_t)sample->laters + 1) * sizeof *grown);
+    if (!grown) return sf_fail(SF_NO_MEMORY, "no memory for a later question");
+    sample->later = grown;
+    *later = &grown[sample->laters++];
+    **later = (sf_sample){0};
+    return SF_OK;
+}
 
 sf_status sf_sample_gold(sf_sample *sample, const char *gold)
 {
@@ -266,6 +287,8 @@ sf_status sf_sample_answer(sf_sample *sample, const sf_request *request, const c
 
 void sf_sample_free(sf_sample *sample)
 {
+    for (int i = 0; i < sample->laters; i++) sf_sample_free(&sample->later[i]);
+    free(sample->later);
     for (int i = 0; i < sample->gold_count; i++) free(sample->gold[i]);
     free(sample->gold);
     free(sample->prompt);

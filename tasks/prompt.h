@@ -53,6 +53,12 @@ sf_status sf_prompt_least(const sf_request *request, const sf_prompt *prompt, co
 sf_status sf_prompt_is_within(const sf_request *request, const sf_prompt *prompt, const sf_content *content, int most,
                               bool *within);
 
+/* What the user says to ask `question` (no newline at its end) in a later turn: the question and how to answer it. */
+sf_status sf_prompt_later(const sf_request *request, const sf_prompt *prompt, const sf_text *question, char **out);
+
+/* Appends a later turn to the sample: *later is zeroed, and stands until the next is added. */
+sf_status sf_sample_later(sf_sample *sample, sf_sample **later);
+
 /* Appends an expected answer to the sample. */
 sf_status sf_sample_gold(sf_sample *sample, const char *gold);
 

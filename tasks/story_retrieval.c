@@ -4,8 +4,8 @@
 #include "tasks/score.h"
 #include "tasks/story.h"
 
-enum { MOST_QUERIES = 64 };
 enum kind { PLACE, PERSON, ITEM, KINDS };
+enum { MOST_QUERIES = 64, MOST_TURNS = KINDS /* so that no turn has to ask what an earlier one has asked */ };
 
 struct params {
     sf_story_shape shape;
@@ -17,24 +17,42 @@ typedef struct retrieval {
     const struct params *p;
     sf_random base;
     sf_story story;
-    int asked[MOST_QUERIES]; /* [queries] chapter × KINDS + kind, chapters from 0 */
+    int turns, chapters;
+    int asked[MOST_TURNS][MOST_QUERIES]; /* [turns, queries] chapter × KINDS + kind, chapters from 0 */
 } retrieval;
 
-static sf_status write(void *self, int units, sf_text *context, sf_text *question)
+static bool was_asked(const retrieval *s, int turn, int what)
 {
-    retrieval *s = self;
-    const struct params *p = s->p;
-    SF_TRY(sf_story_write(&s->story, units, NULL, 0, context));
+    for (int t = 0; t < turn; t++)
+        for (int i = 0; i < s->p->queries; i++)
+            if (s->asked[t][i] == what) return true;
+    return false;
+}
 
-    int from = p->depth < 0 ? 0 : (int)(p->depth * (units - p->queries)); /* the first that may be asked about */
-    sf_random r = sf_random_fork(&s->base, 2);
-    sf_random_pick(&r, p->depth < 0 ? units : p->queries, s->asked, p->queries);
+/* Draws what a turn asks: of some chapters one thing each, that no earlier turn has asked. */
+static void draw(retrieval *s, int turn)
+{
+    const struct params *p = s->p;
+    int *asked = s->asked[turn];
+    int from = p->depth < 0 ? 0 : (int)(p->depth * (s->chapters - p->queries)); /* the first that may be asked about */
+    sf_random r = sf_random_fork(&s->base, (uint64_t)(2 + turn));
+    sf_random_pick(&r, p->depth < 0 ? s->chapters : p->queries, asked, p->queries);
     for (int i = 0; i < p->queries; i++) {
-        s->asked[i] = (from + s->asked[i]) * KINDS + (int)sf_random_below(&r, KINDS);
-        int chapter = s->asked[i] / KINDS + 1;
+        const int chapter = from + asked[i];
+        int kind = (int)sf_random_below(&r, KINDS);
+        while (was_asked(s, turn, chapter * KINDS + kind)) kind = (kind + 1) % KINDS;
+        asked[i] = chapter * KINDS + kind;
+    }
+}
+
+static void add_question(const retrieval *s, int turn, sf_text *question)
+{
+    const int queries = s->p->queries;
+    for (int i = 0; i < queries; i++) {
+        int chapter = s->asked[turn][i] / KINDS + 1;
         if (i) sf_text_char(question, '\n');
-        if (p->queries > 1) sf_text_format(question, "%d. ", i + 1);
-        switch (s->asked[i] % KINDS) {
+        if (queries > 1) sf_text_format(question, "%d. ", i + 1);
+        switch (s->asked[turn][i] % KINDS) {
         case PLACE:
             sf_text_format(question, "To which place did the traveller come in chapter %d?", chapter);
             break;
@@ -45,14 +63,23 @@ static sf_status write(void *self, int units, sf_text *context, sf_text *questio
             sf_text_format(question, "Which item did the traveller buy in chapter %d?", chapter);
         }
     }
+}
+
+static sf_status write(void *self, int units, sf_text *context, sf_text *question)
+{
+    retrieval *s = self;
+    SF_TRY(sf_story_write(&s->story, units, NULL, 0, context));
+    s->chapters = units;
+    for (int t = 0; t < s->turns; t++) draw(s, t);
+    add_question(s, 0, question);
     return SF_OK;
 }
 
-static void add_answer(const retrieval *s, int i, sf_text *out)
+static void add_answer(const retrieval *s, int asked, sf_text *out)
 {
-    const sf_chapter *c = &s->story.chapter[s->asked[i] / KINDS];
+    const sf_chapter *c = &s->story.chapter[asked / KINDS];
     sf_span name;
-    switch (s->asked[i] % KINDS) {
+    switch (asked % KINDS) {
     case PLACE:
         name = sf_phrase(SF_PLACES, c->place);
         sf_text_bytes(out, name.at, name.bytes);
@@ -66,13 +93,13 @@ static void add_answer(const retrieval *s, int i, sf_text *out)
     }
 }
 
-static sf_status finish(const retrieval *s, const sf_request *request, sf_sample *out)
+static sf_status finish(const retrieval *s, int turn, const sf_request *request, sf_sample *out)
 {
     sf_text answer = {0}, name = {0};
     sf_status status = SF_OK;
     for (int i = 0; i < s->p->queries && status == SF_OK; i++) {
         sf_text_clear(&name);
-        add_answer(s, i, &name);
+        add_answer(s, s->asked[turn][i], &name);
         sf_text_format(&answer, "%s%d. %s", i ? "\n" : "", i + 1, name.failed ? "" : name.data);
         status = name.failed || answer.failed ? sf_fail(SF_NO_MEMORY, "story_retrieval: no memory for an answer")
                                               : sf_sample_gold(out, name.data);
@@ -85,9 +112,27 @@ static sf_status finish(const retrieval *s, const sf_request *request, sf_sample
     return status;
 }
 
+static sf_status ask_on(const retrieval *s, const sf_request *request, const sf_prompt *prompt, sf_sample *out)
+{
+    sf_status status = SF_OK;
+    for (int turn = 1; turn < s->turns && status == SF_OK; turn++) {
+        sf_text question = {0};
+        sf_sample *later;
+        add_question(s, turn, &question);
+        status = sf_sample_later(out, &later);
+        if (status == SF_OK) status = sf_prompt_later(request, prompt, &question, &later->prompt);
+        if (status == SF_OK) status = finish(s, turn, request, later);
+        sf_text_free(&question);
+    }
+    return status;
+}
+
 static sf_status generate(const void *params, const sf_request *request, sf_sample *out)
 {
     const struct params *p = params;
+    if (request->turns > MOST_TURNS)
+        return sf_fail(SF_BAD_INPUT, "story_retrieval: %d turns are too many: a chapter has %d things to ask about; expected at most %d",
+                       request->turns, KINDS, MOST_TURNS);
     const sf_prompt prompt = {
         .task = "story_retrieval",
         .introduction =
@@ -102,7 +147,7 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
                  "item, as the chapter has it.\n"
                  "- Write nothing else on the line: no article, no full stop.\n",
     };
-    retrieval s = {.p = p, .base = sf_random_stream("story_retrieval", request->seed, request->index)};
+    retrieval s = {.p = p, .turns = request->turns > 1 ? request->turns : 1, .base = sf_random_stream("story_retrieval", request->seed, request->index)};
     const sf_content content = {.self = &s,
                                 .unit = "chapters",
                                 .least = p->queries,
@@ -112,7 +157,8 @@ static sf_status generate(const void *params, const sf_request *request, sf_samp
     sf_random story = sf_random_fork(&s.base, 1);
     sf_status status = sf_story_open(&p->shape, &story, &s.story);
     if (status == SF_OK) status = sf_prompt_fit(request, &prompt, &content, out);
-    if (status == SF_OK) status = finish(&s, request, out);
+    if (status == SF_OK) status = finish(&s, 0, request, out);
+    if (status == SF_OK) status = ask_on(&s, request, &prompt, out);
     if (status != SF_OK) sf_sample_free(out);
     sf_story_close(&s.story);
     return status;
@@ -137,6 +183,7 @@ const sf_task sf_story_retrieval = {
     .version = 4,
     .output = 1024,
     .natural = true,
+    .turns = true,
     .params = params,
     .params_size = sizeof(struct params),
     .generate = generate,

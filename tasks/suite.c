@@ -14,6 +14,8 @@
 struct sf_suite_set {
     const sf_dataset *dataset;
     char *prompt, *document;
+    int turns;                 /* of a sample */
+    char *first_turn, *later;  /* where they are several: the prompts of the first and of a later one */
     const struct kept *rows;
     const sf_suite_set *demos;
 };
@@ -162,9 +164,9 @@ static sf_status format(const sf_suite_row *row, bool hooked, const char *text, 
 }
 
 /* The prompt of a row, whole, and its answers. */
-static sf_status fill(const sf_suite_row *row, sf_text *out, sf_sample *sample)
+static sf_status fill(const sf_suite_row *row, const char *prompt, sf_text *out, sf_sample *sample)
 {
-    SF_TRY(format(row, true, row->set->prompt, out, sample));
+    SF_TRY(format(row, true, prompt, out, sample));
     if (!out->size) return sf_fail(SF_BAD_INPUT, "%s: its prompt is empty", row->dataset->task);
     if (row->dataset->begun) {
         const char *last = strrchr(out->data, '\n');
@@ -197,7 +199,7 @@ typedef struct kept {
     sf_rows rows; /* as opened */
     struct place {
         sf_rows before; /* as they were before the row */
-        int turn;
+        int turn, turns; /* which of how many */
         char *key[2]; /* where the data set has keys */
     } *place;  /* [count] */
     int count; /* of samples */
@@ -215,7 +217,7 @@ static sf_status next_row(const sf_suite_set *set, const char *path, sf_rows *at
     return SF_OK;
 }
 
-static sf_status add_place(kept *k, int *room, const sf_rows *before, const sf_suite_row *row)
+static sf_status add_place(kept *k, int *room, const sf_rows *before, const sf_suite_row *row, int turns)
 {
     if (k->count == *room) {
         *room = 2 * *room + 64;
@@ -224,7 +226,7 @@ static sf_status add_place(kept *k, int *room, const sf_rows *before, const sf_s
         k->place = grown;
     }
     struct place *place = &k->place[k->count++];
-    *place = (struct place){.before = *before, .turn = row->turn};
+    *place = (struct place){.before = *before, .turn = row->turn, .turns = turns};
     for (int i = 0; i < 2 && row->dataset->keys[i]; i++) place->key[i] = sf_suite_key(row->json, row->dataset->keys[i]);
     return SF_OK;
 }
@@ -237,13 +239,14 @@ static sf_status look_at_row(kept *k, sf_suite_row *row, const sf_rows *before, 
     if (row->dataset->takes) SF_TRY(row->dataset->takes(row, &takes));
     if (!takes) return SF_OK;
     if (row->dataset->turns) SF_TRY(sf_suite_list(row, row->dataset->turns, &turns));
-    for (row->turn = 0; row->turn < (turns ? (int)json_array_size(turns) : 1); row->turn++) {
+    const int several = turns ? (int)json_array_size(turns) : 1;
+    for (row->turn = 0; row->turn < several; row->turn++) {
         sf_text text = {0};
         sf_sample sample = {0};
-        sf_status status = fill(row, &text, &sample);
+        sf_status status = fill(row, row->set->prompt, &text, &sample);
         sf_text_free(&text);
         sf_sample_free(&sample);
-        if (status == SF_OK) status = add_place(k, room, before, row);
+        if (status == SF_OK) status = add_place(k, room, before, row, several);
         SF_TRY(status);
     }
     return SF_OK;
@@ -329,19 +332,23 @@ static void close_set(opened *o)
 {
     free(o->set.prompt);
     free(o->set.document);
+    free(o->set.first_turn);
+    free(o->set.later);
     free(o->demos.prompt);
     free(o->demos.document);
 }
 
 /* Fills a zeroed one, which does not move. */
-static sf_status open_set(const sf_dataset *dataset, const sf_suite_params *p, const sf_prompting *how, opened *out)
+static sf_status open_set(const sf_dataset *dataset, const sf_suite_params *p, const sf_request *request, opened *out)
 {
     const char *missing = !p->file ? "file" : !p->prompts && !dataset->worded ? "prompts" : !p->demos && dataset->demos ? "demos" : NULL;
     if (missing)
         return sf_fail(SF_BAD_INPUT, "%s: `%s` is missing: its data and its prompts are read from your copies of them (tasks/README.md says "
                        "which files)", dataset->task, missing);
-    SF_TRY(sf_suite_own_words(dataset->task, how));
+    SF_TRY(sf_suite_own_words(dataset->task, &request->prompting));
     SF_TRY(read_words(&out->set, dataset, p->prompts));
+    out->set.turns = request->turns > 1 ? request->turns : 1;
+    if (out->set.turns > 1) SF_TRY(dataset->turn_prompts(dataset, p->prompts, &out->set.first_turn, &out->set.later));
     if (dataset->demos) SF_TRY(read_words(&out->demos, dataset->demos, p->prompts));
     out->set.demos = &out->demos;
     pthread_mutex_lock(&lock);
@@ -483,47 +490,87 @@ static sf_status fit(const sf_request *r, const sf_suite_row *row, sf_text *t, s
 
 /* ---- samples ------------------------------------------------------------------------------------------------------- */
 
-/* The row that sample `index` of a seed is made of. */
-static sf_status drawn(const kept *k, const sf_request *r, int *row)
+/* Whether a sample begins at a place: one question each, or the first of a row that has enough. */
+static bool begins(const sf_suite_set *s, int place)
 {
-    if (r->index >= k->count)
-        return sf_fail(SF_BAD_INPUT, "%s: %s has %d samples, number %d is one too many; lower `samples`", k->dataset->task, k->path, k->count,
-                       r->index);
-    int *order = malloc((size_t)k->count * sizeof *order);
-    if (!order) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d rows", k->dataset->task, k->count);
-    for (int i = 0; i < k->count; i++) order[i] = i;
+    const struct place *at = &s->rows->place[place];
+    return s->turns == 1 || (at->turn == 0 && at->turns >= s->turns);
+}
+
+static int samples_of(const sf_suite_set *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->rows->count; i++) n += begins(s, i);
+    return n;
+}
+
+/* The place that sample `index` of a seed is made of. */
+static sf_status drawn(const sf_suite_set *s, const sf_request *r, int *place)
+{
+    const kept *k = s->rows;
+    const int count = samples_of(s);
+    if (r->index >= count)
+        return sf_fail(SF_BAD_INPUT, "%s: %s has %d samples%s, number %d is one too many; lower `samples`%s", k->dataset->task, k->path, count,
+                       s->turns > 1 ? " of so many turns" : "", r->index, s->turns > 1 ? " or `turns`" : "");
+    int *order = malloc((size_t)count * sizeof *order);
+    if (!order) return sf_fail(SF_NO_MEMORY, "%s: no memory for %d rows", k->dataset->task, count);
+    for (int i = 0, n = 0; i < k->count; i++)
+        if (begins(s, i)) order[n++] = i;
     sf_random chance = sf_random_stream(k->dataset->task, r->seed, 0);
-    sf_random_shuffle(&chance, order, k->count);
-    *row = order[r->index];
+    sf_random_shuffle(&chance, order, count);
+    *place = order[r->index];
     free(order);
     return SF_OK;
 }
 
-static sf_status write_sample(const sf_suite_set *set, const sf_request *r, sf_sample *out)
+/* The perfect answer, where the row's kind has none of its own. */
+static sf_status answer_gold(const kept *k, sf_sample *out)
 {
-    const kept *k = set->rows;
+    if (out->answer || (out->answer = strdup(out->gold[0]))) return SF_OK;
+    return sf_fail(SF_NO_MEMORY, "%s: no memory for an answer", k->dataset->task);
+}
+
+/* What the row asks after its first question. */
+static sf_status ask_on(const sf_suite_set *s, sf_suite_row *row, sf_sample *out)
+{
+    sf_status status = SF_OK;
+    for (row->turn = 1; row->turn < s->turns && status == SF_OK; row->turn++) {
+        sf_sample *later;
+        sf_text text = {0};
+        status = sf_sample_later(out, &later);
+        if (status == SF_OK) status = fill(row, s->later, &text, later);
+        if (status == SF_OK) status = answer_gold(s->rows, later);
+        if (status == SF_OK) later->prompt = text.data;
+        else sf_text_free(&text);
+    }
+    return status;
+}
+
+static sf_status write_sample(const sf_suite_set *s, const sf_request *r, sf_sample *out)
+{
+    const kept *k = s->rows;
     int number = 0;
-    SF_TRY(drawn(k, r, &number));
+    SF_TRY(drawn(s, r, &number));
     sf_rows at = k->place[number].before;
     sf_suite_row row;
     json_t *json;
-    SF_TRY(next_row(set, k->path, &at, &row, &json));
+    SF_TRY(next_row(s, k->path, &at, &row, &json));
     row.turn = k->place[number].turn;
     sf_text text = {0};
-    sf_status status = fill(&row, &text, out);
+    sf_status status = fill(&row, s->turns > 1 ? s->first_turn : s->prompt, &text, out);
     if (status == SF_OK) status = fit(r, &row, &text, out);
-    json_decref(json);
-    if (status == SF_OK && !out->answer && !(out->answer = strdup(out->gold[0])))
-        status = sf_fail(SF_NO_MEMORY, "%s: no memory for an answer", k->dataset->task);
+    if (status == SF_OK) status = answer_gold(k, out);
     if (status == SF_OK) out->prompt = text.data;
     else sf_text_free(&text);
+    if (status == SF_OK) status = ask_on(s, &row, out);
+    json_decref(json);
     return status;
 }
 
 sf_status sf_suite_generate(const sf_dataset *dataset, const void *params, const sf_request *request, sf_sample *out)
 {
     opened o = {0};
-    sf_status status = open_set(dataset, params, &request->prompting, &o);
+    sf_status status = open_set(dataset, params, request, &o);
     if (status == SF_OK) status = write_sample(&o.set, request, out);
     if (status != SF_OK) sf_sample_free(out);
     close_set(&o);
@@ -533,8 +580,11 @@ sf_status sf_suite_generate(const sf_dataset *dataset, const void *params, const
 sf_status sf_suite_supply(const sf_dataset *dataset, const void *params, const sf_request *request, int most, int *samples)
 {
     opened o = {0};
-    sf_status status = open_set(dataset, params, &request->prompting, &o);
-    if (status == SF_OK) *samples = o.set.rows->count < most ? o.set.rows->count : most;
+    sf_status status = open_set(dataset, params, request, &o);
+    const int count = status == SF_OK ? samples_of(&o.set) : 0;
+    if (status == SF_OK && !count)
+        status = sf_fail(SF_BAD_INPUT, "%s: no row of %s has %d questions; lower `turns`", dataset->task, o.set.rows->path, o.set.turns);
+    if (status == SF_OK) *samples = count < most ? count : most;
     close_set(&o);
     return status;
 }

@@ -35,7 +35,7 @@ struct sf_dataset {
     bool worded;      /* the rows hold their own words: `prompts` is not read */
     bool begun;       /* the prompt's last line is the beginning of the answer, and the sample's `aside` */
     bool ends;        /* a row that is too long loses the end of its context, not the middle of the prompt */
-    const char *turns; /* a row's list of questions, each a sample of its own; NULL: a row is one */
+    const char *turns; /* a row's list of questions, each a sample of its own, or its first ones the turns of one; NULL: a row is one */
 
     /* The rows of a second file, which `demos` names, of which some stand in each prompt as examples. NULL: there are none. */
     const sf_dataset *demos;
@@ -44,6 +44,9 @@ struct sf_dataset {
     /* The prompt of all rows: a text with {field} where a row's field goes, {{ and }} where a brace does (as Python's
      * str.format has it), malloc'ed. */
     sf_status (*prompt)(const sf_dataset *dataset, const char *path, char **out);
+
+    /* Where a row has turns: the prompts when they are asked one after the other, of the first and of a later one. */
+    sf_status (*turn_prompts)(const sf_dataset *dataset, const char *path, char **first, char **later);
 
     /* In the same way, what each document of a row is written as. NULL: rows hold none. */
     sf_status (*document)(const sf_dataset *dataset, const char *path, char **out);

@@ -1,7 +1,8 @@
 /* SCBench (Li et al. 2024, arXiv 2412.10319), English: a context and several questions, each a sample of its own, as in its mode "same
- * context, different query". A file of JSON lines {context, multi_turns: [{input, answer, options}, …]} for each data set. Prompts: the context's of
+ * context, different query"; or the first of them the turns of one, as in its mode "multi-turn" with --disable_golden_context, where the
+ * model's own answers stay in the context. A file of JSON lines {context, multi_turns: [{input, answer, options}, …]} for each data set. Prompts: the context's of
  * multiturn_templates_scdq and the question's of multiturn_follow_up_templates_in_chat_tempate, one after the other, in scbench/eval_utils.py of
- * microsoft/MInference; limits of output are there too. Not read: RepoQA, whose scorer parses code, what is mixed of two tasks, scbench_mf, and Chinese. */
+ * microsoft/MInference; of turns the first's of multiturn_templates; limits of output are there too. Not read: RepoQA, whose scorer parses code, what is mixed of two tasks, scbench_mf, and Chinese. */
 #include "tasks/answer.h"
 #include "tasks/find.h"
 #include "tasks/python_text.h"
@@ -35,6 +36,12 @@ static sf_status prompt_of(const sf_dataset *dataset, const char *path, char **o
     }
     free(context);
     return status;
+}
+
+static sf_status turn_prompts(const sf_dataset *dataset, const char *path, char **first, char **later)
+{
+    SF_TRY(sf_python_file_text(path, (const char *const[]){"multiturn_templates", dataset->name, NULL}, first));
+    return sf_python_file_text(path, (const char *const[]){"multiturn_follow_up_templates_in_chat_tempate", dataset->name, NULL}, later);
 }
 
 static const json_t *turn_of(const sf_suite_row *row)
@@ -136,7 +143,7 @@ static sf_status any_answer(const sf_suite_row *row, sf_sample *out)
 
 #define DATASET(id, reads, ...)                                                                                         \
     static const sf_dataset set_##id = {                                                                                \
-        .task = "scbench_" #id, .name = "scbench_" #id, .turns = "multi_turns", .prompt = prompt_of, .field = field, .answers = reads}; \
+        .task = "scbench_" #id, .name = "scbench_" #id, .turns = "multi_turns", .prompt = prompt_of, .turn_prompts = turn_prompts, .field = field, .answers = reads}; \
     SF_SUITE_HOOKS(id)
 DATASETS(DATASET)
 
@@ -151,6 +158,7 @@ static const sf_param params[] = {
      .metric = metric_name,                                                                                             \
      .version = 1,                                                                                                      \
      .natural = true,                                                                                                   \
+     .turns = true,                                                                                                     \
      .params = params,                                                                                                  \
      .score = sf_score_##hook},
 static const sf_task tasks[] = {DATASETS(TASK)};

@@ -64,7 +64,7 @@ static sf_status look(const sf_study *study, sf_engine *engine, sf_roles *roles)
                 sf_input input = {0};
                 sf_status status = sf_study_sample(study, 0, t, l, i, &sample, &input);
                 if (status == SF_OK) status = sf_roles_look(engine, input.id, input.tokens, roles);
-                free(input.id);
+                sf_input_free(&input);
                 sf_sample_free(&sample);
                 SF_TRY(status);
             }

@@ -64,6 +64,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* ---- the sample as the model reads it ---------------------------------------------------------------------------------- */
 
+static json_t *gold_of(const sf_sample *sample)
+{
+    json_t *gold = json_array();
+    for (int g = 0; g < sample->gold_count; g++) json_array_append_new(gold, json_string(sample->gold[g]));
+    return gold;
+}
+
 /* Adds prompt, gold, tokens and the template's own text of one sample to `o`. */
 static sf_status add_prompt(const struct args *a, const sf_study *study, int model, int task, int length, json_t *o)
 {
@@ -82,9 +89,13 @@ static sf_status add_prompt(const struct args *a, const sf_study *study, int mod
     json_object_set_new(o, "chat", json_string(sf_chat_name(s->task[task].task->raw ? study->plain[model] : m->chat)));
     json_object_set_new(o, "prompt", json_string(sample.prompt));
     if (sample.answer_prefix) json_object_set_new(o, "answer_prefix", json_string(sample.answer_prefix));
-    json_t *gold = json_array();
-    for (int g = 0; g < sample.gold_count; g++) json_array_append_new(gold, json_string(sample.gold[g]));
-    json_object_set_new(o, "gold", gold);
+    json_object_set_new(o, "gold", gold_of(&sample));
+    if (sample.laters) json_object_set_new(o, "later", json_array());
+    for (int i = 0; i < sample.laters; i++) {
+        json_t *turn = json_pack("{s:s, s:i, s:o}", "prompt", sample.later[i].prompt, "tokens", input.later_tokens[i], "gold",
+                                 gold_of(&sample.later[i]));
+        json_array_append_new(json_object_get(o, "later"), turn);
+    }
     if (sample.continuation) json_object_set_new(o, "continuation", json_string(sample.continuation));
     json_object_set_new(o, "answer", sample.answer ? json_string(sample.answer) : json_null());
     char *head = NULL, *tail = NULL;
@@ -98,7 +109,7 @@ static sf_status add_prompt(const struct args *a, const sf_study *study, int mod
     free(head);
     free(tail);
     if (a->chat) json_object_set_new(o, "conversation", sf_conversation(m, ids, n));
-    free(ids);
+    sf_input_free(&input);
     sf_sample_free(&sample);
     return status;
 }

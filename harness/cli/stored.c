@@ -69,7 +69,7 @@ sf_status sf_stored_prompt(void *study, const sf_cell_info *cell, const sf_recor
     sf_input input;
     SF_TRY(sf_study_sample(study, model, task, length, record->sample, &sample, &input));
     bool same = record->prompt_hash == XXH3_64bits(input.id, (size_t)input.tokens * sizeof *input.id);
-    free(input.id);
+    sf_input_free(&input);
     if (same) *prompt = strdup(sample.prompt);
     sf_sample_free(&sample);
     if (!same) return sf_fail(SF_BAD_INPUT, "what the stored config makes here is not the prompt that was asked");

@@ -127,27 +127,44 @@ static sf_status read_entry(const sf_node *node, const char **name, const sf_nod
     return SF_OK;
 }
 
-static sf_status read_prompting(const sf_node *map, int *output, bool *late, sf_prompting *out)
+/* Fills what `map` says of output, late, turns and prompting. */
+static sf_status read_asking(const sf_node *map, sf_task_spec *spec)
 {
+    sf_prompting *out = &spec->prompting;
     const sf_node *node;
     int choice;
-    int64_t tokens;
+    int64_t tokens; /* or turns */
     if ((node = sf_yaml_get(map, "answer"))) {
         SF_TRY(sf_yaml_choice(node, "explain|direct", &choice));
         out->direct = choice == 1;
     }
     if ((node = sf_yaml_get(map, "question"))) {
         SF_TRY(sf_yaml_choice(node, "own|both|after|before|late", &choice));
-        *late = choice > SF_QUESTION_BEFORE;
-        out->place = *late ? SF_QUESTION_AFTER : (sf_question_place)choice;
+        spec->late = choice > SF_QUESTION_BEFORE;
+        out->place = spec->late ? SF_QUESTION_AFTER : (sf_question_place)choice;
+    }
+    if ((node = sf_yaml_get(map, "turns"))) {
+        SF_TRY(sf_yaml_int(node, 1, 64, &tokens));
+        spec->turns = (int)tokens;
     }
     if ((node = sf_yaml_get(map, "introduction"))) SF_TRY(sf_yaml_text(node, &out->introduction));
     if ((node = sf_yaml_get(map, "instructions"))) SF_TRY(sf_yaml_text(node, &out->instructions));
     if ((node = sf_yaml_get(map, "output"))) {
         SF_TRY(sf_yaml_int(node, 1, 65536, &tokens));
-        *output = (int)tokens;
+        spec->output = (int)tokens;
     }
     return SF_OK;
+}
+
+/* The built-in tasks that take `turns`, for a message. */
+static const char *ask_again(void)
+{
+    static _Thread_local char names[256];
+    size_t used = 0;
+    for (int i = 0; sf_tasks[i]; i++)
+        if (sf_tasks[i]->turns && used < sizeof names) used += (size_t)snprintf(names + used, sizeof names - used, "%s, ", sf_tasks[i]->name);
+    if (used < sizeof names) snprintf(names + used, sizeof names - used, "SCBench's");
+    return names;
 }
 
 /* Adds the hash of each file that a parameter names, since results depend on what it holds. */
@@ -185,6 +202,7 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
     static const char *const places[] = {"own", "both", "after", "before"};
     whole &= json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain")) == 0;
     whole &= json_object_set_new(object, "question", json_string(spec->late ? "late" : places[spec->prompting.place])) == 0;
+    if (spec->turns > 1) whole &= json_object_set_new(object, "turns", json_integer(spec->turns)) == 0;
     if (spec->prompting.introduction)
         whole &= json_object_set_new(object, "introduction", json_string(spec->prompting.introduction)) == 0;
     if (spec->prompting.instructions)
@@ -194,8 +212,8 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
     return spec->json ? SF_OK : sf_yaml_fail(node, "a text of this task is not valid UTF-8");
 }
 
-static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int output, bool late, const sf_prompting *prompting,
-                           sf_task_spec *out)
+/* all: what the sweep says of every task. */
+static sf_status read_task(const sf_node *node, const sf_sweep *sweep, const sf_task_spec *all, sf_task_spec *out)
 {
     const char *name, *label = NULL;
     const sf_node *params, *given;
@@ -213,10 +231,15 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, int outpu
     out->params = calloc(1, out->task->params_size + 1);
     if (!out->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", name);
     SF_TRY(sf_yaml_params(params, out->task->params, sf_task_keys, out->params));
-    out->prompting = *prompting;
-    out->output = output ? output : out->task->output;
-    out->late = late;
-    if (params) SF_TRY(read_prompting(params, &out->output, &out->late, &out->prompting));
+    out->prompting = all->prompting;
+    out->output = all->output ? all->output : out->task->output;
+    out->late = all->late;
+    out->turns = all->turns;
+    if (params) SF_TRY(read_asking(params, out));
+    if (out->turns > 1) {
+        if (!out->task->turns) return sf_yaml_fail(node, "task '%s' asks once on a context; `turns` is for tasks that can ask again: %s", name, ask_again());
+        if (sweep->divergence_rows) return sf_yaml_fail(node, "divergence is not measured over several turns: leave out `turns` or it");
+    }
     if (out->late && out->task->raw) return sf_yaml_fail(node, "task '%s' asks nothing, so that nothing can be asked late", name);
     if (params && (given = sf_yaml_get(params, "label"))) SF_TRY(sf_yaml_text(given, &label));
     out->label = label ? strdup(label) : sf_params_label(name, out->task->params, out->params);
@@ -449,7 +472,7 @@ static sf_status read_samples(const sf_node *node, sf_sweep *s)
 static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
-                                       "seed",   "output", "answer",  "question", "plugins", "device",   "threads",
+                                       "seed",   "output", "answer",  "question", "turns", "plugins", "device",   "threads",
                                        "batch",  "recall", "picture", "memory",  "on_error", "hook_limit",
                                        "parallel", "measures", NULL};
     SF_TRY(sf_yaml_known(root, keys));
@@ -495,16 +518,14 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
             if (strcmp(s->model[j].label, s->model[i].label) == 0)
                 return sf_yaml_fail(node->item[i], "two models are called '%s'; give one a label", s->model[i].label);
     }
-    int output = 0;
-    bool late = false;
-    sf_prompting prompting = {0};
-    SF_TRY(read_prompting(root, &output, &late, &prompting));
+    sf_task_spec all = {.turns = 1};
+    SF_TRY(read_asking(root, &all));
     node = sf_yaml_get(root, "tasks");
     SF_TRY(sf_yaml_list(node));
     s->task = calloc((size_t)node->items, sizeof *s->task);
     if (!s->task) return no_memory(node);
     for (int i = 0; i < node->items; i++)
-        SF_TRY(read_task(node->item[i], s, output, late, &prompting, &s->task[s->tasks++]));
+        SF_TRY(read_task(node->item[i], s, &all, &s->task[s->tasks++]));
 
     if (stored) return SF_OK;
     SF_TRY(read_methods(sf_yaml_get(root, "methods"), s));

@@ -29,8 +29,13 @@ typedef struct sf_task_spec {
     char *json;                    /* all parameters and prompting, canonical */
     int output;                    /* limit of generated tokens */
     bool late;                     /* question: late: what stands behind the context is read after the prefill; prompting says AFTER */
+    int turns;                     /* questions on one context, each asked once the one before is answered */
     sf_prompting prompting;
 } sf_task_spec;
+
+/* Tokens that may come behind a prompt: answers, and the questions of later turns. */
+enum { SF_LATER_TOKENS = 1024 /* of one such question, at most */ };
+static inline int sf_task_behind(const sf_task_spec *t) { return t->turns * t->output + (t->turns - 1) * SF_LATER_TOKENS; }
 
 /* One method with parameters. method == NULL: dense in that phase. */
 typedef struct sf_arm {

@@ -83,6 +83,8 @@ typedef struct sf_sequence {
     sf_state carry;  /* of the lane's decode method, from layer to layer and from step to step */
     uint8_t *pictured; /* [tokens] host: of an evicting lane, the prompt keys kept where pictures are taken; or NULL */
     int steps;         /* of decode executed */
+    int turn, asked;   /* whose question or answer it is at, from 0; tokens of that question read so far */
+    int ended;         /* outputs when the answer before this one ended */
     uint64_t pairs_before; /* of all of them, where they are told step by step */
 } sf_sequence;
 

@@ -276,20 +276,24 @@ static bool is_stop(const sf_batch *batch, int32_t token)
 
 static sf_status no_number(void) { return sf_fail(SF_BAD_INPUT, "no logit of the next token is a number (NaN)"); }
 
-/* All are fed with a question that is asked late; then lanes that follow another with its tokens, and one that is forced with the
- * sample's. It stands before its followers. */
+/* The next token of the question that the lane is at; NULL: all of it is read. */
+static const int32_t *asked(const sf_sequence *s)
+{
+    const sf_job *job = s->prompt->job;
+    const int32_t *token = s->turn ? job->later : job->question;
+    for (int i = 1; i < s->turn; i++) token += job->later_tokens[i - 1];
+    return s->asked < (s->turn ? job->later_tokens[s->turn - 1] : job->questions) ? token + s->asked : NULL;
+}
+
+/* Lanes that follow another are fed with its tokens, and one that is forced with the sample's, once a question that is asked late is
+ * read. It stands before its followers. */
 static sf_status follow(lockstep *l, int step)
 {
     for (int i = 0; i < l->rows; i++) {
         const sf_sequence *s = l->sequence[i];
         const sf_job *job = s->prompt->job;
-        const bool asked = step < job->questions;
-        if (!asked && !s->lane->follows && !s->lane->forced) continue;
+        if (asked(s) || (!s->lane->follows && !s->lane->forced)) continue;
         if (l->input[i] < 0) return no_number();
-        if (asked) {
-            l->input[i] = job->question[step];
-            continue;
-        }
         int r = 0;
         while (s->lane->follows && l->sequence[r]->lane != s->lane->follows) r++;
         l->input[i] = s->lane->forced ? job->continuation[step] : l->input[r];
@@ -297,24 +301,41 @@ static sf_status follow(lockstep *l, int step)
     return SF_OK;
 }
 
-/* Hands row i its next token. */
-static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t token)
+/* An answer has ended: the next turn's question is read, if there is one. */
+static void end_answer(sf_sequence *s, bool stopped)
 {
-    if (token < 0) return no_number();
+    sf_lane *lane = s->lane;
+    lane->stopped = stopped && (s->turn == 0 || lane->stopped);
+    if (lane->answer) lane->answer[s->turn] = (sf_answer){lane->outputs, stopped};
+    s->ended = lane->outputs;
+    s->done = s->turn == s->prompt->job->turns;
+    if (!s->done) s->turn++, s->asked = 0;
+}
+
+/* Hands a row the token that was predicted; *token becomes the one that it reads next. */
+static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t *token)
+{
+    if (*token < 0) return no_number();
     sf_lane *lane = s->lane;
     const bool forced = (lane->follows ? lane->follows : lane)->forced; /* no token of a text ends it */
-    lane->stopped = !forced && is_stop(batch, token);
-    if (!lane->stopped) lane->output[lane->outputs++] = token;
-    s->done = lane->stopped || lane->outputs == (forced ? s->prompt->job->continuations : batch->how->max_output);
+    const bool stopped = !forced && !asked(s) && is_stop(batch, *token);
+    if (!stopped && !asked(s)) {
+        lane->output[lane->outputs++] = *token;
+        if (lane->outputs - s->ended == (forced ? s->prompt->job->continuations : batch->how->max_output)) end_answer(s, false);
+        return SF_OK; /* the token is read before what is asked next */
+    }
+    if (stopped) end_answer(s, true);
+    if (!s->done) {
+        *token = *asked(s);
+        s->asked++;
+    }
     return SF_OK;
 }
 
 static sf_status accept_all(lockstep *l, int step)
 {
     SF_TRY(follow(l, step));
-    for (int i = 0; i < l->rows; i++) {
-        if (step >= l->sequence[i]->prompt->job->questions) SF_TRY(accept(l->batch, l->sequence[i], l->input[i]));
-    }
+    for (int i = 0; i < l->rows; i++) SF_TRY(accept(l->batch, l->sequence[i], &l->input[i]));
     return SF_OK;
 }
 

@@ -91,9 +91,14 @@ static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int ma
     if (max_output < 1) return sf_fail(SF_BAD_INPUT, "expected an output limit of at least 1; found %d", max_output);
     if (job->questions < 0 || (job->questions && job->continuations))
         return sf_fail(SF_BAD_INPUT, "a question of %d tokens and a continuation of %d, expected one of them", job->questions, job->continuations);
-    if (max_output - 1 > engine->model.positions.max_tokens - job->tokens - job->questions)
-        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d", job->tokens + job->questions,
-                       max_output, engine->model.positions.max_tokens);
+    if (job->turns && job->continuations)
+        return sf_fail(SF_BAD_INPUT, "%d later turns and a continuation of %d tokens, expected one of them", job->turns, job->continuations);
+    for (int i = 0; i < job->turns; i++)
+        if (job->later_tokens[i] < 1) return sf_fail(SF_BAD_INPUT, "turn %d asks %d tokens, expected at least one", i + 2, job->later_tokens[i]);
+    const int steps = sf_job_steps(job, &(sf_generation){.max_output = max_output}), most = engine->model.positions.max_tokens;
+    if (steps > most - job->tokens)
+        return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d",
+                       job->tokens + steps + 1 - max_output * (1 + job->turns), max_output * (1 + job->turns), most);
     if (job->continuations > max_output)
         return sf_fail(SF_BAD_INPUT, "a continuation of %d tokens, expected at most the output limit, %d", job->continuations, max_output);
     const int behind = job->questions ? job->questions : job->continuations;
@@ -103,6 +108,10 @@ static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int ma
         if (token < 0 || token >= c->vocab)
             return sf_fail(SF_BAD_INPUT, "token %d of the input is %d; the vocabulary has ids 0 to %d", i, token, c->vocab - 1);
     }
+    for (int i = 0, at = 0; i < job->turns; at += job->later_tokens[i++])
+        for (int k = at; k < at + job->later_tokens[i]; k++)
+            if (job->later[k] < 0 || job->later[k] >= c->vocab)
+                return sf_fail(SF_BAD_INPUT, "token %d of turn %d is %d; the vocabulary has ids 0 to %d", k - at, i + 2, job->later[k], c->vocab - 1);
     return SF_OK;
 }
 
@@ -272,6 +281,9 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
     for (int j = 0; j < jobs; j++) {
         SF_TRY(check_tokens(engine, &job[j], how->max_output));
         SF_TRY(check_lanes(job[j].lanes, job[j].lane));
+        for (int i = 0; job[j].turns && i < job[j].lanes; i++)
+            if (job[j].lane[i].divergence[SF_PREFILL] || job[j].lane[i].divergence[SF_DECODE])
+                return sf_fail(SF_UNSUPPORTED, "divergence of several turns, whose questions come at other places in each lane");
         SF_TRY(sf_comm_agree_all(engine->model.backend, open_sides(engine, job[j].lanes, job[j].lane)));
         for (int i = 0; i < job[j].lanes; i++) reset_lane(&job[j].lane[i]);
     }

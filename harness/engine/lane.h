@@ -15,6 +15,12 @@ typedef struct sf_divergence {
     float kl;      /* KL(dense ‖ lane) over the whole vocabulary */
 } sf_divergence;
 
+/* One of a lane's answers: output [end of the one before, end). */
+typedef struct sf_answer {
+    int end;
+    bool stopped; /* by a stop token; else cut off at the limit */
+} sf_answer;
+
 /* Density, recall and error of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in
  * decode when no step was executed (the first token comes from the prefill).
  *
@@ -37,7 +43,8 @@ typedef struct sf_lane {
     bool forced;                   /* it is fed with the sample's continuation, and ends with that */
 
     /* out, caller-provided arrays */
-    int32_t *output;           /* [max_output] generated ids, the stop token not included */
+    int32_t *output;           /* [max_output × answers] generated ids, stop tokens not included */
+    sf_answer *answer;         /* [answers] where each ends; NULL: not wanted */
     uint64_t *read;            /* [sf_job_steps()] keys that each decode step reads, over layers and query heads; NULL: not wanted */
     float *density[SF_PHASES]; /* [layers, H]; NULL: not wanted */
     float *recall[SF_PHASES];  /* [layers, H]; NULL: not wanted */
@@ -49,7 +56,7 @@ typedef struct sf_lane {
                                              that is asked late, from its last token on */
     int divergences[SF_PHASES];           /* how many there are */
     int outputs;
-    bool stopped; /* by a stop token; else cut off at the limit */
+    bool stopped; /* every answer by a stop token; else one was cut off at the limit */
     sf_meter meter;
     double seconds[SF_PHASES]; /* of this lane's share: its shared prefill and its own hooks there, of linear layers
                                   that prefills share its rows' part; each decode step divided by the lanes still
@@ -61,7 +68,12 @@ typedef struct sf_lane {
  * A question that is asked late is read after the prefill, and after what compress and settle chose, as what is generated is read:
  * a token a step, in the decode phase, each seen by observe and chosen for by decode. A lane whose cache compress or settle has cut reads
  * what they kept and what came since, less what it evicts while decoding; one that is dense in decode reads all keys, however sparse
- * its prefill was. Its steps are decode steps in every count, density and recall. */
+ * its prefill was. Its steps are decode steps in every count, density and recall.
+ *
+ * So is a later turn: a question that comes once the one before is answered, on what the lane holds by then. Its tokens begin with
+ * what closes the answer (the stop token is not read, the last token of an answer that was cut off is), and each lane goes on from an
+ * answer of its own. Nothing is prefilled or compressed anew: a lane whose cache was cut has what it kept then, and what came since,
+ * less what it evicts while decoding; state of a method that chooses at each step goes on. */
 typedef struct sf_job {
     const int32_t *token; /* [tokens] host: what is prefilled */
     int tokens, lanes;
@@ -71,6 +83,9 @@ typedef struct sf_job {
     const int32_t *continuation; /* [continuations] what follows the tokens in their source, at most max_output: divergence in
                                     decode is along this; none: along what the dense lane generates */
     int continuations;
+    const int32_t *later; /* questions of later turns, one after the other … */
+    const int *later_tokens; /* [turns] … and how many tokens each has; NULL: none, where a job is only measured */
+    int turns;            /* later ones: a lane gives 1 + turns answers; then there is no continuation, and no divergence */
 } sf_job;
 
 typedef struct sf_generation {
@@ -84,6 +99,11 @@ typedef struct sf_generation {
 } sf_generation;
 
 /* Decode steps that a lane of the sample takes at most: the last token generated is never read. */
-static inline int sf_job_steps(const sf_job *job, const sf_generation *how) { return job->questions + how->max_output - 1; }
+static inline int sf_job_steps(const sf_job *job, const sf_generation *how)
+{
+    int steps = job->questions + how->max_output - 1;
+    for (int i = 0; i < job->turns; i++) steps += (job->later_tokens ? job->later_tokens[i] : 0) + how->max_output;
+    return steps;
+}
 
 #endif

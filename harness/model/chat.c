@@ -94,11 +94,14 @@ static json_t *message(const char *role, json_t *content)
     return json_pack("{s:s, s:o}", "role", role, "content", content);
 }
 
-static sf_status render_template(const sf_chat *c, const char *user, size_t bytes, sf_jinja_output *out)
+/* asked, answered: what was said before the message; NULL: nothing. */
+static sf_status render_template(const sf_chat *c, const char *asked, const char *answered, const char *user, size_t bytes, sf_jinja_output *out)
 {
     json_t *variables = json_copy(c->variables), *messages = json_array();
     json_t *text = json_stringn_nocheck(user, bytes); /* the tokenizer says where it is not UTF-8 */
     if (c->system) json_array_append_new(messages, message("system", json_string(c->system)));
+    if (asked) json_array_append_new(messages, message("user", json_string(asked)));
+    if (answered) json_array_append_new(messages, message("assistant", json_string(answered)));
     json_array_append_new(messages, message("user", json_incref(text)));
     bool good = text && json_object_set_new(variables, "messages", messages) == 0;
     const sf_jinja_input input = {
@@ -130,7 +133,7 @@ static sf_status render_frame(const sf_chat *c, const char *user, size_t bytes, 
 sf_status sf_chat_render(const sf_chat *c, const char *user, size_t bytes, sf_jinja_output *out)
 {
     *out = (sf_jinja_output){0};
-    return c->template ? render_template(c, user, bytes, out) : render_frame(c, user, bytes, out);
+    return c->template ? render_template(c, NULL, NULL, user, bytes, out) : render_frame(c, user, bytes, out);
 }
 
 static sf_status put_in_front(int32_t id, int32_t **ids, int *n)
@@ -192,6 +195,33 @@ sf_status sf_chat_head(const sf_chat *c, const sf_tokenizer *t, const char *user
     return status;
 }
 
+/* Where in a conversation the answer before its message ends; it must read up to there as it was generated. */
+static sf_status answer_end(const sf_chat *c, const sf_jinja_output *text, const char *asked, const char *answered, size_t *out)
+{
+    sf_jinja_output first;
+    SF_TRY(sf_chat_render(c, asked, strlen(asked), &first));
+    const size_t bytes = strlen(answered);
+    const bool same = text->mark && text->bytes >= first.bytes + bytes && memcmp(text->text, first.text, first.bytes) == 0 &&
+                      memcmp(text->text + first.bytes, answered, bytes) == 0;
+    *out = first.bytes + bytes;
+    sf_jinja_output_free(&first);
+    return same ? SF_OK : sf_fail(SF_UNSUPPORTED, "the chat template writes an answer that is followed by a question otherwise than it was generated, "
+                                                  "so that a later turn cannot go on from it");
+}
+
+sf_status sf_chat_encode_later(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, int32_t **ids, int *n)
+{
+    static const char asked[] = "Hello", answered[] = "Hello to you";
+    if (!c->template) return sf_fail(SF_UNSUPPORTED, "several turns take a chat template: nothing else says what stands between an answer and a question");
+    sf_jinja_output text;
+    size_t from = 0;
+    SF_TRY(render_template(c, asked, answered, user, bytes, &text));
+    sf_status status = answer_end(c, &text, asked, answered, &from);
+    if (status == SF_OK) status = sf_encode_marked(t, text.text + from, text.bytes - from, text.mark + from, ids, n);
+    sf_jinja_output_free(&text);
+    return status;
+}
+
 sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes,
                                 int32_t **ids, int *n)
 {
@@ -231,7 +261,7 @@ static sf_status try_template(sf_chat *c, const sf_chat_files *f, const char *te
 {
     static const char hello[] = "Hello";
     sf_jinja_output out;
-    SF_TRY(render_template(c, hello, sizeof hello - 1, &out));
+    SF_TRY(render_template(c, NULL, NULL, hello, sizeof hello - 1, &out));
     size_t from = 0, to = out.bytes;
     while (out.mark && from < to && !out.mark[from]) from++;
     while (out.mark && to > from && !out.mark[to - 1]) to--;

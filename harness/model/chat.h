@@ -71,6 +71,11 @@ sf_status sf_chat_encode(const sf_chat *c, const sf_tokenizer *t, const char *us
  * same whatever comes from there on. Error: the template writes another message than it is given, up to there. */
 sf_status sf_chat_head(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, size_t end, int *n);
 
+/* The ids that stand between an answer and the next, where `user` is said after it: what closes the answer (its stop token is among
+ * that), the message, the generation prompt. SF_UNSUPPORTED: no template, or one that writes an answer that is followed otherwise than
+ * it was generated. */
+sf_status sf_chat_encode_later(const sf_chat *c, const sf_tokenizer *t, const char *user, size_t bytes, int32_t **ids, int *n);
+
 /* An answer's ids as a model would generate them after the generation prompt, without a stop token. *ids malloc'ed. */
 sf_status sf_chat_encode_answer(const sf_chat *c, const sf_tokenizer *t, const char *answer, size_t bytes, int32_t **ids,
                                 int *n);

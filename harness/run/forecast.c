@@ -56,7 +56,7 @@ static double by_formula(const sf_study *study, const sf_cell *group, int n, int
     const sf_sweep *s = study->sweep;
     const sf_cell *cell = &group[i];
     const sf_model_config *c = &study->model[cell->model]->config;
-    const int output = s->task[cell->task].output;
+    const int output = s->task[cell->task].output * s->task[cell->task].turns;
     const double lanes = fmin(SF_LANES_TOGETHER, (double)n * cell->samples);
     int sharers = 0;
     for (int j = 0; j < n; j++) sharers += same_prefill(cell, &group[j]);

@@ -1,6 +1,8 @@
 #include "harness/run/judge.h"
 
+#include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -54,9 +56,10 @@ static void divergence_along(const sf_lane *lane, sf_phase phase, int tokens, in
 }
 
 /* Where in the context the answer stands, 0 (begin) … 1 (end): its gold texts' first places, on average. NAN where one is
- * not there, or where they are further apart than a tenth. */
+ * not there, or where they are further apart than a tenth, or where several turns ask. */
 static double depth_of(const sf_sample *sample)
 {
+    if (sample->laters) return NAN;
     const char *context = sample->prompt + sample->context_begin;
     size_t bytes = (size_t)(sample->context_end - sample->context_begin);
     double low = 1, high = 0, sum = 0;
@@ -69,19 +72,65 @@ static double depth_of(const sf_sample *sample)
     return sample->gold_count && high - low <= 0.1 ? sum / sample->gold_count : NAN;
 }
 
+/* A text, with '?' for its bytes beyond ASCII where it is cut within a character. */
+static json_t *json_text(char *text)
+{
+    json_t *value = json_string(text);
+    if (value) return value;
+    for (char *at = text; *at; at++)
+        if (*at & 0x80) *at = '?';
+    return json_string(text);
+}
+
+/* Several turns: their texts and scores as lists, the means in *mean. */
+static sf_status judge_turns(const sf_task_spec *task, const sf_model *model, const sf_taken *t, const sf_lane *lane, sf_answered *answered,
+                             sf_score *mean)
+{
+    const int turns = 1 + t->sample.laters;
+    json_t *texts = json_array(), *scores = json_array();
+    sf_status status = texts && scores ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %d answers", turns);
+    *mean = (sf_score){.parsed = true};
+    for (int i = 0, at = 0; i < turns && status == SF_OK; at = lane->answer[i++].end) {
+        const sf_sample *asked = i ? &t->sample.later[i - 1] : &t->sample;
+        sf_score score;
+        char *text = NULL;
+        status = sf_decode(model->tokenizer, lane->output + at, lane->answer[i].end - at, true, &text);
+        if (status == SF_OK) status = sf_task_score(task->task, task->params, asked, text, &score);
+        if (status == SF_OK) {
+            json_array_append_new(texts, json_text(text));
+            json_array_append_new(scores, json_real(score.strict));
+            mean->strict += score.strict / turns;
+            mean->reference += score.reference / turns;
+            mean->parsed &= score.parsed;
+        }
+        free(text);
+    }
+    answered->prediction = status == SF_OK ? json_dumps(texts, JSON_COMPACT) : NULL;
+    answered->turn_scores = status == SF_OK ? json_dumps(scores, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    const bool whole = json_array_size(texts) == (size_t)turns && answered->prediction && answered->turn_scores;
+    json_decref(texts);
+    json_decref(scores);
+    return status != SF_OK || whole ? status : sf_fail(SF_NO_MEMORY, "no memory for %d answers", turns);
+}
+
 sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t, const sf_lane *lane,
-                   void *const params[SF_PHASES], char **text, sf_profile along[SF_PHASES], sf_record *r)
+                   void *const params[SF_PHASES], sf_answered *answered, sf_profile along[SF_PHASES], sf_record *r)
 {
     const sf_task_spec *task = &study->sweep->task[cell->task];
     const sf_model *model = study->model[cell->model];
-    SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, text));
     sf_score score;
-    SF_TRY(sf_task_score(task->task, task->params, &t->sample, *text, &score));
-    *r = (sf_record){.sample = t->index, .input_tokens = t->input.tokens, .late_tokens = t->input.late ? t->input.late : NAN,
+    if (t->sample.laters) {
+        SF_TRY(judge_turns(task, model, t, lane, answered, &score));
+    } else {
+        SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &answered->prediction));
+        SF_TRY(sf_task_score(task->task, task->params, &t->sample, answered->prediction, &score));
+    }
+    const int later = sf_input_later(&t->input), late = t->input.late + later;
+    *r = (sf_record){.sample = t->index, .input_tokens = t->input.tokens + later, .late_tokens = late ? late : NAN,
                      .output_tokens = lane->outputs,
                      .parsed = score.parsed, .truncated = !lane->stopped,
                      .strict = score.strict, .reference = score.reference, .meter = lane->meter,
-                     .prediction = *text, .gold = t->gold, .depth = depth_of(&t->sample),
+                     .prediction = answered->prediction, .turn_scores = answered->turn_scores, .gold = t->gold, .depth = depth_of(&t->sample),
                      .prompt_hash = XXH3_64bits(t->input.id, (size_t)t->input.tokens * sizeof *t->input.id)};
     while (model->bos >= 0 && r->bos_tokens < t->input.tokens && t->input.id[r->bos_tokens] == model->bos) r->bos_tokens++;
     const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};

@@ -37,7 +37,8 @@ sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const
 {
     const sf_sweep *s = study->sweep;
     const sf_model_config *c = &study->model[cell->model]->config;
-    const int tokens = s->length[cell->length], output = s->task[cell->task].output;
+    const sf_task_spec *task = &s->task[cell->task];
+    const int tokens = s->length[cell->length], output = task->output;
     const sf_generation how = {.max_output = output, .recall_rows = s->recall_rows};
     void *params[SF_PHASES] = {0};
     sf_status status =
@@ -48,7 +49,7 @@ sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const
                     .decode = cell->decode ? cell->decode->method : NULL,
                     .prefill_params = params[SF_PREFILL],
                     .decode_params = params[SF_DECODE]};
-    const sf_job job = {.tokens = tokens, .lanes = 1, .lane = &lane};
+    const sf_job job = {.tokens = tokens, .lanes = 1, .lane = &lane, .turns = task->turns - 1};
     const double kept = sf_cell_kept(cell);
     if (status == SF_OK) status = sf_engine_memory(c, backend, 1, &job, &how, &kept, bytes);
     for (int p = 0; p < SF_PHASES; p++) free(params[p]);

@@ -50,7 +50,7 @@ static sf_status check_model(const sf_sweep *sweep, const sf_model_spec *spec, b
     if (!model->chat) return sf_fail(SF_BAD_INPUT, "%s: %s", spec->path, model->no_chat);
     int longest = sweep->length[sweep->lengths - 1], output = 0;
     for (int t = 0; t < sweep->tasks; t++)
-        if (sweep->task[t].output > output) output = sweep->task[t].output;
+        if (sf_task_behind(&sweep->task[t]) > output) output = sf_task_behind(&sweep->task[t]);
     int most = model->config.max_position;
     if (most && longest + output > most)
         return sf_fail(SF_BAD_INPUT, "%s: length %d and %d tokens of output do not fit its %d positions; lower `lengths` or "
@@ -265,20 +265,65 @@ static sf_status hold_back(const struct counter *c, const sf_sample *sample, sf_
     return SF_OK;
 }
 
+void sf_input_free(sf_input *input)
+{
+    free(input->id);
+    free(input->later);
+    free(input->later_tokens);
+    *input = (sf_input){0};
+}
+
+int sf_input_later(const sf_input *input)
+{
+    int tokens = 0;
+    for (int i = 0; i < input->turns; i++) tokens += input->later_tokens[i];
+    return tokens;
+}
+
+/* Adds the question of a later turn to the input. */
+static sf_status add_turn(const struct counter *c, const sf_sample *turn, sf_input *input)
+{
+    const int before = sf_input_later(input);
+    int32_t *ids = NULL;
+    int n = 0;
+    SF_TRY(sf_chat_encode_later(c->chat, c->model->tokenizer, turn->prompt, strlen(turn->prompt), &ids, &n));
+    int32_t *grown = n < 1 || n > SF_LATER_TOKENS ? NULL : realloc(input->later, (size_t)(before + n) * sizeof *grown);
+    if (grown) {
+        memcpy(grown + before, ids, (size_t)n * sizeof *ids);
+        input->later = grown;
+        input->later_tokens[input->turns++] = n;
+    }
+    free(ids);
+    if (grown) return SF_OK;
+    return n < 1 || n > SF_LATER_TOKENS ? sf_fail(SF_UNSUPPORTED, "turn %d asks %d tokens, expected at most %d", input->turns + 2, n, SF_LATER_TOKENS)
+                                        : sf_fail(SF_NO_MEMORY, "no memory for %d tokens", before + n);
+}
+
+static sf_status add_turns(const struct counter *c, const sf_sample *sample, int turns, sf_input *input)
+{
+    if (sample->laters != turns - 1)
+        return sf_fail(SF_BAD_INPUT, "it was asked for %d turns and has %d", turns, sample->laters + 1);
+    if (sample->laters && sample->answer_prefix)
+        return sf_fail(SF_UNSUPPORTED, "turns: its answers are begun for the model, which is done once only");
+    input->later_tokens = calloc((size_t)turns, sizeof *input->later_tokens);
+    if (!input->later_tokens) return sf_fail(SF_NO_MEMORY, "no memory for %d turns", turns);
+    for (int i = 0; i < sample->laters; i++) SF_TRY(add_turn(c, &sample->later[i], input));
+    return SF_OK;
+}
+
 sf_status sf_study_sample(const sf_study *study, int model, int task, int length, int index, sf_sample *out, sf_input *input)
 {
     const sf_sweep *s = study->sweep;
     const sf_task_spec *spec = &s->task[task];
     struct counter counter = counter_of(study, model, spec->task);
     const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length], .output = spec->output,
-                                .tokens = {&counter, count_input}, .prompting = spec->prompting};
+                                .tokens = {&counter, count_input}, .prompting = spec->prompting, .turns = spec->turns};
     memset(out, 0, sizeof *out);
     sf_status status = sf_task_generate(spec->task, spec->params, &request, out);
     if (status == SF_OK && input) status = take_input(&counter, out, spec->output, input);
-    if (status == SF_OK && input && spec->late && (status = hold_back(&counter, out, input)) != SF_OK) {
-        free(input->id);
-        *input = (sf_input){0};
-    }
+    if (status == SF_OK && input && spec->late) status = hold_back(&counter, out, input);
+    if (status == SF_OK && input) status = add_turns(&counter, out, spec->turns, input);
+    if (status != SF_OK && input) sf_input_free(input);
     free(counter.ids);
     if (status != SF_OK) {
         sf_sample_free(out);
@@ -301,7 +346,7 @@ sf_status sf_study_supply(const sf_study *study, int model, int task, int length
     if (!spec->task->supply) return SF_OK;
     struct counter counter = counter_of(study, model, spec->task);
     const sf_request request = {.seed = s->seed, .max_tokens = s->length[length], .output = spec->output, .tokens = {&counter, count_input},
-                                .prompting = spec->prompting};
+                                .prompting = spec->prompting, .turns = spec->turns};
     sf_status status = sf_task_supply(spec->task, spec->params, &request, most, samples);
     free(counter.ids);
     return sf_blame(status, "task %s, %d tokens, for %s", spec->label, s->length[length], s->model[model].label);
@@ -472,7 +517,8 @@ char *sf_study_cells(const sf_study *study)
 double sf_study_work(const sf_study *study, const sf_cell *cell, bool shared)
 {
     const sf_model_config *c = &study->model[cell->model]->config;
-    int tokens = study->sweep->length[cell->length], output = study->sweep->task[cell->task].output;
+    const sf_task_spec *task = &study->sweep->task[cell->task];
+    int tokens = study->sweep->length[cell->length], output = task->output * task->turns;
     double density[SF_PHASES];
     for (int p = 0; p < SF_PHASES; p++) density[p] = isnan(cell->sparsity[p]) ? 1 : 1 - cell->sparsity[p];
     sf_cost cost;
@@ -518,7 +564,7 @@ static sf_status write_prompts(void *user)
         status = sf_study_sample(study, m, 0, 0, 0, &sample, &input);
         if (status != SF_OK) break;
         json_object_set_new(all, study->sweep->model[m].label, ends_of(study->model[m]->tokenizer, input.id, input.tokens));
-        free(input.id);
+        sf_input_free(&input);
         sf_sample_free(&sample);
     }
     if (status == SF_OK && (json_dumpf(all, p->to, JSON_COMPACT) != 0 || fflush(p->to) != 0))

@@ -25,7 +25,14 @@ typedef struct sf_input {
     int tokens;  /* of the prompt */
     int late;    /* of them, the last ones: what is asked after the prefill (question: late); else 0 */
     int behind;  /* that follow in the sample's source, at most the output limit */
+    int32_t *later; /* what is asked in later turns, with what closes the answer before: one after the other … */
+    int *later_tokens; /* [turns] … and how many tokens each has */
+    int turns;   /* later ones */
 } sf_input;
+
+void sf_input_free(sf_input *input); /* accepts zeroed ones */
+/* Tokens of all later turns' questions. */
+int sf_input_later(const sf_input *input);
 
 /* Opens models (mapped, not read), checks that every length fits them, and unrolls the plan. */
 sf_status sf_study_open(const char *config, int sets, const char *const *set, sf_study *out);

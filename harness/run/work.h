@@ -60,7 +60,7 @@ struct work {
     sf_record *record;
     sf_cell_info *done_info;                  /* of a sample's lanes that did not fail, as they are stored */
     sf_record *done_record;
-    char **text;                              /* decoded outputs; NULL where the lane failed */
+    sf_answered *answered;                    /* nothing where the lane failed */
     double *sum;                              /* [cells of the group] strict scores of the samples run so far */
     int *samples;                             /* [cells of the group] how many */
     int lanes, room;

@@ -19,10 +19,11 @@ static sf_status stop_if_asked(const sf_world *team)
 
 /* ---- room for the samples at hand -------------------------------------------------------------------------------- */
 
-static sf_status work_reserve(struct work *w, int room, int max_output, const sf_model_config *c)
+/* turns, output: at most, of any sample's. */
+static sf_status work_reserve(struct work *w, int room, int turns, int output, const sf_model_config *c)
 {
     size_t n = (size_t)room, map = (size_t)c->layers * (size_t)c->heads;
-    const int rows = w->study->sweep->divergence_rows, divergences[SF_PHASES] = {rows, rows ? max_output : 0};
+    const int rows = w->study->sweep->divergence_rows, divergences[SF_PHASES] = {rows, rows ? output : 0};
     w->room = room;
     w->taken = calloc(n, sizeof *w->taken);
     w->kept = calloc(n, sizeof *w->kept);
@@ -35,15 +36,16 @@ static sf_status work_reserve(struct work *w, int room, int max_output, const sf
     w->record = calloc(n, sizeof *w->record);
     w->done_info = calloc(n, sizeof *w->done_info);
     w->done_record = calloc(n, sizeof *w->done_record);
-    w->text = calloc(n, sizeof *w->text);
+    w->answered = calloc(n, sizeof *w->answered);
     w->sum = calloc(n, sizeof *w->sum);
     w->samples = calloc(n, sizeof *w->samples);
     bool ok = w->taken && w->kept && w->job && w->pending && w->lane && w->picture && w->along && w->params && w->record &&
-              w->done_info && w->done_record && w->text && w->sum && w->samples;
+              w->done_info && w->done_record && w->answered && w->sum && w->samples;
     for (int i = 0; ok && i < room; i++) {
         sf_lane *lane = &w->lane[i];
-        lane->output = malloc((size_t)max_output * sizeof *lane->output);
-        ok = lane->output != NULL;
+        lane->output = malloc((size_t)output * (size_t)turns * sizeof *lane->output);
+        lane->answer = malloc((size_t)turns * sizeof *lane->answer);
+        ok = lane->output && lane->answer;
         for (int p = 0; p < SF_PHASES; p++) {
             lane->density[p] = malloc(map * sizeof(float));
             lane->recall[p] = malloc(map * sizeof(float));
@@ -62,6 +64,7 @@ static void work_release(struct work *w)
 {
     for (int i = 0; w->lane && i < w->room; i++) {
         free(w->lane[i].output);
+        free(w->lane[i].answer);
         for (int p = 0; p < SF_PHASES; p++) {
             free(w->lane[i].density[p]);
             free(w->lane[i].recall[p]);
@@ -80,12 +83,12 @@ static void work_release(struct work *w)
     free(w->record);
     free(w->done_info);
     free(w->done_record);
-    free(w->text);
+    free(w->answered);
     free(w->sum);
     free(w->samples);
     w->room = 0;
     w->taken = NULL, w->kept = NULL, w->job = NULL, w->pending = NULL, w->lane = NULL, w->picture = NULL, w->along = NULL;
-    w->params = NULL, w->record = NULL, w->done_info = NULL, w->done_record = NULL, w->text = NULL;
+    w->params = NULL, w->record = NULL, w->done_info = NULL, w->done_record = NULL, w->answered = NULL;
     w->sum = NULL, w->samples = NULL;
 }
 
@@ -154,7 +157,8 @@ static sf_status fit_lane(struct work *w, const sf_taken *t, int i)
 {
     const sf_cell *cell = w->pending[i];
     const sf_model_config *c = &w->study->model[cell->model]->config;
-    const int tokens = t->input.tokens - t->input.late, output = t->input.late + w->study->sweep->task[cell->task].output;
+    const sf_task_spec *task = &w->study->sweep->task[cell->task];
+    const int tokens = t->input.tokens - t->input.late, output = t->input.late + sf_input_later(&t->input) + task->turns * task->output;
     const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
     for (int p = 0; p < SF_PHASES; p++)
         SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, tokens, output, &w->params[i][p]));
@@ -174,8 +178,9 @@ static sf_status fit_lane(struct work *w, const sf_taken *t, int i)
 
 static void forget_answer(struct work *w, int i)
 {
-    free(w->text[i]);
-    w->text[i] = NULL;
+    free(w->answered[i].prediction);
+    free(w->answered[i].turn_scores);
+    w->answered[i] = (sf_answered){0};
 }
 
 /* Lanes [first, first + lanes) of one sample have run: they are scored, and stored in one step. Who cannot be is left out. */
@@ -185,7 +190,7 @@ static sf_status finish_lanes(struct work *w, const sf_taken *t, int first, int 
     for (int i = first; i < first + lanes; i++) {
         if (sf_store_failed(w->store, w->pending[i]->key)) continue; /* at an earlier sample */
         take_in_hand(w, w->pending[i], t->index);
-        sf_status status = sf_judge(w->study, w->pending[i], t, &w->lane[i], w->params[i], &w->text[i], w->along[i], &w->record[i]);
+        sf_status status = sf_judge(w->study, w->pending[i], t, &w->lane[i], w->params[i], &w->answered[i], w->along[i], &w->record[i]);
         if (status != SF_OK) forget_answer(w, i);
         SF_TRY(sf_worker_fail(w, w->pending[i], t->index, status));
         if (status != SF_OK) continue;
@@ -225,7 +230,8 @@ static sf_status run_lanes(struct work *w)
             w->job[jobs++] = (sf_job){.token = t->input.id, .tokens = tokens, .question = t->input.id + tokens, .questions = t->input.late,
                                       .lanes = t->first + t->lanes - first,
                                       .lane = w->lane + first, .continuation = t->input.id + t->input.tokens,
-                                      .continuations = t->input.behind};
+                                      .continuations = t->input.behind, .later = t->input.later, .later_tokens = t->input.later_tokens,
+                                      .turns = t->input.turns};
         }
         sf_fit fit;
         SF_TRY(sf_fit_memory(c, &w->backend, jobs, w->job, &how, w->kept + done, w->memory_limit, &fit));
@@ -266,10 +272,19 @@ static sf_status run_lanes(struct work *w)
 
 /* ---- samples ---------------------------------------------------------------------------------------------------------- */
 
-static char *gold_json(const sf_sample *sample)
+static json_t *gold_list(const sf_sample *sample)
 {
     json_t *list = json_array();
     for (int i = 0; i < sample->gold_count; i++) json_array_append_new(list, json_string(sample->gold[i]));
+    return list;
+}
+
+/* A list of texts; of several turns, of such lists. */
+static char *gold_json(const sf_sample *sample)
+{
+    json_t *list = gold_list(sample);
+    if (sample->laters) list = json_pack("[o]", list);
+    for (int i = 0; i < sample->laters; i++) json_array_append_new(list, gold_list(&sample->later[i]));
     char *text = json_dumps(list, JSON_COMPACT);
     json_decref(list);
     return text;
@@ -297,7 +312,7 @@ static sf_status fit_lanes(struct work *w, sf_taken *t)
 static void drop_taken(sf_taken *t)
 {
     free(t->gold);
-    free(t->input.id);
+    sf_input_free(&t->input);
     sf_sample_free(&t->sample);
 }
 
@@ -357,7 +372,7 @@ static sf_status run_samples(struct work *w, sf_cells g, int from, int to)
     if (status == SF_OK && w->lanes > 0) status = run_lanes(w);
     if (w->lanes > 0) w->alone = false; /* the next ones have failed nobody yet */
     for (int n = 0; status == SF_OK && n < w->lanes; n++) {
-        if (!w->text[n]) continue; /* failed */
+        if (!w->answered[n].prediction) continue; /* failed */
         w->sum[w->pending[n] - g.cell] += w->record[n].strict;
         w->samples[w->pending[n] - g.cell]++;
     }
@@ -453,15 +468,18 @@ static sf_status enter_model(struct work *w, int model)
     const sf_study *study = w->study;
     const sf_sweep *s = study->sweep;
     const sf_model_config *c = &study->model[model]->config;
-    int output = 0;
-    for (int t = 0; t < s->tasks; t++)
+    int output = 0, turns = 0, behind = 0;
+    for (int t = 0; t < s->tasks; t++) {
         if (s->task[t].output > output) output = s->task[t].output;
+        if (s->task[t].turns > turns) turns = s->task[t].turns;
+        if (sf_task_behind(&s->task[t]) > behind) behind = sf_task_behind(&s->task[t]);
+    }
     sf_engine_close(w->engine);
     w->engine = NULL;
     work_release(w);
-    SF_TRY(work_reserve(w, sf_cells_widest(&study->plan) + SF_LANES_TOGETHER, output, c));
+    SF_TRY(work_reserve(w, sf_cells_widest(&study->plan) + SF_LANES_TOGETHER, turns, output, c));
     w->memory_held = 0;
-    int longest = s->length[s->lengths - 1] + output;
+    int longest = s->length[s->lengths - 1] + behind;
     SF_TRY(choose_picture(w, s->model[model].path, c));
     return sf_blame(sf_engine_open(&w->backend, study->model[model], longest, &w->engine), "%s", s->model[model].path);
 }
@@ -474,7 +492,7 @@ static sf_status enter_group(struct work *w, sf_cells g)
     memset(w->sum, 0, (size_t)w->room * sizeof *w->sum);
     memset(w->samples, 0, (size_t)w->room * sizeof *w->samples);
     /* YaRN by rule depends on the length, so that a cell's results must not depend on the sweep's other lengths. */
-    return sf_engine_set_length(w->engine, s->length[g.cell->length] + s->task[g.cell->task].output);
+    return sf_engine_set_length(w->engine, s->length[g.cell->length] + sf_task_behind(&s->task[g.cell->task]));
 }
 
 static void leave_group(struct work *w, sf_cells g)

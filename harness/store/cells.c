@@ -74,7 +74,7 @@ static hid_t create_column(hid_t group, const sf_column *column, const sf_cell_i
         H5Pset_deflate(list, 4);
         H5Pset_fletcher32(list);
     }
-    if (sf_column_is_floats(column->type) || column->later) {
+    if (sf_column_is_floats(column->type) || (column->later && column->type == SF_COLUMN_REAL)) {
         float absent = NAN;
         H5Pset_fill_value(list, H5T_NATIVE_FLOAT, &absent);
     }
@@ -107,7 +107,9 @@ bool sf_column_pack(const sf_column *column, const sf_cell_info *cell, int n, co
         const char *field = (const char *)record[i] + column->offset;
         char *row = (char *)rows + (size_t)i * bytes;
         if (column->type == SF_COLUMN_TEXT) {
-            *(const char **)row = *(const char *const *)field ? *(const char *const *)field : "";
+            const char *text = *(const char *const *)field ? *(const char *const *)field : "";
+            *(const char **)row = text;
+            any |= !column->later || *text;
         } else if (column->type == SF_COLUMN_FLAG) {
             *row = *(const bool *)field;
         } else if (sf_column_is_floats(column->type)) {
@@ -137,7 +139,7 @@ static sf_status append_column(const sf_hdf5 *f, hid_t group, const sf_column *c
     int rank = sf_column_dims(column, cell, dim);
     sf_status status = SF_OK;
     htri_t exists = H5Lexists(group, column->name, H5P_DEFAULT);
-    bool optional = sf_column_is_floats(column->type) || (column->later && column->type == SF_COLUMN_REAL);
+    bool optional = sf_column_is_floats(column->type) || (column->later && (column->type == SF_COLUMN_REAL || column->type == SF_COLUMN_TEXT));
     if (optional && exists == 0 && !any) goto done; /* never recorded: no dataset */
     if (exists > 0) status = sf_hdf5_open_dataset(f, group, cell->key, column->name, &set);
     if (exists == 0) set = create_column(group, column, cell, dim[0]);
@@ -477,9 +479,9 @@ sf_status sf_hdf5_read_cell(const sf_hdf5 *f, const char *key, unsigned what, sf
             if (what & SF_READ_PICTURES) status = sf_cell_picture(f, group, column, cell, n, *record, arena);
             continue;
         }
-        if (column->later && column->type == SF_COLUMN_REAL && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {
-            for (int i = 0; i < n; i++) *(double *)((char *)&(*record)[i] + column->offset) = NAN;
-            continue;
+        if (column->later && !sf_column_is_floats(column->type) && H5Lexists(group, column->name, H5P_DEFAULT) == 0) {
+            for (int i = 0; i < n && column->type == SF_COLUMN_REAL; i++) *(double *)((char *)&(*record)[i] + column->offset) = NAN;
+            continue; /* texts are NULL */
         }
         if (!sf_column_is_floats(column->type)) {
             status = read_column(f, group, cell, column, n, *record, arena);

@@ -97,6 +97,7 @@ const sf_column sf_record_columns[] = {
     {"prefill_along", SF_COLUMN_PROFILE, RECORD(along[SF_PREFILL]), "nat", true},
     {"decode_along", SF_COLUMN_PROFILE, RECORD(along[SF_DECODE]), "nat", true},
     {"late_tokens", SF_COLUMN_REAL, RECORD(late_tokens), "tokens", true},
+    {"turn_scores", SF_COLUMN_TEXT, RECORD(turn_scores), NULL, true},
     {0},
 };
 

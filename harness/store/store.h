@@ -63,7 +63,7 @@ typedef struct sf_profile {
 typedef struct sf_record {
     int sample;
     int input_tokens, output_tokens;
-    double late_tokens;         /* of the input, the last ones, that were read after the prefill, in decode steps; NAN: none */
+    double late_tokens;         /* of the input, those that were read after the prefill, in decode steps; NAN: none */
     int bos_tokens;             /* BOS ids in front of the input; more than one, and none where one is due, is a fault that
                                    a gate names */
     uint64_t prompt_hash;       /* of the input's token ids (XXH3), so that pairing can be checked; 0: not recorded */
@@ -73,7 +73,8 @@ typedef struct sf_record {
     double cost_paper[SF_PHASES], cost_exact[SF_PHASES]; /* prefill FLOPs; decode elements read per token, batch 1 */
     double seconds[SF_PHASES];
     sf_meter meter;
-    const char *prediction, *gold;                       /* gold: JSON list */
+    const char *prediction, *gold;                       /* gold: JSON list; of several turns both are lists of the turns' */
+    const char *turn_scores;                             /* JSON list of what each turn scored, of which `strict` is the mean; "", NULL: one turn */
     const float *density[SF_PHASES], *recall[SF_PHASES], *error[SF_PHASES]; /* [layers, heads]; NULL: not recorded */
     const sf_profile *along[SF_PHASES];                    /* NULL: not measured */
     double depth;                         /* where in the context its evidence stands, 0 … 1; NAN: not in one place */
@@ -147,7 +148,7 @@ void sf_store_close(sf_store *s);
 /* Reading, for report, show and export: everything in memory, cells sorted by model, task, length, method, sparsity,
  * records by sample. */
 enum {
-    SF_READ_TEXTS = 1 /* prediction, gold; else NULL */,
+    SF_READ_TEXTS = 1 /* prediction, gold, turn_scores; else NULL */,
     SF_READ_MAPS = 2 /* density, recall, error and curves of each record */,
     SF_READ_MEANS = 4 /* these as means over a cell's records, `mean` below */,
     SF_READ_PICTURES = 8

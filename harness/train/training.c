@@ -194,13 +194,14 @@ static sf_status make(const struct exporter *e, int length, struct item *out)
     int answers = 0;
     SF_TRY(sf_study_sample(&e->study, 0, out->task, length, out->sample, &sample, &input));
     out->prompt = input.tokens;
-    sf_status status = sample.answer ? SF_OK : sf_fail(SF_UNSUPPORTED, "it gives no answer to train on");
+    sf_status status = sample.laters ? sf_fail(SF_UNSUPPORTED, "several turns are no sample to train on: leave out `turns`")
+                       : sample.answer ? SF_OK : sf_fail(SF_UNSUPPORTED, "it gives no answer to train on");
     if (status == SF_OK)
         status = sf_chat_encode_answer(e->model->chat, e->model->tokenizer, sample.answer, strlen(sample.answer),
                                        &answer, &answers);
     if (status == SF_OK) status = check_answer(e, spec, &sample, answer, answers);
     if (status == SF_OK) status = join(e, input.id, answer, answers, out);
-    free(input.id);
+    sf_input_free(&input);
     free(answer);
     sf_sample_free(&sample);
     return sf_blame(status, "task %s, %d tokens, sample %d", spec->label, s->length[length], out->sample);
