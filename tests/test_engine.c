@@ -349,6 +349,142 @@ static void asked_late_of_dense(void **state)
         }
 }
 
+/* A later turn is a question that is asked late, of which the answer before is the beginning: the same tokens, choices and counts, by
+ * every method; an answer ends with a stop token, which is not read, or at the limit. Its first answer is that of a lane that is asked
+ * once. *state names the device. */
+static void a_second_turn(void **state)
+{
+    static const arm EVICTING[] = {{NULL, "snapkv capacity=20 window=16"}, {NULL, "tova capacity=20"}, {NULL, "h2o capacity=20 every=4"},
+                                   {NULL, "decoding_snapkv capacity=20 every=4 window=4"}};
+    enum { N = 100, MOST = OUTPUT / 2, ASKED = 5, SOME = LANES + 4 };
+    const sf_generation how = {.max_output = MOST, .recall_rows = 4, .seed = 1};
+    int stopped = 0;
+    for (int which = 0; which < SHAPES; which++)
+        for (int stops = 0; stops < 2; stops++) {
+            world w;
+            result *r = calloc(3, sizeof *r);
+            open_world(&w, *state, 2, which);
+            for (int i = 0; i < SOME; i++) {
+                int32_t token[N], later[ASKED], question[MOST + ASKED];
+                sf_answer answer[2];
+                char what[64];
+                snprintf(what, sizeof what, "%s, shape %d, lane %d, %d", (const char *)*state, which, i, stops);
+                fill_prompt(token, N, 5);
+                fill_prompt(later, ASKED, 77 + (uint32_t)i);
+                for (int k = 0; k < 3; k++) set_arms(1, i < LANES ? &COMPANY[i] : &EVICTING[i - LANES], &r[k]);
+
+                w.model->stops = 0;
+                sf_job once = {.token = token, .tokens = N, .lanes = 1, .lane = &r[0].lane};
+                if (sf_engine_run(w.engine, 1, &once, &how) != SF_OK) fail_msg("%s", sf_error());
+                w.model->stops = stops;
+                w.model->stop[0] = r[0].output[MOST / 2];
+                later[1] = w.model->stop[0]; /* what stands in a question ends nothing */
+                const int asked = ASKED;
+                sf_job twice = {.token = token, .tokens = N, .lanes = 1, .lane = &r[1].lane, .later = later, .later_tokens = &asked, .turns = 1};
+                r[1].lane.answer = answer;
+                if (sf_engine_run(w.engine, 1, &twice, &how) != SF_OK) fail_msg("%s", sf_error());
+                const int end = answer[0].end;
+                assert_int_equal(answer[1].end, r[1].lane.outputs);
+                assert_int_equal(r[1].lane.stopped, answer[0].stopped && answer[1].stopped);
+                assert_memory_equal(r[1].output, r[0].output, (size_t)end * sizeof *r[1].output);
+                if (answer[0].stopped) assert_int_equal(r[0].output[end], w.model->stop[0]);
+                else assert_int_equal(end, MOST);
+                stopped += answer[0].stopped;
+
+                memcpy(question, r[1].output, (size_t)end * sizeof *question);
+                memcpy(question + end, later, sizeof later);
+                sf_job late = {.token = token, .tokens = N, .lanes = 1, .lane = &r[2].lane, .question = question, .questions = end + ASKED};
+                if (sf_engine_run(w.engine, 1, &late, &how) != SF_OK) fail_msg("%s", sf_error());
+                assert_int_equal(r[2].lane.outputs, answer[1].end - end);
+                assert_int_equal(r[2].lane.stopped, answer[1].stopped);
+                memmove(r[2].output + end, r[2].output, (size_t)r[2].lane.outputs * sizeof *r[2].output);
+                memcpy(r[2].output, r[1].output, (size_t)end * sizeof *r[2].output);
+                memset(r[2].output + answer[1].end, 0, (size_t)(OUTPUT - answer[1].end) * sizeof *r[2].output);
+                memset(r[1].output + answer[1].end, 0, (size_t)(OUTPUT - answer[1].end) * sizeof *r[1].output);
+                r[2].lane.outputs = r[1].lane.outputs, r[2].lane.stopped = r[1].lane.stopped;
+                for (int p = 0; answer[0].stopped && p < SF_PHASES; p++) /* there is more state where an answer may be longer */
+                    r[2].lane.meter.at[p][SF_ESTIMATION] = r[1].lane.meter.at[p][SF_ESTIMATION];
+                assert_same(&r[1], &r[2], what);
+
+                const uint64_t steps = (uint64_t)(answer[1].end + ASKED - 1 + answer[1].stopped);
+                const uint64_t pairs = LAYERS * HEADS * steps * (2 * (i == 0 ? N : 20) + steps + 1) / 2;
+                if (which != GEMMA && (i == 0 || i == LANES)) /* dense; SnapKV, by what it keeps */
+                    assert_int_equal(r[1].lane.meter.at[SF_DECODE][SF_ATTENTION].pairs, pairs);
+            }
+            free(r);
+            close_world(&w);
+        }
+    assert_true(stopped > SHAPES);
+}
+
+/* Lanes whose answers end at different steps, of samples with one to three turns, together and alone. */
+static void turns_in_company(void **state)
+{
+    (void)state;
+    enum { JOBS = 3, MOST = OUTPUT / 3, N = 90 };
+    static const int asked[] = {3, 7};
+    const sf_generation how = {.max_output = MOST, .recall_rows = 4, .seed = 1};
+    for (int which = 0; which < SHAPES; which++) {
+        world w;
+        result *r[JOBS], alone;
+        sf_lane lane[JOBS][MOST_LANES];
+        int32_t token[JOBS][N], later[10];
+        sf_job job[JOBS];
+        open_world(&w, "cpu", 2, which);
+        fill_prompt(later, 10, 31);
+        for (int j = 0; j < JOBS; j++) {
+            r[j] = calloc(LANES, sizeof *r[j]);
+            set_arms(LANES, COMPANY, r[j]);
+            for (int i = 0; i < LANES; i++) lane[j][i] = r[j][i].lane;
+            fill_prompt(token[j], N, 5 + (uint32_t)j);
+            job[j] = (sf_job){.token = token[j], .tokens = N, .lanes = LANES, .lane = lane[j], .later = later, .later_tokens = asked, .turns = j};
+        }
+        w.model->stops = 8; /* so that answers end early, each lane's elsewhere */
+        for (int i = 0; i < w.model->stops; i++) w.model->stop[i] = 11 + 13 * i;
+        if (sf_engine_run(w.engine, JOBS, job, &how) != SF_OK) fail_msg("%s", sf_error());
+        for (int j = 0; j < JOBS; j++) {
+            for (int i = 0; i < LANES; i++) {
+                char what[64];
+                snprintf(what, sizeof what, "shape %d, sample %d, lane %d", which, j, i);
+                r[j][i].lane = lane[j][i];
+                set_arms(1, &COMPANY[i], &alone);
+                sf_job one = job[j];
+                one.lanes = 1, one.lane = &alone.lane;
+                if (sf_engine_run(w.engine, 1, &one, &how) != SF_OK) fail_msg("%s", sf_error());
+                assert_same(&alone, &r[j][i], what);
+            }
+            free(r[j]);
+        }
+        close_world(&w);
+    }
+}
+
+/* Where nothing is sparse the second answer is that of a prompt that holds the first question and its answer. */
+static void a_second_turn_of_dense(void **state)
+{
+    enum { N = 60, MOST = OUTPUT / 2, ASKED = 4 };
+    const sf_generation how = {.max_output = MOST};
+    const int asked = ASKED;
+    for (int which = 0; which < SHAPES; which++) {
+        world w;
+        result r, whole;
+        int32_t all[N + MOST + ASKED];
+        open_world(&w, *state, 1, which);
+        set_arms(1, COMPANY, &r);
+        set_arms(1, COMPANY, &whole);
+        fill_prompt(all, N, 9);
+        fill_prompt(all + N + MOST, ASKED, 10);
+        const sf_job job = {.token = all, .tokens = N, .lanes = 1, .lane = &r.lane, .later = all + N + MOST, .later_tokens = &asked, .turns = 1};
+        if (sf_engine_run(w.engine, 1, &job, &how) != SF_OK) fail_msg("%s", sf_error());
+        assert_int_equal(r.lane.outputs, 2 * MOST);
+        memcpy(all + N, r.output, MOST * sizeof *all);
+        if (sf_engine_generate(w.engine, all, N + MOST + ASKED, &how, 1, &whole.lane) != SF_OK) fail_msg("%s", sf_error());
+        assert_int_equal(whole.lane.outputs, MOST);
+        assert_memory_equal(whole.output, r.output + MOST, MOST * sizeof *all);
+        close_world(&w);
+    }
+}
+
 static void reference_and_cpu(void **state)
 {
     (void)state;
@@ -603,6 +739,19 @@ static void bad_input(void **state)
     late.questions = late.continuations = 1;
     assert_int_equal(sf_engine_run(w.engine, 1, &late, &HOW), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "a question of 1 tokens and a continuation of 1"));
+    int32_t good[] = {1, 2, 3}, asked = 3;
+    sf_job turns = {.token = good, .tokens = 3, .lanes = 1, .lane = &r.lane, .later = wrong, .later_tokens = &asked, .turns = 1};
+    assert_int_equal(sf_engine_run(w.engine, 1, &turns, &HOW), SF_BAD_INPUT); /* an id of a later turn */
+    assert_non_null(strstr(sf_error(), "of turn 2 is "));
+    turns.later = good, turns.continuation = good, turns.continuations = 1;
+    assert_int_equal(sf_engine_run(w.engine, 1, &turns, &HOW), SF_BAD_INPUT);
+    asked = turns.continuations = 0;
+    assert_int_equal(sf_engine_run(w.engine, 1, &turns, &HOW), SF_BAD_INPUT);
+    asked = MOST_TOKENS - 3 - 2 * OUTPUT + 2; /* one more than there is room for */
+    int32_t long_one[MOST_TOKENS] = {0};
+    turns.later = long_one;
+    assert_int_equal(sf_engine_run(w.engine, 1, &turns, &HOW), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "the engine was opened for"));
     assert_int_equal(sf_engine_generate(w.engine, wrong, 1, &none, 1, &r.lane), SF_BAD_INPUT);
     assert_int_equal(sf_engine_generate(w.engine, wrong, 1, &HOW, 0, NULL), SF_BAD_INPUT);
     w.model->config.max_position = 100;
@@ -790,6 +939,11 @@ int main(void)
         cmocka_unit_test(decode_continues_prefill),
         cmocka_unit_test_prestate(asked_late, "reference"),
         cmocka_unit_test_prestate(asked_late, "cpu"),
+        cmocka_unit_test_prestate(a_second_turn, "reference"),
+        cmocka_unit_test_prestate(a_second_turn, "cpu"),
+        cmocka_unit_test_prestate(a_second_turn_of_dense, "reference"),
+        cmocka_unit_test_prestate(a_second_turn_of_dense, "cpu"),
+        cmocka_unit_test(turns_in_company),
         cmocka_unit_test_prestate(asked_late_of_dense, "reference"),
         cmocka_unit_test_prestate(asked_late_of_dense, "cpu"),
         cmocka_unit_test(reference_and_cpu),

@@ -11,12 +11,16 @@ ranks. Between each two protocols:
   reversed     pairs of methods of which one is better under one protocol and worse under the other, each shown by sign flips
                (the larger p of the two counts; Holm over all pairs and protocols of the phase)
 
-All is paired: sample i has the same context, question and answer under all. Needs numpy."""
+All is paired: sample i has the same context under all, and the same question and answer, but for a task of several turns, of which the
+last is read. Needs numpy; --figure NAME writes the rankings of all protocols to NAME.dat, NAME.gp and, where there is gnuplot,
+NAME.svg."""
 import argparse
 import collections
 import csv
 import itertools
 import json
+import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -56,7 +60,8 @@ def read(lines):
     cells, dense = tree(), tree()
     for r in csv.DictReader(lines):
         task, _, protocol = r["task_label"].rpartition(" ")
-        at, score = (r["model"], int(r["length"])), float(r["strict"])
+        turns = json.loads(r.get("turn_scores") or "[]")
+        at, score = (r["model"], int(r["length"])), float(turns[-1] if turns else r["strict"])
         if r["prefill_method"] == r["decode_method"] == "dense":
             dense[at][protocol][task][int(r["sample"])] = score
         elif "dense" in (r["prefill_method"], r["decode_method"]):
@@ -72,16 +77,41 @@ def table_of(cells, protocols, methods):
     return levels, np.array([[[np.mean([cells[p][m][v][i] for v in levels]) for i in common] for m in methods] for p in protocols])
 
 
+def draw(rows, name):
+    """One picture: a panel for each model, length and phase, a line for each method through its ranks under the protocols."""
+    with open(f"{name}.dat", "w") as f:
+        for row in rows:
+            f.write("# " + ", ".join([row["model"], f"{row['length']} tokens", row["phase"]]) + ": rank and mean score of each method under each protocol\n")
+            f.write("\t".join(["protocol"] + row["methods"]) + "\n")
+            for p, mean in zip(row["protocols"], row["mean"]):
+                f.write("\t".join([p] + [f"{1 + sum(o > v + 1e-12 for o in mean)}\t{v:.4f}" for v in mean]) + "\n")
+            f.write("\n\n")
+    panels = []
+    for k, row in enumerate(rows):
+        lines = [f"'{name}.dat' index {k} skip 1 using 0:{2 * m + 2}:xticlabels(1) with linespoints lw 2 pt 7 lc {m + 1} title '{label.replace('_', ' ')}'"
+                 for m, label in enumerate(row["methods"])]
+        panels.append(f"set title '{row['model'].replace('_', ' ')}, {row['length']} tokens, {row['phase']}, {row['samples']} samples'\n"
+                      f"set yrange [{len(row['methods'])}.5:0.5]\nplot " + ", \\\n     ".join(lines) + "\n")
+    columns = 2 if len(rows) > 1 else 1
+    with open(f"{name}.gp", "w") as f:
+        f.write(f"set terminal svg size {520 * columns},{360 * -(-len(rows) // columns)} font 'DejaVu Sans,11'\nset output '{name}.svg'\n"
+                f"set key outside right\nset ylabel 'rank by mean score'\nset ytics 1\nset xrange [-0.2:*]\nset offsets 0,0.2,0,0\n"
+                f"set multiplot layout {-(-len(rows) // columns)},{columns}\n" + "".join(panels) + "unset multiplot\n")
+    if shutil.which("gnuplot"):
+        subprocess.run(["gnuplot", f"{name}.gp"], check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="write all numbers there too")
+    parser.add_argument("--figure", metavar="NAME", help="draw the rankings")
     a = parser.parse_args()
     csv.field_size_limit(1 << 30)
     cells, dense = read(sys.stdin)
     rng, out = np.random.default_rng(1), []
     for key in sorted(cells):
         model, length, phase = key
-        protocols = sorted(cells[key], key=lambda p: (["both", "after", "late"] + [p]).index(p))
+        protocols = sorted(cells[key], key=lambda p: (["both", "after", "late", "second"] + [p]).index(p))
         methods = sorted(set.intersection(*(set(cells[key][p]) for p in protocols)))
         levels, x = table_of(cells[key], protocols, methods)  # [P, M, n]
         mean, n = x.mean(2), x.shape[2]
@@ -118,6 +148,8 @@ def main():
     if a.json:
         with open(a.json, "w") as f:
             json.dump(out, f, indent=1)
+    if a.figure:
+        draw(out, a.figure)
 
 
 if __name__ == "__main__":
