@@ -10,15 +10,20 @@
 
 /* ---- economies change nothing ------------------------------------------------------------------------------------ */
 
-/* *state names the device. */
-static void alone_and_in_company(void **state)
+static void needs_device(const char *device)
 {
     sf_backend probe;
-    if (sf_backend_open(*state, 1, &probe) != SF_OK) {
+    if (sf_backend_open(device, 1, &probe) != SF_OK) {
         printf("skipped: %s\n", sf_error());
         skip();
     }
     sf_backend_close(&probe);
+}
+
+/* *state names the device. */
+static void alone_and_in_company(void **state)
+{
+    needs_device(*state);
     bool slow = strcmp(*state, "reference") == 0;
     for (int which = slow ? GEMMA : 0; which < (slow ? GEMMA + 1 : SHAPES); which++) {
         world w;
@@ -359,6 +364,7 @@ static void a_second_turn(void **state)
     enum { N = 100, MOST = OUTPUT / 2, ASKED = 5, SOME = LANES + 4 };
     const sf_generation how = {.max_output = MOST, .recall_rows = 4, .seed = 1};
     int stopped = 0;
+    needs_device(*state);
     for (int which = 0; which < SHAPES; which++)
         for (int stops = 0; stops < 2; stops++) {
             world w;
@@ -941,6 +947,7 @@ int main(void)
         cmocka_unit_test_prestate(asked_late, "cpu"),
         cmocka_unit_test_prestate(a_second_turn, "reference"),
         cmocka_unit_test_prestate(a_second_turn, "cpu"),
+        cmocka_unit_test_prestate(a_second_turn, "cuda"),
         cmocka_unit_test_prestate(a_second_turn_of_dense, "reference"),
         cmocka_unit_test_prestate(a_second_turn_of_dense, "cpu"),
         cmocka_unit_test(turns_in_company),
