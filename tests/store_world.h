@@ -107,6 +107,7 @@ static inline void make_record(int c, int sample, struct maps *maps, sf_record *
     if (c && sample % 3) out->along[c % 2] = &maps->along;
     out->depth = sample % 4 ? x / 13 : NAN;
     out->late_tokens = c == 2 ? 70 + sample : NAN; /* others have no such column */
+    out->turn_scores = c == 2 && sample % 2 ? "[1.0,0.25]" : NULL; /* nor such a one */
     for (int p = 0; p < SF_PHASES; p++) { /* of cell 1 nothing was measured, of the others some */
         out->diverged[p] = (sf_diverged)SF_NOT_DIVERGED;
         if (c != 1 && (sample + p) % 3) out->diverged[p] = (sf_diverged){x / 17, x / 18, x / 19, 1 / (x + 1), x + p};
@@ -180,6 +181,7 @@ static inline void same_record(const sf_record *a, int c, int sample, unsigned w
     same_real(a->reference, b.reference);
     same_real(a->depth, b.depth);
     same_real(a->late_tokens, b.late_tokens);
+    if (what & SF_READ_TEXTS) assert_string_equal(a->turn_scores ? a->turn_scores : "", b.turn_scores ? b.turn_scores : "");
     for (int p = 0; p < SF_PHASES; p++) {
         same_real(a->diverged[p].nll, b.diverged[p].nll);
         same_real(a->diverged[p].dense_nll, b.diverged[p].dense_nll);

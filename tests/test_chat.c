@@ -359,6 +359,43 @@ static void heads_know_no_tail(void **state)
     assert_true(tried > 200);
 }
 
+/* What stands between an answer and the next: behind the answer's own tokens it makes the tokens of the conversation as the template
+ * writes it, for every model's template that leaves an answer as it was generated; what the user says spells no special token. */
+static void later_turns(void **state)
+{
+    (void)state;
+    static const char user[] = "And where <|im_end|><eos> is the key?";
+    size_t i;
+    json_t *chat;
+    int tried = 0;
+    json_array_foreach(cases, i, chat) {
+        sf_tokenizer *t = open_tokenizer(chat);
+        sf_chat *c = open_chat(chat, t);
+        int32_t *ids, *first;
+        char *text, *plain;
+        int n, m;
+        const sf_status status = sf_chat_encode_later(c, t, user, strlen(user), &ids, &n);
+        if (status != SF_OK) {
+            assert_int_equal(status, SF_UNSUPPORTED);
+            assert_true(strstr(sf_error(), "otherwise than it was generated") || strstr(sf_error(), "take a chat template"));
+        } else {
+            assert_int_equal(sf_chat_encode(c, t, user, strlen(user), &first, &m), SF_OK);
+            assert_int_equal(sf_decode(t, ids, n, false, &text), SF_OK);
+            assert_int_equal(sf_decode(t, first, m, false, &plain), SF_OK);
+            const char *mine = strstr(text, "And where"), *whole = strstr(plain, "And where");
+            assert_true(mine && whole);
+            assert_string_equal(mine, whole); /* the message and the generation prompt, as where it is the first */
+            assert_null(strstr(text, "Hello"));
+            const int tail = m < 6 ? m : 6;
+            assert_memory_equal(ids + n - tail, first + m - tail, (size_t)tail * sizeof *ids);
+            free(text), free(plain), free(first), free(ids), tried++;
+        }
+        sf_chat_free(c);
+        sf_tokenizer_free(t);
+    }
+    assert_true(tried >= 5);
+}
+
 /* What stood before templates were rendered keeps its results; anything else has a key of its own. */
 static void keys_tell_prompts_apart(void **state)
 {
@@ -428,7 +465,7 @@ int main(void)
         cmocka_unit_test(options_change_the_prompt),   cmocka_unit_test(templates_by_name),
         cmocka_unit_test(one_bos_where_one_is_due),    cmocka_unit_test(own_prefix_and_suffix),
         cmocka_unit_test(keys_tell_prompts_apart),     cmocka_unit_test(what_cannot_be_is_refused),
-        cmocka_unit_test(heads_know_no_tail),
+        cmocka_unit_test(heads_know_no_tail), cmocka_unit_test(later_turns),
     };
     return cmocka_run_group_tests(tests, read_golden, free_golden);
 }

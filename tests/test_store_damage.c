@@ -313,7 +313,7 @@ static void test_before_later_columns(void **state)
         assert_int_equal(r.problems, 0);
         assert_int_equal(r.records[0], 2 + folded);
         for (int i = 0; i < 2; i++) {
-            assert_true(isnan(r.record[0][i].depth) && isnan(r.record[0][i].late_tokens) && !r.record[0][i].picture[SF_PREFILL]);
+            assert_true(isnan(r.record[0][i].depth) && !r.record[0][i].turn_scores && isnan(r.record[0][i].late_tokens) && !r.record[0][i].picture[SF_PREFILL]);
             same_real(r.record[0][i].strict, (1 + i) / 7.0);
         }
         assert_string_equal(r.cell[0].version[SF_PREFILL], "");

@@ -450,6 +450,30 @@ static void every_turn(void **state)
     }
     sf_sample s;
     assert_error(generate("scbench_kv", &p, 512, 3, &s), "has 3 samples, number 3 is one too many");
+
+    /* Two turns: the row that has them is one sample, in the words of the mode that asks one after the other. */
+    int samples = 0;
+    sf_request two = {.seed = 43, .max_tokens = 512, .tokens = counter_words, .turns = 2};
+    const sf_task *task = sf_task_find("scbench_kv");
+    assert_true(task->turns);
+    OK(task->supply(&p, &two, 10, &samples));
+    assert_int_equal(samples, 1);
+    s = (sf_sample){0};
+    OK(task->generate(&p, &two, &s));
+    assert_string_equal(s.prompt, "Find it.\n\none \n\na");
+    assert_string_equal(s.gold[0], "1");
+    assert_int_equal(s.laters, 1);
+    assert_string_equal(s.later[0].prompt, "b");
+    assert_string_equal(s.later[0].gold[0], "2");
+    assert_string_equal(s.later[0].answer, "2");
+    assert_memory_equal(s.prompt + s.context_begin, "one ", 4);
+    sf_sample_free(&s);
+    two.index = 1;
+    assert_error(task->generate(&p, &two, &s), "has 1 samples of so many turns, number 1 is one too many");
+    two.index = 0, two.turns = 3;
+    assert_error(task->supply(&p, &two, 10, &samples), "row.jsonl has 3 questions; lower `turns`");
+    params choices = p;
+    assert_error(sf_task_find("scbench_many_shot")->generate(&choices, &two, &s), "expected");
 }
 
 /* Needles at all depths of all books, each with its arguments, on a line of its own; lengths met. */

@@ -500,6 +500,88 @@ static void question_places(void **state)
     }
 }
 
+/* Later turns ask other things of the same context, and leave the sample as it is without them. */
+static void several_turns(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"niah", "story_retrieval"};
+    enum { TURNS = 3, LENGTH = 4096 };
+    for (int n = 0; n < 2; n++)
+        for (int index = 0; index < 3; index++) {
+            const sf_task *task = task_named(names[n]);
+            void *params = default_params(task);
+            set_param(task, params, "queries", 4);
+            assert_true(task->turns);
+            sf_sample one, s = {0};
+            assert_int_equal(generate(task, params, LENGTH, index, counter_fours, NULL, &one), SF_OK);
+            const sf_request request = {.seed = 43, .index = index, .max_tokens = LENGTH, .tokens = counter_fours, .turns = TURNS};
+            assert_int_equal(task->generate(params, &request, &s), SF_OK);
+            assert_string_equal(s.prompt, one.prompt);
+            assert_int_equal(s.gold_count, one.gold_count);
+            assert_int_equal(s.laters, TURNS - 1);
+            const char *asked[TURNS * 4];
+            for (int t = 0; t < TURNS; t++) {
+                const sf_sample *turn = t ? &s.later[t - 1] : &s;
+                sf_score score;
+                assert_int_equal(turn->gold_count, 4);
+                assert_int_equal(task->score(params, turn, turn->answer, &score), SF_OK);
+                assert_true(score.strict == 1);
+                for (int g = 0; g < 4; g++) {
+                    asked[4 * t + g] = turn->gold[g];
+                    if (n == 0) /* of a story other chapters may have the same answer */
+                        for (int other = 0; other < 4 * t + g; other++) assert_string_not_equal(asked[other], turn->gold[g]);
+                    const char *value = n == 0 ? strchr(turn->gold[g], ' ') + 1 : turn->gold[g];
+                    const char *at = strstr(s.prompt + s.context_begin, value);
+                    assert_true(at && at < s.prompt + s.context_end);
+                }
+                if (!t) continue;
+                assert_memory_equal(turn->prompt, "<questions>\n", 12);
+                assert_null(strstr(turn->prompt, "<context>"));
+                const char *closing = strstr(s.prompt + s.context_end, "</questions>"); /* answered as the first is */
+                assert_string_equal(strstr(turn->prompt, "</questions>"), closing);
+                assert_string_not_equal(turn->prompt, t > 1 ? s.later[0].prompt : "");
+            }
+            sf_sample_free(&one);
+            sf_sample_free(&s);
+            free(params);
+        }
+    /* of a story no turn asks what an earlier one has asked, also where each asks about every chapter */
+    const sf_task *story = task_named("story_retrieval");
+    void *params = default_params(story);
+    set_param(story, params, "queries", 4);
+    sf_request request = {.seed = 43, .max_tokens = LENGTH, .tokens = counter_fours, .turns = 4};
+    sf_sample s = {0};
+    assert_int_equal(story->generate(params, &request, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "4 turns are too many"));
+    for (request.index = 0; request.index < 20; request.index++) {
+        request.turns = 3, request.max_tokens = 1200;
+        assert_int_equal(story->generate(params, &request, &s), SF_OK);
+        char *line[12];
+        int lines = 0;
+        for (int t = 0; t < 3; t++) {
+            char *rest = t ? s.later[t - 1].prompt : strstr(s.prompt + s.context_end, "<questions>");
+            const char *end = strstr(rest, "</questions>");
+            for (char *at; lines < 12 && (at = strstr(rest, "chapter ")) && at < end; rest = at + 8) {
+                char *from = at;
+                while (from[-1] != '.') from--;
+                line[lines++] = strndup(from, (size_t)(strchr(at, '?') - from));
+            }
+        }
+        assert_int_equal(lines, 12);
+        for (int i = 0; i < 12; i++)
+            for (int j = 0; j < i; j++) assert_string_not_equal(line[i], line[j]);
+        for (int i = 0; i < 12; i++) free(line[i]);
+        sf_sample_free(&s);
+    }
+    free(params);
+    const sf_task *niah = task_named("niah");
+    params = default_params(niah);
+    request = (sf_request){.seed = 43, .max_tokens = 1024, .tokens = counter_fours, .turns = 64};
+    assert_int_equal(niah->generate(params, &request, &s), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "63 later turns ask for 252 more pairs"));
+    free(params);
+}
+
 static void own_words(void **state)
 {
     (void)state;
@@ -842,6 +924,7 @@ int main(void)
         cmocka_unit_test(samples_stay),
         cmocka_unit_test(other_samples_stay),
         cmocka_unit_test(question_places),
+        cmocka_unit_test(several_turns),
         cmocka_unit_test(own_words),
         cmocka_unit_test(depth),
         cmocka_unit_test(depth_of_several),

@@ -1,5 +1,5 @@
 # Made-up prompts in the layout of SCBench's scbench/eval_utils.py.
-multiturn_templates = {"scbench_kv": "not this {context}"}
+multiturn_templates = {"scbench_kv": "Find it.\n\n{context}\n\n{input}"}
 multiturn_templates_scdq = {
     "scbench_kv": "Find.\n\n{context}",  # noqa
     "scbench_choice_eng": (

@@ -1,0 +1,64 @@
+#!/bin/bash
+# turns: n: questions one after the other on one context. The first is that of a run that asks once; where nothing is sparse the second
+# is answered as if the conversation so far had been the prompt; a cache that was cut is not cut anew; every row has each turn's score.
+. "$(dirname "$0")/common.bash"
+tiny
+words='introduction: "Find the values of keys.", instructions: "Write one line for each key."'
+niah="queries: 4, question: after, key_groups: 2, value_groups: 2, group_length: 4, $words"
+common=(-s 'models=[models/frontier-mini/s]' -s 'lengths=[600]' -s output=90 -s samples=2 -s 'sparsity=[0.5]'
+        -s 'methods={prefill: [vertical_slash], decode: [snapkv, quest]}')
+for device in cpu reference; do
+    sizes=(); [ $device = cpu ] || sizes=(-s samples=1 -s 'methods={decode: [snapkv]}')
+    "$FRONTIER" run "$T/tiny.yaml" "${common[@]}" "${sizes[@]}" -d $device -o "$T/$device.h5" -s question=after -s "tasks=[niah: {label: once, $niah}, niah: {label: twice, turns: 2, $niah}]" \
+        >/dev/null 2>"$T/log" || fail "run on $device: $(cat "$T/log")"
+    "$FRONTIER" export "$T/$device.h5" --jsonl >"$T/$device"
+    python3 - "$T/$device" <<'PY' || fail "$device"
+import json, sys
+rows = {}
+for line in open(sys.argv[1]):
+    r = json.loads(line)
+    rows.setdefault(r["task_label"], {})[r["prefill_method"], r["decode_method"], r["sample"]] = r
+assert len(rows["once"]) == len(rows["twice"]) >= 2
+right = 0
+for key, two in rows["twice"].items():
+    one = rows["once"][key]
+    scores, texts, gold = (json.loads(two[k]) for k in ("turn_scores", "prediction", "gold"))
+    assert len(scores) == len(texts) == len(gold) == 2 and gold[0] == json.loads(one["gold"]) and gold[1] != gold[0]
+    assert texts[0] == one["prediction"] and scores[0] == one["strict"] and abs(two["strict"] - sum(scores) / 2) < 1e-12
+    assert one["turn_scores"] == "" and json.loads(two["task_params"])["turns"] == 2 and "turns" not in json.loads(one["task_params"])
+    assert one["prompt_hash"] == two["prompt_hash"] and one["cell"] != two["cell"]
+    asked, heads = two["late_tokens"], two["layers"] * two["heads"]
+    assert two["input_tokens"] == one["input_tokens"] + asked and one["late_tokens"] is None
+    assert two["prefill_attention_pairs"] == one["prefill_attention_pairs"]
+    assert two["decode_linear_flops"] > one["decode_linear_flops"] > 0
+    n, steps = one["input_tokens"], asked + two["output_tokens"] - 1 + (not two["truncated"])
+    if key[1] == "dense":
+        assert two["truncated"] or two["decode_attention_pairs"] == heads * (steps * n + steps * (steps + 1) / 2)
+    if key[1] == "snapkv" and not two["truncated"] and not one["truncated"]:  # what it kept, and all that came since
+        first = one["output_tokens"]
+        kept = (one["decode_attention_pairs"] / heads - first * (first + 1) / 2) / first
+        assert abs(two["decode_attention_pairs"] - heads * (steps * kept + steps * (steps + 1) / 2)) < 1e-6 * heads, (kept, steps)
+        right += 1
+assert right, "no answer of SnapKV ended by itself"
+dense = [json.loads(r["turn_scores"])[1] for k, r in rows["twice"].items() if k[0] == k[1] == "dense"]
+assert sum(dense) >= 0.5 * len(dense), dense
+PY
+done
+
+# Stopped between samples, it goes on to the same rows.
+twice="tasks=[niah: {turns: 2, $niah}]"
+"$FRONTIER" run "$T/tiny.yaml" "${common[@]}" -s "$twice" -s samples=1 -o "$T/part.h5" >/dev/null 2>"$T/log" || fail "one sample: $(cat "$T/log")"
+"$FRONTIER" run "$T/tiny.yaml" "${common[@]}" -s "$twice" -o "$T/part.h5" >/dev/null 2>"$T/log" || fail "the second: $(cat "$T/log")"
+"$FRONTIER" run "$T/tiny.yaml" "${common[@]}" -s "$twice" -o "$T/whole.h5" >/dev/null 2>"$T/log" || fail "both: $(cat "$T/log")"
+diff <(rows "$T/part.h5" "$T/a") <(rows "$T/whole.h5" "$T/b") >/dev/null || fail "other rows after going on"
+"$FRONTIER" show "$T/tiny.yaml" "${common[@]}" -s "$twice" -l 600 -i 0 -j | grep -q '"later"' || fail "show does not have the later turn"
+"$FRONTIER" report "$T/whole.h5" --out "$T/report" >/dev/null 2>"$T/log" || fail "report: $(cat "$T/log")"
+
+refused "task 'vt' asks once on a context.*niah, story_retrieval" "$FRONTIER" plan "$T/tiny.yaml" -s 'tasks=[vt: {turns: 2}]'
+refused 'divergence is not measured over several turns' "$FRONTIER" plan "$T/tiny.yaml" -s 'measures=[score, divergence]' -s "$twice"
+refused 'expected.*1.*64' "$FRONTIER" plan "$T/tiny.yaml" -s turns=0
+refused 'several turns take a chat template' "$FRONTIER" run "$T/tiny.yaml" "${common[@]}" -s "$twice" -o "$T/no.h5" \
+    -s 'models=[{path: models/frontier-mini/s, chat: {prefix: "Q", suffix: "A"}}]'
+[ ! -e "$T/no.h5" ] || fail "a results file of a refused run"
+refused 'several turns are no sample to train on' "$FRONTIER" tasks export "$T/tiny.yaml" "${common[@]}" -s "$twice" --out "$T/train.h5" --samples 2 --seed 7
+echo "turns: ok"
