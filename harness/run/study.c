@@ -303,7 +303,8 @@ static sf_status add_turns(const struct counter *c, const sf_sample *sample, int
 {
     if (sample->laters != turns - 1)
         return sf_fail(SF_BAD_INPUT, "it was asked for %d turns and has %d", turns, sample->laters + 1);
-    if (sample->laters && sample->answer_prefix)
+    if (!sample->laters) return SF_OK;
+    if (sample->answer_prefix)
         return sf_fail(SF_UNSUPPORTED, "turns: its answers are begun for the model, which is done once only");
     input->later_tokens = calloc((size_t)turns, sizeof *input->later_tokens);
     if (!input->later_tokens) return sf_fail(SF_NO_MEMORY, "no memory for %d turns", turns);
@@ -319,6 +320,7 @@ sf_status sf_study_sample(const sf_study *study, int model, int task, int length
     const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length], .output = spec->output,
                                 .tokens = {&counter, count_input}, .prompting = spec->prompting, .turns = spec->turns};
     memset(out, 0, sizeof *out);
+    if (input) *input = (sf_input){0};
     sf_status status = sf_task_generate(spec->task, spec->params, &request, out);
     if (status == SF_OK && input) status = take_input(&counter, out, spec->output, input);
     if (status == SF_OK && input && spec->late) status = hold_back(&counter, out, input);
