@@ -54,6 +54,22 @@ diff <(rows "$T/part.h5" "$T/a") <(rows "$T/whole.h5" "$T/b") >/dev/null || fail
 "$FRONTIER" show "$T/tiny.yaml" "${common[@]}" -s "$twice" -l 600 -i 0 -j | grep -q '"later"' || fail "show does not have the later turn"
 "$FRONTIER" report "$T/whole.h5" --out "$T/report" >/dev/null 2>"$T/log" || fail "report: $(cat "$T/log")"
 
+# What the table of long generation says of a method: its score along the turns, and what is read for a right answer.
+"$FRONTIER" export "$T/whole.h5" --csv >"$T/whole.csv"
+python3 tests/peers/long_generation.py <"$T/whole.csv" >"$T/table" || fail "long_generation.py"
+python3 - "$T/whole.csv" "$T/table" <<'PY' || fail "the table of long generation: $(cat "$T/table")"
+import csv, json, sys
+for method in ("dense", "quest", "snapkv"):
+    mine = [r for r in csv.DictReader(open(sys.argv[1])) if r["decode_method"] == method and r["prefill_method"] == "dense"]
+    said = next(line.split() for line in open(sys.argv[2]) if line.split()[:1] == [method])
+    scores = [json.loads(r["turn_scores"]) for r in mine]
+    read = sum(float(v) for r in mine for k, v in r.items() if k.startswith("decode_") and k.endswith("_bytes"))
+    right = sum(map(sum, scores))
+    assert len(mine) == 2 and said[6] == f"{sum(int(r['output_tokens']) for r in mine) / 2:.0f}", said
+    assert said[3] == f"{sum(s[0] for s in scores) / 2:.2f}" and said[5] == f"{sum(s[1] for s in scores) / 2:.2f}", (said, scores)
+    assert said[10:] == ([f"{read / right / 1e9:.3f}", "GB"] if right else ["none"]), (said, read, right)
+PY
+
 refused "task 'vt' asks once on a context.*niah, story_retrieval" "$FRONTIER" plan "$T/tiny.yaml" -s 'tasks=[vt: {turns: 2}]'
 refused 'divergence is not measured over several turns' "$FRONTIER" plan "$T/tiny.yaml" -s 'measures=[score, divergence]' -s "$twice"
 refused 'expected.*1.*64' "$FRONTIER" plan "$T/tiny.yaml" -s turns=0
