@@ -73,6 +73,7 @@ echo "{\"prompt\": \"$turns\", \"answer\": \"xY7A poem.\", \"random_string_to_pr
 runs mrcr "file: $T/2needle.jsonl" 600 1
 echo "{\"id\": 0, \"context\": \"$long\", \"multi_turns\": [{\"input\": \"Key: a\", \"answer\": \"b\"}, {\"input\": \"Key: c\", \"answer\": \"d\"}]}" >"$T/scbench_kv.jsonl"
 runs scbench_kv "file: $T/scbench_kv.jsonl, prompts: tests/suites/scbench.py" 600 2
+rm "$T/scbench_kv.h5"
 runs scbench_kv "file: $T/scbench_kv.jsonl, prompts: tests/suites/scbench.py, turns: 2" 600 1
 
 # HELMET: the prompt's last line begins the answer.
