@@ -1,0 +1,109 @@
+"""Several turns against transformers: the tokens of a conversation, and what is answered in each turn.
+
+    python3 tests/peers/turns.py [MODEL] [--tokens 1024] [--samples 2] [--turns 2] [--question after|late]
+
+MODEL is a Hugging Face folder (models/frontier-mini/s). `frontier run` asks niah over several turns, dense, and by Knorm, which keeps
+some of the prompt's keys once and for all. Here transformers goes on greedily, in fp32, from its own cache: after the prefill each
+layer's is dense, or cut to the keys of the smallest norms by hand; all that is read or generated since stays in it, at its true
+position. Later questions are what the model's chat template writes behind the answer; where that answer's text becomes its tokens again,
+the conversation tokenised whole must be the same. Needs torch, transformers 5, and build/frontier. Prints a row for each answer; exits 1
+if one differs."""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedTokenizerFast
+
+ROOT = pathlib.Path(__file__).parents[2]
+OUTPUT, KEPT = 100, 400
+WORDS = dict(key_groups=2, value_groups=2, group_length=4, introduction="Find the values of keys.", instructions="Write one line for each key.")
+
+
+def frontier(*arguments):
+    return subprocess.run([ROOT / "build/frontier", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+
+
+class Reader:
+    """A model, what it has read, and its cache, of which the prefill's part may be cut."""
+
+    def __init__(self, model):
+        self.model, self.cache, self.read, self.next = model, DynamicCache(config=model.config), 0, None
+
+    def take(self, ids):
+        with torch.no_grad():
+            places = torch.arange(self.read, self.read + len(ids))[None]
+            out = self.model(torch.tensor([ids]), position_ids=places, past_key_values=self.cache, use_cache=True)
+        self.read += len(ids)
+        self.next = int(out.logits[0, -1].argmax())
+
+    def cut(self, kept):
+        for layer in self.cache.layers:
+            at = layer.keys.norm(dim=-1).topk(kept, largest=False).indices.sort().values[..., None]  # [1, G, kept, 1]
+            layer.keys, layer.values = (t.gather(2, at.expand(-1, -1, -1, t.shape[-1])) for t in (layer.keys, layer.values))
+
+    def answer(self, stops):
+        out = []
+        while len(out) < OUTPUT and self.next not in stops:
+            out.append(self.next)
+            self.take(out[-1:])
+        return out
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default=str(ROOT / "models/frontier-mini/s"))
+    parser.add_argument("--tokens", type=int, default=1024)
+    parser.add_argument("--samples", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--question", choices=["after", "late"], default="after")
+    a = parser.parse_args()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(a.model)
+    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32).eval()
+    stops = model.generation_config.eos_token_id
+    stops = stops if isinstance(stops, list) else [stops]
+    encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids
+    written = lambda talk: tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        config, results = pathlib.Path(folder) / "c.yaml", pathlib.Path(folder) / "c.h5"
+        config.write_text(json.dumps(dict(name="c", models=[str(pathlib.Path(a.model).resolve())], lengths=[a.tokens], answer="direct",
+                                          tasks=[dict(niah=dict(WORDS, question=a.question, turns=a.turns))], samples=a.samples,
+                                          methods=dict(decode=[dict(knorm=dict(capacity=KEPT))]), output=OUTPUT, recall=0, picture="none")))
+        frontier("run", config, "-o", results)
+        for row in map(json.loads, frontier("export", results, "--jsonl").splitlines()):
+            shown = json.loads(frontier("show", "--json", config, "-i", row["sample"]))
+            given, talk, tokens = json.loads(row["prediction"]), [], []
+            late = int(row["late_tokens"]) - sum(t["tokens"] for t in shown["later"])  # of the first question
+            reader, asked = Reader(model), 0
+            for turn, prompt in enumerate([shown["prompt"]] + [t["prompt"] for t in shown["later"]]):
+                talk.append(dict(role="user", content=prompt))
+                text = written(talk)
+                ids = encode(text[text.index(given[turn - 1], text.rindex("assistant", 0, text.rindex(prompt))) + len(given[turn - 1]):] if turn else text)
+                asked += len(ids)
+                if not turn:
+                    reader.take(ids[:len(ids) - late])
+                    if row["decode_method"] != "dense":
+                        reader.cut(KEPT)
+                for token in ids[len(ids) - late:] if not turn else ids:
+                    reader.take([token])
+                tokens += ids
+                if encode(text)[:len(tokens)] != tokens and encode(tokenizer.decode(tokens)) == tokens:
+                    sys.exit(f"sample {row['sample']}, turn {turn + 1}: the conversation tokenised whole is another")
+                out = reader.answer(stops)
+                tokens += out
+                same = tokenizer.decode(out, skip_special_tokens=True) == given[turn]
+                wrong += not same
+                print(f"sample {row['sample']} {row['decode_method']:6} turn {turn + 1}: {reader.read - len(out):5} tokens before it, {len(out)} of answer, "
+                      f"score {json.loads(row['turn_scores'])[turn]:.2f}, {'equal' if same else 'other'}", flush=True)
+                talk.append(dict(role="assistant", content=given[turn]))
+            wrong += asked != row["input_tokens"]
+    print(f"{wrong} differ")
+    sys.exit(int(wrong > 0))
+
+
+if __name__ == "__main__":
+    main()
