@@ -22,7 +22,10 @@
 #include "kernels/attention.h"
 #include "kernels/meter.h"
 
-typedef enum sf_activation { SF_SILU, SF_GELU_TANH, SF_GELU, SF_RELU2, SF_XIELU, SF_CLAMPED } sf_activation;
+typedef enum sf_activation {
+    SF_SILU, SF_GELU_TANH, SF_GELU, SF_RELU2, SF_XIELU, SF_CLAMPED,
+    SF_SIGMOID, SF_IDENTITY, /* of gates on what a layer's mixer gives, which the host's fillings compute */
+} sf_activation;
 
 /* An activation and its numbers. XIELU (2411.13010): p[0] x² + p[2] x above 0, else p[1] (exp(min(x, p[3])) - 1 - x) + p[2] x.
  * CLAMPED (gpt-oss): g σ(p[0] g) with g = min(x, p[1]), times up clamped to ±p[1] plus one. */
@@ -48,6 +51,9 @@ typedef struct sf_router {
     int groups, best_groups;  /* E / groups neighbours are a group, worth its best `group_top` scores together; experts come */
     int group_top;            /* from the best groups alone. groups 0 or 1: from anywhere */
 } sf_router;
+
+/* The heads of a gated delta rule: value head h is written by key head h / (Hv / Hk). */
+typedef struct sf_delta_shape { int key_heads, key_dim, value_heads, value_dim; } sf_delta_shape; /* Hk, Dk, Hv, Dv */
 
 enum { SF_STRETCH_KEY = 24 };
 
@@ -458,6 +464,29 @@ typedef struct sf_backend_ops {
     sf_status (*fit_masses)(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
                             const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
                             int64_t *least);
+
+    /* ---- recurrent layers, whose lanes carry a state of fixed size from row to row: NULL where a filling has none ---- */
+
+    /* Row r of lane l, x[l · rows + r], after the rows of the lane that came before it, of which state[l] tells; it then tells of
+     * these rows too. One call for many rows or many calls for one each: the same numbers, to the bit. */
+
+    /* A causal convolution of each channel by itself: out[r, c] = Σ_i w[c, i] · x[r - (K - 1) + i, c] + bias[c], through SiLU where
+     * `silu`. state[l] [K - 1, width] f32, host's array of backend memory: the last rows of x, 0 before the first. x, out [lanes ·
+     * rows, width] activation, in place allowed; w [width, K], bias [width] or absent. Counted as a linear layer: 2·K FLOPs an
+     * element, the weights, and a state read and written (cache). */
+    sf_status (*convolve)(sf_backend *b, int lanes, float *const *state, int64_t rows, int width, const sf_tensor *w,
+                          const sf_tensor *bias, bool silu, const void *x, void *out);
+
+    /* The gated delta rule (Gated DeltaNet, 2412.06464, equation 10), of value head h, whose key head is h / (Hv / Hk); q and k are taken
+     * to length 1 first (their squares' sum plus 1e-6), and q is divided by √Dk:
+     *
+     *     S = exp(-exp(rate[h]) · softplus(a[r, h] + shift[h])) S;  S += k ⊗ σ(b[r, h]) (v - Sᵀk);  out[r, h] = Sᵀq
+     *
+     * state[l] = S [Hv, Dk, Dv] f32, 0 before the first row. x [lanes · rows, 2 Hk Dk + Hv Dv] activation: q, k [Hk, Dk], v [Hv, Dv];
+     * a, b [lanes · rows, Hv] activation; rate, shift [Hv]; out [lanes · rows, Hv, Dv] activation. Counted as a linear layer: 7·Dk·Dv
+     * FLOPs a row and value head (decay, Sᵀk, the update, Sᵀq), rate and shift, and a state read and written (cache). */
+    sf_status (*delta_rule)(sf_backend *b, int lanes, float *const *state, int64_t rows, sf_delta_shape shape, const void *x,
+                            const void *a, const void *beta, const sf_tensor *rate, const sf_tensor *shift, void *out);
 } sf_backend_ops;
 
 /* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:

@@ -123,6 +123,27 @@ void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads
                      .other_bytes = sf_bytes(SF_F32, n) + 2 * activations(b, n * head_dim)});
 }
 
+void sf_meter_convolve(sf_backend *b, int lanes, int64_t rows, const sf_tensor *w, const sf_tensor *bias)
+{
+    int64_t width = w->dim[0], kernel = w->dim[1];
+    count(b, SF_LINEAR,
+          (sf_count){.flops = 2 * kernel * rows * width,
+                     .weight_bytes = weights(w) + weights(bias),
+                     .cache_bytes = 2 * sf_bytes(SF_F32, lanes * (kernel - 1) * width),
+                     .other_bytes = 2 * activations(b, rows * width)});
+}
+
+void sf_meter_delta_rule(sf_backend *b, int lanes, int64_t rows, sf_delta_shape s, const sf_tensor *rate, const sf_tensor *shift)
+{
+    const int64_t state = (int64_t)s.value_heads * s.key_dim * s.value_dim;
+    const int64_t in = 2 * s.key_heads * s.key_dim + s.value_heads * s.value_dim + 2 * s.value_heads, out = s.value_heads * s.value_dim;
+    count(b, SF_LINEAR,
+          (sf_count){.flops = 7 * rows * state,
+                     .weight_bytes = weights(rate) + weights(shift),
+                     .cache_bytes = 2 * sf_bytes(SF_F32, lanes * state),
+                     .other_bytes = activations(b, rows * (in + out))});
+}
+
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab)
 {
     count(b, SF_OTHER, (sf_count){.flops = rows * vocab, .other_bytes = sf_bytes(SF_F32, rows * vocab)});

@@ -22,6 +22,9 @@ void sf_meter_residual(sf_backend *b, int64_t n);
 void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim, bool values);
 void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim, bool values); /* keys: kept, summed over kv heads */
 void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads, int head_dim);
+/* As backend.h has them: states of `lanes`, rows of all of them together. */
+void sf_meter_convolve(sf_backend *b, int lanes, int64_t rows, const sf_tensor *w, const sf_tensor *bias);
+void sf_meter_delta_rule(sf_backend *b, int lanes, int64_t rows, sf_delta_shape shape, const sf_tensor *rate, const sf_tensor *shift);
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab);
 
 void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, int step, bool column, bool diagonal);

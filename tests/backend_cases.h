@@ -415,6 +415,92 @@ static void layers_case(twin *t, uint64_t seed)
 }
 
 /* Routing, the experts of each row and their sum. Experts far from ties, but for those that are equal. */
+/* An op of layers that recur, over `rows` rows of each lane: x and more [lanes · rows, width], out [lanes · rows, given], state [held]. */
+typedef struct recurrence {
+    sf_tensor w[2], v[2]; /* weights of the one and the other filling */
+    bool silu, delta;
+    sf_delta_shape shape;
+    int lanes, rows, width, given, heads;
+    int64_t held;
+} recurrence;
+
+static sf_status advance(twin *t, int s, const recurrence *c, int lanes, float *const *state, int rows, const void *x, const void *a,
+                         const void *beta, void *out)
+{
+    sf_backend *b = &t->b[s];
+    if (c->delta) return b->ops->delta_rule(b, lanes, state, rows, c->shape, x, a, beta, &c->w[s], &c->v[s], out);
+    return b->ops->convolve(b, lanes, state, rows, c->width, &c->w[s], c->heads ? &c->v[s] : NULL, c->silu, x, out);
+}
+
+/* Rows that come all at once, or in pieces, of which the last are single rows: the same to the bit. */
+static void in_pieces(twin *t, const recurrence *c, const float *x, const float *a, const float *beta, const float *held, const float *whole,
+                      const char *what)
+{
+    sf_meter *meter = t->b[1].meter;
+    t->b[1].meter = &t->b[1].aside; /* counted by nobody */
+    const sf_dtype type = t->b[1].activation;
+    for (int l = 0; l < c->lanes; l++) {
+        const int64_t first = (int64_t)l * c->rows;
+        float *state = put(t, 1, held + l * c->held, (size_t)(c->held + 1) * sizeof *held);
+        char *in = put_activations(t, 1, x + first * c->width, (int64_t)c->rows * c->width);
+        char *more = put_activations(t, 1, a + first * c->heads, (int64_t)c->rows * c->heads + 1);
+        char *most = put_activations(t, 1, beta + first * c->heads, (int64_t)c->rows * c->heads + 1);
+        char *out = c->delta ? activation_room(t, 1, (int64_t)c->rows * c->given) : in; /* a convolution also in place */
+        for (int r = 0; r < c->rows;) {
+            const int some = r < c->rows / 3 ? c->rows / 3 : 1;
+            const size_t gate = sf_bytes(type, (int64_t)r * c->heads);
+            OK(t, 1, advance(t, 1, c, 1, &state, some, in + sf_bytes(type, (int64_t)r * c->width), more + gate, most + gate,
+                             out + sf_bytes(type, (int64_t)r * c->given)));
+            r += some;
+        }
+        float *b = get_activations(t, 1, out, (int64_t)c->rows * c->given);
+        if (memcmp(b, whole + first * c->given, (size_t)c->rows * (size_t)c->given * sizeof *b) != 0) fail_msg("%s: lane %d in pieces differs", what, l);
+        free(b);
+    }
+    t->b[1].meter = meter;
+}
+
+static void recurrent_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    char what[240];
+    recurrence c = {.lanes = in_range(t, 1, 4), .rows = in_range(t, 1, 70), .delta = in_range(t, 0, 1), .silu = in_range(t, 0, 1)};
+    const int kernel = in_range(t, 1, 5), group = in_range(t, 1, 3);
+    c.shape = (sf_delta_shape){.key_heads = in_range(t, 1, 3), .key_dim = ONE_OF(t, 4, 9, 16, 40), .value_dim = ONE_OF(t, 4, 10, 32, 50)};
+    c.shape.value_heads = group * c.shape.key_heads;
+    c.width = c.delta ? 2 * c.shape.key_heads * c.shape.key_dim + c.shape.value_heads * c.shape.value_dim : ONE_OF(t, 8, 33, 64, 130);
+    c.given = c.delta ? c.shape.value_heads * c.shape.value_dim : c.width;
+    c.heads = c.delta ? c.shape.value_heads : in_range(t, 0, 1);
+    c.held = c.delta ? (int64_t)c.shape.value_heads * c.shape.key_dim * c.shape.value_dim : (int64_t)(kernel - 1) * c.width;
+    snprintf(what, sizeof what, "seed %llu: %s lanes %d rows %d width %d kernel %d silu %d heads %d of %d by %d", (unsigned long long)seed,
+             c.delta ? "delta" : "convolution", c.lanes, c.rows, c.width, kernel, c.silu, c.heads, c.shape.key_dim, c.shape.value_dim);
+    const int64_t n = (int64_t)c.lanes * c.rows, gates = n * c.heads + 1;
+    float *x = randoms(t, n * c.width, 1), *a = randoms(t, gates, (float)ONE_OF(t, 1, 1, 8, 40)), *beta = randoms(t, gates, 2), *got[2];
+    float *held = randoms(t, c.lanes * c.held + 1, 1), *state[2][4];
+    const int64_t first = c.delta ? c.shape.value_heads : c.width;
+    void *w = random_weights(t, SF_BF16, c.delta ? first : first * kernel, 1), *v = random_weights(t, SF_F32, first, 1), *out[2];
+    import(t, w, SF_BF16, first, c.delta ? 0 : kernel, c.w);
+    import(t, v, SF_F32, first, 0, c.v);
+    for (int s = 0; s < 2; s++) {
+        void *in = put_activations(t, s, x, n * c.width), *more = put_activations(t, s, a, gates), *most = put_activations(t, s, beta, gates);
+        for (int l = 0; l < c.lanes; l++) state[s][l] = put(t, s, held + l * c.held, (size_t)(c.held + 1) * sizeof *held);
+        out[s] = activation_room(t, s, n * c.given);
+        OK(t, s, advance(t, s, &c, c.lanes, state[s], c.rows, in, more, most, out[s]));
+        got[s] = get_activations(t, s, out[s], n * c.given);
+    }
+    agree(t, got[0], got[1], n * c.given, t->tolerance, what);
+    in_pieces(t, &c, x, a, beta, held, got[1], what);
+    free(got[0]), free(got[1]);
+    for (int l = 0; l < c.lanes; l++) {
+        for (int s = 0; s < 2; s++) got[s] = get(t, s, state[s][l], SF_F32, c.held);
+        agree(t, got[0], got[1], c.held, t->tolerance, what);
+        free(got[0]), free(got[1]);
+    }
+    for (int s = 0; s < 2; s++) t->b[s].ops->release_weight(&t->b[s], &c.w[s]), t->b[s].ops->release_weight(&t->b[s], &c.v[s]);
+    free(x), free(a), free(beta), free(held), free(w), free(v);
+    end_case(t, what);
+}
+
 static void experts_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);

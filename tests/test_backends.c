@@ -32,6 +32,11 @@ static void on_each(twin_case *run, uint64_t seed, int size)
 
 static void layers_of(twin *t, uint64_t seed, int size) { (void)size, layers_case(t, seed); }
 static void experts_of(twin *t, uint64_t seed, int size) { (void)size, experts_case(t, seed); }
+static void recurrent_of(twin *t, uint64_t seed, int size)
+{
+    (void)size;
+    if (t->b[1].ops->convolve) recurrent_case(t, seed);
+}
 static void linear_of(twin *t, uint64_t seed, int phase) { linear_case(t, seed, (sf_phase)phase); }
 static void weights_of(twin *t, uint64_t seed, int phase) { (void)seed, weight_types_case(t, (sf_phase)phase); }
 static void cache_of(twin *t, uint64_t seed, int size) { (void)size, cache_case(t, seed); }
@@ -51,6 +56,7 @@ static const struct suite {
 } SUITES[] = {
     {"layers", layers_of, 40, 8, .seed = 1000},
     {"experts", experts_of, 60, 20, .seed = 1500},
+    {"recurrent", recurrent_of, 60, 30, .seed = 1700},
     {"linear_prefill", linear_of, 80, 15, .seed = 2000, .size = SF_PREFILL},
     {"linear_decode", linear_of, 80, 15, .seed = 3000, .size = SF_DECODE},
     {"weight_types_prefill", weights_of, 1, 1, .seed = 0, .size = SF_PREFILL},

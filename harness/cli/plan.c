@@ -204,11 +204,14 @@ static void print_text(const sf_study *study, const struct totals *t, double sec
            study->plan.cells / (s->models * s->lengths * s->tasks), least, s->samples);
     for (int i = 0; i < s->models; i++) {
         const sf_model_config *c = &study->model[i]->config;
-        int sliding = 0;
+        int sliding = 0, recurring = sf_layers_recurring(c);
         for (int l = 0; l < c->layers; l++) sliding += sf_layer_slides(c, l);
-        printf("  model   %-28s %s, %.1f MB of weights%s\n", s->model[i].label, c->architecture,
-               (double)study->model[i]->weight_bytes / 1e6,
-               sliding == c->layers ? "; every layer has a sliding window: methods leave it dense" : "");
+        printf("  model   %-28s %s, %.1f MB of weights", s->model[i].label, c->architecture, (double)study->model[i]->weight_bytes / 1e6);
+        if (sliding + recurring == c->layers)
+            printf("; %s: methods leave it dense", recurring ? "no layer attends to all keys" : "every layer has a sliding window");
+        else if (recurring)
+            printf("; methods act on the %d of %d layers that attend", c->layers - sliding - recurring, c->layers);
+        putchar('\n');
     }
     for (int i = 0; i < s->tasks; i++) printf("  task    %-28s up to %d tokens of output\n", s->task[i].label, s->task[i].output);
     for (int i = 0; i < s->arms; i++)

@@ -72,7 +72,7 @@ static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t capac
 static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int layer)
 {
     int tokens = prompt->job->tokens;
-    if (batch->lanes == 0) return 0;
+    if (batch->lanes == 0 || sf_layer_recurs(batch->config, layer)) return 0;
     if (!sf_layer_slides(batch->config, layer)) return prompt->kept ? tokens : 0;
     return tokens < batch->config->window ? tokens : batch->config->window;
 }
@@ -119,6 +119,13 @@ static bool wants_structure(const sf_job *job)
     return false;
 }
 
+/* Room for a lane's state at a layer, if it has any. */
+static sf_status open_recurrent(const sf_batch *batch, sf_arena *arena, int layer, float **out)
+{
+    if (!sf_layer_recurs(batch->config, layer)) return SF_OK;
+    return sf_arena_alloc(arena, sf_bytes(SF_F32, sf_mixer_sizes(batch->config).state), (void **)out);
+}
+
 static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
 {
     const sf_job *job = prompt->job;
@@ -127,6 +134,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
         SF_TRY(sf_structure(batch->tokenizer, job->token, job->tokens, prompt->begins));
     }
     SF_TRY(host_array(batch->config->layers, sizeof *prompt->part, &prompt->part));
+    SF_TRY(host_array(batch->config->layers, sizeof *prompt->recurrent, &prompt->recurrent));
     SF_TRY(sample_rows(batch->how->seed, prompt->job->tokens, batch->how->recall_rows, &prompt->recall_rows,
                        &prompt->recall_row));
     if (is_predicted(batch, prompt)) SF_TRY(sample_predictions(batch->how, prompt));
@@ -136,6 +144,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
         if (capacity) SF_TRY(open_part(batch, batch->store, capacity, &prompt->part[layer]));
+        SF_TRY(open_recurrent(batch, batch->store, layer, &prompt->recurrent[layer]));
     }
     return SF_OK;
 }
@@ -206,6 +215,7 @@ void sf_batch_close(sf_batch *batch)
 {
     for (int i = 0; i < batch->prompts; i++) {
         free(batch->prompt[i].part);
+        free(batch->prompt[i].recurrent);
         free(batch->prompt[i].recall);
         free(batch->prompt[i].error);
         free(batch->prompt[i].recall_row);
@@ -250,8 +260,14 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
     size_t kv_heads = sf_bytes(activation, rows * c->kv_heads * c->head_dim);
     SF_TRY(sf_arena_alloc(batch->work, 2 * (size_t)rows * sizeof *batch->token, (void **)&batch->token));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, rows * c->d), (void **)&batch->hidden));
+    const struct sf_mixer_sizes mixer = sf_mixer_sizes(c);
+    const size_t mixed = sf_bytes(activation, rows * mixer.in[0]);
     SF_TRY(sf_arena_alloc(batch->work, heads, &batch->q));
-    SF_TRY(sf_arena_alloc(batch->work, heads, &batch->attention));
+    SF_TRY(sf_arena_alloc(batch->work, mixed > heads ? mixed : heads, &batch->attention));
+    for (int i = 0; i < SF_MIXER_INPUTS; i++) {
+        batch->mixer_in[i] = NULL;
+        if (mixer.in[i]) SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * mixer.in[i]), &batch->mixer_in[i]));
+    }
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
     batch->v = NULL;
     if (!c->latent) SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
@@ -271,7 +287,7 @@ static sf_status first_buffers(sf_batch *batch)
     bool several = false;
     for (int i = 1; i < batch->prompts; i++) several |= batch->prompt[i].job == batch->prompt[i - 1].job;
     batch->first = (sf_first){0};
-    if (!several || !sf_batch_leads(batch)) return SF_OK;
+    if (!several || !sf_batch_leads(batch) || sf_layer_recurs(c, 0)) return SF_OK;
     int64_t rows = batch->longest;
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * c->head_dim), &batch->first.q));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.k));
@@ -327,7 +343,7 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
-            staged |= batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
+            staged |= !sf_layer_recurs(batch->config, layer) && batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
     if (!staged) return SF_OK;
     return open_part(batch, batch->work, batch->longest, &batch->staging);
 }
@@ -338,8 +354,11 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
     SF_TRY(row_buffers(batch, batch->lanes, batch->lanes, batch->lanes));
     for (int i = 0; i < batch->lanes; i++) {
         const int64_t capacity = sf_job_steps(batch->sequence[i].prompt->job, batch->how);
-        for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
-            SF_TRY(open_part(batch, batch->work, capacity, &batch->sequence[i].at[layer].tail));
+        for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
+            sf_cache *cache = &batch->sequence[i].at[layer];
+            if (sf_layer_recurs(batch->config, layer)) SF_TRY(open_recurrent(batch, batch->work, layer, &cache->recurrent));
+            else SF_TRY(open_part(batch, batch->work, capacity, &cache->tail));
+        }
     }
     return SF_OK;
 }

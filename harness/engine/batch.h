@@ -7,6 +7,8 @@
  *                                                        another lane holds the prompt's      tail: own
  *     vertical_slash ───▶ its own prefill                prompt: shared with nobody   tail: own
  *
+ * A layer that recurs has no keys, but a state of fixed size: of the prompt, which its prefill leaves, and from there on each lane's own.
+ *
  * Keys of a sliding-window layer are never the method's: the prompt keeps their last `window`, and every sequence reads
  * those. What lives to the end comes from the `store` arena; buffers of the prefills, and after them those of the
  * decode, from the `work` arena.
@@ -18,6 +20,7 @@
 
 #include "harness/engine/lane.h"
 #include "harness/engine/transformer.h"
+#include "harness/model/mixer.h"
 #include "harness/model/tokenizer.h"
 #include "kernels/comm.h"
 #include "methods/probes.h"
@@ -30,6 +33,7 @@ typedef struct sf_prompt {
     const void *params;
     bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
     sf_kv_part *part; /* [layers]; k NULL where not kept */
+    float **recurrent; /* [layers] host: state after its last row; NULL where a layer does not recur */
     uint64_t *pairs;  /* [layers, H] backend memory */
     uint64_t *weighed; /* likewise, those that weigh; NULL: all do */
     double *recall, *error; /* [layers, H] host: sums over the sampled rows; NULL: not wanted */
@@ -65,6 +69,7 @@ typedef struct sf_first {
 typedef struct sf_cache {
     sf_kv_part prompt; /* the shared prompt's, or an evicting lane's own copy or view of it */
     sf_kv_part tail;   /* generated since */
+    float *recurrent;  /* of a layer that recurs, in decode: its state; such a layer has nothing of the above */
     sf_state state;
     sf_lists kept;       /* evicting lane whose recall is wanted: [G] lists of the prompt keys kept, followed by
                             those of a whole tail; a sampled step sets the counts */
@@ -122,7 +127,8 @@ typedef struct sf_batch {
     /* buffers of rows: in prefill R = rows of the widest wave, C = chunk, L = its prompts; in decode R = C = L = lanes */
     int32_t *token;         /* [2, R] tokens, positions */
     float *hidden;          /* [R, d] */
-    void *q, *attention;    /* [R, H, D] */
+    void *q, *attention;    /* [R, H, D]; attention: or a mixer's room, where that is wider */
+    void *mixer_in[SF_MIXER_INPUTS]; /* [R, sf_mixer_sizes().in[i]] NULL where no layer recurs */
     void *k, *v;            /* [R, G, D]; v NULL where keys are values too */
     float *lse;             /* [R, H] of the attention; NULL where the model has no sinks */
     void *shared_q;         /* [R, H * repeat, D] queries of all ranks that hold the same kv heads; NULL: this one alone does */

@@ -121,15 +121,16 @@ static void count_attention(const sf_batch *batch, const uint64_t *pairs, const 
 {
     const sf_model_config *c = batch->whole;
     sf_count *to = &meter->at[phase][SF_ATTENTION];
+    const uint64_t attending = (uint64_t)(c->layers - sf_layers_recurring(c));
     uint64_t total = 0, weighs = 0, group = (uint64_t)(c->heads / c->kv_heads);
     for (int64_t i = 0; i < whole_heads(batch); i++) total += pairs[i], weighs += weighed ? weighed[i] : pairs[i];
-    uint64_t keys = phase == SF_PREFILL ? (uint64_t)c->layers * (uint64_t)c->kv_heads * queries : total / group;
+    uint64_t keys = phase == SF_PREFILL ? attending * (uint64_t)c->kv_heads * queries : total / group;
     const int numbers = 2 * c->head_dim - sf_latent_rotary(c); /* of a query and its output */
     const uint64_t unread = weighed && weighs < keys ? keys - weighs : 0; /* values of keys that do not weigh */
     to->pairs += total;
     to->flops += total * (2 * (uint64_t)numbers + 3) - (total - weighs) * 2 * (uint64_t)c->head_dim;
     to->cache_bytes += keys * sf_bytes(batch->backend->activation, sf_cached_numbers(c)) - unread * sf_bytes(batch->backend->activation, c->head_dim);
-    to->other_bytes += queries * (uint64_t)whole_heads(batch) * sf_bytes(batch->backend->activation, numbers);
+    to->other_bytes += queries * attending * (uint64_t)c->heads * sf_bytes(batch->backend->activation, numbers);
 }
 
 /* `times` that a layer's experts are read for `rows` rows; by one rank of a stage for all. */
@@ -145,12 +146,12 @@ static void count_experts(const sf_batch *batch, sf_phase phase, uint64_t times,
         }
 }
 
-/* out [layers, H] = value / whole; NAN on sliding layers and where there was nothing. */
+/* out [layers, H] = value / whole; NAN on layers that are not the method's and where there was nothing. */
 static void ratio(const sf_batch *batch, const uint64_t *count, const double *sum, double whole, float *out)
 {
     const sf_model_config *c = batch->whole;
     for (int64_t i = 0; i < whole_heads(batch); i++) {
-        bool absent = whole <= 0 || sf_layer_slides(c, (int)(i / c->heads));
+        bool absent = whole <= 0 || !sf_layer_full(c, (int)(i / c->heads));
         out[i] = absent ? NAN : (float)((count ? (double)count[i] : sum[i]) / whole);
     }
 }

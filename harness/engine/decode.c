@@ -16,6 +16,7 @@ typedef struct lockstep {
     int rows; /* lanes still running; all arrays are [lanes] */
     sf_sequence **sequence;
     sf_kv_part **tail;
+    float **state; /* of a layer that recurs */
     sf_attention *attention, *view; /* for the executor, and as methods see it */
     sf_pattern *pattern;
     const sf_attention **attentions; /* the arrays above as the executor takes them */
@@ -65,7 +66,7 @@ static sf_status choose(lockstep *l, int i, int layer)
     const sf_method *m = lane->decode;
     sf_attention *a = &l->view[i];
     sf_state *state = &l->sequence[i]->at[layer].state;
-    if (!m || (!m->observe && !m->decode) || sf_layer_slides(batch->config, layer)) return SF_OK;
+    if (!m || (!m->observe && !m->decode) || !sf_layer_full(batch->config, layer)) return SF_OK;
     SF_TRY(apart(l, i));
     batch->backend->meter = sf_batch_meter_heads(batch, &lane->meter);
     SF_TRY(sf_hook_observe(a, m, lane->decode_params, state, a->keys - 1));
@@ -122,9 +123,12 @@ static sf_status step_error(lockstep *l, int layer, int weight)
     return sf_batch_output_error(batch, layer, n, all, out, weight, sum);
 }
 
+/* What a layer's attention reads, or its mixer. */
 static sf_status queries(lockstep *l, int layer)
 {
     sf_batch *batch = l->batch;
+    if (sf_layer_recurs(batch->config, layer))
+        return sf_transformer_project(batch->model, layer, batch->hidden, l->rows, batch->mixer_in, &batch->workspace);
     return sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, batch->k,
                               batch->v, &batch->workspace);
 }
@@ -139,8 +143,8 @@ static sf_status go_on(lockstep *l, int layer)
     const sf_rotation *global = &m->positions.global, *local = &m->positions.local;
     const sf_workspace *w = &batch->workspace;
     const void *memory[] = {m->weights.layer, global->cosine, global->sine, local->cosine, local->sine, batch->token,
-                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, w->normed, w->gate, w->up,
-                            w->branch, batch->logits, batch->next};
+                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, batch->mixer_in[0], w->normed, w->gate, w->up,
+                            w->gated, w->branch, batch->logits, batch->next};
     enum { POINTERS = sizeof memory / sizeof *memory };
     _Static_assert(POINTERS + 3 <= SF_STRETCH_KEY, "the key holds all of them");
     uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
@@ -153,7 +157,7 @@ static sf_status go_on(lockstep *l, int layer)
     b->meter = &l->shared; /* before a recording, which counts for itself */
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
-    SF_TRY(sf_transformer_finish(m, layer, batch->attention, l->rows, batch->hidden, &batch->workspace));
+    SF_TRY(sf_transformer_finish(m, layer, sf_layer_recurs(c, layer) ? batch->mixer_in[0] : batch->attention, l->rows, batch->hidden, &batch->workspace));
     if (layer + 1 < batch->stage.end) {
         SF_TRY(queries(l, layer + 1));
     } else if (sf_batch_ends(batch)) {
@@ -162,6 +166,15 @@ static sf_status go_on(lockstep *l, int layer)
         SF_TRY(b->ops->argmax(b, batch->logits, l->rows, c->vocab, batch->next));
     }
     return replays ? b->ops->recorded(b) : SF_OK;
+}
+
+/* A row of each lane through the mixer of a layer that recurs, each from its lane's own state on. */
+static sf_status mix_layer(lockstep *l, int layer)
+{
+    sf_batch *batch = l->batch;
+    for (int i = 0; i < l->rows; i++) l->state[i] = l->sequence[i]->at[layer].recurrent;
+    batch->backend->meter = &l->shared;
+    return sf_transformer_advance(batch->model, layer, l->rows, l->state, 1, batch->mixer_in, batch->attention);
 }
 
 /* From a layer's queries to its attention. */
@@ -196,7 +209,7 @@ static sf_status step_layer(lockstep *l, int step, int layer, int weight)
     }
     SF_TRY(together(l));
     if (weight) SF_TRY(b->ops->watch(b, false));
-    if (weight && !sf_layer_slides(c, layer)) SF_TRY(step_error(l, layer, weight));
+    if (weight && sf_layer_full(c, layer)) SF_TRY(step_error(l, layer, weight));
     for (int i = 0; layer == batch->how->picture_layer && i < l->rows; i++)
         if (l->sequence[i]->lane->picture[SF_DECODE])
             SF_TRY(sf_batch_picture_step(batch, l->sequence[i], &l->attention[i], &l->pattern[i], step));
@@ -231,7 +244,7 @@ static sf_status take_layers(lockstep *l, int step)
     b->meter = &l->shared;
     SF_TRY(queries(l, batch->stage.first));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
-        SF_TRY(step_layer(l, step, layer, weight));
+        SF_TRY(sf_layer_recurs(batch->config, layer) ? mix_layer(l, layer) : step_layer(l, step, layer, weight));
         SF_TRY(go_on(l, layer));
     }
     if (sf_batch_ends(batch)) SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));
@@ -359,6 +372,7 @@ static sf_status open_lockstep(lockstep *l, sf_batch *batch)
         .rows = batch->lanes,
         .sequence = calloc(n, sizeof *l->sequence),
         .tail = calloc(n, sizeof *l->tail),
+        .state = calloc(n, sizeof *l->state),
         .attention = calloc(n, sizeof *l->attention),
         .view = calloc(n, sizeof *l->view),
         .pattern = calloc(n, sizeof *l->pattern),
@@ -366,7 +380,7 @@ static sf_status open_lockstep(lockstep *l, sf_batch *batch)
         .patterns = calloc(n, sizeof *l->patterns),
         .input = calloc(2 * n, sizeof *l->input),
     };
-    if (!l->sequence || !l->tail || !l->attention || !l->view || !l->pattern || !l->attentions || !l->patterns || !l->input)
+    if (!l->sequence || !l->tail || !l->state || !l->attention || !l->view || !l->pattern || !l->attentions || !l->patterns || !l->input)
         return sf_fail(SF_NO_MEMORY, "no memory for the tables of %d lanes", batch->lanes);
     for (int i = 0; i < batch->lanes; i++) {
         l->sequence[i] = &batch->sequence[i];
@@ -380,12 +394,23 @@ static void close_lockstep(lockstep *l)
 {
     free(l->sequence);
     free(l->tail);
+    free(l->state);
     free(l->attention);
     free(l->view);
     free(l->pattern);
     free(l->attentions);
     free(l->patterns);
     free(l->input);
+}
+
+/* Each lane goes on from its prompt's state by itself. */
+static sf_status fork_states(const sf_batch *batch, const sf_sequence *s)
+{
+    sf_backend *b = batch->backend;
+    const size_t bytes = sf_bytes(SF_F32, sf_mixer_sizes(batch->config).state);
+    for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
+        if (sf_layer_recurs(batch->config, layer)) SF_TRY(b->ops->copy(b, s->at[layer].recurrent, s->prompt->recurrent[layer], bytes));
+    return SF_OK;
 }
 
 static sf_status decode(lockstep *l)
@@ -400,6 +425,7 @@ static sf_status decode(lockstep *l)
         if (steps > most) most = steps;
         SF_TRY(b->ops->zero(b, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *s->pairs));
         if (s->weighed) SF_TRY(b->ops->zero(b, s->weighed, (size_t)sf_batch_heads(batch) * sizeof *s->weighed));
+        SF_TRY(fork_states(batch, s));
         l->input[i] = s->prompt->token;
     }
     SF_TRY(sf_stages_carry_on(batch, l->rows, l->sequence));

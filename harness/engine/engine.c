@@ -355,7 +355,7 @@ static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
     const sf_lane *lane = s->lane;
     int tokens = s->prompt->job->tokens;
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
-        if (!lane->decode || sf_layer_slides(batch->config, layer)) continue;
+        if (!lane->decode || !sf_layer_full(batch->config, layer)) continue;
         sf_cache *cache = &s->at[layer];
         int most = tokens + sf_job_steps(s->prompt->job, batch->how);
         if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, (int)(kept * tokens + 0.5), cache));

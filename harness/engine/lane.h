@@ -21,7 +21,7 @@ typedef struct sf_answer {
     bool stopped; /* by a stop token; else cut off at the limit */
 } sf_answer;
 
-/* Density, recall and error of a phase are [layers, H]; NAN on sliding-window layers (they are not the method's), and in
+/* Density, recall and error of a phase are [layers, H]; NAN on sliding-window layers and those that recur (they are not the method's), and in
  * decode when no step was executed (the first token comes from the prefill).
  *
  *   density   executed pairs / causal pairs. In decode the causal pairs are those of the whole prompt and all tokens

@@ -37,11 +37,37 @@ static sf_status project(sf_batch *batch, int layer, const float *hidden, const 
     return SF_OK;
 }
 
+/* Rows from `row` on of what the mixer of a layer that recurs reads. */
+static void mixer_rows(const sf_batch *batch, int64_t row, void *in[SF_MIXER_INPUTS])
+{
+    const struct sf_mixer_sizes sizes = sf_mixer_sizes(batch->config);
+    for (int i = 0; i < SF_MIXER_INPUTS; i++)
+        in[i] = batch->mixer_in[i] ? sf_activation_at(batch->backend, batch->mixer_in[i], row * sizes.in[i]) : NULL;
+}
+
+/* … and of what it gives, or of what attention does. */
+static void *mixed_rows(const sf_batch *batch, int layer, int64_t row)
+{
+    if (!sf_layer_recurs(batch->config, layer)) return head_rows(batch, batch->attention, row);
+    return sf_activation_at(batch->backend, batch->mixer_in[0], row * sf_mixer_sizes(batch->config).in[0]);
+}
+
+static sf_status project_mixer(sf_batch *batch, int layer, int rows)
+{
+    for (int row = 0; row < rows; row += batch->chunk) {
+        int some = rows - row < batch->chunk ? rows - row : batch->chunk;
+        void *in[SF_MIXER_INPUTS];
+        mixer_rows(batch, row, in);
+        SF_TRY(sf_transformer_project(batch->model, layer, batch->hidden + (int64_t)row * batch->config->d, some, in, &batch->workspace));
+    }
+    return SF_OK;
+}
+
 static sf_status finish(sf_batch *batch, int layer, int rows)
 {
     for (int row = 0; row < rows; row += batch->chunk) {
         int some = rows - row < batch->chunk ? rows - row : batch->chunk;
-        SF_TRY(sf_transformer_finish(batch->model, layer, head_rows(batch, batch->attention, row), some,
+        SF_TRY(sf_transformer_finish(batch->model, layer, mixed_rows(batch, layer, row), some,
                                      batch->hidden + (int64_t)row * batch->config->d, &batch->workspace));
     }
     return SF_OK;
@@ -118,7 +144,7 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
     sf_pattern pattern = {0};
     view->carry = prompt->method && prompt->method->carry ? &prompt->carry : NULL;
     sf_mark mark = sf_scratch_mark(b);
-    bool chosen = prompt->method && !sf_layer_slides(batch->config, a->layer);
+    bool chosen = prompt->method && sf_layer_full(batch->config, a->layer);
     sf_status status = SF_OK;
     if (chosen) status = sf_hook_choose(SF_HOOK_PREFILL, view, prompt->method, prompt->params, NULL, &pattern);
     if (status == SF_OK) status = sf_batch_reach(batch, view, &pattern, chosen ? prompt->method->name : NULL);
@@ -242,7 +268,7 @@ static sf_status settle(sf_batch *batch, sf_sequence *s)
     sf_pattern *out = calloc((size_t)layers, sizeof *out);
     sf_status status = a && state && out ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the choices of %d layers", layers);
     for (int layer = 0; layer < layers && status == SF_OK; layer++) {
-        if (sf_layer_slides(batch->config, layer)) continue;
+        if (!sf_layer_full(batch->config, layer)) continue;
         a[n] = sf_batch_attention(batch, layer, 0, NULL, s->prompt->part[layer], (sf_kv_part){0});
         a[n].carry = m->carry ? &s->carry : NULL;
         state[n++] = s->at[layer].state;
@@ -258,7 +284,7 @@ static sf_status settle(sf_batch *batch, sf_sequence *s)
 static int last_full_layer(const sf_model_config *c)
 {
     int last = c->layers - 1;
-    while (last > 0 && sf_layer_slides(c, last)) last--;
+    while (last > 0 && !sf_layer_full(c, last)) last--;
     return last;
 }
 
@@ -271,7 +297,7 @@ static sf_status serve_lanes(sf_batch *batch, sf_prompt *prompt, sf_attention *a
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
-        if (!s->lane->decode || sf_layer_slides(batch->config, a->layer)) {
+        if (!s->lane->decode || !sf_layer_full(batch->config, a->layer)) {
             s->at[a->layer].prompt = prompt->part[a->layer];
             continue;
         }
@@ -326,19 +352,35 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     return SF_OK;
 }
 
+/* All rows of one prompt through the mixer of a layer that recurs; the state that they leave is the prompt's. */
+static sf_status mix_layer(sf_batch *batch, sf_prompt *prompt, int layer)
+{
+    sf_backend *b = batch->backend;
+    void *in[SF_MIXER_INPUTS];
+    float *state = prompt->recurrent[layer];
+    const double began = sf_batch_time(batch);
+    b->meter = &prompt->meter;
+    mixer_rows(batch, prompt->row, in);
+    SF_TRY(b->ops->zero(b, state, sf_bytes(SF_F32, sf_mixer_sizes(batch->config).state)));
+    SF_TRY(sf_transformer_advance(batch->model, layer, 1, &state, prompt->job->tokens, in, batch->attention));
+    prompt->seconds += sf_batch_time(batch) - began;
+    return SF_OK;
+}
+
 static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
 {
     const sf_generation *how = batch->how;
     const int first = batch->stage.first, layers = batch->stage.end - first, before = (int)(wave->prompt - batch->prompt) * layers;
+    const bool recurs = sf_layer_recurs(batch->config, layer);
     shared s;
     if (layer > 0 || !batch->first.q) {
         begin_shared(batch, &s);
-        SF_TRY(
-            project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
+        if (recurs) SF_TRY(project_mixer(batch, layer, wave->rows));
+        else SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
         end_shared(batch, wave, &s);
     }
     for (int i = 0; i < wave->prompts; i++) {
-        SF_TRY(attend_layer(batch, &wave->prompt[i], layer));
+        SF_TRY(recurs ? mix_layer(batch, &wave->prompt[i], layer) : attend_layer(batch, &wave->prompt[i], layer));
         if (how->progress)
             how->progress(how->user, SF_PREFILL, before + (layer - first) * wave->prompts + i + 1, batch->prompts * layers);
     }

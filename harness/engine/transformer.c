@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/engine/mixer.h"
 #include "harness/engine/rope.h"
 #include "harness/model/weights.h"
 #include "kernels/comm.h"
@@ -270,6 +271,9 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_sta
     if (model->config.entmax_alpha != 0 && !backend->ops->entmax)
         return sf_fail(SF_UNSUPPORTED, "model '%s' normalises its attention by %g-entmax, which %s does not compute; run it on cpu",
                        model->config.name, (double)model->config.entmax_alpha, backend->ops->name);
+    if (model->config.kernel && !sf_mixer_of(&model->config)->computed(backend->ops))
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has recurrent layers (%s), which %s does not compute; run it on cpu", model->config.name,
+                       sf_mixer_name(&model->config), backend->ops->name);
     sf_status status = import_weights(out, model, part);
     if (status == SF_OK) status = read_curves(out, model);
     if (status == SF_OK && part) status = open_whole(out, whole);
@@ -333,6 +337,7 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->normed));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->gate));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
+    if (c->attention_gate) SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->heads * c->head_dim), &out->gated));
     if (c->post_norms || ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
     if (ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
     if (c->latent) SF_TRY(open_latent(c, activation, rows, arena, &out->latent));
@@ -560,6 +565,18 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
     IN_PARTS(t, qkv, layer, hidden, rows, position, q, k, v, work);
 }
 
+sf_status sf_transformer_project(const sf_transformer *t, int layer, const float *hidden, int64_t rows, void *const *in, sf_workspace *work)
+{
+    const sf_layer_weights *w = &t->weights.layer[layer];
+    SF_TRY(read_hidden(t, hidden, rows, &w->attention_norm, &w->attention_norm_bias, work->normed));
+    return sf_mixer_of(t->config)->project(t->backend, t->config, w, rows, work->normed, in);
+}
+
+sf_status sf_transformer_advance(const sf_transformer *t, int layer, int lanes, float *const *state, int64_t rows, void *const *in, void *room)
+{
+    return sf_mixer_of(t->config)->advance(t->backend, t->config, &t->weights.layer[layer], lanes, state, rows, in, room);
+}
+
 /* work->gate = what `down` reads of the normed rows */
 static sf_status widen(const sf_transformer *t, int layer, int64_t rows, sf_workspace *work)
 {
@@ -622,6 +639,19 @@ static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, f
     return b->ops->accumulate(b, hidden, n, 1, sum, 1, n);
 }
 
+/* *attention = itself, times a sigmoid of the normed rows that it was computed from. */
+static sf_status gate_attention(const sf_transformer *t, int layer, const void **attention, int64_t rows, const float *hidden,
+                                sf_workspace *work)
+{
+    const sf_layer_weights *w = &t->weights.layer[layer];
+    SF_TRY(read_hidden(t, hidden, rows, &w->attention_norm, &w->attention_norm_bias, work->normed));
+    SF_TRY(linear(t, work->normed, rows, &w->attention_gate, &w->attention_gate_bias, work->gated));
+    SF_TRY(t->backend->ops->gated(t->backend, work->gated, *attention, rows, t->config->heads * t->config->head_dim,
+                                  (sf_curve){.kind = SF_SIGMOID}));
+    *attention = work->gated;
+    return SF_OK;
+}
+
 static sf_status finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden, sf_workspace *work)
 {
     const sf_layer_weights *w = &t->weights.layer[layer];
@@ -635,7 +665,10 @@ static sf_status finish(const sf_transformer *t, int layer, const void *attentio
         SF_TRY(widen(t, layer, rows, work));
         SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
     } else {
-        SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
+        const bool recurs = sf_layer_recurs(t->config, layer);
+        const sf_tensor *o = recurs ? &w->mixer_out : &w->o;
+        if (t->config->attention_gate && !recurs) SF_TRY(gate_attention(t, layer, &attention, rows, hidden, work));
+        SF_TRY(add_branch(t, attention, rows, o, &w->o_bias, &w->post_attention_norm, hidden, work));
         SF_TRY(read_hidden(t, hidden, rows, &w->mlp_norm, &w->mlp_norm_bias, work->normed));
         if (sf_layer_mixes(t->config, layer)) return add_mixture(t, layer, rows, hidden, work);
         SF_TRY(widen(t, layer, rows, work));

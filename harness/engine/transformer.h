@@ -3,6 +3,7 @@
  *
  *     hidden ──┬─ norm ─ q, k, v (+bias) ─ q/k norm ─ rotation ─▶ attention ─ o (─ post norm) ─┐
  *              └───────────────────────────────────────────────────────────────────────────────(+)
+ *              (or, in a layer that recurs, norm ─ a mixer ─▶ its recurrence ─ × gate ─ out: mixer.h)
  *            ──┬─ norm ─ gate, up ─ activation(gate)·up ─ down (─ post norm) ─┐      of one MLP, or of the experts that a
  *              └──────────────────────────────────────────────────────────────(+)── hidden     router chooses for each row
  *
@@ -55,6 +56,7 @@ typedef struct sf_transformer {
 typedef struct sf_workspace {
     void *normed;    /* [rows, d] */
     void *gate, *up; /* [rows, mlp] */
+    void *gated;     /* [rows, H, D] NULL where attention has no gate */
     float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms and ranks */
     float *parts;    /* [ranks, rows, d] what each rank has of it; NULL without ranks */
     float *beta, *gamma; /* [rows, H] that queries are scaled by; NULL: they are not */
@@ -95,7 +97,12 @@ sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, in
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
                              const int32_t *position, void *q, void *k, void *v, sf_workspace *work);
 
-/* From the attention's output [rows, H, D] to the block's: hidden [rows, d] is updated. */
+/* The same of a layer that recurs: to in[i] [rows, sf_mixer_sizes().in[i]]; and from there to in[0], each lane's state going with its
+ * rows (mixer.h). */
+sf_status sf_transformer_project(const sf_transformer *t, int layer, const float *hidden, int64_t rows, void *const *in, sf_workspace *work);
+sf_status sf_transformer_advance(const sf_transformer *t, int layer, int lanes, float *const *state, int64_t rows, void *const *in, void *room);
+
+/* From the attention's output [rows, H, D], or the mixer's in[0], to the block's: hidden [rows, d] is updated. */
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
                                 sf_workspace *work);
 

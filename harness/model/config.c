@@ -74,9 +74,16 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     if (c->rope.between_pairs || c->rope_local.between_pairs) sf_hash_fold(hash, "between", 7);
     if (c->rope.scaling == SF_ROPE_LONG) sf_hash_fold(hash, c->rope.longer, sizeof c->rope.longer);
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
+    if (c->kernel) {
+        const sf_delta_shape *s = &c->delta;
+        n = snprintf(text, sizeof text, "recurs %d %d %d %d %d %d", c->mixer, c->kernel, s->key_heads, s->key_dim, s->value_heads, s->value_dim);
+        sf_hash_fold(hash, text, (size_t)n);
+        sf_hash_fold(hash, c->recurs, (size_t)c->layers);
+    }
+    if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2360 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2640 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -107,7 +114,7 @@ static sf_status check_rope(const sf_rope_config *r, const char *what, const cha
 double sf_projection_elements(const sf_model_config *c)
 {
     const double d = c->d, h = c->heads, query = h * sf_query_numbers(c), down = c->query_latent;
-    if (!c->latent) return d * (2 * query + 2.0 * c->head_dim * c->kv_heads);
+    if (!c->latent) return d * ((c->attention_gate ? 3 : 2) * query + 2.0 * c->head_dim * c->kv_heads);
     return (down ? d * down + down * query : d * query) + d * c->head_dim + h * c->latent * (c->own_dim + c->value_dim) + h * c->value_dim * d;
 }
 
@@ -146,6 +153,25 @@ static sf_status check_experts(const sf_model_config *c, const char *where)
         return sf_fail(SF_BAD_INPUT, "%s: expected a scale of experts above 0, found %g", where, (double)r->scale);
     if (c->post_norms || c->parallel || c->gateless)
         return sf_fail(SF_UNSUPPORTED, "%s: experts together with post norms, a parallel MLP or one without a gate", where);
+    return SF_OK;
+}
+
+static sf_status check_recurrence(const sf_model_config *c, const char *where)
+{
+    const int recurring = sf_layers_recurring(c);
+    if ((recurring > 0) != (c->kernel > 0) || c->kernel > SF_MAX_KERNEL)
+        return sf_fail(SF_BAD_INPUT, "%s: expected a convolution over at most %d rows exactly where some layers recur, found one over %d and"
+                       " %d such layers", where, SF_MAX_KERNEL, c->kernel, recurring);
+    for (int layer = 0; layer < c->layers; layer++)
+        if (c->recurs[layer] && c->sliding[layer]) return sf_fail(SF_BAD_INPUT, "%s: layer %d both recurs and slides", where, layer);
+    const sf_delta_shape *s = &c->delta;
+    bool sized = s->key_heads > 0 && s->key_dim > 0 && s->value_heads > 0 && s->value_dim > 0 && s->key_heads <= 1 << 12 &&
+                 s->key_dim <= 1 << 12 && s->value_heads <= 1 << 12 && s->value_dim <= 1 << 12 && s->value_heads % s->key_heads == 0;
+    if (recurring && c->mixer == SF_GATED_DELTA && !sized)
+        return sf_fail(SF_BAD_INPUT, "%s: expected value heads of a delta rule that are a multiple of its key heads, up to 4096 of each and of"
+                       " their dims, found %d of %d and %d of %d", where, s->value_heads, s->value_dim, s->key_heads, s->key_dim);
+    if ((recurring || c->attention_gate) && (c->post_norms || c->parallel))
+        return sf_fail(SF_UNSUPPORTED, "%s: recurrent layers, or a gate on attention, together with post norms or a parallel MLP", where);
     return SF_OK;
 }
 
@@ -210,6 +236,7 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
     }
     SF_TRY(check_latent(c, where));
     SF_TRY(check_experts(c, where));
+    SF_TRY(check_recurrence(c, where));
     SF_TRY(check_rope(&c->rope, "rope", where));
     return check_rope(&c->rope_local, "rope of sliding layers", where);
 }

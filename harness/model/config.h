@@ -7,7 +7,7 @@
 
 #include "kernels/backend.h"
 
-enum { SF_MAX_LAYERS = 256, SF_LONG_PAIRS = 64 };
+enum { SF_MAX_LAYERS = 256, SF_LONG_PAIRS = 64, SF_MAX_KERNEL = 16 };
 
 typedef enum sf_rope_scaling { SF_ROPE_PLAIN, SF_ROPE_LINEAR, SF_ROPE_LLAMA3, SF_ROPE_YARN, SF_ROPE_DYNAMIC, SF_ROPE_LONG } sf_rope_scaling;
 
@@ -22,6 +22,12 @@ typedef struct sf_rope_config {
     int original_positions;              /* LLAMA3, YARN, LONG; DYNAMIC: those that need no scaling */
     float longer[2][SF_LONG_PAIRS];      /* LONG: what each pair's frequency is divided by, within and beyond them */
 } sf_rope_config;
+
+/* How the layers of a hybrid mix rows that do not attend: by a recurrence, whose state has the same size at every length (mixer.h). */
+typedef enum sf_mixer_kind {
+    SF_SHORT_CONVOLUTION, /* a gated convolution over a few rows (LFM2) */
+    SF_GATED_DELTA,       /* Gated DeltaNet (Qwen3-Next) */
+} sf_mixer_kind;
 
 typedef struct sf_model_config {
     char name[128];
@@ -67,6 +73,11 @@ typedef struct sf_model_config {
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
     uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
+    uint8_t recurs[SF_MAX_LAYERS];       /* [layers] 1: this layer has no attention, but the mixer */
+    sf_mixer_kind mixer;
+    int kernel;                          /* rows that the mixer's convolution reads; 0: no layer recurs */
+    sf_delta_shape delta;                /* of SF_GATED_DELTA */
+    bool attention_gate;                 /* attention's output is gated by a sigmoid of the normed rows (Qwen3-Next) */
     sf_reach reach;                      /* layers with full attention see keys at these distances (Dual Chunk Attention); chunk 0: at true ones */
 } sf_model_config;                       /* no pointers: copied by assignment */
 
@@ -78,14 +89,23 @@ static inline int sf_latent_rotary(const sf_model_config *c) { return c->latent 
 static inline int sf_cached_numbers(const sf_model_config *c) { return c->latent ? c->head_dim : 2 * c->head_dim; }
 static inline int sf_query_numbers(const sf_model_config *c) { return c->latent ? c->own_dim + c->rotary_dim : c->head_dim; }
 static inline int sf_output_numbers(const sf_model_config *c) { return c->latent ? c->value_dim : c->head_dim; }
-/* Elements of a layer's projections to and from attention, without biases. */
+/* Elements of a layer's projections to and from attention, and of its gate, without biases. */
 double sf_projection_elements(const sf_model_config *c);
 /* Whether a layer's MLP is a mixture of experts. */
 static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer]; }
 static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
+static inline bool sf_layer_recurs(const sf_model_config *c, int layer) { return c->recurs[layer]; }
+/* Whether a layer attends to all keys: those that methods choose for. */
+static inline bool sf_layer_full(const sf_model_config *c, int layer) { return !c->sliding[layer] && !c->recurs[layer]; }
+static inline int sf_layers_recurring(const sf_model_config *c)
+{
+    int n = 0;
+    for (int layer = 0; layer < c->layers; layer++) n += c->recurs[layer];
+    return n;
+}
 static inline bool sf_layer_reaches(const sf_model_config *c, int layer)
 {
-    return c->reach.chunk > 0 && !c->sliding[layer] && !c->unrotated[layer];
+    return c->reach.chunk > 0 && sf_layer_full(c, layer) && !c->unrotated[layer];
 }
 
 /* Checks that the numbers of a config make a model. `where` names the file. */

@@ -1,5 +1,6 @@
 #include "base/running.h"
 #include "harness/model/cost.h"
+#include "harness/model/mixer.h"
 
 #include <assert.h>
 #include <math.h>
@@ -62,17 +63,23 @@ static double mlp_units(const sf_model_config *m)
 /* B (2Ld + N [2Ld (2d + 2 d_h n_kv) + ρ h L² (4 d_h + 3)] + 2 N L d_mlp (3d + 1) + 2Ld |V|), FLOPs. */
 static void prefill(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
-    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab;
-    double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h - 2 * sf_latent_rotary(m) + 3, exact = sf_projection_elements(m);
+    double L = (double)q->tokens, B = (double)q->batch, N = global + sliding, d = m->d, V = m->vocab, exact = sf_projection_elements(m);
+    double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h - 2 * sf_latent_rotary(m) + 3, gate = m->attention_gate ? d_h * h : 0;
     double window = m->window < L ? m->window : L;
 
     term(out, "embedding", B * 2 * L * d, 0);
-    term(out, "projections", B * N * 2 * L * (m->latent ? exact : d * (2 * d + 2 * d_h * kv)), B * N * 2 * L * exact);
+    term(out, "projections", B * N * 2 * L * (m->latent ? exact : d * (2 * d + 2 * d_h * kv + gate)), B * N * 2 * L * exact);
     term(out, "attention", B * global * q->density * h * L * L * pair,
          B * global * q->density * h * causal_pairs(L, L) * pair);
     if (sliding) {
         term(out, "sliding attention", B * sliding * h * L * window * pair,
              B * sliding * h * causal_pairs(L, window) * pair);
+    }
+    const int recurring = m->layers - global - sliding;
+    if (recurring) {
+        const struct sf_mixer_sizes mixer = sf_mixer_sizes(m);
+        double flops = B * recurring * L * (2 * (double)mixer.matrices + (double)mixer.flops);
+        term(out, "recurrence", flops, flops);
     }
     term(out, "mlp", B * 2 * L * (mlp_elements(m, 1) + mlp_units(m)), B * 2 * L * mlp_elements(m, 1));
     term(out, "head", B * 2 * L * d * V, B * 2 * d * V);
@@ -82,21 +89,28 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
  * them. */
 static void decode(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
-    double L = (double)q->tokens, B = (double)q->batch, N = m->layers, d = m->d, V = m->vocab;
+    double L = (double)q->tokens, B = (double)q->batch, N = global + sliding, recurring = m->layers - N, d = m->d, V = m->vocab;
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim;
+    const struct sf_mixer_sizes mixer = sf_mixer_sizes(m);
     double window = m->window < L ? m->window : L;
 
-    double projections = N * sf_projection_elements(m), cached = sf_cached_numbers(m) * kv;
-    double biases = m->qkv_bias ? N * d_h * (h + 2 * kv) : 0;
-    double norms = N * d * (m->post_norms ? 4 : 2) + (m->qk_norm ? N * 2 * d_h : 0) + N * (m->latent + m->query_latent) + d;
+    double gate = m->attention_gate ? d_h * h : 0, projections = N * sf_projection_elements(m), cached = sf_cached_numbers(m) * kv;
+    double biases = m->qkv_bias ? N * (d_h * (h + 2 * kv) + gate) : 0;
+    double norms = m->layers * d * (m->post_norms ? 4 : 2) + (m->qk_norm ? N * 2 * d_h : 0) + N * (m->latent + m->query_latent) + d;
+    if (gate) norms += N * d; /* which reads the normed rows anew */
 
     term(out, "embedding", d, B * d);
     term(out, "projections", projections, projections);
+    if (recurring) {
+        double weights = recurring * (double)(mixer.matrices + mixer.vectors);
+        term(out, "recurrence", weights, weights);
+    }
     term(out, "mlp", mlp_elements(m, B), mlp_elements(m, B));
     term(out, "head", d * V, d * V);
     term(out, "norms and biases", 0, norms + biases);
     out->weights = out->paper;
     term(out, "cache", B * global * L * cached * q->density, B * global * L * cached * q->density);
+    if (recurring) term(out, "state", B * recurring * 2 * (double)mixer.state, B * recurring * 2 * (double)mixer.state);
     if (sliding) term(out, "sliding cache", B * sliding * window * cached, B * sliding * window * cached);
 }
 
@@ -104,7 +118,7 @@ void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cos
 {
     int sliding = 0;
     for (int l = 0; l < model->layers; l++) sliding += sf_layer_slides(model, l);
-    int global = model->layers - sliding;
+    int global = model->layers - sliding - sf_layers_recurring(model);
 
     *out = (sf_cost){0};
     if (query->phase == SF_PREFILL)

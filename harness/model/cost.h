@@ -11,7 +11,10 @@
  * Of latent attention both count what is executed, as the study had no such model: projections to the latent and from it, pairs in
  * the latent's space, 2 (R + r) + 2 r + 3 FLOPs, and R + r elements of the cache a token.
  *
- * Methods apply to global layers only; sliding layers always cost their window. */
+ * Layers that recur cost both the same: their projections and recurrence in FLOPs, in decode their weights once a step and their state
+ * twice a sequence, read and written, at every length. The study had no such model either.
+ *
+ * Methods apply to global layers only; sliding layers always cost their window, those that recur their state. */
 #ifndef SF_COST_H
 #define SF_COST_H
 
@@ -31,11 +34,11 @@ typedef struct sf_cost_query {
 
 typedef struct sf_cost_term { const char *name; double paper, exact; } sf_cost_term;
 
-enum { SF_COST_TERMS = 8 };
+enum { SF_COST_TERMS = 10 };
 
 typedef struct sf_cost {
     int terms;
-    sf_cost_term term[SF_COST_TERMS]; /* embedding, projections, attention or cache, mlp, head, …, estimation */
+    sf_cost_term term[SF_COST_TERMS]; /* embedding, projections, attention or cache, mlp, head, …, recurrence, state, estimation */
     double paper, exact;              /* totals */
     double weights;                   /* decode: elements of weights a step reads, in `paper`; 0 in prefill */
 } sf_cost;

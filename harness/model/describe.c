@@ -1,5 +1,6 @@
 #include "harness/model/describe.h"
 #include "harness/model/chat.h"
+#include "harness/model/mixer.h"
 #include "harness/model/tokenizer.h"
 
 #include <stdarg.h>
@@ -107,6 +108,15 @@ int sf_model_facts(const sf_model *m, sf_fact fact[SF_MAX_FACTS])
     sf_positions_text(c, sizeof fact->text, fact[n++].text);
     fact[n].name = "windows";
     sf_windows_text(c, sizeof fact->text, fact[n++].text);
+    if (c->kernel) {
+        const int recurring = sf_layers_recurring(c);
+        fact[n].name = "recurrent";
+        snprintf(fact[n].text, sizeof fact->text, "%s on %d of %d layers, a state of %.4g KiB on each; attention on", sf_mixer_name(c), recurring,
+                 c->layers, (double)sf_mixer_sizes(c).state * 4 / 1024);
+        for (int l = 0, k = 0; l < c->layers; l++)
+            if (!sf_layer_recurs(c, l)) append(sizeof fact->text, fact[n].text, "%s%d", k++ ? ", " : " ", l);
+        n++;
+    }
     fact[n].name = "head";
     snprintf(fact[n++].text, sizeof fact->text, "%s", c->tied ? "tied: the embedding table" : "of its own");
     if (!m->tokenizer) return n;

@@ -9,7 +9,7 @@ sf_status sf_model_dual_chunks(sf_model *m, sf_reach asked)
     int trained = by_rule ? c->rope.original_positions : c->max_position;
     if (trained < 2)
         return sf_fail(SF_BAD_INPUT, "model '%s': dual chunks: its files do not say how many positions it was trained at", c->name);
-    for (int layer = 0; layer < c->layers; layer++) reaches |= !c->sliding[layer] && !c->unrotated[layer];
+    for (int layer = 0; layer < c->layers; layer++) reaches |= sf_layer_full(c, layer) && !c->unrotated[layer];
     if (!reaches)
         return sf_fail(SF_BAD_INPUT, "model '%s': dual chunks: no layer has both full attention and rotary positions", c->name);
     if (asked.chunk == 0) asked = (sf_reach){trained * 3 / 4 > 1 ? trained * 3 / 4 : 1, trained - 1};

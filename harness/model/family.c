@@ -69,18 +69,17 @@ const char *sf_family_lacks(const char *model_type)
     static const char SCALED[] = "latent attention (MLA) among scales of its own", ZEROS[] = "latent attention (MLA) twice a layer, and experts that do nothing",
                       INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
                       LINEAR[] = "linear attention (Gated DeltaNet) in most layers", STATE[] = "state-space layers (Mamba)",
-                      CONVOLVED[] = "short convolutions in most layers",
+                      ROUTED[] = "experts beside short convolutions",
                       CHUNKED[] = "attention in chunks, and experts whose input is scaled by the router",
                       SHARED[] = "layers that take other layers' keys and values, and embeddings of their own";
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
-        {"minicpm3", SCALED},         {"longcat_flash", ZEROS},
-        {"deepseek_v32", INDEXED},    {"glm_moe_dsa", INDEXED},    {"qwen3_next", LINEAR},     {"qwen3_5", LINEAR},
-        {"qwen3_5_text", LINEAR},     {"qwen3_5_moe", LINEAR},     {"qwen3_5_moe_text", LINEAR}, {"granitemoehybrid", STATE},
+        {"minicpm3", SCALED},         {"longcat_flash", ZEROS},  {"deepseek_v32", INDEXED}, {"glm_moe_dsa", INDEXED},
+        {"qwen3_5_moe", LINEAR},      {"qwen3_5_moe_text", LINEAR}, {"granitemoehybrid", STATE},
         {"falcon_h1", STATE},         {"falcon_mamba", STATE},     {"nemotron_h", STATE},      {"bamba", STATE},
         {"jamba", STATE},             {"mamba", STATE},            {"mamba2", STATE},          {"zamba2", STATE},
-        {"lfm2", CONVOLVED},          {"lfm2_moe", CONVOLVED},     {"llama4", CHUNKED},        {"llama4_text", CHUNKED},
+        {"lfm2_moe", ROUTED},         {"llama4", CHUNKED},       {"llama4_text", CHUNKED},
         {"gemma3n", SHARED},          {"gemma3n_text", SHARED},    {"gemma4", SHARED},         {"gemma4_text", SHARED},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
@@ -160,6 +159,30 @@ sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_
     SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "expert_feed_forward_length"), false, 1, 1 << 24, &mlp));
     c->router = (sf_router){.experts = all, .chosen = chosen, .normalize = true, .scale = 1};
     c->expert_mlp = mlp;
+    return SF_OK;
+}
+
+sf_status sf_family_delta(sf_json_at at, sf_model_config *c)
+{
+    int64_t kernel = 0, every = 4;
+    const struct {
+        const char *key;
+        int *to;
+    } sizes[] = {{"linear_num_key_heads", &c->delta.key_heads}, {"linear_key_head_dim", &c->delta.key_dim},
+                 {"linear_num_value_heads", &c->delta.value_heads}, {"linear_value_head_dim", &c->delta.value_dim}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t size = 0;
+        SF_TRY(sf_json_int(at, sizes[i].key, true, 1, 1 << 12, &size));
+        *sizes[i].to = (int)size;
+    }
+    SF_TRY(sf_json_int(at, "linear_conv_kernel_dim", true, 1, SF_MAX_KERNEL, &kernel));
+    SF_TRY(sf_json_int(at, "full_attention_interval", true, 1, SF_MAX_LAYERS, &every));
+    SF_TRY(sf_json_bool(at, "attention_bias", false, &c->qkv_bias));
+    for (int l = 0; !sf_json_value(at, "layer_types") && l < c->layers; l++) c->recurs[l] = (l + 1) % every != 0;
+    c->o_bias = c->qkv_bias;
+    c->attention_gate = true;
+    c->mixer = SF_GATED_DELTA;
+    c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? (int)kernel : 0;
     return SF_OK;
 }
 

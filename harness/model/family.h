@@ -64,6 +64,8 @@ typedef struct sf_family {
     double partial_rotary;       /* of a file that says nothing; 0: transformers does not look for the key here */
     sf_sliding_rule sliding;
     bool layer_types;            /* transformers obeys that key here */
+    const char *recurrent_type;  /* what it calls layers that recur there; NULL: none does */
+    const char *final_norm;      /* the last norm's tensor; NULL: norm.weight */
     const char *const *refused;  /* keys (NULL-ended) of the class whose other graph we do not compute: see hf_config.c */
     const char *const *own;      /* keys (NULL-ended) that `read` reads, and other families do not have */
     sf_status (*unpack)(struct sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c); /* unpack.h; NULL: nothing */
@@ -112,6 +114,8 @@ sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c);
 sf_status sf_family_latent(sf_json_at at, sf_model_config *c);
 sf_status sf_family_gguf_latent(const sf_gguf *g, const char *architecture, sf_model_config *c);
 extern const sf_tensor_name sf_latent_tensors[];
+/* … of layers with a gated delta rule and of gated attention, as Qwen3-Next and Qwen3.5 have them. */
+sf_status sf_family_delta(sf_json_at at, sf_model_config *c);
 sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */
 
 #endif

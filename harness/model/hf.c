@@ -58,8 +58,9 @@ static bool is_beside(const char *name, const char *decoder, const char *head, c
     int layer;
     if (f && f->predicts_further && begins(name, decoder) && sscanf(name + strlen(decoder), "layers.%d.", &layer) == 1 && layer >= c->layers)
         return true;
+    if (f && f->predicts_further && begins(name, "mtp.")) return true;
     static const char *const OTHER_TOWERS[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
-                                               "model.multi_modal_projector."};
+                                               "model.multi_modal_projector.", "model.visual."};
     for (size_t i = 0; multimodal && i < sizeof OTHER_TOWERS / sizeof *OTHER_TOWERS; i++) {
         if (begins(name, OTHER_TOWERS[i])) return true;
     }

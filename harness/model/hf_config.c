@@ -73,7 +73,7 @@ static sf_status read_activation(sf_json_at at, const sf_family *f, sf_activatio
 
 /* ---- sliding windows --------------------------------------------------------------------------------------------- */
 
-static sf_status read_layer_types(sf_json_at at, const json_t *types, sf_model_config *c)
+static sf_status read_layer_types(sf_json_at at, const json_t *types, const sf_family *f, sf_model_config *c)
 {
     if (!json_is_array(types) || json_array_size(types) != (size_t)c->layers) {
         char expected[64];
@@ -83,10 +83,14 @@ static sf_status read_layer_types(sf_json_at at, const json_t *types, sf_model_c
     for (int l = 0; l < c->layers; l++) {
         const char *type = json_string_value(json_array_get(types, (size_t)l));
         bool slides = type && strcmp(type, "sliding_attention") == 0;
-        if (!slides && !(type && strcmp(type, "full_attention") == 0)) {
-            return sf_json_fail(SF_UNSUPPORTED, at, "layer_types", "only full_attention and sliding_attention");
+        bool recurs = type && f->recurrent_type && strcmp(type, f->recurrent_type) == 0;
+        if (!slides && !recurs && !(type && strcmp(type, "full_attention") == 0)) {
+            char expected[96];
+            snprintf(expected, sizeof expected, "only full_attention and %s", f->recurrent_type ? f->recurrent_type : "sliding_attention");
+            return sf_json_fail(SF_UNSUPPORTED, at, "layer_types", expected);
         }
         c->sliding[l] = slides;
+        c->recurs[l] = recurs;
     }
     return SF_OK;
 }
@@ -101,7 +105,7 @@ static sf_status read_sliding(sf_json_at at, const sf_family *f, sf_model_config
 
     const json_t *types = sf_json_value(at, "layer_types");
     if (types && f->layer_types) {
-        SF_TRY(read_layer_types(at, types, c));
+        SF_TRY(read_layer_types(at, types, f, c));
     } else if (window > 0) {
         if (f->sliding == SF_SLIDES_FROM_LAYER) SF_TRY(sf_json_int(at, "max_window_layers", true, 0, INT_MAX, &first));
         if (f->sliding == SF_SLIDES_BUT_EVERY_NTH)

@@ -30,6 +30,10 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor q_down, q_down_norm, q_down_bias; /* [ql, d], [ql]: latent attention, where queries go through one; q is [.., ql] then */
     sf_tensor latent, latent_norm, latent_bias; /* [r, d], [r] */
     sf_tensor rotated, rotated_bias;      /* [R, d]: the part of keys that all heads share */
+    sf_tensor mixer_by, mixer_in, mixer_gate, mixer_out; /* of recurrent layers: see mixer.h */
+    sf_tensor convolution;                /* [channels, K] */
+    sf_tensor decay_in, beta_in, decay_rate, decay_shift, mixer_norm; /* of a gated delta rule: [Hv, d] twice, [Hv] twice, [Dv] */
+    sf_tensor attention_gate, attention_gate_bias; /* [H·D, d], [H·D] */
     sf_tensor curve[4];                   /* [1] each: the numbers of xIELU, as sf_curve has them but for their softplus */
 } sf_layer_weights;
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/model/mixer.h"
 #include "harness/model/weights.h"
 
 sf_status sf_stage_of(const sf_model_config *c, int stage, int stages, sf_stage *out)
@@ -21,6 +22,9 @@ sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model
     if (c->latent)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has latent attention, whose heads share one cache: it is not split over ranks by heads; run it "
                        "unsplit", name);
+    if (c->kernel)
+        return sf_fail(SF_UNSUPPORTED, "model '%s': %d of its layers are recurrent (%s), which are not split over ranks by heads; run it unsplit,"
+                       " or split it by layers", name, sf_layers_recurring(c), sf_mixer_name(c));
     if (c->heads % ranks != 0)
         return sf_fail(SF_UNSUPPORTED, "model '%s': %d query heads cannot be split over %d ranks evenly; choose a divisor", name, c->heads,
                        ranks);

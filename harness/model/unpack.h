@@ -16,6 +16,10 @@ sf_status sf_unpack_gpt_oss(sf_safetensors *s, const char *folder, const char *p
 /* Latent attention: makes PREFIXlayers.N.self_attn.k_b_proj.weight [H · r, own] of kv_b_proj's rows of keys, each head's transposed; its
  * values stay where they are. */
 sf_status sf_unpack_latent(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+/* Qwen3-Next: attention's queries and gates stand head by head in one tensor, and so do the projections of a key head of its delta
+ * rule. Makes self_attn.q_proj and gate_proj, linear_attn.in_proj_{qkv,z,a,b}, as Qwen3.5 has the latter. */
+sf_status sf_unpack_qwen3_next(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+sf_status sf_unpack_qwen3_5(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 
 /* The same of GGUF: adds blk.N.attn_k_b.weight [H · r, own] and blk.N.attn_v_b.weight [H · value, r] to a file that has both in
  * attn_kv_b, in `made`, which the caller unmaps. */
@@ -55,6 +59,7 @@ struct sf_unpack_item {
     int at;                            /* of a tensor that it replaces, in the list of all; -1: none */
     void (*fill)(const sf_unpack_item *i);
     int which;                         /* of two that stand in turn: 0, 1 */
+    struct { int64_t groups, first, rows; } piece[3]; /* some rows of each group of rows (unpack_delta.c) */
     sf_quantization how;
 };
 

@@ -1,5 +1,6 @@
 #include "harness/model/weights.h"
 #include "harness/model/family.h"
+#include "harness/model/mixer.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -8,7 +9,10 @@
 #include <string.h>
 
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
-typedef enum size { NONE, ONE, MODEL, QUERIES, KEYS, Q_NORM, K_NORM, MLP, SHARED, EXPERTS, HEADS, OUTPUTS, Q_LATENT, LATENT, ROTARY } size;
+typedef enum size {
+    NONE, ONE, KERNEL, MODEL, RECURRENT, CHANNELS, VALUE_HEADS, VALUE_DIM, QUERIES, KEYS, Q_NORM, K_NORM, MLP, SHARED, EXPERTS, HEADS, OUTPUTS, Q_LATENT,
+    LATENT, ROTARY
+} size;
 
 static int64_t size_of(const sf_model_config *c, size s)
 {
@@ -27,42 +31,53 @@ static int64_t size_of(const sf_model_config *c, size s)
     case SHARED: return c->shared_mlp;
     case EXPERTS: return c->router.experts;
     case HEADS: return c->heads;
+    case KERNEL: return c->kernel;
+    case RECURRENT: return sf_mixer_sizes(c).in[0];
+    case VALUE_HEADS: return c->delta.value_heads;
+    case VALUE_DIM: return c->delta.value_dim;
+    case CHANNELS: return sf_mixer_sizes(c).in[1];
     default: return 0;
     }
 }
 
 typedef enum condition {
-    ALWAYS, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS,
+    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, GATED, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
     CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
 static bool holds(const sf_model_config *c, int layer, condition when)
 {
-    bool mixes = sf_layer_mixes(c, layer);
+    bool mixes = sf_layer_mixes(c, layer), attends = !sf_layer_recurs(c, layer);
     switch (when) {
     case ALWAYS: return true;
-    case STORED: return !c->latent;
+    case STORED: return attends && !c->latent;
     case COMPRESSED: return c->latent;
-    case Q_DIRECT: return !c->query_latent;
+    case Q_DIRECT: return attends && !c->query_latent;
     case Q_COMPRESSED: return c->query_latent;
     case LATENT_BIAS: return c->latent_bias;
     case Q_LATENT_BIAS: return c->latent_bias && c->query_latent;
+    case ATTENDS: return attends;
+    case RECURS: return !attends;
+    case CONVOLVES: return !attends && c->mixer == SF_SHORT_CONVOLUTION;
+    case DELTA: return !attends && c->mixer == SF_GATED_DELTA;
+    case GATED: return attends && c->attention_gate;
+    case GATED_BIAS: return attends && c->attention_gate && c->qkv_bias;
     case PRE_NORMS: return !c->no_pre_norms;
     case MLP_NORM: return !c->no_pre_norms && !c->parallel;
     case POST_NORMS: return c->post_norms;
-    case QK_NORM: return c->qk_norm;
+    case QK_NORM: return attends && c->qk_norm;
     case WHOLE: return !mixes;
     case GATE: return !mixes && !c->gateless;
     case XIELU: return c->activation == SF_XIELU;
     case MIXTURE: return mixes;
     case SHARE: return mixes && c->shared_mlp;
     case SWITCH: return mixes && c->shared_switch;
-    case QUERY_SCALES: return c->query_scales;
-    case SINKS: return c->sinks;
+    case QUERY_SCALES: return attends && c->query_scales;
+    case SINKS: return attends && c->sinks;
     case ROUTER_BIAS: return mixes && c->router_bias;
     case CORRECTION: return mixes && c->router_correction;
-    case QKV_BIAS: return c->qkv_bias;
-    case O_BIAS: return c->o_bias;
+    case QKV_BIAS: return attends && c->qkv_bias;
+    case O_BIAS: return attends && c->o_bias;
     case MLP_BIAS: return !mixes && c->mlp_bias;
     case GATE_BIAS: return !mixes && c->mlp_bias && !c->gateless;
     case NORM_BIAS: return c->norm_bias;
@@ -85,7 +100,7 @@ static const struct {
     {AT(q), "attn_q_b.weight", "self_attn.q_b_proj.weight", QUERIES, Q_LATENT, Q_COMPRESSED},
     {AT(k), "attn_k.weight", "self_attn.k_proj.weight", KEYS, MODEL, STORED},
     {AT(v), "attn_v.weight", "self_attn.v_proj.weight", KEYS, MODEL, STORED},
-    {AT(o), "attn_output.weight", "self_attn.o_proj.weight", MODEL, OUTPUTS, ALWAYS},
+    {AT(o), "attn_output.weight", "self_attn.o_proj.weight", MODEL, OUTPUTS, ATTENDS},
     {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", QUERIES, NONE, QKV_BIAS},
     {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", KEYS, NONE, QKV_BIAS},
     {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", KEYS, NONE, QKV_BIAS},
@@ -122,6 +137,18 @@ static const struct {
     {AT(latent_bias), "attn_kv_a_mqa.bias", "self_attn.kv_a_proj_with_mqa.bias", LATENT, NONE, LATENT_BIAS},
     {AT(rotated_bias), "attn_kv_a_mqa.bias", "self_attn.kv_a_proj_with_mqa.bias", ROTARY, NONE, LATENT_BIAS},
     {AT(latent_norm), "attn_kv_a_norm.weight", "self_attn.kv_a_layernorm.weight", LATENT, NONE, COMPRESSED},
+    {AT(mixer_by), "shortconv.in_proj.weight", "conv.in_proj.weight", RECURRENT, MODEL, CONVOLVES},
+    {AT(mixer_in), "attn_qkv.weight", "linear_attn.in_proj_qkv.weight", CHANNELS, MODEL, RECURS},
+    {AT(mixer_gate), "attn_gate.weight", "linear_attn.in_proj_z.weight", RECURRENT, MODEL, RECURS},
+    {AT(mixer_out), "ssm_out.weight", "linear_attn.out_proj.weight", MODEL, RECURRENT, RECURS},
+    {AT(convolution), "ssm_conv1d.weight", "linear_attn.conv1d.weight", CHANNELS, KERNEL, RECURS},
+    {AT(decay_in), "ssm_alpha.weight", "linear_attn.in_proj_a.weight", VALUE_HEADS, MODEL, DELTA},
+    {AT(beta_in), "ssm_beta.weight", "linear_attn.in_proj_b.weight", VALUE_HEADS, MODEL, DELTA},
+    {AT(decay_rate), "ssm_a", "linear_attn.A_log", VALUE_HEADS, NONE, DELTA},
+    {AT(decay_shift), "ssm_dt.bias", "linear_attn.dt_bias", VALUE_HEADS, NONE, DELTA},
+    {AT(mixer_norm), "ssm_norm.weight", "linear_attn.norm.weight", VALUE_DIM, NONE, DELTA},
+    {AT(attention_gate), "attn_gate.weight", "self_attn.gate_proj.weight", QUERIES, MODEL, GATED},
+    {AT(attention_gate_bias), "attn_gate.bias", "self_attn.gate_proj.bias", QUERIES, NONE, GATED_BIAS},
     {AT(curve[0]), "xielu.alpha_p", "mlp.act_fn.alpha_p", ONE, NONE, XIELU},
     {AT(curve[1]), "xielu.alpha_n", "mlp.act_fn.alpha_n", ONE, NONE, XIELU},
     {AT(curve[2]), "xielu.beta", "mlp.act_fn.beta", ONE, NONE, XIELU},
@@ -285,7 +312,7 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
         put(&slot[n++], &weights->head, SF_ROLE_TABLE, c->vocab, c->d);
     }
     snprintf(slot[n].gguf, sizeof slot->gguf, "output_norm.weight");
-    snprintf(slot[n].hf, sizeof slot->hf, "norm.weight");
+    snprintf(slot[n].hf, sizeof slot->hf, "%s", f && f->final_norm ? f->final_norm : "norm.weight");
     put(&slot[n++], &weights->final_norm, SF_ROLE_NORM, c->d, 0);
     if (c->norm_bias) {
         snprintf(slot[n].gguf, sizeof slot->gguf, "output_norm.bias");
@@ -328,6 +355,8 @@ sf_status sf_weight_part(const sf_weight_slot *slot, struct sf_weight_share shar
     if (found->rank == 0 && slot->rank == 1) out->rank = 1, out->dim[0] = 1; /* a number that stands alone */
     if (found->rank == 1 && slot->rank == 2 && slot->dim[0] == 1) /* a row that does */
         out->rank = 2, out->dim[1] = found->dim[0], out->dim[0] = 1;
+    if (found->rank == 3 && slot->rank == 2 && found->dim[1] == 1) /* a convolution's channels, each with one input */
+        out->rank = 2, out->dim[1] = found->dim[2];
     if (share.whole_rows == 0) return SF_OK;
     if (out->rank == slot->rank + 1) { /* parts one behind the other */
         out->rank = slot->rank;

@@ -44,15 +44,20 @@ static bool is_sparsest(const sf_view *v, int cell, int phase, double achieved)
     return others > 0;
 }
 
-static bool all_slides(const sf_cell_info *c) { return c->sliding_layers > 0 && c->sliding_layers == c->layers; }
+static bool none_attends(const sf_cell_info *c)
+{
+    const int others = c->sliding_layers + (c->recurrent_layers > 0 ? (int)c->recurrent_layers : 0);
+    return others > 0 && others == c->layers;
+}
 
 static bool nothing_to_choose(const sf_view *v, int cell, int dense, struct finding *out)
 {
     (void)dense;
     const sf_cell_info *c = &v->results->cell[cell];
-    if (!all_slides(c) || (!is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE))) return false;
+    if (!none_attends(c) || (!is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE))) return false;
     out->badness = 1;
-    snprintf(out->detail, sizeof out->detail, "window of %d tokens", c->window);
+    if (c->sliding_layers) snprintf(out->detail, sizeof out->detail, "window of %d tokens", c->window);
+    else snprintf(out->detail, sizeof out->detail, "%.0f recurrent layers", c->recurrent_layers);
     return true;
 }
 
@@ -61,7 +66,7 @@ static bool off_budget(const sf_view *v, int cell, int dense, struct finding *ou
     (void)dense;
     const sf_cell_info *c = &v->results->cell[cell];
     const int n = v->results->records[cell];
-    if (all_slides(c)) return false;
+    if (none_attends(c)) return false;
     for (int p = 0; p < SF_PHASES; p++) {
         if (!is_sparse(c, p) || isnan(c->sparsity[p]) || !n) continue;
         double achieved = 0, wanted = 1 - c->sparsity[p];

@@ -16,6 +16,7 @@
 #include "harness/engine/hooks.h"
 #include "harness/model/chat.h"
 #include "harness/model/describe.h"
+#include "harness/model/mixer.h"
 #include "harness/model/side.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/verify.h"
@@ -448,7 +449,10 @@ static double parameters(const sf_model_config *c)
     for (int l = 0; l < c->layers; l++)
         mlp += sf_layer_mixes(c, l) ? 3.0 * c->d * ((double)c->router.experts * c->expert_mlp + c->shared_mlp) + (double)c->d * c->router.experts
                                     : (c->gateless ? 2.0 : 3.0) * c->d * c->mlp;
-    return c->layers * sf_projection_elements(c) + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
+    const int recurring = sf_layers_recurring(c);
+    const struct sf_mixer_sizes mixer = sf_mixer_sizes(c);
+    const double mixers = recurring * (double)(mixer.matrices + mixer.vectors);
+    return (c->layers - recurring) * sf_projection_elements(c) + mixers + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
 }
 
 /* Which card does not matter, nor how many. */
@@ -486,6 +490,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         info.doubts = study->understood[cell->model].doubts;
     }
     for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);
+    info.recurrent_layers = sf_layers_recurring(c);
     sf_cost cost;
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = info.length, .batch = 1, .density = 1}, &cost);
     info.weight_elements = cost.weights;

@@ -427,8 +427,8 @@ static sf_status choose_picture(struct work *w, const char *path, const sf_model
 {
     const sf_sweep *s = w->study->sweep;
     int layer = s->picture_layer < 0 ? c->layers / 2 : s->picture_layer;
-    while (s->picture_layer == -1 && layer < c->layers && sf_layer_slides(c, layer)) layer++;
-    bool absent = layer >= c->layers || s->picture_head >= c->heads || sf_layer_slides(c, layer);
+    while (s->picture_layer == -1 && layer < c->layers && !sf_layer_full(c, layer)) layer++;
+    bool absent = layer >= c->layers || s->picture_head >= c->heads || !sf_layer_full(c, layer);
     w->picture_head = s->picture_head < 0 ? c->heads / 2 : s->picture_head;
     w->picture_layer = s->picture_layer == -2 || absent ? -1 : layer;
     if (s->picture_layer < 0 || !absent) return SF_OK;

@@ -51,6 +51,7 @@ const sf_column sf_cell_columns[] = {
     {"doubts", SF_COLUMN_TEXT, CELL(doubts), NULL, true},
     {"bos", SF_COLUMN_TEXT, CELL(bos), NULL, true},
     {"questions", SF_COLUMN_TEXT, CELL(questions), NULL, true},
+    {"recurrent_layers", SF_COLUMN_REAL, CELL(recurrent_layers), NULL, true},
     {0},
 };
 

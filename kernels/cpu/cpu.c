@@ -81,4 +81,6 @@ const sf_backend_ops sf_cpu_ops = {
     SF_EACH_OP(SF_OP_ROW, sf_cpu_)
     .fit_slashes = sf_cpu_fit_slashes,
     .fit_masses = sf_cpu_fit_masses,
+    .convolve = sf_cpu_convolve,
+    .delta_rule = sf_cpu_delta_rule,
 };

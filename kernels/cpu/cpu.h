@@ -9,7 +9,7 @@
  *   estimate.c    probes, blocks, pages           select.c     rows of scores: reduce, pool, choose
  *   components.c  antidiagonals, components, what stands for many keys
  *   keys.c        keys by themselves, or listed   sample.c     samples of keys; keys in 4 bits
- *   walk.c        inner products of rows; a walk over blocks
+ *   walk.c        inner products of rows; a walk over blocks          recurrent.c   states that rows carry on
  *
  * Work is shared out over OpenMP threads in units whose results do not depend on who computes them. */
 #ifndef SF_CPU_H
@@ -25,6 +25,9 @@ static const float LOG2E = 1.4426950408889634f; /* probabilities are powers of 2
 static inline const sf_tiles *sf_cpu_tiles(const sf_backend *b) { return b->self; }
 static inline int64_t sf_cpu_parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 static inline int sf_cpu_padded(int dim) { return (dim + 15) / 16 * 16; }
+
+/* layers.c: a vector of weights as fp32: itself, or widened into scratch. */
+sf_status sf_cpu_as_f32(sf_backend *b, const sf_tensor *w, const float **out);
 
 /* layers.c: y (+)= x · Wᵀ + bias, uncounted. */
 sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
@@ -99,5 +102,7 @@ int64_t sf_cpu_amount(const sf_cpu_covering *c, int64_t r, int64_t n, double mas
 SF_EACH_OP(SF_OP_PROTOTYPE, sf_cpu_)
 SF_OP_PROTOTYPE(sf_cpu_, fit_slashes)
 SF_OP_PROTOTYPE(sf_cpu_, fit_masses)
+SF_OP_PROTOTYPE(sf_cpu_, convolve)
+SF_OP_PROTOTYPE(sf_cpu_, delta_rule)
 
 #endif

@@ -9,6 +9,7 @@
 #include "kernels/cpu/tile_linear.h"
 #include "kernels/cpu/tile_attention.h"
 #include "kernels/cpu/tile_select.h"
+#include "kernels/cpu/tile_recurrent.h"
 
 const sf_tiles sf_tiles_avx512 = SF_TILES("avx512");
 #endif

@@ -5,5 +5,6 @@
 #include "kernels/cpu/tile_linear.h"
 #include "kernels/cpu/tile_attention.h"
 #include "kernels/cpu/tile_select.h"
+#include "kernels/cpu/tile_recurrent.h"
 
 const sf_tiles sf_tiles_generic = SF_TILES("generic");

@@ -26,8 +26,7 @@ sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *tok
     return SF_OK;
 }
 
-/* A vector of weights as fp32: itself, or widened into scratch. */
-static sf_status as_f32(sf_backend *b, const sf_tensor *w, const float **out)
+sf_status sf_cpu_as_f32(sf_backend *b, const sf_tensor *w, const float **out)
 {
     *out = w->data;
     if (w->dtype == SF_F32) return SF_OK;
@@ -45,7 +44,7 @@ sf_status sf_cpu_rms_norm(sf_backend *b, const void *x, sf_dtype from, int64_t r
     sf_mark mark = sf_scratch_mark(b);
     const float *w;
     float *room = NULL; /* a widened row for each thread */
-    SF_TRY(as_f32(b, weight, &w));
+    SF_TRY(sf_cpu_as_f32(b, weight, &w));
     if (from != SF_F32) SF_TRY(sf_cpu_room(b, width, sizeof *room, (void **)&room));
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * width > 1 << 15)
     for (int64_t t = 0; t < rows; t++) {
@@ -68,8 +67,8 @@ sf_status sf_cpu_layer_norm(sf_backend *b, const void *x, sf_dtype from, int64_t
     sf_mark mark = sf_scratch_mark(b);
     const float *w, *shift = NULL;
     float *room; /* a widened row for each thread */
-    SF_TRY(as_f32(b, weight, &w));
-    if (bias && bias->data) SF_TRY(as_f32(b, bias, &shift));
+    SF_TRY(sf_cpu_as_f32(b, weight, &w));
+    if (bias && bias->data) SF_TRY(sf_cpu_as_f32(b, bias, &shift));
     SF_TRY(sf_cpu_room(b, width, sizeof *room, (void **)&room));
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * width > 1 << 15)
     for (int64_t t = 0; t < rows; t++) {
@@ -132,7 +131,7 @@ sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_t
         .w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};
     sf_mark mark = sf_scratch_mark(b);
     float *room, *packed = NULL;
-    if (bias && bias->data) SF_TRY(as_f32(b, bias, &l.bias));
+    if (bias && bias->data) SF_TRY(sf_cpu_as_f32(b, bias, &l.bias));
     if (rows > 1 || in % 16) {
         int64_t most = (rows < slab ? rows : slab) + sf_cpu_tiles(b)->strip_rows;
         SF_TRY(sf_scratch_alloc(b, (size_t)(most * padded) * sizeof *packed, (void **)&packed));
@@ -191,6 +190,8 @@ static float bend(sf_curve c, float x)
 {
     if (c.kind == SF_GELU) return (float)(x * 0.5 * erfc(-(double)x * M_SQRT1_2));
     if (c.kind == SF_RELU2) return x > 0 ? x * x : x == x ? 0 : x;
+    if (c.kind == SF_SIGMOID) return 1 / (1 + expf(-x));
+    if (c.kind == SF_IDENTITY) return x;
     if (c.kind == SF_CLAMPED) {
         float g = x < c.p[1] ? x : x == x ? c.p[1] : x;
         return g / (1 + expf(-c.p[0] * g));
@@ -308,7 +309,7 @@ sf_status sf_cpu_sink(sf_backend *b, void *out, const float *lse, const sf_tenso
 {
     sf_mark mark = sf_scratch_mark(b);
     const float *logit;
-    SF_TRY(as_f32(b, sink, &logit));
+    SF_TRY(sf_cpu_as_f32(b, sink, &logit));
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * heads * head_dim > 1 << 15)
     for (int64_t i = 0; i < rows * heads; i++) {
         float kept = 1 / (1 + expf(logit[i % heads] - lse[i]));

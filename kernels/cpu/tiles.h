@@ -93,6 +93,17 @@ typedef struct sf_linear {
     bool add;
 } sf_linear;
 
+/* Up to SF_STATE_COLUMNS columns of the state of a value head, over rows whose numbers lie `stride` apart. */
+enum { SF_STATE_COLUMNS = 32 };
+typedef struct sf_delta_rows {
+    int64_t rows, stride, gate_stride, out_stride;
+    int dim, columns;          /* Dk; of Dv */
+    const float *q, *k, *v;    /* [rows, Dk] twice, as they are projected; [rows, columns] */
+    const float *decay, *beta; /* [rows], gate_stride apart */
+    float *state, *room;       /* [Dk, SF_STATE_COLUMNS], [2, Dk] */
+    float *out;                /* [rows, columns], out_stride apart */
+} sf_delta_rows;
+
 typedef struct sf_tiles {
     const char *name;
 
@@ -143,6 +154,9 @@ typedef struct sf_tiles {
     float (*powers)(float *x, int64_t n, float most);
     float (*largest)(const float *x, int64_t n);
 
+    /* The state's columns over all rows: delta_rule() in backend.h. */
+    void (*delta_rows)(const sf_delta_rows *d);
+
     /* Sum over `group` queries [group, dim] and dimensions of the larger of q·low and q·high. */
     float (*bound)(const float *q, int group, int dim, const float *low, const float *high);
 
@@ -164,7 +178,7 @@ typedef struct sf_tiles {
         .attend_begin = attend_begin, .load_queries = load_queries, .attend = attend, .attend_end = attend_end,         \
         .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
         .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
-        .multiply_add = multiply_add, .count_bits = count_bits, .best = best                                           \
+        .multiply_add = multiply_add, .count_bits = count_bits, .best = best, .delta_rows = delta_rows                 \
     }
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;

@@ -119,6 +119,8 @@ static double bend(sf_curve c, double x)
     case SF_GELU_TANH: return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x))); /* √(2/π) */
     case SF_GELU: return x / 2 * erfc(-x * M_SQRT1_2);
     case SF_RELU2: return x > 0 ? x * x : 0;
+    case SF_SIGMOID: return 1 / (1 + exp(-x));
+    case SF_IDENTITY: return x;
     case SF_CLAMPED: return fmin(x, (double)c.p[1]) / (1 + exp(-c.p[0] * fmin(x, (double)c.p[1])));
     case SF_XIELU:
         if (x > 0) return c.p[0] * x * x + c.p[2] * x;

@@ -37,4 +37,6 @@ const sf_backend_ops sf_reference_ops = {
     .release_weight = sf_host_release_weight,
     .check_pattern = sf_host_check_pattern,
     SF_EACH_OP(SF_OP_ROW, sf_reference_)
+    .convolve = sf_reference_convolve,
+    .delta_rule = sf_reference_delta_rule,
 };

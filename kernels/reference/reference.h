@@ -31,5 +31,7 @@ void sf_reference_entmax(double *x, int64_t n, double alpha);
 /* ---- the ops: layers.c, attention.c, estimate.c, select.c -------------------------------------------------------------- */
 
 SF_EACH_OP(SF_OP_PROTOTYPE, sf_reference_)
+SF_OP_PROTOTYPE(sf_reference_, convolve)
+SF_OP_PROTOTYPE(sf_reference_, delta_rule)
 
 #endif

@@ -1,13 +1,13 @@
 #!/bin/bash
 # Kinds of layers in models that know their task (tests/golden/model/recast.py): mixtures, sinks, windows in every second layer, partial
-# rotation, latent attention. Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
+# rotation, latent attention, layers that recur. Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
 # rule gives, number by number; and what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
 . "$(dirname "$0")/common.bash"
 ${PYTHON:-python3} tests/golden/model/recast.py "$T" || fail "recast.py"
-"$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks, $T/latent]" \
+"$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks, $T/latent, $T/hybrid]" \
     >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
 if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail "the run warns"; fi
-for model in s moe partial windows sinks latent; do
+for model in s moe partial windows sinks latent hybrid; do
     grep -q "^$model, niah, .* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
 done
 "$FRONTIER" report "$T/k.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
@@ -23,6 +23,7 @@ READ = {"moe": 3 * d * M // 2 + d + 4 * d + 4 * 3 * d * M // 2, "sinks": 4 * d +
 BIAS = {"sinks": d + 4 + 4 * (2 * M + d)}  # of o, router, experts
 q, rank, still = H * D + 2, D + 2, 2  # latents of queries and of keys and values, numbers of a head's key that are not rotated
 LATENT = d * q + q * H * (still + D) + d * (D + rank) + H * rank * (still + D) + H * D * d  # to and from the latents
+HEADS, IN, OUT, STATE, TAPS, R = 4, 128, 64, 4 * 16 * 16, 4, 2  # of the hybrid's two layers that recur, beside four that attend
 wrong, checked = [], 0
 
 def expect(row, what, found, right, tolerance=0):
@@ -32,7 +33,7 @@ def expect(row, what, found, right, tolerance=0):
         wrong.append(f"{row['model']}, {row['prefill_label']}, {row['decode_label']}, sample {row['sample']}: {what} {found}, expected {right}")
 
 for r in rows:
-    slide, width, n = SLIDE.get(r["model"], 0), D * (2 if r["model"] == "partial" else 1), r["input_tokens"]
+    slide, width, n = SLIDE.get(r["model"], 0), D * (2 if r["model"] in ("partial", "hybrid") else 1), r["input_tokens"]
     latent = r["model"] == "latent"  # whose cache is a row of the rotated part and the latent, the latent alone being values
     numbers, products = (D + rank, 2 * (D + rank) + 2 * rank) if latent else (2 * width, 4 * width)
     steps = r["output_tokens"] - r["truncated"]  # the prompt gives the first token; a token that ends the answer is not among them
@@ -43,8 +44,17 @@ for r in rows:
     whole = (L - slide) * H * sum(n + s for s in range(1, steps + 1))
     expect(r, "pairs of steps", r["decode_attention_pairs"], windows + whole * (1 - r["decode_achieved"]), 0.5)
     layer = (LATENT if latent else d * (2 * H + 2) * width) + MLP.get(r["model"], 3 * d * M)
-    expect(r, "linear FLOPs of the prompt", r["prefill_linear_flops"], 2 * (n * L * layer + d * VOCAB))
-    expect(r, "linear FLOPs of steps", r["decode_linear_flops"], 2 * steps * (L * layer + d * VOCAB))
+    if r["model"] == "hybrid":
+        layer += d * H * width  # attention's gate
+    recurring = R * (2 * (d * (2 * OUT + IN + 2 * HEADS) + 3 * d * M + TAPS * IN) + 7 * STATE) if r["model"] == "hybrid" else 0
+    expect(r, "linear FLOPs of the prompt", r["prefill_linear_flops"], 2 * (n * L * layer + d * VOCAB) + n * recurring)
+    expect(r, "linear FLOPs of steps", r["decode_linear_flops"], 2 * steps * (L * layer + d * VOCAB) + steps * recurring)
+    held = 2 * 4 * R * (STATE + (TAPS - 1) * IN) if r["model"] == "hybrid" else 0  # bytes of states, read and written
+    expect(r, "bytes of states in the prompt", r["prefill_linear_cache_bytes"], held)
+    expect(r, "bytes of states in steps", r["decode_linear_cache_bytes"], steps * held)
+    expect(r, "layers that recur", r["recurrent_layers"], R if r["model"] == "hybrid" else 0)
+    expect(r, "exact cost of the prompt", r["prefill_cost_exact"],
+           r["prefill_linear_flops"] + r["prefill_attention_flops"] + r["prefill_estimation_flops"], 0.01 * r["prefill_cost_exact"])
     expect(r, "FLOPs of attention", r["prefill_attention_flops"], (products + 3) * r["prefill_attention_pairs"])
     expect(r, "FLOPs of attention in steps", r["decode_attention_flops"], (products + 3) * r["decode_attention_pairs"])
     expect(r, "bytes of the cache", r["prefill_attention_cache_bytes"], 4 * numbers * L * n)
@@ -61,6 +71,6 @@ for r in rows:
             expect(r, what, r[what], own[key(r)][what])
 print("\n".join(wrong[:20]))
 print(f"{len(rows)} rows, {checked} counts, {len(wrong)} wrong")
-sys.exit(bool(wrong) or len(rows) != 6 * 8 * 2)
+sys.exit(bool(wrong) or len(rows) != 7 * 8 * 2)
 END
 echo "kinds: ok"

@@ -35,7 +35,10 @@
     FAMILY(deepseek_v3)   \
     FAMILY(glm4_moe_lite) \
     FAMILY(gpt_oss)       \
-    FAMILY(frontier_mini)
+    FAMILY(frontier_mini) \
+    FAMILY(lfm2)          \
+    FAMILY(qwen3_next)    \
+    FAMILY(qwen3_5)
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

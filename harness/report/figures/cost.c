@@ -20,7 +20,7 @@ static int group_of(const char *term)
 static int plots(const sf_view *v)
 {
     int with_shape = 0;
-    for (int m = 0; m < v->models; m++) with_shape += v->model[m].shape->d > 0;
+    for (int m = 0; m < v->models; m++) with_shape += v->model[m].shape->d > 0 && !(v->model[m].shape->recurrent_layers > 0); /* not told what recurs */
     return with_shape == v->models ? (v->models + MODELS - 1) / MODELS : 0;
 }
 

@@ -152,6 +152,13 @@ MODELS = {
     "gpt_oss-mxfp4": row("GptOss", num_local_experts=4, num_experts_per_tok=2, sliding_window=64, num_hidden_layers=2, rope_parameters=rope(
         rope_theta=150000.0, rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0,
         truncate=False)),
+    "lfm2": row("Lfm2", None, num_hidden_layers=4, layer_types=["conv", "conv", "full_attention", "conv"], block_auto_adjust_ff_dim=False,
+                rope_parameters=rope(rope_theta=1e6)),
+    "qwen3_next": row("Qwen3Next", num_hidden_layers=4, linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8,
+                      linear_value_head_dim=12, shared_expert_intermediate_size=24, rope_parameters=rope(partial_rotary_factor=0.5), **MOE),
+    "qwen3_5": row("Qwen3_5", num_hidden_layers=4, layer_types=["linear_attention", "full_attention"] * 2, linear_num_key_heads=1,
+                   linear_num_value_heads=3, linear_key_head_dim=16, linear_value_head_dim=8, attention_bias=True,
+                   rope_parameters=rope(partial_rotary_factor=0.5)),
     "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
                                                         high_freq_factor=4.0, original_max_position_embeddings=256)),
     "frontier_mini": row("FrontierMini", None, entmax_alpha=1.5, num_hidden_layers=3, **PLAIN),
@@ -180,7 +187,7 @@ def spread(name, shape, dtype, offset):
     return 0, 3**0.5 * gain / fan**0.5
 
 
-OFFSET = ("Gemma2", "Nemotron")  # norm weights are stored minus one
+OFFSET = ("Gemma2", "Nemotron", "Qwen3Next", "Qwen3_5")  # norm weights are stored minus one
 ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "router.weight")
 TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss: [experts, in, out]
 

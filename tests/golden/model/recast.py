@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A taught model of other kinds, made by hand of models/frontier-mini/s, which solves the tasks (Python alone, no package):
 
-    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial, OUT/latent
+    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial, OUT/latent, OUT/hybrid
 
     moe      qwen2_moe    of each MLP's neurons, half go to one that all rows share (its switch is at a half, its output twice), half
                           to four experts, who hold the same ones in another order each; a row takes two, by a random router
@@ -12,8 +12,11 @@
     latent   deepseek_v3  the key is the rotated part, by neighbours, and the value the latent, queries go through a latent too; two numbers
                           of each are 65536 by their bias, so that norms over latents divide by what hardly varies, which their
                           weights undo; of each head's key two more numbers, which are zero; q times √(66/64)
+    hybrid   qwen3_5      before the first and the third layer one of a gated delta rule, random, with an MLP of zeros; heads twice as
+                          wide, of which the second half is a constant that norms over heads divide by, and do not let through;
+                          gates at a half, the output twice
 
-moe, partial and latent compute what frontier-mini-s computes, up to rounding; sinks and windows take something off it.
+moe, partial and latent compute what frontier-mini-s computes, up to rounding; sinks, windows and hybrid take something off it, or add it.
 """
 import array
 import json
@@ -207,8 +210,74 @@ def latent(t, c):
               first_k_dense_replace=LAYERS, n_group=1, topk_group=1, rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta")))
 
 
+def floats(rows, shape=None):
+    return Wide([struct.pack(f"<{len(r)}f", *r) for r in rows], shape)
+
+
+def less_one(m):
+    return floats([[struct.unpack("<f", struct.pack("<I", x << 16))[0] - 1 for x in array.array("H", m.rows[0])]], m.shape)
+
+
+def random_matrix(rng, rows, columns, deviation):
+    return Matrix([bf16([rng.gauss(0, deviation) for _ in range(columns)]).rows[0] for _ in range(rows)])
+
+
+def delta_layer(above, t, d, m, rng):
+    keys, values, dim, kernel = 2, 4, 16, 4
+    channels, out = 2 * keys * dim + values * dim, values * dim
+    one = d**-0.5
+    at = above + "linear_attn."
+    t[at + "in_proj_qkv.weight"], t[at + "in_proj_z.weight"] = random_matrix(rng, channels, d, one), random_matrix(rng, out, d, one)
+    t[at + "in_proj_a.weight"], t[at + "in_proj_b.weight"] = random_matrix(rng, values, d, one), random_matrix(rng, values, d, one)
+    t[at + "conv1d.weight"] = random_matrix(rng, channels, kernel, kernel**-0.5)
+    t[at + "conv1d.weight"].shape = [channels, 1, kernel]
+    t[at + "A_log"] = vector(bf16([math.log(0.01 + 0.1 * h) for h in range(values)]))
+    t[at + "dt_bias"] = vector(bf16([0.0] * values))
+    t[at + "norm.weight"] = vector(bf16([1.0] * dim))
+    t[at + "out_proj.weight"] = random_matrix(rng, d, out, 0.002)
+    zero = lambda rows, columns: Matrix([bytes(2 * columns)] * rows)
+    for name, rows, columns in (("gate", m, d), ("up", m, d), ("down", d, m)):
+        t[f"{above}mlp.{name}_proj.weight"] = zero(rows, columns)
+    for name in ("input", "post_attention"):
+        t[f"{above}{name}_layernorm.weight"] = vector(bf16([0.0] * d))
+
+
+def hybrid(t, c):
+    large, d, m = 1000.0, c["hidden_size"], c["intermediate_size"]
+    place, rng = [1, 2, 4, 5], random.Random(43)
+    half = lambda first: floats([[first - 1] * DIM + [-1.0] * DIM], [2 * DIM])
+    for layer in reversed(range(LAYERS)):
+        from_, above = f"model.layers.{layer}.", f"model.layers.{place[layer]}."
+        own = {name: t.pop(name) for name in list(t) if name.startswith(from_)}
+        for name, value in own.items():
+            t[above + name[len(from_):]] = value
+        for name in ("input", "post_attention"):
+            t[f"{above}{name}_layernorm.weight"] = less_one(t[f"{above}{name}_layernorm.weight"])
+        attn = above + "self_attn."
+        for name, heads in (("q", HEADS), ("k", 1), ("v", 1)):
+            w, b = t[f"{attn}{name}_proj.weight"], array.array("H", t[f"{attn}{name}_proj.bias"].rows[0])
+            constant = array.array("H", bf16([large if name != "v" else 0.0] * DIM).rows[0])
+            rows, bias = [], array.array("H")
+            for h in range(heads):
+                gate = 2 * DIM if name == "q" else 0
+                rows += list(range(h * DIM, (h + 1) * DIM)) + [-1] * (DIM + gate)
+                bias += b[h * DIM:(h + 1) * DIM] + constant + array.array("H", [0] * gate)
+            t[f"{attn}{name}_proj.weight"], t[f"{attn}{name}_proj.bias"] = w.take(rows), Matrix([bias.tobytes()], [len(bias)])
+        order = [i for h in range(HEADS) for i in list(range(h * DIM, (h + 1) * DIM)) + [-1] * DIM]
+        t[attn + "o_proj.weight"] = t[attn + "o_proj.weight"].columns(order).times(2)
+        t[attn + "o_proj.bias"] = vector(bf16([0.0] * d))
+        t[attn + "q_norm.weight"], t[attn + "k_norm.weight"] = half(large), half(large / math.sqrt(2))
+    for layer in (0, 3):
+        delta_layer(f"model.layers.{layer}.", t, d, m, rng)
+    t["model.norm.weight"] = less_one(t["model.norm.weight"])
+    c |= dict(model_type="qwen3_5_text", architectures=["Qwen3_5ForCausalLM"], head_dim=2 * DIM, attention_bias=True, num_hidden_layers=6,
+              layer_types=["linear_attention", "full_attention", "full_attention"] * 2, linear_num_key_heads=2, linear_num_value_heads=4,
+              linear_key_head_dim=16, linear_value_head_dim=16, linear_conv_kernel_dim=4,
+              rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta"), partial_rotary_factor=0.5))
+
+
 if __name__ == "__main__":
-    for kind in (moe, sinks, windows, partial, latent):
+    for kind in (moe, sinks, windows, partial, latent, hybrid):
         tensors, config = read(FROM + "/model.safetensors"), json.load(open(FROM + "/config.json"))
         del config["use_sliding_window"]
         kind(tensors, config)

@@ -1,0 +1,87 @@
+/* LFM2. Liquid AI 2025, arXiv 2511.23404; transformers 5: models/lfm2. Short convolutions, and attention in some layers. */
+#include "harness/model/family.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* Older files say which layers attend; without either key, all do. */
+static sf_status read_attending(sf_json_at at, sf_model_config *c)
+{
+    const json_t *attends = sf_json_value(at, "full_attn_idxs");
+    if (sf_json_value(at, "layer_types") || !attends) return SF_OK;
+    if (!json_is_array(attends)) return sf_json_fail(SF_BAD_INPUT, at, "full_attn_idxs", "a list of layers");
+    memset(c->recurs, 1, (size_t)c->layers);
+    for (size_t i = 0; i < json_array_size(attends); i++) {
+        const json_t *layer = json_array_get(attends, i);
+        if (!json_is_integer(layer) || json_integer_value(layer) < 0 || json_integer_value(layer) >= c->layers)
+            return sf_json_fail(SF_BAD_INPUT, at, "full_attn_idxs", "a list of layers");
+        c->recurs[json_integer_value(layer)] = 0;
+    }
+    return SF_OK;
+}
+
+/* Two thirds of what the file says, times a factor, rounded up to a multiple, each step to whole numbers. */
+static sf_status read_mlp(sf_json_at at, sf_model_config *c)
+{
+    bool adjusts = true;
+    int64_t mlp = c->mlp, multiple = 256;
+    double factor = 1;
+    SF_TRY(sf_json_int(at, "block_ff_dim", false, 1, 1 << 24, &mlp));
+    SF_TRY(sf_json_bool(at, "block_auto_adjust_ff_dim", true, &adjusts));
+    SF_TRY(sf_json_int(at, "block_multiple_of", true, 1, 1 << 20, &multiple));
+    if (sf_json_value(at, "block_ffn_dim_multiplier")) SF_TRY(sf_json_real(at, "block_ffn_dim_multiplier", true, 1e-3, 1e3, &factor));
+    if (adjusts) {
+        mlp = (int64_t)(factor * (double)(2 * mlp / 3));
+        mlp = (mlp + multiple - 1) / multiple * multiple;
+    }
+    if (mlp < 1 || mlp > INT_MAX) return sf_json_fail(SF_BAD_INPUT, at, "intermediate_size", "a size that leaves an MLP");
+    c->mlp = (int)mlp;
+    return SF_OK;
+}
+
+static sf_status read(sf_json_at at, sf_model_config *c)
+{
+    int64_t kernel = 3;
+    bool bias = false;
+    SF_TRY(read_attending(at, c));
+    SF_TRY(read_mlp(at, c));
+    SF_TRY(sf_json_bool(at, "tie_embedding", false, &c->tied));
+    SF_TRY(sf_json_int(at, "conv_L_cache", true, 1, SF_MAX_KERNEL, &kernel));
+    SF_TRY(sf_json_bool(at, "conv_bias", true, &bias));
+    if (bias) return sf_json_fail(SF_UNSUPPORTED, at, "conv_bias", "false");
+    c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? (int)kernel : 0;
+    c->mixer = SF_SHORT_CONVOLUTION;
+    return SF_OK;
+}
+
+const sf_family sf_family_lfm2 = {
+    .name = "lfm2",
+    .qk_norm = true,
+
+    .model_type = {"lfm2"},
+    .defaults = SF_JSON({"hidden_act": "silu", "max_position_embeddings": 128000, "norm_eps": 1e-5, "tie_word_embeddings": true,
+                         "intermediate_size": 12288, "num_key_value_heads": 8, "conv_bias": false, "conv_L_cache": 3,
+                         "block_multiple_of": 256, "block_ffn_dim_multiplier": 1.0, "block_auto_adjust_ff_dim": true}),
+    .theta = 1e6,
+    .norm_eps_key = "norm_eps",
+    .layer_types = true,
+    .recurrent_type = "conv",
+    .final_norm = "embedding_norm.weight",
+    .read = read,
+
+    .tensor = (const sf_tensor_name[]){
+        {SF_LAYER_TENSOR(attention_norm), .hf = "operator_norm.weight"},
+        {SF_LAYER_TENSOR(o), .hf = "self_attn.out_proj.weight"},
+        {SF_LAYER_TENSOR(q_norm), .hf = "self_attn.q_layernorm.weight"},
+        {SF_LAYER_TENSOR(k_norm), .hf = "self_attn.k_layernorm.weight"},
+        {SF_LAYER_TENSOR(mlp_norm), .hf = "ffn_norm.weight"},
+        {SF_LAYER_TENSOR(gate), .hf = "feed_forward.w1.weight"},
+        {SF_LAYER_TENSOR(up), .hf = "feed_forward.w3.weight"},
+        {SF_LAYER_TENSOR(down), .hf = "feed_forward.w2.weight"},
+        {SF_LAYER_TENSOR(mixer_by), .hf = "conv.in_proj.weight"},
+        {SF_LAYER_TENSOR(mixer_gate), .hf = "conv.in_proj.weight"},
+        {SF_LAYER_TENSOR(mixer_in), .hf = "conv.in_proj.weight"},
+        {SF_LAYER_TENSOR(mixer_out), .hf = "conv.out_proj.weight"},
+        {SF_LAYER_TENSOR(convolution), .hf = "conv.conv.weight"},
+        {0}},
+};
