@@ -359,6 +359,7 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .caps = true,
     .lse = true,
     .latent = true,
+    .entmax = false,
     .devices = cuda_devices,
     .open = cuda_open,
     .close = cuda_close,
@@ -380,4 +381,6 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     SF_EACH_OP(SF_OP_ROW, sf_cuda_)
     .fit_slashes = sf_cuda_fit_slashes,
     .fit_masses = NULL, /* not yet */
+    .convolve = NULL,   /* likewise */
+    .delta_rule = NULL, /* likewise */
 };
