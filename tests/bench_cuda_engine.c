@@ -1,6 +1,6 @@
 /* End to end on GPUs with random weights: a long prefill, dense and sparse, and a grid of cells that decode in lock-step.
  *
- *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief|grid]      Qwen2.5-7B, 131040, 0: all, 1
+ *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief|grid|alone]      Qwen2.5-7B, 131040, 0: all, 1
  *
  * Several ranks: threads, each on a GPU of its own, that split the model: `2` by heads and MLP (tensor parallelism), `1x2` by layers
  * (two stages of one), `2x2` both ways. Weights lie over each other on the host (sf_model_random_overlaid), so that 145 GB of them
@@ -16,7 +16,10 @@
  * device. Together: one prefill, one batch; of a step, the share that the products at so many rows, reading the keys, and
  * exchanges would take (`grid`: that alone). Alone (not where several ranks or `brief` are asked for): each cell with its own prefill, and the weights
  * and the cache that a step reads as the meter has them, over its time; one cell of each method is run, the others are taken to
- * be alike. */
+ * be alike. `alone`: as `brief`, and dense's cell alone.
+ *
+ * Of a mixture of experts the ceiling of a prompt's products is that of its active experts, all rows of a part in one product (as if
+ * all had chosen the same); how many experts the lanes of a grid choose together is not known, so that its steps have no ceiling. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +41,7 @@ enum { LEVELS = 9, CELLS = 1 + 3 * LEVELS, STEPS = 32 };
 enum { CHUNK = 4096 };
 static sf_model *model;
 static int asked_tokens, ranks, stages = 1; /* ranks of each stage */
-static bool brief, grid_alone;
+static bool brief, grid_alone, dense_alone;
 
 /* Of each rank. */
 static _Thread_local sf_backend *backend;
@@ -116,19 +119,27 @@ static double time_products(int rows)
     sf_model_config c;
     MUST(sf_config_part(&shape, 0, ranks, &c));
     const int64_t q = (int64_t)c.heads * c.head_dim, kv = (int64_t)c.kv_heads * c.head_dim;
-    const int64_t product[][2] = {{q, c.d}, {kv, c.d}, {kv, c.d}, {c.d, q}, {c.mlp, c.d}, {c.mlp, c.d}, {c.d, c.mlp}}; /* out, in */
+    const bool mixes = c.router.experts > 0; /* then in all layers: a shape has no others */
+    const int64_t mlp = mixes ? c.expert_mlp : c.mlp, rows_of_mlp = (int64_t)rows * (mixes ? c.router.chosen : 1);
+    const int64_t product[][3] = {{q, c.d, rows}, {kv, c.d, rows}, {kv, c.d, rows}, {c.d, q, rows}, /* out, in, rows */
+                                  {mlp, c.d, rows_of_mlp}, {mlp, c.d, rows_of_mlp}, {c.d, mlp, rows_of_mlp}};
     enum { PRODUCTS = sizeof product / sizeof *product };
-    void *x = noise((int64_t)rows * (c.mlp > c.d ? c.mlp : c.d)), *y = noise((int64_t)rows * 2 * (c.mlp > c.d ? c.mlp : c.d));
+    int64_t most_in = 0, most_out = 0;
     sf_tensor w[PRODUCTS];
     double seconds = 0;
-    for (int i = 0; i < PRODUCTS; i++)
-        w[i] = (sf_tensor){noise(product[i][0] * product[i][1]), SF_BF16, 2, {product[i][0], product[i][1]}};
+    for (int i = 0; i < PRODUCTS; i++) {
+        const int64_t out = product[i][0], in = product[i][1];
+        if (most_in < product[i][2] * in) most_in = product[i][2] * in;
+        if (most_out < product[i][2] * out) most_out = product[i][2] * out;
+        w[i] = (sf_tensor){noise(out * in), SF_BF16, 2, {out, in}};
+    }
+    void *x = noise(most_in), *y = noise(2 * most_out);
     enum { TIMES = 10 };
     for (int warm = 0; warm < 2; warm++) {
         double began = now();
         for (int j = 0; j < TIMES; j++)
             for (int i = 0; i < PRODUCTS; i++)
-                MUST(backend->ops->linear(backend, x, rows, &w[i], NULL, false, y, product[i][0] == c.d ? SF_F32 : SF_BF16));
+                MUST(backend->ops->linear(backend, x, product[i][2], &w[i], NULL, false, y, product[i][0] == c.d ? SF_F32 : SF_BF16));
         seconds = (now() - began) / TIMES * c.layers;
     }
     for (int i = 0; i < PRODUCTS; i++) backend->ops->free(backend, w[i].data);
@@ -259,7 +270,7 @@ static double generate(const char *label, int n, struct cell *cell)
     }
     double step = decode / (STEPS - 1), keys = bytes / (STEPS - 1) / ranks / read_rate;
     SAY("%-22s %2d cells  %7.2f s, decode %7.2f ms a step, %8.1f tokens/s", label, n, all, 1e3 * step, n / step);
-    if (n == CELLS)
+    if (n == CELLS && !shape.router.experts)
         SAY(", %3.0f %% of ceilings (linear %.2f, keys %.2f, exchanges %.2f ms)",
             100 * (linear_seconds[SF_DECODE] + keys + exchange_seconds[SF_DECODE]) / step, 1e3 * linear_seconds[SF_DECODE], 1e3 * keys,
             1e3 * exchange_seconds[SF_DECODE]);
@@ -319,6 +330,7 @@ static void run_grid(void)
     fit_grid();
     double together = generate("together", CELLS, grid), alone = 0;
     say_memory("after the grid");
+    if (dense_alone) generate("alone: dense", 1, grid);
     if (brief) return;
     for (int i = 0; i < CELLS; i++) {
         int like = i ? (i - 1) / LEVELS * LEVELS + 1 + LEVELS / 2 : 0; /* the method's cell that is run */
@@ -409,6 +421,7 @@ int main(int argc, char **argv)
     if (argc > 4 && strchr(argv[4], 'x')) stages = atoi(strchr(argv[4], 'x') + 1);
     brief = ranks * stages > 1 || argc > 5;
     grid_alone = argc > 5 && strcmp(argv[5], "grid") == 0;
+    dense_alone = argc > 5 && strcmp(argv[5], "alone") == 0;
     MUST(sf_model_random_overlaid(&whole, 1, &model));
     if (ranks * stages > 1) {
         MUST(sf_comm_team(ranks, stages, DEVICE, 0, be_rank, NULL));

@@ -9,7 +9,7 @@
 #   families    tiny checkpoints against transformers      grouped               a Triton kernel of packed heads, $GROUPED
 #   check       every method's certificate                 bench                 kernels, against what peers said
 #   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
-#                                                          end                   a 7B model's shape, end to end
+#   mixture     a 30B mixture's shape of 3B active, 64k    end                   a 7B model's shape, end to end
 #
 # And of two GPUs and more, `two`:
 #   tensor      models split over two ranks, and every method's certificate over two
@@ -29,7 +29,7 @@ cd "$(dirname "$0")/.." || exit 1
 logs=${LOGS:-build/cuda} limit=${LIMIT:-560} device=${DEVICE:-cuda} begun=$SECONDS
 parts=("$@")
 [ $# -gt 0 ] || parts=(parity engine families check)
-[ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench patterns end)
+[ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench patterns mixture end)
 [ "${1:-}" != two ] || parts=(tensor split large spread)
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
@@ -198,6 +198,7 @@ program bench_cuda
 program bench_patterns
 ! wanted patterns || part patterns 120 30 "${words[@]}" cuda "$logs/peers.log"
 program bench_cuda_engine
+! wanted mixture || part mixture 120 20 "${words[@]}" configs/models/qwen3-30b-a3b.yaml 65536 0 1 alone
 ! wanted end || part end 300 40 "${words[@]}"
 
 for log in "$logs"/*.log; do printf '== %s\n%s\n\n' "$(basename "$log" .log)" "$(cat "$log")"; done >"$logs/all.txt"
