@@ -68,19 +68,17 @@ const char *sf_family_lacks(const char *model_type)
 {
     static const char SCALED[] = "latent attention (MLA) among scales of its own", ZEROS[] = "latent attention (MLA) twice a layer, and experts that do nothing",
                       INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
-                      LINEAR[] = "linear attention (Gated DeltaNet) in most layers", STATE[] = "state-space layers (Mamba)",
-                      ROUTED[] = "experts beside short convolutions",
+                      STATE[] = "state-space layers (Mamba)",
                       CHUNKED[] = "attention in chunks, and experts whose input is scaled by the router",
                       SHARED[] = "layers that take other layers' keys and values, and embeddings of their own";
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
         {"minicpm3", SCALED},         {"longcat_flash", ZEROS},  {"deepseek_v32", INDEXED}, {"glm_moe_dsa", INDEXED},
-        {"qwen3_5_moe", LINEAR},      {"qwen3_5_moe_text", LINEAR}, {"granitemoehybrid", STATE},
-        {"falcon_h1", STATE},         {"falcon_mamba", STATE},     {"nemotron_h", STATE},      {"bamba", STATE},
-        {"jamba", STATE},             {"mamba", STATE},            {"mamba2", STATE},          {"zamba2", STATE},
-        {"lfm2_moe", ROUTED},         {"llama4", CHUNKED},       {"llama4_text", CHUNKED},
-        {"gemma3n", SHARED},          {"gemma3n_text", SHARED},    {"gemma4", SHARED},         {"gemma4_text", SHARED},
+        {"granitemoehybrid", STATE},  {"falcon_h1", STATE},      {"falcon_mamba", STATE},   {"nemotron_h", STATE},
+        {"bamba", STATE},             {"jamba", STATE},          {"mamba", STATE},          {"mamba2", STATE},
+        {"zamba2", STATE},            {"llama4", CHUNKED},       {"llama4_text", CHUNKED},
+        {"gemma3n", SHARED},          {"gemma3n_text", SHARED},  {"gemma4", SHARED},        {"gemma4_text", SHARED},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
         if (strcmp(ROWS[i].model_type, model_type) == 0) return ROWS[i].lacks;
@@ -185,6 +183,22 @@ sf_status sf_family_delta(sf_json_at at, sf_model_config *c)
     c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? (int)kernel : 0;
     return SF_OK;
 }
+
+sf_status sf_family_delta_experts(sf_json_at at, sf_model_config *c)
+{
+    int64_t shared = 0;
+    SF_TRY(sf_family_delta(at, c));
+    SF_TRY(sf_json_int(at, "shared_expert_intermediate_size", true, 1, 1 << 24, &shared));
+    c->shared_mlp = (int)shared;
+    c->shared_switch = true;
+    return sf_family_experts(at, c);
+}
+
+const sf_tensor_name sf_shared_expert_tensors[] = {
+    {SF_LAYER_TENSOR(shared_gate), .hf = "mlp.shared_expert.gate_proj.weight"},
+    {SF_LAYER_TENSOR(shared_up), .hf = "mlp.shared_expert.up_proj.weight"},
+    {SF_LAYER_TENSOR(shared_down), .hf = "mlp.shared_expert.down_proj.weight"},
+    {0}};
 
 void sf_family_begin(const sf_family *f, sf_model_config *c)
 {

@@ -116,6 +116,8 @@ sf_status sf_family_gguf_latent(const sf_gguf *g, const char *architecture, sf_m
 extern const sf_tensor_name sf_latent_tensors[];
 /* … of layers with a gated delta rule and of gated attention, as Qwen3-Next and Qwen3.5 have them. */
 sf_status sf_family_delta(sf_json_at at, sf_model_config *c);
+sf_status sf_family_delta_experts(sf_json_at at, sf_model_config *c); /* … and experts beside one that all rows share */
+extern const sf_tensor_name sf_shared_expert_tensors[]; /* what Qwen calls that one */
 sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */
 
 #endif

@@ -20,6 +20,9 @@ sf_status sf_unpack_latent(sf_safetensors *s, const char *folder, const char *pr
  * rule. Makes self_attn.q_proj and gate_proj, linear_attn.in_proj_{qkv,z,a,b}, as Qwen3.5 has the latter. */
 sf_status sf_unpack_qwen3_next(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 sf_status sf_unpack_qwen3_5(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+/* … and of files that hold a layer's experts in two tensors, mlp.experts.gate_up_proj [E, 2m, d] and down_proj [E, d, m], each expert's
+ * under the names that a tensor of its own has; nothing is copied for that. */
+sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 
 /* The same of GGUF: adds blk.N.attn_k_b.weight [H · r, own] and blk.N.attn_v_b.weight [H · value, r] to a file that has both in
  * attn_kv_b, in `made`, which the caller unmaps. */

@@ -95,3 +95,41 @@ sf_status sf_unpack_qwen3_5(sf_safetensors *s, const char *folder, const char *p
 {
     return unpack(s, folder, prefix, c, false);
 }
+
+/* The parts of a layer's experts that follow each other, `rows` rows of `columns` each, in above + `name`, where there is such. */
+static sf_status name_experts(sf_safetensors *s, const char *folder, const char *above, const char *name, int parts, const char *const *part,
+                              int experts, int64_t rows, int64_t columns)
+{
+    char full[192];
+    snprintf(full, sizeof full, "%smlp.experts.%s", above, name);
+    sf_st_tensor *t = sf_safetensors_find(s, full);
+    const int64_t dim[3] = {experts, parts * rows, columns};
+    if (!t) return SF_OK;
+    if (!t->readable || t->tensor.rank != 3 || memcmp(t->tensor.dim, dim, sizeof dim) != 0)
+        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s of %s", folder, full,
+                       sf_shape_text(3, dim), t->type, sf_shape_text(t->tensor.rank, t->tensor.dim));
+    t->used = true;
+    const sf_tensor from = t->tensor;
+    const char *file = t->file;
+    for (int i = 0; i < experts * parts; i++) {
+        const sf_tensor one = {(char *)from.data + sf_bytes(from.dtype, i * rows * columns), from.dtype, 2, {rows, columns}};
+        snprintf(full, sizeof full, "%smlp.experts.%d.%s.weight", above, i / parts, part[i % parts]);
+        SF_TRY(sf_safetensors_add(s, full, &one, file));
+    }
+    return SF_OK;
+}
+
+sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c)
+{
+    static const char *const UP[] = {"gate_proj", "up_proj"}, *const DOWN[] = {"down_proj"};
+    SF_TRY(unpack(s, folder, prefix, c, false));
+    for (int l = 0; l < c->layers; l++) {
+        char above[96];
+        snprintf(above, sizeof above, "%slayers.%d.", prefix, l);
+        SF_TRY(name_experts(s, folder, above, "gate_up_proj", 2, UP, c->router.experts, c->expert_mlp, c->d));
+        sf_safetensors_sort(s); /* what was added stands at the end until then, where nothing is looked for */
+        SF_TRY(name_experts(s, folder, above, "down_proj", 1, DOWN, c->router.experts, c->d, c->expert_mlp));
+        sf_safetensors_sort(s);
+    }
+    return SF_OK;
+}

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Kinds of layers in models that know their task (tests/golden/model/recast.py): mixtures, sinks, windows in every second layer, partial
-# rotation, latent attention, layers that recur. Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
+# rotation, latent attention, layers that recur; and a Gemma 2 of 512 tokens that was taught (caps on scores and logits). Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
 # rule gives, number by number; and what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
 . "$(dirname "$0")/common.bash"
 ${PYTHON:-python3} tests/golden/model/recast.py "$T" || fail "recast.py"
@@ -10,14 +10,21 @@ if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail
 for model in s moe partial windows sinks latent hybrid; do
     grep -q "^$model, niah, .* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
 done
+"$FRONTIER" run tests/golden/model/taught/families.yaml -v -o "$T/c.h5" -s 'models=[tests/golden/model/taught/gemma2]' -s samples=2 -s 'sparsity=[0.5]' \
+    -s 'methods={prefill: [vertical_slash, block_sparse, flex_prefill], decode: [quest, snapkv, ada_snapkv, oracle_topk]}' >"$T/out" 2>"$T/log" ||
+    fail "run of caps: $(cat "$T/log")"
+if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail "the run of caps warns"; fi
+grep -q "^gemma2, niah.* dense, exact 1.000" "$T/log" || fail "gemma2 does not know its task: $(grep dense "$T/log")"
 "$FRONTIER" report "$T/k.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
 if grep WARNING "$T/out" | grep -v "smaller model is near 1"; then fail "the report warns"; fi
-"$FRONTIER" export "$T/k.h5" --jsonl >"$T/rows" || fail "export"
+for results in k c; do "$FRONTIER" export "$T/$results.h5" --jsonl || fail "export"; done >"$T/rows"
 ${PYTHON:-python3} - "$T/rows" <<'END' || fail "counts"
 import json, sys
 
-rows, W, L, H, D, d, M, VOCAB = [json.loads(l) for l in open(sys.argv[1])], 256, 4, 3, 64, 192, 512, 6144
-SLIDE = {"windows": 2, "sinks": 2}  # layers with a window
+rows = [json.loads(l) for l in open(sys.argv[1])]
+W, L, H, G, D, d, M, VOCAB = S = 256, 4, 3, 1, 64, 192, 512, 6144  # window, layers, heads, kv heads, head dim, width, MLP, vocabulary
+SHAPE = {"gemma2": (64, 4, 4, 2, 16, 32, 64, 320)}
+SLIDE = {"windows": 2, "sinks": 2, "gemma2": 2}  # layers with a window
 MLP = {"moe": 3 * d * M // 2 + d + 4 * d + 2 * 3 * d * M // 2, "sinks": 4 * d + 2 * 3 * d * M}  # shared, switch, router, two experts; router, two
 READ = {"moe": 3 * d * M // 2 + d + 4 * d + 4 * 3 * d * M // 2, "sinks": 4 * d + 4 * 3 * d * M, "s": 3 * d * M, "windows": 3 * d * M}
 BIAS = {"sinks": d + 4 + 4 * (2 * M + d)}  # of o, router, experts
@@ -33,9 +40,10 @@ def expect(row, what, found, right, tolerance=0):
         wrong.append(f"{row['model']}, {row['prefill_label']}, {row['decode_label']}, sample {row['sample']}: {what} {found}, expected {right}")
 
 for r in rows:
+    W, L, H, G, D, d, M, VOCAB = SHAPE.get(r["model"], S)
     slide, width, n = SLIDE.get(r["model"], 0), D * (2 if r["model"] in ("partial", "hybrid") else 1), r["input_tokens"]
     latent = r["model"] == "latent"  # whose cache is a row of the rotated part and the latent, the latent alone being values
-    numbers, products = (D + rank, 2 * (D + rank) + 2 * rank) if latent else (2 * width, 4 * width)
+    numbers, products = (D + rank, 2 * (D + rank) + 2 * rank) if latent else (2 * G * width, 4 * width)
     steps = r["output_tokens"] - r["truncated"]  # the prompt gives the first token; a token that ends the answer is not among them
     windows = slide * H * sum(min(i + 1, W) for i in range(n))
     whole = (L - slide) * H * sum(i + 1 for i in range(n))
@@ -43,7 +51,7 @@ for r in rows:
     windows = slide * H * sum(min(n + s, W) for s in range(1, steps + 1))
     whole = (L - slide) * H * sum(n + s for s in range(1, steps + 1))
     expect(r, "pairs of steps", r["decode_attention_pairs"], windows + whole * (1 - r["decode_achieved"]), 0.5)
-    layer = (LATENT if latent else d * (2 * H + 2) * width) + MLP.get(r["model"], 3 * d * M)
+    layer = (LATENT if latent else d * (2 * H + 2 * G) * width) + MLP.get(r["model"], 3 * d * M)
     if r["model"] == "hybrid":
         layer += d * H * width  # attention's gate
     recurring = R * (2 * (d * (2 * OUT + IN + 2 * HEADS) + 3 * d * M + TAPS * IN) + 7 * STATE) if r["model"] == "hybrid" else 0
@@ -71,6 +79,6 @@ for r in rows:
             expect(r, what, r[what], own[key(r)][what])
 print("\n".join(wrong[:20]))
 print(f"{len(rows)} rows, {checked} counts, {len(wrong)} wrong")
-sys.exit(bool(wrong) or len(rows) != 7 * 8 * 2)
+sys.exit(bool(wrong) or len(rows) != 8 * 8 * 2)
 END
 echo "kinds: ok"

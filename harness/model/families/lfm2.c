@@ -1,4 +1,5 @@
-/* LFM2. Liquid AI 2025, arXiv 2511.23404; transformers 5: models/lfm2. Short convolutions, and attention in some layers. */
+/* LFM2 and LFM2-MoE. Liquid AI 2025, arXiv 2511.23404; transformers 5: models/lfm2, models/lfm2_moe. Short convolutions, and attention
+ * in some layers; the mixtures' experts are chosen by sigmoids, most of them with a correction, behind a few dense layers. */
 #include "harness/model/family.h"
 
 #include <limits.h>
@@ -39,12 +40,11 @@ static sf_status read_mlp(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-static sf_status read(sf_json_at at, sf_model_config *c)
+static sf_status read_convolution(sf_json_at at, sf_model_config *c)
 {
     int64_t kernel = 3;
     bool bias = false;
     SF_TRY(read_attending(at, c));
-    SF_TRY(read_mlp(at, c));
     SF_TRY(sf_json_bool(at, "tie_embedding", false, &c->tied));
     SF_TRY(sf_json_int(at, "conv_L_cache", true, 1, SF_MAX_KERNEL, &kernel));
     SF_TRY(sf_json_bool(at, "conv_bias", true, &bias));
@@ -53,6 +53,45 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     c->mixer = SF_SHORT_CONVOLUTION;
     return SF_OK;
 }
+
+static sf_status read(sf_json_at at, sf_model_config *c)
+{
+    SF_TRY(read_convolution(at, c));
+    return read_mlp(at, c);
+}
+
+static sf_status read_moe(sf_json_at at, sf_model_config *c)
+{
+    int64_t dense = 0;
+    double scale = 1;
+    SF_TRY(read_convolution(at, c));
+    SF_TRY(sf_family_experts(at, c));
+    SF_TRY(sf_json_int(at, "num_dense_layers", true, 0, c->layers, &dense));
+    SF_TRY(sf_json_real(at, "routed_scaling_factor", true, 1e-6, 1e6, &scale));
+    SF_TRY(sf_json_bool(at, "use_expert_bias", true, &c->router_correction));
+    c->router.kind = SF_ROUTE_SIGMOID;
+    c->router.scale = (float)scale;
+    for (int64_t l = 0; l < dense; l++) c->whole_mlp[l] = 1;
+    return SF_OK;
+}
+
+static const sf_tensor_name TENSORS[] = {
+    {SF_LAYER_TENSOR(attention_norm), .hf = "operator_norm.weight"},
+    {SF_LAYER_TENSOR(o), .hf = "self_attn.out_proj.weight"},
+    {SF_LAYER_TENSOR(q_norm), .hf = "self_attn.q_layernorm.weight"},
+    {SF_LAYER_TENSOR(k_norm), .hf = "self_attn.k_layernorm.weight"},
+    {SF_LAYER_TENSOR(mlp_norm), .hf = "ffn_norm.weight"},
+    {SF_LAYER_TENSOR(gate), .hf = "feed_forward.w1.weight"},
+    {SF_LAYER_TENSOR(up), .hf = "feed_forward.w3.weight"},
+    {SF_LAYER_TENSOR(down), .hf = "feed_forward.w2.weight"},
+    {SF_LAYER_TENSOR(router), .hf = "feed_forward.gate.weight"},
+    {SF_LAYER_TENSOR(router_correction), .hf = "feed_forward.expert_bias"},
+    {SF_LAYER_TENSOR(mixer_by), .hf = "conv.in_proj.weight"},
+    {SF_LAYER_TENSOR(mixer_gate), .hf = "conv.in_proj.weight"},
+    {SF_LAYER_TENSOR(mixer_in), .hf = "conv.in_proj.weight"},
+    {SF_LAYER_TENSOR(mixer_out), .hf = "conv.out_proj.weight"},
+    {SF_LAYER_TENSOR(convolution), .hf = "conv.conv.weight"},
+    {0}};
 
 const sf_family sf_family_lfm2 = {
     .name = "lfm2",
@@ -69,19 +108,28 @@ const sf_family sf_family_lfm2 = {
     .final_norm = "embedding_norm.weight",
     .read = read,
 
-    .tensor = (const sf_tensor_name[]){
-        {SF_LAYER_TENSOR(attention_norm), .hf = "operator_norm.weight"},
-        {SF_LAYER_TENSOR(o), .hf = "self_attn.out_proj.weight"},
-        {SF_LAYER_TENSOR(q_norm), .hf = "self_attn.q_layernorm.weight"},
-        {SF_LAYER_TENSOR(k_norm), .hf = "self_attn.k_layernorm.weight"},
-        {SF_LAYER_TENSOR(mlp_norm), .hf = "ffn_norm.weight"},
-        {SF_LAYER_TENSOR(gate), .hf = "feed_forward.w1.weight"},
-        {SF_LAYER_TENSOR(up), .hf = "feed_forward.w3.weight"},
-        {SF_LAYER_TENSOR(down), .hf = "feed_forward.w2.weight"},
-        {SF_LAYER_TENSOR(mixer_by), .hf = "conv.in_proj.weight"},
-        {SF_LAYER_TENSOR(mixer_gate), .hf = "conv.in_proj.weight"},
-        {SF_LAYER_TENSOR(mixer_in), .hf = "conv.in_proj.weight"},
-        {SF_LAYER_TENSOR(mixer_out), .hf = "conv.out_proj.weight"},
-        {SF_LAYER_TENSOR(convolution), .hf = "conv.conv.weight"},
-        {0}},
+    .tensor = TENSORS,
+};
+
+const sf_family sf_family_lfm2_moe = {
+    .name = "lfm2_moe",
+    .qk_norm = true,
+
+    .model_type = {"lfm2_moe"},
+    .defaults = SF_JSON({"hidden_act": "silu", "max_position_embeddings": 128000, "norm_eps": 1e-5, "tie_word_embeddings": true,
+                         "intermediate_size": 7168, "moe_intermediate_size": 1792, "num_key_value_heads": 8, "conv_bias": false,
+                         "conv_L_cache": 3, "num_dense_layers": 2, "num_experts_per_tok": 4, "num_experts": 32,
+                         "use_expert_bias": true, "routed_scaling_factor": 1.0, "norm_topk_prob": true}),
+    .theta = 1e6,
+    .norm_eps_key = "norm_eps",
+    .layer_types = true,
+    .recurrent_type = "conv",
+    .final_norm = "embedding_norm.weight",
+    .read = read_moe,
+
+    .tensor = TENSORS,
+    .expert = &(const sf_expert_names){{
+        [SF_EXPERT_GATE] = "feed_forward.experts.%d.w1.weight",
+        [SF_EXPERT_UP] = "feed_forward.experts.%d.w3.weight",
+        [SF_EXPERT_DOWN] = "feed_forward.experts.%d.w2.weight"}},
 };

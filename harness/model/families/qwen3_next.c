@@ -3,16 +3,6 @@
 #include "harness/model/family.h"
 #include "harness/model/unpack.h"
 
-static sf_status read(sf_json_at at, sf_model_config *c)
-{
-    int64_t shared = 0;
-    SF_TRY(sf_family_delta(at, c));
-    SF_TRY(sf_json_int(at, "shared_expert_intermediate_size", true, 1, 1 << 24, &shared));
-    c->shared_mlp = (int)shared;
-    c->shared_switch = true;
-    return sf_family_experts(at, c);
-}
-
 const sf_family sf_family_qwen3_next = {
     .name = "qwen3_next",
     .qk_norm = true, .norm_offset = 1, .predicts_further = true,
@@ -30,11 +20,7 @@ const sf_family sf_family_qwen3_next = {
     .recurrent_type = "linear_attention",
     .own = (const char *const[]){"attention_bias", NULL},
     .unpack = sf_unpack_qwen3_next,
-    .read = read,
+    .read = sf_family_delta_experts,
 
-    .tensor = (const sf_tensor_name[]){
-        {SF_LAYER_TENSOR(shared_gate), .hf = "mlp.shared_expert.gate_proj.weight"},
-        {SF_LAYER_TENSOR(shared_up), .hf = "mlp.shared_expert.up_proj.weight"},
-        {SF_LAYER_TENSOR(shared_down), .hf = "mlp.shared_expert.down_proj.weight"},
-        {0}},
+    .tensor = sf_shared_expert_tensors,
 };

@@ -38,7 +38,9 @@
     FAMILY(frontier_mini) \
     FAMILY(lfm2)          \
     FAMILY(qwen3_next)    \
-    FAMILY(qwen3_5)
+    FAMILY(qwen3_5)       \
+    FAMILY(lfm2_moe)      \
+    FAMILY(qwen3_5_moe)
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

@@ -159,6 +159,14 @@ MODELS = {
     "qwen3_5": row("Qwen3_5", num_hidden_layers=4, layer_types=["linear_attention", "full_attention"] * 2, linear_num_key_heads=1,
                    linear_num_value_heads=3, linear_key_head_dim=16, linear_value_head_dim=8, attention_bias=True,
                    rope_parameters=rope(partial_rotary_factor=0.5)),
+    "lfm2_moe": row("Lfm2Moe", None, num_hidden_layers=4, layer_types=["conv", "full_attention", "conv", "full_attention"], num_dense_layers=1,
+                    routed_scaling_factor=1.5, rope_parameters=rope(rope_theta=1e6), **MOE),
+    "qwen3_5_moe": row("Qwen3_5Moe", num_hidden_layers=3, layer_types=["linear_attention", "linear_attention", "full_attention"],
+                       linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8, linear_value_head_dim=8,
+                       shared_expert_intermediate_size=24, rope_parameters=rope(partial_rotary_factor=0.5), **MOE),
+    "qwen3_5_moe-fused": row("Qwen3_5Moe", num_hidden_layers=2, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=1,
+                             linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, shared_expert_intermediate_size=24,
+                             rope_parameters=rope(partial_rotary_factor=0.5), **MOE),
     "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
                                                         high_freq_factor=4.0, original_max_position_embeddings=256)),
     "frontier_mini": row("FrontierMini", None, entmax_alpha=1.5, num_hidden_layers=3, **PLAIN),
@@ -167,7 +175,7 @@ MODELS = {
 }
 
 
-def spread(name, shape, dtype, offset):
+def spread(name, shape, dtype, offset, transposed):
     """Base and gain: matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter."""
     leaf = name.rsplit(".", 1)[-1]
     if dtype == "U8":
@@ -183,12 +191,12 @@ def spread(name, shape, dtype, offset):
     if name.endswith(ROUTERS):  # choices far from ties
         return 0, 6 / shape[-1] ** 0.5
     gain = 1.6 if re.search("q_proj|k_proj|qkv_proj|q_b_proj|kv_b_proj", name) else 1.0
-    fan = shape[-1] if leaf not in TRANSPOSED else shape[-2]
+    fan = shape[-2] if transposed and leaf in TRANSPOSED else shape[-1]
     return 0, 3**0.5 * gain / fan**0.5
 
 
-OFFSET = ("Gemma2", "Nemotron", "Qwen3Next", "Qwen3_5")  # norm weights are stored minus one
-ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "router.weight")
+OFFSET = ("Gemma2", "Nemotron", "Qwen3Next", "Qwen3_5", "Qwen3_5Moe")  # norm weights are stored minus one
+ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight")
 TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss: [experts, in, out]
 
 # ---- the golden values -----------------------------------------------------------------------------------------------------
@@ -243,6 +251,16 @@ def in_mxfp4(rows, folder):
     return sorted(out)
 
 
+def fused(rows):
+    """Experts as Qwen3.5 is published: two tensors a layer, gates above what they gate."""
+    apart = [(n, d, s) for n, d, s in rows if ".mlp.experts." in n]
+    count = 1 + max(int(n.split(".experts.")[1].split(".")[0]) for n, _, _ in apart)
+    first = [(n, d, s) for n, d, s in apart if ".experts.0." in n]
+    whole = [(n.split("experts.0.")[0] + "experts.down_proj", d, [count, *s]) for n, d, s in first if "down_proj" in n]
+    whole += [(n.split("experts.0.")[0] + "experts.gate_up_proj", d, [count, 2 * s[0], s[1]]) for n, d, s in first if "up_proj" in n]
+    return sorted([r for r in rows if r not in apart] + whole)
+
+
 def listed(cls, config, folder):
     """What transformers writes: (name, dtype, shape)."""
     model = getattr(transformers, cls + "ForCausalLM")(config)
@@ -259,8 +277,10 @@ def make(name):
         tensors = listed(cls, config_of(cls, arguments), folder)
         if name.endswith("-mxfp4"):
             tensors = in_mxfp4(tensors, folder)
+        if name.endswith("-fused"):
+            tensors = fused(tensors)
         for seed in range(200):
-            rows = [(n, d, *spread(n, s, d, cls in OFFSET), s) for n, d, s in tensors]
+            rows = [(n, d, *spread(n, s, d, cls in OFFSET, cls == "GptOss"), s) for n, d, s in tensors]
             from safetensors.torch import save_file as save
             save({n: tensor(n, seed, d, b, g, s) for n, d, b, g, s in rows}, os.path.join(folder, "model.safetensors"),
                  metadata=dict(format="pt"))

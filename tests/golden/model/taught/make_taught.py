@@ -12,10 +12,10 @@ a method leaves out breaks no answer's form. Seeds are fixed, one thread: a minu
     qwen3    norms on q and k, tied head, bf16     gemma3   multimodal; window 64 in five of six layers, linear scaling, f32
     llama    llama3 scaling over 256 positions, bf16
 
-and of other kinds of layers, bf16, by name alone: no test has them yet:
+and of other kinds of layers, bf16, by name alone (tests/cli/kinds.sh has gemma2, and the other two kinds from recast.py):
 
-    qwen3_moe    two of four experts a token             gemma2    caps on scores and logits, window 64 in every second layer
-    gpt_oss      learned sinks, experts with biases, window 64 in every second layer
+    gemma2    caps on scores and logits, window 64 in every second layer             qwen3_moe    two of four experts a token
+    gpt_oss   learned sinks, experts with biases, window 64 in every second layer
 """
 import json
 import math
