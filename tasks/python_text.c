@@ -185,7 +185,8 @@ static bool find_assignment(reader *r, const char *key)
         snprintf(begin, sizeof begin, "def %.*s(", (int)(dot - key), key);
         if (!(from = strstr(from, begin))) return false;
     }
-    for (const char *line = from; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+    for (const char *line = from, *end; *line; line = *end ? end + 1 : end) {
+        end = line + strcspn(line, "\n");
         const char *at = line + strspn(line, " \t");
         if (strncmp(at, name, n) != 0) continue;
         at += n;

@@ -252,6 +252,7 @@ static const struct {
     {"babilong_qa2", "[{}]", NULL, "babilong.py:20: expected a key \"qa2\" in the dictionary that ends here, found none"},
     {"babilong_qa1", "[{}]", NULL, "babilong.py:9: expected a key \"examples\""},
     {"babilong_qa1", "[{}]", "x = 1\nDEFAULT_TEMPLATE == 2\n", "expected an assignment to DEFAULT_TEMPLATE, found none"},
+    {"babilong_qa1", "[{}]", "x = 1", "expected an assignment to DEFAULT_TEMPLATE, found none"},
     {"babilong_qa1", "[{}]", "DEFAULT_TEMPLATE = {1: 2}\n", "prompts:1: expected a string, found \"{1: 2}\""},
     {"babilong_qa1", "[{}]", "DEFAULT_TEMPLATE = 'a\nb'\n", "prompts:1: expected the end of a string"},
     {"babilong_qa1", "[{}]", "DEFAULT_TEMPLATE = 'a' + b\n", "expected string literals alone"},

@@ -81,3 +81,21 @@ model("qwen3", BYTES, "qwen3", {"attention.key_length": 4, "attention.value_leng
       {"attn_q_norm": [4], "attn_k_norm": [4]})
 model("gemma3", PIECES, "gemma3", {"attention.key_length": 4, "attention.value_length": 4, "attention.sliding_window": 16},
       {"attn_q_norm": [4], "attn_k_norm": [4], "post_attention_norm": [D], "post_ffw_norm": [D]})
+
+# Latent attention: a layer of its own shape, with keys and values of heads apart.
+ROW, NOPE, ROPE, VALUE, Q = 6, 4, 2, 4, 5
+f32 = (0, 4, 1)
+keys = {"general.architecture": "deepseek2", "general.name": "tiny"}
+for key, v in {"block_count": 1, "embedding_length": D, "feed_forward_length": MLP, "attention.head_count": HEADS, "attention.head_count_kv": 1,
+               "context_length": 64, "attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 1e4, "rope.dimension_count": ROPE,
+               "attention.key_length": ROW + ROPE, "attention.value_length": ROW, "attention.key_length_mla": NOPE + ROPE,
+               "attention.value_length_mla": VALUE, "attention.kv_lora_rank": ROW, "attention.q_lora_rank": Q, "leading_dense_block_count": 1,
+               "expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 4, "expert_shared_count": 1, "expert_group_count": 2,
+               "expert_group_used_count": 1, "expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5,
+               "rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.yarn_log_multiplier": 0.1}.items():
+    keys[f"deepseek2.{key}"] = v
+tensors = {"token_embd.weight": [D, len(BYTES["tokenizer.ggml.tokens"])], "output_norm.weight": [D], "attn_norm": [D], "ffn_norm": [D],
+           "ffn_gate": [D, MLP], "ffn_up": [D, MLP], "ffn_down": [MLP, D], "attn_q_a": [D, Q], "attn_q_a_norm": [Q],
+           "attn_q_b": [Q, HEADS * (NOPE + ROPE)], "attn_kv_a_mqa": [D, ROW + ROPE], "attn_kv_a_norm": [ROW], "attn_k_b": [NOPE, ROW, HEADS],
+           "attn_v_b": [ROW, VALUE, HEADS], "attn_output": [HEADS * VALUE, D]}
+write(f"{sys.argv[1]}/deepseek2.gguf", keys | BYTES, {n if "." in n else f"blk.0.{n}.weight": (*f32, dims) for n, dims in tensors.items()})
