@@ -35,7 +35,7 @@ MAKE = ["make", "--no-print-directory", "CUDA=0", "CFLAGS=-O2", "V=1"] # without
 # Where a room lies, and the tests that concern it. A test with a file's own name comes first, then the quickest.
 ROOMS = {
     "run": ("harness/run", ["test_dispatch", "test_stopping", "counted.sh", "errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh",
-                            "stopping.sh", "stored.sh", "cells.sh", "apart.sh", "mpi.sh", "task_plugin.sh", "kill.sh", "families.sh"]),
+                            "help.sh", "stopping.sh", "stored.sh", "cells.sh", "apart.sh", "mpi.sh", "task_plugin.sh", "kill.sh", "families.sh"]),
     "engine": ("harness/engine", ["counted.sh", "test_engine_methods", "test_engine", "test_divergence", "test_families", "test_tensor", "sweep.sh"]),
     "store": ("harness/store", ["test_store", "test_store_damage", "stored.sh", "cells.sh", "mpi.sh", "kill.sh", "apart.sh", "faults.sh"]),
     "report": ("harness/report", ["test_stats", "test_report", "test_report_page", "test_report_files", "page.sh", "sweep.sh", "families.sh"]),

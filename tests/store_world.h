@@ -102,8 +102,9 @@ static inline void make_record(int c, int sample, struct maps *maps, sf_record *
     if (c == 2) out->density[1] = maps->m[1];
     if (c == 1 && sample % 3) out->error[0] = maps->m[4];
     if (c == 2 && sample % 2) out->error[1] = maps->m[5];
-    for (int k = 0; k < SF_PROFILE_MEASURES * SF_STRETCHES; k++) /* cell 2 has no divergence at odd stretches of odd samples */
-        (&maps->along.nll[0])[k] = c == 2 && sample % 2 && k % 2 ? NAN : (float)(x + k);
+    /* Cell 2 has no divergence at odd stretches of odd samples, and none at the last. */
+    for (int k = 0; k < SF_PROFILE_MEASURES * SF_STRETCHES; k++)
+        (&maps->along.nll[0])[k] = c == 2 && (k % SF_STRETCHES == SF_STRETCHES - 1 || (sample % 2 && k % 2)) ? NAN : (float)(x + k);
     if (c && sample % 3) out->along[c % 2] = &maps->along;
     out->depth = sample % 4 ? x / 13 : NAN;
     out->late_tokens = c == 2 ? 70 + sample : NAN; /* others have no such column */

@@ -269,6 +269,17 @@ static void test_what_fits(void **state)
     const double decode = 2 * step.exact * output, shared = sf_study_work(&study, dense, true), whole = sf_study_work(&study, dense, false);
     assert_true(fabs(shared - decode) < 1e-9 * decode);
     assert_true(fabs(whole - decode - prefill.exact) < 1e-9 * whole);
+    /* All cells of a sample that ask for one prefill pay for it together: where nothing is read, that is what they take. */
+    double dense_prefill = 0;
+    sf_forecast f;
+    cluster.bytes = INFINITY;
+    OK(sf_forecast_open(&study, &cluster, NULL, &f));
+    for (int i = 0; i < study.plan.cells; i++) {
+        const sf_cell *cell = &study.plan.cell[i];
+        if (!cell->prefill && cell->model == dense->model && cell->task == dense->task && cell->length == dense->length) dense_prefill += f.seconds[i];
+    }
+    assert_true(fabs(dense_prefill - prefill.exact / cluster.flops) < 1e-9 * dense_prefill);
+    sf_forecast_close(&f);
     sf_plan_free(&study.plan);
     sf_sweep_free(study.sweep);
     free(model);

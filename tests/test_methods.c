@@ -438,7 +438,10 @@ static void a_sample_that_keeps_a_promise(sf_backend *b)
     int32_t listed = 2, index[] = {0, 1};
     sf_lists at = {1, 2, &listed, index};
     sf_mark mark = sf_scratch_mark(b);
-    const int32_t *count = sf_sample_sizes(&a, (sf_tensor){x, SF_F32, 2, {1, N}}, at, (sf_promise){.error = .1, .z = 1.6448536, .verified = SF_DENOMINATOR}, 0);
+    const sf_promise promise = sf_promised(.1, .1, SF_DENOMINATOR);
+    near("a twentieth of a normal distribution lies above", promise.z, 1.6448536269514722, 1e-9);
+    near("a fortieth", sf_promised(.1, .1, SF_DENOMINATOR_AND_NUMERATOR).z, 1.959963984540054, 1e-9);
+    const int32_t *count = sf_sample_sizes(&a, (sf_tensor){x, SF_F32, 2, {1, N}}, at, promise, 0);
     ok(a.status, "sizes of samples");
     assert_int_equal(*count, 450);
     sf_scratch_release(b, mark);

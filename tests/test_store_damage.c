@@ -2,7 +2,7 @@
  * FRONTIER_DAMAGES=N: so many instead of the few that fit a test suite. */
 #include "tests/store_world.h"
 
-
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -169,21 +169,26 @@ static void test_cells_in_range(void **state)
     free(bent);
 }
 
+static void break_seal(void)
+{
+    size_t bytes;
+    char *whole = file_read(results, &bytes);
+    whole[bytes - 16] ^= 1; /* of the checksum */
+    file_write(results, whole, bytes);
+    free(whole);
+}
+
 /* A broken seal alone: all is read, cell by cell, and said to be damaged. */
 static void test_broken_seal(void **state)
 {
     (void)state;
     sf_store *s;
     sf_results r;
-    size_t bytes;
     OK(sf_store_open(results, false, &s));
     for (int i = 0; i < 3; i++) OK(add(s, 3, i));
     OK(sf_store_fold(s, NULL));
     sf_store_close(s);
-    char *whole = file_read(results, &bytes);
-    whole[bytes - 16] ^= 1; /* of the checksum */
-    file_write(results, whole, bytes);
-    free(whole);
+    break_seal();
     read_one(results, EVERYTHING, &r);
     assert_int_equal(r.problems, 1);
     assert_non_null(strstr(r.problem[0], "damaged"));
@@ -192,6 +197,45 @@ static void test_broken_seal(void **state)
         same_cell(&r.cell[c], c);
         assert_int_equal(r.records[c], 3);
     }
+    sf_results_free(&r);
+}
+
+/* What the library makes of reading a column: of the second cell an error, of the fourth a crash; else as it does. */
+static bool unreadable;
+
+herr_t H5Dread(hid_t set, hid_t memory, hid_t in_memory, hid_t in_file, hid_t list, void *rows)
+{
+    herr_t (*read)(hid_t, hid_t, hid_t, hid_t, hid_t, void *);
+    *(void **)&read = dlsym(RTLD_NEXT, "H5Dread");
+    char name[160] = "";
+    sf_cell_info cell[4];
+    for (int c = 0; c < 4; c++) make_cell(c, &cell[c]);
+    if (unreadable) H5Iget_name(set, name, sizeof name);
+    if (strstr(name, cell[1].key)) return -1;
+    if (strstr(name, cell[3].key)) abort();
+    return read(set, memory, in_memory, in_file, list, rows);
+}
+
+/* Each cell that is lost says why by itself: a crash behind an error is none. The others are read. */
+static void test_cells_lost(void **state)
+{
+    (void)state;
+    sf_store *s;
+    sf_results r;
+    OK(sf_store_open(results, false, &s));
+    OK(add(s, 5, 0));
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    break_seal();
+    unreadable = true;
+    read_one(results, EVERYTHING, &r);
+    unreadable = false;
+    assert_int_equal(r.cells, 3);
+    for (int c = 0; c < 3; c++) same_cell(&r.cell[c], c * 2);
+    assert_int_equal(r.problems, 3);
+    assert_non_null(strstr(r.problem[0], "What is left of it was read"));
+    assert_non_null(strstr(r.problem[1], "abc1: the column sample cannot be read"));
+    assert_non_null(strstr(r.problem[2], "the HDF5 library crashes on cell 0000000000000000000000000000abc3"));
     sf_results_free(&r);
 }
 
@@ -659,6 +703,7 @@ int main(void)
         TEST(test_cells_in_range),
         TEST(test_damaged_file),
         TEST(test_broken_seal),
+        TEST(test_cells_lost),
         TEST(test_edited_elsewhere),
         TEST(test_before_later_columns),
         TEST(test_lost_columns),

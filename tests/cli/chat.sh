@@ -54,6 +54,14 @@ sed -i 's/"chat_template"/"none"/' "$T/model/tokenizer_config.json"
 refused 'chat: none for a base model' "$FRONTIER" plan "$T/tiny.yaml" "${sweep[@]}"
 "$FRONTIER" plan "$T/tiny.yaml" "${sweep[@]}" -s "models=[{path: $T/model, chat: none}]" >/dev/null || fail "chat: none"
 refused "expected 'none', or a map" "$FRONTIER" plan "$T/tiny.yaml" -s "models=[{path: $T/model, chat: chatml}]"
+
+# A BOS token is kept by its text, be it the first of the vocabulary; a text's continuation has none of its own.
+sed -i 's/^{/{"bos_token": "!", "add_bos_token": true, /' "$T/model/tokenizer_config.json"
+"$FRONTIER" run "$T/tiny.yaml" "${sweep[@]}" -s 'tasks=[text]' -s "models=[{path: $T/model, chat: none}]" -o "$T/bos.h5" >/dev/null 2>"$T/err" ||
+    fail "a text with a BOS in front: $(cat "$T/err")"
+"$FRONTIER" export "$T/bos.h5" --jsonl | tr -d ' \n' >"$T/out"
+says '"bos":"!"' && says '"bos_tokens":1,'
+
 for text in prefix suffix template system date; do
     refused "chat.$text: expected a text" "$FRONTIER" plan "$T/tiny.yaml" -s "models=[{path: $T/model, chat: {$text: [a]}}]"
 done
