@@ -105,11 +105,13 @@ $(BUILD)/have: FORCE
 
 $(BUILD)/kernels/cpu/%.o: ALL_CFLAGS += -O3 -ffp-contract=fast
 $(BUILD)/kernels/reference/%.o: ALL_CFLAGS += -O3
+AMX := -mavx512bf16 -mamx-tile -mamx-bf16
 # The instruction set of a file: flags, since clang has no pragma for it, and gcc 12 that only preprocesses, as ccache lets it,
 # passes over its own.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 $(BUILD)/kernels/cpu/isa_avx2.o: ALL_CFLAGS += -march=x86-64-v3
 $(BUILD)/kernels/cpu/isa_avx512.o: ALL_CFLAGS += -march=x86-64-v4
+$(BUILD)/kernels/cpu/isa_amx.o: ALL_CFLAGS += -march=x86-64-v4 $(AMX)
 endif
 
 # Texts that objects embed (base/embed.h).
@@ -223,6 +225,7 @@ FUZZ_OBJS = $(patsubst %.c,$(BUILD)-fuzz/obj/%.o,$(SRCS))
 FUZZ_ISA = $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v)
 $(BUILD)-fuzz/obj/kernels/cpu/isa_avx2.o: FUZZ_CC += $(FUZZ_ISA:%=%3)
 $(BUILD)-fuzz/obj/kernels/cpu/isa_avx512.o: FUZZ_CC += $(FUZZ_ISA:%=%4)
+$(BUILD)-fuzz/obj/kernels/cpu/isa_amx.o: FUZZ_CC += $(FUZZ_ISA:%=%4 $(AMX))
 $(BUILD)-fuzz/obj/harness/run/version.o: FUZZ_CC += -DSF_VERSION='"fuzz"' -DSF_REVISION='""'
 $(BUILD)-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)

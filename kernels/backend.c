@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const sf_backend_ops sf_reference_ops, sf_cpu_ops;
+extern const sf_backend_ops sf_reference_ops, sf_cpu_ops, sf_cpu_bf16_ops;
 #ifdef SF_HAVE_CUDA
 extern const sf_backend_ops sf_cuda_ops;
 #endif
 
 const sf_backend_ops *const sf_backends[] = {
     &sf_cpu_ops,
+    &sf_cpu_bf16_ops,
     &sf_reference_ops,
 #ifdef SF_HAVE_CUDA
     &sf_cuda_ops,

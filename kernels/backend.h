@@ -515,6 +515,8 @@ typedef struct sf_backend_ops {
 struct sf_backend {
     const sf_backend_ops *ops;
     sf_dtype activation;   /* dtype of activations and cache: f32 on the host backends, bf16 on cuda */
+    sf_dtype products;     /* what linear layers and attention of many rows round their factors to, where that is not their
+                              dtype: bf16 on cpu-bf16 */
     int device, threads;
     double watched;        /* seconds, of watch() */
     sf_meter *meter;       /* where ops count; the core points it at the lane that is being served */
@@ -526,10 +528,13 @@ struct sf_backend {
     sf_meter aside;        /* of what is not to be counted: read by nobody */
 };
 
+/* Whether its products are of bf16. */
+static inline bool sf_rounds(const sf_backend *b) { return b->activation == SF_BF16 || b->products == SF_BF16; }
+
 /* The fillings compiled in, NULL-terminated. */
 extern const sf_backend_ops *const sf_backends[];
 
-/* Opens a backend by name ("cpu", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known), it names
+/* Opens a backend by name ("cpu", "cpu-bf16", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known), it names
  * several, or the device is not usable. The meter is `aside` until the caller sets it: *out stays where it is. */
 sf_status sf_backend_open(const char *name, int threads, sf_backend *out);
 void sf_backend_close(sf_backend *b); /* accepts a half-opened or zeroed one */

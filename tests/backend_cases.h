@@ -64,7 +64,7 @@ static uint16_t to_bf16(float x)
 
 static float rounded(const twin *t, float x)
 {
-    if (t->b[1].activation != SF_BF16) return x;
+    if (!sf_rounds(&t->b[1])) return x;
     uint32_t u = (uint32_t)to_bf16(x) << 16;
     memcpy(&x, &u, sizeof x);
     return x;

@@ -170,6 +170,7 @@ static int test_filling(const char *device)
         printf("%s%s\n", absent ? "skipped: no CUDA device: " : "", sf_error());
         return !absent;
     }
+    if (sf_rounds(&both.b[1])) both.tolerance = 1e-2;
     one = (sf_backend){0};
     if (sf_backend_open("reference", 1, &both.b[0]) != SF_OK || (host && sf_backend_open(device, 1, &one) != SF_OK))
         return printf("%s\n", sf_error()), 1;
@@ -207,16 +208,38 @@ static int test_cpu(void)
     return failed + !tested;
 }
 
+/* AMX where the machine has it, and the loops that stand for it. */
+static int test_bf16(void)
+{
+    int all = percent, failed;
+    sf_backend there;
+    if (getenv("SF_CPU_ISA")) return test_filling("cpu-bf16");
+    failed = sf_backend_open("cpu-bf16", 1, &there) == SF_OK;
+    if (failed) {
+        sf_backend_close(&there);
+        failed = test_filling("cpu-bf16");
+    } else {
+        printf("skipped: %s\n", sf_error());
+    }
+    setenv("SF_CPU_ISA", set = "loops", 1);
+    percent = (all + 2) / 3;
+    failed += test_filling("cpu-bf16");
+    unsetenv("SF_CPU_ISA"), set = NULL, percent = all;
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what it has said is kept when its time runs out */
     if (argc > 2) percent = atoi(argv[2]);
     if (argc > 3) cmocka_set_test_filter(argv[3]);
-    if (argc > 1) return strcmp(argv[1], "cpu") ? test_filling(argv[1]) : test_cpu();
+    if (argc > 1) return strcmp(argv[1], "cpu") == 0 ? test_cpu() : strcmp(argv[1], "cpu-bf16") == 0 ? test_bf16() : test_filling(argv[1]);
     int failed = 0;
     for (int i = 0; sf_backends[i]; i++)
         if (strcmp(sf_backends[i]->name, "cpu") == 0)
             failed += test_cpu();
+        else if (strcmp(sf_backends[i]->name, "cpu-bf16") == 0)
+            failed += test_bf16();
         else if (strcmp(sf_backends[i]->name, "reference") != 0)
             failed += test_filling(sf_backends[i]->name);
     return failed;

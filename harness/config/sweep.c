@@ -469,12 +469,24 @@ static sf_status read_samples(const sf_node *node, sf_sweep *s)
     return SF_OK;
 }
 
+/* What products are of: each device has one, but for the cpu, which then has another name. */
+static sf_status read_dtype(const sf_node *node, sf_sweep *s)
+{
+    int bf16, rounds = strncmp(s->device, "cuda", 4) == 0 || strcmp(s->device, "cpu-bf16") == 0;
+    SF_TRY(sf_yaml_choice(node, "f32|bf16", &bf16));
+    if (bf16 && strcmp(s->device, "cpu") == 0)
+        s->device = "cpu-bf16";
+    else if (bf16 != rounds)
+        return sf_yaml_fail(node, "device '%s' computes in %s", s->device, rounds ? "bf16" : "f32");
+    return SF_OK;
+}
+
 static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "turns", "plugins", "device",   "threads",
                                        "batch",  "recall", "picture", "memory",  "on_error", "hook_limit",
-                                       "parallel", "measures", NULL};
+                                       "parallel", "measures", "dtype", NULL};
     SF_TRY(sf_yaml_known(root, keys));
     static const char *const needed[] = {"models", "tasks", "lengths", NULL};
     for (int i = 0; needed[i]; i++)
@@ -503,6 +515,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     s->stop_on_error = choice == 1;
     s->device = "cpu";
     if ((node = sf_yaml_get(root, "device"))) SF_TRY(sf_yaml_text(node, &s->device));
+    if ((node = sf_yaml_get(root, "dtype"))) SF_TRY(read_dtype(node, s));
 
     if (!stored) SF_TRY(read_plugins(sf_yaml_get(root, "plugins")));
     SF_TRY(read_lengths(sf_yaml_get(root, "lengths"), s));

@@ -71,7 +71,7 @@ typedef struct sf_sweep {
     double until;                  /* … since what it says is known within so much of the score; 0: all have `samples` */
     int decide;                    /* what it is to say: bits of sf_decide */
     uint64_t seed;
-    const char *device;            /* "cpu", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
+    const char *device;            /* "cpu", "cpu-bf16", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */
     int tensor;                    /* ranks that each layer of a model is split over; 1: none */
     int pipeline;                  /* stages that its layers are split over; 1: none */

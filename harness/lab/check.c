@@ -48,7 +48,7 @@ static sf_synthetic shape(const check *c, int tokens)
                           .head_dim = 32,
                           .layer = 1,
                           .seed = 7,
-                          .bf16 = c->one.activation == SF_BF16};
+                          .bf16 = sf_rounds(&c->one)};
 }
 
 static sf_trial trial(const check *c, sf_synthetic on, double sparsity)
@@ -103,7 +103,7 @@ static double distance(const sf_outcome *x, const sf_outcome *y, const sf_synthe
 }
 
 /* fp32 backends differ by rounding; bf16 ones by theirs, of outputs and of probabilities. */
-static double tolerance(const check *c) { return c->one.activation == SF_F32 ? 1e-5 : 2e-2; }
+static double tolerance(const check *c) { return sf_rounds(&c->one) ? 2e-2 : 1e-5; }
 
 /* The method on the reference and on the device: the same choice, the same output. A choice may hang on the last bit of
  * two scores, so a few rows may differ. */
@@ -114,7 +114,7 @@ static bool agree(check *c, sf_trial t)
     if (good) {
         double off, worst = distance(&y, &x, &t.on, tolerance(c), &off);
         bool identical = same_choice(&x, &y);
-        good = off <= (identical ? 0 : c->one.activation == SF_F32 ? 0.005 : 0.05);
+        good = off <= (identical ? 0 : sf_rounds(&c->one) ? 0.05 : 0.005);
         say(c, good ? PASS : FAIL, "%d tokens, heads %d/%d of %d: selection %s, largest relative difference %.1e%s",
             t.on.tokens, t.on.heads, t.on.kv_heads, t.on.head_dim, identical ? "identical" : "differs", worst,
             good && !identical ? " (near-ties)" : "");

@@ -483,7 +483,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",
         .bos = model->bos >= 0 ? sf_token_text(model->tokenizer, model->bos) : "",
         .questions = task->task->supply ? "fixed" : "",
-        .dtype = strncmp(s->device, "cuda", 4) == 0 ? "bf16" : "f32",
+        .dtype = strncmp(s->device, "cuda", 4) == 0 || strncmp(s->device, "cpu-bf16", 8) == 0 ? "bf16" : "f32",
     };
     if (study->understood) {
         info.positions = study->understood[cell->model].positions;

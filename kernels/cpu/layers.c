@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Outputs and rows of a unit; rows from which on weights are not the bottleneck. */
-enum { OUTS = SF_LINEAR_OUTS, NARROW = 16, ROWS = 384, FEW = 64, PACKED = 2 << 20 /* floats */ };
+enum { OUTS = SF_LINEAR_OUTS, NARROW = 16, FEW = 64, PACKED = 2 << 20 /* floats */ };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
                        float *out)
@@ -93,11 +93,11 @@ sf_status sf_cpu_cast(sf_backend *b, const float *x, int64_t n, void *out)
     return SF_OK;
 }
 
-/* All of `l`, in units of some outputs by up to ROWS rows. packed: room to lay the rows of x side by side first. */
+/* All of `l`, in units of some outputs by up to unit_rows rows. packed: room to lay the rows of x side by side first. */
 static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, float *packed, float *room)
 {
     const sf_tiles *tiles = sf_cpu_tiles(b);
-    int64_t strip = tiles->strip_rows, strips = sf_cpu_parts(l->rows, strip), tall = ROWS / strip * strip;
+    int64_t strip = tiles->strip_rows, strips = sf_cpu_parts(l->rows, strip), tall = tiles->unit_rows / strip * strip;
     int64_t parts = sf_cpu_parts(l->rows, tall), wide = l->rows < FEW ? NARROW : OUTS;
     /* Six units a thread leave little to wait for at the end; narrower ones read the rows more often. */
     while (wide > 2 * NARROW && sf_cpu_parts(out, wide) * parts < 6 * b->threads) wide /= 2;
@@ -125,14 +125,14 @@ sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_t
                          float *y)
 {
     int64_t out = w->dim[0], in = w->dim[1], padded = sf_cpu_parts(in, 16) * 16;
-    int64_t slab = PACKED / padded / ROWS * ROWS; /* rows packed at a time, to bound the copy */
-    if (slab < ROWS) slab = ROWS;
+    int64_t unit = sf_cpu_tiles(b)->unit_rows, slab = PACKED / padded / unit * unit; /* rows packed at a time, to bound the copy */
+    if (slab < unit) slab = unit;
     sf_linear l = {
         .w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};
     sf_mark mark = sf_scratch_mark(b);
     float *room, *packed = NULL;
     if (bias && bias->data) SF_TRY(sf_cpu_as_f32(b, bias, &l.bias));
-    if (rows > 1 || in % 16) {
+    if (rows > 1 || in % 16 || sf_cpu_tiles(b)->halves) {
         int64_t most = (rows < slab ? rows : slab) + sf_cpu_tiles(b)->strip_rows;
         SF_TRY(sf_scratch_alloc(b, (size_t)(most * padded) * sizeof *packed, (void **)&packed));
     }

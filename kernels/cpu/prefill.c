@@ -32,6 +32,19 @@ typedef struct room {
     float *floats, *turned; /* of a tile; SF_PANEL turned keys or SF_TILE_ROWS queries, and angles */
 } room;
 
+/* Where the panel that begins at key `at`, a multiple of 16, lies behind the first, in floats. */
+static int64_t keys_before(const sf_backend *b, const sf_attention *a, int64_t at)
+{
+    const sf_tiles *tiles = sf_cpu_tiles(b);
+    return at * a->head_dim >> (tiles->halves ? tiles->halves(a->head_dim) : 0);
+}
+
+static int64_t values_before(const sf_backend *b, const sf_attention *a, int64_t at)
+{
+    const sf_tiles *tiles = sf_cpu_tiles(b);
+    return at * sf_cpu_padded(a->head_dim) >> (tiles->halves ? tiles->halves(a->head_dim) : 0);
+}
+
 static bool has_columns(const sf_pattern *p) { return (p->kind == SF_COLUMNS_DIAGONALS || p->kind == SF_BANDS) && p->first.rows; }
 
 /* Packs n keys, `from` where they lie, into a panel; turned: to their places in their chunks. */
@@ -48,7 +61,7 @@ static void pack_turned(sf_backend *b, const sf_attention *a, sf_reach reach, co
         sf_cpu_turn(a, cosine, sine, from[i], to + i * a->head_dim);
         rows[i] = to + i * a->head_dim;
     }
-    sf_cpu_tiles(b)->pack_keys(rows, a->head_dim, k);
+    sf_cpu_tiles(b)->panel_keys(rows, a->head_dim, k);
 }
 
 static void pack_panel(sf_backend *b, const sf_attention *a, int g, const int64_t *key, int n, sf_reach reach, float *turned, float *k,
@@ -59,8 +72,8 @@ static void pack_panel(sf_backend *b, const sf_attention *a, int g, const int64_
         keys[i] = i < n ? sf_cpu_row(a, g, key[i], false) : NULL;
         values[i] = i < n ? sf_cpu_row(a, g, key[i], true) : NULL;
     }
-    if (k) sf_cpu_tiles(b)->pack_keys(keys, a->head_dim, k);
-    if (v) sf_cpu_tiles(b)->pack_values(values, a->head_dim, v);
+    if (k) sf_cpu_tiles(b)->panel_keys(keys, a->head_dim, k);
+    if (v) sf_cpu_tiles(b)->panel_values(values, a->head_dim, v);
     if (turned_k) pack_turned(b, a, reach, keys, key, n, turned, turned_k);
 }
 
@@ -79,7 +92,7 @@ static int64_t keys_named(const sf_attention *a, const sf_pattern *p)
 static void pack_columns(sf_backend *b, const sf_attention *a, int g, const packed *to, room r)
 {
     const sf_pattern *p = to->pattern;
-    int padded = sf_cpu_padded(a->head_dim), group = a->heads / a->kv_heads;
+    int group = a->heads / a->kv_heads;
     int lists = to->column_panels == 0 ? 0 : p->heads == a->heads ? group : 1;
     for (int l = 0; l < lists; l++) {
         int64_t row = sf_selection_of(p, a->heads, a->kv_heads, g * group + l);
@@ -89,8 +102,8 @@ static void pack_columns(sf_backend *b, const sf_attention *a, int g, const pack
             int64_t key[SF_PANEL], at = l * to->column_panels * SF_PANEL + c;
             int n = p->first.count[row] - c < SF_PANEL ? (int)(p->first.count[row] - c) : SF_PANEL;
             for (int i = 0; i < n; i++) key[i] = index[c + i];
-            pack_panel(b, a, g, key, n, p->reach, r.turned, to->columns_k + at * a->head_dim, to->columns_v + at * padded,
-                       to->turned_columns_k ? to->turned_columns_k + at * a->head_dim : NULL);
+            pack_panel(b, a, g, key, n, p->reach, r.turned, to->columns_k + keys_before(b, a, at), to->columns_v + values_before(b, a, at),
+                       to->turned_columns_k ? to->turned_columns_k + keys_before(b, a, at) : NULL);
         }
     }
 }
@@ -113,8 +126,8 @@ static void pack_summaries(sf_backend *b, const sf_attention *a, int g, const pa
                     there && s->bias.data ? ((const float *)s->bias.data)[row * m + c + i] * (float)M_LOG2E : 0;
             }
         }
-        sf_cpu_tiles(b)->pack_keys(keys, a->head_dim, to->summaries_k + c * d);
-        sf_cpu_tiles(b)->pack_values(values, a->head_dim, to->summaries_v + c * sf_cpu_padded(a->head_dim));
+        sf_cpu_tiles(b)->panel_keys(keys, a->head_dim, to->summaries_k + keys_before(b, a, c));
+        sf_cpu_tiles(b)->panel_values(values, a->head_dim, to->summaries_v + values_before(b, a, c));
     }
 }
 
@@ -128,7 +141,6 @@ static room room_of_thread(const sf_attention *a, const room *base)
 
 static void pack_head(sf_backend *b, const sf_attention *a, int g, const packed *to, int parts, const room *base)
 {
-    int padded = sf_cpu_padded(a->head_dim);
 #pragma omp parallel num_threads(b->threads)
     {
         room r = room_of_thread(a, base);
@@ -140,9 +152,9 @@ static void pack_head(sf_backend *b, const sf_attention *a, int g, const packed 
                 int64_t key[SF_PANEL];
                 int n = a->keys - first < SF_PANEL ? (int)(a->keys - first) : SF_PANEL;
                 for (int i = 0; i < n; i++) key[i] = first + i;
-                pack_panel(b, a, g, key, n, to[k].pattern->reach, r.turned, all ? to[k].k + first * a->head_dim : NULL,
-                           all ? to[k].v + first * padded : NULL,
-                           first < turned ? to[k].turned_k + first * a->head_dim : NULL);
+                pack_panel(b, a, g, key, n, to[k].pattern->reach, r.turned, all ? to[k].k + keys_before(b, a, first) : NULL,
+                           all ? to[k].v + values_before(b, a, first) : NULL,
+                           first < turned ? to[k].turned_k + keys_before(b, a, first) : NULL);
             }
             pack_columns(b, a, g, &to[k], r);
             pack_summaries(b, a, g, &to[k]);
@@ -150,10 +162,10 @@ static void pack_head(sf_backend *b, const sf_attention *a, int g, const packed 
     }
 }
 
-static void locate(const sf_attention *a, const packed *from, int head, bool turned, sf_panel *panel, int n)
+static void locate(const sf_backend *b, const sf_attention *a, const packed *from, int head, bool turned, sf_panel *panel, int n)
 {
     const sf_pattern *p = from->pattern;
-    int padded = sf_cpu_padded(a->head_dim), group = a->heads / a->kv_heads;
+    int group = a->heads / a->kv_heads;
     int64_t list = p->heads == a->heads ? head % group : 0;
     int64_t row = sf_selection_of(p, a->heads, a->kv_heads, head);
     const float *k = turned ? from->turned_k : from->k, *columns_k = turned ? from->turned_columns_k : from->columns_k;
@@ -161,24 +173,24 @@ static void locate(const sf_attention *a, const packed *from, int head, bool tur
         if (panel[c].key) {
             int64_t at =
                 list * from->column_panels * SF_PANEL + (panel[c].key - (p->first.index + row * p->first.stride));
-            panel[c].k = columns_k + at * a->head_dim;
-            panel[c].v = from->columns_v + at * padded;
+            panel[c].k = columns_k + keys_before(b, a, at);
+            panel[c].v = from->columns_v + values_before(b, a, at);
         } else { /* an empty panel points anywhere */
             int64_t at = panel[c].lanes ? panel[c].first : 0;
-            panel[c].k = k + at * a->head_dim;
-            panel[c].v = from->v + at * padded;
+            panel[c].k = k + keys_before(b, a, at);
+            panel[c].v = from->v + values_before(b, a, at);
         }
     }
 }
 
 /* The panels of a part's summaries, which list the first positions that see them. */
-static int summaries(const sf_attention *a, const packed *from, sf_rows rows, sf_panel *out, uint64_t *pairs)
+static int summaries(const sf_backend *b, const sf_attention *a, const packed *from, sf_rows rows, sf_panel *out, uint64_t *pairs)
 {
     int64_t last = a->keys - a->queries + rows.row + rows.rows - 1, m = from->summaries ? from->pattern->sum.k.dim[1] : 0;
     int n = 0;
     for (int64_t c = 0; c < m; c += SF_PANEL) {
-        sf_panel p = {.k = from->summaries_k + c * a->head_dim,
-                      .v = from->summaries_v + c * sf_cpu_padded(a->head_dim),
+        sf_panel p = {.k = from->summaries_k + keys_before(b, a, c),
+                      .v = from->summaries_v + values_before(b, a, c),
                       .bias = from->summaries_bias + rows.head % (a->heads / a->kv_heads) * from->summaries + c,
                       .key = from->summaries_from + c,
                       .reach = INT32_MAX,
@@ -225,15 +237,15 @@ static int run_tile(sf_backend *b, const sf_attention *a, const packed *from, in
     tiles->attend_begin(&t, q, stride, a->scale);
     for (int k = 0; k < parts; k++) { /* at true distances; a row's parts come in order */
         int n = sf_cpu_panels(a, from[k].pattern, rows, false, &sight, r.panels, pairs);
-        locate(a, &from[k], rows.head, false, r.panels, n);
+        locate(b, a, &from[k], rows.head, false, r.panels, n);
         tiles->attend(&t, r.panels, n);
-        if (from[k].summaries) tiles->attend(&t, r.panels, summaries(a, &from[k], rows, r.panels, pairs));
+        if (from[k].summaries) tiles->attend(&t, r.panels, summaries(b, a, &from[k], rows, r.panels, pairs));
     }
     for (int k = 0; k < parts; k++) {
         sf_reach reach = from[k].pattern->reach;
         int n = reach.chunk ? sf_cpu_panels(a, from[k].pattern, rows, true, &sight, r.panels, pairs) : 0;
         if (n == 0) continue;
-        locate(a, &from[k], rows.head, true, r.panels, n);
+        locate(b, a, &from[k], rows.head, true, r.panels, n);
         turn_queries(a, reach, &t, q, stride, r.turned);
         tiles->load_queries(&t, r.turned, a->head_dim, a->scale);
         tiles->attend(&t, r.panels, n);

@@ -114,13 +114,13 @@ static void scores(const float *q, int dim, const sf_panel *panel, int panels, f
 }
 
 /* The same of a panel whose sight no stretch of distances tells. */
-NOINLINE void hide_by_sight(const sf_panel *panel, int position, float *s)
+NOINLINE void hide_by_sight(const sf_panel *panel, int position, float *s, int64_t ld)
 {
     for (int r = 0; r < SF_STRIP; r++)
         for (int i = 0; i < SF_PANEL; i++)
             if (!(panel->lanes >> i & 1) ||
                 !sf_sight_sees(panel->sight, panel->always >> i & 1, position + r, sf_panel_key(panel, i)))
-                s[r * SCORES + i] = -INFINITY;
+                s[r * ld + i] = -INFINITY;
 }
 
 /* Near 0 by its series, whose next term is below 2^-24 of it; beyond that 1 - 2 / (exp 2y + 1). */
@@ -140,19 +140,19 @@ static void cap_scores(float *x, int64_t n, float cap)
     for (; i < n; i++) x[i] = tanhv(all(x[i] / cap))[0] * cap;
 }
 
-/* -INFINITY where a row does not see a key. */
-static void hide(const sf_panel *panel, int position, float *s)
+/* -INFINITY where a row does not see a key; rows of s lie ld apart. */
+INLINE void hide(const sf_panel *panel, int position, float *s, int64_t ld)
 {
     int32_t key[SF_PANEL];
     if (panel->sight) {
-        hide_by_sight(panel, position, s);
+        hide_by_sight(panel, position, s, ld);
         return;
     }
     for (int i = 0; i < SF_PANEL; i++)
         key[i] = !(panel->lanes >> i & 1) ? INT32_MAX : panel->key ? panel->key[i] : panel->first + i;
     for (int r = 0; r < SF_STRIP; r++) {
         int32_t last = position + r - panel->near, before = position + r - panel->reach;
-        float *row = s + r * SCORES;
+        float *row = s + r * ld;
         for (int i = 0; i < SF_PANEL; i++) row[i] = key[i] <= last && key[i] > before ? row[i] : -INFINITY;
     }
 }
@@ -337,7 +337,7 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
             for (int r = 0; t->cap != 0 && r < SF_STRIP; r++) cap_scores(at + r * SCORES, batch * SF_PANEL, t->cap);
             for (int c = 0; c < batch; c++)
                 if (panel[c].edge || panel[c].lanes != UINT16_MAX)
-                    hide(panel + c, t->position + row, at + c * SF_PANEL);
+                    hide(panel + c, t->position + row, at + c * SF_PANEL, SCORES);
             for (int c = 0; c < batch; c++)
                 for (int r = 0; panel[c].bias && r < SF_STRIP; r++)
                     for (int i = 0; i < SF_PANEL; i++) at[r * SCORES + c * SF_PANEL + i] += panel[c].bias[i];

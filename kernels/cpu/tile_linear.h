@@ -390,6 +390,7 @@ static void widen(sf_dtype dtype, const void *from, float *to, int64_t n)
     memcpy(to + whole, tail, (size_t)(n - whole) * sizeof *to);
 }
 
+#if !defined ROUNDS /* tile_bf16.h has linear layers of its own */
 enum { SUMS = TILE_ROWS * TILE_OUTS + LANES }; /* reduce() writes whole vectors */
 
 /* What the register tiles of one span have in common. */
@@ -586,6 +587,8 @@ static void linear(const sf_linear *l, int64_t first, int64_t rows, int64_t out,
     for (int o = 0; o < outs; o += at_once)
         linear_part(l, first, rows, out + o, outs - o < at_once ? outs - o : at_once, room);
 }
+
+#endif
 
 /* ---- the small layers -------------------------------------------------------------------------------------------- */
 

@@ -67,7 +67,8 @@ typedef struct sf_query_tile {
     int rows, dim, padded;   /* padded: dim rounded up to 16 */
     int position;            /* of row 0 */
     float cap;               /* of scores, in powers of two; 0: none */
-    float *q;                /* [strips, dim, 8], times scale · log2 e */
+    float *q;                /* [strips, dim, 8], times scale · log2 e; of bf16 as they are, as tile_bf16.h lays them out … */
+    float scale;             /* … and this is of their scores */
     float *most, *sum, *out; /* [rows], [rows, 16], [rows, padded]: running maximum, sum, weighted values */
 } sf_query_tile;
 
@@ -104,13 +105,16 @@ typedef struct sf_delta_rows {
     float *out;                /* [rows, columns], out_stride apart */
 } sf_delta_rows;
 
-typedef struct sf_tiles {
+typedef struct sf_tiles sf_tiles;
+struct sf_tiles {
     const char *name;
+    const sf_tiles *exact; /* where linear() and attend() round: the tiles that do not; else NULL */
 
     /* n fp32 of any dtype. n a multiple of the block. */
     void (*widen)(sf_dtype dtype, const void *from, float *to, int64_t n);
 
     int strip_rows; /* rows of x that pack_rows() puts side by side; units of work begin at multiples of it */
+    int unit_rows;  /* rows from which on weights are not the bottleneck */
 
     /* Rows [first, first + count) of x into `to`: [rows, in], both rounded up, to whole strips and to 16. */
     void (*pack_rows)(const float *x, int64_t rows, int64_t in, int64_t first, int64_t count, float *to);
@@ -125,6 +129,11 @@ typedef struct sf_tiles {
     /* The 16 keys and values of a panel as sf_panel wants them; a NULL row gives zeros. */
     void (*pack_keys)(const float *const *key, int dim, float *out);
     void (*pack_values)(const float *const *value, int dim, float *out);
+
+    /* The same for attend(), whose panels may be of bf16 (tile_bf16.h), half as long: halves() tells by the head dim. NULL: never. */
+    void (*panel_keys)(const float *const *key, int dim, float *out);
+    void (*panel_values)(const float *const *value, int dim, float *out);
+    int (*halves)(int dim);
 
     void (*attend_begin)(sf_query_tile *t, const float *q, int64_t stride, float scale); /* rows of q `stride` apart */
     void (*load_queries)(sf_query_tile *t, const float *q, int64_t stride, float scale); /* others, on the way */
@@ -168,19 +177,31 @@ typedef struct sf_tiles {
 
     /* `steps` times SF_CHAIN_FLOATS fused multiply-adds that never leave the registers: the machine's ceiling. */
     float (*multiply_add)(int64_t steps, float x);
-} sf_tiles;
+};
 
 /* The table over the functions of the tile_*.h files, for the isa_*.c files. */
 #define SF_TILES(isa)                                                                                                  \
     {                                                                                                                  \
-        .name = isa, .strip_rows = TILE_ROWS, .widen = widen, .pack_rows = pack_rows, .linear = linear,                \
-        .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
-        .attend_begin = attend_begin, .load_queries = load_queries, .attend = attend, .attend_end = attend_end,         \
-        .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
-        .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
-        .multiply_add = multiply_add, .count_bits = count_bits, .best = best, .delta_rows = delta_rows                 \
+        .strip_rows = TILE_ROWS, .unit_rows = 384, .pack_rows = pack_rows, .linear = linear,                           \
+        .panel_keys = pack_keys, .panel_values = pack_values, .attend_begin = attend_begin, .load_queries = load_queries, .attend = attend,     \
+        SF_TILES_SHARED(isa)                                                                                           \
     }
 
-extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic;
+/* The same where attention and linear layers multiply bf16 (tile_bf16.h). */
+#define SF_TILES_BF16(isa, in_fp32)                                                                                             \
+    {                                                                                                                  \
+        .exact = &in_fp32, .strip_rows = TILE, .unit_rows = 1024, .pack_rows = pack_rows_bf16, .linear = linear_bf16, .panel_keys = panel_keys,              \
+        .panel_values = panel_values, .halves = halves, .attend_begin = attend_begin_bf16,                             \
+        .load_queries = load_queries_bf16, .attend = attend_bf16, SF_TILES_SHARED(isa)                                 \
+    }
+
+#define SF_TILES_SHARED(isa)                                                                                           \
+        .name = isa, .widen = widen, .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
+        .attend_end = attend_end,         \
+        .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
+        .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
+        .multiply_add = multiply_add, .count_bits = count_bits, .best = best, .delta_rows = delta_rows
+
+extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic, sf_tiles_amx, sf_tiles_bf16;
 
 #endif
