@@ -16,7 +16,7 @@ _frontier()
             calibrate) words="loki double_sparsity minference" ;;
             check) words="$(compgen -G "$2*.so") all tasks $({ "$program" list methods; "$program" list tasks; } | sed -n 's/^\([a-z_0-9]*\) .*/\1/p')" ;;
             list) words="models families methods tasks" ;;
-            bench) words="attention decode linear estimate sweep" ;;
+            bench) words="attention decode linear estimate memory sweep" ;;
             tasks) words="export" ;;
             esac
             ;;
