@@ -1,8 +1,8 @@
 /* Real and tiny checkpoints against transformers: logits at every position, greedy tokens, prefill in pieces. The
  * format of the golden files: tests/golden/model/make_checkpoints.py, make_seeded.py.
  *
- *   test_families logits MODEL IDS OUT [EVERY]     writes a prompt's logits (int32 ids in, f32 out; of every so manieth row,
- *                                                  from the first on): for check_smollm2.py, check_gemma3.py
+ *   test_families logits MODEL IDS OUT [EVERY [DEVICE]]  writes a prompt's logits (int32 ids in, f32 out; of every so manieth
+ *                                                  row, from the first on): for check_smollm2.py, check_gemma3.py, dtype_floor.py
  *   test_families greedy MODEL IDS OUT N           the N likeliest tokens in a row, whatever ends an answer (int32)
  *   test_families cuda                             the same checkpoints in bf16 on a GPU: 19 of 20 positions to 1e-1, all together
  *                                                  too, and how many of the greedy tokens are those of fp32. Single positions
@@ -321,7 +321,7 @@ static int write_logits(const char *path, const char *ids, const char *out, int 
     sf_backend b = {0};
     sf_model *model = NULL;
     sf_engine *engine = NULL;
-    sf_status status = sf_backend_open("cpu", 0, &b);
+    sf_status status = sf_backend_open(device, 0, &b);
     if (status == SF_OK) status = sf_model_open(path, &model);
     if (status == SF_OK) status = sf_engine_open(&b, model, n, &engine);
     size_t row = model ? (size_t)model->config.vocab * sizeof(float) : 0, bytes = (size_t)n * row, kept = 0;
@@ -367,8 +367,9 @@ static int write_greedy(const char *path, const char *ids, const char *out, int 
 
 int main(int argc, char **argv)
 {
-    if ((argc == 5 || argc == 6) && strcmp(argv[1], "logits") == 0)
-        return write_logits(argv[2], argv[3], argv[4], argc == 6 ? atoi(argv[5]) : 1);
+    if (argc == 7) device = argv[6];
+    if (argc >= 5 && argc <= 7 && strcmp(argv[1], "logits") == 0)
+        return write_logits(argv[2], argv[3], argv[4], argc >= 6 ? atoi(argv[5]) : 1);
     if (argc == 6 && strcmp(argv[1], "greedy") == 0) return write_greedy(argv[2], argv[3], argv[4], atoi(argv[5]));
     if (argc == 2) device = argv[1];
     enum { MOST = 128 };
