@@ -114,7 +114,7 @@ def growth(cells):
         slope = lambda means: np.polyfit(at, np.log2(np.maximum(means, 1e-9)), 1)[0]
         drawn = [slope([v[rng.integers(0, len(v), len(v))].mean() for v in by.values()]) for _ in range(2000)]
         low, high = np.quantile(drawn, [0.025, 0.975])
-        print(f"  {model:14}{task:23}{phase:8}{name:16}x {2 ** slope([v.mean() for v in by.values()]):.2f} [{2 ** low:.2f}, {2 ** high:.2f}] a doubling of {', '.join(map(str, by))} tokens; "
+        print(f"  {model:14} {task:22} {phase:7} {name:16}x {2 ** slope([v.mean() for v in by.values()]):.2f} [{2 ** low:.2f}, {2 ** high:.2f}] a doubling of {', '.join(map(str, by))} tokens; "
               f"KL {', '.join(f'{v.mean():.4f}' for v in by.values())}")
 
 
@@ -164,7 +164,7 @@ def main():
     print("\nEach pair at the mean over levels (1: the first is worse; -1: better; 0: not decided):")
     for where, kind, names, by_kl, by_score, n, few, many, mean, deviation in at_mean:
         if kind == "pair":
-            print(f"  {where[0]:14}{where[1]:23}{where[2]:6} {where[3]:8}{names:30} KL of {few}: {by_kl:2d}; score of {many}: {by_score:2d}, difference {mean:+.3f}, deviation {deviation:.3f}, needs {n}")
+            print(f"  {where[0]:14} {where[1]:22} {where[2]:6} {where[3]:8}{names:30} KL of {few}: {by_kl:2d}; score of {many}: {by_score:2d}, difference {mean:+.3f}, deviation {deviation:.3f}, needs {n}")
     print("\nLength: KL at the mean over levels")
     growth(cells)
     print(f"\nseconds that samples took on the device, by their own clocks: {seconds:.0f}")
