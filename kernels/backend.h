@@ -52,8 +52,13 @@ typedef struct sf_router {
     int group_top;            /* from the best groups alone. groups 0 or 1: from anywhere */
 } sf_router;
 
-/* The heads of a gated delta rule: value head h is written by key head h / (Hv / Hk). */
-typedef struct sf_delta_shape { int key_heads, key_dim, value_heads, value_dim; } sf_delta_shape; /* Hk, Dk, Hv, Dv */
+/* The heads of a gated delta rule. Value head h is written by key head h / (Hv / Hk), or h mod Hk where they are `tiled`. */
+typedef struct sf_delta_shape {
+    int key_heads, key_dim, value_heads, value_dim; /* Hk, Dk, Hv, Dv */
+    bool tiled;
+} sf_delta_shape;
+
+static inline int sf_delta_key_head(sf_delta_shape s, int head) { return s.tiled ? head % s.key_heads : head / (s.value_heads / s.key_heads); }
 
 enum { SF_STRETCH_KEY = 24 };
 

@@ -466,14 +466,16 @@ static void recurrent_case(twin *t, uint64_t seed)
     char what[240];
     recurrence c = {.lanes = in_range(t, 1, 4), .rows = in_range(t, 1, 70), .delta = in_range(t, 0, 1), .silu = in_range(t, 0, 1)};
     const int kernel = in_range(t, 1, 5), group = in_range(t, 1, 3);
-    c.shape = (sf_delta_shape){.key_heads = in_range(t, 1, 3), .key_dim = ONE_OF(t, 4, 9, 16, 40), .value_dim = ONE_OF(t, 4, 10, 32, 50)};
+    c.shape = (sf_delta_shape){.key_heads = in_range(t, 1, 3), .key_dim = ONE_OF(t, 4, 9, 16, 40), .value_dim = ONE_OF(t, 4, 10, 32, 50),
+                                .tiled = in_range(t, 0, 1)};
     c.shape.value_heads = group * c.shape.key_heads;
     c.width = c.delta ? 2 * c.shape.key_heads * c.shape.key_dim + c.shape.value_heads * c.shape.value_dim : ONE_OF(t, 8, 33, 64, 130);
     c.given = c.delta ? c.shape.value_heads * c.shape.value_dim : c.width;
     c.heads = c.delta ? c.shape.value_heads : in_range(t, 0, 1);
     c.held = c.delta ? (int64_t)c.shape.value_heads * c.shape.key_dim * c.shape.value_dim : (int64_t)(kernel - 1) * c.width;
-    snprintf(what, sizeof what, "seed %llu: %s lanes %d rows %d width %d kernel %d silu %d heads %d of %d by %d", (unsigned long long)seed,
-             c.delta ? "delta" : "convolution", c.lanes, c.rows, c.width, kernel, c.silu, c.heads, c.shape.key_dim, c.shape.value_dim);
+    snprintf(what, sizeof what, "seed %llu: %s lanes %d rows %d width %d kernel %d silu %d heads %d%s of %d by %d", (unsigned long long)seed,
+             c.delta ? "delta" : "convolution", c.lanes, c.rows, c.width, kernel, c.silu, c.heads, c.shape.tiled ? " tiled" : "", c.shape.key_dim,
+             c.shape.value_dim);
     const int64_t n = (int64_t)c.lanes * c.rows, gates = n * c.heads + 1;
     float *x = randoms(t, n * c.width, 1), *a = randoms(t, gates, (float)ONE_OF(t, 1, 1, 8, 40)), *beta = randoms(t, gates, 2), *got[2];
     float *held = randoms(t, c.lanes * c.held + 1, 1), *state[2][4];

@@ -79,11 +79,12 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         n = snprintf(text, sizeof text, "recurs %d %d %d %d %d %d", c->mixer, c->kernel, s->key_heads, s->key_dim, s->value_heads, s->value_dim);
         sf_hash_fold(hash, text, (size_t)n);
         sf_hash_fold(hash, c->recurs, (size_t)c->layers);
+        if (s->tiled) sf_hash_fold(hash, "tiled", 5);
     }
     if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2640 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2648 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {

@@ -194,7 +194,49 @@ sf_status sf_family_delta_experts(sf_json_at at, sf_model_config *c)
     return sf_family_experts(at, c);
 }
 
-const sf_tensor_name sf_shared_expert_tensors[] = {
+/* llama.cpp calls a key's heads groups, a value's the rank of time steps. A layer recurs as a list says, or all but every n-th do. */
+sf_status sf_family_gguf_delta(const sf_gguf *g, const char *architecture, sf_model_config *c)
+{
+    int kernel = 0, every = 4, inner = 0, experts = 0;
+    bool recurs[SF_MAX_LAYERS] = {0};
+    sf_delta_shape *s = &c->delta;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.conv_kernel"), true, 1, SF_MAX_KERNEL, &kernel));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.state_size"), true, 1, 1 << 12, &s->key_dim));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.group_count"), true, 1, 1 << 12, &s->key_heads));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.time_step_rank"), true, 1, 1 << 12, &s->value_heads));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.inner_size"), true, 1, 1 << 24, &inner));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "full_attention_interval"), false, 1, SF_MAX_LAYERS, &every));
+    if (inner % s->value_heads != 0)
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected a multiple of %d heads, found %d", g->path, sf_gguf_key_of(architecture, "ssm.inner_size"),
+                       s->value_heads, inner);
+    s->value_dim = inner / s->value_heads;
+    for (int l = 0; l < c->layers; l++) recurs[l] = (l + 1) % every != 0;
+    const char *list = sf_gguf_key_of(architecture, "attention.recurrent_layers");
+    const sf_gguf_key *listed = sf_gguf_find(g, list); /* of layers behind the last too, where there are such */
+    const uint64_t count = listed && listed->count > (uint64_t)c->layers && listed->count <= SF_MAX_LAYERS ? listed->count : (uint64_t)c->layers;
+    if (listed) SF_TRY(sf_gguf_bools(g, list, (int)count, recurs));
+    int attending = -1;
+    for (int l = c->layers - 1; l >= 0; l--) {
+        c->recurs[l] = recurs[l];
+        if (!recurs[l]) attending = l;
+    }
+    char bias[48];
+    snprintf(bias, sizeof bias, "blk.%d.attn_q.bias", attending);
+    c->qkv_bias = sf_gguf_find_tensor(g, bias) != NULL;
+    snprintf(bias, sizeof bias, "blk.%d.attn_output.bias", attending);
+    c->o_bias = sf_gguf_find_tensor(g, bias) != NULL;
+    c->attention_gate = true;
+    c->mixer = SF_GATED_DELTA;
+    c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? kernel : 0;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "expert_count"), false, 0, SF_MOST_EXPERTS, &experts));
+    if (experts == 0) return SF_OK;
+    c->shared_switch = true;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "expert_shared_feed_forward_length"), true, 1, 1 << 24, &c->shared_mlp));
+    return sf_family_gguf_experts(g, architecture, c);
+}
+
+const sf_tensor_name sf_delta_tensors[] = {
+    {SF_LAYER_TENSOR(mlp_norm), .gguf = "post_attention_norm.weight"},
     {SF_LAYER_TENSOR(shared_gate), .hf = "mlp.shared_expert.gate_proj.weight"},
     {SF_LAYER_TENSOR(shared_up), .hf = "mlp.shared_expert.up_proj.weight"},
     {SF_LAYER_TENSOR(shared_down), .hf = "mlp.shared_expert.down_proj.weight"},

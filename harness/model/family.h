@@ -75,6 +75,8 @@ typedef struct sf_family {
     const char *gguf;      /* general.architecture and the prefix of its keys; NULL: not read from GGUF */
     bool interleaved;      /* llama.cpp's converter reorders the rows of q and k */
     bool gguf_experts;     /* of files of that architecture, those with experts are this family's */
+    bool gguf_sections;    /* rotates by three axes, which are one where there are no pictures */
+    const char *gguf_final_norm; /* NULL: output_norm.weight */
     sf_status (*read_gguf)(const sf_gguf *g, sf_model_config *c); /* what its keys leave to the reader; NULL: nothing */
 
     /* Ended by a row without names; NULL: none is called otherwise. Rows of one hf name share a tensor, in this order. */
@@ -117,7 +119,8 @@ extern const sf_tensor_name sf_latent_tensors[];
 /* … of layers with a gated delta rule and of gated attention, as Qwen3-Next and Qwen3.5 have them. */
 sf_status sf_family_delta(sf_json_at at, sf_model_config *c);
 sf_status sf_family_delta_experts(sf_json_at at, sf_model_config *c); /* … and experts beside one that all rows share */
-extern const sf_tensor_name sf_shared_expert_tensors[]; /* what Qwen calls that one */
+sf_status sf_family_gguf_delta(const sf_gguf *g, const char *architecture, sf_model_config *c); /* of both */
+extern const sf_tensor_name sf_delta_tensors[]; /* names of that shared one, and of the norm in front of either */
 sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */
 
 #endif

@@ -107,8 +107,30 @@ static sf_status add_parts(sf_gguf *g, const char *path, sf_model *out)
 
 /* ---- the config -------------------------------------------------------------------------------------------------- */
 
+/* One number, or one a layer, 0 where it recurs. */
+static sf_status read_kv_heads(const sf_gguf *g, const sf_family *f, int further, sf_model_config *c)
+{
+    const char *name = key_of(f, "attention.head_count_kv");
+    const sf_gguf_key *key = sf_gguf_find(g, name);
+    if (!f->recurrent_type || !key || key->type != SF_GGUF_ARRAY) return sf_gguf_int(g, name, false, 1, 1 << 16, &c->kv_heads);
+    if ((key->element != SF_GGUF_I32 && key->element != SF_GGUF_U32) || key->count != (uint64_t)(c->layers + further))
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected an integer, or an array of %d of 32 bits", g->path, name, c->layers + further);
+    int32_t all = 0;
+    for (int l = 0; l < c->layers; l++) {
+        int32_t heads;
+        memcpy(&heads, key->value + 4 * (size_t)l, sizeof heads);
+        if (heads < 0 || heads > 1 << 16 || (heads && all && heads != all))
+            return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected one number for all layers that have any, found %d and %d", g->path, name, all, heads);
+        c->recurs[l] = heads == 0;
+        if (heads) all = heads;
+    }
+    if (all) c->kv_heads = all;
+    return SF_OK;
+}
+
 static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 {
+    int experts = 0, further = 0;
     const sf_family *f;
     SF_TRY(find_family(g, &f));
     sf_family_begin(f, c);
@@ -119,10 +141,14 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 
     SF_TRY(sf_gguf_int(g, key_of(f, "block_count"), true, 1, SF_MAX_LAYERS, &c->layers));
     SF_TRY(sf_gguf_int(g, key_of(f, "embedding_length"), true, 1, 1 << 20, &c->d));
-    SF_TRY(sf_gguf_int(g, key_of(f, "feed_forward_length"), true, 1, 1 << 24, &c->mlp));
+    if (f->predicts_further) SF_TRY(sf_gguf_int(g, key_of(f, "nextn_predict_layers"), false, 0, c->layers - 1, &further));
+    c->layers -= further;
+    SF_TRY(sf_gguf_int(g, key_of(f, "expert_count"), false, 0, INT_MAX, &experts));
+    SF_TRY(sf_gguf_int(g, key_of(f, "expert_feed_forward_length"), false, 1, 1 << 24, &c->mlp));
+    SF_TRY(sf_gguf_int(g, key_of(f, "feed_forward_length"), experts == 0 || c->mlp == 0, 1, 1 << 24, &c->mlp));
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.head_count"), true, 1, 1 << 16, &c->heads));
     c->kv_heads = c->heads;
-    SF_TRY(sf_gguf_int(g, key_of(f, "attention.head_count_kv"), false, 1, 1 << 16, &c->kv_heads));
+    SF_TRY(read_kv_heads(g, f, further, c));
     c->head_dim = c->d / c->heads;
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.key_length"), false, 1, 1 << 16, &c->head_dim));
     int value_dim = c->head_dim;
@@ -138,7 +164,7 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
     c->o_bias |= sf_gguf_find_tensor(g, "blk.0.attn_output.bias") != NULL;
     c->mlp_bias |= sf_gguf_find_tensor(g, "blk.0.ffn_up.bias") != NULL;
 
-    int experts = 0, window = 0;
+    int window = 0;
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.sliding_window"), false, 0, INT_MAX, &window));
     if (window > 0 && (c->max_position == 0 || window < c->max_position)) {
         c->window = window; /* on all layers, unless the family knows better */
@@ -159,7 +185,6 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
     c->norm_offset = 0; /* files have it added */
     SF_TRY(sf_positions_from_gguf(g, f, c));
     if (f->read_gguf) SF_TRY(f->read_gguf(g, c));
-    SF_TRY(sf_gguf_int(g, key_of(f, "expert_count"), false, 0, INT_MAX, &experts));
     if (experts > 0 && !c->router.experts)
         return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected 0, as every %s is dense, found %d", g->path, key_of(f, "expert_count"),
                        f->name, experts);
@@ -190,9 +215,12 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
     free(slot);
     if (out->config.tied) out->weights.head = out->weights.embedding;
 
-    /* A tensor that nobody asked for means that the graph is not the one we would compute. */
+    /* A tensor that nobody asked for means that the graph is not the one we would compute, but for layers behind the last. */
+    const sf_family *f = sf_family_named(out->config.architecture);
     for (uint64_t i = 0; status == SF_OK && i < g->tensors; i++) {
+        int layer;
         if (g->tensor[i].used) continue;
+        if (f->predicts_further && sscanf(g->tensor[i].name, "blk.%d.", &layer) == 1 && layer >= out->config.layers) continue;
         status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in architecture %s, found shape %s",
                          g->path, g->tensor[i].name, out->config.architecture,
                          sf_shape_text(g->tensor[i].tensor.rank, g->tensor[i].tensor.dim));
@@ -200,15 +228,16 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
     return status;
 }
 
-/* Older files of latent attention have keys and values of heads in one tensor. */
+/* What stands together in the file and is looked for apart: queries and gates, and in older files of latent attention keys and values. */
 static sf_status add_heads(sf_gguf *g, sf_model *out)
 {
-    if (!out->config.latent || !sf_gguf_find_tensor(g, "blk.0.attn_kv_b.weight")) return SF_OK;
+    const bool gates = out->config.attention_gate, heads = out->config.latent && sf_gguf_find_tensor(g, "blk.0.attn_kv_b.weight");
+    if (!gates && !heads) return SF_OK;
     sf_mapping *mapping = realloc(out->mapping, ((size_t)out->mappings + 1) * sizeof *mapping);
     if (!mapping) return sf_fail(SF_NO_MEMORY, "%s: no memory for its weights", g->path);
     out->mapping = mapping;
     mapping[out->mappings] = (sf_mapping){0};
-    SF_TRY(sf_unpack_latent_gguf(g, &out->config, &mapping[out->mappings]));
+    SF_TRY((gates ? sf_unpack_delta_gguf : sf_unpack_latent_gguf)(g, &out->config, &mapping[out->mappings]));
     out->mappings++;
     return SF_OK;
 }

@@ -61,7 +61,9 @@ static sf_status refuse_unknown(const sf_gguf *g, const sf_family *f)
     for (uint64_t i = 0; i < g->keys; i++) {
         const sf_gguf_key *k = &g->key[i];
         if (k->name_bytes < (uint64_t)n || memcmp(k->name, above, (size_t)n) != 0) continue;
-        bool known = f->latent && k->name_bytes - (size_t)n == sizeof MULTIPLIER - 1 && memcmp(k->name + n, MULTIPLIER, sizeof MULTIPLIER - 1) == 0;
+        static const char SECTIONS[] = "dimension_sections";
+        bool known = f->gguf_sections && k->name_bytes - (size_t)n == sizeof SECTIONS - 1 && memcmp(k->name + n, SECTIONS, sizeof SECTIONS - 1) == 0;
+        known |= f->latent && k->name_bytes - (size_t)n == sizeof MULTIPLIER - 1 && memcmp(k->name + n, MULTIPLIER, sizeof MULTIPLIER - 1) == 0;
         for (size_t j = 0; j < sizeof KNOWN / sizeof *KNOWN && !known; j++) {
             known =
                 strlen(KNOWN[j]) == k->name_bytes - (size_t)n && memcmp(k->name + n, KNOWN[j], strlen(KNOWN[j])) == 0;

@@ -24,7 +24,11 @@ sf_status sf_unpack_qwen3_5(sf_safetensors *s, const char *folder, const char *p
  * under the names that a tensor of its own has; nothing is copied for that. */
 sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 
-/* The same of GGUF: adds blk.N.attn_k_b.weight [H · r, own] and blk.N.attn_v_b.weight [H · value, r] to a file that has both in
+/* … of GGUF: adds to an attn_q of queries and gates attn_gate; to ssm_ba (Qwen3-Next) ssm_alpha and ssm_beta; and takes ssm_a, which
+ * holds -exp(A), back to A. In `made`, which the caller unmaps. */
+sf_status sf_unpack_delta_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made);
+
+/* Latent attention of GGUF: adds blk.N.attn_k_b.weight [H · r, own] and blk.N.attn_v_b.weight [H · value, r] to a file that has both in
  * attn_kv_b, in `made`, which the caller unmaps. */
 sf_status sf_unpack_latent_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made);
 

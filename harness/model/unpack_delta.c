@@ -2,28 +2,30 @@
 #include "harness/model/unpack.h"
 #include "harness/model/weights.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Some rows of each group of a tensor whose rows are `groups` equal groups. */
 typedef struct piece { int64_t groups, first, rows; } piece;
 enum { PIECES = 3 };
 
-/* to = the pieces of from[0], one below the other, each from group to group; how many, and of what, stands in the item. */
+/* to = the pieces of `from`, one below the other, each from group to group. Returns the end. */
+static char *gather(const sf_tensor *from, int64_t groups, int64_t first, int64_t rows, char *to)
+{
+    const size_t row = sf_bytes(from->dtype, from->rank == 2 ? from->dim[1] : 1), bytes = (size_t)rows * row;
+    const int64_t group = from->dim[0] / groups;
+    for (int64_t g = 0; g < groups; g++, to += bytes) memcpy(to, (const char *)from->data + (size_t)(g * group + first) * row, bytes);
+    return to;
+}
+
+/* to = the item's pieces of from[0]. */
 static void gather_rows(const sf_unpack_item *i)
 {
-    const sf_tensor *from = &i->from[0]->tensor;
-    const int64_t width = from->rank == 2 ? from->dim[1] : 1;
-    const size_t row = sf_bytes(from->dtype, width);
     char *to = i->to.data;
-    for (int p = 0; p < PIECES && i->piece[p].groups; p++) {
-        const int64_t group = from->dim[0] / i->piece[p].groups;
-        for (int64_t g = 0; g < i->piece[p].groups; g++) {
-            const size_t bytes = (size_t)i->piece[p].rows * row;
-            memcpy(to, (const char *)from->data + (size_t)(g * group + i->piece[p].first) * row, bytes);
-            to += bytes;
-        }
-    }
+    for (int p = 0; p < PIECES && i->piece[p].groups; p++)
+        to = gather(&i->from[0]->tensor, i->piece[p].groups, i->piece[p].first, i->piece[p].rows, to);
 }
 
 /* Plans above + `to`, of these pieces of above + `name`, which has `rows` rows. */
@@ -132,4 +134,115 @@ sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const cha
         sf_safetensors_sort(s);
     }
     return SF_OK;
+}
+
+/* ---- GGUF -------------------------------------------------------------------------------------------------------- */
+
+/* Room for what is made, in a mapping that is grown only once: `at` NULL counts. */
+typedef struct making {
+    sf_gguf *g;
+    char *at;
+    size_t bytes;
+    uint64_t tensors; /* that are added */
+} making;
+
+/* blk.L.NAME, in the file's place where it has that name, or beside it; NULL: it is only counted. */
+static sf_tensor *make(making *m, int layer, const char *name, const sf_tensor *shape)
+{
+    const size_t bytes = (sf_bytes(shape->dtype, sf_elements(shape)) + 63) / 64 * 64;
+    char full[65];
+    snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    sf_gguf_tensor *there = sf_gguf_find_tensor(m->g, full);
+    m->bytes += bytes;
+    if (!m->at) {
+        m->tensors += !there;
+        return NULL;
+    }
+    if (!there) {
+        there = &m->g->tensor[m->g->tensors++];
+        *there = (sf_gguf_tensor){0};
+        memcpy(there->name, full, sizeof full);
+    }
+    there->tensor = *shape;
+    there->tensor.data = m->at;
+    m->at += bytes;
+    return &there->tensor;
+}
+
+/* The file's tensor, of these rows; a vector without columns. */
+static sf_status source(const sf_gguf *g, int layer, const char *name, int64_t rows, int64_t columns, bool required, sf_tensor *out)
+{
+    char full[65];
+    snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    sf_gguf_tensor *t = sf_gguf_find_tensor(g, full);
+    const int rank = columns ? 2 : 1;
+    const int64_t dim[2] = {rows, columns};
+    *out = (sf_tensor){0};
+    if (!t && !required) return SF_OK;
+    if (!t) return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", g->path, full, sf_shape_text(rank, dim));
+    if (t->tensor.rank != rank || memcmp(t->tensor.dim, dim, (size_t)rank * sizeof *dim) != 0)
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", g->path, full, sf_shape_text(rank, dim),
+                       sf_shape_text(t->tensor.rank, t->tensor.dim));
+    *out = t->tensor;
+    return SF_OK;
+}
+
+/* Two parts of each group of rows of blk.L.FROM, which may bear the name of the first. */
+static sf_status part(making *m, int layer, const char *from, const sf_tensor *t, int64_t groups, int64_t rows, const char *first, const char *second)
+{
+    sf_tensor half = *t;
+    half.dim[0] = groups * rows;
+    sf_tensor *a = make(m, layer, first, &half), *b = make(m, layer, second, &half);
+    if (a) gather(t, groups, 0, rows, a->data), gather(t, groups, rows, rows, b->data);
+    char full[65];
+    snprintf(full, sizeof full, "blk.%d.%s", layer, from);
+    if (a) sf_gguf_find_tensor(m->g, full)->used = true;
+    return SF_OK;
+}
+
+static sf_status make_attending(making *m, int layer, const sf_model_config *c)
+{
+    sf_tensor q, bias;
+    SF_TRY(source(m->g, layer, "attn_q.weight", 2 * c->heads * (int64_t)c->head_dim, c->d, true, &q));
+    SF_TRY(part(m, layer, "attn_q.weight", &q, c->heads, c->head_dim, "attn_q.weight", "attn_gate.weight"));
+    if (!c->qkv_bias) return SF_OK;
+    SF_TRY(source(m->g, layer, "attn_q.bias", 2 * c->heads * (int64_t)c->head_dim, 0, true, &bias));
+    return part(m, layer, "attn_q.bias", &bias, c->heads, c->head_dim, "attn_q.bias", "attn_gate.bias");
+}
+
+static sf_status make_recurrent(making *m, int layer, const sf_model_config *c)
+{
+    const int64_t heads = c->delta.value_heads, groups = c->delta.key_heads;
+    sf_tensor a, both;
+    SF_TRY(source(m->g, layer, "ssm_ba.weight", 2 * heads, c->d, false, &both));
+    if (both.rank) SF_TRY(part(m, layer, "ssm_ba.weight", &both, groups, heads / groups, "ssm_beta.weight", "ssm_alpha.weight"));
+    SF_TRY(source(m->g, layer, "ssm_a", heads, 0, true, &a));
+    const sf_tensor shape = {.dtype = SF_F32, .rank = 1, .dim = {heads}};
+    sf_tensor *to = make(m, layer, "ssm_a", &shape);
+    if (!to) return SF_OK;
+    float *rate = to->data;
+    sf_to_f32(a.dtype, a.data, rate, heads);
+    for (int64_t h = 0; h < heads; h++) {
+        if (!(rate[h] < 0)) return sf_fail(SF_BAD_INPUT, "%s: tensor blk.%d.ssm_a: expected numbers below 0, found %g", m->g->path, layer, (double)rate[h]);
+        rate[h] = (float)log(-(double)rate[h]);
+    }
+    return SF_OK;
+}
+
+static sf_status make_layers(making *m, const sf_model_config *c)
+{
+    for (int l = 0; l < c->layers; l++) SF_TRY(sf_layer_recurs(c, l) ? make_recurrent(m, l, c) : make_attending(m, l, c));
+    return SF_OK;
+}
+
+sf_status sf_unpack_delta_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made)
+{
+    making m = {.g = g};
+    SF_TRY(make_layers(&m, c));
+    sf_gguf_tensor *all = realloc(g->tensor, (g->tensors + m.tensors + 1) * sizeof *all);
+    if (!all) return sf_fail(SF_NO_MEMORY, "%s: no memory for its tensors", g->path);
+    g->tensor = all;
+    SF_TRY(sf_blame(sf_map_memory(m.bytes, made), "%s: weights to be unpacked", g->path));
+    m.at = made->data;
+    return make_layers(&m, c);
 }

@@ -311,7 +311,7 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
         snprintf(slot[n].hf, sizeof slot->hf, "lm_head.weight");
         put(&slot[n++], &weights->head, SF_ROLE_TABLE, c->vocab, c->d);
     }
-    snprintf(slot[n].gguf, sizeof slot->gguf, "output_norm.weight");
+    snprintf(slot[n].gguf, sizeof slot->gguf, "%s", f && f->gguf_final_norm ? f->gguf_final_norm : "output_norm.weight");
     snprintf(slot[n].hf, sizeof slot->hf, "%s", f && f->final_norm ? f->final_norm : "norm.weight");
     put(&slot[n++], &weights->final_norm, SF_ROLE_NORM, c->d, 0);
     if (c->norm_bias) {

@@ -85,7 +85,7 @@ sf_status sf_cpu_delta_rule(sf_backend *b, int lanes, float *const *state, int64
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (n * stride > 1 << 10)
     for (int64_t unit = 0; unit < lanes * s.value_heads * parts; unit++) {
         const int64_t lane = unit / parts / s.value_heads, head = unit / parts % s.value_heads, first = unit % parts * SF_STATE_COLUMNS;
-        const int64_t row = lane * rows, group = head / (s.value_heads / s.key_heads);
+        const int64_t row = lane * rows, group = sf_delta_key_head(s, (int)head);
         const float *from = (const float *)x + row * stride;
         float *mine = room + (int64_t)omp_get_thread_num() * (of_state + 2 * key), *there = state[lane] + head * key * value + first;
         const int columns = (int)(value - first < SF_STATE_COLUMNS ? value - first : SF_STATE_COLUMNS);

@@ -49,7 +49,7 @@ sf_status sf_reference_delta_rule(sf_backend *b, int lanes, float *const *state,
     for (int l = 0; l < lanes; l++) {
         for (int h = 0; h < heads; h++) {
             float fast, from, *own = state[l] + (int64_t)h * key * value;
-            const int group = h / (heads / s.key_heads);
+            const int group = sf_delta_key_head(s, h);
             sf_to_f32(rate->dtype, (const char *)rate->data + sf_bytes(rate->dtype, h), &fast, 1);
             sf_to_f32(shift->dtype, (const char *)shift->data + sf_bytes(shift->dtype, h), &from, 1);
             for (int i = 0; i < key * value; i++) held[i] = own[i];

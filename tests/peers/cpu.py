@@ -26,6 +26,7 @@ not divide (SmolLM2's of 576) get the type that llama.cpp puts there instead, in
 
 import argparse
 import csv
+import ctypes
 import glob
 import io
 import os
@@ -90,6 +91,8 @@ def model(args):
         import llama_cpp
     except ImportError:
         return print("model: llama-cpp-python is not installed; left out")
+    quiet = llama_cpp.llama_log_callback(lambda level, text, user: None)
+    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
     path = args.model if os.path.isfile(args.model) else glob.glob(os.path.join(args.model, "*.gguf"))[0]
     if not args.types:
         return beside(args, path, "", None)

@@ -75,6 +75,35 @@ static sf_status read_moe(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
+/* Layers without heads for keys are told apart already. */
+static sf_status read_gguf_convolution(const sf_gguf *g, const char *architecture, sf_model_config *c)
+{
+    int kernel = 0;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "shortconv.l_cache"), true, 1, SF_MAX_KERNEL, &kernel));
+    c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? kernel : 0;
+    c->mixer = SF_SHORT_CONVOLUTION;
+    return SF_OK;
+}
+
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c) { return read_gguf_convolution(g, "lfm2", c); }
+
+static sf_status read_gguf_moe(const sf_gguf *g, sf_model_config *c)
+{
+    enum { SIGMOID = 2 };
+    int gate = SIGMOID, dense = 0;
+    double scale = 1;
+    SF_TRY(read_gguf_convolution(g, "lfm2moe", c));
+    SF_TRY(sf_gguf_int(g, "lfm2moe.expert_gating_func", true, SIGMOID, SIGMOID, &gate));
+    SF_TRY(sf_gguf_int(g, "lfm2moe.leading_dense_block_count", true, 0, c->layers, &dense));
+    SF_TRY(sf_gguf_real(g, "lfm2moe.expert_weights_scale", false, 1e-6, 1e6, &scale));
+    SF_TRY(sf_family_gguf_experts(g, "lfm2moe", c));
+    c->router.kind = SF_ROUTE_SIGMOID;
+    c->router.scale = (float)scale;
+    c->router_correction = true;
+    for (int l = 0; l < dense; l++) c->whole_mlp[l] = 1;
+    return SF_OK;
+}
+
 static const sf_tensor_name TENSORS[] = {
     {SF_LAYER_TENSOR(attention_norm), .hf = "operator_norm.weight"},
     {SF_LAYER_TENSOR(o), .hf = "self_attn.out_proj.weight"},
@@ -86,11 +115,11 @@ static const sf_tensor_name TENSORS[] = {
     {SF_LAYER_TENSOR(down), .hf = "feed_forward.w2.weight"},
     {SF_LAYER_TENSOR(router), .hf = "feed_forward.gate.weight"},
     {SF_LAYER_TENSOR(router_correction), .hf = "feed_forward.expert_bias"},
-    {SF_LAYER_TENSOR(mixer_by), .hf = "conv.in_proj.weight"},
-    {SF_LAYER_TENSOR(mixer_gate), .hf = "conv.in_proj.weight"},
-    {SF_LAYER_TENSOR(mixer_in), .hf = "conv.in_proj.weight"},
-    {SF_LAYER_TENSOR(mixer_out), .hf = "conv.out_proj.weight"},
-    {SF_LAYER_TENSOR(convolution), .hf = "conv.conv.weight"},
+    {SF_LAYER_TENSOR(mixer_by), .hf = "conv.in_proj.weight", .gguf = "shortconv.in_proj.weight"},
+    {SF_LAYER_TENSOR(mixer_gate), .hf = "conv.in_proj.weight", .gguf = "shortconv.in_proj.weight"},
+    {SF_LAYER_TENSOR(mixer_in), .hf = "conv.in_proj.weight", .gguf = "shortconv.in_proj.weight"},
+    {SF_LAYER_TENSOR(mixer_out), .hf = "conv.out_proj.weight", .gguf = "shortconv.out_proj.weight"},
+    {SF_LAYER_TENSOR(convolution), .hf = "conv.conv.weight", .gguf = "shortconv.conv.weight"},
     {0}};
 
 const sf_family sf_family_lfm2 = {
@@ -108,6 +137,9 @@ const sf_family sf_family_lfm2 = {
     .final_norm = "embedding_norm.weight",
     .read = read,
 
+    .gguf = "lfm2",
+    .gguf_final_norm = "token_embd_norm.weight",
+    .read_gguf = read_gguf,
     .tensor = TENSORS,
 };
 
@@ -127,6 +159,9 @@ const sf_family sf_family_lfm2_moe = {
     .final_norm = "embedding_norm.weight",
     .read = read_moe,
 
+    .gguf = "lfm2moe",
+    .gguf_final_norm = "token_embd_norm.weight",
+    .read_gguf = read_gguf_moe,
     .tensor = TENSORS,
     .expert = &(const sf_expert_names){{
         [SF_EXPERT_GATE] = "feed_forward.experts.%d.w1.weight",

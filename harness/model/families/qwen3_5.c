@@ -12,6 +12,17 @@ static sf_status read_moe(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
+/* llama.cpp's converter lays value heads out in the order in which their key heads come round. */
+static sf_status read_tiled(const sf_gguf *g, const char *architecture, sf_model_config *c)
+{
+    SF_TRY(sf_family_gguf_delta(g, architecture, c));
+    c->delta.tiled = c->delta.value_heads > c->delta.key_heads;
+    return SF_OK;
+}
+
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c) { return read_tiled(g, "qwen35", c); }
+static sf_status read_gguf_moe(const sf_gguf *g, sf_model_config *c) { return read_tiled(g, "qwen35moe", c); }
+
 const sf_family sf_family_qwen3_5 = {
     .name = "qwen3_5",
     .qk_norm = true, .norm_offset = 1, .predicts_further = true,
@@ -29,6 +40,10 @@ const sf_family sf_family_qwen3_5 = {
     .own = OWN,
     .unpack = sf_unpack_qwen3_5,
     .read = sf_family_delta,
+
+    .gguf = "qwen35", .gguf_sections = true,
+    .read_gguf = read_gguf,
+    .tensor = sf_delta_tensors,
 };
 
 const sf_family sf_family_qwen3_5_moe = {
@@ -50,5 +65,7 @@ const sf_family sf_family_qwen3_5_moe = {
     .unpack = sf_unpack_qwen3_5_moe,
     .read = read_moe,
 
-    .tensor = sf_shared_expert_tensors,
+    .gguf = "qwen35moe", .gguf_sections = true,
+    .read_gguf = read_gguf_moe,
+    .tensor = sf_delta_tensors,
 };

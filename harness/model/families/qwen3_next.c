@@ -3,6 +3,8 @@
 #include "harness/model/family.h"
 #include "harness/model/unpack.h"
 
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c) { return sf_family_gguf_delta(g, "qwen3next", c); }
+
 const sf_family sf_family_qwen3_next = {
     .name = "qwen3_next",
     .qk_norm = true, .norm_offset = 1, .predicts_further = true,
@@ -22,5 +24,7 @@ const sf_family sf_family_qwen3_next = {
     .unpack = sf_unpack_qwen3_next,
     .read = sf_family_delta_experts,
 
-    .tensor = sf_shared_expert_tensors,
+    .gguf = "qwen3next",
+    .read_gguf = read_gguf,
+    .tensor = sf_delta_tensors,
 };

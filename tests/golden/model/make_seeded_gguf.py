@@ -20,7 +20,10 @@ ROWS = {  # architecture, whether q and k are reordered
     "arcee": (A.ARCEE, True), "starcoder2": (A.STARCODER2, False), "seed_oss": (A.SEED_OSS, False), "ernie4_5": (A.ERNIE4_5, False),
     "cohere2": (A.COHERE2, False), "exaone4": (A.EXAONE4, False), "glm4": (A.GLM4, False), "minimax_m2": (A.MINIMAXM2, False),
     "gpt_oss": (A.GPT_OSS, False), "deepseek_v2": (A.DEEPSEEK2, False), "deepseek_v3-plain": (A.DEEPSEEK2, False),
+    "lfm2": (A.LFM2, False), "lfm2_moe": (A.LFM2MOE, False), "qwen3_next": (A.QWEN3NEXT, False), "qwen3_5": (A.QWEN35, False),
+    "qwen3_5_moe": (A.QWEN35MOE, False),
 }
+DELTA = (A.QWEN3NEXT, A.QWEN35, A.QWEN35MOE)
 SPLIT = {"qwen3_moe": 12}  # tensors a part
 OLDER = ("deepseek_v2",)  # keys and values of heads in one tensor, and their sizes where newer files have those of the cache's rows
 
@@ -70,13 +73,16 @@ def keys(w, c, arch, older):
     w.add_head_count(c["num_attention_heads"])
     if arch == A.DEEPSEEK2:
         latent(w, c, older)
+    elif arch in (A.LFM2, A.LFM2MOE):
+        w.add_head_count_kv([c["num_key_value_heads"] if t == "full_attention" else 0 for t in c["layer_types"]])
+        w.add_shortconv_l_cache(c["conv_L_cache"])
     else:
         w.add_head_count_kv(c["num_key_value_heads"])
         w.add_key_length(head)
         w.add_value_length(head)
     w.add_context_length(c["max_position_embeddings"])
-    if "rms_norm_eps" in c:
-        w.add_layer_norm_rms_eps(c["rms_norm_eps"])
+    if "rms_norm_eps" in c or arch in (A.LFM2, A.LFM2MOE):
+        w.add_layer_norm_rms_eps(c.get("rms_norm_eps") or c["norm_eps"])
     else:
         w.add_layer_norm_eps(c.get("norm_epsilon") or c["layer_norm_eps"])
     w.add_rope_freq_base(rope["rope_theta"])
@@ -111,10 +117,61 @@ def keys(w, c, arch, older):
         w.add_expert_used_count(c["num_experts_per_tok"])
         if "moe_intermediate_size" in c or arch in (A.MINIMAXM2, A.GPT_OSS):
             w.add_expert_feed_forward_length(c.get("moe_intermediate_size") or c["intermediate_size"])
-        if arch == A.MINIMAXM2:
+        if arch == A.LFM2MOE:
+            w.add_leading_dense_block_count(c["num_dense_layers"])
+            w.add_expert_weights_scale(c["routed_scaling_factor"])
+        if arch in (A.MINIMAXM2, A.LFM2MOE):
             w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
         if "shared_expert_intermediate_size" in c:
             w.add_expert_shared_feed_forward_length(c["shared_expert_intermediate_size"])
+
+
+def delta(w, c, arch):
+    """What Qwen3NextModel of convert_hf_to_gguf.py writes."""
+    w.add_ssm_conv_kernel(c["linear_conv_kernel_dim"])
+    w.add_ssm_state_size(c["linear_key_head_dim"])
+    w.add_ssm_group_count(c["linear_num_key_heads"])
+    w.add_ssm_time_step_rank(c["linear_num_value_heads"])
+    w.add_ssm_inner_size(c["linear_value_head_dim"] * c["linear_num_value_heads"])
+    if arch == A.QWEN35MOE:  # older files have the interval alone
+        w.add_full_attention_interval(c["layer_types"].index("full_attention") + 1)
+    else:
+        w.add_array(f"{gguf.MODEL_ARCH_NAMES[arch]}.attention.recurrent_layers", [t == "linear_attention" for t in c["layer_types"]])
+    if arch != A.QWEN3NEXT:
+        w.add_rope_dimension_sections([11, 11, 10, 0])
+
+
+def converted(n, x, c, arch):
+    """Its tensors: (name, numbers) of one of Hugging Face's."""
+    K, V, k, v = (c["linear_num_key_heads"], c["linear_num_value_heads"], c["linear_key_head_dim"], c["linear_value_head_dim"])
+    each, leaf = V // K, ".".join(n.split(".")[-2:])
+    if "linear_attn" not in n:
+        return [(n, x)]
+    if n.endswith(".A_log"):
+        n, x = n, -np.exp(x)
+    if n.endswith(".dt_bias"):
+        n = n.removesuffix("dt_bias") + "dt_proj.bias"
+    if leaf == "conv1d.weight":
+        x = x[:, 0]
+    if leaf == "in_proj_qkvz.weight":
+        q, k, v, z = np.split(x.reshape(K, -1, x.shape[1]), np.cumsum([k, k, each * v]), axis=1)
+        flat = [y.reshape(-1, x.shape[1]) for y in (q, k, v, z)]
+        return [(n.replace("qkvz", "qkv"), np.concatenate(flat[:3])), (n.replace("qkvz", "z"), flat[3])]
+    if arch == A.QWEN3NEXT:
+        return [(n, x)]
+
+    def turn(y, width):  # value heads by key head become key heads in turn
+        return y.reshape(K, each, width, *y.shape[1:]).swapaxes(0, 1).reshape(y.shape)
+
+    if leaf in ("in_proj_qkv.weight", "conv1d.weight"):
+        x = np.concatenate([x[:2 * K * k], turn(x[2 * K * k:], v)])
+    elif leaf == "in_proj_z.weight":
+        x = turn(x, v)
+    elif leaf == "out_proj.weight":
+        x = turn(x.T, v).T
+    elif leaf != "norm.weight":
+        x = turn(x, 1)
+    return [(n, np.ascontiguousarray(x))]
 
 
 def vocabulary(w):
@@ -140,23 +197,35 @@ def make(name):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     w = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch], split_max_tensors=SPLIT.get(name, 0))
     keys(w, c, arch, name in OLDER)
+    if arch in DELTA:
+        delta(w, c, arch)
     vocabulary(w)
     names = gguf.get_tensor_name_map(arch, c["num_hidden_layers"])
     stacks = {}
 
     def put(n, x):
         plain = n.endswith(("sinks", "_exps.weight", "_exps.bias"))
+        if n.endswith(".A_log"):  # llama.cpp looks for it without the end that others have
+            w.add_tensor(names.get_name(n), x.astype("f4"))
+            return
         target = n if "_exps." in n else (names.get_name(n, try_suffixes=(".weight", ".bias")) or "") + (".weight" if plain else "")
         assert len(target) > 7, n
-        if x.ndim == 1 or "bias" in n:
+        if x.ndim == 1 or "bias" in n or "conv" in n.split(".")[-2]:
             w.add_tensor(target, x.astype("f4"))
         else:
             w.add_tensor(target, gguf.quants.quantize(x, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16)
 
-    for n, x in weights(name):
+    for n, x in [y for n, x in weights(name) for y in (converted(n, x, c, arch) if arch in DELTA else [(n, x)])]:
+        if n.endswith("conv.conv.weight"):
+            x = x[:, 0]
+        if n.endswith("expert_bias"):
+            n += ".bias"
+        if arch == A.LFM2MOE and "experts" in n.split("."):
+            for old, new in dict(w1="gate_proj", w2="down_proj", w3="up_proj").items():
+                n = n.replace(f".{old}.", f".{new}.").replace("feed_forward.experts", "mlp.experts")
         if reordered and ("q_proj" in n or "k_proj" in n):
             x = reorder(x, c["num_attention_heads" if "q_proj" in n else "num_key_value_heads"])
-        if c["architectures"][0].removesuffix("ForCausalLM") in OFFSET and "norm" in n and not n.endswith("bias"):
+        if c["architectures"][0].removesuffix("ForCausalLM") in OFFSET and "norm" in n and "linear_attn" not in n and not n.endswith("bias"):
             x = x + 1
         parts = n.split(".")
         if arch == A.GPT_OSS and "experts" in parts:  # two in one, in turn; matrices transposed
