@@ -81,8 +81,11 @@ void sf_files_free(int n, char **file)
 
 static sf_status hash_bytes(const char *path, XXH3_state_t *state)
 {
+    struct stat st; /* of a pipe nothing is left for who reads the file, if it ever ends */
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return sf_fail(SF_IO, "%s: expected a file, found %s", path, S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
     FILE *f = fopen(path, "rb");
-    if (!f) return sf_fail(SF_IO, "%s: cannot be read", path);
+    if (!f) return sf_fail(SF_IO, "%s: cannot be read: %s", path, strerror(errno));
     char buffer[1 << 16];
     for (size_t n; (n = fread(buffer, 1, sizeof buffer, f)) > 0;) XXH3_64bits_update(state, buffer, n);
     bool whole = !ferror(f);

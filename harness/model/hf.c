@@ -95,8 +95,8 @@ static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, cons
                        name, sf_shape_text(slot->rank, slot->dim));
     }
     if (!t->readable) {
-        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s", t->file, name,
-                       sf_shape_text(slot->rank, slot->dim), t->type);
+        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s%s", t->file, name,
+                       sf_shape_text(slot->rank, slot->dim), t->type, t->tensor.rank < 0 ? " of more than 4 dimensions" : "");
     }
     sf_tensor part;
     SF_TRY(sf_weight_part(slot, slot->of_hf, &t->tensor, t->file, name, &part));

@@ -43,7 +43,9 @@ static sf_status find(const sf_model_config *c, const sf_safetensors *file, cons
     name_of(w, layer, sizeof name, name);
     const sf_st_tensor *t = sf_safetensors_find(file, name);
     if (!t) return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", path, name, sf_shape_text(rank, dim));
-    if (!t->readable) return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16, found %s", path, name, t->type);
+    if (!t->readable)
+        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s%s", path, name, sf_shape_text(rank, dim), t->type,
+                       t->tensor.rank < 0 ? " of more than 4 dimensions" : "");
     if (t->tensor.rank != rank || memcmp(t->tensor.dim, dim, (size_t)rank * sizeof *dim) != 0)
         return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", path, name, sf_shape_text(rank, dim),
                        sf_shape_text(t->tensor.rank, t->tensor.dim));

@@ -14,6 +14,10 @@ printf '{"context": "c", "questions": ["q"], "answer": ["A"]}\n{"context": "caf\
 for command in plan run; do
     refused "qa_toefl: .*/bad.jsonl:2: .*0xe9" "$FRONTIER" $command "$T/tiny.yaml" -s "tasks=[qa_toefl: {file: $T/bad.jsonl}]"
 done
+mkfifo "$T/pipe.jsonl"
+for file in "$T/pipe.jsonl" /dev/zero; do # neither is waited for
+    refused "qa_toefl.file: $file: expected a file, found a device or pipe" timeout 30 "${run[@]}" -s "tasks=[qa_toefl: {file: $file}]"
+done
 refused "did you mean 'quest'" "${run[@]}" -s 'methods={decode: [quets]}'
 refused "device 'gpu' is unknown" "${run[@]}" -d gpu
 refused 'no/such' "${run[@]}" -s 'models=[no/such]'

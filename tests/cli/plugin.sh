@@ -35,6 +35,7 @@ weights "$T/w.safetensors" layers.1.window '\0\0\x80\x42' '[1]' # 64
 weights "$T/other.safetensors" layers.1.window '\0\0\0\x43' '[1]' # 128
 weights "$T/missing.safetensors" layers.7.window '\0\0\x80\x42' '[1]'
 weights "$T/misshapen.safetensors" layers.1.window '\0\0\x80\x42' '[1, 1]'
+weights "$T/deep.safetensors" layers.1.window '\0\0\x80\x42' '[1, 1, 1, 1, 1]'
 trained=("$P/bin/frontier" run "$T/tiny.yaml" -s samples=1 -s "plugins=[$T/plugin/trained_window.so]")
 "${trained[@]}" -o "$T/w.h5" -s "methods={decode: [trained_window: {weights: $T/w.safetensors}]}" >/dev/null 2>"$T/log" || fail "weights: $(cat "$T/log")"
 "${trained[@]}" -o "$T/w.h5" -s "methods={decode: [trained_window: {weights: $T/other.safetensors}]}" >/dev/null 2>"$T/log" || fail "weights: $(cat "$T/log")"
@@ -44,6 +45,7 @@ cp "$T/other.safetensors" "$T/w.safetensors" # under the same name: other cells
 [ "$(rows "$T/w.h5" | grep -c trained_window)" = 6 ] || fail "a file that has changed is taken for what it was"
 refused 'tensor layers.1.window: expected shape \[1\], not found' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/missing.safetensors}]}"
 refused 'tensor layers.1.window: expected shape \[1\], found \[1, 1\]' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/misshapen.safetensors}]}"
+refused 'expected F32, F16 or BF16 of shape \[1\], found F32 of more than 4 dimensions' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/deep.safetensors}]}"
 refused 'expected a safetensors file with what was trained' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window]}"
 [ ! -e "$T/no.h5" ] || fail "something was run without its weights"
 refused 'cannot be certified here' "$P/bin/frontier" check "$T/plugin/trained_window.so"
