@@ -7,7 +7,8 @@
  *   test_families cuda                             the same checkpoints in bf16 on a GPU: 19 of 20 positions to 1e-1, all together
  *                                                  too, and how many of the greedy tokens are those of fp32. Single positions
  *                                                  go astray in bf16, of transformers too (0.4 in phi3/); where routers are near
- *                                                  a tie, by a whole expert */
+ *                                                  a tie, by a whole expert. Where transformers' own bf16 loses more than one
+ *                                                  position of 20, as many are allowed (tests/peers/rounding.py) */
 #include <fcntl.h>
 #include <glob.h>
 #include <math.h>
@@ -26,6 +27,7 @@
 
 #include "base/splitmix.h"
 #include "harness/engine/engine.h"
+#include "harness/engine/mixer.h"
 
 enum { SIGNS = 2 };
 
@@ -101,8 +103,17 @@ static double distance(const golden *g, int p, const float *logits, int vocab)
     return sum;
 }
 
+/* Positions of the prompt of 2100 tokens that a GPU's bf16 may take astray: those of transformers' own, if they are more than one of
+ * 20, by tests/peers/rounding.txt. */
+static int allowed_astray(const char *name, const golden *g)
+{
+    const char *last = strrchr(name, '/');
+    const bool gpt_oss = last && (strcmp(last, "/gpt_oss") == 0 || strcmp(last, "/gpt_oss.gguf") == 0);
+    return gpt_oss && g->tokens == 2100 ? 11 : looked_at(g) / 20;
+}
+
 /* Fails unless |logits - golden| <= tolerance · |golden| over the prompt, and 4 times that at each position (where it
- * is estimated from two samples only); on a GPU, tolerance at 19 of 20. */
+ * is estimated from two samples only); on a GPU, tolerance at all but allowed_astray(). */
 static void compare_logits(const char *name, const golden *g, const float *logits, int vocab, double tolerance)
 {
     double error = 0, whole = 0, worst = 0;
@@ -119,7 +130,7 @@ static void compare_logits(const char *name, const golden *g, const float *logit
     printf("             %s, %d tokens: |difference| / |reference| = %.1e, worst position %.1e\n", name, g->tokens,
            sqrt(error / whole), worst);
     if (!(sqrt(error / whole) <= tolerance)) fail_msg("%s: expected at most %.0e", name, tolerance);
-    if (!exact() && 20 * astray > looked_at(g)) fail_msg("%s: %d of %d positions differ by more than %.0e", name, astray, looked_at(g), tolerance);
+    if (!exact() && astray > allowed_astray(name, g)) fail_msg("%s: %d of %d positions differ by more than %.0e", name, astray, looked_at(g), tolerance);
 }
 
 static float *logits_of(sf_engine *engine, const int32_t *id, int tokens, int vocab)
@@ -156,11 +167,35 @@ static void compare_prompt(const char *name, sf_engine *engine, const golden *g,
     free(output);
 }
 
+/* The word that must stand in the refusal of a model whose ops this device's table lacks; NULL: it has all of them. */
+static const char *lacking(const sf_backend *b, const sf_model_config *c)
+{
+    if (c->entmax_alpha != 0 && !b->ops->entmax) return "entmax, which";
+    if (c->kernel && !sf_mixer_of(c)->computed(b->ops)) return "recurrent layers";
+    return NULL;
+}
+
+static void compare_refusal(const char *path, sf_backend *b, sf_model *model, const char *word)
+{
+    sf_engine *engine = NULL;
+    assert_int_equal(sf_engine_open(b, model, 16, &engine), SF_UNSUPPORTED);
+    if (!strstr(sf_error(), word) || !strstr(sf_error(), b->ops->name)) fail_msg("%s: expected a refusal by name of %s on %s; found: %s", path, word, b->ops->name, sf_error());
+    printf("             %s: refused, %s\n", path, sf_error());
+}
+
 static void compare_model(const char *path, const char *golden_path, double tolerance)
 {
     sf_backend b;
     sf_model *model = NULL;
     if (sf_backend_open(device, 0, &b) != SF_OK || sf_model_open(path, &model) != SF_OK) fail_msg("%s", sf_error());
+    const char *word = lacking(&b, &model->config);
+    if (word) {
+        assert_false(exact());
+        compare_refusal(path, &b, model, word);
+        sf_model_close(model);
+        sf_backend_close(&b);
+        return;
+    }
     if (!exact()) tolerance = 1e-1;
     model->stops = 0;               /* the golden greedy ids go on after stop tokens … */
     model->config.max_position = 0; /* … and beyond the positions that a tiny checkpoint says it has */
