@@ -8,7 +8,7 @@
 bool sf_hopper_built(void);
 
 /* Whether the kernel takes this shape: head dim 64, 128 or 256, key blocks that divide or are divided by its key tile; of lists,
- * all of their pairs, at head dim 256 such as more than 64 rows share. */
+ * all of their pairs. */
 bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share);
 
 /* A pass of sf_backend_ops.prefill, for shapes that it takes. */

@@ -26,13 +26,11 @@
  * head dim 64, 319 to 403, 76 to 87 %. Density .10, share of the ideal 1/density at head dim 128: blocks of 128 95 %, of 64
  * 91 % per head and 95 % shared, of 32 and 16 shared in the group 92 and 82 % (64/8 heads: 91 and 85), columns and diagonals
  * 60 to 72 % (41 to 49 % at head dim 64). Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
- * Head dim 256, 16/8 heads (results/bench/cuda-dim256.txt): dense 618 to 644 TFLOP/s, 89 to 114 % of cuDNN; blocks of 128, and of
- * 64 shared in the group, 94 and 95 % of ideal. Lists that 64 rows or fewer share are not taken there.
  *
- *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1    256, 2      spills in no loop
- *     registers at launch      168       128       168      128      168         consumers take 240 or 232, the producer 24; bands 224, 56
- *     shared memory, KB        162       97        115      74       210         under bands 226
- *     blocks a multiprocessor  1         2         1        2        1
+ *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1    256, 2    256, 1      spills in no loop
+ *     registers at launch      168       128       168      128      168       168         consumers take 240 or 232, the producer 24;
+ *     shared memory, KB        162       97        115      74       209       217         bands 224, 56
+ *     blocks a multiprocessor  1         2         1        2        1         1
  *
  * What mattered: key tiles of 128, not 64, for single warpgroups (70 -> 92 % at blocks of 64), two of whose blocks must fit
  * a multiprocessor to the byte (with one, 45 %); whole pieces before those that need a mask. What limits it now: at head
@@ -46,9 +44,7 @@
  * searches were about a third of it before whole warps made them (an estimate). It is not the number of boxes: 16 a tile cost
  * blocks of 16 per head little. Next, timings without masks and without edges, which tell the rest apart. Small per-head blocks want mma.sync tiles of 16 rows.
  *
- * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. Where the ring of key numbers wraps (long_prefill), racecheck names
- * the producer's next write and the consumers' reads before it: between them stand __syncwarp(), lane 0's arrival at k_empty a tile
- * later, and the producer's wait for all warps' arrivals, an order that it does not follow from one lane to another. */
+ * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/pattern.cuh"
 #include "kernels/cuda/wgmma.cuh"
@@ -85,19 +81,24 @@ struct job {
 
 /* How many tiles of keys and of values a block holds, and how much of a query (HELD, the first of DIM) stays in registers.
  * Two blocks of one warpgroup share a multiprocessor's 227 KB; to fit there with head dim 128, the query stays in registers
- * and keys have a single stage, whose next tile arrives under the softmax. At head dim 256 a product of 64 keys reads
- * shared memory as long as it multiplies if both operands lie there: a quarter of the query does not. */
+ * and keys have a single stage, whose next tile arrives under the softmax. At head dim 256 nothing would fit twice: there
+ * two warpgroups work on 64 rows, each with every other tile of keys (SPLIT), and join what they found at the end; and as
+ * a product of 64 keys reads shared memory as long as it multiplies if both operands lie there, a quarter of the query
+ * does not. */
 template <int DIM, int WARPGROUPS, bool BANDS> struct layout {
-    static const int KEYS = keys_of(DIM),
-                     HELD = DIM == 256                      ? (BANDS ? 0 : 64)
+    static const bool SPLIT = DIM == 256 && WARPGROUPS == 1;
+    static const int KEYS = keys_of(DIM), CONSUMERS = SPLIT ? 2 : WARPGROUPS,
+                     HELD = DIM == 256                        ? (BANDS ? 0 : 64)
                             : DIM == 128 && WARPGROUPS == 1 ? 128
-                                                            : 0,
+                                                              : 0,
                      Q_TILES = (DIM - HELD) / 64, TILE = KEYS * DIM,
-                     K_STAGES = DIM == 128 && WARPGROUPS == 1                  ? 1
-                                : DIM == 256 || (DIM == 64 && WARPGROUPS == 2) ? 3
-                                                                               : 2,
-                     V_STAGES = DIM == 64 && WARPGROUPS == 2 ? 3 : 2;
-    static const int NAMES = K_STAGES + 1; /* key numbers are read after the keys' own room is free */
+                     K_STAGES = DIM == 128 && WARPGROUPS == 1  ? 1
+                                : DIM == 64 && WARPGROUPS == 2 ? 3
+                                                               : 2,
+                     V_STAGES = SPLIT ? 4 : DIM != 128 && WARPGROUPS == 2 ? 3 : 2;
+    static_assert(!SPLIT || (K_STAGES % 2 == 0 && V_STAGES % 2 == 0), "each stage is one warpgroup's, which sees all of its phases");
+    /* Key numbers are read after the keys' own room is free: until the same warpgroup has let go of its next tile's keys. */
+    static const int NAMES = K_STAGES + (SPLIT ? 2 : 1);
     bf16 k[K_STAGES][TILE], v[V_STAGES][TILE];
     bf16 q[Q_TILES ? WARPGROUPS * Q_TILES : 1][Q_TILES ? 64 * 64 : 8];
     int key[NAMES][KEYS], flags[NAMES];
@@ -105,6 +106,8 @@ template <int DIM, int WARPGROUPS, bool BANDS> struct layout {
     sf_band band[SF_BANDS_A_HEAD]; /* under bands, of the producer's tile */
     sf_cuda_stretches stretch;     /* likewise */
     sf_cuda_row ends[2];           /* likewise: its first row and its last */
+    /* A warp lets go with one arrival, its other lanes' reads being ordered before it by __syncwarp(). racecheck follows arrivals a
+     * thread alone, and reports key numbers of slots that are written anew; with 32 arrivals a warp at k_empty it reports none. */
     uint64_t k_full[K_STAGES], k_empty[K_STAGES], v_full[V_STAGES], v_empty[V_STAGES];
 };
 
@@ -261,13 +264,14 @@ __device__ static void produce_jobs(Layout &s, const sf_cuda_plan &p, const work
 
 /* ---- consumers ---- */
 
-/* Query rows [64] of this warpgroup, from d = HELD on, to shared memory, swizzled; rows past the tile's end as zeros. */
-template <int DIM, int HELD>
+/* Query rows [64] from d = HELD on, to shared memory, swizzled, by THREADS threads, of which this is number `me`; rows past
+ * the tile's end as zeros. */
+template <int DIM, int HELD, int THREADS>
 __device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const job &t,
-                                           int row0)
+                                           int row0, int me)
 {
     const int CHUNKS = (DIM - HELD) / 8;
-    for (int i = threadIdx.x % GROUP; i < 64 * CHUNKS; i += GROUP) {
+    for (int i = me; i < 64 * CHUNKS; i += THREADS) {
         int row = i / CHUNKS, chunk = i % CHUNKS, r = row0 + row;
         bool valid = r < t.queries * p.packed;
         const bf16 *from =
@@ -437,15 +441,45 @@ __device__ static inline void store_rows(const float (&out)[DIM / 2], const row_
     }
 }
 
+/* Two warpgroups that each saw half of the keys: warpgroup 1 hands what it found to warpgroup 0, through room [128, 132] that
+ * nobody copies to or multiplies from once both are here. */
+template <int DIM>
+__device__ static inline void join_halves(float *room, float (&out)[DIM / 2], row_state &r, float scale, int me)
+{
+    const int at = threadIdx.x % GROUP;
+    float *other = room + DIM / 2 * GROUP;
+    named_sync(3, 2 * GROUP);
+    if (me == 1) {
+#pragma unroll
+        for (int i = 0; i < DIM / 2; i++) room[i * GROUP + at] = out[i];
+#pragma unroll
+        for (int h = 0; h < 2; h++) other[h * GROUP + at] = r.most[h], other[(2 + h) * GROUP + at] = r.sum[h];
+    }
+    named_sync(4, 2 * GROUP);
+    if (me == 1) return;
+    float mine[2], its[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float there = other[h * GROUP + at], most = fmaxf(r.most[h], there), offset = most == -INFINITY ? 0.f : most;
+        mine[h] = exp2_fast((r.most[h] - offset) * scale), its[h] = exp2_fast((there - offset) * scale);
+        r.most[h] = most;
+        r.sum[h] = r.sum[h] * mine[h] + other[(2 + h) * GROUP + at] * its[h];
+    }
+#pragma unroll
+    for (int i = 0; i < DIM / 2; i++) out[i] = out[i] * mine[i / 2 % 2] + room[i * GROUP + at] * its[i / 2 % 2];
+}
+
 /* Under bands t comes from the producer, one job after the other. */
 template <class Layout, int DIM, int WARPGROUPS, bool BANDS>
 __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, job t)
 {
     const int KEYS = Layout::KEYS, HELD = Layout::HELD, K_STAGES = Layout::K_STAGES, V_STAGES = Layout::V_STAGES,
               NAMES = Layout::NAMES;
-    int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = me * 64,
+    const bool SPLIT = Layout::SPLIT, TURNS = WARPGROUPS == 2;
+    const int STRIDE = SPLIT ? 2 : 1, TOGETHER = STRIDE * GROUP; /* threads that share rows of queries */
+    int me = threadIdx.x / GROUP - 1, lane = threadIdx.x % 32, row0 = SPLIT ? 0 : me * 64,
         row = row0 + threadIdx.x % GROUP / 32 * 16 + lane / 4;
-    bf16 *q = s.q[me * Layout::Q_TILES];
+    bf16 *q = s.q[row0 / 64 * Layout::Q_TILES];
     uint32_t held[HELD ? HELD / 4 : 1];
     if (BANDS) {
         barrier_wait(&s.k_full[0], 0);
@@ -454,10 +488,10 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
     }
     auto take_queries = [&](const job &of) {
         if constexpr (HELD > 0) hold_queries<DIM, HELD>(held, p, w.q, of, row);
-        if constexpr (HELD < DIM) load_queries<DIM, HELD>(q, p, w.q, of, row0);
+        if constexpr (HELD < DIM) load_queries<DIM, HELD, TOGETHER>(q, p, w.q, of, row0, (threadIdx.x - GROUP) % TOGETHER);
     };
     take_queries(t);
-    if (WARPGROUPS == 2 && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
+    if (TURNS && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
 
     float out[DIM / 2], score[KEYS / 2], fade[2];
     uint32_t prob[KEYS / 4];
@@ -476,10 +510,10 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
         for (int i = 0; i < DIM / 2; i++) out[i] = 0;
         if (HELD < DIM) {
             fence_async();
-            named_sync(1 + me, GROUP);
+            named_sync(SPLIT ? 5 : 1 + me, TOGETHER);
         }
         job next = {};
-        const int begin = first, end = first + t.tiles;
+        const int begin = first + (SPLIT ? me : 0), end = first + t.tiles; /* of this warpgroup's tiles */
         if (BANDS || begin < end) {
             barrier_wait(&s.k_full[begin % K_STAGES], begin / K_STAGES % 2);
             start_scores<DIM, HELD>(score, q, held, s.k[begin % K_STAGES]);
@@ -490,14 +524,14 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
             soften<KEYS, BANDS>(score, r, fade, w.scale, s.flags[begin % NAMES], s.key[begin % NAMES], p, band, position, full);
             narrow<KEYS>(prob, score);
 #pragma unroll 1
-            for (int n = begin + 1; n < end; n++) {
-                int stage = n % K_STAGES, before = (n - 1) % V_STAGES;
+            for (int n = begin + STRIDE; n < end; n += STRIDE) {
+                int stage = n % K_STAGES, before = (n - STRIDE) % V_STAGES;
                 barrier_wait(&s.k_full[stage], n / K_STAGES % 2);
-                await_values(n - 1);
-                if (WARPGROUPS == 2) named_sync(3 + me, 2 * GROUP);
+                await_values(n - STRIDE);
+                if (TURNS) named_sync(3 + me, 2 * GROUP);
                 start_scores<DIM, HELD>(score, q, held, s.k[stage]);
                 start_output<DIM>(out, prob, s.v[before]);
-                if (WARPGROUPS == 2) named_arrive(4 - me, 2 * GROUP);
+                if (TURNS) named_arrive(4 - me, 2 * GROUP);
                 wgmma_wait<1>();
                 hold(score);
                 __syncwarp();
@@ -517,7 +551,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
                 narrow<KEYS>(prob, score);
             }
             first = end;
-            const int last = end - 1;
+            const int last = end - 1 - (SPLIT ? (end - 1 - begin) % STRIDE : 0);
             await_values(last);
             start_output<DIM>(out, prob, s.v[last % V_STAGES]);
             if constexpr (BANDS) { /* the next one's queries come in under the last product */
@@ -531,6 +565,10 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
             __syncwarp();
             if (BANDS && lane == 0) barrier_arrive(&s.v_empty[last % V_STAGES]);
         }
+        if (SPLIT) {
+            join_halves<DIM>((float *)s.k, out, r, w.scale, me);
+            if (me == 1) return;
+        }
         store_rows<DIM>(out, r, p, w, t, row);
         if (next.queries == 0) return;
         t = next;
@@ -541,7 +579,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
 /* Grid: (heads of a kv head that select apart) x tiles x kv heads, the tiles with the most keys first; under bands as many
  * blocks as there is room for, each of which takes many of these. */
 template <int DIM, int WARPGROUPS, bool BANDS>
-__global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 : 1)
+__global__ void __launch_bounds__(GROUP *(layout<DIM, WARPGROUPS, BANDS>::CONSUMERS + 1), layout<DIM, WARPGROUPS, BANDS>::CONSUMERS == 1 ? 2 : 1)
     prefill_wgmma(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ work w,
                   const __grid_constant__ maps m)
 {
@@ -560,11 +598,11 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     if (threadIdx.x == 0) {
         for (int i = 0; i < Layout::K_STAGES; i++) {
             barrier_init(&s.k_full[i], 32);
-            barrier_init(&s.k_empty[i], 4 * WARPGROUPS);
+            barrier_init(&s.k_empty[i], Layout::SPLIT ? 4 : 4 * WARPGROUPS);
         }
         for (int i = 0; i < Layout::V_STAGES; i++) {
             barrier_init(&s.v_full[i], 1);
-            barrier_init(&s.v_empty[i], 4 * WARPGROUPS);
+            barrier_init(&s.v_empty[i], Layout::SPLIT ? 4 : 4 * WARPGROUPS);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         fence_async();
@@ -583,7 +621,7 @@ __global__ void __launch_bounds__(GROUP *(WARPGROUPS + 1), WARPGROUPS == 1 ? 2 :
     } else {
         if (BANDS)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
-        else if (WARPGROUPS == 2)
+        else if (Layout::CONSUMERS == 2)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
         else
             asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
@@ -640,11 +678,11 @@ template <int DIM, int WARPGROUPS, bool BANDS>
 static sf_status launch(sf_backend *b, const sf_cuda_plan &plan, const work &w, const maps &m)
 {
     const size_t bytes = sizeof(layout<DIM, WARPGROUPS, BANDS>);
-    static_assert(bytes <= (WARPGROUPS == 1 ? 113 : 227) << 10, "what a block can have");
+    static_assert(bytes <= (layout<DIM, WARPGROUPS, BANDS>::CONSUMERS == 1 ? 113 : 227) << 10, "what a block can have");
     SF_TRY(sf_cuda_allow_shared((const void *)prefill_wgmma<DIM, WARPGROUPS, BANDS>, bytes));
     dim3 grid(plan.tiles * (plan.lists / plan.G), plan.G);
     if (BANDS) grid = dim3(min((int)(grid.x * grid.y), sf_cuda_of(b)->sms));
-    prefill_wgmma<DIM, WARPGROUPS, BANDS><<<grid, GROUP *(WARPGROUPS + 1), bytes, sf_cuda_of(b)->stream>>>(plan, w, m);
+    prefill_wgmma<DIM, WARPGROUPS, BANDS><<<grid, GROUP *(layout<DIM, WARPGROUPS, BANDS>::CONSUMERS + 1), bytes, sf_cuda_of(b)->stream>>>(plan, w, m);
     LAUNCH_TRY(prefill_wgmma);
     return SF_OK;
 }
@@ -707,7 +745,6 @@ bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p, 
     const sf_kv_part *kv = &a->kv.prompt;
     bool aligned = ((uintptr_t)a->q | (uintptr_t)kv->k | (uintptr_t)kv->v) % 16 == 0;
     if (!sf_cuda_of(b)->hopper || (D != 64 && D != 128 && D != 256) || kv->count || !aligned || a->softcap != 0) return false;
-    if (D == 256 && rows_together(a, p) <= 64) return false;
     if (p->kind != SF_BLOCKS && p->kind != SF_COLUMNS_DIAGONALS) return true;
     if (share != SF_SHARE_ALL || p->repeat > 1) return false;
     if (p->heads != a->heads && a->heads / a->kv_heads > 64) return false;
@@ -719,7 +756,7 @@ sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_patte
                             const sf_cuda_finish *to)
 {
     bool wide = rows_together(a, pattern) > 64;
-    if (a->head_dim == 256) return run<256, 2>(b, a, pattern, share, to);
+    if (a->head_dim == 256) return wide ? run<256, 2>(b, a, pattern, share, to) : run<256, 1>(b, a, pattern, share, to);
     if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, share, to) : run<128, 1>(b, a, pattern, share, to);
     return wide ? run<64, 2>(b, a, pattern, share, to) : run<64, 1>(b, a, pattern, share, to);
 }
