@@ -84,8 +84,9 @@ typedef struct sf_backend_ops {
     sf_status (*memory)(sf_backend *b, size_t *available, size_t *total); /* bytes */
 
     /* What is queued from lane(b, i) on, until the next call, neither reads nor overwrites what lanes of other numbers
-     * queue, and may run beside it; lane(b, -1) ends this: what follows comes after all of it. An op that waits, waits for
-     * all lanes. NULL: nothing runs beside. */
+     * queue, and may run beside it; lane(b, -1) ends this, after a failure too: what follows comes after all of it. A download
+     * waits for what its own lane queued; what the device finds wrong is then said by the next wait outside of lanes, and what the
+     * device alone can count is added by lane(b, -1): meters live till then. NULL: nothing runs beside. */
     sf_status (*lane)(sf_backend *b, int lane);
 
     /* What is queued between replay() and recorded() is the same each time for equal keys [SF_STRETCH_KEY]: the same ops of

@@ -269,9 +269,9 @@ static sf_status take_step(lockstep *l, int step)
 {
     sf_batch *batch = l->batch;
     SF_TRY(sf_stages_receive_step(batch, l->rows, l->sequence));
-    const sf_status status = take_layers(l, step);
+    const sf_status status = take_layers(l, step), joined = together(l); /* also after a failure: lanes may owe to meters */
     if (status != SF_OK && !batch->backend->stages) return status;
-    SF_TRY(together(l)); /* also after a failure */
+    SF_TRY(joined);
     SF_TRY(sf_stages_send_step(batch, l->rows, l->sequence));
     SF_TRY(sf_stages_agree(batch, status));
     SF_TRY(sf_stages_carry_on(batch, l->rows, l->sequence));

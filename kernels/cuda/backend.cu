@@ -9,6 +9,7 @@
 
 /* Allocations end with this much more: bulk copies read whole groups of 8 rows, also behind the last key. */
 enum { PADDING = 8 * SF_CUDA_HEAD_DIM * 2 };
+enum { OWED_NUMBERS = 8192 };
 static const size_t BLAS_WORK = (size_t)32 << 20, WORK_LEAST = (size_t)32 << 20;
 
 sf_status sf_cuda_failed(cudaError_t error, const char *what, const char *file, int line)
@@ -99,6 +100,39 @@ static sf_status await_others(sf_backend *b)
     return SF_OK;
 }
 
+/* What lanes owe to meters; the device has been waited for. */
+static void pay(sf_backend *b)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    sf_meter *meter = b->meter;
+    const sf_phase phase = b->phase;
+    for (int i = 0; i < c->owes; i++) {
+        const sf_cuda_owed *o = &c->owed[i];
+        int64_t listed = 0;
+        for (int r = 0; r < o->rows; r++) listed += o->count[r];
+        const int64_t pairs = listed * (o->a.heads / o->rows);
+        b->meter = o->meter, b->phase = o->phase;
+        sf_meter_listed_probabilities(b, &o->a, pairs, o->rows == o->a.heads ? pairs : pairs / (o->a.heads / o->a.kv_heads));
+    }
+    b->meter = meter, b->phase = phase;
+    c->owes = c->owed_numbers = 0;
+}
+
+sf_status sf_cuda_owe(sf_backend *b, const sf_attention *a, const sf_lists *at)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    const int rows = (int)at->rows;
+    if (!c->owed_count) CUDA_TRY(cudaMallocHost(&c->owed_count, OWED_NUMBERS * sizeof *c->owed_count));
+    if (rows > OWED_NUMBERS) return sf_fail(SF_UNSUPPORTED, "cuda: probabilities of %d lists, at most %d", rows, OWED_NUMBERS);
+    if (c->owes == SF_CUDA_OWED || c->owed_numbers + rows > OWED_NUMBERS) SF_TRY(sf_cuda_settle(b));
+    int32_t *count = c->owed_count + c->owed_numbers;
+    CUDA_TRY(cudaMemcpyAsync(count, at->count, (size_t)rows * sizeof *count, cudaMemcpyDeviceToHost, c->stream));
+    c->awaited = true;
+    c->owed[c->owes++] = {b->meter, b->phase, *a, rows, count};
+    c->owed_numbers += rows;
+    return c->at ? SF_OK : sf_cuda_settle(b);
+}
+
 sf_status sf_cuda_settle(sf_backend *b)
 {
     sf_cuda *c = sf_cuda_of(b);
@@ -111,6 +145,7 @@ sf_status sf_cuda_settle(sf_backend *b)
     }
     c->pending = false;
     CUDA_TRY(cudaStreamSynchronize(c->stream));
+    pay(b);
     for (int i = 0; i + 1 < c->watches; i += 2) {
         float milliseconds = 0;
         CUDA_TRY(cudaEventElapsedTime(&milliseconds, c->watch[i], c->watch[i + 1]));
@@ -145,10 +180,18 @@ sf_status sf_cuda_settle(sf_backend *b)
     return c->fault == SF_OK ? SF_OK : sf_fail(c->fault, "%s", c->fault_text);
 }
 
-/* Before the caller moves memory himself: lists may change, and the next kernel comes after more than a kernel. */
-static void before_move(sf_backend *b)
+static bool overlap(const void *x, size_t xs, const void *y, size_t ys)
 {
-    memset(sf_cuda_of(b)->vouched, 0, sizeof sf_cuda_of(b)->vouched);
+    return (const char *)x < (const char *)y + ys && (const char *)y < (const char *)x + xs;
+}
+
+/* Before the caller writes memory himself: lists that lie there may change, and the next kernel comes after more than a kernel. */
+static void before_move(sf_backend *b, const void *to, size_t bytes)
+{
+    for (sf_cuda_vouched &v : sf_cuda_of(b)->vouched) {
+        const size_t rows = (size_t)v.lists.rows * sizeof(int32_t);
+        if (overlap(to, bytes, v.lists.count, rows) || overlap(to, bytes, v.lists.index, rows * v.lists.stride)) v = {};
+    }
     sf_cuda_of(b)->awaited = true;
 }
 
@@ -236,6 +279,7 @@ static void cuda_close(sf_backend *b)
     cudaFree(c->blas_work);
     cudaFree(c->report);
     cudaFreeHost(c->settled);
+    cudaFreeHost(c->owed_count);
     for (cudaEvent_t event : c->watch)
         if (event) cudaEventDestroy(event);
     for (sf_cuda_queue &q : c->queue) {
@@ -277,25 +321,32 @@ static void cuda_free(sf_backend *b, void *p)
 static sf_status cuda_upload(sf_backend *b, void *to, const void *host, size_t bytes)
 {
     SF_TRY(enter(b));
-    before_move(b);
+    before_move(b, to, bytes);
     if (bytes) CUDA_TRY(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, sf_cuda_of(b)->stream));
     return SF_OK; /* pageable memory: the call returns once `host` has been read */
 }
 
 static sf_status cuda_download(sf_backend *b, void *host, const void *from, size_t bytes)
 {
+    sf_cuda *c = sf_cuda_of(b);
     SF_TRY(enter(b));
+    if (c->at) { /* a lane reads what it queued, whatever others are at; what the device reports is said when all are waited for */
+        if (bytes) CUDA_TRY(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, c->stream));
+        CUDA_TRY(cudaStreamSynchronize(c->stream));
+        c->awaited = true;
+        return SF_OK;
+    }
     SF_TRY(await_others(b));
-    if (bytes) CUDA_TRY(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, sf_cuda_of(b)->stream));
+    if (bytes) CUDA_TRY(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, c->stream));
     sf_status status = sf_cuda_settle(b);
-    sf_cuda_of(b)->fault = SF_OK;
+    c->fault = SF_OK;
     return status;
 }
 
 static sf_status cuda_copy(sf_backend *b, void *to, const void *from, size_t bytes)
 {
     SF_TRY(enter(b));
-    before_move(b);
+    before_move(b, to, bytes);
     if (bytes) CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, sf_cuda_of(b)->stream));
     return SF_OK;
 }
@@ -303,7 +354,7 @@ static sf_status cuda_copy(sf_backend *b, void *to, const void *from, size_t byt
 static sf_status cuda_zero(sf_backend *b, void *p, size_t bytes)
 {
     SF_TRY(enter(b));
-    before_move(b);
+    before_move(b, p, bytes);
     if (bytes) CUDA_TRY(cudaMemsetAsync(p, 0, bytes, sf_cuda_of(b)->stream));
     return SF_OK;
 }
@@ -327,9 +378,13 @@ static sf_status cuda_lane(sf_backend *b, int lane)
     if (at != c->at) c->awaited = true;
     c->at = at;
     c->stream = c->queue[at].stream;
+    memset(c->vouched, 0, sizeof c->vouched); /* another lane's lists may lie where this one's were */
     if (at) return SF_OK;
     SF_TRY(await_others(b));
     c->forked = 0;
+    if (!c->owes) return SF_OK;
+    CUDA_TRY(cudaStreamSynchronize(c->stream));
+    pay(b);
     return SF_OK;
 }
 

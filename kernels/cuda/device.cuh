@@ -17,7 +17,7 @@ extern "C" {
 
 typedef __nv_bfloat16 bf16;
 
-enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64, SF_CUDA_QUEUES = 9 };
+enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64, SF_CUDA_QUEUES = 9, SF_CUDA_OWED = 256, SF_CUDA_VOUCHED = 16 };
 
 /* Why a kernel could not do what it was asked; the first one wins. */
 enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN, SF_FAULT_WEIGHT };
@@ -29,6 +29,15 @@ struct sf_cuda_report {
 struct sf_cuda_vouched {
     sf_lists lists;
     int64_t limit; /* indices lie below it */
+};
+
+/* Listed probabilities that a lane queued: how many keys its lists have is known when the device has been waited for. */
+struct sf_cuda_owed {
+    sf_meter *meter;
+    sf_phase phase;
+    sf_attention a;
+    int rows;
+    const int32_t *count; /* [rows], pinned host memory */
 };
 
 /* A matrix product's algorithm, chosen once for (out, in, result type) so that a row never depends on its company. */
@@ -81,7 +90,11 @@ struct sf_cuda {
     cudaEvent_t watch[2 * SF_CUDA_WATCHES]; /* begins and ends, made when first used */
     int watches;                            /* events recorded since the last settling */
 
-    sf_cuda_vouched vouched[4]; /* the latest; forgotten when the caller writes memory himself */
+    sf_cuda_owed owed[SF_CUDA_OWED]; /* counted by the next op that waits for all queues */
+    int owes, owed_numbers;
+    int32_t *owed_count; /* pinned host memory, made when first used */
+
+    sf_cuda_vouched vouched[SF_CUDA_VOUCHED]; /* the latest; forgotten when the caller writes their memory himself */
     int vouchers;
 };
 
@@ -137,11 +150,14 @@ sf_status sf_cuda_allow_shared(const void *kernel, size_t bytes);
 /* Waits for the device; turns what it reported into an error, which stands until a download has said it. */
 sf_status sf_cuda_settle(sf_backend *b);
 
+/* Counts listed probabilities of `at` once its counts are known: at once, or, of what a lane queued, with all lanes together. */
+sf_status sf_cuda_owe(sf_backend *b, const sf_attention *a, const sf_lists *at);
+
 /* Remembers lists just made, so that checking them costs neither a kernel nor a wait. */
 static inline void sf_cuda_vouch(sf_backend *b, const sf_lists *made, int64_t limit)
 {
     sf_cuda *c = sf_cuda_of(b);
-    c->vouched[c->vouchers++ % 4] = {*made, limit};
+    c->vouched[c->vouchers++ % SF_CUDA_VOUCHED] = {*made, limit};
 }
 
 static inline bool sf_cuda_vouches(sf_backend *b, const sf_lists *l, int64_t limit)

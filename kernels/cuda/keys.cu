@@ -5,8 +5,6 @@ extern "C" {
 #include "kernels/count.h"
 }
 
-#include <stdlib.h>
-
 enum { THREADS = 256, WARPS = THREADS / 32 };
 
 /* One block a query head. */
@@ -41,16 +39,7 @@ sf_status sf_cuda_listed_probabilities(sf_backend *b, const sf_attention *a, con
     listed_probabilities<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(*at, (const bf16 *)a->q, a->kv, a->head_dim, a->keys,
                                                                           a->heads, a->heads / a->kv_heads, a->scale, a->softcap, p);
     LAUNCH_TRY(listed_probabilities);
-    int32_t *count = (int32_t *)malloc((size_t)at->rows * sizeof *count);
-    if (!count) return sf_fail(SF_NO_MEMORY, "counts of %lld lists", (long long)at->rows);
-    sf_status status = b->ops->download(b, count, at->count, (size_t)at->rows * sizeof *count);
-    int64_t listed = 0;
-    for (int64_t r = 0; r < at->rows && status == SF_OK; r++) listed += count[r];
-    free(count);
-    int64_t pairs = listed * (a->heads / at->rows);
-    if (status == SF_OK)
-        sf_meter_listed_probabilities(b, a, pairs, at->rows == a->heads ? pairs : pairs / (a->heads / a->kv_heads));
-    return status;
+    return sf_cuda_owe(b, a, at);
 }
 
 __global__ void accumulate(float *y, int64_t stride, float keep, const float *x, int64_t n)
