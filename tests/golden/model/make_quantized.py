@@ -30,6 +30,12 @@ SHAPES = {"self_attn.q_proj": (16, D), "self_attn.k_proj": (16, D), "self_attn.v
 CONFIG = dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=D, intermediate_size=MLP, num_hidden_layers=1,
               num_attention_heads=2, num_key_value_heads=2, head_dim=8, vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-6,
               rope_theta=10000.0, hidden_act="silu", tie_word_embeddings=True, eos_token_id=310)
+LATENT_SHAPES = {"self_attn.q_a_proj": (16, D), "self_attn.q_b_proj": (32, 16), "self_attn.kv_a_proj_with_mqa": (24, D), "self_attn.kv_b_proj": (32, 16),
+                 "self_attn.o_proj": (D, 16), "mlp.gate_proj": (MLP, D), "mlp.up_proj": (MLP, D), "mlp.down_proj": (D, MLP)}
+LATENT = {k: v for k, v in CONFIG.items() if k != "head_dim"} | dict(
+    model_type="deepseek_v3", architectures=["DeepseekV3ForCausalLM"], q_lora_rank=16, kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8,
+    v_head_dim=8, n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2, n_group=1, topk_group=1, moe_intermediate_size=8,
+    first_k_dense_replace=1)
 
 
 def scales(rng, shape, dtype):
@@ -139,6 +145,7 @@ MODELS = {
     "gptq": lambda: gptq(4, 8, "gptq", False, bias=True),
     "gptq-act": lambda: gptq(4, 8, "gptq_v2", True),
     "gptq-8": lambda: gptq(8, -1, "gptq", False),
+    "fp8-latent": lambda: fp8((8, 8)),  # DeepSeek V3, whose kv_b_proj is laid out anew once it is dequantised
 }
 
 
@@ -148,18 +155,23 @@ def write(name):
     folder = f"{HERE}/{name}"
     os.makedirs(folder, exist_ok=True)
     stored, plain = {}, {}
-    for module, shape in SHAPES.items():
+    latent = name.endswith("-latent")
+    for module, shape in (LATENT_SHAPES if latent else SHAPES).items():
         tensors, weight = make(rng, *shape)
         above = f"model.layers.0.{module}."
         assert weight.shape == shape and weight.dtype in (torch.bfloat16, torch.float16) and torch.isfinite(weight).all()
         stored |= {above + leaf: t.contiguous() for leaf, t in tensors.items()}
         plain[above + "weight"] = weight.contiguous()
+        if module == "self_attn.kv_b_proj":  # keys of each head, transposed
+            plain["model.layers.0.self_attn.k_b_proj.weight"] = weight.view(2, 16, 16)[:, :8].transpose(1, 2).reshape(32, 8).contiguous()
     other = {"model.embed_tokens.weight": torch.zeros(VOCAB, D, dtype=torch.bfloat16)}
     other |= {f"model.{n}.weight": torch.ones(D, dtype=torch.bfloat16) for n in ("norm", "layers.0.input_layernorm", "layers.0.post_attention_layernorm")}
+    if latent:
+        other |= {f"model.layers.0.self_attn.{n}_a_layernorm.weight": torch.ones(16, dtype=torch.bfloat16) for n in ("q", "kv")}
     save_file(stored | other, folder + "/model.safetensors")
     save_file(plain, folder + "/plain.safetensors")
     with open(folder + "/config.json", "w") as f:
-        json.dump(CONFIG | dict(quantization_config=quantization), f, indent=1)
+        json.dump((LATENT if latent else CONFIG) | dict(quantization_config=quantization), f, indent=1)
         f.write("\n")
     print(f"{name:16} {sum(os.path.getsize(folder + '/' + n) for n in os.listdir(folder))} bytes")
 
