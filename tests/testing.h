@@ -2,6 +2,7 @@
 #ifndef SF_TESTING_H
 #define SF_TESTING_H
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,6 +25,14 @@
     do {                                                                                                               \
         if ((call) == SF_OK) fail_msg("%s succeeded", #call);                                                          \
         if (!strstr(sf_error(), part)) fail_msg("%s: \"%s\" does not mention \"%s\"", #call, sf_error(), part);        \
+    } while (0)
+
+/* cmocka 1.1's takes NaN for equal to every number (findings/cmocka_nan.sh). */
+#undef assert_float_equal
+#define assert_float_equal(found, expected, tolerance)                                                                 \
+    do {                                                                                                               \
+        const double found_ = (double)(found), expected_ = (double)(expected);                                         \
+        if (!(fabs(found_ - expected_) <= (tolerance))) fail_msg("%s is %.9g, expected %.9g", #found, found_, expected_); \
     } while (0)
 
 /* A new folder, under $TMPDIR, or in memory where there is such a file system: records are synced, and disks are slow. 0, as
