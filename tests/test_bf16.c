@@ -138,7 +138,9 @@ static void others_as_loops(void **state)
         float *y = calloc((size_t)queries * 2 * (size_t)dim, sizeof *y), *z = calloc((size_t)queries * 2 * (size_t)dim, sizeof *z);
         attend(LOOPS, 1, s % 4 > 1, dim, queries, keys, q, k, v, y);
         attend(other, 3, s % 4 > 1, dim, queries, keys, q, k, v, z);
-        assert_memory_equal(y, z, (size_t)queries * 2 * (size_t)dim * sizeof *y);
+        for (int64_t i = 0; i < (int64_t)queries * 2 * dim; i++) /* a weight may be rounded otherwise where the compiler contracts */
+            if (other == LOOPS ? memcmp(y + i, z + i, sizeof *y) != 0 : !(fabsf(y[i] - z[i]) <= 5e-4f))
+                fail_msg("%d rows of %d, head dim %d, number %d: %.9g, by loops %.9g", queries, keys, dim, (int)i, (double)z[i], (double)y[i]);
         free(q), free(k), free(v), free(y), free(z);
     }
 }

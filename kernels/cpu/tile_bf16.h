@@ -14,8 +14,8 @@
  * Head dims that 32 does not divide keep the fp32 tiles.
  *
  * The order of every sum is the instruction's: of each 32 products the even ones and the odd ones apart, in order, their two sums
- * added, and that to C. The loops keep to it, so that both give the same bits (numbers below 2^-126 aside, which AMX takes for 0). A
- * row's result does not depend on which rows share its tile.
+ * added, and that to C. The loops keep to it, so that products have the same bits (numbers below 2^-126 aside, which AMX takes for
+ * 0); softmax between them differs by the contraction of multiply and add. A row's result does not depend on which rows share its tile.
  *
  * Test: build/tests/test_backends cpu-bf16; test_bf16 holds one against the other where there is AMX. */
 
@@ -137,7 +137,7 @@ INLINE void turn_pairs(const uint16_t *from, int64_t ld, uint16_t *to)
 
 /* ---- attention ---------------------------------------------------------------------------------------------------- */
 
-enum { WAVE = 16, WAVE_LD = WAVE * SF_PANEL + 16, ROWS_AT_ONCE = 2 * TILE }; /* panels between two updates of the maximum; floats */
+enum { WAVE = 8, WAVE_LD = WAVE * SF_PANEL + 16, ROWS_AT_ONCE = 2 * TILE }; /* panels between two updates of the maximum; floats */
 
 static int halves(int dim) { return dim % DEPTH == 0; }
 
@@ -274,30 +274,30 @@ INLINE vec exp2_roughly(vec x)
     return p * (vec)((uvec)shifted << 23);
 }
 
-/* Scores of a strip's rows for panels [begin, end), both even, become weights in bf16, each row's at its front; what came before,
+/* Scores of a tile's rows for panels [begin, end), both even, become weights in bf16, each row's at its front; what came before,
  * sums and weighted values, is taken to the new maximum. */
 NOINLINE void soften_bf16(float *s, float scale, int begin, int end, float *running, float *sums, float *out, int padded)
 {
-    vec most[SF_STRIP][WIDE];
-    for (int r = 0; r < SF_STRIP; r++) {
+    vec most[TILE][WIDE];
+    for (int r = 0; r < TILE; r++) {
         const float *row = s + r * WAVE_LD;
         vec x[2 * WIDE];
         UNROLL for (int u = 0; u < 2 * WIDE; u++) x[u] = load(row + begin * SF_PANEL + u * W);
-#pragma GCC unroll 1
         for (int c = begin + 2; c < end; c += 2)
             UNROLL for (int u = 0; u < 2 * WIDE; u++) x[u] = larger(load(row + c * SF_PANEL + u * W), x[u]);
         UNROLL for (int u = 0; u < WIDE; u++) most[r][u] = larger(x[u], x[WIDE + u]);
     }
-    _Alignas(64) float now[LANES] = {0}, shift[LANES] = {0}, factor[LANES] = {0};
-    reduce(SF_STRIP, (const vec(*)[WIDE])most, MOST, now);
-    for (int r = 0; r < SF_STRIP; r++) {
-        float old = running[r], here = now[r] * scale, top = here > old ? here : old;
-        shift[r] = top > -INFINITY ? top : 0; /* nothing seen so far */
-        running[r] = top;
-        factor[r] = old - shift[r];
+    _Alignas(64) float now[LANES], shift[LANES], factor[LANES];
+    reduce(TILE, (const vec(*)[WIDE])most, MOST, now);
+    for (int r = 0; r < TILE; r += W) {
+        vec old = load(running + r), top = larger(load(now + r) * scale, old);
+        ivec seen = top > all(-INFINITY); /* or -INFINITY - shift would be NaN */
+        vec by = (vec)(seen & (ivec)top);
+        store(running + r, top);
+        store(shift + r, by);
+        store(factor + r, exp2v(old - by));
     }
-    for (int r = 0; r < LANES; r += W) store(factor + r, exp2v(load(factor + r)));
-    for (int r = 0; r < SF_STRIP; r++) {
+    for (int r = 0; r < TILE; r++) {
         float *row = s + r * WAVE_LD;
         uint16_t *p = (uint16_t *)(void *)row;
         vec total[WIDE];
@@ -354,13 +354,13 @@ static void pair_values(const sf_panel *panel, int panels, int padded, const uin
     }
 }
 
-/* A strip's scores, as they were multiplied, of panels [begin, end), of which the last may stand for none. Returns what they are yet
+/* A tile's scores, as they were multiplied, of panels [begin, end), of which the last may stand for none. Returns what they are yet
  * to be multiplied by. */
 static float see(const sf_query_tile *t, const sf_panel *panel, int panels, int begin, int end, int row, float *s)
 {
     bool bias = false;
     for (int c = begin; c < end && c < panels; c++) bias |= panel[c].bias != NULL;
-    for (int r = 0; (bias || t->cap != 0) && r < SF_STRIP; r++) {
+    for (int r = 0; (bias || t->cap != 0) && r < TILE; r++) {
         float *from = s + r * WAVE_LD + begin * SF_PANEL;
         int n = (end - begin) * SF_PANEL;
         for (int i = 0; i < n; i++) from[i] *= t->scale;
@@ -368,12 +368,13 @@ static float see(const sf_query_tile *t, const sf_panel *panel, int panels, int 
     }
     for (int c = begin; c < end; c++) {
         if (c == panels) {
-            for (int r = 0; r < SF_STRIP; r++)
+            for (int r = 0; r < TILE; r++)
                 for (int i = 0; i < SF_PANEL; i++) s[r * WAVE_LD + c * SF_PANEL + i] = -INFINITY;
             continue;
         }
-        if (panel[c].edge || panel[c].lanes != UINT16_MAX) hide(panel + c, t->position + row, s + c * SF_PANEL, WAVE_LD);
-        for (int r = 0; panel[c].bias && r < SF_STRIP; r++)
+        for (int r = 0; (panel[c].edge || panel[c].lanes != UINT16_MAX) && r < TILE; r += SF_STRIP)
+            hide(panel + c, t->position + row + r, s + r * WAVE_LD + c * SF_PANEL, WAVE_LD);
+        for (int r = 0; panel[c].bias && r < TILE; r++)
             for (int i = 0; i < SF_PANEL; i++) s[r * WAVE_LD + c * SF_PANEL + i] += panel[c].bias[i];
     }
     return bias || t->cap != 0 ? 1 : t->scale;
@@ -403,7 +404,7 @@ static void attend_bf16(sf_query_tile *t, const sf_panel *panel, int panels)
             for (int c = begin; c < end; c += 2)
                 (two ? scores_of_two : scores_of_one)(q + row * t->dim, t->dim, panel[c].k, panel[c + 1 < batch ? c + 1 : c].k,
                                                       s + c * SF_PANEL);
-            for (int r = 0; r < (two ? ROWS_AT_ONCE : TILE); r += SF_STRIP) {
+            for (int r = 0; r < (two ? ROWS_AT_ONCE : TILE); r += TILE) {
                 float scale = see(t, panel, batch, begin, end, row + r, s + r * WAVE_LD);
                 soften_bf16(s + r * WAVE_LD, scale, begin, end, t->most + row + r, t->sum + (row + r) * LANES, t->out + (row + r) * t->padded,
                             t->padded);
