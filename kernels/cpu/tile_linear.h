@@ -276,7 +276,18 @@ INLINE void widen_q6_k(const uint8_t *b, taker *t)
 
 INLINE void widen_q8_0(const uint8_t *b, taker *t)
 {
-    UNROLL for (int i = 0; i < 2; i++) scale16_from(bytes_at(b + 2 + 16 * i) ^ 128, 128, half_at(b), t, i);
+    const uint8_t *q = b + 2;
+#if defined __AVX512F__
+    const vec d = (vec)_mm512_cvtph_ps(_mm256_set1_epi16((int16_t)(b[0] | b[1] << 8)));
+    UNROLL for (int v = 0; v < 2; v++)
+        take_vec(t, v, 0, (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(q + v * W)))) * d);
+#elif defined __AVX2__
+    const vec d = (vec)_mm256_cvtph_ps(_mm_set1_epi16((int16_t)(b[0] | b[1] << 8)));
+    UNROLL for (int v = 0; v < 4; v++)
+        take_vec(t, v / 2, v % 2, (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(q + v * W)))) * d);
+#else
+    UNROLL for (int i = 0; i < 2; i++) scale16_from(bytes_at(q + 16 * i) ^ 128, 128, half_at(b), t, i);
+#endif
 }
 
 /* 16 elements of a plain type. */
