@@ -4,6 +4,8 @@
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
     python3 models/frontier-mini/recipe/train.py l --data DATA2 --out OUT2 --minutes 12 --polish OUT/model --rate 0.005
     python3 models/frontier-mini/recipe/train.py m --attention asentmax --data DATA --out OUT3 --minutes 25 --stop 8
+    python3 models/frontier-mini/recipe/train.py s --attention asentmax --data DATA --out OUT4 --minutes 14 --steps 9000
+    python3 models/frontier-mini/recipe/train.py s --attention asentmax --time 4096
 
 Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade; tasks that are still
 answered wrongly are drawn more often. Logs a JSON line every 100 steps (share of answer tokens and of whole answers that
@@ -14,9 +16,11 @@ launches would take longer than the work.
 """
 import argparse
 import collections
+import fcntl
 import json
 import pathlib
 import platform
+import tempfile
 import time
 
 import numpy
@@ -178,7 +182,7 @@ def hidden(name):
 class Trainer:
     """Model, optimisers and the step on a batch; on a GPU a graph for each shape of batches."""
 
-    def __init__(self, size, attention, tasks, widths, device, compiled):
+    def __init__(self, size, attention, tasks, widths, device, compiled, graph=True):
         self.net = mini.Decoder(size, attention).to(device)
         named = list(self.net.named_parameters())
         muon_rate, adam_rate = RATES[size]
@@ -188,7 +192,7 @@ class Trainer:
             AdamW([p for n, p in named if not hidden(n) and "embed" not in n], adam_rate, 0.0),
         ]
         self.tally = Tally(tasks, widths, device)
-        self.device, self.graphs = device, {}
+        self.device, self.graphs = device, {} if graph and device.startswith("cuda") else None
         self.factor = torch.zeros((), device=device)  # of the rates
         self.skill = torch.zeros((), device=device)   # share of right answers in the warm-up, lately
         self.loss = torch.zeros(2, device=device)     # on answers, on the context
@@ -241,7 +245,7 @@ class Trainer:
     def step(self, batch, factor):
         """Learns from a batch at `factor` of the rates. Returns the seconds that making its graph took."""
         self.factor.fill_(factor)
-        if not self.device.startswith("cuda"):
+        if self.graphs is None:
             self.learn(batch.to(self.device))
             return 0.0
         begun, new = time.time(), batch.shape() not in self.graphs
@@ -255,13 +259,49 @@ class Trainer:
         return building
 
 
+def measure(trainer, schedule, lengths):
+    """Milliseconds of a step at each length, the card to itself, and their mean over a whole training whose warm-up is mastered at once,
+    which is the dearest. What a step costs does not depend on what the tokens are; of entmax it falls as more weights become zero."""
+    took = {}
+    for length in lengths:
+        width = length if length < 512 else length + batches.ANSWER_ROOM
+        rows = schedule.rows(width)
+
+        def places(n, below=rows * width - 1):
+            return torch.randint(0, below, (n,), device=trainer.device)
+
+        n = rows * batches.ANSWER_PLACES
+        batch = batches.Batch(places(rows * width, mini.VOCABULARY).view(rows, width).int(), places(n),
+                              torch.ones(n, device=trainer.device), places(n, rows), places(batches.CONTEXT_SAMPLE), places(rows, 1))
+        trainer.step(batch, 0.1)
+        with open(pathlib.Path(tempfile.gettempdir()) / "frontier-mini-time.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kinds are timed one after the other
+            for n in (2, 8):
+                begun = time.time()
+                for _ in range(n):
+                    trainer.step(batch, 0.1)
+                loss = trainer.loss.sum().item()
+                took[length] = (time.time() - begun) / n * 1e3
+        if not numpy.isfinite(loss):
+            raise SystemExit(f"length {length}: the loss is {loss}")
+    mean, left = 0.0, 1.0
+    for length, _, least, _ in STAGES[:len(lengths)]:
+        share = left if length == lengths[-1] else least
+        shorter = [took[n] for n in lengths if 512 <= n < length] if length >= 2048 else []
+        mean += share * (took[length] if not shorter else (took[length] + sum(shorter) / len(shorter)) / 2)  # as Schedule.draw
+        left -= share
+    return took, mean
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("size", choices=mini.SIZES)
     parser.add_argument("--attention", choices=kinds.KINDS, default="softmax", help="kinds/NAME.py (default softmax)")
-    parser.add_argument("--data", required=True, help="folder of files from frontier tasks export")
-    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--data", help="folder of files from frontier tasks export")
+    parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--steps", type=int, help="a training has so many, or as many as its minutes leave")
+    parser.add_argument("--time", type=int, metavar="LENGTH", help="take a few steps at each length up to this one, print what they took, and end")
     parser.add_argument("--stop", type=float, metavar="MINUTES", help="save and end this call after so many, to go on later")
     parser.add_argument("--tokens", type=int, default=131072,
                         help="a step, at length 2048 and above; a quarter of it at the shortest")
@@ -272,9 +312,20 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--eager", action="store_true", help="do not compile")
+    parser.add_argument("--no-graph", action="store_true", help="launch a step's kernels one by one")
     a = parser.parse_args()
+    if not a.time and not (a.data and a.out):
+        parser.error("--data and --out are needed to train")
     torch.manual_seed(a.seed)
     torch.set_float32_matmul_precision("high")
+    if a.time:
+        lengths = [n for n, *_ in STAGES if n <= a.time]
+        widths = [n if n < 512 else n + batches.ANSWER_ROOM for n in lengths]
+        trainer = Trainer(a.size, a.attention, ["any"], widths, a.device, not a.eager, not a.no_graph)
+        took, mean = measure(trainer, Schedule(lengths, a.tokens, MIX), lengths)
+        print(json.dumps({"attention": a.attention, "size": a.size, "tokens": a.tokens, "compiled": not a.eager,
+                          "graph": trainer.graphs is not None, "mean_ms": round(mean, 2), "ms": {n: round(ms, 2) for n, ms in took.items()}}))
+        return
     a.out.mkdir(parents=True, exist_ok=True)
     if a.rate:
         RATES[a.size] = a.rate, RATES[a.size][1] * a.rate / RATES[a.size][0]
@@ -288,7 +339,7 @@ def main():
     samples = batches.Samples(a.data)
     schedule = Schedule(samples.rows, a.tokens, mix)
     widths = {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}
-    trainer = Trainer(a.size, a.attention, samples.tasks, widths, a.device, not a.eager)
+    trainer = Trainer(a.size, a.attention, samples.tasks, widths, a.device, not a.eager, not a.no_graph)
     step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
     cold = 0  # the step at which the optimisers began
     if a.polish:
@@ -315,11 +366,12 @@ def main():
     versions = {"torch": torch.__version__, "python": platform.python_version(),
                 "device": torch.cuda.get_device_name() if a.device.startswith("cuda") else "cpu"}
     log.write(json.dumps({"size": a.size, "attention": a.attention, "parameters": sum(p.numel() for p in trainer.net.parameters()), "seed": a.seed,
-                          "minutes": a.minutes, "rates": RATES[a.size], "polish": a.polish, "mix": mix,
+                          "minutes": a.minutes, "steps": a.steps, "rates": RATES[a.size], "polish": a.polish, "mix": mix,
                           "from_step": step, **versions}) + "\n")
 
     random = numpy.random.default_rng(a.seed + step)
     seconds, building, last_save = before, 0.0, before  # of training; of making graphs, which do not count
+    planned, lately = a.steps, (before, step)  # steps; seconds and step a while ago
     start = time.time()
 
     def save():
@@ -332,7 +384,7 @@ def main():
 
     while True:
         seconds = before + time.time() - start - building
-        share = seconds / (60 * a.minutes)
+        share = step / planned if a.steps else seconds / (60 * a.minutes)
         mastered = step % 20 == 0 and schedule.stage()[1] == 1.0 and trainer.skill.item() > MASTERED
         if schedule.advance(share, mastered):
             trainer.skill.zero_()
@@ -348,11 +400,16 @@ def main():
         step += 1
         tokens += batch.ids.numel()
 
+        if a.steps and step % 100 == 0:  # where others share the card: as many as the time leaves at the pace of the last ones
+            pace, lately = 100 / max(seconds - lately[0], 1e-3), (seconds, step)
+            if seconds > (1 - DECAY) * 60 * a.minutes:
+                planned = min(a.steps, step + max(1, int(pace * (60 * a.minutes - seconds))))
+
         if step % 100 == 0:
             right, (answer, context) = trainer.tally.take(), trainer.loss.tolist()
             schedule.learn(right)
             log.write(json.dumps({
-                "step": step, "seconds": round(seconds, 1), "building": round(building, 1), "tokens": tokens, "stage": stage,
+                "step": step, "seconds": round(seconds, 1), "building": round(building, 1), "tokens": tokens, "stage": stage, "planned": planned,
                 "answer_loss": round(answer, 4), "context_loss": round(context, 4), "right": right,
                 "mix": {t: round(w, 2) for t, w in schedule.mix.items()}}) + "\n")
             if seconds - last_save > 120:

@@ -11,6 +11,26 @@ def slides(layer):
     return (layer + 1) % EVERY != 0
 
 
+def latest(q, k, v, window):
+    """Each query over its latest `window` keys: blocks of that many queries, each over its own block of keys and the one before it."""
+    rows, heads, tokens, dim = q.shape
+    blocks = -(-tokens // window)
+
+    def parted(t):  # [rows * H, blocks, window, D]; a query head has its own copy of the keys, which the kernels that take a mask ask for
+        t = t.repeat_interleave(heads // t.shape[1], 1)
+        return F.pad(t, (0, 0, 0, blocks * window - tokens)).reshape(rows * heads, blocks, window, dim)
+
+    def with_last(t):
+        return torch.cat([F.pad(t, (0, 0, 0, 0, 1, 0))[:, :-1], t], 2)
+
+    query, key = torch.arange(window, device=q.device), torch.arange(2 * window, device=q.device)
+    apart = query[:, None] + window - key
+    first = torch.arange(blocks, device=q.device)[:, None, None] == 0
+    read = (apart >= 0) & (apart < window) & ~(first & (key < window))
+    out = F.scaled_dot_product_attention(parted(q), with_last(parted(k)), with_last(parted(v)), attn_mask=read)
+    return out.view(rows, heads, blocks * window, dim)[:, :, :tokens]
+
+
 class Attention(attention.Attention):
     def __init__(self, c, layer):
         super().__init__(c, layer)
@@ -24,6 +44,4 @@ class Attention(attention.Attention):
     def attend(self, x, q, k, v):
         if not self.slides:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        i = torch.arange(q.shape[2], device=q.device)
-        apart = i[:, None] - i[None]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=(apart >= 0) & (apart < WINDOW), enable_gqa=True)
+        return latest(q, k, v, WINDOW)
