@@ -3,7 +3,9 @@
  *
  *   test_families logits MODEL IDS OUT [EVERY [DEVICE]]  writes a prompt's logits (int32 ids in, f32 out; of every so manieth
  *                                                  row, from the first on): for check_smollm2.py, check_gemma3.py, dtype_floor.py
- *   test_families greedy MODEL IDS OUT N           the N likeliest tokens in a row, whatever ends an answer (int32)
+ *   test_families greedy MODEL IDS OUT N [METHOD PARAMETERS]
+ *                                                  the N likeliest tokens in a row, whatever ends an answer (int32); the prompt
+ *                                                  under a method with what a YAML file says
  *   test_families cuda                             the same checkpoints in bf16 on a GPU: 19 of 20 positions to 1e-1, all together
  *                                                  too, and how many of the greedy tokens are those of fp32. Single positions
  *                                                  go astray in bf16, of transformers too (0.4 in phi3/); where routers are near
@@ -26,8 +28,10 @@
 #include "tests/testing.h"
 
 #include "base/splitmix.h"
+#include "base/yaml.h"
 #include "harness/engine/engine.h"
 #include "harness/engine/mixer.h"
+#include "methods/find.h"
 
 enum { SIGNS = 2 };
 
@@ -374,7 +378,7 @@ static int write_logits(const char *path, const char *ids, const char *out, int 
     return status != SF_OK || !written;
 }
 
-static int write_greedy(const char *path, const char *ids, const char *out, int outputs)
+static int write_greedy(const char *path, const char *ids, const char *out, int outputs, const char *method, const char *parameters)
 {
     FILE *in = fopen(ids, "rb"), *to = fopen(out, "wb");
     int32_t id[65536], *token = calloc((size_t)outputs + 1, sizeof *token);
@@ -384,16 +388,24 @@ static int write_greedy(const char *path, const char *ids, const char *out, int 
     sf_model *model = NULL;
     sf_engine *engine = NULL;
     sf_generation how = {.max_output = outputs};
-    sf_lane lane = {.output = token};
+    sf_lane lane = {.output = token, .prefill = method ? sf_method_find(method) : NULL};
+    sf_node *map = NULL;
+    void *params = lane.prefill ? calloc(1, lane.prefill->params_size + 1) : NULL;
+    if (method && !params) return fprintf(stderr, "no method %s\n", method), 1;
     sf_status status = sf_backend_open("cpu", 0, &b);
     if (status == SF_OK) status = sf_model_open(path, &model);
     if (status == SF_OK) model->stops = 0, status = sf_engine_open(&b, model, n + outputs, &engine);
+    if (status == SF_OK && method) status = sf_yaml_read(parameters, &map);
+    if (status == SF_OK && method) status = sf_yaml_params(map, lane.prefill->params, NULL, params);
+    lane.prefill_params = params;
     if (status == SF_OK) status = sf_engine_generate(engine, id, n, &how, 1, &lane);
     if (status == SF_OK) fwrite(token, sizeof *token, (size_t)lane.outputs, to);
     if (status != SF_OK) fprintf(stderr, "%s\n", sf_error());
     fclose(in);
     bool written = fclose(to) == 0;
     free(token);
+    free(params);
+    sf_yaml_free(map);
     sf_engine_close(engine);
     sf_model_close(model);
     sf_backend_close(&b);
@@ -405,7 +417,8 @@ int main(int argc, char **argv)
     if (argc == 7) device = argv[6];
     if (argc >= 5 && argc <= 7 && strcmp(argv[1], "logits") == 0)
         return write_logits(argv[2], argv[3], argv[4], argc >= 6 ? atoi(argv[5]) : 1);
-    if (argc == 6 && strcmp(argv[1], "greedy") == 0) return write_greedy(argv[2], argv[3], argv[4], atoi(argv[5]));
+    if ((argc == 6 || argc == 8) && strcmp(argv[1], "greedy") == 0)
+        return write_greedy(argv[2], argv[3], argv[4], atoi(argv[5]), argc == 8 ? argv[6] : NULL, argc == 8 ? argv[7] : NULL);
     if (argc == 2) device = argv[1];
     enum { MOST = 128 };
     struct CMUnitTest tests[MOST] = {cmocka_unit_test(smollm2)};

@@ -17,7 +17,7 @@ typedef struct sf_numbers {
 typedef struct sf_bench_args {
     const char *part; /* "attention", …; NULL: attention and decode */
     const char *device, *model;
-    sf_numbers tokens, threads, heads, kv_heads, head_dim, sparsity, block, rows;
+    sf_numbers tokens, threads, heads, kv_heads, head_dim, sparsity, block, rows, entmax;
     sf_strings methods, dtypes, shapes;
     int output, repeat;
     bool csv;

@@ -33,6 +33,8 @@ struct bench {
     sf_state state, carry;
     sf_attention a;
     sf_pattern pattern;
+    double alpha;            /* dense rows are normalised by α-entmax; 0: by softmax */
+    uint64_t *weighed;       /* [H] */
     double dense[SF_PHASES]; /* median seconds of dense attention */
 };
 
@@ -136,12 +138,19 @@ static sf_status measure(struct bench *x, const char *name, struct growths *grow
     if (!x->method || !x->choose_only) SF_TRY(sf_bench_time(&x->backend, repeat, attend, x, &attending));
     uint64_t pairs;
     SF_TRY(x->backend.ops->count_pairs(&x->backend, &x->a, &x->pattern, &pairs));
+    double weighed = (double)pairs;
+    if (x->alpha != 0) {
+        memset(x->weighed, 0, (size_t)x->heads * sizeof *x->weighed);
+        x->a.weighed = x->weighed, weighed = 0;
+        SF_TRY(attend(x));
+        for (int h = 0; h < x->heads; h++) weighed += (double)x->weighed[h];
+    }
     double n = x->tokens, causal = (phase == SF_PREFILL ? 0.5 * n * (n + 1) : n + TAIL) * x->heads;
     if (!x->choose_only)
         bytes +=
             (double)pairs / (x->heads / x->kv_heads) * 2 * x->head_dim * (double)sf_bytes(x->backend.activation, 1);
-    if (!x->method) x->dense[phase] = attending.median;
-    print_row(x, name, &choosing, &attending, (double)pairs, (double)pairs / causal, bytes, flops);
+    if (!x->method && x->alpha == 0) x->dense[phase] = attending.median;
+    print_row(x, name, &choosing, &attending, ((double)pairs + weighed) / 2, weighed / causal, bytes, flops);
     sf_growth_add(&growth->choose, n, choosing.median);
     sf_growth_add(&growth->attend, n, attending.median);
     return SF_OK;
@@ -189,8 +198,10 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
     if (status == SF_OK && x->hook == SF_HOOK_COMPRESS && method)
         status = sf_hook_state(&x->a, method, x->params, x->tokens + TAIL, &x->on.arena, &x->state);
     if (status == SF_OK && method) status = sf_hook_carry(&x->a, method, x->params, x->tokens + TAIL, &x->on.arena, &x->carry);
-    x->a.carry = &x->carry;
-    if (status == SF_OK) status = measure(x, method ? method->name : "dense", growth);
+    x->a.carry = &x->carry, x->a.alpha = (float)x->alpha;
+    char name[32];
+    snprintf(name, sizeof name, "%g-entmax", x->alpha);
+    if (status == SF_OK) status = measure(x, method ? method->name : x->alpha != 0 ? name : "dense", growth);
     free(x->params);
     x->params = NULL;
     sf_scratch_release(&x->backend, (sf_mark){0, 0});
@@ -206,6 +217,14 @@ static bool serves(const sf_method *m, sf_phase phase)
 static sf_status bench_phase(struct bench *x, sf_phase phase)
 {
     SF_TRY(bench_method(x, NULL, phase, &x->growth[phase][MOST_METHODS]));
+    sf_status status = SF_OK;
+    for (int i = 0; status == SF_OK && !x->choose_only && i < x->args->entmax.n; i++) {
+        struct growths own = {0};
+        x->alpha = x->args->entmax.at[i];
+        status = bench_method(x, NULL, phase, &own);
+    }
+    x->alpha = 0;
+    if (status != SF_OK) return status;
     for (int i = 0; sf_methods[i] && i < MOST_METHODS; i++)
         if (serves(sf_methods[i], phase) && sf_bench_wants(&x->args->methods, sf_methods[i]->name))
             SF_TRY(bench_method(x, sf_methods[i], phase, &x->growth[phase][i]));
@@ -225,11 +244,16 @@ static sf_status bench_tokens(struct bench *x, bool prefill, bool decode)
     sf_status status = sf_synthetic_open(&x->on, &x->backend);
     size_t bytes = sf_bytes(x->backend.activation, (int64_t)x->tokens * x->heads * x->head_dim);
     if (status == SF_OK) status = x->backend.ops->alloc(&x->backend, bytes, &x->out);
+    x->weighed = calloc((size_t)x->heads, sizeof *x->weighed);
+    if (!x->weighed) status = sf_fail(SF_NO_MEMORY, "bench: no memory");
+    if (x->args->entmax.n && !x->backend.ops->entmax) status = sf_fail(SF_UNSUPPORTED, "--entmax: %s has no attention by α-entmax", x->args->device);
     if (status == SF_OK) print_head(x);
     if (status == SF_OK && prefill) status = bench_phase(x, SF_PREFILL);
     if (status == SF_OK && decode) status = bench_phase(x, SF_DECODE);
     if (x->out) x->backend.ops->free(&x->backend, x->out);
     x->out = NULL;
+    free(x->weighed);
+    x->weighed = NULL;
     sf_synthetic_close(&x->on);
     return status;
 }

@@ -14,6 +14,8 @@
  * Layers that recur cost both the same: their projections and recurrence in FLOPs, in decode their weights once a step and their state
  * twice a sequence, read and written, at every length. The study had no such model either.
  *
+ * Rows that are normalised by α-entmax cost both what softmax's do: how few keys weigh no formula tells. The meter counts it.
+ *
  * Methods apply to global layers only; sliding layers always cost their window, those that recur their state. */
 #ifndef SF_COST_H
 #define SF_COST_H
