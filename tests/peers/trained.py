@@ -104,7 +104,7 @@ def compare(kind, net, folder, build):
         dense += bool(method) and greedy(net, ids.tolist(), 0) == found
     if method:
         print(f"{kind}: greedy tokens under the method equal in {equal} of 20, in {dense} of 20 to those of dense attention", flush=True)
-        return equal == 20 and dense < 15
+        return equal == 20 and dense < 20
     print(f"{kind}: logits of 20 prompts differ by at most {worst:.1e} of their norm; greedy tokens equal in {equal} of 20", flush=True)
     return worst <= 1e-4 and equal == 20
 
