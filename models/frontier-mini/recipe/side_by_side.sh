@@ -73,7 +73,8 @@ for kind in "$@"; do
     elif [ -e "$out/$kind".way ]; then
         set -- "$@" "$kind"
     else
-        echo "$kind: takes no step here (its .try says why): left out"
+        echo "$kind: takes no step here, and is left out:"
+        tail -n 4 "$out/$kind".try
     fi
 done
 [ $# -gt 0 ] || exit 1

@@ -11,6 +11,7 @@ def slides(layer):
     return (layer + 1) % EVERY != 0
 
 
+@torch.compiler.disable  # its blocks would be compiled anew at every length
 def latest(q, k, v, window):
     """Each query over its latest `window` keys: blocks of that many queries, each over its own block of keys and the one before it."""
     rows, heads, tokens, dim = q.shape
