@@ -5,7 +5,8 @@
  * τ lies between max z - 1 and max z, so that keys at max z - 1 and below weigh nothing: one pass leaves the few that may. Of them
  * Newton's method finds τ as the root of |(z - τ)+|_q - 1, which is convex in τ (a norm), so that it rises from max z - 1 without
  * passing the root; for α = 1.5 it takes some five steps, since the norm is straight where the keys that count are alike. In double,
- * and to the end: the reference sorts or bisects instead.
+ * and to the end: the reference sorts or bisects instead. For α = 1.5 a step takes floats by the vector and sums them in double by the
+ * thousand: where many keys weigh, the search costs more than their values.
  *
  * A row needs all of its logits before it can weigh any key, so they are kept: [8, keys] of a strip of rows in prefill, computed as
  * softmax's are (tile_attention.h), a row for each head in decode. Then only values of keys that weigh are read: what a softmax pays
@@ -16,6 +17,34 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+
+/* α = 1.5: τ in float, then what it lacks, of numbers that are small beside it, so that even the least weights have all their digits. */
+static int64_t weigh_squares(sf_backend *b, const float *x, int64_t some, double most, int32_t *at, float *weight)
+{
+    double tau = -1, total = 1;
+    for (int part = 0; part < 2; part++) {
+        const double base = part ? tau : 0;
+        double low = part ? 0 : tau, slope;
+        for (int64_t i = 0; i < some; i++) weight[i] = (float)(0.5 * ((double)x[at[i]] - most) - base);
+        for (int step = 0; step < 30; step++) {
+            total = sf_cpu_tiles(b)->excess(weight, some, (float)low, &slope);
+            double by = (sqrt(total) - 1) * sqrt(total) / slope;
+            if (!(fabs(by) > (part ? 1e-10 : 1e-6))) break;
+            low = (double)(float)(low + by);
+        }
+        tau = base + low;
+        if (!part) continue;
+        int64_t kept = 0;
+        const float share = (float)(1 / total), least = (float)low;
+        for (int64_t i = 0; i < some; i++) {
+            float y = weight[i] - least;
+            weight[kept] = y * y * share, at[kept] = at[i];
+            kept += y > 0;
+        }
+        some = kept;
+    }
+    return some;
+}
 
 int64_t sf_cpu_entmax(sf_backend *b, const float *x, int64_t n, double alpha, int32_t *at, float *weight)
 {
@@ -28,6 +57,7 @@ int64_t sf_cpu_entmax(sf_backend *b, const float *x, int64_t n, double alpha, in
         if (isnan(x[j])) at[0] = (int32_t)j, weight[0] = NAN, kept = 1;
     }
     if (kept) return kept;
+    if (q == 2 && isfinite(most)) return weigh_squares(b, x, some, most, at, weight);
 
     double tau = -1, total = 0;
     for (int step = 0; step < 200; step++) {
@@ -55,7 +85,12 @@ int64_t sf_cpu_entmax(sf_backend *b, const float *x, int64_t n, double alpha, in
 static void weigh(const sf_attention *a, const float *const *value, const float *weight, int64_t n, float *out)
 {
     memset(out, 0, (size_t)a->head_dim * sizeof *out);
-    for (int64_t i = 0; i < n; i++)
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) { /* four at once: sums are loaded and stored that much less */
+        const float *const *v = value + i, *w = weight + i;
+        for (int d = 0; d < a->head_dim; d++) out[d] = out[d] + w[0] * v[0][d] + w[1] * v[1][d] + w[2] * v[2][d] + w[3] * v[3][d];
+    }
+    for (; i < n; i++)
         for (int d = 0; d < a->head_dim; d++) out[d] += weight[i] * value[i][d];
 }
 

@@ -423,6 +423,30 @@ static float largest(const float *x, int64_t n)
     return out[0];
 }
 
+static double excess(const float *x, int64_t n, float low, double *first)
+{
+    double one = 0, two = 0;
+    for (int64_t from = 0, end; from < n; from = end) {
+        vec sum[WIDE], square[WIDE];
+        UNROLL for (int u = 0; u < WIDE; u++) sum[u] = square[u] = all(0);
+        end = n - from > 1024 ? from + 1024 : n;
+        int64_t i = from;
+        for (; i + LANES <= end; i += LANES)
+            UNROLL for (int u = 0; u < WIDE; u++)
+            {
+                vec y = larger(load(x + i + u * W) - low, all(0));
+                sum[u] += y, square[u] += y * y;
+            }
+        one += (double)sum16(sum), two += (double)sum16(square);
+        for (; i < end; i++) {
+            double y = x[i] > low ? (double)(x[i] - low) : 0;
+            one += y, two += y * y;
+        }
+    }
+    *first = one;
+    return two;
+}
+
 static void softmax(const int32_t *position, int rows, int window, int keys, float *p, int64_t ld, float *share)
 {
     for (int r = 0; r < rows; r++) {

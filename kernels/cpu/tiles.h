@@ -162,6 +162,8 @@ struct sf_tiles {
     /* x[i] = 2^(x[i] - most); returns the sum, in 16 lanes. */
     float (*powers)(float *x, int64_t n, float most);
     float (*largest)(const float *x, int64_t n);
+    /* Σ (x[i] - low)+ to *first; returns Σ (x[i] - low)+². Of 1024 numbers in 16 lanes, of all in double. */
+    double (*excess)(const float *x, int64_t n, float low, double *first);
 
     /* The state's columns over all rows: delta_rule() in backend.h. */
     void (*delta_rows)(const sf_delta_rows *d);
@@ -199,7 +201,7 @@ struct sf_tiles {
         .name = isa, .widen = widen, .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
         .attend_end = attend_end,         \
         .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
-        .tally = tally, .largest = largest, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
+        .tally = tally, .largest = largest, .excess = excess, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
         .multiply_add = multiply_add, .count_bits = count_bits, .best = best, .delta_rows = delta_rows
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic, sf_tiles_amx, sf_tiles_bf16;
