@@ -15,7 +15,7 @@ static struct {
 } plugin[PLUGINS];
 static int plugins;
 
-const char *const sf_task_keys[] = {"answer", "question", "turns", "introduction", "instructions", "output", "label", NULL};
+const char *const sf_task_keys[] = {"answer", "question", "turns", "shared", "introduction", "instructions", "output", "label", NULL};
 
 const sf_task *sf_suite_task(int n)
 {

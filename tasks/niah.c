@@ -241,6 +241,7 @@ const sf_task sf_niah = {
     .version = 1,
     .output = 1024,
     .turns = true,
+    .shared = true,
     .params = params,
     .params_size = sizeof(struct params),
     .generate = generate,

@@ -15,6 +15,8 @@ static void write_question(sf_text *t, const sf_prompt *p, const sf_text *questi
     sf_text_add(t, "\n\n");
 }
 
+static void write_context_end(sf_text *t, const sf_prompt *p) { sf_text_add(t, p->plain ? "\n\n" : "\n</context>\n\n"); }
+
 static void write_closing(sf_text *t, const sf_prompt *p, const sf_prompting *how)
 {
     if (how->instructions || p->closing) {
@@ -76,7 +78,7 @@ static void assemble(draft *d, const sf_prompt *p, const sf_prompting *how)
     d->context_begin = (int)t->size;
     sf_text_bytes(t, d->context.data ? d->context.data : "", d->context.size);
     d->context_end = (int)t->size;
-    sf_text_add(t, p->plain ? "\n\n" : "\n</context>\n\n");
+    write_context_end(t, p);
     if (after) write_question(t, p, &d->question);
     write_closing(t, p, how);
 }
@@ -241,6 +243,7 @@ sf_status sf_prompt_fit(const sf_request *request, const sf_prompt *prompt, cons
 sf_status sf_prompt_later(const sf_request *request, const sf_prompt *prompt, const sf_text *question, char **out)
 {
     sf_text t = {0};
+    if (request->shared) write_context_end(&t, prompt);
     write_question(&t, prompt, question);
     write_closing(&t, prompt, &request->prompting);
     *out = t.failed || question->failed ? NULL : t.data;

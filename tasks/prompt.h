@@ -53,7 +53,8 @@ sf_status sf_prompt_least(const sf_request *request, const sf_prompt *prompt, co
 sf_status sf_prompt_is_within(const sf_request *request, const sf_prompt *prompt, const sf_content *content, int most,
                               bool *within);
 
-/* What the user says to ask `question` (no newline at its end) in a later turn: the question and how to answer it. */
+/* What the user says to ask `question` (no newline at its end) in a later turn: the question and how to answer it. Of a shared context
+ * what stands behind it. */
 sf_status sf_prompt_later(const sf_request *request, const sf_prompt *prompt, const sf_text *question, char **out);
 
 /* Appends a later turn to the sample: *later is zeroed, and stands until the next is added. */

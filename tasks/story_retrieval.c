@@ -184,6 +184,7 @@ const sf_task sf_story_retrieval = {
     .output = 1024,
     .natural = true,
     .turns = true,
+    .shared = true,
     .params = params,
     .params_size = sizeof(struct params),
     .generate = generate,

@@ -13,7 +13,7 @@
 #include "base/param.h"
 #include "base/status.h"
 
-enum { SF_TASK_ABI = 5 };
+enum { SF_TASK_ABI = 6 };
 
 /* Counts the tokens of the model's whole input for a user message: chat template, BOS and the generation prompt
  * included (of a `raw` task the text's own and BOS), and the words that its answer is begun with (NULL: none). Thread-safe.
@@ -49,6 +49,7 @@ typedef struct sf_request {
     int output;     /* limit of generated tokens; 0: not known */
     int turns;      /* questions on the context, each asked once the one before is answered; 0 and 1: one. More for tasks that say
                        `turns`: the first is that of a sample of one, and so is the prompt; the others come behind its length */
+    bool shared;    /* these know nothing of each other: each comes right behind the context, in the place of the first one */
 } sf_request;
 
 typedef struct sf_sample {
@@ -63,7 +64,8 @@ typedef struct sf_sample {
                            instead of what the dense model writes, as far as the output limit; NULL: there is none */
     char *aside; /* what the task's scorer must know besides the gold answers, in a form of its own; NULL: nothing */
     int laters;
-    struct sf_sample *later; /* [laters] the questions of later turns: prompt (what the user then says), gold, answer and aside of each */
+    struct sf_sample *later; /* [laters] the questions of later turns: prompt (what the user then says; of shared ones, what stands behind
+                                the context instead), gold, answer and aside of each */
 } sf_sample;
 
 void sf_sample_free(sf_sample *sample); /* accepts zeroed ones */
@@ -84,7 +86,8 @@ typedef struct sf_task {
     int output;                                /* default limit of generated tokens */
     bool high_dispersion, high_scope, natural; /* the study's axes of task difficulty */
     bool raw; /* the model reads the prompt as it is, after BOS where one is due: no chat template */
-    bool turns; /* it can ask more than once on one context (sf_request) */
+    bool turns; /* it can ask more than once on one context (sf_request) … */
+    bool shared; /* … and so that each question may be the first */
     const sf_param *params;
     size_t params_size;
 

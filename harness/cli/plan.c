@@ -83,7 +83,7 @@ static sf_status memory_of(const sf_study *study, sf_backend *backend, const sf_
     for (size_t j = 0; status == SF_OK && j < jobs; j++) {
         memcpy(all + j * (size_t)n, lane, (size_t)n * sizeof *lane);
         memcpy(shares + j * (size_t)n, kept, (size_t)n * sizeof *kept);
-        job[j] = (sf_job){.tokens = s->length[first->length], .lanes = n, .lane = all + j * (size_t)n, .turns = s->task[first->task].turns - 1};
+        job[j] = sf_measured_job(&s->task[first->task], s->length[first->length], n, all + j * (size_t)n);
     }
     sf_fit fit = {0};
     if (status == SF_OK)

@@ -127,13 +127,32 @@ static sf_status read_entry(const sf_node *node, const char **name, const sf_nod
     return SF_OK;
 }
 
+/* turns: N, or {n: N, compress: once | each}; shared: N. */
+static sf_status read_turns(const sf_node *node, bool shared, sf_task_spec *spec)
+{
+    static const char *const keys[] = {"n", "compress", NULL};
+    const sf_node *n = node, *compress = NULL;
+    int64_t turns;
+    int choice = 0;
+    if (node->kind == SF_MAP && !shared) {
+        SF_TRY(sf_yaml_known(node, keys));
+        n = sf_yaml_get(node, "n"), compress = sf_yaml_get(node, "compress");
+        if (!n) return sf_yaml_fail(node, "expected {n: TURNS, compress: once} or {n: TURNS, compress: each}");
+    }
+    SF_TRY(sf_yaml_int(n, 1, 64, &turns));
+    if (compress) SF_TRY(sf_yaml_choice(compress, "once|each", &choice));
+    spec->turns = (int)turns;
+    spec->asking = shared ? SF_ASK_SHARED : choice ? SF_ASK_ANEW : SF_ASK_ON;
+    return SF_OK;
+}
+
 /* Fills what `map` says of output, late, turns and prompting. */
 static sf_status read_asking(const sf_node *map, sf_task_spec *spec)
 {
     sf_prompting *out = &spec->prompting;
     const sf_node *node;
     int choice;
-    int64_t tokens; /* or turns */
+    int64_t tokens;
     if ((node = sf_yaml_get(map, "answer"))) {
         SF_TRY(sf_yaml_choice(node, "explain|direct", &choice));
         out->direct = choice == 1;
@@ -143,10 +162,9 @@ static sf_status read_asking(const sf_node *map, sf_task_spec *spec)
         spec->late = choice > SF_QUESTION_BEFORE;
         out->place = spec->late ? SF_QUESTION_AFTER : (sf_question_place)choice;
     }
-    if ((node = sf_yaml_get(map, "turns"))) {
-        SF_TRY(sf_yaml_int(node, 1, 64, &tokens));
-        spec->turns = (int)tokens;
-    }
+    const sf_node *turns = sf_yaml_get(map, "turns"), *shared = sf_yaml_get(map, "shared");
+    if (turns && shared) return sf_yaml_fail(shared, "`turns` asks one question after the other, `shared` each by itself: expected one of them");
+    if (turns || shared) SF_TRY(read_turns(turns ? turns : shared, shared != NULL, spec));
     if ((node = sf_yaml_get(map, "introduction"))) SF_TRY(sf_yaml_text(node, &out->introduction));
     if ((node = sf_yaml_get(map, "instructions"))) SF_TRY(sf_yaml_text(node, &out->instructions));
     if ((node = sf_yaml_get(map, "output"))) {
@@ -156,14 +174,14 @@ static sf_status read_asking(const sf_node *map, sf_task_spec *spec)
     return SF_OK;
 }
 
-/* The built-in tasks that take `turns`, for a message. */
-static const char *ask_again(void)
+/* The built-in tasks that take `turns`, or `shared`, for a message. */
+static const char *ask_again(bool shared)
 {
     static _Thread_local char names[256];
     size_t used = 0;
     for (int i = 0; sf_tasks[i]; i++)
-        if (sf_tasks[i]->turns && used < sizeof names) used += (size_t)snprintf(names + used, sizeof names - used, "%s, ", sf_tasks[i]->name);
-    if (used < sizeof names) snprintf(names + used, sizeof names - used, "SCBench's");
+        if ((shared ? sf_tasks[i]->shared : sf_tasks[i]->turns) && used < sizeof names) used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", sf_tasks[i]->name);
+    if (used < sizeof names && !shared) snprintf(names + used, sizeof names - used, ", SCBench's");
     return names;
 }
 
@@ -202,7 +220,8 @@ static sf_status task_json(const sf_node *node, sf_task_spec *spec)
     static const char *const places[] = {"own", "both", "after", "before"};
     whole &= json_object_set_new(object, "answer", json_string(spec->prompting.direct ? "direct" : "explain")) == 0;
     whole &= json_object_set_new(object, "question", json_string(spec->late ? "late" : places[spec->prompting.place])) == 0;
-    if (spec->turns > 1) whole &= json_object_set_new(object, "turns", json_integer(spec->turns)) == 0;
+    if (spec->turns > 1) whole &= json_object_set_new(object, spec->asking == SF_ASK_SHARED ? "shared" : "turns", json_integer(spec->turns)) == 0;
+    if (spec->turns > 1 && spec->asking == SF_ASK_ANEW) whole &= json_object_set_new(object, "compress", json_string("each")) == 0;
     if (spec->prompting.introduction)
         whole &= json_object_set_new(object, "introduction", json_string(spec->prompting.introduction)) == 0;
     if (spec->prompting.instructions)
@@ -235,10 +254,16 @@ static sf_status read_task(const sf_node *node, const sf_sweep *sweep, const sf_
     out->output = all->output ? all->output : out->task->output;
     out->late = all->late;
     out->turns = all->turns;
+    out->asking = all->asking;
     if (params) SF_TRY(read_asking(params, out));
     if (out->turns > 1) {
-        if (!out->task->turns) return sf_yaml_fail(node, "task '%s' asks once on a context; `turns` is for tasks that can ask again: %s", name, ask_again());
-        if (sweep->divergence_rows) return sf_yaml_fail(node, "divergence is not measured over several turns: leave out `turns` or it");
+        const bool shared = out->asking == SF_ASK_SHARED;
+        const char *key = shared ? "shared" : "turns";
+        if (shared ? !out->task->shared : !out->task->turns)
+            return sf_yaml_fail(node, "task '%s' asks once on a context; `%s` is for tasks that can ask again: %s", name, key, ask_again(shared));
+        if (sweep->divergence_rows) return sf_yaml_fail(node, "divergence is not measured over several turns: leave out `%s` or it", key);
+        if (shared && !out->late)
+            return sf_yaml_fail(node, "`shared` prefills a context once, before any of its questions is known: add `question: late`");
     }
     if (out->late && out->task->raw) return sf_yaml_fail(node, "task '%s' asks nothing, so that nothing can be asked late", name);
     if (params && (given = sf_yaml_get(params, "label"))) SF_TRY(sf_yaml_text(given, &label));
@@ -484,7 +509,7 @@ static sf_status read_dtype(const sf_node *node, sf_sweep *s)
 static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
-                                       "seed",   "output", "answer",  "question", "turns", "plugins", "device",   "threads",
+                                       "seed",   "output", "answer",  "question", "turns", "shared", "plugins", "device",   "threads",
                                        "batch",  "recall", "picture", "memory",  "on_error", "hook_limit",
                                        "parallel", "measures", "dtype", NULL};
     SF_TRY(sf_yaml_known(root, keys));

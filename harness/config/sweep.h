@@ -21,6 +21,10 @@ typedef struct sf_model_spec {
 /* Fills prefix, suffix and chat from the value of `chat` (chat.c). */
 sf_status sf_chat_read(const sf_node *chat, sf_model_spec *out);
 
+/* Of several questions on one context: each is asked once the one before is answered, on what the cache holds by then, or of a prompt
+ * that holds the conversation so far, prefilled and compressed anew; or each by itself, of a context that is prefilled and compressed once. */
+enum sf_asking { SF_ASK_ON, SF_ASK_ANEW, SF_ASK_SHARED };
+
 typedef struct sf_task_spec {
     const sf_task *task;
     const char *code;              /* hash of the plug-in file it came from; "" for a built-in */
@@ -29,13 +33,18 @@ typedef struct sf_task_spec {
     char *json;                    /* all parameters and prompting, canonical */
     int output;                    /* limit of generated tokens */
     bool late;                     /* question: late: what stands behind the context is read after the prefill; prompting says AFTER */
-    int turns;                     /* questions on one context, each asked once the one before is answered */
+    int turns;                     /* questions on one context … */
+    enum sf_asking asking;         /* … and what each finds of it */
     sf_prompting prompting;
 } sf_task_spec;
 
 /* Tokens that may come behind a prompt: answers, and the questions of later turns. */
 enum { SF_LATER_TOKENS = 1024 /* of one such question, at most */ };
-static inline int sf_task_behind(const sf_task_spec *t) { return t->turns * t->output + (t->turns - 1) * SF_LATER_TOKENS; }
+static inline int sf_task_behind(const sf_task_spec *t)
+{
+    if (t->asking == SF_ASK_SHARED) return t->output + SF_LATER_TOKENS;
+    return t->turns * t->output + (t->turns - 1) * SF_LATER_TOKENS;
+}
 
 /* One method with parameters. method == NULL: dense in that phase. */
 typedef struct sf_arm {

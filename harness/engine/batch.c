@@ -25,6 +25,7 @@ static bool same_prefill(const sf_prompt *prompt, const sf_lane *lane)
 
 static sf_prompt *prompt_of(sf_batch *batch, const sf_job *job, const sf_lane *lane)
 {
+    if (job->leads) job = job->leads;
     for (int i = 0; i < batch->prompts; i++)
         if (batch->prompt[i].job == job && same_prefill(&batch->prompt[i], lane)) return &batch->prompt[i];
     sf_prompt *added = &batch->prompt[batch->prompts++];
@@ -152,6 +153,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
 static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *job, sf_lane *lane)
 {
     s->lane = lane;
+    s->job = job;
     s->prompt = prompt_of(batch, job, lane);
     s->evicts = lane->decode && lane->decode->compress;
     bool reads = lane->decode ? !s->evicts || lane->decode->settle : sf_job_steps(job, batch->how) > 0; /* the first token needs no cache */
@@ -353,7 +355,7 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
     sf_arena_reset(batch->work);
     SF_TRY(row_buffers(batch, batch->lanes, batch->lanes, batch->lanes));
     for (int i = 0; i < batch->lanes; i++) {
-        const int64_t capacity = sf_job_steps(batch->sequence[i].prompt->job, batch->how);
+        const int64_t capacity = sf_job_steps(batch->sequence[i].job, batch->how);
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
             sf_cache *cache = &batch->sequence[i].at[layer];
             if (sf_layer_recurs(batch->config, layer)) SF_TRY(open_recurrent(batch, batch->work, layer, &cache->recurrent));
@@ -378,7 +380,7 @@ sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_
     cache->prompt.count = count;
     if (!sequence->recall) return SF_OK;
 
-    cache->kept = (sf_lists){.rows = kv_heads, .stride = capacity + sf_job_steps(sequence->prompt->job, batch->how) + 1};
+    cache->kept = (sf_lists){.rows = kv_heads, .stride = capacity + sf_job_steps(sequence->job, batch->how) + 1};
     SF_TRY(host_array(kv_heads, sizeof *cache->kept_count, &cache->kept_count));
     SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof(int32_t), (void **)&cache->kept.count));
     return sf_arena_alloc(batch->store, (size_t)(kv_heads * cache->kept.stride) * sizeof(int32_t),

@@ -78,6 +78,7 @@ typedef struct sf_cache {
 
 typedef struct sf_sequence {
     sf_lane *lane;
+    const sf_job *job; /* whose questions it is asked */
     sf_prompt *prompt;
     bool evicts, done;
     sf_cache *at;    /* [layers] */

@@ -224,7 +224,7 @@ static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *own)
     sf_status status = gather_tally(batch, s->pairs, s->weighed, s->recall, s->error, own, &t);
     if (status == SF_OK) {
         count_attention(batch, t.pairs, t.weighed, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
-        report_phase(batch, s->lane, SF_DECODE, t.pairs, n * s->prompt->job->tokens + n * (n + 1) / 2, t.recall, t.error, s->recall_weight);
+        report_phase(batch, s->lane, SF_DECODE, t.pairs, n * s->job->tokens + n * (n + 1) / 2, t.recall, t.error, s->recall_weight);
     }
     free_tally(&t);
     return status;

@@ -236,7 +236,7 @@ static sf_status take_layers(lockstep *l, int step)
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
     int weight = batch->how->recall_rows > 0 ? sampled(step, batch->how->recall_rows) : 0;
-    for (int i = 0; i < l->rows; i++) l->input[batch->lanes + i] = l->sequence[i]->prompt->job->tokens + step;
+    for (int i = 0; i < l->rows; i++) l->input[batch->lanes + i] = l->sequence[i]->job->tokens + step;
 
     SF_TRY(b->ops->upload(b, batch->token, l->input, 2 * (size_t)batch->lanes * sizeof *l->input));
     b->meter = &l->embed;
@@ -292,7 +292,7 @@ static sf_status no_number(void) { return sf_fail(SF_BAD_INPUT, "no logit of the
 /* The next token of the question that the lane is at; NULL: all of it is read. */
 static const int32_t *asked(const sf_sequence *s)
 {
-    const sf_job *job = s->prompt->job;
+    const sf_job *job = s->job;
     const int32_t *token = s->turn ? job->later : job->question;
     for (int i = 1; i < s->turn; i++) token += job->later_tokens[i - 1];
     return s->asked < (s->turn ? job->later_tokens[s->turn - 1] : job->questions) ? token + s->asked : NULL;
@@ -304,7 +304,7 @@ static sf_status follow(lockstep *l, int step)
 {
     for (int i = 0; i < l->rows; i++) {
         const sf_sequence *s = l->sequence[i];
-        const sf_job *job = s->prompt->job;
+        const sf_job *job = s->job;
         if (asked(s) || (!s->lane->follows && !s->lane->forced)) continue;
         if (l->input[i] < 0) return no_number();
         int r = 0;
@@ -321,7 +321,7 @@ static void end_answer(sf_sequence *s, bool stopped)
     lane->stopped = stopped && (s->turn == 0 || lane->stopped);
     if (lane->answer) lane->answer[s->turn] = (sf_answer){lane->outputs, stopped};
     s->ended = lane->outputs;
-    s->done = s->turn == s->prompt->job->turns;
+    s->done = s->turn == s->job->turns;
     if (!s->done) s->turn++, s->asked = 0;
 }
 
@@ -334,7 +334,7 @@ static sf_status accept(const sf_batch *batch, sf_sequence *s, int32_t *token)
     const bool stopped = !forced && !asked(s) && is_stop(batch, *token);
     if (!stopped && !asked(s)) {
         lane->output[lane->outputs++] = *token;
-        if (lane->outputs - s->ended == (forced ? s->prompt->job->continuations : batch->how->max_output)) end_answer(s, false);
+        if (lane->outputs - s->ended == (forced ? s->job->continuations : batch->how->max_output)) end_answer(s, false);
         return SF_OK; /* the token is read before what is asked next */
     }
     if (stopped) end_answer(s, true);
@@ -421,7 +421,7 @@ static sf_status decode(lockstep *l)
     int most = 0;
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
-        const int steps = sf_job_steps(s->prompt->job, batch->how);
+        const int steps = sf_job_steps(s->job, batch->how);
         if (steps > most) most = steps;
         SF_TRY(b->ops->zero(b, s->pairs, (size_t)sf_batch_heads(batch) * sizeof *s->pairs));
         if (s->weighed) SF_TRY(b->ops->zero(b, s->weighed, (size_t)sf_batch_heads(batch) * sizeof *s->weighed));

@@ -4,115 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- who comes along ----------------------------------------------------------------------------------------------- */
-
-static bool wants(const sf_lane *lane) { return lane->divergence[SF_PREFILL] || lane->divergence[SF_DECODE]; }
-static bool is_dense(const sf_lane *lane) { return !lane->prefill && !lane->decode; }
-
-static bool any_wants(const sf_job *job)
-{
-    bool any = false;
-    for (int i = 0; i < job->lanes; i++) any |= wants(&job->lane[i]);
-    return any;
-}
-
-/* Where the first dense lane stands; lanes: there is none. */
-static int find_dense(const sf_job *job)
-{
-    int i = 0;
-    while (i < job->lanes && !is_dense(&job->lane[i])) i++;
-    return i;
-}
-
-static bool is_forced(const sf_job *job)
-{
-    bool any = false;
-    for (int i = 0; i < job->lanes; i++) any |= job->lane[i].divergence[SF_DECODE] != NULL;
-    return any && job->continuations > 0;
-}
-
-/* The lanes of one sample: the dense one, the others in their order, then the one that is fed with the continuation, and those
- * that follow. Returns how many. */
-static int gather(const sf_job *job, const double *kept, int max_output, sf_lane *lane, int32_t *output, double *keeps)
-{
-    int dense = find_dense(job), n = 1;
-    const sf_lane *leader = lane;
-    lane[0] = dense < job->lanes ? job->lane[dense] : (sf_lane){.output = output};
-    keeps[0] = 1;
-    for (int i = 0; i < job->lanes; i++) {
-        if (i == dense) continue;
-        lane[n] = job->lane[i];
-        lane[n].divergence[SF_DECODE] = NULL;
-        keeps[n++] = kept ? kept[i] : 1;
-    }
-    if (is_forced(job)) {
-        lane[n] = (sf_lane){.forced = true, .output = output + (int64_t)n * max_output,
-                            .divergence = {[SF_DECODE] = lane[0].divergence[SF_DECODE]}};
-        lane[0].divergence[SF_DECODE] = NULL;
-        leader = &lane[n];
-        keeps[n++] = 1;
-    }
-    for (int i = 0; i < job->lanes; i++) {
-        const sf_lane *l = &job->lane[i];
-        if (i == dense || !l->divergence[SF_DECODE]) continue;
-        lane[n] = (sf_lane){.prefill = l->prefill, .decode = l->decode, .prefill_params = l->prefill_params,
-                            .decode_params = l->decode_params, .follows = leader, .output = output + (int64_t)n * max_output,
-                            .divergence = {[SF_DECODE] = l->divergence[SF_DECODE]}};
-        keeps[n++] = kept ? kept[i] : 1;
-    }
-    return n;
-}
-
-sf_status sf_company_open(int jobs, const sf_job *job, const sf_generation *how, const double *kept, sf_company *out)
-{
-    int64_t most = 0;
-    for (int j = 0; j < jobs; j++) most += 2 * job[j].lanes + 2;
-    *out = (sf_company){.jobs = jobs, .asked = job, .job = calloc((size_t)jobs, sizeof *out->job),
-                        .lane = calloc((size_t)most, sizeof *out->lane), .kept = calloc((size_t)most, sizeof *out->kept),
-                        .output = calloc((size_t)most * (size_t)how->max_output, sizeof *out->output)};
-    if (!out->job || !out->lane || !out->kept || !out->output) return sf_fail(SF_NO_MEMORY, "no memory for %d samples", jobs);
-    int64_t at = 0, keeps = 0;
-    for (int j = 0; j < jobs; j++) {
-        out->job[j] = job[j];
-        if (any_wants(&job[j])) {
-            out->job[j].lane = out->lane + at;
-            out->job[j].lanes = gather(&job[j], kept, how->max_output, out->lane + at,
-                                       out->output + at * how->max_output, out->kept + keeps);
-            at += out->job[j].lanes;
-        } else {
-            for (int i = 0; i < job[j].lanes; i++) out->kept[keeps + i] = kept ? kept[i] : 1;
-        }
-        keeps += out->job[j].lanes;
-        if (kept) kept += job[j].lanes;
-    }
-    return SF_OK;
-}
-
-void sf_company_settle(const sf_company *company)
-{
-    for (int j = 0; j < company->jobs; j++) {
-        const sf_job *asked = &company->asked[j], *ran = &company->job[j];
-        if (ran->lane == asked->lane) continue;
-        int dense = find_dense(asked), n = 1, follower = dense < asked->lanes ? asked->lanes : asked->lanes + 1;
-        const bool forced = is_forced(asked);
-        const int leader = forced ? follower++ : 0;
-        for (int i = 0; i < asked->lanes; i++) {
-            sf_divergence *decode = asked->lane[i].divergence[SF_DECODE];
-            asked->lane[i] = ran->lane[i == dense ? 0 : n++];
-            asked->lane[i].divergence[SF_DECODE] = decode;
-            if (decode) asked->lane[i].divergences[SF_DECODE] = ran->lane[i == dense ? leader : follower++].divergences[SF_DECODE];
-        }
-    }
-}
-
-void sf_company_close(sf_company *company)
-{
-    free(company->job);
-    free(company->lane);
-    free(company->output);
-    free(company->kept);
-}
-
 /* ---- two rows of logits -------------------------------------------------------------------------------------------- */
 
 /* log Σ exp */
@@ -239,9 +130,9 @@ sf_status sf_batch_diverge(sf_batch *batch, int rows, sf_sequence *const *sequen
     if (status == SF_OK) sf_transformer_finish_logits(batch->config, logit, rows);
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < (status == SF_OK ? rows : 0); i++) {
-        if (!sequence[i]->lane->divergence[SF_DECODE] || step + 1 < sequence[i]->prompt->job->questions) continue;
+        if (!sequence[i]->lane->divergence[SF_DECODE] || step + 1 < sequence[i]->job->questions) continue;
         int r = dense_row(sequence, i);
-        const sf_job *job = sequence[i]->prompt->job;
+        const sf_job *job = sequence[i]->job;
         add(sequence[i]->lane, SF_DECODE,
             sf_divergence_of(logit + (int64_t)r * vocab, logit + (int64_t)i * vocab, vocab, job->tokens + step + 1,
                              sequence[r]->lane->forced ? known(job, step + 1) : next[r]));

@@ -9,23 +9,6 @@
 
 #include "harness/engine/batch.h"
 
-/* Samples with the lanes that divergence calls for: a dense one first, where there is a continuation one that is fed with it, and
- * one that follows for each lane that wants to be compared along the generation. */
-typedef struct sf_company {
-    int jobs;
-    const sf_job *asked;
-    sf_job *job;     /* [jobs]; lanes of samples that want no divergence are the caller's own */
-    sf_lane *lane;   /* all added or copied */
-    int32_t *output; /* of those added */
-    double *kept;    /* as asked, of all lanes; NULL: not given */
-} sf_company;
-
-/* kept: [lanes of all samples] or NULL. Close it after success and failure alike. */
-sf_status sf_company_open(int jobs, const sf_job *job, const sf_generation *how, const double *kept, sf_company *out);
-/* Brings what came out to the lanes that were asked for. */
-void sf_company_settle(const sf_company *company);
-void sf_company_close(sf_company *company);
-
 /* Divergence at rows of the wave's prompts and of the first token generated. */
 sf_status sf_batch_predict(sf_batch *batch, const sf_wave *wave);
 /* Divergence of a step: sequence [rows] of the logits at hand, next [rows] their likeliest tokens. */

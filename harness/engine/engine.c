@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "harness/engine/batch.h"
+#include "harness/engine/company.h"
 #include "harness/engine/counts.h"
 #include "harness/engine/decode.h"
 #include "harness/engine/divergence.h"
@@ -93,12 +94,15 @@ static sf_status check_tokens(const sf_engine *engine, const sf_job *job, int ma
         return sf_fail(SF_BAD_INPUT, "a question of %d tokens and a continuation of %d, expected one of them", job->questions, job->continuations);
     if (job->turns && job->continuations)
         return sf_fail(SF_BAD_INPUT, "%d later turns and a continuation of %d tokens, expected one of them", job->turns, job->continuations);
+    if (job->shared && job->turns && !job->questions)
+        return sf_fail(SF_BAD_INPUT, "%d later questions on shared tokens, expected the first one to come behind them, too", job->turns);
     for (int i = 0; i < job->turns; i++)
         if (job->later_tokens[i] < 1) return sf_fail(SF_BAD_INPUT, "turn %d asks %d tokens, expected at least one", i + 2, job->later_tokens[i]);
     const int steps = sf_job_steps(job, &(sf_generation){.max_output = max_output}), most = engine->model.positions.max_tokens;
+    const int answers = job->shared ? 1 : 1 + job->turns; /* one behind the other */
     if (steps > most - job->tokens)
         return sf_fail(SF_BAD_INPUT, "%d tokens of input and %d of output: the engine was opened for %d",
-                       job->tokens + steps + 1 - max_output * (1 + job->turns), max_output * (1 + job->turns), most);
+                       job->tokens + steps + 1 - max_output * answers, max_output * answers, most);
     if (job->continuations > max_output)
         return sf_fail(SF_BAD_INPUT, "a continuation of %d tokens, expected at most the output limit, %d", job->continuations, max_output);
     const int behind = job->questions ? job->questions : job->continuations;
@@ -291,9 +295,10 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
     guard before = enter(engine->model.backend);
     sf_generation own = *how;
     own_picture(engine, &own);
-    sf_status status = sf_company_open(jobs, job, &own, NULL, &company);
+    const sf_model_config *whole = &engine->source->config;
+    sf_status status = sf_company_open((int64_t)whole->layers * whole->heads, jobs, job, &own, NULL, &company);
     if (status == SF_OK) {
-        sf_batch batch = new_batch(engine, jobs, company.job, &own);
+        sf_batch batch = new_batch(engine, company.jobs, company.job, &own);
         status = generate(&batch);
         end_together(&batch, status);
         sf_batch_close(&batch);
@@ -353,11 +358,11 @@ sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, 
 static sf_status measure_sequence(sf_batch *batch, sf_sequence *s, double kept)
 {
     const sf_lane *lane = s->lane;
-    int tokens = s->prompt->job->tokens;
+    int tokens = s->job->tokens;
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         if (!lane->decode || !sf_layer_full(batch->config, layer)) continue;
         sf_cache *cache = &s->at[layer];
-        int most = tokens + sf_job_steps(s->prompt->job, batch->how);
+        int most = tokens + sf_job_steps(s->job, batch->how);
         if (s->evicts) SF_TRY(sf_batch_own_copy(batch, s, (int)(kept * tokens + 0.5), cache));
         sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = tokens}, (sf_kv_part){0});
         SF_TRY(sf_hook_state(&a, lane->decode, lane->decode_params, most, batch->store, &cache->state));
@@ -398,12 +403,12 @@ sf_status sf_engine_memory(const sf_model_config *config, const sf_backend *back
     sf_company company;
     *bytes = 0;
     SF_TRY(sf_config_part(config, comm ? comm->rank : 0, comm ? comm->size : 1, &part));
-    sf_status status = sf_company_open(jobs, job, how, kept, &company);
+    sf_status status = sf_company_open((int64_t)config->layers * config->heads, jobs, job, how, kept, &company);
     for (int i = 0; i < stages && status == SF_OK; i++) {
         sf_stage stage;
         size_t held = 0;
         status = sf_stage_of(config, i, stages, &stage);
-        if (status == SF_OK) status = stage_memory(config, &part, stage, backend, jobs, company.job, company.kept, how, &held);
+        if (status == SF_OK) status = stage_memory(config, &part, stage, backend, company.jobs, company.job, company.kept, how, &held);
         if (held > *bytes) *bytes = held;
     }
     sf_company_close(&company);

@@ -13,6 +13,7 @@
  *   prefill.c      the prefills, some together, and what each lane takes from its own
  *   decode.c       the lock-step
  *   hooks.h        calling a method, and holding what it chose against the contract
+ *   company.c      lanes that come along: for divergence, for shared questions
  *   divergence.c   predictions held against the dense model's
  *   counts.c       from tallies to meters, densities and recall
  *   stages.h       what the stages of a pipeline say to each other

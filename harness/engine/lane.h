@@ -73,7 +73,11 @@ typedef struct sf_lane {
  * So is a later turn: a question that comes once the one before is answered, on what the lane holds by then. Its tokens begin with
  * what closes the answer (the stop token is not read, the last token of an answer that was cut off is), and each lane goes on from an
  * answer of its own. Nothing is prefilled or compressed anew: a lane whose cache was cut has what it kept then, and what came since,
- * less what it evicts while decoding; state of a method that chooses at each step goes on. */
+ * less what it evicts while decoding; state of a method that chooses at each step goes on.
+ *
+ * Shared tokens are prefilled once, and compressed once, for a first question and later ones that know nothing of each other: each
+ * is read, and answered, from there. The prefill is counted and timed once, decode of all of them; density in decode is over the
+ * causal pairs of all, recall and error are means over their steps. A lane's picture of decode and `read` are the first question's. */
 typedef struct sf_job {
     const int32_t *token; /* [tokens] host: what is prefilled */
     int tokens, lanes;
@@ -86,6 +90,8 @@ typedef struct sf_job {
     const int32_t *later; /* questions of later turns, one after the other … */
     const int *later_tokens; /* [turns] … and how many tokens each has; NULL: none, where a job is only measured */
     int turns;            /* later ones: a lane gives 1 + turns answers; then there is no continuation, and no divergence */
+    bool shared;          /* the later questions are no turns: each is asked of what the tokens left, as the first one is */
+    const struct sf_job *leads; /* an earlier one of a run, whose tokens these are, and whose prompts this one's lanes read; NULL: itself */
 } sf_job;
 
 typedef struct sf_generation {
@@ -98,12 +104,29 @@ typedef struct sf_generation {
     void *user;
 } sf_generation;
 
-/* Decode steps that a lane of the sample takes at most: the last token generated is never read. */
+/* Decode steps that a lane of the sample takes at most, for one of shared questions: the last token generated is never read. */
 static inline int sf_job_steps(const sf_job *job, const sf_generation *how)
 {
     int steps = job->questions + how->max_output - 1;
-    for (int i = 0; i < job->turns; i++) steps += (job->later_tokens ? job->later_tokens[i] : 0) + how->max_output;
+    for (int i = 0; i < job->turns; i++) {
+        const int asked = (job->later_tokens ? job->later_tokens[i] : 0) + how->max_output;
+        if (!job->shared) steps += asked;
+        else if (asked - 1 > steps) steps = asked - 1;
+    }
     return steps;
 }
+
+/* What the means of a lane are over, by phase: causal pairs of a layer and head for densities, steps (or 1, of a prefill) for recall
+ * and error. 0: nothing. */
+typedef struct sf_means {
+    double pairs[SF_PHASES], looks[SF_PHASES];
+} sf_means;
+
+/* That of a lane that has run alone, or for one of shared questions of so many tokens. */
+sf_means sf_lane_means(int tokens, int questions, const sf_lane *lane);
+
+/* Adds to a lane what another one took and gave, in the phases in which that weighs something: meter, seconds, and density, recall and
+ * error [heads] as means over both. Outputs stay. */
+void sf_lane_add(sf_lane *to, sf_means *weight, const sf_lane *other, sf_means by, int64_t heads);
 
 #endif

@@ -168,7 +168,7 @@ sf_status sf_batch_picture_kept(sf_batch *batch, const sf_attention *a, const sf
 /* What was kept of the prompt, and the whole tail. */
 static sf_status draw_kept(const sf_sequence *s, int keys, sf_picture *p, int y)
 {
-    int tokens = s->prompt->job->tokens;
+    int tokens = s->job->tokens;
     uint8_t *mask = malloc((size_t)keys + 1);
     if (!mask) return sf_fail(SF_NO_MEMORY, "no memory for a picture's line");
     memcpy(mask, s->pictured, (size_t)tokens);
@@ -182,12 +182,12 @@ sf_status sf_batch_picture_step(sf_batch *batch, sf_sequence *s, const sf_attent
                                 int step)
 {
     sf_picture *p = s->lane->picture[SF_DECODE];
-    int steps = sf_job_steps(s->prompt->job, batch->how), stride = (steps + SIDE - 1) / SIDE, first = 0;
-    if (step == 0) sf_picture_clear(p, a->layer, batch->how->picture_head, steps, s->prompt->job->tokens + steps);
+    int steps = sf_job_steps(s->job, batch->how), stride = (steps + SIDE - 1) / SIDE, first = 0;
+    if (step == 0) sf_picture_clear(p, a->layer, batch->how->picture_head, steps, s->job->tokens + steps);
     if (step % stride) return SF_OK;
     double began = sf_batch_clock(batch->backend);
     int y = step / stride;
-    sf_status status = s->pictured     ? draw_kept(s, s->prompt->job->tokens + step + 1, p, y)
+    sf_status status = s->pictured     ? draw_kept(s, s->job->tokens + step + 1, p, y)
                        : s->lane->decode ? draw_pattern(a, pattern, p, 1, &y, &first)
                                          : draw_mass(batch, a, p, y);
     batch->looking += sf_batch_clock(batch->backend) - began;

@@ -219,7 +219,7 @@ static sf_status keep(sf_batch *batch, sf_sequence *s, const sf_attention *a, co
     SF_TRY(b->ops->gather_kv(b, &a->kv.prompt, &pattern->first, a->head_dim, &cache->prompt));
     if (!s->recall) return SF_OK;
     for (int g = 0; g < a->kv_heads; g++) cache->kept_count[g] = count[g];
-    return remember_kept(batch, s->prompt->job, &pattern->first, cache);
+    return remember_kept(batch, s->job, &pattern->first, cache);
 }
 
 /* An evicted cache no longer lines up with the prompt's queries, so that observers then see keys alone. */
@@ -244,7 +244,7 @@ static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
     sf_attention all = *a; /* what was the prefill's is not the lane's */
     all.pairs = all.weighed = NULL, all.carry = m->carry ? &s->carry : NULL;
     cache->prompt = s->prompt->part[a->layer];
-    SF_TRY(sf_hook_state(&all, m, params, a->keys + sf_job_steps(s->prompt->job, batch->how), batch->store, &cache->state));
+    SF_TRY(sf_hook_state(&all, m, params, a->keys + sf_job_steps(s->job, batch->how), batch->store, &cache->state));
     if (s->evicts) {
         sf_pattern pattern;
         SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, &all, m, params, &cache->state, &pattern));

@@ -26,7 +26,7 @@ sf_status sf_stages_carry(sf_batch *batch)
     }
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
-        SF_TRY(open_carry(batch, s->lane->decode, s->lane->decode_params, s->prompt->job, &s->carry));
+        SF_TRY(open_carry(batch, s->lane->decode, s->lane->decode_params, s->job, &s->carry));
     }
     return SF_OK;
 }

@@ -66,6 +66,7 @@ static double by_formula(const sf_study *study, const sf_cell *group, int n, int
     sf_cost_of(c, &(sf_cost_query){.phase = SF_PREFILL, .tokens = s->length[cell->length], .batch = 1, .density = density[SF_PREFILL]}, &prefill);
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = s->length[cell->length], .batch = 1, .density = density[SF_DECODE]}, &decode);
     const double read = 2 * (decode.exact - decode.weights + decode.weights / lanes); /* bytes, bf16 */
+    if (s->task[cell->task].asking == SF_ASK_ANEW) prefill.exact *= 1 + sharers * (s->task[cell->task].turns - 1); /* later ones are a lane's own */
     return prefill.exact / sharers / flops + output * read / bytes;
 }
 

@@ -125,7 +125,7 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
         SF_TRY(sf_decode(model->tokenizer, lane->output, lane->outputs, true, &answered->prediction));
         SF_TRY(sf_task_score(task->task, task->params, &t->sample, answered->prediction, &score));
     }
-    const int later = sf_input_later(&t->input), late = t->input.late + later;
+    const int later = sf_input_later(&t->input), late = t->input.late + (task->asking != SF_ASK_ANEW || task->late ? later : 0);
     *r = (sf_record){.sample = t->index, .input_tokens = t->input.tokens + later, .late_tokens = late ? late : NAN,
                      .output_tokens = lane->outputs,
                      .parsed = score.parsed, .truncated = !lane->stopped,

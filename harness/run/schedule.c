@@ -33,6 +33,13 @@ sf_status sf_fit_memory(const sf_model_config *config, const sf_backend *backend
     return SF_OK;
 }
 
+sf_job sf_measured_job(const sf_task_spec *task, int tokens, int lanes, sf_lane *lane)
+{
+    const bool anew = task->asking == SF_ASK_ANEW;
+    return (sf_job){.tokens = anew ? tokens + sf_task_behind(task) - task->output : tokens, .lanes = lanes, .lane = lane,
+                    .turns = anew ? 0 : task->turns - 1, .shared = task->asking == SF_ASK_SHARED};
+}
+
 sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const sf_cell *cell, size_t *bytes)
 {
     const sf_sweep *s = study->sweep;
@@ -49,7 +56,7 @@ sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const
                     .decode = cell->decode ? cell->decode->method : NULL,
                     .prefill_params = params[SF_PREFILL],
                     .decode_params = params[SF_DECODE]};
-    const sf_job job = {.tokens = tokens, .lanes = 1, .lane = &lane, .turns = task->turns - 1};
+    const sf_job job = sf_measured_job(task, tokens, 1, &lane);
     const double kept = sf_cell_kept(cell);
     if (status == SF_OK) status = sf_engine_memory(c, backend, 1, &job, &how, &kept, bytes);
     for (int p = 0; p < SF_PHASES; p++) free(params[p]);

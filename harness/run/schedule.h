@@ -27,6 +27,9 @@ static inline double sf_cell_kept(const sf_cell *cell)
     return sparsity == sparsity ? 1 - sparsity : 1; /* NAN: explicit parameters */
 }
 
+/* A sample's job where memory is measured: of a conversation that is prefilled anew, its longest. */
+sf_job sf_measured_job(const sf_task_spec *task, int tokens, int lanes, sf_lane *lane);
+
 /* Bytes that one sample of a cell holds, all alone, at the full length. */
 sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const sf_cell *cell, size_t *bytes);
 

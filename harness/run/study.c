@@ -281,13 +281,37 @@ int sf_input_later(const sf_input *input)
     return tokens;
 }
 
+int sf_input_behind(const sf_input *input, enum sf_asking asking, int output)
+{
+    int most = input->late;
+    for (int i = 0; asking == SF_ASK_SHARED && i < input->turns; i++)
+        if (input->later_tokens[i] > most) most = input->later_tokens[i];
+    return asking == SF_ASK_ON ? input->late + sf_input_later(input) + (1 + input->turns) * output : most + output;
+}
+
+/* What stands behind a shared context where its first question does: the tokens after the context's, which are those that the first has. */
+static sf_status encode_shared(const struct counter *c, const sf_sample *first, const sf_sample *later, const sf_input *input, int32_t **ids, int *n)
+{
+    const int head = input->tokens - input->late;
+    char *whole = NULL;
+    if (asprintf(&whole, "%.*s%s", first->context_end, first->prompt, later->prompt) < 0) return sf_fail(SF_NO_MEMORY, "no memory for a prompt");
+    sf_status status = encode_input(c->model, c->chat, whole, strlen(whole), NULL, ids, n);
+    free(whole);
+    if (status != SF_OK) return status;
+    if (*n <= head || memcmp(*ids, input->id, (size_t)head * sizeof **ids) != 0)
+        return free(*ids), sf_fail(SF_UNSUPPORTED, "shared: the context's tokens change with the question that follows");
+    memmove(*ids, *ids + head, (size_t)(*n -= head) * sizeof **ids);
+    return SF_OK;
+}
+
 /* Adds the question of a later turn to the input. */
-static sf_status add_turn(const struct counter *c, const sf_sample *turn, sf_input *input)
+static sf_status add_turn(const struct counter *c, const sf_sample *first, const sf_sample *turn, bool shared, sf_input *input)
 {
     const int before = sf_input_later(input);
     int32_t *ids = NULL;
     int n = 0;
-    SF_TRY(sf_chat_encode_later(c->chat, c->model->tokenizer, turn->prompt, strlen(turn->prompt), &ids, &n));
+    SF_TRY(shared ? encode_shared(c, first, turn, input, &ids, &n)
+                  : sf_chat_encode_later(c->chat, c->model->tokenizer, turn->prompt, strlen(turn->prompt), &ids, &n));
     int32_t *grown = n < 1 || n > SF_LATER_TOKENS ? NULL : realloc(input->later, (size_t)(before + n) * sizeof *grown);
     if (grown) {
         memcpy(grown + before, ids, (size_t)n * sizeof *ids);
@@ -300,7 +324,7 @@ static sf_status add_turn(const struct counter *c, const sf_sample *turn, sf_inp
                                         : sf_fail(SF_NO_MEMORY, "no memory for %d tokens", before + n);
 }
 
-static sf_status add_turns(const struct counter *c, const sf_sample *sample, int turns, sf_input *input)
+static sf_status add_turns(const struct counter *c, const sf_sample *sample, int turns, bool shared, sf_input *input)
 {
     if (sample->laters != turns - 1)
         return sf_fail(SF_BAD_INPUT, "it was asked for %d turns and has %d", turns, sample->laters + 1);
@@ -309,7 +333,7 @@ static sf_status add_turns(const struct counter *c, const sf_sample *sample, int
         return sf_fail(SF_UNSUPPORTED, "turns: its answers are begun for the model, which is done once only");
     input->later_tokens = calloc((size_t)turns, sizeof *input->later_tokens);
     if (!input->later_tokens) return sf_fail(SF_NO_MEMORY, "no memory for %d turns", turns);
-    for (int i = 0; i < sample->laters; i++) SF_TRY(add_turn(c, &sample->later[i], input));
+    for (int i = 0; i < sample->laters; i++) SF_TRY(add_turn(c, sample, &sample->later[i], shared, input));
     return SF_OK;
 }
 
@@ -319,13 +343,14 @@ sf_status sf_study_sample(const sf_study *study, int model, int task, int length
     const sf_task_spec *spec = &s->task[task];
     struct counter counter = counter_of(study, model, spec->task);
     const sf_request request = {.seed = s->seed, .index = index, .max_tokens = s->length[length], .output = spec->output,
-                                .tokens = {&counter, count_input}, .prompting = spec->prompting, .turns = spec->turns};
+                                .tokens = {&counter, count_input}, .prompting = spec->prompting, .turns = spec->turns,
+                                .shared = spec->asking == SF_ASK_SHARED};
     memset(out, 0, sizeof *out);
     if (input) *input = (sf_input){0};
     sf_status status = sf_task_generate(spec->task, spec->params, &request, out);
     if (status == SF_OK && input) status = take_input(&counter, out, spec->output, input);
     if (status == SF_OK && input && spec->late) status = hold_back(&counter, out, input);
-    if (status == SF_OK && input) status = add_turns(&counter, out, spec->turns, input);
+    if (status == SF_OK && input) status = add_turns(&counter, out, spec->turns, spec->asking == SF_ASK_SHARED, input);
     if (status != SF_OK && input) sf_input_free(input);
     free(counter.ids);
     if (status != SF_OK) {
@@ -349,7 +374,7 @@ sf_status sf_study_supply(const sf_study *study, int model, int task, int length
     if (!spec->task->supply) return SF_OK;
     struct counter counter = counter_of(study, model, spec->task);
     const sf_request request = {.seed = s->seed, .max_tokens = s->length[length], .output = spec->output, .tokens = {&counter, count_input},
-                                .prompting = spec->prompting, .turns = spec->turns};
+                                .prompting = spec->prompting, .turns = spec->turns, .shared = spec->asking == SF_ASK_SHARED};
     sf_status status = sf_task_supply(spec->task, spec->params, &request, most, samples);
     free(counter.ids);
     return sf_blame(status, "task %s, %d tokens, for %s", spec->label, s->length[length], s->model[model].label);
@@ -532,7 +557,7 @@ double sf_study_work(const sf_study *study, const sf_cell *cell, bool shared)
     double work = 0;
     if (!shared) {
         sf_cost_of(c, &(sf_cost_query){.phase = SF_PREFILL, .tokens = tokens, .batch = 1, .density = density[SF_PREFILL]}, &cost);
-        work += cost.exact;
+        work += cost.exact * (task->asking == SF_ASK_ANEW ? task->turns : 1);
     }
     /* A decode step multiplies and adds each element it reads. */
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = tokens, .batch = 1, .density = density[SF_DECODE]}, &cost);

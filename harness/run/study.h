@@ -33,6 +33,8 @@ typedef struct sf_input {
 void sf_input_free(sf_input *input); /* accepts zeroed ones */
 /* Tokens of all later turns' questions. */
 int sf_input_later(const sf_input *input);
+/* Tokens that may come behind what is prefilled first, one after the other, with answers of at most `output` tokens. */
+int sf_input_behind(const sf_input *input, enum sf_asking asking, int output);
 
 /* Opens models (mapped, not read), checks that every length fits them, and unrolls the plan. */
 sf_status sf_study_open(const char *config, int sets, const char *const *set, sf_study *out);

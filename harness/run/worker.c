@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/run/anew.h"
 #include "harness/run/interrupt.h"
 #include "harness/run/schedule.h"
 
@@ -158,7 +159,7 @@ static sf_status fit_lane(struct work *w, const sf_taken *t, int i)
     const sf_cell *cell = w->pending[i];
     const sf_model_config *c = &w->study->model[cell->model]->config;
     const sf_task_spec *task = &w->study->sweep->task[cell->task];
-    const int tokens = t->input.tokens - t->input.late, output = t->input.late + sf_input_later(&t->input) + task->turns * task->output;
+    const int tokens = t->input.tokens - t->input.late, output = sf_input_behind(&t->input, task->asking, task->output);
     const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
     for (int p = 0; p < SF_PHASES; p++)
         SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, tokens, output, &w->params[i][p]));
@@ -220,6 +221,7 @@ static sf_status run_lanes(struct work *w)
                                .divergence_rows = sweep->divergence_rows, .seed = sweep->seed,
                                .picture_layer = w->picture_layer, .picture_head = w->picture_head,
                                .progress = show_progress, .user = w};
+    const bool anew = sweep->task[some->task].asking == SF_ASK_ANEW;
     for (int at = 0, done = 0; at < w->takings;) { /* done: lanes of all samples */
         int jobs = 0;
         SF_TRY(stop_if_asked(&w->team));
@@ -231,15 +233,11 @@ static sf_status run_lanes(struct work *w)
                                       .lanes = t->first + t->lanes - first,
                                       .lane = w->lane + first, .continuation = t->input.id + t->input.tokens,
                                       .continuations = t->input.behind, .later = t->input.later, .later_tokens = t->input.later_tokens,
-                                      .turns = t->input.turns};
+                                      .turns = anew ? 0 : t->input.turns, .shared = sweep->task[some->task].asking == SF_ASK_SHARED};
         }
         sf_fit fit;
         SF_TRY(sf_fit_memory(c, &w->backend, jobs, w->job, &how, w->kept + done, w->memory_limit, &fit));
-        if (w->memory_held + fit.bytes > w->memory_limit) { /* what earlier ones left may be of another shape */
-            sf_engine_trim(w->engine);
-            w->memory_held = 0;
-        }
-        w->memory_held = fit.bytes > w->memory_held ? fit.bytes : w->memory_held;
+        sf_anew_hold(w, fit.bytes);
         if (w->alone) fit.jobs = fit.lanes = 1;
         w->job[fit.jobs - 1].lanes = fit.lanes;
         w->lanes_now = 0;
@@ -250,6 +248,7 @@ static sf_status run_lanes(struct work *w)
         }
         take_in_hand(w, w->lanes_now == 1 ? w->pending[done] : NULL, w->taken[at].index);
         sf_status status = sf_engine_run(w->engine, fit.jobs, w->job, &how);
+        if (anew && status == SF_OK) status = sf_anew_run(w, at, done, &how);
         if (status != SF_OK && w->lanes_now > 1 && !sweep->stop_on_error && status != SF_NO_MEMORY) {
             w->alone = true;
             continue;
