@@ -12,7 +12,7 @@ ranks. Between each two protocols:
                (the larger p of the two counts; Holm over all pairs and protocols of the phase)
 
 All is paired: sample i has the same context under all, and the same question and answer, but for a task of several turns, of which the
-last is read. Needs numpy; --figure NAME writes the rankings of all protocols to NAME.dat, NAME.gp and, where there is gnuplot,
+last is read, as is that of questions that share a context. Needs numpy; --figure NAME writes the rankings of all protocols to NAME.dat, NAME.gp and, where there is gnuplot,
 NAME.svg."""
 import argparse
 import collections
@@ -90,11 +90,11 @@ def draw(rows, name):
     for k, row in enumerate(rows):
         lines = [f"'{name}.dat' index {k} skip 1 using 0:{2 * m + 2}:xticlabels(1) with linespoints lw 2 pt 7 lc {m + 1} title '{label.replace('_', ' ')}'"
                  for m, label in enumerate(row["methods"])]
-        panels.append(f"set title '{row['model'].replace('_', ' ')}, {row['length']} tokens, {row['phase']}, {row['samples']} samples'\n"
+        panels.append(f"set title \"{row['model'].replace('_', ' ')}, {row['phase']}\\n{row['length']} tokens, {row['samples']} samples\"\n"
                       f"set yrange [{len(row['methods'])}.5:0.5]\nplot " + ", \\\n     ".join(lines) + "\n")
     columns = 2 if len(rows) > 1 else 1
     with open(f"{name}.gp", "w") as f:
-        f.write(f"set terminal svg size {520 * columns},{360 * -(-len(rows) // columns)} font 'DejaVu Sans,11'\nset output '{name}.svg'\n"
+        f.write(f"set terminal svg size {640 * columns},{360 * -(-len(rows) // columns)} font 'DejaVu Sans,11'\nset output '{name}.svg'\n"
                 f"set key outside right\nset ylabel 'rank by mean score'\nset ytics 1\nset xrange [-0.2:*]\nset offsets 0,0.2,0,0\n"
                 f"set multiplot layout {-(-len(rows) // columns)},{columns}\n" + "".join(panels) + "unset multiplot\n")
     if shutil.which("gnuplot"):
@@ -111,7 +111,7 @@ def main():
     rng, out = np.random.default_rng(1), []
     for key in sorted(cells):
         model, length, phase = key
-        protocols = sorted(cells[key], key=lambda p: (["both", "after", "late", "second"] + [p]).index(p))
+        protocols = sorted(cells[key], key=lambda p: (["both", "after", "late", "shared", "second", "anew"] + [p]).index(p))
         methods = sorted(set.intersection(*(set(cells[key][p]) for p in protocols)))
         levels, x = table_of(cells[key], protocols, methods)  # [P, M, n]
         mean, n = x.mean(2), x.shape[2]

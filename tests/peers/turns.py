@@ -1,11 +1,13 @@
-"""Several turns against transformers: the tokens of a conversation, and what is answered in each turn.
+"""Several questions on one context against transformers: the tokens of each, and what is answered.
 
-    python3 tests/peers/turns.py [MODEL] [--tokens 1024] [--samples 2] [--turns 2] [--question after|late]
+    python3 tests/peers/turns.py [MODEL] [--tokens 1024] [--samples 2] [--turns 2] [--question after|late] [--compress once|each] [--shared]
+                           [--kept 400]
 
 MODEL is a Hugging Face folder (models/frontier-mini/s). `frontier run` asks niah over several turns, dense, and by Knorm, which keeps
 some of the prompt's keys once and for all. Here transformers goes on greedily, in fp32, from its own cache: after the prefill each
 layer's is dense, or cut to the keys of the smallest norms by hand; all that is read or generated since stays in it, at its true
-position. Later questions are what the model's chat template writes behind the answer; where that answer's text becomes its tokens again,
+position. With --compress each every turn begins with an empty cache, which the conversation so far fills, and which is cut then; with
+--shared (--turns questions on one prefix; takes --question late) it begins with what the context left, cut once. Later questions are what the model's chat template writes behind the answer; where that answer's text becomes its tokens again,
 the conversation tokenised whole must be the same. Needs torch, transformers 5, and build/frontier. Prints a row for each answer; exits 1
 if one differs."""
 import argparse
@@ -19,7 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedTokenizerFast
 
 ROOT = pathlib.Path(__file__).parents[2]
-OUTPUT, KEPT = 100, 400
+OUTPUT = 100
 WORDS = dict(key_groups=2, value_groups=2, group_length=4, introduction="Find the values of keys.", instructions="Write one line for each key.")
 
 
@@ -60,7 +62,11 @@ def main():
     parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--question", choices=["after", "late"], default="after")
+    parser.add_argument("--kept", type=int, default=400)
+    parser.add_argument("--compress", choices=["once", "each"], default="once")
+    parser.add_argument("--shared", action="store_true")
     a = parser.parse_args()
+    asked = dict(shared=a.turns) if a.shared else dict(turns=dict(n=a.turns, compress=a.compress))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(a.model)
     model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32).eval()
     stops = model.generation_config.eos_token_id
@@ -71,24 +77,34 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         config, results = pathlib.Path(folder) / "c.yaml", pathlib.Path(folder) / "c.h5"
         config.write_text(json.dumps(dict(name="c", models=[str(pathlib.Path(a.model).resolve())], lengths=[a.tokens], answer="direct",
-                                          tasks=[dict(niah=dict(WORDS, question=a.question, turns=a.turns))], samples=a.samples,
-                                          methods=dict(decode=[dict(knorm=dict(capacity=KEPT))]), output=OUTPUT, recall=0, picture="none")))
+                                          tasks=[dict(niah=dict(WORDS, question=a.question, **asked))], samples=a.samples,
+                                          methods=dict(decode=[dict(knorm=dict(capacity=a.kept))]), output=OUTPUT, recall=0, picture="none")))
         frontier("run", config, "-o", results)
         for row in map(json.loads, frontier("export", results, "--jsonl").splitlines()):
             shown = json.loads(frontier("show", "--json", config, "-i", row["sample"]))
-            given, talk, tokens = json.loads(row["prediction"]), [], []
-            late = int(row["late_tokens"]) - sum(t["tokens"] for t in shown["later"])  # of the first question
-            reader, asked = Reader(model), 0
+            given, talk, tokens, asked = json.loads(row["prediction"]), [], [], 0
+            anew = a.shared or a.compress == "each"
+            late = int(row["late_tokens"] or 0)  # of the first question
+            late -= sum(t["tokens"] for t in shown["later"]) if late else 0
             for turn, prompt in enumerate([shown["prompt"]] + [t["prompt"] for t in shown["later"]]):
+                if turn and a.shared:
+                    prompt, talk, tokens = shown["prompt"][:shown["prompt"].rindex("\n</context>")] + prompt, [], []
                 talk.append(dict(role="user", content=prompt))
                 text = written(talk)
-                ids = encode(text[text.index(given[turn - 1], text.rindex("assistant", 0, text.rindex(prompt))) + len(given[turn - 1]):] if turn else text)
-                asked += len(ids)
+                ids = encode(text[text.index(given[turn - 1], text.rindex("assistant", 0, text.rindex(prompt))) + len(given[turn - 1]):] if tokens else text)
                 if not turn:
-                    reader.take(ids[:len(ids) - late])
+                    held = len(ids) - late
+                asked += len(ids) - (held if turn and a.shared else 0)
+                if anew or not turn:
+                    behind = len(ids) - held if a.shared or not turn else len(ids) if a.question == "late" else 0
+                    rest = (tokens + ids)[len(tokens + ids) - behind:]
+                    reader = Reader(model)
+                    reader.take((tokens + ids)[:len(tokens + ids) - behind])
                     if row["decode_method"] != "dense":
-                        reader.cut(KEPT)
-                for token in ids[len(ids) - late:] if not turn else ids:
+                        reader.cut(a.kept)
+                else:
+                    rest = ids
+                for token in rest:
                     reader.take([token])
                 tokens += ids
                 if encode(text)[:len(tokens)] != tokens and encode(tokenizer.decode(tokens)) == tokens:
