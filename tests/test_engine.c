@@ -423,6 +423,111 @@ static void a_second_turn(void **state)
     assert_true(stopped > SHAPES);
 }
 
+static void count_prefills(void *user, sf_phase phase, int done, int of)
+{
+    (void)done;
+    if (phase == SF_PREFILL) *(int *)user = of;
+}
+
+/* Of a phase, of what three questions took that were asked one by one. */
+static void assert_sum(const result *all, const result *one, sf_phase phase, int n, const char *what)
+{
+    for (int work = 0; work < SF_WORKS; work++) {
+        const sf_count *x = &all->lane.meter.at[phase][work];
+        sf_count sum = {0};
+        for (int q = 0; q < n; q++) {
+            const sf_count *y = &one[q].lane.meter.at[phase][work];
+            sum.flops += y->flops, sum.weight_bytes += y->weight_bytes, sum.cache_bytes += y->cache_bytes, sum.other_bytes += y->other_bytes;
+            sum.pairs += y->pairs;
+        }
+        if (memcmp(x, &sum, sizeof sum) != 0) fail_msg("%s: phase %d work %d: flops %lu %lu, pairs %lu %lu", what, phase, work, x->flops, sum.flops, x->pairs, sum.pairs);
+    }
+}
+
+/* Questions that share their context, all arms together: each is answered as alone, the prefill is run and counted once, decode of all,
+ * density over all that was causal; of reference and cpu, and of what a GPU has. */
+static void shared_questions(void **state)
+{
+    enum { N = 45, MOST = OUTPUT / 3, QUESTIONS = 3, ARMS = LANES };
+    static const int asked[QUESTIONS] = {5, 3, 8};
+    needs_device(*state);
+    const int shapes = strcmp(*state, "reference") == 0 ? 1 : SHAPES; /* its loops are slow */
+    for (int which = 0; which < shapes; which++) {
+        world w;
+        result *all = calloc(ARMS, sizeof *all), *one = calloc(ARMS, sizeof *one);
+        sf_lane lane[ARMS];
+        sf_answer answer[ARMS][QUESTIONS];
+        int32_t token[N + 16], *question[QUESTIONS] = {token + N, token + N + asked[0], token + N + asked[0] + asked[1]};
+        int together = 0, alone = 0;
+        sf_generation how = {.max_output = MOST, .recall_rows = 4, .seed = 1, .progress = count_prefills, .user = &together};
+        open_world(&w, *state, 2, which);
+        fill_prompt(token, N + 16, 6);
+        set_arms(ARMS, COMPANY, all);
+        for (int i = 0; i < ARMS; i++) lane[i] = all[i].lane, lane[i].answer = answer[i];
+        sf_job job = {.token = token, .tokens = N, .lanes = ARMS, .lane = lane, .question = question[0], .questions = asked[0],
+                      .later = question[1], .later_tokens = asked + 1, .turns = QUESTIONS - 1, .shared = true};
+        if (sf_engine_run(w.engine, 1, &job, &how) != SF_OK) fail_msg("%s", sf_error());
+        how.user = &alone;
+        for (int q = 0; q < QUESTIONS; q++) {
+            set_arms(ARMS, COMPANY, one);
+            for (int i = 0; i < ARMS; i++) lane[i] = one[i].lane;
+            const sf_job single = {.token = token, .tokens = N, .lanes = ARMS, .lane = lane, .question = question[q], .questions = asked[q]};
+            if (sf_engine_run(w.engine, 1, &single, &how) != SF_OK) fail_msg("%s", sf_error());
+            assert_int_equal(alone, together);
+            for (int i = 0; i < ARMS; i++) {
+                const int begin = q ? answer[i][q - 1].end : 0;
+                assert_int_equal(answer[i][q].end - begin, lane[i].outputs);
+                assert_int_equal(answer[i][q].stopped, lane[i].stopped);
+                assert_memory_equal(all[i].output + begin, one[i].output, (size_t)lane[i].outputs * sizeof *one[i].output);
+            }
+        }
+        free(all), free(one);
+
+        for (int i = 0; i < ARMS; i += 1 + i % 3) { /* counts, of an arm alone: dense, Quest, SnapKV, … */
+            result sum, each[QUESTIONS];
+            char what[64];
+            snprintf(what, sizeof what, "%s, shape %d, lane %d", (const char *)*state, which, i);
+            set_arms(1, &COMPANY[i], &sum);
+            job.lanes = 1, job.lane = &sum.lane;
+            if (sf_engine_run(w.engine, 1, &job, &how) != SF_OK) fail_msg("%s", sf_error());
+            double causal[QUESTIONS], steps[QUESTIONS], whole = 0, looks = 0;
+            for (int q = 0; q < QUESTIONS; q++) {
+                set_arms(1, &COMPANY[i], &each[q]);
+                const sf_job single = {.token = token, .tokens = N, .lanes = 1, .lane = &each[q].lane, .question = question[q], .questions = asked[q]};
+                if (sf_engine_run(w.engine, 1, &single, &how) != SF_OK) fail_msg("%s", sf_error());
+                steps[q] = asked[q] + each[q].lane.outputs - !each[q].lane.stopped;
+                causal[q] = steps[q] * N + steps[q] * (steps[q] + 1) / 2;
+                whole += causal[q], looks += steps[q];
+            }
+            assert_sum(&sum, each, SF_PREFILL, 1, what);
+            assert_sum(&sum, each, SF_DECODE, QUESTIONS, what);
+            assert_memory_equal(sum.lane.density[SF_PREFILL], each[0].lane.density[SF_PREFILL], sizeof sum.density[SF_PREFILL]);
+            for (int h = 0; h < LAYERS * HEADS; h++) {
+                double density = 0, recall = 0;
+                for (int q = 0; q < QUESTIONS; q++) {
+                    density += (double)each[q].lane.density[SF_DECODE][h] * causal[q] / whole;
+                    recall += (double)each[q].lane.recall[SF_DECODE][h] * steps[q] / looks;
+                }
+                if (isnan(density)) assert_true(isnan(sum.lane.density[SF_DECODE][h]));
+                else assert_true(fabs(density - (double)sum.lane.density[SF_DECODE][h]) < 1e-6 && fabs(recall - (double)sum.lane.recall[SF_DECODE][h]) < 1e-6);
+            }
+        }
+        size_t few, many;
+        const double kept = 1;
+        int32_t answers[QUESTIONS * MOST];
+        job.lanes = 1;
+        job.lane = lane;
+        lane[0] = (sf_lane){.output = answers};
+        if (sf_engine_memory(&w.model->config, &w.backend, 1, &job, &how, &kept, &many) != SF_OK) fail_msg("%s", sf_error());
+        job.turns = 0, job.shared = false;
+        if (sf_engine_memory(&w.model->config, &w.backend, 1, &job, &how, &kept, &few) != SF_OK) fail_msg("%s", sf_error());
+        assert_true(many > few && many < 2 * few); /* tails and states, no prompt */
+        job.turns = QUESTIONS - 1, job.shared = true, job.questions = 0;
+        assert_int_equal(sf_engine_run(w.engine, 1, &job, &how), SF_BAD_INPUT);
+        close_world(&w);
+    }
+}
+
 /* Lanes whose answers end at different steps, of samples with one to three turns, together and alone. */
 static void turns_in_company(void **state)
 {
@@ -951,6 +1056,9 @@ int main(void)
         cmocka_unit_test_prestate(a_second_turn_of_dense, "reference"),
         cmocka_unit_test_prestate(a_second_turn_of_dense, "cpu"),
         cmocka_unit_test(turns_in_company),
+        cmocka_unit_test_prestate(shared_questions, "reference"),
+        cmocka_unit_test_prestate(shared_questions, "cpu"),
+        cmocka_unit_test_prestate(shared_questions, "cuda"),
         cmocka_unit_test_prestate(asked_late_of_dense, "reference"),
         cmocka_unit_test_prestate(asked_late_of_dense, "cpu"),
         cmocka_unit_test(reference_and_cpu),

@@ -110,13 +110,13 @@ static void planted(void **unused)
         score[4][i] = score[0][i] * (i / 2 % 2);
     }
     for (int a = 0; a < ARMS; a++) scores[a] = score[a], rounds[a] = 3, sparsity[a][1] = a ? 0.5 : 0;
-    sf_contest c = {ARMS, TASKS, rounds, scores, sparsity, 0.05, SF_DECIDE_BEST};
+    sf_contest c = {ARMS, TASKS, rounds, scores, sparsity, 0.05, SF_DECIDE_BEST, 0.05};
     OK(sf_stopping_decisions(&c, d, &n));
     assert_true(n == 7 && undecided(n, d, 1, 0) && !undecided(n, d, 2, 0)); /* who loses nearly all is known at once */
     for (int a = 0; a < ARMS; a++) rounds[a] = N;
     OK(sf_stopping_decisions(&c, d, &n));
     for (int i = 0; i < n; i++) assert_int_not_equal(d[i].known, SF_OPEN); /* 1 is alike, the others are worse than it: their order does not matter */
-    assert_int_equal(sf_known_of(N, TASKS, score[0], 0.05), SF_MORE);
+    assert_int_equal(sf_known_of(N, TASKS, score[0], 0.05, 0.05), SF_MORE);
 
     c.decide = SF_DECIDE_RANKING; /* where it does */
     OK(sf_stopping_decisions(&c, d, &n));
@@ -147,8 +147,23 @@ static void alike(void **unused)
 {
     (void)unused;
     static const double none[27 * 6];
-    assert_int_equal(sf_known_of(26, 6, none, 0.03), SF_OPEN);
-    assert_int_equal(sf_known_of(27, 6, none, 0.03), SF_ALIKE);
+    assert_int_equal(sf_known_of(26, 6, none, 0.03, 0.05), SF_OPEN);
+    assert_int_equal(sf_known_of(27, 6, none, 0.03, 0.05), SF_ALIKE);
+    assert_int_equal(sf_known_of(27, 6, none, 0.03, 0.05 / 8), SF_OPEN); /* where it shares its 5 % */
+}
+
+/* By hand: four arms at two sparsities of one phase; then of two. */
+static void pairs(void **unused)
+{
+    (void)unused;
+    enum { ALL = SF_DECIDE_BEST | SF_DECIDE_RANKING | SF_DECIDE_FRONTIER };
+    static const double one[5][2] = {{0, 0}, {0, 0.5}, {0, 0.5}, {0, 0.5}, {0, 0.9}}, two[5][2] = {{0, 0}, {0.5, 0.9}, {0.9, 0.5}, {0.5, 0.5}, {NAN, NAN}};
+    assert_int_equal(sf_stopping_pairs(5, one, SF_DECIDE_BEST), 4 + 3);
+    assert_int_equal(sf_stopping_pairs(5, one, SF_DECIDE_RANKING | SF_DECIDE_BEST), 4 + 3);
+    assert_int_equal(sf_stopping_pairs(5, one, SF_DECIDE_FRONTIER), 4 + 6);
+    assert_int_equal(sf_stopping_pairs(5, two, SF_DECIDE_BEST), 4);
+    assert_int_equal(sf_stopping_pairs(5, two, ALL), 4 + 2); /* the first two are at no sparsity at which the other is, too */
+    assert_int_equal(sf_stopping_pairs(1, one, ALL), 0);
 }
 
 /* A study as it stands after a round, in a results file: who gets more samples next. */
@@ -214,6 +229,11 @@ static void next_round(void **unused)
         const int want = l ? (a < 3 ? MOST + 4 : MOST) : a == 0 && cell[i].task == 1 ? 9 : first;
         if (cell[i].samples != want) fail_msg("length %d, task %d, arm %d: %d samples, expected %d", l, cell[i].task, a, cell[i].samples, want);
     }
+    assert_true(sf_stopping_alpha(&study) == 0.05);
+    sweep.error_of_study = true;
+    assert_true(sf_stopping_alpha(&study) == 0.05 / (LENGTHS * (3 + 1))); /* three against dense, and the rivals */
+    sweep.error_of_study = false;
+
     for (int i = 0; i < n; i++) most[i] = cell[i].samples; /* no more are allowed */
     OK(sf_stopping_next(&study, most, path, &more));
     assert_false(more);
@@ -223,6 +243,6 @@ static void next_round(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(first_rounds), cmocka_unit_test(by_chance), cmocka_unit_test(planted),
-                                       cmocka_unit_test(alike), cmocka_unit_test(next_round)};
+                                       cmocka_unit_test(alike), cmocka_unit_test(pairs), cmocka_unit_test(next_round)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

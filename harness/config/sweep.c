@@ -472,10 +472,10 @@ static sf_status read_decisions(const sf_node *list, int *out)
     return SF_OK;
 }
 
-/* samples: N, or {least, most, until, decide} */
+/* samples: N, or {least, most, until, decide, error} */
 static sf_status read_samples(const sf_node *node, sf_sweep *s)
 {
-    static const char *const keys[] = {"least", "most", "until", "decide", NULL};
+    static const char *const keys[] = {"least", "most", "until", "decide", "error", NULL};
     enum { FEWEST = 2, MOST = 1000000 };
     int64_t n = 20;
     if (node && node->kind == SF_MAP) {
@@ -487,6 +487,10 @@ static sf_status read_samples(const sf_node *node, sf_sweep *s)
         SF_TRY(sf_yaml_int(in[1], s->least, MOST, &n));
         SF_TRY(sf_yaml_real(in[2], 0.001, 1, &s->until));
         SF_TRY(read_decisions(sf_yaml_get(node, "decide"), &s->decide));
+        const sf_node *error = sf_yaml_get(node, "error");
+        int of = 0;
+        if (error) SF_TRY(sf_yaml_choice(error, "study|decision", &of));
+        s->error_of_study = of == 0;
     } else if (node) {
         SF_TRY(sf_yaml_int(node, 1, MOST, &n));
     }

@@ -79,6 +79,7 @@ typedef struct sf_sweep {
     int least;                     /* of each cell before it may stop … */
     double until;                  /* … since what it says is known within so much of the score; 0: all have `samples` */
     int decide;                    /* what it is to say: bits of sf_decide */
+    bool error_of_study;           /* whether 5 % are all its decisions' together, or each one's */
     uint64_t seed;
     const char *device;            /* "cpu", "cpu-bf16", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */

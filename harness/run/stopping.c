@@ -6,14 +6,14 @@
 
 #include "base/confidence.h"
 
-static const double ALPHA = 0.05; /* of each decision */
+static const double ALPHA = 0.05; /* of each decision, or of all of a study */
 
-sf_known sf_known_of(int rounds, int tasks, const double *difference, double until)
+sf_known sf_known_of(int rounds, int tasks, const double *difference, double until, double alpha)
 {
-    const sf_side zero = sf_confidence_side(rounds, tasks, difference, -1, 1, 0, ALPHA);
+    const sf_side zero = sf_confidence_side(rounds, tasks, difference, -1, 1, 0, alpha);
     if (zero.above != zero.below) return zero.above ? SF_MORE : SF_LESS;
-    const bool within = sf_confidence_side(rounds, tasks, difference, -1, 1, -until, ALPHA).above &&
-                        sf_confidence_side(rounds, tasks, difference, -1, 1, until, ALPHA).below;
+    const bool within = sf_confidence_side(rounds, tasks, difference, -1, 1, -until, alpha).above &&
+                        sf_confidence_side(rounds, tasks, difference, -1, 1, until, alpha).below;
     return within ? SF_ALIKE : SF_OPEN;
 }
 
@@ -24,14 +24,23 @@ static double mean(int n, const double *x)
     return n ? sum / n : -INFINITY;
 }
 
-static bool same_level(const sf_contest *c, int a, int b)
+static bool same_level(const double (*sparsity)[2], int a, int b) { return sparsity[a][0] == sparsity[b][0] && sparsity[a][1] == sparsity[b][1]; }
+
+static bool as_sparse(const double (*sparsity)[2], int a, int b) /* as b, or sparser */
 {
-    return c->sparsity[a][0] == c->sparsity[b][0] && c->sparsity[a][1] == c->sparsity[b][1];
+    return sparsity[a][0] >= sparsity[b][0] && sparsity[a][1] >= sparsity[b][1];
 }
 
-static bool as_sparse(const sf_contest *c, int a, int b) /* as b, or sparser */
+int sf_stopping_pairs(int arms, const double (*sparsity)[2], int decide)
 {
-    return c->sparsity[a][0] >= c->sparsity[b][0] && c->sparsity[a][1] >= c->sparsity[b][1];
+    int pairs = arms - 1;
+    for (int a = 1; a < arms; a++)
+        for (int b = 1; b < a; b++) {
+            const bool rivals = same_level(sparsity, a, b);
+            const bool over = (decide & SF_DECIDE_FRONTIER) && (as_sparse(sparsity, a, b) || as_sparse(sparsity, b, a));
+            pairs += over || (rivals && (decide & (SF_DECIDE_BEST | SF_DECIDE_RANKING)));
+        }
+    return pairs;
 }
 
 /* The best of the others that are at arm's sparsity (or at least as sparse), or that come behind `below` in their order; 0: there is none.
@@ -40,7 +49,7 @@ static int best_rival(const sf_contest *c, const double *means, int arm, bool sp
 {
     int best = 0;
     for (int b = 1; b < c->arms; b++) {
-        if (b == arm || !(sparser ? as_sparse(c, b, arm) : same_level(c, b, arm))) continue;
+        if (b == arm || !(sparser ? as_sparse(c->sparsity, b, arm) : same_level(c->sparsity, b, arm))) continue;
         if (behind && (means[b] > means[arm] || (means[b] == means[arm] && b < arm))) continue;
         if (!best || means[b] > means[best]) best = b;
     }
@@ -53,7 +62,7 @@ static sf_status add(const sf_contest *c, int a, int b, sf_decision *out, int *c
     double *difference = malloc(((size_t)n * (size_t)c->tasks + 1) * sizeof *difference);
     if (!difference) return sf_fail(SF_NO_MEMORY, "no memory for %d rounds of samples", n);
     for (int i = 0; i < n * c->tasks; i++) difference[i] = c->score[a][i] - c->score[b][i];
-    out[(*count)++] = (sf_decision){a, b, sf_known_of(n, c->tasks, difference, c->until)};
+    out[(*count)++] = (sf_decision){a, b, sf_known_of(n, c->tasks, difference, c->until, c->alpha)};
     free(difference);
     return SF_OK;
 }
@@ -122,24 +131,58 @@ static sf_status read_point(const sf_study *study, const sf_results *r, int task
     return SF_OK;
 }
 
-/* The points of one model and length, of which the first is dense; those of a phase decide together. */
-static sf_status decide(const sf_study *study, int tasks, int points, point *p)
+/* Cells of one model, length and task; of each task of it the cells that come at the same place are a point. */
+typedef struct group {
+    int *begin; /* [tasks] its dense cell's place in the plan */
+    int tasks, points;
+} group;
+
+/* Who decides together with arm `first`: dense, and the arms of its phase. Returns how many; who [points], sparsity of each. */
+static int gather(const sf_study *study, const group *g, int first, int *who, double (*sparsity)[2])
 {
-    bool done[points];
-    memset(done, 0, sizeof done);
-    for (int i = 1; i < points; i++) {
-        const double *score[points];
-        double sparsity[points][2];
-        int rounds[points], who[points], n = 0, decisions;
-        if (done[i]) continue;
-        for (int j = 0; j < points; j++) {
-            const sf_cell *cell = &study->plan.cell[p[j].cell[0]];
-            if (j != 0 && !same_phase(&study->plan.cell[p[i].cell[0]], cell)) continue;
-            memcpy(sparsity[n], cell->sparsity, sizeof *sparsity);
-            who[n] = j, score[n] = p[j].score, rounds[n++] = p[j].rounds;
-            done[j] = true;
-        }
-        const sf_contest contest = {n, tasks, rounds, score, sparsity, study->sweep->until, study->sweep->decide};
+    const sf_cell *cell = study->plan.cell + g->begin[0];
+    int n = 0;
+    for (int j = 0; j < g->points; j++) {
+        if (j != 0 && !same_phase(&cell[first], &cell[j])) continue;
+        memcpy(sparsity[n], cell[j].sparsity, sizeof *sparsity);
+        who[n++] = j;
+    }
+    return n;
+}
+
+/* The first arm of each phase, in turn, from 1 on; points: there is none after `arm`. */
+static int next_phase(const sf_study *study, const group *g, int arm)
+{
+    const sf_cell *cell = study->plan.cell + g->begin[0];
+    for (arm++; arm < g->points; arm++) {
+        int before = 1;
+        while (before < arm && !same_phase(&cell[before], &cell[arm])) before++;
+        if (before == arm) return arm;
+    }
+    return arm;
+}
+
+static int pairs_of(const sf_study *study, const group *g)
+{
+    int who[g->points], pairs = 0;
+    double sparsity[g->points][2];
+    for (int i = next_phase(study, g, 0); i < g->points; i = next_phase(study, g, i)) {
+        const int n = gather(study, g, i, who, sparsity);
+        pairs += sf_stopping_pairs(n, sparsity, study->sweep->decide);
+    }
+    return pairs;
+}
+
+/* Marks the points of which something is open. */
+static sf_status decide(const sf_study *study, const group *g, double alpha, point *p)
+{
+    for (int i = next_phase(study, g, 0); i < g->points; i = next_phase(study, g, i)) {
+        const double *score[g->points];
+        double sparsity[g->points][2];
+        int rounds[g->points], who[g->points], decisions;
+        const int n = gather(study, g, i, who, sparsity);
+        for (int k = 0; k < n; k++) score[k] = p[who[k]].score, rounds[k] = p[who[k]].rounds;
+        const sf_contest contest = {n, g->tasks, rounds, score, sparsity, study->sweep->until, study->sweep->decide, alpha};
         sf_decision decision[4 * n];
         SF_TRY(sf_stopping_decisions(&contest, decision, &decisions));
         for (int k = 0; k < decisions; k++)
@@ -163,38 +206,59 @@ static bool raise(sf_study *study, int tasks, int points, const point *p, const 
     return more;
 }
 
-/* Points of a model and length: cell k of each task's cells, which stand in the same order. */
-static sf_status next_of(sf_study *study, const sf_results *r, const int *most, int tasks, const int *begin, int points, bool *more)
+static sf_status next_of(sf_study *study, const sf_results *r, const int *most, const group *g, double alpha, bool *more)
 {
-    point *p = calloc((size_t)points, sizeof *p);
-    int *cell = calloc((size_t)points * (size_t)tasks, sizeof *cell);
-    sf_status status = p && cell ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %d points", points);
-    for (int i = 0; status == SF_OK && i < points; i++) {
-        p[i].cell = cell + (size_t)i * (size_t)tasks;
-        for (int t = 0; t < tasks; t++) p[i].cell[t] = begin[t] + i;
-        status = read_point(study, r, tasks, most, &p[i]);
+    point *p = calloc((size_t)g->points, sizeof *p);
+    int *cell = calloc((size_t)g->points * (size_t)g->tasks, sizeof *cell);
+    sf_status status = p && cell ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for %d points", g->points);
+    for (int i = 0; status == SF_OK && i < g->points; i++) {
+        p[i].cell = cell + (size_t)i * (size_t)g->tasks;
+        for (int t = 0; t < g->tasks; t++) p[i].cell[t] = g->begin[t] + i;
+        status = read_point(study, r, g->tasks, most, &p[i]);
     }
-    if (status == SF_OK) status = decide(study, tasks, points, p);
-    if (status == SF_OK) *more |= raise(study, tasks, points, p, most);
-    for (int i = 0; p && i < points; i++) free(p[i].score);
+    if (status == SF_OK) status = decide(study, g, alpha, p);
+    if (status == SF_OK) *more |= raise(study, g->tasks, g->points, p, most);
+    for (int i = 0; p && i < g->points; i++) free(p[i].score);
     free(p), free(cell);
     return status;
+}
+
+/* The cells from `at` on that are of one model and length; begin: room for the sweep's tasks. Returns where they end. */
+static int group_at(const sf_plan *plan, int at, group *g)
+{
+    const sf_cell *first = &plan->cell[at];
+    int n = 0;
+    g->tasks = 0;
+    for (; at + n < plan->cells && plan->cell[at + n].model == first->model && plan->cell[at + n].length == first->length; n++)
+        if (is_dense(&plan->cell[at + n])) g->begin[g->tasks++] = at + n;
+    g->points = n / g->tasks;
+    return at + n;
+}
+
+double sf_stopping_alpha(const sf_study *study)
+{
+    int begin[study->sweep->tasks], pairs = 0;
+    group g = {.begin = begin};
+    if (!study->sweep->error_of_study) return ALPHA;
+    for (int at = 0; at < study->plan.cells;) {
+        at = group_at(&study->plan, at, &g);
+        pairs += pairs_of(study, &g);
+    }
+    return pairs ? ALPHA / pairs : ALPHA;
 }
 
 sf_status sf_stopping_next(sf_study *study, const int *most, const char *path, bool *more)
 {
     sf_results r;
-    const sf_plan *plan = &study->plan;
+    int begin[study->sweep->tasks];
+    group g = {.begin = begin};
+    const double alpha = sf_stopping_alpha(study);
     *more = false;
     SF_TRY(sf_results_read(1, &path, 0, &r));
     sf_status status = SF_OK;
-    for (int at = 0; status == SF_OK && at < plan->cells;) {
-        const sf_cell *first = &plan->cell[at];
-        int begin[study->sweep->tasks], tasks = 0, n = 0;
-        for (; at + n < plan->cells && plan->cell[at + n].model == first->model && plan->cell[at + n].length == first->length; n++)
-            if (is_dense(&plan->cell[at + n])) begin[tasks++] = at + n;
-        status = next_of(study, &r, most, tasks, begin, n / tasks, more);
-        at += n;
+    for (int at = 0; status == SF_OK && at < study->plan.cells;) {
+        at = group_at(&study->plan, at, &g);
+        status = next_of(study, &r, most, &g, alpha, more);
     }
     sf_results_free(&r);
     return status;

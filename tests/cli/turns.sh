@@ -1,5 +1,5 @@
 #!/bin/bash
-# turns: n: questions one after the other on one context. The first is that of a run that asks once; where nothing is sparse the second
+# turns: n, shared: n: questions on one context, one after the other, or each by itself. The first is that of a run that asks once; where nothing is sparse the second
 # is answered as if the conversation so far had been the prompt; a cache that was cut is not cut anew; every row has each turn's score.
 . "$(dirname "$0")/common.bash"
 tiny
@@ -45,6 +45,52 @@ assert sum(dense) >= 0.5 * len(dense), dense
 PY
 done
 
+# Shared: the first question is that of one that is asked alone and late, the prefill counts once, what is kept is kept once; the score
+# is the mean. Anew: the second turn is a prompt that holds the conversation so far.
+late="${niah/question: after/question: late}"
+"$FRONTIER" run "$T/tiny.yaml" "${common[@]}" -o "$T/asked.h5" -s "tasks=[niah: {label: late, $late}, niah: {label: shared, shared: 2, $late}, niah: {label: twice, turns: 2, $niah},
+    niah: {label: anew, turns: {n: 2, compress: each}, $niah}, niah: {label: anew late, turns: {n: 2, compress: each}, $late}]" >/dev/null 2>"$T/log" || fail "shared, anew: $(cat "$T/log")"
+"$FRONTIER" export "$T/asked.h5" --jsonl >"$T/asked"
+python3 - "$T/asked" <<'PY' || fail "shared, anew"
+import json, sys
+rows = {}
+for line in open(sys.argv[1]):
+    r = json.loads(line)
+    rows.setdefault(r["task_label"], {})[r["prefill_method"], r["decode_method"], r["sample"]] = r
+prefill = lambda r: {k: v for k, v in r.items() if k.startswith("prefill_") and k.endswith(("flops", "bytes", "pairs"))}
+n = len(rows["late"])
+assert n == 8 and all(len(r) == n for r in rows.values())
+for key, shared in rows["shared"].items():
+    late, heads = rows["late"][key], shared["layers"] * shared["heads"]
+    texts, scores, gold = (json.loads(shared[k]) for k in ("prediction", "turn_scores", "gold"))
+    assert texts[0] == late["prediction"] and scores[0] == late["strict"] and gold[0] == json.loads(late["gold"]) != gold[1]
+    assert abs(shared["strict"] - sum(scores) / 2) < 1e-12 and json.loads(shared["task_params"])["shared"] == 2
+    assert prefill(shared) == prefill(late) and shared["decode_linear_flops"] > 1.5 * late["decode_linear_flops"]
+    first, tokens = late["late_tokens"], late["input_tokens"] - late["late_tokens"]
+    assert shared["late_tokens"] - first == shared["input_tokens"] - late["input_tokens"] > 10
+    if key[1] == "dense" and not shared["truncated"]:  # both begin where the context ends
+        steps = [first + late["output_tokens"], shared["late_tokens"] - first + shared["output_tokens"] - late["output_tokens"]]
+        assert shared["decode_attention_pairs"] == heads * sum(s * tokens + s * (s + 1) / 2 for s in steps)
+assert sum(json.loads(r["turn_scores"])[1] for k, r in rows["shared"].items() if k[:2] == ("dense", "dense")) > 1
+again = 0
+for name in ("anew", "anew late"):
+    for key, anew in rows[name].items():
+        once, heads = rows["twice" if name == "anew" else "late"][key], anew["layers"] * anew["heads"]
+        texts = json.loads(anew["prediction"])
+        assert texts[0] == (json.loads(once["prediction"])[0] if name == "anew" else once["prediction"])
+        assert anew["late_tokens"] == (None if name == "anew" else once["late_tokens"] + anew["input_tokens"] - once["input_tokens"])
+        if key[0] == "dense" and not anew["truncated"]:  # two prefills, of which the second holds the first answer, too
+            first = rows["late"][key]["input_tokens"]  # of `after` as many
+            begun = first - (rows["late"][key]["late_tokens"] if name == "anew late" else 0)
+            second = [n for n in range(first, anew["input_tokens"] + anew["output_tokens"])
+                      if anew["prefill_attention_pairs"] == heads * (begun * (begun + 1) / 2 + n * (n + 1) / 2)]
+            assert len(second) == 1, second
+        if name == "anew" and key[:2] == ("dense", "dense"):
+            assert texts == json.loads(once["prediction"]), "of dense, what is prefilled anew is answered as what was read"
+            again += 1
+assert again == 2
+PY
+
 # Stopped between samples, it goes on to the same rows.
 twice="tasks=[niah: {turns: 2, $niah}]"
 "$FRONTIER" run "$T/tiny.yaml" "${common[@]}" -s "$twice" -s samples=1 -o "$T/part.h5" >/dev/null 2>"$T/log" || fail "one sample: $(cat "$T/log")"
@@ -72,6 +118,12 @@ PY
 
 refused "task 'vt' asks once on a context.*niah, story_retrieval" "$FRONTIER" plan "$T/tiny.yaml" -s 'tasks=[vt: {turns: 2}]'
 refused 'divergence is not measured over several turns' "$FRONTIER" plan "$T/tiny.yaml" -s 'measures=[score, divergence]' -s "$twice"
+refused 'divergence is not measured over several turns: leave out `shared`' "$FRONTIER" plan "$T/tiny.yaml" -s 'measures=[score, divergence]' -s "tasks=[niah: {shared: 2, $late}]"
+refused 'add `question: late`' "$FRONTIER" plan "$T/tiny.yaml" -s "tasks=[niah: {shared: 2, $niah}]"
+refused 'expected one of them' "$FRONTIER" plan "$T/tiny.yaml" -s "tasks=[niah: {shared: 2, turns: 2, $late}]"
+refused "task 'vt' asks once on a context; .shared. is for tasks that can ask again: niah, story_retrieval$" "$FRONTIER" plan "$T/tiny.yaml" -s 'tasks=[vt: {shared: 2, question: late}]'
+refused 'expected one of once.each' "$FRONTIER" plan "$T/tiny.yaml" -s "tasks=[niah: {turns: {n: 2, compress: never}, $niah}]"
+refused 'expected {n: TURNS, compress: once}' "$FRONTIER" plan "$T/tiny.yaml" -s "tasks=[niah: {turns: {compress: each}, $niah}]"
 refused 'expected.*1.*64' "$FRONTIER" plan "$T/tiny.yaml" -s turns=0
 refused 'several turns take a chat template' "$FRONTIER" run "$T/tiny.yaml" "${common[@]}" -s "$twice" -o "$T/no.h5" \
     -s 'models=[{path: models/frontier-mini/s, chat: {prefix: "Q", suffix: "A"}}]'

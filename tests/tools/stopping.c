@@ -1,13 +1,14 @@
 /* Simulated studies of which the truth is known: how often sampling that stops decides wrongly, and how many samples it takes.
  *
- *     make build/tests/tools/stopping && build/tests/tools/stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE] [DECIDE]
+ *     make build/tests/tools/stopping && build/tests/tools/stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE] [DECIDE] [ERROR]
  *
  * A study: methods at four sparsities against dense, on tasks. A sample of a task has a difficulty that all methods share; a method's
  * answer is right or wrong, or of four parts, and NOISE of them are a matter of luck of its own; what a sparsity costs a method is
  * drawn anew for each study, from nothing to all of the score, and nothing at all of SAFE of them (less at each higher sparsity).
  * Decisions: does the method lose against dense (or gain, or is it within UNTIL); and, by the letters of DECIDE, is it worse than the best
  * of its sparsity (b), than the next in its order (r), than the best that is at least as sparse (f), each or within UNTIL. A decision is
- * wrong where the true mean says otherwise; "alike" where the truth is farther than UNTIL. */
+ * wrong where the true mean says otherwise; "alike" where the truth is farther than UNTIL. ERROR: decision, each at 5 %; study, all of
+ * them, at 5 % over all pairs that decisions may be of. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +89,7 @@ static void draw(int most, double score[ARMS][ROUNDS * TASKS], double truth[ARMS
         }
 }
 
-static void run_study(int least, int most, double until, int decide, tally *t)
+static void run_study(int least, int most, double until, int decide, bool of_study, tally *t)
 {
     static double score[ARMS][ROUNDS * TASKS];
     double truth[ARMS], sparsity[ARMS][2];
@@ -98,7 +99,8 @@ static void run_study(int least, int most, double until, int decide, tally *t)
     bool spoilt = false;
     draw(most, score, truth);
     for (int a = 0; a < ARMS; a++) scores[a] = score[a], rounds[a] = least, sparsity[a][0] = a ? 1 + (a - 1) / METHODS : 0, sparsity[a][1] = 0;
-    const sf_contest contest = {ARMS, TASKS, rounds, scores, sparsity, until, decide};
+    const double alpha = of_study ? 0.05 / sf_stopping_pairs(ARMS, sparsity, decide) : 0.05;
+    const sf_contest contest = {ARMS, TASKS, rounds, scores, sparsity, until, decide, alpha};
     for (bool more = true; more;) {
         bool open[ARMS] = {false};
         more = false;
@@ -126,13 +128,14 @@ int main(int argc, char **argv)
     if (argc > 6) safe = atof(argv[6]);
     const char *letters = argc > 7 ? argv[7] : "b";
     const int decide = (strchr(letters, 'b') ? SF_DECIDE_BEST : 0) | (strchr(letters, 'r') ? SF_DECIDE_RANKING : 0) | (strchr(letters, 'f') ? SF_DECIDE_FRONTIER : 0);
-    if (studies < 1 || least < 2 || most < least || most > ROUNDS || !(until > 0) || !(noise >= 0 && noise <= 1) || !(safe >= 0 && safe <= 1)) return fprintf(stderr, "usage: stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE] [DECIDE]\n"), 2;
+    if (studies < 1 || least < 2 || most < least || most > ROUNDS || !(until > 0) || !(noise >= 0 && noise <= 1) || !(safe >= 0 && safe <= 1)) return fprintf(stderr, "usage: stopping [STUDIES] [UNTIL] [LEAST] [MOST] [NOISE] [SAFE] [DECIDE] [decision|study]\n"), 2;
+    const bool of_study = argc > 8 && strcmp(argv[8], "study") == 0;
     tally t = {.studies = studies};
     for (int i = 0; i < studies; i++) {
         state = 1000003u * (uint64_t)i + 7;
-        run_study(least, most, until, decide, &t);
+        run_study(least, most, until, decide, of_study, &t);
     }
-    printf("samples: {least: %d, most: %d, until: %g}, decide %s, noise %g, safe %g, %d studies of %d cells\n", least, most, until, letters, noise, safe, studies,
+    printf("samples: {least: %d, most: %d, until: %g}, decide %s, error: %s, noise %g, safe %g, %d studies of %d cells\n", least, most, until, letters, of_study ? "study" : "decision", noise, safe, studies,
            ARMS * TASKS);
     printf("decisions %ld, wrong %ld (%.2f %%); left open %ld (%.1f %%); studies with a wrong one %d (%.1f %%)\n", t.decisions, t.wrong,
            100.0 * (double)t.wrong / (double)t.decisions, t.open, 100.0 * (double)t.open / (double)(t.open + t.decisions), t.spoilt, 100.0 * t.spoilt / studies);
