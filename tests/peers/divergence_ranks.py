@@ -48,6 +48,32 @@ def interval(measure, table, few):
     return np.nanquantile(drawn, [0.025, 0.975])
 
 
+def ceiling(table, few, splits=500):
+    """How well the others' score ranks itself: rho between halves of the other samples, mean and 95 % of random splits."""
+    rng, others, half = np.random.default_rng(2), table[:, few:, 1], (table.shape[1] - few) // 2
+    drawn = []
+    for _ in range(splits):
+        order = rng.permutation(others.shape[1])
+        drawn.append(rho(others[:, order[:half]].mean(1), others[:, order[half:2 * half]].mean(1)))
+    return half, np.nanmean(drawn), *np.nanquantile(drawn, [0.025, 0.975])
+
+
+def told_apart(table, few):
+    """Pairs of arms that the others' paired scores tell apart (2 standard errors): how many, and the share of them that the few order
+    likewise, by their measure and by their score (a tie counts half); beside them all pairs."""
+    kl, early, others = table[:, :few, 0].mean(1), table[:, :few, 1].mean(1), table[:, few:, 1]
+    by_kl, by_score, pairs = 0.0, 0.0, 0
+    i, j = np.triu_indices(len(kl), 1)
+    for a, b in zip(i, j):
+        difference = others[a] - others[b]
+        if abs(difference.mean()) <= 2 * difference.std(ddof=1) / np.sqrt(len(difference)):
+            continue
+        sign, pairs = np.sign(difference.mean()), pairs + 1
+        by_kl += (1 + sign * np.sign(kl[b] - kl[a])) / 2
+        by_score += (1 + sign * np.sign(early[a] - early[b])) / 2
+    return pairs, len(i), by_kl / max(pairs, 1), by_score / max(pairs, 1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--few", type=int, default=10)
@@ -97,6 +123,10 @@ def main():
         found[key[3]].append(row)
         print(f"{key[0]:18}{key[1]:17}{key[2]:7} {key[3]:8}{len(arms):5}{n - a.few:5}{score:7.2f}  "
               f"{row[0]:6.3f} [{row[1]:6.3f}, {row[2]:6.3f}]  {row[4]:6.3f} [{row[5]:6.3f}, {row[6]:6.3f}]      {row[3]:6.3f}  {row[7]:6.3f}")
+        half, mean, low, high = ceiling(table, a.few)
+        pairs, all_pairs, by_kl, by_score = told_apart(table, a.few)
+        print(f"{'':25}score of {half} and of another {half}: rho {mean:.3f} [{low:.3f}, {high:.3f}]; {sum(s > score - 0.01 for s in -all_scores)} of {len(arms)} arms within 0.01 of dense; "
+              f"{pairs} of {all_pairs} pairs told apart by {n - a.few}, likewise by {a.by} of {a.few} {by_kl:.3f}, by score of {a.few} {by_score:.3f}")
     for phase, x in found.items():
         x = np.nanmedian(np.array(x), 0)
         print(f"{phase}: medians over {len(found[phase])} groups: {a.by} of {a.few}: rho {x[0]:.3f}, tau {x[4]:.3f}; score of {a.few}: rho {x[3]:.3f}, tau {x[7]:.3f}")

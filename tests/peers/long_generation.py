@@ -1,4 +1,5 @@
-"""What long generation costs and gives: of an exported sweep of tasks with several turns (configs/long-generation.yaml).
+"""What long generation costs and gives: of an exported sweep of tasks with several turns (configs/long-generation.yaml), or of one, whose
+score then stands under the last quarter (configs/written-chain.yaml).
 
     frontier export results/long-generation.h5 --csv | python3 tests/peers/long_generation.py
 
@@ -25,10 +26,11 @@ def main():
     cells = collections.defaultdict(list)
     for r in csv.DictReader(sys.stdin):
         turns = json.loads(r.get("turn_scores") or "[]")
-        if not turns or r["prefill_method"] != "dense":
+        turns = turns or [float(r["strict"])]
+        if r["prefill_method"] != "dense":
             continue
         read = sum(float(r[f"decode_{w}_{b}"]) for w in WORKS for b in READ)
-        steps = float(r["late_tokens"]) + float(r["output_tokens"])
+        steps = float(r["late_tokens"] or 0) + float(r["output_tokens"])
         key = r["model"], r["task_label"], int(r["length"]), float(r["decode_sparsity"]), r["decode_label"]
         cells[key].append((turns, float(r["output_tokens"]), steps, float(r["decode_achieved"]), read))
     last = None
