@@ -2,6 +2,7 @@
  * nothing else changed by it. */
 #include "tests/engine_world.h"
 
+#include "harness/engine/company.h"
 #include "harness/engine/divergence.h"
 
 #define OK(call)                                                                                                       \
@@ -346,7 +347,7 @@ static void company_keeps(void **state)
     set_measured(2, (const arm[]){{NULL, NULL}, {NULL, "snapkv capacity=40 window=16 kernel=5"}}, m);
     sf_lane lane[2] = {m[0].r.lane, m[1].r.lane};
     for (int j = 0; j < JOBS; j++) job[j] = (sf_job){.tokens = TOKENS, .lanes = 2, .lane = lane};
-    OK(sf_company_open(JOBS, job, &MEASURED, kept, &company));
+    OK(sf_company_open((int64_t)LAYERS * HEADS, JOBS, job, &MEASURED, kept, &company));
     int at = 0;
     for (int j = 0; j < JOBS; at += company.job[j++].lanes) {
         assert_int_equal(company.job[j].lanes, 3); /* the dense one, the other, and one that follows */
