@@ -600,7 +600,7 @@ static const struct spoiled {
     {"token_embd.weight:dim0", 8, 31, "tensor token_embd.weight: expected rows of a multiple of 32 elements"},
     {"token_embd.weight:dim0", 8, (uint64_t)1 << 63,
      "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
-    {"token_embd.weight:dim0", 8, 64, "tensor output_norm.weight: expected to start at byte 17612"},
+    {"token_embd.weight:dim0", 8, 64, "tensor output_norm.weight: expected to start at byte 17664"},
     {"token_embd.weight:dim1", 8, (uint64_t)1 << 60,
      "tensor token_embd.weight: expected dimensions of 1 to 2^56 elements"},
     {"token_embd.weight:dim1", 8, (uint64_t)1 << 52,
@@ -619,10 +619,13 @@ static const struct spoiled {
      "tensor token_embd.weight: expected 8806 bytes at byte 9223372036854775808"},
     {"token_embd.weight:offset", 8, UINT64_MAX - 63, "is it complete?"},
     {"token_embd.weight:offset", 8, 64,
-     "tensor output_norm.weight: expected to start at byte 8870 of the data or later, where token_embd.weight ends"},
-    {"blk.0.attn_norm.weight:type", 4, Q8_0, "tensor blk.0.attn_norm.weight: expected F32, F16 or BF16"},
-    {"blk.0.attn_norm.weight:dim0", 8, 16, "tensor blk.0.attn_norm.weight: expected shape [32], found [16]"},
-    {"blk.0.attn_q.weight:dim1", 8, 16, "tensor blk.0.attn_q.weight: expected shape [32, 32], found [16, 32]"},
+     "tensor token_embd.weight: expected to start at byte 0 of the data, as the first, found 64"},
+    {"blk.0.ffn_norm.weight:type", 4, Q8_0, "tensor blk.0.ffn_norm.weight: expected F32, F16 or BF16"},
+    {"blk.0.ffn_norm.weight:dim0", 8, 16, "tensor blk.0.ffn_norm.weight: expected shape [32], found [16]"},
+    {"blk.0.attn_q.weight:dim1", 8, 31, "tensor blk.0.attn_q.weight: expected shape [32, 32], found [31, 32]"},
+    /* A type or shape of fewer bytes leaves a gap. */
+    {"blk.0.attn_q.weight:dim1", 8, 16, "tensor blk.0.attn_k.weight: expected to start at byte "},
+    {"blk.1.ffn_up.weight:type", 4, F16, "behind blk.1.ffn_up.weight, found "},
     {"blk.0.ffn_down.weight:dim0", 8, 128, "tensor blk.0.ffn_down.weight: expected rows of a multiple of 256 elements"},
 };
 enum { N_SPOILED = sizeof SPOILED / sizeof *SPOILED };

@@ -248,16 +248,20 @@ static sf_status no_two_alike(const sf_gguf *g, sf_gguf_tensor **sorted)
             return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected once, found twice", g->path, sorted[i]->name);
         }
     }
+    return SF_OK;
+}
+
+/* Data lie one behind another, with no more between them than alignment asks for: a tensor that is of another type or shape than its
+ * header says, which would be read as other numbers, shows there. llama.cpp takes no others either. */
+static sf_status no_gaps(const sf_gguf *g, uint64_t alignment, sf_gguf_tensor **sorted)
+{
     qsort(sorted, g->tensors, sizeof *sorted, by_offset);
-    for (uint64_t i = 1; i < g->tensors; i++) {
-        uint64_t end =
-            sorted[i - 1]->offset + sf_bytes(sorted[i - 1]->tensor.dtype, sf_elements(&sorted[i - 1]->tensor));
-        if (end > sorted[i]->offset) {
-            return sf_fail(SF_BAD_INPUT,
-                           "%s: tensor %s: expected to start at byte %" PRIu64 " of the data or later, where %s ends,"
-                           " found %" PRIu64,
-                           g->path, sorted[i]->name, end, sorted[i - 1]->name, sorted[i]->offset);
-        }
+    for (uint64_t i = 0, end = 0; i < g->tensors; i++) {
+        if (sorted[i]->offset != end)
+            return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected to start at byte %" PRIu64 " of the data, %s%s, found %" PRIu64, g->path, sorted[i]->name,
+                           end, i ? "behind " : "as the first", i ? sorted[i - 1]->name : "", sorted[i]->offset);
+        end += sf_bytes(sorted[i]->tensor.dtype, sf_elements(&sorted[i]->tensor));
+        end = (end + alignment - 1) / alignment * alignment;
     }
     return SF_OK;
 }
@@ -302,6 +306,7 @@ static sf_status take_tensors(cursor *c, sf_gguf *g)
     for (uint64_t i = 0; status == SF_OK && i < g->tensors; i++)
         status = place(g, room, (uint64_t)alignment, &g->tensor[i]);
     if (status == SF_OK) status = no_two_alike(g, sorted);
+    if (status == SF_OK) status = no_gaps(g, (uint64_t)alignment, sorted);
     free(sorted);
     return status;
 }
