@@ -157,6 +157,8 @@ sf_status sf_cuda_owe(sf_backend *b, const sf_attention *a, const sf_lists *at);
 static inline void sf_cuda_vouch(sf_backend *b, const sf_lists *made, int64_t limit)
 {
     sf_cuda *c = sf_cuda_of(b);
+    for (sf_cuda_vouched &v : c->vouched) /* that lay there before, below another limit */
+        if (v.lists.index == made->index || v.lists.count == made->count) v = {};
     c->vouched[c->vouchers++ % SF_CUDA_VOUCHED] = {*made, limit};
 }
 
