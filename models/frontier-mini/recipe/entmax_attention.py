@@ -202,7 +202,7 @@ def check(device, sizes):
         wanted = plain(*(t.double() for t in leaves)) if device == "cpu" else plain(*(t.float() for t in leaves))
         wanted = [wanted, *torch.autograd.grad(wanted, leaves, g.to(wanted.dtype))]
         apart = [((a.float() - b.float()).norm() / b.float().norm()).item() for a, b in zip(found, wanted)]
-        most = 1e-5 if device == "cpu" else 5e-2 if dtype == torch.bfloat16 else 1e-2  # TF32 products: 2.4e-3 seen on an H200
+        most = 1e-5 if device == "cpu" else 3e-2 if dtype == torch.bfloat16 else 1e-2  # TF32 products: 2.4e-3 seen on an H200
         print(f"entmax kernels: {rows} x {heads}/{kv_heads} x {tokens}, {dtype}: out, dq, dk, dv differ by",
               " ".join(f"{x:.1e}" for x in apart), "ok" if max(apart) <= most else f"expected at most {most}", flush=True)
         if not max(apart) <= most:
