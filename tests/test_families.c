@@ -31,6 +31,7 @@
 #include "base/yaml.h"
 #include "harness/engine/engine.h"
 #include "harness/engine/mixer.h"
+#include "harness/model/family.h"
 #include "methods/find.h"
 
 enum { SIGNS = 2 };
@@ -339,6 +340,17 @@ static void seeded_gguf(void **state)
     compare_model(file, golden_path, 1e-4);
 }
 
+/* Golden logits for every family that can be read: NAME or NAME-… among the tests, *state, which end with one without a name. */
+static void every_family(void **state)
+{
+    for (const sf_family *const *f = sf_families; *f; f++) {
+        const size_t n = strlen((*f)->name);
+        const struct CMUnitTest *t = *state;
+        while (t->name && (strncmp(t->name, (*f)->name, n) != 0 || (t->name[n] != '\0' && t->name[n] != '-'))) t++;
+        if (!t->name) fail_msg("family %s has no golden logits in tests/golden/model", (*f)->name);
+    }
+}
+
 static void smollm2(void **state)
 {
     (void)state;
@@ -421,8 +433,8 @@ int main(int argc, char **argv)
         return write_greedy(argv[2], argv[3], argv[4], atoi(argv[5]), argc == 8 ? argv[6] : NULL, argc == 8 ? argv[7] : NULL);
     if (argc == 2) device = argv[1];
     enum { MOST = 128 };
-    struct CMUnitTest tests[MOST] = {cmocka_unit_test(smollm2)};
-    size_t n = 1;
+    struct CMUnitTest tests[MOST + 1] = {cmocka_unit_test_prestate(every_family, tests), cmocka_unit_test(smollm2)};
+    size_t n = 2;
     static const struct {
         const char *above, *end;
         CMUnitTestFunction test;
