@@ -42,7 +42,7 @@ ROOMS = {
     "config": ("harness/config", ["test_sweep", "errors.sh", "chat.sh", "cells.sh", "sweep.sh"]),
     "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "counted.sh", "help.sh", "calibrate.sh",
                             "roles.sh", "plugin.sh", "test_tensor"]),
-    "tasks": ("tasks", ["test_scoring", "test_stories", "test_qa", "test_tasks", "task_plugin.sh", "help.sh"]),
+    "tasks": ("tasks", ["test_scoring", "test_suites", "test_stories", "test_qa", "test_tasks", "task_plugin.sh", "help.sh"]),
 }
 # A test may take so many times the processor seconds that it takes where nothing is changed, and some more; and many times
 # that until it ends, as others use the machine too. MOST is what it may take where nothing is changed.
