@@ -1,5 +1,7 @@
 /* frontier: how much sparse attention can you afford? */
 #include <errno.h>
+#include <omp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +67,20 @@ void sf_strings_add(struct argp_state *state, sf_strings *list, const char *item
     else list->item[list->n++] = item;
 }
 
+/* OMP_PROC_BIND, as clusters set it, binds the first thread to one place before main(); a program that is started anew from
+ * there would take that place for all there is. Back to all places. */
+static void leave_place(void)
+{
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    for (int p = 0; p < omp_get_num_places(); p++) {
+        int n = omp_get_place_num_procs(p), id[n + 1];
+        omp_get_place_proc_ids(p, id);
+        for (int i = 0; i < n; i++) CPU_SET((size_t)id[i], &all);
+    }
+    if (CPU_COUNT(&all)) sched_setaffinity(0, sizeof all, &all); /* where that fails, it runs where it may */
+}
+
 /* Between parallel regions OpenMP's threads spin, by default for milliseconds: on a machine that does anything else, each
  * waits for one that is not running, and a token takes ten times as long. libgomp reads its spin count when it is loaded,
  * so a program that wants another one has to start itself once more. */
@@ -72,6 +88,7 @@ static void spin_briefly(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     setenv("GOMP_SPINCOUNT", "2000", 1); /* some microseconds */
+    leave_place();
     execv("/proc/self/exe", argv);        /* where that fails, the program runs as it is */
 }
 

@@ -41,6 +41,9 @@ if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown m
 "$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){19}$' || fail "bench --csv"
 "$FRONTIER" bench estimate --tokens 128,192,256 --method quest --repeat 1 --csv | grep -qE '^growth,decode,quest,' || fail "bench estimate"
 "$FRONTIER" bench linear --rows 1,5 --shape 64x48 --dtype Q4_1 --repeat 1 --csv | grep -qE '^Q4_1(,[-0-9.e+]+){13}$' || fail "bench linear"
+# Where a cluster binds threads to cores, the program that starts itself anew still has all of them.
+threads() { env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$@" "$FRONTIER" bench linear --rows 1 --shape 64x48 --dtype Q4_1 --repeat 1 --csv | tail -n 1 | cut -d, -f2; }
+[ "$(threads)" = "$(threads OMP_PROC_BIND=true)" ] || fail "OMP_PROC_BIND: $(threads OMP_PROC_BIND=true) threads instead of $(threads)"
 grids=$("$FRONTIER" bench sweep --model tests/golden/model/qwen2 --tokens 96 --output 3 --csv) || fail "bench sweep"
 [ "$(grep -c 'its part' <<<"$grids")" = 54 ] || fail "bench sweep: expected two grids of 27 cells: $grids"
 if "$FRONTIER" bench --heads 7/2 2>/dev/null; then fail "bench takes heads that do not share kv heads evenly"; fi

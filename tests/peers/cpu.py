@@ -40,9 +40,18 @@ TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1":
          "Q6_K": 18, "IQ4_NL": 25, "IQ3_S": 26, "IQ4_XS": 30, "BF16": 32}  # llama_ftype
 
 
+# Where OMP_PROC_BIND is set, the OpenMP of a peer binds this process to one core, and what it starts would be left that one too.
+CORES = os.sched_getaffinity(0)
+
+
+def run_frontier(args, *words):
+    return subprocess.run([args.frontier, *words], check=True, capture_output=True, text=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, CORES)).stdout
+
+
 def frontier(args, *words):
     """Rows of a `frontier bench … --csv`, as dictionaries; lines that are not rows of its table are left out."""
-    out = subprocess.run([args.frontier, "bench", *words, "--csv"], check=True, capture_output=True, text=True).stdout
+    out = run_frontier(args, "bench", *words, "--csv")
     return [row for row in csv.DictReader(io.StringIO(out)) if None not in row and None not in row.values()]
 
 
@@ -96,8 +105,7 @@ def model(args):
     path = args.model if os.path.isfile(args.model) else glob.glob(os.path.join(args.model, "*.gguf"))[0]
     if not args.types:
         return beside(args, path, "", None)
-    told = subprocess.run([args.frontier, "bench", "decode", "-t", str(args.threads), "-n", "8192", "-m", "dense"], check=True,
-                          capture_output=True, text=True).stdout
+    told = run_frontier(args, "bench", "decode", "-t", str(args.threads), "-n", "8192", "-m", "dense")
     ceiling = float(re.search(r"memory read ([\d.]+) GB/s", told)[1])
     print(f"memory read: {ceiling} GB/s by {args.threads} threads", flush=True)
     for kind in args.types:
