@@ -63,12 +63,17 @@ static inline sf_model_config shape(int which)
     return c;
 }
 
+static inline sf_model *random_model(const sf_model_config *c)
+{
+    sf_model *m;
+    if (sf_model_random(c, 7, &m) != SF_OK) fail_msg("%s", sf_error());
+    return m;
+}
+
 static inline sf_model *new_model(int which)
 {
     sf_model_config c = shape(which);
-    sf_model *m;
-    if (sf_model_random(&c, 7, &m) != SF_OK) fail_msg("%s", sf_error());
-    return m;
+    return random_model(&c);
 }
 
 static inline void fill_prompt(int32_t *token, int n, uint32_t seed)
@@ -214,11 +219,17 @@ typedef struct world {
     sf_engine *engine;
 } world;
 
-static inline void open_world(world *w, const char *device, int threads, int which)
+/* Of a world that has its model. */
+static inline void open_engine(world *w, const char *device, int threads, int tokens)
 {
     if (sf_backend_open(device, threads, &w->backend) != SF_OK) fail_msg("%s", sf_error());
+    if (sf_engine_open(&w->backend, w->model, tokens, &w->engine) != SF_OK) fail_msg("%s", sf_error());
+}
+
+static inline void open_world(world *w, const char *device, int threads, int which)
+{
     w->model = new_model(which);
-    if (sf_engine_open(&w->backend, w->model, MOST_TOKENS, &w->engine) != SF_OK) fail_msg("%s", sf_error());
+    open_engine(w, device, threads, MOST_TOKENS);
 }
 
 static inline void close_world(world *w)
@@ -226,6 +237,24 @@ static inline void close_world(world *w)
     sf_engine_close(w->engine);
     sf_model_close(w->model);
     sf_backend_close(&w->backend);
+}
+
+typedef struct allowed_arm {
+    arm a;
+    const char *refused; /* with these words; NULL: it runs */
+} allowed_arm;
+
+/* Each arm alone runs, the first `full` of them to what dense says, or is refused. */
+static inline void run_or_refuse(world *w, int tokens, const result *dense, size_t full, size_t n, const allowed_arm *arms)
+{
+    result r;
+    for (size_t i = 0; i < n; i++) {
+        set_arms(1, &arms[i].a, &r);
+        sf_status status = try_run(w->engine, tokens, 3, &HOW, 1, &r);
+        if ((status != SF_OK) != (arms[i].refused != NULL) || (status && !strstr(sf_error(), arms[i].refused)))
+            fail_msg("arm %zu: expected '%s', found '%s'", i, arms[i].refused ? arms[i].refused : "nothing", status ? sf_error() : "nothing");
+        if (i < full && memcmp(r.output, dense->output, sizeof r.output) != 0) fail_msg("arm %zu: not what dense says", i);
+    }
 }
 
 /* Keeps the first n of the prompt's keys. */

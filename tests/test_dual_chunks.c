@@ -76,9 +76,9 @@ static void open_tiny(world *w, int positions, bool dual)
 {
     sf_model_config c = shape(LLAMA);
     c.max_position = positions;
-    if (sf_model_random(&c, 7, &w->model) != SF_OK || sf_backend_open("cpu", 1, &w->backend) != SF_OK) fail_msg("%s", sf_error());
+    w->model = random_model(&c);
     if (dual && sf_model_dual_chunks(w->model, (sf_reach){0}) != SF_OK) fail_msg("%s", sf_error());
-    if (sf_engine_open(&w->backend, w->model, dual ? MOST_TOKENS : positions, &w->engine) != SF_OK) fail_msg("%s", sf_error());
+    open_engine(w, "cpu", 1, dual ? MOST_TOKENS : positions);
 }
 
 static void as_it_was_within_trained_positions(void **state)
@@ -110,10 +110,7 @@ static void as_it_was_within_trained_positions(void **state)
 static void with_methods(void **state)
 {
     (void)state;
-    static const struct {
-        arm a;
-        const char *refused;
-    } arms[] = {
+    static const allowed_arm arms[] = {
         {{NULL, "quest budget=4096 page=8"}, NULL},
         {{NULL, "tova capacity=4096"}, NULL},
         {{NULL, "streaming local=4096"}, NULL},
@@ -127,17 +124,11 @@ static void with_methods(void **state)
     };
     world w;
     open_tiny(&w, 96, true);
-    result dense, r;
+    result dense;
     set_arms(1, COMPANY, &dense);
     run(w.engine, 150, 3, 1, &dense);
     assert_true(isnan(dense.recall[SF_PREFILL][0][0]) && isnan(dense.recall[SF_DECODE][0][0]));
-    for (size_t i = 0; i < sizeof arms / sizeof *arms; i++) {
-        set_arms(1, &arms[i].a, &r);
-        sf_status status = try_run(w.engine, 150, 3, &HOW, 1, &r);
-        if ((status != SF_OK) != (arms[i].refused != NULL) || (status && !strstr(sf_error(), arms[i].refused)))
-            fail_msg("arm %zu: expected '%s', found '%s'", i, arms[i].refused ? arms[i].refused : "nothing", status ? sf_error() : "nothing");
-        if (i < 6 && memcmp(r.output, dense.output, sizeof r.output) != 0) fail_msg("arm %zu: not what dense says", i);
-    }
+    run_or_refuse(&w, 150, &dense, 6, sizeof arms / sizeof *arms, arms);
     close_world(&w);
 }
 
