@@ -16,7 +16,7 @@
 #   split       a sweep with a model split over two MPI processes, by heads and by layers, against one process: rows; and one of
 #               the two killed
 #   large       a 72B model's shape over two GPUs, by heads and by layers, end to end, and a 7B model's on one
-#   spread      a sweep on one GPU, on all as workers, and on two by MPI: times, and 0 cells changed
+#   spread      a sweep on one GPU, on all as workers, on two by MPI, and by four workers of one: times, and 0 cells changed
 #
 #   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_backends cuda:0`; default: `make`, then
 #                  build/ itself
@@ -189,7 +189,13 @@ if wanted spread; then
     part spread-one 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:0 --out "$logs/spread-one.h5"
     part spread-all 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:all --out "$logs/spread-all.h5"
     part spread-mpi 300 1 mpirun -n 2 "${words[@]}" run "$config" "${options[@]}" --device cuda --out "$logs/spread-mpi.h5"
-    for other in all mpi; do same spread-one spread-$other '; 0 cells changed' || : >"$logs/spread-$other-same.failed"; done
+    # Four workers of one card, which run at once where NVIDIA's daemon lets processes share it; without it they take turns.
+    export CUDA_MPS_PIPE_DIRECTORY=$logs/mps CUDA_MPS_LOG_DIRECTORY=$logs/mps
+    mkdir -p "$logs/mps" && nvidia-cuda-mps-control -d
+    part spread-shared 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:0,0,0,0 --out "$logs/spread-shared.h5"
+    echo quit | nvidia-cuda-mps-control
+    unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+    for other in all mpi shared; do same spread-one spread-$other '; 0 cells changed' || : >"$logs/spread-$other-same.failed"; done
 fi
 ! wanted peers || part peers 120 40 "${PYTHON:-python3}" tests/bench_cuda_peers.py
 ! wanted grouped || [ -z "${GROUPED:-}" ] || part grouped 90 20 "${PYTHON:-python3}" "$GROUPED"

@@ -128,6 +128,23 @@ static void test_devices(void **state)
     }
 }
 
+/* Who takes memory from the same place: all of a machine's processes from its own, of cards those that name the same one. */
+static void test_sharing(void **state)
+{
+    (void)state;
+    const sf_devices cards = {.n = 5, .name = {"cuda:0", "cuda:1", "cuda:0", "cuda:0", "cuda:2"}}, one = {.n = 1, .name = {"cuda"}};
+    static const int shares[] = {3, 1, 3, 3, 1};
+    for (int i = 0; i < cards.n; i++) assert_int_equal(sf_devices_sharing(&cards, i, cards.n), shares[i]);
+    assert_int_equal(sf_devices_sharing(&cards, 0, 2), 1); /* two processes of a list of five */
+    assert_int_equal(sf_devices_sharing(&one, 0, 1), 1);
+    assert_int_equal(sf_devices_sharing(&one, 3, 4), 1); /* each has its own: sf_device_of_rank() */
+    sf_devices host;
+    assert_int_equal(sf_devices_of("cpu:all", &host), SF_OK);
+    assert_int_equal(sf_devices_sharing(&host, 2, 3), 3);
+    assert_int_equal(sf_devices_of("cpu", &host), SF_OK);
+    assert_int_equal(sf_devices_sharing(&host, 1, 4), 4);
+}
+
 /* Processes that take at once: none gets what another one has. */
 static void test_at_once(void **state)
 {
@@ -290,7 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_once),
         cmocka_unit_test(test_order),
-        cmocka_unit_test(test_alone), cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_alone), cmocka_unit_test(test_devices), cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_ranks_stop),
         cmocka_unit_test(test_progress),

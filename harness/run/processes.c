@@ -109,6 +109,8 @@ static sf_status open_rank(struct work *w)
 {
     char device[SF_DEVICE_NAME];
     SF_TRY(sf_device_of_rank(w->study->sweep->device, w->world.local, w->world.locals, device));
+    if (w->team.size > 1 && w->devices.n > 1 && !sf_device_is_host(device) && sf_devices_sharing(&w->devices, w->world.local, w->world.locals) > 1)
+        return sf_fail(SF_UNSUPPORTED, "device '%s': `parallel` takes a card of its own for each process", w->study->sweep->device);
     if (w->team.size == 1) SF_TRY(run_plugins(w, device, threads_of_rank(w)));
     else if (sf_left_of_plugins(w))
         return sf_fail(SF_UNSUPPORTED, "cells of plug-ins run in processes apart, which cannot split a model: leave out `parallel` or the plug-ins");

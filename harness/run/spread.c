@@ -43,7 +43,7 @@ static sf_status add_device(const char *device, const char *kind, long number, s
     if (out->n == SF_WORKERS) return sf_fail(SF_BAD_INPUT, "device '%s': more than %d at once", device, SF_WORKERS);
     char *name = out->name[out->n];
     snprintf(name, SF_DEVICE_NAME, "%s:%ld", kind, number);
-    for (int i = 0; i < out->n; i++)
+    for (int i = 0; i < out->n && out->host; i++)
         if (strcmp(out->name[i], name) == 0) return sf_fail(SF_BAD_INPUT, "device '%s' names %ld twice", device, number);
     out->n++;
     return SF_OK;
@@ -78,6 +78,14 @@ sf_status sf_devices_of(const char *device, sf_devices *out)
         SF_TRY(add_device(device, kind->name, number, out));
     } while (*end);
     return SF_OK;
+}
+
+int sf_devices_sharing(const sf_devices *devices, int worker, int workers)
+{
+    if (sf_device_is_host(devices->name[0])) return workers;
+    int n = 0;
+    for (int i = 0; i < workers && i < devices->n && worker < devices->n; i++) n += strcmp(devices->name[i], devices->name[worker]) == 0;
+    return n > 0 ? n : 1;
 }
 
 sf_status sf_device_of_rank(const char *device, int local, int locals, char out[SF_DEVICE_NAME])

@@ -22,9 +22,12 @@ typedef struct sf_devices {
     char name[SF_WORKERS][SF_DEVICE_NAME]; /* "cuda:1" */
 } sf_devices;
 
-/* "cuda:0,2": these. "cuda:all": every one of this machine. Anything else is one device, as sf_backend_open() takes it.
- * Error: a list that is none, a device twice or not there, more than SF_WORKERS. */
+/* "cuda:0,2": these. "cuda:0,0": two workers of one card. "cuda:all": every one of this machine. Anything else is one device,
+ * as sf_backend_open() takes it. Error: a list that is none, a device that is not there, a processor twice, more than SF_WORKERS. */
 sf_status sf_devices_of(const char *device, sf_devices *out);
+
+/* How many of `workers`, that of number `worker` among them, take their memory from where it does. */
+int sf_devices_sharing(const sf_devices *devices, int worker, int workers);
 
 /* Whether it is this machine's processors, which need nothing that a fork would not survive. */
 bool sf_device_is_host(const char *device);

@@ -546,8 +546,9 @@ static sf_status run_takes(struct work *w)
 sf_status sf_worker_run(struct work *w)
 {
     w->memory_limit = sf_memory_limit(w->study->sweep, &w->backend);
-    if (w->study->sweep->memory_gib == 0 && sf_device_is_host(w->backend.ops->name))
-        w->memory_limit /= (size_t)(w->world.size > 1 ? w->world.locals : w->workers); /* it is all one memory */
+    if (w->study->sweep->memory_gib == 0)
+        w->memory_limit /= (size_t)(w->world.size > 1 ? sf_devices_sharing(&w->devices, w->world.local, w->world.locals)
+                                                      : sf_devices_sharing(&w->devices, w->worker, w->workers));
     sf_world_tell(&w->team, &w->memory_limit, sizeof w->memory_limit); /* what goes together must be the same on all of a team */
     SF_TRY(sf_world_agree(&w->team, check_memory(w)));
     return run_takes(w);
