@@ -20,7 +20,7 @@ enum { LAYERS = 3, HEADS = 4, VOCAB = 131, MOST_TOKENS = 192, OUTPUT = 12, MOST_
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
 
-enum { LLAMA, QWEN, GEMMA, GGML, SHAPES, WITH_SINKS = SHAPES };
+enum { LLAMA, QWEN, GEMMA, GGML, SHAPES, WITH_SINKS = SHAPES, CHUNKS };
 
 static inline sf_model_config shape(int which)
 {
@@ -57,6 +57,13 @@ static inline sf_model_config shape(int which)
         break;
     case GGML: c.rope_interleaved = true; break;
     case WITH_SINKS: c.sinks = true; break;
+    case CHUNKS: /* as Llama 4 has them; not on cuda */
+        c.chunked = c.qk_unit = c.rope_interleaved = true;
+        c.window = 16;
+        c.sliding[0] = c.sliding[2] = c.unrotated[1] = 1;
+        c.still_growth = 0.3f;
+        c.still_positions = 7;
+        break;
     }
     c.rope_local = c.rope;
     if (which == GEMMA) c.rope_local.theta = 500;

@@ -177,6 +177,7 @@ static const char *lacking(const sf_backend *b, const sf_model_config *c)
 {
     if (c->entmax_alpha != 0 && !b->ops->entmax) return "entmax, which";
     if (c->kernel && !sf_mixer_of(c)->computed(b->ops)) return "recurrent layers";
+    if (c->chunked && b->ops->devices) return "attends in chunks";
     return NULL;
 }
 

@@ -36,6 +36,7 @@ static void attend(lockstep *l, int i, int layer)
     int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
     const void *q = sf_activation_at(batch->backend, batch->q, i * width);
     l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
+    l->attention[i].window = sf_layer_window(batch->config, layer, s->job->tokens + cache->tail.n - 1);
     if (s->weighed) l->attention[i].weighed = s->weighed + (int64_t)layer * batch->config->heads;
     l->attention[i].begins = s->prompt->begins;
     l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;

@@ -135,9 +135,15 @@ sf_status sf_batch_picture_prefill(sf_batch *batch, const sf_attention *a, const
         int last = edge(a->queries, y + 1) - 1;
         if (last >= edge(a->queries, y)) line[lines] = y, query[lines++] = last;
     }
-    if (pattern) status = draw_pattern(a, pattern, p, lines, line, query);
-    for (int i = 0; !pattern && i < lines && status == SF_OK; i++) {
+    const bool slides = sf_layer_slides(batch->config, a->layer);
+    if (pattern && !slides) status = draw_pattern(a, pattern, p, lines, line, query);
+    for (int i = 0; (!pattern || slides) && i < lines && status == SF_OK; i++) {
         sf_attention one = *a;
+        one.window = sf_layer_window(batch->config, a->layer, query[i]);
+        if (pattern) {
+            status = draw_pattern(&one, pattern, p, 1, &line[i], &query[i]);
+            continue;
+        }
         one.queries = 1;
         one.q = sf_activation_at(batch->backend, a->q, (int64_t)query[i] * a->heads * a->head_dim);
         one.keys = one.kv.prompt.n = query[i] + 1;

@@ -137,6 +137,26 @@ static sf_status prompt_error(sf_batch *batch, sf_prompt *prompt, const sf_atten
     return sf_batch_output_error(batch, a->layer, n, all, given, 1.0 / n, sum);
 }
 
+/* The layer's attention. Where it goes in chunks, each is a sequence of its own. */
+static sf_status execute(sf_batch *batch, const sf_attention *a, const sf_pattern *pattern, void *out)
+{
+    sf_backend *b = batch->backend;
+    const int chunk = batch->config->window;
+    const int64_t width = (int64_t)a->heads * a->head_dim;
+    if (!batch->config->chunked || !sf_layer_slides(batch->config, a->layer)) return b->ops->prefill(b, a, pattern, out);
+    for (int first = 0; first < a->queries; first += chunk) {
+        sf_attention own = *a;
+        own.queries = own.keys = own.kv.prompt.n = a->queries - first < chunk ? a->queries - first : chunk;
+        own.window = 0;
+        own.q = sf_activation_at(b, a->q, first * width);
+        own.kv.prompt.k = sf_activation_at(b, a->kv.prompt.k, (int64_t)first * a->head_dim);
+        own.kv.prompt.v = sf_activation_at(b, a->kv.prompt.v, (int64_t)first * a->head_dim);
+        if (a->lse) own.lse = a->lse + (int64_t)first * a->heads;
+        SF_TRY(b->ops->prefill(b, &own, pattern, sf_activation_at(b, out, first * width)));
+    }
+    return SF_OK;
+}
+
 /* view: of `a`, as the method sees it. */
 static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_attention *view, void *out)
 {
@@ -149,7 +169,7 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
     if (chosen) status = sf_hook_choose(SF_HOOK_PREFILL, view, prompt->method, prompt->params, NULL, &pattern);
     if (status == SF_OK) status = sf_batch_reach(batch, view, &pattern, chosen ? prompt->method->name : NULL);
     SF_TRY(sf_batch_agree(batch, status));
-    status = sf_batch_agree(batch, b->ops->prefill(b, a, &pattern, out));
+    status = sf_batch_agree(batch, execute(batch, a, &pattern, out));
     if (status == SF_OK) status = sf_batch_sink(batch, &prompt->meter, a->layer, a->queries, 1, (const sf_pattern *[]){&pattern}, a->lse, out);
     if (status != SF_OK) return chosen ? sf_hook_blame(status, SF_HOOK_PREFILL, prompt->method, a->layer) : status;
     if (prompt->recall) {

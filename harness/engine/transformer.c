@@ -113,7 +113,7 @@ static sf_status open_whole(sf_transformer *t, const sf_model *whole)
     struct sf_whole *w = t->whole = calloc(1, sizeof *w);
     if (!w) return sf_fail(SF_NO_MEMORY, "no memory for the shape of the whole model");
     w->counts = (sf_backend){.ops = &sf_counting_ops, .activation = t->backend->activation};
-    w->model = (sf_transformer){.backend = &w->counts, .config = &whole->config, .weights = t->weights, .curve = t->curve};
+    w->model = (sf_transformer){.backend = &w->counts, .config = &whole->config, .weights = t->weights, .curve = t->curve, .unit = t->unit};
     w->model.weights.layer = (sf_layer_weights *)shapes_of(whole->weights.layer, t->weights.layer, layers * LAYER_TENSORS);
     w->model.weights.expert = experts ? shapes_of(whole->weights.expert, t->weights.expert, experts) : NULL;
     w->model.weights.head_part = heads ? shapes_of(whole->weights.head_part, t->weights.head_part, heads) : NULL;
@@ -193,6 +193,24 @@ static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf
     return status;
 }
 
+/* A rotation by nothing, which scales: of queries in layers without positions. */
+static sf_status open_growth(sf_backend *b, const sf_model_config *c, int max_tokens, sf_rotation *out)
+{
+    const int pairs = sf_rotary_dim(c) / 2;
+    const size_t n = (size_t)max_tokens * (size_t)pairs, bytes = n * sizeof(float);
+    if (c->still_growth == 0) return SF_OK;
+    float *host = calloc(2 * n, sizeof *host);
+    if (!host) return sf_fail(SF_NO_MEMORY, "no memory for queries' growth over %d positions", max_tokens);
+    for (int p = 0; p < max_tokens; p++) {
+        const float grown = 1 + c->still_growth * logf(1 + floorf(((float)p + 1) / (float)c->still_positions));
+        for (int i = 0; i < pairs; i++) host[(int64_t)p * pairs + i] = grown;
+    }
+    sf_status status = upload_new(b, host, bytes, &out->query_cosine);
+    if (status == SF_OK) status = upload_new(b, host + n, bytes, &out->query_sine);
+    free(host);
+    return status;
+}
+
 static sf_status open_still(sf_backend *b, const sf_model_config *c, float **out)
 {
     size_t width = (size_t)c->head_dim / 2 * sizeof(float);
@@ -223,6 +241,7 @@ static sf_status open_positions(sf_backend *b, const sf_model_config *c, sf_posi
 {
     SF_TRY(open_position(b, p->max_tokens, &p->position));
     SF_TRY(open_still(b, c, &p->still));
+    SF_TRY(open_growth(b, c, p->max_tokens, &p->grown));
     SF_TRY(open_rotation(b, c, &c->rope, p->max_tokens, &p->global));
     if (has_sliding_layers(c)) return open_rotation(b, c, &c->rope_local, p->max_tokens, &p->local);
     p->local = p->global;
@@ -241,6 +260,7 @@ static void close_positions(sf_backend *b, sf_positions *p)
 {
     if (p->local.cosine != p->global.cosine) close_rotation(b, &p->local);
     close_rotation(b, &p->global);
+    close_rotation(b, &p->grown);
     if (p->position) b->ops->free(b, p->position);
     if (p->still) b->ops->free(b, p->still);
 }
@@ -253,6 +273,17 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
     close_positions(t->backend, status == SF_OK ? &t->positions : &fresh);
     if (status == SF_OK) t->positions = fresh;
     return status;
+}
+
+static sf_status open_unit(sf_transformer *t)
+{
+    const int64_t width = t->config->head_dim;
+    if (!t->config->qk_unit) return SF_OK;
+    t->one = malloc((size_t)width * sizeof *t->one);
+    if (!t->one) return sf_fail(SF_NO_MEMORY, "no memory for a norm of %lld numbers", (long long)width);
+    for (int64_t i = 0; i < width; i++) t->one[i] = 1;
+    const sf_tensor host = {.dtype = SF_F32, .rank = 1, .dim = {width}, .data = t->one};
+    return import(t->backend, &host, &t->unit);
 }
 
 sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_stage stage, sf_part *part, int max_tokens, sf_transformer *out)
@@ -274,7 +305,11 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_sta
     if (model->config.kernel && !sf_mixer_of(&model->config)->computed(backend->ops))
         return sf_fail(SF_UNSUPPORTED, "model '%s' has recurrent layers (%s), which %s does not compute; run it on cpu", model->config.name,
                        sf_mixer_name(&model->config), backend->ops->name);
+    if (model->config.chunked && backend->ops->devices)
+        return sf_fail(SF_UNSUPPORTED, "model '%s' attends in chunks of %d tokens, which %s does not compute; run it on cpu", model->config.name,
+                       model->config.window, backend->ops->name);
     sf_status status = import_weights(out, model, part);
+    if (status == SF_OK) status = open_unit(out);
     if (status == SF_OK) status = read_curves(out, model);
     if (status == SF_OK && part) status = open_whole(out, whole);
     if (status == SF_OK) status = sf_transformer_set_length(out, max_tokens);
@@ -303,6 +338,8 @@ void sf_transformer_close(sf_transformer *t)
     if (t->whole) sf_weights_free(&t->whole->model.weights);
     free(t->whole);
     free(t->curve);
+    release(b, &t->unit);
+    free(t->one);
     close_positions(b, &t->positions);
     memset(t, 0, sizeof *t);
 }
@@ -313,6 +350,10 @@ static sf_status open_mixture(const sf_model_config *c, sf_dtype activation, int
     SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->router.experts), (void **)&out->logits));
     SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, slots), (void **)&out->share));
     SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_I32, slots), (void **)&out->expert));
+    if (c->scaled_input) {
+        SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->sum));
+        SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->in));
+    }
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, slots * c->expert_mlp), &out->gate));
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, slots * c->expert_mlp), &out->up));
     return sf_arena_alloc(arena, sf_bytes(activation, slots * c->d), &out->out);
@@ -455,6 +496,15 @@ static sf_status norm_heads(const sf_transformer *t, const sf_layer_weights *w, 
     return norm(t, k, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->kv_heads), &w->k_norm, NULL, k);
 }
 
+/* What scales q and k to a root mean square of 1, where the family does that. */
+static sf_status unit_heads(const sf_transformer *t, int layer, int64_t rows, void *q, void *k)
+{
+    const sf_model_config *c = t->config;
+    if (!c->qk_unit || c->unrotated[layer]) return SF_OK;
+    SF_TRY(norm(t, q, t->backend->activation, rows * c->heads, &t->unit, NULL, q));
+    return norm(t, k, t->backend->activation, rows * c->kv_heads, &t->unit, NULL, k);
+}
+
 /* Of the normed rows, which q is made of too. */
 static sf_status scale_queries(const sf_transformer *t, const sf_layer_weights *w, int64_t rows, const int32_t *position, void *q,
                                sf_workspace *work)
@@ -534,7 +584,11 @@ static sf_status rotate(const sf_transformer *t, int layer, int64_t rows, const 
     const sf_model_config *c = t->config;
     const sf_rotation *r = sf_layer_slides(c, layer) ? &t->positions.local : &t->positions.global;
     const int rotary = sf_rotary_dim(c);
-    if (c->unrotated[layer]) return SF_OK;
+    if (c->unrotated[layer] && c->still_growth == 0) return SF_OK;
+    if (c->unrotated[layer]) {
+        r = &t->positions.grown;
+        return b->ops->rope(b, q, rows, c->heads, c->head_dim, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved);
+    }
     SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved));
     return b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, rotary, position, r->cosine, r->sine, c->rope_interleaved);
 }
@@ -556,6 +610,7 @@ static sf_status qkv(const sf_transformer *t, int layer, const float *hidden, in
     SF_TRY(scale_queries(t, w, rows, position, q, work));
     if (!c->norm_after_rope) SF_TRY(norm_heads(t, w, rows, q, k));
     SF_TRY(rotate(t, layer, rows, position, q, k));
+    SF_TRY(unit_heads(t, layer, rows, q, k));
     return c->norm_after_rope ? norm_heads(t, w, rows, q, k) : SF_OK;
 }
 
@@ -588,6 +643,19 @@ static sf_status widen(const sf_transformer *t, int layer, int64_t rows, sf_work
     return b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, c->mlp, t->curve[layer]);
 }
 
+/* *in: what experts read of the normed rows. */
+static sf_status expert_input(const sf_transformer *t, int64_t rows, sf_workspace *work, const void **in)
+{
+    sf_backend *b = t->backend;
+    const int64_t d = t->config->d;
+    *in = work->normed;
+    if (!t->config->scaled_input) return SF_OK;
+    *in = work->mixture.in;
+    if (b->ops->zero) SF_TRY(b->ops->zero(b, work->mixture.sum, sf_bytes(SF_F32, rows * d))); /* what only counts has no memory */
+    SF_TRY(b->ops->combine(b, work->mixture.sum, work->normed, rows, 1, (int)d, work->mixture.share));
+    return b->ops->cast(b, work->mixture.sum, rows * d, work->mixture.in);
+}
+
 /* to += what the experts of each row give, and the MLP that all rows share, of the normed rows. */
 static sf_status mix(const sf_transformer *t, int layer, int64_t rows, float *to, sf_workspace *work)
 {
@@ -604,14 +672,17 @@ static sf_status mix(const sf_transformer *t, int layer, int64_t rows, float *to
 
     SF_TRY(b->ops->linear(b, work->normed, rows, &w->router, &w->router_bias, false, m->logits, SF_F32));
     SF_TRY(b->ops->route(b, m->logits, rows, r, &w->router_correction, m->expert, m->share));
-    SF_TRY(b->ops->experts(b, work->normed, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_GATE],
+    const void *in;
+    SF_TRY(expert_input(t, rows, work, &in));
+    SF_TRY(b->ops->experts(b, in, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_GATE],
                            part[SF_EXPERT_GATE_BIAS], m->gate));
-    SF_TRY(b->ops->experts(b, work->normed, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_UP],
+    SF_TRY(b->ops->experts(b, in, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_UP],
                            part[SF_EXPERT_UP_BIAS], m->up));
     SF_TRY(b->ops->gated(b, m->gate, m->up, rows * r->chosen, c->expert_mlp, t->curve[layer]));
     SF_TRY(b->ops->experts(b, m->gate, true, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_DOWN],
                            part[SF_EXPERT_DOWN_BIAS], m->out));
-    SF_TRY(b->ops->combine(b, to, m->out, rows, r->chosen, c->d, m->share));
+    if (c->scaled_input) SF_TRY(b->ops->add(b, to, m->out, rows * c->d, 1));
+    else SF_TRY(b->ops->combine(b, to, m->out, rows, r->chosen, c->d, m->share));
     if (!c->shared_mlp) return SF_OK;
 
     SF_TRY(linear(t, work->normed, rows, &w->shared_gate, &none, work->gate));

@@ -39,6 +39,7 @@ typedef struct sf_positions {
     int max_tokens;
     int32_t *position;         /* [max_tokens] 0, 1, 2, … */
     sf_rotation global, local; /* of full-attention and of sliding-window layers; local may be global */
+    sf_rotation grown;         /* query_cosine and query_sine of layers without positions, whose queries grow: the growth, and 0; else NULL */
     float *still;              /* [D/2] zeros: the frequencies of layers without positions; NULL: there are none */
 } sf_positions;
 
@@ -48,6 +49,8 @@ typedef struct sf_transformer {
     sf_stage stage;     /* layers whose weights are here */
     sf_weights weights; /* imported into the backend */
     sf_positions positions;
+    float *one;         /* [D] on the host, and as a weight: the norm of q and k that has none; NULL, absent: they have another or none */
+    sf_tensor unit;
     sf_curve *curve; /* [layers] activation of each MLP */
     struct sf_whole *whole; /* of a model that is split over ranks (backend->comm): what counts for all of it; else NULL */
 } sf_transformer;
@@ -64,6 +67,8 @@ typedef struct sf_workspace {
         float *logits, *share; /* [rows, E], [rows, K] */
         int32_t *expert;       /* [rows, K] */
         void *gate, *up, *out; /* [rows · K, expert_mlp] twice, [rows · K, d] */
+        float *sum;            /* [rows, d] and … */
+        void *in;              /* … the same in activation dtype: what experts read, if not the normed rows; else NULL */
     } mixture;       /* NULL without experts */
     struct sf_latent_work {
         void *down;      /* [rows, ql] */

@@ -71,6 +71,11 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         n = snprintf(text, sizeof text, "reach %d %d", c->reach.chunk, c->reach.cap);
         sf_hash_fold(hash, text, (size_t)n);
     }
+    if (c->qk_unit || c->still_growth != 0 || c->chunked || c->scaled_input) {
+        n = snprintf(text, sizeof text, "llama4 %d %.9g %d %d %d", c->qk_unit, (double)c->still_growth, c->still_positions, c->chunked,
+                     c->scaled_input);
+        sf_hash_fold(hash, text, (size_t)n);
+    }
     if (c->rope.between_pairs || c->rope_local.between_pairs) sf_hash_fold(hash, "between", 7);
     if (c->rope.scaling == SF_ROPE_LONG) sf_hash_fold(hash, c->rope.longer, sizeof c->rope.longer);
     if (memchr(c->unrotated, 1, (size_t)c->layers)) sf_hash_fold(hash, c->unrotated, (size_t)c->layers);
@@ -84,7 +89,7 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2648 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2664 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -152,6 +157,9 @@ static sf_status check_experts(const sf_model_config *c, const char *where)
     }
     if (!(isfinite(r->scale) && r->scale > 0))
         return sf_fail(SF_BAD_INPUT, "%s: expected a scale of experts above 0, found %g", where, (double)r->scale);
+    if (c->scaled_input && (r->chosen != 1 || c->expert_bias))
+        return sf_fail(SF_UNSUPPORTED, "%s: experts that read what the router scales: one for each row, without biases, is computed; found %d%s",
+                       where, r->chosen, c->expert_bias ? ", with biases" : "");
     if (c->post_norms || c->parallel || c->gateless)
         return sf_fail(SF_UNSUPPORTED, "%s: experts together with post norms, a parallel MLP or one without a gate", where);
     return SF_OK;
@@ -228,6 +236,12 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
         return sf_fail(SF_BAD_INPUT, "%s: expected a delta and a range of queries' scales of at least 0, found %g and %g", where,
                        (double)c->scale_delta, (double)c->scale_range);
     }
+    if (!(isfinite(c->still_growth) && c->still_growth >= 0) || (c->still_growth != 0 && c->still_positions < 1))
+        return sf_fail(SF_BAD_INPUT, "%s: queries of layers without positions: expected a growth of at least 0 every so many positions, found"
+                       " %g and %d", where, (double)c->still_growth, c->still_positions);
+    if ((c->chunked || c->qk_unit || c->still_growth != 0) && (c->latent || c->sinks || c->entmax_alpha != 0 || c->query_growth != 0 || c->qk_norm))
+        return sf_fail(SF_UNSUPPORTED, "%s: attention in chunks, or q and k scaled as Llama 4 does, together with latent attention, sinks,"
+                       " entmax, growing queries or norms with weights over heads", where);
     bool slides = memchr(c->sliding, 1, (size_t)c->layers) != NULL;
     if (slides != (c->window > 0)) {
         return sf_fail(SF_BAD_INPUT,

@@ -50,6 +50,7 @@ typedef struct sf_model_config {
     bool layer_norm, norm_bias;          /* norms take the mean off (Cohere, Nemotron), and add a bias (StarCoder 2) */
     bool gateless;                       /* the MLP is down(activation(up)) (Nemotron) */
     bool norm_after_rope;                /* with qk_norm: after the rotation (Hunyuan) */
+    bool qk_unit;                        /* after the rotation, in layers that have one, q and k are scaled to a root mean square of 1 (Llama 4) */
     bool rope_interleaved;               /* pairs are neighbours: ggml's Llama layout of q and k, Ernie */
     int rotary_dim;                      /* numbers of each head that are rotated, its first ones; 0: all (GLM: half) */
     int latent, query_latent;            /* r of latent attention (MLA), 0: keys and values are stored; of queries, 0: from d at once */
@@ -57,6 +58,8 @@ typedef struct sf_model_config {
     double latent_eps;                   /* … of the norms of latents */
     bool latent_bias;                    /* … on the projections down to them */
     float query_growth;                  /* β: a query at p counts 1 + β ln(1 + ⌊p / original positions⌋) fold (Ministral 3) */
+    float still_growth;                  /* β of layers without positions: a query at p counts 1 + β ln(1 + ⌊(p + 1) / n⌋) fold (Llama 4) … */
+    int still_positions;                 /* … n */
     float attention_softcap, logit_softcap; /* c: scores, logits become c tanh(x / c) (Gemma 2); 0: they stay */
     float residual_scale, logit_scale;   /* on what attention and MLP add, and on logits (Granite); 0: 1 */
     sf_rope_config rope, rope_local;     /* rope_local: of sliding-window layers (Gemma), else equal to rope */
@@ -64,6 +67,7 @@ typedef struct sf_model_config {
     int expert_mlp, shared_mlp;          /* sizes of an expert's MLP, and of one that all rows go through beside them; 0: none */
     bool shared_switch;                  /* … counted by a sigmoid of its own (Qwen2 MoE) */
     bool router_bias, router_correction, expert_bias; /* gpt-oss; DeepSeek V3; gpt-oss */
+    bool scaled_input;                   /* a row's one expert reads the row times its share, and is added whole (Llama 4) */
     float swiglu[2];                     /* of SF_CLAMPED: α and the limit (gpt-oss) */
     bool sinks;                          /* a learned logit for each head, of a key that has no value (gpt-oss) */
     uint8_t whole_mlp[SF_MAX_LAYERS];    /* [layers] 1: this layer of a mixture has one MLP for all rows */
@@ -71,6 +75,7 @@ typedef struct sf_model_config {
     bool query_scales;                   /* queries are scaled by their position, as each row and head says (ASEntmax) … */
     float scale_delta, scale_range;      /* … scale_queries() of kernels/backend.h */
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
+    bool chunked;                        /* … of tokens that stand in turn: a query sees no more than its own, up to itself (Llama 4) */
     uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
     uint8_t recurs[SF_MAX_LAYERS];       /* [layers] 1: this layer has no attention, but the mixer */
@@ -94,6 +99,12 @@ double sf_projection_elements(const sf_model_config *c);
 /* Whether a layer's MLP is a mixture of experts. */
 static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer]; }
 static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
+/* Latest keys that a query at a position sees at a layer; 0: all. */
+static inline int sf_layer_window(const sf_model_config *c, int layer, int position)
+{
+    if (!c->sliding[layer]) return 0;
+    return c->chunked ? position % c->window + 1 : c->window;
+}
 static inline bool sf_layer_recurs(const sf_model_config *c, int layer) { return c->recurs[layer]; }
 /* Whether a layer attends to all keys: those that methods choose for. */
 static inline bool sf_layer_full(const sf_model_config *c, int layer) { return !c->sliding[layer] && !c->recurs[layer]; }

@@ -13,9 +13,13 @@ static void term(sf_cost *out, const char *name, double paper, double exact)
     out->exact += exact;
 }
 
-/* Pairs of L queries with the keys at or before them, at most `window` of them. */
-static double causal_pairs(double L, double window)
+/* Pairs of L queries with the keys at or before them, at most `window` of them, or in chunks of so many. */
+static double causal_pairs(double L, double window, bool chunked)
 {
+    if (chunked) {
+        const double whole = floor(L / window), rest = L - whole * window;
+        return whole * window * (window + 1) / 2 + rest * (rest + 1) / 2;
+    }
     if (window >= L) return L * (L + 1) / 2;
     return window * (window + 1) / 2 + (L - window) * window;
 }
@@ -70,10 +74,10 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
     term(out, "embedding", B * 2 * L * d, 0);
     term(out, "projections", B * N * 2 * L * (m->latent ? exact : d * (2 * d + 2 * d_h * kv + gate)), B * N * 2 * L * exact);
     term(out, "attention", B * global * q->density * h * L * L * pair,
-         B * global * q->density * h * causal_pairs(L, L) * pair);
+         B * global * q->density * h * causal_pairs(L, L, false) * pair);
     if (sliding) {
         term(out, "sliding attention", B * sliding * h * L * window * pair,
-             B * sliding * h * causal_pairs(L, window) * pair);
+             B * sliding * h * causal_pairs(L, window, m->chunked) * pair);
     }
     const int recurring = m->layers - global - sliding;
     if (recurring) {
@@ -93,10 +97,12 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim;
     const struct sf_mixer_sizes mixer = sf_mixer_sizes(m);
     double window = m->window < L ? m->window : L;
+    if (m->chunked && sliding) window = (double)((q->tokens - 1) % m->window + 1);
 
     double gate = m->attention_gate ? d_h * h : 0, projections = N * sf_projection_elements(m), cached = sf_cached_numbers(m) * kv;
     double biases = m->qkv_bias ? N * (d_h * (h + 2 * kv) + gate) : 0;
     double norms = m->layers * d * (m->post_norms ? 4 : 2) + (m->qk_norm ? N * 2 * d_h : 0) + N * (m->latent + m->query_latent) + d;
+    for (int l = 0; l < m->layers; l++) norms += m->qk_unit && !m->unrotated[l] ? 2 * d_h : 0;
     if (gate) norms += N * d; /* which reads the normed rows anew */
 
     term(out, "embedding", d, B * d);

@@ -76,9 +76,9 @@ const char *sf_windows_text(const sf_model_config *c, size_t bytes, char *text)
     if (sliding == 0) {
         snprintf(text, bytes, "none");
     } else if (sliding == c->layers) {
-        snprintf(text, bytes, "%d tokens on all %d layers", c->window, c->layers);
+        snprintf(text, bytes, "%s%d tokens on all %d layers", c->chunked ? "chunks of " : "", c->window, c->layers);
     } else {
-        snprintf(text, bytes, "%d tokens on %d of %d layers; whole attention on", c->window, sliding, c->layers);
+        snprintf(text, bytes, "%s%d tokens on %d of %d layers; whole attention on", c->chunked ? "chunks of " : "", c->window, sliding, c->layers);
         for (int l = 0, n = 0; l < c->layers; l++) {
             if (!sf_layer_slides(c, l)) append(bytes, text, "%s%d", n++ ? ", " : " ", l);
         }

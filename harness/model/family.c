@@ -69,16 +69,16 @@ const char *sf_family_lacks(const char *model_type)
     static const char SCALED[] = "latent attention (MLA) among scales of its own", ZEROS[] = "latent attention (MLA) twice a layer, and experts that do nothing",
                       INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
                       STATE[] = "state-space layers (Mamba)",
-                      CHUNKED[] = "attention in chunks, and experts whose input is scaled by the router",
-                      SHARED[] = "layers that take other layers' keys and values, and embeddings of their own";
+                      STREAMS[] = "four residual streams (AltUp), and layers that take other layers' keys and values",
+                      DIMS[] = "heads of two sizes, and layers that take other layers' keys and values or have embeddings of their own";
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
         {"minicpm3", SCALED},         {"longcat_flash", ZEROS},  {"deepseek_v32", INDEXED}, {"glm_moe_dsa", INDEXED},
         {"granitemoehybrid", STATE},  {"falcon_h1", STATE},      {"falcon_mamba", STATE},   {"nemotron_h", STATE},
         {"bamba", STATE},             {"jamba", STATE},          {"mamba", STATE},          {"mamba2", STATE},
-        {"zamba2", STATE},            {"llama4", CHUNKED},       {"llama4_text", CHUNKED},
-        {"gemma3n", SHARED},          {"gemma3n_text", SHARED},  {"gemma4", SHARED},        {"gemma4_text", SHARED},
+        {"zamba2", STATE},
+        {"gemma3n", STREAMS},         {"gemma3n_text", STREAMS}, {"gemma4", DIMS},          {"gemma4_text", DIMS},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
         if (strcmp(ROWS[i].model_type, model_type) == 0) return ROWS[i].lacks;
@@ -92,6 +92,34 @@ sf_status sf_family_biases(sf_json_at at, sf_model_config *c)
     SF_TRY(sf_json_bool(at, "attention_bias", false, &c->qkv_bias));
     SF_TRY(sf_json_bool(at, "mlp_bias", false, &c->mlp_bias));
     c->o_bias = c->qkv_bias;
+    return SF_OK;
+}
+
+sf_status sf_family_listed_layers(sf_json_at at, const char *key, const sf_model_config *c, uint8_t *mark, uint8_t value)
+{
+    const json_t *listed = sf_json_value(at, key);
+    if (listed && !json_is_array(listed)) return sf_json_fail(SF_BAD_INPUT, at, key, "a list of layers");
+    for (size_t i = 0; listed && i < json_array_size(listed); i++) {
+        const json_t *layer = json_array_get(listed, i);
+        if (!json_is_integer(layer) || json_integer_value(layer) < 0 || json_integer_value(layer) >= c->layers)
+            return sf_json_fail(SF_BAD_INPUT, at, key, "a list of layers");
+        mark[json_integer_value(layer)] = value;
+    }
+    return SF_OK;
+}
+
+sf_status sf_family_rotated_layers(sf_json_at at, sf_model_config *c)
+{
+    int64_t every = 4;
+    SF_TRY(sf_json_int(at, "no_rope_layer_interval", true, 1, SF_MAX_LAYERS, &every));
+    const json_t *rotated = sf_json_value(at, "no_rope_layers");
+    if (rotated && json_array_size(rotated) == 0) rotated = NULL; /* taken for none by transformers */
+    if (rotated && json_array_size(rotated) != (size_t)c->layers)
+        return sf_json_fail(SF_BAD_INPUT, at, "no_rope_layers", "a list of 0 and 1, one a layer");
+    for (int l = 0; l < c->layers; l++) {
+        bool turns = rotated ? json_integer_value(json_array_get(rotated, (size_t)l)) != 0 : (l + 1) % every != 0;
+        c->unrotated[l] = !turns;
+    }
     return SF_OK;
 }
 
@@ -114,16 +142,8 @@ sf_status sf_family_experts(sf_json_at at, sf_model_config *c)
     int64_t step = 1;
     SF_TRY(read_router(at, sf_json_value(at, "num_local_experts") ? "num_local_experts" : "num_experts", c));
     SF_TRY(sf_json_int(at, "decoder_sparse_step", false, 1, INT_MAX, &step));
-    const json_t *whole = sf_json_value(at, "mlp_only_layers");
-    if (whole && !json_is_array(whole)) return sf_json_fail(SF_BAD_INPUT, at, "mlp_only_layers", "a list of layers");
     for (int l = 0; l < c->layers; l++) c->whole_mlp[l] = (l + 1) % step != 0;
-    for (size_t i = 0; whole && i < json_array_size(whole); i++) {
-        const json_t *layer = json_array_get(whole, i);
-        if (!json_is_integer(layer) || json_integer_value(layer) < 0 || json_integer_value(layer) >= c->layers)
-            return sf_json_fail(SF_BAD_INPUT, at, "mlp_only_layers", "a list of layers");
-        c->whole_mlp[json_integer_value(layer)] = 1;
-    }
-    return SF_OK;
+    return sf_family_listed_layers(at, "mlp_only_layers", c, c->whole_mlp, 1);
 }
 
 sf_status sf_family_deepseek_experts(sf_json_at at, sf_model_config *c)
@@ -257,6 +277,8 @@ void sf_family_begin(const sf_family *f, sf_model_config *c)
     c->norm_after_rope = f->norm_after_rope;
     c->rope_interleaved = f->neighbours;
     c->norm_offset = f->norm_offset;
+    c->chunked = f->chunked;
+    c->scaled_input = f->scaled_input;
     c->activation = f->activation;
 }
 

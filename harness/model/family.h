@@ -49,6 +49,8 @@ typedef struct sf_family {
     bool scaled_embedding; /* token embeddings times sqrt(d) */
     float norm_offset;     /* added to norm weights as safetensors store them */
     sf_activation activation;
+    bool chunked;          /* sliding layers see their own chunk alone */
+    bool scaled_input;     /* a row's one expert reads it times its share */
     bool latent;           /* attention over latents (latent.c): no keys and values of heads are stored */
     bool predicts_further; /* files hold layers behind the last, which guess at tokens to come, and which transformers leaves unread */
     int yarn_by_rule;      /* a checkpoint of this many positions takes four times as many through YaRN; 0: none */
@@ -107,6 +109,11 @@ void sf_family_finish(const sf_family *f, sf_model_config *c);
 /* A `read` of attention_bias (q, k, v and o) and mlp_bias, as Llama and its kin have them, and the names of these keys. */
 sf_status sf_family_biases(sf_json_at at, sf_model_config *c);
 extern const char *const sf_family_bias_keys[];
+
+/* Sets mark[l] of each layer that a list names; without the key nothing. */
+sf_status sf_family_listed_layers(sf_json_at at, const char *key, const sf_model_config *c, uint8_t *mark, uint8_t value);
+/* Which layers have positions, in no_rope_layers (1: it has, despite the name) and no_rope_layer_interval. */
+sf_status sf_family_rotated_layers(sf_json_at at, sf_model_config *c);
 
 /* The same of a mixture of experts: of Qwen and Mixtral (softmax), and of DeepSeek V3 and GLM (sigmoids with a correction, an MLP
  * that all rows share, dense layers first). */

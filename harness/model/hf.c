@@ -60,7 +60,7 @@ static bool is_beside(const char *name, const char *decoder, const char *head, c
         return true;
     if (f && f->predicts_further && begins(name, "mtp.")) return true;
     static const char *const OTHER_TOWERS[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
-                                               "model.multi_modal_projector.", "model.visual."};
+                                               "model.multi_modal_projector.", "model.visual.", "vision_model."};
     for (size_t i = 0; multimodal && i < sizeof OTHER_TOWERS / sizeof *OTHER_TOWERS; i++) {
         if (begins(name, OTHER_TOWERS[i])) return true;
     }

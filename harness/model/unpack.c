@@ -22,6 +22,16 @@ sf_status sf_unpack_add(sf_unpack *u, const sf_unpack_item *i)
     return SF_OK;
 }
 
+void sf_unpack_transposed(const sf_unpack_item *i)
+{
+    const uint16_t *from = i->from[0]->tensor.data;
+    uint16_t *to = i->to.data;
+    int64_t experts = i->to.dim[0], m = i->to.dim[1], d = i->to.dim[2], w = i->from[0]->tensor.dim[2];
+    for (int64_t e = 0; e < experts; e++)
+        for (int64_t c = 0; c < d; c++)
+            for (int64_t r = 0; r < m; r++) to[(e * m + r) * d + c] = from[(e * d + c) * w + i->which * m + r];
+}
+
 sf_status sf_unpack_run(sf_unpack *u, sf_status status, sf_safetensors *s)
 {
     sf_mapping *made = status == SF_OK && u->items ? &s->made[s->makings] : NULL;

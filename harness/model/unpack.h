@@ -24,6 +24,9 @@ sf_status sf_unpack_qwen3_5(sf_safetensors *s, const char *folder, const char *p
  * under the names that a tensor of its own has; nothing is copied for that. */
 sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 
+/* Llama 4: of a layer's feed_forward.experts.{gate_up_proj, down_proj}, [E, in, out] in bf16, makes gate, up and down of all experts. */
+sf_status sf_unpack_llama4(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+
 /* … of GGUF: adds to an attn_q of queries and gates attn_gate; to ssm_ba (Qwen3-Next) ssm_alpha and ssm_beta; and takes ssm_a, which
  * holds -exp(A), back to A. In `made`, which the caller unmaps. */
 sf_status sf_unpack_delta_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made);
@@ -76,6 +79,9 @@ typedef struct sf_unpack {
     int items, room;
     size_t bytes;
 } sf_unpack;
+
+/* A fill: to [E, m, d] = from [E, d, w], transposed, of its columns those from `which` · m on; of 16-bit numbers. */
+void sf_unpack_transposed(const sf_unpack_item *i);
 
 sf_status sf_unpack_add(sf_unpack *u, const sf_unpack_item *i);
 

@@ -14,17 +14,6 @@ static void half_of_columns(const sf_unpack_item *i)
             for (int64_t r = 0; r < m; r++) to[(e * m + r) * d + c] = from[(e * d + c) * 2 * m + 2 * r + i->which];
 }
 
-/* to [E, d, m] = from [E, m, d], transposed */
-static void transposed(const sf_unpack_item *i)
-{
-    const uint16_t *from = i->from[0]->tensor.data;
-    uint16_t *to = i->to.data;
-    int64_t experts = i->to.dim[0], d = i->to.dim[1], m = i->to.dim[2];
-    for (int64_t e = 0; e < experts; e++)
-        for (int64_t c = 0; c < m; c++)
-            for (int64_t r = 0; r < d; r++) to[(e * d + r) * m + c] = from[(e * m + c) * d + r];
-}
-
 /* to [E, m] = from [E, 2m], every second */
 static void half_of_biases(const sf_unpack_item *i)
 {
@@ -61,7 +50,7 @@ static sf_status plan_experts(sf_unpack *u, sf_safetensors *s, const char *folde
     bool down = part == 2;
     int64_t rows = down ? d : m, columns = down ? m : d, wide = down ? d : 2 * m;
     char name[192];
-    sf_unpack_item i = {.to = {.dtype = SF_BF16, .rank = 3, .dim = {experts, rows, columns}}, .fill = down ? transposed : half_of_columns, .which = part};
+    sf_unpack_item i = {.to = {.dtype = SF_BF16, .rank = 3, .dim = {experts, rows, columns}}, .fill = down ? sf_unpack_transposed : half_of_columns, .which = part};
     snprintf(i.name, sizeof i.name, "%s%s", above, TO[part]);
     snprintf(name, sizeof name, "%s%s_blocks", above, FROM[part]);
     if (sf_safetensors_find(s, name)) {
@@ -74,6 +63,7 @@ static sf_status plan_experts(sf_unpack *u, sf_safetensors *s, const char *folde
     } else {
         snprintf(name, sizeof name, "%s%s", above, FROM[part]);
         SF_TRY(sf_unpack_take(s, folder, name, "BF16", 3, (int64_t[]){experts, columns, wide}, &i.from[0]));
+        if (down) i.which = 0;
     }
     SF_TRY(sf_unpack_add(u, &i));
     if (down) return SF_OK; /* its biases stand as they are looked for */

@@ -56,7 +56,8 @@ static bool nothing_to_choose(const sf_view *v, int cell, int dense, struct find
     const sf_cell_info *c = &v->results->cell[cell];
     if (!none_attends(c) || (!is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE))) return false;
     out->badness = 1;
-    if (c->sliding_layers) snprintf(out->detail, sizeof out->detail, "window of %d tokens", c->window);
+    if (c->sliding_layers && c->window == 0) snprintf(out->detail, sizeof out->detail, "chunks");
+    else if (c->sliding_layers) snprintf(out->detail, sizeof out->detail, "window of %d tokens", c->window);
     else snprintf(out->detail, sizeof out->detail, "%.0f recurrent layers", c->recurrent_layers);
     return true;
 }

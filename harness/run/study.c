@@ -502,7 +502,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         .task = task->task->name, .task_label = task->label, .task_params = task->json, .metric = task->task->metric,
         .length = s->length[cell->length], .output_limit = task->output,
         .layers = c->layers, .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
-        .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->window,
+        .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->chunked ? 0 : c->window,
         .parameters = parameters(c),
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
         .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",

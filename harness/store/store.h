@@ -27,7 +27,7 @@ typedef struct sf_cell_info {
     double sparsity[SF_PHASES];                           /* requested; 0: dense; NAN: explicit parameters */
     int length, output_limit;                             /* tokens */
     int layers, heads, kv_heads, head_dim, d, mlp, vocab; /* the model's shape */
-    int window, sliding_layers;     /* sliding-window layers: tokens each sees, and how many there are; 0: none */
+    int window, sliding_layers;     /* sliding-window layers: tokens each sees (0: a chunk's), and how many there are; 0: none */
     double recurrent_layers;        /* that have a recurrence, with a state of fixed size, instead of attention; NAN: not recorded */
     double parameters;              /* weights of the model, elements */
     double weight_elements;         /* of these, what one decode step reads: takes decode cost to other batch sizes */

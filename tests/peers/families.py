@@ -91,7 +91,7 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "glm4": ("Glm4", rope() | dict(head_dim=16)),
     "glm4-9b-chat-hf": ("Glm", rope() | dict(head_dim=16)),
     "glm4-moe": ("Glm4Moe", ROUTED | dict(head_dim=16, n_shared_experts=1)),
-    "llama4-text": ("Llama4", dict(head_dim=16, num_local_experts=4, intermediate_size_mlp=96)),
+    "llama4-text": ("Llama4", dict(head_dim=16, num_local_experts=4, intermediate_size_mlp=96, attention_chunk_size=88, floor_scale=256)),
     "exaone4": ("Exaone4", rope(1e6) | dict(sliding_window=16, head_dim=16)),
     "cohere2": ("Cohere2", rope() | dict(sliding_window=16, head_dim=16)),
     "seed-oss": ("SeedOss", rope(1e7) | dict(head_dim=16)),

@@ -8,17 +8,9 @@
 /* Older files say which layers attend; without either key, all do. */
 static sf_status read_attending(sf_json_at at, sf_model_config *c)
 {
-    const json_t *attends = sf_json_value(at, "full_attn_idxs");
-    if (sf_json_value(at, "layer_types") || !attends) return SF_OK;
-    if (!json_is_array(attends)) return sf_json_fail(SF_BAD_INPUT, at, "full_attn_idxs", "a list of layers");
+    if (sf_json_value(at, "layer_types") || !sf_json_value(at, "full_attn_idxs")) return SF_OK;
     memset(c->recurs, 1, (size_t)c->layers);
-    for (size_t i = 0; i < json_array_size(attends); i++) {
-        const json_t *layer = json_array_get(attends, i);
-        if (!json_is_integer(layer) || json_integer_value(layer) < 0 || json_integer_value(layer) >= c->layers)
-            return sf_json_fail(SF_BAD_INPUT, at, "full_attn_idxs", "a list of layers");
-        c->recurs[json_integer_value(layer)] = 0;
-    }
-    return SF_OK;
+    return sf_family_listed_layers(at, "full_attn_idxs", c, c->recurs, 0);
 }
 
 /* Two thirds of what the file says, times a factor, rounded up to a multiple, each step to whole numbers. */

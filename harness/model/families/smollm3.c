@@ -5,19 +5,10 @@
 static sf_status read(sf_json_at at, sf_model_config *c)
 {
     bool slides = false;
-    int64_t every = 4;
     SF_TRY(sf_family_biases(at, c));
     SF_TRY(sf_json_bool(at, "use_sliding_window", false, &slides));
     if (slides) return sf_json_fail(SF_UNSUPPORTED, at, "use_sliding_window", "false");
-    SF_TRY(sf_json_int(at, "no_rope_layer_interval", true, 1, SF_MAX_LAYERS, &every));
-    const json_t *rotated = sf_json_value(at, "no_rope_layers"); /* 1: the layer does have positions, despite the name */
-    if (rotated && json_array_size(rotated) != (size_t)c->layers)
-        return sf_json_fail(SF_BAD_INPUT, at, "no_rope_layers", "a list of 0 and 1, one a layer");
-    for (int l = 0; l < c->layers; l++) {
-        bool turns = rotated ? json_integer_value(json_array_get(rotated, (size_t)l)) != 0 : (l + 1) % every != 0;
-        c->unrotated[l] = !turns;
-    }
-    return SF_OK;
+    return sf_family_rotated_layers(at, c);
 }
 
 /* Files do not say which: every fourth. */

@@ -17,10 +17,16 @@ static int group_of(const char *term)
     return 3;
 }
 
+/* Results say neither what recurs nor how long chunks are. */
+static bool told(const sf_cell_info *shape)
+{
+    return shape->d > 0 && !(shape->recurrent_layers > 0) && !(shape->sliding_layers > 0 && shape->window == 0);
+}
+
 static int plots(const sf_view *v)
 {
     int with_shape = 0;
-    for (int m = 0; m < v->models; m++) with_shape += v->model[m].shape->d > 0 && !(v->model[m].shape->recurrent_layers > 0); /* not told what recurs */
+    for (int m = 0; m < v->models; m++) with_shape += told(v->model[m].shape);
     return with_shape == v->models ? (v->models + MODELS - 1) / MODELS : 0;
 }
 

@@ -106,6 +106,8 @@ MODELS = {
     "llama-partial": row("Llama", rope_parameters=rope(partial_rotary_factor=0.5), hidden_act="gelu"),  # which Llama leaves unread
     "granite": row("Granite", None, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.22, logits_scaling=8.0,
                    attention_bias=True, mlp_bias=True, **PLAIN),
+    "llama4": row("Llama4", num_hidden_layers=4, num_local_experts=4, intermediate_size_mlp=40, attention_chunk_size=64, floor_scale=256,
+                  attn_scale=0.3, moe_layers=[0, 2, 3], **PLAIN),
     "smollm3": row("SmolLM3", None, num_hidden_layers=4, rope_parameters=rope(rope_theta=5e6)),
     "seed_oss": row("SeedOss", rope_parameters=rope(rope_theta=1e7)),
     "ernie4_5": row("Ernie4_5", rope_parameters=rope(rope_theta=5e5)),
@@ -197,7 +199,7 @@ def spread(name, shape, dtype, offset, transposed):
 
 OFFSET = ("Gemma2", "Nemotron", "Qwen3Next", "Qwen3_5", "Qwen3_5Moe")  # norm weights are stored minus one
 ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight")
-TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss: [experts, in, out]
+TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss and Llama 4: [experts, in, out]
 
 # ---- the golden values -----------------------------------------------------------------------------------------------------
 
@@ -280,7 +282,7 @@ def make(name):
         if name.endswith("-fused"):
             tensors = fused(tensors)
         for seed in range(200):
-            rows = [(n, d, *spread(n, s, d, cls in OFFSET, cls == "GptOss"), s) for n, d, s in tensors]
+            rows = [(n, d, *spread(n, s, d, cls in OFFSET, cls in ("GptOss", "Llama4")), s) for n, d, s in tensors]
             from safetensors.torch import save_file as save
             save({n: tensor(n, seed, d, b, g, s) for n, d, b, g, s in rows}, os.path.join(folder, "model.safetensors"),
                  metadata=dict(format="pt"))
