@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Sets mask[begin .. end), clipped to the keys there are. */
+/* Sets mask[begin .. end), clipped to the first `keys`. */
 static void mark(uint8_t *mask, int64_t keys, int64_t begin, int64_t end)
 {
     if (begin < 0) begin = 0;
@@ -27,8 +27,8 @@ static bool listed(const sf_lists *l, int64_t row, int32_t what)
 
 void sf_pattern_named(const sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask)
 {
-    int n = a->keys, position = a->keys - a->queries + i;
-    memset(mask, 0, (size_t)n);
+    int position = a->keys - a->queries + i, n = position + 1; /* keys that it may see */
+    memset(mask, 0, (size_t)a->keys);
 
     static const sf_pattern dense = {.kind = SF_DENSE};
     if (!p) p = &dense;
@@ -73,7 +73,7 @@ void sf_pattern_named(const sf_attention *a, const sf_pattern *p, int h, int i, 
         if (listed(&p->second, row, i)) mark(mask, n, 0, n);
         break;
     case SF_PARTS: {
-        uint8_t one[n];
+        uint8_t one[a->keys];
         for (int k = 0; k < p->parts; k++) {
             sf_pattern_named(a, &p->part[k], h, p->part[k].repeat ? i - i % p->part[k].repeat : i, one);
             for (int j = 0; j < n; j++) mask[j] |= one[j];
@@ -83,5 +83,5 @@ void sf_pattern_named(const sf_attention *a, const sf_pattern *p, int h, int i, 
     case SF_CONSTANT:
     case SF_PATTERN_KINDS: break;
     }
-    for (int j = 0; j < n; j++) mask[j] &= j <= position && (a->window == 0 || j > position - a->window);
+    if (a->window > 0 && n > a->window) memset(mask, 0, (size_t)(n - a->window));
 }

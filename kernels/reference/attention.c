@@ -20,11 +20,9 @@ const float *sf_reference_value(const sf_attention *a, int g, int j) { return ro
 int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *p, int h, int i, uint8_t *mask)
 {
     int64_t ones = 0;
+    int g = h / (a->heads / a->kv_heads), position = a->keys - a->queries + i;
     sf_pattern_named(a, p, h, i, mask);
-    for (int j = 0; j < a->keys; j++) {
-        mask[j] = mask[j] && sf_reference_key(a, h / (a->heads / a->kv_heads), j);
-        ones += mask[j];
-    }
+    for (int j = 0; j <= position; j++) ones += mask[j] = mask[j] && sf_reference_key(a, g, j);
     return ones;
 }
 
@@ -56,7 +54,8 @@ void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *ma
         if (mask[j] && p[j] > largest) largest = p[j];
     for (int j = 0; j < a->keys; j++)
         if (mask[j]) total += p[j] = exp(p[j] - largest);
-    for (int j = 0; j < a->keys; j++) p[j] /= mask[j] ? total : 1;
+    for (int j = 0; j < a->keys; j++)
+        if (mask[j]) p[j] /= total;
 }
 
 void sf_reference_weights(const sf_attention *a, int h, int i, const uint8_t *mask, double *p)
@@ -186,9 +185,9 @@ static void add_pattern(const sf_attention *a, const sf_pattern *p, int h, int i
     uint8_t mask[a->keys];
     for (int d = 0; d < a->head_dim; d++) q[d] = turned[d] = from[d];
     sf_reference_mask(a, p, h, i, mask);
-    for (int j = 0; j < a->keys; j++) {
-        int64_t now = position - sf_reach_position(p->reach, position, j);
+    for (int j = 0; j <= position; j++) {
         if (!mask[j]) continue;
+        int64_t now = position - sf_reach_position(p->reach, position, j);
         if (now != back) turn(a, t->turns, from, back = now, turned);
         add_term(a, t, turned, sf_reference_key(a, g, j), sf_reference_value(a, g, j), bias_of(a, p, h, i, j));
     }
