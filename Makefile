@@ -35,8 +35,8 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(W
 DEFS := -D_GNU_SOURCE
 INCS := -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 # The C library comes first: some builds of Oniguruma export a regcomp and regexec of their own (findings/onig_posix_names.sh),
-# which programs and plug-ins that use <regex.h> would get.
-LIBS := -lc $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lopenblas -lm -ldl -fopenmp
+# which programs and plug-ins that use <regex.h> would get. OpenBLAS next: half of all that the loader looks up at each start is its own.
+LIBS := -lc -lopenblas $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -ldl -fopenmp
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(DEFS) $(INCS) -fopenmp -fno-math-errno -MMD -MP $(SANITIZE)
 
 ROOMS := base kernels kernels/reference kernels/cpu methods tasks $(addprefix harness/,config model model/families engine store report report/figures lab run train cli)
