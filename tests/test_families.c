@@ -3,9 +3,10 @@
  *
  *   test_families logits MODEL IDS OUT [EVERY [DEVICE]]  writes a prompt's logits (int32 ids in, f32 out; of every so manieth
  *                                                  row, from the first on): for check_smollm2.py, check_gemma3.py, dtype_floor.py
- *   test_families greedy MODEL IDS OUT N [METHOD PARAMETERS]
+ *   test_families greedy MODEL IDS OUT N [DEVICE | METHOD PARAMETERS]
  *                                                  the N likeliest tokens in a row, whatever ends an answer (int32); the prompt
- *                                                  under a method with what a YAML file says
+ *                                                  under a method with what a YAML file says. Prints what attention counted:
+ *                                                  pairs, FLOPs and cache bytes of prefill, and of decode
  *   test_families cuda                             the same checkpoints in bf16 on a GPU: 19 of 20 positions to 1e-1, all together
  *                                                  too, and how many of the greedy tokens are those of fp32. Single positions
  *                                                  go astray in bf16, of transformers too (0.4 in phi3/); where routers are near
@@ -13,6 +14,7 @@
  *                                                  position of 20, as many are allowed (tests/peers/rounding.py) */
 #include <fcntl.h>
 #include <glob.h>
+#include <inttypes.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -405,7 +407,7 @@ static int write_greedy(const char *path, const char *ids, const char *out, int 
     sf_node *map = NULL;
     void *params = lane.prefill ? calloc(1, lane.prefill->params_size + 1) : NULL;
     if (method && !params) return fprintf(stderr, "no method %s\n", method), 1;
-    sf_status status = sf_backend_open("cpu", 0, &b);
+    sf_status status = sf_backend_open(device, 0, &b);
     if (status == SF_OK) status = sf_model_open(path, &model);
     if (status == SF_OK) model->stops = 0, status = sf_engine_open(&b, model, n + outputs, &engine);
     if (status == SF_OK && method) status = sf_yaml_read(parameters, &map);
@@ -413,6 +415,10 @@ static int write_greedy(const char *path, const char *ids, const char *out, int 
     lane.prefill_params = params;
     if (status == SF_OK) status = sf_engine_generate(engine, id, n, &how, 1, &lane);
     if (status == SF_OK) fwrite(token, sizeof *token, (size_t)lane.outputs, to);
+    for (int phase = 0; status == SF_OK && phase < SF_PHASES; phase++) {
+        const sf_count *c = &lane.meter.at[phase][SF_ATTENTION];
+        printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", c->pairs, c->flops, c->cache_bytes);
+    }
     if (status != SF_OK) fprintf(stderr, "%s\n", sf_error());
     fclose(in);
     bool written = fclose(to) == 0;
@@ -430,7 +436,7 @@ int main(int argc, char **argv)
     if (argc == 7) device = argv[6];
     if (argc >= 5 && argc <= 7 && strcmp(argv[1], "logits") == 0)
         return write_logits(argv[2], argv[3], argv[4], argc >= 6 ? atoi(argv[5]) : 1);
-    if ((argc == 6 || argc == 8) && strcmp(argv[1], "greedy") == 0)
+    if (argc >= 6 && argc <= 8 && strcmp(argv[1], "greedy") == 0)
         return write_greedy(argv[2], argv[3], argv[4], atoi(argv[5]), argc == 8 ? argv[6] : NULL, argc == 8 ? argv[7] : NULL);
     if (argc == 2) device = argv[1];
     enum { MOST = 128 };
