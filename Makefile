@@ -145,7 +145,7 @@ $(BUILD)/tests/faults/%.so: tests/faults/%.c
 	$(call say,CC)
 	$(Q)$(CC) -std=c11 -O1 -g $(WARN) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
 
--include $(OBJS:.o=.d) $(BUILD)/harness/cli/main.d $(TESTS:%=%.d) $(PLUGINS:.so=.d)
+-include $(OBJS:.o=.d) $(BUILD)/harness/cli/main.d $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/*.c)) $(PLUGINS:.so=.d)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z0-9_\/%.-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -25,6 +25,8 @@ if [ ! -e "$build/unpacked" ]; then
     "${apt[@]}" install -y --no-install-recommends --download-only libc6-dev libgomp1 libhdf5-dev libyaml-dev libjansson-dev libonig-dev \
         libpcre2-dev libutf8proc-dev libxxhash-dev libopenblas-dev libcmocka-dev >/dev/null
     for package in "$state"/cache/archives/*.deb; do dpkg-deb -x "$package" "$root"; done
+    [ -e "$there/pkgconfig/hdf5.pc" ] || ln -s hdf5-serial.pc "$there/pkgconfig/hdf5.pc" # what installing it would do
+    [ -e "$root/lib" ] || ln -s usr/lib "$root/lib"
     rm -rf "$state"
     touch "$build/unpacked"
 fi
@@ -32,8 +34,8 @@ fi
 # GCC 12.2 for arm64 dies in its vectorizer on kernels/reference/experts.c.
 blas=$(dirname "$(find "$there" -name libopenblas.so -print -quit)")
 export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$there/pkgconfig:$root/usr/share/pkgconfig
-flags="-O2 -g -fno-tree-vectorize -isystem $root/usr/include -isystem $root/usr/include/aarch64-linux-gnu -isystem $root/usr/include/aarch64-linux-gnu/${blas##*/}"
-links="-L$there -L$blas -L$root/lib/aarch64-linux-gnu -Wl,-rpath-link,$there:$blas:$root/lib/aarch64-linux-gnu -Wl,--dynamic-linker=/lib/ld-linux-aarch64.so.1"
+flags="-O2 -g -fno-tree-vectorize -isystem $root/usr/include/aarch64-linux-gnu/${blas##*/}"
+links="--sysroot=$root -L$blas -Wl,-rpath-link,$there:$blas:$root/lib/aarch64-linux-gnu" # libc.so is a script, of paths in the root
 make -j"$(nproc)" BUILD="$build" CUDA=0 MPI=0 CC="aarch64-linux-gnu-gcc $links" AR=aarch64-linux-gnu-ar CFLAGS="$flags" \
     "$build"/frontier "$build"/tests/test_backends "$build"/tests/test_backend_golden "$build"/tests/test_bf16
 

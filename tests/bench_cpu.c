@@ -1,14 +1,17 @@
 /* The CPU backend against its ceilings, by the processor time of one thread: a machine that does other things besides takes
  * that thread's core away, and no time is counted then. Ceiling and kernel take turns, so that both meet the same clock.
  *
- *   [SF_CPU_ISA=avx2] taskset -c 1 bench_cpu [REPEATS [WORD ...]]     words: dense blocks linear row decode; without, all
+ *   [SF_CPU_ISA=avx2] taskset -c 1 bench_cpu [REPEATS [WORD ...]]     words: dense blocks choose linear row decode; without, all
  *
  * Printed are the median and the best of each, GFLOP/s or GB/s, the median of the shares of the ceiling that ran just before,
  * and the share of the bests. Ceilings: multiply_add() of the instruction set that runs; OpenBLAS's sgemm on fp32 weights
  * for layers of many rows; for what is bound by memory, the fastest of 256 MiB summed up line by line. */
 #include <cblas.h>
 
+#include "base/yaml.h"
+#include "harness/engine/hooks.h"
 #include "kernels/cpu/cpu.h"
+#include "methods/find.h"
 #include "tests/bench_scene.h"
 
 enum { MOST_REPEATS = 999, READ = 256 << 20 };
@@ -112,6 +115,59 @@ static void prefills(int dim, int tokens, bool sparse)
     free_scene(&w.a);
 }
 
+static sf_status probe_alone(void *what)
+{
+    struct work *w = what;
+    const sf_attention *a = &w->a;
+    float *sums = w->out; /* there is room in the result */
+    return b.ops->probe(&b, a, 256, 1, SF_SUM, sums, sums + (int64_t)a->heads * a->keys);
+}
+
+/* Vertical-Slash at sparsity .9: its pattern stays for the attention that follows. */
+struct chooser {
+    struct work w;
+    const sf_method *method;
+    void *params;
+};
+
+static sf_status choose(void *what)
+{
+    struct chooser *c = what;
+    sf_scratch_release(&b, (sf_mark){0, 0});
+    return sf_hook_choose(SF_HOOK_PREFILL, &c->w.a, c->method, c->params, NULL, &c->w.p);
+}
+
+/* Choosing beside the attention that it is for, in turns; of choosing, the probe's products alone have a ceiling. */
+static void chooses(int dim, int tokens)
+{
+    struct chooser c = {.w.a = scene(7, 1, dim, tokens)};
+    const sf_extent extent = {.tokens = tokens, .heads = 7, .kv_heads = 1, .head_dim = dim, .phase = SF_PREFILL};
+    double chosen[MOST_REPEATS], attended[MOST_REPEATS], share[MOST_REPEATS];
+    char name[64];
+    c.w.out = room(sf_bytes(SF_F32, (int64_t)tokens * 7 * dim));
+    c.method = sf_method_find("vertical_slash");
+    c.params = calloc(1, c.method->params_size);
+    MUST(sf_yaml_params(NULL, c.method->params, NULL, c.params));
+    MUST(sf_hook_fit(c.method, &extent, .9, c.params));
+    snprintf(name, sizeof name, "probe of 256 at %d, head dim %d", tokens, dim);
+    measure(name, 2.0 * 7 * dim * 256 * (tokens - 127.5), fma_rate, probe_alone, &c.w);
+    for (int i = -1; i < repeats; i++) {
+        double began = now(), between;
+        MUST(choose(&c));
+        between = now();
+        MUST(many(&c.w));
+        if (i >= 0) chosen[i] = between - began, attended[i] = now() - between, share[i] = chosen[i] / (now() - began);
+    }
+    qsort(chosen, (size_t)repeats, sizeof *chosen, ascending);
+    qsort(attended, (size_t)repeats, sizeof *attended, ascending);
+    qsort(share, (size_t)repeats, sizeof *share, ascending);
+    printf("choosing of vertical_slash: %.1f ms (best %.1f), attention %.1f ms (best %.1f): choosing is %.1f %% of both\n",
+           chosen[repeats / 2], chosen[0], attended[repeats / 2], attended[0], 100 * share[repeats / 2]);
+    free(c.params);
+    b.ops->free(&b, c.w.out);
+    free_scene(&c.w.a);
+}
+
 static void decodes(int tokens)
 {
     struct work w = {.a = scene(32, 8, 128, tokens), .p = {.kind = SF_DENSE}};
@@ -178,13 +234,13 @@ static void layers(int64_t rows, int64_t in, int64_t out)
 
 int main(int argc, char **argv)
 {
-    const char *words[] = {"dense", "blocks", "linear", "row", "decode"};
-    bool wanted[5] = {0};
+    const char *words[] = {"dense", "blocks", "choose", "linear", "row", "decode"};
+    bool wanted[6] = {0};
     if (argc > 1) repeats = atoi(argv[1]);
     if (repeats < 1 || repeats > MOST_REPEATS) return printf("bench_cpu: 1 to %d repeats\n", MOST_REPEATS), 2;
     for (int i = 2; i < argc; i++)
-        for (int k = 0; k < 5; k++) wanted[k] |= strcmp(argv[i], words[k]) == 0;
-    for (int k = 0; argc <= 2 && k < 5; k++) wanted[k] = true;
+        for (int k = 0; k < 6; k++) wanted[k] |= strcmp(argv[i], words[k]) == 0;
+    for (int k = 0; argc <= 2 && k < 6; k++) wanted[k] = true;
     ticking = CLOCK_PROCESS_CPUTIME_ID;
     openblas_set_num_threads(1);
     MUST(sf_backend_open("cpu", 1, &b));
@@ -194,9 +250,10 @@ int main(int argc, char **argv)
     printf("%s; GFLOP/s or GB/s, %d repeats\n", sf_cpu_tiles(&b)->name, repeats);
     if (wanted[0]) prefills(64, 4096, false), prefills(128, 4096, false);
     if (wanted[1]) prefills(128, 8192, true);
-    if (wanted[2]) layers(2048, 1024, 1024);
-    if (wanted[3]) layers(1, 4096, 14336);
-    if (wanted[4]) decodes(32768);
+    if (wanted[2]) chooses(64, 16384), chooses(128, 16384);
+    if (wanted[3]) layers(2048, 1024, 1024);
+    if (wanted[4]) layers(1, 4096, 14336);
+    if (wanted[5]) decodes(32768);
     free(memory);
     sf_backend_close(&b);
     return 0;

@@ -74,7 +74,7 @@ static void add_groups(sf_backend *b, const sf_attention *a, int h, int64_t firs
             const float *from = i < rows && row < T ? query(a, h, row) : NULL;
             for (int64_t d = 0; d < a->head_dim; d++) q[(t * a->head_dim + d) * SF_STRIP + i] = from ? from[d] * (a->scale / (float)stride) : 0;
         }
-    sf_cpu_tiles(b)->score(q, (int)r->wide, r->panels, (int)sf_cpu_parts(most, SF_PANEL), score, r->ld);
+    sf_cpu_tiles(b)->score(q, (int)r->wide, r->panels, (int)sf_cpu_parts(most, SF_PANEL), score, r->ld, NULL, NULL);
     for (int i = 0; i < rows; i++) {
         int64_t end = first + (i + 1) * (int64_t)stride < T ? first + (i + 1) * (int64_t)stride - 1 : T - 1,
                 seen = (a->keys - T + end) / stride + 1;

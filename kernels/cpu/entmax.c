@@ -159,7 +159,7 @@ static void strip_logits(sf_backend *b, const sf_attention *a, sf_rows rows, con
             tiles->pack_keys(key, a->head_dim, r.packed);
             keys = r.packed;
         }
-        tiles->score(r.q, a->head_dim, keys, n, r.logit + c * SF_PANEL, ld);
+        tiles->score(r.q, a->head_dim, keys, n, r.logit + c * SF_PANEL, ld, NULL, NULL);
     }
     for (int i = 0; i < rows.rows; i++) {
         float *x = r.logit + i * ld;

@@ -399,14 +399,21 @@ static float powers(float *x, int64_t n, float most)
     return sum16(total);
 }
 
-static void score(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld)
+static void score(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld, const float *soon, float *most)
 {
     for (int c = 0; c < panels; c += SF_BATCH) {
         sf_panel panel[SF_BATCH];
         int batch = 0;
         for (int i = c; i < panels && batch < SF_BATCH; i++)
             panel[batch++] = (sf_panel){.k = keys + (int64_t)i * SF_PANEL * dim};
-        scores(q, dim, panel, batch, s + c * SF_PANEL, ld, (coming){NULL, 0});
+        scores(q, dim, panel, batch, s + c * SF_PANEL, ld, (coming){c ? NULL : soon, 0});
+        for (int r = 0; most && r < SF_STRIP; r++) {
+            vec top[WIDE];
+            UNROLL for (int u = 0; u < WIDE; u++) top[u] = load(most + r * LANES + u * W);
+            for (int i = 0; i < batch; i++)
+                UNROLL for (int u = 0; u < WIDE; u++) top[u] = larger(load(s + r * ld + (c + i) * SF_PANEL + u * W), top[u]);
+            UNROLL for (int u = 0; u < WIDE; u++) store(most + r * LANES + u * W, top[u]);
+        }
     }
 }
 
@@ -477,6 +484,40 @@ static void tally(const float *p, float share, int64_t n, bool most, float *colu
             column[i] = x;
         diagonal[i] += x;
     }
+}
+
+/* y[i] += Σ_r share[r] * from[r][i], the rows in their order. */
+INLINE void add_rows(const float *const *from, const float *share, int64_t begin, int64_t end, float *y)
+{
+    int64_t i = begin;
+    for (; i + W <= end; i += W) {
+        vec sum = load(y + i);
+        UNROLL for (int r = 0; r < SF_STRIP; r++) sum += load(from[r] + i) * share[r];
+        store(y + i, sum);
+    }
+    for (; i < end; i++)
+        for (int r = 0; r < SF_STRIP; r++) y[i] += from[r][i] * share[r];
+}
+
+/* Columns and diagonals take turns in stretches that stay near. What not all rows have comes row by row: the last columns,
+ * the first diagonals. */
+static void tally_strip(const float *p, int64_t ld, const float *share, int64_t n, int64_t step, float *column, float *diagonal)
+{
+    enum { STRETCH = 512 };
+    const float *row[SF_STRIP], *shifted[SF_STRIP];
+    int64_t late = (SF_STRIP - 1) * step; /* by so much the first row's diagonals begin behind the last's */
+    for (int r = 0; r < SF_STRIP; r++) {
+        row[r] = p + r * ld;
+        shifted[r] = row[r] + r * step;
+        for (int64_t i = 0; i < r * step; i++) diagonal[late - r * step + i] += row[r][i] * share[r];
+    }
+    for (int64_t at = 0; at < n; at += STRETCH) {
+        int64_t end = n - at < STRETCH ? n : at + STRETCH;
+        add_rows(row, share, at, end, column);
+        add_rows(shifted, share, at, end, diagonal + late);
+    }
+    for (int r = 1; r < SF_STRIP; r++)
+        for (int64_t i = n; i < n + r * step; i++) column[i] += row[r][i] * share[r];
 }
 
 /* ---- decode: keys as rows ---------------------------------------------------------------------------------------- */

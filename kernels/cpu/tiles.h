@@ -144,8 +144,9 @@ struct sf_tiles {
     /* x[i] = cap · tanh(x[i] / cap); cap 0: as they are */
     void (*cap)(float *x, int64_t n, float cap);
 
-    /* s[r * ld + key] = <q[r], key> for a strip's 8 rows, q [D, 8], and all keys of `panels` panels [panels, D, 16]. */
-    void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld);
+    /* s[r * ld + key] = <q[r], key> for a strip's 8 rows, q [D, 8], and all keys of `panels` panels [panels, D, 16].
+     * soon: a panel that is wanted next, or NULL. most [8, 16]: the largest scores of each row so far, key by key modulo 16; or NULL. */
+    void (*score)(const float *q, int dim, const float *keys, int panels, float *s, int64_t ld, const float *soon, float *most);
 
     /* In place, scores become powers of two below the largest that a row sees: row r of `rows` stands at position[r].
      * share[r] * p[r] is its softmax. Keys 0 to before `keys` are written, those that the row does not see as 0. */
@@ -153,6 +154,10 @@ struct sf_tiles {
 
     /* column[i] += share * p[i] (or the larger of both), diagonal[i] += share * p[i]. */
     void (*tally)(const float *p, float share, int64_t n, bool most, float *column, float *diagonal);
+
+    /* The sums of tally() for a strip's 8 rows, ld apart, in their order: of n, n + step, n + 2 step … numbers. diagonal: as of the
+     * last row; a row's own begin `step` later than those of the next. */
+    void (*tally_strip)(const float *p, int64_t ld, const float *share, int64_t n, int64_t step, float *column, float *diagonal);
 
     /* x[h * ld + i] = <q[h], key[i]>. q [heads, padded] zero-padded; keys are rows of dim; ld >= n rounded up to 8. */
     void (*dots)(const float *q, int heads, int dim, const float *const *key, int n, float *x, int64_t ld);
@@ -201,7 +206,7 @@ struct sf_tiles {
         .name = isa, .widen = widen, .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
         .attend_end = attend_end,         \
         .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
-        .tally = tally, .largest = largest, .excess = excess, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
+        .tally = tally, .tally_strip = tally_strip, .largest = largest, .excess = excess, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
         .multiply_add = multiply_add, .count_bits = count_bits, .best = best, .delta_rows = delta_rows
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic, sf_tiles_amx, sf_tiles_bf16;
