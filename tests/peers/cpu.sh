@@ -3,20 +3,28 @@
 # a set on two cores with nothing else running (without PyTorch half a minute less).
 #
 #   tests/peers/cpu.sh [SET ...]      SET: avx2, avx512, generic (default: avx2 avx512, where the machine has them); cpu-bf16: AMX
-#   PYTHON=peers/bin/python BUILD=build CPU=1 tests/peers/cpu.sh avx2
+#   PYTHON=peers/bin/python LLAMA=peers/bin/python MODEL=models/smollm2-135m BUILD=build CPU=1 REPEAT=7 tests/peers/cpu.sh avx2
 #
+# Behind each set's output stands its table (cpu_table.py): target, figure, and what limits and what is next where it is missed.
+# REPEAT=1 is a rehearsal. PYTHON has torch, LLAMA llama-cpp-python; what is missing is said. llama.cpp has no switch for a set: it runs
+# beside the last one, as it was built.
 # PyTorch dispatches by what the processor has: held against AVX2 on a processor with AVX-512 it is told ATEN_CPU_CAPABILITY=avx2 and
 # MKL's and oneDNN's word for it, and OpenBLAS (the ceiling of layers of many rows) its Zen kernels.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-build=${BUILD:-build} core=${CPU:-1} python=${PYTHON:-python3}
+build=${BUILD:-build} core=${CPU:-1} python=${PYTHON:-python3} llama=${LLAMA:-$python} model=${MODEL:-models/smollm2-135m} repeat=${REPEAT:-7}
 sets=("$@")
 [ ${#sets[@]} -gt 0 ] || sets=(avx2 avx512)
 frontier=$build/frontier
+some=$(((repeat + 1) / 2))
 make -s CUDA=0 "$frontier" "$build/tests/bench_cpu"
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+version() { "$1" -c "import $2; print('$2', $2.__version__)" 2>/dev/null || echo "$2: not installed"; }
 
 sed -n 's/^model name[^:]*: /processor: /p' /proc/cpuinfo | head -1
-echo "cores: $(nproc); load: $(cut -d' ' -f1 /proc/loadavg); kernel: $(uname -r); commit: $(git describe --always --dirty); $(date -u +%F)"
+echo "cores: $(nproc); load: $(cut -d' ' -f1 /proc/loadavg); kernel: $(uname -r); commit: $(git describe --always --dirty); $(date -u +%F); repeats: $repeat"
+echo "peers: $(version "$python" torch); $(version "$llama" llama_cpp)"
 for set in "${sets[@]}"; do
     echo; echo "==== $set"
     if [ "$set" = cpu-bf16 ]; then
@@ -35,9 +43,11 @@ for set in "${sets[@]}"; do
         if [ "$set" = avx2 ]; then
             export OPENBLAS_CORETYPE=Zen ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
         fi
-        taskset -c "$core" "$build/tests/bench_cpu" 7
-        taskset -c "$core" "$frontier" bench attention --threads 1 --tokens 4096,16384 --head-dim 64,128 --method dense -r 3
-        taskset -c "$core" "$frontier" bench attention --threads 1 --tokens 16384 --method vertical_slash --method block_sparse -r 3
-        "$python" tests/peers/cpu.py --frontier "$frontier" --only attention --tokens 8192 --threads 2 --repeat 5
-    )
+        taskset -c "$core" "$build/tests/bench_cpu" "$repeat"
+        taskset -c "$core" "$frontier" bench attention --threads 1 --tokens 4096,16384 --head-dim 64,128 --method vertical_slash --method block_sparse -r "$some"
+        "$python" tests/peers/cpu.py --frontier "$frontier" --only attention --tokens 8192 --threads 2 --repeat "$some"
+        [ "$set" != "${sets[-1]}" ] || ! compgen -G "$model*/*.gguf" >/dev/null ||
+            "$llama" tests/peers/cpu.py --frontier "$frontier" --only model --model "$model" --threads 2 --repeat 1
+    ) | tee "$said"
+    echo; tests/peers/cpu_table.py <"$said"
 done

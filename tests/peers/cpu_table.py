@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""What tests/peers/cpu.sh printed of one set of instructions, held against what is asked of it: a line a figure with its target, and
+where that is missed, what limits and what is next.
+
+    tests/peers/cpu_table.py < OUTPUT          a figure that is not in the output is said not to have been measured"""
+
+import re
+import sys
+
+TILES = ("exponentials, some 9 cycles of 16 scores, and the first and last keys of rows", "exponentials of two rows side by side")
+UNPACKED = ("unpacking the types, once a strip of rows", "unpacking by shuffles of halves of bytes, straight into the packed panel")
+BLOCKS = ("unpacking: a row alone reads less than it computes", "two rows by turns, 32 weights at a time (wins for Q2_K, Q5_K, Q6_K on AVX2 only)")
+MISSES = ("lines that one core waits for", "calling rows of keys further ahead; huge pages")
+PRODUCTS = ("the probe's products: 7.4 of 55.6 GFLOP at head dim 128, 3.7 of 27.8 at 64, that is 13.4 % before any exponential",
+            "nothing in fp32: fewer rows of the probe would be another method")
+WHOLE = ("llama.cpp multiplies whole numbers of 8 bits, Frontier fp32", "`arithmetic: int8`, as an option that says so")
+SHARED = ("as dense attention", "as dense attention")
+
+def bench(name):  # a line of bench_cpu: the median of the shares of the ceiling that ran just before
+    return re.escape(name) + r" .*?([\d.]+) % of each"
+
+def attention(tokens, dim, method, column):  # a column of `frontier bench attention`
+    return rf"{tokens} tokens, 7/1 heads of {dim},(?:(?!\n\n).)*?^prefill {method} " + r" *\S+" * column + r" +([\d.]+)"
+
+ROWS = [("dense attention, % of FMA peak: 4k, head dim 64", bench("dense 4096, head dim 64"), 78, TILES),
+        ("  4k, head dim 128", bench("dense 4096, head dim 128"), 82, TILES),
+        ("  16k, head dim 64", attention(16384, 64, "dense", 5), 78, TILES),
+        ("  16k, head dim 128", attention(16384, 128, "dense", 5), 82, TILES),
+        ("x PyTorch SDPA, 8k, two threads: head dim 64", r"8192 keys, 7/1 of 64 .* ([\d.]+) x", 1.4, SHARED),
+        ("  head dim 128", r"8192 keys, 7/1 of 128 .* ([\d.]+) x", 1.4, SHARED),
+        ("blocks of 16, 16k, % of ideal", attention(16384, 128, "block_sparse", 8), 85, TILES),
+        ("vertical_slash 16k, choosing % of both: head dim 64", r"16384, head dim 64 (?:.*\n)choosing.*is ([\d.]+) %", -14, PRODUCTS),
+        ("  head dim 128", r"16384, head dim 128 (?:.*\n)choosing.*is ([\d.]+) %", -14, PRODUCTS)]
+ROWS += [(("linear, 2048 rows, % of OpenBLAS sgemm: " if t == "F32" else "  ") + t, bench(f"2048 rows, 1024 to 1024, {t}"), 95, UNPACKED)
+         for t in ("F32", "BF16", "Q8_0", "Q4_K", "Q6_K")]
+ROWS += [(("linear, one row, % of what is read: " if t == "BF16" else "  ") + t, bench(f"1 row, 4096 to 14336, {t}"), least, BLOCKS)
+         for t, least in (("BF16", 80), ("Q8_0", 80), ("Q4_K", 55), ("Q5_0", 55), ("Q5_K", 55), ("Q6_K", 55))]
+ROWS += [("dense decode 32k, % of what is read", bench("decode behind 32768, 32/8 of 128"), 80, MISSES),
+         ("x llama.cpp, SmolLM2: prompt of 4096", r"prompt of 4096 .* ([\d.]+) x", 3, WHOLE),
+         ("  steps behind 2048", r"steps behind 2048 .* ([\d.]+) x", 1.3, WHOLE)]
+
+said = sys.stdin.read()
+print(f"{'figure':52} {'target':>8} {'here':>7}")
+for name, pattern, target, (limit, after) in ROWS:
+    found = re.search(pattern, said, re.M | re.S if "(?!" in pattern else re.M)
+    asked = f"{'<=' if target < 0 else '>='} {abs(target):g}"
+    if not found:
+        print(f"{name:52} {asked:>8} {'-':>7}  not measured")
+        continue
+    here = float(found[1])
+    reached = here <= -target if target < 0 else here >= target
+    print(f"{name:52} {asked:>8} {found[1]:>7}  " + ("reached" if reached else f"missed; limits: {limit}; next: {after}"))
