@@ -14,7 +14,7 @@ static void stretch_llama3(const sf_rope_config *rope, int pairs, float *frequen
         float blend = (original / wavelength - low) / between;
         if (wavelength > longest)
             frequency[i] /= factor;
-        else if (!(wavelength < shortest))
+        else if (between > 0 && !(wavelength < shortest))
             frequency[i] = (1 - blend) * frequency[i] / factor + blend * frequency[i];
     }
 }

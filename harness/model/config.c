@@ -106,8 +106,8 @@ static sf_status check_rope(const sf_rope_config *r, const char *what, const cha
         return sf_fail(SF_BAD_INPUT, "%s: %s: expected the number of original positions, found %d", where, what,
                        r->original_positions);
     }
-    if (r->scaling == SF_ROPE_LLAMA3 && !(r->low_freq_factor > 0 && r->high_freq_factor > r->low_freq_factor)) {
-        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < low_freq_factor < high_freq_factor, found %g and %g", where,
+    if (r->scaling == SF_ROPE_LLAMA3 && !(r->low_freq_factor > 0 && r->high_freq_factor >= r->low_freq_factor)) {
+        return sf_fail(SF_BAD_INPUT, "%s: %s: expected 0 < low_freq_factor <= high_freq_factor, found %g and %g", where,
                        what, r->low_freq_factor, r->high_freq_factor);
     }
     if (r->scaling == SF_ROPE_YARN && !(r->beta_slow > 0 && r->beta_fast > r->beta_slow)) {

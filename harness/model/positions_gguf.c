@@ -8,9 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The first divisor that these four numbers do not give back; -1: they give all of them. */
+static int differs(const sf_rope_config *r, const float *divisor, int head_dim, double *expected)
+{
+    for (int i = 0; i < head_dim / 2; i++) {
+        double wavelength = 2 * M_PI * pow(r->theta, 2.0 * i / head_dim);
+        double turns = r->original_positions / wavelength; /* within the original context */
+        if (turns <= r->low_freq_factor || turns >= r->high_freq_factor) {
+            *expected = turns <= r->low_freq_factor ? r->factor : 1;
+        } else {
+            double blend = (turns - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+            *expected = 1 / ((1 - blend) / r->factor + blend);
+        }
+        if (!(fabs(divisor[i] - *expected) <= 1e-3 * *expected)) return i;
+    }
+    return -1;
+}
+
 /* Llama 3's scaling arrives as a table of divisors of the inverse frequencies, without the four numbers it was made of.
- * All published checkpoints share three of them (low 1, high 4, original 8192), the largest divisor is the fourth; they
- * are taken for true when they give the very table back. */
+ * All published checkpoints share two of them (low 1, original 8192), high is 4, or 1 in Llama 4, the largest divisor is the
+ * fourth; they are taken for true when they give the very table back. */
 static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_model_config *c)
 {
     const sf_tensor *t = &table->tensor;
@@ -29,17 +46,14 @@ static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_mod
                         .low_freq_factor = 1,
                         .high_freq_factor = 4,
                         .original_positions = 8192};
-    for (int i = 0; i < c->head_dim / 2; i++) {
-        double wavelength = 2 * M_PI * pow(r.theta, 2.0 * i / c->head_dim);
-        double turns = r.original_positions / wavelength; /* within the original context */
-        double blend = (turns - r.low_freq_factor) / (r.high_freq_factor - r.low_freq_factor);
-        double expected = blend <= 0 ? factor : blend >= 1 ? 1 : 1 / ((1 - blend) / factor + blend);
-        if (!(fabs(divisor[i] - expected) <= 1e-3 * expected)) {
-            return sf_fail(SF_UNSUPPORTED,
-                           "%s: tensor %s: expected Llama 3's scaling by factor %g (%g at %d), found %g: another"
-                           " scaling of positions",
-                           g->path, table->name, factor, expected, i, (double)divisor[i]);
-        }
+    double expected, other;
+    const int at = differs(&r, divisor, c->head_dim, &expected);
+    if (at >= 0) r.high_freq_factor = 1;
+    if (at >= 0 && differs(&r, divisor, c->head_dim, &other) >= 0) {
+        return sf_fail(SF_UNSUPPORTED,
+                       "%s: tensor %s: expected Llama 3's scaling by factor %g (%g at %d), found %g: another"
+                       " scaling of positions",
+                       g->path, table->name, factor, expected, at, (double)divisor[at]);
     }
     c->rope = r;
     table->used = true;

@@ -69,6 +69,32 @@ static sf_status read(sf_json_at at, sf_model_config *c)
     return read_experts(at, c);
 }
 
+/* What its files leave to the reader is alike in all published ones; Maverick's 128 experts go with q and k as they are. A window of 0:
+ * no chunks, and all layers rotate. */
+static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
+{
+    enum { CHUNK = 8192, EVERY = 4, MAVERICK = 128 };
+    int every = 1, chunk = CHUNK;
+    SF_TRY(sf_gguf_int(g, "llama4.interleave_moe_layer_step", true, 1, INT_MAX, &every));
+    SF_TRY(sf_gguf_int(g, "llama4.attention.sliding_window", false, 0, INT_MAX, &chunk));
+    SF_TRY(sf_family_gguf_experts(g, "llama4", c));
+    c->router.kind = SF_ROUTE_SIGMOID;
+    c->router.normalize = false;
+    c->shared_mlp = c->expert_mlp;
+    c->qk_unit = c->router.experts != MAVERICK;
+    c->chunked = chunk > 0;
+    c->window = chunk > 0 ? CHUNK : 0;
+    c->still_growth = chunk > 0 ? 0.1f : 0;
+    c->still_positions = CHUNK;
+    for (int l = 0; l < c->layers; l++) {
+        c->whole_mlp[l] = (l + 1) % every != 0;
+        c->unrotated[l] = chunk > 0 && (l + 1) % EVERY == 0;
+        c->sliding[l] = chunk > 0 && !c->unrotated[l];
+    }
+    if (chunk > 0 && !memchr(c->sliding, 1, (size_t)c->layers)) c->window = 0, c->chunked = false;
+    return SF_OK;
+}
+
 const sf_family sf_family_llama4 = {
     .name = "llama4",
     .neighbours = true, .chunked = true, .scaled_input = true,
@@ -84,6 +110,8 @@ const sf_family sf_family_llama4 = {
     .read = read,
     .unpack = sf_unpack_llama4,
 
+    .gguf = "llama4",
+    .read_gguf = read_gguf,
     .tensor = (const sf_tensor_name[]){
         {SF_LAYER_TENSOR(gate), .hf = "feed_forward.gate_proj.weight"},
         {SF_LAYER_TENSOR(up), .hf = "feed_forward.up_proj.weight"},

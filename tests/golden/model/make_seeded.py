@@ -107,7 +107,12 @@ MODELS = {
     "granite": row("Granite", None, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.22, logits_scaling=8.0,
                    attention_bias=True, mlp_bias=True, **PLAIN),
     "llama4": row("Llama4", num_hidden_layers=4, num_local_experts=4, intermediate_size_mlp=40, attention_chunk_size=64, floor_scale=256,
-                  attn_scale=0.3, moe_layers=[0, 2, 3], **PLAIN),
+                  attn_scale=0.3, moe_layers=[0, 2, 3], rope_parameters=rope(rope_type="llama3", factor=16.0, low_freq_factor=1.0,
+                                                                            high_freq_factor=1.0, original_max_position_embeddings=256)),
+    "llama4-published": row("Llama4", num_hidden_layers=4, num_local_experts=4, intermediate_size=16, intermediate_size_mlp=40,
+                            interleave_moe_layer_step=2, rope_parameters=rope(
+                                rope_theta=5e5, rope_type="llama3", factor=16.0, low_freq_factor=1.0, high_freq_factor=1.0,
+                                original_max_position_embeddings=8192)),
     "smollm3": row("SmolLM3", None, num_hidden_layers=4, rope_parameters=rope(rope_theta=5e6)),
     "seed_oss": row("SeedOss", rope_parameters=rope(rope_theta=1e7)),
     "ernie4_5": row("Ernie4_5", rope_parameters=rope(rope_theta=5e5)),

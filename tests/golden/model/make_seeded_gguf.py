@@ -21,7 +21,7 @@ ROWS = {  # architecture, whether q and k are reordered
     "cohere2": (A.COHERE2, False), "exaone4": (A.EXAONE4, False), "glm4": (A.GLM4, False), "minimax_m2": (A.MINIMAXM2, False),
     "gpt_oss": (A.GPT_OSS, False), "deepseek_v2": (A.DEEPSEEK2, False), "deepseek_v3-plain": (A.DEEPSEEK2, False),
     "lfm2": (A.LFM2, False), "lfm2_moe": (A.LFM2MOE, False), "qwen3_next": (A.QWEN3NEXT, False), "qwen3_5": (A.QWEN35, False),
-    "qwen3_5_moe": (A.QWEN35MOE, False),
+    "qwen3_5_moe": (A.QWEN35MOE, False), "llama4-published": (A.LLAMA4, False),
 }
 DELTA = (A.QWEN3NEXT, A.QWEN35, A.QWEN35MOE)
 SPLIT = {"qwen3_moe": 12}  # tensors a part
@@ -69,7 +69,7 @@ def keys(w, c, arch, older):
     w.add_name("tiny")
     w.add_block_count(c["num_hidden_layers"])
     w.add_embedding_length(c["hidden_size"])
-    w.add_feed_forward_length(c["intermediate_size"])
+    w.add_feed_forward_length(c["intermediate_size_mlp" if arch == A.LLAMA4 else "intermediate_size"])
     w.add_head_count(c["num_attention_heads"])
     if arch == A.DEEPSEEK2:
         latent(w, c, older)
@@ -93,6 +93,9 @@ def keys(w, c, arch, older):
         w.add_rope_scaling_attn_factors(float(np.sqrt(1 + np.log(c["max_position_embeddings"] / original) / np.log(original))))
         w.add_tensor("rope_factors_long.weight", np.array(rope["long_factor"], "f4"))
         w.add_tensor("rope_factors_short.weight", np.array(rope["short_factor"], "f4"))
+    if rope["rope_type"] == "llama3":  # as LlamaModel.generate_extra_tensors, where low and high are one
+        turns = rope["original_max_position_embeddings"] / (2 * np.pi * rope["rope_theta"] ** (np.arange(0, head, 2) / head))
+        w.add_tensor("rope_freqs.weight", np.where(turns > rope["high_freq_factor"], 1, rope["factor"]).astype("f4"))
     if rope["rope_type"] == "yarn":
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(rope["factor"])
@@ -115,7 +118,9 @@ def keys(w, c, arch, older):
     if experts:
         w.add_expert_count(experts)
         w.add_expert_used_count(c["num_experts_per_tok"])
-        if "moe_intermediate_size" in c or arch in (A.MINIMAXM2, A.GPT_OSS):
+        if arch == A.LLAMA4:
+            w.add_interleave_moe_layer_step(c["interleave_moe_layer_step"])
+        if "moe_intermediate_size" in c or arch in (A.MINIMAXM2, A.GPT_OSS, A.LLAMA4):
             w.add_expert_feed_forward_length(c.get("moe_intermediate_size") or c["intermediate_size"])
         if arch == A.LFM2MOE:
             w.add_leading_dense_block_count(c["num_dense_layers"])
@@ -233,6 +238,12 @@ def make(name):
             x = x.swapaxes(1, 2) if kind == "weight" else x
             for to, y in dict(gate=x[:, ::2], up=x[:, 1::2]).items() if part == "gate_up_proj" else [("down", x)]:
                 put(f"blk.{parts[2]}.ffn_{to}_exps.{kind}", np.ascontiguousarray(y))
+            continue
+        if arch == A.LLAMA4 and "experts" in parts:  # one above the other, and transposed
+            x = x.swapaxes(1, 2)
+            m = x.shape[1] // 2
+            for to, y in dict(gate=x[:, :m], up=x[:, m:]).items() if parts[-1] == "gate_up_proj" else [("down", x)]:
+                put(f"blk.{parts[2]}.ffn_{to}_exps.weight", np.ascontiguousarray(y))
             continue
         if parts[-2] == "kv_b_proj" and name not in OLDER:
             both = x.reshape(c["num_attention_heads"], -1, c["kv_lora_rank"])
