@@ -1,6 +1,6 @@
 /* The tiles for AMX-BF16: attention and linear layers in bf16, the rest as for AVX-512; the Makefile names the instruction set. */
 #if defined __x86_64__
-#if !defined __AMX_BF16__
+#if !defined __AMX_BF16__ && !defined __AMXBF16__ /* clang before 16 */
 #error "this file is for another instruction set than the flags that compile it"
 #endif
 #define ROUNDS /* tile_linear.h: without linear layers in fp32 */

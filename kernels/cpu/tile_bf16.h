@@ -21,7 +21,7 @@
 
 enum { DEPTH = 32, PAIRS = 16, TILE = 16, TILE_HALVES = TILE * DEPTH };
 
-#if defined __AMX_BF16__
+#if defined __AMX_BF16__ || defined __AMXBF16__ /* so clang before 16 */
 /* GCC 12's intrinsics do not say that a load reads memory, nor that a configuration is more than 8 bytes of it. */
 #define TILES_BEGIN()                                                                                                  \
     static const struct {                                                                                              \
@@ -114,7 +114,7 @@ static void round_row(const float *from, int64_t n, uint16_t *to) /* then zeros,
 INLINE void turn_pairs(const uint16_t *from, int64_t ld, uint16_t *to)
 {
 #if defined __AVX512F__
-    uvec x[TILE];
+    vec x[TILE];
     const ivec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     for (int i = 0; i < TILE; i++) memcpy(&x[i], from + 2 * i * ld, sizeof x[i]);
     UNROLL for (int s = 8; s > 0; s /= 2)
@@ -123,9 +123,9 @@ INLINE void turn_pairs(const uint16_t *from, int64_t ld, uint16_t *to)
         UNROLL for (int i = 0; i < TILE; i++)
         {
             if (i & s) continue;
-            uvec a = x[i], b = x[i + s];
-            x[i] = __builtin_shuffle(a, b, lane + (upper & (16 - s)));
-            x[i + s] = __builtin_shuffle(a, b, lane + s + (upper & (16 - s)));
+            vec a = x[i], b = x[i + s];
+            x[i] = shuffled(a, b, lane + (upper & (16 - s)));
+            x[i + s] = shuffled(a, b, lane + s + (upper & (16 - s)));
         }
     }
     for (int i = 0; i < TILE; i++) memcpy(to + 2 * i * TILE, &x[i], sizeof x[i]);
