@@ -21,7 +21,7 @@ def value(v):
         return F32, struct.pack("<f", v)
     if isinstance(v, str):
         return STRING, text(v)
-    kind = I32 if isinstance(v[0], int) else value(v[0])[0]
+    kind = I32 if type(v[0]) is int else value(v[0])[0]
     items = b"".join(struct.pack("<i", x) if kind == I32 else value(x)[1] for x in v)
     return ARRAY, struct.pack("<IQ", kind, len(v)) + items
 
@@ -38,7 +38,7 @@ def write(path, keys, tensors):
             n *= d
         data += bytes(-len(data) % 32)
         out += text(name) + struct.pack("<I", len(dims)) + struct.pack(f"<{len(dims)}Q", *dims) + struct.pack("<IQ", kind, len(data))
-        data += bytes(n // block)
+        data += struct.pack("<f", -1) * (n // 4) if name.endswith("ssm_a") else bytes(n // block)  # a decay is below 0
     out += bytes(-len(out) % 32)
     with open(path, "wb") as f:
         f.write(out + data)
@@ -99,3 +99,39 @@ tensors = {"token_embd.weight": [D, len(BYTES["tokenizer.ggml.tokens"])], "outpu
            "attn_q_b": [Q, HEADS * (NOPE + ROPE)], "attn_kv_a_mqa": [D, ROW + ROPE], "attn_kv_a_norm": [ROW], "attn_k_b": [NOPE, ROW, HEADS],
            "attn_v_b": [ROW, VALUE, HEADS], "attn_output": [HEADS * VALUE, D]}
 write(f"{sys.argv[1]}/deepseek2.gguf", keys | BYTES, {n if "." in n else f"blk.0.{n}.weight": (*f32, dims) for n, dims in tensors.items()})
+
+
+def hybrid(architecture, keys, tensors, experts):
+    """A layer that recurs and one that attends, with experts or not; `tensors` are the first one's."""
+    of = {"block_count": 2, "embedding_length": D, "feed_forward_length": MLP, "attention.head_count": HEADS, "context_length": 64,
+          "attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 1e4, "rope.dimension_count": 4, **keys}
+    gate = 1 + ("attention.key_length" in keys)  # queries lie beside their gates
+    layers = [tensors, {"attn_q.weight": [D, gate * D], "attn_k.weight": [D, 4], "attn_v.weight": [D, 4], "attn_output.weight": [D, D],
+                        "attn_q_norm.weight": [4], "attn_k_norm.weight": [4]}]
+    norm, last = ("post_attention_norm", "output_norm") if gate > 1 else ("ffn_norm", "token_embd_norm")
+    every = {"attn_norm.weight": [D], f"{norm}.weight": [D], "ffn_gate.weight": [D, MLP], "ffn_up.weight": [D, MLP], "ffn_down.weight": [MLP, D]}
+    if experts:
+        of |= {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 4} | experts
+        every = {"attn_norm.weight": [D], f"{norm}.weight": [D], "ffn_gate_inp.weight": [D, 4], "ffn_gate_exps.weight": [D, 4, 4],
+                 "ffn_up_exps.weight": [D, 4, 4], "ffn_down_exps.weight": [4, D, 4]}
+        every |= {"ffn_gate_inp_shexp.weight": [D, 1], "ffn_gate_shexp.weight": [D, 4], "ffn_up_shexp.weight": [D, 4],
+                  "ffn_down_shexp.weight": [4, D]} if gate > 1 else {"exp_probs_b.bias": [4]}
+    all_tensors = {"token_embd.weight": [D, len(BYTES["tokenizer.ggml.tokens"])], f"{last}.weight": [D]}
+    for i, layer in enumerate(layers):
+        all_tensors |= {f"blk.{i}.{n}": dims for n, dims in {**every, **layer}.items()}
+    write(f"{sys.argv[1]}/{architecture}.gguf", {"general.architecture": architecture, "general.name": "tiny"} |
+          {f"{architecture}.{key}": v for key, v in of.items()} | BYTES, {n: (*f32, dims) for n, dims in all_tensors.items()})
+
+
+delta = {"attention.head_count_kv": 1, "attention.key_length": 4, "attention.value_length": 4, "ssm.conv_kernel": 3, "ssm.state_size": 4,
+         "ssm.group_count": 1, "ssm.time_step_rank": 2, "ssm.inner_size": 8}
+both = {"ssm_a": [2], "ssm_conv1d.weight": [3, 16], "ssm_dt.bias": [2], "attn_qkv.weight": [D, 16], "attn_gate.weight": [D, 8],
+        "ssm_norm.weight": [4], "ssm_out.weight": [8, D]}
+shared = {"expert_shared_feed_forward_length": 4}
+hybrid("qwen3next", {**delta, "attention.recurrent_layers": [True, False]}, {**both, "ssm_ba.weight": [D, 4]}, shared)
+for name, more in {"qwen35": None, "qwen35moe": shared}.items():
+    hybrid(name, {**delta, "full_attention_interval": 2, "rope.dimension_sections": [1, 1, 0, 0]},
+           {**both, "ssm_alpha.weight": [D, 2], "ssm_beta.weight": [D, 2]}, more)
+short = {"shortconv.conv.weight": [3, D], "shortconv.in_proj.weight": [D, 3 * D], "shortconv.out_proj.weight": [D, D]}
+for name, more in {"lfm2": None, "lfm2moe": {"expert_gating_func": 2, "expert_weights_scale": 1.0, "leading_dense_block_count": 0}}.items():
+    hybrid(name, {"attention.head_count_kv": [0, 1], "shortconv.l_cache": 3}, short, more)
