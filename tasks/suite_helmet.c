@@ -169,7 +169,7 @@ static sf_status add_demos(const sf_suite_row *row, sf_text *out)
 static sf_status rag_field(const sf_suite_row *row, const char *name, sf_text *out)
 {
     const char *text;
-    if (strcmp(name, "demos") == 0) return add_demos(row, out);
+    if (strcmp(name, "demos") == 0 && row->dataset->demos) return add_demos(row, out); /* an example has none */
     if (strcmp(name, "context") == 0) return sf_suite_documents(row, "ctxs", out);
     SF_TRY(sf_suite_text(row, name, &text));
     sf_text_add(out, text);

@@ -119,7 +119,7 @@ split_killed() {
         [ "$(ls "$logs/killed.h5.parts" 2>/dev/null | wc -l)" -lt 4 ] || break
         read -r -t 0.05 <> <(:) || true
     done
-    kill -9 "$(awk -v parent=$mpirun '$4 == parent { print $1 }' /proc/[0-9]*/stat 2>/dev/null | sort -n | tail -n 1)"
+    kill -9 "$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v parent=$mpirun '$4 == parent { print $1 }' | sort -n | tail -n 1)"
     wait $mpirun || status=$?
     kept=$(ls "$logs/killed.h5.parts" | wc -l)
     echo "killed: status $status, $kept finished parts kept; it said:"

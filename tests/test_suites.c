@@ -279,6 +279,9 @@ static const struct {
     {"helmet_kilt_nq", "{\"question\": 3, \"answers\": [\"a\"], \"ctxs\": []}", NULL, "row 1: expected \"question\" to be a text"},
     {"helmet_kilt_nq", "{\"id\": 1.5, \"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": []}", NULL, "row 1: expected \"id\" to be a text or a whole number"},
     {"helmet_kilt_nq", "{}", "def load_qa(\n", "expected an assignment to load_qa.user_template#1, found none"},
+    {"helmet_kilt_nq", "{\"id\": 1, \"question\": \"q\", \"answers\": [\"a\"], \"ctxs\": []}",
+     "def load_qa(\n user_template = \"\"\n user_template = \"{demos}{context}{question}\"\n system_template = \"S\"\n demo_template = \"{demos}\"\n passage_template = \"\"\n",
+     "expected a member \"demos\""},
     {"scbench_passkey", "{}", NULL, "scbench.py:11: expected a key \"scbench_passkey\""},
 };
 

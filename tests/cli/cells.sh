@@ -59,10 +59,7 @@ sed -e 's/"task_label":"vt[^"]*"/"task_label":"vt(chains=1,hops=1)"/' "$T/whole"
 # In parts, as a kill leaves them: a run is stopped at once by SIGKILL when its first parts are there.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -s samples=200 >/dev/null 2>&1 &
 run=$!
-for _ in $(seq 400); do
-    [ "$(ls "$T/k.h5.parts" 2>/dev/null | wc -l)" -gt 3 ] && break
-    read -r -t 0.05 <> <(:) || true
-done
+await_parts 3 "$T/k.h5" $run
 kill -9 $run
 wait $run 2>/dev/null || true
 [ -d "$T/k.h5.parts" ] || fail "no parts are left"

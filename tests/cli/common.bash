@@ -50,6 +50,12 @@ installed() {
     make -s install PREFIX="$1" "${@:2}" BUILD="$build" -o "$build/libfrontier.a" -o "$build/harness/cli/main.o" >"$T/log" 2>&1 || fail "install: $(cat "$T/log")"
 }
 
+pause() { read -r -t "${1:-0.05}" <> <(:) || true; }
+# await_parts N FILE PID: until more than N parts of a run into FILE lie there, or the process is over.
+await_parts() { while [ "$(ls "$2.parts" 2>/dev/null | wc -l)" -le "$1" ] && kill -0 "$3" 2>/dev/null; do pause; done; }
+# The processes that one has begun. Others end while they are listed, which awk would not bear.
+children() { cat /proc/[0-9]*/stat 2>/dev/null | awk -v parent="$1" '$4 == parent { print $1 }' | sort -n; }
+
 # Ends the script, with a line, where there is no MPI; else lets mpirun start more processes than there are cores, also as
 # root.
 needs_mpi() {

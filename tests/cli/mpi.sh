@@ -47,12 +47,8 @@ fi
 # Asked to stop, each finishes what it has at hand, and all of it becomes the results.
 mpirun -n 3 "$FRONTIER" run "$T/tiny.yaml" -o "$T/s.h5" -s samples=400 >/dev/null 2>"$T/log" &
 mpirun=$!
-pause() { read -r -t 0.05 <> <(:) || true; }
-for _ in $(seq 400); do
-    [ "$(ls "$T/s.h5.parts" 2>/dev/null | wc -l)" -gt 6 ] && break
-    pause
-done
-rank=$(awk -v parent=$mpirun '$4 == parent { print $1 }' /proc/[0-9]*/stat 2>/dev/null | sort -n | tail -n 1)
+await_parts 6 "$T/s.h5" $mpirun
+rank=$(children $mpirun | tail -n 1)
 kill -TERM "$rank"
 status=0
 wait $mpirun || status=$?

@@ -24,12 +24,8 @@ refused "is unknown" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -d gpu:0,1
 # A killed worker ends the run, which says whose it was; what was finished is kept.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/k.h5" -s samples=100000 -d cpu:0,1 >/dev/null 2>"$T/log" &
 parent=$!
-pause() { read -r -t 0.05 <> <(:) || true; }
-for _ in $(seq 400); do
-    [ "$(ls "$T/k.h5.parts" 2>/dev/null | wc -l)" -gt 3 ] && break
-    pause
-done
-workers=$(awk -v parent=$parent '$4 == parent { print $1 }' /proc/[0-9]*/stat 2>/dev/null | sort -n)
+await_parts 3 "$T/k.h5" $parent
+workers=$(children $parent)
 [ "$(echo "$workers" | wc -w)" = 2 ] || fail "expected two workers: $workers $(cat "$T/log")"
 kill -9 "$(echo "$workers" | tail -n 1)"
 wait $parent && fail "a run whose worker was killed succeeded"
@@ -40,10 +36,7 @@ grep -q 'error: cpu:[01]: its process was ended by signal 9' "$T/log" || fail "k
 # Asked to stop, all workers finish what they have at hand, and it becomes the results.
 "$FRONTIER" run "$T/tiny.yaml" -o "$T/s.h5" -s samples=100000 -d cpu:0,1 >/dev/null 2>"$T/log" &
 parent=$!
-for _ in $(seq 400); do
-    [ "$(ls "$T/s.h5.parts" 2>/dev/null | wc -l)" -gt 3 ] && break
-    pause
-done
+await_parts 3 "$T/s.h5" $parent
 kill -TERM $parent
 status=0
 wait $parent || status=$?

@@ -11,11 +11,8 @@ more=(-t 1 -s "samples=$((4 * KILLS))") # so that there is something left to kil
 rows "$T/one.h5" >"$T/a"
 
 RANDOM=${SEED:-1} killed=0 of_mpirun=0 runs=0
-pause() { read -r -t "$1" <> <(:) || true; }
 parts() { ls "$T/k.h5.parts" 2>/dev/null | wc -l; }
 stored() { "$FRONTIER" export "$T/k.h5" --jsonl 2>/dev/null | wc -l; }
-# Those of this run alone: below mpirun.
-ranks() { awk -v parent="$1" '$4 == parent { print $1 }' /proc/[0-9]*/stat 2>/dev/null || true; }
 
 # begin: goes on, until another part is there or the run is over. Ranks that outlive mpirun hold the results for the moment that it
 # takes them to notice.
@@ -40,7 +37,7 @@ kill_one() {
     stored=$(stored)
     begin
     pause "0.0$((RANDOM % 10))"
-    all=($mpirun $(ranks $mpirun))
+    all=($mpirun $(children $mpirun))
     victim=${all[$((RANDOM % ${#all[@]}))]}
     kill -9 "$victim" 2>/dev/null || { wait $mpirun || fail "an undisturbed run failed: $(cat "$T/log")"; return 1; }
     [ "$victim" != $mpirun ] || of_mpirun=$((of_mpirun + 1))
