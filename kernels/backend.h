@@ -52,7 +52,8 @@ typedef struct sf_router {
     int group_top;            /* from the best groups alone. groups 0 or 1: from anywhere */
 } sf_router;
 
-/* The heads of a gated delta rule. Value head h is written by key head h / (Hv / Hk), or h mod Hk where they are `tiled`. */
+/* The heads of a gated delta rule, or of a state space, whose groups are key heads. Value head h is written by key head h / (Hv / Hk), or
+ * h mod Hk where they are `tiled`. */
 typedef struct sf_delta_shape {
     int key_heads, key_dim, value_heads, value_dim; /* Hk, Dk, Hv, Dv */
     bool tiled;
@@ -493,6 +494,16 @@ typedef struct sf_backend_ops {
      * FLOPs a row and value head (decay, Sᵀk, the update, Sᵀq), rate and shift, and a state read and written (cache). */
     sf_status (*delta_rule)(sf_backend *b, int lanes, float *const *state, int64_t rows, sf_delta_shape shape, const void *x,
                             const void *a, const void *beta, const sf_tensor *rate, const sf_tensor *shift, void *out);
+
+    /* The state space of Mamba 2 (Dao and Gu 2024, arXiv 2405.21060, section 7), of head h, whose group is h / (Hv / Hk):
+     *
+     *     Δ = softplus(dt[r, h] + shift[h]);  S = exp(-exp(rate[h]) Δ) S + Δ B ⊗ v;  out[r, h] = Sᵀ C + skip[h] v
+     *
+     * state[l] = S [Hv, Dk, Dv] f32, 0 before the first row. x [lanes · rows, Hv Dv + 2 Hk Dk] activation: v [Hv, Dv], B, C [Hk, Dk]; dt
+     * [lanes · rows, Hv] activation; rate, shift, skip [Hv]; out [lanes · rows, Hv, Dv] activation. Counted as a linear layer: 5·Dk·Dv
+     * FLOPs a row and head (decay, Δ B ⊗ v, Sᵀ C) and 2·Dv of what skips, the three vectors, and a state read and written (cache). */
+    sf_status (*state_space)(sf_backend *b, int lanes, float *const *state, int64_t rows, sf_delta_shape shape, const void *x,
+                             const void *dt, const sf_tensor *rate, const sf_tensor *shift, const sf_tensor *skip, void *out);
 } sf_backend_ops;
 
 /* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:

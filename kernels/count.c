@@ -144,6 +144,18 @@ void sf_meter_delta_rule(sf_backend *b, int lanes, int64_t rows, sf_delta_shape 
                      .other_bytes = activations(b, rows * (in + out))});
 }
 
+void sf_meter_state_space(sf_backend *b, int lanes, int64_t rows, sf_delta_shape s, const sf_tensor *rate, const sf_tensor *shift,
+                          const sf_tensor *skip)
+{
+    const int64_t out = (int64_t)s.value_heads * s.value_dim, state = out * s.key_dim;
+    const int64_t in = out + 2 * s.key_heads * s.key_dim + s.value_heads;
+    count(b, SF_LINEAR,
+          (sf_count){.flops = rows * (5 * state + 2 * out),
+                     .weight_bytes = weights(rate) + weights(shift) + weights(skip),
+                     .cache_bytes = 2 * sf_bytes(SF_F32, lanes * state),
+                     .other_bytes = activations(b, rows * (in + out))});
+}
+
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab)
 {
     count(b, SF_OTHER, (sf_count){.flops = rows * vocab, .other_bytes = sf_bytes(SF_F32, rows * vocab)});

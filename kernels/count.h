@@ -25,6 +25,8 @@ void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads
 /* As backend.h has them: states of `lanes`, rows of all of them together. */
 void sf_meter_convolve(sf_backend *b, int lanes, int64_t rows, const sf_tensor *w, const sf_tensor *bias);
 void sf_meter_delta_rule(sf_backend *b, int lanes, int64_t rows, sf_delta_shape shape, const sf_tensor *rate, const sf_tensor *shift);
+void sf_meter_state_space(sf_backend *b, int lanes, int64_t rows, sf_delta_shape shape, const sf_tensor *rate, const sf_tensor *shift,
+                          const sf_tensor *skip);
 void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab);
 
 void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, int step, bool column, bool diagonal);

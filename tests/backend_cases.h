@@ -418,7 +418,7 @@ static void layers_case(twin *t, uint64_t seed)
 /* An op of layers that recur, over `rows` rows of each lane: x and more [lanes · rows, width], out [lanes · rows, given], state [held]. */
 typedef struct recurrence {
     sf_tensor w[2], v[2]; /* weights of the one and the other filling */
-    bool silu, delta;
+    bool silu, delta, space; /* space: that of delta's shape, whose inputs stand in another order */
     sf_delta_shape shape;
     int lanes, rows, width, given, heads;
     int64_t held;
@@ -428,6 +428,7 @@ static sf_status advance(twin *t, int s, const recurrence *c, int lanes, float *
                          const void *beta, void *out)
 {
     sf_backend *b = &t->b[s];
+    if (c->space) return b->ops->state_space(b, lanes, state, rows, c->shape, x, a, &c->w[s], &c->v[s], &c->v[s], out);
     if (c->delta) return b->ops->delta_rule(b, lanes, state, rows, c->shape, x, a, beta, &c->w[s], &c->v[s], out);
     return b->ops->convolve(b, lanes, state, rows, c->width, &c->w[s], c->heads ? &c->v[s] : NULL, c->silu, x, out);
 }
@@ -465,6 +466,7 @@ static void recurrent_case(twin *t, uint64_t seed)
     begin_case(t, seed);
     char what[240];
     recurrence c = {.lanes = in_range(t, 1, 4), .rows = in_range(t, 1, 70), .delta = in_range(t, 0, 1), .silu = in_range(t, 0, 1)};
+    c.space = c.delta && in_range(t, 0, 1);
     const int kernel = in_range(t, 1, 5), group = in_range(t, 1, 3);
     c.shape = (sf_delta_shape){.key_heads = in_range(t, 1, 3), .key_dim = ONE_OF(t, 4, 9, 16, 40), .value_dim = ONE_OF(t, 4, 10, 32, 50),
                                 .tiled = in_range(t, 0, 1)};
@@ -474,7 +476,7 @@ static void recurrent_case(twin *t, uint64_t seed)
     c.heads = c.delta ? c.shape.value_heads : in_range(t, 0, 1);
     c.held = c.delta ? (int64_t)c.shape.value_heads * c.shape.key_dim * c.shape.value_dim : (int64_t)(kernel - 1) * c.width;
     snprintf(what, sizeof what, "seed %llu: %s lanes %d rows %d width %d kernel %d silu %d heads %d%s of %d by %d", (unsigned long long)seed,
-             c.delta ? "delta" : "convolution", c.lanes, c.rows, c.width, kernel, c.silu, c.heads, c.shape.tiled ? " tiled" : "", c.shape.key_dim,
+             c.space ? "space" : c.delta ? "delta" : "convolution", c.lanes, c.rows, c.width, kernel, c.silu, c.heads, c.shape.tiled ? " tiled" : "", c.shape.key_dim,
              c.shape.value_dim);
     const int64_t n = (int64_t)c.lanes * c.rows, gates = n * c.heads + 1;
     float *x = randoms(t, n * c.width, 1), *a = randoms(t, gates, (float)ONE_OF(t, 1, 1, 8, 40)), *beta = randoms(t, gates, 2), *got[2];

@@ -64,6 +64,9 @@ static void layers(void **state)
     sf_delta_shape delta = {2, 3, 4, 5, false}; /* a row of 2 · 2 · 3 + 4 · 5 = 32, gates of 4 twice, out of 20 */
     assert_int_equal(op->delta_rule(&b, 2, states, 3, delta, x, x, x, &heads, &heads, y), SF_OK);
     counts("delta_rule", SF_LINEAR, (sf_count){.flops = 7 * 6 * 60, .weight_bytes = 16, .cache_bytes = 2 * 2 * 60 * 4, .other_bytes = 6 * 60 * 4});
+    assert_int_equal(op->state_space(&b, 2, states, 3, delta, x, x, &heads, &heads, &heads, y), SF_OK);
+    counts("state_space", SF_LINEAR,
+           (sf_count){.flops = 6 * (5 * 60 + 2 * 20), .weight_bytes = 24, .cache_bytes = 2 * 2 * 60 * 4, .other_bytes = 6 * (32 + 4 + 20) * 4});
     assert_int_equal(op->cast(&b, x, 7, y), SF_OK);
     counts("cast", SF_OTHER, (sf_count){.other_bytes = 56});
     assert_int_equal(op->add(&b, y, x, 7, 1), SF_OK);

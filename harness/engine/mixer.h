@@ -21,7 +21,7 @@ typedef struct sf_mixer {
                          void *const *in, void *room);
 } sf_mixer;
 
-extern const sf_mixer sf_mixer_convolution, sf_mixer_delta;
+extern const sf_mixer sf_mixer_convolution, sf_mixer_delta, sf_mixer_space;
 
 /* Of a model that has layers which recur. */
 const sf_mixer *sf_mixer_of(const sf_model_config *c);

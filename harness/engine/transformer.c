@@ -379,7 +379,8 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
     SF_TRY(sf_arena_alloc(arena, mlp, &out->gate));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
     if (c->attention_gate) SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->heads * c->head_dim), &out->gated));
-    if (c->post_norms || ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
+    const bool scales = c->router.experts && c->residual_scale != 0;
+    if (c->post_norms || ranks || scales) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
     if (ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
     if (c->latent) SF_TRY(open_latent(c, activation, rows, arena, &out->latent));
     if (c->query_scales) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->heads), (void **)&out->beta));
@@ -702,12 +703,15 @@ static sf_status add_mixture(const sf_transformer *t, int layer, int64_t rows, f
 {
     sf_backend *b = t->backend;
     const int64_t n = rows * t->config->d;
-    if (!t->whole) return mix(t, layer, rows, hidden, work);
+    const float scale = t->config->residual_scale;
+    if (!t->whole && scale == 0) return mix(t, layer, rows, hidden, work);
     SF_TRY(b->ops->zero(b, work->branch, sf_bytes(SF_F32, n)));
     SF_TRY(mix(t, layer, rows, work->branch, work));
-    float *sum;
-    SF_TRY(sum_branches(t, rows, work, &sum));
-    return b->ops->accumulate(b, hidden, n, 1, sum, 1, n);
+    float *sum = work->branch;
+    if (t->whole) SF_TRY(sum_branches(t, rows, work, &sum));
+    if (scale == 0) return b->ops->accumulate(b, hidden, n, 1, sum, 1, n);
+    SF_TRY(b->ops->cast(b, sum, n, work->normed));
+    return b->ops->add(b, hidden, work->normed, n, scale);
 }
 
 /* *attention = itself, times a sigmoid of the normed rows that it was computed from. */

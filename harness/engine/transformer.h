@@ -60,7 +60,7 @@ typedef struct sf_workspace {
     void *normed;    /* [rows, d] */
     void *gate, *up; /* [rows, mlp] */
     void *gated;     /* [rows, H, D] NULL where attention has no gate */
-    float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms and ranks */
+    float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms, ranks and scaled mixtures */
     float *parts;    /* [ranks, rows, d] what each rank has of it; NULL without ranks */
     float *beta, *gamma; /* [rows, H] that queries are scaled by; NULL: they are not */
     struct sf_mixture {

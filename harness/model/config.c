@@ -85,6 +85,7 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         sf_hash_fold(hash, text, (size_t)n);
         sf_hash_fold(hash, c->recurs, (size_t)c->layers);
         if (s->tiled) sf_hash_fold(hash, "tiled", 5);
+        if (c->convolution_bias) sf_hash_fold(hash, "convolution bias", 16);
     }
     if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
 }
@@ -176,9 +177,9 @@ static sf_status check_recurrence(const sf_model_config *c, const char *where)
     const sf_delta_shape *s = &c->delta;
     bool sized = s->key_heads > 0 && s->key_dim > 0 && s->value_heads > 0 && s->value_dim > 0 && s->key_heads <= 1 << 12 &&
                  s->key_dim <= 1 << 12 && s->value_heads <= 1 << 12 && s->value_dim <= 1 << 12 && s->value_heads % s->key_heads == 0;
-    if (recurring && c->mixer == SF_GATED_DELTA && !sized)
-        return sf_fail(SF_BAD_INPUT, "%s: expected value heads of a delta rule that are a multiple of its key heads, up to 4096 of each and of"
-                       " their dims, found %d of %d and %d of %d", where, s->value_heads, s->value_dim, s->key_heads, s->key_dim);
+    if (recurring && c->mixer != SF_SHORT_CONVOLUTION && !sized)
+        return sf_fail(SF_BAD_INPUT, "%s: expected value heads of a delta rule or state space that are a multiple of its key heads or groups, up to"
+                       " 4096 of each and of their dims, found %d of %d and %d of %d", where, s->value_heads, s->value_dim, s->key_heads, s->key_dim);
     if ((recurring || c->attention_gate) && (c->post_norms || c->parallel))
         return sf_fail(SF_UNSUPPORTED, "%s: recurrent layers, or a gate on attention, together with post norms or a parallel MLP", where);
     return SF_OK;

@@ -27,6 +27,7 @@ typedef struct sf_rope_config {
 typedef enum sf_mixer_kind {
     SF_SHORT_CONVOLUTION, /* a gated convolution over a few rows (LFM2) */
     SF_GATED_DELTA,       /* Gated DeltaNet (Qwen3-Next) */
+    SF_STATE_SPACE,       /* Mamba 2 (Granite 4, Bamba) */
 } sf_mixer_kind;
 
 typedef struct sf_model_config {
@@ -81,7 +82,8 @@ typedef struct sf_model_config {
     uint8_t recurs[SF_MAX_LAYERS];       /* [layers] 1: this layer has no attention, but the mixer */
     sf_mixer_kind mixer;
     int kernel;                          /* rows that the mixer's convolution reads; 0: no layer recurs */
-    sf_delta_shape delta;                /* of SF_GATED_DELTA */
+    sf_delta_shape delta;                /* of SF_GATED_DELTA, and of SF_STATE_SPACE, whose groups are key heads */
+    bool convolution_bias;               /* … of SF_STATE_SPACE */
     bool attention_gate;                 /* attention's output is gated by a sigmoid of the normed rows (Qwen3-Next) */
     sf_reach reach;                      /* layers with full attention see keys at these distances (Dual Chunk Attention); chunk 0: at true ones */
 } sf_model_config;                       /* no pointers: copied by assignment */

@@ -68,16 +68,15 @@ const char *sf_family_lacks(const char *model_type)
 {
     static const char SCALED[] = "latent attention (MLA) among scales of its own", ZEROS[] = "latent attention (MLA) twice a layer, and experts that do nothing",
                       INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
-                      STATE[] = "state-space layers (Mamba)",
+                      STATE[] = "state-space layers (Mamba) otherwise than in turn with attention",
                       STREAMS[] = "four residual streams (AltUp), and layers that take other layers' keys and values",
                       DIMS[] = "heads of two sizes, and layers that take other layers' keys and values or have embeddings of their own";
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
         {"minicpm3", SCALED},         {"longcat_flash", ZEROS},  {"deepseek_v32", INDEXED}, {"glm_moe_dsa", INDEXED},
-        {"granitemoehybrid", STATE},  {"falcon_h1", STATE},      {"falcon_mamba", STATE},   {"nemotron_h", STATE},
-        {"bamba", STATE},             {"jamba", STATE},          {"mamba", STATE},          {"mamba2", STATE},
-        {"zamba2", STATE},
+        {"falcon_h1", STATE},         {"falcon_mamba", STATE},   {"nemotron_h", STATE},    {"jamba", STATE},
+        {"mamba", STATE},             {"mamba2", STATE},         {"zamba2", STATE},
         {"gemma3n", STREAMS},         {"gemma3n_text", STREAMS}, {"gemma4", DIMS},          {"gemma4_text", DIMS},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
@@ -261,6 +260,73 @@ const sf_tensor_name sf_delta_tensors[] = {
     {SF_LAYER_TENSOR(shared_up), .hf = "mlp.shared_expert.up_proj.weight"},
     {SF_LAYER_TENSOR(shared_down), .hf = "mlp.shared_expert.down_proj.weight"},
     {0}};
+
+sf_status sf_family_attending(sf_json_at at, const char *key, sf_model_config *c)
+{
+    if (!sf_json_value(at, key)) return SF_OK;
+    memset(c->recurs, 1, (size_t)c->layers);
+    return sf_family_listed_layers(at, key, c, c->recurs, 0);
+}
+
+/* [0, ∞], which transformers writes as {"__float__": "Infinity"}, is no limit. */
+static sf_status check_steps(sf_json_at at)
+{
+    const json_t *limit = sf_json_value(at, "time_step_limit"), *most = json_array_get(limit, 1);
+    const char *text = json_string_value(json_object_get(most, "__float__"));
+    if (!limit || (json_array_size(limit) == 2 && json_number_value(json_array_get(limit, 0)) == 0 && text && strcmp(text, "Infinity") == 0)) return SF_OK;
+    return sf_json_fail(SF_UNSUPPORTED, at, "time_step_limit", "none: steps from 0 to infinity");
+}
+
+sf_status sf_family_state_space(sf_json_at at, sf_model_config *c)
+{
+    int64_t kernel = 0, heads = 0, groups = 0, dim = 0, expand = 2, inner = 0, value = 0;
+    bool bias = true, projections = false;
+    const char *automatic = json_string_value(sf_json_value(at, "mamba_d_head"));
+    SF_TRY(sf_json_int(at, "mamba_n_heads", true, 1, 1 << 12, &heads));
+    SF_TRY(sf_json_int(at, "mamba_n_groups", true, 1, 1 << 12, &groups));
+    SF_TRY(sf_json_int(at, "mamba_d_state", true, 1, 1 << 12, &dim));
+    SF_TRY(sf_json_int(at, "mamba_d_conv", true, 1, SF_MAX_KERNEL, &kernel));
+    SF_TRY(sf_json_int(at, "mamba_expand", true, 1, 1 << 12, &expand));
+    inner = expand * c->d;
+    SF_TRY(sf_json_int(at, "mamba_d_ssm", false, 1, 1 << 24, &inner));
+    if (!same(automatic, "auto")) SF_TRY(sf_json_int(at, "mamba_d_head", true, 1, 1 << 12, &value));
+    else value = inner / heads;
+    if (heads * value != inner)
+        return sf_fail(SF_BAD_INPUT, "%s: %smamba_n_heads: expected heads that make %lld numbers together, found %lld of %lld", at.path, at.above,
+                       (long long)inner, (long long)heads, (long long)value);
+    SF_TRY(sf_json_bool(at, "mamba_conv_bias", true, &bias));
+    SF_TRY(sf_json_bool(at, "mamba_proj_bias", true, &projections));
+    if (projections) return sf_json_fail(SF_UNSUPPORTED, at, "mamba_proj_bias", "false");
+    SF_TRY(check_steps(at));
+    c->mixer = SF_STATE_SPACE;
+    c->delta = (sf_delta_shape){.key_heads = (int)groups, .key_dim = (int)dim, .value_heads = (int)heads, .value_dim = (int)value};
+    c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? (int)kernel : 0;
+    c->convolution_bias = c->kernel && bias;
+    return SF_OK;
+}
+
+/* Heads are called the rank of time steps. Layers without heads for keys are told apart already. */
+sf_status sf_family_gguf_state_space(const sf_gguf *g, const char *architecture, sf_model_config *c)
+{
+    int kernel = 0, inner = 0;
+    sf_delta_shape *s = &c->delta;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.conv_kernel"), true, 1, SF_MAX_KERNEL, &kernel));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.state_size"), true, 1, 1 << 12, &s->key_dim));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.group_count"), true, 1, 1 << 12, &s->key_heads));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.time_step_rank"), true, 1, 1 << 12, &s->value_heads));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.inner_size"), true, 1, 1 << 24, &inner));
+    if (inner % s->value_heads != 0)
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected a multiple of %d heads, found %d", g->path, sf_gguf_key_of(architecture, "ssm.inner_size"),
+                       s->value_heads, inner);
+    s->value_dim = inner / s->value_heads;
+    c->mixer = SF_STATE_SPACE;
+    for (int l = 0; l < c->layers; l++) {
+        char bias[48];
+        snprintf(bias, sizeof bias, "blk.%d.ssm_conv1d.bias", l);
+        if (c->recurs[l]) c->kernel = kernel, c->convolution_bias = sf_gguf_find_tensor(g, bias) != NULL;
+    }
+    return SF_OK;
+}
 
 void sf_family_begin(const sf_family *f, sf_model_config *c)
 {

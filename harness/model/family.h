@@ -67,6 +67,7 @@ typedef struct sf_family {
     sf_sliding_rule sliding;
     bool layer_types;            /* transformers obeys that key here */
     const char *recurrent_type;  /* what it calls layers that recur there; NULL: none does */
+    const char *older_types[2];  /* older names of full_attention and of that; NULL: none */
     const char *final_norm;      /* the last norm's tensor; NULL: norm.weight */
     const char *const *refused;  /* keys (NULL-ended) of the class whose other graph we do not compute: see hf_config.c */
     const char *const *own;      /* keys (NULL-ended) that `read` reads, and other families do not have */
@@ -128,6 +129,19 @@ sf_status sf_family_delta(sf_json_at at, sf_model_config *c);
 sf_status sf_family_delta_experts(sf_json_at at, sf_model_config *c); /* … and experts beside one that all rows share */
 sf_status sf_family_gguf_delta(const sf_gguf *g, const char *architecture, sf_model_config *c); /* of both */
 extern const sf_tensor_name sf_delta_tensors[]; /* names of that shared one, and of the norm in front of either */
+/* … of `key`, a list of the layers that attend, beside which all recur; without it all do attend. */
+sf_status sf_family_attending(sf_json_at at, const char *key, sf_model_config *c);
+/* … of layers with a state space (Mamba 2); and their tensors' names, which begin with mamba. in config.json's folders. */
+sf_status sf_family_state_space(sf_json_at at, sf_model_config *c);
+sf_status sf_family_gguf_state_space(const sf_gguf *g, const char *architecture, sf_model_config *c);
+#define SF_STATE_SPACE_TENSORS                                                                        \
+    {SF_LAYER_TENSOR(mixer_gate), .hf = "mamba.in_proj.weight", .gguf = "ssm_in.weight"},             \
+    {SF_LAYER_TENSOR(mixer_in), .hf = "mamba.in_proj.weight", .gguf = "ssm_in.weight"},               \
+    {SF_LAYER_TENSOR(decay_in), .hf = "mamba.in_proj.weight", .gguf = "ssm_in.weight"},               \
+    {SF_LAYER_TENSOR(mixer_out), .hf = "mamba.out_proj.weight"},                                      \
+    {SF_LAYER_TENSOR(convolution), .hf = "mamba.conv1d.weight"},                                      \
+    {SF_LAYER_TENSOR(decay_rate), .hf = "mamba.A_log"},                                               \
+    {SF_LAYER_TENSOR(decay_shift), .hf = "mamba.dt_bias"}
 sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */
 
 #endif

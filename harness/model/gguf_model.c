@@ -228,10 +228,11 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
     return status;
 }
 
-/* What stands together in the file and is looked for apart: queries and gates, and in older files of latent attention keys and values. */
+/* What stands otherwise in the file than it is looked for: queries and gates in one, decays' rates as powers, and in older files of latent attention keys and values. */
 static sf_status add_heads(sf_gguf *g, sf_model *out)
 {
-    const bool gates = out->config.attention_gate, heads = out->config.latent && sf_gguf_find_tensor(g, "blk.0.attn_kv_b.weight");
+    const sf_model_config *c = &out->config;
+    const bool gates = c->attention_gate || (c->kernel && c->mixer == SF_STATE_SPACE), heads = out->config.latent && sf_gguf_find_tensor(g, "blk.0.attn_kv_b.weight");
     if (!gates && !heads) return SF_OK;
     sf_mapping *mapping = realloc(out->mapping, ((size_t)out->mappings + 1) * sizeof *mapping);
     if (!mapping) return sf_fail(SF_NO_MEMORY, "%s: no memory for its weights", g->path);

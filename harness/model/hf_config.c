@@ -73,6 +73,8 @@ static sf_status read_activation(sf_json_at at, const sf_family *f, sf_activatio
 
 /* ---- sliding windows --------------------------------------------------------------------------------------------- */
 
+static bool is(const char *type, const char *name) { return type && name && strcmp(type, name) == 0; }
+
 static sf_status read_layer_types(sf_json_at at, const json_t *types, const sf_family *f, sf_model_config *c)
 {
     if (!json_is_array(types) || json_array_size(types) != (size_t)c->layers) {
@@ -82,9 +84,9 @@ static sf_status read_layer_types(sf_json_at at, const json_t *types, const sf_f
     }
     for (int l = 0; l < c->layers; l++) {
         const char *type = json_string_value(json_array_get(types, (size_t)l));
-        bool slides = type && strcmp(type, "sliding_attention") == 0;
-        bool recurs = type && f->recurrent_type && strcmp(type, f->recurrent_type) == 0;
-        if (!slides && !recurs && !(type && strcmp(type, "full_attention") == 0)) {
+        bool slides = is(type, "sliding_attention");
+        bool recurs = is(type, f->recurrent_type) || is(type, f->older_types[1]);
+        if (!slides && !recurs && !is(type, "full_attention") && !is(type, f->older_types[0])) {
             char expected[96];
             snprintf(expected, sizeof expected, "only full_attention and %s", f->recurrent_type ? f->recurrent_type : "sliding_attention");
             return sf_json_fail(SF_UNSUPPORTED, at, "layer_types", expected);

@@ -8,6 +8,14 @@ struct sf_mixer_sizes sf_mixer_sizes(const sf_model_config *c)
     if (c->mixer == SF_SHORT_CONVOLUTION)
         return (struct sf_mixer_sizes){.in = {d, d}, .state = before * d, .matrices = 4 * d * d, .vectors = c->kernel * d, .flops = 2 * c->kernel * d};
 
+    if (c->mixer == SF_STATE_SPACE) {
+        const int64_t heads = s->value_heads, out = heads * s->value_dim, in = out + 2 * (int64_t)s->key_heads * s->key_dim, held = s->key_dim * out;
+        return (struct sf_mixer_sizes){.in = {out, in, heads},
+                                       .state = before * in + held,
+                                       .matrices = d * (2 * out + in + heads),
+                                       .vectors = (c->kernel + c->convolution_bias) * in + 3 * heads + out,
+                                       .flops = 2 * c->kernel * in + 5 * held + 2 * out};
+    }
     const int64_t heads = s->value_heads, out = heads * s->value_dim, in = 2 * (int64_t)s->key_heads * s->key_dim + out, held = s->key_dim * out;
     return (struct sf_mixer_sizes){.in = {out, in, heads, heads},
                                    .state = before * in + held,
@@ -19,5 +27,7 @@ struct sf_mixer_sizes sf_mixer_sizes(const sf_model_config *c)
 const char *sf_mixer_name(const sf_model_config *c)
 {
     if (c->kernel == 0) return "";
-    return c->mixer == SF_SHORT_CONVOLUTION ? "short convolution" : "gated delta rule";
+    static const char *const NAMES[] = {
+        [SF_SHORT_CONVOLUTION] = "short convolution", [SF_GATED_DELTA] = "gated delta rule", [SF_STATE_SPACE] = "state space"};
+    return NAMES[c->mixer];
 }

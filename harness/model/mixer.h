@@ -6,6 +6,7 @@
  *
  *     short convolution (LFM2)    mixer_by ⊙ mixer_in, convolution, mixer_gate as it is
  *     gated delta rule (Qwen3-Next)   mixer_in, decay_in, beta_in; convolution with SiLU, delta rule, norm; mixer_gate through SiLU
+ *     state space (Mamba 2)       mixer_in, decay_in; convolution with SiLU, state space; mixer_gate through SiLU, then the norm
  *
  * What it computes: harness/engine/mixer.h. */
 #ifndef SF_MODEL_MIXER_H

@@ -33,6 +33,7 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor mixer_by, mixer_in, mixer_gate, mixer_out; /* of recurrent layers: see mixer.h */
     sf_tensor convolution;                /* [channels, K] */
     sf_tensor decay_in, beta_in, decay_rate, decay_shift, mixer_norm; /* of a gated delta rule: [Hv, d] twice, [Hv] twice, [Dv] */
+    sf_tensor convolution_bias, skip;     /* of a state space: [channels], [Hv]; its steps are decay_in's, its mixer_norm [Hv · Dv] */
     sf_tensor attention_gate, attention_gate_bias; /* [H·D, d], [H·D] */
     sf_tensor curve[4];                   /* [1] each: the numbers of xIELU, as sf_curve has them but for their softplus */
 } sf_layer_weights;

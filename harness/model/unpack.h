@@ -27,8 +27,11 @@ sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const cha
 /* Llama 4: of a layer's feed_forward.experts.{gate_up_proj, down_proj}, [E, in, out] in bf16, makes gate, up and down of all experts. */
 sf_status sf_unpack_llama4(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 
+/* … and of Granite's, block_sparse_moe.input_linear and output_linear. */
+sf_status sf_unpack_granite_experts(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+
 /* … of GGUF: adds to an attn_q of queries and gates attn_gate; to ssm_ba (Qwen3-Next) ssm_alpha and ssm_beta; and takes ssm_a, which
- * holds -exp(A), back to A. In `made`, which the caller unmaps. */
+ * holds -exp(A), back to A, of a state space too. In `made`, which the caller unmaps. */
 sf_status sf_unpack_delta_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made);
 
 /* Latent attention of GGUF: adds blk.N.attn_k_b.weight [H · r, own] and blk.N.attn_v_b.weight [H · value, r] to a file that has both in

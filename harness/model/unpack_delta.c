@@ -1,4 +1,5 @@
-/* Qwen3-Next's and Qwen3.5's projections, whose rows stand head by head, each head's parts one below the other. */
+/* Qwen3-Next's and Qwen3.5's projections, whose rows stand head by head, each head's parts one below the other; and what GGUF holds
+ * otherwise of all layers that decay. */
 #include "harness/model/unpack.h"
 #include "harness/model/weights.h"
 
@@ -103,7 +104,7 @@ static sf_status name_experts(sf_safetensors *s, const char *folder, const char 
                               int experts, int64_t rows, int64_t columns)
 {
     char full[192];
-    snprintf(full, sizeof full, "%smlp.experts.%s", above, name);
+    snprintf(full, sizeof full, "%s%s", above, name);
     sf_st_tensor *t = sf_safetensors_find(s, full);
     const int64_t dim[3] = {experts, parts * rows, columns};
     if (!t) return SF_OK;
@@ -121,19 +122,31 @@ static sf_status name_experts(sf_safetensors *s, const char *folder, const char 
     return SF_OK;
 }
 
-sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c)
+/* What holds gates above what they gate, and what holds the matrices back, in each layer. */
+static sf_status unpack_experts(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c, const char *wide,
+                                const char *narrow)
 {
     static const char *const UP[] = {"gate_proj", "up_proj"}, *const DOWN[] = {"down_proj"};
-    SF_TRY(unpack(s, folder, prefix, c, false));
     for (int l = 0; l < c->layers; l++) {
         char above[96];
         snprintf(above, sizeof above, "%slayers.%d.", prefix, l);
-        SF_TRY(name_experts(s, folder, above, "gate_up_proj", 2, UP, c->router.experts, c->expert_mlp, c->d));
+        SF_TRY(name_experts(s, folder, above, wide, 2, UP, c->router.experts, c->expert_mlp, c->d));
         sf_safetensors_sort(s); /* what was added stands at the end until then, where nothing is looked for */
-        SF_TRY(name_experts(s, folder, above, "down_proj", 1, DOWN, c->router.experts, c->d, c->expert_mlp));
+        SF_TRY(name_experts(s, folder, above, narrow, 1, DOWN, c->router.experts, c->d, c->expert_mlp));
         sf_safetensors_sort(s);
     }
     return SF_OK;
+}
+
+sf_status sf_unpack_qwen3_5_moe(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c)
+{
+    SF_TRY(unpack(s, folder, prefix, c, false));
+    return unpack_experts(s, folder, prefix, c, "mlp.experts.gate_up_proj", "mlp.experts.down_proj");
+}
+
+sf_status sf_unpack_granite_experts(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c)
+{
+    return unpack_experts(s, folder, prefix, c, "block_sparse_moe.input_linear.weight", "block_sparse_moe.output_linear.weight");
 }
 
 /* ---- GGUF -------------------------------------------------------------------------------------------------------- */
@@ -210,13 +223,15 @@ static sf_status make_attending(making *m, int layer, const sf_model_config *c)
     return part(m, layer, "attn_q.bias", &bias, c->heads, c->head_dim, "attn_q.bias", "attn_gate.bias");
 }
 
+/* Of a state space the rates stand in rows of one number. */
 static sf_status make_recurrent(making *m, int layer, const sf_model_config *c)
 {
     const int64_t heads = c->delta.value_heads, groups = c->delta.key_heads;
-    sf_tensor a, both;
-    SF_TRY(source(m->g, layer, "ssm_ba.weight", 2 * heads, c->d, false, &both));
+    const bool delta = c->mixer == SF_GATED_DELTA;
+    sf_tensor a, both = {0};
+    if (delta) SF_TRY(source(m->g, layer, "ssm_ba.weight", 2 * heads, c->d, false, &both));
     if (both.rank) SF_TRY(part(m, layer, "ssm_ba.weight", &both, groups, heads / groups, "ssm_beta.weight", "ssm_alpha.weight"));
-    SF_TRY(source(m->g, layer, "ssm_a", heads, 0, true, &a));
+    SF_TRY(source(m->g, layer, "ssm_a", heads, delta ? 0 : 1, true, &a));
     const sf_tensor shape = {.dtype = SF_F32, .rank = 1, .dim = {heads}};
     sf_tensor *to = make(m, layer, "ssm_a", &shape);
     if (!to) return SF_OK;
@@ -231,7 +246,10 @@ static sf_status make_recurrent(making *m, int layer, const sf_model_config *c)
 
 static sf_status make_layers(making *m, const sf_model_config *c)
 {
-    for (int l = 0; l < c->layers; l++) SF_TRY(sf_layer_recurs(c, l) ? make_recurrent(m, l, c) : make_attending(m, l, c));
+    for (int l = 0; l < c->layers; l++) {
+        if (sf_layer_recurs(c, l)) SF_TRY(make_recurrent(m, l, c));
+        else if (c->attention_gate) SF_TRY(make_attending(m, l, c));
+    }
     return SF_OK;
 }
 

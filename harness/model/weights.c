@@ -41,8 +41,8 @@ static int64_t size_of(const sf_model_config *c, size s)
 }
 
 typedef enum condition {
-    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, GATED, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
-    CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
+    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, DECAYS, GATED, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
+    CONVOLUTION_BIAS, CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
 static bool holds(const sf_model_config *c, int layer, condition when)
@@ -60,6 +60,9 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case RECURS: return !attends;
     case CONVOLVES: return !attends && c->mixer == SF_SHORT_CONVOLUTION;
     case DELTA: return !attends && c->mixer == SF_GATED_DELTA;
+    case SPACE: return !attends && c->mixer == SF_STATE_SPACE;
+    case DECAYS: return !attends && c->mixer != SF_SHORT_CONVOLUTION;
+    case CONVOLUTION_BIAS: return !attends && c->convolution_bias;
     case GATED: return attends && c->attention_gate;
     case GATED_BIAS: return attends && c->attention_gate && c->qkv_bias;
     case PRE_NORMS: return !c->no_pre_norms;
@@ -142,11 +145,14 @@ static const struct {
     {AT(mixer_gate), "attn_gate.weight", "linear_attn.in_proj_z.weight", RECURRENT, MODEL, RECURS},
     {AT(mixer_out), "ssm_out.weight", "linear_attn.out_proj.weight", MODEL, RECURRENT, RECURS},
     {AT(convolution), "ssm_conv1d.weight", "linear_attn.conv1d.weight", CHANNELS, KERNEL, RECURS},
-    {AT(decay_in), "ssm_alpha.weight", "linear_attn.in_proj_a.weight", VALUE_HEADS, MODEL, DELTA},
+    {AT(decay_in), "ssm_alpha.weight", "linear_attn.in_proj_a.weight", VALUE_HEADS, MODEL, DECAYS},
     {AT(beta_in), "ssm_beta.weight", "linear_attn.in_proj_b.weight", VALUE_HEADS, MODEL, DELTA},
-    {AT(decay_rate), "ssm_a", "linear_attn.A_log", VALUE_HEADS, NONE, DELTA},
-    {AT(decay_shift), "ssm_dt.bias", "linear_attn.dt_bias", VALUE_HEADS, NONE, DELTA},
+    {AT(decay_rate), "ssm_a", "linear_attn.A_log", VALUE_HEADS, NONE, DECAYS},
+    {AT(decay_shift), "ssm_dt.bias", "linear_attn.dt_bias", VALUE_HEADS, NONE, DECAYS},
     {AT(mixer_norm), "ssm_norm.weight", "linear_attn.norm.weight", VALUE_DIM, NONE, DELTA},
+    {AT(mixer_norm), "ssm_norm.weight", "mamba.norm.weight", RECURRENT, NONE, SPACE},
+    {AT(convolution_bias), "ssm_conv1d.bias", "mamba.conv1d.bias", CHANNELS, NONE, CONVOLUTION_BIAS},
+    {AT(skip), "ssm_d", "mamba.D", VALUE_HEADS, NONE, SPACE},
     {AT(attention_gate), "attn_gate.weight", "self_attn.gate_proj.weight", QUERIES, MODEL, GATED},
     {AT(attention_gate_bias), "attn_gate.bias", "self_attn.gate_proj.bias", QUERIES, NONE, GATED_BIAS},
     {AT(curve[0]), "xielu.alpha_p", "mlp.act_fn.alpha_p", ONE, NONE, XIELU},
@@ -228,24 +234,26 @@ static void rename_slot(const sf_family *f, size_t at, const char **gguf, const 
     }
 }
 
-static int64_t rows_of(const sf_model_config *c, size_t at)
+/* Of the tensor in a layer; 0: the layer has none. */
+static int64_t rows_of(const sf_model_config *c, int layer, size_t at)
 {
     for (int r = 0; r < LAYER_ROWS; r++) {
-        if (LAYER[r].at == at) return size_of(c, LAYER[r].rows);
+        if (LAYER[r].at == at && holds(c, layer, LAYER[r].when)) return size_of(c, LAYER[r].rows);
     }
     return 0;
 }
 
-/* Where the family gives one name to several tensors, they stand below each other in one, in its order. */
-static struct sf_weight_share share(const sf_model_config *c, const sf_family *f, const char *name, size_t at, bool gguf)
+/* Where the family gives one name to several of a layer's tensors, they stand below each other in one, in its order. */
+static struct sf_weight_share share(const sf_model_config *c, const sf_family *f, int layer, const char *name, size_t at, bool gguf)
 {
     int64_t before = 0, all = 0;
     int parts = 0;
     for (const sf_tensor_name *n = f ? f->tensor : NULL; n && (n->hf || n->gguf); n++) {
         const char *other = gguf ? n->gguf : n->hf;
-        if (!other || strcmp(other, name) != 0) continue;
+        const int64_t rows = rows_of(c, layer, n->at);
+        if (!rows || !other || strcmp(other, name) != 0) continue;
         if (n->at == at) before = all;
-        all += rows_of(c, n->at);
+        all += rows;
         parts++;
     }
     return parts < 2 ? (struct sf_weight_share){0} : (struct sf_weight_share){before, all};
@@ -338,8 +346,8 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
             bool summed = LAYER[r].at == AT(o_bias) || LAYER[r].at == AT(down_bias);
             slot[n].rows_by = summed ? SF_ONCE : cut_of(LAYER[r].rows);
             slot[n].columns_by = cut_of(LAYER[r].columns);
-            slot[n].of_hf = share(c, f, hf, LAYER[r].at, false);
-            slot[n++].of_gguf = share(c, f, gguf, LAYER[r].at, true);
+            slot[n].of_hf = share(c, f, l, hf, LAYER[r].at, false);
+            slot[n++].of_gguf = share(c, f, l, gguf, LAYER[r].at, true);
         }
         if (c->latent) n += put_heads(c, weights, l, slot + n);
         if (sf_layer_mixes(c, l)) n += put_experts(c, f, weights, l, slot + n);
@@ -357,6 +365,8 @@ sf_status sf_weight_part(const sf_weight_slot *slot, struct sf_weight_share shar
         out->rank = 2, out->dim[1] = found->dim[0], out->dim[0] = 1;
     if (found->rank == 3 && slot->rank == 2 && found->dim[1] == 1) /* a convolution's channels, each with one input */
         out->rank = 2, out->dim[1] = found->dim[2];
+    if (found->rank == 2 && slot->rank == 1 && found->dim[0] * found->dim[1] == slot->dim[0]) /* GGUF's vectors of a state space */
+        out->rank = 1, out->dim[0] = slot->dim[0], out->dim[1] = 0;
     if (share.whole_rows == 0) return SF_OK;
     if (out->rank == slot->rank + 1) { /* parts one behind the other */
         out->rank = slot->rank;

@@ -127,7 +127,8 @@ sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base)
     .fit_slashes = sf_cpu_fit_slashes,                                                                                 \
     .fit_masses = sf_cpu_fit_masses,                                                                                   \
     .convolve = sf_cpu_convolve,                                                                                       \
-    .delta_rule = sf_cpu_delta_rule,
+    .delta_rule = sf_cpu_delta_rule,                                                                                   \
+    .state_space = sf_cpu_state_space,
 
 const sf_backend_ops sf_cpu_ops = {.name = "cpu", .open = open_backend, CPU_OPS};
 const sf_backend_ops sf_cpu_bf16_ops = {.name = "cpu-bf16", .open = open_bf16, CPU_OPS};

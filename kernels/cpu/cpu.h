@@ -104,5 +104,6 @@ SF_OP_PROTOTYPE(sf_cpu_, fit_slashes)
 SF_OP_PROTOTYPE(sf_cpu_, fit_masses)
 SF_OP_PROTOTYPE(sf_cpu_, convolve)
 SF_OP_PROTOTYPE(sf_cpu_, delta_rule)
+SF_OP_PROTOTYPE(sf_cpu_, state_space)
 
 #endif

@@ -1,4 +1,4 @@
-/* CPU: recurrent layers. Channels of a convolution and columns of a delta rule's state do not see each other, so threads share them out,
+/* CPU: recurrent layers. Channels of a convolution and columns of a state matrix do not see each other, so threads share them out,
  * and walk the rows of a lane in order: one row at a time, so that its numbers are the same whether it comes alone or with others. */
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
@@ -56,16 +56,35 @@ sf_status sf_cpu_convolve(sf_backend *b, int lanes, float *const *state, int64_t
     return SF_OK;
 }
 
-/* What of the state stays, and how much of the new is written, of each row and head: decay, beta [n, Hv]. */
+/* softplus(x + shift): how far a row of a head goes */
+static double step_of(float x, float shift)
+{
+    const double z = (double)x + (double)shift;
+    return z > 20 ? z : log1p(exp(z));
+}
+
+/* What of the state stays, and how much of the new is written, of each row and head: decay, beta [n, Hv]. logit NULL: as far as it goes. */
 static void gates(sf_backend *b, int64_t n, int heads, const float *rate, const float *shift, const float *a, const float *logit,
                   float *decay, float *beta)
 {
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (n * heads > 1 << 10)
     for (int64_t i = 0; i < n * heads; i++) {
-        const double x = (double)a[i] + (double)shift[i % heads], soft = x > 20 ? x : log1p(exp(x));
+        const double soft = step_of(a[i], shift[i % heads]);
         decay[i] = (float)exp(-exp((double)rate[i % heads]) * soft);
-        beta[i] = (float)(1 / (1 + exp(-(double)logit[i])));
+        beta[i] = (float)(logit ? 1 / (1 + exp(-(double)logit[i])) : soft);
     }
+}
+
+/* Columns of a state [Dk, Dv] to the first cache, where they lie side by side, and back. */
+static void take_columns(const float *there, int64_t dim, int64_t value, int columns, float *mine)
+{
+    memset(mine, 0, (size_t)dim * SF_STATE_COLUMNS * sizeof *mine);
+    for (int64_t i = 0; i < dim; i++) memcpy(mine + i * SF_STATE_COLUMNS, there + i * value, (size_t)columns * sizeof *mine);
+}
+
+static void give_columns(const float *mine, int64_t dim, int64_t value, int columns, float *there)
+{
+    for (int64_t i = 0; i < dim; i++) memcpy(there + i * value, mine + i * SF_STATE_COLUMNS, (size_t)columns * sizeof *mine);
 }
 
 sf_status sf_cpu_delta_rule(sf_backend *b, int lanes, float *const *state, int64_t rows, sf_delta_shape s, const void *x, const void *a,
@@ -89,17 +108,48 @@ sf_status sf_cpu_delta_rule(sf_backend *b, int lanes, float *const *state, int64
         const float *from = (const float *)x + row * stride;
         float *mine = room + (int64_t)omp_get_thread_num() * (of_state + 2 * key), *there = state[lane] + head * key * value + first;
         const int columns = (int)(value - first < SF_STATE_COLUMNS ? value - first : SF_STATE_COLUMNS);
-        const size_t bytes = (size_t)columns * sizeof *mine;
-        memset(mine, 0, (size_t)of_state * sizeof *mine);
-        for (int64_t i = 0; i < key; i++) memcpy(mine + i * SF_STATE_COLUMNS, there + i * value, bytes);
+        take_columns(there, key, value, columns, mine);
         sf_cpu_tiles(b)->delta_rows(&(sf_delta_rows){
             .rows = rows, .stride = stride, .gate_stride = s.value_heads, .out_stride = wide, .dim = s.key_dim, .columns = columns,
             .q = from + group * key, .k = from + (s.key_heads + group) * key, .v = from + 2 * s.key_heads * key + head * value + first,
             .decay = gate + row * s.value_heads + head, .beta = write + row * s.value_heads + head, .state = mine,
             .room = mine + of_state, .out = (float *)out + row * wide + head * value + first});
-        for (int64_t i = 0; i < key; i++) memcpy(there + i * value, mine + i * SF_STATE_COLUMNS, bytes);
+        give_columns(mine, key, value, columns, there);
     }
     sf_scratch_release(b, mark);
     sf_meter_delta_rule(b, lanes, n, s, rate, shift);
+    return SF_OK;
+}
+
+sf_status sf_cpu_state_space(sf_backend *b, int lanes, float *const *state, int64_t rows, sf_delta_shape s, const void *x, const void *dt,
+                             const sf_tensor *rate, const sf_tensor *shift, const sf_tensor *skip, void *out)
+{
+    const int64_t dim = s.key_dim, value = s.value_dim, heads = s.value_heads, wide = heads * value, groups = s.key_heads * dim;
+    const int64_t n = lanes * rows, parts = sf_cpu_parts(value, SF_STATE_COLUMNS), of_state = dim * SF_STATE_COLUMNS, stride = wide + 2 * groups;
+    const float *per_head, *offset, *past;
+    float *gate, *room;
+    sf_mark mark = sf_scratch_mark(b);
+    SF_TRY(sf_cpu_as_f32(b, rate, &per_head));
+    SF_TRY(sf_cpu_as_f32(b, shift, &offset));
+    SF_TRY(sf_cpu_as_f32(b, skip, &past));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(2 * n * heads) * sizeof *gate, (void **)&gate));
+    SF_TRY(sf_cpu_room(b, of_state, sizeof *room, (void **)&room));
+    float *step = gate + n * heads;
+    gates(b, n, s.value_heads, per_head, offset, dt, NULL, gate, step);
+#pragma omp parallel for num_threads(b->threads) schedule(static) if (n * stride > 1 << 10)
+    for (int64_t unit = 0; unit < lanes * heads * parts; unit++) {
+        const int64_t lane = unit / parts / heads, head = unit / parts % heads, first = unit % parts * SF_STATE_COLUMNS, row = lane * rows;
+        const float *from = (const float *)x + row * stride, *B = from + wide + sf_delta_key_head(s, (int)head) * dim;
+        float *mine = room + (int64_t)omp_get_thread_num() * of_state, *there = state[lane] + head * dim * value + first;
+        const int columns = (int)(value - first < SF_STATE_COLUMNS ? value - first : SF_STATE_COLUMNS);
+        take_columns(there, dim, value, columns, mine);
+        sf_cpu_tiles(b)->space_rows(&(sf_space_rows){
+            .rows = rows, .stride = stride, .gate_stride = heads, .out_stride = wide, .dim = s.key_dim, .columns = columns,
+            .v = from + head * value + first, .B = B, .C = B + groups, .decay = gate + row * heads + head, .step = step + row * heads + head,
+            .skip = past[head], .state = mine, .out = (float *)out + row * wide + head * value + first});
+        give_columns(mine, dim, value, columns, there);
+    }
+    sf_scratch_release(b, mark);
+    sf_meter_state_space(b, lanes, n, s, rate, shift, skip);
     return SF_OK;
 }

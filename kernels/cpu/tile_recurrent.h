@@ -1,4 +1,4 @@
-/* Tiles: some columns of the state of a gated delta rule, over the rows of a lane. Columns do not see each other, so that these stay in
+/* Tiles: some columns of the state of a gated delta rule, or of a state space, over the rows of a lane. Columns do not see each other, so that these stay in
  * the first cache while all rows go by, which no longer needs to be cut into chunks: per row and column 4 products and sums for each
  * number of the state, of which none leaves that cache. */
 
@@ -44,6 +44,30 @@ static void delta_rows(const sf_delta_rows *d)
                 vec now = load(s + u * W) + delta[u] * k[i];
                 store(s + u * W, now);
                 sum[i & 1][u] += now * q[i];
+            }
+        }
+        for (int u = 0; u < VECS; u++) store(wide + u * W, sum[0][u] + sum[1][u]);
+        memcpy(d->out + r * d->out_stride, wide, (size_t)d->columns * sizeof *wide);
+    }
+}
+
+/* Sums as above; a state space asks once a row, of the state that the row has written. */
+static void space_rows(const sf_space_rows *d)
+{
+    enum { VECS = SF_STATE_COLUMNS / W };
+    float wide[SF_STATE_COLUMNS] = {0};
+    for (int64_t r = 0; r < d->rows; r++) {
+        const float decay = d->decay[r * d->gate_stride], step = d->step[r * d->gate_stride];
+        const float *B = d->B + r * d->stride, *C = d->C + r * d->stride;
+        vec sum[2][VECS], v[VECS], given[VECS];
+        memcpy(wide, d->v + r * d->stride, (size_t)d->columns * sizeof *wide);
+        for (int u = 0; u < VECS; u++) v[u] = load(wide + u * W), given[u] = v[u] * step, sum[0][u] = v[u] * d->skip, sum[1][u] = all(0);
+        for (int i = 0; i < d->dim; i++) {
+            float *s = d->state + (int64_t)i * SF_STATE_COLUMNS;
+            UNROLL for (int u = 0; u < VECS; u++) {
+                vec now = load(s + u * W) * decay + given[u] * B[i];
+                store(s + u * W, now);
+                sum[i & 1][u] += now * C[i];
             }
         }
         for (int u = 0; u < VECS; u++) store(wide + u * W, sum[0][u] + sum[1][u]);

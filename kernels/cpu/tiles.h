@@ -105,6 +105,16 @@ typedef struct sf_delta_rows {
     float *out;                /* [rows, columns], out_stride apart */
 } sf_delta_rows;
 
+/* The same of a state space's head. */
+typedef struct sf_space_rows {
+    int64_t rows, stride, gate_stride, out_stride;
+    int dim, columns;          /* Dk; of Dv */
+    const float *v, *B, *C;    /* [rows, columns]; [rows, Dk] twice */
+    const float *decay, *step; /* [rows], gate_stride apart */
+    float skip, *state;        /* state [Dk, SF_STATE_COLUMNS] */
+    float *out;                /* [rows, columns], out_stride apart */
+} sf_space_rows;
+
 typedef struct sf_tiles sf_tiles;
 struct sf_tiles {
     const char *name;
@@ -172,6 +182,7 @@ struct sf_tiles {
 
     /* The state's columns over all rows: delta_rule() in backend.h. */
     void (*delta_rows)(const sf_delta_rows *d);
+    void (*space_rows)(const sf_space_rows *d); /* … state_space() */
 
     /* Sum over `group` queries [group, dim] and dimensions of the larger of q·low and q·high. */
     float (*bound)(const float *q, int group, int dim, const float *low, const float *high);
@@ -206,8 +217,9 @@ struct sf_tiles {
         .name = isa, .widen = widen, .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
         .attend_end = attend_end,         \
         .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
-        .tally = tally, .tally_strip = tally_strip, .largest = largest, .excess = excess, .dots = dots, .decode = decode, .powers = powers, .bound = bound,          \
-        .multiply_add = multiply_add, .count_bits = count_bits, .best = best, .delta_rows = delta_rows
+        .tally = tally, .tally_strip = tally_strip, .largest = largest, .excess = excess, .dots = dots, .decode = decode,                   \
+        .powers = powers, .bound = bound, .multiply_add = multiply_add, .count_bits = count_bits, .best = best,                             \
+        .delta_rows = delta_rows, .space_rows = space_rows
 
 extern const sf_tiles sf_tiles_avx512, sf_tiles_avx2, sf_tiles_generic, sf_tiles_amx, sf_tiles_bf16;
 

@@ -438,4 +438,5 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .fit_masses = NULL, /* not yet */
     .convolve = NULL,   /* likewise */
     .delta_rule = NULL, /* likewise */
+    .state_space = NULL, /* likewise */
 };

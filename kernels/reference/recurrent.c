@@ -73,3 +73,38 @@ sf_status sf_reference_delta_rule(sf_backend *b, int lanes, float *const *state,
     sf_meter_delta_rule(b, lanes, lanes * rows, s, rate, shift);
     return SF_OK;
 }
+
+static double one_of(const sf_tensor *w, int i)
+{
+    float x;
+    sf_to_f32(w->dtype, (const char *)w->data + sf_bytes(w->dtype, i), &x, 1);
+    return x;
+}
+
+sf_status sf_reference_state_space(sf_backend *b, int lanes, float *const *state, int64_t rows, sf_delta_shape s, const void *x, const void *dt,
+                                   const sf_tensor *rate, const sf_tensor *shift, const sf_tensor *skip, void *out)
+{
+    const int N = s.key_dim, D = s.value_dim, heads = s.value_heads, wide = heads * D, groups = s.key_heads * N, stride = wide + 2 * groups;
+    double *held;
+    SF_TRY(sf_host_alloc(b, (size_t)N * (size_t)D * sizeof *held, (void **)&held));
+    for (int l = 0; l < lanes; l++) {
+        for (int h = 0; h < heads; h++) {
+            float *own = state[l] + (int64_t)h * N * D;
+            for (int i = 0; i < N * D; i++) held[i] = own[i];
+            for (int64_t r = l * rows; r < (l + 1) * rows; r++) {
+                const float *row = (const float *)x + r * stride, *v = row + h * D, *B = row + wide + sf_delta_key_head(s, h) * N, *C = B + groups;
+                const double z = ((const float *)dt)[r * heads + h] + one_of(shift, h), step = z > 20 ? z : log1p(exp(z));
+                const double decay = exp(-exp(one_of(rate, h)) * step);
+                for (int c = 0; c < D; c++) {
+                    double sum = one_of(skip, h) * v[c];
+                    for (int i = 0; i < N; i++) sum += (held[i * D + c] = decay * held[i * D + c] + step * B[i] * v[c]) * C[i];
+                    ((float *)out)[(r * heads + h) * D + c] = (float)sum;
+                }
+            }
+            for (int i = 0; i < N * D; i++) own[i] = (float)held[i];
+        }
+    }
+    sf_host_free(b, held);
+    sf_meter_state_space(b, lanes, lanes * rows, s, rate, shift, skip);
+    return SF_OK;
+}

@@ -39,4 +39,5 @@ const sf_backend_ops sf_reference_ops = {
     SF_EACH_OP(SF_OP_ROW, sf_reference_)
     .convolve = sf_reference_convolve,
     .delta_rule = sf_reference_delta_rule,
+    .state_space = sf_reference_state_space,
 };

@@ -33,5 +33,6 @@ void sf_reference_entmax(double *x, int64_t n, double alpha);
 SF_EACH_OP(SF_OP_PROTOTYPE, sf_reference_)
 SF_OP_PROTOTYPE(sf_reference_, convolve)
 SF_OP_PROTOTYPE(sf_reference_, delta_rule)
+SF_OP_PROTOTYPE(sf_reference_, state_space)
 
 #endif

@@ -88,6 +88,10 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "granite3": ("Granite", rope() | dict(embedding_multiplier=12.0, logits_scaling=8.0, residual_multiplier=0.22, attention_multiplier=0.0625)),
     "granite4-hybrid": ("GraniteMoeHybrid", MAMBA | dict(num_local_experts=0, num_experts_per_tok=0, shared_intermediate_size=96,
                                                          layer_types=["mamba", "attention"] * 2)),
+    "granite4-h-tiny": ("GraniteMoeHybrid", MAMBA | rope() | dict(
+        num_local_experts=4, num_experts_per_tok=2, shared_intermediate_size=48, mamba_n_groups=2, tie_word_embeddings=True,
+        position_embedding_type="nope", embedding_multiplier=12.0, logits_scaling=6.0, residual_multiplier=0.22, attention_multiplier=0.0625,
+        layer_types=["mamba", "mamba", "attention", "mamba"])),
     "glm4": ("Glm4", rope() | dict(head_dim=16)),
     "glm4-9b-chat-hf": ("Glm", rope() | dict(head_dim=16)),
     "glm4-moe": ("Glm4Moe", ROUTED | dict(head_dim=16, n_shared_experts=1)),
@@ -103,6 +107,7 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "lfm2-moe": ("Lfm2Moe", MOE | dict(layer_types=["conv", "full_attention"] * 2, num_dense_layers=1)),
     "starcoder2": ("Starcoder2", rope()),
     "nemotron": ("Nemotron", {}),
+    "bamba": ("Bamba", MAMBA | dict(attn_layer_indices=[1, 3])),
     "falcon-h1": ("FalconH1", MAMBA | dict(mamba_d_ssm=128)),
     "minimax-m2": ("MiniMaxM2", dict(num_local_experts=4, num_experts_per_tok=2, head_dim=16, rotary_dim=8)),
     "llama-attn-bias": ("Llama", rope() | dict(attention_bias=True)),

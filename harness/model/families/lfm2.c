@@ -5,14 +5,6 @@
 #include <limits.h>
 #include <string.h>
 
-/* Older files say which layers attend; without either key, all do. */
-static sf_status read_attending(sf_json_at at, sf_model_config *c)
-{
-    if (sf_json_value(at, "layer_types") || !sf_json_value(at, "full_attn_idxs")) return SF_OK;
-    memset(c->recurs, 1, (size_t)c->layers);
-    return sf_family_listed_layers(at, "full_attn_idxs", c, c->recurs, 0);
-}
-
 /* Two thirds of what the file says, times a factor, rounded up to a multiple, each step to whole numbers. */
 static sf_status read_mlp(sf_json_at at, sf_model_config *c)
 {
@@ -36,7 +28,7 @@ static sf_status read_convolution(sf_json_at at, sf_model_config *c)
 {
     int64_t kernel = 3;
     bool bias = false;
-    SF_TRY(read_attending(at, c));
+    if (!sf_json_value(at, "layer_types")) SF_TRY(sf_family_attending(at, "full_attn_idxs", c)); /* in older files; without either, all do */
     SF_TRY(sf_json_bool(at, "tie_embedding", false, &c->tied));
     SF_TRY(sf_json_int(at, "conv_L_cache", true, 1, SF_MAX_KERNEL, &kernel));
     SF_TRY(sf_json_bool(at, "conv_bias", true, &bias));

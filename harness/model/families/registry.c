@@ -41,7 +41,9 @@
     FAMILY(qwen3_next)    \
     FAMILY(qwen3_5)       \
     FAMILY(lfm2_moe)      \
-    FAMILY(qwen3_5_moe)
+    FAMILY(qwen3_5_moe)   \
+    FAMILY(granitemoehybrid) \
+    FAMILY(bamba)
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

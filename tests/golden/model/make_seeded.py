@@ -174,6 +174,15 @@ MODELS = {
     "qwen3_5_moe-fused": row("Qwen3_5Moe", num_hidden_layers=2, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=1,
                              linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, shared_expert_intermediate_size=24,
                              rope_parameters=rope(partial_rotary_factor=0.5), **MOE),
+    "granite4": row("GraniteMoeHybrid", None, num_hidden_layers=3, layer_types=["mamba", "attention", "mamba"], num_local_experts=0,
+                    num_experts_per_tok=0, shared_intermediate_size=32, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=12,
+                    position_embedding_type="nope", embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.5,
+                    logits_scaling=8.0, **PLAIN),
+    "granite4-experts": row("GraniteMoeHybrid", None, num_hidden_layers=3, layer_types=["mamba", "mamba", "attention"], num_local_experts=6,
+                            num_experts_per_tok=2, intermediate_size=16, shared_intermediate_size=24, mamba_n_heads=8, mamba_d_head=8,
+                            mamba_d_state=8, mamba_n_groups=2, position_embedding_type="rope", residual_multiplier=0.5, **PLAIN),
+    "bamba": row("Bamba", None, num_hidden_layers=3, attn_layer_indices=[1], mamba_n_heads=4, mamba_d_head=16, mamba_d_state=20,
+                 mamba_n_groups=2, mamba_conv_bias=False, attention_bias=True),
     "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
                                                         high_freq_factor=4.0, original_max_position_embeddings=256)),
     "frontier_mini": row("FrontierMini", None, entmax_alpha=1.5, num_hidden_layers=3, **PLAIN),
@@ -203,7 +212,7 @@ def spread(name, shape, dtype, offset, transposed):
 
 
 OFFSET = ("Gemma2", "Nemotron", "Qwen3Next", "Qwen3_5", "Qwen3_5Moe")  # norm weights are stored minus one
-ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight")
+ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight", "router.layer.weight")
 TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss and Llama 4: [experts, in, out]
 
 # ---- the golden values -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ ROWS = {  # architecture, whether q and k are reordered
     "cohere2": (A.COHERE2, False), "exaone4": (A.EXAONE4, False), "glm4": (A.GLM4, False), "minimax_m2": (A.MINIMAXM2, False),
     "gpt_oss": (A.GPT_OSS, False), "deepseek_v2": (A.DEEPSEEK2, False), "deepseek_v3-plain": (A.DEEPSEEK2, False),
     "lfm2": (A.LFM2, False), "lfm2_moe": (A.LFM2MOE, False), "qwen3_next": (A.QWEN3NEXT, False), "qwen3_5": (A.QWEN35, False),
-    "qwen3_5_moe": (A.QWEN35MOE, False), "llama4-published": (A.LLAMA4, False),
+    "qwen3_5_moe": (A.QWEN35MOE, False), "granitemoehybrid": (A.GRANITE_HYBRID, True), "granitemoehybrid-experts": (A.GRANITE_HYBRID, True),
+    "llama4-published": (A.LLAMA4, False),
 }
 DELTA = (A.QWEN3NEXT, A.QWEN35, A.QWEN35MOE)
 SPLIT = {"qwen3_moe": 12}  # tensors a part
@@ -73,9 +74,10 @@ def keys(w, c, arch, older):
     w.add_head_count(c["num_attention_heads"])
     if arch == A.DEEPSEEK2:
         latent(w, c, older)
-    elif arch in (A.LFM2, A.LFM2MOE):
+    elif arch in (A.LFM2, A.LFM2MOE, A.GRANITE_HYBRID):
         w.add_head_count_kv([c["num_key_value_heads"] if t == "full_attention" else 0 for t in c["layer_types"]])
-        w.add_shortconv_l_cache(c["conv_L_cache"])
+        if arch != A.GRANITE_HYBRID:
+            w.add_shortconv_l_cache(c["conv_L_cache"])
     else:
         w.add_head_count_kv(c["num_key_value_heads"])
         w.add_key_length(head)
@@ -106,7 +108,9 @@ def keys(w, c, arch, older):
         w.add_sliding_window_pattern([t == "sliding_attention" for t in c["layer_types"]])
     if arch == A.COHERE2:
         w.add_logit_scale(c["logit_scale"])
-    if arch == A.GRANITE:
+    if arch == A.GRANITE_HYBRID:
+        state_space(w, c)
+    if arch in (A.GRANITE, A.GRANITE_HYBRID):
         w.add_attention_scale(c["attention_multiplier"])
         w.add_embedding_scale(c["embedding_multiplier"])
         w.add_residual_scale(c["residual_multiplier"])
@@ -144,6 +148,43 @@ def delta(w, c, arch):
         w.add_array(f"{gguf.MODEL_ARCH_NAMES[arch]}.attention.recurrent_layers", [t == "linear_attention" for t in c["layer_types"]])
     if arch != A.QWEN3NEXT:
         w.add_rope_dimension_sections([11, 11, 10, 0])
+
+
+def state_space(w, c):
+    """What GraniteHybridModel of convert_hf_to_gguf.py writes."""
+    w.add_ssm_conv_kernel(c["mamba_d_conv"])
+    w.add_ssm_state_size(c["mamba_d_state"])
+    w.add_ssm_group_count(c["mamba_n_groups"])
+    w.add_ssm_time_step_rank(c["mamba_n_heads"])
+    w.add_ssm_inner_size(c["mamba_n_heads"] * c["mamba_d_head"])
+    w.add_rope_scaling_finetuned(c["position_embedding_type"] == "rope")
+    if c["num_local_experts"]:
+        w.add_expert_shared_feed_forward_length(c["shared_intermediate_size"])
+
+
+def converted_space(n, x, c):
+    """Its tensors of one of a state space's, or of an MLP that stands in one."""
+    leaf = n.split("mamba.")[-1]
+    if leaf == "A_log":
+        x = -np.exp(x)
+    if leaf == "dt_bias":
+        n = n.replace("dt_bias", "dt_proj.bias")
+    if leaf in ("A_log", "D"):
+        x = x.reshape(-1, 1)
+    if leaf == "norm.weight":
+        x = x.reshape(c["mamba_n_groups"], -1)
+    if leaf == "conv1d.weight":
+        x = x[:, 0]
+    above = ".".join(n.split(".")[:3])
+    if "shared_mlp" in n:
+        end = ".mlp.shared_experts." if c["num_local_experts"] else ".mlp."
+        halves = zip(("gate_proj", "up_proj"), np.split(x, 2)) if "input" in n else [("down_proj", x)]
+        return [(f"{above}{end}{part}.weight", y) for part, y in halves]
+    if "block_sparse_moe.input_linear" in n:
+        return [(f"{above}.mlp.experts.{i}.{part}.weight", y) for i, e in enumerate(x) for part, y in zip(("gate_proj", "up_proj"), np.split(e, 2))]
+    if "block_sparse_moe.output_linear" in n:
+        return [(f"{above}.mlp.experts.{i}.down_proj.weight", y) for i, y in enumerate(x)]
+    return [(n, x)]
 
 
 def converted(n, x, c, arch):
@@ -210,17 +251,20 @@ def make(name):
 
     def put(n, x):
         plain = n.endswith(("sinks", "_exps.weight", "_exps.bias"))
-        if n.endswith(".A_log"):  # llama.cpp looks for it without the end that others have
+        if n.endswith((".A_log", ".D")):  # llama.cpp looks for them without the end that others have
             w.add_tensor(names.get_name(n), x.astype("f4"))
             return
         target = n if "_exps." in n else (names.get_name(n, try_suffixes=(".weight", ".bias")) or "") + (".weight" if plain else "")
         assert len(target) > 7, n
-        if x.ndim == 1 or "bias" in n or "conv" in n.split(".")[-2]:
+        if x.ndim == 1 or "bias" in n or "conv" in n.split(".")[-2] or "mamba.norm" in n:
             w.add_tensor(target, x.astype("f4"))
         else:
             w.add_tensor(target, gguf.quants.quantize(x, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16)
 
-    for n, x in [y for n, x in weights(name) for y in (converted(n, x, c, arch) if arch in DELTA else [(n, x)])]:
+    def all_of(n, x):
+        return converted(n, x, c, arch) if arch in DELTA else converted_space(n, x, c) if arch == A.GRANITE_HYBRID else [(n, x)]
+
+    for n, x in [y for n, x in weights(name) for y in all_of(n, x)]:
         if n.endswith("conv.conv.weight"):
             x = x[:, 0]
         if n.endswith("expert_bias"):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A taught model of other kinds, made by hand of models/frontier-mini/s, which solves the tasks (Python alone, no package):
 
-    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial, OUT/latent, OUT/hybrid
+    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial, OUT/latent, OUT/hybrid, OUT/space
 
     moe      qwen2_moe    of each MLP's neurons, half go to one that all rows share (its switch is at a half, its output twice), half
                           to four experts, who hold the same ones in another order each; a row takes two, by a random router
@@ -15,8 +15,10 @@
     hybrid   qwen3_5      before the first and the third layer one of a gated delta rule, random, with an MLP of zeros; heads twice as
                           wide, of which the second half is a constant that norms over heads divide by, and do not let through;
                           gates at a half, the output twice
+    space    granitemoehybrid  such layers of a state space, in the same places; attention as it was
 
-moe, partial and latent compute what frontier-mini-s computes, up to rounding; sinks, windows and hybrid take something off it, or add it.
+moe, partial and latent compute what frontier-mini-s computes, up to rounding; sinks, windows, hybrid and space take something off it, or
+add it.
 """
 import array
 import json
@@ -242,15 +244,60 @@ def delta_layer(above, t, d, m, rng):
         t[f"{above}{name}_layernorm.weight"] = vector(bf16([0.0] * d))
 
 
-def hybrid(t, c):
-    large, d, m = 1000.0, c["hidden_size"], c["intermediate_size"]
-    place, rng = [1, 2, 4, 5], random.Random(43)
-    half = lambda first: floats([[first - 1] * DIM + [-1.0] * DIM], [2 * DIM])
+def space_layer(above, t, d, m, rng):
+    groups, heads, dim, states, kernel = 2, 6, 32, 16, 4
+    out = heads * dim
+    channels = out + 2 * groups * states
+    at = above + "mamba."
+    t[at + "in_proj.weight"] = random_matrix(rng, out + channels + heads, d, d**-0.5)
+    t[at + "conv1d.weight"] = random_matrix(rng, channels, kernel, kernel**-0.5)
+    t[at + "conv1d.weight"].shape = [channels, 1, kernel]
+    t[at + "conv1d.bias"] = vector(bf16([rng.gauss(0, 0.2) for _ in range(channels)]))
+    t[at + "A_log"] = vector(bf16([math.log(0.01 + 0.1 * h) for h in range(heads)]))
+    t[at + "dt_bias"], t[at + "D"] = vector(bf16([0.0] * heads)), vector(bf16([1.0] * heads))
+    t[at + "norm.weight"] = vector(bf16([1.0] * out))
+    t[at + "out_proj.weight"] = random_matrix(rng, d, out, 0.002)
+    t[above + "shared_mlp.input_linear.weight"] = Matrix([bytes(2 * d)] * (2 * m))
+    t[above + "shared_mlp.output_linear.weight"] = Matrix([bytes(2 * m)] * d)
+    for name in ("input", "post_attention"):
+        t[f"{above}{name}_layernorm.weight"] = vector(bf16([1.0] * d))
+
+
+RECURRING, ATTENDING = (0, 3), (1, 2, 4, 5)
+
+
+def make_place(t):
+    """Layers that attend leave room for those that recur."""
     for layer in reversed(range(LAYERS)):
-        from_, above = f"model.layers.{layer}.", f"model.layers.{place[layer]}."
+        from_, above = f"model.layers.{layer}.", f"model.layers.{ATTENDING[layer]}."
         own = {name: t.pop(name) for name in list(t) if name.startswith(from_)}
         for name, value in own.items():
             t[above + name[len(from_):]] = value
+
+
+def space(t, c):
+    d, m, rng = c["hidden_size"], c["intermediate_size"], random.Random(44)
+    make_place(t)
+    for layer in ATTENDING:
+        above = f"model.layers.{layer}."
+        t[above + "self_attn.o_proj.bias"] = vector(bf16([0.0] * d))
+        gate, up, down = (t.pop(f"{above}mlp.{x}_proj.weight") for x in ("gate", "up", "down"))
+        t[above + "shared_mlp.input_linear.weight"], t[above + "shared_mlp.output_linear.weight"] = Matrix(gate.rows + up.rows), down
+    for layer in RECURRING:
+        space_layer(f"model.layers.{layer}.", t, d, m, rng)
+    c |= dict(model_type="granitemoehybrid", architectures=["GraniteMoeHybridForCausalLM"], attention_bias=True, num_hidden_layers=6,
+              layer_types=["linear_attention", "full_attention", "full_attention"] * 2, num_local_experts=0, num_experts_per_tok=0,
+              shared_intermediate_size=m, position_embedding_type="rope", attention_multiplier=DIM**-0.5, mamba_n_heads=6, mamba_d_head=32,
+              mamba_d_state=16, mamba_n_groups=2, mamba_expand=1, rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta")))
+
+
+def hybrid(t, c):
+    large, d, m = 1000.0, c["hidden_size"], c["intermediate_size"]
+    rng = random.Random(43)
+    half = lambda first: floats([[first - 1] * DIM + [-1.0] * DIM], [2 * DIM])
+    make_place(t)
+    for layer in reversed(range(LAYERS)):
+        above = f"model.layers.{ATTENDING[layer]}."
         for name in ("input", "post_attention"):
             t[f"{above}{name}_layernorm.weight"] = less_one(t[f"{above}{name}_layernorm.weight"])
         attn = above + "self_attn."
@@ -267,7 +314,7 @@ def hybrid(t, c):
         t[attn + "o_proj.weight"] = t[attn + "o_proj.weight"].columns(order).times(2)
         t[attn + "o_proj.bias"] = vector(bf16([0.0] * d))
         t[attn + "q_norm.weight"], t[attn + "k_norm.weight"] = half(large), half(large / math.sqrt(2))
-    for layer in (0, 3):
+    for layer in RECURRING:
         delta_layer(f"model.layers.{layer}.", t, d, m, rng)
     t["model.norm.weight"] = less_one(t["model.norm.weight"])
     c |= dict(model_type="qwen3_5_text", architectures=["Qwen3_5ForCausalLM"], head_dim=2 * DIM, attention_bias=True, num_hidden_layers=6,
@@ -277,7 +324,7 @@ def hybrid(t, c):
 
 
 if __name__ == "__main__":
-    for kind in (moe, sinks, windows, partial, latent, hybrid):
+    for kind in (moe, sinks, windows, partial, latent, hybrid, space):
         tensors, config = read(FROM + "/model.safetensors"), json.load(open(FROM + "/config.json"))
         del config["use_sliding_window"]
         kind(tensors, config)
