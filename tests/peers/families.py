@@ -179,7 +179,8 @@ def theirs(folder, prompts):
         top = last.topk(2).values
         greedy.append(int(last.argmax()))
         leads.append(float((top[0] - top[1]) / last.norm()))
-        out = model(input_ids=torch.tensor([greedy[-1:]]), past_key_values=out.past_key_values, use_cache=True)
+        place = torch.tensor([[len(prompts[-1]) + len(greedy) - 1]])  # which Bamba, not told, begins anew at 0
+        out = model(input_ids=torch.tensor([greedy[-1:]]), position_ids=place, past_key_values=out.past_key_values, use_cache=True)
     return logits, greedy, leads
 
 

@@ -174,11 +174,11 @@ MODELS = {
     "qwen3_5_moe-fused": row("Qwen3_5Moe", num_hidden_layers=2, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=1,
                              linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, shared_expert_intermediate_size=24,
                              rope_parameters=rope(partial_rotary_factor=0.5), **MOE),
-    "granite4": row("GraniteMoeHybrid", None, num_hidden_layers=3, layer_types=["mamba", "attention", "mamba"], num_local_experts=0,
+    "granitemoehybrid": row("GraniteMoeHybrid", None, num_hidden_layers=3, layer_types=["mamba", "attention", "mamba"], num_local_experts=0,
                     num_experts_per_tok=0, shared_intermediate_size=32, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=12,
                     position_embedding_type="nope", embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.5,
                     logits_scaling=8.0, **PLAIN),
-    "granite4-experts": row("GraniteMoeHybrid", None, num_hidden_layers=3, layer_types=["mamba", "mamba", "attention"], num_local_experts=6,
+    "granitemoehybrid-experts": row("GraniteMoeHybrid", None, num_hidden_layers=3, layer_types=["mamba", "mamba", "attention"], num_local_experts=6,
                             num_experts_per_tok=2, intermediate_size=16, shared_intermediate_size=24, mamba_n_heads=8, mamba_d_head=8,
                             mamba_d_state=8, mamba_n_groups=2, position_embedding_type="rope", residual_multiplier=0.5, **PLAIN),
     "bamba": row("Bamba", None, num_hidden_layers=3, attn_layer_indices=[1], mamba_n_heads=4, mamba_d_head=16, mamba_d_state=20,
@@ -229,7 +229,8 @@ def greedy(model, ids):
         tokens.append(int(last.argmax()))
         if len(tokens) == OUTPUTS or margin < LEAD:
             return every, tokens, margin
-        out = model(input_ids=torch.tensor([tokens[-1:]]), past_key_values=out.past_key_values, use_cache=True)
+        place = torch.tensor([[len(ids) + len(tokens) - 1]])  # which Bamba, not told, begins anew at 0
+        out = model(input_ids=torch.tensor([tokens[-1:]]), position_ids=place, past_key_values=out.past_key_values, use_cache=True)
 
 
 def golden(model):
