@@ -111,11 +111,13 @@ static sf_status add_group(const sf_study *study, sf_backend *backend, const sf_
         for (int j = 0; j < i && !shared; j++)
             shared = c->prefill == first[j].prefill &&
                      (!c->prefill || c->sparsity[SF_PREFILL] == first[j].sparsity[SF_PREFILL]);
-        double work = sf_study_work(study, c, true), all = sf_study_work(study, c, false);
-        t->decode += c->samples * work;
-        if (!shared) t->prefill += c->samples * (all - work), t->prefills += c->samples;
+        const int prefills = sf_study_prefills(study, c, shared);
+        const double all = sf_study_work(study, c, false), one = all - sf_study_work(study, c, true); /* a prefill */
+        t->decode += c->samples * (all - one * sf_study_prefills(study, c, false));
+        t->prefill += c->samples * one * prefills;
+        t->prefills += (long)c->samples * prefills;
         t->samples += c->samples;
-        t->input_tokens += shared ? 0 : (long)c->samples * tokens;
+        t->input_tokens += (long)c->samples * prefills * tokens;
         lane[i] = (sf_lane){.prefill = c->prefill ? c->prefill->method : NULL, .decode = c->decode ? c->decode->method : NULL};
         status = sf_arm_fit(c->prefill, c->sparsity[SF_PREFILL], SF_PREFILL, &model->config, tokens, output,
                             (void **)&lane[i].prefill_params);

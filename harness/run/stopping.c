@@ -12,8 +12,8 @@ sf_known sf_known_of(int rounds, int tasks, const double *difference, double unt
 {
     const sf_side zero = sf_confidence_side(rounds, tasks, difference, -1, 1, 0, alpha);
     if (zero.above != zero.below) return zero.above ? SF_MORE : SF_LESS;
-    const bool within = sf_confidence_side(rounds, tasks, difference, -1, 1, -until, alpha).above &&
-                        sf_confidence_side(rounds, tasks, difference, -1, 1, until, alpha).below;
+    const bool within = sf_confidence_side(rounds, tasks, difference, -1, 1, -until, 2 * alpha).above &&
+                        sf_confidence_side(rounds, tasks, difference, -1, 1, until, 2 * alpha).below; /* a side is alpha: stopping.h */
     return within ? SF_ALIKE : SF_OPEN;
 }
 

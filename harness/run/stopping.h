@@ -8,7 +8,11 @@
 typedef enum sf_known { SF_OPEN, SF_LESS, SF_MORE, SF_ALIKE } sf_known;
 
 /* Of rounds that each brought the difference of one sample of every task, [rounds, tasks] in [-1, 1]: whether its mean over tasks is
- * below 0, above 0, or within `until` of it; wrongly with a probability of at most alpha, of all that is ever said of it. */
+ * below 0, above 0, or within `until` of it; wrongly with a probability of at most alpha, of all that is ever said of it. Each side of 0
+ * is held to alpha / 2, each end of `until` to alpha (two one-sided tests, as of equivalence: Schuirmann 1987): where the mean is 0 only
+ * "below" and "above" are wrong, alpha / 2 each; where it is above 0, by no more than `until`, only "below"; farther above, "below" and
+ * "within", and both take a capital against means above it, at 0 or at `until`, of which the latter is never the smaller, and comes to
+ * 1 / alpha with a probability of alpha at most. So also below. */
 sf_known sf_known_of(int rounds, int tasks, const double *difference, double until, double alpha);
 
 /* Methods that are to be held against each other: those of one phase, at all sparsities. */

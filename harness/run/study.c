@@ -546,6 +546,12 @@ char *sf_study_cells(const sf_study *study)
     return out;
 }
 
+int sf_study_prefills(const sf_study *study, const sf_cell *cell, bool shared)
+{
+    const sf_task_spec *task = &study->sweep->task[cell->task];
+    return !shared + (task->asking == SF_ASK_ANEW ? task->turns - 1 : 0);
+}
+
 double sf_study_work(const sf_study *study, const sf_cell *cell, bool shared)
 {
     const sf_model_config *c = &study->model[cell->model]->config;
@@ -554,11 +560,8 @@ double sf_study_work(const sf_study *study, const sf_cell *cell, bool shared)
     double density[SF_PHASES];
     for (int p = 0; p < SF_PHASES; p++) density[p] = isnan(cell->sparsity[p]) ? 1 : 1 - cell->sparsity[p];
     sf_cost cost;
-    double work = 0;
-    if (!shared) {
-        sf_cost_of(c, &(sf_cost_query){.phase = SF_PREFILL, .tokens = tokens, .batch = 1, .density = density[SF_PREFILL]}, &cost);
-        work += cost.exact * (task->asking == SF_ASK_ANEW ? task->turns : 1);
-    }
+    sf_cost_of(c, &(sf_cost_query){.phase = SF_PREFILL, .tokens = tokens, .batch = 1, .density = density[SF_PREFILL]}, &cost);
+    const double work = cost.exact * sf_study_prefills(study, cell, shared);
     /* A decode step multiplies and adds each element it reads. */
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = tokens, .batch = 1, .density = density[SF_DECODE]}, &cost);
     return work + 2 * cost.exact * output;

@@ -73,6 +73,9 @@ sf_status sf_study_first_prompts(const sf_study *study, char **out);
 /* Keys of the dense cells of the shortest length, with blanks between: of the settings that this run has. malloc'ed. */
 char *sf_study_cells(const sf_study *study);
 
+/* Prefills of a sample of the cell; shared: but for the first prompt's, which another cell has asked for. Where a conversation is
+ * compressed anew with each question, those of later turns are the cell's own. */
+int sf_study_prefills(const sf_study *study, const sf_cell *cell, bool shared);
 /* Work of one sample of a cell by formula: FLOPs of its prefill (0 when `shared`, as another lane has done it) and of
  * its decode steps. For estimates of time. */
 double sf_study_work(const sf_study *study, const sf_cell *cell, bool shared);

@@ -116,6 +116,20 @@ for method in ("dense", "quest", "snapkv"):
     assert said[10:] == ([f"{read / right / 1e9:.3f}", "GB"] if right else ["none"]), (said, read, right)
 PY
 
+# What a plan counts: two prefills that four cells share, of two samples; anew, another of each cell's own.
+for compress in once each; do
+    "$FRONTIER" plan "$T/tiny.yaml" "${common[@]}" --json -s "tasks=[niah: {turns: {n: 2, compress: $compress}, $niah}]" >"$T/$compress.json" || fail "plan, compress: $compress"
+done
+python3 - "$T" <<'PY' || fail "plan, compress: each"
+import json, sys
+once, each = (json.load(open(f"{sys.argv[1]}/{c}.json")) for c in ("once", "each"))
+assert (once["prefill_passes"], each["prefill_passes"]) == (4, 4 + 8), (once, each)
+assert each["input_tokens"] == 3 * once["input_tokens"] and once["samples"] == each["samples"] == 8
+# two dense and two sparse ones; then six more dense ones and two sparse ones
+assert 2 * once["prefill_flops"] < each["prefill_flops"] < 4 * once["prefill_flops"], (once, each)
+assert each["decode_flops"] == once["decode_flops"]
+PY
+
 refused "task 'vt' asks once on a context.*niah, story_retrieval" "$FRONTIER" plan "$T/tiny.yaml" -s 'tasks=[vt: {turns: 2}]'
 refused 'divergence is not measured over several turns' "$FRONTIER" plan "$T/tiny.yaml" -s 'measures=[score, divergence]' -s "$twice"
 refused 'divergence is not measured over several turns: leave out `shared`' "$FRONTIER" plan "$T/tiny.yaml" -s 'measures=[score, divergence]' -s "tasks=[niah: {shared: 2, $late}]"
