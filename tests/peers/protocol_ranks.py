@@ -10,6 +10,12 @@ ranks. Between each two protocols:
   tau          Kendall's tau-b of the methods' means under both, with a 95 % interval by resampling the samples (2000 times)
   reversed     pairs of methods of which one is better under one protocol and worse under the other, each shown by sign flips
                (the larger p of the two counts; Holm over all pairs and protocols of the phase)
+  excluded     what size a reversal could still have: of each pair of methods and of protocols the largest d for which "better by d under
+               one, worse by d under the other" lies within the intervals of both differences (t, 95 % for all of them together; where no sample differs, by the share
+               of samples that may still do)
+
+A table of both closes each phase: for each pair of protocols the p of interaction, the pair of methods nearest to changing places and its
+p, and the excluded size; and a sentence.
 
 All is paired: sample i has the same context under all, and the same question and answer, but for a task of several turns, of which the
 last is read, as is that of questions that share a context. Needs numpy; --figure NAME writes the rankings of all protocols to NAME.dat, NAME.gp and, where there is gnuplot,
@@ -52,6 +58,43 @@ def holm(p):
         most = max(most, min(1.0, (len(p) - k) * p[i]))
         out[i] = most
     return out
+
+
+def t_quantile(p, v):
+    """Of Student's t with v degrees of freedom, by bisection on the incomplete beta function's integral (Simpson)."""
+    angle = np.linspace(0, np.pi / 2, 20001)[:-1]
+    density = np.cos(angle) ** (v - 1)  # of theta, t = sqrt(v) tan theta
+    below = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return float(np.sqrt(v) * np.tan(np.interp(p - 0.5, below / below[-1] / 2, angle)))
+
+
+def excluded(x, p, q, i, j, within):
+    """The largest reversal of methods i and j between protocols p and q that is not excluded; 0: none."""
+    means, widths = [], []
+    for k in (p, q):
+        difference = x[k, i] - x[k, j]
+        means.append(difference.mean())
+        widths.append(t_quantile(1 - within / 2, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference)) if difference.std()
+                      else 1 - (within / 2) ** (1 / len(difference)))
+    (a, b), (u, w) = means, widths
+    return max(0.0, min(a + u, w - b), min(u - a, b + w))
+
+
+def summary(x, protocols, methods, between, pairs):
+    """between: {(p, q): p of interaction}; pairs: Holm's p and indices of each. Prints the table and what it says."""
+    within = 0.05 / (len(protocols) * len(methods) * (len(methods) - 1) / 2)
+    shown = [v for v in pairs if v[0] < 0.05]
+    print(f"  {'protocols':20}{'methods change: p':>18}   {'nearest to changing places':38}{'p':>8}   excluded beyond")
+    most = 0.0
+    for (p, q), value in between.items():
+        here = [v for v in pairs if v[1:3] == (p, q)]
+        sizes = {v[3:]: excluded(x, *v[1:], within) for v in here}
+        nearest = min(here, key=lambda v: (v[0], -sizes[v[3:]]))
+        most = max(most, *sizes.values())
+        print(f"  {protocols[p] + ', ' + protocols[q]:20}{value:18.4f}   {methods[nearest[3]] + ', ' + methods[nearest[4]]:38}{nearest[0]:8.4f}   {max(sizes.values()):.3f}")
+    changes = [value for value in holm(np.array(list(between.values()))) if value < 0.05]
+    print(f"  Methods change with the protocol in {len(changes)} of {len(between)} pairs of protocols (Holm over these); {len(shown)} of {len(pairs)} pairs of methods are shown to change places; "
+          f"a change of places by more than {most:.3f} under both protocols is excluded for every pair.")
 
 
 def read(lines):
@@ -123,6 +166,7 @@ def main():
         print(f"  {'dense':18}" + "".join(f"{v:10.3f}      " for v in whole))
         for m in np.argsort(rank[0], kind="stable"):
             print(f"  {methods[m]:18}" + "".join(f"{mean[p, m]:10.3f} ({rank[p, m]:2d}) " for p in range(len(protocols))))
+        between, places = {}, []
         pairs, row = [], {"model": model, "length": length, "phase": phase, "samples": n, "protocols": protocols, "methods": methods,
                           "dense": [float(v) for v in whole], "mean": mean.tolist(), "between": []}
         for p, q in itertools.combinations(range(len(protocols)), 2):
@@ -131,6 +175,7 @@ def main():
             value = flips(rng, apart, lambda d: (d**2).sum())
             drawn = [tau(*(x[[p, q]][:, :, rng.integers(0, n, n)].mean(2))) for _ in range(DRAWS)]
             low, high = np.nanquantile(drawn, [0.025, 0.975]) if not np.isnan(drawn).all() else (np.nan, np.nan)
+            between[p, q] = value
             row["between"].append({"of": [protocols[p], protocols[q]], "interaction_p": value, "tau": tau(mean[p], mean[q]), "low": low, "high": high})
             print(f"  {protocols[p]} and {protocols[q]}: interaction p {value:.4f}; tau {tau(mean[p], mean[q]):.3f} [{low:.3f}, {high:.3f}]")
             for i, j in itertools.combinations(range(len(methods)), 2):
@@ -138,12 +183,15 @@ def main():
                 value = 1.0
                 if first.mean() * second.mean() < 0:
                     value = max(flips(rng, first[:, None], lambda d: abs(d[0])), flips(rng, second[:, None], lambda d: abs(d[0])))
+                places.append((p, q, i, j))
                 pairs.append((value, protocols[p], protocols[q], methods[i], methods[j], first.mean(), second.mean()))
         row["reversed"] = []
-        for value, (_, p, q, i, j, first, second) in zip(holm(np.array([v[0] for v in pairs])), pairs):
+        corrected = holm(np.array([v[0] for v in pairs]))
+        for value, (_, p, q, i, j, first, second) in zip(corrected, pairs):
             if first * second < 0:
                 row["reversed"].append({"of": [p, q], "methods": [i, j], "difference": [first, second], "p": value})
                 print(f"  {i} against {j}: {first:+.3f} under {p}, {second:+.3f} under {q}: {'reversed' if value < 0.05 else 'not shown'} (p {value:.4f})")
+        summary(x, protocols, methods, between, [(value, *place) for value, place in zip(corrected, places)])
         out.append(row)
     if a.json:
         with open(a.json, "w") as f:

@@ -16,5 +16,5 @@ done | xargs -P "${2:-2}" -L 1 sh -c '"$0" "$1" "$2" 10 200 "$3" 0.5 "$4" "$5" |
         match(l, /wrong [0-9]+ \([0-9.]+/); w = substr(l, RSTART, RLENGTH); sub(/.*\(/, "", w)
         match(l, /left open [0-9]+ \([0-9.]+/); o = substr(l, RSTART, RLENGTH); sub(/.*\(/, "", o)
         s = l; sub(/.*\(/, "", s); sub(/ %.*/, "", s)
-        printf "%-8s %-6s %-5s %-10s %9s %10s %10s %9s %11s\n", k[1], k[2], k[3], k[4], w, s, o, n[row], times[row] } }' | sort -k4,4 -k1,1n -k2,2n -k3,3 |
+        printf "%-8s %-6s %-5s %-10s %9s %10s %10s %9s %11s\n", k[1], k[2], k[3], k[4], w, s, o, n[row], times[row] } }' | sort -b -k4,4 -k1,1n -k2,2n -k3,3 |
     { printf '%-8s %-6s %-5s %-10s %9s %10s %10s %9s %11s\n' until noise for error wrong,% 'studies,%' open,% samples '100 is x'; cat; }
