@@ -163,14 +163,31 @@ static sf_status calibrate_on(struct collection *c, const struct args *a, const 
     return status == SF_OK ? write_table(c, a, stretches) : status;
 }
 
-static sf_status not_calibrated(const char *name)
+/* What to name: methods that have something to find out. */
+static void calibrated(char names[400])
 {
-    char names[400] = "";
+    names[0] = '\0';
     for (int i = 0; sf_methods[i]; i++) {
         const size_t used = strlen(names);
-        if (sf_methods[i]->calibrate) snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", sf_methods[i]->name);
+        if (sf_methods[i]->calibrate) snprintf(names + used, 400 - used, "%s%s", used ? ", " : "", sf_methods[i]->name);
     }
+}
+
+static sf_status not_calibrated(const char *name)
+{
+    char names[400];
+    calibrated(names);
     return sf_fail(SF_BAD_INPUT, "'%s' is no method that is calibrated; these are: %s", name, names);
+}
+
+/* With the methods, which completion reads from there. */
+static char *help(int key, const char *text, void *input)
+{
+    char names[400], *whole;
+    (void)input;
+    if (key != ARGP_KEY_HELP_PRE_DOC) return (char *)text;
+    calibrated(names);
+    return asprintf(&whole, "%s\n\nMETHOD: %s", text, names) < 0 ? (char *)text : whole;
 }
 
 static sf_status calibrate(const struct args *a)
@@ -201,7 +218,7 @@ int sf_cmd_calibrate(int argc, char **argv)
                                      "heaviest channels (double_sparsity), the kind of pattern that suits each head (minference). The "
                                      "table has a row for each layer; name it in the method's parameter (basis, channels, kinds).\v"
                                      "Example:\n  frontier calibrate loki -M models/frontier-mini/s -x README.md -o loki.table",
-                                     NULL, NULL, NULL};
+                                     NULL, help, NULL};
     struct args a = {.device = "cpu", .tokens = 2048, .samples = 8};
     if (argp_parse(&argp, argc, argv, 0, NULL, &a)) return EXIT_FAILURE;
     return sf_cli_end(calibrate(&a));

@@ -20,6 +20,7 @@ completes() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _frontier "$1" "${!#}" "
 [ "$(completes frontier run --sha)" = --shard ] || fail "--sha: $(completes frontier run --sha)"
 [ "$(completes frontier check vert)" = vertical_slash ] || fail "vert: $(completes frontier check vert)"
 [ "$(completes frontier show x.h5 --method snap)" = snapkv ] || fail "snap: $(completes frontier show x.h5 --method snap)"
+[ "$(completes frontier calibrate do)" = double_sparsity ] || fail "do: $(completes frontier calibrate do)"
 [ -z "$(completes frontier run conf)" ] || fail "file names are the shell's: $(completes frontier run conf)"
 if command -v zsh >/dev/null; then
     zsh -f -c "fpath=('$P/share/zsh/site-functions' \$fpath); autoload -Uz compinit; compinit -u -D; [[ \$_comps[frontier] = _frontier ]]" ||

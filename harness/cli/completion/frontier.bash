@@ -13,7 +13,7 @@ _frontier()
         --device | -d) words="cpu cuda cuda:all reference" ;;
         *)
             case $command in
-            calibrate) words="loki double_sparsity minference" ;;
+            calibrate) words=$("$program" calibrate --help | sed -n '/^METHOD: /,/^$/{s/^METHOD: //; s/,/ /g; p}') ;;
             check) words="$(compgen -G "$2*.so") all tasks $({ "$program" list methods; "$program" list tasks; } | sed -n 's/^\([a-z_0-9]*\) .*/\1/p')" ;;
             list) words="models families methods tasks" ;;
             bench) words="attention decode linear estimate memory sweep" ;;
