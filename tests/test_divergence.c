@@ -161,7 +161,7 @@ static void nothing_else_changes(void **state)
     enum { N = sizeof arms / sizeof *arms };
     int32_t token[MOST_TOKENS];
     fill_prompt(token, TOKENS, 5);
-    for (int which = 0; which < SHAPES; which++) {
+    for (int which = 0; which <= WITH_SINKS; which++) {
         static measured with[N], without[N];
         world w;
         open_world(&w, *state, 1, which);
@@ -280,7 +280,7 @@ static void along_an_answer(void **state)
 static void error_of_outputs(void **state)
 {
     if (!is_there(state)) return;
-    for (int which = 0; which < SHAPES; which++) {
+    for (int which = 0; which <= WITH_SINKS; which++) {
         static measured steps[1], rows[1];
         int32_t token[MOST_TOKENS];
         world w;

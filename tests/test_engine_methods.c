@@ -1,6 +1,8 @@
 /* How the engine calls methods: order of hooks, state, recall as defined, and methods that break the contract. */
 #include "tests/engine_world.h"
 
+#include "base/clock.h"
+
 /* A method that writes down how it was called. */
 static struct {
     int states, observed[64], keys[64], observes, decodes, zeroed;
@@ -520,6 +522,24 @@ static void lines_are_last_queries(void **state)
     close_world(&w);
 }
 
+/* Taking a picture is none of a prefill's seconds: they and those of steps are no more than passed. */
+static void seconds_without_looking(void **state)
+{
+    (void)state;
+    static sf_picture picture;
+    sf_generation how = {.max_output = 1, .picture_layer = 1, .picture_head = 3};
+    world w;
+    result r;
+    open_world(&w, "reference", 1, LLAMA);
+    set_arms(1, (arm[]){{NULL, NULL}}, &r);
+    r.lane.picture[SF_PREFILL] = &picture;
+    double began = sf_now();
+    assert_int_equal(try_run(w.engine, SF_PICTURE_SIDE, 3, &how, 1, &r), SF_OK);
+    double passed = sf_now() - began, told = r.lane.seconds[SF_PREFILL] + r.lane.seconds[SF_DECODE];
+    if (!(told > 0 && told <= passed)) fail_msg("%g seconds told of %g", told, passed);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +552,7 @@ int main(void)
         cmocka_unit_test(recall_rows_by_seed),
         cmocka_unit_test(pictures_add_up),
         cmocka_unit_test(lines_are_last_queries),
+        cmocka_unit_test(seconds_without_looking),
         cmocka_unit_test(bad_methods_end_the_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
