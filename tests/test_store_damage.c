@@ -200,7 +200,7 @@ static void test_broken_seal(void **state)
     sf_results_free(&r);
 }
 
-/* What the library makes of reading a column: of the second cell an error, of the fourth a crash; else as it does. */
+/* What the library makes of reading a column: of the second cell an error, of the fourth a crash, of the sixth no end; else as it does. */
 static bool unreadable;
 
 herr_t H5Dread(hid_t set, hid_t memory, hid_t in_memory, hid_t in_file, hid_t list, void *rows)
@@ -208,11 +208,12 @@ herr_t H5Dread(hid_t set, hid_t memory, hid_t in_memory, hid_t in_file, hid_t li
     herr_t (*read)(hid_t, hid_t, hid_t, hid_t, hid_t, void *);
     *(void **)&read = dlsym(RTLD_NEXT, "H5Dread");
     char name[160] = "";
-    sf_cell_info cell[4];
-    for (int c = 0; c < 4; c++) make_cell(c, &cell[c]);
+    sf_cell_info cell[6];
+    for (int c = 0; c < 6; c++) make_cell(c, &cell[c]);
     if (unreadable) H5Iget_name(set, name, sizeof name);
     if (strstr(name, cell[1].key)) return -1;
     if (strstr(name, cell[3].key)) abort();
+    for (volatile bool ever = strstr(name, cell[5].key); ever;) continue;
     return read(set, memory, in_memory, in_file, list, rows);
 }
 
@@ -223,7 +224,7 @@ static void test_cells_lost(void **state)
     sf_store *s;
     sf_results r;
     OK(sf_store_open(results, false, &s));
-    OK(add(s, 5, 0));
+    OK(add(s, 6, 0));
     OK(sf_store_fold(s, NULL));
     sf_store_close(s);
     break_seal();
@@ -232,10 +233,11 @@ static void test_cells_lost(void **state)
     unreadable = false;
     assert_int_equal(r.cells, 3);
     for (int c = 0; c < 3; c++) same_cell(&r.cell[c], c * 2);
-    assert_int_equal(r.problems, 3);
+    assert_int_equal(r.problems, 4);
     assert_non_null(strstr(r.problem[0], "What is left of it was read"));
     assert_non_null(strstr(r.problem[1], "abc1: the column sample cannot be read"));
     assert_non_null(strstr(r.problem[2], "the HDF5 library crashes on cell 0000000000000000000000000000abc3"));
+    assert_non_null(strstr(r.problem[3], "the HDF5 library comes to no end on cell 0000000000000000000000000000abc5"));
     sf_results_free(&r);
 }
 
@@ -264,7 +266,7 @@ static void test_damaged_file(void **state)
         pid_t child = fork();
         if (child == 0) {
             signal(SIGSEGV, SIG_DFL); /* cmocka would catch it, and run the other tests in the child */
-            alarm(20);
+            setrlimit(RLIMIT_CPU, &(struct rlimit){60, 60}); /* what the library turns in circles with is another child's */
             sf_results r;
             sf_status status = sf_results_read(1, (const char *const[]){results}, EVERYTHING | SF_READ_MEANS, &r);
             const char *said = status == SF_OK ? (r.problems ? r.problem[0] : "") : sf_error();

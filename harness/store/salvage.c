@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,16 +24,28 @@ struct shared {
     char message[2048];
 };
 
-enum { SECONDS = 60 /* for one child; damage can also make the library turn in circles */ };
+/* Damage can also make the library turn in circles: what all children of a file may take of processors, far more than it needs, and one
+ * second for each that begins after that. */
+static double seconds_for(const char *path)
+{
+    struct stat st;
+    return 2 + (stat(path, &st) == 0 ? (double)st.st_size / (1 << 20) : 0);
+}
+
+static double seconds_of(const struct rusage *used)
+{
+    return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) + (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) * 1e-6;
+}
 
 static void part_name(int cell, char name[32]) { snprintf(name, 32, "%016x.part", (unsigned)cell); }
 
 /* Leaves cell after cell as a part until one cannot be read. */
-static void child(const char *path, unsigned what, int folder, const char *folder_path, struct shared *shared)
+static void child(const char *path, unsigned what, int folder, const char *folder_path, double seconds, struct shared *shared)
 {
-    const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGINT, SIGTERM};
+    const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU, SIGINT, SIGTERM};
     for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) signal(caught[i], SIG_DFL);
-    alarm(SECONDS);
+    const rlim_t most = seconds > 1 ? (rlim_t)ceil(seconds) : 1;
+    setrlimit(RLIMIT_CPU, &(struct rlimit){most, most + 1});
     int null = open("/dev/null", O_WRONLY);
     if (null >= 0) dup2(null, STDERR_FILENO); /* the C library's last words about a broken heap */
     sf_hdf5 file;
@@ -84,26 +99,32 @@ sf_status sf_salvage(const char *path, unsigned what, sf_heap *arena, void *user
         goto done;
     }
     *shared = (struct shared){.cells = -1, .at = -1};
+    double left = seconds_for(path);
     while (status == SF_OK && shared->next != shared->cells) {
         int how = 0;
         shared->failed = false;
         shared->at = -1;
         fflush(NULL);
         pid_t pid = fork();
-        if (pid == 0) child(path, what, folder, folder_path, shared);
-        if (pid < 0 || waitpid(pid, &how, 0) != pid) {
+        if (pid == 0) child(path, what, folder, folder_path, left, shared);
+        struct rusage used;
+        if (pid < 0 || wait4(pid, &how, 0, &used) != pid) {
             status = sf_fail(SF_IO, "cannot salvage %s: %s", path, strerror(errno));
-        } else if (shared->at < 0) {
+            break;
+        }
+        left -= seconds_of(&used);
+        const char *ends = WIFSIGNALED(how) && WTERMSIG(how) == SIGXCPU ? "comes to no end" : "crashes";
+        if (shared->at < 0) {
             status = *shared->message ? sf_fail(SF_BAD_INPUT, "%s", shared->message)
                                       : sf_fail(SF_BAD_INPUT,
-                                                "%s is damaged so that the HDF5 library crashes on it: take a "
+                                                "%s is damaged so that the HDF5 library %s on it: take a "
                                                 "copy that is whole",
-                                                path);
+                                                path, ends);
         } else if (shared->next != shared->cells) {
             if (shared->failed)
                 sf_fail(SF_BAD_INPUT, "%s", shared->message);
             else
-                sf_fail(SF_BAD_INPUT, "%s: the HDF5 library crashes on cell %s", path, shared->key);
+                sf_fail(SF_BAD_INPUT, "%s: the HDF5 library %s on cell %s", path, ends, shared->key);
             status = lost(user);
             shared->next = shared->at + 1;
         }

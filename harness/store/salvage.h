@@ -1,6 +1,6 @@
 /* What is left of a damaged results file. libhdf5 can crash on one, so a child reads it, cell by cell, and leaves each
- * cell that it survives as a part in a scratch folder; a cell at which the child dies is passed over by the next child.
- */
+ * cell that it survives as a part in a scratch folder; a cell at which the child dies, or comes to no end, is passed over by the
+ * next child. */
 #ifndef SF_STORE_SALVAGE_H
 #define SF_STORE_SALVAGE_H
 
