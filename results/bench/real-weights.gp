@@ -1,5 +1,5 @@
 # KL(dense || sparse) against sparsity on real weights: gnuplot results/bench/real-weights.gp draws real-weights.svg beside it from
-# real-weights.csv, which tests/peers/few_samples.py --csv wrote (real-weights.txt): the natural text, 8144 tokens, five samples.
+# real-weights.csv, which tests/peers/few_samples.py --csv wrote (real-weights.txt): the natural text, 8144 tokens, ten samples.
 set datafile separator ','
 set terminal svg size 820,560 font 'sans,11'
 set output 'results/bench/real-weights.svg'
