@@ -206,7 +206,7 @@ static void print_text(const sf_study *study, const struct totals *t, double sec
            study->plan.cells / (s->models * s->lengths * s->tasks), least, s->samples);
     for (int i = 0; i < s->models; i++) {
         const sf_model_config *c = &study->model[i]->config;
-        int sliding = 0, recurring = sf_layers_recurring(c);
+        int sliding = 0, recurring = c->layers - sf_layers_attending(c);
         for (int l = 0; l < c->layers; l++) sliding += sf_layer_slides(c, l);
         printf("  model   %-28s %s, %.1f MB of weights", s->model[i].label, c->architecture, (double)study->model[i]->weight_bytes / 1e6);
         if (sliding + recurring == c->layers)

@@ -73,7 +73,7 @@ static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t capac
 static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int layer)
 {
     int tokens = prompt->job->tokens;
-    if (batch->lanes == 0 || sf_layer_recurs(batch->config, layer)) return 0;
+    if (batch->lanes == 0 || !sf_layer_attends(batch->config, layer)) return 0;
     if (!sf_layer_slides(batch->config, layer)) return prompt->kept ? tokens : 0;
     return tokens < batch->config->window ? tokens : batch->config->window;
 }
@@ -345,7 +345,7 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
-            staged |= !sf_layer_recurs(batch->config, layer) && batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
+            staged |= sf_layer_attends(batch->config, layer) && batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
     if (!staged) return SF_OK;
     return open_part(batch, batch->work, batch->longest, &batch->staging);
 }
@@ -358,8 +358,8 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
         const int64_t capacity = sf_job_steps(batch->sequence[i].job, batch->how);
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
             sf_cache *cache = &batch->sequence[i].at[layer];
-            if (sf_layer_recurs(batch->config, layer)) SF_TRY(open_recurrent(batch, batch->work, layer, &cache->recurrent));
-            else SF_TRY(open_part(batch, batch->work, capacity, &cache->tail));
+            SF_TRY(open_recurrent(batch, batch->work, layer, &cache->recurrent));
+            if (sf_layer_attends(batch->config, layer)) SF_TRY(open_part(batch, batch->work, capacity, &cache->tail));
         }
     }
     return SF_OK;

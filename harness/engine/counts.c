@@ -121,7 +121,7 @@ static void count_attention(const sf_batch *batch, const uint64_t *pairs, const 
 {
     const sf_model_config *c = batch->whole;
     sf_count *to = &meter->at[phase][SF_ATTENTION];
-    const uint64_t attending = (uint64_t)(c->layers - sf_layers_recurring(c));
+    const uint64_t attending = (uint64_t)sf_layers_attending(c);
     uint64_t total = 0, weighs = 0, group = (uint64_t)(c->heads / c->kv_heads);
     for (int64_t i = 0; i < whole_heads(batch); i++) total += pairs[i], weighs += weighed ? weighed[i] : pairs[i];
     uint64_t keys = phase == SF_PREFILL ? attending * (uint64_t)c->kv_heads * queries : total / group;

@@ -124,12 +124,13 @@ static sf_status step_error(lockstep *l, int layer, int weight)
     return sf_batch_output_error(batch, layer, n, all, out, weight, sum);
 }
 
-/* What a layer's attention reads, or its mixer. */
+/* What a layer's attention reads, and its mixer. */
 static sf_status queries(lockstep *l, int layer)
 {
     sf_batch *batch = l->batch;
     if (sf_layer_recurs(batch->config, layer))
-        return sf_transformer_project(batch->model, layer, batch->hidden, l->rows, batch->mixer_in, &batch->workspace);
+        SF_TRY(sf_transformer_project(batch->model, layer, batch->hidden, l->rows, batch->mixer_in, &batch->workspace));
+    if (!sf_layer_attends(batch->config, layer)) return SF_OK;
     return sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, batch->k,
                               batch->v, &batch->workspace);
 }
@@ -158,7 +159,8 @@ static sf_status go_on(lockstep *l, int layer)
     b->meter = &l->shared; /* before a recording, which counts for itself */
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
-    SF_TRY(sf_transformer_finish(m, layer, sf_layer_recurs(c, layer) ? batch->mixer_in[0] : batch->attention, l->rows, batch->hidden, &batch->workspace));
+    SF_TRY(sf_transformer_finish(m, layer, sf_layer_attends(c, layer) ? batch->attention : NULL, sf_layer_recurs(c, layer) ? batch->mixer_in[0] : NULL,
+                                 l->rows, batch->hidden, &batch->workspace));
     if (layer + 1 < batch->stage.end) {
         SF_TRY(queries(l, layer + 1));
     } else if (sf_batch_ends(batch)) {
@@ -245,7 +247,8 @@ static sf_status take_layers(lockstep *l, int step)
     b->meter = &l->shared;
     SF_TRY(queries(l, batch->stage.first));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
-        SF_TRY(sf_layer_recurs(batch->config, layer) ? mix_layer(l, layer) : step_layer(l, step, layer, weight));
+        if (sf_layer_recurs(batch->config, layer)) SF_TRY(mix_layer(l, layer));
+        if (sf_layer_attends(batch->config, layer)) SF_TRY(step_layer(l, step, layer, weight));
         SF_TRY(go_on(l, layer));
     }
     if (sf_batch_ends(batch)) SF_TRY(b->ops->download(b, l->input, batch->next, (size_t)l->rows * sizeof *l->input));

@@ -4,6 +4,8 @@
 #ifndef SF_ENGINE_MIXER_H
 #define SF_ENGINE_MIXER_H
 
+#include <math.h>
+
 #include "harness/model/mixer.h"
 #include "harness/model/model.h"
 
@@ -22,6 +24,9 @@ typedef struct sf_mixer {
 } sf_mixer;
 
 extern const sf_mixer sf_mixer_convolution, sf_mixer_delta, sf_mixer_space;
+
+/* x σ(m x), which is SiLU of m x over m. */
+static inline sf_curve sf_silu_of(float m) { return (sf_curve){.kind = SF_CLAMPED, .p = {m, INFINITY}}; }
 
 /* Of a model that has layers which recur. */
 const sf_mixer *sf_mixer_of(const sf_model_config *c);

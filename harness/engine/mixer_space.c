@@ -1,6 +1,6 @@
-/* Mamba 2 (Dao and Gu 2024, arXiv 2405.21060), as Granite 4 and Bamba have it: what heads write, and B and C of their groups, go
+/* Mamba 2 (Dao and Gu 2024, arXiv 2405.21060), as Granite 4, Bamba and Falcon-H1 have it: what heads write, and B and C of their groups, go
  * through a short convolution with SiLU; each head's state decays, takes B ⊗ v in, and gives what C asks of it (state_space() in
- * kernels/backend.h); that is gated by SiLU, and then normed, group by group. The state: the convolution's last K - 1 rows, and a matrix
+ * kernels/backend.h); that is gated by SiLU, and then normed, group by group, or left so. The state: the convolution's last K - 1 rows, and a matrix
  * [Dk, Dv] for each head. */
 #include "harness/engine/mixer.h"
 
@@ -13,10 +13,12 @@ static bool computed(const sf_backend_ops *ops) { return ops->convolve && ops->s
 static sf_status project(sf_backend *b, const sf_model_config *c, const sf_layer_weights *w, int64_t rows, const void *normed,
                          void *const *in)
 {
-    (void)c;
+    const float by = c->multipliers.step;
     SF_TRY(b->ops->linear(b, normed, rows, &w->mixer_gate, &none, false, in[GATE], b->activation));
     SF_TRY(b->ops->linear(b, normed, rows, &w->mixer_in, &none, false, in[VBC], b->activation));
-    return b->ops->linear(b, normed, rows, &w->decay_in, &none, false, in[STEP], b->activation);
+    SF_TRY(b->ops->linear(b, normed, rows, &w->decay_in, &none, false, in[STEP], b->activation));
+    if (by == 0) return SF_OK;
+    return b->ops->gated(b, in[STEP], NULL, rows, c->delta.value_heads, (sf_curve){.kind = SF_XIELU, .p = {0, 0, by, 0}}); /* by x, unbent */
 }
 
 /* x [rows, width] = each of the `groups` equal parts of a row, normed by itself. room [rows, width]. */
@@ -43,7 +45,10 @@ static sf_status advance(sf_backend *b, const sf_model_config *c, const sf_layer
     for (int l = 0; l < lanes; l++) matrix[l] = state[l] + (c->kernel - 1) * sizes.in[VBC];
     SF_TRY(b->ops->convolve(b, lanes, state, rows, (int)sizes.in[VBC], &w->convolution, &w->convolution_bias, true, in[VBC], in[VBC]));
     SF_TRY(b->ops->state_space(b, lanes, matrix, rows, c->delta, in[VBC], in[STEP], &w->decay_rate, &w->decay_shift, &w->skip, room));
-    SF_TRY(b->ops->gated(b, in[GATE], room, n, (int)sizes.in[GATE], (sf_curve){.kind = SF_SILU}));
+    const float by = c->multipliers.mixer_gate;
+    if (by != 0) SF_TRY(b->ops->gated(b, in[GATE], NULL, n, (int)sizes.in[GATE], sf_silu_of(by)));
+    SF_TRY(b->ops->gated(b, in[GATE], room, n, (int)sizes.in[GATE], (sf_curve){.kind = by != 0 ? SF_IDENTITY : SF_SILU}));
+    if (c->no_mixer_norm) return SF_OK;
     return norm_groups(b, &w->mixer_norm, c->delta.key_heads, (float)c->norm_eps, n, in[GATE], room);
 }
 

@@ -45,13 +45,6 @@ static void mixer_rows(const sf_batch *batch, int64_t row, void *in[SF_MIXER_INP
         in[i] = batch->mixer_in[i] ? sf_activation_at(batch->backend, batch->mixer_in[i], row * sizes.in[i]) : NULL;
 }
 
-/* … and of what it gives, or of what attention does. */
-static void *mixed_rows(const sf_batch *batch, int layer, int64_t row)
-{
-    if (!sf_layer_recurs(batch->config, layer)) return head_rows(batch, batch->attention, row);
-    return sf_activation_at(batch->backend, batch->mixer_in[0], row * sf_mixer_sizes(batch->config).in[0]);
-}
-
 static sf_status project_mixer(sf_batch *batch, int layer, int rows)
 {
     for (int row = 0; row < rows; row += batch->chunk) {
@@ -65,9 +58,12 @@ static sf_status project_mixer(sf_batch *batch, int layer, int rows)
 
 static sf_status finish(sf_batch *batch, int layer, int rows)
 {
+    const bool attends = sf_layer_attends(batch->config, layer), recurs = sf_layer_recurs(batch->config, layer);
     for (int row = 0; row < rows; row += batch->chunk) {
         int some = rows - row < batch->chunk ? rows - row : batch->chunk;
-        SF_TRY(sf_transformer_finish(batch->model, layer, mixed_rows(batch, layer, row), some,
+        void *in[SF_MIXER_INPUTS];
+        mixer_rows(batch, row, in);
+        SF_TRY(sf_transformer_finish(batch->model, layer, attends ? head_rows(batch, batch->attention, row) : NULL, recurs ? in[0] : NULL, some,
                                      batch->hidden + (int64_t)row * batch->config->d, &batch->workspace));
     }
     return SF_OK;
@@ -391,16 +387,17 @@ static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
 {
     const sf_generation *how = batch->how;
     const int first = batch->stage.first, layers = batch->stage.end - first, before = (int)(wave->prompt - batch->prompt) * layers;
-    const bool recurs = sf_layer_recurs(batch->config, layer);
+    const bool recurs = sf_layer_recurs(batch->config, layer), attends = sf_layer_attends(batch->config, layer);
     shared s;
     if (layer > 0 || !batch->first.q) {
         begin_shared(batch, &s);
         if (recurs) SF_TRY(project_mixer(batch, layer, wave->rows));
-        else SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
+        if (attends) SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
         end_shared(batch, wave, &s);
     }
+    for (int i = 0; recurs && i < wave->prompts; i++) SF_TRY(mix_layer(batch, &wave->prompt[i], layer)); /* whose room is attention's output */
     for (int i = 0; i < wave->prompts; i++) {
-        SF_TRY(recurs ? mix_layer(batch, &wave->prompt[i], layer) : attend_layer(batch, &wave->prompt[i], layer));
+        if (attends) SF_TRY(attend_layer(batch, &wave->prompt[i], layer));
         if (how->progress)
             how->progress(how->user, SF_PREFILL, before + (layer - first) * wave->prompts + i + 1, batch->prompts * layers);
     }

@@ -426,13 +426,15 @@ static sf_status sum_branches(const sf_transformer *t, int64_t rows, sf_workspac
     return SF_OK;
 }
 
-/* hidden += scale · (x · Wᵀ + bias), through the post norm where the family has one. */
-static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows, const sf_tensor *w,
-                            const sf_tensor *bias, const sf_tensor *post_norm, float *hidden, sf_workspace *work)
+static float or_one(float scale) { return scale != 0 ? scale : 1; }
+
+/* hidden += scale · (x · Wᵀ + bias), through the post norm where the family has one; `own` is the branch's part of the scale. */
+static sf_status add_branch(const sf_transformer *t, const void *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias,
+                            const sf_tensor *post_norm, float own, float *hidden, sf_workspace *work)
 {
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
-    float scale = c->residual_scale != 0 ? c->residual_scale : 1;
+    const float scale = or_one(c->residual_scale) * or_one(own);
     if (!c->post_norms && scale == 1 && !t->whole) return b->ops->linear(b, x, rows, w, bias, true, hidden, SF_F32);
     if (t->whole) {
         SF_TRY(b->ops->linear(b, x, rows, w, bias, false, work->branch, SF_F32));
@@ -641,6 +643,10 @@ static sf_status widen(const sf_transformer *t, int layer, int64_t rows, sf_work
     const sf_layer_weights *w = &t->weights.layer[layer];
     SF_TRY(linear(t, work->normed, rows, &w->up, &w->up_bias, c->gateless ? work->gate : work->up));
     if (!c->gateless) SF_TRY(linear(t, work->normed, rows, &w->gate, &w->gate_bias, work->gate));
+    if (c->multipliers.mlp_gate != 0) {
+        SF_TRY(b->ops->gated(b, work->gate, NULL, rows, c->mlp, sf_silu_of(c->multipliers.mlp_gate)));
+        return b->ops->gated(b, work->gate, work->up, rows, c->mlp, (sf_curve){.kind = SF_IDENTITY});
+    }
     return b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, c->mlp, t->curve[layer]);
 }
 
@@ -727,34 +733,37 @@ static sf_status gate_attention(const sf_transformer *t, int layer, const void *
     return SF_OK;
 }
 
-static sf_status finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden, sf_workspace *work)
+static sf_status finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, int64_t rows, float *hidden,
+                        sf_workspace *work)
 {
+    const sf_model_config *c = t->config;
+    const sf_multipliers *m = &c->multipliers;
     const sf_layer_weights *w = &t->weights.layer[layer];
+    static const sf_tensor none;
 
-    if (t->config->latent) {
+    if (c->latent) {
         SF_TRY(from_latent(t, layer, attention, rows, work));
         attention = work->latent.out;
     }
-    if (t->config->parallel) {
+    if (c->parallel) {
         SF_TRY(read_hidden(t, hidden, rows, &w->attention_norm, &w->attention_norm_bias, work->normed));
         SF_TRY(widen(t, layer, rows, work));
-        SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, hidden, work));
+        SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, 1, hidden, work));
     } else {
-        const bool recurs = sf_layer_recurs(t->config, layer);
-        const sf_tensor *o = recurs ? &w->mixer_out : &w->o;
-        if (t->config->attention_gate && !recurs) SF_TRY(gate_attention(t, layer, &attention, rows, hidden, work));
-        SF_TRY(add_branch(t, attention, rows, o, &w->o_bias, &w->post_attention_norm, hidden, work));
+        if (c->attention_gate && attention) SF_TRY(gate_attention(t, layer, &attention, rows, hidden, work));
+        if (mixed) SF_TRY(add_branch(t, mixed, rows, &w->mixer_out, &none, &w->post_attention_norm, m->mixer, hidden, work));
+        if (attention) SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, m->attention, hidden, work));
         SF_TRY(read_hidden(t, hidden, rows, &w->mlp_norm, &w->mlp_norm_bias, work->normed));
-        if (sf_layer_mixes(t->config, layer)) return add_mixture(t, layer, rows, hidden, work);
+        if (sf_layer_mixes(c, layer)) return add_mixture(t, layer, rows, hidden, work);
         SF_TRY(widen(t, layer, rows, work));
     }
-    return add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, hidden, work);
+    return add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, m->mlp, hidden, work);
 }
 
-sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
+sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, int64_t rows, float *hidden,
                                 sf_workspace *work)
 {
-    IN_PARTS(t, finish, layer, attention, rows, hidden, work);
+    IN_PARTS(t, finish, layer, attention, mixed, rows, hidden, work);
 }
 
 static sf_status logits_of(const sf_transformer *t, const float *hidden, int64_t rows, float *logits, sf_workspace *work)

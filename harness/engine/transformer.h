@@ -3,7 +3,7 @@
  *
  *     hidden ──┬─ norm ─ q, k, v (+bias) ─ q/k norm ─ rotation ─▶ attention ─ o (─ post norm) ─┐
  *              └───────────────────────────────────────────────────────────────────────────────(+)
- *              (or, in a layer that recurs, norm ─ a mixer ─▶ its recurrence ─ × gate ─ out: mixer.h)
+ *              (or, in a layer that recurs, norm ─ a mixer ─▶ its recurrence ─ × gate ─ out: mixer.h; or both)
  *            ──┬─ norm ─ gate, up ─ activation(gate)·up ─ down (─ post norm) ─┐      of one MLP, or of the experts that a
  *              └──────────────────────────────────────────────────────────────(+)── hidden     router chooses for each row
  *
@@ -107,8 +107,9 @@ sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hi
 sf_status sf_transformer_project(const sf_transformer *t, int layer, const float *hidden, int64_t rows, void *const *in, sf_workspace *work);
 sf_status sf_transformer_advance(const sf_transformer *t, int layer, int lanes, float *const *state, int64_t rows, void *const *in, void *room);
 
-/* From the attention's output [rows, H, D], or the mixer's in[0], to the block's: hidden [rows, d] is updated. */
-sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, int64_t rows, float *hidden,
+/* From the attention's output [rows, H, D], NULL: the layer does not attend, and the mixer's in[0], NULL: it does not recur, to the
+ * block's: hidden [rows, d] is updated. */
+sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, int64_t rows, float *hidden,
                                 sf_workspace *work);
 
 /* logits [rows, vocab] f32, without the model's scale and cap on them: where the largest is chosen, these change nothing. */

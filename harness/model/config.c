@@ -86,11 +86,15 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         sf_hash_fold(hash, c->recurs, (size_t)c->layers);
         if (s->tiled) sf_hash_fold(hash, "tiled", 5);
         if (c->convolution_bias) sf_hash_fold(hash, "convolution bias", 16);
+        if (c->no_mixer_norm) sf_hash_fold(hash, "no mixer norm", 13);
+        if (c->mixer_beside) sf_hash_fold(hash, "beside", 6);
+        const sf_multipliers *m = &c->multipliers, none = {0};
+        if (memcmp(m, &none, sizeof none) != 0) sf_hash_fold(hash, m, sizeof *m); /* floats alone: no padding */
     }
     if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2664 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2704 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {

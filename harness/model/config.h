@@ -30,6 +30,14 @@ typedef enum sf_mixer_kind {
     SF_STATE_SPACE,       /* Mamba 2 (Granite 4, Bamba) */
 } sf_mixer_kind;
 
+/* What the numbers of a trained width are multiplied by (Yang et al. 2022, arXiv 2203.03466), beside the scales that others have too.
+ * 0: 1. What a gate's is, outside of its curve, is among what the branch gives. */
+typedef struct sf_multipliers {
+    float mixer_gate, mlp_gate;      /* of a gate inside SiLU */
+    float step, convolution[3];      /* of dt; of v, B and C in front of the convolution, whose taps have it in them */
+    float attention, mixer, mlp;     /* of what they add */
+} sf_multipliers;
+
 typedef struct sf_model_config {
     char name[128];
     char architecture[64];               /* name of the family (family.h) */
@@ -84,6 +92,9 @@ typedef struct sf_model_config {
     int kernel;                          /* rows that the mixer's convolution reads; 0: no layer recurs */
     sf_delta_shape delta;                /* of SF_GATED_DELTA, and of SF_STATE_SPACE, whose groups are key heads */
     bool convolution_bias;               /* … of SF_STATE_SPACE */
+    bool no_mixer_norm;                  /* … what it gives is gated, and not normed (Falcon-H1) */
+    bool mixer_beside;                   /* layers that recur attend too: mixer and attention read the same normed rows (Falcon-H1) */
+    sf_multipliers multipliers;          /* Falcon-H1 */
     bool attention_gate;                 /* attention's output is gated by a sigmoid of the normed rows (Qwen3-Next) */
     sf_reach reach;                      /* layers with full attention see keys at these distances (Dual Chunk Attention); chunk 0: at true ones */
 } sf_model_config;                       /* no pointers: copied by assignment */
@@ -109,13 +120,15 @@ static inline int sf_layer_window(const sf_model_config *c, int layer, int posit
 }
 static inline bool sf_layer_recurs(const sf_model_config *c, int layer) { return c->recurs[layer]; }
 /* Whether a layer attends to all keys: those that methods choose for. */
-static inline bool sf_layer_full(const sf_model_config *c, int layer) { return !c->sliding[layer] && !c->recurs[layer]; }
+static inline bool sf_layer_attends(const sf_model_config *c, int layer) { return !c->recurs[layer] || c->mixer_beside; }
+static inline bool sf_layer_full(const sf_model_config *c, int layer) { return !c->sliding[layer] && sf_layer_attends(c, layer); }
 static inline int sf_layers_recurring(const sf_model_config *c)
 {
     int n = 0;
     for (int layer = 0; layer < c->layers; layer++) n += c->recurs[layer];
     return n;
 }
+static inline int sf_layers_attending(const sf_model_config *c) { return c->mixer_beside ? c->layers : c->layers - sf_layers_recurring(c); }
 static inline bool sf_layer_reaches(const sf_model_config *c, int layer)
 {
     return c->reach.chunk > 0 && sf_layer_full(c, layer) && !c->unrotated[layer];

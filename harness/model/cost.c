@@ -79,7 +79,7 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
         term(out, "sliding attention", B * sliding * h * L * window * pair,
              B * sliding * h * causal_pairs(L, window, m->chunked) * pair);
     }
-    const int recurring = m->layers - global - sliding;
+    const int recurring = sf_layers_recurring(m);
     if (recurring) {
         const struct sf_mixer_sizes mixer = sf_mixer_sizes(m);
         double flops = B * recurring * L * (2 * (double)mixer.matrices + (double)mixer.flops);
@@ -93,7 +93,7 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
  * them. */
 static void decode(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
-    double L = (double)q->tokens, B = (double)q->batch, N = global + sliding, recurring = m->layers - N, d = m->d, V = m->vocab;
+    double L = (double)q->tokens, B = (double)q->batch, N = global + sliding, recurring = sf_layers_recurring(m), d = m->d, V = m->vocab;
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim;
     const struct sf_mixer_sizes mixer = sf_mixer_sizes(m);
     double window = m->window < L ? m->window : L;
@@ -124,7 +124,7 @@ void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cos
 {
     int sliding = 0;
     for (int l = 0; l < model->layers; l++) sliding += sf_layer_slides(model, l);
-    int global = model->layers - sliding - sf_layers_recurring(model);
+    int global = sf_layers_attending(model) - sliding;
 
     *out = (sf_cost){0};
     if (query->phase == SF_PREFILL)

@@ -114,7 +114,7 @@ int sf_model_facts(const sf_model *m, sf_fact fact[SF_MAX_FACTS])
         snprintf(fact[n].text, sizeof fact->text, "%s on %d of %d layers, a state of %.4g KiB on each; attention on", sf_mixer_name(c), recurring,
                  c->layers, (double)sf_mixer_sizes(c).state * 4 / 1024);
         for (int l = 0, k = 0; l < c->layers; l++)
-            if (!sf_layer_recurs(c, l)) append(sizeof fact->text, fact[n].text, "%s%d", k++ ? ", " : " ", l);
+            if (sf_layer_attends(c, l)) append(sizeof fact->text, fact[n].text, "%s%d", k++ ? ", " : " ", l);
         n++;
     }
     fact[n].name = "head";

@@ -68,15 +68,16 @@ const char *sf_family_lacks(const char *model_type)
 {
     static const char SCALED[] = "latent attention (MLA) among scales of its own", ZEROS[] = "latent attention (MLA) twice a layer, and experts that do nothing",
                       INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
-                      STATE[] = "state-space layers (Mamba) otherwise than in turn with attention",
+                      STATE[] = "state spaces of another kind than Mamba 2 beside attention and MLPs",
+                      HALVES[] = "layers that are a state space, attention or an MLP alone",
                       STREAMS[] = "four residual streams (AltUp), and layers that take other layers' keys and values",
                       DIMS[] = "heads of two sizes, and layers that take other layers' keys and values or have embeddings of their own";
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
         {"minicpm3", SCALED},         {"longcat_flash", ZEROS},  {"deepseek_v32", INDEXED}, {"glm_moe_dsa", INDEXED},
-        {"falcon_h1", STATE},         {"falcon_mamba", STATE},   {"nemotron_h", STATE},    {"jamba", STATE},
-        {"mamba", STATE},             {"mamba2", STATE},         {"zamba2", STATE},
+        {"falcon_mamba", STATE},      {"mamba", STATE},          {"jamba", STATE},          {"zamba2", STATE},
+        {"mamba2", HALVES},           {"nemotron_h", HALVES},
         {"gemma3n", STREAMS},         {"gemma3n_text", STREAMS}, {"gemma4", DIMS},          {"gemma4_text", DIMS},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)

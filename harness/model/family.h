@@ -139,7 +139,6 @@ sf_status sf_family_gguf_state_space(const sf_gguf *g, const char *architecture,
     {SF_LAYER_TENSOR(mixer_in), .hf = "mamba.in_proj.weight", .gguf = "ssm_in.weight"},               \
     {SF_LAYER_TENSOR(decay_in), .hf = "mamba.in_proj.weight", .gguf = "ssm_in.weight"},               \
     {SF_LAYER_TENSOR(mixer_out), .hf = "mamba.out_proj.weight"},                                      \
-    {SF_LAYER_TENSOR(convolution), .hf = "mamba.conv1d.weight"},                                      \
     {SF_LAYER_TENSOR(decay_rate), .hf = "mamba.A_log"},                                               \
     {SF_LAYER_TENSOR(decay_shift), .hf = "mamba.dt_bias"}
 sf_status sf_family_gguf_experts(const sf_gguf *g, const char *architecture, sf_model_config *c); /* softmax over all */

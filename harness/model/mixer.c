@@ -13,7 +13,7 @@ struct sf_mixer_sizes sf_mixer_sizes(const sf_model_config *c)
         return (struct sf_mixer_sizes){.in = {out, in, heads},
                                        .state = before * in + held,
                                        .matrices = d * (2 * out + in + heads),
-                                       .vectors = (c->kernel + c->convolution_bias) * in + 3 * heads + out,
+                                       .vectors = (c->kernel + c->convolution_bias) * in + 3 * heads + (c->no_mixer_norm ? 0 : out),
                                        .flops = 2 * c->kernel * in + 5 * held + 2 * out};
     }
     const int64_t heads = s->value_heads, out = heads * s->value_dim, in = 2 * (int64_t)s->key_heads * s->key_dim + out, held = s->key_dim * out;

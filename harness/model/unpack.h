@@ -30,6 +30,10 @@ sf_status sf_unpack_llama4(sf_safetensors *s, const char *folder, const char *pr
 /* … and of Granite's, block_sparse_moe.input_linear and output_linear. */
 sf_status sf_unpack_granite_experts(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
 
+/* Falcon-H1: makes mamba.conv1d.scaled [channels, K], F32, of mamba.conv1d.weight, times what v, B and C are multiplied by in front of
+ * it. */
+sf_status sf_unpack_falcon_h1(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c);
+
 /* … of GGUF: adds to an attn_q of queries and gates attn_gate; to ssm_ba (Qwen3-Next) ssm_alpha and ssm_beta; and takes ssm_a, which
  * holds -exp(A), back to A, of a state space too. In `made`, which the caller unmaps. */
 sf_status sf_unpack_delta_gguf(sf_gguf *g, const sf_model_config *c, sf_mapping *made);
@@ -73,6 +77,7 @@ struct sf_unpack_item {
     void (*fill)(const sf_unpack_item *i);
     int which;                         /* of two that stand in turn: 0, 1 */
     struct { int64_t groups, first, rows; } piece[3]; /* some rows of each group of rows (unpack_delta.c) */
+    float by[3];                       /* … each times this */
     sf_quantization how;
 };
 

@@ -149,6 +149,40 @@ sf_status sf_unpack_granite_experts(sf_safetensors *s, const char *folder, const
     return unpack_experts(s, folder, prefix, c, "block_sparse_moe.input_linear.weight", "block_sparse_moe.output_linear.weight");
 }
 
+/* from[0], each piece times its own number: rows of taps in the order v, B, C. */
+static void scale_rows(const sf_unpack_item *i)
+{
+    const sf_tensor *from = &i->from[0]->tensor;
+    const int64_t width = i->to.dim[1];
+    float *to = i->to.data;
+    sf_to_f32(from->dtype, from->data, to, i->to.dim[0] * width);
+    for (int p = 0; p < PIECES; p++)
+        for (int64_t n = i->piece[p].rows * width; n > 0; n--) *to++ *= i->by[p];
+}
+
+sf_status sf_unpack_falcon_h1(sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c)
+{
+    sf_unpack u = {.folder = folder};
+    sf_status status = SF_OK;
+    const int64_t out = (int64_t)c->delta.value_heads * c->delta.value_dim, group = (int64_t)c->delta.key_heads * c->delta.key_dim;
+    const int64_t rows[PIECES] = {out, group, group}, dim[3] = {out + 2 * group, 1, c->kernel};
+    for (int l = 0; status == SF_OK && l < c->layers; l++) {
+        sf_unpack_item i = {.to = {.dtype = SF_F32, .rank = 2, .dim = {dim[0], dim[2]}}, .at = -1, .fill = scale_rows};
+        snprintf(i.name, sizeof i.name, "%slayers.%d.mamba.conv1d.weight", prefix, l);
+        sf_st_tensor *t = sf_safetensors_find(s, i.name);
+        if (!t || !t->readable || t->tensor.rank != 3 || memcmp(t->tensor.dim, dim, sizeof dim) != 0)
+            status = sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s", folder, i.name, sf_shape_text(3, dim),
+                             t ? sf_shape_text(t->tensor.rank, t->tensor.dim) : "none");
+        if (status != SF_OK) break;
+        i.from[0] = t;
+        for (int p = 0; p < PIECES; p++) i.piece[p].rows = rows[p], i.by[p] = c->multipliers.convolution[p];
+        snprintf(i.name, sizeof i.name, "%slayers.%d.mamba.conv1d.scaled", prefix, l);
+        t->used = true;
+        status = sf_unpack_add(&u, &i);
+    }
+    return sf_unpack_run(&u, status, s);
+}
+
 /* ---- GGUF -------------------------------------------------------------------------------------------------------- */
 
 /* Room for what is made, in a mapping that is grown only once: `at` NULL counts. */

@@ -41,13 +41,13 @@ static int64_t size_of(const sf_model_config *c, size s)
 }
 
 typedef enum condition {
-    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, DECAYS, GATED, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
+    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, SPACE_NORM, DECAYS, GATED, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
     CONVOLUTION_BIAS, CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
 static bool holds(const sf_model_config *c, int layer, condition when)
 {
-    bool mixes = sf_layer_mixes(c, layer), attends = !sf_layer_recurs(c, layer);
+    bool mixes = sf_layer_mixes(c, layer), attends = sf_layer_attends(c, layer), recurs = sf_layer_recurs(c, layer);
     switch (when) {
     case ALWAYS: return true;
     case STORED: return attends && !c->latent;
@@ -57,12 +57,13 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case LATENT_BIAS: return c->latent_bias;
     case Q_LATENT_BIAS: return c->latent_bias && c->query_latent;
     case ATTENDS: return attends;
-    case RECURS: return !attends;
-    case CONVOLVES: return !attends && c->mixer == SF_SHORT_CONVOLUTION;
-    case DELTA: return !attends && c->mixer == SF_GATED_DELTA;
-    case SPACE: return !attends && c->mixer == SF_STATE_SPACE;
-    case DECAYS: return !attends && c->mixer != SF_SHORT_CONVOLUTION;
-    case CONVOLUTION_BIAS: return !attends && c->convolution_bias;
+    case RECURS: return recurs;
+    case CONVOLVES: return recurs && c->mixer == SF_SHORT_CONVOLUTION;
+    case DELTA: return recurs && c->mixer == SF_GATED_DELTA;
+    case SPACE: return recurs && c->mixer == SF_STATE_SPACE;
+    case SPACE_NORM: return recurs && c->mixer == SF_STATE_SPACE && !c->no_mixer_norm;
+    case DECAYS: return recurs && c->mixer != SF_SHORT_CONVOLUTION;
+    case CONVOLUTION_BIAS: return recurs && c->convolution_bias;
     case GATED: return attends && c->attention_gate;
     case GATED_BIAS: return attends && c->attention_gate && c->qkv_bias;
     case PRE_NORMS: return !c->no_pre_norms;
@@ -150,7 +151,7 @@ static const struct {
     {AT(decay_rate), "ssm_a", "linear_attn.A_log", VALUE_HEADS, NONE, DECAYS},
     {AT(decay_shift), "ssm_dt.bias", "linear_attn.dt_bias", VALUE_HEADS, NONE, DECAYS},
     {AT(mixer_norm), "ssm_norm.weight", "linear_attn.norm.weight", VALUE_DIM, NONE, DELTA},
-    {AT(mixer_norm), "ssm_norm.weight", "mamba.norm.weight", RECURRENT, NONE, SPACE},
+    {AT(mixer_norm), "ssm_norm.weight", "mamba.norm.weight", RECURRENT, NONE, SPACE_NORM},
     {AT(convolution_bias), "ssm_conv1d.bias", "mamba.conv1d.bias", CHANNELS, NONE, CONVOLUTION_BIAS},
     {AT(skip), "ssm_d", "mamba.D", VALUE_HEADS, NONE, SPACE},
     {AT(attention_gate), "attn_gate.weight", "self_attn.gate_proj.weight", QUERIES, MODEL, GATED},

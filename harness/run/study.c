@@ -477,7 +477,7 @@ static double parameters(const sf_model_config *c)
     const int recurring = sf_layers_recurring(c);
     const struct sf_mixer_sizes mixer = sf_mixer_sizes(c);
     const double mixers = recurring * (double)(mixer.matrices + mixer.vectors);
-    return (c->layers - recurring) * sf_projection_elements(c) + mixers + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
+    return sf_layers_attending(c) * sf_projection_elements(c) + mixers + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
 }
 
 /* Which card does not matter, nor how many. */
@@ -502,7 +502,8 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         .task = task->task->name, .task_label = task->label, .task_params = task->json, .metric = task->task->metric,
         .length = s->length[cell->length], .output_limit = task->output,
         .layers = c->layers, .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
-        .d = c->d, .mlp = c->mlp, .vocab = c->vocab, .window = c->chunked ? 0 : c->window,
+        .d = c->mixer_beside ? 0 : c->d /* no cost can be told of these numbers alone */, .mlp = c->mlp, .vocab = c->vocab,
+        .window = c->chunked ? 0 : c->window,
         .parameters = parameters(c),
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,
         .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",
@@ -515,7 +516,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         info.doubts = study->understood[cell->model].doubts;
     }
     for (int l = 0; l < c->layers; l++) info.sliding_layers += sf_layer_slides(c, l);
-    info.recurrent_layers = sf_layers_recurring(c);
+    info.recurrent_layers = c->layers - sf_layers_attending(c);
     sf_cost cost;
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = info.length, .batch = 1, .density = 1}, &cost);
     info.weight_elements = cost.weights;

@@ -4,10 +4,10 @@
 # rule gives, number by number; and what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
 . "$(dirname "$0")/common.bash"
 ${PYTHON:-python3} tests/golden/model/recast.py "$T" || fail "recast.py"
-"$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks, $T/latent, $T/hybrid, $T/space]" \
+"$FRONTIER" run tests/golden/model/kinds.yaml -v -o "$T/k.h5" -s "models=[models/frontier-mini/s, $T/moe, $T/partial, $T/windows, $T/sinks, $T/latent, $T/hybrid, $T/space, $T/beside]" \
     >"$T/out" 2>"$T/log" || fail "run: $(cat "$T/log")"
 if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail "the run warns"; fi
-for model in s moe partial windows sinks latent hybrid space; do
+for model in s moe partial windows sinks latent hybrid space beside; do
     grep -q "^$model, niah, .* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
 done
 "$FRONTIER" run tests/golden/model/taught/families.yaml -v -o "$T/c.h5" -s 'models=[tests/golden/model/taught/gemma2]' -s samples=2 -s 'sparsity=[0.5]' \
@@ -30,10 +30,10 @@ READ = {"moe": 3 * d * M // 2 + d + 4 * d + 4 * 3 * d * M // 2, "sinks": 4 * d +
 BIAS = {"sinks": d + 4 + 4 * (2 * M + d)}  # of o, router, experts
 q, rank, still = H * D + 2, D + 2, 2  # latents of queries and of keys and values, numbers of a head's key that are not rotated
 LATENT = d * q + q * H * (still + D) + d * (D + rank) + H * rank * (still + D) + H * D * d  # to and from the latents
-# Of the two layers that recur, beside four that attend: numbers that a row's recurrence reads by a convolution, and those for each head;
-# that it gives; that it holds; and FLOPs beside matrices and convolution.
-R, TAPS = 2, 4
-RECURS = {"hybrid": (128, 2 * 4, 64, 4 * 16 * 16, 7 * 4 * 16 * 16), "space": (6 * 32 + 2 * 2 * 16, 6, 6 * 32, 6 * 16 * 32, 5 * 6 * 16 * 32 + 2 * 6 * 32)}
+TAPS, SPACE = 4, (6 * 32 + 2 * 2 * 16, 6, 6 * 32, 6 * 16 * 32, 5 * 6 * 16 * 32 + 2 * 6 * 32)
+# Layers that recur, and those of them that do not attend, beside four that do; numbers that a row's recurrence reads by a convolution, and
+# those for each head; that it gives; that it holds; and FLOPs beside matrices and convolution.
+RECURS = {"hybrid": (2, 2, 128, 2 * 4, 64, 4 * 16 * 16, 7 * 4 * 16 * 16), "space": (2, 2, *SPACE), "beside": (4, 0, *SPACE)}
 wrong, checked = [], 0
 
 def expect(row, what, found, right, tolerance=0):
@@ -57,14 +57,14 @@ for r in rows:
     layer = (LATENT if latent else d * (2 * H + 2 * G) * width) + MLP.get(r["model"], 3 * d * M)
     if r["model"] == "hybrid":
         layer += d * H * width  # attention's gate
-    into, heads, out, state, flops = RECURS.get(r["model"], (0, 0, 0, 0, 0))
-    recurring = R * (2 * (d * (2 * out + into + heads) + 3 * d * M + TAPS * into) + flops) if state else 0
+    R, alone, into, heads, out, state, flops = RECURS.get(r["model"], (0,) * 7)
+    recurring = R * (2 * (d * (2 * out + into + heads) + TAPS * into) + flops) + alone * 2 * 3 * d * M
     expect(r, "linear FLOPs of the prompt", r["prefill_linear_flops"], 2 * (n * L * layer + d * VOCAB) + n * recurring)
     expect(r, "linear FLOPs of steps", r["decode_linear_flops"], 2 * steps * (L * layer + d * VOCAB) + steps * recurring)
     held = 2 * 4 * R * (state + (TAPS - 1) * into)  # bytes of states, read and written
     expect(r, "bytes of states in the prompt", r["prefill_linear_cache_bytes"], held)
     expect(r, "bytes of states in steps", r["decode_linear_cache_bytes"], steps * held)
-    expect(r, "layers that recur", r["recurrent_layers"], R if state else 0)
+    expect(r, "layers that recur alone", r["recurrent_layers"], alone)
     expect(r, "exact cost of the prompt", r["prefill_cost_exact"],
            r["prefill_linear_flops"] + r["prefill_attention_flops"] + r["prefill_estimation_flops"], 0.01 * r["prefill_cost_exact"])
     expect(r, "FLOPs of attention", r["prefill_attention_flops"], (products + 3) * r["prefill_attention_pairs"])
@@ -83,6 +83,6 @@ for r in rows:
             expect(r, what, r[what], own[key(r)][what])
 print("\n".join(wrong[:20]))
 print(f"{len(rows)} rows, {checked} counts, {len(wrong)} wrong")
-sys.exit(bool(wrong) or len(rows) != 9 * 8 * 2)
+sys.exit(bool(wrong) or len(rows) != 10 * 8 * 2)
 END
 echo "kinds: ok"

@@ -109,6 +109,10 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "nemotron": ("Nemotron", {}),
     "bamba": ("Bamba", MAMBA | dict(attn_layer_indices=[1, 3])),
     "falcon-h1": ("FalconH1", MAMBA | dict(mamba_d_ssm=128)),
+    "falcon-h1-multipliers": ("FalconH1", MAMBA | rope(1e11) | dict(
+        mamba_d_ssm=128, mamba_n_groups=2, embedding_multiplier=5.65, lm_head_multiplier=0.0195, key_multiplier=0.39, attention_in_multiplier=1.5,
+        attention_out_multiplier=0.9375, ssm_in_multiplier=1.25, ssm_out_multiplier=0.2357, ssm_multipliers=[0.35, 0.25, 0.177, 0.5, 0.354],
+        mlp_multipliers=[0.88, 0.23])),
     "minimax-m2": ("MiniMaxM2", dict(num_local_experts=4, num_experts_per_tok=2, head_dim=16, rotary_dim=8)),
     "llama-attn-bias": ("Llama", rope() | dict(attention_bias=True)),
     "llama-mlp-bias": ("Llama", rope() | dict(mlp_bias=True)),

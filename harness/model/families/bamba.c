@@ -29,6 +29,7 @@ const sf_family sf_family_bamba = {
 
     .tensor = (const sf_tensor_name[]){
         SF_STATE_SPACE_TENSORS,
+        {SF_LAYER_TENSOR(convolution), .hf = "mamba.conv1d.weight"},
         {SF_LAYER_TENSOR(mlp_norm), .hf = "pre_ff_layernorm.weight"},
         {SF_LAYER_TENSOR(gate), .hf = "feed_forward.gate_proj.weight"},
         {SF_LAYER_TENSOR(up), .hf = "feed_forward.up_proj.weight"},

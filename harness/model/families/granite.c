@@ -115,6 +115,7 @@ const sf_family sf_family_granitemoehybrid = {
     .read_gguf = read_gguf_hybrid,
     .tensor = (const sf_tensor_name[]){
         SF_STATE_SPACE_TENSORS,
+        {SF_LAYER_TENSOR(convolution), .hf = "mamba.conv1d.weight"},
         {SF_LAYER_TENSOR(gate), .hf = "shared_mlp.input_linear.weight"},
         {SF_LAYER_TENSOR(up), .hf = "shared_mlp.input_linear.weight"},
         {SF_LAYER_TENSOR(down), .hf = "shared_mlp.output_linear.weight"},

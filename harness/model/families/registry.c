@@ -43,7 +43,8 @@
     FAMILY(lfm2_moe)      \
     FAMILY(qwen3_5_moe)   \
     FAMILY(granitemoehybrid) \
-    FAMILY(bamba)
+    FAMILY(bamba) \
+    FAMILY(falcon_h1)
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

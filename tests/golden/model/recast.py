@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A taught model of other kinds, made by hand of models/frontier-mini/s, which solves the tasks (Python alone, no package):
 
-    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial, OUT/latent, OUT/hybrid, OUT/space
+    python3 tests/golden/model/recast.py OUT        writes OUT/moe, OUT/sinks, OUT/windows, OUT/partial, OUT/latent, OUT/hybrid,
+                                                   OUT/space, OUT/beside
 
     moe      qwen2_moe    of each MLP's neurons, half go to one that all rows share (its switch is at a half, its output twice), half
                           to four experts, who hold the same ones in another order each; a row takes two, by a random router
@@ -16,9 +17,10 @@
                           wide, of which the second half is a constant that norms over heads divide by, and do not let through;
                           gates at a half, the output twice
     space    granitemoehybrid  such layers of a state space, in the same places; attention as it was
+    beside   falcon_h1    such a state space beside attention in each layer, without a norm
 
-moe, partial and latent compute what frontier-mini-s computes, up to rounding; sinks, windows, hybrid and space take something off it, or
-add it.
+moe, partial and latent compute what frontier-mini-s computes, up to rounding; sinks, windows, hybrid, space and beside take something off
+it, or add it.
 """
 import array
 import json
@@ -244,7 +246,7 @@ def delta_layer(above, t, d, m, rng):
         t[f"{above}{name}_layernorm.weight"] = vector(bf16([0.0] * d))
 
 
-def space_layer(above, t, d, m, rng):
+def space_mixer(above, t, d, rng):
     groups, heads, dim, states, kernel = 2, 6, 32, 16, 4
     out = heads * dim
     channels = out + 2 * groups * states
@@ -255,8 +257,12 @@ def space_layer(above, t, d, m, rng):
     t[at + "conv1d.bias"] = vector(bf16([rng.gauss(0, 0.2) for _ in range(channels)]))
     t[at + "A_log"] = vector(bf16([math.log(0.01 + 0.1 * h) for h in range(heads)]))
     t[at + "dt_bias"], t[at + "D"] = vector(bf16([0.0] * heads)), vector(bf16([1.0] * heads))
-    t[at + "norm.weight"] = vector(bf16([1.0] * out))
     t[at + "out_proj.weight"] = random_matrix(rng, d, out, 0.002)
+    return out
+
+
+def space_layer(above, t, d, m, rng):
+    t[above + "mamba.norm.weight"] = vector(bf16([1.0] * space_mixer(above, t, d, rng)))
     t[above + "shared_mlp.input_linear.weight"] = Matrix([bytes(2 * d)] * (2 * m))
     t[above + "shared_mlp.output_linear.weight"] = Matrix([bytes(2 * m)] * d)
     for name in ("input", "post_attention"):
@@ -289,6 +295,20 @@ def space(t, c):
               layer_types=["linear_attention", "full_attention", "full_attention"] * 2, num_local_experts=0, num_experts_per_tok=0,
               shared_intermediate_size=m, position_embedding_type="rope", attention_multiplier=DIM**-0.5, mamba_n_heads=6, mamba_d_head=32,
               mamba_d_state=16, mamba_n_groups=2, mamba_expand=1, rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta")))
+
+
+def beside(t, c):
+    d, rng = c["hidden_size"], random.Random(45)
+    for layer in range(LAYERS):
+        above = f"model.layers.{layer}."
+        space_mixer(above, t, d, rng)
+        t[above + "self_attn.o_proj.bias"] = vector(bf16([0.0] * d))
+        t[above + "pre_ff_layernorm.weight"] = t.pop(above + "post_attention_layernorm.weight")
+        for x in ("gate", "up", "down"):
+            t[f"{above}feed_forward.{x}_proj.weight"] = t.pop(f"{above}mlp.{x}_proj.weight")
+    t["model.final_layernorm.weight"] = t.pop("model.norm.weight")
+    c |= dict(model_type="falcon_h1", architectures=["FalconH1ForCausalLM"], attention_bias=True, mamba_d_ssm=d, mamba_n_heads=6, mamba_d_head=32,
+              mamba_d_state=16, mamba_n_groups=2, mamba_rms_norm=False, rope_parameters=dict(rope_type="default", rope_theta=c.pop("rope_theta")))
 
 
 def hybrid(t, c):
@@ -324,7 +344,7 @@ def hybrid(t, c):
 
 
 if __name__ == "__main__":
-    for kind in (moe, sinks, windows, partial, latent, hybrid, space):
+    for kind in (moe, sinks, windows, partial, latent, hybrid, space, beside):
         tensors, config = read(FROM + "/model.safetensors"), json.load(open(FROM + "/config.json"))
         del config["use_sliding_window"]
         kind(tensors, config)
