@@ -1,6 +1,7 @@
-/* What stands in the place of attention in a layer that recurs: a mixer, a file each (mixer_*.c). It reads normed rows, and carries
- * a state of fixed size over the rows of a lane (sizes: harness/model/mixer.h). A prompt's rows go through it at once, a step of decode
- * is one row of each of several lanes; both are the same function, so that what a lane gets does not depend on how its rows came. */
+/* What stands in the place of attention, or beside it, in a layer that recurs: a mixer, a file each (mixer_*.c). It reads normed rows,
+ * and carries a state of fixed size over the rows of a lane (sizes: harness/model/mixer.h). A prompt's rows go through it at once, a step
+ * of decode is one row of each of several lanes; both are the same function, so that what a lane gets does not depend on how its rows
+ * came. */
 #ifndef SF_ENGINE_MIXER_H
 #define SF_ENGINE_MIXER_H
 
