@@ -194,6 +194,14 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
+/* A state space's vectors are columns there, its norm a row for each group. */
+static sf_tensor flat(const sf_weight_slot *slot, const sf_tensor *found)
+{
+    sf_tensor t = *found;
+    if (slot->rank == 1 && t.rank == 2 && strstr(slot->gguf, ".ssm_")) t.rank = 1, t.dim[0] *= t.dim[1], t.dim[1] = 0;
+    return t;
+}
+
 static sf_status read_weights(const sf_gguf *g, sf_model *out)
 {
     sf_weight_slot *slot;
@@ -206,7 +214,8 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
                              sf_shape_text(slot[i].rank, slot[i].dim));
         } else {
             sf_tensor part;
-            status = sf_weight_part(&slot[i], slot[i].of_gguf, &found->tensor, g->path, slot[i].gguf, &part);
+            const sf_tensor whole = flat(&slot[i], &found->tensor);
+            status = sf_weight_part(&slot[i], slot[i].of_gguf, &whole, g->path, slot[i].gguf, &part);
             if (status == SF_OK) status = sf_weight_set(&slot[i], &part, g->path, slot[i].gguf);
             if (status == SF_OK) out->weight_bytes += sf_bytes(part.dtype, sf_elements(&part));
             found->used = true;

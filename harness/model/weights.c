@@ -366,8 +366,6 @@ sf_status sf_weight_part(const sf_weight_slot *slot, struct sf_weight_share shar
         out->rank = 2, out->dim[1] = found->dim[0], out->dim[0] = 1;
     if (found->rank == 3 && slot->rank == 2 && found->dim[1] == 1) /* a convolution's channels, each with one input */
         out->rank = 2, out->dim[1] = found->dim[2];
-    if (found->rank == 2 && slot->rank == 1 && found->dim[0] * found->dim[1] == slot->dim[0]) /* GGUF's vectors of a state space */
-        out->rank = 1, out->dim[0] = slot->dim[0], out->dim[1] = 0;
     if (share.whole_rows == 0) return SF_OK;
     if (out->rank == slot->rank + 1) { /* parts one behind the other */
         out->rank = slot->rank;
