@@ -1,15 +1,16 @@
 """Several questions on one context against transformers: the tokens of each, and what is answered.
 
     python3 tests/peers/turns.py [MODEL] [--tokens 1024] [--samples 2] [--turns 2] [--question after|late] [--compress once|each] [--shared]
-                           [--kept 400]
+                           [--kept 400] [--seed 43] [--threads N]
 
 MODEL is a Hugging Face folder (models/frontier-mini/s). `frontier run` asks niah over several turns, dense, and by Knorm, which keeps
 some of the prompt's keys once and for all. Here transformers goes on greedily, in fp32, from its own cache: after the prefill each
 layer's is dense, or cut to the keys of the smallest norms by hand; all that is read or generated since stays in it, at its true
 position. With --compress each every turn begins with an empty cache, which the conversation so far fills, and which is cut then; with
 --shared (--turns questions on one prefix; takes --question late) it begins with what the context left, cut once. Later questions are what the model's chat template writes behind the answer; where that answer's text becomes its tokens again,
-the conversation tokenised whole must be the same. Needs torch, transformers 5, and build/frontier. Prints a row for each answer; exits 1
-if one differs."""
+the conversation tokenised whole must be the same. Of an answer that is another it says how near a tie was: of the first other token the two
+likeliest logits, and of all keys that were kept and that were not the two nearest norms; below 1e-4 and 1e-6 of their size another order of
+sums decides. Needs torch, transformers 5, and build/frontier. Prints a row for each answer; exits 1 if one differs."""
 import argparse
 import json
 import pathlib
@@ -34,6 +35,7 @@ class Reader:
 
     def __init__(self, model):
         self.model, self.cache, self.read, self.next = model, DynamicCache(config=model.config), 0, None
+        self.leads, self.nearest = [], float("inf")
 
     def take(self, ids):
         with torch.no_grad():
@@ -41,9 +43,13 @@ class Reader:
             out = self.model(torch.tensor([ids]), position_ids=places, past_key_values=self.cache, use_cache=True)
         self.read += len(ids)
         self.next = int(out.logits[0, -1].argmax())
+        first, second = out.logits[0, -1].topk(2).values
+        self.lead = float(first - second)  # of the likeliest over the next
 
     def cut(self, kept):
         for layer in self.cache.layers:
+            norms = layer.keys.norm(dim=-1).sort().values
+            self.nearest = min(self.nearest, float((norms[..., kept] / norms[..., kept - 1] - 1).min()))
             at = layer.keys.norm(dim=-1).topk(kept, largest=False).indices.sort().values[..., None]  # [1, G, kept, 1]
             layer.keys, layer.values = (t.gather(2, at.expand(-1, -1, -1, t.shape[-1])) for t in (layer.keys, layer.values))
 
@@ -51,6 +57,7 @@ class Reader:
         out = []
         while len(out) < OUTPUT and self.next not in stops:
             out.append(self.next)
+            self.leads.append(self.lead)
             self.take(out[-1:])
         return out
 
@@ -65,8 +72,12 @@ def main():
     parser.add_argument("--kept", type=int, default=400)
     parser.add_argument("--compress", choices=["once", "each"], default="once")
     parser.add_argument("--shared", action="store_true")
+    parser.add_argument("--seed", type=int, default=43)
+    parser.add_argument("--threads", type=int)
     a = parser.parse_args()
     asked = dict(shared=a.turns) if a.shared else dict(turns=dict(n=a.turns, compress=a.compress))
+    if a.threads:
+        torch.set_num_threads(a.threads)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(a.model)
     model = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32).eval()
     stops = model.generation_config.eos_token_id
@@ -78,8 +89,8 @@ def main():
         config, results = pathlib.Path(folder) / "c.yaml", pathlib.Path(folder) / "c.h5"
         config.write_text(json.dumps(dict(name="c", models=[str(pathlib.Path(a.model).resolve())], lengths=[a.tokens], answer="direct",
                                           tasks=[dict(niah=dict(WORDS, question=a.question, **asked))], samples=a.samples,
-                                          methods=dict(decode=[dict(knorm=dict(capacity=a.kept))]), output=OUTPUT, recall=0, picture="none")))
-        frontier("run", config, "-o", results)
+                                          methods=dict(decode=[dict(knorm=dict(capacity=a.kept))]), output=OUTPUT, recall=0, picture="none", seed=a.seed)))
+        frontier("run", config, "-o", results, *(["-t", a.threads] if a.threads else []))
         for row in map(json.loads, frontier("export", results, "--jsonl").splitlines()):
             shown = json.loads(frontier("show", "--json", config, "-i", row["sample"]))
             given, talk, tokens, asked = json.loads(row["prediction"]), [], [], 0
@@ -113,6 +124,11 @@ def main():
                 tokens += out
                 same = tokenizer.decode(out, skip_special_tokens=True) == given[turn]
                 wrong += not same
+                if not same:
+                    theirs = encode(given[turn])
+                    k = next((i for i, (x, y) in enumerate(zip(out, theirs)) if x != y), min(len(out), len(theirs)))
+                    print(f"  first other token: {k} of {len(out)}, its logit leads by {([*reader.leads, reader.lead])[k]:.2e}; nearest norms of a kept and a cut key "
+                          f"differ by {reader.nearest:.1e} of their size")
                 print(f"sample {row['sample']} {row['decode_method']:6} turn {turn + 1}: {reader.read - len(out):5} tokens before it, {len(out)} of answer, "
                       f"score {json.loads(row['turn_scores'])[turn]:.2f}, {'equal' if same else 'other'}", flush=True)
                 talk.append(dict(role="assistant", content=given[turn]))
