@@ -299,6 +299,7 @@ sf_status sf_family_state_space(sf_json_at at, sf_model_config *c)
     SF_TRY(sf_json_bool(at, "mamba_proj_bias", true, &projections));
     if (projections) return sf_json_fail(SF_UNSUPPORTED, at, "mamba_proj_bias", "false");
     SF_TRY(check_steps(at));
+    if (c->activation != SF_SILU) return sf_json_fail(SF_UNSUPPORTED, at, "hidden_act", "silu, which the convolution goes through too");
     c->mixer = SF_STATE_SPACE;
     c->delta = (sf_delta_shape){.key_heads = (int)groups, .key_dim = (int)dim, .value_heads = (int)heads, .value_dim = (int)value};
     c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? (int)kernel : 0;
