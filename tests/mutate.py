@@ -35,12 +35,12 @@ MAKE = ["make", "--no-print-directory", "CUDA=0", "CFLAGS=-O2", "V=1"] # without
 # Where a room lies, and the tests that concern it. A test with a file's own name comes first, then the quickest.
 ROOMS = {
     "run": ("harness/run", ["test_dispatch", "test_stopping", "counted.sh", "errors.sh", "chat.sh", "verify.sh", "questions.sh", "sweep.sh", "spread.sh",
-                            "help.sh", "stopping.sh", "stored.sh", "cells.sh", "apart.sh", "mpi.sh", "task_plugin.sh", "kill.sh", "families.sh"]),
+                            "help.sh", "stopping.sh", "stored.sh", "cells.sh", "late.sh", "apart.sh", "mpi.sh", "task_plugin.sh", "kill.sh", "families.sh"]),
     "engine": ("harness/engine", ["counted.sh", "test_engine_methods", "test_engine", "test_divergence", "test_families", "test_tensor", "test_pipeline", "sweep.sh"]),
     "store": ("harness/store", ["test_store", "test_store_damage", "stored.sh", "cells.sh", "mpi.sh", "kill.sh", "apart.sh", "faults.sh"]),
     "report": ("harness/report", ["test_stats", "test_report", "test_report_page", "test_report_files", "page.sh", "sweep.sh", "families.sh"]),
     "config": ("harness/config", ["test_sweep", "errors.sh", "chat.sh", "cells.sh", "sweep.sh"]),
-    "methods": ("methods", ["test_methods", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "counted.sh", "help.sh", "calibrate.sh",
+    "methods": ("methods", ["test_methods", "test_fitted", "test_engine_methods", "test_methods_plugin", "test_backend_searches", "counted.sh", "help.sh", "calibrate.sh",
                             "roles.sh", "plugin.sh", "test_tensor"]),
     "tasks": ("tasks", ["test_scoring", "test_suites", "test_stories", "test_qa", "test_tasks", "task_plugin.sh", "help.sh"]),
 }

@@ -43,6 +43,21 @@ assert chosen_otherwise == 4 * samples, chosen_otherwise
 EOF
 done
 
+# Along the prompt: the sixteenths of it, whose rows are as many in each, are together what the whole is.
+"$FRONTIER" run "$T/tiny.yaml" -s 'tasks=[vt: {chains: 1, hops: 1}]' -s 'measures=[score, divergence]' -s samples=2 -s 'sparsity=[0.5]' -o "$T/along.h5" >/dev/null 2>"$T/log" ||
+    fail "run: $(cat "$T/log")"
+"$FRONTIER" report "$T/along.h5" -f divergence,divergence_along,nll_along -o "$T/along" >/dev/null 2>"$T/log" || fail "report: $(cat "$T/log")"
+python3 - "$T/along/figures" <<'EOF' || fail "the divergence along a prompt"
+import csv, sys
+def values(name, series):
+    with open(f"{sys.argv[1]}/{name}.csv") as f:
+        return [float(r["value"]) for r in csv.DictReader(f) if r["series"] == series and not r["panel"].endswith("output")]
+whole, along = values("divergence", "vertical_slash"), values("divergence_along", "vertical_slash")
+assert len(whole) == 1 and len(along) == 16, (whole, along)
+assert whole[0] > 0.01 and abs(sum(along) / 16 - whole[0]) < 1e-3 * whole[0], (whole, sum(along) / 16)
+assert len(values("nll_along", "vertical_slash")) == 16
+EOF
+
 # Of all tasks, or of one; a later word is the one that holds. A text asks nothing.
 key() { "$FRONTIER" plan "$T/tiny.yaml" -s 'methods={}' -s 'sparsity=[]' -s samples=1 -s 'lengths=[2000]' --json "$@" | grep '"key"' || fail "plan $*"; }
 [ "$(key -s 'tasks=[vt: {question: after}]')" != "$(key -s 'tasks=[vt: {question: late}]')" ] || fail "late has the key of after"
