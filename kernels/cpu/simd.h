@@ -54,6 +54,16 @@ INLINE vec held(vec v)
 INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
 INLINE vec all(float x) { return x - (vec){0}; } /* not x + 0, which would lose the sign of -0 */
 
+/* v * scale + sum in one rounding, where the set has that. GCC sees to it wherever the three stand together; clang 14 not in the last
+ * row of an unrolled loop, whose last digits would then tell which row of a tile it was. */
+#if defined __clang__ && defined __AVX512F__
+#define SCALED_SUM(v, scale, sum) ((vec)_mm512_fmadd_ps((__m512)(v), (__m512)all(scale), (__m512)(sum)))
+#elif defined __clang__ && defined __FMA__
+#define SCALED_SUM(v, scale, sum) ((vec)_mm256_fmadd_ps((__m256)(v), (__m256)all(scale), (__m256)(sum)))
+#else
+#define SCALED_SUM(v, scale, sum) ((v) * (scale) + (sum))
+#endif
+
 #if defined __AVX512F__
 INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); } /* b where either is NaN */
 #elif defined __AVX2__

@@ -220,7 +220,7 @@ INLINE void values_of(int vecs, const sf_panel *panel, const int (*span)[2], int
             UNROLL for (int u = 0; u < vecs; u++)
             {
                 float *to = out + (r0 + r) * padded + d + u * W;
-                store(to, load(to) * factor[r0 + r] + acc[r][u]);
+                store(to, SCALED_SUM(load(to), factor[r0 + r], acc[r][u]));
             }
         }
     }
