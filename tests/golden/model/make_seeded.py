@@ -40,7 +40,7 @@ from safetensors import safe_open
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import frontier_mini  # noqa: F401, which transformers does not have
+import frontier_mini  # which transformers does not have
 from make_checkpoints import LEAD, OUTPUTS, VOCAB, rope, signs
 
 PROMPTS, EVERY, STOPS = (50, 2100), 16, (310, 312)
@@ -252,9 +252,15 @@ def golden(model):
     return b"".join(out), least
 
 
+HOMES = transformers, frontier_mini  # where classes are looked for; a module of yours, too
+
+
+def named(cls, *endings):
+    return next(getattr(m, cls + end) for end in endings for m in HOMES if hasattr(m, cls + end))
+
+
 def config_of(cls, arguments):
-    config = next(getattr(transformers, cls + end) for end in ("TextConfig", "Config") if hasattr(transformers, cls + end))
-    return config(**arguments)
+    return named(cls, "TextConfig", "Config")(**arguments)
 
 
 def in_mxfp4(rows, folder):
@@ -284,7 +290,7 @@ def fused(rows):
 
 def listed(cls, config, folder):
     """What transformers writes: (name, dtype, shape)."""
-    model = getattr(transformers, cls + "ForCausalLM")(config)
+    model = named(cls, "ForCausalLM")(config)
     model.generation_config.eos_token_id = list(STOPS)
     model.to(torch.bfloat16).save_pretrained(folder)
     os.remove(os.path.join(folder, "generation_config.json"))
