@@ -50,7 +50,9 @@ def open_model(path):
         from transformers import AutoTokenizer
         tokenizer = AutoTokenizer.from_pretrained(str(pathlib.Path(path).parent), gguf_file=pathlib.Path(path).name)
         model = check_smollm2.load(path)
-        return (model[0] if isinstance(model, tuple) else model), tokenizer
+        model = model[0] if isinstance(model, tuple) else model
+        model.set_attn_implementation("eager")  # what watch_attention() watches
+        return model, tokenizer
     folder = pathlib.Path(path)
     config = json.loads((folder / "tokenizer_config.json").read_text())
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), eos_token=config["eos_token"])
