@@ -1,6 +1,6 @@
 # isoCost frontiers: score against cost, one point a model, method and sparsity; the line is the Pareto frontier of the panel.
-# Rows of panels are phases, columns are lengths. Set above: phase[], phase_label[], length[], length_label[], arm[], mark_of[], model[],
-# unit[], divide[] (by phase), tics[], logarithmic[], low[], high[], missing[] (by panel), ymin, ymax, by_model.
+# Rows of panels are phases, columns are lengths. Arms beyond the first `named` are dots, one entry of the legend. Set above: phase[],
+# phase_label[], length[], length_label[], arm[], mark_of[], named, model[], unit[], divide[] (by phase), tics[], logarithmic[], low[], high[], missing[] (by panel), ymin, ymax, by_model.
 
 columns = length_n; rows = phase_n
 down_mm = 12.0
@@ -23,17 +23,20 @@ do for [p = 1:phase_n] {
         off(x) = strcol('on_frontier') eq '1' ? NaN : x
         of(m, a, x) = (column('model_id') == m && column('arm_id') == a) ? x : NaN
         csv = name.'.csv'
+        others = named + 1
         plot csv using (on(here(column('cost')))):(column('score')) with lines linewidth 2.5 linecolor rgb '#c8c8c8', \
-            for [m = 1:model_n] for [a = 2:arm_n] csv using (of(m, a, here(column('cost')))):(column('score')) with lines linewidth 0.4 linecolor rgb hue(by_model ? m : a - 1), \
+            for [m = 1:model_n] for [a = 2:named] csv using (of(m, a, here(column('cost')))):(column('score')) with lines linewidth 0.4 linecolor rgb hue(by_model ? m : a - 1), \
             csv using (on(here(column('cost')))):(column('score')):(column('low')):(column('high')) with yerrorbars pointtype 0 linewidth 0.5 linecolor rgb grey, \
-            for [m = 1:model_n] for [a = 1:arm_n] csv using (off(of(m, a, here(column('cost'))))):(column('score')) with points pointtype hollow(mark_of[a]) pointsize (a == 1 ? 0.8 : 0.55) linewidth 0.6 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1)), \
-            for [m = 1:model_n] for [a = 1:arm_n] csv using (on(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(mark_of[a]) pointsize 0.8 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1))
+            for [m = 1:model_n] for [a = others:arm_n] csv using (of(m, a, here(column('cost')))):(column('score')) with points pointtype 7 pointsize 0.2 linecolor rgb (by_model ? hue(m) : grey), \
+            for [m = 1:model_n] for [a = 1:named] csv using (off(of(m, a, here(column('cost'))))):(column('score')) with points pointtype hollow(mark_of[a]) pointsize (a == 1 ? 0.8 : 0.55) linewidth 0.6 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1)), \
+            for [m = 1:model_n] for [a = 1:named] csv using (on(of(m, a, here(column('cost'))))):(column('score')) with points pointtype mark(mark_of[a]) pointsize 0.8 linecolor rgb (a == 1 && !by_model ? colour[8] : hue(by_model ? m : a - 1))
         unset label
     }
 }
 eval legend_frame
-plot for [m = 1:(by_model ? model_n : 0)] NaN with points pointtype 5 linecolor rgb hue(m) title model[m], \
-    for [a = 1:arm_n] NaN with points pointtype mark(mark_of[a]) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title arm[a], \
+plot for [m = 1:(by_model ? model_n : 0)] NaN with points pointtype 5 linecolor rgb hue(m) title fit(model[m]), \
+    for [a = 1:named] NaN with points pointtype mark(mark_of[a]) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title fit(arm[a]), \
+    for [i = 1:(named < arm_n)] NaN with points pointtype 7 pointsize 0.2 linecolor rgb grey title sprintf('%d others', arm_n - named), \
     NaN with lines linewidth 2.5 linecolor rgb '#c8c8c8' title 'Pareto frontier (filled)'
 unset multiplot
 set output

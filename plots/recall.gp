@@ -13,6 +13,6 @@ of(a, v) = column('arm_id') == a ? v : NaN
 plot 1 with lines dashtype 3 linewidth 0.8 linecolor rgb colour[8], \
     for [a = 1:arm_n] csv using (of(a, column('recall'))):(column('value')) with points pointtype (dashed[a] ? mark(a) - 1 : mark(a)) pointsize 0.6 linewidth 0.7 linecolor rgb hue(a)
 eval legend_frame
-plot for [a = 1:arm_n] NaN with points pointtype (dashed[a] ? mark(a) - 1 : mark(a)) linecolor rgb hue(a) title arm[a]
+plot for [a = 1:arm_n] NaN with points pointtype (dashed[a] ? mark(a) - 1 : mark(a)) linecolor rgb hue(a) title fit(arm[a])
 unset multiplot
 set output

@@ -112,6 +112,46 @@ static void test_legend(void **state)
     }
 }
 
+/* Of more methods than a legend can name, those are named that stand on a frontier, from 2 on; the others come behind them. A name is
+ * cut to its column. */
+static void test_frontier_names(void **state)
+{
+    (void)state;
+    enum { MOST = 64 };
+    const struct synthetic s = {.models = 2, .tasks = 2, .lengths = 1, .levels = 5, .samples = 8, .prefill = true, .decode = true, .more = true, .gain = 1};
+    make_results(&s);
+    char(*name)[64] = calloc((size_t)results.cells, sizeof *name);
+    for (int c = 0; c < results.cells; c++) /* each level is a method of its own */
+        for (int p = 0; p < SF_PHASES; p++) {
+            sf_cell_info *cell = &results.cell[c];
+            if (!strcmp(cell->label[p], "dense")) continue;
+            snprintf(name[c], sizeof *name, "%.40s at %g", cell->label[p], cell->sparsity[p]);
+            cell->label[p] = name[c];
+        }
+    sf_report_options o = {.folder = report_folder(), .figures = "frontier", .formats = "png"};
+    report_undrawn(&o);
+    char *gp = slurp("report/figures/frontier.gp"), *csv = slurp("report/figures/frontier.csv");
+    int named = 0, drawn = 0, on[MOST + 1] = {0};
+    assert_int_equal(1, sscanf(strstr(gp, "\nnamed = "), " named = %d", &named));
+    assert_int_equal(1, sscanf(strstr(gp, "\narm_n = "), " arm_n = %d", &drawn));
+    assert_true(drawn > 25 && drawn <= MOST && named > 2 && named < drawn);
+    for (char *line = strchr(csv, '\n') + 1, *next; *line; line = next + 1) { /* …,on_frontier,frontier_probability,model_id,arm_id */
+        char *field[4], *at = next = strchr(line, '\n');
+        for (int k = 0; k < 4; k++) {
+            do at--;
+            while (*at != ',');
+            field[k] = at + 1;
+        }
+        int id = atoi(field[0]);
+        assert_in_range(id, 1, drawn);
+        on[id] += atoi(field[3]);
+    }
+    for (int i = 2; i <= drawn; i++)
+        if ((on[i] > 0) != (i <= named)) fail_msg("method %d of %d, %d named: %d points on a frontier", i, drawn, named, on[i]);
+    assert_non_null(strstr(gp, "title fit(arm[a])"));
+    free(gp), free(csv), free(name);
+}
+
 /* ---- The report as files ---- */
 
 /* The document compiles, whatever the names. */
@@ -791,6 +831,7 @@ int main(void)
         REPORT_TEST(test_curves_axes),
         REPORT_TEST(test_heads_tics),
         REPORT_TEST(test_legend),
+        REPORT_TEST(test_frontier_names),
         REPORT_TEST(test_paper),
         REPORT_TEST(test_patterns),
         REPORT_TEST(test_depth),

@@ -45,7 +45,7 @@ void sf_set_numbers(sf_plot *p, const char *name, int n, const double *value)
 
 void sf_set_legend(sf_plot *p, int entries, int characters)
 {
-    const double character = 1.35, sample = 8, line = 3.4; /* mm, of 7-point text */
+    const double character = 1.35, sample = 8, line = 2.8; /* mm, of 7-point text */
     int columns = (int)((p->width - 4) / (characters * character + sample));
     if (columns < 1) columns = 1;
     if (columns > entries) columns = entries > 0 ? entries : 1;
@@ -53,6 +53,9 @@ void sf_set_legend(sf_plot *p, int entries, int characters)
     double height = rows * line + (entries ? 1 : 0);
     sf_set_number(p, "legend", height);
     sf_set_number(p, "legend_rows", rows > 0 ? rows : 1);
+    int letters = (int)(((p->width - 4) / columns - sample) / character); /* longer names are cut */
+    if (characters > letters) characters = letters;
+    sf_set_number(p, "legend_letters", letters);
     /* gnuplot takes letters for wider than they are, and a wide legend's first marks then fall off the page */
     sf_set_number(p, "legend_width", -1 - (characters > 12 ? (characters - 12) / 4 : 0));
     p->height += height;

@@ -60,7 +60,10 @@ void sf_curves_end(sf_plot *plot, sf_curves *c)
     double low = c->low, high = c->high, span = high - low, step = span > 1.5 ? tic_step(span) : span > 0.5 ? 0.1 : 0.05;
     if (!(low <= high)) low = 0, high = 1;
     if (!c->negative && low < 0) low = 0;
-    if (high - low < step) high = low + step; /* all alike */
+    if (high - low < step) { /* all alike: room on the side where there can be more */
+        if (high >= 1) low = high - step;
+        else high = low + step;
+    }
     sf_set_texts(plot, "title", panels, c->panel);
     sf_set_number(plot, "panel_n", panels);
     sf_set_texts(plot, "series", series, c->name);

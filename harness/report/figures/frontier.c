@@ -116,17 +116,7 @@ static sf_status find_spots(const sf_view *v, const struct axis *axis, int phase
     return status;
 }
 
-/* Position of an arm among those that are drawn, from 1. */
-static int arm_id(const sf_view *v, int arm)
-{
-    int id = 0;
-    for (int a = 0; a <= arm; a++) id += !sf_arm_joint(&v->arm[a]);
-    return id;
-}
-
-enum { MARKS = 6 /* of methods, in plots/common.gp */ };
-
-static int arms_drawn(const sf_view *v) { return arm_id(v, v->arms - 1); }
+enum { MARKS = 6 /* of methods, in plots/common.gp */, MOST_NAMED = 24 /* methods that a legend names, where more are drawn */ };
 
 static int plots(const sf_view *v) { return (v->lengths + MOST_LENGTHS - 1) / MOST_LENGTHS; }
 
@@ -174,8 +164,39 @@ static sf_status collect(const sf_view *v, int which, const struct axis *axis, s
     return SF_OK;
 }
 
+/* Which number each arm has in the figure, 0: none, from 1: dense, what the legend names, then the others, which are dots. */
+struct naming {
+    int *id /* [arms of the view] */, drawn, named;
+};
+
+/* Where more methods are drawn than a legend can name, those are named that stand on a frontier of these panels. */
+static sf_status name_arms(const sf_view *v, const struct panels *f, struct naming *out)
+{
+    bool *named = calloc((size_t)v->arms + 1, sizeof *named);
+    *out = (struct naming){.id = calloc((size_t)v->arms + 1, sizeof *out->id)};
+    if (!named || !out->id) {
+        free(named);
+        return no_memory();
+    }
+    int drawn = 0;
+    for (int a = 0; a < v->arms; a++) drawn += !sf_arm_joint(&v->arm[a]);
+    for (int a = 0; a < v->arms; a++) named[a] = a == 0 || drawn - 1 <= MOST_NAMED;
+    for (int p = 0; p < SF_PHASES; p++)
+        for (int l = 0; l < f->lengths; l++)
+            for (int i = 0; i < f->count[p][l]; i++)
+                if (f->spot[p][l][i].on) named[f->spot[p][l][i].point->arm] = true;
+    for (int others = 0; others < 2; others++)
+        for (int a = 0; a < v->arms; a++) {
+            if (sf_arm_joint(&v->arm[a]) || named[a] == others) continue;
+            out->id[a] = ++out->drawn;
+            out->named += !others;
+        }
+    free(named);
+    return SF_OK;
+}
+
 /* The numbers. */
-static void write_rows(const sf_view *v, const struct panels *f, sf_plot *plot)
+static void write_rows(const sf_view *v, const struct panels *f, const struct naming *names, sf_plot *plot)
 {
     fprintf(plot->csv, "phase,tokens,model,arm,requested,sparsity,cost,score,low,high,tasks,samples,on_frontier,"
                        "frontier_probability,model_id,arm_id\n");
@@ -188,7 +209,7 @@ static void write_rows(const sf_view *v, const struct panels *f, sf_plot *plot)
                 sf_csv_row(plot->csv, "sdsssfffffddsfdd", sf_phase_label(p), v->length[f->first + l],
                            v->model[s->point->model].label, v->arm[s->point->arm].label, level, s->point->achieved[p], s->cost,
                            s->score, s->low, s->high, s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability,
-                           s->point->model + 1, arm_id(v, s->point->arm));
+                           s->point->model + 1, names->id[s->point->arm]);
             }
 }
 
@@ -203,7 +224,7 @@ static const char *missing_in(const struct panels *f, int phase, int l)
 
 /* Names and marks of models and arms, and the legend's room. Where colour says the model, marks say the method: one each, as far as
  * they reach; dense has its own, 0. */
-static sf_status style_legend(const sf_view *v, sf_plot *plot)
+static sf_status style_legend(const sf_view *v, const struct naming *names, sf_plot *plot)
 {
     const char **arm = malloc(((size_t)v->arms + (size_t)v->models + 2) * sizeof *arm), **model = arm + v->arms + 1;
     char(*name)[160] = malloc(((size_t)v->arms + 1) * sizeof *name);
@@ -212,24 +233,25 @@ static sf_status style_legend(const sf_view *v, sf_plot *plot)
         free(arm), free(name), free(marks);
         return no_memory();
     }
-    int arms = 0, longest = 24;
+    int longest = 24;
     for (int a = 0; a < v->arms; a++) {
-        if (sf_arm_joint(&v->arm[a])) continue;
+        int i = names->id[a] - 1;
+        if (i < 0) continue;
         int phase = v->arm[a].sparse[SF_DECODE] ? SF_DECODE : SF_PREFILL;
         bool says = v->models > 1 && a > 0;
-        snprintf(name[arms], sizeof *name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
-        marks[arms] = a == 0 ? 0 : 1 + (arms - 1) % MARKS;
-        if ((int)strlen(name[arms]) > longest) longest = (int)strlen(name[arms]);
-        arm[arms] = name[arms];
-        arms++;
+        snprintf(name[i], sizeof *name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
+        marks[i] = i == 0 ? 0 : 1 + (i - 1) % MARKS;
+        if (i < names->named && (int)strlen(name[i]) > longest) longest = (int)strlen(name[i]);
+        arm[i] = name[i];
     }
     for (int m = 0; m < v->models; m++) {
         model[m] = v->model[m].label;
         if (v->models > 1 && (int)strlen(model[m]) > longest) longest = (int)strlen(model[m]);
     }
-    sf_set_legend(plot, arms + (v->models > 1 ? v->models : 0) + 1, longest);
-    sf_set_texts(plot, "arm", arms, arm);
-    sf_set_numbers(plot, "mark_of", arms, marks);
+    sf_set_legend(plot, names->named + (names->named < names->drawn) + (v->models > 1 ? v->models : 0) + 1, longest);
+    sf_set_texts(plot, "arm", names->drawn, arm);
+    sf_set_numbers(plot, "mark_of", names->drawn, marks);
+    sf_set_number(plot, "named", names->named);
     sf_set_texts(plot, "model", v->models, model);
     sf_set_number(plot, "by_model", v->models > 1);
     free(arm), free(name), free(marks);
@@ -284,14 +306,16 @@ static void style_axes(const sf_view *v, const struct panels *f, const struct ax
 static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct axis *axis)
 {
     struct panels panels;
+    struct naming names = {0};
     sf_status status = collect(v, which, axis, &panels);
+    if (status == SF_OK) status = name_arms(v, &panels, &names);
     if (status == SF_OK) {
         if (v->lengths > MOST_LENGTHS) snprintf(plot->name + strlen(plot->name), 32, "-%d", which + 1);
         plot->template = "frontier";
         plot->width = panels.lengths == 1 ? 84 : panels.lengths == 2 ? 120 : 174;
         plot->height = panels.lengths == 1 ? 100 : 110;
-        write_rows(v, &panels, plot);
-        status = style_legend(v, plot);
+        write_rows(v, &panels, &names, plot);
+        status = style_legend(v, &names, plot);
         style_axes(v, &panels, axis, plot);
         fprintf(plot->caption,
                 "Score against %s. One point a model, method and sparsity (sparser is further left within a curve); filled: on "
@@ -301,11 +325,14 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot, const struct a
                 "point is on the frontier, where each cell has %d samples or more.",
                 axis->says, v->resamples, SF_SHARES_FROM);
         if (axis->batched) fprintf(plot->caption, " Batch %g: a decode step makes as many tokens.", v->batch);
-        if (arms_drawn(v) - 1 > MARKS)
-            fprintf(plot->caption, " There are %d marks for %d methods: they begin anew.", MARKS, arms_drawn(v) - 1);
+        if (names.named - 1 > MARKS)
+            fprintf(plot->caption, " There are %d marks for %d methods: they begin anew.", MARKS, names.named - 1);
+        if (names.named < names.drawn)
+            fprintf(plot->caption, " Of %d methods the %d that reach a frontier are named; the others are dots.", names.drawn - 1, names.named - 1);
         if (panels.left_out)
             fprintf(plot->caption, " Left out: %d points that lack a task that the others have.", panels.left_out);
     }
+    free(names.id);
     release(&panels);
     return status;
 }

@@ -1,10 +1,11 @@
 # What cost is made of
 name = 'cost'
 width = 84
-height = 107.8
+height = 106.6
 style = 'paper'
-legend = 7.8
+legend = 6.6
 legend_rows = 2
+legend_letters = 23
 legend_width = -2
 array title[2]
 title[1] = 'mini-8m'

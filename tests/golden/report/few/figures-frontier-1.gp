@@ -1,10 +1,11 @@
 # isoCost frontier
 name = 'frontier-1'
 width = 174
-height = 121.2
+height = 119.4
 style = 'paper'
-legend = 11.2
+legend = 9.4
 legend_rows = 3
+legend_letters = 25
 legend_width = -4
 array arm[8]
 arm[1] = 'dense'
@@ -26,6 +27,7 @@ mark_of[6] = 5
 mark_of[7] = 6
 mark_of[8] = 1
 mark_of_n = 8
+named = 8
 array model[1]
 model[1] = 'mini-8m'
 model_n = 1

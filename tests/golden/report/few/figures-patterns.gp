@@ -1,7 +1,7 @@
 # Patterns that the methods chose
 name = 'patterns'
 width = 174
-height = 93.4
+height = 92.8
 style = 'paper'
 panel_n = 7
 columns = 4
@@ -52,8 +52,9 @@ decode[5] = 1
 decode[6] = 1
 decode[7] = 1
 decode_n = 7
-legend = 4.4
+legend = 3.8
 legend_rows = 1
+legend_letters = 57
 legend_width = -1
 array title[7]
 title[1] = 'block_sparse'

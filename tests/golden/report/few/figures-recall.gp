@@ -1,10 +1,11 @@
 # Attention mass and score
 name = 'recall'
 width = 84
-height = 84.6
+height = 82.2
 style = 'paper'
-legend = 14.6
+legend = 12.2
 legend_rows = 4
+legend_letters = 23
 legend_width = -1
 array arm[7]
 arm[1] = 'block_sparse'

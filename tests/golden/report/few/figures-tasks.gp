@@ -1,10 +1,11 @@
 # Score against sparsity, by task
 name = 'tasks'
 width = 174
-height = 115.8
+height = 114.6
 style = 'paper'
-legend = 7.8
+legend = 6.6
 legend_rows = 2
+legend_letters = 15
 legend_width = -1
 array title[5]
 title[1] = 'niah'

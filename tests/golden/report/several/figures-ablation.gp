@@ -1,10 +1,11 @@
 # Settings of a method
 name = 'ablation'
 width = 84
-height = 69.8
+height = 68.6
 style = 'paper'
-legend = 7.8
+legend = 6.6
 legend_rows = 2
+legend_letters = 23
 legend_width = -1
 array title[1]
 title[1] = 'quest'

@@ -1,10 +1,11 @@
 # What cost is made of
 name = 'cost'
 width = 174
-height = 104.4
+height = 103.8
 style = 'paper'
-legend = 4.4
+legend = 3.8
 legend_rows = 1
+legend_letters = 25
 legend_width = -2
 array title[4]
 title[1] = 'mini-8m'

@@ -1,10 +1,11 @@
 # Cost of estimation
 name = 'estimation'
 width = 84
-height = 57.2
+height = 55.4
 style = 'paper'
-legend = 11.2
+legend = 9.4
 legend_rows = 3
+legend_letters = 23
 legend_width = -1
 array title[2]
 title[1] = '1024 tokens'

@@ -1,10 +1,11 @@
 # isoCost frontier, cost as executed
 name = 'frontier_exact'
 width = 120
-height = 128
+height = 125
 style = 'paper'
-legend = 18
+legend = 15
 legend_rows = 5
+legend_letters = 37
 legend_width = -4
 array arm[6]
 arm[1] = 'dense'
@@ -22,6 +23,7 @@ mark_of[4] = 3
 mark_of[5] = 4
 mark_of[6] = 5
 mark_of_n = 6
+named = 6
 array model[2]
 model[1] = 'mini-8m'
 model[2] = 'mini-30m'

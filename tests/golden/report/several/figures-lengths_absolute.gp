@@ -1,10 +1,11 @@
 # Length: score lost
 name = 'lengths_absolute'
 width = 174
-height = 112.4
+height = 111.8
 style = 'paper'
-legend = 4.4
+legend = 3.8
 legend_rows = 1
+legend_letters = 57
 legend_width = -1
 array title[5]
 title[1] = 'block_sparse'

@@ -1,10 +1,11 @@
 # Model size
 name = 'models'
 width = 174
-height = 164.4
+height = 163.8
 style = 'paper'
-legend = 4.4
+legend = 3.8
 legend_rows = 1
+legend_letters = 57
 legend_width = -1
 array title[10]
 title[1] = 'block_sparse: easy tasks'

@@ -1,7 +1,7 @@
 # Patterns that the methods chose
 name = 'patterns'
 width = 129
-height = 93.4
+height = 92.8
 style = 'paper'
 panel_n = 5
 columns = 3
@@ -42,8 +42,9 @@ decode[3] = 1
 decode[4] = 1
 decode[5] = 1
 decode_n = 5
-legend = 4.4
+legend = 3.8
 legend_rows = 1
+legend_letters = 24
 legend_width = -1
 array title[5]
 title[1] = 'block_sparse'

@@ -1,10 +1,11 @@
 # Attention mass and score
 name = 'recall'
 width = 84
-height = 81.2
+height = 79.4
 style = 'paper'
-legend = 11.2
+legend = 9.4
 legend_rows = 3
+legend_letters = 23
 legend_width = -1
 array arm[5]
 arm[1] = 'block_sparse'

@@ -1,10 +1,11 @@
 # Score against sparsity, by task
 name = 'tasks'
 width = 84
-height = 99.2
+height = 97.4
 style = 'paper'
-legend = 11.2
+legend = 9.4
 legend_rows = 3
+legend_letters = 23
 legend_width = -1
 array title[4]
 title[1] = 'niah'
