@@ -274,9 +274,9 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
         else if (second == best || r->mean[i] < r->mean[second])
             second = i;
     for (int b = 0; b < B; b++) {
-        bool least = true;
-        for (int i = 0; i < r->arms; i++) least &= r->loss[(size_t)best * B + b] <= r->loss[(size_t)i * B + b];
-        first += least;
+        bool alone = true; /* two that lose nothing are both first, and neither is */
+        for (int i = 0; i < r->arms; i++) alone &= i == best || r->loss[(size_t)best * B + b] < r->loss[(size_t)i * B + b];
+        first += alone;
         scratch[b] = r->loss[(size_t)second * B + b] - r->loss[(size_t)best * B + b];
     }
     double difference, low, high, agreement = 0;
@@ -291,7 +291,7 @@ static sf_status state_ranking(const sf_view *v, sf_findings *out, const char *t
                  "; Kendall's tau with the rankings of single models and lengths is %.2f on the mean (1: all alike, 0: unrelated)",
                  agreement / rankings);
     char often[64] = ""; /* a share of resamples is one of samples only where there are enough */
-    if (r->basis.fewest >= SF_SHARES_FROM) snprintf(often, sizeof often, "; it is first in %.0f %% of resamples", 100.0 * first / B);
+    if (r->basis.fewest >= SF_SHARES_FROM) snprintf(often, sizeof often, "; it alone is first in %.0f %% of resamples", 100.0 * first / B);
     return add(out, "method", low > 0 ? "yes" : "not decided", false, r->basis.fewest, difference, low, high,
                "On %s tasks at sparsity %.2f, %s loses least among %d %s methods: %.3f of score against %.3f with %s, "
                "difference %s [%s, %s]%s%s.",
