@@ -5,7 +5,7 @@
 #   tests/cuda.sh [PART ...]     without: parity engine families check; `all`: all but the sweep
 #
 #   parity      every op against the reference             memcheck, racecheck   the same under compute-sanitizer
-#   engine      the engine's tests                         peers                 cuDNN's dense attention (needs PyTorch)
+#   engine      the engine's tests; what comes home        peers                 cuDNN's dense attention (needs PyTorch)
 #   families    tiny checkpoints against transformers      grouped               a Triton kernel of packed heads, $GROUPED
 #   check       every method's certificate                 bench                 kernels, against what peers said
 #   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
@@ -34,7 +34,7 @@ parts=("$@")
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
+    make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
 fi
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 
@@ -140,7 +140,7 @@ if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, 
             cuda 8 $test &
     done
 fi
-for name in engine engine_methods; do
+for name in engine engine_methods copies; do
     program test_$name
     ! wanted engine || part $name 60 2 "${words[@]}" &
 done
