@@ -75,6 +75,20 @@ static inline int sf_clusters(const sf_kmeans_how *how)
     return keys / how->segment * ((how->segment + how->each - 1) / how->each) + (rest + how->each - 1) / how->each;
 }
 
+/* For budgets(): row r gets count[r] / each + more, but no less than `least` and no more than `most`; a row that is marked so, `fixed`. */
+typedef struct sf_budgets {
+    int32_t each, more, least, most;
+    int32_t marked, fixed; /* rows with mark[r] == marked, where there are marks */
+} sf_budgets;
+
+/* For draw_blocks(): row i < each of head h sees the blocks 0 … seen + i - 1, and reads the first `sinks` of them, the latest `local`,
+ * and `drawn` of those between that lie below `until`: number j of stream sf_splitmix(sf_splitmix(stream, h), salt + i) is
+ * that of the j-th block (Floyd's sampling). A row that sees `whole` blocks or more reads all. */
+typedef struct sf_drawn {
+    uint64_t stream, salt;
+    int each, seen, sinks, local, drawn, until, whole;
+} sf_drawn;
+
 /* For hash_keys() and hash_matches(). */
 typedef struct sf_hash {
     int bits, tables, least;

@@ -472,6 +472,35 @@ typedef struct sf_backend_ops {
                             const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
                             int64_t *least);
 
+    /* ---- lists and counts of what has been chosen: NULL, and the caller does it in host memory. Whole numbers: not metered ---- */
+
+    /* Counts become budgets, as sf_budgets says. count, mark, budget [rows] i32; mark NULL: none is marked. *largest, host memory: the
+     * largest budget, which is the room that lists of so many need. */
+    sf_status (*budgets)(sf_backend *b, const int32_t *count, int64_t rows, const sf_budgets *how, const int32_t *mark, int32_t *budget,
+                         int32_t *largest);
+
+    /* alike[r] = 1 where the distance of two rows as distributions, the square root of their Jensen-Shannon divergence in nats, is
+     * less than `below`, else 0. x, y [rows, n] f32: rows of x sum to 1, those of y are scaled to. *many, host memory: how many
+     * are. In double. */
+    sf_status (*rows_alike)(sf_backend *b, const float *x, const float *y, int64_t rows, int64_t n, double below, int32_t *alike,
+                            int32_t *many);
+
+    /* Block lists [heads * n], heads = column->rows, of what lists [heads] of block columns, block diagonals (offset >= 0) and pairs of
+     * blocks (query block * n + key block) name, future ones left out. pair NULL: none. out: stride n. */
+    sf_status (*unite_blocks)(sf_backend *b, int64_t n, const sf_lists *column, const sf_lists *diagonal, const sf_lists *pair,
+                              sf_lists *out);
+
+    /* Keys of each tile of SF_DIAGONAL_TILE query rows, lists [heads * tiles], by lists [heads] of columns and diagonals as MInference's
+     * kernel melts them (csrc/vertical_slash_index.cu): from the oldest diagonal on, the tile that begins at its key for the
+     * tile's first row, or at key 0, opens a range, which grows by one tile for each next diagonal whose tile begins at or before its end
+     * and ends beyond it; and columns outside of ranges. out->index NULL: counts alone. *longest, host memory: the longest list. */
+    sf_status (*merge_tiles)(sf_backend *b, const sf_attention *a, const sf_lists *column, const sf_lists *diagonal, sf_lists *out,
+                             int32_t *longest);
+
+    /* Blocks drawn evenly for heads first … first + heads - 1, as sf_drawn says: lists [heads * each], the same on every filling.
+     * out: stride >= the longest. */
+    sf_status (*draw_blocks)(sf_backend *b, const sf_drawn *how, int first, int64_t heads, sf_lists *out);
+
     /* ---- recurrent layers, whose lanes carry a state of fixed size from row to row: NULL where a filling has none ---- */
 
     /* Row r of lane l, x[l · rows + r], after the rows of the lane that came before it, of which state[l] tells; it then tells of

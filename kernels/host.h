@@ -25,6 +25,17 @@ sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_p
 /* sample_sizes(): a few rows, each a formula. */
 sf_status sf_host_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count);
 
+/* What is made of lists and counts (lists.c): the ops of these names, in host memory; the same for each number of threads. */
+sf_status sf_host_budgets(sf_backend *b, const int32_t *count, int64_t rows, const sf_budgets *how, const int32_t *mark, int32_t *budget,
+                          int32_t *largest);
+sf_status sf_host_rows_alike(sf_backend *b, const float *x, const float *y, int64_t rows, int64_t n, double below, int32_t *alike,
+                             int32_t *many);
+sf_status sf_host_unite_blocks(sf_backend *b, int64_t n, const sf_lists *column, const sf_lists *diagonal, const sf_lists *pair,
+                               sf_lists *out);
+sf_status sf_host_merge_tiles(sf_backend *b, const sf_attention *a, const sf_lists *column, const sf_lists *diagonal, sf_lists *out,
+                              int32_t *longest);
+sf_status sf_host_draw_blocks(sf_backend *b, const sf_drawn *how, int first, int64_t heads, sf_lists *out);
+
 /* Fails where the attention's rows are normalised by α-entmax and the pattern has what only a softmax can take in: parts, weights of
  * keys, summaries, other distances. */
 sf_status sf_host_entmax(const sf_attention *a, const sf_pattern *pattern);

@@ -4,10 +4,6 @@
  * The authors' encoder also reads the block after, the last one, and for its first block everything. Their random blocks
  * come from the first 1024 tokens only at the lengths that they trained at ("old plans used in paper"): {drawn_from:
  * 1024}, so that what was published read a random prefix. Draws are per head and layer, fixed for the model. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/splitmix.h"
 #include "methods/method.h"
 
 struct params {
@@ -39,44 +35,13 @@ static int free_blocks(const struct params *p, int own)
     return last > 0 ? last : 0;
 }
 
-/* The list of query block `own`: Floyd's sampling of `random` of the free ones, in order. */
-static int32_t choose(const struct params *p, int own, uint64_t stream, char *chosen, int32_t *out)
-{
-    int n = free_blocks(p, own), wanted = p->random < n ? p->random : n;
-    memset(chosen, 0, (size_t)own + 1);
-    chosen[0] = 1;
-    for (int i = own; i >= 0 && i > own - p->local; i--) chosen[i] = 1;
-    for (int at = n - wanted + 1; at <= n; at++) {
-        int t = 1 + (int)(sf_splitmix(stream, (uint64_t)at) % (uint64_t)at);
-        chosen[chosen[t] ? at : t] = 1;
-    }
-    int32_t count = 0;
-    for (int i = 0; i <= own; i++)
-        if (chosen[i]) out[count++] = i;
-    return count;
-}
-
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
     int blocks = (a->keys + p->block - 1) / p->block, few = 1 + p->local + p->random, most = p->last || few > blocks ? blocks : few;
-    size_t rows = (size_t)a->heads * (size_t)blocks;
-    int32_t *count = malloc(rows * sizeof *count), *index = malloc(rows * (size_t)most * sizeof *index);
-    char *chosen = malloc((size_t)blocks);
-    if (!count || !index || !chosen) a->status = sf_fail(SF_NO_MEMORY, "bigbird: %zu lists of %d blocks", rows, most);
-    for (size_t row = 0; row < rows && !a->status; row++) {
-        int head = a->first_head + (int)(row / (size_t)blocks), own = (int)(row % (size_t)blocks);
-        int32_t *to = index + row * (size_t)most;
-        uint64_t stream = sf_splitmix(sf_splitmix(sf_splitmix((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head), (uint64_t)own);
-        if (p->last && own == blocks - 1)
-            for (count[row] = 0; count[row] < blocks; count[row]++) to[count[row]] = count[row];
-        else
-            count[row] = choose(p, own, stream, chosen, to);
-    }
-    sf_lists lists = {0};
-    if (!a->status) lists = sf_host_lists(a, (int64_t)rows, most, count, index);
-    free(count), free(index), free(chosen);
-    return sf_blocks(a, out, a->heads, p->block, p->block, lists);
+    const sf_drawn how = {.each = blocks, .seen = 1, .sinks = 1, .local = p->local, .drawn = p->random,
+                          .until = (p->drawn_from + p->block - 1) / p->block, .whole = p->last ? blocks : 0};
+    return sf_blocks(a, out, a->heads, p->block, p->block, sf_drawn_blocks(a, &how, p->seed, a->first_head, a->heads, most));
 }
 
 static double keys_of(const void *params, int amount, int row)

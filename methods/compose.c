@@ -194,24 +194,6 @@ sf_tensor sf_last_block_probabilities(sf_attention *a, int window, sf_tensor k_m
     return p;
 }
 
-void sf_row_distances(sf_attention *a, sf_tensor x, sf_tensor y, double *apart)
-{
-    size_t rows = (size_t)x.dim[0], n = (size_t)x.dim[1], all = rows * n;
-    float *p = malloc((all + 1) * sizeof *p), *q = malloc((all + 1) * sizeof *q);
-    if (!p || !q) a->status = sf_fail(SF_NO_MEMORY, "distances of %zu rows of %zu", rows, n);
-    sf_read(a, x, p), sf_read(a, y, q);
-    for (size_t r = 0; r < rows && !a->status; r++) {
-        double sum = 0, js = 0;
-        for (size_t i = r * n; i < (r + 1) * n; i++) sum += q[i];
-        for (size_t i = r * n; i < (r + 1) * n; i++) {
-            double u = p[i], v = q[i] / sum, m = (u + v) / 2;
-            js += 0.5 * ((u > 0 ? u * log(u / m) : 0) + (v > 0 ? v * log(v / m) : 0));
-        }
-        apart[r] = sqrt(js > 0 ? js : 0);
-    }
-    free(p), free(q);
-}
-
 void sf_page_bounds(sf_attention *a, int page, int first, sf_tensor low, sf_tensor high)
 {
     if (a->status) return;
@@ -820,41 +802,6 @@ sf_lists sf_own(sf_attention *a, int64_t rows)
 void sf_clear(sf_attention *a, sf_lists x, int64_t begin, int64_t end)
 {
     if (a->status == SF_OK) a->status = a->backend->ops->zero(a->backend, x.count + begin, (size_t)(end - begin) * sizeof *x.count);
-}
-
-/* [rows, n] marks of what lists name, on the host; NULL when a failure stands. */
-static char *marks(sf_attention *a, sf_lists l, int64_t n)
-{
-    if (a->status) return NULL;
-    int32_t *count = malloc((size_t)l.rows * sizeof *count);
-    int32_t *index = malloc((size_t)(l.rows * l.stride + 1) * sizeof *index);
-    char *mark = calloc((size_t)l.rows, (size_t)n);
-    if (!count || !index || !mark) a->status = sf_fail(SF_NO_MEMORY, "marks of %lld rows", (long long)l.rows);
-    sf_read_lists(a, l, count, index);
-    for (int64_t r = 0; r < l.rows && !a->status; r++)
-        for (int32_t i = 0; i < count[r]; i++) mark[r * n + index[r * l.stride + i]] = 1;
-    free(count), free(index);
-    return mark;
-}
-
-sf_lists sf_block_union(sf_attention *a, int blocks, sf_lists columns, sf_lists diagonals, sf_lists pairs)
-{
-    size_t n = (size_t)blocks, rows = (size_t)columns.rows * n;
-    char *column = marks(a, columns, blocks), *diagonal = marks(a, diagonals, blocks);
-    char *pair = pairs.count ? marks(a, pairs, (int64_t)blocks * blocks) : NULL;
-    int32_t *count = malloc((rows + 1) * sizeof *count), *index = malloc((rows * n + 1) * sizeof *index);
-    if (!count || !index) a->status = sf_fail(SF_NO_MEMORY, "union of %zu lists of %zu blocks", rows, n);
-    for (size_t row = 0; row < rows && !a->status; row++) {
-        size_t h = row / n, i = row % n;
-        count[row] = 0;
-        for (size_t j = 0; j <= i; j++)
-            if (column[h * n + j] || diagonal[h * n + i - j] || (pair && pair[row * n + j]))
-                index[row * n + (size_t)count[row]++] = (int32_t)j;
-    }
-    sf_lists out = {0};
-    if (!a->status) out = sf_host_lists(a, (int64_t)rows, blocks, count, index);
-    free(column), free(diagonal), free(pair), free(count), free(index);
-    return out;
 }
 
 /* ---- patterns -------------------------------------------------------------------------------------------------------

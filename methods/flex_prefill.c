@@ -11,8 +11,6 @@
  * do not; naming alpha and min_budget instead lets them. */
 #include "methods/method.h"
 
-#include <stdlib.h>
-
 struct params {
     double density, alpha;
     int window, min_budget, sinks, local, tiling;
@@ -45,12 +43,8 @@ struct scores {
 
 static sf_lists cover(sf_attention *a, sf_tensor x, sf_tensor forced, double alpha, int64_t least)
 {
-    int32_t *count = malloc((size_t)a->heads * sizeof *count);
-    if (!count) a->status = sf_fail(SF_NO_MEMORY, "flex_prefill: %d counts", a->heads);
-    sf_read_lists(a, sf_top_mass(a, x, alpha, least, a->keys), count, NULL);
-    sf_lists chosen = a->status ? (sf_lists){0} : sf_top_counts(a, forced, count);
-    free(count);
-    return chosen;
+    const sf_budgets same = {.each = 1, .most = a->keys};
+    return sf_top_budgets(a, forced, sf_top_mass(a, x, alpha, least, a->keys).count, &same, NULL);
 }
 
 static sf_status choose(sf_attention *a, const struct scores *s, double alpha, int64_t least, sf_pattern *out)

@@ -8,8 +8,6 @@
  * sparsity is met layer by layer, as in flex_prefill.c. */
 #include "methods/method.h"
 
-#include <stdlib.h>
-
 struct params {
     double density, gamma, tau;
     int block, min_budget;
@@ -36,23 +34,18 @@ struct scores {
     sf_tensor column, diagonal;               /* [H, keys]: how many */
     sf_tensor column_blocks, diagonal_blocks; /* [H, n]: which; the first forced */
     sf_tensor map;                            /* [H, n * n] pooled attention of block pairs; absent: no head is aware */
-    char *aware;                              /* [H] */
+    int32_t *aware;                           /* [H] 1: the head is; NULL: not looked yet */
 };
 
 /* The top of `from` in each head: as many as cover gamma of x. Keys count in blocks, at least `least`, and no more in
  * query-aware heads; pairs of blocks count in those heads only. */
 static sf_lists cover(sf_attention *a, const struct scores *s, sf_tensor x, sf_tensor from, double gamma, int least)
 {
-    bool pairs = x.data == s->map.data;
-    int32_t count[a->heads];
-    sf_read_lists(a, sf_top_mass(a, x, gamma, 1, x.dim[1]), count, NULL);
-    for (int h = 0; h < a->heads && !a->status; h++) {
-        int k = pairs ? count[h] : count[h] / s->p->block + 1;
-        if (!pairs && (k < least || s->aware[h])) k = least;
-        if (pairs && !s->aware[h]) k = 0;
-        count[h] = k < from.dim[1] ? k : (int32_t)from.dim[1];
-    }
-    return a->status ? (sf_lists){0} : sf_top_counts(a, from, count);
+    const bool pairs = x.data == s->map.data;
+    const int most = (int)from.dim[1], fewest = least < most ? least : most;
+    const sf_budgets of_keys = {.each = s->p->block, .more = 1, .least = fewest, .most = most, .marked = 1, .fixed = fewest},
+                     of_pairs = {.each = 1, .most = most, .marked = 0};
+    return sf_top_budgets(a, from, sf_top_mass(a, x, gamma, 1, x.dim[1]).count, pairs ? &of_pairs : &of_keys, s->aware);
 }
 
 static sf_status choose(sf_attention *a, const struct scores *s, double gamma, int least, sf_pattern *out)
@@ -78,13 +71,8 @@ static sf_status by_dial(sf_attention *a, const void *what, double dial, sf_patt
 static void look(sf_attention *a, struct scores *s)
 {
     int block = s->p->block;
-    double apart[a->heads];
-    bool any = false;
     sf_tensor k = sf_block_means(a, true, block), q = sf_block_means(a, false, block);
-    sf_row_distances(a, sf_last_block_probabilities(a, block, k, block), s->column_blocks, apart);
-    for (int h = 0; h < a->heads && !a->status; h++)
-        if (apart[h] < s->p->tau) s->aware[h] = any = true;
-    if (!any) return;
+    if (!sf_rows_alike(a, sf_last_block_probabilities(a, block, k, block), s->column_blocks, s->p->tau, &s->aware)) return;
     s->map = sf_block_probabilities(a, q, block, k, block);
     s->map.rank = 2, s->map.dim[1] *= s->map.dim[2];
 }
@@ -92,9 +80,7 @@ static void look(sf_attention *a, struct scores *s)
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
-    struct scores s = {.p = p, .n = (a->keys + p->block - 1) / p->block, .least = (p->min_budget + p->block - 1) / p->block,
-                       .aware = calloc((size_t)a->heads, 1)};
-    if (!s.aware) a->status = sf_fail(SF_NO_MEMORY, "flex_prefill_full: %d heads", a->heads);
+    struct scores s = {.p = p, .n = (a->keys + p->block - 1) / p->block, .least = (p->min_budget + p->block - 1) / p->block};
     if (a->keys <= 2 * p->block || (p->density <= 0 && a->keys <= p->min_budget)) {
         sf_dense(a, out); /* too short for blocks, as the authors' code decides */
     } else {
@@ -109,7 +95,6 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
         else
             choose(a, &s, p->gamma, s.least, out);
     }
-    free(s.aware);
     return a->status;
 }
 

@@ -33,7 +33,7 @@
 #include "base/param.h"
 #include "kernels/attention.h"
 
-enum { SF_METHOD_ABI = 9, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 10, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -141,7 +141,7 @@ typedef struct sf_method {
  *   rows    blocks: head * query_blocks + query block. columns, diagonals: head. pages, keys to keep: kv head.
  *           Heads are all query heads, or the kv heads (one selection for the group)
  *   memory  sf_host_lists() copies: free your own arrays. What the vocabulary returns is freed after the hook
- *   draws   from (seed parameter, a->layer, head, row) alone, head a->first_head + h or a->first_kv_head + g, as in methods/random_blocks.c: no rand(), no statics; then
+ *   draws   from (seed parameter, a->layer, head, row) alone, head a->first_head + h or a->first_kv_head + g, as sf_drawn_blocks() and sf_draws() do: no rand(), no statics; then
  *           neither thread count nor order nor other samples change a result
  *
  * The first block and the own one, as an example:
@@ -184,6 +184,14 @@ sf_lists sf_top(sf_attention *a, sf_tensor x, int64_t k);                       
 sf_lists sf_top_total(sf_attention *a, sf_tensor x, int64_t total);               /* over all rows */
 sf_lists sf_top_mass(sf_attention *a, sf_tensor x, double mass, int64_t least, int64_t most);
 sf_lists sf_top_counts(sf_attention *a, sf_tensor x, const int32_t *k);           /* k [rows] host: each row its own */
+
+/* As many of row r as count[r], which other lists have, gives by sf_budgets of kernels/attention.h; count, mark [rows] backend memory,
+ * mark NULL: none. What comes to the host is the largest budget. */
+sf_lists sf_top_budgets(sf_attention *a, sf_tensor x, const int32_t *count, const sf_budgets *how, const int32_t *mark);
+
+/* How many rows are less than `below` apart as distributions: the square root of their Jensen-Shannon divergence, in nats. Rows of x
+ * sum to one, those of y are scaled to; both [rows, n]. alike [rows], backend memory: 1 for such a row, else 0. */
+int sf_rows_alike(sf_attention *a, sf_tensor x, sf_tensor y, double below, int32_t **alike);
 
 sf_tensor sf_block_sums(sf_attention *a, sf_tensor x, int block);                 /* [rows, n] -> [rows, ceil(n/block)] */
 sf_tensor sf_block_means(sf_attention *a, bool of_keys, int block);
@@ -306,7 +314,7 @@ sf_tensor sf_packed_probabilities(sf_attention *a, sf_tensor code, sf_tensor ran
 sf_lists sf_keys_of_pages(sf_attention *a, sf_tensor score, int page, int64_t pages);
 
 /* Block lists [heads * n] of what block columns, block diagonals (offset >= 0) and pairs of blocks (query block * n +
- * key block) name, future ones left out. pairs.count NULL: none. Made on the host. */
+ * key block) name, future ones left out. pairs.count NULL: none. */
 sf_lists sf_block_union(sf_attention *a, int n, sf_lists columns, sf_lists diagonals, sf_lists pairs);
 
 sf_tensor sf_copy(sf_attention *a, sf_tensor x);                                  /* f32 */
@@ -318,9 +326,6 @@ void sf_read(sf_attention *a, sf_tensor x, float *host);
 /* A trained weight of the layer, by its name in `weights`: f32 backend memory, which lasts. Not in state(), carry() and calibrate(). */
 sf_tensor sf_weight(sf_attention *a, const char *name);
 
-/* How far rows are apart as distributions: the square root of their Jensen-Shannon divergence, in nats. Rows of x sum to one,
- * those of y are scaled to; both [rows, n]. apart [rows]. */
-void sf_row_distances(sf_attention *a, sf_tensor x, sf_tensor y, double *apart);
 void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);  /* index may be NULL */
 
 /* Lists a method made on the host: count [rows], index [rows, stride], copied to the backend. For selections that need
@@ -328,6 +333,10 @@ void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);
 sf_lists sf_host_lists(sf_attention *a, int64_t rows, int64_t stride, const int32_t *count, const int32_t *index);
 
 /* `rows` lists of the numbers begin, begin + step, … below end. */
+/* Blocks drawn evenly for heads first … first + heads - 1 of the layer, how->each lists a head of at most `longest` blocks, by sf_drawn of
+ * kernels/attention.h; its stream is of (seed, layer). until, whole 0: no limit, none. */
+sf_lists sf_drawn_blocks(sf_attention *a, const sf_drawn *how, int seed, int first, int heads, int64_t longest);
+
 sf_lists sf_own(sf_attention *a, int64_t rows);                                   /* row r: r */
 void sf_clear(sf_attention *a, sf_lists x, int64_t begin, int64_t end);           /* rows [begin, end) name nothing */
 void sf_write(sf_attention *a, sf_tensor to, const float *host);                  /* f32, from the host */
@@ -355,7 +364,9 @@ sf_lists sf_every(sf_attention *a, int64_t rows, int64_t begin, int64_t end, int
 sf_status sf_dense(sf_attention *a, sf_pattern *out);
 sf_status sf_blocks(sf_attention *a, sf_pattern *out, int heads, int block_q, int block_k, sf_lists blocks);
 sf_status sf_columns_and_diagonals(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals);
-/* The same in the tiles of MInference's kernel, which melt into ranges of whole tiles (methods/tiling.c). */
+/* The same in the tiles of MInference's kernel, which melt into ranges of whole tiles (merge_tiles() in kernels/backend.h): what a
+ * diagonal computes moves with the ones before it, so that executors get the keys of each tile, as blocks of 64 queries and one key. Exact,
+ * and slower than the own tiles. */
 sf_status sf_columns_and_diagonals_merged(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals);
 sf_status sf_window(sf_attention *a, sf_pattern *out, int sinks, int local);
 

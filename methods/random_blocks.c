@@ -3,10 +3,6 @@
 #include "methods/method.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/splitmix.h"
 
 struct params {
     int block, k, sinks, local, seed;
@@ -26,53 +22,15 @@ static const sf_param PARAMS[] = {
     {0},
 };
 
-/* Marks `wanted` of the blocks [begin, end), every subset equally likely (Floyd). */
-static void mark(char *chosen, int begin, int end, int wanted, uint64_t stream)
-{
-    for (int j = end - wanted; j < end; j++) {
-        int t = begin + (int)(sf_splitmix(stream, (uint64_t)j) % (uint64_t)(j - begin + 1));
-        chosen[chosen[t] ? j : t] = 1;
-    }
-}
-
-/* The ascending list of a query that sees blocks 0 … seen - 1; returns its length. `chosen` is room for `seen` marks. */
-static int32_t choose(const struct params *p, int k, int seen, uint64_t stream, char *chosen, int32_t *index)
-{
-    int first = p->sinks < seen ? p->sinks : seen, last = seen - p->local > first ? seen - p->local : first;
-    int wanted = k - first - (seen - last);
-    memset(chosen, 0, (size_t)seen);
-    memset(chosen, 1, (size_t)first);
-    memset(chosen + last, 1, (size_t)(seen - last));
-    if (wanted > last - first) wanted = last - first;
-    mark(chosen, first, last, wanted, stream);
-    int32_t n = 0;
-    for (int j = 0; j < seen; j++)
-        if (chosen[j]) index[n++] = j;
-    return n;
-}
-
-/* Lists of `heads` heads, the first of which is number `first` of the layer's; each head of a prefill has one for each block of queries, of a decode step one. */
+/* Lists of `heads` heads, the first of which is number `first` of the layer's; each head of a prefill has one for each block of queries,
+ * of a decode step one, drawn anew for each token. */
 static sf_lists draw_lists(sf_attention *a, const struct params *p, int first, int heads, bool every_block)
 {
-    int blocks = (a->keys + p->block - 1) / p->block, forced = p->sinks + p->local, each = every_block ? blocks : 1;
-    int k = p->k > forced ? p->k : forced;
+    int blocks = (a->keys + p->block - 1) / p->block, forced = p->sinks + p->local, k = p->k > forced ? p->k : forced;
     if (k > blocks) k = blocks;
-    size_t rows = (size_t)heads * (size_t)each;
-    int32_t *count = malloc(rows * sizeof *count), *index = malloc(rows * (size_t)k * sizeof *index);
-    char *chosen = malloc((size_t)blocks);
-    if (!count || !index || !chosen)
-        a->status = sf_fail(SF_NO_MEMORY, "random_blocks: %zu lists of %d blocks", rows, k);
-
-    for (size_t row = 0; row < rows && a->status == SF_OK; row++) {
-        int head = first + (int)(row / (size_t)each), seen = every_block ? (int)(row % (size_t)each) + 1 : blocks;
-        uint64_t stream = sf_splitmix(sf_splitmix((uint64_t)p->seed, (uint64_t)a->layer), (uint64_t)head);
-        count[row] = choose(p, k, seen, sf_splitmix(stream, (uint64_t)(every_block ? seen : a->keys)), chosen,
-                            index + row * (size_t)k);
-    }
-    sf_lists lists = {0};
-    if (a->status == SF_OK) lists = sf_host_lists(a, (int64_t)rows, k, count, index);
-    free(count), free(index), free(chosen);
-    return lists;
+    const sf_drawn how = {.each = every_block ? blocks : 1, .seen = every_block ? 1 : blocks, .salt = every_block ? 1 : (uint64_t)a->keys,
+                          .sinks = p->sinks, .local = p->local, .drawn = k > forced ? k - forced : 0};
+    return sf_drawn_blocks(a, &how, p->seed, first, heads, k);
 }
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
@@ -81,7 +39,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
     return sf_blocks(a, out, a->heads, p->block, p->block, draw_lists(a, p, a->first_head, a->heads, true));
 }
 
-/* Blocks of the cache are its pages; drawn anew for each token. */
+/* Blocks of the cache are its pages. */
 static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
 {
     const struct params *p = params;

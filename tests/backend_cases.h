@@ -1942,6 +1942,90 @@ static void walks_case(twin *t, uint64_t seed, int most)
     end_case(t, what);
 }
 
+/* Lists and counts made of others, where a filling does so: budgets, rows alike, unions of blocks, melted tiles, draws. */
+static void lists_case(twin *t, uint64_t seed, int most)
+{
+    begin_case(t, seed);
+    char what[160];
+    int heads = in_range(t, 1, 9), n = in_range(t, 1, most), keys = in_range(t, 1, 8 * most), queries = ONE_OF(t, keys, keys, in_range(t, 1, keys));
+    int rows = in_range(t, 1, 70), width = in_range(t, 1, 2 * most);
+    bool marked = in_range(t, 0, 1), paired = in_range(t, 0, 1);
+    snprintf(what, sizeof what, "seed %llu: lists of %d heads, %d blocks%s, %d queries of %d keys", (unsigned long long)seed, heads, n, paired ? " and pairs" : "", queries, keys);
+
+    sf_budgets how = {.each = in_range(t, 1, 64), .more = in_range(t, 0, 1), .least = in_range(t, 0, 9), .marked = in_range(t, 0, 1), .fixed = in_range(t, 0, 9)};
+    how.most = how.least + in_range(t, 0, 90);
+    int32_t *count = malloc((size_t)rows * sizeof *count), *mark = malloc((size_t)rows * sizeof *mark), scalar[2][3] = {{0}}, longest[2];
+    for (int r = 0; r < rows; r++) count[r] = in_range(t, 0, 3000), mark[r] = in_range(t, 0, 1);
+    float *x = randoms(t, (int64_t)rows * width, 1), *y = malloc((size_t)rows * width * sizeof *y);
+    for (int r = 0; r < rows; r++) { /* shares that are near to each other, far, or the same; some are 0 */
+        float apart = (float)ONE_OF(t, 0, 1, 3) * 0.3f, sum = 0;
+        for (int i = r * width; i < (r + 1) * width; i++) {
+            float e = in_range(t, 0, 9) ? expf(x[i]) : 0;
+            y[i] = in_range(t, 0, 9) || apart == 0 ? 7 * e * expf(apart * normal(t)) : 0;
+            x[i] = e, sum += e;
+        }
+        if (sum == 0) sum = x[r * width] = y[r * width] = 1;
+        for (int i = r * width; i < (r + 1) * width; i++) x[i] /= sum;
+        if (!(y[r * width] > 0)) y[r * width] = 1e-3f;
+    }
+    sf_lists column[2], diagonal[2], pair[2], out[2], far[2], back[2];
+    random_lists(t, heads, n, 0, column), random_lists(t, heads, n, 0, diagonal), random_lists(t, heads, n * n, 0, pair);
+    random_lists(t, heads, keys, 0, far), random_lists(t, heads, keys, in_range(t, 0, 3), back);
+    sf_drawn draws = {.stream = next_random(t), .salt = next_random(t), .each = ONE_OF(t, 1, n), .sinks = in_range(t, 0, 3), .local = in_range(t, 1, 4),
+                      .drawn = in_range(t, 0, n), .until = ONE_OF(t, INT_MAX, in_range(t, 0, n)), .whole = ONE_OF(t, INT_MAX, in_range(t, 1, n))};
+    draws.seen = draws.each == n ? 1 : n;
+    int first = in_range(t, 0, 40), tiles = (queries + SF_DIAGONAL_TILE - 1) / SF_DIAGONAL_TILE;
+    double below = ONE_OF(t, 0, 1, 2, 10) * 0.1;
+
+    if (t->b[1].ops->budgets) {
+        int32_t *from[2], *marks[2], *to[2];
+        float *got[2];
+        for (int s = 0; s < 2; s++) {
+            from[s] = put(t, s, count, (size_t)rows * sizeof *count), marks[s] = put(t, s, mark, (size_t)rows * sizeof *mark);
+            to[s] = room(t, s, (size_t)rows * sizeof *count);
+        }
+        BOTH(t, budgets(&t->b[s], from[s], rows, &how, marked ? marks[s] : NULL, to[s], &scalar[s][0]));
+        for (int s = 0; s < 2; s++) fetch(t, s, got[s] = malloc((size_t)rows * sizeof *count), to[s], (size_t)rows * sizeof *count);
+        if (memcmp(got[0], got[1], (size_t)rows * sizeof *count)) fail_msg("%s: budgets of %d rows differ", what, rows);
+        free(got[0]), free(got[1]);
+    }
+    if (t->b[1].ops->rows_alike) {
+        float *p[2], *q[2];
+        int32_t *to[2], *got[2];
+        for (int s = 0; s < 2; s++) {
+            p[s] = put(t, s, x, (size_t)rows * width * sizeof *x), q[s] = put(t, s, y, (size_t)rows * width * sizeof *y);
+            to[s] = room(t, s, (size_t)rows * sizeof *count), got[s] = malloc((size_t)rows * sizeof *count);
+        }
+        BOTH(t, rows_alike(&t->b[s], p[s], q[s], rows, width, below, to[s], &scalar[s][1]));
+        for (int s = 0; s < 2; s++) fetch(t, s, got[s], to[s], (size_t)rows * sizeof *count);
+        if (memcmp(got[0], got[1], (size_t)rows * sizeof *count)) fail_msg("%s: rows alike below %g differ", what, below);
+        free(got[0]), free(got[1]);
+    }
+    if (t->b[1].ops->unite_blocks) {
+        for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, (int64_t)heads * n, n);
+        BOTH(t, unite_blocks(&t->b[s], n, &column[s], &diagonal[s], paired ? &pair[s] : NULL, &out[s]));
+        lists_agree(t, out, false, what);
+    }
+    if (t->b[1].ops->merge_tiles) {
+        sf_attention a = {.queries = queries, .keys = keys};
+        for (int s = 0; s < 2; s++) out[s] = (sf_lists){.count = room(t, s, (size_t)heads * tiles * sizeof(int32_t))};
+        BOTH(t, merge_tiles(&t->b[s], &a, &far[s], &back[s], &out[s], &longest[s]));
+        assert_int_equal(longest[1], longest[0]);
+        for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, (int64_t)heads * tiles, longest[s] + 1);
+        BOTH(t, merge_tiles(&t->b[s], &a, &far[s], &back[s], &out[s], &scalar[s][2]));
+        assert_int_equal(scalar[0][2], longest[0]);
+        lists_agree(t, out, false, what);
+    }
+    if (t->b[1].ops->draw_blocks) {
+        for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, (int64_t)heads * draws.each, n);
+        BOTH(t, draw_blocks(&t->b[s], &draws, first, heads, &out[s]));
+        lists_agree(t, out, false, what);
+    }
+    assert_memory_equal(scalar[0], scalar[1], sizeof scalar[0]);
+    free(count), free(mark), free(x), free(y);
+    end_case(t, what);
+}
+
 /* Keys hashed, and what a query meets. A bit hangs on the sign of a sum, so that few codes may differ by rounding. */
 static void hashes_case(twin *t, uint64_t seed, int most_keys)
 {

@@ -21,9 +21,6 @@ enum { A_COPY = 64, ALL_COPIES = 512, HEADS = 20, KV_HEADS = 4, TOKENS = 300, TA
 
 /* What still does; to be empty. */
 static const char *const REMAINING[] = {
-    "flex_prefill",      /* counts of each head, at every step of its search */
-    "flex_prefill_full", /* likewise; distances of rows; lists of blocks, united on the host */
-    "vertical_slash",    /* {tiling: authors}: columns and diagonals, melted on the host */
     NULL,
 };
 

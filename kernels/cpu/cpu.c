@@ -126,6 +126,11 @@ sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base)
     SF_EACH_OP(SF_OP_ROW, sf_cpu_)                                                                                     \
     .fit_slashes = sf_cpu_fit_slashes,                                                                                 \
     .fit_masses = sf_cpu_fit_masses,                                                                                   \
+    .budgets = sf_host_budgets,                                                                                        \
+    .rows_alike = sf_host_rows_alike,                                                                                  \
+    .unite_blocks = sf_host_unite_blocks,                                                                              \
+    .merge_tiles = sf_host_merge_tiles,                                                                                \
+    .draw_blocks = sf_host_draw_blocks,                                                                                \
     .convolve = sf_cpu_convolve,                                                                                       \
     .delta_rule = sf_cpu_delta_rule,                                                                                   \
     .state_space = sf_cpu_state_space,

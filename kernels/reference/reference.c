@@ -37,6 +37,11 @@ const sf_backend_ops sf_reference_ops = {
     .release_weight = sf_host_release_weight,
     .check_pattern = sf_host_check_pattern,
     SF_EACH_OP(SF_OP_ROW, sf_reference_)
+    .budgets = sf_host_budgets,
+    .rows_alike = sf_host_rows_alike,
+    .unite_blocks = sf_host_unite_blocks,
+    .merge_tiles = sf_host_merge_tiles,
+    .draw_blocks = sf_host_draw_blocks,
     .convolve = sf_reference_convolve,
     .delta_rule = sf_reference_delta_rule,
     .state_space = sf_reference_state_space,
