@@ -19,8 +19,37 @@ sf_status sf_host_memory(sf_backend *b, size_t *available, size_t *total);
 sf_status sf_host_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor *out);
 void sf_host_release_weight(sf_backend *b, sf_tensor *weight);
 
-/* check_pattern for lists in host memory. A filling whose memory is elsewhere downloads the lists and calls it. */
+/* How check_pattern() looks at what a pattern names in backend memory. A device queues these looks, and says what it has found when it
+ * is waited for; `who` is the method, and last as long as the caller says. p: whose lists they are. */
+typedef struct sf_pattern_looks {
+    sf_status (*lists)(sf_backend *b, const sf_attention *a, const sf_pattern *p, const sf_lists *lists, int64_t limit, bool empty_allowed,
+                       const char *who, const char *what);
+    sf_status (*bands)(sf_backend *b, const sf_attention *a, const sf_band *band, int heads, const char *who);
+    sf_status (*bias)(sf_backend *b, const sf_attention *a, const sf_lists *at, const float *bias, const char *who);
+    sf_status (*numbers)(sf_backend *b, const sf_attention *a, const sf_tensor *t, const char *who, const char *what); /* that are finite */
+    sf_status (*pairs)(sf_backend *b, const sf_attention *a, const sf_pattern *parts, const char *who); /* in one part each */
+} sf_pattern_looks;
+
+sf_status sf_check_pattern_by(const sf_pattern_looks *look, sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
+
+/* The same in host memory, at once. */
 sf_status sf_host_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
+
+/* Of which rows `pairs` looks, and of how many heads: those that select alike are looked at once. */
+static inline int sf_rows_looked_at(const sf_attention *a) { return a->queries < 5 ? a->queries : 5; }
+
+static inline int sf_row_looked_at(const sf_attention *a, int n)
+{
+    int rows = sf_rows_looked_at(a);
+    return rows > 1 ? (int)((int64_t)n * (a->queries - 1) / (rows - 1)) : 0;
+}
+
+static inline int sf_selections(const sf_pattern *parts)
+{
+    int most = 1;
+    for (int k = 0; k < parts->parts; k++) most = parts->part[k].heads > most ? parts->part[k].heads : most;
+    return most;
+}
 
 /* sample_sizes(): a few rows, each a formula. */
 sf_status sf_host_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t rows, sf_promise promise, int64_t most, int32_t *count);

@@ -108,6 +108,11 @@ static inline int64_t sf_selection_of(const sf_pattern *p, int heads, int kv_hea
     return p->heads == heads ? h : p->heads == kv_heads ? h / (heads / kv_heads) : 0;
 }
 
+static inline bool sf_band_is_fine(const sf_band *b)
+{
+    return b->sinks >= 0 && b->apart >= 0 && b->near >= 0 && (b->far <= b->near || b->step >= 1);
+}
+
 static inline bool sf_band_sees(const sf_band *b, int64_t position, int64_t key)
 {
     int64_t distance = position - key;
