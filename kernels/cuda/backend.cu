@@ -436,11 +436,11 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     SF_EACH_OP(SF_OP_ROW, sf_cuda_)
     .fit_slashes = sf_cuda_fit_slashes,
     .fit_masses = NULL, /* not yet */
-    .budgets = NULL,
-    .rows_alike = NULL,
-    .unite_blocks = NULL,
-    .merge_tiles = NULL,
-    .draw_blocks = NULL,
+    .budgets = sf_cuda_budgets,
+    .rows_alike = sf_cuda_rows_alike,
+    .unite_blocks = sf_cuda_unite_blocks,
+    .merge_tiles = sf_cuda_merge_tiles,
+    .draw_blocks = sf_cuda_draw_blocks,
     .convolve = NULL,   /* likewise */
     .delta_rule = NULL, /* likewise */
     .state_space = NULL, /* likewise */
