@@ -129,8 +129,11 @@ static void refusals(void **state)
     for (int g = 0; g < c.a[1].kv_heads; g++) memcpy(repeated + 2 * g, index, sizeof index);
     bad.index = put(t, 1, repeated, (size_t)c.a[1].kv_heads * sizeof index);
     sf_pattern tokens = {.kind = SF_TOKENS, .heads = c.a[1].kv_heads, .first = bad};
-    assert_int_equal(t->b[1].ops->check_pattern(&t->b[1], &c.a[1], &tokens, "plug-in"), SF_BAD_INPUT);
+    status = t->b[1].ops->check_pattern(&t->b[1], &c.a[1], &tokens, "plug-in");
+    if (later && status == SF_OK) status = t->b[1].ops->download(&t->b[1], index, bad.index, sizeof *index);
+    assert_int_equal(status, SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "plug-in"));
+    index[0] = index[1] = 5;
 
     /* A step's weight, of lists of the filling's own making: a device looks by itself, and says it when it is waited for. */
     scene step;
@@ -161,6 +164,59 @@ static void refusals(void **state)
     end_case(t, "refusals");
 }
 
+/* Lists, bands, gates and parts that break a rule, in memory: the filling says which, by method, at once or when it is waited for; then
+ * attention by them has read nothing out of place meanwhile. */
+static void wrong_patterns(void **state)
+{
+    (void)state;
+    twin *t = &both;
+    sf_backend *b = &t->b[1];
+    enum { FAR, NEGATIVE, DOWN, TWICE, LONG, BAND, COLUMN, SHARED, GATE, SUMMARY, WRONGS };
+    static const char *const says[] = {"row 0 of pages: entry 1 is", "entry 0 is -1", "ascending without repeats", "ascending without repeats", "its room is 2",
+                                       "band 1 of head 0", "row 0 of columns: entry 1", "is in two parts of one softmax", "a gate is not finite",
+                                       "the bias of a summary is not finite"};
+    for (int wrong = 0; wrong < WRONGS; wrong++) {
+        begin_case(t, 70 + (uint64_t)wrong);
+        scene c;
+        make_scene(t, &c, 70 + (uint64_t)wrong, true, false, false, 100);
+        b->phase = SF_DECODE;
+        const sf_attention *a = &c.a[1];
+        const int last = a->keys - 1, entry[WRONGS][2] = {[FAR] = {0, a->keys}, [NEGATIVE] = {-1, last}, [DOWN] = {last, -7}, [TWICE] = {last, last},
+                                                          [COLUMN] = {0, a->keys}};
+        int32_t count = wrong == LONG ? 3 : 2, index[2] = {entry[wrong][0], entry[wrong][1]};
+        if (wrong == DOWN) index[1] = 0, index[0] = 1 < last ? 1 : 0; /* of a cache of one key: twice */
+        sf_lists list = {1, 2, put(t, 1, &count, sizeof count), put(t, 1, index, sizeof index)};
+        sf_band band[SF_BANDS_A_HEAD] = {{.far = 4, .step = 1}, {.near = wrong == BAND ? -1 : 0, .far = wrong == BAND ? 2 : 0, .step = 1}};
+        sf_pattern p = {.kind = SF_PAGES, .heads = 1, .page = 1, .first = list}, part[2] = {{.kind = SF_WINDOW, .local = 3}, {.kind = SF_WINDOW, .sinks = a->keys}};
+        if (wrong == BAND || wrong == COLUMN) {
+            p = (sf_pattern){.kind = SF_BANDS, .heads = 1, .band = put(t, 1, band, sizeof band)};
+            if (wrong == COLUMN) p.first = list;
+        }
+        float *nan = malloc((size_t)(a->heads + a->kv_heads * a->head_dim) * sizeof *nan);
+        for (int i = 0; i < a->heads + a->kv_heads * a->head_dim; i++) nan[i] = i == a->heads - 1 ? NAN : 0.5f;
+        if (wrong == GATE) part[1].gate = tensor(put(t, 1, nan, (size_t)a->heads * sizeof *nan), SF_F32, 1, a->heads);
+        if (wrong == SHARED || wrong == GATE) p = (sf_pattern){.kind = SF_PARTS, .part = part, .parts = 2, .gated = wrong == GATE};
+        if (wrong == SUMMARY) {
+            p = (sf_pattern){.kind = SF_DENSE};
+            p.sum.k = p.sum.v = (sf_tensor){put_activations(t, 1, nan + a->heads, a->kv_heads * a->head_dim), b->activation, 3, {a->kv_heads, 1, a->head_dim}};
+            p.sum.bias = tensor(put(t, 1, nan, (size_t)a->heads * sizeof *nan), SF_F32, a->heads, 1);
+        }
+        void *out = activation_room(t, 1, (int64_t)a->heads * a->head_dim);
+        const sf_pattern *reads = &p;
+        sf_status status = b->ops->check_pattern(b, a, &p, "plug-in");
+        bool later = status == SF_OK;
+        if (later) status = b->ops->decode(b, 1, &a, &reads, out);
+        if (later && status == SF_OK) status = b->ops->synchronize(b);
+        if (status != SF_BAD_INPUT || !strstr(sf_error(), says[wrong]) || !strstr(sf_error(), "plug-in"))
+            fail_msg("%s, wrong pattern %d: status %d, '%s', expected '%s'", c.what, wrong, (int)status, sf_error(), says[wrong]);
+        if (later) assert_int_equal(b->ops->download(b, index, list.index, sizeof index), SF_BAD_INPUT);
+        OK(t, 1, b->ops->synchronize(b));
+        memset(&t->meter[1], 0, sizeof t->meter[1]);
+        free(nan);
+        end_case(t, c.what);
+    }
+}
+
 /* All suites on one filling; how many tests failed. */
 static int test_filling(const char *device)
 {
@@ -175,10 +231,11 @@ static int test_filling(const char *device)
     one = (sf_backend){0};
     if (sf_backend_open("reference", 1, &both.b[0]) != SF_OK || (host && sf_backend_open(device, 1, &one) != SF_OK))
         return printf("%s\n", sf_error()), 1;
-    struct CMUnitTest tests[SUITES_THERE + 1];
+    struct CMUnitTest tests[SUITES_THERE + 2];
     for (int i = 0; i < SUITES_THERE; i++)
         tests[i] = (struct CMUnitTest){.name = SUITES[i].name, .test_func = run_suite, .initial_state = (void *)&SUITES[i]};
     tests[SUITES_THERE] = (struct CMUnitTest)cmocka_unit_test(refusals);
+    tests[SUITES_THERE + 1] = (struct CMUnitTest)cmocka_unit_test(wrong_patterns);
     int failed = cmocka_run_group_tests_name(device, tests, NULL, NULL);
     printf("%s%s%s: largest error %.2e; %ld of %ld choices by rounded scores differ\n", device, host && set ? " " : "",
            host && set ? set : "", both.worst, both.differing, both.chosen);

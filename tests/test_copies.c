@@ -15,9 +15,9 @@
 #include "methods/delta.h"
 #include "methods/find.h"
 
-/* Bytes of one copy, and of all that one hook or op makes: 21 trials of a search within a density count their pairs. HEADS numbers
+/* Bytes of one copy, and of all that one hook or op makes: each of the 21 trials of a search within a density has its pairs and a few rooms. HEADS numbers
  * of 4 bytes are more than one copy may have; what each kv head keeps of the cache, whose room the host takes, is not. */
-enum { A_COPY = 64, ALL_COPIES = 512, HEADS = 20, KV_HEADS = 4, TOKENS = 300, TAIL = 5 };
+enum { A_COPY = 64, ALL_COPIES = 1024, HEADS = 20, KV_HEADS = 4, TOKENS = 300, TAIL = 5 };
 
 /* What still does; to be empty. */
 static const char *const REMAINING[] = {
