@@ -133,6 +133,55 @@ sf_status sf_cuda_owe(sf_backend *b, const sf_attention *a, const sf_lists *at)
     return c->at ? SF_OK : sf_cuda_settle(b);
 }
 
+/* What the device reports, in words. */
+static void word(sf_cuda *c)
+{
+    const sf_cuda_report *r = c->settled;
+    const sf_cuda_asked *q = &c->asked[r->asked];
+    char *to = c->fault_text;
+    const size_t room = sizeof c->fault_text;
+    switch (r->fault) {
+    case SF_FAULT_EMPTY_ROW:
+        snprintf(to, room,
+                 "attention: layer %d, head %d, query row %d: the pattern names no key that it may see; a method must "
+                 "name, for every query, a key at or before it: add the query's own block",
+                 r->layer, r->head, r->row);
+        break;
+    case SF_FAULT_TOKEN:
+        snprintf(to, room, "embedding: row %d: token %d is outside the vocabulary", r->row, r->head);
+        break;
+    case SF_FAULT_WEIGHT:
+        snprintf(to, room, "%s, layer %d: row %d: the bias of entry %d is not finite; expected a finite weight's logarithm", q->who, r->layer,
+                 r->head, r->row);
+        break;
+    case SF_FAULT_LENGTH:
+        snprintf(to, room, "%s, layer %d: row %d of %s counts %d entries, its room is %d", q->who, r->layer, r->head, q->what, r->found, r->other);
+        break;
+    case SF_FAULT_EMPTY_LIST:
+        snprintf(to, room, "%s, layer %d: row %d of %s is empty", q->who, r->layer, r->head, q->what);
+        break;
+    case SF_FAULT_RANGE:
+        snprintf(to, room, "%s, layer %d: row %d of %s: entry %d is %d, expected 0 to %d", q->who, r->layer, r->head, q->what, r->row, r->found,
+                 r->other);
+        break;
+    case SF_FAULT_ORDER:
+        snprintf(to, room, "%s, layer %d: row %d of %s: entry %d is %d after %d, expected ascending without repeats", q->who, r->layer, r->head,
+                 q->what, r->row, r->found, r->other);
+        break;
+    case SF_FAULT_BAND:
+        snprintf(to, room, "%s, layer %d: band %d of head %d; expected no negative number, and a step of at least 1", q->who, r->layer, r->row,
+                 r->head);
+        break;
+    case SF_FAULT_NUMBER:
+        snprintf(to, room, "%s, layer %d: %s is not finite", q->who, r->layer, q->what);
+        break;
+    case SF_FAULT_TWICE:
+        snprintf(to, room, "%s, layer %d: head %d, row %d: key %d is in two parts of one softmax, and would count twice", q->who, r->layer,
+                 r->head, r->row, r->found);
+        break;
+    }
+}
+
 sf_status sf_cuda_settle(sf_backend *b)
 {
     sf_cuda *c = sf_cuda_of(b);
@@ -157,26 +206,7 @@ sf_status sf_cuda_settle(sf_backend *b)
     } else {
         c->watches = 0;
     }
-    const sf_cuda_report *r = c->settled;
-    if (r->fault == SF_FAULT_EMPTY_ROW) {
-        c->fault = SF_BAD_INPUT;
-        snprintf(c->fault_text, sizeof c->fault_text,
-                 "attention: layer %d, head %d, query row %d: the pattern names no key that it may see; a method must "
-                 "name, for every query, a key at or before it: add the query's own block",
-                 r->layer, r->head, r->row);
-    }
-    if (r->fault == SF_FAULT_WEIGHT) {
-        c->fault = SF_BAD_INPUT;
-        snprintf(c->fault_text, sizeof c->fault_text,
-                 "attention: layer %d, list %d: what a pattern adds to the logit of its entry, or summary, %d is not finite; a method "
-                 "gives a finite weight's logarithm",
-                 r->layer, r->head, r->row);
-    }
-    if (r->fault == SF_FAULT_TOKEN) {
-        c->fault = SF_BAD_INPUT;
-        snprintf(c->fault_text, sizeof c->fault_text, "embedding: row %d: token %d is outside the vocabulary", r->row,
-                 r->head);
-    }
+    if (c->settled->fault != SF_FAULT_NONE) c->fault = SF_BAD_INPUT, word(c);
     return c->fault == SF_OK ? SF_OK : sf_fail(c->fault, "%s", c->fault_text);
 }
 

@@ -17,12 +17,22 @@ extern "C" {
 
 typedef __nv_bfloat16 bf16;
 
-enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64, SF_CUDA_QUEUES = 9, SF_CUDA_OWED = 256, SF_CUDA_VOUCHED = 16 };
+enum { SF_CUDA_LANES = 32, SF_CUDA_HEAD_DIM = 256, SF_CUDA_WATCHES = 64, SF_CUDA_QUEUES = 9, SF_CUDA_OWED = 256, SF_CUDA_VOUCHED = 16, SF_CUDA_ASKED = 256 };
 
 /* Why a kernel could not do what it was asked; the first one wins. */
-enum sf_cuda_fault { SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN, SF_FAULT_WEIGHT };
+enum sf_cuda_fault {
+    SF_FAULT_NONE, SF_FAULT_EMPTY_ROW, SF_FAULT_TOKEN,
+    SF_FAULT_WEIGHT, SF_FAULT_LENGTH, SF_FAULT_EMPTY_LIST, SF_FAULT_RANGE, SF_FAULT_ORDER, SF_FAULT_BAND, SF_FAULT_NUMBER, SF_FAULT_TWICE,
+};
 struct sf_cuda_report {
     int fault, layer, head, row;
+    int asked, found, other; /* from SF_FAULT_WEIGHT on: who asked for the look at a pattern, what was there, and beside what */
+};
+
+/* Whose pattern is looked at, and what of it. */
+struct sf_cuda_asked {
+    char who[64];
+    const char *what;
 };
 
 /* Lists that an op of this backend has made: ascending, in range and unique as they are. */
@@ -84,6 +94,8 @@ struct sf_cuda {
     sf_cuda_report *report;  /* device */
     sf_cuda_report *settled; /* its copy in pinned host memory */
     bool pending;            /* a kernel that can report has run since the last settling */
+    sf_cuda_asked asked[SF_CUDA_ASKED]; /* the latest */
+    int asks;
     sf_status fault;         /* reported, and not yet said by a download */
     char fault_text[256];
 
@@ -199,12 +211,14 @@ __device__ static inline void sf_begin()
 #endif
 }
 
-__device__ static inline void sf_raise(sf_cuda_report *report, int fault, int layer, int head, int row)
+__device__ static inline void sf_raise(sf_cuda_report *report, int fault, int layer, int head, int row, int asked = 0, int found = 0,
+                                       int other = 0)
 {
     if (atomicCAS(&report->fault, SF_FAULT_NONE, fault) == SF_FAULT_NONE) {
         report->layer = layer;
         report->head = head;
         report->row = row;
+        report->asked = asked, report->found = found, report->other = other;
     }
 }
 

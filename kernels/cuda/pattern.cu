@@ -402,147 +402,6 @@ sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pat
     return status;
 }
 
-/* ---- checking: the device looks at the lists; the host words the complaint, from a copy ---- */
-
-__global__ void check_lists(sf_lists lists, int64_t limit, bool may_be_empty, int *wrong)
-{
-    for (int64_t row = blockIdx.x; row < lists.rows; row += gridDim.x) {
-        int count = lists.count[row];
-        bool fine = count >= !may_be_empty && count <= lists.stride;
-        for (int i = threadIdx.x; fine && i < count; i += blockDim.x) {
-            const int32_t *index = lists.index + row * lists.stride + i;
-            fine = *index >= 0 && *index < limit && (i == 0 || index[-1] < *index);
-        }
-        if (!fine) *wrong = 1;
-    }
-}
-
-/* What is added to logits: bias [at.rows, at.stride] of what lists name, sum [rows, m] of summaries; either may be NULL. */
-__global__ void check_weights(sf_lists at, const float *bias, const float *sum, int rows, int m, int layer, sf_cuda_report *report)
-{
-    int row = blockIdx.x;
-    for (int i = threadIdx.x; bias && row < at.rows && i < at.count[row]; i += blockDim.x)
-        if (!isfinite(bias[row * at.stride + i])) sf_raise(report, SF_FAULT_WEIGHT, layer, row, i);
-    for (int i = threadIdx.x; sum && row < rows && i < m; i += blockDim.x)
-        if (!isfinite(sum[(int64_t)row * m + i])) sf_raise(report, SF_FAULT_WEIGHT, layer, row, i);
-}
-
-static bool shaped(const sf_tensor *t, int64_t d0, int64_t d1, int64_t d2)
-{
-    return t->dim[0] == d0 && t->dim[1] == d1 && (t->rank < 3 ? d2 == 0 : t->dim[2] == d2);
-}
-
-/* Of a decode step that reads pages with weights, or summaries beside them: whether lists that were vouched for and shapes leave
- * nothing to look at but the weights, which the device then does, and says so when it is waited for. */
-static sf_status check_weighed(sf_backend *b, const sf_attention *a, const sf_pattern *p, bool *done)
-{
-    sf_cuda *c = sf_cuda_of(b);
-    const sf_summaries *s = &p->sum;
-    int64_t m = s->k.data ? s->k.dim[1] : 0, rows = s->k.data && s->bias.data ? s->bias.dim[0] : 0;
-    *done = b->phase == SF_DECODE && p->kind == SF_PAGES && p->page > 0 && !p->reach.chunk && (p->bias.data || s->k.data) &&
-            (p->heads == a->heads || p->heads == a->kv_heads || p->heads == 1) && p->first.rows == p->heads &&
-            sf_cuda_vouches(b, &p->first, ceil_div(a->keys, p->page)) &&
-            (!p->bias.data || shaped(&p->bias, p->first.rows, p->first.stride, 0)) &&
-            (!s->k.data || (shaped(&s->k, a->kv_heads, m, a->head_dim) && shaped(&s->v, a->kv_heads, m, a->head_dim))) &&
-            (!rows || ((rows == a->heads || rows == a->kv_heads) && shaped(&s->bias, rows, m, 0)));
-    if (!*done || (!p->bias.data && !rows)) return SF_OK;
-    check_weights<<<a->heads, 128, 0, c->stream>>>(p->first, (const float *)p->bias.data, rows ? (const float *)s->bias.data : NULL, (int)rows,
-                                                   (int)m, a->layer, c->report);
-    LAUNCH_TRY(check_weights);
-    c->pending = true;
-    return SF_OK;
-}
-
-/* Copies of what lies in device memory, freed together. */
-struct copies {
-    void *at[8 * (SF_MOST_PARTS + 1)];
-    int n;
-};
-
-template <typename T> static sf_status bring_home(sf_backend *b, copies *c, size_t bytes, T **data)
-{
-    void *home = malloc(bytes + 1);
-    if (!home) return sf_fail(SF_NO_MEMORY, "check_pattern: no host memory for %zu bytes", bytes);
-    c->at[c->n++] = home;
-    sf_status status = b->ops->download(b, home, *data, bytes);
-    *data = (T *)home;
-    return status;
-}
-
-static sf_status lists_home(sf_backend *b, copies *c, sf_lists *lists)
-{
-    if (lists->rows <= 0 || lists->stride < 0 || !lists->count || !lists->index) return SF_OK;
-    SF_TRY(bring_home(b, c, lists->rows * sizeof(int32_t), &lists->count));
-    return bring_home(b, c, lists->rows * lists->stride * sizeof(int32_t), &lists->index);
-}
-
-static sf_status tensor_home(sf_backend *b, copies *c, sf_tensor *t)
-{
-    return t->data ? bring_home(b, c, sf_bytes(t->dtype, sf_elements(t)), &t->data) : SF_OK;
-}
-
-/* What of a pattern the host's check reads. */
-static sf_status pattern_home(sf_backend *b, copies *c, sf_pattern *p)
-{
-    bool lists = p->kind == SF_BLOCKS || p->kind == SF_PAGES || p->kind == SF_TOKENS || p->kind == SF_BANDS,
-         paired = p->kind == SF_COLUMNS_DIAGONALS || p->kind == SF_BANDS;
-    if (lists || paired) SF_TRY(lists_home(b, c, &p->first));
-    if (paired) SF_TRY(lists_home(b, c, &p->second));
-    if (p->kind == SF_BANDS && p->band && p->heads > 0)
-        SF_TRY(bring_home(b, c, (size_t)p->heads * SF_BANDS_A_HEAD * sizeof *p->band, &p->band));
-    SF_TRY(tensor_home(b, c, &p->bias));
-    SF_TRY(tensor_home(b, c, &p->sum.bias));
-    return tensor_home(b, c, &p->gate);
-}
-
-static sf_status check_at_home(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
-{
-    copies c = {};
-    sf_pattern home = *p, part[SF_MOST_PARTS];
-    sf_status status = pattern_home(b, &c, &home);
-    if (p->kind == SF_PARTS && p->parts > 0 && p->parts <= SF_MOST_PARTS && p->part) {
-        home.part = part;
-        for (int k = 0; k < p->parts; k++) {
-            part[k] = p->part[k];
-            if (status == SF_OK) status = pattern_home(b, &c, &part[k]);
-        }
-    }
-    if (status == SF_OK) status = sf_host_check_pattern(b, a, &home, who);
-    while (c.n) free(c.at[--c.n]);
-    return status;
-}
-
-sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
-{
-    sf_cuda *c = sf_cuda_of(b);
-    bool paired = p->kind == SF_COLUMNS_DIAGONALS, lists = p->kind == SF_BLOCKS || p->kind == SF_PAGES || p->kind == SF_TOKENS || paired;
-    int wrong = 1, *report;
-    int64_t rows = p->heads, limit = a->keys;
-    bool plain = lists && !p->bias.data && !p->sum.k.data && !p->reach.chunk &&
-                 (p->heads == a->kv_heads || (p->kind != SF_TOKENS && (p->heads == a->heads || p->heads == 1))) &&
-                 (b->phase == SF_DECODE ? p->kind == SF_PAGES : p->kind != SF_PAGES) &&
-                 (p->kind != SF_BLOCKS || (p->block_q > 0 && p->block_k > 0)) && (p->kind != SF_PAGES || p->page > 0);
-    if (plain && p->kind == SF_BLOCKS) rows *= ceil_div(a->queries, p->block_q), limit = ceil_div(a->keys, p->block_k);
-    if (plain && p->kind == SF_PAGES) limit = ceil_div(a->keys, p->page);
-    bool may_be_empty = p->kind == SF_BLOCKS || paired || p->empty; /* one that may not, and is, the executor reports */
-    bool whole = plain && p->first.rows == rows && (!paired || p->second.rows == rows);
-    if (whole && p->kind != SF_TOKENS && sf_cuda_vouches(b, &p->first, limit) &&
-        (!paired || sf_cuda_vouches(b, &p->second, limit)))
-        return SF_OK;
-    bool weighed = false;
-    if (!whole) SF_TRY(check_weighed(b, a, p, &weighed));
-    if (weighed) return SF_OK;
-    if (!whole) return check_at_home(b, a, p, who);
-    SF_TRY(sf_cuda_workspace(b, sizeof *report, (void **)&report));
-    CUDA_TRY(cudaMemsetAsync(report, 0, sizeof *report, c->stream));
-    unsigned blocks = (unsigned)(rows < 4096 ? rows : 4096);
-    check_lists<<<blocks, 128, 0, c->stream>>>(p->first, limit, may_be_empty, report);
-    if (paired) check_lists<<<blocks, 128, 0, c->stream>>>(p->second, limit, true, report);
-    LAUNCH_TRY(check_lists);
-    SF_TRY(b->ops->download(b, &wrong, report, sizeof wrong));
-    return wrong ? check_at_home(b, a, p, who) : SF_OK;
-}
-
 /* ---- attention mass that a pattern covers ---- */
 
 __device__ static inline bool listed(const sf_lists &lists, int64_t row, int value)
@@ -597,6 +456,144 @@ __device__ static inline bool any_names(const named &x, int group, int head, int
         if (key <= first_position + from && names(x.part[k], group, head, from, first_position, queries, key)) return true;
     }
     return false;
+}
+
+/* ---- checking: the device looks, nobody waits, and the next one who does is told. What a wrong list names is not read: it is emptied,
+ * and so are wrong bands. ---- */
+
+__global__ void check_lists(sf_lists lists, int limit, bool may_be_empty, int layer, int asked, sf_cuda_report *report)
+{
+    for (int64_t row = blockIdx.x; row < lists.rows; row += gridDim.x) {
+        int count = lists.count[row], stride = (int)lists.stride, at = (int)row;
+        const int32_t *index = lists.index + row * lists.stride;
+        bool wrong = count < 0 || count > stride;
+        if (wrong && threadIdx.x == 0) sf_raise(report, SF_FAULT_LENGTH, layer, at, 0, asked, count, stride);
+        if (count == 0 && !may_be_empty && threadIdx.x == 0) sf_raise(report, SF_FAULT_EMPTY_LIST, layer, at, 0, asked);
+        for (int i = threadIdx.x; !wrong && i < count; i += blockDim.x) {
+            if (index[i] < 0 || index[i] >= limit) {
+                sf_raise(report, SF_FAULT_RANGE, layer, at, i, asked, index[i], limit - 1);
+                wrong = true;
+            } else if (i && index[i] <= index[i - 1]) {
+                sf_raise(report, SF_FAULT_ORDER, layer, at, i, asked, index[i], index[i - 1]);
+                wrong = true;
+            }
+        }
+        if (__syncthreads_or(wrong) && threadIdx.x == 0) lists.count[row] = 0;
+    }
+}
+
+__global__ void check_bands(sf_band *band, int heads, int layer, int asked, sf_cuda_report *report)
+{
+    for (int i = threadIdx.x; i < heads * SF_BANDS_A_HEAD; i += blockDim.x) {
+        sf_band x = band[i];
+        if (x.sinks >= 0 && x.apart >= 0 && x.near >= 0 && (x.far <= x.near || x.step >= 1)) continue; /* sf_band_is_fine() */
+        sf_raise(report, SF_FAULT_BAND, layer, i / SF_BANDS_A_HEAD, i % SF_BANDS_A_HEAD, asked);
+        band[i] = {};
+    }
+}
+
+__global__ void check_bias(sf_lists at, const float *bias, int layer, int asked, sf_cuda_report *report)
+{
+    for (int64_t row = blockIdx.x; row < at.rows; row += gridDim.x)
+        for (int i = threadIdx.x; i < at.count[row]; i += blockDim.x)
+            if (!isfinite(bias[row * at.stride + i])) sf_raise(report, SF_FAULT_WEIGHT, layer, (int)row, i, asked);
+}
+
+__global__ void check_numbers(const float *x, int64_t n, int layer, int asked, sf_cuda_report *report)
+{
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
+        if (!isfinite(x[i])) sf_raise(report, SF_FAULT_NUMBER, layer, 0, 0, asked);
+}
+
+enum { LOOKED_AT = 5, LOOKERS = 256 };
+
+struct looked_at {
+    int row[LOOKED_AT];
+};
+
+/* Blocks: keys, query heads (names() counts them), rows. `each` heads select alike, and the first of them is looked at. */
+__global__ void check_pairs(const __grid_constant__ named x, looked_at rows, int group, int each, int T, int N, int window, int layer, int asked,
+                            sf_cuda_report *report)
+{
+    int head = blockIdx.y, row = rows.row[blockIdx.z], position = N - T + row;
+    if (head % each) return;
+    for (int key = blockIdx.x * blockDim.x + threadIdx.x; key <= position; key += gridDim.x * blockDim.x) {
+        int in = 0;
+        for (int k = 0; k < x.parts; k++) in += names(x.part[k], group, head, row, N - T, T, key);
+        if (in > 1 && (!window || key > position - window)) sf_raise(report, SF_FAULT_TWICE, layer, head, row, asked, key);
+    }
+}
+
+/* The number of who asks for what, to be told in a report. */
+static int ask(sf_backend *b, const char *who, const char *what)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    c->pending = true;
+    for (int i = 0; i < SF_CUDA_ASKED && i < c->asks; i++)
+        if (!strncmp(c->asked[i].who, who, sizeof c->asked[i].who - 1) && !strcmp(c->asked[i].what, what)) return i;
+    sf_cuda_asked *q = &c->asked[c->asks % SF_CUDA_ASKED];
+    snprintf(q->who, sizeof q->who, "%s", who);
+    q->what = what; /* of kernels/check_pattern.c, which stays */
+    return c->asks++ % SF_CUDA_ASKED;
+}
+
+/* Of lists that were vouched for, an empty one that may not be is reported by the executor; where keys are kept, by nobody. */
+static sf_status queue_lists(sf_backend *b, const sf_attention *a, const sf_pattern *p, const sf_lists *lists, int64_t limit,
+                             bool empty_allowed, const char *who, const char *what)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    if (sf_cuda_vouches(b, lists, limit) && (empty_allowed || p->kind != SF_TOKENS)) return SF_OK;
+    unsigned blocks = (unsigned)(lists->rows < 4096 ? lists->rows : 4096);
+    check_lists<<<blocks, 128, 0, c->stream>>>(*lists, (int)limit, empty_allowed, a->layer, ask(b, who, what), c->report);
+    LAUNCH_TRY(check_lists);
+    return SF_OK;
+}
+
+static sf_status queue_bands(sf_backend *b, const sf_attention *a, const sf_band *band, int heads, const char *who)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    check_bands<<<1, 128, 0, c->stream>>>((sf_band *)band, heads, a->layer, ask(b, who, "bands"), c->report);
+    LAUNCH_TRY(check_bands);
+    return SF_OK;
+}
+
+static sf_status queue_bias(sf_backend *b, const sf_attention *a, const sf_lists *at, const float *bias, const char *who)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    check_bias<<<(unsigned)at->rows, 128, 0, c->stream>>>(*at, bias, a->layer, ask(b, who, "bias"), c->report);
+    LAUNCH_TRY(check_bias);
+    return SF_OK;
+}
+
+static sf_status queue_numbers(sf_backend *b, const sf_attention *a, const sf_tensor *t, const char *who, const char *what)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    const int64_t n = sf_elements(t), blocks = ceil_div<int64_t>(n, 1024);
+    if (n == 0) return SF_OK;
+    check_numbers<<<(unsigned)(blocks < 512 ? blocks : 512), 256, 0, c->stream>>>((const float *)t->data, n, a->layer, ask(b, who, what), c->report);
+    LAUNCH_TRY(check_numbers);
+    return SF_OK;
+}
+
+static sf_status queue_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
+{
+    sf_cuda *c = sf_cuda_of(b);
+    const int n = sf_rows_looked_at(a), stretches = ceil_div(a->keys, 4 * (int)LOOKERS);
+    named x = {};
+    looked_at rows = {};
+    x.parts = p->parts;
+    for (int k = 0; k < p->parts; k++) x.part[k] = p->part[k];
+    for (int i = 0; i < n; i++) rows.row[i] = sf_row_looked_at(a, i);
+    check_pairs<<<dim3(stretches < 128 ? stretches : 128, a->heads, n), LOOKERS, 0, c->stream>>>(
+        x, rows, a->heads / a->kv_heads, a->heads / sf_selections(p), a->queries, a->keys, a->window, a->layer, ask(b, who, "parts"), c->report);
+    LAUNCH_TRY(check_pairs);
+    return SF_OK;
+}
+
+sf_status sf_cuda_check_pattern(sf_backend *b, const sf_attention *a, const sf_pattern *p, const char *who)
+{
+    static const sf_pattern_looks queued = {queue_lists, queue_bands, queue_bias, queue_numbers, queue_pairs};
+    return sf_check_pattern_by(&queued, b, a, p, who);
 }
 
 enum { MASS_KEYS = 512, MASS_ROWS = 64, MASS_LANES = 8 };
