@@ -12,7 +12,7 @@
  *    tally pairs per query head (sf_attention.pairs), which the core turns into FLOPs and bytes once a phase.
  *  - Pointers are backend memory unless said to be host memory. Outputs are written whole. No op keeps a pointer.
  *  - Ops are asynchronous where the device is; download(), count_pairs() and synchronize() wait. What only the device
- *    sees (a query row without keys, a weight in decode that is not finite) is an error of each of them until a
+ *    sees (a query row without keys, what check_pattern() finds in its memory) is an error of each of them until a
  *    download() has said it. */
 #ifndef SF_BACKEND_H
 #define SF_BACKEND_H
@@ -109,7 +109,8 @@ typedef struct sf_backend_ops {
 
     /* Fails, saying what is wrong, if an index of the pattern is out of range, not ascending, or repeated, a row of a
      * decode or TOKENS pattern is empty, a weight is not finite, or a pair is in two parts of one softmax (looked for on a
-     * few rows). `who` names the method in the message. */
+     * few rows). `who` names the method in the message. Nothing is copied to the host for it: a device looks at lists, bands, weights
+     * and parts by itself, says what is wrong when it is waited for, and empties lists and bands that are, so that no op reads by them. */
     sf_status (*check_pattern)(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const char *who);
 
     /* ---- the layers around attention: SF_EACH_OP() from here on ------------------------------------------------- */
