@@ -9,7 +9,6 @@
 
 /* Allocations end with this much more: bulk copies read whole groups of 8 rows, also behind the last key. */
 enum { PADDING = 8 * SF_CUDA_HEAD_DIM * 2 };
-enum { OWED_NUMBERS = 8192 };
 static const size_t BLAS_WORK = (size_t)32 << 20, WORK_LEAST = (size_t)32 << 20;
 
 sf_status sf_cuda_failed(cudaError_t error, const char *what, const char *file, int line)
@@ -108,28 +107,32 @@ static void pay(sf_backend *b)
     const sf_phase phase = b->phase;
     for (int i = 0; i < c->owes; i++) {
         const sf_cuda_owed *o = &c->owed[i];
-        int64_t listed = 0;
-        for (int r = 0; r < o->rows; r++) listed += o->count[r];
-        const int64_t pairs = listed * (o->a.heads / o->rows);
+        const int64_t pairs = *o->listed * (o->a.heads / o->rows);
         b->meter = o->meter, b->phase = o->phase;
         sf_meter_listed_probabilities(b, &o->a, pairs, o->rows == o->a.heads ? pairs : pairs / (o->a.heads / o->a.kv_heads));
     }
     b->meter = meter, b->phase = phase;
-    c->owes = c->owed_numbers = 0;
+    c->owes = 0;
+}
+
+/* A warp; the sum goes to the host's own memory. */
+__global__ void sum_counts(const int32_t *count, int rows, int64_t *sum)
+{
+    int64_t mine = 0;
+    for (int r = threadIdx.x; r < rows; r += 32) mine += count[r];
+    for (int i = 16; i; i >>= 1) mine += __shfl_xor_sync(~0u, mine, i);
+    if (threadIdx.x == 0) *sum = mine;
 }
 
 sf_status sf_cuda_owe(sf_backend *b, const sf_attention *a, const sf_lists *at)
 {
     sf_cuda *c = sf_cuda_of(b);
-    const int rows = (int)at->rows;
-    if (!c->owed_count) CUDA_TRY(cudaMallocHost(&c->owed_count, OWED_NUMBERS * sizeof *c->owed_count));
-    if (rows > OWED_NUMBERS) return sf_fail(SF_UNSUPPORTED, "cuda: probabilities of %d lists, at most %d", rows, OWED_NUMBERS);
-    if (c->owes == SF_CUDA_OWED || c->owed_numbers + rows > OWED_NUMBERS) SF_TRY(sf_cuda_settle(b));
-    int32_t *count = c->owed_count + c->owed_numbers;
-    CUDA_TRY(cudaMemcpyAsync(count, at->count, (size_t)rows * sizeof *count, cudaMemcpyDeviceToHost, c->stream));
-    c->awaited = true;
-    c->owed[c->owes++] = {b->meter, b->phase, *a, rows, count};
-    c->owed_numbers += rows;
+    if (!c->owed_listed) CUDA_TRY(cudaMallocHost(&c->owed_listed, SF_CUDA_OWED * sizeof *c->owed_listed));
+    if (c->owes == SF_CUDA_OWED) SF_TRY(sf_cuda_settle(b));
+    int64_t *listed = c->owed_listed + c->owes;
+    sum_counts<<<1, 32, 0, c->stream>>>(at->count, (int)at->rows, listed);
+    LAUNCH_TRY(sum_counts);
+    c->owed[c->owes++] = {b->meter, b->phase, *a, (int)at->rows, listed};
     return c->at ? SF_OK : sf_cuda_settle(b);
 }
 
@@ -309,7 +312,7 @@ static void cuda_close(sf_backend *b)
     cudaFree(c->blas_work);
     cudaFree(c->report);
     cudaFreeHost(c->settled);
-    cudaFreeHost(c->owed_count);
+    cudaFreeHost(c->owed_listed);
     for (cudaEvent_t event : c->watch)
         if (event) cudaEventDestroy(event);
     for (sf_cuda_queue &q : c->queue) {

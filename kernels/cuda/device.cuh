@@ -46,8 +46,8 @@ struct sf_cuda_owed {
     sf_meter *meter;
     sf_phase phase;
     sf_attention a;
-    int rows;
-    const int32_t *count; /* [rows], pinned host memory */
+    int rows;              /* lists */
+    const int64_t *listed; /* keys that they name together, pinned host memory */
 };
 
 /* A matrix product's algorithm, chosen once for (out, in, result type) so that a row never depends on its company. */
@@ -103,8 +103,8 @@ struct sf_cuda {
     int watches;                            /* events recorded since the last settling */
 
     sf_cuda_owed owed[SF_CUDA_OWED]; /* counted by the next op that waits for all queues */
-    int owes, owed_numbers;
-    int32_t *owed_count; /* pinned host memory, made when first used */
+    int owes;
+    int64_t *owed_listed; /* [SF_CUDA_OWED] pinned host memory, made when first used */
 
     sf_cuda_vouched vouched[SF_CUDA_VOUCHED]; /* the latest; forgotten when the caller writes their memory himself */
     int vouchers;

@@ -5,7 +5,7 @@ extern "C" {
 #include "kernels/host.h"
 }
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- columns and diagonals: the relative key set of each head ---- */
@@ -383,21 +383,30 @@ static sf_status tally(sf_backend *b, const sf_attention *a, const sf_pattern *p
     return SF_OK;
 }
 
+/* A warp. */
+__global__ void sum_pairs(const uint64_t *per_head, int heads, uint64_t *sum)
+{
+    uint64_t mine = 0;
+    for (int h = threadIdx.x; h < heads; h += 32) mine += per_head[h];
+    for (int i = 16; i; i >>= 1) mine += __shfl_xor_sync(~0u, (unsigned long long)mine, i);
+    if (threadIdx.x == 0) *sum = mine;
+}
+
 sf_status sf_cuda_count_pairs(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, uint64_t *total)
 {
-    size_t bytes = a->heads * sizeof(uint64_t);
+    cudaStream_t stream = sf_cuda_of(b)->stream;
     sf_attention counted = *a;
     sf_mark mark = sf_scratch_mark(b);
-    SF_TRY(sf_scratch_alloc(b, bytes, (void **)&counted.pairs));
-    uint64_t *home = (uint64_t *)malloc(bytes);
-    sf_status status = home ? SF_OK : sf_fail(SF_NO_MEMORY, "count_pairs: no host memory for %d heads", a->heads);
-    if (status == SF_OK && cudaMemsetAsync(counted.pairs, 0, bytes, sf_cuda_of(b)->stream) != cudaSuccess)
+    SF_TRY(sf_scratch_alloc(b, (a->heads + 1) * sizeof(uint64_t), (void **)&counted.pairs));
+    sf_status status = SF_OK;
+    if (cudaMemsetAsync(counted.pairs, 0, a->heads * sizeof(uint64_t), stream) != cudaSuccess)
         status = sf_cuda_failed(cudaGetLastError(), "cudaMemsetAsync", __FILE__, __LINE__);
     if (status == SF_OK) status = tally(b, &counted, pattern);
-    if (status == SF_OK) status = b->ops->download(b, home, counted.pairs, bytes);
+    if (status == SF_OK) sum_pairs<<<1, 32, 0, stream>>>(counted.pairs, a->heads, counted.pairs + a->heads);
+    if (status == SF_OK && cudaPeekAtLastError() != cudaSuccess)
+        status = sf_cuda_failed(cudaGetLastError(), "launch of sum_pairs", __FILE__, __LINE__);
     *total = 0;
-    for (int h = 0; status == SF_OK && h < a->heads; h++) *total += home[h];
-    free(home);
+    if (status == SF_OK) status = b->ops->download(b, total, counted.pairs + a->heads, sizeof *total);
     sf_scratch_release(b, mark);
     return status;
 }
