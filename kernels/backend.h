@@ -473,7 +473,7 @@ typedef struct sf_backend_ops {
                             const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass,
                             int64_t *least);
 
-    /* ---- lists and counts of what has been chosen: NULL, and the caller does it in host memory. Whole numbers: not metered ---- */
+    /* ---- lists and counts of what has been chosen: whole numbers, not metered. On every filling; the host's have theirs in common --- */
 
     /* Counts become budgets, as sf_budgets says. count, mark, budget [rows] i32; mark NULL: none is marked. *largest, host memory: the
      * largest budget, which is the room that lists of so many need. */

@@ -6,8 +6,6 @@
 #include "base/splitmix.h"
 #include "kernels/host.h"
 
-static int threads_of(const sf_backend *b) { return b->threads > 0 ? b->threads : 1; } /* a device's memory brought home has one */
-
 sf_status sf_host_budgets(sf_backend *b, const int32_t *count, int64_t rows, const sf_budgets *how, const int32_t *mark, int32_t *budget,
                           int32_t *largest)
 {
@@ -37,7 +35,7 @@ static double distance(const float *x, const float *y, int64_t n)
 sf_status sf_host_rows_alike(sf_backend *b, const float *x, const float *y, int64_t rows, int64_t n, double below, int32_t *alike,
                              int32_t *many)
 {
-#pragma omp parallel for num_threads(threads_of(b)) schedule(static)
+#pragma omp parallel for num_threads(b->threads) schedule(static)
     for (int64_t r = 0; r < rows; r++) alike[r] = distance(x + r * n, y + r * n, n) < below;
     *many = 0;
     for (int64_t r = 0; r < rows; r++) *many += alike[r];
@@ -60,7 +58,7 @@ sf_status sf_host_unite_blocks(sf_backend *b, int64_t n, const sf_lists *columns
     bool failed = false;
     char *column = marks(columns, n, &failed), *diagonal = marks(diagonals, n, &failed), *pair = marks(pairs, n * n, &failed);
     out->rows = columns->rows * n;
-#pragma omp parallel for num_threads(threads_of(b)) schedule(static)
+#pragma omp parallel for num_threads(b->threads) schedule(static)
     for (int64_t row = 0; row < (failed ? 0 : out->rows); row++) {
         int64_t h = row / n, i = row % n;
         out->count[row] = 0;
@@ -103,7 +101,7 @@ sf_status sf_host_merge_tiles(sf_backend *b, const sf_attention *a, const sf_lis
 {
     const int64_t tiles = (a->queries + TILE - 1) / TILE;
     out->rows = column->rows * tiles;
-#pragma omp parallel for num_threads(threads_of(b)) schedule(dynamic, 16)
+#pragma omp parallel for num_threads(b->threads) schedule(dynamic, 16)
     for (int64_t row = 0; row < out->rows; row++) {
         int64_t h = row / tiles;
         int end = a->keys - a->queries + (int)(row % tiles + 1) * TILE;
@@ -139,7 +137,7 @@ sf_status sf_host_draw_blocks(sf_backend *b, const sf_drawn *how, int first, int
 {
     bool failed = false;
     out->rows = heads * how->each;
-#pragma omp parallel num_threads(threads_of(b))
+#pragma omp parallel num_threads(b->threads)
     {
         char *chosen = malloc((size_t)(how->seen + how->each));
         if (!chosen) {

@@ -8,6 +8,7 @@
 #include "methods/probes.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -802,6 +803,63 @@ sf_lists sf_own(sf_attention *a, int64_t rows)
 void sf_clear(sf_attention *a, sf_lists x, int64_t begin, int64_t end)
 {
     if (a->status == SF_OK) a->status = a->backend->ops->zero(a->backend, x.count + begin, (size_t)(end - begin) * sizeof *x.count);
+}
+
+/* ---- lists made of other lists, of counts, and of draws: to the host comes the room that a list needs ------------------
+ */
+
+sf_lists sf_top_budgets(sf_attention *a, sf_tensor x, const int32_t *count, const sf_budgets *how, const int32_t *mark)
+{
+    sf_backend *b = a->backend;
+    const int64_t rows = x.dim[0];
+    int32_t *budget = scratch(a, (size_t)rows * sizeof *budget), most = 0;
+    if (!a->status) a->status = b->ops->budgets(b, count, rows, how, mark, budget, &most);
+    sf_lists out = lists(a, rows, most);
+    if (!a->status) a->status = b->ops->top_counts(b, x.data, rows, x.dim[1], budget, most, &out);
+    return out;
+}
+
+int sf_rows_alike(sf_attention *a, sf_tensor x, sf_tensor y, double below, int32_t **alike)
+{
+    sf_backend *b = a->backend;
+    int32_t many = 0;
+    *alike = scratch(a, (size_t)x.dim[0] * sizeof **alike);
+    if (!a->status) a->status = b->ops->rows_alike(b, x.data, y.data, x.dim[0], x.dim[1], below, *alike, &many);
+    return many;
+}
+
+sf_lists sf_block_union(sf_attention *a, int n, sf_lists columns, sf_lists diagonals, sf_lists pairs)
+{
+    sf_backend *b = a->backend;
+    sf_lists out = lists(a, columns.rows * n, n);
+    if (!a->status) a->status = b->ops->unite_blocks(b, n, &columns, &diagonals, pairs.count ? &pairs : NULL, &out);
+    return out;
+}
+
+sf_status sf_columns_and_diagonals_merged(sf_attention *a, sf_pattern *out, sf_lists columns, sf_lists diagonals)
+{
+    sf_backend *b = a->backend;
+    sf_lists keys = {.rows = columns.rows * ((a->queries + SF_DIAGONAL_TILE - 1) / SF_DIAGONAL_TILE)};
+    int32_t longest = 0;
+    if (a->status) return a->status;
+    keys.count = scratch(a, (size_t)keys.rows * sizeof *keys.count);
+    if (!a->status) a->status = b->ops->merge_tiles(b, a, &columns, &diagonals, &keys, &longest);
+    keys.stride = longest > 1 ? longest : 1;
+    keys.index = scratch(a, (size_t)(keys.rows * keys.stride) * sizeof *keys.index);
+    if (!a->status) a->status = b->ops->merge_tiles(b, a, &columns, &diagonals, &keys, &longest);
+    return sf_blocks(a, out, (int)columns.rows, SF_DIAGONAL_TILE, 1, keys);
+}
+
+sf_lists sf_drawn_blocks(sf_attention *a, const sf_drawn *how, int seed, int first, int heads, int64_t longest)
+{
+    sf_backend *b = a->backend;
+    sf_drawn from = *how;
+    from.stream = sf_splitmix((uint64_t)seed, (uint64_t)a->layer);
+    if (!from.until) from.until = INT_MAX;
+    if (!from.whole) from.whole = INT_MAX;
+    sf_lists out = lists(a, (int64_t)heads * how->each, longest);
+    if (!a->status) a->status = b->ops->draw_blocks(b, &from, first, heads, &out);
+    return out;
 }
 
 /* ---- patterns -------------------------------------------------------------------------------------------------------

@@ -1942,7 +1942,7 @@ static void walks_case(twin *t, uint64_t seed, int most)
     end_case(t, what);
 }
 
-/* Lists and counts made of others, where a filling does so: budgets, rows alike, unions of blocks, melted tiles, draws. */
+/* Lists and counts made of others: budgets, rows alike, unions of blocks, melted tiles, draws. */
 static void lists_case(twin *t, uint64_t seed, int most)
 {
     begin_case(t, seed);
@@ -1977,7 +1977,7 @@ static void lists_case(twin *t, uint64_t seed, int most)
     int first = in_range(t, 0, 40), tiles = (queries + SF_DIAGONAL_TILE - 1) / SF_DIAGONAL_TILE;
     double below = ONE_OF(t, 0, 1, 2, 10) * 0.1;
 
-    if (t->b[1].ops->budgets) {
+    {
         int32_t *from[2], *marks[2], *to[2];
         float *got[2];
         for (int s = 0; s < 2; s++) {
@@ -1989,7 +1989,7 @@ static void lists_case(twin *t, uint64_t seed, int most)
         if (memcmp(got[0], got[1], (size_t)rows * sizeof *count)) fail_msg("%s: budgets of %d rows differ", what, rows);
         free(got[0]), free(got[1]);
     }
-    if (t->b[1].ops->rows_alike) {
+    {
         float *p[2], *q[2];
         int32_t *to[2], *got[2];
         for (int s = 0; s < 2; s++) {
@@ -2001,12 +2001,12 @@ static void lists_case(twin *t, uint64_t seed, int most)
         if (memcmp(got[0], got[1], (size_t)rows * sizeof *count)) fail_msg("%s: rows alike below %g differ", what, below);
         free(got[0]), free(got[1]);
     }
-    if (t->b[1].ops->unite_blocks) {
+    {
         for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, (int64_t)heads * n, n);
         BOTH(t, unite_blocks(&t->b[s], n, &column[s], &diagonal[s], paired ? &pair[s] : NULL, &out[s]));
         lists_agree(t, out, false, what);
     }
-    if (t->b[1].ops->merge_tiles) {
+    {
         sf_attention a = {.queries = queries, .keys = keys};
         for (int s = 0; s < 2; s++) out[s] = (sf_lists){.count = room(t, s, (size_t)heads * tiles * sizeof(int32_t))};
         BOTH(t, merge_tiles(&t->b[s], &a, &far[s], &back[s], &out[s], &longest[s]));
@@ -2016,7 +2016,7 @@ static void lists_case(twin *t, uint64_t seed, int most)
         assert_int_equal(scalar[0][2], longest[0]);
         lists_agree(t, out, false, what);
     }
-    if (t->b[1].ops->draw_blocks) {
+    {
         for (int s = 0; s < 2; s++) out[s] = empty_lists(t, s, (int64_t)heads * draws.each, n);
         BOTH(t, draw_blocks(&t->b[s], &draws, first, heads, &out[s]));
         lists_agree(t, out, false, what);
