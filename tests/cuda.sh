@@ -135,7 +135,7 @@ if wanted memcheck; then # one test asks for too much memory on purpose: what ca
     part memcheck 240 3 "$sanitizer" --target-processes all --tool memcheck --report-api-errors no --error-exitcode 9 "${words[@]}" cuda 20 &
 fi
 if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, are left out
-    for test in layers linear_decode cache selection prefill within decode probe blocks pages long_pages lanes steps; do
+    for test in layers linear_decode cache selection prefill within decode probe blocks pages long_pages lists lanes steps; do
         part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${words[@]}" \
             cuda 8 $test &
     done
