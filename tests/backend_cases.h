@@ -1942,7 +1942,8 @@ static void walks_case(twin *t, uint64_t seed, int most)
     end_case(t, what);
 }
 
-/* Lists and counts made of others: budgets, rows alike, unions of blocks, melted tiles, draws. */
+/* Lists and counts made of others: budgets, rows alike, unions of blocks, melted tiles, draws. The host's fillings have their loops in
+ * common; those are held to the golden values of the methods that take them, and here to another number of threads. */
 static void lists_case(twin *t, uint64_t seed, int most)
 {
     begin_case(t, seed);
