@@ -147,8 +147,8 @@ sf_status sf_host_draw_blocks(sf_backend *b, const sf_drawn *how, int first, int
 #pragma omp for schedule(dynamic, 64)
         for (int64_t row = 0; row < out->rows; row++) {
             int i = (int)(row % how->each);
-            uint64_t stream = sf_splitmix(how->stream, (uint64_t)(first + row / how->each));
-            if (chosen) out->count[row] = drawn_list(how, how->seen + i, sf_splitmix(stream, how->salt + (uint64_t)i), chosen, out->index + row * out->stride);
+            uint64_t of_head = sf_splitmix(how->stream, (uint64_t)(first + row / how->each)), stream = sf_splitmix(of_head, how->salt + (uint64_t)i);
+            if (chosen) out->count[row] = drawn_list(how, how->seen + i, stream, chosen, out->index + row * out->stride);
         }
         free(chosen);
     }

@@ -141,8 +141,8 @@ typedef struct sf_method {
  *   rows    blocks: head * query_blocks + query block. columns, diagonals: head. pages, keys to keep: kv head.
  *           Heads are all query heads, or the kv heads (one selection for the group)
  *   memory  sf_host_lists() copies: free your own arrays. What the vocabulary returns is freed after the hook
- *   draws   from (seed parameter, a->layer, head, row) alone, head a->first_head + h or a->first_kv_head + g, as sf_drawn_blocks() and sf_draws() do: no rand(), no statics; then
- *           neither thread count nor order nor other samples change a result
+ *   draws   from (seed parameter, a->layer, head, row) alone, head a->first_head + h or a->first_kv_head + g, as sf_drawn_blocks() and
+ *           sf_draws() do: no rand(), no statics; then neither thread count nor order nor other samples change a result
  *
  * The first block and the own one, as an example:
  *
