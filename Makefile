@@ -111,6 +111,7 @@ AMX := -mavx512bf16 -mamx-tile -mamx-bf16
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 $(BUILD)/kernels/cpu/isa_avx2.o: ALL_CFLAGS += -march=x86-64-v3
 $(BUILD)/kernels/cpu/isa_avx512.o: ALL_CFLAGS += -march=x86-64-v4
+$(BUILD)/kernels/cpu/isa_vnni.o: ALL_CFLAGS += -march=x86-64-v4 -mavx512vnni
 $(BUILD)/kernels/cpu/isa_amx.o: ALL_CFLAGS += -march=x86-64-v4 $(AMX)
 endif
 
@@ -225,6 +226,7 @@ FUZZ_OBJS = $(patsubst %.c,$(BUILD)-fuzz/obj/%.o,$(SRCS))
 FUZZ_ISA = $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v)
 $(BUILD)-fuzz/obj/kernels/cpu/isa_avx2.o: FUZZ_CC += $(FUZZ_ISA:%=%3)
 $(BUILD)-fuzz/obj/kernels/cpu/isa_avx512.o: FUZZ_CC += $(FUZZ_ISA:%=%4)
+$(BUILD)-fuzz/obj/kernels/cpu/isa_vnni.o: FUZZ_CC += $(FUZZ_ISA:%=%4 -mavx512vnni)
 $(BUILD)-fuzz/obj/kernels/cpu/isa_amx.o: FUZZ_CC += $(FUZZ_ISA:%=%4 $(AMX))
 $(BUILD)-fuzz/obj/harness/run/version.o: FUZZ_CC += -DSF_VERSION='"fuzz"' -DSF_REVISION='""'
 $(BUILD)-fuzz/obj/%.o: %.c

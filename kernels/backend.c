@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const sf_backend_ops sf_reference_ops, sf_cpu_ops, sf_cpu_bf16_ops;
+extern const sf_backend_ops sf_reference_ops, sf_cpu_ops, sf_cpu_bf16_ops, sf_cpu_int8_ops;
 #ifdef SF_HAVE_CUDA
 extern const sf_backend_ops sf_cuda_ops;
 #endif
@@ -13,6 +13,7 @@ extern const sf_backend_ops sf_cuda_ops;
 const sf_backend_ops *const sf_backends[] = {
     &sf_cpu_ops,
     &sf_cpu_bf16_ops,
+    &sf_cpu_int8_ops,
     &sf_reference_ops,
 #ifdef SF_HAVE_CUDA
     &sf_cuda_ops,

@@ -563,7 +563,7 @@ struct sf_backend {
     const sf_backend_ops *ops;
     sf_dtype activation;   /* dtype of activations and cache: f32 on the host backends, bf16 on cuda */
     sf_dtype products;     /* what linear layers and attention of many rows round their factors to, where that is not their
-                              dtype: bf16 on cpu-bf16 */
+                              dtype: bf16 on cpu-bf16; Q8_0 on cpu-int8, the activations of layers of quantised weights alone */
     int device, threads;
     double watched;        /* seconds, of watch() */
     sf_meter *meter;       /* where ops count; the core points it at the lane that is being served */
@@ -581,7 +581,7 @@ static inline bool sf_rounds(const sf_backend *b) { return b->activation == SF_B
 /* The fillings compiled in, NULL-terminated. */
 extern const sf_backend_ops *const sf_backends[];
 
-/* Opens a backend by name ("cpu", "cpu-bf16", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known), it names
+/* Opens a backend by name ("cpu", "cpu-bf16", "cpu-int8", "reference", "cuda", "cuda:1"). Error: the name is unknown (lists those known), it names
  * several, or the device is not usable. The meter is `aside` until the caller sets it: *out stays where it is. */
 sf_status sf_backend_open(const char *name, int threads, sf_backend *out);
 void sf_backend_close(sf_backend *b); /* accepts a half-opened or zeroed one */

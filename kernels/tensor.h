@@ -7,6 +7,7 @@
 #ifndef SF_TENSOR_H
 #define SF_TENSOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,12 @@ extern const sf_dtype_info sf_dtypes[SF_DTYPES];
 
 /* Bytes of `elements` elements; `elements` must be a multiple of the type's block. */
 size_t sf_bytes(sf_dtype dtype, int64_t elements);
+
+/* Whether the device cpu-int8 multiplies weights of a type in whole numbers (kernels/cpu/integers.h); others stay in fp32 there. */
+static inline bool sf_integer_type(sf_dtype t)
+{
+    return (t >= SF_Q8_0 && t <= SF_Q6_K) || t == SF_Q5_K || t == SF_IQ4_NL || t == SF_IQ4_XS;
+}
 
 /* Converts `elements` (a multiple of the type's block) to fp32, on the host. */
 void sf_to_f32(sf_dtype dtype, const void *from, float *to, int64_t elements);

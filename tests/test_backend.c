@@ -47,7 +47,7 @@ static void memory(void **unused)
     }
     sf_backend none;
     assert_int_equal(sf_backend_open("tpu", 0, &none), SF_BAD_INPUT);
-    assert_non_null(strstr(sf_error(), "cpu, cpu-bf16, reference"));
+    assert_non_null(strstr(sf_error(), "cpu, cpu-bf16, cpu-int8, reference"));
     assert_int_equal(sf_backend_open("cpu:1", 0, &none), SF_BAD_INPUT);
     sf_backend_close(&none);
 }

@@ -221,6 +221,7 @@ static void print_text(const sf_study *study, const struct totals *t, double sec
                s->arm[i].prefill.method && s->arm[i].decode.method ? " + " : "",
                s->arm[i].decode.method ? s->arm[i].decode.label : "");
     putchar('\n');
+    sf_study_print_arithmetic(study, stdout);
     sf_study_print_cuts(study, stdout);
     sf_duration(seconds, time);
     if (stored->samples) {

@@ -132,6 +132,7 @@ static sf_status show_config(const struct args *a, json_t *o)
     sf_study study;
     sf_status status = sf_study_open(a->file, a->set.n, a->set.item, &study);
     if (status == SF_OK) status = add_sample(a, &study, a->model, a->task, a->length, o);
+    if (status == SF_OK) json_object_set_new(o, "device", json_string(study.sweep->device));
     sf_study_close(&study);
     return status;
 }
@@ -221,6 +222,8 @@ static sf_status show_results(const struct args *a, json_t *o)
             if (status == SF_NO_MEMORY) return sf_results_free(&r), status; /* nothing that the file lacks */
             if (status != SF_OK) json_object_set_new(o, "prompt_missing", json_string(sf_error()));
             json_object_set_new(o, "cell", json_string(c->key));
+            json_object_set_new(o, "device", json_string(c->device));
+            json_object_set_new(o, "dtype", json_string(c->dtype));
             json_object_set_new(o, "prefill", json_string(c->label[SF_PREFILL]));
             json_object_set_new(o, "decode", json_string(c->label[SF_DECODE]));
             set_real(o, "prefill_sparsity", c->sparsity[SF_PREFILL]);

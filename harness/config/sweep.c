@@ -510,12 +510,24 @@ static sf_status read_dtype(const sf_node *node, sf_sweep *s)
     return SF_OK;
 }
 
+/* What linear layers of quantised weights multiply: numbers that are rounded to 8 bits, on a device of their own; or not. */
+static sf_status read_arithmetic(const sf_node *node, sf_sweep *s)
+{
+    int int8;
+    SF_TRY(sf_yaml_choice(node, "float|int8", &int8));
+    if (int8 && strcmp(s->device, "cpu") == 0)
+        s->device = "cpu-int8";
+    else if (int8 != (strcmp(s->device, "cpu-int8") == 0))
+        return sf_yaml_fail(node, int8 ? "device '%s' has no int8 arithmetic: it takes device cpu, with dtype f32" : "device '%s' computes in int8", s->device);
+    return SF_OK;
+}
+
 static sf_status read_all(const sf_node *root, const char *path, bool stored, sf_sweep *s)
 {
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "turns", "shared", "plugins", "device",   "threads",
                                        "batch",  "recall", "picture", "memory",  "on_error", "hook_limit",
-                                       "parallel", "measures", "dtype", NULL};
+                                       "parallel", "measures", "dtype", "arithmetic", NULL};
     SF_TRY(sf_yaml_known(root, keys));
     static const char *const needed[] = {"models", "tasks", "lengths", NULL};
     for (int i = 0; needed[i]; i++)
@@ -545,6 +557,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     s->device = "cpu";
     if ((node = sf_yaml_get(root, "device"))) SF_TRY(sf_yaml_text(node, &s->device));
     if ((node = sf_yaml_get(root, "dtype"))) SF_TRY(read_dtype(node, s));
+    if ((node = sf_yaml_get(root, "arithmetic"))) SF_TRY(read_arithmetic(node, s));
 
     if (!stored) SF_TRY(read_plugins(sf_yaml_get(root, "plugins")));
     SF_TRY(read_lengths(sf_yaml_get(root, "lengths"), s));

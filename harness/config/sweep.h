@@ -81,7 +81,7 @@ typedef struct sf_sweep {
     int decide;                    /* what it is to say: bits of sf_decide */
     bool error_of_study;           /* whether 5 % are all its decisions' together, or each one's */
     uint64_t seed;
-    const char *device;            /* "cpu", "cpu-bf16", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
+    const char *device;            /* "cpu", "cpu-bf16", "cpu-int8", "reference", "cuda", "cuda:1"; a run takes "cuda:0,1", "cuda:all" too */
     int threads;                   /* 0: all cores */
     int tensor;                    /* ranks that each layer of a model is split over; 1: none */
     int pipeline;                  /* stages that its layers are split over; 1: none */

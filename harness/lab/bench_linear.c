@@ -118,6 +118,12 @@ sf_status sf_bench_linear(const sf_bench_args *a)
         if (status == SF_OK && !a->csv) {
             printf("\n%d thread%s", l.backend.threads, l.backend.threads == 1 ? "" : "s");
             sf_bench_print_ceilings(&c);
+            if (l.backend.products == SF_Q8_0) {
+                printf("\nactivations are rounded to 8 bits for weights of");
+                for (sf_dtype d = 0; d < SF_DTYPES; d++)
+                    if (sf_integer_type(d)) printf(" %s", sf_dtypes[d].name);
+                printf("; other rows are in fp32");
+            }
             printf("\n%-8s%8s%8s%8s%8s%11s%22s%9s%8s%9s%9s%8s%9s\n", "dtype", "threads", "rows", "in", "out", "ms",
                    "spread ms   ", "GFLOP/s", "% peak", "Gweights", "GB/s", "% read", "x BLAS");
         }

@@ -188,7 +188,7 @@ static sf_status run(const sf_run_options *options, struct work *w, char path[40
     sf_status status = sf_study_open(options->config, options->sets, options->set, &study);
     if (status == SF_OK && options->only) status = sf_study_only(&study, options->only);
     if (status == SF_OK) status = sf_study_try_samples(&study);
-    if (status == SF_OK && w->world.rank == 0) sf_study_print_cuts(&study, stderr);
+    if (status == SF_OK && w->world.rank == 0) sf_study_print_arithmetic(&study, stderr), sf_study_print_cuts(&study, stderr);
     if (status == SF_OK) status = name_results(options, w, path);
     if (status == SF_OK) status = sf_devices_of(study.sweep->device, &w->devices);
     if (status == SF_OK) status = open_teams(w);

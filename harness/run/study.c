@@ -87,6 +87,69 @@ static sf_status check_weights(const sf_sweep *s, const sf_model_config *c)
     return SF_OK;
 }
 
+static bool rounds_to_int8(const sf_sweep *s) { return strncmp(s->device, "cpu-int8", 8) == 0; }
+
+/* Weights of a model's linear layers by type: [SF_DTYPES] numbers of them. Those of experts are all counted. */
+static void count_weights(const sf_model *model, double *of)
+{
+    const sf_model_config *c = &model->config;
+    const sf_weights *w = &model->weights;
+    of[w->head.dtype] += (double)sf_elements(&w->head);
+    for (int l = 0; l < c->layers; l++) {
+        const sf_tensor *t = (const sf_tensor *)&w->layer[l];
+        for (size_t i = 0; i < sizeof w->layer[l] / sizeof *t; i++)
+            if (t[i].data && t[i].rank == 2 && &t[i] != &w->layer[l].convolution) of[t[i].dtype] += (double)sf_elements(&t[i]);
+        for (int64_t i = 0; w->expert && i < SF_EXPERT_PARTS * c->router.experts; i++) {
+            const sf_tensor *e = w->expert + l * SF_EXPERT_PARTS * c->router.experts + i;
+            if (e->data && e->rank == 2) of[e->dtype] += (double)sf_elements(e);
+        }
+        for (int64_t i = 0; w->head_part && i < SF_HEAD_PARTS * c->heads; i++) {
+            const sf_tensor *part = w->head_part + l * SF_HEAD_PARTS * c->heads + i;
+            if (part->data) of[part->dtype] += (double)sf_elements(part);
+        }
+    }
+}
+
+/* "Q4_0, Q6_K": the types of which there are weights and which are multiplied in whole numbers, or are not. */
+static void name_types(const double *of, bool whole, size_t size, char *text)
+{
+    size_t used = 0;
+    *text = 0;
+    for (sf_dtype t = 0; t < SF_DTYPES && used < size; t++)
+        if (of[t] > 0 && sf_integer_type(t) == whole)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", sf_dtypes[t].name);
+}
+
+/* That int8 arithmetic changes anything. */
+static sf_status check_int8(const sf_sweep *s, const sf_model_spec *spec, const sf_model *model)
+{
+    double of[SF_DTYPES] = {0};
+    char found[256], wanted[256];
+    if (!rounds_to_int8(s)) return SF_OK;
+    count_weights(model, of);
+    for (sf_dtype t = 0; t < SF_DTYPES; t++)
+        if (of[t] > 0 && sf_integer_type(t)) return SF_OK;
+    name_types(of, false, sizeof found, found);
+    for (sf_dtype t = 0; t < SF_DTYPES; t++) of[t] = sf_integer_type(t);
+    name_types(of, true, sizeof wanted, wanted);
+    return sf_fail(SF_UNSUPPORTED, "%s: arithmetic int8 is for weights in %s; its linear layers are in %s: take a GGUF file in one of these, or "
+                                   "leave `arithmetic` out", spec->path, wanted, found);
+}
+
+void sf_study_print_arithmetic(const sf_study *study, FILE *out)
+{
+    for (int m = 0; rounds_to_int8(study->sweep) && m < study->sweep->models; m++) {
+        double of[SF_DTYPES] = {0}, whole = 0, all = 0;
+        char rounded[256], others[256];
+        count_weights(study->model[m], of);
+        for (sf_dtype t = 0; t < SF_DTYPES; t++) all += of[t], whole += sf_integer_type(t) ? of[t] : 0;
+        name_types(of, true, sizeof rounded, rounded);
+        name_types(of, false, sizeof others, others);
+        fprintf(out, "%s, arithmetic int8: activations are rounded to 8 bits, 32 to a scale, for %.1f %% of the weights of linear layers (%s)%s%s%s\n",
+                study->sweep->model[m].label, 100 * whole / all, rounded, *others ? "; the others (" : "", others, *others ? ") stay in fp32" : "");
+    }
+}
+
 static bool any_task(const sf_sweep *s, bool raw)
 {
     bool any = false;
@@ -113,6 +176,7 @@ static sf_status open_study(const char *config, sf_sweep *sweep, bool weights, s
         if (status == SF_OK && out->plain) status = sf_chat_open(out->model[i]->chat_files, NO_TEMPLATE, &out->plain[i]);
         if (status == SF_OK && weights) status = understand(out->model[i], &out->understood[i]);
         if (status == SF_OK && weights) status = check_weights(out->sweep, &out->model[i]->config);
+        if (status == SF_OK && weights) status = check_int8(out->sweep, &out->sweep->model[i], out->model[i]);
         if (status == SF_OK) hash[i] = out->model[i]->hash;
     }
     if (status == SF_OK && weights) status = sf_plan_make(out->sweep, hash, &out->plan);
@@ -509,7 +573,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",
         .bos = model->bos >= 0 ? sf_token_text(model->tokenizer, model->bos) : "",
         .questions = task->task->supply ? "fixed" : "",
-        .dtype = strncmp(s->device, "cuda", 4) == 0 || strncmp(s->device, "cpu-bf16", 8) == 0 ? "bf16" : "f32",
+        .dtype = strncmp(s->device, "cuda", 4) == 0 || strncmp(s->device, "cpu-bf16", 8) == 0 ? "bf16" : rounds_to_int8(s) ? "int8" : "f32",
     };
     if (study->understood) {
         info.positions = study->understood[cell->model].positions;

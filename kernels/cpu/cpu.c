@@ -1,5 +1,5 @@
 /* The tables of the CPU backend, and its opening: as `cpu`, in fp32, by the widest instruction set that this machine has; as
- * `cpu-bf16` by AMX. */
+ * `cpu-bf16` by AMX; as `cpu-int8` like `cpu`, but for activations of linear layers whose weights are quantised, which are rounded to 8 bits. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdlib.h>
@@ -82,6 +82,14 @@ static sf_status open_backend(sf_backend *b, int device, int threads)
     return open_with(b, tiles, threads);
 }
 
+static sf_status open_int8(sf_backend *b, int device, int threads)
+{
+    if (device != 0) return sf_fail(SF_BAD_INPUT, "device 'cpu-int8:%d': there is only cpu-int8:0", device);
+    SF_TRY(open_backend(b, device, threads));
+    b->products = SF_Q8_0;
+    return SF_OK;
+}
+
 /* SF_CPU_ISA=loops: AMX's twin, for tests; it is slower than fp32. */
 static sf_status open_bf16(sf_backend *b, int device, int threads)
 {
@@ -103,7 +111,7 @@ sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base)
     return sf_scratch_alloc(b, (size_t)count * size * (size_t)b->threads, base);
 }
 
-/* Both devices have the same ops. */
+/* All of them have the same ops. */
 #define CPU_OPS                                                                                                        \
     .views = true,                                                                                                     \
     .caps = true,                                                                                                      \
@@ -136,4 +144,5 @@ sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base)
     .state_space = sf_cpu_state_space,
 
 const sf_backend_ops sf_cpu_ops = {.name = "cpu", .open = open_backend, CPU_OPS};
+const sf_backend_ops sf_cpu_int8_ops = {.name = "cpu-int8", .open = open_int8, CPU_OPS};
 const sf_backend_ops sf_cpu_bf16_ops = {.name = "cpu-bf16", .open = open_bf16, CPU_OPS};

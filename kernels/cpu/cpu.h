@@ -3,6 +3,7 @@
  *   cpu.c         the table, opening: which instruction set
  *   tiles.h       inner kernels, once per instruction set (tile_*.h, isa_*.c)
  *   layers.c      linear layers, norms, rotations, moves     experts.c   mixtures of experts
+ *   integers.c    linear layers of activations in 8 bits (cpu-int8; tile_integers.h)
  *   panels.c      from a pattern to the keys that some query rows compute          turn.c  rotations by other distances
  *   prefill.c     attention of many rows          decode.c     attention of one row of each of several sequences
  *   entmax.c      both, where rows are normalised by α-entmax
@@ -32,6 +33,10 @@ sf_status sf_cpu_as_f32(sf_backend *b, const sf_tensor *w, const float **out);
 /* layers.c: y (+)= x · Wᵀ + bias, uncounted. */
 sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
                          float *y);
+
+/* integers.c: the same in whole numbers, of weights whose type is an sf_integer_type(). */
+sf_status sf_cpu_integer_product(sf_backend *b, const float *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
+                                 float *y);
 
 /* Scratch of `count` things for each thread: thread t's are at base + t * count. */
 sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base);

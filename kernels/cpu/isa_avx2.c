@@ -10,6 +10,8 @@
 #include "kernels/cpu/tile_attention.h"
 #include "kernels/cpu/tile_select.h"
 #include "kernels/cpu/tile_recurrent.h"
+#include "kernels/cpu/tile_integers.h"
 
 const sf_tiles sf_tiles_avx2 = SF_TILES("avx2");
+const sf_integer_tiles sf_integers_avx2 = SF_INTEGER_TILES("avx2");
 #endif

@@ -5,6 +5,7 @@
  * serves prefill and decode, because a row must not notice how many travel with it. */
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/integers.h"
 
 #include <math.h>
 #include <string.h>
@@ -124,6 +125,7 @@ static void share_out(const sf_backend *b, const sf_linear *l, int64_t out, floa
 sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add,
                          float *y)
 {
+    if (b->products == SF_Q8_0 && sf_integer_type(w->dtype)) return sf_cpu_integer_product(b, x, rows, w, bias, add, y);
     int64_t out = w->dim[0], in = w->dim[1], padded = sf_cpu_parts(in, 16) * 16;
     int64_t unit = sf_cpu_tiles(b)->unit_rows, slab = PACKED / padded / unit * unit; /* rows packed at a time, to bound the copy */
     if (slab < unit) slab = unit;

@@ -30,7 +30,7 @@ for what in methods tasks; do
 done | LC_ALL=C sort >"$T/parameters"
 grep -v '^#' tests/golden/parameters.txt | LC_ALL=C comm -23 - "$T/parameters" >"$T/gone"
 [ ! -s "$T/gone" ] || fail "no longer as tests/golden/parameters.txt has them (new keys for cells? raise the version): $(cat "$T/gone")"
-"$FRONTIER" version | tr -d ' \n' | grep -qE '"backends":\["cpu","cpu-bf16","reference"(,"cuda")?\]' || fail "version: backends"
+"$FRONTIER" version | tr -d ' \n' | grep -qE '"backends":\["cpu","cpu-bf16","cpu-int8","reference"(,"cuda")?\]' || fail "version: backends"
 "$FRONTIER" list models | grep -q qwen2 || fail "list models shows no shapes"
 "$FRONTIER" list families | grep -qE '^gemma3 +config.json: gemma3_text, gemma3 +GGUF: gemma3$' || fail "list families"
 "$FRONTIER" list models tests/golden/model/gemma3 | grep -qE '^ +windows +64 tokens on 6 of 7 layers' || fail "list models PATH"
