@@ -201,8 +201,41 @@ static void others_stay(void **state)
     }
 }
 
+/* Golden products of golden weights (tests/golden/dtypes.bin: of each type 512 elements as stored, then as fp32). */
+static void as_numpy(void **state)
+{
+    (void)state;
+    enum { ROWS = 5, IN = 256, OUT = 2 };
+    float x[ROWS * IN], y[ROWS * OUT];
+    double want[ROWS * OUT];
+    FILE *weights = fopen("tests/golden/dtypes.bin", "rb"), *golden = fopen("tests/golden/int8.bin", "rb");
+    assert_non_null(weights);
+    assert_non_null(golden);
+    assert_int_equal(fread(x, sizeof *x, ROWS * IN, golden), ROWS * IN);
+    int compared = 0;
+    for (sf_dtype t = 0; t < SF_DTYPES; t++) {
+        size_t bytes = sf_bytes(t, IN * OUT);
+        uint8_t *w = malloc(bytes);
+        assert_non_null(w);
+        assert_int_equal(fread(w, 1, bytes, weights), bytes);
+        assert_int_equal(fseek(weights, IN * OUT * (long)sizeof(float), SEEK_CUR), 0);
+        if (sf_integer_type(t)) {
+            assert_int_equal(fread(want, sizeof *want, ROWS * OUT, golden), ROWS * OUT);
+            product(NULL, "cpu-int8", 1, x, ROWS, IN, w, t, OUT, NULL, false, y);
+            double apart = 0, size = 0;
+            for (int i = 0; i < ROWS * OUT; i++) apart += ((double)y[i] - want[i]) * ((double)y[i] - want[i]), size += want[i] * want[i];
+            if (!(apart <= 1e-12 * size)) fail_msg("%s: off by %.1e of NumPy's products", sf_dtypes[t].name, sqrt(apart / size));
+            compared++;
+        }
+        free(w);
+    }
+    assert_int_equal(compared, KINDS);
+    assert_int_equal(fgetc(golden), EOF);
+    fclose(weights), fclose(golden);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(as_plain_loops), cmocka_unit_test(extremes), cmocka_unit_test(others_stay)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_plain_loops), cmocka_unit_test(as_numpy), cmocka_unit_test(extremes), cmocka_unit_test(others_stay)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,8 @@
 Each pair is timed in turns, so that both meet the same machine; medians and the least and most of them are printed.
 llama.cpp keeps keys and values in fp16 and rounds activations to 8 bits for quantised weights; Frontier computes in fp32.
 
+With --device cpu-int8 Frontier rounds them as well.
+
     python3 -m venv peers && peers/bin/pip install torch llama-cpp-python
     peers/bin/python tests/peers/cpu.py --model models/smollm2-135m --threads 2
     peers/bin/python tests/peers/cpu.py --only model --prompts 128,2048 --types BF16,Q8_0,Q4_0,Q4_K,Q6_K
@@ -139,7 +141,7 @@ def beside(args, path, label, ceiling):
     times = {name: ([], []) for name in ("short", "long", "decode")}
     for turn in range(args.repeat + 1):
         rows = frontier(args, "sweep", "--model", path, "-n", f"{short},{long}", "-o", str(args.output), "-m", "dense",
-                        "-t", str(args.threads), "-r", "1")
+                        "-t", str(args.threads), "-r", "1", "-d", args.device)
         at = {(row["phase"], row["what"]): float(row["seconds"]) for row in rows}
         prompt, steps = theirs(short, args.output)
         seconds = {"short": (at["decode", "dense: its prefill"], prompt),
@@ -173,6 +175,7 @@ def main():
     parser.add_argument("--prompts", type=numbers, default=[2048, 4096], help="two lengths of prompts")
     parser.add_argument("--output", type=int, default=64)
     parser.add_argument("--types", type=lambda text: text.split(","), default=[], help="of " + ", ".join(TYPES))
+    parser.add_argument("--device", default="cpu", help="of a model: cpu-int8 rounds activations as llama.cpp does (arithmetic: int8)")
     parser.add_argument("--flash", action="store_true", help="llama.cpp's flash attention")
     args = parser.parse_args()
     if args.only != "model":
@@ -181,4 +184,5 @@ def main():
         model(args)
 
 
-main()
+if __name__ == "__main__":
+    main()
