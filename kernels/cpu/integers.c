@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Outputs of a unit of many rows, and rows; rows from which on they are many; rows rounded at a time, in numbers of x. */
-enum { OUTS = 128, TALL = 384, FEW = 64, SLAB = 2 << 20 };
+enum { OUTS = 128, TALL = 384, FEW = 64, SLAB = 1 << 20 };
 
 static const sf_integer_tiles *tiles_for(const sf_backend *b)
 {

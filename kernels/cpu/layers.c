@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Outputs and rows of a unit; rows from which on weights are not the bottleneck. */
-enum { OUTS = SF_LINEAR_OUTS, NARROW = 16, FEW = 64, PACKED = 2 << 20 /* floats */ };
+enum { OUTS = SF_LINEAR_OUTS, NARROW = 16, FEW = 64, PACKED = 1 << 20 /* floats */ };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
                        float *out)

@@ -119,14 +119,13 @@ static const int8_t INTEGER_CURVE[16] = {-127, -104, -83, -65, -49, -35, -22, -1
 
 #if defined __AVX2__
 typedef __m256i bytes32;
-INLINE bytes32 pair_of(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
 INLINE bytes32 bytes32_at(const uint8_t *p) { return _mm256_loadu_si256((const void *)p); }
 
 /* Sixteen bytes: their low nibbles, then their high ones. */
 INLINE bytes32 nibbles32(const uint8_t *p)
 {
-    __m128i b = _mm_loadu_si128((const void *)p);
-    return _mm256_and_si256(pair_of(b, _mm_srli_epi16(b, 4)), _mm256_set1_epi8(15));
+    __m256i twice = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)p));
+    return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
 /* 16 where a bit of 32 is set. */
@@ -251,13 +250,22 @@ INLINE size_t bytes_in(sf_dtype t)
     }
 }
 
-/* Scales of a block's parts of 8 outputs, whose blocks stand at p + at[o]: a [parts, LANE_OUTS], and minima of its 32s where it has
- * them: m [32s, LANE_OUTS]. */
-INLINE void integer_scales(sf_dtype t, const uint8_t *p, const size_t *at, float *a, float *m)
+/* The block of output o of 8 whose rows are `stride` bytes apart. */
+INLINE const uint8_t *block_of(const uint8_t *p, size_t stride, int o) { return (o < 4 ? p : p + 4 * stride) + (size_t)(o % 4) * stride; }
+
+INLINE short half_bits(const uint8_t *p)
+{
+    short h;
+    memcpy(&h, p, sizeof h);
+    return h;
+}
+
+/* Scales of a block's parts of 8 outputs: a [parts, LANE_OUTS], and minima of its 32s where it has them: m [32s, LANE_OUTS]. */
+INLINE void integer_scales(sf_dtype t, const uint8_t *p, size_t stride, float *a, float *m)
 {
     if (blocks_in(t) == 1) {
 #if defined __AVX2__
-#define HALF_(o, from) (short)(p[at[o] + (from)] | p[at[o] + (from) + 1] << 8)
+#define HALF_(o, from) half_bits(block_of(p, stride, o) + (from))
 #define HALVES_(from)                                                                                                  \
     _mm256_cvtph_ps(_mm_setr_epi16(HALF_(0, from), HALF_(1, from), HALF_(2, from), HALF_(3, from), HALF_(4, from), HALF_(5, from), \
                                    HALF_(6, from), HALF_(7, from)))
@@ -266,14 +274,14 @@ INLINE void integer_scales(sf_dtype t, const uint8_t *p, const size_t *at, float
 #undef HALVES_
 #undef HALF_
 #else
-        for (int o = 0; o < 8; o++) a[o] = half_at(p + at[o]);
-        for (int o = 0; integer_min(t) && o < 8; o++) m[o] = half_at(p + at[o] + 2);
+        for (int o = 0; o < 8; o++) a[o] = half_at(block_of(p, stride, o));
+        for (int o = 0; integer_min(t) && o < 8; o++) m[o] = half_at(block_of(p, stride, o) + 2);
 #endif
         return;
     }
     bytes32 scale[2][8], low[8]; /* eight numbers each */
     for (int o = 0; o < 8; o++) {
-        const uint8_t *b = p + at[o];
+        const uint8_t *b = block_of(p, stride, o);
         float eight[3][8];
         if (t == SF_Q6_K) {
             for (int h = 0; h < 2; h++) times_bytes(b + 192 + 8 * h, true, half_at(b + 208), eight[h]);
@@ -292,32 +300,25 @@ INLINE void integer_scales(sf_dtype t, const uint8_t *p, const size_t *at, float
     if (integer_min(t)) lay_out(low, (uint8_t *)m);
 }
 
-/* Where the blocks of 8 outputs stand behind the first one's; of outputs that are not there, the last one's stand for them. */
-INLINE void rows_at(size_t row_bytes, int64_t outs, size_t *at)
+/* The same blocks, of outputs that come later: their weights are called. */
+INLINE void call_ahead(sf_dtype t, const uint8_t *p, size_t stride, size_t ahead, int64_t block)
 {
-    for (int o = 0; o < 8; o++) at[o] = (size_t)(o < outs ? o : outs - 1) * row_bytes;
-}
-
-/* The weights that come after the next ones: a strip further on. */
-INLINE void call_ahead(const uint8_t *p, const size_t *at, size_t bytes, size_t ahead)
-{
+    if (bytes_in(t) < 32 && block % 2) return; /* two of these are in reach of one line */
     UNROLL for (int o = 0; o < 8; o++)
-        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + at[o] + ahead + i, 0, 2);
+        UNROLL for (size_t i = 0; i < bytes_in(t); i += 64) __builtin_prefetch(block_of(p, stride, o) + ahead + i, 0, 2);
 }
 
 /* `blocks` blocks of 32 inputs of 8 outputs, from w on, into the panel from lane `lane` of its group on. */
 #define UNPACK_(dtype)                                                                                                 \
-    NOINLINE void unpack_##dtype(const uint8_t *w, size_t row_bytes, int64_t outs, int64_t blocks, integer_panel *to, int group, int lane) \
+    NOINLINE void unpack_##dtype(const uint8_t *w, size_t stride, int64_t blocks, integer_panel *to, int group, int lane) \
     {                                                                                                                  \
-        size_t at[8];                                                                                                  \
-        rows_at(row_bytes, outs, at);                                                                                  \
         for (int64_t b = 0; b < blocks; b += blocks_in(dtype), w += bytes_in(dtype)) {                                 \
-            call_ahead(w, at, bytes_in(dtype), SF_INTEGER_OUTS * row_bytes);                                           \
-            integer_scales(dtype, w, at, &to->a[group][b * sf_integer_parts(dtype)][lane], &to->m[group][b][lane]);    \
+            call_ahead(dtype, w, stride, SF_INTEGER_OUTS * stride, b);                                                 \
+            integer_scales(dtype, w, stride, &to->a[group][b * sf_integer_parts(dtype)][lane], &to->m[group][b][lane]); \
             UNROLL for (int s = 0; s < blocks_in(dtype); s++)                                                          \
             {                                                                                                          \
                 bytes32 v[8];                                                                                          \
-                UNROLL for (int o = 0; o < 8; o++) v[o] = levels32(dtype, w + at[o], s);                               \
+                UNROLL for (int o = 0; o < 8; o++) v[o] = levels32(dtype, block_of(w, stride, o), s);                  \
                 lay_out(v, to->level[group][b + s][0][lane]);                                                          \
             }                                                                                                          \
         }                                                                                                              \
@@ -327,7 +328,7 @@ INLINE void call_ahead(const uint8_t *p, const size_t *at, size_t bytes, size_t 
 INTEGER_TYPES(UNPACK_)
 #undef UNPACK_
 
-typedef void unpacker(const uint8_t *w, size_t row_bytes, int64_t outs, int64_t blocks, integer_panel *to, int group, int lane);
+typedef void unpacker(const uint8_t *w, size_t stride, int64_t blocks, integer_panel *to, int group, int lane);
 static unpacker *unpacker_of(sf_dtype t)
 {
     switch (t) {
@@ -516,25 +517,25 @@ INLINE void add_up(const __m256i v[8], __m256i *low, __m256i *high)
 }
 
 #define ALONE_(dtype)                                                                                                  \
-    NOINLINE void alone_##dtype(const sf_integers *l, int64_t row, int64_t out, int64_t outs, float *y)                \
+    NOINLINE void alone_##dtype(const sf_integers *l, int64_t row, int64_t out, float *y)                              \
     {                                                                                                                  \
         const int64_t blocks = l->in / SF_INTEGER_BLOCK;                                                               \
         const int parts = sf_integer_parts(dtype);                                                                     \
-        const uint8_t *w = (const uint8_t *)l->w + (size_t)out * l->row_bytes;                                         \
+        const size_t stride = l->row_bytes;                                                                            \
+        const uint8_t *w = (const uint8_t *)l->w + (size_t)out * stride;                                               \
         const int8_t *q = l->q + row * l->in;                                                                          \
         const int32_t *begin = l->begin + row * blocks * parts;                                                        \
-        size_t at[8];                                                                                                  \
-        rows_at(l->row_bytes, outs, at);                                                                               \
+        const float *scales = l->scale + row * blocks, *sums = l->sum + row * blocks;                                  \
         __m256 acc = _mm256_loadu_ps(y);                                                                               \
         for (int64_t b = 0; b < blocks; b += blocks_in(dtype), w += bytes_in(dtype)) {                                 \
             float a[16][LANE_OUTS], m[8][LANE_OUTS];                                                                   \
-            call_ahead(w, at, bytes_in(dtype), 8 * l->row_bytes);                                                      \
-            integer_scales(dtype, w, at, a[0], m[0]);                                                                  \
+            call_ahead(dtype, w, stride, 8 * stride, b);                                                               \
+            integer_scales(dtype, w, stride, a[0], m[0]);                                                              \
             UNROLL for (int s = 0; s < blocks_in(dtype); s++)                                                          \
             {                                                                                                          \
                 __m256i v[8], low, high, x = _mm256_loadu_si256((const void *)(q + (b + s) * SF_INTEGER_BLOCK));       \
-                __m256 scale = _mm256_set1_ps(l->scale[row * blocks + b + s]);                                         \
-                UNROLL for (int o = 0; o < 8; o++) v[o] = products32(integer_bits(dtype), levels32(dtype, w + at[o], s), x); \
+                __m256 scale = _mm256_set1_ps(scales[b + s]);                                                          \
+                UNROLL for (int o = 0; o < 8; o++) v[o] = products32(integer_bits(dtype), levels32(dtype, block_of(w, stride, o), s), x); \
                 add_up(v, &low, &high);                                                                                \
                 if (parts == 1) low = _mm256_add_epi32(low, high);                                                     \
                 low = _mm256_add_epi32(low, _mm256_set1_epi32(begin[(b + s) * parts]));                                \
@@ -543,8 +544,7 @@ INLINE void add_up(const __m256i v[8], __m256i *low, __m256i *high)
                     high = _mm256_add_epi32(high, _mm256_set1_epi32(begin[(b + s) * parts + 1]));                      \
                     acc = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_loadu_ps(a[s * parts + 1]), _mm256_cvtepi32_ps(high)), scale, acc); \
                 }                                                                                                      \
-                if (integer_min(dtype))                                                                                \
-                    acc = _mm256_fmadd_ps(_mm256_loadu_ps(m[s]), _mm256_set1_ps(l->sum[row * blocks + b + s]), acc);   \
+                if (integer_min(dtype)) acc = _mm256_fmadd_ps(_mm256_loadu_ps(m[s]), _mm256_set1_ps(sums[b + s]), acc); \
             }                                                                                                          \
         }                                                                                                              \
         _mm256_storeu_ps(y, acc);                                                                                      \
@@ -552,21 +552,19 @@ INLINE void add_up(const __m256i v[8], __m256i *low, __m256i *high)
 INTEGER_TYPES(ALONE_)
 #undef ALONE_
 
-static void integer_row(const sf_integers *l, int64_t row, int64_t out, int64_t outs)
+/* 8 outputs of a row. */
+static void integer_row(const sf_integers *l, int64_t row, int64_t out)
 {
-    for (int64_t o = out; o < out + outs; o += 8) {
-        int64_t there = out + outs - o < 8 ? out + outs - o : 8;
-        float *to = l->y + row * l->ldy + o, y[8] = {0};
-        for (int64_t k = 0; k < there; k++) y[k] = (l->add ? to[k] : 0) + (l->bias ? l->bias[o + k] : 0);
-        switch (l->dtype) {
+    float *to = l->y + row * l->ldy + out, y[8];
+    for (int k = 0; k < 8; k++) y[k] = (l->add ? to[k] : 0) + (l->bias ? l->bias[out + k] : 0);
+    switch (l->dtype) {
 #define CASE_(dtype)                                                                                                   \
-    case dtype: alone_##dtype(l, row, o, there, y); break;
-            INTEGER_TYPES(CASE_)
+    case dtype: alone_##dtype(l, row, out, y); break;
+        INTEGER_TYPES(CASE_)
 #undef CASE_
-        default: break; /* sf_integer_type() */
-        }
-        memcpy(to, y, (size_t)there * sizeof *to);
+    default: break; /* sf_integer_type() */
     }
+    memcpy(to, y, sizeof y);
 }
 #endif
 
@@ -582,10 +580,16 @@ static void integer_strip(const sf_integers *l, int64_t first, int64_t rows, int
         integer_tiling t = {.panel = panel, .q = l->q + b * SF_INTEGER_BLOCK, .scale = l->scale + b, .sum = l->sum + b,
                             .begin = l->begin + b * sf_integer_parts(l->dtype), .in = l->in, .all_blocks = all,
                             .blocks = all - b < deep ? all - b : deep};
-        for (int o = 0; o < (outs + WIDTH - 1) / WIDTH * WIDTH; o += 8) {
-            int at = o < outs ? o : outs - 1;
-            unpack((const uint8_t *)l->w + (size_t)(out + at) * l->row_bytes + sf_bytes(l->dtype, b * SF_INTEGER_BLOCK), l->row_bytes,
-                   outs - at < 8 ? outs - at : 8, t.blocks, panel, o / LANE_OUTS, o % LANE_OUTS);
+        for (int o = 0; o < (outs + WIDTH - 1) / WIDTH * WIDTH; o += 8) { /* of outputs that are not there the last one stands in */
+            const uint8_t *w = (const uint8_t *)l->w + (size_t)out * l->row_bytes + sf_bytes(l->dtype, b * SF_INTEGER_BLOCK);
+            uint8_t copy[8 * DEPTH * 34];
+            size_t part = sf_bytes(l->dtype, t.blocks * SF_INTEGER_BLOCK);
+            if (o + 8 <= outs) {
+                unpack(w + (size_t)o * l->row_bytes, l->row_bytes, t.blocks, panel, o / LANE_OUTS, o % LANE_OUTS);
+                continue;
+            }
+            for (int k = 0; k < 8; k++) memcpy(copy + (size_t)k * part, w + (size_t)(o + k < outs ? o + k : outs - 1) * l->row_bytes, part);
+            unpack(copy, part, t.blocks, panel, o / LANE_OUTS, o % LANE_OUTS);
         }
         for (int64_t r = first; r < first + rows; r += ROWS) {
             int many = first + rows - r < ROWS ? (int)(first + rows - r) : ROWS;
@@ -611,10 +615,7 @@ static void integer_strip(const sf_integers *l, int64_t first, int64_t rows, int
 static void integer_product(const sf_integers *l, int64_t first, int64_t rows, int64_t out, int64_t outs, void *room)
 {
 #if defined __AVX2__
-    if (rows == 1) {
-        integer_row(l, first, out, outs);
-        return;
-    }
+    for (; rows == 1 && outs >= 8; out += 8, outs -= 8) integer_row(l, first, out);
 #endif
     for (int64_t o = 0; o < outs; o += SF_INTEGER_OUTS)
         integer_strip(l, first, rows, out + o, outs - o < SF_INTEGER_OUTS ? (int)(outs - o) : SF_INTEGER_OUTS, room);
