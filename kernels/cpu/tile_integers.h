@@ -17,10 +17,12 @@
 
 #if defined __AVX512VNNI__
 enum { LANE_OUTS = 16, AT_ONCE = 2, ROWS = 6 };
+#elif defined __AVX2__
+enum { LANE_OUTS = 8, AT_ONCE = 2, ROWS = 3 };
 #else
-enum { LANE_OUTS = 8, AT_ONCE = 1, ROWS = 4 };
+enum { LANE_OUTS = 8, AT_ONCE = 1, ROWS = 3 };
 #endif
-enum { DEPTH = 24 /* blocks of a panel, a multiple of 8 */, GROUPS = SF_INTEGER_OUTS / LANE_OUTS };
+enum { DEPTH = 16 /* blocks of a panel, a multiple of 8 */, GROUPS = SF_INTEGER_OUTS / LANE_OUTS };
 
 typedef struct integer_panel {
     uint8_t level[GROUPS][DEPTH][8][LANE_OUTS][4];
@@ -415,36 +417,52 @@ INLINE void integer_tile(int rows, int bits, bool min, int parts, const integer_
 #if defined __AVX2__
     const int wait = bits == 4 ? 8 / parts : bits == 5 ? 4 : bits == 6 ? 2 : 1; /* pairs that 16 bits hold the sum of */
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256 acc[ROWS];
-    UNROLL for (int r = 0; r < rows; r++) acc[r] = _mm256_loadu_ps(y + r * t->ldy);
+    __m256 acc[ROWS][AT_ONCE];
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < AT_ONCE; v++) acc[r][v] = _mm256_loadu_ps(y + r * t->ldy + v * LANE_OUTS);
     for (int64_t b = 0; b < t->blocks; b++) {
         UNROLL for (int h = 0; h < parts; h++)
         {
-            __m256i i[ROWS];
-            UNROLL for (int r = 0; r < rows; r++) i[r] = _mm256_set1_epi32(begin[(r * t->all_blocks + b) * parts + h]);
+            __m256i i[ROWS][AT_ONCE];
+            UNROLL for (int r = 0; r < rows; r++)
+                UNROLL for (int v = 0; v < AT_ONCE; v++) i[r][v] = _mm256_set1_epi32(begin[(r * t->all_blocks + b) * parts + h]);
             UNROLL for (int j = h * 8 / parts; j < (h + 1) * 8 / parts; j += wait)
             {
-                __m256i pairs[ROWS];
+                __m256i pairs[ROWS][AT_ONCE];
                 UNROLL for (int k = j; k < j + wait; k++)
                 {
-                    __m256i w = _mm256_loadu_si256((const void *)p->level[group][b][k]), size = bits == 8 ? _mm256_abs_epi8(w) : w;
+                    __m256i w[AT_ONCE];
+                    UNROLL for (int v = 0; v < AT_ONCE; v++) w[v] = _mm256_loadu_si256((const void *)p->level[group + v][b][k]);
                     UNROLL for (int r = 0; r < rows; r++)
                     {
                         __m256i x = _mm256_set1_epi32(four_of(q + r * t->in + b * SF_INTEGER_BLOCK + 4 * k));
-                        __m256i two = _mm256_maddubs_epi16(size, bits == 8 ? _mm256_sign_epi8(x, w) : x);
-                        pairs[r] = k == j ? two : _mm256_add_epi16(pairs[r], two);
+                        UNROLL for (int v = 0; v < AT_ONCE; v++)
+                        {
+                            __m256i two = bits == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[v]), _mm256_sign_epi8(x, w[v]))
+                                                    : _mm256_maddubs_epi16(w[v], x);
+                            pairs[r][v] = k == j ? two : _mm256_add_epi16(pairs[r][v], two);
+                        }
                     }
                 }
-                UNROLL for (int r = 0; r < rows; r++) i[r] = _mm256_add_epi32(i[r], _mm256_madd_epi16(pairs[r], ones));
+                UNROLL for (int r = 0; r < rows; r++)
+                    UNROLL for (int v = 0; v < AT_ONCE; v++) i[r][v] = _mm256_add_epi32(i[r][v], _mm256_madd_epi16(pairs[r][v], ones));
             }
-            __m256 a = _mm256_loadu_ps(p->a[group][b * parts + h]);
-            UNROLL for (int r = 0; r < rows; r++)
-                acc[r] = _mm256_fmadd_ps(_mm256_mul_ps(a, _mm256_cvtepi32_ps(i[r])), _mm256_set1_ps(scale[r * t->all_blocks + b]), acc[r]);
+            UNROLL for (int v = 0; v < AT_ONCE; v++)
+            {
+                __m256 a = _mm256_loadu_ps(p->a[group + v][b * parts + h]);
+                UNROLL for (int r = 0; r < rows; r++)
+                    acc[r][v] = _mm256_fmadd_ps(_mm256_mul_ps(a, _mm256_cvtepi32_ps(i[r][v])),
+                                                _mm256_set1_ps(scale[r * t->all_blocks + b]), acc[r][v]);
+            }
         }
-        __m256 m = min ? _mm256_loadu_ps(p->m[group][b]) : _mm256_setzero_ps();
-        UNROLL for (int r = 0; min && r < rows; r++) acc[r] = _mm256_fmadd_ps(m, _mm256_set1_ps(sum[r * t->all_blocks + b]), acc[r]);
+        UNROLL for (int v = 0; min && v < AT_ONCE; v++)
+        {
+            __m256 m = _mm256_loadu_ps(p->m[group + v][b]);
+            UNROLL for (int r = 0; r < rows; r++) acc[r][v] = _mm256_fmadd_ps(m, _mm256_set1_ps(sum[r * t->all_blocks + b]), acc[r][v]);
+        }
     }
-    UNROLL for (int r = 0; r < rows; r++) _mm256_storeu_ps(y + r * t->ldy, acc[r]);
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < AT_ONCE; v++) _mm256_storeu_ps(y + r * t->ldy + v * LANE_OUTS, acc[r][v]);
 #else
     for (int r = 0; r < rows; r++)
         for (int o = 0; o < LANE_OUTS; o++) {
@@ -480,8 +498,8 @@ typedef void integer_tile_of(const integer_tiling *t, int64_t first, int group, 
 #define NAMES_(form, bits, min, parts) {NULL, form##1, form##2, form##3, form##4, form##5, form##6},
 #else
 #define FORM_(form, bits, min, parts)                                                                                  \
-    ROWS_(form, 1, bits, min, parts) ROWS_(form, 2, bits, min, parts) ROWS_(form, 3, bits, min, parts) ROWS_(form, 4, bits, min, parts)
-#define NAMES_(form, bits, min, parts) {NULL, form##1, form##2, form##3, form##4},
+    ROWS_(form, 1, bits, min, parts) ROWS_(form, 2, bits, min, parts) ROWS_(form, 3, bits, min, parts)
+#define NAMES_(form, bits, min, parts) {NULL, form##1, form##2, form##3},
 #endif
 INTEGER_FORMS(FORM_)
 static integer_tile_of *const integer_tiles[][ROWS + 1] = {INTEGER_FORMS(NAMES_)};
