@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Outputs of a unit of many rows, and rows; rows from which on they are many; rows rounded at a time, in numbers of x. */
-enum { OUTS = 128, TALL = 384, FEW = 64, SLAB = 1 << 20 };
+/* Outputs of a unit of many rows, and rows; rows from which on they are many; rows rounded at a time. */
+enum { OUTS = 128, TALL = 384, FEW = 64, SLAB = 5 * TALL };
 
 static const sf_integer_tiles *tiles_for(const sf_backend *b)
 {
@@ -23,7 +23,7 @@ sf_status sf_cpu_integer_product(sf_backend *b, const float *x, int64_t rows, co
 {
     const sf_integer_tiles *tiles = tiles_for(b);
     int64_t out = w->dim[0], in = w->dim[1], blocks = in / SF_INTEGER_BLOCK, parts = sf_integer_parts(w->dtype);
-    int64_t slab = SLAB / in / TALL * TALL, most = rows < slab ? rows : slab > TALL ? slab : TALL;
+    int64_t most = rows < SLAB ? rows : SLAB;
     sf_integers l = {.w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};
     sf_mark mark = sf_scratch_mark(b);
     char *room;

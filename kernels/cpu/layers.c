@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Outputs and rows of a unit; rows from which on weights are not the bottleneck. */
-enum { OUTS = SF_LINEAR_OUTS, NARROW = 16, FEW = 64, PACKED = 1 << 20 /* floats */ };
+enum { OUTS = SF_LINEAR_OUTS, NARROW = 16, FEW = 64, PACKED = 2 << 20 /* floats */, UNITS = 5 /* of rows */ };
 
 sf_status sf_cpu_embed(sf_backend *b, const sf_tensor *table, const int32_t *token, int64_t rows, float scale,
                        float *out)
@@ -129,6 +129,7 @@ sf_status sf_cpu_product(sf_backend *b, const float *x, int64_t rows, const sf_t
     int64_t out = w->dim[0], in = w->dim[1], padded = sf_cpu_parts(in, 16) * 16;
     int64_t unit = sf_cpu_tiles(b)->unit_rows, slab = PACKED / padded / unit * unit; /* rows packed at a time, to bound the copy */
     if (slab < unit) slab = unit;
+    if (slab > UNITS * unit) slab = UNITS * unit; /* more leave threads no less to wait for */
     sf_linear l = {
         .w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};
     sf_mark mark = sf_scratch_mark(b);

@@ -9,9 +9,8 @@
               reads weights, as a share of what this machine reads
 
 Each pair is timed in turns, so that both meet the same machine; medians and the least and most of them are printed.
-llama.cpp keeps keys and values in fp16 and rounds activations to 8 bits for quantised weights; Frontier computes in fp32.
-
-With --device cpu-int8 Frontier rounds them as well.
+llama.cpp keeps keys and values in fp16 and rounds activations to 8 bits for quantised weights; Frontier computes in fp32, but for
+--device cpu-int8, where it rounds them as well.
 
     python3 -m venv peers && peers/bin/pip install torch llama-cpp-python
     peers/bin/python tests/peers/cpu.py --model models/smollm2-135m --threads 2
@@ -105,8 +104,9 @@ def model(args):
     quiet = llama_cpp.llama_log_callback(lambda level, text, user: None)
     llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
     path = args.model if os.path.isfile(args.model) else glob.glob(os.path.join(args.model, "*.gguf"))[0]
+    arithmetic = "int8, " if args.device == "cpu-int8" else ""
     if not args.types:
-        return beside(args, path, "", None)
+        return beside(args, path, arithmetic, None)
     told = run_frontier(args, "bench", "decode", "-t", str(args.threads), "-n", "8192", "-m", "dense")
     ceiling = float(re.search(r"memory read ([\d.]+) GB/s", told)[1])
     print(f"memory read: {ceiling} GB/s by {args.threads} threads", flush=True)
@@ -117,7 +117,7 @@ def model(args):
             made = os.path.join(folder, kind + ".gguf")
             if llama_cpp.llama_model_quantize(path.encode(), made.encode(), how) != 0:
                 raise SystemExit(f"llama.cpp does not make {kind} of {path}")
-            beside(args, made, kind + ": ", ceiling)
+            beside(args, made, f"{arithmetic}{kind}: ", ceiling)
 
 
 def beside(args, path, label, ceiling):

@@ -46,8 +46,11 @@ for set in "${sets[@]}"; do
         taskset -c "$core" "$build/tests/bench_cpu" "$repeat"
         taskset -c "$core" "$frontier" bench attention --threads 1 --tokens 4096,16384 --head-dim 64,128 --method vertical_slash --method block_sparse -r "$some"
         "$python" tests/peers/cpu.py --frontier "$frontier" --only attention --tokens 8192 --threads 2 --repeat "$some"
-        [ "$set" != "${sets[-1]}" ] || ! compgen -G "$model*/*.gguf" >/dev/null ||
-            "$llama" tests/peers/cpu.py --frontier "$frontier" --only model --model "$model" --threads 2 --repeat 1
+        if [ "$set" = "${sets[-1]}" ] && compgen -G "$model*/*.gguf" >/dev/null; then
+            for device in cpu cpu-int8; do
+                "$llama" tests/peers/cpu.py --frontier "$frontier" --only model --model "$model" --threads 2 --repeat 1 --device "$device"
+            done
+        fi
     ) | tee "$said"
     echo; tests/peers/cpu_table.py <"$said"
 done

@@ -14,7 +14,8 @@ BLOCKS = ("unpacking: a row alone reads less than it computes", "two rows by tur
 MISSES = ("lines that one core waits for", "calling rows of keys further ahead; huge pages")
 PRODUCTS = ("the probe's products: 7.4 of 55.6 GFLOP at head dim 128, 3.7 of 27.8 at 64, that is 13.4 % before any exponential",
             "nothing in fp32: fewer rows of the probe would be another method")
-WHOLE = ("llama.cpp multiplies whole numbers of 8 bits, Frontier fp32", "`arithmetic: int8`, as an option that says so")
+WHOLE = ("llama.cpp multiplies whole numbers of 8 bits, Frontier fp32", "`arithmetic: int8`, below")
+INT8 = ("a product and a sum of each output and 32 inputs beside 8 steps of VNNI; attention in fp32", "attention's share of a long prompt")
 SHARED = ("as dense attention", "as dense attention")
 
 def bench(name):  # a line of bench_cpu: the median of the shares of the ceiling that ran just before
@@ -37,8 +38,10 @@ ROWS += [(("linear, 2048 rows, % of OpenBLAS sgemm: " if t == "F32" else "  ") +
 ROWS += [(("linear, one row, % of what is read: " if t == "BF16" else "  ") + t, bench(f"1 row, 4096 to 14336, {t}"), least, BLOCKS)
          for t, least in (("BF16", 80), ("Q8_0", 80), ("Q4_K", 55), ("Q5_0", 55), ("Q5_K", 55), ("Q6_K", 55))]
 ROWS += [("dense decode 32k, % of what is read", bench("decode behind 32768, 32/8 of 128"), 80, MISSES),
-         ("x llama.cpp, SmolLM2: prompt of 4096", r"prompt of 4096 .* ([\d.]+) x", 3, WHOLE),
-         ("  steps behind 2048", r"steps behind 2048 .* ([\d.]+) x", 1.3, WHOLE)]
+         ("x llama.cpp, SmolLM2: prompt of 4096", r"^prompt of 4096 .* ([\d.]+) x", 3, WHOLE),
+         ("  steps behind 2048", r"^\d+ steps behind 2048 .* ([\d.]+) x", 1.3, WHOLE),
+         ("  arithmetic: int8: prompt of 4096", r"^int8, prompt of 4096 .* ([\d.]+) x", 3, INT8),
+         ("  arithmetic: int8: steps behind 2048", r"^int8, \d+ steps behind 2048 .* ([\d.]+) x", 1.3, INT8)]
 
 said = sys.stdin.read()
 print(f"{'figure':52} {'target':>8} {'here':>7}")
