@@ -8,7 +8,10 @@
  * outputs: nothing is added up across lanes. AVX-512 VNNI multiplies bytes and adds four products at once; AVX2 adds two, in 16 bits,
  * where levels of few bits can wait: eight pairs of 4-bit levels, four of 5 bits, two of 6. Levels of 8 bits have a sign there, which
  * goes over to x, since of two signed bytes AVX2 has no product. A row alone
- * meets levels as they are unpacked, one block of 8 outputs after the other, whose sums of four are added up across lanes. */
+ * meets levels as they are unpacked, one block of 8 outputs after the other, whose sums of four are added up across lanes.
+ *
+ * Test: build/tests/test_int8. Measured on a core of a Zen 4, 128 rows of 1536 to 1536: 260 to 310 GFLOP/s (AVX2 107 to 157; fp32 84), a
+ * row alone 22 to 40 G weights/s from the second cache, that is more bytes than memory gives: results/bench/cpu-int8.txt. */
 #ifndef SF_TILE_INTEGERS_H
 #define SF_TILE_INTEGERS_H
 
