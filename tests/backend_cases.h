@@ -509,16 +509,20 @@ static void experts_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);
     char what[256];
-    int rows = in_range(t, 1, 60), experts = ONE_OF(t, 1, 2, 4, 7, 16, 64), chosen = in_range(t, 1, experts < 8 ? experts : 8);
+    t->b[0].phase = t->b[1].phase = (sf_phase)in_range(t, 0, 1);
+    int rows = ONE_OF(t, 0, 0, 1) ? 300 : in_range(t, 1, 60), experts = ONE_OF(t, 1, 2, 4, 7, 16, 64);
+    int chosen = in_range(t, 1, experts < 8 ? experts : 8);
     int in = ONE_OF(t, 32, 64, 200, 256, 576), out = ONE_OF(t, 8, 24, 64, 100);
+    if (experts < 7 && ONE_OF(t, 0, 1)) out = ONE_OF(t, 264, 520);
     sf_dtype type = any_weight_type(t);
     in = (in + sf_dtypes[type].block - 1) / sf_dtypes[type].block * sf_dtypes[type].block;
     sf_router r = {.kind = (sf_routing)in_range(t, 0, 2), .experts = experts, .chosen = chosen, .normalize = in_range(t, 0, 1),
                    .scale = ONE_OF(t, 0, 1) ? 1 : 2.5f};
     if (r.kind == SF_ROUTE_SIGMOID && experts == 64) r.groups = 8, r.best_groups = in_range(t, 1, 8), r.group_top = in_range(t, 1, 2);
     bool own = in_range(t, 0, 1), biased = in_range(t, 0, 1), corrected = in_range(t, 0, 1);
-    snprintf(what, sizeof what, "seed %llu: rows %d experts %d of %d kind %d groups %d/%d, %d to %d of %s", (unsigned long long)seed, rows,
-             chosen, experts, (int)r.kind, r.best_groups, r.groups, in, out, sf_dtypes[type].name);
+    snprintf(what, sizeof what, "seed %llu: %s, rows %d experts %d of %d kind %d groups %d/%d, %d to %d of %s", (unsigned long long)seed,
+             t->b[0].phase == SF_DECODE ? "decode" : "prefill", rows, chosen, experts, (int)r.kind, r.best_groups, r.groups, in, out,
+             sf_dtypes[type].name);
 
     float *logits = randoms(t, (int64_t)rows * experts, 3), *shift = randoms(t, experts, 0.2f), *a, *b;
     if (in_range(t, 0, 3) == 0)
@@ -557,6 +561,14 @@ static void experts_case(twin *t, uint64_t seed)
     BOTH(t, experts(&t->b[s], from[s], own, rows, experts, chosen, expert[s], w[s], biased ? bias[s] : NULL, y[s]));
     a = get_activations(t, 0, y[0], (int64_t)rows * chosen * out), b = get_activations(t, 1, y[1], (int64_t)rows * chosen * out);
     agree(t, a, b, (int64_t)rows * chosen * out, t->tolerance, what);
+    const int alone = in_range(t, 0, rows - 1), each = own ? chosen : 1; /* a row without its company: the same numbers */
+    void *single[2] = {activation_room(t, 0, (int64_t)chosen * out), activation_room(t, 1, (int64_t)chosen * out)};
+    for (int s = 0; s < 2; s++) from[s] = (char *)from[s] + sf_bytes(t->b[s].activation, (int64_t)alone * each * in);
+    BOTH(t, experts(&t->b[s], from[s], own, 1, experts, chosen, expert[s] + alone * chosen, w[s], biased ? bias[s] : NULL, single[s]));
+    float *apart = get_activations(t, 1, single[1], (int64_t)chosen * out);
+    if (memcmp(apart, b + (int64_t)alone * chosen * out, (size_t)chosen * (size_t)out * sizeof *apart) != 0)
+        fail_msg("%s: row %d differs from what it is alone", what, alone);
+    free(apart);
     free(a), free(b);
     BOTH(t, combine(&t->b[s], to[s], y[s], rows, chosen, out, share[s]));
     a = get(t, 0, to[0], SF_F32, (int64_t)rows * out), b = get(t, 1, to[1], SF_F32, (int64_t)rows * out);

@@ -306,6 +306,7 @@ static void cuda_close(sf_backend *b)
     sf_cuda *c = sf_cuda_of(b);
     if (!c) return;
     sf_cuda_forget(b);
+    sf_cuda_forget_experts(b);
     for (sf_cuda_queue &q : c->queue)
         if (q.stream) cudaStreamSynchronize(q.stream);
     if (c->blas) cublasLtDestroy(c->blas);

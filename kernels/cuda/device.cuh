@@ -58,6 +58,32 @@ struct sf_cuda_product {
     cublasLtMatmulAlgo_t algorithm;
 };
 
+/* Where an expert's weights lie. */
+struct sf_cuda_expert {
+    const bf16 *w;     /* [out, in] */
+    const float *bias; /* [out], or NULL */
+};
+
+/* The experts of a mixture's matrix: the same on the device. */
+struct sf_cuda_mixture {
+    int experts;
+    sf_cuda_expert *host, *device;
+};
+
+/* Rows that go to one expert: slots slot[first .. first + rows). */
+struct sf_cuda_expert_rows {
+    int expert, first, rows;
+};
+
+/* Slots by the expert that they go to. All of it on the device, so that nobody has to wait for it. */
+struct sf_cuda_groups {
+    const sf_cuda_expert *expert;
+    const int32_t *slot;             /* [slots] */
+    const sf_cuda_expert_rows *tile; /* [*tiles] of at most `rows` rows each */
+    const int32_t *tiles;
+    int rows, most, each; /* most: tiles there can be; each: slots that read the same row of x */
+};
+
 /* A stream, and the workspace of the op that runs on it, grown on demand. */
 struct sf_cuda_queue {
     cudaStream_t stream;
@@ -76,6 +102,8 @@ struct sf_cuda {
     size_t blas_work_bytes;
     sf_cuda_product *product;
     int products;
+    sf_cuda_mixture *mixture;
+    int mixtures;
 
     struct sf_cuda_stretch *stretch; /* graph.cu: kept so far, or NULL */
     int stretches;
@@ -365,6 +393,13 @@ SF_OP_PROTOTYPE(sf_cuda_, recorded)
 /* graph.cu */
 void sf_cuda_abandon(sf_backend *b); /* a recording that failed */
 void sf_cuda_forget(sf_backend *b);  /* all that is kept */
+
+/* grouped.cu: the tables of experts that are kept; weights go. */
+void sf_cuda_forget_experts(sf_backend *b);
+
+/* linear.cu: y[s] = x[s / each] · W[e]ᵀ + bias[e] for each slot s of each tile, by the kernel and in the order of sums of a
+ * linear layer in decode. `shape`: [out, in] of every W. */
+sf_status sf_cuda_few_chosen(sf_backend *b, const bf16 *x, const sf_cuda_groups &groups, const sf_tensor *shape, bf16 *y);
 
 /* Queues the adding of the keys that one query reads, for each of its heads, to a->pairs. */
 sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);

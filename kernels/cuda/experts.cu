@@ -1,11 +1,6 @@
-/* Mixtures of experts: routing, the chosen matrices of each row, and their weighted sum.
- *
- * Rows are sorted by expert on the host, which therefore waits once a layer for the experts' numbers; each expert's rows then
- * go through linear() together, whose rows do not notice their neighbours. Test: make test-cuda. */
+/* Mixtures of experts: routing, and the weighted sum of what the chosen ones give (their products: grouped.cu).
+ * Test: make test-cuda. */
 #include "kernels/cuda/device.cuh"
-
-#include <stdlib.h>
-#include <string.h>
 
 enum { THREADS = 256, ROUTE_THREADS = 128 };
 
@@ -103,73 +98,6 @@ sf_status sf_cuda_route(sf_backend *b, const float *logits, int64_t rows, const 
     if (rows) SF_TRY(sf_cuda_follow(b, route, (unsigned)rows, ROUTE_THREADS, 0, logits, *router, shift, expert, share));
     sf_meter_route(b, rows, router, correction);
     return SF_OK;
-}
-
-/* to[i] = from[slot[i]], or back; rows of `width`. each: slots that read the same row of `from`. */
-__global__ void move_rows(const bf16 *from, const int32_t *slot, int64_t slots, int64_t width, int each, bool back, bf16 *to)
-{
-    sf_begin();
-    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < slots * width; i += (int64_t)gridDim.x * blockDim.x) {
-        int64_t row = i / width, d = i % width, other = slot[row];
-        if (back)
-            to[other * width + d] = from[i];
-        else
-            to[i] = from[other / each * width + d];
-    }
-}
-
-/* Slots by expert, each expert's in order; begin [E + 1]. */
-static void sort_slots(const int32_t *expert, int64_t slots, int experts, int64_t *begin, int32_t *slot)
-{
-    memset(begin, 0, (size_t)(experts + 1) * sizeof *begin);
-    for (int64_t s = 0; s < slots; s++) begin[expert[s] + 1]++;
-    for (int e = 0; e < experts; e++) begin[e + 1] += begin[e];
-    for (int64_t s = 0; s < slots; s++) slot[begin[expert[s]]++] = (int32_t)s;
-    for (int e = experts; e > 0; e--) begin[e] = begin[e - 1];
-    begin[0] = 0;
-}
-
-static sf_status products(sf_backend *b, const void *x, bool own, int64_t slots, int experts, int chosen, const sf_tensor *w,
-                          const sf_tensor *bias, const int64_t *begin, const int32_t *order, void *y)
-{
-    int64_t out = w->dim[0], in = w->dim[1];
-    int32_t *slot;
-    bf16 *from, *to;
-    SF_TRY(sf_scratch_alloc(b, (size_t)slots * sizeof *slot, (void **)&slot));
-    SF_TRY(sf_scratch_alloc(b, (size_t)(slots * in) * sizeof *from, (void **)&from));
-    SF_TRY(sf_scratch_alloc(b, (size_t)(slots * out) * sizeof *to, (void **)&to));
-    SF_TRY(b->ops->upload(b, slot, order, (size_t)slots * sizeof *slot));
-    SF_TRY(sf_cuda_follow(b, move_rows, grid_for(slots * in), THREADS, 0, (const bf16 *)x, (const int32_t *)slot, slots, in,
-                          own ? 1 : chosen, false, from));
-    for (int e = 0; e < experts; e++) {
-        int64_t n = begin[e + 1] - begin[e];
-        if (n) SF_TRY(sf_cuda_linear(b, from + begin[e] * in, n, &w[e], bias ? &bias[e] : NULL, false, to + begin[e] * out, SF_BF16));
-    }
-    return sf_cuda_follow(b, move_rows, grid_for(slots * out), THREADS, 0, (const bf16 *)to, (const int32_t *)slot, slots, out, 1,
-                          true, (bf16 *)y);
-}
-
-sf_status sf_cuda_experts(sf_backend *b, const void *x, bool own, int64_t rows, int experts, int chosen, const int32_t *expert,
-                          const sf_tensor *w, const sf_tensor *bias, void *y)
-{
-    int64_t slots = rows * chosen;
-    if (slots == 0) return SF_OK;
-    if (slots > INT32_MAX) return sf_fail(SF_UNSUPPORTED, "cuda: experts: %lld rows at once are too many", (long long)slots);
-    int64_t *begin = (int64_t *)malloc((size_t)(experts + 1) * sizeof *begin);
-    int32_t *host = (int32_t *)malloc(2 * (size_t)slots * sizeof *host);
-    sf_status status = begin && host ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the experts of %lld rows", (long long)rows);
-    if (status == SF_OK) status = b->ops->download(b, host, expert, (size_t)slots * sizeof *host);
-    if (status == SF_OK) sort_slots(host, slots, experts, begin, host + slots);
-    sf_mark mark = sf_scratch_mark(b);
-    sf_meter unheard = {}, *meter = b->meter; /* linear() would count weights: see backend.h */
-    b->meter = &unheard;
-    if (status == SF_OK) status = products(b, x, own, slots, experts, chosen, w, bias, begin, host + slots, y);
-    b->meter = meter;
-    sf_scratch_release(b, mark);
-    free(begin);
-    free(host);
-    if (status == SF_OK) sf_meter_experts(b, rows, own, chosen, w);
-    return status;
 }
 
 __global__ void combine(float *x, const bf16 *y, int64_t n, int chosen, int width, const float *share)

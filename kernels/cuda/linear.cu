@@ -73,6 +73,7 @@ sf_status sf_cuda_import_weight(sf_backend *b, const sf_tensor *host, sf_tensor 
 void sf_cuda_release_weight(sf_backend *b, sf_tensor *weight)
 {
     sf_cuda_forget(b);
+    sf_cuda_forget_experts(b);
     b->ops->free(b, weight->data);
     weight->data = NULL;
 }
@@ -103,16 +104,25 @@ __device__ static inline uint4 stream8(const bf16 *at)
 /* A tensor-core product sums 16 inputs at a time, in any order that both operands agree on: thread t of a quad takes
  * inputs [8t, 8t + 8) of a chunk of 32, two products' worth, so that every load is 16 bytes wide. A warp takes each eighth
  * chunk, for SETS times 16 outputs and TILES times 8 rows; WHOLE: inputs are whole chunks, and the weights of DEPTH of them
- * are on their way at a time. None of the three changes the order of a sum. */
-template <int TILES, int SETS, bool WHOLE, typename Y>
+ * are on their way at a time. CHOSEN: rows and weights are those of tile blockIdx.x of `groups`. None of the four changes the
+ * order of a sum. */
+template <int TILES, int SETS, bool WHOLE, bool CHOSEN, typename Y>
 __global__ void __launch_bounds__(SKINNY_WARPS * 32, TILES == 4 ? 2 : 3)
-    skinny(const bf16 *x, int64_t rows, const bf16 *w, int64_t out, int64_t in, const float *bias, bool add, Y *y)
+    skinny(const bf16 *x, int64_t rows, const bf16 *w, int64_t out, int64_t in, const float *bias, bool add, Y *y, sf_cuda_groups groups)
 {
     const int DEPTH = WHOLE ? 4 / SETS : 1, OUTPUTS = SETS * SKINNY_OUTPUTS;
     __shared__ float partial[SKINNY_WARPS][OUTPUTS][TILES * 8 + 1];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, t = lane % 4;
-    int64_t first_out = blockIdx.y * (int64_t)OUTPUTS, first_row = blockIdx.x * (int64_t)(TILES * 8);
+    int64_t first_out = blockIdx.y * (int64_t)OUTPUTS, first_row = CHOSEN ? 0 : blockIdx.x * (int64_t)(TILES * 8);
     int chunks = (int)((in + 31) / 32);
+    const int32_t *slot = NULL;
+    if constexpr (CHOSEN) {
+        sf_begin();
+        if ((int)blockIdx.x >= *groups.tiles) return;
+        const sf_cuda_expert_rows tile = groups.tile[blockIdx.x];
+        slot = groups.slot + tile.first, rows = tile.rows;
+        w = groups.expert[tile.expert].w, bias = groups.expert[tile.expert].bias;
+    }
     const bf16 *weight[SETS][2];
 #pragma unroll
     for (int s = 0; s < SETS * 2; s++) {
@@ -120,7 +130,9 @@ __global__ void __launch_bounds__(SKINNY_WARPS * 32, TILES == 4 ? 2 : 3)
         weight[s / 2][s % 2] = w + (o < out ? o : out - 1) * in + t * 8;
     }
     int left = (int)(rows - first_row < TILES * 8 ? rows - first_row : TILES * 8) - quad; /* of every eighth row, those there */
-    const bf16 *row = x + (first_row + quad) * in + t * 8;
+    const bf16 *row = x + (first_row + quad) * in + t * 8, *chosen[TILES];
+#pragma unroll
+    for (int n = 0; CHOSEN && n < TILES; n++) chosen[n] = x + (n * 8 < left ? slot[quad + n * 8] / groups.each : 0) * in + t * 8;
     float c[SETS][TILES][4] = {};
     uint4 a[DEPTH][SETS][2];
     auto load = [&](int chunk) {
@@ -138,7 +150,7 @@ __global__ void __launch_bounds__(SKINNY_WARPS * 32, TILES == 4 ? 2 : 3)
         }
     };
     load(warp);
-    sf_begin(); /* weights do not change; x and y do */
+    if (!CHOSEN) sf_begin(); /* weights do not change; x and y do */
     for (int chunk = warp; chunk < chunks; chunk += SKINNY_WARPS * DEPTH) {
 #pragma unroll
         for (int u = 0; u < DEPTH; u++) {
@@ -146,7 +158,7 @@ __global__ void __launch_bounds__(SKINNY_WARPS * 32, TILES == 4 ? 2 : 3)
 #pragma unroll
             for (int n = 0; n < TILES; n++) {
                 uint4 v = make_uint4(0, 0, 0, 0);
-                const bf16 *from = row + n * 8 * in;
+                const bf16 *from = CHOSEN ? chosen[n] : row + n * 8 * in;
                 if (WHOLE && n * 8 < left && at < chunks) v = *(const uint4 *)(from + at * 32);
                 if (!WHOLE && n * 8 < left) v = load8(from - t * 8, at * 32 + t * 8, in, in % 8 == 0);
 #pragma unroll
@@ -174,31 +186,44 @@ __global__ void __launch_bounds__(SKINNY_WARPS * 32, TILES == 4 ? 2 : 3)
         float sum = 0;
         for (int v = 0; v < SKINNY_WARPS; v++) sum += partial[v][i % OUTPUTS][i / OUTPUTS];
         if (bias) sum += bias[o];
+        if (CHOSEN) r = slot[r];
         if (add) sum += (float)y[r * out + o];
         y[r * out + o] = (Y)sum;
     }
 }
 
-template <typename Y>
-static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, const sf_tensor *w, const float *bias, bool add,
-                            Y *y)
+/* at_once: rows that lie side by side, of which a block takes at most 32, in one of `tiles` tiles. */
+template <bool CHOSEN, typename Y>
+static sf_status run_skinny(sf_backend *b, const bf16 *x, int64_t rows, int at_once, int64_t tiles, const sf_tensor *w, const float *bias,
+                            bool add, Y *y, const sf_cuda_groups &groups)
 {
     int64_t out = w->dim[0], in = w->dim[1];
     sf_cuda *c = sf_cuda_of(b);
-    bool whole = in % 32 == 0, wide = whole && rows > 16 && out >= (int64_t)c->sms * 4 * SKINNY_OUTPUTS;
-    unsigned blocks = (unsigned)ceil_div<int64_t>(out, SKINNY_OUTPUTS * (wide ? 2 : 1)),
-             tiles = (unsigned)ceil_div<int64_t>(rows, rows <= 8 ? 8 : rows <= 16 ? 16 : 32);
+    bool whole = in % 32 == 0, wide = whole && at_once > 16 && out >= (int64_t)c->sms * 4 * SKINNY_OUTPUTS;
+    unsigned blocks = (unsigned)ceil_div<int64_t>(out, SKINNY_OUTPUTS * (wide ? 2 : 1));
     if (blocks > 65535 || in > INT_MAX - 1024)
         return sf_fail(SF_UNSUPPORTED, "cuda: linear: %lld outputs of %lld inputs; at most %d of %d", (long long)out,
                        (long long)in, 65535 * SKINNY_OUTPUTS, INT_MAX - 1024);
-    auto kernel = wide         ? skinny<4, 2, true, Y>
-                  : rows <= 8  ? whole ? skinny<1, 1, true, Y> : skinny<1, 1, false, Y>
-                  : rows <= 16 ? whole ? skinny<2, 1, true, Y> : skinny<2, 1, false, Y>
-                  : whole      ? skinny<4, 1, true, Y>
-                               : skinny<4, 1, false, Y>;
+    auto kernel = wide            ? skinny<4, 2, true, CHOSEN, Y>
+                  : at_once <= 8  ? whole ? skinny<1, 1, true, CHOSEN, Y> : skinny<1, 1, false, CHOSEN, Y>
+                  : at_once <= 16 ? whole ? skinny<2, 1, true, CHOSEN, Y> : skinny<2, 1, false, CHOSEN, Y>
+                  : whole         ? skinny<4, 1, true, CHOSEN, Y>
+                                  : skinny<4, 1, false, CHOSEN, Y>;
     /* Rows first, so that blocks that read the same weights run side by side, and one of them finds the other's in L2. */
-    return sf_cuda_follow(b, kernel, dim3(tiles, blocks), SKINNY_WARPS * 32, 0, x, rows, (const bf16 *)w->data, out, in, bias,
-                          add, y);
+    return sf_cuda_follow(b, kernel, dim3((unsigned)tiles, blocks), SKINNY_WARPS * 32, 0, x, rows, (const bf16 *)w->data, out, in, bias,
+                          add, y, groups);
+}
+
+template <typename Y>
+static sf_status few(sf_backend *b, const bf16 *x, int64_t rows, const sf_tensor *w, const float *bias, bool add, Y *y)
+{
+    int at_once = rows <= 8 ? 8 : rows <= 16 ? 16 : 32;
+    return run_skinny<false>(b, x, rows, at_once, ceil_div<int64_t>(rows, at_once), w, bias, add, y, {});
+}
+
+sf_status sf_cuda_few_chosen(sf_backend *b, const bf16 *x, const sf_cuda_groups &groups, const sf_tensor *shape, bf16 *y)
+{
+    return run_skinny<true>(b, x, 0, groups.rows, groups.most, shape, NULL, false, y, groups);
 }
 
 /* ---- many rows: prefill ---- */
@@ -328,9 +353,9 @@ sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_te
         LAUNCH_TRY(begin_with_bias);
         SF_TRY(run_product(b, product, x, rows, w->data, add || offset, y));
     } else if (dtype == SF_F32) {
-        SF_TRY(run_skinny(b, (const bf16 *)x, rows, w, offset, add, (float *)y));
+        SF_TRY(few(b, (const bf16 *)x, rows, w, offset, add, (float *)y));
     } else {
-        SF_TRY(run_skinny(b, (const bf16 *)x, rows, w, offset, add, (bf16 *)y));
+        SF_TRY(few(b, (const bf16 *)x, rows, w, offset, add, (bf16 *)y));
     }
     sf_meter_linear(b, rows, w, bias, dtype);
     return SF_OK;
