@@ -146,16 +146,15 @@ static sf_status go_on(lockstep *l, int layer)
     const sf_workspace *w = &batch->workspace;
     const void *memory[] = {m->weights.layer, global->cosine, global->sine, local->cosine, local->sine, batch->token,
                             batch->hidden, batch->q, batch->k, batch->v, batch->attention, batch->mixer_in[0], w->normed, w->gate, w->up,
-                            w->gated, w->branch, batch->logits, batch->next};
+                            w->gated, w->branch, batch->logits, batch->next, w->mixture.logits, w->mixture.out};
     enum { POINTERS = sizeof memory / sizeof *memory };
     _Static_assert(POINTERS + 3 <= SF_STRETCH_KEY, "the key holds all of them");
     uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
     for (int i = 0; i < POINTERS; i++) key[3 + i] = (uintptr_t)memory[i];
     bool done = false;
     b->meter = &l->shared; /* before replay(), which counts in a place of its own what it keeps */
-    /* Which rows go to which expert differs from step to step, what ranks say to each other is not kept, and the key has no room
-     * for a latent's buffers. */
-    const bool replays = b->ops->replay && !c->router.experts && !c->latent && !b->comm;
+    /* What ranks say to each other is not kept, and the key has no room for a latent's buffers. */
+    const bool replays = b->ops->replay && !c->latent && !b->comm;
     b->meter = &l->shared; /* before a recording, which counts for itself */
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
