@@ -89,10 +89,66 @@ __global__ void __launch_bounds__(WIDE ? NORM_THREADS : THREADS)
     for (int i = rest; i < width; i += lanes) out[i] = __float2bfloat16(load(x, i) * norm * (weight[i] + offset));
 }
 
+__device__ static inline float4 load_four(const float *x) { return *(const float4 *)x; }
+__device__ static inline float4 load_four(const bf16 *x)
+{
+    const uint2 raw = *(const uint2 *)x;
+    const float2 low = __bfloat1622float2(*(const __nv_bfloat162 *)&raw.x), high = __bfloat1622float2(*(const __nv_bfloat162 *)&raw.y);
+    return make_float4(low.x, low.y, high.x, high.y);
+}
+
+enum { FOUR_THREADS = NORM_THREADS / 4 };
+
+/* As a block of NORM_THREADS does it above, to the bit, where rows are many: thread t has what threads 4t to 4t + 3 have there, so
+ * that four rows and more are at a multiprocessor at once, and an access moves four numbers. Sums go by the same pairs. */
+template <typename T>
+__global__ void __launch_bounds__(FOUR_THREADS)
+    rms_norm_by_fours(const T *x, int width, const float *weight, float offset, float eps, bf16 *out)
+{
+    __shared__ float shared[32];
+    const int t = threadIdx.x;
+    float4 kept[NORM_KEPT];
+    float part[4] = {};
+    sf_begin();
+    x += (int64_t)blockIdx.x * width;
+    out += (int64_t)blockIdx.x * width;
+#pragma unroll
+    for (int j = 0; j < NORM_KEPT; j++) {
+        const int at = 4 * t + j * NORM_THREADS;
+        kept[j] = at < width ? load_four(x + at) : make_float4(0, 0, 0, 0);
+    }
+#pragma unroll
+    for (int j = 0; j < NORM_KEPT; j++) {
+        part[0] += kept[j].x * kept[j].x, part[1] += kept[j].y * kept[j].y;
+        part[2] += kept[j].z * kept[j].z, part[3] += kept[j].w * kept[j].w;
+    }
+#pragma unroll
+    for (int i = 4; i; i >>= 1)
+#pragma unroll
+        for (int e = 0; e < 4; e++) part[e] += __shfl_xor_sync(~0u, part[e], i);
+    if (t % 8 == 0) shared[t / 8] = (part[0] + part[2]) + (part[1] + part[3]);
+    __syncthreads();
+    float sum = 0;
+    for (int i = 0; i < NORM_THREADS / 32; i++) sum += shared[i];
+    const float norm = 1.f / sqrtf(sum / width + eps);
+#pragma unroll
+    for (int j = 0; j < NORM_KEPT; j++) {
+        const int at = 4 * t + j * NORM_THREADS;
+        if (at >= width) break;
+        const float4 w = *(const float4 *)(weight + at);
+        const __nv_bfloat162 low = __floats2bfloat162_rn(kept[j].x * norm * (w.x + offset), kept[j].y * norm * (w.y + offset)),
+                             high = __floats2bfloat162_rn(kept[j].z * norm * (w.z + offset), kept[j].w * norm * (w.w + offset));
+        *(uint2 *)(out + at) = make_uint2(*(const unsigned *)&low, *(const unsigned *)&high);
+    }
+}
+
 template <typename T>
 static sf_status launch_rms_norm(sf_backend *b, const T *x, int64_t rows, int width, const float *weight, float offset,
                                  float eps, bf16 *out)
 {
+    const bool aligned = width % 4 == 0 && ((uintptr_t)x | (uintptr_t)weight | (uintptr_t)out) % 16 == 0;
+    if (aligned && width > NORM_THREADS && width <= NORM_KEPT * NORM_THREADS && rows >= 4 * sf_cuda_of(b)->sms)
+        return sf_cuda_follow(b, rms_norm_by_fours<T>, (unsigned)rows, (int)FOUR_THREADS, 0, x, width, weight, offset, eps, out);
     if (width > 512)
         return sf_cuda_follow(b, rms_norm<T, true>, (unsigned)rows, width > 1024 ? (int)NORM_THREADS : (int)THREADS, 0, x, rows, width,
                               weight, offset, eps, out);
