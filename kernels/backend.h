@@ -66,6 +66,7 @@ enum { SF_STRETCH_KEY = 24 };
 typedef struct sf_backend_ops {
     const char *name;
     bool views; /* the prompt's part of a cache may be a view (sf_kv_part.index) */
+    bool apart; /* memory of its own: where that is large, a prompt goes through linear layers in larger pieces, which fill the device */
     bool caps;  /* logits may have a cap (sf_attention.softcap) */
     bool lse;   /* the attention executors write sf_attention.lse, which sink() needs */
     bool latent; /* keys may be values too (sf_attention.rotated) */

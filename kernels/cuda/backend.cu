@@ -445,6 +445,7 @@ static sf_status cuda_memory(sf_backend *b, size_t *available, size_t *total)
 extern "C" const sf_backend_ops sf_cuda_ops = {
     .name = "cuda",
     .views = false,
+    .apart = true,
     .caps = true,
     .lse = true,
     .latent = true,
