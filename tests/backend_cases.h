@@ -1308,6 +1308,77 @@ static void within_case(twin *t, uint64_t seed, int most_keys)
     end_case(t, c.what);
 }
 
+static const float *probed[2]; /* what a probe finds, where the filling's memory is */
+
+static sf_status probe_given(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column, float *diagonal)
+{
+    (void)window, (void)step, (void)reduce;
+    const size_t bytes = (size_t)a->heads * (size_t)a->keys * sizeof *column;
+    SF_TRY(b->ops->copy(b, column, probed[0], bytes));
+    return b->ops->copy(b, diagonal, probed[1], bytes);
+}
+
+/* Columns and diagonals by their mass within a density, as FlexPrefill asks for them: by fit_masses(), or by the search that does
+ * without on the same filling, the same lists and counts. */
+static void masses_case(twin *t, uint64_t seed, int most_keys)
+{
+    extern const sf_method sf_flex_prefill;
+    begin_case(t, seed);
+    scene c;
+    make_scene(t, &c, seed, false, false, false, most_keys);
+    sf_attention *a = &c.a[1];
+    const int rows = a->heads, n = a->keys, kind = in_range(t, 0, 2), least = ONE_OF(t, 1, 2, 5, 512), sinks = ONE_OF(t, 0, 1, 4),
+              local = ONE_OF(t, 1, 10, 64);
+    const double density = in_range(t, 1, 1000) / 1000.;
+    snprintf(c.what + strlen(c.what), 100, " density %g least %d forced %d %d kind %d", density, least, sinks, local, kind);
+    double params[16];
+    for (const sf_param *p = sf_flex_prefill.params; p->name; p++) {
+        void *at = (char *)params + p->offset;
+        if (p->type == SF_REAL) *(double *)at = strcmp(p->name, "density") ? p->initial : density;
+        if (p->type == SF_INT) *(int *)at = !strcmp(p->name, "min_budget") ? least : !strcmp(p->name, "sinks") ? sinks : local;
+    }
+    a->window = 0;
+    for (int i = 0; i < 2; i++) {
+        float *x = malloc((size_t)rows * (size_t)n * sizeof *x);
+        for (int j = 0; j < rows * n; j++) {
+            x[j] = kind == 1 ? (float)ONE_OF(t, 0, 1, 1, 2, 5) * 0.1f : expf(3 * normal(t)); /* ties */
+            if (kind == 2 && in_range(t, 0, 4) == 0) x[j] = ONE_OF(t, 0, 1) ? -INFINITY : NAN;
+        }
+        probed[i] = put(t, 1, x, (size_t)rows * (size_t)n * sizeof *x);
+        free(x);
+    }
+    sf_pattern p[2] = {0};
+    sf_meter counts[2] = {0};
+    const sf_backend_ops *real = t->b[1].ops;
+    const sf_mark mark = sf_scratch_mark(&t->b[1]);
+    for (int s = 0; s < 2; s++) {
+        sf_backend_ops ops = *real;
+        ops.probe = probe_given;
+        if (s == 0) ops.fit_masses = NULL;
+        t->b[1].ops = &ops, t->b[1].meter = &counts[s];
+        OK(t, 1, sf_flex_prefill.prefill(a, params, &p[s]));
+        t->b[1].ops = real, t->b[1].meter = &t->meter[1];
+    }
+    if (p[0].kind != p[1].kind || memcmp(&counts[0], &counts[1], sizeof counts[0]) != 0)
+        fail_msg("%s: pattern %d, expected %d, or other counts", c.what, (int)p[1].kind, (int)p[0].kind);
+    for (int i = 0; i < 2 && p[0].kind == SF_COLUMNS_DIAGONALS; i++) {
+        const sf_lists *of[2] = {i ? &p[0].second : &p[0].first, i ? &p[1].second : &p[1].first};
+        int32_t *count[2], *index[2];
+        for (int s = 0; s < 2; s++) {
+            count[s] = malloc((size_t)of[s]->rows * sizeof **count), index[s] = malloc((size_t)(of[s]->rows * of[s]->stride + 1) * sizeof **index);
+            fetch(t, 1, count[s], of[s]->count, (size_t)of[s]->rows * sizeof **count);
+            for (int64_t r = 0; r < of[s]->rows; r++)
+                fetch(t, 1, index[s] + r * of[s]->stride, of[s]->index + r * of[s]->stride, (size_t)count[s][r] * sizeof **index);
+        }
+        for (int64_t r = 0; r < of[0]->rows; r++)
+            if (count[0][r] != count[1][r] || memcmp(index[0] + r * of[0]->stride, index[1] + r * of[1]->stride, (size_t)count[0][r] * sizeof **index))
+                fail_msg("%s: list %d of row %d: %d entries, expected %d, or others", c.what, i, (int)r, count[1][r], count[0][r]);
+        for (int s = 0; s < 2; s++) free(count[s]), free(index[s]);
+    }
+    sf_scratch_release(&t->b[1], mark);
+    end_case(t, c.what);
+}
+
 static void decode_lanes(twin *t, uint64_t seed, int most_keys, bool rich)
 {
     begin_case(t, seed);

@@ -470,13 +470,13 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .check_pattern = sf_cuda_check_pattern,
     SF_EACH_OP(SF_OP_ROW, sf_cuda_)
     .fit_slashes = sf_cuda_fit_slashes,
-    .fit_masses = NULL, /* not yet */
+    .fit_masses = sf_cuda_fit_masses,
     .budgets = sf_cuda_budgets,
     .rows_alike = sf_cuda_rows_alike,
     .unite_blocks = sf_cuda_unite_blocks,
     .merge_tiles = sf_cuda_merge_tiles,
     .draw_blocks = sf_cuda_draw_blocks,
-    .convolve = NULL,   /* likewise */
+    .convolve = NULL,   /* not yet */
     .delta_rule = NULL, /* likewise */
     .state_space = NULL, /* likewise */
 };

@@ -379,6 +379,7 @@ __device__ static inline void warp_scores(float (&s)[TILES][4], const bf16 *q, c
 
 SF_EACH_OP(SF_OP_PROTOTYPE, sf_cuda_)
 SF_OP_PROTOTYPE(sf_cuda_, fit_slashes)
+SF_OP_PROTOTYPE(sf_cuda_, fit_masses)
 SF_OP_PROTOTYPE(sf_cuda_, budgets)
 SF_OP_PROTOTYPE(sf_cuda_, rows_alike)
 SF_OP_PROTOTYPE(sf_cuda_, unite_blocks)

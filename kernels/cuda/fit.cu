@@ -1,7 +1,7 @@
 /* How much stays within so many pairs: searches that only counting can answer, on the device.
  *
- * Columns and diagonals, of a prefill. Each row's scores are sorted once; "among the k best" is then a comparison of ranks. A
- * trial is three kernels and no wait: sets of bits from ranks (a relative key is covered if any of the 64 diagonals that reach
+ * Columns and diagonals of a prefill, by number or by mass. Each row's scores are sorted once; "among the k best" is then a
+ * comparison of ranks. A trial is three kernels and no wait: sets of bits from ranks (a relative key is covered if any of the 64 diagonals that reach
  * it is chosen: the least of their ranks is kept), their pairs (pattern.cu), and the next trial from the sum. Both searches are
  * bisections of a number that pairs never fall with, so that they end where any search would: first the largest k for columns
  * and diagonals alike, then the most columns beside k diagonals. The host queues as many trials as the longest search takes and
@@ -9,6 +9,7 @@
  *
  * Before, each trial of the caller's own bisection chose lists anew and waited for their count: about 40 waits a layer, some
  * 2 ms on a short prompt and 30 ms of the 42 that Vertical-Slash spent beyond attention on 128k tokens (Qwen2.5-7B, H200).
+ * By mass, FlexPrefill's search took 61 ms a layer there; what a share takes of each row is found in its sums, as below.
  *
  * Masses, of a decode step: as many of each row's best as hold the largest share of its sum that the budget allows. Rows are sorted
  * (to 8192 scores in one block each), and masses, which are select.cu's, and weights added up along the order: what a share takes
@@ -121,14 +122,16 @@ struct search {
     int stage, low, high, k;
 };
 
-__global__ void build_sets(const int32_t *reach, const int32_t *rank, int64_t all, int N, int words, const search *now,
+/* limit: how many columns and how many diagonals a row takes; rows' limits lie `apart` from each other, 0: one for all. */
+__global__ void build_sets(const int32_t *reach, const int32_t *rank, int64_t all, int N, int words, const int *limit, int apart,
                            uint32_t *cover, uint32_t *set)
 {
     int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; /* a bit; 32 to a word, a word to a warp */
     if (i >= all) return;
     int64_t word = i / 32, row = word / words, at = i - row * words * 32;
-    uint32_t covered = __ballot_sync(~0u, reach[i] < now->diagonals);
-    uint32_t chosen = __ballot_sync(~0u, at < N && rank[row * N + at] < now->columns);
+    limit += row * apart;
+    uint32_t covered = __ballot_sync(~0u, reach[i] < limit[1]);
+    uint32_t chosen = __ballot_sync(~0u, at < N && rank[row * N + at] < limit[0]);
     if (i % 32 == 0) cover[word] = covered, set[word] = chosen;
 }
 
@@ -144,18 +147,25 @@ __device__ static inline void try_next(search *s, int N)
     s->diagonals = s->stage == 0 ? middle : s->k;
 }
 
+/* The trial's pairs, over all heads, known to all threads of a warp; clears them. */
+__device__ static inline unsigned long long take_pairs(unsigned long long *pairs, int heads)
+{
+    unsigned long long sum = 0;
+    for (int h = threadIdx.x % 32; h < heads; h += 32) sum += pairs[h], pairs[h] = 0;
+    for (int i = 16; i; i >>= 1) sum += __shfl_xor_sync(~0u, sum, i);
+    return sum;
+}
+
 __global__ void begin_search(search *s, int N)
 {
     *s = search{0, 0, 0, 0, N + 1, 0};
     try_next(s, N);
 }
 
-/* One warp: what the trial's pairs mean for the search; clears them. */
+/* One warp: what the trial's pairs mean for the search. */
 __global__ void decide(search *s, int N, unsigned long long *pairs, int heads, unsigned long long most)
 {
-    unsigned long long sum = 0;
-    for (int h = threadIdx.x; h < heads; h += 32) sum += pairs[h], pairs[h] = 0;
-    for (int i = 16; i; i >>= 1) sum += __shfl_xor_sync(~0u, sum, i);
+    unsigned long long sum = take_pairs(pairs, heads);
     if (threadIdx.x || s->stage == 2) return;
     int middle = s->columns - (s->stage ? s->k : 0);
     if (sum <= most)
@@ -199,7 +209,6 @@ struct memory {
     int32_t *column_rank, *diagonal_rank, *reach;
     uint32_t *cover, *set;
     unsigned long long *pairs;
-    search *now;
 };
 
 static void lay_out_sorter(rooms *r, sorter *s, int rows, size_t all, size_t temporary)
@@ -217,47 +226,65 @@ static void lay_out(rooms *r, memory *m, int rows, int N, int words, int heads, 
     take(r, &m->column_rank, all), take(r, &m->diagonal_rank, all);
     take(r, &m->reach, (size_t)rows * words * 32);
     take(r, &m->cover, (size_t)rows * words), take(r, &m->set, (size_t)rows * words);
-    take(r, &m->pairs, heads), take(r, &m->now, 1);
+    take(r, &m->pairs, heads);
+}
+
+/* Ranks of both, and no pairs yet. */
+static sf_status begin_trials(sf_backend *b, const sf_attention *a, const memory *m, int rows, const float *column, const float *diagonal)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    const int N = a->keys, words = sf_cuda_slash_words(N);
+    const int64_t bits = (int64_t)rows * words * 32;
+    SF_TRY(rank_rows(b, &m->sort, column, rows, N, m->column_rank));
+    SF_TRY(rank_rows(b, &m->sort, diagonal, rows, N, m->diagonal_rank));
+    spread_ranks<<<grid_for(bits), THREADS, 0, stream>>>(m->diagonal_rank, bits, N, sf_cuda_slash_base(N), words * 32, m->reach);
+    LAUNCH_TRY(spread_ranks);
+    CUDA_TRY(cudaMemsetAsync(m->pairs, 0, a->heads * sizeof *m->pairs, stream));
+    return SF_OK;
+}
+
+/* Counts what the limits take to m->pairs. */
+static sf_status try_limits(sf_backend *b, const sf_attention *a, const memory *m, int rows, const int *limit, int apart)
+{
+    const int N = a->keys, words = sf_cuda_slash_words(N);
+    const int64_t bits = (int64_t)rows * words * 32;
+    build_sets<<<(unsigned)ceil_div<int64_t>(bits, THREADS), THREADS, 0, sf_cuda_of(b)->stream>>>(m->reach, m->column_rank, bits, N, words,
+                                                                                                  limit, apart, m->cover, m->set);
+    LAUNCH_TRY(build_sets);
+    sf_attention counted = *a;
+    counted.pairs = (uint64_t *)m->pairs;
+    sf_cuda_plan plan = plan_of(a, rows, m->cover, m->set);
+    return sf_cuda_tally_pairs(b, &counted, &plan);
 }
 
 sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
                               uint64_t most, int64_t *columns, int64_t *diagonals)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
-    int N = a->keys, words = sf_cuda_slash_words(N), base = sf_cuda_slash_base(N), trials = 0;
-    int64_t bits = (int64_t)rows * words * 32;
+    int N = a->keys, words = sf_cuda_slash_words(N), trials = 0;
     size_t temporary;
     SF_TRY(sorter_bytes(rows, N, &temporary));
     rooms r = {};
     memory m = {};
-    lay_out(&r, &m, rows, N, words, a->heads, temporary);
-    void *space;
-    SF_TRY(sf_cuda_workspace(b, r.used, &space));
-    r = {(char *)space, 0};
-    lay_out(&r, &m, rows, N, words, a->heads, temporary);
-
-    SF_TRY(rank_rows(b, &m.sort, column, rows, N, m.column_rank));
-    SF_TRY(rank_rows(b, &m.sort, diagonal, rows, N, m.diagonal_rank));
-    spread_ranks<<<grid_for(bits), THREADS, 0, stream>>>(m.diagonal_rank, bits, N, base, words * 32, m.reach);
-    LAUNCH_TRY(spread_ranks);
-    begin_search<<<1, 1, 0, stream>>>(m.now, N);
+    search *now;
+    for (int laid = 0; laid < 2; laid++) {
+        void *space = NULL;
+        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
+        r = {(char *)space, 0};
+        lay_out(&r, &m, rows, N, words, a->heads, temporary);
+        take(&r, &now, 1);
+    }
+    SF_TRY(begin_trials(b, a, &m, rows, column, diagonal));
+    begin_search<<<1, 1, 0, stream>>>(now, N);
     LAUNCH_TRY(begin_search);
-    CUDA_TRY(cudaMemsetAsync(m.pairs, 0, a->heads * sizeof *m.pairs, stream));
-
-    sf_attention counted = *a;
-    counted.pairs = (uint64_t *)m.pairs;
-    sf_cuda_plan plan = plan_of(a, rows, m.cover, m.set);
     for (int64_t wide = 1; wide < (int64_t)N + 1; wide *= 2) trials += 2; /* halvings of N + 1, twice */
     for (int i = 0; i < trials; i++) {
-        build_sets<<<(unsigned)ceil_div<int64_t>(bits, THREADS), THREADS, 0, stream>>>(m.reach, m.column_rank, bits, N, words,
-                                                                                       m.now, m.cover, m.set);
-        LAUNCH_TRY(build_sets);
-        SF_TRY(sf_cuda_tally_pairs(b, &counted, &plan));
-        decide<<<1, 32, 0, stream>>>(m.now, N, m.pairs, a->heads, most);
+        SF_TRY(try_limits(b, a, &m, rows, &now->columns, 0));
+        decide<<<1, 32, 0, stream>>>(now, N, m.pairs, a->heads, most);
         LAUNCH_TRY(decide);
     }
     search found;
-    SF_TRY(b->ops->download(b, &found, m.now, sizeof found));
+    SF_TRY(b->ops->download(b, &found, now, sizeof found));
     if (found.stage != 2) return sf_fail(SF_INTERNAL, "fit_slashes: %d trials over %d keys did not end the search", trials, N);
     *columns = found.columns;
     *diagonals = found.diagonals;
@@ -405,5 +432,85 @@ sf_status sf_cuda_top_mass_within(sf_backend *b, const float *x, int64_t rows, i
     LAUNCH_TRY(add_up);
     find_mass<<<1, 1024, 0, stream>>>(row, (int)rows, mass, weight ? heavy : NULL, (int)n, share, (int)(least < n ? least : n), most, count, whole);
     LAUNCH_TRY(find_mass);
+    return SF_OK;
+}
+
+/* ---- columns and diagonals by their mass ---- */
+
+enum { MASSES = 1 << 19 };
+
+/* One scale: 1 to `given` entries at mass 0, then the masses above it, in steps. `at` is kept, `above` is too much. */
+struct mass_search {
+    int at, above;
+};
+
+__device__ static inline int tried(int at, int above) { return above - at > 1 ? at + (above - at) / 2 : at; }
+
+__global__ void begin_masses(mass_search *s, int given) { *s = {1, given + MASSES}; }
+
+/* One block: what the trial's pairs mean for the search, if there was one, and what each row takes in the next.
+ * row, mass [2, rows ..]: of columns, of diagonals. limit [rows, 2]. */
+__global__ void __launch_bounds__(THREADS) next_masses(mass_search *s, bool first, unsigned long long *pairs, int heads, unsigned long long most,
+                                                       int given, const sorted_row *row, const unsigned long long *mass, int rows, int N,
+                                                       int *limit)
+{
+    __shared__ int middle;
+    if (threadIdx.x < 32) {
+        unsigned long long sum = first ? 0 : take_pairs(pairs, heads);
+        if (threadIdx.x == 0) {
+            int at = s->at, above = s->above, before = tried(at, above);
+            if (!first && before > at) (sum <= most ? at : above) = before;
+            *s = {at, above};
+            middle = tried(at, above);
+        }
+    }
+    __syncthreads();
+    const int fewest = min(middle, given);
+    const float share = (float)(middle - fewest) / MASSES; /* exact: below 2^24, over a power of two */
+    for (int i = threadIdx.x; i < 2 * rows; i += blockDim.x)
+        limit[i % rows * 2 + i / rows] = taken(row[i], mass + (int64_t)i * N, N, share, fewest);
+}
+
+sf_status sf_cuda_fit_masses(sf_backend *b, const sf_attention *a, int rows, const float *column, const float *diagonal,
+                             const float *column_forced, const float *diagonal_forced, uint64_t most, double *mass, int64_t *least)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    const int N = a->keys, words = sf_cuda_slash_words(N), given = (int)*least;
+    const size_t all = (size_t)rows * N;
+    size_t temporary;
+    SF_TRY(sorter_bytes(rows, N, &temporary));
+    rooms r = {};
+    memory m = {};
+    mass_search *now;
+    unsigned long long *sum;
+    sorted_row *row;
+    int *limit;
+    for (int laid = 0; laid < 2; laid++) {
+        void *space = NULL;
+        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
+        r = {(char *)space, 0};
+        lay_out(&r, &m, rows, N, words, a->heads, temporary);
+        take(&r, &now, 1), take(&r, &sum, 2 * all), take(&r, &row, 2 * rows), take(&r, &limit, 2 * rows);
+    }
+    for (int i = 0; i < 2; i++) {
+        SF_TRY(sort_rows(b, &m.sort, i ? diagonal : column, rows, N));
+        add_up<<<(unsigned)rows, ADDERS, 0, stream>>>(m.sort.sorted, m.sort.order, NULL, N, sum + i * all, NULL, row + i * rows);
+        LAUNCH_TRY(add_up);
+    }
+    SF_TRY(begin_trials(b, a, &m, rows, column_forced, diagonal_forced));
+    begin_masses<<<1, 1, 0, stream>>>(now, given);
+    LAUNCH_TRY(begin_masses);
+    int trials = 0;
+    for (int wide = 1; wide < given + MASSES; wide *= 2) trials++;
+    for (int i = 0; i <= trials; i++) {
+        next_masses<<<1, THREADS, 0, stream>>>(now, i == 0, m.pairs, a->heads, most, given, row, sum, rows, N, limit);
+        LAUNCH_TRY(next_masses);
+        if (i < trials) SF_TRY(try_limits(b, a, &m, rows, limit, 2));
+    }
+    mass_search found;
+    SF_TRY(b->ops->download(b, &found, now, sizeof found));
+    if (found.above - found.at > 1) return sf_fail(SF_INTERNAL, "fit_masses: %d trials over %d keys did not end the search", trials, N);
+    *mass = found.at > given ? (found.at - given) / (double)MASSES : 0;
+    *least = found.at < given ? found.at : given;
     return SF_OK;
 }
