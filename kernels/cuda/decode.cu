@@ -448,8 +448,8 @@ sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a,
     for (int l = 0, n = 1; l < lanes; l += n) {
         bf16 *to = (bf16 *)out + (int64_t)l * a[l]->heads * a[l]->head_dim;
         bool parts = sf_cuda_decodes_parts(a[l], pattern[l]);
-        for (n = 1; !parts && l + n < lanes && !sf_cuda_decodes_parts(a[l + n], pattern[l + n]);) n++;
-        SF_TRY(parts ? sf_cuda_decode_parts(b, a[l], pattern[l], to) : decode_listed(b, n, a + l, pattern + l, to));
+        for (n = 1; l + n < lanes && sf_cuda_decodes_parts(a[l + n], pattern[l + n]) == parts;) n++;
+        SF_TRY(parts ? sf_cuda_decode_parts(b, n, a + l, pattern + l, to) : decode_listed(b, n, a + l, pattern + l, to));
     }
     return SF_OK;
 }

@@ -6,6 +6,9 @@
  * Other distances turn the query, for each chunk of keys: what a key's logit depends on is their difference, and the cache
  * stays as it is. Angles are taken in double, as the query is turned in fp32.
  *
+ * Lanes go together, up to 32 a launch: what is asked of each is sent to the device first, and a block copies its lane's to shared
+ * memory. A lane alone has it among the kernel's arguments.
+ *
  * Every head reads its keys itself, where decode.cu reads them once for a group; what is read here is mostly little. A part
  * that reads much at other distances (Dual Chunk Attention on a long cache) takes the group's keys from the L2 cache.
  *
@@ -15,7 +18,7 @@
 
 #include <string.h>
 
-enum { WARPS = 8, ELEMENTS = SF_CUDA_HEAD_DIM / 32, SLOTS_A_BLOCK = 2048, MOST_BLOCKS = 64 };
+enum { WARPS = 8, ELEMENTS = SF_CUDA_HEAD_DIM / 32, SLOTS_A_BLOCK = 2048, MOST_BLOCKS = 64, LANES = 32 };
 
 struct term {
     sf_pattern_kind kind; /* DENSE, BANDS, PAGES, CONSTANT */
@@ -40,6 +43,8 @@ struct query {
     const float *frequency;
     float *lse;
     uint64_t *pairs;
+    bf16 *out;
+    int64_t first; /* of its shares among those of all lanes */
     term term[SF_MOST_PARTS];
 };
 
@@ -126,8 +131,9 @@ __device__ static inline float turned(const query &x, const float *q, int d, int
     return second ? q[d - apart] * s + q[d] * c : q[d] * c - q[d + apart] * s;
 }
 
-/* Shares [blocks] of head h, of all its parts together or, gated, of each: weight [H, blocks, results], out likewise times D. */
-__global__ void __launch_bounds__(WARPS * 32) decode_shares(const __grid_constant__ query x, partial *weight, float *out)
+/* Shares [blocks] of head h, of all its parts together or, gated, of each: weight [H, blocks, results] from x.first on, out likewise
+ * times D. */
+__device__ static inline void take_share(const query &x, partial *weight, float *out)
 {
     __shared__ float q[SF_CUDA_HEAD_DIM], shared_out[WARPS][SF_CUDA_HEAD_DIM];
     __shared__ partial shared_weight[WARPS];
@@ -187,7 +193,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode_shares(const __grid_constan
         for (int e = 0; e < ELEMENTS; e++)
             if (lane + 32 * e < x.D) shared_out[warp][lane + 32 * e] = o[e];
         __syncthreads();
-        int64_t to = ((int64_t)h * x.blocks + block) * results + (x.gated ? k : 0);
+        int64_t to = x.first + ((int64_t)h * x.blocks + block) * results + (x.gated ? k : 0);
         float top = -INFINITY;
         for (int w = 0; w < WARPS; w++) top = fmaxf(top, shared_weight[w].most);
         for (int d = threadIdx.x; d < x.D; d += blockDim.x) {
@@ -206,15 +212,38 @@ __global__ void __launch_bounds__(WARPS * 32) decode_shares(const __grid_constan
     if (lane == 0 && x.pairs && pairs) atomicAdd((unsigned long long *)x.pairs + h, pairs);
 }
 
+__global__ void __launch_bounds__(WARPS * 32) decode_shares(const __grid_constant__ query x, partial *weight, float *out)
+{
+    take_share(x, weight, out);
+}
+
+/* What is asked of a lane, in shared memory. */
+__device__ static inline const query &lane_of(const query *lanes, int lane, query *room)
+{
+    static_assert(sizeof(query) % sizeof(uint64_t) == 0, "whole words");
+    const uint64_t *from = (const uint64_t *)(lanes + lane);
+    for (unsigned i = threadIdx.x; i < sizeof(query) / sizeof(uint64_t); i += blockDim.x) ((uint64_t *)room)[i] = from[i];
+    __syncthreads();
+    return *room;
+}
+
+/* Grid: (the most blocks that a lane has) x heads x lanes. */
+__global__ void __launch_bounds__(WARPS * 32) decode_shares_together(const query *lanes, partial *weight, float *out)
+{
+    __shared__ __align__(16) unsigned char room[sizeof(query)];
+    const query &x = lane_of(lanes, blockIdx.z, (query *)room);
+    if ((int)blockIdx.x < x.blocks) take_share(x, weight, out);
+}
+
 /* A block a head. */
-__global__ void join_shares(const __grid_constant__ query x, const partial *weight, const float *from, bf16 *out, sf_cuda_report *report)
+__device__ static inline void join_head(const query &x, const partial *weight, const float *from, sf_cuda_report *report)
 {
     int h = blockIdx.x, results = x.gated ? x.terms : 1, g = h / (x.H / x.G);
     for (int d = threadIdx.x; d < x.D; d += blockDim.x) {
         float result = 0;
         for (int k = 0; k < results; k++) {
             const term &t = x.term[k];
-            int64_t at = (int64_t)h * x.blocks * results + k;
+            int64_t at = x.first + (int64_t)h * x.blocks * results + k;
             float top = -INFINITY, all = 0, value = 0;
             for (int i = 0; i < x.blocks; i++) top = fmaxf(top, weight[at + i * results].most);
             for (int i = 0; i < x.blocks && top != -INFINITY; i++) {
@@ -228,8 +257,19 @@ __global__ void join_shares(const __grid_constant__ query x, const partial *weig
             if (x.lse) x.lse[h] = all > 0 ? top + logf(all) : -INFINITY;
             if (x.complains && !(all > 0)) sf_raise(report, SF_FAULT_EMPTY_ROW, x.layer, h, 0);
         }
-        out[(int64_t)h * x.D + d] = __float2bfloat16(result);
+        x.out[(int64_t)h * x.D + d] = __float2bfloat16(result);
     }
+}
+
+__global__ void join_shares(const __grid_constant__ query x, const partial *weight, const float *from, sf_cuda_report *report)
+{
+    join_head(x, weight, from, report);
+}
+
+__global__ void join_shares_together(const query *lanes, const partial *weight, const float *from, sf_cuda_report *report)
+{
+    __shared__ __align__(16) unsigned char room[sizeof(query)];
+    join_head(lane_of(lanes, blockIdx.y, (query *)room), weight, from, report);
 }
 
 /* The keys alone, counted. */
@@ -291,21 +331,44 @@ static sf_status describe_all(const sf_attention *a, const sf_pattern *p, query 
     return SF_OK;
 }
 
-sf_status sf_cuda_decode_parts(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out)
+static sf_status decode_together(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out)
 {
     sf_cuda *c = sf_cuda_of(b);
-    query x;
-    SF_TRY(describe_all(a, pattern, &x));
-    if (x.D > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", x.D, SF_CUDA_HEAD_DIM);
-    size_t shares = (size_t)x.H * x.blocks * (x.gated ? x.terms : 1);
-    partial *weight;
-    SF_TRY(sf_cuda_workspace(b, shares * (sizeof *weight + x.D * sizeof(float)), (void **)&weight));
+    query x[LANES];
+    const int H = a[0]->heads, D = a[0]->head_dim;
+    int64_t shares = 0;
+    int most = 0;
+    if (D > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", D, SF_CUDA_HEAD_DIM);
+    for (int l = 0; l < lanes; l++) {
+        SF_TRY(describe_all(a[l], pattern[l], &x[l]));
+        x[l].out = out + (int64_t)l * H * D, x[l].first = shares;
+        shares += (int64_t)H * x[l].blocks * (x[l].gated ? x[l].terms : 1);
+        most = x[l].blocks > most ? x[l].blocks : most;
+    }
+    query *sent;
+    SF_TRY(sf_cuda_workspace(b, LANES * sizeof *sent + (size_t)shares * (sizeof(partial) + D * sizeof(float)), (void **)&sent));
+    partial *weight = (partial *)(sent + LANES);
     float *of = (float *)(weight + shares);
-    decode_shares<<<dim3(x.blocks, x.H), WARPS * 32, 0, c->stream>>>(x, weight, of);
-    LAUNCH_TRY(decode_shares);
-    join_shares<<<x.H, SF_CUDA_HEAD_DIM, 0, c->stream>>>(x, weight, of, out, c->report);
-    LAUNCH_TRY(join_shares);
+    if (lanes == 1) {
+        decode_shares<<<dim3(most, H), WARPS * 32, 0, c->stream>>>(x[0], weight, of);
+        LAUNCH_TRY(decode_shares);
+        join_shares<<<H, SF_CUDA_HEAD_DIM, 0, c->stream>>>(x[0], weight, of, c->report);
+        LAUNCH_TRY(join_shares);
+    } else {
+        SF_TRY(b->ops->upload(b, sent, x, (size_t)lanes * sizeof *x));
+        decode_shares_together<<<dim3(most, H, lanes), WARPS * 32, 0, c->stream>>>(sent, weight, of);
+        LAUNCH_TRY(decode_shares_together);
+        join_shares_together<<<dim3(H, lanes), SF_CUDA_HEAD_DIM, 0, c->stream>>>(sent, weight, of, c->report);
+        LAUNCH_TRY(join_shares_together);
+    }
     c->pending = c->awaited = true;
+    return SF_OK;
+}
+
+sf_status sf_cuda_decode_parts(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out)
+{
+    for (int l = 0; l < lanes; l += LANES)
+        SF_TRY(decode_together(b, lanes - l < LANES ? lanes - l : LANES, a + l, pattern + l, out + (int64_t)l * a[0]->heads * a[0]->head_dim));
     return SF_OK;
 }
 

@@ -407,7 +407,7 @@ sf_status sf_cuda_tally_decode(sf_backend *b, const sf_attention *a, const sf_pa
 
 /* decode_parts.cu: the patterns that are more than pages or a window under one softmax at true distances. */
 bool sf_cuda_decodes_parts(const sf_attention *a, const sf_pattern *pattern);
-sf_status sf_cuda_decode_parts(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, bf16 *out);
+sf_status sf_cuda_decode_parts(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out);
 sf_status sf_cuda_tally_parts(sf_backend *b, const sf_attention *a, const sf_pattern *pattern);
 
 #endif
