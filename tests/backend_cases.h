@@ -505,6 +505,38 @@ static void recurrent_case(twin *t, uint64_t seed)
     end_case(t, what);
 }
 
+/* Many wide rows, as a prompt has them: right, and each to the bit what it is alone. */
+static void norms_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    const int rows = ONE_OF(t, 1, 131, 600, 700), width = ONE_OF(t, 260, 1028, 1536, 3584, 5120, 8192), alone = in_range(t, 0, rows - 1);
+    const bool narrow = in_range(t, 0, 1);
+    char what[100];
+    snprintf(what, sizeof what, "seed %llu: %d rows of %d, %s", (unsigned long long)seed, rows, width, narrow ? "activations" : "f32");
+    float *x = randoms(t, (int64_t)rows * width, 1), *weight = randoms(t, width, 1), *a, *b;
+    sf_tensor norm[2];
+    import(t, weight, SF_F32, width, 0, norm);
+    void *from[2], *out[2], *single = activation_room(t, 1, width);
+    sf_dtype type[2];
+    for (int s = 0; s < 2; s++) {
+        type[s] = narrow ? t->b[s].activation : SF_F32;
+        from[s] = narrow ? put_activations(t, s, x, (int64_t)rows * width) : put(t, s, x, (size_t)rows * (size_t)width * sizeof *x);
+        out[s] = activation_room(t, s, (int64_t)rows * width);
+    }
+    BOTH(t, rms_norm(&t->b[s], from[s], type[s], rows, width, &norm[s], 1, 1e-6f, out[s]));
+    a = get_activations(t, 0, out[0], (int64_t)rows * width), b = get_activations(t, 1, out[1], (int64_t)rows * width);
+    agree(t, a, b, (int64_t)rows * width, t->tolerance, what);
+    sf_meter apart = {0}; /* of the row that is asked for again */
+    t->b[1].meter = &apart;
+    OK(t, 1, t->b[1].ops->rms_norm(&t->b[1], (char *)from[1] + sf_bytes(type[1], (int64_t)alone * width), type[1], 1, width, &norm[1], 1, 1e-6f, single));
+    t->b[1].meter = &t->meter[1];
+    float *again = get_activations(t, 1, single, width);
+    if (memcmp(again, b + (int64_t)alone * width, (size_t)width * sizeof *again) != 0) fail_msg("%s: row %d differs from what it is alone", what, alone);
+    for (int s = 0; s < 2; s++) t->b[s].ops->release_weight(&t->b[s], &norm[s]);
+    free(a), free(b), free(again), free(x), free(weight);
+    end_case(t, what);
+}
+
 static void experts_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);

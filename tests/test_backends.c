@@ -31,6 +31,7 @@ static void on_each(twin_case *run, uint64_t seed, int size)
 }
 
 static void layers_of(twin *t, uint64_t seed, int size) { (void)size, layers_case(t, seed); }
+static void norms_of(twin *t, uint64_t seed, int size) { (void)size, norms_case(t, seed); }
 static void experts_of(twin *t, uint64_t seed, int size) { (void)size, experts_case(t, seed); }
 static void recurrent_of(twin *t, uint64_t seed, int size)
 {
@@ -55,6 +56,7 @@ static const struct suite {
     int size, every, larger;
 } SUITES[] = {
     {"layers", layers_of, 40, 8, .seed = 1000},
+    {"norms", norms_of, 30, 6, .seed = 1400},
     {"experts", experts_of, 60, 20, .seed = 1500},
     {"recurrent", recurrent_of, 60, 30, .seed = 1700},
     {"linear_prefill", linear_of, 80, 15, .seed = 2000, .size = SF_PREFILL},
