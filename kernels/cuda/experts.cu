@@ -37,19 +37,26 @@ __device__ static void keep_best_groups(const sf_router &r, float *score, bool *
         if (!kept[e / size]) score[e] = -INFINITY;
 }
 
+/* -1: none. Of equal ones the lower is better. */
+__device__ static inline bool beats(int other, float its, int at, float worth)
+{
+    return other >= 0 && (at < 0 || its > worth || (its == worth && other < at));
+}
+
 /* A block a row. */
 __global__ void __launch_bounds__(ROUTE_THREADS)
     route(const float *logits, sf_router r, const float *correction, int32_t *expert, float *share)
 {
-    __shared__ float score[SF_MOST_EXPERTS], part[SF_MOST_EXPERTS], best_score[ROUTE_THREADS], sum;
+    __shared__ float score[SF_MOST_EXPERTS], part[SF_MOST_EXPERTS], maxima[32], best_score[ROUTE_THREADS / 32], sum;
     __shared__ bool best[SF_MOST_EXPERTS];
-    __shared__ int best_at[ROUTE_THREADS];
+    __shared__ int best_at[ROUTE_THREADS / 32];
     sf_begin();
     logits += blockIdx.x * (int64_t)r.experts;
     expert += blockIdx.x * (int64_t)r.chosen;
     share += blockIdx.x * (int64_t)r.chosen;
-    float largest = -INFINITY; /* each thread looks at all: they are few */
-    for (int e = 0; e < r.experts; e++) largest = fmaxf(largest, logits[e]);
+    float largest = -INFINITY;
+    for (int e = threadIdx.x; e < r.experts; e += blockDim.x) largest = fmaxf(largest, logits[e]);
+    largest = block_max(largest, maxima);
     for (int e = threadIdx.x; e < r.experts; e += blockDim.x) {
         part[e] = r.kind == SF_ROUTE_SIGMOID ? 1.f / (1.f + expf(-logits[e])) : expf(logits[e] - largest);
         score[e] = (r.kind == SF_ROUTE_SIGMOID ? part[e] : logits[e]) + (correction ? correction[e] : 0.f);
@@ -65,15 +72,17 @@ __global__ void __launch_bounds__(ROUTE_THREADS)
         int at = -1;
         for (int e = threadIdx.x; e < r.experts; e += blockDim.x)
             if (!best[e] && (at < 0 || score[e] > score[at])) at = e;
-        best_at[threadIdx.x] = at;
-        best_score[threadIdx.x] = at < 0 ? 0 : score[at];
+        float worth = at < 0 ? 0 : score[at];
+        for (int step = 16; step; step >>= 1) {
+            int other = __shfl_xor_sync(~0u, at, step);
+            float its = __shfl_xor_sync(~0u, worth, step);
+            if (beats(other, its, at, worth)) at = other, worth = its;
+        }
+        if (threadIdx.x % 32 == 0) best_at[threadIdx.x / 32] = at, best_score[threadIdx.x / 32] = worth;
         __syncthreads();
         if (threadIdx.x == 0) {
-            for (int t = 1; t < ROUTE_THREADS; t++) {
-                int other = best_at[t];
-                bool better = other >= 0 && (at < 0 || best_score[t] > score[at] || (best_score[t] == score[at] && other < at));
-                if (better) at = other;
-            }
+            for (int w = 1; w < ROUTE_THREADS / 32; w++)
+                if (beats(best_at[w], best_score[w], at, worth)) at = best_at[w], worth = best_score[w];
             best[at] = true;
         }
         __syncthreads();
