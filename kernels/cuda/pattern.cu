@@ -246,23 +246,21 @@ __device__ static inline int64_t block_pairs(const sf_cuda_plan &p, int selectio
     return pairs;
 }
 
-/* Columns and diagonals, as sets of bits: a warp takes a tile, a lane 32 keys. The keys that a tile covers are the
- * relative ones, moved by its position, and the columns. */
+/* Columns and diagonals, as sets of bits: a warp takes a tile. The keys that a tile covers are the relative ones, moved by its
+ * position, and the columns. Of those that all rows see a lane takes 32 at a time, of the others one. */
 __device__ static inline int64_t slash_pairs(const sf_cuda_plan &p, int list, int tile, int lane)
 {
     int query = tile * p.block_q, queries = min(p.block_q, p.T - query), position = p.origin + query * p.every,
-        anchor = p.origin + query * p.every / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE;
+        anchor = p.origin + query * p.every / SF_DIAGONAL_TILE * SF_DIAGONAL_TILE, past = p.window ? 0 : (position + 1) / 32 * 32;
     const uint32_t *cover = p.cover + (int64_t)list * p.words, *set = p.column_set + (int64_t)list * p.words;
-    int64_t pairs = 0;
-    for (int key = lane * 32; key < position + queries; key += 32 * 32) {
+    auto covered = [&](int key) { /* of 32 keys */
         int u = key - anchor + p.base;
-        uint32_t bits = __funnelshift_r(cover[u / 32], cover[u / 32 + 1], u % 32) | set[key / 32];
-        if (key + 31 <= position && !p.window)
-            pairs += (int64_t)__popc(bits) * queries;
-        else
-            for (int i = 0; i < 32; i++)
-                if (bits >> i & 1) pairs += rows_that_see(key + i, position, queries, p.window);
-    }
+        return __funnelshift_r(cover[u / 32], cover[u / 32 + 1], u % 32) | set[key / 32];
+    };
+    int64_t pairs = 0;
+    for (int key = lane * 32; key < past; key += 32 * 32) pairs += (int64_t)__popc(covered(key)) * queries;
+    for (int key = past; key < position + queries; key += 32)
+        if (covered(key) >> lane & 1) pairs += rows_that_see(key + lane, position, queries, p.window);
     return pairs;
 }
 
