@@ -54,10 +54,20 @@ __global__ void __launch_bounds__(SF_MOST_EXPERTS)
 {
     __shared__ int at[SF_MOST_EXPERTS], warps[SF_MOST_EXPERTS / 32];
     const int e = threadIdx.x;
+    auto for_all = [&](auto take) { /* a thread's slots, of which eight are on their way at a time */
+        for (int from = e; from < slots; from += 8 * SF_MOST_EXPERTS) {
+            int its[8];
+#pragma unroll
+            for (int i = 0; i < 8; i++) its[i] = from + i * SF_MOST_EXPERTS < slots ? expert[from + i * SF_MOST_EXPERTS] : -1;
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                if (its[i] >= 0) take(from + i * SF_MOST_EXPERTS, its[i]);
+        }
+    };
     sf_begin();
     at[e] = 0;
     __syncthreads();
-    for (int s = e; s < slots; s += blockDim.x) atomicAdd(&at[expert[s]], 1);
+    for_all([&](int, int its) { atomicAdd(&at[its], 1); });
     __syncthreads();
     const int n = e < experts ? at[e] : 0, mine = (n + rows - 1) / rows;
     const int first = sum_up_to(n, warps) - n, end = sum_up_to(mine, warps);
@@ -65,7 +75,7 @@ __global__ void __launch_bounds__(SF_MOST_EXPERTS)
     if (e == SF_MOST_EXPERTS - 1) *tiles = end;
     at[e] = first;
     __syncthreads();
-    for (int s = e; s < slots; s += blockDim.x) slot[atomicAdd(&at[expert[s]], 1)] = s;
+    for_all([&](int s, int its) { slot[atomicAdd(&at[its], 1)] = s; });
 }
 
 /* The experts' addresses on the device, kept from the first time on. */
@@ -297,7 +307,7 @@ sf_status sf_cuda_experts(sf_backend *b, const void *x, bool own, int64_t rows, 
 {
     const int64_t slots = rows * chosen;
     if (slots == 0) return SF_OK;
-    if (slots > INT32_MAX) return sf_fail(SF_UNSUPPORTED, "cuda: experts: %lld rows at once are too many", (long long)slots);
+    if (slots > INT32_MAX / 2) return sf_fail(SF_UNSUPPORTED, "cuda: experts: %lld rows at once are too many", (long long)slots);
     sf_mark mark = sf_scratch_mark(b);
     sf_status status = products(b, (const bf16 *)x, own ? 1 : chosen, slots, experts, expert, w, bias, (bf16 *)y);
     sf_scratch_release(b, mark);
