@@ -61,7 +61,7 @@ typedef struct sf_delta_shape {
 
 static inline int sf_delta_key_head(sf_delta_shape s, int head) { return s.tiled ? head % s.key_heads : head / (s.value_heads / s.key_heads); }
 
-enum { SF_STRETCH_KEY = 24 };
+enum { SF_STRETCH_KEY = 28 };
 
 typedef struct sf_backend_ops {
     const char *name;
