@@ -214,22 +214,29 @@ sf_status sf_family_delta_experts(sf_json_at at, sf_model_config *c)
     return sf_family_experts(at, c);
 }
 
-/* llama.cpp calls a key's heads groups, a value's the rank of time steps. A layer recurs as a list says, or all but every n-th do. */
-sf_status sf_family_gguf_delta(const sf_gguf *g, const char *architecture, sf_model_config *c)
+/* The heads of a delta rule or of a state space: llama.cpp calls a key's groups, a value's the rank of time steps. */
+static sf_status read_gguf_heads(const sf_gguf *g, const char *architecture, int *kernel, sf_delta_shape *s)
 {
-    int kernel = 0, every = 4, inner = 0, experts = 0;
-    bool recurs[SF_MAX_LAYERS] = {0};
-    sf_delta_shape *s = &c->delta;
-    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.conv_kernel"), true, 1, SF_MAX_KERNEL, &kernel));
+    int inner = 0;
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.conv_kernel"), true, 1, SF_MAX_KERNEL, kernel));
     SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.state_size"), true, 1, 1 << 12, &s->key_dim));
     SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.group_count"), true, 1, 1 << 12, &s->key_heads));
     SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.time_step_rank"), true, 1, 1 << 12, &s->value_heads));
     SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.inner_size"), true, 1, 1 << 24, &inner));
-    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "full_attention_interval"), false, 1, SF_MAX_LAYERS, &every));
     if (inner % s->value_heads != 0)
         return sf_fail(SF_BAD_INPUT, "%s: key %s: expected a multiple of %d heads, found %d", g->path, sf_gguf_key_of(architecture, "ssm.inner_size"),
                        s->value_heads, inner);
     s->value_dim = inner / s->value_heads;
+    return SF_OK;
+}
+
+/* A layer recurs as a list says, or all but every n-th do. */
+sf_status sf_family_gguf_delta(const sf_gguf *g, const char *architecture, sf_model_config *c)
+{
+    int kernel = 0, every = 4, experts = 0;
+    bool recurs[SF_MAX_LAYERS] = {0};
+    SF_TRY(read_gguf_heads(g, architecture, &kernel, &c->delta));
+    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "full_attention_interval"), false, 1, SF_MAX_LAYERS, &every));
     for (int l = 0; l < c->layers; l++) recurs[l] = (l + 1) % every != 0;
     const char *list = sf_gguf_key_of(architecture, "attention.recurrent_layers");
     const sf_gguf_key *listed = sf_gguf_find(g, list); /* of layers behind the last too, where there are such */
@@ -307,20 +314,11 @@ sf_status sf_family_state_space(sf_json_at at, sf_model_config *c)
     return SF_OK;
 }
 
-/* Heads are called the rank of time steps. Layers without heads for keys are told apart already. */
+/* Layers without heads for keys are told apart already. */
 sf_status sf_family_gguf_state_space(const sf_gguf *g, const char *architecture, sf_model_config *c)
 {
-    int kernel = 0, inner = 0;
-    sf_delta_shape *s = &c->delta;
-    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.conv_kernel"), true, 1, SF_MAX_KERNEL, &kernel));
-    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.state_size"), true, 1, 1 << 12, &s->key_dim));
-    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.group_count"), true, 1, 1 << 12, &s->key_heads));
-    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.time_step_rank"), true, 1, 1 << 12, &s->value_heads));
-    SF_TRY(sf_gguf_int(g, sf_gguf_key_of(architecture, "ssm.inner_size"), true, 1, 1 << 24, &inner));
-    if (inner % s->value_heads != 0)
-        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected a multiple of %d heads, found %d", g->path, sf_gguf_key_of(architecture, "ssm.inner_size"),
-                       s->value_heads, inner);
-    s->value_dim = inner / s->value_heads;
+    int kernel = 0;
+    SF_TRY(read_gguf_heads(g, architecture, &kernel, &c->delta));
     c->mixer = SF_STATE_SPACE;
     for (int l = 0; l < c->layers; l++) {
         char bias[48];
