@@ -535,6 +535,9 @@ typedef struct sf_backend_ops {
      * FLOPs a row and head (decay, Δ B ⊗ v, Sᵀ C) and 2·Dv of what skips, the three vectors, and a state read and written (cache). */
     sf_status (*state_space)(sf_backend *b, int lanes, float *const *state, int64_t rows, sf_delta_shape shape, const void *x,
                              const void *dt, const sf_tensor *rate, const sf_tensor *shift, const sf_tensor *skip, void *out);
+
+    /* x *= scale        x [n] f32. Of the hidden state behind a layer (Gemma 4). */
+    sf_status (*scale)(sf_backend *b, float *x, int64_t n, float scale);
 } sf_backend_ops;
 
 /* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:

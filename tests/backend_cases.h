@@ -283,6 +283,7 @@ static void layers_case(twin *t, uint64_t seed)
     agree(t, a, b, (int64_t)rows * width, type == SF_F32 || type == SF_BF16 ? 1e-6 : t->tolerance, what);
     free(a), free(b);
     BOTH(t, add(&t->b[s], stream[s], act[s], (int64_t)rows * width, wide ? 1 : 0.22f));
+    if (t->b[1].ops->scale) BOTH(t, scale(&t->b[s], stream[s], (int64_t)rows * width, 0.37f));
     a = get(t, 0, stream[0], SF_F32, (int64_t)rows * width), b = get(t, 1, stream[1], SF_F32, (int64_t)rows * width);
     agree(t, a, b, (int64_t)rows * width, type == SF_F32 || type == SF_BF16 ? 1e-6 : t->tolerance, what);
     free(a), free(b);

@@ -71,6 +71,8 @@ static void layers(void **state)
     counts("cast", SF_OTHER, (sf_count){.other_bytes = 56});
     assert_int_equal(op->add(&b, y, x, 7, 1), SF_OK);
     counts("add", SF_OTHER, (sf_count){.flops = 7, .other_bytes = 84});
+    assert_int_equal(op->scale(&b, y, 7, 1), SF_OK);
+    counts("scale", SF_OTHER, (sf_count){.flops = 7, .other_bytes = 56});
     assert_int_equal(op->argmax(&b, x, 2, 50, index_), SF_OK);
     counts("argmax", SF_OTHER, (sf_count){.flops = 100, .other_bytes = 400});
 

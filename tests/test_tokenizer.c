@@ -341,10 +341,12 @@ static void gguf_names_stand_for_the_same(void **state)
     const struct {
         const char *pre, *kind;
     } rows[] = {
-        {"gpt-2", "gpt2"}, {"smollm", "smollm"}, {"llama-bpe", "llama3"}, {"llama3", "llama3"}, {"llama-v3", "llama3"}};
+        {"gpt-2", "gpt2"}, {"smollm", "smollm"}, {"llama-bpe", "llama3"}, {"llama3", "llama3"}, {"llama-v3", "llama3"},
+        {"gemma4", "gemma"}};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         struct arrays a = arrays_of(rows[r].kind, rows[r].pre);
         sf_tokenizer *t;
+        if (strcmp(rows[r].pre, "gemma4") == 0) a.from.model = "gemma4";
         if (sf_tokenizer_from_gguf(&a.from, "file.gguf", &t) != SF_OK) fail_msg("%s", sf_error());
         free_arrays(&a);
         check_golden(rows[r].kind, t, 1);

@@ -59,20 +59,28 @@ static sf_status host_array(int64_t n, size_t size, void *out)
 
 /* ---- what stays to the end --------------------------------------------------------------------------------------- */
 
-static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t capacity, sf_kv_part *out)
+/* keys: numbers of all keys of a row. */
+static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t keys, int64_t capacity, sf_kv_part *out)
 {
     const sf_model_config *c = batch->config;
-    size_t bytes = sf_bytes(batch->backend->activation, c->kv_heads * capacity * c->head_dim);
+    size_t bytes = sf_bytes(batch->backend->activation, keys * capacity);
     *out = (sf_kv_part){.capacity = capacity};
     SF_TRY(sf_arena_alloc(arena, bytes, &out->k));
     out->v = out->k;
     return c->latent ? SF_OK : sf_arena_alloc(arena, bytes, &out->v);
 }
 
-/* Keys of the prompt that stay at this layer. */
+static int64_t layer_keys(const sf_batch *batch, int layer)
+{
+    return (int64_t)sf_kv_heads_of(batch->config, layer) * sf_head_dim_of(batch->config, layer);
+}
+
+/* Keys of the prompt that stay at this layer: all of them, where another layer's prefill reads them too. */
 static int64_t kept_keys(const sf_batch *batch, const sf_prompt *prompt, int layer)
 {
     int tokens = prompt->job->tokens;
+    if (sf_layer_borrows(batch->config, layer)) return 0;
+    if (sf_layer_lends(batch->config, layer)) return tokens;
     if (batch->lanes == 0 || !sf_layer_attends(batch->config, layer)) return 0;
     if (!sf_layer_slides(batch->config, layer)) return prompt->kept ? tokens : 0;
     return tokens < batch->config->window ? tokens : batch->config->window;
@@ -144,7 +152,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
     if (batch->config->entmax_alpha != 0) SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->weighed));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
-        if (capacity) SF_TRY(open_part(batch, batch->store, capacity, &prompt->part[layer]));
+        if (capacity) SF_TRY(open_part(batch, batch->store, layer_keys(batch, layer), capacity, &prompt->part[layer]));
         SF_TRY(open_recurrent(batch, batch->store, layer, &prompt->recurrent[layer]));
     }
     return SF_OK;
@@ -176,7 +184,7 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
  * pieces of the longest prompt are of one size. Ranks, whose devices may differ, take the same everywhere. */
 static int default_chunk(const sf_model_config *c, sf_backend *b, int longest)
 {
-    int64_t width = 2 * (int64_t)c->mlp, chosen = c->router.experts ? c->router.chosen : 0;
+    int64_t width = 2 * (int64_t)sf_widest_mlp(c) + 2 * (int64_t)c->layers * c->layer_dim, chosen = c->router.experts ? c->router.chosen : 0;
     if (width < 2 * (int64_t)c->shared_mlp) width = 2 * (int64_t)c->shared_mlp;
     if (c->latent) width += (int64_t)c->heads * (sf_query_numbers(c) + c->value_dim);
     size_t available = 0, total = 0, bytes = CHUNK_BYTES;
@@ -266,8 +274,8 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
 {
     const sf_model_config *c = batch->config;
     sf_dtype activation = batch->backend->activation;
-    size_t heads = sf_bytes(activation, rows * c->heads * c->head_dim);
-    size_t kv_heads = sf_bytes(activation, rows * c->kv_heads * c->head_dim);
+    size_t heads = sf_bytes(activation, rows * c->heads * sf_widest_head(c));
+    size_t kv_heads = sf_bytes(activation, rows * sf_widest_keys(c));
     SF_TRY(sf_arena_alloc(batch->work, 2 * (size_t)rows * sizeof *batch->token, (void **)&batch->token));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, rows * c->d), (void **)&batch->hidden));
     const struct sf_mixer_sizes mixer = sf_mixer_sizes(c);
@@ -278,6 +286,8 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
         batch->mixer_in[i] = NULL;
         if (mixer.in[i]) SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * mixer.in[i]), &batch->mixer_in[i]));
     }
+    batch->layered = NULL;
+    if (c->layer_dim) SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->layers * c->layer_dim), &batch->layered));
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
     batch->v = NULL;
     if (!c->latent) SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
@@ -299,9 +309,9 @@ static sf_status first_buffers(sf_batch *batch)
     batch->first = (sf_first){0};
     if (!several || !sf_batch_leads(batch) || sf_layer_recurs(c, 0)) return SF_OK;
     int64_t rows = batch->longest;
-    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * c->head_dim), &batch->first.q));
-    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.k));
-    return c->latent ? SF_OK : sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->kv_heads * c->head_dim), &batch->first.v);
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * sf_head_dim_of(c, 0)), &batch->first.q));
+    SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * layer_keys(batch, 0)), &batch->first.k));
+    return c->latent ? SF_OK : sf_arena_alloc(batch->work, sf_bytes(activation, rows * layer_keys(batch, 0)), &batch->first.v);
 }
 
 /* Worth its room from the third lane of a prompt on, since two methods may ask two things. */
@@ -353,9 +363,9 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
-            staged |= sf_layer_attends(batch->config, layer) && batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
+            staged |= sf_layer_attends(batch->config, layer) && !sf_layer_borrows(batch->config, layer) && batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
     if (!staged) return SF_OK;
-    return open_part(batch, batch->work, batch->longest, &batch->staging);
+    return open_part(batch, batch->work, sf_widest_keys(batch->config), batch->longest, &batch->staging);
 }
 
 sf_status sf_batch_decode_buffers(sf_batch *batch)
@@ -367,7 +377,8 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
             sf_cache *cache = &batch->sequence[i].at[layer];
             SF_TRY(open_recurrent(batch, batch->work, layer, &cache->recurrent));
-            if (sf_layer_attends(batch->config, layer)) SF_TRY(open_part(batch, batch->work, capacity, &cache->tail));
+            if (sf_layer_attends(batch->config, layer) && !sf_layer_borrows(batch->config, layer))
+                SF_TRY(open_part(batch, batch->work, layer_keys(batch, layer), capacity, &cache->tail));
         }
     }
     return SF_OK;
@@ -375,14 +386,14 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
 
 sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_t capacity, sf_cache *cache)
 {
-    int kv_heads = batch->config->kv_heads;
+    int kv_heads = batch->config->kv_heads; /* of layers that see everything, which methods evict from */
     int32_t *count, *index;
     if (batch->backend->ops->views && sequence->prompt->kept) {
         cache->prompt = (sf_kv_part){.stride = capacity};
         SF_TRY(sf_arena_alloc(batch->store, (size_t)(kv_heads * capacity) * sizeof *index, (void **)&index));
         cache->prompt.index = index;
     } else {
-        SF_TRY(open_part(batch, batch->store, capacity, &cache->prompt));
+        SF_TRY(open_part(batch, batch->store, (int64_t)kv_heads * batch->config->head_dim, capacity, &cache->prompt));
     }
     SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof *count, (void **)&count));
     cache->prompt.count = count;
@@ -443,16 +454,16 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
     return (sf_attention){.backend = batch->backend,
                           .comm = batch->backend->comm,
                           .first_head = rank * c->heads,
-                          .first_kv_head = rank / repeat * c->kv_heads,
+                          .first_kv_head = rank / repeat * sf_kv_heads_of(c, layer),
                           .all_heads = batch->whole->heads,
-                          .all_kv_heads = batch->whole->kv_heads,
+                          .all_kv_heads = sf_kv_heads_of(batch->whole, layer),
                           .repeat = repeat,
                           .sides = batch->sides,
                           .layer = layer,
                           .layers = c->layers,
                           .heads = c->heads,
-                          .kv_heads = c->kv_heads,
-                          .head_dim = c->head_dim,
+                          .kv_heads = sf_kv_heads_of(c, layer),
+                          .head_dim = sf_head_dim_of(c, layer),
                           .rotated = sf_latent_rotary(c),
                           .queries = queries,
                           .keys = prompt.n + tail.n,

@@ -9,6 +9,9 @@
  *
  * A layer that recurs has no keys, but a state of fixed size: of the prompt, which its prefill leaves, and from there on each lane's own.
  *
+ * A layer that borrows its keys and values has no cache, but that of the layer that lends them (sf_layer_source()): what a lane's method
+ * evicted there is gone here, too, and its other hooks see the layer's own queries over what is left.
+ *
  * Keys of a sliding-window layer are never the method's: the prompt keeps their last `window`, and every sequence reads
  * those. What lives to the end comes from the `store` arena; buffers of the prefills, and after them those of the
  * decode, from the `work` arena.
@@ -32,7 +35,7 @@ typedef struct sf_prompt {
     const sf_method *method; /* NULL: dense */
     const void *params;
     bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
-    sf_kv_part *part; /* [layers]; k NULL where not kept */
+    sf_kv_part *part; /* [layers]; k NULL where not kept; of a layer that borrows, the lender's */
     float **recurrent; /* [layers] host: state after its last row; NULL where a layer does not recur */
     uint64_t *pairs;  /* [layers, H] backend memory */
     uint64_t *weighed; /* likewise, those that weigh; NULL: all do */
@@ -130,7 +133,8 @@ typedef struct sf_batch {
     float *hidden;          /* [R, d] */
     void *q, *attention;    /* [R, H, D]; attention: or a mixer's room, where that is wider */
     void *mixer_in[SF_MIXER_INPUTS]; /* [R, sf_mixer_sizes().in[i]] NULL where no layer recurs */
-    void *k, *v;            /* [R, G, D]; v NULL where keys are values too */
+    void *k, *v;            /* [R, G, D] of the layer that has most; v NULL where keys are values too */
+    void *layered;          /* [R, layers, P] tokens' embeddings for each layer; NULL: there are none */
     float *lse;             /* [R, H] of the attention; NULL where the model has no sinks */
     void *shared_q;         /* [R, H * repeat, D] queries of all ranks that hold the same kv heads; NULL: this one alone does */
     sf_workspace workspace; /* of C rows */

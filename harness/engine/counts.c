@@ -115,22 +115,36 @@ void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool 
             add_part(&to->at[phase][work], &together->at[phase][work], (uint64_t)part, (uint64_t)whole, !gathered);
 }
 
+/* Of the layers whose heads have one size: all, or, where the kinds differ, those of one. */
+static void count_layers(const sf_batch *batch, const uint64_t *pairs, const uint64_t *weighed, sf_phase phase, uint64_t queries,
+                         const uint8_t *slides, sf_meter *meter)
+{
+    const sf_model_config *c = batch->whole;
+    sf_count *to = &meter->at[phase][SF_ATTENTION];
+    uint64_t attending = 0, total = 0, weighs = 0;
+    int layer = 0; /* one of them */
+    for (int l = 0; l < c->layers; l++) {
+        if (!sf_layer_attends(c, l) || (slides && c->sliding[l] != *slides)) continue;
+        attending++, layer = l;
+        for (int64_t i = (int64_t)l * c->heads; i < (int64_t)(l + 1) * c->heads; i++) total += pairs[i], weighs += weighed ? weighed[i] : pairs[i];
+    }
+    const int head_dim = sf_head_dim_of(c, layer), kv_heads = sf_kv_heads_of(c, layer);
+    uint64_t keys = phase == SF_PREFILL ? attending * (uint64_t)kv_heads * queries : total / (uint64_t)(c->heads / kv_heads);
+    const int numbers = 2 * head_dim - sf_latent_rotary(c); /* of a query and its output */
+    const int cached = c->latent ? sf_cached_numbers(c) : 2 * head_dim;
+    const uint64_t unread = weighed && weighs < keys ? keys - weighs : 0; /* values of keys that do not weigh */
+    to->pairs += total;
+    to->flops += total * (2 * (uint64_t)numbers + 3) - (total - weighs) * 2 * (uint64_t)head_dim;
+    to->cache_bytes += keys * sf_bytes(batch->backend->activation, cached) - unread * sf_bytes(batch->backend->activation, head_dim);
+    to->other_bytes += queries * attending * (uint64_t)c->heads * sf_bytes(batch->backend->activation, numbers);
+}
+
 /* Adds the attention of a phase to a meter: pairs and weighed [layers, H] host, of the whole model, `queries` rows each layer. */
 static void count_attention(const sf_batch *batch, const uint64_t *pairs, const uint64_t *weighed, sf_phase phase, uint64_t queries,
                             sf_meter *meter)
 {
-    const sf_model_config *c = batch->whole;
-    sf_count *to = &meter->at[phase][SF_ATTENTION];
-    const uint64_t attending = (uint64_t)sf_layers_attending(c);
-    uint64_t total = 0, weighs = 0, group = (uint64_t)(c->heads / c->kv_heads);
-    for (int64_t i = 0; i < whole_heads(batch); i++) total += pairs[i], weighs += weighed ? weighed[i] : pairs[i];
-    uint64_t keys = phase == SF_PREFILL ? attending * (uint64_t)c->kv_heads * queries : total / group;
-    const int numbers = 2 * c->head_dim - sf_latent_rotary(c); /* of a query and its output */
-    const uint64_t unread = weighed && weighs < keys ? keys - weighs : 0; /* values of keys that do not weigh */
-    to->pairs += total;
-    to->flops += total * (2 * (uint64_t)numbers + 3) - (total - weighs) * 2 * (uint64_t)c->head_dim;
-    to->cache_bytes += keys * sf_bytes(batch->backend->activation, sf_cached_numbers(c)) - unread * sf_bytes(batch->backend->activation, c->head_dim);
-    to->other_bytes += queries * attending * (uint64_t)c->heads * sf_bytes(batch->backend->activation, numbers);
+    if (!sf_heads_differ(batch->whole)) return count_layers(batch, pairs, weighed, phase, queries, NULL, meter);
+    for (uint8_t slides = 0; slides < 2; slides++) count_layers(batch, pairs, weighed, phase, queries, &slides, meter);
 }
 
 /* `times` that a layer's experts are read for `rows` rows; by one rank of a stage for all. */

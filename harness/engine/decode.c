@@ -33,7 +33,7 @@ static void attend(lockstep *l, int i, int layer)
     sf_batch *batch = l->batch;
     sf_sequence *s = l->sequence[i];
     const sf_cache *cache = &s->at[layer];
-    int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
+    int64_t width = (int64_t)batch->config->heads * sf_head_dim_of(batch->config, layer);
     const void *q = sf_activation_at(batch->backend, batch->q, i * width);
     l->attention[i] = sf_batch_attention(batch, layer, 1, q, cache->prompt, cache->tail);
     l->attention[i].window = sf_layer_window(batch->config, layer, s->job->tokens + cache->tail.n - 1);
@@ -91,7 +91,7 @@ static sf_status look(lockstep *l, int i, int layer, int weight)
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
     sf_sequence *s = l->sequence[i];
-    sf_cache *cache = &s->at[layer];
+    sf_cache *cache = &s->at[sf_layer_source(batch->config, layer)];
     double *sum = s->recall + (int64_t)layer * batch->config->heads;
     if (!cache->kept.index) return sf_batch_look(batch, &l->attention[i], &l->pattern[i], 1, &first_row, weight, sum);
 
@@ -108,7 +108,7 @@ static sf_status look(lockstep *l, int i, int layer, int weight)
 static sf_status step_error(lockstep *l, int layer, int weight)
 {
     sf_batch *batch = l->batch;
-    const int64_t width = (int64_t)batch->config->heads * batch->config->head_dim;
+    const int64_t width = (int64_t)batch->config->heads * sf_head_dim_of(batch->config, layer);
     sf_attention all[l->rows];
     const void *out[l->rows];
     double *sum[l->rows];
@@ -131,8 +131,9 @@ static sf_status queries(lockstep *l, int layer)
     if (sf_layer_recurs(batch->config, layer))
         SF_TRY(sf_transformer_project(batch->model, layer, batch->hidden, l->rows, batch->mixer_in, &batch->workspace));
     if (!sf_layer_attends(batch->config, layer)) return SF_OK;
-    return sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, batch->k,
-                              batch->v, &batch->workspace);
+    const bool own = !sf_layer_borrows(batch->config, layer);
+    return sf_transformer_qkv(batch->model, layer, batch->hidden, l->rows, batch->token + batch->lanes, batch->q, own ? batch->k : NULL,
+                              own ? batch->v : NULL, &batch->workspace);
 }
 
 /* From a layer's attention to the queries of the stage's next one, or to the next tokens: the same ops at each step. */
@@ -159,7 +160,7 @@ static sf_status go_on(lockstep *l, int layer)
     if (replays) SF_TRY(b->ops->replay(b, key, &done));
     if (done) return SF_OK;
     SF_TRY(sf_transformer_finish(m, layer, sf_layer_attends(c, layer) ? batch->attention : NULL, sf_layer_recurs(c, layer) ? batch->mixer_in[0] : NULL,
-                                 l->rows, batch->hidden, &batch->workspace));
+                                 batch->layered, l->rows, batch->hidden, &batch->workspace));
     if (layer + 1 < batch->stage.end) {
         SF_TRY(queries(l, layer + 1));
     } else if (sf_batch_ends(batch)) {
@@ -179,22 +180,33 @@ static sf_status mix_layer(lockstep *l, int layer)
     return sf_transformer_advance(batch->model, layer, l->rows, l->state, 1, batch->mixer_in, batch->attention);
 }
 
+/* The rows' new keys to their tails; of a layer that borrows, the lender's, which have them already. */
+static sf_status extend(lockstep *l, int layer)
+{
+    sf_batch *batch = l->batch;
+    const sf_model_config *c = batch->config;
+    const int source = sf_layer_source(c, layer);
+    for (int i = 0; source != layer && i < l->rows; i++) l->sequence[i]->at[layer].tail = l->sequence[i]->at[source].tail;
+    if (source != layer) return SF_OK;
+    for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
+    SF_TRY(batch->backend->ops->store_kv(batch->backend, l->rows, l->tail, 1, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer), batch->k,
+                                         batch->v));
+    for (int i = 0; i < l->rows; i++) l->tail[i]->n++;
+    return SF_OK;
+}
+
 /* From a layer's queries to its attention. */
 static sf_status step_layer(lockstep *l, int step, int layer, int weight)
 {
     sf_batch *batch = l->batch;
     sf_backend *b = batch->backend;
     const sf_model_config *c = batch->config;
-    for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
     b->meter = sf_batch_meter_heads(batch, &l->shared);
-    SF_TRY(b->ops->store_kv(b, l->rows, l->tail, 1, c->kv_heads, c->head_dim, batch->k, batch->v));
+    SF_TRY(extend(l, layer));
 
     sf_mark mark = sf_scratch_mark(b);
     SF_TRY(sf_batch_share_queries(batch, batch->q, l->rows));
-    for (int i = 0; i < l->rows; i++) {
-        l->tail[i]->n++;
-        attend(l, i, layer);
-    }
+    for (int i = 0; i < l->rows; i++) attend(l, i, layer);
     for (int i = 0; i < l->rows; i++) SF_TRY(sf_batch_agree(batch, choose(l, i, layer)));
     SF_TRY(together(l));
     for (int i = 0; i < l->rows; i++) {
@@ -242,7 +254,7 @@ static sf_status take_layers(lockstep *l, int step)
 
     SF_TRY(b->ops->upload(b, batch->token, l->input, 2 * (size_t)batch->lanes * sizeof *l->input));
     b->meter = &l->embed;
-    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden));
+    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden, batch->layered, &batch->workspace));
     b->meter = &l->shared;
     SF_TRY(queries(l, batch->stage.first));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {

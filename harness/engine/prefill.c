@@ -11,15 +11,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows from `row` on of arrays [rows, H, D] and [rows, G, D]. */
-static void *head_rows(const sf_batch *batch, const void *array, int64_t row)
+/* Rows from `row` on of a layer's arrays [rows, H, D] and [rows, G, D]; of the latter NULL, if the array is. */
+static void *head_rows(const sf_batch *batch, int layer, const void *array, int64_t row)
 {
-    return sf_activation_at(batch->backend, array, row * batch->config->heads * batch->config->head_dim);
+    return sf_activation_at(batch->backend, array, row * batch->config->heads * sf_head_dim_of(batch->config, layer));
 }
 
-static void *kv_rows(const sf_batch *batch, const void *array, int64_t row)
+static void *kv_rows(const sf_batch *batch, int layer, const void *array, int64_t row)
 {
-    return sf_activation_at(batch->backend, array, row * batch->config->kv_heads * batch->config->head_dim);
+    const sf_model_config *c = batch->config;
+    return array ? sf_activation_at(batch->backend, array, row * sf_kv_heads_of(c, layer) * sf_head_dim_of(c, layer)) : NULL;
+}
+
+/* Tokens' embeddings for each layer from a row on. */
+static void *layered_rows(const sf_batch *batch, int64_t row)
+{
+    return batch->layered ? sf_activation_at(batch->backend, batch->layered, row * batch->config->layers * batch->config->layer_dim) : NULL;
 }
 
 /* ---- linear layers, for all rows of a wave ----------------------------------------------------------------------- */
@@ -31,7 +38,7 @@ static sf_status project(sf_batch *batch, int layer, const float *hidden, const 
     for (int row = 0; row < rows; row += batch->chunk) {
         int some = rows - row < batch->chunk ? rows - row : batch->chunk;
         SF_TRY(sf_transformer_qkv(batch->model, layer, hidden + (int64_t)row * batch->config->d, some, position + row,
-                                  head_rows(batch, q, row), kv_rows(batch, k, row), v ? kv_rows(batch, v, row) : NULL,
+                                  head_rows(batch, layer, q, row), kv_rows(batch, layer, k, row), kv_rows(batch, layer, v, row),
                                   &batch->workspace));
     }
     return SF_OK;
@@ -63,8 +70,8 @@ static sf_status finish(sf_batch *batch, int layer, int rows)
         int some = rows - row < batch->chunk ? rows - row : batch->chunk;
         void *in[SF_MIXER_INPUTS];
         mixer_rows(batch, row, in);
-        SF_TRY(sf_transformer_finish(batch->model, layer, attends ? head_rows(batch, batch->attention, row) : NULL, recurs ? in[0] : NULL, some,
-                                     batch->hidden + (int64_t)row * batch->config->d, &batch->workspace));
+        SF_TRY(sf_transformer_finish(batch->model, layer, attends ? head_rows(batch, layer, batch->attention, row) : NULL, recurs ? in[0] : NULL,
+                                     layered_rows(batch, row), some, batch->hidden + (int64_t)row * batch->config->d, &batch->workspace));
     }
     return SF_OK;
 }
@@ -182,12 +189,12 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
 }
 
 /* Copies keys [first, from->n) of every head. */
-static sf_status copy_keys(const sf_batch *batch, const sf_kv_part *from, int first, sf_kv_part *to)
+static sf_status copy_keys(const sf_batch *batch, int layer, const sf_kv_part *from, int first, sf_kv_part *to)
 {
     sf_backend *b = batch->backend;
-    int64_t d = batch->config->head_dim;
+    const int64_t d = sf_head_dim_of(batch->config, layer), kv_heads = sf_kv_heads_of(batch->config, layer);
     size_t bytes = sf_bytes(b->activation, (from->n - first) * d);
-    for (int64_t g = 0; g < batch->config->kv_heads; g++) {
+    for (int64_t g = 0; g < kv_heads; g++) {
         int64_t source = (g * from->capacity + first) * d, target = g * to->capacity * d;
         SF_TRY(b->ops->copy(b, sf_activation_at(b, to->k, target), sf_activation_at(b, from->k, source), bytes));
         if (to->v != to->k)
@@ -225,7 +232,7 @@ static sf_status keep(sf_batch *batch, sf_sequence *s, const sf_attention *a, co
         if (s->prompt->kept) return SF_OK;
         SF_TRY(sf_batch_own_copy(batch, s, a->keys, cache));
         cache->prompt.count = NULL;
-        return copy_keys(batch, &a->kv.prompt, 0, &cache->prompt);
+        return copy_keys(batch, a->layer, &a->kv.prompt, 0, &cache->prompt);
     }
 
     int32_t count[a->kv_heads], longest = 0;
@@ -259,15 +266,17 @@ static sf_status take_layer(sf_batch *batch, sf_sequence *s, sf_attention *a)
     sf_mark mark = sf_scratch_mark(b);
     sf_attention all = *a; /* what was the prefill's is not the lane's */
     all.pairs = all.weighed = NULL, all.carry = m->carry ? &s->carry : NULL;
-    cache->prompt = s->prompt->part[a->layer];
+    const int source = sf_layer_source(batch->config, a->layer);
+    const bool own = source == a->layer;
+    cache->prompt = own ? s->prompt->part[a->layer] : s->at[source].prompt;
     SF_TRY(sf_hook_state(&all, m, params, a->keys + sf_job_steps(s->job, batch->how), batch->store, &cache->state));
-    if (s->evicts) {
+    if (s->evicts && own) {
         sf_pattern pattern;
         SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, &all, m, params, &cache->state, &pattern));
         if (!m->settle) SF_TRY(keep(batch, s, &all, &pattern));
     }
     sf_scratch_release(b, mark);
-    if (!m->settle) SF_TRY(observe(batch, s, &all));
+    if (!m->settle || !own) SF_TRY(observe(batch, s, &all));
     sf_scratch_release(b, mark);
     return SF_OK;
 }
@@ -284,7 +293,7 @@ static sf_status settle(sf_batch *batch, sf_sequence *s)
     sf_pattern *out = calloc((size_t)layers, sizeof *out);
     sf_status status = a && state && out ? SF_OK : sf_fail(SF_NO_MEMORY, "no memory for the choices of %d layers", layers);
     for (int layer = 0; layer < layers && status == SF_OK; layer++) {
-        if (!sf_layer_full(batch->config, layer)) continue;
+        if (!sf_layer_full(batch->config, layer) || sf_layer_borrows(batch->config, layer)) continue;
         a[n] = sf_batch_attention(batch, layer, 0, NULL, s->prompt->part[layer], (sf_kv_part){0});
         a[n].carry = m->carry ? &s->carry : NULL;
         state[n++] = s->at[layer].state;
@@ -297,10 +306,11 @@ static sf_status settle(sf_batch *batch, sf_sequence *s)
     return status;
 }
 
+/* With keys of its own. */
 static int last_full_layer(const sf_model_config *c)
 {
     int last = c->layers - 1;
-    while (last > 0 && !sf_layer_full(c, last)) last--;
+    while (last > 0 && (!sf_layer_full(c, last) || sf_layer_borrows(c, last))) last--;
     return last;
 }
 
@@ -341,17 +351,19 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     const bool first = layer == 0 && batch->first.q;
     int tokens = prompt->job->tokens;
     if (first) SF_TRY(project_first(batch, prompt));
-    const void *q = first ? batch->first.q : head_rows(batch, batch->q, prompt->row);
-    const void *k = first ? batch->first.k : kv_rows(batch, batch->k, prompt->row);
-    const void *v = c->latent ? NULL : first ? batch->first.v : kv_rows(batch, batch->v, prompt->row);
+    const void *q = first ? batch->first.q : head_rows(batch, layer, batch->q, prompt->row);
+    const void *k = first ? batch->first.k : kv_rows(batch, layer, batch->k, prompt->row);
+    const void *v = first ? batch->first.v : kv_rows(batch, layer, batch->v, prompt->row);
+    const bool own = !sf_layer_borrows(c, layer);
 
     double began = sf_batch_time(batch);
     b->meter = sf_batch_meter_heads(batch, &prompt->meter);
     sf_kv_part *part = &prompt->part[layer];
+    if (!own) *part = prompt->part[sf_layer_source(c, layer)];
     bool staged = part->capacity < tokens;
     sf_kv_part *all = staged ? &batch->staging : part;
     all->n = 0;
-    SF_TRY(b->ops->store_kv(b, 1, &all, tokens, c->kv_heads, c->head_dim, k, v));
+    if (own) SF_TRY(b->ops->store_kv(b, 1, &all, tokens, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer), k, v));
     all->n = tokens;
 
     sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
@@ -361,8 +373,8 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     a.lse = batch->lse ? batch->lse + (int64_t)prompt->row * a.heads : NULL;
     if (batch->lanes) SF_TRY(sf_batch_share_queries(batch, q, tokens));
     sf_attention view = sf_batch_view(batch, &a, 0);
-    SF_TRY(attend(batch, prompt, &a, &view, head_rows(batch, batch->attention, prompt->row)));
-    if (staged && part->capacity) SF_TRY(copy_keys(batch, all, tokens - (int)part->capacity, part));
+    SF_TRY(attend(batch, prompt, &a, &view, head_rows(batch, layer, batch->attention, prompt->row)));
+    if (staged && part->capacity) SF_TRY(copy_keys(batch, layer, all, tokens - (int)part->capacity, part));
     SF_TRY(serve_lanes(batch, prompt, &view));
     prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;
@@ -387,12 +399,14 @@ static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
 {
     const sf_generation *how = batch->how;
     const int first = batch->stage.first, layers = batch->stage.end - first, before = (int)(wave->prompt - batch->prompt) * layers;
-    const bool recurs = sf_layer_recurs(batch->config, layer), attends = sf_layer_attends(batch->config, layer);
+    const bool recurs = sf_layer_recurs(batch->config, layer), attends = sf_layer_attends(batch->config, layer),
+               own = !sf_layer_borrows(batch->config, layer);
     shared s;
     if (layer > 0 || !batch->first.q) {
         begin_shared(batch, &s);
         if (recurs) SF_TRY(project_mixer(batch, layer, wave->rows));
-        if (attends) SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, batch->k, batch->v));
+        if (attends) SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, own ? batch->k : NULL,
+                                    own ? batch->v : NULL));
         end_shared(batch, wave, &s);
     }
     for (int i = 0; recurs && i < wave->prompts; i++) SF_TRY(mix_layer(batch, &wave->prompt[i], layer)); /* whose room is attention's output */
@@ -421,7 +435,11 @@ static sf_status embed(sf_batch *batch, const sf_wave *wave, sf_prompt *prompt)
     SF_TRY(b->ops->upload(b, token, prompt->job->token, bytes));
     SF_TRY(b->ops->copy(b, token + wave->rows, batch->model->positions.position, bytes));
     float *hidden = batch->hidden + (int64_t)prompt->row * batch->config->d;
-    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed(batch->model, token, tokens, hidden));
+    for (int row = 0; sf_batch_leads(batch) && row < tokens; row += batch->chunk) {
+        const int some = tokens - row < batch->chunk ? tokens - row : batch->chunk;
+        SF_TRY(sf_transformer_embed(batch->model, token + row, some, hidden + (int64_t)row * batch->config->d, layered_rows(batch, prompt->row + row),
+                                    &batch->workspace));
+    }
     prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;
 }

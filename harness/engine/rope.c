@@ -84,6 +84,8 @@ void sf_rope_frequencies(const sf_rope_config *rope, int head_dim, int max_token
         *scale = stretch_yarn(rope, head_dim, factor, frequency);
         break;
     }
+    const int turning = (int)(rope->turning * head_dim / 2);
+    for (int i = turning; rope->turning != 0 && i < pairs; i++) frequency[i] = 0;
 }
 
 void sf_rope_table(const float *frequency, float scale, int head_dim, int positions, float *cosine, float *sine)

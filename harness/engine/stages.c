@@ -13,7 +13,9 @@ static bool carries(const sf_method *m) { return m && m->carry; }
 static sf_status open_carry(sf_batch *batch, const sf_method *m, const void *params, const sf_job *job, sf_state *out)
 {
     if (!carries(m)) return SF_OK;
-    sf_attention a = sf_batch_attention(batch, 0, 0, NULL, (sf_kv_part){.n = job->tokens}, (sf_kv_part){0});
+    int layer = 0; /* one that methods see */
+    while (sf_heads_differ(batch->config) && batch->config->sliding[layer] && layer < batch->config->layers - 1) layer++;
+    sf_attention a = sf_batch_attention(batch, layer, 0, NULL, (sf_kv_part){.n = job->tokens}, (sf_kv_part){0});
     a = sf_batch_view(batch, &a, 0);
     return sf_hook_carry(&a, m, params, job->tokens + sf_job_steps(job, batch->how), batch->store, out);
 }

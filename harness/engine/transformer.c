@@ -62,6 +62,13 @@ static sf_status import_end(sf_transformer *t, const sf_model *model)
     return SF_OK;
 }
 
+static sf_status import_layer_inputs(sf_transformer *t, const sf_weights *host)
+{
+    SF_TRY(import(t->backend, &host->layer_table, &t->weights.layer_table));
+    SF_TRY(import(t->backend, &host->layer_in, &t->weights.layer_in));
+    return import(t->backend, &host->layer_in_norm, &t->weights.layer_in_norm);
+}
+
 /* part: what `model` is of, NULL: it is whole. */
 static sf_status import_weights(sf_transformer *t, const sf_model *model, sf_part *part)
 {
@@ -74,6 +81,7 @@ static sf_status import_weights(sf_transformer *t, const sf_model *model, sf_par
     if (!t->weights.layer) return sf_fail(SF_NO_MEMORY, "no memory for the table of %d layers", layers);
 
     if (leads(t)) SF_TRY(sf_blame(import(t->backend, &host->embedding, &t->weights.embedding), "embedding"));
+    if (leads(t)) SF_TRY(sf_blame(import_layer_inputs(t, host), "embeddings for each layer"));
     if (ends(t)) SF_TRY(import_end(t, model));
     const size_t experts = expert_tensors(&model->config, host);
     t->weights.expert = experts ? calloc(experts, sizeof *t->weights.expert) : NULL;
@@ -138,6 +146,17 @@ const sf_weights *sf_transformer_shapes(const sf_transformer *t) { return t->who
         return walk(&(t)->whole->model, __VA_ARGS__);                                                                  \
     } while (0)
 
+/* What each layer's output is multiplied by. */
+static sf_status read_scales(sf_transformer *t, const sf_model *model)
+{
+    const sf_model_config *c = &model->config;
+    if (!c->layer_scale) return SF_OK;
+    t->scale = malloc((size_t)c->layers * sizeof *t->scale);
+    if (!t->scale) return sf_fail(SF_NO_MEMORY, "no memory for the scales of %d layers", c->layers);
+    for (int l = 0; l < c->layers; l++) sf_to_f32(model->weights.layer[l].layer_scale.dtype, model->weights.layer[l].layer_scale.data, &t->scale[l], 1);
+    return SF_OK;
+}
+
 /* The numbers of each layer's activation, as the host has them. xIELU's slopes are stored as what softplus makes them of. */
 static sf_status read_curves(sf_transformer *t, const sf_model *model)
 {
@@ -164,11 +183,11 @@ static sf_status upload_new(sf_backend *b, const void *host, size_t bytes, void 
     return b->ops->upload(b, *to, host, bytes);
 }
 
-static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf_rope_config *rope, int max_tokens,
+static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf_rope_config *rope, int head_dim, int max_tokens,
                                sf_rotation *out)
 {
-    int rotary = sf_rotary_dim(c), pairs = rotary / 2;
-    size_t bytes = (size_t)max_tokens * (size_t)pairs * sizeof(float), width = (size_t)c->head_dim / 2 * sizeof(float);
+    int rotary = c->rotary_dim ? c->rotary_dim : head_dim, pairs = rotary / 2;
+    size_t bytes = (size_t)max_tokens * (size_t)pairs * sizeof(float), width = (size_t)head_dim / 2 * sizeof(float);
     float *host = calloc(2 * bytes + width, 1), scale;
     if (!host) return sf_fail(SF_NO_MEMORY, "no memory for rotation tables of %d positions", max_tokens);
     float *cosine = host, *sine = host + bytes / sizeof(float), *frequency = sine + bytes / sizeof(float);
@@ -177,7 +196,7 @@ static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf
     sf_status status = upload_new(b, cosine, bytes, &out->cosine);
     if (status == SF_OK) status = upload_new(b, sine, bytes, &out->sine);
     /* Halves of a part of the head are no pairs of the whole one. */
-    if (status == SF_OK && (rotary == c->head_dim || c->rope_interleaved)) status = upload_new(b, frequency, width, &out->frequency);
+    if (status == SF_OK && (rotary == head_dim || c->rope_interleaved)) status = upload_new(b, frequency, width, &out->frequency);
     out->query_cosine = out->cosine;
     out->query_sine = out->sine;
     if (status == SF_OK && c->query_growth != 0) {
@@ -242,8 +261,8 @@ static sf_status open_positions(sf_backend *b, const sf_model_config *c, sf_posi
     SF_TRY(open_position(b, p->max_tokens, &p->position));
     SF_TRY(open_still(b, c, &p->still));
     SF_TRY(open_growth(b, c, p->max_tokens, &p->grown));
-    SF_TRY(open_rotation(b, c, &c->rope, p->max_tokens, &p->global));
-    if (has_sliding_layers(c)) return open_rotation(b, c, &c->rope_local, p->max_tokens, &p->local);
+    SF_TRY(open_rotation(b, c, &c->rope, c->head_dim, p->max_tokens, &p->global));
+    if (has_sliding_layers(c)) return open_rotation(b, c, &c->rope_local, c->sliding_head_dim ? c->sliding_head_dim : c->head_dim, p->max_tokens, &p->local);
     p->local = p->global;
     return SF_OK;
 }
@@ -277,8 +296,8 @@ sf_status sf_transformer_set_length(sf_transformer *t, int max_tokens)
 
 static sf_status open_unit(sf_transformer *t)
 {
-    const int64_t width = t->config->head_dim;
-    if (!t->config->qk_unit) return SF_OK;
+    const int64_t width = sf_widest_head(t->config);
+    if (!t->config->qk_unit && !t->config->value_norm) return SF_OK;
     t->one = malloc((size_t)width * sizeof *t->one);
     if (!t->one) return sf_fail(SF_NO_MEMORY, "no memory for a norm of %lld numbers", (long long)width);
     for (int64_t i = 0; i < width; i++) t->one[i] = 1;
@@ -308,9 +327,14 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_sta
     if (model->config.chunked && backend->ops->devices)
         return sf_fail(SF_UNSUPPORTED, "model '%s' attends in chunks of %d tokens, which %s does not compute; run it on cpu", model->config.name,
                        model->config.window, backend->ops->name);
+    if ((sf_heads_differ(&model->config) || model->config.shared_from || model->config.value_norm || model->config.layer_dim || model->config.layer_scale) &&
+        (backend->ops->devices || !backend->ops->scale))
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has heads of two sizes, layers that read other layers' keys, norms on values or embeddings for each"
+                       " layer, which %s does not compute; run it on cpu", model->config.name, backend->ops->name);
     sf_status status = import_weights(out, model, part);
     if (status == SF_OK) status = open_unit(out);
     if (status == SF_OK) status = read_curves(out, model);
+    if (status == SF_OK) status = read_scales(out, model);
     if (status == SF_OK && part) status = open_whole(out, whole);
     if (status == SF_OK) status = sf_transformer_set_length(out, max_tokens);
     if (status != SF_OK) sf_transformer_close(out);
@@ -329,6 +353,9 @@ void sf_transformer_close(sf_transformer *t)
     if (t->weights.head.data != t->weights.embedding.data) release(b, &t->weights.head);
     release(b, &t->weights.embedding);
     release(b, &t->weights.final_norm);
+    release(b, &t->weights.layer_table);
+    release(b, &t->weights.layer_in);
+    release(b, &t->weights.layer_in_norm);
     release(b, &t->weights.final_norm_bias);
     for (int layer = 0; t->weights.layer && layer < t->config->layers; layer++)
         for (int i = 0; i < LAYER_TENSORS; i++) release(b, (sf_tensor *)&t->weights.layer[layer] + i);
@@ -338,6 +365,7 @@ void sf_transformer_close(sf_transformer *t)
     if (t->whole) sf_weights_free(&t->whole->model.weights);
     free(t->whole);
     free(t->curve);
+    free(t->scale);
     release(b, &t->unit);
     free(t->one);
     close_positions(b, &t->positions);
@@ -374,7 +402,10 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
                             sf_workspace *out)
 {
     *out = (sf_workspace){0};
-    size_t mlp = sf_bytes(activation, rows * (c->shared_mlp > c->mlp ? c->shared_mlp : c->mlp));
+    int widest = sf_widest_mlp(c);
+    if (widest < c->shared_mlp) widest = c->shared_mlp;
+    if (widest < c->layer_dim) widest = c->layer_dim;
+    size_t mlp = sf_bytes(activation, rows * widest);
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->normed));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->gate));
     SF_TRY(sf_arena_alloc(arena, mlp, &out->up));
@@ -383,6 +414,7 @@ sf_status sf_workspace_open(const sf_model_config *c, sf_dtype activation, int64
     if (c->post_norms || ranks || scales) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->branch));
     if (ranks) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, ranks * rows * c->d), (void **)&out->parts));
     if (c->latent) SF_TRY(open_latent(c, activation, rows, arena, &out->latent));
+    if (c->layer_dim) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->layers * c->layer_dim), (void **)&out->layered));
     if (c->query_scales) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->heads), (void **)&out->beta));
     if (c->query_scales) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->heads), (void **)&out->gamma));
     return c->router.experts ? open_mixture(c, activation, rows, arena, &out->mixture) : SF_OK;
@@ -459,14 +491,33 @@ const float *sf_transformer_frequency(const sf_transformer *t, int layer)
     return sf_layer_slides(t->config, layer) ? p->local.frequency : p->global.frequency;
 }
 
-static sf_status embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden)
+/* layered [rows, layers, P] = (norm(W h / sqrt(d)) + sqrt(P) · the token's row of the table) / sqrt(2). A norm forgives what divides its row,
+ * if its epsilon is divided by the square too. */
+static sf_status embed_layers(const sf_transformer *t, const int32_t *token, int64_t rows, const float *hidden, void *layered, sf_workspace *work)
 {
-    return t->backend->ops->embed(t->backend, &t->weights.embedding, token, rows, t->config->embed_scale, hidden);
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
+    const sf_tensor none = {0};
+    const float half = (float)sqrt(0.5);
+    const int64_t all = rows * c->layers;
+    SF_TRY(b->ops->cast(b, hidden, rows * c->d, work->normed));
+    SF_TRY(linear(t, work->normed, rows, &t->weights.layer_in, &none, layered));
+    SF_TRY(b->ops->rms_norm(b, layered, b->activation, all, c->layer_dim, &t->weights.layer_in_norm, c->norm_offset, (float)(c->norm_eps * c->d),
+                            layered));
+    SF_TRY(b->ops->embed(b, &t->weights.layer_table, token, rows, half * sqrtf((float)c->layer_dim), work->layered));
+    SF_TRY(b->ops->add(b, work->layered, layered, all * c->layer_dim, half));
+    return b->ops->cast(b, work->layered, all * c->layer_dim, layered);
 }
 
-sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden)
+static sf_status embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, void *layered, sf_workspace *work)
 {
-    IN_PARTS(t, embed, token, rows, hidden);
+    SF_TRY(t->backend->ops->embed(t->backend, &t->weights.embedding, token, rows, t->config->embed_scale, hidden));
+    return t->config->layer_dim ? embed_layers(t, token, rows, hidden, layered, work) : SF_OK;
+}
+
+sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, void *layered, sf_workspace *work)
+{
+    IN_PARTS(t, embed, token, rows, hidden, layered, work);
 }
 
 /* A norm over all heads of the model, of which a rank has some: ranks that hold the same ones, `repeat`, stand together. */
@@ -487,16 +538,17 @@ static sf_status norm_split(const sf_transformer *t, const sf_tensor *weight, in
 }
 
 /* The norms over each head of q and k, where the family has them. */
-static sf_status norm_heads(const sf_transformer *t, const sf_layer_weights *w, int64_t rows, void *q, void *k)
+static sf_status norm_heads(const sf_transformer *t, int layer, int64_t rows, void *q, void *k)
 {
     const sf_model_config *c = t->config;
+    const sf_layer_weights *w = &t->weights.layer[layer];
     if (!c->qk_norm) return SF_OK;
     if (c->qk_norm_whole && t->whole) {
         SF_TRY(norm_split(t, &w->q_norm, rows, c->heads, 1, q));
         return norm_split(t, &w->k_norm, rows, c->kv_heads, sf_part_repeat(t->whole->model.config, t->backend->comm->size), k);
     }
     SF_TRY(norm(t, q, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->heads), &w->q_norm, NULL, q));
-    return norm(t, k, t->backend->activation, rows * (c->qk_norm_whole ? 1 : c->kv_heads), &w->k_norm, NULL, k);
+    return k ? norm(t, k, t->backend->activation, rows * (c->qk_norm_whole ? 1 : sf_kv_heads_of(c, layer)), &w->k_norm, NULL, k) : SF_OK;
 }
 
 /* What scales q and k to a root mean square of 1, where the family does that. */
@@ -586,14 +638,30 @@ static sf_status rotate(const sf_transformer *t, int layer, int64_t rows, const 
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
     const sf_rotation *r = sf_layer_slides(c, layer) ? &t->positions.local : &t->positions.global;
-    const int rotary = sf_rotary_dim(c);
+    const int D = sf_head_dim_of(c, layer), rotary = c->rotary_dim ? c->rotary_dim : D;
     if (c->unrotated[layer] && c->still_growth == 0) return SF_OK;
     if (c->unrotated[layer]) {
         r = &t->positions.grown;
-        return b->ops->rope(b, q, rows, c->heads, c->head_dim, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved);
+        return b->ops->rope(b, q, rows, c->heads, D, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved);
     }
-    SF_TRY(b->ops->rope(b, q, rows, c->heads, c->head_dim, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved));
-    return b->ops->rope(b, k, rows, c->kv_heads, c->head_dim, rotary, position, r->cosine, r->sine, c->rope_interleaved);
+    SF_TRY(b->ops->rope(b, q, rows, c->heads, D, rotary, position, r->query_cosine, r->query_sine, c->rope_interleaved));
+    return k ? b->ops->rope(b, k, rows, sf_kv_heads_of(c, layer), D, rotary, position, r->cosine, r->sine, c->rope_interleaved) : SF_OK;
+}
+
+/* Of the normed rows, before norms and rotation of keys. */
+static sf_status keys_and_values(const sf_transformer *t, int layer, int64_t rows, void *k, void *v, sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
+    const sf_layer_weights *w = &t->weights.layer[layer];
+    const int64_t heads = rows * sf_kv_heads_of(c, layer), n = heads * sf_head_dim_of(c, layer);
+    SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, k));
+    if (c->keys_are_values && !c->sliding[layer]) SF_TRY(b->ops->copy(b, v, k, sf_bytes(b->activation, n)));
+    else SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, v));
+    if (!c->value_norm) return SF_OK;
+    sf_tensor unit = t->unit;
+    unit.dim[0] = sf_head_dim_of(c, layer);
+    return norm(t, v, b->activation, heads, &unit, NULL, v);
 }
 
 static sf_status qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows, const int32_t *position, void *q, void *k,
@@ -608,13 +676,12 @@ static sf_status qkv(const sf_transformer *t, int layer, const float *hidden, in
         return rotate(t, layer, rows, position, q, k);
     }
     SF_TRY(linear(t, work->normed, rows, &w->q, &w->q_bias, q));
-    SF_TRY(linear(t, work->normed, rows, &w->k, &w->k_bias, k));
-    SF_TRY(linear(t, work->normed, rows, &w->v, &w->v_bias, v));
+    if (k) SF_TRY(keys_and_values(t, layer, rows, k, v, work));
     SF_TRY(scale_queries(t, w, rows, position, q, work));
-    if (!c->norm_after_rope) SF_TRY(norm_heads(t, w, rows, q, k));
+    if (!c->norm_after_rope) SF_TRY(norm_heads(t, layer, rows, q, k));
     SF_TRY(rotate(t, layer, rows, position, q, k));
     SF_TRY(unit_heads(t, layer, rows, q, k));
-    return c->norm_after_rope ? norm_heads(t, w, rows, q, k) : SF_OK;
+    return c->norm_after_rope ? norm_heads(t, layer, rows, q, k) : SF_OK;
 }
 
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
@@ -647,7 +714,7 @@ static sf_status widen(const sf_transformer *t, int layer, int64_t rows, sf_work
         SF_TRY(b->ops->gated(b, work->gate, NULL, rows, c->mlp, sf_silu_of(c->multipliers.mlp_gate)));
         return b->ops->gated(b, work->gate, work->up, rows, c->mlp, (sf_curve){.kind = SF_IDENTITY});
     }
-    return b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, c->mlp, t->curve[layer]);
+    return b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, sf_layer_mlp(c, layer), t->curve[layer]);
 }
 
 /* *in: what experts read of the normed rows. */
@@ -733,8 +800,23 @@ static sf_status gate_attention(const sf_transformer *t, int layer, const void *
     return SF_OK;
 }
 
-static sf_status finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, int64_t rows, float *hidden,
-                        sf_workspace *work)
+/* What the layer does with the rows' embeddings for it, behind its MLP. */
+static sf_status add_layer_inputs(const sf_transformer *t, int layer, const void *layered, int64_t rows, float *hidden, sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
+    const sf_layer_weights *w = &t->weights.layer[layer];
+    const int64_t P = c->layer_dim, all = c->layers * P;
+    static const sf_tensor none;
+    SF_TRY(b->ops->cast(b, hidden, rows * c->d, work->normed));
+    SF_TRY(linear(t, work->normed, rows, &w->layer_gate, &none, work->gate));
+    SF_TRY(b->ops->copy_columns(b, sf_activation_at(b, layered, layer * P), all, rows, P, work->up, P));
+    SF_TRY(b->ops->gated(b, work->gate, work->up, rows, (int)P, t->curve[layer]));
+    return add_branch(t, work->gate, rows, &w->layer_out, &none, &w->layer_norm, 1, hidden, work);
+}
+
+static sf_status finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, const void *layered, int64_t rows,
+                        float *hidden, sf_workspace *work)
 {
     const sf_model_config *c = t->config;
     const sf_multipliers *m = &c->multipliers;
@@ -757,13 +839,15 @@ static sf_status finish(const sf_transformer *t, int layer, const void *attentio
         if (sf_layer_mixes(c, layer)) return add_mixture(t, layer, rows, hidden, work);
         SF_TRY(widen(t, layer, rows, work));
     }
-    return add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, m->mlp, hidden, work);
+    SF_TRY(add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, m->mlp, hidden, work));
+    if (c->layer_dim) SF_TRY(add_layer_inputs(t, layer, layered, rows, hidden, work));
+    return c->layer_scale ? t->backend->ops->scale(t->backend, hidden, rows * c->d, t->scale[layer]) : SF_OK;
 }
 
-sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, int64_t rows, float *hidden,
-                                sf_workspace *work)
+sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, const void *layered, int64_t rows,
+                                float *hidden, sf_workspace *work)
 {
-    IN_PARTS(t, finish, layer, attention, mixed, rows, hidden, work);
+    IN_PARTS(t, finish, layer, attention, mixed, layered, rows, hidden, work);
 }
 
 static sf_status logits_of(const sf_transformer *t, const float *hidden, int64_t rows, float *logits, sf_workspace *work)

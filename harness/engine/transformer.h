@@ -15,6 +15,9 @@
  *           │                     └─ own part ─ key of each head ──────┘      ▲
  *           └─ rotated, latent ─ norm of the latent, rotation of the rest ────┘
  *
+ * Gemma 4's small models have embeddings of a token for each layer: what makes them reads the first hidden state (embed), and behind its MLP
+ * each layer adds norm(out(activation(gate(hidden)) · embedding)).
+ *
  * Families leave out norms or add some, leave out the gate, or let both halves read the same normed rows (config.h).
  * Where the model is split over ranks, q, k, v, gate and up are a rank's heads and its part of the MLP, and each (+) adds
  * the sum of what o and down of all ranks give. What a rank computes is then not what the model takes; that is counted by
@@ -52,6 +55,7 @@ typedef struct sf_transformer {
     float *one;         /* [D] on the host, and as a weight: the norm of q and k that has none; NULL, absent: they have another or none */
     sf_tensor unit;
     sf_curve *curve; /* [layers] activation of each MLP */
+    float *scale;    /* [layers] host: what the hidden state behind each is multiplied by; NULL: nothing */
     struct sf_whole *whole; /* of a model that is split over ranks (backend->comm): what counts for all of it; else NULL */
 } sf_transformer;
 
@@ -62,6 +66,7 @@ typedef struct sf_workspace {
     void *gated;     /* [rows, H, D] NULL where attention has no gate */
     float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms, ranks and scaled mixtures */
     float *parts;    /* [ranks, rows, d] what each rank has of it; NULL without ranks */
+    float *layered;  /* [rows, layers, P] NULL without embeddings for each layer */
     float *beta, *gamma; /* [rows, H] that queries are scaled by; NULL: they are not */
     struct sf_mixture {
         float *logits, *share; /* [rows, E], [rows, K] */
@@ -94,11 +99,11 @@ sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, 
 /* The frequencies (sf_attention) of a layer. */
 const float *sf_transformer_frequency(const sf_transformer *t, int layer);
 
-/* hidden [rows, d] = the tokens' embeddings. token [rows] backend memory. */
-sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden);
+/* hidden [rows, d] = the tokens' embeddings, layered [rows, layers, P] those for each layer (NULL: there are none). token [rows] backend memory. */
+sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, void *layered, sf_workspace *work);
 
 /* From hidden [rows, d] to q [rows, H, D] and k, v [rows, G, D]; q and k rotated to position [rows]. Of latent attention D is R + r, q
- * on the latent's side, k the rows of the cache, and v not written. */
+ * on the latent's side, k the rows of the cache, and v not written; k and v are NULL where the layer borrows them. */
 sf_status sf_transformer_qkv(const sf_transformer *t, int layer, const float *hidden, int64_t rows,
                              const int32_t *position, void *q, void *k, void *v, sf_workspace *work);
 
@@ -108,9 +113,9 @@ sf_status sf_transformer_project(const sf_transformer *t, int layer, const float
 sf_status sf_transformer_advance(const sf_transformer *t, int layer, int lanes, float *const *state, int64_t rows, void *const *in, void *room);
 
 /* From the attention's output [rows, H, D], NULL: the layer does not attend, and the mixer's in[0], NULL: it does not recur, to the
- * block's: hidden [rows, d] is updated. */
-sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, int64_t rows, float *hidden,
-                                sf_workspace *work);
+ * block's: hidden [rows, d] is updated. layered: as sf_transformer_embed() made it. */
+sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, const void *layered, int64_t rows,
+                                float *hidden, sf_workspace *work);
 
 /* logits [rows, vocab] f32, without the model's scale and cap on them: where the largest is chosen, these change nothing. */
 sf_status sf_transformer_logits(const sf_transformer *t, const float *hidden, int64_t rows, float *logits,

@@ -92,9 +92,16 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         if (memcmp(m, &none, sizeof none) != 0) sf_hash_fold(hash, m, sizeof *m); /* floats alone: no padding */
     }
     if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
+    if (sf_heads_differ(c) || c->shared_from || c->keys_are_values || c->value_norm || c->layer_scale || c->layer_dim || c->rope.turning != 0 ||
+        c->rope_local.turning != 0) {
+        n = snprintf(text, sizeof text, "gemma4 %d %d %d %d %d %d %d %d %d %.17g %.17g", c->sliding_head_dim, c->sliding_kv_heads, c->shared_from,
+                     c->shared_wide, c->keys_are_values, c->value_norm, c->layer_scale, c->layer_dim, c->layer_vocab, c->rope.turning,
+                     c->rope_local.turning);
+        sf_hash_fold(hash, text, (size_t)n);
+    }
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2704 && sizeof(sf_rope_config) == 592, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 2744 && sizeof(sf_rope_config) == 600, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -122,10 +129,19 @@ static sf_status check_rope(const sf_rope_config *r, const char *what, const cha
     return SF_OK;
 }
 
-double sf_projection_elements(const sf_model_config *c)
+bool sf_layer_lends(const sf_model_config *c, int layer)
+{
+    for (int l = c->shared_from; c->shared_from && l < c->layers; l++)
+        if (sf_layer_source(c, l) == layer) return true;
+    return false;
+}
+
+double sf_projection_elements(const sf_model_config *c, int layer)
 {
     const double d = c->d, h = c->heads, query = h * sf_query_numbers(c), down = c->query_latent;
-    if (!c->latent) return d * ((c->attention_gate ? 3 : 2) * query + 2.0 * c->head_dim * c->kv_heads);
+    const double kept = sf_layer_borrows(c, layer) ? 0 : c->keys_are_values && !c->sliding[layer] ? 1 : 2;
+    if (!c->latent)
+        return d * sf_head_dim_of(c, layer) * ((c->attention_gate ? 3 : 2) * h + kept * sf_kv_heads_of(c, layer));
     return (down ? d * down + down * query : d * query) + d * c->head_dim + h * c->latent * (c->own_dim + c->value_dim) + h * c->value_dim * d;
 }
 
@@ -143,6 +159,39 @@ static sf_status check_latent(const sf_model_config *c, const char *where)
     if (c->window || c->sinks || c->qk_norm || c->qkv_bias || c->query_growth != 0 || c->layer_norm)
         return sf_fail(SF_UNSUPPORTED, "%s: latent attention together with windows, sinks, norms over heads, biases of heads, growing queries"
                        " or norms that take the mean off", where);
+    return SF_OK;
+}
+
+static bool even_heads(const sf_model_config *c)
+{
+    const int most = 1 << 16;
+    return c->sliding_head_dim >= 0 && c->sliding_head_dim <= most && c->sliding_head_dim % 2 == 0 && c->sliding_kv_heads >= 0 &&
+           c->sliding_kv_heads <= most && (c->sliding_kv_heads == 0 || c->heads % c->sliding_kv_heads == 0);
+}
+
+/* Heads of two sizes, layers that read others' keys, and embeddings for each layer. */
+static sf_status check_layers(const sf_model_config *c, const char *where)
+{
+    if (!even_heads(c))
+        return sf_fail(SF_BAD_INPUT, "%s: heads of layers that slide: expected an even head dim, and kv heads of which %d query heads are a multiple;"
+                       " found %d, and %d", where, c->heads, c->sliding_head_dim, c->sliding_kv_heads);
+    if (c->shared_from < 0 || c->shared_from >= c->layers || (c->shared_wide && !c->shared_from))
+        return sf_fail(SF_BAD_INPUT, "%s: expected layers with keys of their own in front of those that read others', found %d of %d", where,
+                       c->shared_from, c->layers);
+    for (int l = c->shared_from; c->shared_from && l < c->layers; l++)
+        if (c->sliding[sf_layer_source(c, l)] != c->sliding[l])
+            return sf_fail(SF_BAD_INPUT, "%s: layer %d %s and reads another's keys: expected one that does so among the first %d, found none", where, l,
+                           c->sliding[l] ? "slides" : "sees everything", c->shared_from);
+    if (c->layer_dim < 0 || c->layer_dim > 1 << 16 || (c->layer_dim && c->layer_vocab < c->vocab))
+        return sf_fail(SF_BAD_INPUT, "%s: expected an embedding for each layer of up to 65536 numbers, of every token of %d, found %d, of %d", where,
+                       c->vocab, c->layer_dim, c->layer_vocab);
+    const bool differs = sf_heads_differ(c) || c->shared_from || c->keys_are_values || c->value_norm || c->layer_scale || c->layer_dim;
+    const bool other = c->latent || c->router.experts || c->kernel || c->attention_gate || c->parallel || c->sinks || c->chunked ||
+                       c->qk_norm_whole || c->rotary_dim || c->query_growth != 0 || c->still_growth != 0 || c->qk_unit || c->query_scales ||
+                       c->gateless || c->norm_offset != 0 || c->layer_norm || c->entmax_alpha != 0;
+    if (differs && (other || !c->post_norms))
+        return sf_fail(SF_UNSUPPORTED, "%s: heads of two sizes, keys of other layers or embeddings for each layer, in another graph than Gemma 4's",
+                       where);
     return SF_OK;
 }
 
@@ -255,6 +304,7 @@ sf_status sf_config_validate(const sf_model_config *c, const char *where)
                        where, c->window, slides ? "some" : "no");
     }
     SF_TRY(check_latent(c, where));
+    SF_TRY(check_layers(c, where));
     SF_TRY(check_experts(c, where));
     SF_TRY(check_recurrence(c, where));
     SF_TRY(check_rope(&c->rope, "rope", where));

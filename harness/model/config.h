@@ -21,6 +21,7 @@ typedef struct sf_rope_config {
     double attention_factor;             /* YARN; 0: 0.1 ln(factor) + 1 */
     int original_positions;              /* LLAMA3, YARN, LONG; DYNAMIC: those that need no scaling */
     float longer[2][SF_LONG_PAIRS];      /* LONG: what each pair's frequency is divided by, within and beyond them */
+    double turning;                      /* share of the pairs that turn, the first ones, by the frequencies of whole heads (Gemma 4); 0: all */
 } sf_rope_config;
 
 /* How the layers of a hybrid mix rows that do not attend: by a recurrence, whose state has the same size at every length (mixer.h). */
@@ -86,6 +87,14 @@ typedef struct sf_model_config {
     int window;                          /* sliding window in tokens; 0: every layer attends to everything */
     bool chunked;                        /* … of tokens that stand in turn: a query sees no more than its own, up to itself (Llama 4) */
     uint8_t sliding[SF_MAX_LAYERS];      /* [layers] 1: this layer uses the window */
+    int sliding_head_dim, sliding_kv_heads; /* of layers that slide, where these have others (Gemma 4); 0: as all */
+    int shared_from;                     /* layers from this one on read the keys and values of the last layer of their kind before it (Gemma 4);
+                                            0: each has its own */
+    bool shared_wide;                    /* … and have an MLP twice as wide */
+    bool keys_are_values;                /* layers that see everything have no projection to values: they are the keys, not normed nor rotated */
+    bool value_norm;                     /* values are scaled to a root mean square of 1 */
+    bool layer_scale;                    /* the hidden state behind a layer is multiplied by a number of its own */
+    int layer_dim, layer_vocab;          /* numbers of the embedding that a token has for each layer, and rows of their table (Gemma 4); 0: none */
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
     uint8_t recurs[SF_MAX_LAYERS];       /* [layers] 1: this layer has no attention, but the mixer */
     sf_mixer_kind mixer;
@@ -99,6 +108,31 @@ typedef struct sf_model_config {
     sf_reach reach;                      /* layers with full attention see keys at these distances (Dual Chunk Attention); chunk 0: at true ones */
 } sf_model_config;                       /* no pointers: copied by assignment */
 
+static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
+/* Of a layer, which may slide and have heads of another size then. What methods see is a layer that does not. */
+static inline int sf_head_dim_of(const sf_model_config *c, int layer) { return c->sliding[layer] && c->sliding_head_dim ? c->sliding_head_dim : c->head_dim; }
+static inline int sf_kv_heads_of(const sf_model_config *c, int layer) { return c->sliding[layer] && c->sliding_kv_heads ? c->sliding_kv_heads : c->kv_heads; }
+static inline bool sf_heads_differ(const sf_model_config *c) { return c->sliding_head_dim || c->sliding_kv_heads; }
+/* The larger of both: numbers of a head, and of all keys of a row. */
+static inline int sf_widest_head(const sf_model_config *c) { return c->sliding_head_dim > c->head_dim ? c->sliding_head_dim : c->head_dim; }
+static inline int sf_widest_keys(const sf_model_config *c)
+{
+    const int sliding = (c->sliding_kv_heads ? c->sliding_kv_heads : c->kv_heads) * (c->sliding_head_dim ? c->sliding_head_dim : c->head_dim);
+    return sliding > c->kv_heads * c->head_dim ? sliding : c->kv_heads * c->head_dim;
+}
+/* Whether a layer has no keys and values but another's, and whose they are: its own, if not. */
+static inline bool sf_layer_borrows(const sf_model_config *c, int layer) { return c->shared_from && layer >= c->shared_from; }
+static inline int sf_layer_source(const sf_model_config *c, int layer)
+{
+    if (!sf_layer_borrows(c, layer)) return layer;
+    int source = c->shared_from - 1;
+    while (source > 0 && c->sliding[source] != c->sliding[layer]) source--;
+    return source;
+}
+/* Whether another layer reads a layer's keys and values, too. */
+bool sf_layer_lends(const sf_model_config *c, int layer);
+static inline int sf_layer_mlp(const sf_model_config *c, int layer) { return c->shared_wide && sf_layer_borrows(c, layer) ? 2 * c->mlp : c->mlp; }
+static inline int sf_widest_mlp(const sf_model_config *c) { return c->shared_wide ? 2 * c->mlp : c->mlp; }
 static inline int sf_rotary_dim(const sf_model_config *c) { return c->rotary_dim ? c->rotary_dim : c->head_dim; }
 /* Of latent attention: numbers at the front of a token's row in the cache that are rotated, and no part of the value. Else 0. */
 static inline int sf_latent_rotary(const sf_model_config *c) { return c->latent ? c->rotary_dim : 0; }
@@ -108,10 +142,11 @@ static inline int sf_cached_numbers(const sf_model_config *c) { return c->latent
 static inline int sf_query_numbers(const sf_model_config *c) { return c->latent ? c->own_dim + c->rotary_dim : c->head_dim; }
 static inline int sf_output_numbers(const sf_model_config *c) { return c->latent ? c->value_dim : c->head_dim; }
 /* Elements of a layer's projections to and from attention, and of its gate, without biases. */
-double sf_projection_elements(const sf_model_config *c);
+double sf_projection_elements(const sf_model_config *c, int layer);
+/* Numbers of what a layer does with a token's embedding for it: its matrices, and its norm; and elements of what makes these embeddings. */
+static inline double sf_layer_input_elements(const sf_model_config *c) { return 2.0 * c->d * c->layer_dim; }
 /* Whether a layer's MLP is a mixture of experts. */
 static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer]; }
-static inline bool sf_layer_slides(const sf_model_config *c, int layer) { return c->sliding[layer]; }
 /* Latest keys that a query at a position sees at a layer; 0: all. */
 static inline int sf_layer_window(const sf_model_config *c, int layer, int position)
 {

@@ -48,11 +48,31 @@ static double mlp_elements(const sf_model_config *m, double rows)
     double all = 0, d = m->d, read = fmin(rows * r->chosen, r->experts);
     for (int l = 0; l < m->layers; l++) {
         if (!sf_layer_mixes(m, l))
-            all += (m->gateless ? 2 : 3) * d * m->mlp;
+            all += (m->gateless ? 2 : 3) * d * sf_layer_mlp(m, l);
         else
             all += 3 * d * (read * m->expert_mlp + m->shared_mlp) + d * r->experts + (m->shared_switch ? d : 0);
     }
     return all;
+}
+
+/* Elements of the projections of all layers that attend. */
+static double projection_elements(const sf_model_config *m)
+{
+    double all = 0;
+    for (int l = 0; l < m->layers; l++) all += sf_layer_attends(m, l) ? sf_projection_elements(m, l) : 0;
+    return all;
+}
+
+/* What tokens' embeddings for each layer take: matrices, and numbers read of their table. */
+static double layer_inputs(const sf_model_config *m) { return m->layers * (sf_layer_input_elements(m) + (double)m->d * m->layer_dim); }
+static double layer_rows(const sf_model_config *m) { return (double)m->layers * m->layer_dim; }
+
+/* A layer of the kind that sees everything, and one of the kind that slides: the last ones of theirs. */
+static int layer_of(const sf_model_config *m, bool slides)
+{
+    int l = m->layers - 1;
+    while (l > 0 && (m->sliding[l] != slides || !sf_layer_attends(m, l))) l--;
+    return l;
 }
 
 /* Units of them, summed over layers. */
@@ -60,24 +80,26 @@ static double mlp_units(const sf_model_config *m)
 {
     double all = 0;
     for (int l = 0; l < m->layers; l++)
-        all += sf_layer_mixes(m, l) ? (double)m->router.chosen * m->expert_mlp + m->shared_mlp : m->mlp;
+        all += sf_layer_mixes(m, l) ? (double)m->router.chosen * m->expert_mlp + m->shared_mlp : sf_layer_mlp(m, l);
     return all;
 }
 
 /* B (2Ld + N [2Ld (2d + 2 d_h n_kv) + ρ h L² (4 d_h + 3)] + 2 N L d_mlp (3d + 1) + 2Ld |V|), FLOPs. */
 static void prefill(const sf_model_config *m, const sf_cost_query *q, int global, int sliding, sf_cost *out)
 {
-    double L = (double)q->tokens, B = (double)q->batch, N = global + sliding, d = m->d, V = m->vocab, exact = sf_projection_elements(m);
+    double L = (double)q->tokens, B = (double)q->batch, N = global + sliding, d = m->d, V = m->vocab, exact = projection_elements(m);
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h - 2 * sf_latent_rotary(m) + 3, gate = m->attention_gate ? d_h * h : 0;
+    double sliding_pair = 4.0 * sf_head_dim_of(m, layer_of(m, true)) + 3;
+    const bool own = m->latent || sf_heads_differ(m) || m->shared_from || m->keys_are_values; /* of which the paper has no formula */
     double window = m->window < L ? m->window : L;
 
     term(out, "embedding", B * 2 * L * d, 0);
-    term(out, "projections", B * N * 2 * L * (m->latent ? exact : d * (2 * d + 2 * d_h * kv + gate)), B * N * 2 * L * exact);
+    term(out, "projections", B * 2 * L * (own ? exact : N * d * (2 * d + 2 * d_h * kv + gate)), B * 2 * L * exact);
     term(out, "attention", B * global * q->density * h * L * L * pair,
          B * global * q->density * h * causal_pairs(L, L, false) * pair);
     if (sliding) {
-        term(out, "sliding attention", B * sliding * h * L * window * pair,
-             B * sliding * h * causal_pairs(L, window, m->chunked) * pair);
+        term(out, "sliding attention", B * sliding * h * L * window * sliding_pair,
+             B * sliding * h * causal_pairs(L, window, m->chunked) * sliding_pair);
     }
     const int recurring = sf_layers_recurring(m);
     if (recurring) {
@@ -85,6 +107,7 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
         double flops = B * recurring * L * (2 * (double)mixer.matrices + (double)mixer.flops);
         term(out, "recurrence", flops, flops);
     }
+    if (m->layer_dim) term(out, "layer embeddings", B * 2 * L * layer_inputs(m), B * 2 * L * layer_inputs(m));
     term(out, "mlp", B * 2 * L * (mlp_elements(m, 1) + mlp_units(m)), B * 2 * L * mlp_elements(m, 1));
     term(out, "head", B * 2 * L * d * V, B * 2 * d * V);
 }
@@ -99,25 +122,33 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     double window = m->window < L ? m->window : L;
     if (m->chunked && sliding) window = (double)((q->tokens - 1) % m->window + 1);
 
-    double gate = m->attention_gate ? d_h * h : 0, projections = N * sf_projection_elements(m), cached = sf_cached_numbers(m) * kv;
-    double biases = m->qkv_bias ? N * (d_h * (h + 2 * kv) + gate) : 0;
-    double norms = m->layers * d * (m->post_norms ? 4 : 2) + (m->qk_norm ? N * 2 * d_h : 0) + N * (m->latent + m->query_latent) + d;
+    double gate = m->attention_gate ? d_h * h : 0, projections = projection_elements(m), cached = sf_cached_numbers(m) * kv;
+    const int slides = layer_of(m, true);
+    double sliding_cached = m->latent ? cached : 2.0 * sf_head_dim_of(m, slides) * sf_kv_heads_of(m, slides);
+    double biases = 0;
+    for (int l = 0; m->qkv_bias && l < m->layers; l++)
+        biases += sf_layer_attends(m, l) ? sf_head_dim_of(m, l) * (h + (sf_layer_borrows(m, l) ? 0 : 2.0 * sf_kv_heads_of(m, l))) + gate : 0;
+    double norms = m->layers * d * (m->post_norms ? 4 : 2) + N * (m->latent + m->query_latent) + d;
+    for (int l = 0; m->qk_norm && l < m->layers; l++)
+        norms += sf_layer_attends(m, l) ? (sf_layer_borrows(m, l) ? 1 : 2) * sf_head_dim_of(m, l) : 0;
+    if (m->layer_dim) norms += m->layers * d + m->layer_dim;
     for (int l = 0; l < m->layers; l++) norms += m->qk_unit && !m->unrotated[l] ? 2 * d_h : 0;
     if (gate) norms += N * d; /* which reads the normed rows anew */
 
-    term(out, "embedding", d, B * d);
+    term(out, "embedding", d + layer_rows(m), B * (d + layer_rows(m)));
     term(out, "projections", projections, projections);
     if (recurring) {
         double weights = recurring * (double)(mixer.matrices + mixer.vectors);
         term(out, "recurrence", weights, weights);
     }
+    if (m->layer_dim) term(out, "layer embeddings", layer_inputs(m), layer_inputs(m));
     term(out, "mlp", mlp_elements(m, B), mlp_elements(m, B));
     term(out, "head", d * V, d * V);
     term(out, "norms and biases", 0, norms + biases);
     out->weights = out->paper;
     term(out, "cache", B * global * L * cached * q->density, B * global * L * cached * q->density);
     if (recurring) term(out, "state", B * recurring * 2 * (double)mixer.state, B * recurring * 2 * (double)mixer.state);
-    if (sliding) term(out, "sliding cache", B * sliding * window * cached, B * sliding * window * cached);
+    if (sliding) term(out, "sliding cache", B * sliding * window * sliding_cached, B * sliding * window * sliding_cached);
 }
 
 void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cost *out)

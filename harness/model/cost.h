@@ -36,7 +36,7 @@ typedef struct sf_cost_query {
 
 typedef struct sf_cost_term { const char *name; double paper, exact; } sf_cost_term;
 
-enum { SF_COST_TERMS = 10 };
+enum { SF_COST_TERMS = 11 };
 
 typedef struct sf_cost {
     int terms;

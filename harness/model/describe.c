@@ -19,6 +19,7 @@ static void append(size_t bytes, char *text, const char *format, ...)
 const char *sf_rope_text(const sf_rope_config *r, size_t bytes, char *text)
 {
     snprintf(text, bytes, "theta %g", r->theta);
+    if (r->turning != 0) append(bytes, text, ", the first %g %% of pairs", 100 * r->turning);
     switch (r->scaling) {
     case SF_ROPE_PLAIN:
         break;

@@ -70,15 +70,14 @@ const char *sf_family_lacks(const char *model_type)
                       INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
                       STATE[] = "state spaces of another kind than Mamba 2 beside attention and MLPs",
                       HALVES[] = "layers that are a state space, attention or an MLP alone",
-                      STREAMS[] = "four residual streams (AltUp), and layers that take other layers' keys and values",
-                      DIMS[] = "heads of two sizes, and layers that take other layers' keys and values or have embeddings of their own";
+                      STREAMS[] = "four residual streams (AltUp), and layers that take other layers' keys and values";
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
         {"minicpm3", SCALED},         {"longcat_flash", ZEROS},  {"deepseek_v32", INDEXED}, {"glm_moe_dsa", INDEXED},
         {"falcon_mamba", STATE},      {"mamba", STATE},          {"jamba", STATE},          {"zamba2", STATE},
         {"mamba2", HALVES},           {"nemotron_h", HALVES},
-        {"gemma3n", STREAMS},         {"gemma3n_text", STREAMS}, {"gemma4", DIMS},          {"gemma4_text", DIMS},
+        {"gemma3n", STREAMS},         {"gemma3n_text", STREAMS},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
         if (strcmp(ROWS[i].model_type, model_type) == 0) return ROWS[i].lacks;

@@ -63,6 +63,7 @@ typedef struct sf_family {
     const char *activation_key;  /* NULL: hidden_act */
     const char *norm_eps_key;    /* NULL: rms_norm_eps */
     const char *packed;          /* quant_method of quantization_config whose weights `unpack` understands; NULL: none */
+    bool proportional;           /* rotations of a layer type may be of rope_type proportional */
     double partial_rotary;       /* of a file that says nothing; 0: transformers does not look for the key here */
     sf_sliding_rule sliding;
     bool layer_types;            /* transformers obeys that key here */
@@ -78,6 +79,7 @@ typedef struct sf_family {
     const char *gguf;      /* general.architecture and the prefix of its keys; NULL: not read from GGUF */
     bool interleaved;      /* llama.cpp's converter reorders the rows of q and k */
     bool gguf_experts;     /* of files of that architecture, those with experts are this family's */
+    bool gguf_by_layer;    /* kv heads and MLPs may be of one size a layer, and layers that slide have heads of their own: `read_gguf` reads them */
     bool gguf_sections;    /* rotates by three axes, which are one where there are no pictures */
     const char *gguf_final_norm; /* NULL: output_norm.weight */
     sf_status (*read_gguf)(const sf_gguf *g, sf_model_config *c); /* what its keys leave to the reader; NULL: nothing */

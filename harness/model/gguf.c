@@ -453,6 +453,26 @@ sf_status sf_gguf_bool(const sf_gguf *g, const char *name, bool *out)
     return SF_OK;
 }
 
+sf_status sf_gguf_ints(const sf_gguf *g, const char *name, int layers, int low, int high, int *out)
+{
+    const sf_gguf_key *key = sf_gguf_find(g, name);
+    if (!key || key->type != SF_GGUF_ARRAY) {
+        SF_TRY(sf_gguf_int(g, name, true, low, high, &out[0]));
+        for (int l = 1; l < layers; l++) out[l] = out[0];
+        return SF_OK;
+    }
+    if ((key->element != SF_GGUF_I32 && key->element != SF_GGUF_U32) || key->count != (uint64_t)layers)
+        return sf_fail(SF_BAD_INPUT, "%s: key %s: expected an integer, or an array of %d of 32 bits", g->path, name, layers);
+    for (int l = 0; l < layers; l++) {
+        int32_t value;
+        memcpy(&value, key->value + 4 * (size_t)l, sizeof value);
+        if (value < low || value > high)
+            return sf_fail(SF_BAD_INPUT, "%s: key %s: layer %d: expected %d to %d, found %d", g->path, name, l, low, high, value);
+        out[l] = value;
+    }
+    return SF_OK;
+}
+
 sf_status sf_gguf_bools(const sf_gguf *g, const char *name, int n, bool *out)
 {
     const sf_gguf_key *key = sf_gguf_find(g, name);

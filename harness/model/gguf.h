@@ -52,6 +52,8 @@ sf_gguf_tensor *sf_gguf_find_tensor(const sf_gguf *g, const char *name);
 sf_status sf_gguf_int(const sf_gguf *g, const char *name, bool required, int64_t low, int64_t high, int *out);
 sf_status sf_gguf_real(const sf_gguf *g, const char *name, bool required, double low, double high, double *out);
 sf_status sf_gguf_bool(const sf_gguf *g, const char *name, bool *out);
+/* A number for each of `layers`: an array of them, or one for all. Out: [layers]. Error: not there, or one not within the limits. */
+sf_status sf_gguf_ints(const sf_gguf *g, const char *name, int layers, int low, int high, int *out);
 sf_status sf_gguf_bools(const sf_gguf *g, const char *name, int n, bool *out); /* an array of n of them */
 
 /* Keys of an architecture stand under its name: "llama.block_count". The text lives until the thread's second next call. */

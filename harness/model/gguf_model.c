@@ -112,6 +112,7 @@ static sf_status read_kv_heads(const sf_gguf *g, const sf_family *f, int further
 {
     const char *name = key_of(f, "attention.head_count_kv");
     const sf_gguf_key *key = sf_gguf_find(g, name);
+    if (f->gguf_by_layer && key && key->type == SF_GGUF_ARRAY) return SF_OK;
     if (!f->recurrent_type || !key || key->type != SF_GGUF_ARRAY) return sf_gguf_int(g, name, false, 1, 1 << 16, &c->kv_heads);
     if ((key->element != SF_GGUF_I32 && key->element != SF_GGUF_U32) || key->count != (uint64_t)(c->layers + further))
         return sf_fail(SF_BAD_INPUT, "%s: key %s: expected an integer, or an array of %d of 32 bits", g->path, name, c->layers + further);
@@ -145,7 +146,9 @@ static sf_status read_config(const sf_gguf *g, sf_model_config *c)
     c->layers -= further;
     SF_TRY(sf_gguf_int(g, key_of(f, "expert_count"), false, 0, INT_MAX, &experts));
     SF_TRY(sf_gguf_int(g, key_of(f, "expert_feed_forward_length"), false, 1, 1 << 24, &c->mlp));
-    SF_TRY(sf_gguf_int(g, key_of(f, "feed_forward_length"), experts == 0 || c->mlp == 0, 1, 1 << 24, &c->mlp));
+    const sf_gguf_key *mlp = sf_gguf_find(g, key_of(f, "feed_forward_length"));
+    if (!(f->gguf_by_layer && mlp && mlp->type == SF_GGUF_ARRAY))
+        SF_TRY(sf_gguf_int(g, key_of(f, "feed_forward_length"), experts == 0 || c->mlp == 0, 1, 1 << 24, &c->mlp));
     SF_TRY(sf_gguf_int(g, key_of(f, "attention.head_count"), true, 1, 1 << 16, &c->heads));
     c->kv_heads = c->heads;
     SF_TRY(read_kv_heads(g, f, further, c));
@@ -202,6 +205,14 @@ static sf_tensor flat(const sf_weight_slot *slot, const sf_tensor *found)
     return t;
 }
 
+/* What files have of keys and values in layers that read another's. */
+static bool is_borrowed(const char *name, const sf_model_config *c)
+{
+    int layer, at = 0;
+    if (sscanf(name, "blk.%d.%n", &layer, &at) != 1 || !at || layer < 0 || layer >= c->layers || !sf_layer_borrows(c, layer)) return false;
+    return strncmp(name + at, "attn_k", 6) == 0 || strncmp(name + at, "attn_v", 6) == 0;
+}
+
 static sf_status read_weights(const sf_gguf *g, sf_model *out)
 {
     sf_weight_slot *slot;
@@ -230,6 +241,7 @@ static sf_status read_weights(const sf_gguf *g, sf_model *out)
         int layer;
         if (g->tensor[i].used) continue;
         if (f->predicts_further && sscanf(g->tensor[i].name, "blk.%d.", &layer) == 1 && layer >= out->config.layers) continue;
+        if (is_borrowed(g->tensor[i].name, &out->config)) continue;
         status = sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected none of this name in architecture %s, found shape %s",
                          g->path, g->tensor[i].name, out->config.architecture,
                          sf_shape_text(g->tensor[i].tensor.rank, g->tensor[i].tensor.dim));

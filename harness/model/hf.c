@@ -51,6 +51,17 @@ enum { N_PREFIXES = sizeof PREFIXES / sizeof *PREFIXES };
 
 static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 
+/* What files have of keys and values in layers that read another's: transformers leaves it unread. */
+static bool is_borrowed(const char *name, const char *decoder, const sf_model_config *c)
+{
+    static const char *const OWN[] = {"k_proj.", "v_proj.", "k_norm.", "v_norm."};
+    int layer, at = 0;
+    if (!begins(name, decoder) || sscanf(name + strlen(decoder), "layers.%d.self_attn.%n", &layer, &at) != 1 || !at) return false;
+    for (size_t i = 0; layer < c->layers && sf_layer_borrows(c, layer) && i < sizeof OWN / sizeof *OWN; i++)
+        if (begins(name + strlen(decoder) + at, OWN[i])) return true;
+    return false;
+}
+
 /* Tensors that are no part of the decoder's graph. */
 static bool is_beside(const char *name, const char *decoder, const char *head, const sf_model_config *c, bool multimodal)
 {
@@ -59,8 +70,10 @@ static bool is_beside(const char *name, const char *decoder, const char *head, c
     if (f && f->predicts_further && begins(name, decoder) && sscanf(name + strlen(decoder), "layers.%d.", &layer) == 1 && layer >= c->layers)
         return true;
     if (f && f->predicts_further && begins(name, "mtp.")) return true;
+    if (is_borrowed(name, decoder, c)) return true;
     static const char *const OTHER_TOWERS[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
-                                               "model.multi_modal_projector.", "model.visual.", "vision_model."};
+                                               "model.multi_modal_projector.", "model.visual.", "vision_model.", "model.embed_vision.",
+                                               "model.audio_tower.", "model.embed_audio."};
     for (size_t i = 0; multimodal && i < sizeof OTHER_TOWERS / sizeof *OTHER_TOWERS; i++) {
         if (begins(name, OTHER_TOWERS[i])) return true;
     }

@@ -35,6 +35,7 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor decay_in, beta_in, decay_rate, decay_shift, mixer_norm; /* of a gated delta rule: [Hv, d] twice, [Hv] twice, [Dv] */
     sf_tensor convolution_bias, skip;     /* of a state space: [channels], [Hv]; its steps are decay_in's, its mixer_norm [Hv · Dv] */
     sf_tensor attention_gate, attention_gate_bias; /* [H·D, d], [H·D] */
+    sf_tensor layer_gate, layer_out, layer_norm, layer_scale; /* of a token's embedding for the layer: [P, d], [d, P], [d]; [1] */
     sf_tensor curve[4];                   /* [1] each: the numbers of xIELU, as sf_curve has them but for their softplus */
 } sf_layer_weights;
 
@@ -50,6 +51,7 @@ typedef struct sf_weights {
     sf_tensor embedding;                  /* [vocab, d] */
     sf_tensor head;                       /* [vocab, d]; equal to embedding when tied */
     sf_tensor final_norm, final_norm_bias; /* [d] */
+    sf_tensor layer_table, layer_in, layer_in_norm; /* what tokens' embeddings for each layer are made of: [layer_vocab, layers · P], [layers · P, d], [P] */
     sf_layer_weights *layer;              /* [layers] */
     sf_tensor *expert;                    /* [layers, SF_EXPERT_PARTS, E]; NULL without experts */
     sf_tensor *head_part;                 /* [layers, SF_HEAD_PARTS, H]; NULL where keys and values are stored */

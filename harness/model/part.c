@@ -9,6 +9,9 @@
 sf_status sf_stage_of(const sf_model_config *c, int stage, int stages, sf_stage *out)
 {
     *out = (sf_stage){stage * c->layers / stages, (stage + 1) * c->layers / stages};
+    if (stages > 1 && (c->shared_from || c->layer_dim))
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has %s, which is not handed from stage to stage: it is not split by layers; run it unsplit", c->name,
+                       c->shared_from ? "layers that read other layers' keys" : "an embedding of each token for every layer");
     if (stages <= c->layers) return SF_OK;
     return sf_fail(SF_UNSUPPORTED, "model '%s': %d layers cannot be split over %d stages; choose fewer", c->name, c->layers, stages);
 }
@@ -22,6 +25,9 @@ sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model
     if (c->latent)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has latent attention, whose heads share one cache: it is not split over ranks by heads; run it "
                        "unsplit", name);
+    if (sf_heads_differ(c) || c->shared_from || c->layer_dim)
+        return sf_fail(SF_UNSUPPORTED, "model '%s' has heads of two sizes, layers that read other layers' keys or embeddings for every layer: it is not"
+                       " split over ranks by heads; run it unsplit", name);
     if (c->kernel)
         return sf_fail(SF_UNSUPPORTED, "model '%s': %d of its layers are recurrent (%s), which are not split over ranks by heads; run it unsplit,"
                        " or split it by layers", name, sf_layers_recurring(c), sf_mixer_name(c));

@@ -25,10 +25,26 @@ static int differs(const sf_rope_config *r, const float *divisor, int head_dim, 
     return -1;
 }
 
+/* Pairs that do not turn are divided by 1e30, all that do stand before them. */
+static sf_status turning_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_model_config *c)
+{
+    const float *divisor = table->tensor.data;
+    const int pairs = c->head_dim / 2;
+    int turning = 0;
+    while (turning < pairs && divisor[turning] == 1) turning++;
+    for (int i = turning; i < pairs; i++)
+        if (!(divisor[i] >= 1e30f) || turning == 0)
+            return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected 1 for the pairs that turn and 1e30 behind them, found %g at %d", g->path, table->name,
+                           (double)divisor[i], i);
+    c->rope.turning = turning < pairs ? (turning + 0.5) / pairs : 0;
+    table->used = true;
+    return SF_OK;
+}
+
 /* Llama 3's scaling arrives as a table of divisors of the inverse frequencies, without the four numbers it was made of.
  * All published checkpoints share two of them (low 1, original 8192), high is 4, or 1 in Llama 4, the largest divisor is the
  * fourth; they are taken for true when they give the very table back. */
-static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_model_config *c)
+static sf_status rope_from_table(const sf_gguf *g, const sf_family *f, sf_gguf_tensor *table, sf_model_config *c)
 {
     const sf_tensor *t = &table->tensor;
     if (t->dtype != SF_F32 || t->rank != 1 || t->dim[0] != c->head_dim / 2) {
@@ -37,6 +53,7 @@ static sf_status rope_from_table(const sf_gguf *g, sf_gguf_tensor *table, sf_mod
     }
     const float *divisor = t->data;
     double factor = 1;
+    if (f->proportional) return turning_from_table(g, table, c);
     for (int i = 0; i < c->head_dim / 2; i++) {
         if (divisor[i] > factor) factor = divisor[i];
     }
@@ -97,14 +114,16 @@ static sf_status read_dimensions(const sf_gguf *g, const sf_family *f, sf_model_
     if (f->latent) return SF_OK; /* what is rotated is no part of a head: latent.c */
     static const char *const KEYS[] = {"rope.dimension_count", "rope.dimension_count_swa"};
     for (int i = 0; i < 2; i++) {
-        int rotated = c->head_dim;
+        int whole = c->head_dim;
+        if (i == 1 && f->gguf_by_layer) SF_TRY(sf_gguf_int(g, key_of(f, "attention.key_length_swa"), false, 1, 1 << 16, &whole));
+        int rotated = whole;
         SF_TRY(sf_gguf_int(g, key_of(f, KEYS[i]), false, 1, INT_MAX, &rotated));
-        if (rotated == c->head_dim) continue;
+        if (rotated == whole) continue;
         if (i == 0 && f->partial_rotary && rotated < c->head_dim && rotated % 2 == 0) {
             c->rotary_dim = rotated;
             continue;
         }
-        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected the head dim, %d, found %d: %s", g->path, key_of(f, KEYS[i]), c->head_dim,
+        return sf_fail(SF_UNSUPPORTED, "%s: key %s: expected the head dim, %d, found %d: %s", g->path, key_of(f, KEYS[i]), whole,
                        rotated, f->partial_rotary ? "an even part of it may be rotated" : "no model of this family turns a part of its heads");
     }
     return SF_OK;
@@ -228,6 +247,6 @@ sf_status sf_positions_from_gguf(const sf_gguf *g, const sf_family *f, sf_model_
 
     if (r->scaling == SF_ROPE_PLAIN && sf_gguf_find_tensor(g, "rope_factors_long.weight")) SF_TRY(read_long(g, f, c));
     sf_gguf_tensor *table = sf_gguf_find_tensor(g, "rope_freqs.weight");
-    if (table && r->scaling == SF_ROPE_PLAIN) SF_TRY(rope_from_table(g, table, c));
+    if (table && r->scaling == SF_ROPE_PLAIN) SF_TRY(rope_from_table(g, f, table, c));
     return read_local(g, f, c);
 }

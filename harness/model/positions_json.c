@@ -23,6 +23,7 @@ typedef struct place {
     const char *theta_key; /* the base's name in `around` */
     double theta;          /* where neither names one */
     bool reads_original;   /* transformers looks for original_max_position_embeddings around it too */
+    bool proportional;     /* the family's class takes this type */
     int max_position, rotary; /* rotary: numbers of a head that turn */
 } place;
 
@@ -145,6 +146,19 @@ static sf_status read_long(const place *p, sf_rope_config *out)
     return sf_json_real(p->in, "attention_factor", false, 1e-3, 1e3, &out->attention_factor);
 }
 
+/* Pairs of whole heads, of which the first turn. */
+static sf_status read_proportional(const place *p, sf_rope_config *out)
+{
+    double part = 1;
+    SF_TRY(sf_json_real(p->in, "partial_rotary_factor", false, 0, 1, &part));
+    SF_TRY(sf_json_real(p->in, "factor", false, 1, 1e6, &out->factor));
+    if (out->factor > 1) out->scaling = SF_ROPE_LINEAR;
+    if (out->factor == 1) out->factor = 0;
+    if (part == 0) return sf_json_fail(SF_UNSUPPORTED, p->in, "partial_rotary_factor", "a number above 0");
+    out->turning = part < 1 ? part : 0;
+    return SF_OK;
+}
+
 static sf_status read_rope(const place *p, sf_rope_config *out)
 {
     *out = (sf_rope_config){.theta = p->theta};
@@ -158,13 +172,16 @@ static sf_status read_rope(const place *p, sf_rope_config *out)
         sf_rope_scaling scaling;
     } TYPES[] = {
         {"default", SF_ROPE_PLAIN}, {"linear", SF_ROPE_LINEAR},    {"llama3", SF_ROPE_LLAMA3}, {"yarn", SF_ROPE_YARN},
-        {"dynamic", SF_ROPE_DYNAMIC}, {"longrope", SF_ROPE_LONG}, {"su", SF_ROPE_LONG}};
+        {"dynamic", SF_ROPE_DYNAMIC}, {"longrope", SF_ROPE_LONG}, {"su", SF_ROPE_LONG}, {"proportional", SF_ROPE_PLAIN}};
     enum { N = sizeof TYPES / sizeof *TYPES };
     SF_TRY(find_type(p->in, &key, &type));
     size_t t = 0;
     while (t < N && strcmp(TYPES[t].name, type) != 0) t++;
-    if (t == N) return sf_json_fail(SF_UNSUPPORTED, p->in, key, "default, linear, llama3, yarn, dynamic or longrope");
+    const bool proportional = strcmp(type, "proportional") == 0;
+    if (t == N || (proportional && !p->proportional))
+        return sf_json_fail(SF_UNSUPPORTED, p->in, key, "default, linear, llama3, yarn, dynamic or longrope");
     out->scaling = TYPES[t].scaling;
+    if (proportional) return read_proportional(p, out);
     if (out->scaling == SF_ROPE_DYNAMIC) return read_dynamic(p, out);
     if (out->scaling == SF_ROPE_LONG) return read_long(p, out);
     /* What old files of Phi-3 call yarn is longrope. */
@@ -188,7 +205,7 @@ static bool same_rope(const sf_rope_config *a, const sf_rope_config *b)
     return a->theta == b->theta && a->scaling == b->scaling && a->factor == b->factor &&
            a->low_freq_factor == b->low_freq_factor && a->high_freq_factor == b->high_freq_factor &&
            a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow && a->attention_factor == b->attention_factor &&
-           a->original_positions == b->original_positions && a->between_pairs == b->between_pairs && memcmp(a->longer, b->longer, sizeof a->longer) == 0;
+           a->original_positions == b->original_positions && a->turning == b->turning && a->between_pairs == b->between_pairs && memcmp(a->longer, b->longer, sizeof a->longer) == 0;
 }
 
 /* The dictionary at `key`; one that is empty counts as none, as in Python. */
@@ -246,6 +263,12 @@ static sf_status read_partial(const place *p, const sf_family *f, sf_doubts *dou
     return sf_json_fail(SF_UNSUPPORTED, at, key, expected);
 }
 
+static bool is_proportional(sf_json_at in)
+{
+    const char *type = json_string_value(sf_json_value(in, "rope_type"));
+    return type && strcmp(type, "proportional") == 0;
+}
+
 sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_config *c, sf_doubts *doubts)
 {
     static const char *const TYPES[] = {"full_attention", "sliding_attention"};
@@ -261,6 +284,7 @@ sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_con
                .theta_key = "rope_theta",
                .theta = f->theta,
                .reads_original = !by_layer,
+               .proportional = f->proportional,
                .max_position = c->max_position};
     if (!by_layer) {
         place scaled = p;
@@ -287,7 +311,7 @@ sf_status sf_positions_from_json(sf_json_at at, const sf_family *f, sf_model_con
     for (int i = 0; i < 2; i++) {
         snprintf(inside[i], sizeof inside[i], "%s%s.", above[0], TYPES[i]);
         SF_TRY(dictionary(parameters, TYPES[i], inside[i], &part[i]));
-        if (sf_json_value(part[i], "partial_rotary_factor"))
+        if (sf_json_value(part[i], "partial_rotary_factor") && !(f->proportional && is_proportional(part[i])))
             return sf_json_fail(SF_UNSUPPORTED, part[i], "partial_rotary_factor", "none");
     }
     if (parameters.object && !part[0].object && !part[1].object) {

@@ -108,7 +108,7 @@ static sf_status read_vocabulary(const sf_gguf_tokens *from, sf_tokenizer *t)
     return SF_OK;
 }
 
-static sf_status read_merges(const sf_gguf_tokens *from, sf_tokenizer *t)
+sf_status sf_read_merges(const sf_gguf_tokens *from, sf_tokenizer *t)
 {
     for (int i = 0; i < from->merges; i++) {
         const char *merge = from->merge[i];
@@ -135,20 +135,21 @@ static sf_status build_bytes(const sf_gguf_tokens *from, sf_tokenizer *t)
     SF_TRY(sf_add_decoder(t, (sf_decoder){.kind = SF_DECODE_BYTE_LEVEL}));
     t->bpe.ignore_merges = pre->ignore_merges;
     t->bpe.byte_level = true;
-    return read_merges(from, t);
+    return sf_read_merges(from, t);
 }
 
 static sf_status build(const sf_gguf_tokens *from, sf_tokenizer *t)
 {
     bool bytes = from->model && !strcmp(from->model, "gpt2"), pieces = from->model && !strcmp(from->model, "llama");
-    if (!bytes && !pieces)
+    bool merged = from->model && !strcmp(from->model, "gemma4");
+    if (!bytes && !pieces && !merged)
         return sf_fail(
             SF_UNSUPPORTED,
-            "tokenizer.ggml.model is \"%.64s\"; only \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece's BPE) "
-            "can be read from GGUF. Use the model's Hugging Face folder, with its tokenizer.json",
+            "tokenizer.ggml.model is \"%.64s\"; only \"gpt2\" (byte-level BPE), \"llama\" (SentencePiece's BPE) and "
+            "\"gemma4\" can be read from GGUF. Use the model's Hugging Face folder, with its tokenizer.json",
             from->model ? from->model : "");
     SF_TRY(read_vocabulary(from, t));
-    SF_TRY(bytes ? build_bytes(from, t) : sf_build_pieces(from, t));
+    SF_TRY(bytes ? build_bytes(from, t) : sf_build_pieces(from, merged, t));
     return sf_finish_tokenizer(t);
 }
 

@@ -83,7 +83,9 @@ sf_status sf_add_pattern(sf_tokenizer *t, const char *pattern, size_t bytes, boo
 /* The text of `token` is in the vocabulary already. One that was added before is replaced. */
 sf_status sf_add_token(sf_tokenizer *t, sf_added_token token);
 const sf_added_token *sf_added(const sf_tokenizer *t, int32_t id); /* NULL: not an added token */
-sf_status sf_build_pieces(const sf_gguf_tokens *from, sf_tokenizer *t); /* tokenizer_pieces.c; the vocabulary is there */
+/* tokenizer_pieces.c; the vocabulary is there. merged: by the file's merges, not by scores. */
+sf_status sf_build_pieces(const sf_gguf_tokens *from, bool merged, sf_tokenizer *t);
+sf_status sf_read_merges(const sf_gguf_tokens *from, sf_tokenizer *t); /* tokenizer_gguf.c */
 sf_status sf_finish_tokenizer(sf_tokenizer *t); /* last: indexes what was added */
 
 #endif

@@ -3,7 +3,7 @@
  * way to make a piece of two others is a merge, ranked by the piece's score. Spaces are written "▁", one is put in
  * front of a text, and a character without a piece becomes bytes. As llama.cpp has it (src/llama-vocab.cpp, read in
  * November 2026); where the two differ SentencePiece itself (Kudo and Richardson 2018) leaves merges out that lead to
- * pieces marked unused. */
+ * pieces marked unused. Gemma 4's files ("gemma4") have the merges of tokenizer.json instead, and no space in front. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,9 +72,9 @@ static sf_status replacement(const char *from, const char *to, sf_regex **patter
 }
 
 /* The chains of the tokenizer.json that transformers makes of such a model. */
-static sf_status add_steps(const sf_gguf_tokens *from, sf_tokenizer *t)
+static sf_status add_steps(bool prefix, sf_tokenizer *t)
 {
-    if (!from->no_space_prefix) {
+    if (prefix) {
         sf_normalizer front = {.kind = SF_PUT_IN_FRONT, .text = strdup(SPACE)};
         if (!front.text) return sf_fail(SF_NO_MEMORY, "no memory for a tokenizer");
         SF_TRY(sf_add_normalizer(t, front));
@@ -88,21 +88,22 @@ static sf_status add_steps(const sf_gguf_tokens *from, sf_tokenizer *t)
     SF_TRY(sf_add_decoder(t, back));
     SF_TRY(sf_add_decoder(t, (sf_decoder){.kind = SF_DECODE_BYTE_FALLBACK}));
     SF_TRY(sf_add_decoder(t, (sf_decoder){.kind = SF_DECODE_FUSE}));
-    if (from->no_space_prefix) return SF_OK;
+    if (!prefix) return SF_OK;
     sf_decoder strip = {.kind = SF_DECODE_STRIP, .with = strdup(" "), .start = 1};
     return strip.with ? sf_add_decoder(t, strip) : sf_fail(SF_NO_MEMORY, "no memory for a tokenizer");
 }
 
-sf_status sf_build_pieces(const sf_gguf_tokens *from, sf_tokenizer *t)
+sf_status sf_build_pieces(const sf_gguf_tokens *from, bool merged, sf_tokenizer *t)
 {
-    if (!from->score)
+    if (!merged && !from->score)
         return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.scores: expected, one a token, since tokenizer.ggml.model is "
                                      "\"llama\", not found");
     for (int i = 0; i < from->tokens; i++) {
-        if (isnan(from->score[i])) return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.scores[%d] is no number", i);
+        if (from->score && isnan(from->score[i])) return sf_fail(SF_BAD_INPUT, "tokenizer.ggml.scores[%d] is no number", i);
         if (from->type && from->type[i] == SF_GGUF_UNKNOWN) t->bpe.unk = i;
     }
+    if (merged) t->bpe.unk = sf_vocab_find(&t->vocab, "<unk>", 5);
     t->bpe.byte_fallback = t->bpe.fuse_unk = true;
-    SF_TRY(add_steps(from, t));
-    return add_merges(from, t);
+    SF_TRY(add_steps(!merged && !from->no_space_prefix, t));
+    return merged ? sf_read_merges(from, t) : add_merges(from, t);
 }

@@ -11,23 +11,24 @@
 /* Sizes that a config gives names to; a row of the table below says which two a weight has. */
 typedef enum size {
     NONE, ONE, KERNEL, MODEL, RECURRENT, CHANNELS, VALUE_HEADS, VALUE_DIM, QUERIES, KEYS, Q_NORM, K_NORM, MLP, SHARED, EXPERTS, HEADS, OUTPUTS, Q_LATENT,
-    LATENT, ROTARY
+    LATENT, ROTARY, LAYER_DIM
 } size;
 
-static int64_t size_of(const sf_model_config *c, size s)
+static int64_t size_of(const sf_model_config *c, int layer, size s)
 {
     switch (s) {
     case MODEL: return c->d;
-    case QUERIES: return (int64_t)c->heads * sf_query_numbers(c);
-    case OUTPUTS: return (int64_t)c->heads * sf_output_numbers(c);
+    case QUERIES: return (int64_t)c->heads * (c->latent ? sf_query_numbers(c) : sf_head_dim_of(c, layer));
+    case OUTPUTS: return (int64_t)c->heads * (c->latent ? sf_output_numbers(c) : sf_head_dim_of(c, layer));
+    case LAYER_DIM: return c->layer_dim;
     case Q_LATENT: return c->query_latent;
     case LATENT: return c->latent;
     case ROTARY: return c->rotary_dim;
-    case KEYS: return (int64_t)c->kv_heads * c->head_dim;
+    case KEYS: return (int64_t)sf_kv_heads_of(c, layer) * sf_head_dim_of(c, layer);
     case ONE: return 1;
-    case Q_NORM: return (int64_t)(c->qk_norm_whole ? c->heads : 1) * c->head_dim;
-    case K_NORM: return (int64_t)(c->qk_norm_whole ? c->kv_heads : 1) * c->head_dim;
-    case MLP: return c->mlp;
+    case Q_NORM: return (int64_t)(c->qk_norm_whole ? c->heads : 1) * sf_head_dim_of(c, layer);
+    case K_NORM: return (int64_t)(c->qk_norm_whole ? c->kv_heads : 1) * sf_head_dim_of(c, layer);
+    case MLP: return sf_layer_mlp(c, layer);
     case SHARED: return c->shared_mlp;
     case EXPERTS: return c->router.experts;
     case HEADS: return c->heads;
@@ -41,16 +42,18 @@ static int64_t size_of(const sf_model_config *c, size s)
 }
 
 typedef enum condition {
-    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, SPACE_NORM, DECAYS, GATED, STORED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, QKV_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
+    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, SPACE_NORM, DECAYS, GATED, STORED, VALUED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, OWN_K_NORM, SCALED, EMBEDDED, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, Q_BIAS, K_BIAS, V_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
     CONVOLUTION_BIAS, CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
 static bool holds(const sf_model_config *c, int layer, condition when)
 {
     bool mixes = sf_layer_mixes(c, layer), attends = sf_layer_attends(c, layer), recurs = sf_layer_recurs(c, layer);
+    bool own = attends && !sf_layer_borrows(c, layer), valued = !c->keys_are_values || c->sliding[layer];
     switch (when) {
     case ALWAYS: return true;
-    case STORED: return attends && !c->latent;
+    case STORED: return own && !c->latent;
+    case VALUED: return own && valued && !c->latent;
     case COMPRESSED: return c->latent;
     case Q_DIRECT: return attends && !c->query_latent;
     case Q_COMPRESSED: return c->query_latent;
@@ -70,6 +73,9 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case MLP_NORM: return !c->no_pre_norms && !c->parallel;
     case POST_NORMS: return c->post_norms;
     case QK_NORM: return attends && c->qk_norm;
+    case OWN_K_NORM: return own && c->qk_norm;
+    case SCALED: return c->layer_scale;
+    case EMBEDDED: return c->layer_dim;
     case WHOLE: return !mixes;
     case GATE: return !mixes && !c->gateless;
     case XIELU: return c->activation == SF_XIELU;
@@ -80,7 +86,9 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case SINKS: return attends && c->sinks;
     case ROUTER_BIAS: return mixes && c->router_bias;
     case CORRECTION: return mixes && c->router_correction;
-    case QKV_BIAS: return attends && c->qkv_bias;
+    case Q_BIAS: return attends && c->qkv_bias;
+    case K_BIAS: return own && c->qkv_bias;
+    case V_BIAS: return own && valued && c->qkv_bias;
     case O_BIAS: return attends && c->o_bias;
     case MLP_BIAS: return !mixes && c->mlp_bias;
     case GATE_BIAS: return !mixes && c->mlp_bias && !c->gateless;
@@ -103,13 +111,13 @@ static const struct {
     {AT(q), "attn_q.weight", "self_attn.q_proj.weight", QUERIES, MODEL, Q_DIRECT},
     {AT(q), "attn_q_b.weight", "self_attn.q_b_proj.weight", QUERIES, Q_LATENT, Q_COMPRESSED},
     {AT(k), "attn_k.weight", "self_attn.k_proj.weight", KEYS, MODEL, STORED},
-    {AT(v), "attn_v.weight", "self_attn.v_proj.weight", KEYS, MODEL, STORED},
+    {AT(v), "attn_v.weight", "self_attn.v_proj.weight", KEYS, MODEL, VALUED},
     {AT(o), "attn_output.weight", "self_attn.o_proj.weight", MODEL, OUTPUTS, ATTENDS},
-    {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", QUERIES, NONE, QKV_BIAS},
-    {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", KEYS, NONE, QKV_BIAS},
-    {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", KEYS, NONE, QKV_BIAS},
+    {AT(q_bias), "attn_q.bias", "self_attn.q_proj.bias", QUERIES, NONE, Q_BIAS},
+    {AT(k_bias), "attn_k.bias", "self_attn.k_proj.bias", KEYS, NONE, K_BIAS},
+    {AT(v_bias), "attn_v.bias", "self_attn.v_proj.bias", KEYS, NONE, V_BIAS},
     {AT(q_norm), "attn_q_norm.weight", "self_attn.q_norm.weight", Q_NORM, NONE, QK_NORM},
-    {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", K_NORM, NONE, QK_NORM},
+    {AT(k_norm), "attn_k_norm.weight", "self_attn.k_norm.weight", K_NORM, NONE, OWN_K_NORM},
     {AT(post_attention_norm), "post_attention_norm.weight", "post_attention_layernorm.weight", MODEL, NONE,
      POST_NORMS},
     {AT(mlp_norm), "ffn_norm.weight", "post_attention_layernorm.weight", MODEL, NONE, MLP_NORM},
@@ -156,6 +164,10 @@ static const struct {
     {AT(skip), "ssm_d", "mamba.D", VALUE_HEADS, NONE, SPACE},
     {AT(attention_gate), "attn_gate.weight", "self_attn.gate_proj.weight", QUERIES, MODEL, GATED},
     {AT(attention_gate_bias), "attn_gate.bias", "self_attn.gate_proj.bias", QUERIES, NONE, GATED_BIAS},
+    {AT(layer_gate), "inp_gate.weight", "per_layer_input_gate.weight", LAYER_DIM, MODEL, EMBEDDED},
+    {AT(layer_out), "proj.weight", "per_layer_projection.weight", MODEL, LAYER_DIM, EMBEDDED},
+    {AT(layer_norm), "post_norm.weight", "post_per_layer_input_norm.weight", MODEL, NONE, EMBEDDED},
+    {AT(layer_scale), "layer_output_scale.weight", "layer_scalar", ONE, NONE, SCALED},
     {AT(curve[0]), "xielu.alpha_p", "mlp.act_fn.alpha_p", ONE, NONE, XIELU},
     {AT(curve[1]), "xielu.alpha_n", "mlp.act_fn.alpha_n", ONE, NONE, XIELU},
     {AT(curve[2]), "xielu.beta", "mlp.act_fn.beta", ONE, NONE, XIELU},
@@ -177,7 +189,7 @@ static const struct {
 
 int64_t sf_weight_slots_most(const sf_model_config *c)
 {
-    return 4 + (int64_t)c->layers * (LAYER_ROWS + SF_EXPERT_PARTS * c->router.experts + SF_HEAD_PARTS * (c->latent ? c->heads : 0));
+    return 8 + (int64_t)c->layers * (LAYER_ROWS + SF_EXPERT_PARTS * c->router.experts + SF_HEAD_PARTS * (c->latent ? c->heads : 0));
 }
 
 sf_status sf_weights_room(const sf_model_config *c, sf_weights *weights, sf_weight_slot **slot, const char *where)
@@ -220,7 +232,7 @@ static sf_cut cut_of(size s)
     case KEYS: return SF_BY_KV_HEADS;
     case HEADS: return SF_BY_HEADS;
     case MLP: case SHARED: return SF_BY_MLP;
-    case NONE: case ONE: case MODEL: case EXPERTS: case Q_NORM: case K_NORM: case Q_LATENT: case LATENT: case ROTARY: return SF_UNCUT;
+    case NONE: case ONE: case MODEL: case EXPERTS: case Q_NORM: case K_NORM: case Q_LATENT: case LATENT: case ROTARY: case LAYER_DIM: return SF_UNCUT;
     default: return SF_CUT_UNKNOWN;
     }
 }
@@ -239,7 +251,7 @@ static void rename_slot(const sf_family *f, size_t at, const char **gguf, const 
 static int64_t rows_of(const sf_model_config *c, int layer, size_t at)
 {
     for (int r = 0; r < LAYER_ROWS; r++) {
-        if (LAYER[r].at == at && holds(c, layer, LAYER[r].when)) return size_of(c, LAYER[r].rows);
+        if (LAYER[r].at == at && holds(c, layer, LAYER[r].when)) return size_of(c, layer, LAYER[r].rows);
     }
     return 0;
 }
@@ -308,6 +320,28 @@ static int put_heads(const sf_model_config *c, sf_weights *weights, int layer, s
     return 2 * c->heads;
 }
 
+/* What a token's embeddings for each layer are made of. */
+static int put_layer_inputs(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot)
+{
+    const int64_t all = (int64_t)c->layers * c->layer_dim;
+    const struct {
+        const char *gguf, *hf;
+        sf_tensor *at;
+        sf_weight_role role;
+        int64_t rows, columns;
+    } ROWS[] = {
+        {"per_layer_token_embd.weight", "embed_tokens_per_layer.weight", &weights->layer_table, SF_ROLE_TABLE, c->layer_vocab, all},
+        {"per_layer_model_proj.weight", "per_layer_model_projection.weight", &weights->layer_in, SF_ROLE_INNER, all, c->d},
+        {"per_layer_proj_norm.weight", "per_layer_projection_norm.weight", &weights->layer_in_norm, SF_ROLE_NORM, c->layer_dim, 0}};
+    enum { N = sizeof ROWS / sizeof *ROWS };
+    for (int i = 0; i < N; i++) {
+        snprintf(slot[i].gguf, sizeof slot->gguf, "%s", ROWS[i].gguf);
+        snprintf(slot[i].hf, sizeof slot->hf, "%s", ROWS[i].hf);
+        put(&slot[i], ROWS[i].at, ROWS[i].role, ROWS[i].rows, ROWS[i].columns);
+    }
+    return N;
+}
+
 int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slot *slot)
 {
     const sf_family *f = sf_family_named(c->architecture); /* NULL: one of a test, called as Llama's are */
@@ -329,6 +363,8 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
         put(&slot[n++], &weights->final_norm_bias, SF_ROLE_BIAS, c->d, 0);
     }
 
+    if (c->layer_dim) n += put_layer_inputs(c, weights, slot + n);
+
     for (int l = 0; l < c->layers; l++) {
         for (int r = 0; r < LAYER_ROWS; r++) {
             if (!holds(c, l, LAYER[r].when)) continue;
@@ -336,13 +372,13 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
             rename_slot(f, LAYER[r].at, &gguf, &hf);
             snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", l, gguf);
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", l, hf);
-            bool bias = LAYER[r].when >= SINKS || (LAYER[r].rows == ONE && LAYER[r].columns == NONE);
+            bool bias = LAYER[r].when >= SINKS || LAYER[r].when == XIELU;
             sf_weight_role role = bias                       ? SF_ROLE_BIAS
                                   : LAYER[r].columns == NONE ? SF_ROLE_NORM
                                   : LAYER[r].rows == MODEL   ? SF_ROLE_RESIDUAL
                                                              : SF_ROLE_INNER;
-            put(&slot[n], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, LAYER[r].rows),
-                size_of(c, LAYER[r].columns));
+            put(&slot[n], (sf_tensor *)((char *)&weights->layer[l] + LAYER[r].at), role, size_of(c, l, LAYER[r].rows),
+                size_of(c, l, LAYER[r].columns));
             slot[n].layer = l;
             bool summed = LAYER[r].at == AT(o_bias) || LAYER[r].at == AT(down_bias);
             slot[n].rows_by = summed ? SF_ONCE : cut_of(LAYER[r].rows);

@@ -537,11 +537,13 @@ static double parameters(const sf_model_config *c)
     double mlp = 0;
     for (int l = 0; l < c->layers; l++)
         mlp += sf_layer_mixes(c, l) ? 3.0 * c->d * ((double)c->router.experts * c->expert_mlp + c->shared_mlp) + (double)c->d * c->router.experts
-                                    : (c->gateless ? 2.0 : 3.0) * c->d * c->mlp;
+                                    : (c->gateless ? 2.0 : 3.0) * c->d * sf_layer_mlp(c, l);
+    double projections = 0, layered = c->layer_dim * ((double)c->layer_vocab + c->d) * c->layers + c->layers * sf_layer_input_elements(c);
+    for (int l = 0; l < c->layers; l++) projections += sf_layer_attends(c, l) ? sf_projection_elements(c, l) : 0;
     const int recurring = sf_layers_recurring(c);
     const struct sf_mixer_sizes mixer = sf_mixer_sizes(c);
     const double mixers = recurring * (double)(mixer.matrices + mixer.vectors);
-    return sf_layers_attending(c) * sf_projection_elements(c) + mixers + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
+    return projections + layered + mixers + mlp + (c->tied ? 1.0 : 2.0) * c->vocab * c->d;
 }
 
 /* Which card does not matter, nor how many. */
@@ -566,7 +568,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         .task = task->task->name, .task_label = task->label, .task_params = task->json, .metric = task->task->metric,
         .length = s->length[cell->length], .output_limit = task->output,
         .layers = c->layers, .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
-        .d = c->mixer_beside ? 0 : c->d /* no cost can be told of these numbers alone */, .mlp = c->mlp, .vocab = c->vocab,
+        .d = c->mixer_beside || sf_heads_differ(c) || c->shared_from || c->layer_dim ? 0 : c->d /* no cost can be told of these numbers alone */, .mlp = c->mlp, .vocab = c->vocab,
         .window = c->chunked ? 0 : c->window,
         .parameters = parameters(c),
         .dispersion = task->task->high_dispersion, .scope = task->task->high_scope, .natural = task->task->natural,

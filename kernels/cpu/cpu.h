@@ -110,5 +110,6 @@ SF_OP_PROTOTYPE(sf_cpu_, fit_masses)
 SF_OP_PROTOTYPE(sf_cpu_, convolve)
 SF_OP_PROTOTYPE(sf_cpu_, delta_rule)
 SF_OP_PROTOTYPE(sf_cpu_, state_space)
+SF_OP_PROTOTYPE(sf_cpu_, scale)
 
 #endif

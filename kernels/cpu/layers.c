@@ -240,6 +240,14 @@ sf_status sf_cpu_copy_columns(sf_backend *b, const void *x, int64_t from, int64_
     return SF_OK;
 }
 
+sf_status sf_cpu_scale(sf_backend *b, float *x, int64_t n, float scale)
+{
+#pragma omp parallel for simd num_threads(b->threads) schedule(static) if (n > 1 << 16)
+    for (int64_t i = 0; i < n; i++) x[i] *= scale;
+    sf_meter_scale(b, n);
+    return SF_OK;
+}
+
 sf_status sf_cpu_add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
     const float *from = y;

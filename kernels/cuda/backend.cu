@@ -479,4 +479,5 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .convolve = NULL,   /* not yet */
     .delta_rule = NULL, /* likewise */
     .state_space = NULL, /* likewise */
+    .scale = NULL, /* likewise */
 };

@@ -157,6 +157,13 @@ sf_status sf_reference_add(sf_backend *b, float *x, const void *y, int64_t n, fl
     return SF_OK;
 }
 
+sf_status sf_reference_scale(sf_backend *b, float *x, int64_t n, float scale)
+{
+    for (int64_t i = 0; i < n; i++) x[i] *= scale;
+    sf_meter_scale(b, n);
+    return SF_OK;
+}
+
 sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads,
                                 int head_dim, const void *k, const void *v)
 {

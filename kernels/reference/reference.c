@@ -45,4 +45,5 @@ const sf_backend_ops sf_reference_ops = {
     .convolve = sf_reference_convolve,
     .delta_rule = sf_reference_delta_rule,
     .state_space = sf_reference_state_space,
+    .scale = sf_reference_scale,
 };

@@ -34,5 +34,6 @@ SF_EACH_OP(SF_OP_PROTOTYPE, sf_reference_)
 SF_OP_PROTOTYPE(sf_reference_, convolve)
 SF_OP_PROTOTYPE(sf_reference_, delta_rule)
 SF_OP_PROTOTYPE(sf_reference_, state_space)
+SF_OP_PROTOTYPE(sf_reference_, scale)
 
 #endif

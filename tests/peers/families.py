@@ -65,7 +65,11 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "gemma2": ("Gemma2", rope() | dict(head_dim=16, query_pre_attn_scalar=16, sliding_window=16)),
     "gemma3-text": ("Gemma3", dict(head_dim=16, query_pre_attn_scalar=16, sliding_window=16, num_hidden_layers=7)),
     "gemma3n-text": ("Gemma3n", dict(head_dim=16, num_kv_shared_layers=0)),
-    "gemma4-text": ("Gemma4", dict(head_dim=16)),
+    "gemma4-text": ("Gemma4", dict(head_dim=16, global_head_dim=32, sliding_window=16, num_hidden_layers=8, layer_types=[
+        "sliding_attention", "full_attention"] * 4, num_kv_shared_layers=4, use_double_wide_mlp=True, hidden_size_per_layer_input=8,
+        vocab_size_per_layer_input=VOCAB)),
+    "gemma4-dense": ("Gemma4", dict(head_dim=16, global_head_dim=32, sliding_window=16, num_hidden_layers=7, hidden_size_per_layer_input=0,
+                                    attention_k_eq_v=True, num_global_key_value_heads=1, final_logit_softcapping=30.0)),
     "phi3": ("Phi3", rope() | dict(sliding_window=None)),
     "phi4-mini-partial": ("Phi3", rope(partial_rotary_factor=0.75) | dict(tie_word_embeddings=True, sliding_window=None)),
     "olmo2": ("Olmo2", rope(5e5)),

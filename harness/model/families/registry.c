@@ -9,6 +9,7 @@
     FAMILY(qwen3)         \
     FAMILY(gemma2)        \
     FAMILY(gemma3)        \
+    FAMILY(gemma4)        \
     FAMILY(llama4)        \
     FAMILY(phi3)          \
     FAMILY(granite)       \

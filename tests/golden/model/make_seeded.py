@@ -128,6 +128,12 @@ MODELS = {
     "exaone4": row("Exaone4", num_hidden_layers=4, sliding_window=64, rope_parameters=rope(rope_theta=1e6)),
     "gemma2": row("Gemma2", num_hidden_layers=4, sliding_window=64, query_pre_attn_scalar=8, attn_logit_softcapping=2.0,
                   final_logit_softcapping=3.0, **PLAIN),
+    "gemma4": row("Gemma4", num_hidden_layers=6, sliding_window=64, global_head_dim=16, layer_types=["sliding_attention", "sliding_attention",
+                  "full_attention"] * 2, num_kv_shared_layers=3, use_double_wide_mlp=True, hidden_size_per_layer_input=4,
+                  vocab_size_per_layer_input=VOCAB, final_logit_softcapping=3.0),
+    "gemma4-dense": row("Gemma4", num_hidden_layers=4, sliding_window=64, global_head_dim=16, layer_types=["sliding_attention",
+                        "full_attention"] * 2, attention_k_eq_v=True, num_global_key_value_heads=1, hidden_size_per_layer_input=0,
+                        attention_bias=True),
     "ministral3": row("Ministral3", max_position_embeddings=2048, rope_parameters=rope(
         rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
         mscale_all_dim=1.0, llama_4_scaling_beta=0.3)),

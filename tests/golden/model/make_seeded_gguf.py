@@ -22,7 +22,7 @@ ROWS = {  # architecture, whether q and k are reordered
     "gpt_oss": (A.GPT_OSS, False), "deepseek_v2": (A.DEEPSEEK2, False), "deepseek_v3-plain": (A.DEEPSEEK2, False),
     "lfm2": (A.LFM2, False), "lfm2_moe": (A.LFM2MOE, False), "qwen3_next": (A.QWEN3NEXT, False), "qwen3_5": (A.QWEN35, False),
     "qwen3_5_moe": (A.QWEN35MOE, False), "granitemoehybrid": (A.GRANITE_HYBRID, True), "granitemoehybrid-experts": (A.GRANITE_HYBRID, True),
-    "llama4-published": (A.LLAMA4, False),
+    "llama4-published": (A.LLAMA4, False), "gemma4": (A.GEMMA4, False), "gemma4-dense": (A.GEMMA4, False),
 }
 DELTA = (A.QWEN3NEXT, A.QWEN35, A.QWEN35MOE)
 SPLIT = {"qwen3_moe": 12}  # tensors a part
@@ -64,10 +64,48 @@ def latent(w, c, older):
         w.add_rope_scaling_yarn_log_mul(0.1 * c["rope_parameters"]["mscale_all_dim"])
 
 
+def layers(w, c):
+    """What Gemma4Model of llama.cpp's conversion/gemma.py (2bbcf7f) writes of heads and layers."""
+    slides = [t == "sliding_attention" for t in c["layer_types"]]
+    full = c["per_layer_config"][str(slides.index(False))]
+    shared = c["num_kv_shared_layers"]
+    w.add_shared_kv_layers(shared)
+    w.add_embedding_length_per_layer_input(c["hidden_size_per_layer_input"])
+    w.add_sliding_window_pattern(slides)
+    w.add_key_length(full["head_dim"])
+    w.add_value_length(full["head_dim"])
+    w.add_key_length_swa(c["head_dim"])
+    w.add_value_length_swa(c["head_dim"])
+    if "num_key_value_heads" in full:
+        w.add_head_count_kv([c["num_key_value_heads"] if s else full["num_key_value_heads"] for s in slides])
+    else:
+        w.add_head_count_kv(c["num_key_value_heads"])
+    w.add_feed_forward_length([c["intermediate_size"] * (2 if c["use_double_wide_mlp"] and i >= len(slides) - shared else 1) for i in range(len(slides))]
+                              if c["use_double_wide_mlp"] else c["intermediate_size"])
+    w.add_rope_dimension_count(full["head_dim"])
+    w.add_rope_dimension_count_swa(c["head_dim"])
+    rope = c["rope_parameters"]["full_attention"]
+    w.add_rope_freq_base(rope["rope_theta"])
+    w.add_rope_freq_base_swa(c["rope_parameters"]["sliding_attention"]["rope_theta"])
+    turning = int(full["head_dim"] * rope["partial_rotary_factor"] / 2)
+    w.add_tensor("rope_freqs.weight", np.array([1.0] * turning + [1e30] * (full["head_dim"] // 2 - turning), "f4"))
+    if c["final_logit_softcapping"]:
+        w.add_final_logit_softcapping(c["final_logit_softcapping"])
+
+
 def keys(w, c, arch, older):
     head = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
-    rope = c["rope_parameters"]
     w.add_name("tiny")
+    if arch == A.GEMMA4:
+        w.add_block_count(c["num_hidden_layers"])
+        w.add_embedding_length(c["hidden_size"])
+        w.add_head_count(c["num_attention_heads"])
+        w.add_context_length(c["max_position_embeddings"])
+        w.add_layer_norm_rms_eps(c["rms_norm_eps"])
+        w.add_sliding_window(c["sliding_window"])
+        layers(w, c)
+        return
+    rope = c["rope_parameters"]
     w.add_block_count(c["num_hidden_layers"])
     w.add_embedding_length(c["hidden_size"])
     w.add_feed_forward_length(c["intermediate_size_mlp" if arch == A.LLAMA4 else "intermediate_size"])
@@ -267,6 +305,8 @@ def make(name):
     for n, x in [y for n, x in weights(name) for y in all_of(n, x)]:
         if n.endswith("conv.conv.weight"):
             x = x[:, 0]
+        if n.endswith("layer_scalar"):  # as the converter calls it
+            n += ".weight"
         if n.endswith("expert_bias"):
             n += ".bias"
         if arch == A.LFM2MOE and "experts" in n.split("."):

@@ -16,6 +16,7 @@ and of other kinds of layers, bf16, by name alone (tests/cli/kinds.sh has gemma2
 
     gemma2    caps on scores and logits, window 64 in every second layer             qwen3_moe    two of four experts a token
     gpt_oss   learned sinks, experts with biases, window 64 in every second layer
+    gemma4    heads of 16 where layers slide (window 64) and of 32, the last two layers read the keys of the first two, embeddings a layer
 """
 import json
 import math
@@ -26,7 +27,7 @@ import subprocess
 import sys
 
 import torch
-from transformers import (AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, GptOssConfig, GptOssForCausalLM, MistralConfig,
+from transformers import (AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, Gemma4ForCausalLM, Gemma4TextConfig, GptOssConfig, GptOssForCausalLM, MistralConfig,
                           Qwen3MoeConfig, Qwen3MoeForCausalLM)
 from transformers.utils import logging
 
@@ -48,6 +49,9 @@ KINDS = {  # as MODELS; no dtype and shards
     "gpt_oss": (GptOssForCausalLM, lambda: GptOssConfig(**FOUR | dict(intermediate_size=32, num_hidden_layers=4), num_local_experts=4,
                                                         num_experts_per_tok=2, sliding_window=64,
                                                         rope_parameters=rope(rope_theta=150000.0)), "qwen"),
+    "gemma4": (Gemma4ForCausalLM, lambda: Gemma4TextConfig(
+        **FOUR | dict(num_hidden_layers=4), global_head_dim=32, sliding_window=64, layer_types=["sliding_attention", "full_attention"] * 2,
+        num_kv_shared_layers=2, use_double_wide_mlp=True, hidden_size_per_layer_input=4, vocab_size_per_layer_input=FOUR["vocab_size"]), "gemma"),
 }
 PUPILS = {  # dtype, steps, which of them see the whole attention
     "qwen2": (torch.bfloat16, 600, 2),
@@ -58,6 +62,7 @@ PUPILS = {  # dtype, steps, which of them see the whole attention
     "qwen3_moe": (torch.bfloat16, 900, 3),
     "gemma2": (torch.bfloat16, 900, 3),
     "gpt_oss": (torch.bfloat16, 900, 3),
+    "gemma4": (torch.bfloat16, 900, 3),
 }
 
 
@@ -151,7 +156,7 @@ def make(name):
     torch.manual_seed(43)
     model = cls(config())
     model.set_attn_implementation("eager" if name in KINDS else "sdpa")  # which knows caps and sinks
-    randomize(model, 43, offset=family == "gemma", dtype=torch.float32)
+    randomize(model, 43, offset=family == "gemma" and name != "gemma4", dtype=torch.float32)
     folder = write(model, name, family, dtype)
     pairs, rng = list(lessons(folder, family)), random.Random(43)
     ids, labels, prompts = *batch_of(pairs), [len(p) for p, _ in pairs]
