@@ -57,6 +57,7 @@ typedef struct sf_router {
 typedef struct sf_delta_shape {
     int key_heads, key_dim, value_heads, value_dim; /* Hk, Dk, Hv, Dv */
     bool tiled;
+    float least; /* of a state space: no step is less than this (Nemotron-H) */
 } sf_delta_shape;
 
 static inline int sf_delta_key_head(sf_delta_shape s, int head) { return s.tiled ? head % s.key_heads : head / (s.value_heads / s.key_heads); }
@@ -528,7 +529,7 @@ typedef struct sf_backend_ops {
 
     /* The state space of Mamba 2 (Dao and Gu 2024, arXiv 2405.21060, section 7), of head h, whose group is h / (Hv / Hk):
      *
-     *     Δ = softplus(dt[r, h] + shift[h]);  S = exp(-exp(rate[h]) Δ) S + Δ B ⊗ v;  out[r, h] = Sᵀ C + skip[h] v
+     *     Δ = max(softplus(dt[r, h] + shift[h]), least);  S = exp(-exp(rate[h]) Δ) S + Δ B ⊗ v;  out[r, h] = Sᵀ C + skip[h] v
      *
      * state[l] = S [Hv, Dk, Dv] f32, 0 before the first row. x [lanes · rows, Hv Dv + 2 Hk Dk] activation: v [Hv, Dv], B, C [Hk, Dk]; dt
      * [lanes · rows, Hv] activation; rate, shift, skip [Hv]; out [lanes · rows, Hv, Dv] activation. Counted as a linear layer: 5·Dk·Dv

@@ -471,6 +471,7 @@ static void recurrent_case(twin *t, uint64_t seed)
     const int kernel = in_range(t, 1, 5), group = in_range(t, 1, 3);
     c.shape = (sf_delta_shape){.key_heads = in_range(t, 1, 3), .key_dim = ONE_OF(t, 4, 9, 16, 40), .value_dim = ONE_OF(t, 4, 10, 32, 50),
                                 .tiled = in_range(t, 0, 1)};
+    if (c.space && in_range(t, 0, 1)) c.shape.least = 0.7f;
     c.shape.value_heads = group * c.shape.key_heads;
     c.width = c.delta ? 2 * c.shape.key_heads * c.shape.key_dim + c.shape.value_heads * c.shape.value_dim : ONE_OF(t, 8, 33, 64, 130);
     c.given = c.delta ? c.shape.value_heads * c.shape.value_dim : c.width;

@@ -61,7 +61,7 @@ static void layers(void **state)
     assert_int_equal(op->convolve(&b, 2, states, 3, 10, &taps, NULL, true, x, y), SF_OK);
     counts("convolve", SF_LINEAR, (sf_count){.flops = 2 * 4 * 6 * 10, .weight_bytes = 80, .cache_bytes = 2 * 2 * 3 * 10 * 4, .other_bytes = 480});
     sf_tensor heads = {x, SF_BF16, 1, {4}};
-    sf_delta_shape delta = {2, 3, 4, 5, false}; /* a row of 2 · 2 · 3 + 4 · 5 = 32, gates of 4 twice, out of 20 */
+    sf_delta_shape delta = {2, 3, 4, 5, false, 0}; /* a row of 2 · 2 · 3 + 4 · 5 = 32, gates of 4 twice, out of 20 */
     assert_int_equal(op->delta_rule(&b, 2, states, 3, delta, x, x, x, &heads, &heads, y), SF_OK);
     counts("delta_rule", SF_LINEAR, (sf_count){.flops = 7 * 6 * 60, .weight_bytes = 16, .cache_bytes = 2 * 2 * 60 * 4, .other_bytes = 6 * 60 * 4});
     assert_int_equal(op->state_space(&b, 2, states, 3, delta, x, x, &heads, &heads, &heads, y), SF_OK);

@@ -50,7 +50,7 @@ static uint64_t by_hand(world *w, const int32_t *token, int from, int to)
     uint64_t sum = 0;
     OK(sf_transformer_open(&w->backend, w->model, (sf_stage){0, 1}, NULL, MOST_TOKENS, &t));
     OK(sf_workspace_open(c, SF_F32, to, 0, &arena, &work));
-    OK(sf_transformer_embed(&t, token, to, hidden, NULL, &work));
+    OK(sf_transformer_embed(&t, token, to, hidden, &work));
     OK(sf_transformer_qkv(&t, 0, hidden, to, t.positions.position, q, k, v, &work));
     for (int h = 0; h < c->heads; h++)
         for (int i = from; i < to; i++) {

@@ -435,6 +435,78 @@ static void same_config(const sf_model_config *a, const sf_model_config *b, cons
 }
 
 /* The study's models: what their published config.json says is what configs/models has. */
+/* Families whose layers are of several kinds: two spellings of one config, and what is refused by name. */
+static void layers_that_differ(void **state)
+{
+    (void)state;
+#define REST(...) #__VA_ARGS__ "}"
+#define GEMMA4                                                                                                        \
+    "{\"model_type\": \"gemma4_text\", \"hidden_size\": 64, \"intermediate_size\": 64, \"num_hidden_layers\": 4, "            \
+    "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 16, \"vocab_size\": 320, "                        \
+    "\"vocab_size_per_layer_input\": 320, \"hidden_size_per_layer_input\": 4, \"layer_types\": [\"sliding_attention\", "     \
+    "\"full_attention\", \"sliding_attention\", \"full_attention\"], "
+#define NEMOTRON                                                                                                      \
+    "{\"model_type\": \"nemotron_h\", \"hidden_size\": 64, \"intermediate_size\": 64, \"num_attention_heads\": 4, "         \
+    "\"num_key_value_heads\": 2, \"head_dim\": 16, \"vocab_size\": 320, \"mamba_num_heads\": 4, \"mamba_head_dim\": 16, "  \
+    "\"ssm_state_size\": 8, \"n_groups\": 2, "
+    static const struct { const char *one, *other; } same[] = {
+        {GEMMA4 REST("per_layer_config": {"1": {"head_dim": 32, "num_key_value_heads": 1}, "3": {"head_dim": 32, "num_key_value_heads": 1}},
+                "attention_k_eq_v": true),
+         GEMMA4 REST("global_head_dim": 32, "num_global_key_value_heads": 1, "attention_k_eq_v": true)},
+        {GEMMA4 REST("global_head_dim": 16), GEMMA4 REST("per_layer_config": {}, "num_global_key_value_heads": 1)},
+        {NEMOTRON REST("hybrid_override_pattern": "M-*EM", "moe_intermediate_size": 16, "num_hidden_layers": 52),
+         NEMOTRON REST("layers_block_type": ["linear_attention", "mlp", "full_attention", "moe", "mamba"], "moe_intermediate_size": 16)},
+    };
+    static const struct { const char *json, *says; } refused[] = {
+        {GEMMA4 REST("enable_moe_block": true), "enable_moe_block: expected false"},
+        {GEMMA4 REST("use_bidirectional_attention": "all"), "use_bidirectional_attention"},
+        {GEMMA4 REST("per_layer_config": {"0": {"head_dim": 32}}), "per_layer_config: expected nothing of layers that slide"},
+        {GEMMA4 REST("per_layer_config": {"1": {"head_dim": 32}}), "per_layer_config: expected the same of all layers"},
+        {GEMMA4 REST("per_layer_config": {"1": {"sliding_window": 3}}), "per_layer_config.1.sliding_window"},
+        {GEMMA4 REST("num_kv_shared_layers": 3), "layer 1 sees everything and reads another's keys"},
+        {GEMMA4 REST("num_kv_shared_layers": 4), "num_kv_shared_layers"},
+        {GEMMA4 REST("rope_parameters": {"sliding_attention": {"rope_type": "default", "partial_rotary_factor": 0.5}}), "partial_rotary_factor"},
+        {NEMOTRON REST("hybrid_override_pattern": "M-*X"), "only M, *, - and E"},
+        {NEMOTRON REST("layers_block_type": ["mlp", "conv"]), "only linear_attention, full_attention, mlp and moe"},
+        {NEMOTRON REST("hybrid_override_pattern": "ME*", "moe_latent_size": 8), "moe_latent_size"},
+        {NEMOTRON REST("hybrid_override_pattern": "M*", "use_bias": true), "use_bias"},
+        {NEMOTRON REST("hybrid_override_pattern": "M*", "mamba_hidden_act": "gelu"), "mamba_hidden_act"},
+        {NEMOTRON REST("num_hidden_layers": 2), "layers_block_type"},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        const sf_model_config a = config_of(same[i].one), b = config_of(same[i].other);
+        same_config(&a, &b, same[i].one);
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        sf_model_config c = {0};
+        bool multimodal;
+        sf_doubts doubts = {0};
+        json_t *root = json_loads(refused[i].json, 0, NULL);
+        if (sf_hf_config(root, "config.json", &c, &multimodal, &doubts) == SF_OK) fail_msg("accepted: %s", refused[i].json);
+        if (!strstr(sf_error(), refused[i].says)) fail_msg("%s, expected of it \"%s\"", sf_error(), refused[i].says);
+        json_decref(root);
+    }
+}
+
+/* A number without end as Python's json writes it, in a list or alone; in a text the word stays. */
+static void bare_infinity(void **state)
+{
+    (void)state;
+    static const char TEXT[] = "{\"limit\": [0.0, Infinity], \"name\": \"to \\\"Infinity\\\" \", \"last\": Infinity}";
+    char path[128];
+    json_t *read = NULL, *wanted = json_loads("{\"limit\": [0.0, {\"__float__\": \"Infinity\"}], \"name\": \"to \\\"Infinity\\\" \","
+                                              " \"last\": {\"__float__\": \"Infinity\"}}", 0, NULL);
+    snprintf(path, sizeof path, "%s/infinite.json", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(TEXT, f);
+    fclose(f);
+    if (sf_json_read(path, 1 << 20, &read) != SF_OK) fail_msg("%s", sf_error());
+    assert_true(json_equal(read, wanted));
+    json_decref(read), json_decref(wanted);
+    remove(path);
+}
+
 static void published_configs(void **state)
 {
     (void)state;
@@ -622,7 +694,7 @@ static const struct spoiled { const char *file, *find, *with, *expected; } SPOIL
      "tensor model.layers.0.mlp.down_proj.weight: expected shape [16, 24], found [24, 16]"},
     {"model.safetensors", "model.embed_tokens", "transformer.wte",
      "tensor embed_tokens.weight: expected in its safetensors files behind one of model., language_model.model., "
-     "model.language_model., found lm_head.weight first"},
+     "model.language_model., backbone., found lm_head.weight first"},
 
     /* the index and the shards */
     {"model.safetensors.index.json", "{'metadata'", "['metadata'", "model.safetensors.index.json:1:"},
@@ -1102,6 +1174,7 @@ int main(void)
         cmocka_unit_test(whole_and_sharded),     cmocka_unit_test(hashes),
         cmocka_unit_test(hash_of_a_large_model), cmocka_unit_test(tiny_checkpoints), cmocka_unit_test(embedded_family),
         cmocka_unit_test(published_configs),     cmocka_unit_test(two_layouts),
+        cmocka_unit_test(layers_that_differ),    cmocka_unit_test(bare_infinity),
         cmocka_unit_test(spoiled_files),         cmocka_unit_test(spoiled_lengths),
         cmocka_unit_test(missing_files), cmocka_unit_test(older_vocabulary),         cmocka_unit_test(stored_head),
         cmocka_unit_test(without_index),         cmocka_unit_test(lfs_pointers),

@@ -247,7 +247,7 @@ static void print_family(const json_t *o)
     char types[128] = "";
     json_array_foreach(json_object_get(o, "model_type"), i, type)
         snprintf(types + strlen(types), sizeof types - strlen(types), "%s%s", i ? ", " : "", json_string_value(type));
-    printf("%-12s config.json: %-28s GGUF: %s\n", text_of(o, "name"), types,
+    printf("%-12s config.json: %-28s GGUF: %s\n", text_of(o, "name"), *types ? types : "-",
            *text_of(o, "gguf") ? text_of(o, "gguf") : "-");
 }
 

@@ -307,7 +307,7 @@ static sf_status first_buffers(sf_batch *batch)
     bool several = false;
     for (int i = 1; i < batch->prompts; i++) several |= batch->prompt[i].job == batch->prompt[i - 1].job;
     batch->first = (sf_first){0};
-    if (!several || !sf_batch_leads(batch) || sf_layer_recurs(c, 0)) return SF_OK;
+    if (!several || !sf_batch_leads(batch) || sf_layer_recurs(c, 0) || !sf_layer_attends(c, 0)) return SF_OK;
     int64_t rows = batch->longest;
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * sf_head_dim_of(c, 0)), &batch->first.q));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * layer_keys(batch, 0)), &batch->first.k));

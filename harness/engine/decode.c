@@ -254,8 +254,9 @@ static sf_status take_layers(lockstep *l, int step)
 
     SF_TRY(b->ops->upload(b, batch->token, l->input, 2 * (size_t)batch->lanes * sizeof *l->input));
     b->meter = &l->embed;
-    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden, batch->layered, &batch->workspace));
+    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed(batch->model, batch->token, l->rows, batch->hidden, &batch->workspace));
     b->meter = &l->shared;
+    if (sf_batch_leads(batch)) SF_TRY(sf_transformer_embed_layers(batch->model, batch->hidden, l->rows, batch->layered, &batch->workspace));
     SF_TRY(queries(l, batch->stage.first));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         if (sf_layer_recurs(batch->config, layer)) SF_TRY(mix_layer(l, layer));

@@ -437,8 +437,9 @@ static sf_status embed(sf_batch *batch, const sf_wave *wave, sf_prompt *prompt)
     float *hidden = batch->hidden + (int64_t)prompt->row * batch->config->d;
     for (int row = 0; sf_batch_leads(batch) && row < tokens; row += batch->chunk) {
         const int some = tokens - row < batch->chunk ? tokens - row : batch->chunk;
-        SF_TRY(sf_transformer_embed(batch->model, token + row, some, hidden + (int64_t)row * batch->config->d, layered_rows(batch, prompt->row + row),
-                                    &batch->workspace));
+        float *there = hidden + (int64_t)row * batch->config->d;
+        SF_TRY(sf_transformer_embed(batch->model, token + row, some, there, &batch->workspace));
+        SF_TRY(sf_transformer_embed_layers(batch->model, there, some, layered_rows(batch, prompt->row + row), &batch->workspace));
     }
     prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;

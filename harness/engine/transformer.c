@@ -491,33 +491,34 @@ const float *sf_transformer_frequency(const sf_transformer *t, int layer)
     return sf_layer_slides(t->config, layer) ? p->local.frequency : p->global.frequency;
 }
 
+static sf_status embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, sf_workspace *work)
+{
+    const sf_backend_ops *ops = t->backend->ops;
+    const sf_model_config *c = t->config;
+    SF_TRY(ops->embed(t->backend, &t->weights.embedding, token, rows, c->embed_scale, hidden));
+    return c->layer_dim ? ops->embed(t->backend, &t->weights.layer_table, token, rows, (float)sqrt(0.5 * c->layer_dim), work->layered) : SF_OK;
+}
+
+sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, sf_workspace *work)
+{
+    IN_PARTS(t, embed, token, rows, hidden, work);
+}
+
 /* layered [rows, layers, P] = (norm(W h / sqrt(d)) + sqrt(P) · the token's row of the table) / sqrt(2). A norm forgives what divides its row,
- * if its epsilon is divided by the square too. */
-static sf_status embed_layers(const sf_transformer *t, const int32_t *token, int64_t rows, const float *hidden, void *layered, sf_workspace *work)
+ * if its epsilon is multiplied by the square. */
+sf_status sf_transformer_embed_layers(const sf_transformer *t, const float *hidden, int64_t rows, void *layered, sf_workspace *work)
 {
     sf_backend *b = t->backend;
     const sf_model_config *c = t->config;
     const sf_tensor none = {0};
-    const float half = (float)sqrt(0.5);
     const int64_t all = rows * c->layers;
+    if (!c->layer_dim) return SF_OK;
     SF_TRY(b->ops->cast(b, hidden, rows * c->d, work->normed));
     SF_TRY(linear(t, work->normed, rows, &t->weights.layer_in, &none, layered));
     SF_TRY(b->ops->rms_norm(b, layered, b->activation, all, c->layer_dim, &t->weights.layer_in_norm, c->norm_offset, (float)(c->norm_eps * c->d),
                             layered));
-    SF_TRY(b->ops->embed(b, &t->weights.layer_table, token, rows, half * sqrtf((float)c->layer_dim), work->layered));
-    SF_TRY(b->ops->add(b, work->layered, layered, all * c->layer_dim, half));
+    SF_TRY(b->ops->add(b, work->layered, layered, all * c->layer_dim, (float)sqrt(0.5)));
     return b->ops->cast(b, work->layered, all * c->layer_dim, layered);
-}
-
-static sf_status embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, void *layered, sf_workspace *work)
-{
-    SF_TRY(t->backend->ops->embed(t->backend, &t->weights.embedding, token, rows, t->config->embed_scale, hidden));
-    return t->config->layer_dim ? embed_layers(t, token, rows, hidden, layered, work) : SF_OK;
-}
-
-sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, void *layered, sf_workspace *work)
-{
-    IN_PARTS(t, embed, token, rows, hidden, layered, work);
 }
 
 /* A norm over all heads of the model, of which a rank has some: ranks that hold the same ones, `repeat`, stand together. */
@@ -748,20 +749,21 @@ static sf_status mix(const sf_transformer *t, int layer, int64_t rows, float *to
     SF_TRY(b->ops->route(b, m->logits, rows, r, &w->router_correction, m->expert, m->share));
     const void *in;
     SF_TRY(expert_input(t, rows, work, &in));
-    SF_TRY(b->ops->experts(b, in, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_GATE],
-                           part[SF_EXPERT_GATE_BIAS], m->gate));
+    if (!c->gateless)
+        SF_TRY(b->ops->experts(b, in, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_GATE],
+                               part[SF_EXPERT_GATE_BIAS], m->gate));
     SF_TRY(b->ops->experts(b, in, false, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_UP],
-                           part[SF_EXPERT_UP_BIAS], m->up));
-    SF_TRY(b->ops->gated(b, m->gate, m->up, rows * r->chosen, c->expert_mlp, t->curve[layer]));
+                           part[SF_EXPERT_UP_BIAS], c->gateless ? m->gate : m->up));
+    SF_TRY(b->ops->gated(b, m->gate, c->gateless ? NULL : m->up, rows * r->chosen, c->expert_mlp, t->curve[layer]));
     SF_TRY(b->ops->experts(b, m->gate, true, rows, r->experts, r->chosen, m->expert, part[SF_EXPERT_DOWN],
                            part[SF_EXPERT_DOWN_BIAS], m->out));
     if (c->scaled_input) SF_TRY(b->ops->add(b, to, m->out, rows * c->d, 1));
     else SF_TRY(b->ops->combine(b, to, m->out, rows, r->chosen, c->d, m->share));
     if (!c->shared_mlp) return SF_OK;
 
-    SF_TRY(linear(t, work->normed, rows, &w->shared_gate, &none, work->gate));
-    SF_TRY(linear(t, work->normed, rows, &w->shared_up, &none, work->up));
-    SF_TRY(b->ops->gated(b, work->gate, work->up, rows, c->shared_mlp, t->curve[layer]));
+    if (!c->gateless) SF_TRY(linear(t, work->normed, rows, &w->shared_gate, &none, work->gate));
+    SF_TRY(linear(t, work->normed, rows, &w->shared_up, &none, c->gateless ? work->gate : work->up));
+    SF_TRY(b->ops->gated(b, work->gate, c->gateless ? NULL : work->up, rows, c->shared_mlp, t->curve[layer]));
     if (!c->shared_switch) return b->ops->linear(b, work->gate, rows, &w->shared_down, &none, true, to, SF_F32);
     /* A router of one expert, which counts by the sigmoid of its logit. */
     static const sf_router one = {.kind = SF_ROUTE_SIGMOID, .experts = 1, .chosen = 1, .scale = 1};
@@ -835,6 +837,7 @@ static sf_status finish(const sf_transformer *t, int layer, const void *attentio
         if (c->attention_gate && attention) SF_TRY(gate_attention(t, layer, &attention, rows, hidden, work));
         if (mixed) SF_TRY(add_branch(t, mixed, rows, &w->mixer_out, &none, &w->post_attention_norm, m->mixer, hidden, work));
         if (attention) SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, m->attention, hidden, work));
+        if (c->bare[layer]) return SF_OK;
         SF_TRY(read_hidden(t, hidden, rows, &w->mlp_norm, &w->mlp_norm_bias, work->normed));
         if (sf_layer_mixes(c, layer)) return add_mixture(t, layer, rows, hidden, work);
         SF_TRY(widen(t, layer, rows, work));

@@ -66,7 +66,7 @@ typedef struct sf_workspace {
     void *gated;     /* [rows, H, D] NULL where attention has no gate */
     float *branch;   /* [rows, d] what a block adds, before its post norm; NULL without post norms, ranks and scaled mixtures */
     float *parts;    /* [ranks, rows, d] what each rank has of it; NULL without ranks */
-    float *layered;  /* [rows, layers, P] NULL without embeddings for each layer */
+    float *layered;  /* [rows, layers, P] from a table, NULL without embeddings for each layer */
     float *beta, *gamma; /* [rows, H] that queries are scaled by; NULL: they are not */
     struct sf_mixture {
         float *logits, *share; /* [rows, E], [rows, K] */
@@ -99,8 +99,10 @@ sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, 
 /* The frequencies (sf_attention) of a layer. */
 const float *sf_transformer_frequency(const sf_transformer *t, int layer);
 
-/* hidden [rows, d] = the tokens' embeddings, layered [rows, layers, P] those for each layer (NULL: there are none). token [rows] backend memory. */
-sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, void *layered, sf_workspace *work);
+/* hidden [rows, d] = the tokens' embeddings. token [rows] backend memory. And then, of the same rows, layered [rows, layers, P] = those for
+ * each layer, where the model has some. */
+sf_status sf_transformer_embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, sf_workspace *work);
+sf_status sf_transformer_embed_layers(const sf_transformer *t, const float *hidden, int64_t rows, void *layered, sf_workspace *work);
 
 /* From hidden [rows, d] to q [rows, H, D] and k, v [rows, G, D]; q and k rotated to position [rows]. Of latent attention D is R + r, q
  * on the latent's side, k the rows of the cache, and v not written; k and v are NULL where the layer borrows them. */
@@ -113,7 +115,7 @@ sf_status sf_transformer_project(const sf_transformer *t, int layer, const float
 sf_status sf_transformer_advance(const sf_transformer *t, int layer, int lanes, float *const *state, int64_t rows, void *const *in, void *room);
 
 /* From the attention's output [rows, H, D], NULL: the layer does not attend, and the mixer's in[0], NULL: it does not recur, to the
- * block's: hidden [rows, d] is updated. layered: as sf_transformer_embed() made it. */
+ * block's: hidden [rows, d] is updated. layered: as sf_transformer_embed_layers() made it. */
 sf_status sf_transformer_finish(const sf_transformer *t, int layer, const void *attention, const void *mixed, const void *layered, int64_t rows,
                                 float *hidden, sf_workspace *work);
 

@@ -88,10 +88,13 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
         if (c->convolution_bias) sf_hash_fold(hash, "convolution bias", 16);
         if (c->no_mixer_norm) sf_hash_fold(hash, "no mixer norm", 13);
         if (c->mixer_beside) sf_hash_fold(hash, "beside", 6);
+        if (s->least != 0) sf_hash_fold(hash, &s->least, sizeof s->least);
         const sf_multipliers *m = &c->multipliers, none = {0};
         if (memcmp(m, &none, sizeof none) != 0) sf_hash_fold(hash, m, sizeof *m); /* floats alone: no padding */
     }
     if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
+    if (memchr(c->bare, 1, (size_t)c->layers)) sf_hash_fold(hash, c->bare, (size_t)c->layers);
+    if (memchr(c->idle, 1, (size_t)c->layers)) sf_hash_fold(hash, c->idle, (size_t)c->layers);
     if (sf_heads_differ(c) || c->shared_from || c->keys_are_values || c->value_norm || c->layer_scale || c->layer_dim || c->rope.turning != 0 ||
         c->rope_local.turning != 0) {
         n = snprintf(text, sizeof text, "gemma4 %d %d %d %d %d %d %d %d %d %.17g %.17g", c->sliding_head_dim, c->sliding_kv_heads, c->shared_from,
@@ -101,7 +104,7 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     }
 }
 /* A field added to these structs must be added above. */
-_Static_assert(sizeof(sf_model_config) == 2744 && sizeof(sf_rope_config) == 600, "sf_config_hash() knows every field");
+_Static_assert(sizeof(sf_model_config) == 3256 && sizeof(sf_rope_config) == 600, "sf_config_hash() knows every field");
 
 static sf_status check_rope(const sf_rope_config *r, const char *what, const char *where)
 {
@@ -214,8 +217,10 @@ static sf_status check_experts(const sf_model_config *c, const char *where)
     if (c->scaled_input && (r->chosen != 1 || c->expert_bias))
         return sf_fail(SF_UNSUPPORTED, "%s: experts that read what the router scales: one for each row, without biases, is computed; found %d%s",
                        where, r->chosen, c->expert_bias ? ", with biases" : "");
-    if (c->post_norms || c->parallel || c->gateless)
-        return sf_fail(SF_UNSUPPORTED, "%s: experts together with post norms, a parallel MLP or one without a gate", where);
+    if (c->post_norms || c->parallel)
+        return sf_fail(SF_UNSUPPORTED, "%s: experts together with post norms or a parallel MLP", where);
+    if (c->gateless && (c->expert_bias || c->shared_switch || c->scaled_input))
+        return sf_fail(SF_UNSUPPORTED, "%s: experts without a gate together with biases, a switch or scaled inputs", where);
     return SF_OK;
 }
 
@@ -227,6 +232,11 @@ static sf_status check_recurrence(const sf_model_config *c, const char *where)
                        " %d such layers", where, SF_MAX_KERNEL, c->kernel, recurring);
     for (int layer = 0; layer < c->layers; layer++)
         if (c->recurs[layer] && c->sliding[layer]) return sf_fail(SF_BAD_INPUT, "%s: layer %d both recurs and slides", where, layer);
+    for (int layer = 0; layer < c->layers; layer++)
+        if (c->idle[layer] && (c->recurs[layer] || c->sliding[layer] || c->bare[layer]))
+            return sf_fail(SF_BAD_INPUT, "%s: layer %d has nothing but an MLP, and recurs, slides or has none", where, layer);
+    if ((memchr(c->bare, 1, (size_t)c->layers) || memchr(c->idle, 1, (size_t)c->layers)) && (c->post_norms || c->parallel || c->no_pre_norms || c->latent))
+        return sf_fail(SF_UNSUPPORTED, "%s: layers of one part together with post norms, a parallel MLP or latent attention", where);
     const sf_delta_shape *s = &c->delta;
     bool sized = s->key_heads > 0 && s->key_dim > 0 && s->value_heads > 0 && s->value_dim > 0 && s->key_heads <= 1 << 12 &&
                  s->key_dim <= 1 << 12 && s->value_heads <= 1 << 12 && s->value_dim <= 1 << 12 && s->value_heads % s->key_heads == 0;

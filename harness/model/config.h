@@ -97,6 +97,8 @@ typedef struct sf_model_config {
     int layer_dim, layer_vocab;          /* numbers of the embedding that a token has for each layer, and rows of their table (Gemma 4); 0: none */
     uint8_t unrotated[SF_MAX_LAYERS];    /* [layers] 1: this layer has no positions (SmolLM3) */
     uint8_t recurs[SF_MAX_LAYERS];       /* [layers] 1: this layer has no attention, but the mixer */
+    uint8_t bare[SF_MAX_LAYERS];         /* [layers] 1: this layer has no MLP (Nemotron-H) … */
+    uint8_t idle[SF_MAX_LAYERS];         /* … or nothing but its MLP */
     sf_mixer_kind mixer;
     int kernel;                          /* rows that the mixer's convolution reads; 0: no layer recurs */
     sf_delta_shape delta;                /* of SF_GATED_DELTA, and of SF_STATE_SPACE, whose groups are key heads */
@@ -146,7 +148,7 @@ double sf_projection_elements(const sf_model_config *c, int layer);
 /* Numbers of what a layer does with a token's embedding for it: its matrices, and its norm; and elements of what makes these embeddings. */
 static inline double sf_layer_input_elements(const sf_model_config *c) { return 2.0 * c->d * c->layer_dim; }
 /* Whether a layer's MLP is a mixture of experts. */
-static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer]; }
+static inline bool sf_layer_mixes(const sf_model_config *c, int layer) { return c->router.experts && !c->whole_mlp[layer] && !c->bare[layer]; }
 /* Latest keys that a query at a position sees at a layer; 0: all. */
 static inline int sf_layer_window(const sf_model_config *c, int layer, int position)
 {
@@ -155,7 +157,7 @@ static inline int sf_layer_window(const sf_model_config *c, int layer, int posit
 }
 static inline bool sf_layer_recurs(const sf_model_config *c, int layer) { return c->recurs[layer]; }
 /* Whether a layer attends to all keys: those that methods choose for. */
-static inline bool sf_layer_attends(const sf_model_config *c, int layer) { return !c->recurs[layer] || c->mixer_beside; }
+static inline bool sf_layer_attends(const sf_model_config *c, int layer) { return !c->idle[layer] && (!c->recurs[layer] || c->mixer_beside); }
 static inline bool sf_layer_full(const sf_model_config *c, int layer) { return !c->sliding[layer] && sf_layer_attends(c, layer); }
 static inline int sf_layers_recurring(const sf_model_config *c)
 {
@@ -163,7 +165,12 @@ static inline int sf_layers_recurring(const sf_model_config *c)
     for (int layer = 0; layer < c->layers; layer++) n += c->recurs[layer];
     return n;
 }
-static inline int sf_layers_attending(const sf_model_config *c) { return c->mixer_beside ? c->layers : c->layers - sf_layers_recurring(c); }
+static inline int sf_layers_attending(const sf_model_config *c)
+{
+    int n = 0;
+    for (int layer = 0; layer < c->layers; layer++) n += sf_layer_attends(c, layer);
+    return n;
+}
 static inline bool sf_layer_reaches(const sf_model_config *c, int layer)
 {
     return c->reach.chunk > 0 && sf_layer_full(c, layer) && !c->unrotated[layer];

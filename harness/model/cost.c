@@ -47,10 +47,11 @@ static double mlp_elements(const sf_model_config *m, double rows)
     const sf_router *r = &m->router;
     double all = 0, d = m->d, read = fmin(rows * r->chosen, r->experts);
     for (int l = 0; l < m->layers; l++) {
+        if (m->bare[l]) continue;
         if (!sf_layer_mixes(m, l))
             all += (m->gateless ? 2 : 3) * d * sf_layer_mlp(m, l);
         else
-            all += 3 * d * (read * m->expert_mlp + m->shared_mlp) + d * r->experts + (m->shared_switch ? d : 0);
+            all += (m->gateless ? 2 : 3) * d * (read * m->expert_mlp + m->shared_mlp) + d * r->experts + (m->shared_switch ? d : 0);
     }
     return all;
 }
@@ -80,7 +81,7 @@ static double mlp_units(const sf_model_config *m)
 {
     double all = 0;
     for (int l = 0; l < m->layers; l++)
-        all += sf_layer_mixes(m, l) ? (double)m->router.chosen * m->expert_mlp + m->shared_mlp : sf_layer_mlp(m, l);
+        all += m->bare[l] ? 0 : sf_layer_mixes(m, l) ? (double)m->router.chosen * m->expert_mlp + m->shared_mlp : sf_layer_mlp(m, l);
     return all;
 }
 
@@ -128,7 +129,9 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     double biases = 0;
     for (int l = 0; m->qkv_bias && l < m->layers; l++)
         biases += sf_layer_attends(m, l) ? sf_head_dim_of(m, l) * (h + (sf_layer_borrows(m, l) ? 0 : 2.0 * sf_kv_heads_of(m, l))) + gate : 0;
-    double norms = m->layers * d * (m->post_norms ? 4 : 2) + N * (m->latent + m->query_latent) + d;
+    double parts = 2 * m->layers; /* each with a norm */
+    for (int l = 0; l < m->layers; l++) parts -= m->bare[l] + m->idle[l];
+    double norms = parts * d * (m->post_norms ? 2 : 1) + N * (m->latent + m->query_latent) + d;
     for (int l = 0; m->qk_norm && l < m->layers; l++)
         norms += sf_layer_attends(m, l) ? (sf_layer_borrows(m, l) ? 1 : 2) * sf_head_dim_of(m, l) : 0;
     if (m->layer_dim) norms += m->layers * d + m->layer_dim;
@@ -155,7 +158,8 @@ void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cos
 {
     int sliding = 0;
     for (int l = 0; l < model->layers; l++) sliding += sf_layer_slides(model, l);
-    int global = sf_layers_attending(model) - sliding;
+    int global = sf_layers_attending(model) - sliding, own = 0; /* own: with keys to evict */
+    for (int l = 0; l < model->layers; l++) own += sf_layer_full(model, l) && !sf_layer_borrows(model, l);
 
     *out = (sf_cost){0};
     if (query->phase == SF_PREFILL)
@@ -166,5 +170,5 @@ void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cos
     bool chooses = query->phase == SF_PREFILL || (query->method && !query->method->compress);
     if (chooses) add_estimation(model, query, query->method, query->params, "estimation", global, out);
     if (query->phase == SF_PREFILL)
-        add_estimation(model, query, query->evicts, query->evicts_params, "eviction", global, out);
+        add_estimation(model, query, query->evicts, query->evicts_params, "eviction", own, out);
 }

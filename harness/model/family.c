@@ -69,14 +69,14 @@ const char *sf_family_lacks(const char *model_type)
     static const char SCALED[] = "latent attention (MLA) among scales of its own", ZEROS[] = "latent attention (MLA) twice a layer, and experts that do nothing",
                       INDEXED[] = "latent attention (MLA) behind an indexer (DSA)",
                       STATE[] = "state spaces of another kind than Mamba 2 beside attention and MLPs",
-                      HALVES[] = "layers that are a state space, attention or an MLP alone",
+                      HALVES[] = "layers that are a state space alone",
                       STREAMS[] = "four residual streams (AltUp), and layers that take other layers' keys and values";
     static const struct {
         const char *model_type, *lacks;
     } ROWS[] = {
         {"minicpm3", SCALED},         {"longcat_flash", ZEROS},  {"deepseek_v32", INDEXED}, {"glm_moe_dsa", INDEXED},
         {"falcon_mamba", STATE},      {"mamba", STATE},          {"jamba", STATE},          {"zamba2", STATE},
-        {"mamba2", HALVES},           {"nemotron_h", HALVES},
+        {"mamba2", HALVES},
         {"gemma3n", STREAMS},         {"gemma3n_text", STREAMS},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
@@ -284,32 +284,52 @@ static sf_status check_steps(sf_json_at at)
     return sf_json_fail(SF_UNSUPPORTED, at, "time_step_limit", "none: steps from 0 to infinity");
 }
 
-sf_status sf_family_state_space(sf_json_at at, sf_model_config *c)
+static sf_status read_space(sf_json_at at, const sf_space_keys *k, sf_model_config *c)
 {
-    int64_t kernel = 0, heads = 0, groups = 0, dim = 0, expand = 2, inner = 0, value = 0;
+    int64_t kernel = 0, heads = 0, groups = 0, dim = 0;
     bool bias = true, projections = false;
-    const char *automatic = json_string_value(sf_json_value(at, "mamba_d_head"));
-    SF_TRY(sf_json_int(at, "mamba_n_heads", true, 1, 1 << 12, &heads));
-    SF_TRY(sf_json_int(at, "mamba_n_groups", true, 1, 1 << 12, &groups));
-    SF_TRY(sf_json_int(at, "mamba_d_state", true, 1, 1 << 12, &dim));
-    SF_TRY(sf_json_int(at, "mamba_d_conv", true, 1, SF_MAX_KERNEL, &kernel));
-    SF_TRY(sf_json_int(at, "mamba_expand", true, 1, 1 << 12, &expand));
-    inner = expand * c->d;
-    SF_TRY(sf_json_int(at, "mamba_d_ssm", false, 1, 1 << 24, &inner));
-    if (!same(automatic, "auto")) SF_TRY(sf_json_int(at, "mamba_d_head", true, 1, 1 << 12, &value));
-    else value = inner / heads;
-    if (heads * value != inner)
-        return sf_fail(SF_BAD_INPUT, "%s: %smamba_n_heads: expected heads that make %lld numbers together, found %lld of %lld", at.path, at.above,
-                       (long long)inner, (long long)heads, (long long)value);
-    SF_TRY(sf_json_bool(at, "mamba_conv_bias", true, &bias));
+    SF_TRY(sf_json_int(at, k->heads, true, 1, 1 << 12, &heads));
+    SF_TRY(sf_json_int(at, k->groups, true, 1, 1 << 12, &groups));
+    SF_TRY(sf_json_int(at, k->states, true, 1, 1 << 12, &dim));
+    SF_TRY(sf_json_int(at, k->kernel, true, 1, SF_MAX_KERNEL, &kernel));
+    SF_TRY(sf_json_bool(at, k->bias, true, &bias));
     SF_TRY(sf_json_bool(at, "mamba_proj_bias", true, &projections));
     if (projections) return sf_json_fail(SF_UNSUPPORTED, at, "mamba_proj_bias", "false");
     SF_TRY(check_steps(at));
-    if (c->activation != SF_SILU) return sf_json_fail(SF_UNSUPPORTED, at, "hidden_act", "silu, which the convolution goes through too");
     c->mixer = SF_STATE_SPACE;
-    c->delta = (sf_delta_shape){.key_heads = (int)groups, .key_dim = (int)dim, .value_heads = (int)heads, .value_dim = (int)value};
+    c->delta = (sf_delta_shape){.key_heads = (int)groups, .key_dim = (int)dim, .value_heads = (int)heads};
     c->kernel = memchr(c->recurs, 1, (size_t)c->layers) ? (int)kernel : 0;
     c->convolution_bias = c->kernel && bias;
+    return SF_OK;
+}
+
+sf_status sf_family_state_space_named(sf_json_at at, const sf_space_keys *keys, sf_model_config *c)
+{
+    int64_t dim = 0;
+    SF_TRY(read_space(at, keys, c));
+    SF_TRY(sf_json_int(at, keys->dim, true, 1, 1 << 12, &dim));
+    c->delta.value_dim = (int)dim;
+    return SF_OK;
+}
+
+sf_status sf_family_state_space(sf_json_at at, sf_model_config *c)
+{
+    static const sf_space_keys KEYS = {.heads = "mamba_n_heads", .groups = "mamba_n_groups", .states = "mamba_d_state", .kernel = "mamba_d_conv",
+                                       .dim = "mamba_d_head", .bias = "mamba_conv_bias"};
+    int64_t expand = 2, inner = 0, value = 0;
+    const char *automatic = json_string_value(sf_json_value(at, KEYS.dim));
+    SF_TRY(read_space(at, &KEYS, c));
+    const int heads = c->delta.value_heads;
+    SF_TRY(sf_json_int(at, "mamba_expand", true, 1, 1 << 12, &expand));
+    inner = expand * c->d;
+    SF_TRY(sf_json_int(at, "mamba_d_ssm", false, 1, 1 << 24, &inner));
+    if (!same(automatic, "auto")) SF_TRY(sf_json_int(at, KEYS.dim, true, 1, 1 << 12, &value));
+    else value = inner / heads;
+    if (heads * value != inner)
+        return sf_fail(SF_BAD_INPUT, "%s: %smamba_n_heads: expected heads that make %lld numbers together, found %d of %lld", at.path, at.above,
+                       (long long)inner, heads, (long long)value);
+    if (c->activation != SF_SILU) return sf_json_fail(SF_UNSUPPORTED, at, "hidden_act", "silu, which the convolution goes through too");
+    c->delta.value_dim = (int)value;
     return SF_OK;
 }
 

@@ -70,6 +70,8 @@ typedef struct sf_family {
     const char *recurrent_type;  /* what it calls layers that recur there; NULL: none does */
     const char *older_types[2];  /* older names of full_attention and of that; NULL: none */
     const char *final_norm;      /* the last norm's tensor; NULL: norm.weight */
+    const char *embedding;       /* the embedding table; NULL: embed_tokens.weight */
+    const char *layers_key[2];   /* a list of layers, and a text with a sign for each, which say how many there are; NULL: num_hidden_layers does */
     const char *const *refused;  /* keys (NULL-ended) of the class whose other graph we do not compute: see hf_config.c */
     const char *const *own;      /* keys (NULL-ended) that `read` reads, and other families do not have */
     sf_status (*unpack)(struct sf_safetensors *s, const char *folder, const char *prefix, const sf_model_config *c); /* unpack.h; NULL: nothing */
@@ -135,6 +137,9 @@ extern const sf_tensor_name sf_delta_tensors[]; /* names of that shared one, and
 sf_status sf_family_attending(sf_json_at at, const char *key, sf_model_config *c);
 /* … of layers with a state space (Mamba 2); and their tensors' names, which begin with mamba. in config.json's folders. */
 sf_status sf_family_state_space(sf_json_at at, sf_model_config *c);
+/* … under other names, which all have to be there. */
+typedef struct sf_space_keys { const char *heads, *groups, *states, *kernel, *dim, *bias; } sf_space_keys;
+sf_status sf_family_state_space_named(sf_json_at at, const sf_space_keys *keys, sf_model_config *c);
 sf_status sf_family_gguf_state_space(const sf_gguf *g, const char *architecture, sf_model_config *c);
 #define SF_STATE_SPACE_TENSORS                                                                        \
     {SF_LAYER_TENSOR(mixer_gate), .hf = "mamba.in_proj.weight", .gguf = "ssm_in.weight"},             \

@@ -112,7 +112,7 @@ static sf_status read_kv_heads(const sf_gguf *g, const sf_family *f, int further
 {
     const char *name = key_of(f, "attention.head_count_kv");
     const sf_gguf_key *key = sf_gguf_find(g, name);
-    if (f->gguf_by_layer && key && key->type == SF_GGUF_ARRAY) return SF_OK;
+    if (f->gguf_by_layer && !f->recurrent_type && key && key->type == SF_GGUF_ARRAY) return SF_OK;
     if (!f->recurrent_type || !key || key->type != SF_GGUF_ARRAY) return sf_gguf_int(g, name, false, 1, 1 << 16, &c->kv_heads);
     if ((key->element != SF_GGUF_I32 && key->element != SF_GGUF_U32) || key->count != (uint64_t)(c->layers + further))
         return sf_fail(SF_BAD_INPUT, "%s: key %s: expected an integer, or an array of %d of 32 bits", g->path, name, c->layers + further);

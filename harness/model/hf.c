@@ -46,6 +46,7 @@ static const struct {
     {"model.", "lm_head.weight"},
     {"language_model.model.", "language_model.lm_head.weight"},
     {"model.language_model.", "lm_head.weight"},
+    {"backbone.", "lm_head.weight"},
 };
 enum { N_PREFIXES = sizeof PREFIXES / sizeof *PREFIXES };
 
@@ -83,20 +84,26 @@ static bool is_beside(const char *name, const char *decoder, const char *head, c
     return c->tied && strcmp(name, head) == 0; /* the table a second time */
 }
 
-static sf_status find_prefix(const sf_safetensors *s, const char *folder, int *at)
+static const char *table_of(const sf_model_config *c)
+{
+    const sf_family *f = sf_family_named(c->architecture);
+    return f && f->embedding ? f->embedding : "embed_tokens.weight";
+}
+
+static sf_status find_prefix(const sf_safetensors *s, const char *folder, const char *table, int *at)
 {
     for (*at = 0; *at < N_PREFIXES; ++*at) {
         char name[128];
-        snprintf(name, sizeof name, "%sembed_tokens.weight", PREFIXES[*at].decoder);
+        snprintf(name, sizeof name, "%s%s", PREFIXES[*at].decoder, table);
         if (sf_safetensors_find(s, name)) return SF_OK;
     }
     char places[128] = "";
     for (int i = 0; i < N_PREFIXES; i++)
         snprintf(places + strlen(places), sizeof places - strlen(places), "%s%s", i ? ", " : "", PREFIXES[i].decoder);
     return sf_fail(SF_BAD_INPUT,
-                   "%s: tensor embed_tokens.weight: expected in its safetensors files behind one of %s, found %s first: save the"
+                   "%s: tensor %s: expected in its safetensors files behind one of %s, found %s first: save the"
                    " model by transformers' AutoModelForCausalLM and save_pretrained()",
-                   folder, places, s->tensors ? s->tensor[0].name : "no tensor");
+                   folder, table, places, s->tensors ? s->tensor[0].name : "no tensor");
 }
 
 static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, const char *name, const char *folder,
@@ -123,7 +130,7 @@ static sf_status claim(const sf_safetensors *s, const sf_weight_slot *slot, cons
 static void settle_tie(const sf_safetensors *s, int prefix, sf_model *out)
 {
     char name[128];
-    snprintf(name, sizeof name, "%sembed_tokens.weight", PREFIXES[prefix].decoder);
+    snprintf(name, sizeof name, "%s%s", PREFIXES[prefix].decoder, table_of(&out->config));
     const sf_st_tensor *table = sf_safetensors_find(s, name), *head = sf_safetensors_find(s, PREFIXES[prefix].head);
     if (!out->config.tied || !head) return;
     bool equal = table->readable && head->readable && table->tensor.dtype == head->tensor.dtype &&
@@ -141,7 +148,7 @@ static sf_status read_weights(sf_safetensors *s, const char *folder, const sf_qu
 {
     int p;
     if (q->kind) SF_TRY(sf_unpack_quantized(q, s, folder));
-    SF_TRY(find_prefix(s, folder, &p));
+    SF_TRY(find_prefix(s, folder, table_of(&out->config), &p));
     const sf_family *f = sf_family_named(out->config.architecture);
     if (f->unpack) SF_TRY(f->unpack(s, folder, PREFIXES[p].decoder, &out->config));
     settle_tie(s, p, out);

@@ -129,13 +129,24 @@ static sf_status read_sliding(sf_json_at at, const sf_family *f, sf_model_config
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
+static sf_status count_layers(sf_json_at at, const sf_family *f, int *out)
+{
+    const json_t *list = f->layers_key[0] ? sf_json_value(at, f->layers_key[0]) : NULL;
+    const json_t *text = f->layers_key[1] ? sf_json_value(at, f->layers_key[1]) : NULL;
+    const size_t n = json_is_array(list) ? json_array_size(list) : json_is_string(text) ? json_string_length(text) : 0;
+    if (!list && !text) return get_int(at, "num_hidden_layers", true, SF_MAX_LAYERS, out);
+    if (n < 1 || n > SF_MAX_LAYERS) return sf_json_fail(SF_BAD_INPUT, at, list ? f->layers_key[0] : f->layers_key[1], "1 to 256 layers");
+    *out = (int)n;
+    return SF_OK;
+}
+
 /* `file`: the decoder's config; `at`: the same with the keys that it leaves out. */
 static sf_status read_decoder(sf_json_at file, sf_json_at at, const sf_family *f, sf_model_config *c, sf_doubts *doubts)
 {
     sf_family_begin(f, c);
     SF_TRY(check_graph(file, f, doubts));
     SF_TRY(read_activation(at, f, &c->activation));
-    SF_TRY(get_int(at, "num_hidden_layers", true, SF_MAX_LAYERS, &c->layers));
+    SF_TRY(count_layers(at, f, &c->layers));
     SF_TRY(get_int(at, "hidden_size", true, 1 << 20, &c->d));
     SF_TRY(get_int(at, "intermediate_size", true, 1 << 24, &c->mlp));
     SF_TRY(get_int(at, "num_attention_heads", true, 1 << 16, &c->heads));

@@ -18,13 +18,55 @@ sf_status sf_json_parse(const char *text, size_t bytes, const char *path, json_t
     return sf_fail(SF_BAD_INPUT, "%s: expected a JSON object, found a list", path);
 }
 
+/* Python writes a number without end as a bare word, which is no JSON (Nemotron-H's time_step_limit): it becomes the object that transformers 5
+ * writes. out NULL: only counts. */
+static size_t copy_spelt(const char *text, size_t bytes, char *out)
+{
+    static const char WORD[] = "Infinity", OBJECT[] = "{\"__float__\":\"Infinity\"}";
+    enum { WORD_BYTES = sizeof WORD - 1, OBJECT_BYTES = sizeof OBJECT - 1 };
+    size_t n = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < bytes; i++) {
+        const bool word = !quoted && bytes - i >= WORD_BYTES && memcmp(text + i, WORD, WORD_BYTES) == 0 && (i == 0 || text[i - 1] != '-');
+        if (word) {
+            if (out) memcpy(out + n, OBJECT, OBJECT_BYTES);
+            n += OBJECT_BYTES, i += WORD_BYTES - 1;
+            continue;
+        }
+        if (out) out[n] = text[i];
+        n++;
+        if (text[i] == '"') quoted = !quoted;
+        if (quoted && text[i] == '\\' && i + 1 < bytes) {
+            i++;
+            if (out) out[n] = text[i];
+            n++;
+        }
+    }
+    return n;
+}
+
+static sf_status spell_infinities(const char *path, char **text, size_t *bytes)
+{
+    const size_t n = copy_spelt(*text, *bytes, NULL);
+    if (n == *bytes) return SF_OK;
+    char *spelt = malloc(n + 1);
+    if (!spelt) return sf_fail(SF_NO_MEMORY, "%s: no memory", path);
+    copy_spelt(*text, *bytes, spelt);
+    spelt[n] = '\0';
+    free(*text);
+    *text = spelt;
+    *bytes = n;
+    return SF_OK;
+}
+
 sf_status sf_json_read(const char *path, size_t limit, json_t **out)
 {
     char *text;
     size_t bytes;
     *out = NULL;
     SF_TRY(sf_read_text(path, limit, &text, &bytes));
-    sf_status status = sf_json_parse(text, bytes, path, out);
+    sf_status status = spell_infinities(path, &text, &bytes);
+    if (status == SF_OK) status = sf_json_parse(text, bytes, path, out);
     free(text);
     return status;
 }

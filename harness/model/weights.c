@@ -42,13 +42,14 @@ static int64_t size_of(const sf_model_config *c, int layer, size s)
 }
 
 typedef enum condition {
-    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, SPACE_NORM, DECAYS, GATED, STORED, VALUED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, OWN_K_NORM, SCALED, EMBEDDED, WHOLE, GATE, XIELU, MIXTURE, SHARE, SWITCH, QUERY_SCALES, SINKS, Q_BIAS, K_BIAS, V_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
+    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, SPACE_NORM, DECAYS, GATED, STORED, VALUED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, OWN_K_NORM, SCALED, EMBEDDED, WHOLE, GATE, XIELU, MIXTURE, SHARE, SHARED_GATE, SWITCH, QUERY_SCALES, SINKS, Q_BIAS, K_BIAS, V_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
     CONVOLUTION_BIAS, CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
 static bool holds(const sf_model_config *c, int layer, condition when)
 {
     bool mixes = sf_layer_mixes(c, layer), attends = sf_layer_attends(c, layer), recurs = sf_layer_recurs(c, layer);
+    bool whole = !mixes && !c->bare[layer];
     bool own = attends && !sf_layer_borrows(c, layer), valued = !c->keys_are_values || c->sliding[layer];
     switch (when) {
     case ALWAYS: return true;
@@ -69,18 +70,19 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case CONVOLUTION_BIAS: return recurs && c->convolution_bias;
     case GATED: return attends && c->attention_gate;
     case GATED_BIAS: return attends && c->attention_gate && c->qkv_bias;
-    case PRE_NORMS: return !c->no_pre_norms;
-    case MLP_NORM: return !c->no_pre_norms && !c->parallel;
+    case PRE_NORMS: return !c->no_pre_norms && !c->idle[layer];
+    case MLP_NORM: return !c->no_pre_norms && !c->parallel && !c->bare[layer];
     case POST_NORMS: return c->post_norms;
     case QK_NORM: return attends && c->qk_norm;
     case OWN_K_NORM: return own && c->qk_norm;
     case SCALED: return c->layer_scale;
     case EMBEDDED: return c->layer_dim;
-    case WHOLE: return !mixes;
-    case GATE: return !mixes && !c->gateless;
+    case WHOLE: return whole;
+    case GATE: return whole && !c->gateless;
     case XIELU: return c->activation == SF_XIELU;
     case MIXTURE: return mixes;
     case SHARE: return mixes && c->shared_mlp;
+    case SHARED_GATE: return mixes && c->shared_mlp && !c->gateless;
     case SWITCH: return mixes && c->shared_switch;
     case QUERY_SCALES: return attends && c->query_scales;
     case SINKS: return attends && c->sinks;
@@ -90,8 +92,8 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case K_BIAS: return own && c->qkv_bias;
     case V_BIAS: return own && valued && c->qkv_bias;
     case O_BIAS: return attends && c->o_bias;
-    case MLP_BIAS: return !mixes && c->mlp_bias;
-    case GATE_BIAS: return !mixes && c->mlp_bias && !c->gateless;
+    case MLP_BIAS: return whole && c->mlp_bias;
+    case GATE_BIAS: return whole && c->mlp_bias && !c->gateless;
     case NORM_BIAS: return c->norm_bias;
     case MLP_NORM_BIAS: return c->norm_bias && !c->parallel;
     }
@@ -137,7 +139,7 @@ static const struct {
     {AT(router), "ffn_gate_inp.weight", "mlp.gate.weight", EXPERTS, MODEL, MIXTURE},
     {AT(router_bias), "ffn_gate_inp.bias", "mlp.router.bias", EXPERTS, NONE, ROUTER_BIAS},
     {AT(router_correction), "exp_probs_b.bias", "mlp.gate.e_score_correction_bias", EXPERTS, NONE, CORRECTION},
-    {AT(shared_gate), "ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight", SHARED, MODEL, SHARE},
+    {AT(shared_gate), "ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight", SHARED, MODEL, SHARED_GATE},
     {AT(shared_up), "ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight", SHARED, MODEL, SHARE},
     {AT(shared_down), "ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight", MODEL, SHARED, SHARE},
     {AT(shared_switch), "ffn_gate_inp_shexp.weight", "mlp.shared_expert_gate.weight", ONE, MODEL, SWITCH},
@@ -279,6 +281,7 @@ static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights 
     int n = 0, experts = c->router.experts;
     for (int p = 0; p < (c->expert_bias ? SF_EXPERT_PARTS : SF_EXPERT_GATE_BIAS); p++) {
         const char *hf = f && f->expert && f->expert->part[p] ? f->expert->part[p] : EXPERT[p].hf;
+        if (p == SF_EXPERT_GATE && c->gateless) continue;
         bool wide = EXPERT[p].shape == WIDE || EXPERT[p].shape == WIDE_BIAS, bias = EXPERT[p].shape >= WIDE_BIAS;
         int64_t rows = wide ? c->expert_mlp : c->d, columns = bias ? 0 : wide ? c->d : c->expert_mlp;
         for (int e = 0; e < experts; e++) {
@@ -347,7 +350,7 @@ int sf_weight_slots(const sf_model_config *c, sf_weights *weights, sf_weight_slo
     const sf_family *f = sf_family_named(c->architecture); /* NULL: one of a test, called as Llama's are */
     int n = 0;
     snprintf(slot[n].gguf, sizeof slot->gguf, "token_embd.weight");
-    snprintf(slot[n].hf, sizeof slot->hf, "embed_tokens.weight");
+    snprintf(slot[n].hf, sizeof slot->hf, "%s", f && f->embedding ? f->embedding : "embed_tokens.weight");
     put(&slot[n++], &weights->embedding, SF_ROLE_TABLE, c->vocab, c->d);
     if (!c->tied) {
         snprintf(slot[n].gguf, sizeof slot->gguf, "output.weight");

@@ -63,13 +63,14 @@ static double step_of(float x, float shift)
     return z > 20 ? z : log1p(exp(z));
 }
 
-/* What of the state stays, and how much of the new is written, of each row and head: decay, beta [n, Hv]. logit NULL: as far as it goes. */
-static void gates(sf_backend *b, int64_t n, int heads, const float *rate, const float *shift, const float *a, const float *logit,
+/* What of the state stays, and how much of the new is written, of each row and head: decay, beta [n, Hv]. logit NULL: as far as it goes, at
+ * least `least`. */
+static void gates(sf_backend *b, int64_t n, int heads, float least, const float *rate, const float *shift, const float *a, const float *logit,
                   float *decay, float *beta)
 {
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (n * heads > 1 << 10)
     for (int64_t i = 0; i < n * heads; i++) {
-        const double soft = step_of(a[i], shift[i % heads]);
+        const double soft = fmax(step_of(a[i], shift[i % heads]), least);
         decay[i] = (float)exp(-exp((double)rate[i % heads]) * soft);
         beta[i] = (float)(logit ? 1 / (1 + exp(-(double)logit[i])) : soft);
     }
@@ -100,7 +101,7 @@ sf_status sf_cpu_delta_rule(sf_backend *b, int lanes, float *const *state, int64
     SF_TRY(sf_scratch_alloc(b, (size_t)(2 * n * s.value_heads) * sizeof *gate, (void **)&gate));
     SF_TRY(sf_cpu_room(b, of_state + 2 * key, sizeof *room, (void **)&room));
     float *write = gate + n * s.value_heads;
-    gates(b, n, s.value_heads, per_head, offset, a, beta, gate, write);
+    gates(b, n, s.value_heads, 0, per_head, offset, a, beta, gate, write);
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (n * stride > 1 << 10)
     for (int64_t unit = 0; unit < lanes * s.value_heads * parts; unit++) {
         const int64_t lane = unit / parts / s.value_heads, head = unit / parts % s.value_heads, first = unit % parts * SF_STATE_COLUMNS;
@@ -135,7 +136,7 @@ sf_status sf_cpu_state_space(sf_backend *b, int lanes, float *const *state, int6
     SF_TRY(sf_scratch_alloc(b, (size_t)(2 * n * heads) * sizeof *gate, (void **)&gate));
     SF_TRY(sf_cpu_room(b, of_state, sizeof *room, (void **)&room));
     float *step = gate + n * heads;
-    gates(b, n, s.value_heads, per_head, offset, dt, NULL, gate, step);
+    gates(b, n, s.value_heads, s.least, per_head, offset, dt, NULL, gate, step);
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (n * stride > 1 << 10)
     for (int64_t unit = 0; unit < lanes * heads * parts; unit++) {
         const int64_t lane = unit / parts / heads, head = unit / parts % heads, first = unit % parts * SF_STATE_COLUMNS, row = lane * rows;

@@ -93,7 +93,7 @@ sf_status sf_reference_state_space(sf_backend *b, int lanes, float *const *state
             for (int i = 0; i < N * D; i++) held[i] = own[i];
             for (int64_t r = l * rows; r < (l + 1) * rows; r++) {
                 const float *row = (const float *)x + r * stride, *v = row + h * D, *B = row + wide + sf_delta_key_head(s, h) * N, *C = B + groups;
-                const double z = ((const float *)dt)[r * heads + h] + one_of(shift, h), step = z > 20 ? z : log1p(exp(z));
+                const double z = ((const float *)dt)[r * heads + h] + one_of(shift, h), step = fmax(z > 20 ? z : log1p(exp(z)), s.least);
                 const double decay = exp(-exp(one_of(rate, h)) * step);
                 for (int c = 0; c < D; c++) {
                     double sum = one_of(skip, h) * v[c];

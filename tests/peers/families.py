@@ -117,6 +117,12 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
         mamba_d_ssm=128, mamba_n_groups=2, embedding_multiplier=5.65, lm_head_multiplier=0.0195, key_multiplier=0.39, attention_in_multiplier=1.5,
         attention_out_multiplier=0.9375, ssm_in_multiplier=1.25, ssm_out_multiplier=0.2357, ssm_multipliers=[0.35, 0.25, 0.177, 0.5, 0.354],
         mlp_multipliers=[0.88, 0.23])),
+    "nemotron-h": ("NemotronH", dict(head_dim=16, mamba_num_heads=4, mamba_head_dim=32, ssm_state_size=16, n_groups=2, num_hidden_layers=8, layers_block_type=[
+        "linear_attention", "mlp", "linear_attention", "full_attention", "mlp", "linear_attention", "full_attention", "mlp"])),
+    "nemotron3-nano": ("NemotronH", dict(head_dim=16, mamba_num_heads=4, mamba_head_dim=32, ssm_state_size=16, n_groups=2, num_hidden_layers=8, n_routed_experts=4,
+                                         num_experts_per_tok=2, moe_intermediate_size=32, moe_shared_expert_intermediate_size=48, routed_scaling_factor=2.5,
+                                         layers_block_type=["linear_attention", "moe", "linear_attention", "full_attention", "moe", "linear_attention",
+                                                            "full_attention", "moe"])),
     "minimax-m2": ("MiniMaxM2", dict(num_local_experts=4, num_experts_per_tok=2, head_dim=16, rotary_dim=8)),
     "llama-attn-bias": ("Llama", rope() | dict(attention_bias=True)),
     "llama-mlp-bias": ("Llama", rope() | dict(mlp_bias=True)),

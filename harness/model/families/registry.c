@@ -45,7 +45,9 @@
     FAMILY(qwen3_5_moe)   \
     FAMILY(granitemoehybrid) \
     FAMILY(bamba) \
-    FAMILY(falcon_h1)
+    FAMILY(falcon_h1) \
+    FAMILY(nemotron_h) \
+    FAMILY(nemotron_h_moe)
 
 #define FAMILY(name) extern const sf_family sf_family_##name;
 FAMILIES

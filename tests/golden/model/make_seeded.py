@@ -193,6 +193,13 @@ MODELS = {
                      embedding_multiplier=3.0, lm_head_multiplier=0.5, key_multiplier=0.7, attention_in_multiplier=1.5,
                      attention_out_multiplier=0.9, ssm_in_multiplier=1.25, ssm_out_multiplier=0.6, ssm_multipliers=[0.6, 1.5, 0.8, 1.3, 0.7],
                      mlp_multipliers=[1.4, 0.8], **PLAIN),
+    "nemotron_h": row("NemotronH", num_hidden_layers=6, layers_block_type=["linear_attention", "mlp", "full_attention", "linear_attention", "full_attention",
+                      "mlp"], mamba_num_heads=4, mamba_head_dim=16, ssm_state_size=12, n_groups=2, mlp_bias=True),
+    "nemotron_h-steps": row("NemotronH", num_hidden_layers=3, layers_block_type=["mlp", "full_attention", "linear_attention"], mamba_num_heads=4,
+                            mamba_head_dim=12, ssm_state_size=16, n_groups=1, use_conv_bias=False, time_step_min=0.6),
+    "nemotron_h_moe": row("NemotronH", num_hidden_layers=4, layers_block_type=["linear_attention", "moe", "full_attention", "moe"], mamba_num_heads=4,
+                          mamba_head_dim=16, ssm_state_size=12, n_groups=2, n_routed_experts=6, num_experts_per_tok=2, moe_intermediate_size=16,
+                          moe_shared_expert_intermediate_size=24, routed_scaling_factor=1.5),
     "apertus": row("Apertus", None, rope_parameters=rope(rope_type="llama3", rope_theta=12e6, factor=8.0, low_freq_factor=1.0,
                                                         high_freq_factor=4.0, original_max_position_embeddings=256)),
     "frontier_mini": row("FrontierMini", None, entmax_alpha=1.5, num_hidden_layers=3, **PLAIN),
@@ -222,7 +229,7 @@ def spread(name, shape, dtype, offset, transposed):
 
 
 OFFSET = ("Gemma2", "Nemotron", "Qwen3Next", "Qwen3_5", "Qwen3_5Moe")  # norm weights are stored minus one
-ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight", "router.layer.weight")
+ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight", "router.layer.weight", "mixer.gate.weight")
 TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss and Llama 4: [experts, in, out]
 
 # ---- the golden values -----------------------------------------------------------------------------------------------------

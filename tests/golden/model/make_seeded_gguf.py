@@ -23,7 +23,9 @@ ROWS = {  # architecture, whether q and k are reordered
     "lfm2": (A.LFM2, False), "lfm2_moe": (A.LFM2MOE, False), "qwen3_next": (A.QWEN3NEXT, False), "qwen3_5": (A.QWEN35, False),
     "qwen3_5_moe": (A.QWEN35MOE, False), "granitemoehybrid": (A.GRANITE_HYBRID, True), "granitemoehybrid-experts": (A.GRANITE_HYBRID, True),
     "llama4-published": (A.LLAMA4, False), "gemma4": (A.GEMMA4, False), "gemma4-dense": (A.GEMMA4, False),
+    "nemotron_h": (A.NEMOTRON_H, True), "nemotron_h_moe": (A.NEMOTRON_H_MOE, True),
 }
+NEMOTRON = (A.NEMOTRON_H, A.NEMOTRON_H_MOE)
 DELTA = (A.QWEN3NEXT, A.QWEN35, A.QWEN35MOE)
 SPLIT = {"qwen3_moe": 12}  # tensors a part
 OLDER = ("deepseek_v2",)  # keys and values of heads in one tensor, and their sizes where newer files have those of the cache's rows
@@ -93,6 +95,36 @@ def layers(w, c):
         w.add_final_logit_softcapping(c["final_logit_softcapping"])
 
 
+def alone(w, c, arch):
+    """What NemotronHModel of llama.cpp's conversion/nemotron.py (003ebfc) writes, whose layers are one thing each."""
+    types = c["layers_block_type"]
+    mlp = c["moe_intermediate_size"] if arch == A.NEMOTRON_H_MOE else c["intermediate_size"]
+    w.add_block_count(len(types))
+    w.add_embedding_length(c["hidden_size"])
+    w.add_head_count(c["num_attention_heads"])
+    w.add_head_count_kv([c["num_key_value_heads"] if t == "full_attention" else 0 for t in types])
+    w.add_key_length(c["head_dim"])
+    w.add_value_length(c["head_dim"])
+    w.add_feed_forward_length([mlp if t in ("mlp", "moe") else 0 for t in types])
+    w.add_context_length(1 << 20)
+    w.add_layer_norm_rms_eps(c["layer_norm_epsilon"])
+    w.add_rope_scaling_finetuned(False)
+    w.add_ssm_conv_kernel(c["conv_kernel"])
+    w.add_ssm_state_size(c["ssm_state_size"])
+    w.add_ssm_group_count(c["n_groups"])
+    w.add_ssm_time_step_rank(c["mamba_num_heads"])
+    w.add_ssm_inner_size(c["mamba_num_heads"] * c["mamba_head_dim"])
+    if arch == A.NEMOTRON_H_MOE:
+        w.add_expert_count(c["n_routed_experts"])
+        w.add_expert_used_count(c["num_experts_per_tok"])
+        w.add_expert_feed_forward_length(c["moe_intermediate_size"])
+        w.add_expert_shared_feed_forward_length(c["moe_shared_expert_intermediate_size"])
+        w.add_expert_shared_count(c["n_shared_experts"])
+        w.add_expert_weights_norm(c["norm_topk_prob"])
+        w.add_expert_weights_scale(c["routed_scaling_factor"])
+        w.add_expert_group_count(c["n_group"])
+
+
 def keys(w, c, arch, older):
     head = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
     w.add_name("tiny")
@@ -105,6 +137,8 @@ def keys(w, c, arch, older):
         w.add_sliding_window(c["sliding_window"])
         layers(w, c)
         return
+    if arch in NEMOTRON:
+        return alone(w, c, arch)
     rope = c["rope_parameters"]
     w.add_block_count(c["num_hidden_layers"])
     w.add_embedding_length(c["hidden_size"])
@@ -202,15 +236,15 @@ def state_space(w, c):
 
 def converted_space(n, x, c):
     """Its tensors of one of a state space's, or of an MLP that stands in one."""
-    leaf = n.split("mamba.")[-1]
+    leaf = n.split("mixer." if ".mixer." in n else "mamba.")[-1]
     if leaf == "A_log":
         x = -np.exp(x)
     if leaf == "dt_bias":
-        n = n.replace("dt_bias", "dt_proj.bias")
+        n = n.replace("dt_bias", "dt.bias" if ".mixer." in n else "dt_proj.bias")
     if leaf in ("A_log", "D"):
         x = x.reshape(-1, 1)
     if leaf == "norm.weight":
-        x = x.reshape(c["mamba_n_groups"], -1)
+        x = x.reshape(c.get("n_groups") or c["mamba_n_groups"], -1)
     if leaf == "conv1d.weight":
         x = x[:, 0]
     above = ".".join(n.split(".")[:3])
@@ -284,7 +318,7 @@ def make(name):
     if arch in DELTA:
         delta(w, c, arch)
     vocabulary(w)
-    names = gguf.get_tensor_name_map(arch, c["num_hidden_layers"])
+    names = gguf.get_tensor_name_map(arch, c.get("num_hidden_layers") or len(c["layers_block_type"]))
     stacks = {}
 
     def put(n, x):
@@ -294,13 +328,13 @@ def make(name):
             return
         target = n if "_exps." in n else (names.get_name(n, try_suffixes=(".weight", ".bias")) or "") + (".weight" if plain else "")
         assert len(target) > 7, n
-        if x.ndim == 1 or "bias" in n or "conv" in n.split(".")[-2] or "mamba.norm" in n:
+        if x.ndim == 1 or "bias" in n or "conv" in n.split(".")[-2] or "mamba.norm" in n or "mixer.norm" in n:
             w.add_tensor(target, x.astype("f4"))
         else:
             w.add_tensor(target, gguf.quants.quantize(x, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16)
 
     def all_of(n, x):
-        return converted(n, x, c, arch) if arch in DELTA else converted_space(n, x, c) if arch == A.GRANITE_HYBRID else [(n, x)]
+        return converted(n, x, c, arch) if arch in DELTA else converted_space(n, x, c) if arch in (A.GRANITE_HYBRID, *NEMOTRON) else [(n, x)]
 
     for n, x in [y for n, x in weights(name) for y in all_of(n, x)]:
         if n.endswith("conv.conv.weight"):
@@ -343,6 +377,8 @@ def make(name):
         else:
             put(n, x)
     for n, parts in stacks.items():
+        if arch in NEMOTRON:
+            n = n.replace("backbone", "model").replace("mixer", "mlp")
         put(n, np.stack([parts[i] for i in range(len(parts))]))
     w.write_header_to_file()
     w.write_kv_data_to_file()
