@@ -1,6 +1,7 @@
 #!/bin/bash
 # Kinds of layers in models that know their task (tests/golden/model/recast.py): mixtures, sinks, windows in every second layer, partial
-# rotation, latent attention, layers that recur; and a Gemma 2 of 512 tokens that was taught (caps on scores and logits). Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
+# rotation, latent attention, layers that recur; and, of 512 tokens, a Gemma 2 that was taught (caps on scores and logits) and a Gemma 4 (heads of
+# two sizes, layers that read others' keys, embeddings for each layer). Dense answers all, methods run and nothing warns (but that nothing is left to win); what is counted is what the kind's own
 # rule gives, number by number; and what only holds the same weights otherwise answers, chooses and counts as the model that it was made of.
 . "$(dirname "$0")/common.bash"
 ${PYTHON:-python3} tests/golden/model/recast.py "$T" || fail "recast.py"
@@ -10,11 +11,13 @@ if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail
 for model in s moe partial windows sinks latent hybrid space beside; do
     grep -q "^$model, niah, .* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
 done
-"$FRONTIER" run tests/golden/model/taught/families.yaml -v -o "$T/c.h5" -s 'models=[tests/golden/model/taught/gemma2]' -s samples=2 -s 'sparsity=[0.5]' \
+"$FRONTIER" run tests/golden/model/taught/families.yaml -v -o "$T/c.h5" -s 'models=[tests/golden/model/taught/gemma2, tests/golden/model/taught/gemma4]' -s samples=2 -s 'sparsity=[0.5]' \
     -s 'methods={prefill: [vertical_slash, block_sparse, flex_prefill], decode: [quest, snapkv, ada_snapkv, oracle_topk]}' >"$T/out" 2>"$T/log" ||
     fail "run of caps: $(cat "$T/log")"
 if grep WARNING "$T/out" "$T/log" | grep -v "smaller model is near 1"; then fail "the run of caps warns"; fi
-grep -q "^gemma2, niah.* dense, exact 1.000" "$T/log" || fail "gemma2 does not know its task: $(grep dense "$T/log")"
+for model in gemma2 gemma4; do
+    grep -q "^$model, niah.* dense, exact 1.000" "$T/log" || fail "$model does not know its task: $(grep "^$model.*dense" "$T/log")"
+done
 "$FRONTIER" report "$T/k.h5" -f frontier -F png -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
 if grep WARNING "$T/out" | grep -v "smaller model is near 1"; then fail "the report warns"; fi
 for results in k c; do "$FRONTIER" export "$T/$results.h5" --jsonl || fail "export"; done >"$T/rows"
@@ -23,8 +26,9 @@ import json, sys
 
 rows = [json.loads(l) for l in open(sys.argv[1])]
 W, L, H, G, D, d, M, VOCAB = S = 256, 4, 3, 1, 64, 192, 512, 6144  # window, layers, heads, kv heads, head dim, width, MLP, vocabulary
-SHAPE = {"gemma2": (64, 4, 4, 2, 16, 32, 64, 320)}
-SLIDE = {"windows": 2, "sinks": 2, "gemma2": 2}  # layers with a window
+SHAPE = {"gemma2": (64, 4, 4, 2, 16, 32, 64, 320), "gemma4": (64, 4, 4, 2, 32, 32, 64, 320)}
+SLIDE = {"windows": 2, "sinks": 2, "gemma2": 2, "gemma4": 2}  # layers with a window
+NARROW, INPUT = {"gemma4": 16}, {"gemma4": 4}  # a head where layers slide; a token's embedding for each layer
 MLP = {"moe": 3 * d * M // 2 + d + 4 * d + 2 * 3 * d * M // 2, "sinks": 4 * d + 2 * 3 * d * M}  # shared, switch, router, two experts; router, two
 READ = {"moe": 3 * d * M // 2 + d + 4 * d + 4 * 3 * d * M // 2, "sinks": 4 * d + 4 * 3 * d * M, "s": 3 * d * M, "windows": 3 * d * M}
 BIAS = {"sinks": d + 4 + 4 * (2 * M + d)}  # of o, router, experts
@@ -48,29 +52,35 @@ for r in rows:
     latent = r["model"] == "latent"  # whose cache is a row of the rotated part and the latent, the latent alone being values
     numbers, products = (D + rank, 2 * (D + rank) + 2 * rank) if latent else (2 * G * width, 4 * width)
     steps = r["output_tokens"] - r["truncated"]  # the prompt gives the first token; a token that ends the answer is not among them
-    windows = slide * H * sum(min(i + 1, W) for i in range(n))
+    windows = near = slide * H * sum(min(i + 1, W) for i in range(n))
     whole = (L - slide) * H * sum(i + 1 for i in range(n))
     expect(r, "pairs of the prompt", r["prefill_attention_pairs"], windows + whole * (1 - r["prefill_achieved"]), 0.5)
-    windows = slide * H * sum(min(n + s, W) for s in range(1, steps + 1))
+    windows = close = slide * H * sum(min(n + s, W) for s in range(1, steps + 1))
     whole = (L - slide) * H * sum(n + s for s in range(1, steps + 1))
     expect(r, "pairs of steps", r["decode_attention_pairs"], windows + whole * (1 - r["decode_achieved"]), 0.5)
+    narrow, P = NARROW.get(r["model"], width), INPUT.get(r["model"], 0)
     layer = (LATENT if latent else d * (2 * H + 2 * G) * width) + MLP.get(r["model"], 3 * d * M)
     if r["model"] == "hybrid":
         layer += d * H * width  # attention's gate
+    layers = L * layer
+    if P:  # the last two of four layers have no keys of their own, but an MLP twice as wide
+        layers = d * (narrow + width) * (4 * H + 2 * G) + 2 * 3 * 3 * d * M + L * 3 * d * P
     R, alone, into, heads, out, state, flops = RECURS.get(r["model"], (0,) * 7)
     recurring = R * (2 * (d * (2 * out + into + heads) + TAPS * into) + flops) + alone * 2 * 3 * d * M
-    expect(r, "linear FLOPs of the prompt", r["prefill_linear_flops"], 2 * (n * L * layer + d * VOCAB) + n * recurring)
-    expect(r, "linear FLOPs of steps", r["decode_linear_flops"], 2 * steps * (L * layer + d * VOCAB) + steps * recurring)
+    expect(r, "linear FLOPs of the prompt", r["prefill_linear_flops"], 2 * (n * layers + d * VOCAB) + n * recurring)
+    expect(r, "linear FLOPs of steps", r["decode_linear_flops"], 2 * steps * (layers + d * VOCAB) + steps * recurring)
     held = 2 * 4 * R * (state + (TAPS - 1) * into)  # bytes of states, read and written
     expect(r, "bytes of states in the prompt", r["prefill_linear_cache_bytes"], held)
     expect(r, "bytes of states in steps", r["decode_linear_cache_bytes"], steps * held)
     expect(r, "layers that recur alone", r["recurrent_layers"], alone)
     expect(r, "exact cost of the prompt", r["prefill_cost_exact"],
            r["prefill_linear_flops"] + r["prefill_attention_flops"] + r["prefill_estimation_flops"], 0.01 * r["prefill_cost_exact"])
-    expect(r, "FLOPs of attention", r["prefill_attention_flops"], (products + 3) * r["prefill_attention_pairs"])
-    expect(r, "FLOPs of attention in steps", r["decode_attention_flops"], (products + 3) * r["decode_attention_pairs"])
-    expect(r, "bytes of the cache", r["prefill_attention_cache_bytes"], 4 * numbers * L * n)
-    expect(r, "bytes of the cache in steps", r["decode_attention_cache_bytes"], 4 * numbers * r["decode_attention_pairs"] // H)
+    for what, phase, few in (("", "prefill", near), (" in steps", "decode", close)):
+        many = r[phase + "_attention_pairs"] - few
+        expect(r, "FLOPs of attention" + what, r[phase + "_attention_flops"], (products + 3) * many + (4 * narrow + 3) * few)
+    expect(r, "bytes of the cache", r["prefill_attention_cache_bytes"], 4 * n * (numbers * (L - slide) + 2 * G * narrow * slide))
+    expect(r, "bytes of the cache in steps", r["decode_attention_cache_bytes"],
+           4 * (numbers * (r["decode_attention_pairs"] - close) + 2 * G * narrow * close) // H)
     if r["model"] in READ:
         elements = L * (d * (2 * H + 2) * D + READ[r["model"]] + (H + 2) * D + BIAS.get(r["model"], 0)) + d * VOCAB
         expect(r, "bytes of weights", r["prefill_linear_weight_bytes"], 2 * elements)
@@ -83,6 +93,6 @@ for r in rows:
             expect(r, what, r[what], own[key(r)][what])
 print("\n".join(wrong[:20]))
 print(f"{len(rows)} rows, {checked} counts, {len(wrong)} wrong")
-sys.exit(bool(wrong) or len(rows) != 10 * 8 * 2)
+sys.exit(bool(wrong) or len(rows) != 11 * 8 * 2)
 END
 echo "kinds: ok"
