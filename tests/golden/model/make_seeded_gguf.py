@@ -22,7 +22,7 @@ ROWS = {  # architecture, whether q and k are reordered
     "gpt_oss": (A.GPT_OSS, False), "deepseek_v2": (A.DEEPSEEK2, False), "deepseek_v3-plain": (A.DEEPSEEK2, False),
     "lfm2": (A.LFM2, False), "lfm2_moe": (A.LFM2MOE, False), "qwen3_next": (A.QWEN3NEXT, False), "qwen3_5": (A.QWEN35, False),
     "qwen3_5_moe": (A.QWEN35MOE, False), "granitemoehybrid": (A.GRANITE_HYBRID, True), "granitemoehybrid-experts": (A.GRANITE_HYBRID, True),
-    "llama4-published": (A.LLAMA4, False), "gemma4": (A.GEMMA4, False), "gemma4-dense": (A.GEMMA4, False),
+    "llama4-published": (A.LLAMA4, False), "gemma4": (A.GEMMA4, False),
     "nemotron_h": (A.NEMOTRON_H, True), "nemotron_h_moe": (A.NEMOTRON_H_MOE, True),
 }
 NEMOTRON = (A.NEMOTRON_H, A.NEMOTRON_H_MOE)
