@@ -109,6 +109,19 @@ int sf_model_facts(const sf_model *m, sf_fact fact[SF_MAX_FACTS])
     sf_positions_text(c, sizeof fact->text, fact[n++].text);
     fact[n].name = "windows";
     sf_windows_text(c, sizeof fact->text, fact[n++].text);
+    if (sf_heads_differ(c)) {
+        const int kv = c->sliding_kv_heads ? c->sliding_kv_heads : c->kv_heads, dim = c->sliding_head_dim ? c->sliding_head_dim : c->head_dim;
+        fact[n].name = "heads";
+        snprintf(fact[n++].text, sizeof fact->text, "%d of %d numbers, %d of keys; where layers slide %d of %d, %d of keys", c->heads, c->head_dim,
+                 c->kv_heads, c->heads, dim, kv);
+    }
+    if (c->shared_from) {
+        fact[n].name = "shared keys";
+        snprintf(fact[n].text, sizeof fact->text, "layers %d to %d read those of layers", c->shared_from, c->layers - 1);
+        for (int l = 0, k = 0; l < c->shared_from; l++)
+            if (sf_layer_lends(c, l)) append(sizeof fact->text, fact[n].text, "%s%d", k++ ? ", " : " ", l);
+        n++;
+    }
     if (c->kernel) {
         const int recurring = sf_layers_recurring(c);
         fact[n].name = "recurrent";

@@ -14,7 +14,7 @@ const char *sf_windows_text(const sf_model_config *c, size_t bytes, char *text);
 const char *sf_positions_text(const sf_model_config *c, size_t bytes, char *text);
 
 /* All of it: positions, windows, head, and where there is a tokenizer vocabulary, BOS, stop tokens and chat template. */
-enum { SF_MAX_FACTS = 8 };
+enum { SF_MAX_FACTS = 12 };
 typedef struct sf_fact {
     const char *name;
     char text[512];

@@ -139,6 +139,9 @@ static sf_status read_shape(const sf_node *root, const char *file, sf_model_conf
     if (family->latent)
         return sf_fail(SF_UNSUPPORTED, "%s: architecture: %s has latent attention, whose sizes a shape has no keys for: name its checkpoint", file,
                        s.architecture);
+    if (family->proportional || family->layers_key[0] || family->gguf_by_layer)
+        return sf_fail(SF_UNSUPPORTED, "%s: architecture: %s has layers of several kinds, which a shape has no keys for: name its checkpoint", file,
+                       s.architecture);
     sf_family_begin(family, c);
     snprintf(c->name, sizeof c->name, "%s", s.name);
     c->layers = s.layers;
