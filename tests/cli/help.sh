@@ -34,6 +34,9 @@ grep -v '^#' tests/golden/parameters.txt | LC_ALL=C comm -23 - "$T/parameters" >
 "$FRONTIER" list models | grep -q qwen2 || fail "list models shows no shapes"
 "$FRONTIER" list families | grep -qE '^gemma3 +config.json: gemma3_text, gemma3 +GGUF: gemma3$' || fail "list families"
 "$FRONTIER" list models tests/golden/model/gemma3 | grep -qE '^ +windows +64 tokens on 6 of 7 layers' || fail "list models PATH"
+"$FRONTIER" list models tests/golden/model/taught/gemma4 >"$T/gemma4" || fail "list models of heads of two sizes"
+grep -qE '^ +heads +4 of 32 numbers, 2 of keys; where layers slide 4 of 16' "$T/gemma4" || fail "no heads in $(cat "$T/gemma4")"
+grep -qE '^ +shared keys +layers 2 to 3 read those of layers 0, 1$' "$T/gemma4" || fail "no shared keys in $(cat "$T/gemma4")"
 if "$FRONTIER" list models no-such >/dev/null 2>&1; then fail "a model that is not there is listed"; fi
 "$FRONTIER" cost --model qwen2.5-7b --length 131072 --sparsity 0.9 --batch 64 | grep -q attention || fail cost
 "$FRONTIER" cost --model qwen2.5-7b --phase decode --json | grep -q '"decode"' || fail "cost --json"
