@@ -539,6 +539,9 @@ typedef struct sf_backend_ops {
 
     /* x *= scale        x [n] f32. Of the hidden state behind a layer (Gemma 4). */
     sf_status (*scale)(sf_backend *b, float *x, int64_t n, float scale);
+
+    /* share[i] *= of[expert[i]]        share, expert [n], of [E]. Shares that experts have besides (Gemma 4). */
+    sf_status (*weigh_experts)(sf_backend *b, float *share, const int32_t *expert, int64_t n, const sf_tensor *of);
 } sf_backend_ops;
 
 /* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:

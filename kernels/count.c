@@ -105,6 +105,11 @@ void sf_meter_residual(sf_backend *b, int64_t n)
 
 void sf_meter_scale(sf_backend *b, int64_t n) { count(b, SF_OTHER, (sf_count){.flops = n, .other_bytes = 2 * sf_bytes(SF_F32, n)}); }
 
+void sf_meter_weigh_experts(sf_backend *b, int64_t n, const sf_tensor *of)
+{
+    count(b, SF_OTHER, (sf_count){.flops = n, .weight_bytes = sf_bytes(of->dtype, sf_elements(of)), .other_bytes = 3 * sf_bytes(SF_F32, n)});
+}
+
 void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim, bool values)
 {
     count(b, SF_OTHER, (sf_count){.other_bytes = (values ? 4 : 2) * activations(b, rows * kv_heads * head_dim)}); /* k, v in and out */

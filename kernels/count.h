@@ -19,6 +19,7 @@ void sf_meter_combine(sf_backend *b, int64_t rows, int chosen, int width);
 void sf_meter_columns(sf_backend *b, int64_t rows, int64_t n);
 void sf_meter_residual(sf_backend *b, int64_t n);
 void sf_meter_scale(sf_backend *b, int64_t n);
+void sf_meter_weigh_experts(sf_backend *b, int64_t n, const sf_tensor *of);
 /* values: they are stored beside keys. */
 void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim, bool values);
 void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim, bool values); /* keys: kept, summed over kv heads */

@@ -604,6 +604,7 @@ static void experts_case(twin *t, uint64_t seed)
         fail_msg("%s: row %d differs from what it is alone", what, alone);
     free(apart);
     free(a), free(b);
+    if (t->b[1].ops->weigh_experts && !corrected) BOTH(t, weigh_experts(&t->b[s], share[s], expert[s], (int64_t)rows * chosen, &correction[s]));
     BOTH(t, combine(&t->b[s], to[s], y[s], rows, chosen, out, share[s]));
     a = get(t, 0, to[0], SF_F32, (int64_t)rows * out), b = get(t, 1, to[1], SF_F32, (int64_t)rows * out);
     agree(t, a, b, (int64_t)rows * out, t->tolerance, what);

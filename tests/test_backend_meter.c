@@ -73,6 +73,9 @@ static void layers(void **state)
     counts("add", SF_OTHER, (sf_count){.flops = 7, .other_bytes = 84});
     assert_int_equal(op->scale(&b, y, 7, 1), SF_OK);
     counts("scale", SF_OTHER, (sf_count){.flops = 7, .other_bytes = 56});
+    memset(index_, 0, 7 * sizeof *index_);
+    assert_int_equal(op->weigh_experts(&b, y, index_, 7, &heads), SF_OK);
+    counts("weigh_experts", SF_OTHER, (sf_count){.flops = 7, .weight_bytes = 8, .other_bytes = 84});
     assert_int_equal(op->argmax(&b, x, 2, 50, index_), SF_OK);
     counts("argmax", SF_OTHER, (sf_count){.flops = 100, .other_bytes = 400});
 

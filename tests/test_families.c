@@ -180,6 +180,7 @@ static const char *lacking(const sf_backend *b, const sf_model_config *c)
     if (c->entmax_alpha != 0 && !b->ops->entmax) return "entmax, which";
     if (c->kernel && !sf_mixer_of(c)->computed(b->ops)) return "recurrent layers";
     if (c->chunked && b->ops->devices) return "attends in chunks";
+    if (c->value_norm && b->ops->devices) return "heads of two sizes";
     return NULL;
 }
 

@@ -458,7 +458,7 @@ static void layers_that_differ(void **state)
          NEMOTRON REST("layers_block_type": ["linear_attention", "mlp", "full_attention", "moe", "mamba"], "moe_intermediate_size": 16)},
     };
     static const struct { const char *json, *says; } refused[] = {
-        {GEMMA4 REST("enable_moe_block": true), "enable_moe_block: expected false"},
+        {GEMMA4 REST("enable_moe_block": true), "num_experts"},
         {GEMMA4 REST("use_bidirectional_attention": "all"), "use_bidirectional_attention"},
         {GEMMA4 REST("per_layer_config": {"0": {"head_dim": 32}}), "per_layer_config: expected nothing of layers that slide"},
         {GEMMA4 REST("per_layer_config": {"1": {"head_dim": 32}}), "per_layer_config: expected the same of all layers"},

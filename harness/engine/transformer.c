@@ -327,7 +327,8 @@ sf_status sf_transformer_open(sf_backend *backend, const sf_model *whole, sf_sta
     if (model->config.chunked && backend->ops->devices)
         return sf_fail(SF_UNSUPPORTED, "model '%s' attends in chunks of %d tokens, which %s does not compute; run it on cpu", model->config.name,
                        model->config.window, backend->ops->name);
-    if ((sf_heads_differ(&model->config) || model->config.shared_from || model->config.value_norm || model->config.layer_dim || model->config.layer_scale) &&
+    if ((sf_heads_differ(&model->config) || model->config.shared_from || model->config.value_norm || model->config.layer_dim || model->config.layer_scale ||
+         model->config.experts_beside) &&
         (backend->ops->devices || !backend->ops->scale))
         return sf_fail(SF_UNSUPPORTED, "model '%s' has heads of two sizes, layers that read other layers' keys, norms on values or embeddings for each"
                        " layer, which %s does not compute; run it on cpu", model->config.name, backend->ops->name);
@@ -378,8 +379,8 @@ static sf_status open_mixture(const sf_model_config *c, sf_dtype activation, int
     SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->router.experts), (void **)&out->logits));
     SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, slots), (void **)&out->share));
     SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_I32, slots), (void **)&out->expert));
+    if (c->scaled_input || c->experts_beside) SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->sum));
     if (c->scaled_input) {
-        SF_TRY(sf_arena_alloc(arena, sf_bytes(SF_F32, rows * c->d), (void **)&out->sum));
         SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, rows * c->d), &out->in));
     }
     SF_TRY(sf_arena_alloc(arena, sf_bytes(activation, slots * c->expert_mlp), &out->gate));
@@ -745,8 +746,10 @@ static sf_status mix(const sf_transformer *t, int layer, int64_t rows, float *to
         part[p] = first->data ? first : NULL; /* biases, where there are some; of what ranks sum, one has it */
     }
 
-    SF_TRY(b->ops->linear(b, work->normed, rows, &w->router, &w->router_bias, false, m->logits, SF_F32));
-    SF_TRY(b->ops->route(b, m->logits, rows, r, &w->router_correction, m->expert, m->share));
+    if (!c->experts_beside) {
+        SF_TRY(b->ops->linear(b, work->normed, rows, &w->router, &w->router_bias, false, m->logits, SF_F32));
+        SF_TRY(b->ops->route(b, m->logits, rows, r, &w->router_correction, m->expert, m->share));
+    }
     const void *in;
     SF_TRY(expert_input(t, rows, work, &in));
     if (!c->gateless)
@@ -771,6 +774,42 @@ static sf_status mix(const sf_transformer *t, int layer, int64_t rows, float *to
     SF_TRY(b->ops->linear(b, work->normed, rows, &w->shared_switch, &none, false, m->logits, SF_F32));
     SF_TRY(b->ops->route(b, m->logits, rows, &one, &none, m->expert, m->share));
     return b->ops->combine(b, to, m->out, rows, 1, c->d, m->share);
+}
+
+/* *to [rows, d] += what stands in work->branch, normed. */
+static sf_status add_normed(const sf_transformer *t, const sf_tensor *weight, int64_t rows, float *to, sf_workspace *work)
+{
+    SF_TRY(norm(t, work->branch, SF_F32, rows, weight, NULL, work->normed));
+    return t->backend->ops->add(t->backend, to, work->normed, rows * t->config->d, 1);
+}
+
+/* hidden += norm(norm(MLP of the normed rows) + norm(experts of rows that another norm leaves)); the router reads the rows by a third one,
+ * and its logits are divided by sqrt(d). */
+static sf_status add_beside(const sf_transformer *t, int layer, int64_t rows, float *hidden, sf_workspace *work)
+{
+    sf_backend *b = t->backend;
+    const sf_model_config *c = t->config;
+    const sf_layer_weights *w = &t->weights.layer[layer];
+    struct sf_mixture *m = &work->mixture;
+    const size_t bytes = sf_bytes(SF_F32, rows * c->d);
+    const sf_tensor none = {0};
+    SF_TRY(b->ops->zero(b, m->sum, bytes));
+    SF_TRY(widen(t, layer, rows, work));
+    SF_TRY(b->ops->linear(b, work->gate, rows, &w->down, &w->down_bias, false, work->branch, SF_F32));
+    SF_TRY(add_normed(t, &w->post_whole_norm, rows, m->sum, work));
+
+    SF_TRY(norm(t, hidden, SF_F32, rows, &w->router_norm, NULL, work->normed));
+    SF_TRY(b->ops->linear(b, work->normed, rows, &w->router, &none, false, m->logits, SF_F32));
+    SF_TRY(b->ops->scale(b, m->logits, rows * c->router.experts, (float)(1 / sqrt(c->d))));
+    SF_TRY(b->ops->route(b, m->logits, rows, &c->router, &none, m->expert, m->share));
+    SF_TRY(b->ops->weigh_experts(b, m->share, m->expert, rows * c->router.chosen, &w->expert_scale));
+    SF_TRY(norm(t, hidden, SF_F32, rows, &w->experts_norm, NULL, work->normed));
+    SF_TRY(b->ops->zero(b, work->branch, bytes));
+    SF_TRY(mix(t, layer, rows, work->branch, work));
+    SF_TRY(add_normed(t, &w->post_experts_norm, rows, m->sum, work));
+
+    SF_TRY(norm(t, m->sum, SF_F32, rows, &w->post_mlp_norm, NULL, work->normed));
+    return b->ops->add(b, hidden, work->normed, rows * c->d, 1);
 }
 
 /* Each rank has its part of every expert's MLP: all of them compute for all rows, and share the router. */
@@ -839,10 +878,11 @@ static sf_status finish(const sf_transformer *t, int layer, const void *attentio
         if (attention) SF_TRY(add_branch(t, attention, rows, &w->o, &w->o_bias, &w->post_attention_norm, m->attention, hidden, work));
         if (c->bare[layer]) return SF_OK;
         SF_TRY(read_hidden(t, hidden, rows, &w->mlp_norm, &w->mlp_norm_bias, work->normed));
-        if (sf_layer_mixes(c, layer)) return add_mixture(t, layer, rows, hidden, work);
-        SF_TRY(widen(t, layer, rows, work));
+        if (sf_layer_mixes(c, layer) && !c->experts_beside) return add_mixture(t, layer, rows, hidden, work);
+        if (!c->experts_beside) SF_TRY(widen(t, layer, rows, work));
     }
-    SF_TRY(add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, m->mlp, hidden, work));
+    if (c->experts_beside) SF_TRY(add_beside(t, layer, rows, hidden, work));
+    else SF_TRY(add_branch(t, work->gate, rows, &w->down, &w->down_bias, &w->post_mlp_norm, m->mlp, hidden, work));
     if (c->layer_dim) SF_TRY(add_layer_inputs(t, layer, layered, rows, hidden, work));
     return c->layer_scale ? t->backend->ops->scale(t->backend, hidden, rows * c->d, t->scale[layer]) : SF_OK;
 }

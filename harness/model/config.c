@@ -95,9 +95,9 @@ void sf_config_hash(const sf_model_config *c, char hash[33])
     if (c->attention_gate) sf_hash_fold(hash, "gate", 4);
     if (memchr(c->bare, 1, (size_t)c->layers)) sf_hash_fold(hash, c->bare, (size_t)c->layers);
     if (memchr(c->idle, 1, (size_t)c->layers)) sf_hash_fold(hash, c->idle, (size_t)c->layers);
-    if (sf_heads_differ(c) || c->shared_from || c->keys_are_values || c->value_norm || c->layer_scale || c->layer_dim || c->rope.turning != 0 ||
+    if (c->experts_beside || sf_heads_differ(c) || c->shared_from || c->keys_are_values || c->value_norm || c->layer_scale || c->layer_dim || c->rope.turning != 0 ||
         c->rope_local.turning != 0) {
-        n = snprintf(text, sizeof text, "gemma4 %d %d %d %d %d %d %d %d %d %.17g %.17g", c->sliding_head_dim, c->sliding_kv_heads, c->shared_from,
+        n = snprintf(text, sizeof text, "gemma4 %d %d %d %d %d %d %d %d %d %d %.17g %.17g", c->experts_beside, c->sliding_head_dim, c->sliding_kv_heads, c->shared_from,
                      c->shared_wide, c->keys_are_values, c->value_norm, c->layer_scale, c->layer_dim, c->layer_vocab, c->rope.turning,
                      c->rope_local.turning);
         sf_hash_fold(hash, text, (size_t)n);
@@ -188,8 +188,8 @@ static sf_status check_layers(const sf_model_config *c, const char *where)
     if (c->layer_dim < 0 || c->layer_dim > 1 << 16 || (c->layer_dim && c->layer_vocab < c->vocab))
         return sf_fail(SF_BAD_INPUT, "%s: expected an embedding for each layer of up to 65536 numbers, of every token of %d, found %d, of %d", where,
                        c->vocab, c->layer_dim, c->layer_vocab);
-    const bool differs = sf_heads_differ(c) || c->shared_from || c->keys_are_values || c->value_norm || c->layer_scale || c->layer_dim;
-    const bool other = c->latent || c->router.experts || c->kernel || c->attention_gate || c->parallel || c->sinks || c->chunked ||
+    const bool differs = sf_heads_differ(c) || c->shared_from || c->keys_are_values || c->value_norm || c->layer_scale || c->layer_dim || c->experts_beside;
+    const bool other = c->latent || (c->router.experts && !c->experts_beside) || c->kernel || c->attention_gate || c->parallel || c->sinks || c->chunked ||
                        c->qk_norm_whole || c->rotary_dim || c->query_growth != 0 || c->still_growth != 0 || c->qk_unit || c->query_scales ||
                        c->gateless || c->norm_offset != 0 || c->layer_norm || c->entmax_alpha != 0;
     if (differs && (other || !c->post_norms))
@@ -217,7 +217,7 @@ static sf_status check_experts(const sf_model_config *c, const char *where)
     if (c->scaled_input && (r->chosen != 1 || c->expert_bias))
         return sf_fail(SF_UNSUPPORTED, "%s: experts that read what the router scales: one for each row, without biases, is computed; found %d%s",
                        where, r->chosen, c->expert_bias ? ", with biases" : "");
-    if (c->post_norms || c->parallel)
+    if ((c->post_norms && !c->experts_beside) || c->parallel)
         return sf_fail(SF_UNSUPPORTED, "%s: experts together with post norms or a parallel MLP", where);
     if (c->gateless && (c->expert_bias || c->shared_switch || c->scaled_input))
         return sf_fail(SF_UNSUPPORTED, "%s: experts without a gate together with biases, a switch or scaled inputs", where);

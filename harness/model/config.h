@@ -77,6 +77,8 @@ typedef struct sf_model_config {
     int expert_mlp, shared_mlp;          /* sizes of an expert's MLP, and of one that all rows go through beside them; 0: none */
     bool shared_switch;                  /* … counted by a sigmoid of its own (Qwen2 MoE) */
     bool router_bias, router_correction, expert_bias; /* gpt-oss; DeepSeek V3; gpt-oss */
+    bool experts_beside;                 /* a layer has an MLP for all rows and experts, each behind norms of its own, and a router that reads the
+                                            hidden state by a norm of its own and an expert's shares by a number of its own (Gemma 4) */
     bool scaled_input;                   /* a row's one expert reads the row times its share, and is added whole (Llama 4) */
     float swiglu[2];                     /* of SF_CLAMPED: α and the limit (gpt-oss) */
     bool sinks;                          /* a learned logit for each head, of a key that has no value (gpt-oss) */

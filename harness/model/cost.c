@@ -51,7 +51,7 @@ static double mlp_elements(const sf_model_config *m, double rows)
         if (!sf_layer_mixes(m, l))
             all += (m->gateless ? 2 : 3) * d * sf_layer_mlp(m, l);
         else
-            all += (m->gateless ? 2 : 3) * d * (read * m->expert_mlp + m->shared_mlp) + d * r->experts + (m->shared_switch ? d : 0);
+            all += (m->gateless ? 2 : 3) * d * (read * m->expert_mlp + m->shared_mlp + (m->experts_beside ? m->mlp : 0)) + d * r->experts + (m->shared_switch ? d : 0);
     }
     return all;
 }
@@ -81,7 +81,7 @@ static double mlp_units(const sf_model_config *m)
 {
     double all = 0;
     for (int l = 0; l < m->layers; l++)
-        all += m->bare[l] ? 0 : sf_layer_mixes(m, l) ? (double)m->router.chosen * m->expert_mlp + m->shared_mlp : sf_layer_mlp(m, l);
+        all += m->bare[l] ? 0 : sf_layer_mixes(m, l) ? (double)m->router.chosen * m->expert_mlp + m->shared_mlp + (m->experts_beside ? m->mlp : 0) : sf_layer_mlp(m, l);
     return all;
 }
 
@@ -135,6 +135,7 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     for (int l = 0; m->qk_norm && l < m->layers; l++)
         norms += sf_layer_attends(m, l) ? (sf_layer_borrows(m, l) ? 1 : 2) * sf_head_dim_of(m, l) : 0;
     if (m->layer_dim) norms += m->layers * d + m->layer_dim;
+    if (m->experts_beside) norms += m->layers * (4 * d + m->router.experts);
     for (int l = 0; l < m->layers; l++) norms += m->qk_unit && !m->unrotated[l] ? 2 * d_h : 0;
     if (gate) norms += N * d; /* which reads the normed rows anew */
 

@@ -52,6 +52,7 @@ typedef struct sf_family {
     bool chunked;          /* sliding layers see their own chunk alone */
     bool scaled_input;     /* a row's one expert reads it times its share */
     bool latent;           /* attention over latents (latent.c): no keys and values of heads are stored */
+    bool fused_experts;    /* files have gate and up of all experts in one tensor, those of each above each other */
     bool predicts_further; /* files hold layers behind the last, which guess at tokens to come, and which transformers leaves unread */
     int yarn_by_rule;      /* a checkpoint of this many positions takes four times as many through YaRN; 0: none */
 

@@ -35,6 +35,7 @@ typedef struct sf_layer_weights {        /* absent ones have data == NULL */
     sf_tensor decay_in, beta_in, decay_rate, decay_shift, mixer_norm; /* of a gated delta rule: [Hv, d] twice, [Hv] twice, [Dv] */
     sf_tensor convolution_bias, skip;     /* of a state space: [channels], [Hv]; its steps are decay_in's, its mixer_norm [Hv · Dv] */
     sf_tensor attention_gate, attention_gate_bias; /* [H·D, d], [H·D] */
+    sf_tensor router_norm, expert_scale, post_whole_norm, experts_norm, post_experts_norm; /* of experts beside an MLP: [d], [E], [d] thrice */
     sf_tensor layer_gate, layer_out, layer_norm, layer_scale; /* of a token's embedding for the layer: [P, d], [d, P], [d]; [1] */
     sf_tensor curve[4];                   /* [1] each: the numbers of xIELU, as sf_curve has them but for their softplus */
 } sf_layer_weights;

@@ -25,7 +25,7 @@ sf_status sf_config_part(const sf_model_config *c, int rank, int ranks, sf_model
     if (c->latent)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has latent attention, whose heads share one cache: it is not split over ranks by heads; run it "
                        "unsplit", name);
-    if (sf_heads_differ(c) || c->shared_from || c->layer_dim)
+    if (sf_heads_differ(c) || c->shared_from || c->layer_dim || c->experts_beside)
         return sf_fail(SF_UNSUPPORTED, "model '%s' has heads of two sizes, layers that read other layers' keys or embeddings for every layer: it is not"
                        " split over ranks by heads; run it unsplit", name);
     if (c->kernel)

@@ -42,14 +42,14 @@ static int64_t size_of(const sf_model_config *c, int layer, size s)
 }
 
 typedef enum condition {
-    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, SPACE_NORM, DECAYS, GATED, STORED, VALUED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, OWN_K_NORM, SCALED, EMBEDDED, WHOLE, GATE, XIELU, MIXTURE, SHARE, SHARED_GATE, SWITCH, QUERY_SCALES, SINKS, Q_BIAS, K_BIAS, V_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
+    ALWAYS, ATTENDS, RECURS, CONVOLVES, DELTA, SPACE, SPACE_NORM, DECAYS, GATED, STORED, VALUED, COMPRESSED, Q_DIRECT, Q_COMPRESSED, PRE_NORMS, MLP_NORM, POST_NORMS, QK_NORM, OWN_K_NORM, SCALED, EMBEDDED, WHOLE, GATE, XIELU, MIXTURE, BESIDE, SHARE, SHARED_GATE, SWITCH, QUERY_SCALES, SINKS, Q_BIAS, K_BIAS, V_BIAS, O_BIAS, MLP_BIAS, GATE_BIAS, NORM_BIAS, MLP_NORM_BIAS, ROUTER_BIAS, GATED_BIAS,
     CONVOLUTION_BIAS, CORRECTION, LATENT_BIAS, Q_LATENT_BIAS
 } condition;
 
 static bool holds(const sf_model_config *c, int layer, condition when)
 {
     bool mixes = sf_layer_mixes(c, layer), attends = sf_layer_attends(c, layer), recurs = sf_layer_recurs(c, layer);
-    bool whole = !mixes && !c->bare[layer];
+    bool whole = (!mixes || c->experts_beside) && !c->bare[layer];
     bool own = attends && !sf_layer_borrows(c, layer), valued = !c->keys_are_values || c->sliding[layer];
     switch (when) {
     case ALWAYS: return true;
@@ -81,6 +81,7 @@ static bool holds(const sf_model_config *c, int layer, condition when)
     case GATE: return whole && !c->gateless;
     case XIELU: return c->activation == SF_XIELU;
     case MIXTURE: return mixes;
+    case BESIDE: return mixes && c->experts_beside;
     case SHARE: return mixes && c->shared_mlp;
     case SHARED_GATE: return mixes && c->shared_mlp && !c->gateless;
     case SWITCH: return mixes && c->shared_switch;
@@ -166,6 +167,11 @@ static const struct {
     {AT(skip), "ssm_d", "mamba.D", VALUE_HEADS, NONE, SPACE},
     {AT(attention_gate), "attn_gate.weight", "self_attn.gate_proj.weight", QUERIES, MODEL, GATED},
     {AT(attention_gate_bias), "attn_gate.bias", "self_attn.gate_proj.bias", QUERIES, NONE, GATED_BIAS},
+    {AT(router_norm), "ffn_gate_inp.scale", "router.scale", MODEL, NONE, BESIDE},
+    {AT(expert_scale), "ffn_down_exps.scale", "router.per_expert_scale", EXPERTS, NONE, BESIDE},
+    {AT(post_whole_norm), "post_ffw_norm_1.weight", "post_feedforward_layernorm_1.weight", MODEL, NONE, BESIDE},
+    {AT(experts_norm), "pre_ffw_norm_2.weight", "pre_feedforward_layernorm_2.weight", MODEL, NONE, BESIDE},
+    {AT(post_experts_norm), "post_ffw_norm_2.weight", "post_feedforward_layernorm_2.weight", MODEL, NONE, BESIDE},
     {AT(layer_gate), "inp_gate.weight", "per_layer_input_gate.weight", LAYER_DIM, MODEL, EMBEDDED},
     {AT(layer_out), "proj.weight", "per_layer_projection.weight", MODEL, LAYER_DIM, EMBEDDED},
     {AT(layer_norm), "post_norm.weight", "post_per_layer_input_norm.weight", MODEL, NONE, EMBEDDED},
@@ -282,12 +288,14 @@ static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights 
     for (int p = 0; p < (c->expert_bias ? SF_EXPERT_PARTS : SF_EXPERT_GATE_BIAS); p++) {
         const char *hf = f && f->expert && f->expert->part[p] ? f->expert->part[p] : EXPERT[p].hf;
         if (p == SF_EXPERT_GATE && c->gateless) continue;
+        const bool fused = f && f->fused_experts && p <= SF_EXPERT_UP; /* of each expert gate above up, in one tensor */
+        const char *gguf = fused ? "ffn_gate_up_exps.weight" : EXPERT[p].gguf;
         bool wide = EXPERT[p].shape == WIDE || EXPERT[p].shape == WIDE_BIAS, bias = EXPERT[p].shape >= WIDE_BIAS;
         int64_t rows = wide ? c->expert_mlp : c->d, columns = bias ? 0 : wide ? c->d : c->expert_mlp;
         for (int e = 0; e < experts; e++) {
             char name[80];
             snprintf(name, sizeof name, hf, e);
-            snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", layer, EXPERT[p].gguf);
+            snprintf(slot[n].gguf, sizeof slot->gguf, "blk.%d.%s", layer, gguf);
             snprintf(slot[n].hf, sizeof slot->hf, "layers.%d.%s", layer, name);
             put(&slot[n], sf_expert_tensors(c, weights, layer, p) + e, bias ? SF_ROLE_BIAS : wide ? SF_ROLE_INNER : SF_ROLE_RESIDUAL,
                 rows, columns);
@@ -295,6 +303,7 @@ static int put_experts(const sf_model_config *c, const sf_family *f, sf_weights 
             slot[n].rows_by = wide ? SF_BY_MLP : bias ? SF_ONCE : SF_UNCUT;
             slot[n].columns_by = !wide && !bias ? SF_BY_MLP : SF_UNCUT;
             slot[n].of_gguf = (struct sf_weight_share){e * rows, experts * rows};
+            if (fused) slot[n].of_gguf = (struct sf_weight_share){(2 * e + (p == SF_EXPERT_UP)) * rows, 2 * experts * rows};
             if (!strchr(hf, '%')) slot[n].of_hf = slot[n].of_gguf;
             n++;
         }

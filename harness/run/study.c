@@ -537,7 +537,7 @@ static double parameters(const sf_model_config *c)
     double mlp = 0;
     for (int l = 0; l < c->layers; l++)
         mlp += c->bare[l]             ? 0
-               : sf_layer_mixes(c, l) ? (c->gateless ? 2.0 : 3.0) * c->d * ((double)c->router.experts * c->expert_mlp + c->shared_mlp) + (double)c->d * c->router.experts
+               : sf_layer_mixes(c, l) ? (c->gateless ? 2.0 : 3.0) * c->d * ((double)c->router.experts * c->expert_mlp + c->shared_mlp + (c->experts_beside ? c->mlp : 0)) + (double)c->d * c->router.experts
                                     : (c->gateless ? 2.0 : 3.0) * c->d * sf_layer_mlp(c, l);
     double projections = 0, layered = c->layer_dim * ((double)c->layer_vocab + c->d) * c->layers + c->layers * sf_layer_input_elements(c);
     for (int l = 0; l < c->layers; l++) projections += sf_layer_attends(c, l) ? sf_projection_elements(c, l) : 0;

@@ -111,5 +111,6 @@ SF_OP_PROTOTYPE(sf_cpu_, convolve)
 SF_OP_PROTOTYPE(sf_cpu_, delta_rule)
 SF_OP_PROTOTYPE(sf_cpu_, state_space)
 SF_OP_PROTOTYPE(sf_cpu_, scale)
+SF_OP_PROTOTYPE(sf_cpu_, weigh_experts)
 
 #endif

@@ -248,6 +248,17 @@ sf_status sf_cpu_scale(sf_backend *b, float *x, int64_t n, float scale)
     return SF_OK;
 }
 
+sf_status sf_cpu_weigh_experts(sf_backend *b, float *share, const int32_t *expert, int64_t n, const sf_tensor *of)
+{
+    const float *own;
+    sf_mark mark = sf_scratch_mark(b);
+    SF_TRY(sf_cpu_as_f32(b, of, &own));
+    for (int64_t i = 0; i < n; i++) share[i] *= own[expert[i]];
+    sf_scratch_release(b, mark);
+    sf_meter_weigh_experts(b, n, of);
+    return SF_OK;
+}
+
 sf_status sf_cpu_add(sf_backend *b, float *x, const void *y, int64_t n, float scale)
 {
     const float *from = y;

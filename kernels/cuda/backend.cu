@@ -480,4 +480,5 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .delta_rule = NULL, /* likewise */
     .state_space = NULL, /* likewise */
     .scale = NULL, /* likewise */
+    .weigh_experts = NULL, /* likewise */
 };

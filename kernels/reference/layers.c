@@ -164,6 +164,17 @@ sf_status sf_reference_scale(sf_backend *b, float *x, int64_t n, float scale)
     return SF_OK;
 }
 
+sf_status sf_reference_weigh_experts(sf_backend *b, float *share, const int32_t *expert, int64_t n, const sf_tensor *of)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float own;
+        sf_to_f32(of->dtype, (const char *)of->data + sf_bytes(of->dtype, expert[i]), &own, 1);
+        share[i] *= own;
+    }
+    sf_meter_weigh_experts(b, n, of);
+    return SF_OK;
+}
+
 sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads,
                                 int head_dim, const void *k, const void *v)
 {

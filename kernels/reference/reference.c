@@ -46,4 +46,5 @@ const sf_backend_ops sf_reference_ops = {
     .delta_rule = sf_reference_delta_rule,
     .state_space = sf_reference_state_space,
     .scale = sf_reference_scale,
+    .weigh_experts = sf_reference_weigh_experts,
 };

@@ -35,5 +35,6 @@ SF_OP_PROTOTYPE(sf_reference_, convolve)
 SF_OP_PROTOTYPE(sf_reference_, delta_rule)
 SF_OP_PROTOTYPE(sf_reference_, state_space)
 SF_OP_PROTOTYPE(sf_reference_, scale)
+SF_OP_PROTOTYPE(sf_reference_, weigh_experts)
 
 #endif

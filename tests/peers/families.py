@@ -68,6 +68,9 @@ FAMILIES = {  # name: (transformers' class, without ForCausalLM; what differs fr
     "gemma4-text": ("Gemma4", dict(head_dim=16, global_head_dim=32, sliding_window=16, num_hidden_layers=8, layer_types=[
         "sliding_attention", "full_attention"] * 4, num_kv_shared_layers=4, use_double_wide_mlp=True, hidden_size_per_layer_input=8,
         vocab_size_per_layer_input=VOCAB)),
+    "gemma4-experts": ("Gemma4", dict(head_dim=16, global_head_dim=32, sliding_window=16, num_hidden_layers=4, layer_types=["sliding_attention",
+        "full_attention"] * 2, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1, enable_moe_block=True, num_experts=4,
+        top_k_experts=2, moe_intermediate_size=32, final_logit_softcapping=30.0)),
     "gemma4-dense": ("Gemma4", dict(head_dim=16, global_head_dim=32, sliding_window=16, num_hidden_layers=7, hidden_size_per_layer_input=0,
                                     attention_k_eq_v=True, num_global_key_value_heads=1, final_logit_softcapping=30.0)),
     "phi3": ("Phi3", rope() | dict(sliding_window=None)),

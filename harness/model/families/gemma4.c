@@ -3,7 +3,8 @@
  * Layers that slide and layers that see everything have heads of two sizes, and in the larger models kv heads of two numbers; the latter
  * turn a quarter of their pairs, and may have no projection to values, which are then the keys. Values are normed, scores are not scaled,
  * and the hidden state is, behind each layer. In the small models the last layers read the keys and values of the last one of their kind
- * that has some, with a wider MLP, and each token has an embedding for every layer. The mixture of 26B-A4B is not computed. */
+ * that has some, with a wider MLP, and each token has an embedding for every layer. 26B-A4B has experts beside the MLP of each layer, each
+ * behind norms of its own. */
 #include "harness/model/family.h"
 
 #include <limits.h>
@@ -61,17 +62,28 @@ static void fix(sf_model_config *c)
     c->value_norm = c->layer_scale = true;
 }
 
+static sf_status read_experts(sf_json_at at, sf_model_config *c)
+{
+    int64_t all = 0, chosen = 0, mlp = 0;
+    SF_TRY(sf_json_bool(at, "enable_moe_block", false, &c->experts_beside));
+    if (!c->experts_beside) return SF_OK;
+    SF_TRY(sf_json_int(at, "num_experts", true, 1, SF_MOST_EXPERTS, &all));
+    SF_TRY(sf_json_int(at, "top_k_experts", true, 1, SF_MOST_EXPERTS, &chosen));
+    SF_TRY(sf_json_int(at, "moe_intermediate_size", true, 1, 1 << 24, &mlp));
+    c->router = (sf_router){.experts = (int)all, .chosen = (int)chosen, .normalize = true, .scale = 1};
+    c->expert_mlp = (int)mlp;
+    return SF_OK;
+}
+
 static sf_status read(sf_json_at at, sf_model_config *c)
 {
-    bool mixes = false, wide = false;
+    bool wide = false;
     int64_t shared = 0, dim = 0, vocab = 0;
     double cap = 0;
     const char *both = json_string_value(sf_json_value(at, "use_bidirectional_attention"));
     if (both && strcmp(both, "vision") != 0) /* which is of pictures alone */
         return sf_json_fail(SF_UNSUPPORTED, at, "use_bidirectional_attention", "none, or vision");
-    SF_TRY(sf_json_bool(at, "enable_moe_block", false, &mixes));
-    if (mixes)
-        return sf_json_fail(SF_UNSUPPORTED, at, "enable_moe_block", "false: experts beside an MLP, each behind norms of its own, are not computed here;");
+    SF_TRY(read_experts(at, c));
     c->sliding[c->layers - 1] = 0; /* whatever the file says, as transformers has it */
     if (!memchr(c->sliding, 1, (size_t)c->layers)) c->window = 0;
     SF_TRY(sf_json_bool(at, "attention_bias", false, &c->qkv_bias));
@@ -143,9 +155,7 @@ static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
     int shared = 0, experts = 0, last = -1;
     double cap = 0;
     SF_TRY(sf_gguf_int(g, "gemma4.expert_count", false, 0, INT_MAX, &experts));
-    if (experts)
-        return sf_fail(SF_UNSUPPORTED, "%s: key gemma4.expert_count: expected 0, found %d: experts beside an MLP, each behind norms of its own, are not"
-                       " computed here", g->path, experts);
+    c->experts_beside = experts > 0;
     SF_TRY(sf_gguf_bools(g, "gemma4.attention.sliding_window_pattern", c->layers, slides));
     for (int l = 0; l < c->layers; l++) {
         c->sliding[l] = slides[l];
@@ -157,6 +167,7 @@ static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
     SF_TRY(sf_gguf_int(g, "gemma4.attention.shared_kv_layers", false, 0, c->layers - 1, &shared));
     c->shared_from = shared ? c->layers - shared : 0;
     SF_TRY(read_gguf_mlps(g, c));
+    if (experts) SF_TRY(sf_family_gguf_experts(g, "gemma4", c));
     SF_TRY(sf_gguf_int(g, "gemma4.embedding_length_per_layer_input", false, 0, 1 << 16, &c->layer_dim));
     const sf_gguf_tensor *table = sf_gguf_find_tensor(g, "per_layer_token_embd.weight");
     c->layer_vocab = c->layer_dim && table && table->tensor.dim[0] <= INT_MAX ? (int)table->tensor.dim[0] : 0;
@@ -172,6 +183,7 @@ static sf_status read_gguf(const sf_gguf *g, sf_model_config *c)
 
 const sf_family sf_family_gemma4 = {
     .name = "gemma4",
+    .fused_experts = true,
     .qk_norm = true, .post_norms = true, .scaled_embedding = true, .activation = SF_GELU_TANH,
 
     .model_type = {"gemma4_text"},
@@ -193,5 +205,8 @@ const sf_family sf_family_gemma4 = {
     .read_gguf = read_gguf,
     .tensor = (const sf_tensor_name[]){
         {SF_LAYER_TENSOR(mlp_norm), .hf = "pre_feedforward_layernorm.weight"},
+        {SF_LAYER_TENSOR(router), .hf = "router.proj.weight"},
         {0}},
+    .expert = &(const sf_expert_names){{
+        [SF_EXPERT_GATE] = "experts.gate_up_proj", [SF_EXPERT_UP] = "experts.gate_up_proj", [SF_EXPERT_DOWN] = "experts.down_proj"}},
 };

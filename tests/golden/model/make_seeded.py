@@ -134,6 +134,9 @@ MODELS = {
     "gemma4-dense": row("Gemma4", num_hidden_layers=4, sliding_window=64, global_head_dim=16, layer_types=["sliding_attention",
                         "full_attention"] * 2, attention_k_eq_v=True, num_global_key_value_heads=1, hidden_size_per_layer_input=0,
                         attention_bias=True),
+    "gemma4-experts": row("Gemma4", num_hidden_layers=3, hidden_size=16, intermediate_size=24, sliding_window=64, global_head_dim=16, layer_types=[
+        "sliding_attention", "sliding_attention", "full_attention"], hidden_size_per_layer_input=0, enable_moe_block=True, num_experts=6,
+                          top_k_experts=2, moe_intermediate_size=16),
     "ministral3": row("Ministral3", max_position_embeddings=2048, rope_parameters=rope(
         rope_type="yarn", factor=8.0, original_max_position_embeddings=256, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
         mscale_all_dim=1.0, llama_4_scaling_beta=0.3)),
@@ -208,8 +211,9 @@ MODELS = {
 }
 
 
-def spread(name, shape, dtype, offset, transposed):
-    """Base and gain: matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter."""
+def spread(name, shape, dtype, offset, transposed, unscaled):
+    """Base and gain: matrices of unit gain (q and k more, for peaked attention), norms around one, biases that matter; where scores are not
+    scaled, norms of q and k around a half, or single rows lose three digits in transformers' own fp32."""
     leaf = name.rsplit(".", 1)[-1]
     if dtype == "U8":
         return (121, 3) if leaf.endswith("scales") else (0, 256)
@@ -219,6 +223,8 @@ def spread(name, shape, dtype, offset, transposed):
         return 0.5, 0
     if leaf == "eps":
         return -1e-6, 0
+    if unscaled and name.endswith(("q_norm.weight", "k_norm.weight")):
+        return 0.5, 0.2
     if len(shape) < 2:
         return (0 if leaf.endswith("bias") or "sinks" in name or offset else 1), 0.35
     if name.endswith(ROUTERS):  # choices far from ties
@@ -229,7 +235,7 @@ def spread(name, shape, dtype, offset, transposed):
 
 
 OFFSET = ("Gemma2", "Nemotron", "Qwen3Next", "Qwen3_5", "Qwen3_5Moe")  # norm weights are stored minus one
-ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight", "router.layer.weight", "mixer.gate.weight")
+ROUTERS = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "feed_forward.gate.weight", "router.weight", "router.layer.weight", "mixer.gate.weight", "router.proj.weight")
 TRANSPOSED = ("gate_up_proj", "down_proj")  # of gpt-oss and Llama 4: [experts, in, out]
 
 # ---- the golden values -----------------------------------------------------------------------------------------------------
@@ -320,7 +326,7 @@ def make(name):
         if name.endswith("-fused"):
             tensors = fused(tensors)
         for seed in range(200):
-            rows = [(n, d, *spread(n, s, d, cls in OFFSET, cls in ("GptOss", "Llama4")), s) for n, d, s in tensors]
+            rows = [(n, d, *spread(n, s, d, cls in OFFSET, cls in ("GptOss", "Llama4"), cls == "Gemma4"), s) for n, d, s in tensors]
             from safetensors.torch import save_file as save
             save({n: tensor(n, seed, d, b, g, s) for n, d, b, g, s in rows}, os.path.join(folder, "model.safetensors"),
                  metadata=dict(format="pt"))

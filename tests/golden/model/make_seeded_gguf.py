@@ -22,7 +22,7 @@ ROWS = {  # architecture, whether q and k are reordered
     "gpt_oss": (A.GPT_OSS, False), "deepseek_v2": (A.DEEPSEEK2, False), "deepseek_v3-plain": (A.DEEPSEEK2, False),
     "lfm2": (A.LFM2, False), "lfm2_moe": (A.LFM2MOE, False), "qwen3_next": (A.QWEN3NEXT, False), "qwen3_5": (A.QWEN35, False),
     "qwen3_5_moe": (A.QWEN35MOE, False), "granitemoehybrid": (A.GRANITE_HYBRID, True), "granitemoehybrid-experts": (A.GRANITE_HYBRID, True),
-    "llama4-published": (A.LLAMA4, False), "gemma4": (A.GEMMA4, False),
+    "llama4-published": (A.LLAMA4, False), "gemma4": (A.GEMMA4, False), "gemma4-experts": (A.GEMMA4, False),
     "nemotron_h": (A.NEMOTRON_H, True), "nemotron_h_moe": (A.NEMOTRON_H_MOE, True),
 }
 NEMOTRON = (A.NEMOTRON_H, A.NEMOTRON_H_MOE)
@@ -91,6 +91,10 @@ def layers(w, c):
     w.add_rope_freq_base_swa(c["rope_parameters"]["sliding_attention"]["rope_theta"])
     turning = int(full["head_dim"] * rope["partial_rotary_factor"] / 2)
     w.add_tensor("rope_freqs.weight", np.array([1.0] * turning + [1e30] * (full["head_dim"] // 2 - turning), "f4"))
+    if c["enable_moe_block"]:
+        w.add_expert_count(c["num_experts"])
+        w.add_expert_used_count(c["top_k_experts"])
+        w.add_expert_feed_forward_length(c["moe_intermediate_size"])
     if c["final_logit_softcapping"]:
         w.add_final_logit_softcapping(c["final_logit_softcapping"])
 
@@ -339,8 +343,11 @@ def make(name):
     for n, x in [y for n, x in weights(name) for y in all_of(n, x)]:
         if n.endswith("conv.conv.weight"):
             x = x[:, 0]
-        if n.endswith("layer_scalar"):  # as the converter calls it
+        if n.endswith("layer_scalar") or (arch == A.GEMMA4 and "experts" in n.split(".")):  # as the converter calls it
             n += ".weight"
+        if n.endswith(("router.scale", "per_expert_scale")):
+            w.add_tensor(f"blk.{n.split('.')[2]}.ffn_{'down_exps' if 'expert' in n else 'gate_inp'}.scale", x.astype("f4"))
+            continue
         if n.endswith("expert_bias"):
             n += ".bias"
         if arch == A.LFM2MOE and "experts" in n.split("."):
@@ -370,7 +377,7 @@ def make(name):
             continue
         if parts[-1] == "e_score_correction_bias":  # a bias of nothing
             n = n.removesuffix("_bias") + ".bias"
-        if "experts" in parts and "shared_experts" not in parts:
+        if "experts" in parts and "shared_experts" not in parts and arch != A.GEMMA4:
             at = parts.index("experts")
             whole = ".".join(parts[:at + 1] + parts[at + 2:])
             stacks.setdefault(whole, {})[int(parts[at + 1])] = x
