@@ -114,6 +114,7 @@ static void open_case(const json_t *told, const char *device, const char *at, me
         ok(sf_hook_fit(c->method, &extent, json_number_value(sparsity), c->params), at);
     ok(sf_backend_open(device, METHOD_CASE_THREADS, &c->b), at);
     ok(sf_synthetic_open(&c->s, &c->b), at);
+    ok(sf_synthetic_weights(&c->s, c->method, c->params), at);
     c->b.phase = extent.phase;
     c->look = sf_synthetic_prompt(&c->s);
     if (!prefill && !compress) {

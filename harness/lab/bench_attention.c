@@ -191,6 +191,7 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
     x->state = (sf_state){0};
     x->pattern = (sf_pattern){0};
     sf_status status = method ? set_params(x, phase) : SF_OK;
+    if (status == SF_OK && method) status = sf_synthetic_weights(&x->on, method, x->params);
     if (status == SF_OK && x->hook == SF_HOOK_DECODE && method)
         status = sf_synthetic_observe(&x->on, method, x->params, &x->state);
     x->a = phase == SF_PREFILL || x->hook == SF_HOOK_COMPRESS ? sf_synthetic_prompt(&x->on)

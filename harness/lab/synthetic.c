@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/splitmix.h"
+#include "methods/side.h"
 
 /* ---- values ---------------------------------------------------------------------------------------------------------
  */
 
 enum { Q, K, V, SINK, NEEDLE, PLACE, BEGINS, STREAMS = 8 }; /* streams of a seed */
-enum { OTHER = 1 << 20 };                           /* seeds that far away are for altered rows */
+enum { OTHER = 1 << 20 };                           /* seeds that far away are for altered rows … */
+enum { WEIGHTS = 1 << 21 };                         /* … and for weights, a stream each */
 
 /* Multiples of 1/64 in [-2, 2); coarse: of 1. */
 static float uniform(uint64_t stream, uint64_t n, bool coarse)
@@ -170,8 +172,52 @@ sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
     return status;
 }
 
+/* What a parameter `weights` says where there is no file. */
+static const char made_up[] = "made up";
+
+static sf_status put_weight(sf_synthetic *s, const sf_side_weight *w, int which, int layer, sf_tensor *out)
+{
+    *out = (sf_tensor){.dtype = SF_F32};
+    for (; out->rank < 4 && w->dim[out->rank]; out->rank++) {
+        const int dim = w->dim[out->rank];
+        out->dim[out->rank] = dim == SF_SIDE_HEADS      ? s->all_heads
+                              : dim == SF_SIDE_KV_HEADS ? s->all_kv_heads
+                              : dim == SF_SIDE_HEAD_DIM ? s->head_dim
+                                                        : dim;
+    }
+    const size_t n = (size_t)sf_elements(out);
+    float *x = malloc((n + 1) * sizeof *x);
+    if (!x) return sf_fail(SF_NO_MEMORY, "%zu synthetic weights", n);
+    for (size_t i = 0; i < n; i++) x[i] = uniform(STREAMS * (s->seed + WEIGHTS) + (uint64_t)which, (uint64_t)layer * n + i, false);
+    sf_status status = sf_arena_alloc(&s->arena, n * sizeof *x, &out->data);
+    if (status == SF_OK) status = s->backend->ops->upload(s->backend, out->data, x, n * sizeof *x);
+    free(x);
+    return status;
+}
+
+sf_status sf_synthetic_weights(sf_synthetic *s, const sf_method *m, void *params)
+{
+    int n = 0, layers = s->layers ? s->layers : s->layer + 1;
+    if (!m->weights) return SF_OK;
+    for (const sf_param *p = m->params; p && p->name; p++)
+        if (strcmp(p->name, "weights") == 0) *(const char **)((char *)params + p->offset) = made_up;
+    if (sf_side_of(s->sides, m, params)) return SF_OK;
+    while (m->weights[n].name) n++;
+    sf_side *side = calloc(1, sizeof *side);
+    if (side) *side = (sf_side){s->sides, m, strdup(made_up), n, calloc((size_t)layers * (size_t)n, sizeof *side->tensor)};
+    if (side) s->sides = side;
+    if (!side || !side->path || !side->tensor) return sf_fail(SF_NO_MEMORY, "synthetic weights of '%s'", m->name);
+    for (int i = 0; i < layers * n; i++) SF_TRY(put_weight(s, &m->weights[i % n], i % n, i / n, &side->tensor[i]));
+    return SF_OK;
+}
+
 void sf_synthetic_close(sf_synthetic *s)
 {
+    while (s->sides) {
+        sf_side *next = s->sides->next;
+        free(s->sides->path), free(s->sides->tensor), free(s->sides);
+        s->sides = next;
+    }
     sf_arena_close(&s->arena);
     free(s->begins);
     s->q = NULL, s->begins = NULL;
@@ -191,6 +237,7 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
                       .queries = queries,
                       .keys = s->tokens + generated,
                       .begins = s->begins,
+                      .sides = s->sides,
                       .frequency = s->frequency};
     if (s->comm) {
         a.comm = s->comm, a.repeat = 1;

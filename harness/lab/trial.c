@@ -140,6 +140,7 @@ static sf_status open_lane(const sf_trial *t, sf_backend *b, lane *l)
     SF_TRY(fit(t, l));
     l->s.layers = l->s.layers ? l->s.layers : l->s.layer + 1;
     SF_TRY(sf_synthetic_open(&l->s, b));
+    SF_TRY(sf_synthetic_weights(&l->s, m, l->params));
     b->phase = t->hook == SF_HOOK_DECODE ? SF_DECODE : SF_PREFILL;
     l->look = l->read = sf_synthetic_prompt(&l->s);
     SF_TRY(together(l, sf_hook_carry(&l->look, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->carry)));
@@ -279,7 +280,7 @@ static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_
                         "changed by another lane's hook"));
     }
     SF_TRY(record(b, &l->chosen, o));
-    o->flops = l->flops, o->estimate = l->estimate;
+    o->flops = l->flops, o->estimate = l->estimate, o->empty = l->reads.empty;
     o->rows = l->read.queries;
     o->keys = t->hook == SF_HOOK_PREFILL ? t->on.tokens : t->on.tokens + t->on.tail;
 

@@ -30,6 +30,7 @@ typedef struct sf_outcome {
     float *out;           /* [rows, H, D]; NULL: chosen only */
     uint8_t *mask;        /* [H, rows, keys] what is read, from the pattern's definition; NULL: not explained */
     uint64_t named;       /* pairs of it, each part's own and only in the rows that it computes, and of summaries; if explained */
+    bool empty;           /* the pattern says that a row may have no key */
     int future;           /* key blocks named that lie wholly after their queries; reference backend only */
 } sf_outcome;
 

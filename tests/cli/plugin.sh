@@ -48,7 +48,8 @@ refused 'tensor layers.1.window: expected shape \[1\], found \[1, 1\]' "${traine
 refused 'expected F32, F16 or BF16 of shape \[1\], found F32 of more than 4 dimensions' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/deep.safetensors}]}"
 refused 'expected a safetensors file with what was trained' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window]}"
 [ ! -e "$T/no.h5" ] || fail "something was run without its weights"
-refused 'cannot be certified here' "$P/bin/frontier" check "$T/plugin/trained_window.so"
+"$P/bin/frontier" check "$T/plugin/trained_window.so" >"$T/out" 2>&1 || fail "with weights made up: $(cat "$T/out")"
+grep -q 'with weights made up' "$T/out" || fail "check does not say whose weights: $(cat "$T/out")"
 run+=(-s on_error=stop) # tests/cli/apart.sh has the other way
 try "$T/out_of_range.so" prefill out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"
 try "$T/out_of_range.so" decode out_of_range; refused 'out_of_range.*layer 0' "${run[@]}" "${try[@]}"

@@ -1,7 +1,7 @@
 /* One hook of one method on queries, keys and values that are given: what tests/peers/estimators.py compares.
  *
  *     build/tests/tools/hook METHOD prefill|decode tokens=N tail=N heads=H kv_heads=G head_dim=D [layers=L]
- *         [device=NAME] [sparsity=S] [PARAMETER=VALUE …] < IN > OUT
+ *         [device=NAME] [sparsity=S] [weights=SEED] [PARAMETER=VALUE …] < IN > OUT
  *
  * IN, floats, for each of L layers: q [tokens + tail, H, D], k and v [tokens + tail, G, D]. In decode every layer observes the
  * prompt; then each of the tail's tokens goes through the layers, observed and chosen for. OUT, for each layer, of all prompt
@@ -11,6 +11,8 @@
  *     out   [rows, H, D]                f32: attention over what was chosen
  *     bias  [H, rows, tokens + tail]    f32: NaN where a key is not read, else what is added to its logit
  *     sum   [H, m]                      f32: likewise of summaries
+ *
+ * A method's trained weights are made up of the seed (sf_synthetic_weights()).
  *
  * Parts of a pattern are united in `bias`; what they are weighted by only `out` tells. */
 #include <math.h>
@@ -26,7 +28,7 @@
 enum { MOST_LAYERS = 64 };
 
 static struct {
-    int tokens, tail, heads, kv_heads, head_dim, layers;
+    int tokens, tail, heads, kv_heads, head_dim, layers, weights;
     const char *device;
     double sparsity;
 } given = {.layers = 1, .device = "reference", .sparsity = NAN};
@@ -94,7 +96,7 @@ static void argument(const char *arg)
 {
     if (number(arg, "tokens", &given.tokens) || number(arg, "tail", &given.tail) || number(arg, "heads", &given.heads) ||
         number(arg, "kv_heads", &given.kv_heads) || number(arg, "head_dim", &given.head_dim) ||
-        number(arg, "layers", &given.layers))
+        number(arg, "layers", &given.layers) || number(arg, "weights", &given.weights))
         return;
     if (strncmp(arg, "device=", 7) == 0) given.device = arg + 7;
     else if (strncmp(arg, "sparsity=", 9) == 0) given.sparsity = atof(arg + 9);
@@ -126,8 +128,10 @@ static void open_layer(int i)
     struct layer *l = &layer[i];
     size_t rows = (size_t)(given.tokens + given.tail), dim = (size_t)given.head_dim;
     l->on = (sf_synthetic){.tokens = given.tokens, .tail = given.tail, .heads = given.heads, .kv_heads = given.kv_heads,
-                           .head_dim = given.head_dim, .layer = i, .layers = given.layers};
+                           .head_dim = given.head_dim, .layer = i, .layers = given.layers,
+                           .seed = (uint64_t)given.weights};
     ok(sf_synthetic_open(&l->on, &b), "memory");
+    ok(sf_synthetic_weights(&l->on, method, params), "weights");
     float *q = read_floats(rows * (size_t)given.heads * dim), *k = read_floats(rows * (size_t)given.kv_heads * dim),
           *v = read_floats(rows * (size_t)given.kv_heads * dim);
     memcpy(l->on.q, q, rows * (size_t)given.heads * dim * sizeof *q);
