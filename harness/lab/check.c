@@ -653,6 +653,9 @@ sf_status sf_check_method(const sf_method *method, const char *device, int tenso
     *failed = 0;
     if (tensor < 1 || tensor > SF_CHECK_RANKS)
         return sf_fail(SF_BAD_INPUT, "heads can be split over 1 to %d ranks here; found %d", SF_CHECK_RANKS, tensor);
+    if (method->weights && !sf_synthetic_weighs(method))
+        return sf_fail(SF_UNSUPPORTED, "method '%s' has trained weights of a size that is not made up here: it cannot be certified; run it, "
+                       "beside dense", method->name);
     sf_status status = open_backends(&c, device);
     if (status == SF_OK) fprintf(out, "%s: %s, on %s\n", method->name, method->summary, device);
     if (status == SF_OK && method->weights) fprintf(out, "  with weights made up, as the keys are: what holds whatever was trained\n");

@@ -175,20 +175,23 @@ sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
 /* What a parameter `weights` says where there is no file. */
 static const char made_up[] = "made up";
 
-static sf_status put_weight(sf_synthetic *s, const sf_side_weight *w, int which, int layer, sf_tensor *out)
+bool sf_synthetic_weighs(const sf_method *m)
 {
+    for (const sf_side_weight *w = m->weights; w && w->name; w++)
+        for (int i = 0; i < 4; i++)
+            if (w->dim[i] < SF_SIDE_HEAD_DIM) return false;
+    return m->weights != NULL;
+}
+
+static sf_status put_weight(sf_synthetic *s, const sf_side_weight *w, int which, sf_tensor *out)
+{
+    const int size[] = {s->all_heads, s->all_kv_heads, s->head_dim};
     *out = (sf_tensor){.dtype = SF_F32};
-    for (; out->rank < 4 && w->dim[out->rank]; out->rank++) {
-        const int dim = w->dim[out->rank];
-        out->dim[out->rank] = dim == SF_SIDE_HEADS      ? s->all_heads
-                              : dim == SF_SIDE_KV_HEADS ? s->all_kv_heads
-                              : dim == SF_SIDE_HEAD_DIM ? s->head_dim
-                                                        : dim;
-    }
+    for (; out->rank < 4 && w->dim[out->rank]; out->rank++) out->dim[out->rank] = w->dim[out->rank] > 0 ? w->dim[out->rank] : size[-w->dim[out->rank] - 1];
     const size_t n = (size_t)sf_elements(out);
     float *x = malloc((n + 1) * sizeof *x);
     if (!x) return sf_fail(SF_NO_MEMORY, "%zu synthetic weights", n);
-    for (size_t i = 0; i < n; i++) x[i] = uniform(STREAMS * (s->seed + WEIGHTS) + (uint64_t)which, (uint64_t)layer * n + i, false);
+    for (size_t i = 0; i < n; i++) x[i] = uniform(STREAMS * (s->seed + WEIGHTS) + (uint64_t)which, i, false);
     sf_status status = sf_arena_alloc(&s->arena, n * sizeof *x, &out->data);
     if (status == SF_OK) status = s->backend->ops->upload(s->backend, out->data, x, n * sizeof *x);
     free(x);
@@ -198,25 +201,26 @@ static sf_status put_weight(sf_synthetic *s, const sf_side_weight *w, int which,
 sf_status sf_synthetic_weights(sf_synthetic *s, const sf_method *m, void *params)
 {
     int n = 0, layers = s->layers ? s->layers : s->layer + 1;
-    if (!m->weights) return SF_OK;
+    if (!sf_synthetic_weighs(m)) return SF_OK;
     for (const sf_param *p = m->params; p && p->name; p++)
         if (strcmp(p->name, "weights") == 0) *(const char **)((char *)params + p->offset) = made_up;
-    if (sf_side_of(s->sides, m, params)) return SF_OK;
+    if (sf_side_of(s->made, m, params)) return SF_OK;
     while (m->weights[n].name) n++;
     sf_side *side = calloc(1, sizeof *side);
-    if (side) *side = (sf_side){s->sides, m, strdup(made_up), n, calloc((size_t)layers * (size_t)n, sizeof *side->tensor)};
-    if (side) s->sides = side;
+    if (side) *side = (sf_side){s->made, m, strdup(made_up), n, calloc((size_t)layers * (size_t)n, sizeof *side->tensor)};
+    if (side) s->made = side;
     if (!side || !side->path || !side->tensor) return sf_fail(SF_NO_MEMORY, "synthetic weights of '%s'", m->name);
-    for (int i = 0; i < layers * n; i++) SF_TRY(put_weight(s, &m->weights[i % n], i % n, i / n, &side->tensor[i]));
+    for (int i = 0; i < n; i++) SF_TRY(put_weight(s, &m->weights[i], i, &side->tensor[i]));
+    for (int i = n; i < layers * n; i++) side->tensor[i] = side->tensor[i - n];
     return SF_OK;
 }
 
 void sf_synthetic_close(sf_synthetic *s)
 {
-    while (s->sides) {
-        sf_side *next = s->sides->next;
-        free(s->sides->path), free(s->sides->tensor), free(s->sides);
-        s->sides = next;
+    while (s->made) {
+        sf_side *next = s->made->next;
+        free(s->made->path), free(s->made->tensor), free(s->made);
+        s->made = next;
     }
     sf_arena_close(&s->arena);
     free(s->begins);
@@ -237,7 +241,7 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
                       .queries = queries,
                       .keys = s->tokens + generated,
                       .begins = s->begins,
-                      .sides = s->sides,
+                      .sides = s->made,
                       .frequency = s->frequency};
     if (s->comm) {
         a.comm = s->comm, a.repeat = 1;

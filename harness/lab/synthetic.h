@@ -30,15 +30,17 @@ typedef struct sf_synthetic {
     float *frequency; /* [D/2] as if rotated by rotary embedding of base 10000, halves paired */
     sf_kv_part prompt, generated;
     int all_heads, all_kv_heads; /* heads, kv_heads as given; those are this rank's now */
-    struct sf_side *sides; /* by sf_synthetic_weights() */
+    struct sf_side *made; /* by sf_synthetic_weights() */
 } sf_synthetic;
 
 /* Fills the values, on the backend. Closed with sf_synthetic_close() whatever is returned. */
 sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend);
 void sf_synthetic_close(sf_synthetic *s); /* accepts a zeroed one */
 
-/* For a method that was trained, weights in the place of its file's, multiples of 1/64 in [-2, 2) too, which `params` then name: what
- * holds of a method whatever it has learned can be seen by them. Others: nothing is done. All kv heads' on every rank. */
+/* For a method that was trained, weights in the place of its file's, multiples of 1/64 in [-2, 2) too, the same at every layer, which
+ * `params` then name: what holds of a method whatever it has learned can be seen by them. All kv heads' on every rank. Nothing is
+ * done for a method without weights, or with one of a size that is not made up here (sf_synthetic_weighs() is false). */
+bool sf_synthetic_weighs(const sf_method *method);
 sf_status sf_synthetic_weights(sf_synthetic *s, const sf_method *method, void *params);
 
 /* The caller sets backend->phase before it calls hooks.

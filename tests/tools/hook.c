@@ -1,7 +1,7 @@
 /* One hook of one method on queries, keys and values that are given: what tests/peers/estimators.py compares.
  *
  *     build/tests/tools/hook METHOD prefill|decode tokens=N tail=N heads=H kv_heads=G head_dim=D [layers=L]
- *         [device=NAME] [sparsity=S] [weights=SEED] [PARAMETER=VALUE …] < IN > OUT
+ *         [device=NAME] [sparsity=S] [made=SEED] [PARAMETER=VALUE …] < IN > OUT
  *
  * IN, floats, for each of L layers: q [tokens + tail, H, D], k and v [tokens + tail, G, D]. In decode every layer observes the
  * prompt; then each of the tail's tokens goes through the layers, observed and chosen for. OUT, for each layer, of all prompt
@@ -28,7 +28,7 @@
 enum { MOST_LAYERS = 64 };
 
 static struct {
-    int tokens, tail, heads, kv_heads, head_dim, layers, weights;
+    int tokens, tail, heads, kv_heads, head_dim, layers, made;
     const char *device;
     double sparsity;
 } given = {.layers = 1, .device = "reference", .sparsity = NAN};
@@ -96,7 +96,7 @@ static void argument(const char *arg)
 {
     if (number(arg, "tokens", &given.tokens) || number(arg, "tail", &given.tail) || number(arg, "heads", &given.heads) ||
         number(arg, "kv_heads", &given.kv_heads) || number(arg, "head_dim", &given.head_dim) ||
-        number(arg, "layers", &given.layers) || number(arg, "weights", &given.weights))
+        number(arg, "layers", &given.layers) || number(arg, "made", &given.made))
         return;
     if (strncmp(arg, "device=", 7) == 0) given.device = arg + 7;
     else if (strncmp(arg, "sparsity=", 9) == 0) given.sparsity = atof(arg + 9);
@@ -129,7 +129,7 @@ static void open_layer(int i)
     size_t rows = (size_t)(given.tokens + given.tail), dim = (size_t)given.head_dim;
     l->on = (sf_synthetic){.tokens = given.tokens, .tail = given.tail, .heads = given.heads, .kv_heads = given.kv_heads,
                            .head_dim = given.head_dim, .layer = i, .layers = given.layers,
-                           .seed = (uint64_t)given.weights};
+                           .seed = (uint64_t)given.made};
     ok(sf_synthetic_open(&l->on, &b), "memory");
     ok(sf_synthetic_weights(&l->on, method, params), "weights");
     float *q = read_floats(rows * (size_t)given.heads * dim), *k = read_floats(rows * (size_t)given.kv_heads * dim),
