@@ -24,6 +24,7 @@
     SF_METHOD(sparse_transformer)   \
     SF_METHOD(dilated)              \
     SF_METHOD(head_roles)           \
+    SF_METHOD(spattention)          \
     SF_METHOD(combiner)             \
     /* that choose blocks or columns in prefill */ \
     SF_METHOD(moba)                 \
@@ -45,6 +46,8 @@
     SF_METHOD(knorm)                \
     SF_METHOD(keydiff)              \
     SF_METHOD(expected_attention)   \
+    SF_METHOD(dms)                  \
+    SF_METHOD(sparsek)              \
     /* by mass, by samples */        \
     SF_METHOD(twilight)             \
     SF_METHOD(vattention)           \

@@ -3,6 +3,8 @@
     make build/tests/tools/hook
     python3 tests/peers/estimators.py [cases [method …]]        needs numpy; cases: of each method, default 200
 
+Methods that were trained (dms, sparsek) have weights made up, of which both sides know the seed; of spattention nothing but the length is.
+
 The C methods run one hook each (tests/tools/hook.c, on the reference and on cpu) on queries, keys and values that are given to
 them; the NumPy methods of tests/golden/methods/make_methods.py, written from the papers and the authors' code, choose on the same.
 A case is equal where both read the same keys, add the same to their logits, count the same pairs, and give the same output;
@@ -176,6 +178,20 @@ METHODS |= {
 }
 
 
+# Trained: weights are made up of the case's seed on either side.
+
+def sparsek_params(rng, n):
+    return {"k": int(rng.integers(0, 60)), "window": int(rng.integers(1, 80))}
+
+
+TRAINED = {
+    "spattention": (golden.spattention, lambda rng, n: {"length": int(rng.integers(1, 2 * n + 2))}),
+    "dms": (golden.dms, lambda rng, n: {"window": int(rng.integers(1, 80))}),
+    "sparsek": (golden.sparsek, sparsek_params),
+}
+METHODS |= {name + suffix: (phase, *of, 300) for name, of in TRAINED.items() for suffix, phase in (("", "prefill"), ("/decode", "decode"))}
+
+
 # ---- comparing --------------------------------------------------------------------------------------------------------
 
 def expected(a, result, phase):
@@ -215,6 +231,8 @@ def run(name, cases):
             key, row, told = TABLES[name](rng, a)
             table.write_text("# a table\n" + " ".join(repr(float(x)) for x in row) + "\n")
             params, told = {**params, key: table}, {**params, **told}
+        if name.split("/")[0] in TRAINED:
+            params = {**params, "made": c["seed"]}
         try:
             result = method(a, told, None)
         except golden.Close:

@@ -928,6 +928,63 @@ def head_roles(a, p, sparsity):
     return by_distance(a, [stream if sorted(gates).index(gates[h // a.group]) < many else j <= i for h in range(a.heads)])
 
 
+# ---- trained: weights are made up of the seed, as harness/lab/synthetic.c does -----------------------------------------
+
+def weight(a, which, *shape):
+    """The method's which-th weight, the same at every layer: multiples of 1/64 in [-2, 2)."""
+    z = splitmix(8 * (a.c["seed"] + (1 << 21)) + which, np.arange(math.prod(shape)))
+    return (((z >> np.uint64(56)).astype(np.float64) - 128) / 64).reshape(shape)
+
+
+def gates(a, w):
+    """[G, rows]: <w[g], q> of the first query of each group as it was before rotary positions turned it."""
+    half, rows = a.dim // 2, a.q.shape[0]
+    turn = np.float32(10000.0 ** (-2.0 * np.arange(half) / a.dim))
+    angle = (np.arange(rows, dtype=np.float32)[:, None] * turn).astype(np.float64)
+    q = a.q[:, :: a.group]
+    before = (q[..., :half] + 1j * q[..., half:]) * np.exp(-1j * angle)[:, None]
+    return np.einsum("igd,gd->gi", before, w[:, :half] - 1j * w[:, half:]).real
+
+
+def spattention(a, p, sparsity):
+    length, (i, j) = p.get("length", 4096), grid(a)
+    width = [length // a.heads + (h < length % a.heads) for h in range(a.heads)]
+    return by_distance(a, [(i - j >= sum(width[:h])) & (i - j < sum(width[: h + 1])) for h in range(a.heads)])
+
+
+def dms(a, p, sparsity):
+    logit = gates(a, weight(a, 0, a.kv, a.dim)) - weight(a, 1, a.kv)[:, None]
+    if np.abs(logit).min() < 10 * MARGIN:
+        raise Close
+    until = np.full((a.kv, logit.shape[1]), np.inf)  # the last query that reads a key
+    for g in range(a.kv):
+        for j in range(logit.shape[1] - 1):
+            if logit[g, j + 1] > 0:
+                until[g, j] = j + p.get("window", 256)
+    i, j = grid(a)
+    return by_distance(a, [i <= until[h // a.group] for h in range(a.heads)])
+
+
+def sparsek(a, p, sparsity):
+    n, k, near = a.c["tokens"] + a.c["tail"], p.get("k", 256), p.get("window", 256)
+    if sparsity is not None:
+        keys = fit_keys(a.c, sparsity) if a.c["phase"] == "decode" or sparsity == 0 else fit_blocks(a.c["tokens"], 1, sparsity)
+        near, k = max(int(keys * near / (near + k) + 0.5), 1), keys - max(int(keys * near / (near + k) + 0.5), 1)
+    score = gates(a, weight(a, 0, a.kv, a.dim)) + weight(a, 1, a.kv)[:, None] * np.arange(n)
+    i, j = grid(a)
+    masks = []
+    for x in score:
+        far = np.zeros((len(i), n), bool)
+        for row, position in enumerate(i[:, 0]):
+            there = x[: max(position + 1 - near, 0)]
+            best = order(there)
+            if 0 < k < len(there) and there[best[k - 1]] - there[best[k]] < 10 * MARGIN:
+                raise Close
+            far[row, best[:k]] = True
+        masks.append(far | (i - j < near))
+    return by_distance(a, [masks[h // a.group] for h in range(a.heads)])
+
+
 # ---- blocks and columns, estimated -----------------------------------------------------------------------------------
 
 def whole(x):
@@ -1661,6 +1718,14 @@ PLAN = {
     "head_roles": ("both", head_roles, [
         {"sinks": 2, "recent": 8}, 0.5, {"sinks": 4, "recent": 30, "streaming": 1.0}, {"sinks": 1, "recent": 20}, {"sinks": 3, "recent": 40, "streaming": 0.75},
         {"sinks": 2, "recent": 9, "streaming": 0.34, "seed": 1}, 0.0, 0.7, {"sinks": 2, "recent": 9, "seed": 3}, 0.7]),
+    "spattention": ("both", spattention, [
+        {"length": 64}, {"length": 200}, {"length": 100}, {"length": 11}, {"length": 1000}, {"length": 97}, {"length": 1}, {}, {"length": 290},
+        {"length": 317}]),
+    "dms": ("both", dms, [
+        {"window": 8}, {"window": 50}, {"window": 1}, {"window": 31}, {"window": 100}, {"window": 5}, {"window": 2}, {}, {"window": 64}, {"window": 300}]),
+    "sparsek": ("both", sparsek, [
+        {"k": 8, "window": 4}, 0.5, {"k": 60, "window": 10}, {"k": 1, "window": 64}, (0.8, {"k": 3, "window": 1}), {"k": 20, "window": 1}, 0.0, {},
+        {"k": 0, "window": 30}, 0.9]),
     "moba": ("prefill", moba, [
         {"k": 2, "block": 8}, (0.5, {"block": 16}), {"k": 3, "block": 32}, {"k": 4, "block": 16, "selection": "group"}, 0.8, {"k": 5, "block": 8},
         0.0, {}, (0.7, {"block": 32}), (0.6, {"block": 20})]),
@@ -1756,7 +1821,8 @@ def output(a, masks, decode, distance=None, bias=0):
     rows = slice(n - 1, n) if decode else slice(0, n)
     s = logits(a, rows, distance) + bias
     mask = np.stack([m[-s.shape[1] :] for m in masks])
-    return np.einsum("hij,jhd->ihd", softmax(np.where(mask, s, -np.inf)), np.repeat(a.v, a.group, axis=1))
+    none = ~mask.any(axis=2, keepdims=True)  # rows that give 0
+    return np.einsum("hij,jhd->ihd", np.where(none, 0, softmax(np.where(mask | none, s, -np.inf))), np.repeat(a.v, a.group, axis=1))
 
 
 def case(name, phase, method, index, setting):

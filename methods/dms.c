@@ -1,0 +1,116 @@
+/* DMS, Dynamic Memory Sparsification: each kv head decides for every token, by a gate that was trained, whether its key will be evicted;
+ * it goes `window` tokens later, when its neighbours have taken in what it held.
+ *
+ * As the authors' code (NVIDIA Model-Optimizer a2fbac7, experimental/dms): a decision is 1 where the gate's logit is above 0; that of key
+ * j is made by token j + 1; key j is then read by the queries i <= j + window, others by all, in prefill as in training. A head keeps as
+ * many as its gate says: there is no budget, and sparsity is what was trained (compression 8 with a window of 512 as published).
+ *
+ * The gate is linear in the query of the group's first head before rotation: weights dms.weight [kv heads, head dim], and dms.offset [kv
+ * heads] that is taken off, of each layer. That is where the authors' first form (dms_separate_alpha false, Qwen3-8B-DMS-8x) reads its decision: the last number x of
+ * that query, 100 x - 5, is weight 100 at that place and offset 5. But such a model also takes the number out of its queries, as
+ * the hooks here cannot; run by this method its logits are off by that product, so it is not offered as that model. Their second form
+ * (dms_separate_alpha true, the paper's section 3) is linear in the layer's input, behind a norm of its own; hooks do not see it.
+ * Decisions of one head for the whole layer (dms_alpha_per: layer) are weights that repeat. */
+#include "methods/gates.h"
+
+#include <stdlib.h>
+
+struct params {
+    int window;
+    const char *weights;
+};
+
+static const sf_param PARAMS[] = {
+    {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
+     .low = 1, .high = 1 << 24, .initial = 256, .doc = "tokens that a key outlives its own by, if it is to go"},
+    {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true,
+     .doc = "safetensors file of the gates"},
+    {0},
+};
+
+static const sf_side_weight WEIGHTS[] = {
+    {"model.layers.%d.self_attn.dms.weight", {SF_SIDE_KV_HEADS, SF_SIDE_HEAD_DIM}},
+    {"model.layers.%d.self_attn.dms.offset", {SF_SIDE_KV_HEADS}},
+    {0},
+};
+
+enum { KEPT }; /* [G, max_keys]: 0 where a key was decided to stay, else -INFINITY */
+
+/* Of the keys [first - 1, first + T - 1), each of which the next token decides on, those that stay. A list for each kv head. */
+static sf_lists decided_to_stay(sf_attention *a, int first)
+{
+    const int rows = a->queries, heads = a->kv_heads;
+    if (rows != a->keys - first) a->status = sf_fail(SF_UNSUPPORTED, "queries decide on keys, and of %d keys there are %d", a->keys - first, rows);
+    float *gate = malloc((size_t)(heads * rows + 1) * sizeof *gate), offset[heads];
+    int32_t *count = malloc((size_t)heads * sizeof *count), *index = malloc((size_t)(heads * rows + 1) * sizeof *index);
+    if (!gate || !count || !index) a->status = sf_fail(SF_NO_MEMORY, "decisions on %d keys", rows);
+    sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), gate);
+    sf_read(a, sf_weight(a, WEIGHTS[1].name), offset);
+    for (int g = 0; g < heads && !a->status; g++) {
+        count[g] = 0;
+        for (int i = first ? 0 : 1; i < rows; i++)
+            if (gate[g * rows + i] <= offset[g]) index[g * rows + count[g]++] = first + i - 1;
+    }
+    sf_lists stay = {0};
+    if (!a->status) stay = sf_host_lists(a, heads, rows, count, index);
+    free(gate), free(count), free(index);
+    return stay;
+}
+
+/* The latest keys, and of all others those that stay. */
+static sf_status read(sf_attention *a, const struct params *p, sf_lists stay, sf_pattern *out)
+{
+    sf_band band[SF_BANDS_A_HEAD * a->kv_heads];
+    for (int g = 0; g < a->kv_heads; g++) {
+        band[2 * g] = (sf_band){.far = p->window + 1, .step = 1};
+        band[2 * g + 1] = (sf_band){0};
+    }
+    return sf_bands(a, out, a->kv_heads, band, stay, (sf_lists){0});
+}
+
+static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out) { return read(a, params, decided_to_stay(a, 0), out); }
+
+static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    out->tensor[KEPT] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {a->kv_heads, max_keys}};
+    return SF_OK;
+}
+
+static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    (void)params;
+    sf_tensor kept = s->tensor[KEPT];
+    if (first == 0) sf_exclude(a, kept, 0, kept.dim[1]);
+    sf_fill_at(a, kept, decided_to_stay(a, first), 0);
+    return a->status;
+}
+
+static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out) { return read(a, params, sf_living(a, s->tensor[KEPT]), out); }
+
+/* Decode: the query is read, not the cache. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    (void)params;
+    const double flops = e->phase == SF_PREFILL ? sf_query_gates_flops(e, e->tokens) : 0;
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
+const sf_method sf_dms = {
+    .abi = SF_METHOD_ABI,
+    .name = "dms",
+    .form = SF_FORM_EVICTING,
+    .summary = "keys that a trained gate marks are evicted a window later",
+    .paper = "Lancucki et al. 2025, Inference-Time Hyper-Scaling with KV Cache Compression, arXiv 2506.05345",
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .weights = WEIGHTS,
+    .estimate = estimate,
+    .prefill = prefill,
+    .state = state,
+    .observe = observe,
+    .decode = decode,
+    .evicts = true,
+    .never_dense = true,
+    .leaves_sinks = true,
+};

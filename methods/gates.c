@@ -1,0 +1,55 @@
+#include "methods/gates.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* cos and sin [T, D/2] of each row's position, in fp32 as the model's own tables (harness/engine/rope.h). */
+static void angles(const sf_attention *a, const float *frequency, float *cosine, float *sine)
+{
+    const int half = a->head_dim / 2, first = a->keys - a->queries;
+    for (int i = 0; i < a->queries; i++)
+        for (int d = 0; d < half; d++) {
+            const float angle = (float)(first + i) * frequency[d];
+            cosine[(int64_t)i * half + d] = cosf(angle), sine[(int64_t)i * half + d] = sinf(angle);
+        }
+}
+
+/* w [D] turned to every row's position, [T, D]: its product with a query that was turned is that of the two before. */
+static void turn(const sf_attention *a, const float *cosine, const float *sine, const float *w, float *out)
+{
+    const int half = a->head_dim / 2, apart = a->interleaved ? 1 : half, step = a->interleaved ? 2 : 1;
+    for (int i = 0; i < a->queries; i++)
+        for (int d = 0; d < half; d++) {
+            const float c = cosine[(int64_t)i * half + d], s = sine[(int64_t)i * half + d], u = w[step * d], v = w[step * d + apart];
+            float *to = out + (int64_t)i * a->head_dim + step * d;
+            to[0] = u * c - v * s, to[apart] = u * s + v * c;
+        }
+}
+
+void sf_query_gates(sf_attention *a, sf_tensor weight, float *out)
+{
+    const int64_t rows = a->queries, dim = a->head_dim, half = dim / 2, group = a->heads / a->kv_heads;
+    if (!a->status && a->rotated) a->status = sf_fail(SF_UNSUPPORTED, "gates of queries: latent attention has other queries than they were trained on");
+    if (!a->status && !a->frequency) a->status = sf_fail(SF_UNSUPPORTED, "gates of queries need rotary positions");
+    if (a->status) return;
+    float *host = malloc((size_t)(2 * rows * half + rows * dim + half + a->kv_heads * dim + 1) * sizeof *host);
+    if (!host) {
+        a->status = sf_fail(SF_NO_MEMORY, "gates of %lld queries", (long long)rows);
+        return;
+    }
+    float *cosine = host, *sine = cosine + rows * half, *turned = sine + rows * half, *frequency = turned + rows * dim, *w = frequency + half;
+    sf_tensor q = sf_block_means(a, false, 1), product = sf_room(a, rows, dim); /* the queries themselves, [H, T, D] */
+    sf_read(a, (sf_tensor){(void *)a->frequency, SF_F32, 2, {1, half}}, frequency);
+    sf_read(a, weight, w);
+    if (!a->status) angles(a, frequency, cosine, sine);
+    for (int g = 0; g < a->kv_heads && !a->status; g++) {
+        turn(a, cosine, sine, w + g * dim, turned);
+        sf_write(a, product, turned);
+        sf_multiply(a, product, (sf_tensor){(float *)q.data + g * group * rows * dim, SF_F32, 2, {rows, dim}});
+        sf_read(a, sf_block_sums(a, (sf_tensor){product.data, SF_F32, 2, {1, rows * dim}}, (int)dim), out + g * rows);
+    }
+    free(host);
+}
+
+/* Queries as floats; a product and a sum for each number of a group's first. */
+double sf_query_gates_flops(const sf_extent *e, double rows) { return rows * e->head_dim * (e->heads + 2.0 * e->kv_heads); }

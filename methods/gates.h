@@ -1,0 +1,16 @@
+/* Gates that were trained: a number of each token for each kv head, that says what becomes of its key. */
+#ifndef SF_GATES_H
+#define SF_GATES_H
+
+#include "methods/method.h"
+
+/* Of each row: <weight[g], q>, q being the query of the first head of kv head g's group as it was before rotary embedding turned it.
+ * weight [G, D] f32, as sf_weight() gives it; out [G, T] host memory, not filled after a failure. Multiplied and added up in fp32 in an
+ * order that hangs on the row alone. A model whose rotation also scales (YaRN) has its queries scaled here too. Errors: latent
+ * attention, no rotary positions. */
+void sf_query_gates(sf_attention *a, sf_tensor weight, float *out);
+
+/* FLOPs of it for so many rows, as the meter counts them. */
+double sf_query_gates_flops(const sf_extent *extent, double rows);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPARSEK: a score that was trained says of every key, whoever asks, what it is worth; a query reads the latest keys, and of all before
+ * them the `k` with the highest scores.
+ *
+ * As the paper has it, of which summaries alone could be read, and no code of the authors: scores do not depend on the query and rise
+ * with the position by a slope; a key that others have driven out of the k best is never among them again, so that a generation
+ * keeps k + window keys, and a step costs the same at any length. Chosen are keys that have left the window. Other than there:
+ * - The paper's score is linear in the layer's input, which hooks do not see; here in the query of the group's first head before
+ *   rotation, which is linear in that: weights sparsek.weight [kv heads, head dim], sparsek.slope [kv heads] of each layer.
+ * - In training the paper multiplies values by a soft mask, the scores' projection onto masks of sum k, which gives the scores
+ *   a gradient; here the mask is 1 at the k best, as the recipe's kind `sparsek` has it in its forward pass too.
+ * A target sparsity is shared out between window and best keys as they stand. */
+#include "methods/gates.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct params {
+    int k, window;
+    const char *weights;
+};
+
+static const sf_param PARAMS[] = {
+    {.name = "k", .type = SF_INT, .offset = offsetof(struct params, k), .budget = true,
+     .low = 0, .high = 1 << 24, .initial = 256, .doc = "keys before the window that are read, those with the highest scores"},
+    {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window), .budget = true,
+     .low = 1, .high = 1 << 24, .initial = 256, .doc = "latest keys that are read, the query's own included"},
+    {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true,
+     .doc = "safetensors file of the scores"},
+    {0},
+};
+
+static const sf_side_weight WEIGHTS[] = {
+    {"model.layers.%d.self_attn.sparsek.weight", {SF_SIDE_KV_HEADS, SF_SIDE_HEAD_DIM}},
+    {"model.layers.%d.self_attn.sparsek.slope", {SF_SIDE_KV_HEADS}},
+    {0},
+};
+
+enum { SCORE }; /* [G, max_keys] */
+
+/* Scores of the keys from `first` on, score [G, T] host memory. */
+static void score_keys(sf_attention *a, int first, float *score)
+{
+    float slope[a->kv_heads];
+    if (a->queries != a->keys - first)
+        a->status = sf_fail(SF_UNSUPPORTED, "queries score keys, and of %d keys there are %d", a->keys - first, a->queries);
+    sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), score);
+    sf_read(a, sf_weight(a, WEIGHTS[1].name), slope);
+    for (int g = 0; g < a->kv_heads && !a->status; g++)
+        for (int i = 0; i < a->queries; i++) score[(int64_t)g * a->queries + i] += slope[g] * (float)(first + i);
+}
+
+/* The best keys so far, in order of their numbers. */
+typedef struct best {
+    int n;
+    int32_t *key;
+} best;
+
+/* Key j may be read too; of equal scores the first stay. */
+static void offer(best *b, int k, const float *score, int32_t j)
+{
+    int out = 0;
+    for (int i = 1; b->n == k && i < k; i++)
+        if (score[b->key[i]] <= score[b->key[out]]) out = i;
+    if (k == 0 || (b->n == k && score[j] <= score[b->key[out]])) return;
+    if (b->n == k) memmove(b->key + out, b->key + out + 1, (size_t)(k - 1 - out) * sizeof *b->key), b->n--;
+    b->key[b->n++] = j;
+}
+
+/* For each row the k best keys before its window: a list for each kv head and row. */
+static sf_lists best_keys(sf_attention *a, const struct params *p)
+{
+    const int64_t rows = a->queries, heads = a->kv_heads, k = p->k < rows - p->window ? p->k : rows - p->window;
+    float *score = malloc((size_t)(heads * rows) * sizeof *score);
+    int32_t *count = malloc((size_t)(heads * rows) * sizeof *count), *index = malloc((size_t)(heads * rows * k + 1) * sizeof *index),
+            *room = malloc((size_t)(k + 1) * sizeof *room);
+    sf_lists lists = {0};
+    if (!score || !count || !index || !room) a->status = sf_fail(SF_NO_MEMORY, "%lld keys of %lld rows", (long long)k, (long long)(heads * rows));
+    if (!a->status) score_keys(a, 0, score);
+    for (int64_t g = 0; g < heads && !a->status; g++) {
+        best b = {0, room};
+        for (int64_t i = 0; i < rows; i++) {
+            if (i >= p->window) offer(&b, (int)k, score + g * rows, (int32_t)(i - p->window));
+            count[g * rows + i] = b.n;
+            memcpy(index + (g * rows + i) * k, b.key, (size_t)b.n * sizeof *b.key);
+        }
+    }
+    if (!a->status) lists = sf_host_lists(a, heads * rows, k, count, index);
+    free(score), free(count), free(index), free(room);
+    return lists;
+}
+
+static sf_status latest_and(sf_attention *a, const struct params *p, sf_lists columns, sf_pattern *out)
+{
+    sf_band band[SF_BANDS_A_HEAD * a->kv_heads];
+    for (int g = 0; g < a->kv_heads; g++) {
+        band[2 * g] = (sf_band){.far = p->window, .step = 1};
+        band[2 * g + 1] = (sf_band){0};
+    }
+    return sf_bands(a, out, a->kv_heads, band, columns, (sf_lists){0});
+}
+
+static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    const struct params *p = params;
+    if (p->k == 0 || p->window >= a->keys) return latest_and(a, p, (sf_lists){0}, out);
+    sf_pattern part[2];
+    latest_and(a, p, (sf_lists){0}, &part[0]);
+    sf_blocks(a, &part[1], a->kv_heads, 1, 1, best_keys(a, p));
+    part[1].empty = true; /* the first rows see their window alone */
+    return sf_parts(a, out, false, 2, part);
+}
+
+static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)params;
+    out->tensor[SCORE] = (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {a->kv_heads, max_keys}};
+    return SF_OK;
+}
+
+static sf_status observe(sf_attention *a, const void *params, sf_state *s, int first)
+{
+    (void)params;
+    const sf_tensor to = s->tensor[SCORE];
+    const int64_t rows = a->queries;
+    float *score = malloc((size_t)(a->kv_heads * rows + 1) * sizeof *score);
+    if (!score) return sf_fail(SF_NO_MEMORY, "scores of %lld keys", (long long)rows);
+    score_keys(a, first, score);
+    for (int64_t g = 0; g < a->kv_heads; g++)
+        sf_write(a, (sf_tensor){(float *)to.data + g * to.dim[1] + first, SF_F32, 2, {1, rows}}, score + g * rows);
+    free(score);
+    return a->status;
+}
+
+static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    const struct params *p = params;
+    sf_tensor score = sf_copy(a, s->tensor[SCORE]);
+    sf_exclude(a, score, a->keys > p->window ? a->keys - p->window : 0, score.dim[1]);
+    return latest_and(a, p, sf_top(a, score, p->k), out);
+}
+
+static sf_status fit(const sf_extent *e, double sparsity, void *params)
+{
+    struct params *p = params;
+    const double share = (double)p->window / (p->window + (double)p->k);
+    int keys = e->phase == SF_PREFILL ? sf_fit_blocks(e, 1, sparsity) : sf_fit_keys(e, sparsity);
+    if (sparsity <= 0) keys = e->tokens + e->output;
+    p->window = (int)fmax(share * keys + 0.5, 1);
+    p->k = keys > p->window ? keys - p->window : 0;
+    return SF_OK;
+}
+
+/* Decode: the query is read, not the cache. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    (void)params;
+    const double flops = e->phase == SF_PREFILL ? sf_query_gates_flops(e, e->tokens) : 0;
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
+const sf_method sf_sparsek = {
+    .abi = SF_METHOD_ABI,
+    .name = "sparsek",
+    .form = SF_FORM_EVICTING,
+    .summary = "the latest keys, and those before them that a trained score ranks highest",
+    .paper = "Lou et al. 2024, SPARSEK Attention, arXiv 2406.16747",
+    .params = PARAMS,
+    .params_size = sizeof(struct params),
+    .weights = WEIGHTS,
+    .fit = fit,
+    .estimate = estimate,
+    .prefill = prefill,
+    .state = state,
+    .observe = observe,
+    .decode = decode,
+    .evicts = true,
+    .leaves_sinks = true,
+};
