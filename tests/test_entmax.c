@@ -153,6 +153,31 @@ static void with_methods(void **state)
     close_world(&w);
 }
 
+/* Heads that have no key in a row give 0, by either normaliser, on both devices. */
+static void rows_without_keys(void **state)
+{
+    (void)state;
+    enum { TOKENS = 90 };
+    static float logits[2][TOKENS * VOCAB];
+    for (int softmax = 0; softmax < 2; softmax++) {
+        sf_model_config c = entmax_shape(softmax ? 0 : 1.5f, false);
+        c.layers = LAYERS;
+        for (int d = 0; d < 2; d++) {
+            world w;
+            result r;
+            int32_t token[TOKENS];
+            open_entmax(&w, d ? "cpu" : "reference", &c);
+            set_arms(1, (arm[]){{"spattention length=70", "spattention length=70"}}, &r);
+            run(w.engine, TOKENS, 5, 1, &r);
+            fill_prompt(token, TOKENS, 5);
+            OK(sf_engine_logits_under(w.engine, token, TOKENS, &r.lane, logits[d]));
+            close_world(&w);
+        }
+        for (int i = 0; i < TOKENS * VOCAB; i++)
+            if (!(fabsf(logits[0][i] - logits[1][i]) <= 1e-4f)) fail_msg("logit %d: %g and %g", i, (double)logits[0][i], (double)logits[1][i]);
+    }
+}
+
 static void bad_numbers(void **state)
 {
     (void)state;
@@ -171,6 +196,6 @@ static void bad_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(counted_as_by_hand), cmocka_unit_test(decodes_as_it_prefills),
-                                       cmocka_unit_test(with_methods), cmocka_unit_test(bad_numbers)};
+                                       cmocka_unit_test(with_methods), cmocka_unit_test(rows_without_keys), cmocka_unit_test(bad_numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,12 @@
 /* Real and tiny checkpoints against transformers: logits at every position, greedy tokens, prefill in pieces. The
  * format of the golden files: tests/golden/model/make_checkpoints.py, make_seeded.py.
  *
- *   test_families logits MODEL IDS OUT [EVERY [DEVICE]]  writes a prompt's logits (int32 ids in, f32 out; of every so manieth
- *                                                  row, from the first on): for check_smollm2.py, check_gemma3.py, dtype_floor.py
- *   test_families greedy MODEL IDS OUT N [DEVICE | METHOD PARAMETERS]
- *                                                  the N likeliest tokens in a row, whatever ends an answer (int32); the prompt
- *                                                  under a method with what a YAML file says. Prints what attention counted:
+ *   test_families logits MODEL IDS OUT [EVERY [DEVICE [METHOD PARAMETERS]]]  writes a prompt's logits (int32 ids in, f32 out; of every so manieth
+ *                                                  row, from the first on): for check_smollm2.py, check_gemma3.py, dtype_floor.py; of a
+ *                                                  prefill under a method with what a YAML file says
+ *   test_families greedy MODEL IDS OUT N [DEVICE [METHOD PARAMETERS]]
+ *                                                  the N likeliest tokens in a row, whatever ends an answer (int32); under a method
+ *                                                  in the phases that it offers. Prints what attention counted:
  *                                                  pairs, FLOPs and cache bytes of prefill, and of decode
  *   test_families cuda                             the same checkpoints in bf16 on a GPU: 19 of 20 positions to 1e-1, all together
  *                                                  too, and how many of the greedy tokens are those of fp32. Single positions
@@ -365,8 +366,22 @@ static void smollm2(void **state)
     compare_model("models/smollm2-135m", "tests/golden/engine/smollm2.bin", 1e-3);
 }
 
+/* A lane under a method, in the phases that it offers, with what a YAML file says: lane->prefill_params and *map are to be freed. */
+static sf_status under_method(const char *name, const char *parameters, sf_node **map, sf_lane *lane)
+{
+    const sf_method *m = sf_method_find(name);
+    if (!m) return sf_fail(SF_BAD_INPUT, "no method %s", name);
+    void *params = calloc(1, m->params_size + 1);
+    if (!params) return sf_fail(SF_NO_MEMORY, "parameters of %s", name);
+    if (m->prefill) lane->prefill = m;
+    if (m->decode || m->compress) lane->decode = m;
+    lane->prefill_params = lane->decode_params = params;
+    SF_TRY(sf_yaml_read(parameters, map));
+    return sf_yaml_params(*map, m->params, NULL, params);
+}
+
 /* The logits of all tokens may be more than memory holds: they lie in the file, of which `every` so manieth row stays. */
-static int write_logits(const char *path, const char *ids, const char *out, int every)
+static int write_logits(const char *path, const char *ids, const char *out, int every, const char *method, const char *parameters)
 {
     FILE *in = fopen(ids, "rb");
     int to = open(out, O_RDWR | O_CREAT | O_TRUNC, 0666);
@@ -379,15 +394,21 @@ static int write_logits(const char *path, const char *ids, const char *out, int 
     sf_status status = sf_backend_open(device, 0, &b);
     if (status == SF_OK) status = sf_model_open(path, &model);
     if (status == SF_OK) status = sf_engine_open(&b, model, n, &engine);
+    sf_lane lane = {0};
+    sf_node *map = NULL;
+    if (status == SF_OK && method) status = under_method(method, parameters, &map, &lane);
+    lane.decode = NULL;
     size_t row = model ? (size_t)model->config.vocab * sizeof(float) : 0, bytes = (size_t)n * row, kept = 0;
     char *logits = MAP_FAILED;
     if (status == SF_OK && ftruncate(to, (off_t)bytes) == 0) logits = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, to, 0);
-    if (status == SF_OK) status = logits != MAP_FAILED ? sf_engine_logits(engine, id, n, (float *)logits) : sf_fail(SF_IO, "%s: cannot be mapped", out);
+    if (status == SF_OK) status = logits != MAP_FAILED ? sf_engine_logits_under(engine, id, n, method ? &lane : NULL, (float *)logits) : sf_fail(SF_IO, "%s: cannot be mapped", out);
     for (int i = 0; status == SF_OK && i < n; i += every, kept += row) memmove(logits + kept, logits + (size_t)i * row, row);
     if (status != SF_OK) fprintf(stderr, "%s\n", sf_error());
     if (logits != MAP_FAILED) munmap(logits, bytes);
     bool written = ftruncate(to, (off_t)kept) == 0 && close(to) == 0;
     fclose(in);
+    free((void *)(uintptr_t)lane.prefill_params);
+    sf_yaml_free(map);
     sf_engine_close(engine);
     sf_model_close(model);
     sf_backend_close(&b);
@@ -404,16 +425,12 @@ static int write_greedy(const char *path, const char *ids, const char *out, int 
     sf_model *model = NULL;
     sf_engine *engine = NULL;
     sf_generation how = {.max_output = outputs};
-    sf_lane lane = {.output = token, .prefill = method ? sf_method_find(method) : NULL};
+    sf_lane lane = {.output = token};
     sf_node *map = NULL;
-    void *params = lane.prefill ? calloc(1, lane.prefill->params_size + 1) : NULL;
-    if (method && !params) return fprintf(stderr, "no method %s\n", method), 1;
     sf_status status = sf_backend_open(device, 0, &b);
     if (status == SF_OK) status = sf_model_open(path, &model);
     if (status == SF_OK) model->stops = 0, status = sf_engine_open(&b, model, n + outputs, &engine);
-    if (status == SF_OK && method) status = sf_yaml_read(parameters, &map);
-    if (status == SF_OK && method) status = sf_yaml_params(map, lane.prefill->params, NULL, params);
-    lane.prefill_params = params;
+    if (status == SF_OK && method) status = under_method(method, parameters, &map, &lane);
     if (status == SF_OK) status = sf_engine_generate(engine, id, n, &how, 1, &lane);
     if (status == SF_OK) fwrite(token, sizeof *token, (size_t)lane.outputs, to);
     for (int phase = 0; status == SF_OK && phase < SF_PHASES; phase++) {
@@ -424,7 +441,7 @@ static int write_greedy(const char *path, const char *ids, const char *out, int 
     fclose(in);
     bool written = fclose(to) == 0;
     free(token);
-    free(params);
+    free((void *)(uintptr_t)lane.prefill_params);
     sf_yaml_free(map);
     sf_engine_close(engine);
     sf_model_close(model);
@@ -434,11 +451,12 @@ static int write_greedy(const char *path, const char *ids, const char *out, int 
 
 int main(int argc, char **argv)
 {
-    if (argc == 7) device = argv[6];
-    if (argc >= 5 && argc <= 7 && strcmp(argv[1], "logits") == 0)
-        return write_logits(argv[2], argv[3], argv[4], argc >= 6 ? atoi(argv[5]) : 1);
-    if (argc >= 6 && argc <= 8 && strcmp(argv[1], "greedy") == 0)
-        return write_greedy(argv[2], argv[3], argv[4], atoi(argv[5]), argc == 8 ? argv[6] : NULL, argc == 8 ? argv[7] : NULL);
+    const char *method = argc == 9 ? argv[7] : NULL, *parameters = argc == 9 ? argv[8] : NULL;
+    if (argc >= 7) device = argv[6];
+    if (argc == 8) return fprintf(stderr, "expected METHOD and PARAMETERS behind DEVICE\n"), 2;
+    if (argc >= 5 && argc <= 9 && strcmp(argv[1], "logits") == 0)
+        return write_logits(argv[2], argv[3], argv[4], argc >= 6 ? atoi(argv[5]) : 1, method, parameters);
+    if (argc >= 6 && argc <= 9 && strcmp(argv[1], "greedy") == 0) return write_greedy(argv[2], argv[3], argv[4], atoi(argv[5]), method, parameters);
     if (argc == 2) device = argv[1];
     enum { MOST = 128 };
     struct CMUnitTest tests[MOST + 1] = {cmocka_unit_test_prestate(every_family, tests), cmocka_unit_test(smollm2)};

@@ -2,6 +2,7 @@
 #include "tests/engine_world.h"
 #include "tests/testing.h"
 
+#include "base/splitmix.h"
 #include "harness/model/side.h"
 #include "methods/plugin.h"
 
@@ -124,8 +125,77 @@ static void refused(void **state)
     folder_remove(folder);
 }
 
+/* The weights that a method says it has, drawn, for so many kv heads of 8; its parameter then names the file. */
+static void draw_weights(const sf_method *m, int heads, const char *path, void *params)
+{
+    static char header[4096];
+    static float data[4096];
+    int n = 0, used = snprintf(header, sizeof header, "{");
+    for (const sf_param *p = m->params; p->name; p++)
+        if (strcmp(p->name, "weights") == 0) *(const char **)((char *)params + p->offset) = path;
+    for (int l = 0; l < LAYERS; l++)
+        for (const sf_side_weight *w = m->weights; w->name; w++) {
+            const bool matrix = w->dim[1] != 0;
+            const int begin = n, some = heads * (matrix ? 8 : 1);
+            char name[128];
+            const char *at = strstr(w->name, "%d");
+            snprintf(name, sizeof name, "%.*s%d%s", (int)(at - w->name), w->name, l, at + 2);
+            for (int i = 0; i < some; i++, n++) data[n] = (float)(sf_splitmix(7, (uint64_t)n) >> 40) / (1 << 23) - 1;
+            used += snprintf(header + used, sizeof header - (size_t)used, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%d%s],\"data_offsets\":[%d,%d]}", begin ? "," : "",
+                             name, heads, matrix ? ",8" : "", begin * 4, n * 4);
+        }
+    used += snprintf(header + used, sizeof header - (size_t)used, "}");
+    while (used % 8) header[used++] = ' ';
+    uint64_t length = (uint64_t)used;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(&length, sizeof length, 1, f), fwrite(header, 1, (size_t)used, f), fwrite(data, sizeof *data, (size_t)n, f);
+    fclose(f);
+}
+
+/* A method whose rows read the same whatever comes behind them: each token that decode chose is the likeliest by a prefill of what stood
+ * before it, under the method too, and dense attention says something else. */
+static void decodes_as_it_prefills(void **state)
+{
+    (void)state;
+    enum { TOKENS = 90 };
+    static const char *const ARMS[] = {"dms window=5", "sparsek k=7 window=5", "spattention length=80"}, *const devices[] = {"reference", "cpu"};
+    static float logits[MOST_TOKENS * VOCAB], dense[MOST_TOKENS * VOCAB];
+    char folder[64], path[96];
+    assert_int_equal(folder_make(folder), 0);
+    snprintf(path, sizeof path, "%s/w.safetensors", folder);
+    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++)
+        for (size_t i = 0; i < sizeof ARMS / sizeof *ARMS; i++) {
+            world w;
+            result r;
+            int32_t token[MOST_TOKENS];
+            int other = 0;
+            open_world(&w, devices[d], 2, d ? LLAMA : QWEN);
+            set_arms(1, (arm[]){{ARMS[i], ARMS[i]}}, &r);
+            for (int phase = 0; r.lane.prefill->weights && phase < SF_PHASES; phase++) draw_weights(r.lane.prefill, shape(d ? LLAMA : QWEN).kv_heads, path, r.params[phase]);
+            run(w.engine, TOKENS, 5, 1, &r);
+            for (int phase = 0; phase < SF_PHASES; phase++)
+                for (int l = 0; l < LAYERS; l++)
+                    if (!(r.density[phase][l][0] < 0.9f)) fail_msg("%s, phase %d, layer %d: density %g", ARMS[i], phase, l, (double)r.density[phase][l][0]);
+            fill_prompt(token, TOKENS, 5);
+            memcpy(token + TOKENS, r.output, (size_t)r.lane.outputs * sizeof *token);
+            OK(sf_engine_logits_under(w.engine, token, TOKENS + r.lane.outputs, &r.lane, logits));
+            OK(sf_engine_logits(w.engine, token, TOKENS + r.lane.outputs, dense));
+            for (int k = 0; k < r.lane.outputs; k++) {
+                const float *row = logits + (TOKENS - 1 + k) * VOCAB, *whole = dense + (TOKENS - 1 + k) * VOCAB;
+                int best = 0;
+                for (int x = 1; x < VOCAB; x++) best = row[x] > row[best] ? x : best;
+                if (best != r.output[k]) fail_msg("%s on %s: token %d is %d in decode, %d by a prefill", ARMS[i], devices[d], k, r.output[k], best);
+                for (int x = 0; x < VOCAB; x++) other += whole[x] > whole[best];
+            }
+            assert_true(other > 0);
+            close_world(&w);
+        }
+    folder_remove(folder);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(read_and_used), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(read_and_used), cmocka_unit_test(refused), cmocka_unit_test(decodes_as_it_prefills)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

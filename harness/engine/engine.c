@@ -340,9 +340,16 @@ static sf_status logits(sf_batch *batch, float *out)
 
 sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *out)
 {
+    return sf_engine_logits_under(engine, token, tokens, NULL, out);
+}
+
+sf_status sf_engine_logits_under(sf_engine *engine, const int32_t *token, int tokens, sf_lane *lane, float *out)
+{
     static const sf_generation plain = {.max_output = 1};
-    const sf_job job = {.token = token, .tokens = tokens};
+    const sf_job job = {.token = token, .tokens = tokens, .lanes = lane != NULL, .lane = lane};
     SF_TRY(check_tokens(engine, &job, 1));
+    if (lane) SF_TRY(check_lanes(1, lane));
+    SF_TRY(sf_comm_agree_all(engine->model.backend, open_sides(engine, job.lanes, lane)));
     guard before = enter(engine->model.backend);
     sf_batch batch = new_batch(engine, 1, &job, &plain);
     sf_status status = sf_stages_agree(&batch, logits(&batch, out));

@@ -55,6 +55,9 @@ void sf_engine_trim(sf_engine *engine);
 /* Dense logits, f32 [tokens, vocab] to host memory: for checks against other implementations. */
 sf_status sf_engine_logits(sf_engine *engine, const int32_t *token, int tokens, float *logits);
 
+/* The same of a prefill under a lane's method. */
+sf_status sf_engine_logits_under(sf_engine *engine, const int32_t *token, int tokens, sf_lane *lane, float *logits);
+
 /* Bytes of backend memory that sf_engine_run() holds at its peak for these samples (methods and params as there; tokens
  * and arrays not needed), weights and the methods' scratch not included; of a pipeline, those of the stage that holds most.
  * `kept`: [lanes of all samples] share of the prompt's keys that an evicting lane keeps, 1 - its target sparsity; NULL: all. */
