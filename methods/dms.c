@@ -6,11 +6,12 @@
  * many as its gate says: there is no budget, and sparsity is what was trained (compression 8 with a window of 512 as published).
  *
  * The gate is linear in the query of the group's first head before rotation: weights dms.weight [kv heads, head dim], and dms.offset [kv
- * heads] that is taken off, of each layer. That is where the authors' first form (dms_separate_alpha false, Qwen3-8B-DMS-8x) reads its decision: the last number x of
- * that query, 100 x - 5, is weight 100 at that place and offset 5. But such a model also takes the number out of its queries, as
- * the hooks here cannot; run by this method its logits are off by that product, so it is not offered as that model. Their second form
- * (dms_separate_alpha true, the paper's section 3) is linear in the layer's input, behind a norm of its own; hooks do not see it.
- * Decisions of one head for the whole layer (dms_alpha_per: layer) are weights that repeat. */
+ * heads] that is taken off, of each layer. There the authors' first form reads its decision (dms_separate_alpha
+ * false, Qwen3-8B-DMS-8x): 100 x - 5 of the last number x of that query is a weight of 100 at its place, and offset 5. But such a model
+ * also takes x out of the query, before rotation and after, which a method cannot; under this one its logits would be off by that
+ * product: it is not that model. Their second form (dms_separate_alpha true) is linear in the layer's input behind a norm of its own,
+ * which hooks do not see. One decision for all heads of a layer (dms_alpha_per: layer) is weights that repeat. Of the paper's text
+ * only summaries could be read. */
 #include "methods/gates.h"
 
 #include <stdlib.h>
@@ -39,11 +40,11 @@ enum { KEPT }; /* [G, max_keys]: 0 where a key was decided to stay, else -INFINI
 /* Of the keys [first - 1, first + T - 1), each of which the next token decides on, those that stay. A list for each kv head. */
 static sf_lists decided_to_stay(sf_attention *a, int first)
 {
-    const int rows = a->queries, heads = a->kv_heads;
-    if (rows != a->keys - first) a->status = sf_fail(SF_UNSUPPORTED, "queries decide on keys, and of %d keys there are %d", a->keys - first, rows);
+    const int64_t rows = a->queries, heads = a->kv_heads;
+    if (!sf_gates_are_here(a, first)) return (sf_lists){0};
     float *gate = malloc((size_t)(heads * rows + 1) * sizeof *gate), offset[heads];
     int32_t *count = malloc((size_t)heads * sizeof *count), *index = malloc((size_t)(heads * rows + 1) * sizeof *index);
-    if (!gate || !count || !index) a->status = sf_fail(SF_NO_MEMORY, "decisions on %d keys", rows);
+    if (!gate || !count || !index) a->status = sf_fail(SF_NO_MEMORY, "decisions on %d keys", a->queries);
     sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), gate);
     sf_read(a, sf_weight(a, WEIGHTS[1].name), offset);
     for (int g = 0; g < heads && !a->status; g++) {
@@ -86,7 +87,10 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out) { return read(a, params, sf_living(a, s->tensor[KEPT]), out); }
+static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
+{
+    return read(a, params, sf_living(a, s->tensor[KEPT]), out);
+}
 
 /* Decode: the query is read, not the cache. */
 static sf_estimate estimate(const sf_extent *e, const void *params)

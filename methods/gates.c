@@ -29,7 +29,8 @@ static void turn(const sf_attention *a, const float *cosine, const float *sine, 
 void sf_query_gates(sf_attention *a, sf_tensor weight, float *out)
 {
     const int64_t rows = a->queries, dim = a->head_dim, half = dim / 2, group = a->heads / a->kv_heads;
-    if (!a->status && a->rotated) a->status = sf_fail(SF_UNSUPPORTED, "gates of queries: latent attention has other queries than they were trained on");
+    if (!a->status && a->rotated)
+        a->status = sf_fail(SF_UNSUPPORTED, "gates of queries: latent attention has other queries than they were trained on");
     if (!a->status && !a->frequency) a->status = sf_fail(SF_UNSUPPORTED, "gates of queries need rotary positions");
     if (a->status) return;
     float *host = malloc((size_t)(2 * rows * half + rows * dim + half + a->kv_heads * dim + 1) * sizeof *host);
@@ -37,7 +38,8 @@ void sf_query_gates(sf_attention *a, sf_tensor weight, float *out)
         a->status = sf_fail(SF_NO_MEMORY, "gates of %lld queries", (long long)rows);
         return;
     }
-    float *cosine = host, *sine = cosine + rows * half, *turned = sine + rows * half, *frequency = turned + rows * dim, *w = frequency + half;
+    float *cosine = host, *sine = cosine + rows * half, *turned = sine + rows * half, *frequency = turned + rows * dim,
+          *w = frequency + half;
     sf_tensor q = sf_block_means(a, false, 1), product = sf_room(a, rows, dim); /* the queries themselves, [H, T, D] */
     sf_read(a, (sf_tensor){(void *)a->frequency, SF_F32, 2, {1, half}}, frequency);
     sf_read(a, weight, w);
@@ -49,6 +51,13 @@ void sf_query_gates(sf_attention *a, sf_tensor weight, float *out)
         sf_read(a, sf_block_sums(a, (sf_tensor){product.data, SF_F32, 2, {1, rows * dim}}, (int)dim), out + g * rows);
     }
     free(host);
+}
+
+bool sf_gates_are_here(sf_attention *a, int first)
+{
+    if (!a->status && a->queries != a->keys - first)
+        a->status = sf_fail(SF_UNSUPPORTED, "gates are of queries, and of %d keys there are %d", a->keys - first, a->queries);
+    return !a->status;
 }
 
 /* Queries as floats; a product and a sum for each number of a group's first. */

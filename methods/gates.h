@@ -10,6 +10,9 @@
  * attention, no rotary positions. */
 void sf_query_gates(sf_attention *a, sf_tensor weight, float *out);
 
+/* Of the keys from `first` on, the queries must be here too, which say what becomes of them: else an error by a->status, and false. */
+bool sf_gates_are_here(sf_attention *a, int first);
+
 /* FLOPs of it for so many rows, as the meter counts them. */
 double sf_query_gates_flops(const sf_extent *extent, double rows);
 

@@ -42,8 +42,6 @@ enum { SCORE }; /* [G, max_keys] */
 static void score_keys(sf_attention *a, int first, float *score)
 {
     float slope[a->kv_heads];
-    if (a->queries != a->keys - first)
-        a->status = sf_fail(SF_UNSUPPORTED, "queries score keys, and of %d keys there are %d", a->keys - first, a->queries);
     sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), score);
     sf_read(a, sf_weight(a, WEIGHTS[1].name), slope);
     for (int g = 0; g < a->kv_heads && !a->status; g++)
@@ -75,7 +73,8 @@ static sf_lists best_keys(sf_attention *a, const struct params *p)
     int32_t *count = malloc((size_t)(heads * rows) * sizeof *count), *index = malloc((size_t)(heads * rows * k + 1) * sizeof *index),
             *room = malloc((size_t)(k + 1) * sizeof *room);
     sf_lists lists = {0};
-    if (!score || !count || !index || !room) a->status = sf_fail(SF_NO_MEMORY, "%lld keys of %lld rows", (long long)k, (long long)(heads * rows));
+    if (!score || !count || !index || !room)
+        a->status = sf_fail(SF_NO_MEMORY, "%lld keys of %lld rows", (long long)k, (long long)(heads * rows));
     if (!a->status) score_keys(a, 0, score);
     for (int64_t g = 0; g < heads && !a->status; g++) {
         best b = {0, room};
@@ -103,6 +102,7 @@ static sf_status latest_and(sf_attention *a, const struct params *p, sf_lists co
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
+    if (!sf_gates_are_here(a, 0)) return a->status;
     if (p->k == 0 || p->window >= a->keys) return latest_and(a, p, (sf_lists){0}, out);
     sf_pattern part[2];
     latest_and(a, p, (sf_lists){0}, &part[0]);
@@ -123,6 +123,7 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     (void)params;
     const sf_tensor to = s->tensor[SCORE];
     const int64_t rows = a->queries;
+    if (!sf_gates_are_here(a, first)) return a->status;
     float *score = malloc((size_t)(a->kv_heads * rows + 1) * sizeof *score);
     if (!score) return sf_fail(SF_NO_MEMORY, "scores of %lld keys", (long long)rows);
     score_keys(a, first, score);

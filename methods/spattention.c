@@ -16,7 +16,8 @@ struct params {
 
 static const sf_param PARAMS[] = {
     {.name = "length", .type = SF_INT, .offset = offsetof(struct params, length),
-     .low = 1, .high = 1 << 24, .initial = 4096, .doc = "tokens that the model was trained with: distances below it are shared out among the heads"},
+     .low = 1, .high = 1 << 24, .initial = 4096,
+     .doc = "tokens that the model was trained with: distances below it are shared out among the heads"},
     {0},
 };
 

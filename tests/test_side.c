@@ -125,8 +125,8 @@ static void refused(void **state)
     folder_remove(folder);
 }
 
-/* The weights that a method says it has, drawn, for so many kv heads of 8; its parameter then names the file. */
-static void draw_weights(const sf_method *m, int heads, const char *path, void *params)
+/* The weights that a method says it has, drawn, or 0, for so many kv heads of 8; its parameter then names the file. */
+static void draw_weights(const sf_method *m, int heads, bool zero, const char *path, void *params)
 {
     static char header[4096];
     static float data[4096];
@@ -140,7 +140,7 @@ static void draw_weights(const sf_method *m, int heads, const char *path, void *
             char name[128];
             const char *at = strstr(w->name, "%d");
             snprintf(name, sizeof name, "%.*s%d%s", (int)(at - w->name), w->name, l, at + 2);
-            for (int i = 0; i < some; i++, n++) data[n] = (float)(sf_splitmix(7, (uint64_t)n) >> 40) / (1 << 23) - 1;
+            for (int i = 0; i < some; i++, n++) data[n] = zero ? 0 : (float)(sf_splitmix(7, (uint64_t)n) >> 40) / (1 << 23) - 1;
             used += snprintf(header + used, sizeof header - (size_t)used, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%d%s],\"data_offsets\":[%d,%d]}", begin ? "," : "",
                              name, heads, matrix ? ",8" : "", begin * 4, n * 4);
         }
@@ -159,7 +159,7 @@ static void decodes_as_it_prefills(void **state)
 {
     (void)state;
     enum { TOKENS = 90 };
-    static const char *const ARMS[] = {"dms window=5", "sparsek k=7 window=5", "spattention length=80"}, *const devices[] = {"reference", "cpu"};
+    static const char *const ARMS[] = {"dms window=5", "sparsek k=7 window=5", "spattention length=80", "sparsek k=20 window=5"}, *const devices[] = {"reference", "cpu"};
     static float logits[MOST_TOKENS * VOCAB], dense[MOST_TOKENS * VOCAB];
     char folder[64], path[96];
     assert_int_equal(folder_make(folder), 0);
@@ -172,7 +172,7 @@ static void decodes_as_it_prefills(void **state)
             int other = 0;
             open_world(&w, devices[d], 2, d ? LLAMA : QWEN);
             set_arms(1, (arm[]){{ARMS[i], ARMS[i]}}, &r);
-            for (int phase = 0; r.lane.prefill->weights && phase < SF_PHASES; phase++) draw_weights(r.lane.prefill, shape(d ? LLAMA : QWEN).kv_heads, path, r.params[phase]);
+            for (int phase = 0; r.lane.prefill->weights && phase < SF_PHASES; phase++) draw_weights(r.lane.prefill, shape(d ? LLAMA : QWEN).kv_heads, i == 3 /* all scores equal */, path, r.params[phase]);
             run(w.engine, TOKENS, 5, 1, &r);
             for (int phase = 0; phase < SF_PHASES; phase++)
                 for (int l = 0; l < LAYERS; l++)
