@@ -74,6 +74,7 @@ static sf_status open_grid(struct grid *g)
     for (int i = 0; sf_methods[i] && g->methods < METHODS; i++) {
         const sf_method *m = sf_methods[i];
         bool serves = g->phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress;
+        if (m->weights && !g->args->methods.n) continue; /* none are known of the model */
         if (!serves || !m->fit || !sf_bench_wants(&g->args->methods, m->name)) continue;
         g->method[g->methods++] = m;
         for (int l = 0; l < LEVELS; l++) SF_TRY(open_cell(g, m, level(l)));
