@@ -1,15 +1,17 @@
 """Kinds of attention that the recipe of frontier-mini trains, and what Frontier makes of the trained models.
 
-    python tests/peers/trained.py build [KIND ...]
+    python tests/peers/trained.py build [KIND[=random] ...]
     python tests/peers/trained.py build PROMPTS.h5 KIND=FOLDER ...    what a training left; prompts from `frontier tasks export`
 
 Of each kind (models/frontier-mini/recipe/kinds) without a folder: a decoder of four layers learns the warm-up, in PyTorch on the CPU, is
-stopped, goes on from what it saved, and its loss falls. Then on cpu and reference, of 20 prompts: logits by `build/tests/test_families
+stopped, goes on from what it saved, and its loss falls; =random: takes two steps, and its weights are drawn anew, so large that attention
+decides. Then on cpu and reference, of 20 prompts: logits by `build/tests/test_families
 logits` against the recipe's own model, <= 1e-4 of the norm; greedy tokens are the likeliest by that model, and by our own prefill of
 them; pairs, FLOPs and bytes of prefill and decode are those of a walk over all pairs (which keys weigh of an entmax model: by bisection
 in double, those within BAND of the threshold either way). Rows of training are longer than the window, and than a block. A kind that is
-Qwen2 under a method (moba) is held by its greedy tokens under that method, with as many blocks as leave out most keys of most prompts;
-its generated rows read all keys, as the method has it, and what the method chooses, bit by bit: tests/peers/methods.py.
+Qwen2 under a method is that method here too, with its weights from the folder and numbers that leave out most keys of most prompts; all of
+this under it, and dense attention must give other tokens. Of moba the greedy tokens alone: its generated rows read all keys, as the
+method has it, so that no prefill says what was decoded. What methods choose, bit by bit: tests/peers/methods.py, estimators.py.
 """
 import functools
 import json
@@ -31,12 +33,17 @@ import attention  # noqa: E402
 import batches  # noqa: E402
 import entmax_attention  # noqa: E402
 import kinds  # noqa: E402
+import kinds.dms as dms  # noqa: E402
 import kinds.moba as moba  # noqa: E402
+import kinds.sparsek as sparsek  # noqa: E402
+import kinds.spattention as spattention  # noqa: E402
 import kinds.window as window  # noqa: E402
 import model as mini  # noqa: E402
 import train  # noqa: E402
 
-METHODS = {"moba": {"block": 16, "k": 2}}  # what a folder does not say by itself; smaller than the recipe's, for short prompts
+# What a folder does not say by itself; smaller than the recipe's, for short prompts. And which of them have weights.
+METHODS = {"moba": {"block": 16, "k": 2}, "dms": {"window": 8}, "sparsek": {"k": 6, "window": 4}, "spattention": {"length": 150}}
+WEIGHTS = ["dms", "sparsek"]
 WIDTH, ROWS, STEPS, OUTPUTS = 320, 4, 120, 12
 DEVICES = ["cpu", "reference"]
 BAND = 1e-4  # of logits / 2 from the threshold, where rounding in fp32 decides whether a key weighs
@@ -70,6 +77,20 @@ def trained(kind, folder):
     return again.net.float().eval(), np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
+def drawn(kind, folder):
+    torch.manual_seed(1)
+    trainer = train.Trainer("miniature", kind, ["copy"], [WIDTH], "cpu", False)
+    losses = learn(trainer, np.random.default_rng(1), 2)
+    print(f"{kind}: losses of two steps {losses[0]:.3f} and {losses[1]:.3f}; weights drawn", flush=True)
+    with torch.no_grad():
+        for p in trainer.net.parameters():
+            if p.dim() == 2:
+                p.normal_(0, 0.2)
+    mini.save_checkpoint(trainer.net, folder)
+    mini.load_checkpoint(trainer.net, folder)  # rounded to bf16, as the folder is
+    return trainer.net.float().eval(), bool(np.isfinite(losses).all())
+
+
 def attend(choosing, self, x, q, k, v):
     """MoBA's reading where the first `choosing` rows choose, the others read all keys."""
     read = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool).tril().repeat(1, q.shape[1], 1, 1)
@@ -96,19 +117,27 @@ def twin(net, ids, choosing):
     """Of the recipe's own model: logits [tokens, vocabulary]; of each row, over all layers and heads, pairs [tokens], and how many of
     them weigh, at least and at most [2, tokens]."""
     there, weighs, plain = np.arange(1, len(ids) + 1), torch.zeros(2, len(ids), dtype=torch.long), entmax_attention.attention
+    chosen = np.zeros(len(ids), dtype=np.int64)  # pairs of a kind that says what it reads
 
     def watched(q, k, v):
         weighs.add_(weighing(q, k))
         return plain(q, k, v)
 
     entmax_attention.attention = watched
+    def counted_reads(self, x):
+        read = type(self).reads(self, x) if choosing else torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool).tril()
+        chosen[:] += (read.sum((0, 1, 3)) * (net.shape["heads"] // read.shape[1])).numpy()
+        return read
+
     for layer in net.layers:
         if net.attention is moba.Attention:
             layer.self_attn.attend = functools.partial(attend, choosing, layer.self_attn)
+        elif hasattr(layer.self_attn, "reads"):
+            layer.self_attn.reads = functools.partial(counted_reads, layer.self_attn)
     logits = net.logits(net(torch.tensor(ids[None]).long()))[0].numpy()
     entmax_attention.attention = plain
     windows = [window.WINDOW if getattr(layer.self_attn, "slides", False) else len(ids) for layer in net.layers]
-    pairs = net.shape["heads"] * sum(np.minimum(there, keys) for keys in windows)
+    pairs = chosen if chosen.any() else net.shape["heads"] * sum(np.minimum(there, keys) for keys in windows)
     return logits, pairs, weighs.numpy() if weighs.any() else np.stack([pairs, pairs])
 
 
@@ -128,7 +157,8 @@ def compare(kind, net, folder, build, prompts):
     program, work = os.path.join(build, "tests/test_families"), pathlib.Path(folder)
     method = []
     if kind in METHODS:
-        (work / "method.yaml").write_text("".join(f"{name}: {value}\n" for name, value in METHODS[kind].items()))
+        said = METHODS[kind] | ({"weights": work / "model-side.safetensors"} if kind in WEIGHTS else {})
+        (work / "method.yaml").write_text("".join(f"{name}: {value}\n" for name, value in said.items()))
         method = [kind, work / "method.yaml"]
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         (work / file).write_bytes((HERE / "models/frontier-mini/s" / file).read_bytes())
@@ -144,26 +174,30 @@ def compare(kind, net, folder, build, prompts):
         known[key] = known.get(key) or twin(net, ids, choosing)
         return known[key]
 
-    for device in DEVICES[:1] if method else DEVICES:
-        worst, equal, same, counts, dense, total = 0.0, 0, 0, 0, 0, np.zeros(3)
+    for device in DEVICES[:1] if kind == "moba" else DEVICES:
+        worst, equal, same, counts, dense, total, all_pairs = 0.0, 0, 0, 0, 0, np.zeros(3), 0
         for ids in prompts:
             ids.tofile(work / "ids")
-            printed, output = run("greedy", "<i4", str(OUTPUTS), *(method or [device]))
+            printed, output = run("greedy", "<i4", str(OUTPUTS), device, *method)
             whole = np.concatenate([ids, output[:-1]]).astype(np.int32)  # each token is the likeliest behind those before it
             logits, pairs, weighs = wanted(whole, len(ids))
             equal += (logits[len(ids) - 1:].argmax(1) == output).all()
             if method:
                 dense += (wanted(whole, 0)[0][len(ids) - 1:].argmax(1) == output).all()
+            if kind == "moba":
                 continue
             whole.tofile(work / "ids")
-            ours = run("logits", "<f4", "1", device)[1].reshape(logits.shape)
+            ours = run("logits", "<f4", "1", device, *method)[1].reshape(logits.shape)
             worst = max(worst, float((np.linalg.norm(ours - logits, axis=1) / np.linalg.norm(logits, axis=1)).max()))
             same += (ours[len(ids) - 1:].argmax(1) == output).all()
             counts += counted(net, len(ids), pairs, weighs, printed)
             total += [pairs.sum(), *weighs.sum(1)]
+            all_pairs += len(net.layers) * net.shape["heads"] * len(whole) * (len(whole) + 1) // 2
         if method:
-            print(f"{kind}: greedy tokens under the method equal in {equal} of 20, in {dense} of 20 to those of dense attention", flush=True)
+            print(f"{kind} on {device}: greedy tokens under the method equal in {equal} of 20, in {dense} of 20 to those of dense attention"
+                  + f"; {100 * total[0] / all_pairs:.1f} % of the pairs are read" * bool(all_pairs), flush=True)
             good &= equal == len(prompts) and dense < len(prompts)
+        if kind == "moba":
             continue
         print(f"{kind} on {device}, {len(prompts)} prompts: logits differ by at most {worst:.1e} of their norm; greedy tokens equal in {equal}, "
               f"what was decoded is what a prefill says in {same}, counts equal in {counts}; {100 * total[2] / total[0]:.2f} % of the pairs weigh, "
@@ -200,10 +234,10 @@ def main():
     good = True
     for item in asked or kinds.KINDS:
         kind, _, path = item.partition("=")
-        if path and kind in METHODS:
+        if path and path != "random" and kind in METHODS:
             raise SystemExit(f"{item}: {kind} is held in miniature alone, with METHODS' numbers")
         with tempfile.TemporaryDirectory() as folder:
-            net, fell = (given(kind, path, folder), True) if path else trained(kind, folder)
+            net, fell = drawn(kind, folder) if path == "random" else (given(kind, path, folder), True) if path else trained(kind, folder)
             good &= fell
             good &= compare(kind, net, folder, build, prompts)
     raise SystemExit(0 if good else 1)
@@ -211,6 +245,9 @@ def main():
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    dms.WINDOW, dms.OFFSET = METHODS["dms"]["window"], 0.0  # so that marks are made before they are learned
+    sparsek.K, sparsek.WINDOW = METHODS["sparsek"]["k"], METHODS["sparsek"]["window"]
+    spattention.LENGTH = METHODS["spattention"]["length"]
     moba.chosen = functools.partial(moba.chosen, block=METHODS["moba"]["block"], count=METHODS["moba"]["k"])
     batches.CONTEXT_SAMPLE = 64
     main()

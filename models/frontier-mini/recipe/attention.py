@@ -8,6 +8,13 @@ HEAD_DIM = 64
 class Attention(nn.Module):
     """A kind is a class that fills in attend(); see kinds/__init__.py."""
 
+    loss = None  # what a kind learns by beside the tokens, of the last rows
+
+    @staticmethod
+    def begins_without(name):
+        """Whether a parameter is not in the softmax model that a training of this kind may begin with."""
+        return False
+
     def __init__(self, c, layer):
         super().__init__()
         self.q_proj = nn.Linear(c["hidden"], c["heads"] * HEAD_DIM)

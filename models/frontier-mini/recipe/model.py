@@ -93,16 +93,18 @@ def plain_state(model):
     return {name.replace("_orig_mod.", ""): t for name, t in model.state_dict().items()}
 
 
-def load_checkpoint(model, folder):
-    """Weights as save_checkpoint() wrote them; every one of the model's must be there."""
+def load_checkpoint(model, folder, without=lambda name: False):
+    """Weights as save_checkpoint() wrote them; every one of the model's must be there, but for those that it may begin `without`."""
     state = {}
     for path in sorted(pathlib.Path(folder).glob("model*.safetensors")):
         state.update((name.removeprefix("model."), t) for name, t in load_file(path).items())
-    model.load_state_dict(state)
+    own = {name: t for name, t in model.state_dict().items() if name not in state and without(name)}
+    model.load_state_dict({**state, **own})
 
 
 def save_checkpoint(model, folder):
-    """Writes config.json, generation_config.json and bf16 safetensors in shards, as transformers loads them."""
+    """Writes config.json, generation_config.json and bf16 safetensors in shards, as transformers loads them; what a kind adds to a softmax
+    model for a method of Frontier's, into model-side.safetensors, which that method is given."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     c = model.shape
@@ -118,9 +120,12 @@ def save_checkpoint(model, folder):
     (folder / "generation_config.json").write_text(
         json.dumps({"do_sample": False, "eos_token_id": END, "pad_token_id": 0}, indent=2) + "\n")
 
-    shards, filled = [{}], 0
+    shards, filled, side = [{}], 0, {}
     for name, t in plain_state(model).items():
         t = t.detach().to(torch.bfloat16).contiguous().cpu()
+        if model.attention.begins_without(name):
+            side["model." + name] = t
+            continue
         if filled and filled + t.nbytes > SHARD_BYTES:
             shards.append({})
             filled = 0
@@ -128,6 +133,8 @@ def save_checkpoint(model, folder):
         filled += t.nbytes
     for old in folder.glob("model*.safetensors*"):
         old.unlink()
+    if side:
+        save_file(side, folder / "model-side.safetensors", {"format": "pt"})
     if len(shards) == 1:
         save_file(shards[0], folder / "model.safetensors", {"format": "pt"})
         return

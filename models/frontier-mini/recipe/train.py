@@ -214,7 +214,8 @@ class Trainer:
             logits, wanted = self.net.logits(hidden[batch.answer]).float(), target[batch.answer + 1].long()
             answer = (F.cross_entropy(logits, wanted, reduction="none") * batch.weight).sum() / batch.weight.sum()
             context = F.cross_entropy(self.net.logits(hidden[batch.context]).float(), target[batch.context + 1].long())
-            loss = answer + CONTEXT_WEIGHT * context
+            own = [layer.self_attn.loss for layer in self.net.layers if layer.self_attn.loss is not None]
+            loss = answer + CONTEXT_WEIGHT * context + sum(own)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -307,7 +308,8 @@ def main():
                         help="a step, at length 2048 and above; a quarter of it at the shortest")
     parser.add_argument("--rate", type=float, help="Muon's rate, in place of the size's own; AdamW's go along")
     parser.add_argument("--polish", metavar="MODEL",
-                        help="begin with the weights of this folder, in the last stage, and let the rates fall all the time")
+                        help="begin with the weights of this folder (a softmax model's, for kinds that begin with one), in the last stage, "
+                             "and let the rates fall all the time")
     parser.add_argument("--mix", metavar="TASK=FACTOR,...", default="", help="draw a task more or less often")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda")
@@ -343,7 +345,7 @@ def main():
     step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
     cold = 0  # the step at which the optimisers began
     if a.polish:
-        mini.load_checkpoint(trainer.net, a.polish)
+        mini.load_checkpoint(trainer.net, a.polish, trainer.net.attention.begins_without)
         schedule.index = len(STAGES) - 1
     saved, short = a.out / "checkpoint.pt", a.out / "model" / "progress.json"
     state = None

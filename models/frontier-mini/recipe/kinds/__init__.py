@@ -5,7 +5,7 @@ Frontier computes the same.
 """
 import importlib
 
-KINDS = ["softmax", "entmax15", "asentmax", "window", "moba"]
+KINDS = ["softmax", "entmax15", "asentmax", "window", "moba", "dms", "sparsek", "spattention"]
 
 
 def kind(name):
