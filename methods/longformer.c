@@ -35,7 +35,7 @@ static sf_status choose(sf_attention *a, const struct params *p, bool rows, sf_p
     int dilated = p->dilation > 1 && a->layer >= p->from ? p->heads : 0, heads = dilated ? a->heads : 1;
     sf_band band[heads][SF_BANDS_A_HEAD];
     for (int h = 0; h < heads; h++) {
-        int64_t step = h < dilated ? p->dilation : 1, far = step * (p->window - 1) + 1;
+        int64_t step = a->first_head + h < dilated ? p->dilation : 1, far = step * (p->window - 1) + 1;
         band[h][0] = (sf_band){.far = (int)(far < a->keys ? far : a->keys), .step = (int)step};
         band[h][1] = (sf_band){0};
     }

@@ -497,29 +497,50 @@ static const char *unlike(const struct split *s, int ranks, const sf_outcome *wh
     return pairs != whole->pairs ? "the pairs" : flops != whole->flops ? "what choosing costs" : NULL;
 }
 
+/* One trial on `b`, with all heads together and with heads split; false: not the same, and the detail says what. A parameter that the method
+ * refuses as it is set says nothing. */
+static bool same_split(check *c, sf_backend *b, const char *device, sf_trial t)
+{
+    struct split s = {.trial = t};
+    sf_outcome whole;
+    s.trial.on.heads = 4 * c->ranks, s.trial.on.kv_heads = 2 * c->ranks;
+    s.trial.on.sinks = s.trial.on.needles = true;
+    s.trial.explain = b == &c->reference;
+    const bool failed = c->error;
+    bool good = run(c, b, s.trial, &whole);
+    if (!good && t.set) return sf_outcome_free(&whole), c->error = failed, true;
+    if (good && sf_comm_team(c->ranks, 1, device, 1, try_part, &s) != SF_OK) {
+        c->error = true;
+        good = say(c, FAIL, "on %s: %s", b->ops->name, sf_error()) == PASS;
+    }
+    const char *what = good ? unlike(&s, c->ranks, &whole, tolerance(c)) : NULL;
+    if (what)
+        say(c, FAIL, "on %s%s%s: %s are not those of all heads together", b->ops->name, t.set ? ", another " : "", t.set ? t.set->name : "", what);
+    sf_outcome_free(&whole);
+    for (int r = 0; r < c->ranks; r++) sf_outcome_free(&s.part[r]);
+    return good && !what;
+}
+
+static int bars(const char *choices)
+{
+    int n = 0;
+    while ((choices = strchr(choices, '|'))) n++, choices++;
+    return n;
+}
+
 /* Heads split over ranks, each of which sees the others' only where the method says that it looks beyond a head. */
 static verdict ranks(check *c)
 {
     if (c->ranks == 1) return say(c, NOT_APPLICABLE, "not asked for");
     if (c->method->weights) return say(c, NOT_APPLICABLE, "has trained weights, which a split model refuses");
     if (c->hook == SF_HOOK_COMPRESS && c->method->settle) return say(c, NOT_APPLICABLE, "settles over all layers, which a split model refuses");
-    for (int i = 0; i < 4; i++) {
-        sf_backend *b = i % 2 ? &c->one : &c->reference;
-        struct split s = {.trial = trial(c, shape(c, c->tokens), i < 2 ? USUAL : 0.9)};
-        sf_outcome whole;
-        s.trial.on.heads = 4 * c->ranks, s.trial.on.kv_heads = 2 * c->ranks;
-        s.trial.on.sinks = s.trial.on.needles = true;
-        s.trial.explain = b == &c->reference;
-        bool good = run(c, b, s.trial, &whole);
-        if (good && sf_comm_team(c->ranks, 1, i % 2 ? c->device : "reference", 1, try_part, &s) != SF_OK) {
-            c->error = true;
-            good = say(c, FAIL, "on %s: %s", b->ops->name, sf_error()) == PASS;
-        }
-        const char *what = good ? unlike(&s, c->ranks, &whole, tolerance(c)) : NULL;
-        sf_outcome_free(&whole);
-        for (int r = 0; r < c->ranks; r++) sf_outcome_free(&s.part[r]);
-        if (what) return say(c, FAIL, "on %s: %s are not those of all heads together", b->ops->name, what);
-        if (!good) return FAIL;
+    for (int i = 0; i < 4; i++)
+        if (!same_split(c, i % 2 ? &c->one : &c->reference, i % 2 ? c->device : "reference", trial(c, shape(c, c->tokens), i < 2 ? USUAL : 0.9))) return FAIL;
+    for (const sf_param *p = c->method->params; p && p->name; p++) { /* what heads of a number do may hang on any */
+        sf_trial t = trial(c, shape(c, 97), NAN);
+        if (p->budget || (p->type == SF_INT ? p->initial >= p->high : p->type != SF_CHOICE || p->initial >= bars(p->choices))) continue;
+        t.set = p, t.value = p->initial + 1;
+        if (!same_split(c, &c->reference, "reference", t)) return FAIL;
     }
     return say(c, PASS, "%d heads over %d: selections, outputs and counts equal", 4 * c->ranks, c->ranks);
 }
