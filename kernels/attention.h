@@ -27,6 +27,9 @@ typedef struct sf_attention {
     float alpha;                     /* rows are normalised by α-entmax, 1 < α <= 2, in softmax's place (2: sparsemax); 0: by softmax.
                                         Exact probabilities are then α-entmax's; estimates stay softmax's. Only where ops->entmax */
     const void *q;                   /* [T, H, D], of kv.dtype */
+    const void *hidden;              /* [T, width], of kv.dtype: the normed rows that q is made of; NULL: the method does not say that it
+                                        looks at them, or there are none (keys without queries) */
+    int width;                       /* numbers of such a row; 0: nobody asks */
     sf_kv kv;
     uint64_t *pairs;                 /* [H] executors add the pairs they computed; NULL: nobody asks */
     uint64_t *weighed;               /* [H] likewise, with alpha, those whose weight is above 0: the values of no others are read */

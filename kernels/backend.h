@@ -542,6 +542,15 @@ typedef struct sf_backend_ops {
 
     /* share[i] *= of[expert[i]]        share, expert [n], of [E]. Shares that experts have besides (Gemma 4). */
     sf_status (*weigh_experts)(sf_backend *b, float *share, const int32_t *expert, int64_t n, const sf_tensor *of);
+
+    /* ---- what was trained to choose: NULL where a filling has it not ---------------------------------------------- */
+
+    /* What an indexer says of keys, to rows that stand at first, first + 1, …: score[r, j] = Σ_h w[r, h] · max(0, <q[r, h], k[j]>) where
+     * j <= first + r, else -INFINITY. q [rows, heads, dim], w [rows, heads], k [first + rows, dim], score [rows, first + rows] f32.
+     * Estimation FLOPs: heads · (2·dim + 3) a pair scored; bytes: keys once, as the cache they are, q, w and scores. DeepSeek Sparse
+     * Attention (DeepSeek-V3.2-Exp, equation 1). */
+    sf_status (*index_scores)(sf_backend *b, int64_t rows, int heads, int dim, int64_t first, const float *q, const float *w, const float *k,
+                              float *score);
 } sf_backend_ops;
 
 /* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:

@@ -319,6 +319,15 @@ void sf_meter_walk(sf_backend *b, int64_t n, int power)
     sf_meter_scores(b, 2 * pairs, n * n, pairs * (n + 2) / 3 * 2 + pairs * (power + 1));
 }
 
+void sf_meter_index_scores(sf_backend *b, int64_t rows, int heads, int dim, int64_t first)
+{
+    const int64_t n = first + rows, pairs = rows * first + rows * (rows + 1) / 2;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = pairs * heads * (2 * dim + 3),
+                     .cache_bytes = sf_bytes(SF_F32, n * dim),
+                     .other_bytes = sf_bytes(SF_F32, rows * heads * (dim + 1) + rows * n)});
+}
+
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m)
 {
     int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads, cached = a->rotated ? d : 2 * d;

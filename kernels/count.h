@@ -51,6 +51,7 @@ void sf_meter_page_component_scores(sf_backend *b, const sf_attention *a, int pa
 void sf_meter_value_means(sf_backend *b, const sf_attention *a, int first);
 void sf_meter_representatives(sf_backend *b, const sf_attention *a, int page, int most, int pages);
 void sf_meter_walk(sf_backend *b, int64_t n, int power);
+void sf_meter_index_scores(sf_backend *b, int64_t rows, int heads, int dim, int64_t first);
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m);
 void sf_meter_key_probabilities(sf_backend *b, const sf_attention *a);
 void sf_meter_listed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys);

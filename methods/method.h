@@ -75,11 +75,13 @@ typedef enum sf_form {
 extern const char *const sf_form_names[SF_FORMS];
 
 /* A trained weight that a method owns at each layer with full attention: a tensor of the safetensors file that its parameter `weights`
- * names (SF_STRING, `file`: what it holds is part of the cells' keys). */
-enum { SF_SIDE_HEADS = -1, SF_SIDE_KV_HEADS = -2, SF_SIDE_HEAD_DIM = -3 };
+ * names (SF_STRING, `file`: what it holds is part of the cells' keys). Sizes are numbers, or the model's; SF_SIDE_ANY: what the file has,
+ * which the method looks at itself. */
+enum { SF_SIDE_HEADS = -1, SF_SIDE_KV_HEADS = -2, SF_SIDE_HEAD_DIM = -3, SF_SIDE_WIDTH = -4, SF_SIDE_ANY = -5, SF_SIDE_SIZES = 8 };
+#define SF_SIDE_TIMES(n, size) ((size) - SF_SIDE_SIZES * ((n) - 1)) /* n times a size of the model */
 typedef struct sf_side_weight {
     const char *name; /* of the tensor; "%d" in it is the layer's number */
-    int dim[4];       /* its shape: numbers, or a size of the model as above; ended by 0 where there are fewer */
+    int dim[4];       /* its shape: sizes as above; ended by 0 where there are fewer */
 } sf_side_weight;
 
 /* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
@@ -119,6 +121,7 @@ typedef struct sf_method {
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
     sf_across across;        /* how far a choice looks beyond one head */
     bool structure;          /* looks at where lines, sentences and chapters of the prompt begin: a->begins */
+    bool hidden;             /* looks at what the layer's queries are made of: a->hidden. On backends whose activations are f32 */
     bool random;             /* looks at nothing to choose: what choosing is worth */
     sf_form form;
 
@@ -325,6 +328,34 @@ void sf_read(sf_attention *a, sf_tensor x, float *host);
 
 /* A trained weight of the layer, by its name in `weights`: f32 backend memory, which lasts. Not in state(), carry() and calibrate(). */
 sf_tensor sf_weight(sf_attention *a, const char *name);
+
+/* Of methods with `hidden`, whose queries' input is a->hidden [T, width]; weights are sf_weight()'s.
+ *
+ *   sf_hidden_products   x · wᵀ of each row, w [n, width]: [T, n]
+ *   sf_hidden_gates             gate[i] [T, H], for i < n: the sigmoid of x · w[h · n + i], w [n · H, width]
+ *   sf_layer_norm        of each row of x [rows, n]; weight, bias [n]
+ *   sf_turn              rows of x [rows, heads · dim], the first at position `first`, are turned in place as the model's keys are: of each
+ *                        head the first numbers, in halves, as many as the model turns of its own and dim has
+ *   sf_put_rows          rows of x [rows, n] to rows from `first` on of a state [.., n] */
+sf_tensor sf_hidden_products(sf_attention *a, sf_tensor w);
+void sf_hidden_gates(sf_attention *a, sf_tensor w, int n, sf_tensor *gate);
+sf_tensor sf_layer_norm(sf_attention *a, sf_tensor x, sf_tensor weight, sf_tensor bias, double eps);
+void sf_turn(sf_attention *a, sf_tensor x, int dim, int first);
+void sf_put_rows(sf_attention *a, sf_tensor to, int first, sf_tensor x);
+
+/* Blocks of keys and what stands for them: k, v [G, m, D] f32, of which sf_block_summaries() writes the means of keys and of values of the
+ * blocks that are whole, and were not before key `first`. sf_first_of_each: the first n of each head, [G, n, D].
+ *
+ * sf_top_summarised: for each kv head and row, lists [G · T] of at most `count` blocks: the first, the row's own and the one before it;
+ * then the likeliest by softmax of the row's query over the summaries k [G, keys / block, D] of the blocks whose last key it sees,
+ * mean over the group. Ties go to the lowest. */
+void sf_block_summaries(sf_attention *a, int block, int first, sf_tensor k, sf_tensor v);
+sf_tensor sf_first_of_each(sf_attention *a, sf_tensor x, int64_t n);
+sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count);
+
+/* For each row, one list for all heads, of the `count` keys that it sees with the largest index_scores() (kernels/backend.h): q [T, heads · dim], w
+ * [T, heads], k [N or more, dim] f32. */
+sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, int count);
 
 void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);  /* index may be NULL */
 

@@ -2149,6 +2149,34 @@ static void lists_case(twin *t, uint64_t seed, int most)
     end_case(t, what);
 }
 
+/* Scores of an indexer, where a filling has them; the last row by itself is, to the bit, what it is among others. */
+static void indexer_case(twin *t, uint64_t seed, int most)
+{
+    begin_case(t, seed);
+    if (!t->b[1].ops->index_scores) return;
+    const int64_t rows = in_range(t, 1, most), first = in_range(t, 0, 1) ? in_range(t, 0, most) : 0, n = first + rows;
+    const int heads = ONE_OF(t, 1, 2, 4, 5, 64), dim = ONE_OF(t, 1, 8, 24, 64, 128);
+    char what[120];
+    snprintf(what, sizeof what, "seed %llu: an indexer, %d rows behind %d, %d heads of %d", (unsigned long long)seed, (int)rows, (int)first, heads, dim);
+    float *x[] = {randoms(t, rows * heads * dim, 1), randoms(t, rows * heads, 1), randoms(t, n * dim, 1)}, *score[2], *alone;
+    const int64_t of[] = {rows * heads * dim, rows * heads, n * dim};
+    float *at[2][3];
+    float_rooms(t, rows * n, score);
+    for (int s = 0; s < 2; s++)
+        for (int i = 0; i < 3; i++) at[s][i] = put(t, s, x[i], (size_t)of[i] * sizeof(float));
+    BOTH(t, index_scores(&t->b[s], rows, heads, dim, first, at[s][0], at[s][1], at[s][2], score[s]));
+    scores_agree(t, (void *const *)score, rows * n, 1e-5, what);
+    alone = room(t, 1, (size_t)n * sizeof *alone);
+    for (int s = 0; s < 2; s++) /* both count it */
+        OK(t, s, t->b[s].ops->index_scores(&t->b[s], 1, heads, dim, n - 1, at[s][0] + (rows - 1) * heads * dim, at[s][1] + (rows - 1) * heads, at[s][2],
+                                           s ? alone : score[0]));
+    float *one = get(t, 1, alone, SF_F32, n), *all = get(t, 1, score[1], SF_F32, rows * n);
+    if (memcmp(one, all + (rows - 1) * n, (size_t)n * sizeof *one) != 0) fail_msg("%s: the last row alone is another", what);
+    free(one), free(all);
+    for (int i = 0; i < 3; i++) free(x[i]);
+    end_case(t, what);
+}
+
 /* Keys hashed, and what a query meets. A bit hangs on the sign of a sum, so that few codes may differ by rounding. */
 static void hashes_case(twin *t, uint64_t seed, int most_keys)
 {

@@ -5,7 +5,8 @@
  *      "tail": 4, "output": 64, "heads": 8, "kv_heads": 2, "head_dim": 64, "layer": 1, "sinks": 1, "needles": 0, "ties": 0,
  *      "seed": 7}
  *
- * tail: generated tokens, the last of which decodes. layers: of the model, 3 if not said. */
+ * tail: generated tokens, the last of which decodes. layers: of the model, 3 if not said. Of a trained method, "width" of the layer's
+ * input, and "weights": [[rows, columns], [numbers], …], the shapes of what it owns, which is made up. */
 #ifndef SF_METHOD_CASE_H
 #define SF_METHOD_CASE_H
 
@@ -16,7 +17,9 @@
 
 #include "base/yaml.h"
 #include "harness/lab/synthetic.h"
+#include "base/splitmix.h"
 #include "methods/find.h"
+#include "methods/side.h"
 
 #ifndef METHOD_CASE_FAIL
 #define METHOD_CASE_FAIL fail_msg
@@ -33,6 +36,7 @@ typedef struct method_case {
     sf_state state, carry;
     sf_pattern pattern, reads; /* what the hook chose; what attends, by it or over what it has kept */
     sf_attention look, a;      /* what the hook saw; what attends */
+    sf_side side;              /* weights of a trained method */
 } method_case;
 
 static const sf_method *find(const char *name)
@@ -83,6 +87,27 @@ static void *make_params(const sf_method *m, const json_t *named)
 static int integer(const json_t *c, const char *key) { return (int)json_integer_value(json_object_get(c, key)); }
 static const char *text(const json_t *c, const char *key) { return json_string_value(json_object_get(c, key)); }
 
+/* Multiples of 1/64 in [-2, 2), of a stream for each weight, on a device that is the host; all layers' are this one's. */
+static void make_weights(const json_t *told, method_case *c)
+{
+    const json_t *shapes = json_object_get(told, "weights"), *shape;
+    size_t i;
+    const int n = (int)json_array_size(shapes);
+    for (const sf_param *p = c->method->params; n && p->name; p++)
+        if (strcmp(p->name, "weights") == 0) *(const char **)((char *)c->params + p->offset) = "made up";
+    c->side = (sf_side){.method = c->method, .path = (char *)(uintptr_t)"made up", .weights = n};
+    c->side.tensor = calloc((size_t)n * (size_t)(c->s.layer + 1) + 1, sizeof *c->side.tensor);
+    json_array_foreach((json_t *)shapes, i, shape)
+    {
+        sf_tensor *t = &c->side.tensor[c->s.layer * n + (int)i];
+        *t = (sf_tensor){.dtype = SF_F32, .rank = (int)json_array_size(shape)};
+        for (int d = 0; d < t->rank; d++) t->dim[d] = json_integer_value(json_array_get(shape, (size_t)d));
+        float *x = t->data = malloc((size_t)sf_elements(t) * sizeof *x);
+        for (int64_t e = 0; e < sf_elements(t); e++)
+            x[e] = ((float)(sf_splitmix(8 * (c->s.seed + (2 << 20)) + i, (uint64_t)e) >> 56) - 128) / 64;
+    }
+}
+
 /* Asks the hook. `at` says where in failures. */
 static void open_case(const json_t *told, const char *device, const char *at, method_case *c)
 {
@@ -98,6 +123,7 @@ static void open_case(const json_t *told, const char *device, const char *at, me
                           .head_dim = integer(told, "head_dim"),
                           .layer = integer(told, "layer"),
                           .layers = layers,
+                          .width = integer(told, "width"),
                           .sinks = integer(told, "sinks"),
                           .needles = integer(told, "needles"),
                           .ties = integer(told, "ties"),
@@ -116,6 +142,8 @@ static void open_case(const json_t *told, const char *device, const char *at, me
     ok(sf_synthetic_open(&c->s, &c->b), at);
     ok(sf_synthetic_weights(&c->s, c->method, c->params), at);
     c->b.phase = extent.phase;
+    make_weights(told, c);
+    if (c->side.weights) c->s.sides = &c->side;
     c->look = sf_synthetic_prompt(&c->s);
     if (!prefill && !compress) {
         ok(sf_synthetic_observe(&c->s, c->method, c->params, &c->state), at);
@@ -135,6 +163,8 @@ static void open_case(const json_t *told, const char *device, const char *at, me
 static void close_case(method_case *c)
 {
     free(c->params);
+    for (int i = 0; i < c->side.weights; i++) free(c->side.tensor[c->s.layer * c->side.weights + i].data);
+    free(c->side.tensor);
     sf_synthetic_close(&c->s);
     sf_backend_close(&c->b);
 }

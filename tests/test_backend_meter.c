@@ -171,6 +171,9 @@ static void scores(void **state)
     counts("inner_products", SF_ESTIMATION, (sf_count){.flops = 2 * 3 * 5 * 7, .other_bytes = 4 * (3 * 7 + 5 * 7 + 3 * 5)});
     assert_int_equal(op->walk(&b, 4, x, 8, y), SF_OK); /* 10 pairs of blocks, 4 + 2·3 + 3·2 + 4 = 20 ways between them */
     counts("walk", SF_ESTIMATION, (sf_count){.flops = 2 * 20 + 10 * 9, .other_bytes = 4 * (10 + 10 + 16)});
+    assert_int_equal(op->index_scores(&b, 3, 2, 4, 2, x, x, x, y), SF_OK); /* 3 + 4 + 5 pairs of 5 keys, which are cache */
+    counts("index_scores", SF_ESTIMATION,
+           (sf_count){.flops = 12 * 2 * (2 * 4 + 3), .cache_bytes = 4 * 5 * 4, .other_bytes = 4 * (3 * 2 * 4 + 3 * 2 + 3 * 5)});
     assert_int_equal(op->pool(&b, x, 2, 20, 5, SF_MEAN, y), SF_OK);
     counts("pool", SF_ESTIMATION, (sf_count){.flops = 200, .other_bytes = 320});
     assert_int_equal(op->fill(&b, y, 2, 20, -5, 3, 1), SF_OK);

@@ -87,6 +87,7 @@ static const struct suite {
     {"components", components_case, 80, 20, .seed = 10500, .size = 300, .every = 8, .larger = 3000},
     {"walks", walks_case, 60, 20, .seed = 10800, .size = 90, .every = 6, .larger = 300},
     {"lists", lists_case, 60, 20, .seed = 10900, .size = 40, .every = 6, .larger = 130},
+    {"indexer", indexer_case, 60, 20, .seed = 10950, .size = 90, .every = 6, .larger = 300},
     {"pages_alone", pages_alone_case, 60, 15, .seed = 10700, .size = 300, .every = 8, .larger = 2000},
     {"long_pages", long_pages_of, 11, 1, .seed = 11000},
     {"lanes", lanes_case, 11, 1, .seed = 12000, .size = 3000, .every = 2, .larger = 12000},

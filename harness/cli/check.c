@@ -4,6 +4,7 @@
 #include "base/plugin.h"
 #include "harness/cli/cli.h"
 #include "harness/lab/check.h"
+#include "harness/lab/synthetic.h"
 #include "methods/find.h"
 #include "methods/plugin.h"
 #include "tasks/check.h"
@@ -71,7 +72,8 @@ static sf_status check(const struct args *a, int *failed)
     const sf_method *method = sf_method_find(a->what);
     const sf_task *task = sf_task_find(a->what);
     bool methods = strcmp(a->what, "all") == 0, tasks = strcmp(a->what, "tasks") == 0;
-    for (int i = 0; methods && sf_methods[i]; i++) SF_TRY(check_method(sf_methods[i], a, failed));
+    for (int i = 0; methods && sf_methods[i]; i++)
+        if (!sf_methods[i]->weights || sf_synthetic_weighs(sf_methods[i])) SF_TRY(check_method(sf_methods[i], a, failed));
     for (int i = 0; tasks && sf_tasks[i]; i++) SF_TRY(check_task(sf_tasks[i], failed));
     if (methods || tasks) return SF_OK;
     if (method) return check_method(method, a, failed);

@@ -128,6 +128,15 @@ static bool wants_structure(const sf_job *job)
     return false;
 }
 
+static bool looks_at_hidden(const sf_batch *batch)
+{
+    for (int i = 0; i < batch->lanes; i++) {
+        const sf_lane *lane = batch->sequence[i].lane;
+        if ((lane->prefill && lane->prefill->hidden) || (lane->decode && lane->decode->hidden)) return true;
+    }
+    return false;
+}
+
 /* Room for a lane's state at a layer, if it has any. */
 static sf_status open_recurrent(const sf_batch *batch, sf_arena *arena, int layer, float **out)
 {
@@ -291,6 +300,7 @@ static sf_status row_buffers(sf_batch *batch, int64_t rows, int64_t chunk, int64
     SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->k));
     batch->v = NULL;
     if (!c->latent) SF_TRY(sf_arena_alloc(batch->work, kv_heads, &batch->v));
+    batch->normed = NULL;
     batch->lse = NULL;
     if (c->sinks) SF_TRY(sf_arena_alloc(batch->work, (size_t)(rows * c->heads) * sizeof *batch->lse, (void **)&batch->lse));
     batch->shared_q = NULL;
@@ -309,6 +319,7 @@ static sf_status first_buffers(sf_batch *batch)
     batch->first = (sf_first){0};
     if (!several || !sf_batch_leads(batch) || sf_layer_recurs(c, 0) || !sf_layer_attends(c, 0)) return SF_OK;
     int64_t rows = batch->longest;
+    if (batch->normed) SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->d), &batch->first.normed));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * c->heads * sf_head_dim_of(c, 0)), &batch->first.q));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(activation, rows * layer_keys(batch, 0)), &batch->first.k));
     return c->latent ? SF_OK : sf_arena_alloc(batch->work, sf_bytes(activation, rows * layer_keys(batch, 0)), &batch->first.v);
@@ -356,6 +367,8 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     }
     if (batch->chunk > widest.rows) batch->chunk = widest.rows;
     SF_TRY(row_buffers(batch, widest.rows, batch->chunk, most));
+    if (looks_at_hidden(batch))
+        SF_TRY(sf_arena_alloc(batch->work, sf_bytes(batch->backend->activation, (int64_t)widest.rows * batch->config->d), &batch->normed));
     SF_TRY(sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)most * batch->config->d), (void **)&batch->last));
     SF_TRY(first_buffers(batch));
     SF_TRY(probe_buffers(batch));

@@ -64,6 +64,7 @@ typedef struct sf_wave {
 typedef struct sf_first {
     const sf_job *job; /* whose they are; NULL: of none yet */
     void *q, *k, *v;   /* [longest, H, D], [longest, G, D] twice (latent attention: once); NULL where no sample has several prefills */
+    void *normed;      /* [longest, d]; NULL where the batch has none */
     sf_meter meter;    /* what they took */
     double seconds;
 } sf_first;
@@ -131,6 +132,7 @@ typedef struct sf_batch {
     /* buffers of rows: in prefill R = rows of the widest wave, C = chunk, L = its prompts; in decode R = C = L = lanes */
     int32_t *token;         /* [2, R] tokens, positions */
     float *hidden;          /* [R, d] */
+    void *normed;           /* prefill: [R, d] what q is made of, of one layer; NULL: no lane's method looks at it */
     void *q, *attention;    /* [R, H, D]; attention: or a mixer's room, where that is wider */
     void *mixer_in[SF_MIXER_INPUTS]; /* [R, sf_mixer_sizes().in[i]] NULL where no layer recurs */
     void *k, *v;            /* [R, G, D] of the layer that has most; v NULL where keys are values too */

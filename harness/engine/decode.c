@@ -39,6 +39,10 @@ static void attend(lockstep *l, int i, int layer)
     l->attention[i].window = sf_layer_window(batch->config, layer, s->job->tokens + cache->tail.n - 1);
     if (s->weighed) l->attention[i].weighed = s->weighed + (int64_t)layer * batch->config->heads;
     l->attention[i].begins = s->prompt->begins;
+    if (s->lane->decode && s->lane->decode->hidden) { /* the workspace has the rows of one layer's queries until what comes after attention */
+        l->attention[i].hidden = sf_activation_at(batch->backend, batch->workspace.normed, (int64_t)i * batch->config->d);
+        l->attention[i].width = batch->config->d;
+    }
     l->attention[i].pairs = s->pairs + (int64_t)layer * batch->config->heads;
     l->attention[i].carry = s->lane->decode && s->lane->decode->carry ? &s->carry : NULL;
     l->view[i] = sf_batch_view(batch, &l->attention[i], i);
@@ -146,7 +150,7 @@ static sf_status go_on(lockstep *l, int layer)
     const sf_rotation *global = &m->positions.global, *local = &m->positions.local;
     const sf_workspace *w = &batch->workspace;
     const void *memory[] = {m->weights.layer, global->cosine, global->sine, local->cosine, local->sine, batch->token,
-                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, batch->mixer_in[0], w->normed, w->gate, w->up,
+                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, batch->mixer_in[0], batch->layered, w->normed, w->gate, w->up,
                             w->gated, w->branch, batch->logits, batch->next, w->mixture.logits, w->mixture.out};
     enum { POINTERS = sizeof memory / sizeof *memory };
     _Static_assert(POINTERS + 3 <= SF_STRETCH_KEY, "the key holds all of them");

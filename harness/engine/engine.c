@@ -133,11 +133,20 @@ static sf_status check_lanes(int lanes, const sf_lane *lane)
     return SF_OK;
 }
 
+/* What looks at the rows that queries are made of is written for f32. */
+static sf_status check_hidden(const sf_backend *b, const sf_lane *lane)
+{
+    const sf_method *m = lane->prefill && lane->prefill->hidden ? lane->prefill : lane->decode && lane->decode->hidden ? lane->decode : NULL;
+    if (!m || b->activation == SF_F32) return SF_OK;
+    return sf_fail(SF_UNSUPPORTED, "method '%s' looks at the layers' input, which %s does not hand out; run it on cpu", m->name, b->ops->name);
+}
+
 static sf_status open_sides(sf_engine *engine, int lanes, const sf_lane *lane)
 {
     sf_backend *b = engine->model.backend;
     const sf_model_config *c = &engine->source->config;
     for (int i = 0; i < lanes; i++) {
+        SF_TRY(check_hidden(b, &lane[i]));
         if (lane[i].prefill) SF_TRY(sf_side_open(b, c, lane[i].prefill, lane[i].prefill_params, &engine->sides));
         if (lane[i].decode) SF_TRY(sf_side_open(b, c, lane[i].decode, lane[i].decode_params, &engine->sides));
     }

@@ -31,15 +31,18 @@ static void *layered_rows(const sf_batch *batch, int64_t row)
 
 /* ---- linear layers, for all rows of a wave ----------------------------------------------------------------------- */
 
-/* Queries, keys and values of `rows` rows of hidden state. */
-static sf_status project(sf_batch *batch, int layer, const float *hidden, const int32_t *position, int rows, void *q,
+/* Queries, keys and values of `rows` rows of hidden state; and what they are made of, where `normed` is wanted. */
+static sf_status project(sf_batch *batch, int layer, const float *hidden, const int32_t *position, int rows, void *normed, void *q,
                          void *k, void *v)
 {
+    sf_backend *b = batch->backend;
+    const int64_t d = batch->config->d;
     for (int row = 0; row < rows; row += batch->chunk) {
         int some = rows - row < batch->chunk ? rows - row : batch->chunk;
-        SF_TRY(sf_transformer_qkv(batch->model, layer, hidden + (int64_t)row * batch->config->d, some, position + row,
+        SF_TRY(sf_transformer_qkv(batch->model, layer, hidden + row * d, some, position + row,
                                   head_rows(batch, layer, q, row), kv_rows(batch, layer, k, row), kv_rows(batch, layer, v, row),
                                   &batch->workspace));
+        if (normed) SF_TRY(b->ops->copy(b, sf_activation_at(b, normed, row * d), batch->workspace.normed, sf_bytes(b->activation, some * d)));
     }
     return SF_OK;
 }
@@ -110,7 +113,7 @@ static sf_status project_first(sf_batch *batch, sf_prompt *prompt)
         shared s;
         begin_shared(batch, &s);
         SF_TRY(project(batch, 0, batch->hidden + (int64_t)prompt->row * batch->config->d,
-                       batch->model->positions.position, prompt->job->tokens, first->q, first->k, first->v));
+                       batch->model->positions.position, prompt->job->tokens, first->normed, first->q, first->k, first->v));
         first->seconds = sf_batch_time(batch) - s.began;
         first->meter = s.meter;
         batch->backend->meter = s.before;
@@ -254,6 +257,7 @@ static sf_status observe(sf_batch *batch, sf_sequence *s, const sf_attention *a)
                                           (sf_kv_part){0});
     own = sf_batch_view(batch, &own, 0);
     own.carry = a->carry;
+    if (whole) own.hidden = a->hidden, own.width = a->width;
     return sf_hook_observe(&own, s->lane->decode, s->lane->decode_params, &cache->state, 0);
 }
 
@@ -368,6 +372,10 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
 
     sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
     a.begins = prompt->begins;
+    if (batch->normed) {
+        a.hidden = first ? batch->first.normed : sf_activation_at(b, batch->normed, (int64_t)prompt->row * c->d);
+        a.width = c->d;
+    }
     a.pairs = prompt->pairs + (int64_t)layer * a.heads;
     if (prompt->weighed) a.weighed = prompt->weighed + (int64_t)layer * a.heads;
     a.lse = batch->lse ? batch->lse + (int64_t)prompt->row * a.heads : NULL;
@@ -405,8 +413,8 @@ static sf_status prefill_layer(sf_batch *batch, const sf_wave *wave, int layer)
     if (layer > 0 || !batch->first.q) {
         begin_shared(batch, &s);
         if (recurs) SF_TRY(project_mixer(batch, layer, wave->rows));
-        if (attends) SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->q, own ? batch->k : NULL,
-                                    own ? batch->v : NULL));
+        if (attends) SF_TRY(project(batch, layer, batch->hidden, batch->token + wave->rows, wave->rows, batch->normed, batch->q,
+                                    own ? batch->k : NULL, own ? batch->v : NULL));
         end_shared(batch, wave, &s);
     }
     for (int i = 0; recurs && i < wave->prompts; i++) SF_TRY(mix_layer(batch, &wave->prompt[i], layer)); /* whose room is attention's output */

@@ -212,7 +212,7 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
 /* What needs several layers cannot be timed at one; a prefill that carries goes on from its last choice, as from the layer before. */
 static bool serves(const sf_method *m, sf_phase phase)
 {
-    return m->fit && !(m->carry && phase == SF_DECODE) && !m->settle && (phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress);
+    return m->fit && (!m->weights || sf_synthetic_weighs(m)) && !(m->carry && phase == SF_DECODE) && !m->settle && (phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress);
 }
 
 static sf_status bench_phase(struct bench *x, sf_phase phase)

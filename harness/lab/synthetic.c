@@ -10,7 +10,7 @@
 /* ---- values ---------------------------------------------------------------------------------------------------------
  */
 
-enum { Q, K, V, SINK, NEEDLE, PLACE, BEGINS, STREAMS = 8 }; /* streams of a seed */
+enum { Q, K, V, SINK, NEEDLE, PLACE, BEGINS, INPUT, STREAMS }; /* streams of a seed */
 enum { OTHER = 1 << 20 };                           /* seeds that far away are for altered rows … */
 enum { WEIGHTS = 1 << 21 };                         /* … and for weights, a stream each */
 
@@ -28,14 +28,13 @@ static void add_signs(float *x, int dim, uint64_t stream, int head, float size)
     for (int d = 0; d < dim; d++) x[d] += size * sign(stream, (uint64_t)(head * dim + d));
 }
 
-static void fill(const sf_synthetic *s, int which, int heads, float *x)
+static void fill(const sf_synthetic *s, int which, size_t width, float *x)
 {
-    size_t width = (size_t)heads * (size_t)s->head_dim;
     for (int row = 0; row < s->tokens + s->tail; row++) {
         bool other = (s->other_all && row >= s->other_all) || (which == V && s->other_values && row >= s->other_values);
         uint64_t stream = STREAMS * (s->seed + (other ? OTHER : 0)) + (uint64_t)which;
         for (size_t i = 0; i < width; i++)
-            x[(size_t)row * width + i] = uniform(stream, (uint64_t)((size_t)row * width + i), s->ties && which != V);
+            x[(size_t)row * width + i] = uniform(stream, (uint64_t)((size_t)row * width + i), s->ties && which < V);
     }
 }
 
@@ -43,9 +42,9 @@ static void fill_all(const sf_synthetic *s, float *q, float *k, float *v)
 {
     int rows = s->tokens + s->tail, dim = s->head_dim, heads = s->heads, kv = s->kv_heads, group = heads / kv;
     uint64_t stream = STREAMS * s->seed;
-    fill(s, Q, heads, q), fill(s, K, kv, k), fill(s, V, kv, v);
+    const size_t row = (size_t)kv * (size_t)dim;
+    fill(s, Q, row * (size_t)group, q), fill(s, K, row, k), fill(s, V, row, v);
 
-    size_t row = (size_t)kv * (size_t)dim;
     for (int j = 3; s->ties && j < rows; j += 7)
         memcpy(k + (size_t)j * row, k + (size_t)(j - 2) * row, row * sizeof *k);
     for (int i = 0; s->sinks && i < rows; i++) {
@@ -132,6 +131,19 @@ static sf_status open_frequency(sf_synthetic *s)
     return s->backend->ops->upload(s->backend, s->frequency, frequency, (size_t)pairs * sizeof *frequency);
 }
 
+static sf_status open_hidden(sf_synthetic *s)
+{
+    const size_t width = (size_t)s->width, n = (size_t)(s->tokens + s->tail) * width;
+    if (!n) return SF_OK;
+    float *x = malloc(n * sizeof *x);
+    if (!x) return sf_fail(SF_NO_MEMORY, "synthetic input of %d tokens", s->tokens);
+    fill(s, INPUT, width, x);
+    sf_status status = sf_arena_alloc(&s->arena, sf_bytes(s->backend->activation, (int64_t)n), &s->hidden);
+    if (status == SF_OK) status = put(s, s->hidden, x, n);
+    free(x);
+    return status;
+}
+
 /* In x [rows, all * D], this rank's part of the heads: its columns, moved together. */
 static void own_heads(const sf_synthetic *s, int all, float *x)
 {
@@ -166,6 +178,7 @@ sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
     if (status == SF_OK)
         status = sf_arena_alloc(&s->arena, sf_bytes(backend->activation, (int64_t)(rows * heads * dim)), &s->q);
     if (status == SF_OK) status = put(s, s->q, q, rows * heads * dim);
+    if (status == SF_OK) status = open_hidden(s);
     if (status == SF_OK) status = open_frequency(s);
     if (status == SF_OK) status = open_structure(s);
     free(q), free(k), free(v);
@@ -224,7 +237,7 @@ void sf_synthetic_close(sf_synthetic *s)
     }
     sf_arena_close(&s->arena);
     free(s->begins);
-    s->q = NULL, s->begins = NULL;
+    s->q = s->hidden = NULL, s->begins = NULL;
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------------
@@ -241,7 +254,7 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
                       .queries = queries,
                       .keys = s->tokens + generated,
                       .begins = s->begins,
-                      .sides = s->made,
+                      .sides = s->sides ? s->sides : s->made,
                       .frequency = s->frequency};
     if (s->comm) {
         a.comm = s->comm, a.repeat = 1;
@@ -250,6 +263,7 @@ static sf_attention attention(const sf_synthetic *s, int first, int queries, int
     }
     a.scale = (float)(1 / sqrt(s->head_dim));
     a.q = (const char *)s->q + sf_bytes(s->backend->activation, (int64_t)first * s->heads * s->head_dim);
+    if (s->hidden) a.hidden = (const char *)s->hidden + sf_bytes(s->backend->activation, (int64_t)first * s->width), a.width = s->width;
     a.kv = (sf_kv){.prompt = s->prompt, .tail = s->generated, .dtype = s->backend->activation};
     a.kv.tail.n = generated;
     return a;

@@ -16,16 +16,19 @@ typedef struct sf_synthetic {
     int tokens, tail; /* of the prompt; generated after it */
     int heads, kv_heads, head_dim;
     int layer, layers; /* layers 0: this is the last */
+    int width;        /* numbers of a row of the layer's input, made up too, of which q is not made; 0: there is none */
     bool sinks, needles, ties, own;
     bool bf16;                   /* values rounded to bf16, to compare with a backend that computes in it */
     int other_values, other_all; /* from this row on, other v; other q, k and v; 0: nowhere */
     uint64_t seed;
+    const struct sf_side *sides; /* weights of methods that were trained; NULL: there are none */
     sf_comm *comm;               /* ranks, on each of which some of the heads are then made; NULL: all of them */
 
     /* made by sf_synthetic_open() */
     sf_backend *backend;
     sf_arena arena;
     void *q; /* [tokens + tail, H, D] */
+    void *hidden; /* [tokens + tail, width]; NULL: none */
     uint8_t *begins;  /* [tokens] of a made-up text */
     float *frequency; /* [D/2] as if rotated by rotary embedding of base 10000, halves paired */
     sf_kv_part prompt, generated;

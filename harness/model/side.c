@@ -15,15 +15,36 @@ static int rows_of(const sf_side_weight *w)
     return n;
 }
 
+static int64_t size_of(const sf_model_config *c, int said)
+{
+    const int64_t size[] = {0, c->heads, c->kv_heads, c->head_dim, c->d, 0, 0, 0, 0}, times = (-said - 1) / SF_SIDE_SIZES + 1;
+    return said > 0 ? said : times * size[(-said - 1) % SF_SIDE_SIZES + 1];
+}
+
+/* Returns the rank; 0 in dim where any size will do. */
 static int shape_of(const sf_model_config *c, const sf_side_weight *w, int64_t dim[4])
 {
     int rank = 0;
-    for (; rank < 4 && w->dim[rank]; rank++)
-        dim[rank] = w->dim[rank] == SF_SIDE_HEADS      ? c->heads
-                    : w->dim[rank] == SF_SIDE_KV_HEADS ? c->kv_heads
-                    : w->dim[rank] == SF_SIDE_HEAD_DIM ? c->head_dim
-                                                       : w->dim[rank];
+    for (; rank < 4 && w->dim[rank]; rank++) dim[rank] = size_of(c, w->dim[rank]);
     return rank;
+}
+
+/* "[any, 256]" */
+static const char *shape_text(int rank, const int64_t dim[4], char out[128])
+{
+    int used = snprintf(out, 128, "[");
+    for (int i = 0; i < rank; i++)
+        used += dim[i] ? snprintf(out + used, 128 - (size_t)used, "%s%lld", i ? ", " : "", (long long)dim[i])
+                       : snprintf(out + used, 128 - (size_t)used, "%sany", i ? ", " : "");
+    snprintf(out + used, 128 - (size_t)used, "]");
+    return out;
+}
+
+/* What the file has stands for SF_SIDE_ANY, where it has a dimension there. */
+static void take_any(const sf_side_weight *w, const sf_tensor *found, int rank, int64_t dim[4])
+{
+    for (int i = 0; i < rank; i++)
+        if (w->dim[i] == SF_SIDE_ANY && found->rank == rank) dim[i] = found->dim[i];
 }
 
 /* "%d" becomes the layer's number. */
@@ -37,17 +58,19 @@ static void name_of(const sf_side_weight *w, int layer, size_t room, char *out)
 static sf_status find(const sf_model_config *c, const sf_safetensors *file, const char *path, const sf_side_weight *w, int layer,
                       const sf_tensor **out)
 {
-    char name[256];
+    char name[256], wanted[128];
     int64_t dim[4];
     const int rank = shape_of(c, w, dim);
     name_of(w, layer, sizeof name, name);
+    shape_text(rank, dim, wanted);
     const sf_st_tensor *t = sf_safetensors_find(file, name);
-    if (!t) return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", path, name, sf_shape_text(rank, dim));
+    if (!t) return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", path, name, wanted);
     if (!t->readable)
-        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s%s", path, name, sf_shape_text(rank, dim), t->type,
+        return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s%s", path, name, wanted, t->type,
                        t->tensor.rank < 0 ? " of more than 4 dimensions" : "");
+    take_any(w, &t->tensor, rank, dim);
     if (t->tensor.rank != rank || memcmp(t->tensor.dim, dim, (size_t)rank * sizeof *dim) != 0)
-        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", path, name, sf_shape_text(rank, dim),
+        return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", path, name, wanted,
                        sf_shape_text(t->tensor.rank, t->tensor.dim));
     *out = &t->tensor;
     return SF_OK;

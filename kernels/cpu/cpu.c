@@ -143,7 +143,8 @@ sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base)
     .delta_rule = sf_cpu_delta_rule,                                                                                   \
     .state_space = sf_cpu_state_space,                                                                                 \
     .scale = sf_cpu_scale,                                                                                             \
-    .weigh_experts = sf_cpu_weigh_experts,
+    .weigh_experts = sf_cpu_weigh_experts,                                                                             \
+    .index_scores = sf_cpu_index_scores,
 
 const sf_backend_ops sf_cpu_ops = {.name = "cpu", .open = open_backend, CPU_OPS};
 const sf_backend_ops sf_cpu_int8_ops = {.name = "cpu-int8", .open = open_int8, CPU_OPS};

@@ -112,5 +112,6 @@ SF_OP_PROTOTYPE(sf_cpu_, delta_rule)
 SF_OP_PROTOTYPE(sf_cpu_, state_space)
 SF_OP_PROTOTYPE(sf_cpu_, scale)
 SF_OP_PROTOTYPE(sf_cpu_, weigh_experts)
+SF_OP_PROTOTYPE(sf_cpu_, index_scores)
 
 #endif

@@ -481,4 +481,5 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .state_space = NULL, /* likewise */
     .scale = NULL, /* likewise */
     .weigh_experts = NULL, /* likewise */
+    .index_scores = NULL, /* likewise */
 };

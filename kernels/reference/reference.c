@@ -47,4 +47,5 @@ const sf_backend_ops sf_reference_ops = {
     .state_space = sf_reference_state_space,
     .scale = sf_reference_scale,
     .weigh_experts = sf_reference_weigh_experts,
+    .index_scores = sf_reference_index_scores,
 };

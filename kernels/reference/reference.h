@@ -36,5 +36,6 @@ SF_OP_PROTOTYPE(sf_reference_, delta_rule)
 SF_OP_PROTOTYPE(sf_reference_, state_space)
 SF_OP_PROTOTYPE(sf_reference_, scale)
 SF_OP_PROTOTYPE(sf_reference_, weigh_experts)
+SF_OP_PROTOTYPE(sf_reference_, index_scores)
 
 #endif

@@ -1,9 +1,9 @@
 /* One hook of one method on queries, keys and values that are given: what tests/peers/estimators.py compares.
  *
  *     build/tests/tools/hook METHOD prefill|decode tokens=N tail=N heads=H kv_heads=G head_dim=D [layers=L]
- *         [device=NAME] [sparsity=S] [made=SEED] [PARAMETER=VALUE …] < IN > OUT
+ *         [width=W] [device=NAME] [sparsity=S] [made=SEED] [PARAMETER=VALUE …] < IN > OUT
  *
- * IN, floats, for each of L layers: q [tokens + tail, H, D], k and v [tokens + tail, G, D]. In decode every layer observes the
+ * IN, floats, for each of L layers: q [tokens + tail, H, D], k and v [tokens + tail, G, D], the layer's input [tokens + tail, W]. In decode every layer observes the
  * prompt; then each of the tail's tokens goes through the layers, observed and chosen for. OUT, for each layer, of all prompt
  * rows or the last step:
  *
@@ -12,7 +12,7 @@
  *     bias  [H, rows, tokens + tail]    f32: NaN where a key is not read, else what is added to its logit
  *     sum   [H, m]                      f32: likewise of summaries
  *
- * A method's trained weights are made up of the seed (sf_synthetic_weights()).
+ * A method's trained weights are made up of the seed (sf_synthetic_weights()); those of one that looks at the layer's input are its file's.
  *
  * Parts of a pattern are united in `bias`; what they are weighted by only `out` tells. */
 #include <math.h>
@@ -22,13 +22,14 @@
 
 #include "base/yaml.h"
 #include "harness/lab/synthetic.h"
+#include "harness/model/side.h"
 #include "kernels/reference/reference.h"
 #include "methods/find.h"
 
 enum { MOST_LAYERS = 64 };
 
 static struct {
-    int tokens, tail, heads, kv_heads, head_dim, layers, made;
+    int tokens, tail, heads, kv_heads, head_dim, layers, width, made;
     const char *device;
     double sparsity;
 } given = {.layers = 1, .device = "reference", .sparsity = NAN};
@@ -37,6 +38,7 @@ static sf_backend b;
 static const sf_method *method;
 static void *params;
 static sf_state carry;
+static sf_side *sides;
 static struct layer {
     sf_synthetic on;
     sf_state state;
@@ -96,7 +98,7 @@ static void argument(const char *arg)
 {
     if (number(arg, "tokens", &given.tokens) || number(arg, "tail", &given.tail) || number(arg, "heads", &given.heads) ||
         number(arg, "kv_heads", &given.kv_heads) || number(arg, "head_dim", &given.head_dim) ||
-        number(arg, "layers", &given.layers) || number(arg, "made", &given.made))
+        number(arg, "layers", &given.layers) || number(arg, "width", &given.width) || number(arg, "made", &given.made))
         return;
     if (strncmp(arg, "device=", 7) == 0) given.device = arg + 7;
     else if (strncmp(arg, "sparsity=", 9) == 0) given.sparsity = atof(arg + 9);
@@ -128,7 +130,7 @@ static void open_layer(int i)
     struct layer *l = &layer[i];
     size_t rows = (size_t)(given.tokens + given.tail), dim = (size_t)given.head_dim;
     l->on = (sf_synthetic){.tokens = given.tokens, .tail = given.tail, .heads = given.heads, .kv_heads = given.kv_heads,
-                           .head_dim = given.head_dim, .layer = i, .layers = given.layers,
+                           .head_dim = given.head_dim, .layer = i, .layers = given.layers, .width = given.width, .sides = sides,
                            .seed = (uint64_t)given.made};
     ok(sf_synthetic_open(&l->on, &b), "memory");
     ok(sf_synthetic_weights(&l->on, method, params), "weights");
@@ -138,6 +140,10 @@ static void open_layer(int i)
     put(l->on.prompt.k, l->on.generated.k, k, given.kv_heads);
     put(l->on.prompt.v, l->on.generated.v, v, given.kv_heads);
     free(q), free(k), free(v);
+    if (!given.width) return;
+    float *x = read_floats(rows * (size_t)given.width);
+    memcpy(l->on.hidden, x, rows * (size_t)given.width * sizeof *x);
+    free(x);
 }
 
 static void write_all(const void *x, size_t bytes)
@@ -229,6 +235,9 @@ int main(int argc, char **argv)
     const sf_extent extent = {.phase = prefill ? SF_PREFILL : SF_DECODE, .tokens = given.tokens, .output = 64, .heads = given.heads,
                               .kv_heads = given.kv_heads, .head_dim = given.head_dim, .layers = given.layers};
     if (!isnan(given.sparsity)) ok(sf_hook_fit(method, &extent, given.sparsity, params), "fit");
+    static sf_model_config shape;
+    shape.heads = given.heads, shape.kv_heads = given.kv_heads, shape.head_dim = given.head_dim, shape.d = given.width, shape.layers = given.layers;
+    if (method->hidden) ok(sf_side_open(&b, &shape, method, params, &sides), "weights");
     for (int i = 0; i < given.layers; i++) open_layer(i);
     b.phase = prefill ? SF_PREFILL : SF_DECODE;
     sf_attention a = sf_synthetic_prompt(&layer[0].on);
@@ -239,6 +248,7 @@ int main(int argc, char **argv)
     }
     if (!prefill) generate();
     for (int i = 0; i < given.layers; i++) sf_synthetic_close(&layer[i].on);
+    sf_side_close(&b, &shape, sides);
     sf_backend_close(&b);
     return 0;
 }

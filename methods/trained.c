@@ -1,0 +1,259 @@
+/* Vocabulary of methods that were trained: what they make of the layer's input by their own weights, and choices over what that gives.
+ * The engine hands the layer's input out where activations are f32 (sf_method.hidden), so that they are read here as floats. */
+#include "methods/method.h"
+
+#include "kernels/backend.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const size_t STRIP_BYTES = (size_t)64 << 20; /* of scores at a time */
+
+static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+static int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
+static int64_t blocks_in(int64_t n, int64_t block) { return (n + block - 1) / block; }
+
+/* Rows [begin, end) of the queries, over the keys up to the last one's own. */
+static sf_attention rows_of(const sf_attention *a, int begin, int end)
+{
+    sf_attention some = *a;
+    some.queries = end - begin;
+    some.keys = a->keys - a->queries + end;
+    some.q = (const char *)a->q + sf_bytes(a->kv.dtype, (int64_t)begin * a->heads * a->head_dim);
+    return some;
+}
+
+static sf_lists new_lists(sf_attention *a, int64_t rows, int64_t stride)
+{
+    sf_lists out = {.rows = rows, .stride = stride};
+    if (!a->status) a->status = sf_scratch_alloc(a->backend, (size_t)rows * sizeof *out.count, (void **)&out.count);
+    if (!a->status) a->status = sf_scratch_alloc(a->backend, (size_t)(rows * stride) * sizeof *out.index, (void **)&out.index);
+    return out;
+}
+
+/* ---- the layer's input ------------------------------------------------------------------------------------------- */
+
+sf_tensor sf_hidden_products(sf_attention *a, sf_tensor w)
+{
+    if (!a->status && !a->hidden)
+        a->status = sf_fail(SF_UNSUPPORTED, "the layer's input is not here: a method that looks at it says so (`hidden`), and gets it in a run");
+    if (!a->status && a->kv.dtype != SF_F32)
+        a->status = sf_fail(SF_UNSUPPORTED, "the layer's input is looked at in f32, which %s does not hand out", a->backend->ops->name);
+    if (!a->status && (w.rank != 2 || w.dim[1] != a->width))
+        a->status = sf_fail(SF_BAD_INPUT, "a weight of %lld by %lld; expected n by %d, as the layer's input", (long long)w.dim[0],
+                            (long long)w.dim[1], a->width);
+    if (a->status) return (sf_tensor){0};
+    return sf_inner_products(a, (sf_tensor){(void *)(uintptr_t)a->hidden, SF_F32, 2, {a->queries, a->width}}, w);
+}
+
+void sf_hidden_gates(sf_attention *a, sf_tensor w, int n, sf_tensor *gate)
+{
+    const sf_backend_ops *ops = a->backend->ops;
+    sf_tensor x = sf_hidden_products(a, w);
+    const int64_t all = (int64_t)a->queries * a->heads;
+    if (!a->status && x.dim[1] != (int64_t)n * a->heads)
+        a->status = sf_fail(SF_BAD_INPUT, "gates by %lld rows; expected %d for each of %d query heads", (long long)x.dim[1], n, a->heads);
+    if (!a->status) a->status = ops->gated(a->backend, x.data, NULL, a->queries, (int)x.dim[1], (sf_curve){.kind = SF_SIGMOID});
+    for (int i = 0; i < n; i++) {
+        gate[i] = sf_room(a, a->queries, a->heads);
+        if (!a->status) a->status = ops->copy_columns(a->backend, (float *)x.data + i, n, all, 1, gate[i].data, 1);
+    }
+}
+
+sf_tensor sf_layer_norm(sf_attention *a, sf_tensor x, sf_tensor weight, sf_tensor bias, double eps)
+{
+    sf_tensor out = sf_room(a, a->status ? 1 : x.dim[0], a->status ? 1 : x.dim[1]);
+    if (!a->status && (weight.dim[0] != x.dim[1] || bias.dim[0] != x.dim[1]))
+        a->status = sf_fail(SF_BAD_INPUT, "a norm of %lld and %lld numbers; expected %lld", (long long)weight.dim[0], (long long)bias.dim[0],
+                            (long long)x.dim[1]);
+    if (a->status) return out;
+    a->status = a->backend->ops->layer_norm(a->backend, x.data, SF_F32, x.dim[0], (int)x.dim[1], &weight, &bias, 0, (float)eps, out.data);
+    return out;
+}
+
+/* Cosines and sines of positions first … first + rows - 1, [2, rows, pairs]. */
+static float *angles(sf_attention *a, int first, int64_t rows, const float *frequency, int pairs)
+{
+    const int64_t n = rows * pairs;
+    float *host = malloc((size_t)(2 * n + 1) * sizeof *host), *table = NULL;
+    if (!host) a->status = sf_fail(SF_NO_MEMORY, "rotation of %lld rows", (long long)rows);
+    for (int64_t r = 0; r < rows && host; r++)
+        for (int i = 0; i < pairs; i++) {
+            const float angle = (float)(first + r) * frequency[i];
+            host[r * pairs + i] = cosf(angle), host[n + r * pairs + i] = sinf(angle);
+        }
+    table = sf_room(a, 2, n + 1).data;
+    if (!a->status) a->status = a->backend->ops->upload(a->backend, table, host, (size_t)(2 * n) * sizeof *host);
+    free(host);
+    return table;
+}
+
+void sf_turn(sf_attention *a, sf_tensor x, int dim, int first)
+{
+    const int half = a->head_dim / 2;
+    float frequency[half + 1];
+    int pairs = 0;
+    if (!a->status && !a->frequency)
+        a->status = sf_fail(SF_UNSUPPORTED, "rows are turned as the model's keys are, whose rotation is not known here");
+    if (!a->status) a->status = a->backend->ops->download(a->backend, frequency, a->frequency, (size_t)half * sizeof *frequency);
+    while (!a->status && pairs < half && 2 * pairs + 2 <= dim && frequency[pairs] != 0) pairs++;
+    if (a->status || pairs == 0) return;
+    const int64_t rows = x.dim[0];
+    float *table = angles(a, first, rows, frequency, pairs);
+    sf_lists own = sf_own(a, rows);
+    if (a->status) return;
+    a->status = a->backend->ops->rope(a->backend, x.data, rows, (int)(x.dim[1] / dim), dim, 2 * pairs, own.index, table, table + rows * pairs, false);
+}
+
+void sf_put_rows(sf_attention *a, sf_tensor to, int first, sf_tensor x)
+{
+    if (a->status) return;
+    a->status = a->backend->ops->copy(a->backend, (float *)to.data + first * to.dim[1], x.data, (size_t)sf_elements(&x) * sizeof(float));
+}
+
+/* ---- summaries of blocks ----------------------------------------------------------------------------------------- */
+
+static void skip_keys(sf_kv_part *part, int64_t n, int64_t bytes)
+{
+    part->k = (char *)part->k + n * bytes, part->v = (char *)part->v + n * bytes;
+    part->n -= (int)n;
+}
+
+/* The same with keys [begin, end) alone, which are all held; values in the place of keys, where they are asked for. */
+static sf_attention keys_of(const sf_attention *a, int begin, int end, bool values)
+{
+    sf_attention some = *a;
+    sf_kv_part *prompt = &some.kv.prompt, *tail = &some.kv.tail;
+    const int64_t bytes = (int64_t)sf_bytes(a->kv.dtype, a->head_dim), skipped = least(begin, prompt->n);
+    if (values) prompt->k = prompt->v, tail->k = tail->v;
+    skip_keys(prompt, skipped, bytes);
+    if (begin > skipped) skip_keys(tail, begin - skipped, bytes);
+    some.keys = end - begin;
+    prompt->n = (int)least(prompt->n, some.keys);
+    tail->n = some.keys - prompt->n;
+    return some;
+}
+
+static void put_means(sf_attention *a, int block, int begin, int end, bool values, sf_tensor to)
+{
+    sf_attention some = keys_of(a, begin * block, end * block, values);
+    sf_tensor mean = sf_block_means(&some, true, block);
+    a->status = some.status;
+    const int64_t dim = a->head_dim, blocks = end - begin;
+    for (int g = 0; g < a->kv_heads && !a->status; g++)
+        a->status = a->backend->ops->copy(a->backend, (float *)to.data + (g * to.dim[1] + begin) * dim, (float *)mean.data + g * blocks * dim,
+                                          (size_t)(blocks * dim) * sizeof(float));
+}
+
+void sf_block_summaries(sf_attention *a, int block, int first, sf_tensor k, sf_tensor v)
+{
+    const int begin = first / block, end = a->keys / block;
+    if (!a->status && (a->kv.prompt.count || a->rotated || a->kv.dtype != SF_F32))
+        a->status = sf_fail(SF_UNSUPPORTED, "summaries of blocks, of a cache %s",
+                            a->kv.prompt.count ? "that was cut" : a->rotated ? "of latents" : "that is not of f32");
+    if (a->status || begin >= end) return;
+    put_means(a, block, begin, end, false, k);
+    if (!a->status) put_means(a, block, begin, end, true, v);
+}
+
+sf_tensor sf_first_of_each(sf_attention *a, sf_tensor x, int64_t n)
+{
+    const int64_t heads = x.dim[0], dim = x.dim[2];
+    sf_tensor out = {sf_room(a, heads, n * dim).data, SF_F32, 3, {heads, n, dim}};
+    for (int64_t g = 0; g < heads && !a->status; g++)
+        a->status = a->backend->ops->copy(a->backend, (float *)out.data + g * n * dim, (float *)x.data + g * x.dim[1] * dim,
+                                          (size_t)(n * dim) * sizeof(float));
+    return out;
+}
+
+/* Blocks that every row reads: the first, its own and the one before it. `rows` of each kv head, the first at `position`. */
+static sf_lists always(sf_attention *a, int block, int position, int64_t rows)
+{
+    enum { MOST = 3 };
+    const int64_t lists = rows * a->kv_heads;
+    int32_t *count = malloc((size_t)lists * sizeof *count), *index = malloc((size_t)(lists * MOST) * sizeof *index);
+    if (!count || !index) a->status = sf_fail(SF_NO_MEMORY, "%lld lists of blocks", (long long)lists);
+    for (int64_t l = 0; l < lists && !a->status; l++) {
+        const int32_t own = (int32_t)((position + l % rows) / block);
+        int32_t *of = index + l * MOST, n = 0;
+        of[n++] = 0;
+        if (own > 1) of[n++] = own - 1;
+        if (own > 0) of[n++] = own;
+        count[l] = n;
+        while (n < MOST) of[n++] = 0;
+    }
+    sf_lists out = {0};
+    if (!a->status) out = sf_host_lists(a, lists, MOST, count, index);
+    free(count), free(index);
+    return out;
+}
+
+/* Of the rows from `begin` on that see a block which is over: x [G, rows, blocks] = the group's mean probability of each. */
+static void put_probabilities(sf_attention *a, sf_tensor k, int block, int begin, int end, int64_t blocks, float *x)
+{
+    const int first = (int)most(begin, (int64_t)block - 1 - (a->keys - a->queries)), rows = end - first;
+    if (a->status || rows <= 0) return;
+    /* A block is seen once its last key is: as if the row stood block - 1 keys earlier. */
+    sf_attention seen = rows_of(a, first, end);
+    seen.keys -= block - 1;
+    const int64_t over = blocks_in(seen.keys, block);
+    sf_tensor q = sf_block_means(&seen, false, 1), some = over == k.dim[1] ? k : sf_first_of_each(&seen, k, over);
+    sf_tensor p = sf_block_probabilities(&seen, q, 1, some, block), rows_together = {p.data, SF_F32, 2, {a->heads, rows * over}};
+    sf_tensor mean = sf_group(&seen, rows_together, SF_MEAN);
+    a->status = seen.status;
+    for (int g = 0; g < a->kv_heads && !a->status; g++)
+        a->status = a->backend->ops->copy_columns(a->backend, (float *)mean.data + g * rows * over, over, rows, over,
+                                                  x + ((int64_t)g * (end - begin) + first - begin) * blocks, blocks);
+}
+
+sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count)
+{
+    sf_backend *b = a->backend;
+    const int64_t blocks = blocks_in(a->keys, block), stride = least(count, blocks), each = (int64_t)(a->heads + 2 * a->kv_heads) * blocks;
+    sf_lists out = new_lists(a, (int64_t)a->kv_heads * a->queries, stride);
+    const int strip = (int)most(1, (int64_t)(STRIP_BYTES / sizeof(float)) / each);
+    for (int begin = 0; begin < a->queries && !a->status; begin += strip) {
+        const int end = (int)least(begin + strip, a->queries), rows = end - begin;
+        sf_mark mark = sf_scratch_mark(b);
+        sf_tensor x = sf_room(a, (int64_t)a->kv_heads * rows, blocks);
+        sf_exclude(a, x, 0, blocks);
+        put_probabilities(a, k, block, begin, end, blocks, x.data);
+        sf_force_at(a, x, always(a, block, a->keys - a->queries + begin, rows));
+        for (int64_t g = 0; g < a->kv_heads && !a->status; g++) {
+            const int64_t to = g * a->queries + begin;
+            sf_lists some = {rows, stride, out.count + to, out.index + to * stride};
+            a->status = b->ops->top(b, (float *)x.data + g * rows * blocks, rows, blocks, stride, &some);
+        }
+        sf_scratch_release(b, mark);
+    }
+    return out;
+}
+
+/* ---- an index of keys -------------------------------------------------------------------------------------------- */
+
+sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, int count)
+{
+    sf_backend *b = a->backend;
+    const int64_t stride = least(count, a->keys);
+    if (!a->status && !b->ops->index_scores)
+        a->status = sf_fail(SF_UNSUPPORTED, "scores of an indexer, which %s does not compute; run it on cpu", b->ops->name);
+    if (!a->status && (q.dim[1] != w.dim[1] * k.dim[1] || q.dim[0] != a->queries || k.dim[0] < a->keys))
+        a->status = sf_fail(SF_BAD_INPUT, "an indexer of %lld numbers a query, %lld heads and %lld numbers a key", (long long)q.dim[1],
+                            (long long)w.dim[1], (long long)k.dim[1]);
+    sf_lists out = new_lists(a, a->queries, stride);
+    if (a->status) return out;
+    const int64_t heads = w.dim[1], dim = k.dim[1];
+    const int strip = (int)most(1, (int64_t)(STRIP_BYTES / sizeof(float)) / ((heads + 1) * a->keys));
+    for (int begin = 0; begin < a->queries && !a->status; begin += strip) {
+        const int64_t rows = least(strip, a->queries - begin), first = a->keys - a->queries + begin, n = first + rows;
+        sf_mark mark = sf_scratch_mark(b);
+        sf_tensor x = sf_room(a, rows, n);
+        sf_lists some = {rows, stride, out.count + begin, out.index + begin * stride};
+        if (!a->status)
+            a->status = b->ops->index_scores(b, rows, (int)heads, (int)dim, first, (float *)q.data + begin * heads * dim,
+                                             (float *)w.data + begin * heads, k.data, x.data);
+        if (!a->status) a->status = b->ops->top(b, x.data, rows, n, stride, &some);
+        sf_scratch_release(b, mark);
+    }
+    return out;
+}
