@@ -53,6 +53,9 @@
     SF_METHOD(vattention)           \
     SF_METHOD(magicpig)             \
     SF_METHOD(double_p)             \
+    /* trained */                   \
+    SF_METHOD(nsa)                  \
+    SF_METHOD(dsa)                  \
     /* for analysis */              \
     SF_METHOD(random_blocks)        \
     SF_METHOD(oracle_blocks)        \

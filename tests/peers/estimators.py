@@ -1,7 +1,7 @@
 """Methods that estimate, sample or correct, beside NumPy: what each reads, weighs and gives, on random attention.
 
     make build/tests/tools/hook
-    python3 tests/peers/estimators.py [cases [method …]]        needs numpy; cases: of each method, default 200
+    python3 tests/peers/estimators.py [cases [method …]]        needs numpy, safetensors; cases: of each method, default 200
 
 Methods that were trained (dms, sparsek) have weights made up, of which both sides know the seed; of spattention nothing but the length is.
 
@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 import numpy as np
+from safetensors.numpy import save_file
 
 here = pathlib.Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("make_methods", here / "golden/methods/make_methods.py")
@@ -162,7 +163,19 @@ METHODS = {
 }
 
 
+def nsa_params(rng, n):
+    return {"blocks": int(rng.integers(3, 9)), "block": some(rng, 1, 4, 7, 16, 64), "window": int(rng.integers(1, 80))}
+
+
+def dsa_params(rng, n):
+    return {"k": int(rng.integers(1, 60)), "index_heads": int(rng.integers(1, 6)), "index_dim": some(rng, 8, 16, 64, 128)}
+
+
 METHODS |= {
+    "nsa": ("prefill", golden.nsa, nsa_params, 250),
+    "nsa/decode": ("decode", golden.nsa, nsa_params, 400),
+    "dsa": ("prefill", golden.dsa, dsa_params, 250),
+    "dsa/decode": ("decode", golden.dsa, dsa_params, 400),
     "moba": ("prefill", golden.moba, moba_params, 200),
     "sample_attention": ("prefill", golden.sample_attention, sample_params, 300),
     "xattention": ("prefill", golden.xattention, xattention_params, 400),
@@ -177,6 +190,11 @@ METHODS |= {
     "rocketkv": ("decode", golden.rocketkv, rocket_params, 400),
 }
 
+
+# Names of what trained methods own, at layer 0.
+OWN = "model.layers.0.self_attn."
+WEIGHTS = {"nsa": [OWN + "g_proj.weight"],
+           "dsa": [OWN + "indexer." + name for name in ("wq.weight", "wk.weight", "weights_proj.weight", "k_norm.weight", "k_norm.bias")]}
 
 # Trained: weights are made up of the case's seed on either side.
 
@@ -224,6 +242,10 @@ def run(name, cases):
         shape = shape_of(rng, phase, most)
         params = params_of(rng, shape["tokens"])
         c = {**shape, "phase": phase, "layer": 0, "output": 64, "ties": 0, "sinks": int(rng.integers(0, 2)), "needles": int(rng.integers(0, 2)), "seed": index}
+        trained = method in golden.TRAINED
+        if trained:
+            c["width"] = int(rng.integers(2, 40))
+            c["weights"] = golden.TRAINED[method](c["heads"], c["kv_heads"], c["head_dim"], c["width"], params)
         earlier = [golden.Attention({**c, "layer": i, "seed": 1000 * (i + 1) + index}) for i in range(int(rng.integers(0, 5)) if name in WALKED else 0)]
         a = golden.Attention({**c, "layer": len(earlier)})
         told = {**params, "earlier": earlier} if name in WALKED else params
@@ -231,6 +253,9 @@ def run(name, cases):
             key, row, told = TABLES[name](rng, a)
             table.write_text("# a table\n" + " ".join(repr(float(x)) for x in row) + "\n")
             params, told = {**params, key: table}, {**params, **told}
+        if trained:
+            save_file({name: w.astype(np.float32) for name, w in zip(WEIGHTS[name.split("/")[0]], a.weights)}, table)
+            params, shape = {**params, "weights": table}, {**shape, "width": c["width"]}
         if name.split("/")[0] in TRAINED:
             params = {**params, "made": c["seed"]}
         try:
@@ -240,7 +265,7 @@ def run(name, cases):
             continue
         masks, bias, pairs, out = expected(a, result, phase)
         for device in ("reference", "cpu"):
-            got = hook(name.split("/")[0], phase, [(x.q, x.k, x.v) for x in (*earlier, a)], shape, params, device)
+            got = hook(name.split("/")[0], phase, [(x.q, x.k, x.v, *([x.x] if trained else [])) for x in (*earlier, a)], shape, params, device)
             wrong = differs(got, masks, bias, pairs, out, 2e-5, name.endswith("_delta"))
             if wrong:
                 raise SystemExit(f"{name}, case {index - 1} on {device}: {wrong}\n{shape} {params}")

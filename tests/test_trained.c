@@ -1,0 +1,320 @@
+/* Methods that were trained, in the engine: what the layer's input is that they see, and how they read with weights of their own; alone, in
+ * company, on threads, in prefill and in decode. What they choose: tests/golden/methods; what models trained so say: tests/peers/trained.py. */
+#include "tests/engine_world.h"
+#include "tests/testing.h"
+
+#include "base/splitmix.h"
+#include "harness/model/side.h"
+#include "harness/model/weights.h"
+
+enum { PROMPT = 90, WIDTH = 32, DIM = 8 };
+
+/* ---- the layer's input --------------------------------------------------------------------------------------------- */
+
+static struct {
+    const sf_model *model;
+    int rows, missing, hooks;
+    double worst;
+} seen;
+
+/* v is not rotated: each row of it is a product of the layer's input and the model's own weight. */
+static void hold_against_values(const sf_attention *a)
+{
+    const sf_tensor *w = &seen.model->weights.layer[a->layer].v, *bias = &seen.model->weights.layer[a->layer].v_bias;
+    float weight[2 * DIM * WIDTH], add[2 * DIM] = {0};
+    seen.hooks++;
+    if (!a->hidden || a->width != WIDTH) {
+        seen.missing++;
+        return;
+    }
+    sf_to_f32(w->dtype, w->data, weight, sf_elements(w));
+    if (bias->data) sf_to_f32(bias->dtype, bias->data, add, sf_elements(bias));
+    for (int i = 0; i < a->queries; i++)
+        for (int g = 0; g < a->kv_heads; g++) {
+            const int j = a->keys - a->queries + i, in_prompt = j < a->kv.prompt.n;
+            const sf_kv_part *part = in_prompt ? &a->kv.prompt : &a->kv.tail;
+            const float *v = (const float *)part->v + sf_kv_row(part, g, in_prompt ? j : j - a->kv.prompt.n) * DIM, *x = (const float *)a->hidden + i * WIDTH;
+            for (int d = 0; d < DIM; d++) {
+                double sum = (double)add[g * DIM + d];
+                for (int c = 0; c < WIDTH; c++) sum += (double)x[c] * (double)weight[(g * DIM + d) * WIDTH + c];
+                if (!(fabs(sum - (double)v[d]) <= seen.worst)) seen.worst = fabs(sum - (double)v[d]);
+            }
+            seen.rows++;
+        }
+}
+
+static sf_status looking_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    hold_against_values(a);
+    return sf_dense(a, out);
+}
+
+static sf_status looking_state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
+{
+    (void)a, (void)params, (void)max_keys, (void)out;
+    return SF_OK;
+}
+
+static sf_status looking_observe(sf_attention *a, const void *params, sf_state *state, int first)
+{
+    (void)params, (void)state, (void)first;
+    hold_against_values(a);
+    return a->status;
+}
+
+static sf_status looking_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)state;
+    return looking_prefill(a, params, out);
+}
+
+#define LOOKING .abi = SF_METHOD_ABI, .name = "looking", .summary = "looks", .prefill = looking_prefill, .state = looking_state, .observe = looking_observe, .decode = looking_decode
+static const sf_method looking = {LOOKING, .hidden = true}, not_looking = {LOOKING};
+
+/* Rows of each layer with full attention, in waves and in pieces, at prefill, at the first observation and at each step. */
+static void the_input_is_what_keys_are_made_of(void **state)
+{
+    (void)state;
+    static const arm arms[] = {{"vertical_slash", NULL}, {NULL, NULL}, {NULL, "quest budget=16"}, {NULL, NULL}};
+    for (int which = 0; which < SHAPES; which++)
+        for (int chunk = 0; chunk < 2; chunk++) {
+            world w;
+            result r[4];
+            open_world(&w, which % 2 ? "cpu" : "reference", 1, which);
+            sf_engine_set_chunk(w.engine, chunk ? 17 : 0);
+            set_arms(4, arms, r);
+            set_result(&r[1], &looking, &looking);
+            set_result(&r[3], NULL, &looking);
+            memset(&seen, 0, sizeof seen);
+            seen.model = w.model;
+            run(w.engine, PROMPT, 3, 4, r);
+            int full = 0, steps = 0;
+            for (int l = 0; l < LAYERS; l++) full += sf_layer_full(&w.model->config, l);
+            for (int i = 1; i < 4; i += 2) steps += r[i].lane.outputs - 1 + r[i].lane.stopped;
+            const int kv = w.model->config.kv_heads;
+            assert_int_equal(seen.missing, 0);
+            assert_int_equal(seen.rows, full * kv * (3 * PROMPT + 2 * steps)); /* a step is observed, then chosen for */
+            if (!(seen.worst <= 1e-5)) fail_msg("shape %d, chunk %d: rows are %g apart", which, chunk, seen.worst);
+            close_world(&w);
+        }
+}
+
+static void nobody_asks(void **state)
+{
+    (void)state;
+    world w;
+    result r[2];
+    size_t plain, asked;
+    open_world(&w, "cpu", 1, LLAMA);
+    set_arms(2, (arm[]){{NULL, NULL}, {NULL, NULL}}, r);
+    set_result(&r[1], &not_looking, &not_looking);
+    memset(&seen, 0, sizeof seen);
+    seen.model = w.model;
+    run(w.engine, PROMPT, 3, 2, r);
+    assert_true(seen.hooks > 0);
+    assert_int_equal(seen.missing, seen.hooks);
+
+    sf_lane lane = {.prefill = &not_looking};
+    const sf_job job = {.tokens = PROMPT, .lanes = 1, .lane = &lane};
+    OK(sf_engine_memory(&w.model->config, &w.backend, 1, &job, &HOW, NULL, &plain));
+    lane.prefill = &looking;
+    OK(sf_engine_memory(&w.model->config, &w.backend, 1, &job, &HOW, NULL, &asked));
+    assert_true(asked >= plain + PROMPT * WIDTH * sizeof(float));
+    close_world(&w);
+}
+
+/* ---- weights ------------------------------------------------------------------------------------------------------- */
+
+static char weights[96];
+
+typedef struct entry {
+    const char *name;
+    int rows, columns; /* columns 0: of one dimension */
+} entry;
+
+/* Tensors of each layer, drawn from their names' places. */
+static void write_weights(const char *path, int n, const entry *entries)
+{
+    static char header[8192];
+    static float data[65536];
+    int used = snprintf(header, sizeof header, "{"), at = 0;
+    uint64_t seed = 5;
+    for (int l = 0; l < LAYERS; l++)
+        for (int i = 0; i < n; i++) {
+            const int columns = entries[i].columns, begin = at, elements = entries[i].rows * (columns ? columns : 1);
+            char shape[32];
+            for (int e = 0; e < elements; e++) data[at++] = ((float)(sf_splitmix_next(&seed) >> 56) - 128) / 128;
+            snprintf(shape, sizeof shape, columns ? "[%d,%d]" : "[%d]", entries[i].rows, columns);
+            used += snprintf(header + used, sizeof header - (size_t)used, "%s\"model.layers.%d.self_attn.%s\":{\"dtype\":\"F32\",\"shape\":%s,\"data_offsets\":[%d,%d]}",
+                             used > 1 ? "," : "", l, entries[i].name, shape, begin * 4, at * 4);
+        }
+    used += snprintf(header + used, sizeof header - (size_t)used, "}");
+    while (used % 8) header[used++] = ' ';
+    const uint64_t length = (uint64_t)used;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(&length, sizeof length, 1, f), fwrite(header, 1, (size_t)used, f), fwrite(data, sizeof *data, (size_t)at, f);
+    fclose(f);
+}
+
+static const entry OWN[] = {{"g_proj.weight", 3 * HEADS, WIDTH}, {"indexer.wq.weight", 3 * 16, WIDTH}, {"indexer.wk.weight", 16, WIDTH},
+                            {"indexer.weights_proj.weight", 3, WIDTH}, {"indexer.k_norm.weight", 16, 0}, {"indexer.k_norm.bias", 16, 0}};
+
+static const char *const ARMS[] = {"nsa block=8 blocks=4 window=12", "dsa k=20 index_heads=3 index_dim=16"};
+
+/* Lanes as arms say, whose weights are in the file. */
+static void set_trained(int n, const arm *arms, result *r)
+{
+    set_arms(n, arms, r);
+    for (int i = 0; i < n; i++)
+        for (int phase = 0; phase < SF_PHASES; phase++) {
+            const sf_method *m = phase == SF_PREFILL ? r[i].lane.prefill : r[i].lane.decode;
+            for (const sf_param *p = m ? m->params : NULL; p && p->name; p++)
+                if (strcmp(p->name, "weights") == 0) *(const char **)(r[i].params[phase] + p->offset) = weights;
+        }
+}
+
+/* Pairs that a head reads of the row at position i. */
+static double by_definition(int method, int i)
+{
+    if (method == 1) return i + 1 < 20 ? i + 1 : 20;
+    const int own = i % 8 + 1 + 3 * 8;
+    return (i + 1) / 8 + (own < i + 1 ? own : i + 1) + (i + 1 < 12 ? i + 1 : 12);
+}
+
+static void alone_in_company_and_counted(void **state)
+{
+    (void)state;
+    for (int which = 0; which < SHAPES; which++) {
+        world w[3];
+        result r[3][4];
+        open_world(&w[0], "cpu", 1, which), open_world(&w[1], "cpu", 2, which), open_world(&w[2], "reference", 1, which);
+        const arm arms[] = {{ARMS[0], ARMS[0]}, {ARMS[1], ARMS[1]}, {NULL, ARMS[0]}, {ARMS[1], NULL}};
+        for (int d = 0; d < 3; d++) {
+            set_trained(4, arms, r[d]);
+            run(w[d].engine, PROMPT, 3, 4, r[d]);
+        }
+        for (int i = 0; i < 4; i++) {
+            result one;
+            set_trained(1, &arms[i], &one);
+            run(w[1].engine, PROMPT, 3, 1, &one);
+            assert_same(&one, &r[0][i], "alone, on two threads");
+            assert_same(&r[1][i], &r[0][i], "on two threads");
+            if (r[2][i].lane.outputs != r[0][i].lane.outputs || memcmp(r[2][i].output, r[0][i].output, sizeof one.output) != 0)
+                fail_msg("shape %d, arm %d: the reference says other tokens", which, i);
+        }
+        for (int i = 0; i < 2; i++)
+            for (int l = 0; l < LAYERS; l++) {
+                if (!sf_layer_full(&w[0].model->config, l)) continue;
+                const int steps = r[0][i].lane.outputs - 1 + r[0][i].lane.stopped;
+                double read = 0, causal = 0;
+                for (int row = 0; row < PROMPT; row++) read += by_definition(i, row), causal += row + 1;
+                for (int h = 0; h < HEADS; h++) assert_float_equal((double)r[0][i].density[SF_PREFILL][l][h], read / causal, 1e-6);
+                read = causal = 0;
+                for (int row = PROMPT; row < PROMPT + steps; row++) read += by_definition(i, row), causal += row + 1;
+                for (int h = 0; h < HEADS; h++) assert_float_equal((double)r[0][i].density[SF_DECODE][l][h], read / causal, 1e-6);
+            }
+        for (int d = 0; d < 3; d++) close_world(&w[d]);
+    }
+}
+
+/* What is generated is what a prefill of it says, under the same method; a prompt that ends where a block does, and not. */
+static void decode_is_prefill(void **state)
+{
+    (void)state;
+    for (int which = 0; which < SHAPES; which++)
+        for (int i = 0; i < 2; i++)
+            for (int tokens = 63; tokens <= 66; tokens++) {
+                world w;
+                result r;
+                int32_t token[MOST_TOKENS];
+                static float logits[MOST_TOKENS * VOCAB];
+                open_world(&w, tokens % 2 ? "cpu" : "reference", 1, which);
+                set_trained(1, &(arm){ARMS[i], ARMS[i]}, &r);
+                run(w.engine, tokens, 3, 1, &r);
+                fill_prompt(token, tokens, 3);
+                memcpy(token + tokens, r.output, (size_t)r.lane.outputs * sizeof *token);
+                OK(sf_engine_logits_under(w.engine, token, tokens + r.lane.outputs, &r.lane, logits));
+                for (int n = 0; n < r.lane.outputs; n++) {
+                    const float *row = logits + (tokens + n - 1) * VOCAB;
+                    int best = 0;
+                    for (int v = 1; v < VOCAB; v++) best = row[v] > row[best] ? v : best;
+                    if (best != r.output[n] && row[best] - row[r.output[n]] > 1e-4f)
+                        fail_msg("shape %d, %s, %d tokens: token %d is %d, a prefill says %d", which, ARMS[i], tokens, n, r.output[n], best);
+                }
+                close_world(&w);
+            }
+}
+
+/* Of blocks of 2, a group of two heads: one head looks at its own block if it may, else at block 1; the other at block 2. At position 9 the
+ * own block is over, and takes the first head's part; at 8 it is not, and block 1 has more than block 2. */
+static void a_block_is_looked_at_once_it_is_over(void **state)
+{
+    (void)state;
+    enum { D = 8, BLOCKS = 5 };
+    static const char *const devices[] = {"reference", "cpu"};
+    static const float one[D] = {0, 10, 0, 0, 30}, other[D] = {-5, 0, 1, -5, -5};
+    for (int d = 0; d < 2; d++) {
+        sf_backend b;
+        float q[2][2][D], k[BLOCKS][D] = {{0}};
+        int32_t count[2], index[2][4];
+        OK(sf_backend_open(devices[d], 1, &b));
+        for (int i = 0; i < 2; i++) memcpy(q[i][0], one, sizeof one), memcpy(q[i][1], other, sizeof other);
+        for (int j = 0; j < BLOCKS; j++) k[j][j] = 1;
+        sf_attention a = {.backend = &b, .layers = 1, .heads = 2, .kv_heads = 1, .head_dim = D, .queries = 2, .keys = 10, .scale = 1, .q = q,
+                          .kv = {.dtype = SF_F32}};
+        sf_lists chosen = sf_top_summarised(&a, (sf_tensor){k, SF_F32, 3, {1, BLOCKS, D}}, 2, 4);
+        sf_read_lists(&a, chosen, count, &index[0][0]);
+        OK(a.status);
+        assert_memory_equal(count, ((int32_t[]){4, 4}), sizeof count);
+        assert_memory_equal(index, ((int32_t[2][4]){{0, 1, 3, 4}, {0, 2, 3, 4}}), sizeof index);
+        sf_backend_close(&b);
+    }
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    world w;
+    result r;
+    open_world(&w, "cpu", 1, LLAMA);
+    set_trained(1, &(arm){ARMS[0], NULL}, &r);
+    w.backend.activation = SF_BF16; /* as a GPU's: refused before anything is done */
+    assert_int_equal(try_run(w.engine, PROMPT, 3, &HOW, 1, &r), SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "method 'nsa' looks at the layers' input, which cpu does not hand out; run it on cpu"));
+    w.backend.activation = SF_F32;
+    set_trained(1, &(arm){"dsa k=20 index_heads=2 index_dim=16", NULL}, &r);
+    assert_int_equal(try_run(w.engine, PROMPT, 3, &HOW, 1, &r), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "wq.weight has 48 rows; expected 32"));
+    const entry narrow[] = {{"g_proj.weight", 3 * HEADS, WIDTH + 1}};
+    write_weights(weights, 1, narrow);
+    close_world(&w);
+    open_world(&w, "cpu", 1, LLAMA);
+    set_trained(1, &(arm){ARMS[0], NULL}, &r);
+    assert_int_equal(try_run(w.engine, PROMPT, 3, &HOW, 1, &r), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "g_proj.weight: expected shape [12, 32], found [12, 33]"));
+    set_trained(1, &(arm){ARMS[1], NULL}, &r);
+    assert_int_equal(try_run(w.engine, PROMPT, 3, &HOW, 1, &r), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "wq.weight: expected shape [any, 32], not found"));
+    close_world(&w);
+
+    sf_attention a = {.queries = 1, .width = 4}; /* a method that does not say that it looks */
+    sf_hidden_products(&a, (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {2, 4}});
+    assert_int_equal(a.status, SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "says so (`hidden`)"));
+}
+
+int main(void)
+{
+    char folder[64];
+    if (folder_make(folder) != 0) return 1;
+    snprintf(weights, sizeof weights, "%s/own.safetensors", folder);
+    write_weights(weights, sizeof OWN / sizeof *OWN, OWN);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_input_is_what_keys_are_made_of), cmocka_unit_test(nobody_asks),
+                                       cmocka_unit_test(a_block_is_looked_at_once_it_is_over), cmocka_unit_test(alone_in_company_and_counted), cmocka_unit_test(decode_is_prefill),
+                                       cmocka_unit_test(refused)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    folder_remove(folder);
+    return failed;
+}
