@@ -34,7 +34,9 @@ import batches  # noqa: E402
 import entmax_attention  # noqa: E402
 import kinds  # noqa: E402
 import kinds.dms as dms  # noqa: E402
+import kinds.dsa as dsa  # noqa: E402
 import kinds.moba as moba  # noqa: E402
+import kinds.nsa as nsa  # noqa: E402
 import kinds.sparsek as sparsek  # noqa: E402
 import kinds.spattention as spattention  # noqa: E402
 import kinds.window as window  # noqa: E402
@@ -42,10 +44,13 @@ import model as mini  # noqa: E402
 import train  # noqa: E402
 
 # What a folder does not say by itself; smaller than the recipe's, for short prompts. And which of them have weights.
-METHODS = {"moba": {"block": 16, "k": 2}, "dms": {"window": 8}, "sparsek": {"k": 6, "window": 4}, "spattention": {"length": 150}}
-WEIGHTS = ["dms", "sparsek"]
+METHODS = {"moba": {"block": 16, "k": 2}, "dms": {"window": 8}, "sparsek": {"k": 6, "window": 4}, "spattention": {"length": 150},
+           "nsa": {"block": 16, "blocks": 4, "window": 24}, "dsa": {"k": 24, "index_heads": dsa.HEADS, "index_dim": dsa.DIM}}
+WEIGHTS = ["dms", "sparsek", "nsa", "dsa"]
+BY_FORMULA = {"nsa": nsa, "dsa": dsa}  # what a row reads, in number, is known from its place
 WIDTH, ROWS, STEPS, OUTPUTS = 320, 4, 120, 12
 DEVICES = ["cpu", "reference"]
+NEAR = 2e-6  # of a row's largest score: what fp32 may differ by
 BAND = 1e-4  # of logits / 2 from the threshold, where rounding in fp32 decides whether a key weighs
 mini.SIZES["miniature"] = dict(hidden=128, heads=2, kv_heads=1, layers=4, mlp=128)
 train.RATES["miniature"] = (0.02, 6e-3)
@@ -112,10 +117,32 @@ def weighing(q, k):
     return torch.stack([(z > low + BAND).sum((0, 2)), (z > low - BAND).sum((0, 2))])
 
 
+def near_cuts(score, count):
+    """Rows whose choice of `count` hangs on rounding."""
+    best = score.sort(dim=-1, descending=True).values
+    if best.shape[-1] <= count:
+        return 0
+    last, next = best[..., count - 1], best[..., count]
+    return int(((last != next) & (next > float("-inf")) & (last - next < NEAR * best[..., 0].abs())).sum())
+
+
+def row_pairs(kind, there):
+    """Pairs of one head and layer of rows that see so many keys, by the definition."""
+    p = METHODS[kind]
+    if kind == "dsa":
+        return np.minimum(there, p["k"])
+    own = (there - 1) % p["block"] + 1
+    return there // p["block"] + np.minimum(there, own + (p["blocks"] - 1) * p["block"]) + np.minimum(there, p["window"])
+
+
+def dense_of(self, x, q, k, v):
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+
+
 @torch.no_grad()
 def twin(net, ids, choosing):
     """Of the recipe's own model: logits [tokens, vocabulary]; of each row, over all layers and heads, pairs [tokens], and how many of
-    them weigh, at least and at most [2, tokens]."""
+    them weigh, at least and at most [2, tokens]; rows whose choice hangs on rounding."""
     there, weighs, plain = np.arange(1, len(ids) + 1), torch.zeros(2, len(ids), dtype=torch.long), entmax_attention.attention
     chosen = np.zeros(len(ids), dtype=np.int64)  # pairs of a kind that says what it reads
 
@@ -123,7 +150,20 @@ def twin(net, ids, choosing):
         weighs.add_(weighing(q, k))
         return plain(q, k, v)
 
+    by, near = next((kind for kind, module in BY_FORMULA.items() if net.attention is module.Attention), None), 0
+    ranks, scores = nsa.ranks, dsa.scores
+
+    def seen_at_cut(of, count):
+        def watched_choice(*given):
+            nonlocal near
+            out = of(*given)
+            near += near_cuts(out, count)
+            return out
+        return watched_choice
+
+    nsa.ranks, dsa.scores = seen_at_cut(ranks, nsa.BLOCKS), seen_at_cut(scores, dsa.K)
     entmax_attention.attention = watched
+
     def counted_reads(self, x):
         read = type(self).reads(self, x) if choosing else torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool).tril()
         chosen[:] += (read.sum((0, 1, 3)) * (net.shape["heads"] // read.shape[1])).numpy()
@@ -134,11 +174,16 @@ def twin(net, ids, choosing):
             layer.self_attn.attend = functools.partial(attend, choosing, layer.self_attn)
         elif hasattr(layer.self_attn, "reads"):
             layer.self_attn.reads = functools.partial(counted_reads, layer.self_attn)
+        elif by:
+            layer.self_attn.attend = functools.partial(net.attention.attend if choosing else dense_of, layer.self_attn)
     logits = net.logits(net(torch.tensor(ids[None]).long()))[0].numpy()
     entmax_attention.attention = plain
+    nsa.ranks, dsa.scores = ranks, scores
+    if by:
+        chosen[:] = net.shape["heads"] * len(net.layers) * row_pairs(by, there)
     windows = [window.WINDOW if getattr(layer.self_attn, "slides", False) else len(ids) for layer in net.layers]
     pairs = chosen if chosen.any() else net.shape["heads"] * sum(np.minimum(there, keys) for keys in windows)
-    return logits, pairs, weighs.numpy() if weighs.any() else np.stack([pairs, pairs])
+    return logits, pairs, weighs.numpy() if weighs.any() else np.stack([pairs, pairs]), near
 
 
 def counted(net, tokens, pairs, weighs, printed):
@@ -175,12 +220,12 @@ def compare(kind, net, folder, build, prompts):
         return known[key]
 
     for device in DEVICES[:1] if kind == "moba" else DEVICES:
-        worst, equal, same, counts, dense, total, all_pairs = 0.0, 0, 0, 0, 0, np.zeros(3), 0
+        worst, equal, same, counts, dense, near, total, all_pairs = 0.0, 0, 0, 0, 0, 0, np.zeros(3), 0
         for ids in prompts:
             ids.tofile(work / "ids")
             printed, output = run("greedy", "<i4", str(OUTPUTS), device, *method)
             whole = np.concatenate([ids, output[:-1]]).astype(np.int32)  # each token is the likeliest behind those before it
-            logits, pairs, weighs = wanted(whole, len(ids))
+            logits, pairs, weighs, cuts = wanted(whole, len(ids))
             equal += (logits[len(ids) - 1:].argmax(1) == output).all()
             if method:
                 dense += (wanted(whole, 0)[0][len(ids) - 1:].argmax(1) == output).all()
@@ -188,7 +233,9 @@ def compare(kind, net, folder, build, prompts):
                 continue
             whole.tofile(work / "ids")
             ours = run("logits", "<f4", "1", device, *method)[1].reshape(logits.shape)
-            worst = max(worst, float((np.linalg.norm(ours - logits, axis=1) / np.linalg.norm(logits, axis=1)).max()))
+            off = float((np.linalg.norm(ours - logits, axis=1) / np.linalg.norm(logits, axis=1)).max())
+            near += cuts > 0 and off > 1e-4
+            worst = max(worst, off if not cuts or off <= 1e-4 else 0)
             same += (ours[len(ids) - 1:].argmax(1) == output).all()
             counts += counted(net, len(ids), pairs, weighs, printed)
             total += [pairs.sum(), *weighs.sum(1)]
@@ -201,8 +248,9 @@ def compare(kind, net, folder, build, prompts):
             continue
         print(f"{kind} on {device}, {len(prompts)} prompts: logits differ by at most {worst:.1e} of their norm; greedy tokens equal in {equal}, "
               f"what was decoded is what a prefill says in {same}, counts equal in {counts}; {100 * total[2] / total[0]:.2f} % of the pairs weigh, "
-              f"{100 * (total[2] - total[1]) / total[0]:.3f} % are within the band", flush=True)
-        good &= worst <= 1e-4 and equal == same == counts == len(prompts)
+              f"{100 * (total[2] - total[1]) / total[0]:.3f} % are within the band"
+              + f"; {near} prompts chose otherwise at a cut closer than {NEAR}" * (kind in BY_FORMULA), flush=True)
+        good &= worst <= 1e-4 and near <= 2 and equal == same == counts == len(prompts)
     return bool(good)
 
 
@@ -232,7 +280,7 @@ def main():
     build, *asked = sys.argv[1:]
     prompts = exported(asked.pop(0)) if asked and asked[0].endswith(".h5") else words(np.random.default_rng(2))
     good = True
-    for item in asked or kinds.KINDS:
+    for item in asked or [kind for kind in kinds.KINDS if kind != "dsa_warm"]:  # which reads as softmax does
         kind, _, path = item.partition("=")
         if path and path != "random" and kind in METHODS:
             raise SystemExit(f"{item}: {kind} is held in miniature alone, with METHODS' numbers")
@@ -247,6 +295,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     dms.WINDOW, dms.OFFSET = METHODS["dms"]["window"], 0.0  # so that marks are made before they are learned
     sparsek.K, sparsek.WINDOW = METHODS["sparsek"]["k"], METHODS["sparsek"]["window"]
+    nsa.BLOCK, nsa.BLOCKS, nsa.WINDOW = (METHODS["nsa"][name] for name in ("block", "blocks", "window"))
+    dsa.K = METHODS["dsa"]["k"]
     spattention.LENGTH = METHODS["spattention"]["length"]
     moba.chosen = functools.partial(moba.chosen, block=METHODS["moba"]["block"], count=METHODS["moba"]["k"])
     batches.CONTEXT_SAMPLE = 64

@@ -11,6 +11,11 @@ class Attention(nn.Module):
     loss = None  # what a kind learns by beside the tokens, of the last rows
 
     @staticmethod
+    def trains(name):
+        """Whether a parameter learns."""
+        return True
+
+    @staticmethod
     def begins_without(name):
         """Whether a parameter is not in the softmax model that a training of this kind may begin with."""
         return False

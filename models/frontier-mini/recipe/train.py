@@ -6,6 +6,8 @@
     python3 models/frontier-mini/recipe/train.py m --attention asentmax --data DATA --out OUT3 --minutes 25 --stop 8
     python3 models/frontier-mini/recipe/train.py s --attention asentmax --data DATA --out OUT4 --minutes 14 --steps 9000
     python3 models/frontier-mini/recipe/train.py s --attention asentmax --time 4096
+    python3 models/frontier-mini/recipe/train.py m --attention dsa_warm --data DATA --out OUT5 --minutes 3 --polish models/frontier-mini/m
+    python3 models/frontier-mini/recipe/train.py m --attention dsa --data DATA --out OUT6 --minutes 8 --polish OUT5/model
 
 Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade; tasks that are still
 answered wrongly are drawn more often. Logs a JSON line every 100 steps (share of answer tokens and of whole answers that
@@ -184,13 +186,16 @@ class Trainer:
 
     def __init__(self, size, attention, tasks, widths, device, compiled, graph=True):
         self.net = mini.Decoder(size, attention).to(device)
-        named = list(self.net.named_parameters())
+        for name, p in self.net.named_parameters():
+            p.requires_grad_(self.net.attention.trains(name))
+        named = [(n, p) for n, p in self.net.named_parameters() if p.requires_grad]
         muon_rate, adam_rate = RATES[size]
-        self.optimisers = [
-            Muon([p for n, p in named if hidden(n)], muon_rate),
-            AdamW([p for n, p in named if "embed" in n], adam_rate, 0.1),
-            AdamW([p for n, p in named if not hidden(n) and "embed" not in n], adam_rate, 0.0),
+        groups = [
+            (Muon, [p for n, p in named if hidden(n)], muon_rate),
+            (AdamW, [p for n, p in named if "embed" in n], adam_rate, 0.1),
+            (AdamW, [p for n, p in named if not hidden(n) and "embed" not in n], adam_rate, 0.0),
         ]
+        self.optimisers = [make(parameters, *rates) for make, parameters, *rates in groups if parameters]
         self.tally = Tally(tasks, widths, device)
         self.device, self.graphs = device, {} if graph and device.startswith("cuda") else None
         self.factor = torch.zeros((), device=device)  # of the rates

@@ -5,7 +5,7 @@ Frontier computes the same.
 """
 import importlib
 
-KINDS = ["softmax", "entmax15", "asentmax", "window", "moba", "dms", "sparsek", "spattention"]
+KINDS = ["softmax", "entmax15", "asentmax", "window", "moba", "dms", "sparsek", "spattention", "nsa", "dsa_warm", "dsa"]
 
 
 def kind(name):
