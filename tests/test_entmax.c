@@ -4,6 +4,7 @@
 #include "tests/testing.h"
 
 #include "harness/engine/transformer.h"
+#include "harness/model/cost.h"
 
 static sf_model_config entmax_shape(float alpha, bool scales)
 {
@@ -68,6 +69,20 @@ static uint64_t by_hand(world *w, const int32_t *token, int from, int to)
     return sum;
 }
 
+/* What the exact cost has for attention, or for the cache of a step, is what was counted. */
+static void check_cost(const sf_model_config *c, const sf_lane *lane, int phase, int tokens, uint64_t pairs, uint64_t weighs, uint64_t keys)
+{
+    const double share = (double)weighs / (double)pairs, values = fmin(1, (double)weighs / (double)keys);
+    sf_cost cost;
+    assert_true(fabs(sf_lane_weighing(lane, c, (sf_phase)phase) - share) < 1e-12);
+    sf_cost_of(c, &(sf_cost_query){.phase = (sf_phase)phase, .tokens = tokens, .batch = 1, .density = 1, .weighing = share}, &cost);
+    for (int i = 0; i < cost.terms; i++) {
+        const double exact = cost.term[i].exact;
+        if (!strcmp(cost.term[i].name, "attention")) assert_true(fabs(exact - (double)lane->meter.at[phase][SF_ATTENTION].flops) < 1);
+        if (!strcmp(cost.term[i].name, "cache")) assert_true(fabs(exact - tokens * 2 * 8 * (1 + values)) < 1e-6);
+    }
+}
+
 static void counted_as_by_hand(void **state)
 {
     (void)state;
@@ -96,6 +111,7 @@ static void counted_as_by_hand(void **state)
                 assert_int_equal(found->pairs, pairs);
                 assert_int_equal(found->flops, pairs * (2 * d + 3) + weighs * 2 * d);
                 assert_int_equal(found->cache_bytes, (keys + values) * d * sizeof(float));
+                check_cost(&c, &r.lane, phase, TOKENS, pairs, weighs, keys);
             }
             close_world(&w);
         }

@@ -115,6 +115,16 @@ void sf_batch_share(const sf_meter *together, int64_t part, int64_t whole, bool 
             add_part(&to->at[phase][work], &together->at[phase][work], (uint64_t)part, (uint64_t)whole, !gathered);
 }
 
+/* FLOPs of a pair whose key weighs, of a layer whose heads have this size. */
+static uint64_t pair_flops(const sf_model_config *c, int head_dim) { return 2 * (uint64_t)(2 * head_dim - sf_latent_rotary(c)) + 3; }
+
+double sf_lane_weighing(const sf_lane *lane, const sf_model_config *c, sf_phase phase)
+{
+    const sf_count *n = &lane->meter.at[phase][SF_ATTENTION];
+    if (c->entmax_alpha == 0 || !n->pairs) return 1;
+    return 1 - (double)(n->pairs * pair_flops(c, c->head_dim) - n->flops) / (2.0 * c->head_dim * (double)n->pairs);
+}
+
 /* Of the layers whose heads have one size: all, or, where the kinds differ, those of one. */
 static void count_layers(const sf_batch *batch, const uint64_t *pairs, const uint64_t *weighed, sf_phase phase, uint64_t queries,
                          const uint8_t *slides, sf_meter *meter)
@@ -134,7 +144,7 @@ static void count_layers(const sf_batch *batch, const uint64_t *pairs, const uin
     const int cached = c->latent ? sf_cached_numbers(c) : 2 * head_dim;
     const uint64_t unread = weighed && weighs < keys ? keys - weighs : 0; /* values of keys that do not weigh */
     to->pairs += total;
-    to->flops += total * (2 * (uint64_t)numbers + 3) - (total - weighs) * 2 * (uint64_t)head_dim;
+    to->flops += total * pair_flops(c, head_dim) - (total - weighs) * 2 * (uint64_t)head_dim;
     to->cache_bytes += keys * sf_bytes(batch->backend->activation, cached) - unread * sf_bytes(batch->backend->activation, head_dim);
     to->other_bytes += queries * attending * (uint64_t)c->heads * sf_bytes(batch->backend->activation, numbers);
 }

@@ -3,6 +3,7 @@
 #define SF_LANE_H
 
 #include "base/picture.h"
+#include "harness/model/config.h"
 #include "kernels/meter.h"
 #include "methods/method.h"
 
@@ -124,6 +125,9 @@ typedef struct sf_means {
 
 /* That of a lane that has run alone, or for one of shared questions of so many tokens. */
 sf_means sf_lane_means(int tokens, int questions, const sf_lane *lane);
+
+/* Share of the pairs that a lane read in a phase that weighed; 1 but of a model whose rows are normalised by α-entmax. */
+double sf_lane_weighing(const sf_lane *lane, const sf_model_config *model, sf_phase phase);
 
 /* Adds to a lane what another one took and gave, in the phases in which that weighs something: meter, seconds, and density, recall and
  * error [heads] as means over both. Outputs stay. */

@@ -92,15 +92,16 @@ static void prefill(const sf_model_config *m, const sf_cost_query *q, int global
     double h = m->heads, kv = m->kv_heads, d_h = m->head_dim, pair = 4 * d_h - 2 * sf_latent_rotary(m) + 3, gate = m->attention_gate ? d_h * h : 0;
     double sliding_pair = 4.0 * sf_head_dim_of(m, layer_of(m, true)) + 3;
     const bool own = m->latent || sf_heads_differ(m) || m->shared_from || m->keys_are_values; /* of which the paper has no formula */
-    double window = m->window < L ? m->window : L;
+    double window = m->window < L ? m->window : L, idle = q->weighing ? 1 - q->weighing : 0; /* pairs whose values are not read */
+    double executed = pair - idle * 2 * d_h, sliding_executed = sliding_pair - idle * 2 * sf_head_dim_of(m, layer_of(m, true));
 
     term(out, "embedding", B * 2 * L * d, 0);
     term(out, "projections", B * 2 * L * (own ? exact : N * d * (2 * d + 2 * d_h * kv + gate)), B * 2 * L * exact);
     term(out, "attention", B * global * q->density * h * L * L * pair,
-         B * global * q->density * h * causal_pairs(L, L, false) * pair);
+         B * global * q->density * h * causal_pairs(L, L, false) * executed);
     if (sliding) {
         term(out, "sliding attention", B * sliding * h * L * window * sliding_pair,
-             B * sliding * h * causal_pairs(L, window, m->chunked) * sliding_pair);
+             B * sliding * h * causal_pairs(L, window, m->chunked) * sliding_executed);
     }
     const int recurring = sf_layers_recurring(m);
     if (recurring) {
@@ -126,6 +127,8 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     double gate = m->attention_gate ? d_h * h : 0, projections = projection_elements(m), cached = sf_cached_numbers(m) * kv;
     const int slides = layer_of(m, true);
     double sliding_cached = m->latent ? cached : 2.0 * sf_head_dim_of(m, slides) * sf_kv_heads_of(m, slides);
+    const double unread = q->weighing ? fmax(0, 1 - q->weighing * h / kv) : 0; /* a value once for all heads of its group */
+    double read = cached - unread * d_h * kv, sliding_read = sliding_cached - unread * sf_head_dim_of(m, slides) * sf_kv_heads_of(m, slides);
     double biases = 0;
     for (int l = 0; m->qkv_bias && l < m->layers; l++)
         biases += sf_layer_attends(m, l) ? sf_head_dim_of(m, l) * (h + (sf_layer_borrows(m, l) ? 0 : 2.0 * sf_kv_heads_of(m, l))) + gate : 0;
@@ -150,9 +153,9 @@ static void decode(const sf_model_config *m, const sf_cost_query *q, int global,
     term(out, "head", d * V, d * V);
     term(out, "norms and biases", 0, norms + biases);
     out->weights = out->paper;
-    term(out, "cache", B * global * L * cached * q->density, B * global * L * cached * q->density);
+    term(out, "cache", B * global * L * cached * q->density, B * global * L * read * q->density);
     if (recurring) term(out, "state", B * recurring * 2 * (double)mixer.state, B * recurring * 2 * (double)mixer.state);
-    if (sliding) term(out, "sliding cache", B * sliding * window * sliding_cached, B * sliding * window * sliding_cached);
+    if (sliding) term(out, "sliding cache", B * sliding * window * sliding_cached, B * sliding * window * sliding_read);
 }
 
 void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cost *out)

@@ -14,7 +14,8 @@
  * Layers that recur cost both the same: their projections and recurrence in FLOPs, in decode their weights once a step and their state
  * twice a sequence, read and written, at every length. The study had no such model either.
  *
- * Rows that are normalised by α-entmax cost both what softmax's do: how few keys weigh no formula tells. The meter counts it.
+ * Rows that are normalised by α-entmax cost `paper` what softmax's do: how few keys weigh no formula tells. `exact` takes that share from whom
+ * it is asked by, who has counted it: every logit is computed and every key read, values of what weighs alone.
  *
  * Methods apply to global layers only; sliding layers always cost their window, those that recur their state. */
 #ifndef SF_COST_H
@@ -28,6 +29,7 @@ typedef struct sf_cost_query {
     int64_t tokens;          /* L */
     int64_t batch;           /* B */
     double density;          /* ρ = 1 - sparsity, on global layers */
+    double weighing;         /* of the pairs that are read, the share that weighs; 0: all do */
     const sf_method *method; /* whose estimation is counted, on global layers; NULL: none */
     const void *params;      /* of the method, fitted */
     const sf_method *evicts; /* prefill: whose choice of what to keep is counted behind it; NULL: none */

@@ -151,6 +151,7 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
         r->picture[p] = lane->picture[p] && lane->picture[p]->keys ? lane->picture[p] : NULL;
         sf_cost cost;
         sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = tokens[p], .batch = 1, .density = density,
+                                                    .weighing = sf_lane_weighing(lane, &model->config, (sf_phase)p),
                                                     .method = method[p], .params = params[p], .evicts = evicts,
                                                     .evicts_params = params[SF_DECODE]}, &cost);
         if (!(cost.paper >= 0 && cost.exact >= 0) || isinf(cost.paper) || isinf(cost.exact))

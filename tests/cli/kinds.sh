@@ -95,4 +95,25 @@ print("\n".join(wrong[:20]))
 print(f"{len(rows)} rows, {checked} counts, {len(wrong)} wrong")
 sys.exit(bool(wrong) or len(rows) != 11 * 8 * 2)
 END
+# The exact cost of rows that are normalised by α-entmax is of what was counted: values of what weighs alone. By the weights of softmax's `s`.
+cp -rL models/frontier-mini/s "$T/entmax" && sed -i 's/"qwen2"/"frontier_mini"/; s/Qwen2ForCausalLM/FrontierMiniForCausalLM/; s/^{/{"entmax_alpha": 1.5,/' \
+    "$T/entmax/config.json" || fail "a model of entmax"
+"$FRONTIER" run tests/golden/model/kinds.yaml -o "$T/e.h5" -s "models=[models/frontier-mini/s, $T/entmax]" -s 'methods={}' -s 'sparsity=[]' -s samples=1 \
+    >"$T/out" 2>"$T/log" || fail "run of entmax: $(cat "$T/log")"
+"$FRONTIER" export "$T/e.h5" --jsonl >"$T/rows" || fail "export"
+${PYTHON:-python3} - "$T/rows" <<'END' || fail "costs of entmax"
+import json, sys
+
+row = {r["model"]: r for r in map(json.loads, open(sys.argv[1]))}
+soft, sparse = row["s"], row["entmax"]
+executed = sum(sparse[f"prefill_{kind}_flops"] for kind in ("linear", "attention"))
+assert abs(sparse["prefill_cost_exact"] / executed - 1) < 1e-9, (sparse["prefill_cost_exact"], executed)
+keys = sparse["decode_attention_pairs"] // 3                                             # three heads read a key
+values = sparse["decode_attention_cache_bytes"] / 4 / 64 - keys
+cache = 4 * sparse["input_tokens"] * 64                                                  # layers, numbers of a key
+wanted = soft["decode_cost_exact"] - 2 * cache + cache * (1 + values / keys)
+assert abs(sparse["decode_cost_exact"] / wanted - 1) < 1e-9, (sparse["decode_cost_exact"], wanted)
+assert values < 0.9 * keys and sparse["prefill_cost_exact"] < 0.9 * soft["prefill_cost_exact"], (values, keys)
+assert sparse["prefill_cost_paper"] == soft["prefill_cost_paper"] and sparse["decode_cost_paper"] == soft["decode_cost_paper"]
+END
 echo "kinds: ok"
