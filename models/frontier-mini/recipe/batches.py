@@ -5,6 +5,8 @@ training step need not wait for the device.
 """
 import collections
 import dataclasses
+import io
+import lzma
 import pathlib
 import queue
 import threading
@@ -47,15 +49,20 @@ class Batch:
 
 
 class Samples:
-    """All samples of a folder of files that `frontier tasks export` wrote, by length and task."""
+    """All samples of a folder of files that `frontier tasks export` or make_data.py wrote, by length and task."""
 
     def __init__(self, folder):
         self.rows = collections.defaultdict(lambda: collections.defaultdict(list))  # length -> task -> rows
-        for path in sorted(pathlib.Path(folder).glob("*.h5")):
-            with h5py.File(path) as f:
-                names = [name.split("(")[0] for name in f.attrs["tasks"]]
-                tokens, offset = f["tokens"][:], f["offset"][:]
-                lengths, tasks, prompts = f["length"][:], f["task"][:], f["prompt_tokens"][:]
+        for path in sorted([*pathlib.Path(folder).glob("*.h5"), *pathlib.Path(folder).glob("*.npz.xz")]):
+            if path.suffix == ".h5":
+                with h5py.File(path) as f:
+                    names = [name.split("(")[0] for name in f.attrs["tasks"]]
+                    tokens, offset = f["tokens"][:], f["offset"][:]
+                    lengths, tasks, prompts = f["length"][:], f["task"][:], f["prompt_tokens"][:]
+            else:
+                with np.load(io.BytesIO(lzma.open(path).read())) as f:
+                    names, tokens, offset = f["tasks"].tolist(), f["tokens"], np.concatenate([[0], np.cumsum(f["tokens_of"], dtype=np.int64)])
+                    lengths, tasks, prompts = f["length"], f["task"], f["prompt_tokens"]
             for i in range(len(lengths)):
                 row = (tokens[offset[i]:offset[i + 1]], int(prompts[i]))
                 self.rows[int(lengths[i])][names[tasks[i]]].append(row)
@@ -64,7 +71,7 @@ class Samples:
             for pool in by_task.values():
                 shuffle(pool)
         if not self.rows:
-            raise SystemExit(f"{folder}: no exported samples (*.h5); see train.py")
+            raise SystemExit(f"{folder}: no exported samples (*.h5, *.npz.xz); see train.py")
         self.tasks = sorted({t for by_task in self.rows.values() for t in by_task})
         self.next = collections.Counter()
 
