@@ -4,20 +4,25 @@
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
     python3 models/frontier-mini/recipe/train.py l --data DATA2 --out OUT2 --minutes 12 --polish OUT/model --rate 0.005
     python3 models/frontier-mini/recipe/train.py m --attention asentmax --data DATA --out OUT3 --minutes 25 --stop 8
-    python3 models/frontier-mini/recipe/train.py s --attention asentmax --data DATA --out OUT4 --minutes 14 --steps 9000
+    python3 models/frontier-mini/recipe/train.py s --attention entmax15 --seeds 3 --data DATA --out OUT4 --until-mastered
+    python3 models/frontier-mini/recipe/train.py s --attention entmax15 --data DATA --out OUT4 --minutes 14 --steps 9000
     python3 models/frontier-mini/recipe/train.py s --attention asentmax --time 4096
     python3 models/frontier-mini/recipe/train.py m --attention dsa_warm --data DATA --out OUT5 --minutes 3 --polish models/frontier-mini/m
     python3 models/frontier-mini/recipe/train.py m --attention dsa --data DATA --out OUT6 --minutes 8 --polish OUT5/model
 
 Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade; tasks that are still
-answered wrongly are drawn more often. Logs a JSON line every 100 steps (share of answer tokens and of whole answers that
-are right, by task and length, before the step learns from them); saves OUT/checkpoint.pt and OUT/model every two minutes,
-and goes on from the checkpoint when started again; without it from OUT/model, which is a fifth of its size (the optimisers then
-begin anew: what they remember is of the last 50 steps). A whole step is one CUDA graph a shape: these models are so small that
+answered wrongly are drawn more often. First comes the warm-up, until it is mastered: several seeds learn rows of 64 tokens side by
+side, the first that masters them goes on, and if none does within --patience steps, that is said and the training ends (status 3). What
+--minutes and --steps say begins after it, so that a kind which is slow to learn to look things up has as much of the rest as another.
+Logs a JSON line every 100 steps (share of answer tokens and of whole answers that are right, by task and length, before the step learns
+from them) and prints where it stands and what is left; saves OUT/checkpoint.pt and OUT/model every two minutes (OUT/race.pt while several
+seeds learn), and goes on from the checkpoint when started again; without it from OUT/model, which is a fifth of its size (the optimisers
+then begin anew: what they remember is of the last 50 steps). A whole step is one CUDA graph a shape: these models are so small that
 launches would take longer than the work.
 """
 import argparse
 import collections
+import contextlib
 import fcntl
 import json
 import pathlib
@@ -33,11 +38,12 @@ import batches
 import kinds
 import model as mini
 
-# Stages: length, share of warm-up rows, least and most share of the time that the stage takes. The first ones end as soon
-# as the warm-up is mastered (MASTERED of its answers right): a model that has not learned to look things up learns
-# nothing else.
-STAGES = [(64, 1.0, 0.01, 0.40), (128, 1.0, 0.01, 0.06), (256, 1.0, 0.01, 0.05), (512, 0.3, 0.10, 0.10),
-          (1024, 0.1, 0.12, 0.12), (2048, 0.0, 0.15, 0.15), (4096, 0.0, 0.20, 0.20), (8192, 0.0, 1.0, 1.0)]
+# The warm-up: length of rows, and at most so many steps of them (None: --patience). A stage ends as soon as it is mastered (MASTERED of its
+# answers right): a model that has not learned to look things up learns nothing else, and one that has not in the shortest rows does not go on.
+WARM_UP = [(64, None), (128, 2000), (256, 2000)]
+# Then the stages: length, share of warm-up rows that is left, share of the training.
+STAGES = [(512, 0.3, 0.10), (1024, 0.1, 0.12), (2048, 0.0, 0.15), (4096, 0.0, 0.21), (8192, 0.0, 1.0)]
+LENGTHS = [n for n, *_ in WARM_UP + STAGES]
 MASTERED = 0.9
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.14, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.17}
 RATES = {"s": (0.02, 3e-3), "m": (0.015, 2e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
@@ -108,23 +114,30 @@ class AdamW:
 
 
 class Schedule:
-    """Length and rows of batches as time passes and warm-up is mastered; tasks as they are mastered."""
+    """Length and rows of batches as warm-up is mastered and the training passes; tasks as they are mastered."""
 
     def __init__(self, available, tokens, mix):
-        self.available, self.tokens, self.index, self.begun = sorted(available), tokens, 0, 0.0
+        self.available, self.tokens, self.index, self.begun = sorted(available), tokens, 0, 0
         self.share, self.mix = mix, dict(mix)
+
+    def warming(self):
+        return self.index < len(WARM_UP)
 
     def stage(self):
         """Length and share of warm-up rows now."""
-        return STAGES[self.index][:2]
+        return (WARM_UP[self.index][0], 1.0) if self.warming() else STAGES[self.index - len(WARM_UP)][:2]
 
-    def advance(self, share, mastered):
-        """Time has come to `share`; `mastered`: the stage's warm-up is. True if a new stage begins."""
-        _, _, least, most = STAGES[self.index]
-        if self.index + 1 == len(STAGES) or share - self.begun < (least if mastered else most):
-            return False
-        self.index, self.begun = self.index + 1, share
-        return True
+    def advance(self, step, share, mastered):
+        """After `step` steps, `share` of the training behind the warm-up; `mastered`: the stage's warm-up is. True if a new stage begins."""
+        if self.warming():
+            most = WARM_UP[self.index][1]
+            over = mastered or (most is not None and step - self.begun >= most)
+        else:
+            over = self.index + 1 < len(WARM_UP + STAGES) and share - self.begun >= STAGES[self.index - len(WARM_UP)][2]
+        if over:
+            self.index += 1
+            self.begun = step if self.warming() else share
+        return over
 
     def rows(self, width):
         return max(1, min(self.tokens, max(self.tokens // 4, 64 * width)) // width)
@@ -134,7 +147,7 @@ class Schedule:
         length = self.stage()[0]
         lengths = [n for n in self.available if n <= length] or self.available[:1]
         drawn = lengths[-1]
-        if length >= 2048 and random.random() < 0.5:
+        if length >= 2048 and len(lengths) > 1 and random.random() < 0.5:
             drawn = int(random.choice(lengths[:-1]))
         return drawn, self.rows(drawn + batches.ANSWER_ROOM), self.mix
 
@@ -201,10 +214,15 @@ class Trainer:
         self.factor = torch.zeros((), device=device)  # of the rates
         self.skill = torch.zeros((), device=device)   # share of right answers in the warm-up, lately
         self.loss = torch.zeros(2, device=device)     # on answers, on the context
+        self.stream = torch.cuda.Stream() if device.startswith("cuda") else None
         if compiled:
             torch._dynamo.config.cache_size_limit = 64
             for layer in self.net.layers:
                 layer.compile(dynamic=True)
+
+    def turn(self):
+        """A step, and whatever reads or writes what steps change, is done within: several trainers share the card, a stream each."""
+        return torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext()
 
     def state(self):
         """Every tensor that a step changes, in a fixed order."""
@@ -266,8 +284,7 @@ class Trainer:
 
 
 def measure(trainer, schedule, lengths):
-    """Milliseconds of a step at each length, the card to itself, and their mean over a whole training whose warm-up is mastered at once,
-    which is the dearest. What a step costs does not depend on what the tokens are; of entmax it falls as more weights become zero."""
+    """Milliseconds of a step at each length, the card to itself, and their mean over a training, warm-up aside. What a step costs does not depend on what the tokens are; of entmax it falls as more weights become zero."""
     took = {}
     for length in lengths:
         width = length if length < 512 else length + batches.ANSWER_ROOM
@@ -291,12 +308,21 @@ def measure(trainer, schedule, lengths):
         if not numpy.isfinite(loss):
             raise SystemExit(f"length {length}: the loss is {loss}")
     mean, left = 0.0, 1.0
-    for length, _, least, _ in STAGES[:len(lengths)]:
-        share = left if length == lengths[-1] else least
+    for length, _, share in STAGES[:len(lengths) - len(WARM_UP)]:
+        share = left if length == lengths[-1] else share
         shorter = [took[n] for n in lengths if 512 <= n < length] if length >= 2048 else []
         mean += share * (took[length] if not shorter else (took[length] + sum(shorter) / len(shorter)) / 2)  # as Schedule.draw
         left -= share
     return took, mean
+
+
+def entered(a, seed, tasks, widths):
+    """A trainer whose weights begin as the seed has them."""
+    torch.manual_seed(seed)
+    trainer = Trainer(a.size, a.attention, tasks, widths, a.device, not a.eager, not a.no_graph)
+    if trainer.stream:
+        torch.cuda.synchronize()  # what made it ran in another stream
+    return trainer
 
 
 def main():
@@ -305,8 +331,11 @@ def main():
     parser.add_argument("--attention", choices=kinds.KINDS, default="softmax", help="kinds/NAME.py (default softmax)")
     parser.add_argument("--data", help="folder of files from frontier tasks export")
     parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--steps", type=int, help="a training has so many, or as many as its minutes leave")
+    parser.add_argument("--minutes", type=float, default=20, help="of the training behind the warm-up")
+    parser.add_argument("--steps", type=int, help="the training behind the warm-up has so many, or as many as its minutes leave")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="so many learn the shortest rows, from --seed on; the first that masters them goes on")
+    parser.add_argument("--patience", type=int, default=20000, metavar="STEPS", help="the shortest rows are mastered in so many, or that is all")
+    parser.add_argument("--until-mastered", action="store_true", help="end this call behind the warm-up")
     parser.add_argument("--time", type=int, metavar="LENGTH", help="take a few steps at each length up to this one, print what they took, and end")
     parser.add_argument("--stop", type=float, metavar="MINUTES", help="save and end this call after so many, to go on later")
     parser.add_argument("--tokens", type=int, default=131072,
@@ -323,13 +352,15 @@ def main():
     a = parser.parse_args()
     if not a.time and not (a.data and a.out):
         parser.error("--data and --out are needed to train")
-    torch.manual_seed(a.seed)
+    if a.time and a.time < STAGES[0][0]:
+        parser.error(f"--time {a.time}: expected {STAGES[0][0]} or more")
     torch.set_float32_matmul_precision("high")
     if a.time:
-        lengths = [n for n, *_ in STAGES if n <= a.time]
+        lengths = [n for n in LENGTHS if n <= a.time]
         widths = [n if n < 512 else n + batches.ANSWER_ROOM for n in lengths]
-        trainer = Trainer(a.size, a.attention, ["any"], widths, a.device, not a.eager, not a.no_graph)
-        took, mean = measure(trainer, Schedule(lengths, a.tokens, MIX), lengths)
+        trainer = entered(a, a.seed, ["any"], widths)
+        with trainer.turn():
+            took, mean = measure(trainer, Schedule(lengths, a.tokens, MIX), lengths)
         print(json.dumps({"attention": a.attention, "size": a.size, "tokens": a.tokens, "compiled": not a.eager,
                           "graph": trainer.graphs is not None, "mean_ms": round(mean, 2), "ms": {n: round(ms, 2) for n, ms in took.items()}}))
         return
@@ -345,85 +376,142 @@ def main():
 
     samples = batches.Samples(a.data)
     schedule = Schedule(samples.rows, a.tokens, mix)
-    widths = {n + room for n, *_ in STAGES for room in (0, batches.ANSWER_ROOM)}
-    trainer = Trainer(a.size, a.attention, samples.tasks, widths, a.device, not a.eager, not a.no_graph)
-    step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
-    cold = 0  # the step at which the optimisers began
-    if a.polish:
-        mini.load_checkpoint(trainer.net, a.polish, trainer.net.attention.begins_without)
-        schedule.index = len(STAGES) - 1
+    widths = {n + room for n in LENGTHS for room in (0, batches.ANSWER_ROOM)}
     saved, short = a.out / "checkpoint.pt", a.out / "model" / "progress.json"
-    state = None
-    if saved.exists():
-        state = torch.load(saved, map_location=a.device)
-        with torch.no_grad():
-            for t, value in zip(trainer.state(), state["tensors"], strict=True):
-                t.copy_(value)
-    elif short.exists():
-        state = json.loads(short.read_text())
-        mini.load_checkpoint(trainer.net, short.parent)
+    state = torch.load(saved, map_location=a.device) if saved.exists() else json.loads(short.read_text()) if short.exists() else None
+    if state and state["attention"] != a.attention:
+        raise SystemExit(f"{a.out}: its checkpoint is of --attention {state['attention']}")
+    seeds = state["seeds"] if state else [a.seed] if a.polish else list(range(a.seed, a.seed + a.seeds))
+    field = [entered(a, seed, samples.tasks, widths) for seed in seeds]  # several while they race, then one
+    step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
+    base = None  # step and seconds at which the warm-up was over
+    warm = []    # of its stages: length, steps, shares of right answers of each seed at the end
+    cold = 0     # the step at which the optimisers began
     if state:
-        if state["attention"] != a.attention:
-            raise SystemExit(f"{a.out}: its checkpoint is of --attention {state['attention']}")
-        step, tokens, before = state["step"], state["tokens"], state["seconds"]
+        step, tokens, before, base, warm = (state[name] for name in ("step", "tokens", "seconds", "base", "warm_up"))
         (schedule.index, schedule.begun), schedule.mix = state["stage"], state["mix"]
-        cold = 0 if saved.exists() else step
+        for trainer, kept in zip(field, state.get("tensors") or [None]):
+            with torch.no_grad(), trainer.turn():
+                if kept is None:
+                    mini.load_checkpoint(trainer.net, short.parent)
+                    cold = step
+                else:
+                    for t, value in zip(trainer.state(), kept, strict=True):
+                        t.copy_(value)
+    elif a.polish:
+        with field[0].turn():
+            mini.load_checkpoint(field[0].net, a.polish, field[0].net.attention.begins_without)
+        schedule.index, base = len(WARM_UP + STAGES) - 1, (0, 0.0)
     loader = batches.Loader(samples, schedule.draw, a.seed + step)
     log = open(a.out / "log.jsonl", "a", buffering=1)
     versions = {"torch": torch.__version__, "python": platform.python_version(),
                 "device": torch.cuda.get_device_name() if a.device.startswith("cuda") else "cpu"}
-    log.write(json.dumps({"size": a.size, "attention": a.attention, "parameters": sum(p.numel() for p in trainer.net.parameters()), "seed": a.seed,
-                          "minutes": a.minutes, "steps": a.steps, "rates": RATES[a.size], "polish": a.polish, "mix": mix,
-                          "from_step": step, **versions}) + "\n")
+    log.write(json.dumps({"size": a.size, "attention": a.attention, "parameters": sum(p.numel() for p in field[0].net.parameters()), "seeds": seeds,
+                          "minutes": a.minutes, "steps": a.steps, "patience": a.patience, "rates": RATES[a.size], "polish": a.polish,
+                          "mix": mix, "from_step": step, **versions}) + "\n")
 
-    random = numpy.random.default_rng(a.seed + step)
+    randoms = [numpy.random.default_rng(seed + step) for seed in seeds]
     seconds, building, last_save = before, 0.0, before  # of training; of making graphs, which do not count
-    planned, lately = a.steps, (before, step)  # steps; seconds and step a while ago
+    planned, lately, said = a.steps, (before, step), (before, step)  # steps; seconds and step a while ago, and when it last said where it stands
     start = time.time()
 
-    def save():
-        progress = {"attention": a.attention, "step": step, "tokens": tokens, "seconds": seconds,
-                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix}
-        torch.save({"tensors": [t.detach() for t in trainer.state()], **progress}, saved.with_suffix(".tmp"))
-        saved.with_suffix(".tmp").rename(saved)
-        mini.save_checkpoint(trainer.net, a.out / "model")
-        short.write_text(json.dumps(progress) + "\n")
+    def skills():
+        out = []
+        for trainer in field:
+            with trainer.turn():
+                out.append(round(trainer.skill.item(), 3))
+        return out
 
+    def save():
+        progress = {"attention": a.attention, "step": step, "tokens": tokens, "seconds": seconds, "base": base, "warm_up": warm,
+                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix}
+        if a.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        torch.save({"tensors": [[t.detach() for t in trainer.state()] for trainer in field], "seeds": seeds, **progress}, saved.with_suffix(".tmp"))
+        saved.with_suffix(".tmp").rename(saved)
+        best = max(range(len(field)), key=skills().__getitem__)
+        mini.save_checkpoint(field[best].net, a.out / "model")
+        short.write_text(json.dumps({**progress, "seeds": [seeds[best]]}) + "\n")
+
+    def say():
+        """Where it stands and what is left, at the pace since it was last said."""
+        pace = (seconds - said[0]) / max(step - said[1], 1)
+        if schedule.warming():
+            most = (WARM_UP[schedule.index][1] or a.patience) + schedule.begun
+            shares = ", ".join(f"{skill:.3f} (seed {seed})" for skill, seed in zip(skills(), seeds))
+            where = f"step {step}, rows of {schedule.stage()[0]}: {shares} right of {MASTERED}; at most {pace * (most - step):.0f} s more"
+        else:
+            left = pace * (planned - step + base[0]) if planned else 60 * a.minutes - seconds + base[1]
+            where = f"step {step}{f' of {planned + base[0]}' if planned else ''}, rows of {schedule.stage()[0]}; {max(0, left):.0f} s more"
+        print(f"{a.attention}: {where}; {1e3 * pace:.1f} ms a step", flush=True)
+
+    share, status = 0.0, 0
     while True:
         seconds = before + time.time() - start - building
-        share = step / planned if a.steps else seconds / (60 * a.minutes)
-        mastered = step % 20 == 0 and schedule.stage()[1] == 1.0 and trainer.skill.item() > MASTERED
-        if schedule.advance(share, mastered):
-            trainer.skill.zero_()
-        if share >= 1 or (a.stop and time.time() - start >= 60 * a.stop):
+        if not schedule.warming():
+            share = (step - base[0]) / planned if a.steps else (seconds - base[1]) / (60 * a.minutes)
+        mastered, given_up = False, False
+        if schedule.warming() and (step % 20 == 0 or step >= a.patience):
+            right = skills()
+            mastered = max(right) > MASTERED
+            given_up = schedule.index == 0 and step >= a.patience and not mastered
+        stage, warming = schedule.stage()[0], schedule.warming()
+        if not given_up and schedule.advance(step, share, mastered):
+            if warming:
+                right = skills()
+                warm.append([stage, step - sum(n for _, n, _ in warm), dict(zip(map(str, seeds), right))])
+                best = right.index(max(right))
+                field, seeds, randoms = [field[best]], [seeds[best]], [randoms[best]]
+                print(f"{a.attention}: rows of {stage} {'mastered' if mastered else 'not mastered'} after {step} steps, {seconds:.0f} s, seed {seeds[0]}", flush=True)
+                with field[0].turn():
+                    field[0].skill.zero_()
+                lately = said = seconds, step
+            if not schedule.warming() and base is None:
+                base = step, seconds
+        if given_up:
+            status = 3
+            print(f"{a.attention}: no seed of {', '.join(map(str, seeds))} mastered rows of {stage} in {step} steps ({seconds:.0f} s): the best has "
+                  f"{max(right)} of their answers right, {MASTERED} is asked. It would learn none of the tasks, and ends here.", flush=True)
+        if share >= 1 or status or (a.until_mastered and not schedule.warming()) or (a.stop and time.time() - start >= 60 * a.stop):
             break
-        stage, warm = schedule.stage()
-        if random.random() < warm:
-            width = stage if warm == 1.0 else stage + batches.ANSWER_ROOM
-            batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
-        else:
-            batch = loader.get()
-        building += trainer.step(batch, min(1, (step - cold + 1) / 100) * min(1, (1 - share) / decay + 0.01))
+        length, warmth = schedule.stage()
+        ahead = min(1, (step - cold + 1) / 100) * (1 if schedule.warming() else min(1, (1 - share) / decay + 0.01))
+        warm_rows = randoms[0].random() < warmth
+        for trainer, random in zip(field, randoms):
+            with trainer.turn():
+                if warm_rows:
+                    width = length if warmth == 1.0 else length + batches.ANSWER_ROOM
+                    batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
+                else:
+                    batch = loader.get()
+                building += trainer.step(batch, ahead)
         step += 1
         tokens += batch.ids.numel()
 
-        if a.steps and step % 100 == 0:  # where others share the card: as many as the time leaves at the pace of the last ones
-            pace, lately = 100 / max(seconds - lately[0], 1e-3), (seconds, step)
-            if seconds > (1 - DECAY) * 60 * a.minutes:
-                planned = min(a.steps, step + max(1, int(pace * (60 * a.minutes - seconds))))
+        if a.steps and base and step % 100 == 0:  # where others share the card: as many as the time leaves at the pace of the last ones
+            pace, lately = (step - lately[1]) / max(seconds - lately[0], 1e-3), (seconds, step)
+            if seconds - base[1] > (1 - DECAY) * 60 * a.minutes:
+                planned = min(a.steps, step - base[0] + max(1, int(pace * (60 * a.minutes - seconds + base[1]))))
 
+        if step % 20 == 0 and seconds - said[0] > 10:
+            say()
+            said = seconds, step
         if step % 100 == 0:
-            right, (answer, context) = trainer.tally.take(), trainer.loss.tolist()
+            with field[0].turn():
+                right, (answer, context) = field[0].tally.take(), field[0].loss.tolist()
             schedule.learn(right)
             log.write(json.dumps({
-                "step": step, "seconds": round(seconds, 1), "building": round(building, 1), "tokens": tokens, "stage": stage, "planned": planned,
-                "answer_loss": round(answer, 4), "context_loss": round(context, 4), "right": right,
+                "step": step, "seconds": round(seconds, 1), "building": round(building, 1), "tokens": tokens, "stage": length, "planned": planned,
+                "answer_loss": round(answer, 4), "context_loss": round(context, 4), "right": right, "skill": dict(zip(map(str, seeds), skills())),
                 "mix": {t: round(w, 2) for t, w in schedule.mix.items()}}) + "\n")
             if seconds - last_save > 120:
                 last_save = seconds
                 save()
     save()
-    log.write(json.dumps({"done": share >= 1, "step": step, "tokens": tokens, "seconds": round(seconds, 1)}) + "\n")
+    log.write(json.dumps({"done": share >= 1, "warming": schedule.warming(), "warm_up": warm, "step": step, "tokens": tokens,
+                          "seconds": round(seconds, 1)}) + "\n")
+    print(f"{a.attention}: {'done' if share >= 1 else 'stopped'} at step {step} after {seconds:.0f} s", flush=True)
+    raise SystemExit(status)
 
 
 if __name__ == "__main__":
