@@ -6,13 +6,15 @@
 Of each kind (models/frontier-mini/recipe/kinds) without a folder: a decoder of four layers learns the warm-up, in PyTorch on the CPU, is
 stopped, goes on from what it saved, and its loss falls; =random: takes two steps, and its weights are drawn anew, so large that attention
 decides. Then on cpu and reference, of 20 prompts: logits by `build/tests/test_families
-logits` against the recipe's own model, <= 1e-4 of the norm; greedy tokens are the likeliest by that model, and by our own prefill of
+logits` against the recipe's own model, <= 1e-4 of the norm in every row, or, of softmax's and entmax's kinds, where rows are so ill-conditioned that
+fp32 cannot say more, no further from that model in double than its own fp32 is (no_further()); greedy tokens are the likeliest by that model, and by our own prefill of
 them; pairs, FLOPs and bytes of prefill and decode are those of a walk over all pairs (which keys weigh of an entmax model: by bisection
 in double, those within BAND of the threshold either way). Rows of training are longer than the window, and than a block. A kind that is
 Qwen2 under a method is that method here too, with its weights from the folder and numbers that leave out most keys of most prompts; all of
 this under it, and dense attention must give other tokens. Of moba the greedy tokens alone: its generated rows read all keys, as the
 method has it, so that no prefill says what was decoded. What methods choose, bit by bit: tests/peers/methods.py, estimators.py.
 """
+import copy
 import functools
 import json
 import os
@@ -51,6 +53,7 @@ BY_FORMULA = {"nsa": nsa, "dsa": dsa}  # what a row reads, in number, is known f
 WIDTH, ROWS, STEPS, OUTPUTS = 320, 4, 120, 12
 DEVICES = ["cpu", "reference"]
 NEAR = 2e-6  # of a row's largest score: what fp32 may differ by
+SLACK, FURTHEST = 1.25, 4  # of two roundings, how much further one may be at a quantile, and in the worst row
 BAND = 1e-4  # of logits / 2 from the threshold, where rounding in fp32 decides whether a key weighs
 mini.SIZES["miniature"] = dict(hidden=128, heads=2, kv_heads=1, layers=4, mlp=128)
 train.RATES["miniature"] = (0.02, 6e-3)
@@ -102,6 +105,33 @@ def attend(choosing, self, x, q, k, v):
     if choosing:
         read[:, :, :choosing, :choosing] = moba.chosen(q[:, :, :choosing], k[:, :, :choosing])
     return F.scaled_dot_product_attention(q, k, v, attn_mask=read, enable_gqa=True)
+
+
+@torch.no_grad()
+def in_double(net, ids):
+    """Logits of the recipe's own model in double."""
+    plain, torch.Tensor.float = torch.Tensor.float, torch.Tensor.double  # the recipe says .float() here and there
+    try:
+        exact = copy.deepcopy(net).double()
+        return exact.logits(exact(torch.tensor(ids[None]).long()))[0].numpy()
+    finally:
+        torch.Tensor.float = plain
+
+
+def apart(a, b):
+    """|a - b| / |b| of each row."""
+    return np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def no_further(name, ours, theirs):
+    """Whether rows of ours [n] are no further from double than PyTorch's fp32 [n] takes them: in the middle, at one row of a hundred and of a
+    thousand, and in how many are beyond 1e-4. One more is let pass: where there are so few, which of the two has it is chance. So is which row is
+    the furthest, and how far: of ours at most FURTHEST times as far, which no wrong row is."""
+    def said(rows):
+        return ", ".join(f"{q:.1e}" for q in np.quantile(rows, [.5, .99, .999, 1])) + f", {(rows > 1e-4).sum()} of {len(rows)} beyond 1e-4"
+    print(f"{name}, against double (median, 99 %, 99.9 %, most): ours {said(ours)}; PyTorch's fp32 {said(theirs)}", flush=True)
+    good = all(np.quantile(ours, q) <= SLACK * np.quantile(theirs, q) for q in (.5, .99, .999))
+    return good and (ours > 1e-4).sum() <= (theirs > 1e-4).sum() + 1 and ours.max() <= FURTHEST * theirs.max()
 
 
 def weighing(q, k):
@@ -221,6 +251,7 @@ def compare(kind, net, folder, build, prompts):
 
     for device in DEVICES[:1] if kind == "moba" else DEVICES:
         worst, equal, same, counts, dense, near, total, all_pairs = 0.0, 0, 0, 0, 0, 0, np.zeros(3), 0
+        wholes, off = [], []
         for ids in prompts:
             ids.tofile(work / "ids")
             printed, output = run("greedy", "<i4", str(OUTPUTS), device, *method)
@@ -233,9 +264,13 @@ def compare(kind, net, folder, build, prompts):
                 continue
             whole.tofile(work / "ids")
             ours = run("logits", "<f4", "1", device, *method)[1].reshape(logits.shape)
-            off = float((np.linalg.norm(ours - logits, axis=1) / np.linalg.norm(logits, axis=1)).max())
-            near += cuts > 0 and off > 1e-4
-            worst = max(worst, off if not cuts or off <= 1e-4 else 0)
+            most = float(apart(ours, logits).max())
+            if cuts and most > 1e-4:
+                near += 1
+            else:
+                worst = max(worst, most)
+                wholes.append(whole)
+                off.append((ours, logits))
             same += (ours[len(ids) - 1:].argmax(1) == output).all()
             counts += counted(net, len(ids), pairs, weighs, printed)
             total += [pairs.sum(), *weighs.sum(1)]
@@ -250,7 +285,12 @@ def compare(kind, net, folder, build, prompts):
               f"what was decoded is what a prefill says in {same}, counts equal in {counts}; {100 * total[2] / total[0]:.2f} % of the pairs weigh, "
               f"{100 * (total[2] - total[1]) / total[0]:.3f} % are within the band"
               + f"; {near} prompts chose otherwise at a cut closer than {NEAR}" * (kind in BY_FORMULA), flush=True)
-        good &= worst <= 1e-4 and near <= 2 and equal == same == counts == len(prompts)
+        if worst > 1e-4 and not method:
+            exact = [in_double(net, whole) for whole in wholes]
+            good &= no_further(f"{kind} on {device}", *(np.concatenate([apart(pair[i], e) for pair, e in zip(off, exact)]) for i in (0, 1)))
+        else:
+            good &= worst <= 1e-4
+        good &= near <= 2 and equal == same == counts == len(prompts)
     return bool(good)
 
 
