@@ -13,8 +13,9 @@
 # 3. The training: as many steps as there is time for, as many for each; what steps took in part 1 says how many. While that is less than
 #    $LEAST (8000) the last kind is left out, down to three. Who falls behind takes as many as the time leaves (train.py).
 #
-# A call takes $LIMIT (940) seconds in all, the whole $TOTAL (LIMIT); the plan is for the whole. $CARD (0.95) of the card's time is these
-# trainings'; MPS=1: through NVIDIA's daemon that lets processes compute at once, where it is there (more than the whole, then: CARD=1.2).
+# $SOFTMAX_FIRST: kinds whose warm-up begins with softmax in their place (train.py). A call takes $LIMIT (940) seconds in all, the whole
+# $TOTAL (LIMIT); the plan is for the whole. $CARD (0.95) of the card's time is these trainings'; MPS=1: through NVIDIA's daemon that lets
+# processes compute at once, where it is there (more than the whole, then: CARD=1.2).
 # Data: the folder $DATA (make_data.py), made here if there is none. What a call leaves: OUT/KIND.tar.xz, weights in bf16 with their progress
 # and log; OUT/plan.jsonl, what steps took; OUT/KIND.txt, what was printed; OUT/KIND.plan for $FROM.
 set -u
@@ -26,7 +27,7 @@ mkdir -p "$work" "$out" || exit 1
 data=${DATA:-$work/data}
 [ -n "${DATA:-}" ] || $python $recipe/make_data.py "$data" --frontier "${FRONTIER:-build/frontier}" --share "${SHARE:-1}" || exit 1
 spent=$(cat "$work"/spent 2>/dev/null || cat "${FROM:-/nowhere}"/spent.plan 2>/dev/null || echo 0) # seconds of earlier calls
-left() { echo $((limit - SECONDS - 25)); } # for packing
+left() { local s=$((limit - SECONDS - 25)); echo $((s > 1 ? s : 1)); } # for packing
 
 declare -A start
 kinds=
@@ -61,21 +62,18 @@ try() {
         fi
     done
 }
-[ -s "$work"/kernels ] || $python $recipe/entmax_attention.py ${CHECK:-} >"$work"/kernels 2>&1 &
-kernels=$! tries=
+kernels= tries=
+if [ ! -s "$work"/steps ]; then # beside parts 1 and 2
+    $python $recipe/entmax_attention.py ${CHECK:-} >"$out"/kernels.txt 2>&1 &
+    kernels=$!
+fi
 for kind in $kinds; do
     [ -e "$work/$kind".way ] || { try "$kind" & tries+=" $!"; }
 done
-wait $kernels
-right=$?
-cat "$work"/kernels
 [ -z "$tries" ] || wait $tries
 able=
 for kind in $kinds; do
-    if [[ $kind == *entmax* ]] && [ $right != 0 ]; then
-        rm -f "$work"/kernels
-        echo "$kind: its kernels are not right here: left out"
-    elif [ -e "$work/$kind".way ]; then
+    if [ -e "$work/$kind".way ]; then
         able+=" $kind"
     else
         echo "$kind: takes no step here, and is left out:"
@@ -87,10 +85,11 @@ echo "part 1 after $SECONDS s:$able"
 
 # train KIND OPTION ...
 train() {
-    local kind=$1
+    local kind=$1 first=
     shift
+    [[ " ${SOFTMAX_FIRST:-} " == *" $kind "* ]] && first=--softmax-first
     $python $recipe/train.py "$size" --attention "$kind" ${start[$kind]:+--polish ${start[$kind]}} --data "$data" --out "$work/$kind" --seed "${SEED:-1}" \
-        --seeds "${SEEDS:-3}" --patience "${PATIENCE:-12000}" $(cat "$work/$kind".way) ${OPTIONS:-} "$@" 2>&1 | tee -a "$out/$kind".txt
+        --seeds "${SEEDS:-3}" --patience "${PATIENCE:-12000}" $(cat "$work/$kind".way) $first ${OPTIONS:-} "$@" 2>&1 | tee -a "$out/$kind".txt
     return ${PIPESTATUS[0]}
 }
 minutes() { echo $(($1 / 60)).$(printf %03d $(($1 % 60 * 1000 / 60))); }
@@ -103,12 +102,19 @@ sys.exit(json.load(open(sys.argv[1]))["base"] is None)' "$work/$1"/model/progres
 
 pids=
 for kind in $able; do
-    [ -n "${start[$kind]:-}" ] || mastered "$kind" || { train "$kind" --until-mastered --stop "$(minutes $((warm < $(left) ? warm : $(left))))" & pids+=" $!"; }
+    [ -s "$work"/steps ] || [ -n "${start[$kind]:-}" ] || mastered "$kind" || { train "$kind" --until-mastered --stop "$(minutes $((warm < $(left) ? warm : $(left))))" & pids+=" $!"; }
 done
 [ -z "$pids" ] || wait $pids
-ready=
+right=0 ready=
+if [ -n "$kernels" ]; then
+    wait $kernels
+    right=$?
+    cat "$out"/kernels.txt
+fi
 for kind in $able; do
-    if [ -n "${start[$kind]:-}" ] || mastered "$kind"; then ready+=" $kind"; else echo "$kind: has not mastered the warm-up, and is left out"; fi
+    if [[ $kind == *entmax* ]] && [ $right != 0 ]; then
+        echo "$kind: its kernels are not right here: left out"
+    elif [ -n "${start[$kind]:-}" ] || mastered "$kind"; then ready+=" $kind"; else echo "$kind: has not mastered the warm-up, and is left out"; fi
 done
 echo "part 2 after $SECONDS s:$ready"
 
@@ -139,7 +145,6 @@ if [ -n "$ready" ]; then
 fi
 echo $((spent + SECONDS)) >"$work"/spent
 cp "$work"/plan.jsonl "$out"/ 2>/dev/null
-cp "$work"/kernels "$out"/kernels.txt
 for file in "$work"/{*.way,*.time,steps,spent}; do
     [ -e "$file" ] && cp "$file" "$out/$(basename "$file")".plan
 done

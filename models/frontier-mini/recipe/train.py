@@ -249,6 +249,12 @@ class Trainer:
             self.skill.lerp_((right & (batch.weight > 0)).sum() / (batch.weight > 0).sum(), 0.02)
             self.loss.copy_(torch.stack([answer, context]))
 
+    def forget(self):
+        """What attends now is another function: graphs are of the one before."""
+        if self.graphs:
+            torch.cuda.synchronize()
+            self.graphs.clear()
+
     def capture(self, batch):
         """Makes the graph for batches shaped as this one; leaves the state as it was."""
         kept, batch = [t.detach().clone() for t in self.state()], batch.to(self.device)
@@ -335,6 +341,8 @@ def main():
     parser.add_argument("--steps", type=int, help="the training behind the warm-up has so many, or as many as its minutes leave")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="so many learn the shortest rows, from --seed on; the first that masters them goes on")
     parser.add_argument("--patience", type=int, default=20000, metavar="STEPS", help="the shortest rows are mastered in so many, or that is all")
+    parser.add_argument("--softmax-first", action="store_true", help="of an entmax kind: the shortest rows with softmax in entmax's place until they are mastered, "
+                        "then as the kind has it until they are mastered again, then the rest")
     parser.add_argument("--until-mastered", action="store_true", help="end this call behind the warm-up")
     parser.add_argument("--time", type=int, metavar="LENGTH", help="take a few steps at each length up to this one, print what they took, and end")
     parser.add_argument("--stop", type=float, metavar="MINUTES", help="save and end this call after so many, to go on later")
@@ -364,6 +372,11 @@ def main():
         print(json.dumps({"attention": a.attention, "size": a.size, "tokens": a.tokens, "compiled": not a.eager,
                           "graph": trainer.graphs is not None, "mean_ms": round(mean, 2), "ms": {n: round(ms, 2) for n, ms in took.items()}}))
         return
+    normaliser = getattr(kinds.kind(a.attention), "normaliser", None)
+    if a.softmax_first:
+        if normaliser is None:
+            parser.error(f"--softmax-first: {a.attention} is softmax throughout")
+        WARM_UP.insert(0, WARM_UP[0])
     a.out.mkdir(parents=True, exist_ok=True)
     if a.rate:
         RATES[a.size] = a.rate, RATES[a.size][1] * a.rate / RATES[a.size][0]
@@ -381,6 +394,8 @@ def main():
     state = torch.load(saved, map_location=a.device) if saved.exists() else json.loads(short.read_text()) if short.exists() else None
     if state and state["attention"] != a.attention:
         raise SystemExit(f"{a.out}: its checkpoint is of --attention {state['attention']}")
+    if state and state["softmax_first"] != a.softmax_first:
+        raise SystemExit(f"{a.out}: its checkpoint is of a training {'with' if state['softmax_first'] else 'without'} --softmax-first")
     seeds = state["seeds"] if state else [a.seed] if a.polish else list(range(a.seed, a.seed + a.seeds))
     field = [entered(a, seed, samples.tasks, widths) for seed in seeds]  # several while they race, then one
     step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
@@ -423,7 +438,7 @@ def main():
         return out
 
     def save():
-        progress = {"attention": a.attention, "step": step, "tokens": tokens, "seconds": seconds, "base": base, "warm_up": warm,
+        progress = {"attention": a.attention, "softmax_first": a.softmax_first, "step": step, "tokens": tokens, "seconds": seconds, "base": base, "warm_up": warm,
                     "stage": (schedule.index, schedule.begun), "mix": schedule.mix}
         if a.device.startswith("cuda"):
             torch.cuda.synchronize()
@@ -446,31 +461,37 @@ def main():
         print(f"{a.attention}: {where}; {1e3 * pace:.1f} ms a step", flush=True)
 
     share, status = 0.0, 0
+    if a.softmax_first:
+        normaliser.softmax_for_now = schedule.index == 0
     while True:
         seconds = before + time.time() - start - building
         if not schedule.warming():
             share = (step - base[0]) / planned if a.steps else (seconds - base[1]) / (60 * a.minutes)
         mastered, given_up = False, False
-        if schedule.warming() and (step % 20 == 0 or step >= a.patience):
+        late = schedule.warming() and WARM_UP[schedule.index][1] is None and step - schedule.begun >= a.patience
+        if schedule.warming() and (step % 20 == 0 or late):
             right = skills()
             mastered = max(right) > MASTERED
-            given_up = schedule.index == 0 and step >= a.patience and not mastered
+            given_up = late and not mastered
         stage, warming = schedule.stage()[0], schedule.warming()
         if not given_up and schedule.advance(step, share, mastered):
             if warming:
                 right = skills()
-                warm.append([stage, step - sum(n for _, n, _ in warm), dict(zip(map(str, seeds), right))])
+                warm.append([f"{stage} by softmax" if a.softmax_first and schedule.index == 1 else stage, step - sum(n for _, n, _ in warm), dict(zip(map(str, seeds), right))])
                 best = right.index(max(right))
                 field, seeds, randoms = [field[best]], [seeds[best]], [randoms[best]]
                 print(f"{a.attention}: rows of {stage} {'mastered' if mastered else 'not mastered'} after {step} steps, {seconds:.0f} s, seed {seeds[0]}", flush=True)
                 with field[0].turn():
                     field[0].skill.zero_()
+                if a.softmax_first and schedule.index == 1:
+                    normaliser.softmax_for_now = False
+                    field[0].forget()
                 lately = said = seconds, step
             if not schedule.warming() and base is None:
                 base = step, seconds
         if given_up:
             status = 3
-            print(f"{a.attention}: no seed of {', '.join(map(str, seeds))} mastered rows of {stage} in {step} steps ({seconds:.0f} s): the best has "
+            print(f"{a.attention}: no seed of {', '.join(map(str, seeds))} mastered rows of {stage} in {step - schedule.begun} steps ({seconds:.0f} s): the best has "
                   f"{max(right)} of their answers right, {MASTERED} is asked. It would learn none of the tasks, and ends here.", flush=True)
         if share >= 1 or status or (a.until_mastered and not schedule.warming()) or (a.stop and time.time() - start >= 60 * a.stop):
             break
