@@ -216,7 +216,7 @@ class Trainer:
         self.loss = torch.zeros(2, device=device)     # on answers, on the context
         self.stream = torch.cuda.Stream() if device.startswith("cuda") else None
         if compiled:
-            torch._dynamo.config.cache_size_limit = 64
+            torch._dynamo.config.cache_size_limit = 192  # layers of several seeds
             for layer in self.net.layers:
                 layer.compile(dynamic=True)
 
