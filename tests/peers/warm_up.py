@@ -8,6 +8,8 @@ A line a seed and variant: the step at which .9 of the answers are right, lately
     softmax         and, once it has mastered them, how many steps 1.5-entmax in its place takes to do so again (train.py --softmax-first)
     masked          softmax by the kernel that the window's layers have in longer rows: same weights and rows as softmax at the start
     entmax15        1.5-entmax from nothing
+
+Before them, how far the masked kernel and softmax's call are from double in such rows: output and gradients of queries, keys and values.
 """
 import sys
 import time
@@ -16,6 +18,7 @@ import pathlib
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "models/frontier-mini/recipe"))
 import batches  # noqa: E402
@@ -41,6 +44,28 @@ def masked(self, x, q, k, v):
     return window.latest(q, k, v, window.WINDOW)
 
 
+def gradients(attend, q, k, v, g):
+    q, k, v = (t.clone().requires_grad_() for t in (q, k, v))
+    out = attend(q, k, v)
+    return [out, *torch.autograd.grad(out, (q, k, v), g)]
+
+
+def exactness():
+    attends = {"softmax": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True),
+               "masked": lambda q, k, v: window.latest(q, k, v, window.WINDOW)}
+    for dtype in (torch.float32, torch.bfloat16):
+        most = dict.fromkeys(attends, 0.0)
+        for seed in range(5):
+            for scale in (0.1, 1, 3):
+                torch.manual_seed(seed)
+                given = [(torch.randn(16, heads, WIDTH, 64) * by).to(dtype) for heads, by in ((3, scale), (1, scale), (1, 1), (3, 1))]
+                exact = gradients(attends["softmax"], *(t.double() for t in given))
+                for name, attend in attends.items():
+                    apart = [((a.double() - b).norm() / b.norm()).item() for a, b in zip(gradients(attend, *given), exact)]
+                    most[name] = max(most[name], *apart)
+        print(f"{dtype}, from double at most: " + ", ".join(f"{name} {x:.1e}" for name, x in most.items()), flush=True)
+
+
 def learn(trainer, random, begun, most):
     """Steps until what was learned is mastered, or None; the share that was right every 200 steps."""
     shares = []
@@ -56,6 +81,7 @@ def learn(trainer, random, begun, most):
 def main():
     seeds = [int(n) for n in sys.argv[1].split(",")] if len(sys.argv) > 1 else [1, 2]
     most = int(sys.argv[2]) if len(sys.argv) > 2 else 4000
+    exactness()
     for seed in seeds:
         for variant in ("softmax", "masked", "entmax15"):
             torch.manual_seed(seed)
