@@ -123,7 +123,7 @@ echo "part 2 after $SECONDS s:$ready"
 if [ -n "$ready" ] && [ ! -s "$work"/steps ]; then
     time=$((total - spent - SECONDS - 45))
     set -- $ready
-    while :; do
+    while [ $time -ge 20 ]; do
         for kind in "$@"; do cat "$work/$kind".time; done >"$work"/plan.jsonl
         steps=$($python -c 'import json, sys
 print(int(float(sys.argv[3]) * 1000 * float(sys.argv[2]) / sum(json.loads(line)["mean_ms"] for line in open(sys.argv[1]))))' "$work"/plan.jsonl $time "${CARD:-0.95}")
@@ -131,9 +131,13 @@ print(int(float(sys.argv[3]) * 1000 * float(sys.argv[2]) / sum(json.loads(line)[
         echo "$* would have $steps steps each: the last is left out"
         set -- "${@:1:$#-1}"
     done
-    echo "$steps $time $*" >"$work"/steps
+    if [ $time -ge 20 ]; then
+        echo "$steps $time $*" >"$work"/steps
+    else
+        echo "the warm-up took the time: call again with a larger TOTAL than $total"
+    fi
 fi
-if [ -n "$ready" ]; then
+if [ -n "$ready" ] && [ -s "$work"/steps ]; then
     read -r steps time ready <"$work"/steps
     echo "$ready: $steps steps each, $time s"
     pids=
