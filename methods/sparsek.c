@@ -4,8 +4,8 @@
  * As the paper has it, of which summaries alone could be read, and no code of the authors: scores do not depend on the query and rise
  * with the position by a slope; a key that others have driven out of the k best is never among them again, so that a generation
  * keeps k + window keys, and a step costs the same at any length. Chosen are keys that have left the window. Other than there:
- * - The paper's score is linear in the layer's input, which hooks do not see; here in the query of the group's first head before
- *   rotation, which is linear in that: weights sparsek.weight [kv heads, head dim], sparsek.slope [kv heads] of each layer.
+ * - The paper's score is linear in the layer's input; here in the query of the group's first head before rotation, which is linear in
+ *   that: weights sparsek.weight [kv heads, head dim], sparsek.slope [kv heads] of each layer.
  * - In training the paper multiplies values by a soft mask, the scores' projection onto masks of sum k, which gives the scores
  *   a gradient; here the mask is 1 at the k best, as the recipe's kind `sparsek` has it in its forward pass too.
  * A target sparsity is shared out between window and best keys as they stand. */

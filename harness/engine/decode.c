@@ -150,8 +150,8 @@ static sf_status go_on(lockstep *l, int layer)
     const sf_rotation *global = &m->positions.global, *local = &m->positions.local;
     const sf_workspace *w = &batch->workspace;
     const void *memory[] = {m->weights.layer, global->cosine, global->sine, local->cosine, local->sine, batch->token,
-                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, batch->mixer_in[0], batch->layered, w->normed, w->gate, w->up,
-                            w->gated, w->branch, batch->logits, batch->next, w->mixture.logits, w->mixture.out};
+                            batch->hidden, batch->q, batch->k, batch->v, batch->attention, batch->mixer_in[0], batch->layered,
+                            w->normed, w->gate, w->up, w->gated, w->branch, batch->logits, batch->next, w->mixture.logits, w->mixture.out};
     enum { POINTERS = sizeof memory / sizeof *memory };
     _Static_assert(POINTERS + 3 <= SF_STRETCH_KEY, "the key holds all of them");
     uint64_t key[SF_STRETCH_KEY] = {(uint64_t)layer, (uint64_t)l->rows, (uint64_t)batch->lanes};
