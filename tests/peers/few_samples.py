@@ -35,7 +35,7 @@ def half_width(x):
 def needed(x):
     """Samples at which the t interval of a mean like that of x leaves out 0; inf: the mean is 0."""
     mean, s = abs(x.mean()), x.std(ddof=1)
-    if mean == 0:
+    if mean < 1e-12:  # 0 but for the rounding of sums
         return math.inf
     if s == 0:
         return 2
