@@ -51,10 +51,14 @@ rm(i) = lm(i) + panel_w / width
 tm(i) = 1 - (top_mm + row(i) * (panel_h + down_mm)) / height
 bm(i) = tm(i) - panel_h / height
 place = "set lmargin at screen lm(panel); set rmargin at screen rm(panel); set tmargin at screen tm(panel); set bmargin at screen bm(panel)"
+# A name that is too long loses its middle: what tells names apart is at either end.
+cut(s, letters) = strlen(s) > letters ? s[1:letters - 1 - letters / 3].'…'.s[strlen(s) - letters / 3 + 1:strlen(s)] : s
 # The heading of a panel, left-aligned over it; a note within it where something is missing.
-heading = "set label 1 title_of_panel at graph 0, 1 offset 0, 0.7 left"
+letter_mm = 1.35
+heading = "set label 1 cut(title_of_panel, int((panel_w + right_mm) / letter_mm)) at graph 0, 1 offset 0, 0.7 left"
 note = "set label 2 note_of_panel at graph 0.5, 0.5 center textcolor rgb grey"
-# A name in the legend, cut to its column.
-fit(s) = strlen(s) > legend_letters ? s[1:legend_letters - 1].'…' : s
-# The legend under all panels, drawn by a plot of its own that shows nothing else.
-legend_frame = "unset label; unset object; unset arrow; unset title; unset xlabel; unset ylabel; unset tics; unset border; unset grid; unset logscale; set lmargin at screen 0; set rmargin at screen 1; set bmargin at screen 0; set tmargin at screen 1; set xrange [0:1]; set yrange [0:1]; set key at screen 0.5, screen 0.6 / height center bottom vertical reverse Left maxrows legend_rows samplen 1.2 spacing 0.9 width legend_width"
+fit(s) = cut(s, legend_letters)
+line_spacing = (format eq 'svg') ? 0.75 : 0.9  # 2.8 mm
+# The legend under all panels, drawn by a plot of its own that shows nothing else. What stands in it or not is a text in that plot, never an
+# iteration over nothing, which takes an entry's place.
+legend_frame = "unset label; unset object; unset arrow; unset title; unset xlabel; unset ylabel; unset tics; unset border; unset grid; unset logscale; set lmargin at screen 0; set rmargin at screen 1; set bmargin at screen 0; set tmargin at screen 1; set xrange [0:1]; set yrange [0:1]; set key at screen 0.5, screen 0.6 / height center bottom vertical reverse Left maxrows legend_rows samplen 1.2 spacing line_spacing width legend_width"

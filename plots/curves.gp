@@ -30,7 +30,7 @@ do for [panel = 1:panel_n] {
     unset label; unset object
 }
 eval legend_frame
-plot for [s = 1:series_n] NaN with linespoints dashtype 1 + dashed[s] pointtype (dashed[s] ? mark(s) - 1 : mark(s)) linecolor rgb hue(s) title fit(series[s]), \
-    for [i = 1:has_reference] NaN with lines dashtype 3 linewidth 0.8 linecolor rgb colour[8] title 'dense'
+dense = has_reference ? ", NaN with lines dashtype 3 linewidth 0.8 linecolor rgb colour[8] title 'dense'" : ""
+eval "plot for [s = 1:series_n] NaN with linespoints dashtype 1 + dashed[s] pointtype (dashed[s] ? mark(s) - 1 : mark(s)) linecolor rgb hue(s) title fit(series[s])".dense
 unset multiplot
 set output

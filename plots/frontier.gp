@@ -34,9 +34,8 @@ do for [p = 1:phase_n] {
     }
 }
 eval legend_frame
-plot for [m = 1:(by_model ? model_n : 0)] NaN with points pointtype 5 linecolor rgb hue(m) title fit(model[m]), \
-    for [a = 1:named] NaN with points pointtype mark(mark_of[a]) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title fit(arm[a]), \
-    for [i = 1:(named < arm_n)] NaN with points pointtype 7 pointsize 0.2 linecolor rgb grey title sprintf('%d others', arm_n - named), \
-    NaN with lines linewidth 2.5 linecolor rgb '#c8c8c8' title 'Pareto frontier (filled)'
+models = by_model ? "for [m = 1:model_n] NaN with points pointtype 5 linecolor rgb hue(m) title fit(model[m]), " : ""
+dots = named < arm_n ? "NaN with points pointtype 7 pointsize 0.2 linecolor rgb grey title sprintf('%d others', arm_n - named), " : ""
+eval "plot ".models."for [a = 1:named] NaN with points pointtype mark(mark_of[a]) linecolor rgb (by_model ? grey : a == 1 ? colour[8] : hue(a - 1)) title fit(arm[a]), ".dots."NaN with lines linewidth 2.5 linecolor rgb '#c8c8c8' title 'Pareto frontier (filled)'"
 unset multiplot
 set output

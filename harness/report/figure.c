@@ -53,7 +53,7 @@ void sf_set_legend(sf_plot *p, int entries, int characters)
     double height = rows * line + (entries ? 1 : 0);
     sf_set_number(p, "legend", height);
     sf_set_number(p, "legend_rows", rows > 0 ? rows : 1);
-    int letters = (int)(((p->width - 4) / columns - sample) / character); /* longer names are cut */
+    int letters = (int)(((p->width - 4) / columns - sample) / character) - 2; /* longer names are cut */
     if (characters > letters) characters = letters;
     sf_set_number(p, "legend_letters", letters);
     /* gnuplot takes letters for wider than they are, and a wide legend's first marks then fall off the page */
