@@ -5,7 +5,7 @@ height = 106.6
 style = 'paper'
 legend = 6.6
 legend_rows = 2
-legend_letters = 23
+legend_letters = 21
 legend_width = -2
 array title[2]
 title[1] = 'mini-8m'

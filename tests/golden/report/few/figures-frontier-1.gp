@@ -5,8 +5,8 @@ height = 119.4
 style = 'paper'
 legend = 9.4
 legend_rows = 3
-legend_letters = 25
-legend_width = -4
+legend_letters = 23
+legend_width = -3
 array arm[8]
 arm[1] = 'dense'
 arm[2] = 'block_sparse'

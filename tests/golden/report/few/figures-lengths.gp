@@ -5,7 +5,7 @@ height = 163.8
 style = 'paper'
 legend = 3.8
 legend_rows = 1
-legend_letters = 19
+legend_letters = 17
 legend_width = -1
 array title[7]
 title[1] = 'block_sparse'

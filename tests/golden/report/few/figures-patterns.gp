@@ -54,7 +54,7 @@ decode[7] = 1
 decode_n = 7
 legend = 3.8
 legend_rows = 1
-legend_letters = 57
+legend_letters = 55
 legend_width = -1
 array title[7]
 title[1] = 'block_sparse'

@@ -5,7 +5,7 @@ height = 82.2
 style = 'paper'
 legend = 12.2
 legend_rows = 4
-legend_letters = 23
+legend_letters = 21
 legend_width = -1
 array arm[7]
 arm[1] = 'block_sparse'

@@ -5,7 +5,7 @@ height = 114.6
 style = 'paper'
 legend = 6.6
 legend_rows = 2
-legend_letters = 15
+legend_letters = 13
 legend_width = -1
 array title[5]
 title[1] = 'niah'

@@ -5,7 +5,7 @@ height = 68.6
 style = 'paper'
 legend = 6.6
 legend_rows = 2
-legend_letters = 23
+legend_letters = 21
 legend_width = -1
 array title[1]
 title[1] = 'quest'

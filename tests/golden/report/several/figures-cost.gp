@@ -5,7 +5,7 @@ height = 103.8
 style = 'paper'
 legend = 3.8
 legend_rows = 1
-legend_letters = 25
+legend_letters = 23
 legend_width = -2
 array title[4]
 title[1] = 'mini-8m'

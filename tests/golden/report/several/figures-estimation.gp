@@ -5,7 +5,7 @@ height = 55.4
 style = 'paper'
 legend = 9.4
 legend_rows = 3
-legend_letters = 23
+legend_letters = 21
 legend_width = -1
 array title[2]
 title[1] = '1024 tokens'

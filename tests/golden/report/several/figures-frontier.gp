@@ -5,7 +5,7 @@ height = 125
 style = 'paper'
 legend = 15
 legend_rows = 5
-legend_letters = 37
+legend_letters = 35
 legend_width = -4
 array arm[6]
 arm[1] = 'dense'

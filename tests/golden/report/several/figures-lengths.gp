@@ -5,7 +5,7 @@ height = 111.8
 style = 'paper'
 legend = 3.8
 legend_rows = 1
-legend_letters = 57
+legend_letters = 55
 legend_width = -1
 array title[5]
 title[1] = 'block_sparse'

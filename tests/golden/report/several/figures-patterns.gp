@@ -44,7 +44,7 @@ decode[5] = 1
 decode_n = 5
 legend = 3.8
 legend_rows = 1
-legend_letters = 24
+legend_letters = 22
 legend_width = -1
 array title[5]
 title[1] = 'block_sparse'

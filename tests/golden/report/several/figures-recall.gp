@@ -5,7 +5,7 @@ height = 79.4
 style = 'paper'
 legend = 9.4
 legend_rows = 3
-legend_letters = 23
+legend_letters = 21
 legend_width = -1
 array arm[5]
 arm[1] = 'block_sparse'

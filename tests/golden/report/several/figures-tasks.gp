@@ -5,7 +5,7 @@ height = 97.4
 style = 'paper'
 legend = 9.4
 legend_rows = 3
-legend_letters = 23
+legend_letters = 21
 legend_width = -1
 array title[4]
 title[1] = 'niah'
