@@ -10,7 +10,9 @@ import sys
 TILES = ("exponentials, some 9 cycles of 16 scores, and the first and last keys of rows", "exponentials of two rows side by side")
 SUMS = ("sums along vectors, whose bits no number of rows changes: 8 loads for 12 multiply-adds, and 16 partial sums of each output to "
         "fold (F32 takes as long as Q4_K: it is not unpacking)", "a tile of 3 rows by 4 outputs (7 loads); folding several outputs at once")
-BLOCKS = ("unpacking: a row alone reads less than it computes", "two rows by turns, 32 weights at a time (wins for Q2_K, Q5_K, Q6_K on AVX2 only)")
+BLOCKS = ("unpacking: 16 weights of 4 bits are some 9 operations of 256 bits or half as many of 512 (mask, spread, convert, scale, add up), 2.8 or 2 "
+          "cycles of a Zen 4 by themselves, since spreading takes a pipe of the multiply-adds; the kernel takes twice that", "a block's scales at "
+          "once and four outputs in turn (tried: Q2_K, Q3_K, Q5_K + 25 to 43 %, Q4_K + 5 %, but Q6_K on AVX2 - 14 %); spread by masks")
 MISSES = ("lines that one core waits for", "calling rows of keys further ahead; huge pages")
 PRODUCTS = ("the probe's products: 7.4 of 55.6 GFLOP at head dim 128, 3.7 of 27.8 at 64, that is 13.4 % before any exponential",
             "nothing in fp32: fewer rows of the probe would be another method")
