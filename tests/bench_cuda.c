@@ -68,8 +68,8 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
             count[row] = k;
             for (int e = 0; e < k; e++) {
                 double u = (double)random32() / 4294967296.0;
-                index[row * most + e] =
-                    e == k - 1 ? i : (int)((e + u) * i / (k - 1)); /* strata: ascending, no repeats */
+                int from = k > 1 ? e * i / (k - 1) : 0, beyond = k > 1 ? (e + 1) * i / (k - 1) : 0;
+                index[row * most + e] = e == k - 1 ? i : from + (int)(u * (beyond - from)); /* strata: ascending, no repeats */
             }
             if (h == 0) pairs += ((double)k - .5) * block * block;
         }

@@ -1,6 +1,7 @@
 /* End to end on GPUs with random weights: a long prefill, dense and sparse, and a grid of cells that decode in lock-step.
  *
- *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief|grid|alone]      Qwen2.5-7B, 131040, 0: all, 1
+ *   bench_cuda_engine [configs/models/NAME.yaml] [tokens] [layers] [ranks] [brief|grid|alone|prefills]
+ *                                                                          Qwen2.5-7B, 131040, 0: all, 1
  *
  * Several ranks: threads, each on a GPU of its own, that split the model: `2` by heads and MLP (tensor parallelism), `1x2` by layers
  * (two stages of one), `2x2` both ways. Weights lie over each other on the host (sf_model_random_overlaid), so that 145 GB of them
@@ -16,7 +17,8 @@
  * device. Together: one prefill, one batch; of a step, the share that the products at so many rows, reading the keys, and
  * exchanges would take (`grid`: that alone). Alone (not where several ranks or `brief` are asked for): each cell with its own prefill, and the weights
  * and the cache that a step reads as the meter has them, over its time; one cell of each method is run, the others are taken to
- * be alike. `alone`: as `brief`, and dense's cell alone.
+ * be alike. `alone`: as `brief`, and dense's cell alone. `prefills`: a second turn of the sparse prefills whose speed has a target,
+ * after the first, and no grid.
  *
  * Of a mixture of experts the ceiling of a prompt's products is that of its active experts, all rows of a part in one product (as if
  * all had chosen the same); how many experts the lanes of a grid choose together is not known, so that its steps have no ceiling. */
@@ -41,7 +43,7 @@ enum { LEVELS = 9, CELLS = 1 + 3 * LEVELS, STEPS = 32 };
 enum { CHUNK = 4096 };
 static sf_model *model;
 static int asked_tokens, ranks, stages = 1; /* ranks of each stage */
-static bool brief, grid_alone, dense_alone;
+static bool brief, grid_alone, dense_alone, prefills_alone;
 
 /* Of each rank. */
 static _Thread_local sf_backend *backend;
@@ -373,16 +375,16 @@ static void run_beside(void)
 static void run_prefills(void)
 {
     prefill("block_sparse 64 (first)", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), 0);
-    double dense = prefill("dense", NULL, NULL, 0);
-    say_memory("after dense prefills");
+    double dense = prefills_alone ? 0 : prefill("dense", NULL, NULL, 0);
+    if (!prefills_alone) say_memory("after dense prefills");
     prefill("block_sparse 64, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 0), dense);
     prefill("vertical_slash", &sf_vertical_slash, fitted(&sf_vertical_slash, SF_PREFILL, .9, -1, -1), dense);
     if (!brief) {
         prefill("block_sparse 64, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 64, 1), dense);
         prefill("block_sparse 16, heads apart", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 0), dense);
         prefill("block_sparse 16, group", &sf_block_sparse, fitted(&sf_block_sparse, SF_PREFILL, .9, 16, 1), dense);
-        prefill("flex_prefill", &sf_flex_prefill, fitted(&sf_flex_prefill, SF_PREFILL, .9, -1, -1), dense);
     }
+    if (!brief || prefills_alone) prefill("flex_prefill", &sf_flex_prefill, fitted(&sf_flex_prefill, SF_PREFILL, .9, -1, -1), dense);
 }
 
 static sf_status be_rank(sf_backend *b, void *user)
@@ -403,8 +405,8 @@ static sf_status be_rank(sf_backend *b, void *user)
     SAY("weights to the device: %.1f s\n", now() - began);
     say_memory("of the weights");
     if (!grid_alone) run_prefills();
-    if (!grid_alone && stages > 1) run_beside();
-    run_grid();
+    if (!grid_alone && !prefills_alone && stages > 1) run_beside();
+    if (!prefills_alone) run_grid();
     sf_engine_close(engine);
     free(token);
     return SF_OK;
@@ -422,6 +424,7 @@ int main(int argc, char **argv)
     brief = ranks * stages > 1 || argc > 5;
     grid_alone = argc > 5 && strcmp(argv[5], "grid") == 0;
     dense_alone = argc > 5 && strcmp(argv[5], "alone") == 0;
+    prefills_alone = argc > 5 && strcmp(argv[5], "prefills") == 0;
     MUST(sf_model_random_overlaid(&whole, 1, &model));
     if (ranks * stages > 1) {
         MUST(sf_comm_team(ranks, stages, DEVICE, 0, be_rank, NULL));

@@ -10,6 +10,10 @@
 #   check       every method's certificate                 bench                 kernels, against what peers said
 #   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
 #   mixture     a 30B mixture's shape of 3B active, 64k    end                   a 7B model's shape, end to end
+#   first       a small model's first tokens, in a sweep   rivals                FlexAttention; NSA of flash-linear-attention
+#
+# And `targets`: what the engine's targets are held to, bench, end and first beside an older build by turns ($OLD), and at the end
+# a line a target, reached or missed (tests/cuda_targets.py).
 #
 # And of two GPUs and more, `two`:
 #   tensor      models split over two ranks, and every method's certificate over two
@@ -20,6 +24,7 @@
 #
 #   RUN=PROGRAM    runs a program of the build by its name, e.g. RUN=./run: `./run test_backends cuda:0`; default: `make`, then
 #                  build/ itself
+#   OLD=FOLDER     of `targets`: an older source tree, f0848c2 or later; or OLD_RUN=PROGRAM, as RUN, which runs its build
 #   LOGS=FOLDER    where logs go: one a part, and all.txt, what results/bench/ keeps; default build/cuda
 #   LIMIT=SECONDS  for all parts together, 560: a part that would end later is cut short, and one that would begin later left out
 #   SWEEP='CONFIG [KEY=VALUE ...]', DEVICE=cuda    of the sweep; DEVICE=cuda:all runs it on one GPU too
@@ -30,21 +35,34 @@ logs=${LOGS:-build/cuda} limit=${LIMIT:-560} device=${DEVICE:-cuda} begun=$SECON
 parts=("$@")
 [ $# -gt 0 ] || parts=(parity engine families check)
 [ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench patterns mixture end)
+[ "${1:-}" != targets ] || parts=(peers bench end first rivals targets)
 [ "${1:-}" != two ] || parts=(tensor split large spread)
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
-if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} || exit 1
-fi
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
-# Sets `words` to the command that runs a program of the build.
+made=()
+if [ -z "${RUN:-}" ]; then
+    programs=(build/tests/{bench_cuda,bench_cuda_engine})
+    [ "${parts[*]: -1}" = targets ] ||
+        programs+=(build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_patterns})
+    make -j"$(nproc)" all "${programs[@]}" & made+=($!)
+fi
+if [ -n "${OLD:-}" ]; then
+    make -C "$OLD" -j"$(nproc)" all build/tests/{bench_cuda,bench_cuda_engine} & made+=($!)
+fi
+for make in "${made[@]}"; do wait "$make" || exit 1; done
+
+# Sets `words` to the command that runs a program of the build, `old` to the one of the older build, or to nothing.
 program() {
-    words=("build/tests/$1")
-    [ "$1" != frontier ] || words=(build/frontier)
+    local at=build/tests/$1
+    [ "$1" != frontier ] || at=build/frontier
+    words=("$at") old=()
     [ -z "${RUN:-}" ] || words=("$RUN" "$1")
+    [ -z "${OLD:-}" ] || old=("$OLD/$at")
+    [ -z "${OLD_RUN:-}" ] || old=("$OLD_RUN" "$1")
 }
 
 # part LABEL SECONDS LINES COMMAND…: the last LINES lines of what it says, its verdict, its time, and when it ended
@@ -56,7 +74,7 @@ part() {
         verdict='NOT RUN'
     else
         if [ "$(type -t "$1")" = function ]; then
-            timeout -k 5 "$seconds" bash -c "$(declare -f alike "$1"); $(declare -p words logs); $*" >"$logs/$label.log" 2>&1 || status=$?
+            timeout -k 5 "$seconds" bash -c "$(declare -f alike "$1"); $(declare -p words old logs device); $*" >"$logs/$label.log" 2>&1 || status=$?
         else
             timeout -k 5 "$seconds" "$@" >"$logs/$label.log" 2>&1 || status=$?
         fi
@@ -126,6 +144,43 @@ split_killed() {
     grep -vE '^-*$' "$logs/killed.said" | tail -n 8
     [ $status != 0 ] && [ "$kept" -ge 4 ] || return 1
     mpirun -n 2 "${words[@]}" run "${options[@]}" || return 1
+}
+
+# revisions: which builds these are
+revisions() {
+    echo "here: $("${words[@]}" version 2>&1 | head -n 1)"
+    [ ${#old[@]} = 0 ] || echo "old: $("${old[@]}" version 2>&1 | head -n 1)"
+}
+
+# The older build's prefills of the 7B shape, up to its last; what it would do then is ended.
+old_prefills() {
+    timeout 200 "${old[@]}" configs/models/qwen2.5-7b.yaml 131040 >"$logs/end-old.said" 2>&1 & # what it is told, it tells all that it began
+    local bench=$!
+    while kill -0 $bench 2>/dev/null && ! grep -q '^prefill flex_prefill' "$logs/end-old.said"; do read -r -t 0.1 <> <(:) || true; done
+    ! kill $bench 2>/dev/null || wait $bench 2>/dev/null
+    cat "$logs/end-old.said"
+    grep -q '^prefill flex_prefill' "$logs/end-old.said"
+}
+
+# A sweep that asks one token of each cell: dense and six methods at five levels, 31 cells of one prompt of 8k tokens, on the
+# embedded l. Seconds from start to end, with one sample and with eleven, by turns; what ten more take is what starting does not.
+first_tokens() {
+    local turn samples build program from
+    local options=(configs/mini-study.yaml --set 'models=[models/frontier-mini/l]' --set 'tasks=[niah]' --set 'lengths=[8192]'
+        --set 'sparsity=[0.5, 0.7, 0.8, 0.9, 0.95]' --set output=1 --device "$device" --overwrite --out "$logs/first.h5")
+    for turn in 1 2; do
+        for samples in 1 11; do
+            for build in old here; do
+                program=("${words[@]}")
+                [ $build = here ] || program=("${old[@]}")
+                [ ${#program[@]} -gt 0 ] || continue
+                from=$(date +%s%N)
+                "${program[@]}" run "${options[@]}" --set samples=$samples >"$logs/first.said" 2>&1 || { cat "$logs/first.said"; return 1; }
+                grep -q '31 cells' "$logs/first.said" || { cat "$logs/first.said"; return 1; }
+                echo "first $build, 31 cells, $samples samples: $((($(date +%s%N) - from) / 1000000)) ms"
+            done
+        done
+    done
 }
 
 # ---- what proves it: side by side ----
@@ -199,15 +254,26 @@ if wanted spread; then
 fi
 ! wanted peers || part peers 120 40 "${PYTHON:-python3}" tests/bench_cuda_peers.py
 ! wanted grouped || [ -z "${GROUPED:-}" ] || part grouped 90 20 "${PYTHON:-python3}" "$GROUPED"
+program frontier
+! wanted targets || part revisions 10 2 revisions
 program bench_cuda
+! wanted targets || [ ${#old[@]} = 0 ] || part bench-old 90 20 "${old[@]}" "$logs/peers.log" quick
 ! wanted bench || part bench 200 80 "${words[@]}" "$logs/peers.log"
 program bench_patterns
 ! wanted patterns || part patterns 120 30 "${words[@]}" cuda "$logs/peers.log"
 program bench_cuda_engine
 ! wanted mixture || part mixture 120 20 "${words[@]}" configs/models/qwen3-30b-a3b.yaml 65536 0 1 alone
 ! wanted end || part end 300 40 "${words[@]}"
+if wanted targets && [ ${#old[@]} -gt 0 ]; then
+    part end-old 150 10 old_prefills
+    part end-again 60 10 "${words[@]}" configs/models/qwen2.5-7b.yaml 131040 0 1 prefills
+fi
+program frontier
+! wanted first || part first 100 10 first_tokens
+! wanted rivals || part rivals 90 10 "${PYTHON:-python3}" tests/bench_cuda_rivals.py
 
 for log in "$logs"/*.log; do printf '== %s\n%s\n\n' "$(basename "$log" .log)" "$(cat "$log")"; done >"$logs/all.txt"
+! wanted targets || "${PYTHON:-python3}" tests/cuda_targets.py "$logs/all.txt" | tee "$logs/targets.txt"
 failed=("$logs"/*.failed)
 [ -e "${failed[0]}" ] || exit 0
 printf 'failed: %s\n' $(basename -s .failed "${failed[@]}")
