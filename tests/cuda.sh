@@ -43,12 +43,10 @@ sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-san
 
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
+! wanted targets || rm -f "$logs"/*.log # its table is of one call
 made=()
 if [ -z "${RUN:-}" ]; then
-    programs=(build/tests/{bench_cuda,bench_cuda_engine})
-    [ "${parts[*]: -1}" = targets ] ||
-        programs+=(build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_patterns})
-    make -j"$(nproc)" all "${programs[@]}" & made+=($!)
+    make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} & made+=($!)
 fi
 if [ -n "${OLD:-}" ]; then
     make -C "$OLD" -j"$(nproc)" all build/tests/{bench_cuda,bench_cuda_engine} & made+=($!)
@@ -148,8 +146,8 @@ split_killed() {
 
 # revisions: which builds these are
 revisions() {
-    echo "here: $("${words[@]}" version 2>&1 | head -n 1)"
-    [ ${#old[@]} = 0 ] || echo "old: $("${old[@]}" version 2>&1 | head -n 1)"
+    echo "here $("${words[@]}" version | grep revision)"
+    [ ${#old[@]} = 0 ] || echo "old $("${old[@]}" version | grep revision)"
 }
 
 # The older build's prefills of the 7B shape, up to its last; what it would do then is ended.
@@ -167,7 +165,7 @@ old_prefills() {
 first_tokens() {
     local turn samples build program from
     local options=(configs/mini-study.yaml --set 'models=[models/frontier-mini/l]' --set 'tasks=[niah]' --set 'lengths=[8192]'
-        --set 'sparsity=[0.5, 0.7, 0.8, 0.9, 0.95]' --set output=1 --device "$device" --overwrite --out "$logs/first.h5")
+        --set 'sparsity=[0.5, 0.7, 0.8, 0.9, 0.95]' --set output=1 --device "$device" --overwrite)
     for turn in 1 2; do
         for samples in 1 11; do
             for build in old here; do
@@ -175,7 +173,7 @@ first_tokens() {
                 [ $build = here ] || program=("${old[@]}")
                 [ ${#program[@]} -gt 0 ] || continue
                 from=$(date +%s%N)
-                "${program[@]}" run "${options[@]}" --set samples=$samples >"$logs/first.said" 2>&1 || { cat "$logs/first.said"; return 1; }
+                "${program[@]}" run "${options[@]}" --set samples=$samples --out "$logs/first-$build.h5" >"$logs/first.said" 2>&1 || { cat "$logs/first.said"; return 1; }
                 grep -q '31 cells' "$logs/first.said" || { cat "$logs/first.said"; return 1; }
                 echo "first $build, 31 cells, $samples samples: $((($(date +%s%N) - from) / 1000000)) ms"
             done

@@ -68,7 +68,7 @@ def copy(section):
 def sample(build):
     """Milliseconds that ten more samples' first tokens take, over ten: the least of the turns with so many samples less that of those with one."""
     few, many = (said("first", rf"^first {build}, 31 cells, {n} samples: (\d+) ms") for n in (1, 11))
-    return (min(many) - min(few)) / 10 if few and many else None
+    return (min(many) - min(few)) / 10 if few and many and min(many) > min(few) else None
 
 
 # Title; target: % that the least of the figures must reach or, negative, times that the greatest must not pass; figures of a log

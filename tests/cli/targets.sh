@@ -68,4 +68,9 @@ says 'Quest 1/16 128k, x the floor: one lane' '2.58 x' '<= 1.7 x' '1.7 x' reache
 says '28 cells of one sample (7B)' '10.8 s *' '<= 10 s' '9.99 s' 'reached|25.5 x one by one'
 says 'first tokens of 31 cells, model l, 8k' '500 ms' '>= 2 x' '200 ms, 2.50 x' reached
 grep -q '40.000 ms, 65 % of ideal; here 98 %' "$T/table" || fail "FlexAttention: $(cat "$T/table")"
+
+# Ten samples that take no longer than none say nothing.
+sed -i 's/^first here, 31 cells, 11 samples: .*/first here, 31 cells, 11 samples: 1900 ms/' "$T/logs"
+table "$T/logs"
+says 'first tokens of 31 cells, model l, 8k' '500 ms' '>= 2 x' - 'not measured'
 echo "targets: ok"
