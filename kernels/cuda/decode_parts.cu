@@ -19,6 +19,7 @@
 #include <string.h>
 
 enum { WARPS = 8, ELEMENTS = SF_CUDA_HEAD_DIM / 32, SLOTS_A_BLOCK = 2048, MOST_BLOCKS = 64, LANES = 32 };
+enum { RESIDENT = 3 }; /* blocks of a multiprocessor: 80 registers, of which none is spilt on sm_80 and sm_90a */
 
 struct term {
     sf_pattern_kind kind; /* DENSE, BANDS, PAGES, CONSTANT */
@@ -121,8 +122,9 @@ __device__ static inline found find(const query &x, const term &t, const slots &
 
 /* ---- one head ---- */
 
-/* Element d of the query turned by so many positions. */
-__device__ static inline float turned(const query &x, const float *q, int d, int by)
+/* Element d of the query turned by so many positions. Called, not unrolled into each element: inlined, its angles in double took 96
+ * registers of the whole kernel, which left room for two blocks in place of three. Which product is added unrounded is as it was inlined. */
+__device__ __noinline__ static float turned(const query &x, const float *q, int d, int by)
 {
     int half = x.D / 2, pair = x.interleaved ? d / 2 : d % half, apart = x.interleaved ? 1 : half;
     bool second = x.interleaved ? d % 2 : d >= half;
@@ -212,7 +214,7 @@ __device__ static inline void take_share(const query &x, partial *weight, float 
     if (lane == 0 && x.pairs && pairs) atomicAdd((unsigned long long *)x.pairs + h, pairs);
 }
 
-__global__ void __launch_bounds__(WARPS * 32) decode_shares(const __grid_constant__ query x, partial *weight, float *out)
+__global__ void __launch_bounds__(WARPS * 32, RESIDENT) decode_shares(const __grid_constant__ query x, partial *weight, float *out)
 {
     take_share(x, weight, out);
 }
@@ -228,7 +230,7 @@ __device__ static inline const query &lane_of(const query *lanes, int lane, quer
 }
 
 /* Grid: (the most blocks that a lane has) x heads x lanes. */
-__global__ void __launch_bounds__(WARPS * 32) decode_shares_together(const query *lanes, partial *weight, float *out)
+__global__ void __launch_bounds__(WARPS * 32, RESIDENT) decode_shares_together(const query *lanes, partial *weight, float *out)
 {
     __shared__ __align__(16) unsigned char room[sizeof(query)];
     const query &x = lane_of(lanes, blockIdx.z, (query *)room);
