@@ -11,10 +11,12 @@
 #include "harness/engine/hooks.h"
 #include "harness/model/part.h"
 #include "harness/model/tokenizer.h"
+#include "harness/model/weights.h"
+
 /* ---- golden models ------------------------------------------------------------------------------------------------------ */
 
-/* How many splits gave the whole model's answers; the others are refused, by all ranks alike. */
-static int compare_model(const char *path, const sf_model *m)
+/* How many splits gave the whole model's answers, to this share of the largest logit; the others are refused, by all ranks alike. */
+static int compare_model(const char *path, const sf_model *m, double tolerance)
 {
     int tried = 0;
     sf_backend b;
@@ -26,12 +28,11 @@ static int compare_model(const char *path, const sf_model *m)
     whole.logits = malloc(size * sizeof(float));
     OK(read_on(m, e, &whole));
     for (int ranks = 1; ranks <= MOST_RANKS; ranks *= 2) {
-        sf_model_config config;
         rank r[MOST_RANKS];
         void *out[MOST_RANKS];
         for (int i = 0; i < ranks; i++) part[i].logits = realloc(part[i].logits, size * sizeof(float)), out[i] = &part[i];
         split(ranks, 1, "cpu", m, TOKENS + NEXT, read_rank, NULL, out, r);
-        if (sf_config_part(&m->config, 0, ranks, &config) != SF_OK) {
+        if (sf_part_check(m, ranks) != SF_OK) {
             printf("             %s: %s\n", path, sf_error());
             for (int i = 0; i < ranks; i++) assert_string_equal(r[i].error, sf_error());
             continue;
@@ -44,7 +45,7 @@ static int compare_model(const char *path, const sf_model *m)
                 largest = fmax(largest, fabs((double)whole.logits[k]));
             }
             if (i == 0) printf("             %s over %d: logits differ by %.1e of %.1f\n", path, ranks, worst, largest);
-            if (!(worst <= 1e-5 * fmax(largest, 1))) fail_msg("%s, rank %d of %d: logits differ by %.1e", path, i, ranks, worst);
+            if (!(worst <= tolerance * fmax(largest, 1))) fail_msg("%s, rank %d of %d: logits differ by %.1e", path, i, ranks, worst);
             if (memcmp(part[i].logits, part[0].logits, size * sizeof(float)) != 0) fail_msg("%s: ranks 0 and %d differ", path, i);
             assert_int_equal(part[i].n, whole.n);
             assert_memory_equal(part[i].next, whole.next, (size_t)whole.n * sizeof *whole.next);
@@ -62,7 +63,7 @@ static int compare_model(const char *path, const sf_model *m)
 static void compare_family(const char *path, sf_model_config c)
 {
     sf_model *m = new_split_family(c);
-    assert_int_equal(compare_model(path, m), c.latent ? 1 : 3); /* latents are not split */
+    assert_int_equal(compare_model(path, m, 1e-5), c.latent ? 1 : 3); /* latents are not split */
     sf_model_close(m);
 }
 
@@ -80,7 +81,7 @@ static void golden_models(void **state)
         char *config = strstr(path, "/config.json");
         if (config) *config = 0;
         OK(sf_model_open(path, &m));
-        tried += compare_model(path, m);
+        tried += compare_model(path, m, 1e-5);
         compare_family(path, m->config);
         sf_model_close(m);
     }
@@ -102,6 +103,127 @@ static void seeded_families(void **state)
         else compare_family(found.gl_pathv[i], c);
     }
     globfree(&found);
+}
+
+/* ---- weights in blocks ---------------------------------------------------------------------------------------------------- */
+
+/* A model's matrices in blocks; its other weights stay. */
+typedef struct blocked {
+    sf_model *model;
+    uint8_t *weights;
+} blocked;
+
+/* The golden elements of a type (tests/golden/dtypes.py) as stored: so many blocks of those without huge numbers. */
+static int golden_blocks(sf_dtype type, uint8_t *raw)
+{
+    enum { N = 512 };
+    const sf_dtype_info *info = &sf_dtypes[type];
+    FILE *f = fopen("tests/golden/dtypes.bin", "rb");
+    float number[N];
+    int n = 0;
+    assert_non_null(f);
+    for (sf_dtype t = 0; t < type; t++) assert_int_equal(fseek(f, (long)(sf_bytes(t, N) + sizeof number), SEEK_CUR), 0);
+    assert_int_equal(fread(raw, 1, sf_bytes(type, N), f), sf_bytes(type, N));
+    fclose(f);
+    for (int i = 0; i < N / info->block; i++) {
+        float most = 0;
+        sf_to_f32(type, raw + i * info->bytes, number, info->block);
+        for (int k = 0; k < info->block; k++) most = fmaxf(most, fabsf(number[k]));
+        if (most < 1e4f) memmove(raw + n++ * info->bytes, raw + i * info->bytes, (size_t)info->bytes);
+    }
+    assert_true(n > 0);
+    return n;
+}
+
+/* name: of the matrices that are in blocks; NULL: all whose rows are whole blocks, but queries' and keys', whose products are
+ * nothing that a softmax could bear, and routers. */
+static blocked new_blocked(sf_model_config c, sf_dtype type, const char *name)
+{
+    blocked out;
+    uint8_t raw[512 * sizeof(float)];
+    const int there = golden_blocks(type, raw), bytes = sf_dtypes[type].bytes;
+    OK(sf_model_random(&c, 3, &out.model));
+    sf_weight_slot *slot = calloc((size_t)sf_weight_slots_most(&c), sizeof *slot);
+    const int slots = sf_weight_slots(&c, &out.model->weights, slot);
+    for (int fill = 0; fill < 2; fill++) {
+        int64_t at = 0;
+        uint32_t seed = 5;
+        for (int i = 0; i < slots; i++) {
+            sf_tensor *t = slot[i].at;
+            if (slot[i].rank != 2 || slot[i].layer < 0 || t->dim[1] % sf_dtypes[type].block) continue;
+            if (name ? !strstr(slot[i].gguf, name) : strstr(slot[i].gguf, "attn_q") || strstr(slot[i].gguf, "attn_k") || strstr(slot[i].gguf, "gate_inp"))
+                continue;
+            const int64_t blocks = t->dim[0] * t->dim[1] / sf_dtypes[type].block;
+            for (int64_t k = 0; fill && k < blocks; k++) {
+                seed = seed * 1664525u + 1013904223u;
+                memcpy(out.weights + (at + k) * bytes, raw + (seed >> 16) % (uint32_t)there * (uint32_t)bytes, (size_t)bytes);
+            }
+            if (fill) t->data = out.weights + at * bytes, t->dtype = type;
+            at += blocks;
+        }
+        assert_true(at > 0);
+        if (!fill) out.weights = malloc((size_t)(at * bytes));
+    }
+    free(slot);
+    return out;
+}
+
+static void free_blocked(blocked *b)
+{
+    sf_model_close(b->model);
+    free(b->weights);
+}
+
+/* Rows and columns of every type of blocks: cut between two of them, or, over four ranks, refused. Few different blocks make sums that cancel,
+ * so that rounding shows; a row that is cut elsewhere changes logits as a whole. */
+static void blocks(void **state)
+{
+    (void)state;
+    for (int mixture = 0; mixture < 2; mixture++)
+        for (sf_dtype type = 0; type < SF_DTYPES; type++) {
+            const int block = sf_dtypes[type].block;
+            if (block == 1 || (mixture && type % 3)) continue;
+            sf_model_config c = mixture ? config_of("tests/golden/model/seeded/qwen2_moe/config.json") : shape(LLAMA);
+            const int columns = block == 256 ? 2 * block : 4 * block;
+            c.layers = 1, c.d = block, c.heads = 4, c.kv_heads = 2, c.head_dim = columns / 4;
+            if (mixture) c.expert_mlp = c.shared_mlp = columns;
+            else c.mlp = columns;
+            blocked b = new_blocked(c, type, NULL);
+            assert_int_equal(compare_model(sf_dtypes[type].name, b.model, 1e-3), block == 256 ? 2 : 3);
+            free_blocked(&b);
+        }
+}
+
+/* A cut through a block, in each matrix of which columns are cut, is refused by all ranks, before any weight is read. */
+static void cut_blocks(void **state)
+{
+    (void)state;
+    static const char *const CUT[] = {"attn_output.weight", "ffn_down.weight", "ffn_down_exps.weight", "ffn_down_shexp.weight"};
+    for (int what = 0; what < 4; what++)
+        for (sf_dtype type = 0; type < SF_DTYPES; type++) {
+            const int block = sf_dtypes[type].block, columns = (type % 2 ? 3 : 1) * block;
+            char expected[3][160];
+            rank r[2];
+            if (block == 1) continue;
+            sf_model_config c = what >= 2 ? config_of("tests/golden/model/seeded/qwen2_moe/config.json") : shape(LLAMA);
+            c.layers = 1;
+            if (what == 0) c.head_dim = columns / c.heads;
+            if (what == 1) c.mlp = columns;
+            if (what == 2) c.expert_mlp = columns;
+            if (what == 3) c.shared_mlp = columns;
+            blocked b = new_blocked(c, type, CUT[what]);
+            snprintf(expected[0], sizeof expected[0], "blk.0.%s (%s): ", CUT[what], sf_dtypes[type].name);
+            snprintf(expected[1], sizeof expected[1], "%d columns a rank cut through its blocks of %d", columns / 2, block);
+            snprintf(expected[2], sizeof expected[2], "model '%s'", c.name);
+            split(2, 1, "cpu", b.model, TOKENS + NEXT, read_rank, NULL, (void *[]){NULL, NULL}, r);
+            for (int i = 0; i < 3; i++) {
+                assert_error(sf_part_check(b.model, 2), expected[i]);
+                for (int k = 0; k < 2; k++)
+                    if (r[k].status != SF_UNSUPPORTED || !strstr(r[k].error, expected[i])) fail_msg("rank %d: %s", k, r[k].error);
+            }
+            OK(sf_part_check(b.model, 1));
+            free_blocked(&b);
+        }
 }
 
 /* ---- methods -------------------------------------------------------------------------------------------------------------- */
@@ -251,7 +373,7 @@ static void failures(void **state)
     sf_model_close(model);
 }
 
-/* Quantised columns are cut between blocks only; what has no divisor is refused by name. */
+/* What has no divisor is refused by name. */
 static void refusals(void **state)
 {
     (void)state;
@@ -502,6 +624,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_models),
         cmocka_unit_test(seeded_families),
+        cmocka_unit_test(blocks),
+        cmocka_unit_test(cut_blocks),
         cmocka_unit_test(every_method),
         cmocka_unit_test(failures),
         cmocka_unit_test(refusals),

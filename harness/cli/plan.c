@@ -255,6 +255,7 @@ int sf_cmd_plan(int argc, char **argv)
     struct totals t = {0};
     struct stored stored = {.samples = NULL};
     sf_status status = sf_study_open(a.config, a.set.n, a.set.item, &study);
+    if (status == SF_OK) status = sf_study_check_split(&study);
     if (status == SF_OK && a.only) status = sf_study_only(&study, a.only);
     if (status == SF_OK) status = sf_study_try_samples(&study);
     if (status == SF_OK) status = find_stored(&study, a.out, &stored);

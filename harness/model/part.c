@@ -74,14 +74,16 @@ struct sf_part_slot {
     size_t row, skip; /* bytes of a whole one, and before the part's columns */
 };
 
-static sf_status cut_columns(const sf_weight_slot *slot, const char *name, int64_t first, int64_t n, sf_tensor *t, struct sf_part_slot *out)
+/* A tensor that is refused leaves no slot: sf_part_drop() goes through them all. */
+static sf_status cut_columns(const sf_weight_slot *slot, const char *name, int64_t first, int64_t n, sf_part *part)
 {
+    sf_tensor *t = slot->at;
     int block = sf_dtypes[t->dtype].block;
     if (n % block != 0)
         return sf_fail(SF_UNSUPPORTED, "model '%s': tensor %s (%s): %lld columns a rank cut through its blocks of %d; split it over fewer "
-                       "ranks, or take a checkpoint of another type", name, slot->gguf, sf_dtypes[t->dtype].name, (long long)n, block);
-    *out = (struct sf_part_slot){.at = t, .layer = slot->layer, .from = t->data, .row = sf_bytes(t->dtype, t->dim[1]),
-                                 .skip = sf_bytes(t->dtype, first)};
+                       "ranks, or by layers, or take a checkpoint of another type", name, slot->gguf, sf_dtypes[t->dtype].name, (long long)n, block);
+    part->slot[part->slots++] = (struct sf_part_slot){.at = t, .layer = slot->layer, .from = t->data, .row = sf_bytes(t->dtype, t->dim[1]),
+                                                      .skip = sf_bytes(t->dtype, first)};
     t->data = NULL;
     t->dim[1] = n;
     return SF_OK;
@@ -100,7 +102,7 @@ static sf_status take_slot(const sf_model *whole, const sf_weight_slot *slot, in
     if (slot->rows_by != SF_UNCUT) take_rows(t, first, n);
     if (slot->columns_by == SF_UNCUT) return SF_OK;
     range_of(&whole->config, slot->columns_by, rank, ranks, t->dim[1], &first, &n);
-    return cut_columns(slot, whole->config.name, first, n, t, &part->slot[part->slots++]);
+    return cut_columns(slot, whole->config.name, first, n, part);
 }
 
 sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
@@ -126,6 +128,15 @@ sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out)
     free(slot);
     if (status != SF_OK) sf_part_close(out);
     return status;
+}
+
+sf_status sf_part_check(const sf_model *whole, int ranks)
+{
+    sf_part part = {0};
+    if (ranks == 1) return SF_OK;
+    SF_TRY(sf_part_open(whole, 0, ranks, &part)); /* all ranks' parts are alike */
+    sf_part_close(&part);
+    return SF_OK;
 }
 
 sf_status sf_part_columns(sf_part *part, int layer)

@@ -28,6 +28,9 @@ sf_status sf_config_part(const sf_model_config *whole, int rank, int ranks, sf_m
 /* Reads nothing but the numbers of its shape; tensors that are cut by columns have no data yet. Error: as above, or columns that
  * cut through a block of a quantised weight. */
 sf_status sf_part_open(const sf_model *whole, int rank, int ranks, sf_part *out);
+/* Whether a model can be split over so many ranks: what sf_part_open() says, for all of them, without a part. Of a model that is a
+ * shape without weights, what its config says. */
+sf_status sf_part_check(const sf_model *whole, int ranks);
 /* Copies the part's columns of a layer out of the whole model's rows; and gives the copies back, once a device has its own. */
 sf_status sf_part_columns(sf_part *part, int layer);
 void sf_part_drop(sf_part *part, int layer);

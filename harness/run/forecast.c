@@ -178,25 +178,24 @@ static sf_status hold(const sf_study *study, int model, sf_split split, double *
     return status;
 }
 
-static bool divides(const sf_model_config *c, sf_split split)
+static bool divides(const sf_model *m, sf_split split)
 {
-    sf_model_config part;
     sf_stage stage;
-    return sf_config_part(c, 0, split.tensor, &part) == SF_OK && sf_stage_of(c, 0, split.pipeline, &stage) == SF_OK;
+    return sf_part_check(m, split.tensor) == SF_OK && sf_stage_of(&m->config, 0, split.pipeline, &stage) == SF_OK;
 }
 
 sf_status sf_forecast_fit(const sf_study *study, const sf_cluster *cluster, int model, double *gib, sf_split *least)
 {
-    const sf_model_config *c = &study->model[model]->config;
+    const sf_model *whole = study->model[model];
     sf_split split = {study->sweep->tensor, study->sweep->pipeline};
     *least = (sf_split){0};
-    for (bool first = true; divides(c, split) && split.tensor * split.pipeline <= 64; first = false) {
+    for (bool first = true; divides(whole, split) && split.tensor * split.pipeline <= 64; first = false) {
         const sf_split wider = {2 * split.tensor, split.pipeline};
         double held;
         SF_TRY(hold(study, model, split, &held));
         if (first) *gib = held;
         if (cluster->memory == 0 || held <= cluster->memory * 0.95) return *least = split, SF_OK;
-        if (divides(c, wider)) split = wider;
+        if (divides(whole, wider)) split = wider;
         else split.pipeline *= 2;
     }
     return SF_OK;

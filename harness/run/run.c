@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 #include "base/files.h"
-#include "harness/model/part.h"
 #include "harness/run/interrupt.h"
 #include "harness/run/left.h"
 #include "harness/run/processes.h"
@@ -139,19 +138,6 @@ static sf_status end_together(const struct work *w, sf_status status, int *faile
     return (sf_status)whole.status;
 }
 
-/* Before any cell runs: none is to be marked as failed for what is the run's. */
-static sf_status check_split(const sf_study *study)
-{
-    for (int m = 0; m < study->sweep->models; m++) {
-        const sf_model_config *c = &study->model[m]->config;
-        sf_model_config part;
-        sf_stage stage;
-        SF_TRY(sf_config_part(c, 0, study->sweep->tensor, &part));
-        SF_TRY(sf_stage_of(c, 0, study->sweep->pipeline, &stage));
-    }
-    return SF_OK;
-}
-
 /* Neighbours split a model: they are most likely on one node. */
 static sf_status open_teams(struct work *w)
 {
@@ -163,7 +149,7 @@ static sf_status open_teams(struct work *w)
     if (w->world.size % each != 0 || w->world.size < each)
         return sf_fail(SF_BAD_INPUT, "parallel: {tensor: %d, pipeline: %d} takes %d processes or a multiple of them, this is one of %d: mpirun "
                        "-n %d frontier run …, or srun", s->tensor, s->pipeline, each, w->world.size, each);
-    SF_TRY(check_split(w->study));
+    SF_TRY(sf_study_check_split(w->study)); /* before any cell runs: none is to be marked as failed for what is the run's */
     SF_TRY(sf_world_split(&w->world, w->world.rank / each, &w->team));
     SF_TRY(sf_world_split(&w->team, w->team.rank / s->tensor, &w->heads));
     SF_TRY(sf_world_split(&w->team, w->team.rank % s->tensor, &w->stages));

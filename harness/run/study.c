@@ -17,6 +17,7 @@
 #include "harness/model/chat.h"
 #include "harness/model/describe.h"
 #include "harness/model/mixer.h"
+#include "harness/model/part.h"
 #include "harness/model/side.h"
 #include "harness/model/tokenizer.h"
 #include "harness/model/verify.h"
@@ -208,6 +209,16 @@ sf_status sf_study_open_stored(const char *config, int sets, const char *const *
     *out = (sf_study){0};
     SF_TRY(sf_sweep_read_stored(config, sets, set, &sweep));
     return open_study(config, sweep, false, out);
+}
+
+sf_status sf_study_check_split(const sf_study *study)
+{
+    for (int m = 0; m < study->sweep->models; m++) {
+        sf_stage stage;
+        SF_TRY(sf_part_check(study->model[m], study->sweep->tensor));
+        SF_TRY(sf_stage_of(&study->model[m]->config, 0, study->sweep->pipeline, &stage));
+    }
+    return SF_OK;
 }
 
 sf_status sf_study_only(sf_study *study, const char *text)

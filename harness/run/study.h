@@ -57,6 +57,9 @@ sf_status sf_study_supply(const sf_study *study, int model, int task, int length
  * is told before anything runs; and lowers the samples of cells whose task has not as many that differ, as no question
  * may count twice. */
 sf_status sf_study_try_samples(sf_study *study);
+/* That every model can be split as the sweep's `parallel` says. Error: which cannot, and why. */
+sf_status sf_study_check_split(const sf_study *study);
+
 /* Prints a line for every model of which linear layers are in 8 bits, where that was asked for: how much of it is. */
 void sf_study_print_arithmetic(const sf_study *study, FILE *out);
 /* Prints a line for every model, length and task whose samples were lowered. */

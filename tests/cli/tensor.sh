@@ -20,6 +20,7 @@ mpirun -n 2 "$FRONTIER" run "$T/tiny.yaml" -o "$T/split2.h5" "${few[@]}" -s 'par
     grep -q 'nothing is left to run' || fail "resume of a split run"
 
 refused "takes 2 processes" "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -s 'parallel={tensor: 2}'
+refused "4 query heads cannot be split over 3 ranks" "$FRONTIER" plan "$T/tiny.yaml" -s 'parallel={tensor: 3}'
 ! mpirun -n 3 "$FRONTIER" run "$T/tiny.yaml" -o "$T/x.h5" -s 'parallel={tensor: 3}' >/dev/null 2>"$T/err" || fail "3 ranks of 4 heads"
 grep -q "4 query heads cannot be split over 3 ranks" "$T/err" || fail "3 ranks of 4 heads: $(cat "$T/err")"
 [ ! -e "$T/x.h5" ] && [ ! -e "$T/x.h5.parts" ] || fail "a refused run left results"
