@@ -984,6 +984,29 @@ static void memory_of_windows(void **state)
     sf_backend_close(&b);
 }
 
+/* A prompt that does not go through a layer's MLP at once goes in pieces of one size, so that a longer one may take less room. */
+static void pieces_of_one_size(void **state)
+{
+    (void)state;
+    enum { ROWS = 2048, ROOM = 256 << 20 }; /* of a piece, and what gate and up of its rows take then */
+    sf_backend b;
+    assert_int_equal(sf_backend_open("cpu", 1, &b), SF_OK);
+    sf_model_config c = shape(LLAMA);
+    c.mlp = ROOM / (ROWS * 2 * (int)sizeof(float));
+    result r;
+    set_arms(1, (arm[]){{NULL, NULL}}, &r);
+    static const struct { int tokens, piece; } pieces[] = {{ROWS, ROWS}, {ROWS + 1, ROWS / 2 + 256}, {2 * ROWS, ROWS}, {2 * ROWS + 256, 1536}};
+    size_t bytes[4];
+    for (int i = 0; i < 4; i++) {
+        const sf_job job = {.tokens = pieces[i].tokens, .lanes = 1, .lane = &r.lane};
+        assert_int_equal(sf_engine_memory(&c, &b, 1, &job, &(sf_generation){.max_output = 2}, NULL, &bytes[i]), SF_OK);
+        const double mlp = (double)ROOM * pieces[i].piece / ROWS, rest = (double)bytes[i] - mlp;
+        if (!(rest > 0 && rest < 0.05 * mlp)) fail_msg("%d tokens: %zu bytes, of them %.0f for gate and up", pieces[i].tokens, bytes[i], mlp);
+    }
+    assert_true(bytes[1] < bytes[0] && bytes[3] < bytes[2]);
+    sf_backend_close(&b);
+}
+
 /* Prefill methods alone, and one token: the caches are one layer's, whose turn it is. */
 static void one_token_needs_no_cache(void **state)
 {
@@ -1070,6 +1093,7 @@ int main(void)
         cmocka_unit_test(dense_counts_in_closed_form),
         cmocka_unit_test(sparse_densities),
         cmocka_unit_test(one_token_needs_no_step),
+        cmocka_unit_test(pieces_of_one_size),
         cmocka_unit_test(one_token_needs_no_cache),
         cmocka_unit_test(bad_input),
         cmocka_unit_test(memory_as_estimated_and_steady),

@@ -189,8 +189,9 @@ static sf_status open_sequence(sf_batch *batch, sf_sequence *s, const sf_job *jo
     return sf_arena_alloc(batch->store, tally, (void **)&s->pairs);
 }
 
-/* Of a device with memory of its own more, a 224th of it: 8192 rows of a 7B model at 141 GB, whose tiles come in even waves; then
- * pieces of the longest prompt are of one size. Ranks, whose devices may differ, take the same everywhere. */
+/* Of a device with memory of its own more, a 224th of it: 8192 rows of a 7B model at 141 GB, whose tiles come in even waves. Pieces of
+ * the longest prompt are of one size, since the largest is what there has to be room for. Ranks, whose devices may differ, take the same
+ * everywhere. */
 static int default_chunk(const sf_model_config *c, sf_backend *b, int longest)
 {
     int64_t width = 2 * (int64_t)sf_widest_mlp(c) + 2 * (int64_t)c->layers * c->layer_dim, chosen = c->router.experts ? c->router.chosen : 0;
@@ -201,7 +202,7 @@ static int default_chunk(const sf_model_config *c, sf_backend *b, int longest)
     if (apart && total / 224 > bytes) bytes = total / 224 < 4 * CHUNK_BYTES ? total / 224 : 4 * CHUNK_BYTES;
     const size_t rows = bytes / sf_bytes(b->activation, width + chosen * (2 * c->expert_mlp + c->d));
     const int chunk = rows > 256 ? (int)(rows / 256 * 256) : 256;
-    if (!apart || longest <= chunk) return chunk;
+    if (longest <= chunk) return chunk;
     const int pieces = (longest + chunk - 1) / chunk;
     return ((longest + pieces - 1) / pieces + 255) / 256 * 256;
 }
