@@ -195,13 +195,14 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
                 mma(s[n], q[c][1], k.z, k.w);
             }
         }
+        scale_and_cap(s, l.scale, l.cap);
         float higher[2] = {most[0], most[1]}, fade[2];
 #pragma unroll
         for (int n = 0; n < 2; n++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 int slot = n * 8 + t * 2 + e % 2;
-                s[n][e] = known >> slot & 1 ? capped(s[n][e] * l.scale, l.cap) : -INFINITY;
+                if (!(known >> slot & 1)) s[n][e] = -INFINITY;
                 if (l.bias) s[n][e] += __shfl_sync(~0u, bias, slot);
                 higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
             }

@@ -269,6 +269,21 @@ __device__ static inline float warp_sum(float x)
 /* A logit under its cap, 0: it has none; both in the same base of exponentials. */
 __device__ static inline float capped(float logit, float cap) { return cap != 0 ? cap * tanhf(logit / cap) : logit; }
 
+/* The same of a thread's part of a tile, with one branch for all of it: one for each would be taken (tanhf has two ways, and a
+ * division) or at least decided in front of every logit of the many models that cap none. */
+template <int TILES, int EACH> __device__ static inline void scale_and_cap(float (&logit)[TILES][EACH], float scale, float cap)
+{
+#pragma unroll
+    for (int n = 0; n < TILES; n++)
+#pragma unroll
+        for (int i = 0; i < EACH; i++) logit[n][i] *= scale;
+    if (cap == 0) return;
+#pragma unroll
+    for (int n = 0; n < TILES; n++)
+#pragma unroll
+        for (int i = 0; i < EACH; i++) logit[n][i] = cap * tanhf(logit[n][i] / cap);
+}
+
 __device__ static inline float warp_max(float x)
 {
     for (int i = 16; i; i >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, i));

@@ -102,6 +102,7 @@ __global__ void __launch_bounds__(THREADS)
 
         float score[TILES][4];
         warp_scores<DIM, TILES>(score, s.q[warp * 16], s.k[round % 2][0], PITCH);
+        scale_and_cap(score, o.scale, o.cap);
         const int *key = s.key[round % 3];
         float higher[2] = {most[0], most[1]};
 #pragma unroll
@@ -110,7 +111,7 @@ __global__ void __launch_bounds__(THREADS)
             for (int i = 0; i < 4; i++) {
                 int at = key[n * 8 + lane % 4 * 2 + i % 2];
                 bool seen = sf_cuda_sees_any(p, t, sight[i / 2], at, round * KEYS >= t.split);
-                score[n][i] = seen ? capped(score[n][i] * o.scale, o.cap) : -INFINITY;
+                if (!seen) score[n][i] = -INFINITY;
                 if (p.bias && seen) score[n][i] += bias[i / 2][at] * (float)M_LOG2E;
                 higher[i / 2] = fmaxf(higher[i / 2], score[n][i]);
             }

@@ -59,6 +59,7 @@ __device__ static inline void score_tile(layout<DIM> &s, const input &in, int he
     __syncthreads();
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, used = in.count ? in.count[head / in.group] : in.N;
     warp_scores<DIM, layout<DIM>::KEYS / 8>(score, s.q[warp * 16], s.k[0], layout<DIM>::PITCH);
+    scale_and_cap(score, in.scale, in.cap);
 #pragma unroll
     for (int n = 0; n < layout<DIM>::KEYS / 8; n++) {
 #pragma unroll
@@ -66,7 +67,7 @@ __device__ static inline void score_tile(layout<DIM> &s, const input &in, int he
             int row = first + warp * 16 + lane / 4 + i / 2 * 8, position = in.position(row),
                 key = key0 + n * 8 + lane % 4 * 2 + i % 2;
             bool seen = row < in.w && key <= position && key < used && (!in.window || key > position - in.window);
-            score[n][i] = seen ? capped(score[n][i] * in.scale, in.cap) : -INFINITY;
+            if (!seen) score[n][i] = -INFINITY;
         }
     }
 }
