@@ -30,8 +30,8 @@ static const sf_param PARAMS[] = {
 };
 
 static const sf_side_weight WEIGHTS[] = {
-    {"model.layers.%d.self_attn.dms.weight", {SF_SIDE_KV_HEADS, SF_SIDE_HEAD_DIM}},
-    {"model.layers.%d.self_attn.dms.offset", {SF_SIDE_KV_HEADS}},
+    {.name = "model.layers.%d.self_attn.dms.weight", .dim = {SF_SIDE_KV_HEADS, SF_SIDE_HEAD_DIM}},
+    {.name = "model.layers.%d.self_attn.dms.offset", .dim = {SF_SIDE_KV_HEADS}},
     {0},
 };
 

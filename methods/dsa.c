@@ -28,32 +28,31 @@ static const sf_param PARAMS[] = {
 #define OF_LAYER "model.layers.%d.self_attn.indexer."
 static const char QUERY[] = OF_LAYER "wq.weight", KEY[] = OF_LAYER "wk.weight", WEIGHT[] = OF_LAYER "weights_proj.weight",
                   NORM[] = OF_LAYER "k_norm.weight", NORM_BIAS[] = OF_LAYER "k_norm.bias";
-static const sf_side_weight WEIGHTS[] = {{QUERY, {SF_SIDE_ANY, SF_SIDE_WIDTH}}, {KEY, {SF_SIDE_ANY, SF_SIDE_WIDTH}},
-                                         {WEIGHT, {SF_SIDE_ANY, SF_SIDE_WIDTH}}, {NORM, {SF_SIDE_ANY}}, {NORM_BIAS, {SF_SIDE_ANY}}, {0}};
+static const sf_side_weight WEIGHTS[] = {
+    {.name = QUERY, .dim = {SF_SIDE_PARAMS, SF_SIDE_WIDTH}, .by = {"index_heads", "index_dim"}},
+    {.name = KEY, .dim = {SF_SIDE_PARAMS, SF_SIDE_WIDTH}, .by = {"index_dim"}},
+    {.name = WEIGHT, .dim = {SF_SIDE_PARAMS, SF_SIDE_WIDTH}, .by = {"index_heads"}},
+    {.name = NORM, .dim = {SF_SIDE_PARAMS}, .by = {"index_dim"}},
+    {.name = NORM_BIAS, .dim = {SF_SIDE_PARAMS}, .by = {"index_dim"}},
+    {0},
+};
 static const double EPS = 1e-6;
 
-/* A product of the layer's input that has to be `n` wide. */
-static sf_tensor product(sf_attention *a, const char *name, int64_t n)
-{
-    sf_tensor w = sf_weight(a, name);
-    if (!a->status && w.dim[0] != n)
-        a->status = sf_fail(SF_BAD_INPUT, "%s has %lld rows; expected %lld by the parameters `index_heads` and `index_dim`", name, (long long)w.dim[0], (long long)n);
-    return sf_hidden_products(a, w);
-}
+static sf_tensor product(sf_attention *a, const char *name) { return sf_hidden_products(a, sf_weight(a, name)); }
 
 /* Keys of the indexer for the rows at hand, [T, dim]. */
 static sf_tensor new_keys(sf_attention *a, const struct params *p)
 {
-    sf_tensor k = sf_layer_norm(a, product(a, KEY, p->dim), sf_weight(a, NORM), sf_weight(a, NORM_BIAS), EPS);
+    sf_tensor k = sf_layer_norm(a, product(a, KEY), sf_weight(a, NORM), sf_weight(a, NORM_BIAS), EPS);
     sf_turn(a, k, p->dim, a->keys - a->queries);
     return k;
 }
 
 static sf_lists best(sf_attention *a, const struct params *p, sf_tensor k)
 {
-    sf_tensor q = product(a, QUERY, (int64_t)p->heads * p->dim);
+    sf_tensor q = product(a, QUERY);
     sf_turn(a, q, p->dim, a->keys - a->queries);
-    return sf_top_indexed(a, q, product(a, WEIGHT, p->heads), k, p->k);
+    return sf_top_indexed(a, q, product(a, WEIGHT), k, p->k);
 }
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
@@ -94,9 +93,20 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Decode: the indexer's weights, its norm's among them, and its keys. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    const int64_t rows = (int64_t)p->heads * p->dim + p->dim + p->heads;
+    const double cost = e->phase == SF_DECODE ? (double)rows * e->width + 2.0 * p->dim + (double)e->tokens * p->dim
+                                              : sf_hidden_flops(e, rows) + sf_top_indexed_flops(e, p->heads, p->dim);
+    return (sf_estimate){.paper = cost, .exact = cost};
+}
+
 const sf_method sf_dsa = {
     .abi = SF_METHOD_ABI,
     .name = "dsa",
+    .version = 1,
     .form = SF_FORM_PAGES,
     .summary = "trained: the keys that an indexer of the layer's input scores highest, one choice for all heads",
     .paper = "DeepSeek-AI 2025, DeepSeek-V3.2-Exp",
@@ -105,10 +115,12 @@ const sf_method sf_dsa = {
     .weights = WEIGHTS,
     .hidden = true,
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .state = state,
     .observe = observe,
     .decode = decode,
     .across = SF_ONE_FOR_ALL,
     .leaves_sinks = true,
+    .leaves_own = true,
 };

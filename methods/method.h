@@ -33,7 +33,7 @@
 #include "base/param.h"
 #include "kernels/attention.h"
 
-enum { SF_METHOD_ABI = 10, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 11, SF_STATE_TENSORS = 4 };
 
 /* What fit() knows. */
 typedef struct sf_extent {
@@ -41,10 +41,12 @@ typedef struct sf_extent {
     int tokens;                    /* of the prompt */
     int output;                    /* largest number of generated tokens */
     int heads, kv_heads, head_dim, layers;
+    int width;                     /* numbers of a row of the layers' input */
 } sf_extent;
 
 /* What choosing costs by formula, for one sequence at one layer: FLOPs in prefill (compress hooks count here too),
- * elements read per generated token in decode. */
+ * elements read per generated token in decode, of what is kept of the keys and of weights: scores and queries are made, not read.
+ * Norms, rotation and activations of a method's own are no FLOPs here, as those of the model are none (harness/model/cost.h). */
 typedef struct sf_estimate {
     double paper; /* as the study prints it (2504.17768, appendix on costs); `exact` where it prints nothing */
     double exact; /* as the meter counts the primitives that the hooks call */
@@ -75,13 +77,14 @@ typedef enum sf_form {
 extern const char *const sf_form_names[SF_FORMS];
 
 /* A trained weight that a method owns at each layer with full attention: a tensor of the safetensors file that its parameter `weights`
- * names (SF_STRING, `file`: what it holds is part of the cells' keys). Sizes are numbers, or the model's; SF_SIDE_ANY: what the file has,
- * which the method looks at itself. */
-enum { SF_SIDE_HEADS = -1, SF_SIDE_KV_HEADS = -2, SF_SIDE_HEAD_DIM = -3, SF_SIDE_WIDTH = -4, SF_SIDE_ANY = -5, SF_SIDE_SIZES = 8 };
+ * names (SF_STRING, `file`: what it holds is part of the cells' keys). Sizes are numbers, the model's, or the method's own:
+ * SF_SIDE_PARAMS, the product of its parameters (SF_INT) that `by` names. */
+enum { SF_SIDE_HEADS = -1, SF_SIDE_KV_HEADS = -2, SF_SIDE_HEAD_DIM = -3, SF_SIDE_WIDTH = -4, SF_SIDE_PARAMS = -5, SF_SIDE_SIZES = 8 };
 #define SF_SIDE_TIMES(n, size) ((size) - SF_SIDE_SIZES * ((n) - 1)) /* n times a size of the model */
 typedef struct sf_side_weight {
     const char *name; /* of the tensor; "%d" in it is the layer's number */
     int dim[4];       /* its shape: sizes as above; ended by 0 where there are fewer */
+    const char *by[2]; /* names of parameters; NULL where there are fewer */
 } sf_side_weight;
 
 /* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
@@ -118,6 +121,7 @@ typedef struct sf_method {
     bool over_layers;        /* a target sparsity is met by all layers together, not by each */
     bool never_dense;        /* by nature: full budget is not dense attention */
     bool leaves_sinks;       /* by nature: first keys may go unread */
+    bool leaves_own;         /* by nature: a query's own key may go unread */
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
     sf_across across;        /* how far a choice looks beyond one head */
     bool structure;          /* looks at where lines, sentences and chapters of the prompt begin: a->begins */
@@ -331,7 +335,7 @@ sf_tensor sf_weight(sf_attention *a, const char *name);
 
 /* Of methods with `hidden`, whose queries' input is a->hidden [T, width]; weights are sf_weight()'s.
  *
- *   sf_hidden_products   x · wᵀ of each row, w [n, width]: [T, n]
+ *   sf_hidden_products   x · wᵀ of each row, w [n, width]: [T, n]. The meter counts w as weights that are read
  *   sf_hidden_gates             gate[i] [T, H], for i < n: the sigmoid of x · w[h · n + i], w [n · H, width]
  *   sf_layer_norm        of each row of x [rows, n]; weight, bias [n]
  *   sf_turn              rows of x [rows, heads · dim], the first at position `first`, are turned in place as the model's keys are: of each
@@ -475,7 +479,12 @@ sf_status sf_columns_and_diagonals_within(sf_attention *a, sf_pattern *out, sf_t
 bool sf_fit_masses(sf_attention *a, sf_tensor column, sf_tensor diagonal, sf_tensor column_forced,
                    sf_tensor diagonal_forced, double density, double *mass, int64_t *least);
 
-/* FLOPs of sf_probe() at one layer, for estimate(). */
+/* FLOPs of a prompt at one layer, for estimate(): of sf_probe(); of sf_hidden_products() with a weight of n rows; of sf_block_summaries(),
+ * keys and values; of sf_top_summarised(); of sf_top_indexed(). */
 double sf_probe_flops(const sf_extent *extent, int window);
+double sf_hidden_flops(const sf_extent *extent, int64_t n);
+double sf_summaries_flops(const sf_extent *extent, int block);
+double sf_top_summarised_flops(const sf_extent *extent, int block);
+double sf_top_indexed_flops(const sf_extent *extent, int heads, int dim);
 
 #endif

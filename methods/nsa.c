@@ -30,7 +30,7 @@ static const sf_param PARAMS[] = {
 
 enum { MEANS, CHOSEN, LATEST, BRANCHES };
 static const char GATES[] = "model.layers.%d.self_attn.g_proj.weight";
-static const sf_side_weight WEIGHTS[] = {{GATES, {SF_SIDE_TIMES(BRANCHES, SF_SIDE_HEADS), SF_SIDE_WIDTH}}, {0}};
+static const sf_side_weight WEIGHTS[] = {{.name = GATES, .dim = {SF_SIDE_TIMES(BRANCHES, SF_SIDE_HEADS), SF_SIDE_WIDTH}}, {0}};
 
 /* The pattern, of means [G, keys / block, D]; from: the keys that see them, NULL: all. */
 static sf_status add_up(sf_attention *a, const struct params *p, sf_tensor k, sf_tensor v, const int32_t *from, sf_pattern *out)
@@ -107,9 +107,21 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Decode: weights of the gates, means of the keys' blocks; and, a block after the other, the keys and values that become means. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const int block = ((const struct params *)params)->block, of_gates = BRANCHES * e->heads;
+    const double row = (double)e->kv_heads * e->head_dim;
+    const double cost = e->phase == SF_DECODE
+                            ? (double)of_gates * e->width + row * (e->tokens / block) + 2 * row
+                            : sf_hidden_flops(e, of_gates) + sf_summaries_flops(e, block) + sf_top_summarised_flops(e, block);
+    return (sf_estimate){.paper = cost, .exact = cost};
+}
+
 const sf_method sf_nsa = {
     .abi = SF_METHOD_ABI,
     .name = "nsa",
+    .version = 1,
     .form = SF_FORM_BLOCKS,
     .summary = "trained: means of blocks, chosen blocks and the latest keys, each attended to and added up by gates",
     .paper = "Yuan et al. 2025, Native Sparse Attention, arXiv 2502.11089",
@@ -118,6 +130,7 @@ const sf_method sf_nsa = {
     .weights = WEIGHTS,
     .hidden = true,
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .state = state,
     .observe = observe,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/plugin.h"
+#include "methods/side.h"
 
 static double read_back(const sf_param *p, const void *params)
 {
@@ -80,6 +81,11 @@ sf_status sf_method_validate(const sf_method *m, const char *where)
     if (m->weights && (!m->weights->name || !file))
         return sf_fail(SF_BAD_INPUT, "%s: method '%s' has weights, which takes at least one row, and a parameter `weights` (SF_STRING, file) "
                        "that says where they are", where, m->name);
+    for (const sf_side_weight *w = m->weights; w && w->name; w++)
+        for (int i = 0; i < 2 && w->by[i]; i++)
+            if (!sf_side_param(m, w->by[i]))
+                return sf_fail(SF_BAD_INPUT, "%s: method '%s': the size of weight '%s' is by '%s', which is no parameter of whole numbers", where,
+                               m->name, w->name, w->by[i]);
     for (const sf_param *p = m->params; p && p->name; p++) budget |= p->budget;
     if (m->fit && !budget)
         return sf_fail(SF_BAD_INPUT, "%s: method '%s': fit() needs a parameter marked `budget` to set", where, m->name);

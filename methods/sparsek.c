@@ -31,8 +31,8 @@ static const sf_param PARAMS[] = {
 };
 
 static const sf_side_weight WEIGHTS[] = {
-    {"model.layers.%d.self_attn.sparsek.weight", {SF_SIDE_KV_HEADS, SF_SIDE_HEAD_DIM}},
-    {"model.layers.%d.self_attn.sparsek.slope", {SF_SIDE_KV_HEADS}},
+    {.name = "model.layers.%d.self_attn.sparsek.weight", .dim = {SF_SIDE_KV_HEADS, SF_SIDE_HEAD_DIM}},
+    {.name = "model.layers.%d.self_attn.sparsek.slope", .dim = {SF_SIDE_KV_HEADS}},
     {0},
 };
 

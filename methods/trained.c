@@ -13,6 +13,9 @@ static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 static int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
 static int64_t blocks_in(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
+/* Rows at a time, of so many scores each. */
+static int strip_of(int64_t scores) { return (int)most(1, (int64_t)(STRIP_BYTES / sizeof(float)) / scores); }
+
 /* Rows [begin, end) of the queries, over the keys up to the last one's own. */
 static sf_attention rows_of(const sf_attention *a, int begin, int end)
 {
@@ -43,8 +46,14 @@ sf_tensor sf_hidden_products(sf_attention *a, sf_tensor w)
         a->status = sf_fail(SF_BAD_INPUT, "a weight of %lld by %lld; expected n by %d, as the layer's input", (long long)w.dim[0],
                             (long long)w.dim[1], a->width);
     if (a->status) return (sf_tensor){0};
-    return sf_inner_products(a, (sf_tensor){(void *)(uintptr_t)a->hidden, SF_F32, 2, {a->queries, a->width}}, w);
+    sf_tensor out = sf_inner_products(a, (sf_tensor){(void *)(uintptr_t)a->hidden, SF_F32, 2, {a->queries, a->width}}, w);
+    sf_count *at = &a->backend->meter->at[a->backend->phase][SF_ESTIMATION];
+    const uint64_t bytes = sf_bytes(SF_F32, sf_elements(&w)); /* the product counts both its sides as activations */
+    if (!a->status) at->other_bytes -= bytes, at->weight_bytes += bytes;
+    return out;
 }
+
+double sf_hidden_flops(const sf_extent *e, int64_t n) { return 2.0 * e->tokens * (double)n * e->width; }
 
 void sf_hidden_gates(sf_attention *a, sf_tensor w, int n, sf_tensor *gate)
 {
@@ -156,6 +165,8 @@ void sf_block_summaries(sf_attention *a, int block, int first, sf_tensor k, sf_t
     if (!a->status) put_means(a, block, begin, end, true, v);
 }
 
+double sf_summaries_flops(const sf_extent *e, int block) { return 2.0 * (e->tokens / block * block) * e->kv_heads * e->head_dim; }
+
 sf_tensor sf_first_of_each(sf_attention *a, sf_tensor x, int64_t n)
 {
     const int64_t heads = x.dim[0], dim = x.dim[2];
@@ -209,9 +220,9 @@ static void put_probabilities(sf_attention *a, sf_tensor k, int block, int begin
 sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count)
 {
     sf_backend *b = a->backend;
-    const int64_t blocks = blocks_in(a->keys, block), stride = least(count, blocks), each = (int64_t)(a->heads + 2 * a->kv_heads) * blocks;
+    const int64_t blocks = blocks_in(a->keys, block), stride = least(count, blocks);
     sf_lists out = new_lists(a, (int64_t)a->kv_heads * a->queries, stride);
-    const int strip = (int)most(1, (int64_t)(STRIP_BYTES / sizeof(float)) / each);
+    const int strip = strip_of((int64_t)(a->heads + 2 * a->kv_heads) * blocks);
     for (int begin = 0; begin < a->queries && !a->status; begin += strip) {
         const int end = (int)least(begin + strip, a->queries), rows = end - begin;
         sf_mark mark = sf_scratch_mark(b);
@@ -229,6 +240,22 @@ sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count)
     return out;
 }
 
+/* Queries as floats, products and softmax over the blocks behind each, their group's mean, and a comparison for every block. */
+double sf_top_summarised_flops(const sf_extent *e, int block)
+{
+    const int64_t blocks = blocks_in(e->tokens, block);
+    const int strip = strip_of((int64_t)(e->heads + 2 * e->kv_heads) * blocks);
+    double flops = (double)e->kv_heads * e->tokens * (double)blocks;
+    for (int begin = 0; begin < e->tokens; begin += strip) {
+        const int end = (int)least(begin + strip, e->tokens), first = (int)most(begin, block - 1);
+        if (first >= end) continue;
+        double scored = 0;
+        for (int i = first; i < end; i++) scored += (i + 1) / block;
+        flops += e->heads * (scored * (2.0 * e->head_dim + 5) + (double)(end - first) * (e->head_dim + (double)blocks_in(end - block + 1, block)));
+    }
+    return flops;
+}
+
 /* ---- an index of keys -------------------------------------------------------------------------------------------- */
 
 sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, int count)
@@ -243,7 +270,7 @@ sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, 
     sf_lists out = new_lists(a, a->queries, stride);
     if (a->status) return out;
     const int64_t heads = w.dim[1], dim = k.dim[1];
-    const int strip = (int)most(1, (int64_t)(STRIP_BYTES / sizeof(float)) / ((heads + 1) * a->keys));
+    const int strip = strip_of((heads + 1) * a->keys);
     for (int begin = 0; begin < a->queries && !a->status; begin += strip) {
         const int64_t rows = least(strip, a->queries - begin), first = a->keys - a->queries + begin, n = first + rows;
         sf_mark mark = sf_scratch_mark(b);
@@ -256,4 +283,17 @@ sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, 
         sf_scratch_release(b, mark);
     }
     return out;
+}
+
+/* A score of every pair, and a comparison for each key up to the last row's of a strip. */
+double sf_top_indexed_flops(const sf_extent *e, int heads, int dim)
+{
+    const double n = e->tokens;
+    const int strip = strip_of((int64_t)(heads + 1) * e->tokens);
+    double flops = n * (n + 1) / 2 * heads * (2.0 * dim + 3);
+    for (int begin = 0; begin < e->tokens; begin += strip) {
+        const double end = (double)least(begin + strip, e->tokens);
+        flops += (end - begin) * end;
+    }
+    return flops;
 }

@@ -586,11 +586,6 @@ static void built_in_methods_pass(void **state)
     (void)state;
     for (int i = 0; sf_methods[i]; i++) {
         int failed = 0;
-        if (sf_methods[i]->weights && !sf_synthetic_weighs(sf_methods[i])) { /* refused, by name */
-            assert_int_equal(sf_check_method(sf_methods[i], "cpu", 2, stdout, &failed), SF_UNSUPPORTED);
-            assert_non_null(strstr(sf_error(), sf_methods[i]->name));
-            continue;
-        }
         char *text = table(sf_methods[i], 2, &failed);
         if (failed) fail_msg("%s", text);
         free(text);

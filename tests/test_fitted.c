@@ -49,7 +49,7 @@ static char *fitted(void)
             for (int k = 0; k < 2 + decode; k++) {
                 const sf_method *m = sf_methods[i];
                 const sf_extent e = {.phase = decode ? SF_DECODE : SF_PREFILL, .tokens = (int[]){333, 4096, 4095}[k], .output = k < 2 ? 64 : 1,
-                                     .heads = 8, .kv_heads = 2, .head_dim = 64, .layers = 6}; /* the last: one row, whose window ends with a block */
+                                     .heads = 8, .kv_heads = 2, .head_dim = 64, .layers = 6, .width = 512}; /* the last: one row, whose window ends with a block */
                 if (m->fit && (decode ? m->decode || m->compress : m->prefill != NULL)) print_fits(out, m, &e);
             }
     fclose(out);

@@ -79,6 +79,7 @@ struct params {
 };
 
 #define K         .name = "k", .type = SF_INT, .doc = "keys", .offset = offsetof(struct params, k)
+#define FILE_OF_WEIGHTS .name = "weights", .type = SF_STRING, .doc = "a file", .offset = offsetof(struct params, share), .file = true
 #define GOOD      .abi = SF_METHOD_ABI, .name = "good", .summary = "good", .prefill = choose
 #define WITH(...) .params = (const sf_param[]){__VA_ARGS__, {0}}, .params_size = sizeof(struct params)
 
@@ -90,7 +91,7 @@ static const struct {
 } RULES[] = {
     {{GOOD}, NULL},
     {{GOOD, WITH({K, .low = 1, .high = 8, .initial = 2, .budget = true}), .fit = fit}, NULL},
-    {{GOOD, .abi = 0}, "built for method ABI 0, this program has 10"},
+    {{GOOD, .abi = 0}, "built for method ABI 0, this program has 11"},
     {{GOOD, .name = NULL}, "name '(none)'"},
     {{GOOD, .name = "Not-Good"}, "name 'Not-Good' must be [a-z0-9_]+"},
     {{GOOD, .summary = NULL}, "no summary"},
@@ -118,6 +119,9 @@ static const struct {
      "good.j: bytes 4 to 7 are 'k' too; is each type that of its field"},
     {{GOOD, WITH({K, .type = (sf_param_type)9})}, "type 9 is unknown"},
     {{GOOD, WITH({K, .type = SF_CHOICE, .choices = "mean"})}, "at least two names"},
+    {{GOOD, WITH({K, .high = 8}, {FILE_OF_WEIGHTS}), .weights = (const sf_side_weight[]){{.name = "w.%d", .dim = {SF_SIDE_PARAMS}, .by = {"k"}}, {0}}}, NULL},
+    {{GOOD, WITH({FILE_OF_WEIGHTS}), .weights = (const sf_side_weight[]){{.name = "w.%d", .dim = {SF_SIDE_PARAMS}, .by = {"k"}}, {0}}},
+     "the size of weight 'w.%d' is by 'k', which is no parameter of whole numbers"},
     {{GOOD, WITH({K, .type = SF_CHOICE, .choices = "mean|max", .initial = 2})}, "default 2 lies outside [0, 1]"},
 };
 

@@ -10,7 +10,7 @@ struct params { const char *weights; };
 
 static const sf_param TABLE[] = {
     {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true, .doc = "windows"}, {0}};
-static const sf_side_weight WEIGHTS[] = {{"layers.%d.window", {SF_SIDE_KV_HEADS}}, {"gate.%d.w", {SF_SIDE_HEADS, SF_SIDE_HEAD_DIM, 3}}, {0}};
+static const sf_side_weight WEIGHTS[] = {{.name = "layers.%d.window", .dim = {SF_SIDE_KV_HEADS}}, {.name = "gate.%d.w", .dim = {SF_SIDE_HEADS, SF_SIDE_HEAD_DIM, 3}}, {0}};
 
 /* The windows, of keys; the other weight must be what the file has: 1, 2, 3 … */
 static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
@@ -100,6 +100,14 @@ static void refused(void **state)
     assert_error(sf_side_check(&c, &method, &p), "w.safetensors: tensor layers.1.window: expected shape [2], not found");
     c.window = 8, c.sliding[1] = 1; /* on a layer that slides none is wanted */
     OK(sf_side_check(&c, &method, &p));
+    c.sliding[1] = 0;
+    assert_error(sf_side_check(&c, &method, &p), "layers.1.window");
+    c.recurs[1] = 1; /* nor on one that recurs, without attention … */
+    OK(sf_side_check(&c, &method, &p));
+    c.mixer_beside = true; /* … or with it */
+    assert_error(sf_side_check(&c, &method, &p), "layers.1.window");
+    c.idle[1] = 1; /* nor on one that has neither */
+    OK(sf_side_check(&c, &method, &p));
     c = shape(LLAMA);
     write_weights(path, 9, -1, 3);
     assert_error(sf_side_check(&c, &method, &p), "tensor layers.0.window: expected shape [2], found [3]");
@@ -116,7 +124,7 @@ static void refused(void **state)
     assert_non_null(strstr(sf_error(), "expected shape [2], found [3]"));
     write_weights(path, NAN, -1, 2);
     assert_int_equal(try_run(w.engine, 50, 3, &HOW, 1, &r), SF_BAD_INPUT);
-    assert_non_null(strstr(sf_error(), "layers.%d.window: element 0 is no finite number"));
+    assert_non_null(strstr(sf_error(), "tensor layers.0.window: element 0 is no finite number"));
     close_world(&w);
 
     sf_method without = method;

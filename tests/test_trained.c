@@ -4,6 +4,8 @@
 #include "tests/testing.h"
 
 #include "base/splitmix.h"
+#include "harness/lab/synthetic.h"
+#include "harness/model/cost.h"
 #include "harness/model/side.h"
 #include "harness/model/weights.h"
 
@@ -273,6 +275,107 @@ static void a_block_is_looked_at_once_it_is_over(void **state)
     }
 }
 
+/* ---- what choosing costs ----------------------------------------------------------------------------------------- */
+
+static double bytes_read(const sf_meter *m)
+{
+    double bytes = 0;
+    for (int w = 0; w < SF_WORKS; w++) bytes += (double)(m->at[SF_DECODE][w].weight_bytes + m->at[SF_DECODE][w].cache_bytes);
+    return bytes;
+}
+
+/* One hook alone, on made-up rows: the meter's FLOPs of a prompt, all at once and in strips of rows; and what steps read, on average over
+ * the `every` after which they repeat. What stands for blocks is counted beside scores, which are 2 H + 3 G a block, and G for each that is forced:
+ * by what a block more costs. */
+static void costs_what_it_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arm;
+        int tokens, every;
+    } rows[] = {{"nsa block=8 blocks=4 window=12", 333, 8}, {"nsa block=64 blocks=4 window=12", 40, 64}, {"nsa block=1 blocks=5 window=3", 1900, 1},
+                {"dsa k=20 index_heads=3 index_dim=16", 333, 1}, {"dsa k=20 index_heads=40 index_dim=4", 1500, 1}};
+    static const int BEHIND = 128;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sf_backend b;
+        sf_meter meter = {0};
+        sf_synthetic s = {.tokens = rows[i].tokens, .tail = 2 * BEHIND, .heads = 6, .kv_heads = 2, .head_dim = 32, .width = 48, .seed = 3};
+        sf_extent e = {.phase = SF_PREFILL, .tokens = s.tokens, .heads = 6, .kv_heads = 2, .head_dim = 32, .layers = 1, .width = 48};
+        _Alignas(8) char params[PARAMS];
+        const sf_method *m = method_of(rows[i].arm, params);
+        sf_pattern pattern;
+        OK(sf_backend_open("cpu", 1, &b));
+        OK(sf_synthetic_open(&s, &b));
+        OK(sf_synthetic_weights(&s, m, params));
+        b.meter = &meter, b.phase = SF_PREFILL;
+        sf_attention a = sf_synthetic_prompt(&s);
+        OK(sf_hook_choose(SF_HOOK_PREFILL, &a, m, params, NULL, &pattern));
+        assert_float_equal(m->estimate(&e, params).exact, (double)meter.at[SF_PREFILL][SF_ESTIMATION].flops, 0);
+
+        sf_state kept;
+        OK(sf_hook_state(&a, m, params, s.tokens + s.tail, &s.arena, &kept));
+        OK(sf_hook_observe(&a, m, params, &kept, 0));
+        sf_scratch_release(&b, (sf_mark){0, 0});
+        memset(&meter, 0, sizeof meter), b.phase = e.phase = SF_DECODE;
+        const bool blocks = strncmp(rows[i].arm, "nsa", 3) == 0; /* whose means the meter counts with scores */
+        const int first = blocks ? rows[i].every - 1 - rows[i].tokens % rows[i].every : 0;
+        double said = 0, others[2] = {0};
+        for (int n = 1; n <= first + BEHIND + 1; n++) {
+            if (n == first + 1) memset(&meter, 0, sizeof meter); /* steps that end a block are every so many from here on */
+            a = sf_synthetic_step(&s, n);
+            OK(sf_hook_observe(&a, m, params, &kept, a.keys - 1));
+            const uint64_t observed = meter.at[SF_DECODE][SF_ESTIMATION].other_bytes;
+            OK(sf_hook_choose(SF_HOOK_DECODE, &a, m, params, &kept, &pattern));
+            e.tokens = a.keys;
+            const double means = blocks ? e.kv_heads * e.head_dim * (double)(e.tokens / rows[i].every) : 0;
+            if (n > first && n <= first + BEHIND) said += m->estimate(&e, params).exact - means;
+            if (n == first + 1) others[0] = (double)(meter.at[SF_DECODE][SF_ESTIMATION].other_bytes - observed);
+            if (n == first + BEHIND) assert_float_equal(4 * said, bytes_read(&meter), 0);
+            if (n == first + BEHIND + 1) others[1] = (double)(meter.at[SF_DECODE][SF_ESTIMATION].other_bytes - observed);
+            sf_scratch_release(&b, (sf_mark){0, 0});
+        }
+        const double more = BEHIND / rows[i].every, forced = fmin(e.tokens / rows[i].every, 3) - fmin((e.tokens - BEHIND) / rows[i].every, 3);
+        if (blocks) assert_float_equal(others[1] - others[0], 4 * (more * (e.kv_heads * e.head_dim + 2 * e.heads + 3 * e.kv_heads) + forced * e.kv_heads), 0);
+        sf_synthetic_close(&s);
+        sf_backend_close(&b);
+    }
+}
+
+/* In the engine, and as the cost model has it. */
+static void cost_of_a_run(void **state)
+{
+    (void)state;
+    for (int which = 0; which < SHAPES; which++)
+        for (int i = 0; i < 2; i++) {
+            world w;
+            result r[2];
+            sf_cost cost;
+            open_world(&w, "cpu", 1, which);
+            set_trained(2, (arm[]){{ARMS[i], NULL}, {NULL, ARMS[i]}}, r);
+            run(w.engine, PROMPT, 3, 2, r);
+            sf_cost_query q = {.phase = SF_PREFILL, .tokens = PROMPT, .batch = 1, .density = 1, .method = r[0].lane.prefill, .params = r[0].params[SF_PREFILL]};
+            sf_cost_of(&w.model->config, &q, &cost);
+            assert_string_equal(cost.term[cost.terms - 1].name, "estimation");
+            assert_float_equal(cost.term[cost.terms - 1].exact, (double)r[0].lane.meter.at[SF_PREFILL][SF_ESTIMATION].flops, 0);
+            if (i == 0) { /* of blocks: steps are not all alike, as above */
+                close_world(&w);
+                continue;
+            }
+            int full = 0;
+            double said = 0, steps = r[1].lane.outputs - 1 + r[1].lane.stopped;
+            for (int l = 0; l < LAYERS; l++) full += sf_layer_full(&w.model->config, l);
+            q.phase = SF_DECODE, q.method = r[1].lane.decode, q.params = r[1].params[SF_DECODE];
+            for (int n = 1; n <= steps; n++) {
+                q.tokens = PROMPT + n;
+                sf_cost_of(&w.model->config, &q, &cost);
+                said += cost.term[cost.terms - 1].exact - full * 2 * 16; /* its norm is counted with the model's */
+            }
+            const sf_count *at = &r[1].lane.meter.at[SF_DECODE][SF_ESTIMATION];
+            assert_float_equal(4 * said, (double)(at->weight_bytes + at->cache_bytes), 0);
+            close_world(&w);
+        }
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -286,7 +389,11 @@ static void refused(void **state)
     w.backend.activation = SF_F32;
     set_trained(1, &(arm){"dsa k=20 index_heads=2 index_dim=16", NULL}, &r);
     assert_int_equal(try_run(w.engine, PROMPT, 3, &HOW, 1, &r), SF_BAD_INPUT);
-    assert_non_null(strstr(sf_error(), "wq.weight has 48 rows; expected 32"));
+    assert_non_null(strstr(sf_error(), "tensor model.layers.0.self_attn.indexer.wq.weight: expected shape [32, 32] by index_heads * index_dim, found [48, 32]"));
+    result two[2]; /* beside a lane whose sizes are those of the same file */
+    set_trained(2, (arm[]){{ARMS[1], NULL}, {"dsa k=20 index_heads=3 index_dim=8", NULL}}, two);
+    assert_int_equal(try_run(w.engine, PROMPT, 3, &HOW, 2, two), SF_BAD_INPUT);
+    assert_non_null(strstr(sf_error(), "wq.weight: expected shape [24, 32] by index_heads * index_dim, found [48, 32]"));
     const entry narrow[] = {{"g_proj.weight", 3 * HEADS, WIDTH + 1}};
     write_weights(weights, 1, narrow);
     close_world(&w);
@@ -296,7 +403,7 @@ static void refused(void **state)
     assert_non_null(strstr(sf_error(), "g_proj.weight: expected shape [12, 32], found [12, 33]"));
     set_trained(1, &(arm){ARMS[1], NULL}, &r);
     assert_int_equal(try_run(w.engine, PROMPT, 3, &HOW, 1, &r), SF_BAD_INPUT);
-    assert_non_null(strstr(sf_error(), "wq.weight: expected shape [any, 32], not found"));
+    assert_non_null(strstr(sf_error(), "wq.weight: expected shape [48, 32] by index_heads * index_dim, not found"));
     close_world(&w);
 
     sf_attention a = {.queries = 1, .width = 4}; /* a method that does not say that it looks */
@@ -313,7 +420,7 @@ int main(void)
     write_weights(weights, sizeof OWN / sizeof *OWN, OWN);
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_input_is_what_keys_are_made_of), cmocka_unit_test(nobody_asks),
                                        cmocka_unit_test(a_block_is_looked_at_once_it_is_over), cmocka_unit_test(alone_in_company_and_counted), cmocka_unit_test(decode_is_prefill),
-                                       cmocka_unit_test(refused)};
+                                       cmocka_unit_test(costs_what_it_says), cmocka_unit_test(cost_of_a_run), cmocka_unit_test(refused)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     folder_remove(folder);
     return failed;

@@ -4,7 +4,6 @@
 #include "base/plugin.h"
 #include "harness/cli/cli.h"
 #include "harness/lab/check.h"
-#include "harness/lab/synthetic.h"
 #include "methods/find.h"
 #include "methods/plugin.h"
 #include "tasks/check.h"
@@ -67,15 +66,35 @@ static sf_status check_plugin(const struct args *a, int *failed)
     return check_method(method, a, failed);
 }
 
+/* Of all, those that do not run on the device are named at last, with the reason. */
+static sf_status check_methods(const struct args *a, int *failed)
+{
+    sf_status status = SF_OK;
+    int left = 0;
+    char *text = NULL;
+    size_t size;
+    FILE *reasons = open_memstream(&text, &size);
+    if (!reasons) return sf_fail(SF_NO_MEMORY, "check: no memory");
+    for (int i = 0; sf_methods[i] && status == SF_OK; i++) {
+        status = check_method(sf_methods[i], a, failed);
+        if (status != SF_UNSUPPORTED) continue;
+        fprintf(reasons, "  %s\n", sf_error());
+        left++, status = SF_OK;
+    }
+    if (fclose(reasons) != 0 && status == SF_OK) status = sf_fail(SF_NO_MEMORY, "check: no memory");
+    if (status == SF_OK && left) printf("%d method%s not certified:\n%s", left, left == 1 ? "" : "s", text);
+    free(text);
+    return status;
+}
+
 static sf_status check(const struct args *a, int *failed)
 {
     const sf_method *method = sf_method_find(a->what);
     const sf_task *task = sf_task_find(a->what);
     bool methods = strcmp(a->what, "all") == 0, tasks = strcmp(a->what, "tasks") == 0;
-    for (int i = 0; methods && sf_methods[i]; i++)
-        if (!sf_methods[i]->weights || sf_synthetic_weighs(sf_methods[i])) SF_TRY(check_method(sf_methods[i], a, failed));
+    if (methods) return check_methods(a, failed);
     for (int i = 0; tasks && sf_tasks[i]; i++) SF_TRY(check_task(sf_tasks[i], failed));
-    if (methods || tasks) return SF_OK;
+    if (tasks) return SF_OK;
     if (method) return check_method(method, a, failed);
     if (task) return check_task(task, failed);
     if (strstr(a->what, ".so")) return check_plugin(a, failed);

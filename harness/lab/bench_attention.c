@@ -7,6 +7,7 @@
 #include "harness/lab/bench.h"
 #include "harness/lab/synthetic.h"
 #include "base/yaml.h"
+#include "methods/find.h"
 
 enum { TAIL = 1, MOST_METHODS = 64 };
 
@@ -175,7 +176,8 @@ static sf_status set_params(struct bench *x, sf_phase phase)
                               .heads = x->heads,
                               .kv_heads = x->kv_heads,
                               .head_dim = x->head_dim,
-                              .layers = 1};
+                              .layers = 1,
+                              .width = x->on.width};
     x->params = calloc(1, m->params_size + 1);
     if (!x->params) return sf_fail(SF_NO_MEMORY, "%s: no memory", m->name);
     SF_TRY(sf_yaml_params(NULL, m->params, NULL, x->params));
@@ -209,10 +211,15 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
     return status;
 }
 
-/* What needs several layers cannot be timed at one; a prefill that carries goes on from its last choice, as from the layer before. */
-static bool serves(const sf_method *m, sf_phase phase)
+static bool offers(const sf_method *m, sf_phase phase) { return phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress; }
+
+/* Why a method is not timed; NULL: it is. A prefill that carries goes on from its last choice, as from the layer before. */
+static const char *unfit(const struct bench *x, const sf_method *m, sf_phase phase)
 {
-    return m->fit && (!m->weights || sf_synthetic_weighs(m)) && !(m->carry && phase == SF_DECODE) && !m->settle && (phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress);
+    if (!m->fit) return "it maps no target sparsity";
+    if (m->settle || (m->carry && phase == SF_DECODE)) return "it takes several layers, and one is made up here";
+    if (m->hidden && x->backend.activation != SF_F32) return "it looks at the layers' input, which this device does not hand out";
+    return NULL;
 }
 
 static sf_status bench_phase(struct bench *x, sf_phase phase)
@@ -226,9 +233,13 @@ static sf_status bench_phase(struct bench *x, sf_phase phase)
     }
     x->alpha = 0;
     if (status != SF_OK) return status;
-    for (int i = 0; sf_methods[i] && i < MOST_METHODS; i++)
-        if (serves(sf_methods[i], phase) && sf_bench_wants(&x->args->methods, sf_methods[i]->name))
-            SF_TRY(bench_method(x, sf_methods[i], phase, &x->growth[phase][i]));
+    for (int i = 0; sf_methods[i] && i < MOST_METHODS; i++) {
+        const sf_method *m = sf_methods[i];
+        const char *why = unfit(x, m, phase);
+        if (!offers(m, phase) || !sf_bench_wants(&x->args->methods, m->name)) continue;
+        if (why) fprintf(stderr, "frontier: %s, %s: not timed, as %s\n", m->name, phase_name[phase], why);
+        else SF_TRY(bench_method(x, m, phase, &x->growth[phase][i]));
+    }
     return SF_OK;
 }
 
@@ -239,6 +250,7 @@ static sf_status bench_tokens(struct bench *x, bool prefill, bool decode)
                            .heads = x->heads,
                            .kv_heads = x->kv_heads,
                            .head_dim = x->head_dim,
+                           .width = x->heads * x->head_dim,
                            .sinks = true,
                            .own = true,
                            .seed = 1};
@@ -306,6 +318,9 @@ static sf_status bench_threads(struct bench *x, bool prefill, bool decode)
 
 sf_status sf_bench_attention(const sf_bench_args *a, bool prefill, bool decode, bool choose_only)
 {
+    for (int i = 0; i < a->methods.n; i++)
+        if (!sf_method_find(a->methods.item[i]))
+            return sf_fail(SF_BAD_INPUT, "--method: unknown method '%s'; `frontier list methods` names them", a->methods.item[i]);
     if (a->csv)
         puts("phase,method,threads,tokens,heads,kv_heads,head_dim,block,target_sparsity,choose_ms,attend_ms,least_ms,"
              "most_ms,"

@@ -26,7 +26,7 @@ static sf_status open_lane(struct generation *g, const sf_method *m)
 {
     const sf_model_config *c = &g->model->config;
     const sf_extent extent = {.phase = SF_DECODE, .tokens = g->tokens, .output = g->output, .heads = c->heads,
-                              .kv_heads = c->kv_heads, .head_dim = c->head_dim, .layers = c->layers};
+                              .kv_heads = c->kv_heads, .head_dim = c->head_dim, .layers = c->layers, .width = c->d};
     sf_lane *lane = &g->lane[g->lanes];
     lane->decode = m;
     lane->output = calloc((size_t)g->output, sizeof *lane->output);

@@ -50,7 +50,8 @@ static sf_status open_cell(struct grid *g, const sf_method *m, double sparsity)
                               .heads = c->heads,
                               .kv_heads = c->kv_heads,
                               .head_dim = c->head_dim,
-                              .layers = c->layers};
+                              .layers = c->layers,
+                              .width = c->d};
     sf_lane *lane = &g->lane[g->cells];
     lane->output = calloc((size_t)g->output, sizeof *lane->output);
     g->params[g->cells] = m ? calloc(1, m->params_size + 1) : NULL;

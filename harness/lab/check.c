@@ -47,6 +47,7 @@ static sf_synthetic shape(const check *c, int tokens)
                           .heads = 4,
                           .kv_heads = 2,
                           .head_dim = 32,
+                          .width = c->method->hidden ? 96 : 0,
                           .layer = 1,
                           .seed = 7,
                           .bf16 = sf_rounds(&c->one)};
@@ -269,7 +270,11 @@ static verdict sink(check *c)
     return every_row_reads(c, false);
 }
 
-static verdict own_key(check *c) { return every_row_reads(c, true); }
+static verdict own_key(check *c)
+{
+    if (c->method->leaves_own) return say(c, NOT_APPLICABLE, "may go unread, as the method says");
+    return every_row_reads(c, true);
+}
 
 /* Long enough for budgets to tell apart; few heads, and no attention, to be quick. */
 static sf_trial fitted_on(const check *c, double target)
@@ -674,10 +679,10 @@ sf_status sf_check_method(const sf_method *method, const char *device, int tenso
     *failed = 0;
     if (tensor < 1 || tensor > SF_CHECK_RANKS)
         return sf_fail(SF_BAD_INPUT, "heads can be split over 1 to %d ranks here; found %d", SF_CHECK_RANKS, tensor);
-    if (method->weights && !sf_synthetic_weighs(method))
-        return sf_fail(SF_UNSUPPORTED, "method '%s' has trained weights of a size that is not made up here: it cannot be certified; run it, "
-                       "beside dense", method->name);
     sf_status status = open_backends(&c, device);
+    if (status == SF_OK && method->hidden && c.one.activation != SF_F32)
+        status = sf_fail(SF_UNSUPPORTED, "method '%s' looks at the layers' input, which %s does not hand out: it cannot be certified there", method->name,
+                         device);
     if (status == SF_OK) fprintf(out, "%s: %s, on %s\n", method->name, method->summary, device);
     if (status == SF_OK && method->weights) fprintf(out, "  with weights made up, as the keys are: what holds whatever was trained\n");
     for (int h = 0; status == SF_OK && h < HOOKS; h++) {

@@ -188,19 +188,11 @@ sf_status sf_synthetic_open(sf_synthetic *s, sf_backend *backend)
 /* What a parameter `weights` says where there is no file. */
 static const char made_up[] = "made up";
 
-bool sf_synthetic_weighs(const sf_method *m)
+static sf_status put_weight(sf_synthetic *s, const sf_method *m, const void *params, int which, sf_tensor *out)
 {
-    for (const sf_side_weight *w = m->weights; w && w->name; w++)
-        for (int i = 0; i < 4; i++)
-            if (w->dim[i] < SF_SIDE_HEAD_DIM) return false;
-    return m->weights != NULL;
-}
-
-static sf_status put_weight(sf_synthetic *s, const sf_side_weight *w, int which, sf_tensor *out)
-{
-    const int size[] = {s->all_heads, s->all_kv_heads, s->head_dim};
+    const sf_side_sizes sizes = {s->all_heads, s->all_kv_heads, s->head_dim, s->width};
     *out = (sf_tensor){.dtype = SF_F32};
-    for (; out->rank < 4 && w->dim[out->rank]; out->rank++) out->dim[out->rank] = w->dim[out->rank] > 0 ? w->dim[out->rank] : size[-w->dim[out->rank] - 1];
+    out->rank = sf_side_shape(&m->weights[which], &sizes, m, params, out->dim);
     const size_t n = (size_t)sf_elements(out);
     float *x = malloc((n + 1) * sizeof *x);
     if (!x) return sf_fail(SF_NO_MEMORY, "%zu synthetic weights", n);
@@ -214,7 +206,7 @@ static sf_status put_weight(sf_synthetic *s, const sf_side_weight *w, int which,
 sf_status sf_synthetic_weights(sf_synthetic *s, const sf_method *m, void *params)
 {
     int n = 0, layers = s->layers ? s->layers : s->layer + 1;
-    if (!sf_synthetic_weighs(m)) return SF_OK;
+    if (!m->weights) return SF_OK;
     for (const sf_param *p = m->params; p && p->name; p++)
         if (strcmp(p->name, "weights") == 0) *(const char **)((char *)params + p->offset) = made_up;
     if (sf_side_of(s->made, m, params)) return SF_OK;
@@ -223,7 +215,7 @@ sf_status sf_synthetic_weights(sf_synthetic *s, const sf_method *m, void *params
     if (side) *side = (sf_side){s->made, m, strdup(made_up), n, calloc((size_t)layers * (size_t)n, sizeof *side->tensor)};
     if (side) s->made = side;
     if (!side || !side->path || !side->tensor) return sf_fail(SF_NO_MEMORY, "synthetic weights of '%s'", m->name);
-    for (int i = 0; i < n; i++) SF_TRY(put_weight(s, &m->weights[i], i, &side->tensor[i]));
+    for (int i = 0; i < n; i++) SF_TRY(put_weight(s, m, params, i, &side->tensor[i]));
     for (int i = n; i < layers * n; i++) side->tensor[i] = side->tensor[i - n];
     return SF_OK;
 }

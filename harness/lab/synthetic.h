@@ -42,8 +42,7 @@ void sf_synthetic_close(sf_synthetic *s); /* accepts a zeroed one */
 
 /* For a method that was trained, weights in the place of its file's, multiples of 1/64 in [-2, 2) too, the same at every layer, which
  * `params` then name: what holds of a method whatever it has learned can be seen by them. All kv heads' on every rank. Nothing is
- * done for a method without weights, or with one of a size that is not made up here (sf_synthetic_weighs() is false). */
-bool sf_synthetic_weighs(const sf_method *method);
+ * done for a method without weights. Later calls for the same method keep the first one's, whose sizes may be by parameters. */
 sf_status sf_synthetic_weights(sf_synthetic *s, const sf_method *method, void *params);
 
 /* The caller sets backend->phase before it calls hooks.

@@ -6,10 +6,11 @@
 
 #include "base/yaml.h"
 #include "kernels/reference/reference.h"
+#include "methods/side.h"
 
 extern const sf_backend_ops sf_reference_ops;
 
-enum { OUTPUT = 32 }; /* tokens of a generation that budgets are fitted for */
+enum { OUTPUT = 32, SIZE = 16 }; /* tokens of a generation that budgets are fitted for; what a weight's parameters are set to */
 
 /* A trial set up: its lane of attention, and the pattern that it reads by. */
 typedef struct lane {
@@ -31,6 +32,16 @@ static void set(const sf_param *p, double value, void *params)
     if (p->type == SF_BOOL) *(bool *)at = value != 0;
 }
 
+/* Where a trial's weights are made up, so are their sizes: small, as nothing that is checked hangs on them. */
+static void shrink(const sf_method *m, void *params)
+{
+    for (const sf_side_weight *w = m->weights; w && w->name; w++)
+        for (int i = 0; i < 2 && w->by[i]; i++) {
+            const sf_param *p = sf_side_param(m, w->by[i]);
+            set(p, fmax(p->low, fmin(SIZE, p->high)), params);
+        }
+}
+
 static sf_extent extent_of(const sf_trial *t, sf_phase phase)
 {
     return (sf_extent){.phase = phase,
@@ -39,7 +50,8 @@ static sf_extent extent_of(const sf_trial *t, sf_phase phase)
                        .heads = t->on.heads,
                        .kv_heads = t->on.kv_heads,
                        .head_dim = t->on.head_dim,
-                       .layers = t->on.layers ? t->on.layers : t->on.layer + 1};
+                       .layers = t->on.layers ? t->on.layers : t->on.layer + 1,
+                       .width = t->on.width};
 }
 
 static sf_status fit(const sf_trial *t, lane *l)
@@ -48,6 +60,7 @@ static sf_status fit(const sf_trial *t, lane *l)
     const sf_extent extent = extent_of(t, t->hook == SF_HOOK_PREFILL ? SF_PREFILL : SF_DECODE);
     if (!(l->params = calloc(1, m->params_size + 1))) return no_memory();
     SF_TRY(sf_yaml_params(NULL, m->params, NULL, l->params));
+    shrink(m, l->params);
     for (const sf_param *p = m->params; t->set && t->rest_low && p->name; p++)
         if (p->budget) set(p, p->low, l->params);
     if (t->set) return set(t->set, t->value, l->params), SF_OK;

@@ -33,7 +33,8 @@ static void add_estimation(const sf_model_config *m, const sf_cost_query *q, con
                         .heads = m->heads,
                         .kv_heads = m->kv_heads,
                         .head_dim = m->head_dim,
-                        .layers = m->layers};
+                        .layers = m->layers,
+                        .width = m->d};
     sf_running_enter("method", method->name, "estimate", "", -1);
     sf_estimate e = method->estimate(&extent, params);
     sf_running_leave();

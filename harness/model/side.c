@@ -15,60 +15,33 @@ static int rows_of(const sf_side_weight *w)
     return n;
 }
 
-static int64_t size_of(const sf_model_config *c, int said)
+static int shape_of(const sf_model_config *c, const sf_method *m, const void *params, const sf_side_weight *w, int64_t dim[4])
 {
-    const int64_t size[] = {0, c->heads, c->kv_heads, c->head_dim, c->d, 0, 0, 0, 0}, times = (-said - 1) / SF_SIDE_SIZES + 1;
-    return said > 0 ? said : times * size[(-said - 1) % SF_SIDE_SIZES + 1];
+    return sf_side_shape(w, &(sf_side_sizes){c->heads, c->kv_heads, c->head_dim, c->d}, m, params, dim);
 }
 
-/* Returns the rank; 0 in dim where any size will do. */
-static int shape_of(const sf_model_config *c, const sf_side_weight *w, int64_t dim[4])
+/* "[32, 256]", and by which parameters it is that, where it is by any */
+static const char *shape_text(int rank, const int64_t dim[4], const char *const by[2], char out[256])
 {
-    int rank = 0;
-    for (; rank < 4 && w->dim[rank]; rank++) dim[rank] = size_of(c, w->dim[rank]);
-    return rank;
-}
-
-/* "[any, 256]" */
-static const char *shape_text(int rank, const int64_t dim[4], char out[128])
-{
-    int used = snprintf(out, 128, "[");
-    for (int i = 0; i < rank; i++)
-        used += dim[i] ? snprintf(out + used, 128 - (size_t)used, "%s%lld", i ? ", " : "", (long long)dim[i])
-                       : snprintf(out + used, 128 - (size_t)used, "%sany", i ? ", " : "");
-    snprintf(out + used, 128 - (size_t)used, "]");
+    int used = snprintf(out, 256, "%s", sf_shape_text(rank, dim));
+    if (by[0]) snprintf(out + used, 256 - (size_t)used, " by %s%s", by[0], by[1] ? " * " : "");
+    if (by[0] && by[1]) snprintf(out + strlen(out), 256 - strlen(out), "%s", by[1]);
     return out;
 }
 
-/* What the file has stands for SF_SIDE_ANY, where it has a dimension there. */
-static void take_any(const sf_side_weight *w, const sf_tensor *found, int rank, int64_t dim[4])
+static sf_status find(const sf_model_config *c, const sf_safetensors *file, const char *path, const sf_method *m, const void *params,
+                      const sf_side_weight *w, int layer, const sf_tensor **out)
 {
-    for (int i = 0; i < rank; i++)
-        if (w->dim[i] == SF_SIDE_ANY && found->rank == rank) dim[i] = found->dim[i];
-}
-
-/* "%d" becomes the layer's number. */
-static void name_of(const sf_side_weight *w, int layer, size_t room, char *out)
-{
-    const char *at = strstr(w->name, "%d");
-    if (at) snprintf(out, room, "%.*s%d%s", (int)(at - w->name), w->name, layer, at + 2);
-    else snprintf(out, room, "%s", w->name);
-}
-
-static sf_status find(const sf_model_config *c, const sf_safetensors *file, const char *path, const sf_side_weight *w, int layer,
-                      const sf_tensor **out)
-{
-    char name[256], wanted[128];
+    char name[256], wanted[256];
     int64_t dim[4];
-    const int rank = shape_of(c, w, dim);
-    name_of(w, layer, sizeof name, name);
-    shape_text(rank, dim, wanted);
+    const int rank = shape_of(c, m, params, w, dim);
+    sf_side_name(w->name, layer, sizeof name, name);
+    shape_text(rank, dim, w->by, wanted);
     const sf_st_tensor *t = sf_safetensors_find(file, name);
     if (!t) return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, not found", path, name, wanted);
     if (!t->readable)
         return sf_fail(SF_UNSUPPORTED, "%s: tensor %s: expected F32, F16 or BF16 of shape %s, found %s%s", path, name, wanted, t->type,
                        t->tensor.rank < 0 ? " of more than 4 dimensions" : "");
-    take_any(w, &t->tensor, rank, dim);
     if (t->tensor.rank != rank || memcmp(t->tensor.dim, dim, (size_t)rank * sizeof *dim) != 0)
         return sf_fail(SF_BAD_INPUT, "%s: tensor %s: expected shape %s, found %s", path, name, wanted,
                        sf_shape_text(t->tensor.rank, t->tensor.dim));
@@ -76,8 +49,22 @@ static sf_status find(const sf_model_config *c, const sf_safetensors *file, cons
     return SF_OK;
 }
 
-static sf_status put(sf_backend *b, const sf_tensor *from, const char *path, const char *name, sf_tensor *to)
+/* Whether weights that were read have the sizes that these parameters ask for. */
+static bool fits(const sf_model_config *c, const sf_side *s, const void *params)
 {
+    for (int64_t i = 0; i < (int64_t)c->layers * s->weights; i++) {
+        int64_t dim[4];
+        if (!s->tensor[i].data) continue;
+        const int rank = shape_of(c, s->method, params, &s->method->weights[i % s->weights], dim);
+        if (s->tensor[i].rank != rank || memcmp(s->tensor[i].dim, dim, (size_t)rank * sizeof *dim) != 0) return false;
+    }
+    return true;
+}
+
+static sf_status put(sf_backend *b, const sf_tensor *from, const char *path, const sf_side_weight *w, int layer, sf_tensor *to)
+{
+    char name[256];
+    sf_side_name(w->name, layer, sizeof name, name);
     const int64_t n = sf_elements(from);
     float *host = malloc((size_t)n * sizeof *host + 1);
     if (!host) return sf_fail(SF_NO_MEMORY, "%s: no memory for tensor %s", path, name);
@@ -94,16 +81,16 @@ static sf_status put(sf_backend *b, const sf_tensor *from, const char *path, con
     return status;
 }
 
-/* All of them; b NULL: looked at only. */
-static sf_status read_all(sf_backend *b, const sf_model_config *c, const sf_safetensors *file, const sf_method *m, const char *path,
-                          sf_side *to)
+/* All of them, of the layers that methods are called on; b NULL: looked at only. */
+static sf_status read_all(sf_backend *b, const sf_model_config *c, const sf_safetensors *file, const sf_method *m, const void *params,
+                          const char *path, sf_side *to)
 {
     const int n = rows_of(m->weights);
     for (int layer = 0; layer < c->layers; layer++) {
-        for (int i = 0; i < n && !sf_layer_slides(c, layer); i++) {
+        for (int i = 0; i < n && sf_layer_full(c, layer); i++) {
             const sf_tensor *found = NULL;
-            SF_TRY(find(c, file, path, &m->weights[i], layer, &found));
-            if (b) SF_TRY(put(b, found, path, m->weights[i].name, &to->tensor[(int64_t)layer * n + i]));
+            SF_TRY(find(c, file, path, m, params, &m->weights[i], layer, &found));
+            if (b) SF_TRY(put(b, found, path, &m->weights[i], layer, &to->tensor[(int64_t)layer * n + i]));
         }
     }
     return SF_OK;
@@ -117,7 +104,7 @@ static sf_status read_file(sf_backend *b, const sf_model_config *c, const sf_met
         return sf_fail(SF_BAD_INPUT, "method '%s': weights: expected a safetensors file with what was trained for the model, found none: "
                        "`%s: {weights: FILE}`", m->name, m->name);
     SF_TRY(sf_blame(sf_safetensors_open_file(path, &file), "method '%s': weights", m->name));
-    sf_status status = read_all(b, c, &file, m, path, to);
+    sf_status status = read_all(b, c, &file, m, params, path, to);
     sf_safetensors_free(&file);
     return sf_blame(status, "method '%s': weights", m->name);
 }
@@ -129,7 +116,9 @@ sf_status sf_side_check(const sf_model_config *c, const sf_method *m, const void
 
 sf_status sf_side_open(sf_backend *b, const sf_model_config *c, const sf_method *m, const void *params, sf_side **list)
 {
-    if (!m->weights || sf_side_of(*list, m, params)) return SF_OK;
+    if (!m->weights) return SF_OK;
+    const sf_side *there = sf_side_of(*list, m, params);
+    if (there) return fits(c, there, params) ? SF_OK : sf_side_check(c, m, params); /* which says what does not */
     if (b->comm) return sf_fail(SF_UNSUPPORTED, "method '%s' has trained weights, which are not split over ranks: run it unsplit", m->name);
     sf_side *s = calloc(1, sizeof *s);
     const int n = rows_of(m->weights);

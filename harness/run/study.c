@@ -520,7 +520,7 @@ void sf_study_print_cuts(const sf_study *study, FILE *out)
 static sf_extent extent_of(const sf_model_config *c, sf_phase phase, int tokens, int output)
 {
     return (sf_extent){.phase = phase, .tokens = tokens, .output = output, .heads = c->heads, .kv_heads = c->kv_heads,
-                       .head_dim = c->head_dim, .layers = c->layers};
+                       .head_dim = c->head_dim, .layers = c->layers, .width = c->d};
 }
 
 sf_status sf_arm_fit(const sf_arm *arm, double sparsity, sf_phase phase, const sf_model_config *model, int tokens,

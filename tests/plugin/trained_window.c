@@ -18,7 +18,7 @@ static const sf_param PARAMS[] = {
     {0},
 };
 
-static const sf_side_weight WEIGHTS[] = {{"layers.%d.window", {SF_SIDE_KV_HEADS}}, {0}};
+static const sf_side_weight WEIGHTS[] = {{.name = "layers.%d.window", .dim = {SF_SIDE_KV_HEADS}}, {0}};
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
