@@ -27,15 +27,15 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf
 static sf_method method = {.abi = SF_METHOD_ABI, .name = "trained", .summary = "a window that was learned", .params = TABLE,
                            .params_size = sizeof(struct params), .weights = WEIGHTS, .decode = decode};
 
-/* For LAYERS layers, 2 kv heads; `leave`: a layer that is left out; wide: elements of each window. */
-static void write_weights(const char *path, float window, int leave, int wide)
+/* For LAYERS layers, 2 kv heads; `leave`: layers that are left out, a bit each; wide: elements of each window. */
+static void write_weights(const char *path, float window, unsigned leave, int wide)
 {
     static char header[4096];
     static float data[LAYERS * (HEADS * 8 * 3 + 4)];
     int n = 0, used = snprintf(header, sizeof header, "{");
     for (int l = 0; l < LAYERS; l++) {
         int begin = n;
-        if (l == leave) continue;
+        if (leave >> l & 1) continue;
         for (int i = 0; i < wide; i++) data[n++] = window;
         used += snprintf(header + used, sizeof header - (size_t)used, "%s\"layers.%d.window\":{\"dtype\":\"F32\",\"shape\":[%d],\"data_offsets\":[%d,%d]}",
                          used > 1 ? "," : "", l, wide, begin * 4, n * 4);
@@ -60,7 +60,7 @@ static void read_and_used(void **state)
     assert_int_equal(folder_make(folder), 0);
     for (int i = 0; i < 2; i++) {
         snprintf(path[i], sizeof *path, "%s/%d.safetensors", folder, i);
-        write_weights(path[i], i ? 40 : 9, -1, 2);
+        write_weights(path[i], i ? 40 : 9, 0, 2);
     }
     OK(sf_method_validate(&method, "here"));
     static const char *const devices[] = {"reference", "cpu"};
@@ -86,6 +86,33 @@ static void read_and_used(void **state)
     folder_remove(folder);
 }
 
+/* Of a model of which one layer attends and two recur, weights of the one: there they are read. */
+static void not_asked_of_layers_that_recur(void **state)
+{
+    (void)state;
+    const sf_generation how = {.max_output = OUTPUT, .seed = 1};
+    sf_model_config c = shape(LLAMA);
+    char folder[64], path[96];
+    world w;
+    result r;
+    assert_int_equal(folder_make(folder), 0);
+    snprintf(path, sizeof path, "%s/w.safetensors", folder);
+    write_weights(path, 9, 1 << 0 | 1 << 2, 2);
+    c.recurs[0] = c.recurs[2] = 1;
+    c.mixer = SF_GATED_DELTA, c.kernel = 4, c.delta = (sf_delta_shape){.key_heads = 2, .key_dim = 8, .value_heads = 4, .value_dim = 12};
+    w.model = random_model(&c);
+    open_engine(&w, "cpu", 1, MOST_TOKENS);
+    set_arms(1, (arm[]){{NULL, NULL}}, &r);
+    r.lane.decode = &method, r.lane.decode_params = r.params[SF_DECODE];
+    *(const char **)r.params[SF_DECODE] = path;
+    if (try_run(w.engine, 100, 3, &how, 1, &r) != SF_OK) fail_msg("%s", sf_error());
+    const int steps = r.lane.outputs - 1 + r.lane.stopped;
+    assert_true(steps > 0);
+    assert_int_equal(r.lane.meter.at[SF_DECODE][SF_ATTENTION].pairs, steps * (9 + 1) * HEADS);
+    close_world(&w);
+    folder_remove(folder);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -95,7 +122,7 @@ static void refused(void **state)
     assert_int_equal(folder_make(folder), 0);
     snprintf(path, sizeof path, "%s/w.safetensors", folder);
     assert_error(sf_side_check(&c, &method, &p), "w.safetensors: cannot be opened");
-    write_weights(path, 9, 1, 2);
+    write_weights(path, 9, 1 << 1, 2);
     assert_error(sf_side_check(&c, &method, &p), "method 'trained': weights: ");
     assert_error(sf_side_check(&c, &method, &p), "w.safetensors: tensor layers.1.window: expected shape [2], not found");
     c.window = 8, c.sliding[1] = 1; /* on a layer that slides none is wanted */
@@ -109,7 +136,7 @@ static void refused(void **state)
     c.idle[1] = 1; /* nor on one that has neither */
     OK(sf_side_check(&c, &method, &p));
     c = shape(LLAMA);
-    write_weights(path, 9, -1, 3);
+    write_weights(path, 9, 0, 3);
     assert_error(sf_side_check(&c, &method, &p), "tensor layers.0.window: expected shape [2], found [3]");
     p.weights = NULL;
     assert_error(sf_side_check(&c, &method, &p), "expected a safetensors file with what was trained for the model, found none");
@@ -122,7 +149,7 @@ static void refused(void **state)
     r.lane.decode = &method, r.lane.decode_params = &p;
     assert_int_equal(try_run(w.engine, 50, 3, &HOW, 1, &r), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "expected shape [2], found [3]"));
-    write_weights(path, NAN, -1, 2);
+    write_weights(path, NAN, 0, 2);
     assert_int_equal(try_run(w.engine, 50, 3, &HOW, 1, &r), SF_BAD_INPUT);
     assert_non_null(strstr(sf_error(), "tensor layers.0.window: element 0 is no finite number"));
     close_world(&w);
@@ -204,6 +231,6 @@ static void decodes_as_it_prefills(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(read_and_used), cmocka_unit_test(refused), cmocka_unit_test(decodes_as_it_prefills)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(read_and_used), cmocka_unit_test(not_asked_of_layers_that_recur), cmocka_unit_test(refused), cmocka_unit_test(decodes_as_it_prefills)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
